@@ -1,0 +1,2 @@
+//! cedm-bounds
+fn main() {}

@@ -1,0 +1,2 @@
+//! cedm-cli
+fn main() {}

@@ -1,0 +1,2 @@
+//! cedm-clusterer
+fn main() {}

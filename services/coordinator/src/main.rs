@@ -1,0 +1,2 @@
+//! cedm-coordinator
+fn main() {}

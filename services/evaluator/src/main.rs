@@ -1,0 +1,2 @@
+//! cedm-evaluator
+fn main() {}

@@ -1,0 +1,2 @@
+//! cedm-extractor
+fn main() {}

@@ -1,0 +1,2 @@
+//! cedm-sampler
+fn main() {}

@@ -1,0 +1,2 @@
+//! cedm-store
+fn main() {}

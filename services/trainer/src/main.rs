@@ -1,0 +1,2 @@
+//! cedm-trainer
+fn main() {}

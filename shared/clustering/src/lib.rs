@@ -1,0 +1,1 @@
+//! cedm-clustering

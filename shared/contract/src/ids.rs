@@ -1,0 +1,184 @@
+//! Identifiers: content keys, digests, attempts, sweeps.
+
+use crate::ContractError;
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+fn is_lower_hex(text: &str, len: usize) -> bool {
+    text.len() == len && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident, $len:literal, $what:literal, $expected:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The lower-case hexadecimal text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+            /// The first ten digits, for people.
+            pub fn short(&self) -> &str {
+                &self.0[..10]
+            }
+        }
+        impl FromStr for $name {
+            type Err = ContractError;
+            fn from_str(text: &str) -> Result<Self, ContractError> {
+                if is_lower_hex(text, $len) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(ContractError::Malformed { what: $what, found: text.chars().take(80).collect(), expected: $expected })
+                }
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = ContractError;
+            fn try_from(text: String) -> Result<Self, ContractError> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+hex_id!(
+    /// Content key of a job: BLAKE3 of its kind, schema version, canonical parameters, input digests and algorithm
+    /// version, cut to 160 bits. Same work, same key, in every sweep.
+    JobKey, 40, "job key", "40 lower-case hexadecimal digits"
+);
+hex_id!(
+    /// BLAKE3 of some bytes: 64 hexadecimal digits.
+    Digest, 64, "digest", "64 lower-case hexadecimal digits"
+);
+
+impl JobKey {
+    /// The key of canonical bytes.
+    pub fn of(canonical: &[u8]) -> Self {
+        Self(blake3::hash(canonical).to_hex()[..40].to_owned())
+    }
+}
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(blake3::hash(bytes).to_hex().to_string())
+    }
+    /// The digest a finished hasher holds.
+    pub fn finish(hasher: &blake3::Hasher) -> Self {
+        Self(hasher.finalize().to_hex().to_string())
+    }
+}
+
+/// One delivery of one job to one worker: `<stream sequence>-<delivery count>-<ULID>`.
+///
+/// Its uploads lie below `object/<key>/<attempt>/`, so attempts never overwrite each other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Attempt {
+    /// Sequence of the job's message in the JOBS stream; 0 for work done without a broker.
+    pub sequence: u64,
+    /// How often that message had been delivered, this time included.
+    pub delivery: u64,
+    /// Unique, sorts by time.
+    pub ulid: ulid::Ulid,
+}
+
+impl Attempt {
+    /// A new attempt at the given delivery.
+    pub fn new(sequence: u64, delivery: u64) -> Self {
+        Self { sequence, delivery, ulid: ulid::Ulid::generate() }
+    }
+}
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.sequence, self.delivery, self.ulid)
+    }
+}
+impl FromStr for Attempt {
+    type Err = ContractError;
+    fn from_str(text: &str) -> Result<Self, ContractError> {
+        let malformed =
+            || ContractError::Malformed { what: "attempt", found: text.chars().take(80).collect(), expected: "<sequence>-<delivery>-<ULID>" };
+        let mut parts = text.splitn(3, '-');
+        let mut next = || parts.next().ok_or_else(malformed);
+        Ok(Self {
+            sequence: next()?.parse().map_err(|_| malformed())?,
+            delivery: next()?.parse().map_err(|_| malformed())?,
+            ulid: next()?.parse().map_err(|_| malformed())?,
+        })
+    }
+}
+impl TryFrom<String> for Attempt {
+    type Error = ContractError;
+    fn try_from(text: String) -> Result<Self, ContractError> {
+        text.parse()
+    }
+}
+impl From<Attempt> for String {
+    fn from(attempt: Attempt) -> String {
+        attempt.to_string()
+    }
+}
+
+/// Name of a sweep: chosen by its author, 1 to 48 of `a-z 0-9 -`, starting with a letter or digit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SweepId(String);
+
+impl SweepId {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+impl FromStr for SweepId {
+    type Err = ContractError;
+    fn from_str(text: &str) -> Result<Self, ContractError> {
+        let fits = (1..=48).contains(&text.len())
+            && !text.starts_with('-')
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ContractError::Malformed {
+                what: "sweep name",
+                found: text.chars().take(80).collect(),
+                expected: "1 to 48 of a-z, 0-9 and -, starting with a letter or digit",
+            })
+        }
+    }
+}
+impl TryFrom<String> for SweepId {
+    type Error = ContractError;
+    fn try_from(text: String) -> Result<Self, ContractError> {
+        text.parse()
+    }
+}
+impl From<SweepId> for String {
+    fn from(id: SweepId) -> String {
+        id.0
+    }
+}
+impl fmt::Display for SweepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,211 @@
+//! The request message: one job.
+
+use crate::{ContractError, Digest, JobKey, Kind, MAX_MESSAGE_BYTES, SCHEMA_VERSION, SweepId, params::*};
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// Urgency; workers empty p0 before p1 before p2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// A person waits.
+    P0,
+    /// The default.
+    #[default]
+    P1,
+    /// Whenever there is room.
+    P2,
+}
+impl Priority {
+    /// All, most urgent first.
+    pub const ALL: [Priority; 3] = [Priority::P0, Priority::P1, Priority::P2];
+}
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Priority::P0 => "p0",
+            Priority::P1 => "p1",
+            Priority::P2 => "p2",
+        })
+    }
+}
+impl FromStr for Priority {
+    type Err = ContractError;
+    fn from_str(text: &str) -> Result<Self, ContractError> {
+        match text {
+            "p0" => Ok(Priority::P0),
+            "p1" => Ok(Priority::P1),
+            "p2" => Ok(Priority::P2),
+            _ => Err(ContractError::Malformed { what: "priority", found: text.chars().take(20).collect(), expected: "p0, p1 or p2" }),
+        }
+    }
+}
+
+/// What a job reads: the manifest of an earlier job, pinned by the digest of its outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// What it is for: `images`, `features`, `condition`, `previous`, `shard/00007`, …
+    pub role: String,
+    /// Which manifest.
+    pub key: JobKey,
+    /// [`crate::Manifest::digest`] of that manifest.
+    pub digest: Digest,
+}
+
+/// How to run a job, without any effect on its result; not part of the key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
+pub struct Hints {
+    /// Seconds between checkpoints of a long job; the service's own setting when absent.
+    #[serde(default)]
+    pub checkpoint_every_s: Option<u64>,
+    /// The sweep that asked first, for logs.
+    #[serde(default)]
+    pub sweep: Option<SweepId>,
+    /// What a person calls this job: "train temi C=20 to 29 kimg".
+    #[serde(default)]
+    pub label: String,
+}
+
+/// The parameters of a job by kind: everything beside the inputs that its result depends on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum JobSpec {
+    /// See [`ImportParams`]. No inputs.
+    Import(ImportParams),
+    /// See [`FitParams`]. Inputs: `images` (Import).
+    Fit(FitParams),
+    /// See [`ExtractParams`]. Inputs: `images` (Import or SampleSet), `fit` (Fit) for fitted extractors.
+    Extract(ExtractParams),
+    /// See [`FeaturesParams`]. Inputs: `shard/<index>` (Extract), in order.
+    Features(FeaturesParams),
+    /// See [`NeighboursParams`]. Inputs: `features` (Features).
+    Neighbours(NeighboursParams),
+    /// See [`ClusterParams`]. Inputs: `features` (Features), `neighbours` (Neighbours) for TEMI, `images` (Import) for
+    /// ground truth and, where labels exist, for the quality scores.
+    Cluster(ClusterParams),
+    /// See [`BoundParams`]. Inputs: `probe/<C>/<seed>` (Cluster) of every probe so far.
+    Bound(BoundParams),
+    /// See [`TrainParams`]. Inputs: `images` (Import), `condition` (Cluster) unless unconditional, `previous` (Train)
+    /// unless it is the first segment.
+    Train(TrainParams),
+    /// See [`SampleParams`]. Inputs: `weights` (Train), `condition` (Cluster) unless unconditional.
+    Sample(SampleParams),
+    /// See [`SampleSetParams`]. Inputs: `shard/<index>` (Sample), in order.
+    SampleSet(SampleSetParams),
+    /// See [`MeasureParams`]. Inputs: `images` (Import or SampleSet), `fit` (Fit) for fitted extractors.
+    Measure(MeasureParams),
+    /// See [`ReferenceParams`]. Inputs: `shard/<index>` (Measure), in order.
+    Reference(ReferenceParams),
+    /// See [`ScoreParams`]. Inputs: `reference` (Reference), `shard/<index>` (Measure) of the sample set, in order, and
+    /// `unconditional` (Reference) where uFID is asked for.
+    Score(ScoreParams),
+    /// See [`ReportParams`]. Inputs: everything the report was made from.
+    Report(ReportParams),
+}
+
+impl JobSpec {
+    /// The kind of these parameters.
+    pub fn kind(&self) -> Kind {
+        match self {
+            JobSpec::Import(_) => Kind::Import,
+            JobSpec::Fit(_) => Kind::Fit,
+            JobSpec::Extract(_) => Kind::Extract,
+            JobSpec::Features(_) => Kind::Features,
+            JobSpec::Neighbours(_) => Kind::Neighbours,
+            JobSpec::Cluster(_) => Kind::Cluster,
+            JobSpec::Bound(_) => Kind::Bound,
+            JobSpec::Train(_) => Kind::Train,
+            JobSpec::Sample(_) => Kind::Sample,
+            JobSpec::SampleSet(_) => Kind::SampleSet,
+            JobSpec::Measure(_) => Kind::Measure,
+            JobSpec::Reference(_) => Kind::Reference,
+            JobSpec::Score(_) => Kind::Score,
+            JobSpec::Report(_) => Kind::Report,
+        }
+    }
+}
+
+/// One unit of work, as it travels through the queue (MessagePack with named fields).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// [`crate::SCHEMA_VERSION`] of the writer.
+    pub schema: u32,
+    /// [`Job::key_of`] of `spec` and `inputs`.
+    pub key: JobKey,
+    /// Parameters.
+    pub spec: JobSpec,
+    /// What it reads, in a fixed order.
+    pub inputs: Vec<Input>,
+    /// Urgency.
+    #[serde(default)]
+    pub priority: Priority,
+    /// How to run it.
+    #[serde(default)]
+    pub hints: Hints,
+}
+
+impl Job {
+    /// A job with its content key.
+    pub fn new(spec: JobSpec, inputs: Vec<Input>, priority: Priority, hints: Hints) -> Self {
+        let key = Self::key_of(&spec, &inputs);
+        Self { schema: SCHEMA_VERSION, key, spec, inputs, priority, hints }
+    }
+
+    /// Content key: BLAKE3 over MessagePack of (schema version, kind, algorithm version, parameters, (role, digest) of every
+    /// input). Keys of the inputs' jobs are left out: the same bytes made in another way are the same input.
+    pub fn key_of(spec: &JobSpec, inputs: &[Input]) -> JobKey {
+        let roles: Vec<(&str, &str)> = inputs.iter().map(|input| (input.role.as_str(), input.digest.as_str())).collect();
+        let kind = spec.kind();
+        let canonical = rmp_serde::to_vec_named(&(SCHEMA_VERSION, kind.token(), kind.algorithm_version(), spec, roles))
+            .expect("invariant: parameters are plain data and always encode");
+        JobKey::of(&canonical)
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.spec.kind()
+    }
+
+    /// The input with this role.
+    pub fn input(&self, role: &str) -> Option<&Input> {
+        self.inputs.iter().find(|input| input.role == role)
+    }
+
+    /// Encoded bytes.
+    ///
+    /// # Errors
+    /// [`ContractError::TooLarge`] above [`MAX_MESSAGE_BYTES`].
+    pub fn encode(&self) -> Result<Vec<u8>, ContractError> {
+        let bytes = rmp_serde::to_vec_named(self).expect("invariant: jobs are plain data and always encode");
+        if bytes.len() > MAX_MESSAGE_BYTES {
+            return Err(ContractError::TooLarge { what: "job", found: bytes.len(), limit: MAX_MESSAGE_BYTES });
+        }
+        Ok(bytes)
+    }
+
+    /// The job in `bytes`; its key is recomputed and must agree.
+    ///
+    /// # Errors
+    /// [`ContractError::NewerSchema`] for a message of a newer program, [`ContractError::Decode`] for anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ContractError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u32,
+        }
+        if bytes.len() > MAX_MESSAGE_BYTES {
+            return Err(ContractError::TooLarge { what: "job", found: bytes.len(), limit: MAX_MESSAGE_BYTES });
+        }
+        let decode = |error: rmp_serde::decode::Error| ContractError::Decode { what: "job", reason: error.to_string() };
+        let version: Version = rmp_serde::from_slice(bytes).map_err(decode)?;
+        if version.schema > SCHEMA_VERSION {
+            return Err(ContractError::NewerSchema { what: "job", found: version.schema, supported: SCHEMA_VERSION });
+        }
+        let job: Self = rmp_serde::from_slice(bytes).map_err(decode)?;
+        let expected = Self::key_of(&job.spec, &job.inputs);
+        if expected != job.key {
+            let reason = format!("its key is {}, its contents give {expected}", job.key);
+            return Err(ContractError::Decode { what: "job", reason });
+        }
+        Ok(job)
+    }
+}

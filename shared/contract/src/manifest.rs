@@ -1,0 +1,141 @@
+//! The result record: one manifest per key, written last and never again.
+
+use crate::{Attempt, ContractError, Digest, Input, JobKey, JobResult, JobSpec, Kind, SCHEMA_VERSION};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A stored object, with what is needed to verify it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// Object key in the bucket.
+    pub object: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// BLAKE3 of the bytes.
+    pub digest: Digest,
+}
+
+/// One file that a job made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Its name, unique within the manifest: `features.safetensors`.
+    pub name: String,
+    /// Where it lies.
+    #[serde(flatten)]
+    pub object: ObjectRef,
+    /// Whether it may differ from run to run (timings, rates); then it is no part of the manifest's digest.
+    #[serde(default)]
+    pub volatile: bool,
+}
+
+/// When what happened, in Unix milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Timings {
+    /// The message entered the queue.
+    pub queued_ms: u64,
+    /// This attempt began.
+    pub started_ms: u64,
+    /// The manifest was written.
+    pub finished_ms: u64,
+    /// Milliseconds on the compute thread.
+    pub compute_ms: u64,
+}
+
+/// What made the result.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Software {
+    /// Package version.
+    pub version: String,
+    /// Source revision, or empty.
+    pub revision: String,
+    /// Worker identity.
+    pub worker: String,
+    /// `cpu` or the accelerator's name.
+    pub device: String,
+}
+
+/// The lineage record and result of one job, stored as JSON at `manifest/<key>` by a create-only put.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema: u32,
+    /// The job's content key.
+    pub key: JobKey,
+    /// Which attempt won.
+    pub attempt: Attempt,
+    /// The job's parameters.
+    pub spec: JobSpec,
+    /// What it read.
+    pub inputs: Vec<Input>,
+    /// What it wrote.
+    pub outputs: Vec<Output>,
+    /// What it found.
+    pub result: JobResult,
+    /// Numbers about the run that are no part of the result (images per second, memory).
+    #[serde(default)]
+    pub metrics: BTreeMap<String, f64>,
+    /// When.
+    pub timings: Timings,
+    /// By what.
+    pub software: Software,
+    /// [`Manifest::digest_of`]: what later jobs pin.
+    pub digest: Digest,
+}
+
+impl Manifest {
+    /// Digest of the reproducible part: name, size and digest of every output that is not volatile, and the result with
+    /// object keys left out (they name the attempt).
+    pub fn digest_of(outputs: &[Output], result: &JobResult) -> Digest {
+        let mut stable: Vec<(&str, u64, &str)> = outputs
+            .iter()
+            .filter(|output| !output.volatile)
+            .map(|output| (output.name.as_str(), output.object.size, output.object.digest.as_str()))
+            .collect();
+        stable.sort_unstable();
+        let bytes = rmp_serde::to_vec_named(&(stable, result.without_locations())).expect("invariant: plain data always encodes");
+        Digest::of(&bytes)
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.spec.kind()
+    }
+
+    /// The output with this name.
+    pub fn output(&self, name: &str) -> Option<&Output> {
+        self.outputs.iter().find(|output| output.name == name)
+    }
+
+    /// This manifest as an input in the given role.
+    pub fn as_input(&self, role: impl Into<String>) -> Input {
+        Input { role: role.into(), key: self.key.clone(), digest: self.digest.clone() }
+    }
+
+    /// JSON bytes, for the store and for people.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("invariant: manifests are plain data and always encode")
+    }
+
+    /// The manifest in `bytes`; its digest is recomputed and must agree.
+    ///
+    /// # Errors
+    /// [`ContractError::NewerSchema`], or [`ContractError::Decode`] for broken or inconsistent bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ContractError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u32,
+        }
+        let decode = |error: serde_json::Error| ContractError::Decode { what: "manifest", reason: error.to_string() };
+        let version: Version = serde_json::from_slice(bytes).map_err(decode)?;
+        if version.schema > SCHEMA_VERSION {
+            return Err(ContractError::NewerSchema { what: "manifest", found: version.schema, supported: SCHEMA_VERSION });
+        }
+        let manifest: Self = serde_json::from_slice(bytes).map_err(decode)?;
+        let expected = Self::digest_of(&manifest.outputs, &manifest.result);
+        if expected != manifest.digest {
+            let reason = format!("its digest is {}, its contents give {expected}", manifest.digest);
+            return Err(ContractError::Decode { what: "manifest", reason });
+        }
+        Ok(manifest)
+    }
+}

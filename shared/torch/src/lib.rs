@@ -1,0 +1,111 @@
+//! What tch lacks: starting libtorch with or without CUDA. The only crate with `unsafe`.
+//!
+//! Programs here link libtorch's CPU half alone. Where `libtorch_cuda.so` can be loaded at start, its static initialisers
+//! register the CUDA kernels with the dispatcher and the same program computes on the GPU.
+
+#![allow(unsafe_code)] // one call, see `load_cuda`
+
+use std::{path::PathBuf, sync::OnceLock};
+use tch::Device;
+
+/// How [`start`] went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// Where to compute.
+    pub device: Device,
+    /// For people: why this device.
+    pub reason: String,
+}
+
+static STARTED: OnceLock<Started> = OnceLock::new();
+
+/// Starts libtorch once: loads the CUDA half if it is there, sets the number of intra-op threads (`CEDM_THREADS`, else all
+/// cores), forbids TF32. `CEDM_DEVICE=cpu` keeps to the CPU, `CEDM_DEVICE=cuda:1` picks a GPU. Later calls return the first
+/// result.
+pub fn start() -> &'static Started {
+    STARTED.get_or_init(|| {
+        let threads = std::env::var("CEDM_THREADS").ok().and_then(|text| text.parse().ok());
+        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as i32));
+        tch::set_num_threads(threads.max(1));
+        choose(std::env::var("CEDM_DEVICE").unwrap_or_default().trim())
+    })
+}
+
+/// The device chosen by [`start`].
+pub fn device() -> Device {
+    start().device
+}
+
+/// `cpu`, or `cuda:<index>`: for the lineage of results.
+pub fn device_name() -> String {
+    match device() {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
+    }
+}
+
+fn choose(wish: &str) -> Started {
+    let cpu = |reason: String| Started { device: Device::Cpu, reason };
+    if wish == "cpu" {
+        return cpu("CEDM_DEVICE=cpu".to_owned());
+    }
+    let index = wish.strip_prefix("cuda").and_then(|rest| rest.trim_start_matches(':').parse().ok()).unwrap_or(0);
+    match load_cuda() {
+        Err(reason) => cpu(reason),
+        Ok(()) if !tch::Cuda::is_available() => cpu("libtorch_cuda.so is loaded, but no GPU is available".to_owned()),
+        Ok(()) if index >= tch::Cuda::device_count() as usize => cpu(format!("no GPU {index}: there are {}", tch::Cuda::device_count())),
+        Ok(()) => Started { device: Device::Cuda(index), reason: format!("GPU {index} of {}", tch::Cuda::device_count()) },
+    }
+}
+
+/// Loads `libtorch_cuda.so` by the loader's search path, or from the folder that holds this program's `libtorch_cpu.so`.
+fn load_cuda() -> Result<(), String> {
+    let mut places = vec![PathBuf::from("libtorch_cuda.so")];
+    places.extend(libtorch_folder().map(|folder| folder.join("libtorch_cuda.so")));
+    let mut reason = String::new();
+    for place in places {
+        // SAFETY: the library is libtorch's own other half; its initialisers only register kernels with the dispatcher of the
+        // CPU half that is loaded already. It is never unloaded.
+        match unsafe { libloading::os::unix::Library::open(Some(&place), libloading::os::unix::RTLD_NOW | libloading::os::unix::RTLD_GLOBAL) } {
+            Ok(library) => {
+                std::mem::forget(library);
+                return Ok(());
+            }
+            Err(error) => reason = format!("CPU: {error}"),
+        }
+    }
+    Err(reason)
+}
+
+/// Folder of the loaded `libtorch_cpu.so`, from this process's own memory map.
+fn libtorch_folder() -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps.lines().find(|line| line.ends_with("/libtorch_cpu.so"))?;
+    let path = &line[line.find('/')?..];
+    PathBuf::from(path).parent().map(PathBuf::from)
+}
+
+/// Resident memory of this process in bytes, 0 where the system does not say.
+pub fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_on_a_device_that_computes() {
+        let started = start();
+        assert!(!started.reason.is_empty());
+        let sum = tch::Tensor::ones([4], (tch::Kind::Float, started.device)).sum(tch::Kind::Float).double_value(&[]);
+        assert_eq!(sum, 4.0);
+        assert!(resident_bytes() > 0);
+    }
+
+    #[test]
+    fn cpu_can_be_demanded() {
+        assert_eq!(choose("cpu").device, Device::Cpu);
+    }
+}

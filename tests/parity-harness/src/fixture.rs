@@ -1,0 +1,94 @@
+//! A fixture file, opened by what it is.
+
+use anyhow::Context;
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+use tch::Tensor;
+
+/// One comparison.
+pub struct Line {
+    /// What was compared.
+    pub what: String,
+    /// Worst error found; 0 for exact agreement.
+    pub error: f64,
+    /// Largest error allowed.
+    pub tolerance: f64,
+}
+
+impl Line {
+    /// A comparison with its worst error and what is allowed.
+    pub fn new(what: impl Into<String>, error: f64, tolerance: f64) -> Self {
+        Self { what: what.into(), error, tolerance }
+    }
+}
+
+/// What a module says about a file.
+pub enum Verdict {
+    /// Belongs to another module.
+    NotMine,
+    /// Checked, with these outcomes.
+    Checked(Vec<Line>),
+    /// Holds weights or inputs that another file of the case names; checked there.
+    PartOf(String),
+}
+
+/// One file of a fixture folder.
+pub struct Fixture {
+    /// Where it is.
+    pub path: PathBuf,
+    /// String metadata of a safetensors file; empty for others.
+    pub meta: HashMap<String, String>,
+}
+
+impl Fixture {
+    /// Reads the metadata of `path`.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut meta = HashMap::new();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+            let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).with_context(|| format!("header of {}", path.display()))?;
+            meta = header.metadata().clone().unwrap_or_default();
+        }
+        Ok(Self { path: path.to_owned(), meta })
+    }
+    /// Its extension.
+    pub fn extension(&self) -> &str {
+        self.path.extension().and_then(|e| e.to_str()).unwrap_or("")
+    }
+    /// A JSON value from its metadata.
+    pub fn json(&self, key: &str) -> Option<serde_json::Value> {
+        serde_json::from_str(self.meta.get(key)?).ok()
+    }
+    /// All its tensors by name, on the CPU.
+    pub fn tensors(&self) -> anyhow::Result<HashMap<String, Tensor>> {
+        read_safetensors(&self.path)
+    }
+    /// A file beside it.
+    pub fn sibling(&self, name: &str) -> PathBuf {
+        self.path.with_file_name(name)
+    }
+}
+
+/// All tensors of a safetensors file by name.
+pub fn read_safetensors(path: &Path) -> anyhow::Result<HashMap<String, Tensor>> {
+    Ok(Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?.into_iter().collect())
+}
+
+/// Every fixture file below `dir`, sorted; README files are no fixtures.
+pub fn files_below(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let (mut files, mut folders) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name != "README.md") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}

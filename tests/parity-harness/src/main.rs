@@ -1,0 +1,88 @@
+//! `cedm-parity [DIR]`: holds this implementation against numbers that others computed.
+//!
+//! Goes through every fixture file below DIR, recognises each by its own metadata (never by its name), checks it and prints
+//! a line per comparison: outcome, file, what was compared, worst error, tolerance; then totals. Ends with 1 on a mismatch or
+//! on a file that nothing recognises.
+
+#![forbid(unsafe_code)]
+
+mod clustering;
+mod diffusion;
+mod extractors;
+mod fixture;
+mod metrics;
+
+use fixture::{Fixture, Line, Verdict};
+use std::{path::PathBuf, process::ExitCode};
+
+#[derive(clap::Parser)]
+#[command(about = "Checks every parity fixture below a folder", version)]
+struct Args {
+    /// Folder with fixtures; default: $CEDM_PARITY_DIR, else ../shared/parity, else tests/parity
+    dir: Option<PathBuf>,
+    /// Only fixtures whose path contains this text
+    #[arg(long)]
+    only: Option<String>,
+    /// Print failures and totals only
+    #[arg(long)]
+    quiet: bool,
+}
+
+fn default_dir() -> PathBuf {
+    if let Some(dir) = std::env::var_os("CEDM_PARITY_DIR") {
+        return dir.into();
+    }
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let beside = root.join("../shared/parity");
+    if beside.is_dir() { beside } else { root.join("tests/parity") }
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = <Args as clap::Parser>::parse();
+    let dir = args.dir.unwrap_or_else(default_dir);
+    tch::set_num_threads(std::thread::available_parallelism().map_or(1, |n| n.get() as i32));
+    let files = fixture::files_below(&dir)?;
+    let (mut passed, mut failed, mut unknown) = (0usize, 0usize, 0usize);
+    for path in files {
+        let shown = path.strip_prefix(&dir).unwrap_or(&path).display().to_string();
+        if args.only.as_ref().is_some_and(|only| !shown.contains(only.as_str())) {
+            continue;
+        }
+        let verdict = Fixture::open(&path).and_then(|fixture| {
+            for check in [diffusion::check, clustering::check, metrics::check, extractors::check] {
+                match check(&fixture)? {
+                    Verdict::NotMine => {}
+                    verdict => return Ok(verdict),
+                }
+            }
+            Ok(Verdict::NotMine)
+        });
+        match verdict {
+            Ok(Verdict::Checked(lines)) => {
+                for Line { what, error, tolerance } in lines {
+                    let ok = error <= tolerance; // NaN fails
+                    if ok { passed += 1 } else { failed += 1 }
+                    if !ok || !args.quiet {
+                        println!("{} {shown}: {what}: worst {error:.3e}, allowed {tolerance:.1e}", if ok { "ok  " } else { "FAIL" });
+                    }
+                }
+            }
+            Ok(Verdict::PartOf(owner)) => {
+                if !args.quiet {
+                    println!("part {shown}: read with {owner}");
+                }
+            }
+            Ok(Verdict::NotMine) => {
+                unknown += 1;
+                println!("FAIL {shown}: not recognised by its metadata");
+            }
+            Err(error) => {
+                failed += 1;
+                println!("FAIL {shown}: {error:#}");
+            }
+        }
+    }
+    println!("parity: {passed} passed, {failed} failed, {unknown} not recognised, below {}", dir.display());
+    anyhow::ensure!(passed > 0, "no fixture was checked below {}", dir.display());
+    Ok(if failed + unknown == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

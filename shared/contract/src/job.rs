@@ -96,8 +96,9 @@ pub enum JobSpec {
     Measure(MeasureParams),
     /// See [`ReferenceParams`]. Inputs: `shard/<index>` (Measure), in order.
     Reference(ReferenceParams),
-    /// See [`ScoreParams`]. Inputs: `reference` (Reference), `shard/<index>` (Measure) of the sample set, in order, and
-    /// `unconditional` (Reference) where uFID is asked for.
+    /// See [`ScoreParams`]. Inputs: `reference` (Reference), `shard/<index>` (Measure) of the sample set, in order,
+    /// `unconditional` (Reference over a sample set) where `ufd` is asked for, and `test` (Reference over the test split) where
+    /// `auroc` or `ct` is ([`crate::metrics::Against::roles`]). A metric whose input is absent gets a score without value.
     Score(ScoreParams),
     /// See [`ReportParams`]. Inputs: everything the report was made from.
     Report(ReportParams),

@@ -8,11 +8,14 @@
 
 mod error;
 mod event;
+mod extractor;
 mod ids;
 mod job;
 mod kind;
 mod manifest;
+pub mod metrics;
 mod objects;
+pub mod outcome;
 pub mod params;
 mod results;
 mod subjects;
@@ -20,6 +23,7 @@ pub mod sweep;
 
 pub use error::ContractError;
 pub use event::{DeadLetter, Event, EventWhat, FailureKind, Heartbeat};
+pub use extractor::{EXTRACTORS, Extractor, extractor};
 pub use ids::{Attempt, Digest, JobKey, SweepId};
 pub use job::{Hints, Input, Job, JobSpec, Priority};
 pub use kind::{Kind, Service};

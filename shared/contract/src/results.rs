@@ -187,8 +187,8 @@ pub struct MeasureResult {
     pub dim: u32,
 }
 
-/// The reference side. Output `reference.safetensors`: `mu` f64 \[dim\], `sigma` f64 \[dim, dim\] (ddof 1), `root` f64 \[dim, dim\] (symmetric
-/// square root of sigma).
+/// The reference side. Output `reference.safetensors`: `mu` f64 \[dim\], `sigma` f64 \[dim, dim\] (ddof 1), `root` f64 \[dim, rank\] (root rootᵀ =
+/// sigma; columns of vanishing eigenvalues are left out).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferenceResult {
     /// Images behind it.

@@ -24,7 +24,7 @@ pub struct ReferenceParams {
 pub struct ScoreParams {
     /// The evaluation feature space.
     pub extractor: ExtractorSpec,
-    /// Metric names of the metric table: `fd`, `ufd`, `kid`, `precision`, `recall`, `density`, `coverage`, `is`, …
+    /// Names of [`crate::metrics::METRICS`]: `fd`, `ufd`, `kid`, `precision`, `recall`, `density`, `coverage`, `inception_score`, …
     pub metrics: Vec<String>,
     /// Seed of random subsets.
     pub seed: u64,

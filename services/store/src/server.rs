@@ -1,0 +1,60 @@
+//! The HTTP server around the store.
+
+use crate::{Folder, s3::Service};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+};
+use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use std::{io, sync::Arc};
+use tokio::net::TcpListener;
+
+/// The one key pair that is let in.
+#[derive(Clone)]
+pub struct Keys {
+    /// Access key id.
+    pub access: String,
+    /// Secret access key.
+    pub secret: String,
+}
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").field("access", &self.access).finish_non_exhaustive()
+    }
+}
+
+/// Serves the folder until the future is dropped. Dropping it in the middle of a put leaves no object behind.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve(folder: Folder, keys: Keys, listener: TcpListener) -> io::Result<()> {
+    let mut builder = S3ServiceBuilder::new(Service(Arc::new(folder)));
+    builder.set_auth(SimpleAuth::from_single(keys.access, keys.secret));
+    let service = builder.build();
+    let http = Builder::new(TokioExecutor::new());
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let socket = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => socket,
+                Err(error) => {
+                    // Too many open files, an aborted connection: the next accept may succeed.
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            Some(_) = connections.join_next() => continue,
+        };
+        // Small answers must not wait for the client's delayed acknowledgement.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "nodelay refused");
+        }
+        let connection = http.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+    }
+}

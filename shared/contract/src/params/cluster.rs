@@ -57,6 +57,9 @@ pub struct TemiParams {
     pub beta: f64,
     /// Whether pairs are weighted by the teachers' agreement.
     pub weighted: bool,
+    /// Whether the logarithm of the pointwise mutual information is clamped below at 0.
+    #[serde(default)]
+    pub positive_pmi: bool,
     /// Student temperature.
     pub student_temperature: f64,
     /// Teacher temperature at the start.
@@ -106,6 +109,7 @@ impl Default for TemiParams {
             bottleneck: 256,
             beta: 0.6,
             weighted: true,
+            positive_pmi: false,
             student_temperature: 0.1,
             teacher_temperature_start: 0.1,
             teacher_temperature: 0.1,

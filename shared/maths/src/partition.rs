@@ -1,0 +1,63 @@
+//! Agreement of two partitions of the same images, and how evenly one of them uses its clusters (spec §10.6, §6.1).
+
+mod accuracy;
+mod agreement;
+mod matching;
+mod usage;
+
+pub use accuracy::{accuracy, one_to_one_accuracy};
+pub use agreement::{Agreement, agreement};
+pub use matching::best_matching;
+pub use usage::{Usage, compact};
+
+use crate::MathsError;
+use std::collections::BTreeMap;
+
+/// How often each pair of (label, cluster) occurs, over the ids that occur at all, both ascending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contingency {
+    /// Number of images.
+    pub total: u64,
+    /// Images of each label.
+    pub labels: Vec<u64>,
+    /// Images of each cluster.
+    pub clusters: Vec<u64>,
+    /// Nonzero cells: (label, cluster) → images.
+    pub cells: BTreeMap<(usize, usize), u64>,
+}
+
+impl Contingency {
+    /// Counts the pairs.
+    ///
+    /// # Errors
+    /// When the two differ in length or are empty.
+    pub fn new(labels: &[i64], clusters: &[i64]) -> Result<Self, MathsError> {
+        if labels.len() != clusters.len() || labels.is_empty() {
+            return Err(MathsError::OutOfRange {
+                what: "number of labels".to_owned(),
+                found: labels.len().to_string(),
+                expected: format!("one for each of the {} cluster ids, and at least one", clusters.len()),
+            });
+        }
+        let (row, rows) = ranks(labels);
+        let (column, columns) = ranks(clusters);
+        let mut table = Self { total: labels.len() as u64, labels: vec![0; rows], clusters: vec![0; columns], cells: BTreeMap::new() };
+        for (&label, &cluster) in labels.iter().zip(clusters) {
+            let (i, j) = (row[&label], column[&cluster]);
+            table.labels[i] += 1;
+            table.clusters[j] += 1;
+            *table.cells.entry((i, j)).or_default() += 1;
+        }
+        Ok(table)
+    }
+}
+
+/// Rank of each id among the distinct ids, and their number.
+fn ranks(ids: &[i64]) -> (BTreeMap<i64, usize>, usize) {
+    let mut ranks: BTreeMap<i64, usize> = ids.iter().map(|&id| (id, 0)).collect();
+    for (rank, place) in ranks.values_mut().enumerate() {
+        *place = rank;
+    }
+    let count = ranks.len();
+    (ranks, count)
+}

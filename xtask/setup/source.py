@@ -9,7 +9,7 @@ import time
 
 BLOCK = 1 << 20
 JOURNAL_EVERY = 8 * BLOCK
-ATTEMPTS = 6
+ATTEMPTS = 5
 
 
 class Setback(Exception):
@@ -201,24 +201,23 @@ class PartialWheel(io.RawIOBase):
             except OSError as error:
                 if error.errno is not None and not isinstance(error, ConnectionError) and type(error) is OSError:
                     raise  # the disk, not the network
-                attempt, start = attempt + 1, self._resume(before, start)
-                self._retry(attempt, error)
+                attempt = self._retry(attempt, before, start, error)
             except Exception as error:  # pip's vendored urllib3 has its own exceptions
-                attempt, start = attempt + 1, self._resume(before, start)
-                self._retry(attempt, error)
+                attempt = self._retry(attempt, before, start, error)
 
-    def _resume(self, before, start):
+    def _retry(self, attempt, before, start, error):
+        """Keeps what arrived and waits before the next attempt; one that brought something counts as a fresh start."""
         if start > before:
             self._record(before, start)
-        return start
-
-    def _retry(self, attempt, error):
+            return 0
+        attempt += 1
         if attempt >= ATTEMPTS:
             raise Setback(
                 f"the download of {self.wheel['file']} broke {ATTEMPTS} times in a row ({error}); "
                 "check the network and run setup again, it goes on where it stopped"
             )
-        time.sleep(min(0.5 * 2**attempt, 10))
+        time.sleep(0.25 * 2**attempt)
+        return attempt
 
     def _show(self, label, at, end):
         if label is None:

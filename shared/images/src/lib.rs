@@ -1,1 +1,32 @@
-//! cedm-images
+//! The bytes: data sets in, immutable shards of uint8 images out. No tensors.
+//!
+//! [`import`] reads EDM archives, image folders, CIFAR archives, tar files, WebDataset shards and numpy arrays, and writes a folder of
+//! safetensors shards with an [`cedm_contract::ImageSet`] over them. [`read_shard`] reads one shard back. [`export_edm_archive`]
+//! writes a set as an archive that the EDM tools read. [`pillow`] resizes exactly as Pillow does, [`framing`] crops as torchvision
+//! and the EDM tool do. [`pickle`] reads Python pickles as data and never runs anything in them.
+
+#![forbid(unsafe_code)]
+
+mod container;
+mod decode;
+mod error;
+mod export;
+pub mod framing;
+mod import;
+mod journal;
+mod limits;
+mod options;
+pub mod pickle;
+mod picture;
+pub mod pillow;
+mod shard;
+mod source;
+
+pub use decode::decode;
+pub use error::ImageError;
+pub use export::export_edm_archive;
+pub use import::{Imported, Progress, Skipped, import};
+pub use limits::Limits;
+pub use options::{Channels, Framing, ImportOptions, Split};
+pub use picture::Picture;
+pub use shard::{Shard, image_digest, read_shard, read_shard_bytes};

@@ -1,0 +1,187 @@
+//! A source as a list of members that can be read in any order: a folder, a zip archive, a tar file.
+
+mod folder;
+mod tarball;
+mod zipped;
+
+use crate::{ImageError, ImportOptions};
+use std::{
+    fs::File,
+    io::Read,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+/// Where a member's bytes are.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// A file of its own, below the folder.
+    Own,
+    /// A part of container file `file`.
+    Stored { file: u32, offset: u64 },
+    /// A deflated part of container file `file`.
+    Deflated { file: u32, offset: u64, compressed: u64, crc: u32 },
+}
+
+/// One member.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// Its name with forward slashes, relative to [`ImportOptions::inside`].
+    pub name: String,
+    pub size: u64,
+    pub place: Place,
+}
+
+/// A source, opened.
+pub(crate) struct Container {
+    /// What the user named.
+    pub path: PathBuf,
+    /// Sorted by name.
+    pub members: Vec<Member>,
+    /// Whether the members are records of WebDataset shards.
+    pub webdataset: bool,
+    root: PathBuf,
+    files: Vec<File>,
+}
+
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+
+/// First bytes of a file, enough to tell every format.
+pub(crate) fn head_of(path: &Path) -> Result<Vec<u8>, ImageError> {
+    let mut head = Vec::new();
+    let file = File::open(path).map_err(ImageError::io("read", path))?;
+    file.take(512).read_to_end(&mut head).map_err(ImageError::io("read", path))?;
+    Ok(head)
+}
+
+pub(crate) fn is_tar(head: &[u8]) -> bool {
+    head.get(257..262) == Some(b"ustar")
+}
+
+impl Container {
+    /// Opens `path` by its content. Compressed tar files are expanded once, into an unnamed file in `scratch`.
+    pub fn open(path: &Path, options: &ImportOptions, scratch: &Path) -> Result<Self, ImageError> {
+        let inside = options.inside.as_deref().map(|inside| inside.trim_matches('/')).filter(|inside| !inside.is_empty());
+        let mut container = Self { path: path.to_owned(), members: Vec::new(), webdataset: false, root: path.to_owned(), files: Vec::new() };
+        if path.is_dir() {
+            container.root = inside.map_or_else(|| path.to_owned(), |inside| path.join(inside));
+            let shards = folder::tar_shards(&container.root)?;
+            if shards.is_empty() {
+                container.members = folder::list(&container.root, &options.limits)?;
+            } else {
+                for shard in shards {
+                    container.add_tar(&shard, options, scratch, true)?;
+                }
+                container.webdataset = true;
+            }
+        } else {
+            let head = head_of(path)?;
+            if head.starts_with(b"PK") {
+                let file = File::open(path).map_err(ImageError::io("read", path))?;
+                container.members = zipped::list(path, &file, &options.limits)?;
+                container.files.push(file);
+            } else if is_tar(&head) || head.starts_with(GZIP) || head.starts_with(ZSTD) {
+                container.add_tar(path, options, scratch, false)?;
+            } else {
+                let reason = "expected a folder, a zip, tar, tar.gz or tar.zst archive, or an npy or npz file";
+                return Err(ImageError::format(path, reason));
+            }
+            if let Some(inside) = inside {
+                let prefix = format!("{inside}/");
+                container.members.retain_mut(|member| match member.name.strip_prefix(&prefix) {
+                    Some(rest) => {
+                        member.name = rest.to_owned();
+                        true
+                    }
+                    None => false,
+                });
+            }
+        }
+        container.members.sort_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = container.members.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(ImageError::format(path, format!("two members are named `{}`", pair[0].name)));
+        }
+        container.webdataset |= !path.is_dir() && is_webdataset(&container.members);
+        Ok(container)
+    }
+
+    fn add_tar(&mut self, path: &Path, options: &ImportOptions, scratch: &Path, prefixed: bool) -> Result<(), ImageError> {
+        let file = tarball::open(path, &options.limits, scratch)?;
+        let index = self.files.len() as u32;
+        let prefix = if prefixed { path.file_stem().map(|stem| format!("{}/", stem.to_string_lossy())).unwrap_or_default() } else { String::new() };
+        tarball::list(path, &file, index, &prefix, &options.limits, &mut self.members)?;
+        self.files.push(file);
+        Ok(())
+    }
+
+    /// The member with this name.
+    pub fn find(&self, name: &str) -> Option<&Member> {
+        self.members.binary_search_by(|member| member.name.as_str().cmp(name)).ok().map(|at| &self.members[at])
+    }
+
+    /// All bytes of a member, at most `limit`.
+    pub fn read(&self, member: &Member, limit: u64) -> Result<Vec<u8>, ImageError> {
+        if member.size > limit {
+            return Err(ImageError::image(&member.name, format!("{} bytes are more than the allowed {limit}", member.size)));
+        }
+        let short = |error: std::io::Error| ImageError::image(&member.name, error.to_string());
+        match member.place {
+            Place::Own => folder::read(&self.root.join(&member.name), limit).map_err(short),
+            Place::Stored { file, offset } => {
+                let mut bytes = vec![0; member.size as usize];
+                self.files[file as usize].read_exact_at(&mut bytes, offset).map_err(short)?;
+                Ok(bytes)
+            }
+            Place::Deflated { file, offset, compressed, crc } => {
+                let mut packed = vec![0; compressed.min(limit) as usize];
+                self.files[file as usize].read_exact_at(&mut packed, offset).map_err(short)?;
+                zipped::inflate(&packed, member.size, crc).map_err(|reason| ImageError::image(&member.name, reason))
+            }
+        }
+    }
+
+    /// A reader over a member's bytes in order, for arrays that are larger than memory.
+    pub fn stream<'a>(&'a self, member: &Member) -> Result<Box<dyn Read + 'a>, ImageError> {
+        let at = |file: u32, offset| Positioned { file: &self.files[file as usize], offset };
+        Ok(match member.place {
+            Place::Own => {
+                let path = self.root.join(&member.name);
+                Box::new(File::open(&path).map_err(ImageError::io("read", path))?)
+            }
+            Place::Stored { file, offset } => Box::new(at(file, offset).take(member.size)),
+            Place::Deflated { file, offset, compressed, .. } => {
+                Box::new(flate2::read::DeflateDecoder::new(at(file, offset).take(compressed)).take(member.size))
+            }
+        })
+    }
+}
+
+/// Whether labels stand beside the images in files of their own (`000123.jpg`, `000123.cls`).
+fn is_webdataset(members: &[Member]) -> bool {
+    members.iter().any(|member| member.name.ends_with(".cls"))
+}
+
+/// Reads a file from a position on, without moving anybody's cursor.
+struct Positioned<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for Positioned<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.file.read_at(buffer, self.offset)?;
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+/// A member name with forward slashes, or an error when it leaves the archive.
+fn safe_name(path: &Path, name: &str) -> Result<String, ImageError> {
+    let name = name.replace('\\', "/");
+    let inside = name.trim_start_matches("./");
+    if inside.starts_with('/') || inside.split('/').any(|part| part == "..") || inside.contains('\0') {
+        return Err(ImageError::UnsafeName { path: path.to_owned(), name });
+    }
+    Ok(inside.to_owned())
+}

@@ -1,0 +1,121 @@
+//! Encoded images to 8-bit pixels: PNG, JPEG, WebP, BMP, TIFF.
+
+use crate::{ImageError, Limits, Picture};
+use image::{DynamicImage, ImageDecoder, ImageReader};
+use std::io::Cursor;
+
+/// Decodes one image. Grey stays one channel; palettes become RGB; alpha is dropped; 16 bits become 8 by rounding; CMYK becomes
+/// RGB; the EXIF orientation is applied.
+///
+/// # Errors
+/// [`ImageError::Image`] when the bytes are no such image, are truncated, or declare more pixels than `limits` allows.
+pub fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Picture, ImageError> {
+    let fail = |reason: String| ImageError::image(name, reason);
+    if bytes.is_empty() {
+        return Err(fail("the file is empty".to_owned()));
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| fail(error.to_string()))?;
+    if reader.format().is_none() {
+        return Err(fail("not a PNG, JPEG, WebP, BMP or TIFF file".to_owned()));
+    }
+    let mut decoder = reader.into_decoder().map_err(|error| fail(error.to_string()))?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > limits.pixels {
+        return Err(fail(format!("{width}x{height} pixels are more than the allowed {}", limits.pixels)));
+    }
+    let orientation = decoder.orientation().map_err(|error| fail(error.to_string()))?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?;
+    picture.apply_orientation(orientation);
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    if picture.color().has_color() {
+        Picture::new(width, height, 3, picture.into_rgb8().into_raw())
+    } else {
+        Picture::new(width, height, 1, picture.into_luma8().into_raw())
+    }
+    .map_err(|error| fail(error.to_string()))
+}
+
+/// Whether a member name has the extension of an image.
+pub(crate) fn is_image_name(name: &str) -> bool {
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();
+    matches!(extension.as_str(), "png" | "jpg" | "jpeg" | "jfif" | "webp" | "bmp" | "tif" | "tiff")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{ExtendedColorType, ImageEncoder, codecs};
+
+    fn png(bytes: &[u8], width: u32, height: u32, color: ExtendedColorType) -> Vec<u8> {
+        let mut out = Vec::new();
+        codecs::png::PngEncoder::new(&mut out).write_image(bytes, width, height, color).unwrap();
+        out
+    }
+    fn decoded(bytes: &[u8]) -> Picture {
+        decode("x", bytes, &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn grey_stays_grey_and_alpha_is_dropped() {
+        let grey = decoded(&png(&[1, 2, 3, 4], 2, 2, ExtendedColorType::L8));
+        assert_eq!((grey.channels, grey.pixels), (1, vec![1, 2, 3, 4]));
+        let rgba = decoded(&png(&[9, 8, 7, 0], 1, 1, ExtendedColorType::Rgba8));
+        assert_eq!((rgba.channels, rgba.pixels), (3, vec![9, 8, 7]));
+        let grey_alpha = decoded(&png(&[77, 3], 1, 1, ExtendedColorType::La8));
+        assert_eq!((grey_alpha.channels, grey_alpha.pixels), (1, vec![77]));
+    }
+
+    #[test]
+    fn sixteen_bits_are_rounded_to_eight() {
+        let samples: Vec<u8> = [0u16, 128, 129, 65535].iter().flat_map(|v| v.to_ne_bytes()).collect();
+        assert_eq!(decoded(&png(&samples, 4, 1, ExtendedColorType::L16)).pixels, vec![0, 0, 1, 255]);
+    }
+
+    #[test]
+    fn palettes_become_rgb() {
+        let mut out = Vec::new();
+        let mut encoder = png::Encoder::new(&mut out, 3, 1);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_palette(vec![10, 20, 30, 40, 50, 60]);
+        encoder.write_header().unwrap().write_image_data(&[1, 0, 1]).unwrap();
+        assert_eq!(decoded(&out).pixels, vec![40, 50, 60, 10, 20, 30, 40, 50, 60]);
+    }
+
+    #[test]
+    fn bmp_tiff_and_webp_keep_every_pixel() {
+        let pixels: Vec<u8> = (0..5 * 3 * 3).map(|v| (v * 5) as u8).collect();
+        let (mut bmp, mut tiff, mut webp) = (Vec::new(), Cursor::new(Vec::new()), Vec::new());
+        codecs::bmp::BmpEncoder::new(&mut bmp).write_image(&pixels, 5, 3, ExtendedColorType::Rgb8).unwrap();
+        codecs::tiff::TiffEncoder::new(&mut tiff).write_image(&pixels, 5, 3, ExtendedColorType::Rgb8).unwrap();
+        codecs::webp::WebPEncoder::new_lossless(&mut webp).write_image(&pixels, 5, 3, ExtendedColorType::Rgb8).unwrap();
+        for bytes in [&bmp, tiff.get_ref(), &webp] {
+            assert_eq!(decoded(bytes).pixels, pixels);
+        }
+    }
+
+    #[test]
+    fn exif_orientation_is_applied() {
+        // A JPEG of 16x8 pixels, dark left and bright right, with an APP1 block that says "rotate 90° clockwise" (orientation 6).
+        let pixels: Vec<u8> = (0..8).flat_map(|_| (0..16).map(|x| if x < 8 { 0 } else { 255 })).collect();
+        let mut jpeg = Vec::new();
+        codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 95).write_image(&pixels, 16, 8, ExtendedColorType::L8).unwrap();
+        let tiff = [b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".as_slice()].concat();
+        let body = [b"Exif\0\0".as_slice(), &tiff].concat();
+        let block = [&[0xff, 0xe1], ((body.len() + 2) as u16).to_be_bytes().as_slice(), &body].concat();
+        let turned = decoded(&[&jpeg[..2], &block, &jpeg[2..]].concat());
+        assert_eq!((turned.width, turned.height), (8, 16));
+        assert!(turned.pixels[0] < 50 && turned.pixels[8 * 16 - 1] > 200, "left became top");
+    }
+
+    #[test]
+    fn bad_bytes_are_about_one_image() {
+        let good = png(&[5; 64 * 64], 64, 64, ExtendedColorType::L8);
+        for (bytes, expected) in [(&b""[..], "empty"), (b"hello", "not a PNG"), (&good[..good.len() / 2], "")] {
+            let error = decode("a.png", bytes, &Limits::default()).unwrap_err();
+            assert!(error.is_about_one_image() && error.to_string().contains(expected), "{error}");
+        }
+        let tight = Limits { pixels: 100, ..Limits::default() };
+        assert!(decode("a.png", &good, &tight).unwrap_err().to_string().contains("64x64 pixels are more than the allowed 100"));
+    }
+}

@@ -1,0 +1,95 @@
+//! What can be wrong with a data set.
+
+use std::path::PathBuf;
+
+/// Why a data set could not be read, written or made into shards.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// A file could not be read or written.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was tried: "read", "write", "list".
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A file that is none of the formats.
+    #[error("{}: {reason}", path.display())]
+    Format {
+        /// Which file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// One image that cannot be used.
+    #[error("image `{name}`: {reason}")]
+    Image {
+        /// Its name in the data set.
+        name: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// A data set without a single usable image.
+    #[error("{}: no image found{hint}", path.display())]
+    NoImages {
+        /// Which source.
+        path: PathBuf,
+        /// What was there instead.
+        hint: String,
+    },
+    /// Labels that do not fit the images.
+    #[error("labels of {what}: {reason}")]
+    Labels {
+        /// Whose labels.
+        what: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// More than an honest archive contains.
+    #[error("{what} exceeds the limit of {limit} {unit}: {advice}")]
+    Limit {
+        /// What is too large.
+        what: String,
+        /// The limit.
+        limit: u64,
+        /// Its unit.
+        unit: &'static str,
+        /// How to go on if it is meant so.
+        advice: &'static str,
+    },
+    /// A member name that points outside its archive.
+    #[error("{}: member `{name}` points outside the archive", path.display())]
+    UnsafeName {
+        /// Which archive.
+        path: PathBuf,
+        /// The name as found.
+        name: String,
+    },
+    /// Options that contradict each other or the data.
+    #[error("option {option}: {reason}")]
+    Option {
+        /// Which option.
+        option: &'static str,
+        /// What was found and what was expected.
+        reason: String,
+    },
+}
+
+impl ImageError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+    pub(crate) fn format(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        Self::Format { path: path.into(), reason: reason.into() }
+    }
+    pub(crate) fn image(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Image { name: name.into(), reason: reason.into() }
+    }
+    /// Whether the error concerns one image alone, so that an import may count it and go on.
+    pub fn is_about_one_image(&self) -> bool {
+        matches!(self, Self::Image { .. })
+    }
+}

@@ -1,0 +1,260 @@
+//! A data set of any format into shards: bounded by one shard, resumable, visible only when complete.
+
+use crate::{
+    ImageError, ImportOptions,
+    journal::{Entry, Journal},
+    shard::{Shard, read_shard, write_shard},
+    source,
+};
+use cedm_contract::{Digest, ImageSet, ShardRef, params::ImportParams};
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+mod prepare;
+mod tally;
+
+use prepare::{Prepared, Shape, prepare};
+use tally::Tally;
+
+/// How far an import is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Images looked at.
+    pub done: u64,
+    /// Images in all.
+    pub total: u64,
+    /// Images left out so far.
+    pub skipped: u64,
+    /// Images per second in this run.
+    pub rate: f64,
+    /// Seconds left at that rate.
+    pub seconds_left: f64,
+}
+
+/// An image that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A finished import. The folder holds the shards, `names.jsonl` (the name of every image, a JSON string a line) and `import.json`
+/// (this record).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Imported {
+    /// The set; the `object` of each shard is its file name in the folder.
+    pub set: ImageSet,
+    /// Digest over labels and class names.
+    pub labels: Digest,
+    /// Images per shard.
+    pub shard_size: u32,
+    /// Images left out, with reasons.
+    pub skipped: Vec<Skipped>,
+    /// Seconds that this run took.
+    pub seconds: f64,
+}
+
+impl Imported {
+    /// What names this import in the store.
+    pub fn params(&self) -> ImportParams {
+        ImportParams { content: self.set.content.clone(), labels: self.labels.clone(), shard_size: self.shard_size }
+    }
+}
+
+/// File of [`Imported`] in the folder.
+const RECORD: &str = "import.json";
+/// File of the images' names.
+const NAMES: &str = "names.jsonl";
+/// Images decoded between two reports of progress.
+const CHUNK: usize = 512;
+
+/// Imports `source` into the new folder `out`. An interrupted import leaves `<out>.partial`, and the same call goes on there.
+///
+/// # Errors
+/// When the source cannot be read or is none of the formats, holds no usable image, images of different sizes without a wanted
+/// resolution, or labels that do not fit; with `strict` also at the first corrupt image. `out` does not exist then.
+pub fn import(source: &Path, options: &ImportOptions, out: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Imported, ImageError> {
+    let started = Instant::now();
+    if options.shard_size == 0 {
+        return Err(ImageError::Option { option: "shard size", reason: "0, expected at least 1".to_owned() });
+    }
+    if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(ImageError::Option { option: "out", reason: format!("{} exists and is not empty", out.display()) });
+    }
+    let partial = partial_of(out);
+    let parent = partial.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(ImageError::io("write", parent))?;
+    let set = source::open(source, options, parent)?;
+    let total = options.max_images.map_or(set.len(), |max| set.len().min(max as usize));
+    let mut run = Run {
+        journal: Journal::open(&partial, &identity(source, options, set.as_ref()))?,
+        set: set.as_ref(),
+        options,
+        folder: &partial,
+        tally: Tally::new(set.labels()),
+        shape: None,
+        next: 0,
+        skipped: Vec::new(),
+    };
+    run.catch_up()?;
+    let began = run.next;
+    while run.next < total {
+        run.shard(total, &mut |done, skipped| {
+            let rate = (done - began) as f64 / started.elapsed().as_secs_f64().max(1e-9);
+            let seconds_left = (total - done) as f64 / rate.max(1e-9);
+            progress(Progress { done: done as u64, total: total as u64, skipped: skipped as u64, rate, seconds_left });
+        })?;
+    }
+    let imported = run.finish(source, started)?;
+    if out.exists() {
+        fs::remove_dir(out).map_err(ImageError::io("write", out))?;
+    }
+    fs::rename(&partial, out).map_err(ImageError::io("write", out))?;
+    Ok(imported)
+}
+
+fn partial_of(out: &Path) -> PathBuf {
+    let mut name = out.file_name().map(|name| name.to_owned()).unwrap_or_default();
+    name.push(".partial");
+    out.with_file_name(name)
+}
+
+/// What an import is about, in one line: source, its age and names, and the options that shape the result.
+fn identity(path: &Path, options: &ImportOptions, set: &dyn source::Source) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for index in 0..set.len() {
+        hasher.update(set.name(index).as_bytes()).update(b"\n");
+    }
+    let labels = format!("{:?}", set.labels());
+    let meta = fs::metadata(path).ok().map(|meta| (meta.len(), meta.modified().ok()));
+    let options = ImportOptions { threads: 0, strict: false, ..options.clone() };
+    let text = format!("{path:?} {meta:?} {options:?} {} {}", hasher.finalize().to_hex(), blake3::hash(labels.as_bytes()).to_hex());
+    serde_json::to_string(&text).expect("invariant: text always encodes")
+}
+
+struct Run<'a> {
+    set: &'a dyn source::Source,
+    options: &'a ImportOptions,
+    folder: &'a Path,
+    journal: Journal,
+    tally: Tally,
+    /// That of the first image; all others must have it too.
+    shape: Option<Shape>,
+    /// Next image of the source.
+    next: usize,
+    skipped: Vec<Skipped>,
+}
+
+impl Run<'_> {
+    /// Takes over what an interrupted import has done.
+    fn catch_up(&mut self) -> Result<(), ImageError> {
+        for entry in &self.journal.done {
+            let shard = read_shard(&self.folder.join(&entry.shard.object.object))?;
+            self.shape = Some(Shape { channels: shard.channels, side: shard.resolution });
+            self.tally.add(&shard);
+            self.next = entry.next as usize;
+            self.skipped.extend(entry.skipped.iter().cloned());
+        }
+        let names = self.folder.join(NAMES);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&names).map_err(ImageError::io("write", &names))?;
+        file.set_len(self.journal.done.last().map_or(0, |entry| entry.names_bytes)).map_err(ImageError::io("write", &names))
+    }
+
+    /// Fills and writes one shard.
+    fn shard(&mut self, total: usize, report: &mut dyn FnMut(usize, usize)) -> Result<(), ImageError> {
+        let size = self.options.shard_size as usize;
+        let labels = self.set.labels();
+        let mut shard = Shard {
+            labels: labels.fine.as_ref().map(|_| Vec::new()),
+            coarse_labels: labels.coarse.as_ref().map(|_| Vec::new()),
+            ..Shard::default()
+        };
+        let (mut names, mut skipped) = (Vec::new(), Vec::new());
+        while shard.count < size && self.next < total {
+            let end = total.min(self.next + CHUNK.min(size - shard.count));
+            for (index, prepared) in (self.next..end).zip(prepare(self.set, self.next..end, self.options, &mut self.shape)?) {
+                match prepared {
+                    Prepared::Image { planes, digest } => {
+                        shard.count += 1;
+                        shard.images.extend_from_slice(&planes);
+                        shard.digests.extend_from_slice(&digest);
+                        if let (Some(all), Some(mine)) = (&labels.fine, &mut shard.labels) {
+                            mine.push(all[index]);
+                        }
+                        if let (Some(all), Some(mine)) = (&labels.coarse, &mut shard.coarse_labels) {
+                            mine.push(all[index]);
+                        }
+                        names.push(self.set.name(index));
+                    }
+                    Prepared::Skipped(reason) => skipped.push(Skipped { name: self.set.name(index), reason }),
+                }
+            }
+            self.next = end;
+            report(end, self.skipped.len() + skipped.len());
+        }
+        self.skipped.extend(skipped.iter().cloned());
+        let Some(shape) = self.shape.filter(|_| shard.count > 0) else { return Ok(()) };
+        (shard.channels, shard.resolution) = (shape.channels, shape.side);
+        let names_bytes = self.write_names(&names)?;
+        let object = write_shard(self.folder, &format!("shard-{:05}.safetensors", self.journal.done.len()), &shard)?;
+        let first = self.tally.count;
+        self.tally.add(&shard);
+        let shard = ShardRef { object, first, count: shard.count as u64 };
+        self.journal.add(Entry { shard, next: self.next as u64, skipped, names_bytes })
+    }
+
+    fn write_names(&self, names: &[String]) -> Result<u64, ImageError> {
+        let path = self.folder.join(NAMES);
+        let file = OpenOptions::new().append(true).open(&path).map_err(ImageError::io("write", &path))?;
+        let mut writer = BufWriter::new(&file);
+        for name in names {
+            let line = serde_json::to_string(name).expect("invariant: text always encodes");
+            writeln!(writer, "{line}").map_err(ImageError::io("write", &path))?;
+        }
+        writer.flush().map_err(ImageError::io("write", &path))?;
+        drop(writer);
+        Ok(file.metadata().map_err(ImageError::io("read", &path))?.len())
+    }
+
+    /// Writes the record and removes the journal.
+    fn finish(self, source: &Path, started: Instant) -> Result<Imported, ImageError> {
+        let Some(shape) = self.shape.filter(|_| self.tally.count > 0) else {
+            let first = self.skipped.first().map(|skipped| format!("; the first, `{}`: {}", skipped.name, skipped.reason)).unwrap_or_default();
+            let hint = format!(": {} files were unusable{first}", self.skipped.len());
+            fs::remove_dir_all(self.folder).map_err(ImageError::io("write", self.folder))?;
+            return Err(ImageError::NoImages { path: source.to_owned(), hint });
+        };
+        let mut class_names = self.set.labels().class_names.clone();
+        if class_names.len() < self.tally.classes as usize {
+            class_names.clear();
+        }
+        let set = ImageSet {
+            count: self.tally.count,
+            channels: shape.channels as u32,
+            resolution: shape.side as u32,
+            classes: self.tally.classes.max(class_names.len() as u32),
+            coarse_classes: self.tally.coarse_classes,
+            content: self.tally.content(),
+            shards: self.journal.done.iter().map(|entry| entry.shard.clone()).collect(),
+            class_names,
+        };
+        let labels = self.tally.labels(&set.class_names);
+        let imported =
+            Imported { set, labels, shard_size: self.options.shard_size, skipped: self.skipped, seconds: started.elapsed().as_secs_f64() };
+        let record = self.folder.join(RECORD);
+        let file = File::create(&record).map_err(ImageError::io("write", &record))?;
+        serde_json::to_writer_pretty(file, &imported).map_err(|error| ImageError::io("write", &record)(error.into()))?;
+        self.journal.close()?;
+        Ok(imported)
+    }
+}
+
+#[cfg(test)]
+mod tests;

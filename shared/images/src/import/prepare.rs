@@ -1,0 +1,125 @@
+//! Images decoded and brought to their size on all cores.
+
+use crate::{Channels, Framing, ImageError, ImportOptions, Picture, framing::edm_frame, shard::image_digest, source::Source};
+use std::{
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+/// What every image of a set has in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub channels: usize,
+    pub side: usize,
+}
+
+/// One image after preparation.
+pub(super) enum Prepared {
+    Image { planes: Vec<u8>, digest: [u8; 32] },
+    Skipped(String),
+}
+
+/// Images that one thread takes at a time.
+const GRAIN: usize = 16;
+
+/// Prepares the images `range` of the set, in order. The first usable image ever decides the shape of all.
+pub(super) fn prepare(set: &dyn Source, range: Range<usize>, options: &ImportOptions, shape: &mut Option<Shape>) -> Result<Vec<Prepared>, ImageError> {
+    let mut out = Vec::with_capacity(range.len());
+    let mut rest = range;
+    while shape.is_none() && !rest.is_empty() {
+        let index = rest.start;
+        rest.start += 1;
+        out.push(match framed(set, index, options)? {
+            Ok(picture) => {
+                let picture = channelled(picture, options.channels);
+                if picture.width != picture.height {
+                    let reason = format!("{}x{} is no square: give a resolution and how to crop", picture.width, picture.height);
+                    return Err(ImageError::image(set.name(index), reason));
+                }
+                let found = Shape { channels: picture.channels, side: picture.width };
+                *shape = Some(found);
+                pack(picture, found)
+            }
+            Err(reason) => Prepared::Skipped(reason),
+        });
+    }
+    let Some(shape) = *shape else { return Ok(out) };
+    let threads = if options.threads == 0 { thread::available_parallelism().map_or(1, usize::from) } else { options.threads };
+    let claimed = AtomicUsize::new(rest.start);
+    let work = || {
+        let mut mine = Vec::new();
+        loop {
+            let from = claimed.fetch_add(GRAIN, Ordering::Relaxed);
+            if from >= rest.end {
+                return mine;
+            }
+            for index in from..rest.end.min(from + GRAIN) {
+                mine.push((index, one(set, index, options, shape)));
+            }
+        }
+    };
+    let mut all: Vec<(usize, Result<Prepared, ImageError>)> = if threads == 1 || rest.len() <= GRAIN {
+        work()
+    } else {
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut all = work();
+            all.extend(others.into_iter().flat_map(|thread| thread.join().expect("invariant: decoding does not panic")));
+            all
+        })
+    };
+    all.sort_by_key(|(index, _)| *index);
+    for (_, prepared) in all {
+        out.push(prepared?);
+    }
+    Ok(out)
+}
+
+fn one(set: &dyn Source, index: usize, options: &ImportOptions, shape: Shape) -> Result<Prepared, ImageError> {
+    let picture = match framed(set, index, options)? {
+        Ok(picture) => picture,
+        Err(reason) => return Ok(Prepared::Skipped(reason)),
+    };
+    let fail = |reason| Err(ImageError::image(set.name(index), reason));
+    if (picture.width, picture.height) != (shape.side, shape.side) {
+        let reason = format!("{0}x{1}, but the first image is {2}x{2}: give a resolution to bring all to one size", picture.width, picture.height, shape.side);
+        return fail(reason);
+    }
+    let picture = if shape.channels == 3 { picture.into_rgb() } else { channelled(picture, options.channels) };
+    if picture.channels != shape.channels {
+        return fail("has colour, but the first image is grey: give the channels (grey or rgb)".to_owned());
+    }
+    Ok(pack(picture, shape))
+}
+
+/// Decoded and resized; the inner error is the reason to leave the image out.
+fn framed(set: &dyn Source, index: usize, options: &ImportOptions) -> Result<Result<Picture, String>, ImageError> {
+    let picture = match set.read(index) {
+        Ok(picture) => picture,
+        Err(error) if error.is_about_one_image() && !options.strict => return Ok(Err(error.to_string())),
+        Err(error) => return Err(error),
+    };
+    let Some((width, height)) = options.resolution else { return Ok(Ok(picture)) };
+    if width != height && options.framing != Framing::CenterCropWide || height > width || width == 0 {
+        let reason = format!("{width}x{height} is no square (center-crop-wide alone takes width > height)");
+        return Err(ImageError::Option { option: "resolution", reason });
+    }
+    let size = (picture.width, picture.height);
+    let dropped = || format!("{}x{} is smaller than {width}x{height}", size.0, size.1);
+    Ok(edm_frame(picture, width as usize, height as usize, options.framing).ok_or_else(dropped))
+}
+
+fn channelled(picture: Picture, channels: Channels) -> Picture {
+    match channels {
+        Channels::Auto => picture,
+        Channels::Grey => picture.into_grey(),
+        Channels::Rgb => picture.into_rgb(),
+    }
+}
+
+fn pack(picture: Picture, shape: Shape) -> Prepared {
+    let planes = if picture.channels == 1 { picture.pixels } else { picture.to_planes() };
+    let digest = image_digest(shape.channels as u32, shape.side as u32, &planes);
+    Prepared::Image { planes, digest }
+}

@@ -1,0 +1,47 @@
+//! Running digests and counts over the shards of an import, the same for every container and shard size.
+
+use crate::{shard::Shard, source::Labels};
+use cedm_contract::Digest;
+
+pub(super) struct Tally {
+    pub count: u64,
+    pub classes: u32,
+    pub coarse_classes: u32,
+    content: blake3::Hasher,
+    labels: blake3::Hasher,
+}
+
+impl Tally {
+    pub fn new(labels: &Labels) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&[u8::from(labels.fine.is_some()), u8::from(labels.coarse.is_some())]);
+        Self { count: 0, classes: 0, coarse_classes: 0, content: blake3::Hasher::new(), labels: hasher }
+    }
+
+    pub fn add(&mut self, shard: &Shard) {
+        self.count += shard.count as u64;
+        self.content.update(&shard.digests);
+        for index in 0..shard.count {
+            for (labels, classes) in [(&shard.labels, &mut self.classes), (&shard.coarse_labels, &mut self.coarse_classes)] {
+                if let Some(labels) = labels {
+                    *classes = (*classes).max(labels[index] as u32 + 1);
+                    self.labels.update(&labels[index].to_le_bytes());
+                }
+            }
+        }
+    }
+
+    /// Digest over the images' digests, in order.
+    pub fn content(&self) -> Digest {
+        Digest::finish(&self.content)
+    }
+
+    /// Digest over labels and class names.
+    pub fn labels(&self, class_names: &[String]) -> Digest {
+        let mut hasher = self.labels.clone();
+        for name in class_names {
+            hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
+        }
+        Digest::finish(&hasher)
+    }
+}

@@ -1,0 +1,87 @@
+//! What an interrupted import has already done, so that the next one goes on from there.
+
+use crate::{ImageError, import::Skipped};
+use cedm_contract::ShardRef;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+};
+
+const FILE: &str = "journal.jsonl";
+
+/// One finished shard.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub shard: ShardRef,
+    /// First image of the source that comes after it.
+    pub next: u64,
+    pub skipped: Vec<Skipped>,
+    /// Length of the file of names.
+    pub names_bytes: u64,
+}
+
+/// The journal in a folder of an unfinished import; the first line says what is imported, each other line is an [`Entry`].
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+    /// Shards that are complete and verified.
+    pub done: Vec<Entry>,
+}
+
+impl Journal {
+    /// Goes on with the import in `folder` when it is about the same thing; else empties the folder.
+    pub fn open(folder: &Path, identity: &str) -> Result<Self, ImageError> {
+        let path = folder.join(FILE);
+        let done = read(folder, identity).unwrap_or_default();
+        if done.is_empty() {
+            if folder.exists() {
+                fs::remove_dir_all(folder).map_err(ImageError::io("write", folder))?;
+            }
+            fs::create_dir_all(folder).map_err(ImageError::io("write", folder))?;
+        }
+        // Written anew, so that a torn last line does not stay.
+        let mut journal = Self { file: File::create(&path).map_err(ImageError::io("write", &path))?, path, done: Vec::new() };
+        journal.line(identity)?;
+        for entry in done {
+            journal.add(entry)?;
+        }
+        Ok(journal)
+    }
+
+    /// Records a finished shard.
+    pub fn add(&mut self, entry: Entry) -> Result<(), ImageError> {
+        self.line(&serde_json::to_string(&entry).expect("invariant: entries are plain data"))?;
+        self.done.push(entry);
+        Ok(())
+    }
+
+    /// Removes the journal: the import is complete.
+    pub fn close(self) -> Result<(), ImageError> {
+        fs::remove_file(&self.path).map_err(ImageError::io("write", &self.path))
+    }
+
+    fn line(&mut self, text: &str) -> Result<(), ImageError> {
+        writeln!(self.file, "{text}").map_err(ImageError::io("write", &self.path))
+    }
+}
+
+/// The finished shards that verify; `None` when the folder is about something else.
+fn read(folder: &Path, identity: &str) -> Option<Vec<Entry>> {
+    let file = OpenOptions::new().read(true).open(folder.join(FILE)).ok()?;
+    let mut lines = BufReader::new(file).lines();
+    if lines.next()?.ok()? != identity {
+        return None;
+    }
+    let mut done: Vec<Entry> = Vec::new();
+    for line in lines.map_while(Result::ok) {
+        let Ok(entry) = serde_json::from_str::<Entry>(&line) else { break };
+        let intact = crate::shard::file_digest(&folder.join(&entry.shard.object.object));
+        if !intact.is_ok_and(|(size, digest)| size == entry.shard.object.size && digest == entry.shard.object.digest) {
+            break;
+        }
+        done.push(entry);
+    }
+    Some(done)
+}

@@ -1,0 +1,169 @@
+//! Python pickles read as data: a stack machine that builds a tree and never imports, calls or runs anything.
+//!
+//! What a pickle wants called is kept as a [`Node::Call`]; the reader of the tree decides what the few calls it knows mean and
+//! ignores the rest. Protocols 1 to 5, opcodes as in CPython's `pickletools`.
+
+use std::collections::HashMap;
+
+mod machine;
+
+/// Handle of a node.
+pub type Id = usize;
+
+/// Why bytes are no pickle that can be read.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("pickle at byte {offset}: {reason}")]
+pub struct PickleError {
+    /// Where in the bytes.
+    pub offset: usize,
+    /// What was found.
+    pub reason: String,
+}
+
+/// One object of a pickle.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Node<'a> {
+    /// `None`.
+    None,
+    /// A truth value.
+    Bool(bool),
+    /// An integer that fits 64 bits.
+    Int(i64),
+    /// A longer integer: little-endian two's complement.
+    Long(&'a [u8]),
+    /// A float.
+    Float(f64),
+    /// Unicode text.
+    Text(&'a str),
+    /// Bytes, or a `str` of Python 2.
+    Bytes(&'a [u8]),
+    /// A list or set.
+    List(Vec<Id>),
+    /// A tuple.
+    Tuple(Vec<Id>),
+    /// A dict.
+    Dict(Vec<(Id, Id)>),
+    /// A class or function by name; never looked up.
+    Global {
+        /// Module.
+        module: &'a str,
+        /// Name in it.
+        name: &'a str,
+    },
+    /// A reference to something outside the pickle; its identifier.
+    Persistent(Id),
+    /// A call that was asked for and not made.
+    Call {
+        /// What to call.
+        callable: Id,
+        /// With what.
+        args: Id,
+        /// State set afterwards.
+        state: Option<Id>,
+        /// Key and value pairs set afterwards (an `OrderedDict`).
+        items: Vec<(Id, Id)>,
+    },
+}
+
+/// A pickle as a tree; it borrows long strings from the bytes.
+#[derive(Debug)]
+pub struct Pickle<'a> {
+    nodes: Vec<Node<'a>>,
+    root: Id,
+    /// Bytes read; another pickle may follow.
+    pub length: usize,
+}
+
+impl<'a> Pickle<'a> {
+    /// Reads the first pickle in `bytes`.
+    ///
+    /// # Errors
+    /// When the bytes end early, hold an unknown opcode or do not balance.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
+        let mut machine = machine::Machine { bytes, at: 0, nodes: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+        let root = machine.run()?;
+        Ok(Self { nodes: machine.nodes, root, length: machine.at })
+    }
+
+    /// The object.
+    pub fn root(&self) -> Id {
+        self.root
+    }
+
+    /// A node.
+    pub fn node(&self, id: Id) -> &Node<'a> {
+        &self.nodes[id]
+    }
+
+    /// Text, also from bytes that are ASCII (Python 2 wrote names so).
+    pub fn text(&self, id: Id) -> Option<&'a str> {
+        match self.node(id) {
+            Node::Text(text) => Some(text),
+            Node::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+
+    /// An integer.
+    pub fn int(&self, id: Id) -> Option<i64> {
+        match self.node(id) {
+            Node::Int(value) => Some(*value),
+            Node::Bool(value) => Some(i64::from(*value)),
+            _ => None,
+        }
+    }
+
+    /// Elements of a list or tuple.
+    pub fn elements(&self, id: Id) -> Option<&[Id]> {
+        match self.node(id) {
+            Node::List(ids) | Node::Tuple(ids) => Some(ids),
+            _ => None,
+        }
+    }
+
+    /// Pairs of a dict or `OrderedDict`.
+    pub fn items(&self, id: Id) -> Option<Vec<(Id, Id)>> {
+        match self.node(id) {
+            Node::Dict(items) => Some(items.clone()),
+            Node::Call { callable, args, items, .. } if self.global(*callable) == Some(("collections", "OrderedDict")) => {
+                // Python 2 hands the pairs to the constructor, later versions set them afterwards.
+                let given = self.elements(*args).and_then(|args| args.first()).and_then(|list| self.elements(*list)).unwrap_or(&[]);
+                let pair = |id: &Id| self.elements(*id).filter(|pair| pair.len() == 2).map(|pair| (pair[0], pair[1]));
+                Some(given.iter().filter_map(pair).chain(items.iter().copied()).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// The value under a text key of a dict.
+    pub fn get(&self, id: Id, key: &str) -> Option<Id> {
+        self.items(id)?.into_iter().find(|(name, _)| self.text(*name) == Some(key)).map(|(_, value)| value)
+    }
+
+    /// Module and name of a global.
+    pub fn global(&self, id: Id) -> Option<(&'a str, &'a str)> {
+        match self.node(id) {
+            Node::Global { module, name } => Some((module, name)),
+            _ => None,
+        }
+    }
+
+    /// Name of the callable and the arguments of a call.
+    pub fn call(&self, id: Id) -> Option<((&'a str, &'a str), &[Id])> {
+        match self.node(id) {
+            Node::Call { callable, args, .. } => Some((self.global(*callable)?, self.elements(*args)?)),
+            _ => None,
+        }
+    }
+
+    /// State that was set on a called object.
+    pub fn state(&self, id: Id) -> Option<Id> {
+        match self.node(id) {
+            Node::Call { state, .. } => *state,
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The stack machine of the pickle format.
+
+use super::{Id, Node, PickleError};
+use std::collections::HashMap;
+
+pub(super) struct Machine<'a> {
+    pub bytes: &'a [u8],
+    pub at: usize,
+    pub nodes: Vec<Node<'a>>,
+    pub stack: Vec<Id>,
+    pub marks: Vec<usize>,
+    pub memo: HashMap<u64, Id>,
+}
+
+type Step<T> = Result<T, PickleError>;
+
+impl<'a> Machine<'a> {
+    /// Runs until STOP; returns the object on top.
+    pub fn run(&mut self) -> Step<Id> {
+        loop {
+            let opcode = self.take(1)?[0];
+            if opcode == b'.' {
+                return self.pop();
+            }
+            self.step(opcode)?;
+        }
+    }
+
+    fn step(&mut self, opcode: u8) -> Step<()> {
+        match opcode {
+            // Framing and versions say nothing about the object.
+            0x80 => drop(self.take(1)?),
+            0x95 => drop(self.take(8)?),
+            b'(' => self.marks.push(self.stack.len()),
+            b'N' => self.push(Node::None),
+            0x88 => self.push(Node::Bool(true)),
+            0x89 => self.push(Node::Bool(false)),
+            b'J' => self.fixed_int(4, true)?,
+            b'K' => self.fixed_int(1, false)?,
+            b'M' => self.fixed_int(2, false)?,
+            0x8a => self.long(1)?,
+            0x8b => self.long(4)?,
+            b'G' => {
+                let bytes = self.take(8)?.try_into().expect("invariant: eight bytes were taken");
+                self.push(Node::Float(f64::from_be_bytes(bytes)));
+            }
+            b'U' | b'C' => self.bytes_of(1)?,
+            b'T' | b'B' => self.bytes_of(4)?,
+            0x8e | 0x96 => self.bytes_of(8)?,
+            0x8c => self.text_of(1)?,
+            b'X' => self.text_of(4)?,
+            0x8d => self.text_of(8)?,
+            b']' | 0x8f => self.push(Node::List(Vec::new())),
+            b'}' => self.push(Node::Dict(Vec::new())),
+            b')' => self.push(Node::Tuple(Vec::new())),
+            b't' => self.collect(Node::Tuple)?,
+            b'l' | 0x91 => self.collect(Node::List)?,
+            b'd' => {
+                let ids = self.above_mark()?;
+                self.push(Node::Dict(pairs(&ids)));
+            }
+            0x85..=0x87 => {
+                let from = self.stack.len().checked_sub((opcode - 0x84) as usize).ok_or_else(|| self.error("the stack is empty"))?;
+                let ids = self.stack.split_off(from);
+                self.push(Node::Tuple(ids));
+            }
+            b'a' => {
+                let id = self.pop()?;
+                self.append(vec![id])?;
+            }
+            b'e' | 0x90 => {
+                let ids = self.above_mark()?;
+                self.append(ids)?;
+            }
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                self.set(vec![(key, value)])?;
+            }
+            b'u' => {
+                let ids = self.above_mark()?;
+                self.set(pairs(&ids))?;
+            }
+            b'0' => drop(self.pop()?),
+            b'1' => drop(self.above_mark()?),
+            b'2' => self.stack.push(self.top()?),
+            b'q' => self.put(1)?,
+            b'r' => self.put(4)?,
+            0x94 => {
+                let (key, top) = (self.memo.len() as u64, self.top()?);
+                self.memo.insert(key, top);
+            }
+            b'h' => self.recall(1)?,
+            b'j' => self.recall(4)?,
+            b'c' => {
+                let (module, name) = (self.line()?, self.line()?);
+                self.push(Node::Global { module, name });
+            }
+            0x93 => {
+                let (name, module) = (self.pop_text()?, self.pop_text()?);
+                self.push(Node::Global { module, name });
+            }
+            b'R' | 0x81 => {
+                let (args, callable) = (self.pop()?, self.pop()?);
+                self.push(Node::Call { callable, args, state: None, items: Vec::new() });
+            }
+            0x92 => {
+                let (_keywords, args, callable) = (self.pop()?, self.pop()?, self.pop()?);
+                self.push(Node::Call { callable, args, state: None, items: Vec::new() });
+            }
+            b'b' => self.build()?,
+            b'Q' => {
+                let id = self.pop()?;
+                self.push(Node::Persistent(id));
+            }
+            other => return Err(self.error(format!("unknown opcode 0x{other:02x}"))),
+        }
+        Ok(())
+    }
+
+    fn error(&self, reason: impl Into<String>) -> PickleError {
+        PickleError { offset: self.at, reason: reason.into() }
+    }
+
+    fn take(&mut self, count: usize) -> Step<&'a [u8]> {
+        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
+        let end = end.ok_or_else(|| self.error(format!("ends early: {count} more bytes were expected, {} are there", self.bytes.len() - self.at)))?;
+        let bytes = &self.bytes[self.at..end];
+        self.at = end;
+        Ok(bytes)
+    }
+
+    /// An unsigned little-endian number of `width` bytes.
+    fn number(&mut self, width: usize) -> Step<u64> {
+        Ok(self.take(width)?.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    }
+
+    fn line(&mut self) -> Step<&'a str> {
+        let rest = &self.bytes[self.at..];
+        let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(|| self.error("a line without end"))?;
+        self.at += end + 1;
+        std::str::from_utf8(&rest[..end]).map_err(|_| self.error("a name that is not UTF-8"))
+    }
+
+    fn push(&mut self, node: Node<'a>) {
+        self.nodes.push(node);
+        self.stack.push(self.nodes.len() - 1);
+    }
+
+    fn top(&self) -> Step<Id> {
+        self.stack.last().copied().ok_or_else(|| self.error("the stack is empty"))
+    }
+
+    fn pop(&mut self) -> Step<Id> {
+        let id = self.top()?;
+        self.stack.pop();
+        Ok(id)
+    }
+
+    fn pop_text(&mut self) -> Step<&'a str> {
+        let id = self.pop()?;
+        match self.nodes[id] {
+            Node::Text(text) => Ok(text),
+            _ => Err(self.error("a global whose name is no text")),
+        }
+    }
+
+    fn above_mark(&mut self) -> Step<Vec<Id>> {
+        let mark = self.marks.pop().filter(|mark| *mark <= self.stack.len());
+        let mark = mark.ok_or_else(|| self.error("no mark on the stack"))?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn collect(&mut self, make: fn(Vec<Id>) -> Node<'a>) -> Step<()> {
+        let ids = self.above_mark()?;
+        self.push(make(ids));
+        Ok(())
+    }
+
+    fn fixed_int(&mut self, width: usize, signed: bool) -> Step<()> {
+        let value = self.number(width)?;
+        self.push(Node::Int(if signed { i64::from(value as u32 as i32) } else { value as i64 }));
+        Ok(())
+    }
+
+    fn long(&mut self, width: usize) -> Step<()> {
+        let count = self.number(width)? as usize;
+        let bytes = self.take(count)?;
+        let sign = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
+        self.push(if count <= 8 {
+            let mut whole = [sign; 8];
+            whole[..count].copy_from_slice(bytes);
+            Node::Int(i64::from_le_bytes(whole))
+        } else {
+            Node::Long(bytes)
+        });
+        Ok(())
+    }
+
+    fn bytes_of(&mut self, width: usize) -> Step<()> {
+        let count = self.number(width)? as usize;
+        let bytes = self.take(count)?;
+        self.push(Node::Bytes(bytes));
+        Ok(())
+    }
+
+    fn text_of(&mut self, width: usize) -> Step<()> {
+        let count = self.number(width)? as usize;
+        let bytes = self.take(count)?;
+        // Lone surrogates may occur in Python text; such a text is kept as bytes.
+        self.push(std::str::from_utf8(bytes).map_or(Node::Bytes(bytes), Node::Text));
+        Ok(())
+    }
+
+    fn append(&mut self, ids: Vec<Id>) -> Step<()> {
+        let top = self.top()?;
+        match &mut self.nodes[top] {
+            Node::List(list) => list.extend(ids),
+            // Whatever else is appended to (a deque, say) is not interpreted.
+            Node::Call { .. } => {}
+            _ => return Err(self.error("appends to something that is no list")),
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, new: Vec<(Id, Id)>) -> Step<()> {
+        let top = self.top()?;
+        match &mut self.nodes[top] {
+            Node::Dict(items) | Node::Call { items, .. } => items.extend(new),
+            _ => return Err(self.error("sets items of something that is no dict")),
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, width: usize) -> Step<()> {
+        let (key, top) = (self.number(width)?, self.top()?);
+        self.memo.insert(key, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, width: usize) -> Step<()> {
+        let key = self.number(width)?;
+        let id = *self.memo.get(&key).ok_or_else(|| self.error(format!("memo {key} was never filled")))?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    fn build(&mut self) -> Step<()> {
+        let new = self.pop()?;
+        let top = self.top()?;
+        if let Node::Call { state, .. } = &mut self.nodes[top] {
+            *state = Some(new);
+        }
+        Ok(())
+    }
+}
+
+fn pairs(ids: &[Id]) -> Vec<(Id, Id)> {
+    ids.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
+}

@@ -1,0 +1,51 @@
+//! A data set as a list of images with labels that can be read in any order.
+
+mod arrays;
+mod cifar;
+mod encoded;
+mod labels;
+
+use crate::{
+    ImageError, ImportOptions, Picture,
+    container::{Container, head_of},
+};
+use std::path::Path;
+
+/// Labels of a data set, aligned with its images.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Labels {
+    pub fine: Option<Vec<i64>>,
+    pub coarse: Option<Vec<i64>>,
+    pub class_names: Vec<String>,
+}
+
+/// An opened data set.
+pub(crate) trait Source: Sync {
+    /// Number of images.
+    fn len(&self) -> usize;
+    /// Name of one image.
+    fn name(&self, index: usize) -> String;
+    /// Labels of all.
+    fn labels(&self) -> &Labels;
+    /// Decodes one image.
+    fn read(&self, index: usize) -> Result<Picture, ImageError>;
+}
+
+/// Opens whatever `path` is.
+pub(crate) fn open(path: &Path, options: &ImportOptions, scratch: &Path) -> Result<Box<dyn Source>, ImageError> {
+    if !path.exists() {
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file or folder");
+        return Err(ImageError::io("read", path)(missing));
+    }
+    if path.is_file() && head_of(path)?.starts_with(b"\x93NUMPY") {
+        return Ok(Box::new(arrays::Arrays::open_npy(path, options)?));
+    }
+    let container = Container::open(path, options, scratch)?;
+    if cifar::recognises(&container) {
+        return Ok(Box::new(cifar::Cifar::open(&container, options)?));
+    }
+    if container.members.iter().any(|member| member.name.ends_with(".npy")) && !encoded::has_images(&container) {
+        return Ok(Box::new(arrays::Arrays::open_npz(&container, options, scratch)?));
+    }
+    Ok(Box::new(encoded::Encoded::open(container, options)?))
+}

@@ -1,0 +1,63 @@
+//! Encoded image files in a container, in the order of their names.
+
+use super::{Labels, Source, labels};
+use crate::{
+    ImageError, ImportOptions, Limits, Picture,
+    container::Container,
+    decode::{decode, is_image_name},
+};
+
+pub(super) struct Encoded {
+    container: Container,
+    /// Members that are images.
+    images: Vec<u32>,
+    labels: Labels,
+    limits: Limits,
+}
+
+/// Whether any member looks like an image.
+pub(super) fn has_images(container: &Container) -> bool {
+    container.members.iter().any(|member| is_image_name(&member.name))
+}
+
+impl Encoded {
+    pub(super) fn open(container: Container, options: &ImportOptions) -> Result<Self, ImageError> {
+        let images: Vec<u32> =
+            container.members.iter().enumerate().filter(|(_, member)| is_image_name(&member.name)).map(|(at, _)| at as u32).collect();
+        if images.is_empty() {
+            return Err(ImageError::NoImages { path: container.path.clone(), hint: hint(&container, options) });
+        }
+        let labels = if options.ignore_labels {
+            Labels::default()
+        } else {
+            let names: Vec<&str> = images.iter().map(|at| container.members[*at as usize].name.as_str()).collect();
+            labels::find(&container, &names, options.limits.member_bytes)?
+        };
+        Ok(Self { container, images, labels, limits: options.limits.clone() })
+    }
+}
+
+fn hint(container: &Container, options: &ImportOptions) -> String {
+    match (&options.inside, container.members.first()) {
+        (Some(inside), None) => format!(" below `{inside}`"),
+        (_, None) => ": it is empty".to_owned(),
+        (_, Some(first)) => format!(": {} members, the first is `{}`", container.members.len(), first.name),
+    }
+}
+
+impl Source for Encoded {
+    fn len(&self) -> usize {
+        self.images.len()
+    }
+    fn name(&self, index: usize) -> String {
+        self.container.members[self.images[index] as usize].name.clone()
+    }
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
+    fn read(&self, index: usize) -> Result<Picture, ImageError> {
+        let member = &self.container.members[self.images[index] as usize];
+        let bytes = self.container.read(member, self.limits.member_bytes)?;
+        decode(&member.name, &bytes, &self.limits)
+    }
+}

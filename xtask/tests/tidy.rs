@@ -1,0 +1,196 @@
+//! The house rules, executed: who may import whom, and what no file may hold.
+
+#[path = "tidy/imports.rs"]
+mod imports;
+#[path = "tidy/sources.rs"]
+mod sources;
+
+use imports::Workspace;
+use sources::{Source, sources};
+
+/// Crates that never link libtorch: they build in seconds and run anywhere.
+const TORCH_FREE: &[&str] = &[
+    "cedm-contract",
+    "cedm-runtime",
+    "cedm-images",
+    "cedm-planner",
+    "cedm-report",
+    "cedm-coordinator",
+    "cedm-bounds",
+    "cedm-cli",
+    "cedm-store",
+    "cedm-tests",
+    "xtask",
+];
+
+const SERVICES: &[&str] = &[
+    "cedm-coordinator",
+    "cedm-extractor",
+    "cedm-clusterer",
+    "cedm-bounds",
+    "cedm-trainer",
+    "cedm-sampler",
+    "cedm-evaluator",
+    "cedm-store",
+    "cedm-cli",
+];
+
+#[test]
+fn crates_import_only_what_the_house_allows() {
+    let workspace = Workspace::read();
+    let mut broken = Vec::new();
+    let mut forbid = |crates: &[&str], reached: &[&str], why: &str| {
+        for name in crates {
+            for other in reached.iter().filter(|other| *other != name && workspace.reaches(name, other)) {
+                broken.push(format!("{name} reaches {other}: {why}"));
+            }
+        }
+    };
+    forbid(TORCH_FREE, &["tch", "torch-sys", "cedm-torch"], "it must build without libtorch");
+    forbid(
+        &["cedm-contract"],
+        &workspace.members_but(&[]),
+        "the contract knows nothing of ours",
+    );
+    forbid(&["cedm-contract"], &["tokio", "async-nats"], "the contract is pure data");
+    forbid(&["cedm-torch"], &workspace.members_but(&[]), "it is the lowest floor");
+    forbid(&["cedm-images"], &["cedm-runtime"], "formats know no job loop");
+    forbid(
+        &["cedm-maths"],
+        &["cedm-contract", "cedm-runtime", "cedm-nets"],
+        "formulas know no messages",
+    );
+    forbid(&["cedm-nets"], &["cedm-contract", "cedm-runtime"], "networks know no messages");
+    forbid(
+        &["cedm-clustering", "cedm-diffusion"],
+        &["cedm-runtime"],
+        "methods know no job loop",
+    );
+    forbid(
+        &["cedm-planner", "cedm-report"],
+        &["cedm-runtime", "tokio", "async-nats"],
+        "plan and report are pure functions",
+    );
+    for direct in ["async-nats", "aws-sdk-s3", "aws-config"] {
+        broken.extend(
+            workspace
+                .importers(direct)
+                .into_iter()
+                .filter(|name| name != "cedm-runtime")
+                .map(|name| format!("{name} imports {direct}: only cedm-runtime talks to the broker and the store")),
+        );
+    }
+    broken.extend(
+        workspace
+            .importers("s3s")
+            .into_iter()
+            .filter(|name| name != "cedm-store")
+            .map(|name| format!("{name} imports s3s: only cedm-store serves S3")),
+    );
+    for name in SERVICES {
+        for other in SERVICES.iter().filter(|other| *other != name && workspace.imports(name, other)) {
+            broken.push(format!("{name} imports {other}: services meet in the contract only"));
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_crate_is_in_the_house_plan() {
+    let workspace = Workspace::read();
+    for name in TORCH_FREE.iter().chain(SERVICES) {
+        assert!(
+            workspace.members().contains(name),
+            "{name} is in the rules, but no member of the workspace"
+        );
+    }
+    let unplanned: Vec<_> = workspace
+        .members()
+        .into_iter()
+        .filter(|name| workspace.folder(name).contains("/services/") && !SERVICES.contains(name))
+        .collect();
+    assert!(unplanned.is_empty(), "services without rules: {unplanned:?}");
+}
+
+#[test]
+fn crate_heads_forbid_unsafe_code_and_say_what_they_are() {
+    let mut broken = Vec::new();
+    let sources = sources();
+    for source in sources.iter().filter(|source| source.is_crate_head()) {
+        if !source.text.starts_with("//! ") {
+            broken.push(format!("{}: does not open with //!", source.path));
+        }
+        let may_be_unsafe = source.path.starts_with("shared/torch/");
+        if !may_be_unsafe && !source.text.contains("#![forbid(unsafe_code)]") {
+            broken.push(format!("{}: lacks #![forbid(unsafe_code)]", source.path));
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn files_are_short_documented_and_finished() {
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| source.is_rust()) {
+        let lines = source.text.lines().count();
+        if lines > 500 {
+            broken.push(format!("{}: {lines} lines, 500 at most", source.path));
+        }
+        if source.path.ends_with("/mod.rs") {
+            broken.push(format!("{}: `foo.rs` beside `foo/`, never mod.rs", source.path));
+        }
+        if !source.text.trim_start().starts_with("//!") {
+            broken.push(format!("{}: does not open with a //! sentence", source.path));
+        }
+        // Written apart, so that this file keeps its own rules.
+        for unfinished in [
+            concat!("TO", "DO"),
+            concat!("FIX", "ME"),
+            concat!("todo", "!("),
+            concat!("unimplemented", "!("),
+            concat!("#[ig", "nore"),
+        ] {
+            broken.extend(
+                source
+                    .lines_with(unfinished)
+                    .map(|line| format!("{}:{line}: {unfinished}", source.path)),
+            );
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn no_file_names_a_developers_machine_or_a_registry() {
+    let mut broken = Vec::new();
+    let hosts = [
+        concat!("files.python", "hosted.org"),
+        concat!("pypi", ".org"),
+        concat!("download.py", "torch.org"),
+        concat!("static.crates", ".io"),
+    ];
+    let places = [
+        concat!("/wo", "rk/"),
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("/Us", "ers/"),
+    ];
+    for source in sources().iter().filter(|source| !source.path.ends_with("Cargo.lock")) {
+        for needle in hosts.iter().chain(&places) {
+            broken.extend(source.lines_with(needle).map(|line| format!("{}:{line}: {needle}", source.path)));
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_rules_notice_what_breaks_them() {
+    let source = Source {
+        path: "shared/x/src/lib.rs".to_owned(),
+        text: format!("//! X.\nlet a = \"/wo{}\";\n", "rk/y"),
+    };
+    assert!(source.is_crate_head() && source.is_rust());
+    assert_eq!(source.lines_with(concat!("/wo", "rk/")).collect::<Vec<_>>(), [2]);
+    let workspace = Workspace::read();
+    assert!(workspace.reaches("cedm-trainer", "torch-sys") && workspace.imports("cedm-runtime", "async-nats"));
+}

@@ -20,22 +20,48 @@ pub struct Extractor {
 }
 
 const fn network(name: &'static str, dim: u32) -> Extractor {
-    Extractor { name, dim: Some(dim), needs_weights: true, fitted: false, chooses_dim: false, has_logits: false }
+    Extractor {
+        name,
+        dim: Some(dim),
+        needs_weights: true,
+        fitted: false,
+        chooses_dim: false,
+        has_logits: false,
+    }
 }
 
 /// Every extractor (spec §2.1, §10.1).
 pub const EXTRACTORS: &[Extractor] = &[
-    Extractor { dim: None, needs_weights: false, ..network("pixels", 0) },
-    Extractor { dim: None, needs_weights: false, fitted: true, chooses_dim: true, ..network("pca", 0) },
-    Extractor { has_logits: true, ..network("cifar_resnet56", 64) },
+    Extractor {
+        dim: None,
+        needs_weights: false,
+        ..network("pixels", 0)
+    },
+    Extractor {
+        dim: None,
+        needs_weights: false,
+        fitted: true,
+        chooses_dim: true,
+        ..network("pca", 0)
+    },
+    Extractor {
+        has_logits: true,
+        ..network("cifar_resnet56", 64)
+    },
     network("dino_vitb16", 768),
     network("mocov3_vit_base", 768),
     network("ibot_vit_large", 1024),
     network("dinov2_vitg14", 1536),
     network("dinov2_vitl14", 1024),
     network("openclip_vit_bigg14", 1280),
-    Extractor { has_logits: true, ..network("inception_fid", 2048) },
-    Extractor { dim: None, ..network("torchscript", 0) },
+    Extractor {
+        has_logits: true,
+        ..network("inception_fid", 2048)
+    },
+    Extractor {
+        dim: None,
+        ..network("torchscript", 0)
+    },
 ];
 
 /// The extractor with this name.

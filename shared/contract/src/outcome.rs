@@ -2,7 +2,10 @@
 //!
 //! Plain data, folded from manifests by the planner. What is missing is missing with its reason, never zero.
 
-use crate::{BoundResult, ClusterResult, Digest, ImageSet, Input, JobKey, Kind, ObjectRef, SampleSetResult, ScoreResult, Software, SweepId, Timings, TrainResult, sweep::SweepSpec};
+use crate::{
+    BoundResult, ClusterResult, Digest, ImageSet, Input, JobKey, Kind, ObjectRef, SampleSetResult, ScoreResult, Software, SweepId, Timings,
+    TrainResult, sweep::SweepSpec,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

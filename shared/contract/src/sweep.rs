@@ -3,18 +3,24 @@
 //! [`SweepSpec::parse`] reads the file; every error points at line and column. [`Sweep`] is what the store keeps at
 //! `sweep/<id>/spec`: the checked spec, the image set it is about, and the file's own text.
 
+mod file;
+mod findings;
+mod overrides;
 mod presets;
+mod rules;
+mod suggest;
+mod training;
 
 use crate::{
     ContractError, JobKey, ObjectRef, Priority, SCHEMA_VERSION, SweepId,
-    params::{
-        AugmentParams, BoundParams, ExtractorSpec, KmeansParams, NetworkSpec, OptimiserParams, Precision, SamplerParams, TemiParams,
-    },
+    params::{AugmentParams, BoundParams, ExtractorSpec, KmeansParams, NetworkSpec, OptimiserParams, Precision, SamplerParams, TemiParams},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use findings::{Finding, SweepFileError};
 pub use presets::{Preset, preset, preset_names};
+pub use suggest::did_you_mean;
 
 /// Images per sample set in the paper (spec §9).
 pub const PAPER_SET_IMAGES: u64 = 50_000;
@@ -42,7 +48,15 @@ pub struct Sweep {
 impl Sweep {
     /// A sweep as of now.
     pub fn new(id: SweepId, spec: SweepSpec, images: JobKey, test_images: Option<JobKey>, submitted_ms: u64, toml: String) -> Self {
-        Self { schema: SCHEMA_VERSION, id, spec, images, test_images, submitted_ms, toml }
+        Self {
+            schema: SCHEMA_VERSION,
+            id,
+            spec,
+            images,
+            test_images,
+            submitted_ms,
+            toml,
+        }
     }
 
     /// JSON bytes.
@@ -59,10 +73,17 @@ impl Sweep {
         struct Version {
             schema: u32,
         }
-        let decode = |error: serde_json::Error| ContractError::Decode { what: "sweep", reason: error.to_string() };
+        let decode = |error: serde_json::Error| ContractError::Decode {
+            what: "sweep",
+            reason: error.to_string(),
+        };
         let version: Version = serde_json::from_slice(bytes).map_err(decode)?;
         if version.schema > SCHEMA_VERSION {
-            return Err(ContractError::NewerSchema { what: "sweep", found: version.schema, supported: SCHEMA_VERSION });
+            return Err(ContractError::NewerSchema {
+                what: "sweep",
+                found: version.schema,
+                supported: SCHEMA_VERSION,
+            });
         }
         serde_json::from_slice(bytes).map_err(decode)
     }
@@ -94,6 +115,14 @@ pub struct SweepSpec {
 }
 
 impl SweepSpec {
+    /// Reads a sweep file.
+    ///
+    /// # Errors
+    /// [`SweepFileError`] with everything that is wrong, each with its line and column.
+    pub fn parse(text: &str) -> Result<Self, SweepFileError> {
+        file::parse(text)
+    }
+
     /// Paths and URIs of the user's files that must be stored before the sweep can run.
     pub fn files(&self) -> BTreeSet<String> {
         let mut spec = self.clone();
@@ -163,7 +192,12 @@ impl ExtractorChoice {
             None => None,
             Some(file) => Some(file.object.clone()?),
         };
-        Some(ExtractorSpec { name: self.name.clone(), weights, dim: self.dim, precision: self.precision })
+        Some(ExtractorSpec {
+            name: self.name.clone(),
+            weights,
+            dim: self.dim,
+            precision: self.precision,
+        })
     }
 }
 

@@ -25,10 +25,26 @@ pub struct Preset {
 
 /// Gates of the augmentation pipe in every run of the paper: all geometric ones at the overall probability, x-flip always on.
 const fn paper_augment(p: f64) -> AugmentParams {
-    AugmentParams { p, xflip: 1e8, yflip: 1.0, scale: 1.0, rotate_frac: 1.0, aniso: 1.0, translate_frac: 1.0 }
+    AugmentParams {
+        p,
+        xflip: 1e8,
+        yflip: 1.0,
+        scale: 1.0,
+        rotate_frac: 1.0,
+        aniso: 1.0,
+        translate_frac: 1.0,
+    }
 }
 
-const NO_AUGMENT: AugmentParams = AugmentParams { p: 0.0, xflip: 0.0, yflip: 0.0, scale: 0.0, rotate_frac: 0.0, aniso: 0.0, translate_frac: 0.0 };
+const NO_AUGMENT: AugmentParams = AugmentParams {
+    p: 0.0,
+    xflip: 0.0,
+    yflip: 0.0,
+    scale: 0.0,
+    rotate_frac: 0.0,
+    aniso: 0.0,
+    translate_frac: 0.0,
+};
 
 fn ddpmpp(resolution: u32, model_channels: u32, channel_mult: &[u32], num_blocks: u32, attention: u32, dropout: f64) -> NetworkSpec {
     NetworkSpec {
@@ -66,7 +82,12 @@ fn paper_optimiser(batch: u32, micro_batch: u32, lr: f64) -> OptimiserParams {
 
 /// For budgets of some ten thousand images: the ramp and the half-life of the paper (10,000 and 500 kimg) would outlast the run.
 fn short_optimiser(batch: u32, lr: f64, lr_rampup_kimg: f64, ema_halflife_kimg: f64) -> OptimiserParams {
-    OptimiserParams { lr_rampup_kimg, ema_halflife_kimg, ema_rampup_ratio: Some(0.1), ..paper_optimiser(batch, batch, lr) }
+    OptimiserParams {
+        lr_rampup_kimg,
+        ema_halflife_kimg,
+        ema_rampup_ratio: Some(0.1),
+        ..paper_optimiser(batch, batch, lr)
+    }
 }
 
 fn without_augment(network: NetworkSpec) -> NetworkSpec {

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use cedm_contract::{ObjectRef, SweepOutcome};
+use cedm_contract::{ObjectRef, outcome::SweepOutcome};
 
 /// Where the bytes of artefacts come from.
 pub trait Artefacts {

@@ -1,0 +1,193 @@
+//! The door: a matrix of features is checked once, here, and trusted everywhere behind.
+
+use crate::MathsError;
+use tch::{IndexOp, Kind, Tensor};
+
+/// Features of a set of images: \[n, d\] with n ≥ 1, d ≥ 1, floating and finite.
+///
+/// Every metric computes in the kind of the features it is given; pass [`Features::double`] for the literature's numbers.
+#[derive(Debug)]
+pub struct Features {
+    name: String,
+    rows: Tensor,
+}
+
+impl Features {
+    /// Takes `rows` \[n, d\] of any floating kind; half precision is widened to float32. `name` is what errors call the set.
+    ///
+    /// # Errors
+    /// [`MathsError::Shape`] for anything else, [`MathsError::NotFinite`] for NaN and infinities.
+    pub fn new(name: impl Into<String>, rows: &Tensor) -> Result<Self, MathsError> {
+        let name = name.into();
+        let shape = rows.size();
+        if shape.len() != 2 || shape[0] == 0 || shape[1] == 0 || !rows.is_floating_point() {
+            let expected = format!("a floating matrix [rows, features] that is not empty, found kind {:?}", rows.kind());
+            return Err(MathsError::Shape {
+                what: name,
+                found: shape,
+                expected,
+            });
+        }
+        let rows = match rows.kind() {
+            Kind::Half | Kind::BFloat16 => rows.to_kind(Kind::Float),
+            _ => rows.shallow_clone(),
+        };
+        let rows = rows.detach().contiguous();
+        require_finite(&name, &rows)?;
+        Ok(Self { name, rows })
+    }
+
+    /// The same in float64.
+    pub fn double(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            rows: self.rows.to_kind(Kind::Double),
+        }
+    }
+
+    /// The same in float32.
+    pub fn single(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            rows: self.rows.to_kind(Kind::Float),
+        }
+    }
+
+    /// The rows with these indices, in this order.
+    ///
+    /// # Errors
+    /// [`MathsError::OutOfRange`] when there is no such row or none is asked for.
+    pub fn select(&self, indices: &[i64]) -> Result<Self, MathsError> {
+        if let Some(bad) = indices.iter().find(|&&index| index < 0 || index >= self.count()) {
+            let expected = format!("0 to {}", self.count() - 1);
+            return Err(MathsError::OutOfRange {
+                what: format!("row index of {}", self.name),
+                found: bad.to_string(),
+                expected,
+            });
+        }
+        if indices.is_empty() {
+            return Err(MathsError::TooFew {
+                what: self.name.clone(),
+                found: 0,
+                needed: 1,
+                purpose: "a selection of rows",
+            });
+        }
+        let indices = Tensor::from_slice(indices).to_device(self.rows.device());
+        Ok(Self {
+            name: self.name.clone(),
+            rows: self.rows.index_select(0, &indices),
+        })
+    }
+
+    /// What errors call the set.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// n.
+    pub fn count(&self) -> i64 {
+        self.rows.size()[0]
+    }
+
+    /// d.
+    pub fn width(&self) -> i64 {
+        self.rows.size()[1]
+    }
+
+    /// float32 or float64.
+    pub fn kind(&self) -> Kind {
+        self.rows.kind()
+    }
+
+    /// The matrix \[n, d\].
+    pub fn rows(&self) -> &Tensor {
+        &self.rows
+    }
+
+    /// Rows divided by their Euclidean length; rows of zeros stay zeros.
+    pub fn unit_rows(&self) -> Tensor {
+        let lengths = self.rows.square().sum_dim_intlist([1i64].as_slice(), true, self.kind()).sqrt();
+        let lengths = lengths.where_self(&lengths.gt(0.0), &lengths.ones_like());
+        &self.rows / lengths
+    }
+
+    pub(crate) fn require(&self, needed: i64, purpose: &'static str) -> Result<(), MathsError> {
+        if self.count() < needed {
+            return Err(MathsError::TooFew {
+                what: self.name.clone(),
+                found: self.count(),
+                needed,
+                purpose,
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn require_width_of(&self, other: &Self) -> Result<(), MathsError> {
+        require_width(&self.name, self.width(), &other.name, other.width())
+    }
+}
+
+pub(crate) fn require_width(what: &str, found: i64, other: &str, expected: i64) -> Result<(), MathsError> {
+    if found != expected {
+        return Err(MathsError::Width {
+            what: what.to_owned(),
+            found,
+            other: other.to_owned(),
+            expected,
+        });
+    }
+    Ok(())
+}
+
+pub(crate) fn require_finite(what: &str, rows: &Tensor) -> Result<(), MathsError> {
+    let finite = rows.isfinite();
+    if finite.all().int64_value(&[]) == 1 {
+        return Ok(());
+    }
+    let bad = finite.logical_not();
+    let row = bad.nonzero().i((0, 0)).int64_value(&[]);
+    Err(MathsError::NotFinite {
+        what: what.to_owned(),
+        found: bad.sum(Kind::Int64).int64_value(&[]),
+        row,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nan_is_found_with_its_row() {
+        let mut rows = vec![0.0f32; 12];
+        rows[7] = f32::NAN;
+        rows[8] = f32::INFINITY;
+        let error = Features::new("generated", &Tensor::from_slice(&rows).view([4, 3])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "generated holds 2 values that are NaN or infinite, the first in row 2"
+        );
+    }
+
+    #[test]
+    fn integers_vectors_and_empty_sets_are_refused() {
+        for tensor in [
+            Tensor::zeros([3], (Kind::Float, tch::Device::Cpu)),
+            Tensor::zeros([3, 2], (Kind::Int64, tch::Device::Cpu)),
+            Tensor::zeros([0, 2], (Kind::Float, tch::Device::Cpu)),
+        ] {
+            assert!(matches!(Features::new("set", &tensor), Err(MathsError::Shape { .. })));
+        }
+    }
+
+    #[test]
+    fn half_is_widened_exactly() {
+        let half = Tensor::from_slice(&[0.1f32, 2.5]).view([1, 2]).to_kind(Kind::Half);
+        let features = Features::new("set", &half).unwrap();
+        assert_eq!(features.kind(), Kind::Float);
+        assert_eq!(features.rows(), &half.to_kind(Kind::Float));
+    }
+}

@@ -1,0 +1,37 @@
+//! Sliced Wasserstein distance under the Gaussian approximation of random projections.
+
+use crate::{Features, MathsError, Moments, features::require_width};
+use tch::Kind;
+
+/// √( ‖m_X − m_Y‖²/d + (√(mean ‖X − m_X‖²/d) − √(mean ‖Y − m_Y‖²/d))² ), in the features' kind.
+///
+/// # Errors
+/// [`MathsError::Width`] for sets of different width.
+pub fn sliced_wasserstein(x: &Features, y: &Features) -> Result<f64, MathsError> {
+    y.require_width_of(x)?;
+    let centred = |set: &Features| {
+        let mean = set.rows().mean_dim([0i64].as_slice(), false, set.kind());
+        let squares = (set.rows() - &mean).square().sum_dim_intlist([1i64].as_slice(), false, set.kind());
+        (mean, squares.mean(set.kind()).double_value(&[]))
+    };
+    let ((mean_x, spread_x), (mean_y, spread_y)) = (centred(x), centred(y));
+    let gap = (mean_x - mean_y).square().sum(x.kind()).double_value(&[]);
+    Ok(distance(gap, spread_x, spread_y, x.width()))
+}
+
+/// The same from moments, float64.
+///
+/// # Errors
+/// [`MathsError::Width`] for sets of different width.
+pub fn sliced_wasserstein_of_moments(x: &Moments, y: &Moments) -> Result<f64, MathsError> {
+    require_width(y.name(), y.width(), x.name(), x.width())?;
+    let square = |moments: &Moments| moments.mean().square().sum(Kind::Double).double_value(&[]);
+    let spread = |moments: &Moments| (moments.outer().trace().double_value(&[]) / moments.count() as f64 - square(moments)).max(0.0);
+    let gap = (x.mean() - y.mean()).square().sum(Kind::Double).double_value(&[]);
+    Ok(distance(gap, spread(x), spread(y), x.width()))
+}
+
+fn distance(gap: f64, spread_x: f64, spread_y: f64, width: i64) -> f64 {
+    let width = width as f64;
+    (gap / width + ((spread_x / width).sqrt() - (spread_y / width).sqrt()).powi(2)).sqrt()
+}

@@ -1,0 +1,178 @@
+//! Reference statistics in EDM's form: an npz file with `mu` \[d\] and `sigma` \[d, d\] (spec §10.1).
+//!
+//! Files of EDM, C-EDM, pytorch-fid, clean-fid and dgm-eval are read, compressed or not. Ours also say how many images stand behind them
+//! and which extractor made them, in arrays that the others' readers ignore.
+
+use crate::{Gaussian, MathsError};
+use npyz::{DType, NpyFile, Order, TypeStr, WriterBuilder};
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter, Cursor, Read, Write},
+    path::Path,
+};
+use tch::{Device, Kind, Tensor};
+use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
+
+/// What a statistics file says.
+#[derive(Debug)]
+pub struct Statistics {
+    /// Mean and covariance.
+    pub gaussian: Gaussian,
+    /// Images behind it, where the file says so.
+    pub count: Option<i64>,
+    /// Name of the extractor, where the file says so.
+    pub extractor: Option<String>,
+    /// Digest of the extractor's weights, where the file says so.
+    pub weights: Option<String>,
+}
+
+/// Reads a statistics file.
+///
+/// # Errors
+/// [`MathsError::File`] for anything that is no such file; the errors of [`Gaussian::new`] for values that are no statistics.
+pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
+    let broken = |reason: String| MathsError::File {
+        file: file.to_owned(),
+        reason,
+    };
+    let opened = File::open(file).map_err(|error| broken(format!("cannot be opened: {error}")))?;
+    let mut archive = ZipArchive::new(BufReader::new(opened)).map_err(|error| broken(format!("is no npz archive: {error}")))?;
+    let mut member = |name: &str| -> Result<Option<Vec<u8>>, MathsError> {
+        let mut bytes = Vec::new();
+        match archive.by_name(&format!("{name}.npy")) {
+            Err(zip::result::ZipError::FileNotFound) => return Ok(None),
+            Err(error) => return Err(broken(format!("array `{name}` cannot be read: {error}"))),
+            // A checksum over the member is verified at its end.
+            Ok(mut entry) => entry
+                .read_to_end(&mut bytes)
+                .map_err(|error| broken(format!("array `{name}` cannot be read: {error}")))?,
+        };
+        Ok(Some(bytes))
+    };
+    let mut required = |name: &str| -> Result<Tensor, MathsError> {
+        let bytes = member(name)?.ok_or_else(|| broken(format!("has no array `{name}`; reference statistics hold `mu` and `sigma`")))?;
+        floats(&bytes).map_err(|reason| broken(format!("array `{name}` {reason}")))
+    };
+    let (mu, sigma) = (required("mu")?, required("sigma")?);
+    let mut text = |name: &str| -> Result<Option<String>, MathsError> {
+        let Some(bytes) = member(name)? else { return Ok(None) };
+        let read = NpyFile::new(&bytes[..]).and_then(NpyFile::into_vec::<String>);
+        Ok(read
+            .map_err(|error| broken(format!("array `{name}` is no text: {error}")))?
+            .into_iter()
+            .next())
+    };
+    let (extractor, weights) = (text("extractor")?, text("weights")?);
+    let count = match member("count")? {
+        None => None,
+        Some(bytes) => {
+            let read = NpyFile::new(&bytes[..]).and_then(NpyFile::into_vec::<i64>);
+            read.map_err(|error| broken(format!("array `count` is no integer: {error}")))?
+                .into_iter()
+                .next()
+        }
+    };
+    let name = file
+        .file_name()
+        .map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
+    Ok(Statistics {
+        gaussian: Gaussian::new(name, &mu, &sigma)?,
+        count,
+        extractor,
+        weights,
+    })
+}
+
+/// The float64 tensor in an npy member of float32 or float64.
+fn floats(bytes: &[u8]) -> Result<Tensor, String> {
+    let npy = NpyFile::new(bytes).map_err(|error| format!("is no npy array: {error}"))?;
+    let shape: Vec<i64> = npy.shape().iter().map(|&side| side as i64).collect();
+    let (order, dtype) = (npy.order(), npy.dtype().descr());
+    let expected: u64 = npy.shape().iter().product();
+    let values: Vec<f64> = match npy.try_data::<f64>() {
+        Ok(data) => data.collect::<Result<_, _>>(),
+        Err(npy) => match npy.try_data::<f32>() {
+            Ok(data) => data.map(|value| value.map(f64::from)).collect::<Result<_, _>>(),
+            Err(_) => return Err(format!("is of type {dtype}, expected float64 or float32")),
+        },
+    }
+    .map_err(|error| format!("breaks off: {error}"))?;
+    if values.len() as u64 != expected {
+        return Err(format!("breaks off after {} of {expected} values", values.len()));
+    }
+    let tensor = Tensor::from_slice(&values);
+    Ok(match order {
+        Order::C => tensor.view(shape.as_slice()),
+        Order::Fortran => {
+            let reversed: Vec<i64> = shape.iter().rev().copied().collect();
+            let axes: Vec<i64> = (0..shape.len() as i64).rev().collect();
+            tensor.view(reversed.as_slice()).permute(axes.as_slice())
+        }
+    })
+}
+
+/// Writes a statistics file, uncompressed, as `numpy.savez` does.
+///
+/// # Errors
+/// [`MathsError::File`] when the file cannot be written.
+pub fn write_statistics(file: &Path, statistics: &Statistics) -> Result<(), MathsError> {
+    write(file, statistics).map_err(|error| MathsError::File {
+        file: file.to_owned(),
+        reason: format!("cannot be written: {error}"),
+    })
+}
+
+fn write(file: &Path, statistics: &Statistics) -> std::io::Result<()> {
+    let mut archive = ZipWriter::new(BufWriter::new(File::create(file)?));
+    let mut member = |name: &str, bytes: Vec<u8>| {
+        // One date for all: equal statistics give equal files.
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .last_modified_time(zip::DateTime::DEFAULT);
+        archive.start_file(format!("{name}.npy"), options)?;
+        archive.write_all(&bytes)
+    };
+    for (name, tensor) in [("mu", statistics.gaussian.mu()), ("sigma", statistics.gaussian.sigma())] {
+        let shape: Vec<u64> = tensor.size().iter().map(|&side| side as u64).collect();
+        let flat = tensor.to_kind(Kind::Double).to_device(Device::Cpu).contiguous().view([-1]);
+        let values: Vec<f64> = Vec::try_from(flat).expect("invariant: a float64 vector on the CPU");
+        let mut bytes = Cursor::new(Vec::new());
+        let mut npy = npyz::WriteOptions::new()
+            .default_dtype()
+            .shape(&shape)
+            .writer(&mut bytes)
+            .begin_nd()?;
+        npy.extend(values)?;
+        npy.finish()?;
+        member(name, bytes.into_inner())?;
+    }
+    if let Some(count) = statistics.count {
+        let mut bytes = Cursor::new(Vec::new());
+        let mut npy = npyz::WriteOptions::new().default_dtype().shape(&[]).writer(&mut bytes).begin_nd()?;
+        npy.push(&count)?;
+        npy.finish()?;
+        member("count", bytes.into_inner())?;
+    }
+    for (name, text) in [("extractor", &statistics.extractor), ("weights", &statistics.weights)] {
+        if let Some(text) = text {
+            member(name, text_array(text)?)?;
+        }
+    }
+    archive.finish()?.into_inner()?.sync_all()
+}
+
+/// A NumPy array of no dimensions that holds one text.
+fn text_array(text: &str) -> std::io::Result<Vec<u8>> {
+    let dtype: TypeStr = format!("<U{}", text.chars().count().max(1))
+        .parse()
+        .expect("invariant: a well-formed type string");
+    let mut bytes = Cursor::new(Vec::new());
+    let mut npy = npyz::WriteOptions::<str>::new()
+        .dtype(DType::Plain(dtype))
+        .shape(&[])
+        .writer(&mut bytes)
+        .begin_nd()?;
+    npy.push(text)?;
+    npy.finish()?;
+    Ok(bytes.into_inner())
+}

@@ -83,7 +83,7 @@ pub enum JobSpec {
     /// See [`ClusterParams`]. Inputs: `features` (Features), `neighbours` (Neighbours) for TEMI, `images` (Import) for
     /// ground truth and, where labels exist, for the quality scores.
     Cluster(ClusterParams),
-    /// See [`BoundParams`]. Inputs: `probe/<C>/<seed>` (Cluster) of every probe so far.
+    /// See [`BoundParams`]. Inputs: `images` (Import), `probe/<C>/<seed>` (Cluster) of every probe so far.
     Bound(BoundParams),
     /// See [`TrainParams`]. Inputs: `images` (Import), `condition` (Cluster) unless unconditional, `previous` (Train)
     /// unless it is the first segment.

@@ -1,0 +1,121 @@
+//! One step of the search from a table on disk: no broker, no store.
+
+use crate::search::{self, Observation};
+use anyhow::{Context, bail};
+use cedm_contract::{
+    BoundResult,
+    params::{BoundParams, FineGrid},
+};
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+/// Options of `cedm-bounds run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Utilisation table: CSV lines `C,used`, or JSON `[{"clusters": C, "used": [U, …]}, …]`; `-` reads standard input
+    pub table: PathBuf,
+    /// Number of images in the set: no C is above it
+    #[arg(long)]
+    pub images: u64,
+    /// Utilisation must exceed this, strictly
+    #[arg(long, default_value_t = BoundParams::default().alpha)]
+    pub alpha: f64,
+    /// First C
+    #[arg(long, default_value_t = BoundParams::default().start)]
+    pub start: u32,
+    /// No C above this is asked for
+    #[arg(long, default_value_t = BoundParams::default().cap)]
+    pub cap: u32,
+    /// Distance of the finer grid's points
+    #[arg(long, default_value_t = 100, conflicts_with = "bisect")]
+    pub step: u32,
+    /// Bisect until the gap is at most this, instead of a grid
+    #[arg(long)]
+    pub bisect: Option<u32>,
+}
+
+/// The next step after the probes in the table.
+///
+/// # Errors
+/// For a table that cannot be read, and as [`search::next`].
+pub fn run(args: &RunArgs) -> anyhow::Result<BoundResult> {
+    let text = read(&args.table)?;
+    let history = parse(&text).with_context(|| format!("table {}", args.table.display()))?;
+    let fine = match args.bisect {
+        Some(resolution) => FineGrid::Bisect { resolution },
+        None => FineGrid::Step { step: args.step },
+    };
+    let params = BoundParams {
+        alpha: args.alpha,
+        start: args.start,
+        cap: args.cap,
+        fine,
+        seeds: 1,
+    };
+    Ok(search::next(&history, &params, args.images)?)
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    if path.as_os_str() == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("read standard input")?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
+
+fn parse(text: &str) -> anyhow::Result<Vec<Observation>> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Row {
+        clusters: u32,
+        used: Vec<u32>,
+    }
+    if text.trim_start().starts_with('[') {
+        let rows: Vec<Row> = serde_json::from_str(text).context("expected a list of {\"clusters\": C, \"used\": [U, …]}")?;
+        return Ok(rows
+            .into_iter()
+            .map(|row| Observation {
+                clusters: row.clusters,
+                used: row.used,
+            })
+            .collect());
+    }
+    let mut table: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        // A first line of words is a heading.
+        if line.is_empty() || (index == 0 && line.starts_with(|c: char| c.is_alphabetic())) {
+            continue;
+        }
+        let numbers = line
+            .split_once(',')
+            .and_then(|(c, u)| Some((c.trim().parse().ok()?, u.trim().parse().ok()?)));
+        let Some((clusters, used)) = numbers else {
+            bail!("line {}: found `{line}`, expected `C,used`", index + 1);
+        };
+        table.entry(clusters).or_default().push(used);
+    }
+    Ok(table.into_iter().map(|(clusters, used)| Observation { clusters, used }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_csv_and_json() {
+        let csv = parse("C,used\n50,50\n100, 99\n100,97\n").expect("valid");
+        let json = parse(r#"[{"clusters": 50, "used": [50]}, {"clusters": 100, "used": [99, 97]}]"#).expect("valid");
+        assert_eq!(csv, json);
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let error = parse("50,50\n100 99\n").expect_err("no comma").to_string();
+        assert_eq!(error, "line 2: found `100 99`, expected `C,used`");
+    }
+}

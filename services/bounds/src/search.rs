@@ -1,0 +1,203 @@
+//! The search for the upper bound C_max, pure: doubling while utilisation exceeds alpha, then a finer grid.
+//!
+//! Utilisation is noisy and not monotone in C (the published CIFAR-10 tables have r_150 = 0.987 < r_200 = 0.995), so the highest
+//! passing probe wins, not the one before the first failure. Every comparison is a strict `>` on one correctly rounded
+//! division: exact ties occur in the published tables (576/600 = 0.96).
+
+use cedm_contract::{
+    BoundDecision, BoundResult, Probe,
+    params::{BoundParams, FineGrid},
+};
+use std::collections::BTreeMap;
+
+/// What clusterings at one C used: the number of non-empty clusters of every seed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// C.
+    pub clusters: u32,
+    /// U of every seed; at least one.
+    pub used: Vec<u32>,
+}
+
+/// Why a history or its parameters cannot be searched.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum SearchError {
+    /// A parameter out of range.
+    #[error("bound.{field} is {found}, expected {expected}")]
+    Parameter {
+        /// Which.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A probe that cannot be.
+    #[error("the probe at C = {clusters} {reason}")]
+    Observation {
+        /// C.
+        clusters: u32,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Mean utilisation over the seeds. A single seed is one division, U / C, so that ties compare exactly.
+pub fn utilisation(observation: &Observation) -> f64 {
+    let total: u64 = observation.used.iter().map(|&used| u64::from(used)).sum();
+    total as f64 / (u64::from(observation.clusters) * observation.used.len() as u64) as f64
+}
+
+/// The next step of the search after `history`, for a set of `images` images.
+///
+/// Returns every probe so far in ascending C, and either the C to probe next (all of them may be computed at the same time) or
+/// the end: C_max, absent when even the first C fails, with the reason.
+///
+/// # Errors
+/// [`SearchError`] for parameters out of range, a C probed twice, or more used clusters than C.
+pub fn next(history: &[Observation], params: &BoundParams, images: u64) -> Result<BoundResult, SearchError> {
+    check_parameters(params)?;
+    let mut probes = BTreeMap::new();
+    for observation in history {
+        check_observation(observation)?;
+        let utilisation = utilisation(observation);
+        let probe = Probe {
+            clusters: observation.clusters,
+            used: observation.used.clone(),
+            utilisation,
+            passes: utilisation > params.alpha,
+        };
+        if probes.insert(observation.clusters, probe).is_some() {
+            return Err(SearchError::Observation {
+                clusters: observation.clusters,
+                reason: "is there twice".to_owned(),
+            });
+        }
+    }
+    let cap = u64::from(params.cap).min(images).min(u64::from(u32::MAX)) as u32;
+    let decision = decide(&probes, params, cap, images);
+    Ok(BoundResult {
+        probes: probes.into_values().collect(),
+        decision,
+    })
+}
+
+fn decide(probes: &BTreeMap<u32, Probe>, params: &BoundParams, cap: u32, images: u64) -> BoundDecision {
+    let limit = if u64::from(params.cap) > images {
+        format!("the {images} images")
+    } else {
+        format!("the cap of {}", params.cap)
+    };
+    if params.start > cap {
+        return found(None, format!("the first C, {}, is above {limit}", params.start));
+    }
+    let mut passing = None;
+    let mut clusters = params.start;
+    let failing = loop {
+        match probes.get(&clusters) {
+            None => return BoundDecision::Probe { clusters: vec![clusters] },
+            Some(probe) if !probe.passes => break Some(clusters),
+            Some(_) => passing = Some(clusters),
+        }
+        match clusters.checked_mul(2).filter(|&double| double <= cap) {
+            Some(double) => clusters = double,
+            None => break None,
+        }
+    };
+    let Some(passing) = passing else {
+        return found(None, format!("the first C, {}, fails already", params.start));
+    };
+    // Above the last doubling there is either a failure, or the cap, which is itself still allowed.
+    let end = failing.unwrap_or_else(|| cap.saturating_add(1));
+    let missing = match params.fine {
+        FineGrid::Step { step } => grid(passing, end, step).filter(|c| !probes.contains_key(c)).collect(),
+        FineGrid::Bisect { resolution } => bisect(probes, passing, end, resolution).into_iter().collect::<Vec<u32>>(),
+    };
+    if !missing.is_empty() {
+        return BoundDecision::Probe { clusters: missing };
+    }
+    let best = probes.values().filter(|probe| probe.passes).map(|probe| probe.clusters).max();
+    let reason = match failing {
+        Some(failing) => format!("doubling passed at {passing} and failed at {failing}; the finer grid between them is done"),
+        None => format!("doubling never failed up to {limit}: C_max may be larger"),
+    };
+    found(best, reason)
+}
+
+fn found(c_max: Option<u32>, reason: String) -> BoundDecision {
+    BoundDecision::Found { c_max, reason }
+}
+
+/// Multiples of `step` strictly between `passing` and `end`.
+fn grid(passing: u32, end: u32, step: u32) -> impl Iterator<Item = u32> {
+    let first = u64::from(passing / step + 1) * u64::from(step);
+    (first..u64::from(end)).step_by(step as usize).map(|c| c as u32)
+}
+
+/// The midpoint that bisection has to look at next; `None` once the gap is at most `resolution`.
+fn bisect(probes: &BTreeMap<u32, Probe>, passing: u32, end: u32, resolution: u32) -> Option<u32> {
+    let (mut low, mut high) = (passing, end);
+    while high - low > resolution.max(1) {
+        let middle = low + (high - low) / 2;
+        match probes.get(&middle) {
+            None => return Some(middle),
+            Some(probe) if probe.passes => low = middle,
+            Some(_) => high = middle,
+        }
+    }
+    None
+}
+
+fn check_parameters(params: &BoundParams) -> Result<(), SearchError> {
+    let wrong = |field, found: String, expected| Err(SearchError::Parameter { field, found, expected });
+    if !(params.alpha > 0.0 && params.alpha < 1.0) {
+        return wrong("alpha", params.alpha.to_string(), "a number above 0 and below 1");
+    }
+    if params.start < 2 {
+        return wrong("start", params.start.to_string(), "at least 2 clusters");
+    }
+    match params.fine {
+        FineGrid::Step { step: 0 } => wrong("step", "0".to_owned(), "at least 1"),
+        FineGrid::Bisect { resolution: 0 } => wrong("resolution", "0".to_owned(), "at least 1"),
+        _ => Ok(()),
+    }
+}
+
+fn check_observation(observation: &Observation) -> Result<(), SearchError> {
+    let wrong = |reason: String| {
+        Err(SearchError::Observation {
+            clusters: observation.clusters,
+            reason,
+        })
+    };
+    if observation.used.is_empty() {
+        return wrong("has no seed".to_owned());
+    }
+    match observation.used.iter().find(|&&used| used == 0 || used > observation.clusters) {
+        Some(used) => wrong(format!("uses {used} clusters, expected 1 to {}", observation.clusters)),
+        None => Ok(()),
+    }
+}
+
+/// Runs the whole search against `probe`, which says how many clusters were used at a C.
+///
+/// # Errors
+/// As [`next`].
+pub fn search(params: &BoundParams, images: u64, mut probe: impl FnMut(u32) -> Vec<u32>) -> Result<BoundResult, SearchError> {
+    let mut history = Vec::new();
+    loop {
+        let result = next(&history, params, images)?;
+        match &result.decision {
+            BoundDecision::Probe { clusters } => {
+                history.extend(clusters.iter().map(|&clusters| Observation {
+                    clusters,
+                    used: probe(clusters),
+                }));
+            }
+            BoundDecision::Found { .. } => return Ok(result),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,18 @@
 
 #![forbid(unsafe_code)]
 
+mod chart;
+mod csv;
+mod facts;
+mod page;
+mod section;
+mod sections;
+mod shelf;
+mod tiles;
+mod words;
+
 use cedm_contract::{ObjectRef, outcome::SweepOutcome};
+use facts::Facts;
 
 /// Where the bytes of artefacts come from.
 pub trait Artefacts {
@@ -49,11 +60,15 @@ pub struct Report {
 
 /// The report of a sweep, finished or not.
 pub fn render(outcome: &SweepOutcome, artefacts: &dyn Artefacts) -> Report {
-    let _ = artefacts;
+    let facts = Facts::new(outcome, artefacts);
+    let sections = sections::all(&facts);
     Report {
-        headline: String::new(),
-        html: String::new(),
+        headline: outcome
+            .answer
+            .as_ref()
+            .map_or_else(|| "no answer yet".to_owned(), |answer| answer.headline.clone()),
+        html: page::document(&facts, &sections),
         json: serde_json::to_string_pretty(outcome).expect("invariant: outcomes are plain data and always encode"),
-        csvs: Vec::new(),
+        csvs: csv::all(&facts),
     }
 }

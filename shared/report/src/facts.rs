@@ -1,0 +1,189 @@
+//! What several parts of the page ask of an outcome.
+
+use crate::{Artefacts, shelf::Shelf};
+use cedm_contract::{
+    metrics::{Metric, metric},
+    outcome::{CellOutcome, ClusteringOutcome, SnapshotOutcome, Summary, SweepOutcome},
+};
+use std::collections::BTreeMap;
+
+/// The unconditional network's colour: the last of the palette.
+const GREY: usize = crate::chart::PALETTE - 1;
+
+/// The n-th style that is not grey.
+fn colourful(n: usize) -> usize {
+    n + n / GREY
+}
+
+/// An outcome with its artefacts at hand.
+pub struct Facts<'a> {
+    /// The outcome.
+    pub outcome: &'a SweepOutcome,
+    /// Its artefacts.
+    pub shelf: Shelf<'a>,
+    styles: BTreeMap<&'a str, usize>,
+}
+
+/// A score by its key, `<space>/<metric>`.
+#[derive(Clone)]
+pub struct Measure {
+    /// `<space>/<metric>`.
+    pub key: String,
+    /// Its row in the metric table.
+    pub metric: &'static Metric,
+    /// Its name in this feature space: FID, FD (pca).
+    pub title: String,
+}
+
+impl Measure {
+    /// For an axis: name, unit and direction.
+    pub fn axis_label(&self) -> String {
+        format!("{}, {} ({})", self.title, self.metric.unit, self.metric.direction.words())
+    }
+    /// For a table's head.
+    pub fn head(&self) -> String {
+        format!("{} {}", self.title, self.metric.direction.arrow()).trim_end().to_owned()
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// The facts of an outcome.
+    pub fn new(outcome: &'a SweepOutcome, artefacts: &'a dyn Artefacts) -> Self {
+        let mut styles = BTreeMap::new();
+        for cell in &outcome.cells {
+            let others = styles.values().filter(|style| **style != GREY).count();
+            styles
+                .entry(cell.clustering.as_str())
+                .or_insert(if cell.clusters.is_none() { GREY } else { colourful(others) });
+        }
+        Self {
+            outcome,
+            shelf: Shelf::new(artefacts),
+            styles,
+        }
+    }
+
+    /// Colour and shape of a clustering, the same on the whole page.
+    pub fn style(&self, clustering: &str) -> usize {
+        self.styles.get(clustering).copied().unwrap_or(0)
+    }
+
+    /// Colour and shape of every network, for charts with one curve each.
+    pub fn cell_styles(&self) -> Vec<usize> {
+        let mut others = 0;
+        let style = |cell: &CellOutcome| {
+            if cell.clusters.is_none() {
+                return GREY;
+            }
+            others += 1;
+            colourful(others - 1)
+        };
+        self.outcome.cells.iter().map(style).collect()
+    }
+
+    /// Every score asked for: the deciding one first, then in the order of the file.
+    pub fn measures(&self) -> Vec<Measure> {
+        let mut all = Vec::new();
+        for evaluation in &self.outcome.spec.evaluations {
+            let first = std::iter::once(&evaluation.primary);
+            for name in first.chain(evaluation.metrics.iter().filter(|name| **name != evaluation.primary)) {
+                if let Some(metric) = metric(name) {
+                    let key = format!("{}/{name}", evaluation.name);
+                    all.push(Measure {
+                        key,
+                        metric,
+                        title: metric.title_in(&evaluation.extractor.name),
+                    });
+                }
+            }
+        }
+        all
+    }
+
+    /// The score that decides.
+    pub fn deciding(&self) -> Option<Measure> {
+        let key = self.outcome.answer.as_ref().map(|answer| answer.metric.clone());
+        let measures = self.measures();
+        let found = key.and_then(|key| measures.iter().position(|measure| measure.key == key));
+        measures.into_iter().nth(found.unwrap_or(0))
+    }
+
+    /// The deciding score of every feature space.
+    pub fn primaries(&self) -> Vec<Measure> {
+        let keys: Vec<_> = self
+            .outcome
+            .spec
+            .evaluations
+            .iter()
+            .map(|e| format!("{}/{}", e.name, e.primary))
+            .collect();
+        self.measures().into_iter().filter(|measure| keys.contains(&measure.key)).collect()
+    }
+
+    /// A score of a network at the end of its training.
+    pub fn score(&self, cell: &'a CellOutcome, key: &str) -> Option<&'a Summary> {
+        end(cell)?.summary.get(key)
+    }
+
+    /// Why a network has no such score.
+    pub fn why_missing(&self, cell: &CellOutcome, key: &str) -> String {
+        let (space, name) = key.split_once('/').unwrap_or((key, ""));
+        let sets = end(cell).map_or(&[][..], |snapshot| &snapshot.sets);
+        let own = sets
+            .iter()
+            .filter_map(|set| set.scores.get(space)?.result.scores.get(name)?.missing.clone())
+            .next();
+        let known = || {
+            let about = |what: &str| what.contains(cell.label.as_str());
+            self.outcome
+                .missing
+                .iter()
+                .find(|missing| about(&missing.what))
+                .map(|missing| missing.reason.clone())
+        };
+        own.or_else(known).unwrap_or_else(|| "not computed".to_owned())
+    }
+
+    /// The best network.
+    pub fn best(&self) -> Option<&'a CellOutcome> {
+        let answer = self.outcome.answer.as_ref()?;
+        self.outcome.cells.iter().find(|cell| cell.label == answer.best)
+    }
+
+    /// The unconditional network.
+    pub fn unconditional(&self) -> Option<&'a CellOutcome> {
+        self.outcome
+            .cells
+            .iter()
+            .find(|cell| cell.method == "none" || cell.clusters.is_none())
+    }
+
+    /// The clustering behind a network.
+    pub fn condition(&self, cell: &CellOutcome) -> Option<&'a ClusteringOutcome> {
+        let key = &cell.condition.as_ref()?.key;
+        self.outcome.clusterings.iter().find(|clustering| clustering.artefact.key == *key)
+    }
+
+    /// Sets and images behind the scores of a network: `3 × 50,000 images`.
+    pub fn sample_counts(&self, summary: &Summary) -> String {
+        format!(
+            "{} × {} images against {}",
+            summary.values.len(),
+            crate::words::count(summary.images),
+            crate::words::count(summary.reference_images)
+        )
+    }
+}
+
+/// The end of a network's training.
+pub fn end(cell: &CellOutcome) -> Option<&SnapshotOutcome> {
+    cell.snapshots.iter().rev().find(|snapshot| snapshot.last)
+}
+
+/// The newest snapshot that has samples.
+pub fn newest_sampled(cell: &CellOutcome) -> Option<&SnapshotOutcome> {
+    cell.snapshots
+        .iter()
+        .rev()
+        .find(|snapshot| snapshot.sets.iter().any(|set| set.samples.is_some()))
+}

@@ -1,0 +1,145 @@
+//! Numbers and times as people read them. A number that is not there is a dash with its reason.
+
+use maud::{Markup, html};
+
+/// Four significant digits.
+pub fn number(value: f64) -> String {
+    if !value.is_finite() {
+        return "not finite".to_owned();
+    }
+    let size = value.abs();
+    if size != 0.0 && !(1e-3..1e6).contains(&size) {
+        return format!("{value:.3e}");
+    }
+    let decimals = if size >= 1000.0 {
+        0
+    } else {
+        (3 - size.max(1e-3).log10().floor() as i32).clamp(0, 4) as usize
+    };
+    minus(format!("{value:.decimals$}"))
+}
+
+/// Mean ± deviation with the same number of digits.
+pub fn spread(mean: f64, std: Option<f64>) -> String {
+    match std {
+        Some(std) => format!("{} ± {}", number(mean), number(std)),
+        None => number(mean),
+    }
+}
+
+/// A change in percent, with its sign.
+pub fn percent(fraction: f64) -> String {
+    minus(format!("{:+.1} %", 100.0 * fraction))
+}
+
+/// Thousands set apart.
+pub fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 job`, `3 jobs`.
+pub fn counted(value: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
+}
+
+/// Training images.
+pub fn images(nimg: u64) -> String {
+    match nimg {
+        0..1_000 => nimg.to_string(),
+        1_000..1_000_000 => format!("{}k", trimmed(nimg as f64 / 1e3)),
+        _ => format!("{}M", trimmed(nimg as f64 / 1e6)),
+    }
+}
+
+fn trimmed(value: f64) -> String {
+    format!("{value:.1}").trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A duration.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+/// A point in time, UTC.
+pub fn moment(unix_ms: u64) -> String {
+    let Ok(at) = time::OffsetDateTime::from_unix_timestamp((unix_ms / 1000) as i64) else {
+        return format!("{unix_ms} ms");
+    };
+    format!(
+        "{}-{:02}-{:02} {:02}:{:02} UTC",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute()
+    )
+}
+
+/// What stands where a number is missing.
+pub fn missing(reason: &str) -> Markup {
+    html! { span.missing title=(reason) { "missing" } }
+}
+
+/// A proper minus sign.
+fn minus(text: String) -> String {
+    match text.strip_prefix('-') {
+        Some(rest) if rest.chars().any(|c| matches!(c, '1'..='9')) => format!("−{rest}"),
+        Some(rest) => rest.to_owned(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_four_digits() {
+        for (value, expect) in [
+            (0.0, "0.0000"),
+            (0.67123, "0.6712"),
+            (12.3456, "12.35"),
+            (1234.5, "1234"),
+            (-0.5, "−0.5000"),
+            (1e-7, "1.000e-7"),
+            (f64::NAN, "not finite"),
+        ] {
+            assert_eq!(number(value), expect);
+        }
+        assert_eq!(spread(0.5, Some(0.01)), "0.5000 ± 0.0100");
+        assert_eq!(percent(-0.123), "−12.3 %");
+    }
+    #[test]
+    fn counts_are_readable() {
+        assert_eq!(
+            (count(999), count(50_000), count(1_234_567)),
+            ("999".to_owned(), "50,000".to_owned(), "1,234,567".to_owned())
+        );
+        assert_eq!(
+            (images(500), images(28_672), images(200_000_000)),
+            ("500".to_owned(), "28.7k".to_owned(), "200M".to_owned())
+        );
+        assert_eq!((counted(1, "job"), counted(2, "job")), ("1 job".to_owned(), "2 jobs".to_owned()));
+    }
+    #[test]
+    fn times_are_readable() {
+        assert_eq!(moment(1_700_000_000_000), "2023-11-14 22:13 UTC");
+        assert_eq!(
+            (duration(3.21), duration(90.0), duration(600.0)),
+            ("3.2 s".to_owned(), "90 s".to_owned(), "10 min".to_owned())
+        );
+    }
+}

@@ -1,38 +1,24 @@
-//! `cedm-bounds`: finds C_max, the largest number of clusters that TEMI really uses.
+//! `cedm-bounds`: the service and its one-job command.
 
-#![forbid(unsafe_code)]
-
-use cedm_bounds::{
-    run::{self, RunArgs},
-    worker::BoundsWorker,
-};
+use cedm_bounds::{Bounds, RunArgs};
 use cedm_runtime::ServeArgs;
-use clap::{Parser, Subcommand};
+use clap::Parser;
 
+/// Finds the largest number of clusters that a data set still fills (C_max), one step at a time.
 #[derive(Parser)]
-#[command(
-    name = "cedm-bounds",
-    version,
-    about = "Cluster utilisation in, next number of clusters to try or the upper bound C_max out"
-)]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
+#[command(name = "cedm-bounds", version)]
 enum Command {
-    /// Pull jobs from NATS until stopped
+    /// Pull `bound` jobs from the queue until SIGTERM.
     Serve(ServeArgs),
-    /// One step of the search from a table on disk; the result goes to stdout as JSON
+    /// Search in a table of utilisation (CSV or JSON); the result goes to stdout as JSON.
     Run(RunArgs),
 }
 
 fn main() -> anyhow::Result<()> {
-    match Args::parse().command {
-        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(BoundsWorker))?),
+    match Command::parse() {
+        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(Bounds))?),
         Command::Run(args) => {
-            println!("{}", serde_json::to_string_pretty(&run::run(&args)?)?);
+            println!("{}", serde_json::to_string_pretty(&args.run()?)?);
             Ok(())
         }
     }

@@ -1,0 +1,87 @@
+//! Features: fitted where needed, extracted by shard, merged; and their neighbours.
+
+use super::Images;
+use crate::{
+    Work,
+    builder::{Builder, Dep, Draft},
+};
+use cedm_contract::{
+    JobSpec, Kind, extractor,
+    params::{ExtractParams, FeaturesParams, FitParams, NeighboursParams},
+    sweep::ExtractorChoice,
+};
+
+/// "pca-32": the extractor with what tells it from others of its name.
+pub(super) fn label(choice: &ExtractorChoice) -> String {
+    let mut label = choice.name.clone();
+    if let Some(dim) = choice.dim {
+        label += &format!("-{dim}");
+    }
+    if choice.precision != Default::default() {
+        label += &format!("-{:?}", choice.precision).to_lowercase();
+    }
+    if let Some(object) = choice.weights.as_ref().and_then(|file| file.object.as_ref()) {
+        label += &format!("@{}", &object.digest.as_str()[..6]);
+    }
+    label
+}
+
+/// Why the extractor cannot run.
+pub(super) fn spec(choice: &ExtractorChoice) -> Result<cedm_contract::params::ExtractorSpec, String> {
+    choice.spec().ok_or_else(|| {
+        let path = choice.weights.as_ref().map_or("", |file| file.path.as_str());
+        format!(
+            "the weights `{path}` of `{}` are not in the store: submit the sweep again",
+            choice.name
+        )
+    })
+}
+
+/// What a fitted extractor learns from the training images; `None` for the others.
+pub(super) fn fit<'k>(b: &mut Builder<'k>, images: Images<'k>, choice: &ExtractorChoice) -> Option<Dep<'k>> {
+    extractor(&choice.name).filter(|known| known.fitted)?;
+    let draft = Draft::new(format!("fit {}", label(choice)), Kind::Fit, Work::images(images.set.count)).reads("images", images.dep);
+    Some(b.add(draft, || Ok(JobSpec::Fit(FitParams { extractor: spec(choice)? }))))
+}
+
+/// All features of the training images.
+pub(super) fn features<'k>(b: &mut Builder<'k>, images: Images<'k>, choice: &ExtractorChoice) -> Dep<'k> {
+    let id = format!("features {}", label(choice));
+    if let Some(dep) = b.existing(&id) {
+        return dep;
+    }
+    let fit = fit(b, images, choice);
+    let mut shards = Vec::new();
+    for (index, shard) in (0u32..).zip(&images.set.shards) {
+        let draft = Draft::new(
+            format!("extract {} shard {index}", label(choice)),
+            Kind::Extract,
+            Work::images(shard.count),
+        )
+        .reads("images", images.dep)
+        .maybe("fit", fit);
+        shards.push(b.add(draft, || {
+            Ok(JobSpec::Extract(ExtractParams {
+                extractor: spec(choice)?,
+                shard: index,
+            }))
+        }));
+    }
+    let count = shards.len() as u32;
+    b.add(Draft::new(id, Kind::Features, Work::one()).shards(shards), || {
+        Ok(JobSpec::Features(FeaturesParams { shards: count }))
+    })
+}
+
+/// The k nearest neighbours of every training image.
+pub(super) fn neighbours<'k>(b: &mut Builder<'k>, images: Images<'k>, choice: &ExtractorChoice, k: u32) -> Dep<'k> {
+    let features = features(b, images, choice);
+    let draft = Draft::new(
+        format!("neighbours {} k={k}", label(choice)),
+        Kind::Neighbours,
+        Work::images(images.set.count),
+    );
+    b.add(draft.reads("features", features), || {
+        Ok(JobSpec::Neighbours(NeighboursParams { k }))
+    })
+}

@@ -1,0 +1,156 @@
+//! A network: its training in segments from snapshot to snapshot, the sample sets of each snapshot, their scores.
+
+use super::{Walk, clusters::NetworkCell, kimg, scores};
+use crate::{
+    Cell, Work,
+    builder::{Builder, Dep, Draft},
+    obstacles::network_obstacle,
+};
+use cedm_contract::{
+    JobResult, JobSpec, Kind,
+    params::{NetworkSpec, SampleParams, SampleSetParams, TrainParams},
+};
+
+/// A sample set to be made: of which network, when, and which seeds.
+pub(super) struct SetPlan {
+    /// Coordinates, with training images and set.
+    pub(super) cell: Cell,
+    /// "temi C=20 at 29 kimg, set 0".
+    pub(super) label: String,
+    first_seed: u64,
+    pub(super) images: u64,
+    /// Whether the network is at the end of its budget.
+    pub(super) last: bool,
+}
+
+/// Everything that follows from one condition.
+pub(super) fn network<'k>(b: &mut Builder<'k>, walk: Walk<'k>, network: &NetworkCell<'k>) {
+    let mut previous: Option<Dep<'k>> = None;
+    let mut from = 0;
+    for to in &b.sweep.spec.training.snapshots_nimg {
+        let weights = segment(b, walk, network, previous, (from, *to));
+        for set in sets(b, network, *to) {
+            let samples = sample_set(b, network, weights, &set);
+            scores::scores(b, walk, network.condition.is_none(), samples, &set);
+        }
+        (previous, from) = (Some(weights), *to);
+    }
+}
+
+/// One training segment.
+fn segment<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    network: &NetworkCell<'k>,
+    previous: Option<Dep<'k>>,
+    (from, to): (u64, u64),
+) -> Dep<'k> {
+    let (training, set) = (&b.sweep.spec.training, walk.images.set);
+    let cell = Cell {
+        nimg: Some(to),
+        ..network.cell.clone()
+    };
+    let draft = Draft::new(
+        format!("train {} to {} kimg", network.label, kimg(to)),
+        Kind::Train,
+        Work::kimg(to - from),
+    )
+    .cell(&cell)
+    .reads("images", walk.images.dep)
+    .maybe("condition", network.condition)
+    .maybe("previous", previous);
+    let spec = &b.sweep.spec;
+    b.add(draft, || {
+        if let Some(reason) = network_obstacle(spec, set) {
+            return Err(reason);
+        }
+        let label_dim = match network.condition.and_then(Dep::done).map(|manifest| &manifest.result) {
+            None => 0,
+            Some(JobResult::Cluster(clusters)) => clusters.used,
+            Some(_) => return Err("the condition is no clustering".to_owned()),
+        };
+        Ok(JobSpec::Train(TrainParams {
+            network: NetworkSpec {
+                label_dim,
+                channels: set.channels,
+                ..training.network.clone()
+            },
+            optimiser: training.optimiser.clone(),
+            augment: training.augment.clone(),
+            precision: training.precision,
+            seed: training.seed,
+            from_nimg: from,
+            to_nimg: to,
+        }))
+    })
+}
+
+/// The sample sets of a snapshot: the full ones at the end, one smaller before (spec §9: seeds follow on each other from 0).
+fn sets(b: &Builder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPlan> {
+    let (sampling, last) = (&b.sweep.spec.sampling, nimg == b.sweep.spec.training.budget_nimg());
+    let (count, images) = if last {
+        (sampling.sets, sampling.images)
+    } else {
+        (u32::from(sampling.snapshot_images > 0), sampling.snapshot_images)
+    };
+    let plan = |set: u32| SetPlan {
+        cell: Cell {
+            nimg: Some(nimg),
+            set: Some(set),
+            ..network.cell.clone()
+        },
+        label: format!("{} at {} kimg, set {set}", network.label, kimg(nimg)),
+        first_seed: u64::from(set) * images,
+        images,
+        last,
+    };
+    (0..count).map(plan).collect()
+}
+
+/// A sample set, by shards.
+fn sample_set<'k>(b: &mut Builder<'k>, network: &NetworkCell<'k>, weights: Dep<'k>, set: &SetPlan) -> Dep<'k> {
+    let id = format!("sample_set {}", set.label);
+    if let Some(dep) = b.existing(&id) {
+        return dep;
+    }
+    let sampling = &b.sweep.spec.sampling;
+    let mut shards = Vec::new();
+    for (index, first) in (0..set.images).step_by(sampling.shard_size.max(1) as usize).enumerate() {
+        let count = u64::from(sampling.shard_size).min(set.images - first);
+        let draft = Draft::new(format!("sample {}, shard {index}", set.label), Kind::Sample, Work::images(count))
+            .cell(&set.cell)
+            .reads("weights", weights)
+            .maybe("condition", network.condition);
+        let params = SampleParams {
+            sampler: sampling.sampler.clone(),
+            first_seed: set.first_seed + first,
+            count: count as u32,
+        };
+        shards.push(b.add(draft, || Ok(JobSpec::Sample(params))));
+    }
+    let params = SampleSetParams {
+        first_seed: set.first_seed,
+        count: set.images,
+    };
+    b.add(Draft::new(id, Kind::SampleSet, Work::one()).cell(&set.cell).shards(shards), || {
+        Ok(JobSpec::SampleSet(params))
+    })
+}
+
+/// The first sample set of the finished unconditional network, where the sweep has one: what `ufd` compares with.
+pub(super) fn unconditional_set<'k>(b: &mut Builder<'k>, walk: Walk<'k>) -> Option<(Dep<'k>, SetPlan)> {
+    let sweep = b.sweep;
+    let clustering = sweep
+        .spec
+        .clusterings
+        .iter()
+        .find(|clustering| clustering.method == cedm_contract::sweep::Method::None)?;
+    let network = super::clusters::cells(b, walk, clustering).pop()?;
+    let (mut weights, mut from) = (None, 0);
+    for to in &sweep.spec.training.snapshots_nimg {
+        weights = Some(segment(b, walk, &network, weights, (from, *to)));
+        from = *to;
+    }
+    let set = sets(b, &network, from).into_iter().next()?;
+    Some((sample_set(b, &network, weights?, &set), set))
+}

@@ -1,0 +1,157 @@
+//! What has come of a sweep: manifests folded into one plain record.
+
+mod answer;
+mod cells;
+mod clusterings;
+mod missing;
+mod summary;
+
+use crate::{Knowledge, Plan, State, plan};
+use cedm_contract::{
+    JobResult, Kind, Manifest,
+    outcome::{Artefact, ImagesOutcome, JobCounts, KindCost, LineageNode, SweepOutcome, SweepState},
+    sweep::Sweep,
+};
+use std::collections::BTreeSet;
+
+/// The outcome so far; whole once the plan is settled.
+pub fn fold(sweep: &Sweep, known: &dyn Knowledge) -> SweepOutcome {
+    let plan = plan(sweep, known);
+    let view = View { sweep, known, plan: &plan };
+    let bounds = clusterings::bounds(&view);
+    let cells = cells::cells(&view);
+    let answer = answer::answer(sweep, &cells, &bounds);
+    SweepOutcome {
+        sweep: sweep.id.clone(),
+        submitted_ms: sweep.submitted_ms,
+        finished_ms: view
+            .done()
+            .map(|(_, manifest)| manifest.timings.finished_ms)
+            .filter(|at| *at >= sweep.submitted_ms)
+            .max(),
+        toml: sweep.toml.clone(),
+        spec: sweep.spec.clone(),
+        state: state(&plan),
+        jobs: counts(&plan),
+        images: images(&view),
+        clusterings: clusterings::clusterings(&view),
+        missing: missing::missing(&view, &cells, &bounds),
+        lineage: lineage(&view),
+        costs: costs(&view),
+        bounds,
+        cells,
+        answer,
+    }
+}
+
+/// A plan with the manifests behind it.
+struct View<'a> {
+    sweep: &'a Sweep,
+    known: &'a dyn Knowledge,
+    plan: &'a Plan,
+}
+
+impl<'a> View<'a> {
+    /// The manifest of a node, where it is done.
+    fn manifest(&self, node: &crate::Node) -> Option<&'a Manifest> {
+        match (&node.state, &node.job) {
+            (State::Done { .. }, Some(job)) => self.known.manifest(&job.key),
+            _ => None,
+        }
+    }
+    /// Done nodes with their manifests, each job once, in walking order.
+    fn done(&self) -> impl Iterator<Item = (&'a crate::Node, &'a Manifest)> {
+        let mut seen = BTreeSet::new();
+        let nodes = self.plan.nodes.iter().filter(|node| node.kind != Kind::Report);
+        nodes
+            .filter_map(|node| self.manifest(node).map(|manifest| (node, manifest)))
+            .filter(move |(_, manifest)| seen.insert(&manifest.key))
+    }
+    fn cached(&self, manifest: &Manifest) -> bool {
+        manifest.timings.finished_ms < self.sweep.submitted_ms
+    }
+}
+
+fn artefact(manifest: &Manifest) -> Artefact {
+    Artefact {
+        key: manifest.key.clone(),
+        digest: manifest.digest.clone(),
+    }
+}
+
+fn state(plan: &Plan) -> SweepState {
+    if plan.complete() {
+        SweepState::Complete
+    } else if plan.settled() {
+        SweepState::Incomplete
+    } else {
+        SweepState::Running
+    }
+}
+
+fn counts(plan: &Plan) -> JobCounts {
+    let mut counts = JobCounts::default();
+    for node in plan.nodes.iter().filter(|node| node.kind != Kind::Report) {
+        match &node.state {
+            State::Done { cached, .. } => {
+                counts.done += 1;
+                counts.cached += u64::from(*cached);
+            }
+            State::Ready => counts.ready += 1,
+            State::Waiting { .. } => counts.waiting += 1,
+            State::Dead { .. } => counts.dead += 1,
+            State::Blocked { .. } => counts.blocked += 1,
+        }
+    }
+    counts
+}
+
+fn images(view: &View<'_>) -> Option<ImagesOutcome> {
+    let manifest = view.known.manifest(&view.sweep.images)?;
+    let JobResult::Import(set) = &manifest.result else { return None };
+    Some(ImagesOutcome {
+        name: view.sweep.spec.image_set.clone(),
+        artefact: artefact(manifest),
+        set: set.clone(),
+    })
+}
+
+fn lineage(view: &View<'_>) -> Vec<LineageNode> {
+    let node = |(node, manifest): (&crate::Node, &Manifest)| LineageNode {
+        id: node.id.clone(),
+        kind: node.kind,
+        key: manifest.key.clone(),
+        digest: manifest.digest.clone(),
+        inputs: manifest.inputs.clone(),
+        timings: manifest.timings.clone(),
+        software: manifest.software.clone(),
+        attempts: manifest.attempt.delivery,
+        cached: view.cached(manifest),
+        metrics: manifest.metrics.clone(),
+    };
+    view.done().map(node).collect()
+}
+
+fn costs(view: &View<'_>) -> Vec<KindCost> {
+    let mut costs = Vec::new();
+    for kind in Kind::ALL {
+        let of_kind: Vec<&Manifest> = view
+            .done()
+            .filter(|(node, _)| node.kind == *kind)
+            .map(|(_, manifest)| manifest)
+            .collect();
+        if of_kind.is_empty() {
+            continue;
+        }
+        let fresh: Vec<&Manifest> = of_kind.iter().copied().filter(|manifest| !view.cached(manifest)).collect();
+        let wait = |manifest: &&Manifest| manifest.timings.started_ms.saturating_sub(manifest.timings.queued_ms) as f64 / 1000.0;
+        costs.push(KindCost {
+            kind: *kind,
+            jobs: of_kind.len() as u64,
+            cached: (of_kind.len() - fresh.len()) as u64,
+            compute_s: fresh.iter().map(|manifest| manifest.timings.compute_ms as f64 / 1000.0).sum(),
+            mean_wait_s: (!fresh.is_empty()).then(|| fresh.iter().map(wait).sum::<f64>() / fresh.len() as f64),
+        });
+    }
+    costs
+}

@@ -1,0 +1,146 @@
+//! Networks with their snapshots, sample sets and scores.
+
+use super::{View, artefact, summary::summarise};
+use crate::{Cell, Node, chain::cell_label};
+use cedm_contract::{
+    JobResult, Kind, Manifest,
+    outcome::{CellOutcome, SamplesOutcome, ScoresOutcome, SetOutcome, SnapshotOutcome, TrainingOutcome},
+    sweep::{ClusteringSpec, Method},
+};
+use std::collections::BTreeSet;
+
+/// Every network whose C is known: in the order of the file, then ascending C.
+pub(super) fn cells(view: &View<'_>) -> Vec<CellOutcome> {
+    let mut cells = Vec::new();
+    for clustering in &view.sweep.spec.clusterings {
+        let of = |node: &&Node| node.kind == Kind::Train && node.cell.as_ref().is_some_and(|cell| cell.clustering == clustering.name);
+        let trained = view.plan.nodes.iter().filter(of).filter_map(|node| node.cell.as_ref());
+        let granularities: BTreeSet<Option<u32>> = trained.map(|cell| cell.clusters).collect();
+        for clusters in granularities {
+            if clusters.is_some() || clustering.method == Method::None {
+                cells.push(cell(view, clustering, clusters));
+            }
+        }
+    }
+    cells
+}
+
+fn cell(view: &View<'_>, clustering: &ClusteringSpec, clusters: Option<u32>) -> CellOutcome {
+    let at = |nimg, set| Cell {
+        clustering: clustering.name.clone(),
+        clusters,
+        nimg,
+        set,
+    };
+    let condition = clusters.and_then(|_| {
+        let trains = view
+            .plan
+            .nodes
+            .iter()
+            .filter(|node| node.kind == Kind::Train && node.cell.as_ref().is_some_and(|c| c.clusters == clusters));
+        let mut own = trains.filter(|node| node.cell.as_ref().is_some_and(|cell| cell.clustering == clustering.name));
+        let input = own.find_map(|node| node.job.as_ref()?.input("condition"))?;
+        view.known.manifest(&input.key)
+    });
+    let clustered = condition.and_then(|manifest| {
+        if let JobResult::Cluster(result) = &manifest.result {
+            Some(result)
+        } else {
+            None
+        }
+    });
+    let budget = view.sweep.spec.training.budget_nimg();
+    CellOutcome {
+        label: cell_label(clustering, clusters),
+        clustering: clustering.name.clone(),
+        method: clustering.method.name().to_owned(),
+        clusters,
+        used: clustered.map(|result| result.used),
+        utilisation: clustered.map(|result| result.utilisation),
+        condition: condition.map(artefact),
+        snapshots: view
+            .sweep
+            .spec
+            .training
+            .snapshots_nimg
+            .iter()
+            .map(|nimg| snapshot(view, at(Some(*nimg), None), *nimg == budget))
+            .collect(),
+    }
+}
+
+fn snapshot(view: &View<'_>, at: Cell, last: bool) -> SnapshotOutcome {
+    let node = view
+        .plan
+        .nodes
+        .iter()
+        .find(|node| node.kind == Kind::Train && node.cell.as_ref() == Some(&at));
+    let sets = sets(view, &at);
+    SnapshotOutcome {
+        nimg: at.nimg.unwrap_or(0),
+        last,
+        training: node.and_then(|node| view.manifest(node)).and_then(training),
+        summary: summarise(&sets),
+        sets,
+    }
+}
+
+fn training(manifest: &Manifest) -> Option<TrainingOutcome> {
+    let JobResult::Train(result) = &manifest.result else { return None };
+    let object = |name: &str| manifest.output(name).map(|output| output.object.clone());
+    Some(TrainingOutcome {
+        artefact: artefact(manifest),
+        result: result.clone(),
+        weights: object("ema.safetensors"),
+        curve: object("curve.json"),
+        seconds: manifest.timings.finished_ms.saturating_sub(manifest.timings.started_ms) as f64 / 1000.0,
+    })
+}
+
+fn sets(view: &View<'_>, at: &Cell) -> Vec<SetOutcome> {
+    let in_set = |node: &&Node, set: u32| {
+        node.cell.as_ref()
+            == Some(&Cell {
+                set: Some(set),
+                ..at.clone()
+            })
+    };
+    let (sampling, last) = (&view.sweep.spec.sampling, at.nimg == Some(view.sweep.spec.training.budget_nimg()));
+    let images = if last { sampling.images } else { sampling.snapshot_images };
+    let mut sets = Vec::new();
+    for index in 0.. {
+        let nodes: Vec<&Node> = view.plan.nodes.iter().filter(|node| in_set(node, index)).collect();
+        let Some(node) = nodes.iter().find(|node| node.kind == Kind::SampleSet) else {
+            break;
+        };
+        let scores = nodes.iter().filter(|node| node.kind == Kind::Score).filter_map(|node| {
+            let manifest = view.manifest(node)?;
+            let JobResult::Score(result) = &manifest.result else { return None };
+            Some((
+                node.space.clone()?,
+                ScoresOutcome {
+                    artefact: artefact(manifest),
+                    result: result.clone(),
+                },
+            ))
+        });
+        sets.push(SetOutcome {
+            index,
+            images,
+            first_seed: u64::from(index) * images,
+            samples: view.manifest(node).and_then(samples),
+            scores: scores.collect(),
+        });
+    }
+    sets
+}
+
+fn samples(manifest: &Manifest) -> Option<SamplesOutcome> {
+    let JobResult::SampleSet(result) = &manifest.result else {
+        return None;
+    };
+    Some(SamplesOutcome {
+        artefact: artefact(manifest),
+        result: result.clone(),
+    })
+}

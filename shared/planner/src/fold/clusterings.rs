@@ -1,0 +1,137 @@
+//! Clusterings and bound searches.
+
+use super::{View, artefact, summary::mean_and_std};
+use crate::{candidates::spread, chain::lower_bound_clusters};
+use cedm_contract::{
+    BoundDecision, BoundResult, JobResult, JobSpec, Kind, Manifest,
+    outcome::{BoundOutcome, ClusteringOutcome, LowerBound},
+    params::{ClusterMethod, ClusterParams},
+    sweep::{ClusteringSpec, Clusters, Method},
+};
+use std::collections::BTreeSet;
+
+/// Every clustering that is done, by name and C.
+pub(super) fn clusterings(view: &View<'_>) -> Vec<ClusteringOutcome> {
+    let conditions: BTreeSet<_> = view
+        .plan
+        .nodes
+        .iter()
+        .filter(|node| node.kind == Kind::Train)
+        .filter_map(|node| node.job.as_ref()?.input("condition"))
+        .map(|input| input.key.clone())
+        .collect();
+    let mut found = Vec::new();
+    for node in view.plan.nodes.iter().filter(|node| node.kind == Kind::Cluster) {
+        let (Some(manifest), Some(cell)) = (view.manifest(node), &node.cell) else {
+            continue;
+        };
+        let (JobSpec::Cluster(params), JobResult::Cluster(result)) = (&manifest.spec, &manifest.result) else {
+            continue;
+        };
+        let Some(spec) = view.sweep.spec.clusterings.iter().find(|spec| spec.name == cell.clustering) else {
+            continue;
+        };
+        found.push(ClusteringOutcome {
+            name: cell.clustering.clone(),
+            method: spec.method.name().to_owned(),
+            clusters: params.clusters,
+            seed: params.seed,
+            lower_bound: is_lower_bound(spec, params),
+            artefact: artefact(manifest),
+            result: result.clone(),
+            assignments: manifest.output("assignments.safetensors").map(|output| output.object.clone()),
+            trained: conditions.contains(&manifest.key),
+        });
+    }
+    let order = |name: &str| view.sweep.spec.clusterings.iter().position(|spec| spec.name == name);
+    found.sort_by_key(|c: &ClusteringOutcome| (order(&c.name), c.lower_bound, c.clusters, c.seed));
+    found
+}
+
+fn is_lower_bound(spec: &ClusteringSpec, params: &ClusterParams) -> bool {
+    match (&spec.method, &params.method) {
+        (Method::Temi(asked), ClusterMethod::Temi(made)) => made.beta == 1.0 && asked.beta != 1.0,
+        _ => false,
+    }
+}
+
+/// Every bound search of the sweep.
+pub(super) fn bounds(view: &View<'_>) -> Vec<BoundOutcome> {
+    let searched = |spec: &&ClusteringSpec| spec.clusters.needs_bound() && matches!(spec.method, Method::Temi(_));
+    view.sweep
+        .spec
+        .clusterings
+        .iter()
+        .filter(searched)
+        .map(|spec| bound(view, spec))
+        .collect()
+}
+
+fn bound(view: &View<'_>, clustering: &ClusteringSpec) -> BoundOutcome {
+    let spec = &view.sweep.spec.bound;
+    let steps = view
+        .plan
+        .nodes
+        .iter()
+        .filter(|node| node.kind == Kind::Bound && node.cell.as_ref().is_some_and(|cell| cell.clustering == clustering.name));
+    let newest: Option<&Manifest> = steps.filter_map(|node| view.manifest(node)).last();
+    let result: Option<&BoundResult> = newest.and_then(|manifest| {
+        if let JobResult::Bound(result) = &manifest.result {
+            Some(result)
+        } else {
+            None
+        }
+    });
+    let c_max = result.and_then(|result| {
+        if let BoundDecision::Found { c_max, .. } = result.decision {
+            c_max
+        } else {
+            None
+        }
+    });
+    let passing: Vec<u32> = match (result, c_max) {
+        (Some(result), Some(c_max)) => result
+            .probes
+            .iter()
+            .filter(|p| p.passes && p.clusters <= c_max)
+            .map(|p| p.clusters)
+            .collect(),
+        _ => Vec::new(),
+    };
+    let count = if clustering.clusters == Clusters::CMax {
+        1
+    } else {
+        spec.candidates
+    };
+    BoundOutcome {
+        clustering: clustering.name.clone(),
+        alpha: spec.params.alpha,
+        result: result.cloned(),
+        c_max,
+        candidates: spread(&passing, count),
+        lower: c_max.filter(|_| spec.lower_bound).and_then(|c_max| lower(view, clustering, c_max)),
+    }
+}
+
+fn lower(view: &View<'_>, clustering: &ClusteringSpec, c_max: u32) -> Option<LowerBound> {
+    let images = super::images(view)?.set.count;
+    let asked = lower_bound_clusters(&view.sweep.spec.bound.lower_bound_clusters, c_max, images);
+    let mut probes = Vec::new();
+    for node in view.plan.nodes.iter().filter(|node| node.kind == Kind::Cluster) {
+        let Some(manifest) = view.manifest(node) else { continue };
+        let (JobSpec::Cluster(params), JobResult::Cluster(result)) = (&manifest.spec, &manifest.result) else {
+            continue;
+        };
+        let own = node.cell.as_ref().is_some_and(|cell| cell.clustering == clustering.name);
+        if own && asked.contains(&params.clusters) && matches!(&params.method, ClusterMethod::Temi(temi) if temi.beta == 1.0) {
+            probes.push((params.clusters, result.used));
+        }
+    }
+    probes.sort_unstable();
+    probes.dedup();
+    if probes.is_empty() {
+        return None;
+    }
+    let (mean, std) = mean_and_std(&probes.iter().map(|(_, used)| f64::from(*used)).collect::<Vec<_>>());
+    Some(LowerBound { probes, mean, std })
+}

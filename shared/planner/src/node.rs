@@ -1,0 +1,158 @@
+//! The plan: jobs with their states.
+
+use cedm_contract::{Digest, Job, JobKey, Kind, SweepId};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Everything a sweep asks for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// The sweep.
+    pub sweep: SweepId,
+    /// Jobs; each stands after what it waits for.
+    pub nodes: Vec<Node>,
+}
+
+impl Plan {
+    /// Jobs that could run now, each key once; the report is the coordinator's own and not among them.
+    pub fn ready(&self) -> Vec<&Job> {
+        let mut seen = BTreeSet::new();
+        let ready = self.nodes.iter().filter(|node| node.state == State::Ready && node.kind.is_queued());
+        ready
+            .filter_map(|node| node.job.as_ref())
+            .filter(|job| seen.insert(&job.key))
+            .collect()
+    }
+
+    /// The report's node.
+    pub fn report(&self) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.kind == Kind::Report)
+    }
+
+    /// Whether nothing is left but the report.
+    pub fn settled(&self) -> bool {
+        self.nodes.iter().all(|node| node.kind == Kind::Report || node.state.is_settled())
+    }
+
+    /// Whether everything asked for is there, the report aside.
+    pub fn complete(&self) -> bool {
+        self.nodes
+            .iter()
+            .all(|node| node.kind == Kind::Report || matches!(node.state, State::Done { .. }))
+    }
+
+    /// The node with this id.
+    pub fn node(&self, id: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
+
+    /// Every node of this job; several where the sweep asks for the same work twice.
+    pub fn nodes_of<'a>(&'a self, key: &'a JobKey) -> impl Iterator<Item = &'a Node> {
+        self.nodes
+            .iter()
+            .filter(move |node| node.job.as_ref().is_some_and(|job| job.key == *key))
+    }
+}
+
+/// One job of the plan.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Node {
+    /// What a person calls it, stable and unique: "train temi C=20 to 29 kimg".
+    pub id: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// Where it belongs; `None` for what all cells share.
+    pub cell: Option<Cell>,
+    /// Name of the feature space it judges in, for evaluation jobs.
+    pub space: Option<String>,
+    /// The job, once all its inputs are known.
+    pub job: Option<Job>,
+    /// Where it stands.
+    pub state: State,
+    /// How much work it is.
+    pub work: Work,
+}
+
+/// Coordinates of a node in the sweep.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Cell {
+    /// Name of the clustering.
+    pub clustering: String,
+    /// C; `None` for the unconditional network, and while the bound is not known.
+    pub clusters: Option<u32>,
+    /// Training images so far, from the trainer on.
+    pub nimg: Option<u64>,
+    /// Sample set, from the sampler on.
+    pub set: Option<u32>,
+}
+
+/// Where a node stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// A manifest exists.
+    Done {
+        /// Whether it did before the sweep was submitted.
+        cached: bool,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// Everything it reads is there.
+    Ready,
+    /// Something it reads is still to come.
+    Waiting {
+        /// Ids of these nodes.
+        on: Vec<String>,
+    },
+    /// Nobody could do it.
+    Dead {
+        /// Why.
+        reason: String,
+    },
+    /// Something it reads will not come.
+    Blocked {
+        /// Ids of the dead nodes at the root of it.
+        by: Vec<String>,
+    },
+}
+
+impl State {
+    /// Whether nothing will change without a person.
+    pub fn is_settled(&self) -> bool {
+        matches!(self, State::Done { .. } | State::Dead { .. } | State::Blocked { .. })
+    }
+}
+
+/// An amount of work.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Work {
+    /// How many.
+    pub amount: f64,
+    /// Of what: "images", "epochs", "kimg", "jobs".
+    pub unit: &'static str,
+}
+
+impl Work {
+    pub(crate) fn images(count: u64) -> Self {
+        Self {
+            amount: count as f64,
+            unit: "images",
+        }
+    }
+    pub(crate) fn epochs(count: u32) -> Self {
+        Self {
+            amount: f64::from(count),
+            unit: "epochs",
+        }
+    }
+    pub(crate) fn kimg(images: u64) -> Self {
+        Self {
+            amount: images as f64 / 1000.0,
+            unit: "kimg",
+        }
+    }
+    /// A short merging job.
+    pub(crate) fn one() -> Self {
+        Self { amount: 1.0, unit: "jobs" }
+    }
+}

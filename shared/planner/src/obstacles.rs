@@ -1,0 +1,57 @@
+//! What stands between a sweep and its image set: things that only show once the images are known.
+
+use cedm_contract::{
+    ImageSet,
+    sweep::{Clusters, Method, SweepSpec},
+};
+
+/// Why this sweep cannot run on this image set; empty when it can. For the moment of submission.
+pub fn obstacles(spec: &SweepSpec, images: &ImageSet) -> Vec<String> {
+    let mut found: Vec<String> = network_obstacle(spec, images).into_iter().collect();
+    for clustering in &spec.clusterings {
+        let name = &clustering.name;
+        if let Method::GroundTruth { coarse } = clustering.method
+            && let Some(reason) = label_obstacle(spec, images, coarse)
+        {
+            found.push(format!("clustering `{name}`: {reason}"));
+        }
+        if let Clusters::List(list) = &clustering.clusters
+            && let Some(largest) = list.last().filter(|c| u64::from(**c) > images.count)
+        {
+            found.push(format!(
+                "clustering `{name}`: C = {largest} is more than the {} images of `{}`",
+                images.count, spec.image_set
+            ));
+        }
+        if let Method::Temi(temi) = &clustering.method
+            && u64::from(temi.neighbours) >= images.count
+        {
+            found.push(format!(
+                "clustering `{name}`: {} neighbours of each of {} images: expected fewer",
+                temi.neighbours, images.count
+            ));
+        }
+    }
+    found
+}
+
+/// Why the network does not fit the images.
+pub(crate) fn network_obstacle(spec: &SweepSpec, images: &ImageSet) -> Option<String> {
+    let side = spec.training.network.resolution;
+    (side != images.resolution).then(|| {
+        format!(
+            "preset `{}` is for {side}×{side}, the images of `{}` are {}×{}: choose another preset, or set `training.network.resolution`",
+            spec.training.preset, spec.image_set, images.resolution, images.resolution
+        )
+    })
+}
+
+/// Why labels cannot be the condition.
+pub(crate) fn label_obstacle(spec: &SweepSpec, images: &ImageSet, coarse: bool) -> Option<String> {
+    let (classes, what) = if coarse {
+        (images.coarse_classes, "coarse labels")
+    } else {
+        (images.classes, "labels")
+    };
+    (classes == 0).then(|| format!("the images of `{}` have no {what}", spec.image_set))
+}

@@ -1,1 +1,18 @@
-//! cedm-extractor
+//! The extractor: images in, features out.
+//!
+//! Reads image shards (an import's or a sample set's) and, for networks, a weight file; writes one feature shard for each image shard
+//! and, when all are there, a set with mean and standard deviation. Knows nothing of clusters or training.
+
+#![forbid(unsafe_code)]
+
+mod extract;
+mod import;
+mod merge;
+mod run;
+mod worker;
+
+pub use extract::{extract_shard, fit_shards, images_of, write_features};
+pub use import::ImportArgs;
+pub use merge::Statistics;
+pub use run::RunArgs;
+pub use worker::ExtractorWorker;

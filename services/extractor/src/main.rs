@@ -1,2 +1,30 @@
-//! cedm-extractor
-fn main() {}
+//! `cedm-extractor`: the service and its commands for plain files.
+
+use cedm_extractor::{ExtractorWorker, ImportArgs, RunArgs};
+use cedm_runtime::ServeArgs;
+use clap::Parser;
+
+/// Turns images into features: pixels, principal components, DINO, DINOv2, MoCo v3, iBOT, CLIP, Inception, ResNets, TorchScript.
+#[derive(Parser)]
+#[command(name = "cedm-extractor", version)]
+enum Command {
+    /// Pull `fit`, `extract` and `features` jobs from the queue until SIGTERM.
+    Serve(ServeArgs),
+    /// Extract the features of an archive or folder of images into one file; a summary goes to stdout as JSON.
+    Run(RunArgs),
+    /// Turn a data set of any format into a folder of shards; a summary goes to stdout as JSON.
+    Import(ImportArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(ExtractorWorker::start()))?),
+        Command::Run(args) => print(&args.run()?),
+        Command::Import(args) => print(&args.run()?),
+    }
+}
+
+fn print(summary: &serde_json::Value) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(summary)?);
+    Ok(())
+}

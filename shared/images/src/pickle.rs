@@ -90,6 +90,11 @@ impl<'a> Pickle<'a> {
         self.root
     }
 
+    /// Every node.
+    pub fn ids(&self) -> std::ops::Range<Id> {
+        0..self.nodes.len()
+    }
+
     /// A node.
     pub fn node(&self, id: Id) -> &Node<'a> {
         &self.nodes[id]

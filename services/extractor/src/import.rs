@@ -1,0 +1,167 @@
+//! `extractor import`: a data set of any format into a folder of shards.
+
+use anyhow::{Result, bail};
+use cedm_images::{Channels, Framing, ImportOptions, Progress, Split};
+use clap::ValueEnum;
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    str::FromStr,
+};
+
+/// Options that shape an import; `run` takes them too.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ShapeArgs {
+    /// Bring every image to this size, as 64 or 128x96 (width x height)
+    #[arg(long)]
+    resolution: Option<Size>,
+    /// How to bring it there; always by Pillow's Lanczos
+    #[arg(long, value_enum, default_value = "scale")]
+    framing: FramingArg,
+    /// Channels of the result
+    #[arg(long, value_enum, default_value = "auto")]
+    channels: ChannelsArg,
+    /// Which part of a CIFAR archive
+    #[arg(long, value_enum, default_value = "train")]
+    split: SplitArg,
+    /// Only what lies below this folder inside the source
+    #[arg(long)]
+    inside: Option<String>,
+    /// Leave all labels out
+    #[arg(long)]
+    ignore_labels: bool,
+    /// Take the first N images only
+    #[arg(long, value_name = "N")]
+    max_images: Option<u64>,
+    /// Images per shard
+    #[arg(long, default_value_t = ImportOptions::default().shard_size)]
+    shard_size: u32,
+    /// Stop at the first corrupt image instead of leaving it out
+    #[arg(long)]
+    strict: bool,
+    /// Threads that decode; all cores when 0
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+/// Turns a data set of any format into a folder of shards.
+#[derive(Debug, clap::Args)]
+pub struct ImportArgs {
+    /// An EDM archive, an image folder, a CIFAR archive, a tar file (plain, gzip, zstd), WebDataset shards, an npy or npz file
+    source: PathBuf,
+    /// The new folder; an interrupted import goes on with the same command
+    #[arg(long)]
+    out: PathBuf,
+    #[command(flatten)]
+    shape: ShapeArgs,
+}
+
+impl ImportArgs {
+    /// Imports; what came of it as JSON.
+    ///
+    /// # Errors
+    /// As [`cedm_images::import`].
+    pub fn run(&self) -> Result<serde_json::Value> {
+        let imported = cedm_images::import(&self.source, &self.shape.options(), &self.out, &mut bar())?;
+        Ok(serde_json::json!({
+            "out": self.out,
+            "count": imported.set.count,
+            "channels": imported.set.channels,
+            "resolution": imported.set.resolution,
+            "classes": imported.set.classes,
+            "shards": imported.set.shards.len(),
+            "content": imported.set.content,
+            "skipped": imported.skipped,
+            "seconds": imported.seconds,
+            "images_per_second": imported.set.count as f64 / imported.seconds.max(1e-9),
+        }))
+    }
+}
+
+impl ShapeArgs {
+    /// The same as options of the library.
+    pub fn options(&self) -> ImportOptions {
+        ImportOptions {
+            resolution: self.resolution.map(|Size(width, height)| (width, height)),
+            framing: match self.framing {
+                FramingArg::Scale => Framing::Scale,
+                FramingArg::CenterCrop => Framing::CenterCrop,
+                FramingArg::CenterCropWide => Framing::CenterCropWide,
+            },
+            channels: match self.channels {
+                ChannelsArg::Auto => Channels::Auto,
+                ChannelsArg::Grey => Channels::Grey,
+                ChannelsArg::Rgb => Channels::Rgb,
+            },
+            split: match self.split {
+                SplitArg::Train => Split::Train,
+                SplitArg::Test => Split::Test,
+            },
+            inside: self.inside.clone(),
+            ignore_labels: self.ignore_labels,
+            max_images: self.max_images,
+            shard_size: self.shard_size,
+            strict: self.strict,
+            threads: self.threads,
+            ..ImportOptions::default()
+        }
+    }
+}
+
+/// A progress line on stderr where a person watches.
+pub fn bar() -> impl FnMut(Progress) {
+    let watched = std::io::stderr().is_terminal();
+    move |progress: Progress| {
+        if watched {
+            let Progress { done, total, rate, seconds_left, .. } = progress;
+            let end = if done == total { '\n' } else { ' ' };
+            let mut err = std::io::stderr().lock();
+            // A closed terminal is no reason to stop.
+            let _ = write!(err, "\r{done}/{total} images, {rate:.0} per second, {seconds_left:.0} s left   {end}");
+            let _ = err.flush();
+        }
+    }
+}
+
+/// `64` or `128x96`.
+#[derive(Debug, Clone, Copy)]
+struct Size(u32, u32);
+
+impl FromStr for Size {
+    type Err = anyhow::Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let (width, height) = text.split_once('x').unwrap_or((text, text));
+        match (width.parse(), height.parse()) {
+            (Ok(width @ 1..=16384), Ok(height @ 1..=16384)) => Ok(Self(width, height)),
+            _ => bail!("`{text}` is no size: expected 64 or 128x96"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FramingArg {
+    /// Straight resize, aspect not kept
+    Scale,
+    /// The central square, then resize
+    CenterCrop,
+    /// The central part of the wanted aspect, on a black square
+    CenterCropWide,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ChannelsArg {
+    /// Those of the first image
+    Auto,
+    /// One
+    Grey,
+    /// Three
+    Rgb,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SplitArg {
+    /// Training images
+    Train,
+    /// Test images
+    Test,
+}

@@ -1,0 +1,93 @@
+//! Mean and standard deviation over feature shards, one in memory at a time.
+
+use crate::extract::read_features;
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use tch::{Kind, Tensor};
+
+/// Statistics of each feature over the whole set.
+#[derive(Debug)]
+pub struct Statistics {
+    /// float64 \[dim\].
+    pub mean: Tensor,
+    /// float64 \[dim\], n − 1 in the denominator; zero for a single row.
+    pub std: Tensor,
+    /// Rows of each shard.
+    pub counts: Vec<u64>,
+}
+
+impl Statistics {
+    /// Statistics of the shards in these files. Two passes, so that a large mean costs no digits.
+    ///
+    /// # Errors
+    /// When a shard cannot be read or has another width than the first.
+    pub fn of(files: &[PathBuf]) -> Result<Self> {
+        let _guard = tch::no_grad_guard();
+        let (mut sum, mut counts): (Option<Tensor>, _) = (None, Vec::new());
+        for file in files {
+            let rows = read_features(file)?.to_kind(Kind::Double);
+            let part = rows.sum_dim_intlist([0i64].as_slice(), false, None);
+            sum = Some(match sum {
+                None => part,
+                Some(sum) => {
+                    ensure!(sum.size() == part.size(), "{} has width {}, the shards before it {}", file.display(), part.size()[0], sum.size()[0]);
+                    sum + part
+                }
+            });
+            counts.push(rows.size()[0] as u64);
+        }
+        let count = counts.iter().sum::<u64>() as f64;
+        let mean = sum.context("no feature shards")? / count;
+        let mut squares = Tensor::zeros_like(&mean);
+        for file in files {
+            let deviations = read_features(file)?.to_kind(Kind::Double) - &mean;
+            squares += deviations.square().sum_dim_intlist([0i64].as_slice(), false, None);
+        }
+        Ok(Self { std: (squares / (count - 1.0).max(1.0)).sqrt(), mean, counts })
+    }
+
+    /// Width.
+    pub fn dim(&self) -> u32 {
+        self.mean.size()[0] as u32
+    }
+
+    /// Writes `mean` and `std`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, out: &Path) -> Result<()> {
+        Tensor::write_safetensors(&[("mean", &self.mean), ("std", &self.std)], out).with_context(|| format!("write {}", out.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    fn shard(folder: &Path, name: &str, rows: &Tensor) -> PathBuf {
+        let path = folder.join(name);
+        Tensor::write_safetensors(&[("features", rows)], &path).unwrap();
+        path
+    }
+
+    #[test]
+    fn statistics_are_those_of_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = (Tensor::arange(60, (Kind::Float, Device::Cpu)) * 1.7).sin().reshape([12, 5]) + 1000.0;
+        let files = [shard(folder.path(), "a", &rows.narrow(0, 0, 5)), shard(folder.path(), "b", &rows.narrow(0, 5, 7))];
+        let found = Statistics::of(&files).unwrap();
+        let rows = rows.to_kind(Kind::Double);
+        assert_eq!((found.dim(), &found.counts[..]), (5, &[5, 7][..]));
+        assert!((found.mean - rows.mean_dim([0i64].as_slice(), false, None)).abs().max().double_value(&[]) < 1e-12);
+        assert!((found.std - rows.std_dim([0i64].as_slice(), true, false)).abs().max().double_value(&[]) < 1e-12);
+    }
+
+    #[test]
+    fn widths_must_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let zeros = |width: i64| Tensor::zeros([2, width], (Kind::Float, Device::Cpu));
+        let files = [shard(folder.path(), "a", &zeros(3)), shard(folder.path(), "b", &zeros(4))];
+        assert!(Statistics::of(&files).unwrap_err().to_string().contains("has width 4, the shards before it 3"));
+    }
+}

@@ -1,0 +1,183 @@
+//! `extractor run`: images from plain files to one file of features.
+
+use crate::{
+    extract_shard, fit_shards, images_of,
+    import::{ShapeArgs, bar},
+    write_features,
+};
+use anyhow::{Context, Result, ensure};
+use cedm_contract::{
+    Digest, ObjectRef,
+    params::{ExtractorSpec, Precision},
+};
+use cedm_images::{Imported, read_shard};
+use cedm_nets::{Extractor, Features};
+use cedm_runtime::ConsoleMonitor;
+use clap::ValueEnum;
+use std::{
+    fs::{self, File},
+    io::BufWriter,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use tch::{Kind, Tensor};
+
+/// Extracts the features of a data set.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Images: whatever `import` takes, or a folder that it made
+    images: PathBuf,
+    /// An extractor of the table (`cedm extractors`): pixels, pca, cifar_resnet56, dino_vitb16, dinov2_vitl14, inception_fid, …
+    #[arg(long)]
+    extractor: String,
+    /// The file to write: .safetensors (`features`, `logits` where there are some, `labels` where known) or .npy (features alone)
+    #[arg(long)]
+    out: PathBuf,
+    /// The weight file, as published: safetensors, .pth, .pt
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    /// What a fitted extractor has learnt before; else it learns from these images
+    #[arg(long)]
+    fit: Option<PathBuf>,
+    /// Feature width, for extractors that can choose it
+    #[arg(long)]
+    dim: Option<u32>,
+    /// Arithmetic of the network
+    #[arg(long, value_enum, default_value = "fp32")]
+    precision: PrecisionArg,
+    /// Images that go through the network at once
+    #[arg(long)]
+    batch: Option<i64>,
+    #[command(flatten)]
+    shape: ShapeArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PrecisionArg {
+    /// float32
+    Fp32,
+    /// float32 with TF32 products, on GPUs that have them
+    Tf32,
+    /// bfloat16
+    Bf16,
+    /// float16
+    Fp16,
+}
+
+impl RunArgs {
+    /// Extracts; what came of it as JSON.
+    ///
+    /// # Errors
+    /// When the images cannot be read, the weights do not fit, or the file cannot be written.
+    pub fn run(&self) -> Result<serde_json::Value> {
+        let extension = self.out.extension().and_then(|extension| extension.to_str()).unwrap_or("");
+        ensure!(matches!(extension, "safetensors" | "npy"), "--out {}: expected a name that ends in .safetensors or .npy", self.out.display());
+        cedm_torch::start();
+        let _guard = tch::no_grad_guard();
+        let scratch = tempfile::tempdir().context("make a temporary folder")?;
+        let (folder, imported) = self.images(scratch.path())?;
+        let spec = self.spec()?;
+        let files: Vec<PathBuf> = imported.set.shards.iter().map(|shard| folder.join(&shard.object.object)).collect();
+        let learnt = self.learnt(&spec, &files, imported.set.count, scratch.path())?;
+        let mut extractor = Extractor::load(&spec, self.weights.as_deref(), learnt.as_deref(), cedm_torch::device())?;
+        if let Some(batch) = self.batch {
+            ensure!(batch > 0, "--batch {batch}: expected at least 1");
+            extractor = extractor.with_batch(batch);
+        }
+        let started = Instant::now();
+        let (features, labels) = extract(&extractor, &files, imported.set.count)?;
+        let seconds = started.elapsed().as_secs_f64();
+        write(&features, labels.as_deref(), &self.out)?;
+        Ok(serde_json::json!({
+            "out": self.out,
+            "extractor": spec.name,
+            "device": cedm_torch::device_name(),
+            "count": features.features.size()[0],
+            "dim": features.features.size()[1],
+            "logits": features.logits.as_ref().map(|logits| logits.size()[1]),
+            "images": imported.set.content,
+            "skipped": imported.skipped,
+            "seconds": seconds,
+            "images_per_second": imported.set.count as f64 / seconds.max(1e-9),
+        }))
+    }
+
+    /// The shards: those of a folder that an import made, or of an import into `scratch`.
+    fn images(&self, scratch: &Path) -> Result<(PathBuf, Imported)> {
+        let record = self.images.join("import.json");
+        if record.is_file() {
+            let bytes = fs::read(&record).with_context(|| format!("read {}", record.display()))?;
+            let imported = serde_json::from_slice(&bytes).with_context(|| format!("{} is no import record", record.display()))?;
+            return Ok((self.images.clone(), imported));
+        }
+        let folder = scratch.join("images");
+        let imported = cedm_images::import(&self.images, &self.shape.options(), &folder, &mut bar())?;
+        Ok((folder, imported))
+    }
+
+    fn spec(&self) -> Result<ExtractorSpec> {
+        let weights = match &self.weights {
+            None => None,
+            Some(path) => {
+                let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+                Some(ObjectRef { object: path.display().to_string(), size: bytes.len() as u64, digest: Digest::of(&bytes) })
+            }
+        };
+        let precision = match self.precision {
+            PrecisionArg::Fp32 => Precision::Fp32,
+            PrecisionArg::Tf32 => Precision::Tf32,
+            PrecisionArg::Bf16 => Precision::Bf16,
+            PrecisionArg::Fp16 => Precision::Fp16,
+        };
+        Ok(ExtractorSpec { name: self.extractor.clone(), weights, dim: self.dim, precision })
+    }
+
+    fn learnt(&self, spec: &ExtractorSpec, files: &[PathBuf], count: u64, scratch: &Path) -> Result<Option<PathBuf>> {
+        if self.fit.is_some() || !cedm_nets::extractor(&spec.name).is_some_and(|backbone| backbone.row.fitted) {
+            return Ok(self.fit.clone());
+        }
+        let out = scratch.join("extractor.safetensors");
+        fit_shards(spec, files.iter().cloned().map(Ok), count, &out, &ConsoleMonitor::default())?;
+        Ok(Some(out))
+    }
+}
+
+fn extract(extractor: &Extractor, files: &[PathBuf], total: u64) -> Result<(Features, Option<Vec<i64>>)> {
+    let (mut features, mut logits, mut labels, mut done) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for file in files {
+        let shard = read_shard(file)?;
+        let part = extract_shard(extractor, &images_of(&shard), done, total, &ConsoleMonitor::default())?;
+        features.push(part.features);
+        logits.extend(part.logits);
+        labels.extend(shard.labels.unwrap_or_default());
+        done += shard.count as u64;
+    }
+    let labels = (labels.len() as u64 == total).then_some(labels);
+    let logits = (!logits.is_empty()).then(|| Tensor::cat(&logits, 0));
+    Ok((Features { features: Tensor::cat(&features, 0), logits }, labels))
+}
+
+/// Writes to a file beside `out` first: nothing half-written is ever there.
+fn write(features: &Features, labels: Option<&[i64]>, out: &Path) -> Result<()> {
+    let partial = out.with_extension("partial");
+    if out.extension().is_some_and(|extension| extension == "npy") {
+        write_npy(&features.features, &partial)?;
+    } else if let Some(labels) = labels {
+        let mut tensors = vec![("features", features.features.shallow_clone()), ("labels", Tensor::from_slice(labels))];
+        tensors.extend(features.logits.as_ref().map(|logits| ("logits", logits.shallow_clone())));
+        Tensor::write_safetensors(&tensors, &partial).with_context(|| format!("write {}", partial.display()))?;
+    } else {
+        write_features(features, &partial)?;
+    }
+    fs::rename(&partial, out).with_context(|| format!("write {}", out.display()))
+}
+
+fn write_npy(features: &Tensor, path: &Path) -> Result<()> {
+    use npyz::WriterBuilder;
+    let (rows, width) = features.size2().context("features have two axes")?;
+    let file = File::create(path).with_context(|| format!("write {}", path.display()))?;
+    let options = npyz::WriteOptions::new().default_dtype().shape(&[rows as u64, width as u64]);
+    let mut writer = options.writer(BufWriter::new(file)).begin_nd().with_context(|| format!("write {}", path.display()))?;
+    let values = Vec::<f32>::try_from(features.to_kind(Kind::Float).contiguous().view([-1])).context("read the features")?;
+    writer.extend(values).and_then(|()| writer.finish()).with_context(|| format!("write {}", path.display()))
+}

@@ -1,0 +1,89 @@
+//! CIFAR ResNets (He et al. 2016, section 4.2): three stages of basic blocks at 16, 32 and 64 channels, shortcuts without
+//! parameters (stride-2 subsampling and zero channels), global average pool.
+
+use crate::{
+    NetError, Weights,
+    layers::{BatchNorm, cast_like},
+};
+use tch::{Device, Kind, Tensor};
+
+/// PyTorch's default.
+const BATCH_NORM_EPS: f64 = 1e-5;
+
+struct Block {
+    conv1: Tensor,
+    bn1: BatchNorm,
+    conv2: Tensor,
+    bn2: BatchNorm,
+    stride: i64,
+}
+
+/// A network of depth 6 · blocks + 2, ready to compute.
+pub struct CifarResnet {
+    conv1: Tensor,
+    bn1: BatchNorm,
+    blocks: Vec<Block>,
+    linear: (Tensor, Tensor),
+}
+
+impl CifarResnet {
+    /// Loads a network with `blocks` blocks in each stage: 9 make ResNet-56.
+    ///
+    /// # Errors
+    /// When the weights are another network's.
+    pub fn load(weights: &Weights, blocks: i64, kind: Kind, device: Device) -> Result<Self, NetError> {
+        let from = weights.load(kind, device);
+        let (conv1, bn1) = (from.take("conv1.weight", &[16, 3, 3, 3]), BatchNorm::load(&from, "bn1", 16, BATCH_NORM_EPS));
+        let mut stack = Vec::new();
+        let mut width = 16;
+        for (stage, channels) in [16, 32, 64].into_iter().enumerate() {
+            for block in 0..blocks {
+                let name = format!("layer{}.{block}", stage + 1);
+                stack.push(Block {
+                    conv1: from.take(&format!("{name}.conv1.weight"), &[channels, width, 3, 3]),
+                    bn1: BatchNorm::load(&from, &format!("{name}.bn1"), channels, BATCH_NORM_EPS),
+                    conv2: from.take(&format!("{name}.conv2.weight"), &[channels, channels, 3, 3]),
+                    bn2: BatchNorm::load(&from, &format!("{name}.bn2"), channels, BATCH_NORM_EPS),
+                    stride: if stage > 0 && block == 0 { 2 } else { 1 },
+                });
+                width = channels;
+            }
+        }
+        let classes = from.shape("linear.bias").map_or(10, |shape| shape[0]);
+        let linear = (from.take("linear.weight", &[classes, 64]), from.take("linear.bias", &[classes]));
+        from.finish(&format!("CIFAR ResNet-{}", 6 * blocks + 2))?;
+        Ok(Self { conv1, bn1, blocks: stack, linear })
+    }
+
+    /// Pooled features \[n, 64\] of normalised images \[n, 3, h, w\].
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        let x = cast_like(x, &self.conv1);
+        let x = self.bn1.forward(&conv3x3(&x, &self.conv1, 1)).relu();
+        let x = self.blocks.iter().fold(x, |x, block| block.forward(&x));
+        x.mean_dim([2i64, 3].as_slice(), false, None)
+    }
+
+    /// Class scores \[n, classes\] of pooled features.
+    pub fn logits(&self, features: &Tensor) -> Tensor {
+        features.linear(&self.linear.0, Some(&self.linear.1))
+    }
+}
+
+impl Block {
+    fn forward(&self, x: &Tensor) -> Tensor {
+        let out = self.bn1.forward(&conv3x3(x, &self.conv1, self.stride)).relu();
+        let out = self.bn2.forward(&conv3x3(&out, &self.conv2, 1));
+        let more = out.size()[1] - x.size()[1];
+        let shortcut = if more == 0 {
+            x.shallow_clone()
+        } else {
+            // Option A of the paper: every second pixel, zeros for the new channels on both sides.
+            x.slice(2, None, None, 2).slice(3, None, None, 2).constant_pad_nd([0, 0, 0, 0, more / 2, more - more / 2])
+        };
+        (out + shortcut).relu()
+    }
+}
+
+fn conv3x3(x: &Tensor, weight: &Tensor, stride: i64) -> Tensor {
+    x.conv2d(weight, None::<&Tensor>, [stride, stride], [1, 1], [1, 1], 1)
+}

@@ -1,0 +1,58 @@
+//! Pseudo-labels from text: class names into prompts, prompts into a classifier, images into the class they fit best.
+
+use super::{ClipText, Tokenizer};
+use crate::{NetError, layers::normalise_rows};
+use tch::{Kind, Tensor};
+
+/// The five prompts of the paper's CLIP labels; `{}` is the class name.
+pub const TEMPLATES: [&str; 5] =
+    ["a photo of a {}", "a blurry photo of a {}", "a photo of many {}", "a photo of the large {}", "a photo of the small {}"];
+
+/// Upstream's fixed logit scale.
+const LOGIT_SCALE: f64 = 100.0;
+/// Prompts that go through the tower at once.
+const BATCH: usize = 64;
+
+/// Every prompt of every class, class by class.
+pub fn prompts_of(classes: &[String], templates: &[&str]) -> Vec<String> {
+    classes.iter().flat_map(|class| templates.iter().map(move |template| template.replace("{}", class))).collect()
+}
+
+/// A classifier \[embed_dim, classes\]: each prompt's embedding is normalised, those of a class are averaged, the mean is normalised.
+///
+/// # Errors
+/// When there is no class.
+pub fn classifier(text: &ClipText, tokenizer: &Tokenizer, classes: &[String], templates: &[&str]) -> Result<Tensor, NetError> {
+    if classes.is_empty() || templates.is_empty() {
+        return Err(NetError::extractor("clip", "no class names for pseudo-labels"));
+    }
+    let _guard = tch::no_grad_guard();
+    let prompts = prompts_of(classes, templates);
+    let parts: Vec<Tensor> =
+        prompts.chunks(BATCH).map(|part| normalise_rows(&text.forward(&tokenizer.batch(part), &mut |_, _| {}))).collect();
+    Ok(ensemble(&Tensor::cat(&parts, 0), classes.len() as i64))
+}
+
+/// The classifier from normalised prompt embeddings \[classes · prompts, embed_dim\].
+fn ensemble(embeddings: &Tensor, classes: i64) -> Tensor {
+    let dim = embeddings.size()[1];
+    let mean = embeddings.reshape([classes, -1, dim]).mean_dim([1i64].as_slice(), false, None);
+    normalise_rows(&mean).tr()
+}
+
+/// What each image looks like.
+#[derive(Debug)]
+pub struct ZeroShot {
+    /// \[n, classes\].
+    pub logits: Tensor,
+    /// Softmax of the logits.
+    pub scores: Tensor,
+    /// i64 \[n\].
+    pub labels: Tensor,
+}
+
+/// Classifies image embeddings \[n, embed_dim\].
+pub fn zero_shot(image_features: &Tensor, classifier: &Tensor) -> ZeroShot {
+    let logits = normalise_rows(image_features).matmul(classifier) * LOGIT_SCALE;
+    ZeroShot { scores: logits.softmax(-1, Kind::Float), labels: logits.argmax(1, false), logits }
+}

@@ -1,0 +1,75 @@
+//! What can be wrong with a weight file or an extractor.
+
+use std::path::PathBuf;
+
+/// Why weights could not be read, or features not be computed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// A file could not be read or written.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// "read" or "write".
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A file that is no weight file, or a broken one.
+    #[error("{}: {reason}", path.display())]
+    Format {
+        /// Which file.
+        path: PathBuf,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// Weights of another network.
+    #[error("the weights do not fit {architecture}: {}", describe(missing, unexpected, misshapen))]
+    Mismatch {
+        /// The network they should fit.
+        architecture: String,
+        /// Names that are not there.
+        missing: Vec<String>,
+        /// Names that the network does not know.
+        unexpected: Vec<String>,
+        /// Names with the shape found and the shape expected.
+        misshapen: Vec<String>,
+    },
+    /// An extractor that does not exist, or one that lacks something.
+    #[error("extractor `{name}`: {reason}")]
+    Extractor {
+        /// Its name.
+        name: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+impl NetError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+    pub(crate) fn format(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        Self::Format { path: path.into(), reason: reason.into() }
+    }
+    pub(crate) fn extractor(name: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Extractor { name: name.into(), reason: reason.into() }
+    }
+}
+
+/// Three of each, with counts.
+fn describe(missing: &[String], unexpected: &[String], misshapen: &[String]) -> String {
+    let part = |names: &[String], what: &str| match names.len() {
+        0 => None,
+        count => {
+            let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            Some(format!("{count} {what} ({shown}{})", if count > 3 { ", …" } else { "" }))
+        }
+    };
+    let parts = [part(missing, "missing"), part(unexpected, "unexpected"), part(misshapen, "of another shape")];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,52 @@
+//! The ways in which published scores bring images to 299×299.
+
+use super::SIDE;
+use crate::{NetError, preprocess::pictures_of};
+use cedm_images::pillow::{Filter, resize_float};
+use tch::{Kind, Tensor};
+
+/// TensorFlow 1's bilinear resize of images \[n, c, h, w\]: the source coordinate is i · (in / out), without half pixels or antialias; the
+/// upper neighbour is clamped at the edge.
+pub fn tensorflow_bilinear(x: &Tensor, side: i64) -> Tensor {
+    let (_, _, height, width) = x.size4().expect("invariant: images have four axes");
+    along(&along(x, 2, height, side), 3, width, side)
+}
+
+pub(super) fn along(x: &Tensor, axis: i64, size: i64, side: i64) -> Tensor {
+    let scale = size as f64 / side as f64;
+    let source: Vec<f64> = (0..side).map(|at| at as f64 * scale).collect();
+    let low: Vec<i64> = source.iter().map(|at| at.floor() as i64).collect();
+    let high: Vec<i64> = low.iter().map(|at| (at + 1).min(size - 1)).collect();
+    let weight: Vec<f64> = source.iter().zip(&low).map(|(at, low)| at - *low as f64).collect();
+    let mut shape = [1i64; 4];
+    shape[axis as usize] = side;
+    let weight = Tensor::from_slice(&weight).reshape(shape).to_kind(x.kind()).to_device(x.device());
+    let pick = |at: &[i64]| x.index_select(axis, &Tensor::from_slice(at).to_device(x.device()));
+    let (low, high) = (pick(&low), pick(&high));
+    &low + (high - &low) * weight
+}
+
+/// Values 0 to 255 as the TensorFlow graph reads them: resized, then (x − 128) / 128.
+pub fn scaled_as_tensorflow(x: &Tensor) -> Tensor {
+    (tensorflow_bilinear(x, SIDE) - 128.0) / 128.0
+}
+
+/// pytorch-fid's way: x / 255, bilinear with half pixels and without antialias, then 2x − 1. The plane before the last step.
+pub fn pytorch_fid_plane(x: &Tensor) -> Tensor {
+    (x / 255.0).upsample_bilinear2d([SIDE, SIDE], false, None, None)
+}
+
+/// clean-fid's way: Pillow's float bicubic with antialias for each channel, clipped to 0 to 255.
+///
+/// # Errors
+/// When the images are no uint8 tensor \[n, 1 or 3, h, w\].
+pub fn clean_fid_plane(images: &Tensor) -> Result<Tensor, NetError> {
+    let size = images.size();
+    pictures_of(images)?;
+    let (height, width) = (size[2] as usize, size[3] as usize);
+    let values = Vec::<f32>::try_from(images.to_kind(Kind::Float).contiguous().view([-1]))?;
+    let side = SIDE as usize;
+    let planes: Vec<f32> =
+        values.chunks_exact(height * width).flat_map(|plane| resize_float(plane, width, height, side, side, Filter::Bicubic)).collect();
+    Ok(Tensor::f_from_slice(&planes)?.reshape([size[0], size[1], SIDE, SIDE]).clamp(0.0, 255.0))
+}

@@ -1,0 +1,132 @@
+//! The networks behind the extractor table. A new size is a row here and one in the contract's table.
+
+use crate::{
+    clip::{Activation, VisionConfig},
+    preprocess::{CLIP, IMAGENET, Preprocessing, Sizing},
+    vit::{FeedForward, VitConfig},
+};
+use cedm_contract::{EXTRACTORS, Extractor as Row};
+
+/// How features are computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Architecture {
+    /// The pixels themselves.
+    Pixels,
+    /// Principal components of the pixels, learnt from the set.
+    Pca,
+    /// [`crate::CifarResnet`] with this number of blocks in each stage.
+    CifarResnet {
+        /// Blocks in each of the three stages.
+        blocks: i64,
+    },
+    /// [`crate::vit::Vit`]: DINO, MoCo v3, iBOT, DINOv2; the class token.
+    Vit(VitConfig),
+    /// [`crate::clip::ClipVision`]; the embedding, not normalised.
+    Clip(VisionConfig),
+    /// [`crate::inception::Inception`]; pooled features, and logits without the bias.
+    InceptionFid,
+    /// Any TorchScript module that maps normalised images \[n, 3, 224, 224\] to features \[n, dim\].
+    TorchScript,
+}
+
+/// One extractor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backbone {
+    /// Its row in the table: name, width, where its weights are published.
+    pub row: &'static Row,
+    /// How it computes.
+    pub architecture: Architecture,
+    /// What comes before it; absent where it takes uint8 images itself.
+    pub preprocessing: Option<Preprocessing>,
+}
+
+/// Square sets need no crop: the reference resizes and does nothing else (spec §2.1).
+const SQUARE_224: Preprocessing = Preprocessing { sizing: Sizing::Square(224), statistics: IMAGENET };
+const CLIP_224: Preprocessing = Preprocessing { sizing: Sizing::ShortThenCrop { short: 224, crop: 224 }, statistics: CLIP };
+const RESNET_32: Preprocessing = Preprocessing { sizing: Sizing::Square(32), statistics: IMAGENET };
+const MLP4: FeedForward = FeedForward::Mlp { ratio: 4 };
+
+/// The image tower of a CLIP at 224 pixels.
+const fn clip(patch: i64, width: i64, layers: i64, head_width: i64, mlp_width: i64, embed_dim: i64, activation: Activation) -> Architecture {
+    Architecture::Clip(VisionConfig { image: 224, patch, width, layers, head_width, mlp_width, embed_dim, activation })
+}
+
+/// Architecture and preprocessing by name.
+fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
+    use Activation::{Gelu, QuickGelu};
+    use Architecture::Vit;
+    Some(match name {
+        "pixels" => (Architecture::Pixels, None),
+        "pca" => (Architecture::Pca, None),
+        "cifar_resnet56" => (Architecture::CifarResnet { blocks: 9 }, Some(RESNET_32)),
+        "dino_vits16" => (Vit(VitConfig::dino(384, 12, 6)), Some(SQUARE_224)),
+        "dino_vits8" => (Vit(VitConfig { patch: 8, grid: 28, ..VitConfig::dino(384, 12, 6) }), Some(SQUARE_224)),
+        "dino_vitb16" => (Vit(VitConfig::dino(768, 12, 12)), Some(SQUARE_224)),
+        "dino_vitb8" => (Vit(VitConfig { patch: 8, grid: 28, ..VitConfig::dino(768, 12, 12) }), Some(SQUARE_224)),
+        "mocov3_vit_small" => (Vit(VitConfig::dino(384, 12, 12)), Some(SQUARE_224)),
+        "mocov3_vit_base" => (Vit(VitConfig::dino(768, 12, 12)), Some(SQUARE_224)),
+        "ibot_vit_small" => (Vit(VitConfig::dino(384, 12, 6)), Some(SQUARE_224)),
+        "ibot_vit_base" => (Vit(VitConfig::dino(768, 12, 12)), Some(SQUARE_224)),
+        "ibot_vit_large" => (Vit(VitConfig::dino(1024, 24, 16)), Some(SQUARE_224)),
+        "dinov2_vits14" => (Vit(VitConfig::dinov2(384, 12, 6, MLP4)), Some(SQUARE_224)),
+        "dinov2_vitb14" => (Vit(VitConfig::dinov2(768, 12, 12, MLP4)), Some(SQUARE_224)),
+        "dinov2_vitl14" => (Vit(VitConfig::dinov2(1024, 24, 16, MLP4)), Some(SQUARE_224)),
+        "dinov2_vitg14" => (Vit(VitConfig::dinov2(1536, 40, 24, FeedForward::SwiGlu)), Some(SQUARE_224)),
+        "dinov2_vits14_reg" => (Vit(VitConfig::dinov2(384, 12, 6, MLP4).with_registers(4)), Some(SQUARE_224)),
+        "dinov2_vitb14_reg" => (Vit(VitConfig::dinov2(768, 12, 12, MLP4).with_registers(4)), Some(SQUARE_224)),
+        "dinov2_vitl14_reg" => (Vit(VitConfig::dinov2(1024, 24, 16, MLP4).with_registers(4)), Some(SQUARE_224)),
+        "dinov2_vitg14_reg" => (Vit(VitConfig::dinov2(1536, 40, 24, FeedForward::SwiGlu).with_registers(4)), Some(SQUARE_224)),
+        "openclip_vit_b32" => (clip(32, 768, 12, 64, 3072, 512, Gelu), Some(CLIP_224)),
+        "openclip_vit_l14" => (clip(14, 1024, 24, 64, 4096, 768, Gelu), Some(CLIP_224)),
+        "openclip_vit_bigg14" => (clip(14, 1664, 48, 104, 8192, 1280, Gelu), Some(CLIP_224)),
+        "clip_vit_b32" => (clip(32, 768, 12, 64, 3072, 512, QuickGelu), Some(CLIP_224)),
+        "clip_vit_l14" => (clip(14, 1024, 24, 64, 4096, 768, QuickGelu), Some(CLIP_224)),
+        "inception_fid" => (Architecture::InceptionFid, None),
+        "torchscript" => (Architecture::TorchScript, Some(SQUARE_224)),
+        _ => return None,
+    })
+}
+
+/// Every extractor, in the order of the table.
+pub fn extractors() -> impl Iterator<Item = Backbone> {
+    EXTRACTORS.iter().filter_map(|row| {
+        let (architecture, preprocessing) = network(row.name)?;
+        Some(Backbone { row, architecture, preprocessing })
+    })
+}
+
+/// The extractor with this name.
+pub fn extractor(name: &str) -> Option<Backbone> {
+    extractors().find(|backbone| backbone.row.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_and_the_networks_agree() {
+        assert_eq!(extractors().count(), EXTRACTORS.len(), "every row has a network");
+        for Backbone { row, architecture, preprocessing } in extractors() {
+            let dim = match architecture {
+                Architecture::Vit(config) => Some(config.dim),
+                Architecture::Clip(config) => Some(config.embed_dim),
+                Architecture::CifarResnet { .. } => Some(64),
+                Architecture::InceptionFid => Some(2048),
+                Architecture::Pixels | Architecture::Pca | Architecture::TorchScript => None,
+            };
+            assert_eq!(row.dim.map(i64::from), dim, "{}", row.name);
+            let side = preprocessing.map(|preprocessing| match preprocessing.sizing {
+                Sizing::Square(side) | Sizing::ShortThenCrop { crop: side, .. } => side as u32,
+                Sizing::Keep => 0,
+            });
+            assert!(side.is_none() || side == row.input, "{}", row.name);
+            assert_eq!(row.fitted, architecture == Architecture::Pca);
+            assert_eq!(row.needs_weights, !matches!(architecture, Architecture::Pixels | Architecture::Pca), "{}", row.name);
+            assert_eq!(row.needs_weights, row.published.is_some());
+        }
+        let mut names: Vec<_> = EXTRACTORS.iter().map(|row| row.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}

@@ -1,0 +1,156 @@
+//! Tensors from the pickled object of a PyTorch file.
+//!
+//! A tensor is a call of `torch._utils._rebuild_tensor_v2` over a storage that the pickle names and the file holds elsewhere.
+//! Calls that are not known are no tensors and left out.
+
+use cedm_images::pickle::{Id, Node, Pickle};
+use std::collections::{BTreeMap, HashMap};
+use tch::{Kind, Tensor};
+
+/// How deep dictionaries may nest; a pickle may hold itself.
+const MAX_DEPTH: usize = 16;
+
+/// A storage as a pickle names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StorageName {
+    pub key: String,
+    pub kind: Kind,
+    /// Elements.
+    pub count: usize,
+    /// First element, for views of another storage.
+    pub offset: usize,
+}
+
+/// A tensor as a pickle describes it.
+#[derive(Debug)]
+pub(super) struct Described {
+    pub name: String,
+    pub storage: StorageName,
+    offset: usize,
+    size: Vec<i64>,
+    stride: Vec<i64>,
+}
+
+/// Every tensor below the root, with its path joined by dots.
+pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Vec<Described>, String> {
+    let mut found = Vec::new();
+    walk(pickle, pickle.root(), String::new(), 0, &mut found)?;
+    Ok(found)
+}
+
+fn walk(pickle: &Pickle<'_>, id: Id, path: String, depth: usize, found: &mut Vec<Described>) -> Result<(), String> {
+    if let Some(tensor) = describe(pickle, id).map_err(|reason| format!("tensor `{path}`: {reason}"))? {
+        found.push(Described { name: path, ..tensor });
+        return Ok(());
+    }
+    if depth == MAX_DEPTH {
+        return Ok(());
+    }
+    let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    if let Some(items) = pickle.items(id) {
+        for (key, value) in items {
+            let key = pickle.text(key).map(str::to_owned).or_else(|| pickle.int(key).map(|key| key.to_string()));
+            if let Some(key) = key {
+                walk(pickle, value, join(&key), depth + 1, found)?;
+            }
+        }
+    } else if let Some(elements) = pickle.elements(id) {
+        for (index, element) in elements.iter().enumerate() {
+            walk(pickle, *element, join(&index.to_string()), depth + 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn describe(pickle: &Pickle<'_>, id: Id) -> Result<Option<Described>, String> {
+    let mut id = id;
+    for _ in 0..MAX_DEPTH {
+        match pickle.call(id) {
+            Some((("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state"), args)) if !args.is_empty() => id = args[0],
+            Some((("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor"), args)) if args.len() >= 4 => {
+                let Some(storage) = storage_name(pickle, args[0])? else { return Ok(None) };
+                let offset = pickle.int(args[1]).and_then(|offset| usize::try_from(offset).ok()).ok_or("its offset is no integer")?;
+                let sizes = |id: Id| -> Result<Vec<i64>, String> {
+                    let elements = pickle.elements(id).ok_or("its shape is no tuple")?;
+                    elements.iter().map(|id| pickle.int(*id).filter(|size| *size >= 0).ok_or_else(|| "its shape is negative".to_owned())).collect()
+                };
+                let (size, stride) = (sizes(args[2])?, sizes(args[3])?);
+                return Ok(Some(Described { name: String::new(), storage, offset, size, stride }));
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// Every storage that is named anywhere, whether a known tensor uses it or not.
+pub(super) fn storages_of(pickle: &Pickle<'_>) -> Vec<StorageName> {
+    pickle.ids().filter_map(|id| storage_name(pickle, id).ok().flatten()).collect()
+}
+
+/// `('storage', type, key, location, count[, view])`, `view` being `(key, offset, count)` in files before 0.4.
+fn storage_name(pickle: &Pickle<'_>, id: Id) -> Result<Option<StorageName>, String> {
+    let Node::Persistent(id) = pickle.node(id) else { return Ok(None) };
+    let parts = pickle.elements(*id).unwrap_or(&[]);
+    if parts.len() < 5 || pickle.text(parts[0]) != Some("storage") {
+        return Ok(None);
+    }
+    let Some(("torch" | "torch.storage", class)) = pickle.global(parts[1]) else { return Err("its storage has no type".to_owned()) };
+    let kind = match class {
+        "FloatStorage" => Kind::Float,
+        "DoubleStorage" => Kind::Double,
+        "HalfStorage" => Kind::Half,
+        "BFloat16Storage" => Kind::BFloat16,
+        "LongStorage" => Kind::Int64,
+        "IntStorage" => Kind::Int,
+        "ShortStorage" => Kind::Int16,
+        "CharStorage" => Kind::Int8,
+        "ByteStorage" => Kind::Uint8,
+        "BoolStorage" => Kind::Bool,
+        other => return Err(format!("its storage is a {other}, which is not supported")),
+    };
+    let key = pickle.text(parts[2]).map(str::to_owned).or_else(|| pickle.int(parts[2]).map(|key| key.to_string()));
+    let count = pickle.int(parts[4]).and_then(|count| usize::try_from(count).ok());
+    let (Some(key), Some(count)) = (key, count) else { return Err("its storage has no key".to_owned()) };
+    let view = parts.get(5).and_then(|view| pickle.elements(*view)).and_then(|view| pickle.int(*view.get(1)?)).unwrap_or(0);
+    Ok(Some(StorageName { key, kind, count, offset: usize::try_from(view).unwrap_or(0) }))
+}
+
+/// The storages of a file by key, as flat tensors.
+pub(super) type Storages = HashMap<String, Tensor>;
+
+/// A flat tensor over the little-endian bytes of a storage.
+pub(super) fn storage(bytes: &[u8], kind: Kind) -> Result<Tensor, String> {
+    let count = bytes.len() / kind.elt_size_in_bytes();
+    Tensor::f_from_data_size(&bytes[..count * kind.elt_size_in_bytes()], &[count as i64], kind).map_err(|error| error.to_string())
+}
+
+/// The described tensors over their storages, contiguous.
+pub(super) fn build(described: Vec<Described>, storages: &Storages) -> Result<BTreeMap<String, Tensor>, String> {
+    let mut tensors = BTreeMap::new();
+    for Described { name, storage, offset, size, stride } in described {
+        let whole = storages.get(&storage.key).ok_or_else(|| format!("tensor `{name}`: storage {} is missing", storage.key))?;
+        let fits = || -> Option<bool> {
+            let offset = (offset as i64).checked_add(storage.offset as i64)?;
+            if size.contains(&0) {
+                return Some(true);
+            }
+            let mut last = offset;
+            for (size, stride) in size.iter().zip(&stride) {
+                last = last.checked_add((size - 1).checked_mul(*stride)?)?;
+            }
+            Some(size.len() == stride.len() && (last as u64) < whole.numel() as u64)
+        };
+        if fits() != Some(true) {
+            return Err(format!("tensor `{name}` of shape {size:?} reaches behind the end of its storage of {} elements", whole.numel()));
+        }
+        let tensor = if size.contains(&0) {
+            Tensor::f_zeros(&size[..], (storage.kind, tch::Device::Cpu))
+        } else {
+            whole.f_as_strided(&size[..], &stride[..], (offset + storage.offset) as i64)
+        };
+        let tensor = tensor.and_then(|tensor| tensor.f_contiguous()).map_err(|error| format!("tensor `{name}`: {error}"))?;
+        tensors.insert(name, tensor);
+    }
+    Ok(tensors)
+}

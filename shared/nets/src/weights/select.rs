@@ -1,0 +1,65 @@
+//! Which tensors of a training checkpoint are the backbone (spec §2.2).
+
+use super::Weights;
+
+/// Which of the two encoders of a self-supervised checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Encoder {
+    /// The slow one: DINO's and iBOT's teacher, MoCo v3's momentum encoder.
+    #[default]
+    Teacher,
+    /// The trained one: the student, MoCo v3's base encoder.
+    Student,
+}
+
+/// Dictionaries that hold a state dict.
+const CONTAINERS: [&str; 5] = ["state_dict.", "model_state_dict.", "model.", "net.", "weights."];
+/// What wrappers put before every name.
+const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "backbone."];
+/// Parts of a training checkpoint that are no backbone.
+const DROPPED: [&str; 3] = ["head.", "predictor.", "projector."];
+
+impl Weights {
+    /// The backbone of one of the encoders, names as the backbone itself has them.
+    ///
+    /// Looks for a container (`teacher`, `state_dict`, …), strips `module.` and `backbone.`, picks MoCo v3's encoder and leaves
+    /// projection heads out.
+    pub fn backbone(&self, encoder: Encoder) -> Weights {
+        let (own, other, moco) = match encoder {
+            Encoder::Teacher => ("teacher.", "student.", "momentum_encoder."),
+            Encoder::Student => ("student.", "teacher.", "base_encoder."),
+        };
+        let mut weights = self.shallow_clone();
+        let mut stripped = false;
+        // Each round strips one layer; a file has a few at most.
+        while let Some(prefix) = [own, other, moco].iter().chain(&CONTAINERS).chain(&WRAPPERS).find(|prefix| weights.has_below(prefix)) {
+            weights = weights.below(prefix);
+            stripped = true;
+        }
+        if stripped || weights.has_below("predictor.") {
+            weights = weights.renamed(|name| (!DROPPED.iter().any(|part| name.starts_with(part))).then(|| name.to_owned()));
+        }
+        weights
+    }
+
+    /// The projection head beside a backbone, without `head.`.
+    pub fn head(&self, encoder: Encoder) -> Weights {
+        let own = match encoder {
+            Encoder::Teacher => "teacher.",
+            Encoder::Student => "student.",
+        };
+        let inside = if self.has_below(own) { self.below(own) } else { self.shallow_clone() };
+        let inside = if inside.has_below("module.") { inside.below("module.") } else { inside };
+        inside.below("head.")
+    }
+
+    /// Whether any name starts with `prefix`.
+    pub(crate) fn has_below(&self, prefix: &str) -> bool {
+        self.iter().any(|(name, _)| name.starts_with(prefix))
+    }
+
+    /// The same tensors again.
+    pub fn shallow_clone(&self) -> Weights {
+        self.renamed(|name| Some(name.to_owned()))
+    }
+}

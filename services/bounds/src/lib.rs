@@ -1,14 +1,11 @@
-//! Bounds: from the utilisation of clusterings so far to the next C to probe, or to C_max.
+//! Utilisation history in, next C to probe or C_max out (spec §6.1).
 //!
-//! The search itself is pure ([`search`], [`next`]); the service wraps each of its steps into a job, so that nothing waits in a
-//! worker while clusterings are computed. It reads cluster manifests and writes none but its own decision. No tensors.
+//! The search itself is [`search::next`], a pure function of the probes so far: the service holds no state and never
+//! waits for a clustering. What it asks for is planned as ordinary clustering jobs, and once they are there it is asked again.
 
 #![forbid(unsafe_code)]
 
-mod run;
-mod search;
-mod worker;
-
-pub use run::RunArgs;
-pub use search::{Grid, Observation, Search, next, search, utilisation};
-pub use worker::Bounds;
+pub mod run;
+pub mod search;
+pub mod table;
+pub mod worker;

@@ -1,24 +1,38 @@
-//! `cedm-bounds`: the service and its one-job command.
+//! `cedm-bounds`: finds C_max, the largest number of clusters that TEMI really uses.
 
-use cedm_bounds::{Bounds, RunArgs};
+#![forbid(unsafe_code)]
+
+use cedm_bounds::{
+    run::{self, RunArgs},
+    worker::BoundsWorker,
+};
 use cedm_runtime::ServeArgs;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-/// Finds the largest number of clusters that a data set still fills (C_max), one step at a time.
 #[derive(Parser)]
-#[command(name = "cedm-bounds", version)]
+#[command(
+    name = "cedm-bounds",
+    version,
+    about = "Cluster utilisation in, next number of clusters to try or the upper bound C_max out"
+)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
 enum Command {
-    /// Pull `bound` jobs from the queue until SIGTERM.
+    /// Pull jobs from NATS until stopped
     Serve(ServeArgs),
-    /// Search in a table of utilisation (CSV or JSON); the result goes to stdout as JSON.
+    /// One step of the search from a table on disk; the result goes to stdout as JSON
     Run(RunArgs),
 }
 
 fn main() -> anyhow::Result<()> {
-    match Command::parse() {
-        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(Bounds))?),
+    match Args::parse().command {
+        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(BoundsWorker))?),
         Command::Run(args) => {
-            println!("{}", serde_json::to_string_pretty(&args.run()?)?);
+            println!("{}", serde_json::to_string_pretty(&run::run(&args)?)?);
             Ok(())
         }
     }

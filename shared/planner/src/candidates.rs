@@ -17,8 +17,9 @@ pub fn spread(passing: &[u32], count: u32) -> Vec<u32> {
     for i in (0..count).rev() {
         let share = i as f64 / (count - 1) as f64;
         let target = f64::from(first).ln() * (1.0 - share) + f64::from(last).ln() * share;
-        let off = |c: &u32| (f64::from(*c).ln() - target).abs();
-        if let Some(nearest) = (0..left.len()).min_by(|a, b| off(&left[*a]).total_cmp(&off(&left[*b]))) {
+        // Of two equally near ones the larger: in steps of 1e-9, so that rounding does not decide.
+        let off = |index: &usize| ((f64::from(left[*index]).ln() - target).abs() * 1e9).round();
+        if let Some(nearest) = (0..left.len()).rev().min_by(|a, b| off(a).total_cmp(&off(b))) {
             chosen.push(left.remove(nearest));
         }
     }
@@ -39,7 +40,8 @@ mod tests {
             (vec![10, 20, 40], 3, vec![10, 20, 40]),
             (vec![10, 20, 40, 80, 85, 90], 1, vec![90]),
             (vec![10, 20, 40, 80, 85, 90], 2, vec![10, 90]),
-            (vec![10, 20, 40, 80, 85, 90], 3, vec![10, 20, 90]),
+            (vec![10, 20, 40, 80, 85, 90], 3, vec![10, 40, 90]),
+            (vec![5, 10, 20, 40], 3, vec![5, 20, 40]),
             (vec![50, 100, 200, 400, 500], 4, vec![50, 100, 200, 500]),
         ] {
             assert_eq!(spread(&passing, count), expect, "{passing:?} {count}");

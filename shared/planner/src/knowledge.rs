@@ -30,6 +30,15 @@ impl Known {
             self.dead.insert(key, reason.into());
         }
     }
+    /// Replaces everything known about dead letters.
+    pub fn set_dead(&mut self, letters: HashMap<JobKey, String>) {
+        self.dead = letters;
+        self.dead.retain(|key, _| !self.manifests.contains_key(key));
+    }
+    /// Whether a job lies among the dead letters.
+    pub fn is_dead(&self, key: &JobKey) -> bool {
+        self.dead.contains_key(key)
+    }
     /// Forgets that a job was dead: it was replayed.
     pub fn revive(&mut self, key: &JobKey) {
         self.dead.remove(key);

@@ -10,10 +10,14 @@ mod builder;
 mod candidates;
 mod chain;
 mod estimate;
+#[cfg(test)]
+mod fabricated;
 mod fold;
 mod knowledge;
 mod node;
 mod obstacles;
+#[cfg(test)]
+mod tests;
 
 pub use candidates::spread;
 pub use estimate::{KindEstimate, estimate};

@@ -160,7 +160,9 @@ fn search<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpe
     let mut probed: BTreeSet<u32> = BTreeSet::new();
     let mut newest = None;
     for step in 1..=MAX_STEPS {
-        let mut draft = Draft::new(format!("bound {} step {step}", clustering.name), Kind::Bound, Work::one()).cell(&cell);
+        let mut draft = Draft::new(format!("bound {} step {step}", clustering.name), Kind::Bound, Work::one())
+            .cell(&cell)
+            .reads("images", walk.images.dep);
         for c in &probed {
             for offset in 0..seeds {
                 let seed = clustering.seed + offset;

@@ -1,0 +1,137 @@
+//! The end of a sweep: its report as an artefact like any other, then `sweep/<id>/done`.
+
+use crate::artefacts::Stored;
+use anyhow::Context;
+use bytes::Bytes;
+use cedm_contract::{
+    Attempt, Digest, Job, JobResult, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software, Timings, manifest_key, outcome::SweepOutcome,
+    output_key, sweep::Sweep, sweep_key,
+};
+use cedm_planner::{Known, Plan, State, fold};
+use cedm_report::Report;
+use cedm_runtime::{
+    REVISION, Shell, Submitter, VERSION, now_ms,
+    store::{Body, Created, Store},
+    worker_name,
+};
+use std::{collections::BTreeMap, time::Instant};
+use tokio::runtime::Handle;
+
+/// Makes the report of a settled sweep, unless it exists; whether one was made. A complete sweep is marked as done.
+pub(crate) async fn make(shell: &Shell, submitter: &Submitter, sweep: &Sweep, known: &mut Known, plan: &Plan) -> anyhow::Result<bool> {
+    let Some(node) = plan.report() else { return Ok(false) };
+    let Some(job) = node.job.clone() else { return Ok(false) };
+    let store = shell.connection().store();
+    let (manifest, made) = match (&node.state, submitter.manifest(&job.key).await?) {
+        (State::Done { .. }, Some(manifest)) => (manifest, false),
+        (_, Some(manifest)) => {
+            known.learn(manifest.clone());
+            (manifest, false)
+        }
+        (_, None) => {
+            let manifest = render(store, sweep, fold(sweep, known), &job).await?;
+            commit(store.as_ref(), &manifest).await?;
+            submitter.announce_done(&manifest, false).await?;
+            known.learn(manifest.clone());
+            (manifest, true)
+        }
+    };
+    if let (true, JobResult::Report { headline }) = (plan.complete(), &manifest.result) {
+        mark_done(store.as_ref(), sweep, &manifest, headline).await?;
+    }
+    if made {
+        let outcome = if plan.complete() { "complete" } else { "incomplete" };
+        tracing::info!(sweep = %sweep.id, report = %manifest.key, outcome, "report made");
+    }
+    Ok(made)
+}
+
+/// Renders and uploads; the manifest is not committed yet.
+async fn render(store: &std::sync::Arc<dyn Store>, sweep: &Sweep, outcome: SweepOutcome, job: &Job) -> anyhow::Result<Manifest> {
+    let (started, started_ms) = (Instant::now(), now_ms());
+    let artefacts = Stored {
+        store: store.clone(),
+        handle: Handle::current(),
+    };
+    let report: Report = tokio::task::spawn_blocking(move || cedm_report::render(&outcome, &artefacts))
+        .await
+        .context("render the report")?;
+    let compute_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let attempt = Attempt::new(0, 1);
+    let headline = report.headline.clone();
+    let files = [("report.html".to_owned(), report.html), ("report.json".to_owned(), report.json)];
+    let mut outputs = Vec::new();
+    for (name, text) in files.into_iter().chain(report.csvs.into_iter().map(|csv| (csv.name, csv.text))) {
+        let object = ObjectRef {
+            object: output_key(&job.key, &attempt, &name),
+            size: text.len() as u64,
+            digest: Digest::of(text.as_bytes()),
+        };
+        store
+            .put(&object.object, Body::Bytes(Bytes::from(text)))
+            .await
+            .with_context(|| format!("store {name} of sweep {}", sweep.id))?;
+        outputs.push(Output {
+            name,
+            object,
+            volatile: false,
+        });
+    }
+    let result = JobResult::Report { headline };
+    Ok(Manifest {
+        schema: SCHEMA_VERSION,
+        key: job.key.clone(),
+        attempt,
+        spec: job.spec.clone(),
+        inputs: job.inputs.clone(),
+        digest: Manifest::digest_of(&outputs, &result),
+        outputs,
+        result,
+        metrics: BTreeMap::new(),
+        timings: Timings {
+            queued_ms: started_ms,
+            started_ms,
+            finished_ms: now_ms(),
+            compute_ms,
+        },
+        software: Software {
+            version: VERSION.to_owned(),
+            revision: REVISION.to_owned(),
+            worker: worker_name(),
+            device: "cpu".to_owned(),
+        },
+    })
+}
+
+/// One create-only put; another coordinator may have been first, and then its report stands.
+async fn commit(store: &dyn Store, manifest: &Manifest) -> anyhow::Result<()> {
+    create(store, &manifest_key(&manifest.key), manifest.encode()).await
+}
+
+async fn mark_done(store: &dyn Store, sweep: &Sweep, report: &Manifest, headline: &str) -> anyhow::Result<()> {
+    let key = sweep_key(&sweep.id, "done");
+    if store.size(&key).await?.is_some() {
+        return Ok(());
+    }
+    let mark = serde_json::json!({"schema": SCHEMA_VERSION, "report": report.key, "headline": headline, "finished_ms": now_ms()});
+    create(store, &key, mark.to_string().into_bytes()).await?;
+    tracing::info!(sweep = %sweep.id, headline, "sweep done");
+    Ok(())
+}
+
+async fn create(store: &dyn Store, key: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
+    let bytes = Bytes::from(bytes);
+    for _ in 0..8 {
+        match store.put_if_absent(key, bytes.clone()).await? {
+            Created::Yes | Created::Exists => return Ok(()),
+            Created::Conflict => {}
+            Created::Unknown(reason) => {
+                if store.size(key).await?.is_some() {
+                    return Ok(());
+                }
+                tracing::warn!(key, reason, "no clear answer from the store; once more");
+            }
+        }
+    }
+    anyhow::bail!("the store gave no clear answer about {key}")
+}

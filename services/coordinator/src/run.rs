@@ -1,0 +1,139 @@
+//! `coordinator run`: a sweep file planned against an empty store.
+
+use anyhow::{Context, bail};
+use cedm_contract::{
+    Attempt, Digest, ImageSet, Job, JobResult, JobSpec, Manifest, ObjectRef, SCHEMA_VERSION, ShardRef, Software, Timings,
+    params::ImportParams,
+    sweep::{Sweep, SweepSpec},
+};
+use cedm_planner::{KindEstimate, Known, Plan, estimate, obstacles, plan};
+use serde::Serialize;
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// Which sweep, on which images.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Sweep file (TOML).
+    sweep: PathBuf,
+    /// Import manifest (JSON) of the image set; or describe the images by the options below.
+    #[arg(long, conflicts_with_all = ["count", "resolution"])]
+    images: Option<PathBuf>,
+    /// Number of images.
+    #[arg(long, required_unless_present = "images")]
+    count: Option<u64>,
+    /// Side of the images in pixels.
+    #[arg(long, required_unless_present = "images")]
+    resolution: Option<u32>,
+    /// Channels of the images: 1 or 3.
+    #[arg(long, default_value_t = 3)]
+    channels: u32,
+    /// Classes; 0 for unlabelled images.
+    #[arg(long, default_value_t = 0)]
+    classes: u32,
+    /// Images per shard.
+    #[arg(long, default_value_t = 5_000)]
+    shard_size: u32,
+}
+
+/// What a run prints.
+#[derive(Debug, Serialize)]
+pub struct Planned {
+    /// Why the sweep cannot run on these images; empty when it can.
+    pub obstacles: Vec<String>,
+    /// Jobs and work by kind.
+    pub estimate: Vec<KindEstimate>,
+    /// Every job, those that wait with what they wait for.
+    pub plan: Plan,
+}
+
+impl RunArgs {
+    /// Plans the sweep.
+    ///
+    /// # Errors
+    /// When the sweep file or the manifest cannot be read or are wrong.
+    pub fn run(&self) -> anyhow::Result<Planned> {
+        let path = &self.sweep;
+        let toml = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let mut spec = SweepSpec::parse(&toml).map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", path.display()))?;
+        // Where the user's files will lie does not matter for a plan.
+        let stored = spec.files().into_iter().map(|file| (file.clone(), placeholder(&file))).collect();
+        spec.store_files(&stored);
+        let import = self.import()?;
+        let JobResult::Import(images) = &import.result else {
+            bail!("the manifest is a {} manifest: expected import", import.kind())
+        };
+        let obstacles = obstacles(&spec, images);
+        let id = match &spec.name {
+            Some(name) => name.clone(),
+            None => "planned".parse()?,
+        };
+        let test_images = spec.test_set.is_some().then(|| import.key.clone());
+        let sweep = Sweep::new(id, spec, import.key.clone(), test_images, import.timings.finished_ms, toml);
+        let mut known = Known::default();
+        known.learn(import);
+        let plan = plan(&sweep, &known);
+        Ok(Planned {
+            obstacles,
+            estimate: estimate(&plan),
+            plan,
+        })
+    }
+
+    fn import(&self) -> anyhow::Result<Manifest> {
+        if let Some(path) = &self.images {
+            let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+            return Manifest::decode(&bytes).with_context(|| format!("manifest {}", path.display()));
+        }
+        let (Some(count), Some(resolution)) = (self.count, self.resolution) else {
+            bail!("--count and --resolution are needed without --images")
+        };
+        if count == 0 || self.shard_size == 0 {
+            bail!("--count and --shard-size must be at least 1");
+        }
+        let size = u64::from(self.shard_size);
+        let shard = |first: u64| ShardRef {
+            object: placeholder(&format!("shard {first}")),
+            first,
+            count: size.min(count - first),
+        };
+        let content = Digest::of(format!("{count} images").as_bytes());
+        let set = ImageSet {
+            count,
+            channels: self.channels,
+            resolution,
+            classes: self.classes,
+            coarse_classes: 0,
+            class_names: Vec::new(),
+            content: content.clone(),
+            shards: (0..count).step_by(self.shard_size as usize).map(shard).collect(),
+        };
+        let params = ImportParams {
+            content,
+            labels: Digest::of(b""),
+            shard_size: self.shard_size,
+        };
+        let job = Job::new(JobSpec::Import(params), Vec::new(), Default::default(), Default::default());
+        let result = JobResult::Import(set);
+        Ok(Manifest {
+            schema: SCHEMA_VERSION,
+            key: job.key,
+            attempt: Attempt::new(0, 1),
+            spec: job.spec,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            digest: Manifest::digest_of(&[], &result),
+            result,
+            metrics: BTreeMap::new(),
+            timings: Timings::default(),
+            software: Software::default(),
+        })
+    }
+}
+
+fn placeholder(name: &str) -> ObjectRef {
+    ObjectRef {
+        object: format!("blob/{}", Digest::of(name.as_bytes())),
+        size: 0,
+        digest: Digest::of(name.as_bytes()),
+    }
+}

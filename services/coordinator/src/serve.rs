@@ -1,0 +1,118 @@
+//! The loop: woken by events, by new sweeps and by a timer, it reconciles.
+
+use crate::{gauges::Gauges, reconcile::Coordinator};
+use anyhow::Context;
+use cedm_contract::{Event, Service};
+use cedm_runtime::{Bucket, Connection, Entry, EventFilter, Mover, RuntimeError, SWEEPS, ServeArgs, Shell, live_events};
+use futures::{FutureExt, Stream, StreamExt};
+use std::time::Duration;
+
+/// Everything is read again this often, whatever the events say.
+const RECONCILE_EVERY: Duration = Duration::from_secs(15);
+/// After a failure, again after this.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Runs the coordinator until SIGTERM or SIGINT.
+///
+/// # Errors
+/// When NATS or the store cannot be reached in time, or are not what the protocol needs.
+pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the async runtime")?;
+    runtime.block_on(async {
+        let shell = Shell::start(&args, Service::Coordinator, &[], true).await?;
+        coordinate(&shell).await?;
+        shell.stop().await;
+        Ok(())
+    })
+}
+
+/// The loop itself, until the shell drains.
+///
+/// # Errors
+/// When its metrics cannot be registered. What NATS or the store refuse is tried again.
+pub async fn coordinate(shell: &Shell) -> anyhow::Result<()> {
+    let gauges = Gauges::new(shell.metrics())?;
+    let connection = shell.connection();
+    let mover = Mover::new(connection);
+    let aside = [
+        tokio::spawn(gauges.watch(connection.clone())),
+        tokio::spawn(async move { mover.run().await }),
+    ];
+    let mut coordinator = Coordinator::new(shell);
+    while !shell.drain().has_begun() {
+        if let Err(error) = follow(shell, &mut coordinator).await {
+            shell.metrics().add("cedm_reconcile_failures_total", 1);
+            tracing::warn!(error = %format!("{error:#}"), "reconcile failed; everything is read again");
+            shell.health().tick();
+            tokio::select! {
+                () = shell.drain().begun() => {}
+                () = tokio::time::sleep(AFTER_FAILURE) => {}
+            }
+        }
+    }
+    aside.iter().for_each(tokio::task::JoinHandle::abort);
+    Ok(())
+}
+
+/// Reads everything, then follows what happens; returns when the drain begins, and with an error when something fails.
+async fn follow(shell: &Shell, coordinator: &mut Coordinator) -> anyhow::Result<()> {
+    let connection = shell.connection();
+    let mut connected = connection.connected();
+    // A wiped broker has no streams.
+    connection.ensure_streams().await?;
+    // Events first, then the state: what happens in between is heard.
+    let mut happened = events(connection).await?;
+    let mut told = changes(connection).await?;
+    coordinator.from_the_start().await?;
+    let mut every = tokio::time::interval(RECONCILE_EVERY);
+    every.reset();
+    let mut alive = tokio::time::interval(Duration::from_secs(2));
+    loop {
+        shell.health().tick();
+        tokio::select! {
+            () = shell.drain().begun() => return Ok(()),
+            _ = alive.tick() => {}
+            _ = every.tick() => coordinator.from_the_start().await?,
+            change = connected.changed() => {
+                change.context("the connection to NATS is gone")?;
+                if *connected.borrow_and_update() {
+                    anyhow::bail!("the connection to NATS is back");
+                }
+            }
+            event = happened.next() => {
+                let event = event.context("the event subscription ended")?;
+                if hear_all(coordinator, event, &mut happened) {
+                    coordinator.go_on().await?;
+                }
+            }
+            entry = told.next() => {
+                let entry = entry.context("the watch on sweeps ended")??;
+                if let Ok(id) = entry.key.parse() {
+                    coordinator.look_at(&id).await?;
+                    coordinator.go_on().await?;
+                }
+            }
+        }
+    }
+}
+
+/// Hears an event and all that wait behind it, so that a burst costs one plan; whether one of them matters.
+fn hear_all(coordinator: &mut Coordinator, first: Event, happened: &mut (impl Stream<Item = Event> + Unpin)) -> bool {
+    let mut matters = coordinator.hear(&first);
+    while let Some(Some(event)) = happened.next().now_or_never() {
+        matters |= coordinator.hear(&event);
+    }
+    matters
+}
+
+async fn events(connection: &Connection) -> Result<impl Stream<Item = Event> + Send + Unpin + use<>, RuntimeError> {
+    live_events(connection, &EventFilter::default()).await
+}
+
+async fn changes(connection: &Connection) -> Result<impl Stream<Item = Result<Entry, RuntimeError>> + Send + Unpin + use<>, RuntimeError> {
+    Bucket::open(connection, SWEEPS).await?.watch().await
+}

@@ -1,0 +1,376 @@
+//! Messages and records keep their bytes: what an earlier build wrote, this one reads, and writes the same.
+//!
+//! `CEDM_BLESS=1 cargo test -p cedm-contract --test messages` writes the golden files anew, for a deliberate change of format.
+
+use cedm_contract::{
+    Attempt, ContractError, DeadLetter, Digest, Event, EventWhat, FailureKind, Hints, Input, Job, JobKey, JobResult, JobSpec, Kind,
+    Manifest, ObjectRef, Output, Priority, Software, SweepId, Timings, TrainResult, attempt_prefix, blob_key, checkpoint_key,
+    delay_subject, job_subject, manifest_key, output_key,
+    params::{ClusterMethod, ClusterParams, NeighboursParams, SampleParams, SamplerParams, TemiParams, TrainParams},
+    parse_job_subject,
+    sweep::{Sweep, SweepSpec, preset},
+    sweep_key,
+};
+use proptest::prelude::*;
+use std::{collections::BTreeMap, path::PathBuf};
+
+fn golden(name: &str, found: &[u8]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("CEDM_BLESS").is_some() {
+        std::fs::write(&path, found).unwrap();
+    }
+    let expected = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(
+        expected == found,
+        "{name} is written differently now:\n{}\nbefore:\n{}",
+        show(found),
+        show(&expected)
+    );
+}
+
+fn stored(name: &str) -> Vec<u8> {
+    std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)).unwrap()
+}
+
+fn show(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn key(text: &str) -> JobKey {
+    JobKey::of(text.as_bytes())
+}
+
+fn input(role: &str) -> Input {
+    Input {
+        role: role.to_owned(),
+        key: key(role),
+        digest: Digest::of(role.as_bytes()),
+    }
+}
+
+fn train() -> Job {
+    let preset = preset("digits8").unwrap();
+    let spec = JobSpec::Train(TrainParams {
+        network: preset.network,
+        optimiser: preset.optimiser,
+        augment: preset.augment,
+        precision: preset.precision,
+        seed: 7,
+        from_nimg: 0,
+        to_nimg: 14_528,
+    });
+    let hints = Hints {
+        checkpoint_every_s: Some(30),
+        sweep: Some("digits".parse().unwrap()),
+        label: "train temi C=20 to 14.528 kimg".to_owned(),
+    };
+    Job::new(spec, vec![input("images"), input("condition")], Priority::P0, hints)
+}
+
+fn jobs() -> Vec<(&'static str, Job)> {
+    let plain = |spec, inputs| Job::new(spec, inputs, Priority::P1, Hints::default());
+    let temi = ClusterParams {
+        method: ClusterMethod::Temi(TemiParams::default()),
+        clusters: 20,
+        seed: 0,
+    };
+    let sample = SampleParams {
+        sampler: SamplerParams::default(),
+        first_seed: 50_000,
+        count: 2_500,
+    };
+    vec![
+        ("job_train.msgpack", train()),
+        (
+            "job_cluster.msgpack",
+            plain(JobSpec::Cluster(temi), vec![input("features"), input("neighbours")]),
+        ),
+        (
+            "job_neighbours.msgpack",
+            plain(JobSpec::Neighbours(NeighboursParams { k: 50 }), vec![input("features")]),
+        ),
+        (
+            "job_sample.msgpack",
+            plain(JobSpec::Sample(sample), vec![input("weights"), input("condition")]),
+        ),
+    ]
+}
+
+fn manifest() -> Manifest {
+    let job = train();
+    let output = |name: &str, volatile| Output {
+        name: name.to_owned(),
+        object: ObjectRef {
+            object: format!("object/{}/x/{name}", job.key),
+            size: 1_234,
+            digest: Digest::of(name.as_bytes()),
+        },
+        volatile,
+    };
+    let outputs = vec![
+        output("ema.safetensors", false),
+        output("state.safetensors", false),
+        output("curve.json", true),
+    ];
+    let result = JobResult::Train(TrainResult {
+        nimg: 14_528,
+        steps: 227,
+        label_dim: 20,
+        parameters: 1_600_000,
+        loss: Some(0.25),
+    });
+    Manifest {
+        schema: 1,
+        key: job.key,
+        attempt: "41-2-01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap(),
+        spec: job.spec,
+        inputs: job.inputs,
+        digest: Manifest::digest_of(&outputs, &result),
+        outputs,
+        result,
+        metrics: BTreeMap::from([("images_per_second".to_owned(), 290.5)]),
+        timings: Timings {
+            queued_ms: 1,
+            started_ms: 2,
+            finished_ms: 3,
+            compute_ms: 1,
+        },
+        software: Software {
+            version: "0.1.0".to_owned(),
+            revision: "abc".to_owned(),
+            worker: "trainer-1".to_owned(),
+            device: "cpu".to_owned(),
+        },
+    }
+}
+
+#[test]
+fn jobs_keep_their_bytes_and_keys() {
+    let mut keys = String::new();
+    for (name, job) in jobs() {
+        golden(name, &job.encode().unwrap());
+        assert_eq!(Job::decode(&stored(name)).unwrap(), job, "{name}");
+        keys += &format!("{name} {}\n", job.key);
+    }
+    // A changed key throws away every stored result of its kind: raise the algorithm version and bless on purpose only.
+    golden("keys.txt", keys.as_bytes());
+}
+
+#[test]
+fn manifests_keep_their_bytes() {
+    golden("manifest_train.json", &manifest().encode());
+    assert_eq!(Manifest::decode(&stored("manifest_train.json")).unwrap(), manifest());
+}
+
+#[test]
+fn events_and_letters_keep_their_bytes() {
+    let event = Event {
+        schema: 1,
+        key: train().key,
+        kind: Kind::Train,
+        what: EventWhat::Progress,
+        attempt: "41-2-01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(),
+        worker: "trainer-1".to_owned(),
+        at_ms: 5,
+        cached: false,
+        done: 3,
+        total: 14,
+        unit: "kimg".to_owned(),
+        message: String::new(),
+    };
+    golden("event.msgpack", &rmp_serde::to_vec_named(&event).unwrap());
+    assert_eq!(rmp_serde::from_slice::<Event>(&stored("event.msgpack")).unwrap(), event);
+    let letter: DeadLetter = rmp_serde::from_slice(&stored_letter()).unwrap();
+    assert_eq!(
+        (letter.kind, letter.failure, letter.job),
+        (Kind::Train, FailureKind::Reject, Some(train()))
+    );
+}
+
+/// A letter as the first build wrote it, before later fields were added: it must stay readable.
+fn stored_letter() -> Vec<u8> {
+    #[derive(serde::Serialize)]
+    struct First {
+        schema: u32,
+        job: Option<Job>,
+        kind: Kind,
+        key: JobKey,
+        failure: FailureKind,
+        error: String,
+        attempts: u64,
+        at_ms: u64,
+        worker: String,
+    }
+    let job = train();
+    let first = First {
+        schema: 1,
+        kind: job.kind(),
+        key: job.key.clone(),
+        job: Some(job),
+        failure: FailureKind::Reject,
+        error: "labels and images differ in number".to_owned(),
+        attempts: 5,
+        at_ms: 9,
+        worker: "trainer-1".to_owned(),
+    };
+    golden("dead_letter.msgpack", &rmp_serde::to_vec_named(&first).unwrap());
+    stored("dead_letter.msgpack")
+}
+
+#[test]
+fn sweeps_keep_their_bytes() {
+    let toml = "[images]\nset = \"digits\"\n[extractor]\nname = \"pixels\"\n[[clustering]]\nmethod = \"kmeans\"\nclusters = [10]\n[training]\npreset = \"digits8\"\n[sampling]\nimages = 100\n[evaluation]\nextractor = \"pixels\"\nmetrics = [\"fd\"]\n";
+    let sweep = Sweep::new(
+        "digits".parse().unwrap(),
+        SweepSpec::parse(toml).unwrap(),
+        key("images"),
+        None,
+        1_700_000_000_000,
+        toml.to_owned(),
+    );
+    golden("sweep.json", &sweep.encode());
+    assert_eq!(Sweep::decode(&stored("sweep.json")).unwrap(), sweep);
+}
+
+#[test]
+fn newer_messages_are_refused_by_name() {
+    let newer = |bytes: &[u8]| show(bytes).replacen("\"schema\": 1", "\"schema\": 2", 1).into_bytes();
+    assert!(matches!(
+        Manifest::decode(&newer(&manifest().encode())),
+        Err(ContractError::NewerSchema {
+            what: "manifest",
+            found: 2,
+            ..
+        })
+    ));
+    assert!(matches!(
+        Sweep::decode(&newer(&stored("sweep.json"))),
+        Err(ContractError::NewerSchema {
+            what: "sweep",
+            found: 2,
+            ..
+        })
+    ));
+    let mut job = train();
+    job.schema = 2;
+    assert!(matches!(
+        Job::decode(&job.encode().unwrap()),
+        Err(ContractError::NewerSchema { what: "job", found: 2, .. })
+    ));
+}
+
+#[test]
+fn a_job_that_was_tampered_with_is_refused() {
+    let mut job = train();
+    if let JobSpec::Train(params) = &mut job.spec {
+        params.seed += 1;
+    }
+    let error = Job::decode(&job.encode().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("its key is") && error.contains(job.key.as_str()), "{error}");
+    let mut changed = manifest();
+    changed.result = JobResult::Train(TrainResult {
+        nimg: 1,
+        steps: 1,
+        label_dim: 20,
+        parameters: 1,
+        loss: None,
+    });
+    assert!(
+        Manifest::decode(&changed.encode())
+            .unwrap_err()
+            .to_string()
+            .contains("its digest is")
+    );
+}
+
+#[test]
+fn a_job_above_the_limit_says_what_to_do() {
+    let inputs = (0..600).map(|i| input(&format!("shard/{i:05}"))).collect();
+    let error = Job::new(train().spec, inputs, Priority::P1, Hints::default())
+        .encode()
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("use larger shards"), "{error}");
+    assert!(matches!(Job::decode(&vec![0; 70_000]), Err(ContractError::TooLarge { .. })));
+}
+
+#[test]
+fn digests_ignore_places_and_volatile_outputs() {
+    let mut other = manifest();
+    other.outputs[0].object.object = "object/elsewhere".to_owned();
+    other.outputs[2].object.digest = Digest::of(b"another curve");
+    other.outputs.swap(0, 1);
+    assert_eq!(Manifest::digest_of(&other.outputs, &other.result), manifest().digest);
+    other.outputs[0].object.digest = Digest::of(b"other weights");
+    assert_ne!(Manifest::digest_of(&other.outputs, &other.result), manifest().digest);
+}
+
+proptest! {
+    #[test]
+    fn identifiers_survive_their_text(bytes in prop::collection::vec(any::<u8>(), 0..40), sequence: u64, delivery: u64, time in 0u64..1 << 48, random: u128) {
+        let key = JobKey::of(&bytes);
+        prop_assert_eq!(key.as_str().parse::<JobKey>().unwrap(), key);
+        let attempt = Attempt { sequence, delivery, ulid: ulid::Ulid::from_parts(time, random) };
+        prop_assert_eq!(attempt.to_string().parse::<Attempt>().unwrap(), attempt);
+    }
+
+    #[test]
+    fn no_text_is_taken_for_an_identifier_by_mistake(text in "\\PC{0,60}") {
+        if let Ok(key) = text.parse::<JobKey>() { prop_assert_eq!(key.as_str(), &text); }
+        if let Ok(sweep) = text.parse::<SweepId>() { prop_assert_eq!(sweep.as_str(), &text); }
+        if let Ok(attempt) = text.parse::<Attempt>() { prop_assert_eq!(attempt.to_string().to_lowercase(), text.to_lowercase()); }
+    }
+
+    #[test]
+    fn subjects_say_what_they_hold(seed: u64, kind in prop::sample::select(Kind::ALL), priority in prop::sample::select(&Priority::ALL[..])) {
+        let key = JobKey::of(&seed.to_le_bytes());
+        prop_assert_eq!(parse_job_subject(&job_subject(kind, priority, &key)).unwrap(), (kind, priority, key.clone()));
+        prop_assert_eq!(parse_job_subject(&delay_subject(kind, priority, &key)).unwrap(), (kind, priority, key));
+    }
+
+    #[test]
+    fn object_keys_fit_every_store(seed: u64, sequence: u64, delivery: u64, step in 0u64..1_000_000_000_000) {
+        let key = JobKey::of(&seed.to_le_bytes());
+        let attempt = Attempt { sequence, delivery, ulid: ulid::Ulid::from_parts((1 << 48) - 1, u128::MAX) };
+        let sweep: SweepId = "a".repeat(48).parse().unwrap();
+        let digest = Digest::of(&seed.to_le_bytes());
+        for text in [manifest_key(&key), checkpoint_key(&key, step, &attempt), blob_key(&digest), sweep_key(&sweep, "cancelled"), output_key(&key, &attempt, "reference.safetensors")] {
+            prop_assert!(text.len() <= cedm_contract::MAX_OBJECT_KEY, "{} bytes: {}", text.len(), text);
+        }
+        prop_assert!(output_key(&key, &attempt, "x").starts_with(&attempt_prefix(&key, &attempt)));
+    }
+
+    /// The key is made of what the result depends on, and of nothing else.
+    #[test]
+    fn keys_depend_on_work_alone(label in ".{0,30}", every: Option<u64>, priority in prop::sample::select(&Priority::ALL[..]), seed in 8u64..) {
+        let job = train();
+        let hints = Hints { checkpoint_every_s: every, sweep: None, label };
+        let mut inputs = job.inputs.clone();
+        inputs[0].key = key("the same bytes, made in another way");
+        let same = Job::new(job.spec.clone(), inputs.clone(), priority, hints.clone());
+        prop_assert_eq!(&same.key, &job.key);
+        prop_assert_eq!(Job::decode(&same.encode().unwrap()).unwrap(), same);
+        inputs[0].digest = Digest::of(b"other bytes");
+        prop_assert_ne!(Job::key_of(&job.spec, &inputs), job.key.clone());
+        let mut spec = job.spec.clone();
+        if let JobSpec::Train(params) = &mut spec { params.seed = seed; }
+        prop_assert_ne!(Job::key_of(&spec, &job.inputs), job.key);
+    }
+
+    /// Digests are recomputed from what was read, so every number must come back to the last bit.
+    #[test]
+    fn numbers_survive_the_manifest(loss in any::<f64>().prop_filter("finite", |x| x.is_finite()), metric in 0.0f64..1e9) {
+        let mut manifest = manifest();
+        manifest.result = JobResult::Train(TrainResult { nimg: 1, steps: 1, label_dim: 1, parameters: 1, loss: Some(loss) });
+        manifest.digest = Manifest::digest_of(&manifest.outputs, &manifest.result);
+        manifest.metrics.insert("rate".to_owned(), metric);
+        prop_assert_eq!(Manifest::decode(&manifest.encode()).unwrap(), manifest);
+    }
+
+    #[test]
+    fn rubbish_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Job::decode(&bytes).is_err());
+        prop_assert!(Manifest::decode(&bytes).is_err());
+        prop_assert!(Sweep::decode(&bytes).is_err());
+    }
+}

@@ -49,10 +49,6 @@ impl Folder {
         fs::create_dir_all(path).map_err(|error| s3_error!(error, InternalError))
     }
 
-    pub(crate) fn objects(&self) -> &Path {
-        &self.objects
-    }
-
     /// A fresh path below `partial/`.
     pub(crate) fn fresh(&self) -> PathBuf {
         self.partial.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())

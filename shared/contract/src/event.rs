@@ -101,6 +101,9 @@ pub struct DeadLetter {
     pub at_ms: u64,
     /// The worker that made the last attempt; empty when the broker gave up on it.
     pub worker: String,
+    /// The message as found, when it could not be read.
+    #[serde(default)]
+    pub raw: Vec<u8>,
 }
 
 /// What a running worker process says of itself, kept in the `workers` bucket with a time to live.

@@ -1,9 +1,22 @@
 //! The desk of one job: its inputs fetched and verified, a place for its outputs, a line to the outside. Synchronous: it
 //! is used on the compute thread and hands I/O to the async side.
 
-use crate::{JobError, Monitor};
-use cedm_contract::{Job, Manifest, ObjectRef};
-use std::path::{Path, PathBuf};
+use crate::{
+    JobError, Metrics, Monitor, checkpoints,
+    drain::Drain,
+    failpoint::failpoint,
+    progress::Board,
+    store::{Body, Cache, Store, StoreError, StoreErrorKind, measure_file},
+};
+use anyhow::anyhow;
+use cedm_contract::{Attempt, Digest, Job, MAX_OBJECT_KEY, Manifest, ObjectRef, Output, output_key};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::runtime::Handle;
 
 /// Whether an output is the same in every run of the same job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,77 +27,197 @@ pub enum Stability {
     Volatile,
 }
 
+/// What all desks of a process share.
+#[derive(Clone)]
+pub(crate) struct Bench {
+    pub store: Arc<dyn Store>,
+    pub cache: Cache,
+    pub metrics: Metrics,
+    pub board: Arc<Board>,
+    pub drain: Drain,
+    pub scratch: PathBuf,
+    pub checkpoint_every: Duration,
+}
+
 /// One job's desk.
-pub struct Desk {}
+pub struct Desk {
+    bench: Bench,
+    handle: Handle,
+    job: Job,
+    attempt: Attempt,
+    inputs: Vec<(String, Manifest)>,
+    scratch: tempfile::TempDir,
+    outputs: Mutex<Vec<Output>>,
+    checkpoint_every: Duration,
+    checkpointed: Mutex<Instant>,
+}
 
 impl Desk {
+    pub(crate) fn new(bench: Bench, job: Job, attempt: Attempt, inputs: Vec<(String, Manifest)>) -> std::io::Result<Self> {
+        let scratch = tempfile::Builder::new().prefix("job-").tempdir_in(&bench.scratch)?;
+        let checkpoint_every = job.hints.checkpoint_every_s.map_or(bench.checkpoint_every, Duration::from_secs);
+        Ok(Self {
+            bench,
+            handle: Handle::current(),
+            job,
+            attempt,
+            inputs,
+            scratch,
+            outputs: Mutex::default(),
+            checkpoint_every,
+            checkpointed: Mutex::new(Instant::now()),
+        })
+    }
+
     /// The job.
     pub fn job(&self) -> &Job {
-        unimplemented!()
+        &self.job
     }
+
     /// The manifest of the input with this role, read and checked against the digest that the job pins.
     ///
     /// # Errors
     /// `Reject` when the job has no such input.
-    pub fn input(&self, _role: &str) -> Result<&Manifest, JobError> {
-        unimplemented!()
+    pub fn input(&self, role: &str) -> Result<&Manifest, JobError> {
+        self.optional(role).ok_or_else(|| {
+            let roles: Vec<&str> = self.inputs.iter().map(|(role, _)| role.as_str()).collect();
+            JobError::reject(anyhow!("a {} job needs an input `{role}`, this one has {roles:?}", self.job.kind()))
+        })
     }
+
     /// The same for an input that may be absent.
-    pub fn optional(&self, _role: &str) -> Option<&Manifest> {
-        unimplemented!()
+    pub fn optional(&self, role: &str) -> Option<&Manifest> {
+        self.inputs.iter().find(|(found, _)| found == role).map(|(_, manifest)| manifest)
     }
+
     /// Every input whose role starts with `prefix`, in the job's order.
-    pub fn inputs<'a>(&'a self, _prefix: &'a str) -> Vec<(&'a str, &'a Manifest)> {
-        unimplemented!()
+    pub fn inputs<'a>(&'a self, prefix: &'a str) -> Vec<(&'a str, &'a Manifest)> {
+        let matching = self.inputs.iter().filter(|(role, _)| role.starts_with(prefix));
+        matching.map(|(role, manifest)| (role.as_str(), manifest)).collect()
     }
-    /// A local file with the object's bytes, size and digest verified; kept in a bounded node-local cache.
+
+    /// A local file with the object's bytes, size and digest verified; kept in a bounded node-local cache. Not to be written to.
     ///
     /// # Errors
     /// `Retry` when the store fails or the bytes do not verify.
-    pub fn fetch(&self, _object: &ObjectRef) -> Result<PathBuf, JobError> {
-        unimplemented!()
+    pub fn fetch(&self, object: &ObjectRef) -> Result<PathBuf, JobError> {
+        self.wait(self.fetch_async(object)).map_err(JobError::retry)
     }
+
     /// The named output of an input manifest as a local file.
     ///
     /// # Errors
     /// `Reject` when the manifest has no such output; else as [`Desk::fetch`].
-    pub fn fetch_output(&self, _manifest: &Manifest, _name: &str) -> Result<PathBuf, JobError> {
-        unimplemented!()
+    pub fn fetch_output(&self, manifest: &Manifest, name: &str) -> Result<PathBuf, JobError> {
+        let output = manifest.output(name).ok_or_else(|| {
+            let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
+            JobError::reject(anyhow!("the {} manifest {} has no output `{name}`, only {names:?}", manifest.kind(), manifest.key))
+        })?;
+        self.fetch(&output.object)
     }
+
     /// A folder of this attempt, removed afterwards.
     pub fn scratch(&self) -> &Path {
-        unimplemented!()
+        self.scratch.path()
     }
+
     /// Uploads a file as an output of this attempt.
     ///
     /// # Errors
     /// `Retry` when the store fails.
-    pub fn put(&self, _name: &str, _file: &Path, _stability: Stability) -> Result<ObjectRef, JobError> {
-        unimplemented!()
+    pub fn put(&self, name: &str, file: &Path, stability: Stability) -> Result<ObjectRef, JobError> {
+        self.wait(self.put_async(name, Body::File(file), stability))
     }
+
     /// Uploads bytes as an output of this attempt.
     ///
     /// # Errors
     /// `Retry` when the store fails.
-    pub fn put_bytes(&self, _name: &str, _bytes: &[u8], _stability: Stability) -> Result<ObjectRef, JobError> {
-        unimplemented!()
+    pub fn put_bytes(&self, name: &str, bytes: &[u8], stability: Stability) -> Result<ObjectRef, JobError> {
+        self.wait(self.put_async(name, Body::Bytes(bytes.to_vec().into()), stability))
+    }
+
+    async fn fetch_async(&self, object: &ObjectRef) -> Result<PathBuf, StoreError> {
+        let to = self.scratch.path().join(format!("in-{}", object.digest.as_str()));
+        if !to.exists() {
+            self.bench.cache.fetch(self.bench.store.as_ref(), object, &to).await?;
+        }
+        Ok(to)
+    }
+
+    pub(crate) async fn put_async(&self, name: &str, body: Body<'_>, stability: Stability) -> Result<ObjectRef, JobError> {
+        let key = output_key(&self.job.key, &self.attempt, name);
+        if key.len() > MAX_OBJECT_KEY || name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(JobError::bug(anyhow!("output name `{name}` is no plain name, or makes a key above {MAX_OBJECT_KEY} bytes")));
+        }
+        if self.outputs().iter().any(|output| output.name == name) {
+            return Err(JobError::bug(anyhow!("output `{name}` was put twice")));
+        }
+        let (size, digest) = match &body {
+            Body::Bytes(bytes) => (bytes.len() as u64, Digest::of(bytes)),
+            Body::File(path) => {
+                let measured = measure_file(path).map_err(|error| StoreError::new("put", &key, StoreErrorKind::Local, error));
+                measured.map_err(JobError::retry)?
+            }
+        };
+        self.bench.store.put(&key, body).await.map_err(JobError::retry)?;
+        failpoint("after-upload");
+        let object = ObjectRef { object: key, size, digest };
+        let output = Output { name: name.to_owned(), object: object.clone(), volatile: stability == Stability::Volatile };
+        self.outputs().push(output);
+        Ok(object)
+    }
+
+    fn outputs(&self) -> std::sync::MutexGuard<'_, Vec<Output>> {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything put so far, by name.
+    pub(crate) fn into_outputs(self) -> Vec<Output> {
+        let mut outputs = self.outputs.into_inner().unwrap_or_else(PoisonError::into_inner);
+        outputs.sort_by(|a, b| a.name.cmp(&b.name));
+        outputs
+    }
+
+    fn since_checkpoint(&self) -> Duration {
+        self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    /// The compute thread is no thread of the async runtime, so it may wait for it.
+    fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.handle.block_on(work)
     }
 }
 
 impl Monitor for Desk {
-    fn progress(&self, _: u64, _: u64, _: &'static str) {}
-    fn gauge(&self, _: &'static str, _: f64) {}
-    fn count(&self, _: &'static str, _: u64) {}
+    fn progress(&self, done: u64, total: u64, unit: &'static str) {
+        self.bench.board.advance(done, total, unit);
+        self.bench.metrics.checkpoint_age.set(self.since_checkpoint().as_secs_f64());
+    }
+    fn gauge(&self, name: &'static str, value: f64) {
+        self.bench.metrics.set(name, value);
+    }
+    fn count(&self, name: &'static str, by: u64) {
+        self.bench.metrics.add(name, by);
+    }
     fn stopping(&self) -> bool {
-        false
+        self.bench.drain.has_begun()
     }
     fn checkpoint_due(&self) -> bool {
-        false
+        self.since_checkpoint() >= self.checkpoint_every
     }
-    fn checkpoint(&self, _: u64, _: &Path) -> Result<(), JobError> {
+    fn checkpoint(&self, step: u64, file: &Path) -> Result<(), JobError> {
+        let written = self.wait(checkpoints::write(self.bench.store.as_ref(), &self.job.key, &self.attempt, step, file));
+        written.map_err(JobError::retry)?;
+        *self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.bench.metrics.checkpoints.inc();
         Ok(())
     }
     fn resume(&self) -> Result<Option<(u64, PathBuf)>, JobError> {
-        Ok(None)
+        let found = self.wait(checkpoints::resume(self.bench.store.as_ref(), &self.job.key, self.scratch.path())).map_err(JobError::retry)?;
+        if let Some((step, _)) = &found {
+            tracing::info!(step, "resuming from a checkpoint");
+        }
+        Ok(found)
     }
 }

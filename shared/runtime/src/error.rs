@@ -58,7 +58,53 @@ impl JobError {
 /// What the runtime itself can fail at.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// Anything, with its chain.
+    /// The broker refused or did not answer.
+    #[error("NATS: {action}: {reason}")]
+    Broker {
+        /// What was tried.
+        action: String,
+        /// The cause, with its chain.
+        reason: String,
+    },
+    /// The queue refused or did not answer.
     #[error(transparent)]
+    Queue(#[from] crate::QueueError),
+    /// The store refused or did not answer.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// A message, manifest or identifier that is not what it should be.
+    #[error(transparent)]
+    Contract(#[from] cedm_contract::ContractError),
+    /// Somebody else changed the entry first.
+    #[error("bucket `{bucket}`: `{key}` was changed by another process meanwhile")]
+    Conflict {
+        /// Which bucket.
+        bucket: &'static str,
+        /// Which entry.
+        key: String,
+    },
+    /// Anything, with its chain.
+    #[error("{0:#}")]
     Other(#[from] anyhow::Error),
+}
+
+impl RuntimeError {
+    pub(crate) fn broker(action: impl Into<String>, error: impl std::error::Error) -> Self {
+        Self::Broker { action: action.into(), reason: chain(&error) }
+    }
+}
+
+/// An error with all its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Many libraries repeat the cause in their own message.
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
 }

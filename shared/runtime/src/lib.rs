@@ -1,15 +1,95 @@
 //! How a room lives: configuration, the NATS work loop, the store, telemetry, health and drain. No tensors.
 //!
-//! A service gives [`serve`] a [`Worker`]; everything that is the same in every room happens here.
+//! A service gives [`serve`] a [`Worker`]; everything that is the same in every room happens here. The coordinator and the
+//! `cedm` command use [`Connection`] and what opens on it: [`Submitter`], [`DeadLetters`], [`Mover`], [`Bucket`], events.
+//!
+//! It reads jobs, manifests and objects; it writes manifests (create-only), objects below `object/<key>/<attempt>/`,
+//! checkpoints, events, heartbeats, delayed jobs and dead letters. It computes nothing.
 
 #![forbid(unsafe_code)]
 
+mod attempt;
+mod bucket;
+mod checkpoints;
+mod commit;
+mod compute;
+mod connect;
+mod dead;
+pub mod deploy;
 mod desk;
+mod drain;
+mod envelope;
 mod error;
+mod events;
+mod failpoint;
+mod health;
+mod metrics;
 mod monitor;
+mod mover;
+mod progress;
+mod queue;
+mod serve;
+mod shell;
+pub mod store;
+mod streams;
+mod submit;
+mod telemetry;
+#[cfg(test)]
+mod testing;
+mod verify;
 mod worker;
 
+pub use bucket::{Bucket, Entry, LEASES, SWEEPS, WORKERS, workers};
+pub use connect::{ConnectArgs, Connection};
+pub use dead::{DeadLetters, Replayed};
 pub use desk::{Desk, Stability};
+pub use drain::{Drain, exit_with_parent};
+pub use envelope::{Envelope, TraceId};
 pub use error::{JobError, RuntimeError};
+pub use events::{EventFilter, live_events, past_events};
+pub use health::Health;
+pub use metrics::Metrics;
 pub use monitor::{ConsoleMonitor, Monitor, QuietMonitor};
-pub use worker::{Outcome, ServeArgs, Worker, serve};
+pub use mover::Mover;
+pub use prometheus;
+pub use queue::{QueueError, Stored};
+pub use serve::{serve, serve_until};
+pub use shell::Shell;
+pub use store::{Body, Created, S3Settings, S3Store, Store, StoreError};
+pub use streams::{Delivering, Depth, consumer_name, queue_depths};
+pub use submit::{Outstanding, SubmitOutcome, Submitter};
+pub use telemetry::{LogFormat, start_logging};
+pub use verify::objects_of;
+pub use worker::{Outcome, ServeArgs, Worker};
+
+/// Version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Source revision of this build, where the builder set `CEDM_REVISION`.
+pub const REVISION: &str = match option_env!("CEDM_REVISION") {
+    Some(revision) => revision,
+    None => "",
+};
+
+/// Unix time in milliseconds.
+pub fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// This process among all: `<program>-<host>-<pid>-<start>`, of characters that a bucket key may have.
+pub fn worker_name() -> String {
+    static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let name = NAME.get_or_init(|| {
+        let program = std::env::current_exe().ok();
+        let program = program.as_deref().and_then(|path| path.file_stem()).and_then(|name| name.to_str()).unwrap_or("cedm");
+        let name = format!("{}-{}-{}-{:x}", program.trim_start_matches("cedm-"), host_name(), std::process::id(), now_ms() & 0xff_ffff);
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect()
+    });
+    name.clone()
+}
+
+/// Host name, for people.
+pub(crate) fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+}

@@ -1,8 +1,8 @@
 //! The worker: what a service must say of itself to be served.
 
-use crate::{Desk, JobError, RuntimeError};
+use crate::{ConnectArgs, Desk, JobError, LogFormat, connect::seconds};
 use cedm_contract::{JobResult, Service};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// What a finished job hands over; the runtime writes the manifest.
 #[derive(Debug)]
@@ -36,13 +36,38 @@ pub trait Worker: Send + 'static {
 
 /// Options of `serve`, the same for every service (clap: `#[command(flatten)]`).
 #[derive(Debug, Clone, clap::Args)]
-pub struct ServeArgs {}
-
-/// Runs a service until SIGTERM or SIGINT: `main.rs` calls this and nothing else. `build` runs on the compute thread (it may
-/// load libtorch).
-///
-/// # Errors
-/// When NATS or the store cannot be reached in time, or are not what the protocol needs.
-pub fn serve<W: Worker>(_args: ServeArgs, _build: impl FnOnce() -> anyhow::Result<W> + Send + 'static) -> Result<(), RuntimeError> {
-    unimplemented!()
+pub struct ServeArgs {
+    /// NATS and the store.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+    /// Log lines: json, or human.
+    #[arg(long, env = "CEDM_LOG_FORMAT", value_enum, default_value_t, help_heading = "Process")]
+    pub log: LogFormat,
+    /// Address of /metrics, /livez and /readyz; port 0 takes a free one, the log names it.
+    #[arg(long, env = "CEDM_LISTEN", default_value = "127.0.0.1:0", help_heading = "Process")]
+    pub listen: SocketAddr,
+    /// Seconds for the job in hand after SIGTERM; then it is given back and the process ends.
+    #[arg(long, env = "CEDM_GRACE_S", default_value = "25", value_parser = seconds, help_heading = "Process")]
+    pub grace_s: Duration,
+    /// Ends after this many seconds without a job.
+    #[arg(long, value_parser = seconds, help_heading = "Process")]
+    pub exit_when_idle: Option<Duration>,
+    /// Ends after this many jobs.
+    #[arg(long, help_heading = "Process")]
+    pub max_jobs: Option<u64>,
+    /// Ends when standard input closes, that is, with the process that started this one.
+    #[arg(long, help_heading = "Process")]
+    pub exit_with_parent: bool,
+    /// Failures of one job before it goes to the dead letters.
+    #[arg(long, env = "CEDM_MAX_ATTEMPTS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Jobs")]
+    pub max_attempts: u64,
+    /// Seconds between checkpoints of a long job that does not say otherwise.
+    #[arg(long, env = "CEDM_CHECKPOINT_EVERY_S", default_value = "60", value_parser = seconds, help_heading = "Jobs")]
+    pub checkpoint_every_s: Duration,
+    /// Folder of the node's object cache; default: `cedm` below the user's cache folder.
+    #[arg(long, env = "CEDM_CACHE_DIR", help_heading = "Jobs")]
+    pub cache_dir: Option<PathBuf>,
+    /// Bound of the object cache in bytes.
+    #[arg(long, env = "CEDM_CACHE_BYTES", default_value = "8589934592", help_heading = "Jobs")]
+    pub cache_bytes: u64,
 }

@@ -1,0 +1,85 @@
+//! The smallest service: a worker in one function. The protocol's tests run it as a real process.
+//!
+//! It performs `fit` jobs by writing the extractor's name into an object. The name says what else it does:
+//! `<what>[:<argument>]…`, for example `slow:20` counts to 20 with checkpoints, `reject` refuses, `retry:<file>` fails once.
+
+use anyhow::anyhow;
+use cedm_contract::{JobResult, JobSpec, Service};
+use cedm_runtime::{Desk, JobError, Monitor, Outcome, ServeArgs, Stability, Worker, serve};
+use clap::Parser;
+use std::{collections::BTreeMap, fs::OpenOptions, path::Path, time::Duration};
+
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+struct Echo;
+
+impl Worker for Echo {
+    fn service(&self) -> Service {
+        Service::Extractor
+    }
+    fn device(&self) -> String {
+        "cpu".to_owned()
+    }
+    fn counters(&self) -> Vec<(&'static str, &'static str)> {
+        vec![("cedm_echo_steps_total", "Steps counted")]
+    }
+    fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
+        let JobSpec::Fit(params) = &desk.job().spec else { return Err(JobError::reject(anyhow!("only fit jobs are echoed"))) };
+        let mut words = params.extractor.name.splitn(2, ':');
+        let (what, argument) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let mut text = params.extractor.name.clone();
+        match what {
+            "reject" => return Err(JobError::reject(anyhow!("refused on request"))),
+            "retry" if is_first(Path::new(argument)) => {
+                return Err(JobError::Retry { after: Duration::from_secs(1), source: anyhow!("failed on request") });
+            }
+            // A poison that somebody cures: the file is the cure.
+            "poison" if !Path::new(argument).exists() => return Err(JobError::reject(anyhow!("poisoned"))),
+            "panic" => panic!("on request"),
+            "abort" => std::process::abort(),
+            "slow" => text = count(desk, argument.parse().map_err(JobError::reject)?)?,
+            _ => {}
+        }
+        desk.put_bytes("echo.txt", text.as_bytes(), Stability::Stable)?;
+        desk.put_bytes("note.txt", desk.scratch().display().to_string().as_bytes(), Stability::Volatile)?;
+        Ok(Outcome { result: JobResult::Fit { dim: u32::try_from(text.len()).map_err(JobError::bug)? }, metrics: BTreeMap::new() })
+    }
+}
+
+/// Counts to `total`, a tenth of a second each; the result is a digest chain, so that a wrong resume would show.
+fn count(desk: &Desk, total: u64) -> Result<String, JobError> {
+    let (mut step, mut state) = match desk.resume()? {
+        Some((step, file)) => (step, std::fs::read_to_string(file).map_err(JobError::retry)?),
+        None => (0, String::new()),
+    };
+    let first = step;
+    let file = desk.scratch().join("state");
+    while step < total {
+        std::thread::sleep(Duration::from_millis(100));
+        state = blake3::hash(format!("{state}{step}").as_bytes()).to_string();
+        step += 1;
+        desk.progress(step, total, "steps");
+        desk.count("cedm_echo_steps_total", 1);
+        if desk.stopping() || desk.checkpoint_due() {
+            std::fs::write(&file, &state).map_err(JobError::retry)?;
+            desk.checkpoint(step, &file)?;
+        }
+        if desk.stopping() && step < total {
+            return Err(JobError::Drained);
+        }
+    }
+    desk.put_bytes("first-step.txt", first.to_string().as_bytes(), Stability::Volatile)?;
+    Ok(state)
+}
+
+fn is_first(marker: &Path) -> bool {
+    OpenOptions::new().write(true).create_new(true).open(marker).is_ok()
+}
+
+fn main() -> Result<(), cedm_runtime::RuntimeError> {
+    serve(Args::parse().serve, || Ok(Echo))
+}

@@ -1,0 +1,142 @@
+//! Small shared state with compare-and-set: sweeps, workers, leases. All of it can be rebuilt from the store.
+
+use crate::{Connection, RuntimeError};
+use async_nats::jetstream::kv::{self, CreateErrorKind, UpdateErrorKind};
+use bytes::Bytes;
+use cedm_contract::Heartbeat;
+use futures::{Stream, StreamExt, TryStreamExt};
+
+/// Active sweeps.
+pub const SWEEPS: &str = "sweeps";
+/// Heartbeats of running workers.
+pub const WORKERS: &str = "workers";
+/// Who holds what for a short while.
+pub const LEASES: &str = "leases";
+
+/// One key-value bucket.
+#[derive(Clone)]
+pub struct Bucket {
+    name: &'static str,
+    kv: kv::Store,
+}
+
+/// An entry and the revision that a compare-and-set names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key.
+    pub key: String,
+    /// Its bytes; `None` after a removal (in a watch only).
+    pub value: Option<Bytes>,
+    /// Its revision.
+    pub revision: u64,
+}
+
+impl Bucket {
+    /// Opens one of [`SWEEPS`], [`WORKERS`], [`LEASES`].
+    ///
+    /// # Errors
+    /// When NATS fails or the bucket does not exist.
+    pub async fn open(connection: &Connection, name: &'static str) -> Result<Self, RuntimeError> {
+        let kv = connection.queue.context().get_key_value(name).await;
+        Ok(Self { name, kv: kv.map_err(|error| RuntimeError::broker(format!("open bucket {name}"), error))? })
+    }
+
+    /// The entry, if there is one.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn get(&self, key: &str) -> Result<Option<Entry>, RuntimeError> {
+        let entry = self.kv.entry(key).await.map_err(|error| self.failed("read", key, error))?;
+        Ok(entry.filter(|entry| entry.operation == kv::Operation::Put).map(convert))
+    }
+
+    /// Writes an entry, whatever was there; its revision.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn put(&self, key: &str, value: impl Into<Bytes>) -> Result<u64, RuntimeError> {
+        self.kv.put(key, value.into()).await.map_err(|error| self.failed("write", key, error))
+    }
+
+    /// Writes an entry that must not exist; its revision.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Conflict`] when it exists.
+    pub async fn create(&self, key: &str, value: impl Into<Bytes>) -> Result<u64, RuntimeError> {
+        match self.kv.create(key, value.into()).await {
+            Ok(revision) => Ok(revision),
+            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => Err(self.conflict(key)),
+            Err(error) => Err(self.failed("create", key, error)),
+        }
+    }
+
+    /// Writes an entry that must still have this revision; the new one.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Conflict`] when it has another.
+    pub async fn update(&self, key: &str, value: impl Into<Bytes>, revision: u64) -> Result<u64, RuntimeError> {
+        match self.kv.update(key, value.into(), revision).await {
+            Ok(revision) => Ok(revision),
+            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Err(self.conflict(key)),
+            Err(error) => Err(self.failed("update", key, error)),
+        }
+    }
+
+    /// Removes an entry; it may be gone already.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn remove(&self, key: &str) -> Result<(), RuntimeError> {
+        self.kv.purge(key).await.map_err(|error| self.failed("remove", key, error))
+    }
+
+    /// Every entry.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn entries(&self) -> Result<Vec<Entry>, RuntimeError> {
+        let keys = self.kv.keys().await.map_err(|error| self.failed("list", "*", error))?;
+        let keys: Vec<String> = keys.try_collect().await.map_err(|error| self.failed("list", "*", error))?;
+        let mut entries = Vec::with_capacity(keys.len());
+        for key in keys {
+            entries.extend(self.get(&key).await?);
+        }
+        Ok(entries)
+    }
+
+    /// Every change from now on. The stream may end or err when the connection is lost: read the entries and watch again.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn watch(&self) -> Result<impl Stream<Item = Result<Entry, RuntimeError>> + Send + Unpin + use<>, RuntimeError> {
+        let watch = self.kv.watch_all().await.map_err(|error| self.failed("watch", "*", error))?;
+        let name = self.name;
+        Ok(watch.map(move |entry| entry.map(convert).map_err(|error| RuntimeError::broker(format!("watch bucket {name}"), error))))
+    }
+
+    fn failed(&self, action: &str, key: &str, error: impl std::error::Error) -> RuntimeError {
+        RuntimeError::broker(format!("{action} `{key}` in bucket {}", self.name), error)
+    }
+
+    fn conflict(&self, key: &str) -> RuntimeError {
+        RuntimeError::Conflict { bucket: self.name, key: key.to_owned() }
+    }
+}
+
+fn convert(entry: kv::Entry) -> Entry {
+    let value = (entry.operation == kv::Operation::Put).then_some(entry.value);
+    Entry { key: entry.key, value, revision: entry.revision }
+}
+
+/// The workers that gave a sign of life lately, by name.
+///
+/// # Errors
+/// When NATS fails.
+pub async fn workers(connection: &Connection) -> Result<Vec<Heartbeat>, RuntimeError> {
+    let bucket = Bucket::open(connection, WORKERS).await?;
+    let entries = bucket.entries().await?;
+    let mut beats: Vec<Heartbeat> =
+        entries.iter().filter_map(|entry| rmp_serde::from_slice(entry.value.as_ref()?).ok()).collect();
+    beats.sort_by(|a, b| a.worker.cmp(&b.worker));
+    Ok(beats)
+}

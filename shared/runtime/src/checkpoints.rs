@@ -1,0 +1,97 @@
+//! Checkpoints of long jobs: the file first, then a create-only record with its size and digest. An attempt resumes from the
+//! highest step whose record and file verify, whoever wrote it.
+
+use crate::{
+    failpoint::failpoint,
+    store::{Body, Created, Store, StoreError, StoreErrorKind, measure_file},
+};
+use bytes::Bytes;
+use cedm_contract::{Attempt, Digest, JobKey, checkpoint_key, checkpoint_prefix};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Ends the name of a record.
+const RECORD: &str = ".json";
+
+/// What a record says of its file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    size: u64,
+    digest: Digest,
+}
+
+/// Stores `file` as the checkpoint at `step`. The same step of the same attempt twice is the same checkpoint.
+pub(crate) async fn write(store: &dyn Store, key: &JobKey, attempt: &Attempt, step: u64, file: &Path) -> Result<(), StoreError> {
+    let name = checkpoint_key(key, step, attempt);
+    let (size, digest) = measure_file(file).map_err(|error| StoreError::local("put", &name, &error))?;
+    store.put(&name, Body::File(file)).await?;
+    failpoint("inside-checkpoint");
+    let record = serde_json::to_vec(&Record { size, digest }).expect("invariant: plain data always encodes");
+    match store.put_if_absent(&format!("{name}{RECORD}"), Bytes::from(record)).await? {
+        Created::Yes | Created::Exists => Ok(()),
+        // Without its record the checkpoint does not count; the job goes on without it.
+        Created::Conflict => Err(StoreError::new("create", &name, StoreErrorKind::Unavailable, "409")),
+        Created::Unknown(reason) => Err(StoreError::new("create", &name, StoreErrorKind::Unavailable, reason)),
+    }
+}
+
+/// The highest checkpoint that verifies, downloaded into `folder`.
+pub(crate) async fn resume(store: &dyn Store, key: &JobKey, folder: &Path) -> Result<Option<(u64, PathBuf)>, StoreError> {
+    let prefix = checkpoint_prefix(key);
+    let mut names: Vec<String> = store.list(&prefix).await?.into_iter().map(|listed| listed.key).collect();
+    // Steps are zero-padded: names sort by step.
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    for record_name in names.iter().filter(|name| name.ends_with(RECORD)) {
+        let name = record_name.trim_end_matches(RECORD);
+        let Some(step) = name[prefix.len()..].split('-').next().and_then(|step| step.parse().ok()) else { continue };
+        let Some(record) = store.get(record_name).await? else { continue };
+        let Ok(record) = serde_json::from_slice::<Record>(&record) else {
+            tracing::warn!(checkpoint = name, "checkpoint record cannot be read, an earlier one is used");
+            continue;
+        };
+        let file = folder.join(format!("checkpoint-{step}-{}", ulid::Ulid::generate()));
+        match store.download(name, &file).await? {
+            Some((size, digest)) if size == record.size && digest == record.digest => return Ok(Some((step, file))),
+            _ => tracing::warn!(checkpoint = name, "checkpoint does not verify, an earlier one is used"),
+        }
+    }
+    Ok(None)
+}
+
+/// Removes all checkpoints of a job whose manifest is committed. Best effort: the collector removes what stays.
+pub(crate) async fn remove(store: &dyn Store, key: &JobKey) {
+    let removed = async {
+        for listed in store.list(&checkpoint_prefix(key)).await? {
+            store.delete(&listed.key).await?;
+        }
+        Ok::<_, StoreError>(())
+    };
+    if let Err(error) = removed.await {
+        tracing::warn!(%error, "checkpoints of a finished job were not removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RamStore;
+
+    #[tokio::test]
+    async fn the_highest_that_verifies_is_taken() {
+        let (store, folder) = (RamStore::default(), tempfile::tempdir().unwrap());
+        let (key, first, second) = (JobKey::of(b"job"), Attempt::new(1, 1), Attempt::new(1, 2));
+        let file = folder.path().join("state");
+        for (attempt, step) in [(&first, 5), (&first, 10), (&second, 15), (&second, 20)] {
+            std::fs::write(&file, format!("state at {step}")).unwrap();
+            write(&store, &key, attempt, step, &file).await.unwrap();
+        }
+        // 20 was cut off before its record, 15 was damaged.
+        store.delete(&format!("{}{RECORD}", checkpoint_key(&key, 20, &second))).await.unwrap();
+        store.put(&checkpoint_key(&key, 15, &second), Body::Bytes(b"state at 00".as_slice().into())).await.unwrap();
+        let (step, path) = resume(&store, &key, folder.path()).await.unwrap().unwrap();
+        assert_eq!((step, std::fs::read_to_string(path).unwrap().as_str()), (10, "state at 10"));
+        remove(&store, &key).await;
+        assert!(store.snapshot().is_empty());
+        assert!(resume(&store, &key, folder.path()).await.unwrap().is_none());
+    }
+}

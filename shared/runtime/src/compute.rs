@@ -1,0 +1,94 @@
+//! The compute thread: tensors live here, behind a channel of depth 1, so that no computation ever delays a sign of life.
+
+use crate::{Desk, JobError, Outcome, RuntimeError, Worker};
+use anyhow::anyhow;
+use cedm_contract::{Kind, Service};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// A job's way to the compute thread and back.
+struct Task {
+    desk: Desk,
+    span: tracing::Span,
+    reply: oneshot::Sender<Finished>,
+}
+
+/// What comes back: the desk with its outputs, and how it ended.
+pub(crate) struct Finished {
+    pub desk: Desk,
+    pub outcome: Result<Outcome, JobError>,
+    pub took: Duration,
+}
+
+/// What a worker says of itself before its first job.
+pub(crate) struct Profile {
+    pub service: Service,
+    pub kinds: Vec<Kind>,
+    pub device: String,
+    pub gauges: Vec<(&'static str, &'static str)>,
+    pub counters: Vec<(&'static str, &'static str)>,
+}
+
+/// What performs jobs: a thread in a service, plain async code in a simulation.
+#[async_trait::async_trait]
+pub(crate) trait Compute: Send + Sync + 'static {
+    /// Performs the job on this desk.
+    async fn perform(&self, desk: Desk) -> Result<Finished, RuntimeError>;
+}
+
+/// The thread.
+pub(crate) struct ComputeThread(mpsc::Sender<Task>);
+
+/// Builds the worker on its own thread and waits until it stands.
+pub(crate) async fn start<W: Worker>(
+    build: impl FnOnce() -> anyhow::Result<W> + Send + 'static,
+) -> Result<(ComputeThread, Profile), RuntimeError> {
+    let (ready, built) = oneshot::channel();
+    let (tasks, queue) = mpsc::channel(1);
+    let spawned = thread::Builder::new().name("compute".to_owned()).spawn(move || {
+        let mut worker = match catch_unwind(AssertUnwindSafe(build)) {
+            Ok(Ok(worker)) => worker,
+            Ok(Err(error)) => return drop(ready.send(Err(error))),
+            Err(panic) => return drop(ready.send(Err(anyhow!("the worker panicked at start: {}", said(&*panic))))),
+        };
+        let service = worker.service();
+        let profile = Profile { service, kinds: service.kinds(), device: worker.device(), gauges: worker.gauges(), counters: worker.counters() };
+        if ready.send(Ok(profile)).is_ok() {
+            work(&mut worker, queue);
+        }
+    });
+    spawned.map_err(|error| anyhow!("start the compute thread: {error}"))?;
+    let profile = built.await.map_err(|_| anyhow!("the compute thread ended before its worker stood"))??;
+    Ok((ComputeThread(tasks), profile))
+}
+
+fn work<W: Worker>(worker: &mut W, mut queue: mpsc::Receiver<Task>) {
+    while let Some(Task { desk, span, reply }) = queue.blocking_recv() {
+        let entered = span.enter();
+        let start = Instant::now();
+        let outcome = catch_unwind(AssertUnwindSafe(|| worker.perform(&desk)))
+            .unwrap_or_else(|panic| Err(JobError::bug(anyhow!("panic: {}", said(&*panic)))));
+        drop(entered);
+        // Nobody waits any more when the process is leaving.
+        drop(reply.send(Finished { desk, outcome, took: start.elapsed() }));
+    }
+}
+
+fn said(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without words".to_owned())
+}
+
+#[async_trait::async_trait]
+impl Compute for ComputeThread {
+    async fn perform(&self, desk: Desk) -> Result<Finished, RuntimeError> {
+        let (reply, finished) = oneshot::channel();
+        let task = Task { desk, span: tracing::Span::current(), reply };
+        self.0.send(task).await.map_err(|_| anyhow!("the compute thread is gone"))?;
+        Ok(finished.await.map_err(|_| anyhow!("the compute thread is gone"))?)
+    }
+}

@@ -1,0 +1,132 @@
+//! What a deployment needs as files: the NATS and Prometheus configuration that `cedm up` starts them with, the credentials of
+//! every service, and the environment that hands them over. The templates lie in `deploy/`.
+
+mod credentials;
+
+pub use credentials::Credentials;
+
+use cedm_contract::{Heartbeat, Kind, Priority, Service};
+use crate::streams::consumer_name;
+use std::{fmt::Write, net::SocketAddr, path::Path};
+
+/// `deploy/jetstream.toml`: streams, buckets and consumers, created by [`crate::Connection::ensure_streams`].
+pub const JETSTREAM: &str = include_str!("../../../deploy/jetstream.toml");
+const NATS: &str = include_str!("../../../deploy/nats-server.conf");
+const PROMETHEUS: &str = include_str!("../../../deploy/prometheus.yml");
+
+/// Identities that create streams and submit jobs; all others get what their own kinds need and nothing else.
+const BOOTSTRAP: [Service; 2] = [Service::Coordinator, Service::Cli];
+
+/// A NATS server of one machine.
+#[derive(Debug, Clone)]
+pub struct NatsSettings<'a> {
+    /// Client port.
+    pub listen: SocketAddr,
+    /// Monitoring port, if wanted.
+    pub monitor: Option<SocketAddr>,
+    /// Folder of JetStream.
+    pub store_dir: &'a Path,
+    /// Who may connect; nobody else may.
+    pub credentials: &'a Credentials,
+}
+
+/// The configuration file of `nats-server`.
+pub fn render_nats(settings: &NatsSettings<'_>) -> String {
+    let mut users = String::new();
+    for service in std::iter::once(Service::Cli).chain(Service::RUNNING.iter().copied()) {
+        let (name, password) = (service.name(), quoted(settings.credentials.nats_password(service)));
+        let permissions = if BOOTSTRAP.contains(&service) { String::new() } else { format!(", permissions: {}", permissions(service)) };
+        writeln!(users, "        {{ user: {name}, password: {password}{permissions} }}").expect("invariant: writing to a string succeeds");
+    }
+    let monitor = settings.monitor.map_or(String::new(), |address| format!("http: \"{address}\""));
+    NATS.replace("{{listen}}", &settings.listen.to_string())
+        .replace("{{monitor}}", &monitor)
+        .replace("{{store_dir}}", &quoted(&settings.store_dir.display().to_string()))
+        .replace("{{users}}", users.trim_end())
+}
+
+/// Subjects that a worker may publish to and subscribe to.
+pub fn allowed_subjects(service: Service) -> (Vec<String>, Vec<String>) {
+    let mut publish: Vec<String> =
+        ["JOBS", "EVENTS", "ADVISORIES", "DEAD", "KV_workers"].iter().map(|stream| format!("$JS.API.STREAM.INFO.{stream}")).collect();
+    publish.push("$KV.workers.*".to_owned());
+    let mut subscribe = vec![format!("_INBOX_{}.>", service.name())];
+    for kind in service.kinds() {
+        for priority in Priority::ALL {
+            let consumer = consumer_name(kind, priority);
+            publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.JOBS.{consumer}"));
+            publish.push(format!("$JS.ACK.JOBS.{consumer}.>"));
+        }
+        publish.extend(["evt", "delay", "dead"].map(|area| format!("cedm.{area}.{kind}.>")));
+        // Being woken by a job's publication; the job itself comes through the consumer.
+        subscribe.push(format!("cedm.job.{kind}.>"));
+    }
+    (publish, subscribe)
+}
+
+fn permissions(service: Service) -> String {
+    let (publish, subscribe) = allowed_subjects(service);
+    let list = |subjects: &[String]| subjects.iter().map(|subject| quoted(subject)).collect::<Vec<_>>().join(", ");
+    format!("{{ publish: {{ allow: [{}] }}, subscribe: {{ allow: [{}] }} }}", list(&publish), list(&subscribe))
+}
+
+/// A quoted string as nats-server's configuration and YAML both read it.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// The configuration file of Prometheus: scrapes the targets that `targets` lists, evaluates the rules of `rule_files`.
+pub fn render_prometheus(targets: &Path, rule_files: &[&Path], scrape_interval_s: u64) -> String {
+    let rules: Vec<String> = rule_files.iter().map(|path| quoted(&path.display().to_string())).collect();
+    PROMETHEUS
+        .replace("{{scrape_interval}}", &format!("{scrape_interval_s}s"))
+        .replace("{{rule_files}}", &format!("[{}]", rules.join(", ")))
+        .replace("{{targets}}", &quoted(&targets.display().to_string()))
+}
+
+/// The targets file that [`render_prometheus`] refers to, from the workers' own words.
+pub fn render_targets(workers: &[Heartbeat]) -> String {
+    let targets: Vec<serde_json::Value> = workers
+        .iter()
+        .filter_map(|worker| {
+            let address = worker.metrics.strip_prefix("http://")?.strip_suffix("/metrics")?;
+            Some(serde_json::json!({ "targets": [address], "labels": { "instance": worker.worker } }))
+        })
+        .collect();
+    serde_json::Value::from(targets).to_string()
+}
+
+/// Every queued kind with the service that performs it, for scalers and dashboards.
+pub fn kinds_by_service() -> Vec<(Service, Vec<Kind>)> {
+    Service::RUNNING.iter().map(|service| (*service, service.kinds())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_filled_in_completely() {
+        let credentials = Credentials::generate();
+        let settings = NatsSettings {
+            listen: "127.0.0.1:4222".parse().unwrap(),
+            monitor: Some("127.0.0.1:8222".parse().unwrap()),
+            store_dir: Path::new("/tmp/a folder"),
+            credentials: &credentials,
+        };
+        let nats = render_nats(&settings);
+        assert!(!nats.contains("{{"), "{nats}");
+        assert!(nats.contains("sync_interval: always") && nats.contains(r#"store_dir: "/tmp/a folder""#));
+        let prometheus = render_prometheus(Path::new("/t.json"), &[Path::new("/r.yml")], 5);
+        assert!(!prometheus.contains("{{"), "{prometheus}");
+    }
+
+    #[test]
+    fn a_worker_may_not_publish_jobs_or_touch_streams() {
+        let (publish, _) = allowed_subjects(Service::Trainer);
+        assert!(publish.contains(&"cedm.evt.train.>".to_owned()));
+        for forbidden in ["cedm.job.", "cedm.evt.sample.", "$JS.API.STREAM.DELETE", "$JS.API.STREAM.CREATE", "$JS.API.CONSUMER.DURABLE"] {
+            assert!(!publish.iter().any(|subject| subject.starts_with(forbidden)), "{forbidden}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What travels beside a job: schema version, W3C trace context, failures so far, when it was first queued.
+
+use async_nats::HeaderMap;
+use cedm_contract::SCHEMA_VERSION;
+use std::fmt;
+
+pub(crate) const SCHEMA: &str = "Cedm-Schema";
+const TRACEPARENT: &str = "traceparent";
+const FAILURES: &str = "Cedm-Failures";
+const QUEUED_MS: &str = "Cedm-Queued-Ms";
+
+/// A W3C trace id: the same from the submission of a job through all its attempts to its events.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceId(u128);
+
+impl TraceId {
+    /// A fresh one.
+    pub fn generate() -> Self {
+        // Zero means "invalid" in the standard.
+        Self(rand::random::<u128>().max(1))
+    }
+
+    /// The id in a `traceparent` header.
+    pub fn parse(traceparent: &str) -> Option<Self> {
+        let mut parts = traceparent.split('-');
+        let (version, id, span) = (parts.next()?, parts.next()?, parts.next()?);
+        if version.len() != 2 || id.len() != 32 || span.len() != 16 {
+            return None;
+        }
+        u128::from_str_radix(id, 16).ok().filter(|id| *id != 0).map(Self)
+    }
+
+    /// A `traceparent` header with a fresh span.
+    pub fn traceparent(self) -> String {
+        format!("00-{self}-{:016x}-01", rand::random::<u64>().max(1))
+    }
+}
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The headers of a job's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// Failures that workers reported; a crash is counted by the broker instead.
+    pub failures: u64,
+    /// When the job was first queued, in Unix milliseconds.
+    pub queued_ms: u64,
+    /// Its trace.
+    pub trace: TraceId,
+}
+
+impl Envelope {
+    /// Of a job submitted now.
+    pub fn fresh() -> Self {
+        Self { failures: 0, queued_ms: crate::now_ms(), trace: TraceId::generate() }
+    }
+
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(SCHEMA, SCHEMA_VERSION.to_string());
+        headers.insert(TRACEPARENT, self.trace.traceparent());
+        headers.insert(FAILURES, self.failures.to_string());
+        headers.insert(QUEUED_MS, self.queued_ms.to_string());
+        headers
+    }
+
+    /// The envelope of a message; what is missing or unreadable takes the value of a fresh one.
+    pub(crate) fn of(headers: Option<&HeaderMap>) -> Self {
+        let text = |name| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
+        let number = |name| text(name).and_then(|text| text.parse().ok());
+        let fresh = Self::fresh();
+        Self {
+            failures: number(FAILURES).unwrap_or(0),
+            queued_ms: number(QUEUED_MS).unwrap_or(fresh.queued_ms),
+            trace: text(TRACEPARENT).and_then(TraceId::parse).unwrap_or(fresh.trace),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_round_trip() {
+        let envelope = Envelope { failures: 3, queued_ms: 1_700_000_000_000, trace: TraceId::generate() };
+        assert_eq!(Envelope::of(Some(&envelope.headers())), envelope);
+        assert_eq!(Envelope::of(None).failures, 0);
+    }
+
+    #[test]
+    fn malformed_trace_contexts_are_refused() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(TraceId::parse(good).unwrap().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        for bad in ["", "00", "00-0-0-0", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "00-zz-00f067aa0ba902b7-01"] {
+            assert_eq!(TraceId::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Events: live ones as they are published, and the story of a job from the stream. They only wake; the manifests are the truth.
+
+use crate::{Connection, RuntimeError};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use cedm_contract::{EVENTS_STREAM, Event, EventWhat, JobKey, Kind};
+use futures::{Stream, StreamExt};
+use std::time::Duration;
+
+/// Which events.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Of one kind of job.
+    pub kind: Option<Kind>,
+    /// Of one sort.
+    pub what: Option<EventWhat>,
+    /// Of one job.
+    pub key: Option<JobKey>,
+}
+
+impl EventFilter {
+    fn subject(&self) -> String {
+        let kind = self.kind.map_or("*".to_owned(), |kind| kind.to_string());
+        let what = self.what.map_or("*".to_owned(), |what| what.to_string());
+        let key = self.key.as_ref().map_or("*".to_owned(), JobKey::to_string);
+        format!("cedm.evt.{kind}.{what}.{key}")
+    }
+}
+
+/// Events from now on, without the stream in between: the least delay, and none is repeated. Some may be missed while the
+/// connection is down, so reconcile from time to time.
+///
+/// # Errors
+/// When NATS fails.
+pub async fn live_events(connection: &Connection, filter: &EventFilter) -> Result<impl Stream<Item = Event> + Send + Unpin + use<>, RuntimeError> {
+    let client = connection.queue.client();
+    let messages = client.subscribe(filter.subject()).await.map_err(|error| RuntimeError::broker("subscribe to events", error))?;
+    client.flush().await.map_err(|error| RuntimeError::broker("subscribe to events", error))?;
+    Ok(messages.filter_map(|message| std::future::ready(read(&message.payload))).boxed())
+}
+
+/// The events that the stream holds, oldest first.
+///
+/// # Errors
+/// When NATS fails.
+pub async fn past_events(connection: &Connection, filter: &EventFilter) -> Result<Vec<Event>, RuntimeError> {
+    let config = pull::Config {
+        filter_subject: filter.subject(),
+        ack_policy: AckPolicy::None,
+        deliver_policy: DeliverPolicy::All,
+        inactive_threshold: Duration::from_secs(30),
+        memory_storage: true,
+        ..Default::default()
+    };
+    let consumer = connection.queue.context().create_consumer_on_stream(config, EVENTS_STREAM).await;
+    let consumer = consumer.map_err(|error| RuntimeError::broker("read events", error))?;
+    let mut left = consumer.cached_info().num_pending;
+    let mut events = Vec::new();
+    while left > 0 {
+        let wanted = usize::try_from(left.min(256)).unwrap_or(256);
+        let batch = consumer.fetch().max_messages(wanted).expires(Duration::from_secs(5)).messages().await;
+        let mut batch = batch.map_err(|error| RuntimeError::broker("read events", error))?;
+        let mut got = 0;
+        while let Some(message) = batch.next().await {
+            let message = message.map_err(|error| anyhow::anyhow!("read events: {error}"))?;
+            events.extend(read(&message.payload));
+            got += 1;
+        }
+        if got == 0 {
+            break;
+        }
+        left = left.saturating_sub(got);
+    }
+    Ok(events)
+}
+
+/// An event that this build does not understand is none of its business.
+fn read(payload: &[u8]) -> Option<Event> {
+    match rmp_serde::from_slice(payload) {
+        Ok(event) => Some(event),
+        Err(error) => {
+            tracing::debug!(%error, "event not understood");
+            None
+        }
+    }
+}

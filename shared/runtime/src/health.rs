@@ -1,0 +1,98 @@
+//! `/metrics`, `/livez`, `/readyz`: whether the process lives is its own business, whether it is ready is that of its connections.
+
+use crate::{Connection, Metrics, RuntimeError, drain::Drain};
+use anyhow::Context as _;
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+/// Without a tick of the main loop for this long, `/livez` says so. A pull may take 5 s for each of a few lanes.
+const LONGEST_TICK_S: u64 = 120;
+
+/// The state behind the endpoints. Cheap to clone.
+#[derive(Clone)]
+pub struct Health(Arc<Inner>);
+
+struct Inner {
+    metrics: Metrics,
+    connection: Connection,
+    drain: Drain,
+    probed: AtomicBool,
+    start: Instant,
+    ticked_s: std::sync::atomic::AtomicU64,
+}
+
+impl Health {
+    pub(crate) fn new(metrics: Metrics, connection: Connection, drain: Drain) -> Self {
+        let inner = Inner { metrics, connection, drain, probed: AtomicBool::new(false), start: Instant::now(), ticked_s: Default::default() };
+        Self(Arc::new(inner))
+    }
+
+    /// The main loop turned once more.
+    pub fn tick(&self) {
+        self.0.ticked_s.store(self.0.start.elapsed().as_secs(), Ordering::Relaxed);
+    }
+
+    /// The streams are there and the store passed its probe.
+    pub(crate) fn passed_probe(&self) {
+        self.0.probed.store(true, Ordering::Relaxed);
+    }
+
+    /// Serves the endpoints until the process ends; the address bound.
+    pub(crate) async fn serve(&self, listen: SocketAddr) -> Result<SocketAddr, RuntimeError> {
+        let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("listen on {listen} for /metrics"))?;
+        let address = listener.local_addr().context("address of /metrics")?;
+        let router = Router::new().route("/metrics", get(metrics)).route("/livez", get(live)).route("/readyz", get(ready)).with_state(self.clone());
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the metrics endpoint ended");
+            }
+        });
+        Ok(address)
+    }
+
+    /// Why the process is not ready; empty when it is.
+    pub fn unready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if !*self.0.connection.connected.borrow() {
+            reasons.push("NATS is not connected".to_owned());
+        }
+        if !self.0.probed.load(Ordering::Relaxed) {
+            reasons.push("the streams and the store have not been probed yet".to_owned());
+        }
+        if self.0.drain.has_begun() {
+            reasons.push("draining".to_owned());
+        }
+        if let (count, Some(last)) = self.0.connection.denied() {
+            reasons.push(format!("NATS denied {count} requests, the last one: {last}"));
+        }
+        reasons
+    }
+}
+
+async fn metrics(State(health): State<Health>) -> ([(&'static str, &'static str); 1], String) {
+    let inner = &health.0;
+    inner.metrics.nats_connected.set(i64::from(*inner.connection.connected.borrow()));
+    inner.metrics.nats_denied.set(i64::try_from(inner.connection.denied().0).unwrap_or(i64::MAX));
+    ([("content-type", "text/plain; version=0.0.4")], inner.metrics.render())
+}
+
+async fn live(State(health): State<Health>) -> (StatusCode, String) {
+    let silent_s = health.0.start.elapsed().as_secs().saturating_sub(health.0.ticked_s.load(Ordering::Relaxed));
+    if silent_s <= LONGEST_TICK_S {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("the main loop has not turned for {silent_s} s\n"))
+    }
+}
+
+async fn ready(State(health): State<Health>) -> (StatusCode, String) {
+    let reasons = health.unready();
+    if reasons.is_empty() { (StatusCode::OK, "ok\n".to_owned()) } else { (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n") }
+}

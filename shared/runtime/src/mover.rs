@@ -1,0 +1,174 @@
+//! The mover: jobs that the broker gave up on become dead letters. Past `max_deliver` a message would stay in the work queue for
+//! ever; one advisory tells of it, at most once, so a sweep over the queue is the second net.
+
+use crate::{
+    Connection, Envelope, RuntimeError, now_ms,
+    queue::{NatsQueue, Queue, Stored},
+    streams::{consumer_name, lanes},
+    worker_name,
+};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use cedm_contract::{
+    ADVISORIES_STREAM, DeadLetter, Event, EventWhat, FailureKind, JOBS_STREAM, Job, JobKey, Kind, Priority, SCHEMA_VERSION, parse_job_subject,
+};
+use futures::StreamExt;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// What an advisory says.
+#[derive(Debug, Deserialize)]
+struct Advisory {
+    stream_seq: u64,
+    #[serde(default)]
+    deliveries: u64,
+}
+
+/// Moves given-up jobs to the dead letters. Any number may run: moving twice is moving once.
+#[derive(Clone)]
+pub struct Mover {
+    queue: NatsQueue,
+    max_deliver: u64,
+    ack_wait: Duration,
+}
+
+impl Mover {
+    /// On these connections.
+    pub fn new(connection: &Connection) -> Self {
+        let max_deliver = u64::try_from(connection.delivering.max_deliver).unwrap_or(u64::MAX);
+        Self { queue: connection.queue.clone(), max_deliver, ack_wait: connection.delivering.ack_wait }
+    }
+
+    /// Runs until dropped: advisories as they come, a sweep every minute. Errors are logged and tried again.
+    pub async fn run(&self) {
+        let mut sweep = tokio::time::interval(Duration::from_secs(60));
+        let mut pause = tokio::time::interval(Duration::from_secs(1));
+        pause.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = sweep.tick() => {
+                    if let Err(error) = self.sweep().await {
+                        tracing::warn!(%error, "sweep for stuck jobs failed");
+                    }
+                }
+                _ = pause.tick() => {
+                    if let Err(error) = self.drain_advisories().await {
+                        tracing::debug!(%error, "advisories not read");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Handles the advisories that wait; how many jobs were moved.
+    ///
+    /// # Errors
+    /// When NATS fails; what was not handled comes again.
+    pub async fn drain_advisories(&self) -> Result<usize, RuntimeError> {
+        let config = pull::Config {
+            durable_name: Some("mover".to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            deliver_policy: DeliverPolicy::All,
+            ack_wait: Duration::from_secs(30),
+            ..Default::default()
+        };
+        let consumer = self.queue.context().create_consumer_on_stream(config, ADVISORIES_STREAM).await;
+        let consumer = consumer.map_err(|error| RuntimeError::broker("create consumer mover", error))?;
+        let mut moved = 0;
+        let batch = consumer.fetch().max_messages(64).expires(Duration::from_secs(2)).messages().await;
+        let mut batch = batch.map_err(|error| RuntimeError::broker("fetch advisories", error))?;
+        while let Some(message) = batch.next().await {
+            let message = message.map_err(|error| anyhow::anyhow!("fetch advisories: {error}"))?;
+            match serde_json::from_slice::<Advisory>(&message.payload) {
+                Ok(advisory) => {
+                    if let Some(stored) = self.queue.at(JOBS_STREAM, advisory.stream_seq).await? {
+                        let reason = format!("the broker gave up after {} deliveries without an answer: its workers died or hung", advisory.deliveries);
+                        self.bury(&stored, advisory.deliveries, reason).await?;
+                        moved += 1;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, subject = %message.subject, "advisory not understood"),
+            }
+            message.ack().await.map_err(|error| anyhow::anyhow!("acknowledge an advisory: {error}"))?;
+        }
+        Ok(moved)
+    }
+
+    /// Looks for stuck jobs that no advisory told of; how many were moved. A job is stuck when its consumer has settled it (it
+    /// lies below the acknowledgement floor, or nothing is pending at all) and it is in the stream nevertheless.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn sweep(&self) -> Result<usize, RuntimeError> {
+        let mut moved = 0;
+        for (kind, priority) in lanes() {
+            moved += self.sweep_lane(kind, priority).await?;
+        }
+        Ok(moved)
+    }
+
+    async fn sweep_lane(&self, kind: Kind, priority: Priority) -> Result<usize, RuntimeError> {
+        let name = consumer_name(kind, priority);
+        let stream = self.queue.context().get_stream_no_info(JOBS_STREAM).await.map_err(|error| RuntimeError::broker("get stream", error))?;
+        let info = stream.consumer_info(&name).await.map_err(|error| RuntimeError::broker(format!("consumer {name}"), error))?;
+        // Pending: not delivered yet. Ack-pending: in hand, or due for another delivery.
+        let is_idle = info.num_pending == 0 && info.num_ack_pending == 0;
+        let settled_below = if is_idle { info.delivered.stream_sequence } else { info.ack_floor.stream_sequence };
+        let mut moved = 0;
+        for subject in self.queue.subjects(JOBS_STREAM, &format!("cedm.job.{kind}.{priority}.>")).await? {
+            let Some(stored) = self.queue.last(JOBS_STREAM, &subject).await? else { continue };
+            // An answer may be under way: only what has lain there for long is stuck.
+            let settled_ms = u64::try_from((self.ack_wait * 2).as_millis()).unwrap_or(u64::MAX);
+            if stored.sequence > settled_below || stored.stored_ms + settled_ms > now_ms() {
+                continue;
+            }
+            self.bury(&stored, self.max_deliver, "found undeliverable in the queue: its workers died or hung".to_owned()).await?;
+            moved += 1;
+        }
+        Ok(moved)
+    }
+
+    /// The letter first, then the removal: a crash in between repeats both.
+    async fn bury(&self, stored: &Stored, attempts: u64, error: String) -> Result<(), RuntimeError> {
+        let letter = letter_of(&stored.subject, &stored.payload, FailureKind::Bug, error, attempts, String::new());
+        tracing::error!(job = %letter.key, kind = %letter.kind, reason = %letter.error, "job moved to the dead letters");
+        self.queue.bury(&letter).await?;
+        self.queue.tell(&dead_event(&letter), &stored.envelope).await?;
+        self.queue.remove(JOBS_STREAM, stored.sequence).await?;
+        Ok(())
+    }
+}
+
+/// The letter for a job message; the job is left out, and its bytes kept, when they cannot be read.
+pub(crate) fn letter_of(subject: &str, payload: &[u8], failure: FailureKind, error: String, attempts: u64, worker: String) -> DeadLetter {
+    let job = Job::decode(payload).ok();
+    let (kind, key) = match parse_job_subject(subject) {
+        Ok((kind, _, key)) => (kind, key),
+        // Somebody published by hand: the letter must have a key nevertheless.
+        Err(_) => (job.as_ref().map_or(Kind::Import, Job::kind), JobKey::of(subject.as_bytes())),
+    };
+    let raw = if job.is_some() { Vec::new() } else { payload.to_vec() };
+    DeadLetter { schema: SCHEMA_VERSION, job, kind, key, failure, error, attempts, at_ms: now_ms(), worker, raw }
+}
+
+/// The event that goes with a letter.
+pub(crate) fn dead_event(letter: &DeadLetter) -> Event {
+    Event {
+        schema: SCHEMA_VERSION,
+        key: letter.key.clone(),
+        kind: letter.kind,
+        what: EventWhat::Dead,
+        attempt: String::new(),
+        worker: if letter.worker.is_empty() { worker_name() } else { letter.worker.clone() },
+        at_ms: letter.at_ms,
+        cached: false,
+        done: 0,
+        total: 0,
+        unit: String::new(),
+        message: letter.error.clone(),
+    }
+}
+
+/// What a job's message needs to be published again unchanged.
+pub(crate) fn republished(envelope: Envelope, failed: bool) -> Envelope {
+    Envelope { failures: envelope.failures + u64::from(failed), ..envelope }
+}

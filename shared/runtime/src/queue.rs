@@ -1,0 +1,86 @@
+//! The queue as the protocol sees it: a small trait, JetStream behind it, a double in memory for simulations.
+
+mod nats;
+
+pub(crate) use nats::NatsQueue;
+
+use crate::Envelope;
+use bytes::Bytes;
+use cedm_contract::{DeadLetter, Event, JobKey, Kind, Priority};
+use std::time::Duration;
+
+/// A request to the broker failed; it may have had its effect.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("broker: {action}: {reason}")]
+pub struct QueueError {
+    /// What was tried.
+    pub action: &'static str,
+    /// The cause.
+    pub reason: String,
+}
+
+/// How a publish ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// The message is stored.
+    Stored,
+    /// Its subject already holds one.
+    Occupied,
+}
+
+/// A job handed to this worker.
+pub struct Delivery {
+    /// `cedm.job.<kind>.<priority>.<key>`.
+    pub subject: String,
+    /// The encoded job.
+    pub payload: Bytes,
+    /// Its headers.
+    pub envelope: Envelope,
+    /// Sequence in the stream.
+    pub sequence: u64,
+    /// How often it was delivered, this time included.
+    pub delivered: u64,
+    /// The way to answer.
+    pub receipt: Box<dyn Receipt>,
+}
+
+/// The answers to a delivery. None of them proves that the job is still ours: the store's create-only manifest does.
+#[async_trait::async_trait]
+pub trait Receipt: Send + Sync {
+    /// Removes the job and waits for the broker's word.
+    async fn double_ack(&self) -> Result<(), QueueError>;
+    /// Gives the job back, to anybody, at once or after a while.
+    async fn nak(&self, after: Option<Duration>) -> Result<(), QueueError>;
+    /// Says that work goes on.
+    async fn progress(&self) -> Result<(), QueueError>;
+}
+
+/// A message as it lies in a stream.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Its subject.
+    pub subject: String,
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its bytes.
+    pub payload: Bytes,
+    /// Its headers.
+    pub envelope: Envelope,
+    /// When it was stored, in Unix milliseconds.
+    pub stored_ms: u64,
+}
+
+/// What workers, submitters and movers need of the broker.
+#[async_trait::async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// One job of a kind and priority, if one waits. Never abandon this future: a job in flight to it would wait for `ack_wait`.
+    async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError>;
+    /// Publishes a job; `id` makes a repeated publish harmless.
+    async fn publish(&self, lane: (Kind, Priority), key: &JobKey, payload: Bytes, envelope: Envelope, id: &str) -> Result<Published, QueueError>;
+    /// Stores a job that enters its queue after a while. It survives everything that the queue survives.
+    async fn delay(&self, lane: (Kind, Priority), key: &JobKey, payload: Bytes, envelope: Envelope, after: Duration) -> Result<Published, QueueError>;
+    /// Stores a dead letter in place of an earlier one of the same job.
+    async fn bury(&self, letter: &DeadLetter) -> Result<(), QueueError>;
+    /// Stores an event.
+    async fn tell(&self, event: &Event, envelope: &Envelope) -> Result<(), QueueError>;
+}

@@ -1,0 +1,228 @@
+//! The queue over JetStream.
+
+use super::{Delivery, Envelope, Published, Queue, QueueError, Receipt, Stored};
+use crate::{error::chain, streams::consumer_name};
+use async_nats::{
+    Client, HeaderMap, Request, StatusCode,
+    header::{NATS_MESSAGE_ID, NATS_SCHEDULE, NATS_SCHEDULE_TARGET},
+    jetstream::{
+        AckKind, Context, ErrorCode, Message,
+        message::PublishMessage,
+        stream::{LastRawMessageErrorKind, RawMessageErrorKind, Stream},
+    },
+};
+use bytes::Bytes;
+use cedm_contract::{
+    DEAD_STREAM, DeadLetter, Event, JOBS_STREAM, JobKey, Kind, Priority, dead_subject, delay_subject, event_subject, job_subject,
+};
+use std::time::{Duration, SystemTime};
+
+/// A publish is tried this often, with the same message id.
+const PUBLISH_TRIES: u32 = 4;
+/// How long to wait for the answer to a pull that waits for nothing.
+const PULL_TIMEOUT: Duration = Duration::from_secs(5);
+/// "maximum messages per subject exceeded": the subject holds a job already.
+const SUBJECT_OCCUPIED: ErrorCode = ErrorCode(10077);
+
+/// JetStream.
+#[derive(Debug, Clone)]
+pub(crate) struct NatsQueue {
+    client: Client,
+    js: Context,
+}
+
+fn fail(action: &'static str) -> impl Fn(&dyn std::error::Error) -> QueueError {
+    move |error| QueueError { action, reason: chain(error) }
+}
+
+impl NatsQueue {
+    pub(crate) fn new(client: Client, js: Context) -> Self {
+        Self { client, js }
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.js
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Publishes and waits for the acknowledgement, for a publish by itself only buffers; a lost answer is asked for again under
+    /// the same message id.
+    async fn store(&self, action: &'static str, subject: String, mut headers: HeaderMap, payload: Bytes, id: &str) -> Result<Published, QueueError> {
+        headers.insert(NATS_MESSAGE_ID, id);
+        let mut last = None;
+        for attempt in 0..PUBLISH_TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+            }
+            let message = PublishMessage::build().payload(payload.clone()).headers(headers.clone());
+            let answer = match self.js.send_publish(subject.clone(), message).await {
+                Ok(answer) => answer.await,
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(_) => return Ok(Published::Stored),
+                Err(error) if server_code(&error) == Some(SUBJECT_OCCUPIED) => return Ok(Published::Occupied),
+                // The server understood and refused: again would be refused again.
+                Err(error) if server_code(&error).is_some() => return Err(fail(action)(&error)),
+                Err(error) => last = Some(fail(action)(&error)),
+            }
+        }
+        Err(last.expect("invariant: at least one try was made"))
+    }
+
+    async fn stream(&self, name: &str) -> Result<Stream<()>, QueueError> {
+        self.js.get_stream_no_info(name).await.map_err(|error| fail("get stream")(&error))
+    }
+
+    /// The last message of a stream on a subject (wildcards allowed).
+    pub(crate) async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, QueueError> {
+        match self.stream(stream).await?.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(stored(message))),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(fail("look up a message")(&error)),
+        }
+    }
+
+    /// The message with this sequence.
+    pub(crate) async fn at(&self, stream: &str, sequence: u64) -> Result<Option<Stored>, QueueError> {
+        match self.stream(stream).await?.get_raw_message(sequence).await {
+            Ok(message) => Ok(Some(stored(message))),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(fail("look up a message")(&error)),
+        }
+    }
+
+    /// Removes a message by sequence; `false` when it was gone.
+    pub(crate) async fn remove(&self, stream: &str, sequence: u64) -> Result<bool, QueueError> {
+        match self.stream(stream).await?.delete_message(sequence).await {
+            Ok(removed) => Ok(removed),
+            // Gone is what was wanted; anything else shows in the message being there still.
+            Err(error) => match self.at(stream, sequence).await? {
+                None => Ok(false),
+                Some(_) => Err(fail("remove a message")(&error)),
+            },
+        }
+    }
+
+    /// Subjects of a stream that match and hold messages.
+    pub(crate) async fn subjects(&self, stream: &str, filter: &str) -> Result<Vec<String>, QueueError> {
+        use futures::TryStreamExt;
+        let listed = self.stream(stream).await?.info_with_subjects(filter).await.map_err(|error| fail("list subjects")(&error))?;
+        let subjects: Vec<(String, usize)> = listed.try_collect().await.map_err(|error| fail("list subjects")(&error))?;
+        Ok(subjects.into_iter().map(|(subject, _)| subject).collect())
+    }
+
+    /// What is outstanding for a key: queued or in hand, or waiting for its time.
+    pub(crate) async fn outstanding(&self, kind: Kind, key: &JobKey) -> Result<Option<Stored>, QueueError> {
+        for area in ["job", "delay"] {
+            if let Some(found) = self.last(JOBS_STREAM, &format!("cedm.{area}.{kind}.*.{key}")).await? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) async fn letter(&self, kind: Kind, key: &JobKey) -> Result<Option<Stored>, QueueError> {
+        self.last(DEAD_STREAM, &dead_subject(kind, key)).await
+    }
+}
+
+/// The JetStream error code of the server's answer, where there was one.
+fn server_code(error: &(dyn std::error::Error + 'static)) -> Option<ErrorCode> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(server) = error.downcast_ref::<async_nats::jetstream::Error>() {
+            return Some(server.error_code());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn stored(message: async_nats::jetstream::message::StreamMessage) -> Stored {
+    Stored {
+        subject: message.subject.to_string(),
+        sequence: message.sequence,
+        envelope: Envelope::of(Some(&message.headers)),
+        payload: message.payload,
+        stored_ms: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+    }
+}
+
+/// RFC 3339 in UTC, whole seconds, never earlier than asked for: what `Nats-Schedule: @at` reads.
+fn schedule_at(after: Duration) -> String {
+    let due = time::OffsetDateTime::from(SystemTime::now() + after) + Duration::from_millis(999);
+    format!("@at {:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", due.year(), u8::from(due.month()), due.day(), due.hour(), due.minute(), due.second())
+}
+
+#[async_trait::async_trait]
+impl Queue for NatsQueue {
+    async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError> {
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{JOBS_STREAM}.{}", consumer_name(kind, priority));
+        let request = Request::new().payload(Bytes::from_static(br#"{"batch":1,"no_wait":true}"#)).timeout(Some(PULL_TIMEOUT));
+        let message = self.client.send_request(subject, request).await.map_err(|error| fail("pull")(&error))?;
+        match message.status {
+            None | Some(StatusCode::OK) => {}
+            Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => return Ok(None),
+            Some(status) => {
+                let reason = format!("{status} {}", message.description.as_deref().unwrap_or_default());
+                return Err(QueueError { action: "pull", reason });
+            }
+        }
+        let message = Message { message, context: self.js.clone() };
+        let info = message.info().map_err(|error| QueueError { action: "pull", reason: error.to_string() })?;
+        let (sequence, delivered) = (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1));
+        Ok(Some(Delivery {
+            subject: message.subject.to_string(),
+            payload: message.payload.clone(),
+            envelope: Envelope::of(message.headers.as_ref()),
+            sequence,
+            delivered,
+            receipt: Box::new(message),
+        }))
+    }
+
+    async fn publish(&self, lane: (Kind, Priority), key: &JobKey, payload: Bytes, envelope: Envelope, id: &str) -> Result<Published, QueueError> {
+        self.store("publish a job", job_subject(lane.0, lane.1, key), envelope.headers(), payload, id).await
+    }
+
+    async fn delay(&self, lane: (Kind, Priority), key: &JobKey, payload: Bytes, envelope: Envelope, after: Duration) -> Result<Published, QueueError> {
+        let mut headers = envelope.headers();
+        headers.insert(NATS_SCHEDULE, schedule_at(after));
+        headers.insert(NATS_SCHEDULE_TARGET, job_subject(lane.0, lane.1, key));
+        let id = format!("delay-{}", ulid::Ulid::generate());
+        self.store("delay a job", delay_subject(lane.0, lane.1, key), headers, payload, &id).await
+    }
+
+    async fn bury(&self, letter: &DeadLetter) -> Result<(), QueueError> {
+        let id = format!("dead-{}", ulid::Ulid::generate());
+        let subject = dead_subject(letter.kind, &letter.key);
+        self.store("store a dead letter", subject, Envelope::fresh().headers(), encode(letter), &id).await.map(|_| ())
+    }
+
+    async fn tell(&self, event: &Event, envelope: &Envelope) -> Result<(), QueueError> {
+        let id = format!("event-{}", ulid::Ulid::generate());
+        let subject = event_subject(event.kind, event.what, &event.key);
+        self.store("store an event", subject, envelope.headers(), encode(event), &id).await.map(|_| ())
+    }
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Bytes {
+    rmp_serde::to_vec_named(value).expect("invariant: events and letters are plain data and always encode").into()
+}
+
+#[async_trait::async_trait]
+impl Receipt for Message {
+    async fn double_ack(&self) -> Result<(), QueueError> {
+        Message::double_ack(self).await.map_err(|error| QueueError { action: "acknowledge", reason: error.to_string() })
+    }
+    async fn nak(&self, after: Option<Duration>) -> Result<(), QueueError> {
+        self.ack_with(AckKind::Nak(after)).await.map_err(|error| QueueError { action: "give back", reason: error.to_string() })
+    }
+    async fn progress(&self) -> Result<(), QueueError> {
+        self.ack_with(AckKind::Progress).await.map_err(|error| QueueError { action: "report progress", reason: error.to_string() })
+    }
+}

@@ -1,0 +1,327 @@
+//! The work loop: one pull per free slot, most urgent lane first, until drained.
+
+use crate::{
+    RuntimeError, ServeArgs, Shell, Worker,
+    attempt::{Ended, Workshop},
+    compute::{self, ComputeThread, Profile},
+    desk::Bench,
+    drain::{Drain, exit_with_parent},
+    progress::Progress,
+    queue::{Delivery, Queue, QueueError},
+    store::Cache,
+    telemetry::start_logging,
+    verify::Verifier,
+    worker_name,
+};
+use anyhow::Context as _;
+use cedm_contract::{Event, EventWhat, Kind, Priority, SCHEMA_VERSION, Software};
+use futures::StreamExt;
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tracing::Instrument;
+
+/// With nothing to do and nobody to wake it, a worker looks again after this.
+const POLL: Duration = Duration::from_secs(1);
+/// Between progress events of the job in hand.
+const PROGRESS_EVENT: Duration = Duration::from_secs(2);
+
+/// Runs a service until SIGTERM or SIGINT: `main.rs` calls this and nothing else. `build` runs on the compute thread (it may
+/// load libtorch).
+///
+/// # Errors
+/// When NATS or the store cannot be reached in time, or are not what the protocol needs.
+pub fn serve<W: Worker>(args: ServeArgs, build: impl FnOnce() -> anyhow::Result<W> + Send + 'static) -> Result<(), RuntimeError> {
+    start_logging(args.log, &program_name());
+    if args.exit_with_parent {
+        exit_with_parent();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("start the async runtime")?;
+    let ended = runtime.block_on(async {
+        let drain = Drain::default();
+        drain.on_signals().context("install signal handlers")?;
+        serve_until(args, drain, build).await
+    });
+    // A computation that did not end within the grace must not hold the process.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The service's name as its file is called: `cedm-trainer` is the trainer.
+fn program_name() -> String {
+    let path = std::env::current_exe().ok();
+    let name = path.as_ref().and_then(|path| path.file_name()).and_then(|name| name.to_str()).unwrap_or("cedm");
+    name.trim_start_matches("cedm-").to_owned()
+}
+
+/// The same within a running async runtime, until `drain` begins: several services in one process, and tests.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_until<W: Worker>(
+    args: ServeArgs,
+    drain: Drain,
+    build: impl FnOnce() -> anyhow::Result<W> + Send + 'static,
+) -> Result<(), RuntimeError> {
+    let (thread, profile) = compute::start(build).await?;
+    let shell = Shell::with_drain(&args, profile.service, &profile.kinds, false, drain).await?;
+    for (name, help) in &profile.gauges {
+        shell.metrics.add_gauge(name, help)?;
+    }
+    for (name, help) in &profile.counters {
+        shell.metrics.add_counter(name, help)?;
+    }
+    let service = WorkLoop::new(&args, shell, thread, profile)?;
+    service.run().await;
+    Ok(())
+}
+
+struct WorkLoop {
+    shell: Shell,
+    workshop: Workshop,
+    kinds: Vec<Kind>,
+    ack_wait: Duration,
+    grace: Duration,
+    exit_when_idle: Option<Duration>,
+    max_jobs: Option<u64>,
+    _scratch: tempfile::TempDir,
+}
+
+impl WorkLoop {
+    fn new(args: &ServeArgs, shell: Shell, thread: ComputeThread, profile: Profile) -> Result<Self, RuntimeError> {
+        let folder = args.cache_dir.clone().unwrap_or_else(default_cache);
+        let cache = Cache::open(&folder.join("objects"), args.cache_bytes).with_context(|| format!("open cache {}", folder.display()))?;
+        let scratch = fresh_scratch(&folder.join("scratch")).with_context(|| format!("open scratch space in {}", folder.display()))?;
+        let connection = &shell.connection;
+        let bench = Bench {
+            store: connection.store.clone(),
+            cache,
+            metrics: shell.metrics.clone(),
+            board: shell.board.clone(),
+            drain: shell.drain.clone(),
+            scratch: scratch.path().to_owned(),
+            checkpoint_every: args.checkpoint_every_s,
+        };
+        let software = Software {
+            version: crate::VERSION.to_owned(),
+            revision: crate::REVISION.to_owned(),
+            worker: worker_name(),
+            device: profile.device,
+        };
+        let workshop = Workshop {
+            queue: Arc::new(connection.queue.clone()),
+            compute: Arc::new(thread),
+            verifier: Verifier::new(connection.store.clone()),
+            bench,
+            software,
+            max_failures: args.max_attempts,
+            max_deliver: u64::try_from(connection.delivering.max_deliver).unwrap_or(u64::MAX),
+        };
+        Ok(Self {
+            kinds: profile.kinds,
+            ack_wait: connection.delivering.ack_wait,
+            grace: args.grace_s,
+            exit_when_idle: args.exit_when_idle,
+            max_jobs: args.max_jobs,
+            shell,
+            workshop,
+            _scratch: scratch,
+        })
+    }
+
+    async fn run(&self) {
+        let mut wakes = self.wakes().await;
+        let mut connected = self.shell.connection.connected();
+        let (mut jobs, mut idle_since, mut failing) = (0, Instant::now(), false);
+        while !self.shell.drain.has_begun() && self.max_jobs.is_none_or(|limit| jobs < limit) {
+            self.shell.health.tick();
+            match self.next().await {
+                Ok(Some(delivery)) if self.shell.drain.has_begun() => self.give_back(&delivery).await,
+                Ok(Some(delivery)) => {
+                    failing = false;
+                    jobs += 1;
+                    self.work(delivery).await;
+                    idle_since = Instant::now();
+                    continue;
+                }
+                Ok(None) => failing = false,
+                Err(error) => {
+                    // Said once per outage, not once per second.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(%error, "no jobs can be pulled at the moment");
+                    }
+                    tokio::time::sleep(POLL).await;
+                }
+            }
+            if self.exit_when_idle.is_some_and(|limit| idle_since.elapsed() >= limit) {
+                tracing::info!("idle long enough");
+                break;
+            }
+            // Whatever wakes it: the next pull tells.
+            tokio::select! {
+                _ = wakes.next(), if !failing => {}
+                _ = connected.changed() => {}
+                () = self.shell.drain.begun() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+        self.shell.drain.begin();
+        self.shell.stop().await;
+        tracing::info!(jobs, "stopped");
+    }
+
+    /// Publishes of jobs that this service could do. Only a hint: a subscription that fails is replaced by the poll.
+    async fn wakes(&self) -> futures::stream::BoxStream<'static, ()> {
+        let client = self.shell.connection.queue.client();
+        let mut streams: Vec<futures::stream::BoxStream<'static, ()>> = vec![futures::stream::pending().boxed()];
+        for kind in &self.kinds {
+            match client.subscribe(format!("cedm.job.{kind}.>")).await {
+                Ok(messages) => streams.push(messages.map(|_| ()).chain(futures::stream::pending()).boxed()),
+                Err(error) => tracing::warn!(%error, %kind, "no wake-ups, jobs are found by polling"),
+            }
+        }
+        futures::stream::select_all(streams).boxed()
+    }
+
+    /// The most urgent job that waits.
+    async fn next(&self) -> Result<Option<Delivery>, QueueError> {
+        for priority in Priority::ALL {
+            for kind in &self.kinds {
+                if let Some(delivery) = self.workshop.queue.pull(*kind, priority).await? {
+                    return Ok(Some(delivery));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn give_back(&self, delivery: &Delivery) {
+        if let Err(error) = self.workshop.give_back(delivery).await {
+            tracing::warn!(%error, "a job was not given back: it comes again by itself");
+        }
+    }
+
+    /// One job, with signs of life beside it, ended by force when the grace of a drain is over.
+    async fn work(&self, delivery: Delivery) {
+        let delivery = Arc::new(delivery);
+        let span = job_span(&delivery);
+        let alive = tokio::spawn(self.alive(delivery.clone()).instrument(span.clone()));
+        let mut work = {
+            let (workshop, delivery) = (self.workshop.clone(), delivery.clone());
+            tokio::spawn(async move { workshop.handle(&delivery).await }.instrument(span))
+        };
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let overdue = async {
+            self.shell.drain.begun().await;
+            tokio::time::sleep(self.grace).await;
+        };
+        tokio::pin!(overdue);
+        loop {
+            tokio::select! {
+                ended = &mut work => {
+                    match ended {
+                        Ok(Ok(Ended::Refused)) => tokio::time::sleep(Duration::from_millis(50)).await,
+                        Ok(Ok(_)) => {}
+                        Ok(Err(error)) => {
+                            tracing::error!(%error, "the broker could not be told how a job ended: it comes again by itself");
+                            tokio::time::sleep(POLL).await;
+                        }
+                        Err(error) => tracing::error!(%error, "the attempt broke off: its job comes again by itself"),
+                    }
+                    break;
+                }
+                _ = tick.tick() => self.shell.health.tick(),
+                () = &mut overdue => {
+                    tracing::warn!(grace_s = self.grace.as_secs_f64(), "the job did not end within the grace: given back");
+                    work.abort();
+                    self.give_back(&delivery).await;
+                    break;
+                }
+            }
+        }
+        alive.abort();
+    }
+
+    /// Progress acknowledgements every quarter of `ack_wait`, and progress events, from a task that no computation can block.
+    fn alive(&self, delivery: Arc<Delivery>) -> impl Future<Output = ()> + Send + 'static {
+        let (workshop, ack_wait) = (self.workshop.clone(), self.ack_wait);
+        async move {
+            let mut acks = tokio::time::interval(ack_wait / 4);
+            let mut events = tokio::time::interval(PROGRESS_EVENT);
+            let mut last = None;
+            loop {
+                tokio::select! {
+                    _ = acks.tick() => {
+                        if let Err(error) = delivery.receipt.progress().await {
+                            workshop.bench.metrics.heartbeat_failures.inc();
+                            tracing::warn!(%error, "no sign of life could be sent");
+                        }
+                    }
+                    _ = events.tick() => {
+                        let progress = workshop.bench.board.read().filter(|progress| progress.total > 0);
+                        if let Some(progress) = progress
+                            && last.as_ref() != Some(&progress)
+                        {
+                            let event = progress_event(&workshop, &delivery, &progress);
+                            if let Err(error) = workshop.queue.tell(&event, &delivery.envelope).await {
+                                tracing::debug!(%error, "progress event not stored");
+                            }
+                            last = Some(progress);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn progress_event(workshop: &Workshop, delivery: &Delivery, progress: &Progress) -> Event {
+    Event {
+        schema: SCHEMA_VERSION,
+        key: progress.key.clone(),
+        kind: progress.kind,
+        what: EventWhat::Progress,
+        attempt: format!("{}-{}", delivery.sequence, delivery.delivered),
+        worker: workshop.software.worker.clone(),
+        at_ms: crate::now_ms(),
+        cached: false,
+        done: progress.done,
+        total: progress.total,
+        unit: progress.unit.to_owned(),
+        message: String::new(),
+    }
+}
+
+fn job_span(delivery: &Delivery) -> tracing::Span {
+    let (kind, key) = cedm_contract::parse_job_subject(&delivery.subject)
+        .map_or_else(|_| (String::new(), delivery.subject.clone()), |(kind, _, key)| (kind.to_string(), key.to_string()));
+    let job = cedm_contract::Job::decode(&delivery.payload).ok();
+    let sweep = job.as_ref().and_then(|job| job.hints.sweep.as_ref()).map_or("", |sweep| sweep.as_str());
+    let label = job.as_ref().map_or("", |job| job.hints.label.as_str());
+    let attempt = format!("{}-{}", delivery.sequence, delivery.delivered);
+    tracing::info_span!("job", job = %key, %kind, %attempt, sweep, label, trace = %delivery.envelope.trace)
+}
+
+/// `$XDG_CACHE_HOME/cedm`, `~/.cache/cedm`, or below the temporary folder.
+fn default_cache() -> PathBuf {
+    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
+    base.unwrap_or_else(std::env::temp_dir).join("cedm")
+}
+
+/// This process' own folder below `base`; those of processes that died are removed.
+fn fresh_scratch(base: &std::path::Path) -> std::io::Result<tempfile::TempDir> {
+    std::fs::create_dir_all(base)?;
+    for entry in std::fs::read_dir(base)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.split('-').next()).and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()) {
+            // Somebody else may be removing it too.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    tempfile::Builder::new().prefix(&format!("{}-", std::process::id())).tempdir_in(base)
+}

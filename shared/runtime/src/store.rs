@@ -1,0 +1,116 @@
+//! The object store as the protocol sees it: a small object-safe trait, S3 behind it, a double in memory beside it.
+
+mod cache;
+mod metered;
+mod multipart;
+mod probe;
+mod ram;
+mod s3;
+
+pub use cache::Cache;
+pub(crate) use metered::Metered;
+pub use probe::probe_create_only;
+pub use ram::{Fault, RamStore};
+pub use s3::{S3Settings, S3Store};
+
+use bytes::Bytes;
+use cedm_contract::Digest;
+use std::{ops::Range, path::Path};
+
+/// What went wrong with one request to the store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("store: {op} `{key}`: {reason}")]
+pub struct StoreError {
+    /// Which operation: `get`, `put`, …
+    pub op: &'static str,
+    /// Which object.
+    pub key: String,
+    /// Whether trying again can help.
+    pub kind: StoreErrorKind,
+    /// The cause, with its chain.
+    pub reason: String,
+}
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// The store did not answer, or said that it is in trouble.
+    Unavailable,
+    /// The credentials do not allow it.
+    Denied,
+    /// The object is not there, though it should be.
+    Missing,
+    /// The local side failed: a full disk, an unreadable file.
+    Local,
+}
+
+/// How a create-only put ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// It was this put.
+    Yes,
+    /// The object exists; it may even be ours, from a try whose answer was lost.
+    Exists,
+    /// Another put of the same key was in flight (409): ask again.
+    Conflict,
+    /// No answer: it may have happened or not. Read it back.
+    Unknown(String),
+}
+
+/// An object as LIST and HEAD see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Unix milliseconds of its last change; 0 when the store does not say.
+    pub modified_ms: u64,
+}
+
+/// What is put.
+#[derive(Debug, Clone)]
+pub enum Body<'a> {
+    /// From memory.
+    Bytes(Bytes),
+    /// From a file that does not change meanwhile.
+    File(&'a Path),
+}
+
+/// One bucket.
+#[async_trait::async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The whole object, `None` when there is none.
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
+    /// Some bytes of an object, `None` when there is none.
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>, StoreError>;
+    /// Writes the object to a new file; its size and digest, `None` when there is none.
+    async fn download(&self, key: &str, file: &Path) -> Result<Option<(u64, Digest)>, StoreError>;
+    /// Its size, `None` when there is none.
+    async fn size(&self, key: &str) -> Result<Option<u64>, StoreError>;
+    /// Puts an object, in place of any other.
+    async fn put(&self, key: &str, body: Body<'_>) -> Result<(), StoreError>;
+    /// Puts an object that must not exist (`If-None-Match: *`). An error means that it surely did not happen.
+    async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError>;
+    /// Removes an object; it may be gone already.
+    async fn delete(&self, key: &str) -> Result<(), StoreError>;
+    /// Everything below a prefix in byte order. For rebuilding and cleaning, never for correctness.
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError>;
+}
+
+impl StoreError {
+    pub(crate) fn new(op: &'static str, key: &str, kind: StoreErrorKind, reason: impl std::fmt::Display) -> Self {
+        Self { op, key: key.to_owned(), kind, reason: reason.to_string() }
+    }
+
+    pub(crate) fn local(op: &'static str, key: &str, error: &std::io::Error) -> Self {
+        Self::new(op, key, StoreErrorKind::Local, error)
+    }
+}
+
+/// Size and digest of a local file.
+pub(crate) fn measure_file(path: &Path) -> std::io::Result<(u64, Digest)> {
+    let mut hasher = blake3::Hasher::new();
+    let size = std::io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
+    Ok((size, Digest::finish(&hasher)))
+}

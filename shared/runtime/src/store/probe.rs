@@ -1,0 +1,62 @@
+//! The start-up probe: eight writers race for one key. A store that lets two win cannot carry the protocol.
+
+use super::{Created, Store, StoreError, StoreErrorKind};
+use bytes::Bytes;
+use std::sync::Arc;
+
+const WRITERS: usize = 8;
+
+/// Races eight create-only writers for a fresh key and removes it again.
+///
+/// # Errors
+/// When the store does not answer, or when not exactly one writer won; the reason says so.
+pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError> {
+    let key = format!("probe/{}", ulid::Ulid::generate());
+    let race = (0..WRITERS).map(|writer| {
+        let (store, key) = (store.clone(), key.clone());
+        async move { store.put_if_absent(&key, Bytes::from(format!("writer {writer}"))).await }
+    });
+    let mut won = 0;
+    let mut unclear = None;
+    for outcome in futures::future::join_all(race).await {
+        match outcome? {
+            Created::Yes => won += 1,
+            Created::Exists | Created::Conflict => {}
+            Created::Unknown(reason) => unclear = Some(reason),
+        }
+    }
+    let found = store.get(&key).await?;
+    store.delete(&key).await?;
+    let refuse = |kind, reason: String| Err(StoreError::new("probe", &key, kind, reason));
+    if won > 1 {
+        return refuse(
+            StoreErrorKind::Denied,
+            format!("{won} of {WRITERS} concurrent create-only writers won: this store cannot carry the job protocol (it needs an atomic If-None-Match: *)"),
+        );
+    }
+    match (unclear, found) {
+        (Some(reason), _) => refuse(StoreErrorKind::Unavailable, reason),
+        (None, None) => refuse(StoreErrorKind::Unavailable, "a create-only put was accepted and its object cannot be read".to_owned()),
+        (None, Some(_)) if won == 0 => refuse(StoreErrorKind::Unavailable, format!("none of {WRITERS} create-only writers won a fresh key")),
+        (None, Some(_)) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Fault, RamStore};
+    use super::*;
+
+    #[tokio::test]
+    async fn one_winner_passes() {
+        let store: Arc<dyn Store> = Arc::new(RamStore::default());
+        probe_create_only(&store).await.unwrap();
+        assert!(store.list("probe/").await.unwrap().is_empty(), "the probe cleans up");
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_is_no_verdict() {
+        let store: Arc<dyn Store> = Arc::new(RamStore::with_faults(|op, _| if op == "create" { Fault::After } else { Fault::None }));
+        assert_eq!(probe_create_only(&store).await.unwrap_err().kind, StoreErrorKind::Unavailable);
+    }
+}

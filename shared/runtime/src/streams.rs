@@ -1,0 +1,254 @@
+//! Streams, buckets and consumers as `deploy/jetstream.toml` describes them, created or brought up to date.
+
+use crate::RuntimeError;
+use async_nats::jetstream::{
+    Context,
+    consumer::{AckPolicy, pull},
+    kv,
+    stream::{self, DiscardPolicy, RetentionPolicy, StorageType},
+};
+use cedm_contract::{JOBS_STREAM, Kind, Priority};
+use serde::Deserialize;
+use std::time::Duration;
+
+const DEFINITION: &str = include_str!("../../../deploy/jetstream.toml");
+
+/// `deploy/jetstream.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Definition {
+    stream: Vec<Stream>,
+    bucket: Vec<Bucket>,
+    consumer: Consumer,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stream {
+    name: String,
+    description: String,
+    subjects: Vec<String>,
+    retention: Retention,
+    discard: Discard,
+    #[serde(default)]
+    discard_new_per_subject: bool,
+    #[serde(default = "unlimited")]
+    max_msgs_per_subject: i64,
+    #[serde(default = "unlimited_i32")]
+    max_msg_bytes: i32,
+    #[serde(default)]
+    max_age_s: u64,
+    #[serde(default)]
+    duplicate_window_s: u64,
+    #[serde(default)]
+    schedules: bool,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Retention {
+    WorkQueue,
+    Limits,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Discard {
+    New,
+    Old,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bucket {
+    name: String,
+    description: String,
+    history: i64,
+    #[serde(default)]
+    ttl_s: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Consumer {
+    ack_wait_s: u64,
+    max_deliver: i64,
+    max_ack_pending: i64,
+}
+
+fn unlimited() -> i64 {
+    -1
+}
+fn unlimited_i32() -> i32 {
+    -1
+}
+
+fn definition() -> Definition {
+    toml::from_str(DEFINITION).expect("invariant: deploy/jetstream.toml is part of the build and a test parses it")
+}
+
+/// `ack_wait` and the delivery budget in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivering {
+    /// How long the broker waits for a sign of life before it gives the job to another worker.
+    pub ack_wait: Duration,
+    /// Deliveries before it gives up.
+    pub max_deliver: i64,
+}
+
+impl Delivering {
+    /// The settings of `deploy/jetstream.toml`, with another `ack_wait` where one is given.
+    pub fn with_ack_wait(ack_wait: Option<Duration>) -> Self {
+        let consumer = definition().consumer;
+        Self { ack_wait: ack_wait.unwrap_or(Duration::from_secs(consumer.ack_wait_s)), max_deliver: consumer.max_deliver }
+    }
+}
+
+/// The durable consumer of a kind and priority.
+pub fn consumer_name(kind: Kind, priority: Priority) -> String {
+    format!("{kind}-{priority}")
+}
+
+/// Kinds that travel through the queue, with every priority.
+pub(crate) fn lanes() -> impl Iterator<Item = (Kind, Priority)> {
+    let queued = Kind::ALL.iter().copied().filter(|kind| kind.is_queued());
+    queued.flat_map(|kind| Priority::ALL.map(|priority| (kind, priority)))
+}
+
+/// Creates what is missing and updates what differs. Safe to run from several programs at once.
+pub(crate) async fn ensure(js: &Context, delivering: Delivering) -> Result<(), RuntimeError> {
+    let definition = definition();
+    for stream in &definition.stream {
+        let name = stream.name.clone();
+        js.create_or_update_stream(stream.config()).await.map_err(|error| RuntimeError::broker(format!("create stream {name}"), error))?;
+    }
+    for bucket in &definition.bucket {
+        let made = js.create_or_update_key_value(bucket.config()).await;
+        made.map_err(|error| RuntimeError::broker(format!("create bucket {}", bucket.name), error))?;
+    }
+    let made = lanes().map(|(kind, priority)| {
+        let config = definition.consumer.config(kind, priority, delivering);
+        async move {
+            let name = consumer_name(kind, priority);
+            let made = js.create_consumer_on_stream(config, JOBS_STREAM).await;
+            made.map(|_| ()).map_err(|error| RuntimeError::broker(format!("create consumer {name}"), error))
+        }
+    });
+    futures::future::try_join_all(made).await.map(|_| ())
+}
+
+/// Whether all streams of the definition exist.
+pub(crate) async fn exist(js: &Context) -> bool {
+    for stream in &definition().stream {
+        if js.get_stream(&stream.name).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// What waits in one lane of the work queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// Which kind.
+    pub kind: Kind,
+    /// Which priority.
+    pub priority: Priority,
+    /// Jobs that nobody has yet.
+    pub pending: u64,
+    /// Jobs in hand, or due for another delivery.
+    pub ack_pending: u64,
+    /// Of those, delivered more than once.
+    pub redelivered: u64,
+}
+
+/// What waits in every lane, as the leader of each consumer knows it.
+///
+/// # Errors
+/// When NATS fails.
+pub async fn queue_depths(connection: &crate::Connection) -> Result<Vec<Depth>, RuntimeError> {
+    let stream = connection.queue.context().get_stream_no_info(JOBS_STREAM).await.map_err(|error| RuntimeError::broker("get stream", error))?;
+    let asked = lanes().map(|(kind, priority)| {
+        let stream = &stream;
+        async move {
+            let name = consumer_name(kind, priority);
+            let info = stream.consumer_info(&name).await.map_err(|error| RuntimeError::broker(format!("consumer {name}"), error))?;
+            let (ack_pending, redelivered) = (info.num_ack_pending as u64, info.num_redelivered as u64);
+            Ok::<_, RuntimeError>(Depth { kind, priority, pending: info.num_pending, ack_pending, redelivered })
+        }
+    });
+    futures::future::try_join_all(asked).await
+}
+
+impl Stream {
+    fn config(&self) -> stream::Config {
+        stream::Config {
+            name: self.name.clone(),
+            description: Some(self.description.clone()),
+            subjects: self.subjects.clone(),
+            retention: match self.retention {
+                Retention::WorkQueue => RetentionPolicy::WorkQueue,
+                Retention::Limits => RetentionPolicy::Limits,
+            },
+            discard: match self.discard {
+                Discard::New => DiscardPolicy::New,
+                Discard::Old => DiscardPolicy::Old,
+            },
+            discard_new_per_subject: self.discard_new_per_subject,
+            max_messages_per_subject: self.max_msgs_per_subject,
+            max_message_size: self.max_msg_bytes,
+            max_age: Duration::from_secs(self.max_age_s),
+            duplicate_window: Duration::from_secs(self.duplicate_window_s),
+            storage: StorageType::File,
+            num_replicas: 1,
+            allow_direct: true,
+            allow_message_schedules: self.schedules,
+            ..Default::default()
+        }
+    }
+}
+
+impl Bucket {
+    fn config(&self) -> kv::Config {
+        kv::Config {
+            bucket: self.name.clone(),
+            description: self.description.clone(),
+            history: self.history,
+            max_age: Duration::from_secs(self.ttl_s),
+            storage: StorageType::File,
+            num_replicas: 1,
+            ..Default::default()
+        }
+    }
+}
+
+impl Consumer {
+    fn config(&self, kind: Kind, priority: Priority, delivering: Delivering) -> pull::Config {
+        pull::Config {
+            durable_name: Some(consumer_name(kind, priority)),
+            filter_subject: format!("cedm.job.{kind}.{priority}.>"),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: delivering.ack_wait,
+            max_deliver: delivering.max_deliver,
+            max_ack_pending: self.max_ack_pending,
+            ..Default::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_what_the_protocol_needs() {
+        let definition = definition();
+        let jobs = &definition.stream[0];
+        assert_eq!(jobs.name, JOBS_STREAM);
+        assert!(jobs.discard_new_per_subject && jobs.schedules && jobs.max_msgs_per_subject == 1);
+        assert!(matches!((jobs.retention, jobs.discard), (Retention::WorkQueue, Discard::New)));
+        let streams: Vec<&str> = definition.stream.iter().map(|stream| stream.name.as_str()).collect();
+        assert_eq!(streams, ["JOBS", "EVENTS", "ADVISORIES", "DEAD"]);
+        assert_eq!(lanes().count(), 12 * 3);
+    }
+}

@@ -1,0 +1,175 @@
+//! Submitting a job: reuse what verifies, attach to what is under way, else publish.
+
+use crate::{
+    Connection, Envelope, RuntimeError, now_ms,
+    queue::{NatsQueue, Published, Queue, Stored},
+    verify::{Found, Verifier},
+    worker_name,
+};
+use bytes::Bytes;
+use cedm_contract::{DeadLetter, Event, EventWhat, JOBS_STREAM, Job, JobKey, Kind, Manifest, Priority, SCHEMA_VERSION, parse_job_subject};
+
+/// What became of a submitted job.
+#[derive(Debug)]
+pub enum SubmitOutcome {
+    /// Its result exists and verifies.
+    Cached(Box<Manifest>),
+    /// It is queued now.
+    Queued,
+    /// It was queued, in hand or waiting for a retry already; whoever asked first, all share its result.
+    AlreadyQueued,
+    /// It lies among the dead letters and stays there until it is replayed.
+    Dead(Box<DeadLetter>),
+}
+
+/// Something outstanding in the queue.
+#[derive(Debug, Clone)]
+pub struct Outstanding {
+    /// Its key.
+    pub key: JobKey,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its priority.
+    pub priority: Priority,
+    /// Whether it waits for the time of its next try.
+    pub delayed: bool,
+}
+
+/// Submits jobs and looks after outstanding ones. Cheap to clone.
+#[derive(Clone)]
+pub struct Submitter {
+    queue: NatsQueue,
+    verifier: Verifier,
+}
+
+impl Submitter {
+    /// On these connections.
+    pub fn new(connection: &Connection) -> Self {
+        Self { queue: connection.queue.clone(), verifier: Verifier::new(connection.store.clone()) }
+    }
+
+    /// Submits a job (protocol step 2). Idempotent: the same job submitted twice is done once.
+    ///
+    /// # Errors
+    /// When NATS or the store fails; submit again.
+    pub async fn submit(&self, job: &Job) -> Result<SubmitOutcome, RuntimeError> {
+        let (kind, key) = (job.kind(), &job.key);
+        if let Some(manifest) = self.manifest_or_discard(kind, key).await? {
+            return Ok(SubmitOutcome::Cached(manifest));
+        }
+        if self.queue.outstanding(kind, key).await?.is_some() {
+            return Ok(SubmitOutcome::AlreadyQueued);
+        }
+        if let Some(letter) = self.letter(kind, key).await? {
+            return Ok(SubmitOutcome::Dead(Box::new(letter)));
+        }
+        let payload = Bytes::from(job.encode()?);
+        let id = format!("submit-{}", ulid::Ulid::generate());
+        match self.queue.publish((kind, job.priority), key, payload, Envelope::fresh(), &id).await? {
+            Published::Stored => Ok(SubmitOutcome::Queued),
+            Published::Occupied => Ok(SubmitOutcome::AlreadyQueued),
+        }
+    }
+
+    /// The result of a job, if it exists and its objects verify (sizes now, digests once per process). A broken one is
+    /// discarded, loudly, so that the job can be done again.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn manifest_or_discard(&self, kind: Kind, key: &JobKey) -> Result<Option<Box<Manifest>>, RuntimeError> {
+        match self.verifier.look_up(key, true).await? {
+            Found::Nothing => Ok(None),
+            Found::Sound(manifest) => Ok(Some(manifest)),
+            Found::Broken(reason, attempt) => {
+                tracing::warn!(job = %key, %kind, %reason, "a stored result does not verify; it is discarded and will be made again");
+                self.verifier.discard(key, attempt.as_ref()).await?;
+                let message = format!("stored result discarded: {reason}");
+                self.announce(kind, key, EventWhat::Failed, false, message).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The result of a job, if it exists and the sizes of its objects are right; nothing is changed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn manifest(&self, key: &JobKey) -> Result<Option<Manifest>, RuntimeError> {
+        match self.verifier.look_up(key, false).await? {
+            Found::Sound(manifest) => Ok(Some(*manifest)),
+            Found::Nothing | Found::Broken(..) => Ok(None),
+        }
+    }
+
+    /// Says that a result exists that no worker has just made (a cache hit, an import).
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn announce_done(&self, manifest: &Manifest, cached: bool) -> Result<(), RuntimeError> {
+        self.announce(manifest.kind(), &manifest.key, EventWhat::Done, cached, String::new()).await
+    }
+
+    async fn announce(&self, kind: Kind, key: &JobKey, what: EventWhat, cached: bool, message: String) -> Result<(), RuntimeError> {
+        let event = Event {
+            schema: SCHEMA_VERSION,
+            key: key.clone(),
+            kind,
+            what,
+            attempt: String::new(),
+            worker: worker_name(),
+            at_ms: now_ms(),
+            cached,
+            done: 0,
+            total: 0,
+            unit: String::new(),
+            message,
+        };
+        Ok(self.queue.tell(&event, &Envelope::fresh()).await?)
+    }
+
+    /// Whether a job is queued, in hand, or waiting for its time.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn is_outstanding(&self, kind: Kind, key: &JobKey) -> Result<bool, RuntimeError> {
+        Ok(self.queue.outstanding(kind, key).await?.is_some())
+    }
+
+    /// The message of an outstanding job, for `explain`.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn look_up(&self, kind: Kind, key: &JobKey) -> Result<Option<Stored>, RuntimeError> {
+        Ok(self.queue.outstanding(kind, key).await?)
+    }
+
+    /// Everything outstanding, of one kind or of all.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn outstanding(&self, kind: Option<Kind>) -> Result<Vec<Outstanding>, RuntimeError> {
+        let kind = kind.map_or("*".to_owned(), |kind| kind.to_string());
+        let subjects = self.queue.subjects(JOBS_STREAM, &format!("cedm.*.{kind}.>")).await?;
+        let parsed = subjects.iter().filter_map(|subject| {
+            let (kind, priority, key) = parse_job_subject(subject).ok()?;
+            Some(Outstanding { key, kind, priority, delayed: subject.starts_with("cedm.delay.") })
+        });
+        Ok(parsed.collect())
+    }
+
+    /// Takes an outstanding job back. A worker that has it in hand finishes it; its result is kept.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn cancel(&self, kind: Kind, key: &JobKey) -> Result<bool, RuntimeError> {
+        let mut cancelled = false;
+        while let Some(found) = self.queue.outstanding(kind, key).await? {
+            cancelled |= self.queue.remove(JOBS_STREAM, found.sequence).await?;
+        }
+        Ok(cancelled)
+    }
+
+    async fn letter(&self, kind: Kind, key: &JobKey) -> Result<Option<DeadLetter>, RuntimeError> {
+        crate::dead::read(self.queue.letter(kind, key).await?.as_ref())
+    }
+}

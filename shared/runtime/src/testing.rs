@@ -1,0 +1,30 @@
+//! Small jobs and manifests for this crate's own tests.
+
+use cedm_contract::{
+    Attempt, Hints, Job, JobResult, JobSpec, Manifest, Priority, SCHEMA_VERSION, Software, Timings,
+    params::{ExtractorSpec, FitParams, Precision},
+};
+use std::collections::BTreeMap;
+
+pub(crate) fn job(name: &str) -> Job {
+    let extractor = ExtractorSpec { name: name.to_owned(), weights: None, dim: None, precision: Precision::Fp32 };
+    Job::new(JobSpec::Fit(FitParams { extractor }), Vec::new(), Priority::P1, Hints::default())
+}
+
+/// A manifest without outputs, always of the same job, by the attempt of this delivery.
+pub(crate) fn manifest(delivery: u64) -> Manifest {
+    let (job, result) = (job("test"), JobResult::Fit { dim: 4 });
+    Manifest {
+        schema: SCHEMA_VERSION,
+        key: job.key,
+        attempt: Attempt::new(1, delivery),
+        spec: job.spec,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+        digest: Manifest::digest_of(&[], &result),
+        result,
+        metrics: BTreeMap::new(),
+        timings: Timings::default(),
+        software: Software::default(),
+    }
+}

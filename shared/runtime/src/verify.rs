@@ -1,0 +1,133 @@
+//! Whether what a manifest promises is really in the store.
+
+use crate::store::{Store, StoreError};
+use cedm_contract::{ContractError, Digest, JobKey, JobResult, Manifest, ObjectRef, manifest_key};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Objects are read in pieces of this size for their digest.
+const PIECE_BYTES: u64 = 8 << 20;
+
+/// What stands at `manifest/<key>`.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A manifest whose objects verify.
+    Sound(Box<Manifest>),
+    /// A manifest that cannot be used: why, and the attempt it names if it could be read.
+    Broken(String, Option<cedm_contract::Attempt>),
+}
+
+/// Looks up and verifies manifests; digests once proven in this process are not read again, sizes are asked for every time.
+#[derive(Clone)]
+pub struct Verifier {
+    store: Arc<dyn Store>,
+    proven: Arc<Mutex<HashSet<ObjectRef>>>,
+}
+
+/// Every object that a manifest relies on: its outputs, and the shards that its result names.
+pub fn objects_of(manifest: &Manifest) -> Vec<&ObjectRef> {
+    let shards = match &manifest.result {
+        JobResult::Import(set) => set.shards.as_slice(),
+        JobResult::Features(set) => &set.shards,
+        JobResult::SampleSet(set) => &set.shards,
+        JobResult::Reference(set) => &set.shards,
+        _ => &[],
+    };
+    let mut objects: Vec<&ObjectRef> = manifest.outputs.iter().map(|output| &output.object).collect();
+    objects.extend(shards.iter().map(|shard| &shard.object));
+    objects.sort_by(|a, b| a.object.cmp(&b.object));
+    objects.dedup();
+    objects
+}
+
+impl Verifier {
+    /// For one store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, proven: Arc::default() }
+    }
+
+    /// The manifest of a key, with the size of every object checked; with `digests`, their bytes too.
+    ///
+    /// # Errors
+    /// When the store fails. A newer manifest is an error too: it is not ours to judge.
+    pub async fn look_up(&self, key: &JobKey, digests: bool) -> Result<Found, LookUpError> {
+        let Some(bytes) = self.store.get(&manifest_key(key)).await? else { return Ok(Found::Nothing) };
+        let manifest = match Manifest::decode(&bytes) {
+            Ok(manifest) => manifest,
+            Err(error @ ContractError::NewerSchema { .. }) => return Err(LookUpError::Newer(error)),
+            Err(error) => return Ok(Found::Broken(error.to_string(), None)),
+        };
+        if manifest.key != *key {
+            return Ok(Found::Broken(format!("the manifest is that of {}", manifest.key), None));
+        }
+        for object in objects_of(&manifest) {
+            if let Some(reason) = self.flaw(object, digests).await? {
+                return Ok(Found::Broken(reason, Some(manifest.attempt)));
+            }
+        }
+        Ok(Found::Sound(Box::new(manifest)))
+    }
+
+    /// What is wrong with an object, if anything.
+    async fn flaw(&self, object: &ObjectRef, digests: bool) -> Result<Option<String>, StoreError> {
+        match self.store.size(&object.object).await? {
+            None => return Ok(Some(format!("object `{}` is missing", object.object))),
+            Some(size) if size != object.size => {
+                return Ok(Some(format!("object `{}` has {size} bytes, {} expected", object.object, object.size)));
+            }
+            Some(_) => {}
+        }
+        let is_proven = || self.proven.lock().unwrap_or_else(PoisonError::into_inner).contains(object);
+        if !digests || is_proven() {
+            return Ok(None);
+        }
+        let mut hasher = blake3::Hasher::new();
+        let mut at = 0;
+        while at < object.size {
+            let piece = self.store.get_range(&object.object, at..object.size.min(at + PIECE_BYTES)).await?;
+            let Some(piece) = piece.filter(|piece| !piece.is_empty()) else {
+                return Ok(Some(format!("object `{}` ends at byte {at}", object.object)));
+            };
+            at += piece.len() as u64;
+            hasher.update(&piece);
+        }
+        let digest = Digest::finish(&hasher);
+        if digest != object.digest {
+            return Ok(Some(format!("object `{}` has digest {digest}, {} expected", object.object, object.digest)));
+        }
+        self.proven.lock().unwrap_or_else(PoisonError::into_inner).insert(object.clone());
+        Ok(None)
+    }
+
+    /// Removes a broken manifest, unless another took its place meanwhile. Two repairers may still race between the second look
+    /// and the removal: then a sound manifest is lost and its work is done once more, which is safe.
+    pub async fn discard(&self, key: &JobKey, attempt: Option<&cedm_contract::Attempt>) -> Result<(), StoreError> {
+        let name = manifest_key(key);
+        let Some(bytes) = self.store.get(&name).await? else { return Ok(()) };
+        let present = Manifest::decode(&bytes).ok().map(|manifest| manifest.attempt);
+        if present.as_ref() == attempt { self.store.delete(&name).await } else { Ok(()) }
+    }
+}
+
+/// Why a manifest could not be looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum LookUpError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A newer program wrote it.
+    #[error(transparent)]
+    Newer(ContractError),
+}
+impl From<LookUpError> for crate::RuntimeError {
+    fn from(error: LookUpError) -> Self {
+        match error {
+            LookUpError::Store(error) => error.into(),
+            LookUpError::Newer(error) => error.into(),
+        }
+    }
+}

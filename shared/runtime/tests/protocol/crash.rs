@@ -1,0 +1,47 @@
+//! The crash matrix: a worker dies at each named place, not at random; the job ends the same every time.
+
+use crate::house::{House, Story, eventually, job};
+use cedm_contract::{EventWhat, Service, attempt_prefix};
+use cedm_runtime::{Submitter, objects_of};
+
+async fn check(place: &str) {
+    let house = House::with_ack_wait(1.5).await;
+    let connection = house.connect(Service::Coordinator).await;
+    let submitter = Submitter::new(&connection);
+    let job = job("slow:12");
+    let mut story = Story::of(&connection, &job).await;
+    submitter.submit(&job).await.unwrap();
+    let arguments = ["--checkpoint-every-s", "0.3"];
+    let mut worker = house.worker(&arguments, &[("CEDM_FAILPOINT", place)]);
+    assert_eq!(worker.ended().await, None, "it dies {place}");
+    let _second = house.worker(&arguments, &[]);
+    story.next(EventWhat::Done).await;
+    eventually("it leaves the queue", async || (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())).await;
+    let manifest = submitter.manifest_or_discard(job.kind(), &job.key).await.unwrap().expect("one sound manifest");
+    let undisturbed = (0..12).fold(String::new(), |state, step| blake3::hash(format!("{state}{step}").as_bytes()).to_string());
+    let object = connection.store().get(&manifest.output("echo.txt").unwrap().object.object).await.unwrap().unwrap();
+    assert_eq!(String::from_utf8(object.to_vec()).unwrap(), undisturbed, "{place}");
+    let prefix = attempt_prefix(&job.key, &manifest.attempt);
+    assert!(objects_of(&manifest).iter().all(|object| object.object.starts_with(&prefix)), "a manifest names its own attempt's objects only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_upload() {
+    check("after-upload").await;
+}
+#[tokio::test(flavor = "multi_thread")]
+async fn before_manifest() {
+    check("before-manifest").await;
+}
+#[tokio::test(flavor = "multi_thread")]
+async fn after_manifest() {
+    check("after-manifest").await;
+}
+#[tokio::test(flavor = "multi_thread")]
+async fn after_event() {
+    check("after-event").await;
+}
+#[tokio::test(flavor = "multi_thread")]
+async fn inside_checkpoint() {
+    check("inside-checkpoint").await;
+}

@@ -1,0 +1,87 @@
+//! What cannot be done lies among the dead letters, with its reason, until somebody replays it.
+
+use crate::house::{House, Story, eventually, job};
+use cedm_contract::{EventWhat, FailureKind, Service};
+use cedm_runtime::{DeadLetters, Mover, Replayed, SubmitOutcome, Submitter};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_is_listed_shown_and_replayed() {
+    let house = House::start().await;
+    let connection = house.connect(Service::Coordinator).await;
+    let (submitter, letters) = (Submitter::new(&connection), DeadLetters::new(&connection));
+    let cure = house.root.path().join("cure");
+    let job = job(&format!("poison:{}", cure.display()));
+    let mut story = Story::of(&connection, &job).await;
+    submitter.submit(&job).await.unwrap();
+    let _worker = house.worker(&[], &[]);
+    story.next(EventWhat::Dead).await;
+    eventually("it leaves the queue", async || (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())).await;
+
+    let listed = letters.list().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!((listed[0].failure, listed[0].error.as_str(), listed[0].attempts), (FailureKind::Reject, "poisoned", 1));
+    assert!(matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::Dead(_)), "a dead job is not done again by itself");
+    assert_eq!(letters.show(&job.key).await.unwrap().unwrap().job, Some(job.clone()));
+
+    std::fs::write(&cure, "").unwrap();
+    assert_eq!(letters.replay(&job.key).await.unwrap(), Replayed::Queued);
+    story.next(EventWhat::Done).await;
+    assert!(letters.list().await.unwrap().is_empty());
+    assert!(matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::Cached(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_tried_again_and_then_dead() {
+    let house = House::start().await;
+    let connection = house.connect(Service::Coordinator).await;
+    let job = job("panic");
+    let mut story = Story::of(&connection, &job).await;
+    Submitter::new(&connection).submit(&job).await.unwrap();
+    let _worker = house.worker(&["--max-attempts", "2"], &[]);
+    story.next(EventWhat::Failed).await;
+    story.next(EventWhat::Dead).await;
+    let letter = DeadLetters::new(&connection).show(&job.key).await.unwrap().unwrap();
+    assert_eq!(letter.failure, FailureKind::Bug);
+    assert!(letter.error.contains("panic: on request"), "{}", letter.error);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_kills_its_workers_is_moved_by_advisory() {
+    let house = House::with_ack_wait(1.0).await;
+    let connection = house.connect(Service::Coordinator).await;
+    let (submitter, letters, mover) = (Submitter::new(&connection), DeadLetters::new(&connection), Mover::new(&connection));
+    let job = job("abort");
+    submitter.submit(&job).await.unwrap();
+    let mut deaths = 0;
+    while deaths < 5 {
+        let mut worker = house.worker(&["--exit-when-idle", "20"], &[]);
+        match worker.ended().await {
+            None => deaths += 1,
+            Some(code) => panic!("the worker found nothing to die of and ended with {code}"),
+        }
+    }
+    let moved = eventually("the broker tells", async || {
+        let moved = mover.drain_advisories().await.unwrap();
+        (moved > 0).then_some(moved)
+    })
+    .await;
+    assert_eq!(moved, 1);
+    let letter = letters.show(&job.key).await.unwrap().unwrap();
+    assert!(letter.error.contains("gave up after 5 deliveries"), "{}", letter.error);
+    assert!(!submitter.is_outstanding(job.kind(), &job.key).await.unwrap());
+    assert_eq!(letters.replay(&job.key).await.unwrap(), Replayed::Queued);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_job_without_an_advisory_is_found_by_the_sweep() {
+    let house = House::with_ack_wait(1.0).await;
+    let connection = house.connect(Service::Coordinator).await;
+    let mover = Mover::new(&connection);
+    let job = job("abort");
+    Submitter::new(&connection).submit(&job).await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(house.worker(&[], &[]).ended().await, None);
+    }
+    eventually("the sweep finds it", async || (mover.sweep().await.unwrap() > 0).then_some(())).await;
+    assert!(DeadLetters::new(&connection).show(&job.key).await.unwrap().is_some());
+}

@@ -1,0 +1,13 @@
+//! The job protocol over a real nats-server, a real store and real worker processes: one file per promise.
+
+mod house;
+
+mod crash;
+mod dead;
+mod drain;
+mod foreign;
+mod once;
+mod outage;
+mod permissions;
+mod retry;
+mod zombie;

@@ -1,0 +1,49 @@
+//! A failure of the world is tried again after a delay that survives the broker's death.
+
+use crate::house::{House, Story, eventually, job};
+use cedm_contract::{EventWhat, Service};
+use cedm_runtime::{SubmitOutcome, Submitter};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delayed_retry_survives_a_restart_of_the_broker() {
+    let mut house = House::start().await;
+    let connection = house.connect(Service::Coordinator).await;
+    let submitter = Submitter::new(&connection);
+    let marker = house.root.path().join("failed-once");
+    let job = job(&format!("retry:{}", marker.display()));
+    let mut story = Story::of(&connection, &job).await;
+    submitter.submit(&job).await.unwrap();
+    let worker = house.worker(&["--max-jobs", "1"], &[]);
+    let failed = story.next(EventWhat::Failed).await;
+    assert!(failed.message.contains("failed on request"), "{}", failed.message);
+    eventually("the retry waits in the queue", async || {
+        submitter.outstanding(Some(job.kind())).await.unwrap().into_iter().find(|found| found.key == job.key)
+    })
+    .await;
+    drop(worker);
+    assert!(matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::AlreadyQueued));
+
+    house.kill_nats();
+    house.start_nats();
+    let _worker = house.worker(&[], &[]);
+    story.next(EventWhat::Done).await;
+    assert!(matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::Cached(_)));
+    assert!(!submitter.is_outstanding(job.kind(), &job.key).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_delay_and_acknowledgement_loses_nothing() {
+    let house = House::with_ack_wait(2.0).await;
+    let connection = house.connect(Service::Coordinator).await;
+    let submitter = Submitter::new(&connection);
+    let marker = house.root.path().join("failed-once");
+    let job = job(&format!("retry:{}", marker.display()));
+    let mut story = Story::of(&connection, &job).await;
+    submitter.submit(&job).await.unwrap();
+    let mut worker = house.worker(&[], &[("CEDM_FAILPOINT", "after-delay")]);
+    assert_eq!(worker.ended().await, None, "it died at the failpoint");
+    // The delayed copy fires onto the subject that the unanswered original still holds.
+    let _worker = house.worker(&[], &[]);
+    story.next(EventWhat::Done).await;
+    eventually("nothing is left over", async || (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())).await;
+}

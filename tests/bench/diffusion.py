@@ -1,0 +1,216 @@
+"""Training and sampling speed of a preset: ours, and the same architecture in plain PyTorch on the same threads.
+
+    cargo xtask bench diffusion [--preset digits8] [--threads 1] [--steps 20] [--blocks 2] [--set optimiser.batch=64]
+
+Ours alone where PyTorch is not installed (PYTHON picks the interpreter). Both sides: the preset's network, batch and float32,
+random images, Adam, EMA, one forward and backward per step; sampling with Heun's method and a float64 state.
+"""
+
+import argparse
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import time
+
+arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+arguments.add_argument("--preset", default="digits8")
+arguments.add_argument("--threads", type=int, default=1)
+arguments.add_argument("--steps", type=int, default=20, help="training steps to time")
+arguments.add_argument("--blocks", type=int, default=2, help="blocks of images to sample")
+arguments.add_argument("--set", action="append", default=[], help="changes one setting of the preset")
+options = arguments.parse_args()
+for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "CEDM_THREADS"]:
+    os.environ[name] = str(options.threads)
+
+program = os.path.join(os.environ.get("CEDM_BIN_DIR", "target/debug"), "cedm-trainer")
+command = [program, "bench", "--preset", options.preset, "--steps", str(options.steps), "--blocks", str(options.blocks)]
+for change in options.set:
+    command += ["--set", change]
+done = subprocess.run(command, capture_output=True, text=True)
+if done.returncode != 0:
+    sys.exit(f"{program} failed: {done.stderr}")
+ours = json.loads(done.stdout)
+
+try:
+    import torch
+except (ImportError, OSError, ValueError) as error:
+    print(json.dumps(ours, indent=2))
+    sys.exit(f"no PyTorch in {sys.executable} ({error}): ours alone; set PYTHON to an interpreter that has it")
+
+import torch.nn as nn
+import torch.nn.functional as F
+
+torch.set_num_threads(options.threads)
+network, batch = ours["network"], ours["batch"]
+SCALE = math.sqrt(0.5)
+
+
+def norm(channels):
+    return nn.GroupNorm(min(32, channels // 4), channels, eps=1e-6)
+
+
+class Block(nn.Module):
+    def __init__(self, cin, cout, embedding, attention=False, resample=None, dropout=0.0):
+        super().__init__()
+        self.resample, self.dropout = resample, dropout
+        self.norm0, self.norm1 = norm(cin), norm(cout)
+        self.conv0, self.conv1 = nn.Conv2d(cin, cout, 3, padding=1), nn.Conv2d(cout, cout, 3, padding=1)
+        self.affine = nn.Linear(embedding, cout)
+        self.skip = nn.Conv2d(cin, cout, 1) if cin != cout or resample else None
+        self.attention = attention
+        if attention:
+            self.norm2, self.qkv, self.proj = norm(cout), nn.Conv2d(cout, 3 * cout, 1), nn.Conv2d(cout, cout, 1)
+
+    def change(self, x):
+        if self.resample == "down":
+            return F.avg_pool2d(x, 2)
+        if self.resample == "up":
+            return F.interpolate(x, scale_factor=2, mode="nearest")
+        return x
+
+    def forward(self, x, embedding):
+        h = self.conv0(self.change(F.silu(self.norm0(x))))
+        h = F.silu(self.norm1(h + self.affine(embedding)[:, :, None, None]))
+        h = self.conv1(F.dropout(h, self.dropout, self.training))
+        x = (h + (self.skip(self.change(x)) if self.skip else x)) * SCALE
+        if self.attention:
+            n, c, height, width = x.shape
+            q, k, v = self.qkv(self.norm2(x)).reshape(n, c, 3, height * width).unbind(2)
+            weights = torch.einsum("ncq,nck->nqk", q, k / math.sqrt(c)).softmax(dim=2)
+            x = (self.proj(torch.einsum("nqk,nck->ncq", weights, v).reshape(x.shape)) + x) * SCALE
+        return x
+
+
+class UNet(nn.Module):
+    def __init__(self, spec):
+        super().__init__()
+        width, levels = spec["model_channels"], spec["channel_mult"]
+        embedding = width * spec["channel_mult_emb"]
+        self.width, self.label_dim = width, spec["label_dim"]
+        self.map_label = nn.Linear(spec["label_dim"], width) if spec["label_dim"] else None
+        self.map_augment = nn.Linear(spec["augment_dim"], width, bias=False) if spec["augment_dim"] else None
+        self.map_layer0, self.map_layer1 = nn.Linear(width, embedding), nn.Linear(embedding, embedding)
+
+        def block(cin, cout, attention=False, resample=None):
+            return Block(cin, cout, embedding, attention, resample, spec["dropout"])
+
+        self.first = nn.Conv2d(spec["channels"], width, 3, padding=1)
+        self.encoder, self.decoder, skips, current = nn.ModuleList(), nn.ModuleList(), [width], width
+        for level, mult in enumerate(levels):
+            attention = spec["resolution"] >> level in spec["attn_resolutions"]
+            if level:
+                self.encoder.append(block(current, current, resample="down"))
+                skips.append(current)
+            for _ in range(spec["num_blocks"]):
+                self.encoder.append(block(current, width * mult, attention))
+                current = width * mult
+                skips.append(current)
+        for level, mult in reversed(list(enumerate(levels))):
+            attention = spec["resolution"] >> level in spec["attn_resolutions"]
+            if level == len(levels) - 1:
+                self.decoder.extend([block(current, current, True), block(current, current)])
+            else:
+                self.decoder.append(block(current, current, resample="up"))
+            for index in range(spec["num_blocks"] + 1):
+                self.decoder.append(block(current + skips.pop(), width * mult, attention and index == spec["num_blocks"]))
+                current = width * mult
+        self.last_norm, self.last = norm(current), nn.Conv2d(current, spec["channels"], 3, padding=1)
+
+    def forward(self, x, c_noise, labels):
+        frequencies = 1e-4 ** (torch.arange(self.width // 2) / (self.width // 2 - 1))
+        phases = c_noise[:, None] * frequencies
+        embedding = torch.cat([phases.sin(), phases.cos()], 1)
+        if self.map_label:
+            embedding = embedding + self.map_label(labels * math.sqrt(self.label_dim))
+        if self.map_augment:
+            embedding = embedding + self.map_augment(torch.zeros(len(x), self.map_augment.in_features))
+        embedding = F.silu(self.map_layer1(F.silu(self.map_layer0(embedding))))
+        x = self.first(x)
+        skips = [x]
+        for block in self.encoder:
+            x = block(x, embedding)
+            skips.append(x)
+        for block in self.decoder:
+            if x.shape[1] != block.norm0.num_channels:
+                x = torch.cat([x, skips.pop()], 1)
+            x = block(x, embedding)
+        return self.last(F.silu(self.last_norm(x)))
+
+
+def denoise(net, x, sigma, labels):
+    s = sigma.reshape(-1, 1, 1, 1)
+    raw = net(x / (s * s + 0.25).sqrt(), sigma.log() / 4, labels)
+    return 0.25 / (s * s + 0.25) * x + s * 0.5 / (s * s + 0.25).sqrt() * raw
+
+
+torch.manual_seed(0)
+net = UNet(network)
+assert sum(p.numel() for p in net.parameters()) == ours["parameters"], "both sides must have the same parameters"
+ema = [p.detach().clone() for p in net.parameters()]
+optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
+data = torch.randint(0, 256, (256, network["channels"], network["resolution"], network["resolution"]), dtype=torch.uint8)
+ids = torch.arange(256) % max(network["label_dim"], 1)
+
+
+def step():
+    total = 0.0
+    picked = torch.randint(0, len(data), (batch,))
+    for part in picked.split(ours["micro_batch"]):
+        images = data[part].float() / 127.5 - 1
+        labels = F.one_hot(ids[part], network["label_dim"]).float() if network["label_dim"] else None
+        sigma = (torch.randn(len(part)) * 1.2 - 1.2).exp()
+        s = sigma.reshape(-1, 1, 1, 1)
+        error = denoise(net, images + torch.randn_like(images) * s, sigma, labels) - images
+        loss = ((s * s + 0.25) / (s * 0.5) ** 2 * error.square()).sum()
+        (loss / batch).backward()
+        total += loss.item()
+    for parameter in net.parameters():
+        parameter.grad.nan_to_num_(0, 1e5, -1e5)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+    with torch.no_grad():
+        for mean, parameter in zip(ema, net.parameters()):
+            mean.copy_(parameter.lerp(mean, 0.999))
+    return total
+
+
+@torch.no_grad()
+def sample(count, steps):
+    times = (80 ** (1 / 7) + torch.arange(steps, dtype=torch.float64) / (steps - 1) * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    times = torch.cat([times, torch.zeros(1, dtype=torch.float64)])
+    x = torch.randn(count, *data.shape[1:]).double() * times[0]
+    labels = F.one_hot(torch.arange(count) % network["label_dim"], network["label_dim"]).float() if network["label_dim"] else None
+    ask = lambda x, t: denoise(net, x.float(), t.float().expand(count), labels).double()
+    for index in range(steps):
+        t, after = times[index], times[index + 1]
+        slope = (x - ask(x, t)) / t
+        following = x + (after - t) * slope
+        if index < steps - 1:
+            following = x + (after - t) * (slope / 2 + (following - ask(following, after)) / after / 2)
+        x = following
+    return (x * 127.5 + 128).clip(0, 255).to(torch.uint8)
+
+
+step()
+begun = time.perf_counter()
+for _ in range(options.steps):
+    step()
+train = options.steps * batch / (time.perf_counter() - begun)
+net.eval()
+block = ours["sample_block"]
+begun = time.perf_counter()
+for _ in range(options.blocks):
+    sample(block, ours["sampler_steps"])
+sampled = options.blocks * block / (time.perf_counter() - begun)
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+print(f"{options.preset}: {ours['parameters']} parameters, batch {batch}, {options.threads} threads, PyTorch {torch.__version__}")
+for what, theirs, mine in [
+    ("training", train, ours["train_images_per_second"]),
+    ("sampling", sampled, ours["sample_images_per_second"]),
+]:
+    print(f"{what:10} images/s   PyTorch {theirs:10.1f}   ours {mine:10.1f}   ratio {mine / theirs:6.2f}")
+print(f"{'memory':10} MB         PyTorch {memory / 1e6:10.0f}   ours {ours['resident_bytes'] / 1e6:10.0f}")

@@ -134,7 +134,7 @@ impl Chart {
             .right_y_label_area_size(right.as_ref().map_or(0, |(layout, _)| layout.label_width() + 26))
             .build_cartesian_2d(keyed(x.range, x.positions()), keyed(y.range, y.positions()))?
             .set_secondary_coord(keyed(x.range, x.positions()), keyed(right_range, right_ticks));
-        let text = |colour: RGBColor| ("sans-serif", 12).into_font().color(&colour);
+        let text = |colour: RGBColor| ("sans-serif", 15).into_font().color(&colour);
         let (x_text, y_text) = (|at: &f64| x.text(*at), |at: &f64| y.text(*at));
         chart
             .configure_mesh()

@@ -195,7 +195,7 @@ fn thinned(values: &[(f64, f64)], most: usize, place: impl Fn(f64) -> f64) -> Ve
     let mut kept = vec![first];
     for value in all {
         let far = |other: f64| (place(value) - place(other)).abs() >= gap;
-        if kept.last().is_some_and(|kept| far(*kept)) && far(last) {
+        if value < last && kept.last().is_some_and(|kept| far(*kept)) && far(last) {
             kept.push(value);
         }
     }

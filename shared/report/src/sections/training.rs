@@ -8,37 +8,40 @@ use crate::{
 };
 use cedm_contract::outcome::CellOutcome;
 use maud::html;
-use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Points per curve: a screen shows no more.
 const MOST_POINTS: usize = 160;
 
-/// A quantity along training: what the axis says, and the names it may have in `curve.json`.
+/// The column of `curve.json` that the others go along with.
+const IMAGES: &str = "kimg";
+
+/// A quantity along training: what the axis says, and its column in `curve.json`.
 struct Quantity {
     title: &'static str,
     axis: &'static str,
-    names: &'static [&'static str],
+    name: &'static str,
 }
 const LOSS: Quantity = Quantity {
     title: "Loss",
     axis: "weighted squared error per pixel (lower is better)",
-    names: &["loss"],
+    name: "loss",
 };
 const OTHERS: &[Quantity] = &[
     Quantity {
         title: "Gradient norm",
         axis: "norm of the gradient",
-        names: &["grad_norm", "gradient_norm"],
+        name: "gradient_norm",
     },
     Quantity {
         title: "Learning rate",
         axis: "learning rate",
-        names: &["lr", "learning_rate"],
+        name: "lr",
     },
     Quantity {
         title: "Speed",
         axis: "training images per second (higher is better)",
-        names: &["images_per_s", "images_per_second", "rate"],
+        name: "images_per_second",
     },
 ];
 
@@ -53,10 +56,10 @@ pub fn section(facts: &Facts) -> Option<Section> {
     let (mut curves, mut unread) = (Vec::new(), Vec::new());
     for (cell, style) in facts.outcome.cells.iter().zip(facts.cell_styles()) {
         match curve(facts, cell) {
-            Ok(ticks) => curves.push(Curve {
+            Ok(columns) => curves.push(Curve {
                 label: &cell.label,
                 style,
-                ticks,
+                columns,
             }),
             Err(reason) => unread.push((cell, reason)),
         }
@@ -86,64 +89,68 @@ pub fn section(facts: &Facts) -> Option<Section> {
     })
 }
 
-/// The ticks of all segments of a network.
-fn curve(facts: &Facts, cell: &CellOutcome) -> Result<Vec<Value>, String> {
-    let mut ticks = Vec::new();
-    for snapshot in &cell.snapshots {
-        let Some(training) = &snapshot.training else { continue };
+/// Columns of a training curve by name; all of one length.
+type Columns = BTreeMap<String, Vec<Option<f64>>>;
+
+/// The curve of all segments of a network: `curve.json` is an object of columns, one entry per tick.
+fn curve(facts: &Facts, cell: &CellOutcome) -> Result<Columns, String> {
+    let mut whole = Columns::new();
+    for training in cell.snapshots.iter().filter_map(|snapshot| snapshot.training.as_ref()) {
         let object = training.curve.as_ref().ok_or("the training job wrote no curve")?;
         let bytes = facts.shelf.bytes(object)?;
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", object.object))?;
-        let list = [&value, &value["points"], &value["ticks"], &value["curve"]]
-            .into_iter()
-            .find_map(Value::as_array);
-        ticks.extend(
-            list.ok_or_else(|| format!("{} holds no list of ticks", object.object))?
-                .iter()
-                .cloned(),
-        );
+        let columns: Columns = serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", object.object))?;
+        let (before, ticks) = (length(&whole), length(&columns));
+        for (name, column) in columns {
+            let place = whole.entry(name).or_default();
+            place.resize(before, None);
+            place.extend(column);
+        }
+        whole.values_mut().for_each(|column| column.resize(before + ticks, None));
     }
-    if ticks.is_empty() {
+    if length(&whole) == 0 {
         Err("no segment of it is done".to_owned())
     } else {
-        Ok(ticks)
+        Ok(whole)
     }
+}
+
+fn length(columns: &Columns) -> usize {
+    columns.get(IMAGES).map_or(0, Vec::len)
+}
+
+/// (training images, value) of every tick that has both.
+fn pairs(columns: &Columns, name: &str) -> Vec<(f64, f64)> {
+    let (Some(kimg), Some(values)) = (columns.get(IMAGES), columns.get(name)) else {
+        return Vec::new();
+    };
+    kimg.iter()
+        .zip(values)
+        .filter_map(|(kimg, value)| Some((1000.0 * (*kimg)?, (*value)?)))
+        .collect()
 }
 
 /// Every number of a network's curve: training images, quantity, value. Empty where the curve cannot be read.
 pub fn curve_of(facts: &Facts, cell: &CellOutcome) -> Vec<(f64, String, f64)> {
-    let ticks = curve(facts, cell).unwrap_or_default();
-    let numbers = |tick: &Value| {
-        let nimg = nimg_of(tick)?;
-        let fields = tick
-            .as_object()?
-            .iter()
-            .filter(|(name, _)| !matches!(name.as_str(), "nimg" | "kimg"));
-        Some(
-            fields
-                .filter_map(|(name, value)| Some((nimg, name.clone(), value.as_f64()?)))
-                .collect::<Vec<_>>(),
-        )
+    let columns = curve(facts, cell).unwrap_or_default();
+    let of = |name: &String| {
+        pairs(&columns, name)
+            .into_iter()
+            .map(|(nimg, value)| (nimg, name.clone(), value))
+            .collect::<Vec<_>>()
     };
-    ticks.iter().filter_map(numbers).flatten().collect()
+    columns.keys().filter(|name| *name != IMAGES).flat_map(of).collect()
 }
 
-/// Training images of a tick.
-fn nimg_of(tick: &Value) -> Option<f64> {
-    tick["nimg"].as_f64().or_else(|| Some(tick["kimg"].as_f64()? * 1000.0))
-}
-
-/// The ticks of a network.
+/// The curve of a network.
 struct Curve<'a> {
     label: &'a str,
     style: usize,
-    ticks: Vec<Value>,
+    columns: Columns,
 }
 
 fn chart(curves: &[Curve], quantity: &Quantity) -> Chart {
     let series = curves.iter().map(|curve| {
-        let value = |tick: &Value| quantity.names.iter().find_map(|name| tick[*name].as_f64());
-        let all: Vec<(f64, f64)> = curve.ticks.iter().filter_map(|tick| Some((nimg_of(tick)?, value(tick)?))).collect();
+        let all = pairs(&curve.columns, quantity.name);
         let points = all.chunks(all.len().div_ceil(MOST_POINTS).max(1)).map(|chunk| {
             let mean = |pick: fn(&(f64, f64)) -> f64| chunk.iter().map(pick).sum::<f64>() / chunk.len() as f64;
             let (x, y) = (mean(|tick| tick.0), mean(|tick| tick.1));

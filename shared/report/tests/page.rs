@@ -1,0 +1,137 @@
+//! The page of a sweep: what it says, what it admits to lack, and that a browser opens it without a word of complaint.
+
+#[path = "page/artefacts.rs"]
+mod artefacts;
+#[path = "page/browser.rs"]
+mod browser;
+#[path = "page/digits.rs"]
+mod digits;
+
+use cedm_contract::outcome::{SweepOutcome, SweepState};
+use cedm_report::{NoArtefacts, render};
+
+#[test]
+fn the_page_says_what_was_found() {
+    let (outcome, shelf) = digits::sweep();
+    let report = render(&outcome, &shelf);
+    for said in [
+        "TEMI with C = 20 is best",
+        "Score against C",
+        "Samples from the same seeds",
+        "Clusters, real and generated",
+        "Clusters and classes",
+        "Most and least confident",
+        "Training curves",
+        "Methods at equal C",
+        "3 × 500 images against 600",
+        "lower is better",
+        "training images per second",
+        "cedm 0.1.0 (abc1234)",
+    ] {
+        assert!(report.html.contains(said), "the page does not say {said:?}");
+    }
+    assert_eq!(
+        serde_json::from_str::<SweepOutcome>(&report.json).unwrap(),
+        outcome,
+        "the JSON is the outcome"
+    );
+    assert_eq!(report.headline, outcome.answer.unwrap().headline);
+    let written = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("report.html");
+    std::fs::write(written, report.html).unwrap(); // to be looked at
+}
+
+#[test]
+fn what_is_missing_is_missing_with_its_reason_and_never_zero() {
+    let (mut outcome, mut shelf) = digits::sweep();
+    shelf.lose("temi C=20-24-0-0");
+    let html = render(&outcome, &shelf).html;
+    assert!(
+        html.contains("features of shard 2 hold 3 values that are not finite"),
+        "the failed cell gives its reason"
+    );
+    assert!(
+        html.contains("needs 100 subsets, found 500 images"),
+        "a metric without a number gives its reason"
+    );
+    assert!(
+        html.contains("temi C=20-24-0-0 is not in the store"),
+        "a lost artefact is named where its picture would stand"
+    );
+    assert!(html.contains("Not comparable with numbers from 50,000 images"));
+
+    outcome.answer = None;
+    outcome.state = SweepState::Running;
+    outcome.cells.iter_mut().flat_map(|cell| &mut cell.snapshots).for_each(|snapshot| {
+        snapshot.summary.clear();
+        snapshot.sets.clear();
+        snapshot.training = None;
+    });
+    let empty = render(&outcome, &NoArtefacts);
+    assert!(empty.html.contains("No answer yet") && empty.html.contains("Nothing to draw yet"));
+    assert_eq!(empty.headline, "no answer yet");
+
+    outcome.images = None;
+    outcome.clusterings.clear();
+    outcome.bounds.clear();
+    outcome.cells.clear();
+    outcome.lineage.clear();
+    outcome.costs.clear();
+    outcome.missing.clear();
+    assert!(render(&outcome, &NoArtefacts).html.contains("its manifest cannot be read"));
+}
+
+#[test]
+fn csv_files_hold_every_number_and_leave_gaps_empty() {
+    let (outcome, shelf) = digits::sweep();
+    let csvs = render(&outcome, &shelf).csvs;
+    let find = |name: &str| &csvs.iter().find(|csv| csv.name == name).unwrap().text;
+    let scores = find("scores.csv");
+    let columns = scores.lines().next().unwrap().split(',').count();
+    let kid = scores.lines().find(|line| line.contains(",kid,")).unwrap();
+    assert!(kid.contains(",kid,,,500,600,"), "a missing number is an empty cell: {kid}");
+    assert!(kid.contains("\"needs 100 subsets, found 500 images\""));
+    assert_eq!(scores.lines().nth(1).unwrap().split(',').count(), columns);
+    assert_eq!(find("clusterings.csv").lines().count(), 1 + outcome.clusterings.len());
+    assert_eq!(find("jobs.csv").lines().count(), 1 + outcome.lineage.len());
+    assert!(find("curves.csv").lines().count() > 1000);
+    assert!(find("bounds.csv").contains("temi,0.96,40,"));
+}
+
+#[test]
+fn names_cannot_smuggle_markup() {
+    let (mut outcome, shelf) = digits::sweep();
+    let evil = "<script src=\"http://evil.example/x.js\"></script>";
+    outcome.cells[0].label = evil.to_owned();
+    outcome.toml = evil.to_owned();
+    outcome.missing[0].reason = evil.to_owned();
+    let html = render(&outcome, &shelf).html;
+    assert!(!html.contains("<script src"), "everything is escaped");
+}
+
+#[test]
+fn the_same_sweep_makes_the_same_page() {
+    let (outcome, shelf) = digits::sweep();
+    assert_eq!(render(&outcome, &shelf), render(&outcome, &shelf));
+}
+
+#[test]
+fn a_browser_opens_it_at_every_width_without_complaint() {
+    let (outcome, shelf) = digits::sweep();
+    let html = render(&outcome, &shelf).html;
+    let Some(views) = browser::open(&html, &[360, 768, 1440]) else {
+        println!("SKIPPED: no Chromium on this machine (Debian: apt install chromium)");
+        return;
+    };
+    for view in views {
+        assert_eq!(view["errors"], serde_json::json!([]), "at {} px", view["width"]);
+        assert_eq!(view["requests"], serde_json::json!([]), "external requests at {} px", view["width"]);
+        assert_eq!(view["broken"], 0, "broken pictures at {} px", view["width"]);
+        assert!(view["pictures"].as_u64().unwrap() >= 30, "{view}");
+        assert!(view["charts"].as_u64().unwrap() >= 10, "{view}");
+        assert_eq!(view["overflow"], 0, "the page is wider than {} px: {view}", view["width"]);
+        assert!(
+            view["smallest_text"].as_f64().unwrap() >= 8.0,
+            "chart text is too small to read: {view}"
+        );
+    }
+}

@@ -1,0 +1,106 @@
+//! Artefacts in memory.
+
+use cedm_contract::{Digest, JobKey, ObjectRef, ShardRef};
+use cedm_report::Artefacts;
+use safetensors::{Dtype, tensor::TensorView};
+use std::collections::BTreeMap;
+
+/// Rows of a 5×7 font, most significant bit left.
+const FONT: [[u8; 7]; 10] = [
+    [14, 17, 19, 21, 25, 17, 14],
+    [4, 12, 4, 4, 4, 4, 14],
+    [14, 17, 1, 2, 4, 8, 31],
+    [31, 2, 4, 2, 1, 17, 14],
+    [2, 6, 10, 18, 31, 2, 2],
+    [31, 16, 30, 1, 1, 17, 14],
+    [6, 8, 16, 30, 17, 17, 14],
+    [31, 1, 2, 4, 8, 8, 8],
+    [14, 17, 17, 14, 17, 17, 14],
+    [14, 17, 17, 15, 1, 2, 12],
+];
+
+/// Objects by key.
+#[derive(Default)]
+pub struct Shelf {
+    objects: BTreeMap<String, Vec<u8>>,
+}
+
+impl Artefacts for Shelf {
+    fn bytes(&self, object: &ObjectRef) -> Result<Vec<u8>, String> {
+        self.objects
+            .get(&object.object)
+            .cloned()
+            .ok_or_else(|| format!("{} is not in the store", object.object))
+    }
+}
+
+/// A key made of a name.
+pub fn key(name: &str) -> JobKey {
+    JobKey::of(name.as_bytes())
+}
+/// A digest made of a name.
+pub fn digest(name: &str) -> Digest {
+    Digest::of(name.as_bytes())
+}
+
+impl Shelf {
+    /// Stores bytes.
+    pub fn put(&mut self, name: &str, bytes: Vec<u8>) -> ObjectRef {
+        let object = ObjectRef {
+            object: name.to_owned(),
+            size: bytes.len() as u64,
+            digest: Digest::of(&bytes),
+        };
+        self.objects.insert(name.to_owned(), bytes);
+        object
+    }
+    /// Loses an object.
+    pub fn lose(&mut self, name: &str) {
+        assert!(self.objects.remove(name).is_some(), "{name} was never stored");
+    }
+    /// A shard of digits; `content` gives each row's label and how noisy it is.
+    pub fn images(&mut self, name: &str, first: u64, count: u64, content: impl Fn(u64) -> (u64, u8), labelled: bool) -> ShardRef {
+        let (mut pixels, mut labels, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
+        for row in first..first + count {
+            let (label, noise) = content(row);
+            labels.extend((if labelled { label as i64 } else { -1 }).to_le_bytes());
+            seeds.extend((row as i64).to_le_bytes());
+            let mut state = row.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(noise);
+            for y in 0..8 {
+                for x in 0..8 {
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    let ink = (1..6).contains(&x) && y < 7 && FONT[(label % 10) as usize][y] >> (5 - x) & 1 == 1;
+                    let dirt = (state >> 33) % (u64::from(noise) + 1);
+                    pixels.push(if ink { 255 - dirt as u8 } else { dirt as u8 });
+                }
+            }
+        }
+        let n = count as usize;
+        let tensors = [
+            ("images", TensorView::new(Dtype::U8, vec![n, 1, 8, 8], &pixels).unwrap()),
+            ("labels", TensorView::new(Dtype::I64, vec![n], &labels).unwrap()),
+            ("seeds", TensorView::new(Dtype::I64, vec![n], &seeds).unwrap()),
+        ];
+        ShardRef {
+            object: self.put(name, safetensors::serialize(tensors, None).unwrap()),
+            first,
+            count,
+        }
+    }
+    /// What a clustering job writes.
+    pub fn assignments(&mut self, name: &str, ids: &[i64], counts: &[i64], confidence: Option<&[f32]>) -> ObjectRef {
+        let bytes = |values: &[i64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+        let (ids, counts, rows, used) = (bytes(ids), bytes(counts), ids.len(), counts.len());
+        let confidence: Option<Vec<u8>> = confidence.map(|values| values.iter().flat_map(|value| value.to_le_bytes()).collect());
+        let mut tensors = vec![
+            ("ids", TensorView::new(Dtype::I64, vec![rows], &ids).unwrap()),
+            ("counts", TensorView::new(Dtype::I64, vec![used], &counts).unwrap()),
+        ];
+        if let Some(confidence) = &confidence {
+            tensors.push(("confidence", TensorView::new(Dtype::F32, vec![rows], confidence).unwrap()));
+        }
+        self.put(&format!("assignments-{name}"), safetensors::serialize(tensors, None).unwrap())
+    }
+}

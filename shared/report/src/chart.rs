@@ -111,10 +111,17 @@ impl Chart {
             all(|p| (p.y - p.error.unwrap_or(0.0), p.y + p.error.unwrap_or(0.0))),
         );
         ys.extend(self.levels.iter().map(|level| (level.y, level.y)));
-        let xs_with_uprights: Vec<_> = xs.iter().copied().chain(self.uprights.iter().map(|(x, _)| (*x, *x))).collect();
+        let beside = self
+            .right
+            .iter()
+            .flat_map(|(_, series)| series)
+            .flat_map(|series| &series.points)
+            .map(|p| p.x);
+        let places = beside.chain(self.uprights.iter().map(|(x, _)| *x)).map(|x| (x, x));
+        let all_xs: Vec<_> = xs.iter().copied().chain(places).collect();
         let plot_width = size.0.saturating_sub(if self.right.is_some() { 130 } else { 80 });
         let (x, y) = (
-            self.x.laid_out(&xs_with_uprights, plot_width / if small { 46 } else { 54 }),
+            self.x.laid_out(&all_xs, plot_width / if small { 46 } else { 54 }),
             self.y.laid_out(&ys, size.1 / 48),
         );
         let right = self.right.as_ref().map(|(axis, series)| {
@@ -125,13 +132,13 @@ impl Chart {
         let right_ticks = right.as_ref().map_or_else(Vec::new, |(layout, _)| layout.positions());
 
         let mut chart = ChartBuilder::on(&root)
-            .margin_top(if self.uprights.is_empty() { 10 } else { 22 })
+            .margin_top(24 + if small && right.is_some() { 17 } else { 0 } + if self.uprights.is_empty() { 0 } else { 16 })
             .margin_right(if right.is_some() { 2 } else { 16 })
             .margin_bottom(2)
             .margin_left(2)
             .x_label_area_size(44)
-            .y_label_area_size(y.label_width() + 26)
-            .right_y_label_area_size(right.as_ref().map_or(0, |(layout, _)| layout.label_width() + 26))
+            .y_label_area_size(y.label_width())
+            .right_y_label_area_size(right.as_ref().map_or(0, |(layout, _)| layout.label_width()))
             .build_cartesian_2d(keyed(x.range, x.positions()), keyed(y.range, y.positions()))?
             .set_secondary_coord(keyed(x.range, x.positions()), keyed(right_range, right_ticks));
         let text = |colour: RGBColor| ("sans-serif", 15).into_font().color(&colour);
@@ -141,7 +148,6 @@ impl Chart {
             .x_labels(40)
             .y_labels(40)
             .x_desc(self.x.label.as_str())
-            .y_desc(self.y.label.as_str())
             .x_label_formatter(&x_text)
             .y_label_formatter(&y_text)
             .label_style(text(QUIET))
@@ -152,18 +158,19 @@ impl Chart {
             .draw()?;
         if let Some((layout, _)) = &right {
             let right_text = |at: &f64| layout.text(*at);
-            let label = self.right.as_ref().map_or("", |(axis, _)| axis.label.as_str());
             let mut axes = chart.configure_secondary_axes();
             axes.y_labels(40)
-                .y_desc(label)
                 .y_label_formatter(&right_text)
                 .label_style(text(QUIET))
-                .axis_desc_style(text(QUIET))
                 .axis_style(FAINT);
             axes.draw()?;
         }
 
-        let mut hits = String::new();
+        // Names of the vertical axes stand level above them: no turned heads, no cut words.
+        let mut hits = marks::axis_name(2, 14, "start", &self.y.label);
+        if let Some((axis, _)) = &self.right {
+            hits += &marks::axis_name(size.0 as i32 - 2, if small { 31 } else { 14 }, "end", &axis.label);
+        }
         let area = chart.plotting_area().clone();
         let pixel = |at_x: f64, at_y: f64| area.map_coordinate(&(at_x, at_y));
         for level in &self.levels {

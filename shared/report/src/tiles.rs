@@ -8,9 +8,25 @@ use maud::{Markup, html};
 const LARGEST_SIDE: usize = 96;
 /// Small pictures are shown at about this size in CSS pixels.
 const SHOWN_SIDE: usize = 40;
+/// The same where two grids stand side by side.
+const PAIRED_SIDE: usize = 24;
+
+/// Whether pictures of this side are too wide for pairs beside pairs.
+pub fn fills_a_row(side: usize) -> bool {
+    side > PAIRED_SIDE
+}
 
 /// Pictures in rows of `columns`; gaps where one is missing.
 pub fn grid(pictures: &[Option<Picture>], columns: usize, alternative: &str) -> Markup {
+    shown(pictures, columns, alternative, SHOWN_SIDE)
+}
+
+/// The same, small enough for two side by side.
+pub fn half_grid(pictures: &[Option<Picture>], columns: usize, alternative: &str) -> Markup {
+    shown(pictures, columns, alternative, PAIRED_SIDE)
+}
+
+fn shown(pictures: &[Option<Picture>], columns: usize, alternative: &str, shown_side: usize) -> Markup {
     let Some(first) = pictures.iter().flatten().next() else {
         return html! {};
     };
@@ -41,10 +57,10 @@ pub fn grid(pictures: &[Option<Picture>], columns: usize, alternative: &str) -> 
             }
         }
     }
-    let enlarge = (SHOWN_SIDE / side).max(1);
+    let enlarge = (shown_side / side).max(1);
     let png = encoded(&canvas, width, height, channels);
     html! {
-        img.tiles src=(format!("data:image/png;base64,{}", STANDARD.encode(png))) width=(width * enlarge) height=(height * enlarge) alt=(alternative);
+        img.tiles.enlarged[enlarge > 1] src=(format!("data:image/png;base64,{}", STANDARD.encode(png))) width=(width * enlarge) height=(height * enlarge) alt=(alternative);
     }
 }
 

@@ -4,26 +4,36 @@ use maud::{Markup, html};
 
 /// Four significant digits.
 pub fn number(value: f64) -> String {
-    if !value.is_finite() {
-        return "not finite".to_owned();
+    with_decimals(value, decimals(value))
+}
+
+/// Mean ± deviation, both to the mean's last digit.
+pub fn spread(mean: f64, std: Option<f64>) -> String {
+    match (std, decimals(mean)) {
+        (None, decimals) => with_decimals(mean, decimals),
+        (Some(std), Some(places)) => format!("{} ± {std:.places$}", number(mean)),
+        (Some(std), None) => format!("{} ± {std:.1e}", number(mean)),
     }
+}
+
+/// Decimals that make four digits; `None` for numbers that need an exponent.
+fn decimals(value: f64) -> Option<usize> {
     let size = value.abs();
     if size != 0.0 && !(1e-3..1e6).contains(&size) {
-        return format!("{value:.3e}");
+        return None;
     }
-    let decimals = if size >= 1000.0 {
+    Some(if size >= 1000.0 {
         0
     } else {
         (3 - size.max(1e-3).log10().floor() as i32).clamp(0, 4) as usize
-    };
-    minus(format!("{value:.decimals$}"))
+    })
 }
 
-/// Mean ± deviation with the same number of digits.
-pub fn spread(mean: f64, std: Option<f64>) -> String {
-    match std {
-        Some(std) => format!("{} ± {}", number(mean), number(std)),
-        None => number(mean),
+fn with_decimals(value: f64, decimals: Option<usize>) -> String {
+    match decimals {
+        _ if !value.is_finite() => "not finite".to_owned(),
+        Some(places) => minus(format!("{value:.places$}")),
+        None => minus(format!("{value:.3e}")),
     }
 }
 
@@ -91,6 +101,11 @@ pub fn moment(unix_ms: u64) -> String {
 /// What stands where a number is missing.
 pub fn missing(reason: &str) -> Markup {
     html! { span.missing title=(reason) { "missing" } }
+}
+
+/// What stands where a number makes no sense.
+pub fn inapplicable(reason: &str) -> Markup {
+    html! { span.quiet title=(reason) { "–" } }
 }
 
 /// A proper minus sign.

@@ -133,22 +133,31 @@ impl Layout {
             .iter()
             .copied()
             .min_by(|a, b| (self.at(*a) - position).abs().total_cmp(&(self.at(*b) - position).abs()));
-        plain(value.unwrap_or(position))
+        plain(value.unwrap_or(position), self.thousands())
+    }
+    /// Whether ticks are written in thousands: all of them, or none.
+    fn thousands(&self) -> bool {
+        self.ticks.iter().any(|tick| tick.abs() >= 1e4)
     }
     /// Pixels that the widest tick needs.
     pub fn label_width(&self) -> u32 {
-        let longest = self.ticks.iter().map(|tick| plain(*tick).chars().count()).max().unwrap_or(1);
+        let longest = self
+            .ticks
+            .iter()
+            .map(|tick| plain(*tick, self.thousands()).chars().count())
+            .max()
+            .unwrap_or(1);
         8 + 7 * longest as u32
     }
 }
 
 /// A tick's number, as short as it can be.
-fn plain(value: f64) -> String {
+fn plain(value: f64, thousands: bool) -> String {
     let size = value.abs();
     if size >= 1e6 {
         return format!("{}M", rounded(value / 1e6));
     }
-    if size >= 1e4 {
+    if size >= 1e3 && thousands {
         return format!("{}k", rounded(value / 1e3));
     }
     if size != 0.0 && size < 1e-3 {
@@ -230,7 +239,7 @@ mod tests {
             (-3.0, "-3"),
             (0.00001, "1e-5"),
         ] {
-            assert_eq!(plain(value), expect);
+            assert_eq!(plain(value, value > 1e4), expect);
         }
     }
     #[test]

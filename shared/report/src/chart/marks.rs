@@ -76,6 +76,13 @@ pub fn caption(x: i32, y: i32, anchor: &str, style: Option<usize>, words: &str) 
         escaped(words)
     )
 }
+/// Name of a vertical axis.
+pub fn axis_name(x: i32, y: i32, anchor: &str, words: &str) -> String {
+    format!(
+        "<text class=\"axis-name\" x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{}</text>",
+        escaped(words)
+    )
+}
 /// A series' mark for legends.
 pub fn glyph(style: usize) -> String {
     let shape = Shape::of(style).path(7, 7, 5);

@@ -73,11 +73,11 @@ fn bound_search(facts: &Facts, bound: &BoundOutcome) -> Markup {
     };
     let ending = match &result.decision {
         BoundDecision::Found { reason, .. } => reason.clone(),
-        BoundDecision::Probe { clusters } => format!("still searching; next C: {clusters:?}"),
+        BoundDecision::Probe { clusters } => format!("still at work, next at C = {clusters:?}"),
     };
     html! {
         h3 { "Upper bound, " (bound.clustering) }
-        (figure(&chart, &format!("Utilisation of every probe of the search for the largest C with r_C > {}. {ending}", bound.alpha)))
+        (figure(&chart, &format!("Utilisation of every probe of the search for the largest C with r_C > {}. The search: {ending}.", bound.alpha)))
         @if let Some(lower) = &bound.lower {
             p { "Lower bound (used clusters of TEMI with β = 1): C" sub { "min" } " ≈ " (words::spread(lower.mean, lower.std)) " from "
                 @for (index, (clusters, used)) in lower.probes.iter().enumerate() { @if index > 0 { ", " } "U = " (used) " at C = " (words::count((*clusters).into())) } "." }
@@ -183,8 +183,14 @@ fn table(facts: &Facts) -> Markup {
             html! { (words::count(result.largest)) },
             html! { (words::number(result.marginal_entropy)) },
             html! { (words::number(result.kl_uniform)) },
-            optional(result.mean_confidence, "only TEMI has a confidence"),
-            optional(result.neighbour_agreement, "no neighbours were given"),
+            result.mean_confidence.map_or_else(
+                || words::inapplicable("only TEMI has a confidence"),
+                |value| html! { (words::number(value)) },
+            ),
+            result.neighbour_agreement.map_or_else(
+                || words::inapplicable("no neighbours were given to this clustering"),
+                |value| html! { (words::number(value)) },
+            ),
             quality(|q| q.nmi),
             quality(|q| q.anmi),
             quality(|q| q.ari),

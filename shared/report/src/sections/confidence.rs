@@ -121,7 +121,7 @@ fn side(facts: &Facts, ranking: &Ranking, name: &str, rows: &[u64]) -> Markup {
     let own = facts.shelf.pictures(&ranking.samples.result.shards, rows);
     let seeds: Vec<u64> = rows.iter().map(|row| ranking.samples.result.first_seed + row).collect();
     let show = |what: &str, pictures: Result<Vec<Option<Picture>>, String>| match pictures {
-        Ok(pictures) => tiles::grid(&pictures, COLUMNS, what),
+        Ok(pictures) => tiles::half_grid(&pictures, COLUMNS, what),
         Err(reason) => absent(what, &reason),
     };
     html! {

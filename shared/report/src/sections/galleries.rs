@@ -79,16 +79,21 @@ pub fn by_cluster(facts: &Facts) -> Option<Section> {
         .best()
         .filter(conditional)
         .or_else(|| facts.outcome.cells.iter().find(conditional))?;
+    let large = facts
+        .outcome
+        .images
+        .as_ref()
+        .is_some_and(|images| tiles::fills_a_row(images.set.resolution as usize));
     let body = match clusters_of(facts, cell) {
         Err(reason) => absent(&format!("clusters of {}", cell.label), &reason),
         Ok(clusters) => html! {
             p { "Left: real images of the cluster, the first of each in data-set order. Right: images generated with that label, the first of each in seed order." }
             @if clusters.all > clusters.shown.len() { p { (clusters.shown.len()) " of " (clusters.all) " clusters, spread from the largest to the smallest." } }
-            div.pairs { @for one in &clusters.shown {
+            div.pairs.large[large] { @for one in &clusters.shown {
                 div.pair {
                     div.name { strong { "cluster " (one.id) } span.quiet { (words::counted(one.size, "image")) } }
-                    (tiles::grid(&one.real, PER_CLUSTER, &format!("real images of cluster {}", one.id)))
-                    @if one.generated.iter().any(Option::is_some) { (tiles::grid(&one.generated, PER_CLUSTER, &format!("generated images of cluster {}", one.id))) }
+                    (tiles::half_grid(&one.real, PER_CLUSTER, &format!("real images of cluster {}", one.id)))
+                    @if one.generated.iter().any(Option::is_some) { (tiles::half_grid(&one.generated, PER_CLUSTER, &format!("generated images of cluster {}", one.id))) }
                     @else { p.quiet { "no image of this label was generated in the first set" } }
                 }
             } }

@@ -97,7 +97,7 @@ fn heat(table: &[Vec<u64>], classes: &[String]) -> Markup {
                             td.number { (words::count(total)) }
                             @for count in row {
                                 @let share = *count as f64 / total.max(1) as f64;
-                                td.number.filled[*count > 0] style=(format!("--share:{:.0}%", 85.0 * share)) { @if *count > 0 { (words::count(*count)) } }
+                                td.number.filled[*count > 0] style=(format!("--share:{:.0}%", 55.0 * share)) { @if *count > 0 { (words::count(*count)) } }
                             }
                             td.number { (format!("{:.2}", row[majority(row)] as f64 / total.max(1) as f64)) }
                         }

@@ -3,7 +3,7 @@
 use crate::{
     chart::{Axis, Chart, Level, Point, Series},
     facts::{Facts, Measure, end},
-    section::{Section, figure, legend, small_figure},
+    section::{Section, absent, figure, legend, small_figure},
     words,
 };
 use cedm_contract::outcome::{CellOutcome, Summary};
@@ -18,6 +18,9 @@ pub fn by_clusters(facts: &Facts) -> Option<Section> {
             (figure(&against_clusters(facts, &measure, true), &format!(
                 "{} at the end of training against the number of clusters, with the share of clusters in use (r_C) over it. Bars: standard \
                  deviation over the sample sets.", measure.title)))
+            @for cell in scored_cells(facts).filter(|cell| facts.score(cell, &measure.key).is_none()) {
+                (absent(&format!("{} of {}", measure.title, cell.label), &facts.why_missing(cell, &measure.key)))
+            }
         }
     };
     Some(Section {
@@ -135,8 +138,8 @@ fn against_clusters(facts: &Facts, measure: &Measure, with_utilisation: bool) ->
 
 /// Utilisation of the clusterings behind the networks, and of probes between them.
 fn utilisation(facts: &Facts, scored: &[Series]) -> Vec<Series> {
-    let reach = |pick: fn(f64, f64) -> f64, from: f64| scored.iter().flat_map(|s| &s.points).map(|p| p.x).fold(from, pick);
-    let (low, high) = (reach(f64::min, f64::INFINITY), reach(f64::max, 0.0));
+    let asked = || facts.outcome.cells.iter().filter_map(|cell| cell.clusters).map(f64::from);
+    let (low, high) = (asked().fold(f64::INFINITY, f64::min), asked().fold(0.0, f64::max));
     let trained: Vec<&str> = scored.iter().map(|series| series.name.as_str()).collect();
     let mut series: BTreeMap<&str, BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
     for clustering in facts

@@ -1,0 +1,131 @@
+//! Why a job waits, ran or was reused: one sentence from the facts.
+
+use crate::render;
+use cedm_contract::{DeadLetter, Event, EventWhat, Heartbeat, Kind, Manifest};
+
+/// What is known of a job.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Its kind, where anything says it.
+    pub kind: Option<Kind>,
+    /// Its result.
+    pub manifest: Option<Manifest>,
+    /// Whether a result is there that does not verify.
+    pub broken: bool,
+    /// Its dead letter.
+    pub letter: Option<DeadLetter>,
+    /// Whether it is queued; with `true` when it waits for the time of its next try.
+    pub queued: Option<bool>,
+    /// Who has it in hand.
+    pub worker: Option<Heartbeat>,
+    /// Jobs of its kind that are queued too.
+    pub others: usize,
+    /// Living workers of its service.
+    pub workers: usize,
+    /// Of these, how many have a job in hand.
+    pub busy: usize,
+    /// Jobs of the sweep that must be done first.
+    pub waits_for: Vec<String>,
+    /// Its story, oldest first.
+    pub events: Vec<Event>,
+}
+
+/// The sentence.
+pub fn verdict(facts: &Facts) -> String {
+    if let Some(manifest) = &facts.manifest {
+        return done(manifest, &facts.events);
+    }
+    if facts.broken {
+        return "has a result whose objects are missing or damaged (`cedm fsck` names them); the next submit discards it and the job is done again".to_owned();
+    }
+    if let Some(worker) = &facts.worker {
+        let how_far = if worker.total > 0 { format!(", {} of {} {}", worker.done, worker.total, worker.unit) } else { String::new() };
+        return format!("runs on {} since {}{how_far}", worker.worker, render::since(worker.since_ms));
+    }
+    if let Some(letter) = &facts.letter {
+        return format!("is dead after {} tries: {}", letter.attempts, first_line(&letter.error));
+    }
+    let service = facts.kind.map_or("a worker", |kind| kind.service().name());
+    match facts.queued {
+        Some(true) => {
+            let last = facts.events.iter().rev().find(|event| event.what == EventWhat::Failed);
+            let why = last.map_or(String::new(), |event| format!(": the last try failed ({})", first_line(&event.message)));
+            format!("waits for the time of its next try{why}")
+        }
+        Some(false) if facts.workers == 0 => format!("waits, for no {service} is alive: start one (`cedm up --workers {service}=1`)"),
+        Some(false) if facts.busy >= facts.workers => {
+            format!("waits for a free {service}: {} of {} are busy, and {} other jobs of its kind are queued", facts.busy, facts.workers, facts.others)
+        }
+        Some(false) => format!("is queued and should start at once: {} of {} {service} processes are free", facts.workers - facts.busy, facts.workers),
+        None if !facts.waits_for.is_empty() => {
+            let (shown, more) = (facts.waits_for.iter().take(4).cloned().collect::<Vec<_>>().join(", "), facts.waits_for.len().saturating_sub(4));
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("waits for {shown}{more}")
+        }
+        None if facts.events.is_empty() => "is not known: no result, no message and no event has this key".to_owned(),
+        None => "is not queued and has no result; the coordinator queues it again when a running sweep needs it".to_owned(),
+    }
+}
+
+fn done(manifest: &Manifest, events: &[Event]) -> String {
+    let took = render::duration(std::time::Duration::from_millis(manifest.timings.compute_ms));
+    let again = match manifest.attempt.delivery {
+        0 | 1 => String::new(),
+        times => format!(", at the {} delivery", ordinal(times)),
+    };
+    let reused = events.iter().filter(|event| event.what == EventWhat::Done && event.cached).count();
+    let reused = if reused > 0 { format!("; found again and not repeated {reused} times since") } else { String::new() };
+    format!("was done by {} in {took}, {} ago{again}{reused}", manifest.software.worker, render::since(manifest.timings.finished_ms))
+}
+
+fn ordinal(number: u64) -> String {
+    match number {
+        2 => "second".to_owned(),
+        3 => "third".to_owned(),
+        n => format!("{n}th"),
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cedm_contract::{JobKey, SCHEMA_VERSION};
+
+    fn check(facts: Facts, expect: &str) {
+        let said = verdict(&facts);
+        assert!(said.contains(expect), "{said:?} does not say {expect:?}");
+    }
+
+    fn failed(message: &str) -> Event {
+        Event {
+            schema: SCHEMA_VERSION,
+            key: JobKey::of(b"a"),
+            kind: Kind::Train,
+            what: EventWhat::Failed,
+            attempt: String::new(),
+            worker: String::new(),
+            at_ms: 0,
+            cached: false,
+            done: 0,
+            total: 0,
+            unit: String::new(),
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_state_has_its_sentence() {
+        let queued = |delayed| Facts { kind: Some(Kind::Train), queued: Some(delayed), ..Facts::default() };
+        check(Facts::default(), "is not known");
+        check(queued(false), "no trainer is alive");
+        check(Facts { workers: 2, busy: 2, others: 5, ..queued(false) }, "2 of 2 are busy, and 5 other jobs");
+        check(Facts { workers: 2, busy: 1, ..queued(false) }, "should start at once");
+        check(Facts { events: vec![failed("store: no answer\nmore")], ..queued(true) }, "the last try failed (store: no answer)");
+        check(Facts { waits_for: vec!["cluster temi C=20".into()], ..Facts::default() }, "waits for cluster temi C=20");
+        check(Facts { broken: true, ..Facts::default() }, "missing or damaged");
+    }
+}

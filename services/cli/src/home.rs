@@ -1,0 +1,245 @@
+//! The home of a local system: one folder with its credentials, its state, its logs and everything it stores.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// The home at `folder`, which need not exist yet.
+    ///
+    /// # Errors
+    /// When the current folder cannot be read (it is needed to make the path absolute).
+    pub fn at(folder: &Path) -> Result<Self> {
+        Ok(Self(std::path::absolute(folder).with_context(|| format!("make {} absolute", folder.display()))?))
+    }
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+    /// Makes the folder, readable by its owner alone.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn create(&self) -> Result<()> {
+        for folder in [self.0.clone(), self.logs(), self.objects(), self.nats()] {
+            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+            made.with_context(|| format!("make the folder {}", folder.display()))?;
+        }
+        Ok(())
+    }
+    /// Where the logs of every service are.
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+    /// The root of the embedded S3 store.
+    pub fn objects(&self) -> PathBuf {
+        self.0.join("objects")
+    }
+    /// JetStream's files and the server's configuration.
+    pub fn nats(&self) -> PathBuf {
+        self.0.join("nats")
+    }
+    /// Connection data of this system, if it was ever started.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn access(&self) -> Result<Option<Access>> {
+        read_json(&self.0.join("access.json"))
+    }
+    /// Keeps connection data in a file of mode 0600.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_access(&self, access: &Access) -> Result<()> {
+        write_json(&self.0.join("access.json"), access)
+    }
+    /// Which processes run here, or ran when their supervisor was last alive.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn state(&self) -> Result<Option<State>> {
+        read_json(&self.0.join("state.json"))
+    }
+    /// Keeps the state.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_state(&self, state: &State) -> Result<()> {
+        write_json(&self.0.join("state.json"), state)
+    }
+    /// Forgets the state: nothing runs any more.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn forget_state(&self) -> Result<()> {
+        match fs::remove_file(self.0.join("state.json")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("remove state.json"),
+            _ => Ok(()),
+        }
+    }
+    /// The lock that a supervisor holds as long as it lives: the kernel releases it however the process ends. `None` when
+    /// another process holds it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened.
+    pub fn lock(&self) -> Result<Option<File>> {
+        let path = self.0.join("up.lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.with_context(|| format!("open {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
+        }
+    }
+    /// Whether a supervisor is alive here.
+    pub fn is_up(&self) -> bool {
+        self.0.join("up.lock").exists() && matches!(self.lock(), Ok(None))
+    }
+}
+
+/// How to reach this system: everything that `cedm env` prints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Access {
+    /// Client port of nats-server.
+    pub nats_port: u16,
+    /// Its monitoring port.
+    pub nats_monitor_port: u16,
+    /// User of every client.
+    pub nats_user: String,
+    /// Generated password.
+    pub nats_password: String,
+    /// Port of the embedded store.
+    pub s3_port: u16,
+    /// Generated key id.
+    pub s3_access_key: String,
+    /// Generated secret.
+    pub s3_secret_key: String,
+    /// The bucket.
+    pub bucket: String,
+    /// Port of Prometheus, where it was asked for.
+    #[serde(default)]
+    pub prometheus_port: Option<u16>,
+}
+
+/// Who runs in a home.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The supervisor.
+    pub supervisor: Process,
+    /// How far it is.
+    pub phase: Phase,
+    /// Its children, by name.
+    pub children: Vec<Child>,
+}
+
+/// Where a system is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Children are being started.
+    #[default]
+    Starting,
+    /// Every child was ready once.
+    Ready,
+    /// Children are being stopped.
+    Stopping,
+}
+
+/// A process and when it began: process ids are reused, pairs are not.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Process id.
+    pub pid: i32,
+    /// Clock ticks from boot to its start, as the kernel counts them.
+    pub start_ticks: u64,
+}
+
+/// One child of the supervisor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// `nats`, `store`, `prometheus`, or a service's name and number: `sampler-1`.
+    pub name: String,
+    /// The running process; absent between two starts.
+    pub process: Option<Process>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Where its metrics and health are, `127.0.0.1:<port>`; absent where there are none.
+    pub metrics: Option<String>,
+    /// Its log file.
+    pub log: PathBuf,
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged; remove it", path.display()))?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+    }
+}
+
+/// Written beside and renamed, so that a reader never sees half a file.
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let new = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+        file.write_all(&serde_json::to_vec_pretty(value)?)?;
+        fs::rename(&new, path)
+    };
+    write().with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn access() -> Access {
+        Access {
+            nats_port: 1,
+            nats_monitor_port: 2,
+            nats_user: "u".into(),
+            nats_password: "p".into(),
+            s3_port: 3,
+            s3_access_key: "a".into(),
+            s3_secret_key: "s".into(),
+            bucket: "cedm".into(),
+            prometheus_port: None,
+        }
+    }
+
+    #[test]
+    fn credentials_are_for_their_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(&folder.path().join("home")).unwrap();
+        home.create().unwrap();
+        assert!(home.access().unwrap().is_none());
+        home.keep_access(&access()).unwrap();
+        assert_eq!(home.access().unwrap(), Some(access()));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&home.path().join("access.json")), 0o600);
+        assert_eq!(mode(home.path()), 0o700);
+    }
+
+    #[test]
+    fn one_supervisor_holds_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        assert!(!home.is_up());
+        let held = home.lock().unwrap();
+        assert!(held.is_some());
+        assert!(home.lock().unwrap().is_none());
+        assert!(home.is_up());
+        drop(held);
+        assert!(!home.is_up());
+    }
+}

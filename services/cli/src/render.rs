@@ -1,0 +1,84 @@
+//! How things look in a terminal: durations, sizes, rates, tables.
+
+use comfy_table::{ContentArrangement, Table, presets};
+use std::time::Duration;
+
+/// A table without a frame, as wide as the terminal.
+pub fn table(head: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(head);
+    table
+}
+
+/// `3 h 05 min`, `4 min 10 s`, `12 s`, `0.4 s`.
+pub fn duration(duration: Duration) -> String {
+    let s = duration.as_secs();
+    match s {
+        0..10 => format!("{:.1} s", duration.as_secs_f64()),
+        10..60 => format!("{s} s"),
+        60..3600 => format!("{} min {:02} s", s / 60, s % 60),
+        3600..86_400 => format!("{} h {:02} min", s / 3600, s % 3600 / 60),
+        _ => format!("{} d {:02} h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+/// The time since a Unix millisecond.
+pub fn since(at_ms: u64) -> String {
+    duration(Duration::from_millis(now_ms().saturating_sub(at_ms)))
+}
+
+/// Unix time in milliseconds.
+pub fn now_ms() -> u64 {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64)
+}
+
+/// `1.2 GB`, `34 kB`, `12 B`.
+pub fn bytes(size: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let (mut value, mut unit) = (size as f64, 0);
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{size} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+}
+
+/// `1,797`.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `12,340/s`, `3.2/s`, `0.04/s`.
+pub fn rate(per_second: f64) -> String {
+    match per_second {
+        r if r >= 100.0 => format!("{}/s", count(r.round() as u64)),
+        r if r >= 1.0 => format!("{r:.1}/s"),
+        r => format!("{r:.2}/s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        let seconds = |s| duration(Duration::from_secs_f64(s));
+        assert_eq!(seconds(0.42), "0.4 s");
+        assert_eq!(seconds(12.0), "12 s");
+        assert_eq!(seconds(250.0), "4 min 10 s");
+        assert_eq!(seconds(11_100.0), "3 h 05 min");
+        assert_eq!(seconds(200_000.0), "2 d 07 h");
+        assert_eq!((bytes(12), bytes(34_000), bytes(1_230_000_000)), ("12 B".into(), "34.0 kB".into(), "1.2 GB".into()));
+        assert_eq!((count(7), count(1797), count(1_000_000)), ("7".into(), "1,797".into(), "1,000,000".into()));
+        assert_eq!((rate(12_340.4), rate(3.21), rate(0.04)), ("12,340/s".into(), "3.2/s".into(), "0.04/s".into()));
+    }
+}

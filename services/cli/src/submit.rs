@@ -1,0 +1,93 @@
+//! `cedm submit`: a sweep file checked, its names resolved, its files stored, the sweep written once.
+
+use crate::{
+    args::{Output, SubmitArgs},
+    client, import, render,
+    sweeps::{Reader, Submitted},
+};
+use anyhow::{Context, Result, bail};
+use cedm_contract::{
+    Digest, ObjectRef, SweepId, blob_key,
+    sweep::{Sweep, SweepSpec},
+};
+use cedm_runtime::{Connection, store::Body};
+use serde_json::json;
+use std::{collections::BTreeMap, fs, path::Path};
+
+/// Submits, or shows what would be done.
+///
+/// # Errors
+/// When the file is wrong, a name in it is unknown, or the sweep's name belongs to another spec.
+pub fn run(args: &SubmitArgs, output: Output) -> Result<()> {
+    let file = &args.file;
+    let toml = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let spec = SweepSpec::parse(&toml).map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", file.display()))?;
+    let id = name(args, &spec)?;
+    client::block_on(async {
+        let connection = client::connect().await?;
+        let sweep = resolve(&connection, file, id, spec, toml, args.dry_run).await?;
+        let mut reader = Reader::new(&connection);
+        if args.dry_run {
+            return crate::dry_run::print(&mut reader, &sweep, output).await;
+        }
+        let came = reader.submit(&sweep).await?;
+        connection.flush().await;
+        print(&sweep.id, came, output)
+    })
+}
+
+/// `--name`, else the file's own, else that of the file.
+fn name(args: &SubmitArgs, spec: &SweepSpec) -> Result<SweepId> {
+    if let Some(name) = &args.name {
+        return Ok(name.parse()?);
+    }
+    if let Some(name) = &spec.name {
+        return Ok(name.clone());
+    }
+    let stem = args.file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    stem.parse().with_context(|| format!("{} gives no name for the sweep: write `name = \"…\"` into it or use --name", args.file.display()))
+}
+
+async fn resolve(connection: &Connection, file: &Path, id: SweepId, mut spec: SweepSpec, toml: String, dry_run: bool) -> Result<Sweep> {
+    let images = import::resolve(connection, &spec.image_set).await?.key;
+    let test_images = match &spec.test_set {
+        Some(name) => Some(import::resolve(connection, name).await?.key),
+        None => None,
+    };
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let mut stored = BTreeMap::new();
+    for path in spec.files() {
+        stored.insert(path.clone(), store_file(connection, &folder.join(&path), dry_run).await.with_context(|| format!("file `{path}` of the sweep"))?);
+    }
+    spec.store_files(&stored);
+    Ok(Sweep::new(id, spec, images, test_images, render::now_ms(), toml))
+}
+
+/// A user's file in the store, under its content's name; uploaded unless it is there.
+async fn store_file(connection: &Connection, path: &Path, dry_run: bool) -> Result<ObjectRef> {
+    if path.to_str().is_some_and(|text| text.contains("://")) {
+        bail!("URIs are not fetched here: download it and name the file");
+    }
+    let digest = {
+        let mut hasher = blake3::Hasher::new();
+        let mut opened = fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
+        std::io::copy(&mut opened, &mut hasher).with_context(|| format!("read {}", path.display()))?;
+        Digest::finish(&hasher)
+    };
+    let size = fs::metadata(path).with_context(|| format!("read {}", path.display()))?.len();
+    let object = ObjectRef { object: blob_key(&digest), size, digest };
+    if !dry_run && connection.store().size(&object.object).await? != Some(size) {
+        connection.store().put(&object.object, Body::File(path)).await.with_context(|| format!("store {}", path.display()))?;
+    }
+    Ok(object)
+}
+
+fn print(id: &SweepId, came: Submitted, output: Output) -> Result<()> {
+    let attached = came == Submitted::Attached;
+    match output {
+        Output::Json => println!("{}", json!({"sweep": id, "attached": attached})),
+        Output::Text if attached => println!("sweep {id} was submitted before with the same spec; follow it with `cedm watch {id}`"),
+        Output::Text => println!("sweep {id} submitted; follow it with `cedm watch {id}`"),
+    }
+    Ok(())
+}

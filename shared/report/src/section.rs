@@ -36,7 +36,7 @@ pub fn figure(chart: &Chart, caption: &str) -> Markup {
 pub fn small_figure(chart: &Chart, caption: &str) -> Markup {
     html! {
         figure.chart.small {
-            (PreEscaped(chart.svg(420, 280)))
+            (PreEscaped(chart.svg(370, 250)))
             figcaption { (caption) }
         }
     }

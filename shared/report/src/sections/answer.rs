@@ -77,7 +77,7 @@ fn comparisons(answer: &Answer, title: &str) -> Markup {
                             td { (other.with) }
                             td.number { (words::number(other.other)) }
                             td.number class=(if other.better { "better" } else { "worse" }) { (words::percent(other.relative)) }
-                            td { @if other.better { "the best C is better" } @else { "the best C is not better" } }
+                            td { @if other.better { "better" } @else { "not better" } }
                         }
                     }
                 }

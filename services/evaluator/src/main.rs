@@ -1,2 +1,51 @@
-//! cedm-evaluator
-fn main() {}
+//! `cedm-evaluator`: scores of generated images.
+
+#![forbid(unsafe_code)]
+
+use cedm_evaluator::{EvaluatorWorker, run};
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cedm-evaluator",
+    version,
+    about = "Scores of generated images: Fréchet distance, kernel distance, precision, recall and more"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Pull measure, reference and score jobs from the queue until told to stop
+    Serve(cedm_runtime::ServeArgs),
+    /// Compare two sets of images, features or statistics; scores as JSON on stdout
+    #[command(after_long_help = run::OPTIONS_OF_OTHERS)]
+    Run(run::RunArgs),
+    /// Print the metric table
+    Metrics {
+        /// As JSON instead of Markdown
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Serve(args) => Ok(cedm_runtime::serve(args, || {
+            cedm_torch::start();
+            Ok(EvaluatorWorker::default())
+        })?),
+        Command::Run(args) => run::run(&args),
+        Command::Metrics { json } => {
+            let table = if json {
+                serde_json::to_string_pretty(cedm_contract::metrics::METRICS)?
+            } else {
+                cedm_contract::metrics::markdown()
+            };
+            println!("{table}");
+            Ok(())
+        }
+    }
+}

@@ -178,7 +178,8 @@ pub struct SampleSetResult {
 }
 
 /// Features and moments of one image shard. Outputs: `features.safetensors` (`features` f32 \[n, dim\]; `logits` f32 \[n, classes\] where
-/// the extractor has them) and `moments.safetensors` (`sum` f64 \[dim\], `outer` f64 \[dim, dim\] = XᵀX).
+/// the extractor has them), `moments.safetensors` (`count` i64 \[1\], `sum` f64 \[dim\], `outer` f64 \[dim, dim\] = XᵀX) and `space.json` (what
+/// made the features: name, digest, precision).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeasureResult {
     /// Rows.

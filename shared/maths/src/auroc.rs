@@ -1,7 +1,7 @@
 //! Nearest-neighbour cosine scores and the area under their ROC curve (spec §10.4).
 
 use crate::{Features, MathsError};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind};
 
 /// Elements of one tile of similarities.
 const TILE_ELEMENTS: i64 = 8 << 20;
@@ -29,7 +29,12 @@ pub fn nearest_cosine(queries: &Features, train: &Features) -> Result<Vec<Neares
         let read = "invariant: a vector on the CPU";
         let largest: Vec<f64> = Vec::try_from(largest.to_kind(Kind::Double).to_device(Device::Cpu)).expect(read);
         let index: Vec<i64> = Vec::try_from(index.to_device(Device::Cpu)).expect(read);
-        found.extend(index.into_iter().zip(largest).map(|(index, similarity)| NearestCosine { index, similarity }));
+        found.extend(
+            index
+                .into_iter()
+                .zip(largest)
+                .map(|(index, similarity)| NearestCosine { index, similarity }),
+        );
     }
     Ok(found)
 }
@@ -52,7 +57,7 @@ pub fn nearest_cosine_auroc(train: &Features, test: &Features, generated: &Featu
     let rounded = |queries: &Features| -> Result<Vec<f64>, MathsError> {
         Ok(nearest_cosine(queries, train)?
             .into_iter()
-            .map(|score| (score * 1e12).round_ties_even() / 1e12)
+            .map(|near| (near.similarity * 1e12).round_ties_even() / 1e12)
             .collect())
     };
     Ok(area_under_roc(&rounded(test)?, &rounded(generated)?).expect("invariant: features are never empty"))
@@ -61,6 +66,7 @@ pub fn nearest_cosine_auroc(train: &Features, test: &Features, generated: &Featu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tch::Tensor;
 
     #[test]
     fn ties_count_one_half() {

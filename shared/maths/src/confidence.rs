@@ -16,7 +16,10 @@ pub fn confidence(logits: &Tensor, temperature: f64) -> Confidence {
     let logits = logits.to_kind(Kind::Double);
     let largest = logits.amax([1].as_slice(), true);
     let columns = Tensor::arange(logits.size()[1], (Kind::Int64, logits.device()));
-    let cluster = columns.expand_as(&logits).where_scalarother(&logits.eq_tensor(&largest), i64::MAX).amin([1].as_slice(), false);
+    let cluster = columns
+        .expand_as(&logits)
+        .where_scalarother(&logits.eq_tensor(&largest), i64::MAX)
+        .amin([1].as_slice(), false);
     let log_confidence = (logits / temperature).log_softmax(1, Kind::Double).amax([1].as_slice(), false);
     Confidence { cluster, log_confidence }
 }

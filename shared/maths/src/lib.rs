@@ -38,8 +38,8 @@ pub use kid::{kid, random_subsets};
 pub use moments::Moments;
 pub use numpy_random::numpy_permutation;
 pub use prdc::{Prdc, prdc, realism};
-pub use sliced::{sliced_wasserstein, sliced_wasserstein_of_moments};
-pub use statistics_file::{Statistics, read_statistics, write_statistics};
+pub use sliced::{sliced_wasserstein, sliced_wasserstein_of_gaussians};
+pub use statistics_file::{Statistics, array_names, read_statistics, write_statistics};
 pub use vendi::{Order, vendi, vendi_polynomial};
 
 /// A mean with its population standard deviation.

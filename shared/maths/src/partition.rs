@@ -41,7 +41,12 @@ impl Contingency {
         }
         let (row, rows) = ranks(labels);
         let (column, columns) = ranks(clusters);
-        let mut table = Self { total: labels.len() as u64, labels: vec![0; rows], clusters: vec![0; columns], cells: BTreeMap::new() };
+        let mut table = Self {
+            total: labels.len() as u64,
+            labels: vec![0; rows],
+            clusters: vec![0; columns],
+            cells: BTreeMap::new(),
+        };
         for (&label, &cluster) in labels.iter().zip(clusters) {
             let (i, j) = (row[&label], column[&cluster]);
             table.labels[i] += 1;

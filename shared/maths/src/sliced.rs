@@ -1,6 +1,6 @@
 //! Sliced Wasserstein distance under the Gaussian approximation of random projections.
 
-use crate::{Features, MathsError, Moments, features::require_width};
+use crate::{Features, Gaussian, MathsError, features::require_width};
 use tch::Kind;
 
 /// √( ‖m_X − m_Y‖²/d + (√(mean ‖X − m_X‖²/d) − √(mean ‖Y − m_Y‖²/d))² ), in the features' kind.
@@ -19,16 +19,16 @@ pub fn sliced_wasserstein(x: &Features, y: &Features) -> Result<f64, MathsError>
     Ok(distance(gap, spread_x, spread_y, x.width()))
 }
 
-/// The same from moments, float64.
+/// The same from means, covariances and numbers of rows, float64.
 ///
 /// # Errors
 /// [`MathsError::Width`] for sets of different width.
-pub fn sliced_wasserstein_of_moments(x: &Moments, y: &Moments) -> Result<f64, MathsError> {
-    require_width(y.name(), y.width(), x.name(), x.width())?;
-    let square = |moments: &Moments| moments.mean().square().sum(Kind::Double).double_value(&[]);
-    let spread = |moments: &Moments| (moments.outer().trace().double_value(&[]) / moments.count() as f64 - square(moments)).max(0.0);
-    let gap = (x.mean() - y.mean()).square().sum(Kind::Double).double_value(&[]);
-    Ok(distance(gap, spread(x), spread(y), x.width()))
+pub fn sliced_wasserstein_of_gaussians(x: (&Gaussian, i64), y: (&Gaussian, i64)) -> Result<f64, MathsError> {
+    require_width(y.0.name(), y.0.width(), x.0.name(), x.0.width())?;
+    // mean ‖X − m_X‖² = tr Σ (n − 1) / n
+    let spread = |(set, count): (&Gaussian, i64)| set.sigma().trace().double_value(&[]) * (count - 1) as f64 / count as f64;
+    let gap = (x.0.mu() - y.0.mu()).square().sum(Kind::Double).double_value(&[]);
+    Ok(distance(gap, spread(x), spread(y), x.0.width()))
 }
 
 fn distance(gap: f64, spread_x: f64, spread_y: f64, width: i64) -> f64 {

@@ -83,6 +83,28 @@ pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
     })
 }
 
+/// Names of the arrays in an npz file.
+///
+/// # Errors
+/// [`MathsError::File`] for anything that is no such file.
+pub fn array_names(file: &Path) -> Result<Vec<String>, MathsError> {
+    let broken = |reason: String| MathsError::File {
+        file: file.to_owned(),
+        reason,
+    };
+    let opened = File::open(file).map_err(|error| broken(format!("cannot be opened: {error}")))?;
+    let archive = ZipArchive::new(BufReader::new(opened)).map_err(|error| broken(format!("is no npz archive: {error}")))?;
+    let names = archive
+        .file_names()
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| broken(format!("has a broken directory: {error}")))?;
+    Ok(names
+        .iter()
+        .filter_map(|name| npyz::npz::array_name_from_file_name(name))
+        .map(str::to_owned)
+        .collect())
+}
+
 /// The float64 tensor in an npy member of float32 or float64.
 fn floats(bytes: &[u8]) -> Result<Tensor, String> {
     let npy = NpyFile::new(bytes).map_err(|error| format!("is no npy array: {error}"))?;

@@ -35,7 +35,10 @@ pub fn accuracy(labels: &[i64], clusters: &[i64]) -> Result<f64, MathsError> {
 }
 
 fn matched(table: &Contingency, matching: &[Option<usize>]) -> f64 {
-    let cells = table.cells.iter().filter(|&(&(label, cluster), _)| matching[cluster] == Some(label));
+    let cells = table
+        .cells
+        .iter()
+        .filter(|&(&(label, cluster), _)| matching[cluster] == Some(label));
     cells.map(|(_, &images)| images).sum::<u64>() as f64 / table.total as f64
 }
 

@@ -24,24 +24,44 @@ pub fn agreement(labels: &[i64], clusters: &[i64]) -> Result<Agreement, MathsErr
     let table = Contingency::new(labels, clusters)?;
     let ari = adjusted_rand(&table);
     if table.labels.len() == 1 && table.clusters.len() == 1 {
-        return Ok(Agreement { mi: 0.0, nmi: 1.0, anmi: 1.0, ari });
+        return Ok(Agreement {
+            mi: 0.0,
+            nmi: 1.0,
+            anmi: 1.0,
+            ari,
+        });
     }
     let mean_entropy = (entropy(&table.labels) + entropy(&table.clusters)) / 2.0;
     if table.labels.len() == 1 || table.clusters.len() == 1 {
-        return Ok(Agreement { mi: 0.0, nmi: 0.0, anmi: 0.0, ari });
+        return Ok(Agreement {
+            mi: 0.0,
+            nmi: 0.0,
+            anmi: 0.0,
+            ari,
+        });
     }
     let mi = mutual_information(&table);
     let expected = expected_mutual_information(&table);
     // Two partitions into singletons have E[MI] = H: the quotient is 0/0 there, and both agree fully.
     let room = mean_entropy - expected;
     let anmi = if room.abs() < f64::EPSILON { 1.0 } else { (mi - expected) / room };
-    Ok(Agreement { mi, nmi: mi / mean_entropy, anmi, ari })
+    Ok(Agreement {
+        mi,
+        nmi: mi / mean_entropy,
+        anmi,
+        ari,
+    })
 }
 
 /// Entropy in nats of a partition with these sizes; empty parts count nothing.
 pub fn entropy(sizes: &[u64]) -> f64 {
     let total = sizes.iter().sum::<u64>() as f64;
-    -sizes.iter().filter(|&&size| size > 0).map(|&size| size as f64 / total).map(|p| p * p.ln()).sum::<f64>()
+    -sizes
+        .iter()
+        .filter(|&&size| size > 0)
+        .map(|&size| size as f64 / total)
+        .map(|p| p * p.ln())
+        .sum::<f64>()
 }
 
 fn mutual_information(table: &Contingency) -> f64 {
@@ -88,7 +108,13 @@ fn expected_cell(total: u64, a: u64, b: u64) -> f64 {
     let high = a.min(b);
     let mode = (((fa + 1.0) * (fb + 1.0) / (n + 2.0)) as u64).clamp(low, high);
     let up = |k: f64| (fa - k) * (fb - k) / ((k + 1.0) * (n - fa - fb + k + 1.0));
-    let term = |k: u64| if k == 0 { 0.0 } else { k as f64 / n * (k as f64 * n / (fa * fb)).ln() };
+    let term = |k: u64| {
+        if k == 0 {
+            0.0
+        } else {
+            k as f64 / n * (k as f64 * n / (fa * fb)).ln()
+        }
+    };
     let (mut mass, mut value) = (1.0, term(mode));
     let (mut weight, mut k) = (1.0, mode);
     while k < high && weight > 1e-30 {
@@ -115,7 +141,11 @@ fn adjusted_rand(table: &Contingency) -> f64 {
     let all = pairs(table.total);
     let expected = if all > 0.0 { rows * columns / all } else { 0.0 };
     let most = (rows + columns) / 2.0;
-    if most == expected { 1.0 } else { (both - expected) / (most - expected) }
+    if most == expected {
+        1.0
+    } else {
+        (both - expected) / (most - expected)
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +171,10 @@ mod tests {
     #[test]
     fn lengths_must_agree() {
         let error = agreement(&[0, 1], &[0]).unwrap_err().to_string();
-        assert!(error.contains("number of labels is 2") && error.contains("1 cluster ids"), "{error}");
+        assert!(
+            error.contains("number of labels is 2") && error.contains("1 cluster ids"),
+            "{error}"
+        );
     }
 
     proptest! {

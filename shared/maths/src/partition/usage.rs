@@ -16,27 +16,47 @@ pub struct Usage {
     pub prior: Vec<f64>,
 }
 
-/// Compact ids (rank among the distinct ids) and the usage of `slots` clusters.
+/// Compact ids (rank among the distinct ids) and the usage of `slots` clusters. Raw ids may have gaps and exceed `slots`.
 ///
 /// # Errors
-/// When there are no ids, or one lies outside 0..slots.
+/// When there are no ids, one is negative, or more than `slots` distinct ones occur.
 pub fn compact(raw_ids: &[i64], slots: u32) -> Result<(Vec<i64>, Usage), MathsError> {
     if raw_ids.is_empty() {
         let (what, found, expected) = ("number of cluster ids".to_owned(), "0".to_owned(), "at least one".to_owned());
         return Err(MathsError::OutOfRange { what, found, expected });
     }
-    if let Some((row, id)) = raw_ids.iter().enumerate().find(|&(_, &id)| !(0..i64::from(slots)).contains(&id)) {
+    if let Some((row, id)) = raw_ids.iter().enumerate().find(|&(_, &id)| id < 0) {
         let (what, found) = (format!("cluster id of image {row}"), id.to_string());
-        return Err(MathsError::OutOfRange { what, found, expected: format!("0 to {} for C = {slots}", i64::from(slots) - 1) });
+        return Err(MathsError::OutOfRange {
+            what,
+            found,
+            expected: "0 or more".to_owned(),
+        });
     }
     let (rank, used) = super::ranks(raw_ids);
+    if used as u64 > u64::from(slots) {
+        let (what, found) = ("number of distinct cluster ids".to_owned(), used.to_string());
+        return Err(MathsError::OutOfRange {
+            what,
+            found,
+            expected: format!("at most C = {slots}"),
+        });
+    }
     let ids: Vec<i64> = raw_ids.iter().map(|id| rank[id] as i64).collect();
     let mut counts = vec![0u64; used];
     for &id in &ids {
         counts[id as usize] += 1;
     }
     let prior = counts.iter().map(|&count| count as f64 / raw_ids.len() as f64).collect();
-    Ok((ids, Usage { slots, used_ids: rank.into_keys().collect(), counts, prior }))
+    Ok((
+        ids,
+        Usage {
+            slots,
+            used_ids: rank.into_keys().collect(),
+            counts,
+            prior,
+        },
+    ))
 }
 
 impl Usage {
@@ -67,7 +87,10 @@ mod tests {
     fn gaps_close_in_ascending_order() {
         let (ids, usage) = compact(&[7, 2, 7, 9, 2, 7], 10).unwrap();
         assert_eq!(ids, [1, 0, 1, 2, 0, 1]);
-        assert_eq!((usage.used_ids.as_slice(), usage.counts.as_slice()), ([2, 7, 9].as_slice(), [2, 3, 1].as_slice()));
+        assert_eq!(
+            (usage.used_ids.as_slice(), usage.counts.as_slice()),
+            ([2, 7, 9].as_slice(), [2, 3, 1].as_slice())
+        );
         assert_eq!(usage.utilisation(), 0.3);
     }
 
@@ -85,8 +108,10 @@ mod tests {
     }
 
     #[test]
-    fn ids_beyond_the_slots_are_refused() {
-        let error = compact(&[0, 1, 5], 5).unwrap_err().to_string();
-        assert_eq!(error, "cluster id of image 2 is 5, expected 0 to 4 for C = 5");
+    fn impossible_ids_are_refused() {
+        let check = |ids: &[i64], slots, expect: &str| assert_eq!(compact(ids, slots).unwrap_err().to_string(), expect);
+        check(&[0, 1, -1], 5, "cluster id of image 2 is -1, expected 0 or more");
+        check(&[0, 7, 9], 2, "number of distinct cluster ids is 3, expected at most C = 2");
+        check(&[], 2, "number of cluster ids is 0, expected at least one");
     }
 }

@@ -1,0 +1,268 @@
+//! `evaluator run`: two sets in, JSON out; no queue and no store.
+
+mod sources;
+
+use crate::{
+    EvaluatorError, FeatureSpace, MeasuredSet,
+    measure::write_tensors,
+    score::{Sides, metrics_named, scores},
+};
+use cedm_contract::{Score, metrics::METRICS, params::ExtractorSpec};
+use cedm_maths::{Statistics, write_statistics};
+use cedm_runtime::ConsoleMonitor;
+use serde::Serialize;
+use sources::{Lab, Source};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// For people who come from other tools; shown below `run --help` and in the docs.
+pub const OPTIONS_OF_OTHERS: &str = "\
+What you know from other tools:
+
+  clean-fid                                       cedm-evaluator run
+    fid.compute_fid(a, b)                           --generated a --reference b
+    fid.compute_fid(a, dataset_name=..)             --generated a --reference stats.npz
+    fid.make_custom_stats(name, b)                  --generated b --metrics none --save-stats stats.npz
+    fid.compute_kid(a, b)                           --metrics kid
+    mode=\"legacy_tensorflow\"                        --extractor inception_fid (the default)
+    mode=\"clean\"                                    not offered: it resizes by antialiased bicubic, EDM and C-EDM do not
+    model_name=\"clip_vit_b_32\"                      not offered; --extractor openclip_vit_bigg14 is the CLIP here
+    batch_size, num_workers, device                 CEDM_THREADS, CEDM_DEVICE in the environment
+
+  torch-fidelity                                  cedm-evaluator run
+    --input1 a --input2 b                           --generated a --reference b
+    --fid                                           --metrics fd
+    --isc                                           --metrics inception_score
+    --kid                                           --metrics kid
+    --prc                                           --metrics precision,recall (theirs: k = 3, VGG; ours: k = 5, your extractor)
+    --feature-extractor inception-v3-compat         --extractor inception_fid
+    --feature-extractor-weights-path f              --weights f
+    --rng-seed 2020                                 --seed (the shuffle of the Inception Score is always their 2020)
+    --kid-subsets 100 --kid-subset-size 1000        the same, fixed
+    --isc-splits 10                                 the same, fixed
+    --cuda / --cpu                                  CEDM_DEVICE=cuda:0 / CEDM_DEVICE=cpu
+    --json                                          always
+    --save-cpu-ram, --datasets-root, --cache        not needed: shards bound the memory
+
+  pytorch-fid a b --save-stats                    --generated a --metrics none --save-stats stats.npz
+  dgm-eval a b --model dinov2 --metrics fd        --generated b --reference a --extractor dinov2_vitl14 --metrics fd";
+
+/// Options of `evaluator run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The images to judge: a folder, zip, tar, npz or npy of images, a sample set, features or moments (safetensors), or statistics (npz)
+    #[arg(long, value_name = "PATH")]
+    pub generated: PathBuf,
+    /// The images to judge by, in any of the same forms
+    #[arg(long, value_name = "PATH")]
+    pub reference: Option<PathBuf>,
+    /// The test split, for auroc and ct
+    #[arg(long, value_name = "PATH")]
+    pub test: Option<PathBuf>,
+    /// A sample set of the unconditional model, for ufd
+    #[arg(long, value_name = "PATH")]
+    pub unconditional: Option<PathBuf>,
+    /// The feature space: a name of `cedm extractors`
+    #[arg(long, default_value = "inception_fid")]
+    pub extractor: String,
+    /// The extractor's weights: safetensors, or the file that its authors publish
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// What a fitted extractor learnt (pca); learnt from the reference images when absent
+    #[arg(long, value_name = "FILE")]
+    pub fit: Option<PathBuf>,
+    /// Feature width of extractors that can choose it (pca)
+    #[arg(long)]
+    pub dim: Option<u32>,
+    /// Metrics by name, separated by commas; `all` for every one whose inputs are given, `none` for measuring only
+    #[arg(long, value_delimiter = ',', default_value = "fd")]
+    pub metrics: Vec<String>,
+    /// Seed of random subsets
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Allow sets of different resolution; right only for extractors that resize
+    #[arg(long)]
+    pub mixed_resolution: bool,
+    /// Write mean and covariance of the generated set as an npz file that the field's tools read
+    #[arg(long, value_name = "FILE")]
+    pub save_stats: Option<PathBuf>,
+    /// Write the features of the generated set as a safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub save_features: Option<PathBuf>,
+}
+
+/// What `run` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    extractor: String,
+    weights: Option<String>,
+    sets: BTreeMap<&'static str, SetReport>,
+    scores: BTreeMap<String, ScoreReport>,
+    seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct SetReport {
+    path: PathBuf,
+    kind: &'static str,
+    images: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shape: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    skipped: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ScoreReport {
+    #[serde(flatten)]
+    score: Score,
+    title: String,
+    direction: String,
+    unit: &'static str,
+}
+
+/// Measures, compares, prints.
+///
+/// # Errors
+/// When a set cannot be read or the sets cannot be compared at all; single missing scores are no errors.
+pub fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let _guard = tch::no_grad_guard();
+    cedm_torch::start();
+    let report = evaluate(args)?;
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    Ok(())
+}
+
+fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
+    let started = Instant::now();
+    let names = wanted(args);
+    let metrics = metrics_named(&names)?;
+    let paths = [
+        ("generated", Some(&args.generated)),
+        ("reference", args.reference.as_ref()),
+        ("unconditional", args.unconditional.as_ref()),
+        ("test", args.test.as_ref()),
+    ];
+    let scratch = tempfile::tempdir().map_err(|error| EvaluatorError::file(std::env::temp_dir(), format!("no scratch folder: {error}")))?;
+    let mut sources = BTreeMap::new();
+    for (role, path) in paths {
+        if let Some(path) = path {
+            sources.insert(role, Source::open(role, path, scratch.path())?);
+        }
+    }
+    if !args.mixed_resolution {
+        require_one_shape(&sources)?;
+    }
+    let spec = ExtractorSpec {
+        name: args.extractor.clone(),
+        weights: None,
+        dim: args.dim,
+        precision: Default::default(),
+    };
+    let mut lab = Lab::new(spec, args.weights.clone(), args.fit.clone(), scratch.path().to_owned());
+    // A fitted extractor learns from the reference images where there are any.
+    lab.learn_from(
+        ["reference", "generated"]
+            .iter()
+            .filter_map(|role| sources.get(role))
+            .find(|source| source.shape().is_some()),
+    )?;
+    let mut sets = BTreeMap::new();
+    for (&role, source) in &sources {
+        sets.insert(role, lab.measure(source)?);
+    }
+    let generated = &sets["generated"];
+    let sides = Sides {
+        generated,
+        reference: sets.get("reference"),
+        unconditional: sets.get("unconditional"),
+        test: sets.get("test"),
+    };
+    let found = scores(&metrics, sides, args.seed, &ConsoleMonitor::default())?;
+    if let Some(file) = &args.save_stats {
+        save_statistics(file, generated)?;
+    }
+    if let Some(file) = &args.save_features {
+        write_tensors(file, &[("features", generated.features()?.rows())])?;
+    }
+    let space = sets.values().find_map(|set| set.space.clone());
+    let described = |name: String, score: Score| {
+        let row = metrics
+            .iter()
+            .find(|metric| metric.name == name)
+            .expect("invariant: only these were computed");
+        let extractor = space.as_ref().map_or("unknown", |space| space.extractor.as_str());
+        (
+            name,
+            ScoreReport {
+                score,
+                title: row.title_in(extractor),
+                direction: row.direction.words(),
+                unit: row.unit,
+            },
+        )
+    };
+    Ok(Report {
+        extractor: space.as_ref().map_or_else(|| "unknown".to_owned(), |space| space.extractor.clone()),
+        weights: space.as_ref().and_then(|space| space.weights.as_ref()).map(ToString::to_string),
+        sets: sources
+            .iter()
+            .map(|(&role, source)| (role, source.report(sets[role].count)))
+            .collect(),
+        scores: found.into_iter().map(|(name, score)| described(name, score)).collect(),
+        seconds: started.elapsed().as_secs_f64(),
+    })
+}
+
+/// Metric names with `all` and `none` resolved.
+fn wanted(args: &RunArgs) -> Vec<String> {
+    match args.metrics.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["none"] => Vec::new(),
+        ["all"] => {
+            let given = |role: &&str| match *role {
+                "reference" => args.reference.is_some(),
+                "unconditional" => args.unconditional.is_some(),
+                _ => args.test.is_some(),
+            };
+            let rows = METRICS
+                .iter()
+                .filter(|metric| metric.found_by == cedm_contract::metrics::FoundBy::Score);
+            rows.filter(|metric| metric.against.roles().iter().all(|role| given(role)))
+                .map(|metric| metric.name.to_owned())
+                .collect()
+        }
+        _ => args.metrics.clone(),
+    }
+}
+
+fn require_one_shape(sources: &BTreeMap<&'static str, Source>) -> Result<(), EvaluatorError> {
+    let mut shapes = sources.iter().filter_map(|(role, source)| Some((*role, source.shape()?)));
+    let Some((other, expected)) = shapes.next() else { return Ok(()) };
+    for (what, found) in shapes {
+        if found != expected {
+            return Err(EvaluatorError::OtherResolution {
+                what: what.to_owned(),
+                found,
+                other: other.to_owned(),
+                expected,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn save_statistics(file: &Path, set: &MeasuredSet) -> Result<(), EvaluatorError> {
+    let gaussian = set.gaussian()?;
+    let gaussian = cedm_maths::Gaussian::new(set.name.clone(), gaussian.mu(), gaussian.sigma())?;
+    let space: Option<&FeatureSpace> = set.space.as_ref();
+    let statistics = Statistics {
+        gaussian,
+        count: set.count,
+        extractor: space.map(|space| space.extractor.clone()),
+        weights: space.and_then(|space| space.weights.as_ref()).map(ToString::to_string),
+    };
+    Ok(write_statistics(file, &statistics)?)
+}

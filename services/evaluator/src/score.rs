@@ -1,0 +1,145 @@
+//! Measured sets → the scores that were asked for. A score that cannot be computed says why instead of being a number.
+
+mod formulas;
+
+use crate::{EvaluatorError, set::MeasuredSet};
+use cedm_contract::{
+    Score,
+    metrics::{Against, FoundBy, Metric, Needs, metric, score_metric_names},
+};
+use cedm_runtime::Monitor;
+use formulas::Formulas;
+use std::collections::BTreeMap;
+
+/// Everything that a score may be computed from.
+#[derive(Clone, Copy)]
+pub struct Sides<'a> {
+    /// The images that are judged.
+    pub generated: &'a MeasuredSet,
+    /// The training images.
+    pub reference: Option<&'a MeasuredSet>,
+    /// A sample set of the unconditional model.
+    pub unconditional: Option<&'a MeasuredSet>,
+    /// The test split.
+    pub test: Option<&'a MeasuredSet>,
+}
+
+/// A number with the spread that belongs to it.
+pub(crate) struct Value {
+    pub(crate) value: f64,
+    pub(crate) std: Option<f64>,
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Self {
+        Self { value, std: None }
+    }
+}
+
+impl From<cedm_maths::Spread> for Value {
+    fn from(spread: cedm_maths::Spread) -> Self {
+        Self {
+            value: spread.mean,
+            std: Some(spread.std),
+        }
+    }
+}
+
+/// The rows of the metric table with these names.
+///
+/// # Errors
+/// [`EvaluatorError::Metric`] for a name that no score has.
+pub fn metrics_named(names: &[String]) -> Result<Vec<&'static Metric>, EvaluatorError> {
+    let unknown = |name: &str| EvaluatorError::Metric {
+        found: name.to_owned(),
+        known: score_metric_names().join(", "),
+    };
+    names
+        .iter()
+        .map(|name| {
+            metric(name)
+                .filter(|metric| metric.found_by == FoundBy::Score)
+                .ok_or_else(|| unknown(name))
+        })
+        .collect()
+}
+
+/// Scores by metric name. `seed` draws the random subsets.
+///
+/// # Errors
+/// Only for sets of different feature spaces: then no score means anything. Everything else makes single scores missing.
+pub fn scores(metrics: &[&Metric], sides: Sides, seed: u64, monitor: &dyn Monitor) -> Result<BTreeMap<String, Score>, EvaluatorError> {
+    sides.require_one_space()?;
+    let formulas = Formulas::new(sides, seed);
+    let mut found = BTreeMap::new();
+    for (done, metric) in metrics.iter().enumerate() {
+        monitor.progress(done as u64, metrics.len() as u64, "metrics");
+        let score = match sides.require_images(metric).and_then(|()| formulas.compute(metric)) {
+            Ok(Value { value, std }) if value.is_finite() => Score {
+                value: Some(value),
+                std: std.filter(|std| std.is_finite()),
+                missing: None,
+            },
+            Ok(Value { value, .. }) => missing(format!("the result is {value}")),
+            Err(error) => missing(error.to_string()),
+        };
+        found.insert(metric.name.to_owned(), score);
+    }
+    monitor.progress(metrics.len() as u64, metrics.len() as u64, "metrics");
+    Ok(found)
+}
+
+fn missing(reason: String) -> Score {
+    Score {
+        value: None,
+        std: None,
+        missing: Some(reason),
+    }
+}
+
+impl<'a> Sides<'a> {
+    /// What the generated images are held against by `against`.
+    pub(crate) fn against(&self, against: Against) -> Result<Vec<&'a MeasuredSet>, EvaluatorError> {
+        against.roles().iter().map(|role| self.role(role)).collect()
+    }
+
+    pub(crate) fn role(&self, role: &str) -> Result<&'a MeasuredSet, EvaluatorError> {
+        let (set, needed) = match role {
+            "reference" => (self.reference, "the training images"),
+            "unconditional" => (self.unconditional, "a sample set of the unconditional model"),
+            _ => (self.test, "the test split"),
+        };
+        set.ok_or_else(|| EvaluatorError::Lacking {
+            what: "the job".to_owned(),
+            found: "no such input",
+            needed,
+        })
+    }
+
+    fn require_one_space(&self) -> Result<(), EvaluatorError> {
+        let sets: Vec<_> = [Some(self.generated), self.reference, self.unconditional, self.test]
+            .into_iter()
+            .flatten()
+            .collect();
+        let mut known = sets.iter().filter_map(|set| Some((&set.name, set.space.as_ref()?)));
+        let Some((first, space)) = known.next() else { return Ok(()) };
+        known.try_for_each(|(name, other)| space.require(first, other, name))
+    }
+
+    fn require_images(&self, metric: &Metric) -> Result<(), EvaluatorError> {
+        for set in std::iter::once(self.generated).chain(self.against(metric.against)?) {
+            if let Some(count) = set.count.filter(|&count| count < metric.at_least as i64) {
+                let what = set.name.clone();
+                return Err(cedm_maths::MathsError::TooFew {
+                    what,
+                    found: count,
+                    needed: metric.at_least as i64,
+                    purpose: metric.title,
+                }
+                .into());
+            }
+        }
+        debug_assert!(metric.needs != Needs::Clusters, "clustering metrics are not computed here");
+        Ok(())
+    }
+}

@@ -1,0 +1,267 @@
+//! `cedm-evaluator run` as a user calls it: files in, JSON out, and one clear sentence where that cannot be.
+
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use tch::{Device, Kind, Tensor};
+
+struct Desk {
+    folder: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A sample set of `count` grey images whose pixels are waves of the given phase.
+    fn images(&self, name: &str, count: i64, side: i64, phase: f64) -> PathBuf {
+        let pixels = (Tensor::arange(count * side * side, (Kind::Double, Device::Cpu)) * 0.7391 + phase).sin() * 100.0 + 128.0;
+        let images = pixels.to_kind(Kind::Uint8).view([count, 1, side, side]);
+        let path = self.path(name);
+        Tensor::write_safetensors(&[("images", images)], &path).unwrap();
+        path
+    }
+
+    fn features(&self, name: &str, rows: &Tensor) -> PathBuf {
+        let path = self.path(name);
+        Tensor::write_safetensors(&[("features", rows)], &path).unwrap();
+        path
+    }
+}
+
+fn evaluator(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cedm-evaluator"));
+    command
+        .arg("run")
+        .args(arguments)
+        .env("CEDM_DEVICE", "cpu")
+        .env("CEDM_THREADS", "1");
+    command.output().unwrap()
+}
+
+fn report(arguments: &[&str]) -> Value {
+    let output = evaluator(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn refusal(arguments: &[&str]) -> String {
+    let output = evaluator(arguments);
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(output.stdout.is_empty());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn value(report: &Value, metric: &str) -> f64 {
+    report["scores"][metric]["value"]
+        .as_f64()
+        .unwrap_or_else(|| panic!("{metric}: {report}"))
+}
+
+#[test]
+fn images_features_moments_and_statistics_give_one_distance() {
+    let desk = Desk::new();
+    let (a, b) = (desk.images("a.safetensors", 60, 4, 0.0), desk.images("b.safetensors", 50, 4, 0.3));
+    let stats = desk.path("b.npz");
+    let features = desk.path("features.safetensors");
+    let plain = report(&[
+        "--generated",
+        text(&a),
+        "--reference",
+        text(&b),
+        "--extractor",
+        "pixels",
+        "--save-features",
+        text(&features),
+    ]);
+    report(&[
+        "--generated",
+        text(&b),
+        "--metrics",
+        "none",
+        "--extractor",
+        "pixels",
+        "--save-stats",
+        text(&stats),
+    ]);
+    let from_stats = report(&["--generated", text(&a), "--reference", text(&stats), "--extractor", "pixels"]);
+    let from_features = report(&["--generated", text(&features), "--reference", text(&stats)]);
+    let expected = value(&plain, "fd");
+    assert!(expected > 0.0);
+    assert!((value(&from_stats, "fd") / expected - 1.0).abs() < 1e-9);
+    assert!((value(&from_features, "fd") / expected - 1.0).abs() < 1e-9);
+    assert_eq!(from_stats["sets"]["reference"]["images"], 50);
+    assert_eq!(plain["scores"]["fd"]["direction"], "lower is better");
+}
+
+#[test]
+fn every_metric_has_a_number_or_a_reason() {
+    let desk = Desk::new();
+    let set = |name: &str, phase| desk.images(name, 80, 4, phase);
+    let (a, b, c, d) = (
+        set("a.safetensors", 0.0),
+        set("b.safetensors", 0.3),
+        set("c.safetensors", 0.5),
+        set("d.safetensors", 0.9),
+    );
+    let sets = [
+        "--generated",
+        text(&a),
+        "--reference",
+        text(&b),
+        "--unconditional",
+        text(&c),
+        "--test",
+        text(&d),
+    ];
+    let report = report(&[&sets[..], &["--extractor", "pca", "--dim", "6", "--metrics", "all"]].concat());
+    let scores = report["scores"].as_object().unwrap();
+    assert_eq!(scores.len(), cedm_contract::metrics::score_metric_names().len());
+    for (name, score) in scores {
+        let logits = matches!(name.as_str(), "inception_score" | "mean_softmax_score");
+        assert_eq!(score["value"].is_null(), logits, "{name}: {score}");
+        assert_eq!(score["missing"].is_null(), !logits, "{name}: {score}");
+    }
+    assert!(scores["inception_score"]["missing"].as_str().unwrap().contains("no logits"));
+}
+
+#[test]
+fn too_few_images_make_single_scores_missing() {
+    let desk = Desk::new();
+    let (a, b) = (desk.images("a.safetensors", 4, 4, 0.0), desk.images("b.safetensors", 50, 4, 0.3));
+    let report = report(&[
+        "--generated",
+        text(&a),
+        "--reference",
+        text(&b),
+        "--extractor",
+        "pixels",
+        "--metrics",
+        "fd,precision,fd_infinity",
+    ]);
+    assert!(value(&report, "fd").is_finite());
+    assert!(report["scores"]["precision"]["value"].is_null());
+    assert_eq!(
+        report["scores"]["precision"]["missing"],
+        "generated has 4 rows, Precision needs at least 6"
+    );
+    assert!(
+        report["scores"]["fd_infinity"]["missing"]
+            .as_str()
+            .unwrap()
+            .contains("needs at least 30")
+    );
+}
+
+#[test]
+fn moments_alone_say_what_they_cannot_do() {
+    let desk = Desk::new();
+    let (a, stats) = (desk.images("a.safetensors", 40, 4, 0.0), desk.path("stats.npz"));
+    report(&[
+        "--generated",
+        text(&a),
+        "--metrics",
+        "none",
+        "--extractor",
+        "pixels",
+        "--save-stats",
+        text(&stats),
+    ]);
+    let report = report(&[
+        "--generated",
+        text(&a),
+        "--reference",
+        text(&stats),
+        "--extractor",
+        "pixels",
+        "--metrics",
+        "fd,sw,kid",
+    ]);
+    assert!(value(&report, "fd").abs() < 1e-6 && value(&report, "sw").abs() < 1e-6);
+    assert!(
+        report["scores"]["kid"]["missing"]
+            .as_str()
+            .unwrap()
+            .contains("mean and covariance only")
+    );
+}
+
+#[test]
+fn sets_of_different_resolution_are_refused() {
+    let desk = Desk::new();
+    let (a, b) = (desk.images("a.safetensors", 10, 4, 0.0), desk.images("b.safetensors", 10, 8, 0.3));
+    let message = refusal(&["--generated", text(&a), "--reference", text(&b), "--extractor", "pixels"]);
+    assert!(
+        message.contains("4x4 pixels") && message.contains("8x8 pixels") && message.contains("--mixed-resolution"),
+        "{message}"
+    );
+}
+
+#[test]
+fn statistics_of_another_extractor_are_refused_by_name_and_by_digest() {
+    let desk = Desk::new();
+    let (a, b) = (desk.images("a.safetensors", 40, 4, 0.0), desk.images("b.safetensors", 40, 4, 0.3));
+    let (pixels, pca) = (desk.path("pixels.npz"), desk.path("pca.npz"));
+    report(&[
+        "--generated",
+        text(&a),
+        "--metrics",
+        "none",
+        "--extractor",
+        "pixels",
+        "--save-stats",
+        text(&pixels),
+    ]);
+    report(&[
+        "--generated",
+        text(&a),
+        "--metrics",
+        "none",
+        "--extractor",
+        "pca",
+        "--save-stats",
+        text(&pca),
+    ]);
+    let message = refusal(&["--generated", text(&b), "--reference", text(&pixels), "--extractor", "pca"]);
+    assert!(
+        message.contains("measured by pixels") && message.contains("by pca with weights"),
+        "{message}"
+    );
+    let message = refusal(&["--generated", text(&b), "--reference", text(&pca), "--extractor", "pca"]);
+    assert_eq!(message.matches("pca with weights").count(), 2, "{message}");
+}
+
+#[test]
+fn corrupt_files_and_nan_features_are_refused() {
+    let desk = Desk::new();
+    let a = desk.images("a.safetensors", 10, 4, 0.0);
+    let corrupt = desk.path("corrupt.npz");
+    std::fs::write(&corrupt, "PK\x03\x04 and then nothing").unwrap();
+    let message = refusal(&["--generated", text(&a), "--reference", text(&corrupt), "--extractor", "pixels"]);
+    assert!(message.contains("corrupt.npz: is no npz archive"), "{message}");
+    let rows = Tensor::arange(20, (Kind::Float, Device::Cpu)).view([10, 2]);
+    let _ = rows.get(7).fill_(f64::NAN);
+    let broken = desk.features("nan.safetensors", &rows);
+    let message = refusal(&["--generated", text(&broken), "--reference", text(&a), "--extractor", "pixels"]);
+    assert!(
+        message.contains("generated holds 2 values that are NaN or infinite, the first in row 7"),
+        "{message}"
+    );
+    let message = refusal(&["--generated", text(&desk.path("absent")), "--reference", text(&a)]);
+    assert!(message.contains("absent: does not exist"), "{message}");
+    let message = refusal(&["--generated", text(&a), "--metrics", "fid"]);
+    assert!(message.contains("there is no metric `fid`; known are fd, ufd"), "{message}");
+}

@@ -1,0 +1,47 @@
+//! Reference statistics in EDM's npz form.
+
+use super::{gap, line};
+use crate::fixture::{Fixture, Verdict, read_safetensors};
+use anyhow::Context;
+use cedm_maths::{Gaussian, Statistics, array_names, read_statistics, write_statistics};
+
+/// Reads the file, writes it again, and holds it against the Fréchet fixture beside it that has the same statistics.
+pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
+    let names = array_names(&fixture.path)?;
+    if !["mu", "sigma"].iter().all(|wanted| names.iter().any(|name| name == wanted)) {
+        return Ok(Verdict::NotMine);
+    }
+    let read = read_statistics(&fixture.path)?.gaussian;
+    let copy = Gaussian::new("copy", read.mu(), read.sigma())?;
+    let scratch = std::env::temp_dir().join(format!("cedm-parity-{}.npz", std::process::id()));
+    write_statistics(&scratch, &Statistics { gaussian: copy, count: None, extractor: None, weights: None })?;
+    let again = read_statistics(&scratch)?.gaussian;
+    std::fs::remove_file(&scratch)?;
+    let mut lines = vec![
+        line("mu written and read again", gap(again.mu(), read.mu()), 0.0),
+        line("sigma written and read again", gap(again.sigma(), read.sigma()), 0.0),
+    ];
+    let folder = fixture.path.parent().context("a file has a folder")?;
+    let mut nearest: Option<(f64, f64)> = None;
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "safetensors") {
+            continue;
+        }
+        let beside = Fixture::open(&path)?;
+        if beside.json("config").is_none_or(|config| config["case"] != "frechet") {
+            continue;
+        }
+        let tensors = read_safetensors(&path)?;
+        let (Some(mu), Some(sigma)) = (tensors.get("mu_ref"), tensors.get("sigma_ref")) else { continue };
+        let errors = (gap(read.mu(), mu), gap(read.sigma(), sigma));
+        if nearest.is_none_or(|best| errors.0 < best.0) && !errors.0.is_nan() {
+            nearest = Some(errors);
+        }
+    }
+    if let Some((mu, sigma)) = nearest {
+        lines.push(line("mu of the fixture beside it", mu, 1e-12));
+        lines.push(line("sigma of the fixture beside it", sigma, 1e-12));
+    }
+    Ok(Verdict::Checked(lines))
+}

@@ -1,2 +1,32 @@
-//! cedm-trainer
-fn main() {}
+//! `cedm-trainer`: the service, its one-job command and its benchmark.
+
+use cedm_runtime::ServeArgs;
+use cedm_trainer::{BenchArgs, RunArgs, Trainer};
+use clap::Parser;
+
+/// Trains EDM, unconditional or conditioned on one label per image.
+#[derive(Parser)]
+#[command(name = "cedm-trainer", version)]
+enum Command {
+    /// Pull `train` jobs from the queue until SIGTERM.
+    Serve(ServeArgs),
+    /// Train on a data set on disk into a folder; the same command again goes on where it stopped. The result goes to stdout as
+    /// JSON.
+    Run(Box<RunArgs>),
+    /// Measure training and sampling speed and memory of a preset on random images; JSON on stdout.
+    Bench(BenchArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(Trainer::new()))?),
+        Command::Run(args) => {
+            println!("{}", serde_json::to_string_pretty(&args.run()?)?);
+            Ok(())
+        }
+        Command::Bench(args) => {
+            println!("{}", serde_json::to_string_pretty(&args.run()?)?);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Samples as files that other programs read: npz, PNG archive, folder, and a grid to look at.
+
+use anyhow::Context;
+use cedm_contract::{Digest, ImageSet, ObjectRef, ShardRef};
+use cedm_diffusion::{sampler::Samples, weights};
+use npyz::{WriterBuilder, npz::NpzWriter};
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+};
+use tch::{Kind, Tensor};
+
+/// A shard file as the store holds it: `images`, `labels`, `seeds`.
+pub fn write_shard(samples: &Samples, path: &Path) -> anyhow::Result<()> {
+    let tensors = [("images", &samples.images), ("labels", &samples.labels), ("seeds", &samples.seeds)];
+    Ok(weights::write(path, &tensors, None)?)
+}
+
+/// npz with `arr_0`, uint8 [n, h, w, c], as the evaluation suites of the field read it.
+pub fn write_npz(samples: &Samples, path: &Path) -> anyhow::Result<()> {
+    let nhwc = samples.images.permute([0, 2, 3, 1]).contiguous();
+    let shape: Vec<u64> = nhwc.size().iter().map(|&side| side as u64).collect();
+    let partial = path.with_extension("partial");
+    let mut archive = NpzWriter::create(&partial).with_context(|| format!("write {}", partial.display()))?;
+    let options = npyz::npz::zip::write::FileOptions::default().large_file(true);
+    let mut writer = archive.array("arr_0", options)?.default_dtype().shape(&shape).begin_nd()?;
+    writer.extend(bytes_of(&nhwc))?;
+    writer.finish()?;
+    archive.zip_writer().finish()?;
+    Ok(std::fs::rename(&partial, path)?)
+}
+
+/// PNG archive in the EDM layout.
+pub fn write_archive(samples: &Samples, path: &Path) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let name = "images.safetensors";
+    let labelled = samples.labels.numel() > 0 && samples.labels.min().int64_value(&[]) >= 0;
+    let mut tensors = vec![("images", &samples.images)];
+    if labelled {
+        tensors.push(("labels", &samples.labels));
+    }
+    weights::write(&folder.path().join(name), &tensors, None)?;
+    let size = samples.images.size();
+    let bytes = std::fs::read(folder.path().join(name))?;
+    let object = ObjectRef { object: name.into(), size: bytes.len() as u64, digest: Digest::of(&bytes) };
+    let set = ImageSet {
+        count: size[0] as u64,
+        channels: size[1] as u32,
+        resolution: size[2] as u32,
+        classes: 0,
+        coarse_classes: 0,
+        class_names: vec![],
+        content: object.digest.clone(),
+        shards: vec![ShardRef { object, first: 0, count: size[0] as u64 }],
+    };
+    Ok(cedm_images::export_edm_archive(&set, folder.path(), path)?)
+}
+
+/// `<folder>/<seed − seed mod 50000>/<seed>.png`, seven digits each (spec §9).
+pub fn write_folder(samples: &Samples, folder: &Path) -> anyhow::Result<()> {
+    for (index, seed) in Vec::<i64>::try_from(&samples.seeds)?.into_iter().enumerate() {
+        let below = folder.join(format!("{:07}", seed - seed % 50_000));
+        std::fs::create_dir_all(&below).with_context(|| format!("make {}", below.display()))?;
+        write_png(&samples.images.get(index as i64), &below.join(format!("{seed:07}.png")))?;
+    }
+    Ok(())
+}
+
+/// The first `columns`² images side by side, each pixel `zoom` wide.
+pub fn write_grid(samples: &Samples, columns: i64, zoom: i64, path: &Path) -> anyhow::Result<()> {
+    let size = samples.images.size();
+    let (count, channels, side) = (size[0].min(columns * columns), size[1], size[2]);
+    let rows = (count + columns - 1) / columns;
+    let blank = Tensor::zeros([rows * columns - count, channels, side, side], (Kind::Uint8, samples.images.device()));
+    let all = Tensor::cat(&[samples.images.narrow(0, 0, count), blank], 0);
+    let grid = all.view([rows, columns, channels, side, side]).permute([2, 0, 3, 1, 4]).reshape([channels, rows * side, columns * side]);
+    let grid = grid.repeat_interleave_self_int(zoom, 1, None).repeat_interleave_self_int(zoom, 2, None);
+    write_png(&grid, path)
+}
+
+/// One image u8 [1 or 3, h, w].
+fn write_png(image: &Tensor, path: &Path) -> anyhow::Result<()> {
+    let size = image.size();
+    let file = File::create(path).with_context(|| format!("write {}", path.display()))?;
+    let mut out = BufWriter::new(file);
+    let mut encoder = png::Encoder::new(&mut out, size[2] as u32, size[1] as u32);
+    encoder.set_color(if size[0] == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale });
+    encoder.write_header()?.write_image_data(&bytes_of(&image.permute([1, 2, 0]).contiguous()))?;
+    Ok(out.flush()?)
+}
+
+fn bytes_of(tensor: &Tensor) -> Vec<u8> {
+    let mut bytes = vec![0; tensor.numel()];
+    tensor.copy_data_u8(&mut bytes, tensor.numel());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three() -> Samples {
+        let images = Tensor::arange(3 * 3 * 16, (Kind::Int64, tch::Device::Cpu)).view([3, 3, 4, 4]).to_kind(Kind::Uint8);
+        Samples { images, labels: Tensor::from_slice(&[1i64, 0, 1]), seeds: Tensor::from_slice(&[49_999i64, 50_000, 50_001]) }
+    }
+
+    #[test]
+    fn an_archive_reads_back_as_the_same_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let (samples, archive) = (three(), folder.path().join("set.zip"));
+        write_archive(&samples, &archive).unwrap();
+        let imported = cedm_images::import(&archive, &cedm_images::ImportOptions::default(), &folder.path().join("in"), &mut |_| ()).unwrap();
+        let shard = cedm_images::read_shard(&folder.path().join("in").join(&imported.set.shards[0].object.object)).unwrap();
+        assert_eq!(shard.images, bytes_of(&samples.images));
+        assert_eq!(shard.labels, Some(vec![1, 0, 1]));
+    }
+
+    #[test]
+    fn an_npz_holds_pixels_with_channels_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let (samples, path) = (three(), folder.path().join("set.npz"));
+        write_npz(&samples, &path).unwrap();
+        let mut archive = npyz::npz::NpzArchive::open(&path).unwrap();
+        let array = archive.by_name("arr_0").unwrap().expect("arr_0");
+        assert_eq!(array.shape(), [3, 4, 4, 3]);
+        let values: Vec<u8> = array.into_vec().unwrap();
+        assert_eq!(values[..6], [0, 16, 32, 1, 17, 33]);
+    }
+
+    #[test]
+    fn a_folder_is_cut_at_fifty_thousand() {
+        let folder = tempfile::tempdir().unwrap();
+        write_folder(&three(), folder.path()).unwrap();
+        assert!(folder.path().join("0000000/0049999.png").exists());
+        assert!(folder.path().join("0050000/0050001.png").exists());
+        write_grid(&three(), 2, 3, &folder.path().join("grid.png")).unwrap();
+        let picture = cedm_images::decode("grid.png", &std::fs::read(folder.path().join("grid.png")).unwrap(), &cedm_images::Limits::default()).unwrap();
+        assert_eq!((picture.width, picture.height), (24, 24));
+    }
+}

@@ -1,0 +1,84 @@
+//! The training curve: a few numbers per tick, beside the weights and across interruptions.
+
+use serde::Serialize;
+use tch::{Kind, Tensor};
+
+/// One tick.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Tick {
+    /// Thousand images seen at its end.
+    pub kimg: f64,
+    /// Mean loss per pixel over the tick.
+    pub loss: f64,
+    /// Gradient norm of its last step.
+    pub gradient_norm: f64,
+    /// Learning rate of its last step.
+    pub lr: f64,
+    /// Images per second over the tick.
+    pub images_per_second: f64,
+    /// Resident memory of the process at its end.
+    pub resident_bytes: f64,
+}
+
+/// Numbers of a [`Tick`].
+const WIDTH: usize = 6;
+
+/// All ticks of a segment so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Curve {
+    /// In order.
+    pub ticks: Vec<Tick>,
+}
+
+impl Curve {
+    /// As one tensor \[n, 6\] f64, for checkpoints.
+    pub fn to_tensor(&self) -> Tensor {
+        let rows: Vec<f64> = self
+            .ticks
+            .iter()
+            .flat_map(|tick| [tick.kimg, tick.loss, tick.gradient_norm, tick.lr, tick.images_per_second, tick.resident_bytes])
+            .collect();
+        Tensor::from_slice(&rows).view([self.ticks.len() as i64, WIDTH as i64])
+    }
+
+    /// From a checkpoint; nothing where the tensor is none of ours.
+    pub fn from_tensor(tensor: &Tensor) -> Self {
+        let rows = Vec::<f64>::try_from(tensor.to_kind(Kind::Double).flatten(0, -1)).unwrap_or_default();
+        let tick = |row: &[f64]| Tick {
+            kimg: row[0],
+            loss: row[1],
+            gradient_norm: row[2],
+            lr: row[3],
+            images_per_second: row[4],
+            resident_bytes: row[5],
+        };
+        Self { ticks: rows.chunks_exact(WIDTH).map(tick).collect() }
+    }
+
+    /// JSON: an object of columns, as plotting wants it.
+    pub fn to_json(&self) -> serde_json::Value {
+        let column = |of: fn(&Tick) -> f64| self.ticks.iter().map(of).collect::<Vec<f64>>();
+        serde_json::json!({
+            "kimg": column(|tick| tick.kimg),
+            "loss": column(|tick| tick.loss),
+            "gradient_norm": column(|tick| tick.gradient_norm),
+            "lr": column(|tick| tick.lr),
+            "images_per_second": column(|tick| tick.images_per_second),
+            "resident_bytes": column(|tick| tick.resident_bytes),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_keeps_the_curve() {
+        let tick = |kimg| Tick { kimg, loss: 0.1 / kimg, gradient_norm: 2.0, lr: 1e-3, images_per_second: 300.5, resident_bytes: 1e9 };
+        let curve = Curve { ticks: vec![tick(1.0), tick(3.0)] };
+        assert_eq!(Curve::from_tensor(&curve.to_tensor()), curve);
+        assert_eq!(Curve::from_tensor(&Curve::default().to_tensor()), Curve::default());
+        assert_eq!(curve.to_json()["kimg"], serde_json::json!([1.0, 3.0]));
+    }
+}

@@ -1,0 +1,64 @@
+//! Training images as one u8 tensor: from shards in the store, or from a data set on disk.
+
+use anyhow::{Context, bail, ensure};
+use cedm_images::{ImportOptions, Shard};
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+/// All images of a set, resident.
+#[derive(Debug)]
+pub struct Pictures {
+    /// u8 \[n, c, r, r\].
+    pub images: Tensor,
+    /// A label for every image, where all have one.
+    pub labels: Option<Vec<i64>>,
+    /// Coarse labels likewise.
+    pub coarse_labels: Option<Vec<i64>>,
+}
+
+impl Pictures {
+    /// Joins shards in order.
+    ///
+    /// # Errors
+    /// When there is none, or when they differ in shape.
+    pub fn join(shards: Vec<Shard>) -> anyhow::Result<Self> {
+        let (channels, side) = shards.first().map(|shard| (shard.channels, shard.resolution)).context("the image set is empty")?;
+        let mut parts = Vec::new();
+        for (index, shard) in shards.iter().enumerate() {
+            ensure!(
+                (shard.channels, shard.resolution) == (channels, side),
+                "shard {index} holds {}×{0} images of {} channels, the ones before it {side}×{side} of {channels}",
+                shard.resolution,
+                shard.channels
+            );
+            let shape = [shard.count as i64, channels as i64, side as i64, side as i64];
+            parts.push(Tensor::from_data_size(&shard.images, &shape, Kind::Uint8));
+        }
+        let gather = |of: fn(&Shard) -> Option<&Vec<i64>>| shards.iter().map(of).collect::<Option<Vec<_>>>().map(|all| all.into_iter().flatten().copied().collect());
+        Ok(Self { images: Tensor::cat(&parts, 0), labels: gather(|s| s.labels.as_ref()), coarse_labels: gather(|s| s.coarse_labels.as_ref()) })
+    }
+
+    /// Reads a data set: a shard file (`images` u8 \[n, c, r, r\]), or anything that can be imported, an EDM archive above all.
+    ///
+    /// # Errors
+    /// When it cannot be read, or its images are of several shapes.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        if path.extension().is_some_and(|extension| extension == "safetensors") {
+            return Self::join(vec![cedm_images::read_shard(path)?]);
+        }
+        let folder = tempfile::tempdir().context("make a temporary folder")?;
+        let options = ImportOptions { strict: true, ..ImportOptions::default() };
+        let imported = cedm_images::import(path, &options, folder.path(), &mut |_| ()).with_context(|| format!("read {}", path.display()))?;
+        if imported.set.count == 0 {
+            bail!("{} holds no image", path.display());
+        }
+        let shards = imported.set.shards.iter().map(|shard| cedm_images::read_shard(&folder.path().join(&shard.object.object)));
+        Self::join(shards.collect::<Result<_, _>>()?)
+    }
+
+    /// (images, channels, side).
+    pub fn shape(&self) -> (i64, i64, i64) {
+        let size = self.images.size();
+        (size[0], size[1], size[2])
+    }
+}

@@ -1,0 +1,134 @@
+//! `trainer run`: a data set on disk to a folder of weights, resumable at any moment.
+
+use crate::{conditions::ConditionArgs, failure::job_error, pictures::Pictures, segment::Segment, settings::settings};
+use anyhow::{Context, ensure};
+use cedm_diffusion::{Recipe, Training};
+use cedm_runtime::ConsoleMonitor;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// Trains on a data set on disk. The folder holds `training.json`, `ema-<images>.safetensors` for every snapshot (upstream names),
+/// `state.safetensors` and `curve-<images>.json`; checkpoints are kept below `checkpoints` while it runs.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Data set: an EDM archive, a folder of images, or a safetensors file with `images` u8 [n, c, r, r]
+    #[arg(long)]
+    data: PathBuf,
+    /// Output folder; an unfinished run in it goes on
+    #[arg(long)]
+    out: PathBuf,
+    /// Where to start from; `cedm explain --presets` lists all
+    #[arg(long, default_value = "cifar10")]
+    preset: String,
+    /// Changes one setting: network.…, optimiser.…, augment.… or precision; may be repeated
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// What to condition on.
+    #[command(flatten)]
+    condition: ConditionArgs,
+    /// Budget in thousand images; the preset's own when absent
+    #[arg(long)]
+    kimg: Option<f64>,
+    /// Thousand images between snapshots of the EMA weights; only at the end when absent
+    #[arg(long)]
+    snapshot_kimg: Option<f64>,
+    /// Seed of every random stream
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+}
+
+impl RunArgs {
+    /// Trains; what came of it.
+    ///
+    /// # Errors
+    /// Anything that is wrong with the data, the condition, the settings or the folder.
+    pub fn run(&self) -> anyhow::Result<Value> {
+        let started = cedm_torch::start();
+        let preset = settings(&self.preset, &self.set)?;
+        let pictures = Pictures::read(&self.data)?;
+        let condition = self.condition.read(&pictures)?;
+        let (images, channels, side) = pictures.shape();
+        let changed = |field: &str| self.set.iter().any(|change| change.starts_with(&format!("network.{field}=")));
+        let mut network = preset.network;
+        if !changed("resolution") {
+            network.resolution = side as u32;
+        }
+        network.channels = channels as u32;
+        network.label_dim = u32::try_from(condition.label_dim())?;
+        let batch = u64::from(preset.optimiser.batch.max(1));
+        let recipe = Recipe { network, optimiser: preset.optimiser, augment: preset.augment, precision: preset.precision, seed: self.seed };
+        let mut training = Training::new(recipe, &pictures.images, condition, started.device)?;
+
+        std::fs::create_dir_all(&self.out).with_context(|| format!("make {}", self.out.display()))?;
+        write_json(&self.out.join("training.json"), &self.describe(&training, images))?;
+        let state = self.out.join("state.safetensors");
+        if state.exists() {
+            training.load_state(&state).context("the folder holds another run: choose another --out, or remove it")?;
+        }
+        let whole = |kimg: f64| (kimg * 1000.0 / batch as f64).round() as u64 * batch;
+        let budget = self.kimg.unwrap_or(preset.budget_kimg);
+        ensure!(budget.is_finite() && whole(budget) > 0, "--kimg is {budget}: expected at least one batch of {batch} images");
+        let interval = self.snapshot_kimg.map_or(whole(budget), whole).max(batch);
+        let mut last = None;
+        while training.nimg < whole(budget) {
+            let to = ((training.nimg / interval + 1) * interval).min(whole(budget));
+            last = Some(self.segment(&mut training, to)?);
+        }
+        Ok(json!({
+            "out": self.out,
+            "weights": weights_file(&self.out, training.nimg),
+            "nimg": training.nimg,
+            "steps": training.steps(),
+            "parameters": training.network.layout.parameter_count(),
+            "label_dim": training.recipe.network.label_dim,
+            "device": cedm_torch::device_name(),
+            "last_segment": last,
+        }))
+    }
+
+    fn segment(&self, training: &mut Training, to: u64) -> anyhow::Result<Value> {
+        let monitor = ConsoleMonitor { checkpoints: Some(self.out.join("checkpoints").join(format!("to-{to:012}"))) };
+        let mut segment = Segment::new(training.nimg, to, training.recipe.optimiser.batch)?;
+        let finished = segment.train(training, &monitor, &self.out).with_context(|| format!("train to image {to}"))?;
+        training.save_ema(&weights_file(&self.out, to)).map_err(job_error)?;
+        write_json(&self.out.join(format!("curve-{}.json", images_name(to))), &finished.curve.to_json())?;
+        // The state comes last: what it says is done is all there.
+        training.save_state(&self.out.join("state.safetensors")).map_err(job_error)?;
+        let checkpoints = self.out.join("checkpoints");
+        if checkpoints.exists() {
+            std::fs::remove_dir_all(&checkpoints).with_context(|| format!("remove {}", checkpoints.display()))?;
+        }
+        Ok(json!({
+            "loss": finished.loss,
+            "images_per_second": finished.images as f64 / finished.seconds.max(1e-9),
+            "seconds": finished.seconds,
+            "resident_bytes": cedm_torch::resident_bytes(),
+        }))
+    }
+
+    fn describe(&self, training: &Training, images: i64) -> Value {
+        let recipe = &training.recipe;
+        json!({
+            "data": self.data,
+            "images": images,
+            "preset": self.preset,
+            "network": recipe.network,
+            "optimiser": recipe.optimiser,
+            "augment": recipe.augment,
+            "precision": recipe.precision,
+            "seed": recipe.seed,
+        })
+    }
+}
+
+fn images_name(nimg: u64) -> String {
+    format!("{nimg:09}")
+}
+
+fn weights_file(out: &Path, nimg: u64) -> PathBuf {
+    out.join(format!("ema-{}.safetensors", images_name(nimg)))
+}
+
+fn write_json(path: &Path, value: &Value) -> anyhow::Result<()> {
+    std::fs::write(path, serde_json::to_vec_pretty(value)?).with_context(|| format!("write {}", path.display()))
+}

@@ -1,0 +1,164 @@
+//! The loop of one segment: steps, ticks, checkpoints, the wish to stop.
+
+use crate::{
+    curve::{Curve, Tick},
+    failure::job_error,
+};
+use anyhow::anyhow;
+use cedm_diffusion::{DiffusionError, Step, Training};
+use cedm_runtime::{JobError, Monitor};
+use std::{path::Path, time::Instant};
+use tch::{Device, Tensor};
+
+/// Ticks of a segment: points of its curve.
+const TICKS: u64 = 50;
+/// Images whose positions an error names.
+const NAMED_IMAGES: usize = 8;
+
+/// One segment: from where `training` stands, or from its newest checkpoint, to `to_nimg`.
+#[derive(Debug)]
+pub struct Segment {
+    from_nimg: u64,
+    to_nimg: u64,
+    tick_steps: u64,
+    last_good: String,
+}
+
+/// What a finished segment leaves beside the training itself.
+#[derive(Debug)]
+pub struct Finished {
+    /// All ticks.
+    pub curve: Curve,
+    /// Mean loss per pixel over the last tick.
+    pub loss: Option<f64>,
+    /// Seconds in this process.
+    pub seconds: f64,
+    /// Images trained on in this process.
+    pub images: u64,
+}
+
+impl Segment {
+    /// Checks the budget.
+    ///
+    /// # Errors
+    /// `Reject` for an empty budget, or one that is no whole number of batches.
+    pub fn new(from_nimg: u64, to_nimg: u64, batch: u32) -> Result<Self, JobError> {
+        let batch = u64::from(batch.max(1));
+        if to_nimg <= from_nimg {
+            return Err(JobError::reject(anyhow!("the budget is empty: from image {from_nimg} to image {to_nimg}, expected at least one batch of {batch}")));
+        }
+        if from_nimg % batch != 0 || to_nimg % batch != 0 {
+            let below = to_nimg / batch * batch;
+            return Err(JobError::reject(anyhow!(
+                "images {from_nimg} to {to_nimg} are no whole number of batches of {batch}: the nearest ends are {below} and {}",
+                below + batch
+            )));
+        }
+        let tick_steps = ((to_nimg - from_nimg) / batch / TICKS).max(1);
+        Ok(Self { from_nimg, to_nimg, tick_steps, last_good: format!("the start of the segment, at image {from_nimg}") })
+    }
+
+    /// Trains to the end.
+    ///
+    /// # Errors
+    /// `Drained` after a checkpoint when asked to stop; `Reject` naming step and images when the loss is not finite.
+    pub fn train(&mut self, training: &mut Training, monitor: &dyn Monitor, scratch: &Path) -> Result<Finished, JobError> {
+        let mut curve = Curve::default();
+        if let Some((step, file)) = monitor.resume()? {
+            let kept = training.load_state(&file).map_err(job_error)?;
+            curve = kept.map_or_else(Curve::default, |kept| Curve::from_tensor(&kept));
+            self.last_good = format!("checkpoint of step {step}");
+            tracing::info!(step, nimg = training.nimg, "goes on from a checkpoint");
+        }
+        let batch = u64::from(training.recipe.optimiser.batch);
+        let (begun, begun_at) = (Instant::now(), training.nimg);
+        let (mut tick_begun, mut tick_begun_at) = (begun, begun_at);
+        let mut pending: Vec<Tensor> = Vec::new();
+        let mut loss = curve.ticks.last().map(|tick| tick.loss);
+        while training.nimg < self.to_nimg {
+            let Step { loss: step_loss, gradient_norm, lr } = training.step().map_err(job_error)?;
+            pending.push(step_loss);
+            monitor.count("cedm_train_images_total", batch);
+            monitor.count("cedm_train_steps_total", 1);
+            monitor.progress(training.nimg - self.from_nimg, self.to_nimg - self.from_nimg, "images");
+            let steps_done = (training.nimg - self.from_nimg) / batch;
+            let ends = training.nimg >= self.to_nimg;
+            let ticks = steps_done % self.tick_steps == 0 || ends;
+            let (saves, stops) = (!ends && monitor.checkpoint_due(), !ends && monitor.stopping());
+            // Reading a loss waits for the device: every step on the CPU, where nothing is gained by waiting, else every tick.
+            if training.device() == Device::Cpu || ticks || saves || stops {
+                self.read_losses(training, &mut pending)?;
+            }
+            if ticks {
+                let (sum, steps) = std::mem::replace(&mut training.tick, (0.0, 0));
+                let seconds = tick_begun.elapsed().as_secs_f64().max(1e-9);
+                let tick = Tick {
+                    kimg: training.nimg as f64 / 1000.0,
+                    loss: sum / steps as f64,
+                    gradient_norm: gradient_norm.double_value(&[]),
+                    lr,
+                    images_per_second: (training.nimg - tick_begun_at) as f64 / seconds,
+                    resident_bytes: cedm_torch::resident_bytes() as f64,
+                };
+                publish(monitor, &tick);
+                loss = Some(tick.loss);
+                curve.ticks.push(tick);
+                (tick_begun, tick_begun_at) = (Instant::now(), training.nimg);
+            }
+            if saves || stops {
+                self.checkpoint(training, &curve, monitor, scratch)?;
+            }
+            if stops {
+                return Err(JobError::Drained);
+            }
+        }
+        Ok(Finished { curve, loss, seconds: begun.elapsed().as_secs_f64(), images: training.nimg - begun_at })
+    }
+
+    fn checkpoint(&mut self, training: &Training, curve: &Curve, monitor: &dyn Monitor, scratch: &Path) -> Result<(), JobError> {
+        let file = scratch.join("checkpoint.safetensors");
+        training.save_checkpoint(&file, &curve.to_tensor()).map_err(job_error)?;
+        monitor.checkpoint(training.steps(), &file)?;
+        self.last_good = format!("checkpoint of step {}", training.steps());
+        Ok(())
+    }
+
+    /// Adds the losses of the steps since the last reading to the tick.
+    fn read_losses(&self, training: &mut Training, pending: &mut Vec<Tensor>) -> Result<(), JobError> {
+        let losses = Tensor::stack(&std::mem::take(pending), 0).to_device(Device::Cpu);
+        let losses = Vec::<f64>::try_from(losses).map_err(JobError::bug)?;
+        let batch = u64::from(training.recipe.optimiser.batch);
+        let first_step = training.steps() - losses.len() as u64;
+        for (step, loss) in (first_step..).zip(losses) {
+            if !loss.is_finite() {
+                let mut indices = training.indices_of(step);
+                indices.truncate(NAMED_IMAGES);
+                return Err(job_error(DiffusionError::Loss {
+                    loss,
+                    step,
+                    first_image: step * batch,
+                    last_image: (step + 1) * batch,
+                    seed: training.recipe.seed,
+                    indices,
+                    last_good: self.last_good.clone(),
+                }));
+            }
+            training.tick.0 += loss;
+            training.tick.1 += 1;
+        }
+        Ok(())
+    }
+}
+
+fn publish(monitor: &dyn Monitor, tick: &Tick) {
+    for (name, value) in [
+        ("cedm_train_loss", tick.loss),
+        ("cedm_train_gradient_norm", tick.gradient_norm),
+        ("cedm_train_learning_rate", tick.lr),
+        ("cedm_train_images_per_second", tick.images_per_second),
+        ("cedm_train_resident_bytes", tick.resident_bytes),
+    ] {
+        monitor.gauge(name, value);
+    }
+    tracing::info!(kimg = tick.kimg, loss = tick.loss, images_per_second = tick.images_per_second, "tick");
+}

@@ -1,0 +1,55 @@
+//! A preset with single settings changed by path: `--set optimiser.lr=2e-3`.
+
+use anyhow::{Context, bail};
+use cedm_contract::sweep::{Preset, preset, preset_names};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+/// The preset with this name and these changes.
+///
+/// # Errors
+/// Naming the presets there are, the setting that is not known, or the value that does not fit.
+pub fn settings(name: &str, changes: &[String]) -> anyhow::Result<Preset> {
+    let mut preset = preset(name).with_context(|| format!("no preset `{name}`: there are {}", preset_names().join(", ")))?;
+    let mut tree = json!({"network": preset.network, "optimiser": preset.optimiser, "augment": preset.augment, "precision": preset.precision});
+    for change in changes {
+        let (path, value) = change.split_once('=').with_context(|| format!("`--set {change}`: expected path=value"))?;
+        let slot = path.split('.').try_fold(&mut tree, |node, part| node.as_object_mut()?.get_mut(part));
+        let Some(slot) = slot else { bail!("`--set {change}`: there is no setting `{path}`") };
+        *slot = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    }
+    preset.network = decode(&tree, "network")?;
+    preset.optimiser = decode(&tree, "optimiser")?;
+    preset.augment = decode(&tree, "augment")?;
+    preset.precision = decode(&tree, "precision")?;
+    // A smaller batch than the preset's micro-batch is meant as one round.
+    preset.optimiser.micro_batch = preset.optimiser.micro_batch.min(preset.optimiser.batch);
+    Ok(preset)
+}
+
+fn decode<T: DeserializeOwned + Serialize>(tree: &Value, part: &str) -> anyhow::Result<T> {
+    serde_json::from_value(tree[part].clone()).with_context(|| format!("settings of `{part}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_setting_changes_and_the_rest_stays() {
+        let plain = settings("cifar10", &[]).unwrap();
+        let changed = settings("cifar10", &["optimiser.lr=2e-4".into(), "network.channel_mult=[1,2]".into()]).unwrap();
+        assert_eq!(changed.optimiser.lr, 2e-4);
+        assert_eq!(changed.network.channel_mult, [1, 2]);
+        assert_eq!(changed.augment, plain.augment);
+    }
+
+    #[test]
+    fn what_does_not_exist_is_named() {
+        let says = |name: &str, change: &str| format!("{:#}", settings(name, &[change.into()]).unwrap_err());
+        assert!(says("cifar11", "x=1").contains("no preset `cifar11`: there are cifar10"));
+        assert!(says("cifar10", "optimiser.learning_rate=1").contains("there is no setting `optimiser.learning_rate`"));
+        assert!(says("cifar10", "optimiser.lr=fast").contains("settings of `optimiser`"));
+        assert!(says("cifar10", "lr").contains("expected path=value"));
+    }
+}

@@ -1,0 +1,152 @@
+//! The train recipe: images, condition and the segment before in; weights, state and curve out.
+
+use crate::{failure::job_error, pictures::Pictures, segment::Segment};
+use anyhow::{Context, anyhow};
+use cedm_contract::{
+    JobResult, JobSpec, Manifest, Service, TrainResult,
+    params::{Precision, TrainParams},
+};
+use cedm_diffusion::{Condition, Recipe, Training};
+use cedm_runtime::{Desk, JobError, Monitor, Outcome, Stability, Worker};
+use std::collections::BTreeMap;
+
+/// The trainer service.
+#[derive(Debug)]
+pub struct Trainer {
+    /// Image sets are kept between jobs of a sweep: (digest of the images' manifest, images).
+    held: Option<(String, Pictures)>,
+}
+
+impl Trainer {
+    /// Starts libtorch.
+    pub fn new() -> Self {
+        let started = cedm_torch::start();
+        tracing::info!(device = ?started.device, reason = started.reason, "libtorch");
+        Self { held: None }
+    }
+
+    fn pictures(&mut self, desk: &Desk) -> Result<&Pictures, JobError> {
+        let manifest = desk.input("images")?;
+        if self.held.as_ref().is_none_or(|(digest, _)| digest != manifest.digest.as_str()) {
+            let JobResult::Import(set) = &manifest.result else {
+                return Err(JobError::reject(anyhow!("input images is a {} manifest, expected import", manifest.kind())));
+            };
+            let mut shards = Vec::new();
+            for shard in &set.shards {
+                shards.push(cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?);
+            }
+            self.held = Some((manifest.digest.to_string(), Pictures::join(shards).map_err(JobError::reject)?));
+        }
+        Ok(&self.held.as_ref().expect("invariant: set above").1)
+    }
+}
+
+impl Default for Trainer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Worker for Trainer {
+    fn service(&self) -> Service {
+        Service::Trainer
+    }
+    fn device(&self) -> String {
+        cedm_torch::device_name()
+    }
+    fn gauges(&self) -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("cedm_train_loss", "Mean loss per pixel over the last tick"),
+            ("cedm_train_gradient_norm", "Gradient norm of the last step of the last tick"),
+            ("cedm_train_learning_rate", "Learning rate of the last step of the last tick"),
+            ("cedm_train_images_per_second", "Training images per second over the last tick"),
+            ("cedm_train_resident_bytes", "Resident memory at the end of the last tick"),
+        ]
+    }
+    fn counters(&self) -> Vec<(&'static str, &'static str)> {
+        vec![("cedm_train_images_total", "Images trained on"), ("cedm_train_steps_total", "Optimiser steps")]
+    }
+
+    fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
+        let JobSpec::Train(params) = &desk.job().spec else {
+            return Err(JobError::bug(anyhow!("a {} job came to the trainer", desk.job().kind())));
+        };
+        let mut segment = Segment::new(params.from_nimg, params.to_nimg, params.optimiser.batch)?;
+        let condition = condition(desk)?;
+        let pictures = self.pictures(desk)?;
+        let mut training = Training::new(recipe(params), &pictures.images, condition, cedm_torch::device()).map_err(job_error)?;
+        go_on(desk, params, &mut training)?;
+        let finished = segment.train(&mut training, desk, desk.scratch())?;
+
+        let (ema, state) = (desk.scratch().join("ema.safetensors"), desk.scratch().join("state.safetensors"));
+        training.save_ema(&ema).map_err(job_error)?;
+        training.save_state(&state).map_err(job_error)?;
+        desk.put("ema.safetensors", &ema, Stability::Stable)?;
+        desk.put("state.safetensors", &state, Stability::Stable)?;
+        desk.put_bytes("curve.json", finished.curve.to_json().to_string().as_bytes(), Stability::Volatile)?;
+        let result = TrainResult {
+            nimg: training.nimg,
+            steps: training.steps(),
+            label_dim: params.network.label_dim,
+            parameters: training.network.layout.parameter_count(),
+            loss: finished.loss,
+        };
+        let metrics = BTreeMap::from([
+            ("images_per_second".to_owned(), finished.images as f64 / finished.seconds.max(1e-9)),
+            ("images_in_this_process".to_owned(), finished.images as f64),
+            ("resident_bytes".to_owned(), cedm_torch::resident_bytes() as f64),
+        ]);
+        Ok(Outcome { result: JobResult::Train(result), metrics })
+    }
+}
+
+fn recipe(params: &TrainParams) -> Recipe {
+    Recipe {
+        network: params.network.clone(),
+        optimiser: params.optimiser.clone(),
+        augment: params.augment.clone(),
+        precision: if params.precision == Precision::Tf32 { Precision::Fp32 } else { params.precision },
+        seed: params.seed,
+    }
+}
+
+/// The condition, from the same images as the ones trained on.
+fn condition(desk: &Desk) -> Result<Condition, JobError> {
+    let Some(manifest) = desk.optional("condition") else { return Ok(Condition::None) };
+    check_same_images(desk, manifest)?;
+    let file = desk.fetch_output(manifest, "assignments.safetensors")?;
+    let tensors = cedm_diffusion::weights::read(&file).map_err(job_error)?;
+    let ids = tensors.get("ids").context("assignments.safetensors has no tensor `ids`").map_err(JobError::reject)?;
+    let ids = Vec::<i64>::try_from(ids).context("`ids` of assignments.safetensors is no list of integers").map_err(JobError::reject)?;
+    Condition::compact(&ids).map_err(job_error)
+}
+
+/// A clustering that names its images must name the ones of this job.
+fn check_same_images(desk: &Desk, condition: &Manifest) -> Result<(), JobError> {
+    let own = &desk.input("images")?.digest;
+    match condition.inputs.iter().find(|input| input.role == "images") {
+        Some(theirs) if theirs.digest != *own => Err(JobError::reject(anyhow!(
+            "the condition was made from other images: digest {}, the images of this job have {}",
+            theirs.digest.short(),
+            own.short()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Takes over the state of the segment before.
+fn go_on(desk: &Desk, params: &TrainParams, training: &mut Training) -> Result<(), JobError> {
+    let previous = desk.optional("previous");
+    match (previous, params.from_nimg) {
+        (None, 0) => return Ok(()),
+        (None, from) => return Err(JobError::reject(anyhow!("the segment starts at image {from}, but the job names no previous segment"))),
+        (Some(_), _) => {}
+    }
+    let previous = desk.input("previous")?;
+    training.load_state(&desk.fetch_output(previous, "state.safetensors")?).map_err(job_error)?;
+    if training.nimg != params.from_nimg {
+        let (found, expected) = (training.nimg, params.from_nimg);
+        return Err(JobError::reject(anyhow!("the previous segment ends at image {found}, this one starts at {expected}")));
+    }
+    Ok(())
+}

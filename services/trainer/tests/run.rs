@@ -1,0 +1,68 @@
+//! `trainer run` as a process: plain files in, weights out, going on where it stopped, clear words when it cannot.
+
+use cedm_diffusion::weights;
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+use tch::{Device, Kind, Tensor};
+
+fn data(folder: &Path) -> std::path::PathBuf {
+    let path = folder.join("data.safetensors");
+    let images = (Tensor::arange(40 * 64, (Kind::Int64, Device::Cpu)) * 7i64).remainder(251i64).to_kind(Kind::Uint8).view([40, 1, 8, 8]);
+    let labels = Tensor::arange(40, (Kind::Int64, Device::Cpu)).remainder(4i64);
+    weights::write(&path, &[("images", &images), ("labels", &labels)], None).unwrap();
+    path
+}
+
+fn run(data: &Path, out: &Path, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cedm-trainer"));
+    command.args(["run", "--preset", "tiny8", "--data"]).arg(data).arg("--out").arg(out).args(more);
+    command.env("CEDM_THREADS", "1").env("CEDM_DEVICE", "cpu").output().unwrap()
+}
+
+fn fine(output: Output) -> serde_json::Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_longer_budget_goes_on_from_a_shorter_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, one, two) = (data(folder.path()), folder.path().join("one"), folder.path().join("two"));
+    let whole = fine(run(&data, &one, &["--labels", "--kimg", "0.192", "--snapshot-kimg", "0.096"]));
+    assert_eq!((whole["nimg"].as_u64(), whole["steps"].as_u64(), whole["label_dim"].as_u64()), (Some(192), Some(6), Some(4)));
+    fine(run(&data, &two, &["--labels", "--kimg", "0.096"]));
+    let longer = fine(run(&data, &two, &["--labels", "--kimg", "0.192"]));
+    assert_eq!(longer["nimg"], 192);
+    for file in ["state.safetensors", "ema-000000096.safetensors", "ema-000000192.safetensors"] {
+        assert!(std::fs::read(one.join(file)).unwrap() == std::fs::read(two.join(file)).unwrap(), "{file} differs");
+    }
+    let network = weights::recognise(&weights::read(&one.join("ema-000000192.safetensors")).unwrap(), "ema").unwrap();
+    assert_eq!((network.label_dim, network.channels, network.resolution), (4, 1, 8));
+    let curve: serde_json::Value = serde_json::from_slice(&std::fs::read(one.join("curve-000000192.json")).unwrap()).unwrap();
+    assert_eq!(curve["loss"].as_array().unwrap().len(), 3);
+    // Nothing is left to do: the same command again says so and changes nothing.
+    assert_eq!(fine(run(&data, &one, &["--labels", "--kimg", "0.192"]))["nimg"], 192);
+}
+
+#[test]
+fn what_does_not_fit_is_said_in_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(folder.path());
+    let says = |out: &str, more: &[&str]| {
+        let output = run(&data, &folder.path().join(out), more);
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(says("a", &["--kimg", "0"]).contains("--kimg is 0: expected at least one batch of 32 images"));
+    assert!(says("b", &["--coarse-labels"]).contains("the data set has no coarse label"));
+    assert!(says("c", &["--set", "network.channel_mult=[]"]).contains("`channel_mult` is []"));
+    let ids = folder.path().join("ids.safetensors");
+    weights::write(&ids, &[("ids", &Tensor::zeros([7], (Kind::Int64, Device::Cpu)))], None).unwrap();
+    let ids = ids.to_str().unwrap().to_owned();
+    assert!(says("d", &["--ids", &ids]).contains("7 rows, expected one for each of the 40 images"));
+    fine(run(&data, &folder.path().join("e"), &["--kimg", "0.032"]));
+    assert!(says("e", &["--kimg", "0.064", "--seed", "5"]).contains("the folder holds another run"));
+    assert!(says("f", &["--kimg", "0.1", "--set", "optimiser.lr=1e30", "--set", "optimiser.lr_rampup_kimg=0"]).contains("the loss became"));
+}

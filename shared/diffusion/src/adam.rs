@@ -1,0 +1,44 @@
+//! Adam on one flat buffer, as PyTorch computes it: no weight decay, bias correction by step count.
+
+use tch::{Kind, Tensor};
+
+/// Moments and step count.
+#[derive(Debug)]
+pub struct Adam {
+    /// First moment.
+    pub exp_avg: Tensor,
+    /// Second moment.
+    pub exp_avg_sq: Tensor,
+    /// Updates made.
+    pub steps: u64,
+}
+
+impl Adam {
+    /// Zero moments for these weights.
+    pub fn new(weights: &Tensor) -> Self {
+        Self { exp_avg: weights.detach().zeros_like(), exp_avg_sq: weights.detach().zeros_like(), steps: 0 }
+    }
+
+    /// One update of `weights`, in place.
+    pub fn step(&mut self, weights: &mut Tensor, gradient: &Tensor, lr: f64, (beta1, beta2): (f64, f64), eps: f64) {
+        self.steps += 1;
+        let steps = self.steps.min(i32::MAX as u64) as i32;
+        let (correction1, correction2) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));
+        tch::no_grad(|| {
+            let _ = self.exp_avg.lerp_(gradient, 1.0 - beta1);
+            let _ = self.exp_avg_sq.g_mul_scalar_(beta2);
+            let _ = self.exp_avg_sq.g_add_(&(gradient.square().g_mul_scalar_(1.0 - beta2)));
+            let mut denominator = self.exp_avg_sq.sqrt();
+            let _ = denominator.g_mul_scalar_(1.0 / correction2.sqrt());
+            let _ = denominator.g_add_scalar_(eps);
+            let mut update = &self.exp_avg / denominator;
+            let _ = update.g_mul_scalar_(-lr / correction1);
+            let _ = weights.g_add_(&update);
+        });
+    }
+}
+
+/// Euclidean norm of a flat gradient, in float64 without synchronising the device.
+pub fn norm(gradient: &Tensor) -> Tensor {
+    gradient.detach().square().sum(Kind::Double).sqrt()
+}

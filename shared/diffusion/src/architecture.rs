@@ -1,0 +1,125 @@
+//! Which network: the constructor arguments of the published SongUNet, free of presets.
+
+use crate::DiffusionError;
+use cedm_contract::params::{Embedding, NetworkSpec};
+
+/// SongUNet under EDM preconditioning (spec §7.1, §7.3). Finer than [`NetworkSpec`]: NCSN++ and DDPM++ are two settings of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Architecture {
+    /// Side of the images.
+    pub resolution: i64,
+    /// Image channels.
+    pub channels: i64,
+    /// Label slots; 0 for unconditional.
+    pub label_dim: i64,
+    /// Width of the augmentation labels; 0 for none.
+    pub augment_dim: i64,
+    /// Base width.
+    pub model_channels: i64,
+    /// Width multiplier of each level.
+    pub channel_mult: Vec<i64>,
+    /// Embedding width in units of `model_channels`.
+    pub channel_mult_emb: i64,
+    /// Width of the noise embedding in units of `model_channels`.
+    pub channel_mult_noise: i64,
+    /// Blocks per level.
+    pub num_blocks: i64,
+    /// Resolutions with attention.
+    pub attn_resolutions: Vec<i64>,
+    /// Dropout before the second convolution of each block.
+    pub dropout: f64,
+    /// Probability of dropping a label in training.
+    pub label_dropout: f64,
+    /// Fourier features of the noise level instead of the positional embedding.
+    pub fourier: bool,
+    /// Every coarser level also sees the down-sampled image.
+    pub residual_encoder: bool,
+    /// Taps of the resampling filter, not normalised.
+    pub resample_filter: Vec<f64>,
+    /// Expected standard deviation of the data.
+    pub sigma_data: f64,
+}
+
+impl TryFrom<&NetworkSpec> for Architecture {
+    type Error = DiffusionError;
+    fn try_from(spec: &NetworkSpec) -> Result<Self, DiffusionError> {
+        let ncsnpp = spec.embedding == Embedding::Ncsnpp;
+        let architecture = Self {
+            resolution: spec.resolution.into(),
+            channels: spec.channels.into(),
+            label_dim: spec.label_dim.into(),
+            augment_dim: spec.augment_dim.into(),
+            model_channels: spec.model_channels.into(),
+            channel_mult: spec.channel_mult.iter().map(|&mult| mult.into()).collect(),
+            channel_mult_emb: spec.channel_mult_emb.into(),
+            channel_mult_noise: if ncsnpp { 2 } else { 1 },
+            num_blocks: spec.num_blocks.into(),
+            attn_resolutions: spec.attn_resolutions.iter().map(|&side| side.into()).collect(),
+            dropout: spec.dropout,
+            label_dropout: spec.label_dropout,
+            fourier: ncsnpp,
+            residual_encoder: ncsnpp,
+            resample_filter: if ncsnpp { vec![1.0, 3.0, 3.0, 1.0] } else { vec![1.0, 1.0] },
+            sigma_data: spec.sigma_data,
+        };
+        architecture.check()?;
+        Ok(architecture)
+    }
+}
+
+impl Architecture {
+    /// Refuses what cannot be built.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Setting`] naming the first field that is out of range.
+    pub fn check(&self) -> Result<(), DiffusionError> {
+        let refuse = |field: &'static str, found: String, expected: String| Err(DiffusionError::Setting { field, found, expected });
+        for (field, value) in [
+            ("resolution", self.resolution),
+            ("channels", self.channels),
+            ("model_channels", self.model_channels),
+            ("channel_mult_emb", self.channel_mult_emb),
+            ("channel_mult_noise", self.channel_mult_noise),
+            ("num_blocks", self.num_blocks),
+        ] {
+            if value < 1 {
+                return refuse(field, value.to_string(), "at least 1".into());
+            }
+        }
+        if self.channel_mult.is_empty() || self.channel_mult.iter().any(|&mult| mult < 1) {
+            return refuse("channel_mult", format!("{:?}", self.channel_mult), "a multiplier of at least 1 for every level".into());
+        }
+        let halvings = self.channel_mult.len() - 1;
+        if halvings >= 16 || self.resolution % (1 << halvings) != 0 {
+            let expected = format!("a multiple of {}, because {} levels halve it {halvings} times", 1u64 << halvings.min(16), halvings + 1);
+            return refuse("resolution", self.resolution.to_string(), expected);
+        }
+        if self.model_channels % 2 != 0 || self.model_channels < 4 {
+            return refuse("model_channels", self.model_channels.to_string(), "an even number of at least 4".into());
+        }
+        for (field, value) in [("dropout", self.dropout), ("label_dropout", self.label_dropout)] {
+            if !(0.0..1.0).contains(&value) {
+                return refuse(field, value.to_string(), "at least 0 and below 1".into());
+            }
+        }
+        if self.sigma_data <= 0.0 || !self.sigma_data.is_finite() {
+            return refuse("sigma_data", self.sigma_data.to_string(), "a positive number".into());
+        }
+        Ok(())
+    }
+
+    /// Width of the noise embedding.
+    pub fn noise_channels(&self) -> i64 {
+        self.model_channels * self.channel_mult_noise
+    }
+
+    /// Width of the embedding that every block reads.
+    pub fn embedding_channels(&self) -> i64 {
+        self.model_channels * self.channel_mult_emb
+    }
+}
+
+/// Groups of a group norm: four channels each, 32 at most (spec §7.3).
+pub fn group_count(channels: i64) -> i64 {
+    (channels / 4).clamp(1, 32)
+}

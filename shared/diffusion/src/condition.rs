@@ -1,0 +1,137 @@
+//! What a network is conditioned on: one row per training image, whatever it came from (spec §8).
+//!
+//! Cluster ids, ground truth, imported ids and pseudo-labels are all [`Condition::Ids`]; oracle features are
+//! [`Condition::Vectors`]. A new kind of condition is a new way to make one of these.
+
+use crate::{DiffusionError, network::one_hot};
+use tch::{Device, Kind, Tensor};
+
+/// One condition per training image.
+#[derive(Debug)]
+pub enum Condition {
+    /// Unconditional.
+    None,
+    /// A class per image.
+    Ids {
+        /// Compact ids \[n\] i64: every one of 0..dim occurs.
+        ids: Tensor,
+        /// Images of each id: the prior p(c) in the same order.
+        counts: Vec<i64>,
+    },
+    /// A vector per image.
+    Vectors {
+        /// \[n, d\] f32.
+        rows: Tensor,
+    },
+}
+
+impl Condition {
+    /// From ids as they came: used values are renumbered 0, 1, … in ascending order (spec §8), negative ids are refused.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Labels`] for an empty list or a negative id.
+    pub fn compacting(raw: &[i64]) -> Result<Self, DiffusionError> {
+        let mut used: Vec<i64> = raw.to_vec();
+        used.sort_unstable();
+        used.dedup();
+        match used.first() {
+            None => return Err(refuse("condition", "no ids", "one id per image")),
+            Some(&first) if first < 0 => return Err(refuse("condition", format!("id {first}"), "ids of at least 0")),
+            Some(_) => {}
+        }
+        let ids: Vec<i64> = raw.iter().map(|id| used.binary_search(id).expect("invariant: collected above") as i64).collect();
+        let mut counts = vec![0; used.len()];
+        ids.iter().for_each(|&id| counts[id as usize] += 1);
+        Ok(Self::Ids { ids: Tensor::from_slice(&ids), counts })
+    }
+
+    /// From ids that are compact already.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Labels`] when an id of 0..=max is unused or one is negative.
+    pub fn compact(ids: &[i64]) -> Result<Self, DiffusionError> {
+        let condition = Self::compacting(ids)?;
+        let highest = ids.iter().copied().max().unwrap_or(-1);
+        if condition.label_dim() != highest + 1 {
+            let found = format!("ids up to {highest}, {} of them used", condition.label_dim());
+            return Err(refuse("condition", found, "compact ids: every one from 0 to the highest in use"));
+        }
+        Ok(condition)
+    }
+
+    /// Label slots of a network for this condition.
+    pub fn label_dim(&self) -> i64 {
+        match self {
+            Condition::None => 0,
+            Condition::Ids { counts, .. } => counts.len() as i64,
+            Condition::Vectors { rows } => rows.size()[1],
+        }
+    }
+
+    /// Checks it against the data set and the network.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Labels`] with both numbers.
+    pub fn check(&self, images: i64, label_dim: i64) -> Result<(), DiffusionError> {
+        let rows = match self {
+            Condition::None => images,
+            Condition::Ids { ids, .. } => ids.size()[0],
+            Condition::Vectors { rows } => rows.size()[0],
+        };
+        if rows != images {
+            return Err(refuse("condition", format!("{rows} rows"), format!("one for each of the {images} images: it belongs to another data set")));
+        }
+        if self.label_dim() != label_dim {
+            let expected = format!("label_dim {label_dim}, as the network has");
+            return Err(refuse("condition", format!("{} label slots", self.label_dim()), expected));
+        }
+        Ok(())
+    }
+
+    /// Label rows \[k, L\] of the images at `indices` (i64 \[k\], on `device`); `None` when unconditional.
+    pub fn rows(&self, indices: &Tensor, kind: Kind, device: Device) -> Option<Tensor> {
+        match self {
+            Condition::None => None,
+            Condition::Ids { ids, counts } => Some(one_hot(&ids.index_select(0, indices), counts.len() as i64, kind, device)),
+            Condition::Vectors { rows } => Some(rows.index_select(0, indices).to_kind(kind)),
+        }
+    }
+
+    /// Moved to a device.
+    pub fn to_device(self, device: Device) -> Self {
+        match self {
+            Condition::None => Condition::None,
+            Condition::Ids { ids, counts } => Condition::Ids { ids: ids.to_device(device), counts },
+            Condition::Vectors { rows } => Condition::Vectors { rows: rows.to_device(device) },
+        }
+    }
+}
+
+fn refuse(what: &str, found: impl Into<String>, expected: impl Into<String>) -> DiffusionError {
+    DiffusionError::Labels { what: what.into(), found: found.into(), expected: expected.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unused_ids_leave_no_slot() {
+        let Condition::Ids { ids, counts } = Condition::compacting(&[7, 3, 7, 900]).unwrap() else { panic!("ids") };
+        assert_eq!(Vec::<i64>::try_from(&ids).unwrap(), [1, 0, 1, 2]);
+        assert_eq!(counts, [1, 2, 1]);
+    }
+
+    #[test]
+    fn ids_of_other_data_or_another_network_are_refused() {
+        let says = |error: DiffusionError| error.to_string();
+        assert_eq!(says(Condition::compacting(&[0, -1]).unwrap_err()), "condition: id -1, expected ids of at least 0");
+        assert!(says(Condition::compact(&[0, 2]).unwrap_err()).contains("ids up to 2, 2 of them used"));
+        let condition = Condition::compact(&[0, 1, 1]).unwrap();
+        assert!(says(condition.check(5, 2).unwrap_err()).contains("3 rows, expected one for each of the 5 images"));
+        assert!(says(condition.check(3, 4).unwrap_err()).contains("2 label slots, expected label_dim 4"));
+        assert!(condition.check(3, 2).is_ok());
+        let row = condition.rows(&Tensor::from_slice(&[2i64]), Kind::Float, Device::Cpu).unwrap();
+        assert_eq!(Vec::<f32>::try_from(row.get(0)).unwrap(), [0.0, 1.0]);
+    }
+}

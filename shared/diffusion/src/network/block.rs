@@ -1,0 +1,111 @@
+//! The residual block of SongUNet, with optional attention (spec §7.3, "UNetBlock").
+
+use super::layers::{Conv, ConvShape, GroupNorm, Linear, NEAR_ZERO, PLAIN, Resample};
+use crate::{layout::Layout, parameters::Views};
+use std::f64::consts::FRAC_1_SQRT_2;
+use tch::{Kind, Tensor};
+
+/// What one block is.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockShape<'a> {
+    /// Input channels.
+    pub cin: i64,
+    /// Output channels.
+    pub cout: i64,
+    /// Width of the embedding.
+    pub embedding: i64,
+    /// Whether attention follows.
+    pub attention: bool,
+    /// Resampling of the input.
+    pub resample: Resample,
+    /// Taps of the resampling filter.
+    pub filter: &'a [f64],
+    /// Dropout probability.
+    pub dropout: f64,
+}
+
+/// One block.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Input channels: decoder blocks that have more than arrives take a skip connection.
+    pub cin: i64,
+    norm0: GroupNorm,
+    conv0: Conv,
+    affine: Linear,
+    norm1: GroupNorm,
+    conv1: Conv,
+    skip: Option<Conv>,
+    attention: Option<Attention>,
+    dropout: f64,
+}
+
+impl Block {
+    /// Registers the block's tensors below `name`.
+    pub fn new(layout: &mut Layout, name: &str, shape: BlockShape<'_>) -> Self {
+        let BlockShape { cin, cout, embedding, attention, resample, filter, dropout } = shape;
+        let conv = |kernel, gain, resample| ConvShape { kernel, gain, resample, filter, fused: false };
+        Self {
+            cin,
+            norm0: GroupNorm::new(layout, &format!("{name}.norm0"), cin),
+            conv0: Conv::new(layout, &format!("{name}.conv0"), cin, cout, conv(3, PLAIN, resample)),
+            affine: Linear::new(layout, &format!("{name}.affine"), embedding, cout, true),
+            norm1: GroupNorm::new(layout, &format!("{name}.norm1"), cout),
+            conv1: Conv::new(layout, &format!("{name}.conv1"), cout, cout, conv(3, NEAR_ZERO, Resample::Keep)),
+            skip: (cin != cout || resample != Resample::Keep)
+                .then(|| Conv::new(layout, &format!("{name}.skip"), cin, cout, conv(1, PLAIN, resample))),
+            attention: attention.then(|| Attention::new(layout, name, cout)),
+            dropout,
+        }
+    }
+
+    /// \[n, cin, h, w\] and the embedding \[n, e\] → \[n, cout, h', w'\].
+    pub fn forward(&self, views: &Views, x: &Tensor, embedding: &Tensor, train: bool) -> Tensor {
+        let h = self.conv0.forward(views, &self.norm0.forward(views, x).silu());
+        let shift = self.affine.forward(views, embedding).to_kind(h.kind()).unsqueeze(-1).unsqueeze(-1);
+        let h = self.norm1.forward(views, &(h + shift)).silu();
+        let h = if train && self.dropout > 0.0 { h.dropout(self.dropout, true) } else { h };
+        let h = self.conv1.forward(views, &h);
+        let x = match &self.skip {
+            Some(skip) => (h + skip.forward(views, x)) * FRAC_1_SQRT_2,
+            None => (h + x) * FRAC_1_SQRT_2,
+        };
+        match &self.attention {
+            Some(attention) => attention.forward(views, &x),
+            None => x,
+        }
+    }
+}
+
+/// Self-attention over all pixels with one head.
+#[derive(Clone, Debug)]
+struct Attention {
+    norm: GroupNorm,
+    qkv: Conv,
+    proj: Conv,
+}
+
+impl Attention {
+    fn new(layout: &mut Layout, name: &str, channels: i64) -> Self {
+        let conv = |gain| ConvShape { kernel: 1, gain, resample: Resample::Keep, filter: &[], fused: false };
+        Self {
+            norm: GroupNorm::new(layout, &format!("{name}.norm2"), channels),
+            qkv: Conv::new(layout, &format!("{name}.qkv"), channels, 3 * channels, conv(0.2f64.sqrt())),
+            proj: Conv::new(layout, &format!("{name}.proj"), channels, channels, conv(NEAR_ZERO)),
+        }
+    }
+
+    fn forward(&self, views: &Views, x: &Tensor) -> Tensor {
+        let size = x.size();
+        let (n, channels, pixels) = (size[0], size[1], size[2] * size[3]);
+        let kind = x.kind();
+        // Output channel 3c + i of `qkv` is channel c of q, k or v (spec §16.2).
+        let qkv = self.qkv.forward(views, &self.norm.forward(views, x)).reshape([n, channels, 3, pixels]).unbind(2);
+        let (q, k, v) = (&qkv[0], &qkv[1], &qkv[2]);
+        // The product of queries and keys and its softmax are float32 at least, whatever the activations are.
+        let wide = if kind == Kind::Double { Kind::Double } else { Kind::Float };
+        let scores = q.to_kind(wide).transpose(1, 2).bmm(&(k.to_kind(wide) / (channels as f64).sqrt()));
+        let weights = scores.softmax(-1, wide).to_kind(kind);
+        let mixed = v.bmm(&weights.transpose(1, 2)).reshape(&size);
+        (self.proj.forward(views, &mixed) + x) * FRAC_1_SQRT_2
+    }
+}

@@ -1,0 +1,96 @@
+//! How the noise level, the label and the augmentation enter: one vector that every block reads.
+
+use super::layers::Linear;
+use crate::{
+    architecture::Architecture,
+    layout::{Fill, Layout, Slot},
+    parameters::Views,
+};
+use std::f64::consts::PI;
+use tch::{Device, Kind, Tensor};
+
+/// Mapping network (spec §7.3, "Mapping").
+#[derive(Clone, Debug)]
+pub struct Mapping {
+    width: i64,
+    label_dim: i64,
+    fourier: Option<Slot>,
+    map_label: Option<Linear>,
+    map_augment: Option<Linear>,
+    map_layer0: Linear,
+    map_layer1: Linear,
+}
+
+impl Mapping {
+    /// Registers the mapping's tensors.
+    pub fn new(layout: &mut Layout, architecture: &Architecture) -> Self {
+        let (noise, embedding) = (architecture.noise_channels(), architecture.embedding_channels());
+        let Architecture { label_dim, augment_dim, .. } = *architecture;
+        Self {
+            width: noise,
+            label_dim,
+            fourier: architecture.fourier.then(|| layout.buffer("model.map_noise.freqs".into(), &[noise / 2], Fill::Normal { std: 16.0 })),
+            map_label: (label_dim > 0).then(|| Linear::new(layout, "model.map_label", label_dim, noise, true)),
+            map_augment: (augment_dim > 0).then(|| Linear::new(layout, "model.map_augment", augment_dim, noise, false)),
+            map_layer0: Linear::new(layout, "model.map_layer0", noise, embedding, true),
+            map_layer1: Linear::new(layout, "model.map_layer1", embedding, embedding, true),
+        }
+    }
+
+    /// c_noise \[n\], class labels \[n, L\] (zeros when absent), augmentation labels (branch skipped when absent) → \[n, e\].
+    pub fn forward(
+        &self,
+        views: &Views,
+        c_noise: &Tensor,
+        class_labels: Option<&Tensor>,
+        augment_labels: Option<&Tensor>,
+        tap: &mut dyn FnMut(&str, &Tensor),
+    ) -> Tensor {
+        let kind = c_noise.kind();
+        let waves = match self.fourier {
+            Some(slot) => fourier_features(c_noise, &views.get(slot, kind)),
+            None => positional_features(c_noise, self.width),
+        };
+        tap("model.map_noise", &waves);
+        // Cosines and sines change places (spec §16.5).
+        let mut embedding = waves.reshape([-1, 2, self.width / 2]).flip(1).reshape([-1, self.width]);
+        if let Some(map_label) = &self.map_label {
+            let zeros = || Tensor::zeros([c_noise.size()[0], self.label_dim], (kind, c_noise.device()));
+            let labels = class_labels.map_or_else(zeros, |labels| labels.to_kind(kind));
+            // √L keeps one-hot rows at unit scale (spec §16.6).
+            embedding += map_label.forward(views, &(labels * (self.label_dim as f64).sqrt()));
+        }
+        if let (Some(map_augment), Some(labels)) = (&self.map_augment, augment_labels) {
+            embedding += map_augment.forward(views, &labels.to_kind(kind));
+        }
+        let hidden = self.map_layer0.forward(views, &embedding);
+        tap("model.map_layer0", &hidden);
+        let out = self.map_layer1.forward(views, &hidden.silu());
+        tap("model.map_layer1", &out);
+        out.silu()
+    }
+}
+
+/// \[cos, sin\] of c_noise times 10000^(−j / (w/2 − 1)), j < w/2: the last frequency is 1e-4 exactly.
+pub fn positional_features(c_noise: &Tensor, width: i64) -> Tensor {
+    let options = (c_noise.kind(), c_noise.device());
+    let steps = Tensor::arange(width / 2, options) / (width / 2 - 1) as f64;
+    waves(c_noise, &Tensor::pow_scalar(1.0 / 10000.0, &steps))
+}
+
+/// \[cos, sin\] of c_noise times 2π times the stored frequencies.
+fn fourier_features(c_noise: &Tensor, frequencies: &Tensor) -> Tensor {
+    waves(c_noise, &(frequencies * (2.0 * PI)))
+}
+
+fn waves(c_noise: &Tensor, frequencies: &Tensor) -> Tensor {
+    let phases = c_noise.outer(frequencies);
+    Tensor::cat(&[phases.cos(), phases.sin()], 1)
+}
+
+/// Rows of one-hot labels \[n, dim\]; ids below 0 give a row of zeros, the "no label" of a conditional network.
+pub fn one_hot(ids: &Tensor, dim: i64, kind: Kind, device: Device) -> Tensor {
+    let ids = ids.to_device(device).to_kind(Kind::Int64);
+    let columns = Tensor::arange(dim, (Kind::Int64, device));
+    ids.unsqueeze(1).eq_tensor(&columns.unsqueeze(0)).to_kind(kind)
+}

@@ -1,0 +1,135 @@
+//! The resumable state of a run as one safetensors file: weights, running mean, Adam's moments, counters. Nothing else is
+//! carried: every random stream is derived. The bytes are the same whether or not the run was ever interrupted.
+
+use crate::{DiffusionError, training::{Recipe, Training}, weights};
+use serde_json::json;
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+/// Key of the note that says which run a state belongs to.
+const RUN: &str = "cedm_run";
+
+impl Recipe {
+    /// What two runs must share for one to go on from the other's state. The cut into rounds is left out: it changes rounding
+    /// and dropout masks, nothing else.
+    pub fn identity(&self) -> String {
+        let mut optimiser = serde_json::to_value(&self.optimiser).expect("invariant: plain data always encodes");
+        if let Some(fields) = optimiser.as_object_mut() {
+            fields.remove("micro_batch");
+        }
+        let Recipe { network, augment, precision, seed, .. } = self;
+        json!({"network": network, "optimiser": optimiser, "augment": augment, "precision": precision, "seed": seed}).to_string()
+    }
+}
+
+impl Training {
+    /// Writes the state, atomically.
+    ///
+    /// # Errors
+    /// [`DiffusionError::File`].
+    pub fn save_state(&self, path: &Path) -> Result<(), DiffusionError> {
+        self.write_state(path, None)
+    }
+
+    /// The same with a training curve beside it, which the final state does not carry (it holds timings).
+    ///
+    /// # Errors
+    /// [`DiffusionError::File`].
+    pub fn save_checkpoint(&self, path: &Path, curve: &Tensor) -> Result<(), DiffusionError> {
+        self.write_state(path, Some(curve))
+    }
+
+    fn write_state(&self, path: &Path, curve: Option<&Tensor>) -> Result<(), DiffusionError> {
+        let counters = Tensor::from_slice(&[
+            self.nimg as i64,
+            self.adam.steps as i64,
+            self.tick.1 as i64,
+            self.scale.log2,
+            self.scale.clean_steps as i64,
+        ]);
+        let tick_loss = Tensor::from_slice(&[self.tick.0]);
+        let mut tensors: Vec<(String, &Tensor)> = vec![
+            ("weights".into(), &self.weights.flat),
+            ("ema".into(), &self.ema),
+            ("exp_avg".into(), &self.adam.exp_avg),
+            ("exp_avg_sq".into(), &self.adam.exp_avg_sq),
+            ("counters".into(), &counters),
+            ("tick_loss".into(), &tick_loss),
+        ];
+        tensors.extend(self.weights.buffers.iter().enumerate().map(|(index, buffer)| (format!("buffer.{index}"), buffer)));
+        tensors.extend(curve.map(|curve| ("curve".to_owned(), curve)));
+        let named: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
+        weights::write(path, &named, Some((RUN, &self.recipe.identity())))
+    }
+
+    /// Goes on from a state; the curve of a checkpoint, if it carries one.
+    ///
+    /// # Errors
+    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::File`] when it cannot be read.
+    pub fn load_state(&mut self, path: &Path) -> Result<Option<Tensor>, DiffusionError> {
+        let other = |difference: String| DiffusionError::State { path: path.to_owned(), difference };
+        let run = weights::read_metadata(path)?.remove(RUN).ok_or_else(|| other(format!("it lacks the note `{RUN}`")))?;
+        let own = self.recipe.identity();
+        if run != own {
+            return Err(other(first_difference(&run, &own)));
+        }
+        let stored = weights::read(path)?;
+        let get = |name: &str| stored.get(name).ok_or_else(|| other(format!("it lacks `{name}`")));
+        let counters = Vec::<i64>::try_from(get("counters")?)?;
+        let tick_loss = get("tick_loss")?.double_value(&[0]);
+        let [nimg, adam_steps, tick_steps, log2, clean_steps] = counters[..] else {
+            return Err(other(format!("it has {} counters instead of 5", counters.len())));
+        };
+        tch::no_grad(|| -> Result<(), DiffusionError> {
+            let targets = [
+                ("weights", &mut self.weights.flat),
+                ("ema", &mut self.ema),
+                ("exp_avg", &mut self.adam.exp_avg),
+                ("exp_avg_sq", &mut self.adam.exp_avg_sq),
+            ];
+            for (name, target) in targets {
+                let source = get(name)?;
+                if source.size() != target.size() || source.kind() != Kind::Float {
+                    return Err(other(format!("`{name}` is {:?} instead of {:?}", source.size(), target.size())));
+                }
+                target.copy_(source);
+            }
+            for (index, buffer) in self.weights.buffers.iter_mut().enumerate() {
+                buffer.copy_(get(&format!("buffer.{index}"))?);
+            }
+            Ok(())
+        })?;
+        self.nimg = nimg as u64;
+        self.adam.steps = adam_steps as u64;
+        self.tick = (tick_loss, tick_steps as u64);
+        (self.scale.log2, self.scale.clean_steps) = (log2, clean_steps as u64);
+        Ok(stored.get("curve").map(Tensor::shallow_clone))
+    }
+
+    /// Writes the running mean with upstream names.
+    ///
+    /// # Errors
+    /// [`DiffusionError::File`].
+    pub fn save_ema(&self, path: &Path) -> Result<(), DiffusionError> {
+        weights::save(path, &self.network.layout, &self.ema_parameters())
+    }
+}
+
+/// The first setting in which two identities differ.
+fn first_difference(theirs: &str, ours: &str) -> String {
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+    let (theirs, ours) = (parse(theirs), parse(ours));
+    let mut stack = vec![(String::new(), &theirs, &ours)];
+    while let Some((path, a, b)) = stack.pop() {
+        match (a.as_object(), b.as_object()) {
+            (Some(a), Some(b)) => {
+                for (name, value) in b {
+                    stack.push((format!("{path}{}{name}", if path.is_empty() { "" } else { "." }), a.get(name).unwrap_or(&serde_json::Value::Null), value));
+                }
+            }
+            _ if a != b => return format!("its {path} is {a}, this run's is {b}"),
+            _ => {}
+        }
+    }
+    "it was written by another version".into()
+}

@@ -3,6 +3,10 @@
 use crate::{build, setup, shell};
 use std::process::Command;
 
+/// Benchmarks of a library rather than of our programs: (script, package, example). The script gets the built example as its
+/// first argument.
+const EXAMPLES: &[(&str, &str, &str)] = &[("evaluation", "cedm-maths", "evaluation")];
+
 /// Runs `tests/bench/<name>.py`, with the folder of our programs in `CEDM_BIN_DIR`.
 pub fn run(args: &[String]) -> Result<(), String> {
     let folder = shell::root().join("tests/bench");
@@ -20,13 +24,20 @@ pub fn run(args: &[String]) -> Result<(), String> {
         return Err(format!("no benchmark {name:?}; there are: {}", names.join(", ")));
     }
     setup::run(false)?;
-    build::programs()?;
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut command = Command::new(python);
-    command
-        .arg(folder.join(format!("{name}.py")))
-        .args(rest)
-        .current_dir(shell::root())
-        .env("CEDM_BIN_DIR", shell::programs_folder());
-    shell::hand_over(&mut command)
+    command.arg(folder.join(format!("{name}.py")));
+    match EXAMPLES.iter().find(|(script, ..)| script == name) {
+        Some((_, package, example)) => {
+            shell::quiet(shell::cargo().args(["build", "--package", package, "--example", example]))?;
+            command.arg(shell::programs_folder().join("examples").join(example));
+        }
+        None => build::programs()?,
+    }
+    shell::hand_over(
+        command
+            .args(rest)
+            .current_dir(shell::root())
+            .env("CEDM_BIN_DIR", shell::programs_folder()),
+    )
 }

@@ -1,0 +1,111 @@
+//! k-means as scikit-learn does it: greedy k-means++, Lloyd, empty clusters relocated, several starts (spec §5).
+//!
+//! Distances are matrix products over pieces of rows. Rows are centred on their mean first, which keeps float32 distances exact
+//! where features are far from the origin. A GPU does it all on the device.
+
+mod lloyd;
+mod mini_batch;
+mod rows;
+mod seeding;
+
+pub use lloyd::{LloydRun, lloyd};
+pub use mini_batch::mini_batch;
+pub use rows::Rows;
+pub use seeding::plus_plus;
+
+use crate::{ClusteringError, Features};
+use cedm_contract::params::KmeansParams;
+use tch::{Kind, Tensor};
+
+/// The best of several starts.
+#[derive(Debug)]
+pub struct Fitted {
+    /// \[C, D\], the features' type and device.
+    pub centroids: Tensor,
+    /// i64 \[N\] on the CPU: the nearest centroid of each row.
+    pub ids: Tensor,
+    /// Sum of squared distances to it.
+    pub inertia: f64,
+    /// Lloyd iterations (or mini-batches) of that start.
+    pub iterations: u32,
+    /// Which start it was, from 0.
+    pub start: u32,
+    /// Inertia of every start.
+    pub inertias: Vec<f64>,
+}
+
+/// Clusters the features. `progress` hears (starts done, in all, inertia so far) and says whether to go on; the result is `None`
+/// when it said no.
+///
+/// # Errors
+/// When a setting does not fit the data.
+pub fn fit(
+    features: &Features,
+    clusters: u32,
+    params: &KmeansParams,
+    seed: u64,
+    progress: &mut dyn FnMut(u32, u32, f64) -> bool,
+) -> Result<Option<Fitted>, ClusteringError> {
+    check(features, clusters, params)?;
+    let _guard = tch::no_grad_guard();
+    let rows = Rows::new(features);
+    let tolerance = params.tolerance * rows.mean_variance();
+    let mut best: Option<Fitted> = None;
+    let mut inertias = Vec::new();
+    for start in 0..params.starts {
+        let mut going = true;
+        let mut watch = |inertia: f64| {
+            going = progress(start, params.starts, inertia);
+            going
+        };
+        let run = if params.mini_batch > 0 {
+            mini_batch(&rows, clusters, params, seed, start, &mut watch)
+        } else {
+            let initial = plus_plus(rows.centred(), rows.squares(), clusters, seed, start);
+            lloyd(&rows, &initial, params.max_iterations, tolerance, &mut watch)
+        };
+        if !going {
+            return Ok(None);
+        }
+        inertias.push(run.inertia);
+        if best.as_ref().is_none_or(|best| run.inertia < best.inertia) {
+            let centroids = rows.uncentred(&run.centroids);
+            let (inertia, iterations) = (run.inertia, run.iterations);
+            best = Some(Fitted { centroids, ids: run.ids, inertia, iterations, start, inertias: Vec::new() });
+        }
+        if !progress(start + 1, params.starts, run.inertia) {
+            return Ok(None);
+        }
+    }
+    Ok(best.map(|best| Fitted { inertias, ..best }))
+}
+
+fn check(features: &Features, clusters: u32, params: &KmeansParams) -> Result<(), ClusteringError> {
+    let rows = features.rows();
+    if clusters < 2 {
+        return Err(ClusteringError::setting("clusters", clusters, "at least 2"));
+    }
+    if i64::from(clusters) > rows {
+        return Err(ClusteringError::setting("clusters", clusters, format!("at most the number of images, {rows}")));
+    }
+    if params.starts == 0 {
+        return Err(ClusteringError::setting("starts", 0, "at least 1"));
+    }
+    if params.max_iterations == 0 {
+        return Err(ClusteringError::setting("max_iterations", 0, "at least 1"));
+    }
+    if !(params.tolerance >= 0.0 && params.tolerance.is_finite()) {
+        return Err(ClusteringError::setting("tolerance", params.tolerance, "a number of at least 0"));
+    }
+    if params.mini_batch > 0 && params.mini_batch < clusters {
+        return Err(ClusteringError::setting("mini_batch", params.mini_batch, format!("0, or at least the {clusters} clusters")));
+    }
+    Ok(())
+}
+
+/// Cluster of each row of other features, by the nearest centroid: i64 \[rows\] on the CPU.
+pub fn nearest_centroid(features: &Features, centroids: &Tensor) -> Tensor {
+    let rows = Rows::new(features);
+    let centred = rows.moved(&centroids.to_device(features.device()).to_kind(features.kind()));
+    rows.assign(&centred).ids.to_device(tch::Device::Cpu).to_kind(Kind::Int64)
+}

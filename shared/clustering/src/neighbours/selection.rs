@@ -1,0 +1,149 @@
+//! The best k columns of every row, fed tile by tile.
+
+use std::{cmp::Ordering, thread};
+
+/// Columns looked at together: most hold nothing better than the k-th best so far.
+const LANE: usize = 16;
+
+/// Candidates of every row.
+pub(super) struct Selection<T> {
+    k: usize,
+    threads: usize,
+    candidates: Vec<Vec<(T, i32)>>,
+    /// Similarity that a new candidate must exceed, by row; `None` while a row has fewer than k.
+    threshold: Vec<Option<T>>,
+}
+
+impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
+    pub(super) fn new(rows: usize, k: usize, threads: usize) -> Self {
+        Self { k, threads, candidates: (0..rows).map(|_| Vec::new()).collect(), threshold: vec![None; rows] }
+    }
+
+    /// Takes a tile \[height, width\] whose rows start at `first` and whose columns start at `second`; off the diagonal it counts
+    /// both ways.
+    pub(super) fn take(&mut self, tile: &[T], first: usize, height: usize, second: usize, width: usize) {
+        let k = self.k;
+        self.split(first, height, |start, candidates, threshold| {
+            for (offset, (list, limit)) in candidates.iter_mut().zip(threshold).enumerate() {
+                let row = start - first + offset;
+                scan_row(&tile[row * width..(row + 1) * width], second, start + offset, k, list, limit);
+            }
+        });
+        if first != second {
+            self.split(second, width, |start, candidates, threshold| {
+                let columns = start - second..start - second + candidates.len();
+                for row in 0..height {
+                    let line = &tile[row * width..][columns.clone()];
+                    scan_column_line(line, (first + row) as i32, k, candidates, threshold);
+                }
+            });
+        }
+    }
+
+    /// Indices and similarities of the best k, row by row.
+    pub(super) fn finish(mut self) -> (Vec<i32>, Vec<T>) {
+        let k = self.k;
+        let rows = self.candidates.len();
+        self.split(0, rows, |_, candidates, _| {
+            for list in candidates {
+                list.sort_unstable_by(better);
+                list.truncate(k);
+            }
+        });
+        let best = || self.candidates.iter().flatten();
+        (best().map(|&(_, index)| index).collect(), best().map(|&(value, _)| value).collect())
+    }
+
+    /// Runs `work` over rows `first..first + count` in as many pieces as there are threads.
+    fn split(&mut self, first: usize, count: usize, work: impl Fn(usize, &mut [Vec<(T, i32)>], &mut [Option<T>]) + Sync) {
+        let piece = count.div_ceil(self.threads).max(1);
+        let candidates = self.candidates[first..first + count].chunks_mut(piece);
+        let threshold = self.threshold[first..first + count].chunks_mut(piece);
+        thread::scope(|scope| {
+            for (index, (candidates, threshold)) in candidates.zip(threshold).enumerate() {
+                let work = &work;
+                scope.spawn(move || work(first + index * piece, candidates, threshold));
+            }
+        });
+    }
+}
+
+/// More similar first, then the lower index.
+fn better<T: PartialOrd>(a: &(T, i32), b: &(T, i32)) -> Ordering {
+    b.0.partial_cmp(&a.0).expect("invariant: cosines of finite rows are finite").then(a.1.cmp(&b.1))
+}
+
+/// Cuts an overfull list to its best k and returns the new threshold.
+fn cut<T: Copy + PartialOrd>(list: &mut Vec<(T, i32)>, k: usize) -> T {
+    list.select_nth_unstable_by(k - 1, better);
+    list.truncate(k);
+    list[k - 1].0
+}
+
+/// Adds a candidate whose index is above all earlier ones: equal similarity loses against them.
+fn offer<T: Copy + PartialOrd>(value: T, index: i32, k: usize, list: &mut Vec<(T, i32)>, limit: &mut Option<T>) {
+    list.push((value, index));
+    if list.len() == k && limit.is_none() || list.len() >= 2 * k + LANE {
+        *limit = Some(cut(list, k));
+    }
+}
+
+fn scan_row<T: Copy + PartialOrd>(values: &[T], first_column: usize, own: usize, k: usize, list: &mut Vec<(T, i32)>, limit: &mut Option<T>) {
+    for (lane, values) in values.chunks(LANE).enumerate() {
+        if limit.is_some_and(|limit| !values.iter().fold(false, |any, &value| any | (value > limit))) {
+            continue;
+        }
+        for (offset, &value) in values.iter().enumerate() {
+            let column = first_column + lane * LANE + offset;
+            if column != own && limit.is_none_or(|limit| value > limit) {
+                offer(value, column as i32, k, list, limit);
+            }
+        }
+    }
+}
+
+/// One line of a tile read the other way: value j belongs to row j of `candidates`, `index` is the other row.
+fn scan_column_line<T: Copy + PartialOrd>(line: &[T], index: i32, k: usize, candidates: &mut [Vec<(T, i32)>], threshold: &mut [Option<T>]) {
+    let lanes = line.chunks(LANE).zip(candidates.chunks_mut(LANE)).zip(threshold.chunks_mut(LANE));
+    for ((values, candidates), limits) in lanes {
+        let any = values.iter().zip(limits.iter()).fold(false, |any, (&value, limit)| any | limit.is_none_or(|limit| value > limit));
+        if any {
+            for ((&value, list), limit) in values.iter().zip(candidates).zip(limits) {
+                if limit.is_none_or(|limit| value > limit) {
+                    offer(value, index, k, list, limit);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_tiling_equals_sorting(levels in prop::collection::vec(0u8..6, 45 * 46 / 2), side in 1usize..46, k in 1usize..12, threads in 1usize..4) {
+            let rows = 45;
+            // symmetric, with many equal values
+            let value = |i: usize, j: usize| { let (a, b) = (i.min(j), i.max(j)); f32::from(levels[b * (b + 1) / 2 + a]) };
+            let mut selection = Selection::new(rows, k, threads);
+            for first in (0..rows).step_by(side) {
+                for second in (first..rows).step_by(side) {
+                    let (height, width) = (side.min(rows - first), side.min(rows - second));
+                    let tile: Vec<f32> = (0..height * width).map(|at| value(first + at / width, second + at % width)).collect();
+                    selection.take(&tile, first, height, second, width);
+                }
+            }
+            let (indices, values) = selection.finish();
+            for row in 0..rows {
+                let mut expected: Vec<(f32, i32)> = (0..rows).filter(|&j| j != row).map(|j| (value(row, j), j as i32)).collect();
+                expected.sort_by(better);
+                for (rank, expected) in expected[..k].iter().enumerate() {
+                    prop_assert_eq!((values[row * k + rank], indices[row * k + rank]), *expected);
+                }
+            }
+        }
+    }
+}

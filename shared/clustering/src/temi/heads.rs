@@ -1,0 +1,158 @@
+//! A stack of heads: weights, initialisation, forward pass (spec §4.1).
+
+use super::HeadShape;
+use crate::random::{Purpose, normals, stream};
+use rand::Rng;
+use tch::{Device, Kind, Tensor};
+
+/// Weights of H identical heads, stacked in the first dimension.
+#[derive(Debug)]
+pub struct Heads {
+    /// Their sizes.
+    pub shape: HeadShape,
+    /// Of each linear map: \[H, 1, outputs\].
+    pub biases: Vec<Tensor>,
+    /// Of each linear map: \[H, outputs, inputs\].
+    pub weights: Vec<Tensor>,
+    /// Length of each row of the last layer: \[H, C, 1\].
+    pub weight_g: Tensor,
+    /// Direction of each row of the last layer: \[H, C, bottleneck\].
+    pub weight_v: Tensor,
+}
+
+/// What happens to features before the first layer.
+#[derive(Debug)]
+pub struct Standardisation {
+    /// Subtracted: \[D\].
+    pub mean: Tensor,
+    /// Divided by: \[D\].
+    pub std: Tensor,
+    /// Whether rows are divided by their norm afterwards.
+    pub l2_norm: bool,
+}
+
+impl Standardisation {
+    /// Leaves features of this width as they are.
+    pub fn identity(width: i64, kind: Kind, device: Device) -> Self {
+        Self { mean: Tensor::zeros([width], (kind, device)), std: Tensor::ones([width], (kind, device)), l2_norm: false }
+    }
+    /// (x − mean) / std, and on to unit rows if asked for.
+    pub fn apply(&self, features: &Tensor) -> Tensor {
+        let z = (features - &self.mean) / &self.std;
+        if self.l2_norm { &z / z.norm_scalaropt_dim(2.0, [1].as_slice(), true) } else { z }
+    }
+}
+
+impl Heads {
+    /// Fresh heads: linear maps normal with std 0.02 (cut at 100 standard deviations upstream, so never), biases 0, lengths 1,
+    /// directions uniform in ±1/√bottleneck. Head h draws from its own stream, whatever H is.
+    pub fn initialise(shape: HeadShape, seed: u64, kind: Kind, device: Device) -> Self {
+        let maps = shape.maps();
+        let bound = 1.0 / (shape.bottleneck as f64).sqrt();
+        let mut weights: Vec<Vec<Tensor>> = maps.iter().map(|_| Vec::new()).collect();
+        let mut directions = Vec::new();
+        for head in 0..shape.heads {
+            let mut rng = stream(seed, Purpose::HeadWeights, head as u64);
+            for (stack, &(inputs, outputs)) in weights.iter_mut().zip(&maps) {
+                stack.push(Tensor::from_slice(&normals(&mut rng, (inputs * outputs) as usize, 0.02)).view([outputs, inputs]));
+            }
+            let count = shape.clusters * shape.bottleneck;
+            let uniform: Vec<f32> = (0..count).map(|_| rng.random_range(-bound..bound) as f32).collect();
+            directions.push(Tensor::from_slice(&uniform).view([shape.clusters, shape.bottleneck]));
+        }
+        let place = |stack: &[Tensor]| Tensor::stack(stack, 0).to_kind(kind).to_device(device);
+        Self {
+            shape,
+            biases: maps.iter().map(|&(_, outputs)| Tensor::zeros([shape.heads, 1, outputs], (kind, device))).collect(),
+            weights: weights.iter().map(|stack| place(stack)).collect(),
+            weight_g: Tensor::ones([shape.heads, shape.clusters, 1], (kind, device)),
+            weight_v: place(&directions),
+        }
+    }
+    /// Every tensor in a fixed order: biases, weights, lengths, directions.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        self.biases.iter().chain(&self.weights).chain([&self.weight_g, &self.weight_v]).collect()
+    }
+    /// The same sizes with other tensors, in the order of [`Heads::tensors`].
+    pub fn with_tensors(shape: HeadShape, tensors: Vec<Tensor>) -> Self {
+        let layers = shape.layers as usize;
+        let mut rest = tensors.into_iter();
+        let biases = rest.by_ref().take(layers).collect();
+        let weights = rest.by_ref().take(layers).collect();
+        let mut last = || rest.next().expect("invariant: two tensors per layer and two more");
+        Self { shape, biases, weights, weight_g: last(), weight_v: last() }
+    }
+    /// New tensors made from each one.
+    pub fn map(&self, f: impl FnMut(&Tensor) -> Tensor) -> Self {
+        Self::with_tensors(self.shape, self.tensors().into_iter().map(f).collect())
+    }
+    /// A view of `count` heads from `first` on: writing to it writes to these.
+    pub fn group(&self, first: i64, count: i64) -> Self {
+        let mut group = self.map(|tensor| tensor.narrow(0, first, count));
+        group.shape.heads = count;
+        group
+    }
+    /// Rows of the last layer with their lengths: g v/||v||, \[H, C, bottleneck\].
+    pub fn last_layer(&self) -> Tensor {
+        &self.weight_v * (&self.weight_g / self.direction_norms())
+    }
+    /// ||v|| of each row of the last layer: \[H, C, 1\].
+    pub fn direction_norms(&self) -> Tensor {
+        self.weight_v.norm_scalaropt_dim(2.0, [2].as_slice(), true)
+    }
+    /// Logits \[H, rows, C\] of standardised features \[rows, D\].
+    pub fn forward(&self, features: &Tensor) -> Tensor {
+        let mut hidden = features.unsqueeze(0).expand([self.shape.heads, -1, -1], false);
+        for (layer, (bias, weight)) in self.biases.iter().zip(&self.weights).enumerate() {
+            if layer > 0 {
+                hidden = hidden.gelu_("none");
+            }
+            hidden = bias.baddbmm(&hidden, &weight.transpose(1, 2), 1, 1);
+        }
+        let norms = hidden.norm_scalaropt_dim(2.0, [2].as_slice(), true).clamp_min(super::gradients::NORM_EPS);
+        let unit = hidden.g_div_(&norms);
+        unit.bmm(&self.last_layer().transpose(1, 2))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cedm_contract::params::TemiParams;
+
+    fn shape() -> HeadShape {
+        HeadShape::new(&TemiParams { heads: 3, hidden: 64, bottleneck: 256, ..TemiParams::default() }, 32, 100).unwrap()
+    }
+
+    #[test]
+    fn initial_weights_have_upstream_statistics() {
+        let heads = Heads::initialise(shape(), 0, Kind::Float, Device::Cpu);
+        for weight in &heads.weights {
+            assert!((weight.std(true).double_value(&[]) - 0.02).abs() < 1e-3);
+        }
+        // uniform in ±1/16 has std 1/√(3·256) = 0.0361
+        assert!((heads.weight_v.std(true).double_value(&[]) - 0.0361).abs() < 2e-4);
+        assert!(heads.weight_v.abs().max().double_value(&[]) <= 0.0625);
+        assert_eq!(heads.weight_g.min().double_value(&[]), 1.0);
+        assert_eq!(heads.biases[0].abs().max().double_value(&[]), 0.0);
+    }
+
+    #[test]
+    fn a_head_starts_the_same_however_many_there_are() {
+        let many = Heads::initialise(shape(), 7, Kind::Float, Device::Cpu);
+        let one = Heads::initialise(HeadShape { heads: 1, ..shape() }, 7, Kind::Float, Device::Cpu);
+        assert!(many.group(0, 1).weights[1].equal(&one.weights[1]) && many.group(0, 1).weight_v.equal(&one.weight_v));
+        assert!(!many.group(1, 1).weight_v.equal(&one.weight_v));
+    }
+
+    #[test]
+    fn groups_compute_what_the_stack_computes() {
+        let heads = Heads::initialise(shape(), 1, Kind::Double, Device::Cpu);
+        let features = Tensor::arange(5 * 32, (Kind::Double, Device::Cpu)).sin().view([5, 32]);
+        let all = heads.forward(&features);
+        assert_eq!(all.size(), [3, 5, 100]);
+        let second = heads.group(1, 1).forward(&features);
+        assert!((all.narrow(0, 1, 1) - second).abs().max().double_value(&[]) < 1e-14);
+        assert!(all.abs().max().double_value(&[]) <= 1.0 + 1e-12, "each logit is a cosine while g = 1");
+    }
+}

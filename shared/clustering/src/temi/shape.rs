@@ -1,0 +1,82 @@
+//! Sizes of a stack of heads.
+
+use crate::ClusteringError;
+use cedm_contract::params::TemiParams;
+
+/// Sizes of a stack of identical heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadShape {
+    /// H.
+    pub heads: i64,
+    /// D: width of the features.
+    pub inputs: i64,
+    /// Linear maps before the last layer.
+    pub layers: i64,
+    /// Width between those maps.
+    pub hidden: i64,
+    /// Width before the last layer.
+    pub bottleneck: i64,
+    /// C.
+    pub clusters: i64,
+}
+
+impl HeadShape {
+    /// Sizes that the parameters ask for.
+    ///
+    /// # Errors
+    /// When one of them is zero.
+    pub fn new(params: &TemiParams, inputs: i64, clusters: u32) -> Result<Self, ClusteringError> {
+        let sizes = [("heads", params.heads), ("layers", params.layers), ("hidden", params.hidden), ("bottleneck", params.bottleneck)];
+        if let Some(&(setting, _)) = sizes.iter().find(|&&(_, size)| size == 0) {
+            return Err(ClusteringError::setting(setting, 0, "at least 1"));
+        }
+        Ok(Self {
+            heads: params.heads.into(),
+            inputs,
+            layers: params.layers.into(),
+            hidden: params.hidden.into(),
+            bottleneck: params.bottleneck.into(),
+            clusters: clusters.into(),
+        })
+    }
+    /// (inputs, outputs) of each linear map before the last layer.
+    pub fn maps(&self) -> Vec<(i64, i64)> {
+        let input = |layer: i64| if layer == 0 { self.inputs } else { self.hidden };
+        let output = |layer: i64| if layer + 1 == self.layers { self.bottleneck } else { self.hidden };
+        (0..self.layers).map(|layer| (input(layer), output(layer))).collect()
+    }
+    /// Parameters of one head.
+    pub fn parameters_per_head(&self) -> i64 {
+        let maps: i64 = self.maps().iter().map(|(input, output)| (input + 1) * output).sum();
+        maps + self.clusters * (self.bottleneck + 1)
+    }
+    /// Floating-point operations of one head's forward pass over one row.
+    pub fn flops_per_row(&self) -> i64 {
+        let maps: i64 = self.maps().iter().map(|(input, output)| 2 * input * output).sum();
+        maps + 2 * self.clusters * self.bottleneck
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paper_head_has_its_size() {
+        let shape = HeadShape::new(&TemiParams::default(), 768, 100).unwrap();
+        assert_eq!(shape.maps(), [(768, 512), (512, 256)]);
+        assert_eq!(shape.parameters_per_head(), 769 * 512 + 513 * 256 + 100 * 257);
+    }
+
+    #[test]
+    fn one_layer_goes_straight_to_the_bottleneck() {
+        let params = TemiParams { layers: 1, bottleneck: 24, ..TemiParams::default() };
+        assert_eq!(HeadShape::new(&params, 48, 12).unwrap().maps(), [(48, 24)]);
+    }
+
+    #[test]
+    fn zero_sizes_are_refused() {
+        let params = TemiParams { hidden: 0, ..TemiParams::default() };
+        assert_eq!(HeadShape::new(&params, 48, 12).unwrap_err().to_string(), "hidden is 0, expected at least 1");
+    }
+}

@@ -1,0 +1,85 @@
+//! A training's state as a file: everything a later process needs to go on bit by bit.
+
+use super::{Heads, Training};
+use crate::ClusteringError;
+use std::{collections::HashMap, path::Path};
+use tch::{Device, Kind, Tensor};
+
+const STACKS: [&str; 4] = ["student", "teacher", "first_moment", "second_moment"];
+
+impl Training {
+    /// Writes the state to a safetensors file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, file: &Path) -> Result<(), ClusteringError> {
+        let mut named = Vec::new();
+        for (stack, heads) in STACKS.into_iter().zip(self.stacks()) {
+            for (index, tensor) in heads.tensors().into_iter().enumerate() {
+                named.push((format!("{stack}.{index}"), tensor.to_device(Device::Cpu).contiguous()));
+            }
+        }
+        named.push(("marginal".to_owned(), self.marginal.shares.to_device(Device::Cpu)));
+        named.push(("epoch_losses".to_owned(), self.epoch_losses.to_device(Device::Cpu)));
+        named.push(("epoch_used".to_owned(), self.epoch_used.to_device(Device::Cpu)));
+        named.push(("step".to_owned(), Tensor::from_slice(&[self.step as i64])));
+        named.push(("identity".to_owned(), Tensor::from_slice(self.identity().as_bytes())));
+        let history: Vec<f64> = self.history.iter().flatten().copied().collect();
+        if !history.is_empty() {
+            named.push(("history".to_owned(), Tensor::from_slice(&history).view([-1, self.shape().heads])));
+        }
+        Tensor::write_safetensors(&named, file).map_err(|error| Self::unusable(file, error.to_string()))
+    }
+
+    /// Takes up the state that [`Training::save`] wrote for the same parameters, seed and data sizes.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is incomplete, or belongs to another training; this training is unchanged then.
+    pub fn load(&mut self, file: &Path) -> Result<(), ClusteringError> {
+        let read = Tensor::read_safetensors(file).map_err(|error| Self::unusable(file, error.to_string()))?;
+        let mut named: HashMap<String, Tensor> = read.into_iter().collect();
+        let mut take = |name: &str| named.remove(name).ok_or_else(|| Self::unusable(file, format!("`{name}` is missing")));
+        let found = Vec::<u8>::try_from(take("identity")?).unwrap_or_default();
+        if found != self.identity().as_bytes() {
+            let reason = format!("it is the state of another training: {}, expected {}", String::from_utf8_lossy(&found), self.identity());
+            return Err(Self::unusable(file, reason));
+        }
+        let device = self.device();
+        let mut stacks = Vec::new();
+        for (stack, heads) in STACKS.into_iter().zip(self.stacks()) {
+            let mut tensors = Vec::new();
+            for (index, old) in heads.tensors().into_iter().enumerate() {
+                let tensor = take(&format!("{stack}.{index}"))?;
+                if tensor.size() != old.size() || tensor.kind() != old.kind() {
+                    return Err(Self::unusable(file, format!("`{stack}.{index}` has shape {:?}, expected {:?}", tensor.size(), old.size())));
+                }
+                tensors.push(tensor.to_device(device));
+            }
+            stacks.push(Heads::with_tensors(self.shape(), tensors));
+        }
+        let marginal = take("marginal")?.to_device(device);
+        let epoch_losses = take("epoch_losses")?.to_device(device);
+        let epoch_used = take("epoch_used")?.to_device(device);
+        let step = take("step")?.int64_value(&[0]) as u64;
+        let history = match step / self.steps_per_epoch() {
+            0 => Vec::new(),
+            _ => Vec::<f64>::try_from(take("history")?.to_kind(Kind::Double).view(-1)).unwrap_or_default(),
+        };
+        let mut stacks = stacks.into_iter();
+        let mut next = || stacks.next().expect("invariant: one stack per name");
+        (self.student, self.teacher) = (next(), next());
+        (self.adam.first, self.adam.second) = (next(), next());
+        self.marginal.shares = marginal;
+        (self.epoch_losses, self.epoch_used) = (epoch_losses, epoch_used);
+        (self.step, self.draws) = (step, None);
+        self.history = history.chunks(self.shape().heads as usize).map(<[f64]>::to_vec).collect();
+        Ok(())
+    }
+
+    fn stacks(&self) -> [&Heads; 4] {
+        [&self.student, &self.teacher, &self.adam.first, &self.adam.second]
+    }
+    fn unusable(file: &Path, reason: String) -> ClusteringError {
+        ClusteringError::File { file: file.to_owned(), reason }
+    }
+}

@@ -74,6 +74,15 @@ fn ranked<'a>(facts: &Facts, cell: &'a CellOutcome, clustering: &ClusteringOutco
     };
     let mut rows: Vec<usize> = (0..scores.len()).filter(|row| scores[*row].is_finite()).collect();
     rows.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]).then(a.cmp(b)));
+    if !by_image {
+        // All images of a cluster tie: a row of each cluster says more than one cluster alone.
+        let mut taken = std::collections::BTreeMap::new();
+        rows.retain(|row| {
+            let count = taken.entry(scores[*row].to_bits()).or_insert(0);
+            *count += 1;
+            *count <= COLUMNS
+        });
+    }
     if rows.is_empty() {
         Err("no generated image has a finite confidence".to_owned())
     } else {

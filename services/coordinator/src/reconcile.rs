@@ -2,7 +2,7 @@
 
 use crate::{report, sweeps};
 use cedm_contract::{DeadLetter, Event, EventWhat, Job, JobKey, Manifest, SweepId, sweep::Sweep};
-use cedm_planner::{Known, Plan, plan};
+use cedm_planner::{Knowledge, Known, Plan, plan};
 use cedm_runtime::{Connection, DeadLetters, RuntimeError, Shell, SubmitOutcome, Submitter, now_ms};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -140,6 +140,13 @@ impl Coordinator {
 
     /// Submits what could run, and plans again as long as results turn up that are there already.
     async fn submit_ready(&mut self, sweep: &Sweep) -> anyhow::Result<Plan> {
+        for key in std::iter::once(&sweep.images).chain(&sweep.test_images) {
+            if self.known.manifest(key).is_none()
+                && let Some(manifest) = self.submitter.manifest(key).await?
+            {
+                self.known.learn(manifest);
+            }
+        }
         loop {
             let plan = plan(sweep, &self.known);
             let jobs: Vec<Job> = plan

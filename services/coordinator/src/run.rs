@@ -137,3 +137,58 @@ fn placeholder(name: &str) -> ObjectRef {
         digest: Digest::of(name.as_bytes()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOML: &str = "[images]\nset = \"digits\"\n[extractor]\nname = \"dino_vitb16\"\nweights = \"dino.pth\"\n[[clustering]]\nmethod = \"kmeans\"\nclusters = [10]\n[training]\npreset = \"tiny8\"\n[sampling]\nimages = 100\nsets = 1\n[evaluation]\nextractor = \"pixels\"\nmetrics = [\"fd\"]\n";
+
+    fn planned(toml: &str, resolution: u32) -> anyhow::Result<Planned> {
+        let folder = tempfile::tempdir().unwrap();
+        let sweep = folder.path().join("sweep.toml");
+        std::fs::write(&sweep, toml).unwrap();
+        RunArgs {
+            sweep,
+            images: None,
+            count: Some(250),
+            resolution: Some(resolution),
+            channels: 1,
+            classes: 0,
+            shard_size: 100,
+        }
+        .run()
+    }
+
+    #[test]
+    fn a_file_is_planned_without_a_store() {
+        let planned = planned(TOML, 8).unwrap();
+        assert_eq!(planned.obstacles, [""; 0]);
+        let ready: Vec<&str> = planned.plan.ready().iter().map(|job| job.hints.label.as_str()).collect();
+        assert_eq!(
+            ready.iter().filter(|label| label.starts_with("extract dino_vitb16@")).count(),
+            3,
+            "{ready:?}"
+        );
+        assert_eq!(
+            ready
+                .iter()
+                .filter(|label| label.starts_with("measure pixels training images"))
+                .count(),
+            3,
+            "{ready:?}"
+        );
+        let train = planned.estimate.iter().find(|row| row.kind == cedm_contract::Kind::Train).unwrap();
+        assert_eq!((train.jobs, train.done, train.unit), (1, 0, "kimg"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        assert!(planned(TOML, 32).unwrap().obstacles[0].contains("preset `tiny8` is for 8×8"));
+        let error = format!("{:#}", planned(&TOML.replace("[10]", "[1]"), 8).unwrap_err());
+        assert!(
+            error.contains("sweep.toml cannot be used:\nline 8, column 12: C = 1: expected at least 2 clusters"),
+            "{error}"
+        );
+    }
+}

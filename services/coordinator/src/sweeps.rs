@@ -65,3 +65,42 @@ pub(crate) async fn remember(connection: &Connection, active: &[SweepId]) -> any
 pub(crate) async fn forget(connection: &Connection, id: &SweepId) -> anyhow::Result<()> {
     Ok(Bucket::open(connection, SWEEPS).await?.remove(id.as_str()).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cedm_runtime::store::{Body, RamStore};
+
+    #[tokio::test]
+    async fn active_is_what_has_a_spec_and_no_end() {
+        let store = RamStore::default();
+        for key in [
+            "sweep/a/spec",
+            "sweep/b/spec",
+            "sweep/b/done",
+            "sweep/c/spec",
+            "sweep/c/cancelled",
+            "sweep/d/done",
+            "sweep/e/spec",
+            "sweep/e/note",
+        ] {
+            store.put(key, Body::Bytes(b"{}".as_slice().into())).await.unwrap();
+        }
+        let ids: Vec<String> = listed(&store).await.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(ids, ["a", "e"]);
+        assert!(has_ended(&store, &"c".parse().unwrap()).await.unwrap());
+        assert!(!has_ended(&store, &"a".parse().unwrap()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_sweep_that_cannot_be_read_says_which() {
+        let store = RamStore::default();
+        let id: SweepId = "broken".parse().unwrap();
+        assert!(load(&store, &id).await.unwrap().is_none());
+        store
+            .put("sweep/broken/spec", Body::Bytes(b"{\"schema\": 1}".as_slice().into()))
+            .await
+            .unwrap();
+        assert!(format!("{:#}", load(&store, &id).await.unwrap_err()).starts_with("read sweep/broken/spec: sweep cannot be decoded"));
+    }
+}

@@ -307,6 +307,11 @@ fn what_cannot_be_keyed_yet_says_what_it_waits_for() {
     };
     assert_eq!(waits("extract pca-32 shard 0"), ["fit pca-32"]);
     assert_eq!(waits("features pca-32"), ["extract pca-32 shard 0", "extract pca-32 shard 1"]);
+    assert_eq!(
+        waits("cluster temi C=5"),
+        ["features pca-32", "neighbours pca-32 k=50"],
+        "the first probe is known before the first step"
+    );
     assert_eq!(waits("train temi C=?2 to 1.024 kimg"), ["bound temi step 1"]);
     assert_eq!(
         waits("train ground-truth C=10 to 2.016 kimg"),

@@ -36,7 +36,7 @@ fn c_max(result: &BoundResult) -> Option<u32> {
 #[test]
 fn published_cifar10_gives_500() {
     let grid = FineGrid::Step { step: 100 };
-    for (alpha, expected) in [(0.90, 800), (0.94, 500), (0.95, 500), (0.96, 500), (0.97, 500)] {
+    for (alpha, expected) in [(0.90, 800), (0.94, 700), (0.95, 500), (0.96, 500), (0.97, 500)] {
         let result = if alpha > 0.92 {
             search(&params(alpha, 50, 800, grid), 50_000, |c| {
                 vec![if c == 700 { 660 } else { cifar10(c) }]

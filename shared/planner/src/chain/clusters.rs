@@ -158,6 +158,12 @@ fn search<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpe
         },
     );
     let mut probed: BTreeSet<u32> = BTreeSet::new();
+    if params.start <= params.cap {
+        // What the first step will ask for is known: nothing need wait for it to say so.
+        (0..seeds).for_each(|offset| {
+            cluster(b, walk, clustering, params.start, clustering.seed + offset);
+        });
+    }
     let mut newest = None;
     for step in 1..=MAX_STEPS {
         let mut draft = Draft::new(format!("bound {} step {step}", clustering.name), Kind::Bound, Work::one())

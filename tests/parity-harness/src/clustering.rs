@@ -1,8 +1,127 @@
-//! Fixtures of clustering.
+//! Fixtures of clustering, by `config.case`; the bound by the keys of its JSON.
 
-use crate::fixture::{Fixture, Verdict};
+mod bound;
+mod heads;
+mod kmeans;
+mod knn;
+mod loss;
+mod real;
+mod trajectory;
+
+use crate::fixture::{Fixture, Line, Verdict};
+use anyhow::Context;
+use cedm_contract::params::TemiParams;
+use serde_json::Value;
+use std::collections::HashMap;
+use tch::{Kind, Tensor};
 
 /// Checks one file of this kind.
-pub fn check(_fixture: &Fixture) -> anyhow::Result<Verdict> {
-    Ok(Verdict::NotMine)
+pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
+    if fixture.extension() == "json" {
+        return bound::check(fixture);
+    }
+    let Some(config) = fixture.json("config") else { return Ok(Verdict::NotMine) };
+    let check = match config["case"].as_str() {
+        Some("knn_cosine") => knn::nearest_rows,
+        Some("temi_head_forward") => heads::forward,
+        Some("temi_loss") => loss::steps,
+        Some("temi_trajectory") => trajectory::training,
+        Some("kmeans_lloyd") => kmeans::iterations,
+        Some("real_assignments") => real::published,
+        _ => return Ok(Verdict::NotMine),
+    };
+    let case = Case { config, tensors: fixture.tensors()? };
+    Ok(Verdict::Checked(check(&case)?))
+}
+
+/// A fixture's settings and tensors.
+struct Case {
+    config: Value,
+    tensors: HashMap<String, Tensor>,
+}
+
+const KINDS: [(Kind, &str); 2] = [(Kind::Double, "f64"), (Kind::Float, "f32")];
+
+impl Case {
+    fn get(&self, name: &str) -> anyhow::Result<&Tensor> {
+        self.tensors.get(name).with_context(|| format!("no tensor `{name}`"))
+    }
+    fn number(&self, name: &str) -> anyhow::Result<f64> {
+        self.config[name].as_f64().with_context(|| format!("config `{name}` is no number"))
+    }
+    fn flag(&self, name: &str) -> bool {
+        self.config[name].as_bool().unwrap_or(false)
+    }
+    fn integers(&self, name: &str) -> anyhow::Result<Vec<i64>> {
+        Ok(Vec::try_from(&self.get(name)?.to_kind(Kind::Int64).reshape([-1]))?)
+    }
+    /// Tensors below a prefix, without it, in one precision.
+    fn below(&self, prefix: &str, kind: Kind) -> HashMap<String, Tensor> {
+        let strip = |(name, tensor): (&String, &Tensor)| {
+            let floating = matches!(tensor.kind(), Kind::Float | Kind::Double);
+            Some((name.strip_prefix(prefix)?.to_owned(), if floating { tensor.to_kind(kind) } else { tensor.shallow_clone() }))
+        };
+        self.tensors.iter().filter_map(strip).collect()
+    }
+    /// Settings of the loss and the optimiser that the fixture names; upstream's defaults for others.
+    fn params(&self) -> TemiParams {
+        let standard = TemiParams::default();
+        let number = |name: &str, otherwise: f64| self.config[name].as_f64().unwrap_or(otherwise);
+        TemiParams {
+            heads: number("H", 1.0) as u32,
+            layers: number("nlayers", 2.0) as u32,
+            hidden: number("hidden_dim", 512.0) as u32,
+            bottleneck: number("bottleneck_dim", 256.0) as u32,
+            beta: number("beta", standard.beta),
+            weighted: true,
+            positive_pmi: self.flag("positive_pmi"),
+            student_temperature: number("student_temp", 0.1),
+            teacher_temperature_start: number("warmup_teacher_temp", 0.1),
+            teacher_temperature: number("teacher_temp", 0.1),
+            teacher_temperature_warmup_epochs: number("warmup_teacher_temp_epochs", 0.0) as u32,
+            marginal_momentum: number("probs_momentum", 0.9),
+            epochs: number("epochs", 1.0) as u32,
+            batch: number("B", 512.0) as u32,
+            base_lr: number("lr", standard.base_lr),
+            min_lr: number("min_lr", standard.min_lr),
+            warmup_epochs: number("warmup_epochs", 0.0) as u32,
+            weight_decay: number("weight_decay", standard.weight_decay),
+            weight_decay_end: number("weight_decay_end", standard.weight_decay_end),
+            teacher_momentum: number("momentum_teacher", standard.teacher_momentum),
+            teacher_momentum_end: number("max_momentum_teacher", standard.teacher_momentum_end),
+            freeze_last_layer_epochs: number("freeze_last_layer_epochs", 1.0) as u32,
+            clip: number("clip_grad", 0.0),
+            standardise: self.flag("standardise"),
+            l2_norm: self.flag("l2_norm"),
+            neighbours: number("k", 50.0) as u32,
+        }
+    }
+}
+
+/// Largest |found − expected|; NaN where shapes differ or a value is NaN.
+fn gap(found: &Tensor, expected: &Tensor) -> f64 {
+    if found.size() != expected.size() {
+        return f64::NAN;
+    }
+    (found.to_kind(Kind::Double) - expected.to_kind(Kind::Double)).abs().max().double_value(&[])
+}
+
+/// [`gap`] over the largest |expected|.
+fn relative(found: &Tensor, expected: &Tensor) -> f64 {
+    gap(found, expected) / expected.abs().max().double_value(&[]).max(f64::MIN_POSITIVE)
+}
+
+/// Number of places in which two lists differ.
+fn differing(found: &[i64], expected: &[i64]) -> f64 {
+    let places = found.iter().zip(expected).filter(|(a, b)| a != b).count();
+    (places + found.len().abs_diff(expected.len())) as f64
+}
+
+/// The larger of two errors; NaN wins.
+fn worse(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a > b { a } else { b }
+}
+
+fn line(what: impl Into<String>, error: f64, tolerance: f64) -> Line {
+    Line::new(what, error, tolerance)
 }

@@ -1,0 +1,152 @@
+//! The one artefact of every clustering, whatever its origin.
+
+use cedm_contract::{ClusterQuality, ClusterResult};
+use cedm_maths::{
+    MathsError,
+    partition::{Usage, accuracy, agreement, compact},
+};
+use tch::{Kind, Tensor};
+
+/// Cluster ids with what their method knows beside.
+#[derive(Debug)]
+pub struct Clustering {
+    /// C.
+    pub slots: u32,
+    /// One id per image; may have gaps.
+    pub raw_ids: Vec<i64>,
+    /// Maximum log-softmax of each image, f32 \[n\], for TEMI.
+    pub log_confidence: Option<Tensor>,
+    /// The best head's teacher under upstream names, for TEMI.
+    pub heads: Option<Vec<(String, Tensor)>>,
+    /// Mean loss of every head in every epoch, for TEMI.
+    pub curve: Vec<Vec<f64>>,
+    /// The best head and its loss in the last epoch, for TEMI.
+    pub best_head: Option<(u32, f64)>,
+    /// Sum of squared distances, for k-means.
+    pub inertia: Option<f64>,
+    /// f64 \[C, D\], for k-means.
+    pub centroids: Option<Tensor>,
+}
+
+impl Clustering {
+    /// Ids that come from elsewhere.
+    pub fn given(raw_ids: Vec<i64>, slots: u32) -> Self {
+        let (log_confidence, heads, best_head, inertia, centroids) = (None, None, None, None, None);
+        Self { slots, raw_ids, log_confidence, heads, curve: Vec::new(), best_head, inertia, centroids }
+    }
+}
+
+/// What a clustering is held against.
+#[derive(Debug, Default)]
+pub struct Context<'a> {
+    /// Labels, −1 where an image has none.
+    pub labels: Option<&'a [i64]>,
+    /// Neighbours of each image, integers \[n, k\].
+    pub neighbours: Option<&'a Tensor>,
+}
+
+/// A clustering ready to be stored.
+#[derive(Debug)]
+pub struct Artefact {
+    /// Tensors of `assignments.safetensors`.
+    pub tensors: Vec<(String, Tensor)>,
+    /// The facts.
+    pub result: ClusterResult,
+    /// Compact ids and their counts.
+    pub usage: Usage,
+}
+
+impl Artefact {
+    /// Derives everything from the ids.
+    ///
+    /// # Errors
+    /// When ids are negative or more than C, or labels are not one per image.
+    pub fn new(clustering: &Clustering, context: &Context) -> Result<Self, MathsError> {
+        let (ids, usage) = compact(&clustering.raw_ids, clustering.slots)?;
+        let compact_ids = Tensor::from_slice(&ids);
+        let counts: Vec<i64> = usage.counts.iter().map(|&count| count as i64).collect();
+        let mut tensors = vec![
+            ("raw_ids".to_owned(), Tensor::from_slice(&clustering.raw_ids)),
+            ("ids".to_owned(), compact_ids.shallow_clone()),
+            ("counts".to_owned(), Tensor::from_slice(&counts)),
+            ("prior".to_owned(), Tensor::from_slice(&usage.prior)),
+        ];
+        if let Some(confidence) = &clustering.log_confidence {
+            tensors.push(("confidence".to_owned(), confidence.shallow_clone()));
+        }
+        if let Some(centroids) = &clustering.centroids {
+            tensors.push(("centroids".to_owned(), centroids.shallow_clone()));
+        }
+        let mean_confidence = clustering.log_confidence.as_ref().map(|log| log.to_kind(Kind::Double).exp().mean(Kind::Double).double_value(&[]));
+        let result = ClusterResult {
+            count: ids.len() as u64,
+            clusters: clustering.slots,
+            used: usage.used(),
+            utilisation: usage.utilisation(),
+            marginal_entropy: usage.marginal_entropy(),
+            kl_uniform: usage.kl_uniform(),
+            smallest: usage.counts.iter().copied().min().unwrap_or(0),
+            largest: usage.counts.iter().copied().max().unwrap_or(0),
+            mean_confidence,
+            neighbour_agreement: context.neighbours.map(|neighbours| neighbour_agreement(&compact_ids, neighbours)),
+            inertia: clustering.inertia,
+            best_head: clustering.best_head,
+            quality: context.labels.map(|labels| quality(labels, &ids)).transpose()?.flatten(),
+        };
+        Ok(Self { tensors, result, usage })
+    }
+}
+
+/// Share of (image, neighbour) pairs in the same cluster.
+fn neighbour_agreement(ids: &Tensor, neighbours: &Tensor) -> f64 {
+    let theirs = ids.index_select(0, &neighbours.to_kind(Kind::Int64).contiguous().view(-1)).view_as(neighbours);
+    theirs.eq_tensor(&ids.unsqueeze(1)).to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
+}
+
+/// Agreement over the images that have a label; `None` when none has.
+fn quality(labels: &[i64], ids: &[i64]) -> Result<Option<ClusterQuality>, MathsError> {
+    if labels.len() != ids.len() {
+        return agreement(labels, ids).map(|_| None);
+    }
+    let (labels, ids): (Vec<i64>, Vec<i64>) = labels.iter().zip(ids).filter(|&(&label, _)| label >= 0).unzip();
+    if labels.is_empty() {
+        return Ok(None);
+    }
+    let found = agreement(&labels, &ids)?;
+    Ok(Some(ClusterQuality { nmi: found.nmi, anmi: found.anmi, ari: found.ari, acc: accuracy(&labels, &ids)? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_compacted_and_counted() {
+        let artefact = Artefact::new(&Clustering::given(vec![5, 0, 5, 2], 8), &Context::default()).unwrap();
+        let tensor = |name: &str| artefact.tensors.iter().find(|(found, _)| found == name).unwrap().1.shallow_clone();
+        assert_eq!(Vec::<i64>::try_from(tensor("ids")).unwrap(), [2, 0, 2, 1]);
+        assert_eq!(Vec::<i64>::try_from(tensor("raw_ids")).unwrap(), [5, 0, 5, 2]);
+        assert_eq!(Vec::<i64>::try_from(tensor("counts")).unwrap(), [1, 1, 2]);
+        assert_eq!(Vec::<f64>::try_from(tensor("prior")).unwrap(), [0.25, 0.25, 0.5]);
+        let result = artefact.result;
+        assert_eq!((result.used, result.utilisation, result.smallest, result.largest), (3, 0.375, 1, 2));
+        assert_eq!(result.quality, None);
+    }
+
+    #[test]
+    fn neighbours_and_labels_are_held_against_it() {
+        let neighbours = Tensor::from_slice2(&[[1i32, 2], [0, 3], [3, 0], [2, 1]]);
+        let context = Context { labels: Some(&[7, 7, 9, -1]), neighbours: Some(&neighbours) };
+        let result = Artefact::new(&Clustering::given(vec![0, 0, 1, 1], 2), &context).unwrap().result;
+        assert_eq!(result.neighbour_agreement, Some(0.5));
+        let quality = result.quality.unwrap();
+        assert_eq!((quality.nmi, quality.acc), (1.0, 1.0));
+    }
+
+    #[test]
+    fn labels_of_another_length_are_refused() {
+        let context = Context { labels: Some(&[0, 1]), ..Context::default() };
+        let error = Artefact::new(&Clustering::given(vec![0, 0, 1], 2), &context).unwrap_err().to_string();
+        assert_eq!(error, "number of labels is 2, expected one for each of the 3 cluster ids, and at least one");
+    }
+}

@@ -1,0 +1,114 @@
+//! From features to a clustering, under the eyes of a monitor.
+
+use crate::artefact::Clustering;
+use cedm_clustering::{
+    ClusteringError, Features, kmeans,
+    neighbours::{self as knn, Neighbours},
+    temi::{EpochFacts, Training, to_upstream},
+};
+use cedm_contract::params::{KmeansParams, TemiParams};
+use cedm_runtime::{JobError, Monitor};
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+/// The file that checkpoints are written to before they are handed over.
+const STATE: &str = "temi-state.safetensors";
+
+/// What kind of failure a clustering error is: the job's own, except for a state that this program wrote itself.
+pub(crate) fn refuse(error: ClusteringError) -> JobError {
+    match error {
+        ClusteringError::File { .. } | ClusteringError::Torch { .. } => JobError::bug(error),
+        other => JobError::reject(other),
+    }
+}
+
+/// Nearest neighbours of every row.
+///
+/// # Errors
+/// `Reject` when the features or `k` do not fit; `Drained` when the monitor wants to stop.
+pub fn neighbours(features: &Features, k: u32, monitor: &dyn Monitor) -> Result<Neighbours, JobError> {
+    let mut before = 0;
+    let mut watch = |done: u64, total: u64| {
+        monitor.progress(done, total, "pairs");
+        monitor.count("cedm_neighbour_pairs_total", done - before);
+        before = done;
+        !monitor.stopping()
+    };
+    knn::nearest(features, k, knn::DEFAULT_TILE_BYTES, &mut watch).map_err(refuse)?.ok_or(JobError::Drained)
+}
+
+/// TEMI: trains the heads, or goes on from the monitor's checkpoint, and assigns by the best one.
+///
+/// # Errors
+/// `Reject` when features or parameters do not fit, or the loss diverges; `Drained` after a checkpoint when the monitor wants to
+/// stop.
+pub fn cluster_temi(
+    features: &Features,
+    neighbours: &Tensor,
+    params: &TemiParams,
+    clusters: u32,
+    seed: u64,
+    scratch: &Path,
+    monitor: &dyn Monitor,
+) -> Result<Clustering, JobError> {
+    let mut training = Training::new(params, clusters, seed, features, neighbours).map_err(refuse)?;
+    if let Some((step, file)) = monitor.resume()? {
+        training.load(&file).map_err(refuse)?;
+        tracing::info!(step, "goes on from a checkpoint");
+    }
+    let state = scratch.join(STATE);
+    while !training.finished() {
+        if let Some(facts) = training.advance().map_err(refuse)? {
+            show(&facts, monitor);
+        }
+        monitor.progress(training.steps_done(), training.steps(), "steps");
+        monitor.count("cedm_cluster_steps_total", 1);
+        let stopping = monitor.stopping();
+        if (stopping || monitor.checkpoint_due()) && !training.finished() {
+            training.save(&state).map_err(refuse)?;
+            monitor.checkpoint(training.steps_done(), &state)?;
+            if stopping {
+                return Err(JobError::Drained);
+            }
+        }
+    }
+    let assigned = training.assign();
+    let best_head = training.best_head().map(|(head, loss)| (head as u32, loss));
+    Ok(Clustering {
+        slots: clusters,
+        raw_ids: Vec::<i64>::try_from(&assigned.ids).map_err(JobError::bug)?,
+        log_confidence: Some(assigned.log_confidence),
+        heads: Some(to_upstream(&training.best_teacher())),
+        curve: training.history().to_vec(),
+        best_head,
+        inertia: None,
+        centroids: None,
+    })
+}
+
+fn show(facts: &EpochFacts, monitor: &dyn Monitor) {
+    let mean = facts.head_losses.iter().sum::<f64>() / facts.head_losses.len() as f64;
+    monitor.gauge("cedm_cluster_loss_mean", mean);
+    monitor.gauge("cedm_cluster_loss_min", facts.head_losses[facts.best_head]);
+    monitor.gauge("cedm_cluster_utilisation", facts.utilisation);
+    monitor.gauge("cedm_cluster_marginal_entropy_nats", facts.marginal_entropy);
+    tracing::debug!(epoch = facts.epoch, mean, best = facts.best_head, utilisation = facts.utilisation, "epoch");
+}
+
+/// k-means.
+///
+/// # Errors
+/// `Reject` when features or parameters do not fit; `Drained` when the monitor wants to stop.
+pub fn cluster_kmeans(features: &Features, params: &KmeansParams, clusters: u32, seed: u64, monitor: &dyn Monitor) -> Result<Clustering, JobError> {
+    let mut watch = |done: u32, starts: u32, inertia: f64| {
+        monitor.progress(done.into(), starts.into(), "starts");
+        monitor.gauge("cedm_cluster_inertia", inertia);
+        !monitor.stopping()
+    };
+    let fitted = kmeans::fit(features, clusters, params, seed, &mut watch).map_err(refuse)?.ok_or(JobError::Drained)?;
+    Ok(Clustering {
+        inertia: Some(fitted.inertia),
+        centroids: Some(fitted.centroids.to_device(tch::Device::Cpu).to_kind(Kind::Double)),
+        ..Clustering::given(Vec::<i64>::try_from(&fitted.ids).map_err(JobError::bug)?, clusters)
+    })
+}

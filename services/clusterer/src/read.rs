@@ -1,0 +1,179 @@
+//! Features and ids from plain files: safetensors, npy, npz, and PyTorch's own.
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use cedm_nets::Weights;
+use npyz::{DType, NpyHeader, TypeChar};
+use std::{
+    fs::File,
+    io::{BufReader, Read},
+    path::Path,
+};
+use tch::{Kind, Tensor};
+use zip::ZipArchive;
+
+/// A feature matrix from a .safetensors, .npy, .npz or PyTorch file: the tensor named `name`, else `features`, else the only one.
+///
+/// # Errors
+/// When the file cannot be read, is truncated, or holds no such tensor.
+pub fn read_features(path: &Path, name: Option<&str>) -> Result<Tensor> {
+    let (found, tensor) = pick(read_arrays(path)?, name, "features").with_context(|| path.display().to_string())?;
+    ensure!(tensor.size().len() == 2, "{}: `{found}` has shape {:?}, expected [rows, width]", path.display(), tensor.size());
+    Ok(tensor)
+}
+
+/// Ids or labels: whole numbers, one per image, from the same kinds of file (`cluster_ids.pt` as the C-EDM authors publish it).
+///
+/// # Errors
+/// When the file cannot be read, is truncated, or holds no single vector of whole numbers.
+pub fn read_ids(path: &Path) -> Result<Vec<i64>> {
+    let (found, tensor) = pick(read_arrays(path)?, None, "raw_ids").with_context(|| path.display().to_string())?;
+    let whole = matches!(tensor.kind(), Kind::Uint8 | Kind::Int8 | Kind::Int16 | Kind::Int | Kind::Int64);
+    ensure!(
+        whole && tensor.size().len() == 1,
+        "{}: `{found}` is {:?} {:?}, expected one whole number per image",
+        path.display(),
+        tensor.kind(),
+        tensor.size()
+    );
+    Ok(Vec::<i64>::try_from(tensor.to_kind(Kind::Int64))?)
+}
+
+fn pick(mut arrays: Vec<(String, Tensor)>, name: Option<&str>, usual: &str) -> Result<(String, Tensor)> {
+    let names: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
+    let wanted = name.unwrap_or(usual);
+    let place = names.iter().position(|found| found == wanted);
+    match place {
+        Some(place) => Ok(arrays.swap_remove(place)),
+        None if name.is_none() && arrays.len() == 1 => Ok(arrays.remove(0)),
+        None => Err(anyhow!("no array `{wanted}`, only {names:?}")),
+    }
+}
+
+/// Every array of a file with its name.
+fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("").to_ascii_lowercase();
+    let mut head = [0u8; 8];
+    let length = File::open(path).and_then(|mut file| file.read(&mut head)).with_context(|| format!("read {}", path.display()))?;
+    if head[..length].starts_with(b"\x93NUMPY") {
+        let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
+        let array = read_npy(BufReader::new(file)).with_context(|| format!("{}: npy array", path.display()))?;
+        return Ok(vec![(path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()), array)]);
+    }
+    if extension == "npz" {
+        return read_npz(path).with_context(|| format!("{}: npz archive", path.display()));
+    }
+    let weights = Weights::read(path)?;
+    Ok(weights.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect())
+}
+
+fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
+    let mut archive = ZipArchive::new(BufReader::new(File::open(path)?)).context("zip archive (truncated?)")?;
+    let mut arrays = Vec::new();
+    for index in 0..archive.len() {
+        let member = archive.by_index(index)?;
+        let name = member.name()?.to_string();
+        if let Some(name) = name.strip_suffix(".npy").map(str::to_owned) {
+            arrays.push((name.clone(), read_npy(member).with_context(|| format!("array `{name}`"))?));
+        }
+    }
+    Ok(arrays)
+}
+
+/// The header says how many bytes follow; never more than those are read.
+fn read_npy(mut reader: impl Read) -> Result<Tensor> {
+    let header = NpyHeader::from_reader(&mut reader)?;
+    let DType::Plain(plain) = header.dtype() else { bail!("a structured array, expected plain numbers") };
+    let kind = match (plain.type_char(), plain.size_field()) {
+        (TypeChar::Float, 2) => Kind::Half,
+        (TypeChar::Float, 4) => Kind::Float,
+        (TypeChar::Float, 8) => Kind::Double,
+        (TypeChar::Int, 1) => Kind::Int8,
+        (TypeChar::Int, 2) => Kind::Int16,
+        (TypeChar::Int, 4) => Kind::Int,
+        (TypeChar::Int, 8) => Kind::Int64,
+        (TypeChar::Uint, 1) => Kind::Uint8,
+        _ => bail!("numbers of type {plain}, expected float16, float32, float64, uint8 or signed integers"),
+    };
+    ensure!(plain.endianness() != npyz::Endianness::Big, "big-endian numbers, expected little-endian ones");
+    let shape = header.shape().iter().map(|&size| i64::try_from(size)).collect::<Result<Vec<_>, _>>().context("shape")?;
+    let count = shape.iter().try_fold(1i64, |product, &size| product.checked_mul(size)).context("shape overflows")?;
+    let expected = u64::try_from(count)?.checked_mul(kind.elt_size_in_bytes() as u64).context("size overflows")?;
+    let mut bytes = Vec::new();
+    reader.take(expected).read_to_end(&mut bytes)?;
+    ensure!(bytes.len() as u64 == expected, "{} bytes of numbers, its header says {expected}: truncated?", bytes.len());
+    if header.order() == npyz::Order::Fortran {
+        let reversed: Vec<i64> = shape.iter().rev().copied().collect();
+        let axes: Vec<i64> = (0..shape.len() as i64).rev().collect();
+        return Ok(Tensor::f_from_data_size(&bytes, &reversed, kind)?.permute(axes).contiguous());
+    }
+    Ok(Tensor::f_from_data_size(&bytes, &shape, kind)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use npyz::WriterBuilder;
+    use std::io::Write;
+
+    fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], order: npyz::Order, values: &[T]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).order(order).writer(&mut bytes).begin_nd().unwrap();
+        writer.extend(values.iter().copied()).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+    fn file(folder: &tempfile::TempDir, name: &str, bytes: &[u8]) -> std::path::PathBuf {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    #[test]
+    fn every_format_gives_the_same_features() {
+        let folder = tempfile::tempdir().unwrap();
+        let expected = Tensor::from_slice2(&[[1f32, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+        let row_major = npy(&[2, 3], npyz::Order::C, &[1f32, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let column_major = npy(&[2, 3], npyz::Order::Fortran, &[1f32, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        archive.start_file("other.npy", zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(&npy(&[1], npyz::Order::C, &[1i32])).unwrap();
+        archive.start_file("features.npy", zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(&row_major).unwrap();
+        let archive = archive.finish().unwrap().into_inner();
+        let safetensors = folder.path().join("f.safetensors");
+        Tensor::write_safetensors(&[("features", &expected), ("labels", &Tensor::from_slice(&[1i64, 2]))], &safetensors).unwrap();
+        for path in [file(&folder, "a.npy", &row_major), file(&folder, "b.npy", &column_major), file(&folder, "c.npz", &archive), safetensors] {
+            assert!(read_features(&path, None).unwrap().equal(&expected), "{}", path.display());
+        }
+        let half = folder.path().join("half.safetensors");
+        Tensor::write_safetensors(&[("x", &expected.to_kind(Kind::Half))], &half).unwrap();
+        assert!(read_features(&half, None).unwrap().to_kind(Kind::Float).equal(&expected));
+    }
+
+    fn check(bytes: &[u8], name: &str, expect: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file(&folder, name, bytes);
+        let error = format!("{:#}", read_features(&path, None).unwrap_err());
+        assert!(error.contains(name) && error.contains(expect), "{error}");
+    }
+
+    #[test]
+    fn broken_files_are_named() {
+        let whole = npy(&[2, 3], npyz::Order::C, &[0f32; 6]);
+        check(&whole[..whole.len() - 4], "cut.npy", "20 bytes of numbers, its header says 24: truncated?");
+        check(&npy(&[6], npyz::Order::C, &[0f32; 6]), "flat.npy", "has shape [6], expected [rows, width]");
+        check(b"PK\x03\x04 and no more", "cut.npz", "truncated?");
+        check(b"hello", "text.safetensors", "not a safetensors file");
+        check(b"", "empty.npy", "");
+    }
+
+    #[test]
+    fn ids_are_whole_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let ids = file(&folder, "ids.npy", &npy(&[3], npyz::Order::C, &[3i16, 0, 7]));
+        assert_eq!(read_ids(&ids).unwrap(), [3, 0, 7]);
+        let floats = file(&folder, "floats.npy", &npy(&[3], npyz::Order::C, &[3f32, 0.0, 7.0]));
+        let error = format!("{:#}", read_ids(&floats).unwrap_err());
+        assert!(error.contains("is Float [3], expected one whole number per image"), "{error}");
+    }
+}

@@ -1,0 +1,156 @@
+//! The commands for plain files: cluster, find neighbours, export.
+
+mod export;
+mod neighbours;
+
+pub use export::ExportArgs;
+pub use neighbours::NeighboursArgs;
+
+use crate::{
+    artefact::{Artefact, Clustering, Context as Against},
+    cluster_kmeans, cluster_temi, neighbours as find_neighbours, read_features, read_ids,
+};
+use anyhow::{Context, Result, bail, ensure};
+use cedm_clustering::Features;
+use cedm_contract::params::{KmeansParams, TemiParams};
+use cedm_runtime::ConsoleMonitor;
+use clap::ValueEnum;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use tch::Tensor;
+
+/// Clusters a file of features.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Features, one row per image: .safetensors, .npy, .npz or .pt; float16, float32 or float64
+    #[arg(long)]
+    features: Option<PathBuf>,
+    /// Name of the array in that file; default: `features`, or the only one
+    #[arg(long)]
+    array: Option<String>,
+    /// How to group
+    #[arg(long, value_enum, default_value = "temi")]
+    method: Method,
+    /// C: number of clusters
+    #[arg(long)]
+    clusters: u32,
+    /// Ids to take over with `--method imported`: .npy, .npz, .safetensors or `cluster_ids.pt`
+    #[arg(long)]
+    ids: Option<PathBuf>,
+    /// True labels, to say how well the clusters agree with them
+    #[arg(long)]
+    labels: Option<PathBuf>,
+    /// Neighbours from an earlier run (`neighbours.safetensors`); else they are found first
+    #[arg(long)]
+    neighbours: Option<PathBuf>,
+    /// Settings of the method as JSON, as in a sweep file: '{"heads": 16, "epochs": 100}'
+    #[arg(long, default_value = "{}")]
+    settings: String,
+    /// Seed of every random draw
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder for the results
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Method {
+    /// Heads that learn which neighbours belong together
+    Temi,
+    /// k-means
+    Kmeans,
+    /// Ids from a file
+    Imported,
+}
+
+impl RunArgs {
+    /// Clusters; what came of it as JSON. An interrupted TEMI run goes on from the checkpoint in `--out`.
+    ///
+    /// # Errors
+    /// When files cannot be read or written, or settings do not fit the data.
+    pub fn run(&self) -> Result<serde_json::Value> {
+        cedm_torch::start();
+        fs::create_dir_all(&self.out).with_context(|| format!("make {}", self.out.display()))?;
+        let labels = self.labels.as_deref().map(read_ids).transpose()?;
+        let started = Instant::now();
+        let (clustering, neighbours) = self.cluster()?;
+        let seconds = started.elapsed().as_secs_f64();
+        let context = Against { labels: labels.as_deref(), neighbours: neighbours.as_ref() };
+        let artefact = Artefact::new(&clustering, &context)?;
+        write(&self.out.join("assignments.safetensors"), &artefact.tensors)?;
+        if let Some(heads) = &clustering.heads {
+            write(&self.out.join("heads.safetensors"), heads)?;
+        }
+        let mut summary = serde_json::to_value(&artefact.result)?;
+        let more = serde_json::json!({
+            "method": format!("{:?}", self.method).to_lowercase(),
+            "out": self.out,
+            "device": cedm_torch::device_name(),
+            "seconds": seconds,
+            "first_and_last_losses": [clustering.curve.first(), clustering.curve.last()],
+        });
+        if let (Some(summary), serde_json::Value::Object(more)) = (summary.as_object_mut(), more) {
+            summary.extend(more);
+        }
+        fs::write(self.out.join("result.json"), serde_json::to_vec_pretty(&summary)?).context("write result.json")?;
+        Ok(summary)
+    }
+
+    fn cluster(&self) -> Result<(Clustering, Option<Tensor>)> {
+        let given = self.neighbours.as_deref().map(read_neighbours).transpose()?;
+        let monitor = ConsoleMonitor { checkpoints: Some(self.out.join("checkpoints")) };
+        match self.method {
+            Method::Imported => {
+                let Some(ids) = &self.ids else { bail!("--method imported needs --ids") };
+                Ok((Clustering::given(read_ids(ids)?, self.clusters), given))
+            }
+            Method::Kmeans => {
+                let params: KmeansParams = settings(&self.settings)?;
+                Ok((cluster_kmeans(&self.read()?, &params, self.clusters, self.seed, &ConsoleMonitor::default())?, given))
+            }
+            Method::Temi => {
+                let (features, params) = (self.read()?, settings::<TemiParams>(&self.settings)?);
+                let neighbours = match given {
+                    Some(neighbours) => neighbours,
+                    None => find_neighbours(&features, params.neighbours, &ConsoleMonitor::default())?.indices,
+                };
+                let scratch = tempfile::tempdir().context("make a temporary folder")?;
+                let clustering = cluster_temi(&features, &neighbours, &params, self.clusters, self.seed, scratch.path(), &monitor)?;
+                Ok((clustering, Some(neighbours)))
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Features> {
+        let Some(path) = &self.features else { bail!("--method {:?} needs --features", self.method) };
+        load(path, self.array.as_deref())
+    }
+}
+
+/// Features of a file on this process's device.
+fn load(path: &Path, array: Option<&str>) -> Result<Features> {
+    let features = Features::new(&read_features(path, array)?).with_context(|| path.display().to_string())?;
+    Ok(features.to_device(cedm_torch::device()))
+}
+
+fn settings<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).with_context(|| format!("--settings {text}"))
+}
+
+fn read_neighbours(path: &Path) -> Result<Tensor> {
+    let tensors = Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?;
+    let found = tensors.into_iter().find(|(name, _)| name == "indices");
+    found.map(|(_, tensor)| tensor).with_context(|| format!("{}: tensor `indices` is missing", path.display()))
+}
+
+/// Writes beside the file first: nothing half-written is ever there.
+fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+    let part = path.with_extension("part");
+    Tensor::write_safetensors(tensors, &part).with_context(|| format!("write {}", part.display()))?;
+    ensure!(fs::rename(&part, path).is_ok(), "cannot rename {} to {}", part.display(), path.display());
+    Ok(())
+}

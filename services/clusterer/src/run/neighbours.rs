@@ -1,0 +1,48 @@
+//! `clusterer neighbours`.
+
+use super::{find_neighbours, load, write};
+use anyhow::Result;
+use cedm_runtime::ConsoleMonitor;
+use std::{path::PathBuf, time::Instant};
+use tch::Kind;
+
+/// Finds nearest neighbours by cosine similarity.
+#[derive(Debug, clap::Args)]
+pub struct NeighboursArgs {
+    /// Features, one row per image: .safetensors, .npy, .npz or .pt
+    #[arg(long)]
+    features: PathBuf,
+    /// Name of the array in that file; default: `features`, or the only one
+    #[arg(long)]
+    array: Option<String>,
+    /// Neighbours per row, the row itself not counted
+    #[arg(short, default_value_t = 50)]
+    k: u32,
+    /// The file to write: `indices` i32 [n, k] and `similarities` f32 [n, k]
+    #[arg(long)]
+    out: PathBuf,
+}
+
+impl NeighboursArgs {
+    /// Searches; what came of it as JSON.
+    ///
+    /// # Errors
+    /// When files cannot be read or written, or k does not fit.
+    pub fn run(&self) -> Result<serde_json::Value> {
+        cedm_torch::start();
+        let features = load(&self.features, self.array.as_deref())?;
+        let started = Instant::now();
+        let found = find_neighbours(&features, self.k, &ConsoleMonitor::default())?;
+        let seconds = started.elapsed().as_secs_f64();
+        let similarities = found.similarities.to_kind(Kind::Float);
+        write(&self.out, &[("indices".to_owned(), found.indices), ("similarities".to_owned(), similarities)])?;
+        Ok(serde_json::json!({
+            "out": self.out,
+            "device": cedm_torch::device_name(),
+            "count": features.rows(),
+            "dim": features.width(),
+            "k": self.k,
+            "seconds": seconds,
+        }))
+    }
+}

@@ -1,0 +1,123 @@
+//! The recipes of the two kinds of job.
+
+use crate::{
+    artefact::{Artefact, Clustering, Context},
+    compute, inputs,
+};
+use anyhow::anyhow;
+use cedm_contract::{
+    JobResult, JobSpec, Service,
+    params::{ClusterMethod, ClusterParams, NeighboursParams},
+};
+use cedm_runtime::{Desk, JobError, Outcome, Stability, Worker};
+use std::{collections::BTreeMap, time::Instant};
+use tch::Tensor;
+
+const NEIGHBOURS: &str = "neighbours.safetensors";
+const ASSIGNMENTS: &str = "assignments.safetensors";
+const HEADS: &str = "heads.safetensors";
+const CURVE: &str = "curve.json";
+
+/// The clusterer at work.
+pub struct ClustererWorker;
+
+impl ClustererWorker {
+    /// Starts libtorch.
+    pub fn start() -> Self {
+        cedm_torch::start();
+        Self
+    }
+}
+
+impl Worker for ClustererWorker {
+    fn service(&self) -> Service {
+        Service::Clusterer
+    }
+
+    fn device(&self) -> String {
+        cedm_torch::device_name()
+    }
+
+    fn gauges(&self) -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("cedm_cluster_loss_mean", "Mean TEMI loss over heads in the last epoch"),
+            ("cedm_cluster_loss_min", "TEMI loss of the best head in the last epoch"),
+            ("cedm_cluster_utilisation", "Share of the best head's clusters in use during the last epoch"),
+            ("cedm_cluster_marginal_entropy_nats", "Entropy of the best head's running marginal"),
+            ("cedm_cluster_inertia", "Sum of squared distances of the k-means start in hand"),
+        ]
+    }
+
+    fn counters(&self) -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("cedm_cluster_steps_total", "TEMI optimiser steps"),
+            ("cedm_neighbour_pairs_total", "Pairs of rows whose similarity was computed"),
+        ]
+    }
+
+    fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
+        match &desk.job().spec {
+            JobSpec::Neighbours(params) => neighbours(desk, params),
+            JobSpec::Cluster(params) => cluster(desk, params),
+            other => Err(JobError::reject(anyhow!("the clusterer performs neighbours and cluster jobs, this is a {} job", other.kind()))),
+        }
+    }
+}
+
+fn neighbours(desk: &Desk, params: &NeighboursParams) -> Result<Outcome, JobError> {
+    let features = inputs::features(desk)?;
+    let started = Instant::now();
+    let found = compute::neighbours(&features, params.k, desk)?;
+    let pairs = (features.rows() as f64).powi(2) / started.elapsed().as_secs_f64().max(1e-9);
+    let similarities = found.similarities.to_kind(tch::Kind::Float);
+    put_tensors(desk, NEIGHBOURS, &[("indices".to_owned(), found.indices), ("similarities".to_owned(), similarities)])?;
+    let result = JobResult::Neighbours { count: features.rows() as u64, k: params.k };
+    Ok(Outcome { result, metrics: BTreeMap::from([("pairs_per_second".to_owned(), pairs)]) })
+}
+
+fn cluster(desk: &Desk, params: &ClusterParams) -> Result<Outcome, JobError> {
+    let neighbours = inputs::neighbours(desk)?;
+    let started = Instant::now();
+    let clustering = match &params.method {
+        ClusterMethod::Temi(temi) => {
+            desk.input("neighbours")?;
+            let partners = neighbours.as_ref().ok_or_else(|| JobError::bug(anyhow!("the neighbours were just there")))?;
+            compute::cluster_temi(&inputs::features(desk)?, partners, temi, params.clusters, params.seed, desk.scratch(), desk)?
+        }
+        ClusterMethod::Kmeans(kmeans) => compute::cluster_kmeans(&inputs::features(desk)?, kmeans, params.clusters, params.seed, desk)?,
+        ClusterMethod::GroundTruth { coarse } => ground_truth(desk, *coarse, params.clusters)?,
+        ClusterMethod::Imported { ids } => Clustering::given(inputs::imported(desk, ids)?, params.clusters),
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    let labels = inputs::labels(desk, false)?;
+    let context = Context { labels: labels.as_deref(), neighbours: neighbours.as_ref() };
+    let artefact = Artefact::new(&clustering, &context).map_err(JobError::reject)?;
+    put_tensors(desk, ASSIGNMENTS, &artefact.tensors)?;
+    if let Some(heads) = &clustering.heads {
+        put_tensors(desk, HEADS, heads)?;
+        let curve = serde_json::to_vec(&serde_json::json!({ "head_losses": clustering.curve })).map_err(JobError::bug)?;
+        desk.put_bytes(CURVE, &curve, Stability::Stable)?;
+    }
+    let result = artefact.result;
+    tracing::info!(clusters = result.clusters, used = result.used, seconds, "clustered");
+    let metrics = BTreeMap::from([("utilisation".to_owned(), result.utilisation), ("cluster_seconds".to_owned(), seconds)]);
+    Ok(Outcome { result: JobResult::Cluster(result), metrics })
+}
+
+fn ground_truth(desk: &Desk, coarse: bool, clusters: u32) -> Result<Clustering, JobError> {
+    let images = desk.input("images")?;
+    let what = if coarse { "coarse labels" } else { "labels" };
+    let labels = inputs::labels(desk, coarse)?;
+    let labels = labels.ok_or_else(|| JobError::reject(anyhow!("the image set {} has no {what}", images.key.short())))?;
+    if let Some(image) = labels.iter().position(|&label| label < 0) {
+        return Err(JobError::reject(anyhow!("image {image} has no label: ground truth needs one for every image")));
+    }
+    Ok(Clustering::given(labels, clusters))
+}
+
+fn put_tensors(desk: &Desk, name: &str, tensors: &[(String, Tensor)]) -> Result<(), JobError> {
+    let file = desk.scratch().join(name);
+    Tensor::write_safetensors(tensors, &file).map_err(JobError::retry)?;
+    desk.put(name, &file, Stability::Stable)?;
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! The bound search over the published utilisation tables.
+
+use super::line;
+use crate::fixture::{Fixture, Verdict};
+use anyhow::Context;
+use cedm_bounds::{
+    search::{Observation, utilisation},
+    table::search_table,
+};
+use serde_json::Value;
+
+pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
+    let Ok(json) = serde_json::from_slice::<Value>(&std::fs::read(&fixture.path)?) else { return Ok(Verdict::NotMine) };
+    let (Some(tables), Some(expected)) = (json["tables"].as_object(), json["expected_C_max"].as_object()) else {
+        return Ok(Verdict::NotMine);
+    };
+    let (mut rows, mut wrong_ratios, mut searches, mut wrong_bounds) = (0, 0, 0, 0);
+    for (backbone, by_beta) in tables {
+        for (beta, table) in by_beta.as_object().context("a backbone's tables are no object")? {
+            let mut observations = Vec::new();
+            for row in table.as_array().context("a table is no list")? {
+                let number = |name: &str| row[name].as_u64().with_context(|| format!("{backbone} {beta}: `{name}`"));
+                let observation = Observation { clusters: number("C")? as u32, used: vec![number("utilised")? as u32] };
+                rows += 1;
+                wrong_ratios += usize::from(Some(utilisation(&observation)) != row["ratio"].as_f64());
+                observations.push(observation);
+            }
+            for outcome in expected[backbone][beta].as_array().into_iter().flatten() {
+                let alpha = outcome["alpha"].as_f64().context("`alpha`")?;
+                for (start, outcome) in outcome["doubling"].as_object().context("`doubling`")? {
+                    let found = search_table(&observations, alpha, start.parse()?);
+                    let c_max = found.as_ref().and_then(|found| found.c_max).map(u64::from);
+                    // a null bound: the first C fails already
+                    searches += 1;
+                    wrong_bounds += usize::from(c_max != outcome["C_max_strict_gt_both"].as_u64());
+                }
+            }
+        }
+    }
+    Ok(Verdict::Checked(vec![
+        line(format!("{rows} utilisations that differ from the literal"), wrong_ratios as f64, 0.0),
+        line(format!("{searches} searches whose C_max differs (strict rule)"), wrong_bounds as f64, if searches > 0 { 0.0 } else { f64::NAN }),
+    ]))
+}

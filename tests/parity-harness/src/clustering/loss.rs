@@ -1,0 +1,78 @@
+//! The TEMI loss, its gradient and the running marginal.
+
+use super::{Case, KINDS, gap, line, relative, worse};
+use crate::fixture::Line;
+use anyhow::Context;
+use cedm_clustering::temi::{Marginal, linspace, student_loss, targets};
+use tch::{Kind, Tensor};
+
+pub(super) fn steps(case: &Case) -> anyhow::Result<Vec<Line>> {
+    let betas = case.config["betas"].as_array().context("config `betas`")?;
+    let mut lines = Vec::new();
+    for (kind, name) in KINDS {
+        let double = kind == Kind::Double;
+        for beta in betas {
+            let beta = beta.as_f64().context("a beta is no number")?;
+            lines.extend(one(case, kind, name, beta)?);
+        }
+        if double {
+            let used = case.number("teacher_temp_used")?;
+            lines.push(line("teacher temperature of the schedule", (temperature(case)? - used).abs(), 1e-15));
+        }
+    }
+    Ok(lines)
+}
+
+/// The teacher temperature that the schedule has at the fixture's epoch.
+fn temperature(case: &Case) -> anyhow::Result<f64> {
+    let (start, end) = (case.number("warmup_teacher_temp")?, case.number("teacher_temp")?);
+    let warm = linspace(start, end, case.number("warmup_teacher_temp_epochs")? as usize);
+    Ok(warm.get(case.number("epoch")? as usize).copied().unwrap_or(end))
+}
+
+fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Line>> {
+    let mut params = case.params();
+    params.beta = beta;
+    let heads = case.number("H")? as i64;
+    let temperature = temperature(case)?;
+    let mut marginal = Marginal { shares: case.get("pk_before")?.to_kind(kind) };
+    let (mut loss, mut head, mut gradient, mut shares, mut weight, mut stored) = (0.0f64, 0.0f64, 0.0f64, 0.0f64, 0.0f64, false);
+    for step in 0..case.number("steps")? as i64 {
+        let at = format!("beta{}.step{step}", number_text(beta));
+        let found = targets(&case.get(&format!("step{step}.teacher_logits"))?.to_kind(kind), temperature, &params, &mut marginal);
+        let student = case.get(&format!("step{step}.student_logits"))?.to_kind(kind);
+        let (losses, d_student) = student_loss(&student, &found, &params, heads);
+        let expected = case.get(&format!("{at}.head_losses_f64"))?;
+        head = worse(head, relative(&losses, expected));
+        loss = worse(loss, relative(&losses.mean(Kind::Double), &case.get(&format!("{at}.loss_f64"))?.to_kind(Kind::Double)));
+        let exact = case.tensors.get(&format!("{at}.grad_student_f64"));
+        stored = exact.is_none();
+        let expected: &Tensor = match exact {
+            Some(exact) => exact,
+            None => case.get(&format!("{at}.grad_student"))?,
+        };
+        gradient = worse(gradient, relative(&d_student, expected));
+        shares = worse(shares, gap(&marginal.shares, case.get(&format!("step{step}.pk_after"))?));
+        weight = worse(weight, gap(&found.instance_weights(), case.get(&format!("step{step}.weight"))?));
+    }
+    // logits beyond ±30 after the temperature: the looser bar for peaked softmaxes
+    let peaked = case.get("step0.student_logits")?.abs().max().double_value(&[]) > 3.0;
+    let (loss_bar, gradient_bar, marginal_bar) = match (kind, peaked) {
+        (Kind::Double, _) => (1e-12, if stored { 1e-7 } else { 1e-12 }, 1e-12),
+        (_, true) => (5e-6, 5e-6, 2e-7),
+        (_, false) => (2e-6, 3e-6, 2e-7),
+    };
+    let what = format!("{name} beta {beta}");
+    Ok(vec![
+        line(format!("{what}: loss, rel"), loss, loss_bar),
+        line(format!("{what}: loss of each head, rel"), head, loss_bar),
+        line(format!("{what}: gradient, rel"), gradient, gradient_bar),
+        line(format!("{what}: marginal"), shares, marginal_bar),
+        line(format!("{what}: instance weight"), weight, marginal_bar),
+    ])
+}
+
+/// As Python writes a float: `1.0`, `0.6`.
+fn number_text(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.1}") } else { value.to_string() }
+}

@@ -17,7 +17,7 @@ class Setback(Exception):
 
 
 def mib(count):
-    return f"{count / 2**20:,.0f} MiB"
+    return f"{count / 2**20:,.{1 if count < 10 << 20 else 0}f} MiB"
 
 
 def pip_arguments(wheel):
@@ -78,7 +78,7 @@ class PartialWheel(io.RawIOBase):
         present = os.fstat(self.file).st_size
         self.spans = [(a, min(b, present)) for a, b in self.spans if a < present]
         os.ftruncate(self.file, self.size)
-        self.index, self.link, self.shown = None, None, 0.0
+        self.index, self.link, self.shown = None, None, time.monotonic()
 
     def _journalled(self):
         spans = []

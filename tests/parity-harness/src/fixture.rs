@@ -59,7 +59,10 @@ impl Fixture {
     }
     /// A JSON value from its metadata.
     pub fn json(&self, key: &str) -> Option<serde_json::Value> {
-        serde_json::from_str(self.meta.get(key)?).ok()
+        let text = self.meta.get(key)?;
+        // Python writes NaN and infinities bare, which JSON has not: they read as missing.
+        let strict = || [": NaN", ": Infinity", ": -Infinity"].iter().fold(text.clone(), |text, bare| text.replace(bare, ": null"));
+        serde_json::from_str(text).or_else(|_| serde_json::from_str(&strict())).ok()
     }
     /// All its tensors by name, on the CPU.
     pub fn tensors(&self) -> anyhow::Result<HashMap<String, Tensor>> {

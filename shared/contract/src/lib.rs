@@ -33,7 +33,7 @@ pub use results::{
     BoundDecision, BoundResult, ClusterQuality, ClusterResult, FeatureSet, ImageSet, JobResult, MeasureResult, Probe, ReferenceResult,
     SampleSetResult, Score, ScoreResult, ShardRef, TrainResult,
 };
-pub use subjects::{dead_subject, delay_subject, event_subject, job_subject, parse_job_subject, DEAD_STREAM, EVENTS_STREAM, JOBS_STREAM, ADVISORIES_STREAM};
+pub use subjects::{DELAYS_STREAM, dead_subject, delay_subject, due_subject, event_subject, job_subject, parse_job_subject, DEAD_STREAM, EVENTS_STREAM, JOBS_STREAM, ADVISORIES_STREAM};
 
 /// Version of every message and manifest written by this build. Readers refuse newer ones, and read older ones.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -4,6 +4,8 @@ use crate::{ContractError, EventWhat, JobKey, Kind, Priority};
 
 /// Work queue of jobs.
 pub const JOBS_STREAM: &str = "JOBS";
+/// Retries that wait for their time.
+pub const DELAYS_STREAM: &str = "DELAYS";
 /// What happened, for days to weeks.
 pub const EVENTS_STREAM: &str = "EVENTS";
 /// The broker's advisories about jobs it gave up on.
@@ -19,6 +21,10 @@ pub fn job_subject(kind: Kind, priority: Priority, key: &JobKey) -> String {
 pub fn delay_subject(kind: Kind, priority: Priority, key: &JobKey) -> String {
     format!("cedm.delay.{kind}.{priority}.{key}")
 }
+/// `cedm.due.<kind>.<p>.<key>`: where the server puts a retry whose time has come.
+pub fn due_subject(kind: Kind, priority: Priority, key: &JobKey) -> String {
+    format!("cedm.due.{kind}.{priority}.{key}")
+}
 /// `cedm.evt.<kind>.<what>.<key>`.
 pub fn event_subject(kind: Kind, what: EventWhat, key: &JobKey) -> String {
     format!("cedm.evt.{kind}.{what}.{key}")
@@ -27,16 +33,16 @@ pub fn event_subject(kind: Kind, what: EventWhat, key: &JobKey) -> String {
 pub fn dead_subject(kind: Kind, key: &JobKey) -> String {
     format!("cedm.dead.{kind}.{key}")
 }
-/// Kind, priority and key of a job or delay subject.
+/// Kind, priority and key of a job, delay or due subject.
 ///
 /// # Errors
-/// [`ContractError::Malformed`] when the subject is neither.
+/// [`ContractError::Malformed`] when the subject is none of them.
 pub fn parse_job_subject(subject: &str) -> Result<(Kind, Priority, JobKey), ContractError> {
     let malformed =
         || ContractError::Malformed { what: "job subject", found: subject.chars().take(120).collect(), expected: "cedm.job.<kind>.<priority>.<key>" };
     let tokens: Vec<&str> = subject.split('.').collect();
     match tokens[..] {
-        ["cedm", "job" | "delay", kind, priority, key] => Ok((kind.parse()?, priority.parse()?, key.parse()?)),
+        ["cedm", "job" | "delay" | "due", kind, priority, key] => Ok((kind.parse()?, priority.parse()?, key.parse()?)),
         _ => Err(malformed()),
     }
 }

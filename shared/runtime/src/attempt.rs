@@ -17,7 +17,7 @@ use crate::{
 };
 use anyhow::anyhow;
 use cedm_contract::{
-    Attempt, ContractError, Event, EventWhat, FailureKind, Input, Job, Manifest, SCHEMA_VERSION, Software, Timings, manifest_key,
+    Attempt, ContractError, Event, EventWhat, FailureKind, Input, Job, JobKey, Manifest, SCHEMA_VERSION, Software, Timings, manifest_key,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -233,7 +233,7 @@ impl Workshop {
             return self.bury(hand, failure, text).await;
         }
         self.tell(hand, EventWhat::Failed, false, text).await;
-        self.postpone(hand.delivery, &hand.job, true, backoff(after, failures)).await
+        self.postpone(hand.delivery, &hand.job, true, backoff(&hand.job.key, after, failures)).await
     }
 
     async fn bury(&self, hand: &Hand<'_>, failure: FailureKind, text: String) -> Result<(), RuntimeError> {
@@ -337,11 +337,13 @@ fn superseded(ours: &Manifest, winner: &Manifest) -> String {
     format!("attempt {} finished after {} had won, {verdict}", ours.attempt, winner.attempt)
 }
 
-/// Doubles with every failure, up to ten minutes; a tenth up or down, so that failures of one cause do not come again together.
-fn backoff(first: Duration, failures: u64) -> Duration {
+/// Doubles with every failure, up to ten minutes; a tenth up or down by key, so that jobs that failed together do not come again
+/// together.
+fn backoff(key: &JobKey, first: Duration, failures: u64) -> Duration {
     let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     let delay = first.saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
-    delay.mul_f64(0.9 + 0.2 * rand::random::<f64>())
+    let jitter = blake3::hash(format!("{key} {failures}").as_bytes()).as_bytes()[0];
+    delay.mul_f64(0.9 + 0.2 * f64::from(jitter) / 255.0)
 }
 
 impl From<LookUpError> for JobError {
@@ -356,7 +358,8 @@ mod tests {
 
     #[test]
     fn backoff_doubles_and_ends() {
-        let seconds = |failures| backoff(Duration::from_secs(5), failures).as_secs_f64();
+        let key = JobKey::of(b"job");
+        let seconds = |failures| backoff(&key, Duration::from_secs(5), failures).as_secs_f64();
         for (failures, expect) in [(1, 5.0), (2, 10.0), (3, 20.0), (4, 40.0), (30, 600.0), (u64::MAX, 600.0)] {
             let found = seconds(failures);
             assert!((0.9 * expect..=1.1 * expect).contains(&found), "{failures}: {found} s, {expect} s expected");

@@ -48,7 +48,7 @@ pub fn render_nats(settings: &NatsSettings<'_>) -> String {
 /// Subjects that a worker may publish to and subscribe to.
 pub fn allowed_subjects(service: Service) -> (Vec<String>, Vec<String>) {
     let mut publish: Vec<String> =
-        ["JOBS", "EVENTS", "ADVISORIES", "DEAD", "KV_workers"].iter().map(|stream| format!("$JS.API.STREAM.INFO.{stream}")).collect();
+        ["JOBS", "DELAYS", "EVENTS", "ADVISORIES", "DEAD", "KV_workers"].iter().map(|stream| format!("$JS.API.STREAM.INFO.{stream}")).collect();
     publish.push("$KV.workers.*".to_owned());
     let mut subscribe = vec![format!("_INBOX_{}.>", service.name())];
     for kind in service.kinds() {

@@ -30,6 +30,8 @@ mod progress;
 mod queue;
 mod serve;
 mod shell;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 mod streams;
 mod submit;

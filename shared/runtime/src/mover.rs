@@ -1,4 +1,4 @@
-//! The mover: jobs that the broker gave up on become dead letters. Past `max_deliver` a message would stay in the work queue for
+//! The mover: retries whose time has come go back into their queue, jobs that the broker gave up on become dead letters. Past `max_deliver` a message would stay in the work queue for
 //! ever; one advisory tells of it, at most once, so a sweep over the queue is the second net.
 
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use cedm_contract::{
-    ADVISORIES_STREAM, DeadLetter, Event, EventWhat, FailureKind, JOBS_STREAM, Job, JobKey, Kind, Priority, SCHEMA_VERSION, parse_job_subject,
+    ADVISORIES_STREAM, DELAYS_STREAM, DeadLetter, Event, EventWhat, FailureKind, JOBS_STREAM, Job, JobKey, Kind, Priority, SCHEMA_VERSION, parse_job_subject,
 };
 use futures::StreamExt;
 use serde::Deserialize;
@@ -38,25 +38,71 @@ impl Mover {
         Self { queue: connection.queue.clone(), max_deliver, ack_wait: connection.delivering.ack_wait }
     }
 
-    /// Runs until dropped: advisories as they come, a sweep every minute. Errors are logged and tried again.
+    /// Runs until dropped: retries as they come due, advisories every second, a sweep every minute. Errors are logged and tried
+    /// again.
     pub async fn run(&self) {
-        let mut sweep = tokio::time::interval(Duration::from_secs(60));
-        let mut pause = tokio::time::interval(Duration::from_secs(1));
-        pause.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        futures::join!(self.forward_for_ever(), self.bury_for_ever());
+    }
+
+    async fn bury_for_ever(&self) {
+        let mut turn = 0_u64;
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = sweep.tick() => {
-                    if let Err(error) = self.sweep().await {
-                        tracing::warn!(%error, "sweep for stuck jobs failed");
-                    }
-                }
-                _ = pause.tick() => {
-                    if let Err(error) = self.drain_advisories().await {
-                        tracing::debug!(%error, "advisories not read");
-                    }
-                }
+            tick.tick().await;
+            if let Err(error) = self.drain_advisories().await {
+                tracing::debug!(%error, "advisories not read");
+            }
+            if turn % 60 == 0
+                && let Err(error) = self.sweep().await
+            {
+                tracing::warn!(%error, "sweep for stuck jobs failed");
+            }
+            turn += 1;
+        }
+    }
+
+    async fn forward_for_ever(&self) {
+        loop {
+            if let Err(error) = self.forward_due().await {
+                tracing::debug!(%error, "retries not forwarded");
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
+    }
+
+    /// Puts retries whose time has come into their queue, waiting a few seconds for one; how many. A subject that still holds
+    /// the original, whose worker died before its acknowledgement, needs no copy: the original comes again by itself.
+    ///
+    /// # Errors
+    /// When NATS fails; what was not forwarded comes again.
+    pub async fn forward_due(&self) -> Result<usize, RuntimeError> {
+        let config = pull::Config {
+            durable_name: Some("mover".to_owned()),
+            filter_subject: "cedm.due.>".to_owned(),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: Duration::from_secs(30),
+            ..Default::default()
+        };
+        let consumer = self.queue.context().create_consumer_on_stream(config, DELAYS_STREAM).await;
+        let consumer = consumer.map_err(|error| RuntimeError::broker("create consumer mover", error))?;
+        let mut forwarded = 0;
+        let batch = consumer.batch().max_messages(32).expires(Duration::from_secs(5)).messages().await;
+        let mut batch = batch.map_err(|error| RuntimeError::broker("fetch due retries", error))?;
+        while let Some(message) = batch.next().await {
+            let message = message.map_err(|error| anyhow::anyhow!("fetch due retries: {error}"))?;
+            match parse_job_subject(&message.subject) {
+                Ok((kind, priority, key)) => {
+                    let envelope = Envelope::of(message.headers.as_ref());
+                    let id = format!("due-{}", ulid::Ulid::generate());
+                    self.queue.publish((kind, priority), &key, message.payload.clone(), envelope, &id).await?;
+                    forwarded += 1;
+                }
+                Err(error) => tracing::warn!(%error, "a due message that is no job is dropped"),
+            }
+            message.double_ack().await.map_err(|error| anyhow::anyhow!("acknowledge a due retry: {error}"))?;
+        }
+        Ok(forwarded)
     }
 
     /// Handles the advisories that wait; how many jobs were moved.

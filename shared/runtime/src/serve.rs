@@ -7,7 +7,7 @@ use crate::{
     desk::Bench,
     drain::{Drain, exit_with_parent},
     progress::Progress,
-    queue::{Delivery, Queue, QueueError},
+    queue::{Delivery, QueueError},
     store::Cache,
     telemetry::start_logging,
     verify::Verifier,

@@ -245,10 +245,11 @@ mod tests {
         let definition = definition();
         let jobs = &definition.stream[0];
         assert_eq!(jobs.name, JOBS_STREAM);
-        assert!(jobs.discard_new_per_subject && jobs.schedules && jobs.max_msgs_per_subject == 1);
+        assert!(jobs.discard_new_per_subject && jobs.max_msgs_per_subject == 1);
         assert!(matches!((jobs.retention, jobs.discard), (Retention::WorkQueue, Discard::New)));
         let streams: Vec<&str> = definition.stream.iter().map(|stream| stream.name.as_str()).collect();
-        assert_eq!(streams, ["JOBS", "EVENTS", "ADVISORIES", "DEAD"]);
+        assert_eq!(streams, ["JOBS", "DELAYS", "EVENTS", "ADVISORIES", "DEAD"]);
+        assert!(definition.stream[1].schedules);
         assert_eq!(lanes().count(), 12 * 3);
     }
 }

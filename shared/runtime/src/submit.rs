@@ -7,7 +7,7 @@ use crate::{
     worker_name,
 };
 use bytes::Bytes;
-use cedm_contract::{DeadLetter, Event, EventWhat, JOBS_STREAM, Job, JobKey, Kind, Manifest, Priority, SCHEMA_VERSION, parse_job_subject};
+use cedm_contract::{DeadLetter, Event, EventWhat, DELAYS_STREAM, JOBS_STREAM, Job, JobKey, Kind, Manifest, Priority, SCHEMA_VERSION, parse_job_subject};
 
 /// What became of a submitted job.
 #[derive(Debug)]
@@ -149,10 +149,11 @@ impl Submitter {
     /// When NATS fails.
     pub async fn outstanding(&self, kind: Option<Kind>) -> Result<Vec<Outstanding>, RuntimeError> {
         let kind = kind.map_or("*".to_owned(), |kind| kind.to_string());
-        let subjects = self.queue.subjects(JOBS_STREAM, &format!("cedm.*.{kind}.>")).await?;
+        let mut subjects = self.queue.subjects(JOBS_STREAM, &format!("cedm.job.{kind}.>")).await?;
+        subjects.extend(self.queue.subjects(DELAYS_STREAM, &format!("cedm.*.{kind}.>")).await?);
         let parsed = subjects.iter().filter_map(|subject| {
             let (kind, priority, key) = parse_job_subject(subject).ok()?;
-            Some(Outstanding { key, kind, priority, delayed: subject.starts_with("cedm.delay.") })
+            Some(Outstanding { key, kind, priority, delayed: !subject.starts_with("cedm.job.") })
         });
         Ok(parsed.collect())
     }
@@ -164,7 +165,8 @@ impl Submitter {
     pub async fn cancel(&self, kind: Kind, key: &JobKey) -> Result<bool, RuntimeError> {
         let mut cancelled = false;
         while let Some(found) = self.queue.outstanding(kind, key).await? {
-            cancelled |= self.queue.remove(JOBS_STREAM, found.sequence).await?;
+            let stream = if found.subject.starts_with("cedm.job.") { JOBS_STREAM } else { DELAYS_STREAM };
+            cancelled |= self.queue.remove(stream, found.sequence).await?;
         }
         Ok(cancelled)
     }

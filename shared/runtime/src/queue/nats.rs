@@ -13,7 +13,8 @@ use async_nats::{
 };
 use bytes::Bytes;
 use cedm_contract::{
-    DEAD_STREAM, DeadLetter, Event, JOBS_STREAM, JobKey, Kind, Priority, dead_subject, delay_subject, event_subject, job_subject,
+    DEAD_STREAM, DELAYS_STREAM, DeadLetter, Event, JOBS_STREAM, JobKey, Kind, Priority, dead_subject, delay_subject, due_subject,
+    event_subject, job_subject,
 };
 use std::time::{Duration, SystemTime};
 
@@ -117,8 +118,9 @@ impl NatsQueue {
 
     /// What is outstanding for a key: queued or in hand, or waiting for its time.
     pub(crate) async fn outstanding(&self, kind: Kind, key: &JobKey) -> Result<Option<Stored>, QueueError> {
-        for area in ["job", "delay"] {
-            if let Some(found) = self.last(JOBS_STREAM, &format!("cedm.{area}.{kind}.*.{key}")).await? {
+        // In this order a job on its way from one to the other is at worst found in neither, and then its subject refuses a second.
+        for (stream, areas) in [(JOBS_STREAM, "job"), (DELAYS_STREAM, "*")] {
+            if let Some(found) = self.last(stream, &format!("cedm.{areas}.{kind}.*.{key}")).await? {
                 return Ok(Some(found));
             }
         }
@@ -192,7 +194,7 @@ impl Queue for NatsQueue {
     async fn delay(&self, lane: (Kind, Priority), key: &JobKey, payload: Bytes, envelope: Envelope, after: Duration) -> Result<Published, QueueError> {
         let mut headers = envelope.headers();
         headers.insert(NATS_SCHEDULE, schedule_at(after));
-        headers.insert(NATS_SCHEDULE_TARGET, job_subject(lane.0, lane.1, key));
+        headers.insert(NATS_SCHEDULE_TARGET, due_subject(lane.0, lane.1, key));
         let id = format!("delay-{}", ulid::Ulid::generate());
         self.store("delay a job", delay_subject(lane.0, lane.1, key), headers, payload, &id).await
     }

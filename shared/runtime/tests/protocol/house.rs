@@ -5,7 +5,7 @@ use cedm_contract::{
     params::{ExtractorSpec, FitParams, Precision},
 };
 use cedm_runtime::{
-    ConnectArgs, Connection, EventFilter, Submitter,
+    ConnectArgs, Connection, EventFilter, Mover, Submitter,
     deploy::{Credentials, NatsSettings, render_nats},
     live_events,
 };
@@ -27,6 +27,7 @@ pub struct House {
     nats: Option<Child>,
     s3_address: SocketAddr,
     store: tokio::task::JoinHandle<()>,
+    forwarding: Option<tokio::task::JoinHandle<()>>,
     pub ack_wait_s: f64,
 }
 
@@ -55,9 +56,19 @@ impl House {
         folder.create_bucket("cedm").unwrap();
         let keys = cedm_store::Keys { access: credentials.s3_access_key.clone(), secret: credentials.s3_secret_key.clone() };
         let store = tokio::spawn(async move { cedm_store::serve(folder, keys, listener).await.unwrap() });
-        let mut house = Self { root, credentials, nats_address: free_address(), nats: None, s3_address, store, ack_wait_s };
+        let mut house = Self { root, credentials, nats_address: free_address(), nats: None, s3_address, store, forwarding: None, ack_wait_s };
         house.start_nats();
-        house.connect(Service::Coordinator).await.ensure_streams().await.unwrap();
+        let coordinator = house.connect(Service::Coordinator).await;
+        coordinator.ensure_streams().await.unwrap();
+        // The coordinator's part in retries; burying is left to the tests that look at it.
+        house.forwarding = Some(tokio::spawn(async move {
+            let mover = Mover::new(&coordinator);
+            loop {
+                if mover.forward_due().await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }));
         house
     }
 
@@ -128,6 +139,9 @@ impl House {
 impl Drop for House {
     fn drop(&mut self) {
         self.store.abort();
+        if let Some(forwarding) = &self.forwarding {
+            forwarding.abort();
+        }
         if let Some(mut child) = self.nats.take() {
             let _ = child.kill();
             let _ = child.wait();

@@ -1,5 +1,7 @@
 //! `cedm-coordinator`: the service and its dry run.
 
+#![forbid(unsafe_code)]
+
 use cedm_coordinator::RunArgs;
 use cedm_runtime::ServeArgs;
 use clap::Parser;

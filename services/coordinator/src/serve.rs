@@ -58,10 +58,12 @@ pub async fn coordinate(shell: &Shell) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads everything, then follows what happens; returns when the drain begins, and with an error when something fails.
+/// Reads everything, then follows what happens; returns when the drain begins or the connection was lost and is back, and with an
+/// error when something fails.
 async fn follow(shell: &Shell, coordinator: &mut Coordinator) -> anyhow::Result<()> {
     let connection = shell.connection();
     let mut connected = connection.connected();
+    connected.mark_unchanged();
     // A wiped broker has no streams.
     connection.ensure_streams().await?;
     // Events first, then the state: what happens in between is heard.
@@ -80,7 +82,8 @@ async fn follow(shell: &Shell, coordinator: &mut Coordinator) -> anyhow::Result<
             change = connected.changed() => {
                 change.context("the connection to NATS is gone")?;
                 if *connected.borrow_and_update() {
-                    anyhow::bail!("the connection to NATS is back");
+                    tracing::info!("the connection to NATS is back; everything is read again");
+                    return Ok(());
                 }
             }
             event = happened.next() => {

@@ -2,6 +2,8 @@
 //!
 //! `CEDM_BLESS=1 cargo test -p cedm-contract --test messages` writes the golden files anew, for a deliberate change of format.
 
+#![forbid(unsafe_code)]
+
 use cedm_contract::{
     Attempt, ContractError, DeadLetter, Digest, Event, EventWhat, FailureKind, Hints, Input, Job, JobKey, JobResult, JobSpec, Kind,
     Manifest, ObjectRef, Output, Priority, Software, SweepId, Timings, TrainResult, attempt_prefix, blob_key, checkpoint_key,

@@ -35,10 +35,15 @@ pub fn extract_shard(extractor: &Extractor, images: &Tensor, done: u64, total: u
         monitor.count("cedm_extract_images_total", rows as u64);
         monitor.progress(done + (from + rows) as u64, total, "images");
     }
-    let features = Features { features: Tensor::cat(&features, 0), logits: (!logits.is_empty()).then(|| Tensor::cat(&logits, 0)) };
+    let features = Features {
+        features: Tensor::cat(&features, 0),
+        logits: (!logits.is_empty()).then(|| Tensor::cat(&logits, 0)),
+    };
     if !bool::try_from(features.features.isfinite().all()).unwrap_or(false) {
         let name = extractor.backbone().row.name;
-        return Err(JobError::reject(anyhow::anyhow!("extractor `{name}` gave features that are not finite: try fp32")));
+        return Err(JobError::reject(anyhow::anyhow!(
+            "extractor `{name}` gave features that are not finite: try fp32"
+        )));
     }
     Ok(features)
 }
@@ -56,7 +61,10 @@ pub fn fit_shards(
 ) -> Result<u32, JobError> {
     let fitted = cedm_nets::extractor(&spec.name).is_some_and(|backbone| backbone.row.fitted);
     if !fitted {
-        return Err(JobError::reject(anyhow::anyhow!("extractor `{}` learns nothing from the images", spec.name)));
+        return Err(JobError::reject(anyhow::anyhow!(
+            "extractor `{}` learns nothing from the images",
+            spec.name
+        )));
     }
     let (mut fit, mut done) = (PcaFit::default(), 0);
     for file in files {
@@ -91,6 +99,11 @@ pub fn read_features(file: &Path) -> Result<Tensor> {
     let tensors = Tensor::read_safetensors(file).with_context(|| format!("read {}", file.display()))?;
     let found = tensors.into_iter().find(|(name, _)| name == "features").map(|(_, tensor)| tensor);
     let features = found.with_context(|| format!("{} has no tensor `features`", file.display()))?;
-    ensure!(features.dim() == 2, "{}: `features` has shape {:?}, expected [n, dim]", file.display(), features.size());
+    ensure!(
+        features.dim() == 2,
+        "{}: `features` has shape {:?}, expected [n, dim]",
+        file.display(),
+        features.size()
+    );
     Ok(features)
 }

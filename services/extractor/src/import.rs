@@ -113,11 +113,20 @@ pub fn bar() -> impl FnMut(Progress) {
     let watched = std::io::stderr().is_terminal();
     move |progress: Progress| {
         if watched {
-            let Progress { done, total, rate, seconds_left, .. } = progress;
+            let Progress {
+                done,
+                total,
+                rate,
+                seconds_left,
+                ..
+            } = progress;
             let end = if done == total { '\n' } else { ' ' };
             let mut err = std::io::stderr().lock();
             // A closed terminal is no reason to stop.
-            let _ = write!(err, "\r{done}/{total} images, {rate:.0} per second, {seconds_left:.0} s left   {end}");
+            let _ = write!(
+                err,
+                "\r{done}/{total} images, {rate:.0} per second, {seconds_left:.0} s left   {end}"
+            );
             let _ = err.flush();
         }
     }

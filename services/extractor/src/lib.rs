@@ -5,14 +5,18 @@
 
 #![forbid(unsafe_code)]
 
+mod adapt;
 mod extract;
 mod import;
+mod judge;
 mod merge;
 mod run;
 mod worker;
 
+pub use adapt::{AdaptArgs, AdaptParams, AdaptStart, AdaptState, Adapted, Moment, adapt, moment};
 pub use extract::{extract_shard, fit_shards, images_of, write_features};
 pub use import::ImportArgs;
+pub use judge::JudgeArgs;
 pub use merge::Statistics;
 pub use run::RunArgs;
 pub use worker::ExtractorWorker;

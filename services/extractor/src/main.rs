@@ -1,6 +1,6 @@
 //! `cedm-extractor`: the service and its commands for plain files.
 
-use cedm_extractor::{ExtractorWorker, ImportArgs, RunArgs};
+use cedm_extractor::{AdaptArgs, ExtractorWorker, ImportArgs, JudgeArgs, RunArgs};
 use cedm_runtime::ServeArgs;
 use clap::Parser;
 
@@ -14,6 +14,10 @@ enum Command {
     Run(RunArgs),
     /// Turn a data set of any format into a folder of shards; a summary goes to stdout as JSON.
     Import(ImportArgs),
+    /// Judge features with labels by their nearest neighbours and by a linear probe; accuracies go to stdout as JSON.
+    Judge(JudgeArgs),
+    /// Adapt a vision transformer to a data set by DINO training, or train a small one from nothing; a summary goes to stdout as JSON.
+    Adapt(AdaptArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -21,6 +25,8 @@ fn main() -> anyhow::Result<()> {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(ExtractorWorker::start()))?),
         Command::Run(args) => print(&args.run()?),
         Command::Import(args) => print(&args.run()?),
+        Command::Judge(args) => print(&args.run()?),
+        Command::Adapt(args) => print(&args.run()?),
     }
 }
 

@@ -30,7 +30,13 @@ impl Statistics {
             sum = Some(match sum {
                 None => part,
                 Some(sum) => {
-                    ensure!(sum.size() == part.size(), "{} has width {}, the shards before it {}", file.display(), part.size()[0], sum.size()[0]);
+                    ensure!(
+                        sum.size() == part.size(),
+                        "{} has width {}, the shards before it {}",
+                        file.display(),
+                        part.size()[0],
+                        sum.size()[0]
+                    );
                     sum + part
                 }
             });
@@ -43,7 +49,11 @@ impl Statistics {
             let deviations = read_features(file)?.to_kind(Kind::Double) - &mean;
             squares += deviations.square().sum_dim_intlist([0i64].as_slice(), false, None);
         }
-        Ok(Self { std: (squares / (count - 1.0).max(1.0)).sqrt(), mean, counts })
+        Ok(Self {
+            std: (squares / (count - 1.0).max(1.0)).sqrt(),
+            mean,
+            counts,
+        })
     }
 
     /// Width.
@@ -75,12 +85,27 @@ mod tests {
     fn statistics_are_those_of_the_whole() {
         let folder = tempfile::tempdir().unwrap();
         let rows = (Tensor::arange(60, (Kind::Float, Device::Cpu)) * 1.7).sin().reshape([12, 5]) + 1000.0;
-        let files = [shard(folder.path(), "a", &rows.narrow(0, 0, 5)), shard(folder.path(), "b", &rows.narrow(0, 5, 7))];
+        let files = [
+            shard(folder.path(), "a", &rows.narrow(0, 0, 5)),
+            shard(folder.path(), "b", &rows.narrow(0, 5, 7)),
+        ];
         let found = Statistics::of(&files).unwrap();
         let rows = rows.to_kind(Kind::Double);
         assert_eq!((found.dim(), &found.counts[..]), (5, &[5, 7][..]));
-        assert!((found.mean - rows.mean_dim([0i64].as_slice(), false, None)).abs().max().double_value(&[]) < 1e-12);
-        assert!((found.std - rows.std_dim([0i64].as_slice(), true, false)).abs().max().double_value(&[]) < 1e-12);
+        assert!(
+            (found.mean - rows.mean_dim([0i64].as_slice(), false, None))
+                .abs()
+                .max()
+                .double_value(&[])
+                < 1e-12
+        );
+        assert!(
+            (found.std - rows.std_dim([0i64].as_slice(), true, false))
+                .abs()
+                .max()
+                .double_value(&[])
+                < 1e-12
+        );
     }
 
     #[test]
@@ -88,6 +113,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let zeros = |width: i64| Tensor::zeros([2, width], (Kind::Float, Device::Cpu));
         let files = [shard(folder.path(), "a", &zeros(3)), shard(folder.path(), "b", &zeros(4))];
-        assert!(Statistics::of(&files).unwrap_err().to_string().contains("has width 4, the shards before it 3"));
+        assert!(
+            Statistics::of(&files)
+                .unwrap_err()
+                .to_string()
+                .contains("has width 4, the shards before it 3")
+        );
     }
 }

@@ -71,7 +71,11 @@ impl RunArgs {
     /// When the images cannot be read, the weights do not fit, or the file cannot be written.
     pub fn run(&self) -> Result<serde_json::Value> {
         let extension = self.out.extension().and_then(|extension| extension.to_str()).unwrap_or("");
-        ensure!(matches!(extension, "safetensors" | "npy"), "--out {}: expected a name that ends in .safetensors or .npy", self.out.display());
+        ensure!(
+            matches!(extension, "safetensors" | "npy"),
+            "--out {}: expected a name that ends in .safetensors or .npy",
+            self.out.display()
+        );
         cedm_torch::start();
         let _guard = tch::no_grad_guard();
         let scratch = tempfile::tempdir().context("make a temporary folder")?;
@@ -120,7 +124,11 @@ impl RunArgs {
             None => None,
             Some(path) => {
                 let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
-                Some(ObjectRef { object: path.display().to_string(), size: bytes.len() as u64, digest: Digest::of(&bytes) })
+                Some(ObjectRef {
+                    object: path.display().to_string(),
+                    size: bytes.len() as u64,
+                    digest: Digest::of(&bytes),
+                })
             }
         };
         let precision = match self.precision {
@@ -129,7 +137,12 @@ impl RunArgs {
             PrecisionArg::Bf16 => Precision::Bf16,
             PrecisionArg::Fp16 => Precision::Fp16,
         };
-        Ok(ExtractorSpec { name: self.extractor.clone(), weights, dim: self.dim, precision })
+        Ok(ExtractorSpec {
+            name: self.extractor.clone(),
+            weights,
+            dim: self.dim,
+            precision,
+        })
     }
 
     fn learnt(&self, spec: &ExtractorSpec, files: &[PathBuf], count: u64, scratch: &Path) -> Result<Option<PathBuf>> {
@@ -154,7 +167,13 @@ fn extract(extractor: &Extractor, files: &[PathBuf], total: u64) -> Result<(Feat
     }
     let labels = (labels.len() as u64 == total).then_some(labels);
     let logits = (!logits.is_empty()).then(|| Tensor::cat(&logits, 0));
-    Ok((Features { features: Tensor::cat(&features, 0), logits }, labels))
+    Ok((
+        Features {
+            features: Tensor::cat(&features, 0),
+            logits,
+        },
+        labels,
+    ))
 }
 
 /// Writes to a file beside `out` first: nothing half-written is ever there.
@@ -163,7 +182,10 @@ fn write(features: &Features, labels: Option<&[i64]>, out: &Path) -> Result<()> 
     if out.extension().is_some_and(|extension| extension == "npy") {
         write_npy(&features.features, &partial)?;
     } else if let Some(labels) = labels {
-        let mut tensors = vec![("features", features.features.shallow_clone()), ("labels", Tensor::from_slice(labels))];
+        let mut tensors = vec![
+            ("features", features.features.shallow_clone()),
+            ("labels", Tensor::from_slice(labels)),
+        ];
         tensors.extend(features.logits.as_ref().map(|logits| ("logits", logits.shallow_clone())));
         Tensor::write_safetensors(&tensors, &partial).with_context(|| format!("write {}", partial.display()))?;
     } else {
@@ -177,7 +199,13 @@ fn write_npy(features: &Tensor, path: &Path) -> Result<()> {
     let (rows, width) = features.size2().context("features have two axes")?;
     let file = File::create(path).with_context(|| format!("write {}", path.display()))?;
     let options = npyz::WriteOptions::new().default_dtype().shape(&[rows as u64, width as u64]);
-    let mut writer = options.writer(BufWriter::new(file)).begin_nd().with_context(|| format!("write {}", path.display()))?;
+    let mut writer = options
+        .writer(BufWriter::new(file))
+        .begin_nd()
+        .with_context(|| format!("write {}", path.display()))?;
     let values = Vec::<f32>::try_from(features.to_kind(Kind::Float).contiguous().view([-1])).context("read the features")?;
-    writer.extend(values).and_then(|()| writer.finish()).with_context(|| format!("write {}", path.display()))
+    writer
+        .extend(values)
+        .and_then(|()| writer.finish())
+        .with_context(|| format!("write {}", path.display()))
 }

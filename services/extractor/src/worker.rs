@@ -54,7 +54,10 @@ impl Worker for ExtractorWorker {
             JobSpec::Fit(params) => fit(desk, params),
             JobSpec::Extract(params) => self.extract(desk, params),
             JobSpec::Features(params) => merge(desk, params),
-            other => Err(JobError::reject(anyhow!("the extractor performs fit, extract and features jobs, this is a {} job", other.kind()))),
+            other => Err(JobError::reject(anyhow!(
+                "the extractor performs fit, extract and features jobs, this is a {} job",
+                other.kind()
+            ))),
         }
     }
 }
@@ -64,7 +67,13 @@ impl ExtractorWorker {
         let images = desk.input("images")?;
         let (shards, count) = shards_of(images)?;
         let shard = shards.get(params.shard as usize).ok_or_else(|| {
-            JobError::reject(anyhow!("shard {} of {} {}: it has {}", params.shard, images.kind(), images.key.short(), shards.len()))
+            JobError::reject(anyhow!(
+                "shard {} of {} {}: it has {}",
+                params.shard,
+                images.kind(),
+                images.key.short(),
+                shards.len()
+            ))
         })?;
         let pixels = cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?;
         self.load(desk, &params.extractor)?;
@@ -77,21 +86,32 @@ impl ExtractorWorker {
         write_features(&features, &file).map_err(JobError::retry)?;
         desk.put(FEATURES, &file, Stability::Stable)?;
         let (count, dim) = (features.features.size()[0] as u64, features.features.size()[1] as u32);
-        Ok(Outcome { result: JobResult::Extract { count, dim }, metrics: BTreeMap::from([("images_per_second".to_owned(), rate)]) })
+        Ok(Outcome {
+            result: JobResult::Extract { count, dim },
+            metrics: BTreeMap::from([("images_per_second".to_owned(), rate)]),
+        })
     }
 
     /// Loads the network unless the last job left it loaded.
     fn load(&mut self, desk: &Desk, spec: &ExtractorSpec) -> Result<(), JobError> {
         let fit = desk.optional("fit");
         let fit_digest = fit.map(|fit| fit.digest.to_string());
-        if self.loaded.as_ref().is_some_and(|last| last.spec == *spec && last.fit == fit_digest) {
+        if self
+            .loaded
+            .as_ref()
+            .is_some_and(|last| last.spec == *spec && last.fit == fit_digest)
+        {
             return Ok(());
         }
         self.loaded = None;
         let weights = spec.weights.as_ref().map(|weights| desk.fetch(weights)).transpose()?;
         let learnt = fit.map(|fit| desk.fetch_output(fit, FIT)).transpose()?;
         let extractor = Extractor::load(spec, weights.as_deref(), learnt.as_deref(), cedm_torch::device()).map_err(JobError::reject)?;
-        self.loaded = Some(Loaded { spec: spec.clone(), fit: fit_digest, extractor });
+        self.loaded = Some(Loaded {
+            spec: spec.clone(),
+            fit: fit_digest,
+            extractor,
+        });
         Ok(())
     }
 }
@@ -99,27 +119,52 @@ impl ExtractorWorker {
 fn fit(desk: &Desk, params: &FitParams) -> Result<Outcome, JobError> {
     let (shards, count) = shards_of(desk.input("images")?)?;
     let out = desk.scratch().join(FIT);
-    let dim = fit_shards(&params.extractor, shards.iter().map(|shard| desk.fetch(&shard.object)), count, &out, desk)?;
+    let dim = fit_shards(
+        &params.extractor,
+        shards.iter().map(|shard| desk.fetch(&shard.object)),
+        count,
+        &out,
+        desk,
+    )?;
     desk.put(FIT, &out, Stability::Stable)?;
-    Ok(Outcome { result: JobResult::Fit { dim }, metrics: BTreeMap::new() })
+    Ok(Outcome {
+        result: JobResult::Fit { dim },
+        metrics: BTreeMap::new(),
+    })
 }
 
 fn merge(desk: &Desk, params: &FeaturesParams) -> Result<Outcome, JobError> {
     let inputs = desk.inputs("shard/");
     if inputs.len() != params.shards as usize {
-        return Err(JobError::reject(anyhow!("{} feature shards are given, {} are to be merged", inputs.len(), params.shards)));
+        return Err(JobError::reject(anyhow!(
+            "{} feature shards are given, {} are to be merged",
+            inputs.len(),
+            params.shards
+        )));
     }
     let (mut files, mut shards, mut first, mut before) = (Vec::new(), Vec::new(), 0, None);
     for (role, manifest) in &inputs {
         let (JobSpec::Extract(extract), JobResult::Extract { count, .. }) = (&manifest.spec, &manifest.result) else {
-            return Err(JobError::reject(anyhow!("input {role} is the result of a {} job, expected extract", manifest.kind())));
+            return Err(JobError::reject(anyhow!(
+                "input {role} is the result of a {} job, expected extract",
+                manifest.kind()
+            )));
         };
-        if before.replace(&extract.extractor).is_some_and(|before| *before != extract.extractor) {
-            return Err(JobError::reject(anyhow!("input {role} comes from another extractor than the shards before it")));
+        if before
+            .replace(&extract.extractor)
+            .is_some_and(|before| *before != extract.extractor)
+        {
+            return Err(JobError::reject(anyhow!(
+                "input {role} comes from another extractor than the shards before it"
+            )));
         }
         files.push(desk.fetch_output(manifest, FEATURES)?);
         let output = manifest.output(FEATURES).expect("invariant: it was fetched");
-        shards.push(ShardRef { object: output.object.clone(), first, count: *count });
+        shards.push(ShardRef {
+            object: output.object.clone(),
+            first,
+            count: *count,
+        });
         first += count;
     }
     let statistics = Statistics::of(&files).map_err(JobError::reject)?;
@@ -127,7 +172,14 @@ fn merge(desk: &Desk, params: &FeaturesParams) -> Result<Outcome, JobError> {
     statistics.write(&out).map_err(JobError::retry)?;
     desk.put(STATISTICS, &out, Stability::Stable)?;
     desk.progress(first, first, "images");
-    Ok(Outcome { result: JobResult::Features(FeatureSet { count: first, dim: statistics.dim(), shards }), metrics: BTreeMap::new() })
+    Ok(Outcome {
+        result: JobResult::Features(FeatureSet {
+            count: first,
+            dim: statistics.dim(),
+            shards,
+        }),
+        metrics: BTreeMap::new(),
+    })
 }
 
 /// Shards and number of images of an image set or sample set.
@@ -135,6 +187,9 @@ fn shards_of(images: &Manifest) -> Result<(&[ShardRef], u64), JobError> {
     match &images.result {
         JobResult::Import(set) => Ok((&set.shards, set.count)),
         JobResult::SampleSet(set) => Ok((&set.shards, set.count)),
-        _ => Err(JobError::reject(anyhow!("the images come from a {} job, expected import or sample_set", images.kind()))),
+        _ => Err(JobError::reject(anyhow!(
+            "the images come from a {} job, expected import or sample_set",
+            images.kind()
+        ))),
     }
 }

@@ -62,8 +62,18 @@ pub(crate) fn is_tar(head: &[u8]) -> bool {
 impl Container {
     /// Opens `path` by its content. Compressed tar files are expanded once, into an unnamed file in `scratch`.
     pub fn open(path: &Path, options: &ImportOptions, scratch: &Path) -> Result<Self, ImageError> {
-        let inside = options.inside.as_deref().map(|inside| inside.trim_matches('/')).filter(|inside| !inside.is_empty());
-        let mut container = Self { path: path.to_owned(), members: Vec::new(), webdataset: false, root: path.to_owned(), files: Vec::new() };
+        let inside = options
+            .inside
+            .as_deref()
+            .map(|inside| inside.trim_matches('/'))
+            .filter(|inside| !inside.is_empty());
+        let mut container = Self {
+            path: path.to_owned(),
+            members: Vec::new(),
+            webdataset: false,
+            root: path.to_owned(),
+            files: Vec::new(),
+        };
         if path.is_dir() {
             container.root = inside.map_or_else(|| path.to_owned(), |inside| path.join(inside));
             let shards = folder::tar_shards(&container.root)?;
@@ -109,7 +119,13 @@ impl Container {
     fn add_tar(&mut self, path: &Path, options: &ImportOptions, scratch: &Path, prefixed: bool) -> Result<(), ImageError> {
         let file = tarball::open(path, &options.limits, scratch)?;
         let index = self.files.len() as u32;
-        let prefix = if prefixed { path.file_stem().map(|stem| format!("{}/", stem.to_string_lossy())).unwrap_or_default() } else { String::new() };
+        let prefix = if prefixed {
+            path.file_stem()
+                .map(|stem| format!("{}/", stem.to_string_lossy()))
+                .unwrap_or_default()
+        } else {
+            String::new()
+        };
         tarball::list(path, &file, index, &prefix, &options.limits, &mut self.members)?;
         self.files.push(file);
         Ok(())
@@ -117,13 +133,19 @@ impl Container {
 
     /// The member with this name.
     pub fn find(&self, name: &str) -> Option<&Member> {
-        self.members.binary_search_by(|member| member.name.as_str().cmp(name)).ok().map(|at| &self.members[at])
+        self.members
+            .binary_search_by(|member| member.name.as_str().cmp(name))
+            .ok()
+            .map(|at| &self.members[at])
     }
 
     /// All bytes of a member, at most `limit`.
     pub fn read(&self, member: &Member, limit: u64) -> Result<Vec<u8>, ImageError> {
         if member.size > limit {
-            return Err(ImageError::image(&member.name, format!("{} bytes are more than the allowed {limit}", member.size)));
+            return Err(ImageError::image(
+                &member.name,
+                format!("{} bytes are more than the allowed {limit}", member.size),
+            ));
         }
         let short = |error: std::io::Error| ImageError::image(&member.name, error.to_string());
         match member.place {
@@ -133,7 +155,12 @@ impl Container {
                 self.files[file as usize].read_exact_at(&mut bytes, offset).map_err(short)?;
                 Ok(bytes)
             }
-            Place::Deflated { file, offset, compressed, crc } => {
+            Place::Deflated {
+                file,
+                offset,
+                compressed,
+                crc,
+            } => {
                 let mut packed = vec![0; compressed.min(limit) as usize];
                 self.files[file as usize].read_exact_at(&mut packed, offset).map_err(short)?;
                 zipped::inflate(&packed, member.size, crc).map_err(|reason| ImageError::image(&member.name, reason))
@@ -143,16 +170,19 @@ impl Container {
 
     /// A reader over a member's bytes in order, for arrays that are larger than memory.
     pub fn stream<'a>(&'a self, member: &Member) -> Result<Box<dyn Read + 'a>, ImageError> {
-        let at = |file: u32, offset| Positioned { file: &self.files[file as usize], offset };
+        let at = |file: u32, offset| Positioned {
+            file: &self.files[file as usize],
+            offset,
+        };
         Ok(match member.place {
             Place::Own => {
                 let path = self.root.join(&member.name);
                 Box::new(File::open(&path).map_err(ImageError::io("read", path))?)
             }
             Place::Stored { file, offset } => Box::new(at(file, offset).take(member.size)),
-            Place::Deflated { file, offset, compressed, .. } => {
-                Box::new(flate2::read::DeflateDecoder::new(at(file, offset).take(compressed)).take(member.size))
-            }
+            Place::Deflated {
+                file, offset, compressed, ..
+            } => Box::new(flate2::read::DeflateDecoder::new(at(file, offset).take(compressed)).take(member.size)),
         })
     }
 }
@@ -181,7 +211,10 @@ fn safe_name(path: &Path, name: &str) -> Result<String, ImageError> {
     let name = name.replace('\\', "/");
     let inside = name.trim_start_matches("./");
     if inside.starts_with('/') || inside.split('/').any(|part| part == "..") || inside.contains('\0') {
-        return Err(ImageError::UnsafeName { path: path.to_owned(), name });
+        return Err(ImageError::UnsafeName {
+            path: path.to_owned(),
+            name,
+        });
     }
     Ok(inside.to_owned())
 }

@@ -14,7 +14,9 @@ pub fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Picture, Imag
     if bytes.is_empty() {
         return Err(fail("the file is empty".to_owned()));
     }
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| fail(error.to_string()))?;
+    let reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|error| fail(error.to_string()))?;
     if reader.format().is_none() {
         return Err(fail("not a PNG, JPEG, WebP, BMP or TIFF file".to_owned()));
     }
@@ -39,7 +41,10 @@ pub fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Picture, Imag
 /// Whether a member name has the extension of an image.
 pub(crate) fn is_image_name(name: &str) -> bool {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();
-    matches!(extension.as_str(), "png" | "jpg" | "jpeg" | "jfif" | "webp" | "bmp" | "tif" | "tiff")
+    matches!(
+        extension.as_str(),
+        "png" | "jpg" | "jpeg" | "jfif" | "webp" | "bmp" | "tif" | "tiff"
+    )
 }
 
 #[cfg(test)]
@@ -49,7 +54,9 @@ mod tests {
 
     fn png(bytes: &[u8], width: u32, height: u32, color: ExtendedColorType) -> Vec<u8> {
         let mut out = Vec::new();
-        codecs::png::PngEncoder::new(&mut out).write_image(bytes, width, height, color).unwrap();
+        codecs::png::PngEncoder::new(&mut out)
+            .write_image(bytes, width, height, color)
+            .unwrap();
         out
     }
     fn decoded(bytes: &[u8]) -> Picture {
@@ -86,9 +93,15 @@ mod tests {
     fn bmp_tiff_and_webp_keep_every_pixel() {
         let pixels: Vec<u8> = (0..5 * 3 * 3).map(|v| (v * 5) as u8).collect();
         let (mut bmp, mut tiff, mut webp) = (Vec::new(), Cursor::new(Vec::new()), Vec::new());
-        codecs::bmp::BmpEncoder::new(&mut bmp).write_image(&pixels, 5, 3, ExtendedColorType::Rgb8).unwrap();
-        codecs::tiff::TiffEncoder::new(&mut tiff).write_image(&pixels, 5, 3, ExtendedColorType::Rgb8).unwrap();
-        codecs::webp::WebPEncoder::new_lossless(&mut webp).write_image(&pixels, 5, 3, ExtendedColorType::Rgb8).unwrap();
+        codecs::bmp::BmpEncoder::new(&mut bmp)
+            .write_image(&pixels, 5, 3, ExtendedColorType::Rgb8)
+            .unwrap();
+        codecs::tiff::TiffEncoder::new(&mut tiff)
+            .write_image(&pixels, 5, 3, ExtendedColorType::Rgb8)
+            .unwrap();
+        codecs::webp::WebPEncoder::new_lossless(&mut webp)
+            .write_image(&pixels, 5, 3, ExtendedColorType::Rgb8)
+            .unwrap();
         for bytes in [&bmp, tiff.get_ref(), &webp] {
             assert_eq!(decoded(bytes).pixels, pixels);
         }
@@ -99,7 +112,9 @@ mod tests {
         // A JPEG of 16x8 pixels, dark left and bright right, with an APP1 block that says "rotate 90° clockwise" (orientation 6).
         let pixels: Vec<u8> = (0..8).flat_map(|_| (0..16).map(|x| if x < 8 { 0 } else { 255 })).collect();
         let mut jpeg = Vec::new();
-        codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 95).write_image(&pixels, 16, 8, ExtendedColorType::L8).unwrap();
+        codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 95)
+            .write_image(&pixels, 16, 8, ExtendedColorType::L8)
+            .unwrap();
         let tiff = [b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".as_slice()].concat();
         let body = [b"Exif\0\0".as_slice(), &tiff].concat();
         let block = [&[0xff, 0xe1], ((body.len() + 2) as u16).to_be_bytes().as_slice(), &body].concat();
@@ -115,7 +130,15 @@ mod tests {
             let error = decode("a.png", bytes, &Limits::default()).unwrap_err();
             assert!(error.is_about_one_image() && error.to_string().contains(expected), "{error}");
         }
-        let tight = Limits { pixels: 100, ..Limits::default() };
-        assert!(decode("a.png", &good, &tight).unwrap_err().to_string().contains("64x64 pixels are more than the allowed 100"));
+        let tight = Limits {
+            pixels: 100,
+            ..Limits::default()
+        };
+        assert!(
+            decode("a.png", &good, &tight)
+                .unwrap_err()
+                .to_string()
+                .contains("64x64 pixels are more than the allowed 100")
+        );
     }
 }

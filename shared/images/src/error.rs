@@ -83,10 +83,16 @@ impl ImageError {
         move |source| Self::Io { action, path, source }
     }
     pub(crate) fn format(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
-        Self::Format { path: path.into(), reason: reason.into() }
+        Self::Format {
+            path: path.into(),
+            reason: reason.into(),
+        }
     }
     pub(crate) fn image(name: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Image { name: name.into(), reason: reason.into() }
+        Self::Image {
+            name: name.into(),
+            reason: reason.into(),
+        }
     }
     /// Whether the error concerns one image alone, so that an import may count it and go on.
     pub fn is_about_one_image(&self) -> bool {

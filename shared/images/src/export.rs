@@ -14,10 +14,15 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 /// # Errors
 /// When a shard cannot be read or the archive cannot be written.
 pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), ImageError> {
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = out
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let file = tempfile::NamedTempFile::new_in(parent).map_err(ImageError::io("write", parent))?;
     let zipped = |error: zip::result::ZipError| ImageError::format(out, format!("zip archive: {error}"));
-    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).last_modified_time(zip::DateTime::default());
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default());
     let mut archive = ZipWriter::new(BufWriter::new(file));
     let (mut labels, mut coarse) = (Vec::new(), Vec::new());
     let mut index = 0usize;
@@ -27,7 +32,8 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
             let number = format!("{index:08}");
             let name = format!("{}/img{number}.png", &number[..5]);
             archive.start_file(&*name, options).map_err(zipped)?;
-            let png = encode(shard.image(at), shard.channels, shard.resolution).map_err(|error| ImageError::image(&name, error.to_string()))?;
+            let png =
+                encode(shard.image(at), shard.channels, shard.resolution).map_err(|error| ImageError::image(&name, error.to_string()))?;
             archive.write_all(&png).map_err(ImageError::io("write", out))?;
             if let Some(all) = &shard.labels {
                 labels.push((name.clone(), all[at]));
@@ -46,8 +52,14 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
         json["class_names"] = serde_json::json!(set.class_names);
     }
     archive.start_file("dataset.json", options).map_err(zipped)?;
-    archive.write_all(json.to_string().as_bytes()).map_err(ImageError::io("write", out))?;
-    let file = archive.finish().map_err(zipped)?.into_inner().map_err(|error| ImageError::io("write", out)(error.into_error()))?;
+    archive
+        .write_all(json.to_string().as_bytes())
+        .map_err(ImageError::io("write", out))?;
+    let file = archive
+        .finish()
+        .map_err(zipped)?
+        .into_inner()
+        .map_err(|error| ImageError::io("write", out)(error.into_error()))?;
     file.persist(out).map_err(|error| ImageError::io("write", out)(error.error))?;
     Ok(())
 }
@@ -57,7 +69,11 @@ fn encode(planes: &[u8], channels: usize, side: usize) -> Result<Vec<u8>, png::E
     let picture = crate::Picture::from_planes(side, side, channels, planes).expect("invariant: a shard's images have its shape");
     let mut out = Vec::with_capacity(planes.len() + 256);
     let mut encoder = png::Encoder::new(&mut out, side as u32, side as u32);
-    encoder.set_color(if channels == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale });
+    encoder.set_color(if channels == 3 {
+        png::ColorType::Rgb
+    } else {
+        png::ColorType::Grayscale
+    });
     encoder.set_compression(png::Compression::NoCompression);
     encoder.set_filter(png::Filter::NoFilter);
     encoder.write_header()?.write_image_data(&picture.pixels)?;

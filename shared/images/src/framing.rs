@@ -15,7 +15,11 @@ fn half_to_even(n: usize) -> usize {
 pub fn resize_short_side(picture: &Picture, side: usize, filter: Filter) -> Picture {
     let (short, long) = (picture.width.min(picture.height), picture.width.max(picture.height));
     let longer = (side as f64 * long as f64 / short as f64) as usize;
-    let (width, height) = if picture.width <= picture.height { (side, longer) } else { (longer, side) };
+    let (width, height) = if picture.width <= picture.height {
+        (side, longer)
+    } else {
+        (longer, side)
+    };
     resize(picture, width, height, filter)
 }
 
@@ -55,7 +59,12 @@ pub fn center_crop_wide(picture: &Picture, width: usize, height: usize) -> Pictu
     let mut pixels = vec![0; width * width * 3];
     let start = (width - height) / 2 * width * 3;
     pixels[start..start + band.pixels.len()].copy_from_slice(&band.pixels);
-    Picture { width, height: width, channels: 3, pixels }
+    Picture {
+        width,
+        height: width,
+        channels: 3,
+        pixels,
+    }
 }
 
 #[cfg(test)]
@@ -68,7 +77,12 @@ mod tests {
 
     #[test]
     fn torchvision_sizes_and_offsets() {
-        for (w, h, expect) in [(240, 180, (298, 224)), (239, 180, (297, 224)), (181, 300, (224, 371)), (32, 32, (224, 224))] {
+        for (w, h, expect) in [
+            (240, 180, (298, 224)),
+            (239, 180, (297, 224)),
+            (181, 300, (224, 371)),
+            (32, 32, (224, 224)),
+        ] {
             let resized = resize_short_side(&ramp(w, h), 224, Filter::Bicubic);
             assert_eq!((resized.width, resized.height), expect);
         }

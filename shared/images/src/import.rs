@@ -64,7 +64,11 @@ pub struct Imported {
 impl Imported {
     /// What names this import in the store.
     pub fn params(&self) -> ImportParams {
-        ImportParams { content: self.set.content.clone(), labels: self.labels.clone(), shard_size: self.shard_size }
+        ImportParams {
+            content: self.set.content.clone(),
+            labels: self.labels.clone(),
+            shard_size: self.shard_size,
+        }
     }
 }
 
@@ -83,13 +87,22 @@ const CHUNK: usize = 512;
 pub fn import(source: &Path, options: &ImportOptions, out: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Imported, ImageError> {
     let started = Instant::now();
     if options.shard_size == 0 {
-        return Err(ImageError::Option { option: "shard size", reason: "0, expected at least 1".to_owned() });
+        return Err(ImageError::Option {
+            option: "shard size",
+            reason: "0, expected at least 1".to_owned(),
+        });
     }
     if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(ImageError::Option { option: "out", reason: format!("{} exists and is not empty", out.display()) });
+        return Err(ImageError::Option {
+            option: "out",
+            reason: format!("{} exists and is not empty", out.display()),
+        });
     }
     let partial = partial_of(out);
-    let parent = partial.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = partial
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(ImageError::io("write", parent))?;
     let set = source::open(source, options, parent)?;
     let total = options.max_images.map_or(set.len(), |max| set.len().min(max as usize));
@@ -109,7 +122,13 @@ pub fn import(source: &Path, options: &ImportOptions, out: &Path, progress: &mut
         run.shard(total, &mut |done, skipped| {
             let rate = (done - began) as f64 / started.elapsed().as_secs_f64().max(1e-9);
             let seconds_left = (total - done) as f64 / rate.max(1e-9);
-            progress(Progress { done: done as u64, total: total as u64, skipped: skipped as u64, rate, seconds_left });
+            progress(Progress {
+                done: done as u64,
+                total: total as u64,
+                skipped: skipped as u64,
+                rate,
+                seconds_left,
+            });
         })?;
     }
     let imported = run.finish(source, started)?;
@@ -134,8 +153,16 @@ fn identity(path: &Path, options: &ImportOptions, set: &dyn source::Source) -> S
     }
     let labels = format!("{:?}", set.labels());
     let meta = fs::metadata(path).ok().map(|meta| (meta.len(), meta.modified().ok()));
-    let options = ImportOptions { threads: 0, strict: false, ..options.clone() };
-    let text = format!("{path:?} {meta:?} {options:?} {} {}", hasher.finalize().to_hex(), blake3::hash(labels.as_bytes()).to_hex());
+    let options = ImportOptions {
+        threads: 0,
+        strict: false,
+        ..options.clone()
+    };
+    let text = format!(
+        "{path:?} {meta:?} {options:?} {} {}",
+        hasher.finalize().to_hex(),
+        blake3::hash(labels.as_bytes()).to_hex()
+    );
     serde_json::to_string(&text).expect("invariant: text always encodes")
 }
 
@@ -157,14 +184,23 @@ impl Run<'_> {
     fn catch_up(&mut self) -> Result<(), ImageError> {
         for entry in &self.journal.done {
             let shard = read_shard(&self.folder.join(&entry.shard.object.object))?;
-            self.shape = Some(Shape { channels: shard.channels, side: shard.resolution });
+            self.shape = Some(Shape {
+                channels: shard.channels,
+                side: shard.resolution,
+            });
             self.tally.add(&shard);
             self.next = entry.next as usize;
             self.skipped.extend(entry.skipped.iter().cloned());
         }
         let names = self.folder.join(NAMES);
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&names).map_err(ImageError::io("write", &names))?;
-        file.set_len(self.journal.done.last().map_or(0, |entry| entry.names_bytes)).map_err(ImageError::io("write", &names))
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&names)
+            .map_err(ImageError::io("write", &names))?;
+        file.set_len(self.journal.done.last().map_or(0, |entry| entry.names_bytes))
+            .map_err(ImageError::io("write", &names))
     }
 
     /// Fills and writes one shard.
@@ -193,26 +229,43 @@ impl Run<'_> {
                         }
                         names.push(self.set.name(index));
                     }
-                    Prepared::Skipped(reason) => skipped.push(Skipped { name: self.set.name(index), reason }),
+                    Prepared::Skipped(reason) => skipped.push(Skipped {
+                        name: self.set.name(index),
+                        reason,
+                    }),
                 }
             }
             self.next = end;
             report(end, self.skipped.len() + skipped.len());
         }
         self.skipped.extend(skipped.iter().cloned());
-        let Some(shape) = self.shape.filter(|_| shard.count > 0) else { return Ok(()) };
+        let Some(shape) = self.shape.filter(|_| shard.count > 0) else {
+            return Ok(());
+        };
         (shard.channels, shard.resolution) = (shape.channels, shape.side);
         let names_bytes = self.write_names(&names)?;
         let object = write_shard(self.folder, &format!("shard-{:05}.safetensors", self.journal.done.len()), &shard)?;
         let first = self.tally.count;
         self.tally.add(&shard);
-        let shard = ShardRef { object, first, count: shard.count as u64 };
-        self.journal.add(Entry { shard, next: self.next as u64, skipped, names_bytes })
+        let shard = ShardRef {
+            object,
+            first,
+            count: shard.count as u64,
+        };
+        self.journal.add(Entry {
+            shard,
+            next: self.next as u64,
+            skipped,
+            names_bytes,
+        })
     }
 
     fn write_names(&self, names: &[String]) -> Result<u64, ImageError> {
         let path = self.folder.join(NAMES);
-        let file = OpenOptions::new().append(true).open(&path).map_err(ImageError::io("write", &path))?;
+        let file = OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .map_err(ImageError::io("write", &path))?;
         let mut writer = BufWriter::new(&file);
         for name in names {
             let line = serde_json::to_string(name).expect("invariant: text always encodes");
@@ -226,10 +279,17 @@ impl Run<'_> {
     /// Writes the record and removes the journal.
     fn finish(self, source: &Path, started: Instant) -> Result<Imported, ImageError> {
         let Some(shape) = self.shape.filter(|_| self.tally.count > 0) else {
-            let first = self.skipped.first().map(|skipped| format!("; the first, `{}`: {}", skipped.name, skipped.reason)).unwrap_or_default();
+            let first = self
+                .skipped
+                .first()
+                .map(|skipped| format!("; the first, `{}`: {}", skipped.name, skipped.reason))
+                .unwrap_or_default();
             let hint = format!(": {} files were unusable{first}", self.skipped.len());
             fs::remove_dir_all(self.folder).map_err(ImageError::io("write", self.folder))?;
-            return Err(ImageError::NoImages { path: source.to_owned(), hint });
+            return Err(ImageError::NoImages {
+                path: source.to_owned(),
+                hint,
+            });
         };
         let mut class_names = self.set.labels().class_names.clone();
         if class_names.len() < self.tally.classes as usize {
@@ -246,8 +306,13 @@ impl Run<'_> {
             class_names,
         };
         let labels = self.tally.labels(&set.class_names);
-        let imported =
-            Imported { set, labels, shard_size: self.options.shard_size, skipped: self.skipped, seconds: started.elapsed().as_secs_f64() };
+        let imported = Imported {
+            set,
+            labels,
+            shard_size: self.options.shard_size,
+            skipped: self.skipped,
+            seconds: started.elapsed().as_secs_f64(),
+        };
         let record = self.folder.join(RECORD);
         let file = File::create(&record).map_err(ImageError::io("write", &record))?;
         serde_json::to_writer_pretty(file, &imported).map_err(|error| ImageError::io("write", &record)(error.into()))?;

@@ -42,7 +42,11 @@ impl Journal {
             fs::create_dir_all(folder).map_err(ImageError::io("write", folder))?;
         }
         // Written anew, so that a torn last line does not stay.
-        let mut journal = Self { file: File::create(&path).map_err(ImageError::io("write", &path))?, path, done: Vec::new() };
+        let mut journal = Self {
+            file: File::create(&path).map_err(ImageError::io("write", &path))?,
+            path,
+            done: Vec::new(),
+        };
         journal.line(identity)?;
         for entry in done {
             journal.add(entry)?;

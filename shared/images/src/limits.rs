@@ -17,7 +17,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { members: 50_000_000, member_bytes: 1 << 30, pixels: 178_956_970, expanded_bytes: 16 << 30, expansion: 64 }
+        Self {
+            members: 50_000_000,
+            member_bytes: 1 << 30,
+            pixels: 178_956_970,
+            expanded_bytes: 16 << 30,
+            expansion: 64,
+        }
     }
 }
 

@@ -80,9 +80,20 @@ impl<'a> Pickle<'a> {
     /// # Errors
     /// When the bytes end early, hold an unknown opcode or do not balance.
     pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
-        let mut machine = machine::Machine { bytes, at: 0, nodes: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+        let mut machine = machine::Machine {
+            bytes,
+            at: 0,
+            nodes: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+        };
         let root = machine.run()?;
-        Ok(Self { nodes: machine.nodes, root, length: machine.at })
+        Ok(Self {
+            nodes: machine.nodes,
+            root,
+            length: machine.at,
+        })
     }
 
     /// The object.
@@ -132,7 +143,11 @@ impl<'a> Pickle<'a> {
             Node::Dict(items) => Some(items.clone()),
             Node::Call { callable, args, items, .. } if self.global(*callable) == Some(("collections", "OrderedDict")) => {
                 // Python 2 hands the pairs to the constructor, later versions set them afterwards.
-                let given = self.elements(*args).and_then(|args| args.first()).and_then(|list| self.elements(*list)).unwrap_or(&[]);
+                let given = self
+                    .elements(*args)
+                    .and_then(|args| args.first())
+                    .and_then(|list| self.elements(*list))
+                    .unwrap_or(&[]);
                 let pair = |id: &Id| self.elements(*id).filter(|pair| pair.len() == 2).map(|pair| (pair[0], pair[1]));
                 Some(given.iter().filter_map(pair).chain(items.iter().copied()).collect())
             }
@@ -142,7 +157,10 @@ impl<'a> Pickle<'a> {
 
     /// The value under a text key of a dict.
     pub fn get(&self, id: Id, key: &str) -> Option<Id> {
-        self.items(id)?.into_iter().find(|(name, _)| self.text(*name) == Some(key)).map(|(_, value)| value)
+        self.items(id)?
+            .into_iter()
+            .find(|(name, _)| self.text(*name) == Some(key))
+            .map(|(_, value)| value)
     }
 
     /// Module and name of a global.

@@ -22,10 +22,18 @@ impl Picture {
     /// When the number of bytes does not fit the shape, or there are neither 1 nor 3 channels.
     pub fn new(width: usize, height: usize, channels: usize, pixels: Vec<u8>) -> Result<Self, ImageError> {
         if !matches!(channels, 1 | 3) || width == 0 || height == 0 || pixels.len() != width * height * channels {
-            let reason = format!("{} bytes do not make a {width}x{height} image of {channels} channels (1 or 3)", pixels.len());
+            let reason = format!(
+                "{} bytes do not make a {width}x{height} image of {channels} channels (1 or 3)",
+                pixels.len()
+            );
             return Err(ImageError::image("(pixels)", reason));
         }
-        Ok(Self { width, height, channels, pixels })
+        Ok(Self {
+            width,
+            height,
+            channels,
+            pixels,
+        })
     }
 
     /// An image from planes: `channels` × `height` × `width`.
@@ -63,7 +71,11 @@ impl Picture {
             return self;
         }
         let pixels = self.pixels.iter().flat_map(|value| [*value; 3]).collect();
-        Self { channels: 3, pixels, ..self }
+        Self {
+            channels: 3,
+            pixels,
+            ..self
+        }
     }
 
     /// One channel; colour becomes ITU-R 601 luma in Pillow's fixed-point arithmetic.
@@ -73,17 +85,29 @@ impl Picture {
         }
         let luma = |rgb: &[u8]| ((u32::from(rgb[0]) * 19595 + u32::from(rgb[1]) * 38470 + u32::from(rgb[2]) * 7471 + 0x8000) >> 16) as u8;
         let pixels = self.pixels.chunks_exact(3).map(luma).collect();
-        Self { channels: 1, pixels, ..self }
+        Self {
+            channels: 1,
+            pixels,
+            ..self
+        }
     }
 
     /// The part of `width` × `height` pixels whose upper left corner is at (`left`, `top`). The part must lie inside.
     pub fn crop(&self, left: usize, top: usize, width: usize, height: usize) -> Self {
-        assert!(left + width <= self.width && top + height <= self.height, "invariant: a crop lies inside its image");
+        assert!(
+            left + width <= self.width && top + height <= self.height,
+            "invariant: a crop lies inside its image"
+        );
         let row = self.width * self.channels;
         let pixels = (top..top + height)
             .flat_map(|y| &self.pixels[y * row + left * self.channels..y * row + (left + width) * self.channels])
             .copied()
             .collect();
-        Self { width, height, channels: self.channels, pixels }
+        Self {
+            width,
+            height,
+            channels: self.channels,
+            pixels,
+        }
     }
 }

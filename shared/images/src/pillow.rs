@@ -43,7 +43,11 @@ impl Filter {
 }
 
 fn sinc(x: f64) -> f64 {
-    if x == 0.0 { 1.0 } else { (x * std::f64::consts::PI).sin() / (x * std::f64::consts::PI) }
+    if x == 0.0 {
+        1.0
+    } else {
+        (x * std::f64::consts::PI).sin() / (x * std::f64::consts::PI)
+    }
 }
 
 /// For every output position: the first input position and the weights from there on.
@@ -62,8 +66,9 @@ fn taps(size_in: usize, size_out: usize, filter: Filter) -> Taps {
         // `as` truncates towards zero and saturates, as the C cast does for these magnitudes.
         let low = ((center - support + 0.5) as i64).max(0) as usize;
         let high = ((center + support + 0.5) as i64).min(size_in as i64) as usize;
-        let raw: Vec<f64> =
-            (0..high - low).map(|x| filter.weight((x as f64 + low as f64 - center + 0.5) * (1.0 / stretch))).collect();
+        let raw: Vec<f64> = (0..high - low)
+            .map(|x| filter.weight((x as f64 + low as f64 - center + 0.5) * (1.0 / stretch)))
+            .collect();
         let sum: f64 = raw.iter().sum();
         weights.push(if sum == 0.0 { raw } else { raw.iter().map(|w| w / sum).collect() });
         first.push(low);
@@ -83,7 +88,10 @@ fn fixed(size_in: usize, size_out: usize, filter: Filter) -> FixedTaps {
     let Taps { first, weights } = taps(size_in, size_out, filter);
     let one = f64::from(1u32 << PRECISION_BITS);
     let fix = |w: &f64| if *w < 0.0 { (w * one - 0.5) as i32 } else { (w * one + 0.5) as i32 };
-    FixedTaps { first, weights: weights.iter().map(|row| row.iter().map(fix).collect()).collect() }
+    FixedTaps {
+        first,
+        weights: weights.iter().map(|row| row.iter().map(fix).collect()).collect(),
+    }
 }
 
 fn clip(sum: i32) -> u8 {
@@ -106,7 +114,11 @@ fn horizontal(picture: &Picture, width: usize, filter: Filter) -> Picture {
     let taps = fixed(picture.width, width, filter);
     let channels = picture.channels;
     let mut pixels = vec![0u8; width * picture.height * channels];
-    for (row_in, row_out) in picture.pixels.chunks_exact(picture.width * channels).zip(pixels.chunks_exact_mut(width * channels)) {
+    for (row_in, row_out) in picture
+        .pixels
+        .chunks_exact(picture.width * channels)
+        .zip(pixels.chunks_exact_mut(width * channels))
+    {
         for ((out, first), weights) in row_out.chunks_exact_mut(channels).zip(&taps.first).zip(&taps.weights) {
             let window = &row_in[first * channels..(first + weights.len()) * channels];
             let mut sums = [1i32 << (PRECISION_BITS - 1); 3];
@@ -139,7 +151,11 @@ fn vertical(picture: &Picture, height: usize, filter: Filter) -> Picture {
             *value = clip(*sum);
         }
     }
-    Picture { height, pixels, ..*picture }
+    Picture {
+        height,
+        pixels,
+        ..*picture
+    }
 }
 
 /// Resizes one float plane (Pillow's mode `F`): float64 sums, float32 between the passes, no clipping.
@@ -152,7 +168,10 @@ pub fn resize_float(plane: &[f32], width_in: usize, height_in: usize, width: usi
             let (first, weights) = (taps.first[at], &taps.weights[at]);
             row[first..].iter().zip(weights).fold(0.0, |sum, (v, w)| sum + f64::from(*v) * w) as f32
         };
-        rows = rows.chunks_exact(width_in).flat_map(|row| (0..width).map(|at| dot(row, at)).collect::<Vec<_>>()).collect();
+        rows = rows
+            .chunks_exact(width_in)
+            .flat_map(|row| (0..width).map(|at| dot(row, at)).collect::<Vec<_>>())
+            .collect();
     }
     if height != height_in {
         let taps = taps(height_in, height, filter);

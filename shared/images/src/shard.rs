@@ -3,11 +3,7 @@
 use crate::ImageError;
 use cedm_contract::{Digest, ObjectRef};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use std::{
-    fs::File,
-    io::Read,
-    path::Path,
-};
+use std::{fs::File, io::Read, path::Path};
 
 /// One shard in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -69,20 +65,35 @@ fn parse(bytes: &[u8]) -> Result<Shard, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| format!("no safetensors file: {error}"))?;
     let images = file.tensor("images").map_err(|_| "tensor `images` is missing".to_owned())?;
     let [count, channels, height, width] = images.shape()[..] else {
-        return Err(format!("`images` has shape {:?}, expected [n, channels, side, side]", images.shape()));
+        return Err(format!(
+            "`images` has shape {:?}, expected [n, channels, side, side]",
+            images.shape()
+        ));
     };
     if images.dtype() != Dtype::U8 || !matches!(channels, 1 | 3) || height != width {
-        return Err(format!("`images` is {:?} {:?}, expected uint8 [n, 1 or 3, side, side]", images.dtype(), images.shape()));
+        return Err(format!(
+            "`images` is {:?} {:?}, expected uint8 [n, 1 or 3, side, side]",
+            images.dtype(),
+            images.shape()
+        ));
     }
     let integers = |name: &str| -> Result<Option<Vec<i64>>, String> {
         let Ok(view) = file.tensor(name) else { return Ok(None) };
         if view.dtype() != Dtype::I64 || view.shape() != [count] {
-            return Err(format!("`{name}` is {:?} {:?}, expected int64 [{count}]", view.dtype(), view.shape()));
+            return Err(format!(
+                "`{name}` is {:?} {:?}, expected int64 [{count}]",
+                view.dtype(),
+                view.shape()
+            ));
         }
         let number = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().expect("invariant: chunks of eight"));
         Ok(Some(view.data().chunks_exact(8).map(number).collect()))
     };
-    let digests = file.tensor("digests").ok().filter(|view| view.shape() == [count, 32]).map(|view| view.data().to_vec());
+    let digests = file
+        .tensor("digests")
+        .ok()
+        .filter(|view| view.shape() == [count, 32])
+        .map(|view| view.data().to_vec());
     Ok(Shard {
         count,
         channels,
@@ -103,7 +114,14 @@ pub(crate) fn write_shard(folder: &Path, name: &str, shard: &Shard) -> Result<Ob
         TensorView::new(dtype, shape, bytes).map_err(|error| ImageError::format(&path, error.to_string()))
     };
     let mut tensors = vec![
-        ("images", view(Dtype::U8, vec![shard.count, shard.channels, shard.resolution, shard.resolution], &shard.images)?),
+        (
+            "images",
+            view(
+                Dtype::U8,
+                vec![shard.count, shard.channels, shard.resolution, shard.resolution],
+                &shard.images,
+            )?,
+        ),
         ("digests", view(Dtype::U8, vec![shard.count, 32], &shard.digests)?),
     ];
     if let Some(labels) = &labels {
@@ -117,7 +135,11 @@ pub(crate) fn write_shard(folder: &Path, name: &str, shard: &Shard) -> Result<Ob
         other => ImageError::format(&path, other.to_string()),
     })?;
     let (size, digest) = file_digest(&path)?;
-    Ok(ObjectRef { object: name.to_owned(), size, digest })
+    Ok(ObjectRef {
+        object: name.to_owned(),
+        size,
+        digest,
+    })
 }
 
 /// Size and BLAKE3 of a file.
@@ -164,6 +186,11 @@ mod tests {
         }
         let view = TensorView::new(Dtype::U8, vec![2, 2], &[1, 2, 3, 4]).unwrap();
         let bytes = safetensors::serialize([("images", view)], None).unwrap();
-        assert!(read_shard_bytes(&bytes).unwrap_err().to_string().contains("expected [n, channels, side, side]"));
+        assert!(
+            read_shard_bytes(&bytes)
+                .unwrap_err()
+                .to_string()
+                .contains("expected [n, channels, side, side]")
+        );
     }
 }

@@ -33,7 +33,10 @@ impl CifarResnet {
     /// When the weights are another network's.
     pub fn load(weights: &Weights, blocks: i64, kind: Kind, device: Device) -> Result<Self, NetError> {
         let from = weights.load(kind, device);
-        let (conv1, bn1) = (from.take("conv1.weight", &[16, 3, 3, 3]), BatchNorm::load(&from, "bn1", 16, BATCH_NORM_EPS));
+        let (conv1, bn1) = (
+            from.take("conv1.weight", &[16, 3, 3, 3]),
+            BatchNorm::load(&from, "bn1", 16, BATCH_NORM_EPS),
+        );
         let mut stack = Vec::new();
         let mut width = 16;
         for (stage, channels) in [16, 32, 64].into_iter().enumerate() {
@@ -52,7 +55,12 @@ impl CifarResnet {
         let classes = from.shape("linear.bias").map_or(10, |shape| shape[0]);
         let linear = (from.take("linear.weight", &[classes, 64]), from.take("linear.bias", &[classes]));
         from.finish(&format!("CIFAR ResNet-{}", 6 * blocks + 2))?;
-        Ok(Self { conv1, bn1, blocks: stack, linear })
+        Ok(Self {
+            conv1,
+            bn1,
+            blocks: stack,
+            linear,
+        })
     }
 
     /// Pooled features \[n, 64\] of normalised images \[n, 3, h, w\].
@@ -78,7 +86,9 @@ impl Block {
             x.shallow_clone()
         } else {
             // Option A of the paper: every second pixel, zeros for the new channels on both sides.
-            x.slice(2, None, None, 2).slice(3, None, None, 2).constant_pad_nd([0, 0, 0, 0, more / 2, more - more / 2])
+            x.slice(2, None, None, 2)
+                .slice(3, None, None, 2)
+                .constant_pad_nd([0, 0, 0, 0, more / 2, more - more / 2])
         };
         (out + shortcut).relu()
     }

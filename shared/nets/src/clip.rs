@@ -59,10 +59,17 @@ impl ClipVision {
     /// # Errors
     /// When the weights are another network's.
     pub fn load(weights: &Weights, config: VisionConfig, kind: Kind, device: Device) -> Result<Self, NetError> {
-        let weights = &if weights.has_below("visual.") { weights.below("visual.") } else { weights.shallow_clone() };
+        let weights = &if weights.has_below("visual.") {
+            weights.below("visual.")
+        } else {
+            weights.shallow_clone()
+        };
         let from = weights.load(kind, device);
         let net = Self::assemble(&from, config);
-        from.finish(&format!("a CLIP image tower of width {}, {} blocks, patch {}", config.width, config.layers, config.patch))?;
+        from.finish(&format!(
+            "a CLIP image tower of width {}, {} blocks, patch {}",
+            config.width, config.layers, config.patch
+        ))?;
         Ok(net)
     }
 
@@ -72,14 +79,24 @@ impl ClipVision {
     }
 
     fn assemble(from: &Loading<'_>, config: VisionConfig) -> Self {
-        let VisionConfig { patch, width, embed_dim, .. } = config;
+        let VisionConfig {
+            patch, width, embed_dim, ..
+        } = config;
         let grid = config.image / patch;
         Self {
             conv1: from.take("conv1.weight", &[width, 3, patch, patch]),
             class_embedding: from.take("class_embedding", &[width]),
             positional_embedding: from.take("positional_embedding", &[1 + grid * grid, width]),
             ln_pre: LayerNorm::load(from, "ln_pre", width, LAYER_NORM_EPS),
-            blocks: blocks(from, config.layers, width, config.head_width, config.mlp_width, config.activation, false),
+            blocks: blocks(
+                from,
+                config.layers,
+                width,
+                config.head_width,
+                config.mlp_width,
+                config.activation,
+                false,
+            ),
             ln_post: LayerNorm::load(from, "ln_post", width, LAYER_NORM_EPS),
             proj: from.take("proj", &[width, embed_dim]),
             config,
@@ -91,10 +108,15 @@ impl ClipVision {
     pub fn forward(&self, x: &Tensor, trace: Trace<'_>) -> Tensor {
         let x = cast_like(x, &self.conv1);
         let (n, width, patch) = (x.size()[0], self.config.width, self.config.patch);
-        let patches = x.conv2d(&self.conv1, None::<&Tensor>, [patch, patch], [0, 0], [1, 1], 1).flatten(2, 3).transpose(1, 2);
+        let patches = x
+            .conv2d(&self.conv1, None::<&Tensor>, [patch, patch], [0, 0], [1, 1], 1)
+            .flatten(2, 3)
+            .transpose(1, 2);
         trace("patch_embed", &patches);
         let class = self.class_embedding.expand([n, 1, width], false);
-        let mut x = self.ln_pre.forward(&(Tensor::cat(&[class, patches], 1) + &self.positional_embedding));
+        let mut x = self
+            .ln_pre
+            .forward(&(Tensor::cat(&[class, patches], 1) + &self.positional_embedding));
         trace("ln_pre", &x);
         for (index, block) in self.blocks.iter().enumerate() {
             x = block.forward(&x);
@@ -119,7 +141,15 @@ struct ResidualBlock {
     activation: Activation,
 }
 
-fn blocks(from: &Loading<'_>, count: i64, width: i64, head_width: i64, mlp_width: i64, activation: Activation, causal: bool) -> Vec<ResidualBlock> {
+fn blocks(
+    from: &Loading<'_>,
+    count: i64,
+    width: i64,
+    head_width: i64,
+    mlp_width: i64,
+    activation: Activation,
+    causal: bool,
+) -> Vec<ResidualBlock> {
     let one = |index: i64| {
         let name = format!("transformer.resblocks.{index}");
         ResidualBlock {
@@ -142,7 +172,9 @@ fn blocks(from: &Loading<'_>, count: i64, width: i64, head_width: i64, mlp_width
 
 impl ResidualBlock {
     fn forward(&self, x: &Tensor) -> Tensor {
-        let x = x + self.out_proj.forward(&attend(&self.in_proj.forward(&self.ln_1.forward(x)), self.heads, self.causal));
+        let x = x + self
+            .out_proj
+            .forward(&attend(&self.in_proj.forward(&self.ln_1.forward(x)), self.heads, self.causal));
         let hidden = self.activation.forward(&self.c_fc.forward(&self.ln_2.forward(&x)));
         x + self.c_proj.forward(&hidden)
     }

@@ -35,7 +35,10 @@ impl DinoHead {
     pub fn load(weights: &Weights, kind: Kind, device: Device) -> Result<Self, NetError> {
         let from = weights.load(kind, device);
         let take = |name: &str| from.take(name, &from.shape(name).unwrap_or_default());
-        let linear = |name: &str| Linear { weight: take(&format!("{name}.weight")), bias: Some(take(&format!("{name}.bias"))) };
+        let linear = |name: &str| Linear {
+            weight: take(&format!("{name}.weight")),
+            bias: Some(take(&format!("{name}.bias"))),
+        };
         let mut layers = Vec::new();
         if from.has("mlp.weight") {
             layers.push((linear("mlp"), None));
@@ -56,7 +59,11 @@ impl DinoHead {
         }
         let (weight_g, weight_v) = (take("last_layer.weight_g"), take("last_layer.weight_v"));
         from.finish("a DINO head")?;
-        Ok(Self { layers, weight_g, weight_v })
+        Ok(Self {
+            layers,
+            weight_g,
+            weight_v,
+        })
     }
 
     /// Rows of norm 1 that the last layer reads.
@@ -78,13 +85,17 @@ impl DinoHead {
     /// Scores \[n, K\]. With `train`, batch statistics normalise and update the running ones.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
         let norm = self.weight_v.norm_scalaropt_dim(2.0, [1], true);
-        self.bottleneck(x, train).linear(&(&self.weight_g * &self.weight_v / norm), None::<&Tensor>)
+        self.bottleneck(x, train)
+            .linear(&(&self.weight_g * &self.weight_v / norm), None::<&Tensor>)
     }
 
     /// Running statistics by name.
     pub fn statistics(&self) -> Vec<(String, Tensor)> {
         let of = |norm: &HeadNorm| {
-            [(format!("{}.running_mean", norm.name), norm.mean.shallow_clone()), (format!("{}.running_var", norm.name), norm.var.shallow_clone())]
+            [
+                (format!("{}.running_mean", norm.name), norm.mean.shallow_clone()),
+                (format!("{}.running_var", norm.name), norm.var.shallow_clone()),
+            ]
         };
         self.layers.iter().filter_map(|(_, norm)| norm.as_ref()).flat_map(of).collect()
     }
@@ -96,11 +107,26 @@ impl HeadNorm {
         let take = |part: &str| from.take(&format!("{name}.{part}"), &shape);
         let counter = format!("{name}.num_batches_tracked");
         from.ignore(|key| key == counter);
-        Self { weight: take("weight"), bias: take("bias"), mean: take("running_mean").copy(), var: take("running_var").copy(), name }
+        Self {
+            weight: take("weight"),
+            bias: take("bias"),
+            mean: take("running_mean").copy(),
+            var: take("running_var").copy(),
+            name,
+        }
     }
 
     fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        x.batch_norm(Some(&self.weight), Some(&self.bias), Some(&self.mean), Some(&self.var), train, BATCH_NORM_MOMENTUM, BATCH_NORM_EPS, false)
+        x.batch_norm(
+            Some(&self.weight),
+            Some(&self.bias),
+            Some(&self.mean),
+            Some(&self.var),
+            train,
+            BATCH_NORM_MOMENTUM,
+            BATCH_NORM_EPS,
+            false,
+        )
     }
 }
 
@@ -122,7 +148,10 @@ impl DinoLoss {
         let batch = teacher.size()[0] / 2;
         let views = student.size()[0] / batch;
         let student = (student / self.student_temperature).log_softmax(-1, student.kind()).chunk(views, 0);
-        let teacher = ((teacher - &self.center) / teacher_temperature).softmax(-1, teacher.kind()).detach().chunk(2, 0);
+        let teacher = ((teacher - &self.center) / teacher_temperature)
+            .softmax(-1, teacher.kind())
+            .detach()
+            .chunk(2, 0);
         let mut terms = Vec::new();
         for (i, wanted) in teacher.iter().enumerate() {
             for (_, given) in student.iter().enumerate().filter(|(view, _)| *view != i) {
@@ -166,7 +195,11 @@ mod tests {
     fn a_student_that_agrees_pays_the_teachers_entropy() {
         let k = 5;
         let row = Tensor::from_slice(&[1.0f64, 2.0, 0.5, -1.0, 0.0]).reshape([1, k]);
-        let loss = DinoLoss { center: Tensor::zeros([1, k], (Kind::Double, Device::Cpu)), student_temperature: 0.1, center_momentum: 0.9 };
+        let loss = DinoLoss {
+            center: Tensor::zeros([1, k], (Kind::Double, Device::Cpu)),
+            student_temperature: 0.1,
+            center_momentum: 0.9,
+        };
         let p = (&row / 0.1).softmax(-1, Kind::Double);
         let entropy = -(&p * p.log()).sum(Kind::Double).double_value(&[]);
         let found = loss.loss(&row.repeat([4, 1]), &row.repeat([2, 1]), 0.1).double_value(&[]);

@@ -54,10 +54,16 @@ impl NetError {
         move |source| Self::Io { action, path, source }
     }
     pub(crate) fn format(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
-        Self::Format { path: path.into(), reason: reason.into() }
+        Self::Format {
+            path: path.into(),
+            reason: reason.into(),
+        }
     }
     pub(crate) fn extractor(name: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Extractor { name: name.into(), reason: reason.into() }
+        Self::Extractor {
+            name: name.into(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -70,6 +76,10 @@ fn describe(missing: &[String], unexpected: &[String], misshapen: &[String]) -> 
             Some(format!("{count} {what} ({shown}{})", if count > 3 { ", …" } else { "" }))
         }
     };
-    let parts = [part(missing, "missing"), part(unexpected, "unexpected"), part(misshapen, "of another shape")];
+    let parts = [
+        part(missing, "missing"),
+        part(unexpected, "unexpected"),
+        part(misshapen, "of another shape"),
+    ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }

@@ -7,7 +7,8 @@ use crate::{
     inception::Inception,
     layers::to_host,
     pixels::pixels,
-    vit::Vit,
+    preprocess::{IMAGENET, Preprocessing, Sizing},
+    vit::{Vit, VitConfig},
     weights::Encoder,
 };
 use cedm_contract::params::{ExtractorSpec, Precision};
@@ -54,23 +55,37 @@ impl Extractor {
     /// When the name is unknown, a file is lacking, or it is another network's.
     pub fn load(spec: &ExtractorSpec, weights: Option<&Path>, fit: Option<&Path>, device: Device) -> Result<Self, NetError> {
         let _guard = tch::no_grad_guard();
-        let backbone = known(&spec.name)?;
+        let mut backbone = known(&spec.name)?;
         let lacking = |what: &str| NetError::extractor(&spec.name, what);
         let kind = kind_of(spec.precision);
-        let file = || weights.ok_or_else(|| lacking(&format!("needs a weight file ({})", backbone.row.published.unwrap_or("any"))));
-        let state = || -> Result<Weights, NetError> {
-            Ok(Weights::read(file()?)?.backbone(Encoder::Teacher))
-        };
+        let published = backbone.row.published.unwrap_or("any");
+        let file = || weights.ok_or_else(|| lacking(&format!("needs a weight file ({published})")));
+        let state = || -> Result<Weights, NetError> { Ok(Weights::read(file()?)?.backbone(Encoder::Teacher)) };
         let network = match backbone.architecture {
             Architecture::Pixels => Network::Pixels,
             Architecture::Pca => Network::Pca(Pca::read(fit.ok_or_else(|| lacking("must be fitted to the image set first"))?)?),
             Architecture::CifarResnet { blocks } => Network::CifarResnet(CifarResnet::load(&state()?, blocks, kind, device)?),
             Architecture::Vit(config) => Network::Vit(Vit::load(&state()?, config, kind, device)?),
+            Architecture::VitOfFile => {
+                let weights = state()?;
+                let config = VitConfig::of(&weights)?;
+                backbone.preprocessing = Some(Preprocessing {
+                    sizing: Sizing::Square((config.grid * config.patch) as usize),
+                    statistics: IMAGENET,
+                });
+                Network::Vit(Vit::load(&weights, config, kind, device)?)
+            }
             Architecture::Clip(config) => Network::Clip(ClipVision::load(&state()?, config, kind, device)?),
             Architecture::InceptionFid => Network::Inception(Inception::load(&Weights::read(file()?)?, kind, device)?),
             Architecture::TorchScript => Network::Script(script(file()?, kind, device)?),
         };
-        Ok(Self { backbone, network, kind, device, batch: BATCH })
+        Ok(Self {
+            backbone,
+            network,
+            kind,
+            device,
+            batch: BATCH,
+        })
     }
 
     /// The same with another number of images at once.
@@ -99,13 +114,26 @@ impl Extractor {
         for from in (0..n).step_by(self.batch as usize) {
             let rows = self.batch.min(n - from);
             let batch = images.f_narrow(0, from, rows)?;
-            let batch = if rows < self.batch { Tensor::f_cat(&[batch, images.f_narrow(0, 0, 1)?.repeat_interleave_self_int(self.batch - rows, 0, None)], 0)? } else { batch };
+            let batch = if rows < self.batch {
+                Tensor::f_cat(
+                    &[
+                        batch,
+                        images.f_narrow(0, 0, 1)?.repeat_interleave_self_int(self.batch - rows, 0, None),
+                    ],
+                    0,
+                )?
+            } else {
+                batch
+            };
             let part = self.pass(&batch)?;
             features.push(part.features.narrow(0, 0, rows));
             logits.extend(part.logits.map(|logits| logits.narrow(0, 0, rows)));
         }
         let logits = if logits.is_empty() { None } else { Some(Tensor::cat(&logits, 0)) };
-        Ok(Features { features: Tensor::cat(&features, 0), logits })
+        Ok(Features {
+            features: Tensor::cat(&features, 0),
+            logits,
+        })
     }
 
     fn pass(&self, images: &Tensor) -> Result<Features, NetError> {
@@ -119,18 +147,27 @@ impl Extractor {
             Network::CifarResnet(net) => {
                 let features = net.forward(&input);
                 let logits = Some(to_host(&net.logits(&features)));
-                return Ok(Features { features: to_host(&features), logits });
+                return Ok(Features {
+                    features: to_host(&features),
+                    logits,
+                });
             }
             Network::Vit(net) => net.forward(&input),
             Network::Clip(net) => net.forward(&input, &mut |_, _| {}),
             Network::Inception(net) => {
                 let features = net.forward(&input);
                 let logits = Some(to_host(&net.logits_unbiased(&features)));
-                return Ok(Features { features: to_host(&features), logits });
+                return Ok(Features {
+                    features: to_host(&features),
+                    logits,
+                });
             }
             Network::Script(module) => self.black_box(module, &input)?,
         };
-        Ok(Features { features: to_host(&features), logits: None })
+        Ok(Features {
+            features: to_host(&features),
+            logits: None,
+        })
     }
 
     fn black_box(&self, module: &CModule, input: &Tensor) -> Result<Tensor, NetError> {
@@ -138,7 +175,10 @@ impl Extractor {
         match out.size()[..] {
             [n, _] if n == input.size()[0] => Ok(out),
             ref other => {
-                let reason = format!("the module gave a tensor of shape {other:?} for {} images, expected [n, dim]", input.size()[0]);
+                let reason = format!(
+                    "the module gave a tensor of shape {other:?} for {} images, expected [n, dim]",
+                    input.size()[0]
+                );
                 Err(NetError::extractor(self.backbone.row.name, reason))
             }
         }
@@ -146,7 +186,8 @@ impl Extractor {
 }
 
 fn script(path: &Path, kind: Kind, device: Device) -> Result<CModule, NetError> {
-    let mut module = CModule::load_on_device(path, device).map_err(|error| NetError::format(path, format!("no TorchScript module: {error}")))?;
+    let mut module =
+        CModule::load_on_device(path, device).map_err(|error| NetError::format(path, format!("no TorchScript module: {error}")))?;
     module.set_eval();
     if kind != Kind::Float {
         module.to(device, kind, false);

@@ -54,7 +54,18 @@ impl Inception {
 
     fn assemble(from: &Loading<'_>) -> Self {
         let conv = |name: &'static str, dim_in, dim_out, kernel, stride, padding| {
-            (name, Step::Conv(Conv::load(from, name, dim_in, dim_out, (kernel, kernel), stride, (padding, padding))))
+            (
+                name,
+                Step::Conv(Conv::load(
+                    from,
+                    name,
+                    dim_in,
+                    dim_out,
+                    (kernel, kernel),
+                    stride,
+                    (padding, padding),
+                )),
+            )
         };
         let stem = vec![
             conv("Conv2d_1a_3x3", 3, 32, 3, 2, 0),
@@ -79,7 +90,12 @@ impl Inception {
             ("Mixed_7c", Mixed::e(from, "Mixed_7c", 2048, true)),
         ];
         let (fc_weight, fc_bias) = (from.take("fc.weight", &[CLASSES, 2048]), from.take("fc.bias", &[CLASSES]));
-        Self { stem, mixed, fc_weight, fc_bias }
+        Self {
+            stem,
+            mixed,
+            fc_weight,
+            fc_bias,
+        }
     }
 
     /// Pooled features \[n, 2048\] of images \[n, 3, 299, 299\] that are scaled already. `trace` sees what each module gives.

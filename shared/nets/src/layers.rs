@@ -13,7 +13,10 @@ pub(crate) struct Linear {
 impl Linear {
     pub fn load(from: &Loading<'_>, name: &str, dim_in: i64, dim_out: i64) -> Self {
         let weight = from.take(&format!("{name}.weight"), &[dim_out, dim_in]);
-        Self { weight, bias: Some(from.take(&format!("{name}.bias"), &[dim_out])) }
+        Self {
+            weight,
+            bias: Some(from.take(&format!("{name}.bias"), &[dim_out])),
+        }
     }
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.linear(&self.weight, self.bias.as_ref())
@@ -31,7 +34,10 @@ pub(crate) struct LayerNorm {
 
 impl LayerNorm {
     pub fn load(from: &Loading<'_>, name: &str, dim: i64, eps: f64) -> Self {
-        let (weight, bias) = (from.take(&format!("{name}.weight"), &[dim]), from.take(&format!("{name}.bias"), &[dim]));
+        let (weight, bias) = (
+            from.take(&format!("{name}.weight"), &[dim]),
+            from.take(&format!("{name}.bias"), &[dim]),
+        );
         Self { weight, bias, dim, eps }
     }
     pub fn forward(&self, x: &Tensor) -> Tensor {
@@ -54,10 +60,25 @@ impl BatchNorm {
         let take = |part: &str| from.take(&format!("{name}.{part}"), &[dim]);
         // Older files count no batches; the number is not needed.
         from.ignore(|key| key.strip_prefix(name) == Some(".num_batches_tracked"));
-        Self { weight: take("weight"), bias: take("bias"), mean: take("running_mean"), var: take("running_var"), eps }
+        Self {
+            weight: take("weight"),
+            bias: take("bias"),
+            mean: take("running_mean"),
+            var: take("running_var"),
+            eps,
+        }
     }
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.batch_norm(Some(&self.weight), Some(&self.bias), Some(&self.mean), Some(&self.var), false, 0.1, self.eps, false)
+        x.batch_norm(
+            Some(&self.weight),
+            Some(&self.bias),
+            Some(&self.mean),
+            Some(&self.var),
+            false,
+            0.1,
+            self.eps,
+            false,
+        )
     }
 }
 

@@ -26,8 +26,10 @@ fn flat_bytes(images: &Tensor) -> Result<Tensor, NetError> {
     if height.max(width) <= MAX_SIDE || n == 0 {
         return Ok(images.to_device(Device::Cpu).flatten(1, -1).to_kind(Kind::Double));
     }
-    let shrunk: Vec<u8> =
-        pictures_of(images)?.iter().flat_map(|picture| resize(picture, MAX_SIDE, MAX_SIDE, Filter::Bilinear).to_planes()).collect();
+    let shrunk: Vec<u8> = pictures_of(images)?
+        .iter()
+        .flat_map(|picture| resize(picture, MAX_SIDE, MAX_SIDE, Filter::Bilinear).to_planes())
+        .collect();
     Ok(Tensor::f_from_slice(&shrunk)?.reshape([n as i64, -1]).to_kind(Kind::Double))
 }
 
@@ -103,11 +105,19 @@ impl Pca {
     /// When it is no such file.
     pub fn read(path: &Path) -> Result<Self, NetError> {
         let weights = Weights::read(path)?;
-        let Some([pixels, dim]) = weights.get("basis").map(Tensor::size).and_then(|size| <[i64; 2]>::try_from(size).ok()) else {
+        let Some([pixels, dim]) = weights
+            .get("basis")
+            .map(Tensor::size)
+            .and_then(|size| <[i64; 2]>::try_from(size).ok())
+        else {
             return Err(NetError::format(path, "no basis of principal components"));
         };
         let from = weights.load(Kind::Double, Device::Cpu);
-        let pca = Self { mean: from.take("mean", &[pixels]), basis: from.take("basis", &[pixels, dim]), variance: from.take("variance", &[dim]) };
+        let pca = Self {
+            mean: from.take("mean", &[pixels]),
+            basis: from.take("basis", &[pixels, dim]),
+            variance: from.take("variance", &[dim]),
+        };
         from.finish("pca")?;
         Ok(pca)
     }
@@ -117,7 +127,10 @@ impl Pca {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), NetError> {
-        Ok(Tensor::write_safetensors(&[("mean", &self.mean), ("basis", &self.basis), ("variance", &self.variance)], path)?)
+        Ok(Tensor::write_safetensors(
+            &[("mean", &self.mean), ("basis", &self.basis), ("variance", &self.variance)],
+            path,
+        )?)
     }
 
     /// Number of components.
@@ -150,7 +163,9 @@ mod tests {
 
     fn images(n: i64) -> Tensor {
         let ramp = Tensor::arange(n * 48, (Kind::Int64, Device::Cpu));
-        ((&ramp * &ramp * 7 + &ramp * 13).remainder(251)).to_kind(Kind::Uint8).reshape([n, 3, 4, 4])
+        ((&ramp * &ramp * 7 + &ramp * 13).remainder(251))
+            .to_kind(Kind::Uint8)
+            .reshape([n, 3, 4, 4])
     }
 
     #[test]
@@ -185,7 +200,13 @@ mod tests {
         pca.write(&path).unwrap();
         let again = Pca::read(&path).unwrap();
         assert!(pca.forward(&images(3)).unwrap().equal(&again.forward(&images(3)).unwrap()));
-        assert!(again.forward(&images(3).narrow(2, 0, 2)).unwrap_err().to_string().contains("it was fitted to 48"));
+        assert!(
+            again
+                .forward(&images(3).narrow(2, 0, 2))
+                .unwrap_err()
+                .to_string()
+                .contains("it was fitted to 48")
+        );
     }
 
     #[test]

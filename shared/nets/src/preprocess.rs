@@ -10,9 +10,15 @@ use std::thread;
 use tch::{Kind, Tensor};
 
 /// Statistics of ImageNet's pixels.
-pub const IMAGENET: Statistics = Statistics { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+pub const IMAGENET: Statistics = Statistics {
+    mean: [0.485, 0.456, 0.406],
+    std: [0.229, 0.224, 0.225],
+};
 /// Statistics that CLIP was trained with.
-pub const CLIP: Statistics = Statistics { mean: [0.481_454_66, 0.457_827_5, 0.408_210_73], std: [0.268_629_54, 0.261_302_58, 0.275_777_11] };
+pub const CLIP: Statistics = Statistics {
+    mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+    std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+};
 
 /// Mean and standard deviation of each channel, on the scale 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,7 +66,14 @@ impl Preprocessing {
         let mut values = Vec::with_capacity(pictures.len() * 3 * height * width);
         for picture in &pictures {
             for (channel, table) in tables.iter().enumerate() {
-                values.extend(picture.pixels.iter().skip(channel).step_by(3).map(|value| table[usize::from(*value)]));
+                values.extend(
+                    picture
+                        .pixels
+                        .iter()
+                        .skip(channel)
+                        .step_by(3)
+                        .map(|value| table[usize::from(*value)]),
+                );
             }
         }
         Ok(Tensor::f_from_slice(&values)?.f_reshape([pictures.len() as i64, 3, height as i64, width as i64])?)
@@ -82,7 +95,10 @@ impl Preprocessing {
             }
         };
         let sized = in_parallel(pictures, one);
-        sized.into_iter().collect::<Option<_>>().ok_or_else(|| NetError::extractor("preprocessing", "the crop is larger than the image"))
+        sized
+            .into_iter()
+            .collect::<Option<_>>()
+            .ok_or_else(|| NetError::extractor("preprocessing", "the crop is larger than the image"))
     }
 }
 
@@ -94,8 +110,14 @@ fn in_parallel<T: Send, U: Send>(all: Vec<T>, map: impl Fn(T) -> U + Sync) -> Ve
     let parts: Vec<Vec<T>> = (0..threads).map(|_| rest.by_ref().take(share).collect()).collect();
     thread::scope(|scope| {
         let map = &map;
-        let running: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || part.into_iter().map(map).collect::<Vec<U>>())).collect();
-        running.into_iter().flat_map(|thread| thread.join().expect("invariant: preprocessing does not panic")).collect()
+        let running: Vec<_> = parts
+            .into_iter()
+            .map(|part| scope.spawn(move || part.into_iter().map(map).collect::<Vec<U>>()))
+            .collect();
+        running
+            .into_iter()
+            .flat_map(|thread| thread.join().expect("invariant: preprocessing does not panic"))
+            .collect()
     })
 }
 
@@ -105,7 +127,11 @@ pub(crate) fn pictures_of(images: &Tensor) -> Result<Vec<Picture>, NetError> {
     let bytes = bytes_of(images)?;
     let area = channels * height * width;
     let picture = |planes: &[u8]| Picture::from_planes(width, height, channels, planes).expect("invariant: the shape was checked");
-    Ok(if n == 0 { Vec::new() } else { bytes.chunks_exact(area).map(picture).collect() })
+    Ok(if n == 0 {
+        Vec::new()
+    } else {
+        bytes.chunks_exact(area).map(picture).collect()
+    })
 }
 
 /// Shape of a uint8 tensor \[n, 1 or 3, h, w\].
@@ -132,7 +158,12 @@ mod tests {
     #[test]
     fn grey_is_repeated_and_normalised() {
         let images = Tensor::from_slice(&[0u8, 255, 51, 102]).reshape([1, 1, 2, 2]);
-        let out = Preprocessing { sizing: Sizing::Keep, statistics: IMAGENET }.apply(&images).unwrap();
+        let out = Preprocessing {
+            sizing: Sizing::Keep,
+            statistics: IMAGENET,
+        }
+        .apply(&images)
+        .unwrap();
         assert_eq!(out.size(), [1, 3, 2, 2]);
         for channel in 0..3 {
             let (mean, std) = (IMAGENET.mean[channel as usize], IMAGENET.std[channel as usize]);
@@ -143,8 +174,16 @@ mod tests {
 
     #[test]
     fn order_is_kept_over_threads() {
-        let images = Tensor::arange(37, (Kind::Uint8, tch::Device::Cpu)).reshape([37, 1, 1, 1]).expand([37, 3, 4, 4], false).contiguous();
-        let out = Preprocessing { sizing: Sizing::Square(7), statistics: CLIP }.apply(&images).unwrap();
+        let images = Tensor::arange(37, (Kind::Uint8, tch::Device::Cpu))
+            .reshape([37, 1, 1, 1])
+            .expand([37, 3, 4, 4], false)
+            .contiguous();
+        let out = Preprocessing {
+            sizing: Sizing::Square(7),
+            statistics: CLIP,
+        }
+        .apply(&images)
+        .unwrap();
         assert_eq!(out.size(), [37, 3, 7, 7]);
         let reds = Vec::<f32>::try_from(out.select(1, 0).select(1, 3).select(1, 3)).unwrap();
         assert!(reds.windows(2).all(|pair| pair[0] < pair[1]));
@@ -152,7 +191,11 @@ mod tests {
 
     #[test]
     fn other_tensors_are_refused() {
-        for (shape, kind) in [(vec![2, 3, 4], Kind::Uint8), (vec![1, 2, 4, 4], Kind::Uint8), (vec![1, 3, 4, 4], Kind::Float)] {
+        for (shape, kind) in [
+            (vec![2, 3, 4], Kind::Uint8),
+            (vec![1, 2, 4, 4], Kind::Uint8),
+            (vec![1, 3, 4, 4], Kind::Float),
+        ] {
             let error = pictures_of(&Tensor::zeros(shape, (kind, tch::Device::Cpu))).unwrap_err();
             assert!(error.to_string().contains("expected uint8 [n, 1 or 3, h, w]"), "{error}");
         }

@@ -21,6 +21,8 @@ pub enum Architecture {
     },
     /// [`crate::vit::Vit`]: DINO, MoCo v3, iBOT, DINOv2; the class token.
     Vit(VitConfig),
+    /// The same with its numbers read from the file: what an adaptation trained.
+    VitOfFile,
     /// [`crate::clip::ClipVision`]; the embedding, not normalised.
     Clip(VisionConfig),
     /// [`crate::inception::Inception`]; pooled features, and logits without the bias.
@@ -41,14 +43,40 @@ pub struct Backbone {
 }
 
 /// Square sets need no crop: the reference resizes and does nothing else (spec §2.1).
-const SQUARE_224: Preprocessing = Preprocessing { sizing: Sizing::Square(224), statistics: IMAGENET };
-const CLIP_224: Preprocessing = Preprocessing { sizing: Sizing::ShortThenCrop { short: 224, crop: 224 }, statistics: CLIP };
-const RESNET_32: Preprocessing = Preprocessing { sizing: Sizing::Square(32), statistics: IMAGENET };
+const SQUARE_224: Preprocessing = Preprocessing {
+    sizing: Sizing::Square(224),
+    statistics: IMAGENET,
+};
+const CLIP_224: Preprocessing = Preprocessing {
+    sizing: Sizing::ShortThenCrop { short: 224, crop: 224 },
+    statistics: CLIP,
+};
+const RESNET_32: Preprocessing = Preprocessing {
+    sizing: Sizing::Square(32),
+    statistics: IMAGENET,
+};
 const MLP4: FeedForward = FeedForward::Mlp { ratio: 4 };
 
 /// The image tower of a CLIP at 224 pixels.
-const fn clip(patch: i64, width: i64, layers: i64, head_width: i64, mlp_width: i64, embed_dim: i64, activation: Activation) -> Architecture {
-    Architecture::Clip(VisionConfig { image: 224, patch, width, layers, head_width, mlp_width, embed_dim, activation })
+const fn clip(
+    patch: i64,
+    width: i64,
+    layers: i64,
+    head_width: i64,
+    mlp_width: i64,
+    embed_dim: i64,
+    activation: Activation,
+) -> Architecture {
+    Architecture::Clip(VisionConfig {
+        image: 224,
+        patch,
+        width,
+        layers,
+        head_width,
+        mlp_width,
+        embed_dim,
+        activation,
+    })
 }
 
 /// Architecture and preprocessing by name.
@@ -60,9 +88,23 @@ fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
         "pca" => (Architecture::Pca, None),
         "cifar_resnet56" => (Architecture::CifarResnet { blocks: 9 }, Some(RESNET_32)),
         "dino_vits16" => (Vit(VitConfig::dino(384, 12, 6)), Some(SQUARE_224)),
-        "dino_vits8" => (Vit(VitConfig { patch: 8, grid: 28, ..VitConfig::dino(384, 12, 6) }), Some(SQUARE_224)),
+        "dino_vits8" => (
+            Vit(VitConfig {
+                patch: 8,
+                grid: 28,
+                ..VitConfig::dino(384, 12, 6)
+            }),
+            Some(SQUARE_224),
+        ),
         "dino_vitb16" => (Vit(VitConfig::dino(768, 12, 12)), Some(SQUARE_224)),
-        "dino_vitb8" => (Vit(VitConfig { patch: 8, grid: 28, ..VitConfig::dino(768, 12, 12) }), Some(SQUARE_224)),
+        "dino_vitb8" => (
+            Vit(VitConfig {
+                patch: 8,
+                grid: 28,
+                ..VitConfig::dino(768, 12, 12)
+            }),
+            Some(SQUARE_224),
+        ),
         "mocov3_vit_small" => (Vit(VitConfig::dino(384, 12, 12)), Some(SQUARE_224)),
         "mocov3_vit_base" => (Vit(VitConfig::dino(768, 12, 12)), Some(SQUARE_224)),
         "ibot_vit_small" => (Vit(VitConfig::dino(384, 12, 6)), Some(SQUARE_224)),
@@ -75,13 +117,17 @@ fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
         "dinov2_vits14_reg" => (Vit(VitConfig::dinov2(384, 12, 6, MLP4).with_registers(4)), Some(SQUARE_224)),
         "dinov2_vitb14_reg" => (Vit(VitConfig::dinov2(768, 12, 12, MLP4).with_registers(4)), Some(SQUARE_224)),
         "dinov2_vitl14_reg" => (Vit(VitConfig::dinov2(1024, 24, 16, MLP4).with_registers(4)), Some(SQUARE_224)),
-        "dinov2_vitg14_reg" => (Vit(VitConfig::dinov2(1536, 40, 24, FeedForward::SwiGlu).with_registers(4)), Some(SQUARE_224)),
+        "dinov2_vitg14_reg" => (
+            Vit(VitConfig::dinov2(1536, 40, 24, FeedForward::SwiGlu).with_registers(4)),
+            Some(SQUARE_224),
+        ),
         "openclip_vit_b32" => (clip(32, 768, 12, 64, 3072, 512, Gelu), Some(CLIP_224)),
         "openclip_vit_l14" => (clip(14, 1024, 24, 64, 4096, 768, Gelu), Some(CLIP_224)),
         "openclip_vit_bigg14" => (clip(14, 1664, 48, 104, 8192, 1280, Gelu), Some(CLIP_224)),
         "clip_vit_b32" => (clip(32, 768, 12, 64, 3072, 512, QuickGelu), Some(CLIP_224)),
         "clip_vit_l14" => (clip(14, 1024, 24, 64, 4096, 768, QuickGelu), Some(CLIP_224)),
         "inception_fid" => (Architecture::InceptionFid, None),
+        "vit" => (Architecture::VitOfFile, None),
         "torchscript" => (Architecture::TorchScript, Some(SQUARE_224)),
         _ => return None,
     })
@@ -91,7 +137,11 @@ fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
 pub fn extractors() -> impl Iterator<Item = Backbone> {
     EXTRACTORS.iter().filter_map(|row| {
         let (architecture, preprocessing) = network(row.name)?;
-        Some(Backbone { row, architecture, preprocessing })
+        Some(Backbone {
+            row,
+            architecture,
+            preprocessing,
+        })
     })
 }
 
@@ -107,13 +157,18 @@ mod tests {
     #[test]
     fn the_table_and_the_networks_agree() {
         assert_eq!(extractors().count(), EXTRACTORS.len(), "every row has a network");
-        for Backbone { row, architecture, preprocessing } in extractors() {
+        for Backbone {
+            row,
+            architecture,
+            preprocessing,
+        } in extractors()
+        {
             let dim = match architecture {
                 Architecture::Vit(config) => Some(config.dim),
                 Architecture::Clip(config) => Some(config.embed_dim),
                 Architecture::CifarResnet { .. } => Some(64),
                 Architecture::InceptionFid => Some(2048),
-                Architecture::Pixels | Architecture::Pca | Architecture::TorchScript => None,
+                Architecture::Pixels | Architecture::Pca | Architecture::VitOfFile | Architecture::TorchScript => None,
             };
             assert_eq!(row.dim.map(i64::from), dim, "{}", row.name);
             let side = preprocessing.map(|preprocessing| match preprocessing.sizing {
@@ -122,7 +177,12 @@ mod tests {
             });
             assert!(side.is_none() || side == row.input, "{}", row.name);
             assert_eq!(row.fitted, architecture == Architecture::Pca);
-            assert_eq!(row.needs_weights, !matches!(architecture, Architecture::Pixels | Architecture::Pca), "{}", row.name);
+            assert_eq!(
+                row.needs_weights,
+                !matches!(architecture, Architecture::Pixels | Architecture::Pca),
+                "{}",
+                row.name
+            );
             assert_eq!(row.needs_weights, row.published.is_some());
         }
         let mut names: Vec<_> = EXTRACTORS.iter().map(|row| row.name).collect();

@@ -17,12 +17,17 @@ pub fn filled(mut shapes: Vec<(String, Vec<i64>)>) -> Weights {
 }
 
 fn is_norm_weight(name: &str) -> bool {
-    name.strip_suffix(".weight").and_then(|stem| stem.rsplit('.').next()).is_some_and(|last| last.starts_with("norm") || last.starts_with("ln_"))
+    name.strip_suffix(".weight")
+        .and_then(|stem| stem.rsplit('.').next())
+        .is_some_and(|last| last.starts_with("norm") || last.starts_with("ln_"))
 }
 
 /// Inputs `sin(0.05 i)`.
 pub fn waves(shape: &[i64]) -> Tensor {
-    (Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu)) * 0.05).sin().to_kind(Kind::Float).reshape(shape)
+    (Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu)) * 0.05)
+        .sin()
+        .to_kind(Kind::Float)
+        .reshape(shape)
 }
 
 /// First six and last three values, mean and mean magnitude.

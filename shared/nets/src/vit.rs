@@ -65,11 +65,50 @@ impl VitConfig {
     }
     /// DINOv2 at patch 14, trained at 518 pixels.
     pub const fn dinov2(dim: i64, depth: i64, heads: i64, feed_forward: FeedForward) -> Self {
-        Self { patch: 14, feed_forward, layer_scale: true, grid: 37, ..Self::dino(dim, depth, heads) }
+        Self {
+            patch: 14,
+            feed_forward,
+            layer_scale: true,
+            grid: 37,
+            ..Self::dino(dim, depth, heads)
+        }
     }
     /// The same with registers; such models resample positions in another way.
     pub const fn with_registers(self, registers: i64) -> Self {
-        Self { registers, interpolation: Interpolation::Antialias, ..self }
+        Self {
+            registers,
+            interpolation: Interpolation::Antialias,
+            ..self
+        }
+    }
+    /// The numbers of a plain ViT, read from its weights; `heads` is a tensor of its own there, 64 values a head without it.
+    ///
+    /// # Errors
+    /// When the weights are no ViT's.
+    pub fn of(weights: &Weights) -> Result<Self, NetError> {
+        let shape = |name: &str, axes: usize| weights.get(name).map(Tensor::size).filter(|shape| shape.len() == axes);
+        let found = (|| {
+            let patch = shape("patch_embed.proj.weight", 4)?;
+            let fc1 = shape("blocks.0.mlp.fc1.weight", 2)?;
+            let grid = ((shape("pos_embed", 3)?[1] - 1) as f64).sqrt() as i64;
+            let depth = weights.iter().filter(|(name, _)| name.ends_with(".norm1.weight")).count() as i64;
+            let heads = weights.get("heads").map_or(patch[0] / 64, |heads| heads.int64_value(&[]));
+            let feed_forward = FeedForward::Mlp {
+                ratio: fc1[0] / patch[0].max(1),
+            };
+            (heads > 0 && patch[0] % heads == 0).then(|| Self {
+                patch: patch[2],
+                grid,
+                feed_forward,
+                ..Self::dino(patch[0], depth, heads)
+            })
+        })();
+        found.ok_or_else(|| {
+            NetError::extractor(
+                "vit",
+                "the file is no vision transformer with `patch_embed`, `pos_embed` and `blocks`",
+            )
+        })
     }
     /// Hidden width of the feed-forward layer.
     pub fn hidden(&self) -> i64 {
@@ -120,8 +159,11 @@ impl Vit {
         let from = weights.load(kind, device);
         let net = Self::assemble(&from, config);
         // Masks of the training objectives, and iBOT's separate norm.
-        from.ignore(|name| matches!(name, "mask_token" | "masked_embed") || name.starts_with("fc_norm."));
-        from.finish(&format!("a ViT of width {}, {} blocks, patch {}", config.dim, config.depth, config.patch))?;
+        from.ignore(|name| matches!(name, "mask_token" | "masked_embed" | "heads") || name.starts_with("fc_norm."));
+        from.finish(&format!(
+            "a ViT of width {}, {} blocks, patch {}",
+            config.dim, config.depth, config.patch
+        ))?;
         Ok(net)
     }
 
@@ -138,7 +180,9 @@ impl Vit {
             cls_token: from.take("cls_token", &[1, 1, dim]),
             register_tokens: (config.registers > 0).then(|| from.take("register_tokens", &[1, config.registers, dim])),
             pos_embed: from.take("pos_embed", &[1, 1 + config.grid * config.grid, dim]),
-            blocks: (0..config.depth).map(|index| Block::load(from, &format!("blocks.{index}"), &config)).collect(),
+            blocks: (0..config.depth)
+                .map(|index| Block::load(from, &format!("blocks.{index}"), &config))
+                .collect(),
             norm: LayerNorm::load(from, "norm", dim, LAYER_NORM_EPS),
             config,
         }
@@ -158,7 +202,9 @@ impl Vit {
     pub fn forward_mean(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
         let tokens = self.body(x, &mut |_, _| {});
         let skip = 1 + self.config.registers;
-        let mean = tokens.narrow(1, skip, tokens.size()[1] - skip).mean_dim([1i64].as_slice(), false, None);
+        let mean = tokens
+            .narrow(1, skip, tokens.size()[1] - skip)
+            .mean_dim([1i64].as_slice(), false, None);
         mean.layer_norm([self.config.dim], Some(weight), Some(bias), LAYER_NORM_EPS, false)
     }
 
@@ -181,7 +227,10 @@ impl Vit {
         let patch = self.config.patch;
         let x = cast_like(x, &self.patch_weight);
         let (n, _, height, width) = x.size4().expect("invariant: images have four axes");
-        let patches = x.conv2d(&self.patch_weight, Some(&self.patch_bias), [patch, patch], [0, 0], [1, 1], 1).flatten(2, 3).transpose(1, 2);
+        let patches = x
+            .conv2d(&self.patch_weight, Some(&self.patch_bias), [patch, patch], [0, 0], [1, 1], 1)
+            .flatten(2, 3)
+            .transpose(1, 2);
         trace("patch_embed", &patches);
         let positions = positions::resample(&self.pos_embed, height / patch, width / patch, self.config.interpolation);
         trace("pos", &positions);
@@ -215,14 +264,20 @@ impl Block {
                 },
                 FeedForward::SwiGlu => {
                     // timm renames the two layers.
-                    let (first, second) = if from.has(&format!("{name}.mlp.fc1.weight")) { ("fc1", "fc2") } else { ("w12", "w3") };
+                    let (first, second) = if from.has(&format!("{name}.mlp.fc1.weight")) {
+                        ("fc1", "fc2")
+                    } else {
+                        ("w12", "w3")
+                    };
                     Hidden::SwiGlu {
                         w12: Linear::load(from, &format!("{name}.mlp.{first}"), dim, 2 * hidden),
                         w3: Linear::load(from, &format!("{name}.mlp.{second}"), hidden, dim),
                     }
                 }
             },
-            scale: config.layer_scale.then(|| (gamma(format!("{name}.ls1.gamma")), gamma(format!("{name}.ls2.gamma")))),
+            scale: config
+                .layer_scale
+                .then(|| (gamma(format!("{name}.ls1.gamma")), gamma(format!("{name}.ls2.gamma")))),
         }
     }
 
@@ -231,7 +286,10 @@ impl Block {
             None => branch,
             Some((one, two)) => branch * if first { one } else { two },
         };
-        let x = x + scaled(self.proj.forward(&attend(&self.qkv.forward(&self.norm1.forward(x)), heads, false)), true);
+        let x = x + scaled(
+            self.proj.forward(&attend(&self.qkv.forward(&self.norm1.forward(x)), heads, false)),
+            true,
+        );
         let out = self.hidden.forward(&self.norm2.forward(&x));
         x + scaled(out, false)
     }
@@ -257,7 +315,11 @@ fn unchunked(weights: &Weights) -> Weights {
             return Some(name.to_owned());
         };
         let numbers = chunk.parse::<u32>().is_ok() && index.parse::<u32>().is_ok();
-        Some(if numbers { format!("blocks.{index}.{rest}") } else { name.to_owned() })
+        Some(if numbers {
+            format!("blocks.{index}.{rest}")
+        } else {
+            name.to_owned()
+        })
     })
 }
 

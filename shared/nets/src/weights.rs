@@ -71,7 +71,9 @@ impl Weights {
     }
     /// The tensors whose names `rename` keeps, under the names it gives.
     pub fn renamed(&self, rename: impl Fn(&str) -> Option<String>) -> Self {
-        self.iter().filter_map(|(name, tensor)| Some((rename(name)?, tensor.shallow_clone()))).collect()
+        self.iter()
+            .filter_map(|(name, tensor)| Some((rename(name)?, tensor.shallow_clone())))
+            .collect()
     }
     /// The tensors below `prefix`, without it.
     pub fn below(&self, prefix: &str) -> Self {
@@ -85,7 +87,9 @@ impl Weights {
 
 impl FromIterator<(String, Tensor)> for Weights {
     fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(all: I) -> Self {
-        Self { tensors: all.into_iter().collect() }
+        Self {
+            tensors: all.into_iter().collect(),
+        }
     }
 }
 

@@ -29,7 +29,11 @@ pub fn list(root: &Path, limits: &Limits) -> Result<Vec<Member>, ImageError> {
                 return Err(ImageError::format(&path, "the file name is not UTF-8"));
             };
             if meta.is_file() {
-                members.push(Member { name: name.to_owned(), size: meta.len(), place: Place::Own });
+                members.push(Member {
+                    name: name.to_owned(),
+                    size: meta.len(),
+                    place: Place::Own,
+                });
             }
             if members.len() as u64 > limits.members {
                 return Err(super::tarball::too_many(root, limits));

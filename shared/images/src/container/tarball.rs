@@ -5,11 +5,15 @@ use crate::{ImageError, Limits};
 use std::{
     fs::File,
     io::{BufReader, Read, Seek, Write},
+    os::unix::fs::FileExt,
     path::Path,
 };
 
 /// Largest zstd window, as `zstd --long=31` writes it.
 const ZSTD_WINDOW_LOG: u32 = 31;
+
+/// Tar files are made of blocks of this size.
+const BLOCK: u64 = 512;
 
 /// The tar file at `path`; a compressed one is expanded into an unnamed file in `scratch`, within the limits.
 pub fn open(path: &Path, limits: &Limits, scratch: &Path) -> Result<File, ImageError> {
@@ -44,7 +48,12 @@ fn expand(path: &Path, mut packed: Box<dyn Read>, limit: u64, scratch: &Path) ->
         total += count as u64;
         if total > limit {
             let what = format!("what {} expands to", path.display());
-            return Err(ImageError::Limit { what, limit, unit: "bytes", advice: "expand it yourself and import the folder" });
+            return Err(ImageError::Limit {
+                what,
+                limit,
+                unit: "bytes",
+                advice: "expand it yourself and import the folder",
+            });
         }
         out.write_all(&buffer[..count]).map_err(ImageError::io("write", scratch))?;
     }
@@ -58,21 +67,40 @@ pub fn list(path: &Path, file: &File, index: u32, prefix: &str, limits: &Limits,
     let length = file.metadata().map_err(ImageError::io("read", path))?.len();
     let again = file.try_clone().map_err(ImageError::io("read", path))?;
     let mut archive = tar::Archive::new(again);
+    let mut end = 0;
     for entry in archive.entries_with_seek().map_err(broken)? {
         let entry = entry.map_err(broken)?;
+        end = entry
+            .raw_file_position()
+            .saturating_add(entry.size())
+            .div_ceil(BLOCK)
+            .saturating_mul(BLOCK);
         if !entry.header().entry_type().is_file() {
             continue;
         }
-        let name = String::from_utf8(entry.path_bytes().into_owned()).map_err(|_| ImageError::format(path, "a member name is not UTF-8"))?;
+        let name =
+            String::from_utf8(entry.path_bytes().into_owned()).map_err(|_| ImageError::format(path, "a member name is not UTF-8"))?;
         let name = format!("{prefix}{}", safe_name(path, &name)?);
         let (size, offset) = (entry.size(), entry.raw_file_position());
         if offset.saturating_add(size) > length {
-            return Err(ImageError::format(path, format!("truncated: member `{name}` ends behind the end of the file")));
+            return Err(ImageError::format(
+                path,
+                format!("truncated: member `{name}` ends behind the end of the file"),
+            ));
         }
-        members.push(Member { name, size, place: Place::Stored { file: index, offset } });
+        members.push(Member {
+            name,
+            size,
+            place: Place::Stored { file: index, offset },
+        });
         if members.len() as u64 > limits.members {
             return Err(too_many(path, limits));
         }
+    }
+    // Blocks of zeros end a whole archive; one that was cut between two members has none.
+    let mut mark = [1u8; BLOCK as usize];
+    if file.read_exact_at(&mut mark, end).is_err() || mark.iter().any(|byte| *byte != 0) {
+        return Err(ImageError::format(path, "truncated: the tar archive has no end mark"));
     }
     Ok(())
 }
@@ -80,5 +108,10 @@ pub fn list(path: &Path, file: &File, index: u32, prefix: &str, limits: &Limits,
 /// The error for an endless archive.
 pub fn too_many(path: &Path, limits: &Limits) -> ImageError {
     let what = format!("the number of members of {}", path.display());
-    ImageError::Limit { what, limit: limits.members, unit: "members", advice: "import it in parts" }
+    ImageError::Limit {
+        what,
+        limit: limits.members,
+        unit: "members",
+        advice: "import it in parts",
+    }
 }

@@ -33,14 +33,31 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
         };
         let (size, compressed) = (entry.size(), entry.compressed_size());
         if offset.saturating_add(compressed) > length {
-            return Err(ImageError::format(path, format!("truncated: member `{name}` ends behind the end of the file")));
+            return Err(ImageError::format(
+                path,
+                format!("truncated: member `{name}` ends behind the end of the file"),
+            ));
         }
         let place = match entry.compression() {
             CompressionMethod::Stored => Place::Stored { file: 0, offset },
-            CompressionMethod::Deflated => Place::Deflated { file: 0, offset, compressed, crc: entry.crc32() },
-            other => return Err(ImageError::format(path, format!("member `{name}` is packed with {other:?}; stored and deflated can be read"))),
+            CompressionMethod::Deflated => Place::Deflated {
+                file: 0,
+                offset,
+                compressed,
+                crc: entry.crc32(),
+            },
+            other => {
+                return Err(ImageError::format(
+                    path,
+                    format!("member `{name}` is packed with {other:?}; stored and deflated can be read"),
+                ));
+            }
         };
-        members.push(Member { name, size: if matches!(place, Place::Stored { .. }) { compressed } else { size }, place });
+        members.push(Member {
+            name,
+            size: if matches!(place, Place::Stored { .. }) { compressed } else { size },
+            place,
+        });
     }
     Ok(members)
 }
@@ -48,7 +65,10 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
 /// Inflates one member; more or fewer bytes than its directory entry says, or another checksum, are errors.
 pub fn inflate(packed: &[u8], size: u64, crc: u32) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(size.min(64 << 20) as usize);
-    flate2::read::DeflateDecoder::new(packed).take(size + 1).read_to_end(&mut bytes).map_err(|error| format!("deflated data: {error}"))?;
+    flate2::read::DeflateDecoder::new(packed)
+        .take(size + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("deflated data: {error}"))?;
     if bytes.len() as u64 != size {
         return Err(format!("inflates to {} or more bytes, its entry says {size}", bytes.len()));
     }

@@ -24,7 +24,12 @@ pub(super) enum Prepared {
 const GRAIN: usize = 16;
 
 /// Prepares the images `range` of the set, in order. The first usable image ever decides the shape of all.
-pub(super) fn prepare(set: &dyn Source, range: Range<usize>, options: &ImportOptions, shape: &mut Option<Shape>) -> Result<Vec<Prepared>, ImageError> {
+pub(super) fn prepare(
+    set: &dyn Source,
+    range: Range<usize>,
+    options: &ImportOptions,
+    shape: &mut Option<Shape>,
+) -> Result<Vec<Prepared>, ImageError> {
     let mut out = Vec::with_capacity(range.len());
     let mut rest = range;
     while shape.is_none() && !rest.is_empty() {
@@ -34,10 +39,16 @@ pub(super) fn prepare(set: &dyn Source, range: Range<usize>, options: &ImportOpt
             Ok(picture) => {
                 let picture = channelled(picture, options.channels);
                 if picture.width != picture.height {
-                    let reason = format!("{}x{} is no square: give a resolution and how to crop", picture.width, picture.height);
+                    let reason = format!(
+                        "{}x{} is no square: give a resolution and how to crop",
+                        picture.width, picture.height
+                    );
                     return Err(ImageError::image(set.name(index), reason));
                 }
-                let found = Shape { channels: picture.channels, side: picture.width };
+                let found = Shape {
+                    channels: picture.channels,
+                    side: picture.width,
+                };
                 *shape = Some(found);
                 pack(picture, found)
             }
@@ -45,7 +56,11 @@ pub(super) fn prepare(set: &dyn Source, range: Range<usize>, options: &ImportOpt
         });
     }
     let Some(shape) = *shape else { return Ok(out) };
-    let threads = if options.threads == 0 { thread::available_parallelism().map_or(1, usize::from) } else { options.threads };
+    let threads = if options.threads == 0 {
+        thread::available_parallelism().map_or(1, usize::from)
+    } else {
+        options.threads
+    };
     let claimed = AtomicUsize::new(rest.start);
     let work = || {
         let mut mine = Vec::new();
@@ -65,7 +80,11 @@ pub(super) fn prepare(set: &dyn Source, range: Range<usize>, options: &ImportOpt
         thread::scope(|scope| {
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
             let mut all = work();
-            all.extend(others.into_iter().flat_map(|thread| thread.join().expect("invariant: decoding does not panic")));
+            all.extend(
+                others
+                    .into_iter()
+                    .flat_map(|thread| thread.join().expect("invariant: decoding does not panic")),
+            );
             all
         })
     };
@@ -83,10 +102,17 @@ fn one(set: &dyn Source, index: usize, options: &ImportOptions, shape: Shape) ->
     };
     let fail = |reason| Err(ImageError::image(set.name(index), reason));
     if (picture.width, picture.height) != (shape.side, shape.side) {
-        let reason = format!("{0}x{1}, but the first image is {2}x{2}: give a resolution to bring all to one size", picture.width, picture.height, shape.side);
+        let reason = format!(
+            "{0}x{1}, but the first image is {2}x{2}: give a resolution to bring all to one size",
+            picture.width, picture.height, shape.side
+        );
         return fail(reason);
     }
-    let picture = if shape.channels == 3 { picture.into_rgb() } else { channelled(picture, options.channels) };
+    let picture = if shape.channels == 3 {
+        picture.into_rgb()
+    } else {
+        channelled(picture, options.channels)
+    };
     if picture.channels != shape.channels {
         return fail("has colour, but the first image is grey: give the channels (grey or rgb)".to_owned());
     }
@@ -100,10 +126,15 @@ fn framed(set: &dyn Source, index: usize, options: &ImportOptions) -> Result<Res
         Err(error) if error.is_about_one_image() && !options.strict => return Ok(Err(error.to_string())),
         Err(error) => return Err(error),
     };
-    let Some((width, height)) = options.resolution else { return Ok(Ok(picture)) };
+    let Some((width, height)) = options.resolution else {
+        return Ok(Ok(picture));
+    };
     if width != height && options.framing != Framing::CenterCropWide || height > width || width == 0 {
         let reason = format!("{width}x{height} is no square (center-crop-wide alone takes width > height)");
-        return Err(ImageError::Option { option: "resolution", reason });
+        return Err(ImageError::Option {
+            option: "resolution",
+            reason,
+        });
     }
     let size = (picture.width, picture.height);
     let dropped = || format!("{}x{} is smaller than {width}x{height}", size.0, size.1);
@@ -119,7 +150,11 @@ fn channelled(picture: Picture, channels: Channels) -> Picture {
 }
 
 fn pack(picture: Picture, shape: Shape) -> Prepared {
-    let planes = if picture.channels == 1 { picture.pixels } else { picture.to_planes() };
+    let planes = if picture.channels == 1 {
+        picture.pixels
+    } else {
+        picture.to_planes()
+    };
     let digest = image_digest(shape.channels as u32, shape.side as u32, &planes);
     Prepared::Image { planes, digest }
 }

@@ -15,7 +15,13 @@ impl Tally {
     pub fn new(labels: &Labels) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&[u8::from(labels.fine.is_some()), u8::from(labels.coarse.is_some())]);
-        Self { count: 0, classes: 0, coarse_classes: 0, content: blake3::Hasher::new(), labels: hasher }
+        Self {
+            count: 0,
+            classes: 0,
+            coarse_classes: 0,
+            content: blake3::Hasher::new(),
+            labels: hasher,
+        }
     }
 
     pub fn add(&mut self, shard: &Shard) {

@@ -17,7 +17,9 @@ fn png(index: usize) -> Vec<u8> {
 }
 fn encoded(pixels: &[u8], width: u32, height: u32, color: ExtendedColorType) -> Vec<u8> {
     let mut out = Vec::new();
-    image::codecs::png::PngEncoder::new(&mut out).write_image(pixels, width, height, color).unwrap();
+    image::codecs::png::PngEncoder::new(&mut out)
+        .write_image(pixels, width, height, color)
+        .unwrap();
     out
 }
 fn name(index: usize) -> String {
@@ -29,14 +31,19 @@ fn dataset_json() -> Vec<u8> {
 }
 /// Members in a scrambled order.
 fn members() -> Vec<(String, Vec<u8>)> {
-    let mut members: Vec<_> = (0..COUNT).map(|index| index * 7 % COUNT).map(|index| (name(index), png(index))).collect();
+    let mut members: Vec<_> = (0..COUNT)
+        .map(|index| index * 7 % COUNT)
+        .map(|index| (name(index), png(index)))
+        .collect();
     members.insert(5, ("dataset.json".to_owned(), dataset_json()));
     members
 }
 fn zip_of(path: &Path, members: &[(String, Vec<u8>)], method: CompressionMethod) {
     let mut archive = ZipWriter::new(File::create(path).unwrap());
     for (name, bytes) in members {
-        archive.start_file(&**name, SimpleFileOptions::default().compression_method(method)).unwrap();
+        archive
+            .start_file(&**name, SimpleFileOptions::default().compression_method(method))
+            .unwrap();
         archive.write_all(bytes).unwrap();
     }
     archive.finish().unwrap();
@@ -63,7 +70,10 @@ fn quiet(source: &Path, options: &ImportOptions) -> Result<Imported, ImageError>
     import(source, options, &out.path().join("set"), &mut |_| {})
 }
 fn options() -> ImportOptions {
-    ImportOptions { shard_size: 10, ..ImportOptions::default() }
+    ImportOptions {
+        shard_size: 10,
+        ..ImportOptions::default()
+    }
 }
 
 #[test]
@@ -80,14 +90,28 @@ fn the_container_and_the_shard_size_do_not_matter() {
     gzip.write_all(&tar).unwrap();
     fs::write(at("packed.tar.gz"), gzip.finish().unwrap()).unwrap();
     let first = quiet(&at("stored.zip"), &options()).unwrap();
-    assert_eq!((first.set.count, first.set.channels, first.set.resolution, first.set.classes), (COUNT as u64, 3, 4, 3));
-    assert_eq!(first.set.shards.iter().map(|shard| (shard.first, shard.count)).collect::<Vec<_>>(), [(0, 10), (10, 10), (20, 3)]);
+    assert_eq!(
+        (first.set.count, first.set.channels, first.set.resolution, first.set.classes),
+        (COUNT as u64, 3, 4, 3)
+    );
+    assert_eq!(
+        first.set.shards.iter().map(|shard| (shard.first, shard.count)).collect::<Vec<_>>(),
+        [(0, 10), (10, 10), (20, 3)]
+    );
     for name in ["deflated.zip", "folder", "plain.tar", "packed.tar.zst", "packed.tar.gz"] {
         let other = quiet(&at(name), &options()).unwrap();
         assert_eq!((&other.set, &other.labels), (&first.set, &first.labels), "{name}");
     }
     for (shard_size, threads) in [(7, 1), (4096, 3)] {
-        let other = quiet(&at("folder"), &ImportOptions { shard_size, threads, ..options() }).unwrap();
+        let other = quiet(
+            &at("folder"),
+            &ImportOptions {
+                shard_size,
+                threads,
+                ..options()
+            },
+        )
+        .unwrap();
         assert_eq!((&other.set.content, &other.labels), (&first.set.content, &first.labels));
     }
 }
@@ -98,7 +122,10 @@ fn shards_hold_planes_labels_and_digests_in_order_of_names() {
     folder_of(&folder.path().join("in"), &members());
     let out = folder.path().join("out");
     let mut seen = Vec::new();
-    let imported = import(&folder.path().join("in"), &options(), &out, &mut |progress| seen.push(progress.done)).unwrap();
+    let imported = import(&folder.path().join("in"), &options(), &out, &mut |progress| {
+        seen.push(progress.done)
+    })
+    .unwrap();
     assert_eq!(seen, [10, 20, 23]);
     let last = read_shard(&out.join(&imported.set.shards[2].object.object)).unwrap();
     assert_eq!(last.labels, Some(vec![2, 0, 1]));
@@ -132,17 +159,28 @@ fn numpy_arrays_cifar_files_and_class_folders() {
     let npy = |shape: &str, dtype: &str, data: &[u8]| {
         let text = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
         let text = format!("{text:<117}\n");
-        [b"\x93NUMPY\x01\x00", (text.len() as u16).to_le_bytes().as_slice(), text.as_bytes(), data].concat()
+        [
+            b"\x93NUMPY\x01\x00",
+            (text.len() as u16).to_le_bytes().as_slice(),
+            text.as_bytes(),
+            data,
+        ]
+        .concat()
     };
     let data: Vec<u8> = (0..COUNT).flat_map(pixels).collect();
     let labels: Vec<u8> = (0..COUNT).flat_map(|index| (index as i64 % 3).to_le_bytes()).collect();
     let last = npy("(23, 4, 4, 3)", "|u1", &data);
-    let planes: Vec<u8> = (0..COUNT).flat_map(|index| crate::Picture::new(4, 4, 3, pixels(index)).unwrap().to_planes()).collect();
+    let planes: Vec<u8> = (0..COUNT)
+        .flat_map(|index| crate::Picture::new(4, 4, 3, pixels(index)).unwrap().to_planes())
+        .collect();
     let first = npy("(23, 3, 4, 4)", "|u1", &planes);
     fs::write(at("a.npy"), &last).unwrap();
     assert_eq!(quiet(&at("a.npy"), &options()).unwrap().set.content, expect.set.content);
     for (images, method) in [(&last, CompressionMethod::Stored), (&first, CompressionMethod::Deflated)] {
-        let arrays = [("images.npy".to_owned(), images.clone()), ("labels.npy".to_owned(), npy("(23,)", "<i8", &labels))];
+        let arrays = [
+            ("images.npy".to_owned(), images.clone()),
+            ("labels.npy".to_owned(), npy("(23,)", "<i8", &labels)),
+        ];
         zip_of(&at("a.npz"), &arrays, method);
         assert_eq!(quiet(&at("a.npz"), &options()).unwrap().set, expect.set);
     }
@@ -151,20 +189,45 @@ fn numpy_arrays_cifar_files_and_class_folders() {
 
     let record = |label: u8, index: usize| [vec![label + 10, label], (0..3072).map(|at| (at * 3 + index) as u8).collect()].concat();
     let train: Vec<u8> = (0..6).flat_map(|index| record(index as u8 % 4, index)).collect();
-    let files = [("cifar-100-binary/train.bin".to_owned(), train), ("cifar-100-binary/fine_label_names.txt".to_owned(), b"a\nb\nc\nd\n".to_vec())];
+    let files = [
+        ("cifar-100-binary/train.bin".to_owned(), train),
+        ("cifar-100-binary/fine_label_names.txt".to_owned(), b"a\nb\nc\nd\n".to_vec()),
+    ];
     fs::write(at("cifar.tar"), tar_of(&files)).unwrap();
     let cifar = quiet(&at("cifar.tar"), &options()).unwrap().set;
     assert_eq!((cifar.count, cifar.classes, cifar.coarse_classes, cifar.resolution), (6, 4, 14, 32));
     assert_eq!(cifar.class_names, ["a", "b", "c", "d"]);
-    let error = quiet(&at("cifar.tar"), &ImportOptions { split: Split::Test, ..options() }).unwrap_err();
+    let error = quiet(
+        &at("cifar.tar"),
+        &ImportOptions {
+            split: Split::Test,
+            ..options()
+        },
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("`test.bin` is missing"), "{error}");
 
-    folder_of(&at("classes"), &[("dog/1.png".to_owned(), png(1)), ("cat/9.png".to_owned(), png(2)), ("dog/0.png".to_owned(), png(3))]);
+    folder_of(
+        &at("classes"),
+        &[
+            ("dog/1.png".to_owned(), png(1)),
+            ("cat/9.png".to_owned(), png(2)),
+            ("dog/0.png".to_owned(), png(3)),
+        ],
+    );
     let classes = quiet(&at("classes"), &options()).unwrap().set;
-    assert_eq!((classes.classes, classes.class_names), (2, vec!["cat".to_owned(), "dog".to_owned()]));
+    assert_eq!(
+        (classes.classes, classes.class_names),
+        (2, vec!["cat".to_owned(), "dog".to_owned()])
+    );
 
     let records: Vec<(String, Vec<u8>)> = (0..4)
-        .flat_map(|index| [(format!("{index:04}.png"), png(index)), (format!("{index:04}.cls"), index.to_string().into_bytes())])
+        .flat_map(|index| {
+            [
+                (format!("{index:04}.png"), png(index)),
+                (format!("{index:04}.cls"), index.to_string().into_bytes()),
+            ]
+        })
         .collect();
     fs::create_dir(at("shards")).unwrap();
     fs::write(at("shards/a-0.tar"), tar_of(&records[..4])).unwrap();
@@ -183,7 +246,10 @@ fn corrupt_images_are_listed_or_stop_a_strict_import() {
     let imported = quiet(&folder.path().join("a.zip"), &options()).unwrap();
     assert_eq!(imported.set.count as usize, COUNT - 2);
     assert_eq!(imported.set.shards[0].count, 10, "shards are full of usable images");
-    assert_eq!(imported.skipped.iter().map(|skipped| &skipped.name).collect::<Vec<_>>(), [&names[0], &names[1]]);
+    assert_eq!(
+        imported.skipped.iter().map(|skipped| &skipped.name).collect::<Vec<_>>(),
+        [&names[0], &names[1]]
+    );
     let error = quiet(&folder.path().join("a.zip"), &ImportOptions { strict: true, ..options() }).unwrap_err();
     assert!(error.to_string().contains(&names[0]), "{error}");
 }
@@ -211,19 +277,46 @@ fn errors_say_what_is_wrong_and_leave_nothing_behind() {
     odd[3].1 = encoded(&[0; 5 * 4 * 3], 5, 4, ExtendedColorType::Rgb8);
     folder_of(&at("odd"), &odd);
     check("odd", &options(), &format!("image `{}`: 5x4, but the first image is 4x4", odd[3].0));
-    let resized = quiet(&at("odd"), &ImportOptions { resolution: Some((4, 4)), framing: Framing::CenterCrop, ..options() }).unwrap();
+    let resized = quiet(
+        &at("odd"),
+        &ImportOptions {
+            resolution: Some((4, 4)),
+            framing: Framing::CenterCrop,
+            ..options()
+        },
+    )
+    .unwrap();
     assert_eq!(resized.set.count as usize, COUNT);
 
     let mut unknown = members();
     unknown.retain(|(name, _)| name != "00000/img00000004.png");
     zip_of(&at("unknown.zip"), &unknown, CompressionMethod::Stored);
     check("unknown.zip", &options(), "1 names without an image: `00000/img00000004.png`");
-    assert_eq!(quiet(&at("unknown.zip"), &ImportOptions { ignore_labels: true, ..options() }).unwrap().set.classes, 0);
+    assert_eq!(
+        quiet(
+            &at("unknown.zip"),
+            &ImportOptions {
+                ignore_labels: true,
+                ..options()
+            }
+        )
+        .unwrap()
+        .set
+        .classes,
+        0
+    );
 
     // Honest writers refuse such names, so it is patched in, in both places where a zip has it.
-    zip_of(&at("escape.zip"), &[("aa/aa/etc/x.png".to_owned(), png(0))], CompressionMethod::Stored);
+    zip_of(
+        &at("escape.zip"),
+        &[("aa/aa/etc/x.png".to_owned(), png(0))],
+        CompressionMethod::Stored,
+    );
     let mut bytes = fs::read(at("escape.zip")).unwrap();
-    for place in (0..bytes.len() - 5).filter(|place| &bytes[*place..place + 5] == b"aa/aa").collect::<Vec<_>>() {
+    for place in (0..bytes.len() - 5)
+        .filter(|place| &bytes[*place..place + 5] == b"aa/aa")
+        .collect::<Vec<_>>()
+    {
         bytes[place..place + 5].copy_from_slice(b"../..");
     }
     fs::write(at("escape.zip"), bytes).unwrap();
@@ -233,16 +326,30 @@ fn errors_say_what_is_wrong_and_leave_nothing_behind() {
         change(&mut options.limits);
         options
     };
-    fs::write(at("bomb.tar.zst"), zstd::encode_all(&tar_of(&[("a.png".to_owned(), vec![0; 1 << 20])])[..], 3).unwrap()).unwrap();
-    check("bomb.tar.zst", &tight(|limits| (limits.expanded_bytes, limits.expansion) = (1 << 16, 2)), "exceeds the limit of 65536 bytes");
+    fs::write(
+        at("bomb.tar.zst"),
+        zstd::encode_all(&tar_of(&[("a.png".to_owned(), vec![0; 1 << 20])])[..], 3).unwrap(),
+    )
+    .unwrap();
+    check(
+        "bomb.tar.zst",
+        &tight(|limits| (limits.expanded_bytes, limits.expansion) = (1 << 16, 2)),
+        "exceeds the limit of 65536 bytes",
+    );
     zip_of(&at("many.zip"), &members(), CompressionMethod::Stored);
     check("many.zip", &tight(|limits| limits.members = 5), "exceeds the limit of 5 members");
     let whole = fs::read(at("many.zip")).unwrap();
     fs::write(at("cut.zip"), &whole[..whole.len() / 2]).unwrap();
     check("cut.zip", &options(), "zip archive");
     let tar = tar_of(&members());
-    fs::write(at("cut.tar"), &tar[..700]).unwrap();
-    check("cut.tar", &options(), "ends behind the end of the file");
+    for (length, expected) in [
+        (560, "ends behind the end of the file"),
+        (700, "no end mark"),
+        (1024, "no end mark"),
+    ] {
+        fs::write(at("cut.tar"), &tar[..length]).unwrap();
+        check("cut.tar", &options(), expected);
+    }
     fs::write(at("cut.tar.zst"), &zstd::encode_all(&tar[..], 3).unwrap()[..200]).unwrap();
     check("cut.tar.zst", &options(), "compressed data");
 }
@@ -251,7 +358,11 @@ fn errors_say_what_is_wrong_and_leave_nothing_behind() {
 fn a_deflated_member_that_lies_about_its_size_is_corrupt() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.zip");
-    zip_of(&path, &[("a.png".to_owned(), png(0)), ("b.png".to_owned(), png(1))], CompressionMethod::Deflated);
+    zip_of(
+        &path,
+        &[("a.png".to_owned(), png(0)), ("b.png".to_owned(), png(1))],
+        CompressionMethod::Deflated,
+    );
     let mut bytes = fs::read(&path).unwrap();
     // The size stands at byte 24 of an entry of the central directory.
     let entry = bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
@@ -259,7 +370,11 @@ fn a_deflated_member_that_lies_about_its_size_is_corrupt() {
     fs::write(&path, bytes).unwrap();
     let imported = quiet(&path, &options()).unwrap();
     assert_eq!((imported.set.count, imported.skipped[0].name.as_str()), (1, "a.png"));
-    assert!(imported.skipped[0].reason.contains("its entry says"), "{}", imported.skipped[0].reason);
+    assert!(
+        imported.skipped[0].reason.contains("its entry says"),
+        "{}",
+        imported.skipped[0].reason
+    );
 }
 
 #[test]
@@ -277,13 +392,23 @@ fn an_interrupted_import_goes_on_where_it_was() {
     let mut seen = Vec::new();
     let resumed = import(&source, &options(), &out, &mut |progress| seen.push(progress.done)).unwrap();
     assert!(seen[0] > 10, "the first shard was not made again: {seen:?}");
-    assert_eq!((&resumed.set, &resumed.labels, &resumed.skipped), (&expect.set, &expect.labels, &expect.skipped));
+    assert_eq!(
+        (&resumed.set, &resumed.labels, &resumed.skipped),
+        (&expect.set, &expect.labels, &expect.skipped)
+    );
     assert_eq!(fs::read(out.join(NAMES)).unwrap(), fs::read(whole.join(NAMES)).unwrap());
 
     // Other options are another import: nothing of the old one is used.
     let again = folder.path().join("again");
-    let stopped = std::panic::catch_unwind(|| import(&source, &options(), &again, &mut |progress| assert!(progress.done < 20, "power cut")));
+    let stopped = std::panic::catch_unwind(|| {
+        import(&source, &options(), &again, &mut |progress| {
+            assert!(progress.done < 20, "power cut")
+        })
+    });
     assert!(stopped.is_err());
-    let grey = ImportOptions { channels: Channels::Grey, ..options() };
+    let grey = ImportOptions {
+        channels: Channels::Grey,
+        ..options()
+    };
     assert_eq!(import(&source, &grey, &again, &mut |_| {}).unwrap().set.channels, 1);
 }

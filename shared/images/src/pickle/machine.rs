@@ -60,7 +60,11 @@ impl<'a> Machine<'a> {
                 self.push(Node::Dict(pairs(&ids)));
             }
             0x85..=0x87 => {
-                let from = self.stack.len().checked_sub((opcode - 0x84) as usize).ok_or_else(|| self.error("the stack is empty"))?;
+                let from = self
+                    .stack
+                    .len()
+                    .checked_sub((opcode - 0x84) as usize)
+                    .ok_or_else(|| self.error("the stack is empty"))?;
                 let ids = self.stack.split_off(from);
                 self.push(Node::Tuple(ids));
             }
@@ -101,11 +105,21 @@ impl<'a> Machine<'a> {
             }
             b'R' | 0x81 => {
                 let (args, callable) = (self.pop()?, self.pop()?);
-                self.push(Node::Call { callable, args, state: None, items: Vec::new() });
+                self.push(Node::Call {
+                    callable,
+                    args,
+                    state: None,
+                    items: Vec::new(),
+                });
             }
             0x92 => {
                 let (_keywords, args, callable) = (self.pop()?, self.pop()?, self.pop()?);
-                self.push(Node::Call { callable, args, state: None, items: Vec::new() });
+                self.push(Node::Call {
+                    callable,
+                    args,
+                    state: None,
+                    items: Vec::new(),
+                });
             }
             b'b' => self.build()?,
             b'Q' => {
@@ -118,12 +132,20 @@ impl<'a> Machine<'a> {
     }
 
     fn error(&self, reason: impl Into<String>) -> PickleError {
-        PickleError { offset: self.at, reason: reason.into() }
+        PickleError {
+            offset: self.at,
+            reason: reason.into(),
+        }
     }
 
     fn take(&mut self, count: usize) -> Step<&'a [u8]> {
         let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
-        let end = end.ok_or_else(|| self.error(format!("ends early: {count} more bytes were expected, {} are there", self.bytes.len() - self.at)))?;
+        let end = end.ok_or_else(|| {
+            self.error(format!(
+                "ends early: {count} more bytes were expected, {} are there",
+                self.bytes.len() - self.at
+            ))
+        })?;
         let bytes = &self.bytes[self.at..end];
         self.at = end;
         Ok(bytes)
@@ -136,7 +158,10 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Step<&'a str> {
         let rest = &self.bytes[self.at..];
-        let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(|| self.error("a line without end"))?;
+        let end = rest
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or_else(|| self.error("a line without end"))?;
         self.at += end + 1;
         std::str::from_utf8(&rest[..end]).map_err(|_| self.error("a name that is not UTF-8"))
     }
@@ -185,7 +210,11 @@ impl<'a> Machine<'a> {
     fn long(&mut self, width: usize) -> Step<()> {
         let count = self.number(width)? as usize;
         let bytes = self.take(count)?;
-        let sign = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) { 0xff } else { 0 };
+        let sign = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) {
+            0xff
+        } else {
+            0
+        };
         self.push(if count <= 8 {
             let mut whole = [sign; 8];
             whole[..count].copy_from_slice(bytes);
@@ -239,7 +268,10 @@ impl<'a> Machine<'a> {
 
     fn recall(&mut self, width: usize) -> Step<()> {
         let key = self.number(width)?;
-        let id = *self.memo.get(&key).ok_or_else(|| self.error(format!("memo {key} was never filled")))?;
+        let id = *self
+            .memo
+            .get(&key)
+            .ok_or_else(|| self.error(format!("memo {key} was never filled")))?;
         self.stack.push(id);
         Ok(())
     }

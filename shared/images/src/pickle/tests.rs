@@ -16,7 +16,10 @@ fn protocols_two_and_four_give_the_same_tree() {
         let root = pickle.root();
         assert_eq!(pickle.int(pickle.get(root, "a").unwrap()), Some(1));
         let list = pickle.elements(pickle.get(root, "b").unwrap()).unwrap();
-        assert_eq!(list.iter().map(|id| pickle.node(*id)).collect::<Vec<_>>(), [&Node::Float(1.5), &Node::None, &Node::Bool(true)]);
+        assert_eq!(
+            list.iter().map(|id| pickle.node(*id)).collect::<Vec<_>>(),
+            [&Node::Float(1.5), &Node::None, &Node::Bool(true)]
+        );
         assert!(pickle.get(pickle.get(root, "c").unwrap(), "x").is_some());
     }
 }
@@ -26,7 +29,10 @@ fn integers_of_every_width() {
     let pickle = Pickle::read(BIG).unwrap();
     let list = pickle.elements(pickle.root()).unwrap();
     assert!(matches!(pickle.node(list[0]), Node::Long(bytes) if bytes.len() == 11));
-    assert_eq!(list[1..].iter().map(|id| pickle.int(*id).unwrap()).collect::<Vec<_>>(), [-1, -(1i64 << 40), 70000, 255]);
+    assert_eq!(
+        list[1..].iter().map(|id| pickle.int(*id).unwrap()).collect::<Vec<_>>(),
+        [-1, -(1i64 << 40), 70000, 255]
+    );
 }
 
 #[test]
@@ -48,7 +54,15 @@ fn broken_bytes_are_errors() {
     for end in 0..ORDERED_2.len() {
         assert!(Pickle::read(&ORDERED_2[..end]).is_err());
     }
-    for bytes in [&b"\x80\x02t."[..], b"\x80\x02h\x07.", b"\x80\x02\x87.", b"\x80\x02?.", b"\x80\x02X\xff\xff\xff\xffa.", b"K\x01u.", b"K\x01K\x02a."] {
+    for bytes in [
+        &b"\x80\x02t."[..],
+        b"\x80\x02h\x07.",
+        b"\x80\x02\x87.",
+        b"\x80\x02?.",
+        b"\x80\x02X\xff\xff\xff\xffa.",
+        b"K\x01u.",
+        b"K\x01K\x02a.",
+    ] {
         assert!(Pickle::read(bytes).is_err(), "{bytes:?}");
     }
 }

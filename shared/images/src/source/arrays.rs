@@ -51,15 +51,24 @@ impl Arrays {
         let array = |names: &[&str]| names.iter().find_map(|name| container.find(&format!("{name}.npy")));
         let Some(images) = array(&IMAGE_NAMES) else {
             let found: Vec<&str> = container.members.iter().map(|member| member.name.as_str()).take(5).collect();
-            let reason = format!("no array of images: found {}, expected one of {}", found.join(", "), IMAGE_NAMES.join(", "));
+            let reason = format!(
+                "no array of images: found {}, expected one of {}",
+                found.join(", "),
+                IMAGE_NAMES.join(", ")
+            );
             return Err(ImageError::format(&container.path, reason));
         };
         let mut set = Self::over(&container.path, unpack(container, images, options, scratch)?)?;
-        if !options.ignore_labels && let Some(member) = array(&LABEL_NAMES) {
+        if !options.ignore_labels
+            && let Some(member) = array(&LABEL_NAMES)
+        {
             let labels = read_labels(container, member)?;
             if labels.len() != set.count {
                 let reason = format!("{} labels for {} images", labels.len(), set.count);
-                return Err(ImageError::Labels { what: format!("`{}`", member.name), reason });
+                return Err(ImageError::Labels {
+                    what: format!("`{}`", member.name),
+                    reason,
+                });
             }
             set.labels.fine = Some(labels);
         }
@@ -80,7 +89,11 @@ impl Arrays {
             [n, h, w] => (n, h, w, 1, Layout::ChannelsLast),
             [n, h, w, c @ (1 | 3)] => (n, h, w, c, Layout::ChannelsLast),
             [n, c @ (1 | 3), h, w] => (n, h, w, c, Layout::Planes),
-            _ => return Err(fail(format!("array of shape {shape:?}, expected [n, h, w], [n, h, w, 1 or 3] or [n, 1 or 3, h, w]"))),
+            _ => {
+                return Err(fail(format!(
+                    "array of shape {shape:?}, expected [n, h, w], [n, h, w, 1 or 3] or [n, 1 or 3, h, w]"
+                )));
+            }
         };
         let bytes = (count as u64).checked_mul((height * width * channels) as u64);
         let length = file.metadata().map_err(ImageError::io("read", path))?.len();
@@ -88,9 +101,22 @@ impl Arrays {
             return Err(fail(format!("truncated: {length} bytes do not hold an array of shape {shape:?}")));
         }
         if count == 0 || height * width == 0 {
-            return Err(ImageError::NoImages { path: path.to_owned(), hint: format!(": the array has shape {shape:?}") });
+            return Err(ImageError::NoImages {
+                path: path.to_owned(),
+                hint: format!(": the array has shape {shape:?}"),
+            });
         }
-        Ok(Self { path: path.to_owned(), file, offset, count, height, width, channels, layout, labels: Labels::default() })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            offset,
+            count,
+            height,
+            width,
+            channels,
+            layout,
+            labels: Labels::default(),
+        })
     }
 }
 
@@ -106,14 +132,19 @@ fn unpack(container: &Container, member: &Member, options: &ImportOptions, scrat
 }
 
 fn read_labels(container: &Container, member: &Member) -> Result<Vec<i64>, ImageError> {
-    let fail = |reason: String| ImageError::Labels { what: format!("`{}`", member.name), reason };
+    let fail = |reason: String| ImageError::Labels {
+        what: format!("`{}`", member.name),
+        reason,
+    };
     let bytes = container.read(member, 1 << 30)?;
     let read = npyz::NpyFile::new(&bytes[..]).map_err(|error| fail(error.to_string()))?;
     let shape = read.shape().to_vec();
     if shape.iter().filter(|size| **size > 1).count() > 1 {
         return Err(fail(format!("shape {shape:?}, expected one label for each image")));
     }
-    let DType::Plain(kind) = read.dtype() else { return Err(fail("a structured array".to_owned())) };
+    let DType::Plain(kind) = read.dtype() else {
+        return Err(fail("a structured array".to_owned()));
+    };
     macro_rules! read_as {
         ($($name:literal => $type:ty),*) => {
             match kind.to_string().trim_matches('\'').trim_start_matches(['<', '|']) {
@@ -143,7 +174,9 @@ impl Source for Arrays {
     fn read(&self, index: usize) -> Result<Picture, ImageError> {
         let mut pixels = vec![0; self.height * self.width * self.channels];
         let offset = self.offset + index as u64 * pixels.len() as u64;
-        self.file.read_exact_at(&mut pixels, offset).map_err(ImageError::io("read", &self.path))?;
+        self.file
+            .read_exact_at(&mut pixels, offset)
+            .map_err(ImageError::io("read", &self.path))?;
         match self.layout {
             Layout::ChannelsLast => Picture::new(self.width, self.height, self.channels, pixels),
             Layout::Planes => Picture::from_planes(self.width, self.height, self.channels, &pixels),

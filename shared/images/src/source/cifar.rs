@@ -37,14 +37,32 @@ const PACKAGES: [Package; 4] = [
         coarse: false,
     },
     Package {
-        train: &["data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"],
+        train: &[
+            "data_batch_1.bin",
+            "data_batch_2.bin",
+            "data_batch_3.bin",
+            "data_batch_4.bin",
+            "data_batch_5.bin",
+        ],
         test: &["test_batch.bin"],
         names: "batches.meta.txt",
         binary: true,
         coarse: false,
     },
-    Package { train: &["train"], test: &["test"], names: "meta", binary: false, coarse: true },
-    Package { train: &["train.bin"], test: &["test.bin"], names: "fine_label_names.txt", binary: true, coarse: true },
+    Package {
+        train: &["train"],
+        test: &["test"],
+        names: "meta",
+        binary: false,
+        coarse: true,
+    },
+    Package {
+        train: &["train.bin"],
+        test: &["test.bin"],
+        names: "fine_label_names.txt",
+        binary: true,
+        coarse: true,
+    },
 ];
 
 /// The member with this file name, whatever folder it is in.
@@ -73,12 +91,20 @@ impl Cifar {
             Split::Train => package.train,
             Split::Test => package.test,
         };
-        let mut set = Self { pixels: Vec::new(), labels: Labels::default(), split: options.split };
+        let mut set = Self {
+            pixels: Vec::new(),
+            labels: Labels::default(),
+            split: options.split,
+        };
         let (mut fine, mut coarse) = (Vec::new(), Vec::new());
         for file in files {
             let member = find(container, file).ok_or_else(|| ImageError::format(&container.path, format!("`{file}` is missing")))?;
             let bytes = container.read(member, MEMBER_LIMIT)?;
-            let read = if package.binary { read_records(&bytes, package.coarse) } else { read_pickle(&bytes, package.coarse) };
+            let read = if package.binary {
+                read_records(&bytes, package.coarse)
+            } else {
+                read_pickle(&bytes, package.coarse)
+            };
             let batch = read.map_err(|reason| ImageError::format(&container.path, format!("`{file}`: {reason}")))?;
             set.pixels.extend(batch.pixels);
             fine.extend(batch.fine);
@@ -97,12 +123,21 @@ impl Cifar {
 
 fn class_names(bytes: &[u8], package: &Package) -> Vec<String> {
     if package.binary {
-        return String::from_utf8_lossy(bytes).lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        return String::from_utf8_lossy(bytes)
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect();
     }
     let key = if package.coarse { "fine_label_names" } else { "label_names" };
     let names = Pickle::read(bytes).ok().and_then(|pickle| {
         let list = pickle.get(pickle.root(), key)?;
-        pickle.elements(list)?.iter().map(|id| pickle.text(*id).map(str::to_owned)).collect()
+        pickle
+            .elements(list)?
+            .iter()
+            .map(|id| pickle.text(*id).map(str::to_owned))
+            .collect()
     });
     names.unwrap_or_default()
 }
@@ -117,7 +152,11 @@ struct Batch {
 fn read_records(bytes: &[u8], coarse: bool) -> Result<Batch, String> {
     let head = if coarse { 2 } else { 1 };
     if bytes.is_empty() || bytes.len() % (head + IMAGE_BYTES) != 0 {
-        return Err(format!("{} bytes are no whole number of records of {} bytes", bytes.len(), head + IMAGE_BYTES));
+        return Err(format!(
+            "{} bytes are no whole number of records of {} bytes",
+            bytes.len(),
+            head + IMAGE_BYTES
+        ));
     }
     let mut batch = Batch::default();
     for record in bytes.chunks_exact(head + IMAGE_BYTES) {
@@ -134,8 +173,13 @@ fn read_pickle(bytes: &[u8], coarse: bool) -> Result<Batch, String> {
     let pickle = Pickle::read(bytes).map_err(|error| error.to_string())?;
     let root = pickle.root();
     let ints = |key: &str| -> Result<Vec<i64>, String> {
-        let list = pickle.get(root, key).and_then(|id| pickle.elements(id)).ok_or_else(|| format!("the list `{key}` is missing"))?;
-        list.iter().map(|id| pickle.int(*id).ok_or_else(|| format!("`{key}` holds something that is no integer"))).collect()
+        let list = pickle
+            .get(root, key)
+            .and_then(|id| pickle.elements(id))
+            .ok_or_else(|| format!("the list `{key}` is missing"))?;
+        list.iter()
+            .map(|id| pickle.int(*id).ok_or_else(|| format!("`{key}` holds something that is no integer")))
+            .collect()
     };
     let data = pickle.get(root, "data").ok_or("the array `data` is missing")?;
     let pixels = array_bytes(&pickle, data).ok_or("`data` is no array of bytes")?;
@@ -157,7 +201,11 @@ fn array_bytes(pickle: &Pickle<'_>, id: usize) -> Option<Vec<u8>> {
         Node::Bytes(bytes) => Some(bytes.to_vec()),
         // Python 3 writes bytes into protocol 2 as `_codecs.encode(text, "latin1")`: each character is one byte.
         Node::Call { .. } => match pickle.call(state[4])? {
-            (("_codecs", "encode"), args) => pickle.text(*args.first()?)?.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect(),
+            (("_codecs", "encode"), args) => pickle
+                .text(*args.first()?)?
+                .chars()
+                .map(|c| u8::try_from(u32::from(c)).ok())
+                .collect(),
             _ => None,
         },
         _ => None,

@@ -22,10 +22,18 @@ pub(super) fn has_images(container: &Container) -> bool {
 
 impl Encoded {
     pub(super) fn open(container: Container, options: &ImportOptions) -> Result<Self, ImageError> {
-        let images: Vec<u32> =
-            container.members.iter().enumerate().filter(|(_, member)| is_image_name(&member.name)).map(|(at, _)| at as u32).collect();
+        let images: Vec<u32> = container
+            .members
+            .iter()
+            .enumerate()
+            .filter(|(_, member)| is_image_name(&member.name))
+            .map(|(at, _)| at as u32)
+            .collect();
         if images.is_empty() {
-            return Err(ImageError::NoImages { path: container.path.clone(), hint: hint(&container, options) });
+            return Err(ImageError::NoImages {
+                path: container.path.clone(),
+                hint: hint(&container, options),
+            });
         }
         let labels = if options.ignore_labels {
             Labels::default()
@@ -33,7 +41,12 @@ impl Encoded {
             let names: Vec<&str> = images.iter().map(|at| container.members[*at as usize].name.as_str()).collect();
             labels::find(&container, &names, options.limits.member_bytes)?
         };
-        Ok(Self { container, images, labels, limits: options.limits.clone() })
+        Ok(Self {
+            container,
+            images,
+            labels,
+            limits: options.limits.clone(),
+        })
     }
 }
 

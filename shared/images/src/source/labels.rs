@@ -21,12 +21,21 @@ pub(super) fn find(container: &Container, names: &[&str], limit: u64) -> Result<
 
 /// `dataset.json` of the EDM tool: pairs of name and integer under `labels`, and perhaps under `coarse_labels` (spec §1.1).
 fn from_json(bytes: &[u8], names: &[&str]) -> Result<Labels, ImageError> {
-    let fail = |reason: String| ImageError::Labels { what: format!("`{FILE}`"), reason };
+    let fail = |reason: String| ImageError::Labels {
+        what: format!("`{FILE}`"),
+        reason,
+    };
     let json: Value = serde_json::from_slice(bytes).map_err(|error| fail(error.to_string()))?;
     let fine = column(&json["labels"], names).map_err(fail)?;
     let coarse = column(&json["coarse_labels"], names).map_err(fail)?;
-    let class_names = json["class_names"].as_array().map(|list| list.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect());
-    Ok(Labels { fine, coarse, class_names: class_names.unwrap_or_default() })
+    let class_names = json["class_names"]
+        .as_array()
+        .map(|list| list.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect());
+    Ok(Labels {
+        fine,
+        coarse,
+        class_names: class_names.unwrap_or_default(),
+    })
 }
 
 fn column(value: &Value, names: &[&str]) -> Result<Option<Vec<i64>>, String> {
@@ -54,9 +63,18 @@ fn column(value: &Value, names: &[&str]) -> Result<Option<Vec<i64>>, String> {
         return Err(format!("{} names without an image: {}", unknown.len(), three(unknown)));
     }
     let labels: Vec<Option<i64>> = names.iter().map(|name| by_name.get(*name).copied()).collect();
-    let missing: Vec<&str> = names.iter().zip(&labels).filter(|(_, label)| label.is_none()).map(|(name, _)| *name).collect();
+    let missing: Vec<&str> = names
+        .iter()
+        .zip(&labels)
+        .filter(|(_, label)| label.is_none())
+        .map(|(name, _)| *name)
+        .collect();
     if !missing.is_empty() {
-        return Err(format!("{} images without a label: {}; give --ignore-labels to import without", missing.len(), three(missing)));
+        return Err(format!(
+            "{} images without a label: {}; give --ignore-labels to import without",
+            missing.len(),
+            three(missing)
+        ));
     }
     Ok(Some(labels.into_iter().flatten().collect()))
 }
@@ -77,7 +95,11 @@ fn from_folders(names: &[&str]) -> Labels {
     }
     let index: HashMap<&String, i64> = folders.iter().enumerate().map(|(index, name)| (name, index as i64)).collect();
     let fine = names.iter().filter_map(|name| top(name)).map(|folder| index[&folder]).collect();
-    Labels { fine: Some(fine), coarse: None, class_names: folders.into_iter().collect() }
+    Labels {
+        fine: Some(fine),
+        coarse: None,
+        class_names: folders.into_iter().collect(),
+    }
 }
 
 /// `00012`: a block of a thousand images in an EDM archive, no class.
@@ -90,7 +112,10 @@ fn from_records(container: &Container, names: &[&str]) -> Result<Labels, ImageEr
     let mut fine = Vec::with_capacity(names.len());
     for name in names {
         let stem = name.rsplit_once('.').map_or(*name, |(stem, _)| stem);
-        let fail = |reason: String| ImageError::Labels { what: format!("`{stem}.cls`"), reason };
+        let fail = |reason: String| ImageError::Labels {
+            what: format!("`{stem}.cls`"),
+            reason,
+        };
         let Some(member) = container.find(&format!("{stem}.cls")) else {
             if fine.is_empty() {
                 continue;
@@ -98,11 +123,22 @@ fn from_records(container: &Container, names: &[&str]) -> Result<Labels, ImageEr
             return Err(fail("is missing".to_owned()));
         };
         let text = String::from_utf8_lossy(&container.read(member, 64)?).trim().to_owned();
-        fine.push(text.parse().ok().filter(|label| *label >= 0).ok_or_else(|| fail(format!("`{text}` is no integer from 0")))?);
+        fine.push(
+            text.parse()
+                .ok()
+                .filter(|label| *label >= 0)
+                .ok_or_else(|| fail(format!("`{text}` is no integer from 0")))?,
+        );
     }
     match fine.len() {
         0 => Ok(Labels::default()),
-        count if count == names.len() => Ok(Labels { fine: Some(fine), ..Labels::default() }),
-        count => Err(ImageError::Labels { what: "WebDataset records".to_owned(), reason: format!("{count} of {} images have one", names.len()) }),
+        count if count == names.len() => Ok(Labels {
+            fine: Some(fine),
+            ..Labels::default()
+        }),
+        count => Err(ImageError::Labels {
+            what: "WebDataset records".to_owned(),
+            reason: format!("{count} of {} images have one", names.len()),
+        }),
     }
 }

@@ -5,8 +5,13 @@ use crate::{NetError, layers::normalise_rows};
 use tch::{Kind, Tensor};
 
 /// The five prompts of the paper's CLIP labels; `{}` is the class name.
-pub const TEMPLATES: [&str; 5] =
-    ["a photo of a {}", "a blurry photo of a {}", "a photo of many {}", "a photo of the large {}", "a photo of the small {}"];
+pub const TEMPLATES: [&str; 5] = [
+    "a photo of a {}",
+    "a blurry photo of a {}",
+    "a photo of many {}",
+    "a photo of the large {}",
+    "a photo of the small {}",
+];
 
 /// Upstream's fixed logit scale.
 const LOGIT_SCALE: f64 = 100.0;
@@ -15,7 +20,10 @@ const BATCH: usize = 64;
 
 /// Every prompt of every class, class by class.
 pub fn prompts_of(classes: &[String], templates: &[&str]) -> Vec<String> {
-    classes.iter().flat_map(|class| templates.iter().map(move |template| template.replace("{}", class))).collect()
+    classes
+        .iter()
+        .flat_map(|class| templates.iter().map(move |template| template.replace("{}", class)))
+        .collect()
 }
 
 /// A classifier \[embed_dim, classes\]: each prompt's embedding is normalised, those of a class are averaged, the mean is normalised.
@@ -28,8 +36,10 @@ pub fn classifier(text: &ClipText, tokenizer: &Tokenizer, classes: &[String], te
     }
     let _guard = tch::no_grad_guard();
     let prompts = prompts_of(classes, templates);
-    let parts: Vec<Tensor> =
-        prompts.chunks(BATCH).map(|part| normalise_rows(&text.forward(&tokenizer.batch(part), &mut |_, _| {}))).collect();
+    let parts: Vec<Tensor> = prompts
+        .chunks(BATCH)
+        .map(|part| normalise_rows(&text.forward(&tokenizer.batch(part), &mut |_, _| {})))
+        .collect();
     Ok(ensemble(&Tensor::cat(&parts, 0), classes.len() as i64))
 }
 
@@ -54,5 +64,9 @@ pub struct ZeroShot {
 /// Classifies image embeddings \[n, embed_dim\].
 pub fn zero_shot(image_features: &Tensor, classifier: &Tensor) -> ZeroShot {
     let logits = normalise_rows(image_features).matmul(classifier) * LOGIT_SCALE;
-    ZeroShot { scores: logits.softmax(-1, Kind::Float), labels: logits.argmax(1, false), logits }
+    ZeroShot {
+        scores: logits.softmax(-1, Kind::Float),
+        labels: logits.argmax(1, false),
+        logits,
+    }
 }

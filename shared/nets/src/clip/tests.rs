@@ -18,7 +18,12 @@ fn a_tiny_image_tower() {
     let weights = filled(ClipVision::blueprint(config));
     let x = waves(&[2, 3, 28, 28]);
     let net = ClipVision::load(&weights, config, Kind::Float, Device::Cpu).unwrap();
-    let expect = Summary { first: [0.0398774, 0.0327323, 0.0211571, 0.0067183, -0.0086297, -0.0228098], last: [-0.0232868, -0.0345788, -0.0411907], mean: -0.0006810633931308985, abs_mean: 0.026024975813925266 };
+    let expect = Summary {
+        first: [0.0398774, 0.0327323, 0.0211571, 0.0067183, -0.0086297, -0.0228098],
+        last: [-0.0232868, -0.0345788, -0.0411907],
+        mean: -0.0006810633931308985,
+        abs_mean: 0.026024975813925266,
+    };
     agrees(&net.forward(&x, &mut |_, _| {}), &expect, 1e-6);
 
     let whole = weights.renamed(|name| Some(format!("visual.{name}")));

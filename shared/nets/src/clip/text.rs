@@ -41,7 +41,13 @@ impl ClipText {
     /// # Errors
     /// When the weights are another network's.
     pub fn load(weights: &Weights, config: TextConfig, kind: Kind, device: Device) -> Result<Self, NetError> {
-        let TextConfig { width, layers, heads, embed_dim, activation } = config;
+        let TextConfig {
+            width,
+            layers,
+            heads,
+            embed_dim,
+            activation,
+        } = config;
         let from = weights.load(kind, device);
         let net = Self {
             token_embedding: from.take("token_embedding.weight", &[VOCABULARY, width]),

@@ -32,17 +32,24 @@ impl Tokenizer {
     /// When it cannot be read or has too few lines.
     pub fn read(path: &Path) -> Result<Self, NetError> {
         let mut raw = Vec::new();
-        File::open(path).and_then(|mut file| file.read_to_end(&mut raw)).map_err(NetError::io("read", path))?;
+        File::open(path)
+            .and_then(|mut file| file.read_to_end(&mut raw))
+            .map_err(NetError::io("read", path))?;
         let mut text = String::new();
         if raw.starts_with(&[0x1f, 0x8b]) {
-            flate2::read::GzDecoder::new(&raw[..]).read_to_string(&mut text).map_err(NetError::io("read", path))?;
+            flate2::read::GzDecoder::new(&raw[..])
+                .read_to_string(&mut text)
+                .map_err(NetError::io("read", path))?;
         } else {
             text = String::from_utf8(raw).map_err(|_| NetError::format(path, "the vocabulary is not UTF-8"))?;
         }
         let merges: Option<Vec<(&str, &str)>> = text.lines().skip(1).take(MERGES).map(|line| line.split_once(' ')).collect();
         match merges {
             Some(merges) if merges.len() == MERGES => Ok(Self::over(&merges)),
-            _ => Err(NetError::format(path, format!("no CLIP vocabulary: expected a header and {MERGES} lines of two symbols"))),
+            _ => Err(NetError::format(
+                path,
+                format!("no CLIP vocabulary: expected a header and {MERGES} lines of two symbols"),
+            )),
         }
     }
 
@@ -54,9 +61,20 @@ impl Tokenizer {
         symbols.extend(merges.iter().map(|(first, second)| format!("{first}{second}")));
         let start = symbols.len() as i64;
         let ids = symbols.into_iter().enumerate().map(|(id, symbol)| (symbol, id as i64)).collect();
-        let ranks = merges.iter().enumerate().map(|(rank, (first, second))| (((*first).to_owned(), (*second).to_owned()), rank)).collect();
+        let ranks = merges
+            .iter()
+            .enumerate()
+            .map(|(rank, (first, second))| (((*first).to_owned(), (*second).to_owned()), rank))
+            .collect();
         let pattern = Regex::new(PATTERN).expect("invariant: the pattern is well formed");
-        Self { ids, ranks, bytes, pattern, start, end: start + 1 }
+        Self {
+            ids,
+            ranks,
+            bytes,
+            pattern,
+            start,
+            end: start + 1,
+        }
     }
 
     /// Ids of a text with start and end, at most [`CONTEXT_LENGTH`]; a longer text is cut and ends in the end token.
@@ -141,7 +159,10 @@ mod tests {
     #[test]
     fn bytes_have_gpt2s_characters() {
         let table = byte_characters();
-        assert_eq!((table[b'a' as usize], table[0], table[b' ' as usize], table[0xad]), ('a', '\u{100}', '\u{120}', '\u{143}'));
+        assert_eq!(
+            (table[b'a' as usize], table[0], table[b' ' as usize], table[0xad]),
+            ('a', '\u{100}', '\u{120}', '\u{143}')
+        );
         let unique: std::collections::HashSet<char> = table.into_iter().collect();
         assert_eq!(unique.len(), 256);
     }

@@ -25,7 +25,14 @@ impl Conv {
     }
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let out = x.conv2d(&self.weight, None::<&Tensor>, [self.stride, self.stride], [self.padding.0, self.padding.1], [1, 1], 1);
+        let out = x.conv2d(
+            &self.weight,
+            None::<&Tensor>,
+            [self.stride, self.stride],
+            [self.padding.0, self.padding.1],
+            [1, 1],
+            1,
+        );
         self.norm.forward(&out).relu()
     }
 }
@@ -146,9 +153,16 @@ impl Mixed {
             ),
             Branch::Fork(
                 vec![of.conv("branch3x3dbl_1", dim, 448, ONE), of.conv("branch3x3dbl_2", 448, 384, THREE)],
-                [of.conv("branch3x3dbl_3a", 384, 384, wide), of.conv("branch3x3dbl_3b", 384, 384, tall)],
+                [
+                    of.conv("branch3x3dbl_3a", 384, 384, wide),
+                    of.conv("branch3x3dbl_3b", 384, 384, tall),
+                ],
             ),
-            if maximum { Branch::MaxPool(pool) } else { Branch::AveragePool(pool) },
+            if maximum {
+                Branch::MaxPool(pool)
+            } else {
+                Branch::AveragePool(pool)
+            },
         ])
     }
 

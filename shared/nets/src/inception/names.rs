@@ -32,8 +32,9 @@ const STEM: [(&str, &str); 5] = [
 ];
 
 /// Blocks of the detector, `mixed` being the first and `mixed_10` the last.
-const MIXED: [&str; 11] =
-    ["Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c"];
+const MIXED: [&str; 11] = [
+    "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c",
+];
 
 /// Branches of a block: names in the detector, names here.
 fn branches(block: &str) -> &'static [(&'static str, &'static str)] {
@@ -89,22 +90,35 @@ fn branches(block: &str) -> &'static [(&'static str, &'static str)] {
 
 /// Every convolution: its name in the detector, its name here.
 fn convolutions() -> Vec<(String, String)> {
-    let mut all: Vec<_> = STEM.iter().map(|(theirs, ours)| (format!("layers.{theirs}"), (*ours).to_owned())).collect();
+    let mut all: Vec<_> = STEM
+        .iter()
+        .map(|(theirs, ours)| (format!("layers.{theirs}"), (*ours).to_owned()))
+        .collect();
     for (index, block) in MIXED.iter().enumerate() {
         let theirs = if index == 0 { "mixed".to_owned() } else { format!("mixed_{index}") };
-        all.extend(branches(block).iter().map(|(branch, name)| (format!("layers.{theirs}.{branch}"), format!("{block}.{name}"))));
+        all.extend(
+            branches(block)
+                .iter()
+                .map(|(branch, name)| (format!("layers.{theirs}.{branch}"), format!("{block}.{name}"))),
+        );
     }
     all
 }
 
 /// The weights under torchvision's names, whatever names they came with.
 pub(super) fn normalised(weights: &Weights) -> Weights {
-    if weights.has_below("layers.") { from_detector(weights) } else { from_wrapper(weights) }
+    if weights.has_below("layers.") {
+        from_detector(weights)
+    } else {
+        from_wrapper(weights)
+    }
 }
 
 fn from_wrapper(weights: &Weights) -> Weights {
     weights.renamed(|name| {
-        let block = WRAPPER.iter().find_map(|(theirs, ours)| Some(format!("{ours}.{}", name.strip_prefix(theirs)?.strip_prefix('.')?)));
+        let block = WRAPPER
+            .iter()
+            .find_map(|(theirs, ours)| Some(format!("{ours}.{}", name.strip_prefix(theirs)?.strip_prefix('.')?)));
         Some(block.unwrap_or_else(|| name.to_owned()))
     })
 }
@@ -117,7 +131,12 @@ fn from_detector(weights: &Weights) -> Weights {
         _ => None,
     });
     for (theirs, ours) in convolutions() {
-        for (part, name) in [("weight", "conv.weight"), ("beta", "bn.bias"), ("mean", "bn.running_mean"), ("var", "bn.running_var")] {
+        for (part, name) in [
+            ("weight", "conv.weight"),
+            ("beta", "bn.bias"),
+            ("mean", "bn.running_mean"),
+            ("var", "bn.running_var"),
+        ] {
             if let Some(tensor) = weights.get(&format!("{theirs}.{part}")) {
                 out.insert(format!("{ours}.{name}"), tensor.shallow_clone());
             }
@@ -138,7 +157,10 @@ mod tests {
         let mut all = convolutions();
         assert_eq!(all.len(), 94);
         assert!(all.contains(&("layers.mixed_4.tower.conv_1".to_owned(), "Mixed_6b.branch7x7_2".to_owned())));
-        assert!(all.contains(&("layers.mixed_10.tower_1_mixed_conv".to_owned(), "Mixed_7c.branch3x3dbl_3a".to_owned())));
+        assert!(all.contains(&(
+            "layers.mixed_10.tower_1_mixed_conv".to_owned(),
+            "Mixed_7c.branch3x3dbl_3a".to_owned()
+        )));
         all.sort_by(|a, b| a.1.cmp(&b.1));
         assert!(all.windows(2).all(|pair| pair[0].1 != pair[1].1));
     }

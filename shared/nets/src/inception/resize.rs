@@ -46,7 +46,11 @@ pub fn clean_fid_plane(images: &Tensor) -> Result<Tensor, NetError> {
     let (height, width) = (size[2] as usize, size[3] as usize);
     let values = Vec::<f32>::try_from(images.to_kind(Kind::Float).contiguous().view([-1]))?;
     let side = SIDE as usize;
-    let planes: Vec<f32> =
-        values.chunks_exact(height * width).flat_map(|plane| resize_float(plane, width, height, side, side, Filter::Bicubic)).collect();
-    Ok(Tensor::f_from_slice(&planes)?.reshape([size[0], size[1], SIDE, SIDE]).clamp(0.0, 255.0))
+    let planes: Vec<f32> = values
+        .chunks_exact(height * width)
+        .flat_map(|plane| resize_float(plane, width, height, side, side, Filter::Bicubic))
+        .collect();
+    Ok(Tensor::f_from_slice(&planes)?
+        .reshape([size[0], size[1], SIDE, SIDE])
+        .clamp(0.0, 255.0))
 }

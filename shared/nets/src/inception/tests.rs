@@ -7,7 +7,10 @@ use crate::testing::{Summary, agrees};
 /// `num_batches_tracked` too.
 fn filled() -> Weights {
     let mut shapes = Inception::blueprint();
-    let counters: Vec<_> = shapes.iter().filter_map(|(name, _)| Some((format!("{}.num_batches_tracked", name.strip_suffix(".running_var")?), vec![]))).collect();
+    let counters: Vec<_> = shapes
+        .iter()
+        .filter_map(|(name, _)| Some((format!("{}.num_batches_tracked", name.strip_suffix(".running_var")?), vec![])))
+        .collect();
     shapes.extend(counters);
     shapes.sort();
     assert_eq!(shapes.len(), 566);
@@ -31,11 +34,38 @@ fn features_and_logits() {
     let net = Inception::load(&filled(), Kind::Float, Device::Cpu).unwrap();
     let images = ((Tensor::arange(2 * 3 * 32 * 32, (Kind::Double, Device::Cpu)) * 0.11).sin() + 1.0) * 127.5;
     let images = images.trunc().to_kind(Kind::Uint8).reshape([2, 3, 32, 32]);
-    assert_eq!(Vec::<u8>::try_from(images.view([-1]).narrow(0, 0, 8)).unwrap(), [127, 141, 155, 168, 181, 194, 205, 216]);
+    assert_eq!(
+        Vec::<u8>::try_from(images.view([-1]).narrow(0, 0, 8)).unwrap(),
+        [127, 141, 155, 168, 181, 194, 205, 216]
+    );
     let features = net.forward(&images);
-    agrees(&features, &Summary { first: [0.0, 0.4096613, 0.0, 0.1137385, 0.1629646, 0.0], last: [0.0, 0.0, 0.3056852], mean: 0.047371643396165286, abs_mean: 0.047371643396165286 }, 5e-6);
-    agrees(&net.logits_unbiased(&features), &Summary { first: [0.0714787, -0.2224234, 0.2863458, -0.2382365, 0.096918, 0.0823193], last: [0.274747, -0.1724235, 0.0026399], mean: -5.539047988205557e-05, abs_mean: 0.1824115337827058 }, 5e-6);
-    assert!((net.logits(&features) - net.logits_unbiased(&features) - &net.fc_bias).abs().max().double_value(&[]) < 1e-6);
+    agrees(
+        &features,
+        &Summary {
+            first: [0.0, 0.4096613, 0.0, 0.1137385, 0.1629646, 0.0],
+            last: [0.0, 0.0, 0.3056852],
+            mean: 0.047371643396165286,
+            abs_mean: 0.047371643396165286,
+        },
+        5e-6,
+    );
+    agrees(
+        &net.logits_unbiased(&features),
+        &Summary {
+            first: [0.0714787, -0.2224234, 0.2863458, -0.2382365, 0.096918, 0.0823193],
+            last: [0.274747, -0.1724235, 0.0026399],
+            mean: -5.539047988205557e-05,
+            abs_mean: 0.1824115337827058,
+        },
+        5e-6,
+    );
+    assert!(
+        (net.logits(&features) - net.logits_unbiased(&features) - &net.fc_bias)
+            .abs()
+            .max()
+            .double_value(&[])
+            < 1e-6
+    );
 }
 
 #[test]

@@ -19,7 +19,11 @@ pub fn resample(positions: &Tensor, rows: i64, columns: i64, interpolation: Inte
     if rows == side && columns == side {
         return positions.shallow_clone();
     }
-    let grid = positions.narrow(1, 1, count - 1).to_kind(Kind::Float).reshape([1, side, side, dim]).permute([0, 3, 1, 2]);
+    let grid = positions
+        .narrow(1, 1, count - 1)
+        .to_kind(Kind::Float)
+        .reshape([1, side, side, dim])
+        .permute([0, 3, 1, 2]);
     let grid = match interpolation {
         Interpolation::Offset => {
             let scale = |size: i64| (size as f64 + 0.1) / side as f64;
@@ -27,7 +31,10 @@ pub fn resample(positions: &Tensor, rows: i64, columns: i64, interpolation: Inte
         }
         Interpolation::Antialias => grid.internal_upsample_bicubic2d_aa([rows, columns], false, None, None),
     };
-    let patches = grid.permute([0, 2, 3, 1]).reshape([1, rows * columns, dim]).to_kind(positions.kind());
+    let patches = grid
+        .permute([0, 2, 3, 1])
+        .reshape([1, rows * columns, dim])
+        .to_kind(positions.kind());
     Tensor::cat(&[positions.narrow(1, 0, 1), patches], 1)
 }
 
@@ -38,8 +45,14 @@ pub fn sin_cos(rows: i64, columns: i64, dim: i64) -> Tensor {
     let quarter = dim / 4;
     let omega = (Tensor::arange(quarter, options) / quarter as f64 * -(10000f64.ln())).exp();
     let angles = |count: i64| Tensor::arange(count, options).outer(&omega);
-    let row = angles(rows).unsqueeze(1).expand([rows, columns, quarter], false).reshape([-1, quarter]);
-    let column = angles(columns).unsqueeze(0).expand([rows, columns, quarter], false).reshape([-1, quarter]);
+    let row = angles(rows)
+        .unsqueeze(1)
+        .expand([rows, columns, quarter], false)
+        .reshape([-1, quarter]);
+    let column = angles(columns)
+        .unsqueeze(0)
+        .expand([rows, columns, quarter], false)
+        .reshape([-1, quarter]);
     let table = Tensor::cat(&[row.sin(), row.cos(), column.sin(), column.cos()], 1);
     Tensor::cat(&[Tensor::zeros([1, dim], options), table], 0).unsqueeze(0)
 }

@@ -27,13 +27,19 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
         return Err(format!("protocol {:?}, expected {PROTOCOL}", protocol.node(protocol.root())));
     }
     let system = next("system")?;
-    if system.get(system.root(), "little_endian").is_some_and(|little| *system.node(little) == Node::Bool(false)) {
+    if system
+        .get(system.root(), "little_endian")
+        .is_some_and(|little| *system.node(little) == Node::Bool(false))
+    {
         return Err("written on a big-endian machine, which is not supported".to_owned());
     }
     let object = next("object")?;
     let keys = next("storage keys")?;
     let described = tensors_of(&object)?;
-    let kinds: BTreeMap<String, _> = storages_of(&object).into_iter().map(|storage| (storage.key, storage.kind)).collect();
+    let kinds: BTreeMap<String, _> = storages_of(&object)
+        .into_iter()
+        .map(|storage| (storage.key, storage.kind))
+        .collect();
     let mut storages = Storages::new();
     for key in keys.elements(keys.root()).ok_or("the storage keys are no list")? {
         let key = keys.text(*key).ok_or("a storage key is no text")?;
@@ -41,8 +47,13 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
         let count = u64::from_le_bytes(count.try_into().expect("invariant: eight bytes were taken"));
         at += 8;
         let kind = *kinds.get(key).ok_or_else(|| format!("storage {key} is named nowhere"))?;
-        let end = usize::try_from(count).ok().and_then(|count| count.checked_mul(kind.elt_size_in_bytes())).and_then(|size| size.checked_add(at));
-        let data = end.and_then(|end| bytes.get(at..end)).ok_or_else(|| format!("truncated in storage {key} of {count} elements"))?;
+        let end = usize::try_from(count)
+            .ok()
+            .and_then(|count| count.checked_mul(kind.elt_size_in_bytes()))
+            .and_then(|size| size.checked_add(at));
+        let data = end
+            .and_then(|end| bytes.get(at..end))
+            .ok_or_else(|| format!("truncated in storage {key} of {count} elements"))?;
         at += data.len();
         storages.insert(key.to_owned(), storage(data, kind)?);
     }

@@ -23,7 +23,12 @@ pub struct Loading<'a> {
 
 impl<'a> Loading<'a> {
     pub(super) fn new(weights: &'a Weights, kind: Kind, device: Device) -> Self {
-        Self { weights, kind, device, notes: RefCell::default() }
+        Self {
+            weights,
+            kind,
+            device,
+            notes: RefCell::default(),
+        }
     }
 
     /// The tensor `name`, which must have `shape`, on the network's device and in its precision. An empty tensor when it does
@@ -52,7 +57,12 @@ impl<'a> Loading<'a> {
 
     /// Notes that these names are known and not needed.
     pub fn ignore(&self, known: impl Fn(&str) -> bool) {
-        let names = self.weights.iter().map(|(name, _)| name).filter(|name| known(name)).map(str::to_owned);
+        let names = self
+            .weights
+            .iter()
+            .map(|(name, _)| name)
+            .filter(|name| known(name))
+            .map(str::to_owned);
         self.notes.borrow_mut().used.extend(names);
     }
 
@@ -61,12 +71,24 @@ impl<'a> Loading<'a> {
     /// # Errors
     /// [`NetError::Mismatch`] with all that is missing, unexpected or of another shape.
     pub fn finish(self, architecture: &str) -> Result<(), NetError> {
-        let Notes { used, missing, misshapen, .. } = self.notes.into_inner();
-        let unexpected: Vec<String> = self.weights.iter().map(|(name, _)| name.to_owned()).filter(|name| !used.contains(name)).collect();
+        let Notes {
+            used, missing, misshapen, ..
+        } = self.notes.into_inner();
+        let unexpected: Vec<String> = self
+            .weights
+            .iter()
+            .map(|(name, _)| name.to_owned())
+            .filter(|name| !used.contains(name))
+            .collect();
         if missing.is_empty() && misshapen.is_empty() && unexpected.is_empty() {
             return Ok(());
         }
-        Err(NetError::Mismatch { architecture: architecture.to_owned(), missing, unexpected, misshapen })
+        Err(NetError::Mismatch {
+            architecture: architecture.to_owned(),
+            missing,
+            unexpected,
+            misshapen,
+        })
     }
 }
 

@@ -49,7 +49,10 @@ fn walk(pickle: &Pickle<'_>, id: Id, path: String, depth: usize, found: &mut Vec
     let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     if let Some(items) = pickle.items(id) {
         for (key, value) in items {
-            let key = pickle.text(key).map(str::to_owned).or_else(|| pickle.int(key).map(|key| key.to_string()));
+            let key = pickle
+                .text(key)
+                .map(str::to_owned)
+                .or_else(|| pickle.int(key).map(|key| key.to_string()));
             if let Some(key) = key {
                 walk(pickle, value, join(&key), depth + 1, found)?;
             }
@@ -68,14 +71,33 @@ fn describe(pickle: &Pickle<'_>, id: Id) -> Result<Option<Described>, String> {
         match pickle.call(id) {
             Some((("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state"), args)) if !args.is_empty() => id = args[0],
             Some((("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor"), args)) if args.len() >= 4 => {
-                let Some(storage) = storage_name(pickle, args[0])? else { return Ok(None) };
-                let offset = pickle.int(args[1]).and_then(|offset| usize::try_from(offset).ok()).ok_or("its offset is no integer")?;
+                let Some(storage) = storage_name(pickle, args[0])? else {
+                    return Ok(None);
+                };
+                let offset = pickle
+                    .int(args[1])
+                    .and_then(|offset| usize::try_from(offset).ok())
+                    .ok_or("its offset is no integer")?;
                 let sizes = |id: Id| -> Result<Vec<i64>, String> {
                     let elements = pickle.elements(id).ok_or("its shape is no tuple")?;
-                    elements.iter().map(|id| pickle.int(*id).filter(|size| *size >= 0).ok_or_else(|| "its shape is negative".to_owned())).collect()
+                    elements
+                        .iter()
+                        .map(|id| {
+                            pickle
+                                .int(*id)
+                                .filter(|size| *size >= 0)
+                                .ok_or_else(|| "its shape is negative".to_owned())
+                        })
+                        .collect()
                 };
                 let (size, stride) = (sizes(args[2])?, sizes(args[3])?);
-                return Ok(Some(Described { name: String::new(), storage, offset, size, stride }));
+                return Ok(Some(Described {
+                    name: String::new(),
+                    storage,
+                    offset,
+                    size,
+                    stride,
+                }));
             }
             _ => return Ok(None),
         }
@@ -95,7 +117,9 @@ fn storage_name(pickle: &Pickle<'_>, id: Id) -> Result<Option<StorageName>, Stri
     if parts.len() < 5 || pickle.text(parts[0]) != Some("storage") {
         return Ok(None);
     }
-    let Some(("torch" | "torch.storage", class)) = pickle.global(parts[1]) else { return Err("its storage has no type".to_owned()) };
+    let Some(("torch" | "torch.storage", class)) = pickle.global(parts[1]) else {
+        return Err("its storage has no type".to_owned());
+    };
     let kind = match class {
         "FloatStorage" => Kind::Float,
         "DoubleStorage" => Kind::Double,
@@ -109,11 +133,25 @@ fn storage_name(pickle: &Pickle<'_>, id: Id) -> Result<Option<StorageName>, Stri
         "BoolStorage" => Kind::Bool,
         other => return Err(format!("its storage is a {other}, which is not supported")),
     };
-    let key = pickle.text(parts[2]).map(str::to_owned).or_else(|| pickle.int(parts[2]).map(|key| key.to_string()));
+    let key = pickle
+        .text(parts[2])
+        .map(str::to_owned)
+        .or_else(|| pickle.int(parts[2]).map(|key| key.to_string()));
     let count = pickle.int(parts[4]).and_then(|count| usize::try_from(count).ok());
-    let (Some(key), Some(count)) = (key, count) else { return Err("its storage has no key".to_owned()) };
-    let view = parts.get(5).and_then(|view| pickle.elements(*view)).and_then(|view| pickle.int(*view.get(1)?)).unwrap_or(0);
-    Ok(Some(StorageName { key, kind, count, offset: usize::try_from(view).unwrap_or(0) }))
+    let (Some(key), Some(count)) = (key, count) else {
+        return Err("its storage has no key".to_owned());
+    };
+    let view = parts
+        .get(5)
+        .and_then(|view| pickle.elements(*view))
+        .and_then(|view| pickle.int(*view.get(1)?))
+        .unwrap_or(0);
+    Ok(Some(StorageName {
+        key,
+        kind,
+        count,
+        offset: usize::try_from(view).unwrap_or(0),
+    }))
 }
 
 /// The storages of a file by key, as flat tensors.
@@ -128,8 +166,17 @@ pub(super) fn storage(bytes: &[u8], kind: Kind) -> Result<Tensor, String> {
 /// The described tensors over their storages, contiguous.
 pub(super) fn build(described: Vec<Described>, storages: &Storages) -> Result<BTreeMap<String, Tensor>, String> {
     let mut tensors = BTreeMap::new();
-    for Described { name, storage, offset, size, stride } in described {
-        let whole = storages.get(&storage.key).ok_or_else(|| format!("tensor `{name}`: storage {} is missing", storage.key))?;
+    for Described {
+        name,
+        storage,
+        offset,
+        size,
+        stride,
+    } in described
+    {
+        let whole = storages
+            .get(&storage.key)
+            .ok_or_else(|| format!("tensor `{name}`: storage {} is missing", storage.key))?;
         let fits = || -> Option<bool> {
             let offset = (offset as i64).checked_add(storage.offset as i64)?;
             if size.contains(&0) {
@@ -142,14 +189,19 @@ pub(super) fn build(described: Vec<Described>, storages: &Storages) -> Result<BT
             Some(size.len() == stride.len() && (last as u64) < whole.numel() as u64)
         };
         if fits() != Some(true) {
-            return Err(format!("tensor `{name}` of shape {size:?} reaches behind the end of its storage of {} elements", whole.numel()));
+            return Err(format!(
+                "tensor `{name}` of shape {size:?} reaches behind the end of its storage of {} elements",
+                whole.numel()
+            ));
         }
         let tensor = if size.contains(&0) {
             Tensor::f_zeros(&size[..], (storage.kind, tch::Device::Cpu))
         } else {
             whole.f_as_strided(&size[..], &stride[..], (offset + storage.offset) as i64)
         };
-        let tensor = tensor.and_then(|tensor| tensor.f_contiguous()).map_err(|error| format!("tensor `{name}`: {error}"))?;
+        let tensor = tensor
+            .and_then(|tensor| tensor.f_contiguous())
+            .map_err(|error| format!("tensor `{name}`: {error}"))?;
         tensors.insert(name, tensor);
     }
     Ok(tensors)

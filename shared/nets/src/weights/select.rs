@@ -32,7 +32,12 @@ impl Weights {
         let mut weights = self.shallow_clone();
         let mut stripped = false;
         // Each round strips one layer; a file has a few at most.
-        while let Some(prefix) = [own, other, moco].iter().chain(&CONTAINERS).chain(&WRAPPERS).find(|prefix| weights.has_below(prefix)) {
+        while let Some(prefix) = [own, other, moco]
+            .iter()
+            .chain(&CONTAINERS)
+            .chain(&WRAPPERS)
+            .find(|prefix| weights.has_below(prefix))
+        {
             weights = weights.below(prefix);
             stripped = true;
         }
@@ -48,8 +53,16 @@ impl Weights {
             Encoder::Teacher => "teacher.",
             Encoder::Student => "student.",
         };
-        let inside = if self.has_below(own) { self.below(own) } else { self.shallow_clone() };
-        let inside = if inside.has_below("module.") { inside.below("module.") } else { inside };
+        let inside = if self.has_below(own) {
+            self.below(own)
+        } else {
+            self.shallow_clone()
+        };
+        let inside = if inside.has_below("module.") {
+            inside.below("module.")
+        } else {
+            inside
+        };
         inside.below("head.")
     }
 

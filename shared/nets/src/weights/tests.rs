@@ -3,7 +3,10 @@
 use super::*;
 
 fn weights(names: &[(&str, &[i64])]) -> Weights {
-    names.iter().map(|(name, shape)| ((*name).to_owned(), Tensor::zeros(*shape, (Kind::Float, Device::Cpu)))).collect()
+    names
+        .iter()
+        .map(|(name, shape)| ((*name).to_owned(), Tensor::zeros(*shape, (Kind::Float, Device::Cpu))))
+        .collect()
 }
 fn names(weights: &Weights) -> Vec<&str> {
     weights.iter().map(|(name, _)| name).collect()
@@ -17,10 +20,19 @@ fn prefixes_are_stripped() {
     };
     check(&["cls_token", "head.weight"], Encoder::Teacher, &["cls_token", "head.weight"]);
     check(&["state_dict.module.linear.bias", "epoch"], Encoder::Teacher, &["linear.bias"]);
-    let dino = ["teacher.backbone.norm.bias", "teacher.head.mlp.0.bias", "student.module.backbone.norm.weight", "student.module.head.x"];
+    let dino = [
+        "teacher.backbone.norm.bias",
+        "teacher.head.mlp.0.bias",
+        "student.module.backbone.norm.weight",
+        "student.module.head.x",
+    ];
     check(&dino, Encoder::Teacher, &["norm.bias"]);
     check(&dino, Encoder::Student, &["norm.weight"]);
-    let moco = ["state_dict.module.momentum_encoder.a", "state_dict.module.momentum_encoder.head.0", "state_dict.module.base_encoder.b"];
+    let moco = [
+        "state_dict.module.momentum_encoder.a",
+        "state_dict.module.momentum_encoder.head.0",
+        "state_dict.module.base_encoder.b",
+    ];
     check(&moco, Encoder::Teacher, &["a"]);
     check(&moco, Encoder::Student, &["b"]);
 }
@@ -46,10 +58,19 @@ fn other_and_truncated_files_are_refused() {
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 3]).unwrap();
     assert!(Weights::read(&path).unwrap_err().to_string().contains("safetensors"));
-    for (bytes, expect) in [(&b"hello"[..], "not a safetensors file"), (b"PK\x03\x04rubbish", "zip archive"), (b"", "not a safetensors")] {
+    for (bytes, expect) in [
+        (&b"hello"[..], "not a safetensors file"),
+        (b"PK\x03\x04rubbish", "zip archive"),
+        (b"", "not a safetensors"),
+    ] {
         std::fs::write(&path, bytes).unwrap();
         let error = Weights::read(&path).unwrap_err().to_string();
         assert!(error.contains(expect), "{error}");
     }
-    assert!(Weights::read(&folder.path().join("none")).unwrap_err().to_string().starts_with("read "));
+    assert!(
+        Weights::read(&folder.path().join("none"))
+            .unwrap_err()
+            .to_string()
+            .starts_with("read ")
+    );
 }

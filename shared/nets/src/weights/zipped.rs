@@ -15,7 +15,10 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| format!("zip archive: {error} (truncated?)"))?;
-    let names: Vec<String> = archive.file_names().filter_map(|name| name.ok().map(|name| name.to_string())).collect();
+    let names: Vec<String> = archive
+        .file_names()
+        .filter_map(|name| name.ok().map(|name| name.to_string()))
+        .collect();
     let Some(prefix) = names.iter().find_map(|name| name.strip_suffix("/data.pkl")).map(str::to_owned) else {
         return Err("a zip archive without `data.pkl`: no PyTorch file".to_owned());
     };
@@ -23,10 +26,15 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
         return Err("a TorchScript module: use the extractor `torchscript` for it".to_owned());
     }
     let mut member = |name: &str| -> Result<Vec<u8>, String> {
-        let entry = archive.by_name(&format!("{prefix}/{name}")).map_err(|error| format!("`{name}`: {error}"))?;
+        let entry = archive
+            .by_name(&format!("{prefix}/{name}"))
+            .map_err(|error| format!("`{name}`: {error}"))?;
         // PyTorch stores its members unpacked, so none can be larger than the file.
         let mut bytes = Vec::new();
-        entry.take(length + 1).read_to_end(&mut bytes).map_err(|error| format!("`{name}`: {error}"))?;
+        entry
+            .take(length + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| format!("`{name}`: {error}"))?;
         if bytes.len() as u64 > length {
             return Err(format!("`{name}` expands to more than the file"));
         }

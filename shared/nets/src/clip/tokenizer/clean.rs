@@ -15,9 +15,14 @@ fn plain(c: char) -> Vec<char> {
         '\u{2018}'..='\u{201b}' => vec!['\''],
         '\u{201c}'..='\u{201f}' => vec!['"'],
         // Latin ligatures, Dutch ĳ, full-width ASCII, the ideographic space: their compatibility decomposition.
-        '\u{fb00}'..='\u{fb06}' | '\u{132}' | '\u{133}' | '\u{149}' | '\u{1c4}'..='\u{1cc}' | '\u{1f1}'..='\u{1f3}' | '\u{ff01}'..='\u{ff5e}' | '\u{3000}' => {
-            c.nfkc().collect()
-        }
+        '\u{fb00}'..='\u{fb06}'
+        | '\u{132}'
+        | '\u{133}'
+        | '\u{149}'
+        | '\u{1c4}'..='\u{1cc}'
+        | '\u{1f1}'..='\u{1f3}'
+        | '\u{ff01}'..='\u{ff5e}'
+        | '\u{3000}' => c.nfkc().collect(),
         _ => vec![c],
     }
 }
@@ -29,7 +34,10 @@ fn unescape(text: &str) -> String {
     while let Some(at) = rest.find('&') {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
-        let reference = rest.find(';').filter(|end| *end <= 10).and_then(|end| Some((end, character(&rest[1..end])?)));
+        let reference = rest
+            .find(';')
+            .filter(|end| *end <= 10)
+            .and_then(|end| Some((end, character(&rest[1..end])?)));
         match reference {
             Some((end, c)) => {
                 out.push(c);

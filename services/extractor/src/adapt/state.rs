@@ -1,0 +1,305 @@
+//! Student, teacher, optimiser and centre of a run, and one step of learning.
+
+use super::{AdaptParams, AdaptStart, Moment};
+use anyhow::{Context, Result, bail, ensure};
+use cedm_nets::{
+    Architecture, NetError, Weights,
+    dino::{DinoHead, DinoLoss},
+    vit::{FeedForward, Vit, VitConfig},
+    weights::Encoder,
+};
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+/// Standard deviation of fresh weights, as in DINO.
+const FRESH_STD: f64 = 0.02;
+/// AdamW, PyTorch's defaults.
+const BETAS: (f64, f64) = (0.9, 0.999);
+const EPS: f64 = 1e-8;
+
+/// Backbone and head over the same named tensors.
+struct Side {
+    weights: Weights,
+    backbone: Vit,
+    head: DinoHead,
+}
+
+impl Side {
+    fn over(weights: Weights, config: VitConfig, device: Device) -> Result<Self, NetError> {
+        let backbone = Vit::load(&weights.below("backbone."), config, Kind::Float, device)?;
+        let head = DinoHead::load(&weights.below("head."), Kind::Float, device)?;
+        Ok(Self { weights, backbone, head })
+    }
+    fn forward(&self, x: &Tensor) -> Tensor {
+        self.head.forward(&self.backbone.forward(x), true)
+    }
+}
+
+/// A run between two steps.
+pub struct AdaptState {
+    /// Steps taken.
+    pub step: u64,
+    config: VitConfig,
+    student: Side,
+    teacher: Side,
+    /// Adam's running means of gradients and of their squares, by name.
+    first: Weights,
+    second: Weights,
+    loss: DinoLoss,
+}
+
+impl AdaptState {
+    /// The state before the first step. `weights` is the published file of [`AdaptStart::Published`].
+    ///
+    /// # Errors
+    /// When the backbone is no ViT, its weights are another network's, or the sizes do not fit.
+    pub fn start(params: &AdaptParams, weights: Option<&Path>, device: Device) -> Result<Self> {
+        let _guard = tch::no_grad_guard();
+        let config = config_of(&params.start)?;
+        tch::manual_seed(params.seed as i64);
+        let mut all = Weights::default();
+        match (&params.start, weights) {
+            (AdaptStart::Published { .. }, Some(path)) => {
+                let known: Vec<String> = Vit::blueprint(config).into_iter().map(|(name, _)| name).collect();
+                let backbone = Weights::read(path)?.backbone(Encoder::Teacher);
+                for (name, tensor) in backbone.iter().filter(|(name, _)| known.iter().any(|known| known == name)) {
+                    all.insert(format!("backbone.{name}"), tensor.to_kind(Kind::Float));
+                }
+            }
+            (AdaptStart::Published { extractor }, None) => bail!("adapting `{}` needs its weight file", extractor.name),
+            (AdaptStart::Fresh { .. }, _) => {
+                for (name, shape) in Vit::blueprint(config) {
+                    all.insert(format!("backbone.{name}"), fresh(&name, &shape));
+                }
+            }
+        }
+        let (hidden, bottleneck, out) = (i64::from(params.head.0), i64::from(params.head.1), i64::from(params.head.2));
+        for (at, (from, to)) in [(config.dim, hidden), (hidden, hidden), (hidden, bottleneck)]
+            .into_iter()
+            .enumerate()
+        {
+            all.insert(format!("head.mlp.{}.weight", 2 * at), fresh("weight", &[to, from]));
+            all.insert(format!("head.mlp.{}.bias", 2 * at), Tensor::zeros([to], (Kind::Float, Device::Cpu)));
+        }
+        let bound = 1.0 / (bottleneck as f64).sqrt();
+        all.insert(
+            "head.last_layer.weight_v",
+            Tensor::empty([out, bottleneck], (Kind::Float, Device::Cpu)).uniform_(-bound, bound),
+        );
+        all.insert("head.last_layer.weight_g", Tensor::ones([out, 1], (Kind::Float, Device::Cpu)));
+        let copy = |weights: &Weights| -> Weights {
+            weights
+                .iter()
+                .map(|(name, tensor)| (name.to_owned(), tensor.to_device(device).copy()))
+                .collect()
+        };
+        let zeros = |weights: &Weights| -> Weights {
+            weights
+                .iter()
+                .map(|(name, tensor)| (name.to_owned(), tensor.zeros_like()))
+                .collect()
+        };
+        let student = copy(&all);
+        let (first, second) = (zeros(&student), zeros(&student));
+        for (_, tensor) in student.iter().filter(|(name, _)| learns(name)) {
+            let _ = tensor.set_requires_grad(true);
+        }
+        let loss = DinoLoss {
+            center: Tensor::zeros([1, out], (Kind::Float, device)),
+            student_temperature: params.student_temperature,
+            center_momentum: params.center_momentum,
+        };
+        Ok(Self {
+            step: 0,
+            student: Side::over(student, config, device)?,
+            teacher: Side::over(copy(&all), config, device)?,
+            config,
+            first,
+            second,
+            loss,
+        })
+    }
+
+    /// The backbone's numbers.
+    pub fn config(&self) -> &VitConfig {
+        &self.config
+    }
+
+    /// Side of the large crops.
+    pub fn side(&self) -> usize {
+        (self.config.grid * self.config.patch) as usize
+    }
+
+    /// One step; the loss, and the spread of the teacher's outputs.
+    pub fn learn(&mut self, params: &AdaptParams, large: &Tensor, small: Option<&Tensor>, now: Moment) -> (f64, f64) {
+        let device = self.loss.center.device();
+        let (large, small) = (large.to_device(device), small.map(|small| small.to_device(device)));
+        let wanted = tch::no_grad(|| self.teacher.forward(&large));
+        let loss = tch::with_grad(|| {
+            let mut given = vec![self.student.forward(&large)];
+            given.extend(small.map(|small| self.student.forward(&small)));
+            self.loss.loss(&Tensor::cat(&given, 0), &wanted, now.teacher_temperature)
+        });
+        loss.backward();
+        let _guard = tch::no_grad_guard();
+        self.update(params, now);
+        self.loss.update_center(&wanted);
+        let spread = wanted.std_dim([0i64].as_slice(), true, false).mean(None).double_value(&[]);
+        (loss.double_value(&[]), spread)
+    }
+
+    /// AdamW with clipped gradients, then the teacher follows.
+    fn update(&mut self, params: &AdaptParams, now: Moment) {
+        let at = (self.step + 1) as i32;
+        let (one, two) = (1.0 - BETAS.0.powi(at), 1.0 - BETAS.1.powi(at));
+        for (name, tensor) in self.student.weights.iter().filter(|(name, _)| learns(name)) {
+            let mut tensor = tensor.shallow_clone();
+            let gradient = tensor.grad();
+            if gradient.defined() && (now.last_layer || !name.starts_with("head.last_layer")) {
+                let norm = gradient.norm();
+                let gradient = &gradient * (params.clip_grad / (norm + 1e-6)).clamp_max(1.0);
+                let (Some(first), Some(second)) = (self.first.get(name), self.second.get(name)) else {
+                    continue;
+                };
+                let (mut first, mut second) = (first.shallow_clone(), second.shallow_clone());
+                let _ = first.g_mul_scalar_(BETAS.0).g_add_(&(&gradient * (1.0 - BETAS.0)));
+                let _ = second.g_mul_scalar_(BETAS.1).g_add_(&(gradient.square() * (1.0 - BETAS.1)));
+                // Biases and norms do not decay.
+                if tensor.dim() > 1 {
+                    let _ = tensor.g_mul_scalar_(1.0 - now.learning_rate * now.weight_decay);
+                }
+                let _ = tensor.g_sub_(&(&first / one / ((&second / two).sqrt() + EPS) * now.learning_rate));
+            }
+            tensor.zero_grad();
+        }
+        for (name, tensor) in self.teacher.weights.iter() {
+            if let Some(student) = self.student.weights.get(name) {
+                let _ = tensor
+                    .shallow_clone()
+                    .g_mul_scalar_(now.momentum)
+                    .g_add_(&(student.detach() * (1.0 - now.momentum)));
+            }
+        }
+    }
+
+    /// Writes everything needed to go on bit-exactly.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, file: &Path) -> Result<()> {
+        let parts = [
+            ("student", &self.student.weights),
+            ("teacher", &self.teacher.weights),
+            ("first", &self.first),
+            ("second", &self.second),
+        ];
+        let mut tensors: Vec<(String, Tensor)> = parts
+            .iter()
+            .flat_map(|(part, weights)| {
+                weights
+                    .iter()
+                    .map(move |(name, tensor)| (format!("{part}.{name}"), tensor.detach()))
+            })
+            .collect();
+        tensors.push(("center".to_owned(), self.loss.center.shallow_clone()));
+        tensors.push(("step".to_owned(), Tensor::from(self.step as i64)));
+        Tensor::write_safetensors(&tensors, file).with_context(|| format!("write {}", file.display()))
+    }
+
+    /// Takes over what [`AdaptState::save`] wrote.
+    ///
+    /// # Errors
+    /// When the file is another run's.
+    pub fn restore(&mut self, file: &Path) -> Result<()> {
+        let _guard = tch::no_grad_guard();
+        let saved = Weights::read(file)?;
+        let parts = [
+            ("student", &self.student.weights),
+            ("teacher", &self.teacher.weights),
+            ("first", &self.first),
+            ("second", &self.second),
+        ];
+        for (part, weights) in parts {
+            for (name, tensor) in weights.iter() {
+                let found = saved
+                    .get(&format!("{part}.{name}"))
+                    .with_context(|| format!("{}: `{part}.{name}` is missing", file.display()))?;
+                ensure!(
+                    found.size() == tensor.size(),
+                    "{}: `{part}.{name}` has another shape",
+                    file.display()
+                );
+                tensor.shallow_clone().copy_(found);
+            }
+        }
+        self.loss.center.copy_(saved.get("center").context("the centre is missing")?);
+        self.step = saved.get("step").context("the step is missing")?.int64_value(&[]) as u64;
+        Ok(())
+    }
+
+    /// Writes the teacher's backbone as a weight file of its architecture; `heads` tells what shapes do not.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_backbone(&self, file: &Path) -> Result<()> {
+        let mut tensors: Vec<(String, Tensor)> = self
+            .teacher
+            .weights
+            .below("backbone.")
+            .iter()
+            .map(|(name, tensor)| (name.to_owned(), tensor.to_device(Device::Cpu).contiguous()))
+            .collect();
+        tensors.push(("heads".to_owned(), Tensor::from(self.config.heads)));
+        Tensor::write_safetensors(&tensors, file).with_context(|| format!("write {}", file.display()))
+    }
+}
+
+/// Whether a tensor is trained: all but the factor of the last layer, which stays 1.
+fn learns(name: &str) -> bool {
+    name != "head.last_layer.weight_g"
+}
+
+fn config_of(start: &AdaptStart) -> Result<VitConfig> {
+    match start {
+        AdaptStart::Published { extractor } => match cedm_nets::extractor(&extractor.name).map(|backbone| backbone.architecture) {
+            Some(Architecture::Vit(config)) => Ok(config),
+            _ => bail!(
+                "`{}` is no vision transformer of the extractor table: only those can be adapted",
+                extractor.name
+            ),
+        },
+        AdaptStart::Fresh {
+            image,
+            patch,
+            dim,
+            depth,
+            heads,
+        } => {
+            let fits = *patch > 0 && image % patch == 0 && *heads > 0 && dim % heads == 0 && *depth > 0 && *image > 0 && *dim > 0;
+            ensure!(
+                fits,
+                "a ViT of width {dim} with {heads} heads, patches of {patch} in images of {image}: sizes must divide each other"
+            );
+            let base = VitConfig::dino(i64::from(*dim), i64::from(*depth), i64::from(*heads));
+            Ok(VitConfig {
+                patch: i64::from(*patch),
+                grid: i64::from(image / patch),
+                feed_forward: FeedForward::Mlp { ratio: 4 },
+                ..base
+            })
+        }
+    }
+}
+
+/// A fresh tensor as DINO draws it: weights and tokens around 0, factors of norms 1, biases 0.
+fn fresh(name: &str, shape: &[i64]) -> Tensor {
+    let options = (Kind::Float, Device::Cpu);
+    if shape.len() > 1 {
+        return Tensor::empty(shape, options).normal_(0.0, FRESH_STD).clamp_(-2.0, 2.0);
+    }
+    if name.ends_with("weight") {
+        Tensor::ones(shape, options)
+    } else {
+        Tensor::zeros(shape, options)
+    }
+}

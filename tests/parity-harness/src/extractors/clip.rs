@@ -1,0 +1,162 @@
+//! CLIP's two towers and its pseudo-labels.
+
+use super::{
+    Line, Verdict, exact,
+    listing::{Listing, integer},
+    over_rms,
+    vit::fill,
+};
+use crate::fixture::Fixture;
+use anyhow::{Context, ensure};
+use cedm_nets::{
+    Weights,
+    clip::{Activation, ClipText, ClipVision, TextConfig, VisionConfig, classifier, prompts_of, zero_shot},
+    normalise_rows,
+};
+use serde_json::Value;
+use std::collections::HashMap;
+use tch::{Device, Kind, Tensor};
+
+const FEATURES: f64 = 3e-5;
+const INTERMEDIATES: f64 = 1e-4;
+const DOUBLE: f64 = 1e-9;
+
+pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
+    let tensors = listing.tensors();
+    if tensors.contains_key("visual.proj") {
+        return Ok(Verdict::PartOf(format!("{}.io.safetensors", listing.stem())));
+    }
+    let Some(case) = listing
+        .case()
+        .filter(|case| case["config"]["vision_cfg"].is_object() && tensors.contains_key("image_features"))
+    else {
+        return Ok(Verdict::NotMine);
+    };
+    let expect = fixture.tensors()?;
+    let mut weights = listing.read_weights(&listing.weights().context("no weights are listed beside it")?)?;
+    insert_embedding(&mut weights, case)?;
+    let mut lines = image_tower(listing, case, &weights, &expect)?;
+    lines.extend(text_tower(listing, case, &weights, &expect)?);
+    Ok(Verdict::Checked(lines))
+}
+
+/// The token embedding is not shipped but filled.
+fn insert_embedding(weights: &mut Weights, case: &Value) -> anyhow::Result<()> {
+    let rule = &case["token_embedding_rule"];
+    let Some(name) = rule["name"].as_str() else { return Ok(()) };
+    let shape: Vec<i64> = rule["shape"]
+        .as_array()
+        .context("a shape")?
+        .iter()
+        .filter_map(Value::as_i64)
+        .collect();
+    let number = |key: &str| rule[key].as_f64().with_context(|| format!("no number `{key}`"));
+    let seed = case["rule_seed"].as_u64().context("rule_seed")?;
+    let tensor = fill::tensor(seed, rule["k"].as_u64().context("k")?, &shape, number("offset")?, number("scale")?);
+    ensure!(
+        rule["first3"][0].as_f64() == Some(tensor.double_value(&[0, 0])),
+        "the filled embedding starts with another value"
+    );
+    weights.insert(name, tensor);
+    Ok(())
+}
+
+fn activation(config: &Value) -> Activation {
+    if config["quick_gelu"].as_bool() == Some(true) {
+        Activation::QuickGelu
+    } else {
+        Activation::Gelu
+    }
+}
+
+fn image_tower(listing: &Listing, case: &Value, weights: &Weights, expect: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Line>> {
+    let (all, vision) = (&case["config"], &case["config"]["vision_cfg"]);
+    let config = VisionConfig {
+        image: integer(vision, "image_size")?,
+        patch: integer(vision, "patch_size")?,
+        width: integer(vision, "width")?,
+        layers: integer(vision, "layers")?,
+        head_width: integer(vision, "head_width")?,
+        mlp_width: (integer(vision, "width")? as f64 * vision["mlp_ratio"].as_f64().context("mlp_ratio")?) as i64,
+        embed_dim: integer(all, "embed_dim")?,
+        activation: activation(all),
+    };
+    let x = listing.shared_input(config.image)?;
+    let mut lines = Vec::new();
+    let found = ClipVision::load(weights, config, Kind::Float, Device::Cpu)?.forward(&x, &mut |name, value| {
+        if let Some(expect) = expect.get(name) {
+            let found = value.narrow(0, 0, expect.size()[0]);
+            lines.push(Line::new(format!("image {name}"), over_rms(&found, expect), INTERMEDIATES));
+        }
+    });
+    lines.push(Line::new("image features", over_rms(&found, &expect["image_features"]), FEATURES));
+    let double = ClipVision::load(weights, config, Kind::Double, Device::Cpu)?.forward(&x, &mut |_, _| {});
+    lines.push(Line::new(
+        "image features in float64",
+        over_rms(&double, &expect["image_features_f64"]),
+        DOUBLE,
+    ));
+    Ok(lines)
+}
+
+fn text_tower(listing: &Listing, case: &Value, weights: &Weights, expect: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Line>> {
+    let (all, text) = (&case["config"], &case["config"]["text_cfg"]);
+    let config = TextConfig {
+        width: integer(text, "width")?,
+        layers: integer(text, "layers")?,
+        heads: integer(text, "heads")?,
+        embed_dim: integer(all, "embed_dim")?,
+        activation: activation(all),
+    };
+    let texts = |key: &str| -> anyhow::Result<Vec<String>> {
+        let list = case[key].as_array().with_context(|| format!("the case has no `{key}`"))?;
+        Ok(list.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect())
+    };
+    let (classes, templates) = (texts("classes")?, texts("templates")?);
+    let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
+    let tokenizer = super::tokenizer::beside(listing)?;
+    // The ids are the fixture's own: what the tokenizer makes of the texts is checked with them.
+    let ids = super::tokenizer::ids_beside(listing)?;
+    let net = ClipText::load(weights, config, Kind::Float, Device::Cpu)?;
+    let mut lines = Vec::new();
+    let features = net.forward(&ids, &mut |_, value| {
+        let expect = &expect["text_blocks_out"];
+        lines.push(Line::new(
+            "text blocks",
+            over_rms(&value.narrow(0, 0, expect.size()[0]), expect),
+            INTERMEDIATES,
+        ));
+    });
+    lines.push(Line::new("text features", over_rms(&features, &expect["text_features"]), FEATURES));
+    let double = ClipText::load(weights, config, Kind::Double, Device::Cpu)?;
+    lines.push(Line::new(
+        "text features in float64",
+        over_rms(&double.forward(&ids, &mut |_, _| {}), &expect["text_features_f64"]),
+        DOUBLE,
+    ));
+    let prompts = normalise_rows(&net.forward(&tokenizer.batch(&prompts_of(&classes, &templates)), &mut |_, _| {}));
+    lines.push(Line::new(
+        "prompts",
+        over_rms(&prompts, &expect["prompt_features_normalized"]),
+        FEATURES,
+    ));
+    let found = classifier(&net, &tokenizer, &classes, &templates)?;
+    lines.push(Line::new("classifier", over_rms(&found, &expect["zeroshot_classifier"]), FEATURES));
+    let in_double = classifier(&double, &tokenizer, &classes, &templates)?;
+    lines.push(Line::new(
+        "classifier in float64",
+        over_rms(&in_double, &expect["zeroshot_classifier_f64"]),
+        DOUBLE,
+    ));
+    let labels = zero_shot(&expect["image_features"], &found);
+    lines.push(Line::new(
+        "logits",
+        over_rms(&labels.logits, &expect["zeroshot_logits"]),
+        INTERMEDIATES,
+    ));
+    lines.push(exact(
+        "pseudo-labels",
+        labels.labels.equal(&expect["pseudo_labels"].to_kind(Kind::Int64)),
+    ));
+    Ok(lines)
+}

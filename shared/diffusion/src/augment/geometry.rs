@@ -69,7 +69,8 @@ pub(super) fn translate_mirrored(images: &Tensor, tx: &Tensor, ty: &Tensor) -> T
         // Triangle wave of period 2·side − 2: … 2 1 0 1 2 … side−2 side−1 side−2 …
         (side - 1) - ((side - 1) - positions.remainder(2 * side - 2)).abs()
     };
-    let rows = mirrored(size[2], ty).view([-1, 1, size[2], 1]).expand([size[0], size[1], size[2], size[3]], false);
+    // Upstream's signs: to the right with tx, but upwards with ty.
+    let rows = mirrored(size[2], &-ty).view([-1, 1, size[2], 1]).expand([size[0], size[1], size[2], size[3]], false);
     let columns = mirrored(size[3], tx).view([-1, 1, 1, size[3]]).expand([size[0], size[1], size[2], size[3]], false);
     images.gather(2, &rows, false).gather(3, &columns, false)
 }

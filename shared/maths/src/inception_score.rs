@@ -29,7 +29,7 @@ pub fn inception_score(logits: &Features, splits: i64, rule: Splits, permutation
     }
     logits.require(splits, "an Inception Score (one row per split)")?;
     let count = logits.count();
-    let probabilities = logits.rows().softmax(1, logits.kind()).to_kind(Kind::Double);
+    let probabilities = probabilities(logits);
     let probabilities = match permutation {
         None => probabilities,
         Some(order) => {
@@ -62,6 +62,13 @@ pub fn mean_softmax_score(logits: &Features) -> Spread {
         .amax([1i64].as_slice(), false);
     let largest: Vec<f64> = Vec::try_from(largest.to_device(tch::Device::Cpu)).expect("invariant: a vector on the CPU");
     Spread::of(&largest)
+}
+
+/// Softmax in the logits' kind, rows brought to sum 1 in float64: float32 rows miss it by 1e-7, which would tilt every divergence.
+fn probabilities(logits: &Features) -> Tensor {
+    let raw = logits.rows().softmax(1, logits.kind()).to_kind(Kind::Double);
+    let sums = raw.sum_dim_intlist([1i64].as_slice(), true, Kind::Double);
+    raw / sums
 }
 
 fn require_permutation(order: &[i64], count: i64) -> Result<(), MathsError> {

@@ -98,7 +98,7 @@ fn broken_files_say_what_is_wrong() {
     std::fs::write(path("text.npz"), "no archive at all").unwrap();
     std::fs::write(path("cut.npz"), &bytes[..bytes.len() / 2]).unwrap();
     let mut flipped = bytes.clone();
-    flipped[200] ^= 1; // inside the values of `mu`
+    flipped[170] ^= 1; // inside the values of `mu`
     std::fs::write(path("flipped.npz"), flipped).unwrap();
     let mu = || ("mu", array(&[1.0f64, 2.0], &[2], npyz::Order::C));
     let with = |name: &str, sigma: Vec<u8>| npz(&path(name), &[mu(), ("sigma", sigma)], CompressionMethod::Stored);

@@ -36,7 +36,8 @@ fn kill_in_mid_job(system: &System, watch: &mut Watch, service: &str, kinds: &[&
         })?;
         system.signal(&format!("{service}-1"), Signal::SIGKILL)?;
         let next = watch.until("its end or its second start", PATIENCE, |event| {
-            event["key"] == begun["key"] && (event["what"] == "done" || (event["what"] == "started" && event["attempt"] != begun["attempt"]))
+            event["key"] == begun["key"]
+                && (event["what"] == "done" || (event["what"] == "started" && event["attempt"] != begun["attempt"]))
         })?;
         if next["what"] == "started" {
             return Ok(begun["kind"].as_str().context("an event without a kind")?.to_owned());

@@ -15,22 +15,35 @@ fn an_impossible_job_is_dead_at_once() -> Result<()> {
     fs::write(&ids, npy(&[0, 1, 0]))?;
     let toml = digits::LONG
         .replace("name = \"long\"", "name = \"wrong\"")
-        .replace("method = \"none\"", &format!("method = \"imported\"\nfile = \"{}\"\nclusters = 2", ids.display()))
+        .replace(
+            "method = \"none\"",
+            &format!("method = \"imported\"\nfile = \"{}\"\nclusters = 2", ids.display()),
+        )
         .replace("budget_kimg = 12.8", "budget_kimg = 0.256");
     digits::submit(&system, "wrong", &toml)?;
-    ensure!(!Watch::on(&system, "wrong")?.end(PATIENCE)?, "a sweep with a dead job calls itself complete");
+    ensure!(
+        !Watch::on(&system, "wrong")?.end(PATIENCE)?,
+        "a sweep with a dead job calls itself complete"
+    );
 
     let letters = system.ask(&["dead", "list"])?;
     let letter = letters.as_array().and_then(|letters| letters.first()).context("no dead letter")?;
     assert_eq!((&letter["kind"], &letter["failure"]), (&"cluster".into(), &"reject".into()));
     let key = letter["key"].as_str().context("a letter without a key")?;
     let error = letter["error"].as_str().context("a letter without an error")?;
-    assert!(error.contains('3') && error.contains("64"), "the reason names what was found and what was expected: {error}");
+    assert!(
+        error.contains('3') && error.contains("64"),
+        "the reason names what was found and what was expected: {error}"
+    );
     let shown = system.ask(&["dead", "show", &key[..10]])?;
     assert_eq!(shown["job"]["key"], key);
     let outcome = system.ask(&["status", "wrong"])?["outcome"].clone();
     assert_eq!(outcome["state"], "incomplete");
-    ensure!(outcome["missing"].to_string().contains(error.lines().next().unwrap_or_default()), "what is missing has its reason: {}", outcome["missing"]);
+    ensure!(
+        outcome["missing"].to_string().contains(error.lines().next().unwrap_or_default()),
+        "what is missing has its reason: {}",
+        outcome["missing"]
+    );
 
     // Nothing was mended, so it dies again.
     let mut watch = Watch::everything(&system)?;
@@ -44,16 +57,31 @@ fn an_impossible_job_is_dead_at_once() -> Result<()> {
 #[test]
 fn a_job_that_kills_its_workers_is_given_up_and_replayed() -> Result<()> {
     let fatal = [("CEDM_FAILPOINT", "before-manifest"), ("CEDM_ACK_WAIT_S", "2")];
-    let system = System::start_as(Start { environment: &fatal, ..Start::default() })?;
+    let system = System::start_as(Start {
+        environment: &fatal,
+        ..Start::default()
+    })?;
     let toml = digits::LONG.replace("budget_kimg = 12.8", "budget_kimg = 0.256");
     digits::submit(&system, "long", &toml)?;
-    ensure!(!Watch::on(&system, "long")?.end(PATIENCE)?, "a sweep with dead jobs calls itself complete");
+    ensure!(
+        !Watch::on(&system, "long")?.end(PATIENCE)?,
+        "a sweep with dead jobs calls itself complete"
+    );
     let letters = system.ask(&["dead", "list"])?;
     let letters = letters.as_array().context("no list")?;
-    assert!(!letters.is_empty() && letters.iter().all(|letter| letter["failure"] == "bug" && letter["attempts"].as_u64() >= Some(5)), "{letters:?}");
+    assert!(
+        !letters.is_empty()
+            && letters
+                .iter()
+                .all(|letter| letter["failure"] == "bug" && letter["attempts"].as_u64() >= Some(5)),
+        "{letters:?}"
+    );
 
     let home = system.stop()?;
-    let system = System::start_as(Start { home: Some(home), ..Start::default() })?;
+    let system = System::start_as(Start {
+        home: Some(home),
+        ..Start::default()
+    })?;
     system.ask(&["dead", "replay", "--all"])?;
     ensure!(Watch::on(&system, "long")?.end(PATIENCE)?, "the replayed sweep did not complete");
     assert_eq!(system.ask(&["dead", "list"])?, serde_json::json!([]));

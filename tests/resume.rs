@@ -39,9 +39,16 @@ fn sigterm_leaves_a_checkpoint_from_which_another_process_goes_on() -> Result<()
     let (mut watch, seen) = in_mid_training(&system)?;
     let worker = holder(&system, &seen)?;
     system.signal(&worker, Signal::SIGTERM)?;
-    let resumed = watch.until("the first progress of another process", PATIENCE, |event| is_training(event) && event["attempt"] != seen["attempt"])?;
+    let resumed = watch.until("the first progress of another process", PATIENCE, |event| {
+        is_training(event) && event["attempt"] != seen["attempt"]
+    })?;
     assert_ne!(resumed["worker"], seen["worker"]);
-    assert!(resumed["done"].as_u64() >= seen["done"].as_u64(), "it began anew: {} after {}", resumed["done"], seen["done"]);
+    assert!(
+        resumed["done"].as_u64() >= seen["done"].as_u64(),
+        "it began anew: {} after {}",
+        resumed["done"],
+        seen["done"]
+    );
     ensure!(watch.end(PATIENCE)?, "the sweep did not complete");
     assert_eq!(&system.digests("long")?, undisturbed());
     Ok(())
@@ -49,11 +56,18 @@ fn sigterm_leaves_a_checkpoint_from_which_another_process_goes_on() -> Result<()
 
 #[test]
 fn a_killed_trainer_goes_on_from_its_last_checkpoint() -> Result<()> {
-    let system = System::start_as(Start { environment: &[("CEDM_CHECKPOINT_EVERY_S", "1")], ..Start::default() })?;
+    let system = System::start_as(Start {
+        environment: &[("CEDM_CHECKPOINT_EVERY_S", "1")],
+        ..Start::default()
+    })?;
     let (mut watch, first) = in_mid_training(&system)?;
-    let seen = watch.until("a later progress", PATIENCE, |event| is_training(event) && event["at_ms"].as_u64() > first["at_ms"].as_u64().map(|at| at + 2_000))?;
+    let seen = watch.until("a later progress", PATIENCE, |event| {
+        is_training(event) && event["at_ms"].as_u64() > first["at_ms"].as_u64().map(|at| at + 2_000)
+    })?;
     system.signal("trainer-1", Signal::SIGKILL)?;
-    let resumed = watch.until("the first progress of the next attempt", PATIENCE, |event| is_training(event) && event["attempt"] != seen["attempt"])?;
+    let resumed = watch.until("the first progress of the next attempt", PATIENCE, |event| {
+        is_training(event) && event["attempt"] != seen["attempt"]
+    })?;
     assert!(resumed["done"].as_u64() > Some(0), "it began anew");
     ensure!(watch.end(PATIENCE)?, "the sweep did not complete");
     assert_eq!(&system.digests("long")?, undisturbed());
@@ -66,10 +80,20 @@ fn a_system_that_is_stopped_goes_on_where_it_was() -> Result<()> {
     let (watch, seen) = in_mid_training(&system)?;
     drop(watch);
     let home = system.stop()?;
-    let system = System::start_as(Start { home: Some(home), ..Start::default() })?;
+    let system = System::start_as(Start {
+        home: Some(home),
+        ..Start::default()
+    })?;
     let mut watch = Watch::on(&system, "long")?;
-    let resumed = watch.until("the first progress after the restart", PATIENCE, |event| is_training(event) && event["attempt"] != seen["attempt"])?;
-    assert!(resumed["done"].as_u64() >= seen["done"].as_u64(), "it began anew: {} after {}", resumed["done"], seen["done"]);
+    let resumed = watch.until("the first progress after the restart", PATIENCE, |event| {
+        is_training(event) && event["attempt"] != seen["attempt"]
+    })?;
+    assert!(
+        resumed["done"].as_u64() >= seen["done"].as_u64(),
+        "it began anew: {} after {}",
+        resumed["done"],
+        seen["done"]
+    );
     ensure!(watch.end(PATIENCE)?, "the sweep did not complete");
     assert_eq!(&system.digests("long")?, undisturbed());
     Ok(())
@@ -79,7 +103,14 @@ fn a_system_that_is_stopped_goes_on_where_it_was() -> Result<()> {
 fn holder(system: &System, event: &Value) -> Result<String> {
     let status = system.ask(&["status"])?;
     let workers = status["workers"].as_array().context("no workers")?;
-    let worker = workers.iter().find(|worker| worker["worker"] == event["worker"]).context("the worker of the event is gone")?;
+    let worker = workers
+        .iter()
+        .find(|worker| worker["worker"] == event["worker"])
+        .context("the worker of the event is gone")?;
     let pid = worker["pid"].as_i64().context("a worker without a process id")?;
-    ["trainer-1", "trainer-2"].iter().find(|name| system.pid(name).is_ok_and(|own| i64::from(own) == pid)).map(|name| (*name).to_owned()).context("no child has its process id")
+    ["trainer-1", "trainer-2"]
+        .iter()
+        .find(|name| system.pid(name).is_ok_and(|own| i64::from(own) == pid))
+        .map(|name| (*name).to_owned())
+        .context("no child has its process id")
 }

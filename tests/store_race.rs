@@ -17,16 +17,28 @@ fn eight_writers_have_one_winner() -> Result<()> {
     ensure!(program("cedm-store")?.is_file());
     let system = System::start_with(&["--workers", "extractor=0,clusterer=0,bounds=0,trainer=0,sampler=0,evaluator=0"])?;
     let environment = system.ask(&["up"])?["environment"].clone();
-    let variables = environment.as_object().context("no environment")?.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
+    let variables = environment
+        .as_object()
+        .context("no environment")?
+        .iter()
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
     let mut again = Command::new(std::env::current_exe()?);
-    let status = again.args(["--exact", "eight_writers_have_one_winner"]).envs(variables).env("CEDM_RACE", "1").status()?;
+    let status = again
+        .args(["--exact", "eight_writers_have_one_winner"])
+        .envs(variables)
+        .env("CEDM_RACE", "1")
+        .status()?;
     ensure!(status.success(), "the race failed");
     Ok(())
 }
 
 async fn race() -> Result<()> {
     let variable = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set"));
-    let settings = S3Settings { endpoint: Some(variable("CEDM_S3_ENDPOINT")?), bucket: variable("CEDM_S3_BUCKET")?, region: None };
+    let settings = S3Settings {
+        endpoint: Some(variable("CEDM_S3_ENDPOINT")?),
+        bucket: variable("CEDM_S3_BUCKET")?,
+        region: None,
+    };
     let store = Arc::new(S3Store::open(&settings).await);
     for round in 0..ROUNDS {
         let key = format!("race/{round}");
@@ -44,7 +56,10 @@ async fn race() -> Result<()> {
         }
         ensure!(winners.len() == 1, "round {round}: writers {winners:?} won");
         let found = store.get(&key).await?.context("the object is not there")?;
-        ensure!(*found == *vec![winners[0] as u8; 100 + winners[0]], "round {round}: the object is not the winner's");
+        ensure!(
+            *found == *vec![winners[0] as u8; 100 + winners[0]],
+            "round {round}: the object is not the winner's"
+        );
     }
     Ok(())
 }

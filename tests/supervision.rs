@@ -25,10 +25,20 @@ fn is_alive(pid: i32) -> bool {
 }
 
 fn children(system: &System) -> Result<Vec<i32>> {
-    ["nats", "store", "coordinator-1", "extractor-1", "clusterer-1", "bounds-1", "trainer-1", "sampler-1", "evaluator-1"]
-        .iter()
-        .map(|name| system.pid(name))
-        .collect()
+    [
+        "nats",
+        "store",
+        "coordinator-1",
+        "extractor-1",
+        "clusterer-1",
+        "bounds-1",
+        "trainer-1",
+        "sampler-1",
+        "evaluator-1",
+    ]
+    .iter()
+    .map(|name| system.pid(name))
+    .collect()
 }
 
 #[test]
@@ -72,7 +82,12 @@ fn a_detached_system_outlives_its_starter() -> Result<()> {
     let home = tempfile::TempDir::new()?;
     let cedm = |arguments: &[&str]| -> Result<std::process::Output> {
         let mut command = std::process::Command::new(program("cedm")?);
-        Ok(command.arg("--home").arg(home.path()).args(["--output", "json"]).args(arguments).output()?)
+        Ok(command
+            .arg("--home")
+            .arg(home.path())
+            .args(["--output", "json"])
+            .args(arguments)
+            .output()?)
     };
     let workers = "extractor=0,clusterer=0,bounds=0,trainer=0,sampler=0,evaluator=0";
     let up = cedm(&["up", "--detach", "--workers", workers])?;

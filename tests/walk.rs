@@ -6,7 +6,19 @@ use std::{collections::BTreeSet, time::Duration};
 
 /// Every kind of work that a whole sweep needs, in walking order.
 const KINDS: [&str; 13] = [
-    "import", "fit", "extract", "features", "neighbours", "cluster", "bound", "train", "sample", "sample_set", "measure", "reference", "score",
+    "import",
+    "fit",
+    "extract",
+    "features",
+    "neighbours",
+    "cluster",
+    "bound",
+    "train",
+    "sample",
+    "sample_set",
+    "measure",
+    "reference",
+    "score",
 ];
 
 #[test]
@@ -14,13 +26,25 @@ fn images_walk_to_a_report() -> Result<()> {
     let system = System::start()?;
     let submitted = digits::submit(&system, "tiny", digits::TINY)?;
     assert_eq!(submitted["attached"], false);
-    assert!(Watch::on(&system, "tiny")?.end(Duration::from_secs(300))?, "the sweep did not complete");
+    assert!(
+        Watch::on(&system, "tiny")?.end(Duration::from_secs(300))?,
+        "the sweep did not complete"
+    );
 
     let status = system.ask(&["status", "tiny"])?;
     let outcome = &status["outcome"];
     assert_eq!(outcome["state"], "complete", "missing: {}", outcome["missing"]);
-    assert!(outcome["answer"]["headline"].as_str().is_some_and(|line| !line.is_empty()), "no answer: {}", outcome["answer"]);
-    let found: BTreeSet<&str> = outcome["lineage"].as_array().unwrap().iter().map(|node| node["kind"].as_str().unwrap()).collect();
+    assert!(
+        outcome["answer"]["headline"].as_str().is_some_and(|line| !line.is_empty()),
+        "no answer: {}",
+        outcome["answer"]
+    );
+    let found: BTreeSet<&str> = outcome["lineage"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| node["kind"].as_str().unwrap())
+        .collect();
     for kind in KINDS {
         assert!(found.contains(kind), "no {kind} job among {found:?}");
     }
@@ -29,7 +53,10 @@ fn images_walk_to_a_report() -> Result<()> {
     let report = system.ask(&["report", "tiny", "--out", &out.display().to_string()])?;
     assert_eq!(report["headline"], outcome["answer"]["headline"]);
     let html = std::fs::read_to_string(out.join("report.html"))?;
-    assert!(html.contains("<svg") && html.contains("data:image/png;base64,"), "the report has no curve or no images");
+    assert!(
+        html.contains("<svg") && html.contains("data:image/png;base64,"),
+        "the report has no curve or no images"
+    );
     assert!(!html.contains("src=\"http"), "the report is not self-contained");
 
     // The same file again attaches; under another name every job is reused.
@@ -56,11 +83,21 @@ fn images_walk_to_a_report() -> Result<()> {
 #[test]
 fn a_dry_run_changes_nothing() -> Result<()> {
     let system = System::start_with(&["--workers", "extractor=0,clusterer=0,bounds=0,trainer=0,sampler=0,evaluator=0"])?;
-    system.ask(&["import", &digits::archive().display().to_string(), "--name", "digits", "--max-images", "64"])?;
+    system.ask(&[
+        "import",
+        &digits::archive().display().to_string(),
+        "--name",
+        "digits",
+        "--max-images",
+        "64",
+    ])?;
     let file = system.home().join("tiny.toml");
     std::fs::write(&file, digits::TINY)?;
     let plan = system.ask(&["submit", &file.display().to_string(), "--dry-run"])?;
     assert!(plan["jobs"].as_array().is_some_and(|jobs| jobs.len() > 5), "{plan}");
-    assert!(!system.run(&["status", "tiny"])?.status.success(), "a dry run has submitted the sweep");
+    assert!(
+        !system.run(&["status", "tiny"])?.status.success(),
+        "a dry run has submitted the sweep"
+    );
     Ok(())
 }

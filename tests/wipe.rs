@@ -14,7 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 fn a_wiped_broker_only_pauses_a_sweep() -> Result<()> {
     let untouched = System::start()?;
     digits::submit(&untouched, "tiny", digits::TINY)?;
-    ensure!(Watch::on(&untouched, "tiny")?.end(PATIENCE)?, "the undisturbed run did not complete");
+    ensure!(
+        Watch::on(&untouched, "tiny")?.end(PATIENCE)?,
+        "the undisturbed run did not complete"
+    );
     let expected = untouched.digests("tiny")?;
     drop(untouched);
 

@@ -22,6 +22,15 @@ pub const LONG: &str = include_str!("../long.toml");
 pub fn submit(system: &System, name: &str, toml: &str) -> Result<serde_json::Value> {
     let file = system.home().join(format!("{name}.toml"));
     fs::write(&file, toml).context("write the sweep file")?;
-    system.ask(&["import", &archive().display().to_string(), "--name", "digits", "--max-images", "64", "--shard-size", "32"])?;
+    system.ask(&[
+        "import",
+        &archive().display().to_string(),
+        "--name",
+        "digits",
+        "--max-images",
+        "64",
+        "--shard-size",
+        "32",
+    ])?;
     system.ask(&["submit", &file.display().to_string(), "--name", name])
 }

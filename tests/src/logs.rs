@@ -5,8 +5,10 @@ use anyhow::{Context, Result};
 use std::fs;
 
 /// Text of a harmless warning, and why it is harmless.
-const LISTED: &[(&str, &str)] =
-    &[("Plaintext passwords detected", "the password of a local nats-server is generated, and its file is for its owner alone")];
+const LISTED: &[(&str, &str)] = &[(
+    "Plaintext passwords detected",
+    "the password of a local nats-server is generated, and its file is for its owner alone",
+)];
 
 /// Every warning or error in the logs of all children that is not listed.
 ///
@@ -18,7 +20,9 @@ pub fn unlisted_warnings(system: &System) -> Result<Vec<String>> {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let text = String::from_utf8_lossy(&fs::read(&path).with_context(|| format!("read {}", path.display()))?).into_owned();
-        let alarming = text.lines().filter(|line| is_alarming(line) && !LISTED.iter().any(|(listed, _)| line.contains(listed)));
+        let alarming = text
+            .lines()
+            .filter(|line| is_alarming(line) && !LISTED.iter().any(|(listed, _)| line.contains(listed)));
         found.extend(alarming.map(|line| format!("{name}: {line}")));
     }
     Ok(found)
@@ -26,7 +30,18 @@ pub fn unlisted_warnings(system: &System) -> Result<Vec<String>> {
 
 /// nats-server writes `[WRN]` and `[ERR]`, our services JSON lines with a level; a panic writes neither.
 fn is_alarming(line: &str) -> bool {
-    ["[WRN]", "[ERR]", "[FTL]", "\"level\":\"WARN\"", "\"level\":\"ERROR\"", " WARN ", " ERROR ", "panicked at"].iter().any(|mark| line.contains(mark))
+    [
+        "[WRN]",
+        "[ERR]",
+        "[FTL]",
+        "\"level\":\"WARN\"",
+        "\"level\":\"ERROR\"",
+        " WARN ",
+        " ERROR ",
+        "panicked at",
+    ]
+    .iter()
+    .any(|mark| line.contains(mark))
 }
 
 #[cfg(test)]
@@ -38,6 +53,8 @@ mod tests {
         assert!(is_alarming(r#"{"timestamp":"…","level":"WARN","fields":{}}"#));
         assert!(is_alarming("[24805] 2026/11/23 08:35:04.462216 [WRN] something"));
         assert!(is_alarming("thread 'compute' panicked at src/worker.rs"));
-        assert!(!is_alarming(r#"{"timestamp":"…","level":"INFO","fields":{"message":"no warning"}}"#));
+        assert!(!is_alarming(
+            r#"{"timestamp":"…","level":"INFO","fields":{"message":"no warning"}}"#
+        ));
     }
 }

@@ -24,9 +24,16 @@ pub const ACK_WAIT_S: u64 = 6;
 /// When it was not built.
 pub fn program(name: &str) -> Result<PathBuf> {
     let here = std::env::current_exe().context("find this test's own path")?;
-    let folder = here.parent().and_then(Path::parent).context("invariant: tests lie in <target>/<profile>/deps")?;
+    let folder = here
+        .parent()
+        .and_then(Path::parent)
+        .context("invariant: tests lie in <target>/<profile>/deps")?;
     let path = folder.join(name);
-    ensure!(path.is_file(), "{} is missing: run `cargo build` first (`cargo xtask test` does)", path.display());
+    ensure!(
+        path.is_file(),
+        "{} is missing: run `cargo build` first (`cargo xtask test` does)",
+        path.display()
+    );
     Ok(path)
 }
 
@@ -62,7 +69,10 @@ impl System {
     /// # Errors
     /// When it is not ready in time.
     pub fn start_with(options: &[&str]) -> Result<Self> {
-        Self::start_as(Start { options, ..Start::default() })
+        Self::start_as(Start {
+            options,
+            ..Start::default()
+        })
     }
     /// A system as described.
     ///
@@ -71,16 +81,30 @@ impl System {
     pub fn start_as(how: Start<'_>) -> Result<Self> {
         let home = how.home.map_or_else(TempDir::new, Ok).context("make a temporary home")?;
         let mut command = Command::new(program("cedm")?);
-        command.arg("--home").arg(home.path()).args(["--output", "json", "up", "--exit-with-parent"]).args(how.options);
-        command.env("CEDM_ACK_WAIT_S", ACK_WAIT_S.to_string()).envs(how.environment.iter().copied());
-        let mut supervisor = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("start cedm up")?;
+        command
+            .arg("--home")
+            .arg(home.path())
+            .args(["--output", "json", "up", "--exit-with-parent"])
+            .args(how.options);
+        command
+            .env("CEDM_ACK_WAIT_S", ACK_WAIT_S.to_string())
+            .envs(how.environment.iter().copied());
+        let mut supervisor = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("start cedm up")?;
         let lifeline = supervisor.stdin.take();
         let mut ready = String::new();
         BufReader::new(supervisor.stdout.take().context("invariant: stdout is piped")?).read_line(&mut ready)?;
         if ready.is_empty() {
             bail!("cedm up ended before it was ready ({})", supervisor.wait()?);
         }
-        Ok(Self { home, supervisor, lifeline })
+        Ok(Self {
+            home,
+            supervisor,
+            lifeline,
+        })
     }
     /// Its home.
     pub fn home(&self) -> &Path {
@@ -92,7 +116,11 @@ impl System {
     /// When the program was not built.
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(program("cedm")?);
-        command.arg("--home").arg(self.home.path()).args(["--output", "json"]).args(arguments);
+        command
+            .arg("--home")
+            .arg(self.home.path())
+            .args(["--output", "json"])
+            .args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Ok(command)
     }
@@ -110,7 +138,11 @@ impl System {
     pub fn ask(&self, arguments: &[&str]) -> Result<Value> {
         let output = self.run(arguments)?;
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.success(), "cedm {arguments:?} ended with {}:\n{out}{err}", output.status);
+        ensure!(
+            output.status.success(),
+            "cedm {arguments:?} ended with {}:\n{out}{err}",
+            output.status
+        );
         let text = out.trim();
         serde_json::from_str(text)
             .or_else(|_| serde_json::from_str(text.lines().last().unwrap_or("")))
@@ -123,8 +155,13 @@ impl System {
     pub fn pid(&self, child: &str) -> Result<i32> {
         let state: Value = serde_json::from_slice(&std::fs::read(self.home().join("state.json")).context("read state.json")?)?;
         let children = state["children"].as_array().context("state.json has no children")?;
-        let found = children.iter().find(|entry| entry["name"] == child).with_context(|| format!("no child {child}"))?;
-        let pid = found["process"]["pid"].as_i64().with_context(|| format!("{child} does not run now"))?;
+        let found = children
+            .iter()
+            .find(|entry| entry["name"] == child)
+            .with_context(|| format!("no child {child}"))?;
+        let pid = found["process"]["pid"]
+            .as_i64()
+            .with_context(|| format!("{child} does not run now"))?;
         Ok(i32::try_from(pid)?)
     }
     /// Sends a signal to a child.
@@ -140,10 +177,18 @@ impl System {
     /// When the sweep is unknown or not complete.
     pub fn digests(&self, sweep: &str) -> Result<BTreeMap<String, String>> {
         let outcome = &self.ask(&["status", sweep])?["outcome"];
-        ensure!(outcome["state"] == "complete", "sweep {sweep} is {}: {}", outcome["state"], outcome["missing"]);
+        ensure!(
+            outcome["state"] == "complete",
+            "sweep {sweep} is {}: {}",
+            outcome["state"],
+            outcome["missing"]
+        );
         let nodes = outcome["lineage"].as_array().context("no lineage")?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(nodes.iter().map(|node| (format!("{} {}", text(&node["kind"]), text(&node["id"])), text(&node["digest"]))).collect())
+        Ok(nodes
+            .iter()
+            .map(|node| (format!("{} {}", text(&node["kind"]), text(&node["id"])), text(&node["digest"])))
+            .collect())
     }
     /// Stops everything in order and hands the home over, so that another system can start in it.
     ///

@@ -93,7 +93,10 @@ pub struct UpArgs {
 impl UpArgs {
     /// What to start.
     pub fn wish(&self) -> Wish {
-        Wish { workers: self.workers.iter().copied().collect::<BTreeMap<_, _>>(), prometheus: self.prometheus }
+        Wish {
+            workers: self.workers.iter().copied().collect::<BTreeMap<_, _>>(),
+            prometheus: self.prometheus,
+        }
     }
 }
 
@@ -103,7 +106,10 @@ fn worker_count(text: &str) -> Result<(Service, u32), String> {
     let service = Service::RUNNING.iter().copied().find(|service| service.name() == name);
     let service = service.ok_or_else(|| format!("`{name}` is no service; there are {}", names()))?;
     let count = count.parse().ok().filter(|count| *count <= 256);
-    Ok((service, count.ok_or_else(|| format!("`{text}`: expected a number from 0 to 256 after the ="))?))
+    Ok((
+        service,
+        count.ok_or_else(|| format!("`{text}`: expected a number from 0 to 256 after the ="))?,
+    ))
 }
 
 /// `cedm import`.
@@ -191,7 +197,12 @@ mirrored! {
 }
 
 fn resolution(text: &str) -> Result<(u32, u32), String> {
-    let side = |part: &str| part.parse().ok().filter(|side| (1..=4096).contains(side)).ok_or_else(|| format!("`{text}` is no resolution: expected 32 or 32x24"));
+    let side = |part: &str| {
+        part.parse()
+            .ok()
+            .filter(|side| (1..=4096).contains(side))
+            .ok_or_else(|| format!("`{text}` is no resolution: expected 32 or 32x24"))
+    };
     match text.split_once('x') {
         Some((width, height)) => Ok((side(width)?, side(height)?)),
         None => Ok((side(text)?, side(text)?)),

@@ -17,9 +17,12 @@ pub fn run(args: &CancelArgs, output: Output) -> Result<()> {
         let cancelled = Reader::new(&connection).cancel(&args.sweep.parse()?).await?;
         connection.flush().await;
         match output {
-            Output::Json => println!("{}", serde_json::json!({"sweep": args.sweep, "cancelled": cancelled})),
-            Output::Text if cancelled => println!("sweep {} is cancelled; jobs in hand are finished, and every result is kept", args.sweep),
-            Output::Text => println!("sweep {} was not running", args.sweep),
+            Output::Json => crate::say!("{}", serde_json::json!({"sweep": args.sweep, "cancelled": cancelled})),
+            Output::Text if cancelled => crate::say!(
+                "sweep {} is cancelled; jobs in hand are finished, and every result is kept",
+                args.sweep
+            ),
+            Output::Text => crate::say!("sweep {} was not running", args.sweep),
         }
         Ok(())
     })

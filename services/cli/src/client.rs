@@ -2,7 +2,7 @@
 
 use crate::home::Home;
 use anyhow::{Context, Result};
-use cedm_contract::{Manifest, manifest_key};
+use cedm_contract::{Manifest, Service, manifest_key};
 use cedm_runtime::{ConnectArgs, Connection, store::Created};
 use clap::Parser;
 use std::{os::unix::process::CommandExt, process::Command};
@@ -22,10 +22,16 @@ pub fn find_system(home: &Home) -> Result<()> {
     let access = home.access()?.filter(|_| home.is_up());
     let access = access.with_context(|| {
         let folder = home.path().display();
-        format!("nothing runs in {folder}: start a system with `cedm up`, name its folder with --home, or set {WHERE} (see `cedm env --help`)")
+        format!(
+            "nothing runs in {folder}: start a system with `cedm up`, name its folder with --home, or set {WHERE} (see `cedm env --help`)"
+        )
     })?;
     let program = std::env::current_exe().context("find this program's own path")?;
-    Err(Command::new(program).args(std::env::args_os().skip(1)).envs(access.environment()).exec()).context("start again with the system's environment")
+    Err(Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .envs(access.environment(Service::Cli))
+        .exec())
+    .context("start again with the system's environment")
 }
 
 #[derive(Parser)]
@@ -48,7 +54,11 @@ pub async fn connect() -> Result<Connection> {
 /// # Errors
 /// The command's.
 pub fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("start the async runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the async runtime")?;
     runtime.block_on(command)
 }
 

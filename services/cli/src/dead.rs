@@ -28,7 +28,7 @@ pub fn run(command: &DeadCommand, output: Output) -> Result<()> {
                     replayed(key, letters.replay(key).await?, output);
                 }
                 if keys.is_empty() && output == Output::Text {
-                    println!("no job is dead");
+                    crate::say!("no job is dead");
                 }
             }
         }
@@ -39,7 +39,10 @@ pub fn run(command: &DeadCommand, output: Output) -> Result<()> {
 
 async fn find(connection: &Connection, text: &str) -> Result<DeadLetter> {
     let key = keys::find(connection, text).await?;
-    DeadLetters::new(connection).show(&key).await?.with_context(|| format!("job {} is not dead; `cedm explain {}` says what it is", key.short(), key.short()))
+    DeadLetters::new(connection)
+        .show(&key)
+        .await?
+        .with_context(|| format!("job {} is not dead; `cedm explain {}` says what it is", key.short(), key.short()))
 }
 
 fn list(letters: &[DeadLetter], output: Output) {
@@ -51,45 +54,60 @@ fn list(letters: &[DeadLetter], output: Output) {
                     "attempts": letter.attempts, "at_ms": letter.at_ms, "label": label(letter)})
             })
             .collect();
-        println!("{}", serde_json::Value::Array(rows));
+        crate::say!("{}", serde_json::Value::Array(rows));
         return;
     }
     if letters.is_empty() {
-        println!("no job is dead");
+        crate::say!("no job is dead");
         return;
     }
     let mut table = render::table(&["job", "what", "since", "tries", "error"]);
     for letter in letters {
         let first_line = letter.error.lines().next().unwrap_or_default();
-        table.add_row([letter.key.short(), &label(letter), &render::since(letter.at_ms), &letter.attempts.to_string(), first_line]);
+        table.add_row([
+            letter.key.short(),
+            &label(letter),
+            &render::since(letter.at_ms),
+            &letter.attempts.to_string(),
+            first_line,
+        ]);
     }
-    println!("{table}");
-    println!("`cedm dead show JOB` for all of it, `cedm dead replay JOB` to try again");
+    crate::say!("{table}");
+    crate::say!("`cedm dead show JOB` for all of it, `cedm dead replay JOB` to try again");
 }
 
 fn show(letter: &DeadLetter, output: Output) -> Result<()> {
     if output == Output::Json {
-        println!("{}", serde_json::to_string(letter)?);
+        crate::say!("{}", serde_json::to_string(letter)?);
         return Ok(());
     }
-    println!("job       {}", letter.key);
-    println!("what      {}", label(letter));
-    println!("error     {}", letter.error.replace('\n', "\n          "));
-    println!("treated   {}", treated(letter.failure));
-    println!("tries     {}, the last {} ago{}", letter.attempts, render::since(letter.at_ms), by(&letter.worker));
+    crate::say!("job       {}", letter.key);
+    crate::say!("what      {}", label(letter));
+    crate::say!("error     {}", letter.error.replace('\n', "\n          "));
+    crate::say!("treated   {}", treated(letter.failure));
+    crate::say!(
+        "tries     {}, the last {} ago{}",
+        letter.attempts,
+        render::since(letter.at_ms),
+        by(&letter.worker)
+    );
     if let Some(job) = &letter.job {
-        println!("inputs");
+        crate::say!("inputs");
         for input in &job.inputs {
-            println!("          {:<16} {}", input.role, input.key);
+            crate::say!("          {:<16} {}", input.role, input.key);
         }
-        println!("parameters\n{}", serde_json::to_string_pretty(&job.spec)?);
+        crate::say!("parameters\n{}", serde_json::to_string_pretty(&job.spec)?);
     }
-    println!("again     cedm dead replay {}", letter.key.short());
+    crate::say!("again     cedm dead replay {}", letter.key.short());
     Ok(())
 }
 
 fn by(worker: &str) -> String {
-    if worker.is_empty() { String::new() } else { format!(", by {worker}") }
+    if worker.is_empty() {
+        String::new()
+    } else {
+        format!(", by {worker}")
+    }
 }
 
 /// What a kind of failure means, for people.
@@ -103,7 +121,11 @@ pub fn treated(failure: FailureKind) -> &'static str {
 
 fn label(letter: &DeadLetter) -> String {
     let label = letter.job.as_ref().map(|job| job.hints.label.as_str()).unwrap_or_default();
-    if label.is_empty() { letter.kind.to_string() } else { label.to_owned() }
+    if label.is_empty() {
+        letter.kind.to_string()
+    } else {
+        label.to_owned()
+    }
 }
 
 fn replayed(key: &JobKey, outcome: Replayed, output: Output) {
@@ -113,7 +135,7 @@ fn replayed(key: &JobKey, outcome: Replayed, output: Output) {
         Replayed::Done => ("done", "has its result by now; the letter is gone"),
     };
     match output {
-        Output::Json => println!("{}", serde_json::json!({"key": key, "outcome": word})),
-        Output::Text => println!("{} {said}", key.short()),
+        Output::Json => crate::say!("{}", serde_json::json!({"key": key, "outcome": word})),
+        Output::Text => crate::say!("{} {said}", key.short()),
     }
 }

@@ -46,11 +46,20 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
     };
     eprintln!("starting broker, store and services in {} …", home.path().display());
     // Training and sampling are most of the work: one process of each per core, at most four.
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32).clamp(1, 4);
-    let wish = Wish { workers: [(Service::Trainer, cores), (Service::Sampler, cores)].into(), prometheus: false };
+    let cores = std::thread::available_parallelism()
+        .map_or(1, |cores| cores.get() as u32)
+        .clamp(1, 4);
+    let wish = Wish {
+        workers: [(Service::Trainer, cores), (Service::Sampler, cores)].into(),
+        prometheus: false,
+    };
     let tether = if args.keep_running { Tether::Free } else { Tether::Held };
     let system = up::background(&home, &wish, tether)?;
-    let steps = Steps { home: &home, output, interrupted: watch_interrupts() };
+    let steps = Steps {
+        home: &home,
+        output,
+        interrupted: watch_interrupts(),
+    };
     let came = steps.all(args, &archive, &sweep_file);
     if system.came == Came::Started && !args.keep_running {
         eprintln!("\nstopping the services …");
@@ -59,11 +68,18 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
     let Outcome { sweep, complete, headline } = came?;
     let (page, took) = (args.out.join("report.html"), render::duration(began.elapsed()));
     match output {
-        Output::Json => println!("{}", serde_json::json!({"complete": complete, "headline": headline, "report": page, "seconds": began.elapsed().as_secs_f64()})),
+        Output::Json => crate::say!(
+            "{}",
+            serde_json::json!({"complete": complete, "headline": headline, "report": page, "seconds": began.elapsed().as_secs_f64()})
+        ),
         Output::Text => {
-            let up = if args.keep_running { String::new() } else { format!("cedm --home {} up --detach && ", text(home.path())?) };
+            let up = if args.keep_running {
+                String::new()
+            } else {
+                format!("cedm --home {} up --detach && ", text(home.path())?)
+            };
             let next = format!("{up}cedm --home {} explain {sweep}", text(home.path())?);
-            println!("{headline} · report: {} · {took} · next: {next}", page.display());
+            crate::say!("{headline} · report: {} · {took} · next: {next}", page.display());
         }
     }
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -116,19 +132,30 @@ impl Steps<'_> {
         self.go_on()?;
         eprintln!("\n$ cedm {}", arguments.join(" "));
         let mut command = Command::new(std::env::current_exe().context("find this program's own path")?);
-        command.arg("--home").arg(self.home.path()).arg("--output").arg(if output == Output::Json { "json" } else { "text" }).args(arguments);
+        command
+            .arg("--home")
+            .arg(self.home.path())
+            .arg("--output")
+            .arg(if output == Output::Json { "json" } else { "text" })
+            .args(arguments);
         // The demo's own system, whatever else the environment names.
         command.env_remove("CEDM_NATS_URL").stdin(Stdio::null());
         Ok(command)
     }
     /// Lets the command speak for itself; returns whether it succeeded.
     fn show_whatever(&self, arguments: &[&str]) -> Result<bool> {
-        let status = self.command(arguments, self.output)?.status().with_context(|| format!("run cedm {}", arguments[0]))?;
+        let status = self
+            .command(arguments, self.output)?
+            .status()
+            .with_context(|| format!("run cedm {}", arguments[0]))?;
         self.go_on()?;
         Ok(status.success())
     }
     fn go_on(&self) -> Result<()> {
-        anyhow::ensure!(!self.interrupted.load(Ordering::SeqCst), "stopped; the same command goes on where it was");
+        anyhow::ensure!(
+            !self.interrupted.load(Ordering::SeqCst),
+            "stopped; the same command goes on where it was"
+        );
         Ok(())
     }
     fn show(&self, arguments: &[&str]) -> Result<()> {
@@ -137,7 +164,11 @@ impl Steps<'_> {
     }
     /// What the command answers, as JSON.
     fn ask(&self, arguments: &[&str]) -> Result<Value> {
-        let output = self.command(arguments, Output::Json)?.stderr(Stdio::inherit()).output().with_context(|| format!("run cedm {}", arguments[0]))?;
+        let output = self
+            .command(arguments, Output::Json)?
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("run cedm {}", arguments[0]))?;
         self.go_on()?;
         anyhow::ensure!(output.status.success(), "cedm {} failed", arguments[0]);
         serde_json::from_slice(&output.stdout).with_context(|| format!("cedm {} printed no JSON", arguments[0]))

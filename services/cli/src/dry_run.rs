@@ -14,7 +14,7 @@ pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result
     let plan = reader.plan(sweep).await?;
     let rows = estimate(&plan);
     if output == Output::Json {
-        println!("{}", json!({"sweep": sweep.id, "jobs": plan.nodes, "estimate": rows}));
+        crate::say!("{}", json!({"sweep": sweep.id, "jobs": plan.nodes, "estimate": rows}));
         return Ok(());
     }
     let mut table = render::table(&["job", "state", "key"]);
@@ -29,18 +29,35 @@ pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result
         let key = node.job.as_ref().map_or("", |job| job.key.short());
         table.add_row([node.id.as_str(), &state, key]);
     }
-    println!("{table}\n");
+    crate::say!("{table}\n");
     let mut table = render::table(&["work", "jobs", "there", "to do"]);
-    for KindEstimate { kind, jobs, done, work_left, unit, .. } in &rows {
-        table.add_row([kind.token(), &jobs.to_string(), &done.to_string(), &format!("{} {unit}", amount(*work_left))]);
+    for KindEstimate {
+        kind,
+        jobs,
+        done,
+        work_left,
+        unit,
+        ..
+    } in &rows
+    {
+        table.add_row([
+            kind.token(),
+            &jobs.to_string(),
+            &done.to_string(),
+            &format!("{} {unit}", amount(*work_left)),
+        ]);
     }
-    println!("{table}");
-    println!("what depends on the bound search is an upper limit; nothing was submitted");
+    crate::say!("{table}");
+    crate::say!("what depends on the bound search is an upper limit; nothing was submitted");
     Ok(())
 }
 
 fn amount(number: f64) -> String {
-    if number >= 100.0 || number.fract() == 0.0 { render::count(number.round() as u64) } else { format!("{number:.1}") }
+    if number >= 100.0 || number.fract() == 0.0 {
+        render::count(number.round() as u64)
+    } else {
+        format!("{number:.1}")
+    }
 }
 
 fn shortened(ids: &[String]) -> String {

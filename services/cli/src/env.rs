@@ -2,6 +2,7 @@
 
 use crate::{args::Output, home::Home};
 use anyhow::{Context, Result};
+use cedm_contract::Service;
 use std::collections::BTreeMap;
 
 /// Prints the variables that every program of ours reads.
@@ -9,11 +10,15 @@ use std::collections::BTreeMap;
 /// # Errors
 /// When no system was ever started in this home.
 pub fn run(home: &Home, output: Output) -> Result<()> {
-    let access = home.access()?.with_context(|| format!("no system was ever started in {}: `cedm up` starts one", home.path().display()))?;
-    let variables = access.environment();
+    let access = home
+        .access()?
+        .with_context(|| format!("no system was ever started in {}: `cedm up` starts one", home.path().display()))?;
+    let variables = access.environment(Service::Cli);
     match output {
-        Output::Json => println!("{}", serde_json::to_string(&variables.into_iter().collect::<BTreeMap<_, _>>())?),
-        Output::Text => variables.iter().for_each(|(name, value)| println!("export {name}={}", quoted(value))),
+        Output::Json => crate::say!("{}", serde_json::to_string(&variables.into_iter().collect::<BTreeMap<_, _>>())?),
+        Output::Text => variables
+            .iter()
+            .for_each(|(name, value)| crate::say!("export {name}={}", quoted(value))),
     }
     Ok(())
 }

@@ -31,7 +31,9 @@ pub fn run(args: &ExplainArgs, output: Output) -> Result<()> {
         {
             return explain_sweep(&connection, &reader.view(&sweep).await?, output).await;
         }
-        let key = keys::find(&connection, what).await.with_context(|| format!("`{what}` is neither a sweep nor a job"))?;
+        let key = keys::find(&connection, what)
+            .await
+            .with_context(|| format!("`{what}` is neither a sweep nor a job"))?;
         explain_job(&connection, &mut reader, &key, output).await
     })
 }
@@ -39,19 +41,25 @@ pub fn run(args: &ExplainArgs, output: Output) -> Result<()> {
 fn kinds(output: Output) {
     if output == Output::Json {
         let rows: Vec<_> = Kind::ALL.iter().map(|kind| json!({"kind": kind, "service": kind.service(), "queued": kind.is_queued(), "algorithm_version": kind.algorithm_version()})).collect();
-        println!("{}", serde_json::Value::Array(rows));
+        crate::say!("{}", serde_json::Value::Array(rows));
         return;
     }
     let mut table = render::table(&["kind", "performed by", "algorithm version"]);
     for kind in Kind::ALL {
         table.add_row([kind.token(), kind.service().name(), &kind.algorithm_version().to_string()]);
     }
-    println!("{table}");
+    crate::say!("{table}");
 }
 
 async fn facts(connection: &Connection, reader: &mut Reader, key: &JobKey) -> Result<(Facts, Vec<(SweepId, String)>)> {
-    let filter = EventFilter { key: Some(key.clone()), ..EventFilter::default() };
-    let mut facts = Facts { events: past_events(connection, &filter).await?, ..Facts::default() };
+    let filter = EventFilter {
+        key: Some(key.clone()),
+        ..EventFilter::default()
+    };
+    let mut facts = Facts {
+        events: past_events(connection, &filter).await?,
+        ..Facts::default()
+    };
     facts.manifest = Submitter::new(connection).manifest(key).await?;
     facts.broken = facts.manifest.is_none() && connection.store().size(&manifest_key(key)).await?.is_some();
     facts.letter = DeadLetters::new(connection).show(key).await?;
@@ -68,7 +76,11 @@ async fn facts(connection: &Connection, reader: &mut Reader, key: &JobKey) -> Re
         }
     }
     let told = facts.events.first().map(|event| event.kind);
-    facts.kind = facts.kind.or(told).or(own.map(|job| job.kind)).or(facts.manifest.as_ref().map(|manifest| manifest.spec.kind()));
+    facts.kind = facts
+        .kind
+        .or(told)
+        .or(own.map(|job| job.kind))
+        .or(facts.manifest.as_ref().map(|manifest| manifest.spec.kind()));
     if let Some(kind) = facts.kind {
         facts.others = outstanding.iter().filter(|job| job.kind == kind && job.key != *key).count();
         let alive = workers(connection).await?;
@@ -83,32 +95,53 @@ async fn explain_job(connection: &Connection, reader: &mut Reader, key: &JobKey,
     let (facts, sweeps) = facts(connection, reader, key).await?;
     let said = verdict(&facts);
     if output == Output::Json {
-        let sweeps: Vec<_> = sweeps.iter().map(|(sweep, label)| json!({"sweep": sweep, "label": label})).collect();
-        println!(
+        let sweeps: Vec<_> = sweeps
+            .iter()
+            .map(|(sweep, label)| json!({"sweep": sweep, "label": label}))
+            .collect();
+        crate::say!(
             "{}",
             json!({"key": key, "kind": facts.kind, "verdict": said, "sweeps": sweeps, "waits_for": facts.waits_for, "manifest": facts.manifest,
                 "dead_letter": facts.letter, "events": facts.events})
         );
         return Ok(());
     }
-    println!("job     {key}");
+    crate::say!("job     {key}");
     for (sweep, label) in &sweeps {
-        println!("is      {label}, of sweep {sweep}");
+        crate::say!("is      {label}, of sweep {sweep}");
     }
-    println!("it      {said}");
+    crate::say!("it      {said}");
     if let Some(manifest) = &facts.manifest {
         for input in &manifest.inputs {
-            println!("read    {:<16} {} (digest {})", input.role, input.key.short(), input.digest.short());
+            crate::say!("read    {:<16} {} (digest {})", input.role, input.key.short(), input.digest.short());
         }
         for file in &manifest.outputs {
-            println!("wrote   {:<24} {} (digest {})", file.name, render::bytes(file.object.size), file.object.digest.short());
+            crate::say!(
+                "wrote   {:<24} {} (digest {})",
+                file.name,
+                render::bytes(file.object.size),
+                file.object.digest.short()
+            );
         }
-        println!("digest  {}   the same work gives the same key, and its stored objects are checked before they are used again", manifest.digest.short());
+        crate::say!(
+            "digest  {}   the same work gives the same key, and its stored objects are checked before they are used again",
+            manifest.digest.short()
+        );
     }
     for event in &facts.events {
-        let attempt = if event.attempt.is_empty() { String::new() } else { format!("  attempt {}", event.attempt) };
+        let attempt = if event.attempt.is_empty() {
+            String::new()
+        } else {
+            format!("  attempt {}", event.attempt)
+        };
         let cached = if event.cached { "  reused" } else { "" };
-        println!("{:>12} ago  {:<10} {}{attempt}{cached}  {}", render::since(event.at_ms), event.what.to_string(), event.worker, event.message.lines().next().unwrap_or_default());
+        crate::say!(
+            "{:>12} ago  {:<10} {}{attempt}{cached}  {}",
+            render::since(event.at_ms),
+            event.what.to_string(),
+            event.worker,
+            event.message.lines().next().unwrap_or_default()
+        );
     }
     Ok(())
 }
@@ -117,21 +150,27 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
     let alive = workers(connection).await?;
     let outstanding = Submitter::new(connection).outstanding(None).await?;
     let mine: Vec<_> = outstanding.iter().filter(|job| view.knows(&job.key)).collect();
-    let running: Vec<_> = alive.iter().filter(|worker| worker.job.as_ref().is_some_and(|key| view.knows(key))).collect();
+    let running: Vec<_> = alive
+        .iter()
+        .filter(|worker| worker.job.as_ref().is_some_and(|key| view.knows(key)))
+        .collect();
     if output == Output::Json {
-        let queued: Vec<_> = mine.iter().map(|job| json!({"key": job.key, "kind": job.kind, "label": view.label(&job.key), "delayed": job.delayed})).collect();
-        println!(
+        let queued: Vec<_> = mine
+            .iter()
+            .map(|job| json!({"key": job.key, "kind": job.kind, "label": view.label(&job.key), "delayed": job.delayed}))
+            .collect();
+        crate::say!(
             "{}",
             json!({"sweep": view.sweep.id, "state": view.outcome.state, "jobs": view.outcome.jobs, "running": running, "queued": queued, "missing": view.outcome.missing})
         );
         return Ok(());
     }
     for line in view.last_words() {
-        println!("{line}");
+        crate::say!("{line}");
     }
     for worker in &running {
         let label = worker.job.as_ref().and_then(|key| view.label(key)).unwrap_or_default();
-        println!("runs    {label}: on {} since {}", worker.worker, render::since(worker.since_ms));
+        crate::say!("runs    {label}: on {} since {}", worker.worker, render::since(worker.since_ms));
     }
     let in_hand = |key: &JobKey| running.iter().any(|worker| worker.job.as_ref() == Some(key));
     let waiting: Vec<_> = mine.iter().filter(|job| !in_hand(&job.key)).collect();
@@ -143,13 +182,21 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
         let service = kind.service();
         let hands = alive.iter().filter(|worker| worker.service == service.name()).count();
         let delayed = of_kind.iter().filter(|job| job.delayed).count();
-        let why = if hands == 0 { format!("no {service} is alive") } else { format!("{hands} {service} processes work them off") };
-        let delayed = if delayed > 0 { format!(", {delayed} of them wait for the time of their next try") } else { String::new() };
-        println!("queued  {} {kind} jobs: {why}{delayed}", of_kind.len());
+        let why = if hands == 0 {
+            format!("no {service} is alive")
+        } else {
+            format!("{hands} {service} processes work them off")
+        };
+        let delayed = if delayed > 0 {
+            format!(", {delayed} of them wait for the time of their next try")
+        } else {
+            String::new()
+        };
+        crate::say!("queued  {} {kind} jobs: {why}{delayed}", of_kind.len());
     }
-    for missing in &view.outcome.missing {
+    for missing in view.outcome.missing.iter().filter(|missing| !missing.pending) {
         let key = missing.key.as_ref().map(|key| format!(" ({})", key.short())).unwrap_or_default();
-        println!("missing {}{key}: {}", missing.what, missing.reason);
+        crate::say!("missing {}{key}: {}", missing.what, missing.reason);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use cedm_contract::EXTRACTORS;
 /// Never in practice: the table always encodes.
 pub fn run(output: Output) -> Result<()> {
     if output == Output::Json {
-        println!("{}", serde_json::to_string(EXTRACTORS)?);
+        crate::say!("{}", serde_json::to_string(EXTRACTORS)?);
         return Ok(());
     }
     let mut table = render::table(&["name", "width", "weights", "remarks"]);
@@ -27,8 +27,13 @@ pub fn run(output: Output) -> Result<()> {
         if extractor.has_logits {
             remarks.push("has class logits");
         }
-        table.add_row([extractor.name, &width, if extractor.needs_weights { "a file" } else { "none" }, &remarks.join(", ")]);
+        table.add_row([
+            extractor.name,
+            &width,
+            if extractor.needs_weights { "a file" } else { "none" },
+            &remarks.join(", "),
+        ]);
     }
-    println!("{table}");
+    crate::say!("{table}");
     Ok(())
 }

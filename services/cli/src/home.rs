@@ -1,6 +1,7 @@
 //! The home of a local system: one folder with its credentials, its state, its logs and everything it stores.
 
 use anyhow::{Context, Result};
+use cedm_runtime::deploy::Credentials;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -19,7 +20,9 @@ impl Home {
     /// # Errors
     /// When the current folder cannot be read (it is needed to make the path absolute).
     pub fn at(folder: &Path) -> Result<Self> {
-        Ok(Self(std::path::absolute(folder).with_context(|| format!("make {} absolute", folder.display()))?))
+        Ok(Self(
+            std::path::absolute(folder).with_context(|| format!("make {} absolute", folder.display()))?,
+        ))
     }
     /// Its path.
     pub fn path(&self) -> &Path {
@@ -107,28 +110,22 @@ impl Home {
     }
 }
 
-/// How to reach this system: everything that `cedm env` prints.
+/// How to reach this system: ports on loopback and generated credentials.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Access {
     /// Client port of nats-server.
     pub nats_port: u16,
     /// Its monitoring port.
     pub nats_monitor_port: u16,
-    /// User of every client.
-    pub nats_user: String,
-    /// Generated password.
-    pub nats_password: String,
     /// Port of the embedded store.
     pub s3_port: u16,
-    /// Generated key id.
-    pub s3_access_key: String,
-    /// Generated secret.
-    pub s3_secret_key: String,
     /// The bucket.
     pub bucket: String,
     /// Port of Prometheus, where it was asked for.
     #[serde(default)]
     pub prometheus_port: Option<u16>,
+    /// Made once.
+    pub credentials: Credentials,
 }
 
 /// Who runs in a home.
@@ -181,7 +178,9 @@ pub struct Child {
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged; remove it", path.display()))?)),
+        Ok(bytes) => Ok(Some(
+            serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged; remove it", path.display()))?,
+        )),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
     }
@@ -207,13 +206,10 @@ mod tests {
         Access {
             nats_port: 1,
             nats_monitor_port: 2,
-            nats_user: "u".into(),
-            nats_password: "p".into(),
             s3_port: 3,
-            s3_access_key: "a".into(),
-            s3_secret_key: "s".into(),
             bucket: "cedm".into(),
             prometheus_port: None,
+            credentials: Credentials::generate(),
         }
     }
 
@@ -223,8 +219,9 @@ mod tests {
         let home = Home::at(&folder.path().join("home")).unwrap();
         home.create().unwrap();
         assert!(home.access().unwrap().is_none());
-        home.keep_access(&access()).unwrap();
-        assert_eq!(home.access().unwrap(), Some(access()));
+        let access = access();
+        home.keep_access(&access).unwrap();
+        assert_eq!(home.access().unwrap(), Some(access));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&home.path().join("access.json")), 0o600);
         assert_eq!(mode(home.path()), 0o700);

@@ -8,7 +8,10 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use cedm_contract::{Attempt, Digest, Input, Job, JobKey, JobResult, JobSpec, Manifest, ObjectRef, Output as File, SCHEMA_VERSION, Software, Timings, output_key};
+use cedm_contract::{
+    Attempt, Digest, Input, Job, JobKey, JobResult, JobSpec, Manifest, ObjectRef, Output as File, SCHEMA_VERSION, Software, Timings,
+    output_key,
+};
 use cedm_images::{ImportOptions, Imported, Progress};
 use cedm_runtime::{Connection, Submitter, store::Body};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -32,13 +35,24 @@ pub fn pointer_key(name: &str) -> String {
 /// # Errors
 /// When the images cannot be read, the name is taken by others, or the store fails.
 pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
-    let fits = !args.name.is_empty() && args.name.len() <= 48 && args.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b));
+    let fits = !args.name.is_empty()
+        && args.name.len() <= 48
+        && args
+            .name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b));
     ensure!(fits, "--name `{}`: expected 1 to 48 of a-z, 0-9, `-`, `_` and `.`", args.name);
     let source = std::path::absolute(&args.path).with_context(|| format!("make {} absolute", args.path.display()))?;
     ensure!(source.exists(), "{} does not exist", args.path.display());
     // The same source goes on in the same folder when an import was interrupted.
-    let age = fs::metadata(&source).with_context(|| format!("read {}", source.display()))?.modified().ok();
-    let folder = home.path().join("imports").join(&Digest::of(format!("{source:?} {age:?} {args:?}").as_bytes()).as_str()[..16]);
+    let age = fs::metadata(&source)
+        .with_context(|| format!("read {}", source.display()))?
+        .modified()
+        .ok();
+    let folder = home
+        .path()
+        .join("imports")
+        .join(&Digest::of(format!("{source:?} {age:?} {args:?}").as_bytes()).as_str()[..16]);
     let imported = read(&source, args, &folder)?;
     let came = client::block_on(async {
         let connection = client::connect().await?;
@@ -101,13 +115,25 @@ async fn store(connection: &Connection, imported: &Imported, folder: &Path) -> R
         let name = shard.object.object.clone();
         shard.object.object = output_key(&key, &attempt, &name);
         let file = folder.join(&name);
-        connection.store().put(&shard.object.object, Body::File(&file)).await.with_context(|| format!("store {}", file.display()))?;
+        connection
+            .store()
+            .put(&shard.object.object, Body::File(&file))
+            .await
+            .with_context(|| format!("store {}", file.display()))?;
     }
     let names = fs::read(folder.join("names.jsonl")).context("read the names of the images")?;
     let mut put = async |name: &str, bytes: Vec<u8>, volatile: bool| {
-        let object = ObjectRef { object: output_key(&key, &attempt, name), size: bytes.len() as u64, digest: Digest::of(&bytes) };
+        let object = ObjectRef {
+            object: output_key(&key, &attempt, name),
+            size: bytes.len() as u64,
+            digest: Digest::of(&bytes),
+        };
         connection.store().put(&object.object, Body::Bytes(Bytes::from(bytes))).await?;
-        outputs.push(File { name: name.to_owned(), object, volatile });
+        outputs.push(File {
+            name: name.to_owned(),
+            object,
+            volatile,
+        });
         anyhow::Ok(())
     };
     put("names.jsonl", names, true).await?;
@@ -126,9 +152,23 @@ async fn store(connection: &Connection, imported: &Imported, folder: &Path) -> R
         inputs: no_inputs,
         outputs,
         result,
-        metrics: [("images_per_second".to_owned(), imported.set.count as f64 / imported.seconds.max(1e-9))].into(),
-        timings: Timings { queued_ms: started_ms, started_ms, finished_ms, compute_ms },
-        software: Software { version: env!("CARGO_PKG_VERSION").to_owned(), revision: String::new(), worker: "cli".to_owned(), device: "cpu".to_owned() },
+        metrics: [(
+            "images_per_second".to_owned(),
+            imported.set.count as f64 / imported.seconds.max(1e-9),
+        )]
+        .into(),
+        timings: Timings {
+            queued_ms: started_ms,
+            started_ms,
+            finished_ms,
+            compute_ms,
+        },
+        software: Software {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: String::new(),
+            worker: "cli".to_owned(),
+            device: "cpu".to_owned(),
+        },
     };
     client::commit(connection, manifest).await
 }
@@ -162,26 +202,39 @@ pub async fn resolve(connection: &Connection, name: &str) -> Result<Manifest> {
     let Some(bytes) = store.get(&pointer_key(name)).await? else {
         let listed = store.list("dataset/").await?;
         let names: Vec<&str> = listed.iter().filter_map(|object| object.key.strip_prefix("dataset/")).collect();
-        let hint = if names.is_empty() { "nothing has been imported yet".to_owned() } else { format!("there are {}", names.join(", ")) };
+        let hint = if names.is_empty() {
+            "nothing has been imported yet".to_owned()
+        } else {
+            format!("there are {}", names.join(", "))
+        };
         anyhow::bail!("no image set is called `{name}`; {hint} (`cedm import PATH --name {name}`)");
     };
     let pointer: Pointer = serde_json::from_slice(&bytes).with_context(|| format!("object dataset/{name} is damaged"))?;
     let manifest = Submitter::new(connection).manifest(&pointer.key).await?;
-    manifest.with_context(|| format!("image set `{name}`: its import {} is gone or damaged; import it again", pointer.key.short()))
+    manifest.with_context(|| {
+        format!(
+            "image set `{name}`: its import {} is gone or damaged; import it again",
+            pointer.key.short()
+        )
+    })
 }
 
 fn print(args: &ImportArgs, imported: &Imported, manifest: &Manifest, output: Output) {
     let JobResult::Import(set) = &manifest.result else { return };
     if output == Output::Json {
-        println!(
+        crate::say!(
             "{}",
             serde_json::json!({"name": args.name, "key": manifest.key, "digest": manifest.digest, "count": set.count, "channels": set.channels,
                 "resolution": set.resolution, "classes": set.classes, "shards": set.shards.len(), "skipped": imported.skipped})
         );
         return;
     }
-    let labels = if set.classes == 0 { "no labels".to_owned() } else { format!("{} classes", set.classes) };
-    println!(
+    let labels = if set.classes == 0 {
+        "no labels".to_owned()
+    } else {
+        format!("{} classes", set.classes)
+    };
+    crate::say!(
         "{}: {} images, {}×{}, {} channel{}, {labels}, in {} shard{} ({})",
         args.name,
         render::count(set.count),
@@ -194,9 +247,13 @@ fn print(args: &ImportArgs, imported: &Imported, manifest: &Manifest, output: Ou
         render::duration(Duration::from_secs_f64(imported.seconds)),
     );
     for skipped in imported.skipped.iter().take(5) {
-        println!("  left out {}: {}", skipped.name, skipped.reason);
+        crate::say!("  left out {}: {}", skipped.name, skipped.reason);
     }
     if imported.skipped.len() > 5 {
-        println!("  and {} more; all are in skipped.json of import {}", imported.skipped.len() - 5, manifest.key.short());
+        crate::say!(
+            "  and {} more; all are in skipped.json of import {}",
+            imported.skipped.len() - 5,
+            manifest.key.short()
+        );
     }
 }

@@ -11,7 +11,10 @@ use std::collections::BTreeSet;
 /// When the store or NATS fails.
 pub async fn matching(connection: &Connection, prefix: &str) -> Result<BTreeSet<JobKey>> {
     let stored = connection.store().list(&format!("manifest/{prefix}")).await?;
-    let mut keys: BTreeSet<JobKey> = stored.iter().filter_map(|object| object.key.strip_prefix("manifest/")?.parse().ok()).collect();
+    let mut keys: BTreeSet<JobKey> = stored
+        .iter()
+        .filter_map(|object| object.key.strip_prefix("manifest/")?.parse().ok())
+        .collect();
     keys.extend(Submitter::new(connection).outstanding(None).await?.into_iter().map(|job| job.key));
     keys.extend(DeadLetters::new(connection).list().await?.into_iter().map(|letter| letter.key));
     keys.retain(|key| key.as_str().starts_with(prefix));
@@ -45,6 +48,9 @@ pub async fn find(connection: &Connection, text: &str) -> Result<JobKey> {
 /// # Errors
 /// When NATS fails.
 pub async fn kind_of(connection: &Connection, key: &JobKey) -> Result<Option<Kind>> {
-    let filter = EventFilter { key: Some(key.clone()), ..EventFilter::default() };
+    let filter = EventFilter {
+        key: Some(key.clone()),
+        ..EventFilter::default()
+    };
     Ok(past_events(connection, &filter).await?.first().map(|event| event.kind))
 }

@@ -23,6 +23,7 @@ pub mod report;
 pub mod status;
 pub mod submit;
 pub mod sweeps;
+pub mod terminal;
 pub mod up;
 pub mod watch;
 
@@ -82,15 +83,17 @@ fn start(home: &Home, args: &args::UpArgs, output: Output) -> Result<()> {
         let system = up::background(home, &args.wish(), up::Tether::Free)?;
         return up::announce(home, system.came, &system.access, output);
     }
-    up::foreground(home, &args.wish(), args.exit_with_parent, |came, access| up::announce(home, came, access, output))
+    up::foreground(home, &args.wish(), args.exit_with_parent, |came, access| {
+        up::announce(home, came, access, output)
+    })
 }
 
 fn stop(home: &Home, output: Output) -> Result<()> {
     let stopped = up::down(home)?;
     match output {
-        Output::Json => println!("{}", serde_json::json!({"stopped": stopped})),
-        Output::Text if stopped => println!("stopped; `cedm up` goes on where it was"),
-        Output::Text => println!("nothing runs in {}", home.path().display()),
+        Output::Json => crate::say!("{}", serde_json::json!({"stopped": stopped})),
+        Output::Text if stopped => crate::say!("stopped; `cedm up` goes on where it was"),
+        Output::Text => crate::say!("nothing runs in {}", home.path().display()),
     }
     Ok(())
 }

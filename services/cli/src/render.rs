@@ -6,7 +6,10 @@ use std::time::Duration;
 /// A table without a frame, as wide as the terminal.
 pub fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(head);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(head);
     table
 }
 
@@ -29,7 +32,9 @@ pub fn since(at_ms: u64) -> String {
 
 /// Unix time in milliseconds.
 pub fn now_ms() -> u64 {
-    std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64)
+    std::time::SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |elapsed| elapsed.as_millis() as u64)
 }
 
 /// `1.2 GB`, `34 kB`, `12 B`.
@@ -40,7 +45,11 @@ pub fn bytes(size: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    if unit == 0 { format!("{size} B") } else { format!("{value:.1} {}", UNITS[unit]) }
+    if unit == 0 {
+        format!("{size} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
 }
 
 /// `1,797`.
@@ -77,8 +86,17 @@ mod tests {
         assert_eq!(seconds(250.0), "4 min 10 s");
         assert_eq!(seconds(11_100.0), "3 h 05 min");
         assert_eq!(seconds(200_000.0), "2 d 07 h");
-        assert_eq!((bytes(12), bytes(34_000), bytes(1_230_000_000)), ("12 B".into(), "34.0 kB".into(), "1.2 GB".into()));
-        assert_eq!((count(7), count(1797), count(1_000_000)), ("7".into(), "1,797".into(), "1,000,000".into()));
-        assert_eq!((rate(12_340.4), rate(3.21), rate(0.04)), ("12,340/s".into(), "3.2/s".into(), "0.04/s".into()));
+        assert_eq!(
+            (bytes(12), bytes(34_000), bytes(1_230_000_000)),
+            ("12 B".into(), "34.0 kB".into(), "1.2 GB".into())
+        );
+        assert_eq!(
+            (count(7), count(1797), count(1_000_000)),
+            ("7".into(), "1,797".into(), "1,000,000".into())
+        );
+        assert_eq!(
+            (rate(12_340.4), rate(3.21), rate(0.04)),
+            ("12,340/s".into(), "3.2/s".into(), "0.04/s".into())
+        );
     }
 }

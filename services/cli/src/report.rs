@@ -21,9 +21,14 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
     client::block_on(async {
         let connection = client::connect().await?;
         let view = Reader::new(&connection).view(&args.sweep.parse()?).await?;
-        let artefacts = Stored { store: store(&connection), handle: Handle::current() };
+        let artefacts = Stored {
+            store: store(&connection),
+            handle: Handle::current(),
+        };
         // Rendering is plain computation that asks for bytes in between.
-        let report = tokio::task::spawn_blocking(move || render(&view.outcome, &artefacts)).await.context("make the report")?;
+        let report = tokio::task::spawn_blocking(move || render(&view.outcome, &artefacts))
+            .await
+            .context("make the report")?;
         fs::create_dir_all(&args.out).with_context(|| format!("make the folder {}", args.out.display()))?;
         let files = [("report.html", &report.html), ("report.json", &report.json)];
         let csvs = report.csvs.iter().map(|csv| (csv.name.as_str(), &csv.text));
@@ -33,8 +38,8 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
             names.push(name);
         }
         match output {
-            Output::Json => println!("{}", json!({"headline": report.headline, "folder": args.out, "files": names})),
-            Output::Text => println!("{}\n{}", report.headline, args.out.join("report.html").display()),
+            Output::Json => crate::say!("{}", json!({"headline": report.headline, "folder": args.out, "files": names})),
+            Output::Text => crate::say!("{}\n{}", report.headline, args.out.join("report.html").display()),
         }
         Ok(())
     })
@@ -52,7 +57,10 @@ struct Stored {
 
 impl Artefacts for Stored {
     fn bytes(&self, object: &ObjectRef) -> Result<Vec<u8>, String> {
-        let found = self.handle.block_on(self.store.get(&object.object)).map_err(|error| error.to_string())?;
+        let found = self
+            .handle
+            .block_on(self.store.get(&object.object))
+            .map_err(|error| error.to_string())?;
         let bytes = found.ok_or_else(|| format!("object `{}` is gone", object.object))?;
         if Digest::of(&bytes) != object.digest {
             return Err(format!("object `{}` is damaged", object.object));

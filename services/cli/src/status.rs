@@ -28,11 +28,14 @@ pub fn run(args: &StatusArgs, output: Output) -> Result<()> {
 async fn one(reader: &mut Reader, sweep: &str, output: Output) -> Result<()> {
     let view = reader.view(&sweep.parse()?).await?;
     if output == Output::Json {
-        println!("{}", json!({"outcome": view.outcome, "cancelled": view.cancelled, "plan": view.jobs}));
+        crate::say!(
+            "{}",
+            json!({"outcome": view.outcome, "cancelled": view.cancelled, "plan": view.jobs})
+        );
         return Ok(());
     }
     for line in view.last_words() {
-        println!("{line}");
+        crate::say!("{line}");
     }
     let mut table = render::table(&["network", "used", "utilisation", "score", "to"]);
     for cell in &view.outcome.cells {
@@ -45,16 +48,17 @@ async fn one(reader: &mut Reader, sweep: &str, output: Output) -> Result<()> {
         table.add_row([
             cell.label.clone(),
             cell.used.map_or("—".to_owned(), |used| used.to_string()),
-            cell.utilisation.map_or("—".to_owned(), |utilisation| format!("{:.1} %", utilisation * 100.0)),
+            cell.utilisation
+                .map_or("—".to_owned(), |utilisation| format!("{:.1} %", utilisation * 100.0)),
             score,
             last.map_or("—".to_owned(), |snapshot| format!("{:.1} kimg", snapshot.nimg as f64 / 1000.0)),
         ]);
     }
     if !view.outcome.cells.is_empty() {
-        println!("{table}");
+        crate::say!("{table}");
     }
     for missing in view.outcome.missing.iter().filter(|missing| !missing.pending) {
-        println!("missing {}: {}", missing.what, missing.reason);
+        crate::say!("missing {}: {}", missing.what, missing.reason);
     }
     Ok(())
 }
@@ -75,11 +79,14 @@ async fn all(connection: &Connection, reader: &mut Reader, output: Output) -> Re
                     "submitted_ms": view.sweep.submitted_ms, "headline": view.outcome.answer.as_ref().map(|answer| &answer.headline)})
             })
             .collect();
-        println!("{}", json!({"sweeps": sweeps, "workers": alive, "dead": dead, "outstanding": queued}));
+        crate::say!(
+            "{}",
+            json!({"sweeps": sweeps, "workers": alive, "dead": dead, "outstanding": queued})
+        );
         return Ok(());
     }
     if views.is_empty() {
-        println!("no sweep has been submitted");
+        crate::say!("no sweep has been submitted");
     } else {
         let mut table = render::table(&["sweep", "state", "jobs", "submitted", "answer"]);
         for view in &views {
@@ -92,13 +99,19 @@ async fn all(connection: &Connection, reader: &mut Reader, output: Output) -> Re
                 SweepState::Incomplete => "incomplete",
             };
             let answer = view.outcome.answer.as_ref().map_or("", |answer| answer.headline.as_str());
-            table.add_row([view.sweep.id.as_str(), state, &format!("{}/{total}", jobs.done), &format!("{} ago", render::since(view.sweep.submitted_ms)), answer]);
+            table.add_row([
+                view.sweep.id.as_str(),
+                state,
+                &format!("{}/{total}", jobs.done),
+                &format!("{} ago", render::since(view.sweep.submitted_ms)),
+                answer,
+            ]);
         }
-        println!("{table}");
+        crate::say!("{table}");
     }
-    println!();
+    crate::say!();
     print_workers(&alive);
-    println!("\n{queued} jobs queued or in hand, {dead} dead");
+    crate::say!("\n{queued} jobs queued or in hand, {dead} dead");
     Ok(())
 }
 
@@ -106,17 +119,32 @@ fn print_workers(alive: &[Heartbeat]) {
     let mut table = render::table(&["worker", "service", "process", "does", "since"]);
     for worker in alive {
         let does = match (&worker.job, worker.kind) {
-            (Some(job), Some(kind)) if worker.total > 0 => format!("{kind} {}: {}/{} {}", job.short(), worker.done, worker.total, worker.unit),
+            (Some(job), Some(kind)) if worker.total > 0 => {
+                format!("{kind} {}: {}/{} {}", job.short(), worker.done, worker.total, worker.unit)
+            }
             (Some(job), Some(kind)) => format!("{kind} {}", job.short()),
             _ => "idle".to_owned(),
         };
-        let since = if worker.job.is_some() { render::since(worker.since_ms) } else { String::new() };
-        table.add_row([worker.worker.as_str(), &worker.service, &format!("{} on {}", worker.pid, worker.host), &does, &since]);
+        let since = if worker.job.is_some() {
+            render::since(worker.since_ms)
+        } else {
+            String::new()
+        };
+        table.add_row([
+            worker.worker.as_str(),
+            &worker.service,
+            &format!("{} on {}", worker.pid, worker.host),
+            &does,
+            &since,
+        ]);
     }
-    println!("{table}");
-    let absent: Vec<&str> =
-        Service::RUNNING.iter().map(|service| service.name()).filter(|name| alive.iter().all(|worker| worker.service != *name)).collect();
+    crate::say!("{table}");
+    let absent: Vec<&str> = Service::RUNNING
+        .iter()
+        .map(|service| service.name())
+        .filter(|name| alive.iter().all(|worker| worker.service != *name))
+        .collect();
     if !absent.is_empty() {
-        println!("no sign of life from: {}", absent.join(", "));
+        crate::say!("no sign of life from: {}", absent.join(", "));
     }
 }

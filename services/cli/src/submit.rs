@@ -45,7 +45,12 @@ fn name(args: &SubmitArgs, spec: &SweepSpec) -> Result<SweepId> {
         return Ok(name.clone());
     }
     let stem = args.file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    stem.parse().with_context(|| format!("{} gives no name for the sweep: write `name = \"…\"` into it or use --name", args.file.display()))
+    stem.parse().with_context(|| {
+        format!(
+            "{} gives no name for the sweep: write `name = \"…\"` into it or use --name",
+            args.file.display()
+        )
+    })
 }
 
 async fn resolve(connection: &Connection, file: &Path, id: SweepId, mut spec: SweepSpec, toml: String, dry_run: bool) -> Result<Sweep> {
@@ -57,7 +62,12 @@ async fn resolve(connection: &Connection, file: &Path, id: SweepId, mut spec: Sw
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut stored = BTreeMap::new();
     for path in spec.files() {
-        stored.insert(path.clone(), store_file(connection, &folder.join(&path), dry_run).await.with_context(|| format!("file `{path}` of the sweep"))?);
+        stored.insert(
+            path.clone(),
+            store_file(connection, &folder.join(&path), dry_run)
+                .await
+                .with_context(|| format!("file `{path}` of the sweep"))?,
+        );
     }
     spec.store_files(&stored);
     Ok(Sweep::new(id, spec, images, test_images, render::now_ms(), toml))
@@ -75,9 +85,17 @@ async fn store_file(connection: &Connection, path: &Path, dry_run: bool) -> Resu
         Digest::finish(&hasher)
     };
     let size = fs::metadata(path).with_context(|| format!("read {}", path.display()))?.len();
-    let object = ObjectRef { object: blob_key(&digest), size, digest };
+    let object = ObjectRef {
+        object: blob_key(&digest),
+        size,
+        digest,
+    };
     if !dry_run && connection.store().size(&object.object).await? != Some(size) {
-        connection.store().put(&object.object, Body::File(path)).await.with_context(|| format!("store {}", path.display()))?;
+        connection
+            .store()
+            .put(&object.object, Body::File(path))
+            .await
+            .with_context(|| format!("store {}", path.display()))?;
     }
     Ok(object)
 }
@@ -85,9 +103,9 @@ async fn store_file(connection: &Connection, path: &Path, dry_run: bool) -> Resu
 fn print(id: &SweepId, came: Submitted, output: Output) -> Result<()> {
     let attached = came == Submitted::Attached;
     match output {
-        Output::Json => println!("{}", json!({"sweep": id, "attached": attached})),
-        Output::Text if attached => println!("sweep {id} was submitted before with the same spec; follow it with `cedm watch {id}`"),
-        Output::Text => println!("sweep {id} submitted; follow it with `cedm watch {id}`"),
+        Output::Json => crate::say!("{}", json!({"sweep": id, "attached": attached})),
+        Output::Text if attached => crate::say!("sweep {id} was submitted before with the same spec; follow it with `cedm watch {id}`"),
+        Output::Text => crate::say!("sweep {id} submitted; follow it with `cedm watch {id}`"),
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use cedm_contract::{
     sweep::Sweep,
     sweep_key,
 };
-use cedm_planner::{Known, Knowledge, Node, Plan, State, fold, plan};
+use cedm_planner::{Knowledge, Known, Node, Plan, State, fold, plan};
 use cedm_runtime::{
     Bucket, Connection, DeadLetters, SWEEPS, Submitter,
     store::{Created, Store},
@@ -50,7 +50,11 @@ pub struct View {
 impl Reader {
     /// A reader that knows nothing yet.
     pub fn new(connection: &Connection) -> Self {
-        Self { connection: connection.clone(), known: Known::default(), sweeps: BTreeMap::new() }
+        Self {
+            connection: connection.clone(),
+            known: Known::default(),
+            sweeps: BTreeMap::new(),
+        }
     }
 
     fn store(&self) -> &Arc<dyn Store> {
@@ -63,7 +67,10 @@ impl Reader {
     /// When the store fails.
     pub async fn all(&self) -> Result<Vec<SweepId>> {
         let listed = self.store().list("sweep/").await?;
-        Ok(listed.iter().filter_map(|object| object.key.strip_prefix("sweep/")?.strip_suffix("/spec")?.parse().ok()).collect())
+        Ok(listed
+            .iter()
+            .filter_map(|object| object.key.strip_prefix("sweep/")?.strip_suffix("/spec")?.parse().ok())
+            .collect())
     }
 
     /// Sweeps that are not settled.
@@ -96,7 +103,11 @@ impl Reader {
         let bytes = self.store().get(&sweep_key(id, "spec")).await?;
         let Some(bytes) = bytes else {
             let names: Vec<String> = self.all().await?.iter().map(SweepId::to_string).collect();
-            let hint = if names.is_empty() { "none has been submitted".to_owned() } else { format!("there are {}", names.join(", ")) };
+            let hint = if names.is_empty() {
+                "none has been submitted".to_owned()
+            } else {
+                format!("there are {}", names.join(", "))
+            };
             anyhow::bail!("no sweep is called `{id}`; {hint}");
         };
         let sweep = Sweep::decode(&bytes).with_context(|| format!("sweep {id}"))?;
@@ -113,8 +124,20 @@ impl Reader {
         let plan = self.plan(&sweep).await?;
         let cancelled = self.store().size(&sweep_key(id, "cancelled")).await?.is_some();
         let outcome = fold(&sweep, &self.known);
-        let by_key = plan.nodes.iter().enumerate().rev().filter_map(|(index, node)| Some((node.job.as_ref()?.key.clone(), index))).collect();
-        Ok(View { outcome, jobs: plan.nodes, cancelled, by_key, sweep })
+        let by_key = plan
+            .nodes
+            .iter()
+            .enumerate()
+            .rev()
+            .filter_map(|(index, node)| Some((node.job.as_ref()?.key.clone(), index)))
+            .collect();
+        Ok(View {
+            outcome,
+            jobs: plan.nodes,
+            cancelled,
+            by_key,
+            sweep,
+        })
     }
 
     /// The plan of a sweep, submitted or not, with every result that the store has. Each round reads what the last made known.
@@ -135,7 +158,10 @@ impl Reader {
         loop {
             let plan = plan(sweep, &self.known);
             let open = plan.nodes.iter().filter(|node| !matches!(node.state, State::Done { .. }));
-            let open: Vec<JobKey> = open.filter_map(|node| Some(node.job.as_ref()?.key.clone())).filter(|key| !asked.contains(key)).collect();
+            let open: Vec<JobKey> = open
+                .filter_map(|node| Some(node.job.as_ref()?.key.clone()))
+                .filter(|key| !asked.contains(key))
+                .collect();
             let mut learnt = false;
             let found = futures::future::try_join_all(open.iter().map(|key| submitter.manifest(key))).await?;
             for (key, manifest) in open.into_iter().zip(found) {
@@ -171,13 +197,20 @@ impl Reader {
                     if let Some(bytes) = self.store().get(&key).await? {
                         let there = Sweep::decode(&bytes).with_context(|| format!("sweep {}", sweep.id))?;
                         ensure_same(&there, sweep)?;
-                        break if there.submitted_ms == sweep.submitted_ms { Submitted::New } else { Submitted::Attached };
+                        break if there.submitted_ms == sweep.submitted_ms {
+                            Submitted::New
+                        } else {
+                            Submitted::Attached
+                        };
                     }
                 }
             }
         };
         // Only a wake-up: coordinators find the sweep in the store as well.
-        Bucket::open(&self.connection, SWEEPS).await?.put(sweep.id.as_str(), sweep.submitted_ms.to_string()).await?;
+        Bucket::open(&self.connection, SWEEPS)
+            .await?
+            .put(sweep.id.as_str(), sweep.submitted_ms.to_string())
+            .await?;
         Ok(came)
     }
 
@@ -191,7 +224,9 @@ impl Reader {
             return Ok(false);
         }
         let marker = serde_json::json!({"at_ms": render::now_ms()}).to_string();
-        self.store().put(&sweep_key(id, "cancelled"), cedm_runtime::store::Body::Bytes(marker.into())).await?;
+        self.store()
+            .put(&sweep_key(id, "cancelled"), cedm_runtime::store::Body::Bytes(marker.into()))
+            .await?;
         Bucket::open(&self.connection, SWEEPS).await?.remove(id.as_str()).await?;
         let mut wanted = BTreeSet::new();
         for other in self.active().await? {
@@ -218,7 +253,9 @@ fn ensure_same(there: &Sweep, ours: &Sweep) -> Result<()> {
     );
     if there.spec != ours.spec {
         let differ = differences(there, ours);
-        anyhow::bail!("sweep `{id}` exists with another spec ({differ}): choose another name with --name; what both have in common is not done again");
+        anyhow::bail!(
+            "sweep `{id}` exists with another spec ({differ}): choose another name with --name; what both have in common is not done again"
+        );
     }
     Ok(())
 }
@@ -230,7 +267,11 @@ fn differences(there: &Sweep, ours: &Sweep) -> String {
         _ => serde_json::Map::new(),
     };
     let (a, b) = (sections(there), sections(ours));
-    let differ: Vec<&str> = a.iter().filter(|(name, value)| b.get(*name) != Some(value)).map(|(name, _)| name.as_str()).collect();
+    let differ: Vec<&str> = a
+        .iter()
+        .filter(|(name, value)| b.get(*name) != Some(value))
+        .map(|(name, _)| name.as_str())
+        .collect();
     format!("it differs in {}", differ.join(", "))
 }
 
@@ -261,7 +302,10 @@ impl View {
     /// Keys of every result of this sweep.
     pub fn done(&self) -> Vec<JobKey> {
         let done = self.jobs.iter().filter(|node| matches!(node.state, State::Done { .. }));
-        done.filter_map(|node| Some(node.job.as_ref()?.key.clone())).collect::<BTreeSet<_>>().into_iter().collect()
+        done.filter_map(|node| Some(node.job.as_ref()?.key.clone()))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
     /// The deciding score among these.
     pub fn primary<'a>(&self, summary: &'a BTreeMap<String, Summary>) -> Option<&'a Summary> {
@@ -272,7 +316,11 @@ impl View {
     pub fn last_words(&self) -> Vec<String> {
         let (id, jobs) = (&self.sweep.id, &self.outcome.jobs);
         let total = jobs.done + jobs.ready + jobs.waiting + jobs.dead + jobs.blocked;
-        let reused = if jobs.cached > 0 { format!(", {} of them reused", jobs.cached) } else { String::new() };
+        let reused = if jobs.cached > 0 {
+            format!(", {} of them reused", jobs.cached)
+        } else {
+            String::new()
+        };
         let mut lines = vec![match self.outcome.state {
             SweepState::Running if self.cancelled => format!("sweep {id} was cancelled: {} of {total} jobs are done{reused}", jobs.done),
             SweepState::Running => format!("sweep {id} is running: {} of {total} jobs are done{reused}", jobs.done),

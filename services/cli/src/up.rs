@@ -70,7 +70,10 @@ pub fn foreground(home: &Home, wish: &Wish, exit_with_parent: bool, ready: impl 
         Standing::Up(access) => ready(Came::Attached, &access),
         Standing::Free(lock) => {
             // One thread: the kernel signals a guarded child when the thread that started it ends, and this one ends last.
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the async runtime")?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("start the async runtime")?;
             let result = LocalSet::new().block_on(&runtime, run(home, wish, exit_with_parent, |access| ready(Came::Started, access)));
             drop(lock);
             result
@@ -106,7 +109,11 @@ pub fn background(home: &Home, wish: &Wish, tether: Tether) -> Result<Background
     home.create()?;
     // The lock is given back at once: the supervisor takes it for itself.
     if let Standing::Up(access) = settle(home)? {
-        return Ok(Background { came: Came::Attached, access: *access, _lifeline: None });
+        return Ok(Background {
+            came: Came::Attached,
+            access: *access,
+            _lifeline: None,
+        });
     }
     let log = home.logs().join("up.log");
     let out = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&log);
@@ -131,7 +138,11 @@ pub fn background(home: &Home, wish: &Wish, tether: Tether) -> Result<Background
     let end = Instant::now() + SERVICES_PATIENCE + GROUND_PATIENCE;
     loop {
         if let Some(access) = ready_now(home)? {
-            return Ok(Background { came: Came::Started, access, _lifeline: supervisor.stdin.take() });
+            return Ok(Background {
+                came: Came::Started,
+                access,
+                _lifeline: supervisor.stdin.take(),
+            });
         }
         if let Some(status) = supervisor.try_wait().context("watch the supervisor")? {
             if status.success() && home.is_up() {
@@ -156,7 +167,11 @@ pub fn down(home: &Home) -> Result<bool> {
         state.supervisor.signal(Signal::SIGTERM);
         let patience = Duration::from_secs(120);
         if !state.supervisor.wait_gone(patience) {
-            bail!("the supervisor, process {}, did not stop within {}", state.supervisor.pid, humantime::format_duration(patience));
+            bail!(
+                "the supervisor, process {}, did not stop within {}",
+                state.supervisor.pid,
+                humantime::format_duration(patience)
+            );
         }
     }
     let left = leftovers(home)?;
@@ -193,7 +208,9 @@ fn settle(home: &Home) -> Result<Standing> {
 }
 
 fn ready_now(home: &Home) -> Result<Option<Access>> {
-    let ready = home.state()?.is_some_and(|state| state.phase == Phase::Ready && state.supervisor.is_alive());
+    let ready = home
+        .state()?
+        .is_some_and(|state| state.phase == Phase::Ready && state.supervisor.is_alive());
     if ready { home.access() } else { Ok(None) }
 }
 
@@ -224,7 +241,11 @@ impl Stop {
         });
         let interrupt = signal(SignalKind::interrupt()).context("listen to SIGINT")?;
         let terminate = signal(SignalKind::terminate()).context("listen to SIGTERM")?;
-        Ok(Self { interrupt, terminate, parent })
+        Ok(Self {
+            interrupt,
+            terminate,
+            parent,
+        })
     }
     async fn asked(&mut self) {
         let parent = async {
@@ -249,14 +270,23 @@ async fn run(home: &Home, wish: &Wish, exit_with_parent: bool, ready: impl FnOnc
     let access = Access::renew(home.access()?, &mut ports, wish.prometheus)?;
     let ground = vec![recipes::nats(home, &access)?, recipes::store(home, &access)?];
     let services = recipes::services(home, &access, &wish.workers, &mut ports, &last.children)?;
-    let prometheus = access.prometheus_port.map(|port| recipes::prometheus(home, port, &services)).transpose()?;
+    let prometheus = access
+        .prometheus_port
+        .map(|port| recipes::prometheus(home, port, &services))
+        .transpose()?;
     home.keep_access(&access)?;
     let board = Rc::new(Board::new(home.clone())?);
     if left > 0 {
         board.say(&format!("ended {left} processes that a killed supervisor had left"));
     }
     let (stage, stages) = watch::channel(Stage::Run);
-    let mut family = Family { home, board: board.clone(), stages, services: JoinSet::new(), ground: JoinSet::new() };
+    let mut family = Family {
+        home,
+        board: board.clone(),
+        stages,
+        services: JoinSet::new(),
+        ground: JoinSet::new(),
+    };
 
     let start = async {
         family.start(ground, GROUND_PATIENCE).await?;
@@ -302,7 +332,11 @@ impl Family<'_> {
     async fn start(&mut self, members: Vec<(Recipe, Probe)>, patience: Duration) -> Result<()> {
         let mut probes = Vec::new();
         for (recipe, probe) in members {
-            let tasks = if recipe.stops_at == Stage::Services { &mut self.services } else { &mut self.ground };
+            let tasks = if recipe.stops_at == Stage::Services {
+                &mut self.services
+            } else {
+                &mut self.ground
+            };
             tasks.spawn_local(supervise(recipe, self.home.logs(), self.board.clone(), self.stages.clone()));
             probes.push(probe);
         }
@@ -317,18 +351,32 @@ impl Family<'_> {
 pub fn announce(home: &Home, came: Came, access: &Access, output: Output) -> Result<()> {
     match output {
         Output::Json => {
-            let environment: BTreeMap<String, String> = access.environment().into_iter().collect();
-            println!("{}", serde_json::json!({"home": home.path(), "attached": came == Came::Attached, "environment": environment}));
+            let environment: BTreeMap<String, String> = access.environment(Service::Cli).into_iter().collect();
+            crate::say!(
+                "{}",
+                serde_json::json!({"home": home.path(), "attached": came == Came::Attached, "environment": environment})
+            );
         }
         Output::Text => {
-            println!("{} in {}", if came == Came::Attached { "already up" } else { "up" }, home.path().display());
-            println!("  nats   {}   monitor http://127.0.0.1:{}", access.nats_url(), access.nats_monitor_port);
-            println!("  store  {}   bucket {}", access.s3_url(), access.bucket);
+            crate::say!(
+                "{} in {}",
+                if came == Came::Attached { "already up" } else { "up" },
+                home.path().display()
+            );
+            crate::say!(
+                "  nats   {}   monitor http://127.0.0.1:{}",
+                access.nats_url(),
+                access.nats_monitor_port
+            );
+            crate::say!("  store  {}   bucket {}", access.s3_url(), access.bucket);
             if let Some(port) = access.prometheus_port {
-                println!("  prometheus  http://127.0.0.1:{port}");
+                crate::say!("  prometheus  http://127.0.0.1:{port}");
             }
-            println!("  logs   {}", home.logs().display());
-            println!("commands in this folder find it; elsewhere: eval \"$(cedm --home {} env)\"", home.path().display());
+            crate::say!("  logs   {}", home.logs().display());
+            crate::say!(
+                "commands in this folder find it; elsewhere: eval \"$(cedm --home {} env)\"",
+                home.path().display()
+            );
         }
     }
     Ok(())

@@ -74,11 +74,24 @@ async fn everything(connection: &Connection, output: Output) -> Result<ExitCode>
 
 fn print(event: &Event, output: Output) {
     match output {
-        Output::Json => println!("{}", serde_json::to_string(event).expect("invariant: events are plain data and always encode")),
+        Output::Json => crate::say!(
+            "{}",
+            serde_json::to_string(event).expect("invariant: events are plain data and always encode")
+        ),
         Output::Text => {
             let (done, total, unit) = (event.done, event.total, &event.unit);
-            let how_far = if event.what == EventWhat::Progress { format!(" {done}/{total} {unit}") } else { String::new() };
-            println!("{:<10} {:<10} {}{how_far} {}", event.what.to_string(), event.kind.to_string(), event.key.short(), event.message);
+            let how_far = if event.what == EventWhat::Progress {
+                format!(" {done}/{total} {unit}")
+            } else {
+                String::new()
+            };
+            crate::say!(
+                "{:<10} {:<10} {}{how_far} {}",
+                event.what.to_string(),
+                event.kind.to_string(),
+                event.key.short(),
+                event.message
+            );
         }
     }
 }
@@ -100,7 +113,17 @@ impl Watcher {
     async fn new(connection: Connection, mut reader: Reader, sweep: SweepId, output: Output) -> Result<Self> {
         let view = reader.view(&sweep).await?;
         let bars = Bars::new(sweep.as_str());
-        Ok(Self { connection, reader, sweep, output, view, running: Running::default(), bars, seen: HashSet::new(), away_since: None })
+        Ok(Self {
+            connection,
+            reader,
+            sweep,
+            output,
+            view,
+            running: Running::default(),
+            bars,
+            seen: HashSet::new(),
+            away_since: None,
+        })
     }
 
     async fn run(mut self) -> Result<ExitCode> {
@@ -157,7 +180,10 @@ impl Watcher {
 
     fn take(&mut self, event: &Event, past: bool) {
         let Some(label) = self.view.label(&event.key) else { return };
-        if !self.seen.insert((event.key.clone(), event.what, event.attempt.clone(), event.at_ms)) {
+        if !self
+            .seen
+            .insert((event.key.clone(), event.what, event.attempt.clone(), event.at_ms))
+        {
             return;
         }
         if self.output == Output::Json {
@@ -182,7 +208,7 @@ impl Watcher {
         let complete = self.view.outcome.state == SweepState::Complete;
         if self.output == Output::Text {
             for line in self.view.last_words() {
-                println!("{line}");
+                crate::say!("{line}");
             }
         }
         Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })

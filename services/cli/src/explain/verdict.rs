@@ -39,7 +39,11 @@ pub fn verdict(facts: &Facts) -> String {
         return "has a result whose objects are missing or damaged (`cedm fsck` names them); the next submit discards it and the job is done again".to_owned();
     }
     if let Some(worker) = &facts.worker {
-        let how_far = if worker.total > 0 { format!(", {} of {} {}", worker.done, worker.total, worker.unit) } else { String::new() };
+        let how_far = if worker.total > 0 {
+            format!(", {} of {} {}", worker.done, worker.total, worker.unit)
+        } else {
+            String::new()
+        };
         return format!("runs on {} since {}{how_far}", worker.worker, render::since(worker.since_ms));
     }
     if let Some(letter) = &facts.letter {
@@ -49,16 +53,28 @@ pub fn verdict(facts: &Facts) -> String {
     match facts.queued {
         Some(true) => {
             let last = facts.events.iter().rev().find(|event| event.what == EventWhat::Failed);
-            let why = last.map_or(String::new(), |event| format!(": the last try failed ({})", first_line(&event.message)));
+            let why = last.map_or(String::new(), |event| {
+                format!(": the last try failed ({})", first_line(&event.message))
+            });
             format!("waits for the time of its next try{why}")
         }
         Some(false) if facts.workers == 0 => format!("waits, for no {service} is alive: start one (`cedm up --workers {service}=1`)"),
         Some(false) if facts.busy >= facts.workers => {
-            format!("waits for a free {service}: {} of {} are busy, and {} other jobs of its kind are queued", facts.busy, facts.workers, facts.others)
+            format!(
+                "waits for a free {service}: {} of {} are busy, and {} other jobs of its kind are queued",
+                facts.busy, facts.workers, facts.others
+            )
         }
-        Some(false) => format!("is queued and should start at once: {} of {} {service} processes are free", facts.workers - facts.busy, facts.workers),
+        Some(false) => format!(
+            "is queued and should start at once: {} of {} {service} processes are free",
+            facts.workers - facts.busy,
+            facts.workers
+        ),
         None if !facts.waits_for.is_empty() => {
-            let (shown, more) = (facts.waits_for.iter().take(4).cloned().collect::<Vec<_>>().join(", "), facts.waits_for.len().saturating_sub(4));
+            let (shown, more) = (
+                facts.waits_for.iter().take(4).cloned().collect::<Vec<_>>().join(", "),
+                facts.waits_for.len().saturating_sub(4),
+            );
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!("waits for {shown}{more}")
         }
@@ -74,8 +90,16 @@ fn done(manifest: &Manifest, events: &[Event]) -> String {
         times => format!(", at the {} delivery", ordinal(times)),
     };
     let reused = events.iter().filter(|event| event.what == EventWhat::Done && event.cached).count();
-    let reused = if reused > 0 { format!("; found again and not repeated {reused} times since") } else { String::new() };
-    format!("was done by {} in {took}, {} ago{again}{reused}", manifest.software.worker, render::since(manifest.timings.finished_ms))
+    let reused = if reused > 0 {
+        format!("; found again and not repeated {reused} times since")
+    } else {
+        String::new()
+    };
+    format!(
+        "was done by {} in {took}, {} ago{again}{reused}",
+        manifest.software.worker,
+        render::since(manifest.timings.finished_ms)
+    )
 }
 
 fn ordinal(number: u64) -> String {
@@ -119,13 +143,50 @@ mod tests {
 
     #[test]
     fn every_state_has_its_sentence() {
-        let queued = |delayed| Facts { kind: Some(Kind::Train), queued: Some(delayed), ..Facts::default() };
+        let queued = |delayed| Facts {
+            kind: Some(Kind::Train),
+            queued: Some(delayed),
+            ..Facts::default()
+        };
         check(Facts::default(), "is not known");
         check(queued(false), "no trainer is alive");
-        check(Facts { workers: 2, busy: 2, others: 5, ..queued(false) }, "2 of 2 are busy, and 5 other jobs");
-        check(Facts { workers: 2, busy: 1, ..queued(false) }, "should start at once");
-        check(Facts { events: vec![failed("store: no answer\nmore")], ..queued(true) }, "the last try failed (store: no answer)");
-        check(Facts { waits_for: vec!["cluster temi C=20".into()], ..Facts::default() }, "waits for cluster temi C=20");
-        check(Facts { broken: true, ..Facts::default() }, "missing or damaged");
+        check(
+            Facts {
+                workers: 2,
+                busy: 2,
+                others: 5,
+                ..queued(false)
+            },
+            "2 of 2 are busy, and 5 other jobs",
+        );
+        check(
+            Facts {
+                workers: 2,
+                busy: 1,
+                ..queued(false)
+            },
+            "should start at once",
+        );
+        check(
+            Facts {
+                events: vec![failed("store: no answer\nmore")],
+                ..queued(true)
+            },
+            "the last try failed (store: no answer)",
+        );
+        check(
+            Facts {
+                waits_for: vec!["cluster temi C=20".into()],
+                ..Facts::default()
+            },
+            "waits for cluster temi C=20",
+        );
+        check(
+            Facts {
+                broken: true,
+                ..Facts::default()
+            },
+            "missing or damaged",
+        );
     }
 }

@@ -17,9 +17,16 @@ impl Board {
     /// When the state cannot be kept.
     pub fn new(home: Home) -> Result<Self> {
         let supervisor = Process::of(std::process::id()).context("read the start time of this process from /proc")?;
-        let state = State { supervisor, phase: Phase::Starting, children: Vec::new() };
+        let state = State {
+            supervisor,
+            phase: Phase::Starting,
+            children: Vec::new(),
+        };
         home.keep_state(&state)?;
-        Ok(Self { home, state: RefCell::new(state) })
+        Ok(Self {
+            home,
+            state: RefCell::new(state),
+        })
     }
     /// Enters or replaces a child.
     pub fn show(&self, child: Child) {
@@ -38,11 +45,20 @@ impl Board {
     }
     /// Whether the child runs now.
     pub fn runs(&self, name: &str) -> bool {
-        self.state.borrow().children.iter().any(|child| child.name == name && child.process.as_ref().is_some_and(Process::is_alive))
+        self.state
+            .borrow()
+            .children
+            .iter()
+            .any(|child| child.name == name && child.process.as_ref().is_some_and(Process::is_alive))
     }
     /// How often the child was started again.
     pub fn restarts(&self, name: &str) -> u32 {
-        self.state.borrow().children.iter().find(|child| child.name == name).map_or(0, |child| child.restarts)
+        self.state
+            .borrow()
+            .children
+            .iter()
+            .find(|child| child.name == name)
+            .map_or(0, |child| child.restarts)
     }
     /// A line for whoever watches the supervisor.
     pub fn say(&self, line: &str) {

@@ -62,7 +62,13 @@ pub struct Recipe {
 pub async fn supervise(recipe: Recipe, logs: PathBuf, board: Rc<Board>, mut stage: watch::Receiver<Stage>) -> Result<()> {
     let log = logs.join(format!("{}.log", recipe.name));
     set_aside(&log)?;
-    let mut entry = Child { name: recipe.name.clone(), process: None, restarts: 0, metrics: recipe.metrics.clone(), log: log.clone() };
+    let mut entry = Child {
+        name: recipe.name.clone(),
+        process: None,
+        restarts: 0,
+        metrics: recipe.metrics.clone(),
+        log: log.clone(),
+    };
     let mut delay = BACKOFF_FIRST;
     loop {
         if *stage.borrow() >= recipe.stops_at {
@@ -93,7 +99,12 @@ pub async fn supervise(recipe: Recipe, logs: PathBuf, board: Rc<Board>, mut stag
             break;
         }
         delay = if began.elapsed() >= STEADY { BACKOFF_FIRST } else { delay };
-        board.say(&format!("{} {end}; again in {} (log: {})", recipe.name, humantime::format_duration(delay), log.display()));
+        board.say(&format!(
+            "{} {end}; again in {} (log: {})",
+            recipe.name,
+            humantime::format_duration(delay),
+            log.display()
+        ));
         tokio::select! {
             () = time::sleep(delay) => {}
             () = reached(&mut stage, recipe.stops_at) => break,
@@ -125,7 +136,11 @@ async fn stop(entry: &Child, child: &mut tokio::process::Child, grace: Duration)
         process.signal(Signal::SIGCONT);
     }
     if time::timeout(grace, child.wait()).await.is_err() {
-        tracing::warn!("{} did not stop within {}; killing it", entry.name, humantime::format_duration(grace));
+        tracing::warn!(
+            "{} did not stop within {}; killing it",
+            entry.name,
+            humantime::format_duration(grace)
+        );
         if let Err(error) = child.kill().await {
             tracing::warn!("kill {}: {error}", entry.name);
         }
@@ -145,7 +160,11 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
 }
 
 fn open_log(path: &Path) -> Result<File> {
-    OpenOptions::new().create(true).append(true).open(path).with_context(|| format!("open {}", path.display()))
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("open {}", path.display()))
 }
 
 fn set_aside(log: &Path) -> Result<()> {

@@ -20,10 +20,23 @@ pub struct Probe {
     pub name: String,
     /// `127.0.0.1:<port>`.
     pub address: String,
-    /// Path asked for.
-    pub path: &'static str,
-    /// Whether any answer will do (a store refuses strangers, and is ready all the same).
-    pub any_status: bool,
+    /// Path asked for; for a child without one (the store refuses strangers, loudly) a connection will do.
+    pub path: Option<&'static str>,
+}
+
+/// Whether the child answers as it should; what it answered otherwise.
+async fn ask(probe: &Probe) -> Result<(), String> {
+    match probe.path {
+        Some(path) => match status(&probe.address, path).await {
+            Some(200) => Ok(()),
+            Some(other) => Err(format!("http://{}{path} answers HTTP {other}", probe.address)),
+            None => Err(format!("http://{}{path} answers nothing", probe.address)),
+        },
+        None => match time::timeout(Duration::from_secs(2), TcpStream::connect(&probe.address)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(format!("{} takes no connection", probe.address)),
+        },
+    }
 }
 
 /// HTTP status of `GET path`; `None` when there is no answer within two seconds.
@@ -47,8 +60,8 @@ pub async fn all_ready(probes: &[Probe], board: &Board, logs: &Path, patience: D
     let end = Instant::now() + patience;
     for probe in probes {
         loop {
-            let found = status(&probe.address, probe.path).await;
-            if board.runs(&probe.name) && found.is_some_and(|status| probe.any_status || status == 200) {
+            let answer = ask(probe).await;
+            if board.runs(&probe.name) && answer.is_ok() {
                 break;
             }
             let log = logs.join(format!("{}.log", probe.name));
@@ -56,12 +69,10 @@ pub async fn all_ready(probes: &[Probe], board: &Board, logs: &Path, patience: D
                 bail!("{} ends again and again; the end of {}:\n{}", probe.name, log.display(), tail(&log));
             }
             if Instant::now() > end {
-                let answer = found.map_or("nothing".to_owned(), |status| format!("HTTP {status}"));
-                let asked = format!("http://{}{}", probe.address, probe.path);
+                let (patience, answer) = (humantime::format_duration(patience), answer.err().unwrap_or_default());
                 bail!(
-                    "{} was not ready within {} ({asked} answers {answer}); the end of {}:\n{}",
+                    "{} was not ready within {patience} ({answer}); the end of {}:\n{}",
                     probe.name,
-                    humantime::format_duration(patience),
                     log.display(),
                     tail(&log)
                 );
@@ -72,9 +83,18 @@ pub async fn all_ready(probes: &[Probe], board: &Board, logs: &Path, patience: D
     Ok(())
 }
 
-/// The last fifteen lines of a log.
+/// The last lines of a log, without backtraces.
 fn tail(log: &Path) -> String {
-    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(15)..].join("\n")
+    let text = fs::read(log)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
+    let is_frame = |line: &str| {
+        let line = line.trim_start();
+        line.is_empty()
+            || line.starts_with("at ")
+            || line.starts_with("Stack backtrace")
+            || line.split_once(':').is_some_and(|(n, _)| n.parse::<u32>().is_ok())
+    };
+    let lines: Vec<&str> = text.lines().filter(|line| !is_frame(line)).collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
 }

@@ -19,7 +19,11 @@ impl Ports {
     /// # Errors
     /// When no port is free.
     pub fn free(&mut self, preferred: Option<u16>) -> Result<u16> {
-        let fits = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|l| l.local_addr()).map(|a| a.port());
+        let fits = |port: u16| {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+                .and_then(|l| l.local_addr())
+                .map(|a| a.port())
+        };
         if let Some(port) = preferred.filter(|port| *port != 0 && !self.taken.contains(port))
             && fits(port).is_ok()
         {

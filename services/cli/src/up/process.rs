@@ -15,7 +15,10 @@ impl Process {
     /// The running process with this id.
     pub fn of(pid: u32) -> Option<Self> {
         let pid = i32::try_from(pid).ok()?;
-        Some(Self { pid, start_ticks: start_ticks(pid)? })
+        Some(Self {
+            pid,
+            start_ticks: start_ticks(pid)?,
+        })
     }
     /// Whether it is still this process, and no zombie.
     pub fn is_alive(&self) -> bool {
@@ -82,7 +85,10 @@ mod tests {
         let mut child = Command::new("sleep").arg("100").spawn().unwrap();
         let process = Process::of(child.id()).unwrap();
         assert!(process.is_alive());
-        let other = Process { start_ticks: process.start_ticks + 1, ..process.clone() };
+        let other = Process {
+            start_ticks: process.start_ticks + 1,
+            ..process.clone()
+        };
         assert!(!other.is_alive());
         other.signal(Signal::SIGKILL); // must not hit the one that reuses its id
         assert!(process.is_alive());

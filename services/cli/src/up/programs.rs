@@ -13,7 +13,11 @@ use std::{
 pub fn ours(name: &str) -> Result<PathBuf> {
     let here = env::current_exe().context("find this program's own path")?;
     let path = here.with_file_name(name);
-    anyhow::ensure!(path.is_file(), "{} is missing: build the whole workspace (`cargo build`), or install all programs in one folder", path.display());
+    anyhow::ensure!(
+        path.is_file(),
+        "{} is missing: build the whole workspace (`cargo build`), or install all programs in one folder",
+        path.display()
+    );
     Ok(path)
 }
 
@@ -28,10 +32,13 @@ pub fn nats_server() -> Result<PathBuf> {
         return Ok(path);
     }
     let here = env::current_exe().context("find this program's own path")?;
-    let fetched = here.ancestors().map(|folder| folder.join(".deps/bin/nats-server")).find(|path| path.is_file());
-    fetched.or_else(|| on_path("nats-server")).context(
-        "nats-server was not found: run `cargo xtask setup` in the clone, install it on the PATH, or name it in CEDM_NATS_SERVER",
-    )
+    let fetched = here
+        .ancestors()
+        .map(|folder| folder.join(".deps/bin/nats-server"))
+        .find(|path| path.is_file());
+    fetched
+        .or_else(|| on_path("nats-server"))
+        .context("nats-server was not found: run `cargo xtask setup` in the clone, install it on the PATH, or name it in CEDM_NATS_SERVER")
 }
 
 /// Prometheus: `$CEDM_PROMETHEUS`, else `$PATH`.
@@ -49,7 +56,9 @@ pub fn prometheus() -> Result<PathBuf> {
 
 fn on_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder: PathBuf| folder.join(name)).find(|file: &PathBuf| is_executable(file))
+    env::split_paths(&path)
+        .map(|folder: PathBuf| folder.join(name))
+        .find(|file: &PathBuf| is_executable(file))
 }
 
 fn is_executable(file: &Path) -> bool {

@@ -11,15 +11,41 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use cedm_contract::Service;
-use std::{collections::BTreeMap, ffi::OsString, fs, path::Path, time::Duration};
-
-const NATS_CONF: &str = include_str!("../../../../deploy/local/nats.conf");
-const PROMETHEUS_CONF: &str = include_str!("../../../../deploy/local/prometheus.yml");
+use cedm_runtime::deploy::{NatsSettings, render_nats, render_prometheus};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    io::Write,
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    time::Duration,
+};
 
 /// Workers write a checkpoint when they are stopped; this is how long the largest may take.
 const DRAIN: Duration = Duration::from_secs(60);
 /// Broker and store only close files.
 const CLOSE: Duration = Duration::from_secs(10);
+
+/// Often enough for jobs that take seconds.
+const SCRAPE_EVERY_S: u64 = 5;
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// A file for its owner alone: it holds passwords.
+fn private_file(path: &Path, text: &str) -> Result<()> {
+    let open = fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path);
+    open.and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("write {}", path.display()))
+}
 
 fn words(list: &[&str]) -> Vec<OsString> {
     list.iter().map(OsString::from).collect()
@@ -44,21 +70,33 @@ fn this_program() -> Result<std::path::PathBuf> {
 pub fn nats(home: &Home, access: &Access) -> Result<(Recipe, Probe)> {
     let server = programs::nats_server()?;
     let conf = home.nats().join("nats.conf");
-    fs::write(&conf, NATS_CONF).with_context(|| format!("write {}", conf.display()))?;
-    let (port, monitor) = (access.nats_port.to_string(), access.nats_monitor_port.to_string());
-    let mut arguments = words(&["--addr", "127.0.0.1", "--port", &port, "--http_port", &monitor, "--config"]);
-    arguments.extend([conf.into_os_string(), "--store_dir".into(), home.nats().into_os_string()]);
-    let address = format!("127.0.0.1:{monitor}");
+    let (listen, monitor) = (loopback(access.nats_port), loopback(access.nats_monitor_port));
+    let settings = NatsSettings {
+        listen,
+        monitor: Some(monitor),
+        store_dir: &home.nats(),
+        credentials: &access.credentials,
+    };
+    private_file(&conf, &render_nats(&settings))?;
+    let address = monitor.to_string();
+    let arguments = vec!["--config".into(), conf.into_os_string()];
     let recipe = Recipe {
         name: "nats".to_owned(),
         program: this_program()?,
         arguments: guarded(&server, arguments)?,
-        environment: access.environment(),
+        environment: Vec::new(),
         metrics: None,
         stops_at: Stage::Ground,
         grace: CLOSE,
     };
-    Ok((recipe, Probe { name: "nats".to_owned(), address, path: "/healthz?js-enabled-only=true", any_status: false }))
+    Ok((
+        recipe,
+        Probe {
+            name: "nats".to_owned(),
+            address,
+            path: Some("/healthz?js-enabled-only=true"),
+        },
+    ))
 }
 
 /// The embedded store.
@@ -73,38 +111,65 @@ pub fn store(home: &Home, access: &Access) -> Result<(Recipe, Probe)> {
         name: "store".to_owned(),
         program: programs::ours("cedm-store")?,
         arguments,
-        environment: access.environment(),
+        environment: access.environment(Service::Cli),
         metrics: None,
         stops_at: Stage::Ground,
         grace: CLOSE,
     };
-    Ok((recipe, Probe { name: "store".to_owned(), address, path: "/", any_status: true }))
+    Ok((
+        recipe,
+        Probe {
+            name: "store".to_owned(),
+            address,
+            path: None,
+        },
+    ))
 }
 
 /// The coordinator and as many of every worker as asked for.
 ///
 /// # Errors
 /// When a program was not built or no port is free.
-pub fn services(home: &Home, access: &Access, workers: &BTreeMap<Service, u32>, ports: &mut Ports, last: &[crate::home::Child]) -> Result<Vec<(Recipe, Probe)>> {
-    let mut environment = access.environment();
-    environment.push(("CEDM_CACHE_DIR".to_owned(), home.path().join("cache").to_string_lossy().into_owned()));
+pub fn services(
+    home: &Home,
+    access: &Access,
+    workers: &BTreeMap<Service, u32>,
+    ports: &mut Ports,
+    last: &[crate::home::Child],
+) -> Result<Vec<(Recipe, Probe)>> {
     let mut all = Vec::new();
     for service in Service::RUNNING {
         for number in 1..=workers.get(service).copied().unwrap_or(1) {
             let name = format!("{service}-{number}");
-            let before = last.iter().find(|child| child.name == name).and_then(|child| child.metrics.as_deref());
+            let before = last
+                .iter()
+                .find(|child| child.name == name)
+                .and_then(|child| child.metrics.as_deref());
             let port = ports.free(before.and_then(|address| address.rsplit(':').next()?.parse().ok()))?;
             let address = format!("127.0.0.1:{port}");
+            let mut environment = access.environment(*service);
+            environment.push(("CEDM_LOG_FORMAT".to_owned(), "json".to_owned()));
+            environment.push((
+                "CEDM_CACHE_DIR".to_owned(),
+                home.path().join("cache").to_string_lossy().into_owned(),
+            ));
             let recipe = Recipe {
                 name: name.clone(),
                 program: programs::ours(&format!("cedm-{service}"))?,
                 arguments: words(&["serve", "--exit-with-parent", "--listen", &address]),
-                environment: environment.clone(),
+                environment,
                 metrics: Some(address.clone()),
                 stops_at: Stage::Services,
                 grace: DRAIN,
             };
-            all.push((recipe, Probe { name, address, path: "/readyz", any_status: false }));
+            all.push((
+                recipe,
+                Probe {
+                    name,
+                    address,
+                    path: Some("/readyz"),
+                },
+            ));
         }
     }
     Ok(all)
@@ -119,17 +184,29 @@ pub fn prometheus(home: &Home, port: u16, targets: &[(Recipe, Probe)]) -> Result
     let folder = home.path().join("prometheus");
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join("prometheus.yml"), PROMETHEUS_CONF)?;
+        fs::write(
+            folder.join("prometheus.yml"),
+            render_prometheus(&folder.join("targets.json"), &[], SCRAPE_EVERY_S),
+        )?;
         let groups: Vec<serde_json::Value> = targets
             .iter()
-            .filter_map(|(recipe, _)| recipe.metrics.as_ref().map(|address| serde_json::json!({"targets": [address], "labels": {"child": recipe.name}})))
+            .filter_map(|(recipe, _)| {
+                recipe
+                    .metrics
+                    .as_ref()
+                    .map(|address| serde_json::json!({"targets": [address], "labels": {"child": recipe.name}}))
+            })
             .collect();
         fs::write(folder.join("targets.json"), serde_json::to_vec_pretty(&groups)?)
     };
     write().with_context(|| format!("write the configuration of Prometheus to {}", folder.display()))?;
     let address = format!("127.0.0.1:{port}");
     let mut arguments = words(&["--web.listen-address", &address, "--config.file"]);
-    arguments.extend([folder.join("prometheus.yml").into_os_string(), "--storage.tsdb.path".into(), folder.join("data").into_os_string()]);
+    arguments.extend([
+        folder.join("prometheus.yml").into_os_string(),
+        "--storage.tsdb.path".into(),
+        folder.join("data").into_os_string(),
+    ]);
     let recipe = Recipe {
         name: "prometheus".to_owned(),
         program: this_program()?,
@@ -139,5 +216,12 @@ pub fn prometheus(home: &Home, port: u16, targets: &[(Recipe, Probe)]) -> Result
         stops_at: Stage::Ground,
         grace: CLOSE,
     };
-    Ok((recipe, Probe { name: "prometheus".to_owned(), address, path: "/-/ready", any_status: false }))
+    Ok((
+        recipe,
+        Probe {
+            name: "prometheus".to_owned(),
+            address,
+            path: Some("/-/ready"),
+        },
+    ))
 }

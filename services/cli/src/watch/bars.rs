@@ -19,11 +19,17 @@ impl Bars {
         let all = MultiProgress::new();
         let total = all.add(ProgressBar::new(0).with_style(style("{prefix}  {bar:24.cyan} {pos}/{len} jobs  {msg}")));
         total.set_prefix(sweep.to_owned());
-        Self { all, total, jobs: BTreeMap::new(), is_terminal: std::io::stderr().is_terminal() }
+        Self {
+            all,
+            total,
+            jobs: BTreeMap::new(),
+            is_terminal: std::io::stderr().is_terminal(),
+        }
     }
     /// Shows how many jobs are where.
     pub fn counts(&self, counts: &JobCounts) {
-        self.total.set_length(counts.done + counts.ready + counts.waiting + counts.dead + counts.blocked);
+        self.total
+            .set_length(counts.done + counts.ready + counts.waiting + counts.dead + counts.blocked);
         self.total.set_position(counts.done);
         let mut words = Vec::new();
         if counts.dead > 0 {
@@ -36,11 +42,18 @@ impl Bars {
     }
     /// Draws a running job.
     pub fn draw(&mut self, key: &JobKey, label: &str, run: &Run) {
-        let bar = self.jobs.entry(key.clone()).or_insert_with(|| self.all.add(ProgressBar::new(0).with_style(style("  {prefix:34!} {bar:20} {msg}"))));
+        let bar = self
+            .jobs
+            .entry(key.clone())
+            .or_insert_with(|| self.all.add(ProgressBar::new(0).with_style(style("  {prefix:34!} {bar:20} {msg}"))));
         bar.set_prefix(label.to_owned());
         bar.set_length(run.total.max(1));
         bar.set_position(run.done.min(run.total));
-        let mut words = vec![if run.total > 0 { format!("{}/{} {}", run.done, run.total, run.unit) } else { "running".to_owned() }];
+        let mut words = vec![if run.total > 0 {
+            format!("{}/{} {}", run.done, run.total, run.unit)
+        } else {
+            "running".to_owned()
+        }];
         words.extend(run.rate().map(render::rate));
         words.extend(run.left().map(|left| format!("{} left", render::duration(left))));
         bar.set_message(words.join("  "));
@@ -81,7 +94,9 @@ impl Bars {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("invariant: the template is valid").progress_chars("━╸ ")
+    ProgressStyle::with_template(template)
+        .expect("invariant: the template is valid")
+        .progress_chars("━╸ ")
 }
 
 fn first_line(text: &str) -> &str {

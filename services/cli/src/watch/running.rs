@@ -83,7 +83,11 @@ impl Running {
     }
     /// Forgets a job.
     pub fn end(&mut self, key: &JobKey) -> Change {
-        if self.jobs.remove(key).is_some() { Change::Ended } else { Change::Nothing }
+        if self.jobs.remove(key).is_some() {
+            Change::Ended
+        } else {
+            Change::Nothing
+        }
     }
     /// One of them.
     pub fn get(&self, key: &JobKey) -> Option<&Run> {

@@ -3,7 +3,7 @@
 use super::{Delivery, Envelope, Published, Queue, QueueError, Receipt, Stored};
 use crate::{error::chain, streams::consumer_name};
 use async_nats::{
-    Client, HeaderMap, Request, StatusCode,
+    Client, HeaderMap, StatusCode, Subscriber,
     header::{NATS_MESSAGE_ID, NATS_SCHEDULE, NATS_SCHEDULE_TARGET},
     jetstream::{
         AckKind, Context, ErrorCode, Message,
@@ -16,7 +16,12 @@ use cedm_contract::{
     DEAD_STREAM, DELAYS_STREAM, DeadLetter, Event, JOBS_STREAM, JobKey, Kind, Priority, dead_subject, delay_subject, due_subject,
     event_subject, job_subject,
 };
-use std::time::{Duration, SystemTime};
+use futures::{FutureExt, StreamExt};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::sync::Mutex;
 
 /// A publish is tried this often, with the same message id.
 const PUBLISH_TRIES: u32 = 4;
@@ -30,6 +35,15 @@ const SUBJECT_OCCUPIED: ErrorCode = ErrorCode(10077);
 pub(crate) struct NatsQueue {
     client: Client,
     js: Context,
+    deliveries: Arc<Mutex<Option<Inbox>>>,
+}
+
+/// Where pulled jobs arrive. It stays open between pulls, so that a job whose answer came too late is taken up by the next one
+/// and does not wait for `ack_wait`.
+#[derive(Debug)]
+struct Inbox {
+    subject: String,
+    messages: Subscriber,
 }
 
 fn fail(action: &'static str) -> impl Fn(&dyn std::error::Error) -> QueueError {
@@ -38,7 +52,7 @@ fn fail(action: &'static str) -> impl Fn(&dyn std::error::Error) -> QueueError {
 
 impl NatsQueue {
     pub(crate) fn new(client: Client, js: Context) -> Self {
-        Self { client, js }
+        Self { client, js, deliveries: Arc::default() }
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -72,6 +86,38 @@ impl NatsQueue {
             }
         }
         Err(last.expect("invariant: at least one try was made"))
+    }
+
+    async fn open_inbox(&self) -> Result<Inbox, QueueError> {
+        let subject = self.client.new_inbox();
+        let messages = self.client.subscribe(subject.clone()).await.map_err(|error| fail("pull")(&error))?;
+        Ok(Inbox { subject, messages })
+    }
+
+    /// A job, or the broker's word that there is none.
+    fn delivery(&self, message: async_nats::Message) -> Result<Option<Delivery>, QueueError> {
+        match message.status {
+            None | Some(StatusCode::OK) => {}
+            Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => return Ok(None),
+            Some(StatusCode::NO_RESPONDERS) => {
+                return Err(QueueError { action: "pull", reason: "the stream or its consumer does not exist".to_owned() });
+            }
+            Some(status) => {
+                let reason = format!("{status} {}", message.description.as_deref().unwrap_or_default());
+                return Err(QueueError { action: "pull", reason });
+            }
+        }
+        let message = Message { message, context: self.js.clone() };
+        let info = message.info().map_err(|error| QueueError { action: "pull", reason: error.to_string() })?;
+        let (sequence, delivered) = (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1));
+        Ok(Some(Delivery {
+            subject: message.subject.to_string(),
+            payload: message.payload.clone(),
+            envelope: Envelope::of(message.headers.as_ref()),
+            sequence,
+            delivered,
+            receipt: Box::new(message),
+        }))
     }
 
     async fn stream(&self, name: &str) -> Result<Stream<()>, QueueError> {
@@ -163,28 +209,25 @@ fn schedule_at(after: Duration) -> String {
 #[async_trait::async_trait]
 impl Queue for NatsQueue {
     async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError> {
-        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{JOBS_STREAM}.{}", consumer_name(kind, priority));
-        let request = Request::new().payload(Bytes::from_static(br#"{"batch":1,"no_wait":true}"#)).timeout(Some(PULL_TIMEOUT));
-        let message = self.client.send_request(subject, request).await.map_err(|error| fail("pull")(&error))?;
-        match message.status {
-            None | Some(StatusCode::OK) => {}
-            Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => return Ok(None),
-            Some(status) => {
-                let reason = format!("{status} {}", message.description.as_deref().unwrap_or_default());
-                return Err(QueueError { action: "pull", reason });
+        let mut inbox = self.deliveries.lock().await;
+        let inbox = match &mut *inbox {
+            Some(inbox) => inbox,
+            none => none.insert(self.open_inbox().await?),
+        };
+        // What an earlier pull did not wait for.
+        while let Some(Some(late)) = inbox.messages.next().now_or_never() {
+            if let Ok(Some(delivery)) = self.delivery(late) {
+                return Ok(Some(delivery));
             }
         }
-        let message = Message { message, context: self.js.clone() };
-        let info = message.info().map_err(|error| QueueError { action: "pull", reason: error.to_string() })?;
-        let (sequence, delivered) = (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1));
-        Ok(Some(Delivery {
-            subject: message.subject.to_string(),
-            payload: message.payload.clone(),
-            envelope: Envelope::of(message.headers.as_ref()),
-            sequence,
-            delivered,
-            receipt: Box::new(message),
-        }))
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{JOBS_STREAM}.{}", consumer_name(kind, priority));
+        let request = Bytes::from_static(br#"{"batch":1,"no_wait":true}"#);
+        self.client.publish_with_reply(subject, inbox.subject.clone(), request).await.map_err(|error| fail("pull")(&error))?;
+        match tokio::time::timeout(PULL_TIMEOUT, inbox.messages.next()).await {
+            Ok(Some(message)) => self.delivery(message),
+            Ok(None) => Err(QueueError { action: "pull", reason: "the connection is closed".to_owned() }),
+            Err(_) => Err(QueueError { action: "pull", reason: format!("no answer within {} s", PULL_TIMEOUT.as_secs()) }),
+        }
     }
 
     async fn publish(&self, lane: (Kind, Priority), key: &JobKey, payload: Bytes, envelope: Envelope, id: &str) -> Result<Published, QueueError> {

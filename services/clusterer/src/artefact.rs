@@ -32,7 +32,16 @@ impl Clustering {
     /// Ids that come from elsewhere.
     pub fn given(raw_ids: Vec<i64>, slots: u32) -> Self {
         let (log_confidence, heads, best_head, inertia, centroids) = (None, None, None, None, None);
-        Self { slots, raw_ids, log_confidence, heads, curve: Vec::new(), best_head, inertia, centroids }
+        Self {
+            slots,
+            raw_ids,
+            log_confidence,
+            heads,
+            curve: Vec::new(),
+            best_head,
+            inertia,
+            centroids,
+        }
     }
 }
 
@@ -77,7 +86,10 @@ impl Artefact {
         if let Some(centroids) = &clustering.centroids {
             tensors.push(("centroids".to_owned(), centroids.shallow_clone()));
         }
-        let mean_confidence = clustering.log_confidence.as_ref().map(|log| log.to_kind(Kind::Double).exp().mean(Kind::Double).double_value(&[]));
+        let mean_confidence = clustering
+            .log_confidence
+            .as_ref()
+            .map(|log| log.to_kind(Kind::Double).exp().mean(Kind::Double).double_value(&[]));
         let result = ClusterResult {
             count: ids.len() as u64,
             clusters: clustering.slots,
@@ -99,8 +111,14 @@ impl Artefact {
 
 /// Share of (image, neighbour) pairs in the same cluster.
 fn neighbour_agreement(ids: &Tensor, neighbours: &Tensor) -> f64 {
-    let theirs = ids.index_select(0, &neighbours.to_kind(Kind::Int64).contiguous().view(-1)).view_as(neighbours);
-    theirs.eq_tensor(&ids.unsqueeze(1)).to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
+    let theirs = ids
+        .index_select(0, &neighbours.to_kind(Kind::Int64).contiguous().view(-1))
+        .view_as(neighbours);
+    theirs
+        .eq_tensor(&ids.unsqueeze(1))
+        .to_kind(Kind::Double)
+        .mean(Kind::Double)
+        .double_value(&[])
 }
 
 /// Agreement over the images that have a label; `None` when none has.
@@ -113,7 +131,12 @@ fn quality(labels: &[i64], ids: &[i64]) -> Result<Option<ClusterQuality>, MathsE
         return Ok(None);
     }
     let found = agreement(&labels, &ids)?;
-    Ok(Some(ClusterQuality { nmi: found.nmi, anmi: found.anmi, ari: found.ari, acc: accuracy(&labels, &ids)? }))
+    Ok(Some(ClusterQuality {
+        nmi: found.nmi,
+        anmi: found.anmi,
+        ari: found.ari,
+        acc: accuracy(&labels, &ids)?,
+    }))
 }
 
 #[cfg(test)]
@@ -136,7 +159,10 @@ mod tests {
     #[test]
     fn neighbours_and_labels_are_held_against_it() {
         let neighbours = Tensor::from_slice2(&[[1i32, 2], [0, 3], [3, 0], [2, 1]]);
-        let context = Context { labels: Some(&[7, 7, 9, -1]), neighbours: Some(&neighbours) };
+        let context = Context {
+            labels: Some(&[7, 7, 9, -1]),
+            neighbours: Some(&neighbours),
+        };
         let result = Artefact::new(&Clustering::given(vec![0, 0, 1, 1], 2), &context).unwrap().result;
         assert_eq!(result.neighbour_agreement, Some(0.5));
         let quality = result.quality.unwrap();
@@ -145,8 +171,16 @@ mod tests {
 
     #[test]
     fn labels_of_another_length_are_refused() {
-        let context = Context { labels: Some(&[0, 1]), ..Context::default() };
-        let error = Artefact::new(&Clustering::given(vec![0, 0, 1], 2), &context).unwrap_err().to_string();
-        assert_eq!(error, "number of labels is 2, expected one for each of the 3 cluster ids, and at least one");
+        let context = Context {
+            labels: Some(&[0, 1]),
+            ..Context::default()
+        };
+        let error = Artefact::new(&Clustering::given(vec![0, 0, 1], 2), &context)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "number of labels is 2, expected one for each of the 3 cluster ids, and at least one"
+        );
     }
 }

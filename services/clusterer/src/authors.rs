@@ -59,11 +59,20 @@ pub fn write_pt(path: &Path, values: &[i64]) -> Result<()> {
     let part = path.with_extension("part");
     let write = || -> Result<()> {
         let mut archive = ZipWriter::new(BufWriter::new(File::create(&part)?));
-        let prefix = path.file_stem().map_or_else(|| "archive".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        let prefix = path
+            .file_stem()
+            .map_or_else(|| "archive".to_owned(), |stem| stem.to_string_lossy().into_owned());
         // 64-byte alignment lets readers map the storage into memory
-        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).with_alignment(64);
+        let options = SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .with_alignment(64);
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        for (name, content) in [("data.pkl", pickle(values.len())), ("byteorder", b"little".to_vec()), ("data/0", bytes), ("version", b"3\n".to_vec())] {
+        for (name, content) in [
+            ("data.pkl", pickle(values.len())),
+            ("byteorder", b"little".to_vec()),
+            ("data/0", bytes),
+            ("version", b"3\n".to_vec()),
+        ] {
             archive.start_file(format!("{prefix}/{name}"), options)?;
             archive.write_all(&content)?;
         }
@@ -106,7 +115,11 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::Temi { backbone: "dino_vitb16".to_owned(), clusters: 600, beta: "0.6".to_owned() };
+        let layout = Layout::Temi {
+            backbone: "dino_vitb16".to_owned(),
+            clusters: 600,
+            beta: "0.6".to_owned(),
+        };
         let written = layout.write(folder.path(), &[4, 0, 599, 4], &[1, 2, 1]).unwrap();
         assert!(written.ends_with("TEMI-dino_vitb16/clusters_600/beta-0.6"));
         assert_eq!(read_ids(&written.join("cluster_ids.pt")).unwrap(), [4, 0, 599, 4]);
@@ -116,7 +129,10 @@ mod tests {
 
     #[test]
     fn kmeans_folders_use_a_dash() {
-        let layout = Layout::Kmeans { backbone: "dino_vitb16".to_owned(), clusters: 100 };
+        let layout = Layout::Kmeans {
+            backbone: "dino_vitb16".to_owned(),
+            clusters: 100,
+        };
         assert_eq!(layout.folder(), PathBuf::from("kmeans-dino_vitb16/clusters-100"));
     }
 }

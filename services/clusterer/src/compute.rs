@@ -34,7 +34,9 @@ pub fn neighbours(features: &Features, k: u32, monitor: &dyn Monitor) -> Result<
         before = done;
         !monitor.stopping()
     };
-    knn::nearest(features, k, knn::DEFAULT_TILE_BYTES, &mut watch).map_err(refuse)?.ok_or(JobError::Drained)
+    knn::nearest(features, k, knn::DEFAULT_TILE_BYTES, &mut watch)
+        .map_err(refuse)?
+        .ok_or(JobError::Drained)
 }
 
 /// TEMI: trains the heads, or goes on from the monitor's checkpoint, and assigns by the best one.
@@ -92,20 +94,34 @@ fn show(facts: &EpochFacts, monitor: &dyn Monitor) {
     monitor.gauge("cedm_cluster_loss_min", facts.head_losses[facts.best_head]);
     monitor.gauge("cedm_cluster_utilisation", facts.utilisation);
     monitor.gauge("cedm_cluster_marginal_entropy_nats", facts.marginal_entropy);
-    tracing::debug!(epoch = facts.epoch, mean, best = facts.best_head, utilisation = facts.utilisation, "epoch");
+    tracing::debug!(
+        epoch = facts.epoch,
+        mean,
+        best = facts.best_head,
+        utilisation = facts.utilisation,
+        "epoch"
+    );
 }
 
 /// k-means.
 ///
 /// # Errors
 /// `Reject` when features or parameters do not fit; `Drained` when the monitor wants to stop.
-pub fn cluster_kmeans(features: &Features, params: &KmeansParams, clusters: u32, seed: u64, monitor: &dyn Monitor) -> Result<Clustering, JobError> {
+pub fn cluster_kmeans(
+    features: &Features,
+    params: &KmeansParams,
+    clusters: u32,
+    seed: u64,
+    monitor: &dyn Monitor,
+) -> Result<Clustering, JobError> {
     let mut watch = |done: u32, starts: u32, inertia: f64| {
         monitor.progress(done.into(), starts.into(), "starts");
         monitor.gauge("cedm_cluster_inertia", inertia);
         !monitor.stopping()
     };
-    let fitted = kmeans::fit(features, clusters, params, seed, &mut watch).map_err(refuse)?.ok_or(JobError::Drained)?;
+    let fitted = kmeans::fit(features, clusters, params, seed, &mut watch)
+        .map_err(refuse)?
+        .ok_or(JobError::Drained)?;
     Ok(Clustering {
         inertia: Some(fitted.inertia),
         centroids: Some(fitted.centroids.to_device(tch::Device::Cpu).to_kind(Kind::Double)),

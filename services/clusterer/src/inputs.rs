@@ -18,7 +18,12 @@ pub(crate) fn features(desk: &Desk) -> Result<Features, JobError> {
         let piece = tensor(&desk.fetch(&shard.object)?, "features")?;
         if piece.size() != [shard.count as i64, i64::from(set.dim)] {
             let found = piece.size();
-            return Err(JobError::reject(anyhow!("feature shard at row {} has shape {found:?}, expected [{}, {}]", shard.first, shard.count, set.dim)));
+            return Err(JobError::reject(anyhow!(
+                "feature shard at row {} has shape {found:?}, expected [{}, {}]",
+                shard.first,
+                shard.count,
+                set.dim
+            )));
         }
         pieces.push(piece);
     }
@@ -40,7 +45,9 @@ pub(crate) fn count(desk: &Desk) -> Result<u64, JobError> {
 
 /// Neighbours i32 \[n, k\], if the job has that input.
 pub(crate) fn neighbours(desk: &Desk) -> Result<Option<Tensor>, JobError> {
-    let Some(manifest) = desk.optional("neighbours") else { return Ok(None) };
+    let Some(manifest) = desk.optional("neighbours") else {
+        return Ok(None);
+    };
     Ok(Some(tensor(&desk.fetch_output(manifest, NEIGHBOURS)?, "indices")?))
 }
 
@@ -64,20 +71,33 @@ pub(crate) fn labels(desk: &Desk, coarse: bool) -> Result<Option<Vec<i64>>, JobE
 pub(crate) fn imported(desk: &Desk, object: &ObjectRef) -> Result<Vec<i64>, JobError> {
     let ids = read_ids(&desk.fetch(object)?).map_err(JobError::reject)?;
     let count = count(desk)?;
-    if ids.len() as u64 == count { Ok(ids) } else { Err(JobError::reject(anyhow!("the file holds {} ids, the set {count} images", ids.len()))) }
+    if ids.len() as u64 == count {
+        Ok(ids)
+    } else {
+        Err(JobError::reject(anyhow!(
+            "the file holds {} ids, the set {count} images",
+            ids.len()
+        )))
+    }
 }
 
 fn feature_set(manifest: &Manifest) -> Result<&FeatureSet, JobError> {
     match &manifest.result {
         JobResult::Features(set) => Ok(set),
-        _ => Err(JobError::reject(anyhow!("the features come from a {} job, expected features", manifest.kind()))),
+        _ => Err(JobError::reject(anyhow!(
+            "the features come from a {} job, expected features",
+            manifest.kind()
+        ))),
     }
 }
 
 fn image_set(manifest: &Manifest) -> Result<&ImageSet, JobError> {
     match &manifest.result {
         JobResult::Import(set) => Ok(set),
-        _ => Err(JobError::reject(anyhow!("the images come from a {} job, expected import", manifest.kind()))),
+        _ => Err(JobError::reject(anyhow!(
+            "the images come from a {} job, expected import",
+            manifest.kind()
+        ))),
     }
 }
 
@@ -85,5 +105,7 @@ fn image_set(manifest: &Manifest) -> Result<&ImageSet, JobError> {
 fn tensor(file: &Path, name: &str) -> Result<Tensor, JobError> {
     let tensors = Tensor::read_safetensors(file).map_err(|error| JobError::reject(anyhow!("input file with `{name}`: {error}")))?;
     let found = tensors.into_iter().find(|(found, _)| found == name);
-    found.map(|(_, tensor)| tensor).ok_or_else(|| JobError::reject(anyhow!("input file: tensor `{name}` is missing")))
+    found
+        .map(|(_, tensor)| tensor)
+        .ok_or_else(|| JobError::reject(anyhow!("input file: tensor `{name}` is missing")))
 }

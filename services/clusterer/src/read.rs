@@ -17,7 +17,12 @@ use zip::ZipArchive;
 /// When the file cannot be read, is truncated, or holds no such tensor.
 pub fn read_features(path: &Path, name: Option<&str>) -> Result<Tensor> {
     let (found, tensor) = pick(read_arrays(path)?, name, "features").with_context(|| path.display().to_string())?;
-    ensure!(tensor.size().len() == 2, "{}: `{found}` has shape {:?}, expected [rows, width]", path.display(), tensor.size());
+    ensure!(
+        tensor.size().len() == 2,
+        "{}: `{found}` has shape {:?}, expected [rows, width]",
+        path.display(),
+        tensor.size()
+    );
     Ok(tensor)
 }
 
@@ -51,19 +56,32 @@ fn pick(mut arrays: Vec<(String, Tensor)>, name: Option<&str>, usual: &str) -> R
 
 /// Every array of a file with its name.
 fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or("").to_ascii_lowercase();
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or("")
+        .to_ascii_lowercase();
     let mut head = [0u8; 8];
-    let length = File::open(path).and_then(|mut file| file.read(&mut head)).with_context(|| format!("read {}", path.display()))?;
+    let length = File::open(path)
+        .and_then(|mut file| file.read(&mut head))
+        .with_context(|| format!("read {}", path.display()))?;
     if head[..length].starts_with(b"\x93NUMPY") {
         let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
         let array = read_npy(BufReader::new(file)).with_context(|| format!("{}: npy array", path.display()))?;
-        return Ok(vec![(path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()), array)]);
+        return Ok(vec![(
+            path.file_stem()
+                .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+            array,
+        )]);
     }
     if extension == "npz" {
         return read_npz(path).with_context(|| format!("{}: npz archive", path.display()));
     }
     let weights = Weights::read(path)?;
-    Ok(weights.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect())
+    Ok(weights
+        .iter()
+        .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
+        .collect())
 }
 
 fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
@@ -82,7 +100,9 @@ fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
 /// The header says how many bytes follow; never more than those are read.
 fn read_npy(mut reader: impl Read) -> Result<Tensor> {
     let header = NpyHeader::from_reader(&mut reader)?;
-    let DType::Plain(plain) = header.dtype() else { bail!("a structured array, expected plain numbers") };
+    let DType::Plain(plain) = header.dtype() else {
+        bail!("a structured array, expected plain numbers")
+    };
     let kind = match (plain.type_char(), plain.size_field()) {
         (TypeChar::Float, 2) => Kind::Half,
         (TypeChar::Float, 4) => Kind::Float,
@@ -94,13 +114,30 @@ fn read_npy(mut reader: impl Read) -> Result<Tensor> {
         (TypeChar::Uint, 1) => Kind::Uint8,
         _ => bail!("numbers of type {plain}, expected float16, float32, float64, uint8 or signed integers"),
     };
-    ensure!(plain.endianness() != npyz::Endianness::Big, "big-endian numbers, expected little-endian ones");
-    let shape = header.shape().iter().map(|&size| i64::try_from(size)).collect::<Result<Vec<_>, _>>().context("shape")?;
-    let count = shape.iter().try_fold(1i64, |product, &size| product.checked_mul(size)).context("shape overflows")?;
-    let expected = u64::try_from(count)?.checked_mul(kind.elt_size_in_bytes() as u64).context("size overflows")?;
+    ensure!(
+        plain.endianness() != npyz::Endianness::Big,
+        "big-endian numbers, expected little-endian ones"
+    );
+    let shape = header
+        .shape()
+        .iter()
+        .map(|&size| i64::try_from(size))
+        .collect::<Result<Vec<_>, _>>()
+        .context("shape")?;
+    let count = shape
+        .iter()
+        .try_fold(1i64, |product, &size| product.checked_mul(size))
+        .context("shape overflows")?;
+    let expected = u64::try_from(count)?
+        .checked_mul(kind.elt_size_in_bytes() as u64)
+        .context("size overflows")?;
     let mut bytes = Vec::new();
     reader.take(expected).read_to_end(&mut bytes)?;
-    ensure!(bytes.len() as u64 == expected, "{} bytes of numbers, its header says {expected}: truncated?", bytes.len());
+    ensure!(
+        bytes.len() as u64 == expected,
+        "{} bytes of numbers, its header says {expected}: truncated?",
+        bytes.len()
+    );
     if header.order() == npyz::Order::Fortran {
         let reversed: Vec<i64> = shape.iter().rev().copied().collect();
         let axes: Vec<i64> = (0..shape.len() as i64).rev().collect();
@@ -117,7 +154,13 @@ mod tests {
 
     fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], order: npyz::Order, values: &[T]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let mut writer = npyz::WriteOptions::new().default_dtype().shape(shape).order(order).writer(&mut bytes).begin_nd().unwrap();
+        let mut writer = npyz::WriteOptions::new()
+            .default_dtype()
+            .shape(shape)
+            .order(order)
+            .writer(&mut bytes)
+            .begin_nd()
+            .unwrap();
         writer.extend(values.iter().copied()).unwrap();
         writer.finish().unwrap();
         bytes
@@ -137,12 +180,23 @@ mod tests {
         let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         archive.start_file("other.npy", zip::write::SimpleFileOptions::default()).unwrap();
         archive.write_all(&npy(&[1], npyz::Order::C, &[1i32])).unwrap();
-        archive.start_file("features.npy", zip::write::SimpleFileOptions::default()).unwrap();
+        archive
+            .start_file("features.npy", zip::write::SimpleFileOptions::default())
+            .unwrap();
         archive.write_all(&row_major).unwrap();
         let archive = archive.finish().unwrap().into_inner();
         let safetensors = folder.path().join("f.safetensors");
-        Tensor::write_safetensors(&[("features", &expected), ("labels", &Tensor::from_slice(&[1i64, 2]))], &safetensors).unwrap();
-        for path in [file(&folder, "a.npy", &row_major), file(&folder, "b.npy", &column_major), file(&folder, "c.npz", &archive), safetensors] {
+        Tensor::write_safetensors(
+            &[("features", &expected), ("labels", &Tensor::from_slice(&[1i64, 2]))],
+            &safetensors,
+        )
+        .unwrap();
+        for path in [
+            file(&folder, "a.npy", &row_major),
+            file(&folder, "b.npy", &column_major),
+            file(&folder, "c.npz", &archive),
+            safetensors,
+        ] {
             assert!(read_features(&path, None).unwrap().equal(&expected), "{}", path.display());
         }
         let half = folder.path().join("half.safetensors");
@@ -160,8 +214,16 @@ mod tests {
     #[test]
     fn broken_files_are_named() {
         let whole = npy(&[2, 3], npyz::Order::C, &[0f32; 6]);
-        check(&whole[..whole.len() - 4], "cut.npy", "20 bytes of numbers, its header says 24: truncated?");
-        check(&npy(&[6], npyz::Order::C, &[0f32; 6]), "flat.npy", "has shape [6], expected [rows, width]");
+        check(
+            &whole[..whole.len() - 4],
+            "cut.npy",
+            "20 bytes of numbers, its header says 24: truncated?",
+        );
+        check(
+            &npy(&[6], npyz::Order::C, &[0f32; 6]),
+            "flat.npy",
+            "has shape [6], expected [rows, width]",
+        );
         check(b"PK\x03\x04 and no more", "cut.npz", "truncated?");
         check(b"hello", "text.safetensors", "not a safetensors file");
         check(b"", "empty.npy", "");

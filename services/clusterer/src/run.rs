@@ -79,7 +79,10 @@ impl RunArgs {
         let started = Instant::now();
         let (clustering, neighbours) = self.cluster()?;
         let seconds = started.elapsed().as_secs_f64();
-        let context = Against { labels: labels.as_deref(), neighbours: neighbours.as_ref() };
+        let context = Against {
+            labels: labels.as_deref(),
+            neighbours: neighbours.as_ref(),
+        };
         let artefact = Artefact::new(&clustering, &context)?;
         write(&self.out.join("assignments.safetensors"), &artefact.tensors)?;
         if let Some(heads) = &clustering.heads {
@@ -102,15 +105,22 @@ impl RunArgs {
 
     fn cluster(&self) -> Result<(Clustering, Option<Tensor>)> {
         let given = self.neighbours.as_deref().map(read_neighbours).transpose()?;
-        let monitor = ConsoleMonitor { checkpoints: Some(self.out.join("checkpoints")) };
+        let monitor = ConsoleMonitor {
+            checkpoints: Some(self.out.join("checkpoints")),
+        };
         match self.method {
             Method::Imported => {
-                let Some(ids) = &self.ids else { bail!("--method imported needs --ids") };
+                let Some(ids) = &self.ids else {
+                    bail!("--method imported needs --ids")
+                };
                 Ok((Clustering::given(read_ids(ids)?, self.clusters), given))
             }
             Method::Kmeans => {
                 let params: KmeansParams = settings(&self.settings)?;
-                Ok((cluster_kmeans(&self.read()?, &params, self.clusters, self.seed, &ConsoleMonitor::default())?, given))
+                Ok((
+                    cluster_kmeans(&self.read()?, &params, self.clusters, self.seed, &ConsoleMonitor::default())?,
+                    given,
+                ))
             }
             Method::Temi => {
                 let (features, params) = (self.read()?, settings::<TemiParams>(&self.settings)?);
@@ -126,7 +136,9 @@ impl RunArgs {
     }
 
     fn read(&self) -> Result<Features> {
-        let Some(path) = &self.features else { bail!("--method {:?} needs --features", self.method) };
+        let Some(path) = &self.features else {
+            bail!("--method {:?} needs --features", self.method)
+        };
         load(path, self.array.as_deref())
     }
 }
@@ -144,13 +156,20 @@ fn settings<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
 fn read_neighbours(path: &Path) -> Result<Tensor> {
     let tensors = Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?;
     let found = tensors.into_iter().find(|(name, _)| name == "indices");
-    found.map(|(_, tensor)| tensor).with_context(|| format!("{}: tensor `indices` is missing", path.display()))
+    found
+        .map(|(_, tensor)| tensor)
+        .with_context(|| format!("{}: tensor `indices` is missing", path.display()))
 }
 
 /// Writes beside the file first: nothing half-written is ever there.
 fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     let part = path.with_extension("part");
     Tensor::write_safetensors(tensors, &part).with_context(|| format!("write {}", part.display()))?;
-    ensure!(fs::rename(&part, path).is_ok(), "cannot rename {} to {}", part.display(), path.display());
+    ensure!(
+        fs::rename(&part, path).is_ok(),
+        "cannot rename {} to {}",
+        part.display(),
+        path.display()
+    );
     Ok(())
 }

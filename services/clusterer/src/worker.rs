@@ -42,7 +42,10 @@ impl Worker for ClustererWorker {
         vec![
             ("cedm_cluster_loss_mean", "Mean TEMI loss over heads in the last epoch"),
             ("cedm_cluster_loss_min", "TEMI loss of the best head in the last epoch"),
-            ("cedm_cluster_utilisation", "Share of the best head's clusters in use during the last epoch"),
+            (
+                "cedm_cluster_utilisation",
+                "Share of the best head's clusters in use during the last epoch",
+            ),
             ("cedm_cluster_marginal_entropy_nats", "Entropy of the best head's running marginal"),
             ("cedm_cluster_inertia", "Sum of squared distances of the k-means start in hand"),
         ]
@@ -59,7 +62,10 @@ impl Worker for ClustererWorker {
         match &desk.job().spec {
             JobSpec::Neighbours(params) => neighbours(desk, params),
             JobSpec::Cluster(params) => cluster(desk, params),
-            other => Err(JobError::reject(anyhow!("the clusterer performs neighbours and cluster jobs, this is a {} job", other.kind()))),
+            other => Err(JobError::reject(anyhow!(
+                "the clusterer performs neighbours and cluster jobs, this is a {} job",
+                other.kind()
+            ))),
         }
     }
 }
@@ -70,9 +76,19 @@ fn neighbours(desk: &Desk, params: &NeighboursParams) -> Result<Outcome, JobErro
     let found = compute::neighbours(&features, params.k, desk)?;
     let pairs = (features.rows() as f64).powi(2) / started.elapsed().as_secs_f64().max(1e-9);
     let similarities = found.similarities.to_kind(tch::Kind::Float);
-    put_tensors(desk, NEIGHBOURS, &[("indices".to_owned(), found.indices), ("similarities".to_owned(), similarities)])?;
-    let result = JobResult::Neighbours { count: features.rows() as u64, k: params.k };
-    Ok(Outcome { result, metrics: BTreeMap::from([("pairs_per_second".to_owned(), pairs)]) })
+    put_tensors(
+        desk,
+        NEIGHBOURS,
+        &[("indices".to_owned(), found.indices), ("similarities".to_owned(), similarities)],
+    )?;
+    let result = JobResult::Neighbours {
+        count: features.rows() as u64,
+        k: params.k,
+    };
+    Ok(Outcome {
+        result,
+        metrics: BTreeMap::from([("pairs_per_second".to_owned(), pairs)]),
+    })
 }
 
 fn cluster(desk: &Desk, params: &ClusterParams) -> Result<Outcome, JobError> {
@@ -81,8 +97,18 @@ fn cluster(desk: &Desk, params: &ClusterParams) -> Result<Outcome, JobError> {
     let clustering = match &params.method {
         ClusterMethod::Temi(temi) => {
             desk.input("neighbours")?;
-            let partners = neighbours.as_ref().ok_or_else(|| JobError::bug(anyhow!("the neighbours were just there")))?;
-            compute::cluster_temi(&inputs::features(desk)?, partners, temi, params.clusters, params.seed, desk.scratch(), desk)?
+            let partners = neighbours
+                .as_ref()
+                .ok_or_else(|| JobError::bug(anyhow!("the neighbours were just there")))?;
+            compute::cluster_temi(
+                &inputs::features(desk)?,
+                partners,
+                temi,
+                params.clusters,
+                params.seed,
+                desk.scratch(),
+                desk,
+            )?
         }
         ClusterMethod::Kmeans(kmeans) => compute::cluster_kmeans(&inputs::features(desk)?, kmeans, params.clusters, params.seed, desk)?,
         ClusterMethod::GroundTruth { coarse } => ground_truth(desk, *coarse, params.clusters)?,
@@ -90,7 +116,10 @@ fn cluster(desk: &Desk, params: &ClusterParams) -> Result<Outcome, JobError> {
     };
     let seconds = started.elapsed().as_secs_f64();
     let labels = inputs::labels(desk, false)?;
-    let context = Context { labels: labels.as_deref(), neighbours: neighbours.as_ref() };
+    let context = Context {
+        labels: labels.as_deref(),
+        neighbours: neighbours.as_ref(),
+    };
     let artefact = Artefact::new(&clustering, &context).map_err(JobError::reject)?;
     put_tensors(desk, ASSIGNMENTS, &artefact.tensors)?;
     if let Some(heads) = &clustering.heads {
@@ -100,8 +129,14 @@ fn cluster(desk: &Desk, params: &ClusterParams) -> Result<Outcome, JobError> {
     }
     let result = artefact.result;
     tracing::info!(clusters = result.clusters, used = result.used, seconds, "clustered");
-    let metrics = BTreeMap::from([("utilisation".to_owned(), result.utilisation), ("cluster_seconds".to_owned(), seconds)]);
-    Ok(Outcome { result: JobResult::Cluster(result), metrics })
+    let metrics = BTreeMap::from([
+        ("utilisation".to_owned(), result.utilisation),
+        ("cluster_seconds".to_owned(), seconds),
+    ]);
+    Ok(Outcome {
+        result: JobResult::Cluster(result),
+        metrics,
+    })
 }
 
 fn ground_truth(desk: &Desk, coarse: bool, clusters: u32) -> Result<Clustering, JobError> {
@@ -110,7 +145,9 @@ fn ground_truth(desk: &Desk, coarse: bool, clusters: u32) -> Result<Clustering, 
     let labels = inputs::labels(desk, coarse)?;
     let labels = labels.ok_or_else(|| JobError::reject(anyhow!("the image set {} has no {what}", images.key.short())))?;
     if let Some(image) = labels.iter().position(|&label| label < 0) {
-        return Err(JobError::reject(anyhow!("image {image} has no label: ground truth needs one for every image")));
+        return Err(JobError::reject(anyhow!(
+            "image {image} has no label: ground truth needs one for every image"
+        )));
     }
     Ok(Clustering::given(labels, clusters))
 }

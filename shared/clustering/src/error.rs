@@ -80,6 +80,10 @@ pub enum ClusteringError {
 
 impl ClusteringError {
     pub(crate) fn setting(setting: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
-        Self::Setting { setting, found: found.to_string(), expected: expected.into() }
+        Self::Setting {
+            setting,
+            found: found.to_string(),
+            expected: expected.into(),
+        }
     }
 }

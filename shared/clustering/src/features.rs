@@ -29,12 +29,19 @@ impl Features {
         let broken = (&tensor - &tensor).sum_dim_intlist([1].as_slice(), false, kind).isnan();
         let count = broken.sum(Kind::Int64).int64_value(&[]);
         if count > 0 {
-            return Err(ClusteringError::NotFinite { count, row: first_true(&broken) });
+            return Err(ClusteringError::NotFinite {
+                count,
+                row: first_true(&broken),
+            });
         }
         Ok(Self { tensor })
     }
     fn shape_error(found: String) -> ClusteringError {
-        ClusteringError::Shape { what: "features".to_owned(), found, expected: "a matrix [rows, width] of float16, float32 or float64".to_owned() }
+        ClusteringError::Shape {
+            what: "features".to_owned(),
+            found,
+            expected: "a matrix [rows, width] of float16, float32 or float64".to_owned(),
+        }
     }
     /// The matrix.
     pub fn tensor(&self) -> &Tensor {
@@ -58,7 +65,9 @@ impl Features {
     }
     /// A copy elsewhere.
     pub fn to_device(&self, device: Device) -> Self {
-        Self { tensor: self.tensor.to_device(device) }
+        Self {
+            tensor: self.tensor.to_device(device),
+        }
     }
     /// Rows divided by their L2 norm, without an epsilon (spec §3).
     ///
@@ -69,7 +78,10 @@ impl Features {
         let zero = norms.eq(0.0).squeeze_dim(1);
         let count = zero.sum(Kind::Int64).int64_value(&[]);
         if count > 0 {
-            return Err(ClusteringError::ZeroRow { count, row: first_true(&zero) });
+            return Err(ClusteringError::ZeroRow {
+                count,
+                row: first_true(&zero),
+            });
         }
         Ok(&self.tensor / norms)
     }
@@ -93,7 +105,10 @@ mod tests {
         check(&Tensor::zeros([3], (Kind::Float, Device::Cpu)), "Float [3]");
         check(&Tensor::zeros([3, 2], (Kind::Int64, Device::Cpu)), "Int64 [3, 2]");
         check(&Tensor::zeros([0, 2], (Kind::Float, Device::Cpu)), "[0, 2]");
-        check(&Tensor::from_slice2(&[[0f32, 1.0], [f32::NAN, 1.0], [1.0, f32::INFINITY]]), "2 rows with NaN or infinite values, the first is row 1");
+        check(
+            &Tensor::from_slice2(&[[0f32, 1.0], [f32::NAN, 1.0], [1.0, f32::INFINITY]]),
+            "2 rows with NaN or infinite values, the first is row 1",
+        );
     }
 
     #[test]

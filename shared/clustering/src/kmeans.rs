@@ -71,7 +71,14 @@ pub fn fit(
         if best.as_ref().is_none_or(|best| run.inertia < best.inertia) {
             let centroids = rows.uncentred(&run.centroids);
             let (inertia, iterations) = (run.inertia, run.iterations);
-            best = Some(Fitted { centroids, ids: run.ids, inertia, iterations, start, inertias: Vec::new() });
+            best = Some(Fitted {
+                centroids,
+                ids: run.ids,
+                inertia,
+                iterations,
+                start,
+                inertias: Vec::new(),
+            });
         }
         if !progress(start + 1, params.starts, run.inertia) {
             return Ok(None);
@@ -86,7 +93,11 @@ fn check(features: &Features, clusters: u32, params: &KmeansParams) -> Result<()
         return Err(ClusteringError::setting("clusters", clusters, "at least 2"));
     }
     if i64::from(clusters) > rows {
-        return Err(ClusteringError::setting("clusters", clusters, format!("at most the number of images, {rows}")));
+        return Err(ClusteringError::setting(
+            "clusters",
+            clusters,
+            format!("at most the number of images, {rows}"),
+        ));
     }
     if params.starts == 0 {
         return Err(ClusteringError::setting("starts", 0, "at least 1"));
@@ -98,7 +109,11 @@ fn check(features: &Features, clusters: u32, params: &KmeansParams) -> Result<()
         return Err(ClusteringError::setting("tolerance", params.tolerance, "a number of at least 0"));
     }
     if params.mini_batch > 0 && params.mini_batch < clusters {
-        return Err(ClusteringError::setting("mini_batch", params.mini_batch, format!("0, or at least the {clusters} clusters")));
+        return Err(ClusteringError::setting(
+            "mini_batch",
+            params.mini_batch,
+            format!("0, or at least the {clusters} clusters"),
+        ));
     }
     Ok(())
 }

@@ -82,7 +82,10 @@ fn scan<T: Element + Copy + PartialOrd + Default + Send + Sync>(
     }
     let (indices, similarities) = selection.finish();
     let size = [rows as i64, k as i64];
-    Some(Neighbours { indices: Tensor::from_slice(&indices).view(size), similarities: Tensor::from_slice(&similarities).view(size) })
+    Some(Neighbours {
+        indices: Tensor::from_slice(&indices).view(size),
+        similarities: Tensor::from_slice(&similarities).view(size),
+    })
 }
 
 /// Side of the square tiles: two of them fit the budget.
@@ -102,7 +105,10 @@ mod tests {
     fn all(features: &Features, k: u32, tile_bytes: u64) -> (Vec<i32>, Vec<f64>) {
         let found = nearest(features, k, tile_bytes, &mut |_, _| true).unwrap().unwrap();
         let flat = |t: Tensor| t.view(-1);
-        (Vec::try_from(flat(found.indices)).unwrap(), Vec::try_from(flat(found.similarities.to_kind(Kind::Double))).unwrap())
+        (
+            Vec::try_from(flat(found.indices)).unwrap(),
+            Vec::try_from(flat(found.similarities.to_kind(Kind::Double))).unwrap(),
+        )
     }
 
     #[test]
@@ -116,7 +122,10 @@ mod tests {
         let values = Vec::<f64>::try_from(values.narrow(1, 0, 20).contiguous().view(-1)).unwrap();
         for tile_bytes in [1, 64 << 10, DEFAULT_TILE_BYTES] {
             let (found, similarities) = all(&features, 20, tile_bytes);
-            assert!(found.iter().zip(&expected).all(|(&a, &b)| i64::from(a) == b), "tiles of {tile_bytes} bytes");
+            assert!(
+                found.iter().zip(&expected).all(|(&a, &b)| i64::from(a) == b),
+                "tiles of {tile_bytes} bytes"
+            );
             assert!(similarities.iter().zip(&values).all(|(a, b)| (a - b).abs() < 1e-14));
         }
     }
@@ -134,7 +143,9 @@ mod tests {
 
     #[test]
     fn too_many_neighbours_are_refused() {
-        let error = nearest(&features(5, 2, Kind::Float), 5, 1, &mut |_, _| true).unwrap_err().to_string();
+        let error = nearest(&features(5, 2, Kind::Float), 5, 1, &mut |_, _| true)
+            .unwrap_err()
+            .to_string();
         assert_eq!(error, "neighbours is 5, expected from 1 to 4: every row has 4 others");
     }
 

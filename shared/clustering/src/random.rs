@@ -57,7 +57,11 @@ mod tests {
         let first = |seed, purpose, index| stream(seed, purpose, index).random::<u64>();
         let base = first(1, Purpose::Epoch, 0);
         assert_eq!(base, first(1, Purpose::Epoch, 0));
-        for other in [first(2, Purpose::Epoch, 0), first(1, Purpose::Seeding, 0), first(1, Purpose::Epoch, 1)] {
+        for other in [
+            first(2, Purpose::Epoch, 0),
+            first(1, Purpose::Seeding, 0),
+            first(1, Purpose::Epoch, 1),
+        ] {
             assert_ne!(base, other);
         }
     }

@@ -47,10 +47,22 @@ fn heads_loss_marginal_and_weight() {
     let z = Tensor::cat(&views, 0).to_kind(Kind::Float);
     let (student, teacher) = (filled(0.0).heads.forward(&z), filled(0.5).heads.forward(&z));
     let logits = student.get(0).contiguous().view(-1);
-    check("student head 0", &logits.narrow(0, 0, 6), &[-0.1740642, -0.1452255, -0.0832076, -0.1731595, -0.1445317, -0.0828841]);
-    check("student head 0, end", &logits.narrow(0, 15, 3), &[-0.173549, -0.1447861, -0.0829444]);
+    check(
+        "student head 0",
+        &logits.narrow(0, 0, 6),
+        &[-0.1740642, -0.1452255, -0.0832076, -0.1731595, -0.1445317, -0.0828841],
+    );
+    check(
+        "student head 0, end",
+        &logits.narrow(0, 15, 3),
+        &[-0.173549, -0.1447861, -0.0829444],
+    );
     let logits = teacher.get(1).contiguous().view(-1);
-    check("teacher head 1", &logits.narrow(0, 0, 6), &[-0.1740822, -0.1432204, -0.0799, -0.1733688, -0.1426874, -0.0796684]);
+    check(
+        "teacher head 1",
+        &logits.narrow(0, 0, 6),
+        &[-0.1740822, -0.1432204, -0.0799, -0.1733688, -0.1426874, -0.0796684],
+    );
 
     let params = TemiParams::default();
     let mut marginal = Marginal::uniform(2, 3, Kind::Float, Device::Cpu);
@@ -61,7 +73,18 @@ fn heads_loss_marginal_and_weight() {
     check(
         "marginal",
         &marginal.shares,
-        &[0.31986549496650696, 0.3276534676551819, 0.35248106718063354, 0.3203297257423401, 0.32765692472457886, 0.35201337933540344],
+        &[
+            0.31986549496650696,
+            0.3276534676551819,
+            0.35248106718063354,
+            0.3203297257423401,
+            0.32765692472457886,
+            0.35201337933540344,
+        ],
     );
-    check("weight", &targets.instance_weights(), &[0.39011794328689575, 0.38966697454452515, 0.38979634642601013]);
+    check(
+        "weight",
+        &targets.instance_weights(),
+        &[0.39011794328689575, 0.38966697454452515, 0.38979634642601013],
+    );
 }

@@ -21,7 +21,9 @@ pub fn confidence(logits: &Tensor, temperature: f64) -> Confidence {
         .where_scalarother(&logits.eq_tensor(&largest), i64::MAX)
         .amin([1].as_slice(), false);
     // ln p = −ln(1 + Σ exp of the others' distances): the sum of the others alone keeps what 1 + Σ would round away.
-    let others = ((&logits - &largest) / temperature).exp().masked_fill(&columns.eq_tensor(&cluster.unsqueeze(1)), 0.0);
+    let others = ((&logits - &largest) / temperature)
+        .exp()
+        .masked_fill(&columns.eq_tensor(&cluster.unsqueeze(1)), 0.0);
     let log_confidence = -others.sum_dim_intlist([1].as_slice(), false, Kind::Double).log1p();
     Confidence { cluster, log_confidence }
 }

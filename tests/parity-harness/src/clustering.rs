@@ -20,7 +20,9 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     if fixture.extension() == "json" {
         return bound::check(fixture);
     }
-    let Some(config) = fixture.json("config") else { return Ok(Verdict::NotMine) };
+    let Some(config) = fixture.json("config") else {
+        return Ok(Verdict::NotMine);
+    };
     let check = match config["case"].as_str() {
         Some("knn_cosine") => knn::nearest_rows,
         Some("temi_head_forward") => heads::forward,
@@ -30,7 +32,10 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         Some("real_assignments") => real::published,
         _ => return Ok(Verdict::NotMine),
     };
-    let case = Case { config, tensors: fixture.tensors()? };
+    let case = Case {
+        config,
+        tensors: fixture.tensors()?,
+    };
     Ok(Verdict::Checked(check(&case)?))
 }
 
@@ -59,7 +64,10 @@ impl Case {
     fn below(&self, prefix: &str, kind: Kind) -> HashMap<String, Tensor> {
         let strip = |(name, tensor): (&String, &Tensor)| {
             let floating = matches!(tensor.kind(), Kind::Float | Kind::Double);
-            Some((name.strip_prefix(prefix)?.to_owned(), if floating { tensor.to_kind(kind) } else { tensor.shallow_clone() }))
+            Some((
+                name.strip_prefix(prefix)?.to_owned(),
+                if floating { tensor.to_kind(kind) } else { tensor.shallow_clone() },
+            ))
         };
         self.tensors.iter().filter_map(strip).collect()
     }
@@ -103,7 +111,10 @@ fn gap(found: &Tensor, expected: &Tensor) -> f64 {
     if found.size() != expected.size() {
         return f64::NAN;
     }
-    (found.to_kind(Kind::Double) - expected.to_kind(Kind::Double)).abs().max().double_value(&[])
+    (found.to_kind(Kind::Double) - expected.to_kind(Kind::Double))
+        .abs()
+        .max()
+        .double_value(&[])
 }
 
 /// [`gap`] over the largest |expected|.

@@ -56,7 +56,11 @@ impl ExportArgs {
                 }
                 let (backbone, clusters) = (backbone.clone(), slots);
                 let layout = match beta {
-                    Some(beta) => Layout::Temi { backbone, clusters, beta: beta.clone() },
+                    Some(beta) => Layout::Temi {
+                        backbone,
+                        clusters,
+                        beta: beta.clone(),
+                    },
                     None => Layout::Kmeans { backbone, clusters },
                 };
                 layout.write(&self.out, &raw_ids, &counts)?

@@ -35,7 +35,10 @@ impl NeighboursArgs {
         let found = find_neighbours(&features, self.k, &ConsoleMonitor::default())?;
         let seconds = started.elapsed().as_secs_f64();
         let similarities = found.similarities.to_kind(Kind::Float);
-        write(&self.out, &[("indices".to_owned(), found.indices), ("similarities".to_owned(), similarities)])?;
+        write(
+            &self.out,
+            &[("indices".to_owned(), found.indices), ("similarities".to_owned(), similarities)],
+        )?;
         Ok(serde_json::json!({
             "out": self.out,
             "device": cedm_torch::device_name(),

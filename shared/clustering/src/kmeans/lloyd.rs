@@ -43,7 +43,13 @@ pub fn lloyd(rows: &Rows, initial: &Tensor, max_iterations: u32, tolerance: f64,
     let ids = fixed.unwrap_or_else(|| rows.assign(&centroids).ids);
     let inertia = rows.inertia(&centroids, &ids);
     let iterations = inertia_by_iteration.len() as u32;
-    LloydRun { centroids, ids: ids.to_device(Device::Cpu), inertia, inertia_by_iteration, iterations }
+    LloydRun {
+        centroids,
+        ids: ids.to_device(Device::Cpu),
+        inertia,
+        inertia_by_iteration,
+        iterations,
+    }
 }
 
 /// Means of the clusters. A cluster without rows moves to the row farthest from its own centroid (the next farthest for the next
@@ -57,7 +63,10 @@ fn averages(rows: &Rows, centroids: &Tensor, nearest: &Nearest) -> Tensor {
         let mut donors = (0..farthest.size()[0]).map(|rank| farthest.int64_value(&[rank]));
         for cluster in empty {
             // a cluster of one row cannot give it away
-            let Some((row, old)) = donors.by_ref().map(|row| (row, nearest.ids.int64_value(&[row]))).find(|&(_, old)| counts.double_value(&[old]) > 1.0)
+            let Some((row, old)) = donors
+                .by_ref()
+                .map(|row| (row, nearest.ids.int64_value(&[row])))
+                .find(|&(_, old)| counts.double_value(&[old]) > 1.0)
             else {
                 break;
             };
@@ -100,7 +109,11 @@ mod tests {
     fn inertia_never_rises_and_the_end_is_a_fixed_point() {
         let rows = Rows::new(&blobs());
         let run = lloyd(&rows, &plus_plus(rows.centred(), rows.squares(), 7, 3, 0), 300, 0.0, &mut |_| true);
-        assert!(run.inertia_by_iteration.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-6)), "{:?}", run.inertia_by_iteration);
+        assert!(
+            run.inertia_by_iteration.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-6)),
+            "{:?}",
+            run.inertia_by_iteration
+        );
         let again = lloyd(&rows, &run.centroids, 1, 0.0, &mut |_| true);
         assert!(again.ids.equal(&run.ids));
     }
@@ -118,7 +131,9 @@ mod tests {
     #[test]
     fn equal_rows_leave_clusters_empty_without_harm() {
         let features = Features::new(&Tensor::ones([6, 2], (Kind::Float, Device::Cpu))).unwrap();
-        let fitted = fit(&features, 3, &KmeansParams::default(), 0, &mut |_, _, _| true).unwrap().unwrap();
+        let fitted = fit(&features, 3, &KmeansParams::default(), 0, &mut |_, _, _| true)
+            .unwrap()
+            .unwrap();
         assert_eq!(fitted.inertia, 0.0);
         assert_eq!(fitted.centroids.isfinite().all().int64_value(&[]), 1);
     }
@@ -130,8 +145,26 @@ mod tests {
             assert_eq!(error, expect);
         };
         check(1, KmeansParams::default(), "clusters is 1, expected at least 2");
-        check(301, KmeansParams::default(), "clusters is 301, expected at most the number of images, 300");
-        check(3, KmeansParams { starts: 0, ..KmeansParams::default() }, "starts is 0, expected at least 1");
-        check(30, KmeansParams { mini_batch: 20, ..KmeansParams::default() }, "mini_batch is 20, expected 0, or at least the 30 clusters");
+        check(
+            301,
+            KmeansParams::default(),
+            "clusters is 301, expected at most the number of images, 300",
+        );
+        check(
+            3,
+            KmeansParams {
+                starts: 0,
+                ..KmeansParams::default()
+            },
+            "starts is 0, expected at least 1",
+        );
+        check(
+            30,
+            KmeansParams {
+                mini_batch: 20,
+                ..KmeansParams::default()
+            },
+            "mini_batch is 20, expected 0, or at least the 30 clusters",
+        );
     }
 }

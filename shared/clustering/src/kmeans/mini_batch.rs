@@ -13,7 +13,14 @@ const SEEDING_BATCHES: i64 = 3;
 
 /// Each batch pulls its nearest centroids towards it, by one over the rows that a centroid has seen. Stops when the smoothed
 /// inertia of the batches has not improved for ten of them, or after `max_iterations` passes over the data.
-pub fn mini_batch(data: &Rows, clusters: u32, params: &KmeansParams, seed: u64, start: u32, watch: &mut dyn FnMut(f64) -> bool) -> LloydRun {
+pub fn mini_batch(
+    data: &Rows,
+    clusters: u32,
+    params: &KmeansParams,
+    seed: u64,
+    start: u32,
+    watch: &mut dyn FnMut(f64) -> bool,
+) -> LloydRun {
     let (count, size) = (data.count(), i64::from(params.mini_batch).min(data.count()));
     let draw = |batch: u64, rows: i64| -> (Tensor, Tensor) {
         let mut rng = stream(seed, Purpose::MiniBatch, u64::from(start) << 40 | batch);
@@ -49,7 +56,13 @@ pub fn mini_batch(data: &Rows, clusters: u32, params: &KmeansParams, seed: u64, 
     let ids = data.assign(&centroids).ids;
     let inertia = data.inertia(&centroids, &ids);
     let iterations = inertia_by_iteration.len() as u32;
-    LloydRun { centroids, ids: ids.to_device(Device::Cpu), inertia, inertia_by_iteration, iterations }
+    LloydRun {
+        centroids,
+        ids: ids.to_device(Device::Cpu),
+        inertia,
+        inertia_by_iteration,
+        iterations,
+    }
 }
 
 #[cfg(test)]
@@ -61,10 +74,15 @@ mod tests {
     #[test]
     fn comes_close_to_full_iterations() {
         let values = (Tensor::arange(8000, (Kind::Float, Device::Cpu)) * 12.9898).sin().view([2000, 4]);
-        let centre = Tensor::arange(2000, (Kind::Float, Device::Cpu)).remainder(10.0).view([2000, 1]) * Tensor::from_slice(&[3f32, -2.0, 5.0, 1.0]);
+        let centre =
+            Tensor::arange(2000, (Kind::Float, Device::Cpu)).remainder(10.0).view([2000, 1]) * Tensor::from_slice(&[3f32, -2.0, 5.0, 1.0]);
         let features = Features::new(&(values + centre)).unwrap();
         let inertia = |mini_batch| {
-            let params = KmeansParams { mini_batch, starts: 3, ..KmeansParams::default() };
+            let params = KmeansParams {
+                mini_batch,
+                starts: 3,
+                ..KmeansParams::default()
+            };
             fit(&features, 10, &params, 0, &mut |_, _, _| true).unwrap().unwrap().inertia
         };
         let (full, mini) = (inertia(0), inertia(256));

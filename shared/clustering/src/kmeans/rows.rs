@@ -28,7 +28,10 @@ pub struct Nearest {
 impl Rows {
     /// Centres the features.
     pub fn new(features: &Features) -> Self {
-        let mean = features.tensor().mean_dim([0].as_slice(), true, Kind::Double).to_kind(features.kind());
+        let mean = features
+            .tensor()
+            .mean_dim([0].as_slice(), true, Kind::Double)
+            .to_kind(features.kind());
         let centred = features.tensor() - &mean;
         let squares = squared_norms(&centred);
         Self { centred, squares, mean }
@@ -99,7 +102,11 @@ pub(super) fn assign(rows: &Tensor, squares: &Tensor, centroids: &Tensor) -> Nea
     }
     let distances = Tensor::cat(&distances, 0);
     let inertia = distances.sum(Kind::Double).double_value(&[]);
-    Nearest { ids: Tensor::cat(&ids, 0), distances, inertia }
+    Nearest {
+        ids: Tensor::cat(&ids, 0),
+        distances,
+        inertia,
+    }
 }
 
 /// Sums of the rows of each cluster, f64 \[C, D\], and their number, f64 \[C\].

@@ -23,7 +23,9 @@ pub fn plus_plus(rows: &Tensor, squares: &Tensor, clusters: u32, seed: u64, star
         let cumulative = closest.squeeze_dim(0).to_kind(Kind::Double).cumsum(0, Kind::Double);
         let draws: Vec<f64> = (0..trials).map(|_| rng.random()).collect();
         let draws = Tensor::from_slice(&draws).to_device(device) * cumulative.narrow(0, count - 1, 1);
-        let places = draws.searchsorted(&cumulative, false, false, "left", None::<&Tensor>).clamp_max(count - 1);
+        let places = draws
+            .searchsorted(&cumulative, false, false, "left", None::<&Tensor>)
+            .clamp_max(count - 1);
         let candidates = rows.index_select(0, &places);
         let reduced = distances(&candidates).minimum(&closest);
         let best = reduced.sum_dim_intlist([1].as_slice(), false, Kind::Double).argmin(0, true);
@@ -43,7 +45,10 @@ mod tests {
         let rows = Tensor::arange(400, (Kind::Double, Device::Cpu)).remainder(8.0).view([400, 1]) * 1000.0;
         let chosen = plus_plus(&rows, &squared_norms(&rows), 8, 1, 0);
         let (sorted, _) = chosen.view(-1).sort(0, false);
-        assert_eq!(Vec::<f64>::try_from(sorted).unwrap(), (0..8).map(|i| f64::from(i) * 1000.0).collect::<Vec<_>>());
+        assert_eq!(
+            Vec::<f64>::try_from(sorted).unwrap(),
+            (0..8).map(|i| f64::from(i) * 1000.0).collect::<Vec<_>>()
+        );
     }
 
     #[test]

@@ -16,7 +16,12 @@ pub(super) struct Selection<T> {
 
 impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
     pub(super) fn new(rows: usize, k: usize, threads: usize) -> Self {
-        Self { k, threads, candidates: (0..rows).map(|_| Vec::new()).collect(), threshold: vec![None; rows] }
+        Self {
+            k,
+            threads,
+            candidates: (0..rows).map(|_| Vec::new()).collect(),
+            threshold: vec![None; rows],
+        }
     }
 
     /// Takes a tile \[height, width\] whose rows start at `first` and whose columns start at `second`; off the diagonal it counts
@@ -70,7 +75,9 @@ impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
 
 /// More similar first, then the lower index.
 fn better<T: PartialOrd>(a: &(T, i32), b: &(T, i32)) -> Ordering {
-    b.0.partial_cmp(&a.0).expect("invariant: cosines of finite rows are finite").then(a.1.cmp(&b.1))
+    b.0.partial_cmp(&a.0)
+        .expect("invariant: cosines of finite rows are finite")
+        .then(a.1.cmp(&b.1))
 }
 
 /// Cuts an overfull list to its best k and returns the new threshold.
@@ -88,7 +95,14 @@ fn offer<T: Copy + PartialOrd>(value: T, index: i32, k: usize, list: &mut Vec<(T
     }
 }
 
-fn scan_row<T: Copy + PartialOrd>(values: &[T], first_column: usize, own: usize, k: usize, list: &mut Vec<(T, i32)>, limit: &mut Option<T>) {
+fn scan_row<T: Copy + PartialOrd>(
+    values: &[T],
+    first_column: usize,
+    own: usize,
+    k: usize,
+    list: &mut Vec<(T, i32)>,
+    limit: &mut Option<T>,
+) {
     for (lane, values) in values.chunks(LANE).enumerate() {
         if limit.is_some_and(|limit| !values.iter().fold(false, |any, &value| any | (value > limit))) {
             continue;
@@ -106,7 +120,10 @@ fn scan_row<T: Copy + PartialOrd>(values: &[T], first_column: usize, own: usize,
 fn scan_column_line<T: Copy + PartialOrd>(line: &[T], index: i32, k: usize, candidates: &mut [Vec<(T, i32)>], threshold: &mut [Option<T>]) {
     let lanes = line.chunks(LANE).zip(candidates.chunks_mut(LANE)).zip(threshold.chunks_mut(LANE));
     for ((values, candidates), limits) in lanes {
-        let any = values.iter().zip(limits.iter()).fold(false, |any, (&value, limit)| any | limit.is_none_or(|limit| value > limit));
+        let any = values
+            .iter()
+            .zip(limits.iter())
+            .fold(false, |any, (&value, limit)| any | limit.is_none_or(|limit| value > limit));
         if any {
             for ((&value, list), limit) in values.iter().zip(candidates).zip(limits) {
                 if limit.is_none_or(|limit| value > limit) {

@@ -21,7 +21,10 @@ pub fn epoch_draws(seed: u64, epoch: u32, rows: i64, neighbours: i64, batch: i64
     anchors.truncate((steps * batch) as usize);
     let choices: Vec<i64> = anchors.iter().map(|_| rng.random_range(0..neighbours)).collect();
     let place = |values: &[i64]| Tensor::from_slice(values).view([steps, batch]).to_device(device);
-    EpochDraws { anchors: place(&anchors), choices: place(&choices) }
+    EpochDraws {
+        anchors: place(&anchors),
+        choices: place(&choices),
+    }
 }
 
 #[cfg(test)]

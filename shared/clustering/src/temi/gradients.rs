@@ -39,14 +39,25 @@ pub fn forward_keeping(heads: &Heads, features: &Tensor) -> Activations {
     let unit = bottleneck / &norms;
     let last_layer = heads.last_layer();
     let logits = unit.bmm(&last_layer.transpose(1, 2));
-    Activations { inputs, before_gelu, unit, norms, last_layer, logits }
+    Activations {
+        inputs,
+        before_gelu,
+        unit,
+        norms,
+        last_layer,
+        logits,
+    }
 }
 
 /// Gradients of every tensor of `heads`, in the order of [`Heads::tensors`], from d loss / d logits.
 ///
 /// `skip_last` leaves the two tensors of the last layer out (they are frozen).
 pub fn backward(heads: &Heads, kept: &Activations, d_logits: &Tensor, skip_last: bool) -> Vec<Option<Tensor>> {
-    let (d_length, d_direction) = if skip_last { (None, None) } else { last_layer_gradients(heads, kept, d_logits) };
+    let (d_length, d_direction) = if skip_last {
+        (None, None)
+    } else {
+        last_layer_gradients(heads, kept, d_logits)
+    };
     let d_unit = d_logits.bmm(&kept.last_layer);
     // u = b / max(‖b‖, eps): the part of du along u is lost, unless the norm was clamped.
     let along = (&kept.unit * &d_unit).sum_dim_intlist([2].as_slice(), true, d_unit.kind()) * kept.norms.gt(NORM_EPS);
@@ -82,7 +93,14 @@ mod tests {
     use tch::{Device, Kind};
 
     fn check(layers: i64) {
-        let shape = HeadShape { heads: 2, inputs: 7, layers, hidden: 6, bottleneck: 5, clusters: 4 };
+        let shape = HeadShape {
+            heads: 2,
+            inputs: 7,
+            layers,
+            hidden: 6,
+            bottleneck: 5,
+            clusters: 4,
+        };
         let heads = Heads::initialise(shape, 3, Kind::Double, Device::Cpu);
         // lengths off 1 and weights of ordinary size, so that every path carries a gradient
         let heads = heads.map(|t| (t * 20.0 + 0.1).set_requires_grad(true));

@@ -34,12 +34,20 @@ pub struct Standardisation {
 impl Standardisation {
     /// Leaves features of this width as they are.
     pub fn identity(width: i64, kind: Kind, device: Device) -> Self {
-        Self { mean: Tensor::zeros([width], (kind, device)), std: Tensor::ones([width], (kind, device)), l2_norm: false }
+        Self {
+            mean: Tensor::zeros([width], (kind, device)),
+            std: Tensor::ones([width], (kind, device)),
+            l2_norm: false,
+        }
     }
     /// (x − mean) / std, and on to unit rows if asked for.
     pub fn apply(&self, features: &Tensor) -> Tensor {
         let z = (features - &self.mean) / &self.std;
-        if self.l2_norm { &z / z.norm_scalaropt_dim(2.0, [1].as_slice(), true) } else { z }
+        if self.l2_norm {
+            &z / z.norm_scalaropt_dim(2.0, [1].as_slice(), true)
+        } else {
+            z
+        }
     }
 }
 
@@ -63,7 +71,10 @@ impl Heads {
         let place = |stack: &[Tensor]| Tensor::stack(stack, 0).to_kind(kind).to_device(device);
         Self {
             shape,
-            biases: maps.iter().map(|&(_, outputs)| Tensor::zeros([shape.heads, 1, outputs], (kind, device))).collect(),
+            biases: maps
+                .iter()
+                .map(|&(_, outputs)| Tensor::zeros([shape.heads, 1, outputs], (kind, device)))
+                .collect(),
             weights: weights.iter().map(|stack| place(stack)).collect(),
             weight_g: Tensor::ones([shape.heads, shape.clusters, 1], (kind, device)),
             weight_v: place(&directions),
@@ -71,7 +82,11 @@ impl Heads {
     }
     /// Every tensor in a fixed order: biases, weights, lengths, directions.
     pub fn tensors(&self) -> Vec<&Tensor> {
-        self.biases.iter().chain(&self.weights).chain([&self.weight_g, &self.weight_v]).collect()
+        self.biases
+            .iter()
+            .chain(&self.weights)
+            .chain([&self.weight_g, &self.weight_v])
+            .collect()
     }
     /// The same sizes with other tensors, in the order of [`Heads::tensors`].
     pub fn with_tensors(shape: HeadShape, tensors: Vec<Tensor>) -> Self {
@@ -80,7 +95,13 @@ impl Heads {
         let biases = rest.by_ref().take(layers).collect();
         let weights = rest.by_ref().take(layers).collect();
         let mut last = || rest.next().expect("invariant: two tensors per layer and two more");
-        Self { shape, biases, weights, weight_g: last(), weight_v: last() }
+        Self {
+            shape,
+            biases,
+            weights,
+            weight_g: last(),
+            weight_v: last(),
+        }
     }
     /// New tensors made from each one.
     pub fn map(&self, f: impl FnMut(&Tensor) -> Tensor) -> Self {
@@ -109,7 +130,9 @@ impl Heads {
             }
             hidden = bias.baddbmm(&hidden, &weight.transpose(1, 2), 1, 1);
         }
-        let norms = hidden.norm_scalaropt_dim(2.0, [2].as_slice(), true).clamp_min(super::gradients::NORM_EPS);
+        let norms = hidden
+            .norm_scalaropt_dim(2.0, [2].as_slice(), true)
+            .clamp_min(super::gradients::NORM_EPS);
         let unit = hidden.g_div_(&norms);
         unit.bmm(&self.last_layer().transpose(1, 2))
     }
@@ -121,7 +144,17 @@ mod tests {
     use cedm_contract::params::TemiParams;
 
     fn shape() -> HeadShape {
-        HeadShape::new(&TemiParams { heads: 3, hidden: 64, bottleneck: 256, ..TemiParams::default() }, 32, 100).unwrap()
+        HeadShape::new(
+            &TemiParams {
+                heads: 3,
+                hidden: 64,
+                bottleneck: 256,
+                ..TemiParams::default()
+            },
+            32,
+            100,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -153,6 +186,9 @@ mod tests {
         assert_eq!(all.size(), [3, 5, 100]);
         let second = heads.group(1, 1).forward(&features);
         assert!((all.narrow(0, 1, 1) - second).abs().max().double_value(&[]) < 1e-14);
-        assert!(all.abs().max().double_value(&[]) <= 1.0 + 1e-12, "each logit is a cosine while g = 1");
+        assert!(
+            all.abs().max().double_value(&[]) <= 1.0 + 1e-12,
+            "each logit is a cosine while g = 1"
+        );
     }
 }

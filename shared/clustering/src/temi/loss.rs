@@ -19,7 +19,9 @@ pub struct Marginal {
 impl Marginal {
     /// 1/C everywhere.
     pub fn uniform(heads: i64, clusters: i64, kind: Kind, device: Device) -> Self {
-        Self { shares: Tensor::full([heads, clusters], 1.0 / clusters as f64, (kind, device)) }
+        Self {
+            shares: Tensor::full([heads, clusters], 1.0 / clusters as f64, (kind, device)),
+        }
     }
     /// p̃ ← λ p̃ + (1 − λ) mean over all rows of both views of p_t \[H, rows, C\].
     pub fn update(&mut self, teacher: &Tensor, momentum: f64) {
@@ -55,7 +57,11 @@ pub fn targets(teacher_logits: &Tensor, temperature: f64, params: &TemiParams, m
     };
     let other = Tensor::cat(&[log_teacher.narrow(1, half, half), log_teacher.narrow(1, 0, half)], 1);
     let log_marginal = marginal.shares.log().clamp_min(LOG_MARGINAL_FLOOR).unsqueeze(1);
-    Targets { shifted: other * params.beta - log_marginal, row_weights, clusters: teacher_logits.argmax(2, false) }
+    Targets {
+        shifted: other * params.beta - log_marginal,
+        row_weights,
+        clusters: teacher_logits.argmax(2, false),
+    }
 }
 
 impl Targets {
@@ -100,7 +106,10 @@ mod tests {
         // q uniform and p̃ = 1/C: l = (2β − 2) ln C (spec §17); weight = Σ 1/C² = 1/C
         let logits = Tensor::zeros([2, 6, 5], (Kind::Double, Device::Cpu));
         for beta in [0.5, 0.6, 1.0] {
-            let params = TemiParams { beta, ..TemiParams::default() };
+            let params = TemiParams {
+                beta,
+                ..TemiParams::default()
+            };
             let targets = targets(&logits, 0.1, &params, &mut Marginal::uniform(2, 5, Kind::Double, Device::Cpu));
             let (losses, gradient) = student_loss(&logits, &targets, &params, 2);
             assert!((losses.double_value(&[0]) - (2.0 * beta - 2.0) * 5f64.ln() / 5.0).abs() < 1e-14);
@@ -111,8 +120,15 @@ mod tests {
     #[test]
     fn gradient_equals_automatic_differentiation() {
         for positive_pmi in [false, true] {
-            let params = TemiParams { positive_pmi, ..TemiParams::default() };
-            let value = |phase: f64| (Tensor::arange(2 * 8 * 5, (Kind::Double, Device::Cpu)) * 1.7 + phase).sin().view([2, 8, 5]);
+            let params = TemiParams {
+                positive_pmi,
+                ..TemiParams::default()
+            };
+            let value = |phase: f64| {
+                (Tensor::arange(2 * 8 * 5, (Kind::Double, Device::Cpu)) * 1.7 + phase)
+                    .sin()
+                    .view([2, 8, 5])
+            };
             let student = value(0.3).set_requires_grad(true);
             let targets = targets(&value(0.9), 0.1, &params, &mut Marginal::uniform(2, 5, Kind::Double, Device::Cpu));
             let (losses, _) = student_loss(&student, &targets, &params, 2);

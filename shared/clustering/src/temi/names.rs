@@ -19,13 +19,20 @@ pub struct Model {
 impl Model {
     /// Logits \[rows, C\] of the best head for raw features \[rows, D\].
     pub fn best_logits(&self, features: &Tensor) -> Tensor {
-        self.heads.group(self.best_head, 1).forward(&self.standardisation.apply(features)).squeeze_dim(0)
+        self.heads
+            .group(self.best_head, 1)
+            .forward(&self.standardisation.apply(features))
+            .squeeze_dim(0)
     }
 }
 
 /// Name of a linear map: upstream's sequence also counts the activations, and is no sequence when there is one map only.
 fn map_name(head: i64, layer: i64, layers: i64, what: &str) -> String {
-    if layers == 1 { format!("head.heads.{head}.mlp.{what}") } else { format!("head.heads.{head}.mlp.{}.{what}", 2 * layer) }
+    if layers == 1 {
+        format!("head.heads.{head}.mlp.{what}")
+    } else {
+        format!("head.heads.{head}.mlp.{}.{what}", 2 * layer)
+    }
 }
 
 /// All tensors under upstream's names.
@@ -54,17 +61,30 @@ pub fn to_upstream(model: &Model) -> Vec<(String, Tensor)> {
 /// # Errors
 /// When a tensor is missing or its shape does not fit the others.
 pub fn from_upstream(named: &HashMap<String, Tensor>, l2_norm: bool) -> Result<Model, ClusteringError> {
-    let named: HashMap<&str, &Tensor> = named.iter().map(|(name, tensor)| (name.strip_prefix("module.").unwrap_or(name), tensor)).collect();
+    let named: HashMap<&str, &Tensor> = named
+        .iter()
+        .map(|(name, tensor)| (name.strip_prefix("module.").unwrap_or(name), tensor))
+        .collect();
     let find = |name: &str| named.get(name).copied().ok_or_else(|| weights(format!("`{name}` is missing")));
-    let heads = (0..).take_while(|head| named.contains_key(format!("head.heads.{head}.last_layer.weight_v").as_str())).count() as i64;
+    let heads = (0..)
+        .take_while(|head| named.contains_key(format!("head.heads.{head}.last_layer.weight_v").as_str()))
+        .count() as i64;
     let single = named.contains_key("head.heads.0.mlp.weight");
-    let counted = (0..).take_while(|layer| named.contains_key(format!("head.heads.0.mlp.{}.weight", 2 * layer).as_str())).count() as i64;
+    let counted = (0..)
+        .take_while(|layer| named.contains_key(format!("head.heads.0.mlp.{}.weight", 2 * layer).as_str()))
+        .count() as i64;
     let layers = if single { 1 } else { counted };
     if heads == 0 || layers == 0 {
-        return Err(weights("no `head.heads.0.last_layer.weight_v` or no `head.heads.0.mlp.*`: is it a TEMI state dict?".to_owned()));
+        return Err(weights(
+            "no `head.heads.0.last_layer.weight_v` or no `head.heads.0.mlp.*`: is it a TEMI state dict?".to_owned(),
+        ));
     }
     let size = |name: String, dim: usize| -> Result<i64, ClusteringError> {
-        find(&name)?.size().get(dim).copied().ok_or_else(|| weights(format!("`{name}` is no matrix")))
+        find(&name)?
+            .size()
+            .get(dim)
+            .copied()
+            .ok_or_else(|| weights(format!("`{name}` is no matrix")))
     };
     let shape = HeadShape {
         heads,
@@ -90,7 +110,10 @@ pub fn from_upstream(named: &HashMap<String, Tensor>, l2_norm: bool) -> Result<M
         biases.push(stack(&|head| map_name(head, layer as i64, layers, "bias"), &[outputs])?.unsqueeze(1));
     }
     let weight_g = stack(&|head| format!("head.heads.{head}.last_layer.weight_g"), &[shape.clusters, 1])?;
-    let weight_v = stack(&|head| format!("head.heads.{head}.last_layer.weight_v"), &[shape.clusters, shape.bottleneck])?;
+    let weight_v = stack(
+        &|head| format!("head.heads.{head}.last_layer.weight_v"),
+        &[shape.clusters, shape.bottleneck],
+    )?;
     let kind = weight_v.kind();
     let identity = Standardisation::identity(shape.inputs, kind, weight_v.device());
     let optional = |name: &str, otherwise: Tensor| -> Result<Tensor, ClusteringError> {
@@ -98,7 +121,11 @@ pub fn from_upstream(named: &HashMap<String, Tensor>, l2_norm: bool) -> Result<M
         if tensor.numel() as i64 == shape.inputs {
             return Ok(tensor.to_kind(kind).view(-1));
         }
-        Err(weights(format!("`{name}` has shape {:?}, expected [{}]", tensor.size(), shape.inputs)))
+        Err(weights(format!(
+            "`{name}` has shape {:?}, expected [{}]",
+            tensor.size(),
+            shape.inputs
+        )))
     };
     let standardisation = Standardisation {
         mean: optional("embed_mean", identity.mean)?,
@@ -110,9 +137,21 @@ pub fn from_upstream(named: &HashMap<String, Tensor>, l2_norm: bool) -> Result<M
         return Err(weights(format!("`head.best_head_idx` is {best_head}, there are {heads} heads")));
     }
     if maps.iter().chain(&biases).chain([&weight_g]).any(|tensor| tensor.kind() != kind) || !matches!(kind, Kind::Float | Kind::Double) {
-        return Err(weights("mixed or unusable types: expected float32 or float64 throughout".to_owned()));
+        return Err(weights(
+            "mixed or unusable types: expected float32 or float64 throughout".to_owned(),
+        ));
     }
-    Ok(Model { standardisation, heads: Heads { shape, biases, weights: maps, weight_g, weight_v }, best_head })
+    Ok(Model {
+        standardisation,
+        heads: Heads {
+            shape,
+            biases,
+            weights: maps,
+            weight_g,
+            weight_v,
+        },
+        best_head,
+    })
 }
 
 fn weights(reason: String) -> ClusteringError {
@@ -125,11 +164,22 @@ mod tests {
     use tch::Device;
 
     fn model(layers: i64) -> Model {
-        let shape = HeadShape { heads: 3, inputs: 6, layers, hidden: 5, bottleneck: 4, clusters: 7 };
+        let shape = HeadShape {
+            heads: 3,
+            inputs: 6,
+            layers,
+            hidden: 5,
+            bottleneck: 4,
+            clusters: 7,
+        };
         // upstream's hidden width of a single map is its bottleneck
         let shape = if layers == 1 { HeadShape { hidden: 4, ..shape } } else { shape };
         let heads = Heads::initialise(shape, 0, Kind::Float, Device::Cpu);
-        Model { standardisation: Standardisation::identity(6, Kind::Float, Device::Cpu), heads, best_head: 2 }
+        Model {
+            standardisation: Standardisation::identity(6, Kind::Float, Device::Cpu),
+            heads,
+            best_head: 2,
+        }
     }
 
     #[test]
@@ -151,9 +201,23 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        check(|named| drop(named.remove("head.heads.1.mlp.2.bias")), "`head.heads.1.mlp.2.bias` is missing");
-        check(|named| drop(named.insert("head.heads.2.mlp.0.weight".into(), Tensor::zeros([5, 9], (Kind::Float, Device::Cpu)))), "[5, 9]");
-        check(|named| drop(named.insert("head.best_head_idx".into(), Tensor::from(3i64))), "is 3, there are 3 heads");
+        check(
+            |named| drop(named.remove("head.heads.1.mlp.2.bias")),
+            "`head.heads.1.mlp.2.bias` is missing",
+        );
+        check(
+            |named| {
+                drop(named.insert(
+                    "head.heads.2.mlp.0.weight".into(),
+                    Tensor::zeros([5, 9], (Kind::Float, Device::Cpu)),
+                ))
+            },
+            "[5, 9]",
+        );
+        check(
+            |named| drop(named.insert("head.best_head_idx".into(), Tensor::from(3i64))),
+            "is 3, there are 3 heads",
+        );
         check(|named| named.clear(), "is it a TEMI state dict?");
     }
 }

@@ -39,17 +39,27 @@ pub struct StepSettings {
 impl AdamW {
     /// Zero moments for heads of these sizes.
     pub fn new(heads: &Heads) -> Self {
-        Self { first: heads.map(Tensor::zeros_like), second: heads.map(Tensor::zeros_like) }
+        Self {
+            first: heads.map(Tensor::zeros_like),
+            second: heads.map(Tensor::zeros_like),
+        }
     }
     /// A view of the moments of `count` heads from `first` on.
     pub fn group(&self, first: i64, count: i64) -> Self {
-        Self { first: self.first.group(first, count), second: self.second.group(first, count) }
+        Self {
+            first: self.first.group(first, count),
+            second: self.second.group(first, count),
+        }
     }
     /// One step of student and teacher. A tensor without a gradient is left alone: no moments, no decay, no step counted; its
     /// teacher follows all the same.
     pub fn step(&self, student: &Heads, teacher: &Heads, gradients: Vec<Option<Tensor>>, settings: &StepSettings) {
         let layers = student.shape.layers as usize;
-        let stacks = student.tensors().into_iter().zip(teacher.tensors()).zip(self.first.tensors().into_iter().zip(self.second.tensors()));
+        let stacks = student
+            .tensors()
+            .into_iter()
+            .zip(teacher.tensors())
+            .zip(self.first.tensors().into_iter().zip(self.second.tensors()));
         for (index, (((weights, average), (first, second)), gradient)) in stacks.zip(gradients).enumerate() {
             let Some(gradient) = gradient else {
                 let _ = average.shallow_clone().lerp_(weights, 1.0 - settings.teacher_momentum);
@@ -57,14 +67,21 @@ impl AdamW {
             };
             let gradient = clipped(gradient, settings.clip).contiguous().view(-1);
             let decay = if index < layers { 0.0 } else { settings.weight_decay };
-            let steps = if index < 2 * layers { settings.steps } else { settings.last_layer_steps };
+            let steps = if index < 2 * layers {
+                settings.steps
+            } else {
+                settings.last_layer_steps
+            };
             let flat = [weights.view(-1), average.view(-1), first.view(-1), second.view(-1), gradient];
             let length = flat[0].numel() as i64;
             let piece = if weights.device() == Device::Cpu { PIECE } else { length };
             for start in (0..length).step_by(piece as usize) {
                 let [weights, average, first, second, gradient] = flat.each_ref().map(|t| t.narrow(0, start, piece.min(length - start)));
                 update(weights, first, second, gradient, decay, steps, settings.lr);
-                let _ = { average }.lerp_(&flat[0].narrow(0, start, piece.min(length - start)), 1.0 - settings.teacher_momentum);
+                let _ = { average }.lerp_(
+                    &flat[0].narrow(0, start, piece.min(length - start)),
+                    1.0 - settings.teacher_momentum,
+                );
             }
         }
     }
@@ -104,11 +121,25 @@ mod tests {
     use tch::Kind;
 
     fn heads() -> Heads {
-        let shape = HeadShape { heads: 2, inputs: 3, layers: 1, hidden: 1, bottleneck: 2, clusters: 2 };
+        let shape = HeadShape {
+            heads: 2,
+            inputs: 3,
+            layers: 1,
+            hidden: 1,
+            bottleneck: 2,
+            clusters: 2,
+        };
         Heads::initialise(shape, 0, Kind::Double, Device::Cpu)
     }
     fn settings() -> StepSettings {
-        StepSettings { lr: 0.1, weight_decay: 0.5, teacher_momentum: 0.75, clip: 0.0, steps: 1, last_layer_steps: 1 }
+        StepSettings {
+            lr: 0.1,
+            weight_decay: 0.5,
+            teacher_momentum: 0.75,
+            clip: 0.0,
+            steps: 1,
+            last_layer_steps: 1,
+        }
     }
 
     #[test]

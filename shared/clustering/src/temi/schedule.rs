@@ -47,7 +47,9 @@ impl Schedules {
 /// `count` values from `first` to `last`, both included; just `first` for one.
 pub fn linspace(first: f64, last: f64, count: usize) -> Vec<f64> {
     let step = (last - first) / count.saturating_sub(1).max(1) as f64;
-    (0..count).map(|i| if i > 0 && i + 1 == count { last } else { i as f64 * step + first }).collect()
+    (0..count)
+        .map(|i| if i > 0 && i + 1 == count { last } else { i as f64 * step + first })
+        .collect()
 }
 
 /// last + ½ (first − last)(1 + cos(π j / n)) for j in 0..n: begins at `first`, never reaches `last`.
@@ -62,7 +64,14 @@ mod tests {
 
     #[test]
     fn warm_up_starts_at_zero_and_includes_its_end() {
-        let params = TemiParams { epochs: 4, warmup_epochs: 1, batch: 512, base_lr: 1.0, min_lr: 0.5, ..TemiParams::default() };
+        let params = TemiParams {
+            epochs: 4,
+            warmup_epochs: 1,
+            batch: 512,
+            base_lr: 1.0,
+            min_lr: 0.5,
+            ..TemiParams::default()
+        };
         let schedules = Schedules::new(&params, 5).unwrap();
         assert_eq!(schedules.lr[..6], [0.0, 0.5, 1.0, 1.5, 2.0, 2.0]);
         assert_eq!(schedules.lr.len(), 20);
@@ -85,7 +94,10 @@ mod tests {
 
     #[test]
     fn a_warm_up_beyond_the_end_is_refused() {
-        let params = TemiParams { epochs: 10, ..TemiParams::default() };
+        let params = TemiParams {
+            epochs: 10,
+            ..TemiParams::default()
+        };
         let error = Schedules::new(&params, 5).unwrap_err().to_string();
         assert!(error.starts_with("warmup_epochs is 20, expected at most epochs (10)"), "{error}");
     }

@@ -26,7 +26,12 @@ impl HeadShape {
     /// # Errors
     /// When one of them is zero.
     pub fn new(params: &TemiParams, inputs: i64, clusters: u32) -> Result<Self, ClusteringError> {
-        let sizes = [("heads", params.heads), ("layers", params.layers), ("hidden", params.hidden), ("bottleneck", params.bottleneck)];
+        let sizes = [
+            ("heads", params.heads),
+            ("layers", params.layers),
+            ("hidden", params.hidden),
+            ("bottleneck", params.bottleneck),
+        ];
         if let Some(&(setting, _)) = sizes.iter().find(|&&(_, size)| size == 0) {
             return Err(ClusteringError::setting(setting, 0, "at least 1"));
         }
@@ -70,13 +75,23 @@ mod tests {
 
     #[test]
     fn one_layer_goes_straight_to_the_bottleneck() {
-        let params = TemiParams { layers: 1, bottleneck: 24, ..TemiParams::default() };
+        let params = TemiParams {
+            layers: 1,
+            bottleneck: 24,
+            ..TemiParams::default()
+        };
         assert_eq!(HeadShape::new(&params, 48, 12).unwrap().maps(), [(48, 24)]);
     }
 
     #[test]
     fn zero_sizes_are_refused() {
-        let params = TemiParams { hidden: 0, ..TemiParams::default() };
-        assert_eq!(HeadShape::new(&params, 48, 12).unwrap_err().to_string(), "hidden is 0, expected at least 1");
+        let params = TemiParams {
+            hidden: 0,
+            ..TemiParams::default()
+        };
+        assert_eq!(
+            HeadShape::new(&params, 48, 12).unwrap_err().to_string(),
+            "hidden is 0, expected at least 1"
+        );
     }
 }

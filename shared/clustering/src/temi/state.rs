@@ -38,10 +38,18 @@ impl Training {
     pub fn load(&mut self, file: &Path) -> Result<(), ClusteringError> {
         let read = Tensor::read_safetensors(file).map_err(|error| Self::unusable(file, error.to_string()))?;
         let mut named: HashMap<String, Tensor> = read.into_iter().collect();
-        let mut take = |name: &str| named.remove(name).ok_or_else(|| Self::unusable(file, format!("`{name}` is missing")));
+        let mut take = |name: &str| {
+            named
+                .remove(name)
+                .ok_or_else(|| Self::unusable(file, format!("`{name}` is missing")))
+        };
         let found = Vec::<u8>::try_from(take("identity")?).unwrap_or_default();
         if found != self.identity().as_bytes() {
-            let reason = format!("it is the state of another training: {}, expected {}", String::from_utf8_lossy(&found), self.identity());
+            let reason = format!(
+                "it is the state of another training: {}, expected {}",
+                String::from_utf8_lossy(&found),
+                self.identity()
+            );
             return Err(Self::unusable(file, reason));
         }
         let device = self.device();
@@ -51,7 +59,10 @@ impl Training {
             for (index, old) in heads.tensors().into_iter().enumerate() {
                 let tensor = take(&format!("{stack}.{index}"))?;
                 if tensor.size() != old.size() || tensor.kind() != old.kind() {
-                    return Err(Self::unusable(file, format!("`{stack}.{index}` has shape {:?}, expected {:?}", tensor.size(), old.size())));
+                    return Err(Self::unusable(
+                        file,
+                        format!("`{stack}.{index}` has shape {:?}, expected {:?}", tensor.size(), old.size()),
+                    ));
                 }
                 tensors.push(tensor.to_device(device));
             }
@@ -80,6 +91,9 @@ impl Training {
         [&self.student, &self.teacher, &self.adam.first, &self.adam.second]
     }
     fn unusable(file: &Path, reason: String) -> ClusteringError {
-        ClusteringError::File { file: file.to_owned(), reason }
+        ClusteringError::File {
+            file: file.to_owned(),
+            reason,
+        }
     }
 }

@@ -87,7 +87,10 @@ impl Training {
             standardisation.std = features.tensor().std_dim([0].as_slice(), true, false);
             let constant = standardisation.std.eq(0.0).to_kind(Kind::Int64);
             if constant.sum(Kind::Int64).int64_value(&[]) > 0 {
-                let found = format!("on while feature {} is the same in every row", constant.argmax(0, false).int64_value(&[]));
+                let found = format!(
+                    "on while feature {} is the same in every row",
+                    constant.argmax(0, false).int64_value(&[])
+                );
                 return Err(ClusteringError::setting("standardise", found, "off, or features that vary"));
             }
         }
@@ -115,8 +118,16 @@ impl Training {
         check_neighbours(params, features.rows(), neighbours)?;
         let (kind, device) = (features.kind(), features.device());
         let plain = !params.standardise && !standardisation.l2_norm;
-        let rows = if plain { features.tensor().shallow_clone() } else { standardisation.apply(features.tensor()) };
-        let neighbours = neighbours.narrow(1, 0, params.neighbours.into()).to_device(device).to_kind(Kind::Int64).contiguous();
+        let rows = if plain {
+            features.tensor().shallow_clone()
+        } else {
+            standardisation.apply(features.tensor())
+        };
+        let neighbours = neighbours
+            .narrow(1, 0, params.neighbours.into())
+            .to_device(device)
+            .to_kind(Kind::Int64)
+            .contiguous();
         Ok(Self {
             schedules: Schedules::new(params, (features.rows() / i64::from(params.batch)) as usize)?,
             teacher: heads.map(Tensor::copy),
@@ -180,7 +191,12 @@ impl Training {
     pub(super) fn identity(&self) -> String {
         let params = serde_json::to_string(&self.params).expect("invariant: parameters are plain numbers");
         let clusters = self.shape().clusters;
-        format!("temi C={clusters} seed={} features {:?} {:?} {params}", self.seed, self.rows.size(), self.rows.kind())
+        format!(
+            "temi C={clusters} seed={} features {:?} {:?} {params}",
+            self.seed,
+            self.rows.size(),
+            self.rows.kind()
+        )
     }
 
     /// One step with the pairs of its place in its epoch; facts when that was the last step of the epoch.
@@ -192,13 +208,23 @@ impl Training {
         let place = (self.step % self.steps_per_epoch()) as i64;
         if self.draws.as_ref().is_none_or(|(of, _)| *of != epoch) {
             let (rows, k) = (self.rows.size()[0], self.neighbours.size()[1]);
-            self.draws = Some((epoch, epoch_draws(self.seed, epoch, rows, k, self.params.batch.into(), self.device())));
+            self.draws = Some((
+                epoch,
+                epoch_draws(self.seed, epoch, rows, k, self.params.batch.into(), self.device()),
+            ));
         }
         let (_, draws) = self.draws.as_ref().expect("invariant: made above");
         let (anchors, choices) = (draws.anchors.i(place), draws.choices.i(place));
-        let partners = self.neighbours.view(-1).index_select(0, &(&anchors * self.neighbours.size()[1] + choices));
+        let partners = self
+            .neighbours
+            .view(-1)
+            .index_select(0, &(&anchors * self.neighbours.size()[1] + choices));
         let _ = self.step_on(&StepInput { anchors, partners })?;
-        Ok(if self.step % self.steps_per_epoch() == 0 { Some(self.close_epoch(epoch)?) } else { None })
+        Ok(if self.step % self.steps_per_epoch() == 0 {
+            Some(self.close_epoch(epoch)?)
+        } else {
+            None
+        })
     }
 
     /// One step on these pairs; returns each head's loss \[H\]. [`Training::advance`] chooses the pairs itself.
@@ -223,9 +249,15 @@ impl Training {
         let rows = self.rows.index_select(0, &Tensor::cat(&[&input.anchors, &input.partners], 0));
         let shape = self.shape();
         let group = self.heads_per_group();
-        let spans: Vec<(i64, i64)> = (0..shape.heads).step_by(group as usize).map(|first| (first, group.min(shape.heads - first))).collect();
+        let spans: Vec<(i64, i64)> = (0..shape.heads)
+            .step_by(group as usize)
+            .map(|first| (first, group.min(shape.heads - first)))
+            .collect();
 
-        let teacher: Vec<Tensor> = spans.iter().map(|&(first, count)| self.teacher.group(first, count).forward(&rows)).collect();
+        let teacher: Vec<Tensor> = spans
+            .iter()
+            .map(|&(first, count)| self.teacher.group(first, count).forward(&rows))
+            .collect();
         let temperature = self.schedules.teacher_temperature[epoch as usize];
         let targets = targets(&Tensor::cat(&teacher, 0), temperature, &self.params, &mut self.marginal);
         drop(teacher);
@@ -237,7 +269,9 @@ impl Training {
             let kept = forward_keeping(&student, &rows);
             let (loss, gradient) = student_loss(&kept.logits, &targets.group(first, count), &self.params, shape.heads);
             let gradients = backward(&student, &kept, &gradient, frozen);
-            self.adam.group(first, count).step(&student, &self.teacher.group(first, count), gradients, &settings);
+            self.adam
+                .group(first, count)
+                .step(&student, &self.teacher.group(first, count), gradients, &settings);
             losses.push(loss);
         }
         let losses = Tensor::cat(&losses, 0);
@@ -262,7 +296,13 @@ impl Training {
         let marginal_entropy = -shares.xlogy(&shares).sum(Kind::Double).double_value(&[]);
         let _ = (self.epoch_losses.zero_(), self.epoch_used.zero_());
         self.history.push(head_losses.clone());
-        Ok(EpochFacts { epoch, head_losses, best_head, utilisation: used as f64 / self.shape().clusters as f64, marginal_entropy })
+        Ok(EpochFacts {
+            epoch,
+            head_losses,
+            best_head,
+            utilisation: used as f64 / self.shape().clusters as f64,
+            marginal_entropy,
+        })
     }
 
     /// The head with the lowest mean loss in the last finished epoch, and that loss.
@@ -280,7 +320,11 @@ impl Training {
             std: copy(&self.standardisation.std),
             l2_norm: self.standardisation.l2_norm,
         };
-        Model { standardisation, heads: self.teacher.map(copy), best_head: self.best_head().map_or(0, |(head, _)| head as i64) }
+        Model {
+            standardisation,
+            heads: self.teacher.map(copy),
+            best_head: self.best_head().map_or(0, |(head, _)| head as i64),
+        }
     }
 
     /// The best head's teacher alone.
@@ -301,7 +345,10 @@ impl Training {
             ids.push(found.cluster.to_device(Device::Cpu));
             confidences.push(found.log_confidence.to_kind(Kind::Float).to_device(Device::Cpu));
         }
-        Assigned { ids: Tensor::cat(&ids, 0), log_confidence: Tensor::cat(&confidences, 0) }
+        Assigned {
+            ids: Tensor::cat(&ids, 0),
+            log_confidence: Tensor::cat(&confidences, 0),
+        }
     }
 
     fn heads_per_group(&self) -> i64 {
@@ -322,13 +369,27 @@ fn lowest(values: &[f64]) -> usize {
 
 fn check_settings(params: &TemiParams, clusters: u32, rows: i64) -> Result<(), ClusteringError> {
     let check = |fits: bool, setting: &'static str, found: String, expected: &str| {
-        if fits { Ok(()) } else { Err(ClusteringError::setting(setting, found, expected)) }
+        if fits {
+            Ok(())
+        } else {
+            Err(ClusteringError::setting(setting, found, expected))
+        }
     };
     check(clusters >= 2, "clusters", clusters.to_string(), "at least 2")?;
-    check(i64::from(clusters) <= rows, "clusters", clusters.to_string(), &format!("at most the number of images, {rows}"))?;
+    check(
+        i64::from(clusters) <= rows,
+        "clusters",
+        clusters.to_string(),
+        &format!("at most the number of images, {rows}"),
+    )?;
     check(params.epochs >= 1, "epochs", params.epochs.to_string(), "at least 1")?;
     check(params.batch >= 1, "batch", params.batch.to_string(), "at least 1")?;
-    check(i64::from(params.batch) <= rows, "batch", params.batch.to_string(), &format!("at most the number of images, {rows}"))?;
+    check(
+        i64::from(params.batch) <= rows,
+        "batch",
+        params.batch.to_string(),
+        &format!("at most the number of images, {rows}"),
+    )?;
     check(params.neighbours >= 1, "neighbours", params.neighbours.to_string(), "at least 1")?;
     for (setting, value) in [
         ("beta", params.beta),
@@ -352,7 +413,12 @@ fn check_settings(params: &TemiParams, clusters: u32, rows: i64) -> Result<(), C
         ("weight_decay_end", params.weight_decay_end),
         ("clip", params.clip),
     ] {
-        check(value >= 0.0 && value.is_finite(), setting, value.to_string(), "a number of at least 0")?;
+        check(
+            value >= 0.0 && value.is_finite(),
+            setting,
+            value.to_string(),
+            "a number of at least 0",
+        )?;
     }
     Ok(())
 }
@@ -369,5 +435,9 @@ fn check_neighbours(params: &TemiParams, rows: i64, neighbours: &Tensor) -> Resu
         return Err(error(format!("{:?} {size:?}", neighbours.kind())));
     }
     let (low, high) = (neighbours.min().int64_value(&[]), neighbours.max().int64_value(&[]));
-    if low < 0 || high >= rows { Err(error(format!("from {low} to {high}"))) } else { Ok(()) }
+    if low < 0 || high >= rows {
+        Err(error(format!("from {low} to {high}")))
+    } else {
+        Ok(())
+    }
 }

@@ -10,7 +10,9 @@ use cedm_bounds::{
 use serde_json::Value;
 
 pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
-    let Ok(json) = serde_json::from_slice::<Value>(&std::fs::read(&fixture.path)?) else { return Ok(Verdict::NotMine) };
+    let Ok(json) = serde_json::from_slice::<Value>(&std::fs::read(&fixture.path)?) else {
+        return Ok(Verdict::NotMine);
+    };
     let (Some(tables), Some(expected)) = (json["tables"].as_object(), json["expected_C_max"].as_object()) else {
         return Ok(Verdict::NotMine);
     };
@@ -20,7 +22,10 @@ pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
             let mut observations = Vec::new();
             for row in table.as_array().context("a table is no list")? {
                 let number = |name: &str| row[name].as_u64().with_context(|| format!("{backbone} {beta}: `{name}`"));
-                let observation = Observation { clusters: number("C")? as u32, used: vec![number("utilised")? as u32] };
+                let observation = Observation {
+                    clusters: number("C")? as u32,
+                    used: vec![number("utilised")? as u32],
+                };
                 rows += 1;
                 wrong_ratios += usize::from(Some(utilisation(&observation)) != row["ratio"].as_f64());
                 observations.push(observation);
@@ -38,7 +43,15 @@ pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         }
     }
     Ok(Verdict::Checked(vec![
-        line(format!("{rows} utilisations that differ from the literal"), wrong_ratios as f64, 0.0),
-        line(format!("{searches} searches whose C_max differs (strict rule)"), wrong_bounds as f64, if searches > 0 { 0.0 } else { f64::NAN }),
+        line(
+            format!("{rows} utilisations that differ from the literal"),
+            wrong_ratios as f64,
+            0.0,
+        ),
+        line(
+            format!("{searches} searches whose C_max differs (strict rule)"),
+            wrong_bounds as f64,
+            if searches > 0 { 0.0 } else { f64::NAN },
+        ),
     ]))
 }

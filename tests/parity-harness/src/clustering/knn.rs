@@ -32,7 +32,11 @@ pub(super) fn nearest_rows(case: &Case) -> anyhow::Result<Vec<Line>> {
             let own = gap(&found.similarities.narrow(0, 0, exact.size()[0]), exact);
             let all = gap(&found.similarities, expected);
             // the stored f32 similarities are themselves rounded
-            let (tolerance, all) = if kind == Kind::Double { (1e-12, if all <= 1e-7 { 0.0 } else { all }) } else { (2e-6, all) };
+            let (tolerance, all) = if kind == Kind::Double {
+                (1e-12, if all <= 1e-7 { 0.0 } else { all })
+            } else {
+                (2e-6, all)
+            };
             lines.push(line(format!("{tiles} similarities"), worse(own, all), tolerance));
         }
     }

@@ -17,7 +17,11 @@ pub(super) fn steps(case: &Case) -> anyhow::Result<Vec<Line>> {
         }
         if double {
             let used = case.number("teacher_temp_used")?;
-            lines.push(line("teacher temperature of the schedule", (temperature(case)? - used).abs(), 1e-15));
+            lines.push(line(
+                "teacher temperature of the schedule",
+                (temperature(case)? - used).abs(),
+                1e-15,
+            ));
         }
     }
     Ok(lines)
@@ -35,16 +39,29 @@ fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Lin
     params.beta = beta;
     let heads = case.number("H")? as i64;
     let temperature = temperature(case)?;
-    let mut marginal = Marginal { shares: case.get("pk_before")?.to_kind(kind) };
+    let mut marginal = Marginal {
+        shares: case.get("pk_before")?.to_kind(kind),
+    };
     let (mut loss, mut head, mut gradient, mut shares, mut weight, mut stored) = (0.0f64, 0.0f64, 0.0f64, 0.0f64, 0.0f64, false);
     for step in 0..case.number("steps")? as i64 {
         let at = format!("beta{}.step{step}", number_text(beta));
-        let found = targets(&case.get(&format!("step{step}.teacher_logits"))?.to_kind(kind), temperature, &params, &mut marginal);
+        let found = targets(
+            &case.get(&format!("step{step}.teacher_logits"))?.to_kind(kind),
+            temperature,
+            &params,
+            &mut marginal,
+        );
         let student = case.get(&format!("step{step}.student_logits"))?.to_kind(kind);
         let (losses, d_student) = student_loss(&student, &found, &params, heads);
         let expected = case.get(&format!("{at}.head_losses_f64"))?;
         head = worse(head, relative(&losses, expected));
-        loss = worse(loss, relative(&losses.mean(Kind::Double), &case.get(&format!("{at}.loss_f64"))?.to_kind(Kind::Double)));
+        loss = worse(
+            loss,
+            relative(
+                &losses.mean(Kind::Double),
+                &case.get(&format!("{at}.loss_f64"))?.to_kind(Kind::Double),
+            ),
+        );
         let exact = case.tensors.get(&format!("{at}.grad_student_f64"));
         stored = exact.is_none();
         let expected: &Tensor = match exact {
@@ -74,5 +91,9 @@ fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Lin
 
 /// As Python writes a float: `1.0`, `0.6`.
 fn number_text(value: f64) -> String {
-    if value.fract() == 0.0 { format!("{value:.1}") } else { value.to_string() }
+    if value.fract() == 0.0 {
+        format!("{value:.1}")
+    } else {
+        value.to_string()
+    }
 }

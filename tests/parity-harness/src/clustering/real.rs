@@ -15,15 +15,27 @@ pub(super) fn published(case: &Case) -> anyhow::Result<Vec<Line>> {
         let slots = raw_ids.iter().max().context("no ids")? + 1;
         let (ids, usage) = compact(&raw_ids, u32::try_from(slots)?)?;
         let counts: Vec<i64> = usage.counts.iter().map(|&count| count as i64).collect();
-        lines.push(line(format!("{key} counts that differ"), differing(&counts, &case.integers(&format!("freq.{key}"))?), 0.0));
+        lines.push(line(
+            format!("{key} counts that differ"),
+            differing(&counts, &case.integers(&format!("freq.{key}"))?),
+            0.0,
+        ));
         let number = |name: &str| expected[name].as_f64().with_context(|| format!("`{key}.{name}`"));
-        lines.push(line(format!("{key} used clusters"), (f64::from(usage.used()) - number("utilised")?).abs(), 0.0));
+        lines.push(line(
+            format!("{key} used clusters"),
+            (f64::from(usage.used()) - number("utilised")?).abs(),
+            0.0,
+        ));
         let found = agreement(&labels, &ids)?;
         for (name, found) in [("nmi", found.nmi), ("anmi", found.anmi), ("ari", found.ari)] {
             lines.push(line(format!("{key} {name}"), (found - number(name)?).abs(), 1e-9));
         }
         // stored in float32 percent
-        lines.push(line(format!("{key} accuracy"), (accuracy(&labels, &ids)? - number("acc_upstream_pct")? / 100.0).abs(), 1e-6));
+        lines.push(line(
+            format!("{key} accuracy"),
+            (accuracy(&labels, &ids)? - number("acc_upstream_pct")? / 100.0).abs(),
+            1e-6,
+        ));
     }
     Ok(lines)
 }

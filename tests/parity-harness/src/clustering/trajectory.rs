@@ -27,15 +27,29 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
     let mut lines = Vec::new();
     if double {
         let schedules = training.schedules();
-        for (what, found) in [("lr", &schedules.lr), ("wd", &schedules.weight_decay), ("teacher_momentum", &schedules.teacher_momentum)] {
-            lines.push(line(format!("schedule {what}"), gap(&Tensor::from_slice(found), case.get(what)?), 1e-15));
+        for (what, found) in [
+            ("lr", &schedules.lr),
+            ("wd", &schedules.weight_decay),
+            ("teacher_momentum", &schedules.teacher_momentum),
+        ] {
+            lines.push(line(
+                format!("schedule {what}"),
+                gap(&Tensor::from_slice(found), case.get(what)?),
+                1e-15,
+            ));
         }
     }
-    let (anchors, partners) = (case.get("anchor_idx")?.to_kind(Kind::Int64), case.get("neighbour_idx")?.to_kind(Kind::Int64));
+    let (anchors, partners) = (
+        case.get("anchor_idx")?.to_kind(Kind::Int64),
+        case.get("neighbour_idx")?.to_kind(Kind::Int64),
+    );
     let per_epoch = case.number("iters_per_epoch")? as i64;
     let (mut losses, mut best, mut after_first) = (Vec::new(), Vec::new(), 0.0);
     for step in 0..case.number("steps")? as i64 {
-        losses.push(training.step_on(&StepInput { anchors: anchors.i(step), partners: partners.i(step) })?);
+        losses.push(training.step_on(&StepInput {
+            anchors: anchors.i(step),
+            partners: partners.i(step),
+        })?);
         if (step + 1) % per_epoch == 0 {
             let epoch = (step / per_epoch) as u32;
             best.push(training.close_epoch(epoch)?.best_head as i64);
@@ -45,20 +59,45 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
         }
     }
     let (loss_bar, weight_bar, marginal_bar) = if double { (1e-11, 1e-10, 1e-11) } else { (1e-5, 3e-5, 5e-6) };
-    lines.push(line(format!("{name} loss of each head at each step"), gap(&Tensor::stack(&losses, 0), case.get("head_losses_f64")?), loss_bar));
-    lines.push(line(format!("{name} best heads that differ"), differing(&best, &case.integers("best_head_per_epoch")?), 0.0));
+    lines.push(line(
+        format!("{name} loss of each head at each step"),
+        gap(&Tensor::stack(&losses, 0), case.get("head_losses_f64")?),
+        loss_bar,
+    ));
+    lines.push(line(
+        format!("{name} best heads that differ"),
+        differing(&best, &case.integers("best_head_per_epoch")?),
+        0.0,
+    ));
     lines.push(line(format!("{name} students after epoch 0"), after_first, weight_bar));
     let student = weights_gap(&student_named(&training), &case.below("final_student.", Kind::Double))?;
     lines.push(line(format!("{name} final students"), student, weight_bar));
     let teacher = to_upstream(&training.model()).into_iter().collect();
-    lines.push(line(format!("{name} final teachers"), weights_gap(&teacher, &case.below("final_teacher.", Kind::Double))?, weight_bar));
-    lines.push(line(format!("{name} final marginal"), gap(training.marginal(), case.get("pk_final_f64")?), marginal_bar));
+    lines.push(line(
+        format!("{name} final teachers"),
+        weights_gap(&teacher, &case.below("final_teacher.", Kind::Double))?,
+        weight_bar,
+    ));
+    lines.push(line(
+        format!("{name} final marginal"),
+        gap(training.marginal(), case.get("pk_final_f64")?),
+        marginal_bar,
+    ));
     let logits = training.model().best_logits(features.tensor());
-    lines.push(line(format!("{name} final logits"), gap(&logits, case.get("final_best_logits_f64")?), weight_bar));
+    lines.push(line(
+        format!("{name} final logits"),
+        gap(&logits, case.get("final_best_logits_f64")?),
+        weight_bar,
+    ));
     let clear = Vec::<f64>::try_from(case.get("assignment_margin")?.to_kind(Kind::Double))?;
     let found = Vec::<i64>::try_from(&training.assign().ids)?;
     let expected = case.integers("final_assignments")?;
-    let wrong = found.iter().zip(&expected).zip(&clear).filter(|((a, b), margin)| a != b && **margin > 1e-4).count();
+    let wrong = found
+        .iter()
+        .zip(&expected)
+        .zip(&clear)
+        .filter(|((a, b), margin)| a != b && **margin > 1e-4)
+        .count();
     lines.push(line(format!("{name} clear assignments that differ"), wrong as f64, 0.0));
     Ok(lines)
 }

@@ -3,13 +3,14 @@
 use anyhow::Context;
 use cedm_contract::{Digest, ImageSet, ObjectRef, ShardRef};
 use cedm_diffusion::{sampler::Samples, weights};
-use npyz::{WriterBuilder, npz::NpzWriter};
+use npyz::WriterBuilder;
 use std::{
     fs::File,
     io::{BufWriter, Write},
     path::Path,
 };
 use tch::{Kind, Tensor};
+use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 /// A shard file as the store holds it: `images`, `labels`, `seeds`.
 pub fn write_shard(samples: &Samples, path: &Path) -> anyhow::Result<()> {
@@ -22,12 +23,22 @@ pub fn write_npz(samples: &Samples, path: &Path) -> anyhow::Result<()> {
     let nhwc = samples.images.permute([0, 2, 3, 1]).contiguous();
     let shape: Vec<u64> = nhwc.size().iter().map(|&side| side as u64).collect();
     let partial = path.with_extension("partial");
-    let mut archive = NpzWriter::create(&partial).with_context(|| format!("write {}", partial.display()))?;
-    let options = npyz::npz::zip::write::FileOptions::default().large_file(true);
-    let mut writer = archive.array("arr_0", options)?.default_dtype().shape(&shape).begin_nd()?;
+    let file = File::create(&partial).with_context(|| format!("write {}", partial.display()))?;
+    let mut archive = ZipWriter::new(BufWriter::new(file));
+    archive.start_file(
+        "arr_0.npy",
+        SimpleFileOptions::default()
+            .compression_method(CompressionMethod::Stored)
+            .large_file(true),
+    )?;
+    let mut writer = npyz::WriteOptions::new()
+        .default_dtype()
+        .shape(&shape)
+        .writer(&mut archive)
+        .begin_nd()?;
     writer.extend(bytes_of(&nhwc))?;
     writer.finish()?;
-    archive.zip_writer().finish()?;
+    archive.finish()?.flush()?;
     Ok(std::fs::rename(&partial, path)?)
 }
 
@@ -43,7 +54,11 @@ pub fn write_archive(samples: &Samples, path: &Path) -> anyhow::Result<()> {
     weights::write(&folder.path().join(name), &tensors, None)?;
     let size = samples.images.size();
     let bytes = std::fs::read(folder.path().join(name))?;
-    let object = ObjectRef { object: name.into(), size: bytes.len() as u64, digest: Digest::of(&bytes) };
+    let object = ObjectRef {
+        object: name.into(),
+        size: bytes.len() as u64,
+        digest: Digest::of(&bytes),
+    };
     let set = ImageSet {
         count: size[0] as u64,
         channels: size[1] as u32,
@@ -52,7 +67,11 @@ pub fn write_archive(samples: &Samples, path: &Path) -> anyhow::Result<()> {
         coarse_classes: 0,
         class_names: vec![],
         content: object.digest.clone(),
-        shards: vec![ShardRef { object, first: 0, count: size[0] as u64 }],
+        shards: vec![ShardRef {
+            object,
+            first: 0,
+            count: size[0] as u64,
+        }],
     };
     Ok(cedm_images::export_edm_archive(&set, folder.path(), path)?)
 }
@@ -72,10 +91,18 @@ pub fn write_grid(samples: &Samples, columns: i64, zoom: i64, path: &Path) -> an
     let size = samples.images.size();
     let (count, channels, side) = (size[0].min(columns * columns), size[1], size[2]);
     let rows = (count + columns - 1) / columns;
-    let blank = Tensor::zeros([rows * columns - count, channels, side, side], (Kind::Uint8, samples.images.device()));
+    let blank = Tensor::zeros(
+        [rows * columns - count, channels, side, side],
+        (Kind::Uint8, samples.images.device()),
+    );
     let all = Tensor::cat(&[samples.images.narrow(0, 0, count), blank], 0);
-    let grid = all.view([rows, columns, channels, side, side]).permute([2, 0, 3, 1, 4]).reshape([channels, rows * side, columns * side]);
-    let grid = grid.repeat_interleave_self_int(zoom, 1, None).repeat_interleave_self_int(zoom, 2, None);
+    let grid = all
+        .view([rows, columns, channels, side, side])
+        .permute([2, 0, 3, 1, 4])
+        .reshape([channels, rows * side, columns * side]);
+    let grid = grid
+        .repeat_interleave_self_int(zoom, 1, None)
+        .repeat_interleave_self_int(zoom, 2, None);
     write_png(&grid, path)
 }
 
@@ -85,8 +112,14 @@ fn write_png(image: &Tensor, path: &Path) -> anyhow::Result<()> {
     let file = File::create(path).with_context(|| format!("write {}", path.display()))?;
     let mut out = BufWriter::new(file);
     let mut encoder = png::Encoder::new(&mut out, size[2] as u32, size[1] as u32);
-    encoder.set_color(if size[0] == 3 { png::ColorType::Rgb } else { png::ColorType::Grayscale });
-    encoder.write_header()?.write_image_data(&bytes_of(&image.permute([1, 2, 0]).contiguous()))?;
+    encoder.set_color(if size[0] == 3 {
+        png::ColorType::Rgb
+    } else {
+        png::ColorType::Grayscale
+    });
+    encoder
+        .write_header()?
+        .write_image_data(&bytes_of(&image.permute([1, 2, 0]).contiguous()))?;
     Ok(out.flush()?)
 }
 
@@ -101,8 +134,14 @@ mod tests {
     use super::*;
 
     fn three() -> Samples {
-        let images = Tensor::arange(3 * 3 * 16, (Kind::Int64, tch::Device::Cpu)).view([3, 3, 4, 4]).to_kind(Kind::Uint8);
-        Samples { images, labels: Tensor::from_slice(&[1i64, 0, 1]), seeds: Tensor::from_slice(&[49_999i64, 50_000, 50_001]) }
+        let images = Tensor::arange(3 * 3 * 16, (Kind::Int64, tch::Device::Cpu))
+            .view([3, 3, 4, 4])
+            .to_kind(Kind::Uint8);
+        Samples {
+            images,
+            labels: Tensor::from_slice(&[1i64, 0, 1]),
+            seeds: Tensor::from_slice(&[49_999i64, 50_000, 50_001]),
+        }
     }
 
     #[test]
@@ -110,7 +149,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (samples, archive) = (three(), folder.path().join("set.zip"));
         write_archive(&samples, &archive).unwrap();
-        let imported = cedm_images::import(&archive, &cedm_images::ImportOptions::default(), &folder.path().join("in"), &mut |_| ()).unwrap();
+        let imported = cedm_images::import(
+            &archive,
+            &cedm_images::ImportOptions::default(),
+            &folder.path().join("in"),
+            &mut |_| (),
+        )
+        .unwrap();
         let shard = cedm_images::read_shard(&folder.path().join("in").join(&imported.set.shards[0].object.object)).unwrap();
         assert_eq!(shard.images, bytes_of(&samples.images));
         assert_eq!(shard.labels, Some(vec![1, 0, 1]));
@@ -135,7 +180,12 @@ mod tests {
         assert!(folder.path().join("0000000/0049999.png").exists());
         assert!(folder.path().join("0050000/0050001.png").exists());
         write_grid(&three(), 2, 3, &folder.path().join("grid.png")).unwrap();
-        let picture = cedm_images::decode("grid.png", &std::fs::read(folder.path().join("grid.png")).unwrap(), &cedm_images::Limits::default()).unwrap();
+        let picture = cedm_images::decode(
+            "grid.png",
+            &std::fs::read(folder.path().join("grid.png")).unwrap(),
+            &cedm_images::Limits::default(),
+        )
+        .unwrap();
         assert_eq!((picture.width, picture.height), (24, 24));
     }
 }

@@ -33,6 +33,9 @@ mod tests {
         assert!(matches!(supply(LabelSource::Prior, 2, Some(vec![3, 4])), Ok(LabelSupply::Prior(counts)) if counts == [3, 4]));
         assert!(matches!(supply(LabelSource::Uniform, 2, None), Ok(LabelSupply::Uniform(2))));
         let error = supply(LabelSource::Prior, 7, None).unwrap_err().to_string();
-        assert_eq!(error, "prior: no condition, expected the counts of the network's 7 labels, or another source of labels");
+        assert_eq!(
+            error,
+            "prior: no condition, expected the counts of the network's 7 labels, or another source of labels"
+        );
     }
 }

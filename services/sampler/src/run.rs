@@ -97,7 +97,10 @@ impl RunArgs {
     pub fn run(&self) -> anyhow::Result<Value> {
         ensure!(self.count > 0, "--count is 0: expected at least 1");
         let targets = [&self.npz, &self.zip, &self.folder, &self.shard, &self.grid];
-        ensure!(targets.iter().any(|target| target.is_some()), "nowhere to write: give --npz, --zip, --folder, --shard or --grid");
+        ensure!(
+            targets.iter().any(|target| target.is_some()),
+            "nowhere to write: give --npz, --zip, --folder, --shard or --grid"
+        );
         let device = cedm_torch::start().device;
         let (network, parameters) = read_network(&self.weights)?;
         let source = self.label_source()?;
@@ -144,7 +147,11 @@ impl RunArgs {
             sigma_max: self.sigma_max,
             rho: self.rho,
             s_churn: self.churn,
-            guidance: Guidance { weight: self.guidance, sigma_lo: interval[0], sigma_hi: interval[1] },
+            guidance: Guidance {
+                weight: self.guidance,
+                sigma_lo: interval[0],
+                sigma_hi: interval[1],
+            },
             labels,
             ..SamplerParams::default()
         }
@@ -185,7 +192,10 @@ impl RunArgs {
 /// A network and its weights, whatever container they come in.
 fn read_network(path: &Path) -> anyhow::Result<(Network, Parameters)> {
     let file = cedm_nets::Weights::read(path).with_context(|| format!("read {}", path.display()))?;
-    let tensors: HashMap<String, Tensor> = file.iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+    let tensors: HashMap<String, Tensor> = file
+        .iter()
+        .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
+        .collect();
     let origin = path.display().to_string();
     let network = Network::new(weights::recognise(&tensors, &origin)?)?;
     let parameters = Parameters::from_tensors(&network.layout, &tensors, &origin, Kind::Float, tch::Device::Cpu)?;
@@ -194,6 +204,8 @@ fn read_network(path: &Path) -> anyhow::Result<(Network, Parameters)> {
 
 fn read_counts(path: &Path) -> anyhow::Result<Vec<i64>> {
     let tensors = weights::read(path)?;
-    let counts = tensors.get("counts").with_context(|| format!("{} has no tensor `counts`", path.display()))?;
+    let counts = tensors
+        .get("counts")
+        .with_context(|| format!("{} has no tensor `counts`", path.display()))?;
     Vec::<i64>::try_from(counts).with_context(|| format!("`counts` of {} is no list of integers", path.display()))
 }

@@ -30,7 +30,11 @@ impl SamplerWorker {
 
     fn sampler(&mut self, desk: &Desk, params: &SampleParams) -> Result<&Sampler, JobError> {
         let inputs: Vec<&str> = desk.job().inputs.iter().map(|input| input.digest.as_str()).collect();
-        let key = format!("{} {}", inputs.join(" "), serde_json::to_string(&params.sampler).map_err(JobError::bug)?);
+        let key = format!(
+            "{} {}",
+            inputs.join(" "),
+            serde_json::to_string(&params.sampler).map_err(JobError::bug)?
+        );
         if self.loaded.as_ref().is_none_or(|(loaded, _)| *loaded != key) {
             self.loaded = Some((key, load(desk, params)?));
         }
@@ -48,20 +52,33 @@ impl SamplerWorker {
         let mut progress = |done: u64| {
             desk.count("cedm_sample_images_total", done - told);
             told = done;
-            desk.gauge("cedm_sample_images_per_second", done as f64 / begun.elapsed().as_secs_f64().max(1e-9));
+            desk.gauge(
+                "cedm_sample_images_per_second",
+                done as f64 / begun.elapsed().as_secs_f64().max(1e-9),
+            );
             desk.progress(done, count, "images");
             !desk.stopping()
         };
         // A shard is small: what was begun is begun again by another worker.
-        let Some(samples) = sampler.images(first, count, &mut progress).map_err(failed)? else { return Err(JobError::Drained) };
+        let Some(samples) = sampler.images(first, count, &mut progress).map_err(failed)? else {
+            return Err(JobError::Drained);
+        };
         let seconds = begun.elapsed().as_secs_f64();
         let file = desk.scratch().join(IMAGES);
         let tensors = [("images", &samples.images), ("labels", &samples.labels), ("seeds", &samples.seeds)];
         weights::write(&file, &tensors, None).map_err(failed)?;
         desk.put(IMAGES, &file, Stability::Stable)?;
         let (channels, side) = sampler.shape();
-        let result = JobResult::Sample { count, first_seed: first, channels: channels as u32, resolution: side as u32 };
-        Ok(Outcome { result, metrics: BTreeMap::from([("images_per_second".to_owned(), count as f64 / seconds.max(1e-9))]) })
+        let result = JobResult::Sample {
+            count,
+            first_seed: first,
+            channels: channels as u32,
+            resolution: side as u32,
+        };
+        Ok(Outcome {
+            result,
+            metrics: BTreeMap::from([("images_per_second".to_owned(), count as f64 / seconds.max(1e-9))]),
+        })
     }
 }
 
@@ -119,7 +136,10 @@ fn load(desk: &Desk, params: &SampleParams) -> Result<Sampler, JobError> {
 /// The network of a training segment, with its EMA weights.
 fn network(desk: &Desk, manifest: &Manifest) -> Result<(Network, Parameters), JobError> {
     let JobSpec::Train(params) = &manifest.spec else {
-        return Err(JobError::reject(anyhow!("weights come from a {} manifest, expected train", manifest.kind())));
+        return Err(JobError::reject(anyhow!(
+            "weights come from a {} manifest, expected train",
+            manifest.kind()
+        )));
     };
     let network = Architecture::try_from(&params.network).and_then(Network::new).map_err(failed)?;
     let tensors = weights::read(&desk.fetch_output(manifest, "ema.safetensors")?).map_err(failed)?;
@@ -131,14 +151,22 @@ fn network(desk: &Desk, manifest: &Manifest) -> Result<(Network, Parameters), Jo
 fn counts(desk: &Desk, condition: &Manifest) -> Result<Vec<i64>, JobError> {
     let file = desk.fetch_output(condition, "assignments.safetensors")?;
     let tensors = weights::read(&file).map_err(failed)?;
-    let counts = tensors.get("counts").context("assignments.safetensors has no tensor `counts`").map_err(JobError::reject)?;
-    Vec::<i64>::try_from(counts).context("`counts` of assignments.safetensors is no list of integers").map_err(JobError::reject)
+    let counts = tensors
+        .get("counts")
+        .context("assignments.safetensors has no tensor `counts`")
+        .map_err(JobError::reject)?;
+    Vec::<i64>::try_from(counts)
+        .context("`counts` of assignments.safetensors is no list of integers")
+        .map_err(JobError::reject)
 }
 
 /// The shards in order, without gap, as one set.
 fn merge(desk: &Desk, params: &SampleSetParams) -> Result<Outcome, JobError> {
     let result = merged(&desk.inputs("shard/"), params).map_err(JobError::reject)?;
-    Ok(Outcome { result: JobResult::SampleSet(result), metrics: BTreeMap::new() })
+    Ok(Outcome {
+        result: JobResult::SampleSet(result),
+        metrics: BTreeMap::new(),
+    })
 }
 
 fn merged(inputs: &[(&str, &Manifest)], params: &SampleSetParams) -> anyhow::Result<SampleSetResult> {
@@ -146,36 +174,75 @@ fn merged(inputs: &[(&str, &Manifest)], params: &SampleSetParams) -> anyhow::Res
     let mut shape = None;
     let mut next = 0;
     for (role, manifest) in inputs {
-        let JobResult::Sample { count, first_seed, channels, resolution } = &manifest.result else {
+        let JobResult::Sample {
+            count,
+            first_seed,
+            channels,
+            resolution,
+        } = &manifest.result
+        else {
             return Err(anyhow!("{role} is a {} manifest, expected sample", manifest.kind()));
         };
-        ensure!(*first_seed == params.first_seed + next, "{role} starts at seed {first_seed}, expected {}", params.first_seed + next);
+        ensure!(
+            *first_seed == params.first_seed + next,
+            "{role} starts at seed {first_seed}, expected {}",
+            params.first_seed + next
+        );
         let (channels, resolution) = (*channels, *resolution);
         let first_shape = *shape.get_or_insert((channels, resolution));
-        ensure!(first_shape == (channels, resolution), "{role} holds {channels}×{resolution}×{resolution} images, the ones before it {first_shape:?}");
+        ensure!(
+            first_shape == (channels, resolution),
+            "{role} holds {channels}×{resolution}×{resolution} images, the ones before it {first_shape:?}"
+        );
         let output = manifest.output(IMAGES).with_context(|| format!("{role} has no output {IMAGES}"))?;
-        shards.push(ShardRef { object: output.object.clone(), first: next, count: *count });
+        shards.push(ShardRef {
+            object: output.object.clone(),
+            first: next,
+            count: *count,
+        });
         next += count;
     }
     ensure!(next == params.count, "the shards hold {next} images, the set has {}", params.count);
     let (channels, resolution) = shape.context("the set has no shards")?;
-    Ok(SampleSetResult { count: next, channels, resolution, first_seed: params.first_seed, shards })
+    Ok(SampleSetResult {
+        count: next,
+        channels,
+        resolution,
+        first_seed: params.first_seed,
+        shards,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use cedm_contract::{
-        Attempt, Digest, Hints, Job, ObjectRef, Output, Priority, SCHEMA_VERSION, Software, Timings,
-        params::SamplerParams,
+        Attempt, Digest, Hints, Job, ObjectRef, Output, Priority, SCHEMA_VERSION, Software, Timings, params::SamplerParams,
     };
 
     fn shard(first_seed: u64, count: u32) -> Manifest {
-        let spec = JobSpec::Sample(SampleParams { sampler: SamplerParams::default(), first_seed, count });
+        let spec = JobSpec::Sample(SampleParams {
+            sampler: SamplerParams::default(),
+            first_seed,
+            count,
+        });
         let job = Job::new(spec.clone(), vec![], Priority::P1, Hints::default());
-        let object = ObjectRef { object: format!("object/{first_seed}"), size: 1, digest: Digest::of(&first_seed.to_le_bytes()) };
-        let outputs = vec![Output { name: IMAGES.into(), object, volatile: false }];
-        let result = JobResult::Sample { count: count.into(), first_seed, channels: 1, resolution: 8 };
+        let object = ObjectRef {
+            object: format!("object/{first_seed}"),
+            size: 1,
+            digest: Digest::of(&first_seed.to_le_bytes()),
+        };
+        let outputs = vec![Output {
+            name: IMAGES.into(),
+            object,
+            volatile: false,
+        }];
+        let result = JobResult::Sample {
+            count: count.into(),
+            first_seed,
+            channels: 1,
+            resolution: 8,
+        };
         Manifest {
             schema: SCHEMA_VERSION,
             key: job.key,
@@ -195,11 +262,19 @@ mod tests {
     fn a_set_has_no_gaps() {
         let (a, b) = (shard(100, 64), shard(164, 10));
         let inputs = [("shard/00000", &a), ("shard/00001", &b)];
-        let set = merged(&inputs, &SampleSetParams { first_seed: 100, count: 74 }).unwrap();
+        let set = merged(
+            &inputs,
+            &SampleSetParams {
+                first_seed: 100,
+                count: 74,
+            },
+        )
+        .unwrap();
         assert_eq!((set.count, set.channels, set.resolution), (74, 1, 8));
         assert_eq!((set.shards[1].first, set.shards[1].count), (64, 10));
         assert_eq!(set.shards[1].object.object, "object/164");
-        let says = |inputs: &[(&str, &Manifest)], count| merged(inputs, &SampleSetParams { first_seed: 100, count }).unwrap_err().to_string();
+        let says =
+            |inputs: &[(&str, &Manifest)], count| merged(inputs, &SampleSetParams { first_seed: 100, count }).unwrap_err().to_string();
         assert!(says(&inputs[1..], 74).contains("starts at seed 164, expected 100"));
         assert!(says(&inputs, 80).contains("hold 74 images, the set has 80"));
     }

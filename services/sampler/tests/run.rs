@@ -31,15 +31,32 @@ fn every_export_holds_the_same_images() {
     let assignments = folder.path().join("assignments.safetensors");
     weights::write(&assignments, &[("counts", &Tensor::from_slice(&[3i64, 1]))], None).unwrap();
     let (npz, zip, pngs, shard, grid) = (at("a.npz"), at("a.zip"), at("pngs"), at("a.safetensors"), at("grid.png"));
-    let more = ["--count", "5", "--first-seed", "3", "--labels", "prior", "--assignments", assignments.to_str().unwrap()];
-    let output = run(&file, &[&more[..], &["--npz", &npz, "--zip", &zip, "--folder", &pngs, "--shard", &shard, "--grid", &grid]].concat());
+    let more = [
+        "--count",
+        "5",
+        "--first-seed",
+        "3",
+        "--labels",
+        "prior",
+        "--assignments",
+        assignments.to_str().unwrap(),
+    ];
+    let output = run(
+        &file,
+        &[
+            &more[..],
+            &["--npz", &npz, "--zip", &zip, "--folder", &pngs, "--shard", &shard, "--grid", &grid],
+        ]
+        .concat(),
+    );
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(said["shape"], serde_json::json!([5, 1, 8, 8]));
 
     let shard = cedm_images::read_shard(Path::new(&shard)).unwrap();
     assert_eq!((shard.count, shard.channels, shard.resolution), (5, 1, 8));
-    let array = npyz::npz::NpzArchive::open(&npz).unwrap().by_name("arr_0").unwrap().unwrap();
+    let mut archive = npyz::npz::NpzArchive::open(&npz).unwrap();
+    let array = archive.by_name("arr_0").unwrap().unwrap();
     assert_eq!(array.into_vec::<u8>().unwrap(), shard.images);
     let options = cedm_images::ImportOptions::default();
     for source in [&zip, &pngs] {
@@ -65,7 +82,7 @@ fn what_does_not_fit_is_said_in_one_sentence() {
     };
     assert!(says(&[]).contains("nowhere to write"));
     assert!(says(&["--npz", &npz, "--labels", "prior"]).contains("prior: no condition"));
-    assert!(says(&["--npz", &npz, "--labels", "2"]).contains("fixed label: label 2, expected 2, as the network has"));
+    assert!(says(&["--npz", &npz, "--labels", "2"]).contains("fixed label: label 2, expected 2 label slots, as the network has"));
     assert!(says(&["--npz", &npz, "--sigma-max", "0.001"]).contains("`sigma_min` is 0.002 with sigma_max 0.001"));
     let other = folder.path().join("other.safetensors");
     weights::write(&other, &[("fc.weight", &Tensor::zeros([2, 2], (Kind::Float, Device::Cpu)))], None).unwrap();

@@ -43,8 +43,18 @@ impl BenchArgs {
         let (channels, side) = (i64::from(network.channels), i64::from(network.resolution));
         let images = Tensor::randint(256, [256, channels, side, side], (Kind::Uint8, tch::Device::Cpu));
         let ids: Vec<i64> = (0..256).map(|index| index % i64::from(self.labels.max(1))).collect();
-        let condition = if self.labels > 0 { Condition::compacting(&ids)? } else { Condition::None };
-        let recipe = Recipe { network, optimiser: preset.optimiser, augment: preset.augment, precision: preset.precision, seed: 0 };
+        let condition = if self.labels > 0 {
+            Condition::compacting(&ids)?
+        } else {
+            Condition::None
+        };
+        let recipe = Recipe {
+            network,
+            optimiser: preset.optimiser,
+            augment: preset.augment,
+            precision: preset.precision,
+            seed: 0,
+        };
         let mut training = Training::new(recipe, &images, condition, device)?;
         training.step()?.loss.double_value(&[]);
         let begun = Instant::now();
@@ -56,8 +66,15 @@ impl BenchArgs {
         let train_rate = (self.steps * u64::from(batch)) as f64 / begun.elapsed().as_secs_f64();
         let train_bytes = cedm_torch::resident_bytes();
 
-        let params = SamplerParams { steps: preset.sampler_steps, ..SamplerParams::default() };
-        let labels = if self.labels > 0 { LabelSupply::Uniform(self.labels.into()) } else { LabelSupply::None };
+        let params = SamplerParams {
+            steps: preset.sampler_steps,
+            ..SamplerParams::default()
+        };
+        let labels = if self.labels > 0 {
+            LabelSupply::Uniform(self.labels.into())
+        } else {
+            LabelSupply::None
+        };
         let sampler = Sampler::new(training.network.clone(), &training.ema_parameters(), params, labels, device)?;
         let count = self.blocks * block_size(side, device);
         let begun = Instant::now();

@@ -59,15 +59,29 @@ impl ConditionArgs {
 /// When the file cannot be read, or holds no single list of whole numbers.
 pub fn read_ids(path: &Path) -> anyhow::Result<Vec<i64>> {
     let tensor = read_tensor(path, &["ids", "labels", "cluster_ids"])?;
-    ensure!(tensor.numel() > 0 && tensor.numel() as i64 == tensor.size().into_iter().max().unwrap_or(0), "{} has shape {:?}: expected one id per image", path.display(), tensor.size());
+    ensure!(
+        tensor.numel() > 0 && tensor.numel() as i64 == tensor.size().into_iter().max().unwrap_or(0),
+        "{} has shape {:?}: expected one id per image",
+        path.display(),
+        tensor.size()
+    );
     let rounded = tensor.to_kind(Kind::Int64);
-    ensure!(tensor.to_kind(Kind::Double) == rounded.to_kind(Kind::Double), "{} holds numbers that are not whole", path.display());
+    ensure!(
+        tensor.to_kind(Kind::Double) == rounded.to_kind(Kind::Double),
+        "{} holds numbers that are not whole",
+        path.display()
+    );
     Ok(Vec::<i64>::try_from(rounded.flatten(0, -1))?)
 }
 
 fn read_vectors(path: &Path) -> anyhow::Result<Tensor> {
     let tensor = read_tensor(path, &["features", "vectors"])?;
-    ensure!(tensor.size().len() == 2, "{} has shape {:?}: expected [images, width]", path.display(), tensor.size());
+    ensure!(
+        tensor.size().len() == 2,
+        "{} has shape {:?}: expected [images, width]",
+        path.display(),
+        tensor.size()
+    );
     Ok(tensor.to_kind(Kind::Float))
 }
 
@@ -83,16 +97,27 @@ fn read_tensor(path: &Path, names: &[&str]) -> anyhow::Result<Tensor> {
     let mut all = file.iter();
     match (all.next(), all.next()) {
         (Some((_, tensor)), None) => Ok(tensor.shallow_clone()),
-        _ => bail!("{} holds {} tensors: expected one, or one of the names {}", path.display(), file.len(), names.join(", ")),
+        _ => bail!(
+            "{} holds {} tensors: expected one, or one of the names {}",
+            path.display(),
+            file.len(),
+            names.join(", ")
+        ),
     }
 }
 
 fn read_npy(path: &Path) -> anyhow::Result<Tensor> {
     let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
     let file = npyz::NpyFile::new(&bytes[..]).with_context(|| format!("{} is no npy file", path.display()))?;
-    ensure!(file.order() == npyz::Order::C, "{} is in Fortran order: expected C order", path.display());
+    ensure!(
+        file.order() == npyz::Order::C,
+        "{} is in Fortran order: expected C order",
+        path.display()
+    );
     let shape: Vec<i64> = file.shape().iter().map(|&side| side as i64).collect();
-    let npyz::DType::Plain(kind) = file.dtype() else { bail!("{} holds structured records: expected plain numbers", path.display()) };
+    let npyz::DType::Plain(kind) = file.dtype() else {
+        bail!("{} holds structured records: expected plain numbers", path.display())
+    };
     macro_rules! read {
         ($($type:ty),*) => { $(
             if let Ok(reader) = npyz::NpyFile::new(&bytes[..])?.data::<$type>() {
@@ -112,7 +137,12 @@ mod tests {
 
     fn write_npy(path: &Path, values: &[i16]) {
         let mut bytes = Vec::new();
-        let mut writer = npyz::WriteOptions::new().default_dtype().shape(&[values.len() as u64]).writer(&mut bytes).begin_nd().unwrap();
+        let mut writer = npyz::WriteOptions::new()
+            .default_dtype()
+            .shape(&[values.len() as u64])
+            .writer(&mut bytes)
+            .begin_nd()
+            .unwrap();
         writer.extend(values.iter().copied()).unwrap();
         writer.finish().unwrap();
         std::fs::write(path, bytes).unwrap();

@@ -36,7 +36,16 @@ impl Curve {
         let rows: Vec<f64> = self
             .ticks
             .iter()
-            .flat_map(|tick| [tick.kimg, tick.loss, tick.gradient_norm, tick.lr, tick.images_per_second, tick.resident_bytes])
+            .flat_map(|tick| {
+                [
+                    tick.kimg,
+                    tick.loss,
+                    tick.gradient_norm,
+                    tick.lr,
+                    tick.images_per_second,
+                    tick.resident_bytes,
+                ]
+            })
             .collect();
         Tensor::from_slice(&rows).view([self.ticks.len() as i64, WIDTH as i64])
     }
@@ -52,7 +61,9 @@ impl Curve {
             images_per_second: row[4],
             resident_bytes: row[5],
         };
-        Self { ticks: rows.chunks_exact(WIDTH).map(tick).collect() }
+        Self {
+            ticks: rows.chunks_exact(WIDTH).map(tick).collect(),
+        }
     }
 
     /// JSON: an object of columns, as plotting wants it.
@@ -75,8 +86,17 @@ mod tests {
 
     #[test]
     fn a_checkpoint_keeps_the_curve() {
-        let tick = |kimg| Tick { kimg, loss: 0.1 / kimg, gradient_norm: 2.0, lr: 1e-3, images_per_second: 300.5, resident_bytes: 1e9 };
-        let curve = Curve { ticks: vec![tick(1.0), tick(3.0)] };
+        let tick = |kimg| Tick {
+            kimg,
+            loss: 0.1 / kimg,
+            gradient_norm: 2.0,
+            lr: 1e-3,
+            images_per_second: 300.5,
+            resident_bytes: 1e9,
+        };
+        let curve = Curve {
+            ticks: vec![tick(1.0), tick(3.0)],
+        };
         assert_eq!(Curve::from_tensor(&curve.to_tensor()), curve);
         assert_eq!(Curve::from_tensor(&Curve::default().to_tensor()), Curve::default());
         assert_eq!(curve.to_json()["kimg"], serde_json::json!([1.0, 3.0]));

@@ -22,7 +22,10 @@ impl Pictures {
     /// # Errors
     /// When there is none, or when they differ in shape.
     pub fn join(shards: Vec<Shard>) -> anyhow::Result<Self> {
-        let (channels, side) = shards.first().map(|shard| (shard.channels, shard.resolution)).context("the image set is empty")?;
+        let (channels, side) = shards
+            .first()
+            .map(|shard| (shard.channels, shard.resolution))
+            .context("the image set is empty")?;
         let mut parts = Vec::new();
         for (index, shard) in shards.iter().enumerate() {
             ensure!(
@@ -34,8 +37,18 @@ impl Pictures {
             let shape = [shard.count as i64, channels as i64, side as i64, side as i64];
             parts.push(Tensor::from_data_size(&shard.images, &shape, Kind::Uint8));
         }
-        let gather = |of: fn(&Shard) -> Option<&Vec<i64>>| shards.iter().map(of).collect::<Option<Vec<_>>>().map(|all| all.into_iter().flatten().copied().collect());
-        Ok(Self { images: Tensor::cat(&parts, 0), labels: gather(|s| s.labels.as_ref()), coarse_labels: gather(|s| s.coarse_labels.as_ref()) })
+        let gather = |of: fn(&Shard) -> Option<&Vec<i64>>| {
+            shards
+                .iter()
+                .map(of)
+                .collect::<Option<Vec<_>>>()
+                .map(|all| all.into_iter().flatten().copied().collect())
+        };
+        Ok(Self {
+            images: Tensor::cat(&parts, 0),
+            labels: gather(|s| s.labels.as_ref()),
+            coarse_labels: gather(|s| s.coarse_labels.as_ref()),
+        })
     }
 
     /// Reads a data set: a shard file (`images` u8 \[n, c, r, r\]), or anything that can be imported, an EDM archive above all.
@@ -47,12 +60,20 @@ impl Pictures {
             return Self::join(vec![cedm_images::read_shard(path)?]);
         }
         let folder = tempfile::tempdir().context("make a temporary folder")?;
-        let options = ImportOptions { strict: true, ..ImportOptions::default() };
-        let imported = cedm_images::import(path, &options, folder.path(), &mut |_| ()).with_context(|| format!("read {}", path.display()))?;
+        let options = ImportOptions {
+            strict: true,
+            ..ImportOptions::default()
+        };
+        let imported =
+            cedm_images::import(path, &options, folder.path(), &mut |_| ()).with_context(|| format!("read {}", path.display()))?;
         if imported.set.count == 0 {
             bail!("{} holds no image", path.display());
         }
-        let shards = imported.set.shards.iter().map(|shard| cedm_images::read_shard(&folder.path().join(&shard.object.object)));
+        let shards = imported
+            .set
+            .shards
+            .iter()
+            .map(|shard| cedm_images::read_shard(&folder.path().join(&shard.object.object)));
         Self::join(shards.collect::<Result<_, _>>()?)
     }
 

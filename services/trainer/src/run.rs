@@ -56,18 +56,29 @@ impl RunArgs {
         network.channels = channels as u32;
         network.label_dim = u32::try_from(condition.label_dim())?;
         let batch = u64::from(preset.optimiser.batch.max(1));
-        let recipe = Recipe { network, optimiser: preset.optimiser, augment: preset.augment, precision: preset.precision, seed: self.seed };
+        let recipe = Recipe {
+            network,
+            optimiser: preset.optimiser,
+            augment: preset.augment,
+            precision: preset.precision,
+            seed: self.seed,
+        };
         let mut training = Training::new(recipe, &pictures.images, condition, started.device)?;
 
         std::fs::create_dir_all(&self.out).with_context(|| format!("make {}", self.out.display()))?;
         write_json(&self.out.join("training.json"), &self.describe(&training, images))?;
         let state = self.out.join("state.safetensors");
         if state.exists() {
-            training.load_state(&state).context("the folder holds another run: choose another --out, or remove it")?;
+            training
+                .load_state(&state)
+                .context("the folder holds another run: choose another --out, or remove it")?;
         }
         let whole = |kimg: f64| (kimg * 1000.0 / batch as f64).round() as u64 * batch;
         let budget = self.kimg.unwrap_or(preset.budget_kimg);
-        ensure!(budget.is_finite() && whole(budget) > 0, "--kimg is {budget}: expected at least one batch of {batch} images");
+        ensure!(
+            budget.is_finite() && whole(budget) > 0,
+            "--kimg is {budget}: expected at least one batch of {batch} images"
+        );
         let interval = self.snapshot_kimg.map_or(whole(budget), whole).max(batch);
         let mut last = None;
         while training.nimg < whole(budget) {
@@ -87,9 +98,13 @@ impl RunArgs {
     }
 
     fn segment(&self, training: &mut Training, to: u64) -> anyhow::Result<Value> {
-        let monitor = ConsoleMonitor { checkpoints: Some(self.out.join("checkpoints").join(format!("to-{to:012}"))) };
+        let monitor = ConsoleMonitor {
+            checkpoints: Some(self.out.join("checkpoints").join(format!("to-{to:012}"))),
+        };
         let mut segment = Segment::new(training.nimg, to, training.recipe.optimiser.batch)?;
-        let finished = segment.train(training, &monitor, &self.out).with_context(|| format!("train to image {to}"))?;
+        let finished = segment
+            .train(training, &monitor, &self.out)
+            .with_context(|| format!("train to image {to}"))?;
         training.save_ema(&weights_file(&self.out, to)).map_err(job_error)?;
         write_json(&self.out.join(format!("curve-{}.json", images_name(to))), &finished.curve.to_json())?;
         // The state comes last: what it says is done is all there.

@@ -45,7 +45,9 @@ impl Segment {
     pub fn new(from_nimg: u64, to_nimg: u64, batch: u32) -> Result<Self, JobError> {
         let batch = u64::from(batch.max(1));
         if to_nimg <= from_nimg {
-            return Err(JobError::reject(anyhow!("the budget is empty: from image {from_nimg} to image {to_nimg}, expected at least one batch of {batch}")));
+            return Err(JobError::reject(anyhow!(
+                "the budget is empty: from image {from_nimg} to image {to_nimg}, expected at least one batch of {batch}"
+            )));
         }
         if from_nimg % batch != 0 || to_nimg % batch != 0 {
             let below = to_nimg / batch * batch;
@@ -55,7 +57,12 @@ impl Segment {
             )));
         }
         let tick_steps = ((to_nimg - from_nimg) / batch / TICKS).max(1);
-        Ok(Self { from_nimg, to_nimg, tick_steps, last_good: format!("the start of the segment, at image {from_nimg}") })
+        Ok(Self {
+            from_nimg,
+            to_nimg,
+            tick_steps,
+            last_good: format!("the start of the segment, at image {from_nimg}"),
+        })
     }
 
     /// Trains to the end.
@@ -76,7 +83,11 @@ impl Segment {
         let mut pending: Vec<Tensor> = Vec::new();
         let mut loss = curve.ticks.last().map(|tick| tick.loss);
         while training.nimg < self.to_nimg {
-            let Step { loss: step_loss, gradient_norm, lr } = training.step().map_err(job_error)?;
+            let Step {
+                loss: step_loss,
+                gradient_norm,
+                lr,
+            } = training.step().map_err(job_error)?;
             pending.push(step_loss);
             monitor.count("cedm_train_images_total", batch);
             monitor.count("cedm_train_steps_total", 1);
@@ -112,7 +123,12 @@ impl Segment {
                 return Err(JobError::Drained);
             }
         }
-        Ok(Finished { curve, loss, seconds: begun.elapsed().as_secs_f64(), images: training.nimg - begun_at })
+        Ok(Finished {
+            curve,
+            loss,
+            seconds: begun.elapsed().as_secs_f64(),
+            images: training.nimg - begun_at,
+        })
     }
 
     fn checkpoint(&mut self, training: &Training, curve: &Curve, monitor: &dyn Monitor, scratch: &Path) -> Result<(), JobError> {
@@ -160,5 +176,10 @@ fn publish(monitor: &dyn Monitor, tick: &Tick) {
     ] {
         monitor.gauge(name, value);
     }
-    tracing::info!(kimg = tick.kimg, loss = tick.loss, images_per_second = tick.images_per_second, "tick");
+    tracing::info!(
+        kimg = tick.kimg,
+        loss = tick.loss,
+        images_per_second = tick.images_per_second,
+        "tick"
+    );
 }

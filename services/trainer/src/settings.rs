@@ -11,11 +11,18 @@ use serde_json::{Value, json};
 /// Naming the presets there are, the setting that is not known, or the value that does not fit.
 pub fn settings(name: &str, changes: &[String]) -> anyhow::Result<Preset> {
     let mut preset = preset(name).with_context(|| format!("no preset `{name}`: there are {}", preset_names().join(", ")))?;
-    let mut tree = json!({"network": preset.network, "optimiser": preset.optimiser, "augment": preset.augment, "precision": preset.precision});
+    let mut tree =
+        json!({"network": preset.network, "optimiser": preset.optimiser, "augment": preset.augment, "precision": preset.precision});
     for change in changes {
-        let (path, value) = change.split_once('=').with_context(|| format!("`--set {change}`: expected path=value"))?;
-        let slot = path.split('.').try_fold(&mut tree, |node, part| node.as_object_mut()?.get_mut(part));
-        let Some(slot) = slot else { bail!("`--set {change}`: there is no setting `{path}`") };
+        let (path, value) = change
+            .split_once('=')
+            .with_context(|| format!("`--set {change}`: expected path=value"))?;
+        let slot = path
+            .split('.')
+            .try_fold(&mut tree, |node, part| node.as_object_mut()?.get_mut(part));
+        let Some(slot) = slot else {
+            bail!("`--set {change}`: there is no setting `{path}`")
+        };
         *slot = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
     }
     preset.network = decode(&tree, "network")?;

@@ -7,7 +7,7 @@ use cedm_contract::{
     params::{Precision, TrainParams},
 };
 use cedm_diffusion::{Condition, Recipe, Training};
-use cedm_runtime::{Desk, JobError, Monitor, Outcome, Stability, Worker};
+use cedm_runtime::{Desk, JobError, Outcome, Stability, Worker};
 use std::collections::BTreeMap;
 
 /// The trainer service.
@@ -29,7 +29,10 @@ impl Trainer {
         let manifest = desk.input("images")?;
         if self.held.as_ref().is_none_or(|(digest, _)| digest != manifest.digest.as_str()) {
             let JobResult::Import(set) = &manifest.result else {
-                return Err(JobError::reject(anyhow!("input images is a {} manifest, expected import", manifest.kind())));
+                return Err(JobError::reject(anyhow!(
+                    "input images is a {} manifest, expected import",
+                    manifest.kind()
+                )));
             };
             let mut shards = Vec::new();
             for shard in &set.shards {
@@ -64,7 +67,10 @@ impl Worker for Trainer {
         ]
     }
     fn counters(&self) -> Vec<(&'static str, &'static str)> {
-        vec![("cedm_train_images_total", "Images trained on"), ("cedm_train_steps_total", "Optimiser steps")]
+        vec![
+            ("cedm_train_images_total", "Images trained on"),
+            ("cedm_train_steps_total", "Optimiser steps"),
+        ]
     }
 
     fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
@@ -96,7 +102,10 @@ impl Worker for Trainer {
             ("images_in_this_process".to_owned(), finished.images as f64),
             ("resident_bytes".to_owned(), cedm_torch::resident_bytes() as f64),
         ]);
-        Ok(Outcome { result: JobResult::Train(result), metrics })
+        Ok(Outcome {
+            result: JobResult::Train(result),
+            metrics,
+        })
     }
 }
 
@@ -105,19 +114,30 @@ fn recipe(params: &TrainParams) -> Recipe {
         network: params.network.clone(),
         optimiser: params.optimiser.clone(),
         augment: params.augment.clone(),
-        precision: if params.precision == Precision::Tf32 { Precision::Fp32 } else { params.precision },
+        precision: if params.precision == Precision::Tf32 {
+            Precision::Fp32
+        } else {
+            params.precision
+        },
         seed: params.seed,
     }
 }
 
 /// The condition, from the same images as the ones trained on.
 fn condition(desk: &Desk) -> Result<Condition, JobError> {
-    let Some(manifest) = desk.optional("condition") else { return Ok(Condition::None) };
+    let Some(manifest) = desk.optional("condition") else {
+        return Ok(Condition::None);
+    };
     check_same_images(desk, manifest)?;
     let file = desk.fetch_output(manifest, "assignments.safetensors")?;
     let tensors = cedm_diffusion::weights::read(&file).map_err(job_error)?;
-    let ids = tensors.get("ids").context("assignments.safetensors has no tensor `ids`").map_err(JobError::reject)?;
-    let ids = Vec::<i64>::try_from(ids).context("`ids` of assignments.safetensors is no list of integers").map_err(JobError::reject)?;
+    let ids = tensors
+        .get("ids")
+        .context("assignments.safetensors has no tensor `ids`")
+        .map_err(JobError::reject)?;
+    let ids = Vec::<i64>::try_from(ids)
+        .context("`ids` of assignments.safetensors is no list of integers")
+        .map_err(JobError::reject)?;
     Condition::compact(&ids).map_err(job_error)
 }
 
@@ -139,14 +159,22 @@ fn go_on(desk: &Desk, params: &TrainParams, training: &mut Training) -> Result<(
     let previous = desk.optional("previous");
     match (previous, params.from_nimg) {
         (None, 0) => return Ok(()),
-        (None, from) => return Err(JobError::reject(anyhow!("the segment starts at image {from}, but the job names no previous segment"))),
+        (None, from) => {
+            return Err(JobError::reject(anyhow!(
+                "the segment starts at image {from}, but the job names no previous segment"
+            )));
+        }
         (Some(_), _) => {}
     }
     let previous = desk.input("previous")?;
-    training.load_state(&desk.fetch_output(previous, "state.safetensors")?).map_err(job_error)?;
+    training
+        .load_state(&desk.fetch_output(previous, "state.safetensors")?)
+        .map_err(job_error)?;
     if training.nimg != params.from_nimg {
         let (found, expected) = (training.nimg, params.from_nimg);
-        return Err(JobError::reject(anyhow!("the previous segment ends at image {found}, this one starts at {expected}")));
+        return Err(JobError::reject(anyhow!(
+            "the previous segment ends at image {found}, this one starts at {expected}"
+        )));
     }
     Ok(())
 }

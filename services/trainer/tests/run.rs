@@ -9,7 +9,10 @@ use tch::{Device, Kind, Tensor};
 
 fn data(folder: &Path) -> std::path::PathBuf {
     let path = folder.join("data.safetensors");
-    let images = (Tensor::arange(40 * 64, (Kind::Int64, Device::Cpu)) * 7i64).remainder(251i64).to_kind(Kind::Uint8).view([40, 1, 8, 8]);
+    let images = (Tensor::arange(40 * 64, (Kind::Int64, Device::Cpu)) * 7i64)
+        .remainder(251i64)
+        .to_kind(Kind::Uint8)
+        .view([40, 1, 8, 8]);
     let labels = Tensor::arange(40, (Kind::Int64, Device::Cpu)).remainder(4i64);
     weights::write(&path, &[("images", &images), ("labels", &labels)], None).unwrap();
     path
@@ -17,7 +20,12 @@ fn data(folder: &Path) -> std::path::PathBuf {
 
 fn run(data: &Path, out: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cedm-trainer"));
-    command.args(["run", "--preset", "tiny8", "--data"]).arg(data).arg("--out").arg(out).args(more);
+    command
+        .args(["run", "--preset", "tiny8", "--data"])
+        .arg(data)
+        .arg("--out")
+        .arg(out)
+        .args(more);
     command.env("CEDM_THREADS", "1").env("CEDM_DEVICE", "cpu").output().unwrap()
 }
 
@@ -31,12 +39,18 @@ fn a_longer_budget_goes_on_from_a_shorter_one() {
     let folder = tempfile::tempdir().unwrap();
     let (data, one, two) = (data(folder.path()), folder.path().join("one"), folder.path().join("two"));
     let whole = fine(run(&data, &one, &["--labels", "--kimg", "0.192", "--snapshot-kimg", "0.096"]));
-    assert_eq!((whole["nimg"].as_u64(), whole["steps"].as_u64(), whole["label_dim"].as_u64()), (Some(192), Some(6), Some(4)));
+    assert_eq!(
+        (whole["nimg"].as_u64(), whole["steps"].as_u64(), whole["label_dim"].as_u64()),
+        (Some(192), Some(6), Some(4))
+    );
     fine(run(&data, &two, &["--labels", "--kimg", "0.096"]));
     let longer = fine(run(&data, &two, &["--labels", "--kimg", "0.192"]));
     assert_eq!(longer["nimg"], 192);
     for file in ["state.safetensors", "ema-000000096.safetensors", "ema-000000192.safetensors"] {
-        assert!(std::fs::read(one.join(file)).unwrap() == std::fs::read(two.join(file)).unwrap(), "{file} differs");
+        assert!(
+            std::fs::read(one.join(file)).unwrap() == std::fs::read(two.join(file)).unwrap(),
+            "{file} differs"
+        );
     }
     let network = weights::recognise(&weights::read(&one.join("ema-000000192.safetensors")).unwrap(), "ema").unwrap();
     assert_eq!((network.label_dim, network.channels, network.resolution), (4, 1, 8));
@@ -64,5 +78,11 @@ fn what_does_not_fit_is_said_in_one_sentence() {
     assert!(says("d", &["--ids", &ids]).contains("7 rows, expected one for each of the 40 images"));
     fine(run(&data, &folder.path().join("e"), &["--kimg", "0.032"]));
     assert!(says("e", &["--kimg", "0.064", "--seed", "5"]).contains("the folder holds another run"));
-    assert!(says("f", &["--kimg", "0.1", "--set", "optimiser.lr=1e30", "--set", "optimiser.lr_rampup_kimg=0"]).contains("the loss became"));
+    assert!(
+        says(
+            "f",
+            &["--kimg", "0.1", "--set", "optimiser.lr=1e30", "--set", "optimiser.lr_rampup_kimg=0"]
+        )
+        .contains("the loss became")
+    );
 }

@@ -16,7 +16,11 @@ pub struct Adam {
 impl Adam {
     /// Zero moments for these weights.
     pub fn new(weights: &Tensor) -> Self {
-        Self { exp_avg: weights.detach().zeros_like(), exp_avg_sq: weights.detach().zeros_like(), steps: 0 }
+        Self {
+            exp_avg: weights.detach().zeros_like(),
+            exp_avg_sq: weights.detach().zeros_like(),
+            steps: 0,
+        }
     }
 
     /// One update of `weights`, in place.

@@ -87,15 +87,27 @@ impl Architecture {
             }
         }
         if self.channel_mult.is_empty() || self.channel_mult.iter().any(|&mult| mult < 1) {
-            return refuse("channel_mult", format!("{:?}", self.channel_mult), "a multiplier of at least 1 for every level".into());
+            return refuse(
+                "channel_mult",
+                format!("{:?}", self.channel_mult),
+                "a multiplier of at least 1 for every level".into(),
+            );
         }
         let halvings = self.channel_mult.len() - 1;
         if halvings >= 16 || self.resolution % (1 << halvings) != 0 {
-            let expected = format!("a multiple of {}, because {} levels halve it {halvings} times", 1u64 << halvings.min(16), halvings + 1);
+            let expected = format!(
+                "a multiple of {}, because {} levels halve it {halvings} times",
+                1u64 << halvings.min(16),
+                halvings + 1
+            );
             return refuse("resolution", self.resolution.to_string(), expected);
         }
         if self.model_channels % 2 != 0 || self.model_channels < 4 {
-            return refuse("model_channels", self.model_channels.to_string(), "an even number of at least 4".into());
+            return refuse(
+                "model_channels",
+                self.model_channels.to_string(),
+                "an even number of at least 4".into(),
+            );
         }
         for (field, value) in [("dropout", self.dropout), ("label_dropout", self.label_dropout)] {
             if !(0.0..1.0).contains(&value) {

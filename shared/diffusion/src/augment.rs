@@ -25,7 +25,15 @@ pub struct AugmentPipe {
 
 impl From<&AugmentParams> for AugmentPipe {
     fn from(params: &AugmentParams) -> Self {
-        let AugmentParams { p, xflip, yflip, scale, rotate_frac, aniso, translate_frac } = *params;
+        let AugmentParams {
+            p,
+            xflip,
+            yflip,
+            scale,
+            rotate_frac,
+            aniso,
+            translate_frac,
+        } = *params;
         let all = [
             (Transform::Xflip, xflip),
             (Transform::Yflip, yflip),
@@ -34,7 +42,10 @@ impl From<&AugmentParams> for AugmentPipe {
             (Transform::Aniso, aniso),
             (Transform::TranslateFrac, translate_frac),
         ];
-        Self { p, multipliers: if p > 0.0 { all.to_vec() } else { Vec::new() } }
+        Self {
+            p,
+            multipliers: if p > 0.0 { all.to_vec() } else { Vec::new() },
+        }
     }
 }
 
@@ -54,13 +65,20 @@ pub struct Augmented {
 impl AugmentPipe {
     /// Whether a transform is on.
     pub fn multiplier(&self, transform: Transform) -> f64 {
-        self.multipliers.iter().find(|(on, _)| *on == transform).map_or(0.0, |(_, multiplier)| *multiplier)
+        self.multipliers
+            .iter()
+            .find(|(on, _)| *on == transform)
+            .map_or(0.0, |(_, multiplier)| *multiplier)
     }
 
     /// Columns of the labels. A transform with multiplier 0 has none; in a training setting where some are off, see
     /// [`AugmentPipe::labels_of_width`].
     pub fn label_width(&self) -> i64 {
-        Transform::ALL.iter().filter(|&&transform| self.multiplier(transform) > 0.0).map(|transform| transform.label_width()).sum()
+        Transform::ALL
+            .iter()
+            .filter(|&&transform| self.multiplier(transform) > 0.0)
+            .map(|transform| transform.label_width())
+            .sum()
     }
 
     /// Labels in a fixed column for each of the six training transforms, zero for those that are off: the nine labels of the
@@ -89,7 +107,13 @@ impl AugmentPipe {
         let size = images.size();
         let (n, height, width) = (size[0], size[2], size[3]);
         let kind = images.kind();
-        let mut out = Stack { images: images.shallow_clone(), labels: Vec::new(), values: Vec::new(), matrices: None, colour: None };
+        let mut out = Stack {
+            images: images.shallow_clone(),
+            labels: Vec::new(),
+            values: Vec::new(),
+            matrices: None,
+            colour: None,
+        };
         let gated = |transform: Transform, value: &Tensor, neutral: f64| {
             let open = draws.gate(transform).to_kind(Kind::Float).lt(self.multiplier(transform) * self.p);
             value.where_self(&open, &Tensor::full([1i64], neutral, (value.kind(), value.device())))
@@ -203,6 +227,11 @@ impl Stack {
             true => Tensor::zeros([images.size()[0], 0], (images.kind(), images.device())),
             false => Tensor::cat(&self.labels, 1),
         };
-        Augmented { images, labels, values: self.values, matrices: self.matrices }
+        Augmented {
+            images,
+            labels,
+            values: self.values,
+            matrices: self.matrices,
+        }
     }
 }

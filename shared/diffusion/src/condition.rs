@@ -39,10 +39,16 @@ impl Condition {
             Some(&first) if first < 0 => return Err(refuse("condition", format!("id {first}"), "ids of at least 0")),
             Some(_) => {}
         }
-        let ids: Vec<i64> = raw.iter().map(|id| used.binary_search(id).expect("invariant: collected above") as i64).collect();
+        let ids: Vec<i64> = raw
+            .iter()
+            .map(|id| used.binary_search(id).expect("invariant: collected above") as i64)
+            .collect();
         let mut counts = vec![0; used.len()];
         ids.iter().for_each(|&id| counts[id as usize] += 1);
-        Ok(Self::Ids { ids: Tensor::from_slice(&ids), counts })
+        Ok(Self::Ids {
+            ids: Tensor::from_slice(&ids),
+            counts,
+        })
     }
 
     /// From ids that are compact already.
@@ -79,7 +85,11 @@ impl Condition {
             Condition::Vectors { rows } => rows.size()[0],
         };
         if rows != images {
-            return Err(refuse("condition", format!("{rows} rows"), format!("one for each of the {images} images: it belongs to another data set")));
+            return Err(refuse(
+                "condition",
+                format!("{rows} rows"),
+                format!("one for each of the {images} images: it belongs to another data set"),
+            ));
         }
         if self.label_dim() != label_dim {
             let expected = format!("label_dim {label_dim}, as the network has");
@@ -101,14 +111,23 @@ impl Condition {
     pub fn to_device(self, device: Device) -> Self {
         match self {
             Condition::None => Condition::None,
-            Condition::Ids { ids, counts } => Condition::Ids { ids: ids.to_device(device), counts },
-            Condition::Vectors { rows } => Condition::Vectors { rows: rows.to_device(device) },
+            Condition::Ids { ids, counts } => Condition::Ids {
+                ids: ids.to_device(device),
+                counts,
+            },
+            Condition::Vectors { rows } => Condition::Vectors {
+                rows: rows.to_device(device),
+            },
         }
     }
 }
 
 fn refuse(what: &str, found: impl Into<String>, expected: impl Into<String>) -> DiffusionError {
-    DiffusionError::Labels { what: what.into(), found: found.into(), expected: expected.into() }
+    DiffusionError::Labels {
+        what: what.into(),
+        found: found.into(),
+        expected: expected.into(),
+    }
 }
 
 #[cfg(test)]
@@ -117,7 +136,9 @@ mod tests {
 
     #[test]
     fn unused_ids_leave_no_slot() {
-        let Condition::Ids { ids, counts } = Condition::compacting(&[7, 3, 7, 900]).unwrap() else { panic!("ids") };
+        let Condition::Ids { ids, counts } = Condition::compacting(&[7, 3, 7, 900]).unwrap() else {
+            panic!("ids")
+        };
         assert_eq!(Vec::<i64>::try_from(&ids).unwrap(), [1, 0, 1, 2]);
         assert_eq!(counts, [1, 2, 1]);
     }
@@ -125,7 +146,10 @@ mod tests {
     #[test]
     fn ids_of_other_data_or_another_network_are_refused() {
         let says = |error: DiffusionError| error.to_string();
-        assert_eq!(says(Condition::compacting(&[0, -1]).unwrap_err()), "condition: id -1, expected ids of at least 0");
+        assert_eq!(
+            says(Condition::compacting(&[0, -1]).unwrap_err()),
+            "condition: id -1, expected ids of at least 0"
+        );
         assert!(says(Condition::compact(&[0, 2]).unwrap_err()).contains("ids up to 2, 2 of them used"));
         let condition = Condition::compact(&[0, 1, 1]).unwrap();
         assert!(says(condition.check(5, 2).unwrap_err()).contains("3 rows, expected one for each of the 5 images"));

@@ -55,18 +55,32 @@ pub struct Layout {
 impl Layout {
     /// Adds a trained tensor.
     pub fn parameter(&mut self, name: String, shape: &[i64], fill: Fill) -> Slot {
-        self.entries.push(Entry { name, shape: shape.to_vec(), fill, trained: true });
+        self.entries.push(Entry {
+            name,
+            shape: shape.to_vec(),
+            fill,
+            trained: true,
+        });
         Slot(self.entries.len() - 1)
     }
 
     /// Adds a tensor that is not trained.
     pub fn buffer(&mut self, name: String, shape: &[i64], fill: Fill) -> Slot {
-        self.entries.push(Entry { name, shape: shape.to_vec(), fill, trained: false });
+        self.entries.push(Entry {
+            name,
+            shape: shape.to_vec(),
+            fill,
+            trained: false,
+        });
         Slot(self.entries.len() - 1)
     }
 
     /// Number of trained numbers.
     pub fn parameter_count(&self) -> u64 {
-        self.entries.iter().filter(|entry| entry.trained).map(|entry| entry.numel() as u64).sum()
+        self.entries
+            .iter()
+            .filter(|entry| entry.trained)
+            .map(|entry| entry.numel() as u64)
+            .sum()
     }
 }

@@ -18,10 +18,21 @@ pub struct Noise {
 
 /// The loss of every pixel \[n, c, r, r\] for clean images \[n, c, r, r\] in \[−1, 1\]. Sum over pixels, mean over images is what
 /// goes backward; the mean over everything is what is logged.
-pub fn loss_map(network: &Network, views: &Views, images: &Tensor, noise: &Noise, levels: NoiseLevels, labels: Labels<'_>, mode: Mode) -> Tensor {
+pub fn loss_map(
+    network: &Network,
+    views: &Views,
+    images: &Tensor,
+    noise: &Noise,
+    levels: NoiseLevels,
+    labels: Labels<'_>,
+    mode: Mode,
+) -> Tensor {
     let sigma = levels.of(&noise.rnd_normal.reshape([-1]));
     let per_image = |t: &Tensor| t.reshape([-1, 1, 1, 1]);
-    let weight = Preconditioning { sigma_data: network.architecture.sigma_data }.loss_weight(&sigma);
+    let weight = Preconditioning {
+        sigma_data: network.architecture.sigma_data,
+    }
+    .loss_weight(&sigma);
     let noisy = images + &noise.unit * per_image(&sigma);
     let denoised = network.denoise(views, &noisy, &sigma, labels, mode);
     per_image(&weight) * (denoised - images).square()

@@ -46,7 +46,11 @@ pub struct Mode {
 
 impl Mode {
     /// No dropout, full precision.
-    pub const EVAL: Mode = Mode { train: false, activations: None, channels_last: false };
+    pub const EVAL: Mode = Mode {
+        train: false,
+        activations: None,
+        channels_last: false,
+    };
 }
 
 /// The network.
@@ -81,17 +85,38 @@ impl Network {
             &format!("model.dec.{side}x{side}_aux_conv"),
             width,
             architecture.channels,
-            ConvShape { kernel: 3, gain: NEAR_ZERO, resample: Resample::Keep, filter: &[], fused: false },
+            ConvShape {
+                kernel: 3,
+                gain: NEAR_ZERO,
+                resample: Resample::Keep,
+                filter: &[],
+                fused: false,
+            },
         );
         for entry in layout.entries.iter().filter(|entry| entry.fill == Fill::Ones) {
             let (channels, groups) = (entry.numel(), group_count(entry.numel()));
             if channels % groups != 0 {
                 let found = format!("{} with channel_mult {:?}", architecture.model_channels, architecture.channel_mult);
-                let expected = format!("widths that divide into groups: {} has {channels} channels for {groups} groups", entry.name);
-                return Err(DiffusionError::Setting { field: "model_channels", found, expected });
+                let expected = format!(
+                    "widths that divide into groups: {} has {channels} channels for {groups} groups",
+                    entry.name
+                );
+                return Err(DiffusionError::Setting {
+                    field: "model_channels",
+                    found,
+                    expected,
+                });
             }
         }
-        Ok(Self { architecture, layout, mapping, encoder, decoder, aux_norm, aux_conv })
+        Ok(Self {
+            architecture,
+            layout,
+            mapping,
+            encoder,
+            decoder,
+            aux_norm,
+            aux_conv,
+        })
     }
 
     /// The raw U-Net F: \[n, c, r, r\], c_noise \[n\] → \[n, c, r, r\]. `tap` sees every module's output under its upstream name.
@@ -150,9 +175,19 @@ impl Network {
     pub fn denoise(&self, views: &Views, x: &Tensor, sigma: &Tensor, labels: Labels<'_>, mode: Mode) -> Tensor {
         let n = x.size()[0];
         let sigma = sigma.to_kind(x.kind()).reshape([-1]).expand([n], false);
-        let Coefficients { c_skip, c_out, c_in, c_noise } = Preconditioning { sigma_data: self.architecture.sigma_data }.at(&sigma);
+        let Coefficients {
+            c_skip,
+            c_out,
+            c_in,
+            c_noise,
+        } = Preconditioning {
+            sigma_data: self.architecture.sigma_data,
+        }
+        .at(&sigma);
         let per_image = |t: Tensor| t.reshape([-1, 1, 1, 1]);
-        let raw = self.unet(views, &(per_image(c_in) * x), &c_noise, labels, mode, &mut |_, _| ()).to_kind(x.kind());
+        let raw = self
+            .unet(views, &(per_image(c_in) * x), &c_noise, labels, mode, &mut |_, _| ())
+            .to_kind(x.kind());
         per_image(c_skip) * x + per_image(c_out) * raw
     }
 }
@@ -173,7 +208,13 @@ fn build_encoder(layout: &mut Layout, architecture: &Architecture) -> (Vec<(Stri
     let (mut width, mut image_width) = (architecture.channels, architecture.channels);
     for (level, mult) in architecture.channel_mult.iter().enumerate() {
         let side = architecture.resolution >> level;
-        let plain = |kernel| ConvShape { kernel, gain: PLAIN, resample: Resample::Keep, filter, fused: false };
+        let plain = |kernel| ConvShape {
+            kernel,
+            gain: PLAIN,
+            resample: Resample::Keep,
+            filter,
+            fused: false,
+        };
         if level == 0 {
             let name = format!("model.enc.{side}x{side}_conv");
             let conv = Conv::new(layout, &name, width, architecture.model_channels, plain(3));
@@ -185,7 +226,11 @@ fn build_encoder(layout: &mut Layout, architecture: &Architecture) -> (Vec<(Stri
             stages.push((name, Stage::Block(block)));
             if architecture.residual_encoder {
                 let name = format!("model.enc.{side}x{side}_aux_residual");
-                let shape = ConvShape { resample: Resample::Down, fused: true, ..plain(3) };
+                let shape = ConvShape {
+                    resample: Resample::Down,
+                    fused: true,
+                    ..plain(3)
+                };
                 stages.push((name.clone(), Stage::Residual(Conv::new(layout, &name, image_width, width, shape))));
                 image_width = width;
             }
@@ -204,12 +249,7 @@ fn build_encoder(layout: &mut Layout, architecture: &Architecture) -> (Vec<(Stri
     (stages, widths, width)
 }
 
-fn build_decoder(
-    layout: &mut Layout,
-    architecture: &Architecture,
-    mut skips: Vec<i64>,
-    mut width: i64,
-) -> (Vec<(String, Block)>, i64) {
+fn build_decoder(layout: &mut Layout, architecture: &Architecture, mut skips: Vec<i64>, mut width: i64) -> (Vec<(String, Block)>, i64) {
     let mut blocks = Vec::new();
     let mut push = |layout: &mut Layout, name: String, cin, cout, resample, attention| {
         let block = Block::new(layout, &name, block_shape(architecture, cin, cout, resample, attention));
@@ -228,7 +268,14 @@ fn build_decoder(
             let skip = skips.pop().expect("invariant: as many encoder outputs as decoder blocks");
             let attention = index == architecture.num_blocks && architecture.attn_resolutions.contains(&side);
             let cout = architecture.model_channels * mult;
-            push(layout, format!("model.dec.{side}x{side}_block{index}"), width + skip, cout, Resample::Keep, attention);
+            push(
+                layout,
+                format!("model.dec.{side}x{side}_block{index}"),
+                width + skip,
+                cout,
+                Resample::Keep,
+                attention,
+            );
             width = cout;
         }
     }

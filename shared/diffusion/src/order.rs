@@ -23,7 +23,9 @@ impl DataOrder {
     /// The images at positions `from..from + n` of the run.
     pub fn at(&mut self, from: u64, n: u64) -> Vec<i64> {
         let count = self.count;
-        (from..from + n).map(|position| self.shuffled(position / count)[(position % count) as usize]).collect()
+        (from..from + n)
+            .map(|position| self.shuffled(position / count)[(position % count) as usize])
+            .collect()
     }
 
     fn shuffled(&mut self, epoch: u64) -> &[i64] {

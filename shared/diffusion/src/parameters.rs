@@ -47,8 +47,15 @@ impl Parameters {
     /// Zeros in the right places.
     pub fn zeros(layout: &Layout, kind: Kind, device: Device) -> Self {
         let flat = Tensor::zeros([padded_sizes(layout).iter().sum::<i64>()], (kind, device));
-        let buffers = layout.entries.iter().filter(|entry| !entry.trained).map(|e| Tensor::zeros(e.shape.as_slice(), (kind, device)));
-        Self { flat, buffers: buffers.collect() }
+        let buffers = layout
+            .entries
+            .iter()
+            .filter(|entry| !entry.trained)
+            .map(|e| Tensor::zeros(e.shape.as_slice(), (kind, device)));
+        Self {
+            flat,
+            buffers: buffers.collect(),
+        }
     }
 
     /// A fresh network: drawn on the CPU from `seed`, the same on every device (spec §7.3, "Init").
@@ -68,10 +75,19 @@ impl Parameters {
     ///
     /// # Errors
     /// [`DiffusionError::Weights`] naming what is missing, unexpected or of another shape.
-    pub fn from_tensors(layout: &Layout, tensors: &HashMap<String, Tensor>, origin: &str, kind: Kind, device: Device) -> Result<Self, DiffusionError> {
+    pub fn from_tensors(
+        layout: &Layout,
+        tensors: &HashMap<String, Tensor>,
+        origin: &str,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self, DiffusionError> {
         let named = crate::weights::upstream_names(tensors);
         if let Some(difference) = crate::weights::difference(layout, &named) {
-            return Err(DiffusionError::Weights { origin: origin.to_owned(), difference });
+            return Err(DiffusionError::Weights {
+                origin: origin.to_owned(),
+                difference,
+            });
         }
         let this = Self::zeros(layout, kind, device);
         tch::no_grad(|| {
@@ -85,7 +101,10 @@ impl Parameters {
     /// A copy in another type or place.
     pub fn to(&self, kind: Kind, device: Device) -> Self {
         let moved = |tensor: &Tensor| tensor.detach().to_device(device).to_kind(kind);
-        Self { flat: moved(&self.flat), buffers: self.buffers.iter().map(moved).collect() }
+        Self {
+            flat: moved(&self.flat),
+            buffers: self.buffers.iter().map(moved).collect(),
+        }
     }
 
     /// Every tensor in the layout's order, as views of the flat buffer.
@@ -100,23 +119,40 @@ impl Parameters {
         let mut next = |entry: &Entry| match entry.trained {
             true => {
                 let piece = pieces.next().expect("invariant: as many pieces as trained entries");
-                let piece = if piece.size()[0] == entry.numel() { piece } else { piece.narrow(0, 0, entry.numel()) };
+                let piece = if piece.size()[0] == entry.numel() {
+                    piece
+                } else {
+                    piece.narrow(0, 0, entry.numel())
+                };
                 piece.view(entry.shape.as_slice())
             }
-            false => buffers.next().expect("invariant: as many buffers as untrained entries").shallow_clone(),
+            false => buffers
+                .next()
+                .expect("invariant: as many buffers as untrained entries")
+                .shallow_clone(),
         };
         layout.entries.iter().map(&mut next).collect()
     }
 
     /// The views of one forward pass; `activations` adds a copy cast in one piece.
     pub fn views(&self, layout: &Layout, activations: Option<Kind>) -> Views {
-        let cast = activations.filter(|&kind| kind != self.flat.kind()).map(|kind| (kind, self.split(layout, &self.flat.to_kind(kind))));
-        Views { tensors: self.tensors(layout), cast }
+        let cast = activations
+            .filter(|&kind| kind != self.flat.kind())
+            .map(|kind| (kind, self.split(layout, &self.flat.to_kind(kind))));
+        Views {
+            tensors: self.tensors(layout),
+            cast,
+        }
     }
 }
 
 fn padded_sizes(layout: &Layout) -> Vec<i64> {
-    layout.entries.iter().filter(|e| e.trained).map(|e| (e.numel() + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT).collect()
+    layout
+        .entries
+        .iter()
+        .filter(|e| e.trained)
+        .map(|e| (e.numel() + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT)
+        .collect()
 }
 
 fn draw(entry: &Entry, resample_filter: &[f64]) -> Tensor {
@@ -128,7 +164,9 @@ fn draw(entry: &Entry, resample_filter: &[f64]) -> Tensor {
         Fill::Normal { std } => Tensor::randn(shape, options) * std,
         Fill::ResampleFilter => {
             let taps = Tensor::from_slice(resample_filter);
-            (taps.outer(&taps) / resample_filter.iter().sum::<f64>().powi(2)).to_kind(Kind::Float).reshape(shape)
+            (taps.outer(&taps) / resample_filter.iter().sum::<f64>().powi(2))
+                .to_kind(Kind::Float)
+                .reshape(shape)
         }
         Fill::XavierUniform { gain } => {
             let area: i64 = shape[2..].iter().product();

@@ -4,7 +4,7 @@ mod batches;
 mod guidance;
 mod seeds;
 
-pub use batches::{Samples, Sampler, block_size};
+pub use batches::{Sampler, Samples, block_size};
 pub use guidance::Guide;
 pub use seeds::{Drawn, LabelSupply, draw};
 
@@ -38,8 +38,17 @@ pub enum Moment<'a> {
 /// t_0 … t_N: N noise levels and 0 exactly.
 pub fn time_steps(params: &SamplerParams) -> Vec<f64> {
     let (from, to) = (params.sigma_max.powf(params.rho.recip()), params.sigma_min.powf(params.rho.recip()));
-    let share = |index: u32| if params.steps > 1 { f64::from(index) / f64::from(params.steps - 1) } else { 0.0 };
-    (0..params.steps).map(|index| (from + share(index) * (to - from)).powf(params.rho)).chain([0.0]).collect()
+    let share = |index: u32| {
+        if params.steps > 1 {
+            f64::from(index) / f64::from(params.steps - 1)
+        } else {
+            0.0
+        }
+    };
+    (0..params.steps)
+        .map(|index| (from + share(index) * (to - from)).powf(params.rho))
+        .chain([0.0])
+        .collect()
 }
 
 /// Refuses settings that make no sense.
@@ -47,7 +56,13 @@ pub fn time_steps(params: &SamplerParams) -> Vec<f64> {
 /// # Errors
 /// [`DiffusionError::Setting`].
 pub fn check(params: &SamplerParams) -> Result<(), DiffusionError> {
-    let refuse = |field, found: String, expected: &str| Err(DiffusionError::Setting { field, found, expected: expected.into() });
+    let refuse = |field, found: String, expected: &str| {
+        Err(DiffusionError::Setting {
+            field,
+            found,
+            expected: expected.into(),
+        })
+    };
     if params.steps == 0 {
         return refuse("steps", "0".into(), "at least 1");
     }
@@ -64,7 +79,10 @@ pub fn check(params: &SamplerParams) -> Result<(), DiffusionError> {
     }
     let guidance = &params.guidance;
     if !guidance.weight.is_finite() || guidance.sigma_lo > guidance.sigma_hi {
-        let found = format!("weight {}, sigma_lo {}, sigma_hi {}", guidance.weight, guidance.sigma_lo, guidance.sigma_hi);
+        let found = format!(
+            "weight {}, sigma_lo {}, sigma_hi {}",
+            guidance.weight, guidance.sigma_lo, guidance.sigma_hi
+        );
         return refuse("guidance", found, "a finite weight and sigma_lo up to sigma_hi");
     }
     Ok(())
@@ -85,17 +103,29 @@ pub fn solve(
     for index in 0..steps {
         let (t, next) = (times[index], times[index + 1]);
         let churns = params.s_churn > 0.0 && (params.s_min..=params.s_max).contains(&t);
-        let gamma = if churns { (params.s_churn / steps as f64).min(2f64.sqrt() - 1.0) } else { 0.0 };
+        let gamma = if churns {
+            (params.s_churn / steps as f64).min(2f64.sqrt() - 1.0)
+        } else {
+            0.0
+        };
         let t_hat = t + gamma * t;
         let x_hat = if gamma > 0.0 {
             &x + noise(index).to_kind(Kind::Double) * ((t_hat * t_hat - t * t).sqrt() * params.s_noise)
         } else {
             x.shallow_clone()
         };
-        observe(Moment::Step { index, state: &x, t_hat, x_hat: &x_hat });
+        observe(Moment::Step {
+            index,
+            state: &x,
+            t_hat,
+            x_hat: &x_hat,
+        });
         let mut slope_at = |x: &Tensor, sigma: f64| {
             let denoised = denoise(x, sigma);
-            observe(Moment::Call { sigma, denoised: &denoised });
+            observe(Moment::Call {
+                sigma,
+                denoised: &denoised,
+            });
             (x - denoised) / sigma
         };
         let slope = slope_at(&x_hat, t_hat);

@@ -20,7 +20,11 @@ impl LossScale {
     /// 65536 for float16.
     pub fn new(precision: Precision) -> Self {
         let dynamic = precision == Precision::Fp16;
-        Self { log2: if dynamic { 16 } else { 0 }, clean_steps: 0, dynamic }
+        Self {
+            log2: if dynamic { 16 } else { 0 },
+            clean_steps: 0,
+            dynamic,
+        }
     }
 
     /// What the loss is multiplied by.

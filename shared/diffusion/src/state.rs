@@ -1,7 +1,11 @@
 //! The resumable state of a run as one safetensors file: weights, running mean, Adam's moments, counters. Nothing else is
 //! carried: every random stream is derived. The bytes are the same whether or not the run was ever interrupted.
 
-use crate::{DiffusionError, training::{Recipe, Training}, weights};
+use crate::{
+    DiffusionError,
+    training::{Recipe, Training},
+    weights,
+};
 use serde_json::json;
 use std::path::Path;
 use tch::{Kind, Tensor};
@@ -17,7 +21,13 @@ impl Recipe {
         if let Some(fields) = optimiser.as_object_mut() {
             fields.remove("micro_batch");
         }
-        let Recipe { network, augment, precision, seed, .. } = self;
+        let Recipe {
+            network,
+            augment,
+            precision,
+            seed,
+            ..
+        } = self;
         json!({"network": network, "optimiser": optimiser, "augment": augment, "precision": precision, "seed": seed}).to_string()
     }
 }
@@ -56,7 +66,13 @@ impl Training {
             ("counters".into(), &counters),
             ("tick_loss".into(), &tick_loss),
         ];
-        tensors.extend(self.weights.buffers.iter().enumerate().map(|(index, buffer)| (format!("buffer.{index}"), buffer)));
+        tensors.extend(
+            self.weights
+                .buffers
+                .iter()
+                .enumerate()
+                .map(|(index, buffer)| (format!("buffer.{index}"), buffer)),
+        );
         tensors.extend(curve.map(|curve| ("curve".to_owned(), curve)));
         let named: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
         weights::write(path, &named, Some((RUN, &self.recipe.identity())))
@@ -67,8 +83,13 @@ impl Training {
     /// # Errors
     /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::File`] when it cannot be read.
     pub fn load_state(&mut self, path: &Path) -> Result<Option<Tensor>, DiffusionError> {
-        let other = |difference: String| DiffusionError::State { path: path.to_owned(), difference };
-        let run = weights::read_metadata(path)?.remove(RUN).ok_or_else(|| other(format!("it lacks the note `{RUN}`")))?;
+        let other = |difference: String| DiffusionError::State {
+            path: path.to_owned(),
+            difference,
+        };
+        let run = weights::read_metadata(path)?
+            .remove(RUN)
+            .ok_or_else(|| other(format!("it lacks the note `{RUN}`")))?;
         let own = self.recipe.identity();
         if run != own {
             return Err(other(first_difference(&run, &own)));
@@ -124,7 +145,11 @@ fn first_difference(theirs: &str, ours: &str) -> String {
         match (a.as_object(), b.as_object()) {
             (Some(a), Some(b)) => {
                 for (name, value) in b {
-                    stack.push((format!("{path}{}{name}", if path.is_empty() { "" } else { "." }), a.get(name).unwrap_or(&serde_json::Value::Null), value));
+                    stack.push((
+                        format!("{path}{}{name}", if path.is_empty() { "" } else { "." }),
+                        a.get(name).unwrap_or(&serde_json::Value::Null),
+                        value,
+                    ));
                 }
             }
             _ if a != b => return format!("its {path} is {a}, this run's is {b}"),

@@ -21,7 +21,9 @@ pub enum Purpose {
 
 /// The seed of one stream.
 pub fn derive(seed: u64, purpose: Purpose, step: u64, part: u64) -> u64 {
-    [purpose as u64, step, part].into_iter().fold(mix(seed), |state, word| mix(state ^ mix(word)))
+    [purpose as u64, step, part]
+        .into_iter()
+        .fold(mix(seed), |state, word| mix(state ^ mix(word)))
 }
 
 /// SplitMix64's step: a bijection of 64 bits in which every input bit reaches every output bit (Steele, Lea, Flood 2014).
@@ -46,7 +48,14 @@ mod tests {
     fn streams_do_not_meet() {
         let mut seen = HashSet::new();
         for seed in 0..4 {
-            for purpose in [Purpose::Init, Purpose::Order, Purpose::Noise, Purpose::Augment, Purpose::LabelDropout, Purpose::Dropout] {
+            for purpose in [
+                Purpose::Init,
+                Purpose::Order,
+                Purpose::Noise,
+                Purpose::Augment,
+                Purpose::LabelDropout,
+                Purpose::Dropout,
+            ] {
                 for step in 0..50 {
                     for part in 0..4 {
                         assert!(seen.insert(derive(seed, purpose, step, part)), "{seed} {purpose:?} {step} {part}");

@@ -128,7 +128,14 @@ impl Training {
     }
 
     fn step_unguarded(&mut self) -> Step {
-        let OptimiserParams { batch, micro_batch, p_mean, p_std, loss_scaling, .. } = self.recipe.optimiser;
+        let OptimiserParams {
+            batch,
+            micro_batch,
+            p_mean,
+            p_std,
+            loss_scaling,
+            ..
+        } = self.recipe.optimiser;
         let (batch, micro_batch, step) = (i64::from(batch), i64::from(micro_batch), self.steps());
         let drawn = self.draw(step);
         let mode = self.mode();
@@ -136,12 +143,26 @@ impl Training {
         let mut losses = Vec::new();
         for round in 0..batch / micro_batch {
             let cut = |t: &Tensor| t.narrow(0, round * micro_batch, micro_batch);
-            let noise = Noise { rnd_normal: cut(&drawn.noise.rnd_normal), unit: cut(&drawn.noise.unit) };
+            let noise = Noise {
+                rnd_normal: cut(&drawn.noise.rnd_normal),
+                unit: cut(&drawn.noise.unit),
+            };
             let (class, augment) = (drawn.class.as_ref().map(cut), drawn.augment.as_ref().map(cut));
-            let labels = Labels { class: class.as_ref(), augment: augment.as_ref() };
+            let labels = Labels {
+                class: class.as_ref(),
+                augment: augment.as_ref(),
+            };
             stream::begin(self.recipe.seed, Purpose::Dropout, step, round as u64);
             let views = self.weights.views(&self.network.layout, mode.activations);
-            let map = loss_map(&self.network, &views, &cut(&drawn.images), &noise, NoiseLevels { p_mean, p_std }, labels, mode);
+            let map = loss_map(
+                &self.network,
+                &views,
+                &cut(&drawn.images),
+                &noise,
+                NoiseLevels { p_mean, p_std },
+                labels,
+                mode,
+            );
             let sum = map.sum(Kind::Float);
             (&sum * (loss_scaling * self.scale.factor() / batch as f64)).backward();
             losses.push(sum.detach() / (map.numel() as f64));
@@ -150,7 +171,11 @@ impl Training {
         self.weights.flat = self.weights.flat.set_requires_grad(false);
         let gradient_norm = self.apply(gradient);
         let loss = Tensor::stack(&losses, 0).mean(Kind::Double);
-        Step { loss, gradient_norm, lr: schedule::learning_rate(&self.recipe.optimiser, self.nimg - batch as u64) }
+        Step {
+            loss,
+            gradient_norm,
+            lr: schedule::learning_rate(&self.recipe.optimiser, self.nimg - batch as u64),
+        }
     }
 
     /// Clean-up, Adam, EMA and counters; clears the gradient. Returns its norm.
@@ -162,7 +187,8 @@ impl Training {
             // Spec §7.4: fp32 cleans the gradient instead of skipping the step.
             let _ = tch::no_grad(|| gradient.nan_to_num_(0.0, 1e5, -1e5));
             let lr = schedule::learning_rate(optimiser, self.nimg);
-            self.adam.step(&mut self.weights.flat, &gradient, lr, optimiser.betas, optimiser.eps);
+            self.adam
+                .step(&mut self.weights.flat, &gradient, lr, optimiser.betas, optimiser.eps);
         }
         tch::no_grad(|| {
             let beta = schedule::ema_beta(optimiser, self.nimg);
@@ -183,7 +209,9 @@ impl Training {
 
         stream::begin(seed, Purpose::Augment, step, 0);
         let (images, augment) = if self.pipe.label_width() > 0 {
-            let on = Transform::ALL.into_iter().filter(|&transform| self.pipe.multiplier(transform) > 0.0);
+            let on = Transform::ALL
+                .into_iter()
+                .filter(|&transform| self.pipe.multiplier(transform) > 0.0);
             let augmented = self.pipe.apply(&pixels, &Draws::fresh(on, size[0], self.device));
             let labels = self.pipe.labels_of_width(&augmented.labels, self.network.architecture.augment_dim);
             (augmented.images, Some(labels))
@@ -199,8 +227,16 @@ impl Training {
         }
 
         stream::begin(seed, Purpose::Noise, step, 0);
-        let noise = Noise { rnd_normal: Tensor::randn([size[0]], options), unit: Tensor::randn(&size, options) };
-        Drawn { images, class, augment, noise }
+        let noise = Noise {
+            rnd_normal: Tensor::randn([size[0]], options),
+            unit: Tensor::randn(&size, options),
+        };
+        Drawn {
+            images,
+            class,
+            augment,
+            noise,
+        }
     }
 
     fn mode(&self) -> Mode {
@@ -209,13 +245,20 @@ impl Training {
             Precision::Bf16 => Some(Kind::BFloat16),
             Precision::Fp16 => Some(Kind::Half),
         };
-        Mode { train: true, activations, channels_last: true }
+        Mode {
+            train: true,
+            activations,
+            channels_last: true,
+        }
     }
 
     /// The running mean as parameters of their own.
     pub fn ema_parameters(&self) -> Parameters {
         let buffers = self.weights.buffers.iter().map(Tensor::shallow_clone).collect();
-        Parameters { flat: self.ema.shallow_clone(), buffers }
+        Parameters {
+            flat: self.ema.shallow_clone(),
+            buffers,
+        }
     }
 
     /// Where it computes.
@@ -232,7 +275,13 @@ struct Drawn {
 }
 
 fn check_optimiser(params: &OptimiserParams) -> Result<(), DiffusionError> {
-    let refuse = |field, found: String, expected: &str| Err(DiffusionError::Setting { field, found, expected: expected.into() });
+    let refuse = |field, found: String, expected: &str| {
+        Err(DiffusionError::Setting {
+            field,
+            found,
+            expected: expected.into(),
+        })
+    };
     if params.batch == 0 {
         return refuse("batch", "0".into(), "at least 1");
     }
@@ -240,12 +289,20 @@ fn check_optimiser(params: &OptimiserParams) -> Result<(), DiffusionError> {
         let found = format!("{} for a batch of {}", params.micro_batch, params.batch);
         return refuse("micro_batch", found, "a divisor of the batch");
     }
-    for (field, value) in [("lr", params.lr), ("eps", params.eps), ("p_std", params.p_std), ("loss_scaling", params.loss_scaling)] {
+    for (field, value) in [
+        ("lr", params.lr),
+        ("eps", params.eps),
+        ("p_std", params.p_std),
+        ("loss_scaling", params.loss_scaling),
+    ] {
         if !(value.is_finite() && value > 0.0) {
             return refuse(field, value.to_string(), "a positive number");
         }
     }
-    for (field, value) in [("lr_rampup_kimg", params.lr_rampup_kimg), ("ema_halflife_kimg", params.ema_halflife_kimg)] {
+    for (field, value) in [
+        ("lr_rampup_kimg", params.lr_rampup_kimg),
+        ("ema_halflife_kimg", params.ema_halflife_kimg),
+    ] {
         if !(value.is_finite() && value >= 0.0) {
             return refuse(field, value.to_string(), "a number of at least 0");
         }
@@ -260,11 +317,19 @@ fn check_augment(pipe: &AugmentPipe, architecture: &Architecture) -> Result<(), 
     let full: i64 = Transform::TRAINING.iter().map(|transform| transform.label_width()).sum();
     let (wanted, on) = (architecture.augment_dim, pipe.label_width());
     if !(0.0..=1.0).contains(&pipe.p) {
-        return Err(DiffusionError::Setting { field: "augment.p", found: pipe.p.to_string(), expected: "a probability".into() });
+        return Err(DiffusionError::Setting {
+            field: "augment.p",
+            found: pipe.p.to_string(),
+            expected: "a probability".into(),
+        });
     }
     if on > 0 && wanted != full && wanted != on {
         let expected = format!("{full} (all training transforms) or {on} (those that are on)");
-        return Err(DiffusionError::Setting { field: "augment_dim", found: wanted.to_string(), expected });
+        return Err(DiffusionError::Setting {
+            field: "augment_dim",
+            found: wanted.to_string(),
+            expected,
+        });
     }
     Ok(())
 }
@@ -275,7 +340,10 @@ fn check_images(images: &Tensor, architecture: &Architecture) -> Result<(), Diff
         return Err(DiffusionError::Shape {
             what: "training images".into(),
             found: format!("{:?} {size:?}", images.kind()),
-            expected: format!("Uint8 [n, {}, {side}, {side}] with n of at least 1, as the network has", architecture.channels),
+            expected: format!(
+                "Uint8 [n, {}, {side}, {side}] with n of at least 1, as the network has",
+                architecture.channels
+            ),
         });
     }
     Ok(())

@@ -24,12 +24,19 @@ pub fn upstream_names(tensors: &HashMap<String, Tensor>) -> HashMap<String, &Ten
     if stripped.keys().any(|name| name.starts_with("model.")) {
         return stripped;
     }
-    stripped.into_iter().map(|(name, tensor)| (format!("model.{name}"), tensor)).collect()
+    stripped
+        .into_iter()
+        .map(|(name, tensor)| (format!("model.{name}"), tensor))
+        .collect()
 }
 
 /// What is missing, unexpected or of another shape, for people; `None` when all fits.
 pub fn difference(layout: &Layout, tensors: &HashMap<String, &Tensor>) -> Option<String> {
-    let wanted: BTreeMap<&str, &[i64]> = layout.entries.iter().map(|entry| (entry.name.as_str(), entry.shape.as_slice())).collect();
+    let wanted: BTreeMap<&str, &[i64]> = layout
+        .entries
+        .iter()
+        .map(|entry| (entry.name.as_str(), entry.shape.as_slice()))
+        .collect();
     let found: BTreeSet<&str> = tensors.keys().map(String::as_str).collect();
     let missing: Vec<&str> = wanted.keys().copied().filter(|name| !found.contains(name)).collect();
     let unexpected: Vec<&str> = found.iter().copied().filter(|name| !wanted.contains_key(name)).collect();
@@ -41,11 +48,19 @@ pub fn difference(layout: &Layout, tensors: &HashMap<String, &Tensor>) -> Option
         })
         .collect();
     let list = |what: &str, items: &[String]| {
-        let more = if items.len() > 4 { format!(" and {} more", items.len() - 4) } else { String::new() };
+        let more = if items.len() > 4 {
+            format!(" and {} more", items.len() - 4)
+        } else {
+            String::new()
+        };
         (!items.is_empty()).then(|| format!("{} {what}: {}{more}", items.len(), items[..items.len().min(4)].join(", ")))
     };
     let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
-    let parts = [list("missing", &owned(missing)), list("unexpected", &owned(unexpected)), list("of another shape", &misshapen)];
+    let parts = [
+        list("missing", &owned(missing)),
+        list("unexpected", &owned(unexpected)),
+        list("of another shape", &misshapen),
+    ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
@@ -57,29 +72,46 @@ pub fn difference(layout: &Layout, tensors: &HashMap<String, &Tensor>) -> Option
 /// [`DiffusionError::Weights`] when the names are not those of a SongUNet.
 pub fn recognise(tensors: &HashMap<String, Tensor>, origin: &str) -> Result<Architecture, DiffusionError> {
     let named = upstream_names(tensors);
-    let refuse = |difference: String| DiffusionError::Weights { origin: origin.to_owned(), difference };
+    let refuse = |difference: String| DiffusionError::Weights {
+        origin: origin.to_owned(),
+        difference,
+    };
     let size = |name: &str| named.get(name).map(|tensor| tensor.size());
     let resolution = named
         .keys()
-        .find_map(|name| name.strip_prefix("model.enc.")?.strip_suffix("_conv.weight")?.split('x').next()?.parse::<i64>().ok())
+        .find_map(|name| {
+            name.strip_prefix("model.enc.")?
+                .strip_suffix("_conv.weight")?
+                .split('x')
+                .next()?
+                .parse::<i64>()
+                .ok()
+        })
         .ok_or_else(|| refuse("1 missing: model.enc.<side>x<side>_conv.weight, by which a SongUNet is known".to_owned()))?;
     let first = size(&format!("model.enc.{resolution}x{resolution}_conv.weight")).unwrap_or_default();
     let layer0 = size("model.map_layer0.weight").ok_or_else(|| refuse("1 missing: model.map_layer0.weight".to_owned()))?;
     if first.len() != 4 || layer0.len() != 2 || first[0] == 0 || layer0[1] == 0 {
-        return Err(refuse(format!("first convolution {first:?} and map_layer0 {layer0:?} have the wrong number of axes")));
+        return Err(refuse(format!(
+            "first convolution {first:?} and map_layer0 {layer0:?} have the wrong number of axes"
+        )));
     }
     let (model_channels, channels) = (first[0], first[1]);
     let (mut channel_mult, mut num_blocks, mut attn_resolutions) = (Vec::new(), 0, Vec::new());
     let mut side = resolution;
     while let Some(shape) = size(&format!("model.enc.{side}x{side}_block0.conv0.weight")) {
         channel_mult.push(shape[0] / model_channels);
-        num_blocks = (0..).take_while(|index| named.contains_key(&format!("model.enc.{side}x{side}_block{index}.conv0.weight"))).count() as i64;
+        num_blocks = (0..)
+            .take_while(|index| named.contains_key(&format!("model.enc.{side}x{side}_block{index}.conv0.weight")))
+            .count() as i64;
         if named.contains_key(&format!("model.enc.{side}x{side}_block0.qkv.weight")) {
             attn_resolutions.push(side);
         }
         side /= 2;
     }
-    let filter = named.iter().find(|(name, _)| name.ends_with("resample_filter")).map_or(2, |(_, tensor)| tensor.size()[2]);
+    let filter = named
+        .iter()
+        .find(|(name, _)| name.ends_with("resample_filter"))
+        .map_or(2, |(_, tensor)| tensor.size()[2]);
     let architecture = Architecture {
         resolution,
         channels,
@@ -110,7 +142,11 @@ pub fn recognise(tensors: &HashMap<String, Tensor>, origin: &str) -> Result<Arch
 /// # Errors
 /// [`DiffusionError::File`].
 pub fn read(path: &Path) -> Result<HashMap<String, Tensor>, DiffusionError> {
-    let file_error = |reason: String| DiffusionError::File { action: "read", path: path.to_owned(), reason };
+    let file_error = |reason: String| DiffusionError::File {
+        action: "read",
+        path: path.to_owned(),
+        reason,
+    };
     let bytes = std::fs::read(path).map_err(|error| file_error(error.to_string()))?;
     let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| file_error(format!("not a safetensors file: {error}")))?;
     let mut tensors = HashMap::new();
@@ -127,7 +163,11 @@ pub fn read(path: &Path) -> Result<HashMap<String, Tensor>, DiffusionError> {
 /// # Errors
 /// [`DiffusionError::File`].
 pub fn read_metadata(path: &Path) -> Result<HashMap<String, String>, DiffusionError> {
-    let file_error = |reason: String| DiffusionError::File { action: "read", path: path.to_owned(), reason };
+    let file_error = |reason: String| DiffusionError::File {
+        action: "read",
+        path: path.to_owned(),
+        reason,
+    };
     let bytes = std::fs::read(path).map_err(|error| file_error(error.to_string()))?;
     let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|error| file_error(error.to_string()))?;
     Ok(header.metadata().clone().unwrap_or_default())
@@ -139,7 +179,11 @@ pub fn read_metadata(path: &Path) -> Result<HashMap<String, String>, DiffusionEr
 /// # Errors
 /// [`DiffusionError::File`].
 pub fn write(path: &Path, tensors: &[(&str, &Tensor)], note: Option<(&str, &str)>) -> Result<(), DiffusionError> {
-    let file_error = |reason: String| DiffusionError::File { action: "write", path: path.to_owned(), reason };
+    let file_error = |reason: String| DiffusionError::File {
+        action: "write",
+        path: path.to_owned(),
+        reason,
+    };
     let bytes: Vec<(&str, safetensors::Dtype, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {
@@ -152,12 +196,19 @@ pub fn write(path: &Path, tensors: &[(&str, &Tensor)], note: Option<(&str, &str)
         .collect::<Result<_, DiffusionError>>()?;
     let views: Vec<(&str, safetensors::tensor::TensorView<'_>)> = bytes
         .iter()
-        .map(|(name, dtype, shape, data)| Ok((*name, safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).map_err(|e| file_error(e.to_string()))?)))
+        .map(|(name, dtype, shape, data)| {
+            Ok((
+                *name,
+                safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).map_err(|e| file_error(e.to_string()))?,
+            ))
+        })
         .collect::<Result<_, DiffusionError>>()?;
     let metadata = note.map(|(key, value)| HashMap::from([(key.to_owned(), value.to_owned())]));
     let encoded = safetensors::serialize(views, metadata).map_err(|error| file_error(error.to_string()))?;
     let partial = path.with_extension("partial");
-    std::fs::write(&partial, encoded).and_then(|()| std::fs::rename(&partial, path)).map_err(|error| file_error(error.to_string()))
+    std::fs::write(&partial, encoded)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .map_err(|error| file_error(error.to_string()))
 }
 
 /// Writes a network's weights with upstream names.

@@ -29,15 +29,24 @@ fn waves(factor: f64, shape: &[i64]) -> Tensor {
 /// First six and last three values, mean and mean absolute value.
 fn agrees(found: &Tensor, expect: &Value, tolerance: f64) {
     let values = Vec::<f64>::try_from(found.to_kind(Kind::Double).flatten(0, -1)).unwrap();
-    let near = |found: f64, expected: f64, what: &str| assert!((found - expected).abs() <= tolerance, "{what}: {found} instead of {expected}");
+    let near =
+        |found: f64, expected: f64, what: &str| assert!((found - expected).abs() <= tolerance, "{what}: {found} instead of {expected}");
     for (index, expected) in numbers(&expect["first"]).into_iter().enumerate() {
         near(values[index], expected, "first");
     }
     for (index, expected) in numbers(&expect["last"]).into_iter().rev().enumerate() {
         near(values[values.len() - 1 - index], expected, "last");
     }
-    near(values.iter().sum::<f64>() / values.len() as f64, expect["mean"].as_f64().unwrap(), "mean");
-    near(values.iter().map(|v| v.abs()).sum::<f64>() / values.len() as f64, expect["abs_mean"].as_f64().unwrap(), "abs_mean");
+    near(
+        values.iter().sum::<f64>() / values.len() as f64,
+        expect["mean"].as_f64().unwrap(),
+        "mean",
+    );
+    near(
+        values.iter().map(|v| v.abs()).sum::<f64>() / values.len() as f64,
+        expect["abs_mean"].as_f64().unwrap(),
+        "abs_mean",
+    );
 }
 
 /// amp · sin(1 + j + 0.37 i), j the place of the name in byte order; norm weights add 1, filters stay.
@@ -80,12 +89,28 @@ fn the_tiny_network() {
     })
     .unwrap();
     let expected = golden["keys_shapes"].as_object().unwrap();
-    let found: HashMap<&str, &[i64]> = network.layout.entries.iter().map(|e| (e.name.as_str(), e.shape.as_slice())).collect();
+    let found: HashMap<&str, &[i64]> = network
+        .layout
+        .entries
+        .iter()
+        .map(|e| (e.name.as_str(), e.shape.as_slice()))
+        .collect();
     assert_eq!(found.len(), expected.len());
     for (name, shape) in expected {
-        assert_eq!(found[name.as_str()], numbers(shape).iter().map(|&side| side as i64).collect::<Vec<_>>(), "{name}");
+        assert_eq!(
+            found[name.as_str()],
+            numbers(shape).iter().map(|&side| side as i64).collect::<Vec<_>>(),
+            "{name}"
+        );
     }
-    let weights = Parameters::from_tensors(&network.layout, &filled(&network.layout, 0.2), "fill rule", Kind::Float, Device::Cpu).unwrap();
+    let weights = Parameters::from_tensors(
+        &network.layout,
+        &filled(&network.layout, 0.2),
+        "fill rule",
+        Kind::Float,
+        Device::Cpu,
+    )
+    .unwrap();
     let views = weights.views(&network.layout, None);
     let (x, sigma) = (waves(0.1, &[2, 3, 16, 16]), Tensor::from_slice(&[0.5f32, 2.0]));
     let class = Tensor::from_slice(&[1f32, 0.0, 0.0, 0.0, 0.0, 1.0]).view([2, 3]);
@@ -93,7 +118,7 @@ fn the_tiny_network() {
     let denoise = |class, augment| tch::no_grad(|| network.denoise(&views, &x, &sigma, Labels { class, augment }, Mode::EVAL));
     agrees(&denoise(Some(&class), Some(&augment)), &golden["D_with_aug"], 1e-4);
     agrees(&denoise(Some(&class), None), &golden["D_no_aug"], 1e-4);
-    agrees(&denoise(None, Some(&augment)), &golden["D_null_label"], 2e-4);
+    agrees(&denoise(None, None), &golden["D_null_label"], 1e-4);
 }
 
 #[test]
@@ -102,7 +127,10 @@ fn published_presets_have_the_published_sizes() {
     let count = |name: &str, label_dim: u32| {
         let mut spec = preset(name).unwrap().network;
         spec.label_dim = label_dim;
-        Network::new(Architecture::try_from(&spec).unwrap()).unwrap().layout.parameter_count()
+        Network::new(Architecture::try_from(&spec).unwrap())
+            .unwrap()
+            .layout
+            .parameter_count()
     };
     assert_eq!(count("cifar10", 0), 55_733_891);
     assert_eq!(count("cifar10", 100), 55_746_819);
@@ -119,7 +147,10 @@ fn the_positional_embedding_ends_at_its_end_point() {
     let found = positional_features(&Tensor::from_slice(&[0.5f32]), 8);
     let swapped = found.reshape([1, 2, 4]).flip(1).flatten(0, -1);
     for (found, expected) in [(found.flatten(0, -1), "before_swap"), (swapped, "after_swap")] {
-        let error = (found.to_kind(Kind::Double) - Tensor::from_slice(&numbers(&golden[expected]))).abs().max().double_value(&[]);
+        let error = (found.to_kind(Kind::Double) - Tensor::from_slice(&numbers(&golden[expected])))
+            .abs()
+            .max()
+            .double_value(&[]);
         assert!(error < 1e-6, "{expected}: {error}");
     }
 }
@@ -127,7 +158,10 @@ fn the_positional_embedding_ends_at_its_end_point() {
 #[test]
 fn the_time_grid() {
     let expect = |steps: u32, entry: &str| {
-        let times = time_steps(&SamplerParams { steps, ..SamplerParams::default() });
+        let times = time_steps(&SamplerParams {
+            steps,
+            ..SamplerParams::default()
+        });
         assert_eq!((times.len(), times.last()), (steps as usize + 1, Some(&0.0)));
         for (found, expected) in times.iter().zip(numbers(&golden(entry))) {
             assert!((found / expected - 1.0).abs() < 1e-13, "{found} instead of {expected}");
@@ -148,7 +182,11 @@ fn heun_on_a_gaussian() {
     assert!((found.double_value(&[0, 0, 0, 0]) - expected).abs() < 1e-12);
     // With more steps both solvers meet the exact answer of the differential equation: 0.5 · 80 / √(0.25 + 80²).
     let exact = 0.5 * 80.0 / (0.25f64 + 6400.0).sqrt();
-    let fine = |solver, steps| SamplerParams { solver, steps, ..SamplerParams::default() };
+    let fine = |solver, steps| SamplerParams {
+        solver,
+        steps,
+        ..SamplerParams::default()
+    };
     let heun = (run(fine(Solver::Heun, 200)).double_value(&[0, 0, 0, 0]) - exact).abs();
     let euler = (run(fine(Solver::Euler, 200)).double_value(&[0, 0, 0, 0]) - exact).abs();
     assert!(heun < 1e-3 && heun < euler && euler < 0.1, "heun {heun}, euler {euler}");
@@ -158,7 +196,10 @@ fn heun_on_a_gaussian() {
 fn augmentation_with_given_draws() {
     let golden = golden("augment_fixed");
     let ones = |transform: Transform| (transform, if transform == Transform::Xflip { 1e8 } else { 1.0 });
-    let pipe = AugmentPipe { p: 0.12, multipliers: Transform::TRAINING.map(ones).to_vec() };
+    let pipe = AugmentPipe {
+        p: 0.12,
+        multipliers: Transform::TRAINING.map(ones).to_vec(),
+    };
     let open = [0.05f32, 0.05];
     let mut raw = HashMap::new();
     let mut put = |name: &str, values: &[f32]| drop(raw.insert(name.to_owned(), Tensor::from_slice(values)));
@@ -173,7 +214,10 @@ fn augmentation_with_given_draws() {
     put("aniso.u_rotate_gate", &[0.2, 0.9]);
     raw.insert("xflip.i".into(), Tensor::from_slice(&[1i64, 0]));
     raw.insert("yflip.i".into(), Tensor::from_slice(&[1i64, 1]));
-    raw.insert("translate_frac.n".into(), Tensor::from_slice(&[0.4f32, -0.3, 0.2, 0.6]).view([2, 2]));
+    raw.insert(
+        "translate_frac.n".into(),
+        Tensor::from_slice(&[0.4f32, -0.3, 0.2, 0.6]).view([2, 2]),
+    );
     let found = pipe.apply(&waves(0.07, &[2, 3, 16, 16]), &Draws { raw });
     agrees(&found.images, &golden["out"], 1e-4);
     let labels = Vec::<f64>::try_from(found.labels.to_kind(Kind::Double).flatten(0, -1)).unwrap();
@@ -185,7 +229,10 @@ fn augmentation_with_given_draws() {
 
 #[test]
 fn closed_gates_leave_images_alone() {
-    let pipe = AugmentPipe { p: 1e-12, multipliers: Transform::TRAINING.map(|transform| (transform, 1.0)).to_vec() };
+    let pipe = AugmentPipe {
+        p: 1e-12,
+        multipliers: Transform::TRAINING.map(|transform| (transform, 1.0)).to_vec(),
+    };
     tch::manual_seed(5);
     let images = Tensor::rand([3, 1, 8, 8], (Kind::Float, Device::Cpu)) * 2.0 - 1.0;
     let found = pipe.apply(&images, &Draws::fresh(Transform::TRAINING.into_iter(), 3, Device::Cpu));

@@ -66,7 +66,9 @@ pub(super) fn apply(images: &Tensor, matrices: &Tensor) -> Tensor {
 
 /// \[n, 4, 4\] ones on the diagonal.
 fn identity(like: &Tensor) -> Tensor {
-    Tensor::eye(4, (like.kind(), like.device())).unsqueeze(0).repeat([like.size()[0], 1, 1])
+    Tensor::eye(4, (like.kind(), like.device()))
+        .unsqueeze(0)
+        .repeat([like.size()[0], 1, 1])
 }
 
 fn diagonal(c: &Tensor) -> Tensor {
@@ -87,7 +89,11 @@ fn turn_about_luma(angle: &Tensor) -> Tensor {
     #[rustfmt::skip]
     let cross = Tensor::from_slice(&[0.0, -r, r, 0.0,  r, 0.0, -r, 0.0,  -r, r, 0.0, 0.0,  0.0, 0.0, 0.0, 0.0]).view([4, 4]);
     let cross = cross.to_kind(angle.kind()).to_device(angle.device());
-    let rgb = identity(angle) - Tensor::from_slice(&[0.0, 0.0, 0.0, 1.0]).diag(0).to_kind(angle.kind()).to_device(angle.device());
+    let rgb = identity(angle)
+        - Tensor::from_slice(&[0.0, 0.0, 0.0, 1.0])
+            .diag(0)
+            .to_kind(angle.kind())
+            .to_device(angle.device());
     let (cos, sin) = (angle.cos().view([-1, 1, 1]), angle.sin().view([-1, 1, 1]));
     let one = identity(angle) - &rgb; // the homogeneous corner stays 1
     &rgb * &cos + cross * sin + luma(angle) * (cos.ones_like() - &cos) + one

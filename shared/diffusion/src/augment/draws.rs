@@ -52,8 +52,14 @@ impl Transform {
         Transform::Saturation,
     ];
     /// Those of the published training setting: nine labels.
-    pub const TRAINING: [Transform; 6] =
-        [Transform::Xflip, Transform::Yflip, Transform::Scale, Transform::RotateFrac, Transform::Aniso, Transform::TranslateFrac];
+    pub const TRAINING: [Transform; 6] = [
+        Transform::Xflip,
+        Transform::Yflip,
+        Transform::Scale,
+        Transform::RotateFrac,
+        Transform::Aniso,
+        Transform::TranslateFrac,
+    ];
 
     /// Upstream name.
     pub fn name(self) -> &'static str {
@@ -142,7 +148,9 @@ impl Draws {
 
     fn get(&self, transform: Transform, draw: &str) -> &Tensor {
         let name = format!("{}.{draw}", transform.name());
-        self.raw.get(&name).unwrap_or_else(|| panic!("invariant: draw {name} was made for every transform that is on"))
+        self.raw
+            .get(&name)
+            .unwrap_or_else(|| panic!("invariant: draw {name} was made for every transform that is on"))
     }
     pub(super) fn integer(&self, transform: Transform) -> Tensor {
         self.get(transform, "i").flatten(0, -1)

@@ -41,7 +41,10 @@ pub(super) fn translate(x: &Tensor, y: &Tensor) -> Tensor {
 }
 
 fn fixed(values: [[f64; 3]; 3], kind: Kind, device: Device) -> Tensor {
-    Tensor::from_slice(values.as_flattened()).view([3, 3]).to_kind(kind).to_device(device)
+    Tensor::from_slice(values.as_flattened())
+        .view([3, 3])
+        .to_kind(kind)
+        .to_device(device)
 }
 fn fixed_scale(x: f64, y: f64, kind: Kind, device: Device) -> Tensor {
     fixed([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, 1.0]], kind, device)
@@ -70,8 +73,12 @@ pub(super) fn translate_mirrored(images: &Tensor, tx: &Tensor, ty: &Tensor) -> T
         (side - 1) - ((side - 1) - positions.remainder(2 * side - 2)).abs()
     };
     // Upstream's signs: to the right with tx, but upwards with ty.
-    let rows = mirrored(size[2], &-ty).view([-1, 1, size[2], 1]).expand([size[0], size[1], size[2], size[3]], false);
-    let columns = mirrored(size[3], tx).view([-1, 1, 1, size[3]]).expand([size[0], size[1], size[2], size[3]], false);
+    let rows = mirrored(size[2], &-ty)
+        .view([-1, 1, size[2], 1])
+        .expand([size[0], size[1], size[2], size[3]], false);
+    let columns = mirrored(size[3], tx)
+        .view([-1, 1, 1, size[3]])
+        .expand([size[0], size[1], size[2], size[3]], false);
     images.gather(2, &rows, false).gather(3, &columns, false)
 }
 
@@ -79,15 +86,26 @@ pub(super) fn translate_mirrored(images: &Tensor, tx: &Tensor, ty: &Tensor) -> T
 pub fn padding_of(matrices: &Tensor, height: i64, width: i64) -> [i64; 4] {
     let (cx, cy) = ((width - 1) as f64 / 2.0, (height - 1) as f64 / 2.0);
     let corners = fixed([[-cx, cx, cx], [-cy, -cy, cy], [1.0, 1.0, 1.0]], matrices.kind(), matrices.device());
-    let last = Tensor::from_slice(&[-cx, cy, 1.0]).view([3, 1]).to_kind(matrices.kind()).to_device(matrices.device());
+    let last = Tensor::from_slice(&[-cx, cy, 1.0])
+        .view([3, 1])
+        .to_kind(matrices.kind())
+        .to_device(matrices.device());
     let mapped = matrices.matmul(&Tensor::cat(&[corners, last], 1)); // [n, 3, 4]
     let reach = |axis: i64, sign: f64| (mapped.select(1, axis) * sign).max();
     let margin = Tensor::stack(&[reach(0, -1.0), reach(1, -1.0), reach(0, 1.0), reach(1, 1.0)], 0);
     let spare = 2.0 * FILTER_MARGIN as f64;
-    let margin = margin + Tensor::from_slice(&[spare - cx, spare - cy, spare - cx, spare - cy]).to_kind(matrices.kind()).to_device(matrices.device());
+    let margin = margin
+        + Tensor::from_slice(&[spare - cx, spare - cy, spare - cx, spare - cy])
+            .to_kind(matrices.kind())
+            .to_device(matrices.device());
     let margin = Vec::<f64>::try_from(margin.to_device(Device::Cpu).to_kind(Kind::Double)).expect("invariant: four numbers");
     let clamp = |value: f64, side: i64| value.clamp(0.0, (side - 1) as f64).ceil() as i64;
-    [clamp(margin[0], width), clamp(margin[1], height), clamp(margin[2], width), clamp(margin[3], height)]
+    [
+        clamp(margin[0], width),
+        clamp(margin[1], height),
+        clamp(margin[2], width),
+        clamp(margin[3], height),
+    ]
 }
 
 /// Resamples images \[n, c, h, w\] through output-to-input matrices \[n, 3, 3\] in centred pixels.
@@ -120,8 +138,12 @@ pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
     let wide = spread(&padded, 3).conv2d(&along(&reversed, true), None::<&Tensor>, 1, [0, up], 1, channels);
     let fine = spread(&wide, 2).conv2d(&along(&reversed, false), None::<&Tensor>, 1, [up, 0], 1, channels);
     debug_assert_eq!(fine.size()[3], size[3] * 2);
-    let g = fixed_scale(2.0, 2.0, kind, device).matmul(&g).matmul(&fixed_scale(0.5, 0.5, kind, device));
-    let g = fixed_translate(-0.5, -0.5, kind, device).matmul(&g).matmul(&fixed_translate(0.5, 0.5, kind, device));
+    let g = fixed_scale(2.0, 2.0, kind, device)
+        .matmul(&g)
+        .matmul(&fixed_scale(0.5, 0.5, kind, device));
+    let g = fixed_translate(-0.5, -0.5, kind, device)
+        .matmul(&g)
+        .matmul(&fixed_translate(0.5, 0.5, kind, device));
 
     // The resampling itself, onto a canvas with room for the second filter.
     let (canvas_h, canvas_w) = ((height + 2 * FILTER_MARGIN) * 2, (width + 2 * FILTER_MARGIN) * 2);
@@ -133,6 +155,10 @@ pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
 
     // Down: filter and keep every other sample; drop the margin.
     let down = up - 1;
-    let narrow = resampled.conv2d(&along(&taps, true), None::<&Tensor>, [1, 2], [0, down], 1, channels).narrow(3, FILTER_MARGIN, width);
-    narrow.conv2d(&along(&taps, false), None::<&Tensor>, [2, 1], [down, 0], 1, channels).narrow(2, FILTER_MARGIN, height)
+    let narrow = resampled
+        .conv2d(&along(&taps, true), None::<&Tensor>, [1, 2], [0, down], 1, channels)
+        .narrow(3, FILTER_MARGIN, width);
+    narrow
+        .conv2d(&along(&taps, false), None::<&Tensor>, [2, 1], [down, 0], 1, channels)
+        .narrow(2, FILTER_MARGIN, height)
 }

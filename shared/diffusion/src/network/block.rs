@@ -42,8 +42,22 @@ pub struct Block {
 impl Block {
     /// Registers the block's tensors below `name`.
     pub fn new(layout: &mut Layout, name: &str, shape: BlockShape<'_>) -> Self {
-        let BlockShape { cin, cout, embedding, attention, resample, filter, dropout } = shape;
-        let conv = |kernel, gain, resample| ConvShape { kernel, gain, resample, filter, fused: false };
+        let BlockShape {
+            cin,
+            cout,
+            embedding,
+            attention,
+            resample,
+            filter,
+            dropout,
+        } = shape;
+        let conv = |kernel, gain, resample| ConvShape {
+            kernel,
+            gain,
+            resample,
+            filter,
+            fused: false,
+        };
         Self {
             cin,
             norm0: GroupNorm::new(layout, &format!("{name}.norm0"), cin),
@@ -63,7 +77,11 @@ impl Block {
         let h = self.conv0.forward(views, &self.norm0.forward(views, x).silu());
         let shift = self.affine.forward(views, embedding).to_kind(h.kind()).unsqueeze(-1).unsqueeze(-1);
         let h = self.norm1.forward(views, &(h + shift)).silu();
-        let h = if train && self.dropout > 0.0 { h.dropout(self.dropout, true) } else { h };
+        let h = if train && self.dropout > 0.0 {
+            h.dropout(self.dropout, true)
+        } else {
+            h
+        };
         let h = self.conv1.forward(views, &h);
         let x = match &self.skip {
             Some(skip) => (h + skip.forward(views, x)) * FRAC_1_SQRT_2,
@@ -86,7 +104,13 @@ struct Attention {
 
 impl Attention {
     fn new(layout: &mut Layout, name: &str, channels: i64) -> Self {
-        let conv = |gain| ConvShape { kernel: 1, gain, resample: Resample::Keep, filter: &[], fused: false };
+        let conv = |gain| ConvShape {
+            kernel: 1,
+            gain,
+            resample: Resample::Keep,
+            filter: &[],
+            fused: false,
+        };
         Self {
             norm: GroupNorm::new(layout, &format!("{name}.norm2"), channels),
             qkv: Conv::new(layout, &format!("{name}.qkv"), channels, 3 * channels, conv(0.2f64.sqrt())),
@@ -99,7 +123,11 @@ impl Attention {
         let (n, channels, pixels) = (size[0], size[1], size[2] * size[3]);
         let kind = x.kind();
         // Output channel 3c + i of `qkv` is channel c of q, k or v (spec §16.2).
-        let qkv = self.qkv.forward(views, &self.norm.forward(views, x)).reshape([n, channels, 3, pixels]).unbind(2);
+        let qkv = self
+            .qkv
+            .forward(views, &self.norm.forward(views, x))
+            .reshape([n, channels, 3, pixels])
+            .unbind(2);
         let (q, k, v) = (&qkv[0], &qkv[1], &qkv[2]);
         // The product of queries and keys and its softmax are float32 at least, whatever the activations are.
         let wide = if kind == Kind::Double { Kind::Double } else { Kind::Float };

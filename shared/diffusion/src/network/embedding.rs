@@ -25,11 +25,15 @@ impl Mapping {
     /// Registers the mapping's tensors.
     pub fn new(layout: &mut Layout, architecture: &Architecture) -> Self {
         let (noise, embedding) = (architecture.noise_channels(), architecture.embedding_channels());
-        let Architecture { label_dim, augment_dim, .. } = *architecture;
+        let Architecture {
+            label_dim, augment_dim, ..
+        } = *architecture;
         Self {
             width: noise,
             label_dim,
-            fourier: architecture.fourier.then(|| layout.buffer("model.map_noise.freqs".into(), &[noise / 2], Fill::Normal { std: 16.0 })),
+            fourier: architecture
+                .fourier
+                .then(|| layout.buffer("model.map_noise.freqs".into(), &[noise / 2], Fill::Normal { std: 16.0 })),
             map_label: (label_dim > 0).then(|| Linear::new(layout, "model.map_label", label_dim, noise, true)),
             map_augment: (augment_dim > 0).then(|| Linear::new(layout, "model.map_augment", augment_dim, noise, false)),
             map_layer0: Linear::new(layout, "model.map_layer0", noise, embedding, true),

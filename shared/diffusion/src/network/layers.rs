@@ -46,12 +46,22 @@ impl GroupNorm {
     pub fn new(layout: &mut Layout, name: &str, channels: i64) -> Self {
         let weight = layout.parameter(format!("{name}.weight"), &[channels], Fill::Ones);
         let bias = layout.parameter(format!("{name}.bias"), &[channels], Fill::Zeros);
-        Self { weight, bias, groups: group_count(channels) }
+        Self {
+            weight,
+            bias,
+            groups: group_count(channels),
+        }
     }
     /// Same shape and type as `x`.
     pub fn forward(&self, views: &Views, x: &Tensor) -> Tensor {
         let kind = x.kind();
-        x.group_norm(self.groups, Some(views.get(self.weight, kind)), Some(views.get(self.bias, kind)), 1e-6, true)
+        x.group_norm(
+            self.groups,
+            Some(views.get(self.weight, kind)),
+            Some(views.get(self.bias, kind)),
+            1e-6,
+            true,
+        )
     }
 }
 
@@ -97,7 +107,13 @@ pub struct ConvShape<'a> {
 impl Conv {
     /// Registers `name.weight` \[cout, cin, k, k\], `name.bias` and, where it resamples, `name.resample_filter`.
     pub fn new(layout: &mut Layout, name: &str, cin: i64, cout: i64, shape: ConvShape<'_>) -> Self {
-        let ConvShape { kernel, gain, resample, filter, fused } = shape;
+        let ConvShape {
+            kernel,
+            gain,
+            resample,
+            filter,
+            fused,
+        } = shape;
         let weight = layout.parameter(format!("{name}.weight"), &[cout, cin, kernel, kernel], Fill::XavierUniform { gain });
         let bias = layout.parameter(format!("{name}.bias"), &[cout], Fill::Zeros);
         let taps = filter.len() as i64;
@@ -105,7 +121,16 @@ impl Conv {
             .then(|| layout.buffer(format!("{name}.resample_filter"), &[1, 1, taps, taps], Fill::ResampleFilter));
         // [1, 1] is a 2×2 mean going down and nearest neighbours going up: both are exact and cheaper than a convolution.
         let box_filter = filter.len() == 2 && filter[0] == filter[1];
-        Self { weight, bias, filter: slot, kernel, taps, resample, box_filter, fused }
+        Self {
+            weight,
+            bias,
+            filter: slot,
+            kernel,
+            taps,
+            resample,
+            box_filter,
+            fused,
+        }
     }
 
     /// \[n, cin, h, w\] → \[n, cout, h', w'\].
@@ -139,7 +164,14 @@ impl Conv {
             return x.avg_pool2d(2, 2, 0, false, true, None::<i64>);
         }
         let channels = x.size()[1];
-        x.conv2d(&self.depthwise(views, x.kind(), channels), None::<&Tensor>, 2, (self.taps - 1) / 2, 1, channels)
+        x.conv2d(
+            &self.depthwise(views, x.kind(), channels),
+            None::<&Tensor>,
+            2,
+            (self.taps - 1) / 2,
+            1,
+            channels,
+        )
     }
 
     fn double(&self, views: &Views, x: &Tensor) -> Tensor {

@@ -46,11 +46,21 @@ impl Sampler {
     ///
     /// # Errors
     /// Settings out of range, or labels that do not fit the network.
-    pub fn new(network: Network, weights: &Parameters, params: SamplerParams, labels: LabelSupply, device: Device) -> Result<Self, DiffusionError> {
+    pub fn new(
+        network: Network,
+        weights: &Parameters,
+        params: SamplerParams,
+        labels: LabelSupply,
+        device: Device,
+    ) -> Result<Self, DiffusionError> {
         super::check(&params)?;
         let slots = network.architecture.label_dim;
         let refuse = |what: &str, found: String| {
-            Err(DiffusionError::Labels { what: what.into(), found, expected: format!("{slots}, as the network has") })
+            Err(DiffusionError::Labels {
+                what: what.into(),
+                found,
+                expected: format!("{slots} label slots, as the network has"),
+            })
         };
         match &labels {
             LabelSupply::None => {}
@@ -60,8 +70,19 @@ impl Sampler {
             LabelSupply::Rows(rows) if rows.size()[1] != slots => return refuse("label vectors", format!("width {}", rows.size()[1])),
             _ => {}
         }
-        let views = tch::no_grad(|| weights.to(Kind::Float, device).views(&network.layout, activations(params.precision)));
-        Ok(Self { network, views, guide: Guide::Unlabelled, params, labels, device })
+        let views = tch::no_grad(|| {
+            weights
+                .to(Kind::Float, device)
+                .views(&network.layout, activations(params.precision))
+        });
+        Ok(Self {
+            network,
+            views,
+            guide: Guide::Unlabelled,
+            params,
+            labels,
+            device,
+        })
     }
 
     /// Guides by a weaker network (autoguidance) instead of by the missing label.
@@ -69,16 +90,30 @@ impl Sampler {
     /// # Errors
     /// [`DiffusionError::Shape`] when the guide makes other images.
     pub fn guided_by(mut self, network: Network, weights: &Parameters) -> Result<Self, DiffusionError> {
-        let shape = |network: &Network| (network.architecture.channels, network.architecture.resolution, network.architecture.resolution);
+        let shape = |network: &Network| {
+            (
+                network.architecture.channels,
+                network.architecture.resolution,
+                network.architecture.resolution,
+            )
+        };
         let fits = network.architecture.label_dim == 0 || network.architecture.label_dim == self.network.architecture.label_dim;
         if shape(&network) != shape(&self.network) || !fits {
             return Err(DiffusionError::Shape {
                 what: "guide".into(),
                 found: format!("{:?} with {} labels", shape(&network), network.architecture.label_dim),
-                expected: format!("{:?} with {} labels or none", shape(&self.network), self.network.architecture.label_dim),
+                expected: format!(
+                    "{:?} with {} labels or none",
+                    shape(&self.network),
+                    self.network.architecture.label_dim
+                ),
             });
         }
-        let views = tch::no_grad(|| weights.to(Kind::Float, self.device).views(&network.layout, activations(self.params.precision)));
+        let views = tch::no_grad(|| {
+            weights
+                .to(Kind::Float, self.device)
+                .views(&network.layout, activations(self.params.precision))
+        });
         self.guide = Guide::Weaker(Box::new(network), views);
         Ok(self)
     }
@@ -101,7 +136,11 @@ impl Sampler {
             let pixels = self.guarded(&drawn)?;
             let (from, to) = (first.max(start), (first + count).min(start + block));
             images.push(pixels.narrow(0, (from - start) as i64, (to - from) as i64));
-            labels.extend(drawn[(from - start) as usize..(to - start) as usize].iter().map(|drawn| drawn.label));
+            labels.extend(
+                drawn[(from - start) as usize..(to - start) as usize]
+                    .iter()
+                    .map(|drawn| drawn.label),
+            );
             start += block;
             if !progress(to - first) {
                 return Ok(None);
@@ -113,7 +152,11 @@ impl Sampler {
             false => Tensor::cat(&images, 0),
         };
         let seeds: Vec<i64> = (first..first + count).map(|seed| seed as i64).collect();
-        Ok(Some(Samples { images, labels: Tensor::from_slice(&labels), seeds: Tensor::from_slice(&seeds) }))
+        Ok(Some(Samples {
+            images,
+            labels: Tensor::from_slice(&labels),
+            seeds: Tensor::from_slice(&seeds),
+        }))
     }
 
     fn draw(&self, seed: u64) -> Drawn {
@@ -124,7 +167,9 @@ impl Sampler {
 
     fn guarded(&self, drawn: &[Drawn]) -> Result<Tensor, DiffusionError> {
         let at = format!("sampling {} images at {} pixels", drawn.len(), self.network.architecture.resolution);
-        guard_memory(at, "a device with more memory, or fewer worker processes beside this one", || tch::no_grad(|| self.block(drawn)))
+        guard_memory(at, "a device with more memory, or fewer worker processes beside this one", || {
+            tch::no_grad(|| self.block(drawn))
+        })
     }
 
     fn block(&self, drawn: &[Drawn]) -> Tensor {
@@ -136,10 +181,22 @@ impl Sampler {
             LabelSupply::Rows(rows) => Some(rows.index_select(0, &Tensor::from_slice(&ids)).to_device(self.device)),
             _ => Some(one_hot(&Tensor::from_slice(&ids), slots, Kind::Float, self.device)),
         };
-        let mode = Mode { train: false, activations: activations(self.params.precision), channels_last: true };
+        let mode = Mode {
+            train: false,
+            activations: activations(self.params.precision),
+            channels_last: true,
+        };
         let mut denoise = |x: &Tensor, sigma: f64| {
             let own = (&self.network, &self.views);
-            guidance::denoise(own, &self.guide, &self.params.guidance, labels.as_ref(), mode, Kind::Float, (x, sigma))
+            guidance::denoise(
+                own,
+                &self.guide,
+                &self.params.guidance,
+                labels.as_ref(),
+                mode,
+                Kind::Float,
+                (x, sigma),
+            )
         };
         let mut noise = |step: usize| {
             let of = |drawn: &Drawn| drawn.churn.as_ref().expect("invariant: drawn where churn is on").get(step as i64);

@@ -27,7 +27,9 @@ pub(super) fn denoise(
     let level = Tensor::full([1], sigma, (weights, x.device()));
     let ask = |network: &Network, views: &Views, class: Option<&Tensor>| {
         let class = class.filter(|_| network.architecture.label_dim > 0);
-        network.denoise(views, &input, &level, Labels { class, augment: None }, mode).to_kind(Kind::Double)
+        network
+            .denoise(views, &input, &level, Labels { class, augment: None }, mode)
+            .to_kind(Kind::Double)
     };
     let plain = ask(network, views, labels);
     let guided = settings.weight != 0.0 && (settings.sigma_lo..=settings.sigma_hi).contains(&sigma);

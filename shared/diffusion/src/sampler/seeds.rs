@@ -37,7 +37,10 @@ pub fn draw(seed: u64, shape: [i64; 3], labels: &LabelSupply, churn_steps: Optio
     let uniform = |n: i64| Tensor::randint(n, [1], (Kind::Int64, Device::Cpu)).int64_value(&[0]);
     let label = match labels {
         LabelSupply::None => -1,
-        LabelSupply::Prior(counts) => Tensor::from_slice(counts).to_kind(Kind::Float).multinomial(1, true).int64_value(&[0]),
+        LabelSupply::Prior(counts) => Tensor::from_slice(counts)
+            .to_kind(Kind::Float)
+            .multinomial(1, true)
+            .int64_value(&[0]),
         LabelSupply::Uniform(n) => uniform(*n),
         LabelSupply::Fixed(label) => *label,
         LabelSupply::Rows(rows) => uniform(rows.size()[0]),

@@ -28,20 +28,52 @@ pub fn together(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
 
 fn compare(case: &Case, prefix: &str, config: &Value) -> anyhow::Result<Vec<Line>> {
     let pipe = pipe(config)?;
-    let raw = case.below(&format!("{prefix}draw/")).into_iter().map(|(name, draw)| (name.to_owned(), draw.shallow_clone()));
+    let raw = case
+        .below(&format!("{prefix}draw/"))
+        .into_iter()
+        .map(|(name, draw)| (name.to_owned(), draw.shallow_clone()));
     let draws = Draws { raw: raw.collect() };
     let pixels = case.get("images_u8")?;
     let found = pipe.apply(&normalise(pixels, Kind::Float), &draws);
-    let expected = case.find(&format!("{prefix}out_f64")).map_or_else(|| case.get(&format!("{prefix}out_f32")), Ok)?;
+    let expected = case
+        .find(&format!("{prefix}out_f64"))
+        .map_or_else(|| case.get(&format!("{prefix}out_f32")), Ok)?;
 
-    let on: Vec<Transform> = Transform::ALL.into_iter().filter(|&transform| pipe.multiplier(transform) > 0.0).collect();
-    let exact = on.iter().all(|t| matches!(t, Transform::Xflip | Transform::Yflip | Transform::RotateInt | Transform::TranslateInt));
-    let geometric = on.iter().any(|t| matches!(t, Transform::Scale | Transform::RotateFrac | Transform::Aniso | Transform::TranslateFrac));
-    let label = if prefix.is_empty() { "all together" } else { prefix.trim_end_matches('/') };
-    let allowed = if exact { 0.0 } else if geometric { 1e-4 } else { 3e-6 };
+    let on: Vec<Transform> = Transform::ALL
+        .into_iter()
+        .filter(|&transform| pipe.multiplier(transform) > 0.0)
+        .collect();
+    let exact = on.iter().all(|t| {
+        matches!(
+            t,
+            Transform::Xflip | Transform::Yflip | Transform::RotateInt | Transform::TranslateInt
+        )
+    });
+    let geometric = on.iter().any(|t| {
+        matches!(
+            t,
+            Transform::Scale | Transform::RotateFrac | Transform::Aniso | Transform::TranslateFrac
+        )
+    });
+    let label = if prefix.is_empty() {
+        "all together"
+    } else {
+        prefix.trim_end_matches('/')
+    };
+    let allowed = if exact {
+        0.0
+    } else if geometric {
+        1e-4
+    } else {
+        3e-6
+    };
     let mut lines = vec![line(format!("{label}: images, max abs"), max_abs(&found.images, expected), allowed)];
     if geometric {
-        let rms = (double(&found.images) - double(expected)).square().mean(Kind::Double).sqrt().double_value(&[]);
+        let rms = (double(&found.images) - double(expected))
+            .square()
+            .mean(Kind::Double)
+            .sqrt()
+            .double_value(&[]);
         lines.push(line(format!("{label}: images, RMS"), rms, 5e-6));
     }
     let labels = case.get(&format!("{prefix}labels_f32"))?;
@@ -49,26 +81,45 @@ fn compare(case: &Case, prefix: &str, config: &Value) -> anyhow::Result<Vec<Line
     let mut worst = 0.0f64;
     for (name, value) in &found.values {
         let expected = case.get(&format!("{prefix}param/{name}"))?;
-        worst = worst.max(max_abs(&value.flatten(0, -1), &expected.flatten(0, -1)) / double(expected).abs().max().double_value(&[]).max(1.0));
+        worst =
+            worst.max(max_abs(&value.flatten(0, -1), &expected.flatten(0, -1)) / double(expected).abs().max().double_value(&[]).max(1.0));
     }
     lines.push(line(format!("{label}: {} values in plain units", found.values.len()), worst, 2e-6));
-    let precise = pipe.apply(&normalise(pixels, Kind::Double), &Draws { raw: draws.raw.iter().map(in_double).collect() });
-    lines.push(line(format!("{label}: f64 images, max abs"), max_abs(&precise.images, expected), if exact { 1e-7 } else { allowed }));
+    let precise = pipe.apply(
+        &normalise(pixels, Kind::Double),
+        &Draws {
+            raw: draws.raw.iter().map(in_double).collect(),
+        },
+    );
+    lines.push(line(
+        format!("{label}: f64 images, max abs"),
+        max_abs(&precise.images, expected),
+        if exact { 1e-7 } else { allowed },
+    ));
     Ok(lines)
 }
 
 fn in_double((name, draw): (&String, &Tensor)) -> (String, Tensor) {
-    let draw = if draw.kind() == Kind::Float { draw.to_kind(Kind::Double) } else { draw.shallow_clone() };
+    let draw = if draw.kind() == Kind::Float {
+        draw.to_kind(Kind::Double)
+    } else {
+        draw.shallow_clone()
+    };
     (name.clone(), draw)
 }
 
 fn pipe(config: &Value) -> anyhow::Result<AugmentPipe> {
-    let mut pipe = AugmentPipe { p: config["p"].as_f64().unwrap_or(1.0), multipliers: Vec::new() };
+    let mut pipe = AugmentPipe {
+        p: config["p"].as_f64().unwrap_or(1.0),
+        multipliers: Vec::new(),
+    };
     for (name, value) in config.as_object().context("augment config is no object")? {
         if name == "p" {
             continue;
         }
-        let Some(multiplier) = value.as_f64() else { bail!("augment setting {name} is {value}") };
+        let Some(multiplier) = value.as_f64() else {
+            bail!("augment setting {name} is {value}")
+        };
         match Transform::ALL.into_iter().find(|transform| transform.name() == name) {
             Some(transform) => pipe.multipliers.push((transform, multiplier)),
             None => bail!("augment setting {name} is not known here"),

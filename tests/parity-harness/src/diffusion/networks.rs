@@ -21,10 +21,16 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         let as_kind = |name: &str| case.find(name).map(|tensor| tensor.to_kind(kind));
         let (x, sigma) = (case.get("x")?.to_kind(kind), case.get("sigma")?.to_kind(kind));
         let (class, augment) = (as_kind("class_labels"), as_kind("augment_labels"));
-        let both = Labels { class: class.as_ref(), augment: augment.as_ref() };
+        let both = Labels {
+            class: class.as_ref(),
+            augment: augment.as_ref(),
+        };
         let denoise = |sigma: &Tensor, labels| tch::no_grad(|| network.denoise(&views, &x, sigma, labels, Mode::EVAL));
 
-        let coefficients = Preconditioning { sigma_data: network.architecture.sigma_data }.at(&sigma);
+        let coefficients = Preconditioning {
+            sigma_data: network.architecture.sigma_data,
+        }
+        .at(&sigma);
         let scaled = coefficients.c_in.reshape([-1, 1, 1, 1]) * &x;
         let mut seen = BTreeMap::new();
         let raw = tch::no_grad(|| {
@@ -33,9 +39,21 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             })
         });
         let (raw_allowed, image_allowed) = if kind == Kind::Double { (1e-10, 1e-10) } else { (5e-5, 2e-5) };
-        lines.push(line(format!("{name} F_x, max abs"), max_abs(&raw, case.get("F_x_f64")?), raw_allowed));
-        lines.push(line(format!("{name} F_x, rel L2"), relative(&raw, case.get("F_x_f64")?), if kind == Kind::Double { 1e-12 } else { 1e-5 }));
-        lines.push(line(format!("{name} D_x, max abs"), max_abs(&denoise(&sigma, both), case.get("D_x_f64")?), image_allowed));
+        lines.push(line(
+            format!("{name} F_x, max abs"),
+            max_abs(&raw, case.get("F_x_f64")?),
+            raw_allowed,
+        ));
+        lines.push(line(
+            format!("{name} F_x, rel L2"),
+            relative(&raw, case.get("F_x_f64")?),
+            if kind == Kind::Double { 1e-12 } else { 1e-5 },
+        ));
+        lines.push(line(
+            format!("{name} D_x, max abs"),
+            max_abs(&denoise(&sigma, both), case.get("D_x_f64")?),
+            image_allowed,
+        ));
         let one = sigma.get(1).reshape([1]);
         let variants = [
             ("D_x_nolabel_f64", &sigma, Labels { class: None, ..both }),
@@ -44,16 +62,26 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         ];
         for (variant, sigma, labels) in variants {
             if let Some(expected) = case.find(variant) {
-                lines.push(line(format!("{name} {}, max abs", variant.trim_end_matches("_f64")), max_abs(&denoise(sigma, labels), expected), image_allowed));
+                lines.push(line(
+                    format!("{name} {}, max abs", variant.trim_end_matches("_f64")),
+                    max_abs(&denoise(sigma, labels), expected),
+                    image_allowed,
+                ));
             }
         }
         if kind == Kind::Float {
-            lines.push(line("f32 D_x against the reference's own f32, max abs", max_abs(&denoise(&sigma, both), case.get("D_x_f32")?), image_allowed));
+            lines.push(line(
+                "f32 D_x against the reference's own f32, max abs",
+                max_abs(&denoise(&sigma, both), case.get("D_x_f32")?),
+                image_allowed,
+            ));
         }
         let probes = case.below("probe/");
         let mut worst = (0.0f64, String::new());
         for (module, expected) in &probes {
-            let found = seen.get(*module).with_context(|| format!("module {module} is not in this network"))?;
+            let found = seen
+                .get(*module)
+                .with_context(|| format!("module {module} is not in this network"))?;
             let error = max_abs(found, expected) / double(expected).abs().max().double_value(&[]).max(1.0);
             if error >= worst.0 {
                 worst = (error, (*module).to_owned());
@@ -61,7 +89,11 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         }
         if !probes.is_empty() {
             let allowed = if kind == Kind::Double { 1e-10 } else { 5e-5 };
-            lines.push(line(format!("{name} {} modules, worst {}", probes.len(), worst.1), worst.0, allowed));
+            lines.push(line(
+                format!("{name} {} modules, worst {}", probes.len(), worst.1),
+                worst.0,
+                allowed,
+            ));
         }
     }
     Ok(lines)
@@ -81,7 +113,10 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
     let case = Case::open(fixture)?;
     let settings = fixture.json("loss").context("metadata `loss`")?;
     let number = |name: &str, default| settings[name].as_f64().unwrap_or(default);
-    let levels = NoiseLevels { p_mean: number("P_mean", -1.2), p_std: number("P_std", 1.2) };
+    let levels = NoiseLevels {
+        p_mean: number("P_mean", -1.2),
+        p_std: number("P_std", 1.2),
+    };
     let scaling: f64 = fixture.meta.get("loss_scaling").and_then(|text| text.parse().ok()).unwrap_or(1.0);
     let mut lines = Vec::new();
     for (kind, name) in KINDS {
@@ -90,9 +125,15 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         let views = parameters.views(&network.layout, None);
         let as_kind = |name: &str| case.find(name).map(|tensor| tensor.to_kind(kind));
         let images = normalise(case.get("images_u8")?, kind);
-        let noise = Noise { rnd_normal: case.get("rnd_normal")?.to_kind(kind), unit: case.get("noise")?.to_kind(kind) };
+        let noise = Noise {
+            rnd_normal: case.get("rnd_normal")?.to_kind(kind),
+            unit: case.get("noise")?.to_kind(kind),
+        };
         let (class, augment) = (as_kind("class_labels"), as_kind("augment_labels"));
-        let labels = Labels { class: class.as_ref(), augment: augment.as_ref() };
+        let labels = Labels {
+            class: class.as_ref(),
+            augment: augment.as_ref(),
+        };
         let map = loss_map(&network, &views, &images, &noise, levels, labels, Mode::EVAL);
         let batch = images.size()[0] as f64;
         (map.sum(kind) * (scaling / batch)).backward();
@@ -100,14 +141,32 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
 
         let exact = kind == Kind::Double;
         let pick = |tight: f64, loose: f64| if exact { tight } else { loose };
-        lines.push(line(format!("{name} loss map, rel L2"), relative(&map, case.get("loss_map_f64")?), pick(1e-9, 1e-5)));
+        lines.push(line(
+            format!("{name} loss map, rel L2"),
+            relative(&map, case.get("loss_map_f64")?),
+            pick(1e-9, 1e-5),
+        ));
         let mean = double(&map).mean(Kind::Double);
-        lines.push(line(format!("{name} loss mean, rel"), worst_relative(&mean, case.get("loss_mean_f64")?), pick(1e-9, 1e-5)));
+        lines.push(line(
+            format!("{name} loss mean, rel"),
+            worst_relative(&mean, case.get("loss_mean_f64")?),
+            pick(1e-9, 1e-5),
+        ));
         let sum = double(&map).sum(Kind::Double) / batch;
-        lines.push(line(format!("{name} loss sum over batch, rel"), worst_relative(&sum, case.get("loss_sum_over_batch_f64")?), pick(1e-9, 1e-5)));
+        lines.push(line(
+            format!("{name} loss sum over batch, rel"),
+            worst_relative(&sum, case.get("loss_sum_over_batch_f64")?),
+            pick(1e-9, 1e-5),
+        ));
 
         let pieces = parameters.split(&network.layout, &gradient);
-        let by_name: BTreeMap<&str, &Tensor> = network.layout.entries.iter().map(|entry| entry.name.as_str()).zip(&pieces).collect();
+        let by_name: BTreeMap<&str, &Tensor> = network
+            .layout
+            .entries
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .zip(&pieces)
+            .collect();
         let find = |parameter: &str| by_name.get(parameter).copied().with_context(|| format!("parameter {parameter}"));
         let mut worst = 0.0f64;
         for (parameter, expected) in case.below("grad_f64/") {
@@ -123,8 +182,16 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             worst = worst.max((found - expected).abs() / expected.max(floor));
             count += 1;
         }
-        lines.push(line(format!("{name} gradient norms of {count} parameters, rel"), worst, pick(1e-9, 1e-4)));
-        lines.push(line(format!("{name} total gradient norm, rel"), worst_relative(&double(&gradient).norm(), total), pick(1e-9, 1e-5)));
+        lines.push(line(
+            format!("{name} gradient norms of {count} parameters, rel"),
+            worst,
+            pick(1e-9, 1e-4),
+        ));
+        lines.push(line(
+            format!("{name} total gradient norm, rel"),
+            worst_relative(&double(&gradient).norm(), total),
+            pick(1e-9, 1e-5),
+        ));
     }
     Ok(lines)
 }

@@ -27,7 +27,11 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
     let number = |name: &str, default: f64| setting[name].as_f64().unwrap_or(default);
     let params = SamplerParams {
         steps: number("num_steps", 18.0) as u32,
-        solver: if setting["solver"] == "euler" { Solver::Euler } else { Solver::Heun },
+        solver: if setting["solver"] == "euler" {
+            Solver::Euler
+        } else {
+            Solver::Heun
+        },
         sigma_min: number("sigma_min", 0.002),
         sigma_max: number("sigma_max", 80.0),
         rho: number("rho", 7.0),
@@ -39,12 +43,36 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
     };
     let f32_run = run(fixture, &case, &params, Kind::Float)?;
     let mut lines = vec![
-        line("t_steps, rel", worst_relative(&Tensor::from_slice(&time_steps(&params)), case.get("t_steps")?), 1e-13),
-        line("t_hat, rel", worst_relative(&Tensor::from_slice(&f32_run.t_hat), case.get("t_hat")?), 1e-13),
-        line("sigma of every call, rel", worst_relative(&Tensor::from_slice(&f32_run.sigmas), case.get("all_call_sigma")?), 1e-13),
-        line("state is float64", f64::from(u8::from(f32_run.states.iter().any(|x| x.kind() != Kind::Double))), 0.0),
-        line("f32 x_cur, max abs", max_abs(&Tensor::stack(&f32_run.states, 0), case.get("x_cur")?), 2e-5),
-        line("f32 images before rounding, max abs", max_abs(&f32_run.images, case.get("images_f64state")?), 2e-5),
+        line(
+            "t_steps, rel",
+            worst_relative(&Tensor::from_slice(&time_steps(&params)), case.get("t_steps")?),
+            1e-13,
+        ),
+        line(
+            "t_hat, rel",
+            worst_relative(&Tensor::from_slice(&f32_run.t_hat), case.get("t_hat")?),
+            1e-13,
+        ),
+        line(
+            "sigma of every call, rel",
+            worst_relative(&Tensor::from_slice(&f32_run.sigmas), case.get("all_call_sigma")?),
+            1e-13,
+        ),
+        line(
+            "state is float64",
+            f64::from(u8::from(f32_run.states.iter().any(|x| x.kind() != Kind::Double))),
+            0.0,
+        ),
+        line(
+            "f32 x_cur, max abs",
+            max_abs(&Tensor::stack(&f32_run.states, 0), case.get("x_cur")?),
+            2e-5,
+        ),
+        line(
+            "f32 images before rounding, max abs",
+            max_abs(&f32_run.images, case.get("images_f64state")?),
+            2e-5,
+        ),
     ];
     let bytes = quantise(&f32_run.images).permute([0, 2, 3, 1]).contiguous();
     lines.push(line("images_u8, largest difference", max_abs(&bytes, case.get("images_u8")?), 0.0));
@@ -53,11 +81,22 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         lines.push(line("f32 x_hat of steps 1, 3, 6, max abs", max_abs(&churned, expected), 2e-5));
     }
     if let (Some(indices), Some(expected)) = (case.find("call_index"), case.find("denoised_f32")) {
-        let calls: Vec<Tensor> = Vec::<i64>::try_from(indices)?.iter().map(|&call| f32_run.denoised[call as usize].shallow_clone()).collect();
-        lines.push(line("f32 network outputs of stored calls, max abs", max_abs(&Tensor::stack(&calls, 0), expected), 2e-5));
+        let calls: Vec<Tensor> = Vec::<i64>::try_from(indices)?
+            .iter()
+            .map(|&call| f32_run.denoised[call as usize].shallow_clone())
+            .collect();
+        lines.push(line(
+            "f32 network outputs of stored calls, max abs",
+            max_abs(&Tensor::stack(&calls, 0), expected),
+            2e-5,
+        ));
     }
     let f64_run = run(fixture, &case, &params, Kind::Double)?;
-    lines.push(line("f64 images, max abs", max_abs(&f64_run.images, case.get("images_full_f64")?), 1e-10));
+    lines.push(line(
+        "f64 images, max abs",
+        max_abs(&f64_run.images, case.get("images_full_f64")?),
+        1e-10,
+    ));
     Ok(lines)
 }
 
@@ -67,7 +106,10 @@ fn run(fixture: &Fixture, case: &Case, params: &SamplerParams, kind: Kind) -> an
     let class = case.find("class_labels").map(|labels| labels.to_kind(kind));
     let (mut states, mut churned, mut t_hats, mut sigmas, mut outputs) = (vec![], vec![], vec![], vec![], vec![]);
     let mut denoise = |x: &Tensor, sigma: f64| {
-        let labels = Labels { class: class.as_ref(), augment: None };
+        let labels = Labels {
+            class: class.as_ref(),
+            augment: None,
+        };
         let level = Tensor::from_slice(&[sigma]).to_kind(kind);
         double(&network.denoise(&views, &x.to_kind(kind), &level, labels, Mode::EVAL))
     };
@@ -85,5 +127,12 @@ fn run(fixture: &Fixture, case: &Case, params: &SamplerParams, kind: Kind) -> an
     };
     let latents = case.get("latents")?;
     let images = tch::no_grad(|| solve(params, latents, &mut denoise, &mut noise, &mut observe));
-    Ok(Trace { images, states, churned, t_hat: t_hats, sigmas, denoised: outputs })
+    Ok(Trace {
+        images,
+        states,
+        churned,
+        t_hat: t_hats,
+        sigmas,
+        denoised: outputs,
+    })
 }

@@ -17,7 +17,7 @@ pub struct RunArgs {
     /// Output folder; an unfinished run in it goes on
     #[arg(long)]
     out: PathBuf,
-    /// Where to start from; `cedm explain --presets` lists all
+    /// Where to start from; an unknown name is answered with the list
     #[arg(long, default_value = "cifar10")]
     preset: String,
     /// Changes one setting: network.…, optimiser.…, augment.… or precision; may be repeated

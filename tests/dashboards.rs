@@ -37,19 +37,38 @@ fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
 fn dashboards_can_be_provisioned_and_read() -> Result<()> {
     for (path, dashboard) in dashboards()? {
         let at = path.display();
-        assert!(dashboard["schemaVersion"].as_u64().is_some_and(|version| version <= 41), "{at}: schemaVersion");
-        assert!(dashboard["uid"].as_str().is_some_and(|uid| uid.starts_with("cedm-")), "{at}: a fixed uid");
-        assert!(dashboard.get("id").is_none_or(Value::is_null), "{at}: an id would clash with the target's own");
+        assert!(
+            dashboard["schemaVersion"].as_u64().is_some_and(|version| version <= 41),
+            "{at}: schemaVersion"
+        );
+        assert!(
+            dashboard["uid"].as_str().is_some_and(|uid| uid.starts_with("cedm-")),
+            "{at}: a fixed uid"
+        );
+        assert!(
+            dashboard.get("id").is_none_or(Value::is_null),
+            "{at}: an id would clash with the target's own"
+        );
         let variables = list(&dashboard["templating"]["list"]);
-        assert!(variables.iter().any(|variable| variable["type"] == "datasource"), "{at}: the data source is a variable");
+        assert!(
+            variables.iter().any(|variable| variable["type"] == "datasource"),
+            "{at}: the data source is a variable"
+        );
         let (mut ids, mut places) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
         for panel in list(&dashboard["panels"]) {
             assert!(ids.insert(panel["id"].as_u64()), "{at}: panel id {} is used twice", panel["id"]);
-            assert!(places.insert((panel["gridPos"]["x"].as_u64(), panel["gridPos"]["y"].as_u64())), "{at}: two panels at {}", panel["gridPos"]);
+            assert!(
+                places.insert((panel["gridPos"]["x"].as_u64(), panel["gridPos"]["y"].as_u64())),
+                "{at}: two panels at {}",
+                panel["gridPos"]
+            );
         }
         for panel in panels(&dashboard) {
             let title = &panel["title"];
-            assert!(panel["description"].as_str().is_some_and(|text| text.len() > 20), "{at}: {title} explains nothing");
+            assert!(
+                panel["description"].as_str().is_some_and(|text| text.len() > 20),
+                "{at}: {title} explains nothing"
+            );
             assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{at}: {title} has no unit");
             assert_eq!(panel["datasource"]["uid"], "${datasource}", "{at}: {title}");
             assert!(!list(&panel["targets"]).is_empty(), "{at}: {title} asks nothing");
@@ -68,7 +87,10 @@ fn every_expression_returns_data_from_a_system_at_work() -> Result<()> {
     let access: Value = serde_json::from_slice(&std::fs::read(system.home().join("access.json")).context("read access.json")?)?;
     let port = access["prometheus_port"].as_u64().context("no port of Prometheus")? as u16;
     digits::submit(&system, "tiny", digits::TINY)?;
-    assert!(Watch::on(&system, "tiny")?.end(Duration::from_secs(300))?, "the sweep did not complete");
+    assert!(
+        Watch::on(&system, "tiny")?.end(Duration::from_secs(300))?,
+        "the sweep did not complete"
+    );
     let deadline = Instant::now() + Duration::from_secs(60);
     for (path, dashboard) in dashboards()? {
         for panel in panels(&dashboard) {
@@ -78,11 +100,22 @@ fn every_expression_returns_data_from_a_system_at_work() -> Result<()> {
                 // Rates need two scrapes: asked again until they are in.
                 loop {
                     let answer = query(port, &expression)?;
-                    ensure!(answer["status"] == "success", "{}, {}: {written}: {}", path.display(), panel["title"], answer["error"]);
+                    ensure!(
+                        answer["status"] == "success",
+                        "{}, {}: {written}: {}",
+                        path.display(),
+                        panel["title"],
+                        answer["error"]
+                    );
                     if !list(&answer["data"]["result"]).is_empty() {
                         break;
                     }
-                    ensure!(Instant::now() < deadline, "{}, {}: no data for {written}", path.display(), panel["title"]);
+                    ensure!(
+                        Instant::now() < deadline,
+                        "{}, {}: no data for {written}",
+                        path.display(),
+                        panel["title"]
+                    );
                     std::thread::sleep(Duration::from_millis(250));
                 }
             }

@@ -29,7 +29,10 @@ impl Folder {
         let root = root.canonicalize()?;
         let lock = fs::File::create(root.join("lock"))?;
         if lock.try_lock().is_err() {
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{} is served by another process", root.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::WouldBlock,
+                format!("{} is served by another process", root.display()),
+            ));
         }
         let (objects, partial) = (root.join("objects"), root.join("partial"));
         if partial.exists() {
@@ -37,7 +40,12 @@ impl Folder {
         }
         fs::create_dir_all(&objects)?;
         fs::create_dir_all(&partial)?;
-        Ok(Self { objects, partial, next: AtomicU64::new(0), _lock: lock })
+        Ok(Self {
+            objects,
+            partial,
+            next: AtomicU64::new(0),
+            _lock: lock,
+        })
     }
 
     /// Creates a bucket; it may exist.
@@ -63,7 +71,11 @@ impl Folder {
 
     pub(crate) fn bucket_path(&self, bucket: &str) -> S3Result<PathBuf> {
         let plain = !bucket.is_empty() && bucket.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if plain { Ok(self.objects.join(bucket)) } else { Err(s3_error!(InvalidBucketName)) }
+        if plain {
+            Ok(self.objects.join(bucket))
+        } else {
+            Err(s3_error!(InvalidBucketName))
+        }
     }
 
     /// The bucket's folder, if the bucket exists.
@@ -90,7 +102,11 @@ impl Folder {
         let mut tries = 0;
         let outcome = loop {
             fs::create_dir_all(parent)?;
-            let outcome = if create_only { fs::hard_link(from, to) } else { fs::rename(from, to) };
+            let outcome = if create_only {
+                fs::hard_link(from, to)
+            } else {
+                fs::rename(from, to)
+            };
             match outcome {
                 // A concurrent delete pruned the folder just made.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && tries < 100 => tries += 1,

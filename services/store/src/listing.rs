@@ -1,11 +1,6 @@
 //! LIST: keys below a prefix, in byte order, a page at a time.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    path::Path,
-    time::SystemTime,
-};
+use std::{collections::BTreeSet, fs, io, path::Path, time::SystemTime};
 
 /// One object found.
 #[derive(Debug, PartialEq)]
@@ -46,7 +41,11 @@ fn descend(folder: &Path, below: &str, prefix: &str, found: &mut Vec<Found>) -> 
                 descend(&entry.path(), &inner, prefix, found)?;
             }
         } else if key.starts_with(prefix) {
-            found.push(Found { key, size: about.len(), modified: about.modified()? });
+            found.push(Found {
+                key,
+                size: about.len(),
+                modified: about.modified()?,
+            });
         }
     }
     Ok(())
@@ -63,14 +62,24 @@ pub(crate) struct Page {
 
 /// At most `limit` entries after `after`; keys with the delimiter behind the prefix are folded into common prefixes.
 pub(crate) fn page(found: Vec<Found>, prefix: &str, delimiter: Option<&str>, after: &str, limit: usize) -> Page {
-    let mut page = Page { objects: Vec::new(), prefixes: BTreeSet::new(), next: None };
+    let mut page = Page {
+        objects: Vec::new(),
+        prefixes: BTreeSet::new(),
+        next: None,
+    };
     let mut last = String::new();
     for object in found {
-        let common = delimiter
-            .filter(|delimiter| !delimiter.is_empty())
-            .and_then(|delimiter| object.key[prefix.len()..].find(delimiter).map(|at| object.key[..prefix.len() + at + delimiter.len()].to_owned()));
+        let common = delimiter.filter(|delimiter| !delimiter.is_empty()).and_then(|delimiter| {
+            object.key[prefix.len()..]
+                .find(delimiter)
+                .map(|at| object.key[..prefix.len() + at + delimiter.len()].to_owned())
+        });
         // A page that ended with a common prefix must not give it again for the keys behind it.
-        if object.key.as_str() <= after || common.as_deref().is_some_and(|common| common == after || page.prefixes.contains(common)) {
+        if object.key.as_str() <= after
+            || common
+                .as_deref()
+                .is_some_and(|common| common == after || page.prefixes.contains(common))
+        {
             continue;
         }
         if page.objects.len() + page.prefixes.len() == limit {

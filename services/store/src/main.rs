@@ -45,14 +45,29 @@ enum Mode {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CEDM_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let Mode::Serve { root, listen, buckets, access_key, secret_key: (), exit_with_parent } = Args::parse().mode;
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let Mode::Serve {
+        root,
+        listen,
+        buckets,
+        access_key,
+        secret_key: (),
+        exit_with_parent,
+    } = Args::parse().mode;
     let secret = std::env::var("AWS_SECRET_ACCESS_KEY").context("AWS_SECRET_ACCESS_KEY must hold the secret of the only client")?;
     let folder = Folder::open(&root).with_context(|| format!("open store in {}", root.display()))?;
     for bucket in &buckets {
-        folder.create_bucket(bucket).map_err(|error| anyhow::anyhow!("create bucket `{bucket}`: {error}"))?;
+        folder
+            .create_bucket(bucket)
+            .map_err(|error| anyhow::anyhow!("create bucket `{bucket}`: {error}"))?;
     }
-    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("listen on {listen}"))?;
+    let listener = tokio::net::TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("listen on {listen}"))?;
     println!("http://{}", listener.local_addr()?);
     tracing::info!(service = "store", address = %listener.local_addr()?, root = %root.display(), "serving");
     if exit_with_parent {

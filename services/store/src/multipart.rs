@@ -42,7 +42,10 @@ pub(crate) fn join(folder: &Folder, id: &str, parts: &[CompletedPart]) -> S3Resu
     if !numbers.is_sorted_by(|a, b| a < b) {
         return Err(s3_error!(InvalidPartOrder));
     }
-    let sources = numbers.iter().map(|number| part_path(folder, id, *number)).collect::<S3Result<Vec<_>>>()?;
+    let sources = numbers
+        .iter()
+        .map(|number| part_path(folder, id, *number))
+        .collect::<S3Result<Vec<_>>>()?;
     for (position, source) in sources.iter().enumerate() {
         let about = fs::metadata(source).map_err(|error| s3_error!(error, InvalidPart))?;
         if position + 1 < sources.len() && about.len() < MIN_PART_BYTES {

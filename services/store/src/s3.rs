@@ -27,7 +27,9 @@ fn internal(error: io::Error) -> s3s::S3Error {
 
 /// Runs file-system work on the blocking pool.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> S3Result<T> + Send + 'static) -> S3Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| s3_error!(error, InternalError))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| s3_error!(error, InternalError))?
 }
 
 /// Opaque and different for every version of an object.
@@ -39,7 +41,11 @@ fn e_tag(about: &fs::Metadata) -> ETag {
 async fn open(path: &Path) -> S3Result<(tokio::fs::File, fs::Metadata)> {
     let file = tokio::fs::File::open(path).await.map_err(|error| s3_error!(error, NoSuchKey))?;
     let about = file.metadata().await.map_err(internal)?;
-    if about.is_file() { Ok((file, about)) } else { Err(s3_error!(NoSuchKey)) }
+    if about.is_file() {
+        Ok((file, about))
+    } else {
+        Err(s3_error!(NoSuchKey))
+    }
 }
 
 /// Writes a body to `path`, whole and synced, or leaves nothing.
@@ -79,7 +85,11 @@ impl Service {
         };
         let folder = self.0.clone();
         let created = blocking(move || folder.publish(&from, &to, create_only).map_err(internal)).await?;
-        if created { Ok(()) } else { Err(s3_error!(PreconditionFailed, "the object exists")) }
+        if created {
+            Ok(())
+        } else {
+            Err(s3_error!(PreconditionFailed, "the object exists"))
+        }
     }
 }
 
@@ -104,7 +114,10 @@ impl S3 for Service {
         let from = self.0.fresh();
         let e_tag = receive(&from, input.body, input.content_length).await?;
         self.publish(from, to, input.if_none_match).await?;
-        Ok(S3Response::new(PutObjectOutput { e_tag: Some(e_tag), ..Default::default() }))
+        Ok(S3Response::new(PutObjectOutput {
+            e_tag: Some(e_tag),
+            ..Default::default()
+        }))
     }
 
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> Reply<GetObjectOutput> {
@@ -131,7 +144,9 @@ impl S3 for Service {
         Ok(S3Response::new(GetObjectOutput {
             body: Some(StreamingBlob::wrap(Box::pin(body))),
             content_length: Some(length as i64),
-            content_range: input.range.map(|_| format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1))),
+            content_range: input
+                .range
+                .map(|_| format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1))),
             accept_ranges: Some("bytes".to_owned()),
             last_modified: about.modified().ok().map(Timestamp::from),
             e_tag: Some(e_tag(&about)),
@@ -177,7 +192,11 @@ impl S3 for Service {
             ..Default::default()
         });
         let contents: Vec<Object> = contents.collect();
-        let common_prefixes: Vec<CommonPrefix> = page.prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(prefix) }).collect();
+        let common_prefixes: Vec<CommonPrefix> = page
+            .prefixes
+            .into_iter()
+            .map(|prefix| CommonPrefix { prefix: Some(prefix) })
+            .collect();
         Ok(S3Response::new(ListObjectsV2Output {
             key_count: Some((contents.len() + common_prefixes.len()) as i32),
             contents: Some(contents),
@@ -198,8 +217,12 @@ impl S3 for Service {
         let input = req.input;
         self.0.object_path(&input.bucket, &input.key)?;
         let upload_id = multipart::begin(&self.0)?;
-        let output =
-            CreateMultipartUploadOutput { bucket: Some(input.bucket), key: Some(input.key), upload_id: Some(upload_id), ..Default::default() };
+        let output = CreateMultipartUploadOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(upload_id),
+            ..Default::default()
+        };
         Ok(S3Response::new(output))
     }
 
@@ -209,8 +232,13 @@ impl S3 for Service {
         let from = self.0.fresh();
         let e_tag = receive(&from, input.body, input.content_length).await?;
         // A part sent again replaces the first.
-        tokio::fs::rename(&from, &to).await.map_err(|error| s3_error!(error, NoSuchUpload))?;
-        Ok(S3Response::new(UploadPartOutput { e_tag: Some(e_tag), ..Default::default() }))
+        tokio::fs::rename(&from, &to)
+            .await
+            .map_err(|error| s3_error!(error, NoSuchUpload))?;
+        Ok(S3Response::new(UploadPartOutput {
+            e_tag: Some(e_tag),
+            ..Default::default()
+        }))
     }
 
     async fn complete_multipart_upload(&self, req: S3Request<CompleteMultipartUploadInput>) -> Reply<CompleteMultipartUploadOutput> {
@@ -221,8 +249,12 @@ impl S3 for Service {
         let from = blocking(move || multipart::join(&folder, &id, &parts)).await?;
         let e_tag = e_tag(&tokio::fs::metadata(&from).await.map_err(internal)?);
         self.publish(from, to, input.if_none_match).await?;
-        let output =
-            CompleteMultipartUploadOutput { bucket: Some(input.bucket), key: Some(input.key), e_tag: Some(e_tag), ..Default::default() };
+        let output = CompleteMultipartUploadOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            e_tag: Some(e_tag),
+            ..Default::default()
+        };
         Ok(S3Response::new(output))
     }
 

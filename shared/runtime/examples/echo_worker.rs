@@ -28,14 +28,19 @@ impl Worker for Echo {
         vec![("cedm_echo_steps_total", "Steps counted")]
     }
     fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
-        let JobSpec::Fit(params) = &desk.job().spec else { return Err(JobError::reject(anyhow!("only fit jobs are echoed"))) };
+        let JobSpec::Fit(params) = &desk.job().spec else {
+            return Err(JobError::reject(anyhow!("only fit jobs are echoed")));
+        };
         let mut words = params.extractor.name.splitn(2, ':');
         let (what, argument) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let mut text = params.extractor.name.clone();
         match what {
             "reject" => return Err(JobError::reject(anyhow!("refused on request"))),
             "retry" if is_first(Path::new(argument)) => {
-                return Err(JobError::Retry { after: Duration::from_secs(1), source: anyhow!("failed on request") });
+                return Err(JobError::Retry {
+                    after: Duration::from_secs(1),
+                    source: anyhow!("failed on request"),
+                });
             }
             // A poison that somebody cures: the file is the cure.
             "poison" if !Path::new(argument).exists() => return Err(JobError::reject(anyhow!("poisoned"))),
@@ -46,7 +51,12 @@ impl Worker for Echo {
         }
         desk.put_bytes("echo.txt", text.as_bytes(), Stability::Stable)?;
         desk.put_bytes("note.txt", desk.scratch().display().to_string().as_bytes(), Stability::Volatile)?;
-        Ok(Outcome { result: JobResult::Fit { dim: u32::try_from(text.len()).map_err(JobError::bug)? }, metrics: BTreeMap::new() })
+        Ok(Outcome {
+            result: JobResult::Fit {
+                dim: u32::try_from(text.len()).map_err(JobError::bug)?,
+            },
+            metrics: BTreeMap::new(),
+        })
     }
 }
 

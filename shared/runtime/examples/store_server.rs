@@ -7,6 +7,9 @@ async fn main() {
     folder.create_bucket("cedm").expect("the bucket can be made");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     println!("http://{}", listener.local_addr().expect("a bound socket has an address"));
-    let keys = cedm_store::Keys { access: "access".to_owned(), secret: "secret".to_owned() };
+    let keys = cedm_store::Keys {
+        access: "access".to_owned(),
+        secret: "secret".to_owned(),
+    };
     cedm_store::serve(folder, keys, listener).await.expect("the listener works");
 }

@@ -3,8 +3,7 @@
 //! acknowledgement last.
 
 use crate::{
-    Envelope, Outcome, RuntimeError,
-    checkpoints,
+    Envelope, Outcome, RuntimeError, checkpoints,
     commit::{Committed, commit},
     compute::{Compute, Finished},
     desk::{Bench, Desk},
@@ -83,13 +82,22 @@ impl Workshop {
             Err(error) => return self.refuse(delivery, &error).await,
         };
         let attempt = Attempt::new(delivery.sequence, delivery.delivered);
-        let hand = Hand { job, attempt, delivery, started_ms: now_ms() };
+        let hand = Hand {
+            job,
+            attempt,
+            delivery,
+            started_ms: now_ms(),
+        };
         let kind = hand.job.kind().token();
         if delivery.delivered > 1 {
             self.bench.metrics.redeliveries.inc();
         }
         let waited_ms = hand.started_ms.saturating_sub(delivery.envelope.queued_ms);
-        self.bench.metrics.queue_wait.with_label_values(&[kind]).observe(waited_ms as f64 / 1000.0);
+        self.bench
+            .metrics
+            .queue_wait
+            .with_label_values(&[kind])
+            .observe(waited_ms as f64 / 1000.0);
         self.bench.metrics.in_flight.set(1);
         self.bench.board.begin(&hand.job.key, hand.job.kind());
         let ended = match self.attempt(&hand).await {
@@ -118,10 +126,16 @@ impl Workshop {
         self.tell(hand, EventWhat::Started, false, String::new()).await;
         let desk = Desk::new(self.bench.clone(), hand.job.clone(), hand.attempt.clone(), inputs).map_err(JobError::retry)?;
         let Finished { desk, outcome, took } = self.compute.perform(desk).await.map_err(JobError::bug)?;
-        self.bench.metrics.durations.with_label_values(&[hand.job.kind().token()]).observe(took.as_secs_f64());
+        self.bench
+            .metrics
+            .durations
+            .with_label_values(&[hand.job.kind().token()])
+            .observe(took.as_secs_f64());
         let manifest = self.manifest(hand, desk, outcome?, took);
         failpoint("before-manifest");
-        let committed = commit(self.bench.store.as_ref(), &self.verifier, &manifest).await.map_err(JobError::retry)?;
+        let committed = commit(self.bench.store.as_ref(), &self.verifier, &manifest)
+            .await
+            .map_err(JobError::retry)?;
         failpoint("after-manifest");
         let ended = match committed {
             Committed::Ours => {
@@ -150,7 +164,10 @@ impl Workshop {
             Found::Nothing => Ok(false),
             Found::Broken(reason, attempt) => {
                 tracing::warn!(%reason, "the stored result does not verify; it is discarded and made again");
-                self.verifier.discard(&hand.job.key, attempt.as_ref()).await.map_err(JobError::retry)?;
+                self.verifier
+                    .discard(&hand.job.key, attempt.as_ref())
+                    .await
+                    .map_err(JobError::retry)?;
                 Ok(false)
             }
         }
@@ -233,12 +250,20 @@ impl Workshop {
             return self.bury(hand, failure, text).await;
         }
         self.tell(hand, EventWhat::Failed, false, text).await;
-        self.postpone(hand.delivery, &hand.job, true, backoff(&hand.job.key, after, failures)).await
+        self.postpone(hand.delivery, &hand.job, true, backoff(&hand.job.key, after, failures))
+            .await
     }
 
     async fn bury(&self, hand: &Hand<'_>, failure: FailureKind, text: String) -> Result<(), RuntimeError> {
         let attempts = hand.delivery.envelope.failures + hand.delivery.delivered;
-        let letter = letter_of(&hand.delivery.subject, &hand.delivery.payload, failure, text, attempts, self.software.worker.clone());
+        let letter = letter_of(
+            &hand.delivery.subject,
+            &hand.delivery.payload,
+            failure,
+            text,
+            attempts,
+            self.software.worker.clone(),
+        );
         self.queue.bury(&letter).await?;
         if let Err(error) = self.queue.tell(&dead_event(&letter), &hand.delivery.envelope).await {
             tracing::warn!(%error, "event not stored");
@@ -275,7 +300,15 @@ impl Workshop {
             && let Ok((kind, priority, key)) = cedm_contract::parse_job_subject(&delivery.subject)
         {
             tracing::error!(%error, subject = %delivery.subject, "a job of a newer program: left for a newer worker");
-            self.queue.delay((kind, priority), &key, delivery.payload.clone(), delivery.envelope, NEWER_SCHEMA_DELAY).await?;
+            self.queue
+                .delay(
+                    (kind, priority),
+                    &key,
+                    delivery.payload.clone(),
+                    delivery.envelope,
+                    NEWER_SCHEMA_DELAY,
+                )
+                .await?;
             delivery.receipt.double_ack().await?;
             return Ok(Ended::Refused);
         }
@@ -333,7 +366,11 @@ fn lane_priority(delivery: &Delivery, job: &Job) -> cedm_contract::Priority {
 }
 
 fn superseded(ours: &Manifest, winner: &Manifest) -> String {
-    let verdict = if ours.digest == winner.digest { "with the same result" } else { "with ANOTHER result: this job is not reproducible" };
+    let verdict = if ours.digest == winner.digest {
+        "with the same result"
+    } else {
+        "with ANOTHER result: this job is not reproducible"
+    };
     format!("attempt {} finished after {} had won, {verdict}", ours.attempt, winner.attempt)
 }
 
@@ -362,7 +399,10 @@ mod tests {
         let seconds = |failures| backoff(&key, Duration::from_secs(5), failures).as_secs_f64();
         for (failures, expect) in [(1, 5.0), (2, 10.0), (3, 20.0), (4, 40.0), (30, 600.0), (u64::MAX, 600.0)] {
             let found = seconds(failures);
-            assert!((0.9 * expect..=1.1 * expect).contains(&found), "{failures}: {found} s, {expect} s expected");
+            assert!(
+                (0.9 * expect..=1.1 * expect).contains(&found),
+                "{failures}: {found} s, {expect} s expected"
+            );
         }
     }
 }

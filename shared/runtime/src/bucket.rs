@@ -38,7 +38,10 @@ impl Bucket {
     /// When NATS fails or the bucket does not exist.
     pub async fn open(connection: &Connection, name: &'static str) -> Result<Self, RuntimeError> {
         let kv = connection.queue.context().get_key_value(name).await;
-        Ok(Self { name, kv: kv.map_err(|error| RuntimeError::broker(format!("open bucket {name}"), error))? })
+        Ok(Self {
+            name,
+            kv: kv.map_err(|error| RuntimeError::broker(format!("open bucket {name}"), error))?,
+        })
     }
 
     /// The entry, if there is one.
@@ -55,7 +58,10 @@ impl Bucket {
     /// # Errors
     /// When NATS fails.
     pub async fn put(&self, key: &str, value: impl Into<Bytes>) -> Result<u64, RuntimeError> {
-        self.kv.put(key, value.into()).await.map_err(|error| self.failed("write", key, error))
+        self.kv
+            .put(key, value.into())
+            .await
+            .map_err(|error| self.failed("write", key, error))
     }
 
     /// Writes an entry that must not exist; its revision.
@@ -111,7 +117,11 @@ impl Bucket {
     pub async fn watch(&self) -> Result<impl Stream<Item = Result<Entry, RuntimeError>> + Send + Unpin + use<>, RuntimeError> {
         let watch = self.kv.watch_all().await.map_err(|error| self.failed("watch", "*", error))?;
         let name = self.name;
-        Ok(watch.map(move |entry| entry.map(convert).map_err(|error| RuntimeError::broker(format!("watch bucket {name}"), error))))
+        Ok(watch.map(move |entry| {
+            entry
+                .map(convert)
+                .map_err(|error| RuntimeError::broker(format!("watch bucket {name}"), error))
+        }))
     }
 
     fn failed(&self, action: &str, key: &str, error: impl std::error::Error) -> RuntimeError {
@@ -119,13 +129,20 @@ impl Bucket {
     }
 
     fn conflict(&self, key: &str) -> RuntimeError {
-        RuntimeError::Conflict { bucket: self.name, key: key.to_owned() }
+        RuntimeError::Conflict {
+            bucket: self.name,
+            key: key.to_owned(),
+        }
     }
 }
 
 fn convert(entry: kv::Entry) -> Entry {
     let value = (entry.operation == kv::Operation::Put).then_some(entry.value);
-    Entry { key: entry.key, value, revision: entry.revision }
+    Entry {
+        key: entry.key,
+        value,
+        revision: entry.revision,
+    }
 }
 
 /// The workers that gave a sign of life lately, by name.
@@ -135,8 +152,10 @@ fn convert(entry: kv::Entry) -> Entry {
 pub async fn workers(connection: &Connection) -> Result<Vec<Heartbeat>, RuntimeError> {
     let bucket = Bucket::open(connection, WORKERS).await?;
     let entries = bucket.entries().await?;
-    let mut beats: Vec<Heartbeat> =
-        entries.iter().filter_map(|entry| rmp_serde::from_slice(entry.value.as_ref()?).ok()).collect();
+    let mut beats: Vec<Heartbeat> = entries
+        .iter()
+        .filter_map(|entry| rmp_serde::from_slice(entry.value.as_ref()?).ok())
+        .collect();
     beats.sort_by(|a, b| a.worker.cmp(&b.worker));
     Ok(beats)
 }

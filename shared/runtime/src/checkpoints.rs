@@ -43,7 +43,9 @@ pub(crate) async fn resume(store: &dyn Store, key: &JobKey, folder: &Path) -> Re
     names.sort_unstable_by(|a, b| b.cmp(a));
     for record_name in names.iter().filter(|name| name.ends_with(RECORD)) {
         let name = record_name.trim_end_matches(RECORD);
-        let Some(step) = name[prefix.len()..].split('-').next().and_then(|step| step.parse().ok()) else { continue };
+        let Some(step) = name[prefix.len()..].split('-').next().and_then(|step| step.parse().ok()) else {
+            continue;
+        };
         let Some(record) = store.get(record_name).await? else { continue };
         let Ok(record) = serde_json::from_slice::<Record>(&record) else {
             tracing::warn!(checkpoint = name, "checkpoint record cannot be read, an earlier one is used");
@@ -86,8 +88,14 @@ mod tests {
             write(&store, &key, attempt, step, &file).await.unwrap();
         }
         // 20 was cut off before its record, 15 was damaged.
-        store.delete(&format!("{}{RECORD}", checkpoint_key(&key, 20, &second))).await.unwrap();
-        store.put(&checkpoint_key(&key, 15, &second), Body::Bytes(b"state at 00".as_slice().into())).await.unwrap();
+        store
+            .delete(&format!("{}{RECORD}", checkpoint_key(&key, 20, &second)))
+            .await
+            .unwrap();
+        store
+            .put(&checkpoint_key(&key, 15, &second), Body::Bytes(b"state at 00".as_slice().into()))
+            .await
+            .unwrap();
         let (step, path) = resume(&store, &key, folder.path()).await.unwrap().unwrap();
         assert_eq!((step, std::fs::read_to_string(path).unwrap().as_str()), (10, "state at 10"));
         remove(&store, &key).await;

@@ -51,7 +51,13 @@ pub(crate) async fn commit(store: &dyn Store, verifier: &Verifier, manifest: &Ma
             Err(error) => return Err(error),
         }
     }
-    Err(StoreError::new("create", &name, StoreErrorKind::Unavailable, format!("no clear answer in {ROUNDS} rounds: {unclear}")).into())
+    Err(StoreError::new(
+        "create",
+        &name,
+        StoreErrorKind::Unavailable,
+        format!("no clear answer in {ROUNDS} rounds: {unclear}"),
+    )
+    .into())
 }
 
 #[cfg(test)]
@@ -72,7 +78,11 @@ mod tests {
     async fn a_lost_answer_is_ours_when_the_manifest_names_us() {
         let mut first = true;
         let store = Arc::new(RamStore::with_faults(move |op, _| {
-            let fault = if op == "create" && std::mem::take(&mut first) { Fault::After } else { Fault::None };
+            let fault = if op == "create" && std::mem::take(&mut first) {
+                Fault::After
+            } else {
+                Fault::None
+            };
             fault
         }));
         assert!(matches!(run(store, &manifest(1)).await, Committed::Ours));
@@ -83,7 +93,9 @@ mod tests {
         let store = Arc::new(RamStore::default());
         let (first, second) = (manifest(1), manifest(2));
         assert!(matches!(run(store.clone(), &first).await, Committed::Ours));
-        let Committed::Theirs(winner) = run(store, &second).await else { panic!("the first manifest stands") };
+        let Committed::Theirs(winner) = run(store, &second).await else {
+            panic!("the first manifest stands")
+        };
         assert_eq!(winner.attempt, first.attempt);
     }
 
@@ -91,7 +103,10 @@ mod tests {
     async fn a_broken_manifest_is_replaced() {
         let store = Arc::new(RamStore::default());
         let manifest = manifest(1);
-        store.put(&manifest_key(&manifest.key), Body::Bytes(b"{\"schema\": 1".as_slice().into())).await.unwrap();
+        store
+            .put(&manifest_key(&manifest.key), Body::Bytes(b"{\"schema\": 1".as_slice().into()))
+            .await
+            .unwrap();
         assert!(matches!(run(store.clone(), &manifest).await, Committed::Ours));
         assert_eq!(store.get(&manifest_key(&manifest.key)).await.unwrap().unwrap(), manifest.encode());
     }

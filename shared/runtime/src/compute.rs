@@ -56,13 +56,21 @@ pub(crate) async fn start<W: Worker>(
             Err(panic) => return drop(ready.send(Err(anyhow!("the worker panicked at start: {}", said(&*panic))))),
         };
         let service = worker.service();
-        let profile = Profile { service, kinds: service.kinds(), device: worker.device(), gauges: worker.gauges(), counters: worker.counters() };
+        let profile = Profile {
+            service,
+            kinds: service.kinds(),
+            device: worker.device(),
+            gauges: worker.gauges(),
+            counters: worker.counters(),
+        };
         if ready.send(Ok(profile)).is_ok() {
             work(&mut worker, queue);
         }
     });
     spawned.map_err(|error| anyhow!("start the compute thread: {error}"))?;
-    let profile = built.await.map_err(|_| anyhow!("the compute thread ended before its worker stood"))??;
+    let profile = built
+        .await
+        .map_err(|_| anyhow!("the compute thread ended before its worker stood"))??;
     Ok((ComputeThread(tasks), profile))
 }
 
@@ -74,20 +82,29 @@ fn work<W: Worker>(worker: &mut W, mut queue: mpsc::Receiver<Task>) {
             .unwrap_or_else(|panic| Err(JobError::bug(anyhow!("panic: {}", said(&*panic)))));
         drop(entered);
         // Nobody waits any more when the process is leaving.
-        drop(reply.send(Finished { desk, outcome, took: start.elapsed() }));
+        drop(reply.send(Finished {
+            desk,
+            outcome,
+            took: start.elapsed(),
+        }));
     }
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without words".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without words".to_owned())
 }
 
 #[async_trait::async_trait]
 impl Compute for ComputeThread {
     async fn perform(&self, desk: Desk) -> Result<Finished, RuntimeError> {
         let (reply, finished) = oneshot::channel();
-        let task = Task { desk, span: tracing::Span::current(), reply };
+        let task = Task {
+            desk,
+            span: tracing::Span::current(),
+            reply,
+        };
         self.0.send(task).await.map_err(|_| anyhow!("the compute thread is gone"))?;
         Ok(finished.await.map_err(|_| anyhow!("the compute thread is gone"))?)
     }

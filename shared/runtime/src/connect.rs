@@ -117,7 +117,9 @@ impl Connection {
             });
         if let Some(file) = &args.nats_creds {
             let text = std::fs::read_to_string(file).with_context(|| format!("read NATS credentials {}", file.display()))?;
-            options = options.credentials(&text).with_context(|| format!("NATS credentials {}", file.display()))?;
+            options = options
+                .credentials(&text)
+                .with_context(|| format!("NATS credentials {}", file.display()))?;
         } else if let Some(user) = &args.nats_user {
             let password = match &args.nats_password {
                 Some(password) => password.clone(),
@@ -129,7 +131,9 @@ impl Connection {
         let client = loop {
             match options.clone().connect(args.nats_url.as_str()).await {
                 Ok(client) => break client,
-                Err(error) if error.kind() == async_nats::ConnectErrorKind::AuthorizationViolation || tokio::time::Instant::now() >= deadline => {
+                Err(error)
+                    if error.kind() == async_nats::ConnectErrorKind::AuthorizationViolation || tokio::time::Instant::now() >= deadline =>
+                {
                     return Err(RuntimeError::broker(format!("connect to {}", args.nats_url), error));
                 }
                 Err(error) => {
@@ -140,7 +144,14 @@ impl Connection {
         };
         let js = async_nats::jetstream::new(client.clone());
         let delivering = Delivering::with_ack_wait(args.ack_wait_s);
-        Ok(Self { queue: NatsQueue::new(client, js), store, delivering, connected, link, timeout: args.connect_timeout_s })
+        Ok(Self {
+            queue: NatsQueue::new(client, js),
+            store,
+            delivering,
+            connected,
+            link,
+            timeout: args.connect_timeout_s,
+        })
     }
 
     /// The store.
@@ -206,7 +217,10 @@ impl Connection {
     /// Permission violations seen since the start, and the last one if it is younger than a minute.
     pub fn denied(&self) -> (u64, Option<String>) {
         let last = self.link.last_denied.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let recent = last.as_ref().filter(|(at, _)| at.elapsed() < Duration::from_secs(60)).map(|(_, text)| text.clone());
+        let recent = last
+            .as_ref()
+            .filter(|(at, _)| at.elapsed() < Duration::from_secs(60))
+            .map(|(_, text)| text.clone());
         (self.link.denied.load(Ordering::Relaxed), recent)
     }
 }

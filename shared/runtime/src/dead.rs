@@ -29,7 +29,10 @@ pub enum Replayed {
 impl DeadLetters {
     /// On these connections.
     pub fn new(connection: &Connection) -> Self {
-        Self { queue: connection.queue.clone(), verifier: Verifier::new(connection.store.clone()) }
+        Self {
+            queue: connection.queue.clone(),
+            verifier: Verifier::new(connection.store.clone()),
+        }
     }
 
     /// All letters, oldest first. A letter whose job has a sound result by now is removed instead (a zombie may finish late).
@@ -39,7 +42,9 @@ impl DeadLetters {
     pub async fn list(&self) -> Result<Vec<DeadLetter>, RuntimeError> {
         let mut letters = Vec::new();
         for subject in self.queue.subjects(DEAD_STREAM, "cedm.dead.>").await? {
-            let Some(stored) = self.queue.last(DEAD_STREAM, &subject).await? else { continue };
+            let Some(stored) = self.queue.last(DEAD_STREAM, &subject).await? else {
+                continue;
+            };
             let Some(letter) = read(Some(&stored))? else { continue };
             if let Found::Sound(_) = self.verifier.look_up(&letter.key, false).await? {
                 self.queue.remove(DEAD_STREAM, stored.sequence).await?;
@@ -72,16 +77,25 @@ impl DeadLetters {
     /// # Errors
     /// When there is no letter, it carries no readable job, or NATS fails.
     pub async fn replay(&self, key: &JobKey) -> Result<Replayed, RuntimeError> {
-        let stored = self.find(key).await?.ok_or_else(|| anyhow::anyhow!("no dead letter of job {key}"))?;
+        let stored = self
+            .find(key)
+            .await?
+            .ok_or_else(|| anyhow::anyhow!("no dead letter of job {key}"))?;
         let letter = read(Some(&stored))?.expect("invariant: a stored letter was given");
-        let job = letter.job.ok_or_else(|| anyhow::anyhow!("the dead letter of {key} carries no readable job: submit its sweep again"))?;
+        let job = letter
+            .job
+            .ok_or_else(|| anyhow::anyhow!("the dead letter of {key} carries no readable job: submit its sweep again"))?;
         let outcome = if let Found::Sound(_) = self.verifier.look_up(key, false).await? {
             Replayed::Done
         } else if self.queue.outstanding(letter.kind, key).await?.is_some() {
             Replayed::AlreadyQueued
         } else {
             let id = format!("replay-{}", ulid::Ulid::generate());
-            match self.queue.publish((letter.kind, job.priority), key, Bytes::from(job.encode()?), Envelope::fresh(), &id).await? {
+            match self
+                .queue
+                .publish((letter.kind, job.priority), key, Bytes::from(job.encode()?), Envelope::fresh(), &id)
+                .await?
+            {
                 Published::Stored => Replayed::Queued,
                 Published::Occupied => Replayed::AlreadyQueued,
             }

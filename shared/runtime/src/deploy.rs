@@ -5,8 +5,8 @@ mod credentials;
 
 pub use credentials::Credentials;
 
-use cedm_contract::{Heartbeat, Kind, Priority, Service};
 use crate::streams::consumer_name;
+use cedm_contract::{Heartbeat, Kind, Priority, Service};
 use std::{fmt::Write, net::SocketAddr, path::Path};
 
 /// `deploy/jetstream.toml`: streams, buckets and consumers, created by [`crate::Connection::ensure_streams`].
@@ -35,7 +35,11 @@ pub fn render_nats(settings: &NatsSettings<'_>) -> String {
     let mut users = String::new();
     for service in std::iter::once(Service::Cli).chain(Service::RUNNING.iter().copied()) {
         let (name, password) = (service.name(), quoted(settings.credentials.nats_password(service)));
-        let permissions = if BOOTSTRAP.contains(&service) { String::new() } else { format!(", permissions: {}", permissions(service)) };
+        let permissions = if BOOTSTRAP.contains(&service) {
+            String::new()
+        } else {
+            format!(", permissions: {}", permissions(service))
+        };
         writeln!(users, "        {{ user: {name}, password: {password}{permissions} }}").expect("invariant: writing to a string succeeds");
     }
     let monitor = settings.monitor.map_or(String::new(), |address| format!("http: \"{address}\""));
@@ -47,8 +51,10 @@ pub fn render_nats(settings: &NatsSettings<'_>) -> String {
 
 /// Subjects that a worker may publish to and subscribe to.
 pub fn allowed_subjects(service: Service) -> (Vec<String>, Vec<String>) {
-    let mut publish: Vec<String> =
-        ["JOBS", "DELAYS", "EVENTS", "ADVISORIES", "DEAD", "KV_workers"].iter().map(|stream| format!("$JS.API.STREAM.INFO.{stream}")).collect();
+    let mut publish: Vec<String> = ["JOBS", "DELAYS", "EVENTS", "ADVISORIES", "DEAD", "KV_workers"]
+        .iter()
+        .map(|stream| format!("$JS.API.STREAM.INFO.{stream}"))
+        .collect();
     publish.push("$KV.workers.*".to_owned());
     let mut subscribe = vec![format!("_INBOX_{}.>", service.name())];
     for kind in service.kinds() {
@@ -67,7 +73,11 @@ pub fn allowed_subjects(service: Service) -> (Vec<String>, Vec<String>) {
 fn permissions(service: Service) -> String {
     let (publish, subscribe) = allowed_subjects(service);
     let list = |subjects: &[String]| subjects.iter().map(|subject| quoted(subject)).collect::<Vec<_>>().join(", ");
-    format!("{{ publish: {{ allow: [{}] }}, subscribe: {{ allow: [{}] }} }}", list(&publish), list(&subscribe))
+    format!(
+        "{{ publish: {{ allow: [{}] }}, subscribe: {{ allow: [{}] }} }}",
+        list(&publish),
+        list(&subscribe)
+    )
 }
 
 /// A quoted string as nats-server's configuration and YAML both read it.
@@ -125,7 +135,13 @@ mod tests {
     fn a_worker_may_not_publish_jobs_or_touch_streams() {
         let (publish, _) = allowed_subjects(Service::Trainer);
         assert!(publish.contains(&"cedm.evt.train.>".to_owned()));
-        for forbidden in ["cedm.job.", "cedm.evt.sample.", "$JS.API.STREAM.DELETE", "$JS.API.STREAM.CREATE", "$JS.API.CONSUMER.DURABLE"] {
+        for forbidden in [
+            "cedm.job.",
+            "cedm.evt.sample.",
+            "$JS.API.STREAM.DELETE",
+            "$JS.API.STREAM.CREATE",
+            "$JS.API.CONSUMER.DURABLE",
+        ] {
             assert!(!publish.iter().any(|subject| subject.starts_with(forbidden)), "{forbidden}");
         }
     }

@@ -111,7 +111,11 @@ impl Desk {
     pub fn fetch_output(&self, manifest: &Manifest, name: &str) -> Result<PathBuf, JobError> {
         let output = manifest.output(name).ok_or_else(|| {
             let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
-            JobError::reject(anyhow!("the {} manifest {} has no output `{name}`, only {names:?}", manifest.kind(), manifest.key))
+            JobError::reject(anyhow!(
+                "the {} manifest {} has no output `{name}`, only {names:?}",
+                manifest.kind(),
+                manifest.key
+            ))
         })?;
         self.fetch(&output.object)
     }
@@ -148,7 +152,9 @@ impl Desk {
     pub(crate) async fn put_async(&self, name: &str, body: Body<'_>, stability: Stability) -> Result<ObjectRef, JobError> {
         let key = output_key(&self.job.key, &self.attempt, name);
         if key.len() > MAX_OBJECT_KEY || name.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(JobError::bug(anyhow!("output name `{name}` is no plain name, or makes a key above {MAX_OBJECT_KEY} bytes")));
+            return Err(JobError::bug(anyhow!(
+                "output name `{name}` is no plain name, or makes a key above {MAX_OBJECT_KEY} bytes"
+            )));
         }
         if self.outputs().iter().any(|output| output.name == name) {
             return Err(JobError::bug(anyhow!("output `{name}` was put twice")));
@@ -163,7 +169,11 @@ impl Desk {
         self.bench.store.put(&key, body).await.map_err(JobError::retry)?;
         failpoint("after-upload");
         let object = ObjectRef { object: key, size, digest };
-        let output = Output { name: name.to_owned(), object: object.clone(), volatile: stability == Stability::Volatile };
+        let output = Output {
+            name: name.to_owned(),
+            object: object.clone(),
+            volatile: stability == Stability::Volatile,
+        };
         self.outputs().push(output);
         Ok(object)
     }
@@ -207,14 +217,22 @@ impl Monitor for Desk {
         self.since_checkpoint() >= self.checkpoint_every
     }
     fn checkpoint(&self, step: u64, file: &Path) -> Result<(), JobError> {
-        let written = self.wait(checkpoints::write(self.bench.store.as_ref(), &self.job.key, &self.attempt, step, file));
+        let written = self.wait(checkpoints::write(
+            self.bench.store.as_ref(),
+            &self.job.key,
+            &self.attempt,
+            step,
+            file,
+        ));
         written.map_err(JobError::retry)?;
         *self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.bench.metrics.checkpoints.inc();
         Ok(())
     }
     fn resume(&self) -> Result<Option<(u64, PathBuf)>, JobError> {
-        let found = self.wait(checkpoints::resume(self.bench.store.as_ref(), &self.job.key, self.scratch.path())).map_err(JobError::retry)?;
+        let found = self
+            .wait(checkpoints::resume(self.bench.store.as_ref(), &self.job.key, self.scratch.path()))
+            .map_err(JobError::retry)?;
         if let Some((step, _)) = &found {
             tracing::info!(step, "resuming from a checkpoint");
         }

@@ -60,7 +60,11 @@ pub struct Envelope {
 impl Envelope {
     /// Of a job submitted now.
     pub fn fresh() -> Self {
-        Self { failures: 0, queued_ms: crate::now_ms(), trace: TraceId::generate() }
+        Self {
+            failures: 0,
+            queued_ms: crate::now_ms(),
+            trace: TraceId::generate(),
+        }
     }
 
     pub(crate) fn headers(&self) -> HeaderMap {
@@ -91,7 +95,11 @@ mod tests {
 
     #[test]
     fn headers_round_trip() {
-        let envelope = Envelope { failures: 3, queued_ms: 1_700_000_000_000, trace: TraceId::generate() };
+        let envelope = Envelope {
+            failures: 3,
+            queued_ms: 1_700_000_000_000,
+            trace: TraceId::generate(),
+        };
         assert_eq!(Envelope::of(Some(&envelope.headers())), envelope);
         assert_eq!(Envelope::of(None).failures, 0);
     }
@@ -100,7 +108,13 @@ mod tests {
     fn malformed_trace_contexts_are_refused() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(TraceId::parse(good).unwrap().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        for bad in ["", "00", "00-0-0-0", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "00-zz-00f067aa0ba902b7-01"] {
+        for bad in [
+            "",
+            "00",
+            "00-0-0-0",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-zz-00f067aa0ba902b7-01",
+        ] {
             assert_eq!(TraceId::parse(bad), None, "{bad}");
         }
     }

@@ -38,7 +38,10 @@ impl JobError {
     }
     /// The world was in the way; again after five seconds.
     pub fn retry(source: impl Into<anyhow::Error>) -> Self {
-        Self::Retry { after: Duration::from_secs(5), source: source.into() }
+        Self::Retry {
+            after: Duration::from_secs(5),
+            source: source.into(),
+        }
     }
     /// The program is wrong.
     pub fn bug(source: impl Into<anyhow::Error>) -> Self {
@@ -90,7 +93,10 @@ pub enum RuntimeError {
 
 impl RuntimeError {
     pub(crate) fn broker(action: impl Into<String>, error: impl std::error::Error) -> Self {
-        Self::Broker { action: action.into(), reason: chain(&error) }
+        Self::Broker {
+            action: action.into(),
+            reason: chain(&error),
+        }
     }
 }
 

@@ -31,10 +31,19 @@ impl EventFilter {
 ///
 /// # Errors
 /// When NATS fails.
-pub async fn live_events(connection: &Connection, filter: &EventFilter) -> Result<impl Stream<Item = Event> + Send + Unpin + use<>, RuntimeError> {
+pub async fn live_events(
+    connection: &Connection,
+    filter: &EventFilter,
+) -> Result<impl Stream<Item = Event> + Send + Unpin + use<>, RuntimeError> {
     let client = connection.queue.client();
-    let messages = client.subscribe(filter.subject()).await.map_err(|error| RuntimeError::broker("subscribe to events", error))?;
-    client.flush().await.map_err(|error| RuntimeError::broker("subscribe to events", error))?;
+    let messages = client
+        .subscribe(filter.subject())
+        .await
+        .map_err(|error| RuntimeError::broker("subscribe to events", error))?;
+    client
+        .flush()
+        .await
+        .map_err(|error| RuntimeError::broker("subscribe to events", error))?;
     Ok(messages.filter_map(|message| std::future::ready(read(&message.payload))).boxed())
 }
 
@@ -57,7 +66,12 @@ pub async fn past_events(connection: &Connection, filter: &EventFilter) -> Resul
     let mut events = Vec::new();
     while left > 0 {
         let wanted = usize::try_from(left.min(256)).unwrap_or(256);
-        let batch = consumer.fetch().max_messages(wanted).expires(Duration::from_secs(5)).messages().await;
+        let batch = consumer
+            .fetch()
+            .max_messages(wanted)
+            .expires(Duration::from_secs(5))
+            .messages()
+            .await;
         let mut batch = batch.map_err(|error| RuntimeError::broker("read events", error))?;
         let mut got = 0;
         while let Some(message) = batch.next().await {

@@ -6,7 +6,9 @@ use std::{fs::OpenOptions, path::Path};
 /// created, so that a restarted process passes).
 pub(crate) fn failpoint(name: &str) {
     let Ok(wanted) = std::env::var("CEDM_FAILPOINT") else { return };
-    let (place, marker) = wanted.split_once(':').map_or((wanted.as_str(), None), |(place, marker)| (place, Some(marker)));
+    let (place, marker) = wanted
+        .split_once(':')
+        .map_or((wanted.as_str(), None), |(place, marker)| (place, Some(marker)));
     if place != name {
         return;
     }

@@ -30,7 +30,14 @@ struct Inner {
 
 impl Health {
     pub(crate) fn new(metrics: Metrics, connection: Connection, drain: Drain) -> Self {
-        let inner = Inner { metrics, connection, drain, probed: AtomicBool::new(false), start: Instant::now(), ticked_s: Default::default() };
+        let inner = Inner {
+            metrics,
+            connection,
+            drain,
+            probed: AtomicBool::new(false),
+            start: Instant::now(),
+            ticked_s: Default::default(),
+        };
         Self(Arc::new(inner))
     }
 
@@ -46,9 +53,15 @@ impl Health {
 
     /// Serves the endpoints until the process ends; the address bound.
     pub(crate) async fn serve(&self, listen: SocketAddr) -> Result<SocketAddr, RuntimeError> {
-        let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("listen on {listen} for /metrics"))?;
+        let listener = tokio::net::TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("listen on {listen} for /metrics"))?;
         let address = listener.local_addr().context("address of /metrics")?;
-        let router = Router::new().route("/metrics", get(metrics)).route("/livez", get(live)).route("/readyz", get(ready)).with_state(self.clone());
+        let router = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/livez", get(live))
+            .route("/readyz", get(ready))
+            .with_state(self.clone());
         tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(%error, "the metrics endpoint ended");
@@ -79,20 +92,35 @@ impl Health {
 async fn metrics(State(health): State<Health>) -> ([(&'static str, &'static str); 1], String) {
     let inner = &health.0;
     inner.metrics.nats_connected.set(i64::from(*inner.connection.connected.borrow()));
-    inner.metrics.nats_denied.set(i64::try_from(inner.connection.denied().0).unwrap_or(i64::MAX));
+    inner
+        .metrics
+        .nats_denied
+        .set(i64::try_from(inner.connection.denied().0).unwrap_or(i64::MAX));
     ([("content-type", "text/plain; version=0.0.4")], inner.metrics.render())
 }
 
 async fn live(State(health): State<Health>) -> (StatusCode, String) {
-    let silent_s = health.0.start.elapsed().as_secs().saturating_sub(health.0.ticked_s.load(Ordering::Relaxed));
+    let silent_s = health
+        .0
+        .start
+        .elapsed()
+        .as_secs()
+        .saturating_sub(health.0.ticked_s.load(Ordering::Relaxed));
     if silent_s <= LONGEST_TICK_S {
         (StatusCode::OK, "ok\n".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("the main loop has not turned for {silent_s} s\n"))
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("the main loop has not turned for {silent_s} s\n"),
+        )
     }
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, String) {
     let reasons = health.unready();
-    if reasons.is_empty() { (StatusCode::OK, "ok\n".to_owned()) } else { (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n") }
+    if reasons.is_empty() {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
+    }
 }

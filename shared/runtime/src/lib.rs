@@ -75,7 +75,9 @@ pub const REVISION: &str = match option_env!("CEDM_REVISION") {
 
 /// Unix time in milliseconds.
 pub fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -84,9 +86,27 @@ pub fn worker_name() -> String {
     static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     let name = NAME.get_or_init(|| {
         let program = std::env::current_exe().ok();
-        let program = program.as_deref().and_then(|path| path.file_stem()).and_then(|name| name.to_str()).unwrap_or("cedm");
-        let name = format!("{}-{}-{}-{:x}", program.trim_start_matches("cedm-"), host_name(), std::process::id(), now_ms() & 0xff_ffff);
-        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' }).collect()
+        let program = program
+            .as_deref()
+            .and_then(|path| path.file_stem())
+            .and_then(|name| name.to_str())
+            .unwrap_or("cedm");
+        let name = format!(
+            "{}-{}-{}-{:x}",
+            program.trim_start_matches("cedm-"),
+            host_name(),
+            std::process::id(),
+            now_ms() & 0xff_ffff
+        );
+        name.chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect()
     });
     name.clone()
 }

@@ -3,8 +3,8 @@
 use crate::RuntimeError;
 use cedm_contract::Kind;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::Collector,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 use std::{
     collections::HashMap,
@@ -17,7 +17,9 @@ const STORE_OPS: [&str; 6] = ["get", "head", "put", "create", "delete", "list"];
 /// Seconds: 5 ms to 60 s, for calls.
 const CALL_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0];
 /// Seconds: 1 s to 24 h, for jobs.
-const JOB_BUCKETS: [f64; 13] = [1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 10_800.0, 43_200.0, 86_400.0];
+const JOB_BUCKETS: [f64; 13] = [
+    1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 10_800.0, 43_200.0, 86_400.0,
+];
 
 /// The metrics of one process.
 #[derive(Clone)]
@@ -50,30 +52,61 @@ impl Metrics {
         let registry = Registry::new_custom(None, Some(labels)).map_err(invalid)?;
         let r = &registry;
         let metrics = Self {
-            jobs: register(r, IntCounterVec::new(Opts::new("cedm_jobs_total", "Attempts by how they ended"), &["kind", "outcome"]))?,
+            jobs: register(
+                r,
+                IntCounterVec::new(Opts::new("cedm_jobs_total", "Attempts by how they ended"), &["kind", "outcome"]),
+            )?,
             durations: register(
                 r,
-                HistogramVec::new(buckets("cedm_job_duration_seconds", "Time on the compute thread", &JOB_BUCKETS), &["kind"]),
+                HistogramVec::new(
+                    buckets("cedm_job_duration_seconds", "Time on the compute thread", &JOB_BUCKETS),
+                    &["kind"],
+                ),
             )?,
             queue_wait: register(
                 r,
-                HistogramVec::new(buckets("cedm_job_queue_wait_seconds", "From submission to the start of an attempt", &JOB_BUCKETS), &["kind"]),
+                HistogramVec::new(
+                    buckets(
+                        "cedm_job_queue_wait_seconds",
+                        "From submission to the start of an attempt",
+                        &JOB_BUCKETS,
+                    ),
+                    &["kind"],
+                ),
             )?,
             in_flight: register(r, IntGauge::new("cedm_jobs_in_flight", "Jobs in hand"))?,
-            redeliveries: register(r, IntCounter::new("cedm_redeliveries_total", "Jobs that came again after another worker had them"))?,
-            cache_hits: register(r, IntCounter::new("cedm_cache_hits_total", "Jobs whose verified result existed already"))?,
-            superseded: register(r, IntCounter::new("cedm_superseded_total", "Attempts that finished after another had won"))?,
-            heartbeat_failures: register(r, IntCounter::new("cedm_heartbeat_failures_total", "Signs of life that could not be sent"))?,
+            redeliveries: register(
+                r,
+                IntCounter::new("cedm_redeliveries_total", "Jobs that came again after another worker had them"),
+            )?,
+            cache_hits: register(
+                r,
+                IntCounter::new("cedm_cache_hits_total", "Jobs whose verified result existed already"),
+            )?,
+            superseded: register(
+                r,
+                IntCounter::new("cedm_superseded_total", "Attempts that finished after another had won"),
+            )?,
+            heartbeat_failures: register(
+                r,
+                IntCounter::new("cedm_heartbeat_failures_total", "Signs of life that could not be sent"),
+            )?,
             checkpoint_age: register(
                 r,
-                Gauge::new("cedm_checkpoint_age_seconds", "Since the last checkpoint of the job in hand, or since its start; 0 without one"),
+                Gauge::new(
+                    "cedm_checkpoint_age_seconds",
+                    "Since the last checkpoint of the job in hand, or since its start; 0 without one",
+                ),
             )?,
             checkpoints: register(r, IntCounter::new("cedm_checkpoints_total", "Checkpoints stored"))?,
             nats_connected: register(r, IntGauge::new("cedm_nats_connected", "1 while NATS answers"))?,
             nats_denied: register(r, IntGauge::new("cedm_nats_denied_count", "Permission violations since the start"))?,
             store: register(
                 r,
-                HistogramVec::new(buckets("cedm_s3_request_duration_seconds", "Requests to the store", &CALL_BUCKETS), &["op", "outcome"]),
+                HistogramVec::new(
+                    buckets("cedm_s3_request_duration_seconds", "Requests to the store", &CALL_BUCKETS),
+                    &["op", "outcome"],
+                ),
             )?,
             gauges: Arc::default(),
             counters: Arc::default(),
@@ -91,8 +124,13 @@ impl Metrics {
                 metrics.store.with_label_values(&[op, outcome]);
             }
         }
-        let build = IntGaugeVec::new(Opts::new("cedm_build_info", "What this process was built from"), &["version", "revision"]);
-        register(&metrics.registry, build)?.with_label_values(&[crate::VERSION, crate::REVISION]).set(1);
+        let build = IntGaugeVec::new(
+            Opts::new("cedm_build_info", "What this process was built from"),
+            &["version", "revision"],
+        );
+        register(&metrics.registry, build)?
+            .with_label_values(&[crate::VERSION, crate::REVISION])
+            .set(1);
         Ok(metrics)
     }
 

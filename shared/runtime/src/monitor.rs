@@ -74,7 +74,11 @@ struct ConsoleState {
 
 impl Default for ConsoleState {
     fn default() -> Self {
-        Self { begun: Instant::now(), drawn: Mutex::default(), saved: Mutex::new(Instant::now()) }
+        Self {
+            begun: Instant::now(),
+            drawn: Mutex::default(),
+            saved: Mutex::new(Instant::now()),
+        }
     }
 }
 
@@ -98,7 +102,9 @@ fn hear_interrupts() {
 
 /// Without a runtime there are no signals to hear; Ctrl-C then ends the process as usual.
 fn listen_for_interrupts() {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return;
+    };
     runtime.block_on(async {
         while tokio::signal::ctrl_c().await.is_ok() {
             if STOP.swap(true, Ordering::Relaxed) {
@@ -167,7 +173,11 @@ fn saved(folder: &Path) -> Result<Vec<(u64, PathBuf)>, JobError> {
     for entry in std::fs::read_dir(folder).map_err(JobError::retry)? {
         let entry = entry.map_err(JobError::retry)?;
         let name = entry.file_name();
-        if let Some(step) = name.to_str().and_then(|name| name.strip_prefix("step-")).and_then(|step| step.parse().ok()) {
+        if let Some(step) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("step-"))
+            .and_then(|step| step.parse().ok())
+        {
             found.push((step, entry.path()));
         }
     }
@@ -182,7 +192,9 @@ mod tests {
     #[test]
     fn the_console_keeps_the_last_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
-        let monitor = ConsoleMonitor { checkpoints: Some(folder.path().join("checkpoints")) };
+        let monitor = ConsoleMonitor {
+            checkpoints: Some(folder.path().join("checkpoints")),
+        };
         assert!(monitor.resume().unwrap().is_none());
         let file = folder.path().join("state");
         for step in [3, 20] {

@@ -9,7 +9,8 @@ use crate::{
 };
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use cedm_contract::{
-    ADVISORIES_STREAM, DELAYS_STREAM, DeadLetter, Event, EventWhat, FailureKind, JOBS_STREAM, Job, JobKey, Kind, Priority, SCHEMA_VERSION, parse_job_subject,
+    ADVISORIES_STREAM, DELAYS_STREAM, DeadLetter, Event, EventWhat, FailureKind, JOBS_STREAM, Job, JobKey, Kind, Priority, SCHEMA_VERSION,
+    parse_job_subject,
 };
 use futures::StreamExt;
 use serde::Deserialize;
@@ -35,7 +36,11 @@ impl Mover {
     /// On these connections.
     pub fn new(connection: &Connection) -> Self {
         let max_deliver = u64::try_from(connection.delivering.max_deliver).unwrap_or(u64::MAX);
-        Self { queue: connection.queue.clone(), max_deliver, ack_wait: connection.delivering.ack_wait }
+        Self {
+            queue: connection.queue.clone(),
+            max_deliver,
+            ack_wait: connection.delivering.ack_wait,
+        }
     }
 
     /// Runs until dropped: retries as they come due, advisories every second, a sweep every minute. Errors are logged and tried
@@ -95,12 +100,17 @@ impl Mover {
                 Ok((kind, priority, key)) => {
                     let envelope = Envelope::of(message.headers.as_ref());
                     let id = format!("due-{}", ulid::Ulid::generate());
-                    self.queue.publish((kind, priority), &key, message.payload.clone(), envelope, &id).await?;
+                    self.queue
+                        .publish((kind, priority), &key, message.payload.clone(), envelope, &id)
+                        .await?;
                     forwarded += 1;
                 }
                 Err(error) => tracing::warn!(%error, "a due message that is no job is dropped"),
             }
-            message.double_ack().await.map_err(|error| anyhow::anyhow!("acknowledge a due retry: {error}"))?;
+            message
+                .double_ack()
+                .await
+                .map_err(|error| anyhow::anyhow!("acknowledge a due retry: {error}"))?;
         }
         Ok(forwarded)
     }
@@ -127,14 +137,20 @@ impl Mover {
             match serde_json::from_slice::<Advisory>(&message.payload) {
                 Ok(advisory) => {
                     if let Some(stored) = self.queue.at(JOBS_STREAM, advisory.stream_seq).await? {
-                        let reason = format!("the broker gave up after {} deliveries without an answer: its workers died or hung", advisory.deliveries);
+                        let reason = format!(
+                            "the broker gave up after {} deliveries without an answer: its workers died or hung",
+                            advisory.deliveries
+                        );
                         self.bury(&stored, advisory.deliveries, reason).await?;
                         moved += 1;
                     }
                 }
                 Err(error) => tracing::warn!(%error, subject = %message.subject, "advisory not understood"),
             }
-            message.ack().await.map_err(|error| anyhow::anyhow!("acknowledge an advisory: {error}"))?;
+            message
+                .ack()
+                .await
+                .map_err(|error| anyhow::anyhow!("acknowledge an advisory: {error}"))?;
         }
         Ok(moved)
     }
@@ -154,20 +170,39 @@ impl Mover {
 
     async fn sweep_lane(&self, kind: Kind, priority: Priority) -> Result<usize, RuntimeError> {
         let name = consumer_name(kind, priority);
-        let stream = self.queue.context().get_stream_no_info(JOBS_STREAM).await.map_err(|error| RuntimeError::broker("get stream", error))?;
-        let info = stream.consumer_info(&name).await.map_err(|error| RuntimeError::broker(format!("consumer {name}"), error))?;
+        let stream = self
+            .queue
+            .context()
+            .get_stream_no_info(JOBS_STREAM)
+            .await
+            .map_err(|error| RuntimeError::broker("get stream", error))?;
+        let info = stream
+            .consumer_info(&name)
+            .await
+            .map_err(|error| RuntimeError::broker(format!("consumer {name}"), error))?;
         // Pending: not delivered yet. Ack-pending: in hand, or due for another delivery.
         let is_idle = info.num_pending == 0 && info.num_ack_pending == 0;
-        let settled_below = if is_idle { info.delivered.stream_sequence } else { info.ack_floor.stream_sequence };
+        let settled_below = if is_idle {
+            info.delivered.stream_sequence
+        } else {
+            info.ack_floor.stream_sequence
+        };
         let mut moved = 0;
         for subject in self.queue.subjects(JOBS_STREAM, &format!("cedm.job.{kind}.{priority}.>")).await? {
-            let Some(stored) = self.queue.last(JOBS_STREAM, &subject).await? else { continue };
+            let Some(stored) = self.queue.last(JOBS_STREAM, &subject).await? else {
+                continue;
+            };
             // An answer may be under way: only what has lain there for long is stuck.
             let settled_ms = u64::try_from((self.ack_wait * 2).as_millis()).unwrap_or(u64::MAX);
             if stored.sequence > settled_below || stored.stored_ms + settled_ms > now_ms() {
                 continue;
             }
-            self.bury(&stored, self.max_deliver, "found undeliverable in the queue: its workers died or hung".to_owned()).await?;
+            self.bury(
+                &stored,
+                self.max_deliver,
+                "found undeliverable in the queue: its workers died or hung".to_owned(),
+            )
+            .await?;
             moved += 1;
         }
         Ok(moved)
@@ -193,7 +228,18 @@ pub(crate) fn letter_of(subject: &str, payload: &[u8], failure: FailureKind, err
         Err(_) => (job.as_ref().map_or(Kind::Import, Job::kind), JobKey::of(subject.as_bytes())),
     };
     let raw = if job.is_some() { Vec::new() } else { payload.to_vec() };
-    DeadLetter { schema: SCHEMA_VERSION, job, kind, key, failure, error, attempts, at_ms: now_ms(), worker, raw }
+    DeadLetter {
+        schema: SCHEMA_VERSION,
+        job,
+        kind,
+        key,
+        failure,
+        error,
+        attempts,
+        at_ms: now_ms(),
+        worker,
+        raw,
+    }
 }
 
 /// The event that goes with a letter.
@@ -204,7 +250,11 @@ pub(crate) fn dead_event(letter: &DeadLetter) -> Event {
         kind: letter.kind,
         what: EventWhat::Dead,
         attempt: String::new(),
-        worker: if letter.worker.is_empty() { worker_name() } else { letter.worker.clone() },
+        worker: if letter.worker.is_empty() {
+            worker_name()
+        } else {
+            letter.worker.clone()
+        },
         at_ms: letter.at_ms,
         cached: false,
         done: 0,
@@ -216,5 +266,8 @@ pub(crate) fn dead_event(letter: &DeadLetter) -> Event {
 
 /// What a job's message needs to be published again unchanged.
 pub(crate) fn republished(envelope: Envelope, failed: bool) -> Envelope {
-    Envelope { failures: envelope.failures + u64::from(failed), ..envelope }
+    Envelope {
+        failures: envelope.failures + u64::from(failed),
+        ..envelope
+    }
 }

@@ -20,7 +20,14 @@ pub(crate) struct Progress {
 
 impl Board {
     pub(crate) fn begin(&self, key: &JobKey, kind: Kind) {
-        let progress = Progress { key: key.clone(), kind, since_ms: crate::now_ms(), done: 0, total: 0, unit: "" };
+        let progress = Progress {
+            key: key.clone(),
+            kind,
+            since_ms: crate::now_ms(),
+            done: 0,
+            total: 0,
+            unit: "",
+        };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
     }
 

@@ -76,9 +76,23 @@ pub trait Queue: Send + Sync + 'static {
     /// One job of a kind and priority, if one waits. Never abandon this future: a job in flight to it would wait for `ack_wait`.
     async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError>;
     /// Publishes a job; `id` makes a repeated publish harmless.
-    async fn publish(&self, lane: (Kind, Priority), key: &JobKey, payload: Bytes, envelope: Envelope, id: &str) -> Result<Published, QueueError>;
+    async fn publish(
+        &self,
+        lane: (Kind, Priority),
+        key: &JobKey,
+        payload: Bytes,
+        envelope: Envelope,
+        id: &str,
+    ) -> Result<Published, QueueError>;
     /// Stores a job that enters its queue after a while. It survives everything that the queue survives.
-    async fn delay(&self, lane: (Kind, Priority), key: &JobKey, payload: Bytes, envelope: Envelope, after: Duration) -> Result<Published, QueueError>;
+    async fn delay(
+        &self,
+        lane: (Kind, Priority),
+        key: &JobKey,
+        payload: Bytes,
+        envelope: Envelope,
+        after: Duration,
+    ) -> Result<Published, QueueError>;
     /// Stores a dead letter in place of an earlier one of the same job.
     async fn bury(&self, letter: &DeadLetter) -> Result<(), QueueError>;
     /// Stores an event.

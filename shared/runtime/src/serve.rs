@@ -38,7 +38,11 @@ pub fn serve<W: Worker>(args: ServeArgs, build: impl FnOnce() -> anyhow::Result<
     if args.exit_with_parent {
         exit_with_parent();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("start the async runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the async runtime")?;
     let ended = runtime.block_on(async {
         let drain = Drain::default();
         drain.on_signals().context("install signal handlers")?;
@@ -52,7 +56,11 @@ pub fn serve<W: Worker>(args: ServeArgs, build: impl FnOnce() -> anyhow::Result<
 /// The service's name as its file is called: `cedm-trainer` is the trainer.
 fn program_name() -> String {
     let path = std::env::current_exe().ok();
-    let name = path.as_ref().and_then(|path| path.file_name()).and_then(|name| name.to_str()).unwrap_or("cedm");
+    let name = path
+        .as_ref()
+        .and_then(|path| path.file_name())
+        .and_then(|name| name.to_str())
+        .unwrap_or("cedm");
     name.trim_start_matches("cedm-").to_owned()
 }
 
@@ -295,10 +303,15 @@ fn progress_event(workshop: &Workshop, delivery: &Delivery, progress: &Progress)
 }
 
 fn job_span(delivery: &Delivery) -> tracing::Span {
-    let (kind, key) = cedm_contract::parse_job_subject(&delivery.subject)
-        .map_or_else(|_| (String::new(), delivery.subject.clone()), |(kind, _, key)| (kind.to_string(), key.to_string()));
+    let (kind, key) = cedm_contract::parse_job_subject(&delivery.subject).map_or_else(
+        |_| (String::new(), delivery.subject.clone()),
+        |(kind, _, key)| (kind.to_string(), key.to_string()),
+    );
     let job = cedm_contract::Job::decode(&delivery.payload).ok();
-    let sweep = job.as_ref().and_then(|job| job.hints.sweep.as_ref()).map_or("", |sweep| sweep.as_str());
+    let sweep = job
+        .as_ref()
+        .and_then(|job| job.hints.sweep.as_ref())
+        .map_or("", |sweep| sweep.as_str());
     let label = job.as_ref().map_or("", |job| job.hints.label.as_str());
     let attempt = format!("{}-{}", delivery.sequence, delivery.delivered);
     tracing::info_span!("job", job = %key, %kind, %attempt, sweep, label, trace = %delivery.envelope.trace)
@@ -317,11 +330,16 @@ fn fresh_scratch(base: &std::path::Path) -> std::io::Result<tempfile::TempDir> {
     for entry in std::fs::read_dir(base)? {
         let entry = entry?;
         let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.split('-').next()).and_then(|pid| pid.parse::<u32>().ok());
+        let pid = name
+            .to_str()
+            .and_then(|name| name.split('-').next())
+            .and_then(|pid| pid.parse::<u32>().ok());
         if pid.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()) {
             // Somebody else may be removing it too.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
-    tempfile::Builder::new().prefix(&format!("{}-", std::process::id())).tempdir_in(base)
+    tempfile::Builder::new()
+        .prefix(&format!("{}-", std::process::id()))
+        .tempdir_in(base)
 }

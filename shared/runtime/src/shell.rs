@@ -56,7 +56,15 @@ impl Shell {
         let health = Health::new(metrics.clone(), connection.clone(), drain.clone());
         let address = health.serve(args.listen).await?;
         tracing::info!(worker = worker_name(), metrics = %format!("http://{address}/metrics"), version = crate::VERSION, "started");
-        let shell = Self { connection, metrics, health, drain, board: Arc::default(), address: format!("http://{address}/metrics"), service };
+        let shell = Self {
+            connection,
+            metrics,
+            health,
+            drain,
+            board: Arc::default(),
+            address: format!("http://{address}/metrics"),
+            service,
+        };
         if bootstrap {
             shell.connection.ensure_streams().await?;
         } else {

@@ -16,8 +16,8 @@ use crate::{
 };
 use bytes::Bytes;
 use cedm_contract::{EventWhat, Job, JobResult, Manifest, Software, manifest_key};
-use rand::{Rng, SeedableRng, rngs::StdRng};
 use ram_queue::{RamQueue, Shared};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -60,8 +60,12 @@ impl Compute for Sleeper {
             }
             let text = desk.job().key.to_string();
             desk.put_async("result", Body::Bytes(text.into()), Stability::Stable).await?;
-            desk.put_async("note", Body::Bytes(pick(&self.0, 0..1000).to_string().into()), Stability::Volatile).await?;
-            Ok(Outcome { result: JobResult::Fit { dim: 1 }, metrics: BTreeMap::new() })
+            desk.put_async("note", Body::Bytes(pick(&self.0, 0..1000).to_string().into()), Stability::Volatile)
+                .await?;
+            Ok(Outcome {
+                result: JobResult::Fit { dim: 1 },
+                metrics: BTreeMap::new(),
+            })
         }
         .await;
         Ok(Finished { desk, outcome, took })
@@ -73,7 +77,9 @@ async fn worker(workshop: Workshop, dice: Dice) {
     let job = job("kind only");
     loop {
         tokio::time::sleep(Duration::from_millis(pick(&dice, 100..2000))).await;
-        let Ok(Some(delivery)) = workshop.queue.pull(job.kind(), job.priority).await else { continue };
+        let Ok(Some(delivery)) = workshop.queue.pull(job.kind(), job.priority).await else {
+            continue;
+        };
         let delivery = Arc::new(delivery);
         let is_zombie = roll(&dice, 0.1);
         let alive = {
@@ -88,8 +94,16 @@ async fn worker(workshop: Workshop, dice: Dice) {
                 }
             }
         };
-        let dies_after = if roll(&dice, 0.1) { Duration::from_millis(pick(&dice, 0..40_000)) } else { Duration::MAX };
-        let sleeps = if is_zombie { Duration::from_secs(pick(&dice, 0..200)) } else { Duration::ZERO };
+        let dies_after = if roll(&dice, 0.1) {
+            Duration::from_millis(pick(&dice, 0..40_000))
+        } else {
+            Duration::MAX
+        };
+        let sleeps = if is_zombie {
+            Duration::from_secs(pick(&dice, 0..200))
+        } else {
+            Duration::ZERO
+        };
         tokio::select! {
             biased;
             // The attempt's own errors are the broker's business: the job comes again.
@@ -106,18 +120,26 @@ async fn coordinator(queue: Shared, verifier: Verifier, jobs: Vec<Job>) {
         tokio::time::sleep(Duration::from_secs(5)).await;
         queue.0.move_stuck();
         for job in &jobs {
-            if matches!(verifier.look_up(&job.key, false).await, Ok(Found::Nothing)) && !queue.0.is_outstanding(job.kind(), job.priority, &job.key) {
+            if matches!(verifier.look_up(&job.key, false).await, Ok(Found::Nothing))
+                && !queue.0.is_outstanding(job.kind(), job.priority, &job.key)
+            {
                 queue.0.forget(&job.key);
                 let payload = Bytes::from(job.encode().unwrap());
                 // Lost or refused: the next round sees.
-                let _ = queue.publish((job.kind(), job.priority), &job.key, payload, crate::Envelope::fresh(), "").await;
+                let _ = queue
+                    .publish((job.kind(), job.priority), &job.key, payload, crate::Envelope::fresh(), "")
+                    .await;
             }
         }
     }
 }
 
 fn manifests(store: &RamStore) -> BTreeMap<String, Bytes> {
-    store.snapshot().into_iter().filter(|(key, _)| key.starts_with("manifest/")).collect()
+    store
+        .snapshot()
+        .into_iter()
+        .filter(|(key, _)| key.starts_with("manifest/"))
+        .collect()
 }
 
 async fn simulate(seed: u64, metrics: &Metrics, folder: &std::path::Path) {
@@ -162,7 +184,11 @@ async fn simulate(seed: u64, metrics: &Metrics, folder: &std::path::Path) {
         }
         let now = manifests(&store);
         for (key, bytes) in &seen {
-            assert_eq!(now.get(key), Some(bytes), "seed {seed}: the manifest {key} changed after it was committed");
+            assert_eq!(
+                now.get(key),
+                Some(bytes),
+                "seed {seed}: the manifest {key} changed after it was committed"
+            );
         }
         seen = now;
         if seen.len() == jobs.len() && queue.0.is_empty() {
@@ -181,14 +207,24 @@ fn check(seed: u64, store: &RamStore, queue: &Shared, jobs: &[Job]) {
         let bytes = bytes.unwrap_or_else(|| panic!("seed {seed}: job {} never ended; dead letters: {letters:?}", job.key));
         let manifest = Manifest::decode(bytes).unwrap();
         for object in objects_of(&manifest) {
-            let stored = objects.get(&object.object).unwrap_or_else(|| panic!("seed {seed}: {} is missing", object.object));
+            let stored = objects
+                .get(&object.object)
+                .unwrap_or_else(|| panic!("seed {seed}: {} is missing", object.object));
             assert_eq!(cedm_contract::Digest::of(stored), object.digest, "seed {seed}: {}", object.object);
-            assert!(object.object.starts_with(&cedm_contract::attempt_prefix(&job.key, &manifest.attempt)), "seed {seed}");
+            assert!(
+                object
+                    .object
+                    .starts_with(&cedm_contract::attempt_prefix(&job.key, &manifest.attempt)),
+                "seed {seed}"
+            );
         }
     }
     for event in queue.0.events() {
         if event.what == EventWhat::Done {
-            assert!(objects.contains_key(&manifest_key(&event.key)), "seed {seed}: a done event without a manifest");
+            assert!(
+                objects.contains_key(&manifest_key(&event.key)),
+                "seed {seed}: a done event without a manifest"
+            );
         }
     }
     assert!(queue.0.is_empty(), "seed {seed}: something is left in the queue");
@@ -203,7 +239,11 @@ fn every_job_ends_once_whatever_happens() {
     let metrics = Metrics::new("simulation", &[job("").kind()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     for seed in seeds {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(simulate(seed, &metrics, folder.path()));
     }
 }

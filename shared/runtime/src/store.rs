@@ -100,7 +100,12 @@ pub trait Store: Send + Sync + 'static {
 
 impl StoreError {
     pub(crate) fn new(op: &'static str, key: &str, kind: StoreErrorKind, reason: impl std::fmt::Display) -> Self {
-        Self { op, key: key.to_owned(), kind, reason: reason.to_string() }
+        Self {
+            op,
+            key: key.to_owned(),
+            kind,
+            reason: reason.to_string(),
+        }
     }
 
     pub(crate) fn local(op: &'static str, key: &str, error: &std::io::Error) -> Self {

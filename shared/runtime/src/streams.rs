@@ -100,7 +100,10 @@ impl Delivering {
     /// The settings of `deploy/jetstream.toml`, with another `ack_wait` where one is given.
     pub fn with_ack_wait(ack_wait: Option<Duration>) -> Self {
         let consumer = definition().consumer;
-        Self { ack_wait: ack_wait.unwrap_or(Duration::from_secs(consumer.ack_wait_s)), max_deliver: consumer.max_deliver }
+        Self {
+            ack_wait: ack_wait.unwrap_or(Duration::from_secs(consumer.ack_wait_s)),
+            max_deliver: consumer.max_deliver,
+        }
     }
 }
 
@@ -120,7 +123,9 @@ pub(crate) async fn ensure(js: &Context, delivering: Delivering) -> Result<(), R
     let definition = definition();
     for stream in &definition.stream {
         let name = stream.name.clone();
-        js.create_or_update_stream(stream.config()).await.map_err(|error| RuntimeError::broker(format!("create stream {name}"), error))?;
+        js.create_or_update_stream(stream.config())
+            .await
+            .map_err(|error| RuntimeError::broker(format!("create stream {name}"), error))?;
     }
     for bucket in &definition.bucket {
         let made = js.create_or_update_key_value(bucket.config()).await;
@@ -131,7 +136,8 @@ pub(crate) async fn ensure(js: &Context, delivering: Delivering) -> Result<(), R
         async move {
             let name = consumer_name(kind, priority);
             let made = js.create_consumer_on_stream(config, JOBS_STREAM).await;
-            made.map(|_| ()).map_err(|error| RuntimeError::broker(format!("create consumer {name}"), error))
+            made.map(|_| ())
+                .map_err(|error| RuntimeError::broker(format!("create consumer {name}"), error))
         }
     });
     futures::future::try_join_all(made).await.map(|_| ())
@@ -167,14 +173,28 @@ pub struct Depth {
 /// # Errors
 /// When NATS fails.
 pub async fn queue_depths(connection: &crate::Connection) -> Result<Vec<Depth>, RuntimeError> {
-    let stream = connection.queue.context().get_stream_no_info(JOBS_STREAM).await.map_err(|error| RuntimeError::broker("get stream", error))?;
+    let stream = connection
+        .queue
+        .context()
+        .get_stream_no_info(JOBS_STREAM)
+        .await
+        .map_err(|error| RuntimeError::broker("get stream", error))?;
     let asked = lanes().map(|(kind, priority)| {
         let stream = &stream;
         async move {
             let name = consumer_name(kind, priority);
-            let info = stream.consumer_info(&name).await.map_err(|error| RuntimeError::broker(format!("consumer {name}"), error))?;
+            let info = stream
+                .consumer_info(&name)
+                .await
+                .map_err(|error| RuntimeError::broker(format!("consumer {name}"), error))?;
             let (ack_pending, redelivered) = (info.num_ack_pending as u64, info.num_redelivered as u64);
-            Ok::<_, RuntimeError>(Depth { kind, priority, pending: info.num_pending, ack_pending, redelivered })
+            Ok::<_, RuntimeError>(Depth {
+                kind,
+                priority,
+                pending: info.num_pending,
+                ack_pending,
+                redelivered,
+            })
         }
     });
     futures::future::try_join_all(asked).await

@@ -7,7 +7,9 @@ use crate::{
     worker_name,
 };
 use bytes::Bytes;
-use cedm_contract::{DeadLetter, Event, EventWhat, DELAYS_STREAM, JOBS_STREAM, Job, JobKey, Kind, Manifest, Priority, SCHEMA_VERSION, parse_job_subject};
+use cedm_contract::{
+    DELAYS_STREAM, DeadLetter, Event, EventWhat, JOBS_STREAM, Job, JobKey, Kind, Manifest, Priority, SCHEMA_VERSION, parse_job_subject,
+};
 
 /// What became of a submitted job.
 #[derive(Debug)]
@@ -45,7 +47,10 @@ pub struct Submitter {
 impl Submitter {
     /// On these connections.
     pub fn new(connection: &Connection) -> Self {
-        Self { queue: connection.queue.clone(), verifier: Verifier::new(connection.store.clone()) }
+        Self {
+            queue: connection.queue.clone(),
+            verifier: Verifier::new(connection.store.clone()),
+        }
     }
 
     /// Submits a job (protocol step 2). Idempotent: the same job submitted twice is done once.
@@ -65,7 +70,11 @@ impl Submitter {
         }
         let payload = Bytes::from(job.encode()?);
         let id = format!("submit-{}", ulid::Ulid::generate());
-        match self.queue.publish((kind, job.priority), key, payload, Envelope::fresh(), &id).await? {
+        match self
+            .queue
+            .publish((kind, job.priority), key, payload, Envelope::fresh(), &id)
+            .await?
+        {
             Published::Stored => Ok(SubmitOutcome::Queued),
             Published::Occupied => Ok(SubmitOutcome::AlreadyQueued),
         }
@@ -106,7 +115,8 @@ impl Submitter {
     /// # Errors
     /// When NATS fails.
     pub async fn announce_done(&self, manifest: &Manifest, cached: bool) -> Result<(), RuntimeError> {
-        self.announce(manifest.kind(), &manifest.key, EventWhat::Done, cached, String::new()).await
+        self.announce(manifest.kind(), &manifest.key, EventWhat::Done, cached, String::new())
+            .await
     }
 
     async fn announce(&self, kind: Kind, key: &JobKey, what: EventWhat, cached: bool, message: String) -> Result<(), RuntimeError> {
@@ -153,7 +163,12 @@ impl Submitter {
         subjects.extend(self.queue.subjects(DELAYS_STREAM, &format!("cedm.*.{kind}.>")).await?);
         let parsed = subjects.iter().filter_map(|subject| {
             let (kind, priority, key) = parse_job_subject(subject).ok()?;
-            Some(Outstanding { key, kind, priority, delayed: !subject.starts_with("cedm.job.") })
+            Some(Outstanding {
+                key,
+                kind,
+                priority,
+                delayed: !subject.starts_with("cedm.job."),
+            })
         });
         Ok(parsed.collect())
     }
@@ -165,7 +180,11 @@ impl Submitter {
     pub async fn cancel(&self, kind: Kind, key: &JobKey) -> Result<bool, RuntimeError> {
         let mut cancelled = false;
         while let Some(found) = self.queue.outstanding(kind, key).await? {
-            let stream = if found.subject.starts_with("cedm.job.") { JOBS_STREAM } else { DELAYS_STREAM };
+            let stream = if found.subject.starts_with("cedm.job.") {
+                JOBS_STREAM
+            } else {
+                DELAYS_STREAM
+            };
             cancelled |= self.queue.remove(stream, found.sequence).await?;
         }
         Ok(cancelled)

@@ -29,7 +29,14 @@ pub fn start_logging(format: LogFormat, service: &str) {
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Json => registry.with(JsonLines::new(service)).try_init(),
-        LogFormat::Human => registry.with(tracing_subscriber::fmt::layer().compact().with_target(false).with_writer(std::io::stderr)).try_init(),
+        LogFormat::Human => registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .compact()
+                    .with_target(false)
+                    .with_writer(std::io::stderr),
+            )
+            .try_init(),
     };
     // In tests several services share one process.
     if started.is_err() {

@@ -7,7 +7,12 @@ use cedm_contract::{
 use std::collections::BTreeMap;
 
 pub(crate) fn job(name: &str) -> Job {
-    let extractor = ExtractorSpec { name: name.to_owned(), weights: None, dim: None, precision: Precision::Fp32 };
+    let extractor = ExtractorSpec {
+        name: name.to_owned(),
+        weights: None,
+        dim: None,
+        precision: Precision::Fp32,
+    };
     Job::new(JobSpec::Fit(FitParams { extractor }), Vec::new(), Priority::P1, Hints::default())
 }
 

@@ -47,7 +47,10 @@ pub fn objects_of(manifest: &Manifest) -> Vec<&ObjectRef> {
 impl Verifier {
     /// For one store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, proven: Arc::default() }
+        Self {
+            store,
+            proven: Arc::default(),
+        }
     }
 
     /// The manifest of a key, with the size of every object checked; with `digests`, their bytes too.
@@ -55,7 +58,9 @@ impl Verifier {
     /// # Errors
     /// When the store fails. A newer manifest is an error too: it is not ours to judge.
     pub async fn look_up(&self, key: &JobKey, digests: bool) -> Result<Found, LookUpError> {
-        let Some(bytes) = self.store.get(&manifest_key(key)).await? else { return Ok(Found::Nothing) };
+        let Some(bytes) = self.store.get(&manifest_key(key)).await? else {
+            return Ok(Found::Nothing);
+        };
         let manifest = match Manifest::decode(&bytes) {
             Ok(manifest) => manifest,
             Err(error @ ContractError::NewerSchema { .. }) => return Err(LookUpError::Newer(error)),
@@ -77,7 +82,10 @@ impl Verifier {
         match self.store.size(&object.object).await? {
             None => return Ok(Some(format!("object `{}` is missing", object.object))),
             Some(size) if size != object.size => {
-                return Ok(Some(format!("object `{}` has {size} bytes, {} expected", object.object, object.size)));
+                return Ok(Some(format!(
+                    "object `{}` has {size} bytes, {} expected",
+                    object.object, object.size
+                )));
             }
             Some(_) => {}
         }
@@ -97,7 +105,10 @@ impl Verifier {
         }
         let digest = Digest::finish(&hasher);
         if digest != object.digest {
-            return Ok(Some(format!("object `{}` has digest {digest}, {} expected", object.object, object.digest)));
+            return Ok(Some(format!(
+                "object `{}` has digest {digest}, {} expected",
+                object.object, object.digest
+            )));
         }
         self.proven.lock().unwrap_or_else(PoisonError::into_inner).insert(object.clone());
         Ok(None)
@@ -109,7 +120,11 @@ impl Verifier {
         let name = manifest_key(key);
         let Some(bytes) = self.store.get(&name).await? else { return Ok(()) };
         let present = Manifest::decode(&bytes).ok().map(|manifest| manifest.attempt);
-        if present.as_ref() == attempt { self.store.delete(&name).await } else { Ok(()) }
+        if present.as_ref() == attempt {
+            self.store.delete(&name).await
+        } else {
+            Ok(())
+        }
     }
 }
 

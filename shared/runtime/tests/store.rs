@@ -10,7 +10,11 @@ use std::{
 
 async fn open(endpoint: &str) -> Arc<dyn Store> {
     let keys = Some(("access".to_owned(), "secret".to_owned()));
-    let settings = S3Settings { endpoint: Some(endpoint.to_owned()), bucket: "cedm".to_owned(), region: None };
+    let settings = S3Settings {
+        endpoint: Some(endpoint.to_owned()),
+        bucket: "cedm".to_owned(),
+        region: None,
+    };
     Arc::new(S3Store::open_with(&settings, keys).await)
 }
 
@@ -19,7 +23,10 @@ async fn in_process(root: &std::path::Path) -> Arc<dyn Store> {
     let address = listener.local_addr().unwrap();
     let folder = cedm_store::Folder::open(root).unwrap();
     folder.create_bucket("cedm").unwrap();
-    let keys = cedm_store::Keys { access: "access".to_owned(), secret: "secret".to_owned() };
+    let keys = cedm_store::Keys {
+        access: "access".to_owned(),
+        secret: "secret".to_owned(),
+    };
     tokio::spawn(async move { cedm_store::serve(folder, keys, listener).await.unwrap() });
     open(&format!("http://{address}")).await
 }
@@ -35,9 +42,18 @@ async fn of_eight_racing_writers_one_wins_every_time() {
             tokio::spawn(async move { (writer, store.put_if_absent(&key, format!("{writer}").into()).await.unwrap()) })
         });
         let outcomes = futures::future::join_all(writers).await;
-        let winners: Vec<i32> = outcomes.into_iter().map(Result::unwrap).filter(|(_, created)| *created == Created::Yes).map(|(w, _)| w).collect();
+        let winners: Vec<i32> = outcomes
+            .into_iter()
+            .map(Result::unwrap)
+            .filter(|(_, created)| *created == Created::Yes)
+            .map(|(w, _)| w)
+            .collect();
         assert_eq!(winners.len(), 1, "round {round}: {winners:?}");
-        assert_eq!(store.get(&key).await.unwrap().unwrap(), winners[0].to_string(), "the winner's bytes stand");
+        assert_eq!(
+            store.get(&key).await.unwrap().unwrap(),
+            winners[0].to_string(),
+            "the winner's bytes stand"
+        );
     }
     probe_create_only(&store).await.unwrap();
 }
@@ -60,9 +76,19 @@ async fn small_and_large_objects_come_back_as_they_went() {
         let middle = store.get_range(&key, end / 2..end).await.unwrap().unwrap();
         assert_eq!(middle, bytes[end as usize / 2..end as usize]);
     }
-    let listed: Vec<u64> = store.list("object/key/").await.unwrap().into_iter().map(|listed| listed.size).collect();
+    let listed: Vec<u64> = store
+        .list("object/key/")
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|listed| listed.size)
+        .collect();
     assert_eq!(listed.len(), 4);
-    assert_eq!(std::fs::read_dir(root.path().join("partial")).unwrap().count(), 0, "no parts are left behind");
+    assert_eq!(
+        std::fs::read_dir(root.path().join("partial")).unwrap().count(),
+        0,
+        "no parts are left behind"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,7 +152,9 @@ async fn killed_in_the_middle_of_puts_it_shows_whole_objects_only() {
             let (store, bytes, first) = (store.clone(), bytes.clone(), first.clone());
             tokio::spawn(async move {
                 for index in 0.. {
-                    if store.put_if_absent(&format!("object/{writer}/{index}"), bytes.clone()).await != Ok(Created::Yes) || first.send(()).await.is_err() {
+                    if store.put_if_absent(&format!("object/{writer}/{index}"), bytes.clone()).await != Ok(Created::Yes)
+                        || first.send(()).await.is_err()
+                    {
                         return;
                     }
                 }
@@ -149,5 +177,9 @@ async fn killed_in_the_middle_of_puts_it_shows_whole_objects_only() {
         let found = store.get(&object.key).await.unwrap().unwrap();
         assert_eq!(Digest::of(&found), digest, "{}", object.key);
     }
-    assert_eq!(std::fs::read_dir(root.path().join("partial")).unwrap().count(), 0, "leftovers are cleared at the start");
+    assert_eq!(
+        std::fs::read_dir(root.path().join("partial")).unwrap().count(),
+        0,
+        "leftovers are cleared at the start"
+    );
 }

@@ -31,7 +31,11 @@ impl Credentials {
     pub fn generate() -> Self {
         let services = std::iter::once(Service::Cli).chain(Service::RUNNING.iter().copied());
         let nats = services.map(|service| (service.name().to_owned(), secret())).collect();
-        Self { nats, s3_access_key: format!("cedm{:016x}", rand::random::<u64>()), s3_secret_key: secret() }
+        Self {
+            nats,
+            s3_access_key: format!("cedm{:016x}", rand::random::<u64>()),
+            s3_secret_key: secret(),
+        }
     }
 
     /// Those of the file; generated and written there, with mode 0600, when it does not exist.
@@ -47,7 +51,13 @@ impl Credentials {
                 let text = serde_json::to_vec_pretty(&credentials).with_context(describe)?;
                 // Whole or not at all: a process killed here must not leave half a file to the next.
                 let part = path.with_extension("part");
-                let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).with_context(describe)?;
+                let mut file = OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .mode(0o600)
+                    .open(&part)
+                    .with_context(describe)?;
                 file.write_all(&text).with_context(describe)?;
                 file.sync_all().with_context(describe)?;
                 std::fs::rename(&part, path).with_context(describe)?;

@@ -47,12 +47,19 @@ struct Inbox {
 }
 
 fn fail(action: &'static str) -> impl Fn(&dyn std::error::Error) -> QueueError {
-    move |error| QueueError { action, reason: chain(error) }
+    move |error| QueueError {
+        action,
+        reason: chain(error),
+    }
 }
 
 impl NatsQueue {
     pub(crate) fn new(client: Client, js: Context) -> Self {
-        Self { client, js, deliveries: Arc::default() }
+        Self {
+            client,
+            js,
+            deliveries: Arc::default(),
+        }
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -65,7 +72,14 @@ impl NatsQueue {
 
     /// Publishes and waits for the acknowledgement, for a publish by itself only buffers; a lost answer is asked for again under
     /// the same message id.
-    async fn store(&self, action: &'static str, subject: String, mut headers: HeaderMap, payload: Bytes, id: &str) -> Result<Published, QueueError> {
+    async fn store(
+        &self,
+        action: &'static str,
+        subject: String,
+        mut headers: HeaderMap,
+        payload: Bytes,
+        id: &str,
+    ) -> Result<Published, QueueError> {
         headers.insert(NATS_MESSAGE_ID, id);
         let mut last = None;
         for attempt in 0..PUBLISH_TRIES {
@@ -100,15 +114,24 @@ impl NatsQueue {
             None | Some(StatusCode::OK) => {}
             Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => return Ok(None),
             Some(StatusCode::NO_RESPONDERS) => {
-                return Err(QueueError { action: "pull", reason: "the stream or its consumer does not exist".to_owned() });
+                return Err(QueueError {
+                    action: "pull",
+                    reason: "the stream or its consumer does not exist".to_owned(),
+                });
             }
             Some(status) => {
                 let reason = format!("{status} {}", message.description.as_deref().unwrap_or_default());
                 return Err(QueueError { action: "pull", reason });
             }
         }
-        let message = Message { message, context: self.js.clone() };
-        let info = message.info().map_err(|error| QueueError { action: "pull", reason: error.to_string() })?;
+        let message = Message {
+            message,
+            context: self.js.clone(),
+        };
+        let info = message.info().map_err(|error| QueueError {
+            action: "pull",
+            reason: error.to_string(),
+        })?;
         let (sequence, delivered) = (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1));
         Ok(Some(Delivery {
             subject: message.subject.to_string(),
@@ -157,7 +180,12 @@ impl NatsQueue {
     /// Subjects of a stream that match and hold messages.
     pub(crate) async fn subjects(&self, stream: &str, filter: &str) -> Result<Vec<String>, QueueError> {
         use futures::TryStreamExt;
-        let listed = self.stream(stream).await?.info_with_subjects(filter).await.map_err(|error| fail("list subjects")(&error))?;
+        let listed = self
+            .stream(stream)
+            .await?
+            .info_with_subjects(filter)
+            .await
+            .map_err(|error| fail("list subjects")(&error))?;
         let subjects: Vec<(String, usize)> = listed.try_collect().await.map_err(|error| fail("list subjects")(&error))?;
         Ok(subjects.into_iter().map(|(subject, _)| subject).collect())
     }
@@ -203,7 +231,15 @@ fn stored(message: async_nats::jetstream::message::StreamMessage) -> Stored {
 /// RFC 3339 in UTC, whole seconds, never earlier than asked for: what `Nats-Schedule: @at` reads.
 fn schedule_at(after: Duration) -> String {
     let due = time::OffsetDateTime::from(SystemTime::now() + after) + Duration::from_millis(999);
-    format!("@at {:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", due.year(), u8::from(due.month()), due.day(), due.hour(), due.minute(), due.second())
+    format!(
+        "@at {:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
+        due.year(),
+        u8::from(due.month()),
+        due.day(),
+        due.hour(),
+        due.minute(),
+        due.second()
+    )
 }
 
 #[async_trait::async_trait]
@@ -222,52 +258,92 @@ impl Queue for NatsQueue {
         }
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{JOBS_STREAM}.{}", consumer_name(kind, priority));
         let request = Bytes::from_static(br#"{"batch":1,"no_wait":true}"#);
-        self.client.publish_with_reply(subject, inbox.subject.clone(), request).await.map_err(|error| fail("pull")(&error))?;
+        self.client
+            .publish_with_reply(subject, inbox.subject.clone(), request)
+            .await
+            .map_err(|error| fail("pull")(&error))?;
         match tokio::time::timeout(PULL_TIMEOUT, inbox.messages.next()).await {
             Ok(Some(message)) => self.delivery(message),
-            Ok(None) => Err(QueueError { action: "pull", reason: "the connection is closed".to_owned() }),
-            Err(_) => Err(QueueError { action: "pull", reason: format!("no answer within {} s", PULL_TIMEOUT.as_secs()) }),
+            Ok(None) => Err(QueueError {
+                action: "pull",
+                reason: "the connection is closed".to_owned(),
+            }),
+            Err(_) => Err(QueueError {
+                action: "pull",
+                reason: format!("no answer within {} s", PULL_TIMEOUT.as_secs()),
+            }),
         }
     }
 
-    async fn publish(&self, lane: (Kind, Priority), key: &JobKey, payload: Bytes, envelope: Envelope, id: &str) -> Result<Published, QueueError> {
-        self.store("publish a job", job_subject(lane.0, lane.1, key), envelope.headers(), payload, id).await
+    async fn publish(
+        &self,
+        lane: (Kind, Priority),
+        key: &JobKey,
+        payload: Bytes,
+        envelope: Envelope,
+        id: &str,
+    ) -> Result<Published, QueueError> {
+        self.store("publish a job", job_subject(lane.0, lane.1, key), envelope.headers(), payload, id)
+            .await
     }
 
-    async fn delay(&self, lane: (Kind, Priority), key: &JobKey, payload: Bytes, envelope: Envelope, after: Duration) -> Result<Published, QueueError> {
+    async fn delay(
+        &self,
+        lane: (Kind, Priority),
+        key: &JobKey,
+        payload: Bytes,
+        envelope: Envelope,
+        after: Duration,
+    ) -> Result<Published, QueueError> {
         let mut headers = envelope.headers();
         headers.insert(NATS_SCHEDULE, schedule_at(after));
         headers.insert(NATS_SCHEDULE_TARGET, due_subject(lane.0, lane.1, key));
         let id = format!("delay-{}", ulid::Ulid::generate());
-        self.store("delay a job", delay_subject(lane.0, lane.1, key), headers, payload, &id).await
+        self.store("delay a job", delay_subject(lane.0, lane.1, key), headers, payload, &id)
+            .await
     }
 
     async fn bury(&self, letter: &DeadLetter) -> Result<(), QueueError> {
         let id = format!("dead-{}", ulid::Ulid::generate());
         let subject = dead_subject(letter.kind, &letter.key);
-        self.store("store a dead letter", subject, Envelope::fresh().headers(), encode(letter), &id).await.map(|_| ())
+        self.store("store a dead letter", subject, Envelope::fresh().headers(), encode(letter), &id)
+            .await
+            .map(|_| ())
     }
 
     async fn tell(&self, event: &Event, envelope: &Envelope) -> Result<(), QueueError> {
         let id = format!("event-{}", ulid::Ulid::generate());
         let subject = event_subject(event.kind, event.what, &event.key);
-        self.store("store an event", subject, envelope.headers(), encode(event), &id).await.map(|_| ())
+        self.store("store an event", subject, envelope.headers(), encode(event), &id)
+            .await
+            .map(|_| ())
     }
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> Bytes {
-    rmp_serde::to_vec_named(value).expect("invariant: events and letters are plain data and always encode").into()
+    rmp_serde::to_vec_named(value)
+        .expect("invariant: events and letters are plain data and always encode")
+        .into()
 }
 
 #[async_trait::async_trait]
 impl Receipt for Message {
     async fn double_ack(&self) -> Result<(), QueueError> {
-        Message::double_ack(self).await.map_err(|error| QueueError { action: "acknowledge", reason: error.to_string() })
+        Message::double_ack(self).await.map_err(|error| QueueError {
+            action: "acknowledge",
+            reason: error.to_string(),
+        })
     }
     async fn nak(&self, after: Option<Duration>) -> Result<(), QueueError> {
-        self.ack_with(AckKind::Nak(after)).await.map_err(|error| QueueError { action: "give back", reason: error.to_string() })
+        self.ack_with(AckKind::Nak(after)).await.map_err(|error| QueueError {
+            action: "give back",
+            reason: error.to_string(),
+        })
     }
     async fn progress(&self) -> Result<(), QueueError> {
-        self.ack_with(AckKind::Progress).await.map_err(|error| QueueError { action: "report progress", reason: error.to_string() })
+        self.ack_with(AckKind::Progress).await.map_err(|error| QueueError {
+            action: "report progress",
+            reason: error.to_string(),
+        })
     }
 }

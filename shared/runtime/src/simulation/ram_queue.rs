@@ -59,7 +59,13 @@ impl State {
             return Published::Occupied;
         }
         self.last_sequence += 1;
-        let message = Message { sequence: self.last_sequence, payload, envelope, delivered: 0, ready_at: Instant::now() };
+        let message = Message {
+            sequence: self.last_sequence,
+            payload,
+            envelope,
+            delivered: 0,
+            ready_at: Instant::now(),
+        };
         self.jobs.insert(subject, message);
         Published::Stored
     }
@@ -67,7 +73,12 @@ impl State {
     /// Schedules that are due; one whose subject is held is dropped, as the server does.
     fn fire(&mut self) {
         let now = Instant::now();
-        let due: Vec<String> = self.delayed.iter().filter(|(_, delayed)| delayed.due <= now).map(|(subject, _)| subject.clone()).collect();
+        let due: Vec<String> = self
+            .delayed
+            .iter()
+            .filter(|(_, delayed)| delayed.due <= now)
+            .map(|(subject, _)| subject.clone())
+            .collect();
         for subject in due {
             if let Some(delayed) = self.delayed.remove(&subject) {
                 self.store(subject, delayed.payload, delayed.envelope);
@@ -78,12 +89,20 @@ impl State {
 
 impl RamQueue {
     pub(super) fn new(ack_wait: Duration, max_deliver: u64, plan: impl FnMut(&'static str) -> Fault + Send + 'static) -> Self {
-        Self { state: Mutex::default(), plan: Mutex::new(Box::new(plan)), ack_wait, max_deliver }
+        Self {
+            state: Mutex::default(),
+            plan: Mutex::new(Box::new(plan)),
+            ack_wait,
+            max_deliver,
+        }
     }
 
     fn request<T>(&self, action: &'static str, effect: impl FnOnce(&mut State) -> T) -> Result<T, QueueError> {
         let fault = (lock(&self.plan))(action);
-        let lost = || QueueError { action, reason: "injected fault".to_owned() };
+        let lost = || QueueError {
+            action,
+            reason: "injected fault".to_owned(),
+        };
         if fault == Fault::Before {
             return Err(lost());
         }
@@ -99,7 +118,12 @@ impl RamQueue {
         let last_sequence = state.last_sequence;
         let (letters, events) = (std::mem::take(&mut state.letters), std::mem::take(&mut state.events));
         // Letters and events are kept for the checker only; nothing in the protocol reads them after this.
-        *state = State { last_sequence, letters, events, ..State::default() };
+        *state = State {
+            last_sequence,
+            letters,
+            events,
+            ..State::default()
+        };
     }
 
     pub(super) fn is_outstanding(&self, kind: Kind, priority: Priority, key: &JobKey) -> bool {
@@ -123,7 +147,14 @@ impl RamQueue {
         for subject in &stuck {
             if let Some(message) = state.jobs.remove(subject) {
                 let failure = cedm_contract::FailureKind::Bug;
-                let letter = crate::mover::letter_of(subject, &message.payload, failure, "given up".to_owned(), message.delivered, String::new());
+                let letter = crate::mover::letter_of(
+                    subject,
+                    &message.payload,
+                    failure,
+                    "given up".to_owned(),
+                    message.delivered,
+                    String::new(),
+                );
                 state.letters.insert(letter.key.clone(), letter);
             }
         }
@@ -167,32 +198,72 @@ impl Queue for Shared {
         let prefix = format!("cedm.job.{kind}.{priority}.");
         let taken = self.0.request("pull", |state| {
             let now = Instant::now();
-            let found = state.jobs.iter_mut().find(|(subject, message)| {
-                subject.starts_with(&prefix) && message.ready_at <= now && message.delivered < max_deliver
-            });
+            let found = state
+                .jobs
+                .iter_mut()
+                .find(|(subject, message)| subject.starts_with(&prefix) && message.ready_at <= now && message.delivered < max_deliver);
             found.map(|(subject, message)| {
                 message.delivered += 1;
                 message.ready_at = now + ack_wait;
-                (subject.clone(), message.payload.clone(), message.envelope, message.sequence, message.delivered)
+                (
+                    subject.clone(),
+                    message.payload.clone(),
+                    message.envelope,
+                    message.sequence,
+                    message.delivered,
+                )
             })
         })?;
         Ok(taken.map(|(subject, payload, envelope, sequence, delivered)| {
-            let receipt = Box::new(RamReceipt { queue: self.0.clone(), subject: subject.clone(), sequence });
-            Delivery { subject, payload, envelope, sequence, delivered, receipt }
+            let receipt = Box::new(RamReceipt {
+                queue: self.0.clone(),
+                subject: subject.clone(),
+                sequence,
+            });
+            Delivery {
+                subject,
+                payload,
+                envelope,
+                sequence,
+                delivered,
+                receipt,
+            }
         }))
     }
 
-    async fn publish(&self, lane: (Kind, Priority), key: &JobKey, payload: Bytes, envelope: Envelope, _: &str) -> Result<Published, QueueError> {
-        self.0.request("publish", |state| state.store(job_subject(lane.0, lane.1, key), payload, envelope))
+    async fn publish(
+        &self,
+        lane: (Kind, Priority),
+        key: &JobKey,
+        payload: Bytes,
+        envelope: Envelope,
+        _: &str,
+    ) -> Result<Published, QueueError> {
+        self.0
+            .request("publish", |state| state.store(job_subject(lane.0, lane.1, key), payload, envelope))
     }
 
-    async fn delay(&self, lane: (Kind, Priority), key: &JobKey, payload: Bytes, envelope: Envelope, after: Duration) -> Result<Published, QueueError> {
+    async fn delay(
+        &self,
+        lane: (Kind, Priority),
+        key: &JobKey,
+        payload: Bytes,
+        envelope: Envelope,
+        after: Duration,
+    ) -> Result<Published, QueueError> {
         self.0.request("delay", |state| {
             let subject = job_subject(lane.0, lane.1, key);
             if state.delayed.contains_key(&subject) {
                 return Published::Occupied;
             }
-            state.delayed.insert(subject, Delayed { due: Instant::now() + after, payload, envelope });
+            state.delayed.insert(
+                subject,
+                Delayed {
+                    due: Instant::now() + after,
+                    payload,
+                    envelope,
+                },
+            );
             Published::Stored
         })
     }
@@ -211,7 +282,11 @@ impl Queue for Shared {
 impl RamReceipt {
     fn answer(&self, action: &'static str, effect: impl FnOnce(&mut Message)) -> Result<(), QueueError> {
         self.queue.request(action, |state| {
-            if let Some(message) = state.jobs.get_mut(&self.subject).filter(|message| message.sequence == self.sequence) {
+            if let Some(message) = state
+                .jobs
+                .get_mut(&self.subject)
+                .filter(|message| message.sequence == self.sequence)
+            {
                 effect(message);
             }
         })
@@ -223,7 +298,11 @@ impl Receipt for RamReceipt {
     /// Removes the job under whoever holds it now: the broker does not fence.
     async fn double_ack(&self) -> Result<(), QueueError> {
         self.queue.request("ack", |state| {
-            if state.jobs.get(&self.subject).is_some_and(|message| message.sequence == self.sequence) {
+            if state
+                .jobs
+                .get(&self.subject)
+                .is_some_and(|message| message.sequence == self.sequence)
+            {
                 state.jobs.remove(&self.subject);
             }
         })

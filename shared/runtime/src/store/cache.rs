@@ -23,7 +23,10 @@ impl Cache {
     /// When the folder cannot be made.
     pub fn open(folder: &Path, limit_bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.to_owned(), limit_bytes })
+        Ok(Self {
+            folder: folder.to_owned(),
+            limit_bytes,
+        })
     }
 
     /// Puts the object's bytes at `to`, from the cache or from the store; size and digest are verified either way. `to` is a
@@ -37,17 +40,22 @@ impl Cache {
         if self.take(&cached, object, to).map_err(|error| local(&error))? {
             return Ok(());
         }
-        let part = self.folder.join(format!("{}.part-{}", object.digest.short(), ulid::Ulid::generate()));
+        let part = self
+            .folder
+            .join(format!("{}.part-{}", object.digest.short(), ulid::Ulid::generate()));
         let downloaded = store.download(&object.object, &part).await;
         let outcome = match downloaded {
-            Ok(Some((size, digest))) if size == object.size && digest == object.digest => {
-                fs::rename(&part, &cached).and_then(|()| link_or_copy(&cached, to)).map_err(|error| local(&error))
-            }
+            Ok(Some((size, digest))) if size == object.size && digest == object.digest => fs::rename(&part, &cached)
+                .and_then(|()| link_or_copy(&cached, to))
+                .map_err(|error| local(&error)),
             Ok(Some((size, digest))) => Err(StoreError::new(
                 "get",
                 &object.object,
                 StoreErrorKind::Unavailable,
-                format!("{size} bytes with digest {digest} found, {} bytes with {} expected", object.size, object.digest),
+                format!(
+                    "{size} bytes with digest {digest} found, {} bytes with {} expected",
+                    object.size, object.digest
+                ),
             )),
             Ok(None) => Err(StoreError::new("get", &object.object, StoreErrorKind::Missing, "no such object")),
             Err(error) => Err(error),
@@ -123,7 +131,11 @@ mod tests {
 
     async fn object(store: &RamStore, key: &str, bytes: &'static [u8]) -> ObjectRef {
         store.put(key, Body::Bytes(bytes.into())).await.unwrap();
-        ObjectRef { object: key.to_owned(), size: bytes.len() as u64, digest: Digest::of(bytes) }
+        ObjectRef {
+            object: key.to_owned(),
+            size: bytes.len() as u64,
+            digest: Digest::of(bytes),
+        }
     }
 
     #[tokio::test]
@@ -147,7 +159,10 @@ mod tests {
         cache.fetch(&store, &object, &root.path().join("1")).await.unwrap_err();
         assert!(!root.path().join("1").exists());
         store.delete("a").await.unwrap();
-        assert_eq!(cache.fetch(&store, &object, &root.path().join("1")).await.unwrap_err().kind, StoreErrorKind::Missing);
+        assert_eq!(
+            cache.fetch(&store, &object, &root.path().join("1")).await.unwrap_err().kind,
+            StoreErrorKind::Missing
+        );
     }
 
     #[tokio::test]
@@ -160,6 +175,10 @@ mod tests {
             cache.fetch(&store, &object, &root.path().join(key)).await.unwrap();
         }
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
-        assert_eq!(fs::read(root.path().join("a")).unwrap(), b"0123456789", "an evicted file stays where it was fetched to");
+        assert_eq!(
+            fs::read(root.path().join("a")).unwrap(),
+            b"0123456789",
+            "an evicted file stays where it was fetched to"
+        );
     }
 }

@@ -21,7 +21,10 @@ impl Metered {
         let start = Instant::now();
         let answer = request.await;
         let outcome = if answer.is_ok() { "ok" } else { "error" };
-        self.metrics.store.with_label_values(&[op, outcome]).observe(start.elapsed().as_secs_f64());
+        self.metrics
+            .store
+            .with_label_values(&[op, outcome])
+            .observe(start.elapsed().as_secs_f64());
         answer
     }
 }

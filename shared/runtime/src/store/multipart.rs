@@ -17,8 +17,16 @@ const PARTS_IN_FLIGHT: usize = 4;
 
 /// Puts a file of `size` bytes in parts.
 pub(super) async fn put_file(client: &Client, bucket: &str, key: &str, file: &Path, size: u64) -> Result<(), StoreError> {
-    let begun = client.create_multipart_upload().bucket(bucket).key(key).send().await.map_err(|error| describe("put", key, error))?;
-    let id = begun.upload_id().ok_or_else(|| StoreError::new("put", key, StoreErrorKind::Unavailable, "the store gave no upload id"))?;
+    let begun = client
+        .create_multipart_upload()
+        .bucket(bucket)
+        .key(key)
+        .send()
+        .await
+        .map_err(|error| describe("put", key, error))?;
+    let id = begun
+        .upload_id()
+        .ok_or_else(|| StoreError::new("put", key, StoreErrorKind::Unavailable, "the store gave no upload id"))?;
     let outcome = parts(client, bucket, key, file, size, id).await;
     if outcome.is_err() {
         // The error that led here matters more; what stays is for the bucket's lifecycle rule.
@@ -34,15 +42,35 @@ async fn parts(client: &Client, bucket: &str, key: &str, file: &Path, size: u64,
     let uploads = (0..size.div_ceil(part_bytes)).map(|index| async move {
         let offset = index * part_bytes;
         let length = part_bytes.min(size - offset);
-        let body = ByteStream::read_from().path(file).offset(offset).length(Length::Exact(length)).build().await;
+        let body = ByteStream::read_from()
+            .path(file)
+            .offset(offset)
+            .length(Length::Exact(length))
+            .build()
+            .await;
         let body = body.map_err(|error| StoreError::new("put", key, StoreErrorKind::Local, error))?;
         let number = i32::try_from(index + 1).expect("invariant: at most 9,000 parts");
-        let part = client.upload_part().bucket(bucket).key(key).upload_id(id).part_number(number).body(body).send().await;
+        let part = client
+            .upload_part()
+            .bucket(bucket)
+            .key(key)
+            .upload_id(id)
+            .part_number(number)
+            .body(body)
+            .send()
+            .await;
         let part = part.map_err(|error| describe("put", key, error))?;
         Ok::<_, StoreError>(CompletedPart::builder().part_number(number).set_e_tag(part.e_tag).build())
     });
     let done: Vec<CompletedPart> = futures::stream::iter(uploads).buffered(PARTS_IN_FLIGHT).try_collect().await?;
     let done = CompletedMultipartUpload::builder().set_parts(Some(done)).build();
-    let sent = client.complete_multipart_upload().bucket(bucket).key(key).upload_id(id).multipart_upload(done).send().await;
+    let sent = client
+        .complete_multipart_upload()
+        .bucket(bucket)
+        .key(key)
+        .upload_id(id)
+        .multipart_upload(done)
+        .send()
+        .await;
     sent.map(|_| ()).map_err(|error| describe("put", key, error))
 }

@@ -31,13 +31,21 @@ pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError>
     if won > 1 {
         return refuse(
             StoreErrorKind::Denied,
-            format!("{won} of {WRITERS} concurrent create-only writers won: this store cannot carry the job protocol (it needs an atomic If-None-Match: *)"),
+            format!(
+                "{won} of {WRITERS} concurrent create-only writers won: this store cannot carry the job protocol (it needs an atomic If-None-Match: *)"
+            ),
         );
     }
     match (unclear, found) {
         (Some(reason), _) => refuse(StoreErrorKind::Unavailable, reason),
-        (None, None) => refuse(StoreErrorKind::Unavailable, "a create-only put was accepted and its object cannot be read".to_owned()),
-        (None, Some(_)) if won == 0 => refuse(StoreErrorKind::Unavailable, format!("none of {WRITERS} create-only writers won a fresh key")),
+        (None, None) => refuse(
+            StoreErrorKind::Unavailable,
+            "a create-only put was accepted and its object cannot be read".to_owned(),
+        ),
+        (None, Some(_)) if won == 0 => refuse(
+            StoreErrorKind::Unavailable,
+            format!("none of {WRITERS} create-only writers won a fresh key"),
+        ),
         (None, Some(_)) => Ok(()),
     }
 }
@@ -56,7 +64,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_answer_is_no_verdict() {
-        let store: Arc<dyn Store> = Arc::new(RamStore::with_faults(|op, _| if op == "create" { Fault::After } else { Fault::None }));
+        let store: Arc<dyn Store> = Arc::new(RamStore::with_faults(
+            |op, _| if op == "create" { Fault::After } else { Fault::None },
+        ));
         assert_eq!(probe_create_only(&store).await.unwrap_err().kind, StoreErrorKind::Unavailable);
     }
 }

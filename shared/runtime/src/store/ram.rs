@@ -42,7 +42,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl RamStore {
     /// A store whose requests fail as `plan` says.
     pub fn with_faults(plan: impl FnMut(&'static str, &str) -> Fault + Send + 'static) -> Self {
-        Self { objects: Mutex::default(), plan: Mutex::new(Box::new(plan)) }
+        Self {
+            objects: Mutex::default(),
+            plan: Mutex::new(Box::new(plan)),
+        }
     }
 
     /// Everything in it, for checkers of invariants.
@@ -118,7 +121,13 @@ impl Store for RamStore {
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
         self.answer("list", prefix, |objects| {
             let below = objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
-            below.map(|(key, bytes)| Listed { key: key.clone(), size: bytes.len() as u64, modified_ms: 0 }).collect()
+            below
+                .map(|(key, bytes)| Listed {
+                    key: key.clone(),
+                    size: bytes.len() as u64,
+                    modified_ms: 0,
+                })
+                .collect()
         })
     }
 }

@@ -4,8 +4,8 @@ use super::{Body, Created, Listed, Store, StoreError, StoreErrorKind, multipart}
 use aws_sdk_s3::{
     Client,
     config::{
-        BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig, retry::RetryConfig,
-        timeout::TimeoutConfig,
+        BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+        retry::RetryConfig, timeout::TimeoutConfig,
     },
     error::{DisplayErrorContext, SdkError},
     primitives::ByteStream,
@@ -43,7 +43,9 @@ impl S3Store {
     /// The same with this access key id and secret, if given.
     pub async fn open_with(settings: &S3Settings, keys: Option<(String, String)>) -> Self {
         use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-        let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let http = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .build_https();
         let mut chain = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
         match (&settings.region, &settings.endpoint) {
             (Some(region), _) => chain = chain.region(Region::new(region.clone())),
@@ -71,7 +73,10 @@ impl S3Store {
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         }
-        Self { client: Client::from_conf(config.build()), bucket: settings.bucket.clone() }
+        Self {
+            client: Client::from_conf(config.build()),
+            bucket: settings.bucket.clone(),
+        }
     }
 
     async fn body(&self, key: &str, range: Option<String>) -> Result<Option<ByteStream>, StoreError> {
@@ -83,7 +88,9 @@ impl S3Store {
     }
 
     async fn collect(&self, key: &str, range: Option<String>) -> Result<Option<Bytes>, StoreError> {
-        let Some(body) = self.body(key, range).await? else { return Ok(None) };
+        let Some(body) = self.body(key, range).await? else {
+            return Ok(None);
+        };
         let bytes = body.collect().await.map_err(|error| interrupted(key, error))?;
         Ok(Some(bytes.into_bytes()))
     }
@@ -103,7 +110,9 @@ impl Store for S3Store {
     }
 
     async fn download(&self, key: &str, file: &Path) -> Result<Option<(u64, Digest)>, StoreError> {
-        let Some(mut body) = self.body(key, None).await? else { return Ok(None) };
+        let Some(mut body) = self.body(key, None).await? else {
+            return Ok(None);
+        };
         let local = |error: std::io::Error| StoreError::local("get", key, &error);
         let mut to = tokio::fs::File::create_new(file).await.map_err(local)?;
         let (mut size, mut hasher) = (0, blake3::Hasher::new());
@@ -129,11 +138,15 @@ impl Store for S3Store {
         let body = match body {
             Body::Bytes(bytes) => ByteStream::from(bytes),
             Body::File(path) => {
-                let about = tokio::fs::metadata(path).await.map_err(|error| StoreError::local("put", key, &error))?;
+                let about = tokio::fs::metadata(path)
+                    .await
+                    .map_err(|error| StoreError::local("put", key, &error))?;
                 if about.len() > multipart::PART_BYTES {
                     return multipart::put_file(&self.client, &self.bucket, key, path, about.len()).await;
                 }
-                ByteStream::from_path(path).await.map_err(|error| StoreError::new("put", key, StoreErrorKind::Local, error))?
+                ByteStream::from_path(path)
+                    .await
+                    .map_err(|error| StoreError::new("put", key, StoreErrorKind::Local, error))?
             }
         };
         let sent = self.client.put_object().bucket(&self.bucket).key(key).body(body).send().await;
@@ -141,7 +154,15 @@ impl Store for S3Store {
     }
 
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
-        let sent = self.client.put_object().bucket(&self.bucket).key(key).if_none_match("*").body(ByteStream::from(bytes)).send().await;
+        let sent = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .if_none_match("*")
+            .body(ByteStream::from(bytes))
+            .send()
+            .await;
         let Err(error) = sent else { return Ok(Created::Yes) };
         match status(&error) {
             Some(412) => Ok(Created::Exists),
@@ -159,13 +180,26 @@ impl Store for S3Store {
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-        let mut pages = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).into_paginator().send();
+        let mut pages = self
+            .client
+            .list_objects_v2()
+            .bucket(&self.bucket)
+            .prefix(prefix)
+            .into_paginator()
+            .send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
             for object in page.map_err(|error| describe("list", prefix, error))?.contents() {
-                let modified_ms = object.last_modified().and_then(|time| u64::try_from(time.to_millis().ok()?).ok()).unwrap_or(0);
+                let modified_ms = object
+                    .last_modified()
+                    .and_then(|time| u64::try_from(time.to_millis().ok()?).ok())
+                    .unwrap_or(0);
                 let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
-                listed.push(Listed { key: object.key().unwrap_or_default().to_owned(), size, modified_ms });
+                listed.push(Listed {
+                    key: object.key().unwrap_or_default().to_owned(),
+                    size,
+                    modified_ms,
+                });
             }
         }
         Ok(listed)

@@ -46,7 +46,9 @@ impl Visit for Collect<'_> {
 
 impl JsonLines {
     pub(super) fn new(service: &str) -> Self {
-        Self { service: service.to_owned() }
+        Self {
+            service: service.to_owned(),
+        }
     }
 }
 
@@ -92,5 +94,11 @@ fn now() -> String {
     let now = time::OffsetDateTime::now_utc();
     let (date, time) = (now.date(), now.time());
     let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z", time.hour(), time.minute(), time.second(), time.millisecond())
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.millisecond()
+    )
 }

@@ -16,13 +16,30 @@ async fn check(place: &str) {
     assert_eq!(worker.ended().await, None, "it dies {place}");
     let _second = house.worker(&arguments, &[]);
     story.next(EventWhat::Done).await;
-    eventually("it leaves the queue", async || (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())).await;
-    let manifest = submitter.manifest_or_discard(job.kind(), &job.key).await.unwrap().expect("one sound manifest");
-    let undisturbed = (0..12).fold(String::new(), |state, step| blake3::hash(format!("{state}{step}").as_bytes()).to_string());
-    let object = connection.store().get(&manifest.output("echo.txt").unwrap().object.object).await.unwrap().unwrap();
+    eventually("it leaves the queue", async || {
+        (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())
+    })
+    .await;
+    let manifest = submitter
+        .manifest_or_discard(job.kind(), &job.key)
+        .await
+        .unwrap()
+        .expect("one sound manifest");
+    let undisturbed = (0..12).fold(String::new(), |state, step| {
+        blake3::hash(format!("{state}{step}").as_bytes()).to_string()
+    });
+    let object = connection
+        .store()
+        .get(&manifest.output("echo.txt").unwrap().object.object)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(String::from_utf8(object.to_vec()).unwrap(), undisturbed, "{place}");
     let prefix = attempt_prefix(&job.key, &manifest.attempt);
-    assert!(objects_of(&manifest).iter().all(|object| object.object.starts_with(&prefix)), "a manifest names its own attempt's objects only");
+    assert!(
+        objects_of(&manifest).iter().all(|object| object.object.starts_with(&prefix)),
+        "a manifest names its own attempt's objects only"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

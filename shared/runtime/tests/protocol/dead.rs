@@ -15,12 +15,21 @@ async fn poison_is_listed_shown_and_replayed() {
     submitter.submit(&job).await.unwrap();
     let _worker = house.worker(&[], &[]);
     story.next(EventWhat::Dead).await;
-    eventually("it leaves the queue", async || (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())).await;
+    eventually("it leaves the queue", async || {
+        (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())
+    })
+    .await;
 
     let listed = letters.list().await.unwrap();
     assert_eq!(listed.len(), 1);
-    assert_eq!((listed[0].failure, listed[0].error.as_str(), listed[0].attempts), (FailureKind::Reject, "poisoned", 1));
-    assert!(matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::Dead(_)), "a dead job is not done again by itself");
+    assert_eq!(
+        (listed[0].failure, listed[0].error.as_str(), listed[0].attempts),
+        (FailureKind::Reject, "poisoned", 1)
+    );
+    assert!(
+        matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::Dead(_)),
+        "a dead job is not done again by itself"
+    );
     assert_eq!(letters.show(&job.key).await.unwrap().unwrap().job, Some(job.clone()));
 
     std::fs::write(&cure, "").unwrap();
@@ -60,6 +69,8 @@ async fn a_job_that_kills_its_workers_is_moved_by_advisory() {
             Some(code) => panic!("the worker found nothing to die of and ended with {code}"),
         }
     }
+    // The broker looks at its budget when somebody asks for work.
+    let _worker = house.worker(&[], &[]);
     let moved = eventually("the broker tells", async || {
         let moved = mover.drain_advisories().await.unwrap();
         (moved > 0).then_some(moved)
@@ -82,6 +93,7 @@ async fn a_stuck_job_without_an_advisory_is_found_by_the_sweep() {
     for _ in 0..5 {
         assert_eq!(house.worker(&[], &[]).ended().await, None);
     }
+    let _worker = house.worker(&[], &[]);
     eventually("the sweep finds it", async || (mover.sweep().await.unwrap() > 0).then_some(())).await;
     assert!(DeadLetters::new(&connection).show(&job.key).await.unwrap().is_some());
 }

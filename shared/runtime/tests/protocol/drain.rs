@@ -25,14 +25,27 @@ async fn a_drained_job_goes_on_elsewhere_and_ends_the_same() {
     story.next(EventWhat::Done).await;
     let manifest = submitter.manifest(&job.key).await.unwrap().unwrap();
     let read = async |name: &str| {
-        let bytes = connection.store().get(&manifest.output(name).unwrap().object.object).await.unwrap().unwrap();
+        let bytes = connection
+            .store()
+            .get(&manifest.output(name).unwrap().object.object)
+            .await
+            .unwrap()
+            .unwrap();
         String::from_utf8(bytes.to_vec()).unwrap()
     };
     assert_ne!(read("first-step.txt").await, "0", "it resumed");
-    let undisturbed = (0..60).fold(String::new(), |state, step| blake3::hash(format!("{state}{step}").as_bytes()).to_string());
+    let undisturbed = (0..60).fold(String::new(), |state, step| {
+        blake3::hash(format!("{state}{step}").as_bytes()).to_string()
+    });
     assert_eq!(read("echo.txt").await, undisturbed);
     crate::house::eventually("checkpoints of a finished job are removed", async || {
-        connection.store().list(&checkpoint_prefix(&job.key)).await.unwrap().is_empty().then_some(())
+        connection
+            .store()
+            .list(&checkpoint_prefix(&job.key))
+            .await
+            .unwrap()
+            .is_empty()
+            .then_some(())
     })
     .await;
 }

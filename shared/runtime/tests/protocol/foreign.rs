@@ -36,5 +36,8 @@ async fn garbage_becomes_a_dead_letter_with_its_bytes() {
     publish(&house, job_subject(job.kind(), job.priority, &job.key), b"no job at all".to_vec()).await;
     let _worker = house.worker(&[], &[]);
     let letter = eventually("a dead letter", async || letters.show(&job.key).await.unwrap()).await;
-    assert_eq!((letter.failure, letter.job, letter.raw.as_slice()), (FailureKind::Reject, None, b"no job at all".as_slice()));
+    assert_eq!(
+        (letter.failure, letter.job, letter.raw.as_slice()),
+        (FailureKind::Reject, None, b"no job at all".as_slice())
+    );
 }

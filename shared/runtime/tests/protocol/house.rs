@@ -54,9 +54,21 @@ impl House {
         let s3_address = listener.local_addr().unwrap();
         let folder = cedm_store::Folder::open(&root.path().join("store")).unwrap();
         folder.create_bucket("cedm").unwrap();
-        let keys = cedm_store::Keys { access: credentials.s3_access_key.clone(), secret: credentials.s3_secret_key.clone() };
+        let keys = cedm_store::Keys {
+            access: credentials.s3_access_key.clone(),
+            secret: credentials.s3_secret_key.clone(),
+        };
         let store = tokio::spawn(async move { cedm_store::serve(folder, keys, listener).await.unwrap() });
-        let mut house = Self { root, credentials, nats_address: free_address(), nats: None, s3_address, store, forwarding: None, ack_wait_s };
+        let mut house = Self {
+            root,
+            credentials,
+            nats_address: free_address(),
+            nats: None,
+            s3_address,
+            store,
+            forwarding: None,
+            ack_wait_s,
+        };
         house.start_nats();
         let coordinator = house.connect(Service::Coordinator).await;
         coordinator.ensure_streams().await.unwrap();
@@ -74,12 +86,22 @@ impl House {
 
     pub fn start_nats(&mut self) {
         let store_dir = self.root.path().join("nats");
-        let settings = NatsSettings { listen: self.nats_address, monitor: None, store_dir: &store_dir, credentials: &self.credentials };
+        let settings = NatsSettings {
+            listen: self.nats_address,
+            monitor: None,
+            store_dir: &store_dir,
+            credentials: &self.credentials,
+        };
         let config = self.root.path().join("nats.conf");
         std::fs::write(&config, render_nats(&settings)).unwrap();
         let log = std::fs::File::create(self.root.path().join("nats.log")).unwrap();
         let program = nats_server();
-        let child = Command::new(&program).arg("-c").arg(&config).stderr(log).stdout(Stdio::null()).spawn();
+        let child = Command::new(&program)
+            .arg("-c")
+            .arg(&config)
+            .stderr(log)
+            .stdout(Stdio::null())
+            .spawn();
         self.nats = Some(child.unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask setup`", program.display())));
     }
 
@@ -180,7 +202,12 @@ impl Drop for WorkerProcess {
 
 /// A job for the echo worker.
 pub fn job(name: &str) -> Job {
-    let extractor = ExtractorSpec { name: name.to_owned(), weights: None, dim: None, precision: Precision::Fp32 };
+    let extractor = ExtractorSpec {
+        name: name.to_owned(),
+        weights: None,
+        dim: None,
+        precision: Precision::Fp32,
+    };
     Job::new(JobSpec::Fit(FitParams { extractor }), Vec::new(), Priority::P1, Hints::default())
 }
 
@@ -189,7 +216,10 @@ pub struct Story(BoxStream<'static, Event>);
 
 impl Story {
     pub async fn of(connection: &Connection, job: &Job) -> Self {
-        let filter = EventFilter { key: Some(job.key.clone()), ..EventFilter::default() };
+        let filter = EventFilter {
+            key: Some(job.key.clone()),
+            ..EventFilter::default()
+        };
         Self(live_events(connection, &filter).await.unwrap().boxed())
     }
 
@@ -203,7 +233,9 @@ impl Story {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("no {what} event"))
+        tokio::time::timeout(PATIENCE, wait)
+            .await
+            .unwrap_or_else(|_| panic!("no {what} event"))
     }
 }
 

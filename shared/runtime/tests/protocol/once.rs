@@ -20,7 +20,9 @@ async fn submitted_twice_is_one_job_and_then_a_cached_result() {
     let _worker = house.worker(&[], &[]);
     let done = story.next(EventWhat::Done).await;
     assert!(!done.cached);
-    let SubmitOutcome::Cached(manifest) = submitter.submit(&job).await.unwrap() else { panic!("the result exists") };
+    let SubmitOutcome::Cached(manifest) = submitter.submit(&job).await.unwrap() else {
+        panic!("the result exists")
+    };
     assert_eq!(manifest.attempt.to_string(), done.attempt);
     assert_eq!(manifest.outputs.len(), 2);
     assert!(manifest.timings.queued_ms <= manifest.timings.started_ms && manifest.timings.started_ms <= manifest.timings.finished_ms);
@@ -61,7 +63,11 @@ async fn a_result_that_lost_an_object_is_made_again() {
     story.next(EventWhat::Done).await;
     let first = submitter.manifest(&job.key).await.unwrap().unwrap();
 
-    connection.store().delete(&first.output("echo.txt").unwrap().object.object).await.unwrap();
+    connection
+        .store()
+        .delete(&first.output("echo.txt").unwrap().object.object)
+        .await
+        .unwrap();
     assert!(matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::Queued));
     let told = story.next(EventWhat::Failed).await;
     assert!(told.message.contains("is missing"), "{}", told.message);
@@ -83,10 +89,21 @@ async fn damaged_bytes_of_the_right_size_are_found_by_a_fresh_submitter() {
     let manifest = Submitter::new(&connection).manifest(&job.key).await.unwrap().unwrap();
     let object = &manifest.output("echo.txt").unwrap().object;
     let damaged = vec![b'x'; usize::try_from(object.size).unwrap()];
-    connection.store().put(&object.object, cedm_runtime::store::Body::Bytes(damaged.into())).await.unwrap();
-    assert!(matches!(Submitter::new(&connection).submit(&job).await.unwrap(), SubmitOutcome::Queued));
+    connection
+        .store()
+        .put(&object.object, cedm_runtime::store::Body::Bytes(damaged.into()))
+        .await
+        .unwrap();
+    assert!(matches!(
+        Submitter::new(&connection).submit(&job).await.unwrap(),
+        SubmitOutcome::Queued
+    ));
     story.next(EventWhat::Done).await;
-    let again = Submitter::new(&connection).manifest_or_discard(job.kind(), &job.key).await.unwrap().unwrap();
+    let again = Submitter::new(&connection)
+        .manifest_or_discard(job.kind(), &job.key)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(again.digest, manifest.digest);
     assert!(connection.store().get(&manifest_key(&job.key)).await.unwrap().is_some());
 }

@@ -20,7 +20,10 @@ async fn a_wiped_broker_is_rebuilt_and_workers_go_on() {
     house.wipe_nats();
     house.start_nats();
     crate::house::eventually("the streams are made again", async || connection.ensure_streams().await.ok()).await;
-    assert!(matches!(submitter.submit(&before).await.unwrap(), SubmitOutcome::Cached(_)), "results are in the store");
+    assert!(
+        matches!(submitter.submit(&before).await.unwrap(), SubmitOutcome::Cached(_)),
+        "results are in the store"
+    );
     let mut story = Story::of(&connection, &after).await;
     submitter.submit(&after).await.unwrap();
     story.next(EventWhat::Done).await;

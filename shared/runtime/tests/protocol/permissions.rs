@@ -17,7 +17,10 @@ async fn a_worker_cannot_publish_jobs_read_other_kinds_or_delete_streams() {
     assert!(smuggled.await.is_err(), "publishing a job");
     let pull = client.request("$JS.API.CONSUMER.MSG.NEXT.JOBS.fit-p1", r#"{"batch":1,"no_wait":true}"#.into());
     assert!(pull.await.is_err(), "pulling another kind");
-    assert!(client.request("$JS.API.STREAM.DELETE.JOBS", "".into()).await.is_err(), "deleting a stream");
+    assert!(
+        client.request("$JS.API.STREAM.DELETE.JOBS", "".into()).await.is_err(),
+        "deleting a stream"
+    );
     let own = client.request("$JS.API.CONSUMER.MSG.NEXT.JOBS.train-p1", r#"{"batch":1,"no_wait":true}"#.into());
     assert!(own.await.is_ok(), "its own kind it may pull");
     let coordinator = house.submitter().await;

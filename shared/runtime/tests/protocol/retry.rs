@@ -17,7 +17,12 @@ async fn a_delayed_retry_survives_a_restart_of_the_broker() {
     let failed = story.next(EventWhat::Failed).await;
     assert!(failed.message.contains("failed on request"), "{}", failed.message);
     eventually("the retry waits in the queue", async || {
-        submitter.outstanding(Some(job.kind())).await.unwrap().into_iter().find(|found| found.key == job.key)
+        submitter
+            .outstanding(Some(job.kind()))
+            .await
+            .unwrap()
+            .into_iter()
+            .find(|found| found.key == job.key)
     })
     .await;
     drop(worker);
@@ -45,5 +50,8 @@ async fn a_crash_between_delay_and_acknowledgement_loses_nothing() {
     // The delayed copy fires onto the subject that the unanswered original still holds.
     let _worker = house.worker(&[], &[]);
     story.next(EventWhat::Done).await;
-    eventually("nothing is left over", async || (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())).await;
+    eventually("nothing is left over", async || {
+        (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())
+    })
+    .await;
 }

@@ -27,15 +27,16 @@ fn every_job_is_done_once() -> Result<()> {
     let (first, twin) = (file("tiny")?, file("twin")?);
     let mut events = Watch::everything(&system)?;
     // Twice under one name, once under another, all at the same time.
-    let answers: Vec<_> = thread::scope(|scope| {
+    let system_ref = &system;
+    let answers: Vec<serde_json::Value> = thread::scope(|scope| {
         let handles: Vec<_> = [&first, &first, &twin]
-            .map(|path| scope.spawn(|| system.ask(&["submit", path])))
+            .map(|path| scope.spawn(move || system_ref.ask(&["submit", path.as_str()])))
             .into_iter()
             .collect();
         handles
             .into_iter()
             .map(|handle| handle.join().expect("invariant: submitting does not panic"))
-            .collect::<Result<_>>()
+            .collect::<Result<Vec<_>>>()
     })?;
     let attached = answers[..2].iter().filter(|answer| answer["attached"] == true).count();
     assert_eq!(

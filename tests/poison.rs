@@ -28,7 +28,8 @@ fn an_impossible_job_is_dead_at_once() -> Result<()> {
 
     let letters = system.ask(&["dead", "list"])?;
     let letter = letters.as_array().and_then(|letters| letters.first()).context("no dead letter")?;
-    assert_eq!((&letter["kind"], &letter["failure"]), (&"cluster".into(), &"reject".into()));
+    assert_eq!(letter["kind"], "cluster");
+    assert_eq!(letter["failure"], "reject");
     let key = letter["key"].as_str().context("a letter without a key")?;
     let error = letter["error"].as_str().context("a letter without an error")?;
     assert!(
@@ -91,7 +92,7 @@ fn a_job_that_kills_its_workers_is_given_up_and_replayed() -> Result<()> {
 /// A one-dimensional int64 array as numpy writes it.
 fn npy(values: &[i64]) -> Vec<u8> {
     let mut header = format!("{{'descr': '<i8', 'fortran_order': False, 'shape': ({},), }}", values.len());
-    while (10 + header.len() + 1) % 64 != 0 {
+    while !(10 + header.len() + 1).is_multiple_of(64) {
         header.push(' ');
     }
     header.push('\n');

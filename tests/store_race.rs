@@ -1,7 +1,7 @@
 //! The embedded store as the protocol needs it: of eight racing create-only writers exactly one wins, every time.
 
 use anyhow::{Context, Result, ensure};
-use cedm_runtime::{Created, S3Settings, S3Store, Store};
+use cedm_runtime::store::{Created, S3Settings, S3Store, Store};
 use cedm_tests::{System, program};
 use std::{process::Command, sync::Arc};
 

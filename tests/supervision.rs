@@ -57,7 +57,8 @@ fn a_second_up_attaches_and_down_stops() -> Result<()> {
     let second = system.ask(&["up"])?;
     assert_eq!(second["attached"], true);
     assert_eq!(children(&system)?, before);
-    let exports = String::from_utf8(system.run(&["--output", "text", "env"])?.stdout)?;
+    let mut env = std::process::Command::new(program("cedm")?);
+    let exports = String::from_utf8(env.arg("--home").arg(system.home()).arg("env").output()?.stdout)?;
     let url = second["environment"]["CEDM_NATS_URL"].as_str().context("no URL")?;
     assert!(exports.contains(&format!("export CEDM_NATS_URL='{url}'")), "{exports}");
     assert_eq!(system.ask(&["down"])?["stopped"], true);

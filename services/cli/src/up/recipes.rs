@@ -149,6 +149,13 @@ pub fn services(
             let address = format!("127.0.0.1:{port}");
             let mut environment = access.environment(*service);
             environment.push(("CEDM_LOG_FORMAT".to_owned(), "json".to_owned()));
+            // Several workers share these cores, and libtorch's threads spin while they wait for each other: with two threads each, a
+            // trainer beside busy neighbours is thirty times slower than with one.
+            for (name, value) in [("CEDM_THREADS", "1"), ("GOMP_SPINCOUNT", "0")] {
+                if std::env::var_os(name).is_none() {
+                    environment.push((name.to_owned(), value.to_owned()));
+                }
+            }
             environment.push((
                 "CEDM_CACHE_DIR".to_owned(),
                 home.path().join("cache").to_string_lossy().into_owned(),

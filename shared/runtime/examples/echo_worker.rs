@@ -46,6 +46,8 @@ impl Worker for Echo {
             "poison" if !Path::new(argument).exists() => return Err(JobError::reject(anyhow!("poisoned"))),
             "panic" => panic!("on request"),
             "abort" => std::process::abort(),
+            // Long, and without an ear for drains.
+            "deaf" => std::thread::sleep(Duration::from_secs(600)),
             "slow" => text = count(desk, argument.parse().map_err(JobError::reject)?)?,
             _ => {}
         }

@@ -67,6 +67,7 @@ impl Shell {
         };
         if bootstrap {
             shell.connection.ensure_streams().await?;
+            tokio::spawn(keep_streams(shell.connection.clone()));
         } else {
             shell.connection.await_streams().await?;
         }
@@ -149,6 +150,21 @@ impl Shell {
             since_ms: progress.map_or(now_ms(), |progress| progress.since_ms),
             version: crate::VERSION.to_owned(),
             metrics: self.address.clone(),
+        }
+    }
+}
+
+/// Makes the streams again whenever the broker comes back: it may have lost everything.
+async fn keep_streams(connection: Connection) {
+    let mut connected = connection.connected();
+    // Ends with the connection itself.
+    while connected.changed().await.is_ok() {
+        while *connected.borrow_and_update() {
+            match connection.ensure_streams().await {
+                Ok(()) => break,
+                Err(error) => tracing::debug!(%error, "streams not made yet"),
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 }

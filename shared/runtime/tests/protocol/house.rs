@@ -180,6 +180,16 @@ impl WorkerProcess {
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
+    /// What its parent's death does.
+    pub fn close_stdin(&mut self) {
+        drop(self.0.stdin.take());
+    }
+
+    /// Something, once it has ended.
+    pub fn has_ended(&mut self) -> Option<()> {
+        self.0.try_wait().unwrap().map(|_| ())
+    }
+
     /// Waits for its end; its exit code, if it was not killed.
     pub async fn ended(&mut self) -> Option<i32> {
         let deadline = tokio::time::Instant::now() + PATIENCE;

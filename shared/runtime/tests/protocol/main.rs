@@ -9,5 +9,6 @@ mod foreign;
 mod once;
 mod outage;
 mod permissions;
+mod process;
 mod retry;
 mod zombie;

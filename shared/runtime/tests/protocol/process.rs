@@ -1,0 +1,119 @@
+//! A worker process as its surroundings see it: endpoints, sign of life, the end of its parent.
+
+use crate::house::{House, Story, eventually, job};
+use cedm_contract::{EventWhat, Service};
+use cedm_runtime::{Submitter, workers};
+use nix::sys::signal::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Status and body of a GET.
+async fn get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_tell_what_the_worker_does() {
+    let mut house = House::start().await;
+    let connection = house.connect(Service::Coordinator).await;
+    let job = job("hello");
+    let mut story = Story::of(&connection, &job).await;
+    let worker = house.worker(&[], &[]);
+    let beat = eventually("a sign of life", async || workers(&connection).await.unwrap().pop()).await;
+    assert_eq!((beat.service.as_str(), beat.job), ("extractor", None));
+    let address = beat
+        .metrics
+        .strip_prefix("http://")
+        .unwrap()
+        .strip_suffix("/metrics")
+        .unwrap()
+        .to_owned();
+    assert_eq!(get(&address, "/livez").await.0, 200);
+    eventually("it is ready", async || (get(&address, "/readyz").await.0 == 200).then_some(())).await;
+    let (_, before) = get(&address, "/metrics").await;
+    assert!(
+        before.contains(r#"cedm_jobs_total{kind="fit",outcome="done",service="extractor"} 0"#),
+        "{before}"
+    );
+    assert!(
+        before.contains(r#"cedm_echo_steps_total{service="extractor"} 0"#),
+        "a service's own series exist from the start"
+    );
+
+    Submitter::new(&connection).submit(&job).await.unwrap();
+    story.next(EventWhat::Done).await;
+    eventually("it is counted", async || {
+        get(&address, "/metrics")
+            .await
+            .1
+            .contains(r#"cedm_jobs_total{kind="fit",outcome="done",service="extractor"} 1"#)
+            .then_some(())
+    })
+    .await;
+
+    house.kill_nats();
+    let (status, why) = eventually("it is not ready", async || {
+        Some(get(&address, "/readyz").await).filter(|(status, _)| *status != 200)
+    })
+    .await;
+    assert_eq!((status, why.as_str()), (503, "NATS is not connected\n"));
+    assert_eq!(get(&address, "/livez").await.0, 200, "a dependency's death is not one's own");
+    house.start_nats();
+    eventually("it is ready again", async || {
+        (get(&address, "/readyz").await.0 == 200).then_some(())
+    })
+    .await;
+    drop(worker);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_with_its_parent() {
+    let house = House::start().await;
+    let connection = house.connect(Service::Coordinator).await;
+    let mut worker = house.worker(&[], &[]);
+    eventually("a sign of life", async || workers(&connection).await.unwrap().pop()).await;
+    worker.close_stdin();
+    assert_eq!(worker.ended().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    let house = House::start().await;
+    let connection = house.connect(Service::Coordinator).await;
+    let job = job("deaf");
+    let mut story = Story::of(&connection, &job).await;
+    Submitter::new(&connection).submit(&job).await.unwrap();
+    let mut worker = house.worker(&["--grace-s", "600"], &[]);
+    story.next(EventWhat::Started).await;
+    worker.signal(Signal::SIGTERM);
+    eventually("the second signal ends it", async || {
+        worker.signal(Signal::SIGINT);
+        worker.has_ended()
+    })
+    .await;
+    assert_eq!(worker.ended().await, Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_job_is_not_done() {
+    let house = House::start().await;
+    let connection = house.connect(Service::Coordinator).await;
+    let submitter = Submitter::new(&connection);
+    let (cancelled, other) = (job("cancelled"), job("other"));
+    let mut story = Story::of(&connection, &other).await;
+    submitter.submit(&cancelled).await.unwrap();
+    submitter.submit(&other).await.unwrap();
+    assert!(submitter.cancel(cancelled.kind(), &cancelled.key).await.unwrap());
+    assert!(!submitter.cancel(cancelled.kind(), &cancelled.key).await.unwrap());
+    let mut worker = house.worker(&["--exit-when-idle", "0.5"], &[]);
+    story.next(EventWhat::Done).await;
+    assert_eq!(worker.ended().await, Some(0), "it leaves when idle");
+    assert!(submitter.manifest(&cancelled.key).await.unwrap().is_none());
+}

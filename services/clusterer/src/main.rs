@@ -1,5 +1,7 @@
 //! `cedm-clusterer`: the service and its commands for plain files.
 
+#![forbid(unsafe_code)]
+
 use cedm_clusterer::{ClustererWorker, ExportArgs, NeighboursArgs, RunArgs};
 use cedm_runtime::ServeArgs;
 use clap::Parser;

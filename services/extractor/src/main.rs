@@ -1,5 +1,7 @@
 //! `cedm-extractor`: the service and its commands for plain files.
 
+#![forbid(unsafe_code)]
+
 use cedm_extractor::{AdaptArgs, ExtractorWorker, ImportArgs, JudgeArgs, RunArgs};
 use cedm_runtime::ServeArgs;
 use clap::Parser;

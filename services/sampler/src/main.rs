@@ -1,5 +1,7 @@
 //! `cedm-sampler`: the service and its one-job command.
 
+#![forbid(unsafe_code)]
+
 use cedm_runtime::ServeArgs;
 use cedm_sampler::{RunArgs, SamplerWorker};
 use clap::Parser;

@@ -1,5 +1,7 @@
 //! `cedm-trainer`: the service, its one-job command and its benchmark.
 
+#![forbid(unsafe_code)]
+
 use cedm_runtime::ServeArgs;
 use cedm_trainer::{BenchArgs, RunArgs, Trainer};
 use clap::Parser;

@@ -104,7 +104,11 @@ pub struct Attempt {
 impl Attempt {
     /// A new attempt at the given delivery.
     pub fn new(sequence: u64, delivery: u64) -> Self {
-        Self { sequence, delivery, ulid: ulid::Ulid::generate() }
+        Self {
+            sequence,
+            delivery,
+            ulid: ulid::Ulid::generate(),
+        }
     }
 }
 impl fmt::Display for Attempt {
@@ -115,8 +119,11 @@ impl fmt::Display for Attempt {
 impl FromStr for Attempt {
     type Err = ContractError;
     fn from_str(text: &str) -> Result<Self, ContractError> {
-        let malformed =
-            || ContractError::Malformed { what: "attempt", found: text.chars().take(80).collect(), expected: "<sequence>-<delivery>-<ULID>" };
+        let malformed = || ContractError::Malformed {
+            what: "attempt",
+            found: text.chars().take(80).collect(),
+            expected: "<sequence>-<delivery>-<ULID>",
+        };
         let mut parts = text.splitn(3, '-');
         let mut next = || parts.next().ok_or_else(malformed);
         Ok(Self {

@@ -36,7 +36,11 @@ impl FromStr for Priority {
             "p0" => Ok(Priority::P0),
             "p1" => Ok(Priority::P1),
             "p2" => Ok(Priority::P2),
-            _ => Err(ContractError::Malformed { what: "priority", found: text.chars().take(20).collect(), expected: "p0, p1 or p2" }),
+            _ => Err(ContractError::Malformed {
+                what: "priority",
+                found: text.chars().take(20).collect(),
+                expected: "p0, p1 or p2",
+            }),
         }
     }
 }
@@ -149,7 +153,14 @@ impl Job {
     /// A job with its content key.
     pub fn new(spec: JobSpec, inputs: Vec<Input>, priority: Priority, hints: Hints) -> Self {
         let key = Self::key_of(&spec, &inputs);
-        Self { schema: SCHEMA_VERSION, key, spec, inputs, priority, hints }
+        Self {
+            schema: SCHEMA_VERSION,
+            key,
+            spec,
+            inputs,
+            priority,
+            hints,
+        }
     }
 
     /// Content key: BLAKE3 over MessagePack of (schema version, kind, algorithm version, parameters, (role, digest) of every
@@ -179,7 +190,11 @@ impl Job {
     pub fn encode(&self) -> Result<Vec<u8>, ContractError> {
         let bytes = rmp_serde::to_vec_named(self).expect("invariant: jobs are plain data and always encode");
         if bytes.len() > MAX_MESSAGE_BYTES {
-            return Err(ContractError::TooLarge { what: "job", found: bytes.len(), limit: MAX_MESSAGE_BYTES });
+            return Err(ContractError::TooLarge {
+                what: "job",
+                found: bytes.len(),
+                limit: MAX_MESSAGE_BYTES,
+            });
         }
         Ok(bytes)
     }
@@ -194,12 +209,23 @@ impl Job {
             schema: u32,
         }
         if bytes.len() > MAX_MESSAGE_BYTES {
-            return Err(ContractError::TooLarge { what: "job", found: bytes.len(), limit: MAX_MESSAGE_BYTES });
+            return Err(ContractError::TooLarge {
+                what: "job",
+                found: bytes.len(),
+                limit: MAX_MESSAGE_BYTES,
+            });
         }
-        let decode = |error: rmp_serde::decode::Error| ContractError::Decode { what: "job", reason: error.to_string() };
+        let decode = |error: rmp_serde::decode::Error| ContractError::Decode {
+            what: "job",
+            reason: error.to_string(),
+        };
         let version: Version = rmp_serde::from_slice(bytes).map_err(decode)?;
         if version.schema > SCHEMA_VERSION {
-            return Err(ContractError::NewerSchema { what: "job", found: version.schema, supported: SCHEMA_VERSION });
+            return Err(ContractError::NewerSchema {
+                what: "job",
+                found: version.schema,
+                supported: SCHEMA_VERSION,
+            });
         }
         let job: Self = rmp_serde::from_slice(bytes).map_err(decode)?;
         let expected = Self::key_of(&job.spec, &job.inputs);

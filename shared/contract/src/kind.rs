@@ -76,11 +76,15 @@ impl fmt::Display for Kind {
 impl FromStr for Kind {
     type Err = ContractError;
     fn from_str(text: &str) -> Result<Self, ContractError> {
-        Kind::ALL.iter().copied().find(|kind| kind.token() == text).ok_or_else(|| ContractError::Malformed {
-            what: "job kind",
-            found: text.chars().take(80).collect(),
-            expected: "one of the kinds that `cedm explain --kinds` lists",
-        })
+        Kind::ALL
+            .iter()
+            .copied()
+            .find(|kind| kind.token() == text)
+            .ok_or_else(|| ContractError::Malformed {
+                what: "job kind",
+                found: text.chars().take(80).collect(),
+                expected: "one of the kinds that `cedm explain --kinds` lists",
+            })
     }
 }
 
@@ -108,8 +112,15 @@ pub enum Service {
 
 impl Service {
     /// Every service that runs as a process of its own, in walking order.
-    pub const RUNNING: &'static [Service] =
-        &[Service::Coordinator, Service::Extractor, Service::Clusterer, Service::Bounds, Service::Trainer, Service::Sampler, Service::Evaluator];
+    pub const RUNNING: &'static [Service] = &[
+        Service::Coordinator,
+        Service::Extractor,
+        Service::Clusterer,
+        Service::Bounds,
+        Service::Trainer,
+        Service::Sampler,
+        Service::Evaluator,
+    ];
 
     /// Its name in metrics, logs and credentials.
     pub fn name(self) -> &'static str {
@@ -126,7 +137,11 @@ impl Service {
     }
     /// The queued kinds it performs, in walking order.
     pub fn kinds(self) -> Vec<Kind> {
-        Kind::ALL.iter().copied().filter(|kind| kind.service() == self && kind.is_queued()).collect()
+        Kind::ALL
+            .iter()
+            .copied()
+            .filter(|kind| kind.service() == self && kind.is_queued())
+            .collect()
     }
 }
 impl fmt::Display for Service {

@@ -28,12 +28,15 @@ pub use ids::{Attempt, Digest, JobKey, SweepId};
 pub use job::{Hints, Input, Job, JobSpec, Priority};
 pub use kind::{Kind, Service};
 pub use manifest::{Manifest, ObjectRef, Output, Software, Timings};
-pub use objects::{attempt_prefix, blob_key, checkpoint_key, checkpoint_prefix, manifest_key, output_key, sweep_key, MAX_OBJECT_KEY};
+pub use objects::{MAX_OBJECT_KEY, attempt_prefix, blob_key, checkpoint_key, checkpoint_prefix, manifest_key, output_key, sweep_key};
 pub use results::{
     BoundDecision, BoundResult, ClusterQuality, ClusterResult, FeatureSet, ImageSet, JobResult, MeasureResult, Probe, ReferenceResult,
     SampleSetResult, Score, ScoreResult, ShardRef, TrainResult,
 };
-pub use subjects::{DELAYS_STREAM, dead_subject, delay_subject, due_subject, event_subject, job_subject, parse_job_subject, DEAD_STREAM, EVENTS_STREAM, JOBS_STREAM, ADVISORIES_STREAM};
+pub use subjects::{
+    ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM, dead_subject, delay_subject, due_subject, event_subject,
+    job_subject, parse_job_subject,
+};
 
 /// Version of every message and manifest written by this build. Readers refuse newer ones, and read older ones.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -108,7 +108,11 @@ impl Manifest {
 
     /// This manifest as an input in the given role.
     pub fn as_input(&self, role: impl Into<String>) -> Input {
-        Input { role: role.into(), key: self.key.clone(), digest: self.digest.clone() }
+        Input {
+            role: role.into(),
+            key: self.key.clone(),
+            digest: self.digest.clone(),
+        }
     }
 
     /// JSON bytes, for the store and for people.
@@ -125,10 +129,17 @@ impl Manifest {
         struct Version {
             schema: u32,
         }
-        let decode = |error: serde_json::Error| ContractError::Decode { what: "manifest", reason: error.to_string() };
+        let decode = |error: serde_json::Error| ContractError::Decode {
+            what: "manifest",
+            reason: error.to_string(),
+        };
         let version: Version = serde_json::from_slice(bytes).map_err(decode)?;
         if version.schema > SCHEMA_VERSION {
-            return Err(ContractError::NewerSchema { what: "manifest", found: version.schema, supported: SCHEMA_VERSION });
+            return Err(ContractError::NewerSchema {
+                what: "manifest",
+                found: version.schema,
+                supported: SCHEMA_VERSION,
+            });
         }
         let manifest: Self = serde_json::from_slice(bytes).map_err(decode)?;
         let expected = Self::digest_of(&manifest.outputs, &manifest.result);

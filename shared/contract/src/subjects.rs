@@ -38,8 +38,11 @@ pub fn dead_subject(kind: Kind, key: &JobKey) -> String {
 /// # Errors
 /// [`ContractError::Malformed`] when the subject is none of them.
 pub fn parse_job_subject(subject: &str) -> Result<(Kind, Priority, JobKey), ContractError> {
-    let malformed =
-        || ContractError::Malformed { what: "job subject", found: subject.chars().take(120).collect(), expected: "cedm.job.<kind>.<priority>.<key>" };
+    let malformed = || ContractError::Malformed {
+        what: "job subject",
+        found: subject.chars().take(120).collect(),
+        expected: "cedm.job.<kind>.<priority>.<key>",
+    };
     let tokens: Vec<&str> = subject.split('.').collect();
     match tokens[..] {
         ["cedm", "job" | "delay" | "due", kind, priority, key] => Ok((kind.parse()?, priority.parse()?, key.parse()?)),

@@ -45,16 +45,25 @@ pub fn device_name() -> String {
 }
 
 fn choose(wish: &str) -> Started {
-    let cpu = |reason: String| Started { device: Device::Cpu, reason };
+    let cpu = |reason: String| Started {
+        device: Device::Cpu,
+        reason,
+    };
     if wish == "cpu" {
         return cpu("CEDM_DEVICE=cpu".to_owned());
     }
-    let index = wish.strip_prefix("cuda").and_then(|rest| rest.trim_start_matches(':').parse().ok()).unwrap_or(0);
+    let index = wish
+        .strip_prefix("cuda")
+        .and_then(|rest| rest.trim_start_matches(':').parse().ok())
+        .unwrap_or(0);
     match load_cuda() {
         Err(reason) => cpu(reason),
         Ok(()) if !tch::Cuda::is_available() => cpu("libtorch_cuda.so is loaded, but no GPU is available".to_owned()),
         Ok(()) if index >= tch::Cuda::device_count() as usize => cpu(format!("no GPU {index}: there are {}", tch::Cuda::device_count())),
-        Ok(()) => Started { device: Device::Cuda(index), reason: format!("GPU {index} of {}", tch::Cuda::device_count()) },
+        Ok(()) => Started {
+            device: Device::Cuda(index),
+            reason: format!("GPU {index} of {}", tch::Cuda::device_count()),
+        },
     }
 }
 
@@ -66,7 +75,9 @@ fn load_cuda() -> Result<(), String> {
     for place in places {
         // SAFETY: the library is libtorch's own other half; its initialisers only register kernels with the dispatcher of the
         // CPU half that is loaded already. It is never unloaded.
-        match unsafe { libloading::os::unix::Library::open(Some(&place), libloading::os::unix::RTLD_NOW | libloading::os::unix::RTLD_GLOBAL) } {
+        match unsafe {
+            libloading::os::unix::Library::open(Some(&place), libloading::os::unix::RTLD_NOW | libloading::os::unix::RTLD_GLOBAL)
+        } {
             Ok(library) => {
                 std::mem::forget(library);
                 return Ok(());
@@ -88,7 +99,12 @@ fn libtorch_folder() -> Option<PathBuf> {
 /// Resident memory of this process in bytes, 0 where the system does not say.
 pub fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
+    statm
+        .split_whitespace()
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 4096
 }
 
 #[cfg(test)]
@@ -99,7 +115,9 @@ mod tests {
     fn starts_on_a_device_that_computes() {
         let started = start();
         assert!(!started.reason.is_empty());
-        let sum = tch::Tensor::ones([4], (tch::Kind::Float, started.device)).sum(tch::Kind::Float).double_value(&[]);
+        let sum = tch::Tensor::ones([4], (tch::Kind::Float, started.device))
+            .sum(tch::Kind::Float)
+            .double_value(&[]);
         assert_eq!(sum, 4.0);
         assert!(resident_bytes() > 0);
     }

@@ -22,7 +22,9 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     if fixture.extension() == "json" {
         return inventory::check(fixture);
     }
-    let Some(kind) = fixture.meta.get("kind") else { return Ok(Verdict::NotMine) };
+    let Some(kind) = fixture.meta.get("kind") else {
+        return Ok(Verdict::NotMine);
+    };
     let lines = match kind.as_str() {
         "net" => networks::forward(fixture),
         "loss" => networks::loss(fixture),
@@ -52,7 +54,11 @@ impl Case {
     }
     /// Tensors below a prefix, without it, sorted.
     fn below<'a>(&'a self, prefix: &str) -> Vec<(&'a str, &'a Tensor)> {
-        let mut found: Vec<_> = self.0.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor))).collect();
+        let mut found: Vec<_> = self
+            .0
+            .iter()
+            .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor)))
+            .collect();
         found.sort_by_key(|(name, _)| *name);
         found
     }
@@ -77,7 +83,10 @@ impl Model {
             }
             None => case.below("w/"),
         };
-        let weights: HashMap<String, Tensor> = weights.into_iter().map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect();
+        let weights: HashMap<String, Tensor> = weights
+            .into_iter()
+            .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
+            .collect();
         let parameters = Parameters::from_tensors(&network.layout, &weights, "fixture", kind, Device::Cpu)?;
         Ok(Self { network, parameters })
     }
@@ -87,14 +96,29 @@ impl Model {
 fn architecture(config: &Value) -> anyhow::Result<Architecture> {
     let integer = |name: &str, default: Option<i64>| config[name].as_i64().or(default).with_context(|| format!("config.{name}"));
     let integers = |name: &str, default: &[i64]| -> Vec<i64> {
-        config[name].as_array().map_or(default.to_vec(), |list| list.iter().filter_map(Value::as_i64).collect())
+        config[name]
+            .as_array()
+            .map_or(default.to_vec(), |list| list.iter().filter_map(Value::as_i64).collect())
     };
     let text = |name: &str, default: &'static str| config[name].as_str().unwrap_or(default).to_owned();
-    anyhow::ensure!(text("model_type", "SongUNet") == "SongUNet", "model_type {} is not built here", config["model_type"]);
-    anyhow::ensure!(text("decoder_type", "standard") == "standard", "decoder_type {} is not built here", config["decoder_type"]);
+    anyhow::ensure!(
+        text("model_type", "SongUNet") == "SongUNet",
+        "model_type {} is not built here",
+        config["model_type"]
+    );
+    anyhow::ensure!(
+        text("decoder_type", "standard") == "standard",
+        "decoder_type {} is not built here",
+        config["decoder_type"]
+    );
     let encoder = text("encoder_type", "standard");
-    anyhow::ensure!(encoder == "standard" || encoder == "residual", "encoder_type {encoder} is not built here");
-    let filter = config["resample_filter"].as_array().map(|list| list.iter().filter_map(Value::as_f64).collect());
+    anyhow::ensure!(
+        encoder == "standard" || encoder == "residual",
+        "encoder_type {encoder} is not built here"
+    );
+    let filter = config["resample_filter"]
+        .as_array()
+        .map(|list| list.iter().filter_map(Value::as_f64).collect());
     Ok(Architecture {
         resolution: integer("img_resolution", None)?,
         channels: integer("img_channels", None)?,

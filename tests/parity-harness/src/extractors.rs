@@ -18,12 +18,22 @@ use tch::{Kind, Tensor};
 
 /// Checks one file of this kind.
 pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
-    let Some(listing) = Listing::of(fixture)? else { return Ok(Verdict::NotMine) };
+    let Some(listing) = Listing::of(fixture)? else {
+        return Ok(Verdict::NotMine);
+    };
     let _guard = tch::no_grad_guard();
     if listing.is_manifest() {
         return Ok(Verdict::PartOf("every file beside it".to_owned()));
     }
-    for check in [preprocess::check, fid::check, clip::check, vit::check, dino_loss::check, tokenizer::check, checkpoints::check] {
+    for check in [
+        preprocess::check,
+        fid::check,
+        clip::check,
+        vit::check,
+        dino_loss::check,
+        tokenizer::check,
+        checkpoints::check,
+    ] {
         match check(fixture, &listing)? {
             Verdict::NotMine => {}
             verdict => return Ok(verdict),
@@ -43,7 +53,10 @@ fn absolute(found: &Tensor, expect: &Tensor) -> f64 {
     if found.size() != expect.size() {
         return f64::INFINITY;
     }
-    (found.to_kind(Kind::Double) - expect.to_kind(Kind::Double)).abs().max().double_value(&[])
+    (found.to_kind(Kind::Double) - expect.to_kind(Kind::Double))
+        .abs()
+        .max()
+        .double_value(&[])
 }
 
 /// A line for an exact comparison.

@@ -20,7 +20,11 @@ pub struct Line {
 impl Line {
     /// A comparison with its worst error and what is allowed.
     pub fn new(what: impl Into<String>, error: f64, tolerance: f64) -> Self {
-        Self { what: what.into(), error, tolerance }
+        Self {
+            what: what.into(),
+            error,
+            tolerance,
+        }
     }
 }
 
@@ -51,7 +55,10 @@ impl Fixture {
             let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).with_context(|| format!("header of {}", path.display()))?;
             meta = header.metadata().clone().unwrap_or_default();
         }
-        Ok(Self { path: path.to_owned(), meta })
+        Ok(Self {
+            path: path.to_owned(),
+            meta,
+        })
     }
     /// Its extension.
     pub fn extension(&self) -> &str {
@@ -61,7 +68,11 @@ impl Fixture {
     pub fn json(&self, key: &str) -> Option<serde_json::Value> {
         let text = self.meta.get(key)?;
         // Python writes NaN and infinities bare, which JSON has not: they read as missing.
-        let strict = || [": NaN", ": Infinity", ": -Infinity"].iter().fold(text.clone(), |text, bare| text.replace(bare, ": null"));
+        let strict = || {
+            [": NaN", ": Infinity", ": -Infinity"]
+                .iter()
+                .fold(text.clone(), |text, bare| text.replace(bare, ": null"))
+        };
         serde_json::from_str(text).or_else(|_| serde_json::from_str(&strict())).ok()
     }
     /// All its tensors by name, on the CPU.
@@ -76,7 +87,10 @@ impl Fixture {
 
 /// All tensors of a safetensors file by name.
 pub fn read_safetensors(path: &Path) -> anyhow::Result<HashMap<String, Tensor>> {
-    Ok(Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?.into_iter().collect())
+    Ok(Tensor::read_safetensors(path)
+        .with_context(|| format!("read {}", path.display()))?
+        .into_iter()
+        .collect())
 }
 
 /// Every fixture file below `dir`, sorted; README files are no fixtures.

@@ -61,9 +61,16 @@ fn main() -> anyhow::Result<ExitCode> {
             Ok(Verdict::Checked(lines)) => {
                 for Line { what, error, tolerance } in lines {
                     let ok = error <= tolerance; // NaN fails
-                    if ok { passed += 1 } else { failed += 1 }
+                    if ok {
+                        passed += 1
+                    } else {
+                        failed += 1
+                    }
                     if !ok || !args.quiet {
-                        println!("{} {shown}: {what}: worst {error:.3e}, allowed {tolerance:.1e}", if ok { "ok  " } else { "FAIL" });
+                        println!(
+                            "{} {shown}: {what}: worst {error:.3e}, allowed {tolerance:.1e}",
+                            if ok { "ok  " } else { "FAIL" }
+                        );
                     }
                 }
             }
@@ -82,7 +89,14 @@ fn main() -> anyhow::Result<ExitCode> {
             }
         }
     }
-    println!("parity: {passed} passed, {failed} failed, {unknown} not recognised, below {}", dir.display());
+    println!(
+        "parity: {passed} passed, {failed} failed, {unknown} not recognised, below {}",
+        dir.display()
+    );
     anyhow::ensure!(passed > 0, "no fixture was checked below {}", dir.display());
-    Ok(if failed + unknown == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed + unknown == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

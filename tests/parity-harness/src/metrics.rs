@@ -18,7 +18,9 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     if fixture.extension() == "npz" {
         return statistics::check(fixture);
     }
-    let Some(config) = fixture.json("config") else { return Ok(Verdict::NotMine) };
+    let Some(config) = fixture.json("config") else {
+        return Ok(Verdict::NotMine);
+    };
     let check = match config["case"].as_str() {
         Some("frechet") => distance::frechet_distance,
         Some("kid_unbiased_poly") => distance::kernel_distance,
@@ -31,7 +33,10 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         Some("partition_metrics") => partition::agreement_of_partitions,
         _ => return Ok(Verdict::NotMine),
     };
-    let case = Case { config, tensors: fixture.tensors()? };
+    let case = Case {
+        config,
+        tensors: fixture.tensors()?,
+    };
     Ok(Verdict::Checked(check(&case)?))
 }
 
@@ -109,7 +114,11 @@ fn worst(found: &[f64], expected: &[f64]) -> f64 {
         return f64::NAN;
     }
     // A NaN must stay visible, which `f64::max` would hide.
-    found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, |worst, error| if error > worst || error.is_nan() { error } else { worst })
+    found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, |worst, error| if error > worst || error.is_nan() { error } else { worst })
 }
 
 /// Number of places in which two lists differ.
@@ -124,7 +133,10 @@ fn gap(found: &Tensor, expected: &Tensor) -> f64 {
     if found.size() != expected.size() {
         return f64::NAN;
     }
-    (found.to_kind(Kind::Double) - expected.to_kind(Kind::Double)).abs().max().double_value(&[])
+    (found.to_kind(Kind::Double) - expected.to_kind(Kind::Double))
+        .abs()
+        .max()
+        .double_value(&[])
 }
 
 fn line(what: impl Into<String>, error: f64, tolerance: f64) -> Line {

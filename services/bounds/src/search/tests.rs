@@ -1,3 +1,5 @@
+//! The search against the published table, against brute force, and at its edges.
+
 use super::*;
 use proptest::prelude::*;
 

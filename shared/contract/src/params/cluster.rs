@@ -149,7 +149,12 @@ pub struct KmeansParams {
 
 impl Default for KmeansParams {
     fn default() -> Self {
-        Self { starts: 10, max_iterations: 300, tolerance: 1e-4, mini_batch: 0 }
+        Self {
+            starts: 10,
+            max_iterations: 300,
+            tolerance: 1e-4,
+            mini_batch: 0,
+        }
     }
 }
 
@@ -186,6 +191,12 @@ pub struct BoundParams {
 
 impl Default for BoundParams {
     fn default() -> Self {
-        Self { alpha: 0.96, start: 50, cap: 12_800, fine: FineGrid::Step { step: 100 }, seeds: 1 }
+        Self {
+            alpha: 0.96,
+            start: 50,
+            cap: 12_800,
+            fine: FineGrid::Step { step: 100 },
+            seeds: 1,
+        }
     }
 }

@@ -44,7 +44,11 @@ pub struct Guidance {
 }
 impl Default for Guidance {
     fn default() -> Self {
-        Self { weight: 0.0, sigma_lo: 0.0, sigma_hi: 1e9 }
+        Self {
+            weight: 0.0,
+            sigma_lo: 0.0,
+            sigma_hi: 1e9,
+        }
     }
 }
 

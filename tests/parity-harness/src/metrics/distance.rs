@@ -6,7 +6,10 @@ use cedm_maths::{Frechet, Gaussian, Moments, Spread, frechet, frechet_to, kid};
 
 /// fd from features, from shards and from statistics.
 pub(super) fn frechet_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
-    let (reference, generated) = (case.features("feat_ref", Precision::Double)?, case.features("feat_gen", Precision::Double)?);
+    let (reference, generated) = (
+        case.features("feat_ref", Precision::Double)?,
+        case.features("feat_gen", Precision::Double)?,
+    );
     let (reference, moments) = (Moments::of(&reference).gaussian()?, Moments::of(&generated));
     let gaussian = moments.gaussian()?;
     let width = gaussian.width() as f64;
@@ -17,22 +20,46 @@ pub(super) fn frechet_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
     let found = frechet(&reference, &gaussian)?;
     let mut lines = vec![
         line("fd, f64 relative", relative(found.distance, expected), tolerance),
-        line("|mu1 - mu2|^2, relative", relative(found.mean_term, case.floats("mean_term")?[0]), 1e-9),
-        line("tr S1, tr S2, absolute per dimension", worst(&found.traces, &case.floats("trace_sigma")?) / width, 1e-9),
-        line("tr sqrt(S1 S2), f64 relative", relative(found.trace_root, case.floats("trace_sqrt")?[0]), tolerance),
+        line(
+            "|mu1 - mu2|^2, relative",
+            relative(found.mean_term, case.floats("mean_term")?[0]),
+            1e-9,
+        ),
+        line(
+            "tr S1, tr S2, absolute per dimension",
+            worst(&found.traces, &case.floats("trace_sigma")?) / width,
+            1e-9,
+        ),
+        line(
+            "tr sqrt(S1 S2), f64 relative",
+            relative(found.trace_root, case.floats("trace_sqrt")?[0]),
+            tolerance,
+        ),
     ];
     for (name, of) in [("ref", &reference), ("gen", &gaussian)] {
         lines.push(line(format!("mu_{name}"), gap(of.mu(), case.tensor(&format!("mu_{name}"))?), 1e-12));
         if case.has(&format!("sigma_{name}")) {
-            lines.push(line(format!("sigma_{name}"), gap(of.sigma(), case.tensor(&format!("sigma_{name}"))?), 1e-12));
+            lines.push(line(
+                format!("sigma_{name}"),
+                gap(of.sigma(), case.tensor(&format!("sigma_{name}"))?),
+                1e-12,
+            ));
         }
     }
     if case.has("sigma_ref") && case.has("sigma_gen") {
         let stored = |name: &str| -> anyhow::Result<Gaussian> {
-            Ok(Gaussian::new(name, case.tensor(&format!("mu_{name}"))?, case.tensor(&format!("sigma_{name}"))?)?)
+            Ok(Gaussian::new(
+                name,
+                case.tensor(&format!("mu_{name}"))?,
+                case.tensor(&format!("sigma_{name}"))?,
+            )?)
         };
         let from_statistics = frechet(&stored("ref")?, &stored("gen")?)?;
-        lines.push(line("fd from stored mu and sigma, relative", relative(from_statistics.distance, expected), tolerance));
+        lines.push(line(
+            "fd from stored mu and sigma, relative",
+            relative(from_statistics.distance, expected),
+            tolerance,
+        ));
     }
     lines.extend(given_shards(case, &reference, &moments, expected, tolerance)?);
     lines.push(own_cut(&generated, &reference, &found)?);
@@ -48,7 +75,12 @@ fn given_shards(case: &Case, reference: &Gaussian, whole: &Moments, expected: f6
             break;
         }
         let count = case.integers(&part("n"))?[0];
-        let shard = Moments::from_parts(format!("shard {index}"), count, case.tensor(&part("sum"))?, case.tensor(&part("outer"))?)?;
+        let shard = Moments::from_parts(
+            format!("shard {index}"),
+            count,
+            case.tensor(&part("sum"))?,
+            case.tensor(&part("outer"))?,
+        )?;
         match &mut merged {
             None => merged = Some(shard),
             Some(sum) => sum.merge(&shard)?,
@@ -95,9 +127,16 @@ pub(super) fn kernel_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
     let mut lines = Vec::new();
     for (precision, tolerance) in [(Precision::Double, 1e-10), (Precision::Single, 5e-6)] {
         let found = kid(&case.features("feat_1", precision)?, &case.features("feat_2", precision)?, &subsets)?;
-        lines.push(line(format!("mmd2 per subset, {}", precision.name()), worst(&found, &expected), tolerance));
+        lines.push(line(
+            format!("mmd2 per subset, {}", precision.name()),
+            worst(&found, &expected),
+            tolerance,
+        ));
         let spread = Spread::of(&found);
-        let summary = worst(&[spread.mean, spread.std], &[case.number(&["values", "mean"])?, case.number(&["values", "std"])?]);
+        let summary = worst(
+            &[spread.mean, spread.std],
+            &[case.number(&["values", "mean"])?, case.number(&["values", "std"])?],
+        );
         lines.push(line(format!("mean and std, {}", precision.name()), summary, tolerance));
     }
     Ok(lines)

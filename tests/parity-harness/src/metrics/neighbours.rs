@@ -3,15 +3,20 @@
 use super::{Case, Precision, differing, line, relative, worst};
 use crate::fixture::Line;
 use cedm_maths::{
-    Celled, area_under_roc, authenticity, copying_score, mann_whitney_u, nearest, nearest_cosine, nearest_cosine_auroc, prdc, radii, realism,
-    sliced_wasserstein, zu_score,
+    Celled, area_under_roc, authenticity, copying_score, mann_whitney_u, nearest, nearest_cosine, nearest_cosine_auroc, prdc, radii,
+    realism, sliced_wasserstein, zu_score,
 };
 use tch::Kind;
 
 /// Precision, recall, density, coverage, radii, realism, authenticity and the sliced distance.
 pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
     let mut lines = Vec::new();
-    let ks: Vec<i64> = case.config["ks"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_i64).collect();
+    let ks: Vec<i64> = case.config["ks"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_i64)
+        .collect();
     anyhow::ensure!(!ks.is_empty(), "metadata lists no `ks`");
     for precision in Precision::BOTH {
         let (real, fake) = (case.features("feat_real", precision)?, case.features("feat_fake", precision)?);
@@ -19,7 +24,12 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
         for &k in &ks {
             let key = format!("k{k}");
             let found = prdc(&real, &fake, k)?;
-            let found = [("precision", found.precision), ("recall", found.recall), ("density", found.density), ("coverage", found.coverage)];
+            let found = [
+                ("precision", found.precision),
+                ("recall", found.recall),
+                ("density", found.density),
+                ("coverage", found.coverage),
+            ];
             // Radii and distances come from one direct routine, so ties must stay ties: the strict counts exactly.
             let mut error: f64 = 0.0;
             for (metric, value) in found {
@@ -29,7 +39,11 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
             for (side, set) in [("real", &real), ("fake", &fake)] {
                 let expected = format!("{key}.radii_{side}_f64");
                 if case.has(&expected) {
-                    lines.push(line(format!("k={k} radii of {side}, {name}"), worst(&radii(set, k)?, &case.floats(&expected)?), 1e-9));
+                    lines.push(line(
+                        format!("k={k} radii of {side}, {name}"),
+                        worst(&radii(set, k)?, &case.floats(&expected)?),
+                        1e-9,
+                    ));
                 }
             }
             if case.has(&format!("{key}.realism_f64")) {
@@ -39,13 +53,29 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
         }
         let found = authenticity(&real, &fake)?;
         let mask: Vec<i64> = found.authentic.iter().map(|&flag| i64::from(flag)).collect();
-        lines.push(line(format!("authentic rows, {name}"), differing(&mask, &case.integers("authentic_mask")?), 0.0));
-        lines.push(line(format!("authenticity in percent, {name}"), (found.percent - case.number(&["values", "authpct", "fp64"])?).abs(), 1e-10));
+        lines.push(line(
+            format!("authentic rows, {name}"),
+            differing(&mask, &case.integers("authentic_mask")?),
+            0.0,
+        ));
+        lines.push(line(
+            format!("authenticity in percent, {name}"),
+            (found.percent - case.number(&["values", "authpct", "fp64"])?).abs(),
+            1e-10,
+        ));
         let indices: Vec<i64> = found.nearest.iter().map(|near| near.index).collect();
-        lines.push(line(format!("nearest real rows, {name}"), differing(&indices, &case.integers("nn_real_of_fake")?), 0.0));
+        lines.push(line(
+            format!("nearest real rows, {name}"),
+            differing(&indices, &case.integers("nn_real_of_fake")?),
+            0.0,
+        ));
         let tolerance = if precision == Precision::Double { 1e-10 } else { 1e-5 };
         let expected = case.number(&["values", "sw_approx", "fp64"])?;
-        lines.push(line(format!("sliced distance, {name} relative"), relative(sliced_wasserstein(&real, &fake)?, expected), tolerance));
+        lines.push(line(
+            format!("sliced distance, {name} relative"),
+            relative(sliced_wasserstein(&real, &fake)?, expected),
+            tolerance,
+        ));
     }
     Ok(lines)
 }
@@ -66,24 +96,64 @@ fn realism_error(found: &[f64], expected: &[f64]) -> f64 {
 
 /// C_T with its cells and the global Z score.
 pub(super) fn copying(case: &Case) -> anyhow::Result<Vec<Line>> {
-    let (train, test, generated) =
-        (case.features("train", Precision::Double)?, case.features("test", Precision::Double)?, case.features("gen", Precision::Double)?);
-    let cells = [case.integers("cells_train")?, case.integers("cells_test")?, case.integers("cells_gen")?];
-    let expected_cells: Vec<f64> =
-        case.config["values"]["Zu_cells"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_f64).collect();
+    let (train, test, generated) = (
+        case.features("train", Precision::Double)?,
+        case.features("test", Precision::Double)?,
+        case.features("gen", Precision::Double)?,
+    );
+    let cells = [
+        case.integers("cells_train")?,
+        case.integers("cells_test")?,
+        case.integers("cells_gen")?,
+    ];
+    let expected_cells: Vec<f64> = case.config["values"]["Zu_cells"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_f64)
+        .collect();
     let distances = |set| -> anyhow::Result<Vec<f64>> { Ok(nearest(set, &train)?.into_iter().map(|near| near.distance).collect()) };
     let (to_generated, to_test) = (distances(&generated)?, distances(&test)?);
-    let celled = |features, index: usize| Celled { features, cells: &cells[index] };
-    let found = copying_score(&celled(&train, 0), &celled(&test, 1), &celled(&generated, 2), expected_cells.len() as i64)?;
-    let kept: Vec<bool> = case.config["values"]["cells_kept"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_bool).collect();
+    let celled = |features, index: usize| Celled {
+        features,
+        cells: &cells[index],
+    };
+    let found = copying_score(
+        &celled(&train, 0),
+        &celled(&test, 1),
+        &celled(&generated, 2),
+        expected_cells.len() as i64,
+    )?;
+    let kept: Vec<bool> = case.config["values"]["cells_kept"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_bool)
+        .collect();
     Ok(vec![
-        line("distances of generated rows", worst(&to_generated, &case.floats("nn_dist_gen")?), 1e-9),
+        line(
+            "distances of generated rows",
+            worst(&to_generated, &case.floats("nn_dist_gen")?),
+            1e-9,
+        ),
         line("distances of test rows", worst(&to_test, &case.floats("nn_dist_test")?), 1e-9),
-        line("U over all cells", (mann_whitney_u(&to_generated, &to_test) - case.number(&["values", "U_global"])?).abs(), 1e-9),
-        line("Z over all cells", (zu_score(&to_generated, &to_test) - case.number(&["values", "Zu_global"])?).abs(), 1e-9),
+        line(
+            "U over all cells",
+            (mann_whitney_u(&to_generated, &to_test) - case.number(&["values", "U_global"])?).abs(),
+            1e-9,
+        ),
+        line(
+            "Z over all cells",
+            (zu_score(&to_generated, &to_test) - case.number(&["values", "Zu_global"])?).abs(),
+            1e-9,
+        ),
         line("Z of each cell", worst(&found.cells, &expected_cells), 1e-9),
         line("cells kept", differing(&found.kept, &kept), 0.0),
-        line("C_T", (found.score.unwrap_or(f64::NAN) - case.number(&["values", "C_T"])?).abs(), 1e-9),
+        line(
+            "C_T",
+            (found.score.unwrap_or(f64::NAN) - case.number(&["values", "C_T"])?).abs(),
+            1e-9,
+        ),
     ])
 }
 
@@ -104,21 +174,34 @@ pub(super) fn out_of_distribution(case: &Case) -> anyhow::Result<Vec<Line>> {
             let queries = case.features(side, precision)?;
             let found = nearest_cosine(&queries, &train)?;
             let scores: Vec<f64> = found.iter().map(|near| near.similarity).collect();
-            lines.push(line(format!("scores of {side}, {name}"), worst(&scores, &case.floats(&format!("score_{side}_f64"))?), score_tolerance));
+            lines.push(line(
+                format!("scores of {side}, {name}"),
+                worst(&scores, &case.floats(&format!("score_{side}_f64"))?),
+                score_tolerance,
+            ));
             let mean = scores.iter().sum::<f64>() / scores.len() as f64;
             let error = (mean - case.number(&["values", &format!("mean_sim_{side}")])?).abs();
             lines.push(line(format!("mean score of {side}, {name}"), error, score_tolerance));
             // Where two training rows tie, the expected one must be as similar as ours.
             let (unit, base) = (queries.unit_rows().to_kind(Kind::Double), train.unit_rows().to_kind(Kind::Double));
             let index = case.tensor(&format!("nn_idx_{side}"))?.to_kind(Kind::Int64);
-            let theirs: Vec<f64> = Vec::try_from(&(unit * base.index_select(0, &index)).sum_dim_intlist([1i64].as_slice(), false, Kind::Double))?;
-            lines.push(line(format!("nearest row of {side}, {name}"), worst(&scores, &theirs), score_tolerance));
+            let theirs: Vec<f64> =
+                Vec::try_from(&(unit * base.index_select(0, &index)).sum_dim_intlist([1i64].as_slice(), false, Kind::Double))?;
+            lines.push(line(
+                format!("nearest row of {side}, {name}"),
+                worst(&scores, &theirs),
+                score_tolerance,
+            ));
         }
         let found = nearest_cosine_auroc(&train, &case.features("test", precision)?, &case.features("gen", precision)?)?;
         lines.push(line(format!("AUROC, {name}"), (found - expected).abs(), auroc_tolerance));
     }
     let negated = |name: &str| -> anyhow::Result<Vec<f64>> {
-        Ok(case.floats(name)?.into_iter().map(|score| -(score * 1e12).round_ties_even() / 1e12).collect())
+        Ok(case
+            .floats(name)?
+            .into_iter()
+            .map(|score| -(score * 1e12).round_ties_even() / 1e12)
+            .collect())
     };
     let swapped = area_under_roc(&negated("score_gen_f64")?, &negated("score_test_f64")?).unwrap_or(f64::NAN);
     let expected = case.number(&["values", "auroc_generated_positive_with_neg_score"])?;

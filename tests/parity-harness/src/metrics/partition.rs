@@ -11,7 +11,10 @@ pub(super) fn agreement_of_partitions(case: &Case) -> anyhow::Result<Vec<Line>> 
     anyhow::ensure!(!names.is_empty(), "no tensor ends in `.labels`");
     let mut lines = Vec::new();
     for name in names {
-        let (labels, clusters) = (case.integers(&format!("{name}.labels"))?, case.integers(&format!("{name}.clusters"))?);
+        let (labels, clusters) = (
+            case.integers(&format!("{name}.labels"))?,
+            case.integers(&format!("{name}.clusters"))?,
+        );
         let values = &case.config["values"][name];
         let found = agreement(&labels, &clusters)?;
         let one_to_one = one_to_one_accuracy(&labels, &clusters)?;

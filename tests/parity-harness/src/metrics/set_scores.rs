@@ -7,13 +7,19 @@ use std::collections::BTreeMap;
 
 /// Inception Score under both conventions.
 pub(super) fn inception(case: &Case) -> anyhow::Result<Vec<Line>> {
-    let splits = case.config["splits"].as_i64().ok_or_else(|| anyhow::anyhow!("metadata has no `splits`"))?;
+    let splits = case.config["splits"]
+        .as_i64()
+        .ok_or_else(|| anyhow::anyhow!("metadata has no `splits`"))?;
     let order = case.integers("permutation")?;
     let mut lines = Vec::new();
     for (precision, tolerance) in [(Precision::Double, 1e-10), (Precision::Single, 1e-7)] {
         let logits = case.features("logits", precision)?;
         let name = precision.name();
-        let dropped = if precision == Precision::Double { "dgm_eval_on_fp64_softmax" } else { "dgm_eval_on_fp32_softmax" };
+        let dropped = if precision == Precision::Double {
+            "dgm_eval_on_fp64_softmax"
+        } else {
+            "dgm_eval_on_fp32_softmax"
+        };
         for (key, rule, permutation) in [
             ("shuffled", Splits::Proportional, Some(&order[..])),
             ("unshuffled", Splits::Proportional, None),
@@ -25,7 +31,11 @@ pub(super) fn inception(case: &Case) -> anyhow::Result<Vec<Line>> {
             lines.push(line(format!("{key} mean and std, {name} relative"), error, tolerance));
         }
         let single = inception_score(&logits, 1, Splits::Proportional, Some(&order))?;
-        lines.push(line(format!("single split, {name} relative"), relative(single.mean, case.number(&["values", "single_split"])?), tolerance));
+        lines.push(line(
+            format!("single split, {name} relative"),
+            relative(single.mean, case.number(&["values", "single_split"])?),
+            tolerance,
+        ));
     }
     Ok(lines)
 }
@@ -41,18 +51,38 @@ pub(super) fn vendi_score(case: &Case) -> anyhow::Result<Vec<Line>> {
     for (precision, tolerance) in [(Precision::Double, 1e-9), (Precision::Single, 1e-4)] {
         let features = case.features("features", precision)?;
         let mut check = |what: &str, found: f64, key: &str| -> anyhow::Result<()> {
-            lines.push(line(format!("{what}, {} relative", precision.name()), relative(found, case.number(&["values", key])?), tolerance));
+            lines.push(line(
+                format!("{what}, {} relative", precision.name()),
+                relative(found, case.number(&["values", key])?),
+                tolerance,
+            ));
             Ok(())
         };
         check("order 1", vendi(&features, Order::One)?, "full_fp64")?;
         check("order 2", vendi(&features, Order::Two)?, "q2_fp64")?;
         check("order infinity", vendi(&features, Order::Infinity)?, "qinf_fp64")?;
         check("polynomial kernel", vendi_polynomial(&features)?, "poly_fp64")?;
-        let classes = rows.values().map(|rows| Ok(vendi(&features.select(rows)?, Order::One)?)).collect::<anyhow::Result<Vec<f64>>>()?;
-        check("mean over classes", classes.iter().sum::<f64>() / classes.len() as f64, "per_class_mean_fp64")?;
+        let classes = rows
+            .values()
+            .map(|rows| Ok(vendi(&features.select(rows)?, Order::One)?))
+            .collect::<anyhow::Result<Vec<f64>>>()?;
+        check(
+            "mean over classes",
+            classes.iter().sum::<f64>() / classes.len() as f64,
+            "per_class_mean_fp64",
+        )?;
         let expected = case.floats("per_class_f64")?;
-        anyhow::ensure!(expected.len() == classes.len(), "{} classes in the labels, {} expected", classes.len(), expected.len());
-        let error = classes.iter().zip(&expected).map(|(found, expected)| relative(*found, *expected)).fold(0.0, f64::max);
+        anyhow::ensure!(
+            expected.len() == classes.len(),
+            "{} classes in the labels, {} expected",
+            classes.len(),
+            expected.len()
+        );
+        let error = classes
+            .iter()
+            .zip(&expected)
+            .map(|(found, expected)| relative(*found, *expected))
+            .fold(0.0, f64::max);
         lines.push(line(format!("each class, {} relative", precision.name()), error, tolerance));
     }
     Ok(lines)
@@ -61,7 +91,11 @@ pub(super) fn vendi_score(case: &Case) -> anyhow::Result<Vec<Line>> {
 /// Confidence and ranking of logits at each temperature.
 pub(super) fn softmax_confidence(case: &Case) -> anyhow::Result<Vec<Line>> {
     let mut lines = Vec::new();
-    let mut names: Vec<&str> = case.tensors.keys().filter_map(|name| name.strip_suffix(".confidence_f64")).collect();
+    let mut names: Vec<&str> = case
+        .tensors
+        .keys()
+        .filter_map(|name| name.strip_suffix(".confidence_f64"))
+        .collect();
     names.sort_unstable();
     anyhow::ensure!(!names.is_empty(), "no tensor ends in `.confidence_f64`");
     for name in names {
@@ -74,17 +108,33 @@ pub(super) fn softmax_confidence(case: &Case) -> anyhow::Result<Vec<Line>> {
         let single = Features::new("logits", &(logits / temperature))?.single();
         let values = &case.config["values"][name];
         let mean = mean_softmax_score(&single).mean;
-        lines.push(line(format!("{name} mean confidence, f32"), (mean - number(values, &["mean_confidence"])?).abs(), 2e-6));
+        lines.push(line(
+            format!("{name} mean confidence, f32"),
+            (mean - number(values, &["mean_confidence"])?).abs(),
+            2e-6,
+        ));
         let cluster: Vec<i64> = Vec::try_from(&found.cluster)?;
-        lines.push(line(format!("{name} cluster"), differing(&cluster, &case.integers(&format!("{name}.cluster"))?), 0.0));
-        lines.push(line(format!("{name} order"), misplaced(&found.descending(), &case.integers(&format!("{name}.order_desc"))?, &expected), 0.0));
+        lines.push(line(
+            format!("{name} cluster"),
+            differing(&cluster, &case.integers(&format!("{name}.cluster"))?),
+            0.0,
+        ));
+        lines.push(line(
+            format!("{name} order"),
+            misplaced(&found.descending(), &case.integers(&format!("{name}.order_desc"))?, &expected),
+            0.0,
+        ));
         let mut sorted = probability.clone();
         sorted.sort_by(|a, b| b.total_cmp(a));
         let tenth = sorted.len() / 10;
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let summary = worst(
             &[mean(&sorted), mean(&sorted[..tenth]), mean(&sorted[sorted.len() - tenth..])],
-            &[number(values, &["mean_confidence"])?, number(values, &["top10pct_mean"])?, number(values, &["bottom10pct_mean"])?],
+            &[
+                number(values, &["mean_confidence"])?,
+                number(values, &["top10pct_mean"])?,
+                number(values, &["bottom10pct_mean"])?,
+            ],
         );
         lines.push(line(format!("{name} mean, top and bottom tenth"), summary, 1e-12));
     }

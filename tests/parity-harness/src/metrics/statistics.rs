@@ -14,7 +14,15 @@ pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     let read = read_statistics(&fixture.path)?.gaussian;
     let copy = Gaussian::new("copy", read.mu(), read.sigma())?;
     let scratch = std::env::temp_dir().join(format!("cedm-parity-{}.npz", std::process::id()));
-    write_statistics(&scratch, &Statistics { gaussian: copy, count: None, extractor: None, weights: None })?;
+    write_statistics(
+        &scratch,
+        &Statistics {
+            gaussian: copy,
+            count: None,
+            extractor: None,
+            weights: None,
+        },
+    )?;
     let again = read_statistics(&scratch)?.gaussian;
     std::fs::remove_file(&scratch)?;
     let mut lines = vec![
@@ -33,7 +41,9 @@ pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
             continue;
         }
         let tensors = read_safetensors(&path)?;
-        let (Some(mu), Some(sigma)) = (tensors.get("mu_ref"), tensors.get("sigma_ref")) else { continue };
+        let (Some(mu), Some(sigma)) = (tensors.get("mu_ref"), tensors.get("sigma_ref")) else {
+            continue;
+        };
         let errors = (gap(read.mu(), mu), gap(read.sigma(), sigma));
         if nearest.is_none_or(|best| errors.0 < best.0) && !errors.0.is_nan() {
             nearest = Some(errors);

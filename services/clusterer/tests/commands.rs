@@ -1,0 +1,163 @@
+//! The commands for plain files, as processes.
+
+use serde_json::Value;
+use std::{path::Path, process::Command};
+use tch::{Device, Kind, Tensor};
+
+fn cedm_clusterer(args: &[&str]) -> Result<Value, String> {
+    let out = Command::new(env!("CARGO_BIN_EXE_cedm-clusterer"))
+        .args(args)
+        .env("CEDM_DEVICE", "cpu")
+        .env("CEDM_THREADS", "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stderr).unwrap();
+    if out.status.success() {
+        Ok(serde_json::from_slice(&out.stdout).unwrap())
+    } else {
+        Err(text)
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Four directions with noise, 30 rows each, and their labels.
+fn write_data(folder: &Path, kind: Kind) {
+    let noise = (Tensor::arange(120 * 8, (Kind::Float, Device::Cpu)) * 12.9898).sin().view([120, 8]) * 0.3;
+    let centres = (Tensor::arange(4 * 8, (Kind::Float, Device::Cpu)) * 1.3).cos().view([4, 8]) * 2.0;
+    let features = (noise + centres.repeat([30, 1])).to_kind(kind);
+    let labels = Tensor::arange(120, (Kind::Int64, Device::Cpu)).remainder(4);
+    Tensor::write_safetensors(&[("features", features)], folder.join("features.safetensors")).unwrap();
+    Tensor::write_safetensors(&[("labels", labels)], folder.join("labels.safetensors")).unwrap();
+}
+
+const TEMI: &str = r#"{"heads": 2, "hidden": 32, "bottleneck": 16, "epochs": 15, "batch": 40, "base_lr": 0.02, "warmup_epochs": 1,
+    "teacher_momentum": 0.9, "teacher_momentum_end": 0.9, "neighbours": 10}"#;
+
+#[test]
+fn cluster_then_export_then_import() {
+    let folder = tempfile::tempdir().unwrap();
+    write_data(folder.path(), Kind::Half);
+    let (features, labels) = (folder.path().join("features.safetensors"), folder.path().join("labels.safetensors"));
+    let neighbours = folder.path().join("neighbours.safetensors");
+    let found = cedm_clusterer(&["neighbours", "--features", text(&features), "-k", "10", "--out", text(&neighbours)]).unwrap();
+    assert_eq!((found["count"].as_u64(), found["k"].as_u64()), (Some(120), Some(10)));
+
+    let out = folder.path().join("temi");
+    let base = [
+        "run",
+        "--features",
+        text(&features),
+        "--labels",
+        text(&labels),
+        "--clusters",
+        "4",
+        "--out",
+        text(&out),
+    ];
+    let with_neighbours = [&base[..], &["--settings", TEMI, "--neighbours", text(&neighbours)]].concat();
+    let temi = cedm_clusterer(&with_neighbours).unwrap();
+    assert!(temi["quality"]["anmi"].as_f64().unwrap() > 0.6, "{temi}");
+    assert_eq!(temi["utilisation"].as_f64().unwrap(), temi["used"].as_f64().unwrap() / 4.0);
+    assert!(temi["mean_confidence"].as_f64().is_some() && temi["neighbour_agreement"].as_f64().is_some());
+    let again = cedm_clusterer(&with_neighbours).unwrap();
+    assert_eq!((&temi["best_head"], &temi["quality"]), (&again["best_head"], &again["quality"]));
+
+    let kmeans = cedm_clusterer(&[&base[..], &["--method", "kmeans"]].concat()).unwrap();
+    assert!(
+        kmeans["inertia"].as_f64().unwrap() > 0.0 && kmeans["quality"]["acc"].as_f64().unwrap() > 0.99,
+        "{kmeans}"
+    );
+
+    let published = folder.path().join("published");
+    let ids = out.join("assignments.safetensors");
+    let export = ["export", "--ids", text(&ids), "--out", text(&published), "--clusters", "4"];
+    let exported = cedm_clusterer(&[&export[..], &["--backbone", "pixels", "--beta", "0.6"]].concat()).unwrap();
+    let pt = Path::new(exported["folder"].as_str().unwrap()).join("cluster_ids.pt");
+    assert!(pt.ends_with("TEMI-pixels/clusters_4/beta-0.6/cluster_ids.pt"));
+    let import = [
+        "run",
+        "--method",
+        "imported",
+        "--clusters",
+        "4",
+        "--ids",
+        text(&pt),
+        "--labels",
+        text(&labels),
+        "--out",
+        text(&published),
+    ];
+    let imported = cedm_clusterer(&import).unwrap();
+    assert_eq!(imported["quality"], kmeans["quality"]);
+    cedm_clusterer(&export).unwrap();
+    assert_eq!(cedm_clusterer_ids(&published.join("raw_ids.npy")), cedm_clusterer_ids(&pt));
+}
+
+fn cedm_clusterer_ids(path: &Path) -> Vec<i64> {
+    cedm_clusterer::read_ids(path).unwrap()
+}
+
+#[test]
+fn what_cannot_work_is_said_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    write_data(folder.path(), Kind::Float);
+    let features = folder.path().join("features.safetensors");
+    let out = folder.path().join("out");
+    let check = |features: &Path, more: &[&str], expect: &str| {
+        let args = [&["run", "--features", text(features), "--out", text(&out)], more].concat();
+        let error = cedm_clusterer(&args).unwrap_err();
+        assert!(error.contains(expect), "{error}");
+        assert!(!out.join("assignments.safetensors").exists(), "{error}");
+    };
+    let kmeans = ["--method", "kmeans", "--clusters"];
+    check(&features, &[&kmeans[..], &["1"]].concat(), "clusters is 1, expected at least 2");
+    check(
+        &features,
+        &[&kmeans[..], &["121"]].concat(),
+        "clusters is 121, expected at most the number of images, 120",
+    );
+    check(
+        &features,
+        &["--clusters", "4", "--settings", r#"{"neighbours": 120, "epochs": 30, "batch": 10}"#],
+        "neighbours is 120, expected from 1 to 119",
+    );
+    check(
+        &features,
+        &["--clusters", "4", "--settings", r#"{"headz": 3}"#],
+        "unknown field `headz`",
+    );
+    let labels = folder.path().join("few.safetensors");
+    Tensor::write_safetensors(&[("labels", Tensor::zeros([7], (Kind::Int64, Device::Cpu)))], &labels).unwrap();
+    check(
+        &features,
+        &[&kmeans[..], &["4", "--labels", text(&labels)]].concat(),
+        "number of labels is 7, expected one for each of the 120",
+    );
+
+    let broken = folder.path().join("broken.safetensors");
+    let tensor = Tensor::read_safetensors(&features).unwrap().remove(0).1;
+    let write = |tensor: &Tensor| Tensor::write_safetensors(&[("features", tensor)], &broken).unwrap();
+    let mut with_nan = tensor.copy();
+    let _ = with_nan.narrow(0, 5, 1).fill_(f64::NAN);
+    write(&with_nan);
+    check(
+        &broken,
+        &[&kmeans[..], &["4"]].concat(),
+        "1 rows with NaN or infinite values, the first is row 5",
+    );
+    with_nan = tensor.copy();
+    let _ = with_nan.narrow(0, 9, 2).zero_();
+    write(&with_nan);
+    let settings = r#"{"epochs": 30, "batch": 10, "neighbours": 5}"#;
+    check(
+        &broken,
+        &["--clusters", "4", "--settings", settings],
+        "2 feature rows are all zero, the first is row 9",
+    );
+    let whole = std::fs::read(&features).unwrap();
+    std::fs::write(&broken, &whole[..whole.len() - 100]).unwrap();
+    check(&broken, &[&kmeans[..], &["4"]].concat(), "broken.safetensors");
+}

@@ -1,7 +1,10 @@
 //! Small shared state with compare-and-set: sweeps, workers, leases. All of it can be rebuilt from the store.
 
 use crate::{Connection, RuntimeError};
-use async_nats::jetstream::kv::{self, CreateErrorKind, UpdateErrorKind};
+use async_nats::jetstream::{
+    Context,
+    kv::{self, CreateErrorKind, UpdateErrorKind},
+};
 use bytes::Bytes;
 use cedm_contract::Heartbeat;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -37,7 +40,11 @@ impl Bucket {
     /// # Errors
     /// When NATS fails or the bucket does not exist.
     pub async fn open(connection: &Connection, name: &'static str) -> Result<Self, RuntimeError> {
-        let kv = connection.queue.context().get_key_value(name).await;
+        Self::open_in(connection.queue.context(), name).await
+    }
+
+    pub(crate) async fn open_in(js: &Context, name: &'static str) -> Result<Self, RuntimeError> {
+        let kv = js.get_key_value(name).await;
         Ok(Self {
             name,
             kv: kv.map_err(|error| RuntimeError::broker(format!("open bucket {name}"), error))?,

@@ -78,12 +78,11 @@ mod tests {
     async fn a_lost_answer_is_ours_when_the_manifest_names_us() {
         let mut first = true;
         let store = Arc::new(RamStore::with_faults(move |op, _| {
-            let fault = if op == "create" && std::mem::take(&mut first) {
+            if op == "create" && std::mem::take(&mut first) {
                 Fault::After
             } else {
                 Fault::None
-            };
-            fault
+            }
         }));
         assert!(matches!(run(store, &manifest(1)).await, Committed::Ours));
     }

@@ -3,7 +3,7 @@
 use crate::{
     RuntimeError,
     queue::NatsQueue,
-    store::{S3Settings, S3Store, Store, probe_create_only},
+    store::{Leased, S3Settings, S3Store, Store, probe_create_only},
     streams::{self, Delivering},
 };
 use anyhow::Context as _;
@@ -50,6 +50,9 @@ pub struct ConnectArgs {
     /// Seconds without a sign of life after which a job goes to another worker; the same for all processes.
     #[arg(long, env = "CEDM_ACK_WAIT_S", value_parser = seconds)]
     pub ack_wait_s: Option<Duration>,
+    /// Guards commits by a lease in NATS, for a store without an atomic create-only put.
+    #[arg(long, env = "CEDM_COMMIT_LEASE")]
+    pub commit_lease: bool,
     /// Seconds to wait at start for NATS, the streams and the store.
     #[arg(long, env = "CEDM_CONNECT_TIMEOUT_S", default_value = "60", value_parser = seconds)]
     pub connect_timeout_s: Duration,
@@ -144,6 +147,11 @@ impl Connection {
         };
         let js = async_nats::jetstream::new(client.clone());
         let delivering = Delivering::with_ack_wait(args.ack_wait_s);
+        let store = if args.commit_lease {
+            Arc::new(Leased::new(store, js.clone()))
+        } else {
+            store
+        };
         Ok(Self {
             queue: NatsQueue::new(client, js),
             store,

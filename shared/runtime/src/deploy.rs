@@ -51,11 +51,11 @@ pub fn render_nats(settings: &NatsSettings<'_>) -> String {
 
 /// Subjects that a worker may publish to and subscribe to.
 pub fn allowed_subjects(service: Service) -> (Vec<String>, Vec<String>) {
-    let mut publish: Vec<String> = ["JOBS", "DELAYS", "EVENTS", "ADVISORIES", "DEAD", "KV_workers"]
+    let mut publish: Vec<String> = ["JOBS", "DELAYS", "EVENTS", "ADVISORIES", "DEAD", "KV_workers", "KV_leases"]
         .iter()
         .map(|stream| format!("$JS.API.STREAM.INFO.{stream}"))
         .collect();
-    publish.push("$KV.workers.*".to_owned());
+    publish.extend(["$KV.workers.*", "$KV.leases.*"].map(str::to_owned));
     let mut subscribe = vec![format!("_INBOX_{}.>", service.name())];
     for kind in service.kinds() {
         for priority in Priority::ALL {

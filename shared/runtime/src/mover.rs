@@ -58,7 +58,7 @@ impl Mover {
             if let Err(error) = self.drain_advisories().await {
                 tracing::debug!(%error, "advisories not read");
             }
-            if turn % 60 == 0
+            if turn.is_multiple_of(60)
                 && let Err(error) = self.sweep().await
             {
                 tracing::warn!(%error, "sweep for stuck jobs failed");

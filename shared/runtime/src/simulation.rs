@@ -142,11 +142,12 @@ fn manifests(store: &RamStore) -> BTreeMap<String, Bytes> {
         .collect()
 }
 
-async fn simulate(seed: u64, metrics: &Metrics, folder: &std::path::Path) {
+async fn simulate(seed: u64, metrics: &Metrics, folder: &std::path::Path, is_store_sound: bool) {
     let dice: Dice = Arc::new(Mutex::new(StdRng::seed_from_u64(seed)));
     let chance = [0.0, 0.01, 0.1][usize::try_from(seed % 3).unwrap()];
     let (store_dice, queue_dice) = (dice.clone(), dice.clone());
-    let store = Arc::new(RamStore::with_faults(move |_, _| fault(&store_dice, chance)));
+    let store = RamStore::with_faults(move |_, _| fault(&store_dice, chance));
+    let store = Arc::new(if is_store_sound { store } else { store.that_lets_all_win() });
     let queue = Shared(Arc::new(RamQueue::new(ACK_WAIT, MAX_DELIVER, move |_| fault(&queue_dice, chance))));
     let verifier = Verifier::new(store.clone());
     let bench = Bench {
@@ -179,7 +180,7 @@ async fn simulate(seed: u64, metrics: &Metrics, folder: &std::path::Path) {
     let mut seen: BTreeMap<String, Bytes> = BTreeMap::new();
     for second in 0..20_000 {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if second == 100 && seed % 5 == 0 {
+        if second == 100 && seed.is_multiple_of(5) {
             queue.0.wipe();
         }
         let now = manifests(&store);
@@ -230,12 +231,7 @@ fn check(seed: u64, store: &RamStore, queue: &Shared, jobs: &[Job]) {
     assert!(queue.0.is_empty(), "seed {seed}: something is left in the queue");
 }
 
-/// `CEDM_SEEDS=<first>..<end>` runs others.
-#[test]
-fn every_job_ends_once_whatever_happens() {
-    let range = std::env::var("CEDM_SEEDS").unwrap_or_else(|_| "0..300".to_owned());
-    let (first, end) = range.split_once("..").expect("CEDM_SEEDS is <first>..<end>");
-    let seeds = first.parse::<u64>().unwrap()..end.parse::<u64>().unwrap();
+fn run(seeds: std::ops::Range<u64>, is_store_sound: bool) {
     let metrics = Metrics::new("simulation", &[job("").kind()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     for seed in seeds {
@@ -244,6 +240,20 @@ fn every_job_ends_once_whatever_happens() {
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(simulate(seed, &metrics, folder.path()));
+        runtime.block_on(simulate(seed, &metrics, folder.path(), is_store_sound));
     }
+}
+
+/// `CEDM_SEEDS=<first>..<end>` runs others.
+#[test]
+fn every_job_ends_once_whatever_happens() {
+    let range = std::env::var("CEDM_SEEDS").unwrap_or_else(|_| "0..300".to_owned());
+    let (first, end) = range.split_once("..").expect("CEDM_SEEDS is <first>..<end>");
+    run(first.parse().unwrap()..end.parse().unwrap(), true);
+}
+
+#[test]
+#[should_panic(expected = "changed after it was committed")]
+fn the_checker_sees_a_store_that_lets_two_win() {
+    run(0..300, false);
 }

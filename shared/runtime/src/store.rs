@@ -1,6 +1,7 @@
 //! The object store as the protocol sees it: a small object-safe trait, S3 behind it, a double in memory beside it.
 
 mod cache;
+mod leased;
 mod metered;
 mod multipart;
 mod probe;
@@ -8,6 +9,7 @@ mod ram;
 mod s3;
 
 pub use cache::Cache;
+pub(crate) use leased::Leased;
 pub(crate) use metered::Metered;
 pub use probe::probe_create_only;
 pub use ram::{Fault, RamStore};

@@ -32,7 +32,7 @@ pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError>
         return refuse(
             StoreErrorKind::Denied,
             format!(
-                "{won} of {WRITERS} concurrent create-only writers won: this store cannot carry the job protocol (it needs an atomic If-None-Match: *)"
+                "{won} of {WRITERS} concurrent create-only writers won: this store cannot carry the job protocol (it needs an atomic If-None-Match: *; CEDM_COMMIT_LEASE=true guards commits by a lease instead)"
             ),
         );
     }
@@ -60,6 +60,18 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(RamStore::default());
         probe_create_only(&store).await.unwrap();
         assert!(store.list("probe/").await.unwrap().is_empty(), "the probe cleans up");
+    }
+
+    #[tokio::test]
+    async fn many_winners_are_refused_with_that_reason() {
+        let store: Arc<dyn Store> = Arc::new(RamStore::default().that_lets_all_win());
+        let error = probe_create_only(&store).await.unwrap_err();
+        assert_eq!(error.kind, StoreErrorKind::Denied);
+        assert!(
+            error.reason.starts_with("8 of 8 concurrent create-only writers won"),
+            "{}",
+            error.reason
+        );
     }
 
     #[tokio::test]

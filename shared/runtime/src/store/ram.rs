@@ -27,6 +27,7 @@ type Plan = Box<dyn FnMut(&'static str, &str) -> Fault + Send>;
 pub struct RamStore {
     objects: Mutex<BTreeMap<String, Bytes>>,
     plan: Mutex<Plan>,
+    lets_all_win: bool,
 }
 
 impl Default for RamStore {
@@ -45,6 +46,15 @@ impl RamStore {
         Self {
             objects: Mutex::default(),
             plan: Mutex::new(Box::new(plan)),
+            lets_all_win: false,
+        }
+    }
+
+    /// The same store with the flaw that the protocol cannot bear: a create-only put overwrites.
+    pub fn that_lets_all_win(self) -> Self {
+        Self {
+            lets_all_win: true,
+            ..self
         }
     }
 
@@ -102,7 +112,7 @@ impl Store for RamStore {
     }
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
         let (created, fault) = self.request("create", key, |objects| {
-            if objects.contains_key(key) {
+            if objects.contains_key(key) && !self.lets_all_win {
                 return Created::Exists;
             }
             objects.insert(key.to_owned(), bytes);

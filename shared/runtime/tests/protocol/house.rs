@@ -127,6 +127,7 @@ impl House {
             s3_region: None,
             s3_keys: Some((self.credentials.s3_access_key.clone(), self.credentials.s3_secret_key.clone())),
             ack_wait_s: Some(Duration::from_secs_f64(self.ack_wait_s)),
+            commit_lease: false,
             connect_timeout_s: PATIENCE,
         }
     }

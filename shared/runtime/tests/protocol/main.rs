@@ -6,6 +6,7 @@ mod crash;
 mod dead;
 mod drain;
 mod foreign;
+mod lease;
 mod once;
 mod outage;
 mod permissions;

@@ -1,0 +1,87 @@
+//! Create-only puts for a store that has none: guarded by a lease in a JetStream bucket. Weaker than the store's own (a holder that
+//! sleeps past its lease can still overwrite), so it must be asked for.
+
+use super::{Body, Created, Listed, Store, StoreError, StoreErrorKind};
+use crate::{
+    RuntimeError,
+    bucket::{Bucket, LEASES},
+};
+use async_nats::jetstream::Context;
+use bytes::Bytes;
+use cedm_contract::Digest;
+use std::{ops::Range, path::Path, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// A lease expires after 30 s (`deploy/jetstream.toml`); whoever waits for one waits a little longer than that.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A store whose create-only puts take a lease on their key first.
+pub(crate) struct Leased {
+    inner: Arc<dyn Store>,
+    js: Context,
+}
+
+impl Leased {
+    pub(crate) fn new(inner: Arc<dyn Store>, js: Context) -> Self {
+        Self { inner, js }
+    }
+
+    /// Waits for the lease on a key.
+    async fn take(&self, bucket: &Bucket, name: &str, key: &str) -> Result<(), StoreError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match bucket.create(name, "").await {
+                Ok(_) => return Ok(()),
+                Err(RuntimeError::Conflict { .. }) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(error) => return Err(unavailable(key, &error)),
+            }
+        }
+    }
+}
+
+fn unavailable(key: &str, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::new("create", key, StoreErrorKind::Unavailable, format!("lease: {error}"))
+}
+
+#[async_trait::async_trait]
+impl Store for Leased {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get(key).await
+    }
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
+        self.inner.get_range(key, range).await
+    }
+    async fn download(&self, key: &str, file: &Path) -> Result<Option<(u64, Digest)>, StoreError> {
+        self.inner.download(key, file).await
+    }
+    async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        self.inner.size(key).await
+    }
+    async fn put(&self, key: &str, body: Body<'_>) -> Result<(), StoreError> {
+        self.inner.put(key, body).await
+    }
+    async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
+        let bucket = Bucket::open_in(&self.js, LEASES).await.map_err(|error| unavailable(key, &error))?;
+        // One token: permissions name `$KV.leases.*`.
+        let name = Digest::of(key.as_bytes()).to_string();
+        self.take(&bucket, &name, key).await?;
+        let outcome = match self.inner.size(key).await {
+            Ok(Some(_)) => Ok(Created::Exists),
+            Ok(None) => match self.inner.put(key, Body::Bytes(bytes)).await {
+                Ok(()) => Ok(Created::Yes),
+                Err(error) => Ok(Created::Unknown(error.to_string())),
+            },
+            Err(error) => Err(error),
+        };
+        if let Err(error) = bucket.remove(&name).await {
+            tracing::warn!(%error, key, "lease not given back: it expires by itself");
+        }
+        outcome
+    }
+    async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.inner.delete(key).await
+    }
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        self.inner.list(prefix).await
+    }
+}

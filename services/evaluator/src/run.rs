@@ -230,7 +230,7 @@ fn wanted(args: &RunArgs) -> Vec<String> {
             let rows = METRICS
                 .iter()
                 .filter(|metric| metric.found_by == cedm_contract::metrics::FoundBy::Score);
-            rows.filter(|metric| metric.against.roles().iter().all(|role| given(role)))
+            rows.filter(|metric| metric.against.roles().iter().all(&given))
                 .map(|metric| metric.name.to_owned())
                 .collect()
         }

@@ -49,7 +49,7 @@ impl Segment {
                 "the budget is empty: from image {from_nimg} to image {to_nimg}, expected at least one batch of {batch}"
             )));
         }
-        if from_nimg % batch != 0 || to_nimg % batch != 0 {
+        if !from_nimg.is_multiple_of(batch) || !to_nimg.is_multiple_of(batch) {
             let below = to_nimg / batch * batch;
             return Err(JobError::reject(anyhow!(
                 "images {from_nimg} to {to_nimg} are no whole number of batches of {batch}: the nearest ends are {below} and {}",
@@ -94,7 +94,7 @@ impl Segment {
             monitor.progress(training.nimg - self.from_nimg, self.to_nimg - self.from_nimg, "images");
             let steps_done = (training.nimg - self.from_nimg) / batch;
             let ends = training.nimg >= self.to_nimg;
-            let ticks = steps_done % self.tick_steps == 0 || ends;
+            let ticks = steps_done.is_multiple_of(self.tick_steps) || ends;
             let (saves, stops) = (!ends && monitor.checkpoint_due(), !ends && monitor.stopping());
             // Reading a loss waits for the device: every step on the CPU, where nothing is gained by waiting, else every tick.
             if training.device() == Device::Cpu || ticks || saves || stops {

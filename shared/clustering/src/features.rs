@@ -26,6 +26,7 @@ impl Features {
         }
         let tensor = tensor.to_kind(kind).contiguous();
         // NaN and infinities survive a sum of x − x, which needs no mask as large as the features.
+        #[allow(clippy::eq_op)]
         let broken = (&tensor - &tensor).sum_dim_intlist([1].as_slice(), false, kind).isnan();
         let count = broken.sum(Kind::Int64).int64_value(&[]);
         if count > 0 {

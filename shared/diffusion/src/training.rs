@@ -285,7 +285,7 @@ fn check_optimiser(params: &OptimiserParams) -> Result<(), DiffusionError> {
     if params.batch == 0 {
         return refuse("batch", "0".into(), "at least 1");
     }
-    if params.micro_batch == 0 || params.batch % params.micro_batch != 0 {
+    if params.micro_batch == 0 || !params.batch.is_multiple_of(params.micro_batch) {
         let found = format!("{} for a batch of {}", params.micro_batch, params.batch);
         return refuse("micro_batch", found, "a divisor of the batch");
     }

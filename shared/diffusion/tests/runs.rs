@@ -276,7 +276,7 @@ fn weights_survive_the_disk_and_say_what_they_are() {
 
 #[test]
 fn errors_say_what_and_what_was_expected() {
-    let says = |result: Result<Training, DiffusionError>| result.err().expect("an error").to_string();
+    let says = |result: Result<Training, DiffusionError>| result.expect_err("an error").to_string();
     let with = |change: fn(&mut Recipe)| {
         let mut recipe = recipe(8, 0.0);
         change(&mut recipe);
@@ -314,8 +314,7 @@ fn errors_say_what_and_what_was_expected() {
     let (network, own) = lively(3);
     let refuse = |params: SamplerParams, labels| {
         Sampler::new(network.clone(), &own, params, labels, Device::Cpu)
-            .err()
-            .expect("an error")
+            .expect_err("an error")
             .to_string()
     };
     assert_eq!(

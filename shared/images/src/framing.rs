@@ -8,7 +8,11 @@ use crate::{
 /// `n / 2` rounded half to even, as Python's `round` does.
 fn half_to_even(n: usize) -> usize {
     let half = n / 2;
-    if n % 2 == 0 || half % 2 == 0 { half } else { half + 1 }
+    if n.is_multiple_of(2) || half.is_multiple_of(2) {
+        half
+    } else {
+        half + 1
+    }
 }
 
 /// torchvision's `Resize(side)`: the short side becomes `side`, the long one `int(side * long / short)`.

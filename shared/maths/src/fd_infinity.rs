@@ -27,7 +27,7 @@ pub struct FdInfinity {
 pub fn fd_infinity(root: &Tensor, reference: &Gaussian, generated: &Features, seed: u64) -> Result<FdInfinity, MathsError> {
     generated.require(2 * SIZES as i64, "a line through 15 sizes")?;
     let count = generated.count();
-    let least = (count / 10).max(2).min(5000);
+    let least = (count / 10).clamp(2, 5000);
     let mut points = Vec::with_capacity(SIZES);
     for index in 0..SIZES {
         let size = least + (count - least) * index as i64 / (SIZES as i64 - 1);

@@ -17,7 +17,7 @@ pub const IMAGENET: Statistics = Statistics {
 /// Statistics that CLIP was trained with.
 pub const CLIP: Statistics = Statistics {
     mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-    std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+    std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
 };
 
 /// Mean and standard deviation of each channel, on the scale 0 to 1.

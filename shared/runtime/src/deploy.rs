@@ -56,6 +56,8 @@ pub fn allowed_subjects(service: Service) -> (Vec<String>, Vec<String>) {
         .map(|stream| format!("$JS.API.STREAM.INFO.{stream}"))
         .collect();
     publish.extend(["$KV.workers.*", "$KV.leases.*"].map(str::to_owned));
+    // Taking a lease reads the entry that is in the way.
+    publish.extend(["$JS.API.DIRECT.GET.KV_leases.>", "$JS.API.STREAM.MSG.GET.KV_leases"].map(str::to_owned));
     let mut subscribe = vec![format!("_INBOX_{}.>", service.name())];
     for kind in service.kinds() {
         for priority in Priority::ALL {

@@ -72,13 +72,7 @@ fn ties_fail_because_the_comparison_is_strict() {
 #[test]
 fn highest_passing_wins_over_first_failure() {
     let used = |c: u32| {
-        if c == 20 || c == 60 {
-            c
-        } else if c <= 10 {
-            c
-        } else {
-            c / 2
-        }
+        if c == 20 || c == 60 || c <= 10 { c } else { c / 2 }
     };
     let result = search(&params(0.9, 10, 1000, FineGrid::Step { step: 10 }), 5_000, |c| vec![used(c)]).expect("valid");
     assert_eq!(c_max(&result), Some(20));

@@ -8,7 +8,7 @@ use tch::Device;
 /// Two kinds of image: stripes along x or y, with a phase.
 fn images() -> Vec<Picture> {
     let pixel = |index: usize, x: usize, y: usize| {
-        let along = if index % 2 == 0 { x } else { y };
+        let along = if index.is_multiple_of(2) { x } else { y };
         if (along + index / 2) % 4 < 2 { 220u8 } else { 30 }
     };
     (0..24)

@@ -220,7 +220,7 @@ impl Training {
             .view(-1)
             .index_select(0, &(&anchors * self.neighbours.size()[1] + choices));
         let _ = self.step_on(&StepInput { anchors, partners })?;
-        Ok(if self.step % self.steps_per_epoch() == 0 {
+        Ok(if self.step.is_multiple_of(self.steps_per_epoch()) {
             Some(self.close_epoch(epoch)?)
         } else {
             None

@@ -151,7 +151,7 @@ struct Batch {
 
 fn read_records(bytes: &[u8], coarse: bool) -> Result<Batch, String> {
     let head = if coarse { 2 } else { 1 };
-    if bytes.is_empty() || bytes.len() % (head + IMAGE_BYTES) != 0 {
+    if bytes.is_empty() || !bytes.len().is_multiple_of(head + IMAGE_BYTES) {
         return Err(format!(
             "{} bytes are no whole number of records of {} bytes",
             bytes.len(),

@@ -74,7 +74,7 @@ fn bound(view: &View<'_>, clustering: &ClusteringSpec) -> BoundOutcome {
         .nodes
         .iter()
         .filter(|node| node.kind == Kind::Bound && node.cell.as_ref().is_some_and(|cell| cell.clustering == clustering.name));
-    let newest: Option<&Manifest> = steps.filter_map(|node| view.manifest(node)).last();
+    let newest: Option<&Manifest> = steps.filter_map(|node| view.manifest(node)).next_back();
     let result: Option<&BoundResult> = newest.and_then(|manifest| {
         if let JobResult::Bound(result) = &manifest.result {
             Some(result)

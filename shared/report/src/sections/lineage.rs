@@ -18,7 +18,7 @@ pub fn section(facts: &Facts) -> Section {
         .fold((0, 0), |(jobs, cached), cost| (jobs + cost.jobs, cached + cost.cached));
     let compute: f64 = outcome.costs.iter().map(|cost| cost.compute_s).sum();
     let again = outcome.lineage.iter().filter(|node| node.attempts > 1 && !node.cached).count() as u64;
-    let versions: BTreeSet<String> = outcome.lineage.iter().map(|node| version(node)).collect();
+    let versions: BTreeSet<String> = outcome.lineage.iter().map(version).collect();
     let devices: BTreeSet<&str> = outcome
         .lineage
         .iter()

@@ -227,8 +227,8 @@ fn cell(shelf: &mut Shelf, clustering: Option<&ClusteringOutcome>) -> CellOutcom
                     missing: Some("needs 100 subsets, found 500 images".to_owned()),
                 };
                 scores.insert("kid".to_owned(), few);
-                if clusters.is_some() {
-                    scores.insert("ufd".to_owned(), value(0.1 + 0.05 * f64::from(clusters.unwrap()).ln()));
+                if let Some(clusters) = clusters {
+                    scores.insert("ufd".to_owned(), value(0.1 + 0.05 * f64::from(clusters).ln()));
                 }
                 let result = ScoreResult {
                     count: SET,

@@ -139,7 +139,7 @@ impl Listing {
             .into_iter()
             .find(|name| !self.tensors_of(name).is_empty() && fits(name));
         let name = name.with_context(|| format!("no shared input of side {side} is listed"))?;
-        Ok(self.read(name)?.remove("x").context("the shared input holds `x`")?)
+        self.read(name)?.remove("x").context("the shared input holds `x`")
     }
 
     /// JSON of a listed file.

@@ -200,7 +200,8 @@ fn png(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Line> {
         2 => tensor.unsqueeze(0).equal(&planes),
         _ => tensor.equal(&planes),
     };
-    let fits =
-        |tensor: &Tensor| tensor.kind() == Kind::Uint8 && tensor.numel() % planes.numel() == 0 && tensor.size().ends_with(&shape[1..]);
+    let fits = |tensor: &Tensor| {
+        tensor.kind() == Kind::Uint8 && tensor.numel().is_multiple_of(planes.numel()) && tensor.size().ends_with(&shape[1..])
+    };
     Ok(exact("pixels", tensors.values().any(|tensor| fits(tensor) && same(tensor))))
 }

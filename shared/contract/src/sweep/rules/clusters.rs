@@ -187,7 +187,8 @@ fn check_temi(temi: &TemiParams, mut at: Section<'_>) {
     at.below_one("marginal_momentum", temi.marginal_momentum);
     at.fraction("teacher_momentum", temi.teacher_momentum);
     at.fraction("teacher_momentum_end", temi.teacher_momentum_end);
-    for (key, value) in [("freeze_last_layer_epochs", temi.freeze_last_layer_epochs)] {
+    {
+        let (key, value) = ("freeze_last_layer_epochs", temi.freeze_last_layer_epochs);
         let message = format!("`{key}` is {value} of {} epochs: the last layer would never learn", temi.epochs);
         at.say(value < temi.epochs || temi.epochs == 0, key, message);
     }

@@ -5,10 +5,16 @@ use anyhow::{Context, Result};
 use std::fs;
 
 /// Text of a harmless warning, and why it is harmless.
-const LISTED: &[(&str, &str)] = &[(
-    "Plaintext passwords detected",
-    "the password of a local nats-server is generated, and its file is for its owner alone",
-)];
+const LISTED: &[(&str, &str)] = &[
+    (
+        "Plaintext passwords detected",
+        "the password of a local nats-server is generated, and its file is for its owner alone",
+    ),
+    (
+        "the stream or its consumer does not exist",
+        "a worker may be there before the coordinator has created its consumers; it asks again",
+    ),
+];
 
 /// Every warning or error in the logs of all children that is not listed.
 ///

@@ -152,7 +152,7 @@ fn probe_accuracy(train: &Labelled, test: &Labelled) -> f64 {
         first = first * 0.9 + &gradient * 0.1;
         second = second * 0.999 + gradient.square() * 0.001;
         let (one, two) = (1.0 - 0.9f64.powi(step as i32), 1.0 - 0.999f64.powi(step as i32));
-        weight -= &first / one / ((&second / two).sqrt() + 1e-8) * LEARNING_RATE;
+        weight = &weight - &first / one / ((&second / two).sqrt() + 1e-8) * LEARNING_RATE;
     }
     let found = with_one(&scaled(test)).matmul(&weight).argmax(1, false);
     found

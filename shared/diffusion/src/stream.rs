@@ -23,7 +23,7 @@ pub enum Purpose {
 pub fn derive(seed: u64, purpose: Purpose, step: u64, part: u64) -> u64 {
     [purpose as u64, step, part]
         .into_iter()
-        .fold(mix(seed), |state, word| mix(state ^ mix(word)))
+        .fold(mix(mix(seed)), |state, word| mix(state ^ mix(word)))
 }
 
 /// SplitMix64's step: a bijection of 64 bits in which every input bit reaches every output bit (Steele, Lea, Flood 2014).

@@ -72,8 +72,15 @@ fn state_bytes(training: &Training, folder: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
+/// libtorch's generator is one for the process, and a service has one compute thread: so have these tests.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[test]
 fn killed_anywhere_and_resumed_ends_on_the_same_bytes() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let mut whole = training(recipe(4, 0.3)).unwrap();
     steps(&mut whole, 9);
@@ -102,6 +109,7 @@ fn killed_anywhere_and_resumed_ends_on_the_same_bytes() {
 
 #[test]
 fn other_rounds_change_rounding_and_dropout_masks_only() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state.safetensors");
     // Without a ramp, so that the layers that start near zero are away from it when the rounds change.
@@ -127,6 +135,7 @@ fn other_rounds_change_rounding_and_dropout_masks_only() {
 
 #[test]
 fn the_loss_falls() {
+    let _alone = alone();
     let mut run = training(Recipe {
         augment: preset("tiny8").unwrap().augment,
         ..recipe(8, 0.0)
@@ -169,6 +178,7 @@ fn lively(label_dim: u32) -> (Network, Parameters) {
 
 #[test]
 fn an_image_depends_on_its_seed_and_not_on_its_shard() {
+    let _alone = alone();
     tch::set_num_threads(1);
     let (network, weights) = lively(3);
     let block = block_size(8, Device::Cpu);
@@ -198,6 +208,7 @@ fn an_image_depends_on_its_seed_and_not_on_its_shard() {
 
 #[test]
 fn guidance_is_off_by_default_and_acts_in_its_interval() {
+    let _alone = alone();
     let (network, weights) = lively(3);
     let images = |guidance: Guidance| {
         let sampler = sampler(&network, &weights, SamplerParams { guidance, ..short() }, LabelSupply::Fixed(1));
@@ -233,6 +244,7 @@ fn guidance_is_off_by_default_and_acts_in_its_interval() {
 
 #[test]
 fn equal_seeds_start_from_equal_noise_whatever_the_labels() {
+    let _alone = alone();
     let draw = |labels: &LabelSupply| cedm_diffusion::sampler::draw(77, [1, 8, 8], labels, Some(2));
     let (none, prior) = (draw(&LabelSupply::None), draw(&LabelSupply::Prior(vec![1, 1, 8])));
     assert_eq!(none.latents, prior.latents);
@@ -246,6 +258,7 @@ fn equal_seeds_start_from_equal_noise_whatever_the_labels() {
 
 #[test]
 fn weights_survive_the_disk_and_say_what_they_are() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ema.safetensors");
     let ncsnpp = NetworkSpec {
@@ -276,6 +289,7 @@ fn weights_survive_the_disk_and_say_what_they_are() {
 
 #[test]
 fn errors_say_what_and_what_was_expected() {
+    let _alone = alone();
     let says = |result: Result<Training, DiffusionError>| result.expect_err("an error").to_string();
     let with = |change: fn(&mut Recipe)| {
         let mut recipe = recipe(8, 0.0);
@@ -343,6 +357,7 @@ fn errors_say_what_and_what_was_expected() {
 
 #[test]
 fn weights_of_another_network_are_told_apart() {
+    let _alone = alone();
     let (network, own) = lively(3);
     let (other, _) = lively(5);
     let tensors = |network: &Network, own: &Parameters| -> HashMap<String, Tensor> {
@@ -380,6 +395,7 @@ fn weights_of_another_network_are_told_apart() {
 
 #[test]
 fn a_state_of_another_run_is_refused() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state.safetensors");
     training(recipe(8, 0.0)).unwrap().save_state(&file).unwrap();
@@ -398,6 +414,7 @@ fn a_state_of_another_run_is_refused() {
 
 #[test]
 fn memory_that_runs_out_names_a_smaller_batch() {
+    let _alone = alone();
     let error = cedm_diffusion::guard_memory("training step 0", "micro_batch = 4", || {
         drop(Tensor::zeros([1 << 50], (Kind::Float, Device::Cpu)))
     });
@@ -409,6 +426,7 @@ fn memory_that_runs_out_names_a_smaller_batch() {
 
 #[test]
 fn half_precision_trains() {
+    let _alone = alone();
     for precision in [Precision::Bf16, Precision::Fp16] {
         let mut run = training(Recipe {
             precision,

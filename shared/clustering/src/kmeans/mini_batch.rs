@@ -42,7 +42,7 @@ pub fn mini_batch(
         let counts = counts.unsqueeze(1);
         seen += &counts;
         let pull = (sums - &counts * centroids.to_kind(Kind::Double)) / seen.clamp_min(1.0);
-        centroids += pull.to_kind(sample.kind());
+        centroids = &centroids + pull.to_kind(sample.kind());
         let inertia = nearest.inertia / size as f64;
         inertia_by_iteration.push(nearest.inertia);
         let now = smoothed.map_or(inertia, |old: f64| old * (1.0 - smoothing) + inertia * smoothing);

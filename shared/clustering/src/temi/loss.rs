@@ -87,7 +87,7 @@ pub fn student_loss(student_logits: &Tensor, targets: &Targets, params: &TemiPar
     let pmi = joint.logsumexp([2].as_slice(), true);
     let mut coefficient = (&targets.row_weights * (params.beta / params.student_temperature / all_heads as f64)).view([1, -1, 1]);
     let clamped = if params.positive_pmi {
-        coefficient *= pmi.ge(0.0);
+        coefficient = &coefficient * pmi.ge(0.0);
         pmi.clamp_min(0.0)
     } else {
         pmi.shallow_clone()

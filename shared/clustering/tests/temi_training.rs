@@ -66,7 +66,8 @@ fn separate_directions_become_clusters() {
     let mut used = ids[..6].to_vec();
     used.sort_unstable();
     used.dedup();
-    assert!(pure > 230 && used.len() >= 5, "{pure} of 240 rows agree, {} clusters", used.len());
+    // Five clusters for six directions leave the 40 rows of one direction undecided; by chance 40 rows in all would agree.
+    assert!(pure >= 200 && used.len() >= 5, "{pure} of 240 rows agree, {} clusters", used.len());
     let history = trained.history();
     assert_eq!((history.len(), history[0].len()), (20, 3));
     let (head, loss) = trained.best_head().unwrap();

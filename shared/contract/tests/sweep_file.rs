@@ -47,7 +47,7 @@ fn a_good_file_is_filled_in() {
             spec.training.optimiser.micro_batch,
             spec.training.optimiser.lr
         ),
-        (128, 64, 1e-3)
+        (128, 32, 1e-3)
     );
     assert_eq!(spec.training.network.augment_dim, 0, "no augmentation, no augmentation labels");
     assert_eq!(

@@ -12,6 +12,7 @@ mod setup;
 mod shell;
 mod tally;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -22,6 +23,7 @@ cargo xtask <command>
   demo [args]        setup, build, `cedm demo [args]`: the whole pipeline on handwritten digits, ending in a report
   test [--only S]    setup, then format, clippy, build, every test, parity; the last line says how many ran
                      steps: format clippy build tests parity
+  tools              install what a few tests look through (chromium, prometheus), with apt
   parity [DIR]       check every fixture below DIR (default: $CEDM_PARITY_DIR, else ../shared/parity, else tests/parity)
   bench [NAME] [..]  run tests/bench/NAME.py beside freshly built programs; without NAME: list them
 ";
@@ -35,13 +37,16 @@ fn main() -> ExitCode {
         "setup" => setup_command(rest),
         "demo" => demo(rest),
         "test" => test::run(rest),
+        "tools" => tools::install(),
         "parity" => parity(rest),
         "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())
         }
-        other => Err(format!("no command {other:?}; the commands are setup, demo, test, parity, bench")),
+        other => Err(format!(
+            "no command {other:?}; the commands are setup, demo, test, tools, parity, bench"
+        )),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

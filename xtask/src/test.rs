@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change goes in.
 
-use crate::{setup, shell, tally::Tally};
+use crate::{setup, shell, tally::Tally, tools};
 use std::{
     io::{BufRead, BufReader, IsTerminal},
     process::{Command, Stdio},
@@ -46,6 +46,12 @@ pub fn run(args: &[String]) -> Result<(), String> {
         }
     };
     setup::run(false)?;
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    if in_ci {
+        tools::install()?;
+    } else {
+        tools::announce_missing();
+    }
     let (mut tally, mut broken) = (Tally::default(), Vec::new());
     for step in STEPS.iter().filter(|step| only.is_none_or(|only| only == step.name)) {
         let began = Instant::now();
@@ -65,7 +71,6 @@ pub fn run(args: &[String]) -> Result<(), String> {
             break; // nothing later can say more than the compiler did
         }
     }
-    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
     if in_ci && tally.skipped > 0 {
         broken.push("skipped tests (CI=true)");
     }

@@ -79,13 +79,15 @@ fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Lin
         (_, true) => (5e-6, 5e-6, 2e-7),
         (_, false) => (2e-6, 3e-6, 2e-7),
     };
+    // The fixtures name no bar for it in float32: a factor of the loss that may reach 1 has the loss's own.
+    let weight_bar = if kind == Kind::Double { 1e-12 } else { loss_bar };
     let what = format!("{name} beta {beta}");
     Ok(vec![
         line(format!("{what}: loss, rel"), loss, loss_bar),
         line(format!("{what}: loss of each head, rel"), head, loss_bar),
         line(format!("{what}: gradient, rel"), gradient, gradient_bar),
         line(format!("{what}: marginal"), shares, marginal_bar),
-        line(format!("{what}: instance weight"), weight, marginal_bar),
+        line(format!("{what}: instance weight"), weight, weight_bar),
     ])
 }
 

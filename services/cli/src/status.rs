@@ -138,7 +138,9 @@ fn print_workers(alive: &[Heartbeat]) {
             &since,
         ]);
     }
-    crate::say!("{table}");
+    if !alive.is_empty() {
+        crate::say!("{table}");
+    }
     let absent: Vec<&str> = Service::RUNNING
         .iter()
         .map(|service| service.name())

@@ -62,6 +62,15 @@ fn a_good_file_is_filled_in() {
 }
 
 #[test]
+fn sampling_is_the_papers_where_nothing_is_said() {
+    let start = GOOD.find("[sampling]").unwrap();
+    let end = GOOD.find("[evaluation]").unwrap();
+    let spec = SweepSpec::parse(&format!("{}{}", &GOOD[..start], &GOOD[end..])).unwrap();
+    assert_eq!((spec.sampling.sets, spec.sampling.images), (3, 50_000));
+    assert_eq!(spec.sampling.sampler.labels, LabelSource::Prior);
+}
+
+#[test]
 fn a_spec_survives_its_json() {
     let spec = SweepSpec::parse(GOOD).unwrap();
     let json = serde_json::to_vec(&spec).unwrap();

@@ -97,7 +97,6 @@ fn missing_keys_and_broken_toml_are_pointed_at() {
         ("set = \"digits\"\n", "", "[images]", "missing key `set`"),
         ("preset = \"digits8\"\n", "", "[training]", "missing key `preset`"),
         ("method = \"kmeans\"\n", "", "[[clustering]]", "missing key `method`"),
-        ("images = 1797\n", "", "[sampling]", "missing key `images`"),
         (
             "metrics = [\"fd\", \"precision\", \"ufd\"]\n",
             "",

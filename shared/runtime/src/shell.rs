@@ -108,7 +108,8 @@ impl Shell {
     async fn beat(self) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let (mut bucket, mut last, mut silent) = (None, None, 0);
+        // The first one goes out at once: who is ready is seen.
+        let (mut bucket, mut last, mut silent) = (None, None, 5);
         while !self.drain.has_begun() || self.board.read().is_some() {
             tick.tick().await;
             let progress = self.board.read();

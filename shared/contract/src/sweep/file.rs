@@ -27,6 +27,7 @@ struct SweepFile {
     #[serde(default)]
     bound: BoundFile,
     training: TrainingFile,
+    #[serde(default)]
     sampling: SamplingFile,
     evaluation: OneOrMany<EvaluationFile>,
 }
@@ -226,11 +227,11 @@ pub(super) struct TrainingFile {
     pub(super) augment: AugmentOverrides,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct SamplingFile {
     sets: Option<u32>,
-    images: u64,
+    images: Option<u64>,
     snapshot_images: Option<u64>,
     shard_size: Option<u32>,
     #[serde(default)]
@@ -306,7 +307,8 @@ pub(super) fn parse(text: &str) -> Result<SweepSpec, SweepFileError> {
     file.sampling.sampler.apply(&mut sampler);
     let sampling = SamplingSpec {
         sets: file.sampling.sets.unwrap_or(3),
-        images: file.sampling.images,
+        // As the paper does (spec §9): scores are comparable at equal counts only.
+        images: file.sampling.images.unwrap_or(50_000),
         snapshot_images: file.sampling.snapshot_images.unwrap_or(0),
         shard_size: file.sampling.shard_size.unwrap_or(2_500),
         sampler,

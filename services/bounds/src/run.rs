@@ -1,11 +1,12 @@
-//! One step of the search from a table on disk: no broker, no store.
+//! One step of the search from a table on disk, or the whole search on a file of features: no broker, no store.
+
+mod on_features;
+
+pub use on_features::FeatureArgs;
 
 use crate::search::{self, Observation};
 use anyhow::{Context, bail};
-use cedm_contract::{
-    BoundResult,
-    params::{BoundParams, FineGrid},
-};
+use cedm_contract::params::{BoundParams, FineGrid};
 use std::{
     collections::BTreeMap,
     io::Read,
@@ -16,10 +17,11 @@ use std::{
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Utilisation table: CSV lines `C,used`, or JSON `[{"clusters": C, "used": [U, …]}, …]`; `-` reads standard input
-    pub table: PathBuf,
+    #[arg(required_unless_present = "features", conflicts_with = "features", requires = "images")]
+    pub table: Option<PathBuf>,
     /// Number of images in the set: no C is above it
     #[arg(long)]
-    pub images: u64,
+    pub images: Option<u64>,
     /// Utilisation must exceed this, strictly
     #[arg(long, default_value_t = BoundParams::default().alpha)]
     pub alpha: f64,
@@ -35,15 +37,16 @@ pub struct RunArgs {
     /// Bisect until the gap is at most this, instead of a grid
     #[arg(long)]
     pub bisect: Option<u32>,
+    /// The whole search on features
+    #[command(flatten)]
+    pub on_features: FeatureArgs,
 }
 
-/// The next step after the probes in the table.
+/// The next step after the probes in the table, or the whole search on features; the result as JSON.
 ///
 /// # Errors
-/// For a table that cannot be read, and as [`search::next`].
-pub fn run(args: &RunArgs) -> anyhow::Result<BoundResult> {
-    let text = read(&args.table)?;
-    let history = parse(&text).with_context(|| format!("table {}", args.table.display()))?;
+/// For a table that cannot be read, as [`search::next`], and when a clustering fails.
+pub fn run(args: &RunArgs) -> anyhow::Result<serde_json::Value> {
     let fine = match args.bisect {
         Some(resolution) => FineGrid::Bisect { resolution },
         None => FineGrid::Step { step: args.step },
@@ -55,7 +58,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<BoundResult> {
         fine,
         seeds: 1,
     };
-    Ok(search::next(&history, &params, args.images)?)
+    let (Some(table), Some(images)) = (&args.table, args.images) else {
+        return on_features::search(&args.on_features, params);
+    };
+    let history = parse(&read(table)?).with_context(|| format!("table {}", table.display()))?;
+    Ok(serde_json::to_value(search::next(&history, &params, images)?)?)
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

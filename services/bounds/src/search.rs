@@ -48,6 +48,19 @@ pub fn utilisation(observation: &Observation) -> f64 {
     total as f64 / (u64::from(observation.clusters) * observation.used.len() as u64) as f64
 }
 
+/// Standard deviation (ddof 1) of the utilisation over the seeds; `None` for one seed.
+pub fn spread(observation: &Observation) -> Option<f64> {
+    let count = observation.used.len() as f64;
+    let shares = || {
+        observation
+            .used
+            .iter()
+            .map(|&used| f64::from(used) / f64::from(observation.clusters))
+    };
+    let mean = shares().sum::<f64>() / count;
+    (count > 1.0).then(|| (shares().map(|share| (share - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt())
+}
+
 /// The next step of the search after `history`, for a set of `images` images.
 ///
 /// Returns every probe so far in ascending C, and either the C to probe next (all of them may be computed at the same time) or
@@ -65,6 +78,7 @@ pub fn next(history: &[Observation], params: &BoundParams, images: u64) -> Resul
             clusters: observation.clusters,
             used: observation.used.clone(),
             utilisation,
+            utilisation_std: spread(observation),
             passes: utilisation > params.alpha,
         };
         if probes.insert(observation.clusters, probe).is_some() {

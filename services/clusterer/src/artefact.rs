@@ -26,6 +26,21 @@ pub struct Clustering {
     pub inertia: Option<f64>,
     /// f64 \[C, D\], for k-means.
     pub centroids: Option<Tensor>,
+    /// How it came about: for people and benchmarks, no part of the artefact.
+    pub course: Course,
+}
+
+/// How a computation went.
+#[derive(Debug, Default)]
+pub struct Course {
+    /// TEMI optimiser steps per second, reading and set-up not counted.
+    pub steps_per_second: Option<f64>,
+    /// Inertia of every k-means start.
+    pub inertias: Vec<f64>,
+    /// Iterations of the k-means start that was kept.
+    pub iterations: Option<u32>,
+    /// Seconds that k-means took, reading not counted.
+    pub kmeans_seconds: Option<f64>,
 }
 
 impl Clustering {
@@ -41,6 +56,7 @@ impl Clustering {
             best_head,
             inertia,
             centroids,
+            course: Course::default(),
         }
     }
 }

@@ -124,6 +124,13 @@ mod tests {
         assert!(written.ends_with("TEMI-dino_vitb16/clusters_600/beta-0.6"));
         assert_eq!(read_ids(&written.join("cluster_ids.pt")).unwrap(), [4, 0, 599, 4]);
         assert_eq!(read_ids(&written.join("freq.pt")).unwrap(), [1, 2, 1]);
+        assert_eq!(read_ids(&written).unwrap(), [4, 0, 599, 4], "the folder stands for its ids");
+        write_pt(&written.join("freq.pt"), &[2, 2]).unwrap();
+        let error = read_ids(&written).unwrap_err().to_string();
+        assert!(
+            error.contains("counts 2 clusters of 4 images, `cluster_ids.pt` beside it has 3 of 4"),
+            "{error}"
+        );
         assert_eq!(fs::read_dir(&written).unwrap().count(), 2, "nothing half-written stays");
     }
 

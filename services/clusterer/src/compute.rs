@@ -1,14 +1,15 @@
 //! From features to a clustering, under the eyes of a monitor.
 
-use crate::artefact::Clustering;
+use crate::artefact::{Clustering, Course};
 use cedm_clustering::{
-    ClusteringError, Features, kmeans,
+    ClusteringError, Features,
+    kmeans::{self, Fitted, RowSource},
     neighbours::{self as knn, Neighbours},
     temi::{EpochFacts, Training, to_upstream},
 };
 use cedm_contract::params::{KmeansParams, TemiParams};
 use cedm_runtime::{JobError, Monitor};
-use std::path::Path;
+use std::{path::Path, time::Instant};
 use tch::{Kind, Tensor};
 
 /// The file that checkpoints are written to before they are handed over.
@@ -22,11 +23,11 @@ pub(crate) fn refuse(error: ClusteringError) -> JobError {
     }
 }
 
-/// Nearest neighbours of every row.
+/// Nearest neighbours of every row, with `tile_bytes` of memory for similarities.
 ///
 /// # Errors
 /// `Reject` when the features or `k` do not fit; `Drained` when the monitor wants to stop.
-pub fn neighbours(features: &Features, k: u32, monitor: &dyn Monitor) -> Result<Neighbours, JobError> {
+pub fn neighbours(features: &Features, k: u32, tile_bytes: u64, monitor: &dyn Monitor) -> Result<Neighbours, JobError> {
     let mut before = 0;
     let mut watch = |done: u64, total: u64| {
         monitor.progress(done, total, "pairs");
@@ -34,7 +35,7 @@ pub fn neighbours(features: &Features, k: u32, monitor: &dyn Monitor) -> Result<
         before = done;
         !monitor.stopping()
     };
-    knn::nearest(features, k, knn::DEFAULT_TILE_BYTES, &mut watch)
+    knn::nearest(features, k, tile_bytes, &mut watch)
         .map_err(refuse)?
         .ok_or(JobError::Drained)
 }
@@ -59,6 +60,7 @@ pub fn cluster_temi(
         tracing::info!(step, "goes on from a checkpoint");
     }
     let state = scratch.join(STATE);
+    let (started, first_step) = (Instant::now(), training.steps_done());
     while !training.finished() {
         if let Some(facts) = training.advance().map_err(refuse)? {
             show(&facts, monitor);
@@ -74,6 +76,7 @@ pub fn cluster_temi(
             }
         }
     }
+    let steps_per_second = (training.steps_done() - first_step) as f64 / started.elapsed().as_secs_f64().max(1e-9);
     let assigned = training.assign();
     let best_head = training.best_head().map(|(head, loss)| (head as u32, loss));
     Ok(Clustering {
@@ -85,6 +88,10 @@ pub fn cluster_temi(
         best_head,
         inertia: None,
         centroids: None,
+        course: Course {
+            steps_per_second: Some(steps_per_second),
+            ..Course::default()
+        },
     })
 }
 
@@ -92,6 +99,10 @@ fn show(facts: &EpochFacts, monitor: &dyn Monitor) {
     let mean = facts.head_losses.iter().sum::<f64>() / facts.head_losses.len() as f64;
     monitor.gauge("cedm_cluster_loss_mean", mean);
     monitor.gauge("cedm_cluster_loss_min", facts.head_losses[facts.best_head]);
+    monitor.gauge(
+        "cedm_cluster_loss_max",
+        facts.head_losses.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+    );
     monitor.gauge("cedm_cluster_utilisation", facts.utilisation);
     monitor.gauge("cedm_cluster_marginal_entropy_nats", facts.marginal_entropy);
     tracing::debug!(
@@ -99,6 +110,8 @@ fn show(facts: &EpochFacts, monitor: &dyn Monitor) {
         mean,
         best = facts.best_head,
         utilisation = facts.utilisation,
+        marginal_entropy = facts.marginal_entropy,
+        head_losses = ?facts.head_losses,
         "epoch"
     );
 }
@@ -114,17 +127,49 @@ pub fn cluster_kmeans(
     seed: u64,
     monitor: &dyn Monitor,
 ) -> Result<Clustering, JobError> {
+    kmeans_by(clusters, monitor, |watch| kmeans::fit(features, clusters, params, seed, watch))
+}
+
+/// k-means by mini-batches of rows that need not fit into memory.
+///
+/// # Errors
+/// As [`cluster_kmeans`].
+pub fn cluster_mini_batch(
+    rows: &dyn RowSource,
+    params: &KmeansParams,
+    clusters: u32,
+    seed: u64,
+    monitor: &dyn Monitor,
+) -> Result<Clustering, JobError> {
+    kmeans_by(clusters, monitor, |watch| {
+        kmeans::fit_mini_batch(rows, clusters, params, seed, watch)
+    })
+}
+
+/// Hears (starts done, in all, inertia so far) and says whether to go on.
+type Watch<'a> = &'a mut dyn FnMut(u32, u32, f64) -> bool;
+
+fn kmeans_by(
+    clusters: u32,
+    monitor: &dyn Monitor,
+    fit: impl FnOnce(Watch<'_>) -> Result<Option<Fitted>, ClusteringError>,
+) -> Result<Clustering, JobError> {
     let mut watch = |done: u32, starts: u32, inertia: f64| {
         monitor.progress(done.into(), starts.into(), "starts");
         monitor.gauge("cedm_cluster_inertia", inertia);
         !monitor.stopping()
     };
-    let fitted = kmeans::fit(features, clusters, params, seed, &mut watch)
-        .map_err(refuse)?
-        .ok_or(JobError::Drained)?;
+    let started = Instant::now();
+    let fitted = fit(&mut watch).map_err(refuse)?.ok_or(JobError::Drained)?;
     Ok(Clustering {
         inertia: Some(fitted.inertia),
         centroids: Some(fitted.centroids.to_device(tch::Device::Cpu).to_kind(Kind::Double)),
+        course: Course {
+            kmeans_seconds: Some(started.elapsed().as_secs_f64()),
+            inertias: fitted.inertias,
+            iterations: Some(fitted.iterations),
+            ..Course::default()
+        },
         ..Clustering::given(Vec::<i64>::try_from(&fitted.ids).map_err(JobError::bug)?, clusters)
     })
 }

@@ -1,28 +1,27 @@
 //! What a job reads: features, neighbours, labels, imported ids.
 
-use crate::read::read_ids;
+use crate::{FeatureFiles, read::read_ids};
 use anyhow::anyhow;
-use cedm_clustering::Features;
-use cedm_contract::{FeatureSet, ImageSet, JobResult, Manifest, ObjectRef};
+use cedm_clustering::{Features, kmeans::RowSource};
+use cedm_contract::{FeatureSet, ImageSet, JobResult, Manifest, ObjectRef, ShardRef};
 use cedm_runtime::{Desk, JobError};
-use std::path::Path;
+use std::{ops::Range, path::Path};
 use tch::{Kind, Tensor};
 
-const NEIGHBOURS: &str = "neighbours.safetensors";
+/// Output of a search for neighbours.
+pub(crate) const NEIGHBOURS: &str = "neighbours.safetensors";
 
 /// All features of the input `features`, on the device of this process.
 pub(crate) fn features(desk: &Desk) -> Result<Features, JobError> {
     let set = feature_set(desk.input("features")?)?;
     let mut pieces = Vec::with_capacity(set.shards.len());
     for shard in &set.shards {
-        let piece = tensor(&desk.fetch(&shard.object)?, "features")?;
-        if piece.size() != [shard.count as i64, i64::from(set.dim)] {
-            let found = piece.size();
+        let piece = feature_shard(desk, set, shard)?;
+        if let Some(first) = pieces.first().map(Tensor::kind).filter(|kind| *kind != piece.kind()) {
+            let found = piece.kind();
             return Err(JobError::reject(anyhow!(
-                "feature shard at row {} has shape {found:?}, expected [{}, {}]",
-                shard.first,
-                shard.count,
-                set.dim
+                "feature shard at row {} is {found:?}, the first shard is {first:?}: one extractor writes one type",
+                shard.first
             )));
         }
         pieces.push(piece);
@@ -33,6 +32,58 @@ pub(crate) fn features(desk: &Desk) -> Result<Features, JobError> {
     let whole = Features::new(&Tensor::cat(&pieces, 0)).map_err(JobError::reject)?;
     drop(pieces);
     Ok(whole.to_device(cedm_torch::device()))
+}
+
+/// The same features left on disk, for computations that need a few rows at a time.
+pub(crate) fn feature_files(desk: &Desk) -> Result<FeatureFiles, JobError> {
+    let set = feature_set(desk.input("features")?)?;
+    let paths = set
+        .shards
+        .iter()
+        .map(|shard| desk.fetch(&shard.object))
+        .collect::<Result<Vec<_>, _>>()?;
+    let files = FeatureFiles::open(&paths, "features", cedm_torch::device()).map_err(JobError::reject)?;
+    let (found, expected) = ((files.count(), files.width()), (set.count as i64, i64::from(set.dim)));
+    if found != expected {
+        return Err(JobError::reject(anyhow!(
+            "the feature shards hold {found:?} rows and columns, expected {expected:?}"
+        )));
+    }
+    Ok(files)
+}
+
+/// Rows `rows` of the input `features`, on the device of this process: only the shards that hold them are fetched, one at a time.
+pub(crate) fn feature_rows(desk: &Desk, rows: Range<i64>) -> Result<Features, JobError> {
+    let set = feature_set(desk.input("features")?)?;
+    let mut pieces = Vec::new();
+    for shard in &set.shards {
+        let (first, end) = (shard.first as i64, (shard.first + shard.count) as i64);
+        let (from, to) = (rows.start.max(first), rows.end.min(end));
+        if from < to {
+            pieces.push(feature_shard(desk, set, shard)?.narrow(0, from - first, to - from));
+        }
+    }
+    let found: i64 = pieces.iter().map(|piece| piece.size()[0]).sum();
+    if found != rows.end - rows.start {
+        return Err(JobError::reject(anyhow!("the feature set holds {found} of the rows {rows:?}")));
+    }
+    let block = Features::new(&Tensor::cat(&pieces, 0)).map_err(JobError::reject)?;
+    Ok(block.to_device(cedm_torch::device()))
+}
+
+/// One shard, of the shape that the set says.
+fn feature_shard(desk: &Desk, set: &FeatureSet, shard: &ShardRef) -> Result<Tensor, JobError> {
+    let piece = tensor(&desk.fetch(&shard.object)?, "features")?;
+    if piece.size() == [shard.count as i64, i64::from(set.dim)] {
+        return Ok(piece);
+    }
+    Err(JobError::reject(anyhow!(
+        "feature shard at row {} has shape {:?}, expected [{}, {}]",
+        shard.first,
+        piece.size(),
+        shard.count,
+        set.dim
+    )))
 }
 
 /// Images that the job is about: rows of its features, else images of its image set.
@@ -81,7 +132,7 @@ pub(crate) fn imported(desk: &Desk, object: &ObjectRef) -> Result<Vec<i64>, JobE
     }
 }
 
-fn feature_set(manifest: &Manifest) -> Result<&FeatureSet, JobError> {
+pub(crate) fn feature_set(manifest: &Manifest) -> Result<&FeatureSet, JobError> {
     match &manifest.result {
         JobResult::Features(set) => Ok(set),
         _ => Err(JobError::reject(anyhow!(
@@ -102,7 +153,7 @@ fn image_set(manifest: &Manifest) -> Result<&ImageSet, JobError> {
 }
 
 /// One tensor of a safetensors file.
-fn tensor(file: &Path, name: &str) -> Result<Tensor, JobError> {
+pub(crate) fn tensor(file: &Path, name: &str) -> Result<Tensor, JobError> {
     let tensors = Tensor::read_safetensors(file).map_err(|error| JobError::reject(anyhow!("input file with `{name}`: {error}")))?;
     let found = tensors.into_iter().find(|(found, _)| found == name);
     found

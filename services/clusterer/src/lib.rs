@@ -8,14 +8,16 @@
 mod artefact;
 mod authors;
 mod compute;
+mod feature_files;
 mod inputs;
 mod read;
 mod run;
 mod worker;
 
-pub use artefact::{Artefact, Clustering, Context};
+pub use artefact::{Artefact, Clustering, Context, Course};
 pub use authors::{Layout, write_pt};
-pub use compute::{cluster_kmeans, cluster_temi, neighbours};
+pub use compute::{cluster_kmeans, cluster_mini_batch, cluster_temi, neighbours};
+pub use feature_files::FeatureFiles;
 pub use read::{read_features, read_ids};
-pub use run::{ExportArgs, NeighboursArgs, RunArgs};
+pub use run::{ExportArgs, GalleryArgs, Memory, NeighboursArgs, RunArgs};
 pub use worker::ClustererWorker;

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use cedm_clusterer::{ClustererWorker, ExportArgs, NeighboursArgs, RunArgs};
+use cedm_clusterer::{ClustererWorker, ExportArgs, GalleryArgs, Memory, NeighboursArgs, RunArgs};
 use cedm_runtime::ServeArgs;
 use clap::Parser;
 
@@ -11,21 +11,29 @@ use clap::Parser;
 #[command(name = "cedm-clusterer", version)]
 enum Command {
     /// Pull `neighbours` and `cluster` jobs from the queue until SIGTERM.
-    Serve(ServeArgs),
+    Serve {
+        #[command(flatten)]
+        serve: ServeArgs,
+        #[command(flatten)]
+        memory: Memory,
+    },
     /// Cluster a file of features; ids and prior go to a folder, a summary to stdout as JSON.
     Run(Box<RunArgs>),
     /// Find the nearest neighbours of every row of a file of features; a summary goes to stdout as JSON.
     Neighbours(NeighboursArgs),
     /// Turn a clustering into npy files or into the folder layout that the C-EDM authors publish.
     Export(ExportArgs),
+    /// Draw the most and least confident images, and images of each cluster.
+    Gallery(GalleryArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
-        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(ClustererWorker::start()))?),
+        Command::Serve { serve, memory } => Ok(cedm_runtime::serve(serve, move || Ok(ClustererWorker::start(memory.tile_bytes())))?),
         Command::Run(args) => print(&args.run()?),
         Command::Neighbours(args) => print(&args.run()?),
         Command::Export(args) => print(&args.run()?),
+        Command::Gallery(args) => print(&args.run()?),
     }
 }
 

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use cedm_nets::Weights;
 use npyz::{DType, NpyHeader, TypeChar};
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufReader, Read},
     path::Path,
@@ -26,11 +27,15 @@ pub fn read_features(path: &Path, name: Option<&str>) -> Result<Tensor> {
     Ok(tensor)
 }
 
-/// Ids or labels: whole numbers, one per image, from the same kinds of file (`cluster_ids.pt` as the C-EDM authors publish it).
+/// Ids or labels: whole numbers, one per image, from the same kinds of file (`cluster_ids.pt` as the C-EDM authors publish it), or
+/// from a folder in the authors' layout, whose `freq.pt` must count the ids of its `cluster_ids.pt`.
 ///
 /// # Errors
-/// When the file cannot be read, is truncated, or holds no single vector of whole numbers.
+/// When the file cannot be read, is truncated, or holds no single vector of whole numbers, or the counts are of other ids.
 pub fn read_ids(path: &Path) -> Result<Vec<i64>> {
+    if path.is_dir() {
+        return read_folder(path);
+    }
     let (found, tensor) = pick(read_arrays(path)?, None, "raw_ids").with_context(|| path.display().to_string())?;
     let whole = matches!(tensor.kind(), Kind::Uint8 | Kind::Int8 | Kind::Int16 | Kind::Int | Kind::Int64);
     ensure!(
@@ -41,6 +46,27 @@ pub fn read_ids(path: &Path) -> Result<Vec<i64>> {
         tensor.size()
     );
     Ok(Vec::<i64>::try_from(tensor.to_kind(Kind::Int64))?)
+}
+
+/// `freq.pt` holds the sizes of the used clusters by ascending id (spec §4.6).
+fn read_folder(folder: &Path) -> Result<Vec<i64>> {
+    let ids = read_ids(&folder.join("cluster_ids.pt"))?;
+    let counts = folder.join("freq.pt");
+    if counts.exists() {
+        let mut found: BTreeMap<i64, i64> = BTreeMap::new();
+        ids.iter().for_each(|id| *found.entry(*id).or_default() += 1);
+        let (found, expected): (Vec<i64>, _) = (found.into_values().collect(), read_ids(&counts)?);
+        ensure!(
+            found == expected,
+            "{}: counts {} clusters of {} images, `cluster_ids.pt` beside it has {} of {}: they are not of one clustering",
+            counts.display(),
+            expected.len(),
+            expected.iter().sum::<i64>(),
+            found.len(),
+            ids.len()
+        );
+    }
+    Ok(ids)
 }
 
 fn pick(mut arrays: Vec<(String, Tensor)>, name: Option<&str>, usual: &str) -> Result<(String, Tensor)> {

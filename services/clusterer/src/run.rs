@@ -1,14 +1,19 @@
-//! The commands for plain files: cluster, find neighbours, export.
+//! The commands for plain files: cluster, find neighbours, export, look at.
 
 mod export;
+mod gallery;
+mod memory;
 mod neighbours;
 
 pub use export::ExportArgs;
+pub use gallery::GalleryArgs;
+pub use memory::Memory;
 pub use neighbours::NeighboursArgs;
 
 use crate::{
+    FeatureFiles,
     artefact::{Artefact, Clustering, Context as Against},
-    cluster_kmeans, cluster_temi, neighbours as find_neighbours, read_features, read_ids,
+    cluster_kmeans, cluster_mini_batch, cluster_temi, neighbours as find_neighbours, read_features, read_ids,
 };
 use anyhow::{Context, Result, bail, ensure};
 use cedm_clustering::Features;
@@ -37,7 +42,7 @@ pub struct RunArgs {
     /// C: number of clusters
     #[arg(long)]
     clusters: u32,
-    /// Ids to take over with `--method imported`: .npy, .npz, .safetensors or `cluster_ids.pt`
+    /// Ids to take over with `--method imported`: .npy, .npz, .safetensors, `cluster_ids.pt`, or the authors' folder around it
     #[arg(long)]
     ids: Option<PathBuf>,
     /// True labels, to say how well the clusters agree with them
@@ -55,6 +60,8 @@ pub struct RunArgs {
     /// Folder for the results
     #[arg(long)]
     out: PathBuf,
+    #[command(flatten)]
+    memory: Memory,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,6 +102,10 @@ impl RunArgs {
             "device": cedm_torch::device_name(),
             "seconds": seconds,
             "first_and_last_losses": [clustering.curve.first(), clustering.curve.last()],
+            "steps_per_second": clustering.course.steps_per_second,
+            "inertia_of_each_start": clustering.course.inertias,
+            "iterations": clustering.course.iterations,
+            "kmeans_seconds": clustering.course.kmeans_seconds,
         });
         if let (Some(summary), serde_json::Value::Object(more)) = (summary.as_object_mut(), more) {
             summary.extend(more);
@@ -117,16 +128,25 @@ impl RunArgs {
             }
             Method::Kmeans => {
                 let params: KmeansParams = settings(&self.settings)?;
-                Ok((
-                    cluster_kmeans(&self.read()?, &params, self.clusters, self.seed, &ConsoleMonitor::default())?,
-                    given,
-                ))
+                let monitor = ConsoleMonitor::default();
+                let (seed, path) = (self.seed, self.features.as_deref());
+                let on_disk =
+                    path.filter(|path| params.mini_batch > 0 && path.extension().is_some_and(|extension| extension == "safetensors"));
+                let clustering = match on_disk {
+                    Some(path) => {
+                        let array = self.array.as_deref().unwrap_or("features");
+                        let rows = FeatureFiles::open(&[path.to_owned()], array, cedm_torch::device())?;
+                        cluster_mini_batch(&rows, &params, self.clusters, seed, &monitor)?
+                    }
+                    None => cluster_kmeans(&self.read()?, &params, self.clusters, seed, &monitor)?,
+                };
+                Ok((clustering, given))
             }
             Method::Temi => {
                 let (features, params) = (self.read()?, settings::<TemiParams>(&self.settings)?);
                 let neighbours = match given {
                     Some(neighbours) => neighbours,
-                    None => find_neighbours(&features, params.neighbours, &ConsoleMonitor::default())?.indices,
+                    None => find_neighbours(&features, params.neighbours, self.memory.tile_bytes(), &ConsoleMonitor::default())?.indices,
                 };
                 let scratch = tempfile::tempdir().context("make a temporary folder")?;
                 let clustering = cluster_temi(&features, &neighbours, &params, self.clusters, self.seed, scratch.path(), &monitor)?;

@@ -1,5 +1,7 @@
 //! The recipes of the two kinds of job.
 
+mod neighbours;
+
 use crate::{
     artefact::{Artefact, Clustering, Context},
     compute, inputs,
@@ -7,25 +9,26 @@ use crate::{
 use anyhow::anyhow;
 use cedm_contract::{
     JobResult, JobSpec, Service,
-    params::{ClusterMethod, ClusterParams, NeighboursParams},
+    params::{ClusterMethod, ClusterParams},
 };
 use cedm_runtime::{Desk, JobError, Outcome, Stability, Worker};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Tensor;
 
-const NEIGHBOURS: &str = "neighbours.safetensors";
 const ASSIGNMENTS: &str = "assignments.safetensors";
 const HEADS: &str = "heads.safetensors";
 const CURVE: &str = "curve.json";
 
 /// The clusterer at work.
-pub struct ClustererWorker;
+pub struct ClustererWorker {
+    tile_bytes: u64,
+}
 
 impl ClustererWorker {
-    /// Starts libtorch.
-    pub fn start() -> Self {
+    /// Starts libtorch. A search for neighbours uses `tile_bytes` for similarities.
+    pub fn start(tile_bytes: u64) -> Self {
         cedm_torch::start();
-        Self
+        Self { tile_bytes }
     }
 }
 
@@ -42,6 +45,7 @@ impl Worker for ClustererWorker {
         vec![
             ("cedm_cluster_loss_mean", "Mean TEMI loss over heads in the last epoch"),
             ("cedm_cluster_loss_min", "TEMI loss of the best head in the last epoch"),
+            ("cedm_cluster_loss_max", "TEMI loss of the worst head in the last epoch"),
             (
                 "cedm_cluster_utilisation",
                 "Share of the best head's clusters in use during the last epoch",
@@ -60,7 +64,7 @@ impl Worker for ClustererWorker {
 
     fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
         match &desk.job().spec {
-            JobSpec::Neighbours(params) => neighbours(desk, params),
+            JobSpec::Neighbours(params) => neighbours::perform(desk, params, self.tile_bytes),
             JobSpec::Cluster(params) => cluster(desk, params),
             other => Err(JobError::reject(anyhow!(
                 "the clusterer performs neighbours and cluster jobs, this is a {} job",
@@ -68,27 +72,6 @@ impl Worker for ClustererWorker {
             ))),
         }
     }
-}
-
-fn neighbours(desk: &Desk, params: &NeighboursParams) -> Result<Outcome, JobError> {
-    let features = inputs::features(desk)?;
-    let started = Instant::now();
-    let found = compute::neighbours(&features, params.k, desk)?;
-    let pairs = (features.rows() as f64).powi(2) / started.elapsed().as_secs_f64().max(1e-9);
-    let similarities = found.similarities.to_kind(tch::Kind::Float);
-    put_tensors(
-        desk,
-        NEIGHBOURS,
-        &[("indices".to_owned(), found.indices), ("similarities".to_owned(), similarities)],
-    )?;
-    let result = JobResult::Neighbours {
-        count: features.rows() as u64,
-        k: params.k,
-    };
-    Ok(Outcome {
-        result,
-        metrics: BTreeMap::from([("pairs_per_second".to_owned(), pairs)]),
-    })
 }
 
 fn cluster(desk: &Desk, params: &ClusterParams) -> Result<Outcome, JobError> {
@@ -110,6 +93,9 @@ fn cluster(desk: &Desk, params: &ClusterParams) -> Result<Outcome, JobError> {
                 desk,
             )?
         }
+        ClusterMethod::Kmeans(kmeans) if kmeans.mini_batch > 0 => {
+            compute::cluster_mini_batch(&inputs::feature_files(desk)?, kmeans, params.clusters, params.seed, desk)?
+        }
         ClusterMethod::Kmeans(kmeans) => compute::cluster_kmeans(&inputs::features(desk)?, kmeans, params.clusters, params.seed, desk)?,
         ClusterMethod::GroundTruth { coarse } => ground_truth(desk, *coarse, params.clusters)?,
         ClusterMethod::Imported { ids } => Clustering::given(inputs::imported(desk, ids)?, params.clusters),
@@ -129,10 +115,13 @@ fn cluster(desk: &Desk, params: &ClusterParams) -> Result<Outcome, JobError> {
     }
     let result = artefact.result;
     tracing::info!(clusters = result.clusters, used = result.used, seconds, "clustered");
-    let metrics = BTreeMap::from([
+    let mut metrics = BTreeMap::from([
         ("utilisation".to_owned(), result.utilisation),
         ("cluster_seconds".to_owned(), seconds),
     ]);
+    if let Some(speed) = clustering.course.steps_per_second {
+        metrics.insert("steps_per_second".to_owned(), speed);
+    }
     Ok(Outcome {
         result: JobResult::Cluster(result),
         metrics,

@@ -1,17 +1,20 @@
 //! k-means as scikit-learn does it: greedy k-means++, Lloyd, empty clusters relocated, several starts (spec §5).
 //!
 //! Distances are matrix products over pieces of rows. Rows are centred on their mean first, which keeps float32 distances exact
-//! where features are far from the origin. A GPU does it all on the device.
+//! where features are far from the origin. A GPU does it all on the device. Sets that do not fit into memory are clustered by
+//! mini-batches ([`fit_mini_batch`]).
 
 mod lloyd;
 mod mini_batch;
 mod rows;
 mod seeding;
+mod source;
 
 pub use lloyd::{LloydRun, lloyd};
-pub use mini_batch::mini_batch;
+pub use mini_batch::fit_mini_batch;
 pub use rows::Rows;
 pub use seeding::plus_plus;
+pub use source::RowSource;
 
 use crate::{ClusteringError, Features};
 use cedm_contract::params::KmeansParams;
@@ -46,7 +49,10 @@ pub fn fit(
     seed: u64,
     progress: &mut dyn FnMut(u32, u32, f64) -> bool,
 ) -> Result<Option<Fitted>, ClusteringError> {
-    check(features, clusters, params)?;
+    if params.mini_batch > 0 {
+        return fit_mini_batch(features, clusters, params, seed, progress);
+    }
+    check(features.rows(), clusters, params)?;
     let _guard = tch::no_grad_guard();
     let rows = Rows::new(features);
     let tolerance = params.tolerance * rows.mean_variance();
@@ -58,12 +64,8 @@ pub fn fit(
             going = progress(start, params.starts, inertia);
             going
         };
-        let run = if params.mini_batch > 0 {
-            mini_batch(&rows, clusters, params, seed, start, &mut watch)
-        } else {
-            let initial = plus_plus(rows.centred(), rows.squares(), clusters, seed, start);
-            lloyd(&rows, &initial, params.max_iterations, tolerance, &mut watch)
-        };
+        let initial = plus_plus(rows.centred(), rows.squares(), clusters, seed, start);
+        let run = lloyd(&rows, &initial, params.max_iterations, tolerance, &mut watch);
         if !going {
             return Ok(None);
         }
@@ -87,8 +89,7 @@ pub fn fit(
     Ok(best.map(|best| Fitted { inertias, ..best }))
 }
 
-fn check(features: &Features, clusters: u32, params: &KmeansParams) -> Result<(), ClusteringError> {
-    let rows = features.rows();
+fn check(rows: i64, clusters: u32, params: &KmeansParams) -> Result<(), ClusteringError> {
     if clusters < 2 {
         return Err(ClusteringError::setting("clusters", clusters, "at least 2"));
     }

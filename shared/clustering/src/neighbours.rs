@@ -5,13 +5,19 @@
 //! The matrix products run where the features lie; selection runs on the host with as many threads as libtorch uses.
 //!
 //! Memory: one unit-length copy of the features, two tiles within the budget (one where the features lie, one on the host) and
-//! at most 32·k bytes per row. An N × N matrix never exists.
+//! at most 32·k bytes per row. An N × N matrix never exists. Sets too large for one process, or for its memory, are searched in
+//! [`parts`](PartSearch) that any number of processes share.
 
+mod parts;
 mod selection;
+mod tiles;
+
+pub use parts::{BlockLists, Blocks, PartSearch, merge_block};
 
 use crate::{ClusteringError, Features};
 use selection::Selection;
-use tch::{Device, Kind, Tensor, kind::Element};
+use tch::{Kind, Tensor, kind::Element};
+use tiles::Tiles;
 
 /// Neighbours of every row.
 #[derive(Debug)]
@@ -36,16 +42,26 @@ pub fn nearest(
     tile_bytes: u64,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Option<Neighbours>, ClusteringError> {
-    if k == 0 || i64::from(k) >= features.rows() {
-        let expected = format!("from 1 to {}: every row has {} others", features.rows() - 1, features.rows() - 1);
-        return Err(ClusteringError::setting("neighbours", k, expected));
-    }
+    check_k(k, features.rows())?;
     let _guard = tch::no_grad_guard();
     let unit = features.unit_rows()?;
     Ok(match features.kind() {
         Kind::Double => scan::<f64>(&unit, k as usize, tile_bytes, progress),
         _ => scan::<f32>(&unit, k as usize, tile_bytes, progress),
     })
+}
+
+fn check_k(k: u32, rows: i64) -> Result<(), ClusteringError> {
+    if k == 0 || i64::from(k) >= rows {
+        let expected = format!("from 1 to {}: every row has {} others", rows - 1, rows - 1);
+        return Err(ClusteringError::setting("neighbours", k, expected));
+    }
+    Ok(())
+}
+
+/// Threads for the selection: as many as libtorch uses.
+fn threads() -> usize {
+    tch::get_num_threads().max(1) as usize
 }
 
 fn scan<T: Element + Copy + PartialOrd + Default + Send + Sync>(
@@ -55,48 +71,35 @@ fn scan<T: Element + Copy + PartialOrd + Default + Send + Sync>(
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Option<Neighbours> {
     let rows = unit.size()[0] as usize;
-    let side = tile_side(tile_bytes, size_of::<T>(), rows);
-    let mut selection = Selection::<T>::new(rows, k, tch::get_num_threads().max(1) as usize);
-    let mut host = vec![T::default(); side * side];
-    let mut tile = Tensor::zeros([0], (T::KIND, unit.device()));
-    let block = |first: usize| unit.narrow(0, first as i64, side.min(rows - first) as i64);
-    let pairs = |done: usize| (done as u64) * (done as u64);
+    let mut tiles = Tiles::<T>::new(tile_bytes, rows, unit.device());
+    let side = tiles.side();
+    let mut selection = Selection::<T>::new(0, rows, k, threads());
+    let (mut done, total) = (0, (rows as u64) * (rows as u64));
     for first in (0..rows).step_by(side) {
         for second in (first..rows).step_by(side) {
-            let (left, right) = (block(first), block(second));
-            let shape = [left.size()[0], right.size()[0]];
-            if tile.size() != shape {
-                tile = Tensor::zeros(shape, (T::KIND, unit.device()));
+            let (tile, width) = tiles.product(unit, first, unit, second);
+            selection.take_rows(tile, first, second, width);
+            if first != second {
+                selection.take_columns(tile, first, second, width);
             }
-            let _ = left.mm_out(&tile, &right.tr());
-            let count = (shape[0] * shape[1]) as usize;
-            tile.to_device(Device::Cpu).copy_data(&mut host[..count], count);
-            selection.take(&host[..count], first, shape[0] as usize, second, shape[1] as usize);
-            // rows above this block are complete; of this block the columns up to here are
-            let done = pairs(first) + 2 * (first * (rows - first)) as u64;
-            let more = (shape[0] as u64) * (2 * (second - first) as u64 + shape[1] as u64);
-            if !progress((done + more).min(pairs(rows)), pairs(rows)) {
+            done += if first == second { 1 } else { 2 } * tile.len() as u64;
+            if !progress(done, total) {
                 return None;
             }
         }
     }
-    let (indices, similarities) = selection.finish();
+    let lists = selection.finish();
     let size = [rows as i64, k as i64];
     Some(Neighbours {
-        indices: Tensor::from_slice(&indices).view(size),
-        similarities: Tensor::from_slice(&similarities).view(size),
+        indices: Tensor::from_slice(&lists.indices).view(size),
+        similarities: Tensor::from_slice(&lists.similarities).view(size),
     })
-}
-
-/// Side of the square tiles: two of them fit the budget.
-fn tile_side(bytes: u64, element: usize, rows: usize) -> usize {
-    let side = ((bytes / (2 * element as u64)) as f64).sqrt() as usize;
-    side.clamp(64, 16_384).min(rows)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tch::Device;
 
     fn features(rows: i64, width: i64, kind: Kind) -> Features {
         let values = (Tensor::arange(rows * width, (Kind::Double, Device::Cpu)) * 12.9898).sin() * 43758.5453;
@@ -161,5 +164,98 @@ mod tests {
         assert!(heard.windows(2).all(|pair| pair[0].0 < pair[1].0), "{heard:?}");
         assert_eq!(heard.last(), Some(&(90_000, 90_000)));
         assert!(nearest(&features, 3, 1, &mut |done, _| done < 10_000).unwrap().is_none());
+    }
+
+    fn in_parts(features: &Features, k: u32, count: u32, tile_bytes: u64) -> (Vec<i32>, Vec<f64>) {
+        let blocks = Blocks::new(features.rows(), count).unwrap();
+        let of = |block: u32| {
+            let rows = blocks.rows(block);
+            Features::new(&features.tensor().narrow(0, rows.start, rows.count() as i64)).unwrap()
+        };
+        let mut lists: Vec<BlockLists> = Vec::new();
+        let mut pairs = 0;
+        for part in 0..count {
+            let mut search = PartSearch::new(blocks, part, k, tile_bytes, &of(part)).unwrap();
+            let before = pairs;
+            for block in blocks.of_part(part) {
+                let other = (block != part).then(|| of(block));
+                let mut more = |done| {
+                    pairs += done;
+                    true
+                };
+                assert!(search.compare(block, other.as_ref(), &mut more).unwrap());
+            }
+            assert_eq!(pairs - before, blocks.pairs_of_part(part));
+            lists.extend(search.finish());
+        }
+        assert_eq!(pairs, (features.rows() * features.rows()) as u64, "every pair once");
+        let (mut indices, mut similarities) = (Vec::new(), Vec::new());
+        for block in 0..count {
+            let (own, rest) = lists.into_iter().partition::<Vec<_>, _>(|list| list.block == block);
+            lists = rest;
+            assert_eq!(own.len() as u32, count.div_ceil(2));
+            let found = merge_block(&own, k).unwrap();
+            indices.extend(Vec::<i32>::try_from(found.indices.view(-1)).unwrap());
+            similarities.extend(Vec::<f64>::try_from(found.similarities.to_kind(Kind::Double).view(-1)).unwrap());
+        }
+        (indices, similarities)
+    }
+
+    #[test]
+    fn parts_of_any_number_find_what_one_search_finds() {
+        // small whole numbers in float64: cosines are exact up to one rounding, and many are equal
+        let many = (Tensor::arange(301 * 4, (Kind::Double, Device::Cpu)) * 12.9898)
+            .sin()
+            .view([301, 4])
+            * 2.0;
+        let features = Features::new(&(many.round() + 0.5)).unwrap();
+        for (k, tile_bytes) in [(1, 1), (7, 1 << 15), (50, DEFAULT_TILE_BYTES)] {
+            let expected = all(&features, k, tile_bytes).1;
+            for count in [1, 3, 5, 9, 43] {
+                let (indices, found) = in_parts(&features, k, count, tile_bytes);
+                assert!(
+                    found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-14),
+                    "k = {k}, {count} parts"
+                );
+                for (row, list) in indices.chunks(k as usize).enumerate() {
+                    let mut list = list.to_vec();
+                    assert!(!list.contains(&(row as i32)), "row {row} is its own neighbour");
+                    list.sort_unstable();
+                    list.dedup();
+                    assert_eq!(list.len(), k as usize, "row {row}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_out_of_turn_and_odd_settings_are_refused() {
+        let error = |result: Result<bool, ClusteringError>| result.unwrap_err().to_string();
+        assert_eq!(
+            Blocks::new(9, 4).unwrap_err().to_string(),
+            "parts is 4, expected an odd number of at most the 9 rows"
+        );
+        let (blocks, own) = (Blocks::new(9, 3).unwrap(), features(3, 2, Kind::Float));
+        let mut search = PartSearch::new(blocks, 1, 2, 1, &own).unwrap();
+        assert_eq!(
+            error(search.compare(2, Some(&own), &mut |_| true)),
+            "block is 2, expected the first of [1, 2]"
+        );
+        assert!(search.compare(1, None, &mut |_| true).unwrap());
+        let short = features(2, 2, Kind::Float);
+        assert_eq!(
+            error(search.compare(2, Some(&short), &mut |_| true)),
+            "block 2 of the features is 2 rows, expected 3 rows"
+        );
+        let doubles = features(3, 2, Kind::Double);
+        assert_eq!(
+            error(search.compare(2, Some(&doubles), &mut |_| true)),
+            "block 2 of the features is Double, expected Float like the others"
+        );
+        let few = merge_block(&search.finish(), 5).unwrap_err().to_string();
+        assert_eq!(
+            few,
+            "candidates of a block is 2 of each row, expected at least 5: is a part missing?"
+        );
     }
 }

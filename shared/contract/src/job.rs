@@ -82,7 +82,7 @@ pub enum JobSpec {
     Extract(ExtractParams),
     /// See [`FeaturesParams`]. Inputs: `shard/<index>` (Extract), in order.
     Features(FeaturesParams),
-    /// See [`NeighboursParams`]. Inputs: `features` (Features).
+    /// See [`NeighboursParams`]. Inputs: `features` (Features); to merge parts `part/<index>` (Neighbours) of each one, in order.
     Neighbours(NeighboursParams),
     /// See [`ClusterParams`]. Inputs: `features` (Features), `neighbours` (Neighbours) for TEMI, `images` (Import) for
     /// ground truth and, where labels exist, for the quality scores.

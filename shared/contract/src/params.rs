@@ -6,7 +6,7 @@ mod sample;
 mod score;
 mod train;
 
-pub use cluster::{BoundParams, ClusterMethod, ClusterParams, FineGrid, KmeansParams, NeighboursParams, TemiParams};
+pub use cluster::{BoundParams, ClusterMethod, ClusterParams, FineGrid, KmeansParams, NeighbourPart, NeighboursParams, TemiParams};
 pub use images::{ExtractParams, ExtractorSpec, FeaturesParams, FitParams, ImportParams, Precision};
 pub use sample::{Guidance, LabelSource, SampleParams, SampleSetParams, SamplerParams, Solver};
 pub use score::{MeasureParams, ReferenceParams, ReportParams, ScoreParams};

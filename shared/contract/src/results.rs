@@ -114,6 +114,9 @@ pub struct Probe {
     pub used: Vec<u32>,
     /// Mean utilisation over the seeds.
     pub utilisation: f64,
+    /// Standard deviation (ddof 1) of the utilisation over the seeds; absent for a single seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilisation_std: Option<f64>,
     /// Whether utilisation > alpha.
     pub passes: bool,
 }
@@ -244,7 +247,8 @@ pub enum JobResult {
     },
     /// Features.
     Features(FeatureSet),
-    /// Neighbours: output `neighbours.safetensors` with `indices` i32 \[n, k\] and `similarities` f32 \[n, k\].
+    /// Neighbours: output `neighbours.safetensors` with `indices` i32 \[n, k\] and `similarities` f32 \[n, k\]. A part of a shared
+    /// search: output `candidates.safetensors` with `indices.<block>` i32 and `similarities.<block>` \[rows, ≤ k\] of each block it met.
     Neighbours {
         /// Rows.
         count: u64,

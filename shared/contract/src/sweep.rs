@@ -25,6 +25,9 @@ pub use suggest::did_you_mean;
 /// Images per sample set in the paper (spec §9).
 pub const PAPER_SET_IMAGES: u64 = 50_000;
 
+/// Most parts of a search for neighbours: the job that merges them names each one, and a message holds 64 KiB.
+const MAX_PARTS: u32 = 251;
+
 /// A sweep as the store keeps it, written create-only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sweep {
@@ -102,6 +105,9 @@ pub struct SweepSpec {
     pub test_set: Option<String>,
     /// The feature space in which images are clustered.
     pub extractor: ExtractorChoice,
+    /// How the search for nearest neighbours is shared.
+    #[serde(default)]
+    pub neighbours: NeighbourSpec,
     /// The clusterings that condition the networks; names are unique.
     pub clusterings: Vec<ClusteringSpec>,
     /// The bound search.
@@ -267,6 +273,31 @@ impl Clusters {
     /// Whether a bound search must end first.
     pub fn needs_bound(&self) -> bool {
         matches!(self, Clusters::Bound | Clusters::CMax)
+    }
+}
+
+/// How the search for nearest neighbours is shared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeighbourSpec {
+    /// Sets with more rows are searched in parts of about this many rows, each a job of its own; 0 to search any set in one job.
+    /// A part needs memory for two such blocks.
+    pub part_rows: u32,
+}
+
+impl Default for NeighbourSpec {
+    fn default() -> Self {
+        Self { part_rows: 20_000 }
+    }
+}
+
+impl NeighbourSpec {
+    /// Parts that a set of `rows` rows is searched in: 1, or an odd number from 3 on.
+    pub fn parts(&self, rows: u64) -> u32 {
+        if self.part_rows == 0 || rows <= u64::from(self.part_rows) {
+            return 1;
+        }
+        let least = rows.div_ceil(self.part_rows.into()).clamp(3, MAX_PARTS.into()) as u32;
+        least | 1
     }
 }
 

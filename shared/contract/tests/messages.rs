@@ -8,7 +8,7 @@ use cedm_contract::{
     Attempt, ContractError, DeadLetter, Digest, Event, EventWhat, FailureKind, Hints, Input, Job, JobKey, JobResult, JobSpec, Kind,
     Manifest, ObjectRef, Output, Priority, Software, SweepId, Timings, TrainResult, attempt_prefix, blob_key, checkpoint_key,
     delay_subject, job_subject, manifest_key, output_key,
-    params::{ClusterMethod, ClusterParams, NeighboursParams, SampleParams, SamplerParams, TemiParams, TrainParams},
+    params::{ClusterMethod, ClusterParams, NeighbourPart, NeighboursParams, SampleParams, SamplerParams, TemiParams, TrainParams},
     parse_job_subject,
     sweep::{Sweep, SweepSpec, preset},
     sweep_key,
@@ -89,8 +89,12 @@ fn jobs() -> Vec<(&'static str, Job)> {
         ),
         (
             "job_neighbours.msgpack",
-            plain(JobSpec::Neighbours(NeighboursParams { k: 50 }), vec![input("features")]),
+            plain(JobSpec::Neighbours(NeighboursParams { k: 50, part: None }), vec![input("features")]),
         ),
+        ("job_neighbours_part.msgpack", {
+            let part = Some(NeighbourPart { index: 1, of: 3 });
+            plain(JobSpec::Neighbours(NeighboursParams { k: 50, part }), vec![input("features")])
+        }),
         (
             "job_sample.msgpack",
             plain(JobSpec::Sample(sample), vec![input("weights"), input("condition")]),
@@ -232,6 +236,8 @@ fn sweeps_keep_their_bytes() {
     );
     golden("sweep.json", &sweep.encode());
     assert_eq!(Sweep::decode(&stored("sweep.json")).unwrap(), sweep);
+    // as it was written before neighbours had a section
+    assert_eq!(Sweep::decode(&stored("sweep_without_neighbours.json")).unwrap(), sweep);
 }
 
 #[test]

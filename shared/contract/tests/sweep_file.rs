@@ -34,6 +34,13 @@ fn a_good_file_is_filled_in() {
     );
     assert_eq!(spec.clusterings[1].clusters, Clusters::List(vec![10, 40]), "lists are sorted");
     assert_eq!(spec.clusterings[1].seed, 3);
+    assert_eq!(
+        (spec.neighbours.parts(600), spec.neighbours.parts(601), spec.neighbours.parts(1_900)),
+        (1, 3, 5)
+    );
+    let never = GOOD.replace("part_rows = 600", "part_rows = 0");
+    assert_eq!(SweepSpec::parse(&never).unwrap().neighbours.parts(1 << 40), 1);
+    assert_eq!(spec.neighbours.parts(1 << 40), 251, "a message names no more");
     assert_eq!(spec.bound.params.fine, FineGrid::Step { step: 5 });
     assert_eq!(
         (spec.bound.params.start, spec.bound.params.seeds, spec.bound.candidates),

@@ -44,6 +44,7 @@ fn unknown_keys_are_pointed_at() {
         ("heads = 8", "head = 8", "head = 8", "did you mean `heads`?"),
         ("heads = 8", "wings = 8", "wings", "unknown key `wings`; known are"),
         ("alpha = 0.96", "alhpa = 0.96", "alhpa", "did you mean `alpha`?"),
+        ("part_rows = 600", "parts = 600", "parts", "unknown key `parts`"),
         ("budget_kimg = 20", "budget = 20", "budget", "unknown key `budget`"),
         ("budget_kimg = 20", "budget_kmig = 20", "budget_kmig", "did you mean `budget_kimg`?"),
         ("lr = 1e-3", "learning_rate = 1e-3", "learning_rate", "unknown key `learning_rate`"),
@@ -136,6 +137,7 @@ fn impossible_values_are_pointed_at() {
         ("clusters = \"bound\"", "clusters = \"bounds\"", "bounds", "did you mean `bound`?"),
         ("clusters = \"bound\"\n", "", "[[clustering]]", "needs `clusters`"),
         ("clusters = [40, 10]", "clusters = []", "[]", "empty list"),
+        ("part_rows = 600", "part_rows = 50", "part_rows", "or more than the 50 neighbours"),
         (
             "clusters = [40, 10]",
             "clusters = [1, 10]",

@@ -182,6 +182,7 @@ fn bound_step(job: &Job, known: &Known, start: u32, alpha: f64, cap: u32) -> Bou
                 clusters: result.clusters,
                 used: vec![result.used],
                 utilisation: result.utilisation,
+                utilisation_std: None,
                 passes: result.utilisation > alpha,
             }
         })

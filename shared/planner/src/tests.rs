@@ -81,6 +81,31 @@ fn finished(toml: &str) -> (Sweep, Known, SweepOutcome) {
 }
 
 #[test]
+fn neighbours_of_a_large_set_are_found_in_parts_that_depend_on_nothing_but_features() {
+    let (sweep, known, _) = finished(&TOML.replace("[training]", "[neighbours]\npart_rows = 400\n[training]"));
+    let plan = plan(&sweep, &known);
+    let job = |id: &str| plan.node(id).unwrap_or_else(|| panic!("no {id}")).job.clone().unwrap();
+    let merge = job("neighbours pca-32 k=50");
+    let roles: Vec<&str> = merge.inputs.iter().map(|input| input.role.as_str()).collect();
+    assert_eq!(
+        roles,
+        ["features", "part/00000", "part/00001", "part/00002", "part/00003", "part/00004"]
+    );
+    for index in 0..5 {
+        let part = job(&format!("neighbours pca-32 k=50 part {index}"));
+        assert_eq!(
+            part.inputs.iter().map(|input| input.role.as_str()).collect::<Vec<_>>(),
+            ["features"]
+        );
+    }
+    // one job where the set is small, and the key that it always had
+    let (whole, known, _) = finished(TOML);
+    let plan = crate::plan(&whole, &known);
+    let alone: Vec<_> = plan.nodes.iter().filter(|node| node.kind == Kind::Neighbours).collect();
+    assert_eq!((alone.len(), alone[0].work.amount), (1, 1_797.0));
+}
+
+#[test]
 fn a_sweep_comes_to_its_end() {
     let (sweep, known, outcome) = finished(TOML);
     let plan = plan(&sweep, &known);
@@ -263,6 +288,26 @@ fn clusterings_without_a_search_follow_the_first_that_has_one() {
     let (_, _, outcome) = finished(&TOML.replace("clusters = [10, 20]", "clusters = \"c_max\""));
     let kmeans: Vec<Option<u32>> = outcome.cells.iter().filter(|c| c.method == "kmeans").map(|c| c.clusters).collect();
     assert_eq!(kmeans, [Some(40)]);
+}
+
+#[test]
+fn a_lower_bound_asked_for_by_number_needs_no_c_max() {
+    // nothing passes: the fabricated images fill 43 clusters
+    let toml = TOML.replace("start = 5", "start = 100\nlower_bound = true\nlower_bound_clusters = [100, 400]");
+    let (start, known) = sweep("digits", &toml);
+    assert!(
+        plan(&start, &known).node("cluster temi C=400 beta=1").is_some(),
+        "planned from the start"
+    );
+    let (_, _, outcome) = finished(&toml);
+    let bound = &outcome.bounds[0];
+    assert_eq!(bound.c_max, None);
+    let lower = bound.lower.as_ref().unwrap();
+    assert_eq!(
+        (lower.probes.as_slice(), lower.mean),
+        (&[(100, FILLED), (400, FILLED)][..], f64::from(FILLED))
+    );
+    assert_eq!(lower.std, Some(0.0));
 }
 
 #[test]

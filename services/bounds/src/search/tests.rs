@@ -118,6 +118,17 @@ fn seeds_are_averaged() {
         used: vec![95, 99],
     };
     assert_eq!(utilisation(&observation), 0.97);
+    assert!((spread(&observation).unwrap() - 0.02 * 2f64.sqrt()).abs() < 1e-15);
+    let grid = FineGrid::Step { step: 100 };
+    let result = next(&[observation], &params(0.96, 100, 100, grid), 1_000).expect("valid");
+    assert_eq!((c_max(&result), result.probes[0].used.len()), (Some(100), 2), "the mean decides");
+    assert_eq!(
+        spread(&Observation {
+            clusters: 7,
+            used: vec![5]
+        }),
+        None
+    );
 }
 
 #[test]

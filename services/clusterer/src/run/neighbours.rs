@@ -1,6 +1,6 @@
 //! `clusterer neighbours`.
 
-use super::{find_neighbours, load, write};
+use super::{Memory, find_neighbours, load, write};
 use anyhow::Result;
 use cedm_runtime::ConsoleMonitor;
 use std::{path::PathBuf, time::Instant};
@@ -18,6 +18,8 @@ pub struct NeighboursArgs {
     /// Neighbours per row, the row itself not counted
     #[arg(short, default_value_t = 50)]
     k: u32,
+    #[command(flatten)]
+    memory: Memory,
     /// The file to write: `indices` i32 [n, k] and `similarities` f32 [n, k]
     #[arg(long)]
     out: PathBuf,
@@ -32,7 +34,7 @@ impl NeighboursArgs {
         cedm_torch::start();
         let features = load(&self.features, self.array.as_deref())?;
         let started = Instant::now();
-        let found = find_neighbours(&features, self.k, &ConsoleMonitor::default())?;
+        let found = find_neighbours(&features, self.k, self.memory.tile_bytes(), &ConsoleMonitor::default())?;
         let seconds = started.elapsed().as_secs_f64();
         let similarities = found.similarities.to_kind(Kind::Float);
         write(

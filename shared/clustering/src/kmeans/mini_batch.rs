@@ -1,68 +1,118 @@
-//! Mini-batch k-means (Sculley 2010) for sets whose full iterations take too long.
+//! Mini-batch k-means for sets that do not fit into memory (Sculley 2010).
+//!
+//! In memory at a time: one batch, its distances, a piece of the rows in the passes at the beginning (mean) and the end
+//! (assignment), and the ids.
 
-use super::{LloydRun, Rows, plus_plus, rows};
-use crate::random::{Purpose, stream};
+use super::{
+    RowSource, check,
+    rows::{assign, sums},
+    seeding::plus_plus,
+    source::Centred,
+};
+use crate::{
+    ClusteringError,
+    kmeans::Fitted,
+    random::{Purpose, stream},
+};
 use cedm_contract::params::KmeansParams;
 use rand::Rng;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Batches without improvement of the smoothed inertia after which to stop.
 const PATIENCE: u32 = 10;
 /// Batches' worth of rows that the initial centroids are chosen from.
 const SEEDING_BATCHES: i64 = 3;
 
+/// Clusters the rows of `source` by batches of `params.mini_batch`; the start whose centroids have the lowest inertia over all
+/// rows wins. `progress` hears (starts done, in all, inertia so far) and says whether to go on; the result is `None` when it
+/// said no.
+///
+/// # Errors
+/// When a setting does not fit the data, or rows cannot be read or are no features.
+pub fn fit_mini_batch(
+    source: &dyn RowSource,
+    clusters: u32,
+    params: &KmeansParams,
+    seed: u64,
+    progress: &mut dyn FnMut(u32, u32, f64) -> bool,
+) -> Result<Option<Fitted>, ClusteringError> {
+    check(source.count(), clusters, params)?;
+    if params.mini_batch == 0 {
+        return Err(ClusteringError::setting("mini_batch", 0, "at least the number of clusters"));
+    }
+    let _guard = tch::no_grad_guard();
+    let rows = Centred::new(source)?;
+    let mut best: Option<Fitted> = None;
+    let mut inertias = Vec::new();
+    for start in 0..params.starts {
+        let mut watch = |inertia: f64| progress(start, params.starts, inertia);
+        let Some((centroids, iterations)) = one_start(&rows, clusters, params, seed, start, &mut watch)? else {
+            return Ok(None);
+        };
+        let (ids, inertia) = rows.assign(&centroids)?;
+        inertias.push(inertia);
+        if best.as_ref().is_none_or(|best| inertia < best.inertia) {
+            best = Some(Fitted {
+                centroids: rows.uncentred(&centroids),
+                ids,
+                inertia,
+                iterations,
+                start,
+                inertias: Vec::new(),
+            });
+        }
+        if !progress(start + 1, params.starts, inertia) {
+            return Ok(None);
+        }
+    }
+    Ok(best.map(|best| Fitted { inertias, ..best }))
+}
+
 /// Each batch pulls its nearest centroids towards it, by one over the rows that a centroid has seen. Stops when the smoothed
-/// inertia of the batches has not improved for ten of them, or after `max_iterations` passes over the data.
-pub fn mini_batch(
-    data: &Rows,
+/// inertia of the batches has not improved for ten of them, or after `max_iterations` passes over the data. Returns (centred)
+/// centroids and the number of batches.
+fn one_start(
+    data: &Centred<'_>,
     clusters: u32,
     params: &KmeansParams,
     seed: u64,
     start: u32,
     watch: &mut dyn FnMut(f64) -> bool,
-) -> LloydRun {
+) -> Result<Option<(Tensor, u32)>, ClusteringError> {
     let (count, size) = (data.count(), i64::from(params.mini_batch).min(data.count()));
-    let draw = |batch: u64, rows: i64| -> (Tensor, Tensor) {
+    let draw = |batch: u64, rows: i64| {
         let mut rng = stream(seed, Purpose::MiniBatch, u64::from(start) << 40 | batch);
         let places: Vec<i64> = (0..rows).map(|_| rng.random_range(0..count)).collect();
-        let places = Tensor::from_slice(&places).to_device(data.centred().device());
-        (data.centred().index_select(0, &places), data.squares().index_select(0, &places))
+        data.draw(&places)
     };
-    let (sample, squares) = draw(0, (SEEDING_BATCHES * size).max(i64::from(clusters)));
+    let (sample, squares) = draw(0, (SEEDING_BATCHES * size).max(i64::from(clusters)))?;
     let mut centroids = plus_plus(&sample, &squares, clusters, seed, start);
     let mut seen = Tensor::zeros([clusters.into(), 1], (Kind::Double, centroids.device()));
     let batches = u64::from(params.max_iterations) * (count as u64).div_ceil(size as u64);
     let smoothing = (2.0 * size as f64 / (count as f64 + 1.0)).min(1.0);
-    let (mut smoothed, mut best, mut waited) = (None, f64::INFINITY, 0);
-    let mut inertia_by_iteration = Vec::new();
+    let (mut smoothed, mut best, mut waited, mut done) = (None, f64::INFINITY, 0, 0);
     for batch in 1..=batches {
-        let (sample, squares) = draw(batch, size);
-        let nearest = rows::assign(&sample, &squares, &centroids);
-        let (sums, counts) = rows::sums(&sample, &nearest.ids, clusters.into());
+        let (sample, squares) = draw(batch, size)?;
+        let nearest = assign(&sample, &squares, &centroids);
+        let (sums, counts) = sums(&sample, &nearest.ids, clusters.into());
         let counts = counts.unsqueeze(1);
         seen += &counts;
         let pull = (sums - &counts * centroids.to_kind(Kind::Double)) / seen.clamp_min(1.0);
         centroids = &centroids + pull.to_kind(sample.kind());
+        done += 1;
         let inertia = nearest.inertia / size as f64;
-        inertia_by_iteration.push(nearest.inertia);
         let now = smoothed.map_or(inertia, |old: f64| old * (1.0 - smoothing) + inertia * smoothing);
         smoothed = Some(now);
         waited = if now < best { 0 } else { waited + 1 };
         best = best.min(now);
-        if !watch(now * count as f64) || waited >= PATIENCE {
+        if !watch(now * count as f64) {
+            return Ok(None);
+        }
+        if waited >= PATIENCE {
             break;
         }
     }
-    let ids = data.assign(&centroids).ids;
-    let inertia = data.inertia(&centroids, &ids);
-    let iterations = inertia_by_iteration.len() as u32;
-    LloydRun {
-        centroids,
-        ids: ids.to_device(Device::Cpu),
-        inertia,
-        inertia_by_iteration,
-        iterations,
-    }
+    Ok(Some((centroids, done)))
 }
 
 #[cfg(test)]
@@ -70,6 +120,7 @@ mod tests {
     use super::super::fit;
     use super::*;
     use crate::Features;
+    use tch::Device;
 
     #[test]
     fn comes_close_to_full_iterations() {
@@ -87,5 +138,56 @@ mod tests {
         };
         let (full, mini) = (inertia(0), inertia(256));
         assert!(mini >= full * 0.999 && mini < full * 1.1, "{mini} against {full}");
+    }
+
+    /// Rows that are made when they are asked for; no more than `most` at once.
+    struct Made {
+        count: i64,
+        most: std::cell::Cell<i64>,
+    }
+    impl Made {
+        fn row(place: i64) -> [f32; 2] {
+            let noise = (place as f32 * 12.9898).sin();
+            [(place % 5) as f32 * 10.0 + noise, noise * 0.5]
+        }
+    }
+    impl RowSource for Made {
+        fn count(&self) -> i64 {
+            self.count
+        }
+        fn width(&self) -> i64 {
+            2
+        }
+        fn piece(&self, first: i64, count: i64) -> Result<Features, ClusteringError> {
+            self.gather(&(first..first + count).collect::<Vec<_>>())
+        }
+        fn gather(&self, places: &[i64]) -> Result<Features, ClusteringError> {
+            self.most.set(self.most.get().max(places.len() as i64));
+            let values: Vec<f32> = places.iter().flat_map(|place| Self::row(*place)).collect();
+            Features::new(&Tensor::from_slice(&values).view([-1, 2]))
+        }
+    }
+
+    #[test]
+    fn rows_need_not_be_in_memory() {
+        let made = Made {
+            count: 100_000,
+            most: std::cell::Cell::new(0),
+        };
+        let params = KmeansParams {
+            mini_batch: 500,
+            starts: 2,
+            max_iterations: 1,
+            ..KmeansParams::default()
+        };
+        let found = fit_mini_batch(&made, 5, &params, 0, &mut |_, _, _| true).unwrap().unwrap();
+        assert!(made.most.get() <= 1 << 14, "{} rows at once", made.most.get());
+        let ids = Vec::<i64>::try_from(&found.ids).unwrap();
+        assert!(ids.iter().enumerate().all(|(row, id)| *id == ids[row % 5]));
+        // the same rows in memory give the same bits
+        let whole = made.piece(0, made.count).unwrap();
+        let again = fit(&whole, 5, &params, 0, &mut |_, _, _| true).unwrap().unwrap();
+        assert!(again.centroids.equal(&found.centroids) && again.ids.equal(&found.ids));
+        assert_eq!(again.inertias, found.inertias);
     }
 }

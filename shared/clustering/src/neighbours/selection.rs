@@ -5,8 +5,10 @@ use std::{cmp::Ordering, thread};
 /// Columns looked at together: most hold nothing better than the k-th best so far.
 const LANE: usize = 16;
 
-/// Candidates of every row.
+/// Candidates of a run of rows.
 pub(super) struct Selection<T> {
+    /// Index of the first of them in the whole set.
+    origin: usize,
     k: usize,
     threads: usize,
     candidates: Vec<Vec<(T, i32)>>,
@@ -15,8 +17,10 @@ pub(super) struct Selection<T> {
 }
 
 impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
-    pub(super) fn new(rows: usize, k: usize, threads: usize) -> Self {
+    /// Of `rows` rows, the first of which is row `origin` of the whole set.
+    pub(super) fn new(origin: usize, rows: usize, k: usize, threads: usize) -> Self {
         Self {
+            origin,
             k,
             threads,
             candidates: (0..rows).map(|_| Vec::new()).collect(),
@@ -24,46 +28,53 @@ impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
         }
     }
 
-    /// Takes a tile \[height, width\] whose rows start at `first` and whose columns start at `second`; off the diagonal it counts
-    /// both ways.
-    pub(super) fn take(&mut self, tile: &[T], first: usize, height: usize, second: usize, width: usize) {
+    /// Takes a tile \[height, width\] for the rows from `first` on; its columns are those from `second` on, all above the
+    /// columns that these rows met before.
+    pub(super) fn take_rows(&mut self, tile: &[T], first: usize, second: usize, width: usize) {
         let k = self.k;
-        self.split(first, height, |start, candidates, threshold| {
+        self.split(first, tile.len() / width, |start, candidates, threshold| {
             for (offset, (list, limit)) in candidates.iter_mut().zip(threshold).enumerate() {
                 let row = start - first + offset;
                 scan_row(&tile[row * width..(row + 1) * width], second, start + offset, k, list, limit);
             }
         });
-        if first != second {
-            self.split(second, width, |start, candidates, threshold| {
-                let columns = start - second..start - second + candidates.len();
-                for row in 0..height {
-                    let line = &tile[row * width..][columns.clone()];
-                    scan_column_line(line, (first + row) as i32, k, candidates, threshold);
-                }
-            });
-        }
     }
 
-    /// Indices and similarities of the best k, row by row.
-    pub(super) fn finish(mut self) -> (Vec<i32>, Vec<T>) {
+    /// Takes the same tile read the other way, for the rows from `second` on that are its columns.
+    pub(super) fn take_columns(&mut self, tile: &[T], first: usize, second: usize, width: usize) {
         let k = self.k;
-        let rows = self.candidates.len();
-        self.split(0, rows, |_, candidates, _| {
+        self.split(second, width, |start, candidates, threshold| {
+            let columns = start - second..start - second + candidates.len();
+            for (row, line) in tile.chunks_exact(width).enumerate() {
+                scan_column_line(&line[columns.clone()], (first + row) as i32, k, candidates, threshold);
+            }
+        });
+    }
+
+    /// The best candidates of every row, best first: all of them where a row has fewer than k.
+    pub(super) fn finish(mut self) -> Lists<T> {
+        let k = self.k;
+        let (origin, rows) = (self.origin, self.candidates.len());
+        self.split(origin, rows, |_, candidates, _| {
             for list in candidates {
                 list.sort_unstable_by(better);
                 list.truncate(k);
             }
         });
         let best = || self.candidates.iter().flatten();
-        (best().map(|&(_, index)| index).collect(), best().map(|&(value, _)| value).collect())
+        Lists {
+            width: self.candidates.first().map_or(0, Vec::len),
+            indices: best().map(|&(_, index)| index).collect(),
+            similarities: best().map(|&(value, _)| value).collect(),
+        }
     }
 
-    /// Runs `work` over rows `first..first + count` in as many pieces as there are threads.
+    /// Runs `work` over rows `first..first + count` of the whole set in as many pieces as there are threads.
     fn split(&mut self, first: usize, count: usize, work: impl Fn(usize, &mut [Vec<(T, i32)>], &mut [Option<T>]) + Sync) {
         let piece = count.div_ceil(self.threads).max(1);
-        let candidates = self.candidates[first..first + count].chunks_mut(piece);
-        let threshold = self.threshold[first..first + count].chunks_mut(piece);
+        let own = first - self.origin..first - self.origin + count;
+        let candidates = self.candidates[own.clone()].chunks_mut(piece);
+        let threshold = self.threshold[own].chunks_mut(piece);
         thread::scope(|scope| {
             for (index, (candidates, threshold)) in candidates.zip(threshold).enumerate() {
                 let work = &work;
@@ -73,8 +84,16 @@ impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
     }
 }
 
+/// What was chosen, row by row.
+pub(super) struct Lists<T> {
+    /// Candidates of each row.
+    pub(super) width: usize,
+    pub(super) indices: Vec<i32>,
+    pub(super) similarities: Vec<T>,
+}
+
 /// More similar first, then the lower index.
-fn better<T: PartialOrd>(a: &(T, i32), b: &(T, i32)) -> Ordering {
+pub(super) fn better<T: PartialOrd>(a: &(T, i32), b: &(T, i32)) -> Ordering {
     b.0.partial_cmp(&a.0)
         .expect("invariant: cosines of finite rows are finite")
         .then(a.1.cmp(&b.1))
@@ -145,20 +164,24 @@ mod tests {
             let rows = 45;
             // symmetric, with many equal values
             let value = |i: usize, j: usize| { let (a, b) = (i.min(j), i.max(j)); f32::from(levels[b * (b + 1) / 2 + a]) };
-            let mut selection = Selection::new(rows, k, threads);
+            let mut selection = Selection::new(0, rows, k, threads);
             for first in (0..rows).step_by(side) {
                 for second in (first..rows).step_by(side) {
                     let (height, width) = (side.min(rows - first), side.min(rows - second));
                     let tile: Vec<f32> = (0..height * width).map(|at| value(first + at / width, second + at % width)).collect();
-                    selection.take(&tile, first, height, second, width);
+                    selection.take_rows(&tile, first, second, width);
+                    if first != second {
+                        selection.take_columns(&tile, first, second, width);
+                    }
                 }
             }
-            let (indices, values) = selection.finish();
+            let lists = selection.finish();
+            prop_assert_eq!(lists.width, k);
             for row in 0..rows {
                 let mut expected: Vec<(f32, i32)> = (0..rows).filter(|&j| j != row).map(|j| (value(row, j), j as i32)).collect();
                 expected.sort_by(better);
                 for (rank, expected) in expected[..k].iter().enumerate() {
-                    prop_assert_eq!((values[row * k + rank], indices[row * k + rank]), *expected);
+                    prop_assert_eq!((lists.similarities[row * k + rank], lists.indices[row * k + rank]), *expected);
                 }
             }
         }

@@ -8,6 +8,18 @@ use serde::{Deserialize, Serialize};
 pub struct NeighboursParams {
     /// Neighbours per row.
     pub k: u32,
+    /// One part of a search that several jobs share; absent for a whole search and for the merge of parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<NeighbourPart>,
+}
+
+/// A part of a search: it compares block `index` of the rows with itself and with the `of`/2 blocks after it, in a circle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeighbourPart {
+    /// Which block, from 0.
+    pub index: u32,
+    /// Blocks, and parts, in all: an odd number, so that every pair of blocks is compared once.
+    pub of: u32,
 }
 
 /// One clustering.

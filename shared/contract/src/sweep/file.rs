@@ -1,7 +1,8 @@
 //! The sweep file as written: its sections and keys, before defaults and presets are filled in.
 
 use super::{
-    BoundSpec, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef, Method, SamplingSpec, SweepFileError, SweepSpec,
+    BoundSpec, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef, Method, NeighbourSpec, SamplingSpec, SweepFileError,
+    SweepSpec,
     findings::{Findings, from_toml},
     overrides::{AugmentOverrides, NetworkOverrides, OptimiserOverrides, SamplerOverrides},
     rules, training,
@@ -23,6 +24,8 @@ struct SweepFile {
     priority: Option<Priority>,
     images: ImagesFile,
     extractor: ExtractorFile,
+    #[serde(default)]
+    neighbours: NeighboursFile,
     clustering: Vec<ClusteringFile>,
     #[serde(default)]
     bound: BoundFile,
@@ -169,6 +172,21 @@ impl<'de> Deserialize<'de> for ClustersFile {
             }
         }
         deserializer.deserialize_any(Visitor)
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct NeighboursFile {
+    part_rows: Option<u32>,
+}
+
+impl NeighboursFile {
+    fn into_spec(self) -> NeighbourSpec {
+        let default = NeighbourSpec::default();
+        NeighbourSpec {
+            part_rows: self.part_rows.unwrap_or(default.part_rows),
+        }
     }
 }
 
@@ -323,6 +341,7 @@ pub(super) fn parse(text: &str) -> Result<SweepSpec, SweepFileError> {
         image_set: file.images.set,
         test_set: file.images.test_set,
         extractor: file.extractor.into(),
+        neighbours: file.neighbours.into_spec(),
         clusterings: file.clustering.into_iter().map(ClusteringFile::into_spec).collect(),
         bound: file.bound.into_spec(),
         training,

@@ -68,6 +68,13 @@ fn bounded<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSp
     } else {
         bound.candidates
     };
+    let lower = bound.lower_bound && source.name == clustering.name;
+    if lower {
+        // what is asked for by number need not wait for C_max
+        bound.lower_bound_clusters.iter().for_each(|c| {
+            lower_bound_cluster(b, walk, clustering, *c);
+        });
+    }
     let search = search(b, walk, source);
     let Some(found) = search.found() else {
         let cell = Cell {
@@ -91,7 +98,7 @@ fn bounded<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSp
             })
             .collect();
     };
-    if bound.lower_bound && source.name == clustering.name {
+    if lower {
         lower_bound(b, walk, clustering, found);
     }
     let mut cells = Vec::new();
@@ -203,7 +210,7 @@ fn search<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpe
 
 /// TEMI with beta = 1 at C far above what is needed (spec §6.2).
 fn lower_bound<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpec, found: &BoundResult) {
-    let BoundDecision::Found { c_max: Some(c_max), .. } = found.decision else {
+    let BoundDecision::Found { c_max, .. } = found.decision else {
         return;
     };
     for c in lower_bound_clusters(&b.sweep.spec.bound.lower_bound_clusters, c_max, walk.images.set.count) {
@@ -211,14 +218,14 @@ fn lower_bound<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k Clusteri
     }
 }
 
-/// C of the lower-bound probes: as asked for, else C_max and its doublings within the image set.
-pub(crate) fn lower_bound_clusters(asked: &[u32], c_max: u32, images: u64) -> Vec<u32> {
+/// C of the lower-bound probes: as asked for, else C_max and its doublings within the image set (none while C_max is unknown).
+pub(crate) fn lower_bound_clusters(asked: &[u32], c_max: Option<u32>, images: u64) -> Vec<u32> {
     if !asked.is_empty() {
         return asked.to_vec();
     }
     [1, 2, 4]
         .iter()
-        .filter_map(|times| c_max.checked_mul(*times))
+        .filter_map(|times| c_max?.checked_mul(*times))
         .filter(|c| u64::from(*c) <= images)
         .collect()
 }

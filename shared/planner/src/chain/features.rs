@@ -7,7 +7,7 @@ use crate::{
 };
 use cedm_contract::{
     JobSpec, Kind, extractor,
-    params::{ExtractParams, FeaturesParams, FitParams, NeighboursParams},
+    params::{ExtractParams, FeaturesParams, FitParams, NeighbourPart, NeighboursParams},
     sweep::ExtractorChoice,
 };
 
@@ -73,15 +73,25 @@ pub(super) fn features<'k>(b: &mut Builder<'k>, images: Images<'k>, choice: &Ext
     })
 }
 
-/// The k nearest neighbours of every training image.
+/// The k nearest neighbours of every training image: one job, or parts that any number of clusterers share and their merge.
 pub(super) fn neighbours<'k>(b: &mut Builder<'k>, images: Images<'k>, choice: &ExtractorChoice, k: u32) -> Dep<'k> {
+    let id = format!("neighbours {} k={k}", label(choice));
+    if let Some(dep) = b.existing(&id) {
+        return dep;
+    }
     let features = features(b, images, choice);
-    let draft = Draft::new(
-        format!("neighbours {} k={k}", label(choice)),
-        Kind::Neighbours,
-        Work::images(images.set.count),
-    );
-    b.add(draft.reads("features", features), || {
-        Ok(JobSpec::Neighbours(NeighboursParams { k }))
-    })
+    let count = images.set.count;
+    let of = b.sweep.spec.neighbours.parts(count);
+    // the merge compares no rows
+    let work = Work::images(if of == 1 { count } else { 0 });
+    let mut whole = Draft::new(id.clone(), Kind::Neighbours, work).reads("features", features);
+    for index in (0..of).filter(|_| of > 1) {
+        let draft = Draft::new(format!("{id} part {index}"), Kind::Neighbours, Work::images(count / u64::from(of)));
+        let part = b.add(draft.reads("features", features), || {
+            let part = Some(NeighbourPart { index, of });
+            Ok(JobSpec::Neighbours(NeighboursParams { k, part }))
+        });
+        whole = whole.reads(format!("part/{index:05}"), part);
+    }
+    b.add(whole, || Ok(JobSpec::Neighbours(NeighboursParams { k, part: None })))
 }

@@ -109,11 +109,11 @@ fn bound(view: &View<'_>, clustering: &ClusteringSpec) -> BoundOutcome {
         result: result.cloned(),
         c_max,
         candidates: spread(&passing, count),
-        lower: c_max.filter(|_| spec.lower_bound).and_then(|c_max| lower(view, clustering, c_max)),
+        lower: spec.lower_bound.then(|| lower(view, clustering, c_max)).flatten(),
     }
 }
 
-fn lower(view: &View<'_>, clustering: &ClusteringSpec, c_max: u32) -> Option<LowerBound> {
+fn lower(view: &View<'_>, clustering: &ClusteringSpec, c_max: Option<u32>) -> Option<LowerBound> {
     let images = super::images(view)?.set.count;
     let asked = lower_bound_clusters(&view.sweep.spec.bound.lower_bound_clusters, c_max, images);
     let mut probes = Vec::new();

@@ -49,7 +49,7 @@ fn bound_search(facts: &Facts, bound: &BoundOutcome) -> Markup {
         Point {
             x: f64::from(probe.clusters),
             y: probe.utilisation,
-            error: None,
+            error: probe.utilisation_std,
             tip,
         }
     });

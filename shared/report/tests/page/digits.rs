@@ -335,6 +335,7 @@ fn bound(clusterings: &[ClusteringOutcome]) -> BoundOutcome {
         clusters: c.clusters,
         used: vec![c.result.used],
         utilisation: c.result.utilisation,
+        utilisation_std: None,
         passes: c.result.utilisation > 0.96,
     };
     let probes: Vec<Probe> = clusterings.iter().filter(|c| c.name == "temi").map(probe).collect();

@@ -4,7 +4,7 @@ use super::{Findings, Section, unknown};
 use crate::{
     params::{FineGrid, KmeansParams, TemiParams},
     sweep::{
-        BoundSpec, Clusters, Method, SweepSpec,
+        BoundSpec, ClusteringSpec, Clusters, Method, SweepSpec,
         file::{ClusteringFile, ClustersFile},
     },
 };
@@ -124,6 +124,7 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
         }
     }
     check_bound(&spec.bound, findings);
+    check_neighbours(spec, findings);
     let searched = spec.clusterings.iter().any(|clustering| clustering.clusters.needs_bound());
     findings.check(
         searched || !spec.bound.lower_bound,
@@ -198,6 +199,18 @@ fn check_kmeans(kmeans: &KmeansParams, mut at: Section<'_>) {
     at.at_least("starts", u64::from(kmeans.starts), 1);
     at.at_least("max_iterations", u64::from(kmeans.max_iterations), 1);
     at.not_negative("tolerance", kmeans.tolerance);
+}
+
+/// A block of fewer rows than neighbours would only make more work: every part hands on all that it saw.
+fn check_neighbours(spec: &SweepSpec, findings: &mut Findings) {
+    let most = |c: &ClusteringSpec| if let Method::Temi(temi) = &c.method { temi.neighbours } else { 0 };
+    let k = spec.clusterings.iter().map(most).max().unwrap_or(0);
+    let rows = spec.neighbours.part_rows;
+    findings.check(
+        rows == 0 || rows > k,
+        "neighbours.part_rows",
+        format!("`part_rows` is {rows}: expected 0 to never share the search, or more than the {k} neighbours"),
+    );
 }
 
 fn check_bound(bound: &BoundSpec, findings: &mut Findings) {

@@ -1,0 +1,126 @@
+//! Nearest neighbours as one job, or as parts that several clusterers share and a short job that merges them.
+
+use super::put_tensors;
+use crate::{
+    compute,
+    inputs::{self, NEIGHBOURS},
+};
+use anyhow::anyhow;
+use cedm_clustering::neighbours::{BlockLists, Blocks, Neighbours, PartSearch, merge_block};
+use cedm_contract::{
+    JobResult, Manifest,
+    params::{NeighbourPart, NeighboursParams},
+};
+use cedm_runtime::{Desk, JobError, Monitor, Outcome};
+use std::{collections::BTreeMap, time::Instant};
+use tch::{Kind, Tensor};
+
+const CANDIDATES: &str = "candidates.safetensors";
+
+/// The job with these parameters.
+pub(super) fn perform(desk: &Desk, params: &NeighboursParams, tile_bytes: u64) -> Result<Outcome, JobError> {
+    let count = inputs::feature_set(desk.input("features")?)?.count;
+    let parts = desk.inputs("part/");
+    let started = Instant::now();
+    let pairs = match params.part {
+        Some(part) => candidates(desk, params.k, part, count, tile_bytes)?,
+        None if parts.is_empty() => {
+            let features = inputs::features(desk)?;
+            put(desk, compute::neighbours(&features, params.k, tile_bytes, desk)?)?;
+            count.saturating_mul(count)
+        }
+        None => {
+            put(desk, merge(desk, params.k, count, &parts)?)?;
+            0
+        }
+    };
+    let per_second = pairs as f64 / started.elapsed().as_secs_f64().max(1e-9);
+    Ok(Outcome {
+        result: JobResult::Neighbours { count, k: params.k },
+        metrics: (pairs > 0)
+            .then(|| ("pairs_per_second".to_owned(), per_second))
+            .into_iter()
+            .collect::<BTreeMap<_, _>>(),
+    })
+}
+
+fn put(desk: &Desk, found: Neighbours) -> Result<(), JobError> {
+    let similarities = found.similarities.to_kind(Kind::Float);
+    put_tensors(
+        desk,
+        NEIGHBOURS,
+        &[("indices".to_owned(), found.indices), ("similarities".to_owned(), similarities)],
+    )
+}
+
+/// One part: block by block, so that two blocks at most are in memory. Returns the pairs compared.
+fn candidates(desk: &Desk, k: u32, part: NeighbourPart, count: u64, tile_bytes: u64) -> Result<u64, JobError> {
+    let blocks = Blocks::new(count as i64, part.of).map_err(compute::refuse)?;
+    let own = inputs::feature_rows(desk, blocks.rows(part.index))?;
+    let mut search = PartSearch::new(blocks, part.index, k, tile_bytes, &own).map_err(compute::refuse)?;
+    drop(own);
+    let (mut done, total) = (0, blocks.pairs_of_part(part.index));
+    let mut watch = |pairs: u64| {
+        done += pairs;
+        desk.progress(done, total, "pairs");
+        desk.count("cedm_neighbour_pairs_total", pairs);
+        !desk.stopping()
+    };
+    for block in blocks.of_part(part.index) {
+        let features = if block == part.index {
+            None
+        } else {
+            Some(inputs::feature_rows(desk, blocks.rows(block))?)
+        };
+        if !search.compare(block, features.as_ref(), &mut watch).map_err(compute::refuse)? {
+            return Err(JobError::Drained);
+        }
+    }
+    let mut tensors = Vec::new();
+    for lists in search.finish() {
+        tensors.push((format!("indices.{}", lists.block), lists.indices));
+        tensors.push((format!("similarities.{}", lists.block), lists.similarities));
+    }
+    put_tensors(desk, CANDIDATES, &tensors)?;
+    Ok(total)
+}
+
+/// The merge: block by block over the parts that met it.
+fn merge(desk: &Desk, k: u32, count: u64, parts: &[(&str, &Manifest)]) -> Result<Neighbours, JobError> {
+    let blocks = Blocks::new(count as i64, parts.len() as u32).map_err(compute::refuse)?;
+    let (mut indices, mut similarities) = (Vec::new(), Vec::new());
+    for block in 0..blocks.count() {
+        let met = (0u32..).zip(parts).filter(|(part, _)| blocks.of_part(*part).contains(&block));
+        let lists = met
+            .map(|(_, (role, part))| read(desk, role, part, block))
+            .collect::<Result<Vec<_>, _>>()?;
+        let found = merge_block(&lists, k).map_err(compute::refuse)?;
+        let (rows, expected) = (found.indices.size()[0], blocks.rows(block));
+        if rows != expected.end - expected.start {
+            return Err(JobError::reject(anyhow!(
+                "candidates of block {block} have {rows} rows, expected {expected:?}"
+            )));
+        }
+        indices.push(found.indices);
+        similarities.push(found.similarities);
+        desk.progress((block + 1).into(), blocks.count().into(), "blocks");
+        if desk.stopping() {
+            return Err(JobError::Drained);
+        }
+    }
+    Ok(Neighbours {
+        indices: Tensor::cat(&indices, 0),
+        similarities: Tensor::cat(&similarities, 0),
+    })
+}
+
+fn read(desk: &Desk, role: &str, part: &Manifest, block: u32) -> Result<BlockLists, JobError> {
+    let file = desk.fetch_output(part, CANDIDATES)?;
+    let named =
+        |what: &str| inputs::tensor(&file, &format!("{what}.{block}")).map_err(|error| JobError::reject(anyhow!("{role}: {error}")));
+    Ok(BlockLists {
+        block,
+        indices: named("indices")?,
+        similarities: named("similarities")?,
+    })
+}

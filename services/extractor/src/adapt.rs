@@ -4,6 +4,7 @@
 //! as one that was not (on the CPU).
 
 mod crops;
+mod fresh;
 mod params;
 mod run;
 mod schedule;

@@ -1,6 +1,6 @@
 //! Student, teacher, optimiser and centre of a run, and one step of learning.
 
-use super::{AdaptParams, AdaptStart, Moment};
+use super::{AdaptParams, AdaptStart, Moment, fresh::fresh};
 use anyhow::{Context, Result, bail, ensure};
 use cedm_nets::{
     Architecture, NetError, Weights,
@@ -11,8 +11,6 @@ use cedm_nets::{
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
-/// Standard deviation of fresh weights, as in DINO.
-const FRESH_STD: f64 = 0.02;
 /// AdamW, PyTorch's defaults.
 const BETAS: (f64, f64) = (0.9, 0.999);
 const EPS: f64 = 1e-8;
@@ -56,7 +54,6 @@ impl AdaptState {
     pub fn start(params: &AdaptParams, weights: Option<&Path>, device: Device) -> Result<Self> {
         let _guard = tch::no_grad_guard();
         let config = config_of(&params.start)?;
-        tch::manual_seed(params.seed as i64);
         let mut all = Weights::default();
         match (&params.start, weights) {
             (AdaptStart::Published { .. }, Some(path)) => {
@@ -69,7 +66,8 @@ impl AdaptState {
             (AdaptStart::Published { extractor }, None) => bail!("adapting `{}` needs its weight file", extractor.name),
             (AdaptStart::Fresh { .. }, _) => {
                 for (name, shape) in Vit::blueprint(config) {
-                    all.insert(format!("backbone.{name}"), fresh(&name, &shape));
+                    let drawn = fresh(params.seed, &format!("backbone.{name}"), &shape);
+                    all.insert(format!("backbone.{name}"), drawn);
                 }
             }
         }
@@ -78,14 +76,14 @@ impl AdaptState {
             .into_iter()
             .enumerate()
         {
-            all.insert(format!("head.mlp.{}.weight", 2 * at), fresh("weight", &[to, from]));
-            all.insert(format!("head.mlp.{}.bias", 2 * at), Tensor::zeros([to], (Kind::Float, Device::Cpu)));
+            for (part, shape) in [("weight", vec![to, from]), ("bias", vec![to])] {
+                let name = format!("head.mlp.{}.{part}", 2 * at);
+                let drawn = fresh(params.seed, &name, &shape);
+                all.insert(name, drawn);
+            }
         }
-        let bound = 1.0 / (bottleneck as f64).sqrt();
-        all.insert(
-            "head.last_layer.weight_v",
-            Tensor::empty([out, bottleneck], (Kind::Float, Device::Cpu)).uniform_(-bound, bound),
-        );
+        let last = "head.last_layer.weight_v";
+        all.insert(last, fresh(params.seed, last, &[out, bottleneck]));
         all.insert("head.last_layer.weight_g", Tensor::ones([out, 1], (Kind::Float, Device::Cpu)));
         let copy = |weights: &Weights| -> Weights {
             weights
@@ -288,18 +286,5 @@ fn config_of(start: &AdaptStart) -> Result<VitConfig> {
                 ..base
             })
         }
-    }
-}
-
-/// A fresh tensor as DINO draws it: weights and tokens around 0, factors of norms 1, biases 0.
-fn fresh(name: &str, shape: &[i64]) -> Tensor {
-    let options = (Kind::Float, Device::Cpu);
-    if shape.len() > 1 {
-        return Tensor::empty(shape, options).normal_(0.0, FRESH_STD).clamp_(-2.0, 2.0);
-    }
-    if name.ends_with("weight") {
-        Tensor::ones(shape, options)
-    } else {
-        Tensor::zeros(shape, options)
     }
 }

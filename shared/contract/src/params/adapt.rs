@@ -1,0 +1,141 @@
+//! Self-supervised adaptation of a backbone to an image set (spec §12).
+
+use super::ExtractorSpec;
+use serde::{Deserialize, Serialize};
+
+/// DINO training of a backbone on an image set; no label is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdaptParams {
+    /// The backbone before: a vision transformer of the table with its weights, or `vit` without any for a small one from nothing.
+    pub extractor: ExtractorSpec,
+    /// How it is trained.
+    pub training: DinoParams,
+}
+
+/// Size of a small vision transformer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VitSize {
+    /// Side of the images that it reads; a multiple of `patch`.
+    pub image: u32,
+    /// Patch side.
+    pub patch: u32,
+    /// Width; a multiple of `heads`.
+    pub dim: u32,
+    /// Blocks.
+    pub depth: u32,
+    /// Attention heads.
+    pub heads: u32,
+}
+
+impl Default for VitSize {
+    fn default() -> Self {
+        Self {
+            image: 32,
+            patch: 4,
+            dim: 192,
+            depth: 6,
+            heads: 3,
+        }
+    }
+}
+
+impl VitSize {
+    /// What is wrong with it.
+    pub fn obstacle(&self) -> Option<String> {
+        let Self {
+            image,
+            patch,
+            dim,
+            depth,
+            heads,
+        } = *self;
+        let sizes = [("image", image), ("patch", patch), ("dim", dim), ("depth", depth), ("heads", heads)];
+        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Some(format!("`{name}` is 0: expected at least 1"));
+        }
+        if image % patch != 0 {
+            return Some(format!("images of {image} pixels hold no whole number of patches of {patch}"));
+        }
+        (dim % heads != 0).then(|| format!("a width of {dim} is no multiple of {heads} heads"))
+    }
+}
+
+/// DINO training. Defaults are those of DINO's own recipe, as far as they do not depend on the size of the set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DinoParams {
+    /// Size of the network where it starts from nothing (extractor `vit` without weights).
+    pub vit: VitSize,
+    /// Passes over the set.
+    pub epochs: u32,
+    /// Images per step.
+    pub batch: u32,
+    /// Small crops beside the two large ones.
+    pub local_crops: u32,
+    /// Side of the small crops; a multiple of the patch.
+    pub local_size: u32,
+    /// Area of the large crops, as a share of the image.
+    pub global_scale: (f64, f64),
+    /// Area of the small crops, as a share of the image.
+    pub local_scale: (f64, f64),
+    /// Whether crops are mirrored half of the time; wrong for digits and letters.
+    pub flip: bool,
+    /// Whether colours are jittered, blurred, solarised.
+    pub colour: bool,
+    /// Widths of the head: hidden, bottleneck, out.
+    pub head: (u32, u32, u32),
+    /// Peak learning rate at a batch of 256; scaled with the batch. Upstream advises less, 1e-5 to 5e-5, for fine-tuning.
+    pub learning_rate: f64,
+    /// Last learning rate.
+    pub last_learning_rate: f64,
+    /// Epochs over which the learning rate rises.
+    pub warmup_epochs: u32,
+    /// Weight decay at the start and at the end.
+    pub weight_decay: (f64, f64),
+    /// Momentum of the teacher at the start; 1 at the end.
+    pub teacher_momentum: f64,
+    /// Temperature of the student.
+    pub student_temperature: f64,
+    /// Temperature of the teacher at the start and after its warm-up.
+    pub teacher_temperature: (f64, f64),
+    /// Epochs over which the teacher's temperature rises.
+    pub teacher_warmup_epochs: u32,
+    /// Momentum of the centre.
+    pub center_momentum: f64,
+    /// Largest norm of a parameter's gradient.
+    pub clip_grad: f64,
+    /// Epochs during which the last layer stays as it is.
+    pub freeze_last_layer: u32,
+    /// Seed of weights, order and crops.
+    pub seed: u64,
+}
+
+impl Default for DinoParams {
+    fn default() -> Self {
+        Self {
+            vit: VitSize::default(),
+            epochs: 15,
+            batch: 64,
+            local_crops: 8,
+            local_size: 16,
+            global_scale: (0.4, 1.0),
+            local_scale: (0.05, 0.4),
+            flip: true,
+            colour: true,
+            head: (2048, 256, 65536),
+            learning_rate: 5e-4,
+            last_learning_rate: 1e-6,
+            warmup_epochs: 1,
+            weight_decay: (0.04, 0.4),
+            teacher_momentum: 0.996,
+            student_temperature: 0.1,
+            teacher_temperature: (0.04, 0.07),
+            teacher_warmup_epochs: 5,
+            center_momentum: 0.9,
+            clip_grad: 3.0,
+            freeze_last_layer: 1,
+            seed: 0,
+        }
+    }
+}

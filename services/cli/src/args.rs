@@ -44,6 +44,8 @@ pub enum Command {
     Env,
     /// Bring an image set into the store: an EDM archive or folder, CIFAR files, a folder of images, npy
     Import(ImportArgs),
+    /// Write an image set as an archive that the EDM tools read
+    Export(ExportArgs),
     /// Hand in a sweep file
     Submit(SubmitArgs),
     /// Say where sweeps stand, which jobs run and which workers live
@@ -115,8 +117,8 @@ fn worker_count(text: &str) -> Result<(Service, u32), String> {
 /// `cedm import`.
 #[derive(Args, Debug)]
 pub struct ImportArgs {
-    /// EDM archive, CIFAR archive, tar file, folder of images or numpy array
-    pub path: PathBuf,
+    /// EDM archive, CIFAR archive, tar file, folder of images, WebDataset shards or numpy array: a path or an s3:// URI
+    pub path: String,
     /// What sweep files call this image set
     #[arg(long)]
     pub name: String,
@@ -150,6 +152,16 @@ pub struct ImportArgs {
     /// Let the name point to this image set when it belongs to another
     #[arg(long)]
     pub replace: bool,
+}
+
+/// `cedm export`.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// The image set
+    pub name: String,
+    /// The archive to write
+    #[arg(long, value_name = "FILE.zip")]
+    pub out: PathBuf,
 }
 
 macro_rules! mirrored {

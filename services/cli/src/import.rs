@@ -13,10 +13,17 @@ use cedm_contract::{
     output_key,
 };
 use cedm_images::{ImportOptions, Imported, Progress};
-use cedm_runtime::{Connection, Submitter, store::Body};
+use cedm_runtime::{
+    Connection, Submitter,
+    store::{Body, ObjectUri},
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// What a name of an image set points to; at `dataset/<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,17 +49,23 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b));
     ensure!(fits, "--name `{}`: expected 1 to 48 of a-z, 0-9, `-`, `_` and `.`", args.name);
-    let source = std::path::absolute(&args.path).with_context(|| format!("make {} absolute", args.path.display()))?;
-    ensure!(source.exists(), "{} does not exist", args.path.display());
+    let uri = ObjectUri::parse(&args.path)?;
+    let source = match &uri {
+        Some(_) => PathBuf::from(&args.path),
+        None => std::path::absolute(&args.path).with_context(|| format!("make {} absolute", args.path))?,
+    };
+    ensure!(uri.is_some() || source.exists(), "{} does not exist", args.path);
     // The same source goes on in the same folder when an import was interrupted.
-    let age = fs::metadata(&source)
-        .with_context(|| format!("read {}", source.display()))?
-        .modified()
-        .ok();
+    let age = fs::metadata(&source).and_then(|about| about.modified()).ok();
     let folder = home
         .path()
         .join("imports")
         .join(&Digest::of(format!("{source:?} {age:?} {args:?}").as_bytes()).as_str()[..16]);
+    let fetched = folder.with_extension("source");
+    let source = match uri {
+        Some(uri) if !folder.join("import.json").is_file() => uri.bring(&fetched).with_context(|| format!("read {}", args.path))?,
+        _ => source,
+    };
     let imported = read(&source, args, &folder)?;
     let came = client::block_on(async {
         let connection = client::connect().await?;
@@ -63,7 +76,11 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
         anyhow::Ok(manifest)
     });
     let manifest = came?;
-    fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
+    for done in [&folder, &fetched] {
+        if done.exists() {
+            fs::remove_dir_all(done).with_context(|| format!("remove {}", done.display()))?;
+        }
+    }
     print(args, &imported, &manifest, output);
     Ok(())
 }

@@ -13,6 +13,7 @@ pub mod demo;
 pub mod dry_run;
 pub mod env;
 pub mod explain;
+pub mod export;
 pub mod extractors;
 pub mod fsck;
 pub mod home;
@@ -53,6 +54,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         }
         Command::Demo(args) => return demo::run(&home, &args, output),
         Command::Import(args) => import::run(&home, &args, output)?,
+        Command::Export(args) => export::run(&args, output)?,
         Command::Submit(args) => submit::run(&args, output)?,
         Command::Status(args) => status::run(&args, output)?,
         Command::Watch(args) => return watch::run(&args, output),
@@ -70,8 +72,8 @@ fn needs_system(command: &Command) -> bool {
     match command {
         Command::Up(_) | Command::Down | Command::Env | Command::Extractors | Command::Demo(_) | Command::Guard(_) => false,
         Command::Explain(args) => !args.kinds,
-        Command::Import(_) | Command::Submit(_) | Command::Status(_) | Command::Watch(_) | Command::Dead(_) => true,
-        Command::Cancel(_) | Command::Report(_) | Command::Fsck(_) => true,
+        Command::Import(_) | Command::Export(_) | Command::Submit(_) | Command::Status(_) => true,
+        Command::Watch(_) | Command::Dead(_) | Command::Cancel(_) | Command::Report(_) | Command::Fsck(_) => true,
     }
 }
 

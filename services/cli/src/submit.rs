@@ -5,12 +5,15 @@ use crate::{
     client, import, render,
     sweeps::{Reader, Submitted},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use cedm_contract::{
     Digest, ObjectRef, SweepId, blob_key,
     sweep::{Sweep, SweepSpec},
 };
-use cedm_runtime::{Connection, store::Body};
+use cedm_runtime::{
+    Connection,
+    store::{Body, ObjectUri},
+};
 use serde_json::json;
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -61,10 +64,21 @@ async fn resolve(connection: &Connection, file: &Path, id: SweepId, mut spec: Sw
     };
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut stored = BTreeMap::new();
+    let fetched = tempfile::tempdir().context("make a temporary folder")?;
     for path in spec.files() {
+        let local = match ObjectUri::parse(&path)? {
+            None => folder.join(&path),
+            Some(uri) => {
+                let to = fetched.path().join(stored.len().to_string());
+                let brought = tokio::task::spawn_blocking(move || uri.bring(&to))
+                    .await
+                    .context("wait for a download")?;
+                brought.with_context(|| format!("file `{path}` of the sweep"))?
+            }
+        };
         stored.insert(
             path.clone(),
-            store_file(connection, &folder.join(&path), dry_run)
+            store_file(connection, &local, dry_run)
                 .await
                 .with_context(|| format!("file `{path}` of the sweep"))?,
         );
@@ -75,9 +89,6 @@ async fn resolve(connection: &Connection, file: &Path, id: SweepId, mut spec: Sw
 
 /// A user's file in the store, under its content's name; uploaded unless it is there.
 async fn store_file(connection: &Connection, path: &Path, dry_run: bool) -> Result<ObjectRef> {
-    if path.to_str().is_some_and(|text| text.contains("://")) {
-        bail!("URIs are not fetched here: download it and name the file");
-    }
     let digest = {
         let mut hasher = blake3::Hasher::new();
         let mut opened = fs::File::open(path).with_context(|| format!("open {}", path.display()))?;

@@ -1,6 +1,7 @@
 //! How good features are where labels exist: k-nearest-neighbour accuracy as DINO measures it, and a linear probe.
 
 use anyhow::{Context, Result, ensure};
+use cedm_contract::{JudgeResult, params::JudgeParams};
 use cedm_nets::normalise_rows;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -15,6 +16,9 @@ const LEARNING_RATE: f64 = 0.05;
 /// L2 penalty of the probe.
 const DECAY: f64 = 1e-4;
 
+/// Most rows that are judged; of larger sets every second, third, … row is.
+const MOST: u64 = 50_000;
+
 /// Judges features by their labels.
 #[derive(Debug, clap::Args)]
 pub struct JudgeArgs {
@@ -24,17 +28,19 @@ pub struct JudgeArgs {
     #[arg(long)]
     test: Option<PathBuf>,
     /// Neighbours that vote
-    #[arg(long, default_value_t = 20)]
-    k: i64,
+    #[arg(long, default_value_t = JudgeParams::default().k)]
+    k: u32,
     /// Temperature of their votes, exp(cosine / temperature)
-    #[arg(long, default_value_t = 0.07)]
+    #[arg(long, default_value_t = JudgeParams::default().temperature)]
     temperature: f64,
 }
 
 /// Features and the label of each row.
-struct Labelled {
-    features: Tensor,
-    labels: Tensor,
+pub struct Labelled {
+    /// float32 \[n, dim\].
+    pub features: Tensor,
+    /// int64 \[n\], from 0.
+    pub labels: Tensor,
 }
 
 impl JudgeArgs {
@@ -45,33 +51,61 @@ impl JudgeArgs {
     pub fn run(&self) -> Result<serde_json::Value> {
         cedm_torch::start();
         let _guard = tch::no_grad_guard();
+        let params = JudgeParams {
+            k: self.k,
+            temperature: self.temperature,
+        };
         let train = read(&self.features)?;
         let test = self.test.as_deref().map(read).transpose()?;
-        let rows = train.features.size()[0];
-        ensure!(self.k > 0 && self.k < rows, "--k {}: expected 1 to {}", self.k, rows - 1);
-        ensure!(self.temperature > 0.0, "--temperature {}: expected more than 0", self.temperature);
-        if let Some(test) = &test {
-            let (found, expect) = (test.features.size()[1], train.features.size()[1]);
-            ensure!(found == expect, "the test features have width {found}, the others {expect}");
-        }
-        let knn = knn_accuracy(&train, test.as_ref(), self.k, self.temperature);
-        let probe = match &test {
-            Some(test) => probe_accuracy(&train, test),
-            None => {
-                let held: Tensor = Tensor::arange(rows, (Kind::Int64, tch::Device::Cpu)).remainder(HOLD_OUT).eq(0);
-                probe_accuracy(&train.rows(&held.logical_not()), &train.rows(&held))
-            }
-        };
+        let found = judge(&train, test.as_ref(), &params)?;
         Ok(serde_json::json!({
-            "rows": rows,
-            "dim": train.features.size()[1],
+            "rows": found.count,
+            "dim": found.dim,
             "test_rows": test.as_ref().map(|test| test.features.size()[0]),
-            "k": self.k,
-            "temperature": self.temperature,
-            "knn_accuracy": knn,
-            "linear_probe_accuracy": probe,
+            "k": params.k,
+            "temperature": params.temperature,
+            "knn_accuracy": found.knn_accuracy,
+            "linear_probe_accuracy": found.probe_accuracy,
         }))
     }
+}
+
+/// Every how many rows of a set of `count` one is judged.
+pub fn stride(count: u64) -> u64 {
+    count.div_ceil(MOST).max(1)
+}
+
+/// Judges the test rows by the training rows; without test rows each training row by the others, and every fifth by a probe on the rest.
+///
+/// # Errors
+/// When k or the temperature is out of range, or the widths differ.
+pub fn judge(train: &Labelled, test: Option<&Labelled>, params: &JudgeParams) -> Result<JudgeResult> {
+    let (rows, dim) = train.features.size2()?;
+    let k = i64::from(params.k);
+    ensure!(k > 0 && k < rows, "k is {k}: expected 1 to {}", rows - 1);
+    ensure!(
+        params.temperature > 0.0,
+        "the temperature is {}: expected more than 0",
+        params.temperature
+    );
+    if let Some(test) = test {
+        let found = test.features.size()[1];
+        ensure!(found == dim, "the test features have width {found}, the others {dim}");
+    }
+    let probe_accuracy = match test {
+        Some(test) => probe_accuracy(train, test),
+        None => {
+            let held: Tensor = Tensor::arange(rows, (Kind::Int64, train.labels.device())).remainder(HOLD_OUT).eq(0);
+            probe_accuracy(&train.rows(&held.logical_not()), &train.rows(&held))
+        }
+    };
+    Ok(JudgeResult {
+        count: rows as u64,
+        dim: dim as u32,
+        classes: train.labels.max().int64_value(&[]) as u32 + 1,
+        knn_accuracy: knn_accuracy(train, test, k, params.temperature),
+        probe_accuracy,
+    })
 }
 
 impl Labelled {

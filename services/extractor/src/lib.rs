@@ -1,22 +1,28 @@
 //! The extractor: images in, features out.
 //!
 //! Reads image shards (an import's or a sample set's) and, for networks, a weight file; writes one feature shard for each image shard
-//! and, when all are there, a set with mean and standard deviation. Knows nothing of clusters or training.
+//! and, when all are there, a set with mean and standard deviation. Adapts backbones to an image set, and judges features by labels.
+//! Knows nothing of clusters or of diffusion.
 
 #![forbid(unsafe_code)]
 
 mod adapt;
+mod export;
 mod extract;
 mod import;
+mod inputs;
 mod judge;
+mod label;
 mod merge;
 mod run;
 mod worker;
 
-pub use adapt::{AdaptArgs, AdaptParams, AdaptStart, AdaptState, Adapted, Moment, adapt, moment};
+pub use adapt::{AdaptArgs, AdaptState, Album, Moment, adapt, moment};
+pub use export::ExportArgs;
 pub use extract::{extract_shard, fit_shards, images_of, write_features};
 pub use import::ImportArgs;
 pub use judge::JudgeArgs;
+pub use label::LabelArgs;
 pub use merge::Statistics;
 pub use run::RunArgs;
 pub use worker::ExtractorWorker;

@@ -2,15 +2,13 @@
 
 use crate::{
     extract_shard, fit_shards, images_of,
-    import::{ShapeArgs, bar},
+    import::ShapeArgs,
+    inputs::{Images, weights_of},
     write_features,
 };
 use anyhow::{Context, Result, ensure};
-use cedm_contract::{
-    Digest, ObjectRef,
-    params::{ExtractorSpec, Precision},
-};
-use cedm_images::{Imported, read_shard};
+use cedm_contract::params::{ExtractorSpec, Precision};
+use cedm_images::read_shard;
 use cedm_nets::{Extractor, Features};
 use cedm_runtime::ConsoleMonitor;
 use clap::ValueEnum;
@@ -25,17 +23,17 @@ use tch::{Kind, Tensor};
 /// Extracts the features of a data set.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Images: whatever `import` takes, or a folder that it made
-    images: PathBuf,
+    /// Images: whatever `import` takes (a path or an s3:// URI), or a folder that it made
+    images: String,
     /// An extractor of the table (`cedm extractors`): pixels, pca, cifar_resnet56, dino_vitb16, dinov2_vitl14, inception_fid, …
     #[arg(long)]
     extractor: String,
     /// The file to write: .safetensors (`features`, `logits` where there are some, `labels` where known) or .npy (features alone)
     #[arg(long)]
     out: PathBuf,
-    /// The weight file, as published: safetensors, .pth, .pt
+    /// The weight file, as published: safetensors, .pth, .pt; a path or an s3:// URI
     #[arg(long)]
-    weights: Option<PathBuf>,
+    weights: Option<String>,
     /// What a fitted extractor has learnt before; else it learns from these images
     #[arg(long)]
     fit: Option<PathBuf>,
@@ -64,6 +62,17 @@ enum PrecisionArg {
     Fp16,
 }
 
+impl From<PrecisionArg> for Precision {
+    fn from(arg: PrecisionArg) -> Self {
+        match arg {
+            PrecisionArg::Fp32 => Precision::Fp32,
+            PrecisionArg::Tf32 => Precision::Tf32,
+            PrecisionArg::Bf16 => Precision::Bf16,
+            PrecisionArg::Fp16 => Precision::Fp16,
+        }
+    }
+}
+
 impl RunArgs {
     /// Extracts; what came of it as JSON.
     ///
@@ -79,11 +88,17 @@ impl RunArgs {
         cedm_torch::start();
         let _guard = tch::no_grad_guard();
         let scratch = tempfile::tempdir().context("make a temporary folder")?;
-        let (folder, imported) = self.images(scratch.path())?;
-        let spec = self.spec()?;
-        let files: Vec<PathBuf> = imported.set.shards.iter().map(|shard| folder.join(&shard.object.object)).collect();
+        let images = Images::open(&self.images, &self.shape, scratch.path())?;
+        let (files, imported) = (images.files(), &images.imported);
+        let (weights, object) = weights_of(self.weights.as_deref(), scratch.path())?.unzip();
+        let spec = ExtractorSpec {
+            name: self.extractor.clone(),
+            weights: object,
+            dim: self.dim,
+            precision: self.precision.into(),
+        };
         let learnt = self.learnt(&spec, &files, imported.set.count, scratch.path())?;
-        let mut extractor = Extractor::load(&spec, self.weights.as_deref(), learnt.as_deref(), cedm_torch::device())?;
+        let mut extractor = Extractor::load(&spec, weights.as_deref(), learnt.as_deref(), cedm_torch::device())?;
         if let Some(batch) = self.batch {
             ensure!(batch > 0, "--batch {batch}: expected at least 1");
             extractor = extractor.with_batch(batch);
@@ -99,50 +114,12 @@ impl RunArgs {
             "count": features.features.size()[0],
             "dim": features.features.size()[1],
             "logits": features.logits.as_ref().map(|logits| logits.size()[1]),
+            "weights": spec.weights.as_ref().map(|weights| &weights.digest),
             "images": imported.set.content,
             "skipped": imported.skipped,
             "seconds": seconds,
             "images_per_second": imported.set.count as f64 / seconds.max(1e-9),
         }))
-    }
-
-    /// The shards: those of a folder that an import made, or of an import into `scratch`.
-    fn images(&self, scratch: &Path) -> Result<(PathBuf, Imported)> {
-        let record = self.images.join("import.json");
-        if record.is_file() {
-            let bytes = fs::read(&record).with_context(|| format!("read {}", record.display()))?;
-            let imported = serde_json::from_slice(&bytes).with_context(|| format!("{} is no import record", record.display()))?;
-            return Ok((self.images.clone(), imported));
-        }
-        let folder = scratch.join("images");
-        let imported = cedm_images::import(&self.images, &self.shape.options(), &folder, &mut bar())?;
-        Ok((folder, imported))
-    }
-
-    fn spec(&self) -> Result<ExtractorSpec> {
-        let weights = match &self.weights {
-            None => None,
-            Some(path) => {
-                let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
-                Some(ObjectRef {
-                    object: path.display().to_string(),
-                    size: bytes.len() as u64,
-                    digest: Digest::of(&bytes),
-                })
-            }
-        };
-        let precision = match self.precision {
-            PrecisionArg::Fp32 => Precision::Fp32,
-            PrecisionArg::Tf32 => Precision::Tf32,
-            PrecisionArg::Bf16 => Precision::Bf16,
-            PrecisionArg::Fp16 => Precision::Fp16,
-        };
-        Ok(ExtractorSpec {
-            name: self.extractor.clone(),
-            weights,
-            dim: self.dim,
-            precision,
-        })
     }
 
     fn learnt(&self, spec: &ExtractorSpec, files: &[PathBuf], count: u64, scratch: &Path) -> Result<Option<PathBuf>> {

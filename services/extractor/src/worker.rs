@@ -1,14 +1,22 @@
-//! The recipes of the three kinds of job: learn from a set, extract one shard, merge the shards.
+//! The recipes of the five kinds of job: adapt a backbone, learn from a set, extract one shard, merge the shards, judge them.
 
-use crate::{Statistics, extract_shard, fit_shards, images_of, write_features};
+use crate::{
+    AdaptState, Album, Statistics,
+    adapt::{BACKBONE, adapt, curve},
+    extract::read_features,
+    extract_shard, fit_shards, images_of,
+    judge::{Labelled, judge, stride},
+    write_features,
+};
 use anyhow::anyhow;
 use cedm_contract::{
     FeatureSet, JobResult, JobSpec, Manifest, Service, ShardRef,
-    params::{ExtractParams, ExtractorSpec, FeaturesParams, FitParams},
+    params::{AdaptParams, ExtractParams, ExtractorSpec, FeaturesParams, FitParams, JudgeParams},
 };
 use cedm_nets::Extractor;
 use cedm_runtime::{Desk, JobError, Monitor, Outcome, Stability, Worker};
 use std::{collections::BTreeMap, time::Instant};
+use tch::Tensor;
 
 const FIT: &str = "extractor.safetensors";
 const FEATURES: &str = "features.safetensors";
@@ -22,8 +30,8 @@ pub struct ExtractorWorker {
 /// A network and what it was loaded from.
 struct Loaded {
     spec: ExtractorSpec,
-    /// Digest of the Fit manifest, of fitted extractors.
-    fit: Option<String>,
+    /// Digests of the Fit and Adapt manifests, of extractors that learnt.
+    learnt: [Option<String>; 2],
     extractor: Extractor,
 }
 
@@ -45,17 +53,33 @@ impl Worker for ExtractorWorker {
     }
 
     fn counters(&self) -> Vec<(&'static str, &'static str)> {
-        vec![("cedm_extract_images_total", "Images turned into features")]
+        vec![
+            ("cedm_extract_images_total", "Images turned into features"),
+            ("cedm_adapt_images_total", "Images that adaptations were trained on"),
+        ]
+    }
+
+    fn gauges(&self) -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("cedm_adapt_loss", "DINO loss of the last step of an adaptation"),
+            (
+                "cedm_adapt_spread",
+                "Mean standard deviation of the teacher's outputs; towards 0 when training collapses",
+            ),
+            ("cedm_adapt_learning_rate", "Learning rate of the last step of an adaptation"),
+        ]
     }
 
     fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
         let _guard = tch::no_grad_guard();
         match &desk.job().spec {
+            JobSpec::Adapt(params) => adapted(desk, params),
             JobSpec::Fit(params) => fit(desk, params),
             JobSpec::Extract(params) => self.extract(desk, params),
             JobSpec::Features(params) => merge(desk, params),
+            JobSpec::Judge(params) => judged(desk, params),
             other => Err(JobError::reject(anyhow!(
-                "the extractor performs fit, extract and features jobs, this is a {} job",
+                "the extractor performs adapt, fit, extract, features and judge jobs, this is a {} job",
                 other.kind()
             ))),
         }
@@ -94,26 +118,89 @@ impl ExtractorWorker {
 
     /// Loads the network unless the last job left it loaded.
     fn load(&mut self, desk: &Desk, spec: &ExtractorSpec) -> Result<(), JobError> {
-        let fit = desk.optional("fit");
-        let fit_digest = fit.map(|fit| fit.digest.to_string());
-        if self
-            .loaded
-            .as_ref()
-            .is_some_and(|last| last.spec == *spec && last.fit == fit_digest)
-        {
+        let (fit, adapted) = (desk.optional("fit"), desk.optional("adapted"));
+        let learnt = [fit, adapted].map(|manifest| manifest.map(|manifest| manifest.digest.to_string()));
+        if self.loaded.as_ref().is_some_and(|last| last.spec == *spec && last.learnt == learnt) {
             return Ok(());
         }
         self.loaded = None;
-        let weights = spec.weights.as_ref().map(|weights| desk.fetch(weights)).transpose()?;
-        let learnt = fit.map(|fit| desk.fetch_output(fit, FIT)).transpose()?;
-        let extractor = Extractor::load(spec, weights.as_deref(), learnt.as_deref(), cedm_torch::device()).map_err(JobError::reject)?;
+        let weights = match (adapted, &spec.weights) {
+            (Some(adapted), _) => Some(desk.fetch_output(adapted, BACKBONE)?),
+            (None, Some(weights)) => Some(desk.fetch(weights)?),
+            (None, None) => None,
+        };
+        let fit = fit.map(|fit| desk.fetch_output(fit, FIT)).transpose()?;
+        let extractor = Extractor::load(spec, weights.as_deref(), fit.as_deref(), cedm_torch::device()).map_err(JobError::reject)?;
         self.loaded = Some(Loaded {
             spec: spec.clone(),
-            fit: fit_digest,
+            learnt,
             extractor,
         });
         Ok(())
     }
+}
+
+fn adapted(desk: &Desk, params: &AdaptParams) -> Result<Outcome, JobError> {
+    let (shards, _) = shards_of(desk.input("images")?)?;
+    let mut images = Album::default();
+    for shard in shards {
+        let shard = cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?;
+        images.add(shard).map_err(JobError::reject)?;
+    }
+    let weights = params.extractor.weights.as_ref().map(|weights| desk.fetch(weights)).transpose()?;
+    let started = Instant::now();
+    let mut state =
+        AdaptState::start(&params.extractor, &params.training, weights.as_deref(), cedm_torch::device()).map_err(JobError::reject)?;
+    let result = adapt(&params.training, &images, &mut state, desk.scratch(), desk)?;
+    let file = desk.scratch().join(BACKBONE);
+    state.write_backbone(&file).map_err(JobError::retry)?;
+    desk.put(BACKBONE, &file, Stability::Stable)?;
+    let curve = serde_json::to_vec_pretty(&curve(&params.training, images.len(), &state)).map_err(JobError::bug)?;
+    desk.put_bytes("curve.json", &curve, Stability::Volatile)?;
+    let seconds = started.elapsed().as_secs_f64();
+    Ok(Outcome {
+        metrics: BTreeMap::from([("seconds".to_owned(), seconds)]),
+        result: JobResult::Adapt(result),
+    })
+}
+
+fn judged(desk: &Desk, params: &JudgeParams) -> Result<Outcome, JobError> {
+    let (images, features) = (desk.input("images")?, desk.input("features")?);
+    let (shards, count) = shards_of(images)?;
+    let JobResult::Features(set) = &features.result else {
+        return Err(JobError::reject(anyhow!(
+            "input features is a {} manifest, expected features",
+            features.kind()
+        )));
+    };
+    let counts = |shards: &[ShardRef]| shards.iter().map(|shard| shard.count).collect::<Vec<_>>();
+    if counts(shards) != counts(&set.shards) {
+        return Err(JobError::reject(anyhow!(
+            "{count} images and {} rows of features are not cut alike: they belong to different sets",
+            set.count
+        )));
+    }
+    let (stride, mut rows, mut labels) = (stride(count), Vec::new(), Vec::new());
+    for (shard, part) in shards.iter().zip(&set.shards) {
+        let shard = cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?;
+        let known = shard.labels.ok_or_else(|| JobError::reject(anyhow!("the images have no labels")))?;
+        let skip = (stride - part.first % stride) % stride;
+        let picked = (skip as i64..known.len() as i64).step_by(stride as usize).collect::<Vec<_>>();
+        labels.extend(picked.iter().map(|at| known[*at as usize]));
+        let all = read_features(&desk.fetch(&part.object)?).map_err(JobError::reject)?;
+        rows.push(all.index_select(0, &Tensor::from_slice(&picked)));
+        desk.progress(part.first + part.count, count, "images");
+    }
+    let device = cedm_torch::device();
+    let labelled = Labelled {
+        features: Tensor::cat(&rows, 0).to_device(device),
+        labels: Tensor::from_slice(&labels).to_device(device),
+    };
+    let result = judge(&labelled, None, params).map_err(JobError::reject)?;
+    Ok(Outcome {
+        metrics: BTreeMap::new(),
+        result: JobResult::Judge(result),
+    })
 }
 
 fn fit(desk: &Desk, params: &FitParams) -> Result<Outcome, JobError> {

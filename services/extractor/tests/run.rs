@@ -131,3 +131,128 @@ fn mistakes_are_told_and_leave_nothing() {
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn exports_read_back_and_uris_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let archive = digits().to_str().unwrap().to_owned();
+    let imported = summary(&["import", &archive, "--out", &text("set"), "--shard-size", "500"]);
+    let exported = summary(&["export", &text("set"), "--out", &text("back.zip")]);
+    assert_eq!(exported["content"], imported["content"]);
+    let again = summary(&["import", &text("back.zip"), "--out", &text("again")]);
+    assert_eq!((&again["content"], &again["classes"]), (&imported["content"], &imported["classes"]));
+    let error = failure(&["import", "https://host/set.zip", "--out", &text("x")]);
+    assert!(error.contains("expected a path or s3://bucket/key"), "{error}");
+    let error = failure(&["import", "s3://bucket", "--out", &text("x")]);
+    assert!(error.contains("s3://bucket`: expected s3://bucket/key"), "{error}");
+    assert!(!folder.path().join("x").exists());
+}
+
+/// The shell's limit on the size of a file stands for a disk that is full: writes fail in the same place.
+#[test]
+fn a_full_disk_is_told_and_the_import_goes_on_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (archive, out) = (digits(), folder.path().join("set"));
+    let program = env!("CARGO_BIN_EXE_cedm-extractor");
+    let command = format!(
+        "trap '' XFSZ; ulimit -f 64; exec '{program}' import '{}' --out '{}' --shard-size 1000",
+        archive.display(),
+        out.display()
+    );
+    let stopped = Command::new("bash").args(["-c", &command]).output().unwrap();
+    let error = String::from_utf8_lossy(&stopped.stderr).into_owned();
+    assert!(!stopped.status.success(), "64 KiB hold no shard of this set");
+    assert!(error.contains("shard-00000.safetensors") && error.contains("too large"), "{error}");
+    assert!(!out.exists(), "nothing is visible before it is complete");
+    let imported = summary(&[
+        "import",
+        archive.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+        "--shard-size",
+        "1000",
+    ]);
+    assert_eq!(imported["count"], 1797);
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "the unfinished folder is gone"
+    );
+}
+
+#[test]
+fn a_small_network_is_trained_extracted_and_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let archive = digits().to_str().unwrap().to_owned();
+    let adapt = |out: &str, extra: &[&str]| {
+        let given = [
+            "adapt",
+            &archive,
+            "--out",
+            out,
+            "--max-images",
+            "256",
+            "--fresh",
+            "8",
+            "4",
+            "16",
+            "1",
+            "2",
+        ];
+        let sizes = [
+            "--epochs",
+            "1",
+            "--local-crops",
+            "1",
+            "--local-size",
+            "4",
+            "--head",
+            "16",
+            "8",
+            "16",
+        ];
+        summary(&[&given[..], &sizes, extra].concat())
+    };
+    let found = adapt(&text("vit.safetensors"), &[]);
+    assert_eq!((found["steps"].as_u64(), found["dim"].as_u64()), (Some(4), Some(16)));
+    // The backbone of one run is where another starts.
+    let again = adapt(&text("more.safetensors"), &["--weights", &text("vit.safetensors"), "--seed", "3"]);
+    assert_eq!(again["dim"], found["dim"]);
+    let features = text("features.safetensors");
+    let run = summary(&[
+        "run",
+        &archive,
+        "--extractor",
+        "vit",
+        "--weights",
+        &text("more.safetensors"),
+        "--out",
+        &features,
+    ]);
+    assert_eq!((run["dim"].as_u64(), run["count"].as_u64()), (Some(16), Some(1797)));
+    let judged = summary(&["judge", &features]);
+    for accuracy in ["knn_accuracy", "linear_probe_accuracy"] {
+        let found = judged[accuracy].as_f64().unwrap();
+        assert!((0.2..=1.0).contains(&found), "{accuracy} {found}: chance is 0.1");
+    }
+    let error = failure(&["judge", &features, "--k", "1797"]);
+    assert!(error.contains("k is 1797: expected 1 to 1796"), "{error}");
+    let error = failure(&["adapt", &archive, "--extractor", "pca", "--out", &text("x.safetensors")]);
+    assert!(error.contains("`pca` is no vision transformer"), "{error}");
+}
+
+#[test]
+fn labels_from_text_need_a_clip_and_class_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let archive = digits().to_str().unwrap().to_owned();
+    let label = |extra: &[&str]| failure(&[&["label", &archive, "--weights", "w.pt", "--out", &text("l.npy")][..], extra].concat());
+    assert!(label(&["--text-embeddings", "t.npy", "--extractor", "pca"]).contains("it has no text tower"));
+    assert!(label(&[]).contains("--vocabulary"), "either a vocabulary or embeddings");
+    assert!(label(&["--text-embeddings", "t.npy"]).contains("the image set has no class names: give them with --classes"));
+    std::fs::write(text("names"), "\n \n").unwrap();
+    assert!(label(&["--text-embeddings", "t.npy", "--classes", &text("names")]).contains("no class name"));
+    assert!(!folder.path().join("l.npy").exists());
+}

@@ -21,6 +21,8 @@ pub struct Extractor {
     pub chooses_dim: bool,
     /// Whether it has class logits too.
     pub has_logits: bool,
+    /// Whether it is a vision transformer that can be adapted to an image set (a [`crate::Kind::Adapt`] job).
+    pub adapts: bool,
     /// Where the official weights are published; absent where none are needed.
     pub published: Option<&'static str>,
     /// SHA-256 of the official file, where it is known for certain.
@@ -37,8 +39,17 @@ const fn network(name: &'static str, about: &'static str, input: u32, dim: u32, 
         fitted: false,
         chooses_dim: false,
         has_logits: false,
+        adapts: false,
         published: Some(published),
         sha256: None,
+    }
+}
+
+/// The row of a vision transformer.
+const fn vit(name: &'static str, about: &'static str, input: u32, dim: u32, published: &'static str) -> Extractor {
+    Extractor {
+        adapts: true,
+        ..network(name, about, input, dim, published)
     }
 }
 
@@ -76,119 +87,119 @@ pub const EXTRACTORS: &[Extractor] = &[
             "github.com/akamaster/pytorch_resnet_cifar10: resnet56-4bfd9763.th",
         )
     },
-    network(
+    vit(
         "dino_vits16",
         "DINO ViT-S/16, ImageNet-1K",
         224,
         384,
         "dl.fbaipublicfiles.com/dino/dino_deitsmall16_pretrain/dino_deitsmall16_pretrain.pth",
     ),
-    network(
+    vit(
         "dino_vits8",
         "DINO ViT-S/8, ImageNet-1K",
         224,
         384,
         "dl.fbaipublicfiles.com/dino/dino_deitsmall8_pretrain/dino_deitsmall8_pretrain.pth",
     ),
-    network(
+    vit(
         "dino_vitb16",
         "DINO ViT-B/16, ImageNet-1K: the default for clustering",
         224,
         768,
         "dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth",
     ),
-    network(
+    vit(
         "dino_vitb8",
         "DINO ViT-B/8, ImageNet-1K",
         224,
         768,
         "dl.fbaipublicfiles.com/dino/dino_vitbase8_pretrain/dino_vitbase8_pretrain.pth",
     ),
-    network(
+    vit(
         "mocov3_vit_small",
         "MoCo v3 ViT-S/16, 300 epochs, momentum encoder",
         224,
         384,
         "dl.fbaipublicfiles.com/moco-v3/vit-s-300ep/vit-s-300ep.pth.tar",
     ),
-    network(
+    vit(
         "mocov3_vit_base",
         "MoCo v3 ViT-B/16, 300 epochs, momentum encoder",
         224,
         768,
         "dl.fbaipublicfiles.com/moco-v3/vit-b-300ep/vit-b-300ep.pth.tar",
     ),
-    network(
+    vit(
         "ibot_vit_small",
         "iBOT ViT-S/16, ImageNet-1K teacher",
         224,
         384,
         "github.com/bytedance/ibot: vits_16 checkpoint_teacher.pth",
     ),
-    network(
+    vit(
         "ibot_vit_base",
         "iBOT ViT-B/16, ImageNet-1K teacher",
         224,
         768,
         "github.com/bytedance/ibot: vitb_16 checkpoint_teacher.pth",
     ),
-    network(
+    vit(
         "ibot_vit_large",
         "iBOT ViT-L/16, ImageNet-1K teacher, block masks",
         224,
         1024,
         "github.com/bytedance/ibot: vitl_16 checkpoint_teacher.pth",
     ),
-    network(
+    vit(
         "dinov2_vits14",
         "DINOv2 ViT-S/14",
         224,
         384,
         "dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
     ),
-    network(
+    vit(
         "dinov2_vitb14",
         "DINOv2 ViT-B/14",
         224,
         768,
         "dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
     ),
-    network(
+    vit(
         "dinov2_vitl14",
         "DINOv2 ViT-L/14: the space of FDD",
         224,
         1024,
         "dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
     ),
-    network(
+    vit(
         "dinov2_vitg14",
         "DINOv2 ViT-g/14",
         224,
         1536,
         "dl.fbaipublicfiles.com/dinov2/dinov2_vitg14/dinov2_vitg14_pretrain.pth",
     ),
-    network(
+    vit(
         "dinov2_vits14_reg",
         "DINOv2 ViT-S/14 with 4 registers",
         224,
         384,
         "dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_reg4_pretrain.pth",
     ),
-    network(
+    vit(
         "dinov2_vitb14_reg",
         "DINOv2 ViT-B/14 with 4 registers",
         224,
         768,
         "dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/dinov2_vitb14_reg4_pretrain.pth",
     ),
-    network(
+    vit(
         "dinov2_vitl14_reg",
         "DINOv2 ViT-L/14 with 4 registers",
         224,
         1024,
         "dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_reg4_pretrain.pth",
     ),
-    network(
+    vit(
         "dinov2_vitg14_reg",
         "DINOv2 ViT-g/14 with 4 registers",
         224,
@@ -216,20 +227,26 @@ pub const EXTRACTORS: &[Extractor] = &[
         1280,
         "huggingface.co/laion/CLIP-ViT-bigG-14-laion2B-39B-b160k: open_clip_pytorch_model.bin",
     ),
-    network(
-        "clip_vit_b32",
-        "CLIP ViT-B/32 of OpenAI as a state dict, image embedding",
-        224,
-        512,
-        "openaipublic.azureedge.net/clip/models: ViT-B-32.pt, its state dict",
-    ),
-    network(
-        "clip_vit_l14",
-        "CLIP ViT-L/14 of OpenAI as a state dict, image embedding",
-        224,
-        768,
-        "openaipublic.azureedge.net/clip/models: ViT-L-14.pt, its state dict",
-    ),
+    Extractor {
+        sha256: Some("40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"),
+        ..network(
+            "clip_vit_b32",
+            "CLIP ViT-B/32 of OpenAI, image embedding",
+            224,
+            512,
+            "openaipublic.azureedge.net/clip/models: ViT-B-32.pt",
+        )
+    },
+    Extractor {
+        sha256: Some("b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836"),
+        ..network(
+            "clip_vit_l14",
+            "CLIP ViT-L/14 of OpenAI, image embedding",
+            224,
+            768,
+            "openaipublic.azureedge.net/clip/models: ViT-L-14.pt",
+        )
+    },
     Extractor {
         has_logits: true,
         ..network(
@@ -243,7 +260,7 @@ pub const EXTRACTORS: &[Extractor] = &[
     Extractor {
         input: None,
         dim: None,
-        ..network(
+        ..vit(
             "vit",
             "a ViT that `extractor adapt` trained; the file tells its size",
             0,

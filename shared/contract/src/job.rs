@@ -76,12 +76,17 @@ pub struct Hints {
 pub enum JobSpec {
     /// See [`ImportParams`]. No inputs.
     Import(ImportParams),
+    /// See [`AdaptParams`]. Inputs: `images` (Import).
+    Adapt(AdaptParams),
     /// See [`FitParams`]. Inputs: `images` (Import).
     Fit(FitParams),
-    /// See [`ExtractParams`]. Inputs: `images` (Import or SampleSet), `fit` (Fit) for fitted extractors.
+    /// See [`ExtractParams`]. Inputs: `images` (Import or SampleSet), `fit` (Fit) for fitted extractors, `adapted` (Adapt) for adapted
+    /// ones: their weights are its `backbone.safetensors`.
     Extract(ExtractParams),
     /// See [`FeaturesParams`]. Inputs: `shard/<index>` (Extract), in order.
     Features(FeaturesParams),
+    /// See [`JudgeParams`]. Inputs: `features` (Features), `images` (Import) with labels.
+    Judge(JudgeParams),
     /// See [`NeighboursParams`]. Inputs: `features` (Features); to merge parts `part/<index>` (Neighbours) of each one, in order.
     Neighbours(NeighboursParams),
     /// See [`ClusterParams`]. Inputs: `features` (Features), `neighbours` (Neighbours) for TEMI, `images` (Import) for
@@ -113,9 +118,11 @@ impl JobSpec {
     pub fn kind(&self) -> Kind {
         match self {
             JobSpec::Import(_) => Kind::Import,
+            JobSpec::Adapt(_) => Kind::Adapt,
             JobSpec::Fit(_) => Kind::Fit,
             JobSpec::Extract(_) => Kind::Extract,
             JobSpec::Features(_) => Kind::Features,
+            JobSpec::Judge(_) => Kind::Judge,
             JobSpec::Neighbours(_) => Kind::Neighbours,
             JobSpec::Cluster(_) => Kind::Cluster,
             JobSpec::Bound(_) => Kind::Bound,

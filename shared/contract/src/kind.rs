@@ -34,12 +34,16 @@ macro_rules! kinds {
 kinds! {
     /// An image set turned into shards; committed by `cedm import`, never queued.
     Import = "import" by Cli, version 1;
+    /// A backbone adapted to an image set by DINO training, or a small one trained from nothing (spec §12).
+    Adapt = "adapt" by Extractor, version 1;
     /// What an extractor learns from the data before it can extract (the PCA basis).
     Fit = "fit" by Extractor, version 1;
     /// Features of one image shard.
     Extract = "extract" by Extractor, version 1;
     /// All feature shards of a set, with mean and standard deviation.
     Features = "features" by Extractor, version 1;
+    /// How well features tell labels apart: k-nearest-neighbour accuracy and a linear probe.
+    Judge = "judge" by Extractor, version 1;
     /// Exact cosine nearest neighbours of a feature set (spec §3).
     Neighbours = "neighbours" by Clusterer, version 1;
     /// Cluster ids of a feature set: TEMI, k-means, ground truth or imported (spec §4, §5).

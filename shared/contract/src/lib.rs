@@ -30,8 +30,8 @@ pub use kind::{Kind, Service};
 pub use manifest::{Manifest, ObjectRef, Output, Software, Timings};
 pub use objects::{MAX_OBJECT_KEY, attempt_prefix, blob_key, checkpoint_key, checkpoint_prefix, manifest_key, output_key, sweep_key};
 pub use results::{
-    BoundDecision, BoundResult, ClusterQuality, ClusterResult, FeatureSet, ImageSet, JobResult, MeasureResult, Probe, ReferenceResult,
-    SampleSetResult, Score, ScoreResult, ShardRef, TrainResult,
+    AdaptResult, BoundDecision, BoundResult, ClusterQuality, ClusterResult, FeatureSet, ImageSet, JobResult, JudgeResult, MeasureResult,
+    Probe, ReferenceResult, SampleSetResult, Score, ScoreResult, ShardRef, TrainResult,
 };
 pub use subjects::{
     ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM, dead_subject, delay_subject, due_subject, event_subject,

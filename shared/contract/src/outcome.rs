@@ -3,8 +3,8 @@
 //! Plain data, folded from manifests by the planner. What is missing is missing with its reason, never zero.
 
 use crate::{
-    BoundResult, ClusterResult, Digest, ImageSet, Input, JobKey, Kind, ObjectRef, SampleSetResult, ScoreResult, Software, SweepId, Timings,
-    TrainResult, sweep::SweepSpec,
+    AdaptResult, BoundResult, ClusterResult, Digest, ImageSet, Input, JobKey, JudgeResult, Kind, ObjectRef, SampleSetResult, ScoreResult,
+    Software, SweepId, Timings, TrainResult, sweep::SweepSpec,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -66,6 +66,9 @@ pub struct SweepOutcome {
     pub jobs: JobCounts,
     /// The image set; absent when its manifest cannot be read.
     pub images: Option<ImagesOutcome>,
+    /// The feature space in which images are clustered; absent while its features are not computed.
+    #[serde(default)]
+    pub features: Option<FeaturesOutcome>,
     /// The bound searches, in the order of the file.
     pub bounds: Vec<BoundOutcome>,
     /// Every clustering computed, probes of the bound search included: by name, then ascending C.
@@ -91,6 +94,19 @@ pub struct ImagesOutcome {
     pub artefact: Artefact,
     /// What it holds, with its shards.
     pub set: ImageSet,
+}
+
+/// The feature space in which images are clustered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeaturesOutcome {
+    /// Name of the extractor.
+    pub extractor: String,
+    /// Width D.
+    pub dim: u32,
+    /// What adapting the backbone came to, where that was asked for.
+    pub adapted: Option<AdaptResult>,
+    /// How well the features tell labels apart, where there are labels.
+    pub judged: Option<JudgeResult>,
 }
 
 /// A bound search.

@@ -1,13 +1,17 @@
 //! Parameters of every kind of job: what its result depends on beside its inputs. Defaults are the paper's (spec §§2–10).
 
+mod adapt;
 mod cluster;
 mod images;
+mod judge;
 mod sample;
 mod score;
 mod train;
 
+pub use adapt::{AdaptParams, DinoParams, VitSize};
 pub use cluster::{BoundParams, ClusterMethod, ClusterParams, FineGrid, KmeansParams, NeighbourPart, NeighboursParams, TemiParams};
 pub use images::{ExtractParams, ExtractorSpec, FeaturesParams, FitParams, ImportParams, Precision};
+pub use judge::JudgeParams;
 pub use sample::{Guidance, LabelSource, SampleParams, SampleSetParams, SamplerParams, Solver};
 pub use score::{MeasureParams, ReferenceParams, ReportParams, ScoreParams};
 pub use train::{AugmentParams, Embedding, NetworkSpec, OptimiserParams, TrainParams};

@@ -54,6 +54,35 @@ pub struct FeatureSet {
     pub shards: Vec<ShardRef>,
 }
 
+/// An adapted backbone. Outputs: `backbone.safetensors` (the teacher's backbone under upstream's names, its `heads` beside them) and
+/// `curve.json` (volatile: loss, learning rate and spread by step).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdaptResult {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Feature width D.
+    pub dim: u32,
+    /// Mean loss over the last epoch.
+    pub loss: f64,
+    /// Mean standard deviation of the teacher's outputs over the last batch; towards 0 when training collapses.
+    pub spread: f64,
+}
+
+/// How well features tell labels apart, as fractions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JudgeResult {
+    /// Rows with labels.
+    pub count: u64,
+    /// Width D.
+    pub dim: u32,
+    /// Distinct labels.
+    pub classes: u32,
+    /// Rows whose label their k nearest other rows vote for.
+    pub knn_accuracy: f64,
+    /// Held-out rows (every fifth) that a linear classifier of the others gets right.
+    pub probe_accuracy: f64,
+}
+
 /// Agreement of clusters with labels (spec §10.6), as fractions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClusterQuality {
@@ -233,6 +262,8 @@ pub struct ScoreResult {
 pub enum JobResult {
     /// Import.
     Import(ImageSet),
+    /// Adapt.
+    Adapt(AdaptResult),
     /// Fit: output `extractor.safetensors`.
     Fit {
         /// Feature width.
@@ -247,6 +278,8 @@ pub enum JobResult {
     },
     /// Features.
     Features(FeatureSet),
+    /// Judge.
+    Judge(JudgeResult),
     /// Neighbours: output `neighbours.safetensors` with `indices` i32 \[n, k\] and `similarities` f32 \[n, k\]. A part of a shared
     /// search: output `candidates.safetensors` with `indices.<block>` i32 and `similarities.<block>` \[rows, ≤ k\] of each block it met.
     Neighbours {

@@ -13,7 +13,10 @@ mod training;
 
 use crate::{
     ContractError, JobKey, ObjectRef, Priority, SCHEMA_VERSION, SweepId,
-    params::{AugmentParams, BoundParams, ExtractorSpec, KmeansParams, NetworkSpec, OptimiserParams, Precision, SamplerParams, TemiParams},
+    params::{
+        AugmentParams, BoundParams, DinoParams, ExtractorSpec, KmeansParams, NetworkSpec, OptimiserParams, Precision, SamplerParams,
+        TemiParams,
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -189,6 +192,9 @@ pub struct ExtractorChoice {
     pub dim: Option<u32>,
     /// Arithmetic.
     pub precision: Precision,
+    /// How it is adapted to the image set first, where that is asked for (spec §12).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapt: Option<DinoParams>,
 }
 
 impl ExtractorChoice {

@@ -8,7 +8,10 @@ use cedm_contract::{
     Attempt, ContractError, DeadLetter, Digest, Event, EventWhat, FailureKind, Hints, Input, Job, JobKey, JobResult, JobSpec, Kind,
     Manifest, ObjectRef, Output, Priority, Software, SweepId, Timings, TrainResult, attempt_prefix, blob_key, checkpoint_key,
     delay_subject, job_subject, manifest_key, output_key,
-    params::{ClusterMethod, ClusterParams, NeighbourPart, NeighboursParams, SampleParams, SamplerParams, TemiParams, TrainParams},
+    params::{
+        AdaptParams, ClusterMethod, ClusterParams, DinoParams, ExtractorSpec, JudgeParams, NeighbourPart, NeighboursParams, Precision,
+        SampleParams, SamplerParams, TemiParams, TrainParams,
+    },
     parse_job_subject,
     sweep::{Sweep, SweepSpec, preset},
     sweep_key,
@@ -81,7 +84,22 @@ fn jobs() -> Vec<(&'static str, Job)> {
         first_seed: 50_000,
         count: 2_500,
     };
+    let vit = ExtractorSpec {
+        name: "vit".to_owned(),
+        weights: None,
+        dim: None,
+        precision: Precision::Fp32,
+    };
+    let adapt = AdaptParams {
+        extractor: vit,
+        training: DinoParams::default(),
+    };
     vec![
+        ("job_adapt.msgpack", plain(JobSpec::Adapt(adapt), vec![input("images")])),
+        (
+            "job_judge.msgpack",
+            plain(JobSpec::Judge(JudgeParams::default()), vec![input("features"), input("images")]),
+        ),
         ("job_train.msgpack", train()),
         (
             "job_cluster.msgpack",

@@ -4,7 +4,7 @@
 
 use cedm_contract::{
     ObjectRef, Priority,
-    params::{FineGrid, LabelSource, Precision, TemiParams},
+    params::{FineGrid, LabelSource, Precision, TemiParams, VitSize},
     sweep::{Clusters, Method, SweepSpec, preset, preset_names},
 };
 use std::collections::BTreeMap;
@@ -187,4 +187,26 @@ fn paper_presets_are_the_papers() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn a_backbone_can_be_adapted_first() {
+    let adapted = |section: &str| {
+        SweepSpec::parse(&GOOD.replacen("name = \"pca\"\ndim = 32\n", section, 1))
+            .unwrap()
+            .extractor
+    };
+    let small = adapted("name = \"vit\"\n[extractor.adapt]\nepochs = 3\nflip = false\n[extractor.adapt.vit]\nimage = 16\npatch = 4\n");
+    let training = small.adapt.as_ref().unwrap();
+    assert_eq!((training.epochs, training.flip, training.batch), (3, false, 64));
+    let size = VitSize {
+        image: 16,
+        patch: 4,
+        ..VitSize::default()
+    };
+    assert_eq!(training.vit, size);
+    assert_eq!(small.spec().unwrap().weights, None, "from nothing, no file is needed");
+    let published = adapted("name = \"dino_vitb16\"\nweights = \"dino.pth\"\nadapt = { learning_rate = 1e-5 }\n");
+    assert_eq!(published.adapt.unwrap().learning_rate, 1e-5);
+    assert_eq!(adapted("name = \"pca\"\n").adapt, None);
 }

@@ -312,3 +312,49 @@ fn an_error_reads_like_a_compilers() {
         "line 31, column 1: unknown key `alhpa`; did you mean `alpha`?\n 31 | alhpa = 0.96\n    | ^^^^^"
     );
 }
+
+#[test]
+fn adaptations_are_checked() {
+    const HERE: &str = "name = \"pca\"\ndim = 32\n";
+    check(&[
+        (HERE, "name = \"pca\"\nadapt = {}\n", "adapt", "`pca` cannot be adapted"),
+        (
+            HERE,
+            "name = \"dino_vitb16\"\nadapt = {}\n",
+            "dino_vitb16",
+            "needs `weights = \"<file or URI>\"`",
+        ),
+        (HERE, "name = \"vit\"\nadapt = { epoch = 3 }\n", "epoch", "did you mean `epochs`?"),
+        (HERE, "name = \"vit\"\nadapt = { epochs = 0 }\n", "epochs", "expected at least 1"),
+        (
+            HERE,
+            "name = \"vit\"\nadapt = { local_scale = [0.5, 0.1] }\n",
+            "local_scale",
+            "the smaller first",
+        ),
+        (
+            HERE,
+            "name = \"vit\"\nadapt = { vit = { patch = 5 } }\n",
+            "patch",
+            "hold no whole number of patches of 5",
+        ),
+        (
+            HERE,
+            "name = \"vit\"\nadapt = { vit = { heads = 7 } }\n",
+            "heads",
+            "is no multiple of 7 heads",
+        ),
+        (
+            HERE,
+            "name = \"dino_vitb16\"\nweights = \"w.pth\"\nadapt = { vit = { dim = 48 } }\n",
+            "dim",
+            "the size stands in the weights",
+        ),
+        (
+            "extractor = { name = \"pca\", dim = 32 }",
+            "extractor = { name = \"vit\", weights = \"w\", adapt = {} }",
+            "adapt",
+            "must not depend on the image set",
+        ),
+    ]);
+}

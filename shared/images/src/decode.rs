@@ -107,6 +107,33 @@ mod tests {
         }
     }
 
+    /// Middle pixels of six patches of 8×8, as Pillow 13 converts the same files to RGB.
+    fn check_patches(bytes: &[u8], expect: [[u8; 3]; 6], tolerance: u8) {
+        let found = decoded(bytes);
+        assert_eq!((found.width, found.height, found.channels), (48, 8, 3));
+        for (patch, expect) in expect.iter().enumerate() {
+            let at = (4 * 48 + 8 * patch + 4) * 3;
+            let pixel = &found.pixels[at..at + 3];
+            let near = pixel.iter().zip(expect).all(|(a, b)| a.abs_diff(*b) <= tolerance);
+            assert!(near, "patch {patch}: {pixel:?} instead of {expect:?}");
+        }
+    }
+
+    #[test]
+    fn cmyk_becomes_rgb_as_pillow_does_it() {
+        let white = [255, 255, 255];
+        let inks = [white, [0, 255, 255], [255, 0, 255], [255, 255, 0], [0, 0, 0], [190, 119, 49]];
+        check_patches(include_bytes!("decode/cmyk.tif"), inks, 1);
+        let jpeg = include_bytes!("decode/cmyk.jpg");
+        check_patches(jpeg, inks, 2);
+        // The same numbers read as luminance, two colours and black: the Adobe block's last byte says so.
+        let mut ycck = jpeg.to_vec();
+        let adobe = ycck.windows(5).position(|window| window == b"Adobe").unwrap();
+        ycck[adobe + 11] = 2;
+        let expect = [[0, 134, 0], [77, 255, 30], [0, 47, 227], [179, 0, 0], [0, 0, 0], [125, 0, 25]];
+        check_patches(&ycck, expect, 3);
+    }
+
     #[test]
     fn exif_orientation_is_applied() {
         // A JPEG of 16x8 pixels, dark left and bright right, with an APP1 block that says "rotate 90° clockwise" (orientation 6).

@@ -143,7 +143,10 @@ pub(crate) fn write_shard(folder: &Path, name: &str, shard: &Shard) -> Result<Ob
 }
 
 /// Size and BLAKE3 of a file.
-pub(crate) fn file_digest(path: &Path) -> Result<(u64, Digest), ImageError> {
+///
+/// # Errors
+/// When it cannot be read.
+pub fn file_digest(path: &Path) -> Result<(u64, Digest), ImageError> {
     let mut file = File::open(path).map_err(ImageError::io("read", path))?;
     let (mut hasher, mut buffer, mut size) = (blake3::Hasher::new(), vec![0; 1 << 20], 0);
     loop {

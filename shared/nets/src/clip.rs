@@ -5,7 +5,7 @@ mod text;
 mod tokenizer;
 
 pub use crate::layers::Activation;
-pub use prompts::{TEMPLATES, ZeroShot, classifier, prompts_of, zero_shot};
+pub use prompts::{TEMPLATES, ZeroShot, classifier, classifier_from, prompts_of, zero_shot};
 pub use text::{ClipText, TextConfig};
 pub use tokenizer::{CONTEXT_LENGTH, Tokenizer};
 

@@ -25,5 +25,5 @@ pub use error::NetError;
 pub use extractor::{Extractor, Features};
 pub use layers::normalise_rows;
 pub use pixels::{Pca, PcaFit};
-pub use registry::{Architecture, Backbone, extractor, extractors};
+pub use registry::{Architecture, Backbone, extractor, extractors, text_tower};
 pub use weights::Weights;

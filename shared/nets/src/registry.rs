@@ -1,7 +1,7 @@
 //! The networks behind the extractor table. A new size is a row here and one in the contract's table.
 
 use crate::{
-    clip::{Activation, VisionConfig},
+    clip::{Activation, TextConfig, VisionConfig},
     preprocess::{CLIP, IMAGENET, Preprocessing, Sizing},
     vit::{FeedForward, VitConfig},
 };
@@ -133,6 +133,27 @@ fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
     })
 }
 
+/// The text tower beside the image tower of this extractor; `None` for those that have none.
+pub fn text_tower(name: &str) -> Option<TextConfig> {
+    let (width, layers) = match name {
+        "openclip_vit_b32" | "clip_vit_b32" => (512, 12),
+        "openclip_vit_l14" | "clip_vit_l14" => (768, 12),
+        "openclip_vit_bigg14" => (1280, 32),
+        _ => return None,
+    };
+    let Some((Architecture::Clip(vision), _)) = network(name) else {
+        return None;
+    };
+    Some(TextConfig {
+        width,
+        layers,
+        // Heads of 64 values in every published one.
+        heads: width / 64,
+        embed_dim: vision.embed_dim,
+        activation: vision.activation,
+    })
+}
+
 /// Every extractor, in the order of the table.
 pub fn extractors() -> impl Iterator<Item = Backbone> {
     EXTRACTORS.iter().filter_map(|row| {
@@ -176,6 +197,10 @@ mod tests {
                 Sizing::Keep => 0,
             });
             assert!(side.is_none() || side == row.input, "{}", row.name);
+            let clip = matches!(architecture, Architecture::Clip(_));
+            assert_eq!(text_tower(row.name).is_some(), clip, "{}", row.name);
+            let adapts = matches!(architecture, Architecture::Vit(_) | Architecture::VitOfFile);
+            assert_eq!(row.adapts, adapts, "{}", row.name);
             assert_eq!(row.fitted, architecture == Architecture::Pca);
             assert_eq!(
                 row.needs_weights,

@@ -307,8 +307,8 @@ impl Hidden {
     }
 }
 
-/// DINOv2's training files number blocks as `blocks.<chunk>.<index>`; the index alone counts.
-fn unchunked(weights: &Weights) -> Weights {
+/// The same weights with plain names: DINOv2's training files number blocks as `blocks.<chunk>.<index>`; the index alone counts.
+pub fn unchunked(weights: &Weights) -> Weights {
     weights.renamed(|name| {
         let mut parts = name.splitn(4, '.');
         let (Some("blocks"), Some(chunk), Some(index), Some(rest)) = (parts.next(), parts.next(), parts.next(), parts.next()) else {

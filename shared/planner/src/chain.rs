@@ -7,7 +7,11 @@ mod scores;
 
 use crate::builder::{Builder, Dep, Draft};
 use crate::{State, Work};
-use cedm_contract::{ImageSet, JobResult, JobSpec, Kind, params::ReportParams, sweep::ClusteringSpec};
+use cedm_contract::{
+    ImageSet, JobResult, JobSpec, Kind,
+    params::ReportParams,
+    sweep::{ClusteringSpec, Method},
+};
 
 pub(crate) use clusters::lower_bound_clusters;
 
@@ -28,6 +32,15 @@ pub(crate) fn build(b: &mut Builder<'_>) {
         .as_ref()
         .and_then(|key| given(b, sweep.spec.test_set.as_deref().unwrap_or("test split"), key));
     let walk = Walk { images, test };
+    let clusters_features = |method: &Method| matches!(method, Method::Temi(_) | Method::Kmeans(_));
+    if sweep
+        .spec
+        .clusterings
+        .iter()
+        .any(|clustering| clusters_features(&clustering.method))
+    {
+        features::judged(b, images, &sweep.spec.extractor);
+    }
     for clustering in &sweep.spec.clusterings {
         for cell in clusters::cells(b, walk, clustering) {
             networks::network(b, walk, &cell);
@@ -59,7 +72,7 @@ fn report(b: &mut Builder<'_>) {
     let made_from = |kind: Kind| {
         matches!(
             kind,
-            Kind::Import | Kind::Cluster | Kind::Bound | Kind::Train | Kind::SampleSet | Kind::Score
+            Kind::Import | Kind::Judge | Kind::Cluster | Kind::Bound | Kind::Train | Kind::SampleSet | Kind::Score
         )
     };
     let mut draft = Draft::new(format!("report {sweep}"), Kind::Report, Work::one());

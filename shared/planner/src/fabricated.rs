@@ -2,9 +2,9 @@
 
 use crate::Known;
 use cedm_contract::{
-    Attempt, BoundDecision, BoundResult, ClusterResult, Digest, FeatureSet, ImageSet, Job, JobKey, JobResult, JobSpec, Manifest,
-    MeasureResult, ObjectRef, Output, Probe, ReferenceResult, SampleSetResult, Score, ScoreResult, ShardRef, Software, Timings,
-    TrainResult,
+    AdaptResult, Attempt, BoundDecision, BoundResult, ClusterResult, Digest, FeatureSet, ImageSet, Job, JobKey, JobResult, JobSpec,
+    JudgeResult, Manifest, MeasureResult, ObjectRef, Output, Probe, ReferenceResult, SampleSetResult, Score, ScoreResult, ShardRef,
+    Software, Timings, TrainResult,
     metrics::metric,
     params::{ClusterMethod, ImportParams},
     sweep::{Sweep, SweepSpec},
@@ -205,6 +205,19 @@ fn bound_step(job: &Job, known: &Known, start: u32, alpha: f64, cap: u32) -> Bou
 fn result_of(job: &Job, known: &Known) -> JobResult {
     match &job.spec {
         JobSpec::Import(_) => JobResult::Import(image_set()),
+        JobSpec::Adapt(_) => JobResult::Adapt(AdaptResult {
+            steps: 10,
+            dim: 32,
+            loss: 2.0,
+            spread: 0.1,
+        }),
+        JobSpec::Judge(_) => JobResult::Judge(JudgeResult {
+            count: IMAGES,
+            dim: 32,
+            classes: 10,
+            knn_accuracy: 0.9,
+            probe_accuracy: 0.8,
+        }),
         JobSpec::Fit(_) => JobResult::Fit { dim: 32 },
         JobSpec::Extract(params) => JobResult::Extract {
             count: u64::from(params.shard) + 1,

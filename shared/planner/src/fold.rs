@@ -9,7 +9,7 @@ mod summary;
 use crate::{Knowledge, Plan, State, plan};
 use cedm_contract::{
     JobResult, Kind, Manifest,
-    outcome::{Artefact, ImagesOutcome, JobCounts, KindCost, LineageNode, SweepOutcome, SweepState},
+    outcome::{Artefact, FeaturesOutcome, ImagesOutcome, JobCounts, KindCost, LineageNode, SweepOutcome, SweepState},
     sweep::Sweep,
 };
 use std::collections::BTreeSet;
@@ -34,6 +34,7 @@ pub fn fold(sweep: &Sweep, known: &dyn Knowledge) -> SweepOutcome {
         state: state(&plan),
         jobs: counts(&plan),
         images: images(&view),
+        features: features(&view),
         clusterings: clusterings::clusterings(&view),
         missing: missing::missing(&view, &cells, &bounds),
         lineage: lineage(&view),
@@ -113,6 +114,26 @@ fn images(view: &View<'_>) -> Option<ImagesOutcome> {
         name: view.sweep.spec.image_set.clone(),
         artefact: artefact(manifest),
         set: set.clone(),
+    })
+}
+
+fn features(view: &View<'_>) -> Option<FeaturesOutcome> {
+    let results = || view.done().map(|(_, manifest)| &manifest.result);
+    let dim = results().find_map(|result| match result {
+        JobResult::Features(set) => Some(set.dim),
+        _ => None,
+    })?;
+    Some(FeaturesOutcome {
+        extractor: view.sweep.spec.extractor.name.clone(),
+        dim,
+        adapted: results().find_map(|result| match result {
+            JobResult::Adapt(adapted) => Some(adapted.clone()),
+            _ => None,
+        }),
+        judged: results().find_map(|result| match result {
+            JobResult::Judge(judged) => Some(judged.clone()),
+            _ => None,
+        }),
     })
 }
 

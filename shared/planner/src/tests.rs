@@ -457,3 +457,31 @@ proptest! {
         prop_assert!(outcome.missing.iter().all(|m| !m.reason.is_empty() && !m.pending));
     }
 }
+
+#[test]
+fn an_adapted_backbone_comes_before_every_extraction() {
+    let toml = TOML.replacen("name = \"pca\"\ndim = 32", "name = \"vit\"\nadapt = { epochs = 3 }", 1);
+    let (sweep, known, outcome) = finished(&toml);
+    let plan = plan(&sweep, &known);
+    let adapt = plan.nodes.iter().find(|node| node.kind == Kind::Adapt).unwrap();
+    assert_eq!(adapt.id, "adapt vit-adapted");
+    let key = &adapt.job.as_ref().unwrap().key;
+    for node in plan.nodes.iter().filter(|node| node.kind == Kind::Extract) {
+        assert_eq!(&node.job.as_ref().unwrap().input("adapted").unwrap().key, key, "{}", node.id);
+    }
+    let features = outcome.features.unwrap();
+    assert_eq!((features.adapted.unwrap().steps, features.judged.unwrap().knn_accuracy), (10, 0.9));
+}
+
+#[test]
+fn features_are_judged_where_they_cluster_and_labels_exist() {
+    let judged = |toml: &str| {
+        let (sweep, known, _) = finished(toml);
+        plan(&sweep, &known).nodes.iter().filter(|node| node.kind == Kind::Judge).count()
+    };
+    assert_eq!(judged(TOML), 1);
+    let start = TOML.find("[[clustering]]").unwrap();
+    let end = TOML.find("[bound]").unwrap();
+    let without = TOML.replacen(&TOML[start..end], "[[clustering]]\nmethod = \"none\"\n", 1);
+    assert_eq!(judged(&without), 0, "nothing is extracted for a judgement alone");
+}

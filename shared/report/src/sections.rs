@@ -3,6 +3,7 @@
 mod answer;
 mod clusterings;
 mod confidence;
+mod features;
 mod galleries;
 mod lineage;
 mod matching;
@@ -28,6 +29,7 @@ pub fn all(facts: &Facts) -> Vec<Section> {
         methods::section(facts),
         scores::secondary(facts),
         tables::section(facts),
+        features::section(facts),
         clusterings::section(facts),
         galleries::by_cluster(facts),
         matching::section(facts),

@@ -20,6 +20,7 @@ fn the_page_says_what_was_found() {
         "Samples from the same seeds",
         "Clusters, real and generated",
         "Clusters and classes",
+        "97.33 %",
         "Most and least confident",
         "Training curves",
         "Methods at equal C",

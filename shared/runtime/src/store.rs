@@ -7,6 +7,7 @@ mod multipart;
 mod probe;
 mod ram;
 mod s3;
+mod uri;
 
 pub use cache::Cache;
 pub(crate) use leased::Leased;
@@ -14,6 +15,7 @@ pub(crate) use metered::Metered;
 pub use probe::probe_create_only;
 pub use ram::{Fault, RamStore};
 pub use s3::{S3Settings, S3Store};
+pub use uri::ObjectUri;
 
 use bytes::Bytes;
 use cedm_contract::Digest;

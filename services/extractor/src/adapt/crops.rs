@@ -1,6 +1,6 @@
 //! Random views of an image: crops, mirroring, colours, blur, solarisation, with the draws of DINO (spec §12).
 
-use super::AdaptParams;
+use cedm_contract::params::DinoParams;
 use cedm_images::{
     Picture,
     pillow::{Filter, resize},
@@ -32,7 +32,7 @@ pub fn stream(seed: u64, step: u64, index: u64, view: u64) -> ChaCha8Rng {
 }
 
 /// One view of an RGB image as planes of `side`², values 0 to 1.
-pub fn view(image: &Picture, side: usize, view: View, params: &AdaptParams, rng: &mut ChaCha8Rng) -> Vec<f32> {
+pub fn view(image: &Picture, side: usize, view: View, params: &DinoParams, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let scale = if view == View::Local {
         params.local_scale
     } else {
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_same_stream_gives_the_same_view() {
-        let params = AdaptParams::default();
+        let params = DinoParams::default();
         for kind in [View::First, View::Second, View::Local] {
             let draw = |step| view(&image(), 8, kind, &params, &mut stream(1, step, 3, 0));
             assert_eq!(draw(5), draw(5));
@@ -195,10 +195,10 @@ mod tests {
 
     #[test]
     fn without_colour_and_flip_a_whole_crop_is_the_image() {
-        let params = AdaptParams {
+        let params = DinoParams {
             colour: false,
             flip: false,
-            ..AdaptParams::default()
+            ..DinoParams::default()
         };
         let grey = Picture::new(6, 6, 3, vec![51; 108]).unwrap();
         assert!(

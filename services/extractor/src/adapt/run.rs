@@ -1,57 +1,65 @@
 //! `extractor adapt`: DINO training over plain files.
 
-use super::{AdaptParams, AdaptStart, AdaptState, adapt};
-use crate::import::{ShapeArgs, bar};
+use super::{AdaptState, Album, adapt};
+use crate::{
+    import::ShapeArgs,
+    inputs::{Images, weights_of},
+};
 use anyhow::{Context, Result, ensure};
-use cedm_contract::{
-    Digest, ObjectRef,
-    params::{ExtractorSpec, Precision},
-};
-use cedm_images::{Imported, Picture, read_shard};
+use cedm_contract::params::{DinoParams, ExtractorSpec, Precision, VitSize};
+use cedm_images::read_shard;
 use cedm_runtime::ConsoleMonitor;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{fs, path::PathBuf, time::Instant};
 
 /// Adapts a vision transformer to a data set without labels, or trains a small one from nothing.
 #[derive(Debug, clap::Args)]
 pub struct AdaptArgs {
-    /// Images: whatever `import` takes, or a folder that it made
-    images: PathBuf,
+    /// Images: whatever `import` takes (a path or an s3:// URI), or a folder that it made
+    images: String,
     /// The weight file to write (.safetensors): that of the extractor given, else one for the extractor `vit`
     #[arg(long)]
     out: PathBuf,
-    /// Start from this extractor of the table; else from nothing
-    #[arg(long, requires = "weights")]
-    extractor: Option<String>,
-    /// Its weight file
+    /// The vision transformer to start from; `vit` without weights is a small one from nothing
+    #[arg(long, default_value = "vit")]
+    extractor: String,
+    /// Its weight file: a path or an s3:// URI
     #[arg(long)]
-    weights: Option<PathBuf>,
+    weights: Option<String>,
     /// Size of a fresh one: image side, patch, width, blocks, heads
     #[arg(long, value_delimiter = ',', num_args = 5, default_values_t = [32, 4, 192, 6, 3])]
     fresh: Vec<u32>,
     /// Passes over the images
-    #[arg(long, default_value_t = AdaptParams::default().epochs)]
+    #[arg(long, default_value_t = DinoParams::default().epochs)]
     epochs: u32,
     /// Images per step
-    #[arg(long, default_value_t = AdaptParams::default().batch)]
+    #[arg(long, default_value_t = DinoParams::default().batch)]
     batch: u32,
     /// Small crops beside the two large ones
-    #[arg(long, default_value_t = AdaptParams::default().local_crops)]
+    #[arg(long, default_value_t = DinoParams::default().local_crops)]
     local_crops: u32,
     /// Side of the small crops
-    #[arg(long, default_value_t = AdaptParams::default().local_size)]
+    #[arg(long, default_value_t = DinoParams::default().local_size)]
     local_size: u32,
     /// Widths of the head: hidden, bottleneck, out
     #[arg(long, value_delimiter = ',', num_args = 3, default_values_t = [2048, 256, 65536])]
     head: Vec<u32>,
     /// Peak learning rate at a batch of 256
-    #[arg(long, default_value_t = AdaptParams::default().learning_rate)]
+    #[arg(long, default_value_t = DinoParams::default().learning_rate)]
     learning_rate: f64,
+    /// Epochs over which the learning rate rises
+    #[arg(long, default_value_t = DinoParams::default().warmup_epochs)]
+    warmup_epochs: u32,
+    /// Area of the large crops, as a share of the image: smallest, largest
+    #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0.4, 1.0])]
+    global_scale: Vec<f64>,
+    /// Area of the small crops
+    #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0.05, 0.4])]
+    local_scale: Vec<f64>,
+    /// Temperature of the teacher at the start and after its warm-up
+    #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0.04, 0.07])]
+    teacher_temperature: Vec<f64>,
     /// Momentum of the teacher at the start
-    #[arg(long, default_value_t = AdaptParams::default().teacher_momentum)]
+    #[arg(long, default_value_t = DinoParams::default().teacher_momentum)]
     teacher_momentum: f64,
     /// Do not mirror: for digits and letters
     #[arg(long)]
@@ -80,8 +88,15 @@ impl AdaptArgs {
         cedm_torch::start();
         let scratch = tempfile::tempdir().context("make a temporary folder")?;
         let images = self.images(scratch.path())?;
-        let params = self.params()?;
-        let mut state = AdaptState::start(&params, self.weights.as_deref(), cedm_torch::device())?;
+        let (weights, object) = weights_of(self.weights.as_deref(), scratch.path())?.unzip();
+        let extractor = ExtractorSpec {
+            name: self.extractor.clone(),
+            weights: object,
+            dim: None,
+            precision: Precision::Fp32,
+        };
+        let params = self.params();
+        let mut state = AdaptState::start(&extractor, &params, weights.as_deref(), cedm_torch::device())?;
         let monitor = ConsoleMonitor {
             checkpoints: self.checkpoints.clone(),
         };
@@ -95,6 +110,7 @@ impl AdaptArgs {
             "out": self.out,
             "images": images.len(),
             "steps": found.steps,
+            "dim": found.dim,
             "loss": found.loss,
             "spread": found.spread,
             "seconds": seconds,
@@ -102,70 +118,39 @@ impl AdaptArgs {
         }))
     }
 
-    fn params(&self) -> Result<AdaptParams> {
-        let start = match &self.extractor {
-            Some(name) => {
-                let path = self.weights.as_deref().context("--weights is missing")?;
-                let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
-                let weights = ObjectRef {
-                    object: path.display().to_string(),
-                    size: bytes.len() as u64,
-                    digest: Digest::of(&bytes),
-                };
-                AdaptStart::Published {
-                    extractor: ExtractorSpec {
-                        name: name.clone(),
-                        weights: Some(weights),
-                        dim: None,
-                        precision: Precision::Fp32,
-                    },
-                }
-            }
-            None => AdaptStart::Fresh {
+    fn params(&self) -> DinoParams {
+        DinoParams {
+            vit: VitSize {
                 image: self.fresh[0],
                 patch: self.fresh[1],
                 dim: self.fresh[2],
                 depth: self.fresh[3],
                 heads: self.fresh[4],
             },
-        };
-        Ok(AdaptParams {
-            start,
             epochs: self.epochs,
             batch: self.batch,
             local_crops: self.local_crops,
             local_size: self.local_size,
+            global_scale: (self.global_scale[0], self.global_scale[1]),
+            local_scale: (self.local_scale[0], self.local_scale[1]),
             head: (self.head[0], self.head[1], self.head[2]),
             learning_rate: self.learning_rate,
+            warmup_epochs: self.warmup_epochs,
             teacher_momentum: self.teacher_momentum,
+            teacher_temperature: (self.teacher_temperature[0], self.teacher_temperature[1]),
             flip: !self.no_flip,
             colour: !self.no_colour,
             seed: self.seed,
-            ..AdaptParams::default()
-        })
+            ..DinoParams::default()
+        }
     }
 
-    fn images(&self, scratch: &Path) -> Result<Vec<Picture>> {
-        let record = self.images.join("import.json");
-        let (folder, imported): (PathBuf, Imported) = if record.is_file() {
-            let bytes = fs::read(&record).with_context(|| format!("read {}", record.display()))?;
-            (
-                self.images.clone(),
-                serde_json::from_slice(&bytes).with_context(|| format!("{} is no import record", record.display()))?,
-            )
-        } else {
-            let folder = scratch.join("images");
-            let imported = cedm_images::import(&self.images, &self.shape.options(), &folder, &mut bar())?;
-            (folder, imported)
-        };
-        let mut images = Vec::with_capacity(imported.set.count as usize);
-        for shard in &imported.set.shards {
-            let shard = read_shard(&folder.join(&shard.object.object))?;
-            for at in 0..shard.count {
-                let picture = Picture::from_planes(shard.resolution, shard.resolution, shard.channels, shard.image(at))?;
-                images.push(picture.into_rgb());
-            }
+    fn images(&self, scratch: &std::path::Path) -> Result<Album> {
+        let images = Images::open(&self.images, &self.shape, scratch)?;
+        let mut album = Album::default();
+        for file in images.files() {
+            album.add(read_shard(&file)?)?;
         }
-        Ok(images)
+        Ok(album)
     }
 }

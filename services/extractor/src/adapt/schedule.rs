@@ -1,6 +1,6 @@
 //! What changes from step to step: learning rate, weight decay, teacher momentum, teacher temperature.
 
-use super::AdaptParams;
+use cedm_contract::params::DinoParams;
 use cedm_nets::dino::teacher_temperature;
 
 /// Values of one step.
@@ -14,12 +14,12 @@ pub struct Moment {
     pub momentum: f64,
     /// Temperature of the teacher.
     pub teacher_temperature: f64,
-    /// Whether the last layer takes part.
-    pub last_layer: bool,
+    /// Steps during which the last layer stays as it is, counted from the start: its Adam begins to count after them.
+    pub last_layer_from: u64,
 }
 
 /// Values at `step` of a run with `steps_per_epoch`.
-pub fn moment(params: &AdaptParams, step: u64, steps_per_epoch: u64) -> Moment {
+pub fn moment(params: &DinoParams, step: u64, steps_per_epoch: u64) -> Moment {
     let total = steps_per_epoch * u64::from(params.epochs);
     let warmup = steps_per_epoch * u64::from(params.warmup_epochs.min(params.epochs));
     let epoch = step / steps_per_epoch;
@@ -36,7 +36,7 @@ pub fn moment(params: &AdaptParams, step: u64, steps_per_epoch: u64) -> Moment {
         weight_decay: cosine(params.weight_decay.0, params.weight_decay.1, step, total),
         momentum: cosine(params.teacher_momentum, 1.0, step, total),
         teacher_temperature: teacher_temperature(epoch as usize, cold, warm, params.teacher_warmup_epochs as usize),
-        last_layer: epoch >= u64::from(params.freeze_last_layer),
+        last_layer_from: steps_per_epoch * u64::from(params.freeze_last_layer),
     }
 }
 
@@ -51,11 +51,11 @@ mod tests {
 
     #[test]
     fn values_rise_and_fall_as_dino_says() {
-        let params = AdaptParams {
+        let params = DinoParams {
             epochs: 10,
             warmup_epochs: 2,
             batch: 128,
-            ..AdaptParams::default()
+            ..DinoParams::default()
         };
         let at = |step| moment(&params, step, 10);
         assert_eq!((at(0).learning_rate, at(19).learning_rate), (0.0, 2.5e-4));
@@ -64,6 +64,6 @@ mod tests {
         assert!((at(0).weight_decay - 0.04).abs() < 1e-12 && (at(0).momentum - 0.996).abs() < 1e-12);
         assert!(at(99).weight_decay > 0.399 && at(99).momentum > 0.9999);
         assert_eq!((at(0).teacher_temperature, at(90).teacher_temperature), (0.04, 0.07));
-        assert!(!at(9).last_layer && at(10).last_layer);
+        assert_eq!(at(0).last_layer_from, 10);
     }
 }

@@ -1,18 +1,17 @@
 //! Student, teacher, optimiser and centre of a run, and one step of learning.
 
-use super::{AdaptParams, AdaptStart, Moment};
-use anyhow::{Context, Result, bail, ensure};
+use super::{Moment, fresh::fresh};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use cedm_contract::params::{DinoParams, ExtractorSpec};
 use cedm_nets::{
     Architecture, NetError, Weights,
     dino::{DinoHead, DinoLoss},
-    vit::{FeedForward, Vit, VitConfig},
+    vit::{FeedForward, Vit, VitConfig, unchunked},
     weights::Encoder,
 };
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
-/// Standard deviation of fresh weights, as in DINO.
-const FRESH_STD: f64 = 0.02;
 /// AdamW, PyTorch's defaults.
 const BETAS: (f64, f64) = (0.9, 0.999);
 const EPS: f64 = 1e-8;
@@ -46,30 +45,31 @@ pub struct AdaptState {
     first: Weights,
     second: Weights,
     loss: DinoLoss,
+    /// Of every step so far.
+    losses: Vec<f64>,
+    /// Mean standard deviation of the teacher's outputs in the last batch.
+    spread: f64,
 }
 
 impl AdaptState {
-    /// The state before the first step. `weights` is the published file of [`AdaptStart::Published`].
+    /// The state before the first step: the backbone of `weights`, the file of `extractor`, or a fresh one of `training.vit` without.
     ///
     /// # Errors
     /// When the backbone is no ViT, its weights are another network's, or the sizes do not fit.
-    pub fn start(params: &AdaptParams, weights: Option<&Path>, device: Device) -> Result<Self> {
+    pub fn start(extractor: &ExtractorSpec, params: &DinoParams, weights: Option<&Path>, device: Device) -> Result<Self> {
         let _guard = tch::no_grad_guard();
-        let config = config_of(&params.start)?;
-        tch::manual_seed(params.seed as i64);
+        let given = weights.map(|path| Weights::read(path).map(|all| unchunked(&all.backbone(Encoder::Teacher))));
+        let given = given.transpose()?;
+        let config = config_of(extractor, params, given.as_ref())?;
         let mut all = Weights::default();
-        match (&params.start, weights) {
-            (AdaptStart::Published { .. }, Some(path)) => {
-                let known: Vec<String> = Vit::blueprint(config).into_iter().map(|(name, _)| name).collect();
-                let backbone = Weights::read(path)?.backbone(Encoder::Teacher);
-                for (name, tensor) in backbone.iter().filter(|(name, _)| known.iter().any(|known| known == name)) {
-                    all.insert(format!("backbone.{name}"), tensor.to_kind(Kind::Float));
-                }
-            }
-            (AdaptStart::Published { extractor }, None) => bail!("adapting `{}` needs its weight file", extractor.name),
-            (AdaptStart::Fresh { .. }, _) => {
-                for (name, shape) in Vit::blueprint(config) {
-                    all.insert(format!("backbone.{name}"), fresh(&name, &shape));
+        for (name, shape) in Vit::blueprint(config) {
+            match &given {
+                None => all.insert(format!("backbone.{name}"), fresh(params.seed, &format!("backbone.{name}"), &shape)),
+                // What is missing or of another shape is told when the networks are put together.
+                Some(given) => {
+                    if let Some(tensor) = given.get(&name) {
+                        all.insert(format!("backbone.{name}"), tensor.to_kind(Kind::Float));
+                    }
                 }
             }
         }
@@ -78,14 +78,14 @@ impl AdaptState {
             .into_iter()
             .enumerate()
         {
-            all.insert(format!("head.mlp.{}.weight", 2 * at), fresh("weight", &[to, from]));
-            all.insert(format!("head.mlp.{}.bias", 2 * at), Tensor::zeros([to], (Kind::Float, Device::Cpu)));
+            for (part, shape) in [("weight", vec![to, from]), ("bias", vec![to])] {
+                let name = format!("head.mlp.{}.{part}", 2 * at);
+                let drawn = fresh(params.seed, &name, &shape);
+                all.insert(name, drawn);
+            }
         }
-        let bound = 1.0 / (bottleneck as f64).sqrt();
-        all.insert(
-            "head.last_layer.weight_v",
-            Tensor::empty([out, bottleneck], (Kind::Float, Device::Cpu)).uniform_(-bound, bound),
-        );
+        let last = "head.last_layer.weight_v";
+        all.insert(last, fresh(params.seed, last, &[out, bottleneck]));
         all.insert("head.last_layer.weight_g", Tensor::ones([out, 1], (Kind::Float, Device::Cpu)));
         let copy = |weights: &Weights| -> Weights {
             weights
@@ -117,6 +117,8 @@ impl AdaptState {
             first,
             second,
             loss,
+            losses: Vec::new(),
+            spread: 0.0,
         })
     }
 
@@ -130,8 +132,18 @@ impl AdaptState {
         (self.config.grid * self.config.patch) as usize
     }
 
-    /// One step; the loss, and the spread of the teacher's outputs.
-    pub fn learn(&mut self, params: &AdaptParams, large: &Tensor, small: Option<&Tensor>, now: Moment) -> (f64, f64) {
+    /// Losses of every step so far.
+    pub fn losses(&self) -> &[f64] {
+        &self.losses
+    }
+
+    /// Mean standard deviation of the teacher's outputs in the last batch; towards 0 when training collapses.
+    pub fn spread(&self) -> f64 {
+        self.spread
+    }
+
+    /// One step; its loss.
+    pub fn learn(&mut self, params: &DinoParams, large: &Tensor, small: Option<&Tensor>, now: Moment) -> f64 {
         let device = self.loss.center.device();
         let (large, small) = (large.to_device(device), small.map(|small| small.to_device(device)));
         let wanted = tch::no_grad(|| self.teacher.forward(&large));
@@ -144,18 +156,25 @@ impl AdaptState {
         let _guard = tch::no_grad_guard();
         self.update(params, now);
         self.loss.update_center(&wanted);
-        let spread = wanted.std_dim([0i64].as_slice(), true, false).mean(None).double_value(&[]);
-        (loss.double_value(&[]), spread)
+        self.spread = wanted.std_dim([0i64].as_slice(), true, false).mean(None).double_value(&[]);
+        self.step += 1;
+        self.losses.push(loss.double_value(&[]));
+        loss.double_value(&[])
     }
 
     /// AdamW with clipped gradients, then the teacher follows.
-    fn update(&mut self, params: &AdaptParams, now: Moment) {
-        let at = (self.step + 1) as i32;
-        let (one, two) = (1.0 - BETAS.0.powi(at), 1.0 - BETAS.1.powi(at));
+    fn update(&mut self, params: &DinoParams, now: Moment) {
         for (name, tensor) in self.student.weights.iter().filter(|(name, _)| learns(name)) {
             let mut tensor = tensor.shallow_clone();
             let gradient = tensor.grad();
-            if gradient.defined() && (now.last_layer || !name.starts_with("head.last_layer")) {
+            let frozen = if name.starts_with("head.last_layer") {
+                now.last_layer_from
+            } else {
+                0
+            };
+            if gradient.defined() && self.step >= frozen {
+                let at = (self.step + 1 - frozen) as i32;
+                let (one, two) = (1.0 - BETAS.0.powi(at), 1.0 - BETAS.1.powi(at));
                 let norm = gradient.norm();
                 let gradient = &gradient * (params.clip_grad / (norm + 1e-6)).clamp_max(1.0);
                 let (Some(first), Some(second)) = (self.first.get(name), self.second.get(name)) else {
@@ -203,6 +222,8 @@ impl AdaptState {
             .collect();
         tensors.push(("center".to_owned(), self.loss.center.shallow_clone()));
         tensors.push(("step".to_owned(), Tensor::from(self.step as i64)));
+        tensors.push(("losses".to_owned(), Tensor::from_slice(&self.losses)));
+        tensors.push(("spread".to_owned(), Tensor::from(self.spread)));
         Tensor::write_safetensors(&tensors, file).with_context(|| format!("write {}", file.display()))
     }
 
@@ -234,6 +255,8 @@ impl AdaptState {
         }
         self.loss.center.copy_(saved.get("center").context("the centre is missing")?);
         self.step = saved.get("step").context("the step is missing")?.int64_value(&[]) as u64;
+        self.losses = Vec::try_from(saved.get("losses").context("the losses are missing")?).context("read the losses")?;
+        self.spread = saved.get("spread").context("the spread is missing")?.double_value(&[]);
         Ok(())
     }
 
@@ -259,47 +282,24 @@ fn learns(name: &str) -> bool {
     name != "head.last_layer.weight_g"
 }
 
-fn config_of(start: &AdaptStart) -> Result<VitConfig> {
-    match start {
-        AdaptStart::Published { extractor } => match cedm_nets::extractor(&extractor.name).map(|backbone| backbone.architecture) {
-            Some(Architecture::Vit(config)) => Ok(config),
-            _ => bail!(
-                "`{}` is no vision transformer of the extractor table: only those can be adapted",
-                extractor.name
-            ),
-        },
-        AdaptStart::Fresh {
-            image,
-            patch,
-            dim,
-            depth,
-            heads,
-        } => {
-            let fits = *patch > 0 && image % patch == 0 && *heads > 0 && dim % heads == 0 && *depth > 0 && *image > 0 && *dim > 0;
-            ensure!(
-                fits,
-                "a ViT of width {dim} with {heads} heads, patches of {patch} in images of {image}: sizes must divide each other"
-            );
-            let base = VitConfig::dino(i64::from(*dim), i64::from(*depth), i64::from(*heads));
+fn config_of(extractor: &ExtractorSpec, params: &DinoParams, given: Option<&Weights>) -> Result<VitConfig> {
+    let backbone = cedm_nets::extractor(&extractor.name).ok_or_else(|| anyhow!("there is no extractor `{}`", extractor.name))?;
+    match (backbone.architecture, given) {
+        (Architecture::Vit(config), Some(_)) => Ok(config),
+        (Architecture::Vit(_), None) => bail!("adapting `{}` needs its weight file", extractor.name),
+        (Architecture::VitOfFile, Some(given)) => Ok(VitConfig::of(given)?),
+        (Architecture::VitOfFile, None) => {
+            let size = params.vit;
+            if let Some(obstacle) = size.obstacle() {
+                bail!("a vision transformer from nothing: {obstacle}");
+            }
             Ok(VitConfig {
-                patch: i64::from(*patch),
-                grid: i64::from(image / patch),
+                patch: i64::from(size.patch),
+                grid: i64::from(size.image / size.patch),
                 feed_forward: FeedForward::Mlp { ratio: 4 },
-                ..base
+                ..VitConfig::dino(i64::from(size.dim), i64::from(size.depth), i64::from(size.heads))
             })
         }
-    }
-}
-
-/// A fresh tensor as DINO draws it: weights and tokens around 0, factors of norms 1, biases 0.
-fn fresh(name: &str, shape: &[i64]) -> Tensor {
-    let options = (Kind::Float, Device::Cpu);
-    if shape.len() > 1 {
-        return Tensor::empty(shape, options).normal_(0.0, FRESH_STD).clamp_(-2.0, 2.0);
-    }
-    if name.ends_with("weight") {
-        Tensor::ones(shape, options)
-    } else {
-        Tensor::zeros(shape, options)
+        _ => bail!("`{}` is no vision transformer: only those can be adapted", extractor.name),
     }
 }

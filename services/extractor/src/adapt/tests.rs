@@ -1,23 +1,36 @@
 //! Training learns something, and a run that was interrupted ends with the same bits.
 
 use super::*;
+use cedm_contract::params::{ExtractorSpec, Precision, VitSize};
+use cedm_images::Shard;
 use cedm_runtime::QuietMonitor;
 use std::cell::{Cell, RefCell};
 use tch::Device;
 
 /// Two kinds of image: stripes along x or y, with a phase.
-fn images() -> Vec<Picture> {
+fn images() -> Album {
     let pixel = |index: usize, x: usize, y: usize| {
         let along = if index.is_multiple_of(2) { x } else { y };
         if (along + index / 2) % 4 < 2 { 220u8 } else { 30 }
     };
-    (0..24)
-        .map(|index| Picture::new(8, 8, 3, (0..64).flat_map(|at| [pixel(index, at % 8, at / 8); 3]).collect()).unwrap())
-        .collect()
+    let mut album = Album::default();
+    for indices in [0..10usize, 10..24] {
+        let shard = Shard {
+            count: indices.len(),
+            channels: 1,
+            resolution: 8,
+            images: indices
+                .flat_map(|index| (0..64).map(move |at| pixel(index, at % 8, at / 8)))
+                .collect(),
+            ..Shard::default()
+        };
+        album.add(shard).unwrap();
+    }
+    album
 }
-fn params() -> AdaptParams {
-    AdaptParams {
-        start: AdaptStart::Fresh {
+fn params() -> DinoParams {
+    DinoParams {
+        vit: VitSize {
             image: 8,
             patch: 2,
             dim: 16,
@@ -31,11 +44,19 @@ fn params() -> AdaptParams {
         flip: false,
         head: (32, 16, 24),
         learning_rate: 0.05,
-        ..AdaptParams::default()
+        ..DinoParams::default()
     }
 }
-fn state(params: &AdaptParams) -> AdaptState {
-    AdaptState::start(params, None, Device::Cpu).unwrap()
+fn extractor(name: &str) -> ExtractorSpec {
+    ExtractorSpec {
+        name: name.to_owned(),
+        weights: None,
+        dim: None,
+        precision: Precision::Fp32,
+    }
+}
+fn state(params: &DinoParams) -> AdaptState {
+    AdaptState::start(&extractor("vit"), params, None, Device::Cpu).unwrap()
 }
 fn saved(state: &AdaptState) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
@@ -95,7 +116,8 @@ fn a_run_that_was_stopped_ends_with_the_same_bits() {
         ..monitor
     };
     let mut second = state(&params);
-    adapt(&params, &images, &mut second, scratch.path(), &monitor).unwrap();
+    let found = adapt(&params, &images, &mut second, scratch.path(), &monitor).unwrap();
+    assert_eq!(found, expect, "what is reported does not tell of the stop either");
     assert!(saved(&whole) == saved(&second));
 }
 
@@ -113,36 +135,61 @@ fn the_teacher_changes_and_does_not_collapse() {
 #[test]
 fn impossible_parameters_are_told() {
     let scratch = tempfile::tempdir().unwrap();
-    let check = |params: AdaptParams, expect: &str| {
+    let check = |params: DinoParams, expect: &str| {
         let error = adapt(&params, &images(), &mut state(&params), scratch.path(), &QuietMonitor)
             .unwrap_err()
             .to_string();
         assert!(error.contains(expect), "{error}");
     };
-    check(AdaptParams { batch: 25, ..params() }, "24 images are less than one batch of 25");
-    check(AdaptParams { local_size: 1, ..params() }, "hold no patch of 2");
+    check(DinoParams { batch: 25, ..params() }, "24 images are less than one batch of 25");
+    check(DinoParams { local_size: 1, ..params() }, "hold no whole number of patches of 2");
     check(
-        AdaptParams {
+        DinoParams {
             local_scale: (0.0, 0.5),
             ..params()
         },
         "crop scales",
     );
-    let odd = AdaptParams {
-        start: AdaptStart::Fresh {
-            image: 9,
-            patch: 2,
-            dim: 16,
-            depth: 1,
-            heads: 2,
+    check(
+        DinoParams {
+            head: (8, 8, 1),
+            ..params()
         },
-        ..params()
-    };
-    assert!(
-        AdaptState::start(&odd, None, Device::Cpu)
+        "a head of 8, 8 and 1",
+    );
+}
+
+#[test]
+fn what_cannot_be_adapted_is_told() {
+    let check = |name: &str, params: &DinoParams, weights: Option<&Path>, expect: &str| {
+        let error = AdaptState::start(&extractor(name), params, weights, Device::Cpu)
             .err()
             .unwrap()
-            .to_string()
-            .contains("sizes must divide")
-    );
+            .to_string();
+        assert!(error.contains(expect), "{error}");
+    };
+    let odd = DinoParams {
+        vit: VitSize { image: 9, ..params().vit },
+        ..params()
+    };
+    check("vit", &odd, None, "images of 9 pixels hold no whole number of patches of 2");
+    check("pca", &params(), None, "`pca` is no vision transformer");
+    check("dino_vitb16", &params(), None, "needs its weight file");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("small.safetensors");
+    state(&params()).write_backbone(&file).unwrap();
+    check("dino_vitb16", &params(), Some(&file), "missing");
+}
+
+#[test]
+fn a_backbone_that_was_adapted_can_be_adapted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("vit.safetensors");
+    let (first, params) = (state(&params()), params());
+    first.write_backbone(&file).unwrap();
+    let again = AdaptState::start(&extractor("vit"), &DinoParams { seed: 5, ..params }, Some(&file), Device::Cpu).unwrap();
+    assert_eq!(again.config(), first.config(), "its size stands in the file, heads included");
+    let copy = folder.path().join("again.safetensors");
+    again.write_backbone(&copy).unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), std::fs::read(&copy).unwrap());
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Priority, SweepId,
-    params::{BoundParams, FineGrid, KmeansParams, Precision, SamplerParams, TemiParams},
+    params::{BoundParams, DinoParams, FineGrid, KmeansParams, Precision, SamplerParams, TemiParams},
 };
 use serde::{
     Deserialize, Deserializer,
@@ -50,6 +50,7 @@ struct ExtractorTable {
     dim: Option<u32>,
     #[serde(default)]
     precision: Precision,
+    adapt: Option<DinoParams>,
 }
 
 /// A name, or a table with more.
@@ -61,7 +62,7 @@ impl<'de> Deserialize<'de> for ExtractorFile {
         impl<'de> de::Visitor<'de> for Visitor {
             type Value = ExtractorFile;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of an extractor, or a table with name, weights, dim and precision")
+                f.write_str("the name of an extractor, or a table with name, weights, dim, precision and adapt")
             }
             fn visit_str<E: de::Error>(self, name: &str) -> Result<ExtractorFile, E> {
                 Ok(ExtractorFile(ExtractorTable {
@@ -69,6 +70,7 @@ impl<'de> Deserialize<'de> for ExtractorFile {
                     weights: None,
                     dim: None,
                     precision: Precision::default(),
+                    adapt: None,
                 }))
             }
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<ExtractorFile, A::Error> {
@@ -87,6 +89,7 @@ impl From<ExtractorFile> for ExtractorChoice {
             weights,
             dim: file.dim,
             precision: file.precision,
+            adapt: file.adapt,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a sweep file must satisfy beyond its types: ranges, names, and what fits together.
 
+mod adapt;
 mod clusters;
 mod scores;
 mod training;
@@ -35,6 +36,7 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
         "the name of the image set is empty: expected a name that `cedm import` gave",
     );
     check_extractor(&spec.extractor, "extractor", findings);
+    adapt::resolved(spec, findings);
     clusters::resolved(spec, findings);
     training::resolved(&spec.training, findings);
     scores::sampling(spec, findings);
@@ -49,9 +51,11 @@ fn check_extractor(choice: &ExtractorChoice, path: &str, findings: &mut Findings
         return;
     };
     let name = known.name;
+    // A small network from nothing has no file yet.
+    let from_nothing = choice.adapt.is_some() && known.adapts && known.dim.is_none();
     match &choice.weights {
         None => findings.check(
-            !known.needs_weights,
+            !known.needs_weights || from_nothing,
             format!("{path}.name"),
             format!("`{name}` needs `weights = \"<file or URI>\"`"),
         ),

@@ -43,6 +43,19 @@ pub fn classifier(text: &ClipText, tokenizer: &Tokenizer, classes: &[String], te
     Ok(ensemble(&Tensor::cat(&parts, 0), classes.len() as i64))
 }
 
+/// A classifier \[embed_dim, classes\] from text embeddings that were computed elsewhere: \[classes · prompts, embed_dim\], class by class.
+///
+/// # Errors
+/// When their number is no multiple of the number of classes.
+pub fn classifier_from(embeddings: &Tensor, classes: i64) -> Result<Tensor, NetError> {
+    let shape = embeddings.size();
+    if shape.len() != 2 || classes < 1 || shape[0] == 0 || shape[0] % classes != 0 {
+        let reason = format!("text embeddings of shape {shape:?} for {classes} classes, expected [classes x prompts, width]");
+        return Err(NetError::extractor("clip", reason));
+    }
+    Ok(ensemble(&normalise_rows(embeddings), classes))
+}
+
 /// The classifier from normalised prompt embeddings \[classes · prompts, embed_dim\].
 fn ensemble(embeddings: &Tensor, classes: i64) -> Tensor {
     let dim = embeddings.size()[1];

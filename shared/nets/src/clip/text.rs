@@ -56,7 +56,16 @@ impl ClipText {
             ln_final: LayerNorm::load(&from, "ln_final", width, LAYER_NORM_EPS),
             text_projection: from.take("text_projection", &[width, embed_dim]),
         };
-        from.ignore(|name| name.starts_with("visual.") || matches!(name, "logit_scale" | "logit_bias" | "attn_mask"));
+        // Numbers that OpenAI's own files carry along.
+        let known = [
+            "logit_scale",
+            "logit_bias",
+            "attn_mask",
+            "input_resolution",
+            "context_length",
+            "vocab_size",
+        ];
+        from.ignore(|name| name.starts_with("visual.") || known.contains(&name));
         from.finish(&format!("a CLIP text tower of width {width}, {layers} blocks"))?;
         Ok(net)
     }

@@ -7,8 +7,10 @@ use cedm_images::pickle::{Id, Node, Pickle};
 use std::collections::{BTreeMap, HashMap};
 use tch::{Kind, Tensor};
 
-/// How deep dictionaries may nest; a pickle may hold itself.
-const MAX_DEPTH: usize = 16;
+/// How deep names are nested at most; each module of a whole model takes three levels.
+const MAX_DEPTH: usize = 48;
+/// Most objects that are looked at.
+const MAX_STEPS: usize = 1 << 22;
 
 /// A storage as a pickle names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,36 +35,62 @@ pub(super) struct Described {
 
 /// Every tensor below the root, with its path joined by dots.
 pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Vec<Described>, String> {
-    let mut found = Vec::new();
-    walk(pickle, pickle.root(), String::new(), 0, &mut found)?;
-    Ok(found)
+    let mut walk = Walk {
+        pickle,
+        found: Vec::new(),
+        steps_left: MAX_STEPS,
+    };
+    walk.visit(pickle.root(), String::new(), 0)?;
+    Ok(walk.found)
 }
 
-fn walk(pickle: &Pickle<'_>, id: Id, path: String, depth: usize, found: &mut Vec<Described>) -> Result<(), String> {
-    if let Some(tensor) = describe(pickle, id).map_err(|reason| format!("tensor `{path}`: {reason}"))? {
-        found.push(Described { name: path, ..tensor });
-        return Ok(());
-    }
-    if depth == MAX_DEPTH {
-        return Ok(());
-    }
-    let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-    if let Some(items) = pickle.items(id) {
-        for (key, value) in items {
-            let key = pickle
-                .text(key)
-                .map(str::to_owned)
-                .or_else(|| pickle.int(key).map(|key| key.to_string()));
-            if let Some(key) = key {
-                walk(pickle, value, join(&key), depth + 1, found)?;
+/// A walk through the tree; shared branches are walked once for each path to them, so the steps are counted.
+struct Walk<'p, 'a> {
+    pickle: &'p Pickle<'a>,
+    found: Vec<Described>,
+    steps_left: usize,
+}
+
+impl Walk<'_, '_> {
+    fn visit(&mut self, id: Id, path: String, depth: usize) -> Result<(), String> {
+        self.steps_left = self
+            .steps_left
+            .checked_sub(1)
+            .ok_or("its objects refer to each other without an end")?;
+        let pickle = self.pickle;
+        if let Some(tensor) = describe(pickle, id).map_err(|reason| format!("tensor `{path}`: {reason}"))? {
+            self.found.push(Described { name: path, ..tensor });
+            return Ok(());
+        }
+        if depth == MAX_DEPTH {
+            return Ok(());
+        }
+        let join = |key: &str| match key {
+            // Where a Python module keeps its parts; a state dict leaves these names out.
+            "_parameters" | "_buffers" | "_modules" => path.clone(),
+            _ if path.is_empty() => key.to_owned(),
+            _ => format!("{path}.{key}"),
+        };
+        if let Some(items) = pickle.items(id) {
+            for (key, value) in items {
+                let key = pickle
+                    .text(key)
+                    .map(str::to_owned)
+                    .or_else(|| pickle.int(key).map(|key| key.to_string()));
+                if let Some(key) = key {
+                    self.visit(value, join(&key), depth + 1)?;
+                }
             }
+        } else if let Some(elements) = pickle.elements(id) {
+            for (index, element) in elements.iter().enumerate() {
+                self.visit(*element, join(&index.to_string()), depth + 1)?;
+            }
+        } else if let Some(state) = pickle.state(id) {
+            // A module saved whole, or as TorchScript (OpenAI's CLIP): its attributes are the state of an object.
+            self.visit(state, path, depth + 1)?;
         }
-    } else if let Some(elements) = pickle.elements(id) {
-        for (index, element) in elements.iter().enumerate() {
-            walk(pickle, *element, join(&index.to_string()), depth + 1, found)?;
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn describe(pickle: &Pickle<'_>, id: Id) -> Result<Option<Described>, String> {

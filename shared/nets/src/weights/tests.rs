@@ -74,3 +74,22 @@ fn other_and_truncated_files_are_refused() {
             .starts_with("read ")
     );
 }
+
+/// A module of two levels, saved by PyTorch 2.11 as TorchScript and as a whole Python object: both hold the tensors of its state dict.
+#[test]
+fn modules_saved_whole_give_the_tensors_of_their_state_dict() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in [
+        ("script", &include_bytes!("script.pt")[..]),
+        ("module", &include_bytes!("module.pt")[..]),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let read = Weights::read(&path).unwrap();
+        assert_eq!(names(&read), ["body.0.fc.bias", "body.0.fc.weight", "body.0.scale", "w"], "{name}");
+        assert_eq!(read.get("w").unwrap().kind(), Kind::Half);
+        let bias = read.get("body.0.fc.bias").unwrap();
+        assert!((bias.double_value(&[1]) - 0.457_774_937_152_862_55).abs() < 1e-9, "{name}");
+        assert_eq!(read.get("body.0.fc.weight").unwrap().size(), [2, 3]);
+    }
+}

@@ -22,9 +22,6 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     let Some(prefix) = names.iter().find_map(|name| name.strip_suffix("/data.pkl")).map(str::to_owned) else {
         return Err("a zip archive without `data.pkl`: no PyTorch file".to_owned());
     };
-    if names.iter().any(|name| name.starts_with(&format!("{prefix}/code/"))) {
-        return Err("a TorchScript module: use the extractor `torchscript` for it".to_owned());
-    }
     let mut member = |name: &str| -> Result<Vec<u8>, String> {
         let entry = archive
             .by_name(&format!("{prefix}/{name}"))

@@ -7,7 +7,7 @@ use crate::{
 };
 use cedm_contract::{
     JobSpec, Kind, extractor,
-    params::{ExtractParams, FeaturesParams, FitParams, NeighbourPart, NeighboursParams},
+    params::{AdaptParams, ExtractParams, ExtractorSpec, FeaturesParams, FitParams, JudgeParams, NeighbourPart, NeighboursParams},
     sweep::ExtractorChoice,
 };
 
@@ -20,6 +20,9 @@ pub(super) fn label(choice: &ExtractorChoice) -> String {
     if choice.precision != Default::default() {
         label += &format!("-{:?}", choice.precision).to_lowercase();
     }
+    if choice.adapt.is_some() {
+        label += "-adapted";
+    }
     if let Some(object) = choice.weights.as_ref().and_then(|file| file.object.as_ref()) {
         label += &format!("@{}", &object.digest.as_str()[..6]);
     }
@@ -27,7 +30,7 @@ pub(super) fn label(choice: &ExtractorChoice) -> String {
 }
 
 /// Why the extractor cannot run.
-pub(super) fn spec(choice: &ExtractorChoice) -> Result<cedm_contract::params::ExtractorSpec, String> {
+pub(super) fn spec(choice: &ExtractorChoice) -> Result<ExtractorSpec, String> {
     choice.spec().ok_or_else(|| {
         let path = choice.weights.as_ref().map_or("", |file| file.path.as_str());
         format!(
@@ -44,13 +47,34 @@ pub(super) fn fit<'k>(b: &mut Builder<'k>, images: Images<'k>, choice: &Extracto
     Some(b.add(draft, || Ok(JobSpec::Fit(FitParams { extractor: spec(choice)? }))))
 }
 
+/// The backbone adapted to the training images; `None` where it stays as it is.
+fn adapted<'k>(b: &mut Builder<'k>, images: Images<'k>, choice: &ExtractorChoice) -> Option<Dep<'k>> {
+    let training = choice.adapt.as_ref()?;
+    let draft = Draft::new(format!("adapt {}", label(choice)), Kind::Adapt, Work::epochs(training.epochs)).reads("images", images.dep);
+    Some(b.add(draft, || {
+        Ok(JobSpec::Adapt(AdaptParams {
+            extractor: spec(choice)?,
+            training: training.clone(),
+        }))
+    }))
+}
+
+/// The extractor of the jobs that extract: an adapted one reads its weights from the job that made them.
+fn extracting(choice: &ExtractorChoice) -> Result<ExtractorSpec, String> {
+    let spec = spec(choice)?;
+    Ok(match choice.adapt {
+        Some(_) => ExtractorSpec { weights: None, ..spec },
+        None => spec,
+    })
+}
+
 /// All features of the training images.
 pub(super) fn features<'k>(b: &mut Builder<'k>, images: Images<'k>, choice: &ExtractorChoice) -> Dep<'k> {
     let id = format!("features {}", label(choice));
     if let Some(dep) = b.existing(&id) {
         return dep;
     }
-    let fit = fit(b, images, choice);
+    let (fit, adapted) = (fit(b, images, choice), adapted(b, images, choice));
     let mut shards = Vec::new();
     for (index, shard) in (0u32..).zip(&images.set.shards) {
         let draft = Draft::new(
@@ -59,10 +83,11 @@ pub(super) fn features<'k>(b: &mut Builder<'k>, images: Images<'k>, choice: &Ext
             Work::images(shard.count),
         )
         .reads("images", images.dep)
-        .maybe("fit", fit);
+        .maybe("fit", fit)
+        .maybe("adapted", adapted);
         shards.push(b.add(draft, || {
             Ok(JobSpec::Extract(ExtractParams {
-                extractor: spec(choice)?,
+                extractor: extracting(choice)?,
                 shard: index,
             }))
         }));
@@ -94,4 +119,16 @@ pub(super) fn neighbours<'k>(b: &mut Builder<'k>, images: Images<'k>, choice: &E
         whole = whole.reads(format!("part/{index:05}"), part);
     }
     b.add(whole, || Ok(JobSpec::Neighbours(NeighboursParams { k, part: None })))
+}
+
+/// How well the features tell the labels apart, for the report; `None` without labels.
+pub(super) fn judged<'k>(b: &mut Builder<'k>, images: Images<'k>, choice: &ExtractorChoice) -> Option<Dep<'k>> {
+    if images.set.classes < 2 {
+        return None;
+    }
+    let features = features(b, images, choice);
+    let draft = Draft::new(format!("judge {}", label(choice)), Kind::Judge, Work::images(images.set.count))
+        .reads("features", features)
+        .reads("images", images.dep);
+    Some(b.add(draft, || Ok(JobSpec::Judge(JudgeParams::default()))))
 }

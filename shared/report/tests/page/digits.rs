@@ -3,8 +3,8 @@
 
 use super::artefacts::{Shelf, digest, key};
 use cedm_contract::{
-    BoundDecision, BoundResult, ClusterQuality, ClusterResult, ImageSet, Input, Kind, Probe, SampleSetResult, Score, ScoreResult, Software,
-    SweepId, Timings, TrainResult, outcome::*, sweep::SweepSpec,
+    BoundDecision, BoundResult, ClusterQuality, ClusterResult, ImageSet, Input, JudgeResult, Kind, Probe, SampleSetResult, Score,
+    ScoreResult, Software, SweepId, Timings, TrainResult, outcome::*, sweep::SweepSpec,
 };
 use std::collections::BTreeMap;
 
@@ -55,6 +55,18 @@ pub fn sweep() -> (SweepOutcome, Shelf) {
             dead: 1,
             ..JobCounts::default()
         },
+        features: Some(FeaturesOutcome {
+            extractor: "pca".to_owned(),
+            dim: 32,
+            adapted: None,
+            judged: Some(JudgeResult {
+                count: IMAGES,
+                dim: 32,
+                classes: 10,
+                knn_accuracy: 0.9733,
+                probe_accuracy: 0.95,
+            }),
+        }),
         images: Some(ImagesOutcome {
             name: "digits".to_owned(),
             artefact: artefact("import"),

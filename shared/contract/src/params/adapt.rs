@@ -1,38 +1,72 @@
 //! Self-supervised adaptation of a backbone to an image set (spec §12).
 
-use cedm_contract::params::ExtractorSpec;
+use super::ExtractorSpec;
 use serde::{Deserialize, Serialize};
 
-/// The backbone that is adapted.
+/// DINO training of a backbone on an image set; no label is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "start", rename_all = "snake_case")]
-pub enum AdaptStart {
-    /// A ViT of the extractor table with its published weights.
-    Published {
-        /// Which, with its weights.
-        extractor: ExtractorSpec,
-    },
-    /// A small ViT from nothing.
-    Fresh {
-        /// Side of the images it reads; a multiple of `patch`.
-        image: u32,
-        /// Patch side.
-        patch: u32,
-        /// Width.
-        dim: u32,
-        /// Blocks.
-        depth: u32,
-        /// Attention heads.
-        heads: u32,
-    },
+pub struct AdaptParams {
+    /// The backbone before: a vision transformer of the table with its weights, or `vit` without any for a small one from nothing.
+    pub extractor: ExtractorSpec,
+    /// How it is trained.
+    pub training: DinoParams,
+}
+
+/// Size of a small vision transformer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VitSize {
+    /// Side of the images that it reads; a multiple of `patch`.
+    pub image: u32,
+    /// Patch side.
+    pub patch: u32,
+    /// Width; a multiple of `heads`.
+    pub dim: u32,
+    /// Blocks.
+    pub depth: u32,
+    /// Attention heads.
+    pub heads: u32,
+}
+
+impl Default for VitSize {
+    fn default() -> Self {
+        Self {
+            image: 32,
+            patch: 4,
+            dim: 192,
+            depth: 6,
+            heads: 3,
+        }
+    }
+}
+
+impl VitSize {
+    /// What is wrong with it.
+    pub fn obstacle(&self) -> Option<String> {
+        let Self {
+            image,
+            patch,
+            dim,
+            depth,
+            heads,
+        } = *self;
+        let sizes = [("image", image), ("patch", patch), ("dim", dim), ("depth", depth), ("heads", heads)];
+        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Some(format!("`{name}` is 0: expected at least 1"));
+        }
+        if image % patch != 0 {
+            return Some(format!("images of {image} pixels hold no whole number of patches of {patch}"));
+        }
+        (dim % heads != 0).then(|| format!("a width of {dim} is no multiple of {heads} heads"))
+    }
 }
 
 /// DINO training. Defaults are those of DINO's own recipe, as far as they do not depend on the size of the set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct AdaptParams {
-    /// The backbone.
-    pub start: AdaptStart,
+pub struct DinoParams {
+    /// Size of the network where it starts from nothing (extractor `vit` without weights).
+    pub vit: VitSize,
     /// Passes over the set.
     pub epochs: u32,
     /// Images per step.
@@ -51,7 +85,7 @@ pub struct AdaptParams {
     pub colour: bool,
     /// Widths of the head: hidden, bottleneck, out.
     pub head: (u32, u32, u32),
-    /// Peak learning rate at a batch of 256; scaled with the batch.
+    /// Peak learning rate at a batch of 256; scaled with the batch. Upstream advises less, 1e-5 to 5e-5, for fine-tuning.
     pub learning_rate: f64,
     /// Last learning rate.
     pub last_learning_rate: f64,
@@ -77,16 +111,10 @@ pub struct AdaptParams {
     pub seed: u64,
 }
 
-impl Default for AdaptParams {
+impl Default for DinoParams {
     fn default() -> Self {
         Self {
-            start: AdaptStart::Fresh {
-                image: 32,
-                patch: 4,
-                dim: 192,
-                depth: 6,
-                heads: 3,
-            },
+            vit: VitSize::default(),
             epochs: 15,
             batch: 64,
             local_crops: 8,

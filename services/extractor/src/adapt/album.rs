@@ -1,0 +1,84 @@
+//! The images of a set in memory, as the bytes of their shards.
+
+use cedm_images::{ImageError, Picture, Shard};
+
+/// Images by index.
+#[derive(Debug, Default)]
+pub struct Album {
+    shards: Vec<Shard>,
+    /// Index of the first image of each shard.
+    firsts: Vec<usize>,
+    count: usize,
+}
+
+impl Album {
+    /// Takes in the next shard of the set.
+    ///
+    /// # Errors
+    /// When its images are of another shape than those before.
+    pub fn add(&mut self, shard: Shard) -> Result<(), ImageError> {
+        if let Some(first) = self.shards.first() {
+            let shape = |shard: &Shard| (shard.channels, shard.resolution);
+            if shape(first) != shape(&shard) {
+                return Err(ImageError::Format {
+                    path: format!("shard {}", self.shards.len()).into(),
+                    reason: format!(
+                        "images of {:?} (channels, side), the shards before hold {:?}",
+                        shape(&shard),
+                        shape(first)
+                    ),
+                });
+            }
+        }
+        self.firsts.push(self.count);
+        self.count += shard.count;
+        self.shards.push(shard);
+        Ok(())
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// An image in RGB; grey is repeated.
+    pub fn picture(&self, index: usize) -> Picture {
+        let at = self.firsts.partition_point(|first| *first <= index) - 1;
+        let shard = &self.shards[at];
+        let (side, planes) = (shard.resolution, shard.image(index - self.firsts[at]));
+        let picture = Picture::from_planes(side, side, shard.channels, planes);
+        picture.expect("invariant: a shard's images have its shape").into_rgb()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard(values: &[u8], side: usize) -> Shard {
+        Shard {
+            count: values.len(),
+            channels: 1,
+            resolution: side,
+            images: values.iter().flat_map(|value| vec![*value; side * side]).collect(),
+            ..Shard::default()
+        }
+    }
+
+    #[test]
+    fn images_are_found_across_shards() {
+        let mut album = Album::default();
+        album.add(shard(&[1, 2, 3], 2)).unwrap();
+        album.add(shard(&[4], 2)).unwrap();
+        album.add(shard(&[5, 6], 2)).unwrap();
+        let first_bytes: Vec<u8> = (0..album.len()).map(|index| album.picture(index).pixels[0]).collect();
+        assert_eq!(first_bytes, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(album.picture(3).pixels.len(), 12, "grey became RGB");
+        assert!(album.add(shard(&[1], 3)).unwrap_err().to_string().contains("shard 3"));
+    }
+}

@@ -1,0 +1,37 @@
+//! `extractor export`: imported images back into an archive that the EDM tools read.
+
+use crate::{import::ShapeArgs, inputs::Images};
+use anyhow::{Context, Result, ensure};
+use std::path::PathBuf;
+
+/// Writes images as an EDM archive: stored PNGs and `dataset.json`.
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// Images: a folder that `import` made, or whatever it takes
+    images: String,
+    /// The archive to write (.zip)
+    #[arg(long)]
+    out: PathBuf,
+    #[command(flatten)]
+    shape: ShapeArgs,
+}
+
+impl ExportArgs {
+    /// Exports; what came of it as JSON.
+    ///
+    /// # Errors
+    /// When the images cannot be read, or the archive not be written.
+    pub fn run(&self) -> Result<serde_json::Value> {
+        let named = self.out.extension().is_some_and(|extension| extension == "zip");
+        ensure!(named, "--out {}: expected a name that ends in .zip", self.out.display());
+        let scratch = tempfile::tempdir().context("make a temporary folder")?;
+        let images = Images::open(&self.images, &self.shape, scratch.path())?;
+        cedm_images::export_edm_archive(&images.imported.set, images.folder(), &self.out)?;
+        Ok(serde_json::json!({
+            "out": self.out,
+            "count": images.imported.set.count,
+            "content": images.imported.set.content,
+            "bytes": std::fs::metadata(&self.out).with_context(|| format!("read {}", self.out.display()))?.len(),
+        }))
+    }
+}

@@ -1,0 +1,194 @@
+//! `extractor label`: pseudo-labels from text. Class names become five prompts each, prompts a classifier, and each image gets the class
+//! that its CLIP embedding fits best (spec §8).
+
+use crate::{
+    extract_shard, images_of,
+    import::ShapeArgs,
+    inputs::{Images, local, weights_of},
+};
+use anyhow::{Context, Result, bail, ensure};
+use cedm_contract::params::{ExtractorSpec, Precision};
+use cedm_images::read_shard;
+use cedm_nets::{
+    Extractor, Weights,
+    clip::{ClipText, TEMPLATES, Tokenizer, ZeroShot, classifier, classifier_from, zero_shot},
+    text_tower,
+    weights::Encoder,
+};
+use cedm_runtime::ConsoleMonitor;
+use npyz::WriterBuilder;
+use std::{
+    fs::{self, File},
+    io::BufWriter,
+    path::{Path, PathBuf},
+};
+use tch::{Kind, Tensor};
+
+/// Labels images by what their CLIP embedding says about class names.
+#[derive(Debug, clap::Args)]
+pub struct LabelArgs {
+    /// Images: whatever `import` takes (a path or an s3:// URI), or a folder that it made
+    images: String,
+    /// A CLIP of the table (`cedm extractors`)
+    #[arg(long, default_value = "openclip_vit_bigg14")]
+    extractor: String,
+    /// Its weight file: a path or an s3:// URI
+    #[arg(long)]
+    weights: String,
+    /// File of class names, one a line; those of the image set when absent
+    #[arg(long)]
+    classes: Option<PathBuf>,
+    /// The tokenizer's vocabulary, as published: bpe_simple_vocab_16e6.txt.gz
+    #[arg(long, required_unless_present = "text_embeddings")]
+    vocabulary: Option<PathBuf>,
+    /// Text embeddings computed elsewhere, instead of the text tower: a file with one tensor [classes x prompts, width], class by class
+    #[arg(long, conflicts_with = "vocabulary")]
+    text_embeddings: Option<PathBuf>,
+    /// The file to write: .safetensors (`labels`, and `scores`: the softmax over the classes), or .npy (the labels alone, as a sweep's
+    /// `imported` clustering takes them)
+    #[arg(long)]
+    out: PathBuf,
+    /// Images that go through the network at once
+    #[arg(long)]
+    batch: Option<i64>,
+    #[command(flatten)]
+    shape: ShapeArgs,
+}
+
+impl LabelArgs {
+    /// Labels; what came of it as JSON.
+    ///
+    /// # Errors
+    /// When the images, the weights, the vocabulary or the embeddings cannot be read or do not fit each other.
+    pub fn run(&self) -> Result<serde_json::Value> {
+        let extension = self.out.extension().and_then(|extension| extension.to_str()).unwrap_or("");
+        ensure!(
+            matches!(extension, "safetensors" | "npy"),
+            "--out {}: expected a name that ends in .safetensors or .npy",
+            self.out.display()
+        );
+        let Some(tower) = text_tower(&self.extractor) else {
+            bail!(
+                "--extractor {}: it has no text tower; expected one of the CLIPs of `cedm extractors`",
+                self.extractor
+            );
+        };
+        cedm_torch::start();
+        let _guard = tch::no_grad_guard();
+        let scratch = tempfile::tempdir().context("make a temporary folder")?;
+        let images = Images::open(&self.images, &self.shape, scratch.path())?;
+        let classes = self.class_names(&images)?;
+        let (file, object) = weights_of(Some(&self.weights), scratch.path())?.context("--weights is missing")?;
+        let spec = ExtractorSpec {
+            name: self.extractor.clone(),
+            weights: Some(object),
+            dim: None,
+            precision: Precision::Fp32,
+        };
+        let text = match (&self.text_embeddings, &self.vocabulary) {
+            (Some(path), _) => classifier_from(&embeddings(path)?, classes.len() as i64)?,
+            (None, Some(vocabulary)) => {
+                let tokenizer = Tokenizer::read(&local(&vocabulary.display().to_string(), scratch.path())?)?;
+                let weights = Weights::read(&file)?.backbone(Encoder::Teacher);
+                let text = ClipText::load(&weights, tower, Kind::Float, cedm_torch::device())?;
+                classifier(&text, &tokenizer, &classes, &TEMPLATES)?
+            }
+            (None, None) => bail!("expected --vocabulary or --text-embeddings"),
+        };
+        ensure!(
+            text.size()[0] == tower.embed_dim,
+            "the text embeddings have width {}, those of {} have {}",
+            text.size()[0],
+            self.extractor,
+            tower.embed_dim
+        );
+        let mut extractor = Extractor::load(&spec, Some(&file), None, cedm_torch::device())?;
+        if let Some(batch) = self.batch {
+            ensure!(batch > 0, "--batch {batch}: expected at least 1");
+            extractor = extractor.with_batch(batch);
+        }
+        let (found, known) = label(&extractor, &images, &text.to_device(tch::Device::Cpu))?;
+        write(&found, &self.out)?;
+        let counts = found.labels.bincount::<&Tensor>(None, classes.len() as i64);
+        let agreement = known.map(|known| {
+            let same = found.labels.eq_tensor(&Tensor::from_slice(&known));
+            same.to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
+        });
+        Ok(serde_json::json!({
+            "out": self.out,
+            "count": found.labels.size()[0],
+            "classes": classes,
+            "images_per_class": Vec::<i64>::try_from(counts)?,
+            "mean_score": found.scores.amax([1i64].as_slice(), false).mean(Kind::Double).double_value(&[]),
+            "agreement_with_labels": agreement,
+        }))
+    }
+
+    fn class_names(&self, images: &Images) -> Result<Vec<String>> {
+        let Some(path) = &self.classes else {
+            let names = images.imported.set.class_names.clone();
+            ensure!(!names.is_empty(), "the image set has no class names: give them with --classes");
+            return Ok(names);
+        };
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let names: Vec<String> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect();
+        ensure!(!names.is_empty(), "{}: no class name, expected one a line", path.display());
+        Ok(names)
+    }
+}
+
+/// Labels of all images, and those that came with them.
+fn label(extractor: &Extractor, images: &Images, text: &Tensor) -> Result<(ZeroShot, Option<Vec<i64>>)> {
+    let total = images.imported.set.count;
+    let (mut parts, mut known, mut done) = (Vec::new(), Vec::new(), 0);
+    for file in images.files() {
+        let shard = read_shard(&file)?;
+        let features = extract_shard(extractor, &images_of(&shard), done, total, &ConsoleMonitor::default())?.features;
+        parts.push(zero_shot(&features, text));
+        known.extend(shard.labels.unwrap_or_default());
+        done += shard.count as u64;
+    }
+    let all = |part: fn(&ZeroShot) -> &Tensor| Tensor::cat(&parts.iter().map(part).collect::<Vec<_>>(), 0);
+    let found = ZeroShot {
+        logits: all(|part| &part.logits),
+        scores: all(|part| &part.scores),
+        labels: all(|part| &part.labels),
+    };
+    Ok((found, (known.len() as u64 == total).then_some(known)))
+}
+
+/// The one tensor of a file.
+fn embeddings(path: &Path) -> Result<Tensor> {
+    if path.extension().is_some_and(|extension| extension == "npy") {
+        let tensor = Tensor::read_npy(path).with_context(|| format!("read {}", path.display()))?;
+        return Ok(tensor.to_kind(Kind::Float));
+    }
+    let weights = Weights::read(path)?;
+    let names: Vec<&str> = weights.iter().map(|(name, _)| name).take(4).collect();
+    match weights.iter().next() {
+        Some((_, tensor)) if weights.len() == 1 => Ok(tensor.to_kind(Kind::Float)),
+        _ => bail!("{}: {} tensors ({}), expected one", path.display(), weights.len(), names.join(", ")),
+    }
+}
+
+/// Nothing half-written is ever at `out`.
+fn write(found: &ZeroShot, out: &Path) -> Result<()> {
+    let partial = out.with_extension("partial");
+    if out.extension().is_some_and(|extension| extension == "npy") {
+        let labels = Vec::<i64>::try_from(&found.labels)?;
+        let file = File::create(&partial).with_context(|| format!("write {}", partial.display()))?;
+        let options = npyz::WriteOptions::new().default_dtype().shape(&[labels.len() as u64]);
+        let mut writer = options.writer(BufWriter::new(file)).begin_nd()?;
+        writer.extend(labels)?;
+        writer.finish()?;
+    } else {
+        Tensor::write_safetensors(&[("labels", &found.labels), ("scores", &found.scores)], &partial)
+            .with_context(|| format!("write {}", partial.display()))?;
+    }
+    fs::rename(&partial, out).with_context(|| format!("write {}", out.display()))
+}

@@ -1,9 +1,11 @@
-"""Training and sampling speed of a preset: ours, and the same architecture in plain PyTorch on the same threads.
+"""Training and sampling speed of a preset: ours, and the same architecture in plain PyTorch, turn by turn on the same threads.
 
-    cargo xtask bench diffusion [--preset digits8] [--threads 1] [--steps 20] [--blocks 2] [--set optimiser.batch=64]
+    cargo xtask bench diffusion [--preset digits8] [--threads 1] [--rounds 3] [--steps 20] [--blocks 2] [--set optimiser.batch=64]
 
-Ours alone where PyTorch is not installed (PYTHON picks the interpreter). Both sides: the preset's network, batch and float32,
-random images, Adam, EMA, one forward and backward per step; sampling with Heun's method and a float64 state.
+Ours alone where PyTorch is not installed (PYTHON picks the interpreter). Both sides: the preset's network, batch, dropout and
+float32, random images without augmentation, Adam, EMA, one forward and backward per round of a step; sampling with Heun's method
+and a float64 state. PyTorch runs in both memory formats and with both of its Adams, and its faster one counts. Rounds alternate
+between the sides, so that a busy machine slows both; the table gives the median step and the fastest.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import json
 import math
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -18,8 +21,9 @@ import time
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 arguments.add_argument("--preset", default="digits8")
 arguments.add_argument("--threads", type=int, default=1)
-arguments.add_argument("--steps", type=int, default=20, help="training steps to time")
-arguments.add_argument("--blocks", type=int, default=2, help="blocks of images to sample")
+arguments.add_argument("--rounds", type=int, default=3, help="turns of each side")
+arguments.add_argument("--steps", type=int, default=20, help="training steps to time in each round")
+arguments.add_argument("--blocks", type=int, default=2, help="blocks of images to sample in each round")
 arguments.add_argument("--set", action="append", default=[], help="changes one setting of the preset")
 options = arguments.parse_args()
 for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "CEDM_THREADS"]:
@@ -27,13 +31,18 @@ for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "CEDM_THREADS"]:
 
 program = os.path.join(os.environ.get("CEDM_BIN_DIR", "target/debug"), "cedm-trainer")
 command = [program, "bench", "--preset", options.preset, "--steps", str(options.steps), "--blocks", str(options.blocks)]
-for change in options.set:
+for change in ["augment.p=0.0"] + options.set:
     command += ["--set", change]
-done = subprocess.run(command, capture_output=True, text=True)
-if done.returncode != 0:
-    sys.exit(f"{program} failed: {done.stderr}")
-ours = json.loads(done.stdout)
 
+
+def measure():
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{program} failed: {done.stderr}")
+    return json.loads(done.stdout)
+
+
+ours = measure()
 try:
     import torch
 except (ImportError, OSError, ValueError) as error:
@@ -146,20 +155,15 @@ def denoise(net, x, sigma, labels):
     return 0.25 / (s * s + 0.25) * x + s * 0.5 / (s * s + 0.25).sqrt() * raw
 
 
-torch.manual_seed(0)
-net = UNet(network)
-assert sum(p.numel() for p in net.parameters()) == ours["parameters"], "both sides must have the same parameters"
-ema = [p.detach().clone() for p in net.parameters()]
-optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
 data = torch.randint(0, 256, (256, network["channels"], network["resolution"], network["resolution"]), dtype=torch.uint8)
 ids = torch.arange(256) % max(network["label_dim"], 1)
 
 
-def step():
+def step(net, ema, optimiser, memory_format):
     total = 0.0
     picked = torch.randint(0, len(data), (batch,))
     for part in picked.split(ours["micro_batch"]):
-        images = data[part].float() / 127.5 - 1
+        images = (data[part].float() / 127.5 - 1).contiguous(memory_format=memory_format)
         labels = F.one_hot(ids[part], network["label_dim"]).float() if network["label_dim"] else None
         sigma = (torch.randn(len(part)) * 1.2 - 1.2).exp()
         s = sigma.reshape(-1, 1, 1, 1)
@@ -178,7 +182,7 @@ def step():
 
 
 @torch.no_grad()
-def sample(count, steps):
+def sample(net, count, steps):
     times = (80 ** (1 / 7) + torch.arange(steps, dtype=torch.float64) / (steps - 1) * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
     times = torch.cat([times, torch.zeros(1, dtype=torch.float64)])
     x = torch.randn(count, *data.shape[1:]).double() * times[0]
@@ -194,23 +198,50 @@ def sample(count, steps):
     return (x * 127.5 + 128).clip(0, 255).to(torch.uint8)
 
 
-step()
-begun = time.perf_counter()
-for _ in range(options.steps):
-    step()
-train = options.steps * batch / (time.perf_counter() - begun)
-net.eval()
-block = ours["sample_block"]
-begun = time.perf_counter()
-for _ in range(options.blocks):
-    sample(block, ours["sampler_steps"])
-sampled = options.blocks * block / (time.perf_counter() - begun)
+class Peer:
+    """One way to run the PyTorch side."""
+
+    def __init__(self, memory_format, fused):
+        torch.manual_seed(0)
+        self.net = UNet(network).to(memory_format=memory_format)
+        assert sum(p.numel() for p in self.net.parameters()) == ours["parameters"], "both sides must have the same parameters"
+        ema = [p.detach().clone() for p in self.net.parameters()]
+        optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-3, fused=fused)
+        self.turn = lambda: step(self.net, ema, optimiser, memory_format)
+        self.train, self.sample = [], []
+        self.turn()
+
+    def round(self):
+        self.net.train()
+        for _ in range(options.steps):
+            self.train.append(seconds(self.turn))
+        self.net.eval()
+        for _ in range(options.blocks):
+            self.sample.append(seconds(lambda: sample(self.net, ours["sample_block"], ours["sampler_steps"])))
+
+
+def seconds(work):
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+peers = [Peer(torch.contiguous_format, False)]
+peers[0].round()
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+peers += [Peer(torch.contiguous_format, True), Peer(torch.channels_last, False), Peer(torch.channels_last, True)]
+mine = {"train": [], "sample": []}
+for _ in range(options.rounds):
+    for peer in peers:
+        peer.round()
+    ours = measure()
+    mine["train"] += ours["train_seconds"]
+    mine["sample"] += ours["sample_seconds"]
 
 print(f"{options.preset}: {ours['parameters']} parameters, batch {batch}, {options.threads} threads, PyTorch {torch.__version__}")
-for what, theirs, mine in [
-    ("training", train, ours["train_images_per_second"]),
-    ("sampling", sampled, ours["sample_images_per_second"]),
-]:
-    print(f"{what:10} images/s   PyTorch {theirs:10.1f}   ours {mine:10.1f}   ratio {mine / theirs:6.2f}")
-print(f"{'memory':10} MB         PyTorch {memory / 1e6:10.0f}   ours {ours['resident_bytes'] / 1e6:10.0f}")
+for what, key, images in [("training", "train", batch), ("sampling", "sample", ours["sample_block"])]:
+    for how, of in [("median", statistics.median), ("fastest", min)]:
+        theirs, own = min(of(getattr(peer, key)) for peer in peers), of(mine[key])
+        rates = f"PyTorch {images / theirs:9.1f}   ours {images / own:9.1f}   ratio {theirs / own:5.2f}"
+        print(f"{what:9} images/s  {how:8} {rates}")
+print(f"{'memory':9} MB, peak            PyTorch {memory / 1e6:9.0f}   ours {ours['peak_bytes'] / 1e6:9.0f}")

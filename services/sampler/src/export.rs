@@ -1,6 +1,6 @@
 //! Samples as files that other programs read: npz, PNG archive, folder, and a grid to look at.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use cedm_contract::{Digest, ImageSet, ObjectRef, ShardRef};
 use cedm_diffusion::{sampler::Samples, weights};
 use npyz::WriterBuilder;
@@ -86,16 +86,28 @@ pub fn write_folder(samples: &Samples, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The first `columns`² images side by side, each pixel `zoom` wide.
-pub fn write_grid(samples: &Samples, columns: i64, zoom: i64, path: &Path) -> anyhow::Result<()> {
-    let size = samples.images.size();
-    let (count, channels, side) = (size[0].min(columns * columns), size[1], size[2]);
-    let rows = (count + columns - 1) / columns;
-    let blank = Tensor::zeros(
-        [rows * columns - count, channels, side, side],
-        (Kind::Uint8, samples.images.device()),
-    );
-    let all = Tensor::cat(&[samples.images.narrow(0, 0, count), blank], 0);
+/// Images side by side, small ones enlarged to 32 pixels: the first `columns`² of one set; of several sets the first `columns` of
+/// each, one row below the other, so that equal seeds stand in a column. Returns an error when the sets differ in shape.
+pub fn write_grid(sets: &[Samples], columns: i64, path: &Path) -> anyhow::Result<()> {
+    let each = if sets.len() == 1 { columns * columns } else { columns };
+    let mut rows_of_sets = Vec::new();
+    for samples in sets {
+        let (size, first) = (samples.images.size(), sets[0].images.size());
+        ensure!(
+            size[1..] == first[1..],
+            "the networks make images of different shapes: {:?} and {:?}",
+            &first[1..],
+            &size[1..]
+        );
+        let count = size[0].min(each);
+        let missing = (count + columns - 1) / columns * columns - count;
+        let blank = Tensor::zeros([missing, size[1], size[2], size[3]], (Kind::Uint8, samples.images.device()));
+        rows_of_sets.push(Tensor::cat(&[samples.images.narrow(0, 0, count), blank], 0));
+    }
+    let all = Tensor::cat(&rows_of_sets, 0);
+    let size = all.size();
+    let (rows, channels, side) = (size[0] / columns, size[1], size[2]);
+    let zoom = (32 / side).max(1);
     let grid = all
         .view([rows, columns, channels, side, side])
         .permute([2, 0, 3, 1, 4])
@@ -179,13 +191,18 @@ mod tests {
         write_folder(&three(), folder.path()).unwrap();
         assert!(folder.path().join("0000000/0049999.png").exists());
         assert!(folder.path().join("0050000/0050001.png").exists());
-        write_grid(&three(), 2, 3, &folder.path().join("grid.png")).unwrap();
+        write_grid(&[three()], 2, &folder.path().join("grid.png")).unwrap();
         let picture = cedm_images::decode(
             "grid.png",
             &std::fs::read(folder.path().join("grid.png")).unwrap(),
             &cedm_images::Limits::default(),
         )
         .unwrap();
-        assert_eq!((picture.width, picture.height), (24, 24));
+        assert_eq!((picture.width, picture.height), (64, 64));
+        // Two networks: a row each, equal seeds in a column.
+        write_grid(&[three(), three()], 3, &folder.path().join("grid.png")).unwrap();
+        let bytes = std::fs::read(folder.path().join("grid.png")).unwrap();
+        let picture = cedm_images::decode("grid.png", &bytes, &cedm_images::Limits::default()).unwrap();
+        assert_eq!((picture.width, picture.height), (96, 64));
     }
 }

@@ -1,23 +1,68 @@
 //! Where labels come from: the settings of a job together with what the condition says.
 
+use anyhow::Context;
 use cedm_contract::params::LabelSource;
-use cedm_diffusion::{DiffusionError, sampler::LabelSupply};
+use cedm_diffusion::{DiffusionError, sampler::LabelSupply, weights};
+use std::path::Path;
+use tch::{Kind, Tensor};
 
-/// The supply for a network with `label_dim` slots. `counts` are the images of each cluster, where a condition is given.
+/// What a condition leaves for the sampler.
+#[derive(Debug)]
+pub enum Prior {
+    /// Images of each cluster \[L\].
+    Counts(Vec<i64>),
+    /// The vectors of the training images \[n, d\] (oracle features).
+    Rows(Tensor),
+}
+
+impl Prior {
+    /// From `assignments.safetensors` of a clustering, or `condition.safetensors` of `trainer run`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds neither `counts` nor `rows`.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let tensors = weights::read(path)?;
+        if let Some(rows) = tensors.get("rows") {
+            anyhow::ensure!(
+                rows.size().len() == 2 && rows.size()[0] > 0,
+                "`rows` of {} has shape {:?}: expected [images, width]",
+                path.display(),
+                rows.size()
+            );
+            return Ok(Self::Rows(rows.to_kind(Kind::Float)));
+        }
+        let counts = tensors
+            .get("counts")
+            .with_context(|| format!("{} has neither a tensor `counts` nor `rows`", path.display()))?;
+        let counts = Vec::<i64>::try_from(counts).with_context(|| format!("`counts` of {} is no list of integers", path.display()))?;
+        Ok(Self::Counts(counts))
+    }
+}
+
+/// The supply for a network with `label_dim` slots.
 ///
 /// # Errors
-/// [`DiffusionError::Labels`] when the prior is asked for and there is none.
-pub fn supply(source: LabelSource, label_dim: i64, counts: Option<Vec<i64>>) -> Result<LabelSupply, DiffusionError> {
+/// [`DiffusionError::Labels`] when the prior is asked for and there is none, or when it cannot give one of equal labels.
+pub fn supply(source: LabelSource, label_dim: i64, prior: Option<Prior>) -> Result<LabelSupply, DiffusionError> {
     if label_dim == 0 {
         return Ok(LabelSupply::None);
     }
-    match (source, counts) {
-        (LabelSource::Prior, Some(counts)) => Ok(LabelSupply::Prior(counts)),
-        (LabelSource::Prior, None) => Err(DiffusionError::Labels {
-            what: "prior".into(),
-            found: "no condition".into(),
-            expected: format!("the counts of the network's {label_dim} labels, or another source of labels"),
-        }),
+    let refuse = |found: &str, expected: String| {
+        Err(DiffusionError::Labels {
+            what: "labels".into(),
+            found: found.into(),
+            expected,
+        })
+    };
+    match (source, prior) {
+        (LabelSource::Prior, Some(Prior::Counts(counts))) => Ok(LabelSupply::Prior(counts)),
+        // Every training image equally often: that is their empirical distribution.
+        (LabelSource::Prior, Some(Prior::Rows(rows))) => Ok(LabelSupply::Rows(rows)),
+        (LabelSource::Prior, None) => refuse(
+            "the prior, but no condition",
+            format!("the counts of the network's {label_dim} labels, or another source of labels"),
+        ),
+        (_, Some(Prior::Rows(_))) => refuse("one of equal labels, but the condition is a vector per image", "the prior".into()),
         (LabelSource::Uniform, _) => Ok(LabelSupply::Uniform(label_dim)),
         (LabelSource::Fixed { label }, _) => Ok(LabelSupply::Fixed(label.into())),
     }
@@ -26,16 +71,32 @@ pub fn supply(source: LabelSource, label_dim: i64, counts: Option<Vec<i64>>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tch::Device;
 
     #[test]
     fn the_prior_needs_a_condition() {
+        let counts = || Some(Prior::Counts(vec![3, 4]));
         assert!(matches!(supply(LabelSource::Prior, 0, None), Ok(LabelSupply::None)));
-        assert!(matches!(supply(LabelSource::Prior, 2, Some(vec![3, 4])), Ok(LabelSupply::Prior(counts)) if counts == [3, 4]));
+        assert!(matches!(supply(LabelSource::Prior, 2, counts()), Ok(LabelSupply::Prior(counts)) if counts == [3, 4]));
         assert!(matches!(supply(LabelSource::Uniform, 2, None), Ok(LabelSupply::Uniform(2))));
         let error = supply(LabelSource::Prior, 7, None).unwrap_err().to_string();
         assert_eq!(
             error,
-            "prior: no condition, expected the counts of the network's 7 labels, or another source of labels"
+            "labels: the prior, but no condition, expected the counts of the network's 7 labels, or another source of labels"
         );
+    }
+
+    #[test]
+    fn vectors_are_drawn_from_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("condition.safetensors");
+        let rows = Tensor::ones([5, 3], (Kind::Float, Device::Cpu));
+        weights::write(&path, &[("rows", &rows)], None).unwrap();
+        let prior = || Some(Prior::read(&path).unwrap());
+        assert!(matches!(supply(LabelSource::Prior, 3, prior()), Ok(LabelSupply::Rows(rows)) if rows.size() == [5, 3]));
+        assert!(supply(LabelSource::Uniform, 3, prior()).is_err());
+        weights::write(&path, &[("ids", &rows)], None).unwrap();
+        let error = Prior::read(&path).unwrap_err().to_string();
+        assert!(error.ends_with("has neither a tensor `counts` nor `rows`"), "{error}");
     }
 }

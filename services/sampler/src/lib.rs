@@ -8,6 +8,7 @@
 mod export;
 mod labels;
 mod run;
+mod source;
 mod worker;
 
 pub use run::RunArgs;

@@ -1,27 +1,46 @@
 //! `sampler run`: any upstream-named weight file to images on disk.
 
-use crate::{export, labels::supply};
-use anyhow::{Context, bail, ensure};
-use cedm_contract::params::{Guidance, LabelSource, SamplerParams, Solver};
-use cedm_diffusion::{
-    Network, Parameters,
-    sampler::{Sampler, Samples, block_size},
-    weights,
+use crate::{
+    export,
+    labels::{Prior, supply},
+    source::{condition_beside, read_network},
 };
+use anyhow::{Context, bail, ensure};
+use cedm_contract::params::{Guidance, LabelSource, Precision, SamplerParams, Solver};
+use cedm_diffusion::sampler::{Sampler, Samples, block_size};
 use cedm_runtime::{ConsoleMonitor, Monitor};
 use serde_json::{Value, json};
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     time::Instant,
 };
-use tch::{Kind, Tensor};
+use tch::Device;
 
 /// Order of the solver.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum SolverName {
     Heun,
     Euler,
+}
+
+/// Arithmetic of the network.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum PrecisionName {
+    Fp32,
+    Tf32,
+    Bf16,
+    Fp16,
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Self {
+        match name {
+            PrecisionName::Fp32 => Precision::Fp32,
+            PrecisionName::Tf32 => Precision::Tf32,
+            PrecisionName::Bf16 => Precision::Bf16,
+            PrecisionName::Fp16 => Precision::Fp16,
+        }
+    }
 }
 
 /// Samples from a weight file. The network is recognised from the names and shapes of its tensors.
@@ -36,12 +55,19 @@ pub struct RunArgs {
     /// Images
     #[arg(long, default_value_t = 64)]
     count: u64,
-    /// Labels: `prior` (needs --assignments), `uniform`, or one label
-    #[arg(long, default_value = "uniform")]
-    labels: String,
-    /// `assignments.safetensors` of the condition, for its prior
+    /// Labels: `prior`, `uniform`, or one label; `prior` when absent and a condition is known, else `uniform`
+    #[arg(long)]
+    labels: Option<String>,
+    /// The condition, for its prior: `assignments.safetensors` of a clustering; `condition.safetensors` beside the weights when absent
     #[arg(long, value_name = "FILE")]
     assignments: Option<PathBuf>,
+    /// Further weights to sample from the same seeds: every file is written once for each network (`a.png`, `a.2.png`, …), the grid
+    /// shows them in rows one below the other
+    #[arg(long, value_name = "FILE")]
+    beside: Vec<PathBuf>,
+    /// Expected standard deviation of the data; what the weight file says when absent, else 0.5
+    #[arg(long)]
+    sigma_data: Option<f64>,
     /// Steps: 18 for CIFAR, 40 for FFHQ
     #[arg(long, default_value_t = 18)]
     steps: u32,
@@ -57,9 +83,18 @@ pub struct RunArgs {
     /// Exponent of the time grid
     #[arg(long, default_value_t = 7.0)]
     rho: f64,
-    /// Stochasticity
+    /// Stochasticity (S_churn)
     #[arg(long, default_value_t = 0.0)]
     churn: f64,
+    /// Lowest and highest noise level at which churn acts (S_min, S_max)
+    #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"])]
+    churn_interval: Option<Vec<f64>>,
+    /// Inflation of churn noise (S_noise)
+    #[arg(long, default_value_t = 1.0)]
+    s_noise: f64,
+    /// Arithmetic of the network; the state is float64 always
+    #[arg(long, value_enum, default_value_t = PrecisionName::Fp32)]
+    precision: PrecisionName,
     /// Guidance weight w of (1 + w) D(x|y) − w D'(x); D' is the unlabelled network, or --guide
     #[arg(long, default_value_t = 0.0)]
     guidance: f64,
@@ -84,7 +119,7 @@ pub struct RunArgs {
     /// Write one PNG with the first images side by side
     #[arg(long, value_name = "FILE")]
     grid: Option<PathBuf>,
-    /// Columns and rows of the grid
+    /// Columns of the grid; as many rows for one network, one row for each of several
     #[arg(long, default_value_t = 10)]
     grid_columns: i64,
 }
@@ -102,41 +137,62 @@ impl RunArgs {
             "nowhere to write: give --npz, --zip, --folder, --shard or --grid"
         );
         let device = cedm_torch::start().device;
-        let (network, parameters) = read_network(&self.weights)?;
-        let source = self.label_source()?;
-        let counts = self.assignments.as_deref().map(read_counts).transpose()?;
-        let labels = supply(source, network.architecture.label_dim, counts)?;
-        let parameter_count = network.layout.parameter_count();
-        let side = network.architecture.resolution;
-        let mut sampler = Sampler::new(network, &parameters, self.params(source), labels, device)?;
-        if let Some(guide) = &self.guide {
-            let (network, parameters) = read_network(guide)?;
-            sampler = sampler.guided_by(network, &parameters)?;
-        }
+        cedm_torch::allow_tf32(matches!(self.precision, PrecisionName::Tf32));
         let monitor = ConsoleMonitor::default();
-        let begun = Instant::now();
-        let mut progress = |done| {
-            monitor.progress(done, self.count, "images");
-            true
-        };
-        let samples = sampler.images(self.first_seed, self.count, &mut progress)?.context("stopped")?;
-        let seconds = begun.elapsed().as_secs_f64();
-        self.write(&samples)?;
+        let (mut sets, mut described) = (Vec::new(), Vec::new());
+        for weights in std::iter::once(&self.weights).chain(&self.beside) {
+            let (sampler, parameters) = self.sampler(weights, device)?;
+            let begun = Instant::now();
+            let mut progress = |done| {
+                monitor.progress(done, self.count, "images");
+                true
+            };
+            let samples = sampler.images(self.first_seed, self.count, &mut progress)?.context("stopped")?;
+            let seconds = begun.elapsed().as_secs_f64();
+            described.push(json!({
+                "weights": weights,
+                "shape": samples.images.size(),
+                "parameters": parameters,
+                "block": block_size(sampler.shape().1, device),
+                "seconds": seconds,
+                "images_per_second": self.count as f64 / seconds.max(1e-9),
+            }));
+            sets.push(samples);
+        }
+        self.write(&sets)?;
         Ok(json!({
             "images": self.count,
-            "shape": samples.images.size(),
             "first_seed": self.first_seed,
-            "parameters": parameter_count,
+            "networks": described,
             "device": cedm_torch::device_name(),
-            "block": block_size(side, device),
-            "seconds": seconds,
-            "images_per_second": self.count as f64 / seconds.max(1e-9),
-            "resident_bytes": cedm_torch::resident_bytes(),
+            "peak_resident_bytes": cedm_torch::peak_resident_bytes(),
         }))
     }
 
+    /// A network ready to sample, and the number of its parameters.
+    fn sampler(&self, weights: &Path, device: Device) -> anyhow::Result<(Sampler, u64)> {
+        let (network, parameters) = read_network(weights, self.sigma_data)?;
+        let condition = match &self.assignments {
+            Some(path) if *weights == self.weights => Some(path.clone()),
+            _ => condition_beside(weights),
+        };
+        let prior = condition.as_deref().map(Prior::read).transpose()?;
+        let source = self.label_source(prior.is_some())?;
+        let labels = supply(source, network.architecture.label_dim, prior)?;
+        let count = network.layout.parameter_count();
+        let mut sampler = Sampler::new(network, &parameters, self.params(source), labels, device)
+            .with_context(|| format!("sample from {}", weights.display()))?;
+        if let Some(guide) = &self.guide {
+            let (network, parameters) = read_network(guide, self.sigma_data)?;
+            sampler = sampler.guided_by(network, &parameters)?;
+        }
+        Ok((sampler, count))
+    }
+
     fn params(&self, labels: LabelSource) -> SamplerParams {
+        let defaults = SamplerParams::default();
         let interval = self.guidance_interval.as_deref().unwrap_or(&[0.0, 1e9]);
+        let churn = self.churn_interval.clone().unwrap_or_else(|| vec![defaults.s_min, defaults.s_max]);
         SamplerParams {
             steps: self.steps,
             solver: match self.solver {
@@ -147,65 +203,59 @@ impl RunArgs {
             sigma_max: self.sigma_max,
             rho: self.rho,
             s_churn: self.churn,
+            s_min: churn[0],
+            s_max: churn[1],
+            s_noise: self.s_noise,
             guidance: Guidance {
                 weight: self.guidance,
                 sigma_lo: interval[0],
                 sigma_hi: interval[1],
             },
             labels,
-            ..SamplerParams::default()
+            precision: self.precision.into(),
         }
     }
 
-    fn label_source(&self) -> anyhow::Result<LabelSource> {
-        Ok(match self.labels.as_str() {
-            "prior" => LabelSource::Prior,
-            "uniform" => LabelSource::Uniform,
-            text => match text.parse() {
+    fn label_source(&self, has_prior: bool) -> anyhow::Result<LabelSource> {
+        Ok(match self.labels.as_deref() {
+            None if has_prior => LabelSource::Prior,
+            None => LabelSource::Uniform,
+            Some("prior") => LabelSource::Prior,
+            Some("uniform") => LabelSource::Uniform,
+            Some(text) => match text.parse() {
                 Ok(label) => LabelSource::Fixed { label },
                 Err(_) => bail!("--labels is `{text}`: expected prior, uniform or a label"),
             },
         })
     }
 
-    fn write(&self, samples: &Samples) -> anyhow::Result<()> {
-        if let Some(path) = &self.npz {
-            export::write_npz(samples, path)?;
-        }
-        if let Some(path) = &self.zip {
-            export::write_archive(samples, path)?;
-        }
-        if let Some(path) = &self.folder {
-            export::write_folder(samples, path)?;
-        }
-        if let Some(path) = &self.shard {
-            export::write_shard(samples, path)?;
+    fn write(&self, sets: &[Samples]) -> anyhow::Result<()> {
+        type Writer = fn(&Samples, &Path) -> anyhow::Result<()>;
+        let targets: [(&Option<PathBuf>, Writer); 4] = [
+            (&self.npz, export::write_npz),
+            (&self.zip, export::write_archive),
+            (&self.folder, export::write_folder),
+            (&self.shard, export::write_shard),
+        ];
+        for (target, write) in targets {
+            let Some(path) = target else { continue };
+            for (index, samples) in sets.iter().enumerate() {
+                let path = numbered(path, index);
+                write(samples, &path).with_context(|| format!("write {}", path.display()))?;
+            }
         }
         if let Some(path) = &self.grid {
-            let zoom = (32 / samples.images.size()[2]).max(1);
-            export::write_grid(samples, self.grid_columns.max(1), zoom, path)?;
+            export::write_grid(sets, self.grid_columns.max(1), path).with_context(|| format!("write {}", path.display()))?;
         }
         Ok(())
     }
 }
 
-/// A network and its weights, whatever container they come in.
-fn read_network(path: &Path) -> anyhow::Result<(Network, Parameters)> {
-    let file = cedm_nets::Weights::read(path).with_context(|| format!("read {}", path.display()))?;
-    let tensors: HashMap<String, Tensor> = file
-        .iter()
-        .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
-        .collect();
-    let origin = path.display().to_string();
-    let network = Network::new(weights::recognise(&tensors, &origin)?)?;
-    let parameters = Parameters::from_tensors(&network.layout, &tensors, &origin, Kind::Float, tch::Device::Cpu)?;
-    Ok((network, parameters))
-}
-
-fn read_counts(path: &Path) -> anyhow::Result<Vec<i64>> {
-    let tensors = weights::read(path)?;
-    let counts = tensors
-        .get("counts")
-        .with_context(|| format!("{} has no tensor `counts`", path.display()))?;
-    Vec::<i64>::try_from(counts).with_context(|| format!("`counts` of {} is no list of integers", path.display()))
+/// `a.png` for the first network, `a.2.png` for the second.
+fn numbered(path: &Path, index: usize) -> PathBuf {
+    match (index, path.extension()) {
+        (0, _) => path.to_owned(),
+        (_, None) => path.with_extension((index + 1).to_string()),
+        (_, Some(extension)) => path.with_extension(format!("{}.{}", index + 1, extension.to_string_lossy())),
+    }
 }

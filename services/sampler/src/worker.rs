@@ -1,10 +1,10 @@
 //! The two recipes of the sampler: one shard of images, and the list of all shards of a set.
 
-use crate::labels::supply;
+use crate::labels::{Prior, supply};
 use anyhow::{Context, anyhow, ensure};
 use cedm_contract::{
     JobResult, JobSpec, Manifest, SampleSetResult, Service, ShardRef,
-    params::{SampleParams, SampleSetParams},
+    params::{Precision, SampleParams, SampleSetParams},
 };
 use cedm_diffusion::{Architecture, DiffusionError, Network, Parameters, sampler::Sampler, weights};
 use cedm_runtime::{Desk, JobError, Monitor, Outcome, Stability, Worker};
@@ -46,6 +46,7 @@ impl SamplerWorker {
             return Err(JobError::reject(anyhow!("a shard of 0 images, expected at least 1")));
         }
         let (first, count) = (params.first_seed, u64::from(params.count));
+        cedm_torch::allow_tf32(params.sampler.precision == Precision::Tf32);
         let sampler = self.sampler(desk, params)?;
         let begun = Instant::now();
         let mut told = 0;
@@ -121,8 +122,8 @@ fn failed(error: DiffusionError) -> JobError {
 fn load(desk: &Desk, params: &SampleParams) -> Result<Sampler, JobError> {
     let device = cedm_torch::device();
     let (network, parameters) = network(desk, desk.input("weights")?)?;
-    let counts = desk.optional("condition").map(|condition| counts(desk, condition)).transpose()?;
-    let labels = supply(params.sampler.labels, network.architecture.label_dim, counts).map_err(failed)?;
+    let prior = desk.optional("condition").map(|condition| prior(desk, condition)).transpose()?;
+    let labels = supply(params.sampler.labels, network.architecture.label_dim, prior).map_err(failed)?;
     let sampler = Sampler::new(network, &parameters, params.sampler.clone(), labels, device).map_err(failed)?;
     match desk.optional("guide") {
         None => Ok(sampler),
@@ -148,16 +149,8 @@ fn network(desk: &Desk, manifest: &Manifest) -> Result<(Network, Parameters), Jo
     Ok((network, parameters))
 }
 
-fn counts(desk: &Desk, condition: &Manifest) -> Result<Vec<i64>, JobError> {
-    let file = desk.fetch_output(condition, "assignments.safetensors")?;
-    let tensors = weights::read(&file).map_err(failed)?;
-    let counts = tensors
-        .get("counts")
-        .context("assignments.safetensors has no tensor `counts`")
-        .map_err(JobError::reject)?;
-    Vec::<i64>::try_from(counts)
-        .context("`counts` of assignments.safetensors is no list of integers")
-        .map_err(JobError::reject)
+fn prior(desk: &Desk, condition: &Manifest) -> Result<Prior, JobError> {
+    Prior::read(&desk.fetch_output(condition, "assignments.safetensors")?).map_err(JobError::reject)
 }
 
 /// The shards in order, without gap, as one set.

@@ -13,7 +13,7 @@ fn network(path: &Path, label_dim: u32) {
     (spec.label_dim, spec.channels) = (label_dim, 1);
     let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
     let own = Parameters::initial(&network.layout, &network.architecture.resample_filter, 1, Device::Cpu);
-    weights::save(path, &network.layout, &own).unwrap();
+    weights::save(path, &network, &own).unwrap();
 }
 
 fn run(weights: &Path, more: &[&str]) -> Output {
@@ -51,7 +51,7 @@ fn every_export_holds_the_same_images() {
     );
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(said["shape"], serde_json::json!([5, 1, 8, 8]));
+    assert_eq!(said["networks"][0]["shape"], serde_json::json!([5, 1, 8, 8]));
 
     let shard = cedm_images::read_shard(Path::new(&shard)).unwrap();
     assert_eq!((shard.count, shard.channels, shard.resolution), (5, 1, 8));
@@ -81,11 +81,35 @@ fn what_does_not_fit_is_said_in_one_sentence() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     assert!(says(&[]).contains("nowhere to write"));
-    assert!(says(&["--npz", &npz, "--labels", "prior"]).contains("prior: no condition"));
+    assert!(says(&["--npz", &npz, "--labels", "prior"]).contains("labels: the prior, but no condition"));
     assert!(says(&["--npz", &npz, "--labels", "2"]).contains("fixed label: label 2, expected 2 label slots, as the network has"));
     assert!(says(&["--npz", &npz, "--sigma-max", "0.001"]).contains("`sigma_min` is 0.002 with sigma_max 0.001"));
     let other = folder.path().join("other.safetensors");
     weights::write(&other, &[("fc.weight", &Tensor::zeros([2, 2], (Kind::Float, Device::Cpu)))], None).unwrap();
     let output = run(&other, &["--npz", &npz]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("by which a SongUNet is known"));
+}
+
+#[test]
+fn equal_seeds_stand_side_by_side_and_a_condition_is_found_beside_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (folder.path().join("one/ema.safetensors"), folder.path().join("two.safetensors"));
+    std::fs::create_dir(folder.path().join("one")).unwrap();
+    network(&one, 2);
+    network(&two, 0);
+    // All images have label 1: so it is known where the labels come from.
+    let condition = folder.path().join("one/condition.safetensors");
+    weights::write(&condition, &[("counts", &Tensor::from_slice(&[0i64, 7]))], None).unwrap();
+    let (shard, grid) = (folder.path().join("a.safetensors"), folder.path().join("grid.png"));
+    let more = ["--count", "6", "--grid-columns", "5", "--beside", two.to_str().unwrap()];
+    let files = ["--shard", shard.to_str().unwrap(), "--grid", grid.to_str().unwrap()];
+    let output = run(&one, &[&more[..], &files].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |name: &str| cedm_images::read_shard(&folder.path().join(name)).unwrap();
+    let (first, second) = (read("a.safetensors"), read("a.2.safetensors"));
+    assert_eq!((first.labels, second.labels), (Some(vec![1; 6]), Some(vec![-1; 6])));
+    assert_eq!(first.count, second.count);
+    let bytes = std::fs::read(&grid).unwrap();
+    let picture = cedm_images::decode("grid.png", &bytes, &cedm_images::Limits::default()).unwrap();
+    assert_eq!((picture.width, picture.height), (5 * 32, 2 * 32));
 }

@@ -31,7 +31,7 @@ pub struct BenchArgs {
 }
 
 impl BenchArgs {
-    /// Images per second and memory.
+    /// Images per second (median over steps and blocks), the seconds of each, and the highest resident memory.
     ///
     /// # Errors
     /// When the preset or a setting is not known or out of range.
@@ -57,14 +57,15 @@ impl BenchArgs {
         };
         let mut training = Training::new(recipe, &images, condition, device)?;
         training.step()?.loss.double_value(&[]);
-        let begun = Instant::now();
+        let mut train_seconds = Vec::new();
         for _ in 0..self.steps {
+            let begun = Instant::now();
             // Reading the loss waits for the device.
             training.step()?.loss.double_value(&[]);
+            train_seconds.push(begun.elapsed().as_secs_f64());
         }
         let batch = training.recipe.optimiser.batch;
-        let train_rate = (self.steps * u64::from(batch)) as f64 / begun.elapsed().as_secs_f64();
-        let train_bytes = cedm_torch::resident_bytes();
+        let train_bytes = cedm_torch::peak_resident_bytes();
 
         let params = SamplerParams {
             steps: preset.sampler_steps,
@@ -75,25 +76,43 @@ impl BenchArgs {
         } else {
             LabelSupply::None
         };
-        let sampler = Sampler::new(training.network.clone(), &training.ema_parameters(), params, labels, device)?;
-        let count = self.blocks * block_size(side, device);
-        let begun = Instant::now();
-        sampler.images(0, count, &mut |_| true)?;
-        let sample_rate = count as f64 / begun.elapsed().as_secs_f64();
+        let sampler = Sampler::new(
+            training.learner.network.clone(),
+            &training.learner.ema_parameters(),
+            params,
+            labels,
+            device,
+        )?;
+        let block = block_size(side, device);
+        let mut sample_seconds = Vec::new();
+        for index in 0..self.blocks {
+            let begun = Instant::now();
+            sampler.images(index * block, block, &mut |_| true)?;
+            sample_seconds.push(begun.elapsed().as_secs_f64());
+        }
         Ok(json!({
             "preset": self.preset,
             "device": cedm_torch::device_name(),
             "threads": tch::get_num_threads(),
             "network": training.recipe.network,
-            "parameters": training.network.layout.parameter_count(),
+            "parameters": training.parameter_count(),
             "batch": batch,
             "micro_batch": training.recipe.optimiser.micro_batch,
-            "train_images_per_second": train_rate,
-            "train_resident_bytes": train_bytes,
+            "train_images_per_second": f64::from(batch) / median(&train_seconds),
+            "train_seconds": train_seconds,
+            "train_peak_bytes": train_bytes,
             "sampler_steps": preset.sampler_steps,
-            "sample_block": block_size(side, device),
-            "sample_images_per_second": sample_rate,
-            "resident_bytes": cedm_torch::resident_bytes(),
+            "sample_block": block,
+            "sample_images_per_second": block as f64 / median(&sample_seconds),
+            "sample_seconds": sample_seconds,
+            "peak_bytes": cedm_torch::peak_resident_bytes(),
         }))
     }
+}
+
+/// The middle one; NaN of nothing.
+fn median(seconds: &[f64]) -> f64 {
+    let mut sorted = seconds.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }

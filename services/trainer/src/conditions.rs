@@ -1,175 +1,78 @@
-//! Conditions for `run`: from files, or from the labels of the data set itself.
+//! Conditions for `run`: from files, from the labels of the data set itself, from text. A new kind is one more file below, and
+//! one more way to make a [`Condition`].
+
+mod files;
+mod text;
+
+pub use files::{read_ids, read_vectors};
 
 use crate::pictures::Pictures;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use cedm_diffusion::Condition;
 use std::path::{Path, PathBuf};
-use tch::{Kind, Tensor};
+use text::pseudo_labels;
 
 /// Where the condition comes from; unconditional when nothing is given.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[group(multiple = false)]
 pub struct ConditionArgs {
     /// One integer per image: a npy file, a PyTorch file as published by the C-EDM authors, or `assignments.safetensors`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "condition")]
     pub ids: Option<PathBuf>,
     /// The labels of the data set
-    #[arg(long)]
+    #[arg(long, group = "condition")]
     pub labels: bool,
     /// The coarse labels of the data set
-    #[arg(long)]
+    #[arg(long, group = "condition")]
     pub coarse_labels: bool,
-    /// One vector per image instead of a class (oracle features): npy or safetensors, [n, d]
-    #[arg(long, value_name = "FILE")]
+    /// One vector per image instead of a class (oracle features), used at unit length: npy or safetensors, [n, d]
+    #[arg(long, value_name = "FILE", group = "condition")]
     pub vectors: Option<PathBuf>,
+    /// Pseudo-labels from text: the class whose embedding is nearest to the image's (--image-embeddings); npy or safetensors,
+    /// [classes, d] or [classes, prompts, d]
+    #[arg(long, value_name = "FILE", group = "condition", requires = "image_embeddings")]
+    pub text_embeddings: Option<PathBuf>,
+    /// Image embeddings of the same model, [n, d]
+    #[arg(long, value_name = "FILE", requires = "text_embeddings")]
+    pub image_embeddings: Option<PathBuf>,
 }
 
 impl ConditionArgs {
     /// The condition for these pictures.
     ///
     /// # Errors
-    /// When a file cannot be read, or the data set lacks the labels.
+    /// When a file cannot be read, the data set lacks the labels, or the condition is of another number of images.
     pub fn read(&self, pictures: &Pictures) -> anyhow::Result<Condition> {
-        let of_set = |labels: &Option<Vec<i64>>, what: &str| -> anyhow::Result<Condition> {
-            let labels = labels.as_ref().with_context(|| format!("the data set has no {what}"))?;
-            if let Some(index) = labels.iter().position(|&label| label < 0) {
-                bail!("image {index} of the data set has no {what}: all images need one");
-            }
-            Ok(Condition::compacting(labels)?)
-        };
         let condition = if let Some(path) = &self.ids {
-            Condition::compacting(&read_ids(path)?)?
+            Condition::compacting(&read_ids(path)?).with_context(|| format!("ids of {}", path.display()))?
         } else if self.labels {
             of_set(&pictures.labels, "label")?
         } else if self.coarse_labels {
             of_set(&pictures.coarse_labels, "coarse label")?
         } else if let Some(path) = &self.vectors {
-            Condition::Vectors { rows: read_vectors(path)? }
+            Condition::vectors(&read_vectors(path)?).with_context(|| format!("vectors of {}", path.display()))?
+        } else if let (Some(text), Some(images)) = (&self.text_embeddings, &self.image_embeddings) {
+            Condition::compacting(&pseudo_labels(text, images)?)?
         } else {
             Condition::None
         };
-        condition.check(pictures.shape().0, condition.label_dim())?;
+        condition
+            .check(pictures.shape().0, condition.label_dim())
+            .with_context(|| self.file().map_or_else(String::new, |path| path.display().to_string()))?;
         Ok(condition)
     }
-}
 
-/// One integer per image.
-///
-/// # Errors
-/// When the file cannot be read, or holds no single list of whole numbers.
-pub fn read_ids(path: &Path) -> anyhow::Result<Vec<i64>> {
-    let tensor = read_tensor(path, &["ids", "labels", "cluster_ids"])?;
-    ensure!(
-        tensor.numel() > 0 && tensor.numel() as i64 == tensor.size().into_iter().max().unwrap_or(0),
-        "{} has shape {:?}: expected one id per image",
-        path.display(),
-        tensor.size()
-    );
-    let rounded = tensor.to_kind(Kind::Int64);
-    ensure!(
-        tensor.to_kind(Kind::Double) == rounded.to_kind(Kind::Double),
-        "{} holds numbers that are not whole",
-        path.display()
-    );
-    Ok(Vec::<i64>::try_from(rounded.flatten(0, -1))?)
-}
-
-fn read_vectors(path: &Path) -> anyhow::Result<Tensor> {
-    let tensor = read_tensor(path, &["features", "vectors"])?;
-    ensure!(
-        tensor.size().len() == 2,
-        "{} has shape {:?}: expected [images, width]",
-        path.display(),
-        tensor.size()
-    );
-    Ok(tensor.to_kind(Kind::Float))
-}
-
-/// The only tensor of a file, or the one with a known name.
-fn read_tensor(path: &Path, names: &[&str]) -> anyhow::Result<Tensor> {
-    if path.extension().is_some_and(|extension| extension == "npy") {
-        return read_npy(path);
-    }
-    let file = cedm_nets::Weights::read(path).with_context(|| format!("read {}", path.display()))?;
-    if let Some(tensor) = names.iter().find_map(|name| file.get(name)) {
-        return Ok(tensor.shallow_clone());
-    }
-    let mut all = file.iter();
-    match (all.next(), all.next()) {
-        (Some((_, tensor)), None) => Ok(tensor.shallow_clone()),
-        _ => bail!(
-            "{} holds {} tensors: expected one, or one of the names {}",
-            path.display(),
-            file.len(),
-            names.join(", ")
-        ),
+    /// The file that holds one row per image.
+    fn file(&self) -> Option<&Path> {
+        let files = [&self.ids, &self.vectors, &self.image_embeddings];
+        files.into_iter().flatten().next().map(PathBuf::as_path)
     }
 }
 
-fn read_npy(path: &Path) -> anyhow::Result<Tensor> {
-    let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    let file = npyz::NpyFile::new(&bytes[..]).with_context(|| format!("{} is no npy file", path.display()))?;
-    ensure!(
-        file.order() == npyz::Order::C,
-        "{} is in Fortran order: expected C order",
-        path.display()
-    );
-    let shape: Vec<i64> = file.shape().iter().map(|&side| side as i64).collect();
-    let npyz::DType::Plain(kind) = file.dtype() else {
-        bail!("{} holds structured records: expected plain numbers", path.display())
-    };
-    macro_rules! read {
-        ($($type:ty),*) => { $(
-            if let Ok(reader) = npyz::NpyFile::new(&bytes[..])?.data::<$type>() {
-                let values = reader.collect::<Result<Vec<$type>, _>>()?;
-                return Ok(Tensor::from_slice(&values.iter().map(|&value| value as f64).collect::<Vec<f64>>()).view(shape.as_slice()));
-            }
-        )* };
+/// From the labels that come with the images.
+fn of_set(labels: &Option<Vec<i64>>, what: &str) -> anyhow::Result<Condition> {
+    let labels = labels.as_ref().with_context(|| format!("the data set has no {what}"))?;
+    if let Some(index) = labels.iter().position(|&label| label < 0) {
+        bail!("image {index} of the data set has no {what}: all images need one");
     }
-    read!(i64, i32, i16, i8, u8, u16, u32, f32, f64);
-    bail!("{} holds values of type {kind}: expected integers or floats", path.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use npyz::WriterBuilder;
-
-    fn write_npy(path: &Path, values: &[i16]) {
-        let mut bytes = Vec::new();
-        let mut writer = npyz::WriteOptions::new()
-            .default_dtype()
-            .shape(&[values.len() as u64])
-            .writer(&mut bytes)
-            .begin_nd()
-            .unwrap();
-        writer.extend(values.iter().copied()).unwrap();
-        writer.finish().unwrap();
-        std::fs::write(path, bytes).unwrap();
-    }
-
-    #[test]
-    fn ids_come_from_npy_and_from_assignments() {
-        let folder = tempfile::tempdir().unwrap();
-        let npy = folder.path().join("ids.npy");
-        write_npy(&npy, &[5, 0, 5]);
-        assert_eq!(read_ids(&npy).unwrap(), [5, 0, 5]);
-        let assignments = folder.path().join("assignments.safetensors");
-        let (ids, prior) = (Tensor::from_slice(&[1i64, 0, 1]), Tensor::from_slice(&[0.3, 0.7]));
-        cedm_diffusion::weights::write(&assignments, &[("ids", &ids), ("prior", &prior)], None).unwrap();
-        assert_eq!(read_ids(&assignments).unwrap(), [1, 0, 1]);
-    }
-
-    #[test]
-    fn what_is_no_list_of_ids_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("two.safetensors");
-        let (a, b) = (Tensor::from_slice(&[1i64]), Tensor::from_slice(&[0.5f32]));
-        cedm_diffusion::weights::write(&path, &[("a", &a), ("b", &b)], None).unwrap();
-        assert!(read_ids(&path).unwrap_err().to_string().contains("holds 2 tensors"));
-        cedm_diffusion::weights::write(&path, &[("b", &b)], None).unwrap();
-        assert!(read_ids(&path).unwrap_err().to_string().contains("not whole"));
-        cedm_diffusion::weights::write(&path, &[("b", &Tensor::zeros([2, 3], (Kind::Int64, tch::Device::Cpu)))], None).unwrap();
-        assert!(read_ids(&path).unwrap_err().to_string().contains("one id per image"));
-    }
+    Ok(Condition::compacting(labels)?)
 }

@@ -1,14 +1,16 @@
 //! `trainer run`: a data set on disk to a folder of weights, resumable at any moment.
 
 use crate::{conditions::ConditionArgs, failure::job_error, pictures::Pictures, segment::Segment, settings::settings};
-use anyhow::{Context, ensure};
-use cedm_diffusion::{Recipe, Training};
-use cedm_runtime::ConsoleMonitor;
+use anyhow::{Context, anyhow, ensure};
+use cedm_contract::params::Precision;
+use cedm_diffusion::{Recipe, Training, weights};
+use cedm_runtime::{ConsoleMonitor, JobError};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Trains on a data set on disk. The folder holds `training.json`, `ema-<images>.safetensors` for every snapshot (upstream names),
-/// `state.safetensors` and `curve-<images>.json`; checkpoints are kept below `checkpoints` while it runs.
+/// `state.safetensors`, `curve-<images>.json`, and `condition.safetensors` (what the sampler draws labels from); checkpoints are
+/// kept below `checkpoints` while it runs.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Data set: an EDM archive, a folder of images, or a safetensors file with `images` u8 [n, c, r, r]
@@ -45,6 +47,17 @@ impl RunArgs {
     pub fn run(&self) -> anyhow::Result<Value> {
         let started = cedm_torch::start();
         let preset = settings(&self.preset, &self.set)?;
+        let batch = u64::from(preset.optimiser.batch.max(1));
+        let whole = |kimg: f64| (kimg * 1000.0 / batch as f64).round() as u64 * batch;
+        let budget = self.kimg.unwrap_or(preset.budget_kimg);
+        for (option, kimg) in [("--kimg", Some(budget)), ("--snapshot-kimg", self.snapshot_kimg)] {
+            ensure!(
+                kimg.is_none_or(|kimg| kimg.is_finite() && whole(kimg) > 0),
+                "{option} is {}: expected at least one batch of {batch} images",
+                kimg.unwrap_or_default()
+            );
+        }
+        cedm_torch::allow_tf32(preset.precision == Precision::Tf32);
         let pictures = Pictures::read(&self.data)?;
         let condition = self.condition.read(&pictures)?;
         let (images, channels, side) = pictures.shape();
@@ -55,7 +68,6 @@ impl RunArgs {
         }
         network.channels = channels as u32;
         network.label_dim = u32::try_from(condition.label_dim())?;
-        let batch = u64::from(preset.optimiser.batch.max(1));
         let recipe = Recipe {
             network,
             optimiser: preset.optimiser,
@@ -63,34 +75,32 @@ impl RunArgs {
             precision: preset.precision,
             seed: self.seed,
         };
+        let prior = condition.supply();
         let mut training = Training::new(recipe, &pictures.images, condition, started.device)?;
 
         std::fs::create_dir_all(&self.out).with_context(|| format!("make {}", self.out.display()))?;
-        write_json(&self.out.join("training.json"), &self.describe(&training, images))?;
         let state = self.out.join("state.safetensors");
         if state.exists() {
             training
                 .load_state(&state)
                 .context("the folder holds another run: choose another --out, or remove it")?;
         }
-        let whole = |kimg: f64| (kimg * 1000.0 / batch as f64).round() as u64 * batch;
-        let budget = self.kimg.unwrap_or(preset.budget_kimg);
-        ensure!(
-            budget.is_finite() && whole(budget) > 0,
-            "--kimg is {budget}: expected at least one batch of {batch} images"
-        );
+        write_json(&self.out.join("training.json"), &self.describe(&training, images))?;
+        if let Some((name, tensor)) = &prior {
+            weights::write(&self.out.join("condition.safetensors"), &[(name, tensor)], None).map_err(job_error)?;
+        }
         let interval = self.snapshot_kimg.map_or(whole(budget), whole).max(batch);
         let mut last = None;
-        while training.nimg < whole(budget) {
-            let to = ((training.nimg / interval + 1) * interval).min(whole(budget));
+        while training.nimg() < whole(budget) {
+            let to = ((training.nimg() / interval + 1) * interval).min(whole(budget));
             last = Some(self.segment(&mut training, to)?);
         }
         Ok(json!({
             "out": self.out,
-            "weights": weights_file(&self.out, training.nimg),
-            "nimg": training.nimg,
+            "weights": weights_file(&self.out, training.nimg()),
+            "nimg": training.nimg(),
             "steps": training.steps(),
-            "parameters": training.network.layout.parameter_count(),
+            "parameters": training.parameter_count(),
             "label_dim": training.recipe.network.label_dim,
             "device": cedm_torch::device_name(),
             "last_segment": last,
@@ -99,12 +109,13 @@ impl RunArgs {
 
     fn segment(&self, training: &mut Training, to: u64) -> anyhow::Result<Value> {
         let monitor = ConsoleMonitor {
-            checkpoints: Some(self.out.join("checkpoints").join(format!("to-{to:012}"))),
+            checkpoints: Some(self.out.join("checkpoints")),
         };
-        let mut segment = Segment::new(training.nimg, to, training.recipe.optimiser.batch)?;
-        let finished = segment
-            .train(training, &monitor, &self.out)
-            .with_context(|| format!("train to image {to}"))?;
+        let mut segment = Segment::new(training.nimg(), to, training.recipe.optimiser.batch)?;
+        let finished = segment.train(training, &monitor, &self.out).map_err(|error| match error {
+            JobError::Drained => anyhow!("stopped at image {}: the same command goes on from there", training.nimg()),
+            error => anyhow::Error::new(error).context(format!("train to image {to}")),
+        })?;
         training.save_ema(&weights_file(&self.out, to)).map_err(job_error)?;
         write_json(&self.out.join(format!("curve-{}.json", images_name(to))), &finished.curve.to_json())?;
         // The state comes last: what it says is done is all there.
@@ -144,6 +155,10 @@ fn weights_file(out: &Path, nimg: u64) -> PathBuf {
     out.join(format!("ema-{}.safetensors", images_name(nimg)))
 }
 
+/// Beside the file first, then renamed: nobody sees half of it.
 fn write_json(path: &Path, value: &Value) -> anyhow::Result<()> {
-    std::fs::write(path, serde_json::to_vec_pretty(value)?).with_context(|| format!("write {}", path.display()))
+    let part = path.with_extension("part");
+    std::fs::write(&part, serde_json::to_vec_pretty(value)?)
+        .and_then(|()| std::fs::rename(&part, path))
+        .with_context(|| format!("write {}", path.display()))
 }

@@ -71,29 +71,38 @@ impl Segment {
     /// `Drained` after a checkpoint when asked to stop; `Reject` naming step and images when the loss is not finite.
     pub fn train(&mut self, training: &mut Training, monitor: &dyn Monitor, scratch: &Path) -> Result<Finished, JobError> {
         let mut curve = Curve::default();
-        if let Some((step, file)) = monitor.resume()? {
+        let batch = u64::from(training.recipe.optimiser.batch);
+        // A checkpoint that is no further than the segment's start was left behind by a crash after its segment's end.
+        if let Some((step, file)) = monitor.resume()?.filter(|(step, _)| step * batch > self.from_nimg) {
+            if step * batch > self.to_nimg {
+                return Err(JobError::reject(anyhow!(
+                    "the checkpoint of step {step} stands at image {}, beyond the end at image {}",
+                    step * batch,
+                    self.to_nimg
+                )));
+            }
             let kept = training.load_state(&file).map_err(job_error)?;
             curve = kept.map_or_else(Curve::default, |kept| Curve::from_tensor(&kept));
             self.last_good = format!("checkpoint of step {step}");
-            tracing::info!(step, nimg = training.nimg, "goes on from a checkpoint");
+            tracing::info!(step, nimg = training.nimg(), "goes on from a checkpoint");
         }
-        let batch = u64::from(training.recipe.optimiser.batch);
-        let (begun, begun_at) = (Instant::now(), training.nimg);
+        let (begun, begun_at) = (Instant::now(), training.nimg());
         let (mut tick_begun, mut tick_begun_at) = (begun, begun_at);
         let mut pending: Vec<Tensor> = Vec::new();
         let mut loss = curve.ticks.last().map(|tick| tick.loss);
-        while training.nimg < self.to_nimg {
+        while training.nimg() < self.to_nimg {
             let Step {
                 loss: step_loss,
                 gradient_norm,
                 lr,
+                ..
             } = training.step().map_err(job_error)?;
             pending.push(step_loss);
             monitor.count("cedm_train_images_total", batch);
             monitor.count("cedm_train_steps_total", 1);
-            monitor.progress(training.nimg - self.from_nimg, self.to_nimg - self.from_nimg, "images");
-            let steps_done = (training.nimg - self.from_nimg) / batch;
-            let ends = training.nimg >= self.to_nimg;
+            monitor.progress(training.nimg() - self.from_nimg, self.to_nimg - self.from_nimg, "images");
+            let steps_done = (training.nimg() - self.from_nimg) / batch;
+            let ends = training.nimg() >= self.to_nimg;
             let ticks = steps_done.is_multiple_of(self.tick_steps) || ends;
             let (saves, stops) = (!ends && monitor.checkpoint_due(), !ends && monitor.stopping());
             // Reading a loss waits for the device: every step on the CPU, where nothing is gained by waiting, else every tick.
@@ -104,17 +113,17 @@ impl Segment {
                 let (sum, steps) = std::mem::replace(&mut training.tick, (0.0, 0));
                 let seconds = tick_begun.elapsed().as_secs_f64().max(1e-9);
                 let tick = Tick {
-                    kimg: training.nimg as f64 / 1000.0,
+                    kimg: training.nimg() as f64 / 1000.0,
                     loss: sum / steps as f64,
                     gradient_norm: gradient_norm.double_value(&[]),
                     lr,
-                    images_per_second: (training.nimg - tick_begun_at) as f64 / seconds,
+                    images_per_second: (training.nimg() - tick_begun_at) as f64 / seconds,
                     resident_bytes: cedm_torch::resident_bytes() as f64,
                 };
                 publish(monitor, &tick);
                 loss = Some(tick.loss);
                 curve.ticks.push(tick);
-                (tick_begun, tick_begun_at) = (Instant::now(), training.nimg);
+                (tick_begun, tick_begun_at) = (Instant::now(), training.nimg());
             }
             if saves || stops {
                 self.checkpoint(training, &curve, monitor, scratch)?;
@@ -127,7 +136,7 @@ impl Segment {
             curve,
             loss,
             seconds: begun.elapsed().as_secs_f64(),
-            images: training.nimg - begun_at,
+            images: training.nimg() - begun_at,
         })
     }
 
@@ -135,6 +144,7 @@ impl Segment {
         let file = scratch.join("checkpoint.safetensors");
         training.save_checkpoint(&file, &curve.to_tensor()).map_err(job_error)?;
         monitor.checkpoint(training.steps(), &file)?;
+        std::fs::remove_file(&file).map_err(JobError::retry)?;
         self.last_good = format!("checkpoint of step {}", training.steps());
         Ok(())
     }
@@ -182,4 +192,18 @@ fn publish(monitor: &dyn Monitor, tick: &Tick) {
         images_per_second = tick.images_per_second,
         "tick"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_a_whole_number_of_batches_and_not_none() {
+        let says = |from, to| Segment::new(from, to, 32).unwrap_err().to_string();
+        assert!(says(0, 0).contains("the budget is empty: from image 0 to image 0, expected at least one batch of 32"));
+        assert!(says(64, 32).contains("the budget is empty"));
+        assert!(says(0, 100).contains("no whole number of batches of 32: the nearest ends are 96 and 128"));
+        assert_eq!(Segment::new(0, 3200, 32).unwrap().tick_steps, 2);
+    }
 }

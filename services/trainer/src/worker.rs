@@ -3,7 +3,7 @@
 use crate::{failure::job_error, pictures::Pictures, segment::Segment};
 use anyhow::{Context, anyhow};
 use cedm_contract::{
-    JobResult, JobSpec, Manifest, Service, TrainResult,
+    Digest, JobResult, JobSpec, Manifest, Service, TrainResult,
     params::{Precision, TrainParams},
 };
 use cedm_diffusion::{Condition, Recipe, Training};
@@ -78,6 +78,7 @@ impl Worker for Trainer {
             return Err(JobError::bug(anyhow!("a {} job came to the trainer", desk.job().kind())));
         };
         let mut segment = Segment::new(params.from_nimg, params.to_nimg, params.optimiser.batch)?;
+        cedm_torch::allow_tf32(params.precision == Precision::Tf32);
         let condition = condition(desk)?;
         let pictures = self.pictures(desk)?;
         let mut training = Training::new(recipe(params), &pictures.images, condition, cedm_torch::device()).map_err(job_error)?;
@@ -91,10 +92,10 @@ impl Worker for Trainer {
         desk.put("state.safetensors", &state, Stability::Stable)?;
         desk.put_bytes("curve.json", finished.curve.to_json().to_string().as_bytes(), Stability::Volatile)?;
         let result = TrainResult {
-            nimg: training.nimg,
+            nimg: training.nimg(),
             steps: training.steps(),
             label_dim: params.network.label_dim,
-            parameters: training.network.layout.parameter_count(),
+            parameters: training.parameter_count(),
             loss: finished.loss,
         };
         let metrics = BTreeMap::from([
@@ -114,11 +115,7 @@ fn recipe(params: &TrainParams) -> Recipe {
         network: params.network.clone(),
         optimiser: params.optimiser.clone(),
         augment: params.augment.clone(),
-        precision: if params.precision == Precision::Tf32 {
-            Precision::Fp32
-        } else {
-            params.precision
-        },
+        precision: params.precision,
         seed: params.seed,
     }
 }
@@ -128,7 +125,7 @@ fn condition(desk: &Desk) -> Result<Condition, JobError> {
     let Some(manifest) = desk.optional("condition") else {
         return Ok(Condition::None);
     };
-    check_same_images(desk, manifest)?;
+    check_same_images(&desk.input("images")?.digest, manifest).map_err(JobError::reject)?;
     let file = desk.fetch_output(manifest, "assignments.safetensors")?;
     let tensors = cedm_diffusion::weights::read(&file).map_err(job_error)?;
     let ids = tensors
@@ -142,14 +139,13 @@ fn condition(desk: &Desk) -> Result<Condition, JobError> {
 }
 
 /// A clustering that names its images must name the ones of this job.
-fn check_same_images(desk: &Desk, condition: &Manifest) -> Result<(), JobError> {
-    let own = &desk.input("images")?.digest;
+fn check_same_images(own: &Digest, condition: &Manifest) -> anyhow::Result<()> {
     match condition.inputs.iter().find(|input| input.role == "images") {
-        Some(theirs) if theirs.digest != *own => Err(JobError::reject(anyhow!(
+        Some(theirs) if theirs.digest != *own => Err(anyhow!(
             "the condition was made from other images: digest {}, the images of this job have {}",
             theirs.digest.short(),
             own.short()
-        ))),
+        )),
         _ => Ok(()),
     }
 }
@@ -170,11 +166,80 @@ fn go_on(desk: &Desk, params: &TrainParams, training: &mut Training) -> Result<(
     training
         .load_state(&desk.fetch_output(previous, "state.safetensors")?)
         .map_err(job_error)?;
-    if training.nimg != params.from_nimg {
-        let (found, expected) = (training.nimg, params.from_nimg);
+    if training.nimg() != params.from_nimg {
+        let (found, expected) = (training.nimg(), params.from_nimg);
         return Err(JobError::reject(anyhow!(
             "the previous segment ends at image {found}, this one starts at {expected}"
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cedm_contract::{
+        Attempt, Hints, Input, Job, Priority, SCHEMA_VERSION, Software, Timings,
+        params::{SampleSetParams, TrainParams},
+        sweep::preset,
+    };
+
+    fn made_from(images: &Digest) -> Manifest {
+        // Any kind will do: only what it was made from is looked at.
+        let params = SampleSetParams { first_seed: 0, count: 1 };
+        let key = Job::new(JobSpec::SampleSet(params.clone()), vec![], Priority::P1, Hints::default()).key;
+        let inputs = vec![Input {
+            role: "images".into(),
+            key,
+            digest: images.clone(),
+        }];
+        let job = Job::new(JobSpec::SampleSet(params), inputs, Priority::P1, Hints::default());
+        let result = JobResult::Sample {
+            count: 1,
+            first_seed: 0,
+            channels: 1,
+            resolution: 8,
+        };
+        Manifest {
+            schema: SCHEMA_VERSION,
+            key: job.key,
+            attempt: Attempt::new(0, 1),
+            spec: job.spec,
+            inputs: job.inputs,
+            digest: Manifest::digest_of(&[], &result),
+            outputs: vec![],
+            result,
+            metrics: BTreeMap::new(),
+            timings: Timings::default(),
+            software: Software::default(),
+        }
+    }
+
+    #[test]
+    fn a_condition_of_other_images_is_refused() {
+        let (own, other) = (Digest::of(b"own"), Digest::of(b"other"));
+        assert!(check_same_images(&own, &made_from(&own)).is_ok());
+        let error = check_same_images(&own, &made_from(&other)).unwrap_err().to_string();
+        let expected = format!(
+            "made from other images: digest {}, the images of this job have {}",
+            other.short(),
+            own.short()
+        );
+        assert!(error.contains(&expected), "{error}");
+    }
+
+    #[test]
+    fn the_arithmetic_is_part_of_the_recipe() {
+        let preset = preset("tiny8").unwrap();
+        let params = TrainParams {
+            network: preset.network,
+            optimiser: preset.optimiser,
+            augment: preset.augment,
+            precision: Precision::Tf32,
+            seed: 7,
+            from_nimg: 0,
+            to_nimg: 32,
+        };
+        assert_eq!((recipe(&params).precision, recipe(&params).seed), (Precision::Tf32, 7));
+    }
 }

@@ -1,9 +1,14 @@
 //! `trainer run` as a process: plain files in, weights out, going on where it stopped, clear words when it cannot.
 
 use cedm_diffusion::weights;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use std::{
+    io::Read,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 use tch::{Device, Kind, Tensor};
 
@@ -19,6 +24,10 @@ fn data(folder: &Path) -> std::path::PathBuf {
 }
 
 fn run(data: &Path, out: &Path, more: &[&str]) -> Output {
+    command(data, out, more).output().unwrap()
+}
+
+fn command(data: &Path, out: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cedm-trainer"));
     command
         .args(["run", "--preset", "tiny8", "--data"])
@@ -26,7 +35,41 @@ fn run(data: &Path, out: &Path, more: &[&str]) -> Output {
         .arg("--out")
         .arg(out)
         .args(more);
-    command.env("CEDM_THREADS", "1").env("CEDM_DEVICE", "cpu").output().unwrap()
+    command
+        .env("CEDM_THREADS", "1")
+        .env("CEDM_DEVICE", "cpu")
+        .env_remove("RUST_BACKTRACE");
+    command
+}
+
+/// Starts a run, sends the signal as soon as it has done `images` of the segment, and returns what it had to say.
+fn interrupted(mut command: Command, images: u64, signal: Signal) -> String {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut said, mut sent) = (Vec::new(), false);
+    let mut stderr = child.stderr.take().unwrap();
+    let mut byte = [0];
+    while stderr.read(&mut byte).unwrap() == 1 {
+        said.push(byte[0]);
+        // "…\r<done>/<total> images, …"
+        if !sent && byte[0] == b'/' {
+            let text = String::from_utf8_lossy(&said).into_owned();
+            let done = text
+                .rsplit(['\r', '\n'])
+                .next()
+                .and_then(|line| line.trim_end_matches('/').parse::<u64>().ok());
+            if done.is_some_and(|done| done >= images) {
+                kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+                sent = true;
+            }
+        }
+    }
+    assert!(
+        sent,
+        "the run was over before it could be interrupted: {}",
+        String::from_utf8_lossy(&said)
+    );
+    assert!(!child.wait().unwrap().success());
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 fn fine(output: Output) -> serde_json::Value {
@@ -70,6 +113,8 @@ fn what_does_not_fit_is_said_in_one_sentence() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     assert!(says("a", &["--kimg", "0"]).contains("--kimg is 0: expected at least one batch of 32 images"));
+    assert!(says("a", &["--snapshot-kimg", "0.001"]).contains("--snapshot-kimg is 0.001: expected at least one batch"));
+    assert!(says("b", &["--text-embeddings", "t.npy"]).contains("--image-embeddings <FILE>"));
     assert!(says("b", &["--coarse-labels"]).contains("the data set has no coarse label"));
     assert!(says("c", &["--set", "network.channel_mult=[]"]).contains("`channel_mult` is []"));
     let ids = folder.path().join("ids.safetensors");
@@ -77,7 +122,13 @@ fn what_does_not_fit_is_said_in_one_sentence() {
     let ids = ids.to_str().unwrap().to_owned();
     assert!(says("d", &["--ids", &ids]).contains("7 rows, expected one for each of the 40 images"));
     fine(run(&data, &folder.path().join("e"), &["--kimg", "0.032"]));
+    let noted = std::fs::read(folder.path().join("e/training.json")).unwrap();
     assert!(says("e", &["--kimg", "0.064", "--seed", "5"]).contains("the folder holds another run"));
+    assert!(says("e", &["--kimg", "0.064", "--labels"]).contains("its network.label_dim is 0, this run's is 4"));
+    assert!(
+        std::fs::read(folder.path().join("e/training.json")).unwrap() == noted,
+        "a refused run changes nothing"
+    );
     assert!(
         says(
             "f",
@@ -85,4 +136,38 @@ fn what_does_not_fit_is_said_in_one_sentence() {
         )
         .contains("the loss became")
     );
+}
+
+#[test]
+fn killed_again_and_again_it_ends_on_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, whole, killed) = (data(folder.path()), folder.path().join("whole"), folder.path().join("killed"));
+    let more = ["--labels", "--kimg", "8", "--snapshot-kimg", "4", "--set", "network.dropout=0.1"];
+    fine(run(&data, &whole, &more));
+    let stopped = |images, signal| interrupted(command(&data, &killed, &more), images, signal);
+    let said = stopped(64, Signal::SIGINT);
+    assert!(said.contains("the same command goes on from there"), "{said}");
+    let checkpoints = || std::fs::read_dir(killed.join("checkpoints")).unwrap().count();
+    assert_eq!(checkpoints(), 1);
+    stopped(1_000, Signal::SIGKILL);
+    stopped(1_500, Signal::SIGINT);
+    assert_eq!(checkpoints(), 1);
+    fine(run(&data, &killed, &more));
+    let names = |out: &Path| {
+        let mut names: Vec<_> = std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&whole), names(&killed), "nothing is left behind");
+    for file in [
+        "state.safetensors",
+        "ema-000004000.safetensors",
+        "ema-000008000.safetensors",
+        "condition.safetensors",
+    ] {
+        assert!(
+            std::fs::read(whole.join(file)).unwrap() == std::fs::read(killed.join(file)).unwrap(),
+            "{file} differs"
+        );
+    }
 }

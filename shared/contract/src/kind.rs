@@ -51,7 +51,7 @@ kinds! {
     /// One step of the upper-bound search: what to probe next, or C_max (spec §6).
     Bound = "bound" by Bounds, version 1;
     /// One segment of a training run, from one snapshot to the next (spec §7).
-    Train = "train" by Trainer, version 1;
+    Train = "train" by Trainer, version 2;
     /// One shard of a sample set (spec §9).
     Sample = "sample" by Sampler, version 1;
     /// All shards of a sample set.

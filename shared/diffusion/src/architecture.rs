@@ -32,12 +32,25 @@ pub struct Architecture {
     pub label_dropout: f64,
     /// Fourier features of the noise level instead of the positional embedding.
     pub fourier: bool,
-    /// Every coarser level also sees the down-sampled image.
-    pub residual_encoder: bool,
+    /// How the encoder's coarser levels see the down-sampled image.
+    pub encoder: ImagePath,
+    /// Every level of the decoder adds to the image, instead of the finest alone.
+    pub skip_decoder: bool,
     /// Taps of the resampling filter, not normalised.
     pub resample_filter: Vec<f64>,
     /// Expected standard deviation of the data.
     pub sigma_data: f64,
+}
+
+/// How the down-sampled image joins the coarser levels of the encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImagePath {
+    /// Not at all: DDPM++ (`encoder_type` standard).
+    None,
+    /// Filtered down, then added through a 1×1 convolution (`encoder_type` skip).
+    Skip,
+    /// Convolved down, added, and taken further down as what it has become: NCSN++ (`encoder_type` residual).
+    Residual,
 }
 
 impl TryFrom<&NetworkSpec> for Architecture {
@@ -58,7 +71,8 @@ impl TryFrom<&NetworkSpec> for Architecture {
             dropout: spec.dropout,
             label_dropout: spec.label_dropout,
             fourier: ncsnpp,
-            residual_encoder: ncsnpp,
+            encoder: if ncsnpp { ImagePath::Residual } else { ImagePath::None },
+            skip_decoder: false,
             resample_filter: if ncsnpp { vec![1.0, 3.0, 3.0, 1.0] } else { vec![1.0, 1.0] },
             sigma_data: spec.sigma_data,
         };

@@ -21,6 +21,50 @@ pub struct AugmentPipe {
     pub p: f64,
     /// Multipliers, by transform.
     pub multipliers: Vec<(Transform, f64)>,
+    /// How far the transforms go.
+    pub reach: Reach,
+}
+
+/// How far each transform goes; the defaults are those of every published run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reach {
+    /// Largest whole-pixel translation, in image sides.
+    pub translate_int_max: f64,
+    /// Standard deviation of log2 of the scale.
+    pub scale_std: f64,
+    /// Largest rotation, in half turns.
+    pub rotate_frac_max: f64,
+    /// Standard deviation of log2 of the anisotropic scale.
+    pub aniso_std: f64,
+    /// Probability that the axis of anisotropic scaling is turned.
+    pub aniso_rotate_prob: f64,
+    /// Standard deviation of the translation, in image sides.
+    pub translate_frac_std: f64,
+    /// Standard deviation of the brightness.
+    pub brightness_std: f64,
+    /// Standard deviation of log2 of the contrast.
+    pub contrast_std: f64,
+    /// Largest turn of the hue, in half turns.
+    pub hue_max: f64,
+    /// Standard deviation of log2 of the saturation.
+    pub saturation_std: f64,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self {
+            translate_int_max: 0.125,
+            scale_std: 0.2,
+            rotate_frac_max: 1.0,
+            aniso_std: 0.2,
+            aniso_rotate_prob: 0.5,
+            translate_frac_std: 0.125,
+            brightness_std: 0.2,
+            contrast_std: 0.5,
+            hue_max: 1.0,
+            saturation_std: 1.0,
+        }
+    }
 }
 
 impl From<&AugmentParams> for AugmentPipe {
@@ -45,6 +89,7 @@ impl From<&AugmentParams> for AugmentPipe {
         Self {
             p,
             multipliers: if p > 0.0 { all.to_vec() } else { Vec::new() },
+            reach: Reach::default(),
         }
     }
 }
@@ -137,31 +182,36 @@ impl AugmentPipe {
                 }
                 Transform::TranslateInt => {
                     let [x, y] = draws.pair(transform).map(|u| gated(transform, &(u * 2.0 - 1.0), 0.0));
-                    let steps = |value: &Tensor, side: i64| (value * (side as f64 * 0.125)).round().to_kind(Kind::Int64);
+                    let reach = self.reach.translate_int_max;
+                    let steps = |value: &Tensor, side: i64| (value * (side as f64 * reach)).round().to_kind(Kind::Int64);
                     let (tx, ty) = (steps(&x, width), steps(&y, height));
                     out.images = geometry::translate_mirrored(&out.images, &tx, &ty);
-                    let share = |steps: &Tensor, side: i64| steps.to_kind(Kind::Float) / (side as f64 * 0.125);
+                    let share = |steps: &Tensor, side: i64| steps.to_kind(Kind::Float) / (side as f64 * reach);
                     out.label(&[&share(&tx, width), &share(&ty, height)], kind);
                     out.values.extend([("translate_int.tx_px", tx), ("translate_int.ty_px", ty)]);
                 }
                 Transform::Scale => {
                     let w = gated(transform, &draws.normal(transform), 0.0);
-                    let s = (&w * 0.2).exp2();
+                    let s = (&w * self.reach.scale_std).exp2();
                     out.compose(&geometry::scale(&s.reciprocal(), &s.reciprocal()));
                     out.label(&[&w], kind);
                     out.values.push((transform.value_name(), s));
                 }
                 Transform::RotateFrac => {
-                    let angle = gated(transform, &((draws.uniform(transform) * 2.0 - 1.0) * PI), 0.0);
+                    let angle = gated(
+                        transform,
+                        &((draws.uniform(transform) * 2.0 - 1.0) * (PI * self.reach.rotate_frac_max)),
+                        0.0,
+                    );
                     out.compose(&geometry::rotate(&angle));
                     out.label(&[&(angle.cos() - 1.0), &angle.sin()], kind);
                     out.values.push((transform.value_name(), angle));
                 }
                 Transform::Aniso => {
                     let w = gated(transform, &draws.normal(transform), 0.0);
-                    let turned = draws.rotate_gate().lt(0.5);
+                    let turned = draws.rotate_gate().lt(self.reach.aniso_rotate_prob);
                     let angle = ((draws.angle() * 2.0 - 1.0) * PI).where_self(&turned, &w.zeros_like().narrow(0, 0, 1));
-                    let s = (&w * 0.2).exp2();
+                    let s = (&w * self.reach.aniso_std).exp2();
                     out.compose(&geometry::rotate(&-&angle));
                     out.compose(&geometry::scale(&s.reciprocal(), &s));
                     out.compose(&geometry::rotate(&angle));
@@ -170,13 +220,16 @@ impl AugmentPipe {
                 }
                 Transform::TranslateFrac => {
                     let [x, y] = draws.pair(transform).map(|n| gated(transform, &n, 0.0));
-                    let (tx, ty) = (&x * (width as f64 * 0.125), &y * (height as f64 * 0.125));
+                    let (tx, ty) = (
+                        &x * (width as f64 * self.reach.translate_frac_std),
+                        &y * (height as f64 * self.reach.translate_frac_std),
+                    );
                     out.compose(&geometry::translate(&-&tx, &-&ty));
                     out.label(&[&x, &y], kind);
                     out.values.extend([("translate_frac.tx_px", tx), ("translate_frac.ty_px", ty)]);
                 }
                 _ => {
-                    let (value, labels, matrix) = colour::transform(transform, draws, &gated);
+                    let (value, labels, matrix) = colour::transform(transform, draws, &self.reach, &gated);
                     out.paint(&matrix);
                     out.label(&labels.iter().collect::<Vec<_>>(), kind);
                     out.values.push((transform.value_name(), value));

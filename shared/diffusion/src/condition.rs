@@ -51,6 +51,25 @@ impl Condition {
         })
     }
 
+    /// From one feature vector \[n, d\] per image (oracle features): brought to unit length, float32 (spec §8).
+    ///
+    /// # Errors
+    /// [`DiffusionError::Labels`] when the rows are no matrix, are empty, or hold a number that is not finite.
+    pub fn vectors(rows: &Tensor) -> Result<Self, DiffusionError> {
+        let size = rows.size();
+        if size.len() != 2 || size[0] == 0 || size[1] == 0 {
+            return Err(refuse("condition", format!("vectors of shape {size:?}"), "[images, width]"));
+        }
+        let rows = rows.to_kind(Kind::Float);
+        let lengths = rows.norm_scalaropt_dim(2, [1i64].as_slice(), true);
+        if lengths.isfinite().all().int64_value(&[]) == 0 {
+            return Err(refuse("condition", "vectors that are not finite", "finite numbers"));
+        }
+        Ok(Self::Vectors {
+            rows: rows / lengths.clamp_min(1e-12),
+        })
+    }
+
     /// From ids that are compact already.
     ///
     /// # Errors
@@ -104,6 +123,24 @@ impl Condition {
             Condition::None => None,
             Condition::Ids { ids, counts } => Some(one_hot(&ids.index_select(0, indices), counts.len() as i64, kind, device)),
             Condition::Vectors { rows } => Some(rows.index_select(0, indices).to_kind(kind)),
+        }
+    }
+
+    /// What a sampler draws labels from, by name: `counts` \[L\] i64 of the ids, or `rows` \[n, d\] f32 of the vectors.
+    pub fn supply(&self) -> Option<(&'static str, Tensor)> {
+        match self {
+            Condition::None => None,
+            Condition::Ids { counts, .. } => Some(("counts", Tensor::from_slice(counts))),
+            Condition::Vectors { rows } => Some(("rows", rows.shallow_clone())),
+        }
+    }
+
+    /// The numbers behind it: ids \[n\] or rows \[n, d\].
+    pub(crate) fn values(&self) -> Option<&Tensor> {
+        match self {
+            Condition::None => None,
+            Condition::Ids { ids, .. } => Some(ids),
+            Condition::Vectors { rows } => Some(rows),
         }
     }
 

@@ -6,12 +6,13 @@
 mod block;
 mod embedding;
 mod layers;
+mod resample;
 
 pub use embedding::{one_hot, positional_features};
 
 use crate::{
     DiffusionError,
-    architecture::{Architecture, group_count},
+    architecture::{Architecture, ImagePath, group_count},
     layout::{Fill, Layout},
     parameters::Views,
     precondition::{Coefficients, Preconditioning},
@@ -19,6 +20,7 @@ use crate::{
 use block::{Block, BlockShape};
 use embedding::Mapping;
 use layers::{Conv, ConvShape, GroupNorm, NEAR_ZERO, PLAIN, Resample};
+use resample::Resampler;
 use std::f64::consts::FRAC_1_SQRT_2;
 use tch::{Kind, Tensor};
 
@@ -29,8 +31,23 @@ enum Stage {
     Conv(Conv),
     /// Residual block.
     Block(Block),
-    /// The down-sampled image joins (residual encoder).
+    /// The image goes down a level (skip encoder).
+    ImageDown(Resampler),
+    /// It joins through a 1×1 convolution (skip encoder).
+    ImageSkip(Conv),
+    /// It joins on its way down (residual encoder).
     Residual(Conv),
+}
+
+/// One module of the decoder.
+#[derive(Clone, Debug)]
+enum Rise {
+    /// Residual block.
+    Block(Block),
+    /// The image so far goes up a level (skip decoder).
+    ImageUp(Resampler),
+    /// What the level says of the image: norm, then convolution, each with its name.
+    Image { norm: (String, GroupNorm), conv: Conv },
 }
 
 /// How a forward pass runs.
@@ -62,9 +79,7 @@ pub struct Network {
     pub layout: Layout,
     mapping: Mapping,
     encoder: Vec<(String, Stage)>,
-    decoder: Vec<(String, Block)>,
-    aux_norm: GroupNorm,
-    aux_conv: Conv,
+    decoder: Vec<(String, Rise)>,
 }
 
 impl Network {
@@ -77,22 +92,7 @@ impl Network {
         let mut layout = Layout::default();
         let mapping = Mapping::new(&mut layout, &architecture);
         let (encoder, widths, width) = build_encoder(&mut layout, &architecture);
-        let (decoder, width) = build_decoder(&mut layout, &architecture, widths, width);
-        let side = architecture.resolution;
-        let aux_norm = GroupNorm::new(&mut layout, &format!("model.dec.{side}x{side}_aux_norm"), width);
-        let aux_conv = Conv::new(
-            &mut layout,
-            &format!("model.dec.{side}x{side}_aux_conv"),
-            width,
-            architecture.channels,
-            ConvShape {
-                kernel: 3,
-                gain: NEAR_ZERO,
-                resample: Resample::Keep,
-                filter: &[],
-                fused: false,
-            },
-        );
+        let decoder = build_decoder(&mut layout, &architecture, widths, width);
         for entry in layout.entries.iter().filter(|entry| entry.fill == Fill::Ones) {
             let (channels, groups) = (entry.numel(), group_count(entry.numel()));
             if channels % groups != 0 {
@@ -114,8 +114,6 @@ impl Network {
             mapping,
             encoder,
             decoder,
-            aux_norm,
-            aux_conv,
         })
     }
 
@@ -139,36 +137,63 @@ impl Network {
         let mut image = x.shallow_clone();
         let mut skips: Vec<Tensor> = Vec::with_capacity(self.encoder.len());
         for (name, stage) in &self.encoder {
+            let replaces_skip = matches!(stage, Stage::ImageSkip(_) | Stage::Residual(_));
             match stage {
                 Stage::Conv(conv) => x = conv.forward(views, &x),
                 Stage::Block(block) => x = block.forward(views, &x, &embedding, mode.train),
+                Stage::ImageDown(down) => {
+                    image = down.forward(views, &image);
+                    tap(name, &image);
+                    continue;
+                }
+                Stage::ImageSkip(conv) => {
+                    let seen = conv.forward(views, &image);
+                    tap(name, &seen);
+                    x = &x + seen;
+                }
                 Stage::Residual(conv) => {
                     let seen = conv.forward(views, &image);
                     tap(name, &seen);
                     x = (x + seen) * FRAC_1_SQRT_2;
                     image = x.shallow_clone();
-                    skips.pop();
                 }
             }
-            if !matches!(stage, Stage::Residual(_)) {
+            if replaces_skip {
+                skips.pop();
+            } else {
                 tap(name, &x);
             }
             skips.push(x.shallow_clone());
         }
-        for (name, block) in &self.decoder {
-            if x.size()[1] != block.cin {
-                let skip = skips.pop().expect("invariant: the decoder takes one skip for every encoder output");
-                x = Tensor::cat(&[&x, &skip], 1);
+        let mut out: Option<Tensor> = None;
+        for (name, rise) in &self.decoder {
+            match rise {
+                Rise::Block(block) => {
+                    if x.size()[1] != block.cin {
+                        let skip = skips.pop().expect("invariant: the decoder takes one skip for every encoder output");
+                        x = Tensor::cat(&[&x, &skip], 1);
+                    }
+                    x = block.forward(views, &x, &embedding, mode.train);
+                    tap(name, &x);
+                }
+                Rise::ImageUp(up) => {
+                    let risen = up.forward(views, &out.expect("invariant: a coarser level made an image"));
+                    tap(name, &risen);
+                    out = Some(risen);
+                }
+                Rise::Image { norm, conv } => {
+                    let normed = norm.1.forward(views, &x);
+                    tap(&norm.0, &normed);
+                    let said = conv.forward(views, &normed.silu());
+                    tap(name, &said);
+                    out = Some(match out {
+                        Some(coarser) => said + coarser,
+                        None => said,
+                    });
+                }
             }
-            x = block.forward(views, &x, &embedding, mode.train);
-            tap(name, &x);
         }
-        let side = self.architecture.resolution;
-        let normed = self.aux_norm.forward(views, &x);
-        tap(&format!("model.dec.{side}x{side}_aux_norm"), &normed);
-        let out = self.aux_conv.forward(views, &normed.silu());
-        tap(&format!("model.dec.{side}x{side}_aux_conv"), &out);
-        out
+        out.expect("invariant: the finest level makes an image")
     }
 
     /// The denoiser D(x; sigma): \[n, c, r, r\], sigma \[n\] or \[1\] → \[n, c, r, r\] in the type of `x`.
@@ -224,15 +249,26 @@ fn build_encoder(layout: &mut Layout, architecture: &Architecture) -> (Vec<(Stri
             let name = format!("model.enc.{side}x{side}_down");
             let block = Block::new(layout, &name, block_shape(architecture, width, width, Resample::Down, false));
             stages.push((name, Stage::Block(block)));
-            if architecture.residual_encoder {
-                let name = format!("model.enc.{side}x{side}_aux_residual");
-                let shape = ConvShape {
-                    resample: Resample::Down,
-                    fused: true,
-                    ..plain(3)
-                };
-                stages.push((name.clone(), Stage::Residual(Conv::new(layout, &name, image_width, width, shape))));
-                image_width = width;
+            match architecture.encoder {
+                ImagePath::None => {}
+                ImagePath::Skip => {
+                    let name = format!("model.enc.{side}x{side}_aux_down");
+                    let down = Resampler::new(layout, &name, filter, Resample::Down);
+                    stages.push((name, Stage::ImageDown(down)));
+                    let name = format!("model.enc.{side}x{side}_aux_skip");
+                    let conv = Conv::new(layout, &name, image_width, width, plain(1));
+                    stages.push((name, Stage::ImageSkip(conv)));
+                }
+                ImagePath::Residual => {
+                    let name = format!("model.enc.{side}x{side}_aux_residual");
+                    let shape = ConvShape {
+                        resample: Resample::Down,
+                        fused: true,
+                        ..plain(3)
+                    };
+                    stages.push((name.clone(), Stage::Residual(Conv::new(layout, &name, image_width, width, shape))));
+                    image_width = width;
+                }
             }
         }
         widths.push(width);
@@ -249,37 +285,49 @@ fn build_encoder(layout: &mut Layout, architecture: &Architecture) -> (Vec<(Stri
     (stages, widths, width)
 }
 
-fn build_decoder(layout: &mut Layout, architecture: &Architecture, mut skips: Vec<i64>, mut width: i64) -> (Vec<(String, Block)>, i64) {
-    let mut blocks = Vec::new();
-    let mut push = |layout: &mut Layout, name: String, cin, cout, resample, attention| {
-        let block = Block::new(layout, &name, block_shape(architecture, cin, cout, resample, attention));
-        blocks.push((name, block));
-    };
+fn build_decoder(layout: &mut Layout, architecture: &Architecture, mut skips: Vec<i64>, mut width: i64) -> Vec<(String, Rise)> {
+    let filter = &architecture.resample_filter[..];
+    let mut modules = Vec::new();
+    let coarsest = architecture.channel_mult.len() - 1;
     for (level, mult) in architecture.channel_mult.iter().enumerate().rev() {
         let side = architecture.resolution >> level;
-        if level + 1 == architecture.channel_mult.len() {
+        let name = |module: &str| format!("model.dec.{side}x{side}_{module}");
+        let mut push = |layout: &mut Layout, module: &str, cin, cout, resample, attention| {
+            let block = Block::new(layout, &name(module), block_shape(architecture, cin, cout, resample, attention));
+            modules.push((name(module), Rise::Block(block)));
+        };
+        if level == coarsest {
             // `in0` has attention at every resolution (spec §16.9).
-            push(layout, format!("model.dec.{side}x{side}_in0"), width, width, Resample::Keep, true);
-            push(layout, format!("model.dec.{side}x{side}_in1"), width, width, Resample::Keep, false);
+            push(layout, "in0", width, width, Resample::Keep, true);
+            push(layout, "in1", width, width, Resample::Keep, false);
         } else {
-            push(layout, format!("model.dec.{side}x{side}_up"), width, width, Resample::Up, false);
+            push(layout, "up", width, width, Resample::Up, false);
         }
         for index in 0..=architecture.num_blocks {
             let skip = skips.pop().expect("invariant: as many encoder outputs as decoder blocks");
             let attention = index == architecture.num_blocks && architecture.attn_resolutions.contains(&side);
             let cout = architecture.model_channels * mult;
-            push(
-                layout,
-                format!("model.dec.{side}x{side}_block{index}"),
-                width + skip,
-                cout,
-                Resample::Keep,
-                attention,
-            );
+            push(layout, &format!("block{index}"), width + skip, cout, Resample::Keep, attention);
             width = cout;
         }
+        if architecture.skip_decoder && level < coarsest {
+            let up = Resampler::new(layout, &name("aux_up"), filter, Resample::Up);
+            modules.push((name("aux_up"), Rise::ImageUp(up)));
+        }
+        if architecture.skip_decoder || level == 0 {
+            let shape = ConvShape {
+                kernel: 3,
+                gain: NEAR_ZERO,
+                resample: Resample::Keep,
+                filter: &[],
+                fused: false,
+            };
+            let norm = (name("aux_norm"), GroupNorm::new(layout, &name("aux_norm"), width));
+            let conv = Conv::new(layout, &name("aux_conv"), width, architecture.channels, shape);
+            modules.push((name("aux_conv"), Rise::Image { norm, conv }));
+        }
     }
-    (blocks, width)
+    modules
 }
 
 fn block_shape(architecture: &Architecture, cin: i64, cout: i64, resample: Resample, attention: bool) -> BlockShape<'_> {

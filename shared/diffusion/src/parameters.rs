@@ -82,7 +82,7 @@ impl Parameters {
         kind: Kind,
         device: Device,
     ) -> Result<Self, DiffusionError> {
-        let named = crate::weights::upstream_names(tensors);
+        let named = crate::weights::upstream_names(tensors, origin)?;
         if let Some(difference) = crate::weights::difference(layout, &named) {
             return Err(DiffusionError::Weights {
                 origin: origin.to_owned(),

@@ -13,11 +13,11 @@ use tch::{Kind, Tensor};
 /// Key of the note that says which run a state belongs to.
 const RUN: &str = "cedm_run";
 
-impl Recipe {
-    /// What two runs must share for one to go on from the other's state. The cut into rounds is left out: it changes rounding
-    /// and dropout masks, nothing else.
-    pub fn identity(&self) -> String {
-        let mut optimiser = serde_json::to_value(&self.optimiser).expect("invariant: plain data always encodes");
+impl Training {
+    /// What two runs must share for one to go on from the other's state: recipe and data. The cut into rounds is left out: it
+    /// changes rounding and dropout masks, nothing else.
+    fn identity(&self) -> String {
+        let mut optimiser = serde_json::to_value(&self.recipe.optimiser).expect("invariant: plain data always encodes");
         if let Some(fields) = optimiser.as_object_mut() {
             fields.remove("micro_batch");
         }
@@ -27,12 +27,18 @@ impl Recipe {
             precision,
             seed,
             ..
-        } = self;
-        json!({"network": network, "optimiser": optimiser, "augment": augment, "precision": precision, "seed": seed}).to_string()
+        } = &self.recipe;
+        json!({
+            "network": network,
+            "optimiser": optimiser,
+            "augment": augment,
+            "precision": precision,
+            "seed": seed,
+            "images and condition": self.data,
+        })
+        .to_string()
     }
-}
 
-impl Training {
     /// Writes the state, atomically.
     ///
     /// # Errors
@@ -51,23 +57,24 @@ impl Training {
 
     fn write_state(&self, path: &Path, curve: Option<&Tensor>) -> Result<(), DiffusionError> {
         let counters = Tensor::from_slice(&[
-            self.nimg as i64,
-            self.adam.steps as i64,
+            self.learner.nimg as i64,
+            self.learner.adam.steps as i64,
             self.tick.1 as i64,
-            self.scale.log2,
-            self.scale.clean_steps as i64,
+            self.learner.scale.log2,
+            self.learner.scale.clean_steps as i64,
         ]);
         let tick_loss = Tensor::from_slice(&[self.tick.0]);
         let mut tensors: Vec<(String, &Tensor)> = vec![
-            ("weights".into(), &self.weights.flat),
-            ("ema".into(), &self.ema),
-            ("exp_avg".into(), &self.adam.exp_avg),
-            ("exp_avg_sq".into(), &self.adam.exp_avg_sq),
+            ("weights".into(), &self.learner.weights.flat),
+            ("ema".into(), &self.learner.ema),
+            ("exp_avg".into(), &self.learner.adam.exp_avg),
+            ("exp_avg_sq".into(), &self.learner.adam.exp_avg_sq),
             ("counters".into(), &counters),
             ("tick_loss".into(), &tick_loss),
         ];
         tensors.extend(
-            self.weights
+            self.learner
+                .weights
                 .buffers
                 .iter()
                 .enumerate()
@@ -75,7 +82,7 @@ impl Training {
         );
         tensors.extend(curve.map(|curve| ("curve".to_owned(), curve)));
         let named: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
-        weights::write(path, &named, Some((RUN, &self.recipe.identity())))
+        weights::write(path, &named, Some((RUN, &self.identity())))
     }
 
     /// Goes on from a state; the curve of a checkpoint, if it carries one.
@@ -90,7 +97,7 @@ impl Training {
         let run = weights::read_metadata(path)?
             .remove(RUN)
             .ok_or_else(|| other(format!("it lacks the note `{RUN}`")))?;
-        let own = self.recipe.identity();
+        let own = self.identity();
         if run != own {
             return Err(other(first_difference(&run, &own)));
         }
@@ -103,10 +110,10 @@ impl Training {
         };
         tch::no_grad(|| -> Result<(), DiffusionError> {
             let targets = [
-                ("weights", &mut self.weights.flat),
-                ("ema", &mut self.ema),
-                ("exp_avg", &mut self.adam.exp_avg),
-                ("exp_avg_sq", &mut self.adam.exp_avg_sq),
+                ("weights", &mut self.learner.weights.flat),
+                ("ema", &mut self.learner.ema),
+                ("exp_avg", &mut self.learner.adam.exp_avg),
+                ("exp_avg_sq", &mut self.learner.adam.exp_avg_sq),
             ];
             for (name, target) in targets {
                 let source = get(name)?;
@@ -115,15 +122,15 @@ impl Training {
                 }
                 target.copy_(source);
             }
-            for (index, buffer) in self.weights.buffers.iter_mut().enumerate() {
+            for (index, buffer) in self.learner.weights.buffers.iter_mut().enumerate() {
                 buffer.copy_(get(&format!("buffer.{index}"))?);
             }
             Ok(())
         })?;
-        self.nimg = nimg as u64;
-        self.adam.steps = adam_steps as u64;
+        self.learner.nimg = nimg as u64;
+        self.learner.adam.steps = adam_steps as u64;
         self.tick = (tick_loss, tick_steps as u64);
-        (self.scale.log2, self.scale.clean_steps) = (log2, clean_steps as u64);
+        (self.learner.scale.log2, self.learner.scale.clean_steps) = (log2, clean_steps as u64);
         Ok(stored.get("curve").map(Tensor::shallow_clone))
     }
 
@@ -132,7 +139,7 @@ impl Training {
     /// # Errors
     /// [`DiffusionError::File`].
     pub fn save_ema(&self, path: &Path) -> Result<(), DiffusionError> {
-        weights::save(path, &self.network.layout, &self.ema_parameters())
+        weights::save(path, &self.learner.network, &self.learner.ema_parameters())
     }
 }
 

@@ -1,22 +1,22 @@
-//! One training run: weights, their running mean, Adam, the counters, and the step that moves them (spec §7).
+//! One training run: the data, the condition, every random draw, and the learner that they move (spec §7).
 
 use crate::{
     DiffusionError,
-    adam::{self, Adam},
     architecture::Architecture,
     augment::{AugmentPipe, Draws, Transform},
     condition::Condition,
     error::guard_memory,
-    loss::{Noise, loss_map, normalise},
-    network::{Labels, Mode, Network},
+    learner::{Batch, Learner, Step},
+    loss::{Noise, normalise},
+    network::Network,
     order::DataOrder,
     parameters::Parameters,
-    precondition::NoiseLevels,
-    scaling::LossScale,
-    schedule,
     stream::{self, Purpose},
 };
-use cedm_contract::params::{AugmentParams, NetworkSpec, OptimiserParams, Precision};
+use cedm_contract::{
+    Digest,
+    params::{AugmentParams, NetworkSpec, OptimiserParams, Precision},
+};
 use tch::{Device, Kind, Tensor};
 
 /// Everything that the numbers of a run depend on, beside the data.
@@ -34,36 +34,18 @@ pub struct Recipe {
     pub seed: u64,
 }
 
-/// What one step did; tensors are scalars on the device, so that nobody waits for them unless they are read.
-#[derive(Debug)]
-pub struct Step {
-    /// Mean loss over all pixels of the batch.
-    pub loss: Tensor,
-    /// Norm of the gradient before clean-up.
-    pub gradient_norm: Tensor,
-    /// Learning rate.
-    pub lr: f64,
-}
-
 /// A training run.
 #[derive(Debug)]
 pub struct Training {
     /// What is trained, and how.
     pub recipe: Recipe,
-    /// Its structure.
-    pub network: Network,
-    /// Its weights.
-    pub weights: Parameters,
-    /// Running mean of the weights, flat.
-    pub ema: Tensor,
-    /// Optimiser.
-    pub adam: Adam,
-    /// Images seen.
-    pub nimg: u64,
+    /// Weights, running mean, optimiser, images seen.
+    pub learner: Learner,
     /// Sum of the loss over the steps of the current tick, and their number: part of the state, so that a resumed tick ends
     /// on the same mean.
     pub tick: (f64, u64),
-    pub(crate) scale: LossScale,
+    /// Of images and condition: a state goes on with the data it began with.
+    pub(crate) data: Digest,
     images: Tensor,
     condition: Condition,
     order: DataOrder,
@@ -85,19 +67,12 @@ impl Training {
         condition.check(images.size()[0], network.architecture.label_dim)?;
         let seed = stream::derive(recipe.seed, Purpose::Init, 0, 0);
         let weights = Parameters::initial(&network.layout, &network.architecture.resample_filter, seed, device);
-        let ema = weights.flat.copy();
-        let adam = Adam::new(&weights.flat);
-        let scale = LossScale::new(recipe.precision);
         let order = DataOrder::new(stream::derive(recipe.seed, Purpose::Order, 0, 0), images.size()[0] as u64);
         Ok(Self {
+            learner: Learner::new(network, weights, recipe.optimiser.clone(), recipe.precision),
             recipe,
-            network,
-            weights,
-            ema,
-            adam,
-            nimg: 0,
             tick: (0.0, 0),
-            scale,
+            data: digest_of(images, &condition),
             images: images.to_device(device),
             condition: condition.to_device(device),
             order,
@@ -106,9 +81,19 @@ impl Training {
         })
     }
 
+    /// Images seen.
+    pub fn nimg(&self) -> u64 {
+        self.learner.nimg
+    }
+
     /// Optimiser steps taken.
     pub fn steps(&self) -> u64 {
-        self.nimg / u64::from(self.recipe.optimiser.batch)
+        self.learner.nimg / u64::from(self.recipe.optimiser.batch)
+    }
+
+    /// Trained numbers of the network.
+    pub fn parameter_count(&self) -> u64 {
+        self.learner.network.layout.parameter_count()
     }
 
     /// Positions in the data set of the batch of a step.
@@ -122,87 +107,26 @@ impl Training {
     /// # Errors
     /// [`DiffusionError::OutOfMemory`] with a micro-batch to try.
     pub fn step(&mut self) -> Result<Step, DiffusionError> {
-        let micro_batch = self.recipe.optimiser.micro_batch;
-        let advice = format!("micro_batch = {} instead of {micro_batch}", (micro_batch / 2).max(1));
-        guard_memory(format!("training step {}", self.steps()), advice, || self.step_unguarded())
-    }
-
-    fn step_unguarded(&mut self) -> Step {
-        let OptimiserParams {
-            batch,
-            micro_batch,
-            p_mean,
-            p_std,
-            loss_scaling,
-            ..
-        } = self.recipe.optimiser;
-        let (batch, micro_batch, step) = (i64::from(batch), i64::from(micro_batch), self.steps());
-        let drawn = self.draw(step);
-        let mode = self.mode();
-        self.weights.flat = self.weights.flat.set_requires_grad(true);
-        let mut losses = Vec::new();
-        for round in 0..batch / micro_batch {
-            let cut = |t: &Tensor| t.narrow(0, round * micro_batch, micro_batch);
-            let noise = Noise {
-                rnd_normal: cut(&drawn.noise.rnd_normal),
-                unit: cut(&drawn.noise.unit),
-            };
-            let (class, augment) = (drawn.class.as_ref().map(cut), drawn.augment.as_ref().map(cut));
-            let labels = Labels {
-                class: class.as_ref(),
-                augment: augment.as_ref(),
-            };
-            stream::begin(self.recipe.seed, Purpose::Dropout, step, round as u64);
-            let views = self.weights.views(&self.network.layout, mode.activations);
-            let map = loss_map(
-                &self.network,
-                &views,
-                &cut(&drawn.images),
-                &noise,
-                NoiseLevels { p_mean, p_std },
-                labels,
-                mode,
-            );
-            let sum = map.sum(Kind::Float);
-            (&sum * (loss_scaling * self.scale.factor() / batch as f64)).backward();
-            losses.push(sum.detach() / (map.numel() as f64));
-        }
-        let gradient = self.weights.flat.grad();
-        self.weights.flat = self.weights.flat.set_requires_grad(false);
-        let gradient_norm = self.apply(gradient);
-        let loss = Tensor::stack(&losses, 0).mean(Kind::Double);
-        Step {
-            loss,
-            gradient_norm,
-            lr: schedule::learning_rate(&self.recipe.optimiser, self.nimg - batch as u64),
-        }
-    }
-
-    /// Clean-up, Adam, EMA and counters; clears the gradient. Returns its norm.
-    pub fn apply(&mut self, mut gradient: Tensor) -> Tensor {
-        let optimiser = &self.recipe.optimiser;
-        let usable = tch::no_grad(|| self.scale.unscale(&mut gradient));
-        let gradient_norm = adam::norm(&gradient);
-        if usable {
-            // Spec §7.4: fp32 cleans the gradient instead of skipping the step.
-            let _ = tch::no_grad(|| gradient.nan_to_num_(0.0, 1e5, -1e5));
-            let lr = schedule::learning_rate(optimiser, self.nimg);
-            self.adam
-                .step(&mut self.weights.flat, &gradient, lr, optimiser.betas, optimiser.eps);
-        }
-        tch::no_grad(|| {
-            let beta = schedule::ema_beta(optimiser, self.nimg);
-            self.ema = self.weights.flat.lerp(&self.ema, beta);
-            let _ = gradient.zero_();
-        });
-        self.nimg += u64::from(optimiser.batch);
-        gradient_norm
+        let OptimiserParams { batch, micro_batch, .. } = self.recipe.optimiser;
+        let smaller = (1..micro_batch)
+            .rev()
+            .find(|size| *size <= micro_batch / 2 && batch.is_multiple_of(*size))
+            .unwrap_or(1);
+        let advice = format!("micro_batch = {smaller} instead of {micro_batch}");
+        let (seed, step) = (self.recipe.seed, self.steps());
+        guard_memory(format!("training step {step}"), advice, || {
+            let drawn = self.draw(step);
+            self.learner.step(&drawn.rounds(i64::from(micro_batch)), &mut |round| {
+                stream::begin(seed, Purpose::Dropout, step, round);
+            })
+        })
     }
 
     /// Every random number of a step, for the whole batch at once: the cut into rounds changes none of them.
-    fn draw(&mut self, step: u64) -> Drawn {
+    fn draw(&mut self, step: u64) -> Batch {
         let indices = Tensor::from_slice(&self.indices_of(step)).to_device(self.device);
         let seed = self.recipe.seed;
+        let architecture = &self.learner.network.architecture;
         let pixels = normalise(&self.images.index_select(0, &indices), Kind::Float);
         let size = pixels.size();
         let options = (Kind::Float, self.device);
@@ -213,14 +137,14 @@ impl Training {
                 .into_iter()
                 .filter(|&transform| self.pipe.multiplier(transform) > 0.0);
             let augmented = self.pipe.apply(&pixels, &Draws::fresh(on, size[0], self.device));
-            let labels = self.pipe.labels_of_width(&augmented.labels, self.network.architecture.augment_dim);
+            let labels = self.pipe.labels_of_width(&augmented.labels, architecture.augment_dim);
             (augmented.images, Some(labels))
         } else {
             (pixels, None)
         };
 
         let mut class = self.condition.rows(&indices, Kind::Float, self.device);
-        let dropout = self.network.architecture.label_dropout;
+        let dropout = architecture.label_dropout;
         if let (Some(class), true) = (&mut class, dropout > 0.0) {
             stream::begin(seed, Purpose::LabelDropout, step, 0);
             *class *= Tensor::rand([size[0], 1], options).ge(dropout).to_kind(Kind::Float);
@@ -231,33 +155,11 @@ impl Training {
             rnd_normal: Tensor::randn([size[0]], options),
             unit: Tensor::randn(&size, options),
         };
-        Drawn {
+        Batch {
             images,
             class,
             augment,
             noise,
-        }
-    }
-
-    fn mode(&self) -> Mode {
-        let activations = match self.recipe.precision {
-            Precision::Fp32 | Precision::Tf32 => None,
-            Precision::Bf16 => Some(Kind::BFloat16),
-            Precision::Fp16 => Some(Kind::Half),
-        };
-        Mode {
-            train: true,
-            activations,
-            channels_last: true,
-        }
-    }
-
-    /// The running mean as parameters of their own.
-    pub fn ema_parameters(&self) -> Parameters {
-        let buffers = self.weights.buffers.iter().map(Tensor::shallow_clone).collect();
-        Parameters {
-            flat: self.ema.shallow_clone(),
-            buffers,
         }
     }
 
@@ -267,11 +169,17 @@ impl Training {
     }
 }
 
-struct Drawn {
-    images: Tensor,
-    class: Option<Tensor>,
-    augment: Option<Tensor>,
-    noise: Noise,
+/// Of the pixels and of what they are conditioned on, in the order of the data set.
+fn digest_of(images: &Tensor, condition: &Condition) -> Digest {
+    let parts = [Some(images), condition.values()].map(|tensor| tensor.map_or_else(Vec::new, bytes_of));
+    Digest::of(&parts.map(|part| Digest::of(&part).to_string()).concat().into_bytes())
+}
+
+fn bytes_of(tensor: &Tensor) -> Vec<u8> {
+    let tensor = tensor.to_device(Device::Cpu).contiguous();
+    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+    tensor.copy_data_u8(&mut bytes, tensor.numel());
+    bytes
 }
 
 fn check_optimiser(params: &OptimiserParams) -> Result<(), DiffusionError> {
@@ -298,6 +206,9 @@ fn check_optimiser(params: &OptimiserParams) -> Result<(), DiffusionError> {
         if !(value.is_finite() && value > 0.0) {
             return refuse(field, value.to_string(), "a positive number");
         }
+    }
+    if !params.p_mean.is_finite() {
+        return refuse("p_mean", params.p_mean.to_string(), "a finite number");
     }
     for (field, value) in [
         ("lr_rampup_kimg", params.lr_rampup_kimg),

@@ -1,33 +1,71 @@
 //! Weight files of the diffusion network: upstream names in safetensors, checked against the architecture, or the
 //! architecture recognised from them.
 
-use crate::{DiffusionError, architecture::Architecture, layout::Layout, network::Network, parameters::Parameters};
+use crate::{
+    DiffusionError,
+    architecture::{Architecture, ImagePath},
+    layout::Layout,
+    network::Network,
+    parameters::Parameters,
+};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
 };
 use tch::{Device, Kind, Tensor};
 
-/// Prefixes that wrappers put before the upstream names.
-const PREFIXES: [&str; 3] = ["module.", "ema.", "net."];
+/// The expected standard deviation of the data, kept beside the weights: their shapes do not show it.
+pub const SIGMA_DATA: &str = "sigma_data";
 
-/// Tensors by upstream name: wrappers' prefixes are stripped, and `model.` is added where only the inner network was stored.
-pub fn upstream_names(tensors: &HashMap<String, Tensor>) -> HashMap<String, &Tensor> {
-    let strip = |name: &str| {
-        let mut name = name;
-        while let Some(rest) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
-            name = rest;
+/// What precedes the network's own name of a tensor (`ema.` of `ema.model.enc.…`), if it is a SongUNet's.
+fn wrapper(name: &str) -> Option<&str> {
+    let starts = std::iter::once(0).chain(name.match_indices('.').map(|(dot, _)| dot + 1));
+    starts
+        .map(|start| name.split_at(start))
+        .find(|(_, own)| {
+            ["model.map_", "model.enc.", "model.dec.", "map_", "enc.", "dec."]
+                .iter()
+                .any(|head| own.starts_with(head))
+        })
+        .map(|(before, _)| before)
+}
+
+/// Tensors by upstream name: what wrappers put before it is stripped, and `model.` is added where only the inner network was
+/// stored. Of a file that holds several networks the running mean (`ema.`) is taken, and nothing of the others.
+///
+/// # Errors
+/// [`DiffusionError::Weights`] when there are several networks and none, or more than one, is called `ema`.
+pub fn upstream_names<'t>(tensors: &'t HashMap<String, Tensor>, origin: &str) -> Result<HashMap<String, &'t Tensor>, DiffusionError> {
+    let wrappers: BTreeSet<&str> = tensors.keys().filter_map(|name| wrapper(name)).collect();
+    let means: Vec<&str> = wrappers
+        .iter()
+        .copied()
+        .filter(|before| before.split('.').any(|part| part == "ema"))
+        .collect();
+    let all: Vec<&str> = wrappers.iter().copied().collect();
+    let chosen = match (means.as_slice(), all.as_slice()) {
+        ([], []) => "",
+        ([one], _) | ([], [one]) => one,
+        _ => {
+            let several: Vec<String> = wrappers.iter().map(|before| format!("`{before}`")).collect();
+            return Err(DiffusionError::Weights {
+                origin: origin.to_owned(),
+                difference: format!(
+                    "{} networks, below {}: expected one, or one called `ema.`",
+                    several.len(),
+                    several.join(", ")
+                ),
+            });
         }
-        name.to_owned()
     };
-    let stripped: HashMap<String, &Tensor> = tensors.iter().map(|(name, tensor)| (strip(name), tensor)).collect();
-    if stripped.keys().any(|name| name.starts_with("model.")) {
-        return stripped;
-    }
-    stripped
-        .into_iter()
-        .map(|(name, tensor)| (format!("model.{name}"), tensor))
-        .collect()
+    let own: HashMap<&str, &Tensor> = tensors
+        .iter()
+        .filter(|(name, _)| wrapper(name).is_none_or(|before| before == chosen))
+        .filter_map(|(name, tensor)| Some((name.strip_prefix(chosen)?, tensor)))
+        .collect();
+    let inner = !own.keys().any(|name| name.starts_with("model."));
+    let full = |name: &str| if inner { format!("model.{name}") } else { name.to_owned() };
+    Ok(own.into_iter().map(|(name, tensor)| (full(name), tensor)).collect())
 }
 
 /// What is missing, unexpected or of another shape, for people; `None` when all fits.
@@ -71,7 +109,7 @@ pub fn difference(layout: &Layout, tensors: &HashMap<String, &Tensor>) -> Option
 /// # Errors
 /// [`DiffusionError::Weights`] when the names are not those of a SongUNet.
 pub fn recognise(tensors: &HashMap<String, Tensor>, origin: &str) -> Result<Architecture, DiffusionError> {
-    let named = upstream_names(tensors);
+    let named = upstream_names(tensors, origin)?;
     let refuse = |difference: String| DiffusionError::Weights {
         origin: origin.to_owned(),
         difference,
@@ -108,10 +146,8 @@ pub fn recognise(tensors: &HashMap<String, Tensor>, origin: &str) -> Result<Arch
         }
         side /= 2;
     }
-    let filter = named
-        .iter()
-        .find(|(name, _)| name.ends_with("resample_filter"))
-        .map_or(2, |(_, tensor)| tensor.size()[2]);
+    let has = |part: &str| named.keys().any(|name| name.contains(part));
+    let filter = named.iter().find(|(name, _)| name.ends_with("resample_filter"));
     let architecture = Architecture {
         resolution,
         channels,
@@ -126,8 +162,15 @@ pub fn recognise(tensors: &HashMap<String, Tensor>, origin: &str) -> Result<Arch
         dropout: 0.0,
         label_dropout: 0.0,
         fourier: named.contains_key("model.map_noise.freqs"),
-        residual_encoder: named.keys().any(|name| name.contains("_aux_residual")),
-        resample_filter: if filter == 4 { vec![1.0, 3.0, 3.0, 1.0] } else { vec![1.0, 1.0] },
+        encoder: if has("_aux_residual.") {
+            ImagePath::Residual
+        } else if has("_aux_skip.") {
+            ImagePath::Skip
+        } else {
+            ImagePath::None
+        },
+        skip_decoder: has("_aux_up."),
+        resample_filter: filter.map_or_else(|| vec![1.0, 1.0], |(_, filter)| taps_of(filter)),
         sigma_data: 0.5,
     };
     let network = Network::new(architecture)?;
@@ -135,6 +178,15 @@ pub fn recognise(tensors: &HashMap<String, Tensor>, origin: &str) -> Result<Arch
         None => Ok(network.architecture),
         Some(difference) => Err(refuse(difference)),
     }
+}
+
+/// The taps behind a normalised outer product \[1, 1, k, k\], in units of the first.
+fn taps_of(filter: &Tensor) -> Vec<f64> {
+    let rows = filter
+        .to_kind(Kind::Double)
+        .sum_dim_intlist([-1i64].as_slice(), false, Kind::Double);
+    let sums = Vec::<f64>::try_from(rows.flatten(0, -1)).unwrap_or_default();
+    sums.iter().map(|sum| sum / sums[0]).collect()
 }
 
 /// All tensors of a safetensors file, on the CPU.
@@ -174,7 +226,7 @@ pub fn read_metadata(path: &Path) -> Result<HashMap<String, String>, DiffusionEr
 }
 
 /// Writes tensors as safetensors: to a file beside `path`, then renamed, so that no reader ever sees half of it. Bytes depend
-/// on names, values and `note` alone.
+/// on names, values and `note` alone: one note at most, because the format leaves their order open.
 ///
 /// # Errors
 /// [`DiffusionError::File`].
@@ -211,14 +263,15 @@ pub fn write(path: &Path, tensors: &[(&str, &Tensor)], note: Option<(&str, &str)
         .map_err(|error| file_error(error.to_string()))
 }
 
-/// Writes a network's weights with upstream names.
+/// Writes a network's weights with upstream names, and the [`SIGMA_DATA`] they were trained for.
 ///
 /// # Errors
 /// [`DiffusionError::File`].
-pub fn save(path: &Path, layout: &Layout, parameters: &Parameters) -> Result<(), DiffusionError> {
-    let tensors = parameters.tensors(layout);
-    let named: Vec<(&str, &Tensor)> = layout.entries.iter().map(|entry| entry.name.as_str()).zip(&tensors).collect();
-    write(path, &named, None)
+pub fn save(path: &Path, network: &Network, parameters: &Parameters) -> Result<(), DiffusionError> {
+    let tensors = parameters.tensors(&network.layout);
+    let names = network.layout.entries.iter().map(|entry| entry.name.as_str());
+    let named: Vec<(&str, &Tensor)> = names.zip(&tensors).collect();
+    write(path, &named, Some((SIGMA_DATA, &network.architecture.sigma_data.to_string())))
 }
 
 fn kind_of(dtype: safetensors::Dtype) -> Option<Kind> {

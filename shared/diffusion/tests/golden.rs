@@ -2,7 +2,7 @@
 
 use cedm_contract::params::{SamplerParams, Solver};
 use cedm_diffusion::{
-    Architecture, Labels, Mode, Network, Parameters,
+    Architecture, ImagePath, Labels, Mode, Network, Parameters,
     augment::{AugmentPipe, Draws, Transform},
     layout::{Fill, Layout},
     network::positional_features,
@@ -83,7 +83,8 @@ fn the_tiny_network() {
         dropout: 0.0,
         label_dropout: 0.0,
         fourier: false,
-        residual_encoder: false,
+        encoder: ImagePath::None,
+        skip_decoder: false,
         resample_filter: vec![1.0, 1.0],
         sigma_data: 0.5,
     })
@@ -199,6 +200,7 @@ fn augmentation_with_given_draws() {
     let pipe = AugmentPipe {
         p: 0.12,
         multipliers: Transform::TRAINING.map(ones).to_vec(),
+        ..AugmentPipe::default()
     };
     let open = [0.05f32, 0.05];
     let mut raw = HashMap::new();
@@ -232,6 +234,7 @@ fn closed_gates_leave_images_alone() {
     let pipe = AugmentPipe {
         p: 1e-12,
         multipliers: Transform::TRAINING.map(|transform| (transform, 1.0)).to_vec(),
+        ..AugmentPipe::default()
     };
     tch::manual_seed(5);
     let images = Tensor::rand([3, 1, 8, 8], (Kind::Float, Device::Cpu)) * 2.0 - 1.0;

@@ -3,7 +3,11 @@
 //! Programs here link libtorch's CPU half alone. Where `libtorch_cuda.so` can be loaded at start, its static initialisers
 //! register the CUDA kernels with the dispatcher and the same program computes on the GPU.
 
-#![allow(unsafe_code)] // one call, see `load_cuda`
+#![allow(unsafe_code)] // see `load_cuda` and `tf32`
+
+mod tf32;
+
+pub use tf32::allow_tf32;
 
 use std::{path::PathBuf, sync::OnceLock};
 use tch::Device;
@@ -27,6 +31,7 @@ pub fn start() -> &'static Started {
         let threads = std::env::var("CEDM_THREADS").ok().and_then(|text| text.parse().ok());
         let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as i32));
         tch::set_num_threads(threads.max(1));
+        allow_tf32(false);
         choose(std::env::var("CEDM_DEVICE").unwrap_or_default().trim())
     })
 }
@@ -107,6 +112,15 @@ pub fn resident_bytes() -> u64 {
         * 4096
 }
 
+/// Highest resident memory of this process so far in bytes, 0 where the system does not say.
+pub fn peak_resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,7 +133,7 @@ mod tests {
             .sum(tch::Kind::Float)
             .double_value(&[]);
         assert_eq!(sum, 4.0);
-        assert!(resident_bytes() > 0);
+        assert!(resident_bytes() > 0 && peak_resident_bytes() >= resident_bytes() / 2);
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod trajectory;
 
 use crate::fixture::{Fixture, Line, Verdict, read_safetensors};
 use anyhow::{Context, anyhow};
-use cedm_diffusion::{Architecture, Network, Parameters};
+use cedm_diffusion::{Architecture, ImagePath, Network, Parameters};
 use serde_json::Value;
 use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
@@ -106,16 +106,17 @@ fn architecture(config: &Value) -> anyhow::Result<Architecture> {
         "model_type {} is not built here",
         config["model_type"]
     );
-    anyhow::ensure!(
-        text("decoder_type", "standard") == "standard",
-        "decoder_type {} is not built here",
-        config["decoder_type"]
-    );
-    let encoder = text("encoder_type", "standard");
-    anyhow::ensure!(
-        encoder == "standard" || encoder == "residual",
-        "encoder_type {encoder} is not built here"
-    );
+    let encoder = match text("encoder_type", "standard").as_str() {
+        "standard" => ImagePath::None,
+        "skip" => ImagePath::Skip,
+        "residual" => ImagePath::Residual,
+        other => anyhow::bail!("encoder_type {other} is not built here"),
+    };
+    let skip_decoder = match text("decoder_type", "standard").as_str() {
+        "standard" => false,
+        "skip" => true,
+        other => anyhow::bail!("decoder_type {other} is not built here"),
+    };
     let filter = config["resample_filter"]
         .as_array()
         .map(|list| list.iter().filter_map(Value::as_f64).collect());
@@ -133,7 +134,8 @@ fn architecture(config: &Value) -> anyhow::Result<Architecture> {
         dropout: config["dropout"].as_f64().unwrap_or(0.1),
         label_dropout: config["label_dropout"].as_f64().unwrap_or(0.0),
         fourier: text("embedding_type", "positional") == "fourier",
-        residual_encoder: encoder == "residual",
+        encoder,
+        skip_decoder,
         resample_filter: filter.unwrap_or_else(|| vec![1.0, 1.0]),
         sigma_data: config["sigma_data"].as_f64().unwrap_or(0.5),
     })

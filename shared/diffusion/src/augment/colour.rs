@@ -1,6 +1,6 @@
 //! Colour transforms: 4×4 matrices on RGB and one; not part of the published training setting, but of the pipe.
 
-use super::{Draws, Transform};
+use super::{Draws, Reach, Transform};
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 
@@ -8,12 +8,13 @@ use tch::{Kind, Tensor};
 pub(super) fn transform(
     transform: Transform,
     draws: &Draws,
+    reach: &Reach,
     gated: &dyn Fn(Transform, &Tensor, f64) -> Tensor,
 ) -> (Tensor, Vec<Tensor>, Tensor) {
     match transform {
         Transform::Brightness => {
             let w = gated(transform, &draws.normal(transform), 0.0);
-            let b = &w * 0.2;
+            let b = &w * reach.brightness_std;
             let column = Tensor::stack(&[&b, &b, &b, &b.zeros_like()], -1).unsqueeze(-1);
             let last = Tensor::from_slice(&[0.0, 0.0, 0.0, 1.0]).to_kind(b.kind()).to_device(b.device());
             let matrix = identity(&b) + column * last.view([1, 1, 4]);
@@ -21,7 +22,7 @@ pub(super) fn transform(
         }
         Transform::Contrast => {
             let w = gated(transform, &draws.normal(transform), 0.0);
-            let c = (&w * 0.5).exp2();
+            let c = (&w * reach.contrast_std).exp2();
             let matrix = diagonal(&c);
             (c, vec![w], matrix)
         }
@@ -32,14 +33,14 @@ pub(super) fn transform(
             (flag.shallow_clone(), vec![flag], matrix)
         }
         Transform::Hue => {
-            let angle = gated(transform, &((draws.uniform(transform) * 2.0 - 1.0) * PI), 0.0);
+            let angle = gated(transform, &((draws.uniform(transform) * 2.0 - 1.0) * (PI * reach.hue_max)), 0.0);
             let matrix = turn_about_luma(&angle);
             let labels = vec![angle.cos() - 1.0, angle.sin()];
             (angle, labels, matrix)
         }
         Transform::Saturation => {
             let w = gated(transform, &draws.normal(transform), 0.0);
-            let s = w.exp2();
+            let s = (&w * reach.saturation_std).exp2();
             let luma = luma(&s);
             let matrix = &luma + (identity(&s) - &luma) * s.view([-1, 1, 1]);
             (s, vec![w], matrix)

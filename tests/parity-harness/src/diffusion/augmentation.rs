@@ -4,7 +4,7 @@ use super::{Case, double, line, max_abs};
 use crate::fixture::{Fixture, Line};
 use anyhow::{Context, bail};
 use cedm_diffusion::{
-    augment::{AugmentPipe, Draws, Transform},
+    augment::{AugmentPipe, Draws, Reach, Transform},
     loss::normalise,
 };
 use serde_json::Value;
@@ -111,7 +111,7 @@ fn in_double((name, draw): (&String, &Tensor)) -> (String, Tensor) {
 fn pipe(config: &Value) -> anyhow::Result<AugmentPipe> {
     let mut pipe = AugmentPipe {
         p: config["p"].as_f64().unwrap_or(1.0),
-        multipliers: Vec::new(),
+        ..AugmentPipe::default()
     };
     for (name, value) in config.as_object().context("augment config is no object")? {
         if name == "p" {
@@ -122,8 +122,25 @@ fn pipe(config: &Value) -> anyhow::Result<AugmentPipe> {
         };
         match Transform::ALL.into_iter().find(|transform| transform.name() == name) {
             Some(transform) => pipe.multipliers.push((transform, multiplier)),
-            None => bail!("augment setting {name} is not known here"),
+            None => *reach(&mut pipe.reach, name).with_context(|| format!("augment setting {name} is not known here"))? = multiplier,
         }
     }
     Ok(pipe)
+}
+
+/// The setting of this upstream name.
+fn reach<'r>(reach: &'r mut Reach, name: &str) -> Option<&'r mut f64> {
+    Some(match name {
+        "translate_int_max" => &mut reach.translate_int_max,
+        "scale_std" => &mut reach.scale_std,
+        "rotate_frac_max" => &mut reach.rotate_frac_max,
+        "aniso_std" => &mut reach.aniso_std,
+        "aniso_rotate_prob" => &mut reach.aniso_rotate_prob,
+        "translate_frac_std" => &mut reach.translate_frac_std,
+        "brightness_std" => &mut reach.brightness_std,
+        "contrast_std" => &mut reach.contrast_std,
+        "hue_max" => &mut reach.hue_max,
+        "saturation_std" => &mut reach.saturation_std,
+        _ => return None,
+    })
 }

@@ -76,9 +76,18 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
     ];
     let bytes = quantise(&f32_run.images).permute([0, 2, 3, 1]).contiguous();
     lines.push(line("images_u8, largest difference", max_abs(&bytes, case.get("images_u8")?), 0.0));
-    if let Some(expected) = case.find("x_hat_step1_3_6") {
-        let churned = Tensor::stack(&[1, 3, 6].map(|step: usize| f32_run.churned[step].shallow_clone()), 0);
-        lines.push(line("f32 x_hat of steps 1, 3, 6, max abs", max_abs(&churned, expected), 2e-5));
+    // The steps stand in the tensor's name: x_hat_step1_3_6.
+    for (steps, expected) in case.below("x_hat_step") {
+        let states = steps.split('_').map(|step| {
+            let state = step.parse::<usize>().ok().and_then(|step| f32_run.churned.get(step));
+            Ok(state.with_context(|| format!("x_hat_step{steps}: no step {step}"))?.shallow_clone())
+        });
+        let churned = Tensor::stack(&states.collect::<anyhow::Result<Vec<_>>>()?, 0);
+        lines.push(line(
+            format!("f32 x_hat of steps {steps}, max abs"),
+            max_abs(&churned, expected),
+            2e-5,
+        ));
     }
     if let (Some(indices), Some(expected)) = (case.find("call_index"), case.find("denoised_f32")) {
         let calls: Vec<Tensor> = Vec::<i64>::try_from(indices)?

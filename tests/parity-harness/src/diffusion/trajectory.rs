@@ -1,14 +1,13 @@
-//! Whole training runs with prescribed draws: losses, gradient norms, weights, EMA and moments of every step.
+//! Whole training runs with prescribed draws, through the trainer's own step: losses, gradient norms, weights, EMA and moments of every step.
 
 use super::{Case, KINDS, Model, double, line, max_abs, tables, worst_relative};
 use crate::fixture::{Fixture, Line};
 use anyhow::Context;
+use cedm_contract::params::Precision;
 use cedm_diffusion::{
-    Labels, Mode,
-    adam::{Adam, norm},
-    loss::{Noise, loss_map, normalise},
-    precondition::NoiseLevels,
-    schedule::{ema_beta, learning_rate},
+    Batch, Learner,
+    loss::{Noise, normalise},
+    schedule::ema_beta,
 };
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
@@ -18,20 +17,14 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
     let case = Case::open(fixture)?;
     let hyper = fixture.json("hyper").context("metadata `hyper`")?;
     let params = tables::optimiser(&hyper);
-    let levels = NoiseLevels {
-        p_mean: params.p_mean,
-        p_std: params.p_std,
-    };
     let steps = case.get("images_u8")?.size()[0];
     let rounds = case.get("images_u8")?.size()[1];
     let mut lines = Vec::new();
     for (kind, name) in KINDS {
         let exact = kind == Kind::Double;
         let pick = |tight: f64, loose: f64| if exact { tight } else { loose };
-        let Model { network, mut parameters } = Model::open(fixture, &case, kind)?;
-        let mut ema = parameters.flat.copy();
-        let mut adam = Adam::new(&parameters.flat);
-        let mut nimg = 0u64;
+        let Model { network, parameters } = Model::open(fixture, &case, kind)?;
+        let mut learner = Learner::new(network.clone(), parameters, params.clone(), Precision::Fp32);
         let (mut losses, mut norms, mut counts, mut rates, mut betas) = (vec![], vec![], vec![], vec![], vec![]);
         let mut tracked = 0.0f64;
         let names: Vec<&str> = network.layout.entries.iter().map(|entry| entry.name.as_str()).collect();
@@ -50,61 +43,22 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         };
         for step in 0..=steps {
             if exact {
-                let weights = named(parameters.split(&network.layout, &parameters.flat));
-                tracked = tracked.max(worst("track_f64/", &weights, Some(step))?);
-                tracked = tracked.max(worst(
-                    "track_ema_f64/",
-                    &named(parameters.split(&network.layout, &ema)),
-                    Some(step),
-                )?);
+                let (weights, means) = (pieces(&learner, &learner.weights.flat), pieces(&learner, &learner.ema));
+                tracked = tracked.max(worst("track_f64/", &named(weights), Some(step))?);
+                tracked = tracked.max(worst("track_ema_f64/", &named(means), Some(step))?);
             }
             if step == steps {
                 break;
             }
-            parameters.flat = parameters.flat.set_requires_grad(true);
-            let mut maps = Vec::new();
-            for round in 0..rounds {
-                let draw = |name: &str| case.find(name).map(|tensor| tensor.get(step).get(round).to_kind(kind));
-                let images = normalise(&case.get("images_u8")?.get(step).get(round), kind);
-                let noise = Noise {
-                    rnd_normal: draw("rnd_normal").context("rnd_normal")?,
-                    unit: draw("noise").context("noise")?,
-                };
-                let (class, augment) = (draw("class_labels"), draw("augment_labels"));
-                let labels = Labels {
-                    class: class.as_ref(),
-                    augment: augment.as_ref(),
-                };
-                let views = parameters.views(&network.layout, None);
-                let map = loss_map(
-                    &network,
-                    &views,
-                    &images,
-                    &noise,
-                    levels,
-                    labels,
-                    Mode { train: true, ..Mode::EVAL },
-                );
-                (map.sum(kind) * (params.loss_scaling / f64::from(params.batch))).backward();
-                maps.push(map.detach().mean(Kind::Double));
-            }
-            let mut gradient = parameters.flat.grad();
-            parameters.flat = parameters.flat.set_requires_grad(false);
-            norms.push(norm(&gradient).double_value(&[]));
-            counts.push(nimg as i64);
-            rates.push(learning_rate(&params, nimg));
-            betas.push(ema_beta(&params, nimg));
-            adam.step(
-                &mut parameters.flat,
-                &gradient,
-                learning_rate(&params, nimg),
-                params.betas,
-                params.eps,
-            );
-            ema = tch::no_grad(|| parameters.flat.lerp(&ema, ema_beta(&params, nimg)));
-            let _ = gradient.zero_();
-            nimg += u64::from(params.batch);
-            losses.push(Tensor::stack(&maps, 0));
+            let draws: Vec<Batch> = (0..rounds)
+                .map(|round| drawn(&case, step, round, kind))
+                .collect::<anyhow::Result<_>>()?;
+            counts.push(learner.nimg as i64);
+            betas.push(ema_beta(&params, learner.nimg));
+            let taken = learner.step(&draws, &mut |_| ());
+            norms.push(taken.gradient_norm.double_value(&[]));
+            rates.push(taken.lr);
+            losses.push(double(&taken.round_losses));
         }
         let found_losses = Tensor::stack(&losses, 0);
         let (l, n) = (case.get("loss_mean_f64")?, case.get("gradnorm_f64")?);
@@ -133,8 +87,8 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             worst_relative(&Tensor::from_slice(&betas), case.get("ema_beta")?),
             1e-12,
         ));
-        let weights = named(parameters.split(&network.layout, &parameters.flat));
-        let means = named(parameters.split(&network.layout, &ema));
+        let weights = named(pieces(&learner, &learner.weights.flat));
+        let means = named(pieces(&learner, &learner.ema));
         for (what, prefix, pieces) in [("final", "final", &weights), ("EMA", "ema", &means)] {
             let prefix = format!("{prefix}_{name}/");
             lines.push(line(
@@ -150,18 +104,40 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         }
         if exact {
             lines.push(line("f64 tracked weights and EMA of every step, max abs", tracked, 1e-9));
-            let moments = [("adam_exp_avg_f64/", &adam.exp_avg), ("adam_exp_avg_sq_f64/", &adam.exp_avg_sq)];
+            let moments = [
+                ("adam_exp_avg_f64/", &learner.adam.exp_avg),
+                ("adam_exp_avg_sq_f64/", &learner.adam.exp_avg_sq),
+            ];
             for (prefix, moment) in moments {
-                let pieces = named(parameters.split(&network.layout, moment));
+                let moment = named(pieces(&learner, moment));
                 lines.push(line(
                     format!("f64 {}, max abs", prefix.trim_end_matches("_f64/")),
-                    worst(prefix, &pieces, None)?,
+                    worst(prefix, &moment, None)?,
                     1e-9,
                 ));
             }
         }
     }
     Ok(lines)
+}
+
+/// A flat tensor by the network's entries.
+fn pieces(learner: &Learner, flat: &Tensor) -> Vec<Tensor> {
+    learner.weights.split(&learner.network.layout, flat)
+}
+
+/// The stored draws of one round.
+fn drawn(case: &Case, step: i64, round: i64, kind: Kind) -> anyhow::Result<Batch> {
+    let draw = |name: &str| case.find(name).map(|tensor| tensor.get(step).get(round).to_kind(kind));
+    Ok(Batch {
+        images: normalise(&case.get("images_u8")?.get(step).get(round), kind),
+        class: draw("class_labels"),
+        augment: draw("augment_labels"),
+        noise: Noise {
+            rnd_normal: draw("rnd_normal").context("rnd_normal")?,
+            unit: draw("noise").context("noise")?,
+        },
+    })
 }
 
 /// Entries 1, 4, 7, … of a `qkv.bias` are key biases: softmax cancels them, so their gradient is rounding noise.

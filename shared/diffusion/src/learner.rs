@@ -1,0 +1,172 @@
+//! A network that learns from given draws: forward and backward in rounds, clean-up, Adam, running mean (spec §7.2–§7.5).
+//!
+//! Nothing here draws a random number (dropout aside), so that the step of the reference can be replayed exactly, in float32
+//! or float64: the parity trajectories drive this very code.
+
+use crate::{
+    adam::{self, Adam},
+    loss::{Noise, loss_map},
+    network::{Labels, Mode, Network},
+    parameters::Parameters,
+    precondition::NoiseLevels,
+    scaling::LossScale,
+    schedule,
+};
+use cedm_contract::params::{OptimiserParams, Precision};
+use tch::{Kind, Tensor};
+
+/// Clean images with everything drawn for them.
+#[derive(Debug)]
+pub struct Batch {
+    /// \[n, c, r, r\] in \[−1, 1\], augmented already.
+    pub images: Tensor,
+    /// Class labels \[n, L\].
+    pub class: Option<Tensor>,
+    /// Augmentation labels \[n, A\].
+    pub augment: Option<Tensor>,
+    /// Noise levels and noise.
+    pub noise: Noise,
+}
+
+impl Batch {
+    /// Cut into rounds of `size` images; the last one may be smaller.
+    pub fn rounds(&self, size: i64) -> Vec<Batch> {
+        let n = self.images.size()[0];
+        let cut = |from: i64| {
+            let part = |t: &Tensor| t.narrow(0, from, size.min(n - from));
+            Batch {
+                images: part(&self.images),
+                class: self.class.as_ref().map(part),
+                augment: self.augment.as_ref().map(part),
+                noise: Noise {
+                    rnd_normal: part(&self.noise.rnd_normal),
+                    unit: part(&self.noise.unit),
+                },
+            }
+        };
+        (0..n).step_by(size.max(1) as usize).map(cut).collect()
+    }
+}
+
+/// What one step did; tensors are on the device, so that nobody waits for them unless they are read.
+#[derive(Debug)]
+pub struct Step {
+    /// Mean loss over all pixels of the batch, a scalar.
+    pub loss: Tensor,
+    /// The same for each round, \[rounds\].
+    pub round_losses: Tensor,
+    /// Norm of the gradient before clean-up, a scalar.
+    pub gradient_norm: Tensor,
+    /// Learning rate.
+    pub lr: f64,
+}
+
+/// Weights on their way.
+#[derive(Debug)]
+pub struct Learner {
+    /// Structure.
+    pub network: Network,
+    /// Its numbers.
+    pub weights: Parameters,
+    /// Running mean of the trained numbers, flat.
+    pub ema: Tensor,
+    /// Optimiser.
+    pub adam: Adam,
+    /// Images seen.
+    pub nimg: u64,
+    pub(crate) scale: LossScale,
+    params: OptimiserParams,
+    mode: Mode,
+}
+
+impl Learner {
+    /// At image 0: the running mean is the weights themselves.
+    pub fn new(network: Network, weights: Parameters, params: OptimiserParams, precision: Precision) -> Self {
+        let activations = match precision {
+            Precision::Fp32 | Precision::Tf32 => None,
+            Precision::Bf16 => Some(Kind::BFloat16),
+            Precision::Fp16 => Some(Kind::Half),
+        };
+        Self {
+            ema: weights.flat.copy(),
+            adam: Adam::new(&weights.flat),
+            nimg: 0,
+            scale: LossScale::new(precision),
+            network,
+            weights,
+            params,
+            mode: Mode {
+                train: true,
+                activations,
+                channels_last: true,
+            },
+        }
+    }
+
+    /// One optimiser step over all rounds, which together hold one batch. `begin` is called before each round, for whoever
+    /// seeds dropout.
+    pub fn step(&mut self, rounds: &[Batch], begin: &mut dyn FnMut(u64)) -> Step {
+        let OptimiserParams {
+            batch,
+            p_mean,
+            p_std,
+            loss_scaling,
+            ..
+        } = self.params;
+        let scale = loss_scaling * self.scale.factor() / f64::from(batch);
+        let lr = schedule::learning_rate(&self.params, self.nimg);
+        self.weights.flat = self.weights.flat.set_requires_grad(true);
+        let mut losses = Vec::with_capacity(rounds.len());
+        for (index, round) in rounds.iter().enumerate() {
+            begin(index as u64);
+            let views = self.weights.views(&self.network.layout, self.mode.activations);
+            let labels = Labels {
+                class: round.class.as_ref(),
+                augment: round.augment.as_ref(),
+            };
+            let levels = NoiseLevels { p_mean, p_std };
+            let map = loss_map(&self.network, &views, &round.images, &round.noise, levels, labels, self.mode);
+            let sum = map.sum(map.kind());
+            (&sum * scale).backward();
+            losses.push(sum.detach() / (map.numel() as f64));
+        }
+        let gradient = self.weights.flat.grad();
+        self.weights.flat = self.weights.flat.set_requires_grad(false);
+        let gradient_norm = self.apply(gradient);
+        let round_losses = Tensor::stack(&losses, 0);
+        Step {
+            loss: round_losses.mean(Kind::Double),
+            round_losses,
+            gradient_norm,
+            lr,
+        }
+    }
+
+    /// Clean-up, Adam, running mean and count; clears the gradient. Returns the gradient's norm before clean-up.
+    fn apply(&mut self, mut gradient: Tensor) -> Tensor {
+        let params = &self.params;
+        let usable = tch::no_grad(|| self.scale.unscale(&mut gradient));
+        let gradient_norm = adam::norm(&gradient);
+        if usable {
+            // Spec §7.4: fp32 cleans the gradient instead of skipping the step.
+            let _ = tch::no_grad(|| gradient.nan_to_num_(0.0, 1e5, -1e5));
+            let lr = schedule::learning_rate(params, self.nimg);
+            self.adam.step(&mut self.weights.flat, &gradient, lr, params.betas, params.eps);
+        }
+        tch::no_grad(|| {
+            let beta = schedule::ema_beta(params, self.nimg);
+            self.ema = self.weights.flat.lerp(&self.ema, beta);
+            let _ = gradient.zero_();
+        });
+        self.nimg += u64::from(params.batch);
+        gradient_norm
+    }
+
+    /// The running mean as parameters of their own.
+    pub fn ema_parameters(&self) -> Parameters {
+        Parameters {
+            flat: self.ema.shallow_clone(),
+            buffers: self.weights.buffers.iter().map(Tensor::shallow_clone).collect(),
+        }
+    }
+}

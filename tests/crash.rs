@@ -1,13 +1,10 @@
 //! Whatever is killed, in the middle of whatever: the sweep ends with the digests of the run that nobody disturbed.
 
-use anyhow::{Context, Result, ensure};
-use cedm_tests::{System, digits, events::Watch};
+use anyhow::{Result, ensure};
+use cedm_runtime::commits;
+use cedm_tests::{Start, System, digits, events::Watch, failpoint::Held};
 use nix::sys::signal::Signal;
-use std::{
-    collections::BTreeMap,
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -25,64 +22,77 @@ fn undisturbed() -> &'static BTreeMap<String, String> {
     })
 }
 
-/// Kills a worker as soon as it has begun a job, again and again until one kill has hit it in the middle: the job is then begun a
-/// second time. Returns the kind of the job that was hit.
-fn kill_in_mid_job(system: &System, watch: &mut Watch, service: &str, kinds: &[&str]) -> Result<String> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        ensure!(Instant::now() < end, "no kill has hit {service} in the middle of a job");
-        let begun = watch.until(&format!("a job of {service}"), PATIENCE, |event| {
-            event["what"] == "started" && kinds.iter().any(|kind| event["kind"] == *kind)
-        })?;
-        system.signal(&format!("{service}-1"), Signal::SIGKILL)?;
-        let next = watch.until("its end or its second start", PATIENCE, |event| {
-            event["key"] == begun["key"]
-                && (event["what"] == "done" || (event["what"] == "started" && event["attempt"] != begun["attempt"]))
-        })?;
-        if next["what"] == "started" {
-            return Ok(begun["kind"].as_str().context("an event without a kind")?.to_owned());
-        }
-    }
-}
-
-fn survives_the_kill_of(service: &str, kinds: &[&str]) -> Result<()> {
-    let system = System::start()?;
+/// Kills the first process of a service that comes to a place in the protocol, and lets the sweep end: the job that it had in hand
+/// was delivered again, and everything is as if nothing had happened.
+fn survives_the_kill_at(place: &str) -> Result<()> {
+    let held = Held::at(place)?;
+    // These jobs are done before a checkpoint is due, unless one is due all the time.
+    let checkpoint_every_s = if place.ends_with("checkpoint") { "0" } else { "60" };
+    let system = System::start_as(Start {
+        environment: &[
+            ("CEDM_FAILPOINT", &held.variable()),
+            ("CEDM_CHECKPOINT_EVERY_S", checkpoint_every_s),
+        ],
+        ..Start::default()
+    })?;
     digits::submit(&system, "tiny", digits::TINY)?;
-    let mut watch = Watch::on(&system, "tiny")?;
-    kill_in_mid_job(&system, &mut watch, service, kinds)?;
-    ensure!(watch.end(PATIENCE)?, "the sweep did not complete after {service} was killed");
-    assert_eq!(&system.digests("tiny")?, undisturbed());
+    held.signal(Signal::SIGKILL, PATIENCE)?;
+    ensure!(
+        Watch::on(&system, "tiny")?.end(PATIENCE)?,
+        "the sweep did not complete after a kill at {place}"
+    );
+    assert_eq!(&system.digests("tiny")?, undisturbed(), "{place}");
+    let events = system.events()?;
+    let again = events.iter().filter(|event| event.attempt.split('-').nth(1) == Some("2"));
+    assert!(
+        again.count() > 0 || place.starts_with("coordinator/"),
+        "no job was delivered twice: the kill hit nothing"
+    );
+    for (key, attempts) in commits(&events) {
+        assert_eq!(attempts.len(), 1, "{key} was committed by {attempts:?}");
+    }
+    assert_eq!(system.ask(&["fsck"])?["broken"], serde_json::json!([]), "{place}");
     Ok(())
 }
 
 #[test]
-fn extractor() -> Result<()> {
-    survives_the_kill_of("extractor", &["fit", "extract", "features"])
+fn extractor_with_objects_uploaded() -> Result<()> {
+    survives_the_kill_at("extractor/after-upload")
 }
 
 #[test]
-fn clusterer() -> Result<()> {
-    survives_the_kill_of("clusterer", &["neighbours", "cluster"])
+fn clusterer_with_half_a_checkpoint() -> Result<()> {
+    survives_the_kill_at("clusterer/inside-checkpoint")
 }
 
 #[test]
-fn bounds() -> Result<()> {
-    survives_the_kill_of("bounds", &["bound"])
+fn bounds_before_its_commit() -> Result<()> {
+    survives_the_kill_at("bounds/before-manifest")
 }
 
 #[test]
-fn trainer() -> Result<()> {
-    survives_the_kill_of("trainer", &["train"])
+fn trainer_before_its_commit() -> Result<()> {
+    survives_the_kill_at("trainer/before-manifest")
 }
 
 #[test]
-fn sampler() -> Result<()> {
-    survives_the_kill_of("sampler", &["sample", "sample_set"])
+fn sampler_after_its_commit() -> Result<()> {
+    survives_the_kill_at("sampler/after-manifest")
 }
 
 #[test]
-fn evaluator() -> Result<()> {
-    survives_the_kill_of("evaluator", &["measure", "reference", "score"])
+fn evaluator_before_its_acknowledgement() -> Result<()> {
+    survives_the_kill_at("evaluator/after-event")
+}
+
+#[test]
+fn coordinator_in_the_middle_of_submitting() -> Result<()> {
+    survives_the_kill_at("coordinator/after-publish")
+}
+
+#[test]
+fn coordinator_with_a_report_and_no_end() -> Result<()> {
+    survives_the_kill_at("coordinator/after-commit")
 }
 
 /// Kills a child while a network is trained, then lets the sweep end.
@@ -95,11 +105,6 @@ fn survives_in_mid_training(child: &str) -> Result<()> {
     ensure!(watch.end(PATIENCE)?, "the sweep did not complete after {child} was killed");
     assert_eq!(&system.digests("tiny")?, undisturbed());
     Ok(())
-}
-
-#[test]
-fn coordinator() -> Result<()> {
-    survives_in_mid_training("coordinator-1")
 }
 
 #[test]

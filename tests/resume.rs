@@ -1,7 +1,8 @@
 //! Training that is interrupted goes on in another process, to the very bits of training that was not.
 
 use anyhow::{Context, Result, ensure};
-use cedm_tests::{Start, System, digits, events::Watch};
+use cedm_contract::{Event, EventWhat, Kind};
+use cedm_tests::{Start, System, digits, events::Watch, failpoint::Held};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
@@ -33,45 +34,77 @@ fn in_mid_training(system: &System) -> Result<(Watch, Value)> {
     Ok((watch, event))
 }
 
+/// A system in which the first trainer that has stored a checkpoint is held.
+fn held_at_a_checkpoint(place: &str, options: &[&str]) -> Result<(Held, System)> {
+    let held = Held::at(place)?;
+    let system = System::start_as(Start {
+        options,
+        environment: &[("CEDM_FAILPOINT", &held.variable()), ("CEDM_CHECKPOINT_EVERY_S", "0.2")],
+        home: None,
+    })?;
+    digits::submit(&system, "long", digits::LONG)?;
+    held.process(PATIENCE)?;
+    Ok((held, system))
+}
+
+/// Attempts at the training, in the order of their deliveries.
+fn attempts(system: &System) -> Result<Vec<Event>> {
+    let mut events = system.events()?;
+    events.retain(|event| event.kind == Kind::Train && event.what == EventWhat::Started);
+    Ok(events)
+}
+
 #[test]
 fn sigterm_leaves_a_checkpoint_from_which_another_process_goes_on() -> Result<()> {
-    let system = System::start_with(&["--workers", "trainer=2"])?;
-    let (mut watch, seen) = in_mid_training(&system)?;
-    let worker = holder(&system, &seen)?;
-    system.signal(&worker, Signal::SIGTERM)?;
-    let resumed = watch.until("the first progress of another process", PATIENCE, |event| {
-        is_training(event) && event["attempt"] != seen["attempt"]
-    })?;
-    assert_ne!(resumed["worker"], seen["worker"]);
-    assert!(
-        resumed["done"].as_u64() >= seen["done"].as_u64(),
-        "it began anew: {} after {}",
-        resumed["done"],
-        seen["done"]
-    );
-    ensure!(watch.end(PATIENCE)?, "the sweep did not complete");
+    let (held, system) = held_at_a_checkpoint("trainer/after-checkpoint", &["--workers", "trainer=2"])?;
+    held.signal(Signal::SIGTERM, PATIENCE)?;
+    held.release()?;
+    ensure!(Watch::on(&system, "long")?.end(PATIENCE)?, "the sweep did not complete");
     assert_eq!(&system.digests("long")?, undisturbed());
+    let attempts = attempts(&system)?;
+    assert_eq!(attempts.len(), 2, "{attempts:?}");
+    assert_ne!(attempts[0].worker, attempts[1].worker);
+    assert!(resumed_from(&system, "trainer")? > 0, "it began anew");
     Ok(())
 }
 
 #[test]
 fn a_killed_trainer_goes_on_from_its_last_checkpoint() -> Result<()> {
-    let system = System::start_as(Start {
-        environment: &[("CEDM_CHECKPOINT_EVERY_S", "1")],
-        ..Start::default()
-    })?;
-    let (mut watch, first) = in_mid_training(&system)?;
-    let seen = watch.until("a later progress", PATIENCE, |event| {
-        is_training(event) && event["at_ms"].as_u64() > first["at_ms"].as_u64().map(|at| at + 2_000)
-    })?;
-    system.signal("trainer-1", Signal::SIGKILL)?;
-    let resumed = watch.until("the first progress of the next attempt", PATIENCE, |event| {
-        is_training(event) && event["attempt"] != seen["attempt"]
-    })?;
-    assert!(resumed["done"].as_u64() > Some(0), "it began anew");
-    ensure!(watch.end(PATIENCE)?, "the sweep did not complete");
+    let (held, system) = held_at_a_checkpoint("trainer/after-checkpoint", &[])?;
+    held.signal(Signal::SIGKILL, PATIENCE)?;
+    ensure!(Watch::on(&system, "long")?.end(PATIENCE)?, "the sweep did not complete");
     assert_eq!(&system.digests("long")?, undisturbed());
+    assert!(resumed_from(&system, "trainer")? > 0, "it began anew");
     Ok(())
+}
+
+/// Half a checkpoint does not count.
+#[test]
+fn a_trainer_killed_inside_its_first_checkpoint_begins_anew() -> Result<()> {
+    let (held, system) = held_at_a_checkpoint("trainer/inside-checkpoint", &[])?;
+    held.signal(Signal::SIGKILL, PATIENCE)?;
+    ensure!(Watch::on(&system, "long")?.end(PATIENCE)?, "the sweep did not complete");
+    assert_eq!(&system.digests("long")?, undisturbed());
+    assert!(resumed_from(&system, "trainer").is_err(), "it resumed from half a checkpoint");
+    Ok(())
+}
+
+/// The step from which a service resumed, as its log says.
+fn resumed_from(system: &System, service: &str) -> Result<u64> {
+    for entry in std::fs::read_dir(system.home().join("logs")).context("list the logs")? {
+        let path = entry?.path();
+        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(service)) {
+            continue;
+        }
+        for line in std::fs::read_to_string(&path)?
+            .lines()
+            .filter(|line| line.contains("resuming from a checkpoint"))
+        {
+            let line: Value = serde_json::from_str(line).with_context(|| format!("log line {line}"))?;
+            return line["step"].as_u64().with_context(|| format!("no step in {line}"));
+        }
+    }
+    anyhow::bail!("no {service} resumed from a checkpoint")
 }
 
 #[test]
@@ -97,20 +130,4 @@ fn a_system_that_is_stopped_goes_on_where_it_was() -> Result<()> {
     ensure!(watch.end(PATIENCE)?, "the sweep did not complete");
     assert_eq!(&system.digests("long")?, undisturbed());
     Ok(())
-}
-
-/// The child that has the job of this event in hand.
-fn holder(system: &System, event: &Value) -> Result<String> {
-    let status = system.ask(&["status"])?;
-    let workers = status["workers"].as_array().context("no workers")?;
-    let worker = workers
-        .iter()
-        .find(|worker| worker["worker"] == event["worker"])
-        .context("the worker of the event is gone")?;
-    let pid = worker["pid"].as_i64().context("a worker without a process id")?;
-    ["trainer-1", "trainer-2"]
-        .iter()
-        .find(|name| system.pid(name).is_ok_and(|own| i64::from(own) == pid))
-        .map(|name| (*name).to_owned())
-        .context("no child has its process id")
 }

@@ -7,7 +7,9 @@
 
 pub mod digits;
 pub mod events;
+pub mod failpoint;
 pub mod logs;
 mod system;
+mod wire;
 
 pub use system::{ACK_WAIT_S, Start, System, program};

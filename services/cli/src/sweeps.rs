@@ -189,15 +189,18 @@ impl Reader {
     /// When another spec has its name, or the store or NATS fails.
     pub async fn submit(&mut self, sweep: &Sweep) -> Result<Submitted> {
         let key = sweep_key(&sweep.id, "spec");
+        let mut is_unclear = false;
         let came = loop {
             match self.store().put_if_absent(&key, sweep.encode().into()).await? {
                 Created::Yes => break Submitted::New,
                 Created::Conflict => {}
-                Created::Exists | Created::Unknown(_) => {
+                created @ (Created::Exists | Created::Unknown(_)) => {
+                    // Another may have submitted the same in the same millisecond: only after a lost answer can it be ours.
+                    is_unclear |= created != Created::Exists;
                     if let Some(bytes) = self.store().get(&key).await? {
                         let there = Sweep::decode(&bytes).with_context(|| format!("sweep {}", sweep.id))?;
                         ensure_same(&there, sweep)?;
-                        break if there.submitted_ms == sweep.submitted_ms {
+                        break if is_unclear && there.submitted_ms == sweep.submitted_ms {
                             Submitted::New
                         } else {
                             Submitted::Attached

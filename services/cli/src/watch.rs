@@ -26,6 +26,8 @@ use tokio::time;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long after an event the sweep is looked at: a burst of events is one look.
 const SETTLE: Duration = Duration::from_millis(200);
+/// Events that are remembered, so that none is shown twice.
+const REMEMBERED: usize = 100_000;
 /// How long broker and store may be away.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -60,16 +62,32 @@ async fn only_running(reader: &mut Reader) -> Result<SweepId> {
     }
 }
 
-/// Prints every event as it comes.
+/// Prints every event as it comes, once: the past and the present overlap, and a publication whose answer was lost is repeated.
 async fn everything(connection: &Connection, output: Output) -> Result<ExitCode> {
     let mut events = live_events(connection, &EventFilter::default()).await?;
+    let mut seen = HashSet::new();
     for event in past_events(connection, &EventFilter::default()).await? {
-        print(&event, output);
+        if seen.insert(identity(&event)) {
+            print(&event, output);
+        }
     }
     while let Some(event) = events.next().await {
-        print(&event, output);
+        // Only what is recent can come twice.
+        if seen.len() > REMEMBERED {
+            seen.clear();
+        }
+        if seen.insert(identity(&event)) {
+            print(&event, output);
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What makes an event the same when it comes twice.
+type Identity = (JobKey, EventWhat, String, u64);
+
+fn identity(event: &Event) -> Identity {
+    (event.key.clone(), event.what, event.attempt.clone(), event.at_ms)
 }
 
 fn print(event: &Event, output: Output) {
@@ -105,7 +123,7 @@ struct Watcher {
     running: Running,
     bars: Bars,
     /// Events shown already: the past and the present overlap.
-    seen: HashSet<(JobKey, EventWhat, String, u64)>,
+    seen: HashSet<Identity>,
     away_since: Option<Instant>,
 }
 
@@ -180,10 +198,7 @@ impl Watcher {
 
     fn take(&mut self, event: &Event, past: bool) {
         let Some(label) = self.view.label(&event.key) else { return };
-        if !self
-            .seen
-            .insert((event.key.clone(), event.what, event.attempt.clone(), event.at_ms))
-        {
+        if !self.seen.insert(identity(event)) {
             return;
         }
         if self.output == Output::Json {

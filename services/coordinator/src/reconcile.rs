@@ -1,11 +1,14 @@
 //! Desired minus done minus queued: what is left is submitted. Idempotent, so that it can run at any time, anywhere, twice.
 
 use crate::{report, sweeps};
-use cedm_contract::{DeadLetter, Event, EventWhat, Job, JobKey, Manifest, SweepId, sweep::Sweep};
+use cedm_contract::{Event, EventWhat, Job, JobKey, Manifest, SweepId, sweep::Sweep};
 use cedm_planner::{Knowledge, Known, Plan, plan};
-use cedm_runtime::{Connection, DeadLetters, RuntimeError, Shell, SubmitOutcome, Submitter, now_ms};
+use cedm_runtime::{Connection, DeadLetters, Health, RuntimeError, Shell, SubmitOutcome, Submitter, now_ms};
 use futures::{StreamExt, TryStreamExt};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 /// Submissions under way at once.
 const AT_ONCE: usize = 16;
@@ -19,13 +22,15 @@ pub(crate) struct Coordinator {
     known: Known,
     /// Jobs that were in the queue when last looked at, and have not been heard of since.
     queued: BTreeSet<JobKey>,
+    /// Jobs with a failed attempt: what they read is looked at again, for it may be gone.
+    doubtful: BTreeSet<JobKey>,
 }
 
 /// What became of asking for a job.
 enum Asked {
     Done(Box<Manifest>),
     Queued(JobKey),
-    Dead(Box<DeadLetter>),
+    Dead { job: Box<Job>, error: String },
 }
 
 impl Coordinator {
@@ -38,6 +43,7 @@ impl Coordinator {
             sweeps: BTreeMap::new(),
             known: Known::default(),
             queued: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
         }
     }
 
@@ -48,11 +54,7 @@ impl Coordinator {
     /// Takes note of what happened; whether a plan may change by it.
     pub(crate) fn hear(&mut self, event: &Event) -> bool {
         match event.what {
-            EventWhat::Done | EventWhat::Superseded => {
-                self.queued.remove(&event.key);
-                true
-            }
-            EventWhat::Dead => {
+            EventWhat::Done | EventWhat::Superseded | EventWhat::Dead => {
                 self.queued.remove(&event.key);
                 true
             }
@@ -67,7 +69,11 @@ impl Coordinator {
                 self.queued.insert(event.key.clone());
                 true
             }
-            EventWhat::Started | EventWhat::Progress | EventWhat::Failed => false,
+            EventWhat::Failed => {
+                self.doubtful.insert(event.key.clone());
+                true
+            }
+            EventWhat::Started | EventWhat::Progress => false,
         }
     }
 
@@ -76,7 +82,14 @@ impl Coordinator {
         let store = self.connection().store().clone();
         let active = sweeps::listed(store.as_ref()).await?;
         sweeps::remember(self.connection(), &active).await?;
-        self.sweeps.retain(|id, _| active.contains(id));
+        let (kept, ended) = std::mem::take(&mut self.sweeps)
+            .into_iter()
+            .partition(|(id, _)| active.contains(id));
+        self.sweeps = kept;
+        let ended: BTreeMap<SweepId, Sweep> = ended;
+        for sweep in ended.into_values() {
+            self.take_back(&sweep).await?;
+        }
         for id in active {
             self.take_up(&id).await?;
         }
@@ -112,30 +125,85 @@ impl Coordinator {
     /// Takes up a sweep that the bucket told of, or lets go of one that has ended.
     pub(crate) async fn look_at(&mut self, id: &SweepId) -> anyhow::Result<()> {
         if sweeps::has_ended(self.connection().store().as_ref(), id).await? {
-            self.sweeps.remove(id);
+            if let Some(sweep) = self.sweeps.remove(id) {
+                self.take_back(&sweep).await?;
+            }
             return Ok(());
         }
         self.take_up(id).await
     }
 
-    /// Goes on with every active sweep as far as it goes without waiting.
+    /// Takes the jobs of a sweep that was ended off the queue, unless another sweep wants them. Whoever ended it does the same; this
+    /// finds what was submitted at that moment.
+    async fn take_back(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
+        let plans: Vec<Plan> = self.sweeps.values().map(|other| plan(other, &self.known)).collect();
+        let wanted = |key: &JobKey| plans.iter().any(|plan| plan.nodes_of(key).next().is_some());
+        for job in plan(sweep, &self.known).ready() {
+            if self.queued.contains(&job.key) && !wanted(&job.key) {
+                self.submitter.cancel(job.kind(), &job.key).await?;
+                self.queued.remove(&job.key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on with every active sweep as far as it goes without waiting. What one sweep stumbles over does not stop the others.
     pub(crate) async fn go_on(&mut self) -> anyhow::Result<()> {
         self.shell.metrics().add("cedm_reconciles_total", 1);
         let ids: Vec<SweepId> = self.sweeps.keys().cloned().collect();
+        let mut stumbled = Ok(());
         for id in ids {
-            let sweep = self.sweeps[&id].clone();
-            let plan = self.submit_ready(&sweep).await?;
-            self.shell.health().tick();
-            if plan.settled() && report::make(&self.shell, &self.submitter, &sweep, &mut self.known, &plan).await? {
-                self.shell.metrics().add("cedm_reports_total", 1);
-            }
-            if plan.complete() && sweeps::has_ended(self.connection().store().as_ref(), &id).await? {
-                sweeps::forget(self.connection(), &id).await?;
-                self.sweeps.remove(&id);
+            if let Err(error) = self.go_on_with(&id).await {
+                tracing::warn!(sweep = %id, error = %format!("{error:#}"), "this sweep does not go on now");
+                stumbled = Err(error);
             }
         }
         self.shell.metrics().set("cedm_sweeps_active", self.sweeps.len() as f64);
+        if stumbled.is_ok() {
+            self.doubtful.clear();
+        }
+        stumbled
+    }
+
+    async fn go_on_with(&mut self, id: &SweepId) -> anyhow::Result<()> {
+        let sweep = self.sweeps[id].clone();
+        let plan = self.submit_ready(&sweep).await?;
+        self.shell.health().tick();
+        if plan.settled() && report::make(&self.shell, &self.submitter, &sweep, &mut self.known, &plan).await? {
+            self.shell.metrics().add("cedm_reports_total", 1);
+        }
+        if plan.complete() && sweeps::has_ended(self.connection().store().as_ref(), id).await? {
+            sweeps::forget(self.connection(), id).await?;
+            self.sweeps.remove(id);
+        }
         Ok(())
+    }
+
+    /// Looks at what doubtful jobs of this plan read: a result that is gone is forgotten, so that it is made again, and one that was
+    /// made again is read anew. Whether anything differs from what was known.
+    async fn review(&mut self, plan: &Plan) -> anyhow::Result<bool> {
+        let doubted = plan.nodes.iter().filter_map(|node| node.job.as_ref());
+        let doubted: Vec<Job> = doubted.filter(|job| self.doubtful.contains(&job.key)).cloned().collect();
+        let mut differs = false;
+        for input in doubted.iter().flat_map(|job| &job.inputs) {
+            match self.submitter.manifest(&input.key).await? {
+                Some(manifest) if manifest.digest == input.digest => {}
+                Some(manifest) => {
+                    self.known.learn(manifest);
+                    differs = true;
+                }
+                None => {
+                    tracing::warn!(input = %input.key, role = input.role, "a result that was used is gone; it is made again");
+                    self.known.forget(&input.key);
+                    self.queued.remove(&input.key);
+                    differs = true;
+                }
+            }
+        }
+        if differs {
+            self.queued.retain(|key| !doubted.iter().any(|job| job.key == *key));
+        }
+        Ok(differs)
     }
 
     /// Submits what could run, and plans again as long as results turn up that are there already.
@@ -148,7 +216,10 @@ impl Coordinator {
             }
         }
         loop {
-            let plan = plan(sweep, &self.known);
+            let mut plan = plan(sweep, &self.known);
+            if !self.doubtful.is_empty() && self.review(&plan).await? {
+                plan = cedm_planner::plan(sweep, &self.known);
+            }
             let jobs: Vec<Job> = plan
                 .ready()
                 .into_iter()
@@ -159,11 +230,11 @@ impl Coordinator {
                 return Ok(plan);
             }
             let (submitter, metrics) = (&self.submitter, self.shell.metrics());
-            let asked: Vec<Asked> = futures::stream::iter(jobs)
+            let asked = futures::stream::iter(jobs)
                 .map(|job| async move { ask(submitter, sweep, &job).await })
                 .buffer_unordered(AT_ONCE)
-                .try_collect()
-                .await?;
+                .try_collect::<Vec<Asked>>();
+            let asked = ticking(self.shell.health(), asked).await?;
             let mut changed = false;
             for answer in asked {
                 match answer {
@@ -179,9 +250,9 @@ impl Coordinator {
                         metrics.add("cedm_jobs_submitted_total", 1);
                         self.queued.insert(key);
                     }
-                    Asked::Dead(letter) => {
-                        tracing::warn!(sweep = %sweep.id, job = %letter.key, kind = %letter.kind, error = %letter.error, "job is dead; its cell fails, the rest goes on");
-                        self.known.bury(letter.key.clone(), letter.error.clone());
+                    Asked::Dead { job, error } => {
+                        tracing::warn!(sweep = %sweep.id, job = %job.key, kind = %job.kind(), error, "job is dead; its cell fails, the rest goes on");
+                        self.known.bury(job.key.clone(), error);
                         changed = true;
                     }
                 }
@@ -196,12 +267,21 @@ impl Coordinator {
 /// Looks for the result of a job, and submits it when there is none. Results from before the sweep are verified to the byte;
 /// those made for it a moment ago by their sizes.
 async fn ask(submitter: &Submitter, sweep: &Sweep, job: &Job) -> Result<Asked, RuntimeError> {
-    if let Some(manifest) = submitter.manifest(&job.key).await?
+    if let Ok(Some(manifest)) = submitter.manifest(&job.key).await
         && manifest.timings.finished_ms >= sweep.submitted_ms
     {
         return Ok(Asked::Done(Box::new(manifest)));
     }
-    match submitter.submit(job).await? {
+    let dead = |error: String| Asked::Dead {
+        job: Box::new(job.clone()),
+        error,
+    };
+    let submitted = match submitter.submit(job).await {
+        // A job too large for a message, a result of a newer program: this job's own trouble.
+        Err(RuntimeError::Contract(error)) => return Ok(dead(error.to_string())),
+        submitted => submitted?,
+    };
+    match submitted {
         SubmitOutcome::Cached(manifest) => {
             submitter.announce_done(&manifest, true).await?;
             Ok(Asked::Done(manifest))
@@ -211,6 +291,18 @@ async fn ask(submitter: &Submitter, sweep: &Sweep, job: &Job) -> Result<Asked, R
             Ok(Asked::Queued(job.key.clone()))
         }
         SubmitOutcome::AlreadyQueued => Ok(Asked::Queued(job.key.clone())),
-        SubmitOutcome::Dead(letter) => Ok(Asked::Dead(letter)),
+        SubmitOutcome::Dead(letter) => Ok(dead(letter.error)),
+    }
+}
+
+/// Signs of life while a long wait goes on: verifying a large stored result to the byte takes its time.
+async fn ticking<T>(health: &Health, wait: impl Future<Output = T>) -> T {
+    tokio::pin!(wait);
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        tokio::select! {
+            value = &mut wait => return value,
+            _ = tick.tick() => health.tick(),
+        }
     }
 }

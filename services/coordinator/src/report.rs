@@ -4,13 +4,13 @@ use crate::artefacts::Stored;
 use anyhow::Context;
 use bytes::Bytes;
 use cedm_contract::{
-    Attempt, Digest, Job, JobResult, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software, Timings, manifest_key, outcome::SweepOutcome,
-    output_key, sweep::Sweep, sweep_key,
+    Attempt, Digest, Job, JobResult, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software, Timings, outcome::SweepOutcome, output_key,
+    sweep::Sweep, sweep_key,
 };
 use cedm_planner::{Known, Plan, State, fold};
 use cedm_report::Report;
 use cedm_runtime::{
-    REVISION, Shell, Submitter, VERSION, now_ms,
+    Committed, REVISION, Shell, Submitter, VERSION, now_ms,
     store::{Body, Created, Store},
     worker_name,
 };
@@ -30,10 +30,18 @@ pub(crate) async fn make(shell: &Shell, submitter: &Submitter, sweep: &Sweep, kn
         }
         (_, None) => {
             let manifest = render(store, sweep, fold(sweep, known), &job).await?;
-            commit(store.as_ref(), &manifest).await?;
-            submitter.announce_done(&manifest, false).await?;
-            known.learn(manifest.clone());
-            (manifest, true)
+            match submitter.commit(&manifest).await? {
+                Committed::Ours => {
+                    submitter.announce_done(&manifest, false).await?;
+                    known.learn(manifest.clone());
+                    (manifest, true)
+                }
+                // Another coordinator was first: its report stands, and it says so.
+                Committed::Theirs(winner) => {
+                    known.learn((*winner).clone());
+                    (*winner, false)
+                }
+            }
         }
     };
     if let (true, JobResult::Report { headline }) = (plan.complete(), &manifest.result) {
@@ -101,11 +109,6 @@ async fn render(store: &std::sync::Arc<dyn Store>, sweep: &Sweep, outcome: Sweep
             device: "cpu".to_owned(),
         },
     })
-}
-
-/// One create-only put; another coordinator may have been first, and then its report stands.
-async fn commit(store: &dyn Store, manifest: &Manifest) -> anyhow::Result<()> {
-    create(store, &manifest_key(&manifest.key), manifest.encode()).await
 }
 
 async fn mark_done(store: &dyn Store, sweep: &Sweep, report: &Manifest, headline: &str) -> anyhow::Result<()> {

@@ -5,11 +5,11 @@ use anyhow::Context;
 use cedm_contract::{Event, Service};
 use cedm_runtime::{Bucket, Connection, Entry, EventFilter, Mover, RuntimeError, SWEEPS, ServeArgs, Shell, live_events};
 use futures::{FutureExt, Stream, StreamExt};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Everything is read again this often, whatever the events say.
 const RECONCILE_EVERY: Duration = Duration::from_secs(15);
-/// After a failure, again after this.
+/// After a failure, again after this; twice as long after each that follows, up to [`RECONCILE_EVERY`].
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Runs the coordinator until SIGTERM or SIGINT.
@@ -43,14 +43,18 @@ pub async fn coordinate(shell: &Shell) -> anyhow::Result<()> {
         tokio::spawn(async move { mover.run().await }),
     ];
     let mut coordinator = Coordinator::new(shell);
+    let mut in_a_row = 0;
     while !shell.drain().has_begun() {
+        let begun = Instant::now();
         if let Err(error) = follow(shell, &mut coordinator).await {
+            in_a_row = if begun.elapsed() < RECONCILE_EVERY { in_a_row + 1 } else { 1 };
             shell.metrics().add("cedm_reconcile_failures_total", 1);
             tracing::warn!(error = %format!("{error:#}"), "reconcile failed; everything is read again");
             shell.health().tick();
+            let pause = AFTER_FAILURE.saturating_mul(1 << (in_a_row - 1).min(4)).min(RECONCILE_EVERY);
             tokio::select! {
                 () = shell.drain().begun() => {}
-                () = tokio::time::sleep(AFTER_FAILURE) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }

@@ -120,8 +120,11 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),
             Ok(()) => {
-                // The file's bytes were synced when it was written; this makes its name survive a power loss too.
-                fs::File::open(parent)?.sync_all()?;
+                // The file's bytes were synced when it was written; this makes its name survive a power loss too, and those of the
+                // folders on the way to it: a manifest must never outlive the objects that it names.
+                for folder in parent.ancestors().take_while(|folder| *folder != self.objects) {
+                    fs::File::open(folder)?.sync_all()?;
+                }
                 Ok(true)
             }
         }

@@ -48,6 +48,13 @@ impl Worker for Echo {
             "abort" => std::process::abort(),
             // Long, and without an ear for drains.
             "deaf" => std::thread::sleep(Duration::from_secs(600)),
+            // Reads what its input wrote.
+            "read" => {
+                let file = desk.fetch_output(desk.input("previous")?, "echo.txt")?;
+                text = std::fs::read_to_string(file).map_err(JobError::retry)?;
+            }
+            // One step further with every life.
+            "climb" => climb(desk, argument.parse().map_err(JobError::reject)?)?,
             "slow" => text = count(desk, argument.parse().map_err(JobError::reject)?)?,
             _ => {}
         }
@@ -86,6 +93,18 @@ fn count(desk: &Desk, total: u64) -> Result<String, JobError> {
     }
     desk.put_bytes("first-step.txt", first.to_string().as_bytes(), Stability::Volatile)?;
     Ok(state)
+}
+
+/// Dies after every step but the last, each time at a checkpoint.
+fn climb(desk: &Desk, total: u64) -> Result<(), JobError> {
+    let step = desk.resume()?.map_or(0, |(step, _)| step) + 1;
+    if step == total {
+        return Ok(());
+    }
+    let file = desk.scratch().join("state");
+    std::fs::write(&file, "").map_err(JobError::retry)?;
+    desk.checkpoint(step, &file)?;
+    std::process::abort();
 }
 
 fn is_first(marker: &Path) -> bool {

@@ -28,7 +28,10 @@ pub(crate) async fn write(store: &dyn Store, key: &JobKey, attempt: &Attempt, st
     failpoint("inside-checkpoint");
     let record = serde_json::to_vec(&Record { size, digest }).expect("invariant: plain data always encodes");
     match store.put_if_absent(&format!("{name}{RECORD}"), Bytes::from(record)).await? {
-        Created::Yes | Created::Exists => Ok(()),
+        Created::Yes | Created::Exists => {
+            failpoint("after-checkpoint");
+            Ok(())
+        }
         // Without its record the checkpoint does not count; the job goes on without it.
         Created::Conflict => Err(StoreError::new("create", &name, StoreErrorKind::Unavailable, "409")),
         Created::Unknown(reason) => Err(StoreError::new("create", &name, StoreErrorKind::Unavailable, reason)),
@@ -60,6 +63,27 @@ pub(crate) async fn resume(store: &dyn Store, key: &JobKey, folder: &Path) -> Re
     Ok(None)
 }
 
+/// Whether deliveries of this message (by its sequence) brought the job further than whatever was before: a job whose workers die
+/// and that goes on from checkpoint to checkpoint is no poison.
+pub(crate) async fn advanced_by(store: &dyn Store, key: &JobKey, sequence: u64) -> Result<bool, StoreError> {
+    let prefix = checkpoint_prefix(key);
+    let (mut ours, mut others) = (0, 0);
+    for listed in store.list(&prefix).await? {
+        let Some((step, attempt)) = listed.key[prefix.len()..]
+            .strip_suffix(RECORD)
+            .and_then(|name| name.split_once('-'))
+        else {
+            continue;
+        };
+        let (Ok(step), Ok(attempt)) = (step.parse::<u64>(), attempt.parse::<Attempt>()) else {
+            continue;
+        };
+        let highest = if attempt.sequence == sequence { &mut ours } else { &mut others };
+        *highest = step.max(*highest);
+    }
+    Ok(ours > others)
+}
+
 /// Removes all checkpoints of a job whose manifest is committed. Best effort: the collector removes what stays.
 pub(crate) async fn remove(store: &dyn Store, key: &JobKey) {
     let removed = async {
@@ -86,6 +110,17 @@ mod tests {
         for (attempt, step) in [(&first, 5), (&first, 10), (&second, 15), (&second, 20)] {
             std::fs::write(&file, format!("state at {step}")).unwrap();
             write(&store, &key, attempt, step, &file).await.unwrap();
+        }
+        assert!(advanced_by(&store, &key, 1).await.unwrap());
+        let third = Attempt::new(2, 1);
+        std::fs::write(&file, "state at 20").unwrap();
+        write(&store, &key, &third, 20, &file).await.unwrap();
+        assert!(!advanced_by(&store, &key, 2).await.unwrap(), "as far as the others is no further");
+        for name in [
+            checkpoint_key(&key, 20, &third),
+            format!("{}{RECORD}", checkpoint_key(&key, 20, &third)),
+        ] {
+            store.delete(&name).await.unwrap();
         }
         // 20 was cut off before its record, 15 was damaged.
         store

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// Whose result stands.
 #[derive(Debug)]
-pub(crate) enum Committed {
+pub enum Committed {
     /// Ours.
     Ours,
     /// Another attempt was first; its manifest.

@@ -153,7 +153,7 @@ impl Connection {
             store
         };
         Ok(Self {
-            queue: NatsQueue::new(client, js),
+            queue: NatsQueue::new(client, js, connected.clone()),
             store,
             delivering,
             connected,
@@ -179,6 +179,23 @@ impl Connection {
     /// When the server refuses one of them.
     pub async fn ensure_streams(&self) -> Result<(), RuntimeError> {
         streams::ensure(self.queue.context(), self.delivering).await
+    }
+
+    /// The same at the start of a process, when JetStream may not be ready yet.
+    ///
+    /// # Errors
+    /// When the server still refuses after the time-out.
+    pub(crate) async fn ensure_streams_in_time(&self) -> Result<(), RuntimeError> {
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        loop {
+            match self.ensure_streams().await {
+                Err(error) if tokio::time::Instant::now() < deadline => {
+                    tracing::info!(%error, "streams not made yet");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// Waits until somebody has created the streams.

@@ -7,13 +7,17 @@ use crate::{
     failpoint::failpoint,
     progress::Board,
     store::{Body, Cache, Store, StoreError, StoreErrorKind, measure_file},
+    verify::objects_of,
 };
 use anyhow::anyhow;
 use cedm_contract::{Attempt, Digest, Job, MAX_OBJECT_KEY, Manifest, ObjectRef, Output, output_key};
 use std::{
     future::Future,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::runtime::Handle;
@@ -50,6 +54,7 @@ pub struct Desk {
     outputs: Mutex<Vec<Output>>,
     checkpoint_every: Duration,
     checkpointed: Mutex<Instant>,
+    has_checkpointed: AtomicBool,
 }
 
 impl Desk {
@@ -66,6 +71,7 @@ impl Desk {
             outputs: Mutex::default(),
             checkpoint_every,
             checkpointed: Mutex::new(Instant::now()),
+            has_checkpointed: AtomicBool::new(false),
         })
     }
 
@@ -99,9 +105,22 @@ impl Desk {
     /// A local file with the object's bytes, size and digest verified; kept in a bounded node-local cache. Not to be written to.
     ///
     /// # Errors
-    /// `Retry` when the store fails or the bytes do not verify.
+    /// `Retry` when the store fails; `InputLost` when an input's object is gone or its bytes do not verify.
     pub fn fetch(&self, object: &ObjectRef) -> Result<PathBuf, JobError> {
-        self.wait(self.fetch_async(object)).map_err(JobError::retry)
+        self.wait(self.fetch_async(object))
+    }
+
+    /// An object that is gone or damaged is its maker's business, where it belongs to an input.
+    fn blame(&self, object: &ObjectRef, error: StoreError) -> JobError {
+        let is_lost = matches!(error.kind, StoreErrorKind::Missing | StoreErrorKind::Damaged);
+        let maker = self.inputs.iter().find(|(_, manifest)| objects_of(manifest).contains(&object));
+        match maker {
+            Some((role, manifest)) if is_lost => JobError::InputLost {
+                input: manifest.key.clone(),
+                source: anyhow::Error::from(error).context(format!("input `{role}`")),
+            },
+            _ => JobError::retry(error),
+        }
     }
 
     /// The named output of an input manifest as a local file.
@@ -141,12 +160,42 @@ impl Desk {
         self.wait(self.put_async(name, Body::Bytes(bytes.to_vec().into()), stability))
     }
 
-    async fn fetch_async(&self, object: &ObjectRef) -> Result<PathBuf, StoreError> {
+    pub(crate) async fn fetch_async(&self, object: &ObjectRef) -> Result<PathBuf, JobError> {
         let to = self.scratch.path().join(format!("in-{}", object.digest.as_str()));
         if !to.exists() {
-            self.bench.cache.fetch(self.bench.store.as_ref(), object, &to).await?;
+            let fetched = self.bench.cache.fetch(self.bench.store.as_ref(), object, &to).await;
+            fetched.map_err(|error| self.blame(object, error))?;
         }
         Ok(to)
+    }
+
+    /// A store that does not take a checkpoint must not end the computation that would be resumed from it: the next one is tried
+    /// after the usual time.
+    pub(crate) async fn checkpoint_async(&self, step: u64, file: &Path) -> Result<(), JobError> {
+        let written = checkpoints::write(self.bench.store.as_ref(), &self.job.key, &self.attempt, step, file).await;
+        *self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        match written {
+            Ok(()) => {
+                self.bench.metrics.checkpoints.inc();
+                self.has_checkpointed.store(true, Ordering::Relaxed);
+            }
+            Err(error) if error.kind == StoreErrorKind::Local => return Err(JobError::retry(error)),
+            Err(error) => {
+                self.bench.metrics.checkpoint_failures.inc();
+                tracing::warn!(%error, step, "checkpoint not stored; the computation goes on without it");
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn resume_async(&self) -> Result<Option<(u64, PathBuf)>, JobError> {
+        let found = checkpoints::resume(self.bench.store.as_ref(), &self.job.key, self.scratch.path())
+            .await
+            .map_err(JobError::retry)?;
+        if let Some((step, _)) = &found {
+            tracing::info!(step, "resuming from a checkpoint");
+        }
+        Ok(found)
     }
 
     pub(crate) async fn put_async(&self, name: &str, body: Body<'_>, stability: Stability) -> Result<ObjectRef, JobError> {
@@ -189,6 +238,11 @@ impl Desk {
         outputs
     }
 
+    /// Whether a checkpoint was stored from this desk.
+    pub(crate) fn has_checkpointed(&self) -> bool {
+        self.has_checkpointed.load(Ordering::Relaxed)
+    }
+
     fn since_checkpoint(&self) -> Duration {
         self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
@@ -217,25 +271,9 @@ impl Monitor for Desk {
         self.since_checkpoint() >= self.checkpoint_every
     }
     fn checkpoint(&self, step: u64, file: &Path) -> Result<(), JobError> {
-        let written = self.wait(checkpoints::write(
-            self.bench.store.as_ref(),
-            &self.job.key,
-            &self.attempt,
-            step,
-            file,
-        ));
-        written.map_err(JobError::retry)?;
-        *self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.bench.metrics.checkpoints.inc();
-        Ok(())
+        self.wait(self.checkpoint_async(step, file))
     }
     fn resume(&self) -> Result<Option<(u64, PathBuf)>, JobError> {
-        let found = self
-            .wait(checkpoints::resume(self.bench.store.as_ref(), &self.job.key, self.scratch.path()))
-            .map_err(JobError::retry)?;
-        if let Some((step, _)) = &found {
-            tracing::info!(step, "resuming from a checkpoint");
-        }
-        Ok(found)
+        self.wait(self.resume_async())
     }
 }

@@ -1,6 +1,6 @@
 //! Errors: of a job (what its kind decides about the message) and of the runtime itself.
 
-use cedm_contract::FailureKind;
+use cedm_contract::{FailureKind, JobKey};
 use std::time::Duration;
 
 /// Why an attempt ended without a result; only the variant decides between nak, term and alarm.
@@ -26,6 +26,15 @@ pub enum JobError {
         /// What happened.
         source: anyhow::Error,
     },
+    /// An input is gone, damaged, or was made again with another result. It has to be made again first; then whoever wants this
+    /// job asks for it anew, so it leaves the queue without using up its tries.
+    #[error("{source:#}")]
+    InputLost {
+        /// The job whose result that input is.
+        input: JobKey,
+        /// What happened.
+        source: anyhow::Error,
+    },
     /// The process is draining; a checkpoint was written and another worker goes on at once.
     #[error("stopped by drain at a checkpoint")]
     Drained,
@@ -47,14 +56,30 @@ impl JobError {
     pub fn bug(source: impl Into<anyhow::Error>) -> Self {
         Self::Bug { source: source.into() }
     }
-    /// The kind as it goes into dead letters; `None` for a drain, which is no failure.
+    /// The kind as it goes into dead letters; `None` for a drain and a lost input, which are no failures of the job.
     pub fn kind(&self) -> Option<FailureKind> {
         match self {
             JobError::Retry { .. } => Some(FailureKind::Retry),
             JobError::Reject { .. } => Some(FailureKind::Reject),
             JobError::Bug { .. } => Some(FailureKind::Bug),
-            JobError::Drained => None,
+            JobError::InputLost { .. } | JobError::Drained => None,
         }
+    }
+
+    /// Whether the store did not answer: a reason to ask whether it answers anybody.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        use crate::{
+            store::{StoreError, StoreErrorKind},
+            verify::LookUpError,
+        };
+        let JobError::Retry { source, .. } = self else { return false };
+        source.chain().any(|cause| {
+            let store = match cause.downcast_ref::<LookUpError>() {
+                Some(LookUpError::Store(error)) => Some(error),
+                _ => cause.downcast_ref::<StoreError>(),
+            };
+            store.is_some_and(|error| error.kind == StoreErrorKind::Unavailable)
+        })
     }
 }
 

@@ -1,19 +1,60 @@
-//! Named places where a test can kill the process: the rows of the crash matrix.
+//! Named places where a test can end or hold a process: the rows of the crash matrix.
 
-use std::{fs::OpenOptions, path::Path};
+use std::{path::Path, time::Duration};
 
-/// Dies here, as if by SIGKILL, when `CEDM_FAILPOINT` is `<name>` or `<name>:<file>` and the file does not exist yet (it is
-/// created, so that a restarted process passes).
-pub(crate) fn failpoint(name: &str) {
+/// Ends or holds the process here when `CEDM_FAILPOINT` asks for it: `[<program>/]<place>[:<marker>[:hold]]`.
+///
+/// It dies as if by SIGKILL. With a marker, a file that is created now and gets its process id, only the first process that comes
+/// here is concerned, so that a restarted one passes. With `hold` this thread stays here until `<marker>.go` exists, so that a test
+/// can kill, freeze or drain a process of which it knows where it stands.
+pub(crate) fn failpoint(place: &str) {
     let Ok(wanted) = std::env::var("CEDM_FAILPOINT") else { return };
-    let (place, marker) = wanted
-        .split_once(':')
-        .map_or((wanted.as_str(), None), |(place, marker)| (place, Some(marker)));
-    if place != name {
+    let mut parts = wanted.splitn(3, ':');
+    let (at, marker, action) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    if !is_meant(at, place, &crate::serve::program_name()) || marker.is_some_and(|marker| mark(Path::new(marker)).is_err()) {
         return;
     }
-    let is_first = marker.is_none_or(|marker| OpenOptions::new().write(true).create_new(true).open(Path::new(marker)).is_ok());
-    if is_first {
-        std::process::abort();
+    match (marker, action) {
+        (Some(marker), Some("hold")) => {
+            let go = format!("{marker}.go");
+            while !Path::new(&go).exists() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        _ => std::process::abort(),
+    }
+}
+
+/// Creates the marker; an error when somebody was here before. It appears with its content.
+fn mark(marker: &Path) -> std::io::Result<()> {
+    let draft = marker.with_extension(std::process::id().to_string());
+    std::fs::write(&draft, std::process::id().to_string())?;
+    let made = std::fs::hard_link(&draft, marker);
+    std::fs::remove_file(&draft)?;
+    made
+}
+
+fn is_meant(at: &str, place: &str, program: &str) -> bool {
+    match at.split_once('/') {
+        Some((wanted, at)) => wanted == program && at == place,
+        None => at == place,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_meant;
+
+    #[test]
+    fn a_place_of_one_program_or_of_all() {
+        for (at, expect) in [
+            ("before-manifest", true),
+            ("trainer/before-manifest", true),
+            ("sampler/before-manifest", false),
+            ("trainer/after-manifest", false),
+            ("", false),
+        ] {
+            assert_eq!(is_meant(at, "before-manifest", "trainer"), expect, "{at}");
+        }
     }
 }

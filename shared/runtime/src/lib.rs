@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod attempt;
+mod audit;
 mod bucket;
 mod checkpoints;
 mod commit;
@@ -41,7 +42,9 @@ mod testing;
 mod verify;
 mod worker;
 
+pub use audit::{Claims, Findings, Violation, Volume, audit, commits};
 pub use bucket::{Bucket, Entry, LEASES, SWEEPS, WORKERS, workers};
+pub use commit::Committed;
 pub use connect::{ConnectArgs, Connection};
 pub use dead::{DeadLetters, Replayed};
 pub use desk::{Desk, Stability};

@@ -12,7 +12,17 @@ use std::{
 };
 
 /// How an attempt can end, as the label `outcome`.
-pub(crate) const OUTCOMES: [&str; 8] = ["done", "cached", "superseded", "retry", "reject", "bug", "drained", "refused"];
+pub(crate) const OUTCOMES: [&str; 9] = [
+    "done",
+    "cached",
+    "superseded",
+    "retry",
+    "reject",
+    "bug",
+    "input_lost",
+    "drained",
+    "refused",
+];
 const STORE_OPS: [&str; 6] = ["get", "head", "put", "create", "delete", "list"];
 /// Seconds: 5 ms to 60 s, for calls.
 const CALL_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0];
@@ -35,6 +45,7 @@ pub struct Metrics {
     pub(crate) heartbeat_failures: IntCounter,
     pub(crate) checkpoint_age: Gauge,
     pub(crate) checkpoints: IntCounter,
+    pub(crate) checkpoint_failures: IntCounter,
     pub(crate) nats_connected: IntGauge,
     pub(crate) nats_denied: IntGauge,
     pub(crate) store: HistogramVec,
@@ -99,6 +110,13 @@ impl Metrics {
                 ),
             )?,
             checkpoints: register(r, IntCounter::new("cedm_checkpoints_total", "Checkpoints stored"))?,
+            checkpoint_failures: register(
+                r,
+                IntCounter::new(
+                    "cedm_checkpoint_failures_total",
+                    "Checkpoints that the store did not take; the computation went on",
+                ),
+            )?,
             nats_connected: register(r, IntGauge::new("cedm_nats_connected", "1 while NATS answers"))?,
             nats_denied: register(r, IntGauge::new("cedm_nats_denied_count", "Permission violations since the start"))?,
             store: register(

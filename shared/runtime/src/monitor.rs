@@ -23,10 +23,11 @@ pub trait Monitor {
     fn stopping(&self) -> bool;
     /// Whether it is time for a checkpoint.
     fn checkpoint_due(&self) -> bool;
-    /// Stores the file as the checkpoint at `step`; create-only, verified when read back.
+    /// Stores the file as the checkpoint at `step`; create-only, verified when read back. A store that is away is borne: the
+    /// computation goes on, and an earlier checkpoint stands.
     ///
     /// # Errors
-    /// When the store refuses it.
+    /// When the file cannot be read, or (in a folder) written.
     fn checkpoint(&self, step: u64, file: &Path) -> Result<(), JobError>;
     /// The highest checkpoint that verifies, as a local file.
     ///

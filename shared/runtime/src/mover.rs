@@ -1,10 +1,15 @@
-//! The mover: retries whose time has come go back into their queue, jobs that the broker gave up on become dead letters. Past `max_deliver` a message would stay in the work queue for
-//! ever; one advisory tells of it, at most once, so a sweep over the queue is the second net.
+//! The mover: retries whose time has come go back into their queue, jobs that the broker gave up on become dead letters. Past
+//! `max_deliver` a message would stay in the work queue for ever; one advisory tells of it, at most once, so a sweep over the
+//! queue is the second net.
 
 use crate::{
-    Connection, Envelope, RuntimeError, now_ms,
+    Connection, Envelope, RuntimeError, checkpoints,
+    failpoint::failpoint,
+    now_ms,
     queue::{NatsQueue, Queue, Stored},
+    store::Store,
     streams::{consumer_name, lanes},
+    verify::{Found, Verifier},
     worker_name,
 };
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -14,7 +19,8 @@ use cedm_contract::{
 };
 use futures::StreamExt;
 use serde::Deserialize;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// What an advisory says.
 #[derive(Debug, Deserialize)]
@@ -22,12 +28,24 @@ struct Advisory {
     stream_seq: u64,
     #[serde(default)]
     deliveries: u64,
+    /// When it was sent, RFC 3339.
+    timestamp: String,
+}
+
+impl Advisory {
+    /// Whether it can be about this message: a stream that was made anew gives its sequences to others.
+    fn is_about(&self, stored: &Stored) -> bool {
+        let sent_ms = OffsetDateTime::parse(&self.timestamp, &Rfc3339).map(|at| at.unix_timestamp_nanos() / 1_000_000);
+        sent_ms.is_ok_and(|sent_ms| i128::from(stored.stored_ms) <= sent_ms)
+    }
 }
 
 /// Moves given-up jobs to the dead letters. Any number may run: moving twice is moving once.
 #[derive(Clone)]
 pub struct Mover {
     queue: NatsQueue,
+    store: Arc<dyn Store>,
+    verifier: Verifier,
     max_deliver: u64,
     ack_wait: Duration,
 }
@@ -38,6 +56,8 @@ impl Mover {
         let max_deliver = u64::try_from(connection.delivering.max_deliver).unwrap_or(u64::MAX);
         Self {
             queue: connection.queue.clone(),
+            store: connection.store.clone(),
+            verifier: Verifier::new(connection.store.clone()),
             max_deliver,
             ack_wait: connection.delivering.ack_wait,
         }
@@ -103,6 +123,7 @@ impl Mover {
                     self.queue
                         .publish((kind, priority), &key, message.payload.clone(), envelope, &id)
                         .await?;
+                    failpoint("after-forward");
                     forwarded += 1;
                 }
                 Err(error) => tracing::warn!(%error, "a due message that is no job is dropped"),
@@ -136,12 +157,14 @@ impl Mover {
             let message = message.map_err(|error| anyhow::anyhow!("fetch advisories: {error}"))?;
             match serde_json::from_slice::<Advisory>(&message.payload) {
                 Ok(advisory) => {
-                    if let Some(stored) = self.queue.at(JOBS_STREAM, advisory.stream_seq).await? {
+                    if let Some(stored) = self.queue.at(JOBS_STREAM, advisory.stream_seq).await?
+                        && advisory.is_about(&stored)
+                    {
                         let reason = format!(
                             "the broker gave up after {} deliveries without an answer: its workers died or hung",
                             advisory.deliveries
                         );
-                        self.bury(&stored, advisory.deliveries, reason).await?;
+                        self.take_off(&stored, advisory.deliveries, reason).await?;
                         moved += 1;
                     }
                 }
@@ -197,7 +220,7 @@ impl Mover {
             if stored.sequence > settled_below || stored.stored_ms + settled_ms > now_ms() {
                 continue;
             }
-            self.bury(
+            self.take_off(
                 &stored,
                 self.max_deliver,
                 "found undeliverable in the queue: its workers died or hung".to_owned(),
@@ -208,13 +231,38 @@ impl Mover {
         Ok(moved)
     }
 
-    /// The letter first, then the removal: a crash in between repeats both.
+    /// Takes a job off the queue that the broker gave up on. Where its result exists by now, or its deliveries brought it further,
+    /// it is not dead.
+    async fn take_off(&self, stored: &Stored, deliveries: u64, error: String) -> Result<(), RuntimeError> {
+        if let Ok((kind, priority, key)) = parse_job_subject(&stored.subject) {
+            if let Found::Sound(_) = self.verifier.look_up(&key, false).await? {
+                tracing::warn!(job = %key, %kind, "the broker gave up on a job whose result exists");
+                self.queue.remove(JOBS_STREAM, stored.sequence).await?;
+                return Ok(self.queue.tell(&event(kind, &key, EventWhat::Done), &stored.envelope).await?);
+            }
+            if checkpoints::advanced_by(self.store.as_ref(), &key, stored.sequence).await? {
+                tracing::warn!(job = %key, %kind, deliveries, "its workers died again and again, and each time it came further: a fresh budget of deliveries");
+                let payload = stored.payload.clone();
+                self.queue
+                    .delay((kind, priority), &key, payload, stored.envelope, Duration::ZERO)
+                    .await?;
+                failpoint("after-renewal");
+                self.queue.remove(JOBS_STREAM, stored.sequence).await?;
+                return Ok(());
+            }
+        }
+        self.bury(stored, deliveries, error).await
+    }
+
+    /// The letter first, then the removal: a crash in between repeats both. The event comes last: whoever hears it finds the letter
+    /// and an empty place in the queue.
     async fn bury(&self, stored: &Stored, attempts: u64, error: String) -> Result<(), RuntimeError> {
         let letter = letter_of(&stored.subject, &stored.payload, FailureKind::Bug, error, attempts, String::new());
         tracing::error!(job = %letter.key, kind = %letter.kind, reason = %letter.error, "job moved to the dead letters");
         self.queue.bury(&letter).await?;
-        self.queue.tell(&dead_event(&letter), &stored.envelope).await?;
+        failpoint("after-mover-letter");
         self.queue.remove(JOBS_STREAM, stored.sequence).await?;
+        self.queue.tell(&dead_event(&letter), &stored.envelope).await?;
         Ok(())
     }
 }
@@ -244,30 +292,29 @@ pub(crate) fn letter_of(subject: &str, payload: &[u8], failure: FailureKind, err
 
 /// The event that goes with a letter.
 pub(crate) fn dead_event(letter: &DeadLetter) -> Event {
+    let mut event = event(letter.kind, &letter.key, EventWhat::Dead);
+    event.at_ms = letter.at_ms;
+    event.message.clone_from(&letter.error);
+    if !letter.worker.is_empty() {
+        event.worker.clone_from(&letter.worker);
+    }
+    event
+}
+
+/// An event of now that no attempt brought about.
+pub(crate) fn event(kind: Kind, key: &JobKey, what: EventWhat) -> Event {
     Event {
         schema: SCHEMA_VERSION,
-        key: letter.key.clone(),
-        kind: letter.kind,
-        what: EventWhat::Dead,
+        key: key.clone(),
+        kind,
+        what,
         attempt: String::new(),
-        worker: if letter.worker.is_empty() {
-            worker_name()
-        } else {
-            letter.worker.clone()
-        },
-        at_ms: letter.at_ms,
-        cached: false,
+        worker: worker_name(),
+        at_ms: now_ms(),
+        cached: what == EventWhat::Done,
         done: 0,
         total: 0,
         unit: String::new(),
-        message: letter.error.clone(),
-    }
-}
-
-/// What a job's message needs to be published again unchanged.
-pub(crate) fn republished(envelope: Envelope, failed: bool) -> Envelope {
-    Envelope {
-        failures: envelope.failures + u64::from(failed),
-        ..envelope
+        message: String::new(),
     }
 }

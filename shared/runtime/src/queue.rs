@@ -75,6 +75,8 @@ pub struct Stored {
 pub trait Queue: Send + Sync + 'static {
     /// One job of a kind and priority, if one waits. Never abandon this future: a job in flight to it would wait for `ack_wait`.
     async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError>;
+    /// A job that came after its pull had stopped waiting, if there is one: nobody else can have it before `ack_wait` is over.
+    async fn late(&self) -> Option<Delivery>;
     /// Publishes a job; `id` makes a repeated publish harmless.
     async fn publish(
         &self,

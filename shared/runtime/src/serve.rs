@@ -23,8 +23,10 @@ use std::{
 };
 use tracing::Instrument;
 
-/// With nothing to do and nobody to wake it, a worker looks again after this.
-const POLL: Duration = Duration::from_secs(1);
+/// After a failure of the broker or of the store, again after this.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Longest pause of a worker whose attempts fail one after the other.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Between progress events of the job in hand.
 const PROGRESS_EVENT: Duration = Duration::from_secs(2);
 
@@ -54,7 +56,7 @@ pub fn serve<W: Worker>(args: ServeArgs, build: impl FnOnce() -> anyhow::Result<
 }
 
 /// The service's name as its file is called: `cedm-trainer` is the trainer.
-fn program_name() -> String {
+pub(crate) fn program_name() -> String {
     let path = std::env::current_exe().ok();
     let name = path
         .as_ref()
@@ -91,6 +93,7 @@ struct WorkLoop {
     workshop: Workshop,
     kinds: Vec<Kind>,
     ack_wait: Duration,
+    poll: Duration,
     grace: Duration,
     exit_when_idle: Option<Duration>,
     max_jobs: Option<u64>,
@@ -130,6 +133,7 @@ impl WorkLoop {
         Ok(Self {
             kinds: profile.kinds,
             ack_wait: connection.delivering.ack_wait,
+            poll: args.poll_s,
             grace: args.grace_s,
             exit_when_idle: args.exit_when_idle,
             max_jobs: args.max_jobs,
@@ -142,7 +146,7 @@ impl WorkLoop {
     async fn run(&self) {
         let mut wakes = self.wakes().await;
         let mut connected = self.shell.connection.connected();
-        let (mut jobs, mut idle_since, mut failing) = (0, Instant::now(), false);
+        let (mut jobs, mut idle_since, mut failing, mut in_a_row) = (0, Instant::now(), false, 0);
         while !self.shell.drain.has_begun() && self.max_jobs.is_none_or(|limit| jobs < limit) {
             self.shell.health.tick();
             match self.next().await {
@@ -150,7 +154,13 @@ impl WorkLoop {
                 Ok(Some(delivery)) => {
                     failing = false;
                     jobs += 1;
-                    self.work(delivery).await;
+                    let ended = self.work(delivery).await;
+                    in_a_row = if matches!(ended, Some(Ended::Retry | Ended::Bug)) {
+                        in_a_row + 1
+                    } else {
+                        0
+                    };
+                    self.recover(in_a_row).await;
                     idle_since = Instant::now();
                     continue;
                 }
@@ -160,7 +170,7 @@ impl WorkLoop {
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(%error, "no jobs can be pulled at the moment");
                     }
-                    tokio::time::sleep(POLL).await;
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
             if self.exit_when_idle.is_some_and(|limit| idle_since.elapsed() >= limit) {
@@ -172,12 +182,33 @@ impl WorkLoop {
                 _ = wakes.next(), if !failing => {}
                 _ = connected.changed() => {}
                 () = self.shell.drain.begun() => {}
-                () = tokio::time::sleep(POLL) => {}
+                () = tokio::time::sleep(self.poll) => {}
             }
         }
         self.shell.drain.begin();
         self.shell.stop().await;
         tracing::info!(jobs, "stopped");
+    }
+
+    /// After attempts that failed one after the other: a machine with a full disk or without its store must not run through the
+    /// queue and use up every job's tries. It waits until the store answers, and longer from failure to failure.
+    async fn recover(&self, in_a_row: u32) {
+        if in_a_row == 0 {
+            return;
+        }
+        let pause = AGAIN.saturating_mul(1 << (in_a_row - 1).min(6)).min(LONGEST_PAUSE);
+        let healed = async {
+            tokio::time::sleep(pause).await;
+            while let Err(error) = self.workshop.store_answers().await {
+                tracing::debug!(%error, "no jobs are pulled: the store does not answer");
+                self.shell.health.tick();
+                tokio::time::sleep(AGAIN).await;
+            }
+        };
+        tokio::select! {
+            () = healed => {}
+            () = self.shell.drain.begun() => {}
+        }
     }
 
     /// Publishes of jobs that this service could do. Only a hint: a subscription that fails is replaced by the poll.
@@ -211,8 +242,15 @@ impl WorkLoop {
         }
     }
 
-    /// One job, with signs of life beside it, ended by force when the grace of a drain is over.
-    async fn work(&self, delivery: Delivery) {
+    /// Gives back what came for a pull that had stopped waiting, while another job is in hand.
+    async fn give_back_late(&self) {
+        while let Some(delivery) = self.workshop.queue.late().await {
+            self.give_back(&delivery).await;
+        }
+    }
+
+    /// One job, with signs of life beside it, ended by force when the grace of a drain is over. How it ended, where that is known.
+    async fn work(&self, delivery: Delivery) -> Option<Ended> {
         let delivery = Arc::new(delivery);
         let span = job_span(&delivery);
         let alive = tokio::spawn(self.alive(delivery.clone()).instrument(span.clone()));
@@ -226,30 +264,40 @@ impl WorkLoop {
             tokio::time::sleep(self.grace).await;
         };
         tokio::pin!(overdue);
-        loop {
+        let ended = loop {
             tokio::select! {
-                ended = &mut work => {
-                    match ended {
-                        Ok(Ok(Ended::Refused)) => tokio::time::sleep(Duration::from_millis(50)).await,
-                        Ok(Ok(_)) => {}
-                        Ok(Err(error)) => {
-                            tracing::error!(%error, "the broker could not be told how a job ended: it comes again by itself");
-                            tokio::time::sleep(POLL).await;
+                ended = &mut work => match ended {
+                    Ok(Ok(ended)) => {
+                        if ended == Ended::Refused {
+                            tokio::time::sleep(Duration::from_millis(50)).await;
                         }
-                        Err(error) => tracing::error!(%error, "the attempt broke off: its job comes again by itself"),
+                        break Some(ended);
                     }
-                    break;
+                    Ok(Err(error)) => {
+                        tracing::error!(%error, "the broker could not be told how a job ended: it comes again by itself");
+                        tokio::time::sleep(AGAIN).await;
+                        break None;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the attempt broke off: its job comes again by itself");
+                        break None;
+                    }
+                },
+                _ = tick.tick() => {
+                    self.shell.health.tick();
+                    self.give_back_late().await;
                 }
-                _ = tick.tick() => self.shell.health.tick(),
                 () = &mut overdue => {
                     tracing::warn!(grace_s = self.grace.as_secs_f64(), "the job did not end within the grace: given back");
                     work.abort();
+                    self.workshop.bench.board.end();
                     self.give_back(&delivery).await;
-                    break;
+                    break None;
                 }
             }
-        }
+        };
         alive.abort();
+        ended
     }
 
     /// Progress acknowledgements every quarter of `ack_wait`, and progress events, from a task that no computation can block.

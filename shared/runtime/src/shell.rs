@@ -66,7 +66,7 @@ impl Shell {
             service,
         };
         if bootstrap {
-            shell.connection.ensure_streams().await?;
+            shell.connection.ensure_streams_in_time().await?;
             tokio::spawn(keep_streams(shell.connection.clone()));
         } else {
             shell.connection.await_streams().await?;

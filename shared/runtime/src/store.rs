@@ -44,6 +44,8 @@ pub enum StoreErrorKind {
     Denied,
     /// The object is not there, though it should be.
     Missing,
+    /// The object is there, and its bytes are not those that it should have.
+    Damaged,
     /// The local side failed: a full disk, an unreadable file.
     Local,
 }

@@ -123,12 +123,14 @@ pub(crate) async fn ensure(js: &Context, delivering: Delivering) -> Result<(), R
     let definition = definition();
     for stream in &definition.stream {
         let name = stream.name.clone();
-        js.create_or_update_stream(stream.config())
+        let replicas = replicas(js, &name).await;
+        js.create_or_update_stream(stream.config(replicas))
             .await
             .map_err(|error| RuntimeError::broker(format!("create stream {name}"), error))?;
     }
     for bucket in &definition.bucket {
-        let made = js.create_or_update_key_value(bucket.config()).await;
+        let replicas = replicas(js, &format!("KV_{}", bucket.name)).await;
+        let made = js.create_or_update_key_value(bucket.config(replicas)).await;
         made.map_err(|error| RuntimeError::broker(format!("create bucket {}", bucket.name), error))?;
     }
     let made = lanes().map(|(kind, priority)| {
@@ -141,6 +143,12 @@ pub(crate) async fn ensure(js: &Context, delivering: Delivering) -> Result<(), R
         }
     });
     futures::future::try_join_all(made).await.map(|_| ())
+}
+
+/// How many servers keep a stream: what an operator of a cluster has chosen stays as it is; a new stream has one.
+async fn replicas(js: &Context, stream: &str) -> usize {
+    let existing = js.get_stream(stream).await;
+    existing.map_or(1, |stream| stream.cached_info().config.num_replicas.max(1))
 }
 
 /// Whether all streams of the definition exist.
@@ -201,7 +209,7 @@ pub async fn queue_depths(connection: &crate::Connection) -> Result<Vec<Depth>, 
 }
 
 impl Stream {
-    fn config(&self) -> stream::Config {
+    fn config(&self, num_replicas: usize) -> stream::Config {
         stream::Config {
             name: self.name.clone(),
             description: Some(self.description.clone()),
@@ -220,7 +228,7 @@ impl Stream {
             max_age: Duration::from_secs(self.max_age_s),
             duplicate_window: Duration::from_secs(self.duplicate_window_s),
             storage: StorageType::File,
-            num_replicas: 1,
+            num_replicas,
             allow_direct: true,
             allow_message_schedules: self.schedules,
             ..Default::default()
@@ -229,14 +237,14 @@ impl Stream {
 }
 
 impl Bucket {
-    fn config(&self) -> kv::Config {
+    fn config(&self, num_replicas: usize) -> kv::Config {
         kv::Config {
             bucket: self.name.clone(),
             description: self.description.clone(),
             history: self.history,
             max_age: Duration::from_secs(self.ttl_s),
             storage: StorageType::File,
-            num_replicas: 1,
+            num_replicas,
             ..Default::default()
         }
     }

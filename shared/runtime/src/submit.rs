@@ -1,15 +1,18 @@
 //! Submitting a job: reuse what verifies, attach to what is under way, else publish.
 
 use crate::{
-    Connection, Envelope, RuntimeError, now_ms,
+    Connection, Envelope, RuntimeError,
+    commit::{Committed, commit},
+    failpoint::failpoint,
     queue::{NatsQueue, Published, Queue, Stored},
+    store::Store,
     verify::{Found, Verifier},
-    worker_name,
 };
 use bytes::Bytes;
 use cedm_contract::{
-    DELAYS_STREAM, DeadLetter, Event, EventWhat, JOBS_STREAM, Job, JobKey, Kind, Manifest, Priority, SCHEMA_VERSION, parse_job_subject,
+    DELAYS_STREAM, DeadLetter, Event, EventWhat, JOBS_STREAM, Job, JobKey, Kind, Manifest, Priority, job_subject, parse_job_subject,
 };
+use std::sync::Arc;
 
 /// What became of a submitted job.
 #[derive(Debug)]
@@ -41,6 +44,7 @@ pub struct Outstanding {
 #[derive(Clone)]
 pub struct Submitter {
     queue: NatsQueue,
+    store: Arc<dyn Store>,
     verifier: Verifier,
 }
 
@@ -49,6 +53,7 @@ impl Submitter {
     pub fn new(connection: &Connection) -> Self {
         Self {
             queue: connection.queue.clone(),
+            store: connection.store.clone(),
             verifier: Verifier::new(connection.store.clone()),
         }
     }
@@ -75,8 +80,25 @@ impl Submitter {
             .publish((kind, job.priority), key, payload, Envelope::fresh(), &id)
             .await?
         {
-            Published::Stored => Ok(SubmitOutcome::Queued),
             Published::Occupied => Ok(SubmitOutcome::AlreadyQueued),
+            // A crash after this is a job without an owner: it is done, and whoever plans again finds it.
+            Published::Stored => {
+                failpoint("after-publish");
+                self.withdraw_if_later(job).await
+            }
+        }
+    }
+
+    /// A subject holds one job, and the priority is part of it: of two submitters at once under two priorities the later one
+    /// takes its own back.
+    async fn withdraw_if_later(&self, job: &Job) -> Result<SubmitOutcome, RuntimeError> {
+        let (kind, priority, key) = (job.kind(), job.priority, &job.key);
+        match self.queue.last(JOBS_STREAM, &job_subject(kind, priority, key)).await? {
+            Some(ours) if self.queue.has_elder(kind, priority, key, ours.sequence).await? => {
+                self.queue.remove(JOBS_STREAM, ours.sequence).await?;
+                Ok(SubmitOutcome::AlreadyQueued)
+            }
+            _ => Ok(SubmitOutcome::Queued),
         }
     }
 
@@ -110,6 +132,18 @@ impl Submitter {
         }
     }
 
+    /// Commits a result that was made without a worker: its objects are all stored, the manifest is put last, create-only. Whose
+    /// result stands afterwards.
+    ///
+    /// # Errors
+    /// When the store fails or gives no clear answer.
+    pub async fn commit(&self, manifest: &Manifest) -> Result<Committed, RuntimeError> {
+        failpoint("before-commit");
+        let committed = commit(self.store.as_ref(), &self.verifier, manifest).await?;
+        failpoint("after-commit");
+        Ok(committed)
+    }
+
     /// Says that a result exists that no worker has just made (a cache hit, an import).
     ///
     /// # Errors
@@ -121,18 +155,9 @@ impl Submitter {
 
     async fn announce(&self, kind: Kind, key: &JobKey, what: EventWhat, cached: bool, message: String) -> Result<(), RuntimeError> {
         let event = Event {
-            schema: SCHEMA_VERSION,
-            key: key.clone(),
-            kind,
-            what,
-            attempt: String::new(),
-            worker: worker_name(),
-            at_ms: now_ms(),
             cached,
-            done: 0,
-            total: 0,
-            unit: String::new(),
             message,
+            ..crate::mover::event(kind, key, what)
         };
         Ok(self.queue.tell(&event, &Envelope::fresh()).await?)
     }

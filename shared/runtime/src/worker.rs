@@ -55,6 +55,9 @@ pub struct ServeArgs {
     /// Ends after this many jobs.
     #[arg(long, help_heading = "Process")]
     pub max_jobs: Option<u64>,
+    /// Seconds between two looks at the queue while no publication wakes the worker.
+    #[arg(long, env = "CEDM_POLL_S", default_value = "1", value_parser = seconds, help_heading = "Process")]
+    pub poll_s: Duration,
     /// Ends when standard input closes, that is, with the process that started this one.
     #[arg(long, help_heading = "Process")]
     pub exit_with_parent: bool,

@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 /// A publish is tried this often, with the same message id.
 const PUBLISH_TRIES: u32 = 4;
@@ -35,6 +35,8 @@ const SUBJECT_OCCUPIED: ErrorCode = ErrorCode(10077);
 pub(crate) struct NatsQueue {
     client: Client,
     js: Context,
+    /// Whether NATS answers.
+    connected: watch::Receiver<bool>,
     deliveries: Arc<Mutex<Option<Inbox>>>,
 }
 
@@ -54,10 +56,11 @@ fn fail(action: &'static str) -> impl Fn(&dyn std::error::Error) -> QueueError {
 }
 
 impl NatsQueue {
-    pub(crate) fn new(client: Client, js: Context) -> Self {
+    pub(crate) fn new(client: Client, js: Context, connected: watch::Receiver<bool>) -> Self {
         Self {
             client,
             js,
+            connected,
             deliveries: Arc::default(),
         }
     }
@@ -106,6 +109,15 @@ impl NatsQueue {
         let subject = self.client.new_inbox();
         let messages = self.client.subscribe(subject.clone()).await.map_err(|error| fail("pull")(&error))?;
         Ok(Inbox { subject, messages })
+    }
+
+    fn take_late(&self, inbox: &mut Inbox) -> Option<Delivery> {
+        while let Some(Some(message)) = inbox.messages.next().now_or_never() {
+            if let Ok(Some(delivery)) = self.delivery(message) {
+                return Some(delivery);
+            }
+        }
+        None
     }
 
     /// A job, or the broker's word that there is none.
@@ -201,6 +213,18 @@ impl NatsQueue {
         Ok(None)
     }
 
+    /// Whether the same job was queued before this one, under another priority.
+    pub(crate) async fn has_elder(&self, kind: Kind, priority: Priority, key: &JobKey, sequence: u64) -> Result<bool, QueueError> {
+        for other in Priority::ALL.into_iter().filter(|other| *other != priority) {
+            if let Some(found) = self.last(JOBS_STREAM, &job_subject(kind, other, key)).await?
+                && found.sequence < sequence
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     pub(crate) async fn letter(&self, kind: Kind, key: &JobKey) -> Result<Option<Stored>, QueueError> {
         self.last(DEAD_STREAM, &dead_subject(kind, key)).await
     }
@@ -245,16 +269,19 @@ fn schedule_at(after: Duration) -> String {
 #[async_trait::async_trait]
 impl Queue for NatsQueue {
     async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError> {
+        let failed = |reason: String| QueueError { action: "pull", reason };
+        let mut connected = self.connected.clone();
+        if !*connected.borrow_and_update() {
+            // The client would keep the request and send it later, when nobody waits for its job any more.
+            return Err(failed("NATS is not connected".to_owned()));
+        }
         let mut inbox = self.deliveries.lock().await;
         let inbox = match &mut *inbox {
             Some(inbox) => inbox,
             none => none.insert(self.open_inbox().await?),
         };
-        // What an earlier pull did not wait for.
-        while let Some(Some(late)) = inbox.messages.next().now_or_never() {
-            if let Ok(Some(delivery)) = self.delivery(late) {
-                return Ok(Some(delivery));
-            }
+        if let Some(late) = self.take_late(inbox) {
+            return Ok(Some(late));
         }
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{JOBS_STREAM}.{}", consumer_name(kind, priority));
         let request = Bytes::from_static(br#"{"batch":1,"no_wait":true}"#);
@@ -262,17 +289,20 @@ impl Queue for NatsQueue {
             .publish_with_reply(subject, inbox.subject.clone(), request)
             .await
             .map_err(|error| fail("pull")(&error))?;
-        match tokio::time::timeout(PULL_TIMEOUT, inbox.messages.next()).await {
-            Ok(Some(message)) => self.delivery(message),
-            Ok(None) => Err(QueueError {
-                action: "pull",
-                reason: "the connection is closed".to_owned(),
-            }),
-            Err(_) => Err(QueueError {
-                action: "pull",
-                reason: format!("no answer within {} s", PULL_TIMEOUT.as_secs()),
-            }),
+        tokio::select! {
+            biased;
+            message = inbox.messages.next() => match message {
+                Some(message) => self.delivery(message),
+                None => Err(failed("the connection is closed".to_owned())),
+            },
+            // A pull dies with its connection.
+            _ = connected.changed() => Err(failed("the connection was lost meanwhile".to_owned())),
+            () = tokio::time::sleep(PULL_TIMEOUT) => Err(failed(format!("no answer within {} s", PULL_TIMEOUT.as_secs()))),
         }
+    }
+
+    async fn late(&self) -> Option<Delivery> {
+        self.take_late(self.deliveries.lock().await.as_mut()?)
     }
 
     async fn publish(

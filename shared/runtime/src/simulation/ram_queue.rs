@@ -16,6 +16,7 @@ use std::{
 use tokio::time::Instant;
 
 type Plan = Box<dyn FnMut(&'static str) -> Fault + Send>;
+type Witness = Box<dyn Fn(&Event) + Send>;
 
 struct Message {
     sequence: u64,
@@ -45,6 +46,8 @@ struct State {
 pub(super) struct RamQueue {
     state: Mutex<State>,
     plan: Mutex<Plan>,
+    /// Sees every event as it is stored.
+    witness: Mutex<Witness>,
     ack_wait: Duration,
     max_deliver: u64,
 }
@@ -88,10 +91,15 @@ impl State {
 }
 
 impl RamQueue {
-    pub(super) fn new(ack_wait: Duration, max_deliver: u64, plan: impl FnMut(&'static str) -> Fault + Send + 'static) -> Self {
+    pub(super) fn new(
+        (ack_wait, max_deliver): (Duration, u64),
+        plan: impl FnMut(&'static str) -> Fault + Send + 'static,
+        witness: impl Fn(&Event) + Send + 'static,
+    ) -> Self {
         Self {
             state: Mutex::default(),
             plan: Mutex::new(Box::new(plan)),
+            witness: Mutex::new(Box::new(witness)),
             ack_wait,
             max_deliver,
         }
@@ -112,14 +120,12 @@ impl RamQueue {
         if fault == Fault::After { Err(lost()) } else { Ok(value) }
     }
 
-    /// Everything is gone.
+    /// Everything is gone, and sequences begin anew: an answer to an old delivery can hit another job.
     pub(super) fn wipe(&self) {
         let mut state = lock(&self.state);
-        let last_sequence = state.last_sequence;
         let (letters, events) = (std::mem::take(&mut state.letters), std::mem::take(&mut state.events));
         // Letters and events are kept for the checker only; nothing in the protocol reads them after this.
         *state = State {
-            last_sequence,
             letters,
             events,
             ..State::default()
@@ -180,10 +186,11 @@ impl RamQueue {
     }
 }
 
-/// A job in somebody's hand, or in a stale one's.
+/// A job in somebody's hand, or in a stale one's. The broker knows it by its lane and sequence alone.
 struct RamReceipt {
     queue: Arc<RamQueue>,
-    subject: String,
+    /// `cedm.job.<kind>.<priority>.`
+    lane: String,
     sequence: u64,
 }
 
@@ -217,7 +224,7 @@ impl Queue for Shared {
         Ok(taken.map(|(subject, payload, envelope, sequence, delivered)| {
             let receipt = Box::new(RamReceipt {
                 queue: self.0.clone(),
-                subject: subject.clone(),
+                lane: prefix.clone(),
                 sequence,
             });
             Delivery {
@@ -229,6 +236,10 @@ impl Queue for Shared {
                 receipt,
             }
         }))
+    }
+
+    async fn late(&self) -> Option<Delivery> {
+        None
     }
 
     async fn publish(
@@ -275,18 +286,23 @@ impl Queue for Shared {
     }
 
     async fn tell(&self, event: &Event, _: &Envelope) -> Result<(), QueueError> {
-        self.0.request("tell", |state| state.events.push(event.clone()))
+        self.0.request("tell", |state| {
+            (lock(&self.0.witness))(event);
+            state.events.push(event.clone());
+        })
     }
 }
 
 impl RamReceipt {
+    fn held<'a>(&self, state: &'a mut State) -> Option<(String, &'a mut Message)> {
+        let mut of_lane = state.jobs.iter_mut().filter(|(subject, _)| subject.starts_with(&self.lane));
+        let found = of_lane.find(|(_, message)| message.sequence == self.sequence && message.delivered > 0)?;
+        Some((found.0.clone(), found.1))
+    }
+
     fn answer(&self, action: &'static str, effect: impl FnOnce(&mut Message)) -> Result<(), QueueError> {
         self.queue.request(action, |state| {
-            if let Some(message) = state
-                .jobs
-                .get_mut(&self.subject)
-                .filter(|message| message.sequence == self.sequence)
-            {
+            if let Some((_, message)) = self.held(state) {
                 effect(message);
             }
         })
@@ -298,12 +314,8 @@ impl Receipt for RamReceipt {
     /// Removes the job under whoever holds it now: the broker does not fence.
     async fn double_ack(&self) -> Result<(), QueueError> {
         self.queue.request("ack", |state| {
-            if state
-                .jobs
-                .get(&self.subject)
-                .is_some_and(|message| message.sequence == self.sequence)
-            {
-                state.jobs.remove(&self.subject);
+            if let Some((subject, _)) = self.held(state) {
+                state.jobs.remove(&subject);
             }
         })
     }

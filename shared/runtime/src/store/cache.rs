@@ -51,7 +51,7 @@ impl Cache {
             Ok(Some((size, digest))) => Err(StoreError::new(
                 "get",
                 &object.object,
-                StoreErrorKind::Unavailable,
+                StoreErrorKind::Damaged,
                 format!(
                     "{size} bytes with digest {digest} found, {} bytes with {} expected",
                     object.size, object.digest
@@ -156,7 +156,8 @@ mod tests {
         let cache = Cache::open(&root.path().join("cache"), 1000).unwrap();
         let object = object(&store, "a", b"good bytes").await;
         store.put("a", Body::Bytes(b"evil bytes".as_slice().into())).await.unwrap();
-        cache.fetch(&store, &object, &root.path().join("1")).await.unwrap_err();
+        let refused = cache.fetch(&store, &object, &root.path().join("1")).await.unwrap_err();
+        assert_eq!(refused.kind, StoreErrorKind::Damaged);
         assert!(!root.path().join("1").exists());
         store.delete("a").await.unwrap();
         assert_eq!(

@@ -29,6 +29,12 @@ pub(super) async fn put_file(client: &Client, bucket: &str, key: &str, file: &Pa
         .ok_or_else(|| StoreError::new("put", key, StoreErrorKind::Unavailable, "the store gave no upload id"))?;
     let outcome = parts(client, bucket, key, file, size, id).await;
     if outcome.is_err() {
+        // The answer to the completion may have been lost, and its repetition refused. The key is this attempt's own: an object of
+        // this size is ours, and it appeared whole.
+        let there = client.head_object().bucket(bucket).key(key).send().await;
+        if there.is_ok_and(|about| about.content_length().and_then(|found| u64::try_from(found).ok()) == Some(size)) {
+            return Ok(());
+        }
         // The error that led here matters more; what stays is for the bucket's lifecycle rule.
         if let Err(error) = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await {
             tracing::warn!(key, error = %describe("abort", key, error), "multipart upload not aborted");

@@ -58,6 +58,28 @@ impl RamStore {
         }
     }
 
+    /// From now on every request works.
+    pub fn heal(&self) {
+        *lock(&self.plan) = Box::new(|_, _| Fault::None);
+    }
+
+    /// Takes an object away, or (where it stays) replaces its bytes by others of the same length: what disks and people do.
+    pub fn rot(&self, key: &str, stays: bool) {
+        let mut objects = lock(&self.objects);
+        if let Some(bytes) = objects.remove(key)
+            && stays
+        {
+            objects.insert(key.to_owned(), vec![b'?'; bytes.len()].into());
+        }
+    }
+
+    /// What lies below a prefix, whatever the plan says: for watchers that look often.
+    pub fn below(&self, prefix: &str) -> Vec<(String, Bytes)> {
+        let objects = lock(&self.objects);
+        let found = objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+        found.map(|(key, bytes)| (key.clone(), bytes.clone())).collect()
+    }
+
     /// Everything in it, for checkers of invariants.
     pub fn snapshot(&self) -> BTreeMap<String, Bytes> {
         lock(&self.objects).clone()

@@ -1,6 +1,6 @@
 //! The crash matrix: a worker dies at each named place, not at random; the job ends the same every time.
 
-use crate::house::{House, Story, eventually, job};
+use crate::house::{House, Story, counted, eventually, job};
 use cedm_contract::{EventWhat, Service, attempt_prefix};
 use cedm_runtime::{Submitter, objects_of};
 
@@ -25,16 +25,13 @@ async fn check(place: &str) {
         .await
         .unwrap()
         .expect("one sound manifest");
-    let undisturbed = (0..12).fold(String::new(), |state, step| {
-        blake3::hash(format!("{state}{step}").as_bytes()).to_string()
-    });
     let object = connection
         .store()
         .get(&manifest.output("echo.txt").unwrap().object.object)
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(String::from_utf8(object.to_vec()).unwrap(), undisturbed, "{place}");
+    assert_eq!(String::from_utf8(object.to_vec()).unwrap(), counted(12), "{place}");
     let prefix = attempt_prefix(&job.key, &manifest.attempt);
     assert!(
         objects_of(&manifest).iter().all(|object| object.object.starts_with(&prefix)),
@@ -57,6 +54,10 @@ async fn after_manifest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_event() {
     check("after-event").await;
+}
+#[tokio::test(flavor = "multi_thread")]
+async fn after_acknowledgement() {
+    check("after-acknowledgement").await;
 }
 #[tokio::test(flavor = "multi_thread")]
 async fn inside_checkpoint() {

@@ -97,3 +97,45 @@ async fn a_stuck_job_without_an_advisory_is_found_by_the_sweep() {
     eventually("the sweep finds it", async || (mover.sweep().await.unwrap() > 0).then_some(())).await;
     assert!(DeadLetters::new(&connection).show(&job.key).await.unwrap().is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_comes_further_with_every_death_is_not_dead() {
+    let house = House::with_ack_wait(1.0).await;
+    let connection = house.connect(Service::Coordinator).await;
+    let mover = Mover::new(&connection);
+    // More deaths than the broker's budget, each at another checkpoint.
+    let job = job("climb:8");
+    let mut story = Story::of(&connection, &job).await;
+    Submitter::new(&connection).submit(&job).await.unwrap();
+    let moving = tokio::spawn(async move { mover.run().await });
+    for _ in 0..7 {
+        assert_eq!(house.worker(&[], &[]).ended().await, None);
+    }
+    let _last = house.worker(&[], &[]);
+    story.next(EventWhat::Done).await;
+    moving.abort();
+    assert!(DeadLetters::new(&connection).list().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_the_letter_and_its_acknowledgement_leaves_one_letter() {
+    let house = House::with_ack_wait(1.0).await;
+    let connection = house.connect(Service::Coordinator).await;
+    let (submitter, letters) = (Submitter::new(&connection), DeadLetters::new(&connection));
+    let job = job("reject");
+    let mut story = Story::of(&connection, &job).await;
+    submitter.submit(&job).await.unwrap();
+    let mut worker = house.worker(&[], &[("CEDM_FAILPOINT", "after-letter")]);
+    assert_eq!(worker.ended().await, None);
+    assert!(
+        submitter.is_outstanding(job.kind(), &job.key).await.unwrap(),
+        "not acknowledged yet"
+    );
+    let _second = house.worker(&[], &[]);
+    story.next(EventWhat::Dead).await;
+    assert_eq!(letters.list().await.unwrap().len(), 1);
+    assert!(
+        !submitter.is_outstanding(job.kind(), &job.key).await.unwrap(),
+        "the event comes last"
+    );
+}

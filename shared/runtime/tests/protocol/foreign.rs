@@ -4,13 +4,6 @@ use crate::house::{House, eventually, job};
 use cedm_contract::{FailureKind, Service, delay_subject, job_subject};
 use cedm_runtime::{DeadLetters, Submitter};
 
-async fn publish(house: &House, subject: String, payload: Vec<u8>) {
-    let args = house.args(Service::Coordinator);
-    let options = async_nats::ConnectOptions::with_user_and_password(args.nats_user.unwrap(), args.nats_password.unwrap());
-    let js = async_nats::jetstream::new(options.connect(args.nats_url).await.unwrap());
-    js.publish(subject, payload.into()).await.unwrap().await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_of_a_newer_program_waits_for_a_newer_worker() {
     let house = House::start().await;
@@ -18,7 +11,9 @@ async fn a_job_of_a_newer_program_waits_for_a_newer_worker() {
     let mut newer = job("from the future");
     newer.schema = 99;
     let payload = newer.encode().unwrap();
-    publish(&house, job_subject(newer.kind(), newer.priority, &newer.key), payload.clone()).await;
+    house
+        .publish(job_subject(newer.kind(), newer.priority, &newer.key), payload.clone())
+        .await;
     let _worker = house.worker(&[], &[]);
     let stored = eventually("it waits as a delayed job", async || {
         let stored = submitter.look_up(newer.kind(), &newer.key).await.unwrap()?;
@@ -33,7 +28,9 @@ async fn garbage_becomes_a_dead_letter_with_its_bytes() {
     let house = House::start().await;
     let letters = DeadLetters::new(&house.connect(Service::Coordinator).await);
     let job = job("garbage");
-    publish(&house, job_subject(job.kind(), job.priority, &job.key), b"no job at all".to_vec()).await;
+    house
+        .publish(job_subject(job.kind(), job.priority, &job.key), b"no job at all".to_vec())
+        .await;
     let _worker = house.worker(&[], &[]);
     let letter = eventually("a dead letter", async || letters.show(&job.key).await.unwrap()).await;
     assert_eq!(

@@ -1,7 +1,7 @@
 //! A house for one test: a real nats-server and a real embedded store on free ports, and real worker processes.
 
 use cedm_contract::{
-    Event, EventWhat, Hints, Job, JobSpec, Priority, Service,
+    Event, EventWhat, Hints, Job, JobSpec, Manifest, Priority, Service,
     params::{ExtractorSpec, FitParams, Precision},
 };
 use cedm_runtime::{
@@ -35,6 +35,16 @@ fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
+fn serve_store(root: &Path, credentials: &Credentials, listener: tokio::net::TcpListener) -> tokio::task::JoinHandle<()> {
+    let folder = cedm_store::Folder::open(root).unwrap();
+    folder.create_bucket("cedm").unwrap();
+    let keys = cedm_store::Keys {
+        access: credentials.s3_access_key.clone(),
+        secret: credentials.s3_secret_key.clone(),
+    };
+    tokio::spawn(async move { cedm_store::serve(folder, keys, listener).await.unwrap() })
+}
+
 fn nats_server() -> PathBuf {
     match std::env::var_os("CEDM_NATS_SERVER") {
         Some(path) => path.into(),
@@ -52,13 +62,7 @@ impl House {
         let credentials = Credentials::generate();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let s3_address = listener.local_addr().unwrap();
-        let folder = cedm_store::Folder::open(&root.path().join("store")).unwrap();
-        folder.create_bucket("cedm").unwrap();
-        let keys = cedm_store::Keys {
-            access: credentials.s3_access_key.clone(),
-            secret: credentials.s3_secret_key.clone(),
-        };
-        let store = tokio::spawn(async move { cedm_store::serve(folder, keys, listener).await.unwrap() });
+        let store = serve_store(&root.path().join("store"), &credentials, listener);
         let mut house = Self {
             root,
             credentials,
@@ -116,6 +120,37 @@ impl House {
         std::fs::remove_dir_all(self.root.path().join("nats")).unwrap();
     }
 
+    /// Closes every connection to the store and takes no more.
+    pub async fn stop_store(&mut self) {
+        self.store.abort();
+        // Its folder and its port are free when it has ended.
+        let _ = (&mut self.store).await;
+    }
+
+    pub async fn start_store(&mut self) {
+        let listener = tokio::net::TcpListener::bind(self.s3_address).await.unwrap();
+        let root = self.root.path().join("store");
+        // Requests under way hold the folder until they have ended.
+        eventually("the store's folder is free", async || {
+            std::fs::File::open(root.join("lock")).unwrap().try_lock().is_ok().then_some(())
+        })
+        .await;
+        self.store = serve_store(&self.root.path().join("store"), &self.credentials, listener);
+    }
+
+    /// A bare client, to do what the library does not.
+    pub async fn client(&self, service: Service) -> async_nats::Client {
+        let args = self.args(service);
+        let options = async_nats::ConnectOptions::with_user_and_password(args.nats_user.unwrap(), args.nats_password.unwrap());
+        options.connect(args.nats_url).await.unwrap()
+    }
+
+    /// Stores a message as it is, past the submitter.
+    pub async fn publish(&self, subject: String, payload: Vec<u8>) {
+        let js = async_nats::jetstream::new(self.client(Service::Coordinator).await);
+        js.publish(subject, payload.into()).await.unwrap().await.unwrap();
+    }
+
     pub fn args(&self, service: Service) -> ConnectArgs {
         ConnectArgs {
             nats_url: format!("nats://{}", self.nats_address),
@@ -134,6 +169,14 @@ impl House {
 
     pub async fn connect(&self, service: Service) -> Connection {
         Connection::open(&self.args(service), service.name()).await.unwrap()
+    }
+
+    pub fn nats_address(&self) -> SocketAddr {
+        self.nats_address
+    }
+
+    pub fn s3_address(&self) -> SocketAddr {
+        self.s3_address
     }
 
     pub async fn submitter(&self) -> Submitter {
@@ -213,13 +256,19 @@ impl Drop for WorkerProcess {
 
 /// A job for the echo worker.
 pub fn job(name: &str) -> Job {
+    job_after(name, &[])
+}
+
+/// One that reads what others made.
+pub fn job_after(name: &str, previous: &[&Manifest]) -> Job {
     let extractor = ExtractorSpec {
         name: name.to_owned(),
         weights: None,
         dim: None,
         precision: Precision::Fp32,
     };
-    Job::new(JobSpec::Fit(FitParams { extractor }), Vec::new(), Priority::P1, Hints::default())
+    let inputs = previous.iter().map(|manifest| manifest.as_input("previous")).collect();
+    Job::new(JobSpec::Fit(FitParams { extractor }), inputs, Priority::P1, Hints::default())
 }
 
 /// Live events of one job.
@@ -260,4 +309,11 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
         assert!(tokio::time::Instant::now() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// What `slow:<steps>` gives when nobody disturbs it.
+pub fn counted(steps: u64) -> String {
+    (0..steps).fold(String::new(), |state, step| {
+        blake3::hash(format!("{state}{step}").as_bytes()).to_string()
+    })
 }

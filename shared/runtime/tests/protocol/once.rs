@@ -1,9 +1,9 @@
 //! The same work is done once, and its stored result is trusted only as far as it verifies.
 
 use crate::house::{House, Story, job};
-use cedm_contract::{EventWhat, Service, manifest_key};
+use cedm_contract::{EventWhat, Job, Priority, Service, manifest_key};
 use cedm_runtime::{SubmitOutcome, Submitter, queue_depths};
-use std::time::Instant;
+use futures::StreamExt;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn submitted_twice_is_one_job_and_then_a_cached_result() {
@@ -30,25 +30,76 @@ async fn submitted_twice_is_one_job_and_then_a_cached_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_waiting_worker_is_woken_and_not_polled() {
+async fn a_waiting_worker_is_woken_and_does_not_wait_for_its_next_look() {
     let house = House::start().await;
     let connection = house.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
-    let _worker = house.worker(&[], &[]);
-    let first = job("first");
-    let mut story = Story::of(&connection, &first).await;
-    submitter.submit(&first).await.unwrap();
-    story.next(EventWhat::Done).await;
-    let mut waits = Vec::new();
+    // By itself it would look again in an hour.
+    let _worker = house.worker(&["--poll-s", "3600"], &[]);
     for index in 0..10 {
         let job = job(&format!("next {index}"));
         let mut story = Story::of(&connection, &job).await;
-        let start = Instant::now();
         submitter.submit(&job).await.unwrap();
-        story.next(EventWhat::Started).await;
-        waits.push(start.elapsed());
+        story.next(EventWhat::Done).await;
     }
-    println!("submit to start: {waits:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_priorities_at_once_are_one_job() {
+    let house = House::start().await;
+    let (first, second) = (house.submitter().await, house.submitter().await);
+    for round in 0..20 {
+        let slow = job(&format!("round {round}"));
+        let urgent = Job {
+            priority: Priority::P0,
+            ..slow.clone()
+        };
+        let (one, other) = tokio::join!(first.submit(&slow), second.submit(&urgent));
+        let outcomes = [one.unwrap(), other.unwrap()];
+        assert!(
+            outcomes.iter().any(|outcome| matches!(outcome, SubmitOutcome::Queued)),
+            "{outcomes:?}"
+        );
+        let queued = first.outstanding(Some(slow.kind())).await.unwrap();
+        assert_eq!(queued.iter().filter(|found| found.key == slow.key).count(), 1, "{queued:?}");
+    }
+}
+
+/// The broker's answer to a pull can come when the worker has stopped waiting for it and has another job in hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_comes_too_late_goes_to_somebody_else_at_once() {
+    let house = House::with_ack_wait(600.0).await;
+    let connection = house.connect(Service::Coordinator).await;
+    let submitter = Submitter::new(&connection);
+    let client = house.client(Service::Coordinator).await;
+    let mut inboxes = client.subscribe("_INBOX_extractor.>").await.unwrap();
+    let _busy = house.worker(&[], &[]);
+    // Where it expects the answers to its pulls: those that say "no job" have a status and no payload.
+    let inbox = loop {
+        let message = inboxes.next().await.unwrap();
+        if message.status == Some(async_nats::StatusCode::NOT_FOUND) {
+            break message.subject;
+        }
+    };
+    let (long, late) = (job("deaf"), job("late"));
+    let mut story = Story::of(&connection, &long).await;
+    submitter.submit(&long).await.unwrap();
+    story.next(EventWhat::Started).await;
+    let mut story = Story::of(&connection, &late).await;
+    submitter.submit(&late).await.unwrap();
+    let lane = "$JS.API.CONSUMER.MSG.NEXT.JOBS.fit-p1";
+    client
+        .publish_with_reply(lane, inbox, r#"{"batch":1,"no_wait":true}"#.into())
+        .await
+        .unwrap();
+    client.flush().await.unwrap();
+    crate::house::eventually("the busy worker has it", async || {
+        let depths = queue_depths(&connection).await.unwrap();
+        (depths.iter().map(|depth| depth.pending).sum::<u64>() == 0).then_some(())
+    })
+    .await;
+    let _free = house.worker(&[], &[]);
+    assert!(story.next(EventWhat::Done).await.attempt.contains("-2-"), "it was delivered twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]

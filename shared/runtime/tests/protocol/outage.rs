@@ -1,7 +1,7 @@
-//! The broker is lost with everything in it: a pause, not a loss.
+//! The broker is lost with everything in it, or the store is away: a pause, not a loss.
 
 use crate::house::{House, Story, job};
-use cedm_contract::{EventWhat, Service};
+use cedm_contract::{EventWhat, Service, job_subject};
 use cedm_runtime::{SubmitOutcome, Submitter};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,5 +26,26 @@ async fn a_wiped_broker_is_rebuilt_and_workers_go_on() {
     );
     let mut story = Story::of(&connection, &after).await;
     submitter.submit(&after).await.unwrap();
+    story.next(EventWhat::Done).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_away_uses_up_no_tries() {
+    let mut house = House::start().await;
+    let connection = house.connect(Service::Coordinator).await;
+    let (ready, job) = (job("ready"), job("patient"));
+    let mut story = Story::of(&connection, &ready).await;
+    // One failure of its own, and a job is dead.
+    let _worker = house.worker(&["--max-attempts", "1"], &[]);
+    Submitter::new(&connection).submit(&ready).await.unwrap();
+    story.next(EventWhat::Done).await;
+
+    let mut story = Story::of(&connection, &job).await;
+    house.stop_store().await;
+    house
+        .publish(job_subject(job.kind(), job.priority, &job.key), job.encode().unwrap())
+        .await;
+    story.next(EventWhat::Failed).await;
+    house.start_store().await;
     story.next(EventWhat::Done).await;
 }

@@ -1,0 +1,287 @@
+//! The invariants of the protocol, checked by one piece of code: by `cedm fsck` over a real store, by the simulation and the process
+//! tests over theirs.
+//!
+//! 1. A manifest can be read, is that of its key, and its own outputs lie below its attempt's prefix.
+//! 2. Every object that it relies on has the size and digest that it promises.
+//! 3. What an event called done has a manifest.
+//! 4. What was asked for has a manifest, unless it is open: queued, dead or cancelled.
+//! 5. Every object of an attempt belongs to a manifest, or to the collector: a superseded or abandoned attempt left it.
+
+use crate::{
+    store::{Store, StoreError},
+    verify::{Found, LookUpError, Verifier, objects_of},
+};
+use cedm_contract::{Event, EventWhat, JobKey, Manifest, attempt_prefix};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+/// What is said about the results of a store.
+#[derive(Debug, Default, Clone)]
+pub struct Claims {
+    /// Jobs that an event called done.
+    pub announced: BTreeSet<JobKey>,
+    /// Jobs that somebody asked for.
+    pub wanted: BTreeSet<JobKey>,
+    /// Jobs that need not be done yet, or ever: queued, in hand, dead, cancelled.
+    pub open: BTreeSet<JobKey>,
+}
+
+impl Claims {
+    /// What these events call done. A result that was discarded afterwards, because it did not verify, is not claimed any more.
+    pub fn of_events(events: &[Event]) -> Self {
+        let mut last: HashMap<&JobKey, (u64, bool)> = HashMap::new();
+        for event in events {
+            let is_done = match event.what {
+                EventWhat::Done => true,
+                EventWhat::Failed if event.attempt.is_empty() => false,
+                _ => continue,
+            };
+            let entry = last.entry(&event.key).or_insert((0, false));
+            *entry = (*entry).max((event.at_ms, is_done));
+        }
+        let done = last.into_iter().filter(|(_, (_, is_done))| *is_done);
+        Self {
+            announced: done.map(|(key, _)| key.clone()).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Violation {
+    /// Of which job.
+    pub key: JobKey,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// Objects and their bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Volume {
+    /// How many.
+    pub objects: u64,
+    /// Their size together.
+    pub bytes: u64,
+}
+
+impl Volume {
+    fn add(&mut self, bytes: u64) {
+        self.objects += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// What an audit found.
+#[derive(Debug, Default, Clone, serde::Serialize)]
+pub struct Findings {
+    /// Manifests looked at.
+    pub manifests: u64,
+    /// Objects that they rely on, all of them verified, each counted once.
+    pub sound: Volume,
+    /// What does not hold; empty in a store that is as it should be.
+    pub violations: Vec<Violation>,
+    /// Manifests of a newer program, which are not ours to judge.
+    pub newer: Vec<JobKey>,
+    /// Objects that no manifest names: attempts that were superseded or given up, or are under way.
+    pub unclaimed: Volume,
+}
+
+/// Looks at everything, or at the manifests of `keys` alone; `progress` hears how many of how many manifests are done.
+///
+/// # Errors
+/// When the store fails.
+pub async fn audit(
+    store: &Arc<dyn Store>,
+    keys: Option<&[JobKey]>,
+    claims: &Claims,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Findings, StoreError> {
+    let listed: Vec<JobKey> = match keys {
+        Some(keys) => keys.to_vec(),
+        None => {
+            let listed = store.list("manifest/").await?;
+            listed
+                .iter()
+                .filter_map(|object| object.key.strip_prefix("manifest/")?.parse().ok())
+                .collect()
+        }
+    };
+    // With fresh eyes: nothing counts as proven.
+    let verifier = Verifier::new(store.clone());
+    let (mut findings, mut owned, mut standing) = (Findings::default(), HashSet::new(), BTreeSet::new());
+    for (position, key) in listed.iter().enumerate() {
+        progress(position as u64, listed.len() as u64);
+        let violation = match verifier.look_up(key, true).await {
+            Ok(Found::Sound(manifest)) => {
+                for object in objects_of(&manifest) {
+                    if owned.insert(object.object.clone()) {
+                        findings.sound.add(object.size);
+                    }
+                }
+                misplaced(&manifest)
+            }
+            Ok(Found::Broken(reason, _)) => Some(reason),
+            Ok(Found::Nothing) => Some("its manifest is gone".to_owned()),
+            Err(LookUpError::Newer(_)) => {
+                findings.newer.push(key.clone());
+                None
+            }
+            Err(LookUpError::Store(error)) => return Err(error),
+        };
+        findings.manifests += 1;
+        standing.insert(key.clone());
+        findings
+            .violations
+            .extend(violation.map(|reason| Violation { key: key.clone(), reason }));
+    }
+    for (claimed, reason) in [
+        (&claims.announced, "an event called it done, and there is no manifest"),
+        (
+            &claims.wanted,
+            "it was asked for, and it is neither done nor queued, dead or cancelled",
+        ),
+    ] {
+        let unmet = claimed.iter().filter(|key| !standing.contains(*key) && !claims.open.contains(*key));
+        findings.violations.extend(unmet.map(|key| Violation {
+            key: key.clone(),
+            reason: reason.to_owned(),
+        }));
+    }
+    if keys.is_none() {
+        // What a newer program names is not known here, so its jobs' objects are left out.
+        let newer: HashSet<&str> = findings.newer.iter().map(JobKey::as_str).collect();
+        let objects = store.list("object/").await?;
+        let unclaimed = objects.iter().filter(|object| {
+            let key = object.key.split('/').nth(1).unwrap_or_default();
+            !owned.contains(&object.key) && !newer.contains(key)
+        });
+        unclaimed.for_each(|object| findings.unclaimed.add(object.size));
+    }
+    Ok(findings)
+}
+
+/// An output of the manifest that lies elsewhere than below its attempt's prefix.
+fn misplaced(manifest: &Manifest) -> Option<String> {
+    let prefix = attempt_prefix(&manifest.key, &manifest.attempt);
+    let stray = manifest.outputs.iter().find(|output| !output.object.object.starts_with(&prefix))?;
+    Some(format!(
+        "output `{}` lies at `{}`, not below `{prefix}`",
+        stray.name, stray.object.object
+    ))
+}
+
+/// How many different attempts committed a result, by job, as the events tell: one, unless a result was discarded in between.
+pub fn commits(events: &[Event]) -> BTreeMap<JobKey, BTreeSet<String>> {
+    let mut commits: BTreeMap<JobKey, BTreeSet<String>> = BTreeMap::new();
+    // An event may be published twice (an answer that was lost): attempts are counted, not events.
+    for event in events.iter().filter(|event| event.what == EventWhat::Done && !event.cached) {
+        commits.entry(event.key.clone()).or_default().insert(event.attempt.clone());
+    }
+    commits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        commit::commit,
+        store::{Body, RamStore},
+        testing::manifest,
+    };
+    use cedm_contract::{Digest, ObjectRef, Output, output_key};
+
+    fn with_output(delivery: u64, at: Option<&str>) -> Manifest {
+        let mut manifest = manifest(delivery);
+        let object = at.map_or_else(|| output_key(&manifest.key, &manifest.attempt, "a"), str::to_owned);
+        let object = ObjectRef {
+            object,
+            size: 4,
+            digest: Digest::of(b"text"),
+        };
+        manifest.outputs.push(Output {
+            name: "a".to_owned(),
+            object,
+            volatile: false,
+        });
+        manifest.digest = Manifest::digest_of(&manifest.outputs, &manifest.result);
+        manifest
+    }
+
+    async fn audited(objects: &[(&str, &'static str)], manifest: Option<&Manifest>, claims: &Claims) -> Findings {
+        let store: Arc<dyn Store> = Arc::new(RamStore::default());
+        for (key, text) in objects {
+            store.put(key, Body::Bytes((*text).into())).await.unwrap();
+        }
+        if let Some(manifest) = manifest {
+            commit(store.as_ref(), &Verifier::new(store.clone()), manifest).await.unwrap();
+        }
+        audit(&store, None, claims, |_, _| {}).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_violation_is_found() {
+        let good = with_output(1, None);
+        let place = good.outputs[0].object.object.clone();
+        let claims = |key: &JobKey| Claims {
+            announced: [key.clone()].into(),
+            wanted: [key.clone()].into(),
+            open: BTreeSet::new(),
+        };
+        let sound = audited(&[(&place, "text"), ("object/x/y/z", "left")], Some(&good), &claims(&good.key)).await;
+        assert!(sound.violations.is_empty(), "{sound:?}");
+        assert_eq!(
+            (sound.manifests, sound.sound, sound.unclaimed),
+            (1, Volume { objects: 1, bytes: 4 }, Volume { objects: 1, bytes: 4 })
+        );
+
+        for (objects, manifest, claims, expect) in [
+            (vec![(place.as_str(), "tent")], Some(&good), Claims::default(), "digest"),
+            (
+                vec![("elsewhere", "text")],
+                Some(&with_output(1, Some("elsewhere"))),
+                Claims::default(),
+                "not below",
+            ),
+            (vec![], None, claims(&good.key), "no manifest"),
+        ] {
+            let found = audited(&objects, manifest, &claims).await;
+            assert!(
+                found.violations.iter().any(|violation| violation.reason.contains(expect)),
+                "{expect}: {found:?}"
+            );
+        }
+        let open = Claims {
+            announced: BTreeSet::new(),
+            open: [good.key.clone()].into(),
+            wanted: [good.key.clone()].into(),
+        };
+        assert!(
+            audited(&[], None, &open).await.violations.is_empty(),
+            "what is queued need not be done"
+        );
+    }
+
+    #[test]
+    fn a_discarded_result_is_claimed_no_more() {
+        let key = JobKey::of(b"job");
+        let event = |what, at_ms, attempt: &str| Event {
+            at_ms,
+            attempt: attempt.to_owned(),
+            cached: false,
+            ..crate::mover::event(cedm_contract::Kind::Fit, &key, what)
+        };
+        let mut events = vec![event(EventWhat::Done, 1, "1-1-A"), event(EventWhat::Done, 1, "1-1-A")];
+        assert_eq!(Claims::of_events(&events).announced.len(), 1);
+        assert_eq!(commits(&events)[&key].len(), 1, "the same event twice is one commit");
+        events.push(event(EventWhat::Failed, 2, "1-2-B"));
+        assert_eq!(Claims::of_events(&events).announced.len(), 1, "a failed attempt takes nothing back");
+        events.push(event(EventWhat::Failed, 3, ""));
+        assert!(Claims::of_events(&events).announced.is_empty());
+        events.push(event(EventWhat::Done, 4, "2-1-C"));
+        assert_eq!(Claims::of_events(&events).announced.len(), 1);
+        assert_eq!(commits(&events)[&key].len(), 2);
+    }
+}

@@ -1,0 +1,196 @@
+//! Who acts in a simulation: workers that compute by sleeping, and coordinators.
+
+use super::{ACK_WAIT, Dice, frozen::Frozen, ram_queue::Shared};
+use crate::{
+    Envelope, JobError, Outcome, RuntimeError, Stability,
+    attempt::Workshop,
+    compute::{Compute, Finished},
+    desk::Desk,
+    queue::Queue,
+    store::{Body, RamStore},
+    testing::job,
+    verify::{Found, LookUpError, Verifier},
+};
+use bytes::Bytes;
+use cedm_contract::{Digest, Job, JobResult};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// Parts of a job's work, with a chance of a checkpoint after each.
+const PARTS: u64 = 4;
+
+/// Computes a chain of digests by sleeping; fails now and then, and goes on from checkpoints.
+pub(super) struct Sleeper(pub Dice);
+
+/// The chain after some parts: a wrong resume shows in it.
+fn chain(start: &str, from: u64, to: u64) -> String {
+    (from..to).fold(start.to_owned(), |state, part| {
+        Digest::of(format!("{state} {part}").as_bytes()).to_string()
+    })
+}
+
+impl Sleeper {
+    async fn compute(&self, desk: &Desk) -> Result<Outcome, JobError> {
+        let dice = &self.0;
+        for (_, manifest) in desk.inputs("previous") {
+            let output = manifest.output("result").expect("every result has one");
+            desk.fetch_async(&output.object).await?;
+        }
+        let (mut part, mut state) = match desk.resume_async().await? {
+            Some((part, file)) => (part, std::fs::read_to_string(file).map_err(JobError::retry)?),
+            None => (0, desk.job().key.to_string()),
+        };
+        while part < PARTS {
+            tokio::time::sleep(Duration::from_secs(dice.pick(1..10))).await;
+            state = chain(&state, part, part + 1);
+            part += 1;
+            if dice.roll(0.02) {
+                return Err(JobError::retry(anyhow::anyhow!("the world was in the way")));
+            }
+            let drains = dice.roll(0.01);
+            if drains || dice.roll(0.1) {
+                let file = desk.scratch().join("state");
+                std::fs::write(&file, &state).map_err(JobError::retry)?;
+                desk.checkpoint_async(part, &file).await?;
+            }
+            if drains {
+                return Err(JobError::Drained);
+            }
+        }
+        desk.put_async("result", Body::Bytes(state.into()), Stability::Stable).await?;
+        let note = dice.pick(0..1000).to_string();
+        desk.put_async("note", Body::Bytes(note.into()), Stability::Volatile).await?;
+        Ok(Outcome {
+            result: JobResult::Fit { dim: 1 },
+            metrics: BTreeMap::new(),
+        })
+    }
+}
+
+#[async_trait::async_trait]
+impl Compute for Sleeper {
+    async fn perform(&self, desk: Desk) -> Result<Finished, RuntimeError> {
+        let start = tokio::time::Instant::now();
+        let outcome = self.compute(&desk).await;
+        let took = start.elapsed();
+        Ok(Finished { desk, outcome, took })
+    }
+}
+
+/// Whether the result of a job is that of an undisturbed run.
+pub(super) fn check_result(seed: u64, store: &RamStore, job: &Job, found: Found) {
+    let Found::Sound(manifest) = found else {
+        panic!("seed {seed}: {} has no sound result: {found:?}", job.key)
+    };
+    let object = &manifest.output("result").expect("every result has one").object.object;
+    let text = store.snapshot().remove(object).expect("a sound result has its objects");
+    assert_eq!(*text, *chain(job.key.as_str(), 0, PARTS).as_bytes(), "seed {seed}: {}", job.key);
+}
+
+/// One worker: pulls, works, and dies or freezes by the dice. A death drops the attempt at whatever await it stands.
+pub(super) async fn worker(workshop: Workshop, dice: Dice) {
+    let job = job("kind only");
+    loop {
+        tokio::time::sleep(Duration::from_millis(dice.pick(100..2000))).await;
+        let Ok(Some(delivery)) = workshop.queue.pull(job.kind(), job.priority).await else {
+            continue;
+        };
+        let delivery = Arc::new(delivery);
+        let alive = async {
+            loop {
+                tokio::time::sleep(ACK_WAIT / 4).await;
+                // A lost sign of life is made good by the next.
+                let _ = delivery.receipt.progress().await;
+            }
+        };
+        let attempt = async {
+            tokio::select! {
+                // The attempt's own errors are the broker's business: the job comes again.
+                _ = workshop.handle(&delivery) => {}
+                () = alive => {}
+            }
+        };
+        let (frozen_after, frozen_for) = if dice.roll(0.15) {
+            (Duration::from_millis(dice.pick(0..40_000)), Duration::from_secs(dice.pick(1..300)))
+        } else {
+            (Duration::ZERO, Duration::ZERO)
+        };
+        let dies_after = if dice.roll(0.15) {
+            Duration::from_millis(dice.pick(0..40_000))
+        } else {
+            Duration::from_secs(1_000_000)
+        };
+        tokio::select! {
+            biased;
+            () = Frozen::new(attempt, frozen_after, frozen_for) => {}
+            () = tokio::time::sleep(dies_after) => {}
+        }
+    }
+}
+
+/// What the coordinator does: publishes what is desired and neither done nor queued, discards what does not verify, replays the dead.
+#[derive(Clone)]
+pub(super) struct Coordinator {
+    pub queue: Shared,
+    pub store: Arc<RamStore>,
+    pub leaders: Vec<Job>,
+}
+
+impl Coordinator {
+    /// Every job that can be named now: the leaders, and the followers of those that are done.
+    pub(super) async fn wanted(&self) -> Result<Vec<Job>, LookUpError> {
+        let verifier = Verifier::new(self.store.clone());
+        let mut wanted = self.leaders.clone();
+        for leader in &self.leaders {
+            if let Found::Sound(manifest) = verifier.look_up(&leader.key, false).await? {
+                let inputs = vec![manifest.as_input("previous")];
+                wanted.push(Job::new(leader.spec.clone(), inputs, leader.priority, leader.hints.clone()));
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Whether everything has a result that verifies to the byte; what does not is discarded.
+    pub(super) async fn is_satisfied(&self) -> bool {
+        let Ok(wanted) = self.wanted().await else { return false };
+        let mut is_satisfied = wanted.len() == 2 * self.leaders.len();
+        for job in wanted {
+            is_satisfied &= self.is_done(&job, true).await.unwrap_or(false);
+        }
+        is_satisfied
+    }
+
+    async fn is_done(&self, job: &Job, digests: bool) -> Result<bool, LookUpError> {
+        let verifier = Verifier::new(self.store.clone());
+        match verifier.look_up(&job.key, digests).await? {
+            Found::Sound(_) => Ok(true),
+            Found::Nothing => Ok(false),
+            Found::Broken(_, attempt) => {
+                verifier.discard(&job.key, attempt.as_ref()).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    pub(super) async fn run(self, dice: Dice) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(dice.pick(8_000..12_000))).await;
+            self.queue.0.move_stuck();
+            // Whatever fails: the next round sees.
+            let _ = self.publish().await;
+        }
+    }
+
+    async fn publish(&self) -> Result<(), LookUpError> {
+        for job in self.wanted().await? {
+            let (kind, priority) = (job.kind(), job.priority);
+            if self.is_done(&job, false).await? || self.queue.0.is_outstanding(kind, priority, &job.key) {
+                continue;
+            }
+            self.queue.0.forget(&job.key);
+            let payload = Bytes::from(job.encode().expect("a small job"));
+            // Lost or refused: the next round sees.
+            let _ = self.queue.publish((kind, priority), &job.key, payload, Envelope::fresh(), "").await;
+        }
+        Ok(())
+    }
+}

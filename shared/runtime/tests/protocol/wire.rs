@@ -1,0 +1,121 @@
+//! A proxy that makes a wire as bad as its dice say: refused and cut connections, answers that are lost after they had their effect,
+//! HTTP 500 without any.
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// What becomes of one connection.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Good,
+    /// Cut after so many bytes to the server.
+    CutRequest(u64),
+    /// Everything reaches the server; cut after so many bytes of its answers.
+    CutAnswer(u64),
+    /// Answered with HTTP 500; nothing reaches the server.
+    Refused,
+    /// Forwards nothing for a while.
+    Slow(Duration),
+}
+
+/// A bad wire to one server, until it is dropped.
+pub struct Wire {
+    pub address: SocketAddr,
+    harmed: Arc<AtomicU64>,
+    task: JoinHandle<()>,
+}
+
+impl Wire {
+    /// To `server`. Of 100 connections `harm` are harmed; `http` ones also by answers of their own.
+    pub async fn to(server: SocketAddr, seed: u64, harm: u64, http: bool) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (dice, harmed) = (Arc::new(Mutex::new(StdRng::seed_from_u64(seed))), Arc::new(AtomicU64::new(0)));
+        let count = harmed.clone();
+        let task = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let fate = roll(&mut dice.lock().unwrap(), harm, http);
+                if !matches!(fate, Fate::Good) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                connections.spawn(carry(client, server, fate));
+            }
+        });
+        Self { address, harmed, task }
+    }
+
+    /// Connections harmed so far.
+    pub fn harmed(&self) -> u64 {
+        self.harmed.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn roll(dice: &mut StdRng, harm: u64, http: bool) -> Fate {
+    if dice.random_range(0..100) >= harm {
+        return Fate::Good;
+    }
+    match dice.random_range(0..if http { 4 } else { 3 }) {
+        0 => Fate::CutRequest(dice.random_range(0..20_000)),
+        1 => Fate::CutAnswer(if dice.random_bool(0.5) { 0 } else { dice.random_range(0..20_000) }),
+        2 => Fate::Slow(Duration::from_millis(dice.random_range(0..1_500))),
+        _ => Fate::Refused,
+    }
+}
+
+async fn carry(mut client: TcpStream, server: SocketAddr, fate: Fate) {
+    if matches!(fate, Fate::Refused) {
+        let mut head = [0; 512];
+        let _ = client.read(&mut head).await;
+        let _ = client
+            .write_all(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .await;
+        return;
+    }
+    let Ok(server) = TcpStream::connect(server).await else { return };
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let (mut up, mut down, mut pause) = (u64::MAX, u64::MAX, Duration::ZERO);
+    match fate {
+        Fate::CutRequest(bytes) => up = bytes,
+        Fate::CutAnswer(bytes) => down = bytes,
+        Fate::Slow(how_long) => pause = how_long,
+        Fate::Good | Fate::Refused => {}
+    }
+    // Whichever direction ends first ends both.
+    tokio::select! {
+        () = pump(&mut from_client, &mut to_server, up, pause) => {}
+        () = pump(&mut from_server, &mut to_client, down, Duration::ZERO) => {}
+    }
+}
+
+/// Copies until `left` bytes have passed, then one read more, so that what was cut is known to have come.
+async fn pump(from: &mut (impl AsyncReadExt + Unpin), to: &mut (impl AsyncWriteExt + Unpin), mut left: u64, pause: Duration) {
+    tokio::time::sleep(pause).await;
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(read) = from.read(&mut buffer).await {
+        let passed = read.min(usize::try_from(left).unwrap_or(usize::MAX));
+        if read == 0 || to.write_all(&buffer[..passed]).await.is_err() || passed < read {
+            return;
+        }
+        left -= passed as u64;
+    }
+}

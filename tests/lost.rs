@@ -1,0 +1,100 @@
+//! Results whose objects are gone or damaged are made again, and nothing dies of it.
+
+use anyhow::{Context, Result, ensure};
+use cedm_contract::{Kind, Manifest};
+use cedm_runtime::store::Body;
+use cedm_tests::{Start, System, digits, events::Watch, failpoint::Held};
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Manifests of a kind.
+fn made(system: &System, kind: Kind) -> Result<Vec<Manifest>> {
+    system.with_connection(async |connection| {
+        let mut found = Vec::new();
+        for listed in connection.store().list("manifest/").await? {
+            let bytes = connection.store().get(&listed.key).await?.context("a listed manifest is gone")?;
+            found.push(Manifest::decode(&bytes)?);
+        }
+        found.retain(|manifest| manifest.kind() == kind);
+        Ok(found)
+    })
+}
+
+/// Removes every object of a result, or (where it `stays`) replaces its bytes by as many others.
+fn spoil(system: &System, manifest: &Manifest, stays: bool) -> Result<()> {
+    system.with_connection(async |connection| {
+        for output in &manifest.outputs {
+            let object = &output.object;
+            if stays {
+                let noise = vec![b'?'; usize::try_from(object.size)?];
+                connection.store().put(&object.object, Body::Bytes(noise.into())).await?;
+            } else {
+                connection.store().delete(&object.object).await?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A later sweep reuses what verifies and makes the rest again.
+#[test]
+fn a_spoilt_cache_is_no_hit() -> Result<()> {
+    let system = System::start()?;
+    digits::submit(&system, "tiny", digits::TINY)?;
+    ensure!(Watch::on(&system, "tiny")?.end(PATIENCE)?, "the first sweep did not complete");
+    let expected = system.digests("tiny")?;
+    // The coordinator has seen all of these sound. It must not take its own word for it: here it is a new process.
+    spoil(&system, made(&system, Kind::Features)?.first().context("no features")?, false)?;
+    spoil(&system, made(&system, Kind::Cluster)?.first().context("no clusters")?, true)?;
+    spoil(&system, made(&system, Kind::SampleSet)?.first().context("no sample set")?, false)?;
+    let before = made(&system, Kind::Extract)?.len();
+    system.signal("coordinator-1", nix::sys::signal::Signal::SIGKILL)?;
+    ensure!(
+        !system.run(&["fsck"])?.status.success(),
+        "fsck finds nothing wrong with a spoilt store"
+    );
+
+    digits::submit(&system, "again", &digits::TINY.replace("name = \"tiny\"", "name = \"again\""))?;
+    ensure!(Watch::on(&system, "again")?.end(PATIENCE)?, "the second sweep did not complete");
+    assert_eq!(system.digests("again")?, expected);
+    assert_eq!(made(&system, Kind::Extract)?.len(), before, "what was sound was not made again");
+    assert_eq!(system.ask(&["fsck"])?["broken"], serde_json::json!([]));
+    assert_eq!(system.ask(&["dead", "list"])?, serde_json::json!([]));
+    Ok(())
+}
+
+/// A job in hand finds its input gone: the input is made again, then the job, with the same digests at the end.
+#[test]
+fn an_input_that_is_lost_while_a_job_waits_for_it() -> Result<()> {
+    let untouched = System::start()?;
+    digits::submit(&untouched, "tiny", digits::TINY)?;
+    ensure!(
+        Watch::on(&untouched, "tiny")?.end(PATIENCE)?,
+        "the undisturbed run did not complete"
+    );
+    let expected = untouched.digests("tiny")?;
+    drop(untouched);
+
+    for stays in [false, true] {
+        let held = Held::at("trainer/before-inputs")?;
+        let system = System::start_as(Start {
+            environment: &[("CEDM_FAILPOINT", &held.variable())],
+            ..Start::default()
+        })?;
+        digits::submit(&system, "tiny", digits::TINY)?;
+        held.process(PATIENCE)?;
+        let clusters = made(&system, Kind::Cluster)?;
+        for manifest in &clusters {
+            spoil(&system, manifest, stays)?;
+        }
+        held.release()?;
+        ensure!(
+            Watch::on(&system, "tiny")?.end(PATIENCE)?,
+            "the sweep did not complete (stays: {stays})"
+        );
+        assert_eq!(system.digests("tiny")?, expected);
+        assert_eq!(system.ask(&["dead", "list"])?, serde_json::json!([]));
+    }
+    Ok(())
+}

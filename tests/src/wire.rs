@@ -1,0 +1,47 @@
+//! The system's broker and store, by the same connections that its own programs have.
+
+use crate::System;
+use anyhow::{Context, Result};
+use cedm_contract::Event;
+use cedm_runtime::{ConnectArgs, Connection, EventFilter, past_events};
+use std::time::Duration;
+
+impl System {
+    /// Runs something that needs the system's connections.
+    ///
+    /// # Errors
+    /// When they cannot be opened, or the thing's own.
+    pub fn with_connection<T>(&self, work: impl AsyncFnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let environment = self.ask(&["up"])?["environment"].clone();
+        let variable = |name: &str| {
+            let value = environment[name].as_str();
+            value.map(str::to_owned).with_context(|| format!("`cedm up` gives no {name}"))
+        };
+        let args = ConnectArgs {
+            nats_url: variable("CEDM_NATS_URL")?,
+            nats_user: Some(variable("CEDM_NATS_USER")?),
+            nats_password: Some(variable("CEDM_NATS_PASSWORD")?),
+            nats_creds: None,
+            s3_endpoint: Some(variable("CEDM_S3_ENDPOINT")?),
+            s3_bucket: variable("CEDM_S3_BUCKET")?,
+            s3_region: Some(variable("CEDM_S3_REGION")?),
+            s3_keys: Some((variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?)),
+            ack_wait_s: None,
+            commit_lease: false,
+            connect_timeout_s: Duration::from_secs(60),
+        };
+        let runtime = tokio::runtime::Runtime::new().context("start an async runtime")?;
+        runtime.block_on(async {
+            let connection = Connection::open(&args, "cli").await?;
+            work(&connection).await
+        })
+    }
+
+    /// Every event that the broker has kept, oldest first.
+    ///
+    /// # Errors
+    /// When the broker cannot be read.
+    pub fn events(&self) -> Result<Vec<Event>> {
+        self.with_connection(async |connection| Ok(past_events(connection, &EventFilter::default()).await?))
+    }
+}

@@ -309,7 +309,7 @@ fn an_error_reads_like_a_compilers() {
     let error = SweepSpec::parse(&GOOD.replace("alpha = 0.96", "alhpa = 0.96")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "line 31, column 1: unknown key `alhpa`; did you mean `alpha`?\n 31 | alhpa = 0.96\n    | ^^^^^"
+        "line 34, column 1: unknown key `alhpa`; did you mean `alpha`?\n 34 | alhpa = 0.96\n    | ^^^^^"
     );
 }
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod cells;
+pub mod confidence;
 mod error;
 pub mod measure;
 pub mod run;

@@ -21,7 +21,7 @@ enum Command {
     /// Pull measure, reference and score jobs from the queue until told to stop
     Serve(cedm_runtime::ServeArgs),
     /// Compare two sets of images, features or statistics; scores as JSON on stdout
-    #[command(after_long_help = run::OPTIONS_OF_OTHERS)]
+    #[command(after_long_help = run::as_text())]
     Run(run::RunArgs),
     /// Print the metric table
     Metrics {
@@ -29,6 +29,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print which options of other tools are which of ours, as Markdown
+    Others,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -45,6 +47,10 @@ fn main() -> anyhow::Result<()> {
                 cedm_contract::metrics::markdown()
             };
             println!("{table}");
+            Ok(())
+        }
+        Command::Others => {
+            println!("{}", run::as_markdown().trim_end());
             Ok(())
         }
     }

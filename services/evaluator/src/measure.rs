@@ -75,10 +75,17 @@ pub(crate) fn write_tensors(file: &Path, tensors: &[(&str, &Tensor)]) -> Result<
     })
 }
 
+/// All tensors of a safetensors file.
+pub(crate) fn read_tensors(file: &Path) -> Result<Vec<(String, Tensor)>, EvaluatorError> {
+    Tensor::read_safetensors(file).map_err(|error| EvaluatorError::file(file, format!("is no safetensors file: {error}")))
+}
+
 /// One tensor of a safetensors file.
 pub(crate) fn read_tensor(file: &Path, name: &str) -> Result<Option<Tensor>, EvaluatorError> {
-    let tensors = Tensor::read_safetensors(file).map_err(|error| EvaluatorError::file(file, format!("is no safetensors file: {error}")))?;
-    Ok(tensors.into_iter().find(|(found, _)| found == name).map(|(_, tensor)| tensor))
+    Ok(read_tensors(file)?
+        .into_iter()
+        .find(|(found, _)| found == name)
+        .map(|(_, tensor)| tensor))
 }
 
 /// The moments in a `moments.safetensors` file.

@@ -1,13 +1,21 @@
 //! `evaluator run`: two sets in, JSON out; no queue and no store.
 
+mod others;
 mod sources;
+
+pub use others::{OTHERS, as_markdown, as_text};
 
 use crate::{
     EvaluatorError, FeatureSpace, MeasuredSet,
+    confidence::read_heads,
     measure::write_tensors,
-    score::{Sides, metrics_named, scores},
+    score::{Settings, Sides, metrics_named, scores},
 };
-use cedm_contract::{Score, metrics::METRICS, params::ExtractorSpec};
+use cedm_contract::{
+    Score,
+    metrics::METRICS,
+    params::{ExtractorSpec, reference_limit},
+};
 use cedm_maths::{Statistics, write_statistics};
 use cedm_runtime::ConsoleMonitor;
 use serde::Serialize;
@@ -17,38 +25,6 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
-
-/// For people who come from other tools; shown below `run --help` and in the docs.
-pub const OPTIONS_OF_OTHERS: &str = "\
-What you know from other tools:
-
-  clean-fid                                       cedm-evaluator run
-    fid.compute_fid(a, b)                           --generated a --reference b
-    fid.compute_fid(a, dataset_name=..)             --generated a --reference stats.npz
-    fid.make_custom_stats(name, b)                  --generated b --metrics none --save-stats stats.npz
-    fid.compute_kid(a, b)                           --metrics kid
-    mode=\"legacy_tensorflow\"                        --extractor inception_fid (the default)
-    mode=\"clean\"                                    not offered: it resizes by antialiased bicubic, EDM and C-EDM do not
-    model_name=\"clip_vit_b_32\"                      not offered; --extractor openclip_vit_bigg14 is the CLIP here
-    batch_size, num_workers, device                 CEDM_THREADS, CEDM_DEVICE in the environment
-
-  torch-fidelity                                  cedm-evaluator run
-    --input1 a --input2 b                           --generated a --reference b
-    --fid                                           --metrics fd
-    --isc                                           --metrics inception_score
-    --kid                                           --metrics kid
-    --prc                                           --metrics precision,recall (theirs: k = 3, VGG; ours: k = 5, your extractor)
-    --feature-extractor inception-v3-compat         --extractor inception_fid
-    --feature-extractor-weights-path f              --weights f
-    --rng-seed 2020                                 --seed (the shuffle of the Inception Score is always their 2020)
-    --kid-subsets 100 --kid-subset-size 1000        the same, fixed
-    --isc-splits 10                                 the same, fixed
-    --cuda / --cpu                                  CEDM_DEVICE=cuda:0 / CEDM_DEVICE=cpu
-    --json                                          always
-    --save-cpu-ram, --datasets-root, --cache        not needed: shards bound the memory
-
-  pytorch-fid a b --save-stats                    --generated a --metrics none --save-stats stats.npz
-  dgm-eval a b --model dinov2 --metrics fd        --generated b --reference a --extractor dinov2_vitl14 --metrics fd";
 
 /// Options of `evaluator run`.
 #[derive(Debug, clap::Args)]
@@ -65,6 +41,12 @@ pub struct RunArgs {
     /// A sample set of the unconditional model, for ufd
     #[arg(long, value_name = "PATH")]
     pub unconditional: Option<PathBuf>,
+    /// The TEMI head of a clustering (heads.safetensors), for confidence; the extractor must be the one that it was trained on
+    #[arg(long, value_name = "FILE")]
+    pub heads: Option<PathBuf>,
+    /// The TEMI head was trained on unit rows
+    #[arg(long, requires = "heads")]
+    pub heads_l2_norm: bool,
     /// The feature space: a name of `cedm extractors`
     #[arg(long, default_value = "inception_fid")]
     pub extractor: String,
@@ -83,6 +65,12 @@ pub struct RunArgs {
     /// Seed of random subsets
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Constants of the metrics.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// At most so many reference images, drawn as dgm-eval draws them; 50,000 for dinov2_vitl14 as the literature has it, else all
+    #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u64).range(2..))]
+    pub reference_at_most: Option<u64>,
     /// Allow sets of different resolution; right only for extractors that resize
     #[arg(long)]
     pub mixed_resolution: bool,
@@ -101,6 +89,8 @@ struct Report {
     weights: Option<String>,
     sets: BTreeMap<&'static str, SetReport>,
     scores: BTreeMap<String, ScoreReport>,
+    settings: Settings,
+    seed: u64,
     seconds: f64,
 }
 
@@ -111,6 +101,9 @@ struct SetReport {
     images: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shape: Option<String>,
+    /// From images to features and moments, loading aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     skipped: Vec<String>,
 }
@@ -122,6 +115,10 @@ struct ScoreReport {
     title: String,
     direction: String,
     unit: &'static str,
+    against: &'static str,
+    definition: &'static str,
+    sample_counts: &'static str,
+    defined_in: &'static str,
 }
 
 /// Measures, compares, prints.
@@ -132,6 +129,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let _guard = tch::no_grad_guard();
     cedm_torch::start();
     let report = evaluate(args)?;
+    for (name, score) in &report.scores {
+        if let Some(reason) = &score.score.missing {
+            eprintln!("{name} is missing: {reason}");
+        }
+    }
     println!("{}", serde_json::to_string_pretty(&report)?);
     Ok(())
 }
@@ -172,16 +174,23 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
     )?;
     let mut sets = BTreeMap::new();
     for (&role, source) in &sources {
-        sets.insert(role, lab.measure(source)?);
+        let mut set = lab.measure(source)?;
+        let limit = args.reference_at_most.or_else(|| reference_limit(&args.extractor));
+        if let (Some(limit), "reference", true) = (limit, role, source.is_single_features()) {
+            set = set.at_most(limit, &scratch.path().join("reference.features.safetensors"))?;
+        }
+        sets.insert(role, set);
     }
+    let heads = args.heads.as_ref().map(|file| read_heads(file, args.heads_l2_norm)).transpose()?;
     let generated = &sets["generated"];
     let sides = Sides {
         generated,
         reference: sets.get("reference"),
         unconditional: sets.get("unconditional"),
         test: sets.get("test"),
+        heads: heads.as_ref(),
     };
-    let found = scores(&metrics, sides, args.seed, &ConsoleMonitor::default())?;
+    let found = scores(&metrics, sides, args.settings, args.seed, &ConsoleMonitor::default())?;
     if let Some(file) = &args.save_stats {
         save_statistics(file, generated)?;
     }
@@ -202,6 +211,10 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
                 title: row.title_in(extractor),
                 direction: row.direction.words(),
                 unit: row.unit,
+                against: row.against.words(),
+                definition: row.definition,
+                sample_counts: row.samples,
+                defined_in: row.literature,
             },
         )
     };
@@ -210,9 +223,11 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
         weights: space.as_ref().and_then(|space| space.weights.as_ref()).map(ToString::to_string),
         sets: sources
             .iter()
-            .map(|(&role, source)| (role, source.report(sets[role].count)))
+            .map(|(&role, source)| (role, source.report(sets[role].count, lab.seconds(role))))
             .collect(),
         scores: found.into_iter().map(|(name, score)| described(name, score)).collect(),
+        settings: args.settings,
+        seed: args.seed,
         seconds: started.elapsed().as_secs_f64(),
     })
 }
@@ -225,6 +240,7 @@ fn wanted(args: &RunArgs) -> Vec<String> {
             let given = |role: &&str| match *role {
                 "reference" => args.reference.is_some(),
                 "unconditional" => args.unconditional.is_some(),
+                "condition" => args.heads.is_some(),
                 _ => args.test.is_some(),
             };
             let rows = METRICS

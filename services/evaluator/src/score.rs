@@ -1,14 +1,17 @@
 //! Measured sets → the scores that were asked for. A score that cannot be computed says why instead of being a number.
 
 mod formulas;
+mod settings;
 
 use crate::{EvaluatorError, set::MeasuredSet};
+use cedm_clustering::temi::Model;
 use cedm_contract::{
     Score,
     metrics::{Against, FoundBy, Metric, Needs, metric, score_metric_names},
 };
 use cedm_runtime::Monitor;
 use formulas::Formulas;
+pub use settings::Settings;
 use std::collections::BTreeMap;
 
 /// Everything that a score may be computed from.
@@ -22,6 +25,8 @@ pub struct Sides<'a> {
     pub unconditional: Option<&'a MeasuredSet>,
     /// The test split.
     pub test: Option<&'a MeasuredSet>,
+    /// The TEMI head behind the network's condition.
+    pub heads: Option<&'a Model>,
 }
 
 /// A number with the spread that belongs to it.
@@ -64,13 +69,19 @@ pub fn metrics_named(names: &[String]) -> Result<Vec<&'static Metric>, Evaluator
         .collect()
 }
 
-/// Scores by metric name. `seed` draws the random subsets.
+/// Scores by metric name. `seed` draws the random subsets, `settings` are the literature's unless somebody asks for others.
 ///
 /// # Errors
 /// Only for sets of different feature spaces: then no score means anything. Everything else makes single scores missing.
-pub fn scores(metrics: &[&Metric], sides: Sides, seed: u64, monitor: &dyn Monitor) -> Result<BTreeMap<String, Score>, EvaluatorError> {
+pub fn scores(
+    metrics: &[&Metric],
+    sides: Sides,
+    settings: Settings,
+    seed: u64,
+    monitor: &dyn Monitor,
+) -> Result<BTreeMap<String, Score>, EvaluatorError> {
     sides.require_one_space()?;
-    let formulas = Formulas::new(sides, seed);
+    let formulas = Formulas::new(sides, settings, seed);
     let mut found = BTreeMap::new();
     for (done, metric) in metrics.iter().enumerate() {
         monitor.progress(done as u64, metrics.len() as u64, "metrics");
@@ -100,7 +111,18 @@ fn missing(reason: String) -> Score {
 impl<'a> Sides<'a> {
     /// What the generated images are held against by `against`.
     pub(crate) fn against(&self, against: Against) -> Result<Vec<&'a MeasuredSet>, EvaluatorError> {
+        if against == Against::Heads {
+            return self.heads().map(|_| Vec::new());
+        }
         against.roles().iter().map(|role| self.role(role)).collect()
+    }
+
+    pub(crate) fn heads(&self) -> Result<&'a Model, EvaluatorError> {
+        self.heads.ok_or_else(|| EvaluatorError::Lacking {
+            what: "the job".to_owned(),
+            found: "no TEMI head",
+            needed: "the head that made the network's clusters",
+        })
     }
 
     pub(crate) fn role(&self, role: &str) -> Result<&'a MeasuredSet, EvaluatorError> {

@@ -1,8 +1,16 @@
 //! One side of a comparison: moments at hand, single features read when a metric asks for them.
 
-use crate::{EvaluatorError, measure::read_tensor, space::FeatureSpace};
-use cedm_maths::{Features, Gaussian, Moments};
-use std::{cell::OnceCell, path::PathBuf};
+use crate::{
+    EvaluatorError,
+    measure::{read_tensor, write_tensors},
+    space::FeatureSpace,
+};
+use cedm_contract::params::REFERENCE_SEED;
+use cedm_maths::{Features, Gaussian, Moments, numpy_permutation};
+use std::{
+    cell::OnceCell,
+    path::{Path, PathBuf},
+};
 use tch::Tensor;
 
 /// A measured set of images.
@@ -66,6 +74,29 @@ impl MeasuredSet {
     #[must_use]
     pub fn within(self, space: Option<FeatureSpace>) -> Self {
         Self { space, ..self }
+    }
+
+    /// The same of at most `limit` images: a random subset in order, drawn as dgm-eval draws it (spec §10.2). Its features are
+    /// written to `file`.
+    ///
+    /// # Errors
+    /// [`EvaluatorError::Lacking`] where only moments of a larger set are known.
+    pub fn at_most(self, limit: u64, file: &Path) -> Result<Self, EvaluatorError> {
+        if self.count.is_none_or(|count| count as u64 <= limit) {
+            return Ok(self);
+        }
+        let all = self.features()?;
+        let count = u32::try_from(all.count()).map_err(|_| EvaluatorError::Lacking {
+            what: self.name.clone(),
+            found: "more than 4,294,967,295 images",
+            needed: "a set that NumPy's legacy generator can permute",
+        })?;
+        let mut rows = numpy_permutation(REFERENCE_SEED, count);
+        rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        rows.sort_unstable();
+        let kept = all.select(&rows)?;
+        write_tensors(file, &[("features", kept.rows())])?;
+        Ok(Self::merge(&self.name, [Ok(Moments::of(&kept))], vec![file.to_owned()])?.within(self.space))
     }
 
     fn empty(name: &str, files: Vec<PathBuf>) -> Self {

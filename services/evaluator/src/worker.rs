@@ -2,13 +2,15 @@
 
 use crate::{
     EvaluatorError, FeatureSpace, MeasuredSet,
+    confidence::{confidences, read_heads},
     measure::{images_of, measure, read_moments, read_tensor, write_tensors},
-    score::{Sides, metrics_named, scores},
+    score::{Settings, Sides, metrics_named, scores},
 };
 use anyhow::anyhow;
+use cedm_clustering::temi::Model;
 use cedm_contract::{
     JobResult, JobSpec, Manifest, MeasureResult, ReferenceResult, ScoreResult, Service, ShardRef,
-    params::{ExtractorSpec, MeasureParams, ReferenceParams, ScoreParams},
+    params::{ClusterMethod, ClusterParams, ExtractorSpec, MeasureParams, ReferenceParams, ScoreParams},
 };
 use cedm_maths::Gaussian;
 use cedm_nets::Extractor;
@@ -19,6 +21,8 @@ const FEATURES: &str = "features.safetensors";
 const MOMENTS: &str = "moments.safetensors";
 const REFERENCE: &str = "reference.safetensors";
 const SPACE: &str = "space.json";
+const HEADS: &str = "heads.safetensors";
+const CONFIDENCE: &str = "confidence.safetensors";
 
 /// The evaluator at work; it keeps the extractor of the last job.
 #[derive(Default)]
@@ -122,7 +126,18 @@ fn reference(desk: &Desk, params: &ReferenceParams) -> Result<Outcome, JobError>
         });
         first += measured.count;
     }
-    let set = merged(desk, "the reference", &inputs)?;
+    let mut set = merged(desk, "the reference", &inputs)?;
+    if let Some(limit) = params.at_most.filter(|limit| *limit < first) {
+        let file = desk.scratch().join(FEATURES);
+        set = set.at_most(limit, &file).map_err(refuse)?;
+        let object = desk.put(FEATURES, &file, Stability::Stable)?;
+        shards = vec![ShardRef {
+            object,
+            first: 0,
+            count: limit,
+        }];
+        first = limit;
+    }
     let root = set.root().map_err(refuse)?;
     let gaussian = set.gaussian().map_err(refuse)?;
     let file = desk.scratch().join(REFERENCE);
@@ -158,13 +173,18 @@ fn score(desk: &Desk, params: &ScoreParams) -> Result<Outcome, JobError> {
     let reference = side("reference", "the training images")?;
     let unconditional = side("unconditional", "the unconditional sample set")?;
     let test = side("test", "the test split")?;
+    let heads = desk.optional("condition").map(|manifest| heads_of(desk, manifest)).transpose()?;
     let sides = Sides {
         generated: &generated,
         reference: reference.as_ref(),
         unconditional: unconditional.as_ref(),
         test: test.as_ref(),
+        heads: heads.as_ref(),
     };
-    let scores = scores(&metrics, sides, params.seed, desk).map_err(refuse)?;
+    let scores = scores(&metrics, sides, Settings::default(), params.seed, desk).map_err(refuse)?;
+    if let (Some(heads), true) = (&heads, scores.get("confidence").is_some_and(|score| score.value.is_some())) {
+        put_confidence(desk, heads, &generated)?;
+    }
     desk.count(
         "cedm_evaluate_scores_missing_total",
         scores.values().filter(|score| score.value.is_none()).count() as u64,
@@ -179,6 +199,31 @@ fn score(desk: &Desk, params: &ScoreParams) -> Result<Outcome, JobError> {
         result: JobResult::Score(result),
         metrics: BTreeMap::new(),
     })
+}
+
+/// The TEMI head behind a clustering.
+fn heads_of(desk: &Desk, manifest: &Manifest) -> Result<Model, JobError> {
+    let JobSpec::Cluster(ClusterParams {
+        method: ClusterMethod::Temi(temi),
+        ..
+    }) = &manifest.spec
+    else {
+        return Err(JobError::reject(anyhow!(
+            "input `condition` is a {} job, expected a TEMI clustering: only its head has a confidence",
+            manifest.kind()
+        )));
+    };
+    read_heads(&desk.fetch_output(manifest, HEADS)?, temi.l2_norm).map_err(refuse)
+}
+
+/// What the head thinks of every single image, for galleries.
+fn put_confidence(desk: &Desk, heads: &Model, generated: &MeasuredSet) -> Result<(), JobError> {
+    let found = confidences(heads, generated).map_err(refuse)?;
+    let file = desk.scratch().join(CONFIDENCE);
+    let log_confidence = found.log_confidence.to_kind(tch::Kind::Float);
+    write_tensors(&file, &[("cluster", &found.cluster), ("log_confidence", &log_confidence)]).map_err(refuse)?;
+    desk.put(CONFIDENCE, &file, Stability::Stable)?;
+    Ok(())
 }
 
 /// The measured set behind `shard/…` inputs.

@@ -265,3 +265,145 @@ fn corrupt_files_and_nan_features_are_refused() {
     let message = refusal(&["--generated", text(&a), "--metrics", "fid"]);
     assert!(message.contains("there is no metric `fid`; known are fd, ufd"), "{message}");
 }
+
+/// A folder of image shards with these numbers of images, together always the same images.
+fn cut(desk: &Desk, name: &str, counts: &[i64]) -> PathBuf {
+    let folder = desk.path(name);
+    std::fs::create_dir(&folder).unwrap();
+    let whole = desk.images("whole.safetensors", counts.iter().sum(), 4, 0.0);
+    let images = Tensor::read_safetensors(&whole).unwrap().remove(0).1;
+    let mut first = 0;
+    for (index, count) in counts.iter().enumerate() {
+        let shard = images.narrow(0, first, *count).contiguous();
+        Tensor::write_safetensors(&[("images", shard)], folder.join(format!("{index:05}.safetensors"))).unwrap();
+        first += count;
+    }
+    folder
+}
+
+#[test]
+fn the_cut_into_shards_does_not_change_any_score() {
+    let desk = Desk::new();
+    let reference = desk.images("reference.safetensors", 70, 4, 0.4);
+    let of = |counts: &[i64]| {
+        let name = format!("{counts:?}");
+        let folder = cut(&desk, &name, counts);
+        report(&[
+            "--generated",
+            text(&folder),
+            "--reference",
+            text(&reference),
+            "--extractor",
+            "pixels",
+            "--metrics",
+            "fd,kid,precision,recall,density,coverage,sw,vendi,authenticity,fd_infinity",
+        ])
+    };
+    let whole = of(&[90]);
+    for counts in [&[45, 45][..], &[1, 88, 1], &[13, 27, 50]] {
+        let found = of(counts);
+        for name in whole["scores"].as_object().unwrap().keys() {
+            let (a, b) = (value(&whole, name), value(&found, name));
+            assert!((a - b).abs() <= 1e-9 * a.abs(), "{name} of {counts:?}: {b}, whole: {a}");
+        }
+    }
+}
+
+#[test]
+fn the_head_of_a_clustering_judges_generated_features() {
+    use cedm_clustering::temi::{HeadShape, Heads, Model, Standardisation, to_upstream};
+    let desk = Desk::new();
+    let temi = cedm_contract::params::TemiParams {
+        heads: 1,
+        hidden: 8,
+        bottleneck: 4,
+        ..Default::default()
+    };
+    let model = |width: i64| Model {
+        standardisation: Standardisation::identity(width, Kind::Float, Device::Cpu),
+        heads: Heads::initialise(HeadShape::new(&temi, width, 5).unwrap(), 3, Kind::Float, Device::Cpu),
+        best_head: 0,
+    };
+    let rows = (Tensor::arange(60, (Kind::Float, Device::Cpu)) * 0.37).sin().view([20, 3]);
+    let features = desk.features("features.safetensors", &rows);
+    let heads = desk.path("heads.safetensors");
+    Tensor::write_safetensors(&to_upstream(&model(3)), &heads).unwrap();
+    let found = report(&["--generated", text(&features), "--heads", text(&heads), "--metrics", "confidence"]);
+    let expected = (model(3).best_logits(&rows).to_kind(Kind::Double) / 0.1).softmax(1, Kind::Double);
+    let expected = expected.amax([1i64].as_slice(), false).mean(Kind::Double).double_value(&[]);
+    assert!((value(&found, "confidence") - expected).abs() < 1e-6, "{found}");
+    assert!(found["scores"]["confidence"]["std"].as_f64().unwrap() > 0.0);
+    Tensor::write_safetensors(&to_upstream(&model(4)), &heads).unwrap();
+    let found = report(&["--generated", text(&features), "--heads", text(&heads), "--metrics", "confidence"]);
+    let reason = found["scores"]["confidence"]["missing"].as_str().unwrap();
+    assert!(reason.contains("3 features per row, the TEMI head has 4"), "{reason}");
+    let found = report(&["--generated", text(&features), "--metrics", "confidence"]);
+    let reason = found["scores"]["confidence"]["missing"].as_str().unwrap();
+    assert!(reason.contains("no TEMI head"), "{reason}");
+    let message = refusal(&[
+        "--generated",
+        text(&features),
+        "--heads",
+        text(&features),
+        "--metrics",
+        "confidence",
+    ]);
+    assert!(message.contains("is it a TEMI state dict?"), "{message}");
+}
+
+#[test]
+fn a_large_reference_is_cut_to_the_subset_that_dgm_eval_draws() {
+    let desk = Desk::new();
+    let rows = |count: i64, phase: f64| {
+        (Tensor::arange(count * 3, (Kind::Double, Device::Cpu)) * 1.7 + phase)
+            .sin()
+            .view([count, 3])
+    };
+    let generated = desk.features("generated.safetensors", &rows(40, 0.5));
+    let all = rows(100, 0.0);
+    let whole = desk.features("whole.safetensors", &all);
+    let mut kept = cedm_maths::numpy_permutation(13579, 100);
+    kept.truncate(30);
+    kept.sort_unstable();
+    let subset = desk.features("subset.safetensors", &all.index_select(0, &Tensor::from_slice(&kept)));
+    let sets = ["--generated", text(&generated), "--metrics", "fd,kid,precision"];
+    let expected = report(&[&sets[..], &["--reference", text(&subset)]].concat());
+    let found = report(&[&sets[..], &["--reference", text(&whole), "--reference-at-most", "30"]].concat());
+    assert_eq!(found["sets"]["reference"]["images"], 30);
+    for name in ["fd", "kid", "precision"] {
+        assert_eq!(found["scores"][name]["value"], expected["scores"][name]["value"], "{name}");
+    }
+    let uncut = report(&[&sets[..], &["--reference", text(&whole), "--reference-at-most", "100"]].concat());
+    assert_eq!(uncut["sets"]["reference"]["images"], 100);
+}
+
+#[test]
+fn settings_of_other_tools_can_be_had_and_are_written_down() {
+    let desk = Desk::new();
+    let (a, b) = (desk.images("a.safetensors", 60, 4, 0.0), desk.images("b.safetensors", 50, 4, 0.3));
+    let sets = [
+        "--generated",
+        text(&a),
+        "--reference",
+        text(&b),
+        "--extractor",
+        "pca",
+        "--dim",
+        "4",
+        "--metrics",
+        "density,kid",
+    ];
+    let (plain, other) = (
+        report(&sets),
+        report(&[&sets[..], &["--neighbours", "3", "--kid-subsets", "7", "--kid-subset-size", "20"]].concat()),
+    );
+    assert_ne!(plain["scores"]["density"]["value"], other["scores"]["density"]["value"]);
+    assert_eq!(
+        (&plain["settings"]["neighbours"], &other["settings"]["neighbours"]),
+        (&5.into(), &3.into())
+    );
+    assert_eq!(other["settings"]["kid_subsets"], 7);
+    assert!(plain["scores"]["density"]["definition"].as_str().unwrap().contains("divided by 5"));
+    let message = refusal(&[&sets[..], &["--neighbours", "0"]].concat());
+    assert!(message.contains("--neighbours") && message.contains("0 is not in"), "{message}");
+}

@@ -258,6 +258,26 @@ pub const EXTRACTORS: &[Extractor] = &[
         )
     },
     Extractor {
+        has_logits: true,
+        ..network(
+            "inception_pytorch_fid",
+            "the same network on images resized as pytorch-fid does: its numbers, not those of the literature on EDM",
+            299,
+            2048,
+            "github.com/mseitzer/pytorch-fid releases: pt_inception-2015-12-05-6726825d.pth",
+        )
+    },
+    Extractor {
+        has_logits: true,
+        ..network(
+            "inception_clean_fid",
+            "the same network on images resized as clean-fid's mode `clean` does",
+            299,
+            2048,
+            "github.com/mseitzer/pytorch-fid releases: pt_inception-2015-12-05-6726825d.pth",
+        )
+    },
+    Extractor {
         input: None,
         dim: None,
         ..vit(

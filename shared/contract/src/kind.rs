@@ -39,7 +39,7 @@ kinds! {
     /// What an extractor learns from the data before it can extract (the PCA basis).
     Fit = "fit" by Extractor, version 1;
     /// Features of one image shard.
-    Extract = "extract" by Extractor, version 1;
+    Extract = "extract" by Extractor, version 2;
     /// All feature shards of a set, with mean and standard deviation.
     Features = "features" by Extractor, version 1;
     /// How well features tell labels apart: k-nearest-neighbour accuracy and a linear probe.
@@ -57,7 +57,7 @@ kinds! {
     /// All shards of a sample set.
     SampleSet = "sample_set" by Sampler, version 1;
     /// Features and float64 moments of one image shard in an evaluation feature space (spec §10).
-    Measure = "measure" by Evaluator, version 1;
+    Measure = "measure" by Evaluator, version 2;
     /// The reference side of a metric: merged moments and their matrix root.
     Reference = "reference" by Evaluator, version 1;
     /// The scores of one sample set against a reference.

@@ -69,6 +69,8 @@ pub enum Against {
     TrainingAndTest,
     /// The labels of the training images.
     Labels,
+    /// The TEMI head that made the clusters.
+    Heads,
 }
 
 impl Against {
@@ -76,6 +78,7 @@ impl Against {
     pub fn roles(self) -> &'static [&'static str] {
         match self {
             Against::Nothing | Against::Labels => &[],
+            Against::Heads => &["condition"],
             Against::Training => &["reference"],
             Against::Unconditional => &["unconditional"],
             Against::TrainingAndTest => &["reference", "test"],
@@ -90,6 +93,7 @@ impl Against {
             Against::Unconditional => "a sample set of the unconditional model",
             Against::TrainingAndTest => "the training images and the test split",
             Against::Labels => "the labels of the training images",
+            Against::Heads => "the TEMI head that made the clusters",
         }
     }
 }

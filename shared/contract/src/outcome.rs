@@ -2,6 +2,10 @@
 //!
 //! Plain data, folded from manifests by the planner. What is missing is missing with its reason, never zero.
 
+mod answer;
+
+pub use answer::{Agreement, Answer, Comparison, Efficiency, RunnerUp, UniformEffect};
+
 use crate::{
     AdaptResult, BoundResult, ClusterResult, Digest, ImageSet, Input, JobKey, JudgeResult, Kind, ObjectRef, SampleSetResult, ScoreResult,
     Software, SweepId, Timings, TrainResult, sweep::SweepSpec,
@@ -194,6 +198,19 @@ pub struct SnapshotOutcome {
     pub sets: Vec<SetOutcome>,
     /// By `<space>/<metric>`: mean and spread over the sets that have a number.
     pub summary: BTreeMap<String, Summary>,
+    /// The last snapshot's set that is as large as those of earlier snapshots; absent where all are equally large, or there are no
+    /// earlier ones.
+    #[serde(default)]
+    pub curve_set: Option<SetOutcome>,
+    /// As `summary`, by as many images as the earlier snapshots are judged by: what curves along training are drawn through.
+    #[serde(default)]
+    pub on_equal_terms: BTreeMap<String, Summary>,
+    /// The sets with labels drawn uniformly instead of from p(c), from the same seeds.
+    #[serde(default)]
+    pub uniform_sets: Vec<SetOutcome>,
+    /// As `summary`, of the sets with uniform labels.
+    #[serde(default)]
+    pub uniform: BTreeMap<String, Summary>,
 }
 
 /// A training segment.
@@ -242,6 +259,10 @@ pub struct ScoresOutcome {
     pub artefact: Artefact,
     /// By metric.
     pub result: ScoreResult,
+    /// `confidence.safetensors`: `log_confidence` f32 \[n\] and `cluster` i64 \[n\] of every image in seed order, where the metric
+    /// `confidence` was asked for.
+    #[serde(default)]
+    pub confidence: Option<ObjectRef>,
 }
 
 /// A metric over the sets of a snapshot.
@@ -255,61 +276,8 @@ pub struct Summary {
     pub values: Vec<(u32, f64)>,
     /// Images of each set.
     pub images: u64,
-    /// Images of the reference.
+    /// Images of what the metric holds them against; 0 for metrics that judge the generated images alone.
     pub reference_images: u64,
-}
-
-/// What the sweep found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
-    /// `<space>/<metric>` that decides.
-    pub metric: String,
-    /// Label of the best network among all granularities of clusterings (ground truth and the unconditional one excluded).
-    pub best: String,
-    /// Its clustering.
-    pub clustering: String,
-    /// Its C.
-    pub clusters: u32,
-    /// Its score.
-    pub score: Summary,
-    /// Whether a better one is within one standard deviation of the best: then the order is not certain.
-    pub uncertain: bool,
-    /// Labels of networks whose score is within one pooled standard deviation of the best.
-    pub ties: Vec<String>,
-    /// C_max of the clustering's bound search, where one was made.
-    pub c_max: Option<u32>,
-    /// Whether the best C is at most C_max; absent without a bound.
-    pub within_bound: Option<bool>,
-    /// Against the other networks.
-    pub comparisons: Vec<Comparison>,
-    /// Training images at which each network's curve first beats the unconditional one's best.
-    pub efficiency: Vec<Efficiency>,
-    /// The answer in one line.
-    pub headline: String,
-}
-
-/// The best network against another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// Label of the other: unconditional, ground truth, the best of another clustering.
-    pub with: String,
-    /// The other's mean score.
-    pub other: f64,
-    /// (best − other) / other.
-    pub relative: f64,
-    /// Whether the best is better.
-    pub better: bool,
-}
-
-/// Sample efficiency (spec §13).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Efficiency {
-    /// The network.
-    pub cell: String,
-    /// Training images of the first snapshot at which it beats the unconditional network's best; absent when it never does.
-    pub nimg: Option<u64>,
-    /// Training images of the unconditional network's best snapshot over `nimg`.
-    pub ratio: Option<f64>,
 }
 
 /// Something asked for that is not there.

@@ -13,5 +13,5 @@ pub use cluster::{BoundParams, ClusterMethod, ClusterParams, FineGrid, KmeansPar
 pub use images::{ExtractParams, ExtractorSpec, FeaturesParams, FitParams, ImportParams, Precision};
 pub use judge::JudgeParams;
 pub use sample::{Guidance, LabelSource, SampleParams, SampleSetParams, SamplerParams, Solver};
-pub use score::{MeasureParams, ReferenceParams, ReportParams, ScoreParams};
+pub use score::{MeasureParams, REFERENCE_SEED, ReferenceParams, ReportParams, ScoreParams, reference_limit};
 pub use train::{AugmentParams, Embedding, NetworkSpec, OptimiserParams, TrainParams};

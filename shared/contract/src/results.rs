@@ -221,7 +221,8 @@ pub struct MeasureResult {
 }
 
 /// The reference side. Output `reference.safetensors`: `mu` f64 \[dim\], `sigma` f64 \[dim, dim\] (ddof 1), `root` f64 \[dim, rank\] (root rootᵀ =
-/// sigma; columns of vanishing eigenvalues are left out).
+/// sigma; columns of vanishing eigenvalues are left out). A reference that was cut to a subset also has `features.safetensors`, its only
+/// shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferenceResult {
     /// Images behind it.
@@ -245,7 +246,8 @@ pub struct Score {
     pub missing: Option<String>,
 }
 
-/// Scores by metric name.
+/// Scores by metric name. Output, where `confidence` was asked for: `confidence.safetensors` with `log_confidence` f32 \[n\] (maximum
+/// log-softmax of the TEMI head) and `cluster` i64 \[n\], in seed order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScoreResult {
     /// Images judged.

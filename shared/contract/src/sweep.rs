@@ -355,6 +355,10 @@ pub struct SamplingSpec {
     pub images: u64,
     /// Images of the one set of each earlier snapshot; 0 for none.
     pub snapshot_images: u64,
+    /// Further sets of every finished conditional network with labels drawn uniformly instead of from p(c), from the seeds of the
+    /// first sets: what the prior is worth (paper, table 6).
+    #[serde(default)]
+    pub uniform_sets: u32,
     /// Images per job.
     pub shard_size: u32,
     /// The sampler.

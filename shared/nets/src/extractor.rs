@@ -4,7 +4,7 @@ use crate::{
     Architecture, Backbone, CifarResnet, NetError, Pca, Weights,
     clip::ClipVision,
     extractor, extractors,
-    inception::Inception,
+    inception::{Inception, resize::Rule},
     layers::to_host,
     pixels::pixels,
     preprocess::{IMAGENET, Preprocessing, Sizing},
@@ -34,7 +34,7 @@ enum Network {
     CifarResnet(CifarResnet),
     Vit(Vit),
     Clip(ClipVision),
-    Inception(Inception),
+    Inception(Inception, Rule),
     Script(CModule),
 }
 
@@ -76,7 +76,7 @@ impl Extractor {
                 Network::Vit(Vit::load(&weights, config, kind, device)?)
             }
             Architecture::Clip(config) => Network::Clip(ClipVision::load(&state()?, config, kind, device)?),
-            Architecture::InceptionFid => Network::Inception(Inception::load(&Weights::read(file()?)?, kind, device)?),
+            Architecture::InceptionFid(rule) => Network::Inception(Inception::load(&Weights::read(file()?)?, kind, device)?, rule),
             Architecture::TorchScript => Network::Script(script(file()?, kind, device)?),
         };
         Ok(Self {
@@ -154,8 +154,8 @@ impl Extractor {
             }
             Network::Vit(net) => net.forward(&input),
             Network::Clip(net) => net.forward(&input, &mut |_, _| {}),
-            Network::Inception(net) => {
-                let features = net.forward(&input);
+            Network::Inception(net, rule) => {
+                let features = net.forward_by(*rule, &input)?;
                 let logits = Some(to_host(&net.logits_unbiased(&features)));
                 return Ok(Features {
                     features: to_host(&features),

@@ -9,7 +9,7 @@ pub mod resize;
 
 use crate::{
     NetError, Weights,
-    layers::cast_like,
+    layers::{cast_like, channels_last},
     vit::Trace,
     weights::{Loading, blueprint},
 };
@@ -100,7 +100,7 @@ impl Inception {
 
     /// Pooled features \[n, 2048\] of images \[n, 3, 299, 299\] that are scaled already. `trace` sees what each module gives.
     pub fn features(&self, scaled: &Tensor, trace: Trace<'_>) -> Tensor {
-        let mut x = cast_like(scaled, &self.fc_weight);
+        let mut x = channels_last(&cast_like(scaled, &self.fc_weight));
         for (name, step) in &self.stem {
             x = match step {
                 Step::Conv(conv) => conv.forward(&x),
@@ -118,6 +118,14 @@ impl Inception {
     /// Pooled features of uint8 images \[n, 1 or 3, h, w\] by TensorFlow's resize and scaling, as EDM and the paper do.
     pub fn forward(&self, images: &Tensor) -> Tensor {
         self.features(&resize::scaled_as_tensorflow(&self.rgb(images)), &mut |_, _| {})
+    }
+
+    /// Pooled features of uint8 images \[n, 1 or 3, h, w\] resized and scaled by `rule`.
+    ///
+    /// # Errors
+    /// When the images are no such tensor.
+    pub fn forward_by(&self, rule: resize::Rule, images: &Tensor) -> Result<Tensor, NetError> {
+        Ok(self.features(&rule.scaled(images, &self.rgb(images))?, &mut |_, _| {}))
     }
 
     /// Images \[n, 3, h, w\] in the network's precision, values 0 to 255.

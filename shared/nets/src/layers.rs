@@ -68,6 +68,15 @@ impl BatchNorm {
             eps,
         }
     }
+    /// A convolution's weight \[out, in, kh, kw\] and bias \[out\] that do what the convolution and this normalisation do one after the
+    /// other; computed in float64, so that nothing is lost but the last rounding.
+    pub fn folded_into(&self, weight: &Tensor) -> (Tensor, Tensor) {
+        let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
+        let factor = double(&self.weight) / (double(&self.var) + self.eps).sqrt();
+        let bias = double(&self.bias) - double(&self.mean) * &factor;
+        let folded = double(weight) * factor.view([-1, 1, 1, 1]);
+        (folded.to_kind(weight.kind()), bias.to_kind(weight.kind()))
+    }
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.batch_norm(
             Some(&self.weight),
@@ -80,6 +89,12 @@ impl BatchNorm {
             false,
         )
     }
+}
+
+/// The same \[n, c, h, w\] with channels innermost in memory: CPU convolutions then read and write it as it is, instead of shuffling
+/// every input and output.
+pub(crate) fn channels_last(x: &Tensor) -> Tensor {
+    x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
 /// Activation of a transformer's MLP.

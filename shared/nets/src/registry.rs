@@ -2,6 +2,7 @@
 
 use crate::{
     clip::{Activation, TextConfig, VisionConfig},
+    inception::resize::Rule,
     preprocess::{CLIP, IMAGENET, Preprocessing, Sizing},
     vit::{FeedForward, VitConfig},
 };
@@ -26,7 +27,7 @@ pub enum Architecture {
     /// [`crate::clip::ClipVision`]; the embedding, not normalised.
     Clip(VisionConfig),
     /// [`crate::inception::Inception`]; pooled features, and logits without the bias.
-    InceptionFid,
+    InceptionFid(Rule),
     /// Any TorchScript module that maps normalised images \[n, 3, 224, 224\] to features \[n, dim\].
     TorchScript,
 }
@@ -126,7 +127,9 @@ fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
         "openclip_vit_bigg14" => (clip(14, 1664, 48, 104, 8192, 1280, Gelu), Some(CLIP_224)),
         "clip_vit_b32" => (clip(32, 768, 12, 64, 3072, 512, QuickGelu), Some(CLIP_224)),
         "clip_vit_l14" => (clip(14, 1024, 24, 64, 4096, 768, QuickGelu), Some(CLIP_224)),
-        "inception_fid" => (Architecture::InceptionFid, None),
+        "inception_fid" => (Architecture::InceptionFid(Rule::Tensorflow), None),
+        "inception_pytorch_fid" => (Architecture::InceptionFid(Rule::PytorchFid), None),
+        "inception_clean_fid" => (Architecture::InceptionFid(Rule::CleanFid), None),
         "vit" => (Architecture::VitOfFile, None),
         "torchscript" => (Architecture::TorchScript, Some(SQUARE_224)),
         _ => return None,
@@ -188,7 +191,7 @@ mod tests {
                 Architecture::Vit(config) => Some(config.dim),
                 Architecture::Clip(config) => Some(config.embed_dim),
                 Architecture::CifarResnet { .. } => Some(64),
-                Architecture::InceptionFid => Some(2048),
+                Architecture::InceptionFid(_) => Some(2048),
                 Architecture::Pixels | Architecture::Pca | Architecture::VitOfFile | Architecture::TorchScript => None,
             };
             assert_eq!(row.dim.map(i64::from), dim, "{}", row.name);

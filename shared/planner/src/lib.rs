@@ -23,7 +23,7 @@ pub use candidates::spread;
 pub use estimate::{KindEstimate, estimate};
 pub use fold::fold;
 pub use knowledge::{Knowledge, Known};
-pub use node::{Cell, Node, Plan, State, Work};
+pub use node::{Cell, Node, Plan, Purpose, State, Work};
 pub use obstacles::obstacles;
 
 use cedm_contract::sweep::Sweep;

@@ -84,6 +84,21 @@ pub struct Cell {
     pub nimg: Option<u64>,
     /// Sample set, from the sampler on.
     pub set: Option<u32>,
+    /// What that set is for.
+    pub purpose: Purpose,
+}
+
+/// What a sample set is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// To be judged.
+    #[default]
+    Judge,
+    /// As large as the sets of earlier snapshots, so that a curve along training ends on equal terms.
+    Curve,
+    /// Labels drawn uniformly instead of from p(c), from the seeds of the set to be judged.
+    Uniform,
 }
 
 /// Where a node stands.

@@ -1,5 +1,7 @@
 //! What the planner promises, with a world that performs its jobs in any order.
 
+mod answers;
+
 use crate::{
     Knowledge, Known, Plan, State, estimate,
     fabricated::{FILLED, SUBMITTED_MS, TOML, perform, sweep},

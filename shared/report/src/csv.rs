@@ -1,6 +1,9 @@
 //! The tables as CSV files: full precision, one fact per column, empty where a number is missing.
 
+mod answer;
+
 use crate::{Attachment, facts::Facts, sections::curve_of};
+use answer::{agreement, comparisons, efficiency, metrics, uniform};
 use cedm_contract::outcome::SetOutcome;
 
 /// Every file.
@@ -14,6 +17,11 @@ pub fn all(facts: &Facts) -> Vec<Attachment> {
         jobs(facts),
         costs(facts),
         missing(facts),
+        comparisons(facts),
+        efficiency(facts),
+        agreement(facts),
+        uniform(facts),
+        metrics(facts),
     ]
 }
 
@@ -57,6 +65,7 @@ fn scores(facts: &Facts) -> Attachment {
         "utilisation",
         "training_images",
         "last",
+        "purpose",
         "set",
         "first_seed",
         "space",
@@ -70,7 +79,10 @@ fn scores(facts: &Facts) -> Attachment {
     ]);
     for cell in &facts.outcome.cells {
         for snapshot in &cell.snapshots {
-            for set in &snapshot.sets {
+            let judged = snapshot.sets.iter().map(|set| ("judge", set));
+            let curve = snapshot.curve_set.iter().map(|set| ("curve", set));
+            let uniform = snapshot.uniform_sets.iter().map(|set| ("uniform", set));
+            for (purpose, set) in judged.chain(curve).chain(uniform) {
                 let SetOutcome {
                     index, first_seed, scores, ..
                 } = set;
@@ -85,6 +97,7 @@ fn scores(facts: &Facts) -> Attachment {
                             text(cell.utilisation),
                             snapshot.nimg.to_string(),
                             snapshot.last.to_string(),
+                            purpose.to_owned(),
                             index.to_string(),
                             first_seed.to_string(),
                             space.clone(),
@@ -112,6 +125,7 @@ fn summaries(facts: &Facts) -> Attachment {
         "C",
         "training_images",
         "last",
+        "purpose",
         "score",
         "mean",
         "std",
@@ -121,13 +135,21 @@ fn summaries(facts: &Facts) -> Attachment {
     ]);
     for cell in &facts.outcome.cells {
         for snapshot in &cell.snapshots {
-            for (key, summary) in &snapshot.summary {
+            let judged = snapshot.summary.iter().map(|entry| ("judge", entry));
+            let curve = snapshot
+                .on_equal_terms
+                .iter()
+                .filter(|_| snapshot.curve_set.is_some())
+                .map(|entry| ("curve", entry));
+            let uniform = snapshot.uniform.iter().map(|entry| ("uniform", entry));
+            for (purpose, (key, summary)) in judged.chain(curve).chain(uniform) {
                 csv.row(&[
                     cell.label.clone(),
                     cell.clustering.clone(),
                     text(cell.clusters),
                     snapshot.nimg.to_string(),
                     snapshot.last.to_string(),
+                    purpose.to_owned(),
                     key.clone(),
                     summary.mean.to_string(),
                     text(summary.std),

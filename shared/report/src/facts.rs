@@ -2,7 +2,7 @@
 
 use crate::{Artefacts, shelf::Shelf};
 use cedm_contract::{
-    metrics::{Metric, metric},
+    metrics::{Against, Metric, metric},
     outcome::{CellOutcome, ClusteringOutcome, SnapshotOutcome, Summary, SweepOutcome},
 };
 use std::collections::BTreeMap;
@@ -125,6 +125,15 @@ impl<'a> Facts<'a> {
         end(cell)?.summary.get(key)
     }
 
+    /// Why a score is not even asked of a network; `None` where it is.
+    pub fn not_asked(&self, cell: &CellOutcome, measure: &Measure) -> Option<&'static str> {
+        match measure.metric.against {
+            Against::Unconditional if cell.method == "none" => Some("it is the unconditional network itself"),
+            Against::Heads if cell.method != "temi" => Some("no TEMI head made its condition"),
+            _ => None,
+        }
+    }
+
     /// Why a network has no such score.
     pub fn why_missing(&self, cell: &CellOutcome, key: &str) -> String {
         let (space, name) = key.split_once('/').unwrap_or((key, ""));
@@ -164,14 +173,58 @@ impl<'a> Facts<'a> {
         self.outcome.clusterings.iter().find(|clustering| clustering.artefact.key == *key)
     }
 
-    /// Sets and images behind the scores of a network: `3 × 50,000 images`.
+    /// Sets and images behind the scores of a finished network: `3 × 50,000 images against 50,000`, and `2 of 3 × …` where a set failed.
     pub fn sample_counts(&self, summary: &Summary) -> String {
-        format!(
-            "{} × {} images against {}",
-            summary.values.len(),
-            crate::words::count(summary.images),
-            crate::words::count(summary.reference_images)
-        )
+        let (have, asked) = (summary.values.len(), self.outcome.spec.sampling.sets as usize);
+        let whole = summary.images == self.outcome.spec.sampling.images;
+        let lost = if whole && have < asked {
+            format!(" of {asked}")
+        } else {
+            String::new()
+        };
+        format!("{have}{lost} × {}", counts(summary))
+    }
+
+    /// The same for a set that is not among those that the end of training is judged by.
+    pub fn single_counts(&self, summary: &Summary) -> String {
+        format!("{} × {}", summary.values.len(), counts(summary))
+    }
+
+    /// The counts behind a score of all networks, each once: what stands below a figure.
+    pub fn counts_of(&self, key: &str) -> String {
+        let mut all: Vec<String> = Vec::new();
+        for cell in &self.outcome.cells {
+            if let Some(counts) = self.score(cell, key).map(|score| self.sample_counts(score))
+                && !all.contains(&counts)
+            {
+                all.push(counts);
+            }
+        }
+        all.join("; ")
+    }
+
+    /// The deciding score with this key, as people call it; the key itself where the sweep has no such score.
+    pub fn title_of(&self, key: &str) -> String {
+        let found = self.measures().into_iter().find(|measure| measure.key == key);
+        found.map_or_else(|| key.to_owned(), |measure| measure.title)
+    }
+}
+
+fn counts(summary: &Summary) -> String {
+    let (images, reference) = (crate::words::count(summary.images), crate::words::count(summary.reference_images));
+    if summary.reference_images == 0 {
+        format!("{images} images")
+    } else {
+        format!("{images} images against {reference}")
+    }
+}
+
+/// A network's score on its curve along training: of the last snapshot by as many images as of those before it.
+pub fn on_curve<'a>(snapshot: &'a SnapshotOutcome, key: &str) -> Option<&'a Summary> {
+    if snapshot.last && !snapshot.on_equal_terms.is_empty() {
+        snapshot.on_equal_terms.get(key)
+    } else {
+        snapshot.summary.get(key)
     }
 }
 

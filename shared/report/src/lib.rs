@@ -15,7 +15,7 @@ mod shelf;
 mod tiles;
 mod words;
 
-use cedm_contract::{ObjectRef, outcome::SweepOutcome};
+use cedm_contract::{ObjectRef, metrics::Metric, outcome::SweepOutcome};
 use facts::Facts;
 
 /// Where the bytes of artefacts come from.
@@ -52,10 +52,31 @@ pub struct Report {
     pub headline: String,
     /// `report.html`: opens anywhere, asks for nothing.
     pub html: String,
-    /// `report.json`: the outcome itself.
+    /// `report.json`: the outcome itself, and what its scores mean.
     pub json: String,
     /// `scores.csv`, `clusterings.csv`, `jobs.csv`, …
     pub csvs: Vec<Attachment>,
+}
+
+/// The outcome with the definitions of its scores beside it.
+fn json(facts: &Facts) -> String {
+    #[derive(serde::Serialize)]
+    struct Whole<'a> {
+        #[serde(flatten)]
+        outcome: &'a SweepOutcome,
+        metrics: Vec<&'static Metric>,
+    }
+    let mut metrics: Vec<&'static Metric> = Vec::new();
+    for measure in facts.measures() {
+        if !metrics.iter().any(|found| found.name == measure.metric.name) {
+            metrics.push(measure.metric);
+        }
+    }
+    let whole = Whole {
+        outcome: facts.outcome,
+        metrics,
+    };
+    serde_json::to_string_pretty(&whole).expect("invariant: outcomes are plain data and always encode")
 }
 
 /// The report of a sweep, finished or not.
@@ -68,7 +89,7 @@ pub fn render(outcome: &SweepOutcome, artefacts: &dyn Artefacts) -> Report {
             .as_ref()
             .map_or_else(|| "no answer yet".to_owned(), |answer| answer.headline.clone()),
         html: page::document(&facts, &sections),
-        json: serde_json::to_string_pretty(outcome).expect("invariant: outcomes are plain data and always encode"),
+        json: json(&facts),
         csvs: csv::all(&facts),
     }
 }

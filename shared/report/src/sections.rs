@@ -11,6 +11,7 @@ mod methods;
 mod missing;
 mod scores;
 mod settings;
+mod spaces;
 mod tables;
 mod training;
 
@@ -27,6 +28,7 @@ pub fn all(facts: &Facts) -> Vec<Section> {
         galleries::by_granularity(facts),
         scores::by_images(facts),
         methods::section(facts),
+        spaces::section(facts),
         scores::secondary(facts),
         tables::section(facts),
         features::section(facts),

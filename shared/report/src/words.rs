@@ -42,6 +42,16 @@ pub fn percent(fraction: f64) -> String {
     minus(format!("{:+.1} %", 100.0 * fraction))
 }
 
+/// A difference, with its sign.
+pub fn signed(value: f64) -> String {
+    let text = number(value);
+    if value > 0.0 && text.chars().any(|c| matches!(c, '1'..='9')) {
+        format!("+{text}")
+    } else {
+        text
+    }
+}
+
 /// Thousands set apart.
 pub fn count(value: u64) -> String {
     let digits = value.to_string();
@@ -136,6 +146,10 @@ mod tests {
         }
         assert_eq!(spread(0.5, Some(0.01)), "0.5000 ± 0.0100");
         assert_eq!(percent(-0.123), "−12.3 %");
+        assert_eq!(
+            (signed(0.19), signed(-0.5), signed(0.0)),
+            ("+0.1900".to_owned(), "−0.5000".to_owned(), "0.0000".to_owned())
+        );
     }
     #[test]
     fn counts_are_readable() {

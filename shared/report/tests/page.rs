@@ -25,6 +25,17 @@ fn the_page_says_what_was_found() {
         "Training curves",
         "Methods at equal C",
         "3 × 500 images against 600",
+        "Next: kmeans C=20",
+        "2.5 standard errors over sets with the same seeds",
+        "4.0× fewer",
+        "crosses near 7.3k",
+        "best of unconditional",
+        "disagrees: temi C=10",
+        "Kendall τ 0.7140 over 7 networks",
+        "Uniform labels instead of p(c)",
+        "+0.2500",
+        "at temperature 0.1 and compared by its logarithm",
+        "side by side",
         "lower is better",
         "training images per second",
         "cedm 0.1.0 (abc1234)",
@@ -36,6 +47,8 @@ fn the_page_says_what_was_found() {
         outcome,
         "the JSON is the outcome"
     );
+    let json: serde_json::Value = serde_json::from_str(&report.json).unwrap();
+    assert_eq!(json["metrics"][0]["name"], "fd", "the JSON says what the scores mean");
     assert_eq!(report.headline, outcome.answer.unwrap().headline);
     let written = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("report.html");
     std::fs::write(written, report.html).unwrap(); // to be looked at
@@ -58,6 +71,11 @@ fn what_is_missing_is_missing_with_its_reason_and_never_zero() {
         html.contains("temi C=20-24-0-0 is not in the store"),
         "a lost artefact is named where its picture would stand"
     );
+    assert!(
+        html.contains("FD (pixels) of temi C=40 at 24k"),
+        "the gap in a curve along training is named"
+    );
+    assert!(html.contains("KID (pixels) of "), "so are scores that no network has");
     assert!(html.contains("Not comparable with numbers from 50,000 images"));
 
     outcome.answer = None;
@@ -96,6 +114,11 @@ fn csv_files_hold_every_number_and_leave_gaps_empty() {
     assert_eq!(find("jobs.csv").lines().count(), 1 + outcome.lineage.len());
     assert!(find("curves.csv").lines().count() > 1000);
     assert!(find("bounds.csv").contains("temi,0.96,40,"));
+    assert!(find("efficiency.csv").contains("pixels/fd,kmeans C=20,12000,7300,24000,2,500"));
+    assert!(find("agreement.csv").contains("pca/fd,temi C=10,10,false,true,0.714,7"));
+    assert!(find("uniform.csv").contains("kmeans C=20,pixels/fd,0.7,0.95,0.25,1,500"));
+    assert_eq!(find("comparisons.csv").lines().count(), 4);
+    assert_eq!(find("metrics.csv").lines().count(), 7);
 }
 
 #[test]

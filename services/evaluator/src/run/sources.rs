@@ -9,7 +9,11 @@ use cedm_contract::{Digest, extractor, params::ExtractorSpec};
 use cedm_images::{ImportOptions, Shard, import, read_shard};
 use cedm_maths::{Features, Moments, read_statistics};
 use cedm_nets::{Extractor, PcaFit};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 use tch::Tensor;
 
 /// One set as it was given.
@@ -75,7 +79,12 @@ impl Source {
         }
     }
 
-    pub(super) fn report(&self, images: Option<i64>) -> SetReport {
+    /// Whether every single image can be told apart: not in moments and statistics.
+    pub(super) fn is_single_features(&self) -> bool {
+        matches!(self.holds, Holds::Images { .. } | Holds::Features)
+    }
+
+    pub(super) fn report(&self, images: Option<i64>, seconds: Option<f64>) -> SetReport {
         let (kind, skipped) = match &self.holds {
             Holds::Images { skipped, .. } => ("images", skipped.clone()),
             Holds::Features => ("features", Vec::new()),
@@ -87,6 +96,7 @@ impl Source {
             kind,
             images,
             shape: self.shape(),
+            seconds,
             skipped,
         }
     }
@@ -156,6 +166,8 @@ pub(super) struct Lab {
     fit: Option<PathBuf>,
     scratch: PathBuf,
     loaded: Option<(Extractor, FeatureSpace)>,
+    /// By role: seconds from images to features and moments, loading aside.
+    seconds: BTreeMap<&'static str, f64>,
 }
 
 impl Lab {
@@ -166,6 +178,7 @@ impl Lab {
             fit,
             scratch,
             loaded: None,
+            seconds: BTreeMap::new(),
         }
     }
 
@@ -188,7 +201,7 @@ impl Lab {
     pub(super) fn measure(&mut self, source: &Source) -> Result<MeasuredSet, EvaluatorError> {
         let (role, path) = (source.role, &source.path);
         match &source.holds {
-            Holds::Images { shards, .. } => self.measure_images(role, shards),
+            Holds::Images { shards, .. } => self.measure_images(source.role, shards),
             Holds::Features => {
                 let rows = read_tensor(path, "features")?.expect("invariant: seen when the file was opened");
                 MeasuredSet::merge(role, [Ok(Moments::of(&Features::new(role, &rows)?))], vec![path.clone()])
@@ -208,8 +221,14 @@ impl Lab {
         }
     }
 
-    fn measure_images(&mut self, role: &str, shards: &[PathBuf]) -> Result<MeasuredSet, EvaluatorError> {
+    /// Seconds that measuring the images of `role` took; `None` where there was nothing to measure.
+    pub(super) fn seconds(&self, role: &str) -> Option<f64> {
+        self.seconds.get(role).copied()
+    }
+
+    fn measure_images(&mut self, role: &'static str, shards: &[PathBuf]) -> Result<MeasuredSet, EvaluatorError> {
         self.load()?;
+        let started = Instant::now();
         let (extractor, space) = self.loaded.as_ref().expect("invariant: loaded above");
         let (mut moments, mut files) = (Vec::new(), Vec::new());
         for (index, shard) in shards.iter().enumerate() {
@@ -219,7 +238,9 @@ impl Lab {
             files.push(file);
             moments.push(Ok(found.moments));
         }
-        Ok(MeasuredSet::merge(role, moments, files)?.within(Some(space.clone())))
+        let space = space.clone();
+        self.seconds.insert(role, started.elapsed().as_secs_f64());
+        Ok(MeasuredSet::merge(role, moments, files)?.within(Some(space)))
     }
 
     fn load(&mut self) -> Result<(), EvaluatorError> {

@@ -1,7 +1,7 @@
 //! Which formula gives which row of the metric table.
 
-use super::{Sides, Value};
-use crate::{EvaluatorError, cells::cells_of};
+use super::{Settings, Sides, Value};
+use crate::{EvaluatorError, cells::cells_of, confidence::confidences};
 use cedm_contract::metrics::{Against, Metric};
 use cedm_maths::{
     Celled, Features, Order, Prdc, Splits, Spread, authenticity, copying_score, fd_infinity, frechet_to, inception_score, kid,
@@ -9,27 +9,21 @@ use cedm_maths::{
 };
 use std::cell::OnceCell;
 
-/// k of precision, recall, density and coverage (spec §10.5).
-const NEIGHBOURS: i64 = 5;
-/// Rows of each side that precision and its kin look at (spec §10.5).
-const PRDC_ROWS: i64 = 10_000;
-/// Subsets of the kernel distance and rows of each (spec §10.5).
-const KID_SUBSETS: usize = 100;
-const KID_ROWS: i64 = 1_000;
-/// Splits of the Inception Score, and the seed of its fixed shuffle (spec §10.5).
-const IS_SPLITS: i64 = 10;
+/// Seed of the Inception Score's fixed shuffle (spec §10.5).
 const IS_SHUFFLE_SEED: u32 = 2020;
 
 pub(super) struct Formulas<'a> {
     sides: Sides<'a>,
+    settings: Settings,
     seed: u64,
     prdc: OnceCell<Prdc>,
 }
 
 impl<'a> Formulas<'a> {
-    pub(super) fn new(sides: Sides<'a>, seed: u64) -> Self {
+    pub(super) fn new(sides: Sides<'a>, settings: Settings, seed: u64) -> Self {
         Self {
             sides,
+            settings,
             seed,
             prdc: OnceCell::new(),
         }
@@ -52,6 +46,7 @@ impl<'a> Formulas<'a> {
             "ct" => self.copying(),
             "auroc" => self.auroc(),
             "sw" => self.sliced(),
+            "confidence" => self.confidence(),
             name => unreachable!("invariant: {name} is in the table and has its formula here"),
         }
     }
@@ -83,9 +78,16 @@ impl<'a> Formulas<'a> {
 
     fn kid(&self) -> Result<Value, EvaluatorError> {
         let (generated, reference) = (self.sides.generated.features()?.double(), self.reference()?.double());
-        let rows = KID_ROWS.min(generated.count()).min(reference.count());
-        let first = random_subsets(self.seed, generated.count(), rows, KID_SUBSETS)?;
-        let second = random_subsets(self.seed.wrapping_add(1), reference.count(), rows, KID_SUBSETS)?;
+        let rows = i64::from(self.settings.kid_subset_size)
+            .min(generated.count())
+            .min(reference.count());
+        let first = random_subsets(self.seed, generated.count(), rows, self.settings.kid_subsets as usize)?;
+        let second = random_subsets(
+            self.seed.wrapping_add(1),
+            reference.count(),
+            rows,
+            self.settings.kid_subsets as usize,
+        )?;
         let pairs: Vec<_> = first.into_iter().zip(second).collect();
         Ok(Spread::of(&kid(&generated, &reference, &pairs)?).into())
     }
@@ -96,23 +98,28 @@ impl<'a> Formulas<'a> {
         }
         let real = self.at_most(self.reference()?, 0)?;
         let fake = self.at_most(self.sides.generated.features()?, 1)?;
-        let found = prdc(&real, &fake, NEIGHBOURS)?;
+        let found = prdc(&real, &fake, self.settings.neighbours.into())?;
         Ok(*self.prdc.get_or_init(|| found))
     }
 
-    /// All rows, or [`PRDC_ROWS`] of them drawn from stream `side`.
+    /// All rows, or as many as the settings allow drawn from stream `side`.
     fn at_most(&self, set: &Features, side: usize) -> Result<Features, EvaluatorError> {
-        let rows = if set.count() <= PRDC_ROWS {
+        let most = i64::from(self.settings.neighbour_images);
+        let rows = if set.count() <= most {
             (0..set.count()).collect()
         } else {
-            random_subsets(self.seed, set.count(), PRDC_ROWS, side + 1)?.swap_remove(side)
+            random_subsets(self.seed, set.count(), most, side + 1)?.swap_remove(side)
         };
         Ok(set.select(&rows)?)
     }
 
     fn realism(&self) -> Result<Value, EvaluatorError> {
         let real = self.at_most(self.reference()?, 0)?;
-        let mut scores = realism(&real, &self.at_most(self.sides.generated.features()?, 1)?, NEIGHBOURS)?;
+        let mut scores = realism(
+            &real,
+            &self.at_most(self.sides.generated.features()?, 1)?,
+            self.settings.neighbours.into(),
+        )?;
         scores.sort_by(f64::total_cmp);
         let middle = scores.len() / 2;
         let median = if scores.len() % 2 == 1 {
@@ -126,7 +133,7 @@ impl<'a> Formulas<'a> {
     fn inception_score(&self) -> Result<Value, EvaluatorError> {
         let logits = self.sides.generated.logits()?.double();
         let shuffle = numpy_permutation(IS_SHUFFLE_SEED, logits.count() as u32);
-        Ok(inception_score(&logits, IS_SPLITS, Splits::Proportional, Some(&shuffle))?.into())
+        Ok(inception_score(&logits, self.settings.isc_splits.into(), Splits::Proportional, Some(&shuffle))?.into())
     }
 
     fn copying(&self) -> Result<Value, EvaluatorError> {
@@ -149,6 +156,12 @@ impl<'a> Formulas<'a> {
     fn auroc(&self) -> Result<Value, EvaluatorError> {
         let (train, test) = (self.reference()?.double(), self.sides.role("test")?.features()?.double());
         Ok(nearest_cosine_auroc(&train, &test, &self.sides.generated.features()?.double())?.into())
+    }
+
+    fn confidence(&self) -> Result<Value, EvaluatorError> {
+        let probability = confidences(self.sides.heads()?, self.sides.generated)?.probability();
+        let values: Vec<f64> = Vec::try_from(probability.to_device(tch::Device::Cpu)).expect("invariant: a vector of float64");
+        Ok(Spread::of(&values).into())
     }
 
     fn sliced(&self) -> Result<Value, EvaluatorError> {

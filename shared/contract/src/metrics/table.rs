@@ -76,7 +76,7 @@ pub const METRICS: &[Metric] = &[
         short: "FD∞",
         definition: "intercept of a straight line through the Fréchet distances of 15 random subsets against 1/N, sizes evenly spaced from a tenth of the set (5,000 at most) to the whole set",
         needs: Needs::Features,
-        samples: "15 nested sizes up to the whole set",
+        samples: "15 sizes up to the whole set, each subset drawn by itself",
         at_least: 30,
         literature: "Chong & Forsyth 2020, arXiv:1911.07023",
         ..FD
@@ -220,6 +220,20 @@ pub const METRICS: &[Metric] = &[
         ..FD
     },
     Metric {
+        name: "confidence",
+        title: "TEMI confidence of generated images",
+        short: "MSP",
+        definition: "mean over generated images of the largest softmax probability of the TEMI head that made the network's clusters, at temperature 0.1, on features of the space in which the images were clustered",
+        against: Against::Heads,
+        direction: Direction::Neither,
+        samples: ALL,
+        at_least: 1,
+        unit: "probability",
+        spread: Some("the images"),
+        literature: "C-EDM, figures 8 and 14",
+        ..PRECISION
+    },
+    Metric {
         name: "utilisation",
         title: "Cluster utilisation",
         short: "r_C",
@@ -256,8 +270,8 @@ pub const METRICS: &[Metric] = &[
     },
     Metric {
         name: "temi_confidence",
-        title: "TEMI confidence",
-        short: "MSP",
+        title: "TEMI confidence of training images",
+        short: "MSP, training",
         definition: "mean over training images of the largest softmax probability of the best head at temperature 0.1",
         against: Against::Nothing,
         unit: "probability",

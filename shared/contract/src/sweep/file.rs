@@ -254,6 +254,7 @@ struct SamplingFile {
     sets: Option<u32>,
     images: Option<u64>,
     snapshot_images: Option<u64>,
+    uniform_sets: Option<u32>,
     shard_size: Option<u32>,
     #[serde(default)]
     sampler: SamplerOverrides,
@@ -331,6 +332,7 @@ pub(super) fn parse(text: &str) -> Result<SweepSpec, SweepFileError> {
         // As the paper does (spec §9): scores are comparable at equal counts only.
         images: file.sampling.images.unwrap_or(50_000),
         snapshot_images: file.sampling.snapshot_images.unwrap_or(0),
+        uniform_sets: file.sampling.uniform_sets.unwrap_or(0),
         shard_size: file.sampling.shard_size.unwrap_or(2_500),
         sampler,
     };

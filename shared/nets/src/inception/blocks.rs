@@ -1,39 +1,44 @@
 //! The five kinds of Inception block.
 
-use crate::{layers::BatchNorm, weights::Loading};
+use crate::{
+    layers::{BatchNorm, channels_last},
+    weights::Loading,
+};
 use tch::Tensor;
 
 /// TensorFlow's default.
 const BATCH_NORM_EPS: f64 = 1e-3;
 
-/// Convolution without bias, batch normalisation, ReLU.
+/// Convolution without bias, batch normalisation, ReLU; the normalisation is folded into the convolution.
 pub(super) struct Conv {
     weight: Tensor,
-    norm: BatchNorm,
+    bias: Tensor,
     stride: i64,
     padding: (i64, i64),
 }
 
 impl Conv {
     pub fn load(from: &Loading<'_>, name: &str, dim_in: i64, dim_out: i64, kernel: (i64, i64), stride: i64, padding: (i64, i64)) -> Self {
+        let weight = from.take(&format!("{name}.conv.weight"), &[dim_out, dim_in, kernel.0, kernel.1]);
+        let (weight, bias) = BatchNorm::load(from, &format!("{name}.bn"), dim_out, BATCH_NORM_EPS).folded_into(&weight);
         Self {
-            weight: from.take(&format!("{name}.conv.weight"), &[dim_out, dim_in, kernel.0, kernel.1]),
-            norm: BatchNorm::load(from, &format!("{name}.bn"), dim_out, BATCH_NORM_EPS),
+            weight: channels_last(&weight),
+            bias,
             stride,
             padding,
         }
     }
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let out = x.conv2d(
+        let mut out = x.conv2d(
             &self.weight,
-            None::<&Tensor>,
+            Some(&self.bias),
             [self.stride, self.stride],
             [self.padding.0, self.padding.1],
             [1, 1],
             1,
         );
-        self.norm.forward(&out).relu()
+        out.relu_()
     }
 }
 

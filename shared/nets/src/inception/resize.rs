@@ -5,6 +5,35 @@ use crate::{NetError, preprocess::pictures_of};
 use cedm_images::pillow::{Filter, resize_float};
 use tch::{Kind, Tensor};
 
+/// Whose way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The graph's own: EDM, C-EDM, torch-fidelity, clean-fid's `legacy_tensorflow`.
+    Tensorflow,
+    /// pytorch-fid's, clean-fid's `legacy_pytorch`.
+    PytorchFid,
+    /// clean-fid's `clean`.
+    CleanFid,
+}
+
+impl Rule {
+    /// What the network reads: uint8 images \[n, 1 or 3, h, w\], also given as `rgb` in the network's precision, resized and scaled.
+    ///
+    /// # Errors
+    /// When the images are no uint8 tensor \[n, 1 or 3, h, w\].
+    pub fn scaled(self, images: &Tensor, rgb: &Tensor) -> Result<Tensor, NetError> {
+        Ok(match self {
+            Rule::Tensorflow => scaled_as_tensorflow(rgb),
+            Rule::PytorchFid => pytorch_fid_plane(rgb) * 2.0 - 1.0,
+            Rule::CleanFid => {
+                let plane = (clean_fid_plane(images)? - 128.0) / 128.0;
+                let plane = plane.to_device(rgb.device()).to_kind(rgb.kind());
+                plane.expand([-1, 3, -1, -1], false)
+            }
+        })
+    }
+}
+
 /// TensorFlow 1's bilinear resize of images \[n, c, h, w\]: the source coordinate is i · (in / out), without half pixels or antialias; the
 /// upper neighbour is clamped at the edge.
 pub fn tensorflow_bilinear(x: &Tensor, side: i64) -> Tensor {

@@ -76,6 +76,20 @@ fn grey_images_are_repeated() {
 }
 
 #[test]
+fn every_way_of_resizing_gives_its_own_features() {
+    let net = Inception::load(&filled(), Kind::Float, Device::Cpu).unwrap();
+    let grey = Tensor::arange(64, (Kind::Uint8, Device::Cpu)).reshape([1, 1, 8, 8]) * 4;
+    let of = |rule| net.forward_by(rule, &grey).unwrap();
+    let tensorflow = of(resize::Rule::Tensorflow);
+    assert!(tensorflow.equal(&net.forward(&grey)));
+    for rule in [resize::Rule::PytorchFid, resize::Rule::CleanFid] {
+        let other = of(rule);
+        assert_eq!(other.size(), [1, 2048]);
+        assert!((other - &tensorflow).abs().max().double_value(&[]) > 1e-3, "{rule:?}");
+    }
+}
+
+#[test]
 fn tensorflows_bilinear_has_no_half_pixel() {
     let x = Tensor::from_slice(&[0f32, 10.0, 20.0]).reshape([1, 1, 1, 3]);
     let out = resize::along(&x, 3, 3, 6);

@@ -2,7 +2,7 @@
 
 use super::{Walk, cell_label, features};
 use crate::{
-    Cell, Work,
+    Cell, Purpose, Work,
     builder::{Builder, Dep, Draft},
     candidates::spread,
     obstacles::label_obstacle,
@@ -32,6 +32,7 @@ pub(super) fn cells<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k Clu
         clusters,
         nimg: None,
         set: None,
+        purpose: Purpose::Judge,
     };
     let cell = |clusters, condition| NetworkCell {
         label: cell_label(clustering, clusters),
@@ -82,6 +83,7 @@ fn bounded<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSp
             clusters: None,
             nimg: None,
             set: None,
+            purpose: Purpose::Judge,
         };
         let label = |i: u32| {
             if count == 1 {
@@ -109,6 +111,7 @@ fn bounded<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSp
             clusters: Some(c),
             nimg: None,
             set: None,
+            purpose: Purpose::Judge,
         };
         cells.push(NetworkCell {
             label: cell_label(clustering, Some(c)),
@@ -162,6 +165,7 @@ fn search<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpe
             clusters: None,
             nimg: None,
             set: None,
+            purpose: Purpose::Judge,
         },
     );
     let mut probed: BTreeSet<u32> = BTreeSet::new();
@@ -265,6 +269,7 @@ fn cluster_job<'k>(b: &mut Builder<'k>, walk: Walk<'k>, method: &Method, at: (St
         clusters: Some(c),
         nimg: None,
         set: None,
+        purpose: Purpose::Judge,
     };
     let labelled = (images.set.classes > 0).then_some(images.dep);
     let (work, features, neighbours, images_dep) = match method {

@@ -2,13 +2,13 @@
 
 use super::{Walk, clusters::NetworkCell, kimg, scores};
 use crate::{
-    Cell, Work,
+    Cell, Purpose, Work,
     builder::{Builder, Dep, Draft},
     obstacles::network_obstacle,
 };
 use cedm_contract::{
     JobResult, JobSpec, Kind,
-    params::{NetworkSpec, SampleParams, SampleSetParams, TrainParams},
+    params::{LabelSource, NetworkSpec, SampleParams, SampleSetParams, SamplerParams, TrainParams},
 };
 
 /// A sample set to be made: of which network, when, and which seeds.
@@ -23,6 +23,13 @@ pub(super) struct SetPlan {
     pub(super) last: bool,
 }
 
+impl SetPlan {
+    /// What it is for.
+    pub(super) fn purpose(&self) -> Purpose {
+        self.cell.purpose
+    }
+}
+
 /// Everything that follows from one condition.
 pub(super) fn network<'k>(b: &mut Builder<'k>, walk: Walk<'k>, network: &NetworkCell<'k>) {
     let mut previous: Option<Dep<'k>> = None;
@@ -31,7 +38,7 @@ pub(super) fn network<'k>(b: &mut Builder<'k>, walk: Walk<'k>, network: &Network
         let weights = segment(b, walk, network, previous, (from, *to));
         for set in sets(b, network, *to) {
             let samples = sample_set(b, network, weights, &set);
-            scores::scores(b, walk, network.condition.is_none(), samples, &set);
+            scores::scores(b, walk, network, samples, &set);
         }
         (previous, from) = (Some(weights), *to);
     }
@@ -85,7 +92,8 @@ fn segment<'k>(
     })
 }
 
-/// The sample sets of a snapshot: the full ones at the end, one smaller before (spec §9: seeds follow on each other from 0).
+/// The sample sets of a snapshot: the full ones at the end, one smaller before (spec §9: seeds follow on each other from 0). At the
+/// end also one as small as those before, and those with uniform labels, where either says anything new.
 fn sets(b: &Builder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPlan> {
     let (sampling, last) = (&b.sweep.spec.sampling, nimg == b.sweep.spec.training.budget_nimg());
     let (count, images) = if last {
@@ -93,18 +101,34 @@ fn sets(b: &Builder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPlan> {
     } else {
         (u32::from(sampling.snapshot_images > 0), sampling.snapshot_images)
     };
-    let plan = |set: u32| SetPlan {
-        cell: Cell {
-            nimg: Some(nimg),
-            set: Some(set),
-            ..network.cell.clone()
-        },
-        label: format!("{} at {} kimg, set {set}", network.label, kimg(nimg)),
-        first_seed: u64::from(set) * images,
-        images,
-        last,
+    let plan = |purpose, set: u32, images| {
+        let what = match purpose {
+            Purpose::Judge => format!("set {set}"),
+            Purpose::Curve => "set for curves".to_owned(),
+            Purpose::Uniform => format!("uniform set {set}"),
+        };
+        SetPlan {
+            cell: Cell {
+                nimg: Some(nimg),
+                set: Some(set),
+                purpose,
+                ..network.cell.clone()
+            },
+            label: format!("{} at {} kimg, {what}", network.label, kimg(nimg)),
+            first_seed: u64::from(set) * images,
+            images,
+            last,
+        }
     };
-    (0..count).map(plan).collect()
+    let mut sets: Vec<SetPlan> = (0..count).map(|set| plan(Purpose::Judge, set, images)).collect();
+    if last {
+        let fewer = sampling.snapshot_images;
+        let earlier = b.sweep.spec.training.snapshots_nimg.len() > 1;
+        sets.extend((earlier && fewer > 0 && fewer < images).then(|| plan(Purpose::Curve, 0, fewer)));
+        let uniform = if network.condition.is_some() { sampling.uniform_sets } else { 0 };
+        sets.extend((0..uniform).map(|set| plan(Purpose::Uniform, set, images)));
+    }
+    sets
 }
 
 /// A sample set, by shards.
@@ -122,7 +146,13 @@ fn sample_set<'k>(b: &mut Builder<'k>, network: &NetworkCell<'k>, weights: Dep<'
             .reads("weights", weights)
             .maybe("condition", network.condition);
         let params = SampleParams {
-            sampler: sampling.sampler.clone(),
+            sampler: match set.purpose() {
+                Purpose::Uniform => SamplerParams {
+                    labels: LabelSource::Uniform,
+                    ..sampling.sampler.clone()
+                },
+                Purpose::Judge | Purpose::Curve => sampling.sampler.clone(),
+            },
             first_seed: set.first_seed + first,
             count: count as u32,
         };

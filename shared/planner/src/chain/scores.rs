@@ -1,27 +1,31 @@
 //! Scores: features and moments of every shard, the reference side once, one score per sample set and feature space.
 
 use super::{
-    Images, Walk, features,
+    Images, Walk,
+    clusters::NetworkCell,
+    features,
     networks::{SetPlan, unconditional_set},
 };
 use crate::{
-    Work,
+    Purpose, Work,
     builder::{Builder, Dep, Draft},
 };
 use cedm_contract::{
-    JobSpec, Kind,
+    ImageSet, JobSpec, Kind,
     metrics::{Against, metric},
-    params::{MeasureParams, ReferenceParams, ScoreParams},
-    sweep::EvaluationSpec,
+    params::{MeasureParams, ReferenceParams, ScoreParams, reference_limit},
+    sweep::{EvaluationSpec, Method},
 };
 
 /// The scores of one sample set in every feature space of the sweep.
-pub(super) fn scores<'k>(b: &mut Builder<'k>, walk: Walk<'k>, unconditional: bool, samples: Dep<'k>, set: &SetPlan) {
+pub(super) fn scores<'k>(b: &mut Builder<'k>, walk: Walk<'k>, network: &NetworkCell<'k>, samples: Dep<'k>, set: &SetPlan) {
+    let clusterings = &b.sweep.spec.clusterings;
+    let method = clusterings.iter().find(|c| c.name == network.cell.clustering).map(|c| &c.method);
     for evaluation in &b.sweep.spec.evaluations {
         let metrics: Vec<String> = evaluation
             .metrics
             .iter()
-            .filter(|name| applies(name, unconditional, set.last))
+            .filter(|name| applies(name, method, set))
             .cloned()
             .collect();
         if metrics.is_empty() {
@@ -40,6 +44,7 @@ pub(super) fn scores<'k>(b: &mut Builder<'k>, walk: Walk<'k>, unconditional: boo
         } else {
             None
         };
+        let condition = network.condition.filter(|_| against(Against::Heads));
         let draft = Draft::new(
             format!("score {} {}", evaluation.name, set.label),
             Kind::Score,
@@ -50,7 +55,8 @@ pub(super) fn scores<'k>(b: &mut Builder<'k>, walk: Walk<'k>, unconditional: boo
         .reads("reference", reference)
         .shards(shards)
         .maybe("unconditional", other)
-        .maybe("test", test);
+        .maybe("test", test)
+        .maybe("condition", condition);
         b.add(draft, || {
             Ok(JobSpec::Score(ScoreParams {
                 extractor: features::spec(&evaluation.extractor)?,
@@ -61,9 +67,15 @@ pub(super) fn scores<'k>(b: &mut Builder<'k>, walk: Walk<'k>, unconditional: boo
     }
 }
 
-/// Whether a metric is asked of this sample set: the distance to the unconditional network only of finished conditional ones.
-pub(crate) fn applies(name: &str, unconditional: bool, last: bool) -> bool {
-    metric(name).is_some_and(|row| row.against != Against::Unconditional || (last && !unconditional))
+/// Whether a metric is asked of this sample set: the distance to the unconditional network and the confidence of the head only of
+/// what finished networks are judged by, and only where there is such a head.
+fn applies(name: &str, method: Option<&Method>, set: &SetPlan) -> bool {
+    let judged = set.last && set.purpose() == Purpose::Judge;
+    metric(name).is_some_and(|row| match row.against {
+        Against::Unconditional => judged && method != Some(&Method::None),
+        Against::Heads => judged && matches!(method, Some(Method::Temi(_))),
+        Against::Nothing | Against::Training | Against::TrainingAndTest | Against::Labels => true,
+    })
 }
 
 fn measured_samples<'k>(b: &mut Builder<'k>, walk: Walk<'k>, evaluation: &EvaluationSpec, samples: Dep<'k>, set: &SetPlan) -> Vec<Dep<'k>> {
@@ -111,6 +123,13 @@ fn training_reference<'k>(b: &mut Builder<'k>, walk: Walk<'k>, evaluation: &Eval
     image_reference(b, walk, evaluation, walk.images, "training images")
 }
 
+/// Why images of one shape cannot be held against those of another: extractors that resize would hide it.
+fn shape_obstacle(test: &ImageSet, training: &ImageSet) -> Option<String> {
+    let shape = |set: &ImageSet| format!("{0}×{0} with {1} channels", set.resolution, set.channels);
+    let (found, expected) = (shape(test), shape(training));
+    (found != expected).then(|| format!("the test images are {found}, the training images {expected}: bring them to one shape first"))
+}
+
 fn test_reference<'k>(b: &mut Builder<'k>, walk: Walk<'k>, evaluation: &EvaluationSpec) -> Option<Dep<'k>> {
     walk.test.map(|test| image_reference(b, walk, evaluation, test, "test images"))
 }
@@ -118,16 +137,25 @@ fn test_reference<'k>(b: &mut Builder<'k>, walk: Walk<'k>, evaluation: &Evaluati
 fn image_reference<'k>(b: &mut Builder<'k>, walk: Walk<'k>, evaluation: &EvaluationSpec, images: Images<'k>, of: &str) -> Dep<'k> {
     let counts = images.set.shards.iter().map(|shard| shard.count).collect();
     let shards = measured(b, walk, evaluation, (images.dep, of, counts), None);
-    reference(b, evaluation, of, shards)
+    // Written down only where it cuts something off: the key of a whole reference does not depend on the rule.
+    let at_most = reference_limit(&evaluation.extractor.name).filter(|limit| *limit < images.set.count);
+    let obstacle = shape_obstacle(images.set, walk.images.set);
+    reference(b, evaluation, of, shards, obstacle.map_or(Ok(at_most), Err))
 }
 
 fn unconditional_reference<'k>(b: &mut Builder<'k>, walk: Walk<'k>, evaluation: &EvaluationSpec) -> Option<Dep<'k>> {
     let (samples, set) = unconditional_set(b, walk)?;
     let shards = measured_samples(b, walk, evaluation, samples, &set);
-    Some(reference(b, evaluation, &set.label, shards))
+    Some(reference(b, evaluation, &set.label, shards, Ok(None)))
 }
 
-fn reference<'k>(b: &mut Builder<'k>, evaluation: &EvaluationSpec, of: &str, shards: Vec<Dep<'k>>) -> Dep<'k> {
+fn reference<'k>(
+    b: &mut Builder<'k>,
+    evaluation: &EvaluationSpec,
+    of: &str,
+    shards: Vec<Dep<'k>>,
+    at_most: Result<Option<u64>, String>,
+) -> Dep<'k> {
     let draft = Draft::new(
         format!("reference {} {of}", features::label(&evaluation.extractor)),
         Kind::Reference,
@@ -137,6 +165,7 @@ fn reference<'k>(b: &mut Builder<'k>, evaluation: &EvaluationSpec, of: &str, sha
     b.add(draft.shards(shards), || {
         Ok(JobSpec::Reference(ReferenceParams {
             extractor: features::spec(&evaluation.extractor)?,
+            at_most: at_most?,
         }))
     })
 }

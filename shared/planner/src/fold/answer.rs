@@ -1,8 +1,12 @@
 //! The sweep's answer: the best C, how certain that is, and what it is better than.
 
+mod agreement;
+mod efficiency;
+mod uniform;
+
 use cedm_contract::{
-    metrics::{Direction, metric},
-    outcome::{Answer, BoundOutcome, CellOutcome, Comparison, Efficiency, Summary},
+    metrics::metric,
+    outcome::{Answer, BoundOutcome, CellOutcome, Comparison, RunnerUp, Summary},
     sweep::Sweep,
 };
 
@@ -13,31 +17,33 @@ pub(super) fn answer(sweep: &Sweep, cells: &[CellOutcome], bounds: &[BoundOutcom
     let name = format!("{}/{}", evaluation.name, evaluation.primary);
     let badness = |value: f64| row.direction.badness(value).unwrap_or(f64::INFINITY);
     let scored: Vec<(&CellOutcome, &Summary)> = cells.iter().filter_map(|cell| Some((cell, final_score(cell, &name)?))).collect();
-    let by_badness = |a: &&(&CellOutcome, &Summary), b: &&(&CellOutcome, &Summary)| badness(a.1.mean).total_cmp(&badness(b.1.mean));
+    let mut choices: Vec<(&CellOutcome, &Summary)> = scored.iter().copied().filter(|(cell, _)| is_granularity(cell)).collect();
+    choices.sort_by(|a, b| badness(a.1.mean).total_cmp(&badness(b.1.mean)));
 
-    let (best, score) = *scored.iter().filter(|(cell, _)| is_granularity(cell)).min_by(by_badness)?;
-    let ties: Vec<String> = scored
+    let (best, score) = *choices.first()?;
+    let ties: Vec<String> = choices[1..]
         .iter()
-        .filter(|(cell, other)| is_granularity(cell) && cell.label != best.label && within_spread(score, other))
+        .filter(|(_, other)| within_spread(score, other))
         .map(|(cell, _)| cell.label.clone())
         .collect();
-    let c_max = bounds
-        .iter()
-        .find(|bound| bound.clustering == best.clustering)
-        .and_then(|bound| bound.c_max);
+    let c_max = c_max_of(sweep, bounds, best);
 
     let mut others: Vec<(&CellOutcome, &Summary)> = scored.iter().copied().filter(|(cell, _)| !is_granularity(cell)).collect();
-    for clustering in &sweep.spec.clusterings {
-        let own = scored
-            .iter()
-            .filter(|(cell, _)| is_granularity(cell) && cell.clustering == clustering.name && cell.clustering != best.clustering);
-        others.extend(own.min_by(by_badness).copied());
+    for clustering in sweep
+        .spec
+        .clusterings
+        .iter()
+        .filter(|clustering| clustering.name != best.clustering)
+    {
+        others.extend(choices.iter().find(|(cell, _)| cell.clustering == clustering.name));
     }
     let compare = |(cell, other): &(&CellOutcome, &Summary)| Comparison {
         with: cell.label.clone(),
         other: other.mean,
         relative: (score.mean - other.mean) / other.mean.abs(),
         better: badness(score.mean) < badness(other.mean),
+        sets: other.values.len() as u32,
+        images: other.images,
     };
     let comparisons: Vec<Comparison> = others
         .iter()
@@ -54,10 +60,13 @@ pub(super) fn answer(sweep: &Sweep, cells: &[CellOutcome], bounds: &[BoundOutcom
         score: score.clone(),
         uncertain: !ties.is_empty(),
         ties,
+        runner_up: choices.get(1).map(|(cell, other)| runner_up(cell, score, other)),
         c_max,
         within_bound: c_max.map(|c_max| clusters <= c_max),
         comparisons,
-        efficiency: efficiency(cells, &name, row.direction),
+        efficiency: efficiency::efficiency(cells, &name, row.direction),
+        agreement: agreement::agreement(sweep, cells, bounds, best),
+        uniform: uniform::effects(sweep, cells),
     })
 }
 
@@ -70,6 +79,17 @@ fn final_score<'a>(cell: &'a CellOutcome, metric: &str) -> Option<&'a Summary> {
     cell.snapshots.iter().find(|snapshot| snapshot.last)?.summary.get(metric)
 }
 
+/// C_max of the search that bounds a cell's clustering: its own, or the one that it follows.
+fn c_max_of(sweep: &Sweep, bounds: &[BoundOutcome], cell: &CellOutcome) -> Option<u32> {
+    let clustering = sweep
+        .spec
+        .clusterings
+        .iter()
+        .find(|clustering| clustering.name == cell.clustering)?;
+    let source = sweep.spec.bound_source(clustering)?;
+    bounds.iter().find(|bound| bound.clustering == source.name)?.c_max
+}
+
 /// Whether two means differ by no more than their pooled standard deviation; never where a spread is unknown.
 fn within_spread(a: &Summary, b: &Summary) -> bool {
     match (a.std, b.std) {
@@ -78,8 +98,28 @@ fn within_spread(a: &Summary, b: &Summary) -> bool {
     }
 }
 
+/// Values of sets that both have, in pairs.
+fn paired(a: &Summary, b: &Summary) -> Vec<(f64, f64)> {
+    let other = |index: u32| b.values.iter().find(|(found, _)| *found == index).map(|(_, value)| *value);
+    a.values
+        .iter()
+        .filter_map(|(index, value)| Some((*value, other(*index)?)))
+        .collect()
+}
+
+fn runner_up(cell: &CellOutcome, best: &Summary, second: &Summary) -> RunnerUp {
+    let differences: Vec<f64> = paired(best, second).into_iter().map(|(best, second)| second - best).collect();
+    let spread = (!differences.is_empty()).then(|| super::summary::mean_and_std(&differences));
+    RunnerUp {
+        cell: cell.label.clone(),
+        score: second.mean,
+        difference: spread.map_or(second.mean - best.mean, |(mean, _)| mean),
+        standard_error: spread.and_then(|(_, std)| std).map(|std| std / (differences.len() as f64).sqrt()),
+    }
+}
+
 fn headline(best: &CellOutcome, score: &Summary, title: &str, comparisons: &[Comparison], c_max: Option<u32>) -> String {
-    let spread = score.std.map(|std| format!(" ± {std:.2}")).unwrap_or_default();
+    let spread = score.std.map(|std| format!(" ± {std:.3}")).unwrap_or_default();
     let sets = if score.values.len() == 1 {
         "1 set".to_owned()
     } else {
@@ -100,45 +140,4 @@ fn headline(best: &CellOutcome, score: &Summary, title: &str, comparisons: &[Com
         text += &format!("; C_max = {c_max}");
     }
     text
-}
-
-/// Sample efficiency against the unconditional network (spec §13), over snapshots judged by equally many images.
-fn efficiency(cells: &[CellOutcome], metric: &str, direction: Direction) -> Vec<Efficiency> {
-    let Some(unconditional) = cells.iter().find(|cell| cell.method == "none") else {
-        return Vec::new();
-    };
-    let Some(images) = unconditional
-        .snapshots
-        .first()
-        .and_then(|snapshot| snapshot.summary.get(metric))
-        .map(|summary| summary.images)
-    else {
-        return Vec::new();
-    };
-    let curve = |cell: &CellOutcome| -> Vec<(u64, f64)> {
-        let points = cell
-            .snapshots
-            .iter()
-            .filter_map(|snapshot| Some((snapshot.nimg, snapshot.summary.get(metric)?)));
-        points
-            .filter(|(_, summary)| summary.images == images)
-            .filter_map(|(nimg, summary)| Some((nimg, direction.badness(summary.mean)?)))
-            .collect()
-    };
-    let Some((best_nimg, best)) = curve(unconditional).into_iter().min_by(|a, b| a.1.total_cmp(&b.1)) else {
-        return Vec::new();
-    };
-    let of = |cell: &CellOutcome| {
-        let nimg = curve(cell).into_iter().find(|(_, badness)| *badness < best).map(|(nimg, _)| nimg);
-        Efficiency {
-            cell: cell.label.clone(),
-            nimg,
-            ratio: nimg.map(|nimg| best_nimg as f64 / nimg as f64),
-        }
-    };
-    cells
-        .iter()
-        .filter(|cell| cell.method != "none" && !curve(cell).is_empty())
-        .map(of)
-        .collect()
 }

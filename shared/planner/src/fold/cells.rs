@@ -1,13 +1,13 @@
 //! Networks with their snapshots, sample sets and scores.
 
 use super::{View, artefact, summary::summarise};
-use crate::{Cell, Node, chain::cell_label};
+use crate::{Cell, Node, Purpose, chain::cell_label};
 use cedm_contract::{
     JobResult, Kind, Manifest,
-    outcome::{CellOutcome, SamplesOutcome, ScoresOutcome, SetOutcome, SnapshotOutcome, TrainingOutcome},
+    outcome::{CellOutcome, SamplesOutcome, ScoresOutcome, SetOutcome, SnapshotOutcome, Summary, TrainingOutcome},
     sweep::{ClusteringSpec, Method},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Every network whose C is known: in the order of the file, then ascending C.
 pub(super) fn cells(view: &View<'_>) -> Vec<CellOutcome> {
@@ -31,6 +31,7 @@ fn cell(view: &View<'_>, clustering: &ClusteringSpec, clusters: Option<u32>) -> 
         clusters,
         nimg,
         set,
+        purpose: Purpose::Judge,
     };
     let condition = clusters.and_then(|_| {
         let trains = view
@@ -75,13 +76,29 @@ fn snapshot(view: &View<'_>, at: Cell, last: bool) -> SnapshotOutcome {
         .nodes
         .iter()
         .find(|node| node.kind == Kind::Train && node.cell.as_ref() == Some(&at));
-    let sets = sets(view, &at);
+    let of = |purpose| sets(view, &Cell { purpose, ..at.clone() });
+    let (sets, curve_set, uniform_sets) = (of(Purpose::Judge), of(Purpose::Curve).pop(), of(Purpose::Uniform));
+    let summary = summarise(&sets);
     SnapshotOutcome {
         nimg: at.nimg.unwrap_or(0),
         last,
         training: node.and_then(|node| view.manifest(node)).and_then(training),
-        summary: summarise(&sets),
+        on_equal_terms: on_equal_terms(view, &sets, curve_set.as_ref()),
+        uniform: summarise(&uniform_sets),
+        summary,
         sets,
+        curve_set,
+        uniform_sets,
+    }
+}
+
+/// Scores by as many images as the snapshots before the last are judged by, where there are such.
+fn on_equal_terms(view: &View<'_>, sets: &[SetOutcome], curve_set: Option<&SetOutcome>) -> BTreeMap<String, Summary> {
+    let fewer = view.sweep.spec.sampling.snapshot_images;
+    match curve_set {
+        Some(set) => summarise(std::slice::from_ref(set)),
+        None if fewer > 0 && sets.iter().all(|set| set.images == fewer) => summarise(sets),
+        None => BTreeMap::new(),
     }
 }
 
@@ -106,7 +123,11 @@ fn sets(view: &View<'_>, at: &Cell) -> Vec<SetOutcome> {
             })
     };
     let (sampling, last) = (&view.sweep.spec.sampling, at.nimg == Some(view.sweep.spec.training.budget_nimg()));
-    let images = if last { sampling.images } else { sampling.snapshot_images };
+    let images = if last && at.purpose != Purpose::Curve {
+        sampling.images
+    } else {
+        sampling.snapshot_images
+    };
     let mut sets = Vec::new();
     for index in 0.. {
         let nodes: Vec<&Node> = view.plan.nodes.iter().filter(|node| in_set(node, index)).collect();
@@ -121,6 +142,7 @@ fn sets(view: &View<'_>, at: &Cell) -> Vec<SetOutcome> {
                 ScoresOutcome {
                     artefact: artefact(manifest),
                     result: result.clone(),
+                    confidence: manifest.output("confidence.safetensors").map(|output| output.object.clone()),
                 },
             ))
         });

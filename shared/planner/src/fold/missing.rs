@@ -62,11 +62,17 @@ fn scores_without_number(cell: &CellOutcome) -> Vec<Missing> {
     let mut missing = Vec::new();
     let mut seen = BTreeSet::new();
     for snapshot in &cell.snapshots {
-        for set in &snapshot.sets {
+        let others = snapshot.curve_set.iter().chain(&snapshot.uniform_sets);
+        for (set, what) in snapshot
+            .sets
+            .iter()
+            .map(|set| (set, "set"))
+            .chain(others.map(|set| (set, "extra set")))
+        {
             for (space, scores) in &set.scores {
                 for (metric, score) in scores.result.scores.iter().filter(|(_, score)| score.value.is_none()) {
                     let what = format!(
-                        "{space}/{metric} of {} at {} kimg, set {}",
+                        "{space}/{metric} of {} at {} kimg, {what} {}",
                         cell.label,
                         crate::chain::kimg(snapshot.nimg),
                         set.index

@@ -1,6 +1,10 @@
 //! Mean and spread over sample sets.
 
-use cedm_contract::outcome::{SetOutcome, Summary};
+use cedm_contract::{
+    ScoreResult,
+    metrics::{Against, metric},
+    outcome::{SetOutcome, Summary},
+};
 use std::collections::BTreeMap;
 
 /// By `<space>/<metric>`, over the sets that have a number.
@@ -15,7 +19,7 @@ pub(super) fn summarise(sets: &[SetOutcome]) -> BTreeMap<String, Summary> {
                     std: None,
                     values: Vec::new(),
                     images: scores.result.count,
-                    reference_images: scores.result.reference_count,
+                    reference_images: held_against(metric, &scores.result),
                 });
                 summary.values.push((set.index, value));
             }
@@ -26,6 +30,16 @@ pub(super) fn summarise(sets: &[SetOutcome]) -> BTreeMap<String, Summary> {
         (summary.mean, summary.std) = mean_and_std(&values);
     }
     by_metric
+}
+
+/// Images on the other side of a metric; 0 where there is none.
+fn held_against(name: &str, result: &ScoreResult) -> u64 {
+    match metric(name).map(|row| row.against) {
+        // Both sets are made alike.
+        Some(Against::Unconditional) => result.count,
+        Some(Against::Nothing | Against::Heads | Against::Labels) => 0,
+        Some(Against::Training | Against::TrainingAndTest) | None => result.reference_count,
+    }
 }
 
 /// Mean, and the sample standard deviation where there is more than one value. `values` is not empty.

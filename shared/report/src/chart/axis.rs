@@ -20,6 +20,8 @@ pub struct Axis {
     pub ticks_at_values: bool,
     /// The range must reach from here to there.
     pub span: Option<(f64, f64)>,
+    /// Names of the places 0, 1, …, for axes that count nothing.
+    pub columns: Vec<String>,
 }
 
 impl Axis {
@@ -30,6 +32,7 @@ impl Axis {
             scale: Scale::Linear,
             ticks_at_values: false,
             span: None,
+            columns: Vec::new(),
         }
     }
     /// From 0 to 1.
@@ -53,6 +56,16 @@ impl Axis {
             scale: Scale::Logarithmic,
             ticks_at_values: true,
             span: None,
+            columns: Vec::new(),
+        }
+    }
+
+    /// One place per name.
+    pub fn columns(label: impl Into<String>, columns: Vec<String>) -> Self {
+        Self {
+            span: Some((-0.5, columns.len() as f64 - 0.5)),
+            columns,
+            ..Self::linear(label)
         }
     }
 
@@ -81,7 +94,9 @@ impl Axis {
                     if pinned(low) { low } else { low - pad },
                     if pinned(high) && high > low { high } else { high + pad },
                 );
-                let ticks = if self.ticks_at_values {
+                let ticks = if !self.columns.is_empty() {
+                    (0..self.columns.len()).map(|column| column as f64).collect()
+                } else if self.ticks_at_values {
                     thinned(values, most, |v| v)
                 } else {
                     round_ticks(range, most)
@@ -90,6 +105,7 @@ impl Axis {
                     scale: self.scale,
                     range,
                     ticks,
+                    columns: self.columns.clone(),
                 }
             }
             Scale::Logarithmic => {
@@ -100,6 +116,7 @@ impl Axis {
                     scale: self.scale,
                     range,
                     ticks: thinned(values, most, f64::ln),
+                    columns: Vec::new(),
                 }
             }
         }
@@ -112,6 +129,7 @@ pub struct Layout {
     /// Ends of the axis.
     pub range: (f64, f64),
     ticks: Vec<f64>,
+    columns: Vec<String>,
 }
 
 impl Layout {
@@ -133,7 +151,11 @@ impl Layout {
             .iter()
             .copied()
             .min_by(|a, b| (self.at(*a) - position).abs().total_cmp(&(self.at(*b) - position).abs()));
-        plain(value.unwrap_or(position), self.thousands())
+        let value = value.unwrap_or(position);
+        match self.columns.get(value as usize) {
+            Some(name) => name.clone(),
+            None => plain(value, self.thousands()),
+        }
     }
     /// Whether ticks are written in thousands: all of them, or none.
     fn thousands(&self) -> bool {

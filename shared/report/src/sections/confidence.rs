@@ -2,7 +2,7 @@
 
 use super::galleries::sampled;
 use crate::{
-    facts::Facts,
+    facts::{Facts, end},
     section::{Section, absent},
     shelf::Picture,
     tiles, words,
@@ -23,7 +23,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
     let cell = facts
         .best()
         .filter(confident)
-        .or_else(|| facts.outcome.cells.iter().find(confident))?;
+        .or_else(|| best_of(facts, facts.outcome.cells.iter().filter(confident)))?;
     let clustering = facts.condition(cell)?;
     let body = match ranked(facts, cell, clustering) {
         Ok(ranking) => gallery(facts, &ranking),
@@ -34,6 +34,16 @@ pub fn section(facts: &Facts) -> Option<Section> {
         title: "Most and least confident",
         body: html! { p.subject { (cell.label) } (body) },
     })
+}
+
+/// The network with the best deciding score; the first one where none has a score.
+fn best_of<'a>(facts: &Facts<'a>, cells: impl Iterator<Item = &'a CellOutcome>) -> Option<&'a CellOutcome> {
+    let measure = facts.deciding();
+    let badness = |cell: &'a CellOutcome| {
+        let measure = measure.as_ref()?;
+        measure.metric.direction.badness(facts.score(cell, &measure.key)?.mean)
+    };
+    cells.min_by(|a, b| badness(a).unwrap_or(f64::INFINITY).total_cmp(&badness(b).unwrap_or(f64::INFINITY)))
 }
 
 struct Ranking<'a> {
@@ -47,13 +57,9 @@ struct Ranking<'a> {
 /// Generated images by their own confidence where the sample shards hold one, else by the mean confidence of the real images
 /// of their cluster.
 fn ranked<'a>(facts: &Facts, cell: &'a CellOutcome, clustering: &ClusteringOutcome) -> Result<Ranking<'a>, String> {
-    let (_, samples) = sampled(cell)?;
-    let mut own = Vec::new();
-    for shard in &samples.result.shards {
-        own.extend(facts.shelf.floats(&shard.object, "confidence")?.unwrap_or_default());
-    }
-    let by_image = own.len() as u64 == samples.result.count;
-    let scores: Vec<f64> = if by_image {
+    let (samples, own) = judged(facts, cell)?;
+    let by_image = own.is_some();
+    let scores: Vec<f64> = if let Some(own) = own {
         own.into_iter().map(f64::from).collect()
     } else {
         let labels = facts
@@ -90,6 +96,26 @@ fn ranked<'a>(facts: &Facts, cell: &'a CellOutcome, clustering: &ClusteringOutco
     }
 }
 
+/// A sample set with the confidence of each of its images; of a set that was not judged, the images alone.
+fn judged<'a>(facts: &Facts, cell: &'a CellOutcome) -> Result<(&'a SamplesOutcome, Option<Vec<f32>>), String> {
+    for set in end(cell).map_or(&[][..], |snapshot| &snapshot.sets) {
+        let object = set.scores.values().find_map(|scores| scores.confidence.as_ref());
+        let (Some(samples), Some(object)) = (&set.samples, object) else {
+            continue;
+        };
+        let found = facts
+            .shelf
+            .floats(object, "log_confidence")?
+            .ok_or("the confidence file holds no `log_confidence`")?;
+        if found.len() as u64 != samples.result.count {
+            return Err(format!("{} confidences for {} images", found.len(), samples.result.count));
+        }
+        return Ok((samples, Some(found)));
+    }
+    let (_, samples) = sampled(cell)?;
+    Ok((samples, None))
+}
+
 /// Mean log-confidence of each cluster's training images.
 fn cluster_means(facts: &Facts, clustering: &ClusteringOutcome) -> Result<Vec<f64>, String> {
     let object = clustering.assignments.as_ref().ok_or("the clustering has no assignments file")?;
@@ -113,9 +139,9 @@ fn gallery(facts: &Facts, ranking: &Ranking) -> Markup {
     let least: Vec<u64> = ranking.rows.iter().take(SHOWN).map(|row| *row as u64).collect();
     let most: Vec<u64> = ranking.rows.iter().rev().take(SHOWN).map(|row| *row as u64).collect();
     let rule = if ranking.by_image {
-        "Generated images by the largest softmax probability of the TEMI head that made the clusters."
+        "Generated images by the largest softmax probability of the TEMI head that made the clusters, at temperature 0.1 and compared by its logarithm: many probabilities round to 1."
     } else {
-        "Generated images by the mean confidence of the real images of their cluster: the confidence of each generated image was not computed in this sweep."
+        "Generated images by the mean confidence of the real images of their cluster: this sweep did not ask for the metric `confidence`, so that the head judged no generated image."
     };
     html! {
         p { (rule) " Beside them: the unconditional network's images from the same seeds." }

@@ -1,13 +1,62 @@
 //! Ways of grouping compared at equal numbers of clusters.
 
 use crate::{
-    facts::Facts,
-    section::{Section, Table, optional},
+    chart::{Axis, Chart, Level, Point, Series},
+    facts::{Facts, Measure},
+    section::{Section, Table, figure, optional},
     words,
 };
 use cedm_contract::outcome::CellOutcome;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
+
+/// Marks of one C stand side by side, one place for each clustering.
+fn side_by_side(facts: &Facts, measure: &Measure, names: &[&str], shared: &[u32]) -> Chart {
+    let cells = || facts.outcome.cells.iter();
+    let series = names.iter().enumerate().map(|(place, name)| {
+        // Places of one C fill the middle 60 % of its column.
+        let offset = (place as f64 + 0.5) / names.len() as f64 * 0.6 - 0.3;
+        let at = |(column, clusters): (usize, &u32)| {
+            let cell = cells().find(|cell| cell.clustering == *name && cell.clusters == Some(*clusters))?;
+            let score = facts.score(cell, &measure.key)?;
+            Some(Point {
+                x: column as f64 + offset,
+                y: score.mean,
+                error: score.std,
+                tip: format!(
+                    "{}: {} {}, {}",
+                    cell.label,
+                    measure.title,
+                    words::spread(score.mean, score.std),
+                    facts.sample_counts(score)
+                ),
+            })
+        };
+        Series {
+            name: (*name).to_owned(),
+            style: facts.style(name),
+            joined: false,
+            marked: true,
+            points: shared.iter().enumerate().filter_map(at).collect(),
+        }
+    });
+    let columns = shared.iter().map(|c| format!("C = {}", words::count((*c).into()))).collect();
+    let level = facts.unconditional().and_then(|cell| {
+        Some(Level {
+            name: cell.label.clone(),
+            style: Some(facts.style(&cell.clustering)),
+            y: facts.score(cell, &measure.key)?.mean,
+        })
+    });
+    Chart {
+        x: Axis::columns("number of clusters", columns),
+        y: Axis::linear(measure.axis_label()),
+        right: None,
+        series: series.filter(|series| !series.points.is_empty()).collect(),
+        levels: level.into_iter().collect(),
+        uprights: Vec::new(),
+    }
+}
 
 /// One row per C that more than one clustering has; the unconditional network for comparison.
 pub fn section(facts: &Facts) -> Option<Section> {
@@ -59,6 +108,9 @@ pub fn section(facts: &Facts) -> Option<Section> {
         rows: shared.iter().map(row).collect(),
     };
     let body = html! {
+        (figure(&side_by_side(facts, &measure, &names, &shared), &format!(
+            "{} of networks with equally many condition slots, side by side. Bars: standard deviation over the sample sets, {}.",
+            measure.title, facts.counts_of(&measure.key))))
         p { (measure.head()) " of networks with the same number of condition slots; the best of each row is bold."
             @if let Some(cell) = facts.unconditional() { @if let Some(score) = facts.score(cell, &measure.key) {
                 " Without any condition: " (words::spread(score.mean, score.std)) "."

@@ -2,11 +2,11 @@
 
 use crate::{
     chart::{Axis, Chart, Level, Point, Series},
-    facts::{Facts, Measure, end},
+    facts::{Facts, Measure, end, on_curve},
     section::{Section, absent, figure, legend, small_figure},
     words,
 };
-use cedm_contract::outcome::{CellOutcome, Summary};
+use cedm_contract::outcome::{CellOutcome, SnapshotOutcome, Summary};
 use maud::html;
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub fn by_clusters(facts: &Facts) -> Option<Section> {
         @for measure in facts.primaries() {
             (figure(&against_clusters(facts, &measure, true), &format!(
                 "{} at the end of training against the number of clusters, with the share of clusters in use (r_C) over it. Bars: standard \
-                 deviation over the sample sets.", measure.title)))
+                 deviation over the sample sets, {}.", measure.title, facts.counts_of(&measure.key))))
             @for cell in scored_cells(facts).filter(|cell| facts.score(cell, &measure.key).is_none()) {
                 (absent(&format!("{} of {}", measure.title, cell.label), &facts.why_missing(cell, &measure.key)))
             }
@@ -33,26 +33,36 @@ pub fn by_clusters(facts: &Facts) -> Option<Section> {
 /// Every other score against C, and against the score that decides.
 pub fn secondary(facts: &Facts) -> Option<Section> {
     let deciding = facts.deciding()?;
-    let others: Vec<Measure> = facts
+    let primaries = facts.primaries();
+    let charts: Vec<_> = facts
         .measures()
         .into_iter()
-        .filter(|measure| measure.key != deciding.key && facts.outcome.cells.iter().any(|cell| facts.score(cell, &measure.key).is_some()))
+        .filter(|measure| primaries.iter().all(|primary| primary.key != measure.key))
+        .filter(|measure| facts.outcome.cells.iter().any(|cell| facts.score(cell, &measure.key).is_some()))
+        .map(|other| {
+            (
+                against_clusters(facts, &other, false),
+                against_score(facts, &deciding, &other),
+                other,
+            )
+        })
         .collect();
-    if others.is_empty() {
+    let missing = missing_scores(facts);
+    if charts.is_empty() && missing.is_empty() {
         return None;
     }
-    let charts: Vec<_> = others
-        .iter()
-        .map(|other| (against_clusters(facts, other, false), against_score(facts, &deciding, other), other))
-        .collect();
     let body = html! {
-        (legend(&charts[0].1))
+        @if let Some((_, first, _)) = charts.first() { (legend(first)) }
         h3 { "Against C" }
         div.grid { @for (by_clusters, _, other) in &charts {
-            (small_figure(by_clusters, &format!("{}: {}. Held against {}.", other.title, other.metric.direction.words(), other.metric.against.words())))
+            (small_figure(by_clusters, &format!("{}: {}. Held against {}; {}.",
+                other.title, other.metric.direction.words(), other.metric.against.words(), facts.counts_of(&other.key))))
         } }
-        h3 { "Against " (deciding.title) }
-        p { "One mark per network at the end of its training: where the two scores disagree, the marks do not lie on a line." }
+        @for (what, reason) in &missing { (absent(what, reason)) }
+        @if !charts.is_empty() {
+            h3 { "Against " (deciding.title) }
+            p { "One mark per network at the end of its training: where the two scores disagree, the marks do not lie on a line." }
+        }
         div.grid { @for (_, by_score, other) in &charts { (small_figure(by_score, &format!("{} against {}", other.title, deciding.title))) } }
     };
     Some(Section {
@@ -60,6 +70,27 @@ pub fn secondary(facts: &Facts) -> Option<Section> {
         title: "Other scores",
         body,
     })
+}
+
+/// Secondary scores that some networks lack, with the reason; one line for each score.
+fn missing_scores(facts: &Facts) -> Vec<(String, String)> {
+    let (mut lost, primaries) = (Vec::new(), facts.primaries());
+    let shown_above = |measure: &Measure| primaries.iter().any(|primary| primary.key == measure.key);
+    for measure in facts.measures().iter().filter(|measure| !shown_above(measure)) {
+        let asked = |cell: &&CellOutcome| facts.not_asked(cell, measure).is_none();
+        let without: Vec<&CellOutcome> = scored_cells(facts)
+            .filter(asked)
+            .filter(|cell| facts.score(cell, &measure.key).is_none())
+            .collect();
+        if let Some(first) = without.first() {
+            let names: Vec<&str> = without.iter().map(|cell| cell.label.as_str()).collect();
+            lost.push((
+                format!("{} of {}", measure.title, names.join(", ")),
+                facts.why_missing(first, &measure.key),
+            ));
+        }
+    }
+    lost
 }
 
 /// Score against training images, one curve per network.
@@ -74,20 +105,61 @@ pub fn by_images(facts: &Facts) -> Option<Section> {
     }
     let body = html! {
         @for measure in facts.primaries() {
-            (figure(&along_training(facts, &measure), &format!(
-                "{} of the snapshots along training. Snapshots before the last are judged by one set of {} images, the last by {} of {}: \
-                 compare within a column of marks, and see the tooltips for counts.",
-                measure.title,
-                words::count(facts.outcome.spec.sampling.snapshot_images),
-                words::counted(facts.outcome.spec.sampling.sets.into(), "set"),
-                words::count(facts.outcome.spec.sampling.images),
-            )))
+            (figure(&along_training(facts, &measure), &caption(facts, &measure)))
         }
+        @for cell in &facts.outcome.cells { @for snapshot in &cell.snapshots {
+            @if let Some(measure) = facts.deciding() { @if on_curve(snapshot, &measure.key).is_none() {
+                (absent(&format!("{} of {} at {}", measure.title, cell.label, words::images(snapshot.nimg)), &why_off_curve(facts, cell, snapshot, &measure.key)))
+            } }
+        } }
     };
     Some(Section {
         id: "training-images",
         title: "Score against training images",
         body,
+    })
+}
+
+/// What the curves are drawn through.
+fn caption(facts: &Facts, measure: &Measure) -> String {
+    let sampling = &facts.outcome.spec.sampling;
+    let fair = facts
+        .outcome
+        .cells
+        .iter()
+        .flat_map(|cell| &cell.snapshots)
+        .all(|snapshot| !snapshot.last || !snapshot.on_equal_terms.is_empty());
+    let counts = if fair {
+        format!(
+            "every mark is judged by {} images; the end of training, judged by {} of {}, stands in the figure above",
+            words::count(sampling.snapshot_images),
+            words::counted(sampling.sets.into(), "set"),
+            words::count(sampling.images)
+        )
+    } else {
+        "marks of one column are judged by equally many images: see the tooltips".to_owned()
+    };
+    format!(
+        "{} of the snapshots along training: {counts}. Dashed: the unconditional network's best.",
+        measure.title
+    )
+}
+
+fn why_off_curve(facts: &Facts, cell: &CellOutcome, snapshot: &SnapshotOutcome, key: &str) -> String {
+    if snapshot.training.is_none() {
+        return facts.why_missing(cell, key);
+    }
+    let (space, name) = key.split_once('/').unwrap_or((key, ""));
+    let own = snapshot.sets.iter().chain(&snapshot.curve_set);
+    let said = own
+        .filter_map(|set| set.scores.get(space)?.result.scores.get(name)?.missing.clone())
+        .next();
+    said.unwrap_or_else(|| {
+        if !snapshot.last && facts.outcome.spec.sampling.snapshot_images == 0 {
+            "snapshots before the last were not sampled (`snapshot_images = 0`)".to_owned()
+        } else {
+            facts.why_missing(cell, key)
+        }
     })
 }
 
@@ -197,14 +269,14 @@ fn along_training(facts: &Facts, measure: &Measure) -> Chart {
         let scored = cell
             .snapshots
             .iter()
-            .filter_map(|snapshot| Some((snapshot.nimg, snapshot.summary.get(&measure.key)?)));
+            .filter_map(|snapshot| Some((snapshot.nimg, on_curve(snapshot, &measure.key)?)));
         let tip = |nimg, summary: &Summary| {
             format!(
                 "{} at {}: {}, {}",
                 cell.label,
                 words::images(nimg),
                 words::spread(summary.mean, summary.std),
-                facts.sample_counts(summary)
+                facts.single_counts(summary)
             )
         };
         let points = scored.map(|(nimg, summary)| Point {
@@ -229,12 +301,30 @@ fn along_training(facts: &Facts, measure: &Measure) -> Chart {
         y: Axis::linear(measure.axis_label()),
         right: None,
         series: series.filter(|series| !series.points.is_empty()).collect(),
-        levels: Vec::new(),
+        levels: unconditional_best(facts, measure).into_iter().collect(),
         uprights: Vec::new(),
     }
 }
 
-fn against_score(facts: &Facts, deciding: &Measure, other: &Measure) -> Chart {
+/// The level that sample efficiency is measured by.
+fn unconditional_best(facts: &Facts, measure: &Measure) -> Option<Level> {
+    let cell = facts.unconditional()?;
+    let badness = |value: f64| measure.metric.direction.badness(value);
+    let scores = cell.snapshots.iter().filter_map(|snapshot| on_curve(snapshot, &measure.key));
+    let best = scores.filter(|score| badness(score.mean).is_some()).min_by(|a, b| {
+        badness(a.mean)
+            .unwrap_or(f64::INFINITY)
+            .total_cmp(&badness(b.mean).unwrap_or(f64::INFINITY))
+    })?;
+    Some(Level {
+        name: format!("best of {}", cell.label),
+        style: Some(facts.style(&cell.clustering)),
+        y: best.mean,
+    })
+}
+
+/// One mark per network: a score against the deciding one.
+pub fn against_score(facts: &Facts, deciding: &Measure, other: &Measure) -> Chart {
     let mut series: Vec<Series> = Vec::new();
     for cell in &facts.outcome.cells {
         let (Some(x), Some(y)) = (facts.score(cell, &deciding.key), facts.score(cell, &other.key)) else {
@@ -254,10 +344,11 @@ fn against_score(facts: &Facts, deciding: &Measure, other: &Measure) -> Chart {
             error: y.std,
             tip,
         };
-        match series.iter_mut().find(|series| series.name == cell.clustering) {
+        let name = if cell.clusters.is_some() { &cell.clustering } else { &cell.label };
+        match series.iter_mut().find(|series| series.name == *name) {
             Some(found) => found.points.push(point),
             None => series.push(Series {
-                name: cell.clustering.clone(),
+                name: name.clone(),
                 style: facts.style(&cell.clustering),
                 joined: false,
                 marked: true,

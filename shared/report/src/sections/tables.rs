@@ -43,7 +43,10 @@ pub fn section(facts: &Facts) -> Option<Section> {
                     }
                     html! { span title=(tip) { (words::spread(score.mean, score.std)) } }
                 }
-                None => optional(None, &facts.why_missing(cell, &measure.key)),
+                None => match facts.not_asked(cell, measure) {
+                    Some(reason) => words::inapplicable(reason),
+                    None => optional(None, &facts.why_missing(cell, &measure.key)),
+                },
             });
         }
         row.push(html! { span.quiet { (counts.join("; ")) } });

@@ -89,6 +89,12 @@ impl Shelf {
             count,
         }
     }
+    /// What a score job writes where the head was asked.
+    pub fn confidence(&mut self, name: &str, log_confidence: &[f32]) -> ObjectRef {
+        let bytes: Vec<u8> = log_confidence.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let view = TensorView::new(Dtype::F32, vec![log_confidence.len()], &bytes).unwrap();
+        self.put(name, safetensors::serialize([("log_confidence", view)], None).unwrap())
+    }
     /// What a clustering job writes.
     pub fn assignments(&mut self, name: &str, ids: &[i64], counts: &[i64], confidence: Option<&[f32]>) -> ObjectRef {
         let bytes = |values: &[i64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();

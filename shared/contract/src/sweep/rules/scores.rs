@@ -4,7 +4,7 @@ use super::{Findings, MAX_SHARDS, Section, check_extractor, unknown};
 use crate::{
     extractor::extractor,
     metrics::{Against, Direction, FoundBy, Needs, metric, score_metric_names},
-    params::SamplerParams,
+    params::{LabelSource, SamplerParams},
     sweep::{EvaluationSpec, Method, SweepSpec},
 };
 use std::collections::BTreeSet;
@@ -33,6 +33,19 @@ pub(super) fn sampling(spec: &SweepSpec, findings: &mut Findings) {
         fewer <= images,
         "snapshot_images",
         format!("`snapshot_images` is {fewer}, more than the {images} of a final set"),
+    );
+    at.say(
+        sampling.uniform_sets <= sampling.sets,
+        "uniform_sets",
+        format!(
+            "`uniform_sets` is {}, more than the {} `sets` whose seeds they share",
+            sampling.uniform_sets, sampling.sets
+        ),
+    );
+    at.say(
+        sampling.uniform_sets == 0 || sampling.sampler.labels == LabelSource::Prior,
+        "uniform_sets",
+        "`uniform_sets` compares uniform labels with p(c): set `sampler.labels = \"prior\"`",
     );
     check_sampler(
         &sampling.sampler,
@@ -133,6 +146,21 @@ fn check_metrics(spec: &SweepSpec, evaluation: &EvaluationSpec, path: &str, find
                     spec.test_set.is_some(),
                     &*at,
                     format!("`{name}` needs a test split: add `test_set` to [images]"),
+                );
+            }
+            Against::Heads => {
+                let temi = spec
+                    .clusterings
+                    .iter()
+                    .any(|clustering| matches!(clustering.method, Method::Temi(_)));
+                findings.check(temi, &*at, format!("`{name}` needs a clustering with method \"temi\""));
+                findings.check(
+                    evaluation.extractor == spec.extractor,
+                    &*at,
+                    format!(
+                        "`{name}` asks the TEMI head, which knows the features of [extractor] (`{}`): judge it in an [[evaluation]] with exactly that extractor",
+                        spec.extractor.name
+                    ),
                 );
             }
             Against::Nothing | Against::Training | Against::Labels => {}

@@ -1,0 +1,30 @@
+//! FID against FDD: whether feature spaces order the networks alike (paper, figure 6).
+
+use super::scores::against_score;
+use crate::{
+    facts::Facts,
+    section::{Section, figure},
+};
+use maud::html;
+
+/// The deciding score of each further feature space against that of the first.
+pub fn section(facts: &Facts) -> Option<Section> {
+    let primaries = facts.primaries();
+    let (first, others) = primaries.split_first()?;
+    let charts: Vec<_> = others.iter().map(|other| (against_score(facts, first, other), other)).collect();
+    if charts.iter().all(|(chart, _)| chart.is_empty()) {
+        return None;
+    }
+    let body = html! {
+        @for (chart, other) in &charts {
+            (figure(chart, &format!(
+                "{} against {}, one mark per network at the end of training. Where both order the networks alike, marks rise from one corner \
+                 to the other. Bars: standard deviation over the sample sets, {}.", other.title, first.title, facts.counts_of(&other.key))))
+        }
+    };
+    Some(Section {
+        id: "spaces",
+        title: "Feature spaces against each other",
+        body,
+    })
+}

@@ -96,10 +96,8 @@ fn resumed_from(system: &System, service: &str) -> Result<u64> {
         if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(service)) {
             continue;
         }
-        for line in std::fs::read_to_string(&path)?
-            .lines()
-            .filter(|line| line.contains("resuming from a checkpoint"))
-        {
+        let text = std::fs::read_to_string(&path)?;
+        if let Some(line) = text.lines().find(|line| line.contains("resuming from a checkpoint")) {
             let line: Value = serde_json::from_str(line).with_context(|| format!("log line {line}"))?;
             return line["step"].as_u64().with_context(|| format!("no step in {line}"));
         }

@@ -167,8 +167,11 @@ impl Coordinator {
 
     async fn go_on_with(&mut self, id: &SweepId) -> anyhow::Result<()> {
         let sweep = self.sweeps[id].clone();
-        let plan = self.submit_ready(&sweep).await?;
+        let mut plan = self.submit_ready(&sweep).await?;
         self.shell.health().tick();
+        if plan.complete() && self.has_lost_any_of(&plan).await? {
+            plan = self.submit_ready(&sweep).await?;
+        }
         if plan.settled() && report::make(&self.shell, &self.submitter, &sweep, &mut self.known, &plan).await? {
             self.shell.metrics().add("cedm_reports_total", 1);
         }
@@ -177,6 +180,31 @@ impl Coordinator {
             self.sweeps.remove(id);
         }
         Ok(())
+    }
+
+    /// One last look before a sweep ends: a result that is not there any more is forgotten, so that it is made again, even if nothing
+    /// is left that would read it. Whether there was one.
+    async fn has_lost_any_of(&mut self, plan: &Plan) -> anyhow::Result<bool> {
+        let jobs = plan
+            .nodes
+            .iter()
+            .filter(|node| node.kind.is_queued())
+            .filter_map(|node| node.job.as_ref());
+        let keys: BTreeSet<JobKey> = jobs.map(|job| job.key.clone()).collect();
+        let submitter = &self.submitter;
+        let looked = futures::stream::iter(keys)
+            .map(|key| async move { Ok::<_, RuntimeError>((submitter.manifest(&key).await?.is_none(), key)) })
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<(bool, JobKey)>>();
+        let looked = ticking(self.shell.health(), looked).await?;
+        let mut has_lost = false;
+        for (_, key) in looked.into_iter().filter(|(is_lost, _)| *is_lost) {
+            tracing::warn!(sweep = %plan.sweep, job = %key, "a result is gone before its sweep has ended; it is made again");
+            self.known.forget(&key);
+            self.queued.remove(&key);
+            has_lost = true;
+        }
+        Ok(has_lost)
     }
 
     /// Looks at what doubtful jobs of this plan read: a result that is gone is forgotten, so that it is made again, and one that was

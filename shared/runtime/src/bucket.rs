@@ -103,6 +103,15 @@ impl Bucket {
         self.kv.purge(key).await.map_err(|error| self.failed("remove", key, error))
     }
 
+    /// Removes an entry that must still have this revision: it may have expired, and be somebody else's by now.
+    ///
+    /// # Errors
+    /// When NATS fails, or it has another.
+    pub(crate) async fn remove_own(&self, key: &str, revision: u64) -> Result<(), RuntimeError> {
+        let removed = self.kv.purge_expect_revision(key, Some(revision)).await;
+        removed.map_err(|error| self.failed("remove", key, error))
+    }
+
     /// Every entry.
     ///
     /// # Errors

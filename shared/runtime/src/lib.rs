@@ -29,6 +29,7 @@ mod monitor;
 mod mover;
 mod progress;
 mod queue;
+mod scratch;
 mod serve;
 mod shell;
 #[cfg(test)]

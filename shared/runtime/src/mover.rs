@@ -22,6 +22,9 @@ use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+/// Characters of an error that a letter keeps: a message must stay below what the broker takes.
+const LONGEST_ERROR: usize = 16_000;
+
 /// What an advisory says.
 #[derive(Debug, Deserialize)]
 struct Advisory {
@@ -282,7 +285,7 @@ pub(crate) fn letter_of(subject: &str, payload: &[u8], failure: FailureKind, err
         kind,
         key,
         failure,
-        error,
+        error: error.chars().take(LONGEST_ERROR).collect(),
         attempts,
         at_ms: now_ms(),
         worker,

@@ -8,6 +8,7 @@ use crate::{
     drain::{Drain, exit_with_parent},
     progress::Progress,
     queue::{Delivery, QueueError},
+    scratch::Scratch,
     store::Cache,
     telemetry::start_logging,
     verify::Verifier,
@@ -97,14 +98,14 @@ struct WorkLoop {
     grace: Duration,
     exit_when_idle: Option<Duration>,
     max_jobs: Option<u64>,
-    _scratch: tempfile::TempDir,
+    _scratch: Scratch,
 }
 
 impl WorkLoop {
     fn new(args: &ServeArgs, shell: Shell, thread: ComputeThread, profile: Profile) -> Result<Self, RuntimeError> {
         let folder = args.cache_dir.clone().unwrap_or_else(default_cache);
         let cache = Cache::open(&folder.join("objects"), args.cache_bytes).with_context(|| format!("open cache {}", folder.display()))?;
-        let scratch = fresh_scratch(&folder.join("scratch")).with_context(|| format!("open scratch space in {}", folder.display()))?;
+        let scratch = Scratch::open(&folder.join("scratch")).with_context(|| format!("open scratch space in {}", folder.display()))?;
         let connection = &shell.connection;
         let bench = Bench {
             store: connection.store.clone(),
@@ -370,24 +371,4 @@ fn default_cache() -> PathBuf {
     let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
     base.unwrap_or_else(std::env::temp_dir).join("cedm")
-}
-
-/// This process' own folder below `base`; those of processes that died are removed.
-fn fresh_scratch(base: &std::path::Path) -> std::io::Result<tempfile::TempDir> {
-    std::fs::create_dir_all(base)?;
-    for entry in std::fs::read_dir(base)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let pid = name
-            .to_str()
-            .and_then(|name| name.split('-').next())
-            .and_then(|pid| pid.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()) {
-            // Somebody else may be removing it too.
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-    tempfile::Builder::new()
-        .prefix(&format!("{}-", std::process::id()))
-        .tempdir_in(base)
 }

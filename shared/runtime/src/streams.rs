@@ -278,6 +278,12 @@ mod tests {
         let streams: Vec<&str> = definition.stream.iter().map(|stream| stream.name.as_str()).collect();
         assert_eq!(streams, ["JOBS", "DELAYS", "EVENTS", "ADVISORIES", "DEAD"]);
         assert!(definition.stream[1].schedules);
-        assert_eq!(lanes().count(), 12 * 3);
+        let names: std::collections::BTreeSet<String> = lanes().map(|(kind, priority)| consumer_name(kind, priority)).collect();
+        let queued = Kind::ALL.iter().filter(|kind| kind.is_queued()).count();
+        assert_eq!(
+            names.len(),
+            queued * Priority::ALL.len(),
+            "one durable consumer for each kind and priority"
+        );
     }
 }

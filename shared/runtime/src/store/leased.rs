@@ -26,12 +26,12 @@ impl Leased {
         Self { inner, js }
     }
 
-    /// Waits for the lease on a key.
-    async fn take(&self, bucket: &Bucket, name: &str, key: &str) -> Result<(), StoreError> {
+    /// Waits for the lease on a key; its revision.
+    async fn take(&self, bucket: &Bucket, name: &str, key: &str) -> Result<u64, StoreError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match bucket.create(name, "").await {
-                Ok(_) => return Ok(()),
+                Ok(revision) => return Ok(revision),
                 Err(RuntimeError::Conflict { .. }) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(50)).await,
                 Err(error) => return Err(unavailable(key, &error)),
             }
@@ -64,7 +64,7 @@ impl Store for Leased {
         let bucket = Bucket::open_in(&self.js, LEASES).await.map_err(|error| unavailable(key, &error))?;
         // One token: permissions name `$KV.leases.*`.
         let name = Digest::of(key.as_bytes()).to_string();
-        self.take(&bucket, &name, key).await?;
+        let revision = self.take(&bucket, &name, key).await?;
         let outcome = match self.inner.size(key).await {
             Ok(Some(_)) => Ok(Created::Exists),
             Ok(None) => match self.inner.put(key, Body::Bytes(bytes)).await {
@@ -73,7 +73,7 @@ impl Store for Leased {
             },
             Err(error) => Err(error),
         };
-        if let Err(error) = bucket.remove(&name).await {
+        if let Err(error) = bucket.remove_own(&name, revision).await {
             tracing::warn!(%error, key, "lease not given back: it expires by itself");
         }
         outcome

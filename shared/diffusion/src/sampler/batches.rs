@@ -184,7 +184,7 @@ impl Sampler {
         let mode = Mode {
             train: false,
             activations: activations(self.params.precision),
-            channels_last: true,
+            channels_last: self.device.is_cuda(),
         };
         let mut denoise = |x: &Tensor, sigma: f64| {
             let own = (&self.network, &self.views);

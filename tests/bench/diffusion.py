@@ -5,7 +5,8 @@
 Ours alone where PyTorch is not installed (PYTHON picks the interpreter). Both sides: the preset's network, batch, dropout and
 float32, random images without augmentation, Adam, EMA, one forward and backward per round of a step; sampling with Heun's method
 and a float64 state. PyTorch runs in both memory formats and with both of its Adams, and its faster one counts. Rounds alternate
-between the sides, so that a busy machine slows both; the table gives the median step and the fastest.
+between the sides, so that a busy machine slows both; the table gives the median step, the fastest, and the median by time spent
+on processors, which other programs disturb least.
 """
 
 import argparse
@@ -208,40 +209,43 @@ class Peer:
         ema = [p.detach().clone() for p in self.net.parameters()]
         optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-3, fused=fused)
         self.turn = lambda: step(self.net, ema, optimiser, memory_format)
-        self.train, self.sample = [], []
+        self.name = f"{'channels last' if memory_format is torch.channels_last else 'contiguous'}, {'fused' if fused else 'plain'} Adam"
+        self.times = {what: {"wall": [], "cpu": []} for what in ["train", "sample"]}
         self.turn()
 
     def round(self):
         self.net.train()
         for _ in range(options.steps):
-            self.train.append(seconds(self.turn))
+            self.take("train", self.turn)
         self.net.eval()
         for _ in range(options.blocks):
-            self.sample.append(seconds(lambda: sample(self.net, ours["sample_block"], ours["sampler_steps"])))
+            self.take("sample", lambda: sample(self.net, ours["sample_block"], ours["sampler_steps"]))
 
-
-def seconds(work):
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+    def take(self, what, work):
+        begun, spent = time.perf_counter(), time.process_time()
+        work()
+        self.times[what]["wall"].append(time.perf_counter() - begun)
+        self.times[what]["cpu"].append(time.process_time() - spent)
 
 
 peers = [Peer(torch.contiguous_format, False)]
 peers[0].round()
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 peers += [Peer(torch.contiguous_format, True), Peer(torch.channels_last, False), Peer(torch.channels_last, True)]
-mine = {"train": [], "sample": []}
+mine = {what: {"wall": [], "cpu": []} for what in ["train", "sample"]}
 for _ in range(options.rounds):
     for peer in peers:
         peer.round()
     ours = measure()
-    mine["train"] += ours["train_seconds"]
-    mine["sample"] += ours["sample_seconds"]
+    for what in mine:
+        for clock in mine[what]:
+            mine[what][clock] += ours[f"{what}_seconds"][clock]
 
 print(f"{options.preset}: {ours['parameters']} parameters, batch {batch}, {options.threads} threads, PyTorch {torch.__version__}")
 for what, key, images in [("training", "train", batch), ("sampling", "sample", ours["sample_block"])]:
-    for how, of in [("median", statistics.median), ("fastest", min)]:
-        theirs, own = min(of(getattr(peer, key)) for peer in peers), of(mine[key])
+    for how, clock, of in [("median", "wall", statistics.median), ("fastest", "wall", min), ("by CPU time", "cpu", statistics.median)]:
+        theirs, name = min((of(peer.times[key][clock]), peer.name) for peer in peers)
+        own = of(mine[key][clock])
         rates = f"PyTorch {images / theirs:9.1f}   ours {images / own:9.1f}   ratio {theirs / own:5.2f}"
-        print(f"{what:9} images/s  {how:8} {rates}")
-print(f"{'memory':9} MB, peak            PyTorch {memory / 1e6:9.0f}   ours {ours['peak_bytes'] / 1e6:9.0f}")
+        print(f"{what:9} images/s  {how:11} {rates}   (PyTorch: {name})")
+print(f"{'memory':9} MB, peak               PyTorch {memory / 1e6:9.0f}   ours {ours['peak_bytes'] / 1e6:9.0f}")

@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context, bail, ensure};
 use cedm_contract::params::{Guidance, LabelSource, Precision, SamplerParams, Solver};
-use cedm_diffusion::sampler::{Sampler, Samples, block_size};
+use cedm_diffusion::sampler::{Sampler, Samples};
 use cedm_runtime::{ConsoleMonitor, Monitor};
 use serde_json::{Value, json};
 use std::{
@@ -92,6 +92,9 @@ pub struct RunArgs {
     /// Inflation of churn noise (S_noise)
     #[arg(long, default_value_t = 1.0)]
     s_noise: f64,
+    /// Images computed together, where memory is short; they change by rounding with it
+    #[arg(long)]
+    block: Option<u64>,
     /// Arithmetic of the network; the state is float64 always
     #[arg(long, value_enum, default_value_t = PrecisionName::Fp32)]
     precision: PrecisionName,
@@ -153,7 +156,7 @@ impl RunArgs {
                 "weights": weights,
                 "shape": samples.images.size(),
                 "parameters": parameters,
-                "block": block_size(sampler.shape().1, device),
+                "block": sampler.block(),
                 "seconds": seconds,
                 "images_per_second": self.count as f64 / seconds.max(1e-9),
             }));
@@ -182,6 +185,9 @@ impl RunArgs {
         let count = network.layout.parameter_count();
         let mut sampler = Sampler::new(network, &parameters, self.params(source), labels, device)
             .with_context(|| format!("sample from {}", weights.display()))?;
+        if let Some(block) = self.block {
+            sampler = sampler.in_blocks_of(block)?;
+        }
         if let Some(guide) = &self.guide {
             let (network, parameters) = read_network(guide, self.sigma_data)?;
             sampler = sampler.guided_by(network, &parameters)?;

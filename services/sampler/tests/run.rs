@@ -83,6 +83,7 @@ fn what_does_not_fit_is_said_in_one_sentence() {
     assert!(says(&[]).contains("nowhere to write"));
     assert!(says(&["--npz", &npz, "--labels", "prior"]).contains("labels: the prior, but no condition"));
     assert!(says(&["--npz", &npz, "--labels", "2"]).contains("fixed label: label 2, expected 2 label slots, as the network has"));
+    assert!(says(&["--npz", &npz, "--block", "0"]).contains("`block` is 0, expected at least 1"));
     assert!(says(&["--npz", &npz, "--sigma-max", "0.001"]).contains("`sigma_min` is 0.002 with sigma_max 0.001"));
     let other = folder.path().join("other.safetensors");
     weights::write(&other, &[("fc.weight", &Tensor::zeros([2, 2], (Kind::Float, Device::Cpu)))], None).unwrap();

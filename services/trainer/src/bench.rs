@@ -6,6 +6,7 @@ use cedm_diffusion::{
     Condition, Recipe, Training,
     sampler::{LabelSupply, Sampler, block_size},
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Instant;
 use tch::{Kind, Tensor};
@@ -57,12 +58,10 @@ impl BenchArgs {
         };
         let mut training = Training::new(recipe, &images, condition, device)?;
         training.step()?.loss.double_value(&[]);
-        let mut train_seconds = Vec::new();
+        let mut train = Seconds::default();
         for _ in 0..self.steps {
-            let begun = Instant::now();
             // Reading the loss waits for the device.
-            training.step()?.loss.double_value(&[]);
-            train_seconds.push(begun.elapsed().as_secs_f64());
+            train.of(|| training.step().map(|step| step.loss.double_value(&[])))?;
         }
         let batch = training.recipe.optimiser.batch;
         let train_bytes = cedm_torch::peak_resident_bytes();
@@ -84,11 +83,9 @@ impl BenchArgs {
             device,
         )?;
         let block = block_size(side, device);
-        let mut sample_seconds = Vec::new();
+        let mut sample = Seconds::default();
         for index in 0..self.blocks {
-            let begun = Instant::now();
-            sampler.images(index * block, block, &mut |_| true)?;
-            sample_seconds.push(begun.elapsed().as_secs_f64());
+            sample.of(|| sampler.images(index * block, block, &mut |_| true))?;
         }
         Ok(json!({
             "preset": self.preset,
@@ -98,16 +95,49 @@ impl BenchArgs {
             "parameters": training.parameter_count(),
             "batch": batch,
             "micro_batch": training.recipe.optimiser.micro_batch,
-            "train_images_per_second": f64::from(batch) / median(&train_seconds),
-            "train_seconds": train_seconds,
+            "train_images_per_second": f64::from(batch) / median(&train.wall),
+            "train_seconds": train,
             "train_peak_bytes": train_bytes,
             "sampler_steps": preset.sampler_steps,
             "sample_block": block,
-            "sample_images_per_second": block as f64 / median(&sample_seconds),
-            "sample_seconds": sample_seconds,
+            "sample_images_per_second": block as f64 / median(&sample.wall),
+            "sample_seconds": sample,
             "peak_bytes": cedm_torch::peak_resident_bytes(),
         }))
     }
+}
+
+/// How long each turn took.
+#[derive(Debug, Default, Serialize)]
+struct Seconds {
+    /// On the clock.
+    wall: Vec<f64>,
+    /// On processors, all threads together: what a busy machine leaves alone.
+    cpu: Vec<f64>,
+}
+
+impl Seconds {
+    /// Runs `work` and takes its time.
+    fn of<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let (begun, spent) = (Instant::now(), cpu_seconds());
+        let done = work();
+        self.wall.push(begun.elapsed().as_secs_f64());
+        self.cpu.push(cpu_seconds() - spent);
+        done
+    }
+}
+
+/// Time that the living threads of this process have spent on processors; 0 where the system does not say.
+fn cpu_seconds() -> f64 {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
+        return 0.0;
+    };
+    let nanoseconds = |path: std::path::PathBuf| -> Option<u64> {
+        let text = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse().ok()
+    };
+    let spent = tasks.flatten().filter_map(|task| nanoseconds(task.path()));
+    spent.sum::<u64>() as f64 * 1e-9
 }
 
 /// The middle one; NaN of nothing.

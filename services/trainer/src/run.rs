@@ -114,7 +114,7 @@ impl RunArgs {
         let mut segment = Segment::new(training.nimg(), to, training.recipe.optimiser.batch)?;
         let finished = segment.train(training, &monitor, &self.out).map_err(|error| match error {
             JobError::Drained => anyhow!("stopped at image {}: the same command goes on from there", training.nimg()),
-            error => anyhow::Error::new(error).context(format!("train to image {to}")),
+            error => anyhow!("train to image {to}: {error}"),
         })?;
         training.save_ema(&weights_file(&self.out, to)).map_err(job_error)?;
         write_json(&self.out.join(format!("curve-{}.json", images_name(to))), &finished.curve.to_json())?;

@@ -53,7 +53,7 @@ kinds! {
     /// One segment of a training run, from one snapshot to the next (spec §7).
     Train = "train" by Trainer, version 2;
     /// One shard of a sample set (spec §9).
-    Sample = "sample" by Sampler, version 1;
+    Sample = "sample" by Sampler, version 2;
     /// All shards of a sample set.
     SampleSet = "sample_set" by Sampler, version 1;
     /// Features and float64 moments of one image shard in an evaluation feature space (spec §10).

@@ -87,6 +87,7 @@ impl Learner {
             Precision::Bf16 => Some(Kind::BFloat16),
             Precision::Fp16 => Some(Kind::Half),
         };
+        let device = weights.flat.device();
         Self {
             ema: weights.flat.copy(),
             adam: Adam::new(&weights.flat),
@@ -98,7 +99,7 @@ impl Learner {
             mode: Mode {
                 train: true,
                 activations,
-                channels_last: true,
+                channels_last: device.is_cuda(),
             },
         }
     }

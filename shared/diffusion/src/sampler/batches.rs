@@ -39,6 +39,7 @@ pub struct Sampler {
     params: SamplerParams,
     labels: LabelSupply,
     device: Device,
+    block: u64,
 }
 
 impl Sampler {
@@ -76,6 +77,7 @@ impl Sampler {
                 .views(&network.layout, activations(params.precision))
         });
         Ok(Self {
+            block: block_size(network.architecture.resolution, device),
             network,
             views,
             guide: Guide::Unlabelled,
@@ -83,6 +85,27 @@ impl Sampler {
             labels,
             device,
         })
+    }
+
+    /// In blocks of another size, where memory is short. Images change by rounding, so one size belongs to one set.
+    ///
+    /// # Errors
+    /// [`DiffusionError::Setting`] for blocks of nothing.
+    pub fn in_blocks_of(mut self, images: u64) -> Result<Self, DiffusionError> {
+        if images == 0 {
+            return Err(DiffusionError::Setting {
+                field: "block",
+                found: "0".into(),
+                expected: "at least 1".into(),
+            });
+        }
+        self.block = images;
+        Ok(self)
+    }
+
+    /// Images computed together.
+    pub fn block(&self) -> u64 {
+        self.block
     }
 
     /// Guides by a weaker network (autoguidance) instead of by the missing label.
@@ -128,7 +151,7 @@ impl Sampler {
     /// # Errors
     /// [`DiffusionError::OutOfMemory`]; `Ok(None)` when stopped.
     pub fn images(&self, first: u64, count: u64, progress: &mut dyn FnMut(u64) -> bool) -> Result<Option<Samples>, DiffusionError> {
-        let block = block_size(self.network.architecture.resolution, self.device);
+        let block = self.block;
         let (mut images, mut labels) = (Vec::new(), Vec::new());
         let mut start = first - first % block;
         while start < first + count {
@@ -167,12 +190,15 @@ impl Sampler {
 
     fn guarded(&self, drawn: &[Drawn]) -> Result<Tensor, DiffusionError> {
         let at = format!("sampling {} images at {} pixels", drawn.len(), self.network.architecture.resolution);
-        guard_memory(at, "a device with more memory, or fewer worker processes beside this one", || {
-            tch::no_grad(|| self.block(drawn))
-        })
+        let smaller = (self.block / 2).max(1);
+        let advice = format!(
+            "blocks of {smaller} images instead of {} (`sampler run --block`), or fewer processes beside this one",
+            self.block
+        );
+        guard_memory(at, advice, || tch::no_grad(|| self.solved(drawn)))
     }
 
-    fn block(&self, drawn: &[Drawn]) -> Tensor {
+    fn solved(&self, drawn: &[Drawn]) -> Tensor {
         let latents = Tensor::stack(&drawn.iter().map(|drawn| &drawn.latents).collect::<Vec<_>>(), 0).to_device(self.device);
         let ids: Vec<i64> = drawn.iter().map(|drawn| drawn.label).collect();
         let slots = self.network.architecture.label_dim;
@@ -184,7 +210,7 @@ impl Sampler {
         let mode = Mode {
             train: false,
             activations: activations(self.params.precision),
-            channels_last: true,
+            channels_last: self.device.is_cuda(),
         };
         let mut denoise = |x: &Tensor, sigma: f64| {
             let own = (&self.network, &self.views);

@@ -37,6 +37,18 @@ fn an_image_depends_on_its_seed_and_not_on_its_shard() {
             Tensor::arange_start(first as i64, (first + count) as i64, (Kind::Int64, Device::Cpu))
         );
         assert!(whole.images.get(0) != whole.images.get(1));
+        // Another block is another rounding, nothing else.
+        let small = sampler
+            .in_blocks_of(7)
+            .unwrap()
+            .images(first, count, &mut |_| true)
+            .unwrap()
+            .unwrap();
+        let apart = (small.images.to_kind(Kind::Int) - whole.images.to_kind(Kind::Int))
+            .abs()
+            .max()
+            .int64_value(&[]);
+        assert!(apart <= 1 && small.labels == whole.labels, "{apart}");
     }
 }
 

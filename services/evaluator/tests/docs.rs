@@ -56,7 +56,7 @@ fn every_option_named_for_others_exists() {
         }
     }
     for named in table.split("--extractor ").skip(1) {
-        let name = named.split([' ', ',', '\n']).next().unwrap();
+        let name = named.split([' ', ',', ';', '\n']).next().unwrap();
         assert!(cedm_contract::extractor(name).is_some(), "there is no extractor {name}");
     }
 }

@@ -157,10 +157,13 @@ pub fn frechet_to(root: &Tensor, reference: &Gaussian, b: &Gaussian) -> Result<F
     Ok(assemble(reference, b, trace_root))
 }
 
-/// Sum of singular values.
+/// Sum of singular values: by the polar factor where there is one, which needs no more than products and inverses.
 fn nuclear_norm(matrix: &Tensor, name: &str) -> Result<f64, MathsError> {
     if matrix.numel() == 0 {
         return Ok(0.0); // one of the sets has no variance at all
+    }
+    if let Some(sum) = crate::polar::nuclear_norm(matrix) {
+        return Ok(sum);
     }
     let what = || format!("singular values of the product of roots with {name}");
     // `linalg_svdvals` of tch always names a driver, which libtorch refuses on the CPU.

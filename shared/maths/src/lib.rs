@@ -20,6 +20,7 @@ mod kid;
 mod moments;
 mod numpy_random;
 pub mod partition;
+mod polar;
 mod prdc;
 mod sliced;
 mod statistics_file;

@@ -35,13 +35,27 @@ from PIL import Image
 
 def ours(*parts):
     """What our program printed, the wall seconds of the whole process, and its peak memory in MiB."""
-    started = time.perf_counter()
-    process = subprocess.Popen([PROGRAM, *map(str, parts)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    out, err = process.stdout.read(), process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"{PROGRAM} {parts[0]} failed: {err}")
-    return json.loads(out), time.perf_counter() - started, usage.ru_maxrss / 1024
+    started, peak = time.perf_counter(), 0
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen([PROGRAM, *map(str, parts)], stdout=out, stderr=err)
+        # The kernel's own maximum would count this process too, from which the other was split off.
+        while process.poll() is None:
+            peak = max(peak, resident(process.pid))
+            time.sleep(0.02)
+        seconds = time.perf_counter() - started
+        out.seek(0), err.seek(0)
+        if process.returncode != 0:
+            sys.exit(f"{PROGRAM} {parts[0]} failed: {err.read()}")
+        return json.load(out), seconds, peak / 1024
+
+
+def resident(pid):
+    """Largest resident memory of a running process so far, in KiB."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            return next((int(line.split()[1]) for line in status if line.startswith("VmHWM:")), 0)
+    except OSError:
+        return 0
 
 
 def show(what, peer, theirs, found, remark=""):

@@ -116,6 +116,14 @@ impl<'a> Pickle<'a> {
         match self.node(id) {
             Node::Text(text) => Some(text),
             Node::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            // Python 3 writes bytes into protocol 2 as `_codecs.encode(text, "latin1")`.
+            Node::Call { .. } => match self.call(id)? {
+                (("_codecs", "encode"), [text, ..]) => match self.node(*text) {
+                    Node::Text(text) => Some(text),
+                    _ => None,
+                },
+                _ => None,
+            },
             _ => None,
         }
     }

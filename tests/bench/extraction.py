@@ -60,7 +60,7 @@ def resident(pid):
 
 def show(what, peer, theirs, found, remark=""):
     """Rates in images per second."""
-    print(f"{what:44} {peer:34} {theirs:9.0f}/s   ours {found:9.0f}/s   {found / theirs:6.2f} times as fast   {remark}", flush=True)
+    print(f"{what:44} {peer:34} {theirs:9.4g}/s   ours {found:9.4g}/s   {found / theirs:6.2f} times as fast   {remark}", flush=True)
 
 
 def pictures(count):

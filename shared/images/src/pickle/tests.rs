@@ -66,3 +66,12 @@ fn broken_bytes_are_errors() {
         assert!(Pickle::read(bytes).is_err(), "{bytes:?}");
     }
 }
+
+#[test]
+fn bytes_that_python_3_writes_into_protocol_2_are_names_too() {
+    // {b"data": 7}: the key is `_codecs.encode("data", "latin1")`.
+    let key = b"c_codecs\nencode\nX\x04\x00\x00\x00dataX\x06\x00\x00\x00latin1\x86R";
+    let bytes = [b"\x80\x02}", &key[..], b"K\x07s."].concat();
+    let pickle = Pickle::read(&bytes).unwrap();
+    assert_eq!(pickle.get(pickle.root(), "data").and_then(|id| pickle.int(id)), Some(7));
+}

@@ -6,6 +6,8 @@ mod artefacts;
 mod browser;
 #[path = "page/digits.rs"]
 mod digits;
+#[path = "page/story.rs"]
+mod story;
 
 use cedm_contract::outcome::{SweepOutcome, SweepState};
 use cedm_report::{NoArtefacts, render};

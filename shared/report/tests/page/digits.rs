@@ -1,16 +1,19 @@
 //! A small sweep with everything a report shows, its artefacts in memory: digits drawn from a 5×7 font, a bound search, four
 //! granularities of TEMI, two of k-means, ground truth, no condition; one cell that failed.
 
-use super::artefacts::{Shelf, digest, key};
+use super::{
+    artefacts::{Shelf, digest, key},
+    story::{answer, costs, lineage},
+};
 use cedm_contract::{
-    BoundDecision, BoundResult, ClusterQuality, ClusterResult, ImageSet, Input, JudgeResult, Kind, Probe, SampleSetResult, Score,
-    ScoreResult, Software, SweepId, Timings, TrainResult, outcome::*, sweep::SweepSpec,
+    BoundDecision, BoundResult, ClusterQuality, ClusterResult, ImageSet, JudgeResult, Probe, SampleSetResult, Score, ScoreResult, SweepId,
+    TrainResult, outcome::*, sweep::SweepSpec,
 };
 use std::collections::BTreeMap;
 
 const FILE: &str = include_str!("digits.toml");
 const IMAGES: u64 = 600;
-const SET: u64 = 500;
+pub(super) const SET: u64 = 500;
 
 /// The sweep and its artefacts.
 pub fn sweep() -> (SweepOutcome, Shelf) {
@@ -89,7 +92,7 @@ pub fn sweep() -> (SweepOutcome, Shelf) {
     (outcome, shelf)
 }
 
-fn artefact(name: &str) -> Artefact {
+pub(super) fn artefact(name: &str) -> Artefact {
     Artefact {
         key: key(name),
         digest: digest(name),
@@ -377,157 +380,4 @@ fn bound(clusterings: &[ClusteringOutcome]) -> BoundOutcome {
             std: Some(1.41),
         }),
     }
-}
-
-fn answer(cells: &[CellOutcome]) -> Answer {
-    let score = |label: &str| cells.iter().find(|c| c.label == label).unwrap().snapshots.last().unwrap().summary["pixels/fd"].clone();
-    let best = score("temi C=20");
-    let against = |label: &str| {
-        let other = score(label).mean;
-        Comparison {
-            with: label.to_owned(),
-            other,
-            relative: (best.mean - other) / other,
-            better: best.mean < other,
-            sets: 3,
-            images: SET,
-        }
-    };
-    Answer {
-        metric: "pixels/fd".to_owned(),
-        best: "temi C=20".to_owned(),
-        clustering: "temi".to_owned(),
-        clusters: 20,
-        uncertain: true,
-        ties: vec!["kmeans C=20".to_owned()],
-        runner_up: Some(RunnerUp {
-            cell: "kmeans C=20".to_owned(),
-            score: best.mean + 0.02,
-            difference: 0.02,
-            standard_error: Some(0.008),
-        }),
-        agreement: vec![Agreement {
-            metric: "pca/fd".to_owned(),
-            best: "temi C=10".to_owned(),
-            clusters: 10,
-            same: false,
-            within_bound: Some(true),
-            tau: Some(0.714),
-            networks: 7,
-        }],
-        uniform: vec![UniformEffect {
-            cell: "kmeans C=20".to_owned(),
-            metric: "pixels/fd".to_owned(),
-            prior: 0.7,
-            uniform: 0.95,
-            increase: 0.25,
-            sets: 1,
-            images: SET,
-        }],
-        c_max: Some(40),
-        within_bound: Some(true),
-        comparisons: ["unconditional", "ground truth", "kmeans C=20"].map(against).into(),
-        efficiency: vec![
-            Efficiency {
-                cell: "temi C=20".to_owned(),
-                nimg: Some(6_000),
-                ratio: Some(4.0),
-                crossing_nimg: None,
-                unconditional_nimg: 24_000,
-                images: SET,
-            },
-            Efficiency {
-                cell: "kmeans C=20".to_owned(),
-                nimg: Some(12_000),
-                ratio: Some(2.0),
-                crossing_nimg: Some(7_300.0),
-                unconditional_nimg: 24_000,
-                images: SET,
-            },
-            Efficiency {
-                cell: "ground truth".to_owned(),
-                nimg: None,
-                ratio: None,
-                crossing_nimg: None,
-                unconditional_nimg: 24_000,
-                images: SET,
-            },
-        ],
-        headline: format!(
-            "TEMI with C = 20 is best: FD (pixels) {:.3}, 27 % below the unconditional network; the optimum lies within C_max = 40.",
-            best.mean
-        ),
-        score: best,
-    }
-}
-
-fn lineage(cells: &[CellOutcome], clusterings: &[ClusteringOutcome]) -> Vec<LineageNode> {
-    let node = |id: String, kind: Kind, artefact: &Artefact, inputs: Vec<Input>, cached: bool| LineageNode {
-        id,
-        kind,
-        key: artefact.key.clone(),
-        digest: artefact.digest.clone(),
-        inputs,
-        timings: Timings {
-            queued_ms: 1_700_000_000_000,
-            started_ms: 1_700_000_001_000,
-            finished_ms: 1_700_000_021_000,
-            compute_ms: 19_500,
-        },
-        software: Software {
-            version: "0.1.0".to_owned(),
-            revision: "abc1234".to_owned(),
-            worker: "trainer-7".to_owned(),
-            device: "cpu".to_owned(),
-        },
-        attempts: if kind == Kind::Train { 2 } else { 1 },
-        cached,
-        metrics: BTreeMap::new(),
-    };
-    let input = |role: &str, artefact: &Artefact| Input {
-        role: role.to_owned(),
-        key: artefact.key.clone(),
-        digest: artefact.digest.clone(),
-    };
-    let images = artefact("import");
-    let mut nodes = vec![node("import digits".to_owned(), Kind::Import, &images, Vec::new(), true)];
-    nodes.extend(clusterings.iter().map(|c| {
-        node(
-            format!("cluster {} C={}", c.name, c.clusters),
-            Kind::Cluster,
-            &c.artefact,
-            vec![input("images", &images)],
-            c.clusters < 10,
-        )
-    }));
-    for cell in cells {
-        for snapshot in &cell.snapshots {
-            let mut inputs = vec![input("images", &images)];
-            inputs.extend(cell.condition.iter().map(|condition| input("condition", condition)));
-            let training = snapshot.training.as_ref().unwrap();
-            nodes.push(node(
-                format!("train {} to {}", cell.label, snapshot.nimg),
-                Kind::Train,
-                &training.artefact,
-                inputs,
-                false,
-            ));
-        }
-    }
-    nodes
-}
-
-fn costs(lineage: &[LineageNode]) -> Vec<KindCost> {
-    let cost = |kind: &Kind| {
-        let of: Vec<_> = lineage.iter().filter(|node| node.kind == *kind).collect();
-        let cached = of.iter().filter(|node| node.cached).count() as u64;
-        KindCost {
-            kind: *kind,
-            jobs: of.len() as u64,
-            cached,
-            compute_s: 19.5 * (of.len() as u64 - cached) as f64,
-            mean_wait_s: (*kind != Kind::Import).then_some(1.0),
-        }
-    };
-    [Kind::Import, Kind::Cluster, Kind::Train].iter().map(cost).collect()
 }

@@ -66,12 +66,19 @@ def manifests(home):
 
 
 def hops(found):
-    """(planned, started) in milliseconds of every job whose inputs are jobs too."""
+    """(planned, started) in milliseconds of every job whose inputs are jobs too; started only where a worker was free."""
+    spans = {}
+    for manifest in found.values():
+        timings, worker = manifest["timings"], manifest["software"]["worker"]
+        spans.setdefault(worker.split("-")[0], {}).setdefault(worker, []).append((timings["started_ms"], timings["finished_ms"]))
     for manifest in found.values():
         ends = [found[entry["key"]]["timings"]["finished_ms"] for entry in manifest["inputs"] if entry["key"] in found]
-        if ends:
-            timings = manifest["timings"]
-            yield timings["queued_ms"] - max(ends), timings["started_ms"] - timings["queued_ms"]
+        if not ends:
+            continue
+        queued, started = manifest["timings"]["queued_ms"], manifest["timings"]["started_ms"]
+        others = spans[manifest["software"]["worker"].split("-")[0]].values()
+        free = any(not any(begin < started and queued < end for begin, end in work if begin != started) for work in others)
+        yield queued - max(ends), started - queued if free else None
 
 
 def spread(values):
@@ -101,7 +108,7 @@ def main():
     print(f"peak memory    {peak / 2**30:8.2f} GiB (all processes, shared pages once)")
     # What waits for a bound or for a free worker waits for work, not for messages.
     print(f"planned        {spread([planned for planned, _ in waits if planned < 2000])}")
-    print(f"started        {spread([started for _, started in waits if started < 2000])}")
+    print(f"started        {spread([started for _, started in waits if started is not None])}")
     sizes = {name: os.path.getsize(os.path.join(programs, name)) for name in sorted(os.listdir(programs)) if name.split(".")[0].startswith("cedm") and "." not in name}
     print("programs       " + ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in sizes.items()))
 

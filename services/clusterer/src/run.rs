@@ -17,7 +17,10 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use cedm_clustering::Features;
-use cedm_contract::params::{KmeansParams, TemiParams};
+use cedm_contract::{
+    Digest,
+    params::{KmeansParams, TemiParams},
+};
 use cedm_runtime::ConsoleMonitor;
 use clap::ValueEnum;
 use std::{
@@ -84,16 +87,23 @@ impl RunArgs {
         fs::create_dir_all(&self.out).with_context(|| format!("make {}", self.out.display()))?;
         let labels = self.labels.as_deref().map(read_ids).transpose()?;
         let started = Instant::now();
-        let (clustering, neighbours) = self.cluster()?;
+        let (clustering, neighbours) = self.cluster(labels.as_deref())?;
         let seconds = started.elapsed().as_secs_f64();
+        if let Some(neighbours) = &neighbours {
+            require_rows(neighbours, clustering.raw_ids.len() as i64)?;
+        }
         let context = Against {
             labels: labels.as_deref(),
             neighbours: neighbours.as_ref(),
         };
         let artefact = Artefact::new(&clustering, &context)?;
         write(&self.out.join("assignments.safetensors"), &artefact.tensors)?;
-        if let Some(heads) = &clustering.heads {
-            write(&self.out.join("heads.safetensors"), heads)?;
+        let heads = self.out.join("heads.safetensors");
+        match &clustering.heads {
+            Some(tensors) => write(&heads, tensors)?,
+            // Those of an earlier run into this folder would tell of another clustering.
+            None if heads.exists() => fs::remove_file(&heads).with_context(|| format!("remove {}", heads.display()))?,
+            None => {}
         }
         let mut summary = serde_json::to_value(&artefact.result)?;
         let more = serde_json::json!({
@@ -110,15 +120,33 @@ impl RunArgs {
         if let (Some(summary), serde_json::Value::Object(more)) = (summary.as_object_mut(), more) {
             summary.extend(more);
         }
-        fs::write(self.out.join("result.json"), serde_json::to_vec_pretty(&summary)?).context("write result.json")?;
+        let result = self.out.join("result.json");
+        let part = self.out.join("result.json.part");
+        fs::write(&part, serde_json::to_vec_pretty(&summary)?).with_context(|| format!("write {}", part.display()))?;
+        fs::rename(&part, &result).with_context(|| format!("write {}", result.display()))?;
+        let checkpoints = self.checkpoints();
+        if checkpoints.exists() {
+            fs::remove_dir_all(&checkpoints).with_context(|| format!("remove {}", checkpoints.display()))?;
+        }
         Ok(summary)
     }
 
-    fn cluster(&self) -> Result<(Clustering, Option<Tensor>)> {
+    fn checkpoints(&self) -> PathBuf {
+        self.out.join("checkpoints")
+    }
+
+    /// Folder for the checkpoints of this training and of no other: of these settings on the contents of these files.
+    fn own_checkpoints(&self) -> Result<PathBuf> {
+        let mut what = format!("{:?} C={} seed={} {}", self.array, self.clusters, self.seed, self.settings);
+        for path in self.features.iter().chain(&self.neighbours) {
+            let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+            what += Digest::of(&bytes).as_str();
+        }
+        Ok(self.checkpoints().join(Digest::of(what.as_bytes()).short()))
+    }
+
+    fn cluster(&self, labels: Option<&[i64]>) -> Result<(Clustering, Option<Tensor>)> {
         let given = self.neighbours.as_deref().map(read_neighbours).transpose()?;
-        let monitor = ConsoleMonitor {
-            checkpoints: Some(self.out.join("checkpoints")),
-        };
         match self.method {
             Method::Imported => {
                 let Some(ids) = &self.ids else {
@@ -138,29 +166,58 @@ impl RunArgs {
                         let rows = FeatureFiles::open(&[path.to_owned()], array, cedm_torch::device())?;
                         cluster_mini_batch(&rows, &params, self.clusters, seed, &monitor)?
                     }
-                    None => cluster_kmeans(&self.read()?, &params, self.clusters, seed, &monitor)?,
+                    None => cluster_kmeans(&self.read(labels)?, &params, self.clusters, seed, &monitor)?,
                 };
                 Ok((clustering, given))
             }
             Method::Temi => {
-                let (features, params) = (self.read()?, settings::<TemiParams>(&self.settings)?);
+                let (features, params) = (self.read(labels)?, settings::<TemiParams>(&self.settings)?);
                 let neighbours = match given {
                     Some(neighbours) => neighbours,
                     None => find_neighbours(&features, params.neighbours, self.memory.tile_bytes(), &ConsoleMonitor::default())?.indices,
                 };
                 let scratch = tempfile::tempdir().context("make a temporary folder")?;
+                let monitor = ConsoleMonitor {
+                    checkpoints: Some(self.own_checkpoints()?),
+                };
                 let clustering = cluster_temi(&features, &neighbours, &params, self.clusters, self.seed, scratch.path(), &monitor)?;
                 Ok((clustering, Some(neighbours)))
             }
         }
     }
 
-    fn read(&self) -> Result<Features> {
+    /// The features, held against the labels at once: a training may take hours.
+    fn read(&self, labels: Option<&[i64]>) -> Result<Features> {
         let Some(path) = &self.features else {
             bail!("--method {:?} needs --features", self.method)
         };
-        load(path, self.array.as_deref())
+        let features = load(path, self.array.as_deref())?;
+        let (rows, found) = (features.rows(), labels.map(<[i64]>::len));
+        ensure!(
+            found.is_none_or(|found| found as i64 == rows),
+            "number of labels is {}, expected one for each of the {rows} rows",
+            found.unwrap_or_default()
+        );
+        Ok(features)
     }
+}
+
+/// Refuses neighbours of another set.
+fn require_rows(neighbours: &Tensor, rows: i64) -> Result<()> {
+    let size = neighbours.size();
+    ensure!(
+        size.len() == 2 && size[0] == rows,
+        "neighbours are {size:?}, expected [{rows}, k]: those of another set?"
+    );
+    if neighbours.numel() > 0 {
+        let (low, high) = (neighbours.min().int64_value(&[]), neighbours.max().int64_value(&[]));
+        ensure!(
+            low >= 0 && high < rows,
+            "neighbours name rows {low} to {high}, expected 0 to {}",
+            rows - 1
+        );
+    }
+    Ok(())
 }
 
 /// Features of a file on this process's device.

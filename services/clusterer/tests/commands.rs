@@ -136,6 +136,16 @@ fn what_cannot_work_is_said_and_leaves_nothing() {
         &[&kmeans[..], &["4", "--labels", text(&labels)]].concat(),
         "number of labels is 7, expected one for each of the 120",
     );
+    let others = folder.path().join("others.safetensors");
+    let foreign = |rows: i64, value: i64| {
+        let indices = Tensor::full([rows, 3], value, (Kind::Int64, Device::Cpu));
+        Tensor::write_safetensors(&[("indices", indices)], &others).unwrap();
+    };
+    let with_neighbours = [&kmeans[..], &["4", "--neighbours", text(&others)]].concat();
+    foreign(60, 0);
+    check(&features, &with_neighbours, "neighbours are [60, 3], expected [120, k]");
+    foreign(120, 500);
+    check(&features, &with_neighbours, "neighbours name rows 500 to 500, expected 0 to 119");
 
     let broken = folder.path().join("broken.safetensors");
     let tensor = Tensor::read_safetensors(&features).unwrap().remove(0).1;
@@ -160,4 +170,31 @@ fn what_cannot_work_is_said_and_leaves_nothing() {
     let whole = std::fs::read(&features).unwrap();
     std::fs::write(&broken, &whole[..whole.len() - 100]).unwrap();
     check(&broken, &[&kmeans[..], &["4"]].concat(), "broken.safetensors");
+}
+
+#[test]
+fn rows_that_are_alike_give_fewer_clusters_and_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let features = folder.path().join("features.safetensors");
+    let cluster = |rows: Tensor, method: &[&str]| -> serde_json::Value {
+        Tensor::write_safetensors(&[("features", rows)], &features).unwrap();
+        let out = folder.path().join("out");
+        let output = Command::new(env!("CARGO_BIN_EXE_cedm-clusterer"))
+            .args(["run", "--features", text(&features), "--out", text(&out), "--clusters", "6"])
+            .args(method)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let settings = r#"{"heads": 2, "hidden": 8, "bottleneck": 4, "epochs": 2, "warmup_epochs": 1, "batch": 10, "neighbours": 5}"#;
+    for method in [&["--method", "kmeans"][..], &["--settings", settings]] {
+        // One row sixty times: one cluster, whatever was asked for.
+        let constant = Tensor::ones([60, 4], (Kind::Float, Device::Cpu));
+        assert_eq!(cluster(constant, method)["used"], 1, "{method:?}");
+        // Three rows twenty times each: no more clusters than rows that differ.
+        let three = Tensor::eye(3, (Kind::Float, Device::Cpu)).repeat([20, 1]);
+        let used = cluster(three, method)["used"].as_u64().unwrap();
+        assert!((1..=3).contains(&used), "{method:?}: {used}");
+    }
 }

@@ -185,6 +185,7 @@ fn impossible_values_are_pointed_at() {
         ("heads = 8", "student_temperature = 0.0", "temperature", "more than 0"),
         ("heads = 8", "base_lr = nan", "nan", "more than 0"),
         ("heads = 8", "freeze_last_layer_epochs = 60", "freeze", "would never learn"),
+        ("heads = 8", "warmup_epochs = 61", "warmup_epochs", "more than the 60 epochs"),
         ("seed = 3", "kmeans = { starts = 0 }", "starts", "expected at least 1"),
         ("alpha = 0.96", "alpha = 1.0", "alpha", "less than 1"),
         ("alpha = 0.96", "alpha = 0.0", "alpha", "more than 0"),

@@ -31,6 +31,26 @@ pub fn obstacles(spec: &SweepSpec, images: &ImageSet) -> Vec<String> {
                 temi.neighbours, images.count
             ));
         }
+        if let Method::Temi(temi) = &clustering.method
+            && u64::from(temi.batch) > images.count
+        {
+            found.push(format!(
+                "clustering `{name}`: a batch of {} is more than the {} images of `{}`: set a smaller `temi.batch`",
+                temi.batch, images.count, spec.image_set
+            ));
+        }
+    }
+    if let Some(largest) = spec
+        .bound
+        .lower_bound_clusters
+        .iter()
+        .max()
+        .filter(|c| u64::from(**c) > images.count)
+    {
+        found.push(format!(
+            "bound.lower_bound_clusters: C = {largest} is more than the {} images of `{}`",
+            images.count, spec.image_set
+        ));
     }
     found
 }

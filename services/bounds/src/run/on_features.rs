@@ -65,6 +65,9 @@ pub fn search(args: &FeatureArgs, params: BoundParams) -> Result<Value> {
         seeds: args.seeds,
         ..params
     };
+    if let Some(large) = args.lower_bound.iter().find(|c| u64::from(**c) > images) {
+        anyhow::bail!("--lower-bound {large} is more than the {images} rows of {}", features.display());
+    }
     let mut history = Vec::new();
     let found = loop {
         let step = search::next(&history, &params, images)?;

@@ -189,6 +189,11 @@ fn check_temi(temi: &TemiParams, mut at: Section<'_>) {
     at.fraction("teacher_momentum", temi.teacher_momentum);
     at.fraction("teacher_momentum_end", temi.teacher_momentum_end);
     {
+        let (key, value) = ("warmup_epochs", temi.warmup_epochs);
+        let message = format!("`{key}` is {value}, more than the {} epochs of the training", temi.epochs);
+        at.say(value <= temi.epochs || temi.epochs == 0, key, message);
+    }
+    {
         let (key, value) = ("freeze_last_layer_epochs", temi.freeze_last_layer_epochs);
         let message = format!("`{key}` is {value} of {} epochs: the last layer would never learn", temi.epochs);
         at.say(value < temi.epochs || temi.epochs == 0, key, message);

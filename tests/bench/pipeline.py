@@ -113,4 +113,5 @@ def main():
     print("programs       " + ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in sizes.items()))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -42,7 +42,7 @@ pub enum Command {
     Down,
     /// Print the connection data as shell exports: eval "$(cedm env)"
     Env,
-    /// Bring an image set into the store: an EDM archive or folder, CIFAR files, a folder of images, npy
+    /// Bring an image set into the store: an EDM archive, a folder of images, CIFAR files, tar, WebDataset, npz; a path or s3://…
     Import(ImportArgs),
     /// Write an image set as an archive that the EDM tools read
     Export(ExportArgs),

@@ -73,16 +73,30 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
             serde_json::json!({"complete": complete, "headline": headline, "report": page, "seconds": began.elapsed().as_secs_f64()})
         ),
         Output::Text => {
+            let cedm = format!("{} --home {}", as_typed()?, text(home.path())?);
             let up = if args.keep_running {
                 String::new()
             } else {
-                format!("cedm --home {} up --detach && ", text(home.path())?)
+                format!("{cedm} up --detach && ")
             };
-            let next = format!("{up}cedm --home {} explain {sweep}", text(home.path())?);
+            let next = format!("{up}{cedm} explain {sweep}");
             crate::say!("{headline} · report: {} · {took} · next: {next}", page.display());
         }
     }
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How a person starts this program from here: by its name where that is on the PATH, else by its place.
+fn as_typed() -> Result<String> {
+    let own = std::env::current_exe().context("find this program's own path")?;
+    let named = std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| fs::canonicalize(folder.join("cedm")).is_ok_and(|found| found == own))
+    });
+    if named {
+        return Ok("cedm".to_owned());
+    }
+    let here = std::env::current_dir().context("find the current folder")?;
+    Ok(text(own.strip_prefix(here).unwrap_or(&own))?.to_owned())
 }
 
 /// What the demo came to.
@@ -139,7 +153,10 @@ impl Steps<'_> {
             .arg(if output == Output::Json { "json" } else { "text" })
             .args(arguments);
         // The demo's own system, whatever else the environment names.
-        command.env_remove("CEDM_NATS_URL").stdin(Stdio::null());
+        for name in up::FOREIGN {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null());
         Ok(command)
     }
     /// Lets the command speak for itself; returns whether it succeeded.

@@ -41,6 +41,16 @@ const GROUND_PATIENCE: Duration = Duration::from_secs(60);
 /// How long services may take: loading libtorch from a cold disk is slow.
 const SERVICES_PATIENCE: Duration = Duration::from_secs(180);
 
+/// Variables that name another system than the local one, or how to reach it: its programs and commands must not inherit them.
+pub const FOREIGN: [&str; 6] = [
+    "CEDM_NATS_URL",
+    "CEDM_NATS_CREDS",
+    "CEDM_COMMIT_LEASE",
+    "CEDM_LISTEN",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+];
+
 /// What to start.
 #[derive(Clone, Debug, Default)]
 pub struct Wish {

@@ -37,6 +37,24 @@ fn default_dir() -> PathBuf {
     if beside.is_dir() { beside } else { root.join("tests/parity") }
 }
 
+/// What is to be said of a file. libtorch's complaints about shapes arrive as panics: the files that follow are still checked.
+fn judge(path: &std::path::Path) -> anyhow::Result<Verdict> {
+    let checked = std::panic::catch_unwind(|| {
+        let fixture = Fixture::open(path)?;
+        for check in [diffusion::check, clustering::check, metrics::check, extractors::check] {
+            match check(&fixture)? {
+                Verdict::NotMine => {}
+                verdict => return Ok(verdict),
+            }
+        }
+        Ok(Verdict::NotMine)
+    });
+    checked.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map_or("no message", String::as_str);
+        Err(anyhow::anyhow!("{}", said.lines().next().unwrap_or_default()))
+    })
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let args = <Args as clap::Parser>::parse();
     let dir = args.dir.unwrap_or_else(default_dir);
@@ -48,16 +66,11 @@ fn main() -> anyhow::Result<ExitCode> {
         if args.only.as_ref().is_some_and(|only| !shown.contains(only.as_str())) {
             continue;
         }
-        let verdict = Fixture::open(&path).and_then(|fixture| {
-            for check in [diffusion::check, clustering::check, metrics::check, extractors::check] {
-                match check(&fixture)? {
-                    Verdict::NotMine => {}
-                    verdict => return Ok(verdict),
-                }
+        match judge(&path) {
+            Ok(Verdict::Checked(lines)) if lines.is_empty() => {
+                failed += 1;
+                println!("FAIL {shown}: nothing in it was compared");
             }
-            Ok(Verdict::NotMine)
-        });
-        match verdict {
             Ok(Verdict::Checked(lines)) => {
                 for Line { what, error, tolerance } in lines {
                     let ok = error <= tolerance; // NaN fails

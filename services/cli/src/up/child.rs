@@ -118,7 +118,11 @@ pub async fn supervise(recipe: Recipe, logs: PathBuf, board: Rc<Board>, mut stag
 fn start(recipe: &Recipe, log: &Path) -> Result<tokio::process::Child> {
     let out = open_log(log)?;
     let err = out.try_clone().context("share the log file")?;
-    Command::new(&recipe.program)
+    let mut command = Command::new(&recipe.program);
+    for name in super::FOREIGN {
+        command.env_remove(name);
+    }
+    command
         .args(&recipe.arguments)
         .envs(recipe.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::piped())

@@ -29,7 +29,8 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    match Args::parse().command {
+    let inputs = cedm_runtime::store::LocalArgs::gather()?;
+    match Args::parse_from(inputs.args()).command {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(BoundsWorker))?),
         Command::Run(args) => {
             println!("{}", serde_json::to_string_pretty(&run::run(&args)?)?);

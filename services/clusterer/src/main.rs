@@ -28,7 +28,8 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    match Command::parse() {
+    let inputs = cedm_runtime::store::LocalArgs::gather()?;
+    match Command::parse_from(inputs.args()) {
         Command::Serve { serve, memory } => Ok(cedm_runtime::serve(serve, move || Ok(ClustererWorker::start(memory.tile_bytes())))?),
         Command::Run(args) => print(&args.run()?),
         Command::Neighbours(args) => print(&args.run()?),

@@ -34,7 +34,8 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+    let inputs = cedm_runtime::store::LocalArgs::gather()?;
+    match Cli::parse_from(inputs.args()).command {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || {
             cedm_torch::start();
             Ok(EvaluatorWorker::default())

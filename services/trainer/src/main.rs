@@ -20,7 +20,8 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    match Command::parse() {
+    let inputs = cedm_runtime::store::LocalArgs::gather()?;
+    match Command::parse_from(inputs.args()) {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(Trainer::new()))?),
         Command::Run(args) => {
             println!("{}", serde_json::to_string_pretty(&args.run()?)?);

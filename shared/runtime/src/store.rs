@@ -15,7 +15,7 @@ pub(crate) use metered::Metered;
 pub use probe::probe_create_only;
 pub use ram::{Fault, RamStore};
 pub use s3::{S3Settings, S3Store};
-pub use uri::ObjectUri;
+pub use uri::{LocalArgs, ObjectUri};
 
 use bytes::Bytes;
 use cedm_contract::Digest;

@@ -3,7 +3,10 @@
 //! The endpoint is that of the environment (`CEDM_S3_ENDPOINT`, else AWS), the keys are those of the AWS chain.
 
 use super::{S3Settings, S3Store, Store, StoreError, StoreErrorKind};
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 /// An object or a prefix in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +102,50 @@ async fn bring_one(store: &dyn Store, key: &str, size: u64, to: &Path) -> Result
             Err(StoreError::new("get", key, StoreErrorKind::Unavailable, reason))
         }
         None => Err(StoreError::new("get", key, StoreErrorKind::Missing, "it is gone")),
+    }
+}
+
+/// The arguments of this process, those of `run` that are `s3://` URIs replaced by paths of what they name. The files are removed with
+/// the value.
+#[derive(Debug)]
+pub struct LocalArgs {
+    args: Vec<OsString>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl LocalArgs {
+    /// Brings every object that the command line names, whole, before anything is computed.
+    ///
+    /// # Errors
+    /// As [`ObjectUri::bring`].
+    pub fn gather() -> Result<Self, StoreError> {
+        let mut args: Vec<OsString> = std::env::args_os().collect();
+        let is_uri = |text: &str| text.starts_with("s3://") || text.contains("=s3://");
+        if args.get(1).is_none_or(|mode| mode != "run") || !args.iter().any(|arg| arg.to_str().is_some_and(is_uri)) {
+            return Ok(Self { args, _folder: None });
+        }
+        let folder = tempfile::tempdir().map_err(|error| StoreError::local("get", "a temporary folder", &error))?;
+        for (index, arg) in args.iter_mut().enumerate() {
+            let Some(text) = arg.to_str().filter(|text| is_uri(text)) else {
+                continue;
+            };
+            let (option, uri) = text.split_at(text.find("s3://").unwrap_or(0));
+            let Some(object) = ObjectUri::parse(uri)? else { continue };
+            // A folder each: two objects may share their last name.
+            let path = object.bring(&folder.path().join(index.to_string()))?;
+            let mut local = OsString::from(option);
+            local.push(path);
+            *arg = local;
+        }
+        Ok(Self {
+            args,
+            _folder: Some(folder),
+        })
+    }
+
+    /// The arguments, the program's name first.
+    pub fn args(&self) -> &[OsString] {
+        &self.args
     }
 }
 

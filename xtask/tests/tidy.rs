@@ -13,6 +13,7 @@ const TORCH_FREE: &[&str] = &[
     "cedm-contract",
     "cedm-runtime",
     "cedm-images",
+    "cedm-partitions",
     "cedm-planner",
     "cedm-report",
     "cedm-coordinator",

@@ -103,6 +103,7 @@ fn show(facts: &EpochFacts, monitor: &dyn Monitor) {
         "cedm_cluster_loss_max",
         facts.head_losses.iter().copied().fold(f64::NEG_INFINITY, f64::max),
     );
+    monitor.gauge_list("cedm_cluster_head_loss", &facts.head_losses);
     monitor.gauge("cedm_cluster_utilisation", facts.utilisation);
     monitor.gauge("cedm_cluster_marginal_entropy_nats", facts.marginal_entropy);
     tracing::debug!(

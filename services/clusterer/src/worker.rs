@@ -55,6 +55,10 @@ impl Worker for ClustererWorker {
         ]
     }
 
+    fn gauge_lists(&self) -> Vec<(&'static str, &'static str, &'static str)> {
+        vec![("cedm_cluster_head_loss", "head", "TEMI loss of each head in the last epoch")]
+    }
+
     fn counters(&self) -> Vec<(&'static str, &'static str)> {
         vec![
             ("cedm_cluster_steps_total", "TEMI optimiser steps"),

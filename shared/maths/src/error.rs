@@ -59,6 +59,9 @@ pub enum MathsError {
         /// What was expected, in words.
         expected: String,
     },
+    /// Ids that are no partition.
+    #[error(transparent)]
+    Partition(#[from] cedm_partitions::PartitionError),
     /// A statistics file that cannot be read or written.
     #[error("{}: {reason}", file.display())]
     File {

@@ -19,7 +19,6 @@ mod inception_score;
 mod kid;
 mod moments;
 mod numpy_random;
-pub mod partition;
 mod polar;
 mod prdc;
 mod sliced;
@@ -28,6 +27,7 @@ mod vendi;
 
 pub use auroc::{NearestCosine, area_under_roc, nearest_cosine, nearest_cosine_auroc};
 pub use authenticity::{Authenticity, authenticity};
+pub use cedm_partitions as partition;
 pub use copying::{Celled, CopyingScore, copying_score, mann_whitney_u, zu_score};
 pub use distances::{Nearest, nearest, radii};
 pub use error::MathsError;

@@ -159,6 +159,16 @@ impl<'a> Facts<'a> {
         self.outcome.cells.iter().find(|cell| cell.label == answer.best)
     }
 
+    /// The one of these networks with the best deciding score; the first one where none has a score.
+    pub fn best_of(&self, cells: impl Iterator<Item = &'a CellOutcome>) -> Option<&'a CellOutcome> {
+        let measure = self.deciding();
+        let badness = |cell: &'a CellOutcome| {
+            let measure = measure.as_ref()?;
+            measure.metric.direction.badness(self.score(cell, &measure.key)?.mean)
+        };
+        cells.min_by(|a, b| badness(a).unwrap_or(f64::INFINITY).total_cmp(&badness(b).unwrap_or(f64::INFINITY)))
+    }
+
     /// The unconditional network.
     pub fn unconditional(&self) -> Option<&'a CellOutcome> {
         self.outcome

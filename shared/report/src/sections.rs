@@ -6,6 +6,7 @@ mod confidence;
 mod features;
 mod galleries;
 mod lineage;
+mod mapping;
 mod matching;
 mod methods;
 mod missing;
@@ -35,6 +36,7 @@ pub fn all(facts: &Facts) -> Vec<Section> {
         clusterings::section(facts),
         galleries::by_cluster(facts),
         matching::section(facts),
+        mapping::section(facts),
         confidence::section(facts),
         training::section(facts),
         Some(settings::section(facts)),

@@ -22,6 +22,8 @@ fn the_page_says_what_was_found() {
         "Samples from the same seeds",
         "Clusters, real and generated",
         "Clusters and classes",
+        "Clusters in the place of classes",
+        "images of class 3 from the same seeds",
         "97.33 %",
         "Most and least confident",
         "Training curves",
@@ -99,6 +101,16 @@ fn what_is_missing_is_missing_with_its_reason_and_never_zero() {
     outcome.costs.clear();
     outcome.missing.clear();
     assert!(render(&outcome, &NoArtefacts).html.contains("its manifest cannot be read"));
+}
+
+#[test]
+fn clusters_stand_in_for_classes_only_where_both_were_trained() {
+    let (mut outcome, shelf) = digits::sweep();
+    outcome.cells.retain(|cell| cell.used != Some(10) || cell.method == "ground_truth");
+    let said = "no network is conditioned on as many clusters as there are classes, 10";
+    assert!(render(&outcome, &shelf).html.contains(said));
+    outcome.cells.retain(|cell| cell.method != "ground_truth");
+    assert!(!render(&outcome, &shelf).html.contains("Clusters in the place of classes"));
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub(crate) struct Profile {
     pub kinds: Vec<Kind>,
     pub device: String,
     pub gauges: Vec<(&'static str, &'static str)>,
+    pub gauge_lists: Vec<(&'static str, &'static str, &'static str)>,
     pub counters: Vec<(&'static str, &'static str)>,
 }
 
@@ -61,6 +62,7 @@ pub(crate) async fn start<W: Worker>(
             kinds: service.kinds(),
             device: worker.device(),
             gauges: worker.gauges(),
+            gauge_lists: worker.gauge_lists(),
             counters: worker.counters(),
         };
         if ready.send(Ok(profile)).is_ok() {

@@ -261,6 +261,9 @@ impl Monitor for Desk {
     fn gauge(&self, name: &'static str, value: f64) {
         self.bench.metrics.set(name, value);
     }
+    fn gauge_list(&self, name: &'static str, values: &[f64]) {
+        self.bench.metrics.set_list(name, values);
+    }
     fn count(&self, name: &'static str, by: u64) {
         self.bench.metrics.add(name, by);
     }

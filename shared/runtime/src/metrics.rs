@@ -50,6 +50,7 @@ pub struct Metrics {
     pub(crate) nats_denied: IntGauge,
     pub(crate) store: HistogramVec,
     gauges: Arc<RwLock<HashMap<&'static str, Gauge>>>,
+    gauge_lists: Arc<RwLock<HashMap<&'static str, GaugeVec>>>,
     counters: Arc<RwLock<HashMap<&'static str, IntCounter>>>,
 }
 
@@ -127,6 +128,7 @@ impl Metrics {
                 ),
             )?,
             gauges: Arc::default(),
+            gauge_lists: Arc::default(),
             counters: Arc::default(),
             registry,
         };
@@ -162,6 +164,17 @@ impl Metrics {
         Ok(gauge)
     }
 
+    /// A gauge with one series per element of a list, told apart by `label` = 0, 1, …; the first is there from the start.
+    ///
+    /// # Errors
+    /// When the name is wrong or taken.
+    pub fn add_gauge_list(&self, name: &'static str, label: &str, help: &str) -> Result<(), RuntimeError> {
+        let gauges = self.add_gauges(name, help, &[label])?;
+        gauges.with_label_values(&["0"]);
+        write(&self.gauge_lists).insert(name, gauges);
+        Ok(())
+    }
+
     /// The same for a counter and [`Metrics::add`].
     ///
     /// # Errors
@@ -193,6 +206,21 @@ impl Metrics {
         match read(&self.gauges).get(name) {
             Some(gauge) => gauge.set(value),
             None => tracing::warn!(name, "gauge was not registered by the service"),
+        }
+    }
+
+    /// Sets a gauge list of the service's own; elements of an earlier, longer list go.
+    pub fn set_list(&self, name: &str, values: &[f64]) {
+        let lists = read(&self.gauge_lists);
+        let Some(gauges) = lists.get(name) else {
+            return tracing::warn!(name, "gauge list was not registered by the service");
+        };
+        for (index, value) in values.iter().enumerate() {
+            gauges.with_label_values(&[index.to_string()]).set(*value);
+        }
+        let mut beyond = values.len();
+        while gauges.remove_label_values(&[&beyond.to_string()]).is_ok() {
+            beyond += 1;
         }
     }
 
@@ -237,6 +265,31 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_has_a_series_for_each_element_and_no_more() {
+        let metrics = Metrics::new("clusterer", &[Kind::Cluster]).unwrap();
+        metrics.add_gauge_list("cedm_loss", "head", "Loss").unwrap();
+        let shown = || {
+            metrics
+                .render()
+                .lines()
+                .filter(|line| line.starts_with("cedm_loss{"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shown(), [r#"cedm_loss{head="0",service="clusterer"} 0"#]);
+        metrics.set_list("cedm_loss", &[1.5, 2.0, 3.0]);
+        assert_eq!(shown().len(), 3);
+        metrics.set_list("cedm_loss", &[4.0, 2.5]);
+        assert_eq!(
+            shown(),
+            [
+                r#"cedm_loss{head="0",service="clusterer"} 4"#,
+                r#"cedm_loss{head="1",service="clusterer"} 2.5"#
+            ]
+        );
+    }
 
     #[test]
     fn every_series_is_there_from_the_start() {

@@ -17,6 +17,8 @@ pub trait Monitor {
     fn progress(&self, done: u64, total: u64, unit: &'static str);
     /// A number worth watching while the work runs (`cedm_train_loss`); names are those of the service's own gauges.
     fn gauge(&self, name: &'static str, value: f64);
+    /// The same for a list of numbers, one series for each.
+    fn gauge_list(&self, _name: &'static str, _values: &[f64]) {}
     /// Adds to a counter of the service (`cedm_train_images_total`).
     fn count(&self, name: &'static str, by: u64);
     /// Whether to write a checkpoint and return [`JobError::Drained`] at the next convenient point.

@@ -81,6 +81,9 @@ pub async fn serve_until<W: Worker>(
     for (name, help) in &profile.gauges {
         shell.metrics.add_gauge(name, help)?;
     }
+    for (name, label, help) in &profile.gauge_lists {
+        shell.metrics.add_gauge_list(name, label, help)?;
+    }
     for (name, help) in &profile.counters {
         shell.metrics.add_counter(name, help)?;
     }

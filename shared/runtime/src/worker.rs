@@ -23,6 +23,10 @@ pub trait Worker: Send + 'static {
     fn gauges(&self) -> Vec<(&'static str, &'static str)> {
         Vec::new()
     }
+    /// The same for lists of numbers: (name, label that counts them, help).
+    fn gauge_lists(&self) -> Vec<(&'static str, &'static str, &'static str)> {
+        Vec::new()
+    }
     /// The same for counters.
     fn counters(&self) -> Vec<(&'static str, &'static str)> {
         Vec::new()

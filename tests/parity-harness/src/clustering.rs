@@ -95,6 +95,8 @@ impl Case {
             warmup_epochs: number("warmup_epochs", 0.0) as u32,
             weight_decay: number("weight_decay", standard.weight_decay),
             weight_decay_end: number("weight_decay_end", standard.weight_decay_end),
+            betas: (number("adam_beta1", standard.betas.0), number("adam_beta2", standard.betas.1)),
+            eps: number("adam_eps", standard.eps),
             teacher_momentum: number("momentum_teacher", standard.teacher_momentum),
             teacher_momentum_end: number("max_momentum_teacher", standard.teacher_momentum_end),
             freeze_last_layer_epochs: number("freeze_last_layer_epochs", 1.0) as u32,

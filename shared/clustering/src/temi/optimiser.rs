@@ -3,10 +3,6 @@
 use super::Heads;
 use tch::{Device, Tensor};
 
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
-const EPS: f64 = 1e-8;
-
 /// Elements handled at a time on a CPU: parameter, gradient, two moments and teacher of a piece then stay in the L2 cache.
 const PIECE: i64 = 1 << 15;
 
@@ -26,6 +22,10 @@ pub struct StepSettings {
     pub lr: f64,
     /// Decoupled decay of tensors with two or more dimensions (of a single head): all but biases.
     pub weight_decay: f64,
+    /// Decay of the two moments.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment.
+    pub eps: f64,
     /// m of t ← m t + (1 − m) s.
     pub teacher_momentum: f64,
     /// Largest norm of each gradient tensor; 0 for no limit.
@@ -77,7 +77,7 @@ impl AdamW {
             let piece = if weights.device() == Device::Cpu { PIECE } else { length };
             for start in (0..length).step_by(piece as usize) {
                 let [weights, average, first, second, gradient] = flat.each_ref().map(|t| t.narrow(0, start, piece.min(length - start)));
-                update(weights, first, second, gradient, decay, steps, settings.lr);
+                update(weights, first, second, gradient, decay, steps, settings);
                 let _ = { average }.lerp_(
                     &flat[0].narrow(0, start, piece.min(length - start)),
                     1.0 - settings.teacher_momentum,
@@ -97,9 +97,18 @@ fn clipped(gradient: Tensor, limit: f64) -> Tensor {
 }
 
 /// AdamW of Loshchilov and Hutter (2019) on views of one piece; the gradient is used up.
-fn update(mut weights: Tensor, mut first: Tensor, mut second: Tensor, mut gradient: Tensor, decay: f64, steps: u64, lr: f64) {
-    let _ = first.lerp_(&gradient, 1.0 - BETA1);
-    let _ = second.lerp_(&gradient.square_(), 1.0 - BETA2);
+fn update(
+    mut weights: Tensor,
+    mut first: Tensor,
+    mut second: Tensor,
+    mut gradient: Tensor,
+    decay: f64,
+    steps: u64,
+    settings: &StepSettings,
+) {
+    let (lr, (beta1, beta2)) = (settings.lr, settings.betas);
+    let _ = first.lerp_(&gradient, 1.0 - beta1);
+    let _ = second.lerp_(&gradient.square_(), 1.0 - beta2);
     if lr == 0.0 {
         return; // the first step of the warm-up: only the moments move
     }
@@ -107,10 +116,13 @@ fn update(mut weights: Tensor, mut first: Tensor, mut second: Tensor, mut gradie
         let _ = weights.g_mul_scalar_(1.0 - lr * decay);
     }
     let power = i32::try_from(steps).unwrap_or(i32::MAX);
-    let (correction1, correction2) = (1.0 - BETA1.powi(power), 1.0 - BETA2.powi(power));
+    let (correction1, correction2) = (1.0 - beta1.powi(power), 1.0 - beta2.powi(power));
     // w −= (lr / c1) m / (√v / √c2 + eps), with the factor moved into the divisor
     let factor = -correction1 / lr;
-    let divisor = second.sqrt().g_mul_scalar_(factor / correction2.sqrt()).g_add_scalar_(factor * EPS);
+    let divisor = second
+        .sqrt()
+        .g_mul_scalar_(factor / correction2.sqrt())
+        .g_add_scalar_(factor * settings.eps);
     let _ = weights.addcdiv_(&first, &divisor);
 }
 
@@ -135,6 +147,8 @@ mod tests {
         StepSettings {
             lr: 0.1,
             weight_decay: 0.5,
+            betas: (0.9, 0.999),
+            eps: 1e-8,
             teacher_momentum: 0.75,
             clip: 0.0,
             steps: 1,
@@ -152,6 +166,34 @@ mod tests {
             let decay = if index == 0 { 1.0 } else { 1.0 - 0.1 * 0.5 };
             assert!((*now - (then * decay + 0.1)).abs().max().double_value(&[]) < 1e-8);
             assert!((average - (then * 0.75 + *now * 0.25)).abs().max().double_value(&[]) < 1e-12);
+        }
+    }
+
+    #[test]
+    fn betas_and_epsilon_are_those_of_the_settings() {
+        let (student, teacher, before) = (heads(), heads(), heads());
+        let adam = AdamW::new(&student);
+        let set = StepSettings {
+            betas: (0.5, 0.25),
+            eps: 3.0,
+            weight_decay: 0.0,
+            ..settings()
+        };
+        for steps in 1..=2 {
+            let gradients = student.tensors().iter().map(|t| Some(t.ones_like() * f64::from(steps))).collect();
+            let set = StepSettings {
+                steps: steps as u64,
+                last_layer_steps: steps as u64,
+                ..set
+            };
+            adam.step(&student, &teacher, gradients, &set);
+        }
+        // gradients 1, then 2: moments by hand
+        let (m1, v1, m2, v2): (f64, f64, f64, f64) = (0.5, 0.75, 1.25, 3.1875);
+        let first = 0.1 * (m1 / 0.5) / ((v1 / 0.75).sqrt() + 3.0);
+        let second = 0.1 * (m2 / 0.75) / ((v2 / 0.9375).sqrt() + 3.0);
+        for (now, then) in student.tensors().iter().zip(before.tensors()) {
+            assert!((*now - (then - first - second)).abs().max().double_value(&[]) < 1e-12);
         }
     }
 

@@ -241,6 +241,8 @@ impl Training {
         let settings = StepSettings {
             lr: self.schedules.lr[place],
             weight_decay: self.schedules.weight_decay[place],
+            betas: self.params.betas,
+            eps: self.params.eps,
             teacher_momentum: self.schedules.teacher_momentum[place],
             clip: self.params.clip,
             steps: self.step + 1,
@@ -406,6 +408,20 @@ fn check_settings(params: &TemiParams, clusters: u32, rows: i64) -> Result<(), C
     ] {
         check((0.0..=1.0).contains(&value), setting, value.to_string(), "a number from 0 to 1")?;
     }
+    for (setting, value) in [("betas[0]", params.betas.0), ("betas[1]", params.betas.1)] {
+        check(
+            (0.0..1.0).contains(&value),
+            setting,
+            value.to_string(),
+            "a number from 0 to below 1",
+        )?;
+    }
+    check(
+        params.eps > 0.0 && params.eps.is_finite(),
+        "eps",
+        params.eps.to_string(),
+        "a number above 0",
+    )?;
     for (setting, value) in [
         ("base_lr", params.base_lr),
         ("min_lr", params.min_lr),

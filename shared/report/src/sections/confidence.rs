@@ -23,7 +23,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
     let cell = facts
         .best()
         .filter(confident)
-        .or_else(|| best_of(facts, facts.outcome.cells.iter().filter(confident)))?;
+        .or_else(|| facts.best_of(facts.outcome.cells.iter().filter(confident)))?;
     let clustering = facts.condition(cell)?;
     let body = match ranked(facts, cell, clustering) {
         Ok(ranking) => gallery(facts, &ranking),
@@ -34,16 +34,6 @@ pub fn section(facts: &Facts) -> Option<Section> {
         title: "Most and least confident",
         body: html! { p.subject { (cell.label) } (body) },
     })
-}
-
-/// The network with the best deciding score; the first one where none has a score.
-fn best_of<'a>(facts: &Facts<'a>, cells: impl Iterator<Item = &'a CellOutcome>) -> Option<&'a CellOutcome> {
-    let measure = facts.deciding();
-    let badness = |cell: &'a CellOutcome| {
-        let measure = measure.as_ref()?;
-        measure.metric.direction.badness(facts.score(cell, &measure.key)?.mean)
-    };
-    cells.min_by(|a, b| badness(a).unwrap_or(f64::INFINITY).total_cmp(&badness(b).unwrap_or(f64::INFINITY)))
 }
 
 struct Ranking<'a> {

@@ -186,6 +186,9 @@ fn check_temi(temi: &TemiParams, mut at: Section<'_>) {
         at.not_negative(key, value);
     }
     at.below_one("marginal_momentum", temi.marginal_momentum);
+    at.below_one("betas[0]", temi.betas.0);
+    at.below_one("betas[1]", temi.betas.1);
+    at.positive("eps", temi.eps);
     at.fraction("teacher_momentum", temi.teacher_momentum);
     at.fraction("teacher_momentum_end", temi.teacher_momentum_end);
     {

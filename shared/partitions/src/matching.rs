@@ -1,6 +1,6 @@
 //! The best one-to-one matching of labels and clusters (Hungarian method with potentials, Jonker and Volgenant 1987).
 
-use super::Contingency;
+use crate::Contingency;
 
 /// For each cluster the label matched to it: at most one each way, as many images as possible in matched pairs.
 pub fn best_matching(table: &Contingency) -> Vec<Option<usize>> {

@@ -1,13 +1,12 @@
 //! Clustering accuracy after matching clusters to labels.
 
-use super::{Contingency, best_matching};
-use crate::MathsError;
+use crate::{Contingency, PartitionError, best_matching};
 
 /// Share of images whose cluster is matched one-to-one to their label; unmatched clusters count 0.
 ///
 /// # Errors
 /// When the two differ in length or are empty.
-pub fn one_to_one_accuracy(labels: &[i64], clusters: &[i64]) -> Result<f64, MathsError> {
+pub fn one_to_one_accuracy(labels: &[i64], clusters: &[i64]) -> Result<f64, PartitionError> {
     let table = Contingency::new(labels, clusters)?;
     Ok(matched(&table, &best_matching(&table)))
 }
@@ -17,7 +16,7 @@ pub fn one_to_one_accuracy(labels: &[i64], clusters: &[i64]) -> Result<f64, Math
 ///
 /// # Errors
 /// When the two differ in length or are empty.
-pub fn accuracy(labels: &[i64], clusters: &[i64]) -> Result<f64, MathsError> {
+pub fn accuracy(labels: &[i64], clusters: &[i64]) -> Result<f64, PartitionError> {
     let table = Contingency::new(labels, clusters)?;
     let mut matching = best_matching(&table);
     if table.clusters.len() > table.labels.len() {

@@ -1,4 +1,7 @@
-//! Agreement of two partitions of the same images, and how evenly one of them uses its clusters (spec §10.6, §6.1).
+//! Agreement of two partitions of the same images, and how evenly one of them uses its clusters (spec §10.6, §6.1). Ids in, numbers out, no
+//! tensors: the report uses it too.
+
+#![forbid(unsafe_code)]
 
 mod accuracy;
 mod agreement;
@@ -10,8 +13,19 @@ pub use agreement::{Agreement, agreement};
 pub use matching::best_matching;
 pub use usage::{Usage, compact};
 
-use crate::MathsError;
 use std::collections::BTreeMap;
+
+/// Ids that are no partition, or not one of the same images.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} is {found}, expected {expected}")]
+pub struct PartitionError {
+    /// Which value.
+    pub what: String,
+    /// As found.
+    pub found: String,
+    /// What was expected, in words.
+    pub expected: String,
+}
 
 /// How often each pair of (label, cluster) occurs, over the ids that occur at all, both ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +45,9 @@ impl Contingency {
     ///
     /// # Errors
     /// When the two differ in length or are empty.
-    pub fn new(labels: &[i64], clusters: &[i64]) -> Result<Self, MathsError> {
+    pub fn new(labels: &[i64], clusters: &[i64]) -> Result<Self, PartitionError> {
         if labels.len() != clusters.len() || labels.is_empty() {
-            return Err(MathsError::OutOfRange {
+            return Err(PartitionError {
                 what: "number of labels".to_owned(),
                 found: labels.len().to_string(),
                 expected: format!("one for each of the {} cluster ids, and at least one", clusters.len()),

@@ -1,7 +1,6 @@
 //! How a clustering uses its slots: compact ids, prior p(c), utilisation, evenness (spec §4.6, §6.1).
 
-use super::agreement::entropy;
-use crate::MathsError;
+use crate::{PartitionError, agreement::entropy};
 
 /// What the ids of one clustering say without any labels.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,23 +19,23 @@ pub struct Usage {
 ///
 /// # Errors
 /// When there are no ids, one is negative, or more than `slots` distinct ones occur.
-pub fn compact(raw_ids: &[i64], slots: u32) -> Result<(Vec<i64>, Usage), MathsError> {
+pub fn compact(raw_ids: &[i64], slots: u32) -> Result<(Vec<i64>, Usage), PartitionError> {
     if raw_ids.is_empty() {
         let (what, found, expected) = ("number of cluster ids".to_owned(), "0".to_owned(), "at least one".to_owned());
-        return Err(MathsError::OutOfRange { what, found, expected });
+        return Err(PartitionError { what, found, expected });
     }
     if let Some((row, id)) = raw_ids.iter().enumerate().find(|&(_, &id)| id < 0) {
         let (what, found) = (format!("cluster id of image {row}"), id.to_string());
-        return Err(MathsError::OutOfRange {
+        return Err(PartitionError {
             what,
             found,
             expected: "0 or more".to_owned(),
         });
     }
-    let (rank, used) = super::ranks(raw_ids);
+    let (rank, used) = crate::ranks(raw_ids);
     if used as u64 > u64::from(slots) {
         let (what, found) = ("number of distinct cluster ids".to_owned(), used.to_string());
-        return Err(MathsError::OutOfRange {
+        return Err(PartitionError {
             what,
             found,
             expected: format!("at most C = {slots}"),

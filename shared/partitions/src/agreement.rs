@@ -1,7 +1,6 @@
 //! Mutual information and its adjusted forms, with scikit-learn's default (arithmetic) normaliser.
 
-use super::Contingency;
-use crate::MathsError;
+use crate::{Contingency, PartitionError};
 
 /// How far two partitions agree.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,7 +19,7 @@ pub struct Agreement {
 ///
 /// # Errors
 /// When the two differ in length or are empty.
-pub fn agreement(labels: &[i64], clusters: &[i64]) -> Result<Agreement, MathsError> {
+pub fn agreement(labels: &[i64], clusters: &[i64]) -> Result<Agreement, PartitionError> {
     let table = Contingency::new(labels, clusters)?;
     let ari = adjusted_rand(&table);
     if table.labels.len() == 1 && table.clusters.len() == 1 {

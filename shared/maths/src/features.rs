@@ -53,19 +53,27 @@ impl Features {
         }
     }
 
+    /// Whether there are rows with these indices.
+    ///
+    /// # Errors
+    /// [`MathsError::OutOfRange`] when one of them is missing.
+    pub fn require_rows(&self, indices: &[i64]) -> Result<(), MathsError> {
+        match indices.iter().find(|&&index| index < 0 || index >= self.count()) {
+            None => Ok(()),
+            Some(bad) => Err(MathsError::OutOfRange {
+                what: format!("row index of {}", self.name),
+                found: bad.to_string(),
+                expected: format!("0 to {}", self.count() - 1),
+            }),
+        }
+    }
+
     /// The rows with these indices, in this order.
     ///
     /// # Errors
     /// [`MathsError::OutOfRange`] when there is no such row or none is asked for.
     pub fn select(&self, indices: &[i64]) -> Result<Self, MathsError> {
-        if let Some(bad) = indices.iter().find(|&&index| index < 0 || index >= self.count()) {
-            let expected = format!("0 to {}", self.count() - 1);
-            return Err(MathsError::OutOfRange {
-                what: format!("row index of {}", self.name),
-                found: bad.to_string(),
-                expected,
-            });
-        }
+        self.require_rows(indices)?;
         if indices.is_empty() {
             return Err(MathsError::TooFew {
                 what: self.name.clone(),

@@ -3,69 +3,127 @@
 use crate::{Features, MathsError};
 use rand::{SeedableRng, seq::index::sample};
 use rand_chacha::ChaCha8Rng;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Unbiased MMD² of every pair of subsets: rows `subsets[s].0` of `a` against rows `subsets[s].1` of `b` (as many of each), kernel
-/// (x·y/d + 1)³, computed in the features' kind.
+/// (x·y/d + 1)³, computed in the features' kind and summed in float64.
+///
+/// Subsets overlap: where all of them together ask for more pairs of rows than there are, the kernel of every pair is computed once
+/// and weighted by who asked for it.
 ///
 /// # Errors
-/// [`MathsError::Width`] for sets of different width, [`MathsError::Shape`] for subsets of different or less than two rows.
+/// [`MathsError::Width`] for sets of different width, [`MathsError::Shape`] for subsets of different or less than two rows,
+/// [`MathsError::OutOfRange`] for rows that a set does not have.
 pub fn kid(a: &Features, b: &Features, subsets: &[(Vec<i64>, Vec<i64>)]) -> Result<Vec<f64>, MathsError> {
     b.require_width_of(a)?;
-    subsets
-        .iter()
-        .map(|(rows_a, rows_b)| {
-            if rows_a.len() != rows_b.len() || rows_a.len() < 2 {
-                let found = vec![rows_a.len() as i64, rows_b.len() as i64];
-                return Err(MathsError::Shape {
-                    what: "a pair of subsets".to_owned(),
-                    found,
-                    expected: "twice the same, at least 2".to_owned(),
-                });
+    for (rows_a, rows_b) in subsets {
+        if rows_a.len() != rows_b.len() || rows_a.len() < 2 {
+            return Err(MathsError::Shape {
+                what: "a pair of subsets".to_owned(),
+                found: vec![rows_a.len() as i64, rows_b.len() as i64],
+                expected: "twice the same, at least 2".to_owned(),
+            });
+        }
+        a.require_rows(rows_a)?;
+        b.require_rows(rows_b)?;
+    }
+    let (rows, width) = ((a.count() + b.count()) as f64, a.rows().size()[1] as f64);
+    let asked: f64 = subsets.iter().map(|(rows, _)| (2 * rows.len()).pow(2) as f64).sum();
+    // Weighting costs as much as so many more features.
+    if rows * rows * (1.0 + subsets.len() as f64 / width) < asked {
+        let all = |set: fn(&(Vec<i64>, Vec<i64>)) -> &[i64], of: &Features| {
+            let weights: Vec<Tensor> = subsets.iter().map(|pair| times_asked(set(pair), of)).collect();
+            Weighted {
+                rows: of.rows().shallow_clone(),
+                weights: Tensor::stack(&weights, 0),
             }
-            Ok(mmd2(a.select(rows_a)?.rows(), b.select(rows_b)?.rows()))
-        })
-        .collect()
+        };
+        return Ok(mmd2(&all(|pair| &pair.0, a), &all(|pair| &pair.1, b)));
+    }
+    let once = |rows: &[i64], of: &Features| -> Result<Weighted, MathsError> {
+        let rows = of.select(rows)?.rows().shallow_clone();
+        let weights = Tensor::ones([1, rows.size()[0]], (Kind::Double, rows.device()));
+        Ok(Weighted { rows, weights })
+    };
+    let mut found = Vec::with_capacity(subsets.len());
+    for (rows_a, rows_b) in subsets {
+        found.extend(mmd2(&once(rows_a, a)?, &once(rows_b, b)?));
+    }
+    Ok(found)
 }
 
-/// Rows of a set against itself that are taken at a time: of a symmetric kernel the blocks below the diagonal need not be computed.
+/// How often each row of a set is asked for, f64 \[n\].
+fn times_asked(rows: &[i64], of: &Features) -> Tensor {
+    let device = of.rows().device();
+    let places = Tensor::from_slice(rows).to_device(device);
+    Tensor::zeros([of.count()], (Kind::Double, device)).index_add(0, &places, &Tensor::ones_like(&places).to_kind(Kind::Double))
+}
+
+/// Rows \[n, d\] and how often each subset holds them, f64 \[subsets, n\].
+struct Weighted {
+    rows: Tensor,
+    weights: Tensor,
+}
+
+impl Weighted {
+    fn part(&self, first: i64, count: i64) -> Self {
+        Self {
+            rows: self.rows.narrow(0, first, count),
+            weights: self.weights.narrow(1, first, count),
+        }
+    }
+    fn count(&self) -> i64 {
+        self.rows.size()[0]
+    }
+    /// Consecutive parts of at most [`STRIPE`] rows, each with the number of rows up to its end.
+    fn stripes(&self) -> impl Iterator<Item = (Self, i64)> {
+        let count = self.count();
+        (0..count).step_by(STRIPE as usize).map(move |first| {
+            let rows = STRIPE.min(count - first);
+            (self.part(first, rows), first + rows)
+        })
+    }
+}
+
+/// Rows that are held against others at a time: memory stays bounded, and of a symmetric kernel the blocks below the diagonal need not
+/// be computed.
 const STRIPE: i64 = 256;
 
-fn mmd2(x: &Tensor, y: &Tensor) -> f64 {
-    let count = x.size()[0] as f64;
-    let within = off_diagonal(x) + off_diagonal(y);
-    within / (count * (count - 1.0)) - 2.0 * sum(&kernel(x, y)) / (count * count)
+/// One value per subset.
+fn mmd2(x: &Weighted, y: &Weighted) -> Vec<f64> {
+    let zero = || Tensor::zeros([x.weights.size()[0]], (Kind::Double, x.rows.device()));
+    let across = x.stripes().fold(zero(), |sum, (stripe, _)| sum + between(&stripe, y));
+    let within = [x, y].map(|set| {
+        set.stripes().fold(zero(), |sum, (stripe, end)| {
+            let block = kernel(&stripe.rows, &stripe.rows);
+            let own = weigh(&block, &stripe.weights, &stripe.weights) - stripe.weights.matmul(&block.diag(0));
+            let right = between(&stripe, &set.part(end, set.count() - end));
+            sum + own + right * 2.0
+        })
+    });
+    let count = x.weights.sum_dim_intlist([1].as_slice(), false, Kind::Double);
+    let pairs = &count * (&count - 1.0);
+    let found = (&within[0] + &within[1]) / pairs - across * 2.0 / count.square();
+    Vec::try_from(found.to_device(Device::Cpu)).expect("invariant: a vector of float64")
 }
 
-fn sum(tensor: &Tensor) -> f64 {
-    tensor.sum(Kind::Double).double_value(&[])
-}
-
-/// (x·y/d + 1)³ of every pair of rows.
+/// (x·y/d + 1)³ of every pair of rows, f64 whatever the rows are.
 fn kernel(x: &Tensor, y: &Tensor) -> Tensor {
     let mut base = x.matmul(&y.tr());
-    base = base.g_mul_scalar_(1.0 / x.size()[1] as f64).g_add_scalar_(1.0);
-    let square = base.square();
-    base.g_mul_(&square)
+    let cube = base
+        .g_mul_scalar_(1.0 / x.size()[1] as f64)
+        .g_add_scalar_(1.0)
+        .pow_tensor_scalar(3);
+    cube.to_kind(Kind::Double)
 }
 
-/// Sum of the kernel over the ordered pairs of different rows of `x`.
-fn off_diagonal(x: &Tensor) -> f64 {
-    let count = x.size()[0];
-    (0..count)
-        .step_by(STRIPE as usize)
-        .map(|first| {
-            let (rows, end) = (STRIPE.min(count - first), count.min(first + STRIPE));
-            let stripe = x.narrow(0, first, rows);
-            let block = kernel(&stripe, &stripe);
-            let right = if end < count {
-                2.0 * sum(&kernel(&stripe, &x.narrow(0, end, count - end)))
-            } else {
-                0.0
-            };
-            sum(&block) - sum(&block.diag(0)) + right
-        })
-        .sum()
+/// Sums of the kernel over the pairs of each subset.
+fn between(x: &Weighted, y: &Weighted) -> Tensor {
+    weigh(&kernel(&x.rows, &y.rows), &x.weights, &y.weights)
+}
+
+fn weigh(kernel: &Tensor, left: &Tensor, right: &Tensor) -> Tensor {
+    (kernel.matmul(&right.tr()) * left.tr()).sum_dim_intlist([0].as_slice(), false, Kind::Double)
 }
 
 /// `subsets` sets of `size` different row indices below `count`, from one ChaCha8 stream per subset.
@@ -97,19 +155,40 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    #[test]
-    fn stripes_add_up_to_the_formula() {
-        let count = 2 * STRIPE + 37;
-        let rows = |shift: f64| {
-            ((Tensor::arange(count * 3, (Kind::Double, tch::Device::Cpu)) + shift) * 12.9898)
-                .sin()
-                .view([count, 3])
-        };
-        let (x, y, n) = (rows(0.0), rows(0.3), count as f64);
+    fn set(name: &str, count: i64, shift: f64) -> Features {
+        let angles = (Tensor::arange(count * 3, (Kind::Double, Device::Cpu)) + shift) * 12.9898;
+        Features::new(name, &angles.sin().view([count, 3])).unwrap()
+    }
+
+    /// The definition, pair by pair.
+    fn defined(x: &Tensor, y: &Tensor) -> f64 {
+        let n = x.size()[0] as f64;
         let whole = |a: &Tensor, b: &Tensor| (a.matmul(&b.tr()) / 3.0 + 1.0).pow_tensor_scalar(3);
         let apart = |k: Tensor| (k.sum(Kind::Double) - k.trace()).double_value(&[]) / (n * (n - 1.0));
-        let expected = apart(whole(&x, &x)) + apart(whole(&y, &y)) - 2.0 * whole(&x, &y).mean(Kind::Double).double_value(&[]);
-        assert!((mmd2(&x, &y) - expected).abs() < 1e-13, "{} {expected}", mmd2(&x, &y));
+        apart(whole(x, x)) + apart(whole(y, y)) - 2.0 * whole(x, y).mean(Kind::Double).double_value(&[])
+    }
+
+    #[test]
+    fn it_is_the_definition_whether_pairs_are_shared_or_not() {
+        let count = 2 * STRIPE + 37;
+        let (a, b) = (set("a", count, 0.0), set("b", count + 20, 0.3));
+        for (size, subsets) in [(400, 1), (400, 9), (3, 2)] {
+            let mut first = random_subsets(1, a.count(), size, subsets).unwrap();
+            first[0][1] = first[0][0]; // a row that is asked for twice counts twice
+            let pairs: Vec<_> = first
+                .into_iter()
+                .zip(random_subsets(2, b.count(), size, subsets).unwrap())
+                .collect();
+            for (found, (rows_a, rows_b)) in kid(&a, &b, &pairs).unwrap().iter().zip(&pairs) {
+                let expected = defined(a.select(rows_a).unwrap().rows(), b.select(rows_b).unwrap().rows());
+                assert!(
+                    (found - expected).abs() < 1e-12,
+                    "{size} rows, {subsets} subsets: {found} {expected}"
+                );
+            }
+        }
+        let outside = [(vec![0, count], vec![0, 1])];
+        assert!(matches!(kid(&a, &b, &outside), Err(MathsError::OutOfRange { .. })));
     }
 
     #[test]

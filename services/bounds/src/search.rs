@@ -97,7 +97,7 @@ pub fn next(history: &[Observation], params: &BoundParams, images: u64) -> Resul
 }
 
 fn decide(probes: &BTreeMap<u32, Probe>, params: &BoundParams, cap: u32, images: u64) -> BoundDecision {
-    let limit = if u64::from(params.cap) > images {
+    let limit = if u64::from(params.cap) >= images {
         format!("the {images} images")
     } else {
         format!("the cap of {}", params.cap)

@@ -22,6 +22,8 @@ pub struct Clustering {
     pub curve: Vec<Vec<f64>>,
     /// The best head and its loss in the last epoch, for TEMI.
     pub best_head: Option<(u32, f64)>,
+    /// Share of near images in the same cluster, where the method looked itself.
+    pub neighbour_agreement: Option<f64>,
     /// Sum of squared distances, for k-means.
     pub inertia: Option<f64>,
     /// f64 \[C, D\], for k-means.
@@ -46,7 +48,7 @@ pub struct Course {
 impl Clustering {
     /// Ids that come from elsewhere.
     pub fn given(raw_ids: Vec<i64>, slots: u32) -> Self {
-        let (log_confidence, heads, best_head, inertia, centroids) = (None, None, None, None, None);
+        let (log_confidence, heads, best_head, neighbour_agreement, inertia, centroids) = (None, None, None, None, None, None);
         Self {
             slots,
             raw_ids,
@@ -54,6 +56,7 @@ impl Clustering {
             heads,
             curve: Vec::new(),
             best_head,
+            neighbour_agreement,
             inertia,
             centroids,
             course: Course::default(),
@@ -116,7 +119,10 @@ impl Artefact {
             smallest: usage.counts.iter().copied().min().unwrap_or(0),
             largest: usage.counts.iter().copied().max().unwrap_or(0),
             mean_confidence,
-            neighbour_agreement: context.neighbours.map(|neighbours| neighbour_agreement(&compact_ids, neighbours)),
+            neighbour_agreement: context
+                .neighbours
+                .map(|neighbours| neighbour_agreement(&compact_ids, neighbours))
+                .or(clustering.neighbour_agreement),
             inertia: clustering.inertia,
             best_head: clustering.best_head,
             quality: context.labels.map(|labels| quality(labels, &ids)).transpose()?.flatten(),
@@ -140,7 +146,7 @@ fn neighbour_agreement(ids: &Tensor, neighbours: &Tensor) -> f64 {
 /// Agreement over the images that have a label; `None` when none has.
 fn quality(labels: &[i64], ids: &[i64]) -> Result<Option<ClusterQuality>, MathsError> {
     if labels.len() != ids.len() {
-        return agreement(labels, ids).map(|_| None);
+        return Ok(agreement(labels, ids).map(|_| None)?);
     }
     let (labels, ids): (Vec<i64>, Vec<i64>) = labels.iter().zip(ids).filter(|&(&label, _)| label >= 0).unzip();
     if labels.is_empty() {

@@ -15,6 +15,10 @@ use tch::{Kind, Tensor};
 /// The file that checkpoints are written to before they are handed over.
 const STATE: &str = "temi-state.safetensors";
 
+/// Nearest others of so many rows that k-means looks at to say how often near images share a cluster.
+const SAMPLED_NEIGHBOURS: i64 = 50;
+const SAMPLED_ROWS: i64 = 1_000;
+
 /// What kind of failure a clustering error is: the job's own, except for a state that this program wrote itself.
 pub(crate) fn refuse(error: ClusteringError) -> JobError {
     match error {
@@ -86,6 +90,7 @@ pub fn cluster_temi(
         heads: Some(to_upstream(&training.best_teacher())),
         curve: training.history().to_vec(),
         best_head,
+        neighbour_agreement: None,
         inertia: None,
         centroids: None,
         course: Course {
@@ -128,7 +133,9 @@ pub fn cluster_kmeans(
     seed: u64,
     monitor: &dyn Monitor,
 ) -> Result<Clustering, JobError> {
-    kmeans_by(clusters, monitor, |watch| kmeans::fit(features, clusters, params, seed, watch))
+    kmeans_by(features, clusters, monitor, |watch| {
+        kmeans::fit(features, clusters, params, seed, watch)
+    })
 }
 
 /// k-means by mini-batches of rows that need not fit into memory.
@@ -142,7 +149,7 @@ pub fn cluster_mini_batch(
     seed: u64,
     monitor: &dyn Monitor,
 ) -> Result<Clustering, JobError> {
-    kmeans_by(clusters, monitor, |watch| {
+    kmeans_by(rows, clusters, monitor, |watch| {
         kmeans::fit_mini_batch(rows, clusters, params, seed, watch)
     })
 }
@@ -151,6 +158,7 @@ pub fn cluster_mini_batch(
 type Watch<'a> = &'a mut dyn FnMut(u32, u32, f64) -> bool;
 
 fn kmeans_by(
+    rows: &dyn RowSource,
     clusters: u32,
     monitor: &dyn Monitor,
     fit: impl FnOnce(Watch<'_>) -> Result<Option<Fitted>, ClusteringError>,
@@ -162,15 +170,19 @@ fn kmeans_by(
     };
     let started = Instant::now();
     let fitted = fit(&mut watch).map_err(refuse)?.ok_or(JobError::Drained)?;
+    let kmeans_seconds = Some(started.elapsed().as_secs_f64());
+    let ids = Vec::<i64>::try_from(&fitted.ids).map_err(JobError::bug)?;
+    let neighbour_agreement = Some(knn::sampled_agreement(rows, &ids, SAMPLED_NEIGHBOURS, SAMPLED_ROWS).map_err(refuse)?);
     Ok(Clustering {
+        neighbour_agreement,
         inertia: Some(fitted.inertia),
         centroids: Some(fitted.centroids.to_device(tch::Device::Cpu).to_kind(Kind::Double)),
         course: Course {
-            kmeans_seconds: Some(started.elapsed().as_secs_f64()),
+            kmeans_seconds,
             inertias: fitted.inertias,
             iterations: Some(fitted.iterations),
             ..Course::default()
         },
-        ..Clustering::given(Vec::<i64>::try_from(&fitted.ids).map_err(JobError::bug)?, clusters)
+        ..Clustering::given(ids, clusters)
     })
 }

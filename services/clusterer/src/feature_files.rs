@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 /// Longest safetensors header that is read, in bytes.
 const MAX_HEADER: u64 = 16 << 20;
 
-/// The `features` of one or several safetensors files, one after the other.
+/// The features of one or several safetensors files, one after the other.
 #[derive(Debug)]
 pub struct FeatureFiles {
     files: Vec<Opened>,
@@ -37,11 +37,11 @@ struct Opened {
 }
 
 impl FeatureFiles {
-    /// Opens the files; rows go to `device`.
+    /// Opens the files and in each the matrix `name`, else `features`, else the only one; rows go to `device`.
     ///
     /// # Errors
     /// When a file is no safetensors file with a matrix of floating numbers `name`, is truncated, or does not fit the others.
-    pub fn open(paths: &[PathBuf], name: &str, device: Device) -> Result<Self> {
+    pub fn open(paths: &[PathBuf], name: Option<&str>, device: Device) -> Result<Self> {
         let mut files: Vec<Opened> = Vec::with_capacity(paths.len());
         let mut count = 0;
         for path in paths {
@@ -83,7 +83,7 @@ impl FeatureFiles {
     }
 }
 
-fn open(path: &Path, name: &str, first: i64) -> Result<Opened> {
+fn open(path: &Path, name: Option<&str>, first: i64) -> Result<Opened> {
     let mut file = File::open(path).context("open")?;
     let length = file.metadata().context("read its size")?.len();
     let mut head = [0; 8];
@@ -96,7 +96,17 @@ fn open(path: &Path, name: &str, first: i64) -> Result<Opened> {
     let mut text = vec![0; header as usize];
     file.read_exact(&mut text)?;
     let json: serde_json::Value = serde_json::from_slice(&text).context("not a safetensors file: its header is no JSON")?;
-    let tensor = json.get(name).with_context(|| format!("tensor `{name}` is missing"))?;
+    let names: Vec<&String> = json
+        .as_object()
+        .into_iter()
+        .flat_map(|all| all.keys())
+        .filter(|name| *name != "__metadata__")
+        .collect();
+    let name = match (name, names.as_slice()) {
+        (None, [only]) => only.as_str(),
+        (name, _) => name.unwrap_or("features"),
+    };
+    let tensor = json.get(name).with_context(|| format!("no array `{name}`, only {names:?}"))?;
     let kind = match tensor["dtype"].as_str().unwrap_or_default() {
         "F16" => Kind::Half,
         "BF16" => Kind::BFloat16,
@@ -194,7 +204,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for kind in [Kind::Half, Kind::Float, Kind::Double] {
             let (paths, whole) = files(folder.path(), kind);
-            let found = FeatureFiles::open(&paths, "features", Device::Cpu).unwrap();
+            let found = FeatureFiles::open(&paths, None, Device::Cpu).unwrap();
             assert_eq!((found.count(), found.width()), (7, 3));
             let expect = |found: Features, rows: &[i64]| {
                 let expected = Features::new(&whole.index_select(0, &Tensor::from_slice(rows))).unwrap();
@@ -209,14 +219,21 @@ mod tests {
     fn files_that_do_not_fit_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let (mut paths, _) = files(folder.path(), Kind::Float);
-        let error = |paths: &[PathBuf], name: &str| format!("{:#}", FeatureFiles::open(paths, name, Device::Cpu).unwrap_err());
-        assert!(error(&paths, "embeddings").contains("tensor `embeddings` is missing"));
+        let error = |paths: &[PathBuf], name: &str| format!("{:#}", FeatureFiles::open(paths, Some(name), Device::Cpu).unwrap_err());
+        assert!(error(&paths, "embeddings").contains("no array `embeddings`, only [\"a\", \"features\"]"));
         assert!(error(&paths, "a").contains("`a` holds I64, expected F16"));
         let whole = std::fs::read(&paths[1]).unwrap();
         std::fs::write(&paths[1], &whole[..whole.len() - 4]).unwrap();
         assert!(error(&paths, "features").contains("truncated?"));
         std::fs::write(&paths[1], b"hello").unwrap();
         assert!(error(&paths, "features").contains("1.safetensors: not a safetensors file"));
+        let alone = folder.path().join("alone.safetensors");
+        Tensor::write_safetensors(&[("embeddings", Tensor::ones([2, 3], (Kind::Float, Device::Cpu)))], &alone).unwrap();
+        assert_eq!(
+            FeatureFiles::open(&[alone], None, Device::Cpu).unwrap().count(),
+            2,
+            "the only one needs no name"
+        );
         paths[1] = folder.path().join("double.safetensors");
         let other = Tensor::zeros([2, 3], (Kind::Double, Device::Cpu));
         Tensor::write_safetensors(&[("features", other)], &paths[1]).unwrap();

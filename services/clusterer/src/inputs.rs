@@ -42,7 +42,7 @@ pub(crate) fn feature_files(desk: &Desk) -> Result<FeatureFiles, JobError> {
         .iter()
         .map(|shard| desk.fetch(&shard.object))
         .collect::<Result<Vec<_>, _>>()?;
-    let files = FeatureFiles::open(&paths, "features", cedm_torch::device()).map_err(JobError::reject)?;
+    let files = FeatureFiles::open(&paths, Some("features"), cedm_torch::device()).map_err(JobError::reject)?;
     let (found, expected) = ((files.count(), files.width()), (set.count as i64, i64::from(set.dim)));
     if found != expected {
         return Err(JobError::reject(anyhow!(

@@ -18,6 +18,6 @@ pub use artefact::{Artefact, Clustering, Context, Course};
 pub use authors::{Layout, write_pt};
 pub use compute::{cluster_kmeans, cluster_mini_batch, cluster_temi, neighbours};
 pub use feature_files::FeatureFiles;
-pub use read::{read_features, read_ids};
+pub use read::{read_features, read_ids, read_labels};
 pub use run::{ExportArgs, GalleryArgs, Memory, NeighboursArgs, RunArgs};
 pub use worker::ClustererWorker;

@@ -36,7 +36,19 @@ pub fn read_ids(path: &Path) -> Result<Vec<i64>> {
     if path.is_dir() {
         return read_folder(path);
     }
-    let (found, tensor) = pick(read_arrays(path)?, None, "raw_ids").with_context(|| path.display().to_string())?;
+    read_column(path, "raw_ids")
+}
+
+/// The same for labels: of several arrays in the file, the one called `labels`.
+///
+/// # Errors
+/// As [`read_ids`].
+pub fn read_labels(path: &Path) -> Result<Vec<i64>> {
+    read_column(path, "labels")
+}
+
+fn read_column(path: &Path, usual: &str) -> Result<Vec<i64>> {
+    let (found, tensor) = pick(read_arrays(path)?, None, usual).with_context(|| path.display().to_string())?;
     let whole = matches!(tensor.kind(), Kind::Uint8 | Kind::Int8 | Kind::Int16 | Kind::Int | Kind::Int64);
     ensure!(
         whole && tensor.size().len() == 1,

@@ -13,10 +13,10 @@ pub use neighbours::NeighboursArgs;
 use crate::{
     FeatureFiles,
     artefact::{Artefact, Clustering, Context as Against},
-    cluster_kmeans, cluster_mini_batch, cluster_temi, neighbours as find_neighbours, read_features, read_ids,
+    cluster_kmeans, cluster_mini_batch, cluster_temi, neighbours as find_neighbours, read_features, read_ids, read_labels,
 };
 use anyhow::{Context, Result, bail, ensure};
-use cedm_clustering::Features;
+use cedm_clustering::{Features, neighbours::check_lists};
 use cedm_contract::{
     Digest,
     params::{KmeansParams, TemiParams},
@@ -48,7 +48,7 @@ pub struct RunArgs {
     /// Ids to take over with `--method imported`: .npy, .npz, .safetensors, `cluster_ids.pt`, or the authors' folder around it
     #[arg(long)]
     ids: Option<PathBuf>,
-    /// True labels, to say how well the clusters agree with them
+    /// True labels, to say how well the clusters agree with them: the only array of the file, or `labels`; may be the file of features
     #[arg(long)]
     labels: Option<PathBuf>,
     /// Neighbours from an earlier run (`neighbours.safetensors`); else they are found first
@@ -85,12 +85,12 @@ impl RunArgs {
     pub fn run(&self) -> Result<serde_json::Value> {
         cedm_torch::start();
         fs::create_dir_all(&self.out).with_context(|| format!("make {}", self.out.display()))?;
-        let labels = self.labels.as_deref().map(read_ids).transpose()?;
+        let labels = self.labels.as_deref().map(read_labels).transpose()?;
         let started = Instant::now();
         let (clustering, neighbours) = self.cluster(labels.as_deref())?;
         let seconds = started.elapsed().as_secs_f64();
         if let Some(neighbours) = &neighbours {
-            require_rows(neighbours, clustering.raw_ids.len() as i64)?;
+            check_lists(neighbours, clustering.raw_ids.len() as i64, 1)?;
         }
         let context = Against {
             labels: labels.as_deref(),
@@ -162,8 +162,7 @@ impl RunArgs {
                     path.filter(|path| params.mini_batch > 0 && path.extension().is_some_and(|extension| extension == "safetensors"));
                 let clustering = match on_disk {
                     Some(path) => {
-                        let array = self.array.as_deref().unwrap_or("features");
-                        let rows = FeatureFiles::open(&[path.to_owned()], array, cedm_torch::device())?;
+                        let rows = FeatureFiles::open(&[path.to_owned()], self.array.as_deref(), cedm_torch::device())?;
                         cluster_mini_batch(&rows, &params, self.clusters, seed, &monitor)?
                     }
                     None => cluster_kmeans(&self.read(labels)?, &params, self.clusters, seed, &monitor)?,
@@ -200,24 +199,6 @@ impl RunArgs {
         );
         Ok(features)
     }
-}
-
-/// Refuses neighbours of another set.
-fn require_rows(neighbours: &Tensor, rows: i64) -> Result<()> {
-    let size = neighbours.size();
-    ensure!(
-        size.len() == 2 && size[0] == rows,
-        "neighbours are {size:?}, expected [{rows}, k]: those of another set?"
-    );
-    if neighbours.numel() > 0 {
-        let (low, high) = (neighbours.min().int64_value(&[]), neighbours.max().int64_value(&[]));
-        ensure!(
-            low >= 0 && high < rows,
-            "neighbours name rows {low} to {high}, expected 0 to {}",
-            rows - 1
-        );
-    }
-    Ok(())
 }
 
 /// Features of a file on this process's device.

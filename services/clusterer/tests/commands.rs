@@ -1,7 +1,11 @@
 //! The commands for plain files, as processes.
 
 use serde_json::Value;
-use std::{path::Path, process::Command};
+use std::{
+    io::Read,
+    path::Path,
+    process::{Command, Stdio},
+};
 use tch::{Device, Kind, Tensor};
 
 fn cedm_clusterer(args: &[&str]) -> Result<Value, String> {
@@ -143,9 +147,13 @@ fn what_cannot_work_is_said_and_leaves_nothing() {
     };
     let with_neighbours = [&kmeans[..], &["4", "--neighbours", text(&others)]].concat();
     foreign(60, 0);
-    check(&features, &with_neighbours, "neighbours are [60, 3], expected [120, k]");
+    check(
+        &features,
+        &with_neighbours,
+        "neighbours is Int64 [60, 3]: those of another set?, expected integers [120,",
+    );
     foreign(120, 500);
-    check(&features, &with_neighbours, "neighbours name rows 500 to 500, expected 0 to 119");
+    check(&features, &with_neighbours, "neighbours is from 500 to 500: those of another set?");
 
     let broken = folder.path().join("broken.safetensors");
     let tensor = Tensor::read_safetensors(&features).unwrap().remove(0).1;
@@ -170,6 +178,133 @@ fn what_cannot_work_is_said_and_leaves_nothing() {
     let whole = std::fs::read(&features).unwrap();
     std::fs::write(&broken, &whole[..whole.len() - 100]).unwrap();
     check(&broken, &[&kmeans[..], &["4"]].concat(), "broken.safetensors");
+
+    // Where rows stay on disk they are found out as they are read.
+    let mini = r#"{"mini_batch": 40}"#;
+    let on_disk = [&kmeans[..], &["4", "--settings", mini]].concat();
+    check(&broken, &on_disk, "truncated?");
+    write(&with_nan.fill_(f64::INFINITY));
+    check(&broken, &on_disk, "rows with NaN or infinite values");
+    check(
+        &features,
+        &[&on_disk[..], &["--array", "embeddings"]].concat(),
+        "no array `embeddings`, only [\"features\"]",
+    );
+    let too_small = [&kmeans[..], &["5", "--settings", r#"{"mini_batch": 4}"#]].concat();
+    check(&features, &too_small, "mini_batch is 4, expected 0, or at least the 5 clusters");
+
+    let ids = folder.path().join("ids.pt");
+    cedm_clusterer::write_pt(&ids, &[0; 120]).unwrap();
+    let whole = std::fs::read(&ids).unwrap();
+    std::fs::write(&ids, &whole[..whole.len() / 2]).unwrap();
+    let imported = ["--method", "imported", "--clusters", "4", "--ids", text(&ids)];
+    check(&features, &imported, "ids.pt");
+    let halves = folder.path().join("halves.safetensors");
+    Tensor::write_safetensors(&[("labels", Tensor::full([120], 0.5, (Kind::Float, Device::Cpu)))], &halves).unwrap();
+    check(
+        &features,
+        &[&kmeans[..], &["4", "--labels", text(&halves)]].concat(),
+        "Float [120], expected one whole number per image",
+    );
+}
+
+#[test]
+fn one_file_may_hold_features_of_any_type_and_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    write_data(folder.path(), Kind::Float);
+    let read = |name: &str| Tensor::read_safetensors(folder.path().join(name)).unwrap().remove(0).1;
+    let (features, labels) = (read("features.safetensors"), read("labels.safetensors"));
+    let both = folder.path().join("both.safetensors");
+    let arrays = [
+        ("features", features.to_kind(Kind::Half)),
+        ("double", features.to_kind(Kind::Double)),
+        ("labels", labels),
+    ];
+    Tensor::write_safetensors(&arrays, &both).unwrap();
+    for (settings, array) in [
+        ("{}", "features"),
+        ("{}", "double"),
+        (r#"{"mini_batch": 60}"#, "features"),
+        (r#"{"mini_batch": 60}"#, "double"),
+    ] {
+        let out = folder.path().join("out");
+        let args = [
+            "run",
+            "--method",
+            "kmeans",
+            "--clusters",
+            "4",
+            "--features",
+            text(&both),
+            "--labels",
+            text(&both),
+        ];
+        let found = cedm_clusterer(&[&args[..], &["--settings", settings, "--array", array, "--out", text(&out)]].concat()).unwrap();
+        assert!(found["quality"]["acc"].as_f64().unwrap() > 0.7, "{settings} {array}: {found}");
+        assert!(found["neighbour_agreement"].as_f64().unwrap() > 0.4, "{settings} {array}: {found}");
+    }
+}
+
+#[test]
+fn an_interrupted_training_goes_on_for_the_same_data_only() {
+    let folder = tempfile::tempdir().unwrap();
+    write_data(folder.path(), Kind::Float);
+    let features = folder.path().join("features.safetensors");
+    let settings = TEMI.replace("\"epochs\": 15", "\"epochs\": 2000");
+    let args = |out: &str| {
+        let out = folder.path().join(out);
+        [
+            "run",
+            "--clusters",
+            "4",
+            "--settings",
+            &settings,
+            "--features",
+            text(&features),
+            "--out",
+            text(&out),
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    };
+    let finish = |out: &str| {
+        let args = args(out);
+        let found = cedm_clusterer(&args.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        (found["best_head"].clone(), found["first_and_last_losses"].clone())
+    };
+    let interrupt = |out: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_cedm-clusterer"))
+            .args(args(out))
+            .env("CEDM_DEVICE", "cpu")
+            .env("CEDM_THREADS", "1")
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (mut heard, mut byte) = (String::new(), [0]);
+        while !(heard.contains(" steps,") || heard.contains(" epochs,")) {
+            assert_eq!(
+                child.stderr.as_mut().unwrap().read(&mut byte).unwrap(),
+                1,
+                "it ended too soon: {heard}"
+            );
+            heard.push(byte[0].into());
+        }
+        let told = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(
+            told.success() && !child.wait().unwrap().success(),
+            "an interrupted training has no result"
+        );
+        assert!(folder.path().join(out).join("checkpoints").exists(), "a checkpoint stays");
+    };
+    let whole = finish("whole");
+    interrupt("cut");
+    assert_eq!(finish("cut"), whole, "it goes on to the same end");
+
+    interrupt("other");
+    let tensor = Tensor::read_safetensors(&features).unwrap().remove(0).1;
+    Tensor::write_safetensors(&[("features", tensor.flip([1i64].as_slice()))], &features).unwrap();
+    assert_eq!(finish("other"), finish("fresh"), "other data begin anew");
 }
 
 #[test]

@@ -79,8 +79,14 @@ impl Features {
     /// # Errors
     /// When a row is all zero.
     pub fn unit_rows(&self) -> Result<Tensor, ClusteringError> {
-        let norms = self.tensor.norm_scalaropt_dim(2.0, [1].as_slice(), true);
-        let zero = norms.eq(0.0).squeeze_dim(1);
+        let norms = |rows: &Tensor| rows.norm_scalaropt_dim(2.0, [1].as_slice(), true);
+        let found = norms(&self.tensor);
+        if found.isfinite().logical_and(&found.gt(0.0)).all().int64_value(&[]) != 0 {
+            return Ok(&self.tensor / found);
+        }
+        // Squares beyond the type's range, or no number but zeros: rows of size 1 tell which.
+        let largest = self.tensor.abs().amax([1].as_slice(), true);
+        let zero = largest.eq(0.0).squeeze_dim(1);
         let count = zero.sum(Kind::Int64).int64_value(&[]);
         if count > 0 {
             return Err(ClusteringError::ZeroRow {
@@ -88,7 +94,8 @@ impl Features {
                 row: first_true(&zero),
             });
         }
-        Ok(&self.tensor / norms)
+        let rows = &self.tensor / largest;
+        Ok(&rows / norms(&rows))
     }
 }
 
@@ -120,6 +127,14 @@ mod tests {
     fn half_precision_becomes_single() {
         let features = Features::new(&Tensor::ones([2, 2], (Kind::Half, Device::Cpu))).unwrap();
         assert_eq!(features.kind(), Kind::Float);
+    }
+
+    #[test]
+    fn rows_of_any_size_have_a_direction() {
+        let rows = Tensor::from_slice2(&[[3e30f32, 4e30], [-3e-30, 4e-30], [3.0, 4.0]]);
+        let unit = Features::new(&rows).unwrap().unit_rows().unwrap();
+        let expected = Tensor::from_slice2(&[[0.6f32, 0.8], [-0.6, 0.8], [0.6, 0.8]]);
+        assert!((unit - expected).abs().max().double_value(&[]) < 1e-6);
     }
 
     #[test]

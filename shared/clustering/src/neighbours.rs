@@ -9,10 +9,12 @@
 //! [`parts`](PartSearch) that any number of processes share.
 
 mod parts;
+mod sample;
 mod selection;
 mod tiles;
 
 pub use parts::{BlockLists, Blocks, PartSearch, merge_block};
+pub use sample::sampled_agreement;
 
 use crate::{ClusteringError, Features};
 use selection::Selection;
@@ -57,6 +59,29 @@ fn check_k(k: u32, rows: i64) -> Result<(), ClusteringError> {
         return Err(ClusteringError::setting("neighbours", k, expected));
     }
     Ok(())
+}
+
+/// Refuses lists that are not of a set of `rows` rows, or shorter than `at_least`.
+///
+/// # Errors
+/// [`ClusteringError::Shape`] with what was found.
+pub fn check_lists(neighbours: &Tensor, rows: i64, at_least: u32) -> Result<(), ClusteringError> {
+    let size = neighbours.size();
+    let error = |found: String| ClusteringError::Shape {
+        what: "neighbours".to_owned(),
+        found: found + ": those of another set?",
+        expected: format!("integers [{rows}, at least {at_least}] from 0 to {}", rows - 1),
+    };
+    let integral = matches!(neighbours.kind(), Kind::Int | Kind::Int64);
+    if !integral || size.len() != 2 || size[0] != rows || size[1] < i64::from(at_least) || size[1] < 1 {
+        return Err(error(format!("{:?} {size:?}", neighbours.kind())));
+    }
+    let (low, high) = (neighbours.min().int64_value(&[]), neighbours.max().int64_value(&[]));
+    if low < 0 || high >= rows {
+        Err(error(format!("from {low} to {high}")))
+    } else {
+        Ok(())
+    }
 }
 
 /// Threads for the selection: as many as libtorch uses.

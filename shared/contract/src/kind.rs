@@ -47,7 +47,7 @@ kinds! {
     /// Exact cosine nearest neighbours of a feature set (spec §3).
     Neighbours = "neighbours" by Clusterer, version 1;
     /// Cluster ids of a feature set: TEMI, k-means, ground truth or imported (spec §4, §5).
-    Cluster = "cluster" by Clusterer, version 2;
+    Cluster = "cluster" by Clusterer, version 3;
     /// One step of the upper-bound search: what to probe next, or C_max (spec §6).
     Bound = "bound" by Bounds, version 1;
     /// One segment of a training run, from one snapshot to the next (spec §7).

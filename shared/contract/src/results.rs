@@ -120,7 +120,8 @@ pub struct ClusterResult {
     /// Mean of the maximum softmax at temperature 0.1, for TEMI.
     #[serde(default)]
     pub mean_confidence: Option<f64>,
-    /// Share of (image, neighbour) pairs in the same cluster, where neighbours were given.
+    /// Share of (image, neighbour) pairs in the same cluster: of all images where neighbours were given; for k-means without them of the
+    /// 50 nearest of at most 1,000 images; absent where a clustering reads no features.
     #[serde(default)]
     pub neighbour_agreement: Option<f64>,
     /// Sum of squared distances, for k-means.

@@ -110,10 +110,7 @@ fn mmd2(x: &Weighted, y: &Weighted) -> Vec<f64> {
 /// (x·y/d + 1)³ of every pair of rows, f64 whatever the rows are.
 fn kernel(x: &Tensor, y: &Tensor) -> Tensor {
     let mut base = x.matmul(&y.tr());
-    let cube = base
-        .g_mul_scalar_(1.0 / x.size()[1] as f64)
-        .g_add_scalar_(1.0)
-        .pow_tensor_scalar(3);
+    let cube = base.g_mul_scalar_(1.0 / x.size()[1] as f64).g_add_scalar_(1.0).pow_tensor_scalar(3);
     cube.to_kind(Kind::Double)
 }
 

@@ -70,13 +70,16 @@ impl ExportArgs {
     }
 }
 
+/// Writes beside the file first: nothing half-written is ever there.
 fn write_npy(path: &Path, values: &[i64]) -> Result<()> {
+    let part = path.with_extension("part");
     let write = || -> Result<()> {
-        let file = BufWriter::new(File::create(path)?);
+        let file = BufWriter::new(File::create(&part)?);
         let shape = [values.len() as u64];
         let mut writer = npyz::WriteOptions::new().default_dtype().shape(&shape).writer(file).begin_nd()?;
         writer.extend(values.iter().copied())?;
-        Ok(writer.finish()?)
+        writer.finish()?;
+        Ok(fs::rename(&part, path)?)
     };
     write().with_context(|| format!("write {}", path.display()))
 }

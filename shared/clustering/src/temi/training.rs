@@ -4,7 +4,7 @@ use super::{
     AdamW, EpochDraws, HeadShape, Heads, Marginal, Model, Schedules, Standardisation, StepSettings, backward, epoch_draws, forward_keeping,
     student_loss, targets,
 };
-use crate::{ClusteringError, Features};
+use crate::{ClusteringError, Features, neighbours::check_lists};
 use cedm_contract::params::TemiParams;
 use cedm_maths::confidence::confidence;
 use tch::{Device, IndexOp, Kind, Tensor};
@@ -115,7 +115,7 @@ impl Training {
     ) -> Result<Self, ClusteringError> {
         let shape = heads.shape;
         check_settings(params, shape.clusters as u32, features.rows())?;
-        check_neighbours(params, features.rows(), neighbours)?;
+        check_lists(neighbours, features.rows(), params.neighbours)?;
         let (kind, device) = (features.kind(), features.device());
         let plain = !params.standardise && !standardisation.l2_norm;
         let rows = if plain {
@@ -437,23 +437,4 @@ fn check_settings(params: &TemiParams, clusters: u32, rows: i64) -> Result<(), C
         )?;
     }
     Ok(())
-}
-
-fn check_neighbours(params: &TemiParams, rows: i64, neighbours: &Tensor) -> Result<(), ClusteringError> {
-    let size = neighbours.size();
-    let error = |found: String| ClusteringError::Shape {
-        what: "neighbours".to_owned(),
-        found,
-        expected: format!("integers [{rows}, at least {}] from 0 to {}", params.neighbours, rows - 1),
-    };
-    let integral = matches!(neighbours.kind(), Kind::Int | Kind::Int64);
-    if !integral || size.len() != 2 || size[0] != rows || size[1] < i64::from(params.neighbours) {
-        return Err(error(format!("{:?} {size:?}", neighbours.kind())));
-    }
-    let (low, high) = (neighbours.min().int64_value(&[]), neighbours.max().int64_value(&[]));
-    if low < 0 || high >= rows {
-        Err(error(format!("from {low} to {high}")))
-    } else {
-        Ok(())
-    }
 }

@@ -107,6 +107,7 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
             ),
             Method::Kmeans(kmeans) => check_kmeans(
                 kmeans,
+                &clustering.clusters,
                 Section {
                     path: &format!("{path}.kmeans"),
                     findings,
@@ -186,8 +187,8 @@ fn check_temi(temi: &TemiParams, mut at: Section<'_>) {
         at.not_negative(key, value);
     }
     at.below_one("marginal_momentum", temi.marginal_momentum);
-    at.below_one("betas[0]", temi.betas.0);
-    at.below_one("betas[1]", temi.betas.1);
+    at.below_one("betas", temi.betas.0);
+    at.below_one("betas", temi.betas.1);
     at.positive("eps", temi.eps);
     at.fraction("teacher_momentum", temi.teacher_momentum);
     at.fraction("teacher_momentum_end", temi.teacher_momentum_end);
@@ -203,10 +204,18 @@ fn check_temi(temi: &TemiParams, mut at: Section<'_>) {
     }
 }
 
-fn check_kmeans(kmeans: &KmeansParams, mut at: Section<'_>) {
+fn check_kmeans(kmeans: &KmeansParams, clusters: &Clusters, mut at: Section<'_>) {
     at.at_least("starts", u64::from(kmeans.starts), 1);
     at.at_least("max_iterations", u64::from(kmeans.max_iterations), 1);
     at.not_negative("tolerance", kmeans.tolerance);
+    if let Clusters::List(list) = clusters {
+        let (rows, most) = (kmeans.mini_batch, list.iter().copied().max().unwrap_or(0));
+        at.say(
+            rows == 0 || rows >= most,
+            "mini_batch",
+            format!("`mini_batch` is {rows}: expected 0 for full iterations, or at least the {most} clusters"),
+        );
+    }
 }
 
 /// A block of fewer rows than neighbours would only make more work: every part hands on all that it saw.

@@ -1,0 +1,95 @@
+//! How often near images share a cluster, estimated from some of the rows: for clusterings that need no neighbours themselves.
+
+use crate::{ClusteringError, Features, kmeans::RowSource};
+use tch::{Kind, Tensor};
+
+/// Rows held against the sample at a time.
+const PIECE: i64 = 1 << 12;
+
+/// Share of the `k` nearest others (by cosine; all others where there are fewer) that lie in a row's own cluster, over at most `sample`
+/// evenly spaced rows; `ids` are the clusters of all rows. One pass over the source; a row of length zero is equally far from all.
+///
+/// # Errors
+/// When rows cannot be read or are no features, or there are not as many ids as rows, or fewer than two.
+pub fn sampled_agreement(source: &dyn RowSource, ids: &[i64], k: i64, sample: i64) -> Result<f64, ClusteringError> {
+    let count = source.count();
+    if ids.len() as i64 != count || count < 2 {
+        return Err(ClusteringError::setting(
+            "ids",
+            ids.len(),
+            format!("one for each of the {count} rows, and two"),
+        ));
+    }
+    let _guard = tch::no_grad_guard();
+    let (k, sample) = (k.clamp(1, count - 1), sample.clamp(1, count));
+    let places: Vec<i64> = (0..sample).map(|index| index * count / sample).collect();
+    let asked = unit(&source.gather(&places)?);
+    let places = Tensor::from_slice(&places).to_device(asked.device());
+    let mut best: Option<(Tensor, Tensor)> = None;
+    for first in (0..count).step_by(PIECE as usize) {
+        let rows = unit(&source.piece(first, PIECE.min(count - first))?);
+        let columns = Tensor::arange_start(first, first + rows.size()[0], (Kind::Int64, rows.device()));
+        let oneself = places.unsqueeze(1).eq_tensor(&columns);
+        let similarity = asked.mm(&rows.tr()).masked_fill(&oneself, f64::NEG_INFINITY);
+        let columns = columns.expand_as(&similarity);
+        let (similarity, columns) = match best {
+            Some((before, at)) => (Tensor::cat(&[before, similarity], 1), Tensor::cat(&[at, columns], 1)),
+            None => (similarity, columns),
+        };
+        let (values, chosen) = similarity.topk(k.min(similarity.size()[1]), 1, true, true);
+        best = Some((values, columns.gather(1, &chosen, false)));
+    }
+    let (_, nearest) = best.expect("invariant: there are rows");
+    let ids = Tensor::from_slice(ids).to_device(asked.device());
+    let theirs = ids.index_select(0, &nearest.view(-1)).view_as(&nearest);
+    let own = ids.index_select(0, &places).unsqueeze(1);
+    Ok(theirs.eq_tensor(&own).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]))
+}
+
+fn unit(rows: &Features) -> Tensor {
+    let rows = rows.tensor();
+    let largest = rows.abs().amax([1].as_slice(), true).clamp_min(f64::from(f32::MIN_POSITIVE));
+    let rows = rows / largest;
+    &rows / rows.norm_scalaropt_dim(2.0, [1].as_slice(), true).clamp_min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DEFAULT_TILE_BYTES, nearest};
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn a_sample_of_all_rows_is_the_whole_and_parts_come_close() {
+        let count = PIECE + 500;
+        let noise = (Tensor::arange(count * 5, (Kind::Float, Device::Cpu)) * 12.9898)
+            .sin()
+            .view([count, 5]);
+        let groups = Tensor::arange(count, (Kind::Int64, Device::Cpu)).remainder(7);
+        let centres = (Tensor::arange(35, (Kind::Float, Device::Cpu)) * 2.7).cos().view([7, 5]);
+        let features = Features::new(&(noise * 0.4 + centres.index_select(0, &groups))).unwrap();
+        let ids = Vec::<i64>::try_from(&groups).unwrap();
+        let found = nearest(&features, 10, DEFAULT_TILE_BYTES, &mut |_, _| true)
+            .unwrap()
+            .unwrap()
+            .indices;
+        let theirs = groups.index_select(0, &found.to_kind(Kind::Int64).view(-1)).view([count, 10]);
+        let whole = theirs
+            .eq_tensor(&groups.unsqueeze(1))
+            .to_kind(Kind::Double)
+            .mean(Kind::Double)
+            .double_value(&[]);
+        assert!(whole > 0.3 && whole < 0.99, "{whole}");
+        let all = sampled_agreement(&features, &ids, 10, count).unwrap();
+        assert!((all - whole).abs() < 1e-3, "{all} {whole}"); // equal similarities may come in another order
+        let some = sampled_agreement(&features, &ids, 10, 800).unwrap();
+        assert!((some - whole).abs() < 0.05, "{some} {whole}");
+    }
+
+    #[test]
+    fn few_rows_and_zero_rows_are_borne() {
+        let features = Features::new(&Tensor::from_slice2(&[[1f32, 0.0], [0.0, 0.0], [2.0, 0.1]])).unwrap();
+        assert!((sampled_agreement(&features, &[0, 1, 0], 50, 1000).unwrap() - 1.0 / 3.0).abs() < 1e-12);
+        assert!(sampled_agreement(&features, &[0, 1], 50, 1000).is_err());
+    }
+}

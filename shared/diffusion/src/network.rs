@@ -118,6 +118,8 @@ impl Network {
     }
 
     /// The raw U-Net F: \[n, c, r, r\], c_noise \[n\] → \[n, c, r, r\]. `tap` sees every module's output under its upstream name.
+    ///
+    /// A decoder block whose float16 output is not finite is computed again in float32, in which the decoder then goes on (spec §7.4).
     pub fn unet(
         &self,
         views: &Views,
@@ -133,14 +135,15 @@ impl Network {
         if mode.channels_last {
             x = x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
         }
-        let embedding = embedding.to_kind(kind);
+        let embedding_as = |kind: Kind| embedding.to_kind(kind);
+        let narrow = embedding_as(kind);
         let mut image = x.shallow_clone();
         let mut skips: Vec<Tensor> = Vec::with_capacity(self.encoder.len());
         for (name, stage) in &self.encoder {
             let replaces_skip = matches!(stage, Stage::ImageSkip(_) | Stage::Residual(_));
             match stage {
                 Stage::Conv(conv) => x = conv.forward(views, &x),
-                Stage::Block(block) => x = block.forward(views, &x, &embedding, mode.train),
+                Stage::Block(block) => x = block.forward(views, &x, &narrow, mode.train),
                 Stage::ImageDown(down) => {
                     image = down.forward(views, &image);
                     tap(name, &image);
@@ -173,7 +176,12 @@ impl Network {
                         let skip = skips.pop().expect("invariant: the decoder takes one skip for every encoder output");
                         x = Tensor::cat(&[&x, &skip], 1);
                     }
-                    x = block.forward(views, &x, &embedding, mode.train);
+                    let risen = block.forward(views, &x, &embedding_as(x.kind()), mode.train);
+                    x = if risen.kind() == Kind::Half && !all_finite(&risen) {
+                        block.forward(views, &x.to_kind(Kind::Float), &embedding_as(Kind::Float), mode.train)
+                    } else {
+                        risen
+                    };
                     tap(name, &x);
                 }
                 Rise::ImageUp(up) => {
@@ -215,6 +223,11 @@ impl Network {
             .to_kind(x.kind());
         per_image(c_skip) * x + per_image(c_out) * raw
     }
+}
+
+/// Waits for the device: asked of float16 alone.
+fn all_finite(x: &Tensor) -> bool {
+    x.isfinite().all().int64_value(&[]) == 1
 }
 
 /// What a forward pass is conditioned on.

@@ -13,6 +13,8 @@ use tch::{Device, Kind, Tensor};
 
 #[path = "runs/errors.rs"]
 mod errors;
+#[path = "runs/overflow.rs"]
+mod overflow;
 #[path = "runs/resume.rs"]
 mod resume;
 #[path = "runs/samples.rs"]

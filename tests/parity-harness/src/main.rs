@@ -1,7 +1,7 @@
 //! `cedm-parity [DIR]`: holds this implementation against numbers that others computed.
 //!
 //! Goes through every fixture file below DIR, recognises each by its own metadata (never by its name), checks it and prints
-//! a line per comparison: outcome, file, what was compared, worst error, tolerance; then totals. Ends with 1 on a mismatch or
+//! a line per comparison: outcome, file, what was compared, worst error, tolerance; then a table of the worst and totals. Ends with 1 on a mismatch or
 //! on a file that nothing recognises.
 
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ mod diffusion;
 mod extractors;
 mod fixture;
 mod metrics;
+mod summary;
 
 use fixture::{Fixture, Line, Verdict};
 use std::{path::PathBuf, process::ExitCode};
@@ -61,6 +62,7 @@ fn main() -> anyhow::Result<ExitCode> {
     tch::set_num_threads(std::thread::available_parallelism().map_or(1, |n| n.get() as i32));
     let files = fixture::files_below(&dir)?;
     let (mut passed, mut failed, mut unknown) = (0usize, 0usize, 0usize);
+    let mut summary = summary::Summary::default();
     for path in files {
         let shown = path.strip_prefix(&dir).unwrap_or(&path).display().to_string();
         if args.only.as_ref().is_some_and(|only| !shown.contains(only.as_str())) {
@@ -72,6 +74,7 @@ fn main() -> anyhow::Result<ExitCode> {
                 println!("FAIL {shown}: nothing in it was compared");
             }
             Ok(Verdict::Checked(lines)) => {
+                summary.add(&shown, &lines);
                 for Line { what, error, tolerance } in lines {
                     let ok = error <= tolerance; // NaN fails
                     if ok {
@@ -102,6 +105,7 @@ fn main() -> anyhow::Result<ExitCode> {
             }
         }
     }
+    println!("{summary}");
     println!(
         "parity: {passed} passed, {failed} failed, {unknown} not recognised, below {}",
         dir.display()

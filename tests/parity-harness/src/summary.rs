@@ -1,0 +1,121 @@
+//! The worst of every group of fixtures, as rows of a Markdown table.
+
+use crate::fixture::Line;
+use std::{collections::BTreeMap, fmt::Display};
+
+/// Tolerances up to here are for float64.
+const DOUBLE: f64 = 1e-8;
+
+/// What was compared, by the two upper folders, or folder and first word of the file name.
+#[derive(Default)]
+pub struct Summary(BTreeMap<String, Group>);
+
+#[derive(Default)]
+struct Group {
+    files: usize,
+    lines: usize,
+    /// Counts of things that must not differ at all.
+    differing: f64,
+    double: Worst,
+    single: Worst,
+}
+
+#[derive(Default)]
+struct Worst {
+    error: f64,
+    tolerance: f64,
+    seen: bool,
+}
+
+impl Worst {
+    /// Keeps what comes nearest to its own tolerance, or goes furthest beyond; NaN is beyond everything.
+    fn meet(&mut self, line: &Line) {
+        let share = |error: f64, tolerance: f64| if error.is_nan() { f64::INFINITY } else { error / tolerance };
+        if !self.seen || share(line.error, line.tolerance) > share(self.error, self.tolerance) {
+            (self.error, self.tolerance, self.seen) = (line.error, line.tolerance, true);
+        }
+    }
+}
+
+impl Display for Worst {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.seen {
+            write!(f, "{:.1e} of {:.0e}", self.error, self.tolerance)
+        } else {
+            f.write_str("–")
+        }
+    }
+}
+
+impl Summary {
+    /// Counts the comparisons of one file.
+    pub fn add(&mut self, shown: &str, lines: &[Line]) {
+        let group = self.0.entry(group_of(shown)).or_default();
+        group.files += 1;
+        group.lines += lines.len();
+        for line in lines {
+            if line.tolerance == 0.0 {
+                group.differing = group.differing.max(line.error);
+            } else if line.tolerance <= DOUBLE {
+                group.double.meet(line);
+            } else {
+                group.single.meet(line);
+            }
+        }
+    }
+}
+
+fn group_of(shown: &str) -> String {
+    match shown.split('/').collect::<Vec<_>>()[..] {
+        [kind, sort, _, ..] => format!("{kind}/{sort}"),
+        [kind, name] => format!("{kind}/{}", name.split(['_', '-', '.']).next().unwrap_or(name)),
+        _ => shown.to_owned(),
+    }
+}
+
+impl Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(
+            f,
+            "| fixtures | files | comparisons | must be equal: worst | float64: worst of allowed | float32: worst of allowed |"
+        )?;
+        writeln!(f, "|---|---|---|---|---|---|")?;
+        for (name, group) in &self.0 {
+            let Group {
+                files,
+                lines,
+                differing,
+                double,
+                single,
+            } = group;
+            writeln!(f, "| {name} | {files} | {lines} | {differing} | {double} | {single} |")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_is_what_comes_nearest_to_its_tolerance() {
+        let line = |error, tolerance| Line {
+            what: String::new(),
+            error,
+            tolerance,
+        };
+        let mut summary = Summary::default();
+        summary.add(
+            "metrics/fd_a.safetensors",
+            &[line(1e-12, 1e-9), line(5e-11, 1e-10), line(1e-5, 1e-4), line(0.0, 0.0)],
+        );
+        summary.add("extractors/vit/png/a.safetensors", &[]);
+        summary.add("metrics/fd_b.safetensors", &[line(f64::NAN, 1e-4)]);
+        let text = summary.to_string();
+        assert_eq!(
+            text.lines().last().unwrap(),
+            "| metrics/fd | 2 | 5 | 0 | 5.0e-11 of 1e-10 | NaN of 1e-4 |"
+        );
+    }
+}

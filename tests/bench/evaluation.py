@@ -1,7 +1,7 @@
 """Evaluation against its Python peers, on the same files and the same number of threads.
 
 Needs numpy, scipy, prdc, torch, torchvision, pytorch-fid, torch-fidelity and safetensors (each part only its own). Usage:
-evaluation.py PROGRAM [--threads N] [--width 2048] [--rows 10000] [--prdc-width 1024] [--images 256] [--only fd|prdc|kid|inception]
+evaluation.py PROGRAM [--threads N] [--width 2048] [--rows 10000] [--prdc-width 1024] [--kid-rows 5000] [--images 256] [--only fd|prdc|kid|inception]
 where PROGRAM is the built example `evaluation` of cedm-maths, and CEDM_BIN_DIR holds cedm-evaluator. Prints one line per comparison: theirs, ours,
 ratio, agreement.
 """
@@ -21,6 +21,7 @@ arguments.add_argument("--threads", type=int, default=os.cpu_count())
 arguments.add_argument("--width", type=int, default=2048, help="feature width of the Frechet and the kernel distance")
 arguments.add_argument("--rows", type=int, default=10_000, help="rows of each side of precision and recall")
 arguments.add_argument("--prdc-width", type=int, default=1024)
+arguments.add_argument("--kid-rows", type=int, default=5_000, help="rows of each side of the kernel distance")
 arguments.add_argument("--images", type=int, default=256, help="images that go through Inception")
 arguments.add_argument("--rounds", type=int, default=2, help="both sides in turn so many times; the shortest time of each counts")
 arguments.add_argument("--only", choices=["fd", "prdc", "kid", "inception"], default=None)
@@ -144,7 +145,7 @@ def kernel(folder):
     torch.set_num_threads(options.threads)
     sides, paths = [], []
     for side in range(2):
-        found = (features(5_000, options.width, side) + 0.02 * side).astype(np.float32)
+        found = (features(options.kid_rows, options.width, side) + 0.02 * side).astype(np.float32)
         paths.append(os.path.join(folder, f"kernel{side}.npy"))
         np.save(paths[-1], found)
         sides.append(torch.from_numpy(found))
@@ -154,8 +155,8 @@ def kernel(folder):
 
     theirs, theirs_s, found, ours_s = in_turn(once, lambda: timed("kid", *paths))
     mean, std = theirs["kernel_inception_distance_mean"], theirs["kernel_inception_distance_std"]
-    apart = abs(mean - found["mean"]) / (std / 10)
-    show(f"KID 100 x 1000 of 5000 x {options.width}", "torch-fidelity", theirs_s, ours_s, f"other subsets: means {apart:.1f} standard errors apart")
+    apart = abs(mean - found["mean"]) / (std / 10 * 2**0.5)
+    show(f"KID 100 x 1000 of {options.kid_rows} x {options.width}", "torch-fidelity", theirs_s, ours_s, f"other subsets: means {apart:.1f} standard errors apart")
 
 
 def inception(folder):

@@ -1,4 +1,5 @@
-//! Files as the C-EDM authors publish them: `cluster_ids.pt` and `freq.pt` in a folder that names data set, method and C.
+//! Files as the C-EDM authors publish them: `cluster_ids.pt` and `freq.pt` in a folder that names data set, method and C. Their third file,
+//! `cluster_info.csv`, is neither written nor read: what its column `similarity` measures is not published.
 
 use anyhow::{Context, Result};
 use std::{

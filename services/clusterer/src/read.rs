@@ -33,9 +33,6 @@ pub fn read_features(path: &Path, name: Option<&str>) -> Result<Tensor> {
 /// # Errors
 /// When the file cannot be read, is truncated, or holds no single vector of whole numbers, or the counts are of other ids.
 pub fn read_ids(path: &Path) -> Result<Vec<i64>> {
-    if path.is_dir() {
-        return read_folder(path);
-    }
     read_column(path, "raw_ids")
 }
 
@@ -48,6 +45,9 @@ pub fn read_labels(path: &Path) -> Result<Vec<i64>> {
 }
 
 fn read_column(path: &Path, usual: &str) -> Result<Vec<i64>> {
+    if path.is_dir() {
+        return read_folder(path);
+    }
     let (found, tensor) = pick(read_arrays(path)?, None, usual).with_context(|| path.display().to_string())?;
     let whole = matches!(tensor.kind(), Kind::Uint8 | Kind::Int8 | Kind::Int16 | Kind::Int | Kind::Int64);
     ensure!(

@@ -150,10 +150,14 @@ fn what_cannot_work_is_said_and_leaves_nothing() {
     check(
         &features,
         &with_neighbours,
-        "neighbours is Int64 [60, 3]: those of another set?, expected integers [120,",
+        "neighbours is Int64 [60, 3], expected integers [120, at least 1] from 0 to 119",
     );
     foreign(120, 500);
-    check(&features, &with_neighbours, "neighbours is from 500 to 500: those of another set?");
+    check(
+        &features,
+        &with_neighbours,
+        "neighbours is from 500 to 500, expected integers [120, at least 1] from 0 to 119",
+    );
 
     let broken = folder.path().join("broken.safetensors");
     let tensor = Tensor::read_safetensors(&features).unwrap().remove(0).1;
@@ -250,7 +254,7 @@ fn an_interrupted_training_goes_on_for_the_same_data_only() {
     let folder = tempfile::tempdir().unwrap();
     write_data(folder.path(), Kind::Float);
     let features = folder.path().join("features.safetensors");
-    let settings = TEMI.replace("\"epochs\": 15", "\"epochs\": 2000");
+    let settings = TEMI.replace("\"epochs\": 15", "\"epochs\": 800");
     let args = |out: &str| {
         let out = folder.path().join(out);
         [
@@ -267,10 +271,19 @@ fn an_interrupted_training_goes_on_for_the_same_data_only() {
         .map(str::to_owned)
         .to_vec()
     };
+    // What came of it, and whether it went on from a checkpoint.
     let finish = |out: &str| {
-        let args = args(out);
-        let found = cedm_clusterer(&args.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
-        (found["best_head"].clone(), found["first_and_last_losses"].clone())
+        let output = Command::new(env!("CARGO_BIN_EXE_cedm-clusterer"))
+            .args(args(out))
+            .env("CEDM_DEVICE", "cpu")
+            .env("CEDM_THREADS", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let went_on = said.contains("going on from the checkpoint at step");
+        ((found["best_head"].clone(), found["first_and_last_losses"].clone()), went_on)
     };
     let interrupt = |out: &str| {
         let mut child = Command::new(env!("CARGO_BIN_EXE_cedm-clusterer"))
@@ -282,7 +295,8 @@ fn an_interrupted_training_goes_on_for_the_same_data_only() {
             .spawn()
             .unwrap();
         let (mut heard, mut byte) = (String::new(), [0]);
-        while !(heard.contains(" steps,") || heard.contains(" epochs,")) {
+        // At the second word of steps it listens for certain.
+        while heard.matches(" steps,").count() < 2 {
             assert_eq!(
                 child.stderr.as_mut().unwrap().read(&mut byte).unwrap(),
                 1,
@@ -297,14 +311,14 @@ fn an_interrupted_training_goes_on_for_the_same_data_only() {
         );
         assert!(folder.path().join(out).join("checkpoints").exists(), "a checkpoint stays");
     };
-    let whole = finish("whole");
+    let (whole, _) = finish("whole");
     interrupt("cut");
-    assert_eq!(finish("cut"), whole, "it goes on to the same end");
+    assert_eq!(finish("cut"), (whole, true), "it goes on to the same end");
 
     interrupt("other");
     let tensor = Tensor::read_safetensors(&features).unwrap().remove(0).1;
     Tensor::write_safetensors(&[("features", tensor.flip([1i64].as_slice()))], &features).unwrap();
-    assert_eq!(finish("other"), finish("fresh"), "other data begin anew");
+    assert_eq!(finish("other"), (finish("fresh").0, false), "other data begin anew");
 }
 
 #[test]

@@ -79,14 +79,7 @@ impl Features {
     /// # Errors
     /// When a row is all zero.
     pub fn unit_rows(&self) -> Result<Tensor, ClusteringError> {
-        let norms = |rows: &Tensor| rows.norm_scalaropt_dim(2.0, [1].as_slice(), true);
-        let found = norms(&self.tensor);
-        if found.isfinite().logical_and(&found.gt(0.0)).all().int64_value(&[]) != 0 {
-            return Ok(&self.tensor / found);
-        }
-        // Squares beyond the type's range, or no number but zeros: rows of size 1 tell which.
-        let largest = self.tensor.abs().amax([1].as_slice(), true);
-        let zero = largest.eq(0.0).squeeze_dim(1);
+        let zero = self.tensor.abs().amax([1].as_slice(), false).eq(0.0);
         let count = zero.sum(Kind::Int64).int64_value(&[]);
         if count > 0 {
             return Err(ClusteringError::ZeroRow {
@@ -94,9 +87,24 @@ impl Features {
                 row: first_true(&zero),
             });
         }
-        let rows = &self.tensor / largest;
-        Ok(&rows / norms(&rows))
+        Ok(directions(&self.tensor))
     }
+}
+
+/// Norms whose squares are normal numbers of float32, and so of float64.
+const SAFE_NORM: f64 = 1e-15;
+
+/// Rows \[n, d\] divided by their L2 norm, whatever their size; rows of zeros stay.
+pub(crate) fn directions(rows: &Tensor) -> Tensor {
+    let norms = |rows: &Tensor| rows.norm_scalaropt_dim(2.0, [1].as_slice(), true);
+    let found = norms(rows);
+    if found.isfinite().logical_and(&found.gt(SAFE_NORM)).all().int64_value(&[]) != 0 {
+        return rows / found;
+    }
+    // Squares leave the type's range, or a row is zero: their largest number tells, and brings the others to a norm of 1 or more.
+    let largest = rows.abs().amax([1].as_slice(), true);
+    let rows = rows / largest.where_scalarother(&largest.gt(0.0), 1.0);
+    &rows / norms(&rows).clamp_min(1.0)
 }
 
 fn first_true(mask: &Tensor) -> i64 {
@@ -131,9 +139,9 @@ mod tests {
 
     #[test]
     fn rows_of_any_size_have_a_direction() {
-        let rows = Tensor::from_slice2(&[[3e30f32, 4e30], [-3e-30, 4e-30], [3.0, 4.0]]);
+        let rows = Tensor::from_slice2(&[[3e30f32, 4e30], [-3e-30, 4e-30], [3e-23, 4e-23], [3.0, 4.0]]);
         let unit = Features::new(&rows).unwrap().unit_rows().unwrap();
-        let expected = Tensor::from_slice2(&[[0.6f32, 0.8], [-0.6, 0.8], [0.6, 0.8]]);
+        let expected = Tensor::from_slice2(&[[0.6f32, 0.8], [-0.6, 0.8], [0.6, 0.8], [0.6, 0.8]]);
         assert!((unit - expected).abs().max().double_value(&[]) < 1e-6);
     }
 

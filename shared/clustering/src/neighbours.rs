@@ -69,7 +69,7 @@ pub fn check_lists(neighbours: &Tensor, rows: i64, at_least: u32) -> Result<(), 
     let size = neighbours.size();
     let error = |found: String| ClusteringError::Shape {
         what: "neighbours".to_owned(),
-        found: found + ": those of another set?",
+        found,
         expected: format!("integers [{rows}, at least {at_least}] from 0 to {}", rows - 1),
     };
     let integral = matches!(neighbours.kind(), Kind::Int | Kind::Int64);

@@ -14,8 +14,6 @@ pub(crate) enum Purpose {
     Seeding = 3,
     /// One mini-batch of k-means.
     MiniBatch = 4,
-    /// New places of starved centroids.
-    Relocation = 5,
 }
 
 /// The stream of this seed, purpose and index: all of them are in its key.

@@ -61,7 +61,7 @@ kinds! {
     /// The reference side of a metric: merged moments and their matrix root.
     Reference = "reference" by Evaluator, version 1;
     /// The scores of one sample set against a reference.
-    Score = "score" by Evaluator, version 1;
+    Score = "score" by Evaluator, version 2;
     /// The report of a finished sweep; committed by the coordinator, never queued.
     Report = "report" by Coordinator, version 1;
 }

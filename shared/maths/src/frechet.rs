@@ -169,7 +169,7 @@ pub fn frechet_to(root: &Tensor, reference: &Gaussian, b: &Gaussian) -> Result<F
 /// Sum of the singular values of M as roots of the eigenvalues of MMᵀ (or MᵀM, the smaller), and how far rounding may have moved it.
 ///
 /// Product and eigenvalues are backward stable: each eigenvalue is off by at most a modest multiple of ε‖M‖² times, as rounding errors add
-/// up like a random walk (Higham & Mary 2019, SIAM J. Sci. Comput. 41:A2815), the root of the side; the Frobenius norm stands for both.
+/// up like a random walk (Higham & Mary 2019, SIAM J. Sci. Comput. 41:A2815), the root of the longer side; the Frobenius norm stands for both.
 /// The root of an eigenvalue λ off by δ is off by less than δ/√λ, and less than √δ.
 fn by_eigenvalues(matrix: &Tensor) -> Option<(f64, f64)> {
     let (rows, columns) = matrix.size2().ok()?;
@@ -183,7 +183,7 @@ fn by_eigenvalues(matrix: &Tensor) -> Option<(f64, f64)> {
     };
     let values = square.f_linalg_eigvalsh("L").ok()?.clamp_min(0.0);
     let roots = values.sqrt();
-    let off = (rows.min(columns) as f64).sqrt() * f64::EPSILON * square.trace().double_value(&[]);
+    let off = (rows.max(columns) as f64).sqrt() * f64::EPSILON * square.trace().double_value(&[]);
     let slack = (off / &roots).clamp_max(off.sqrt());
     let [sum, slack] = [roots, slack].map(|each| each.sum(Kind::Double).double_value(&[]));
     (sum.is_finite() && slack.is_finite()).then_some((sum, slack))
@@ -214,5 +214,63 @@ fn assemble(a: &Gaussian, b: &Gaussian, trace_root: f64) -> Frechet {
         mean_term,
         traces,
         trace_root,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    fn orthogonal(side: i64, phase: f64) -> Tensor {
+        let waves = ((Tensor::arange(side * side, (Kind::Double, Device::Cpu)) + phase) * 0.7391)
+            .sin()
+            .view([side, side]);
+        Tensor::linalg_qr(&(waves + Tensor::eye(side, (Kind::Double, Device::Cpu))), "reduced").0
+    }
+
+    /// Values from 1 down over so many powers of ten.
+    fn graded(side: i64, decades: f64) -> Tensor {
+        (Tensor::arange(side, (Kind::Double, Device::Cpu)) / (side - 1) as f64 * -decades * std::f64::consts::LN_10).exp()
+    }
+
+    #[test]
+    fn the_fast_sum_says_how_far_it_may_be_off() {
+        let (u, v) = (orthogonal(60, 0.0), orthogonal(60, 0.4));
+        for decades in [0.0, 4.0, 8.0, 12.0] {
+            let values = graded(60, decades);
+            let (sum, slack) = by_eigenvalues(&(&u * &values).matmul(&v)).unwrap();
+            let off = (sum - values.sum(Kind::Double).double_value(&[])).abs();
+            assert!(off <= slack && slack < 1e-5, "{decades} decades: off by {off}, said {slack}");
+        }
+    }
+
+    #[test]
+    fn small_distances_of_nearly_singular_sets_stay_exact() {
+        // Covariances that commute: tr √(Σ₁Σ₂) is the sum of √(a b), the distance Σ (√a − √b)².
+        let (basis, values) = (orthogonal(60, 0.0), graded(60, 13.0));
+        let set = |name: &str, scale: f64| {
+            let spread = &values * &values.pow_tensor_scalar(scale);
+            let sigma = (&basis * spread).matmul(&basis.tr());
+            Gaussian::new(
+                name,
+                &Tensor::zeros([60], (Kind::Double, Device::Cpu)),
+                &((&sigma + sigma.tr()) * 0.5),
+            )
+            .unwrap()
+        };
+        let (a, b) = (set("a", 0.0), set("b", 1e-3));
+        let (first, second) = (values.sqrt(), values.pow_tensor_scalar(0.5005));
+        let expected = (first - second).square().sum(Kind::Double).double_value(&[]);
+        // Any root will do; one that is turned leaves no grading for the eigenvalues to profit from.
+        let root = a.root().unwrap().matmul(&orthogonal(60, 0.9));
+        let found = frechet_to(&root, &a, &b).unwrap().distance;
+        let product = root.tr().matmul(&b.root().unwrap());
+        let fast = assemble(&a, &b, by_eigenvalues(&product).unwrap().0).distance;
+        assert!((found / expected - 1.0).abs() < 1e-6, "{found} {expected}");
+        assert!(
+            (fast / expected - 1.0).abs() > 1e-6,
+            "eigenvalues alone are not enough here: {fast} {expected}"
+        );
     }
 }

@@ -23,7 +23,8 @@ fn the_page_says_what_was_found() {
         "Clusters, real and generated",
         "Clusters and classes",
         "Clusters in the place of classes",
-        "images of class 3 from the same seeds",
+        "generated images of cluster 7\"",
+        "<strong>3</strong><span class=\"quiet\">cluster 6</span>",
         "97.33 %",
         "Most and least confident",
         "Training curves",
@@ -106,7 +107,9 @@ fn what_is_missing_is_missing_with_its_reason_and_never_zero() {
 #[test]
 fn clusters_stand_in_for_classes_only_where_both_were_trained() {
     let (mut outcome, shelf) = digits::sweep();
-    outcome.cells.retain(|cell| cell.used != Some(10) || cell.method == "ground_truth");
+    outcome
+        .cells
+        .retain(|cell| cell.clusters != Some(10) || cell.method == "ground_truth");
     let said = "no network is conditioned on as many clusters as there are classes, 10";
     assert!(render(&outcome, &shelf).html.contains(said));
     outcome.cells.retain(|cell| cell.method != "ground_truth");

@@ -163,10 +163,14 @@ impl Monitor for ConsoleMonitor {
         Ok(())
     }
     fn resume(&self) -> Result<Option<(u64, PathBuf)>, JobError> {
-        match &self.checkpoints {
-            Some(folder) if folder.is_dir() => Ok(saved(folder)?.pop()),
-            _ => Ok(None),
+        let found = match &self.checkpoints {
+            Some(folder) if folder.is_dir() => saved(folder)?.pop(),
+            _ => None,
+        };
+        if let Some((step, _)) = &found {
+            eprintln!("going on from the checkpoint at step {step}");
         }
+        Ok(found)
     }
 }
 

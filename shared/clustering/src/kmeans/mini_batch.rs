@@ -1,13 +1,13 @@
 //! Mini-batch k-means for sets that do not fit into memory (Sculley 2010).
 //!
 //! In memory at a time: one batch, its distances, a piece of the rows in the passes at the beginning (mean) and the end
-//! (assignment), and the ids.
+//! (assignment), and the ids with their distances.
 
 use super::{
     RowSource, check,
     rows::{assign, sums},
     seeding::plus_plus,
-    source::Centred,
+    source::{Assigned, Centred},
 };
 use crate::{
     ClusteringError,
@@ -15,15 +15,13 @@ use crate::{
     random::{Purpose, stream},
 };
 use cedm_contract::params::KmeansParams;
-use rand::{Rng, seq::index::sample};
-use tch::{Device, Kind, Tensor};
+use rand::Rng;
+use tch::{Kind, Tensor};
 
 /// Batches without improvement of the smoothed inertia after which to stop.
 const PATIENCE: u32 = 10;
-/// A cluster with less than this share of the largest one's rows is starved: it starts anew from a row of the batch.
-const STARVED: f64 = 0.01;
-/// Rows per cluster between two looks for starved clusters.
-const ROWS_BETWEEN_LOOKS: i64 = 10;
+/// Passes over all rows to fill clusters that none of them is nearest to.
+const MOST_FILLINGS: u32 = 3;
 /// Batches' worth of rows that the initial centroids are chosen from.
 const SEEDING_BATCHES: i64 = 3;
 
@@ -53,7 +51,7 @@ pub fn fit_mini_batch(
         let Some((centroids, iterations)) = one_start(&rows, clusters, params, seed, start, &mut watch)? else {
             return Ok(None);
         };
-        let (ids, inertia) = rows.assign(&centroids)?;
+        let (centroids, Assigned { ids, inertia, .. }) = assign_all(&rows, centroids, clusters)?;
         inertias.push(inertia);
         if best.as_ref().is_none_or(|best| inertia < best.inertia) {
             best = Some(Fitted {
@@ -94,22 +92,16 @@ fn one_start(
     let mut seen = Tensor::zeros([clusters.into(), 1], (Kind::Double, centroids.device()));
     let batches = u64::from(params.max_iterations) * (count as u64).div_ceil(size as u64);
     let smoothing = (2.0 * size as f64 / (count as f64 + 1.0)).min(1.0);
-    let (mut smoothed, mut best, mut waited, mut done, mut unseen) = (None, f64::INFINITY, 0, 0, 0);
+    let (mut smoothed, mut best, mut waited, mut done) = (None, f64::INFINITY, 0, 0);
     for batch in 1..=batches {
-        let (rows, squares) = draw(batch, size)?;
-        let nearest = assign(&rows, &squares, &centroids);
-        let (sums, counts) = sums(&rows, &nearest.ids, clusters.into());
+        let (sample, squares) = draw(batch, size)?;
+        let nearest = assign(&sample, &squares, &centroids);
+        let (sums, counts) = sums(&sample, &nearest.ids, clusters.into());
         let counts = counts.unsqueeze(1);
         seen += &counts;
         let pull = (sums - &counts * centroids.to_kind(Kind::Double)) / seen.clamp_min(1.0);
-        centroids = &centroids + pull.to_kind(rows.kind());
+        centroids = &centroids + pull.to_kind(sample.kind());
         done += 1;
-        unseen += size;
-        if unseen >= ROWS_BETWEEN_LOOKS * i64::from(clusters) {
-            unseen = 0;
-            let mut rng = stream(seed, Purpose::Relocation, u64::from(start) << 40 | batch);
-            relocate_starved(&mut centroids, &mut seen, &rows, &mut rng);
-        }
         let inertia = nearest.inertia / size as f64;
         let now = smoothed.map_or(inertia, |old: f64| old * (1.0 - smoothing) + inertia * smoothing);
         smoothed = Some(now);
@@ -125,26 +117,25 @@ fn one_start(
     Ok(Some((centroids, done)))
 }
 
-/// Moves the centroids of starved clusters, the poorest first and at most as many as half the batch, to different rows of the batch drawn
-/// at random, as scikit-learn's `reassignment_ratio` does. They then count as having seen what the poorest of the others has.
-fn relocate_starved(centroids: &mut Tensor, seen: &mut Tensor, batch: &Tensor, rng: &mut impl Rng) {
-    let counts = Vec::<f64>::try_from(seen.view(-1).to_device(Device::Cpu)).expect("invariant: a vector of float64");
-    let limit = STARVED * counts.iter().copied().fold(0.0, f64::max);
-    let mut starved: Vec<usize> = (0..counts.len()).filter(|cluster| counts[*cluster] < limit).collect();
-    starved.sort_by(|a, b| counts[*a].total_cmp(&counts[*b]).then(a.cmp(b)));
-    starved.truncate(batch.size()[0] as usize / 2);
-    if starved.is_empty() {
-        return;
+/// The nearest centroid of every row. Clusters that stay empty (seeds that were alike, say) move to the rows furthest from their own
+/// centroids, as those of full iterations do; where every row lies on its centroid, none does.
+fn assign_all(rows: &Centred<'_>, mut centroids: Tensor, clusters: u32) -> Result<(Tensor, Assigned), ClusteringError> {
+    let mut assigned = rows.assign(&centroids)?;
+    for _ in 0..MOST_FILLINGS {
+        let empty = assigned.ids.bincount::<Tensor>(None, clusters.into()).eq(0).nonzero().view(-1);
+        let apart = assigned.distances.gt(0.0).sum(Kind::Int64).int64_value(&[]);
+        let count = empty.size()[0].min(apart);
+        if count == 0 {
+            break;
+        }
+        let (_, order) = assigned.distances.sort_stable(true, 0, true);
+        let furthest = Vec::<i64>::try_from(order.narrow(0, 0, count)).expect("invariant: a vector of int64");
+        let (chosen, _) = rows.draw(&furthest)?;
+        let places = empty.narrow(0, 0, count).to_device(centroids.device());
+        centroids = centroids.index_copy(0, &places, &chosen);
+        assigned = rows.assign(&centroids)?;
     }
-    let rows: Vec<i64> = sample(rng, batch.size()[0] as usize, starved.len())
-        .into_iter()
-        .map(|row| row as i64)
-        .collect();
-    let poorest = counts.iter().copied().filter(|count| *count >= limit).fold(f64::INFINITY, f64::min);
-    let places: Vec<i64> = starved.into_iter().map(|cluster| cluster as i64).collect();
-    let [places, rows] = [places, rows].map(|list| Tensor::from_slice(&list).to_device(batch.device()));
-    *centroids = centroids.index_copy(0, &places, &batch.index_select(0, &rows));
-    *seen = seen.index_fill(0, &places, poorest);
+    Ok((centroids, assigned))
 }
 
 #[cfg(test)]
@@ -152,6 +143,7 @@ mod tests {
     use super::super::fit;
     use super::*;
     use crate::Features;
+    use tch::Device;
 
     #[test]
     fn comes_close_to_full_iterations() {
@@ -172,34 +164,28 @@ mod tests {
     }
 
     #[test]
-    fn starved_clusters_start_anew_from_rows_of_the_batch() {
-        let batch = Tensor::arange(12, (Kind::Float, Device::Cpu)).view([6, 2]) + 100.0;
-        let mut centroids = Tensor::zeros([4, 2], (Kind::Float, Device::Cpu));
-        let mut seen = Tensor::from_slice(&[500.0, 0.0, 40.0, 3.0]).view([4, 1]);
-        relocate_starved(&mut centroids, &mut seen, &batch, &mut stream(0, Purpose::Relocation, 0));
-        assert_eq!(Vec::<f64>::try_from(seen.view(-1)).unwrap(), [500.0, 40.0, 40.0, 40.0]);
-        let rows = Vec::<f32>::try_from(centroids.view(-1)).unwrap();
-        assert_eq!((&rows[..2], &rows[4..6]), ([0.0; 2].as_slice(), [0.0; 2].as_slice()));
-        assert!(rows[2] >= 100.0 && rows[6] >= 100.0 && rows[2] != rows[6], "{rows:?}");
-    }
-
-    #[test]
-    fn a_badly_placed_start_still_uses_every_cluster() {
-        // All of the first rows are alike, the others far apart: seeds drawn from few rows would starve without relocation.
+    fn seeds_that_are_alike_do_not_stay_empty() {
+        // Nine rows of ten are the same: the rows that seeds are chosen from hold fewer different ones than there are clusters.
         let count = 4000;
         let places = Tensor::arange(count, (Kind::Int64, Device::Cpu));
-        let far = places.remainder(8).to_kind(Kind::Float) * 50.0;
-        let noise = (places.to_kind(Kind::Float) * 12.9898).sin();
-        let features = Features::new(&Tensor::stack(&[far, noise], 1)).unwrap();
+        let apart = places.remainder(10).eq(3).to_kind(Kind::Float).unsqueeze(1);
+        let waves = (Tensor::arange(count * 3, (Kind::Float, Device::Cpu)) * 12.9898)
+            .sin()
+            .view([count, 3]);
         let params = KmeansParams {
             mini_batch: 64,
             starts: 1,
             max_iterations: 5,
             ..KmeansParams::default()
         };
-        let found = fit(&features, 8, &params, 1, &mut |_, _, _| true).unwrap().unwrap();
-        let used: std::collections::BTreeSet<i64> = Vec::<i64>::try_from(&found.ids).unwrap().into_iter().collect();
-        assert_eq!(used.len(), 8);
+        let used = |features: &Tensor| {
+            let features = Features::new(features).unwrap();
+            let found = fit(&features, 60, &params, 1, &mut |_, _, _| true).unwrap().unwrap();
+            let sizes = Vec::<i64>::try_from(found.ids.bincount::<Tensor>(None, 60)).unwrap();
+            sizes.iter().filter(|size| **size > 0).count()
+        };
+        assert_eq!(used(&(waves * &apart * 10.0)), 60);
+        assert_eq!(used(&apart.expand([count, 3], false)), 2, "no more clusters than rows that differ");
     }
 
     /// Rows that are made when they are asked for; no more than `most` at once.

@@ -41,6 +41,16 @@ impl RowSource for Features {
     }
 }
 
+/// The nearest centroid of every row.
+pub(super) struct Assigned {
+    /// i64 \[N\] on the CPU.
+    pub(super) ids: Tensor,
+    /// Squared distance to it, f32 \[N\] on the CPU.
+    pub(super) distances: Tensor,
+    /// Sum of those distances, by differences in float64.
+    pub(super) inertia: f64,
+}
+
 /// A source with the mean of its rows, which are centred on it when they are read.
 pub(super) struct Centred<'a> {
     source: &'a dyn RowSource,
@@ -79,17 +89,23 @@ impl<'a> Centred<'a> {
     pub(super) fn uncentred(&self, centroids: &Tensor) -> Tensor {
         centroids + &self.mean
     }
-    /// Nearest centroid of every row, i64 \[N\] on the CPU, and the sum of squared distances to it by differences in float64.
-    pub(super) fn assign(&self, centroids: &Tensor) -> Result<(Tensor, f64), ClusteringError> {
-        let (mut ids, mut inertia) = (Vec::new(), 0.0);
+    /// The nearest centroid of every row.
+    pub(super) fn assign(&self, centroids: &Tensor) -> Result<Assigned, ClusteringError> {
+        let (mut ids, mut distances, mut inertia) = (Vec::new(), Vec::new(), 0.0);
         pass(self.source, |piece| {
             let rows = piece.tensor() - &self.mean;
             let Nearest { ids: nearest, .. } = assign(&rows, &squared_norms(&rows), centroids);
             let difference = (rows - centroids.index_select(0, &nearest)).to_kind(Kind::Double);
-            inertia += difference.square().sum(Kind::Double).double_value(&[]);
+            let squares = difference.square().sum_dim_intlist([1].as_slice(), false, Kind::Double);
+            inertia += squares.sum(Kind::Double).double_value(&[]);
             ids.push(nearest.to_device(Device::Cpu));
+            distances.push(squares.to_kind(Kind::Float).to_device(Device::Cpu));
         })?;
-        Ok((Tensor::cat(&ids, 0), inertia))
+        Ok(Assigned {
+            ids: Tensor::cat(&ids, 0),
+            distances: Tensor::cat(&distances, 0),
+            inertia,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! How often near images share a cluster, estimated from some of the rows: for clusterings that need no neighbours themselves.
 
-use crate::{ClusteringError, Features, kmeans::RowSource};
+use crate::{ClusteringError, features::directions, kmeans::RowSource};
 use tch::{Kind, Tensor};
 
 /// Rows held against the sample at a time.
@@ -23,11 +23,11 @@ pub fn sampled_agreement(source: &dyn RowSource, ids: &[i64], k: i64, sample: i6
     let _guard = tch::no_grad_guard();
     let (k, sample) = (k.clamp(1, count - 1), sample.clamp(1, count));
     let places: Vec<i64> = (0..sample).map(|index| index * count / sample).collect();
-    let asked = unit(&source.gather(&places)?);
+    let asked = directions(source.gather(&places)?.tensor());
     let places = Tensor::from_slice(&places).to_device(asked.device());
     let mut best: Option<(Tensor, Tensor)> = None;
     for first in (0..count).step_by(PIECE as usize) {
-        let rows = unit(&source.piece(first, PIECE.min(count - first))?);
+        let rows = directions(source.piece(first, PIECE.min(count - first))?.tensor());
         let columns = Tensor::arange_start(first, first + rows.size()[0], (Kind::Int64, rows.device()));
         let oneself = places.unsqueeze(1).eq_tensor(&columns);
         let similarity = asked.mm(&rows.tr()).masked_fill(&oneself, f64::NEG_INFINITY);
@@ -46,28 +46,21 @@ pub fn sampled_agreement(source: &dyn RowSource, ids: &[i64], k: i64, sample: i6
     Ok(theirs.eq_tensor(&own).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]))
 }
 
-fn unit(rows: &Features) -> Tensor {
-    let rows = rows.tensor();
-    let largest = rows.abs().amax([1].as_slice(), true).clamp_min(f64::from(f32::MIN_POSITIVE));
-    let rows = rows / largest;
-    &rows / rows.norm_scalaropt_dim(2.0, [1].as_slice(), true).clamp_min(1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{DEFAULT_TILE_BYTES, nearest};
     use super::*;
+    use crate::Features;
     use tch::Device;
 
     #[test]
     fn a_sample_of_all_rows_is_the_whole_and_parts_come_close() {
         let count = PIECE + 500;
-        let noise = (Tensor::arange(count * 5, (Kind::Float, Device::Cpu)) * 12.9898)
-            .sin()
-            .view([count, 5]);
+        let noise = (Tensor::arange(count * 5, (Kind::Double, Device::Cpu)) * 12.9898).sin() * 43758.5453;
+        let noise = (&noise - noise.floor() - 0.5).view([count, 5]).to_kind(Kind::Float);
         let groups = Tensor::arange(count, (Kind::Int64, Device::Cpu)).remainder(7);
         let centres = (Tensor::arange(35, (Kind::Float, Device::Cpu)) * 2.7).cos().view([7, 5]);
-        let features = Features::new(&(noise * 0.4 + centres.index_select(0, &groups))).unwrap();
+        let features = Features::new(&(noise * 1.5 + centres.index_select(0, &groups))).unwrap();
         let ids = Vec::<i64>::try_from(&groups).unwrap();
         let found = nearest(&features, 10, DEFAULT_TILE_BYTES, &mut |_, _| true)
             .unwrap()

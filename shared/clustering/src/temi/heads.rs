@@ -1,7 +1,10 @@
 //! A stack of heads: weights, initialisation, forward pass (spec §4.1).
 
 use super::HeadShape;
-use crate::random::{Purpose, normals, stream};
+use crate::{
+    features::directions,
+    random::{Purpose, normals, stream},
+};
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
 
@@ -43,11 +46,7 @@ impl Standardisation {
     /// (x − mean) / std, and on to unit rows if asked for.
     pub fn apply(&self, features: &Tensor) -> Tensor {
         let z = (features - &self.mean) / &self.std;
-        if self.l2_norm {
-            &z / z.norm_scalaropt_dim(2.0, [1].as_slice(), true)
-        } else {
-            z
-        }
+        if self.l2_norm { directions(&z) } else { z }
     }
 }
 

@@ -97,10 +97,8 @@ pub struct TemiParams {
     /// Final weight decay of the cosine.
     pub weight_decay_end: f64,
     /// Betas of AdamW.
-    #[serde(default = "adam_betas")]
     pub betas: (f64, f64),
     /// Epsilon of AdamW.
-    #[serde(default = "adam_eps")]
     pub eps: f64,
     /// Teacher momentum.
     pub teacher_momentum: f64,
@@ -140,8 +138,8 @@ impl Default for TemiParams {
             warmup_epochs: 20,
             weight_decay: 1e-4,
             weight_decay_end: 1e-4,
-            betas: adam_betas(),
-            eps: adam_eps(),
+            betas: (0.9, 0.999),
+            eps: 1e-8,
             teacher_momentum: 0.996,
             teacher_momentum_end: 0.996,
             freeze_last_layer_epochs: 1,
@@ -151,15 +149,6 @@ impl Default for TemiParams {
             neighbours: 50,
         }
     }
-}
-
-/// Spec §4.5; jobs written before the setting existed meant these.
-fn adam_betas() -> (f64, f64) {
-    (0.9, 0.999)
-}
-
-fn adam_eps() -> f64 {
-    1e-8
 }
 
 /// k-means as scikit-learn does it (spec §5).

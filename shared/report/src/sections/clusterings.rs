@@ -188,7 +188,7 @@ fn table(facts: &Facts) -> Markup {
                 |value| html! { (words::number(value)) },
             ),
             result.neighbour_agreement.map_or_else(
-                || words::inapplicable("this clustering reads no features"),
+                || words::inapplicable("nobody looked at its neighbours"),
                 |value| html! { (words::number(value)) },
             ),
             quality(|q| q.nmi),

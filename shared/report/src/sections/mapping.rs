@@ -1,6 +1,6 @@
-//! As many clusters as classes, each matched to a class: what both networks draw from the same seeds (spec §13, figures 7 and 10).
+//! As many clusters as classes, each matched to a class: what both networks draw of it (spec §13, figures 7 and 10).
 
-use super::galleries::sampled;
+use super::galleries::{rows_by_label, sampled};
 use crate::{
     facts::Facts,
     section::{Section, absent},
@@ -11,20 +11,30 @@ use cedm_contract::outcome::{CellOutcome, SamplesOutcome};
 use cedm_partitions::{Contingency, best_matching};
 use maud::{Markup, html};
 
-/// Seeds shown for each pair.
-const SHOWN: usize = 8;
+/// Pictures of each network for a pair.
+const PICTURES: usize = 8;
+/// Pairs shown; of more, the first in the order of the classes.
+const PAIRS_SHOWN: usize = 40;
 
-/// The pairs of the best network at C = number of classes and the one trained on the classes; nothing without the latter.
+/// The best network with as many clusters as classes beside one trained on the classes; nothing where none was.
 pub fn section(facts: &Facts) -> Option<Section> {
-    let truth = facts.outcome.cells.iter().find(|cell| cell.method == "ground_truth")?;
-    let classes = truth.used?;
-    let equal = |cell: &&CellOutcome| cell.condition.is_some() && cell.method != "ground_truth" && cell.used == Some(classes);
-    let clustered = facts.best_of(facts.outcome.cells.iter().filter(equal));
-    let shown = clustered
-        .ok_or_else(|| format!("no network is conditioned on as many clusters as there are classes, {classes}"))
-        .and_then(|clustered| Ok((clustered, Pairs::new(facts, clustered, truth)?)));
+    let cells = &facts.outcome.cells;
+    let is_truth = |cell: &&CellOutcome| cell.method == "ground_truth" && cell.clusters.is_some();
+    let equal = |truth: &CellOutcome| {
+        let same = |cell: &&CellOutcome| cell.condition.is_some() && cell.method != "ground_truth" && cell.clusters == truth.clusters;
+        facts.best_of(cells.iter().filter(same))
+    };
+    let truths: Vec<&CellOutcome> = cells.iter().filter(is_truth).collect();
+    let first = truths.first()?;
+    let found = truths.iter().find_map(|truth| Some((equal(truth)?, *truth)));
+    let shown = found
+        .ok_or_else(|| {
+            let classes = first.clusters.unwrap_or(0);
+            format!("no network is conditioned on as many clusters as there are classes, {classes}")
+        })
+        .and_then(|(clustered, truth)| Ok((clustered, truth, Pairs::new(facts, clustered, truth)?)));
     let body = match shown {
-        Ok((clustered, pairs)) => html! { p.subject { (clustered.label) ", " (truth.label) } (pairs.shown(facts)) },
+        Ok((clustered, truth, pairs)) => html! { p.subject { (clustered.label) ", " (truth.label) } (pairs.shown(facts)) },
         Err(reason) => absent("pictures of matched clusters and classes", &reason),
     };
     Some(Section {
@@ -37,22 +47,22 @@ pub fn section(facts: &Facts) -> Option<Section> {
 struct Pairs<'a> {
     /// Share of the training images whose cluster is matched to their class.
     agreed: f64,
-    /// Class, its cluster, rows in the two sample sets that share a seed.
     pairs: Vec<Pair>,
     clustered: &'a SamplesOutcome,
     truth: &'a SamplesOutcome,
 }
 
+/// A class and its cluster, with the first rows that each network drew of them.
 struct Pair {
     class: usize,
     cluster: usize,
-    rows: Vec<(u64, u64)>,
+    own: Vec<u64>,
+    theirs: Vec<u64>,
 }
 
 impl<'a> Pairs<'a> {
     fn new(facts: &Facts, clustered: &'a CellOutcome, truth: &'a CellOutcome) -> Result<Self, String> {
-        let (ids, classes) = (ids(facts, clustered)?, ids(facts, truth)?);
-        let table = Contingency::new(&classes, &ids).map_err(|error| error.to_string())?;
+        let table = Contingency::new(&ids(facts, truth)?, &ids(facts, clustered)?).map_err(|error| error.to_string())?;
         let matching = best_matching(&table);
         let agreed: u64 = matching
             .iter()
@@ -60,38 +70,26 @@ impl<'a> Pairs<'a> {
             .filter_map(|(cluster, class)| table.cells.get(&((*class)?, cluster)))
             .sum();
         let (clustered, truth) = (sampled(clustered)?.1, sampled(truth)?.1);
-        let [own, theirs] = [clustered, truth].map(|set| {
-            facts
-                .shelf
-                .column(&set.result.shards, "labels")?
-                .ok_or_else(|| "a sample set holds no labels".to_owned())
-        });
-        let (own, theirs) = (own?, theirs?);
+        let drawn = |set: &SamplesOutcome| {
+            let labels = facts.shelf.column(&set.result.shards, "labels")?;
+            Ok::<_, String>(rows_by_label(&labels.ok_or("a sample set holds no labels")?))
+        };
+        let (own, theirs) = (drawn(clustered)?, drawn(truth)?);
         let mut pairs: Vec<Pair> = matching
             .iter()
             .enumerate()
             .filter_map(|(cluster, class)| {
+                let class = (*class)?;
+                let first = |rows: Option<&Vec<u64>>| rows.into_iter().flatten().copied().take(PICTURES).collect();
                 Some(Pair {
-                    class: (*class)?,
+                    class,
                     cluster,
-                    rows: Vec::new(),
+                    own: first(own.get(&(cluster as i64))),
+                    theirs: first(theirs.get(&(class as i64))),
                 })
             })
             .collect();
         pairs.sort_by_key(|pair| pair.class);
-        for (row, label) in own.iter().enumerate() {
-            let seed = clustered.result.first_seed + row as u64;
-            let Some(other) = seed.checked_sub(truth.result.first_seed) else {
-                continue;
-            };
-            let Some(class) = theirs.get(other as usize) else { continue };
-            let pair = pairs
-                .iter_mut()
-                .find(|pair| (pair.cluster as i64, pair.class as i64) == (*label, *class));
-            if let Some(pair) = pair.filter(|pair| pair.rows.len() < SHOWN) {
-                pair.rows.push((row as u64, other));
-            }
-        }
         Ok(Self {
             agreed: agreed as f64 / table.total.max(1) as f64,
             pairs,
@@ -103,30 +101,28 @@ impl<'a> Pairs<'a> {
     fn shown(&self, facts: &Facts) -> Markup {
         html! {
             p { "Clusters are matched to classes one to one so that as many training images as possible lie in a matched pair: "
-                (words::percent(self.agreed).trim_start_matches('+')) " do. Left: the network that knows the clusters. Right: the one that knows the classes, \
-                 from the same seeds: those at which the one drew the cluster and the other its class." }
-            div.pairs { @for pair in &self.pairs { (self.one(facts, pair)) } }
+                (words::percent(self.agreed).trim_start_matches('+')) " do. Left: the network that knows the clusters. Right: the one that knows the \
+                 classes. Each shows the first images that it drew of the label, in seed order." }
+            @if self.pairs.len() > PAIRS_SHOWN { p { "The first " (PAIRS_SHOWN) " of " (self.pairs.len()) " pairs." } }
+            div.pairs { @for pair in self.pairs.iter().take(PAIRS_SHOWN) { (self.one(facts, pair)) } }
         }
     }
 
     fn one(&self, facts: &Facts, pair: &Pair) -> Markup {
         let class = class_name(facts, pair.class, self.pairs.len());
-        let pictures = |set: &SamplesOutcome, rows: Vec<u64>, what: String| match facts.shelf.pictures(&set.result.shards, &rows) {
+        let pictures = |set: &SamplesOutcome, rows: &[u64], what: String| match facts.shelf.pictures(&set.result.shards, rows) {
+            Ok(pictures) if pictures.is_empty() => html! { p.quiet { "none in the first set" } },
             Ok(mut pictures) => {
-                pictures.resize(SHOWN, None::<Picture>);
-                tiles::half_grid(&pictures, SHOWN, &what)
+                pictures.resize(PICTURES, None::<Picture>);
+                tiles::half_grid(&pictures, PICTURES, &what)
             }
             Err(reason) => absent(&what, &reason),
         };
-        let (own, theirs) = pair.rows.iter().copied().unzip();
         html! {
             div.pair {
                 div.name { strong { (class) } span.quiet { "cluster " (pair.cluster) } }
-                @if pair.rows.is_empty() { p.quiet { "no seed of these sets drew both" } }
-                @else {
-                    (pictures(self.clustered, own, format!("images of cluster {}", pair.cluster)))
-                    (pictures(self.truth, theirs, format!("images of class {class} from the same seeds")))
-                }
+                (pictures(self.clustered, &pair.own, format!("generated images of cluster {}", pair.cluster)))
+                (pictures(self.truth, &pair.theirs, format!("generated images of class {class}")))
             }
         }
     }

@@ -119,7 +119,10 @@ impl LocalArgs {
     /// # Errors
     /// As [`ObjectUri::bring`].
     pub fn gather() -> Result<Self, StoreError> {
-        let mut args: Vec<OsString> = std::env::args_os().collect();
+        Self::replaced(std::env::args_os().collect(), &|object, folder| object.bring(folder))
+    }
+
+    fn replaced(mut args: Vec<OsString>, bring: &dyn Fn(&ObjectUri, &Path) -> Result<PathBuf, StoreError>) -> Result<Self, StoreError> {
         let is_uri = |text: &str| text.starts_with("s3://") || text.contains("=s3://");
         if args.get(1).is_none_or(|mode| mode != "run") || !args.iter().any(|arg| arg.to_str().is_some_and(is_uri)) {
             return Ok(Self { args, _folder: None });
@@ -132,7 +135,7 @@ impl LocalArgs {
             let (option, uri) = text.split_at(text.find("s3://").unwrap_or(0));
             let Some(object) = ObjectUri::parse(uri)? else { continue };
             // A folder each: two objects may share their last name.
-            let path = object.bring(&folder.path().join(index.to_string()))?;
+            let path = bring(&object, &folder.path().join(index.to_string()))?;
             let mut local = OsString::from(option);
             local.push(path);
             *arg = local;
@@ -167,6 +170,23 @@ mod tests {
             let error = ObjectUri::parse(text).unwrap_err().to_string();
             assert!(error.contains(expect) && error.contains(text), "{error}");
         }
+    }
+
+    #[test]
+    fn files_of_run_that_lie_in_a_store_become_local_ones() {
+        let line = |words: &str| words.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let bring = |object: &ObjectUri, folder: &Path| Ok(folder.join(&object.bucket).join(&object.key));
+        let given = line("x run --a s3://b/sets/f.npy --c=s3://b/f.npy plain.npy s3://b/f.npy");
+        let found = LocalArgs::replaced(given, &bring).unwrap();
+        let folder = found._folder.as_ref().unwrap().path().display().to_string();
+        let expected = format!("x run --a {folder}/3/b/sets/f.npy --c={folder}/4/b/f.npy plain.npy {folder}/6/b/f.npy");
+        assert_eq!(found.args(), line(&expected));
+        for untouched in ["x serve --store s3://b/k", "x run --a plain.npy", "x"] {
+            let never = |_: &ObjectUri, _: &Path| panic!("nothing is brought for {untouched}");
+            assert_eq!(LocalArgs::replaced(line(untouched), &never).unwrap().args(), line(untouched));
+        }
+        let error = LocalArgs::replaced(line("x run --a s3://b"), &bring).unwrap_err().to_string();
+        assert!(error.contains("expected s3://bucket/key"), "{error}");
     }
 
     #[tokio::test]

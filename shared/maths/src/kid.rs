@@ -31,14 +31,13 @@ pub fn kid(a: &Features, b: &Features, subsets: &[(Vec<i64>, Vec<i64>)]) -> Resu
     let asked: f64 = subsets.iter().map(|(rows, _)| (2 * rows.len()).pow(2) as f64).sum();
     // Weighting costs as much as so many more features.
     if rows * rows * (1.0 + subsets.len() as f64 / width) < asked {
-        let all = |set: fn(&(Vec<i64>, Vec<i64>)) -> &[i64], of: &Features| {
-            let weights: Vec<Tensor> = subsets.iter().map(|pair| times_asked(set(pair), of)).collect();
-            Weighted {
-                rows: of.rows().shallow_clone(),
-                weights: Tensor::stack(&weights, 0),
-            }
+        let all = |of: &Features, times: Vec<Tensor>| Weighted {
+            rows: of.rows().shallow_clone(),
+            weights: Tensor::stack(&times, 0),
         };
-        return Ok(mmd2(&all(|pair| &pair.0, a), &all(|pair| &pair.1, b)));
+        let first = subsets.iter().map(|(rows, _)| times_asked(rows, a)).collect();
+        let second = subsets.iter().map(|(_, rows)| times_asked(rows, b)).collect();
+        return Ok(mmd2(&all(a, first), &all(b, second)));
     }
     let once = |rows: &[i64], of: &Features| -> Result<Weighted, MathsError> {
         let rows = of.select(rows)?.rows().shallow_clone();

@@ -135,15 +135,14 @@ impl Network {
         if mode.channels_last {
             x = x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
         }
-        let embedding_as = |kind: Kind| embedding.to_kind(kind);
-        let narrow = embedding_as(kind);
+        let mut fitting = embedding.to_kind(kind);
         let mut image = x.shallow_clone();
         let mut skips: Vec<Tensor> = Vec::with_capacity(self.encoder.len());
         for (name, stage) in &self.encoder {
             let replaces_skip = matches!(stage, Stage::ImageSkip(_) | Stage::Residual(_));
             match stage {
                 Stage::Conv(conv) => x = conv.forward(views, &x),
-                Stage::Block(block) => x = block.forward(views, &x, &narrow, mode.train),
+                Stage::Block(block) => x = block.forward(views, &x, &fitting, mode.train),
                 Stage::ImageDown(down) => {
                     image = down.forward(views, &image);
                     tap(name, &image);
@@ -176,12 +175,12 @@ impl Network {
                         let skip = skips.pop().expect("invariant: the decoder takes one skip for every encoder output");
                         x = Tensor::cat(&[&x, &skip], 1);
                     }
-                    let risen = block.forward(views, &x, &embedding_as(x.kind()), mode.train);
-                    x = if risen.kind() == Kind::Half && !all_finite(&risen) {
-                        block.forward(views, &x.to_kind(Kind::Float), &embedding_as(Kind::Float), mode.train)
-                    } else {
-                        risen
-                    };
+                    let mut risen = block.forward(views, &x, &fitting, mode.train);
+                    if risen.kind() == Kind::Half && !all_finite(&risen) {
+                        fitting = embedding.to_kind(Kind::Float);
+                        risen = block.forward(views, &x.to_kind(Kind::Float), &fitting, mode.train);
+                    }
+                    x = risen;
                     tap(name, &x);
                 }
                 Rise::ImageUp(up) => {

@@ -2,14 +2,15 @@
 
     cargo xtask bench diffusion [--preset digits8] [--threads 1] [--rounds 3] [--steps 20] [--blocks 2] [--set optimiser.batch=64]
 
-Ours alone where PyTorch is not installed (PYTHON picks the interpreter). Both sides: the preset's network, batch, dropout and
-float32, random images without augmentation, Adam, EMA, one forward and backward per round of a step; sampling with Heun's method
+Ours alone where PyTorch is not installed (PYTHON picks the interpreter). Both sides: the device that ours finds (CEDM_DEVICE=cpu keeps
+both to the CPU), the preset's network, batch, dropout and precision (half precision by autocast on PyTorch's side), random images without augmentation, Adam, EMA, one forward and backward per round of a step; sampling with Heun's method
 and a float64 state. PyTorch runs in both memory formats and with both of its Adams, and its faster one counts. Rounds alternate
 between the sides, so that a busy machine slows both; the table gives the median step, the fastest, and the median by time spent
 on processors, which other programs disturb least.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -54,6 +55,22 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 torch.set_num_threads(options.threads)
+device, precision = torch.device("cuda" if ours["device"].startswith("cuda") else "cpu"), ours["precision"]
+torch.set_default_device(device)
+torch.backends.cudnn.benchmark = True
+torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def arithmetic():
+    return torch.autocast(device.type, HALF[precision]) if precision in HALF else contextlib.nullcontext()
+
+
+def finish():
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
 network, batch = ours["network"], ours["batch"]
 SCALE = math.sqrt(0.5)
 
@@ -152,7 +169,9 @@ class UNet(nn.Module):
 
 def denoise(net, x, sigma, labels):
     s = sigma.reshape(-1, 1, 1, 1)
-    raw = net(x / (s * s + 0.25).sqrt(), sigma.log() / 4, labels)
+    with arithmetic():
+        raw = net(x / (s * s + 0.25).sqrt(), sigma.log() / 4, labels)
+    raw = raw.float()
     return 0.25 / (s * s + 0.25) * x + s * 0.5 / (s * s + 0.25).sqrt() * raw
 
 
@@ -222,8 +241,10 @@ class Peer:
             self.take("sample", lambda: sample(self.net, ours["sample_block"], ours["sampler_steps"]))
 
     def take(self, what, work):
+        finish()
         begun, spent = time.perf_counter(), time.process_time()
         work()
+        finish()
         self.times[what]["wall"].append(time.perf_counter() - begun)
         self.times[what]["cpu"].append(time.process_time() - spent)
 
@@ -241,7 +262,7 @@ for _ in range(options.rounds):
         for clock in mine[what]:
             mine[what][clock] += ours[f"{what}_seconds"][clock]
 
-print(f"{options.preset}: {ours['parameters']} parameters, batch {batch}, {options.threads} threads, PyTorch {torch.__version__}")
+print(f"{options.preset}: {ours['parameters']} parameters, batch {batch}, {precision} on {ours['device']}, {options.threads} threads, PyTorch {torch.__version__}")
 for what, key, images in [("training", "train", batch), ("sampling", "sample", ours["sample_block"])]:
     for how, clock, of in [("median", "wall", statistics.median), ("fastest", "wall", min), ("by CPU time", "cpu", statistics.median)]:
         theirs, name = min((of(peer.times[key][clock]), peer.name) for peer in peers)
@@ -249,3 +270,6 @@ for what, key, images in [("training", "train", batch), ("sampling", "sample", o
         rates = f"PyTorch {images / theirs:9.1f}   ours {images / own:9.1f}   ratio {theirs / own:5.2f}"
         print(f"{what:9} images/s  {how:11} {rates}   (PyTorch: {name})")
 print(f"{'memory':9} MB, peak               PyTorch {memory / 1e6:9.0f}   ours {ours['peak_bytes'] / 1e6:9.0f}")
+if device.type == "cuda":
+    theirs, own = torch.cuda.max_memory_reserved() / 1e6, ours["device_bytes"] / 1e6
+    print(f"{'GPU':9} MB, in use at most       PyTorch {theirs:9.0f}   ours {own:9.0f}   (ours: the whole GPU, its contexts included)")

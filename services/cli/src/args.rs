@@ -44,7 +44,7 @@ pub enum Command {
     Env,
     /// Bring an image set into the store: an EDM archive, a folder of images, CIFAR files, tar, WebDataset, npz; a path or s3://…
     Import(ImportArgs),
-    /// Write an image set as an archive that the EDM tools read
+    /// Write an image set, or a sample set, as an archive that the EDM tools read, npz or a folder
     Export(ExportArgs),
     /// Hand in a sweep file
     Submit(SubmitArgs),
@@ -157,10 +157,10 @@ pub struct ImportArgs {
 /// `cedm export`.
 #[derive(Args, Debug)]
 pub struct ExportArgs {
-    /// The image set
+    /// The image set, or the key of a `sample_set` job (its first digits suffice)
     pub name: String,
-    /// The archive to write
-    #[arg(long, value_name = "FILE.zip")]
+    /// What to write: `.zip` an archive in the EDM layout, `.npz` an array `arr_0` u8 [n, h, w, c], without an ending a folder of PNGs by seed
+    #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }
 

@@ -176,9 +176,7 @@ impl RunArgs {
                     None => find_neighbours(&features, params.neighbours, self.memory.tile_bytes(), &ConsoleMonitor::default())?.indices,
                 };
                 let scratch = tempfile::tempdir().context("make a temporary folder")?;
-                let monitor = ConsoleMonitor {
-                    checkpoints: Some(self.own_checkpoints()?),
-                };
+                let monitor = ConsoleMonitor::keeping(self.own_checkpoints()?);
                 let clustering = cluster_temi(&features, &neighbours, &params, self.clusters, self.seed, scratch.path(), &monitor)?;
                 Ok((clustering, Some(neighbours)))
             }

@@ -3,14 +3,12 @@
 use anyhow::{Context, ensure};
 use cedm_contract::{Digest, ImageSet, ObjectRef, ShardRef};
 use cedm_diffusion::{sampler::Samples, weights};
-use npyz::WriterBuilder;
 use std::{
     fs::File,
     io::{BufWriter, Write},
     path::Path,
 };
 use tch::{Kind, Tensor};
-use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 /// A shard file as the store holds it: `images`, `labels`, `seeds`.
 pub fn write_shard(samples: &Samples, path: &Path) -> anyhow::Result<()> {
@@ -20,44 +18,31 @@ pub fn write_shard(samples: &Samples, path: &Path) -> anyhow::Result<()> {
 
 /// npz with `arr_0`, uint8 [n, h, w, c], as the evaluation suites of the field read it.
 pub fn write_npz(samples: &Samples, path: &Path) -> anyhow::Result<()> {
-    let nhwc = samples.images.permute([0, 2, 3, 1]).contiguous();
-    let shape: Vec<u64> = nhwc.size().iter().map(|&side| side as u64).collect();
-    let partial = path.with_extension("partial");
-    let file = File::create(&partial).with_context(|| format!("write {}", partial.display()))?;
-    let mut archive = ZipWriter::new(BufWriter::new(file));
-    archive.start_file(
-        "arr_0.npy",
-        SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Stored)
-            .large_file(true),
-    )?;
-    let mut writer = npyz::WriteOptions::new()
-        .default_dtype()
-        .shape(&shape)
-        .writer(&mut archive)
-        .begin_nd()?;
-    writer.extend(bytes_of(&nhwc))?;
-    writer.finish()?;
-    archive.finish()?.flush()?;
-    Ok(std::fs::rename(&partial, path)?)
+    with_set(samples, |set, folder| cedm_images::export_npz(set, folder, path))
 }
 
 /// PNG archive in the EDM layout.
 pub fn write_archive(samples: &Samples, path: &Path) -> anyhow::Result<()> {
+    with_set(samples, |set, folder| cedm_images::export_edm_archive(set, folder, path))
+}
+
+/// `<folder>/<seed − seed mod 50000>/<seed>.png`, seven digits each, and `labels.json` where there are labels (spec §9).
+pub fn write_folder(samples: &Samples, folder: &Path) -> anyhow::Result<()> {
+    let first = samples.seeds.int64_value(&[0]) as u64;
+    with_set(samples, |set, shards| cedm_images::export_folder(set, shards, first, folder))
+}
+
+/// The samples as a set of one shard, on disk for as long as `write` runs.
+fn with_set(samples: &Samples, write: impl FnOnce(&ImageSet, &Path) -> Result<(), cedm_images::ImageError>) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let name = "images.safetensors";
-    let labelled = samples.labels.numel() > 0 && samples.labels.min().int64_value(&[]) >= 0;
-    let mut tensors = vec![("images", &samples.images)];
-    if labelled {
-        tensors.push(("labels", &samples.labels));
-    }
-    weights::write(&folder.path().join(name), &tensors, None)?;
+    let file = folder.path().join(name);
+    write_shard(samples, &file)?;
     let size = samples.images.size();
-    let bytes = std::fs::read(folder.path().join(name))?;
     let object = ObjectRef {
         object: name.into(),
-        size: bytes.len() as u64,
-        digest: Digest::of(&bytes),
+        size: std::fs::metadata(&file)?.len(),
+        digest: Digest::of(name.as_bytes()),
     };
     let set = ImageSet {
         count: size[0] as u64,
@@ -73,17 +58,7 @@ pub fn write_archive(samples: &Samples, path: &Path) -> anyhow::Result<()> {
             count: size[0] as u64,
         }],
     };
-    Ok(cedm_images::export_edm_archive(&set, folder.path(), path)?)
-}
-
-/// `<folder>/<seed − seed mod 50000>/<seed>.png`, seven digits each (spec §9).
-pub fn write_folder(samples: &Samples, folder: &Path) -> anyhow::Result<()> {
-    for (index, seed) in Vec::<i64>::try_from(&samples.seeds)?.into_iter().enumerate() {
-        let below = folder.join(format!("{:07}", seed - seed % 50_000));
-        std::fs::create_dir_all(&below).with_context(|| format!("make {}", below.display()))?;
-        write_png(&samples.images.get(index as i64), &below.join(format!("{seed:07}.png")))?;
-    }
-    Ok(())
+    Ok(write(&set, folder.path())?)
 }
 
 /// Images side by side, small ones enlarged to 32 pixels: the first `columns`² of one set; of several sets the first `columns` of
@@ -188,9 +163,23 @@ mod tests {
     #[test]
     fn a_folder_is_cut_at_fifty_thousand() {
         let folder = tempfile::tempdir().unwrap();
-        write_folder(&three(), folder.path()).unwrap();
-        assert!(folder.path().join("0000000/0049999.png").exists());
-        assert!(folder.path().join("0050000/0050001.png").exists());
+        let out = folder.path().join("by-seed");
+        write_folder(&three(), &out).unwrap();
+        assert!(out.join("0000000/0049999.png").exists());
+        assert!(out.join("0050000/0050001.png").exists());
+        let labels = std::fs::read_to_string(out.join("labels.json")).unwrap();
+        assert_eq!(labels, r#"{"49999":1,"50000":0,"50001":1}"#);
+        // Another part of the set joins it.
+        let later = Samples {
+            labels: Tensor::from_slice(&[5i64, 6, 7]),
+            seeds: Tensor::from_slice(&[50_002i64, 50_003, 50_004]),
+            ..three()
+        };
+        write_folder(&later, &out).unwrap();
+        assert!(out.join("0050000/0050001.png").exists() && out.join("0050000/0050004.png").exists());
+        let labels = std::fs::read_to_string(out.join("labels.json")).unwrap();
+        assert_eq!(labels, r#"{"49999":1,"50000":0,"50001":1,"50002":5,"50003":6,"50004":7}"#);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
         write_grid(&[three()], 2, &folder.path().join("grid.png")).unwrap();
         let picture = cedm_images::decode(
             "grid.png",

@@ -55,7 +55,8 @@ pub struct RunArgs {
     /// Images
     #[arg(long, default_value_t = 64)]
     count: u64,
-    /// Labels: `prior`, `uniform`, or one label; `prior` when absent and a condition is known, else `uniform`
+    /// Labels: `prior`, `uniform`, or one label; `prior` when absent and a condition is known, else `uniform`. The paper samples networks
+    /// of ground-truth labels with `uniform`
     #[arg(long)]
     labels: Option<String>,
     /// The condition, for its prior: `assignments.safetensors` of a clustering; `condition.safetensors` beside the weights when absent
@@ -139,6 +140,10 @@ impl RunArgs {
             targets.iter().any(|target| target.is_some()),
             "nowhere to write: give --npz, --zip, --folder, --shard or --grid"
         );
+        ensure!(
+            self.guide.is_none() || self.guidance != 0.0,
+            "--guide without --guidance: its weight is 0, so the guide would have no effect"
+        );
         let device = cedm_torch::start().device;
         cedm_torch::allow_tf32(matches!(self.precision, PrecisionName::Tf32));
         let monitor = ConsoleMonitor::default();
@@ -169,6 +174,7 @@ impl RunArgs {
             "networks": described,
             "device": cedm_torch::device_name(),
             "peak_resident_bytes": cedm_torch::peak_resident_bytes(),
+            "device_bytes": cedm_torch::device_bytes(),
         }))
     }
 
@@ -181,6 +187,14 @@ impl RunArgs {
         };
         let prior = condition.as_deref().map(Prior::read).transpose()?;
         let source = self.label_source(prior.is_some())?;
+        if network.architecture.label_dim == 0 && *weights == self.weights {
+            let file = weights.display();
+            ensure!(self.labels.is_none(), "--labels, but the network of {file} takes none");
+            ensure!(
+                self.guidance == 0.0 || self.guide.is_some(),
+                "--guidance, but the network of {file} takes no labels: guidance needs them, or a weaker network by --guide"
+            );
+        }
         let labels = supply(source, network.architecture.label_dim, prior)?;
         let count = network.layout.parameter_count();
         let mut sampler = Sampler::new(network, &parameters, self.params(source), labels, device)

@@ -1,7 +1,7 @@
 //! `trainer bench`: training and sampling speed of a preset on random images.
 
 use crate::settings::settings;
-use cedm_contract::params::SamplerParams;
+use cedm_contract::params::{Precision, SamplerParams};
 use cedm_diffusion::{
     Condition, Recipe, Training,
     sampler::{LabelSupply, Sampler, block_size},
@@ -39,6 +39,8 @@ impl BenchArgs {
     pub fn run(&self) -> anyhow::Result<Value> {
         let device = cedm_torch::start().device;
         let preset = settings(&self.preset, &self.set)?;
+        cedm_torch::start_training();
+        cedm_torch::allow_tf32(preset.precision == Precision::Tf32);
         let mut network = preset.network;
         network.label_dim = self.labels;
         let (channels, side) = (i64::from(network.channels), i64::from(network.resolution));
@@ -68,6 +70,7 @@ impl BenchArgs {
 
         let params = SamplerParams {
             steps: preset.sampler_steps,
+            precision: preset.precision,
             ..SamplerParams::default()
         };
         let labels = if self.labels > 0 {
@@ -83,6 +86,10 @@ impl BenchArgs {
             device,
         )?;
         let block = block_size(side, device);
+        if device.is_cuda() {
+            // Kernels are loaded and chosen at first use.
+            sampler.images(0, block, &mut |_| true)?;
+        }
         let mut sample = Seconds::default();
         for index in 0..self.blocks {
             sample.of(|| sampler.images(index * block, block, &mut |_| true))?;
@@ -90,6 +97,7 @@ impl BenchArgs {
         Ok(json!({
             "preset": self.preset,
             "device": cedm_torch::device_name(),
+            "precision": preset.precision,
             "threads": tch::get_num_threads(),
             "network": training.recipe.network,
             "parameters": training.parameter_count(),
@@ -103,6 +111,7 @@ impl BenchArgs {
             "sample_images_per_second": block as f64 / median(&sample.wall),
             "sample_seconds": sample,
             "peak_bytes": cedm_torch::peak_resident_bytes(),
+            "device_bytes": cedm_torch::device_bytes(),
         }))
     }
 }

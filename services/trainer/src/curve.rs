@@ -1,6 +1,7 @@
 //! The training curve: a few numbers per tick, beside the weights and across interruptions.
 
 use serde::Serialize;
+use std::{io, path::Path};
 use tch::{Kind, Tensor};
 
 /// One tick.
@@ -18,10 +19,12 @@ pub struct Tick {
     pub images_per_second: f64,
     /// Resident memory of the process at its end.
     pub resident_bytes: f64,
+    /// Memory of the GPU in use at its end; 0 on a CPU.
+    pub device_bytes: f64,
 }
 
 /// Numbers of a [`Tick`].
-const WIDTH: usize = 6;
+const WIDTH: usize = 7;
 
 /// All ticks of a segment so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -31,7 +34,7 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// As one tensor \[n, 6\] f64, for checkpoints.
+    /// As one tensor \[n, 7\] f64, for checkpoints.
     pub fn to_tensor(&self) -> Tensor {
         let rows: Vec<f64> = self
             .ticks
@@ -44,6 +47,7 @@ impl Curve {
                     tick.lr,
                     tick.images_per_second,
                     tick.resident_bytes,
+                    tick.device_bytes,
                 ]
             })
             .collect();
@@ -52,6 +56,9 @@ impl Curve {
 
     /// From a checkpoint; nothing where the tensor is none of ours.
     pub fn from_tensor(tensor: &Tensor) -> Self {
+        if tensor.size().get(1) != Some(&(WIDTH as i64)) {
+            return Self::default();
+        }
         let rows = Vec::<f64>::try_from(tensor.to_kind(Kind::Double).flatten(0, -1)).unwrap_or_default();
         let tick = |row: &[f64]| Tick {
             kimg: row[0],
@@ -60,10 +67,21 @@ impl Curve {
             lr: row[3],
             images_per_second: row[4],
             resident_bytes: row[5],
+            device_bytes: row[6],
         };
         Self {
             ticks: rows.chunks_exact(WIDTH).map(tick).collect(),
         }
+    }
+
+    /// Writes the JSON beside the file first, then renames: nobody sees half of it.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let part = path.with_extension("part");
+        std::fs::write(&part, format!("{:#}", self.to_json()))?;
+        std::fs::rename(&part, path)
     }
 
     /// JSON: an object of columns, as plotting wants it.
@@ -76,6 +94,7 @@ impl Curve {
             "lr": column(|tick| tick.lr),
             "images_per_second": column(|tick| tick.images_per_second),
             "resident_bytes": column(|tick| tick.resident_bytes),
+            "device_bytes": column(|tick| tick.device_bytes),
         })
     }
 }
@@ -93,6 +112,7 @@ mod tests {
             lr: 1e-3,
             images_per_second: 300.5,
             resident_bytes: 1e9,
+            device_bytes: 0.0,
         };
         let curve = Curve {
             ticks: vec![tick(1.0), tick(3.0)],

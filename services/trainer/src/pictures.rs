@@ -83,3 +83,23 @@ impl Pictures {
         (size[0], size[1], size[2])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_of_several_shapes_are_no_data_set() {
+        let shard = |channels, resolution| Shard {
+            count: 2,
+            channels,
+            resolution,
+            images: vec![7; 2 * channels * resolution * resolution],
+            ..Shard::default()
+        };
+        assert_eq!(Pictures::join(vec![shard(3, 4), shard(3, 4)]).unwrap().shape(), (4, 3, 4));
+        let error = Pictures::join(vec![shard(3, 4), shard(1, 4)]).unwrap_err().to_string();
+        assert_eq!(error, "shard 1 holds 4×4 images of 1 channels, the ones before it 4×4 of 3");
+        assert_eq!(Pictures::join(vec![]).unwrap_err().to_string(), "the image set is empty");
+    }
+}

@@ -7,11 +7,16 @@ use crate::{
 use anyhow::anyhow;
 use cedm_diffusion::{DiffusionError, Step, Training};
 use cedm_runtime::{JobError, Monitor};
-use std::{path::Path, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 use tch::{Device, Tensor};
 
-/// Ticks of a segment: points of its curve.
+/// Ticks of a segment: points of its curve, at least.
 const TICKS: u64 = 50;
+/// Images between two ticks at most, as upstream's own tick.
+const TICK_IMAGES: u64 = 50_000;
 /// Images whose positions an error names.
 const NAMED_IMAGES: usize = 8;
 
@@ -22,6 +27,7 @@ pub struct Segment {
     to_nimg: u64,
     tick_steps: u64,
     last_good: String,
+    curve_file: Option<PathBuf>,
 }
 
 /// What a finished segment leaves beside the training itself.
@@ -56,13 +62,21 @@ impl Segment {
                 below + batch
             )));
         }
-        let tick_steps = ((to_nimg - from_nimg) / batch / TICKS).max(1);
+        let tick_steps = ((to_nimg - from_nimg) / batch / TICKS).min(TICK_IMAGES / batch).max(1);
         Ok(Self {
             from_nimg,
             to_nimg,
             tick_steps,
             last_good: format!("the start of the segment, at image {from_nimg}"),
+            curve_file: None,
         })
+    }
+
+    /// Writes the curve so far to this file with every checkpoint.
+    #[must_use]
+    pub fn with_curve(mut self, file: PathBuf) -> Self {
+        self.curve_file = Some(file);
+        self
     }
 
     /// Trains to the end.
@@ -119,6 +133,7 @@ impl Segment {
                     lr,
                     images_per_second: (training.nimg() - tick_begun_at) as f64 / seconds,
                     resident_bytes: cedm_torch::resident_bytes() as f64,
+                    device_bytes: cedm_torch::device_bytes().unwrap_or(0) as f64,
                 };
                 publish(monitor, &tick);
                 loss = Some(tick.loss);
@@ -146,6 +161,9 @@ impl Segment {
         monitor.checkpoint(training.steps(), &file)?;
         std::fs::remove_file(&file).map_err(JobError::retry)?;
         self.last_good = format!("checkpoint of step {}", training.steps());
+        if let Some(file) = &self.curve_file {
+            curve.write(file).map_err(JobError::retry)?;
+        }
         Ok(())
     }
 
@@ -183,9 +201,14 @@ fn publish(monitor: &dyn Monitor, tick: &Tick) {
         ("cedm_train_learning_rate", tick.lr),
         ("cedm_train_images_per_second", tick.images_per_second),
         ("cedm_train_resident_bytes", tick.resident_bytes),
+        ("cedm_train_device_bytes", tick.device_bytes),
     ] {
         monitor.gauge(name, value);
     }
+    monitor.note(&format!(
+        "{:.1} kimg: loss {:.4}, gradient norm {:.2}, learning rate {:.1e}, {:.1} images/s",
+        tick.kimg, tick.loss, tick.gradient_norm, tick.lr, tick.images_per_second
+    ));
     tracing::info!(
         kimg = tick.kimg,
         loss = tick.loss,
@@ -205,5 +228,6 @@ mod tests {
         assert!(says(64, 32).contains("the budget is empty"));
         assert!(says(0, 100).contains("no whole number of batches of 32: the nearest ends are 96 and 128"));
         assert_eq!(Segment::new(0, 3200, 32).unwrap().tick_steps, 2);
+        assert_eq!(Segment::new(0, 100_000 * 1024, 1024).unwrap().tick_steps, 48);
     }
 }

@@ -1,7 +1,10 @@
 //! A preset with single settings changed by path: `--set optimiser.lr=2e-3`.
 
 use anyhow::{Context, bail};
-use cedm_contract::sweep::{Preset, preset, preset_names};
+use cedm_contract::{
+    params::OptimiserParams,
+    sweep::{Preset, largest_divisor, preset, preset_names},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -29,8 +32,14 @@ pub fn settings(name: &str, changes: &[String]) -> anyhow::Result<Preset> {
     preset.optimiser = decode(&tree, "optimiser")?;
     preset.augment = decode(&tree, "augment")?;
     preset.precision = decode(&tree, "precision")?;
-    // A smaller batch than the preset's micro-batch is meant as one round.
-    preset.optimiser.micro_batch = preset.optimiser.micro_batch.min(preset.optimiser.batch);
+    // Where the micro-batch is the preset's, it gives way to the batch, as in a sweep; one that was asked for is only cut to it.
+    let asked = changes.iter().any(|change| change.starts_with("optimiser.micro_batch="));
+    let OptimiserParams { batch, micro_batch, .. } = preset.optimiser;
+    preset.optimiser.micro_batch = if asked {
+        micro_batch.min(batch)
+    } else {
+        largest_divisor(batch, micro_batch)
+    };
     Ok(preset)
 }
 
@@ -49,6 +58,13 @@ mod tests {
         assert_eq!(changed.optimiser.lr, 2e-4);
         assert_eq!(changed.network.channel_mult, [1, 2]);
         assert_eq!(changed.augment, plain.augment);
+        let micro_batch = |changes: &[String]| settings("cifar10", changes).unwrap().optimiser.micro_batch;
+        assert_eq!(micro_batch(&["optimiser.batch=384".into()]), 192);
+        assert_eq!(micro_batch(&["optimiser.batch=32".into()]), 32);
+        assert_eq!(
+            micro_batch(&["optimiser.batch=384".into(), "optimiser.micro_batch=256".into()]),
+            256
+        );
     }
 
     #[test]

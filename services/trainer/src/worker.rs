@@ -21,6 +21,7 @@ impl Trainer {
     /// Starts libtorch.
     pub fn new() -> Self {
         let started = cedm_torch::start();
+        cedm_torch::start_training();
         tracing::info!(device = ?started.device, reason = started.reason, "libtorch");
         Self { held: None }
     }
@@ -64,6 +65,10 @@ impl Worker for Trainer {
             ("cedm_train_learning_rate", "Learning rate of the last step of the last tick"),
             ("cedm_train_images_per_second", "Training images per second over the last tick"),
             ("cedm_train_resident_bytes", "Resident memory at the end of the last tick"),
+            (
+                "cedm_train_device_bytes",
+                "GPU memory in use at the end of the last tick; 0 on a CPU",
+            ),
         ]
     }
     fn counters(&self) -> Vec<(&'static str, &'static str)> {
@@ -102,6 +107,7 @@ impl Worker for Trainer {
             ("images_per_second".to_owned(), finished.images as f64 / finished.seconds.max(1e-9)),
             ("images_in_this_process".to_owned(), finished.images as f64),
             ("resident_bytes".to_owned(), cedm_torch::resident_bytes() as f64),
+            ("device_bytes".to_owned(), cedm_torch::device_bytes().unwrap_or(0) as f64),
         ]);
         Ok(Outcome {
             result: JobResult::Train(result),
@@ -138,7 +144,7 @@ fn condition(desk: &Desk) -> Result<Condition, JobError> {
     Condition::compact(&ids).map_err(job_error)
 }
 
-/// A clustering that names its images must name the ones of this job.
+/// A clustering must name its images, and they must be the ones of this job.
 fn check_same_images(own: &Digest, condition: &Manifest) -> anyhow::Result<()> {
     match condition.inputs.iter().find(|input| input.role == "images") {
         Some(theirs) if theirs.digest != *own => Err(anyhow!(
@@ -146,7 +152,12 @@ fn check_same_images(own: &Digest, condition: &Manifest) -> anyhow::Result<()> {
             theirs.digest.short(),
             own.short()
         )),
-        _ => Ok(()),
+        Some(_) => Ok(()),
+        None => Err(anyhow!(
+            "the condition {} does not say which images it was made from: expected an input `images` with digest {}",
+            condition.key.short(),
+            own.short()
+        )),
     }
 }
 
@@ -219,6 +230,10 @@ mod tests {
     fn a_condition_of_other_images_is_refused() {
         let (own, other) = (Digest::of(b"own"), Digest::of(b"other"));
         assert!(check_same_images(&own, &made_from(&own)).is_ok());
+        let mut nameless = made_from(&own);
+        nameless.inputs.clear();
+        let error = check_same_images(&own, &nameless).unwrap_err().to_string();
+        assert!(error.contains("does not say which images it was made from"), "{error}");
         let error = check_same_images(&own, &made_from(&other)).unwrap_err().to_string();
         let expected = format!(
             "made from other images: digest {}, the images of this job have {}",

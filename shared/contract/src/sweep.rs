@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use findings::{Finding, SweepFileError};
 pub use presets::{Preset, preset, preset_names};
 pub use suggest::did_you_mean;
+pub use training::largest_divisor;
 
 /// Images per sample set in the paper (spec §9).
 pub const PAPER_SET_IMAGES: u64 = 50_000;

@@ -10,6 +10,7 @@ mod geometry;
 pub use draws::{Draws, Transform};
 pub use geometry::{geometric, padding_of};
 
+use crate::learner::upload;
 use cedm_contract::params::AugmentParams;
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
@@ -147,11 +148,12 @@ impl AugmentPipe {
         Tensor::cat(&columns, 1)
     }
 
-    /// Applies prescribed draws to images \[n, c, h, w\] in \[−1, 1\]. Square or not, any float type.
+    /// Applies prescribed draws to images \[n, c, h, w\] in \[−1, 1\]. Square or not, any float type. Draws on the CPU serve images on
+    /// any device: only masks, one matrix per image and the labels travel.
     pub fn apply(&self, images: &Tensor, draws: &Draws) -> Augmented {
         let size = images.size();
         let (n, height, width) = (size[0], size[2], size[3]);
-        let kind = images.kind();
+        let (kind, device) = (images.kind(), images.device());
         let mut out = Stack {
             images: images.shallow_clone(),
             labels: Vec::new(),
@@ -168,14 +170,14 @@ impl AugmentPipe {
                 Transform::Xflip | Transform::Yflip => {
                     let flag = gated(transform, &draws.integer(transform), 0.0);
                     let axis = if transform == Transform::Xflip { 3 } else { 2 };
-                    let flip = flag.eq(1).view([n, 1, 1, 1]);
+                    let flip = upload(&flag.eq(1).view([n, 1, 1, 1]), device);
                     out.images = out.images.flip(axis).where_self(&flip, &out.images);
                     out.label(&[&flag], kind);
                     out.values.push((transform.value_name(), flag));
                 }
                 Transform::RotateInt => {
                     let turns = gated(transform, &draws.integer(transform), 0.0);
-                    out.images = geometry::quarter_turns(&out.images, &turns);
+                    out.images = geometry::quarter_turns(&out.images, &upload(&turns, device));
                     let is = |a: i64, b: i64| turns.eq(a).logical_or(&turns.eq(b));
                     out.label(&[&is(1, 2), &is(2, 3)], kind);
                     out.values.push((transform.value_name(), turns));
@@ -185,7 +187,7 @@ impl AugmentPipe {
                     let reach = self.reach.translate_int_max;
                     let steps = |value: &Tensor, side: i64| (value * (side as f64 * reach)).round().to_kind(Kind::Int64);
                     let (tx, ty) = (steps(&x, width), steps(&y, height));
-                    out.images = geometry::translate_mirrored(&out.images, &tx, &ty);
+                    out.images = geometry::translate_mirrored(&out.images, &upload(&tx, device), &upload(&ty, device));
                     let share = |steps: &Tensor, side: i64| steps.to_kind(Kind::Float) / (side as f64 * reach);
                     out.label(&[&share(&tx, width), &share(&ty, height)], kind);
                     out.values.extend([("translate_int.tx_px", tx), ("translate_int.ty_px", ty)]);
@@ -274,11 +276,11 @@ impl Stack {
             images = geometric(&images, matrices);
         }
         if let Some(colour) = &self.colour {
-            images = colour::apply(&images, colour);
+            images = colour::apply(&images, &upload(colour, images.device()));
         }
         let labels = match self.labels.is_empty() {
             true => Tensor::zeros([images.size()[0], 0], (images.kind(), images.device())),
-            false => Tensor::cat(&self.labels, 1),
+            false => upload(&Tensor::cat(&self.labels, 1), images.device()),
         };
         Augmented {
             images,

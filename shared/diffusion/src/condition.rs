@@ -17,6 +17,8 @@ pub enum Condition {
         ids: Tensor,
         /// Images of each id: the prior p(c) in the same order.
         counts: Vec<i64>,
+        /// The id that each compact one had before, ascending.
+        raw: Vec<i64>,
     },
     /// A vector per image.
     Vectors {
@@ -48,6 +50,7 @@ impl Condition {
         Ok(Self::Ids {
             ids: Tensor::from_slice(&ids),
             counts,
+            raw: used,
         })
     }
 
@@ -121,17 +124,18 @@ impl Condition {
     pub fn rows(&self, indices: &Tensor, kind: Kind, device: Device) -> Option<Tensor> {
         match self {
             Condition::None => None,
-            Condition::Ids { ids, counts } => Some(one_hot(&ids.index_select(0, indices), counts.len() as i64, kind, device)),
+            Condition::Ids { ids, counts, .. } => Some(one_hot(&ids.index_select(0, indices), counts.len() as i64, kind, device)),
             Condition::Vectors { rows } => Some(rows.index_select(0, indices).to_kind(kind)),
         }
     }
 
-    /// What a sampler draws labels from, by name: `counts` \[L\] i64 of the ids, or `rows` \[n, d\] f32 of the vectors.
-    pub fn supply(&self) -> Option<(&'static str, Tensor)> {
+    /// What a sampler draws labels from, by name: of ids `counts` \[L\] i64 and `raw_ids` \[L\] i64 (what each label was called before it
+    /// was compacted), of vectors `rows` \[n, d\] f32; nothing when unconditional.
+    pub fn supply(&self) -> Vec<(&'static str, Tensor)> {
         match self {
-            Condition::None => None,
-            Condition::Ids { counts, .. } => Some(("counts", Tensor::from_slice(counts))),
-            Condition::Vectors { rows } => Some(("rows", rows.shallow_clone())),
+            Condition::None => Vec::new(),
+            Condition::Ids { counts, raw, .. } => vec![("counts", Tensor::from_slice(counts)), ("raw_ids", Tensor::from_slice(raw))],
+            Condition::Vectors { rows } => vec![("rows", rows.shallow_clone())],
         }
     }
 
@@ -148,9 +152,10 @@ impl Condition {
     pub fn to_device(self, device: Device) -> Self {
         match self {
             Condition::None => Condition::None,
-            Condition::Ids { ids, counts } => Condition::Ids {
+            Condition::Ids { ids, counts, raw } => Condition::Ids {
                 ids: ids.to_device(device),
                 counts,
+                raw,
             },
             Condition::Vectors { rows } => Condition::Vectors {
                 rows: rows.to_device(device),
@@ -173,11 +178,11 @@ mod tests {
 
     #[test]
     fn unused_ids_leave_no_slot() {
-        let Condition::Ids { ids, counts } = Condition::compacting(&[7, 3, 7, 900]).unwrap() else {
+        let Condition::Ids { ids, counts, raw } = Condition::compacting(&[7, 3, 7, 900]).unwrap() else {
             panic!("ids")
         };
         assert_eq!(Vec::<i64>::try_from(&ids).unwrap(), [1, 0, 1, 2]);
-        assert_eq!(counts, [1, 2, 1]);
+        assert_eq!((counts, raw), (vec![1, 2, 1], vec![3, 7, 900]));
     }
 
     #[test]

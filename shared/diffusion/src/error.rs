@@ -112,9 +112,15 @@ impl From<tch::TchError> for DiffusionError {
 pub fn guard_memory<T>(at: impl Into<String>, advice: impl Into<String>, work: impl FnOnce() -> T) -> Result<T, DiffusionError> {
     catch_unwind(AssertUnwindSafe(work)).or_else(|panic| {
         let message = panic.downcast_ref::<String>().cloned().unwrap_or_default().to_ascii_lowercase();
-        let is_memory = ["out of memory", "can't allocate memory", "defaultcpuallocator"]
-            .iter()
-            .any(|text| message.contains(text));
+        let is_memory = [
+            "out of memory",
+            "can't allocate memory",
+            "defaultcpuallocator",
+            "cublas_status_alloc_failed",
+            "cudnn_status_alloc_failed",
+        ]
+        .iter()
+        .any(|text| message.contains(text));
         if is_memory {
             Err(DiffusionError::OutOfMemory {
                 at: at.into(),

@@ -13,7 +13,13 @@ use crate::{
     schedule,
 };
 use cedm_contract::params::{OptimiserParams, Precision};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
+
+/// Copies to the device without waiting for it: the copy takes its place among the device's work, and the few bytes it reads are
+/// taken before the call returns.
+pub(crate) fn upload(tensor: &Tensor, device: Device) -> Tensor {
+    tensor.to_device_(device, tensor.kind(), true, false)
+}
 
 /// Clean images with everything drawn for them.
 #[derive(Debug)]

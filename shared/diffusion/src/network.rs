@@ -119,7 +119,8 @@ impl Network {
 
     /// The raw U-Net F: \[n, c, r, r\], c_noise \[n\] → \[n, c, r, r\]. `tap` sees every module's output under its upstream name.
     ///
-    /// A decoder block whose float16 output is not finite is computed again in float32, in which the decoder then goes on (spec §7.4).
+    /// A decoder block whose float16 output is not finite is computed again in float32, in which the decoder then goes on (spec
+    /// §7.4). Looking costs a wait for the device, so float16 is looked at once, at its end, and block by block only then.
     pub fn unet(
         &self,
         views: &Views,
@@ -130,19 +131,28 @@ impl Network {
         tap: &mut dyn FnMut(&str, &Tensor),
     ) -> Tensor {
         let embedding = self.mapping.forward(views, c_noise, labels.class, labels.augment, tap);
-        let kind = mode.activations.unwrap_or_else(|| x.kind());
-        let mut x = x.to_kind(kind);
+        let x = x.to_kind(mode.activations.unwrap_or_else(|| x.kind()));
+        let out = self.pass(views, &x, &embedding, mode, false, tap);
+        if x.kind() == Kind::Half && !all_finite(&out) {
+            return self.pass(views, &x, &embedding, mode, true, tap);
+        }
+        out
+    }
+
+    /// Encoder and decoder. The embedding stays in its own type, float32 at least (spec §7.4). `rescue` looks at every decoder
+    /// block for float16 that overflowed.
+    fn pass(&self, views: &Views, x: &Tensor, embedding: &Tensor, mode: Mode, rescue: bool, tap: &mut dyn FnMut(&str, &Tensor)) -> Tensor {
+        let mut x = x.shallow_clone();
         if mode.channels_last {
             x = x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
         }
-        let mut fitting = embedding.to_kind(kind);
         let mut image = x.shallow_clone();
         let mut skips: Vec<Tensor> = Vec::with_capacity(self.encoder.len());
         for (name, stage) in &self.encoder {
             let replaces_skip = matches!(stage, Stage::ImageSkip(_) | Stage::Residual(_));
             match stage {
                 Stage::Conv(conv) => x = conv.forward(views, &x),
-                Stage::Block(block) => x = block.forward(views, &x, &fitting, mode.train),
+                Stage::Block(block) => x = block.forward(views, &x, embedding, mode.train),
                 Stage::ImageDown(down) => {
                     image = down.forward(views, &image);
                     tap(name, &image);
@@ -175,10 +185,9 @@ impl Network {
                         let skip = skips.pop().expect("invariant: the decoder takes one skip for every encoder output");
                         x = Tensor::cat(&[&x, &skip], 1);
                     }
-                    let mut risen = block.forward(views, &x, &fitting, mode.train);
-                    if risen.kind() == Kind::Half && !all_finite(&risen) {
-                        fitting = embedding.to_kind(Kind::Float);
-                        risen = block.forward(views, &x.to_kind(Kind::Float), &fitting, mode.train);
+                    let mut risen = block.forward(views, &x, embedding, mode.train);
+                    if rescue && risen.kind() == Kind::Half && !all_finite(&risen) {
+                        risen = block.forward(views, &x.to_kind(Kind::Float), embedding, mode.train);
                     }
                     x = risen;
                     tap(name, &x);

@@ -85,11 +85,11 @@ impl Training {
         weights::write(path, &named, Some((RUN, &self.identity())))
     }
 
-    /// Goes on from a state; the curve of a checkpoint, if it carries one.
+    /// Whether this run may go on from a state: nothing but its note is read.
     ///
     /// # Errors
     /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::File`] when it cannot be read.
-    pub fn load_state(&mut self, path: &Path) -> Result<Option<Tensor>, DiffusionError> {
+    pub fn check_state(&self, path: &Path) -> Result<(), DiffusionError> {
         let other = |difference: String| DiffusionError::State {
             path: path.to_owned(),
             difference,
@@ -101,6 +101,19 @@ impl Training {
         if run != own {
             return Err(other(first_difference(&run, &own)));
         }
+        Ok(())
+    }
+
+    /// Goes on from a state; the curve of a checkpoint, if it carries one.
+    ///
+    /// # Errors
+    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::File`] when it cannot be read.
+    pub fn load_state(&mut self, path: &Path) -> Result<Option<Tensor>, DiffusionError> {
+        self.check_state(path)?;
+        let other = |difference: String| DiffusionError::State {
+            path: path.to_owned(),
+            difference,
+        };
         let stored = weights::read(path)?;
         let get = |name: &str| stored.get(name).ok_or_else(|| other(format!("it lacks `{name}`")));
         let counters = Vec::<i64>::try_from(get("counters")?)?;

@@ -6,7 +6,7 @@ use crate::{
     augment::{AugmentPipe, Draws, Transform},
     condition::Condition,
     error::guard_memory,
-    learner::{Batch, Learner, Step},
+    learner::{Batch, Learner, Step, upload},
     loss::{Noise, normalise},
     network::Network,
     order::DataOrder,
@@ -108,11 +108,7 @@ impl Training {
     /// [`DiffusionError::OutOfMemory`] with a micro-batch to try.
     pub fn step(&mut self) -> Result<Step, DiffusionError> {
         let OptimiserParams { batch, micro_batch, .. } = self.recipe.optimiser;
-        let smaller = (1..micro_batch)
-            .rev()
-            .find(|size| *size <= micro_batch / 2 && batch.is_multiple_of(*size))
-            .unwrap_or(1);
-        let advice = format!("micro_batch = {smaller} instead of {micro_batch}");
+        let advice = smaller_rounds(batch, micro_batch);
         let (seed, step) = (self.recipe.seed, self.steps());
         guard_memory(format!("training step {step}"), advice, || {
             let drawn = self.draw(step);
@@ -124,7 +120,7 @@ impl Training {
 
     /// Every random number of a step, for the whole batch at once: the cut into rounds changes none of them.
     fn draw(&mut self, step: u64) -> Batch {
-        let indices = Tensor::from_slice(&self.indices_of(step)).to_device(self.device);
+        let indices = upload(&Tensor::from_slice(&self.indices_of(step)), self.device);
         let seed = self.recipe.seed;
         let architecture = &self.learner.network.architecture;
         let pixels = normalise(&self.images.index_select(0, &indices), Kind::Float);
@@ -136,7 +132,8 @@ impl Training {
             let on = Transform::ALL
                 .into_iter()
                 .filter(|&transform| self.pipe.multiplier(transform) > 0.0);
-            let augmented = self.pipe.apply(&pixels, &Draws::fresh(on, size[0], self.device));
+            // On the CPU, where the few numbers of a batch cost nothing and the padding they need is known without a wait.
+            let augmented = self.pipe.apply(&pixels, &Draws::fresh(on, size[0], Device::Cpu));
             let labels = self.pipe.labels_of_width(&augmented.labels, architecture.augment_dim);
             (augmented.images, Some(labels))
         } else {
@@ -166,6 +163,16 @@ impl Training {
     /// Where it computes.
     pub fn device(&self) -> Device {
         self.device
+    }
+}
+
+/// What to try where a round does not fit into memory: the largest one of at most half its size.
+fn smaller_rounds(batch: u32, micro_batch: u32) -> String {
+    match (1..=micro_batch / 2).rev().find(|size| batch.is_multiple_of(*size)) {
+        Some(smaller) => {
+            format!("a micro_batch of {smaller} instead of {micro_batch} (`trainer run --set optimiser.micro_batch={smaller}`)")
+        }
+        None => "a smaller network: the micro_batch is 1 already".to_owned(),
     }
 }
 
@@ -218,6 +225,11 @@ fn check_optimiser(params: &OptimiserParams) -> Result<(), DiffusionError> {
             return refuse(field, value.to_string(), "a number of at least 0");
         }
     }
+    if let Some(ratio) = params.ema_rampup_ratio
+        && !(ratio.is_finite() && ratio > 0.0)
+    {
+        return refuse("ema_rampup_ratio", ratio.to_string(), "a positive number, or none for no ramp");
+    }
     if !(0.0..1.0).contains(&params.betas.0) || !(0.0..1.0).contains(&params.betas.1) {
         return refuse("betas", format!("{:?}", params.betas), "two numbers from 0 to below 1");
     }
@@ -232,6 +244,13 @@ fn check_augment(pipe: &AugmentPipe, architecture: &Architecture) -> Result<(), 
             field: "augment.p",
             found: pipe.p.to_string(),
             expected: "a probability".into(),
+        });
+    }
+    if pipe.p > 0.0 && on == 0 {
+        return Err(DiffusionError::Setting {
+            field: "augment.p",
+            found: format!("{} with every transform off", pipe.p),
+            expected: "0, or a transform with a multiplier above 0".into(),
         });
     }
     if on > 0 && wanted != full && wanted != on {
@@ -258,4 +277,33 @@ fn check_images(images: &Tensor, architecture: &Architecture) -> Result<(), Diff
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rounds_to_try_divide_the_batch() {
+        assert_eq!(
+            smaller_rounds(96, 64),
+            "a micro_batch of 32 instead of 64 (`trainer run --set optimiser.micro_batch=32`)"
+        );
+        assert!(smaller_rounds(7, 7).starts_with("a micro_batch of 1 instead of 7"));
+        assert_eq!(smaller_rounds(4, 1), "a smaller network: the micro_batch is 1 already");
+    }
+
+    #[test]
+    fn augmentation_with_every_transform_off_is_refused() {
+        let mut preset = cedm_contract::sweep::preset("digits8").unwrap();
+        preset.augment.p = 0.12;
+        let architecture = Architecture::try_from(&preset.network).unwrap();
+        let error = check_augment(&AugmentPipe::from(&preset.augment), &architecture)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "`augment.p` is 0.12 with every transform off, expected 0, or a transform with a multiplier above 0"
+        );
+    }
 }

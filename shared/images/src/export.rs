@@ -1,10 +1,13 @@
-//! A set back into an archive that the EDM tools read (spec §1.1).
+//! A set as the field's tools read it: an EDM archive (spec §1.1), npz, or a folder of PNGs by seed (spec §9).
 
 use crate::{ImageError, shard::read_shard};
 use cedm_contract::ImageSet;
+use npyz::WriterBuilder;
 use std::{
+    collections::BTreeMap,
+    fs,
     io::{BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
@@ -14,10 +17,7 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 /// # Errors
 /// When a shard cannot be read or the archive cannot be written.
 pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), ImageError> {
-    let parent = out
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let parent = folder_of(out);
     let file = tempfile::NamedTempFile::new_in(parent).map_err(ImageError::io("write", parent))?;
     let zipped = |error: zip::result::ZipError| ImageError::format(out, format!("zip archive: {error}"));
     let options = SimpleFileOptions::default()
@@ -44,7 +44,9 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
             index += 1;
         }
     }
-    let mut json = serde_json::json!({ "labels": (labels.len() == index).then_some(labels) });
+    // −1 stands for none: a set of those alone has no labels.
+    let labelled = labels.len() == index && labels.iter().any(|(_, label)| *label >= 0);
+    let mut json = serde_json::json!({ "labels": labelled.then_some(labels) });
     if coarse.len() == index {
         json["coarse_labels"] = serde_json::json!(coarse);
     }
@@ -62,6 +64,121 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
         .map_err(|error| ImageError::io("write", out)(error.into_error()))?;
     file.persist(out).map_err(|error| ImageError::io("write", out)(error.error))?;
     Ok(())
+}
+
+/// Writes the shards of `set`, files in `folder`, as npz with `arr_0`, uint8 \[n, side, side, channels\], as the evaluation suites of the
+/// field read it. Nothing is at `out` until the file is complete.
+///
+/// # Errors
+/// When a shard cannot be read or the file cannot be written.
+pub fn export_npz(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), ImageError> {
+    let parent = folder_of(out);
+    let file = tempfile::NamedTempFile::new_in(parent).map_err(ImageError::io("write", parent))?;
+    let zipped = |error: zip::result::ZipError| ImageError::format(out, format!("npz file: {error}"));
+    let mut archive = ZipWriter::new(BufWriter::new(file));
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .last_modified_time(zip::DateTime::default())
+        .large_file(true);
+    archive.start_file("arr_0.npy", options).map_err(zipped)?;
+    let (side, channels) = (u64::from(set.resolution), u64::from(set.channels));
+    let shape = [set.count, side, side, channels];
+    let write = || ImageError::io("write", out);
+    let mut writer = npyz::WriteOptions::<u8>::new()
+        .default_dtype()
+        .shape(&shape)
+        .writer(&mut archive)
+        .begin_nd()
+        .map_err(write())?;
+    for shard in &set.shards {
+        let shard = read_shard(&folder.join(&shard.object.object))?;
+        for at in 0..shard.count {
+            let (planes, pixels) = (shard.image(at), shard.resolution * shard.resolution);
+            let interleaved = (0..pixels).flat_map(|pixel| (0..shard.channels).map(move |channel| planes[channel * pixels + pixel]));
+            writer.extend(interleaved).map_err(write())?;
+        }
+    }
+    // Fewer images than the header says are an error here.
+    writer.finish().map_err(write())?;
+    let file = archive
+        .finish()
+        .map_err(zipped)?
+        .into_inner()
+        .map_err(|error| write()(error.into_error()))?;
+    file.persist(out).map_err(|error| write()(error.error))?;
+    Ok(())
+}
+
+/// Writes the shards of generated images as `<out>/<seed − seed mod 50000>/<seed>.png`, seven digits each, and where they have labels
+/// `<out>/labels.json`, an object from seed to label (spec §9). Images of other seeds that are there already stay. Nothing is added to
+/// `out` until all of it is written beside it.
+///
+/// # Errors
+/// When a shard cannot be read or the folder cannot be written.
+pub fn export_folder(set: &ImageSet, folder: &Path, first_seed: u64, out: &Path) -> Result<(), ImageError> {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    let partial: PathBuf = folder_of(out).join(name);
+    if partial.exists() {
+        fs::remove_dir_all(&partial).map_err(ImageError::io("remove", &partial))?;
+    }
+    let table = out.join("labels.json");
+    let (mut seed, mut labels) = (first_seed, labels_of(&table)?);
+    fs::create_dir_all(&partial).map_err(ImageError::io("write", &partial))?;
+    for shard in &set.shards {
+        let shard = read_shard(&folder.join(&shard.object.object))?;
+        for at in 0..shard.count {
+            let below = partial.join(format!("{:07}", seed - seed % 50_000));
+            let path = below.join(format!("{seed:07}.png"));
+            fs::create_dir_all(&below).map_err(ImageError::io("write", &below))?;
+            let png = encode(shard.image(at), shard.channels, shard.resolution)
+                .map_err(|error| ImageError::image(path.display().to_string(), error.to_string()))?;
+            fs::write(&path, png).map_err(ImageError::io("write", &path))?;
+            if let Some(label) = shard.labels.as_ref().map(|all| all[at]).filter(|label| *label >= 0) {
+                labels.insert(seed, label);
+            }
+            seed += 1;
+        }
+    }
+    if !labels.is_empty() {
+        let path = partial.join("labels.json");
+        fs::write(&path, serde_json::json!(labels).to_string()).map_err(ImageError::io("write", &path))?;
+    }
+    if !out.exists() {
+        return fs::rename(&partial, out).map_err(ImageError::io("write", out));
+    }
+    move_into(&partial, out).map_err(ImageError::io("write", out))
+}
+
+/// Labels by seed of what is in a folder already.
+fn labels_of(table: &Path) -> Result<BTreeMap<u64, i64>, ImageError> {
+    if !table.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let text = fs::read(table).map_err(ImageError::io("read", table))?;
+    serde_json::from_slice(&text).map_err(|error| ImageError::format(table, format!("no labels by seed: {error}")))
+}
+
+/// Moves every file below `from` to the same place below `to`.
+fn move_into(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            move_into(&entry.path(), &target)?;
+        } else {
+            fs::rename(entry.path(), target)?;
+        }
+    }
+    fs::remove_dir(from)
+}
+
+/// The folder that holds a path.
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// One image as a PNG with compression level 0.

@@ -2,7 +2,7 @@
 //!
 //! [`import`] reads EDM archives, image folders, CIFAR archives, tar files, WebDataset shards and numpy arrays, and writes a folder of
 //! safetensors shards with an [`cedm_contract::ImageSet`] over them. [`read_shard`] reads one shard back. [`export_edm_archive`]
-//! writes a set as an archive that the EDM tools read. [`pillow`] resizes exactly as Pillow does, [`framing`] crops as torchvision
+//! writes a set as an archive that the EDM tools read, [`export_npz`] and [`export_folder`] as evaluation suites do. [`pillow`] resizes exactly as Pillow does, [`framing`] crops as torchvision
 //! and the EDM tool do. [`pickle`] reads Python pickles as data and never runs anything in them.
 
 #![forbid(unsafe_code)]
@@ -24,7 +24,7 @@ mod source;
 
 pub use decode::decode;
 pub use error::ImageError;
-pub use export::export_edm_archive;
+pub use export::{export_edm_archive, export_folder, export_npz};
 pub use import::{Imported, Progress, Skipped, import};
 pub use limits::Limits;
 pub use options::{Channels, Framing, ImportOptions, Split};

@@ -3,10 +3,12 @@
 //! Programs here link libtorch's CPU half alone. Where `libtorch_cuda.so` can be loaded at start, its static initialisers
 //! register the CUDA kernels with the dispatcher and the same program computes on the GPU.
 
-#![allow(unsafe_code)] // see `load_cuda` and `tf32`
+#![allow(unsafe_code)] // see `load_cuda`, `memory` and `tf32`
 
+mod memory;
 mod tf32;
 
+pub use memory::{device_bytes, peak_resident_bytes, resident_bytes};
 pub use tf32::allow_tf32;
 
 use std::{path::PathBuf, sync::OnceLock};
@@ -46,6 +48,14 @@ pub fn device_name() -> String {
     match device() {
         Device::Cuda(index) => format!("cuda:{index}"),
         _ => "cpu".to_owned(),
+    }
+}
+
+/// On a GPU, lets cuDNN try its algorithms once for every shape and keep the fastest, as upstream does: the shapes of a training step
+/// never change. Which one wins may differ between runs, so nothing that must be the same twice asks for it.
+pub fn start_training() {
+    if device().is_cuda() {
+        tch::Cuda::cudnn_set_benchmark(true);
     }
 }
 
@@ -99,26 +109,6 @@ fn libtorch_folder() -> Option<PathBuf> {
     let line = maps.lines().find(|line| line.ends_with("/libtorch_cpu.so"))?;
     let path = &line[line.find('/')?..];
     PathBuf::from(path).parent().map(PathBuf::from)
-}
-
-/// Resident memory of this process in bytes, 0 where the system does not say.
-pub fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm
-        .split_whitespace()
-        .nth(1)
-        .and_then(|pages| pages.parse::<u64>().ok())
-        .unwrap_or(0)
-        * 4096
-}
-
-/// Highest resident memory of this process so far in bytes, 0 where the system does not say.
-pub fn peak_resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
-        .unwrap_or(0)
-        * 1024
 }
 
 #[cfg(test)]

@@ -99,6 +99,7 @@ impl AdaptArgs {
         let mut state = AdaptState::start(&extractor, &params, weights.as_deref(), cedm_torch::device())?;
         let monitor = ConsoleMonitor {
             checkpoints: self.checkpoints.clone(),
+            ..ConsoleMonitor::default()
         };
         let started = Instant::now();
         let found = adapt(&params, &images, &mut state, scratch.path(), &monitor)?;

@@ -333,7 +333,7 @@ pub(super) fn parse(text: &str) -> Result<SweepSpec, SweepFileError> {
         images: file.sampling.images.unwrap_or(50_000),
         snapshot_images: file.sampling.snapshot_images.unwrap_or(0),
         uniform_sets: file.sampling.uniform_sets.unwrap_or(0),
-        shard_size: file.sampling.shard_size.unwrap_or(2_500),
+        shard_size: file.sampling.shard_size.unwrap_or(2_560),
         sampler,
     };
     let Some((training, _)) = training else {

@@ -50,7 +50,7 @@ pub(super) fn resolve(file: TrainingFile, findings: &mut Findings) -> Option<(Tr
 }
 
 /// The largest divisor of `batch` that is at most `limit`; `limit` itself where there is none.
-fn largest_divisor(batch: u32, limit: u32) -> u32 {
+pub fn largest_divisor(batch: u32, limit: u32) -> u32 {
     (1..=limit.min(batch))
         .rev()
         .find(|size| batch.is_multiple_of(*size))

@@ -1,6 +1,7 @@
 //! Geometric transforms: exact ones on pixels, and all others as one resampling through a band-limited 2× image (spec §7.6,
 //! "Execution").
 
+use crate::learner::upload;
 use tch::{Device, Kind, Tensor};
 
 /// Low-pass filter: the sym6 wavelet's scaling taps (spec §7.6).
@@ -108,14 +109,15 @@ pub fn padding_of(matrices: &Tensor, height: i64, width: i64) -> [i64; 4] {
     ]
 }
 
-/// Resamples images \[n, c, h, w\] through output-to-input matrices \[n, 3, 3\] in centred pixels.
+/// Resamples images \[n, c, h, w\] through output-to-input matrices \[n, 3, 3\] in centred pixels. The matrices may lie on the CPU
+/// whatever device the images are on: their products are small, and the padding is read from them.
 pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
     let size = images.size();
     let (n, channels, height, width) = (size[0], size[1], size[2], size[3]);
-    let (kind, device) = (images.kind(), images.device());
+    let (kind, device) = (images.kind(), matrices.device());
     let matrices = matrices.to_kind(kind);
     // Taps are rounded to float32 in every mode, as upstream stores them.
-    let taps = Tensor::from_slice(&SYM6).to_kind(Kind::Float).to_kind(kind).to_device(device);
+    let taps = upload(&Tensor::from_slice(&SYM6).to_kind(Kind::Float).to_kind(kind), images.device());
     let along = |filter: &Tensor, horizontal: bool| {
         let shape: [i64; 4] = if horizontal { [1, 1, 1, -1] } else { [1, 1, -1, 1] };
         filter.view(shape).repeat([channels, 1, 1, 1])
@@ -149,7 +151,7 @@ pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
     let (canvas_h, canvas_w) = ((height + 2 * FILTER_MARGIN) * 2, (width + 2 * FILTER_MARGIN) * 2);
     let from = fixed_scale(2.0 / fine.size()[3] as f64, 2.0 / fine.size()[2] as f64, kind, device);
     let to = fixed_scale(canvas_w as f64 / 2.0, canvas_h as f64 / 2.0, kind, device);
-    let theta = from.matmul(&g).matmul(&to).narrow(1, 0, 2);
+    let theta = upload(&from.matmul(&g).matmul(&to).narrow(1, 0, 2), images.device());
     let grid = Tensor::affine_grid_generator(&theta, [n, channels, canvas_h, canvas_w], false);
     let resampled = fine.grid_sampler(&grid, 0, 0, false); // bilinear, zeros outside
 

@@ -137,3 +137,47 @@ impl Attention {
         (self.proj.forward(views, &mixed) + x) * FRAC_1_SQRT_2
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::Parameters;
+    use tch::Device;
+
+    #[test]
+    fn the_embedding_keeps_its_digits_where_activations_are_short() {
+        let mut layout = Layout::default();
+        let shape = BlockShape {
+            cin: 4,
+            cout: 4,
+            embedding: 2,
+            attention: false,
+            resample: Resample::Keep,
+            filter: &[],
+            dropout: 0.0,
+        };
+        let block = Block::new(&mut layout, "b", shape);
+        let weights = Parameters::zeros(&layout, Kind::Float, Device::Cpu);
+        for (entry, tensor) in layout.entries.iter().zip(weights.tensors(&layout)) {
+            let mut tensor = tensor;
+            match entry.name.as_str() {
+                "b.norm0.weight" | "b.norm1.weight" | "b.conv1.weight" => drop(tensor.fill_(1.0)),
+                // Channels 1 and 3 see the difference of two numbers that bfloat16 cannot tell apart.
+                "b.affine.weight" => tensor.copy_(&Tensor::from_slice(&[0f32, 0.0, 1e4, -1e4, 0.0, 0.0, -1e4, 1e4]).view([4, 2])),
+                _ => {}
+            }
+        }
+        let embedding = Tensor::from_slice(&[1.001f32, 1.0]).view([1, 2]);
+        let x = Tensor::zeros([1, 4, 1, 1], (Kind::Float, Device::Cpu));
+        let run = |kind: Kind| {
+            let views = weights.views(&layout, Some(kind).filter(|kind| *kind != Kind::Float));
+            block
+                .forward(&views, &x.to_kind(kind), &embedding, false)
+                .get(0)
+                .double_value(&[0, 0, 0])
+        };
+        let (single, short) = (run(Kind::Float), run(Kind::BFloat16));
+        assert!(single > 0.5, "{single}");
+        assert!((short / single - 1.0).abs() < 0.02, "{short} instead of {single}");
+    }
+}

@@ -190,11 +190,13 @@ impl Sampler {
 
     fn guarded(&self, drawn: &[Drawn]) -> Result<Tensor, DiffusionError> {
         let at = format!("sampling {} images at {} pixels", drawn.len(), self.network.architecture.resolution);
-        let smaller = (self.block / 2).max(1);
-        let advice = format!(
-            "blocks of {smaller} images instead of {} (`sampler run --block`), or fewer processes beside this one",
-            self.block
-        );
+        let advice = match self.block / 2 {
+            0 => "fewer processes beside this one: the block is 1 image already".to_owned(),
+            smaller => format!(
+                "blocks of {smaller} images instead of {} (`sampler run --block {smaller}`), or fewer processes beside this one",
+                self.block
+            ),
+        };
         guard_memory(at, advice, || tch::no_grad(|| self.solved(drawn)))
     }
 

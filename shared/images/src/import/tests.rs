@@ -412,3 +412,24 @@ fn an_interrupted_import_goes_on_where_it_was() {
     };
     assert_eq!(import(&source, &grey, &again, &mut |_| {}).unwrap().set.channels, 1);
 }
+
+#[test]
+fn colour_after_grey_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("in");
+    let grey: Vec<u8> = (0..16).collect();
+    folder_of(
+        &source,
+        &[
+            ("a.png".to_owned(), encoded(&grey, 4, 4, ExtendedColorType::L8)),
+            ("b.png".to_owned(), png(1)),
+        ],
+    );
+    let out = folder.path().join("out");
+    let error = import(&source, &options(), &out, &mut |_| {}).unwrap_err().to_string();
+    assert!(
+        error.contains("b.png") && error.contains("has colour, but the first image is grey: give the channels (grey or rgb)"),
+        "{error}"
+    );
+    assert!(!out.exists());
+}

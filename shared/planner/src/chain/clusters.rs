@@ -271,20 +271,16 @@ fn cluster_job<'k>(b: &mut Builder<'k>, walk: Walk<'k>, method: &Method, at: (St
         set: None,
         purpose: Purpose::Judge,
     };
-    let labelled = (images.set.classes > 0).then_some(images.dep);
+    // Every clustering names the images it is of, labelled or not: a trainer holds that against its own.
+    let named = Some(images.dep);
     let (work, features, neighbours, images_dep) = match method {
         Method::Temi(temi) => {
             let features = features::features(b, images, &spec.extractor);
             let neighbours = features::neighbours(b, images, &spec.extractor, temi.neighbours);
-            (Work::epochs(temi.epochs), Some(features), Some(neighbours), labelled)
+            (Work::epochs(temi.epochs), Some(features), Some(neighbours), named)
         }
-        Method::Kmeans(_) => (
-            Work::epochs(1),
-            Some(features::features(b, images, &spec.extractor)),
-            None,
-            labelled,
-        ),
-        Method::GroundTruth { .. } | Method::Imported { .. } | Method::None => (Work::epochs(0), None, None, Some(images.dep)),
+        Method::Kmeans(_) => (Work::epochs(1), Some(features::features(b, images, &spec.extractor)), None, named),
+        Method::GroundTruth { .. } | Method::Imported { .. } | Method::None => (Work::epochs(0), None, None, named),
     };
     let draft = Draft::new(id, Kind::Cluster, work)
         .cell(&cell)

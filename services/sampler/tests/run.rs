@@ -85,6 +85,13 @@ fn what_does_not_fit_is_said_in_one_sentence() {
     assert!(says(&["--npz", &npz, "--labels", "2"]).contains("fixed label: label 2, expected 2 label slots, as the network has"));
     assert!(says(&["--npz", &npz, "--block", "0"]).contains("`block` is 0, expected at least 1"));
     assert!(says(&["--npz", &npz, "--sigma-max", "0.001"]).contains("`sigma_min` is 0.002 with sigma_max 0.001"));
+    let guide = file.to_str().unwrap();
+    assert!(says(&["--npz", &npz, "--guide", guide]).contains("--guide without --guidance"));
+    let plain = folder.path().join("plain.safetensors");
+    network(&plain, 0);
+    let unlabelled = |more: &[&str]| String::from_utf8_lossy(&run(&plain, &[&["--npz", &npz], more].concat()).stderr).into_owned();
+    assert!(unlabelled(&["--labels", "1"]).contains("--labels, but the network of"));
+    assert!(unlabelled(&["--guidance", "1"]).contains("takes no labels: guidance needs them, or a weaker network by --guide"));
     let other = folder.path().join("other.safetensors");
     weights::write(&other, &[("fc.weight", &Tensor::zeros([2, 2], (Kind::Float, Device::Cpu)))], None).unwrap();
     let output = run(&other, &["--npz", &npz]);

@@ -113,7 +113,9 @@ fn what_does_not_fit_is_said_in_one_sentence() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     assert!(says("a", &["--kimg", "0"]).contains("--kimg is 0: expected at least one batch of 32 images"));
-    assert!(says("a", &["--snapshot-kimg", "0.001"]).contains("--snapshot-kimg is 0.001: expected at least one batch"));
+    assert!(says("a", &["--snapshot-kimg", "0"]).contains("--snapshot-kimg is 0: expected at least one batch"));
+    assert!(says("a", &["--checkpoint-s=-1"]).contains("--checkpoint-s is -1: expected seconds of at least 0"));
+    assert!(says("a", &["--set", "network.label_dim=4"]).contains("--set network.label_dim: it follows from the condition"));
     assert!(says("b", &["--text-embeddings", "t.npy"]).contains("--image-embeddings <FILE>"));
     assert!(says("b", &["--coarse-labels"]).contains("the data set has no coarse label"));
     assert!(says("c", &["--set", "network.channel_mult=[]"]).contains("`channel_mult` is []"));
@@ -136,6 +138,38 @@ fn what_does_not_fit_is_said_in_one_sentence() {
         )
         .contains("the loss became")
     );
+}
+
+#[test]
+fn an_unfinished_run_shows_its_curve_and_is_not_taken_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (data(folder.path()), folder.path().join("out"));
+    // A budget that is no whole number of batches ends after it (spec §7.5).
+    let more = ["--labels", "--kimg", "7.99"];
+    let said = interrupted(command(&data, &out, &more), 4_500, Signal::SIGINT);
+    assert!(said.contains(" kimg: loss 0.") && said.contains("images/s"), "{said}");
+    let curve: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("curve-000008000.json")).unwrap()).unwrap();
+    let seen = curve["kimg"].as_array().unwrap().len();
+    assert!((20..50).contains(&seen), "{seen} of 50 ticks");
+    let condition = weights::read(&out.join("condition.safetensors")).unwrap();
+    assert_eq!(Vec::<i64>::try_from(&condition["raw_ids"]).unwrap(), [0, 1, 2, 3]);
+
+    let noted = std::fs::read(out.join("training.json")).unwrap();
+    let other = run(&data, &out, &[&more[..], &["--seed", "5"]].concat());
+    let said = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(
+        said.contains("the folder holds another run") && said.contains("its seed is 0, this run's is 5"),
+        "{said}"
+    );
+    assert!(
+        std::fs::read(out.join("training.json")).unwrap() == noted,
+        "a refused run changes nothing"
+    );
+
+    // Snapshots may come closer together from where it stopped.
+    let done = fine(run(&data, &out, &[&more[..], &["--snapshot-kimg", "1.6"]].concat()));
+    assert_eq!(done["nimg"], 8_000);
+    assert!(!out.join("ema-000003200.safetensors").exists() && out.join("ema-000006400.safetensors").exists());
 }
 
 #[test]

@@ -59,6 +59,22 @@ fn images_walk_to_a_report() -> Result<()> {
     );
     assert!(!html.contains("src=\"http"), "the report is not self-contained");
 
+    // A sample set leaves the store in every form, with the same images.
+    let nodes = outcome["lineage"].as_array().unwrap();
+    let set = nodes.iter().find(|node| node["kind"] == "sample_set").unwrap()["key"]
+        .as_str()
+        .unwrap();
+    for (name, key) in [("set.npz", set), ("set.zip", &set[..12]), ("set", set)] {
+        let out = system.home().join(name);
+        let said = system.ask(&["export", key, "--out", &out.display().to_string()])?;
+        assert!(said["count"].as_u64() > Some(0) && out.exists(), "{said}");
+    }
+    let first = system.home().join("set/0000000/0000000.png");
+    assert!(first.exists(), "no {}", first.display());
+    let odd = system.run(&["export", set, "--out", &system.home().join("set.tar").display().to_string()])?;
+    let said = String::from_utf8_lossy(&odd.stderr).into_owned();
+    assert!(said.contains("--out ends in .tar: expected .zip"), "{said}");
+
     // The same file again attaches; under another name every job is reused.
     assert_eq!(digits::submit(&system, "tiny", digits::TINY)?["attached"], true);
     digits::submit(&system, "again", &digits::TINY.replace("name = \"tiny\"", "name = \"again\""))?;

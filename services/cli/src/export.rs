@@ -16,6 +16,7 @@ use std::path::Path;
 pub fn run(args: &ExportArgs, output: Output) -> Result<()> {
     let out = &args.out;
     ensure!(!out.exists(), "{} exists: name another file", out.display());
+    let form = Form::of(out)?;
     let folder = tempfile::tempdir().context("make a temporary folder")?;
     let (set, first_seed) = client::block_on(async {
         let connection = client::connect().await?;
@@ -26,17 +27,38 @@ pub fn run(args: &ExportArgs, output: Output) -> Result<()> {
         };
         anyhow::Ok((fetch(&connection, set, folder.path()).await?, first_seed))
     })?;
-    match out.extension().and_then(|ending| ending.to_str()) {
-        Some("zip") => cedm_images::export_edm_archive(&set, folder.path(), out)?,
-        Some("npz") => cedm_images::export_npz(&set, folder.path(), out)?,
-        None => cedm_images::export_folder(&set, folder.path(), first_seed, out)?,
-        Some(other) => bail!("--out ends in .{other}: expected .zip (EDM archive), .npz, or no ending for a folder of PNGs"),
+    match form {
+        Form::Archive => cedm_images::export_edm_archive(&set, folder.path(), out)?,
+        Form::Array => cedm_images::export_npz(&set, folder.path(), out)?,
+        Form::Folder => cedm_images::export_folder(&set, folder.path(), first_seed, out)?,
     }
     match output {
         Output::Json => crate::say!("{}", serde_json::json!({"out": out, "count": set.count, "content": set.content})),
         Output::Text => crate::say!("{}: {} images", out.display(), render::count(set.count)),
     }
     Ok(())
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// A zip archive in the EDM layout.
+    Archive,
+    /// npz with `arr_0`.
+    Array,
+    /// PNGs by seed.
+    Folder,
+}
+
+impl Form {
+    fn of(out: &Path) -> Result<Self> {
+        match out.extension().map(|ending| ending.to_string_lossy()).as_deref() {
+            Some("zip") => Ok(Self::Archive),
+            Some("npz") => Ok(Self::Array),
+            None => Ok(Self::Folder),
+            Some(other) => bail!("--out ends in .{other}: expected .zip (EDM archive), .npz, or no ending for a folder of PNGs"),
+        }
+    }
 }
 
 /// The import behind the name of an image set, else the job with this key.

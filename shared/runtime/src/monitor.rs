@@ -149,6 +149,7 @@ static STATE: LazyLock<ConsoleState> = LazyLock::new(ConsoleState::default);
 
 /// Between two drawings of the progress line.
 const REDRAW: Duration = Duration::from_millis(200);
+
 /// Set by the first Ctrl-C; the second ends the process.
 static STOP: AtomicBool = AtomicBool::new(false);
 

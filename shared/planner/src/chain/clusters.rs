@@ -271,22 +271,21 @@ fn cluster_job<'k>(b: &mut Builder<'k>, walk: Walk<'k>, method: &Method, at: (St
         set: None,
         purpose: Purpose::Judge,
     };
-    // Every clustering names the images it is of, labelled or not: a trainer holds that against its own.
-    let named = Some(images.dep);
-    let (work, features, neighbours, images_dep) = match method {
+    let (work, features, neighbours) = match method {
         Method::Temi(temi) => {
             let features = features::features(b, images, &spec.extractor);
             let neighbours = features::neighbours(b, images, &spec.extractor, temi.neighbours);
-            (Work::epochs(temi.epochs), Some(features), Some(neighbours), named)
+            (Work::epochs(temi.epochs), Some(features), Some(neighbours))
         }
-        Method::Kmeans(_) => (Work::epochs(1), Some(features::features(b, images, &spec.extractor)), None, named),
-        Method::GroundTruth { .. } | Method::Imported { .. } | Method::None => (Work::epochs(0), None, None, named),
+        Method::Kmeans(_) => (Work::epochs(1), Some(features::features(b, images, &spec.extractor)), None),
+        Method::GroundTruth { .. } | Method::Imported { .. } | Method::None => (Work::epochs(0), None, None),
     };
     let draft = Draft::new(id, Kind::Cluster, work)
         .cell(&cell)
         .maybe("features", features)
         .maybe("neighbours", neighbours)
-        .maybe("images", images_dep);
+        // Labelled or not: a trainer holds the images of its condition against its own.
+        .reads("images", images.dep);
     b.add(draft, || {
         let method = match method {
             Method::Temi(temi) => ClusterMethod::Temi(temi.clone()),

@@ -23,6 +23,13 @@ pub struct Tick {
     pub device_bytes: f64,
 }
 
+/// Beside the file first, then renamed: nobody sees half of it.
+pub(crate) fn write_json(path: &Path, value: &serde_json::Value) -> io::Result<()> {
+    let part = path.with_extension("part");
+    std::fs::write(&part, serde_json::to_vec_pretty(value)?)?;
+    std::fs::rename(&part, path)
+}
+
 /// Numbers of a [`Tick`].
 const WIDTH: usize = 7;
 
@@ -74,14 +81,12 @@ impl Curve {
         }
     }
 
-    /// Writes the JSON beside the file first, then renames: nobody sees half of it.
+    /// Writes the JSON to a file.
     ///
     /// # Errors
     /// When the folder cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
-        let part = path.with_extension("part");
-        std::fs::write(&part, format!("{:#}", self.to_json()))?;
-        std::fs::rename(&part, path)
+        write_json(path, &self.to_json())
     }
 
     /// JSON: an object of columns, as plotting wants it.

@@ -1,6 +1,6 @@
 //! `trainer run`: a data set on disk to a folder of weights, resumable at any moment.
 
-use crate::{conditions::ConditionArgs, failure::job_error, pictures::Pictures, segment::Segment, settings::settings};
+use crate::{conditions::ConditionArgs, curve::write_json, failure::job_error, pictures::Pictures, segment::Segment, settings::settings};
 use anyhow::{Context, anyhow, ensure};
 use cedm_contract::params::Precision;
 use cedm_diffusion::{Recipe, Training, weights};
@@ -109,7 +109,8 @@ impl RunArgs {
         if let Some((_, file)) = &newest {
             training.check_state(file).context(another)?;
         }
-        write_json(&self.out.join("training.json"), &self.describe(&training, images))?;
+        let noted = self.out.join("training.json");
+        write_json(&noted, &self.describe(&training, images)).with_context(|| format!("write {}", noted.display()))?;
         if !prior.is_empty() {
             let prior: Vec<(&str, &Tensor)> = prior.iter().map(|(name, tensor)| (*name, tensor)).collect();
             weights::write(&self.out.join("condition.safetensors"), &prior, None).map_err(job_error)?;
@@ -188,12 +189,4 @@ fn images_name(nimg: u64) -> String {
 
 fn weights_file(out: &Path, nimg: u64) -> PathBuf {
     out.join(format!("ema-{}.safetensors", images_name(nimg)))
-}
-
-/// Beside the file first, then renamed: nobody sees half of it.
-fn write_json(path: &Path, value: &Value) -> anyhow::Result<()> {
-    let part = path.with_extension("part");
-    std::fs::write(&part, serde_json::to_vec_pretty(value)?)
-        .and_then(|()| std::fs::rename(&part, path))
-        .with_context(|| format!("write {}", path.display()))
 }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use cedm_runtime::ServeArgs;
-use cedm_trainer::{BenchArgs, RunArgs, Trainer};
+use cedm_trainer::{BenchArgs, LossArgs, RunArgs, Trainer};
 use clap::Parser;
 
 /// Trains EDM, unconditional or conditioned on one label per image.
@@ -15,6 +15,8 @@ enum Command {
     /// Train on a data set on disk into a folder; the same command again goes on where it stopped. The result goes to stdout as
     /// JSON.
     Run(Box<RunArgs>),
+    /// Measure the loss of weights by noise level on fixed images and noise; JSON on stdout.
+    Loss(LossArgs),
     /// Measure training and sampling speed and memory of a preset on random images; JSON on stdout.
     Bench(BenchArgs),
 }
@@ -24,6 +26,10 @@ fn main() -> anyhow::Result<()> {
     match Command::parse_from(inputs.args()) {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(Trainer::new()))?),
         Command::Run(args) => {
+            println!("{}", serde_json::to_string_pretty(&args.run()?)?);
+            Ok(())
+        }
+        Command::Loss(args) => {
             println!("{}", serde_json::to_string_pretty(&args.run()?)?);
             Ok(())
         }

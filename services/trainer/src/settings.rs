@@ -16,6 +16,10 @@ pub fn settings(name: &str, changes: &[String]) -> anyhow::Result<Preset> {
     let mut preset = preset(name).with_context(|| format!("no preset `{name}`: there are {}", preset_names().join(", ")))?;
     let mut tree =
         json!({"network": preset.network, "optimiser": preset.optimiser, "augment": preset.augment, "precision": preset.precision});
+    // Left out of what is written where it is the embedding's own, but a setting like the others.
+    if let Some(network) = tree["network"].as_object_mut() {
+        network.entry("channel_mult_noise").or_insert(Value::Null);
+    }
     for change in changes {
         let (path, value) = change
             .split_once('=')
@@ -58,6 +62,9 @@ mod tests {
         assert_eq!(changed.optimiser.lr, 2e-4);
         assert_eq!(changed.network.channel_mult, [1, 2]);
         assert_eq!(changed.augment, plain.augment);
+        assert_eq!(plain.network.channel_mult_noise, None);
+        let wider = settings("cifar10", &["network.channel_mult_noise=2".into()]).unwrap();
+        assert_eq!(wider.network.channel_mult_noise, Some(2));
         let micro_batch = |changes: &[String]| settings("cifar10", changes).unwrap().optimiser.micro_batch;
         assert_eq!(micro_batch(&["optimiser.batch=384".into()]), 192);
         assert_eq!(micro_batch(&["optimiser.batch=32".into()]), 32);

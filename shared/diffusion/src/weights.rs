@@ -189,6 +189,45 @@ fn taps_of(filter: &Tensor) -> Vec<f64> {
     sums.iter().map(|sum| sum / sums[0]).collect()
 }
 
+/// The network that a weight file of ours belongs to, with its numbers in float32 on the CPU.
+///
+/// # Errors
+/// [`DiffusionError::File`], or [`DiffusionError::Weights`] when its tensors are not those of one SongUNet.
+pub fn load(path: &Path) -> Result<(Network, Parameters), DiffusionError> {
+    assemble(&read(path)?, &path.display().to_string(), noted_sigma_data(path)?)
+}
+
+/// The network that a state dict belongs to, for data of deviation `sigma_data` (0.5 when nothing is known), with its numbers in
+/// float32 on the CPU.
+///
+/// # Errors
+/// [`DiffusionError::Weights`] when the tensors are not those of one SongUNet.
+pub fn assemble(tensors: &HashMap<String, Tensor>, origin: &str, sigma_data: Option<f64>) -> Result<(Network, Parameters), DiffusionError> {
+    let mut architecture = recognise(tensors, origin)?;
+    architecture.sigma_data = sigma_data.unwrap_or(architecture.sigma_data);
+    let network = Network::new(architecture)?;
+    let parameters = Parameters::from_tensors(&network.layout, tensors, origin, Kind::Float, Device::Cpu)?;
+    Ok((network, parameters))
+}
+
+/// The [`SIGMA_DATA`] that a safetensors file notes; weights of others say nothing.
+///
+/// # Errors
+/// [`DiffusionError::File`] when it cannot be read, or notes what is no positive number.
+pub fn noted_sigma_data(path: &Path) -> Result<Option<f64>, DiffusionError> {
+    let Some(text) = read_metadata(path)?.remove(SIGMA_DATA) else {
+        return Ok(None);
+    };
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value > 0.0 => Ok(Some(value)),
+        _ => Err(DiffusionError::File {
+            action: "read",
+            path: path.to_owned(),
+            reason: format!("it notes {SIGMA_DATA} `{text}`, expected a positive number"),
+        }),
+    }
+}
+
 /// All tensors of a safetensors file, on the CPU.
 ///
 /// # Errors

@@ -32,6 +32,10 @@ pub struct NetworkSpec {
     pub channel_mult: Vec<u32>,
     /// Embedding width in units of `model_channels`.
     pub channel_mult_emb: u32,
+    /// Width of the noise level's features, to which labels are added, in units of `model_channels`; absent, it is the
+    /// embedding's own: 1 for DDPM++, 2 for NCSN++. Narrow networks need more, or labels and noise level drown each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_mult_noise: Option<u32>,
     /// Blocks per level.
     pub num_blocks: u32,
     /// Resolutions with attention.

@@ -23,6 +23,7 @@ overrides!(NetworkOverrides of NetworkSpec {
     model_channels: u32,
     channel_mult: Vec<u32>,
     channel_mult_emb: u32,
+    channel_mult_noise: u32,
     num_blocks: u32,
     attn_resolutions: Vec<u32>,
     dropout: f64,

@@ -55,6 +55,7 @@ fn ddpmpp(resolution: u32, model_channels: u32, channel_mult: &[u32], num_blocks
         model_channels,
         channel_mult: channel_mult.to_vec(),
         channel_mult_emb: 4,
+        channel_mult_noise: None,
         num_blocks,
         attn_resolutions: vec![attention],
         dropout,

@@ -111,7 +111,12 @@ fn weights_survive_the_disk_and_say_what_they_are() {
         embedding: Embedding::Ncsnpp,
         ..recipe(8, 0.0).network
     };
-    let published = [recipe(8, 0.0).network, ncsnpp].map(|spec| Architecture::try_from(&spec).unwrap());
+    let wide_embedding = NetworkSpec {
+        channel_mult_noise: Some(3),
+        ..ncsnpp.clone()
+    };
+    let published = [recipe(8, 0.0).network, ncsnpp, wide_embedding].map(|spec| Architecture::try_from(&spec).unwrap());
+    assert_eq!(published.each_ref().map(Architecture::noise_channels), [16, 32, 48]);
     // Upstream's constructor can mix the parts of the two published forms, and has a third way for the image on each side.
     let mixed = Architecture {
         channel_mult_noise: 2,

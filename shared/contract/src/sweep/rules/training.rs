@@ -42,6 +42,7 @@ fn check_network(network: &NetworkSpec, mut at: Section<'_>) {
         ),
     );
     at.at_least("channel_mult_emb", u64::from(network.channel_mult_emb), 1);
+    at.at_least("channel_mult_noise", network.channel_mult_noise.map_or(1, u64::from), 1);
     at.at_least("num_blocks", u64::from(network.num_blocks), 1);
     at.below_one("dropout", network.dropout);
     at.fraction("label_dropout", network.label_dropout);

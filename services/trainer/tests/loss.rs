@@ -1,0 +1,127 @@
+//! `trainer loss` as a process: numbers that follow from a formula, labels that matter, clear words when something does not fit.
+
+use cedm_contract::sweep::preset;
+use cedm_diffusion::{Architecture, Network, Parameters, weights};
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use tch::{Device, Kind, Tensor};
+
+const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+fn trainer(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cedm-trainer"));
+    command.args(arguments).env("CEDM_THREADS", "1").env("CEDM_DEVICE", "cpu");
+    command.env_remove("RUST_BACKTRACE").output().unwrap()
+}
+
+fn loss(weights: &Path, data: &Path, more: &[&str]) -> Output {
+    let files = ["loss", "--weights", weights.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    trainer(&[&files[..], more].concat())
+}
+
+fn said(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Images of four kinds, told apart by their grey alone: 40, 90, 140, 190.
+fn greys(folder: &Path) -> PathBuf {
+    let path = folder.join("data.safetensors");
+    let labels = Tensor::arange(64, (Kind::Int64, Device::Cpu)).remainder(4i64);
+    let images = (&labels * 50i64 + 40i64).view([64, 1, 1, 1]).expand([64, 1, 8, 8], false);
+    let images = images.to_kind(Kind::Uint8).contiguous();
+    weights::write(&path, &[("images", &images), ("labels", &labels)], None).unwrap();
+    path
+}
+
+#[test]
+fn a_network_that_says_nothing_has_the_loss_of_its_preconditioning() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = greys(folder.path());
+    let mut spec = preset("tiny8").unwrap().network;
+    spec.channels = 1;
+    let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
+    let silent = Parameters::zeros(&network.layout, Kind::Float, Device::Cpu);
+    let file = folder.path().join("silent.safetensors");
+    weights::save(&file, &network, &silent).unwrap();
+    let measured = said(&loss(&file, &data, &["--levels", "7"]));
+    assert_eq!(measured["images"], 64);
+
+    // D(x) = c_skip x, so that the error is c_skip noise − (1 − c_skip) image (EDM table 1).
+    let power = [40.0, 90.0, 140.0, 190.0]
+        .map(|grey: f64| (grey / 127.5 - 1.0).powi(2))
+        .iter()
+        .sum::<f64>()
+        / 4.0;
+    let levels = measured["levels"].as_array().unwrap();
+    assert_eq!(levels.len(), 7);
+    for level in levels {
+        let sigma = level["sigma"].as_f64().unwrap();
+        let (noise, data) = (sigma * sigma, 0.25);
+        let skip = data / (noise + data);
+        let weight = (noise + data) / (noise * data);
+        let expected = weight * (skip * skip * noise + (1.0 - skip).powi(2) * power);
+        let found = level["loss"].as_f64().unwrap();
+        // 4,096 normal numbers stand for their deviation.
+        assert!(
+            (found / expected - 1.0).abs() < 0.08,
+            "sigma {sigma}: {found}, expected about {expected}"
+        );
+        assert!(level.get("loss_with_labels_of_others").is_none());
+    }
+}
+
+#[test]
+fn labels_that_say_all_are_missed_when_they_are_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (greys(folder.path()), folder.path().join("out"));
+    let files = ["--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let trained = trainer(&[&["run", "--preset", "tiny8", "--kimg", "6", "--labels"], &files[..]].concat());
+    let file = PathBuf::from(said(&trained)["weights"].as_str().unwrap());
+    let measured = said(&loss(&file, &data, &["--labels"]));
+    let highest = &measured["levels"][0];
+    let (own, others) = (
+        highest["loss"].as_f64().unwrap(),
+        highest["loss_with_labels_of_others"].as_f64().unwrap(),
+    );
+    assert!(own < 0.5 * others, "{own} with the right labels, {others} with wrong ones");
+    assert!(measured["training"]["mean"]["loss"].as_f64().unwrap() > 0.0);
+    // The same command says the same; in other batches the same to rounding.
+    let again = said(&loss(&file, &data, &["--labels"]));
+    assert_eq!(measured, again);
+    let in_parts = said(&loss(&file, &data, &["--labels", "--batch", "24"]));
+    let part = in_parts["levels"][0]["loss"].as_f64().unwrap();
+    assert!((part / own - 1.0).abs() < 1e-4, "{part} and {own}");
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (greys(folder.path()), folder.path().join("out"));
+    let files = ["--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    let trained = trainer(&[&["run", "--preset", "tiny8", "--kimg", "0.1", "--labels"], &files[..]].concat());
+    let file = PathBuf::from(said(&trained)["weights"].as_str().unwrap());
+    let complains = |data: &Path, more: &[&str], words: &[&str]| {
+        let output = loss(&file, data, more);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && words.iter().all(|word| error.contains(word)), "{error}");
+    };
+    complains(&data, &[], &["0 label slots", "label_dim 4"]);
+    complains(&data, &["--labels", "--images", "0"], &["--images is 0"]);
+    complains(&data, &["--labels", "--p-std", "0"], &["--p-std is 0"]);
+
+    // Four labels, but others than the network knows.
+    let other = folder.path().join("other.safetensors");
+    let labels = Tensor::arange(64, (Kind::Int64, Device::Cpu)).remainder(4i64) + 3i64;
+    let images = Tensor::zeros([64, 1, 8, 8], F32).to_kind(Kind::Uint8);
+    weights::write(&other, &[("images", &images), ("labels", &labels)], None).unwrap();
+    complains(&other, &["--labels"], &["[3, 4, 5, 6]", "trained with [0, 1, 2, 3]"]);
+
+    let wide = folder.path().join("wide.safetensors");
+    let images = Tensor::zeros([64, 3, 4, 4], F32).to_kind(Kind::Uint8);
+    weights::write(&wide, &[("images", &images)], None).unwrap();
+    complains(&wide, &[], &["holds 4×4 images of 3 channels", "takes 8×8 of 1"]);
+}

@@ -45,6 +45,9 @@ def measure():
 
 
 ours = measure()
+if ours["network"]["embedding"] != "ddpmpp":
+    print(json.dumps(ours, indent=2))
+    sys.exit("the other side is a DDPM++: of an NCSN++, ours alone")
 try:
     import torch
 except (ImportError, OSError, ValueError) as error:
@@ -115,11 +118,11 @@ class UNet(nn.Module):
     def __init__(self, spec):
         super().__init__()
         width, levels = spec["model_channels"], spec["channel_mult"]
-        embedding = width * spec["channel_mult_emb"]
-        self.width, self.label_dim = width, spec["label_dim"]
-        self.map_label = nn.Linear(spec["label_dim"], width) if spec["label_dim"] else None
-        self.map_augment = nn.Linear(spec["augment_dim"], width, bias=False) if spec["augment_dim"] else None
-        self.map_layer0, self.map_layer1 = nn.Linear(width, embedding), nn.Linear(embedding, embedding)
+        noise, embedding = width * (spec.get("channel_mult_noise") or 1), width * spec["channel_mult_emb"]
+        self.noise, self.label_dim = noise, spec["label_dim"]
+        self.map_label = nn.Linear(spec["label_dim"], noise) if spec["label_dim"] else None
+        self.map_augment = nn.Linear(spec["augment_dim"], noise, bias=False) if spec["augment_dim"] else None
+        self.map_layer0, self.map_layer1 = nn.Linear(noise, embedding), nn.Linear(embedding, embedding)
 
         def block(cin, cout, attention=False, resample=None):
             return Block(cin, cout, embedding, attention, resample, spec["dropout"])
@@ -147,7 +150,7 @@ class UNet(nn.Module):
         self.last_norm, self.last = norm(current), nn.Conv2d(current, spec["channels"], 3, padding=1)
 
     def forward(self, x, c_noise, labels):
-        frequencies = 1e-4 ** (torch.arange(self.width // 2) / (self.width // 2 - 1))
+        frequencies = 1e-4 ** (torch.arange(self.noise // 2) / (self.noise // 2 - 1))
         phases = c_noise[:, None] * frequencies
         embedding = torch.cat([phases.sin(), phases.cos()], 1)
         if self.map_label:

@@ -1,4 +1,4 @@
-//! Conditions for `run`: from files, from the labels of the data set itself, from text. A new kind is one more file below, and
+//! Conditions for `run` and `loss`: from files, from the labels of the data set itself, from text. A new kind is one more file below, and
 //! one more way to make a [`Condition`].
 
 mod files;

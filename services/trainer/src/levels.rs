@@ -1,32 +1,36 @@
 //! `trainer loss`: the denoising loss of finished weights, noise level by noise level, on images and noise that stay the same
 //! from one network to the next. It tells networks apart long before their samples do, and shows how much the labels say.
 
+mod ground;
+mod subject;
+
 use crate::{conditions::ConditionArgs, pictures::Pictures};
 use anyhow::{Context, ensure};
 use cedm_contract::params::SamplerParams;
-use cedm_diffusion::{
-    Condition, DataOrder, DiffusionError, Labels, Mode, Network, Views, guard_memory,
-    loss::{Noise, loss_map, normalise},
-    precondition::NoiseLevels,
-    sampler::time_steps,
-    weights,
-};
+use cedm_diffusion::{precondition::NoiseLevels, sampler::time_steps};
+use ground::{Ground, Paired, mean};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::path::PathBuf;
-use tch::{Device, Kind, Tensor};
+use std::path::{Path, PathBuf};
+use subject::Subject;
+use tch::Tensor;
 
-/// Measures the loss of weights (EDM's, weighted, mean over pixels) at each noise level that the sampler visits, and over the noise
-/// levels of training. Networks measured with the same --images, --seed and data see the same images and the same noise.
+/// Measures the loss of weights (EDM's: weighted, mean over pixels) at each noise level that the sampler visits, and over the noise
+/// levels of their training. A network with labels is also asked with wrong ones: `other_labels` is how much worse it then is. With
+/// --against, `against` is how far the first network lies above the second (below, where it is negative). Both are means of
+/// differences image by image, which are known far better than the losses themselves.
 #[derive(Debug, clap::Args)]
 pub struct LossArgs {
-    /// EMA weights, as `run` leaves them
+    /// EMA weights, as `run` leaves them; what `run` left beside them tells the noise levels of training and the ids behind the labels
     #[arg(long)]
     weights: PathBuf,
+    /// Further weights to compare with, on the same images and noise
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
     /// Data set, as for `run`
     #[arg(long)]
     data: PathBuf,
-    /// The condition that the network was trained with, one row for each image of --data.
+    /// What the networks are conditioned on, one row for each image of --data.
     #[command(flatten)]
     condition: ConditionArgs,
     /// Images, drawn from the data set by the seed; all when it holds fewer
@@ -38,25 +42,28 @@ pub struct LossArgs {
     /// Noise levels: as many as the sampler takes steps
     #[arg(long, default_value_t = 18)]
     levels: u32,
-    /// Mean of ln sigma over the noise levels of training
-    #[arg(long, default_value_t = -1.2, allow_negative_numbers = true)]
-    p_mean: f64,
-    /// Standard deviation of ln sigma
-    #[arg(long, default_value_t = 1.2)]
-    p_std: f64,
+    /// Mean of ln sigma over the noise levels of training; when absent, that of --weights if known, else EDM's −1.2
+    #[arg(long, allow_negative_numbers = true)]
+    p_mean: Option<f64>,
+    /// Standard deviation of ln sigma; likewise, else EDM's 1.2
+    #[arg(long)]
+    p_std: Option<f64>,
     /// Seed of images and noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-/// A mean over images.
+/// Means over the images.
 #[derive(Debug, Serialize)]
-struct Mean {
+struct Losses {
     loss: f64,
     standard_error: f64,
-    /// With the labels of another image of the set; absent without labels.
+    /// Loss with the labels of other images minus that with the images' own; absent without labels.
     #[serde(skip_serializing_if = "Option::is_none")]
-    loss_with_labels_of_others: Option<f64>,
+    other_labels: Option<Paired>,
+    /// Loss minus that of the second network; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    against: Option<Paired>,
 }
 
 /// The same at one noise level.
@@ -64,58 +71,61 @@ struct Mean {
 struct Level {
     sigma: f64,
     #[serde(flatten)]
-    mean: Mean,
+    losses: Losses,
 }
 
 impl LossArgs {
     /// The losses.
     ///
     /// # Errors
-    /// When a file cannot be read, the images are not the network's, or the condition is not the one it was trained with.
+    /// When a file cannot be read, the images or the condition do not fit a network, an option is out of range, or a loss is not
+    /// finite.
     pub fn run(&self) -> anyhow::Result<Value> {
         for (option, value) in [("--images", self.images), ("--levels", self.levels.into())] {
             ensure!(value > 0, "{option} is 0: expected at least 1");
         }
         ensure!(self.batch > 0, "--batch is {}: expected at least 1", self.batch);
-        ensure!(self.p_mean.is_finite(), "--p-mean is {}: expected a finite number", self.p_mean);
-        ensure!(
-            self.p_std.is_finite() && self.p_std > 0.0,
-            "--p-std is {}: expected a positive number",
-            self.p_std
-        );
-        let device = cedm_torch::start().device;
-        let (network, parameters) = weights::load(&self.weights)?;
-        let pictures = Pictures::read(&self.data)?;
-        let (available, channels, side) = pictures.shape();
-        let architecture = &network.architecture;
-        ensure!(
-            (channels, side) == (architecture.channels, architecture.resolution),
-            "{} holds {side}×{side} images of {channels} channels: the network of {} takes {2}×{2} of {3}",
-            self.data.display(),
-            self.weights.display(),
-            architecture.resolution,
-            architecture.channels
-        );
-        let condition = self.condition.read(&pictures)?;
-        self.check(&condition, available, architecture.label_dim)?;
+        let trained = trained_levels(&self.weights)?;
+        let (p_mean, p_std) = (self.p_mean.unwrap_or(trained.p_mean), self.p_std.unwrap_or(trained.p_std));
+        ensure!(p_mean.is_finite(), "--p-mean is {p_mean}: expected a finite number");
+        ensure!(p_std.is_finite() && p_std > 0.0, "--p-std is {p_std}: expected a positive number");
 
-        let count = self.images.min(available as u64);
-        let chosen = Tensor::from_slice(&DataOrder::new(self.seed, available as u64).at(0, count));
-        let clean = normalise(&pictures.images.index_select(0, &chosen), Kind::Float).to_device(device);
-        let class = condition.rows(&chosen, Kind::Float, Device::Cpu).map(|rows| rows.to_device(device));
-        tch::manual_seed(self.seed as i64);
-        let on_cpu = (Kind::Float, Device::Cpu);
-        let levels = Tensor::randn([count as i64], on_cpu).to_device(device);
-        let unit = Tensor::randn(clean.size(), on_cpu).to_device(device);
-        let measured = Measured {
-            views: parameters.to(Kind::Float, device).views(&network.layout, None),
-            network,
-            clean,
-            class,
-            unit,
-            batch: self.batch,
-        };
+        let device = cedm_torch::start().device;
+        let pictures = Pictures::read(&self.data)?;
+        let condition = self.condition.read(&pictures)?;
+        let (ground, chosen) =
+            Ground::new(&pictures, self.images, self.batch, self.seed, device).with_context(|| self.data.display().to_string())?;
+        let subject = |weights: &Path| Subject::new(weights, &pictures, &condition, &chosen, device);
+        let own = subject(&self.weights)?;
+        let other = self.against.as_deref().map(subject).transpose()?;
+        ensure!(
+            condition.label_dim() == 0 || own.takes_labels() || other.as_ref().is_some_and(Subject::takes_labels),
+            "a condition, but the network of {} takes no labels",
+            self.weights.display()
+        );
+        if let Some(other) = &other {
+            ensure!(
+                own.sigma_data() == other.sigma_data(),
+                "the networks weight the noise levels differently: sigma_data is {} and {}",
+                own.sigma_data(),
+                other.sigma_data()
+            );
+        }
+
         let _no_gradient = tch::no_grad_guard();
+        let at = |levels: NoiseLevels, place: &str| -> anyhow::Result<Losses> {
+            let losses = |subject: &Subject, class: Option<&Tensor>| ground.losses(subject, class, levels, place);
+            let own_losses = losses(&own, own.class())?;
+            let with_others = own.other_labels().map(|class| losses(&own, Some(class))).transpose()?;
+            let of_other = other.as_ref().map(|other| losses(other, other.class())).transpose()?;
+            let (loss, standard_error) = mean(&own_losses);
+            Ok(Losses {
+                loss,
+                standard_error,
+                other_labels: with_others.map(|losses| Paired::of(&losses, &own_losses)),
+                against: of_other.map(|losses| Paired::of(&own_losses, &losses)),
+            })
+        };
         let steps = time_steps(&SamplerParams {
             steps: self.levels,
             ..SamplerParams::default()
@@ -123,100 +133,41 @@ impl LossArgs {
         let mut by_level = Vec::new();
         for &sigma in &steps[..steps.len() - 1] {
             // Deviation 0 puts every image at the same level.
-            let at = NoiseLevels {
+            let levels = NoiseLevels {
                 p_mean: sigma.ln(),
                 p_std: 0.0,
             };
             by_level.push(Level {
                 sigma,
-                mean: measured.mean(&levels, at)?,
+                losses: at(levels, &format!("noise level {sigma}"))?,
             });
         }
-        let training = NoiseLevels {
-            p_mean: self.p_mean,
-            p_std: self.p_std,
-        };
+        let training = at(NoiseLevels { p_mean, p_std }, "the noise levels of training")?;
         Ok(json!({
             "weights": self.weights,
-            "images": count,
+            "against": self.against,
+            "data": self.data,
+            "images": ground.count(),
             "seed": self.seed,
-            "training": {"p_mean": self.p_mean, "p_std": self.p_std, "mean": measured.mean(&levels, training)?},
+            "training": {"p_mean": p_mean, "p_std": p_std, "losses": training},
             "levels": by_level,
             "device": cedm_torch::device_name(),
         }))
     }
 }
 
-impl LossArgs {
-    /// Refuses a condition of other labels than the network knows.
-    fn check(&self, condition: &Condition, images: i64, label_dim: i64) -> anyhow::Result<()> {
-        condition
-            .check(images, label_dim)
-            .with_context(|| format!("{} with this condition", self.weights.display()))?;
-        let trained = self.weights.with_file_name("condition.safetensors");
-        if let (Condition::Ids { raw, .. }, true) = (condition, trained.exists()) {
-            let known = weights::read(&trained)?.remove("raw_ids");
-            let known = known.map(|ids| Vec::<i64>::try_from(&ids)).transpose()?;
-            ensure!(
-                known.as_ref().is_none_or(|known| known == raw),
-                "the ids of these images are {raw:?}: the network of {} was trained with {:?}",
-                self.weights.display(),
-                known.unwrap_or_default()
-            );
-        }
-        Ok(())
-    }
-}
-
-/// A network, and what it is measured on.
-struct Measured {
-    network: Network,
-    views: Views,
-    /// \[n, c, r, r\] in \[−1, 1\].
-    clean: Tensor,
-    /// \[n, L\].
-    class: Option<Tensor>,
-    /// Noise of deviation 1, \[n, c, r, r\].
-    unit: Tensor,
-    batch: i64,
-}
-
-impl Measured {
-    /// Over all images, each at the noise level that its normal draw \[n\] stands for.
-    fn mean(&self, rnd_normal: &Tensor, levels: NoiseLevels) -> Result<Mean, DiffusionError> {
-        let losses = self.losses(self.class.as_ref(), rnd_normal, levels)?;
-        let others = self.class.as_ref().map(|class| class.roll([1], [0]));
-        let others = others.map(|class| self.losses(Some(&class), rnd_normal, levels)).transpose()?;
-        let images = losses.numel() as f64;
-        Ok(Mean {
-            loss: losses.mean(Kind::Double).double_value(&[]),
-            // Of one image there is no deviation: 0.
-            standard_error: (losses.var(images > 1.0) / images).sqrt().double_value(&[]),
-            loss_with_labels_of_others: others.map(|losses| losses.mean(Kind::Double).double_value(&[])),
-        })
-    }
-
-    /// Mean over the pixels of each image, \[n\] f64.
-    fn losses(&self, class: Option<&Tensor>, rnd_normal: &Tensor, levels: NoiseLevels) -> Result<Tensor, DiffusionError> {
-        let n = self.clean.size()[0];
-        let part = |from: i64| {
-            let cut = |tensor: &Tensor| tensor.narrow(0, from, self.batch.min(n - from));
-            let class = class.map(cut);
-            let noise = Noise {
-                rnd_normal: cut(rnd_normal),
-                unit: cut(&self.unit),
-            };
-            let labels = Labels {
-                class: class.as_ref(),
-                augment: None,
-            };
-            let advice = "a smaller --batch".to_owned();
-            guard_memory("measuring the loss", advice, || {
-                let map = loss_map(&self.network, &self.views, &cut(&self.clean), &noise, levels, labels, Mode::EVAL);
-                map.mean_dim([1i64, 2, 3].as_slice(), false, Kind::Double)
-            })
-        };
-        let starts = (0..n).step_by(self.batch as usize);
-        Ok(Tensor::cat(&starts.map(part).collect::<Result<Vec<_>, _>>()?, 0))
-    }
+/// The noise levels that `trainer run` noted beside the weights, else EDM's (EDM table 1).
+fn trained_levels(weights: &Path) -> anyhow::Result<NoiseLevels> {
+    let file = weights.with_file_name("training.json");
+    let noted: Value = if file.exists() {
+        let text = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", file.display()))?
+    } else {
+        Value::Null
+    };
+    let number = |name: &str, edm: f64| noted["optimiser"][name].as_f64().unwrap_or(edm);
+    Ok(NoiseLevels {
+        p_mean: number("p_mean", -1.2),
+        p_std: number("p_std", 1.2),
+    })
 }

@@ -1,4 +1,4 @@
-//! `cedm-trainer`: the service, its one-job command and its benchmark.
+//! `cedm-trainer`: the service, its one-job command, the loss of weights, and its benchmark.
 
 #![forbid(unsafe_code)]
 

@@ -2,7 +2,7 @@
 
 use crate::{conditions::ConditionArgs, curve::write_json, failure::job_error, pictures::Pictures, segment::Segment, settings::settings};
 use anyhow::{Context, anyhow, ensure};
-use cedm_contract::params::Precision;
+use cedm_contract::params::{Precision, whole_batch_images};
 use cedm_diffusion::{Recipe, Training, weights};
 use cedm_runtime::{ConsoleMonitor, JobError};
 use serde_json::{Value, json};
@@ -56,8 +56,7 @@ impl RunArgs {
         let started = cedm_torch::start();
         let preset = settings(&self.preset, &self.set)?;
         let batch = u64::from(preset.optimiser.batch.max(1));
-        // Whole batches, rounded up as the reference loop ends (spec §7.5).
-        let whole = |kimg: f64| ((kimg * 1000.0 / batch as f64) - 1e-9).ceil().max(0.0) as u64 * batch;
+        let whole = |kimg: f64| whole_batch_images(kimg, batch);
         let budget = self.kimg.unwrap_or(preset.budget_kimg);
         for (option, kimg) in [("--kimg", Some(budget)), ("--snapshot-kimg", self.snapshot_kimg)] {
             ensure!(

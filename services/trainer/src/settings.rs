@@ -33,6 +33,7 @@ pub fn settings(name: &str, changes: &[String]) -> anyhow::Result<Preset> {
         *slot = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
     }
     preset.network = decode(&tree, "network")?;
+    preset.network.normalise();
     preset.optimiser = decode(&tree, "optimiser")?;
     preset.augment = decode(&tree, "augment")?;
     preset.precision = decode(&tree, "precision")?;
@@ -65,6 +66,10 @@ mod tests {
         assert_eq!(plain.network.channel_mult_noise, None);
         let wider = settings("cifar10", &["network.channel_mult_noise=2".into()]).unwrap();
         assert_eq!(wider.network.channel_mult_noise, Some(2));
+        let published = ["network.channel_mult_noise=2".into(), "network.embedding=ncsnpp".into()];
+        assert_eq!(settings("cifar10", &published).unwrap().network.channel_mult_noise, None);
+        let narrow = settings("cpu32-ncsnpp", &["network.channel_mult_noise=null".into()]).unwrap();
+        assert_eq!(narrow.network.channel_mult_noise, None);
         let micro_batch = |changes: &[String]| settings("cifar10", changes).unwrap().optimiser.micro_batch;
         assert_eq!(micro_batch(&["optimiser.batch=384".into()]), 192);
         assert_eq!(micro_batch(&["optimiser.batch=32".into()]), 32);

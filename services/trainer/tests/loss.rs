@@ -70,7 +70,8 @@ fn a_network_that_says_nothing_has_the_loss_of_its_preconditioning() {
             (found / expected - 1.0).abs() < 0.08,
             "sigma {sigma}: {found}, expected about {expected}"
         );
-        assert!(level.get("loss_with_labels_of_others").is_none());
+        assert!(level["standard_error"].as_f64().unwrap() < 0.05 * found);
+        assert!(level.get("other_labels").is_none() && level.get("against").is_none());
     }
 }
 
@@ -83,18 +84,37 @@ fn labels_that_say_all_are_missed_when_they_are_wrong() {
     let file = PathBuf::from(said(&trained)["weights"].as_str().unwrap());
     let measured = said(&loss(&file, &data, &["--labels"]));
     let highest = &measured["levels"][0];
-    let (own, others) = (
-        highest["loss"].as_f64().unwrap(),
-        highest["loss_with_labels_of_others"].as_f64().unwrap(),
-    );
-    assert!(own < 0.5 * others, "{own} with the right labels, {others} with wrong ones");
-    assert!(measured["training"]["mean"]["loss"].as_f64().unwrap() > 0.0);
+    let own = highest["loss"].as_f64().unwrap();
+    let gain = highest["other_labels"]["difference"].as_f64().unwrap();
+    assert!(gain > own, "{own} with the right labels, {gain} more with wrong ones");
+    // The noise levels of training are those that the run noted.
+    let of_training = |measured: &Value| measured["training"]["p_mean"].as_f64().unwrap();
+    assert_eq!(of_training(&measured), -1.2);
+    let elsewhere = said(&loss(&file, &data, &["--labels", "--levels", "1", "--p-mean", "-0.5"]));
+    assert_eq!(of_training(&elsewhere), -0.5);
     // The same command says the same; in other batches the same to rounding.
     let again = said(&loss(&file, &data, &["--labels"]));
     assert_eq!(measured, again);
     let in_parts = said(&loss(&file, &data, &["--labels", "--batch", "24"]));
     let part = in_parts["levels"][0]["loss"].as_f64().unwrap();
     assert!((part / own - 1.0).abs() < 1e-4, "{part} and {own}");
+
+    // Against a network without labels, image by image; against itself, nothing.
+    let unconditional = folder.path().join("unconditional");
+    let files = ["--data", data.to_str().unwrap(), "--out", unconditional.to_str().unwrap()];
+    let trained = said(&trainer(&[&["run", "--preset", "tiny8", "--kimg", "6"], &files[..]].concat()));
+    let other = trained["weights"].as_str().unwrap();
+    let against =
+        |other: &str| said(&loss(&file, &data, &["--labels", "--levels", "2", "--against", other]))["levels"][0]["against"].clone();
+    let behind = against(other);
+    let (difference, error) = (behind["difference"].as_f64().unwrap(), behind["standard_error"].as_f64().unwrap());
+    assert!(difference < -5.0 * error && error > 0.0, "{behind}");
+    assert!(behind["relative"].as_f64().unwrap() < -0.3, "{behind}");
+    let itself = against(file.to_str().unwrap());
+    assert_eq!(
+        (itself["difference"].as_f64(), itself["standard_error"].as_f64()),
+        (Some(0.0), Some(0.0))
+    );
 }
 
 #[test]
@@ -109,7 +129,7 @@ fn what_does_not_fit_is_named() {
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && words.iter().all(|word| error.contains(word)), "{error}");
     };
-    complains(&data, &[], &["0 label slots", "label_dim 4"]);
+    complains(&data, &[], &["takes 4 labels", "--ids"]);
     complains(&data, &["--labels", "--images", "0"], &["--images is 0"]);
     complains(&data, &["--labels", "--p-std", "0"], &["--p-std is 0"]);
 
@@ -118,10 +138,33 @@ fn what_does_not_fit_is_named() {
     let labels = Tensor::arange(64, (Kind::Int64, Device::Cpu)).remainder(4i64) + 3i64;
     let images = Tensor::zeros([64, 1, 8, 8], F32).to_kind(Kind::Uint8);
     weights::write(&other, &[("images", &images), ("labels", &labels)], None).unwrap();
-    complains(&other, &["--labels"], &["[3, 4, 5, 6]", "trained with [0, 1, 2, 3]"]);
+    complains(&other, &["--labels"], &["of these images", "was trained without it"]);
 
     let wide = folder.path().join("wide.safetensors");
     let images = Tensor::zeros([64, 3, 4, 4], F32).to_kind(Kind::Uint8);
     weights::write(&wide, &[("images", &images)], None).unwrap();
     complains(&wide, &[], &["holds 4×4 images of 3 channels", "takes 8×8 of 1"]);
+    let empty = folder.path().join("empty.safetensors");
+    let images = Tensor::zeros([0, 1, 8, 8], F32).to_kind(Kind::Uint8);
+    weights::write(&empty, &[("images", &images)], None).unwrap();
+    complains(&empty, &[], &["empty.safetensors", "no image"]);
+}
+
+#[test]
+fn numbers_that_are_none_are_no_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = greys(folder.path());
+    let mut spec = preset("tiny8").unwrap().network;
+    spec.channels = 1;
+    let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
+    let mut broken = Parameters::zeros(&network.layout, Kind::Float, Device::Cpu);
+    broken.flat = broken.flat + f64::NAN;
+    let file = folder.path().join("broken.safetensors");
+    weights::save(&file, &network, &broken).unwrap();
+    let output = loss(&file, &data, &[]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && error.contains("broken.safetensors at noise level 80"),
+        "{error}"
+    );
 }

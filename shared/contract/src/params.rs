@@ -14,4 +14,4 @@ pub use images::{ExtractParams, ExtractorSpec, FeaturesParams, FitParams, Import
 pub use judge::JudgeParams;
 pub use sample::{Guidance, LabelSource, SampleParams, SampleSetParams, SamplerParams, Solver};
 pub use score::{MeasureParams, REFERENCE_SEED, ReferenceParams, ReportParams, ScoreParams, reference_limit};
-pub use train::{AugmentParams, Embedding, NetworkSpec, OptimiserParams, TrainParams};
+pub use train::{AugmentParams, Embedding, NetworkSpec, OptimiserParams, TrainParams, whole_batch_images};

@@ -137,6 +137,19 @@ fn snapshots_may_be_listed_and_end_with_the_budget() {
 }
 
 #[test]
+fn one_network_is_described_in_one_way() {
+    let with = |multiplier: u32| {
+        let network = format!("[training.network]\nchannel_mult_noise = {multiplier}\n[training.optimiser]");
+        SweepSpec::parse(&GOOD.replace("[training.optimiser]", &network)).unwrap().training
+    };
+    let plain = SweepSpec::parse(GOOD).unwrap().training;
+    assert_eq!(with(1), plain);
+    assert_eq!(with(4).network.channel_mult_noise, Some(4));
+    let written = |training| serde_json::to_string(training).unwrap();
+    assert!(!written(&plain).contains("channel_mult_noise") && written(&with(4)).contains("\"channel_mult_noise\":4"));
+}
+
+#[test]
 fn every_preset_makes_a_good_sweep() {
     for name in preset_names() {
         let text = GOOD

@@ -215,6 +215,12 @@ fn impossible_values_are_pointed_at() {
             "[5, 30]",
             "beyond the budget of 20 kimg",
         ),
+        (
+            "snapshots = 4",
+            "snapshots_kimg = [1e300]",
+            "[1e300]",
+            "beyond the budget of 20 kimg",
+        ),
         ("snapshots = 4", "snapshots_kimg = [5, 4]", "[5, 4]", "ascending"),
         ("snapshots = 4", "snapshots_kimg = [0, 4]", "[0, 4]", "more than 0"),
         (
@@ -233,6 +239,12 @@ fn impossible_values_are_pointed_at() {
             "[training.network]\nchannel_mult = [1, 2, 2, 2, 2]\n[training.optimiser]",
             "channel_mult",
             "cannot be halved 4 times",
+        ),
+        (
+            "[training.optimiser]",
+            "[training.network]\nchannel_mult_noise = 0\n[training.optimiser]",
+            "channel_mult_noise",
+            "at least 1",
         ),
         (
             "[training.optimiser]",

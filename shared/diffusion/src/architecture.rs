@@ -65,7 +65,7 @@ impl TryFrom<&NetworkSpec> for Architecture {
             model_channels: spec.model_channels.into(),
             channel_mult: spec.channel_mult.iter().map(|&mult| mult.into()).collect(),
             channel_mult_emb: spec.channel_mult_emb.into(),
-            channel_mult_noise: spec.channel_mult_noise.map_or(if ncsnpp { 2 } else { 1 }, i64::from),
+            channel_mult_noise: spec.noise_multiplier().into(),
             num_blocks: spec.num_blocks.into(),
             attn_resolutions: spec.attn_resolutions.iter().map(|&side| side.into()).collect(),
             dropout: spec.dropout,

@@ -164,11 +164,13 @@ fn first_difference(theirs: &str, ours: &str) -> String {
     while let Some((path, a, b)) = stack.pop() {
         match (a.as_object(), b.as_object()) {
             (Some(a), Some(b)) => {
-                for (name, value) in b {
+                let null = &serde_json::Value::Null;
+                // A setting may stand on one side alone: it is left out where it has its default.
+                for name in a.keys().chain(b.keys().filter(|name| !a.contains_key(*name))) {
                     stack.push((
                         format!("{path}{}{name}", if path.is_empty() { "" } else { "." }),
-                        a.get(name).unwrap_or(&serde_json::Value::Null),
-                        value,
+                        a.get(name).unwrap_or(null),
+                        b.get(name).unwrap_or(null),
                     ));
                 }
             }

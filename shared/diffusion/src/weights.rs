@@ -201,7 +201,8 @@ pub fn load(path: &Path) -> Result<(Network, Parameters), DiffusionError> {
 /// float32 on the CPU.
 ///
 /// # Errors
-/// [`DiffusionError::Weights`] when the tensors are not those of one SongUNet.
+/// [`DiffusionError::Weights`] when the tensors are not those of one SongUNet, [`DiffusionError::Setting`] when `sigma_data` is not
+/// positive.
 pub fn assemble(tensors: &HashMap<String, Tensor>, origin: &str, sigma_data: Option<f64>) -> Result<(Network, Parameters), DiffusionError> {
     let mut architecture = recognise(tensors, origin)?;
     architecture.sigma_data = sigma_data.unwrap_or(architecture.sigma_data);

@@ -32,8 +32,8 @@ pub struct NetworkSpec {
     pub channel_mult: Vec<u32>,
     /// Embedding width in units of `model_channels`.
     pub channel_mult_emb: u32,
-    /// Width of the noise level's features, to which labels are added, in units of `model_channels`; absent, it is the
-    /// embedding's own: 1 for DDPM++, 2 for NCSN++. Narrow networks need more, or labels and noise level drown each other.
+    /// Width of the noise level's features, to which labels are added, in units of `model_channels`; absent, it is that of the
+    /// published form: 1 for DDPM++, 2 for NCSN++ (spec appendix A).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_mult_noise: Option<u32>,
     /// Blocks per level.
@@ -79,6 +79,35 @@ pub struct OptimiserParams {
     pub loss_scaling: f64,
 }
 
+impl NetworkSpec {
+    /// [`NetworkSpec::channel_mult_noise`], or that of the published form.
+    pub fn noise_multiplier(&self) -> u32 {
+        self.channel_mult_noise.unwrap_or(self.embedding.noise_multiplier())
+    }
+
+    /// Leaves out what is as in the published form, so that one network has one description, hence one key.
+    pub fn normalise(&mut self) {
+        let published = self.embedding.noise_multiplier();
+        self.channel_mult_noise = self.channel_mult_noise.filter(|&multiplier| multiplier != published);
+    }
+}
+
+impl Embedding {
+    /// Width of the noise level's features in the published form, in units of `model_channels` (spec appendix A).
+    fn noise_multiplier(self) -> u32 {
+        match self {
+            Embedding::Ddpmpp => 1,
+            Embedding::Ncsnpp => 2,
+        }
+    }
+}
+
+/// Images of a budget in thousand images: those of whole batches, rounded up as the reference loop ends (spec §7.5); 0 for nothing.
+pub fn whole_batch_images(kimg: f64, batch: u64) -> u64 {
+    let batches = ((kimg * 1000.0 / batch as f64) - 1e-9).ceil().max(0.0) as u64;
+    batches.saturating_mul(batch)
+}
+
 /// Augmentation (spec §7.6). `p` 0 switches the pipe off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -117,4 +146,44 @@ pub struct TrainParams {
     pub from_nimg: u64,
     /// Images seen at its end: a multiple of the batch.
     pub to_nimg: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets_are_whole_batches() {
+        for (kimg, batch, images) in [
+            (0.1, 32, 128),
+            (0.128, 32, 128),
+            (0.129, 32, 160),
+            (1e-6, 32, 32),
+            (0.0, 32, 0),
+            (-1.0, 32, 0),
+            (200_000.0, 1024, 200_000_512),
+        ] {
+            assert_eq!(whole_batch_images(kimg, batch), images, "{kimg} kimg in batches of {batch}");
+        }
+        assert_eq!(whole_batch_images(1e300, 32), u64::MAX);
+    }
+
+    #[test]
+    fn one_network_has_one_description() {
+        for (embedding, published) in [(Embedding::Ddpmpp, 1), (Embedding::Ncsnpp, 2)] {
+            let mut network = NetworkSpec {
+                embedding,
+                ..crate::sweep::preset("tiny8").unwrap().network
+            };
+            network.channel_mult_noise = Some(published);
+            network.normalise();
+            assert_eq!((network.channel_mult_noise, network.noise_multiplier()), (None, published));
+            network.channel_mult_noise = Some(published + 1);
+            network.normalise();
+            assert_eq!(
+                (network.channel_mult_noise, network.noise_multiplier()),
+                (Some(published + 1), published + 1)
+            );
+        }
+    }
 }

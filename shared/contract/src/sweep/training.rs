@@ -7,6 +7,7 @@ use super::{
     presets::{Preset, preset, preset_names},
     suggest::did_you_mean,
 };
+use crate::params::whole_batch_images;
 
 /// The training with its preset; `None` (and a finding) when there is no such preset.
 pub(super) fn resolve(file: TrainingFile, findings: &mut Findings) -> Option<(TrainingSpec, Preset)> {
@@ -23,6 +24,7 @@ pub(super) fn resolve(file: TrainingFile, findings: &mut Findings) -> Option<(Tr
     let (mut network, mut optimiser, mut augment) = (preset.network.clone(), preset.optimiser.clone(), preset.augment.clone());
     let micro_batch_given = file.optimiser.micro_batch.is_some();
     file.network.apply(&mut network);
+    network.normalise();
     file.optimiser.apply(&mut optimiser);
     file.augment.apply(&mut augment);
     network.augment_dim = if augment.p > 0.0 { 9 } else { 0 };
@@ -57,7 +59,7 @@ pub fn largest_divisor(batch: u32, limit: u32) -> u32 {
         .unwrap_or(limit)
 }
 
-/// Images at each snapshot: kimg rounded up to whole batches, as the reference loop ends (spec §7.5).
+/// Images at each snapshot: whole batches, one at least.
 fn snapshots(budget_kimg: f64, count: Option<u32>, list: Option<&[f64]>, batch: u64, findings: &mut Findings) -> Vec<u64> {
     if !(budget_kimg > 0.0 && budget_kimg <= 1e9) {
         findings.add(
@@ -66,8 +68,8 @@ fn snapshots(budget_kimg: f64, count: Option<u32>, list: Option<&[f64]>, batch: 
         );
         return Vec::new();
     }
-    let whole_batches = |kimg: f64| ((kimg * 1000.0 / batch as f64) - 1e-9).ceil().max(1.0) as u64 * batch;
-    let budget = whole_batches(budget_kimg);
+    let at_least_one_batch = |kimg: f64| whole_batch_images(kimg, batch).max(batch);
+    let budget = at_least_one_batch(budget_kimg);
     let mut at: Vec<u64> = match (count, list) {
         (Some(_), Some(_)) => {
             findings.add(
@@ -81,7 +83,7 @@ fn snapshots(budget_kimg: f64, count: Option<u32>, list: Option<&[f64]>, batch: 
             return Vec::new();
         }
         (Some(count), None) => (1..=count)
-            .map(|i| whole_batches(budget_kimg * f64::from(i) / f64::from(count)))
+            .map(|i| at_least_one_batch(budget_kimg * f64::from(i) / f64::from(count)))
             .collect(),
         (None, Some(list)) => {
             for (index, kimg) in list.iter().enumerate() {
@@ -100,7 +102,7 @@ fn snapshots(budget_kimg: f64, count: Option<u32>, list: Option<&[f64]>, batch: 
                     );
                 }
             }
-            list.iter().copied().filter(|kimg| *kimg > 0.0).map(whole_batches).collect()
+            list.iter().copied().filter(|kimg| *kimg > 0.0).map(at_least_one_batch).collect()
         }
         (None, None) => Vec::new(),
     };

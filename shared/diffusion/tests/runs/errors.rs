@@ -142,6 +142,16 @@ fn a_state_of_another_run_is_refused() {
     };
     assert!(says(|r| r.seed = 1).ends_with("is the state of another run: its seed is 42, this run's is 1"));
     assert!(says(|r| r.optimiser.lr = 1.0).contains("its optimiser.lr is 0.002, this run's is 1.0"));
+    let wider = says(|r| r.network.channel_mult_noise = Some(4));
+    assert!(wider.contains("its network.channel_mult_noise is null, this run's is 4"), "{wider}");
+    let mut wide = recipe(8, 0.0);
+    wide.network.channel_mult_noise = Some(4);
+    training(wide).unwrap().save_state(&file).unwrap();
+    let narrower = says(|_| ());
+    assert!(
+        narrower.contains("its network.channel_mult_noise is 4, this run's is null"),
+        "{narrower}"
+    );
     weights::write(&file, &[("x", &Tensor::zeros([1], (Kind::Float, Device::Cpu)))], None).unwrap();
     assert!(says(|_| ()).contains("lacks the note"));
     std::fs::write(&file, b"no").unwrap();

@@ -70,7 +70,9 @@ fn a_network_that_says_nothing_has_the_loss_of_its_preconditioning() {
             (found / expected - 1.0).abs() < 0.08,
             "sigma {sigma}: {found}, expected about {expected}"
         );
-        assert!(level["standard_error"].as_f64().unwrap() < 0.05 * found);
+        // At high noise the greys themselves differ in their loss; at low noise only the noise does.
+        let error = level["standard_error"].as_f64().unwrap();
+        assert!(error > 0.0 && error < 0.15 * found, "sigma {sigma}: {found} ± {error}");
         assert!(level.get("other_labels").is_none() && level.get("against").is_none());
     }
 }
@@ -158,7 +160,7 @@ fn numbers_that_are_none_are_no_result() {
     spec.channels = 1;
     let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
     let mut broken = Parameters::zeros(&network.layout, Kind::Float, Device::Cpu);
-    broken.flat = broken.flat + f64::NAN;
+    broken.flat += f64::NAN;
     let file = folder.path().join("broken.safetensors");
     weights::save(&file, &network, &broken).unwrap();
     let output = loss(&file, &data, &[]);

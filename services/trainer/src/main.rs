@@ -23,19 +23,12 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     let inputs = cedm_runtime::store::LocalArgs::gather()?;
-    match Command::parse_from(inputs.args()) {
-        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(Trainer::new()))?),
-        Command::Run(args) => {
-            println!("{}", serde_json::to_string_pretty(&args.run()?)?);
-            Ok(())
-        }
-        Command::Loss(args) => {
-            println!("{}", serde_json::to_string_pretty(&args.run()?)?);
-            Ok(())
-        }
-        Command::Bench(args) => {
-            println!("{}", serde_json::to_string_pretty(&args.run()?)?);
-            Ok(())
-        }
-    }
+    let result = match Command::parse_from(inputs.args()) {
+        Command::Serve(args) => return Ok(cedm_runtime::serve(args, || Ok(Trainer::new()))?),
+        Command::Run(args) => args.run()?,
+        Command::Loss(args) => args.run()?,
+        Command::Bench(args) => args.run()?,
+    };
+    println!("{}", serde_json::to_string_pretty(&result)?);
+    Ok(())
 }

@@ -37,16 +37,23 @@ fn greys(folder: &Path) -> PathBuf {
     path
 }
 
+/// Weights of a small network for [`greys`], every number the same.
+fn filled(folder: &Path, name: &str, value: f64) -> PathBuf {
+    let mut spec = preset("tiny8").unwrap().network;
+    spec.channels = 1;
+    let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
+    let mut parameters = Parameters::zeros(&network.layout, Kind::Float, Device::Cpu);
+    parameters.flat += value;
+    let file = folder.join(name);
+    weights::save(&file, &network, &parameters).unwrap();
+    file
+}
+
 #[test]
 fn a_network_that_says_nothing_has_the_loss_of_its_preconditioning() {
     let folder = tempfile::tempdir().unwrap();
     let data = greys(folder.path());
-    let mut spec = preset("tiny8").unwrap().network;
-    spec.channels = 1;
-    let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
-    let silent = Parameters::zeros(&network.layout, Kind::Float, Device::Cpu);
-    let file = folder.path().join("silent.safetensors");
-    weights::save(&file, &network, &silent).unwrap();
+    let file = filled(folder.path(), "silent.safetensors", 0.0);
     let measured = said(&loss(&file, &data, &["--levels", "7"]));
     assert_eq!(measured["images"], 64);
 
@@ -156,13 +163,7 @@ fn what_does_not_fit_is_named() {
 fn numbers_that_are_none_are_no_result() {
     let folder = tempfile::tempdir().unwrap();
     let data = greys(folder.path());
-    let mut spec = preset("tiny8").unwrap().network;
-    spec.channels = 1;
-    let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
-    let mut broken = Parameters::zeros(&network.layout, Kind::Float, Device::Cpu);
-    broken.flat += f64::NAN;
-    let file = folder.path().join("broken.safetensors");
-    weights::save(&file, &network, &broken).unwrap();
+    let file = filled(folder.path(), "broken.safetensors", f64::NAN);
     let output = loss(&file, &data, &[]);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(

@@ -1,4 +1,5 @@
-//! A bound is found from a file of features alone: no broker, no store, and never the same probe twice.
+//! A bound is found from a file of features alone: no broker, no store, and never the same probe
+//! twice.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +15,8 @@ fn write_features(path: &Path) -> Result<()> {
         let direction = ((row % 8 * 7 + column * 3) as f32 * 1.7).sin() * 3.0;
         direction + ((row * width + column) as f32 * 12.9898).sin() * 0.2
     };
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}");
+    let mut header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {width}), }}");
     while !(10 + header.len() + 1).is_multiple_of(64) {
         header.push(' ');
     }
@@ -66,7 +68,10 @@ fn a_bound_is_found_from_features_alone() -> Result<()> {
                 .all(|probe| probe["used"].as_array().is_some_and(|used| used.len() == 2)),
         "{found}"
     );
-    ensure!(probes.iter().all(|probe| probe["utilisation_std"].is_f64()), "{found}");
+    ensure!(
+        probes.iter().all(|probe| probe["utilisation_std"].is_f64()),
+        "{found}"
+    );
     // the highest probe that passes, whatever came before it
     let passing = probes
         .iter()
@@ -76,7 +81,10 @@ fn a_bound_is_found_from_features_alone() -> Result<()> {
     ensure!(found["decision"]["c_max"].as_u64() == passing, "{found}");
     let lower = &found["lower"];
     ensure!(
-        lower["probes"].as_array().is_some_and(|probes| probes.len() == 2) && lower["std"].is_f64(),
+        lower["probes"]
+            .as_array()
+            .is_some_and(|probes| probes.len() == 2)
+            && lower["std"].is_f64(),
         "{lower}"
     );
 
@@ -102,7 +110,10 @@ fn a_bound_is_found_from_features_alone() -> Result<()> {
 fn a_clustering_that_fails_ends_the_search() -> Result<()> {
     let folder = tempfile::tempdir()?;
     write_features(&folder.path().join("features.npy"))?;
-    let failed = bounds(folder.path(), &["--settings", r#"{"neighbours": 10, "batch": 1000}"#])?;
+    let failed = bounds(
+        folder.path(),
+        &["--settings", r#"{"neighbours": 10, "batch": 1000}"#],
+    )?;
     let error = failed.err().context("a batch above the set was accepted")?;
     ensure!(
         error.contains("batch is 1000") && error.contains("failed at C = 2, seed 0"),

@@ -1,4 +1,5 @@
-//! Whatever is killed, in the middle of whatever: the sweep ends with the digests of the run that nobody disturbed.
+//! Whatever is killed, in the middle of whatever: the sweep ends with the digests of the run that
+//! nobody disturbed.
 
 use anyhow::{Context, Result, ensure};
 use cedm_runtime::commits;
@@ -15,19 +16,27 @@ fn undisturbed() -> &'static BTreeMap<String, String> {
         let run = || -> Result<_> {
             let system = System::start()?;
             digits::submit(&system, "tiny", digits::TINY)?;
-            ensure!(Watch::on(&system, "tiny")?.end(PATIENCE)?, "the undisturbed run did not complete");
+            ensure!(
+                Watch::on(&system, "tiny")?.end(PATIENCE)?,
+                "the undisturbed run did not complete"
+            );
             system.digests("tiny")
         };
         run().expect("invariant: nothing disturbs this run")
     })
 }
 
-/// Kills the first process of a service that comes to a place in the protocol, and lets the sweep end: the job that it had in hand
-/// was delivered again, and everything is as if nothing had happened.
+/// Kills the first process of a service that comes to a place in the protocol, and lets the sweep
+/// end: the job that it had in hand was delivered again, and everything is as if nothing had
+/// happened.
 fn survives_the_kill_at(place: &str) -> Result<()> {
     let held = Held::at(place)?;
     // These jobs are done before a checkpoint is due, unless one is due all the time.
-    let checkpoint_every_s = if place.ends_with("checkpoint") { "0" } else { "60" };
+    let checkpoint_every_s = if place.ends_with("checkpoint") {
+        "0"
+    } else {
+        "60"
+    };
     let system = System::start_as(Start {
         environment: &[
             ("CEDM_FAILPOINT", &held.variable()),
@@ -43,8 +52,14 @@ fn survives_the_kill_at(place: &str) -> Result<()> {
     );
     assert_eq!(&system.digests("tiny")?, undisturbed(), "{place}");
     if !place.starts_with("coordinator/") {
-        // After the end of the sweep, where its result was there before the kill: the broker waits for an answer until `ack_wait`.
-        let second = |event: &serde_json::Value| event["attempt"].as_str().and_then(|attempt| attempt.split('-').nth(1)) == Some("2");
+        // After the end of the sweep, where its result was there before the kill: the broker waits
+        // for an answer until `ack_wait`.
+        let second = |event: &serde_json::Value| {
+            event["attempt"]
+                .as_str()
+                .and_then(|attempt| attempt.split('-').nth(1))
+                == Some("2")
+        };
         Watch::everything(&system)?
             .until("a second delivery of what was in hand", PATIENCE, second)
             .with_context(|| format!("the kill at {place} hit nothing"))?;
@@ -53,7 +68,11 @@ fn survives_the_kill_at(place: &str) -> Result<()> {
     for (key, attempts) in commits(&events) {
         assert_eq!(attempts.len(), 1, "{key} was committed by {attempts:?}");
     }
-    assert_eq!(system.ask(&["fsck"])?["broken"], serde_json::json!([]), "{place}");
+    assert_eq!(
+        system.ask(&["fsck"])?["broken"],
+        serde_json::json!([]),
+        "{place}"
+    );
     Ok(())
 }
 
@@ -102,9 +121,14 @@ fn survives_in_mid_training(child: &str) -> Result<()> {
     let system = System::start()?;
     digits::submit(&system, "tiny", digits::TINY)?;
     let mut watch = Watch::on(&system, "tiny")?;
-    watch.until("training", PATIENCE, |event| event["what"] == "started" && event["kind"] == "train")?;
+    watch.until("training", PATIENCE, |event| {
+        event["what"] == "started" && event["kind"] == "train"
+    })?;
     system.signal(child, Signal::SIGKILL)?;
-    ensure!(watch.end(PATIENCE)?, "the sweep did not complete after {child} was killed");
+    ensure!(
+        watch.end(PATIENCE)?,
+        "the sweep did not complete after {child} was killed"
+    );
     assert_eq!(&system.digests("tiny")?, undisturbed());
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! Every panel of every dashboard shows something: its expressions are run against a real Prometheus that scraped a system at
-//! work, and its JSON is what Grafana's file provisioning takes.
+//! Every panel of every dashboard shows something: its expressions are run against a real
+//! Prometheus that scraped a system at work, and its JSON is what Grafana's file provisioning
+//! takes.
 
 use anyhow::{Context, Result, ensure};
 use cedm_tests::{System, digits, events::Watch};
@@ -16,8 +17,12 @@ fn dashboards() -> Result<Vec<(PathBuf, Value)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "json") {
-            let dashboard = serde_json::from_slice(&std::fs::read(&path)?).with_context(|| format!("read {}", path.display()))?;
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            let dashboard = serde_json::from_slice(&std::fs::read(&path)?)
+                .with_context(|| format!("read {}", path.display()))?;
             found.push((path, dashboard));
         }
     }
@@ -30,7 +35,9 @@ fn list(value: &Value) -> &[Value] {
 }
 
 fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
-    list(&dashboard["panels"]).iter().filter(|panel| panel["type"] != "row")
+    list(&dashboard["panels"])
+        .iter()
+        .filter(|panel| panel["type"] != "row")
 }
 
 #[test]
@@ -38,11 +45,15 @@ fn dashboards_can_be_provisioned_and_read() -> Result<()> {
     for (path, dashboard) in dashboards()? {
         let at = path.display();
         assert!(
-            dashboard["schemaVersion"].as_u64().is_some_and(|version| version <= 41),
+            dashboard["schemaVersion"]
+                .as_u64()
+                .is_some_and(|version| version <= 41),
             "{at}: schemaVersion"
         );
         assert!(
-            dashboard["uid"].as_str().is_some_and(|uid| uid.starts_with("cedm-")),
+            dashboard["uid"]
+                .as_str()
+                .is_some_and(|uid| uid.starts_with("cedm-")),
             "{at}: a fixed uid"
         );
         assert!(
@@ -51,14 +62,26 @@ fn dashboards_can_be_provisioned_and_read() -> Result<()> {
         );
         let variables = list(&dashboard["templating"]["list"]);
         assert!(
-            variables.iter().any(|variable| variable["type"] == "datasource"),
+            variables
+                .iter()
+                .any(|variable| variable["type"] == "datasource"),
             "{at}: the data source is a variable"
         );
-        let (mut ids, mut places) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        let (mut ids, mut places) = (
+            std::collections::BTreeSet::new(),
+            std::collections::BTreeSet::new(),
+        );
         for panel in list(&dashboard["panels"]) {
-            assert!(ids.insert(panel["id"].as_u64()), "{at}: panel id {} is used twice", panel["id"]);
             assert!(
-                places.insert((panel["gridPos"]["x"].as_u64(), panel["gridPos"]["y"].as_u64())),
+                ids.insert(panel["id"].as_u64()),
+                "{at}: panel id {} is used twice",
+                panel["id"]
+            );
+            assert!(
+                places.insert((
+                    panel["gridPos"]["x"].as_u64(),
+                    panel["gridPos"]["y"].as_u64()
+                )),
                 "{at}: two panels at {}",
                 panel["gridPos"]
             );
@@ -66,12 +89,20 @@ fn dashboards_can_be_provisioned_and_read() -> Result<()> {
         for panel in panels(&dashboard) {
             let title = &panel["title"];
             assert!(
-                panel["description"].as_str().is_some_and(|text| text.len() > 20),
+                panel["description"]
+                    .as_str()
+                    .is_some_and(|text| text.len() > 20),
                 "{at}: {title} explains nothing"
             );
-            assert!(panel["fieldConfig"]["defaults"]["unit"].is_string(), "{at}: {title} has no unit");
+            assert!(
+                panel["fieldConfig"]["defaults"]["unit"].is_string(),
+                "{at}: {title} has no unit"
+            );
             assert_eq!(panel["datasource"]["uid"], "${datasource}", "{at}: {title}");
-            assert!(!list(&panel["targets"]).is_empty(), "{at}: {title} asks nothing");
+            assert!(
+                !list(&panel["targets"]).is_empty(),
+                "{at}: {title} asks nothing"
+            );
         }
     }
     Ok(())
@@ -79,13 +110,21 @@ fn dashboards_can_be_provisioned_and_read() -> Result<()> {
 
 #[test]
 fn every_expression_returns_data_from_a_system_at_work() -> Result<()> {
-    if std::process::Command::new("prometheus").arg("--version").output().is_err() {
+    if std::process::Command::new("prometheus")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
         println!("SKIPPED: no Prometheus on this machine (Debian: apt install prometheus)");
         return Ok(());
     }
     let system = System::start_with(&["--prometheus"])?;
-    let access: Value = serde_json::from_slice(&std::fs::read(system.home().join("access.json")).context("read access.json")?)?;
-    let port = access["prometheus_port"].as_u64().context("no port of Prometheus")? as u16;
+    let access: Value = serde_json::from_slice(
+        &std::fs::read(system.home().join("access.json")).context("read access.json")?,
+    )?;
+    let port = access["prometheus_port"]
+        .as_u64()
+        .context("no port of Prometheus")? as u16;
     digits::submit(&system, "tiny", digits::TINY)?;
     assert!(
         Watch::on(&system, "tiny")?.end(Duration::from_secs(300))?,
@@ -95,8 +134,12 @@ fn every_expression_returns_data_from_a_system_at_work() -> Result<()> {
     for (path, dashboard) in dashboards()? {
         for panel in panels(&dashboard) {
             for target in list(&panel["targets"]) {
-                let written = target["expr"].as_str().context("a target without an expression")?;
-                let expression = written.replace("$__rate_interval", "2m").replace("$__range", "5m");
+                let written = target["expr"]
+                    .as_str()
+                    .context("a target without an expression")?;
+                let expression = written
+                    .replace("$__rate_interval", "2m")
+                    .replace("$__range", "5m");
                 // Rates need two scrapes: asked again until they are in.
                 loop {
                     let answer = query(port, &expression)?;
@@ -126,11 +169,20 @@ fn every_expression_returns_data_from_a_system_at_work() -> Result<()> {
 
 /// Asks Prometheus for the value of an expression now.
 fn query(port: u16, expression: &str) -> Result<Value> {
-    let encoded: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let encoded: String = expression
+        .bytes()
+        .map(|byte| format!("%{byte:02X}"))
+        .collect();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).context("connect to Prometheus")?;
-    write!(stream, "GET /api/v1/query?query={encoded} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    write!(
+        stream,
+        "GET /api/v1/query?query={encoded} HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let body = answer.split_once("\r\n\r\n").context("no HTTP answer from Prometheus")?.1;
+    let body = answer
+        .split_once("\r\n\r\n")
+        .context("no HTTP answer from Prometheus")?
+        .1;
     serde_json::from_str(body).with_context(|| format!("answer of Prometheus: {body}"))
 }

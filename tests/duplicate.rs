@@ -1,4 +1,5 @@
-//! The same work asked for several times, at once, under several names, with two coordinators: done once.
+//! The same work asked for several times, at once, under several names, with two coordinators: done
+//! once.
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{EventWhat, JobKey, Kind, Manifest};
@@ -16,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 fn every_job_is_done_once() -> Result<()> {
     let system = System::start_as(Start {
         options: &["--workers", "coordinator=2,trainer=2,sampler=2"],
-        // Nobody dies here, so nothing has to come again: on a busy machine a short wait would take jobs from the living.
+        // Nobody dies here, so nothing has to come again: on a busy machine a short wait would take
+        // jobs from the living.
         environment: &[("CEDM_ACK_WAIT_S", "300")],
         home: None,
     })?;
@@ -32,7 +34,10 @@ fn every_job_is_done_once() -> Result<()> {
     ])?;
     let file = |name: &str| -> Result<String> {
         let path = system.home().join(format!("{name}.toml"));
-        fs::write(&path, digits::TINY.replace("name = \"tiny\"", &format!("name = \"{name}\"")))?;
+        fs::write(
+            &path,
+            digits::TINY.replace("name = \"tiny\"", &format!("name = \"{name}\"")),
+        )?;
         Ok(path.display().to_string())
     };
     let (first, twin) = (file("tiny")?, file("twin")?);
@@ -48,13 +53,19 @@ fn every_job_is_done_once() -> Result<()> {
             .map(|handle| handle.join().expect("invariant: submitting does not panic"))
             .collect::<Result<Vec<_>>>()
     })?;
-    let attached = answers[..2].iter().filter(|answer| answer["attached"] == true).count();
+    let attached = answers[..2]
+        .iter()
+        .filter(|answer| answer["attached"] == true)
+        .count();
     assert_eq!(
         attached, 1,
         "one of two equal submits makes the sweep, the other attaches: {answers:?}"
     );
     for sweep in ["tiny", "twin"] {
-        ensure!(Watch::on(&system, sweep)?.end(PATIENCE)?, "{sweep} did not complete");
+        ensure!(
+            Watch::on(&system, sweep)?.end(PATIENCE)?,
+            "{sweep} did not complete"
+        );
     }
     assert_eq!(system.digests("tiny")?, system.digests("twin")?);
 
@@ -62,19 +73,35 @@ fn every_job_is_done_once() -> Result<()> {
     let events = system.events()?;
     let troubles: Vec<_> = events
         .iter()
-        .filter(|event| matches!(event.what, EventWhat::Failed | EventWhat::Superseded | EventWhat::Dead))
+        .filter(|event| {
+            matches!(
+                event.what,
+                EventWhat::Failed | EventWhat::Superseded | EventWhat::Dead
+            )
+        })
         .collect();
     assert!(troubles.is_empty(), "{troubles:?}");
     let mut attempts: BTreeMap<&JobKey, BTreeSet<&str>> = BTreeMap::new();
-    for event in events.iter().filter(|event| event.what == EventWhat::Started) {
-        attempts.entry(&event.key).or_default().insert(&event.attempt);
+    for event in events
+        .iter()
+        .filter(|event| event.what == EventWhat::Started)
+    {
+        attempts
+            .entry(&event.key)
+            .or_default()
+            .insert(&event.attempt);
     }
     let (commits, mut looked_at) = (commits(&events), 0);
     system.with_connection(async |connection| {
         for listed in connection.store().list("manifest/").await? {
-            let bytes = connection.store().get(&listed.key).await?.context("a listed manifest is gone")?;
+            let bytes = connection
+                .store()
+                .get(&listed.key)
+                .await?
+                .context("a listed manifest is gone")?;
             let manifest = Manifest::decode(&bytes)?;
-            let committed: Vec<&String> = commits.get(&manifest.key).into_iter().flatten().collect();
+            let committed: Vec<&String> =
+                commits.get(&manifest.key).into_iter().flatten().collect();
             if manifest.kind() != Kind::Import {
                 assert_eq!(
                     committed.len(),
@@ -86,7 +113,13 @@ fn every_job_is_done_once() -> Result<()> {
             }
             if manifest.kind().is_queued() {
                 let begun = attempts.get(&manifest.key).map_or(0, BTreeSet::len);
-                assert_eq!(begun, 1, "{} {} was begun {begun} times", manifest.kind(), manifest.key);
+                assert_eq!(
+                    begun,
+                    1,
+                    "{} {} was begun {begun} times",
+                    manifest.kind(),
+                    manifest.key
+                );
                 assert_eq!(*committed[0], manifest.attempt.to_string());
                 looked_at += 1;
             }

@@ -17,7 +17,10 @@ fn an_impossible_job_is_dead_at_once() -> Result<()> {
         .replace("name = \"long\"", "name = \"wrong\"")
         .replace(
             "method = \"none\"",
-            &format!("method = \"imported\"\nfile = \"{}\"\nclusters = 2", ids.display()),
+            &format!(
+                "method = \"imported\"\nfile = \"{}\"\nclusters = 2",
+                ids.display()
+            ),
         )
         .replace("budget_kimg = 12.8", "budget_kimg = 0.256");
     digits::submit(&system, "wrong", &toml)?;
@@ -27,11 +30,16 @@ fn an_impossible_job_is_dead_at_once() -> Result<()> {
     );
 
     let letters = system.ask(&["dead", "list"])?;
-    let letter = letters.as_array().and_then(|letters| letters.first()).context("no dead letter")?;
+    let letter = letters
+        .as_array()
+        .and_then(|letters| letters.first())
+        .context("no dead letter")?;
     assert_eq!(letter["kind"], "cluster");
     assert_eq!(letter["failure"], "reject");
     let key = letter["key"].as_str().context("a letter without a key")?;
-    let error = letter["error"].as_str().context("a letter without an error")?;
+    let error = letter["error"]
+        .as_str()
+        .context("a letter without an error")?;
     assert!(
         error.contains('3') && error.contains("64"),
         "the reason names what was found and what was expected: {error}"
@@ -41,7 +49,9 @@ fn an_impossible_job_is_dead_at_once() -> Result<()> {
     let outcome = system.ask(&["status", "wrong"])?["outcome"].clone();
     assert_eq!(outcome["state"], "incomplete");
     ensure!(
-        outcome["missing"].to_string().contains(error.lines().next().unwrap_or_default()),
+        outcome["missing"]
+            .to_string()
+            .contains(error.lines().next().unwrap_or_default()),
         "what is missing has its reason: {}",
         outcome["missing"]
     );
@@ -49,15 +59,24 @@ fn an_impossible_job_is_dead_at_once() -> Result<()> {
     // Nothing was mended, so it dies again.
     let mut watch = Watch::everything(&system)?;
     assert_eq!(system.ask(&["dead", "replay", key])?["outcome"], "queued");
-    watch.until("its second death", PATIENCE, |event| event["key"] == key && event["what"] == "dead")?;
-    assert_eq!(system.ask(&["dead", "list"])?.as_array().map(Vec::len), Some(1));
+    watch.until("its second death", PATIENCE, |event| {
+        event["key"] == key && event["what"] == "dead"
+    })?;
+    assert_eq!(
+        system.ask(&["dead", "list"])?.as_array().map(Vec::len),
+        Some(1)
+    );
     Ok(())
 }
 
-/// A job whose workers die every time is given up by the broker; once the cause is gone, a replay does it.
+/// A job whose workers die every time is given up by the broker; once the cause is gone, a replay
+/// does it.
 #[test]
 fn a_job_that_kills_its_workers_is_given_up_and_replayed() -> Result<()> {
-    let fatal = [("CEDM_FAILPOINT", "before-manifest"), ("CEDM_ACK_WAIT_S", "2")];
+    let fatal = [
+        ("CEDM_FAILPOINT", "before-manifest"),
+        ("CEDM_ACK_WAIT_S", "2"),
+    ];
     let system = System::start_as(Start {
         environment: &fatal,
         ..Start::default()
@@ -84,20 +103,30 @@ fn a_job_that_kills_its_workers_is_given_up_and_replayed() -> Result<()> {
         ..Start::default()
     })?;
     system.ask(&["dead", "replay", "--all"])?;
-    ensure!(Watch::on(&system, "long")?.end(PATIENCE)?, "the replayed sweep did not complete");
+    ensure!(
+        Watch::on(&system, "long")?.end(PATIENCE)?,
+        "the replayed sweep did not complete"
+    );
     assert_eq!(system.ask(&["dead", "list"])?, serde_json::json!([]));
     Ok(())
 }
 
 /// A one-dimensional int64 array as numpy writes it.
 fn npy(values: &[i64]) -> Vec<u8> {
-    let mut header = format!("{{'descr': '<i8', 'fortran_order': False, 'shape': ({},), }}", values.len());
+    let mut header = format!(
+        "{{'descr': '<i8', 'fortran_order': False, 'shape': ({},), }}",
+        values.len()
+    );
     while !(10 + header.len() + 1).is_multiple_of(64) {
         header.push(' ');
     }
     header.push('\n');
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-    bytes.extend(u16::try_from(header.len()).expect("invariant: a short header").to_le_bytes());
+    bytes.extend(
+        u16::try_from(header.len())
+            .expect("invariant: a short header")
+            .to_le_bytes(),
+    );
     bytes.extend(header.as_bytes());
     bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
     bytes

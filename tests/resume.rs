@@ -1,4 +1,5 @@
-//! Training that is interrupted goes on in another process, to the very bits of training that was not.
+//! Training that is interrupted goes on in another process, to the very bits of training that was
+//! not.
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{Event, EventWhat, Kind};
@@ -15,7 +16,10 @@ fn undisturbed() -> &'static BTreeMap<String, String> {
         let run = || -> Result<_> {
             let system = System::start()?;
             digits::submit(&system, "long", digits::LONG)?;
-            ensure!(Watch::on(&system, "long")?.end(PATIENCE)?, "the undisturbed run did not complete");
+            ensure!(
+                Watch::on(&system, "long")?.end(PATIENCE)?,
+                "the undisturbed run did not complete"
+            );
             system.digests("long")
         };
         run().expect("invariant: nothing disturbs this run")
@@ -39,7 +43,10 @@ fn held_at_a_checkpoint(place: &str, options: &[&str]) -> Result<(Held, System)>
     let held = Held::at(place)?;
     let system = System::start_as(Start {
         options,
-        environment: &[("CEDM_FAILPOINT", &held.variable()), ("CEDM_CHECKPOINT_EVERY_S", "0.2")],
+        environment: &[
+            ("CEDM_FAILPOINT", &held.variable()),
+            ("CEDM_CHECKPOINT_EVERY_S", "0.2"),
+        ],
         home: None,
     })?;
     digits::submit(&system, "long", digits::LONG)?;
@@ -56,10 +63,14 @@ fn attempts(system: &System) -> Result<Vec<Event>> {
 
 #[test]
 fn sigterm_leaves_a_checkpoint_from_which_another_process_goes_on() -> Result<()> {
-    let (held, system) = held_at_a_checkpoint("trainer/after-checkpoint", &["--workers", "trainer=2"])?;
+    let (held, system) =
+        held_at_a_checkpoint("trainer/after-checkpoint", &["--workers", "trainer=2"])?;
     held.signal(Signal::SIGTERM, PATIENCE)?;
     held.release()?;
-    ensure!(Watch::on(&system, "long")?.end(PATIENCE)?, "the sweep did not complete");
+    ensure!(
+        Watch::on(&system, "long")?.end(PATIENCE)?,
+        "the sweep did not complete"
+    );
     assert_eq!(&system.digests("long")?, undisturbed());
     let attempts = attempts(&system)?;
     assert_eq!(attempts.len(), 2, "{attempts:?}");
@@ -72,7 +83,10 @@ fn sigterm_leaves_a_checkpoint_from_which_another_process_goes_on() -> Result<()
 fn a_killed_trainer_goes_on_from_its_last_checkpoint() -> Result<()> {
     let (held, system) = held_at_a_checkpoint("trainer/after-checkpoint", &[])?;
     held.signal(Signal::SIGKILL, PATIENCE)?;
-    ensure!(Watch::on(&system, "long")?.end(PATIENCE)?, "the sweep did not complete");
+    ensure!(
+        Watch::on(&system, "long")?.end(PATIENCE)?,
+        "the sweep did not complete"
+    );
     assert_eq!(&system.digests("long")?, undisturbed());
     assert!(resumed_from(&system, "trainer")? > 0, "it began anew");
     Ok(())
@@ -83,9 +97,15 @@ fn a_killed_trainer_goes_on_from_its_last_checkpoint() -> Result<()> {
 fn a_trainer_killed_inside_its_first_checkpoint_begins_anew() -> Result<()> {
     let (held, system) = held_at_a_checkpoint("trainer/inside-checkpoint", &[])?;
     held.signal(Signal::SIGKILL, PATIENCE)?;
-    ensure!(Watch::on(&system, "long")?.end(PATIENCE)?, "the sweep did not complete");
+    ensure!(
+        Watch::on(&system, "long")?.end(PATIENCE)?,
+        "the sweep did not complete"
+    );
     assert_eq!(&system.digests("long")?, undisturbed());
-    assert!(resumed_from(&system, "trainer").is_err(), "it resumed from half a checkpoint");
+    assert!(
+        resumed_from(&system, "trainer").is_err(),
+        "it resumed from half a checkpoint"
+    );
     Ok(())
 }
 
@@ -93,13 +113,22 @@ fn a_trainer_killed_inside_its_first_checkpoint_begins_anew() -> Result<()> {
 fn resumed_from(system: &System, service: &str) -> Result<u64> {
     for entry in std::fs::read_dir(system.home().join("logs")).context("list the logs")? {
         let path = entry?.path();
-        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(service)) {
+        if !path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(service))
+        {
             continue;
         }
         let text = std::fs::read_to_string(&path)?;
-        if let Some(line) = text.lines().find(|line| line.contains("resuming from a checkpoint")) {
-            let line: Value = serde_json::from_str(line).with_context(|| format!("log line {line}"))?;
-            return line["step"].as_u64().with_context(|| format!("no step in {line}"));
+        if let Some(line) = text
+            .lines()
+            .find(|line| line.contains("resuming from a checkpoint"))
+        {
+            let line: Value =
+                serde_json::from_str(line).with_context(|| format!("log line {line}"))?;
+            return line["step"]
+                .as_u64()
+                .with_context(|| format!("no step in {line}"));
         }
     }
     anyhow::bail!("no {service} resumed from a checkpoint")

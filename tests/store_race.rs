@@ -1,4 +1,5 @@
-//! The embedded store as the protocol needs it: of eight racing create-only writers exactly one wins, every time.
+//! The embedded store as the protocol needs it: of eight racing create-only writers exactly one
+//! wins, every time.
 
 use anyhow::{Context, Result, ensure};
 use cedm_runtime::store::{Created, S3Settings, S3Store, Store};
@@ -10,12 +11,16 @@ const ROUNDS: usize = 60;
 
 #[test]
 fn eight_writers_have_one_winner() -> Result<()> {
-    // Keys for the store come from the environment alone: this test starts a store, then itself once more with its variables.
+    // Keys for the store come from the environment alone: this test starts a store, then itself
+    // once more with its variables.
     if std::env::var_os("CEDM_RACE").is_some() {
         return tokio::runtime::Runtime::new()?.block_on(race());
     }
     ensure!(program("cedm-store")?.is_file());
-    let system = System::start_with(&["--workers", "extractor=0,clusterer=0,bounds=0,trainer=0,sampler=0,evaluator=0"])?;
+    let system = System::start_with(&[
+        "--workers",
+        "extractor=0,clusterer=0,bounds=0,trainer=0,sampler=0,evaluator=0",
+    ])?;
     let environment = system.ask(&["up"])?["environment"].clone();
     let variables = environment
         .as_object()
@@ -44,7 +49,11 @@ async fn race() -> Result<()> {
         let key = format!("race/{round}");
         let writers = (0..WRITERS).map(|writer| {
             let (store, key) = (store.clone(), key.clone());
-            tokio::spawn(async move { store.put_if_absent(&key, vec![writer as u8; 100 + writer].into()).await })
+            tokio::spawn(async move {
+                store
+                    .put_if_absent(&key, vec![writer as u8; 100 + writer].into())
+                    .await
+            })
         });
         let mut winners = Vec::new();
         for (writer, handle) in writers.collect::<Vec<_>>().into_iter().enumerate() {

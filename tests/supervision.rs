@@ -47,7 +47,9 @@ fn no_child_outlives_a_killed_supervisor() -> Result<()> {
     let children = children(&system)?;
     assert!(children.iter().all(|pid| is_alive(*pid)));
     signal::kill(Pid::from_raw(system.supervisor()), Signal::SIGKILL)?;
-    eventually("the end of every child", || !children.iter().any(|pid| is_alive(*pid)))
+    eventually("the end of every child", || {
+        !children.iter().any(|pid| is_alive(*pid))
+    })
 }
 
 #[test]
@@ -58,11 +60,24 @@ fn a_second_up_attaches_and_down_stops() -> Result<()> {
     assert_eq!(second["attached"], true);
     assert_eq!(children(&system)?, before);
     let mut env = std::process::Command::new(program("cedm")?);
-    let exports = String::from_utf8(env.arg("--home").arg(system.home()).arg("env").output()?.stdout)?;
-    let url = second["environment"]["CEDM_NATS_URL"].as_str().context("no URL")?;
-    assert!(exports.contains(&format!("export CEDM_NATS_URL='{url}'")), "{exports}");
+    let exports = String::from_utf8(
+        env.arg("--home")
+            .arg(system.home())
+            .arg("env")
+            .output()?
+            .stdout,
+    )?;
+    let url = second["environment"]["CEDM_NATS_URL"]
+        .as_str()
+        .context("no URL")?;
+    assert!(
+        exports.contains(&format!("export CEDM_NATS_URL='{url}'")),
+        "{exports}"
+    );
     assert_eq!(system.ask(&["down"])?["stopped"], true);
-    eventually("the end of every child", || !before.iter().any(|pid| is_alive(*pid)))?;
+    eventually("the end of every child", || {
+        !before.iter().any(|pid| is_alive(*pid))
+    })?;
     assert_eq!(system.ask(&["down"])?["stopped"], false);
     Ok(())
 }
@@ -73,7 +88,9 @@ fn a_crashed_child_is_started_again() -> Result<()> {
     for name in ["nats", "store", "trainer-1"] {
         let before = system.pid(name)?;
         system.signal(name, Signal::SIGKILL)?;
-        eventually(&format!("the return of {name}"), || system.pid(name).is_ok_and(|pid| pid != before))?;
+        eventually(&format!("the return of {name}"), || {
+            system.pid(name).is_ok_and(|pid| pid != before)
+        })?;
     }
     Ok(())
 }
@@ -92,9 +109,17 @@ fn a_detached_system_outlives_its_starter() -> Result<()> {
     };
     let workers = "extractor=0,clusterer=0,bounds=0,trainer=0,sampler=0,evaluator=0";
     let up = cedm(&["up", "--detach", "--workers", workers])?;
-    ensure!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
+    ensure!(
+        up.status.success(),
+        "{}",
+        String::from_utf8_lossy(&up.stderr)
+    );
     let status = cedm(&["status"])?;
-    ensure!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+    ensure!(
+        status.status.success(),
+        "{}",
+        String::from_utf8_lossy(&status.stderr)
+    );
     let down = cedm(&["down"])?;
     assert!(String::from_utf8(down.stdout)?.contains("true"));
     Ok(())

@@ -24,7 +24,9 @@ fn a_wiped_broker_only_pauses_a_sweep() -> Result<()> {
     let system = System::start()?;
     digits::submit(&system, "tiny", digits::TINY)?;
     let mut watch = Watch::on(&system, "tiny")?;
-    watch.until("training", PATIENCE, |event| event["what"] == "started" && event["kind"] == "train")?;
+    watch.until("training", PATIENCE, |event| {
+        event["what"] == "started" && event["kind"] == "train"
+    })?;
     // The supervisor sleeps meanwhile: it would start the broker again before its files are gone.
     let supervisor = Pid::from_raw(system.supervisor());
     signal::kill(supervisor, Signal::SIGSTOP)?;

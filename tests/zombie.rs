@@ -1,4 +1,5 @@
-//! A worker that is frozen longer than the broker waits: its job goes to another, and its late result is set aside, visibly.
+//! A worker that is frozen longer than the broker waits: its job goes to another, and its late
+//! result is set aside, visibly.
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{EventWhat, Kind};
@@ -34,7 +35,10 @@ fn a_late_result_is_superseded() -> Result<()> {
     assert_ne!(late["attempt"], done["attempt"]);
 
     // One result, that of the second attempt, and the story says so.
-    let told = system.ask(&["explain", done["key"].as_str().context("an event without a key")?])?;
+    let told = system.ask(&[
+        "explain",
+        done["key"].as_str().context("an event without a key")?,
+    ])?;
     assert_eq!(told["manifest"]["attempt"], done["attempt"]);
     ensure!(
         told["events"]
@@ -42,9 +46,16 @@ fn a_late_result_is_superseded() -> Result<()> {
             .is_some_and(|events| events.iter().any(|event| event["what"] == "superseded")),
         "{told}"
     );
-    ensure!(Watch::on(&system, "long")?.end(PATIENCE)?, "the sweep did not complete");
+    ensure!(
+        Watch::on(&system, "long")?.end(PATIENCE)?,
+        "the sweep did not complete"
+    );
     let events = system.events()?;
-    assert!(commits(&events).values().all(|attempts| attempts.len() == 1));
+    assert!(
+        commits(&events)
+            .values()
+            .all(|attempts| attempts.len() == 1)
+    );
     let started = events
         .iter()
         .filter(|event| event.kind == Kind::Train && event.what == EventWhat::Started);

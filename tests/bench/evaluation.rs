@@ -1,5 +1,6 @@
-//! Times the formulas of evaluation on files that `evaluation.py` wrote: `fd A.npz B.npz`, `prdc REAL.npy FAKE.npy`, `kid REAL.npy
-//! FAKE.npy`. One JSON line on stdout; reading files is not timed.
+//! Times the formulas of evaluation on files that `evaluation.py` wrote: `fd A.npz B.npz`, `prdc
+//! REAL.npy FAKE.npy`, `kid REAL.npy FAKE.npy`. One JSON line on stdout; reading files is not
+//! timed.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +11,10 @@ use tch::Tensor;
 
 fn main() -> anyhow::Result<()> {
     let _guard = tch::no_grad_guard();
-    let threads = std::env::var("CEDM_THREADS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
+    let threads = std::env::var("CEDM_THREADS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(2);
     tch::set_num_threads(threads);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [what, first, second] = &arguments[..] else {
@@ -20,7 +24,10 @@ fn main() -> anyhow::Result<()> {
     match what.as_str() {
         "fd" => distance(first, second),
         "prdc" => balls(&features("real", first)?, &features("fake", second)?),
-        "kid" => kernel(&features("real", first)?.double(), &features("fake", second)?.double()),
+        "kid" => kernel(
+            &features("real", first)?.double(),
+            &features("fake", second)?.double(),
+        ),
         other => bail!("`{other}` is none of fd, prdc, kid"),
     }
 }
@@ -31,7 +38,10 @@ fn features(name: &str, file: &Path) -> anyhow::Result<Features> {
 }
 
 fn distance(first: &Path, second: &Path) -> anyhow::Result<()> {
-    let (reference, generated) = (read_statistics(first)?.gaussian, read_statistics(second)?.gaussian);
+    let (reference, generated) = (
+        read_statistics(first)?.gaussian,
+        read_statistics(second)?.gaussian,
+    );
     let started = Instant::now();
     let root = reference.root()?;
     let rooted = started.elapsed().as_secs_f64();

@@ -6,13 +6,17 @@ use std::{fs, path::PathBuf};
 
 /// The archive that ships with the demo.
 pub fn archive() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../services/cli/demo/digits-8x8.zip"))
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../services/cli/demo/digits-8x8.zip"
+    ))
 }
 
 /// The tiny sweep over the first 64 digits.
 pub const TINY: &str = include_str!("../tiny.toml");
 
-/// One unconditional network, trained long enough to be disturbed: no features, no clusters, one sample set.
+/// One unconditional network, trained long enough to be disturbed: no features, no clusters, one
+/// sample set.
 pub const LONG: &str = include_str!("../long.toml");
 
 /// Imports the digits and submits a sweep file under a name.

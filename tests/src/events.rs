@@ -33,8 +33,12 @@ impl Watch {
         Self::start(system, &["watch", "--follow"])
     }
     fn start(system: &System, arguments: &[&str]) -> Result<Self> {
-        let mut child = system.command(arguments)?.spawn().context("start cedm watch")?;
-        let out = BufReader::new(child.stdout.take().context("invariant: stdout is piped")?).lines();
+        let mut child = system
+            .command(arguments)?
+            .spawn()
+            .context("start cedm watch")?;
+        let out =
+            BufReader::new(child.stdout.take().context("invariant: stdout is piped")?).lines();
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || forward(out, &sender));
         Ok(Self { child, lines })
@@ -43,11 +47,19 @@ impl Watch {
     ///
     /// # Errors
     /// When none comes within `patience`, or the sweep ends first.
-    pub fn until(&mut self, what: &str, patience: Duration, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub fn until(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let end = Instant::now() + patience;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let event = self.lines.recv_timeout(left).with_context(|| format!("while waiting for {what}"))?;
+            let event = self
+                .lines
+                .recv_timeout(left)
+                .with_context(|| format!("while waiting for {what}"))?;
             if fits(&event) {
                 return Ok(event);
             }
@@ -60,7 +72,10 @@ impl Watch {
     pub fn end(mut self, patience: Duration) -> Result<bool> {
         let end = Instant::now() + patience;
         loop {
-            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match self
+                .lines
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
                 Ok(_) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 Err(error) => return Err(error).context("the sweep did not end in time"),

@@ -1,4 +1,5 @@
-//! A place in the protocol where one process is held, so that what happens to it there is no matter of luck.
+//! A place in the protocol where one process is held, so that what happens to it there is no matter
+//! of luck.
 
 use anyhow::{Context, Result, ensure};
 use nix::{
@@ -48,7 +49,9 @@ impl Held {
             thread::sleep(Duration::from_millis(20)); // a foreign process offers no event to wait on
         }
         let text = fs::read_to_string(self.marker()).context("read the marker")?;
-        Ok(Pid::from_raw(text.parse().context("a process id in the marker")?))
+        Ok(Pid::from_raw(
+            text.parse().context("a process id in the marker")?,
+        ))
     }
     /// Sends a signal to the process that is there.
     ///
@@ -56,7 +59,8 @@ impl Held {
     /// When there is none.
     pub fn signal(&self, wanted: Signal, patience: Duration) -> Result<()> {
         let process = self.process(patience)?;
-        signal::kill(process, wanted).with_context(|| format!("{wanted} to process {process} at {}", self.place))
+        signal::kill(process, wanted)
+            .with_context(|| format!("{wanted} to process {process} at {}", self.place))
     }
     /// Lets it go on.
     ///

@@ -36,17 +36,25 @@ pub fn unlisted_warnings(system: &System) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(system.home().join("logs")).context("list the logs")? {
         let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let text = String::from_utf8_lossy(&fs::read(&path).with_context(|| format!("read {}", path.display()))?).into_owned();
-        let alarming = text
-            .lines()
-            .filter(|line| is_alarming(line) && !LISTED.iter().any(|(listed, _)| line.contains(listed)));
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let text = String::from_utf8_lossy(
+            &fs::read(&path).with_context(|| format!("read {}", path.display()))?,
+        )
+        .into_owned();
+        let alarming = text.lines().filter(|line| {
+            is_alarming(line) && !LISTED.iter().any(|(listed, _)| line.contains(listed))
+        });
         found.extend(alarming.map(|line| format!("{name}: {line}")));
     }
     Ok(found)
 }
 
-/// nats-server writes `[WRN]` and `[ERR]`, our services JSON lines with a level; a panic writes neither.
+/// nats-server writes `[WRN]` and `[ERR]`, our services JSON lines with a level; a panic writes
+/// neither.
 fn is_alarming(line: &str) -> bool {
     [
         "[WRN]",
@@ -68,8 +76,12 @@ mod tests {
 
     #[test]
     fn alarming_lines() {
-        assert!(is_alarming(r#"{"timestamp":"…","level":"WARN","fields":{}}"#));
-        assert!(is_alarming("[24805] 2026/11/23 08:35:04.462216 [WRN] something"));
+        assert!(is_alarming(
+            r#"{"timestamp":"…","level":"WARN","fields":{}}"#
+        ));
+        assert!(is_alarming(
+            "[24805] 2026/11/23 08:35:04.462216 [WRN] something"
+        ));
         assert!(is_alarming("thread 'compute' panicked at src/worker.rs"));
         assert!(!is_alarming(
             r#"{"timestamp":"…","level":"INFO","fields":{"message":"no warning"}}"#

@@ -14,8 +14,8 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Seconds without a sign of life after which the broker gives a job to another worker. Short, so that a killed worker's job
-/// comes back soon.
+/// Seconds without a sign of life after which the broker gives a job to another worker. Short, so
+/// that a killed worker's job comes back soon.
 pub const ACK_WAIT_S: u64 = 6;
 
 /// One of the project's programs, beside the folder of this test's own binary.
@@ -79,7 +79,10 @@ impl System {
     /// # Errors
     /// When it is not ready in time.
     pub fn start_as(how: Start<'_>) -> Result<Self> {
-        let home = how.home.map_or_else(TempDir::new, Ok).context("make a temporary home")?;
+        let home = how
+            .home
+            .map_or_else(TempDir::new, Ok)
+            .context("make a temporary home")?;
         let mut command = Command::new(program("cedm")?);
         command
             .arg("--home")
@@ -96,7 +99,13 @@ impl System {
             .context("start cedm up")?;
         let lifeline = supervisor.stdin.take();
         let mut ready = String::new();
-        BufReader::new(supervisor.stdout.take().context("invariant: stdout is piped")?).read_line(&mut ready)?;
+        BufReader::new(
+            supervisor
+                .stdout
+                .take()
+                .context("invariant: stdout is piped")?,
+        )
+        .read_line(&mut ready)?;
         if ready.is_empty() {
             bail!("cedm up ended before it was ready ({})", supervisor.wait()?);
         }
@@ -121,7 +130,10 @@ impl System {
             .arg(self.home.path())
             .args(["--output", "json"])
             .args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         Ok(command)
     }
     /// Runs a command to its end, whatever that is.
@@ -129,7 +141,9 @@ impl System {
     /// # Errors
     /// When it cannot be started.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
-        self.command(arguments)?.output().with_context(|| format!("run cedm {arguments:?}"))
+        self.command(arguments)?
+            .output()
+            .with_context(|| format!("run cedm {arguments:?}"))
     }
     /// The JSON that a command prints last.
     ///
@@ -137,7 +151,10 @@ impl System {
     /// When it fails or prints none.
     pub fn ask(&self, arguments: &[&str]) -> Result<Value> {
         let output = self.run(arguments)?;
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         ensure!(
             output.status.success(),
             "cedm {arguments:?} ended with {}:\n{out}{err}",
@@ -153,8 +170,12 @@ impl System {
     /// # Errors
     /// When there is no such child.
     pub fn pid(&self, child: &str) -> Result<i32> {
-        let state: Value = serde_json::from_slice(&std::fs::read(self.home().join("state.json")).context("read state.json")?)?;
-        let children = state["children"].as_array().context("state.json has no children")?;
+        let state: Value = serde_json::from_slice(
+            &std::fs::read(self.home().join("state.json")).context("read state.json")?,
+        )?;
+        let children = state["children"]
+            .as_array()
+            .context("state.json has no children")?;
         let found = children
             .iter()
             .find(|entry| entry["name"] == child)
@@ -169,9 +190,11 @@ impl System {
     /// # Errors
     /// When it does not run.
     pub fn signal(&self, child: &str, wanted: Signal) -> Result<()> {
-        signal::kill(Pid::from_raw(self.pid(child)?), wanted).with_context(|| format!("{wanted} to {child}"))
+        signal::kill(Pid::from_raw(self.pid(child)?), wanted)
+            .with_context(|| format!("{wanted} to {child}"))
     }
-    /// What every job of a finished sweep made: digest by the job's name for people. Two runs of the same sweep agree in all of it.
+    /// What every job of a finished sweep made: digest by the job's name for people. Two runs of
+    /// the same sweep agree in all of it.
     ///
     /// # Errors
     /// When the sweep is unknown or not complete.
@@ -187,7 +210,12 @@ impl System {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Ok(nodes
             .iter()
-            .map(|node| (format!("{} {}", text(&node["kind"]), text(&node["id"])), text(&node["digest"])))
+            .map(|node| {
+                (
+                    format!("{} {}", text(&node["kind"]), text(&node["id"])),
+                    text(&node["digest"]),
+                )
+            })
             .collect())
     }
     /// Stops everything in order and hands the home over, so that another system can start in it.
@@ -198,7 +226,10 @@ impl System {
         drop(self.lifeline.take());
         let status = self.supervisor.wait().context("wait for cedm up")?;
         ensure!(status.success(), "cedm up ended with {status}");
-        let home = std::mem::replace(&mut self.home, TempDir::new().context("make a temporary folder")?);
+        let home = std::mem::replace(
+            &mut self.home,
+            TempDir::new().context("make a temporary folder")?,
+        );
         Ok(home)
     }
     /// Process id of the supervisor.

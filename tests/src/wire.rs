@@ -11,11 +11,16 @@ impl System {
     ///
     /// # Errors
     /// When they cannot be opened, or the thing's own.
-    pub fn with_connection<T>(&self, work: impl AsyncFnOnce(&Connection) -> Result<T>) -> Result<T> {
+    pub fn with_connection<T>(
+        &self,
+        work: impl AsyncFnOnce(&Connection) -> Result<T>,
+    ) -> Result<T> {
         let environment = self.ask(&["up"])?["environment"].clone();
         let variable = |name: &str| {
             let value = environment[name].as_str();
-            value.map(str::to_owned).with_context(|| format!("`cedm up` gives no {name}"))
+            value
+                .map(str::to_owned)
+                .with_context(|| format!("`cedm up` gives no {name}"))
         };
         let args = ConnectArgs {
             nats_url: variable("CEDM_NATS_URL")?,
@@ -25,7 +30,10 @@ impl System {
             s3_endpoint: Some(variable("CEDM_S3_ENDPOINT")?),
             s3_bucket: variable("CEDM_S3_BUCKET")?,
             s3_region: Some(variable("CEDM_S3_REGION")?),
-            s3_keys: Some((variable("AWS_ACCESS_KEY_ID")?, variable("AWS_SECRET_ACCESS_KEY")?)),
+            s3_keys: Some((
+                variable("AWS_ACCESS_KEY_ID")?,
+                variable("AWS_SECRET_ACCESS_KEY")?,
+            )),
             ack_wait_s: None,
             commit_lease: false,
             connect_timeout_s: Duration::from_secs(60),
@@ -42,6 +50,8 @@ impl System {
     /// # Errors
     /// When the broker cannot be read.
     pub fn events(&self) -> Result<Vec<Event>> {
-        self.with_connection(async |connection| Ok(past_events(connection, &EventFilter::default()).await?))
+        self.with_connection(async |connection| {
+            Ok(past_events(connection, &EventFilter::default()).await?)
+        })
     }
 }

@@ -1,10 +1,11 @@
-//! `cargo xtask bench`: each benchmark is one Python script that runs our programs and their peers side by side.
+//! `cargo xtask bench`: each benchmark is one Python script that runs our programs and their peers
+//! side by side.
 
 use crate::{build, setup, shell};
 use std::process::Command;
 
-/// Benchmarks of a library rather than of our programs: (script, package, example). The script gets the built example as its
-/// first argument.
+/// Benchmarks of a library rather than of our programs: (script, package, example). The script gets
+/// the built example as its first argument.
 const EXAMPLES: &[(&str, &str, &str)] = &[("evaluation", "cedm-maths", "evaluation")];
 
 /// Runs `tests/bench/<name>.py`, with the folder of our programs in `CEDM_BIN_DIR`.
@@ -12,7 +13,14 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let folder = shell::root().join("tests/bench");
     let mut names: Vec<String> = std::fs::read_dir(&folder)
         .map_err(|error| format!("could not list {}: {error}", folder.display()))?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".py").map(str::to_owned))
+        .filter_map(|entry| {
+            entry
+                .ok()?
+                .file_name()
+                .to_str()?
+                .strip_suffix(".py")
+                .map(str::to_owned)
+        })
         .filter(|name| !name.starts_with('_'))
         .collect();
     names.sort();
@@ -21,7 +29,10 @@ pub fn run(args: &[String]) -> Result<(), String> {
         return Ok(());
     };
     if !names.contains(name) {
-        return Err(format!("no benchmark {name:?}; there are: {}", names.join(", ")));
+        return Err(format!(
+            "no benchmark {name:?}; there are: {}",
+            names.join(", ")
+        ));
     }
     setup::run(false)?;
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
@@ -29,7 +40,13 @@ pub fn run(args: &[String]) -> Result<(), String> {
     command.arg(folder.join(format!("{name}.py")));
     match EXAMPLES.iter().find(|(script, ..)| script == name) {
         Some((_, package, example)) => {
-            shell::quiet(shell::cargo().args(["build", "--package", package, "--example", example]))?;
+            shell::quiet(shell::cargo().args([
+                "build",
+                "--package",
+                package,
+                "--example",
+                example,
+            ]))?;
             command.arg(shell::programs_folder().join("examples").join(example));
         }
         None => build::programs()?,

@@ -1,8 +1,8 @@
-//! `cargo xtask`: what a fresh clone needs before plain cargo commands work, and the commands that string cargo commands
-//! together.
+//! `cargo xtask`: what a fresh clone needs before plain cargo commands work, and the commands that
+//! string cargo commands together.
 //!
-//! Builds in seconds and without libtorch, because it is what fetches libtorch. It knows cargo, Python and the clone's own
-//! folders; it knows nothing of jobs, messages or tensors.
+//! Builds in seconds and without libtorch, because it is what fetches libtorch. It knows cargo,
+//! Python and the clone's own folders; it knows nothing of jobs, messages or tensors.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,7 @@ mod tools;
 use std::process::ExitCode;
 
 const HELP: &str = "\
-cargo xtask <command>
+    cargo xtask <command>
 
   setup [--cuda]     fetch the pinned libtorch and nats-server into .deps (per-user cache; nothing to do when they are there)
   demo [args]        setup, build, `cedm demo [args]`: the whole pipeline on handwritten digits, ending in a report
@@ -32,7 +32,9 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (command, rest) = args
         .split_first()
-        .map_or(("help", &[][..]), |(command, rest)| (command.as_str(), rest));
+        .map_or(("help", &[][..]), |(command, rest)| {
+            (command.as_str(), rest)
+        });
     let outcome = match command {
         "setup" => setup_command(rest),
         "demo" => demo(rest),

@@ -1,6 +1,8 @@
-//! `cargo xtask setup`: libtorch and nats-server into `.deps`, by `xtask/setup` (Python, because pip knows the user's index).
+//! `cargo xtask setup`: libtorch and nats-server into `.deps`, by `xtask/setup` (Python, because
+//! pip knows the user's index).
 //!
-//! When the stamp in `.deps` agrees with the pins and every file has its size, nothing is started and nothing is printed.
+//! When the stamp in `.deps` agrees with the pins and every file has its size, nothing is started
+//! and nothing is printed.
 
 use crate::shell;
 use serde_json::Value;
@@ -36,10 +38,18 @@ pub fn run(cuda: bool) -> Result<(), String> {
         command.arg("--cuda");
     }
     // The last line on stderr is the sentence; it has been shown already.
-    match command.stdin(Stdio::null()).env("PYTHONDONTWRITEBYTECODE", "1").status() {
+    match command
+        .stdin(Stdio::null())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .status()
+    {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) if status.code() == Some(1) => Err("not finished, for the reason above".to_owned()),
-        Ok(status) => Err(format!("Python ended with {status}; run setup again, it goes on where it stopped")),
+        Ok(status) if status.code() == Some(1) => {
+            Err("not finished, for the reason above".to_owned())
+        }
+        Ok(status) => Err(format!(
+            "Python ended with {status}; run setup again, it goes on where it stopped"
+        )),
         Err(error) => Err(format!("could not start Python: {error}")),
     }
 }
@@ -70,17 +80,26 @@ fn complete(deps: &Path, pins: &Path, cuda: bool) -> bool {
 
 /// `$XDG_CACHE_HOME/cedm`, else `~/.cache/cedm`.
 fn cache_folder() -> Result<PathBuf, String> {
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let set = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     set("XDG_CACHE_HOME")
         .or_else(|| Some(set("HOME")?.join(".cache")))
         .map(|folder| folder.join("cedm"))
-        .ok_or_else(|| "no place for the cache: set HOME or XDG_CACHE_HOME to an absolute folder".to_owned())
+        .ok_or_else(|| {
+            "no place for the cache: set HOME or XDG_CACHE_HOME to an absolute folder".to_owned()
+        })
 }
 
 /// A Python that has pip, by name.
 fn python() -> Result<String, String> {
     let chosen = std::env::var("PYTHON").ok().filter(|name| !name.is_empty());
-    let names = chosen.map_or_else(|| vec!["python3".to_owned(), "python".to_owned()], |name| vec![name]);
+    let names = chosen.map_or_else(
+        || vec!["python3".to_owned(), "python".to_owned()],
+        |name| vec![name],
+    );
     let answers = |name: &str, args: &[&str]| {
         Command::new(name)
             .args(args)
@@ -90,19 +109,23 @@ fn python() -> Result<String, String> {
             .status()
             .is_ok_and(|s| s.success())
     };
-    let Some(python) = names
-        .iter()
-        .find(|name| answers(name, &["-c", "import sys; sys.exit(sys.version_info < (3, 9))"]))
-    else {
+    let Some(python) = names.iter().find(|name| {
+        answers(
+            name,
+            &["-c", "import sys; sys.exit(sys.version_info < (3, 9))"],
+        )
+    }) else {
         return Err(format!(
-            "needs Python 3.9 or newer to fetch libtorch, and found none as {}; install it (Debian: `apt install python3 python3-pip`) \
+            "needs Python 3.9 or newer to fetch libtorch, and found none as {}; install it \
+             (Debian: `apt install python3 python3-pip`) \
              or name one in PYTHON, then run it again",
             names.join(" or ")
         ));
     };
     if !answers(python, &["-m", "pip", "--version"]) {
         return Err(format!(
-            "needs pip to fetch libtorch, and {python} has none; install it (Debian: `apt install python3-pip`, else `{python} -m ensurepip`), \
+            "needs pip to fetch libtorch, and {python} has none; install it (Debian: `apt install \
+             python3-pip`, else `{python} -m ensurepip`), \
              then run it again"
         ));
     }
@@ -127,7 +150,8 @@ fn compiler() -> Result<(), String> {
     {
         Ok(status) if status.success() => Ok(()),
         _ => Err(format!(
-            "needs a C++ compiler for libtorch's bindings, and `{name}` does not run; install one (Debian: `apt install g++`) or name one in CXX, \
+            "needs a C++ compiler for libtorch's bindings, and `{name}` does not run; install one \
+             (Debian: `apt install g++`) or name one in CXX, \
              then run it again"
         )),
     }

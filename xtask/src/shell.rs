@@ -7,7 +7,8 @@ use std::{
 
 /// The clone's top folder.
 pub fn root() -> PathBuf {
-    let own = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let own = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     own.parent().map_or_else(|| own.clone(), Path::to_path_buf)
 }
 
@@ -17,10 +18,9 @@ pub fn cargo() -> Command {
     command.current_dir(root());
     // Of `cargo run`: they would reach build scripts and make them run again.
     for (name, _) in std::env::vars_os() {
-        if name
-            .to_str()
-            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-        {
+        if name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        }) {
             command.env_remove(name);
         }
     }
@@ -29,7 +29,12 @@ pub fn cargo() -> Command {
 
 /// Folder of the built programs: where this one lies, because cargo built both.
 pub fn programs_folder() -> PathBuf {
-    let built = || std::env::current_exe().ok()?.parent().map(Path::to_path_buf);
+    let built = || {
+        std::env::current_exe()
+            .ok()?
+            .parent()
+            .map(Path::to_path_buf)
+    };
     built().unwrap_or_else(|| root().join("target/debug"))
 }
 
@@ -59,7 +64,12 @@ pub fn hand_over(command: &mut Command) -> Result<(), String> {
 
 /// A command as a person would type it.
 pub fn line_of(command: &Command) -> String {
-    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let program = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or(command.get_program());
     let words = std::iter::once(program).chain(command.get_args());
-    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -32,14 +32,21 @@ impl Tally {
 }
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
     }
 }
 
 /// The number that stands before `word`; 0 where there is none.
 fn number_before(text: &str, word: &str) -> u64 {
     let Some(end) = text.find(word) else { return 0 };
-    let digits = text[..end].rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or("");
+    let digits = text[..end]
+        .rsplit(|c: char| !c.is_ascii_digit())
+        .next()
+        .unwrap_or("");
     digits.parse().unwrap_or(0)
 }
 
@@ -57,9 +64,11 @@ mod tests {
     fn summaries_are_added_up() {
         check(
             &[
-                "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+                "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; \
+                 finished in 0.00s",
                 "test a::b ... ok",
-                "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s",
+                "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; \
+                 finished in 1.20s",
                 "parity: 240 passed, 1 failed, 2 not recognised, below fixtures",
             ],
             "257 passed, 6 failed, 1 skipped",
@@ -68,7 +77,10 @@ mod tests {
     #[test]
     fn a_skip_is_no_pass() {
         check(
-            &["SKIPPED: no browser here", "test result: ok. 2 passed; 0 failed; 0 ignored;"],
+            &[
+                "SKIPPED: no browser here",
+                "test result: ok. 2 passed; 0 failed; 0 ignored;",
+            ],
             "1 passed, 0 failed, 1 skipped",
         );
     }

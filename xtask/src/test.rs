@@ -20,13 +20,25 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "clippy",
-        run: |_| shell::quiet(shell::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+        run: |_| {
+            shell::quiet(shell::cargo().args([
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]))
+        },
     },
     Step {
         name: "build",
         run: |_| shell::quiet(shell::cargo().args(["build", "--workspace", "--bins"])),
     },
-    Step { name: "tests", run: tests },
+    Step {
+        name: "tests",
+        run: tests,
+    },
     Step {
         name: "parity",
         run: |tally| counted(shell::program("cedm-parity").arg("--quiet"), tally),
@@ -37,7 +49,9 @@ const STEPS: &[Step] = &[
 pub fn run(args: &[String]) -> Result<(), String> {
     let only = match args {
         [] => None,
-        [flag, name] if flag == "--only" && STEPS.iter().any(|step| step.name == name) => Some(name),
+        [flag, name] if flag == "--only" && STEPS.iter().any(|step| step.name == name) => {
+            Some(name)
+        }
         _ => {
             return Err(format!(
                 "takes nothing, or --only and one of {}",
@@ -53,7 +67,10 @@ pub fn run(args: &[String]) -> Result<(), String> {
         tools::announce_missing();
     }
     let (mut tally, mut broken) = (Tally::default(), Vec::new());
-    for step in STEPS.iter().filter(|step| only.is_none_or(|only| only == step.name)) {
+    for step in STEPS
+        .iter()
+        .filter(|step| only.is_none_or(|only| only == step.name))
+    {
         let began = Instant::now();
         eprintln!("── {}", step.name);
         let outcome = (step.run)(&mut tally);
@@ -75,7 +92,14 @@ pub fn run(args: &[String]) -> Result<(), String> {
         broken.push("skipped tests (CI=true)");
     }
     if !broken.is_empty() || tally.failed > 0 {
-        println!("broken: {}", if broken.is_empty() { "tests".to_owned() } else { broken.join(", ") });
+        println!(
+            "broken: {}",
+            if broken.is_empty() {
+                "tests".to_owned()
+            } else {
+                broken.join(", ")
+            }
+        );
     }
     println!("{tally}");
     // Its own line is the last one: no sentence follows it.
@@ -88,13 +112,19 @@ pub fn run(args: &[String]) -> Result<(), String> {
 
 fn tests(tally: &mut Tally) -> Result<(), String> {
     counted(
-        shell::cargo().args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]),
+        shell::cargo().args([
+            "test",
+            "--workspace",
+            "--no-fail-fast",
+            "--",
+            "--show-output",
+        ]),
         tally,
     )
 }
 
-/// Runs a command, counts what its output says, and passes on what a person wants to see: what passing tests print is left
-/// out, but never a skip.
+/// Runs a command, counts what its output says, and passes on what a person wants to see: what
+/// passing tests print is left out, but never a skip.
 fn counted(command: &mut Command, tally: &mut Tally) -> Result<(), String> {
     let shown = shell::line_of(command);
     if std::io::stderr().is_terminal() {
@@ -108,7 +138,8 @@ fn counted(command: &mut Command, tally: &mut Tally) -> Result<(), String> {
     let output = child.stdout.take().expect("invariant: stdout is piped");
     let mut in_successes = false;
     for line in BufReader::new(output).split(b'\n') {
-        let line = line.map_err(|error| format!("could not read the output of `{shown}`: {error}"))?;
+        let line =
+            line.map_err(|error| format!("could not read the output of `{shown}`: {error}"))?;
         let line = String::from_utf8_lossy(&line);
         tally.read(&line);
         match line.as_ref() {
@@ -121,7 +152,9 @@ fn counted(command: &mut Command, tally: &mut Tally) -> Result<(), String> {
             println!("{line}");
         }
     }
-    let status = child.wait().map_err(|error| format!("`{shown}`: {error}"))?;
+    let status = child
+        .wait()
+        .map_err(|error| format!("`{shown}`: {error}"))?;
     if status.success() {
         Ok(())
     } else {

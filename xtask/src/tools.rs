@@ -1,7 +1,8 @@
-//! Programs from the distribution that a few tests look through: a browser for the report, a Prometheus for the dashboards.
+//! Programs from the distribution that a few tests look through: a browser for the report, a
+//! Prometheus for the dashboards.
 //!
-//! Nothing but those tests needs them. On a person's machine they are installed when asked for (`cargo xtask tools`), in CI
-//! before the tests, because a skipped test fails CI.
+//! Nothing but those tests needs them. On a person's machine they are installed when asked for
+//! (`cargo xtask tools`), in CI before the tests, because a skipped test fails CI.
 
 use crate::shell;
 use std::process::{Command, Stdio};
@@ -18,7 +19,12 @@ struct Tool {
 
 const TOOLS: &[Tool] = &[
     Tool {
-        programs: &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
+        programs: &[
+            "chromium",
+            "chromium-browser",
+            "google-chrome",
+            "google-chrome-stable",
+        ],
         package: "chromium",
         tests: "the report in a browser",
     },
@@ -40,7 +46,9 @@ pub fn install() -> Result<(), String> {
     }
     let wanted = packages.join(" ");
     if !answers("apt-get") {
-        return Err(format!("no apt-get here: install {wanted} by the system's own means"));
+        return Err(format!(
+            "no apt-get here: install {wanted} by the system's own means"
+        ));
     }
     eprintln!("tools: {wanted}");
     let apt = |arguments: &[&str]| {
@@ -73,7 +81,9 @@ pub fn announce_missing() {
 }
 
 fn missing() -> impl Iterator<Item = &'static Tool> {
-    TOOLS.iter().filter(|tool| !tool.programs.iter().any(|name| answers(name)))
+    TOOLS
+        .iter()
+        .filter(|tool| !tool.programs.iter().any(|name| answers(name)))
 }
 
 fn answers(program: &str) -> bool {
@@ -82,7 +92,11 @@ fn answers(program: &str) -> bool {
 
 /// What a program prints, when it starts and succeeds.
 fn answers_with(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
     output
         .status
         .success()

@@ -1,4 +1,5 @@
-//! `cargo xtask setup` against a package index that breaks: every setback is one sentence, and the next run goes on.
+//! `cargo xtask setup` against a package index that breaks: every setback is one sentence, and the
+//! next run goes on.
 
 #[path = "setup/index.rs"]
 mod index;
@@ -11,9 +12,15 @@ fn a_fresh_clone_is_filled_and_a_second_one_downloads_nothing() {
     let first = Clone::new(&index);
     first.setup().succeeds();
     assert_eq!(first.read(".deps/libtorch/lib/libbig.so"), index.big());
-    assert_eq!(first.read(".deps/libtorch/lib/libtorch.so"), b"INPUT(libbig.so)\n");
+    assert_eq!(
+        first.read(".deps/libtorch/lib/libtorch.so"),
+        b"INPUT(libbig.so)\n"
+    );
     assert!(first.is_executable(".deps/bin/tool"));
-    assert!(!first.has(".deps/libtorch/unwanted.txt"), "only what the pins take is unpacked");
+    assert!(
+        !first.has(".deps/libtorch/unwanted.txt"),
+        "only what the pins take is unpacked"
+    );
     let served = index.bytes_served();
     assert!(
         served < 2 * index.big().len() as u64,
@@ -23,7 +30,11 @@ fn a_fresh_clone_is_filled_and_a_second_one_downloads_nothing() {
     let second = first.beside();
     second.setup().succeeds();
     assert_eq!(second.read(".deps/libtorch/lib/libbig.so"), index.big());
-    assert_eq!(index.bytes_served(), served, "the cache serves the second clone");
+    assert_eq!(
+        index.bytes_served(),
+        served,
+        "the cache serves the second clone"
+    );
 }
 
 #[test]
@@ -33,7 +44,10 @@ fn a_complete_clone_needs_no_python_at_all() {
     clone.setup().succeeds();
     clone.setup().with_path("").succeeds().says_nothing();
     clone.remove(".deps/bin/tool");
-    clone.setup().with_path("").fails_with("needs Python 3.9 or newer");
+    clone
+        .setup()
+        .with_path("")
+        .fails_with("needs Python 3.9 or newer");
     clone.setup().succeeds();
     assert!(clone.is_executable(".deps/bin/tool"));
 }
@@ -43,8 +57,14 @@ fn a_missing_pip_or_compiler_is_named() {
     let index = Index::start();
     let clone = Clone::new(&index);
     let (without_pip, without_compiler) = (clone.fake_python_without_pip(), "/nonexistent/c++");
-    clone.setup().with_env("PYTHON", &without_pip).fails_with("has none; install it");
-    clone.setup().with_env("CXX", without_compiler).fails_with("needs a C++ compiler");
+    clone
+        .setup()
+        .with_env("PYTHON", &without_pip)
+        .fails_with("has none; install it");
+    clone
+        .setup()
+        .with_env("CXX", without_compiler)
+        .fails_with("needs a C++ compiler");
     clone
         .setup()
         .with_env("HOME", "")
@@ -59,7 +79,10 @@ fn a_broken_connection_is_resumed_within_the_run() {
     index.cut_next_answers(3);
     Clone::new(&index).setup().succeeds();
     let (served, whole) = (index.bytes_served(), index.big().len() as u64);
-    assert!(served < 2 * whole, "what had arrived is kept: {served} bytes served for {whole}");
+    assert!(
+        served < 2 * whole,
+        "what had arrived is kept: {served} bytes served for {whole}"
+    );
 }
 
 #[test]
@@ -67,7 +90,9 @@ fn a_dead_network_is_one_sentence_and_the_next_run_goes_on() {
     let index = Index::start();
     let clone = Clone::new(&index);
     index.die();
-    clone.setup().fails_with("run setup again, it goes on where it stopped");
+    clone
+        .setup()
+        .fails_with("run setup again, it goes on where it stopped");
     let before = index.bytes_served();
     index.revive();
     clone.setup().succeeds();
@@ -113,7 +138,10 @@ fn a_file_with_another_digest_is_refused() {
 fn a_wheel_that_the_index_does_not_have_is_named() {
     let index = Index::start();
     let clone = Clone::new(&index);
-    clone.edit_pins("cedm_fake-1.0-py3-none-any.whl", "cedm_fake-1.0-py2-none-any.whl");
+    clone.edit_pins(
+        "cedm_fake-1.0-py3-none-any.whl",
+        "cedm_fake-1.0-py2-none-any.whl",
+    );
     clone
         .setup()
         .fails_with("could not download cedm_fake-1.0-py2-none-any.whl with pip");

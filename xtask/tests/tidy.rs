@@ -42,20 +42,39 @@ fn crates_import_only_what_the_house_allows() {
     let mut broken = Vec::new();
     let mut forbid = |crates: &[&str], reached: &[&str], why: &str| {
         for name in crates {
-            for other in reached.iter().filter(|other| *other != name && workspace.reaches(name, other)) {
+            for other in reached
+                .iter()
+                .filter(|other| *other != name && workspace.reaches(name, other))
+            {
                 broken.push(format!("{name} reaches {other}: {why}"));
             }
         }
     };
-    forbid(TORCH_FREE, &["tch", "torch-sys", "cedm-torch"], "it must build without libtorch");
+    forbid(
+        TORCH_FREE,
+        &["tch", "torch-sys", "cedm-torch"],
+        "it must build without libtorch",
+    );
     forbid(
         &["cedm-contract"],
         &workspace.members_but(&[]),
         "the contract knows nothing of ours",
     );
-    forbid(&["cedm-contract"], &["tokio", "async-nats"], "the contract is pure data");
-    forbid(&["cedm-torch"], &workspace.members_but(&[]), "it is the lowest floor");
-    forbid(&["cedm-images"], &["cedm-runtime"], "formats know no job loop");
+    forbid(
+        &["cedm-contract"],
+        &["tokio", "async-nats"],
+        "the contract is pure data",
+    );
+    forbid(
+        &["cedm-torch"],
+        &workspace.members_but(&[]),
+        "it is the lowest floor",
+    );
+    forbid(
+        &["cedm-images"],
+        &["cedm-runtime"],
+        "formats know no job loop",
+    );
     forbid(
         &["cedm-maths"],
         &["cedm-contract", "cedm-runtime", "cedm-nets"],
@@ -77,7 +96,12 @@ fn crates_import_only_what_the_house_allows() {
                 .importers(direct)
                 .into_iter()
                 .filter(|name| name != "cedm-runtime")
-                .map(|name| format!("{name} imports {direct}: only cedm-runtime talks to the broker and the store")),
+                .map(|name| {
+                    format!(
+                        "{name} imports {direct}: only cedm-runtime talks to the \
+                         broker and the store"
+                    )
+                }),
         );
     }
     broken.extend(
@@ -88,8 +112,13 @@ fn crates_import_only_what_the_house_allows() {
             .map(|name| format!("{name} imports s3s: only cedm-store serves S3")),
     );
     for name in SERVICES {
-        for other in SERVICES.iter().filter(|other| *other != name && workspace.imports(name, other)) {
-            broken.push(format!("{name} imports {other}: services meet in the contract only"));
+        for other in SERVICES
+            .iter()
+            .filter(|other| *other != name && workspace.imports(name, other))
+        {
+            broken.push(format!(
+                "{name} imports {other}: services meet in the contract only"
+            ));
         }
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
@@ -109,7 +138,10 @@ fn every_crate_is_in_the_house_plan() {
         .into_iter()
         .filter(|name| workspace.folder(name).contains("/services/") && !SERVICES.contains(name))
         .collect();
-    assert!(unplanned.is_empty(), "services without rules: {unplanned:?}");
+    assert!(
+        unplanned.is_empty(),
+        "services without rules: {unplanned:?}"
+    );
 }
 
 #[test]
@@ -137,10 +169,16 @@ fn files_are_short_documented_and_finished() {
             broken.push(format!("{}: {lines} lines, 500 at most", source.path));
         }
         if source.path.ends_with("/mod.rs") {
-            broken.push(format!("{}: `foo.rs` beside `foo/`, never mod.rs", source.path));
+            broken.push(format!(
+                "{}: `foo.rs` beside `foo/`, never mod.rs",
+                source.path
+            ));
         }
         if !source.text.trim_start().starts_with("//!") {
-            broken.push(format!("{}: does not open with a //! sentence", source.path));
+            broken.push(format!(
+                "{}: does not open with a //! sentence",
+                source.path
+            ));
         }
         // Written apart, so that this file keeps its own rules.
         for unfinished in [
@@ -175,9 +213,16 @@ fn no_file_names_a_developers_machine_or_a_registry() {
         concat!("/ho", "me/"),
         concat!("/Us", "ers/"),
     ];
-    for source in sources().iter().filter(|source| !source.path.ends_with("Cargo.lock")) {
+    for source in sources()
+        .iter()
+        .filter(|source| !source.path.ends_with("Cargo.lock"))
+    {
         for needle in hosts.iter().chain(&places) {
-            broken.extend(source.lines_with(needle).map(|line| format!("{}:{line}: {needle}", source.path)));
+            broken.extend(
+                source
+                    .lines_with(needle)
+                    .map(|line| format!("{}:{line}: {needle}", source.path)),
+            );
         }
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
@@ -190,7 +235,13 @@ fn the_rules_notice_what_breaks_them() {
         text: format!("//! X.\nlet a = \"/wo{}\";\n", "rk/y"),
     };
     assert!(source.is_crate_head() && source.is_rust());
-    assert_eq!(source.lines_with(concat!("/wo", "rk/")).collect::<Vec<_>>(), [2]);
+    assert_eq!(
+        source.lines_with(concat!("/wo", "rk/")).collect::<Vec<_>>(),
+        [2]
+    );
     let workspace = Workspace::read();
-    assert!(workspace.reaches("cedm-trainer", "torch-sys") && workspace.imports("cedm-runtime", "async-nats"));
+    assert!(
+        workspace.reaches("cedm-trainer", "torch-sys")
+            && workspace.imports("cedm-runtime", "async-nats")
+    );
 }

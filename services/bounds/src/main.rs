@@ -24,7 +24,8 @@ struct Args {
 enum Command {
     /// Pull jobs from NATS until stopped
     Serve(ServeArgs),
-    /// One step of the search from a table on disk, or the whole search on a file of features; the result goes to stdout as JSON
+    /// One step of the search from a table on disk, or the whole search on a file of features; the
+    /// result goes to stdout as JSON
     Run(Box<RunArgs>),
 }
 

@@ -1,4 +1,5 @@
-//! One step of the search from a table on disk, or the whole search on a file of features: no broker, no store.
+//! One step of the search from a table on disk, or the whole search on a file of features: no
+//! broker, no store.
 
 mod on_features;
 
@@ -16,8 +17,13 @@ use std::{
 /// Options of `cedm-bounds run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Utilisation table: CSV lines `C,used`, or JSON `[{"clusters": C, "used": [U, …]}, …]`; `-` reads standard input
-    #[arg(required_unless_present = "features", conflicts_with = "features", requires = "images")]
+    /// Utilisation table: CSV lines `C,used`, or JSON `[{"clusters": C, "used": [U, …]}, …]`; `-`
+    /// reads standard input
+    #[arg(
+        required_unless_present = "features",
+        conflicts_with = "features",
+        requires = "images"
+    )]
     pub table: Option<PathBuf>,
     /// Number of images in the set: no C is above it
     #[arg(long)]
@@ -42,7 +48,8 @@ pub struct RunArgs {
     pub on_features: FeatureArgs,
 }
 
-/// The next step after the probes in the table, or the whole search on features; the result as JSON.
+/// The next step after the probes in the table, or the whole search on features; the result as
+/// JSON.
 ///
 /// # Errors
 /// For a table that cannot be read, as [`search::next`], and when a clustering fails.
@@ -62,13 +69,17 @@ pub fn run(args: &RunArgs) -> anyhow::Result<serde_json::Value> {
         return on_features::search(&args.on_features, params);
     };
     let history = parse(&read(table)?).with_context(|| format!("table {}", table.display()))?;
-    Ok(serde_json::to_value(search::next(&history, &params, images)?)?)
+    Ok(serde_json::to_value(search::next(
+        &history, &params, images,
+    )?)?)
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
     if path.as_os_str() == "-" {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("read standard input")?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("read standard input")?;
         return Ok(text);
     }
     std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
@@ -82,7 +93,8 @@ fn parse(text: &str) -> anyhow::Result<Vec<Observation>> {
         used: Vec<u32>,
     }
     if text.trim_start().starts_with('[') {
-        let rows: Vec<Row> = serde_json::from_str(text).context("expected a list of {\"clusters\": C, \"used\": [U, …]}")?;
+        let rows: Vec<Row> = serde_json::from_str(text)
+            .context("expected a list of {\"clusters\": C, \"used\": [U, …]}")?;
         return Ok(rows
             .into_iter()
             .map(|row| Observation {
@@ -106,7 +118,10 @@ fn parse(text: &str) -> anyhow::Result<Vec<Observation>> {
         };
         table.entry(clusters).or_default().push(used);
     }
-    Ok(table.into_iter().map(|(clusters, used)| Observation { clusters, used }).collect())
+    Ok(table
+        .into_iter()
+        .map(|(clusters, used)| Observation { clusters, used })
+        .collect())
 }
 
 #[cfg(test)]
@@ -116,7 +131,9 @@ mod tests {
     #[test]
     fn reads_csv_and_json() {
         let csv = parse("C,used\n50,50\n100, 99\n100,97\n").expect("valid");
-        let json = parse(r#"[{"clusters": 50, "used": [50]}, {"clusters": 100, "used": [99, 97]}]"#).expect("valid");
+        let json =
+            parse(r#"[{"clusters": 50, "used": [50]}, {"clusters": 100, "used": [99, 97]}]"#)
+                .expect("valid");
         assert_eq!(csv, json);
     }
 

@@ -1,8 +1,10 @@
-//! The search for the upper bound C_max, pure: doubling while utilisation exceeds alpha, then a finer grid.
+//! The search for the upper bound C_max, pure: doubling while utilisation exceeds alpha, then a
+//! finer grid.
 //!
-//! Utilisation is noisy and not monotone in C (the published CIFAR-10 tables have r_150 = 0.987 < r_200 = 0.995), so the highest
-//! passing probe wins, not the one before the first failure. Every comparison is a strict `>` on one correctly rounded
-//! division: exact ties occur in the published tables (576/600 = 0.96).
+//! Utilisation is noisy and not monotone in C (the published CIFAR-10 tables have r_150 = 0.987 <
+//! r_200 = 0.995), so the highest passing probe wins, not the one before the first failure. Every
+//! comparison is a strict `>` on one correctly rounded division: exact ties occur in the published
+//! tables (576/600 = 0.96).
 
 use cedm_contract::{
     BoundDecision, BoundResult, Probe,
@@ -42,7 +44,8 @@ pub enum SearchError {
     },
 }
 
-/// Mean utilisation over the seeds. A single seed is one division, U / C, so that ties compare exactly.
+/// Mean utilisation over the seeds. A single seed is one division, U / C, so that ties compare
+/// exactly.
 pub fn utilisation(observation: &Observation) -> f64 {
     let total: u64 = observation.used.iter().map(|&used| u64::from(used)).sum();
     total as f64 / (u64::from(observation.clusters) * observation.used.len() as u64) as f64
@@ -58,17 +61,23 @@ pub fn spread(observation: &Observation) -> Option<f64> {
             .map(|&used| f64::from(used) / f64::from(observation.clusters))
     };
     let mean = shares().sum::<f64>() / count;
-    (count > 1.0).then(|| (shares().map(|share| (share - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt())
+    (count > 1.0)
+        .then(|| (shares().map(|share| (share - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt())
 }
 
 /// The next step of the search after `history`, for a set of `images` images.
 ///
-/// Returns every probe so far in ascending C, and either the C to probe next (all of them may be computed at the same time) or
-/// the end: C_max, absent when even the first C fails, with the reason.
+/// Returns every probe so far in ascending C, and either the C to probe next (all of them may be
+/// computed at the same time) or the end: C_max, absent when even the first C fails, with the
+/// reason.
 ///
 /// # Errors
 /// [`SearchError`] for parameters out of range, a C probed twice, or more used clusters than C.
-pub fn next(history: &[Observation], params: &BoundParams, images: u64) -> Result<BoundResult, SearchError> {
+pub fn next(
+    history: &[Observation],
+    params: &BoundParams,
+    images: u64,
+) -> Result<BoundResult, SearchError> {
     check_parameters(params)?;
     let mut probes = BTreeMap::new();
     for observation in history {
@@ -96,20 +105,32 @@ pub fn next(history: &[Observation], params: &BoundParams, images: u64) -> Resul
     })
 }
 
-fn decide(probes: &BTreeMap<u32, Probe>, params: &BoundParams, cap: u32, images: u64) -> BoundDecision {
+fn decide(
+    probes: &BTreeMap<u32, Probe>,
+    params: &BoundParams,
+    cap: u32,
+    images: u64,
+) -> BoundDecision {
     let limit = if u64::from(params.cap) >= images {
         format!("the {images} images")
     } else {
         format!("the cap of {}", params.cap)
     };
     if params.start > cap {
-        return found(None, format!("the first C, {}, is above {limit}", params.start));
+        return found(
+            None,
+            format!("the first C, {}, is above {limit}", params.start),
+        );
     }
     let mut passing = None;
     let mut clusters = params.start;
     let failing = loop {
         match probes.get(&clusters) {
-            None => return BoundDecision::Probe { clusters: vec![clusters] },
+            None => {
+                return BoundDecision::Probe {
+                    clusters: vec![clusters],
+                };
+            }
             Some(probe) if !probe.passes => break Some(clusters),
             Some(_) => passing = Some(clusters),
         }
@@ -119,20 +140,33 @@ fn decide(probes: &BTreeMap<u32, Probe>, params: &BoundParams, cap: u32, images:
         }
     };
     let Some(passing) = passing else {
-        return found(None, format!("the first C, {}, fails already", params.start));
+        return found(
+            None,
+            format!("the first C, {}, fails already", params.start),
+        );
     };
     // Above the last doubling there is either a failure, or the cap, which is itself still allowed.
     let end = failing.unwrap_or_else(|| cap.saturating_add(1));
     let missing = match params.fine {
-        FineGrid::Step { step } => grid(passing, end, step).filter(|c| !probes.contains_key(c)).collect(),
-        FineGrid::Bisect { resolution } => bisect(probes, passing, end, resolution).into_iter().collect::<Vec<u32>>(),
+        FineGrid::Step { step } => grid(passing, end, step)
+            .filter(|c| !probes.contains_key(c))
+            .collect(),
+        FineGrid::Bisect { resolution } => bisect(probes, passing, end, resolution)
+            .into_iter()
+            .collect::<Vec<u32>>(),
     };
     if !missing.is_empty() {
         return BoundDecision::Probe { clusters: missing };
     }
-    let best = probes.values().filter(|probe| probe.passes).map(|probe| probe.clusters).max();
+    let best = probes
+        .values()
+        .filter(|probe| probe.passes)
+        .map(|probe| probe.clusters)
+        .max();
     let reason = match failing {
-        Some(failing) => format!("doubling passed at {passing} and failed at {failing}; the finer grid between them is done"),
+        Some(failing) => format!(
+            "doubling passed at {passing} and failed at {failing}; the finer grid between them is done"
+        ),
         None => format!("doubling never failed up to {limit}: C_max may be larger"),
     };
     found(best, reason)
@@ -145,7 +179,9 @@ fn found(c_max: Option<u32>, reason: String) -> BoundDecision {
 /// Multiples of `step` strictly between `passing` and `end`.
 fn grid(passing: u32, end: u32, step: u32) -> impl Iterator<Item = u32> {
     let first = u64::from(passing / step + 1) * u64::from(step);
-    (first..u64::from(end)).step_by(step as usize).map(|c| c as u32)
+    (first..u64::from(end))
+        .step_by(step as usize)
+        .map(|c| c as u32)
 }
 
 /// The midpoint that bisection has to look at next; `None` once the gap is at most `resolution`.
@@ -163,9 +199,19 @@ fn bisect(probes: &BTreeMap<u32, Probe>, passing: u32, end: u32, resolution: u32
 }
 
 fn check_parameters(params: &BoundParams) -> Result<(), SearchError> {
-    let wrong = |field, found: String, expected| Err(SearchError::Parameter { field, found, expected });
+    let wrong = |field, found: String, expected| {
+        Err(SearchError::Parameter {
+            field,
+            found,
+            expected,
+        })
+    };
     if !(params.alpha > 0.0 && params.alpha < 1.0) {
-        return wrong("alpha", params.alpha.to_string(), "a number above 0 and below 1");
+        return wrong(
+            "alpha",
+            params.alpha.to_string(),
+            "a number above 0 and below 1",
+        );
     }
     if params.start < 2 {
         return wrong("start", params.start.to_string(), "at least 2 clusters");
@@ -187,8 +233,15 @@ fn check_observation(observation: &Observation) -> Result<(), SearchError> {
     if observation.used.is_empty() {
         return wrong("has no seed".to_owned());
     }
-    match observation.used.iter().find(|&&used| used == 0 || used > observation.clusters) {
-        Some(used) => wrong(format!("uses {used} clusters, expected 1 to {}", observation.clusters)),
+    match observation
+        .used
+        .iter()
+        .find(|&&used| used == 0 || used > observation.clusters)
+    {
+        Some(used) => wrong(format!(
+            "uses {used} clusters, expected 1 to {}",
+            observation.clusters
+        )),
         None => Ok(()),
     }
 }
@@ -197,7 +250,11 @@ fn check_observation(observation: &Observation) -> Result<(), SearchError> {
 ///
 /// # Errors
 /// As [`next`].
-pub fn search(params: &BoundParams, images: u64, mut probe: impl FnMut(u32) -> Vec<u32>) -> Result<BoundResult, SearchError> {
+pub fn search(
+    params: &BoundParams,
+    images: u64,
+    mut probe: impl FnMut(u32) -> Vec<u32>,
+) -> Result<BoundResult, SearchError> {
     let mut history = Vec::new();
     loop {
         let result = next(&history, params, images)?;

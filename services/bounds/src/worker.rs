@@ -1,4 +1,5 @@
-//! The recipe: the probes' manifests in, one step of the search out. It computes for microseconds and never waits for a probe.
+//! The recipe: the probes' manifests in, one step of the search out. It computes for microseconds
+//! and never waits for a probe.
 
 use crate::search::{self, Observation};
 use anyhow::anyhow;
@@ -21,11 +22,18 @@ impl Worker for BoundsWorker {
 
     fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
         let JobSpec::Bound(params) = &desk.job().spec else {
-            return Err(JobError::bug(anyhow!("a {} job reached the bounds service", desk.job().kind())));
+            return Err(JobError::bug(anyhow!(
+                "a {} job reached the bounds service",
+                desk.job().kind()
+            )));
         };
         let images = match &desk.input("images")?.result {
             JobResult::Import(set) => set.count,
-            other => return Err(JobError::reject(anyhow!("input `images` is {other:?}, expected an image set"))),
+            other => {
+                return Err(JobError::reject(anyhow!(
+                    "input `images` is {other:?}, expected an image set"
+                )));
+            }
         };
         let mut used: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for (role, manifest) in desk.inputs("probe/") {
@@ -37,11 +45,18 @@ impl Worker for BoundsWorker {
             };
             used.entry(cluster.clusters).or_default().push(cluster.used);
         }
-        let history: Vec<Observation> = used.into_iter().map(|(clusters, used)| Observation { clusters, used }).collect();
+        let history: Vec<Observation> = used
+            .into_iter()
+            .map(|(clusters, used)| Observation { clusters, used })
+            .collect();
         let result = search::next(&history, params, images).map_err(JobError::reject)?;
         match &result.decision {
-            BoundDecision::Probe { clusters } => tracing::info!(probes = result.probes.len(), next = ?clusters, "bound search goes on"),
-            BoundDecision::Found { c_max, reason } => tracing::info!(probes = result.probes.len(), ?c_max, %reason, "bound found"),
+            BoundDecision::Probe { clusters } => {
+                tracing::info!(probes = result.probes.len(), next = ?clusters, "bound search goes on")
+            }
+            BoundDecision::Found { c_max, reason } => {
+                tracing::info!(probes = result.probes.len(), ?c_max, %reason, "bound found")
+            }
         }
         Ok(Outcome {
             result: JobResult::Bound(result),

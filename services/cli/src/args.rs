@@ -5,16 +5,24 @@ use cedm_contract::Service;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
-/// Finds how many clusters the images of a data set should be sorted into before a diffusion model is trained on them.
+/// Finds how many clusters the images of a data set should be sorted into before a diffusion model
+/// is trained on them.
 ///
-/// A sweep file says which images, clusterings, granularities and training budget; services compute; a report answers. Start
-/// with `cedm demo`: it needs nothing but this program and its services.
+/// A sweep file says which images, clusterings, granularities and training budget; services
+/// compute; a report answers. Start with `cedm demo`: it needs nothing but this program and its
+/// services.
 #[derive(Parser, Debug)]
 #[command(name = "cedm", version)]
 pub struct Cli {
-    /// Folder of the local system: credentials, logs and everything it stores. Commands find a system there, unless
-    /// CEDM_NATS_URL is set (see `cedm env`)
-    #[arg(long, global = true, env = "CEDM_HOME", default_value = ".cedm", value_name = "DIR")]
+    /// Folder of the local system: credentials, logs and everything it stores. Commands find a
+    /// system there, unless CEDM_NATS_URL is set (see `cedm env`)
+    #[arg(
+        long,
+        global = true,
+        env = "CEDM_HOME",
+        default_value = ".cedm",
+        value_name = "DIR"
+    )]
     pub home: PathBuf,
     /// How results are printed: text for people, json for scripts
     #[arg(long, short, global = true, value_enum, default_value = "text")]
@@ -36,13 +44,15 @@ pub enum Output {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Start a whole system on this machine: broker, store, coordinator and workers. A second `up` attaches to it
+    /// Start a whole system on this machine: broker, store, coordinator and workers. A second `up`
+    /// attaches to it
     Up(UpArgs),
     /// Stop the system that `up` started; finished work and checkpoints stay
     Down,
     /// Print the connection data as shell exports: eval "$(cedm env)"
     Env,
-    /// Bring an image set into the store: an EDM archive, a folder of images, CIFAR files, tar, WebDataset, npz; a path or s3://…
+    /// Bring an image set into the store: an EDM archive, a folder of images, CIFAR files, tar,
+    /// WebDataset, npz; a path or s3://…
     Import(ImportArgs),
     /// Write an image set, or a sample set, as an archive that the EDM tools read, npz or a folder
     Export(ExportArgs),
@@ -65,7 +75,8 @@ pub enum Command {
     Extractors,
     /// Read every object that a manifest names and check its size and digest
     Fsck(FsckArgs),
-    /// The whole method on 1,797 handwritten digits: about ten minutes on two cores. Goes on where it was when it was stopped
+    /// The whole method on 1,797 handwritten digits: about ten minutes on two cores. Goes on where
+    /// it was when it was stopped
     Demo(DemoArgs),
     /// Start a program that ends with its parent
     #[command(hide = true)]
@@ -78,7 +89,8 @@ pub struct UpArgs {
     /// Return as soon as the system is ready, and leave it running
     #[arg(long)]
     pub detach: bool,
-    /// Processes per service, `sampler=2,evaluator=2`; one of each where nothing is said, none with `=0`
+    /// Processes per service, `sampler=2,evaluator=2`; one of each where nothing is said, none with
+    /// `=0`
     #[arg(long, value_name = "SERVICE=N,…", value_delimiter = ',', value_parser = worker_count)]
     pub workers: Vec<(Service, u32)>,
     /// Start a Prometheus over all services too (must be installed)
@@ -103,10 +115,22 @@ impl UpArgs {
 }
 
 fn worker_count(text: &str) -> Result<(Service, u32), String> {
-    let names = || Service::RUNNING.iter().map(|service| service.name()).collect::<Vec<_>>().join(", ");
-    let (name, count) = text.split_once('=').ok_or_else(|| format!("`{text}` is not SERVICE=N"))?;
-    let service = Service::RUNNING.iter().copied().find(|service| service.name() == name);
-    let service = service.ok_or_else(|| format!("`{name}` is no service; there are {}", names()))?;
+    let names = || {
+        Service::RUNNING
+            .iter()
+            .map(|service| service.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let (name, count) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not SERVICE=N"))?;
+    let service = Service::RUNNING
+        .iter()
+        .copied()
+        .find(|service| service.name() == name);
+    let service =
+        service.ok_or_else(|| format!("`{name}` is no service; there are {}", names()))?;
     let count = count.parse().ok().filter(|count| *count <= 256);
     Ok((
         service,
@@ -117,12 +141,14 @@ fn worker_count(text: &str) -> Result<(Service, u32), String> {
 /// `cedm import`.
 #[derive(Args, Debug)]
 pub struct ImportArgs {
-    /// EDM archive, CIFAR archive, tar file, folder of images, WebDataset shards or numpy array: a path or an s3:// URI
+    /// EDM archive, CIFAR archive, tar file, folder of images, WebDataset shards or numpy array: a
+    /// path or an s3:// URI
     pub path: String,
     /// What sweep files call this image set
     #[arg(long)]
     pub name: String,
-    /// Side in pixels to which images are brought (`32`, or `32x24`); as they are when absent, and then all must be equal squares
+    /// Side in pixels to which images are brought (`32`, or `32x24`); as they are when absent, and
+    /// then all must be equal squares
     #[arg(long, value_parser = resolution, value_name = "N")]
     pub resolution: Option<(u32, u32)>,
     /// How images are brought there
@@ -159,7 +185,8 @@ pub struct ImportArgs {
 pub struct ExportArgs {
     /// The image set, or the key of a `sample_set` job (its first digits suffice)
     pub name: String,
-    /// What to write: `.zip` an archive in the EDM layout, `.npz` an array `arr_0` u8 [n, h, w, c], without an ending a folder of PNGs by seed
+    /// What to write: `.zip` an archive in the EDM layout, `.npz` an array `arr_0` u8 [n, h, w, c],
+    /// without an ending a folder of PNGs by seed
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }

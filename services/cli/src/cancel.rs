@@ -14,10 +14,15 @@ use anyhow::Result;
 pub fn run(args: &CancelArgs, output: Output) -> Result<()> {
     client::block_on(async {
         let connection = client::connect().await?;
-        let cancelled = Reader::new(&connection).cancel(&args.sweep.parse()?).await?;
+        let cancelled = Reader::new(&connection)
+            .cancel(&args.sweep.parse()?)
+            .await?;
         connection.flush().await;
         match output {
-            Output::Json => crate::say!("{}", serde_json::json!({"sweep": args.sweep, "cancelled": cancelled})),
+            Output::Json => crate::say!(
+                "{}",
+                serde_json::json!({"sweep": args.sweep, "cancelled": cancelled})
+            ),
             Output::Text if cancelled => crate::say!(
                 "sweep {} is cancelled; jobs in hand are finished, and every result is kept",
                 args.sweep

@@ -10,8 +10,9 @@ use std::{os::unix::process::CommandExt, process::Command};
 /// The variable that says where a system is.
 const WHERE: &str = "CEDM_NATS_URL";
 
-/// Makes sure that the environment names a system. Credentials travel in the environment alone, so that they are read in one
-/// way everywhere; a command in a home therefore becomes itself once more, with the variables of `cedm env`.
+/// Makes sure that the environment names a system. Credentials travel in the environment alone, so
+/// that they are read in one way everywhere; a command in a home therefore becomes itself once
+/// more, with the variables of `cedm env`.
 ///
 /// # Errors
 /// When there is no system to talk to.
@@ -23,7 +24,8 @@ pub fn find_system(home: &Home) -> Result<()> {
     let access = access.with_context(|| {
         let folder = home.path().display();
         format!(
-            "nothing runs in {folder}: start a system with `cedm up`, name its folder with --home, or set {WHERE} (see `cedm env --help`)"
+            "nothing runs in {folder}: start a system with `cedm up`, name its folder with \
+             --home, or set {WHERE} (see `cedm env --help`)"
         )
     })?;
     let program = std::env::current_exe().context("find this program's own path")?;
@@ -45,7 +47,8 @@ struct Environment {
 /// # Errors
 /// When it cannot be reached.
 pub async fn connect() -> Result<Connection> {
-    let Environment { connect } = Environment::try_parse_from(["cedm"]).context("the environment does not name a system")?;
+    let Environment { connect } =
+        Environment::try_parse_from(["cedm"]).context("the environment does not name a system")?;
     Ok(Connection::open(&connect, "cli").await?)
 }
 

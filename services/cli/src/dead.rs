@@ -22,7 +22,12 @@ pub fn run(command: &DeadCommand, output: Output) -> Result<()> {
             DeadCommand::Replay { job, all: _ } => {
                 let keys: Vec<JobKey> = match job {
                     Some(job) => vec![find(&connection, job).await?.key],
-                    None => letters.list().await?.into_iter().map(|letter| letter.key).collect(),
+                    None => letters
+                        .list()
+                        .await?
+                        .into_iter()
+                        .map(|letter| letter.key)
+                        .collect(),
                 };
                 for key in &keys {
                     replayed(key, letters.replay(key).await?, output);
@@ -42,7 +47,13 @@ async fn find(connection: &Connection, text: &str) -> Result<DeadLetter> {
     DeadLetters::new(connection)
         .show(&key)
         .await?
-        .with_context(|| format!("job {} is not dead; `cedm explain {}` says what it is", key.short(), key.short()))
+        .with_context(|| {
+            format!(
+                "job {} is not dead; `cedm explain {}` says what it is",
+                key.short(),
+                key.short()
+            )
+        })
 }
 
 fn list(letters: &[DeadLetter], output: Output) {
@@ -113,14 +124,22 @@ fn by(worker: &str) -> String {
 /// What a kind of failure means, for people.
 pub fn treated(failure: FailureKind) -> &'static str {
     match failure {
-        FailureKind::Retry => "something outside was in the way (store, broker, disk), more often than the budget allows",
-        FailureKind::Reject => "the job itself is wrong; trying again helps only once its cause is mended",
+        FailureKind::Retry => {
+            "something outside was in the way (store, broker, disk), more often than the budget allows"
+        }
+        FailureKind::Reject => {
+            "the job itself is wrong; trying again helps only once its cause is mended"
+        }
         FailureKind::Bug => "the program failed, or its process died, again and again",
     }
 }
 
 fn label(letter: &DeadLetter) -> String {
-    let label = letter.job.as_ref().map(|job| job.hints.label.as_str()).unwrap_or_default();
+    let label = letter
+        .job
+        .as_ref()
+        .map(|job| job.hints.label.as_str())
+        .unwrap_or_default();
     if label.is_empty() {
         letter.kind.to_string()
     } else {

@@ -25,8 +25,8 @@ use std::{
 const DIGITS: &[u8] = include_bytes!("../demo/digits-8x8.zip");
 const SWEEP: &str = include_str!("../demo/digits.toml");
 
-/// Starts a system in `<home>/demo` unless one is up there, and goes through the commands; every one of them goes on where it
-/// was when the demo was stopped before.
+/// Starts a system in `<home>/demo` unless one is up there, and goes through the commands; every
+/// one of them goes on where it was when the demo was stopped before.
 ///
 /// # Errors
 /// When one of the commands fails; its own words are on the terminal already.
@@ -44,7 +44,10 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
             file
         }
     };
-    eprintln!("starting broker, store and services in {} …", home.path().display());
+    eprintln!(
+        "starting broker, store and services in {} …",
+        home.path().display()
+    );
     // Training and sampling are most of the work: one process of each per core, at most four.
     let cores = std::thread::available_parallelism()
         .map_or(1, |cores| cores.get() as u32)
@@ -53,7 +56,11 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
         workers: [(Service::Trainer, cores), (Service::Sampler, cores)].into(),
         prometheus: false,
     };
-    let tether = if args.keep_running { Tether::Free } else { Tether::Held };
+    let tether = if args.keep_running {
+        Tether::Free
+    } else {
+        Tether::Held
+    };
     let system = up::background(&home, &wish, tether)?;
     let steps = Steps {
         home: &home,
@@ -65,8 +72,15 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
         eprintln!("\nstopping the services …");
         up::down(&home)?;
     }
-    let Outcome { sweep, complete, headline } = came?;
-    let (page, took) = (args.out.join("report.html"), render::duration(began.elapsed()));
+    let Outcome {
+        sweep,
+        complete,
+        headline,
+    } = came?;
+    let (page, took) = (
+        args.out.join("report.html"),
+        render::duration(began.elapsed()),
+    );
     match output {
         Output::Json => crate::say!(
             "{}",
@@ -80,17 +94,26 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
                 format!("{cedm} up --detach && ")
             };
             let next = format!("{up}{cedm} explain {sweep}");
-            crate::say!("{headline} · report: {} · {took} · next: {next}", page.display());
+            crate::say!(
+                "{headline} · report: {} · {took} · next: {next}",
+                page.display()
+            );
         }
     }
-    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if complete {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
-/// How a person starts this program from here: by its name where that is on the PATH, else by its place.
+/// How a person starts this program from here: by its name where that is on the PATH, else by its
+/// place.
 fn as_typed() -> Result<String> {
     let own = std::env::current_exe().context("find this program's own path")?;
     let named = std::env::var_os("PATH").is_some_and(|path| {
-        std::env::split_paths(&path).any(|folder| fs::canonicalize(folder.join("cedm")).is_ok_and(|found| found == own))
+        std::env::split_paths(&path)
+            .any(|folder| fs::canonicalize(folder.join("cedm")).is_ok_and(|found| found == own))
     });
     if named {
         return Ok("cedm".to_owned());
@@ -106,8 +129,8 @@ struct Outcome {
     headline: String,
 }
 
-/// Whether Ctrl-C was pressed: it ends the command that runs, and the demo then stops its system in order. A second one ends
-/// the demo at once.
+/// Whether Ctrl-C was pressed: it ends the command that runs, and the demo then stops its system in
+/// order. A second one ends the demo at once.
 fn watch_interrupts() -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let seen = interrupted.clone();
@@ -136,21 +159,36 @@ impl Steps<'_> {
     fn all(&self, args: &DemoArgs, archive: &Path, sweep_file: &Path) -> Result<Outcome> {
         self.show(&["import", text(archive)?, "--name", "digits"])?;
         let submitted = self.ask(&["submit", text(sweep_file)?])?;
-        let sweep = submitted["sweep"].as_str().context("invariant: submit names its sweep")?.to_owned();
+        let sweep = submitted["sweep"]
+            .as_str()
+            .context("invariant: submit names its sweep")?
+            .to_owned();
         let complete = self.show_whatever(&["watch", &sweep])?;
         let report = self.ask(&["report", &sweep, "--out", text(&args.out)?])?;
-        let headline = report["headline"].as_str().unwrap_or("no answer").to_owned();
-        Ok(Outcome { sweep, complete, headline })
+        let headline = report["headline"]
+            .as_str()
+            .unwrap_or("no answer")
+            .to_owned();
+        Ok(Outcome {
+            sweep,
+            complete,
+            headline,
+        })
     }
     fn command(&self, arguments: &[&str], output: Output) -> Result<Command> {
         self.go_on()?;
         eprintln!("\n$ cedm {}", arguments.join(" "));
-        let mut command = Command::new(std::env::current_exe().context("find this program's own path")?);
+        let mut command =
+            Command::new(std::env::current_exe().context("find this program's own path")?);
         command
             .arg("--home")
             .arg(self.home.path())
             .arg("--output")
-            .arg(if output == Output::Json { "json" } else { "text" })
+            .arg(if output == Output::Json {
+                "json"
+            } else {
+                "text"
+            })
             .args(arguments);
         // The demo's own system, whatever else the environment names.
         for name in up::FOREIGN {
@@ -176,7 +214,11 @@ impl Steps<'_> {
         Ok(())
     }
     fn show(&self, arguments: &[&str]) -> Result<()> {
-        anyhow::ensure!(self.show_whatever(arguments)?, "cedm {} failed", arguments[0]);
+        anyhow::ensure!(
+            self.show_whatever(arguments)?,
+            "cedm {} failed",
+            arguments[0]
+        );
         Ok(())
     }
     /// What the command answers, as JSON.
@@ -188,11 +230,13 @@ impl Steps<'_> {
             .with_context(|| format!("run cedm {}", arguments[0]))?;
         self.go_on()?;
         anyhow::ensure!(output.status.success(), "cedm {} failed", arguments[0]);
-        serde_json::from_slice(&output.stdout).with_context(|| format!("cedm {} printed no JSON", arguments[0]))
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("cedm {} printed no JSON", arguments[0]))
     }
 }
 
-/// Writes a file unless it is there with these bytes already: an import goes on when its source is unchanged.
+/// Writes a file unless it is there with these bytes already: an import goes on when its source is
+/// unchanged.
 fn keep(path: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|found| found == bytes) {
         return Ok(());
@@ -201,5 +245,6 @@ fn keep(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 fn text(path: &Path) -> Result<&str> {
-    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+    path.to_str()
+        .with_context(|| format!("{} is not UTF-8", path.display()))
 }

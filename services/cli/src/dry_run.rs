@@ -14,7 +14,10 @@ pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result
     let plan = reader.plan(sweep).await?;
     let rows = estimate(&plan);
     if output == Output::Json {
-        crate::say!("{}", json!({"sweep": sweep.id, "jobs": plan.nodes, "estimate": rows}));
+        crate::say!(
+            "{}",
+            json!({"sweep": sweep.id, "jobs": plan.nodes, "estimate": rows})
+        );
         return Ok(());
     }
     let mut table = render::table(&["job", "state", "key"]);
@@ -23,7 +26,9 @@ pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result
             State::Done { .. } => "there already".to_owned(),
             State::Ready => "can start at once".to_owned(),
             State::Waiting { on } => format!("after {}", shortened(on)),
-            State::Dead { reason } => format!("dead: {}", reason.lines().next().unwrap_or_default()),
+            State::Dead { reason } => {
+                format!("dead: {}", reason.lines().next().unwrap_or_default())
+            }
             State::Blocked { by } => format!("waits for what is dead: {}", shortened(by)),
         };
         let key = node.job.as_ref().map_or("", |job| job.key.short());

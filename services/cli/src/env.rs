@@ -10,12 +10,18 @@ use std::collections::BTreeMap;
 /// # Errors
 /// When no system was ever started in this home.
 pub fn run(home: &Home, output: Output) -> Result<()> {
-    let access = home
-        .access()?
-        .with_context(|| format!("no system was ever started in {}: `cedm up` starts one", home.path().display()))?;
+    let access = home.access()?.with_context(|| {
+        format!(
+            "no system was ever started in {}: `cedm up` starts one",
+            home.path().display()
+        )
+    })?;
     let variables = access.environment(Service::Cli);
     match output {
-        Output::Json => crate::say!("{}", serde_json::to_string(&variables.into_iter().collect::<BTreeMap<_, _>>())?),
+        Output::Json => crate::say!(
+            "{}",
+            serde_json::to_string(&variables.into_iter().collect::<BTreeMap<_, _>>())?
+        ),
         Output::Text => variables
             .iter()
             .for_each(|(name, value)| crate::say!("export {name}={}", quoted(value))),

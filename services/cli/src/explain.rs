@@ -46,12 +46,20 @@ fn kinds(output: Output) {
     }
     let mut table = render::table(&["kind", "performed by", "algorithm version"]);
     for kind in Kind::ALL {
-        table.add_row([kind.token(), kind.service().name(), &kind.algorithm_version().to_string()]);
+        table.add_row([
+            kind.token(),
+            kind.service().name(),
+            &kind.algorithm_version().to_string(),
+        ]);
     }
     crate::say!("{table}");
 }
 
-async fn facts(connection: &Connection, reader: &mut Reader, key: &JobKey) -> Result<(Facts, Vec<(SweepId, String)>)> {
+async fn facts(
+    connection: &Connection,
+    reader: &mut Reader,
+    key: &JobKey,
+) -> Result<(Facts, Vec<(SweepId, String)>)> {
     let filter = EventFilter {
         key: Some(key.clone()),
         ..EventFilter::default()
@@ -61,7 +69,8 @@ async fn facts(connection: &Connection, reader: &mut Reader, key: &JobKey) -> Re
         ..Facts::default()
     };
     facts.manifest = Submitter::new(connection).manifest(key).await?;
-    facts.broken = facts.manifest.is_none() && connection.store().size(&manifest_key(key)).await?.is_some();
+    facts.broken =
+        facts.manifest.is_none() && connection.store().size(&manifest_key(key)).await?.is_some();
     facts.letter = DeadLetters::new(connection).show(key).await?;
     let outstanding = Submitter::new(connection).outstanding(None).await?;
     let own = outstanding.iter().find(|job| job.key == *key);
@@ -82,16 +91,35 @@ async fn facts(connection: &Connection, reader: &mut Reader, key: &JobKey) -> Re
         .or(own.map(|job| job.kind))
         .or(facts.manifest.as_ref().map(|manifest| manifest.spec.kind()));
     if let Some(kind) = facts.kind {
-        facts.others = outstanding.iter().filter(|job| job.kind == kind && job.key != *key).count();
+        facts.others = outstanding
+            .iter()
+            .filter(|job| job.kind == kind && job.key != *key)
+            .count();
         let alive = workers(connection).await?;
-        let of_service: Vec<_> = alive.into_iter().filter(|worker| worker.service == kind.service().name()).collect();
-        (facts.workers, facts.busy) = (of_service.len(), of_service.iter().filter(|worker| worker.job.is_some()).count());
-        facts.worker = of_service.into_iter().find(|worker| worker.job.as_ref() == Some(key));
+        let of_service: Vec<_> = alive
+            .into_iter()
+            .filter(|worker| worker.service == kind.service().name())
+            .collect();
+        (facts.workers, facts.busy) = (
+            of_service.len(),
+            of_service
+                .iter()
+                .filter(|worker| worker.job.is_some())
+                .count(),
+        );
+        facts.worker = of_service
+            .into_iter()
+            .find(|worker| worker.job.as_ref() == Some(key));
     }
     Ok((facts, sweeps))
 }
 
-async fn explain_job(connection: &Connection, reader: &mut Reader, key: &JobKey, output: Output) -> Result<()> {
+async fn explain_job(
+    connection: &Connection,
+    reader: &mut Reader,
+    key: &JobKey,
+    output: Output,
+) -> Result<()> {
     let (facts, sweeps) = facts(connection, reader, key).await?;
     let said = verdict(&facts);
     if output == Output::Json {
@@ -113,7 +141,12 @@ async fn explain_job(connection: &Connection, reader: &mut Reader, key: &JobKey,
     crate::say!("it      {said}");
     if let Some(manifest) = &facts.manifest {
         for input in &manifest.inputs {
-            crate::say!("read    {:<16} {} (digest {})", input.role, input.key.short(), input.digest.short());
+            crate::say!(
+                "read    {:<16} {} (digest {})",
+                input.role,
+                input.key.short(),
+                input.digest.short()
+            );
         }
         for file in &manifest.outputs {
             crate::say!(
@@ -124,7 +157,8 @@ async fn explain_job(connection: &Connection, reader: &mut Reader, key: &JobKey,
             );
         }
         crate::say!(
-            "digest  {}   the same work gives the same key, and its stored objects are checked before they are used again",
+            "digest  {}   the same work gives the same key, and its stored objects are checked \
+             before they are used again",
             manifest.digest.short()
         );
     }
@@ -149,7 +183,10 @@ async fn explain_job(connection: &Connection, reader: &mut Reader, key: &JobKey,
 async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> Result<()> {
     let alive = workers(connection).await?;
     let outstanding = Submitter::new(connection).outstanding(None).await?;
-    let mine: Vec<_> = outstanding.iter().filter(|job| view.knows(&job.key)).collect();
+    let mine: Vec<_> = outstanding
+        .iter()
+        .filter(|job| view.knows(&job.key))
+        .collect();
     let running: Vec<_> = alive
         .iter()
         .filter(|worker| worker.job.as_ref().is_some_and(|key| view.knows(key)))
@@ -169,10 +206,22 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
         crate::say!("{line}");
     }
     for worker in &running {
-        let label = worker.job.as_ref().and_then(|key| view.label(key)).unwrap_or_default();
-        crate::say!("runs    {label}: on {} since {}", worker.worker, render::since(worker.since_ms));
+        let label = worker
+            .job
+            .as_ref()
+            .and_then(|key| view.label(key))
+            .unwrap_or_default();
+        crate::say!(
+            "runs    {label}: on {} since {}",
+            worker.worker,
+            render::since(worker.since_ms)
+        );
     }
-    let in_hand = |key: &JobKey| running.iter().any(|worker| worker.job.as_ref() == Some(key));
+    let in_hand = |key: &JobKey| {
+        running
+            .iter()
+            .any(|worker| worker.job.as_ref() == Some(key))
+    };
     let waiting: Vec<_> = mine.iter().filter(|job| !in_hand(&job.key)).collect();
     for kind in Kind::ALL {
         let of_kind: Vec<_> = waiting.iter().filter(|job| job.kind == *kind).collect();
@@ -180,7 +229,10 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
             continue;
         }
         let service = kind.service();
-        let hands = alive.iter().filter(|worker| worker.service == service.name()).count();
+        let hands = alive
+            .iter()
+            .filter(|worker| worker.service == service.name())
+            .count();
         let delayed = of_kind.iter().filter(|job| job.delayed).count();
         let why = if hands == 0 {
             format!("no {service} is alive")
@@ -194,8 +246,17 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
         };
         crate::say!("queued  {} {kind} jobs: {why}{delayed}", of_kind.len());
     }
-    for missing in view.outcome.missing.iter().filter(|missing| !missing.pending) {
-        let key = missing.key.as_ref().map(|key| format!(" ({})", key.short())).unwrap_or_default();
+    for missing in view
+        .outcome
+        .missing
+        .iter()
+        .filter(|missing| !missing.pending)
+    {
+        let key = missing
+            .key
+            .as_ref()
+            .map(|key| format!(" ({})", key.short()))
+            .unwrap_or_default();
         crate::say!("missing {}{key}: {}", missing.what, missing.reason);
     }
     Ok(())

@@ -9,7 +9,8 @@ use cedm_contract::{ImageSet, JobResult, Manifest, SampleSetResult};
 use cedm_runtime::{Connection, Submitter};
 use std::path::Path;
 
-/// Exports an image set by its name, or a sample set by the key of its job. The ending of `--out` says as what.
+/// Exports an image set by its name, or a sample set by the key of its job. The ending of `--out`
+/// says as what.
 ///
 /// # Errors
 /// When there is no such set, the store fails, or the files cannot be written.
@@ -33,7 +34,10 @@ pub fn run(args: &ExportArgs, output: Output) -> Result<()> {
         Form::Folder => cedm_images::export_folder(&set, folder.path(), first_seed, out)?,
     }
     match output {
-        Output::Json => crate::say!("{}", serde_json::json!({"out": out, "count": set.count, "content": set.content})),
+        Output::Json => crate::say!(
+            "{}",
+            serde_json::json!({"out": out, "count": set.count, "content": set.content})
+        ),
         Output::Text => crate::say!("{}: {} images", out.display(), render::count(set.count)),
     }
     Ok(())
@@ -52,11 +56,18 @@ enum Form {
 
 impl Form {
     fn of(out: &Path) -> Result<Self> {
-        match out.extension().map(|ending| ending.to_string_lossy()).as_deref() {
+        match out
+            .extension()
+            .map(|ending| ending.to_string_lossy())
+            .as_deref()
+        {
             Some("zip") => Ok(Self::Archive),
             Some("npz") => Ok(Self::Array),
             None => Ok(Self::Folder),
-            Some(other) => bail!("--out ends in .{other}: expected .zip (EDM archive), .npz, or no ending for a folder of PNGs"),
+            Some(other) => bail!(
+                "--out ends in .{other}: expected .zip (EDM archive), .npz, or no ending for a \
+                 folder of PNGs"
+            ),
         }
     }
 }
@@ -73,12 +84,22 @@ async fn find(connection: &Connection, name: &str) -> Result<Manifest> {
     }
     let key = keys::find(connection, name).await?;
     let manifest = Submitter::new(connection).manifest(&key).await?;
-    manifest.with_context(|| format!("job {} has no result yet (`cedm explain {}`)", key.short(), key.short()))
+    manifest.with_context(|| {
+        format!(
+            "job {} has no result yet (`cedm explain {}`)",
+            key.short(),
+            key.short()
+        )
+    })
 }
 
 /// A sample set as the images that it is, and the seed of the first.
 fn generated(set: SampleSetResult) -> (ImageSet, u64) {
-    let content = set.shards.iter().map(|shard| shard.object.digest.to_string()).collect::<String>();
+    let content = set
+        .shards
+        .iter()
+        .map(|shard| shard.object.digest.to_string())
+        .collect::<String>();
     let images = ImageSet {
         count: set.count,
         channels: set.channels,

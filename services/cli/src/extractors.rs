@@ -21,11 +21,22 @@ pub fn run(output: Output) -> Result<()> {
             (None, false) if extractor.needs_weights => "the file's".to_owned(),
             (None, false) => "the image's".to_owned(),
         };
-        let input = extractor.input.map_or("as it is".to_owned(), |side| side.to_string());
-        table.add_row([extractor.name, extractor.about, &input, &width, &weights(extractor)]);
+        let input = extractor
+            .input
+            .map_or("as it is".to_owned(), |side| side.to_string());
+        table.add_row([
+            extractor.name,
+            extractor.about,
+            &input,
+            &width,
+            &weights(extractor),
+        ]);
     }
     crate::say!("{table}");
-    crate::say!("`weights` names a file (path or s3:// URI) as it is published there: safetensors, PyTorch zip or legacy.");
+    crate::say!(
+        "`weights` names a file (path or s3:// URI) as it is published there: safetensors, \
+         PyTorch zip or legacy."
+    );
     Ok(())
 }
 
@@ -34,7 +45,11 @@ fn weights(extractor: &Extractor) -> String {
     let Some(published) = extractor.published else {
         return "none".to_owned();
     };
-    let learns = if extractor.adapts { "; can be adapted" } else { "" };
+    let learns = if extractor.adapts {
+        "; can be adapted"
+    } else {
+        ""
+    };
     match extractor.sha256 {
         Some(sha256) => format!("{published}, sha256 {sha256}{learns}"),
         None => format!("{published}{learns}"),

@@ -1,4 +1,5 @@
-//! `cedm fsck`: the invariants of the protocol, checked over everything that is stored: the same audit that the simulation runs.
+//! `cedm fsck`: the invariants of the protocol, checked over everything that is stored: the same
+//! audit that the simulation runs.
 
 use crate::{
     args::{FsckArgs, Output},
@@ -7,7 +8,9 @@ use crate::{
 };
 use anyhow::Result;
 use cedm_contract::JobKey;
-use cedm_runtime::{Claims, Connection, DeadLetters, EventFilter, Findings, Submitter, audit, past_events};
+use cedm_runtime::{
+    Claims, Connection, DeadLetters, EventFilter, Findings, Submitter, audit, past_events,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 
@@ -18,7 +21,8 @@ use std::process::ExitCode;
 pub fn run(args: &FsckArgs, output: Output) -> Result<ExitCode> {
     client::block_on(async {
         let connection = client::connect().await?;
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} manifests  {eta} left").expect("invariant: the template is valid");
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} manifests  {eta} left")
+            .expect("invariant: the template is valid");
         let bar = ProgressBar::new(0).with_style(style);
         let progress = |done, total| {
             bar.set_length(total);
@@ -27,9 +31,23 @@ pub fn run(args: &FsckArgs, output: Output) -> Result<ExitCode> {
         let findings = match &args.sweep {
             Some(sweep) => {
                 let keys = Reader::new(&connection).view(&sweep.parse()?).await?.done();
-                audit(connection.store(), Some(&keys), &Claims::default(), progress).await?
+                audit(
+                    connection.store(),
+                    Some(&keys),
+                    &Claims::default(),
+                    progress,
+                )
+                .await?
             }
-            None => audit(connection.store(), None, &claims(&connection).await?, progress).await?,
+            None => {
+                audit(
+                    connection.store(),
+                    None,
+                    &claims(&connection).await?,
+                    progress,
+                )
+                .await?
+            }
         };
         bar.finish_and_clear();
         print(&findings, output);
@@ -73,15 +91,21 @@ fn print(findings: &Findings, output: Output) {
     );
     if findings.unclaimed.objects > 0 {
         crate::say!(
-            "{} objects ({}) belong to no result: attempts that are under way, were superseded or given up",
+            "{} objects ({}) belong to no result: attempts that are under way, were superseded or \
+             given up",
             render::count(findings.unclaimed.objects),
             render::bytes(findings.unclaimed.bytes)
         );
     }
     if !findings.newer.is_empty() {
-        crate::say!("{} manifests are of a newer program and were not judged", findings.newer.len());
+        crate::say!(
+            "{} manifests are of a newer program and were not judged",
+            findings.newer.len()
+        );
     }
     if !broken.is_empty() {
-        crate::say!("submit the sweeps that need them again: what is broken is discarded then, and made again");
+        crate::say!(
+            "submit the sweeps that need them again: what is broken is discarded then, and made again"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The home of a local system: one folder with its credentials, its state, its logs and everything it stores.
+//! The home of a local system: one folder with its credentials, its state, its logs and everything
+//! it stores.
 
 use anyhow::{Context, Result};
 use cedm_runtime::deploy::Credentials;
@@ -20,9 +21,9 @@ impl Home {
     /// # Errors
     /// When the current folder cannot be read (it is needed to make the path absolute).
     pub fn at(folder: &Path) -> Result<Self> {
-        Ok(Self(
-            std::path::absolute(folder).with_context(|| format!("make {} absolute", folder.display()))?,
-        ))
+        Ok(Self(std::path::absolute(folder).with_context(|| {
+            format!("make {} absolute", folder.display())
+        })?))
     }
     /// Its path.
     pub fn path(&self) -> &Path {
@@ -34,7 +35,10 @@ impl Home {
     /// When it cannot be made.
     pub fn create(&self) -> Result<()> {
         for folder in [self.0.clone(), self.logs(), self.objects(), self.nats()] {
-            let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+            let made = fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder);
             made.with_context(|| format!("make the folder {}", folder.display()))?;
         }
         Ok(())
@@ -85,23 +89,32 @@ impl Home {
     /// When the file cannot be removed.
     pub fn forget_state(&self) -> Result<()> {
         match fs::remove_file(self.0.join("state.json")) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("remove state.json"),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).context("remove state.json")
+            }
             _ => Ok(()),
         }
     }
-    /// The lock that a supervisor holds as long as it lives: the kernel releases it however the process ends. `None` when
-    /// another process holds it.
+    /// The lock that a supervisor holds as long as it lives: the kernel releases it however the
+    /// process ends. `None` when another process holds it.
     ///
     /// # Errors
     /// When the lock file cannot be opened.
     pub fn lock(&self) -> Result<Option<File>> {
         let path = self.0.join("up.lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path);
         let file = file.with_context(|| format!("open {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("lock {}", path.display()))
+            }
         }
     }
     /// Whether a supervisor is alive here.
@@ -178,9 +191,11 @@ pub struct Child {
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(Some(
-            serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged; remove it", path.display()))?,
-        )),
+        Ok(bytes) => {
+            Ok(Some(serde_json::from_slice(&bytes).with_context(|| {
+                format!("{} is damaged; remove it", path.display())
+            })?))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
     }
@@ -190,7 +205,12 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let new = path.with_extension("new");
     let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)?;
         file.write_all(&serde_json::to_vec_pretty(value)?)?;
         fs::rename(&new, path)
     };

@@ -1,4 +1,5 @@
-//! `cedm import`: an image set into the store, as shards under a manifest, with a name that points to it.
+//! `cedm import`: an image set into the store, as shards under a manifest, with a name that points
+//! to it.
 
 use crate::{
     args::{ImportArgs, Output},
@@ -9,8 +10,8 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use cedm_contract::{
-    Attempt, Digest, Input, Job, JobKey, JobResult, JobSpec, Manifest, ObjectRef, Output as File, SCHEMA_VERSION, Software, Timings,
-    output_key,
+    Attempt, Digest, Input, Job, JobKey, JobResult, JobSpec, Manifest, ObjectRef, Output as File,
+    SCHEMA_VERSION, Software, Timings, output_key,
 };
 use cedm_images::{ImportOptions, Imported, Progress};
 use cedm_runtime::{
@@ -48,22 +49,35 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
             .name
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b));
-    ensure!(fits, "--name `{}`: expected 1 to 48 of a-z, 0-9, `-`, `_` and `.`", args.name);
+    ensure!(
+        fits,
+        "--name `{}`: expected 1 to 48 of a-z, 0-9, `-`, `_` and `.`",
+        args.name
+    );
     let uri = ObjectUri::parse(&args.path)?;
     let source = match &uri {
         Some(_) => PathBuf::from(&args.path),
-        None => std::path::absolute(&args.path).with_context(|| format!("make {} absolute", args.path))?,
+        None => std::path::absolute(&args.path)
+            .with_context(|| format!("make {} absolute", args.path))?,
     };
-    ensure!(uri.is_some() || source.exists(), "{} does not exist", args.path);
+    ensure!(
+        uri.is_some() || source.exists(),
+        "{} does not exist",
+        args.path
+    );
     // The same source goes on in the same folder when an import was interrupted.
-    let age = fs::metadata(&source).and_then(|about| about.modified()).ok();
+    let age = fs::metadata(&source)
+        .and_then(|about| about.modified())
+        .ok();
     let folder = home
         .path()
         .join("imports")
         .join(&Digest::of(format!("{source:?} {age:?} {args:?}").as_bytes()).as_str()[..16]);
     let fetched = folder.with_extension("source");
     let source = match uri {
-        Some(uri) if !folder.join("import.json").is_file() => uri.bring(&fetched).with_context(|| format!("read {}", args.path))?,
+        Some(uri) if !folder.join("import.json").is_file() => uri
+            .bring(&fetched)
+            .with_context(|| format!("read {}", args.path))?,
         _ => source,
     };
     let imported = read(&source, args, &folder)?;
@@ -71,7 +85,9 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
         let connection = client::connect().await?;
         let manifest = store(&connection, &imported, &folder).await?;
         point(&connection, args, &manifest).await?;
-        Submitter::new(&connection).announce_done(&manifest, false).await?;
+        Submitter::new(&connection)
+            .announce_done(&manifest, false)
+            .await?;
         connection.flush().await;
         anyhow::Ok(manifest)
     });
@@ -88,7 +104,8 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
 fn read(source: &Path, args: &ImportArgs, folder: &Path) -> Result<Imported> {
     if let Ok(bytes) = fs::read(folder.join("import.json")) {
         // Read completely before, and not yet stored.
-        return serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged; remove it", folder.display()));
+        return serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is damaged; remove it", folder.display()));
     }
     let options = ImportOptions {
         resolution: args.resolution,
@@ -103,16 +120,22 @@ fn read(source: &Path, args: &ImportArgs, folder: &Path) -> Result<Imported> {
         ..ImportOptions::default()
     };
     let bar = ProgressBar::new(0).with_style(style());
-    let imported = cedm_images::import(source, &options, folder, &mut |Progress { done, total, .. }| {
-        bar.set_length(total);
-        bar.set_position(done);
-    });
+    let imported = cedm_images::import(
+        source,
+        &options,
+        folder,
+        &mut |Progress { done, total, .. }| {
+            bar.set_length(total);
+            bar.set_position(done);
+        },
+    );
     bar.finish_and_clear();
     Ok(imported?)
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{bar:30} {pos}/{len} images  {per_sec}  {eta} left").expect("invariant: the template is valid")
+    ProgressStyle::with_template("{bar:30} {pos}/{len} images  {per_sec}  {eta} left")
+        .expect("invariant: the template is valid")
 }
 
 /// Uploads what is not there yet and commits the manifest.
@@ -145,7 +168,10 @@ async fn store(connection: &Connection, imported: &Imported, folder: &Path) -> R
             size: bytes.len() as u64,
             digest: Digest::of(&bytes),
         };
-        connection.store().put(&object.object, Body::Bytes(Bytes::from(bytes))).await?;
+        connection
+            .store()
+            .put(&object.object, Body::Bytes(Bytes::from(bytes)))
+            .await?;
         outputs.push(File {
             name: name.to_owned(),
             object,
@@ -155,7 +181,12 @@ async fn store(connection: &Connection, imported: &Imported, folder: &Path) -> R
     };
     put("names.jsonl", names, true).await?;
     if !imported.skipped.is_empty() {
-        put("skipped.json", serde_json::to_vec_pretty(&imported.skipped)?, true).await?;
+        put(
+            "skipped.json",
+            serde_json::to_vec_pretty(&imported.skipped)?,
+            true,
+        )
+        .await?;
     }
     let result = JobResult::Import(set);
     let finished_ms = render::now_ms();
@@ -193,15 +224,19 @@ async fn store(connection: &Connection, imported: &Imported, folder: &Path) -> R
 /// Lets the name point to the import.
 async fn point(connection: &Connection, args: &ImportArgs, manifest: &Manifest) -> Result<()> {
     let (store, key) = (connection.store(), pointer_key(&args.name));
-    let wanted = serde_json::to_vec(&Pointer { key: manifest.key.clone() })?;
+    let wanted = serde_json::to_vec(&Pointer {
+        key: manifest.key.clone(),
+    })?;
     if let Some(bytes) = store.get(&key).await? {
-        let known: Pointer = serde_json::from_slice(&bytes).with_context(|| format!("object {key} is damaged"))?;
+        let known: Pointer =
+            serde_json::from_slice(&bytes).with_context(|| format!("object {key} is damaged"))?;
         if known.key == manifest.key {
             return Ok(());
         }
         ensure!(
             args.replace,
-            "the name `{}` belongs to another image set (import {}): choose another name, or let it point to this one with --replace; sweeps keep what they were submitted with",
+            "the name `{}` belongs to another image set (import {}): choose another name, or let \
+             it point to this one with --replace; sweeps keep what they were submitted with",
             args.name,
             known.key.short()
         );
@@ -218,7 +253,10 @@ pub async fn resolve(connection: &Connection, name: &str) -> Result<Manifest> {
     let store = connection.store();
     let Some(bytes) = store.get(&pointer_key(name)).await? else {
         let listed = store.list("dataset/").await?;
-        let names: Vec<&str> = listed.iter().filter_map(|object| object.key.strip_prefix("dataset/")).collect();
+        let names: Vec<&str> = listed
+            .iter()
+            .filter_map(|object| object.key.strip_prefix("dataset/"))
+            .collect();
         let hint = if names.is_empty() {
             "nothing has been imported yet".to_owned()
         } else {
@@ -226,7 +264,8 @@ pub async fn resolve(connection: &Connection, name: &str) -> Result<Manifest> {
         };
         anyhow::bail!("no image set is called `{name}`; {hint} (`cedm import PATH --name {name}`)");
     };
-    let pointer: Pointer = serde_json::from_slice(&bytes).with_context(|| format!("object dataset/{name} is damaged"))?;
+    let pointer: Pointer = serde_json::from_slice(&bytes)
+        .with_context(|| format!("object dataset/{name} is damaged"))?;
     let manifest = Submitter::new(connection).manifest(&pointer.key).await?;
     manifest.with_context(|| {
         format!(
@@ -237,7 +276,9 @@ pub async fn resolve(connection: &Connection, name: &str) -> Result<Manifest> {
 }
 
 fn print(args: &ImportArgs, imported: &Imported, manifest: &Manifest, output: Output) {
-    let JobResult::Import(set) = &manifest.result else { return };
+    let JobResult::Import(set) = &manifest.result else {
+        return;
+    };
     if output == Output::Json {
         crate::say!(
             "{}",

@@ -10,13 +10,28 @@ use std::collections::BTreeSet;
 /// # Errors
 /// When the store or NATS fails.
 pub async fn matching(connection: &Connection, prefix: &str) -> Result<BTreeSet<JobKey>> {
-    let stored = connection.store().list(&format!("manifest/{prefix}")).await?;
+    let stored = connection
+        .store()
+        .list(&format!("manifest/{prefix}"))
+        .await?;
     let mut keys: BTreeSet<JobKey> = stored
         .iter()
         .filter_map(|object| object.key.strip_prefix("manifest/")?.parse().ok())
         .collect();
-    keys.extend(Submitter::new(connection).outstanding(None).await?.into_iter().map(|job| job.key));
-    keys.extend(DeadLetters::new(connection).list().await?.into_iter().map(|letter| letter.key));
+    keys.extend(
+        Submitter::new(connection)
+            .outstanding(None)
+            .await?
+            .into_iter()
+            .map(|job| job.key),
+    );
+    keys.extend(
+        DeadLetters::new(connection)
+            .list()
+            .await?
+            .into_iter()
+            .map(|letter| letter.key),
+    );
     keys.retain(|key| key.as_str().starts_with(prefix));
     Ok(keys)
 }
@@ -32,13 +47,20 @@ pub async fn find(connection: &Connection, text: &str) -> Result<JobKey> {
     if text.len() < 4 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         bail!("`{text}` is no job key: expected at least four of its 40 hexadecimal digits");
     }
-    let found: Vec<JobKey> = matching(connection, &text.to_lowercase()).await?.into_iter().collect();
+    let found: Vec<JobKey> = matching(connection, &text.to_lowercase())
+        .await?
+        .into_iter()
+        .collect();
     match found.as_slice() {
         [key] => Ok(key.clone()),
         [] => bail!("no job has a key that starts with {text}"),
         several => {
             let list: Vec<&str> = several.iter().map(JobKey::short).collect();
-            bail!("{} jobs have keys that start with {text}: {}", several.len(), list.join(", "))
+            bail!(
+                "{} jobs have keys that start with {text}: {}",
+                several.len(),
+                list.join(", ")
+            )
         }
     }
 }
@@ -52,5 +74,8 @@ pub async fn kind_of(connection: &Connection, key: &JobKey) -> Result<Option<Kin
         key: Some(key.clone()),
         ..EventFilter::default()
     };
-    Ok(past_events(connection, &filter).await?.first().map(|event| event.kind))
+    Ok(past_events(connection, &filter)
+        .await?
+        .first()
+        .map(|event| event.kind))
 }

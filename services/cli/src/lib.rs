@@ -1,7 +1,9 @@
-//! The `cedm` command: starts a local system, brings images in, hands sweeps in, watches, explains and reports.
+//! The `cedm` command: starts a local system, brings images in, hands sweeps in, watches, explains
+//! and reports.
 //!
-//! Not a service: it holds no state of its own beside the home of a local system, and everything it shows is read from the
-//! store, the broker's buckets and events. Reads `.cedm` or the environment; writes what its subcommands say.
+//! Not a service: it holds no state of its own beside the home of a local system, and everything it
+//! shows is read from the store, the broker's buckets and events. Reads `.cedm` or the environment;
+//! writes what its subcommands say.
 
 #![forbid(unsafe_code)]
 
@@ -49,7 +51,10 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Env => env::run(&home, output)?,
         Command::Extractors => extractors::run(output)?,
         Command::Guard(args) => {
-            let (program, arguments) = args.program.split_first().context("guard needs a program")?;
+            let (program, arguments) = args
+                .program
+                .split_first()
+                .context("guard needs a program")?;
             up::guard::become_program(args.parent, program, arguments)?;
         }
         Command::Demo(args) => return demo::run(&home, &args, output),
@@ -70,10 +75,19 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 /// Whether a command talks to a system that runs already.
 fn needs_system(command: &Command) -> bool {
     match command {
-        Command::Up(_) | Command::Down | Command::Env | Command::Extractors | Command::Demo(_) | Command::Guard(_) => false,
+        Command::Up(_)
+        | Command::Down
+        | Command::Env
+        | Command::Extractors
+        | Command::Demo(_)
+        | Command::Guard(_) => false,
         Command::Explain(args) => !args.kinds,
         Command::Import(_) | Command::Export(_) | Command::Submit(_) | Command::Status(_) => true,
-        Command::Watch(_) | Command::Dead(_) | Command::Cancel(_) | Command::Report(_) | Command::Fsck(_) => true,
+        Command::Watch(_)
+        | Command::Dead(_)
+        | Command::Cancel(_)
+        | Command::Report(_)
+        | Command::Fsck(_) => true,
     }
 }
 

@@ -29,17 +29,26 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
         let report = tokio::task::spawn_blocking(move || render(&view.outcome, &artefacts))
             .await
             .context("make the report")?;
-        fs::create_dir_all(&args.out).with_context(|| format!("make the folder {}", args.out.display()))?;
+        fs::create_dir_all(&args.out)
+            .with_context(|| format!("make the folder {}", args.out.display()))?;
         let files = [("report.html", &report.html), ("report.json", &report.json)];
         let csvs = report.csvs.iter().map(|csv| (csv.name.as_str(), &csv.text));
         let mut names = Vec::new();
         for (name, text) in files.into_iter().chain(csvs) {
-            fs::write(args.out.join(name), text).with_context(|| format!("write {}", args.out.join(name).display()))?;
+            fs::write(args.out.join(name), text)
+                .with_context(|| format!("write {}", args.out.join(name).display()))?;
             names.push(name);
         }
         match output {
-            Output::Json => crate::say!("{}", json!({"headline": report.headline, "folder": args.out, "files": names})),
-            Output::Text => crate::say!("{}\n{}", report.headline, args.out.join("report.html").display()),
+            Output::Json => crate::say!(
+                "{}",
+                json!({"headline": report.headline, "folder": args.out, "files": names})
+            ),
+            Output::Text => crate::say!(
+                "{}\n{}",
+                report.headline,
+                args.out.join("report.html").display()
+            ),
         }
         Ok(())
     })

@@ -39,7 +39,11 @@ async fn one(reader: &mut Reader, sweep: &str, output: Output) -> Result<()> {
     }
     let mut table = render::table(&["network", "used", "utilisation", "score", "to"]);
     for cell in &view.outcome.cells {
-        let last = cell.snapshots.iter().rev().find(|snapshot| !snapshot.summary.is_empty());
+        let last = cell
+            .snapshots
+            .iter()
+            .rev()
+            .find(|snapshot| !snapshot.summary.is_empty());
         let score = last.and_then(|snapshot| view.primary(&snapshot.summary));
         let score = score.map_or("—".to_owned(), |summary| match summary.std {
             Some(std) => format!("{:.3} ± {std:.3}", summary.mean),
@@ -48,16 +52,24 @@ async fn one(reader: &mut Reader, sweep: &str, output: Output) -> Result<()> {
         table.add_row([
             cell.label.clone(),
             cell.used.map_or("—".to_owned(), |used| used.to_string()),
-            cell.utilisation
-                .map_or("—".to_owned(), |utilisation| format!("{:.1} %", utilisation * 100.0)),
+            cell.utilisation.map_or("—".to_owned(), |utilisation| {
+                format!("{:.1} %", utilisation * 100.0)
+            }),
             score,
-            last.map_or("—".to_owned(), |snapshot| format!("{:.1} kimg", snapshot.nimg as f64 / 1000.0)),
+            last.map_or("—".to_owned(), |snapshot| {
+                format!("{:.1} kimg", snapshot.nimg as f64 / 1000.0)
+            }),
         ]);
     }
     if !view.outcome.cells.is_empty() {
         crate::say!("{table}");
     }
-    for missing in view.outcome.missing.iter().filter(|missing| !missing.pending) {
+    for missing in view
+        .outcome
+        .missing
+        .iter()
+        .filter(|missing| !missing.pending)
+    {
         crate::say!("missing {}: {}", missing.what, missing.reason);
     }
     Ok(())
@@ -98,7 +110,11 @@ async fn all(connection: &Connection, reader: &mut Reader, output: Output) -> Re
                 SweepState::Complete => "complete",
                 SweepState::Incomplete => "incomplete",
             };
-            let answer = view.outcome.answer.as_ref().map_or("", |answer| answer.headline.as_str());
+            let answer = view
+                .outcome
+                .answer
+                .as_ref()
+                .map_or("", |answer| answer.headline.as_str());
             table.add_row([
                 view.sweep.id.as_str(),
                 state,
@@ -120,7 +136,13 @@ fn print_workers(alive: &[Heartbeat]) {
     for worker in alive {
         let does = match (&worker.job, worker.kind) {
             (Some(job), Some(kind)) if worker.total > 0 => {
-                format!("{kind} {}: {}/{} {}", job.short(), worker.done, worker.total, worker.unit)
+                format!(
+                    "{kind} {}: {}/{} {}",
+                    job.short(),
+                    worker.done,
+                    worker.total,
+                    worker.unit
+                )
             }
             (Some(job), Some(kind)) => format!("{kind} {}", job.short()),
             _ => "idle".to_owned(),

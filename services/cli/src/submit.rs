@@ -1,4 +1,5 @@
-//! `cedm submit`: a sweep file checked, its names resolved, its files stored, the sweep written once.
+//! `cedm submit`: a sweep file checked, its names resolved, its files stored, the sweep written
+//! once.
 
 use crate::{
     args::{Output, SubmitArgs},
@@ -24,7 +25,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 pub fn run(args: &SubmitArgs, output: Output) -> Result<()> {
     let file = &args.file;
     let toml = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-    let spec = SweepSpec::parse(&toml).map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", file.display()))?;
+    let spec = SweepSpec::parse(&toml)
+        .map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", file.display()))?;
     let id = name(args, &spec)?;
     client::block_on(async {
         let connection = client::connect().await?;
@@ -47,7 +49,11 @@ fn name(args: &SubmitArgs, spec: &SweepSpec) -> Result<SweepId> {
     if let Some(name) = &spec.name {
         return Ok(name.clone());
     }
-    let stem = args.file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let stem = args
+        .file
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
     stem.parse().with_context(|| {
         format!(
             "{} gives no name for the sweep: write `name = \"…\"` into it or use --name",
@@ -56,7 +62,14 @@ fn name(args: &SubmitArgs, spec: &SweepSpec) -> Result<SweepId> {
     })
 }
 
-async fn resolve(connection: &Connection, file: &Path, id: SweepId, mut spec: SweepSpec, toml: String, dry_run: bool) -> Result<Sweep> {
+async fn resolve(
+    connection: &Connection,
+    file: &Path,
+    id: SweepId,
+    mut spec: SweepSpec,
+    toml: String,
+    dry_run: bool,
+) -> Result<Sweep> {
     let images = import::resolve(connection, &spec.image_set).await?.key;
     let test_images = match &spec.test_set {
         Some(name) => Some(import::resolve(connection, name).await?.key),
@@ -84,18 +97,29 @@ async fn resolve(connection: &Connection, file: &Path, id: SweepId, mut spec: Sw
         );
     }
     spec.store_files(&stored);
-    Ok(Sweep::new(id, spec, images, test_images, render::now_ms(), toml))
+    Ok(Sweep::new(
+        id,
+        spec,
+        images,
+        test_images,
+        render::now_ms(),
+        toml,
+    ))
 }
 
 /// A user's file in the store, under its content's name; uploaded unless it is there.
 async fn store_file(connection: &Connection, path: &Path, dry_run: bool) -> Result<ObjectRef> {
     let digest = {
         let mut hasher = blake3::Hasher::new();
-        let mut opened = fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
-        std::io::copy(&mut opened, &mut hasher).with_context(|| format!("read {}", path.display()))?;
+        let mut opened =
+            fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
+        std::io::copy(&mut opened, &mut hasher)
+            .with_context(|| format!("read {}", path.display()))?;
         Digest::finish(&hasher)
     };
-    let size = fs::metadata(path).with_context(|| format!("read {}", path.display()))?.len();
+    let size = fs::metadata(path)
+        .with_context(|| format!("read {}", path.display()))?
+        .len();
     let object = ObjectRef {
         object: blob_key(&digest),
         size,
@@ -115,7 +139,9 @@ fn print(id: &SweepId, came: Submitted, output: Output) -> Result<()> {
     let attached = came == Submitted::Attached;
     match output {
         Output::Json => crate::say!("{}", json!({"sweep": id, "attached": attached})),
-        Output::Text if attached => crate::say!("sweep {id} was submitted before with the same spec; follow it with `cedm watch {id}`"),
+        Output::Text if attached => crate::say!(
+            "sweep {id} was submitted before with the same spec; follow it with `cedm watch {id}`"
+        ),
         Output::Text => crate::say!("sweep {id} submitted; follow it with `cedm watch {id}`"),
     }
     Ok(())

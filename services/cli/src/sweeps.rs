@@ -69,7 +69,14 @@ impl Reader {
         let listed = self.store().list("sweep/").await?;
         Ok(listed
             .iter()
-            .filter_map(|object| object.key.strip_prefix("sweep/")?.strip_suffix("/spec")?.parse().ok())
+            .filter_map(|object| {
+                object
+                    .key
+                    .strip_prefix("sweep/")?
+                    .strip_suffix("/spec")?
+                    .parse()
+                    .ok()
+            })
             .collect())
     }
 
@@ -93,7 +100,8 @@ impl Reader {
     /// # Errors
     /// When the store fails.
     pub async fn exists(&self, id: &SweepId) -> Result<bool> {
-        Ok(self.sweeps.contains_key(id) || self.store().size(&sweep_key(id, "spec")).await?.is_some())
+        Ok(self.sweeps.contains_key(id)
+            || self.store().size(&sweep_key(id, "spec")).await?.is_some())
     }
 
     async fn sweep(&mut self, id: &SweepId) -> Result<Sweep> {
@@ -122,7 +130,11 @@ impl Reader {
     pub async fn view(&mut self, id: &SweepId) -> Result<View> {
         let sweep = self.sweep(id).await?;
         let plan = self.plan(&sweep).await?;
-        let cancelled = self.store().size(&sweep_key(id, "cancelled")).await?.is_some();
+        let cancelled = self
+            .store()
+            .size(&sweep_key(id, "cancelled"))
+            .await?
+            .is_some();
         let outcome = fold(&sweep, &self.known);
         let by_key = plan
             .nodes
@@ -140,7 +152,8 @@ impl Reader {
         })
     }
 
-    /// The plan of a sweep, submitted or not, with every result that the store has. Each round reads what the last made known.
+    /// The plan of a sweep, submitted or not, with every result that the store has. Each round
+    /// reads what the last made known.
     ///
     /// # Errors
     /// When the store or NATS fails.
@@ -157,13 +170,18 @@ impl Reader {
         let mut asked: BTreeSet<JobKey> = BTreeSet::new();
         loop {
             let plan = plan(sweep, &self.known);
-            let open = plan.nodes.iter().filter(|node| !matches!(node.state, State::Done { .. }));
+            let open = plan
+                .nodes
+                .iter()
+                .filter(|node| !matches!(node.state, State::Done { .. }));
             let open: Vec<JobKey> = open
                 .filter_map(|node| Some(node.job.as_ref()?.key.clone()))
                 .filter(|key| !asked.contains(key))
                 .collect();
             let mut learnt = false;
-            let found = futures::future::try_join_all(open.iter().map(|key| submitter.manifest(key))).await?;
+            let found =
+                futures::future::try_join_all(open.iter().map(|key| submitter.manifest(key)))
+                    .await?;
             for (key, manifest) in open.into_iter().zip(found) {
                 match (manifest, letters.iter().find(|letter| letter.key == key)) {
                     (Some(manifest), _) => self.known.learn(manifest),
@@ -191,14 +209,20 @@ impl Reader {
         let key = sweep_key(&sweep.id, "spec");
         let mut is_unclear = false;
         let came = loop {
-            match self.store().put_if_absent(&key, sweep.encode().into()).await? {
+            match self
+                .store()
+                .put_if_absent(&key, sweep.encode().into())
+                .await?
+            {
                 Created::Yes => break Submitted::New,
                 Created::Conflict => {}
                 created @ (Created::Exists | Created::Unknown(_)) => {
-                    // Another may have submitted the same in the same millisecond: only after a lost answer can it be ours.
+                    // Another may have submitted the same in the same millisecond: only after a
+                    // lost answer can it be ours.
                     is_unclear |= created != Created::Exists;
                     if let Some(bytes) = self.store().get(&key).await? {
-                        let there = Sweep::decode(&bytes).with_context(|| format!("sweep {}", sweep.id))?;
+                        let there =
+                            Sweep::decode(&bytes).with_context(|| format!("sweep {}", sweep.id))?;
                         ensure_same(&there, sweep)?;
                         break if is_unclear && there.submitted_ms == sweep.submitted_ms {
                             Submitted::New
@@ -228,9 +252,15 @@ impl Reader {
         }
         let marker = serde_json::json!({"at_ms": render::now_ms()}).to_string();
         self.store()
-            .put(&sweep_key(id, "cancelled"), cedm_runtime::store::Body::Bytes(marker.into()))
+            .put(
+                &sweep_key(id, "cancelled"),
+                cedm_runtime::store::Body::Bytes(marker.into()),
+            )
             .await?;
-        Bucket::open(&self.connection, SWEEPS).await?.remove(id.as_str()).await?;
+        Bucket::open(&self.connection, SWEEPS)
+            .await?
+            .remove(id.as_str())
+            .await?;
         let mut wanted = BTreeSet::new();
         for other in self.active().await? {
             wanted.extend(self.view(&other).await?.by_key.into_keys());
@@ -251,13 +281,15 @@ fn ensure_same(there: &Sweep, ours: &Sweep) -> Result<()> {
     let id = &ours.id;
     ensure!(
         there.images == ours.images && there.test_images == ours.test_images,
-        "sweep `{id}` was submitted over another image set: its name `{}` points elsewhere now. Choose another name with --name",
+        "sweep `{id}` was submitted over another image set: its name `{}` points elsewhere now. \
+         Choose another name with --name",
         ours.spec.image_set
     );
     if there.spec != ours.spec {
         let differ = differences(there, ours);
         anyhow::bail!(
-            "sweep `{id}` exists with another spec ({differ}): choose another name with --name; what both have in common is not done again"
+            "sweep `{id}` exists with another spec ({differ}): choose another name with --name; \
+             what both have in common is not done again"
         );
     }
     Ok(())
@@ -298,13 +330,18 @@ impl View {
     pub fn waits_for(&self, key: &JobKey) -> Vec<String> {
         match self.node(key).map(|node| &node.state) {
             Some(State::Waiting { on }) => on.clone(),
-            Some(State::Blocked { by }) => by.iter().map(|id| format!("{id}, which is dead")).collect(),
+            Some(State::Blocked { by }) => {
+                by.iter().map(|id| format!("{id}, which is dead")).collect()
+            }
             _ => Vec::new(),
         }
     }
     /// Keys of every result of this sweep.
     pub fn done(&self) -> Vec<JobKey> {
-        let done = self.jobs.iter().filter(|node| matches!(node.state, State::Done { .. }));
+        let done = self
+            .jobs
+            .iter()
+            .filter(|node| matches!(node.state, State::Done { .. }));
         done.filter_map(|node| Some(node.job.as_ref()?.key.clone()))
             .collect::<BTreeSet<_>>()
             .into_iter()
@@ -325,15 +362,27 @@ impl View {
             String::new()
         };
         let mut lines = vec![match self.outcome.state {
-            SweepState::Running if self.cancelled => format!("sweep {id} was cancelled: {} of {total} jobs are done{reused}", jobs.done),
-            SweepState::Running => format!("sweep {id} is running: {} of {total} jobs are done{reused}", jobs.done),
+            SweepState::Running if self.cancelled => format!(
+                "sweep {id} was cancelled: {} of {total} jobs are done{reused}",
+                jobs.done
+            ),
+            SweepState::Running => format!(
+                "sweep {id} is running: {} of {total} jobs are done{reused}",
+                jobs.done
+            ),
             SweepState::Complete => format!("sweep {id} is complete: {} jobs{reused}", jobs.done),
             SweepState::Incomplete => format!(
-                "sweep {id} ended incomplete: {} of {total} jobs are done, {} dead, {} wait for them; see `cedm dead list`, and `cedm dead replay JOB` once the cause is mended",
+                "sweep {id} ended incomplete: {} of {total} jobs are done, {} dead, {} wait for \
+                 them; see `cedm dead list`, and `cedm dead replay JOB` once the cause is mended",
                 jobs.done, jobs.dead, jobs.blocked
             ),
         }];
-        lines.extend(self.outcome.answer.as_ref().map(|answer| answer.headline.clone()));
+        lines.extend(
+            self.outcome
+                .answer
+                .as_ref()
+                .map(|answer| answer.headline.clone()),
+        );
         lines
     }
 }

@@ -1,4 +1,5 @@
-//! Lines on stdout. Unlike `println!`, whose reader may not go away (`cedm status | head`), this ends the program quietly then.
+//! Lines on stdout. Unlike `println!`, whose reader may not go away (`cedm status | head`), this
+//! ends the program quietly then.
 
 use std::{fmt, io::Write};
 

@@ -41,7 +41,8 @@ const GROUND_PATIENCE: Duration = Duration::from_secs(60);
 /// How long services may take: loading libtorch from a cold disk is slow.
 const SERVICES_PATIENCE: Duration = Duration::from_secs(180);
 
-/// Variables that name another system than the local one, or how to reach it: its programs and commands must not inherit them.
+/// Variables that name another system than the local one, or how to reach it: its programs and
+/// commands must not inherit them.
 pub const FOREIGN: [&str; 6] = [
     "CEDM_NATS_URL",
     "CEDM_NATS_CREDS",
@@ -69,22 +70,33 @@ pub enum Came {
     Started,
 }
 
-/// Supervises a system in this process until SIGTERM, SIGINT or (where asked for) the end of stdin, or returns at once when one is up already. `ready` is
-/// called when every child is ready.
+/// Supervises a system in this process until SIGTERM, SIGINT or (where asked for) the end of stdin,
+/// or returns at once when one is up already. `ready` is called when every child is ready.
 ///
 /// # Errors
 /// When a program is missing or a child is not ready in time; everything is stopped again then.
-pub fn foreground(home: &Home, wish: &Wish, exit_with_parent: bool, ready: impl FnOnce(Came, &Access) -> Result<()>) -> Result<()> {
+pub fn foreground(
+    home: &Home,
+    wish: &Wish,
+    exit_with_parent: bool,
+    ready: impl FnOnce(Came, &Access) -> Result<()>,
+) -> Result<()> {
     home.create()?;
     match settle(home)? {
         Standing::Up(access) => ready(Came::Attached, &access),
         Standing::Free(lock) => {
-            // One thread: the kernel signals a guarded child when the thread that started it ends, and this one ends last.
+            // One thread: the kernel signals a guarded child when the thread that started it ends,
+            // and this one ends last.
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .context("start the async runtime")?;
-            let result = LocalSet::new().block_on(&runtime, run(home, wish, exit_with_parent, |access| ready(Came::Started, access)));
+            let result = LocalSet::new().block_on(
+                &runtime,
+                run(home, wish, exit_with_parent, |access| {
+                    ready(Came::Started, access)
+                }),
+            );
             drop(lock);
             result
         }
@@ -126,10 +138,19 @@ pub fn background(home: &Home, wish: &Wish, tether: Tether) -> Result<Background
         });
     }
     let log = home.logs().join("up.log");
-    let out = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&log);
+    let out = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&log);
     let out = out.with_context(|| format!("open {}", log.display()))?;
-    let mut command = Command::new(std::env::current_exe().context("find this program's own path")?);
-    command.arg("--home").arg(home.path()).args(["up", "--own-session"]);
+    let mut command =
+        Command::new(std::env::current_exe().context("find this program's own path")?);
+    command
+        .arg("--home")
+        .arg(home.path())
+        .args(["up", "--own-session"]);
     for (service, count) in &wish.workers {
         command.args(["--workers", &format!("{service}={count}")]);
     }
@@ -143,7 +164,10 @@ pub fn background(home: &Home, wish: &Wish, tether: Tether) -> Result<Background
             Stdio::piped()
         }
     };
-    command.stdin(stdin).stdout(out.try_clone().context("share the log")?).stderr(out);
+    command
+        .stdin(stdin)
+        .stdout(out.try_clone().context("share the log")?)
+        .stderr(out);
     let mut supervisor = command.spawn().context("start the supervisor")?;
     let end = Instant::now() + SERVICES_PATIENCE + GROUND_PATIENCE;
     loop {
@@ -161,7 +185,11 @@ pub fn background(home: &Home, wish: &Wish, tether: Tether) -> Result<Background
             let words = std::fs::read_to_string(&log).unwrap_or_default();
             bail!("the supervisor ended ({status}):\n{}", words.trim_end());
         }
-        anyhow::ensure!(Instant::now() < end, "the system was not ready in time; see {}", log.display());
+        anyhow::ensure!(
+            Instant::now() < end,
+            "the system was not ready in time; see {}",
+            log.display()
+        );
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -171,7 +199,9 @@ pub fn background(home: &Home, wish: &Wish, tether: Tether) -> Result<Background
 /// # Errors
 /// When its state cannot be read, or it does not stop.
 pub fn down(home: &Home) -> Result<bool> {
-    let Some(state) = home.state()? else { return Ok(false) };
+    let Some(state) = home.state()? else {
+        return Ok(false);
+    };
     let was_up = state.supervisor.is_alive();
     if was_up {
         state.supervisor.signal(Signal::SIGTERM);
@@ -227,7 +257,10 @@ fn ready_now(home: &Home) -> Result<Option<Access>> {
 /// Ends what a killed supervisor left behind.
 fn leftovers(home: &Home) -> Result<usize> {
     let State { children, .. } = home.state()?.unwrap_or_default();
-    let left: Vec<_> = children.into_iter().filter_map(|child| child.process).collect();
+    let left: Vec<_> = children
+        .into_iter()
+        .filter_map(|child| child.process)
+        .collect();
     Ok(process::reap(&left))
 }
 
@@ -272,13 +305,21 @@ impl Stop {
     }
 }
 
-async fn run(home: &Home, wish: &Wish, exit_with_parent: bool, ready: impl FnOnce(&Access) -> Result<()>) -> Result<()> {
+async fn run(
+    home: &Home,
+    wish: &Wish,
+    exit_with_parent: bool,
+    ready: impl FnOnce(&Access) -> Result<()>,
+) -> Result<()> {
     let mut stop = Stop::listen(exit_with_parent)?;
     let last = home.state()?.unwrap_or_default();
     let left = leftovers(home)?;
     let mut ports = Ports::default();
     let access = Access::renew(home.access()?, &mut ports, wish.prometheus)?;
-    let ground = vec![recipes::nats(home, &access)?, recipes::store(home, &access)?];
+    let ground = vec![
+        recipes::nats(home, &access)?,
+        recipes::store(home, &access)?,
+    ];
     let services = recipes::services(home, &access, &wish.workers, &mut ports, &last.children)?;
     let prometheus = access
         .prometheus_port
@@ -287,7 +328,9 @@ async fn run(home: &Home, wish: &Wish, exit_with_parent: bool, ready: impl FnOnc
     home.keep_access(&access)?;
     let board = Rc::new(Board::new(home.clone())?);
     if left > 0 {
-        board.say(&format!("ended {left} processes that a killed supervisor had left"));
+        board.say(&format!(
+            "ended {left} processes that a killed supervisor had left"
+        ));
     }
     let (stage, stages) = watch::channel(Stage::Run);
     let mut family = Family {
@@ -301,7 +344,9 @@ async fn run(home: &Home, wish: &Wish, exit_with_parent: bool, ready: impl FnOnc
     let start = async {
         family.start(ground, GROUND_PATIENCE).await?;
         family.start(services, SERVICES_PATIENCE).await?;
-        family.start(prometheus.into_iter().collect(), GROUND_PATIENCE).await?;
+        family
+            .start(prometheus.into_iter().collect(), GROUND_PATIENCE)
+            .await?;
         board.enter(Phase::Ready);
         ready(&access)
     };
@@ -347,7 +392,12 @@ impl Family<'_> {
             } else {
                 &mut self.ground
             };
-            tasks.spawn_local(supervise(recipe, self.home.logs(), self.board.clone(), self.stages.clone()));
+            tasks.spawn_local(supervise(
+                recipe,
+                self.home.logs(),
+                self.board.clone(),
+                self.stages.clone(),
+            ));
             probes.push(probe);
         }
         health::all_ready(&probes, &self.board, &self.home.logs(), patience).await
@@ -361,7 +411,8 @@ impl Family<'_> {
 pub fn announce(home: &Home, came: Came, access: &Access, output: Output) -> Result<()> {
     match output {
         Output::Json => {
-            let environment: BTreeMap<String, String> = access.environment(Service::Cli).into_iter().collect();
+            let environment: BTreeMap<String, String> =
+                access.environment(Service::Cli).into_iter().collect();
             crate::say!(
                 "{}",
                 serde_json::json!({"home": home.path(), "attached": came == Came::Attached, "environment": environment})
@@ -370,7 +421,11 @@ pub fn announce(home: &Home, came: Came, access: &Access, output: Output) -> Res
         Output::Text => {
             crate::say!(
                 "{} in {}",
-                if came == Came::Attached { "already up" } else { "up" },
+                if came == Came::Attached {
+                    "already up"
+                } else {
+                    "up"
+                },
                 home.path().display()
             );
             crate::say!(

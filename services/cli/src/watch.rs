@@ -22,7 +22,8 @@ use std::{
 };
 use tokio::time;
 
-/// How often the sweep is looked at while nothing happens: an event may be missed while a connection is down.
+/// How often the sweep is looked at while nothing happens: an event may be missed while a
+/// connection is down.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How long after an event the sweep is looked at: a burst of events is one look.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -31,7 +32,8 @@ const REMEMBERED: usize = 100_000;
 /// How long broker and store may be away.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Watches until the end; success for a complete sweep, failure for one that ended without all it was asked for.
+/// Watches until the end; success for a complete sweep, failure for one that ended without all it
+/// was asked for.
 ///
 /// # Errors
 /// When the sweep is unknown or the system is gone for two minutes.
@@ -46,7 +48,10 @@ pub fn run(args: &WatchArgs, output: Output) -> Result<ExitCode> {
             Some(sweep) => sweep.parse()?,
             None => only_running(&mut reader).await?,
         };
-        Watcher::new(connection, reader, sweep, output).await?.run().await
+        Watcher::new(connection, reader, sweep, output)
+            .await?
+            .run()
+            .await
     })
 }
 
@@ -57,12 +62,17 @@ async fn only_running(reader: &mut Reader) -> Result<SweepId> {
         [] => bail!("no sweep is running; `cedm status` lists them all"),
         several => {
             let names: Vec<&str> = several.iter().map(SweepId::as_str).collect();
-            bail!("{} sweeps are running: name one of {}", names.len(), names.join(", "))
+            bail!(
+                "{} sweeps are running: name one of {}",
+                names.len(),
+                names.join(", ")
+            )
         }
     }
 }
 
-/// Prints every event as it comes, once: the past and the present overlap, and a publication whose answer was lost is repeated.
+/// Prints every event as it comes, once: the past and the present overlap, and a publication whose
+/// answer was lost is repeated.
 async fn everything(connection: &Connection, output: Output) -> Result<ExitCode> {
     let mut events = live_events(connection, &EventFilter::default()).await?;
     let mut seen = HashSet::new();
@@ -87,14 +97,20 @@ async fn everything(connection: &Connection, output: Output) -> Result<ExitCode>
 type Identity = (JobKey, EventWhat, String, u64);
 
 fn identity(event: &Event) -> Identity {
-    (event.key.clone(), event.what, event.attempt.clone(), event.at_ms)
+    (
+        event.key.clone(),
+        event.what,
+        event.attempt.clone(),
+        event.at_ms,
+    )
 }
 
 fn print(event: &Event, output: Output) {
     match output {
         Output::Json => crate::say!(
             "{}",
-            serde_json::to_string(event).expect("invariant: events are plain data and always encode")
+            serde_json::to_string(event)
+                .expect("invariant: events are plain data and always encode")
         ),
         Output::Text => {
             let (done, total, unit) = (event.done, event.total, &event.unit);
@@ -128,7 +144,12 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn new(connection: Connection, mut reader: Reader, sweep: SweepId, output: Output) -> Result<Self> {
+    async fn new(
+        connection: Connection,
+        mut reader: Reader,
+        sweep: SweepId,
+        output: Output,
+    ) -> Result<Self> {
         let view = reader.view(&sweep).await?;
         let bars = Bars::new(sweep.as_str());
         Ok(Self {
@@ -197,7 +218,9 @@ impl Watcher {
     }
 
     fn take(&mut self, event: &Event, past: bool) {
-        let Some(label) = self.view.label(&event.key) else { return };
+        let Some(label) = self.view.label(&event.key) else {
+            return;
+        };
         if !self.seen.insert(identity(event)) {
             return;
         }
@@ -226,6 +249,10 @@ impl Watcher {
                 crate::say!("{line}");
             }
         }
-        Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if complete {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     }
 }

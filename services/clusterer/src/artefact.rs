@@ -48,7 +48,8 @@ pub struct Course {
 impl Clustering {
     /// Ids that come from elsewhere.
     pub fn given(raw_ids: Vec<i64>, slots: u32) -> Self {
-        let (log_confidence, heads, best_head, neighbour_agreement, inertia, centroids) = (None, None, None, None, None, None);
+        let (log_confidence, heads, best_head, neighbour_agreement, inertia, centroids) =
+            (None, None, None, None, None, None);
         Self {
             slots,
             raw_ids,
@@ -94,7 +95,10 @@ impl Artefact {
         let compact_ids = Tensor::from_slice(&ids);
         let counts: Vec<i64> = usage.counts.iter().map(|&count| count as i64).collect();
         let mut tensors = vec![
-            ("raw_ids".to_owned(), Tensor::from_slice(&clustering.raw_ids)),
+            (
+                "raw_ids".to_owned(),
+                Tensor::from_slice(&clustering.raw_ids),
+            ),
             ("ids".to_owned(), compact_ids.shallow_clone()),
             ("counts".to_owned(), Tensor::from_slice(&counts)),
             ("prior".to_owned(), Tensor::from_slice(&usage.prior)),
@@ -105,10 +109,12 @@ impl Artefact {
         if let Some(centroids) = &clustering.centroids {
             tensors.push(("centroids".to_owned(), centroids.shallow_clone()));
         }
-        let mean_confidence = clustering
-            .log_confidence
-            .as_ref()
-            .map(|log| log.to_kind(Kind::Double).exp().mean(Kind::Double).double_value(&[]));
+        let mean_confidence = clustering.log_confidence.as_ref().map(|log| {
+            log.to_kind(Kind::Double)
+                .exp()
+                .mean(Kind::Double)
+                .double_value(&[])
+        });
         let result = ClusterResult {
             count: ids.len() as u64,
             clusters: clustering.slots,
@@ -125,9 +131,17 @@ impl Artefact {
                 .or(clustering.neighbour_agreement),
             inertia: clustering.inertia,
             best_head: clustering.best_head,
-            quality: context.labels.map(|labels| quality(labels, &ids)).transpose()?.flatten(),
+            quality: context
+                .labels
+                .map(|labels| quality(labels, &ids))
+                .transpose()?
+                .flatten(),
         };
-        Ok(Self { tensors, result, usage })
+        Ok(Self {
+            tensors,
+            result,
+            usage,
+        })
     }
 }
 
@@ -148,7 +162,11 @@ fn quality(labels: &[i64], ids: &[i64]) -> Result<Option<ClusterQuality>, MathsE
     if labels.len() != ids.len() {
         return Ok(agreement(labels, ids).map(|_| None)?);
     }
-    let (labels, ids): (Vec<i64>, Vec<i64>) = labels.iter().zip(ids).filter(|&(&label, _)| label >= 0).unzip();
+    let (labels, ids): (Vec<i64>, Vec<i64>) = labels
+        .iter()
+        .zip(ids)
+        .filter(|&(&label, _)| label >= 0)
+        .unzip();
     if labels.is_empty() {
         return Ok(None);
     }
@@ -167,14 +185,37 @@ mod tests {
 
     #[test]
     fn ids_are_compacted_and_counted() {
-        let artefact = Artefact::new(&Clustering::given(vec![5, 0, 5, 2], 8), &Context::default()).unwrap();
-        let tensor = |name: &str| artefact.tensors.iter().find(|(found, _)| found == name).unwrap().1.shallow_clone();
+        let artefact =
+            Artefact::new(&Clustering::given(vec![5, 0, 5, 2], 8), &Context::default()).unwrap();
+        let tensor = |name: &str| {
+            artefact
+                .tensors
+                .iter()
+                .find(|(found, _)| found == name)
+                .unwrap()
+                .1
+                .shallow_clone()
+        };
         assert_eq!(Vec::<i64>::try_from(tensor("ids")).unwrap(), [2, 0, 2, 1]);
-        assert_eq!(Vec::<i64>::try_from(tensor("raw_ids")).unwrap(), [5, 0, 5, 2]);
+        assert_eq!(
+            Vec::<i64>::try_from(tensor("raw_ids")).unwrap(),
+            [5, 0, 5, 2]
+        );
         assert_eq!(Vec::<i64>::try_from(tensor("counts")).unwrap(), [1, 1, 2]);
-        assert_eq!(Vec::<f64>::try_from(tensor("prior")).unwrap(), [0.25, 0.25, 0.5]);
+        assert_eq!(
+            Vec::<f64>::try_from(tensor("prior")).unwrap(),
+            [0.25, 0.25, 0.5]
+        );
         let result = artefact.result;
-        assert_eq!((result.used, result.utilisation, result.smallest, result.largest), (3, 0.375, 1, 2));
+        assert_eq!(
+            (
+                result.used,
+                result.utilisation,
+                result.smallest,
+                result.largest
+            ),
+            (3, 0.375, 1, 2)
+        );
         assert_eq!(result.quality, None);
     }
 
@@ -185,7 +226,9 @@ mod tests {
             labels: Some(&[7, 7, 9, -1]),
             neighbours: Some(&neighbours),
         };
-        let result = Artefact::new(&Clustering::given(vec![0, 0, 1, 1], 2), &context).unwrap().result;
+        let result = Artefact::new(&Clustering::given(vec![0, 0, 1, 1], 2), &context)
+            .unwrap()
+            .result;
         assert_eq!(result.neighbour_agreement, Some(0.5));
         let quality = result.quality.unwrap();
         assert_eq!((quality.nmi, quality.acc), (1.0, 1.0));

@@ -1,5 +1,6 @@
-//! Files as the C-EDM authors publish them: `cluster_ids.pt` and `freq.pt` in a folder that names data set, method and C. Their third file,
-//! `cluster_info.csv`, is neither written nor read: what its column `similarity` measures is not published.
+//! Files as the C-EDM authors publish them: `cluster_ids.pt` and `freq.pt` in a folder that names
+//! data set, method and C. Their third file, `cluster_info.csv`, is neither written nor read: what
+//! its column `similarity` measures is not published.
 
 use anyhow::{Context, Result};
 use std::{
@@ -34,8 +35,14 @@ impl Layout {
     /// Its path below the folder of the data set.
     pub fn folder(&self) -> PathBuf {
         match self {
-            Layout::Temi { backbone, clusters, beta } => format!("TEMI-{backbone}/clusters_{clusters}/beta-{beta}").into(),
-            Layout::Kmeans { backbone, clusters } => format!("kmeans-{backbone}/clusters-{clusters}").into(),
+            Layout::Temi {
+                backbone,
+                clusters,
+                beta,
+            } => format!("TEMI-{backbone}/clusters_{clusters}/beta-{beta}").into(),
+            Layout::Kmeans { backbone, clusters } => {
+                format!("kmeans-{backbone}/clusters-{clusters}").into()
+            }
         }
     }
 
@@ -52,7 +59,8 @@ impl Layout {
     }
 }
 
-/// Writes a vector of int64 as `torch.save` does: a zip archive with the pickled description and the numbers as its members.
+/// Writes a vector of int64 as `torch.save` does: a zip archive with the pickled description and
+/// the numbers as its members.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -60,14 +68,18 @@ pub fn write_pt(path: &Path, values: &[i64]) -> Result<()> {
     let part = path.with_extension("part");
     let write = || -> Result<()> {
         let mut archive = ZipWriter::new(BufWriter::new(File::create(&part)?));
-        let prefix = path
-            .file_stem()
-            .map_or_else(|| "archive".to_owned(), |stem| stem.to_string_lossy().into_owned());
+        let prefix = path.file_stem().map_or_else(
+            || "archive".to_owned(),
+            |stem| stem.to_string_lossy().into_owned(),
+        );
         // 64-byte alignment lets readers map the storage into memory
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .with_alignment(64);
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         for (name, content) in [
             ("data.pkl", pickle(values.len())),
             ("byteorder", b"little".to_vec()),
@@ -77,13 +89,18 @@ pub fn write_pt(path: &Path, values: &[i64]) -> Result<()> {
             archive.start_file(format!("{prefix}/{name}"), options)?;
             archive.write_all(&content)?;
         }
-        archive.finish()?.into_inner().map_err(|error| error.into_error())?.sync_all()?;
+        archive
+            .finish()?
+            .into_inner()
+            .map_err(|error| error.into_error())?
+            .sync_all()?;
         Ok(fs::rename(&part, path)?)
     };
     write().with_context(|| format!("write {}", path.display()))
 }
 
-/// The pickle of a contiguous int64 vector: `_rebuild_tensor_v2(storage, 0, (n,), (1,), False, OrderedDict())`.
+/// The pickle of a contiguous int64 vector: `_rebuild_tensor_v2(storage, 0, (n,), (1,), False,
+/// OrderedDict())`.
 fn pickle(count: usize) -> Vec<u8> {
     let mut out = Vec::new();
     let text = |out: &mut Vec<u8>, text: &str| {
@@ -121,18 +138,31 @@ mod tests {
             clusters: 600,
             beta: "0.6".to_owned(),
         };
-        let written = layout.write(folder.path(), &[4, 0, 599, 4], &[1, 2, 1]).unwrap();
+        let written = layout
+            .write(folder.path(), &[4, 0, 599, 4], &[1, 2, 1])
+            .unwrap();
         assert!(written.ends_with("TEMI-dino_vitb16/clusters_600/beta-0.6"));
-        assert_eq!(read_ids(&written.join("cluster_ids.pt")).unwrap(), [4, 0, 599, 4]);
+        assert_eq!(
+            read_ids(&written.join("cluster_ids.pt")).unwrap(),
+            [4, 0, 599, 4]
+        );
         assert_eq!(read_ids(&written.join("freq.pt")).unwrap(), [1, 2, 1]);
-        assert_eq!(read_ids(&written).unwrap(), [4, 0, 599, 4], "the folder stands for its ids");
+        assert_eq!(
+            read_ids(&written).unwrap(),
+            [4, 0, 599, 4],
+            "the folder stands for its ids"
+        );
         write_pt(&written.join("freq.pt"), &[2, 2]).unwrap();
         let error = read_ids(&written).unwrap_err().to_string();
         assert!(
             error.contains("counts 2 clusters of 4 images, `cluster_ids.pt` beside it has 3 of 4"),
             "{error}"
         );
-        assert_eq!(fs::read_dir(&written).unwrap().count(), 2, "nothing half-written stays");
+        assert_eq!(
+            fs::read_dir(&written).unwrap().count(),
+            2,
+            "nothing half-written stays"
+        );
     }
 
     #[test]
@@ -141,6 +171,9 @@ mod tests {
             backbone: "dino_vitb16".to_owned(),
             clusters: 100,
         };
-        assert_eq!(layout.folder(), PathBuf::from("kmeans-dino_vitb16/clusters-100"));
+        assert_eq!(
+            layout.folder(),
+            PathBuf::from("kmeans-dino_vitb16/clusters-100")
+        );
     }
 }

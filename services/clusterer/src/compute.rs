@@ -15,11 +15,13 @@ use tch::{Kind, Tensor};
 /// The file that checkpoints are written to before they are handed over.
 const STATE: &str = "temi-state.safetensors";
 
-/// Nearest others of so many rows that k-means looks at to say how often near images share a cluster.
+/// Nearest others of so many rows that k-means looks at to say how often near images share a
+/// cluster.
 const SAMPLED_NEIGHBOURS: i64 = 50;
 const SAMPLED_ROWS: i64 = 1_000;
 
-/// What kind of failure a clustering error is: the job's own, except for a state that this program wrote itself.
+/// What kind of failure a clustering error is: the job's own, except for a state that this program
+/// wrote itself.
 pub(crate) fn refuse(error: ClusteringError) -> JobError {
     match error {
         ClusteringError::File { .. } | ClusteringError::Torch { .. } => JobError::bug(error),
@@ -31,7 +33,12 @@ pub(crate) fn refuse(error: ClusteringError) -> JobError {
 ///
 /// # Errors
 /// `Reject` when the features or `k` do not fit; `Drained` when the monitor wants to stop.
-pub fn neighbours(features: &Features, k: u32, tile_bytes: u64, monitor: &dyn Monitor) -> Result<Neighbours, JobError> {
+pub fn neighbours(
+    features: &Features,
+    k: u32,
+    tile_bytes: u64,
+    monitor: &dyn Monitor,
+) -> Result<Neighbours, JobError> {
     let mut before = 0;
     let mut watch = |done: u64, total: u64| {
         monitor.progress(done, total, "pairs");
@@ -47,8 +54,8 @@ pub fn neighbours(features: &Features, k: u32, tile_bytes: u64, monitor: &dyn Mo
 /// TEMI: trains the heads, or goes on from the monitor's checkpoint, and assigns by the best one.
 ///
 /// # Errors
-/// `Reject` when features or parameters do not fit, or the loss diverges; `Drained` after a checkpoint when the monitor wants to
-/// stop.
+/// `Reject` when features or parameters do not fit, or the loss diverges; `Drained` after a
+/// checkpoint when the monitor wants to stop.
 pub fn cluster_temi(
     features: &Features,
     neighbours: &Tensor,
@@ -58,7 +65,8 @@ pub fn cluster_temi(
     scratch: &Path,
     monitor: &dyn Monitor,
 ) -> Result<Clustering, JobError> {
-    let mut training = Training::new(params, clusters, seed, features, neighbours).map_err(refuse)?;
+    let mut training =
+        Training::new(params, clusters, seed, features, neighbours).map_err(refuse)?;
     if let Some((step, file)) = monitor.resume()? {
         training.load(&file).map_err(refuse)?;
         tracing::info!(step, "goes on from a checkpoint");
@@ -80,7 +88,8 @@ pub fn cluster_temi(
             }
         }
     }
-    let steps_per_second = (training.steps_done() - first_step) as f64 / started.elapsed().as_secs_f64().max(1e-9);
+    let steps_per_second =
+        (training.steps_done() - first_step) as f64 / started.elapsed().as_secs_f64().max(1e-9);
     let assigned = training.assign();
     let best_head = training.best_head().map(|(head, loss)| (head as u32, loss));
     Ok(Clustering {
@@ -106,7 +115,11 @@ fn show(facts: &EpochFacts, monitor: &dyn Monitor) {
     monitor.gauge("cedm_cluster_loss_min", facts.head_losses[facts.best_head]);
     monitor.gauge(
         "cedm_cluster_loss_max",
-        facts.head_losses.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        facts
+            .head_losses
+            .iter()
+            .copied()
+            .fold(f64::NEG_INFINITY, f64::max),
     );
     monitor.gauge_list("cedm_cluster_head_loss", &facts.head_losses);
     monitor.gauge("cedm_cluster_utilisation", facts.utilisation);
@@ -172,11 +185,17 @@ fn kmeans_by(
     let fitted = fit(&mut watch).map_err(refuse)?.ok_or(JobError::Drained)?;
     let kmeans_seconds = Some(started.elapsed().as_secs_f64());
     let ids = Vec::<i64>::try_from(&fitted.ids).map_err(JobError::bug)?;
-    let neighbour_agreement = Some(knn::sampled_agreement(rows, &ids, SAMPLED_NEIGHBOURS, SAMPLED_ROWS).map_err(refuse)?);
+    let neighbour_agreement =
+        Some(knn::sampled_agreement(rows, &ids, SAMPLED_NEIGHBOURS, SAMPLED_ROWS).map_err(refuse)?);
     Ok(Clustering {
         neighbour_agreement,
         inertia: Some(fitted.inertia),
-        centroids: Some(fitted.centroids.to_device(tch::Device::Cpu).to_kind(Kind::Double)),
+        centroids: Some(
+            fitted
+                .centroids
+                .to_device(tch::Device::Cpu)
+                .to_kind(Kind::Double),
+        ),
         course: Course {
             kmeans_seconds,
             inertias: fitted.inertias,

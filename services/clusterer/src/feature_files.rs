@@ -37,10 +37,12 @@ struct Opened {
 }
 
 impl FeatureFiles {
-    /// Opens the files and in each the matrix `name`, else `features`, else the only one; rows go to `device`.
+    /// Opens the files and in each the matrix `name`, else `features`, else the only one; rows go
+    /// to `device`.
     ///
     /// # Errors
-    /// When a file is no safetensors file with a matrix of floating numbers `name`, is truncated, or does not fit the others.
+    /// When a file is no safetensors file with a matrix of floating numbers `name`, is truncated,
+    /// or does not fit the others.
     pub fn open(paths: &[PathBuf], name: Option<&str>, device: Device) -> Result<Self> {
         let mut files: Vec<Opened> = Vec::with_capacity(paths.len());
         let mut count = 0;
@@ -87,7 +89,8 @@ fn open(path: &Path, name: Option<&str>, first: i64) -> Result<Opened> {
     let mut file = File::open(path).context("open")?;
     let length = file.metadata().context("read its size")?.len();
     let mut head = [0; 8];
-    file.read_exact(&mut head).context("not a safetensors file: too short")?;
+    file.read_exact(&mut head)
+        .context("not a safetensors file: too short")?;
     let header = u64::from_le_bytes(head);
     ensure!(
         header <= MAX_HEADER && header + 8 <= length,
@@ -95,7 +98,8 @@ fn open(path: &Path, name: Option<&str>, first: i64) -> Result<Opened> {
     );
     let mut text = vec![0; header as usize];
     file.read_exact(&mut text)?;
-    let json: serde_json::Value = serde_json::from_slice(&text).context("not a safetensors file: its header is no JSON")?;
+    let json: serde_json::Value =
+        serde_json::from_slice(&text).context("not a safetensors file: its header is no JSON")?;
     let names: Vec<&String> = json
         .as_object()
         .into_iter()
@@ -106,7 +110,9 @@ fn open(path: &Path, name: Option<&str>, first: i64) -> Result<Opened> {
         (None, [only]) => only.as_str(),
         (name, _) => name.unwrap_or("features"),
     };
-    let tensor = json.get(name).with_context(|| format!("no array `{name}`, only {names:?}"))?;
+    let tensor = json
+        .get(name)
+        .with_context(|| format!("no array `{name}`, only {names:?}"))?;
     let kind = match tensor["dtype"].as_str().unwrap_or_default() {
         "F16" => Kind::Half,
         "BF16" => Kind::BFloat16,
@@ -114,10 +120,14 @@ fn open(path: &Path, name: Option<&str>, first: i64) -> Result<Opened> {
         "F64" => Kind::Double,
         other => anyhow::bail!("`{name}` holds {other}, expected F16, BF16, F32 or F64"),
     };
-    let numbers = |key: &str| -> Vec<u64> { serde_json::from_value(tensor[key].clone()).unwrap_or_default() };
+    let numbers =
+        |key: &str| -> Vec<u64> { serde_json::from_value(tensor[key].clone()).unwrap_or_default() };
     let (shape, offsets) = (numbers("shape"), numbers("data_offsets"));
     let (&[rows, width], &[from, to]) = (shape.as_slice(), offsets.as_slice()) else {
-        anyhow::bail!("`{name}` has shape {}, expected [rows, width]", tensor["shape"]);
+        anyhow::bail!(
+            "`{name}` has shape {}, expected [rows, width]",
+            tensor["shape"]
+        );
     };
     let bytes = rows
         .checked_mul(width)
@@ -127,7 +137,10 @@ fn open(path: &Path, name: Option<&str>, first: i64) -> Result<Opened> {
         "`{name}`: shape and size do not agree"
     );
     let end = (8 + header).checked_add(to).filter(|end| *end <= length);
-    ensure!(end.is_some(), "{length} bytes, its header says more: truncated?");
+    ensure!(
+        end.is_some(),
+        "{length} bytes, its header says more: truncated?"
+    );
     Ok(Opened {
         path: path.to_owned(),
         file,
@@ -144,10 +157,12 @@ impl Opened {
     fn read(&self, row: i64, out: &mut [u8]) -> Result<(), ClusteringError> {
         let row_bytes = self.width as u64 * self.kind.elt_size_in_bytes() as u64;
         let place = self.start + (row - self.first) as u64 * row_bytes;
-        self.file.read_exact_at(out, place).map_err(|error| ClusteringError::File {
-            file: self.path.clone(),
-            reason: format!("rows from {row} on: {error}"),
-        })
+        self.file
+            .read_exact_at(out, place)
+            .map_err(|error| ClusteringError::File {
+                file: self.path.clone(),
+                reason: format!("rows from {row} on: {error}"),
+            })
     }
 }
 
@@ -163,7 +178,10 @@ impl RowSource for FeatureFiles {
         let mut bytes = vec![0; count as usize * row_bytes];
         let mut rest = bytes.as_mut_slice();
         for file in &self.files {
-            let (from, to) = (first.max(file.first), (first + count).min(file.first + file.count));
+            let (from, to) = (
+                first.max(file.first),
+                (first + count).min(file.first + file.count),
+            );
             if from < to {
                 let (here, after) = rest.split_at_mut((to - from) as usize * row_bytes);
                 file.read(from, here)?;
@@ -188,12 +206,21 @@ mod tests {
     use super::*;
 
     fn files(folder: &Path, kind: Kind) -> (Vec<PathBuf>, Tensor) {
-        let whole = Tensor::arange(21, (Kind::Float, Device::Cpu)).view([7, 3]).to_kind(kind);
+        let whole = Tensor::arange(21, (Kind::Float, Device::Cpu))
+            .view([7, 3])
+            .to_kind(kind);
         let mut paths = Vec::new();
         for (index, (first, count)) in [(0, 2), (2, 4), (6, 1)].into_iter().enumerate() {
             let path = folder.join(format!("{index}.safetensors"));
             let labels = Tensor::zeros([count], (Kind::Int64, Device::Cpu));
-            Tensor::write_safetensors(&[("a", labels), ("features", whole.narrow(0, first, count).contiguous())], &path).unwrap();
+            Tensor::write_safetensors(
+                &[
+                    ("a", labels),
+                    ("features", whole.narrow(0, first, count).contiguous()),
+                ],
+                &path,
+            )
+            .unwrap();
             paths.push(path);
         }
         (paths, whole)
@@ -207,8 +234,12 @@ mod tests {
             let found = FeatureFiles::open(&paths, None, Device::Cpu).unwrap();
             assert_eq!((found.count(), found.width()), (7, 3));
             let expect = |found: Features, rows: &[i64]| {
-                let expected = Features::new(&whole.index_select(0, &Tensor::from_slice(rows))).unwrap();
-                assert!(found.tensor().equal(expected.tensor()), "{rows:?} of {kind:?}");
+                let expected =
+                    Features::new(&whole.index_select(0, &Tensor::from_slice(rows))).unwrap();
+                assert!(
+                    found.tensor().equal(expected.tensor()),
+                    "{rows:?} of {kind:?}"
+                );
             };
             expect(found.piece(1, 6).unwrap(), &[1, 2, 3, 4, 5, 6]);
             expect(found.gather(&[6, 0, 0, 3]).unwrap(), &[6, 0, 0, 3]);
@@ -219,8 +250,16 @@ mod tests {
     fn files_that_do_not_fit_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let (mut paths, _) = files(folder.path(), Kind::Float);
-        let error = |paths: &[PathBuf], name: &str| format!("{:#}", FeatureFiles::open(paths, Some(name), Device::Cpu).unwrap_err());
-        assert!(error(&paths, "embeddings").contains("no array `embeddings`, only [\"a\", \"features\"]"));
+        let error = |paths: &[PathBuf], name: &str| {
+            format!(
+                "{:#}",
+                FeatureFiles::open(paths, Some(name), Device::Cpu).unwrap_err()
+            )
+        };
+        assert!(
+            error(&paths, "embeddings")
+                .contains("no array `embeddings`, only [\"a\", \"features\"]")
+        );
         assert!(error(&paths, "a").contains("`a` holds I64, expected F16"));
         let whole = std::fs::read(&paths[1]).unwrap();
         std::fs::write(&paths[1], &whole[..whole.len() - 4]).unwrap();
@@ -228,9 +267,18 @@ mod tests {
         std::fs::write(&paths[1], b"hello").unwrap();
         assert!(error(&paths, "features").contains("1.safetensors: not a safetensors file"));
         let alone = folder.path().join("alone.safetensors");
-        Tensor::write_safetensors(&[("embeddings", Tensor::ones([2, 3], (Kind::Float, Device::Cpu)))], &alone).unwrap();
+        Tensor::write_safetensors(
+            &[(
+                "embeddings",
+                Tensor::ones([2, 3], (Kind::Float, Device::Cpu)),
+            )],
+            &alone,
+        )
+        .unwrap();
         assert_eq!(
-            FeatureFiles::open(&[alone], None, Device::Cpu).unwrap().count(),
+            FeatureFiles::open(&[alone], None, Device::Cpu)
+                .unwrap()
+                .count(),
             2,
             "the only one needs no name"
         );

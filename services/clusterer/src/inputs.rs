@@ -17,10 +17,15 @@ pub(crate) fn features(desk: &Desk) -> Result<Features, JobError> {
     let mut pieces = Vec::with_capacity(set.shards.len());
     for shard in &set.shards {
         let piece = feature_shard(desk, set, shard)?;
-        if let Some(first) = pieces.first().map(Tensor::kind).filter(|kind| *kind != piece.kind()) {
+        if let Some(first) = pieces
+            .first()
+            .map(Tensor::kind)
+            .filter(|kind| *kind != piece.kind())
+        {
             let found = piece.kind();
             return Err(JobError::reject(anyhow!(
-                "feature shard at row {} is {found:?}, the first shard is {first:?}: one extractor writes one type",
+                "feature shard at row {} is {found:?}, the first shard is {first:?}: one \
+                 extractor writes one type",
                 shard.first
             )));
         }
@@ -42,8 +47,12 @@ pub(crate) fn feature_files(desk: &Desk) -> Result<FeatureFiles, JobError> {
         .iter()
         .map(|shard| desk.fetch(&shard.object))
         .collect::<Result<Vec<_>, _>>()?;
-    let files = FeatureFiles::open(&paths, Some("features"), cedm_torch::device()).map_err(JobError::reject)?;
-    let (found, expected) = ((files.count(), files.width()), (set.count as i64, i64::from(set.dim)));
+    let files = FeatureFiles::open(&paths, Some("features"), cedm_torch::device())
+        .map_err(JobError::reject)?;
+    let (found, expected) = (
+        (files.count(), files.width()),
+        (set.count as i64, i64::from(set.dim)),
+    );
     if found != expected {
         return Err(JobError::reject(anyhow!(
             "the feature shards hold {found:?} rows and columns, expected {expected:?}"
@@ -52,7 +61,8 @@ pub(crate) fn feature_files(desk: &Desk) -> Result<FeatureFiles, JobError> {
     Ok(files)
 }
 
-/// Rows `rows` of the input `features`, on the device of this process: only the shards that hold them are fetched, one at a time.
+/// Rows `rows` of the input `features`, on the device of this process: only the shards that hold
+/// them are fetched, one at a time.
 pub(crate) fn feature_rows(desk: &Desk, rows: Range<i64>) -> Result<Features, JobError> {
     let set = feature_set(desk.input("features")?)?;
     let mut pieces = Vec::new();
@@ -65,7 +75,9 @@ pub(crate) fn feature_rows(desk: &Desk, rows: Range<i64>) -> Result<Features, Jo
     }
     let found: i64 = pieces.iter().map(|piece| piece.size()[0]).sum();
     if found != rows.end - rows.start {
-        return Err(JobError::reject(anyhow!("the feature set holds {found} of the rows {rows:?}")));
+        return Err(JobError::reject(anyhow!(
+            "the feature set holds {found} of the rows {rows:?}"
+        )));
     }
     let block = Features::new(&Tensor::cat(&pieces, 0)).map_err(JobError::reject)?;
     Ok(block.to_device(cedm_torch::device()))
@@ -99,21 +111,34 @@ pub(crate) fn neighbours(desk: &Desk) -> Result<Option<Tensor>, JobError> {
     let Some(manifest) = desk.optional("neighbours") else {
         return Ok(None);
     };
-    Ok(Some(tensor(&desk.fetch_output(manifest, NEIGHBOURS)?, "indices")?))
+    Ok(Some(tensor(
+        &desk.fetch_output(manifest, NEIGHBOURS)?,
+        "indices",
+    )?))
 }
 
-/// Labels of the input `images`, −1 where an image has none; `None` where the job has no images or they have no labels.
+/// Labels of the input `images`, −1 where an image has none; `None` where the job has no images or
+/// they have no labels.
 pub(crate) fn labels(desk: &Desk, coarse: bool) -> Result<Option<Vec<i64>>, JobError> {
-    let Some(manifest) = desk.optional("images") else { return Ok(None) };
+    let Some(manifest) = desk.optional("images") else {
+        return Ok(None);
+    };
     let set = image_set(manifest)?;
-    if (if coarse { set.coarse_classes } else { set.classes }) == 0 {
+    if (if coarse {
+        set.coarse_classes
+    } else {
+        set.classes
+    }) == 0
+    {
         return Ok(None);
     }
     let name = if coarse { "coarse_labels" } else { "labels" };
     let mut labels = Vec::with_capacity(set.count as usize);
     for shard in &set.shards {
         let piece = tensor(&desk.fetch(&shard.object)?, name)?;
-        labels.extend(Vec::<i64>::try_from(piece.to_kind(Kind::Int64).view(-1)).map_err(JobError::reject)?);
+        labels.extend(
+            Vec::<i64>::try_from(piece.to_kind(Kind::Int64).view(-1)).map_err(JobError::reject)?,
+        );
     }
     Ok(Some(labels))
 }
@@ -154,7 +179,8 @@ fn image_set(manifest: &Manifest) -> Result<&ImageSet, JobError> {
 
 /// One tensor of a safetensors file.
 pub(crate) fn tensor(file: &Path, name: &str) -> Result<Tensor, JobError> {
-    let tensors = Tensor::read_safetensors(file).map_err(|error| JobError::reject(anyhow!("input file with `{name}`: {error}")))?;
+    let tensors = Tensor::read_safetensors(file)
+        .map_err(|error| JobError::reject(anyhow!("input file with `{name}`: {error}")))?;
     let found = tensors.into_iter().find(|(found, _)| found == name);
     found
         .map(|(_, tensor)| tensor)

@@ -1,7 +1,8 @@
 //! The clusterer: features in; nearest neighbours, cluster ids and their prior out (spec §§3–5).
 //!
-//! It performs `neighbours` and `cluster` jobs. The numbers come from `cedm-clustering` and `cedm-maths`; here are the recipes,
-//! the artefacts and the files. Nothing here draws random numbers.
+//! It performs `neighbours` and `cluster` jobs. The numbers come from `cedm-clustering` and
+//! `cedm-maths`; here are the recipes, the artefacts and the files. Nothing here draws random
+//! numbers.
 
 #![forbid(unsafe_code)]
 

@@ -6,7 +6,8 @@ use cedm_clusterer::{ClustererWorker, ExportArgs, GalleryArgs, Memory, Neighbour
 use cedm_runtime::ServeArgs;
 use clap::Parser;
 
-/// Groups images by their features: exact nearest neighbours, TEMI, k-means; or takes the groups from a file.
+/// Groups images by their features: exact nearest neighbours, TEMI, k-means; or takes the groups
+/// from a file.
 #[derive(Parser)]
 #[command(name = "cedm-clusterer", version)]
 enum Command {
@@ -19,7 +20,8 @@ enum Command {
     },
     /// Cluster a file of features; ids and prior go to a folder, a summary to stdout as JSON.
     Run(Box<RunArgs>),
-    /// Find the nearest neighbours of every row of a file of features; a summary goes to stdout as JSON.
+    /// Find the nearest neighbours of every row of a file of features; a summary goes to stdout as
+    /// JSON.
     Neighbours(NeighboursArgs),
     /// Turn a clustering into npy files or into the folder layout that the C-EDM authors publish.
     Export(ExportArgs),
@@ -30,7 +32,9 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     let inputs = cedm_runtime::store::LocalArgs::gather()?;
     match Command::parse_from(inputs.args()) {
-        Command::Serve { serve, memory } => Ok(cedm_runtime::serve(serve, move || Ok(ClustererWorker::start(memory.tile_bytes())))?),
+        Command::Serve { serve, memory } => Ok(cedm_runtime::serve(serve, move || {
+            Ok(ClustererWorker::start(memory.tile_bytes()))
+        })?),
         Command::Run(args) => print(&args.run()?),
         Command::Neighbours(args) => print(&args.run()?),
         Command::Export(args) => print(&args.run()?),

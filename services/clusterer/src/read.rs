@@ -12,12 +12,14 @@ use std::{
 use tch::{Kind, Tensor};
 use zip::ZipArchive;
 
-/// A feature matrix from a .safetensors, .npy, .npz or PyTorch file: the tensor named `name`, else `features`, else the only one.
+/// A feature matrix from a .safetensors, .npy, .npz or PyTorch file: the tensor named `name`, else
+/// `features`, else the only one.
 ///
 /// # Errors
 /// When the file cannot be read, is truncated, or holds no such tensor.
 pub fn read_features(path: &Path, name: Option<&str>) -> Result<Tensor> {
-    let (found, tensor) = pick(read_arrays(path)?, name, "features").with_context(|| path.display().to_string())?;
+    let (found, tensor) =
+        pick(read_arrays(path)?, name, "features").with_context(|| path.display().to_string())?;
     ensure!(
         tensor.size().len() == 2,
         "{}: `{found}` has shape {:?}, expected [rows, width]",
@@ -27,11 +29,13 @@ pub fn read_features(path: &Path, name: Option<&str>) -> Result<Tensor> {
     Ok(tensor)
 }
 
-/// Ids or labels: whole numbers, one per image, from the same kinds of file (`cluster_ids.pt` as the C-EDM authors publish it), or
-/// from a folder in the authors' layout, whose `freq.pt` must count the ids of its `cluster_ids.pt`.
+/// Ids or labels: whole numbers, one per image, from the same kinds of file (`cluster_ids.pt` as
+/// the C-EDM authors publish it), or from a folder in the authors' layout, whose `freq.pt` must
+/// count the ids of its `cluster_ids.pt`.
 ///
 /// # Errors
-/// When the file cannot be read, is truncated, or holds no single vector of whole numbers, or the counts are of other ids.
+/// When the file cannot be read, is truncated, or holds no single vector of whole numbers, or the
+/// counts are of other ids.
 pub fn read_ids(path: &Path) -> Result<Vec<i64>> {
     read_column(path, "raw_ids")
 }
@@ -48,8 +52,12 @@ fn read_column(path: &Path, usual: &str) -> Result<Vec<i64>> {
     if path.is_dir() {
         return read_folder(path);
     }
-    let (found, tensor) = pick(read_arrays(path)?, None, usual).with_context(|| path.display().to_string())?;
-    let whole = matches!(tensor.kind(), Kind::Uint8 | Kind::Int8 | Kind::Int16 | Kind::Int | Kind::Int64);
+    let (found, tensor) =
+        pick(read_arrays(path)?, None, usual).with_context(|| path.display().to_string())?;
+    let whole = matches!(
+        tensor.kind(),
+        Kind::Uint8 | Kind::Int8 | Kind::Int16 | Kind::Int | Kind::Int64
+    );
     ensure!(
         whole && tensor.size().len() == 1,
         "{}: `{found}` is {:?} {:?}, expected one whole number per image",
@@ -66,11 +74,13 @@ fn read_folder(folder: &Path) -> Result<Vec<i64>> {
     let counts = folder.join("freq.pt");
     if counts.exists() {
         let mut found: BTreeMap<i64, i64> = BTreeMap::new();
-        ids.iter().for_each(|id| *found.entry(*id).or_default() += 1);
+        ids.iter()
+            .for_each(|id| *found.entry(*id).or_default() += 1);
         let (found, expected): (Vec<i64>, _) = (found.into_values().collect(), read_ids(&counts)?);
         ensure!(
             found == expected,
-            "{}: counts {} clusters of {} images, `cluster_ids.pt` beside it has {} of {}: they are not of one clustering",
+            "{}: counts {} clusters of {} images, `cluster_ids.pt` beside it has {} of {}: they \
+             are not of one clustering",
             counts.display(),
             expected.len(),
             expected.iter().sum::<i64>(),
@@ -81,7 +91,11 @@ fn read_folder(folder: &Path) -> Result<Vec<i64>> {
     Ok(ids)
 }
 
-fn pick(mut arrays: Vec<(String, Tensor)>, name: Option<&str>, usual: &str) -> Result<(String, Tensor)> {
+fn pick(
+    mut arrays: Vec<(String, Tensor)>,
+    name: Option<&str>,
+    usual: &str,
+) -> Result<(String, Tensor)> {
     let names: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
     let wanted = name.unwrap_or(usual);
     let place = names.iter().position(|found| found == wanted);
@@ -105,7 +119,8 @@ fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>> {
         .with_context(|| format!("read {}", path.display()))?;
     if head[..length].starts_with(b"\x93NUMPY") {
         let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
-        let array = read_npy(BufReader::new(file)).with_context(|| format!("{}: npy array", path.display()))?;
+        let array = read_npy(BufReader::new(file))
+            .with_context(|| format!("{}: npy array", path.display()))?;
         return Ok(vec![(
             path.file_stem()
                 .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
@@ -123,13 +138,17 @@ fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>> {
 }
 
 fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let mut archive = ZipArchive::new(BufReader::new(File::open(path)?)).context("zip archive (truncated?)")?;
+    let mut archive =
+        ZipArchive::new(BufReader::new(File::open(path)?)).context("zip archive (truncated?)")?;
     let mut arrays = Vec::new();
     for index in 0..archive.len() {
         let member = archive.by_index(index)?;
         let name = member.name()?.to_string();
         if let Some(name) = name.strip_suffix(".npy").map(str::to_owned) {
-            arrays.push((name.clone(), read_npy(member).with_context(|| format!("array `{name}`"))?));
+            arrays.push((
+                name.clone(),
+                read_npy(member).with_context(|| format!("array `{name}`"))?,
+            ));
         }
     }
     Ok(arrays)
@@ -150,7 +169,9 @@ fn read_npy(mut reader: impl Read) -> Result<Tensor> {
         (TypeChar::Int, 4) => Kind::Int,
         (TypeChar::Int, 8) => Kind::Int64,
         (TypeChar::Uint, 1) => Kind::Uint8,
-        _ => bail!("numbers of type {plain}, expected float16, float32, float64, uint8 or signed integers"),
+        _ => bail!(
+            "numbers of type {plain}, expected float16, float32, float64, uint8 or signed integers"
+        ),
     };
     ensure!(
         plain.endianness() != npyz::Endianness::Big,
@@ -179,7 +200,9 @@ fn read_npy(mut reader: impl Read) -> Result<Tensor> {
     if header.order() == npyz::Order::Fortran {
         let reversed: Vec<i64> = shape.iter().rev().copied().collect();
         let axes: Vec<i64> = (0..shape.len() as i64).rev().collect();
-        return Ok(Tensor::f_from_data_size(&bytes, &reversed, kind)?.permute(axes).contiguous());
+        return Ok(Tensor::f_from_data_size(&bytes, &reversed, kind)?
+            .permute(axes)
+            .contiguous());
     }
     Ok(Tensor::f_from_data_size(&bytes, &shape, kind)?)
 }
@@ -190,7 +213,11 @@ mod tests {
     use npyz::WriterBuilder;
     use std::io::Write;
 
-    fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], order: npyz::Order, values: &[T]) -> Vec<u8> {
+    fn npy<T: npyz::AutoSerialize + Copy>(
+        shape: &[u64],
+        order: npyz::Order,
+        values: &[T],
+    ) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut writer = npyz::WriteOptions::new()
             .default_dtype()
@@ -214,10 +241,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let expected = Tensor::from_slice2(&[[1f32, 2.0, 3.0], [4.0, 5.0, 6.0]]);
         let row_major = npy(&[2, 3], npyz::Order::C, &[1f32, 2.0, 3.0, 4.0, 5.0, 6.0]);
-        let column_major = npy(&[2, 3], npyz::Order::Fortran, &[1f32, 4.0, 2.0, 5.0, 3.0, 6.0]);
+        let column_major = npy(
+            &[2, 3],
+            npyz::Order::Fortran,
+            &[1f32, 4.0, 2.0, 5.0, 3.0, 6.0],
+        );
         let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        archive.start_file("other.npy", zip::write::SimpleFileOptions::default()).unwrap();
-        archive.write_all(&npy(&[1], npyz::Order::C, &[1i32])).unwrap();
+        archive
+            .start_file("other.npy", zip::write::SimpleFileOptions::default())
+            .unwrap();
+        archive
+            .write_all(&npy(&[1], npyz::Order::C, &[1i32]))
+            .unwrap();
         archive
             .start_file("features.npy", zip::write::SimpleFileOptions::default())
             .unwrap();
@@ -225,7 +260,10 @@ mod tests {
         let archive = archive.finish().unwrap().into_inner();
         let safetensors = folder.path().join("f.safetensors");
         Tensor::write_safetensors(
-            &[("features", &expected), ("labels", &Tensor::from_slice(&[1i64, 2]))],
+            &[
+                ("features", &expected),
+                ("labels", &Tensor::from_slice(&[1i64, 2])),
+            ],
             &safetensors,
         )
         .unwrap();
@@ -235,11 +273,20 @@ mod tests {
             file(&folder, "c.npz", &archive),
             safetensors,
         ] {
-            assert!(read_features(&path, None).unwrap().equal(&expected), "{}", path.display());
+            assert!(
+                read_features(&path, None).unwrap().equal(&expected),
+                "{}",
+                path.display()
+            );
         }
         let half = folder.path().join("half.safetensors");
         Tensor::write_safetensors(&[("x", &expected.to_kind(Kind::Half))], &half).unwrap();
-        assert!(read_features(&half, None).unwrap().to_kind(Kind::Float).equal(&expected));
+        assert!(
+            read_features(&half, None)
+                .unwrap()
+                .to_kind(Kind::Float)
+                .equal(&expected)
+        );
     }
 
     fn check(bytes: &[u8], name: &str, expect: &str) {
@@ -270,10 +317,21 @@ mod tests {
     #[test]
     fn ids_are_whole_numbers() {
         let folder = tempfile::tempdir().unwrap();
-        let ids = file(&folder, "ids.npy", &npy(&[3], npyz::Order::C, &[3i16, 0, 7]));
+        let ids = file(
+            &folder,
+            "ids.npy",
+            &npy(&[3], npyz::Order::C, &[3i16, 0, 7]),
+        );
         assert_eq!(read_ids(&ids).unwrap(), [3, 0, 7]);
-        let floats = file(&folder, "floats.npy", &npy(&[3], npyz::Order::C, &[3f32, 0.0, 7.0]));
+        let floats = file(
+            &folder,
+            "floats.npy",
+            &npy(&[3], npyz::Order::C, &[3f32, 0.0, 7.0]),
+        );
         let error = format!("{:#}", read_ids(&floats).unwrap_err());
-        assert!(error.contains("is Float [3], expected one whole number per image"), "{error}");
+        assert!(
+            error.contains("is Float [3], expected one whole number per image"),
+            "{error}"
+        );
     }
 }

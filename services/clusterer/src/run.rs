@@ -13,7 +13,8 @@ pub use neighbours::NeighboursArgs;
 use crate::{
     FeatureFiles,
     artefact::{Artefact, Clustering, Context as Against},
-    cluster_kmeans, cluster_mini_batch, cluster_temi, neighbours as find_neighbours, read_features, read_ids, read_labels,
+    cluster_kmeans, cluster_mini_batch, cluster_temi, neighbours as find_neighbours, read_features,
+    read_ids, read_labels,
 };
 use anyhow::{Context, Result, bail, ensure};
 use cedm_clustering::{Features, neighbours::check_lists};
@@ -45,10 +46,12 @@ pub struct RunArgs {
     /// C: number of clusters
     #[arg(long)]
     clusters: u32,
-    /// Ids to take over with `--method imported`: .npy, .npz, .safetensors, `cluster_ids.pt`, or the authors' folder around it
+    /// Ids to take over with `--method imported`: .npy, .npz, .safetensors, `cluster_ids.pt`, or
+    /// the authors' folder around it
     #[arg(long)]
     ids: Option<PathBuf>,
-    /// True labels, to say how well the clusters agree with them: the only array of the file, or `labels`; may be the file of features
+    /// True labels, to say how well the clusters agree with them: the only array of the file, or
+    /// `labels`; may be the file of features
     #[arg(long)]
     labels: Option<PathBuf>,
     /// Neighbours from an earlier run (`neighbours.safetensors`); else they are found first
@@ -78,7 +81,8 @@ enum Method {
 }
 
 impl RunArgs {
-    /// Clusters; what came of it as JSON. An interrupted TEMI run goes on from the checkpoint in `--out`.
+    /// Clusters; what came of it as JSON. An interrupted TEMI run goes on from the checkpoint in
+    /// `--out`.
     ///
     /// # Errors
     /// When files cannot be read or written, or settings do not fit the data.
@@ -102,7 +106,9 @@ impl RunArgs {
         match &clustering.heads {
             Some(tensors) => write(&heads, tensors)?,
             // Those of an earlier run into this folder would tell of another clustering.
-            None if heads.exists() => fs::remove_file(&heads).with_context(|| format!("remove {}", heads.display()))?,
+            None if heads.exists() => {
+                fs::remove_file(&heads).with_context(|| format!("remove {}", heads.display()))?
+            }
             None => {}
         }
         let mut summary = serde_json::to_value(&artefact.result)?;
@@ -122,11 +128,13 @@ impl RunArgs {
         }
         let result = self.out.join("result.json");
         let part = self.out.join("result.json.part");
-        fs::write(&part, serde_json::to_vec_pretty(&summary)?).with_context(|| format!("write {}", part.display()))?;
+        fs::write(&part, serde_json::to_vec_pretty(&summary)?)
+            .with_context(|| format!("write {}", part.display()))?;
         fs::rename(&part, &result).with_context(|| format!("write {}", result.display()))?;
         let checkpoints = self.checkpoints();
         if checkpoints.exists() {
-            fs::remove_dir_all(&checkpoints).with_context(|| format!("remove {}", checkpoints.display()))?;
+            fs::remove_dir_all(&checkpoints)
+                .with_context(|| format!("remove {}", checkpoints.display()))?;
         }
         Ok(summary)
     }
@@ -135,9 +143,13 @@ impl RunArgs {
         self.out.join("checkpoints")
     }
 
-    /// Folder for the checkpoints of this training and of no other: of these settings on the contents of these files.
+    /// Folder for the checkpoints of this training and of no other: of these settings on the
+    /// contents of these files.
     fn own_checkpoints(&self) -> Result<PathBuf> {
-        let mut what = format!("{:?} C={} seed={} {}", self.array, self.clusters, self.seed, self.settings);
+        let mut what = format!(
+            "{:?} C={} seed={} {}",
+            self.array, self.clusters, self.seed, self.settings
+        );
         for path in self.features.iter().chain(&self.neighbours) {
             let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
             what += Digest::of(&bytes).as_str();
@@ -146,7 +158,11 @@ impl RunArgs {
     }
 
     fn cluster(&self, labels: Option<&[i64]>) -> Result<(Clustering, Option<Tensor>)> {
-        let given = self.neighbours.as_deref().map(read_neighbours).transpose()?;
+        let given = self
+            .neighbours
+            .as_deref()
+            .map(read_neighbours)
+            .transpose()?;
         match self.method {
             Method::Imported => {
                 let Some(ids) = &self.ids else {
@@ -158,26 +174,53 @@ impl RunArgs {
                 let params: KmeansParams = settings(&self.settings)?;
                 let monitor = ConsoleMonitor::default();
                 let (seed, path) = (self.seed, self.features.as_deref());
-                let on_disk =
-                    path.filter(|path| params.mini_batch > 0 && path.extension().is_some_and(|extension| extension == "safetensors"));
+                let on_disk = path.filter(|path| {
+                    params.mini_batch > 0
+                        && path
+                            .extension()
+                            .is_some_and(|extension| extension == "safetensors")
+                });
                 let clustering = match on_disk {
                     Some(path) => {
-                        let rows = FeatureFiles::open(&[path.to_owned()], self.array.as_deref(), cedm_torch::device())?;
+                        let rows = FeatureFiles::open(
+                            &[path.to_owned()],
+                            self.array.as_deref(),
+                            cedm_torch::device(),
+                        )?;
                         cluster_mini_batch(&rows, &params, self.clusters, seed, &monitor)?
                     }
-                    None => cluster_kmeans(&self.read(labels)?, &params, self.clusters, seed, &monitor)?,
+                    None => {
+                        cluster_kmeans(&self.read(labels)?, &params, self.clusters, seed, &monitor)?
+                    }
                 };
                 Ok((clustering, given))
             }
             Method::Temi => {
-                let (features, params) = (self.read(labels)?, settings::<TemiParams>(&self.settings)?);
+                let (features, params) =
+                    (self.read(labels)?, settings::<TemiParams>(&self.settings)?);
                 let neighbours = match given {
                     Some(neighbours) => neighbours,
-                    None => find_neighbours(&features, params.neighbours, self.memory.tile_bytes(), &ConsoleMonitor::default())?.indices,
+                    None => {
+                        find_neighbours(
+                            &features,
+                            params.neighbours,
+                            self.memory.tile_bytes(),
+                            &ConsoleMonitor::default(),
+                        )?
+                        .indices
+                    }
                 };
                 let scratch = tempfile::tempdir().context("make a temporary folder")?;
                 let monitor = ConsoleMonitor::keeping(self.own_checkpoints()?);
-                let clustering = cluster_temi(&features, &neighbours, &params, self.clusters, self.seed, scratch.path(), &monitor)?;
+                let clustering = cluster_temi(
+                    &features,
+                    &neighbours,
+                    &params,
+                    self.clusters,
+                    self.seed,
+                    scratch.path(),
+                    &monitor,
+                )?;
                 Ok((clustering, Some(neighbours)))
             }
         }
@@ -201,7 +244,8 @@ impl RunArgs {
 
 /// Features of a file on this process's device.
 fn load(path: &Path, array: Option<&str>) -> Result<Features> {
-    let features = Features::new(&read_features(path, array)?).with_context(|| path.display().to_string())?;
+    let features =
+        Features::new(&read_features(path, array)?).with_context(|| path.display().to_string())?;
     Ok(features.to_device(cedm_torch::device()))
 }
 
@@ -210,7 +254,8 @@ fn settings<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
 }
 
 fn read_neighbours(path: &Path) -> Result<Tensor> {
-    let tensors = Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?;
+    let tensors =
+        Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?;
     let found = tensors.into_iter().find(|(name, _)| name == "indices");
     found
         .map(|(_, tensor)| tensor)
@@ -220,7 +265,8 @@ fn read_neighbours(path: &Path) -> Result<Tensor> {
 /// Writes beside the file first: nothing half-written is ever there.
 fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     let part = path.with_extension("part");
-    Tensor::write_safetensors(tensors, &part).with_context(|| format!("write {}", part.display()))?;
+    Tensor::write_safetensors(tensors, &part)
+        .with_context(|| format!("write {}", part.display()))?;
     ensure!(
         fs::rename(&part, path).is_ok(),
         "cannot rename {} to {}",

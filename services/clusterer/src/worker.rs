@@ -43,26 +43,48 @@ impl Worker for ClustererWorker {
 
     fn gauges(&self) -> Vec<(&'static str, &'static str)> {
         vec![
-            ("cedm_cluster_loss_mean", "Mean TEMI loss over heads in the last epoch"),
-            ("cedm_cluster_loss_min", "TEMI loss of the best head in the last epoch"),
-            ("cedm_cluster_loss_max", "TEMI loss of the worst head in the last epoch"),
+            (
+                "cedm_cluster_loss_mean",
+                "Mean TEMI loss over heads in the last epoch",
+            ),
+            (
+                "cedm_cluster_loss_min",
+                "TEMI loss of the best head in the last epoch",
+            ),
+            (
+                "cedm_cluster_loss_max",
+                "TEMI loss of the worst head in the last epoch",
+            ),
             (
                 "cedm_cluster_utilisation",
                 "Share of the best head's clusters in use during the last epoch",
             ),
-            ("cedm_cluster_marginal_entropy_nats", "Entropy of the best head's running marginal"),
-            ("cedm_cluster_inertia", "Sum of squared distances of the k-means start in hand"),
+            (
+                "cedm_cluster_marginal_entropy_nats",
+                "Entropy of the best head's running marginal",
+            ),
+            (
+                "cedm_cluster_inertia",
+                "Sum of squared distances of the k-means start in hand",
+            ),
         ]
     }
 
     fn gauge_lists(&self) -> Vec<(&'static str, &'static str, &'static str)> {
-        vec![("cedm_cluster_head_loss", "head", "TEMI loss of each head in the last epoch")]
+        vec![(
+            "cedm_cluster_head_loss",
+            "head",
+            "TEMI loss of each head in the last epoch",
+        )]
     }
 
     fn counters(&self) -> Vec<(&'static str, &'static str)> {
         vec![
             ("cedm_cluster_steps_total", "TEMI optimiser steps"),
-            ("cedm_neighbour_pairs_total", "Pairs of rows whose similarity was computed"),
+            (
+                "cedm_neighbour_pairs_total",
+                "Pairs of rows whose similarity was computed",
+            ),
         ]
     }
 
@@ -97,12 +119,24 @@ fn cluster(desk: &Desk, params: &ClusterParams) -> Result<Outcome, JobError> {
                 desk,
             )?
         }
-        ClusterMethod::Kmeans(kmeans) if kmeans.mini_batch > 0 => {
-            compute::cluster_mini_batch(&inputs::feature_files(desk)?, kmeans, params.clusters, params.seed, desk)?
-        }
-        ClusterMethod::Kmeans(kmeans) => compute::cluster_kmeans(&inputs::features(desk)?, kmeans, params.clusters, params.seed, desk)?,
+        ClusterMethod::Kmeans(kmeans) if kmeans.mini_batch > 0 => compute::cluster_mini_batch(
+            &inputs::feature_files(desk)?,
+            kmeans,
+            params.clusters,
+            params.seed,
+            desk,
+        )?,
+        ClusterMethod::Kmeans(kmeans) => compute::cluster_kmeans(
+            &inputs::features(desk)?,
+            kmeans,
+            params.clusters,
+            params.seed,
+            desk,
+        )?,
         ClusterMethod::GroundTruth { coarse } => ground_truth(desk, *coarse, params.clusters)?,
-        ClusterMethod::Imported { ids } => Clustering::given(inputs::imported(desk, ids)?, params.clusters),
+        ClusterMethod::Imported { ids } => {
+            Clustering::given(inputs::imported(desk, ids)?, params.clusters)
+        }
     };
     let seconds = started.elapsed().as_secs_f64();
     let labels = inputs::labels(desk, false)?;
@@ -114,11 +148,17 @@ fn cluster(desk: &Desk, params: &ClusterParams) -> Result<Outcome, JobError> {
     put_tensors(desk, ASSIGNMENTS, &artefact.tensors)?;
     if let Some(heads) = &clustering.heads {
         put_tensors(desk, HEADS, heads)?;
-        let curve = serde_json::to_vec(&serde_json::json!({ "head_losses": clustering.curve })).map_err(JobError::bug)?;
+        let curve = serde_json::to_vec(&serde_json::json!({ "head_losses": clustering.curve }))
+            .map_err(JobError::bug)?;
         desk.put_bytes(CURVE, &curve, Stability::Stable)?;
     }
     let result = artefact.result;
-    tracing::info!(clusters = result.clusters, used = result.used, seconds, "clustered");
+    tracing::info!(
+        clusters = result.clusters,
+        used = result.used,
+        seconds,
+        "clustered"
+    );
     let mut metrics = BTreeMap::from([
         ("utilisation".to_owned(), result.utilisation),
         ("cluster_seconds".to_owned(), seconds),
@@ -136,7 +176,12 @@ fn ground_truth(desk: &Desk, coarse: bool, clusters: u32) -> Result<Clustering, 
     let images = desk.input("images")?;
     let what = if coarse { "coarse labels" } else { "labels" };
     let labels = inputs::labels(desk, coarse)?;
-    let labels = labels.ok_or_else(|| JobError::reject(anyhow!("the image set {} has no {what}", images.key.short())))?;
+    let labels = labels.ok_or_else(|| {
+        JobError::reject(anyhow!(
+            "the image set {} has no {what}",
+            images.key.short()
+        ))
+    })?;
     if let Some(image) = labels.iter().position(|&label| label < 0) {
         return Err(JobError::reject(anyhow!(
             "image {image} has no label: ground truth needs one for every image"

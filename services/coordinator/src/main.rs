@@ -12,7 +12,8 @@ use clap::Parser;
 enum Command {
     /// Create the streams, then keep every active sweep going until SIGTERM.
     Serve(ServeArgs),
-    /// Plan a sweep file as if nothing had been computed yet; jobs and estimates go to stdout as JSON.
+    /// Plan a sweep file as if nothing had been computed yet; jobs and estimates go to stdout as
+    /// JSON.
     Run(RunArgs),
 }
 

@@ -1,9 +1,12 @@
-//! Desired minus done minus queued: what is left is submitted. Idempotent, so that it can run at any time, anywhere, twice.
+//! Desired minus done minus queued: what is left is submitted. Idempotent, so that it can run at
+//! any time, anywhere, twice.
 
 use crate::{report, sweeps};
 use cedm_contract::{Event, EventWhat, Job, JobKey, Manifest, SweepId, sweep::Sweep};
 use cedm_planner::{Knowledge, Known, Plan, plan};
-use cedm_runtime::{Connection, DeadLetters, Health, RuntimeError, Shell, SubmitOutcome, Submitter, now_ms};
+use cedm_runtime::{
+    Connection, DeadLetters, Health, RuntimeError, Shell, SubmitOutcome, Submitter, now_ms,
+};
 use futures::{StreamExt, TryStreamExt};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -13,7 +16,8 @@ use std::{
 /// Submissions under way at once.
 const AT_ONCE: usize = 16;
 
-/// Everything the coordinator knows. All of it can be lost: it is read again from the store and the queue.
+/// Everything the coordinator knows. All of it can be lost: it is read again from the store and the
+/// queue.
 pub(crate) struct Coordinator {
     shell: Shell,
     submitter: Submitter,
@@ -77,7 +81,8 @@ impl Coordinator {
         }
     }
 
-    /// Reads everything again: which sweeps are active, which jobs are queued, which are dead. Then goes on with every sweep.
+    /// Reads everything again: which sweeps are active, which jobs are queued, which are dead. Then
+    /// goes on with every sweep.
     pub(crate) async fn from_the_start(&mut self) -> anyhow::Result<()> {
         let store = self.connection().store().clone();
         let active = sweeps::listed(store.as_ref()).await?;
@@ -112,12 +117,15 @@ impl Coordinator {
         }
         match sweeps::load(self.connection().store().as_ref(), id).await {
             Ok(Some(sweep)) => {
-                tracing::info!(sweep = %id, clusterings = sweep.spec.clusterings.len(), "sweep taken up");
+                tracing::info!(sweep = %id, clusterings = sweep.spec.clusterings.len(), "sweep \
+                    taken up");
                 self.sweeps.insert(id.clone(), sweep);
             }
             Ok(None) => {}
             // One sweep that cannot be read must not stop the others.
-            Err(error) => tracing::error!(sweep = %id, error = %format!("{error:#}"), "sweep cannot be read"),
+            Err(error) => {
+                tracing::error!(sweep = %id, error = %format!("{error:#}"), "sweep cannot be read")
+            }
         }
         Ok(())
     }
@@ -133,10 +141,14 @@ impl Coordinator {
         self.take_up(id).await
     }
 
-    /// Takes the jobs of a sweep that was ended off the queue, unless another sweep wants them. Whoever ended it does the same; this
-    /// finds what was submitted at that moment.
+    /// Takes the jobs of a sweep that was ended off the queue, unless another sweep wants them.
+    /// Whoever ended it does the same; this finds what was submitted at that moment.
     async fn take_back(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
-        let plans: Vec<Plan> = self.sweeps.values().map(|other| plan(other, &self.known)).collect();
+        let plans: Vec<Plan> = self
+            .sweeps
+            .values()
+            .map(|other| plan(other, &self.known))
+            .collect();
         let wanted = |key: &JobKey| plans.iter().any(|plan| plan.nodes_of(key).next().is_some());
         for job in plan(sweep, &self.known).ready() {
             if self.queued.contains(&job.key) && !wanted(&job.key) {
@@ -147,18 +159,22 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Goes on with every active sweep as far as it goes without waiting. What one sweep stumbles over does not stop the others.
+    /// Goes on with every active sweep as far as it goes without waiting. What one sweep stumbles
+    /// over does not stop the others.
     pub(crate) async fn go_on(&mut self) -> anyhow::Result<()> {
         self.shell.metrics().add("cedm_reconciles_total", 1);
         let ids: Vec<SweepId> = self.sweeps.keys().cloned().collect();
         let mut stumbled = Ok(());
         for id in ids {
             if let Err(error) = self.go_on_with(&id).await {
-                tracing::warn!(sweep = %id, error = %format!("{error:#}"), "this sweep does not go on now");
+                tracing::warn!(sweep = %id, error = %format!("{error:#}"), "this sweep does not \
+                    go on now");
                 stumbled = Err(error);
             }
         }
-        self.shell.metrics().set("cedm_sweeps_active", self.sweeps.len() as f64);
+        self.shell
+            .metrics()
+            .set("cedm_sweeps_active", self.sweeps.len() as f64);
         if stumbled.is_ok() {
             self.doubtful.clear();
         }
@@ -172,7 +188,9 @@ impl Coordinator {
         if plan.complete() && self.has_lost_any_of(&plan).await? {
             plan = self.submit_ready(&sweep).await?;
         }
-        if plan.settled() && report::make(&self.shell, &self.submitter, &sweep, &mut self.known, &plan).await? {
+        if plan.settled()
+            && report::make(&self.shell, &self.submitter, &sweep, &mut self.known, &plan).await?
+        {
             self.shell.metrics().add("cedm_reports_total", 1);
         }
         if plan.complete() && sweeps::has_ended(self.connection().store().as_ref(), id).await? {
@@ -182,8 +200,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// One last look before a sweep ends: a result that is not there any more is forgotten, so that it is made again, even if nothing
-    /// is left that would read it. Whether there was one.
+    /// One last look before a sweep ends: a result that is not there any more is forgotten, so that
+    /// it is made again, even if nothing is left that would read it. Whether there was one.
     async fn has_lost_any_of(&mut self, plan: &Plan) -> anyhow::Result<bool> {
         let jobs = plan
             .nodes
@@ -193,13 +211,16 @@ impl Coordinator {
         let keys: BTreeSet<JobKey> = jobs.map(|job| job.key.clone()).collect();
         let submitter = &self.submitter;
         let looked = futures::stream::iter(keys)
-            .map(|key| async move { Ok::<_, RuntimeError>((submitter.manifest(&key).await?.is_none(), key)) })
+            .map(|key| async move {
+                Ok::<_, RuntimeError>((submitter.manifest(&key).await?.is_none(), key))
+            })
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<(bool, JobKey)>>();
         let looked = ticking(self.shell.health(), looked).await?;
         let mut has_lost = false;
         for (_, key) in looked.into_iter().filter(|(is_lost, _)| *is_lost) {
-            tracing::warn!(sweep = %plan.sweep, job = %key, "a result is gone before its sweep has ended; it is made again");
+            tracing::warn!(sweep = %plan.sweep, job = %key, "a result is gone before its sweep \
+                has ended; it is made again");
             self.known.forget(&key);
             self.queued.remove(&key);
             has_lost = true;
@@ -207,11 +228,15 @@ impl Coordinator {
         Ok(has_lost)
     }
 
-    /// Looks at what doubtful jobs of this plan read: a result that is gone is forgotten, so that it is made again, and one that was
-    /// made again is read anew. Whether anything differs from what was known.
+    /// Looks at what doubtful jobs of this plan read: a result that is gone is forgotten, so that
+    /// it is made again, and one that was made again is read anew. Whether anything differs from
+    /// what was known.
     async fn review(&mut self, plan: &Plan) -> anyhow::Result<bool> {
         let doubted = plan.nodes.iter().filter_map(|node| node.job.as_ref());
-        let doubted: Vec<Job> = doubted.filter(|job| self.doubtful.contains(&job.key)).cloned().collect();
+        let doubted: Vec<Job> = doubted
+            .filter(|job| self.doubtful.contains(&job.key))
+            .cloned()
+            .collect();
         let mut differs = false;
         for input in doubted.iter().flat_map(|job| &job.inputs) {
             match self.submitter.manifest(&input.key).await? {
@@ -221,7 +246,8 @@ impl Coordinator {
                     differs = true;
                 }
                 None => {
-                    tracing::warn!(input = %input.key, role = input.role, "a result that was used is gone; it is made again");
+                    tracing::warn!(input = %input.key, role = input.role, "a result that was used \
+                        is gone; it is made again");
                     self.known.forget(&input.key);
                     self.queued.remove(&input.key);
                     differs = true;
@@ -229,7 +255,8 @@ impl Coordinator {
             }
         }
         if differs {
-            self.queued.retain(|key| !doubted.iter().any(|job| job.key == *key));
+            self.queued
+                .retain(|key| !doubted.iter().any(|job| job.key == *key));
         }
         Ok(differs)
     }
@@ -270,7 +297,10 @@ impl Coordinator {
                         if manifest.timings.finished_ms < sweep.submitted_ms {
                             metrics.add("cedm_sweep_cache_hits_total", 1);
                         }
-                        metrics.set("cedm_sweep_last_progress_timestamp_seconds", now_ms() as f64 / 1000.0);
+                        metrics.set(
+                            "cedm_sweep_last_progress_timestamp_seconds",
+                            now_ms() as f64 / 1000.0,
+                        );
                         self.known.learn(*manifest);
                         changed = true;
                     }
@@ -292,8 +322,8 @@ impl Coordinator {
     }
 }
 
-/// Looks for the result of a job, and submits it when there is none. Results from before the sweep are verified to the byte;
-/// those made for it a moment ago by their sizes.
+/// Looks for the result of a job, and submits it when there is none. Results from before the sweep
+/// are verified to the byte; those made for it a moment ago by their sizes.
 async fn ask(submitter: &Submitter, sweep: &Sweep, job: &Job) -> Result<Asked, RuntimeError> {
     if let Ok(Some(manifest)) = submitter.manifest(&job.key).await
         && manifest.timings.finished_ms >= sweep.submitted_ms
@@ -323,7 +353,8 @@ async fn ask(submitter: &Submitter, sweep: &Sweep, job: &Job) -> Result<Asked, R
     }
 }
 
-/// Signs of life while a long wait goes on: verifying a large stored result to the byte takes its time.
+/// Signs of life while a long wait goes on: verifying a large stored result to the byte takes its
+/// time.
 async fn ticking<T>(health: &Health, wait: impl Future<Output = T>) -> T {
     tokio::pin!(wait);
     let mut tick = tokio::time::interval(Duration::from_secs(5));

@@ -4,8 +4,8 @@ use crate::artefacts::Stored;
 use anyhow::Context;
 use bytes::Bytes;
 use cedm_contract::{
-    Attempt, Digest, Job, JobResult, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software, Timings, outcome::SweepOutcome, output_key,
-    sweep::Sweep, sweep_key,
+    Attempt, Digest, Job, JobResult, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software,
+    Timings, outcome::SweepOutcome, output_key, sweep::Sweep, sweep_key,
 };
 use cedm_planner::{Known, Plan, State, fold};
 use cedm_report::Report;
@@ -17,10 +17,21 @@ use cedm_runtime::{
 use std::{collections::BTreeMap, time::Instant};
 use tokio::runtime::Handle;
 
-/// Makes the report of a settled sweep, unless it exists; whether one was made. A complete sweep is marked as done.
-pub(crate) async fn make(shell: &Shell, submitter: &Submitter, sweep: &Sweep, known: &mut Known, plan: &Plan) -> anyhow::Result<bool> {
-    let Some(node) = plan.report() else { return Ok(false) };
-    let Some(job) = node.job.clone() else { return Ok(false) };
+/// Makes the report of a settled sweep, unless it exists; whether one was made. A complete sweep is
+/// marked as done.
+pub(crate) async fn make(
+    shell: &Shell,
+    submitter: &Submitter,
+    sweep: &Sweep,
+    known: &mut Known,
+    plan: &Plan,
+) -> anyhow::Result<bool> {
+    let Some(node) = plan.report() else {
+        return Ok(false);
+    };
+    let Some(job) = node.job.clone() else {
+        return Ok(false);
+    };
     let store = shell.connection().store();
     let (manifest, made) = match (&node.state, submitter.manifest(&job.key).await?) {
         (State::Done { .. }, Some(manifest)) => (manifest, false),
@@ -48,28 +59,44 @@ pub(crate) async fn make(shell: &Shell, submitter: &Submitter, sweep: &Sweep, kn
         mark_done(store.as_ref(), sweep, &manifest, headline).await?;
     }
     if made {
-        let outcome = if plan.complete() { "complete" } else { "incomplete" };
+        let outcome = if plan.complete() {
+            "complete"
+        } else {
+            "incomplete"
+        };
         tracing::info!(sweep = %sweep.id, report = %manifest.key, outcome, "report made");
     }
     Ok(made)
 }
 
 /// Renders and uploads; the manifest is not committed yet.
-async fn render(store: &std::sync::Arc<dyn Store>, sweep: &Sweep, outcome: SweepOutcome, job: &Job) -> anyhow::Result<Manifest> {
+async fn render(
+    store: &std::sync::Arc<dyn Store>,
+    sweep: &Sweep,
+    outcome: SweepOutcome,
+    job: &Job,
+) -> anyhow::Result<Manifest> {
     let (started, started_ms) = (Instant::now(), now_ms());
     let artefacts = Stored {
         store: store.clone(),
         handle: Handle::current(),
     };
-    let report: Report = tokio::task::spawn_blocking(move || cedm_report::render(&outcome, &artefacts))
-        .await
-        .context("render the report")?;
+    let report: Report =
+        tokio::task::spawn_blocking(move || cedm_report::render(&outcome, &artefacts))
+            .await
+            .context("render the report")?;
     let compute_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let attempt = Attempt::new(0, 1);
     let headline = report.headline.clone();
-    let files = [("report.html".to_owned(), report.html), ("report.json".to_owned(), report.json)];
+    let files = [
+        ("report.html".to_owned(), report.html),
+        ("report.json".to_owned(), report.json),
+    ];
     let mut outputs = Vec::new();
-    for (name, text) in files.into_iter().chain(report.csvs.into_iter().map(|csv| (csv.name, csv.text))) {
+    for (name, text) in files
+        .into_iter()
+        .chain(report.csvs.into_iter().map(|csv| (csv.name, csv.text)))
+    {
         let object = ObjectRef {
             object: output_key(&job.key, &attempt, &name),
             size: text.len() as u64,
@@ -111,7 +138,12 @@ async fn render(store: &std::sync::Arc<dyn Store>, sweep: &Sweep, outcome: Sweep
     })
 }
 
-async fn mark_done(store: &dyn Store, sweep: &Sweep, report: &Manifest, headline: &str) -> anyhow::Result<()> {
+async fn mark_done(
+    store: &dyn Store,
+    sweep: &Sweep,
+    report: &Manifest,
+    headline: &str,
+) -> anyhow::Result<()> {
     let key = sweep_key(&sweep.id, "done");
     if store.size(&key).await?.is_some() {
         return Ok(());

@@ -2,7 +2,8 @@
 
 use anyhow::{Context, bail};
 use cedm_contract::{
-    Attempt, Digest, ImageSet, Job, JobResult, JobSpec, Manifest, ObjectRef, SCHEMA_VERSION, ShardRef, Software, Timings,
+    Attempt, Digest, ImageSet, Job, JobResult, JobSpec, Manifest, ObjectRef, SCHEMA_VERSION,
+    ShardRef, Software, Timings,
     params::ImportParams,
     sweep::{Sweep, SweepSpec},
 };
@@ -53,14 +54,23 @@ impl RunArgs {
     /// When the sweep file or the manifest cannot be read or are wrong.
     pub fn run(&self) -> anyhow::Result<Planned> {
         let path = &self.sweep;
-        let toml = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        let mut spec = SweepSpec::parse(&toml).map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", path.display()))?;
+        let toml =
+            std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let mut spec = SweepSpec::parse(&toml)
+            .map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", path.display()))?;
         // Where the user's files will lie does not matter for a plan.
-        let stored = spec.files().into_iter().map(|file| (file.clone(), placeholder(&file))).collect();
+        let stored = spec
+            .files()
+            .into_iter()
+            .map(|file| (file.clone(), placeholder(&file)))
+            .collect();
         spec.store_files(&stored);
         let import = self.import()?;
         let JobResult::Import(images) = &import.result else {
-            bail!("the manifest is a {} manifest: expected import", import.kind())
+            bail!(
+                "the manifest is a {} manifest: expected import",
+                import.kind()
+            )
         };
         let obstacles = obstacles(&spec, images);
         let id = match &spec.name {
@@ -68,7 +78,14 @@ impl RunArgs {
             None => "planned".parse()?,
         };
         let test_images = spec.test_set.is_some().then(|| import.key.clone());
-        let sweep = Sweep::new(id, spec, import.key.clone(), test_images, import.timings.finished_ms, toml);
+        let sweep = Sweep::new(
+            id,
+            spec,
+            import.key.clone(),
+            test_images,
+            import.timings.finished_ms,
+            toml,
+        );
         let mut known = Known::default();
         known.learn(import);
         let plan = plan(&sweep, &known);
@@ -82,7 +99,8 @@ impl RunArgs {
     fn import(&self) -> anyhow::Result<Manifest> {
         if let Some(path) = &self.images {
             let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-            return Manifest::decode(&bytes).with_context(|| format!("manifest {}", path.display()));
+            return Manifest::decode(&bytes)
+                .with_context(|| format!("manifest {}", path.display()));
         }
         let (Some(count), Some(resolution)) = (self.count, self.resolution) else {
             bail!("--count and --resolution are needed without --images")
@@ -105,14 +123,22 @@ impl RunArgs {
             coarse_classes: 0,
             class_names: Vec::new(),
             content: content.clone(),
-            shards: (0..count).step_by(self.shard_size as usize).map(shard).collect(),
+            shards: (0..count)
+                .step_by(self.shard_size as usize)
+                .map(shard)
+                .collect(),
         };
         let params = ImportParams {
             content,
             labels: Digest::of(b""),
             shard_size: self.shard_size,
         };
-        let job = Job::new(JobSpec::Import(params), Vec::new(), Default::default(), Default::default());
+        let job = Job::new(
+            JobSpec::Import(params),
+            Vec::new(),
+            Default::default(),
+            Default::default(),
+        );
         let result = JobResult::Import(set);
         Ok(Manifest {
             schema: SCHEMA_VERSION,
@@ -142,7 +168,10 @@ fn placeholder(name: &str) -> ObjectRef {
 mod tests {
     use super::*;
 
-    const TOML: &str = "[images]\nset = \"digits\"\n[extractor]\nname = \"dino_vitb16\"\nweights = \"dino.pth\"\n[[clustering]]\nmethod = \"kmeans\"\nclusters = [10]\n[training]\npreset = \"tiny8\"\n[sampling]\nimages = 100\nsets = 1\n[evaluation]\nextractor = \"pixels\"\nmetrics = [\"fd\"]\n";
+    const TOML: &str = "[images]\nset = \"digits\"\n[extractor]\nname = \"dino_vitb16\"\nweights \
+        = \"dino.pth\"\n[[clustering]]\nmethod = \"kmeans\"\nclusters = \
+        [10]\n[training]\npreset = \"tiny8\"\n[sampling]\nimages = 100\nsets = \
+        1\n[evaluation]\nextractor = \"pixels\"\nmetrics = [\"fd\"]\n";
 
     fn planned(toml: &str, resolution: u32) -> anyhow::Result<Planned> {
         let folder = tempfile::tempdir().unwrap();
@@ -164,9 +193,17 @@ mod tests {
     fn a_file_is_planned_without_a_store() {
         let planned = planned(TOML, 8).unwrap();
         assert_eq!(planned.obstacles, [""; 0]);
-        let ready: Vec<&str> = planned.plan.ready().iter().map(|job| job.hints.label.as_str()).collect();
+        let ready: Vec<&str> = planned
+            .plan
+            .ready()
+            .iter()
+            .map(|job| job.hints.label.as_str())
+            .collect();
         assert_eq!(
-            ready.iter().filter(|label| label.starts_with("extract dino_vitb16@")).count(),
+            ready
+                .iter()
+                .filter(|label| label.starts_with("extract dino_vitb16@"))
+                .count(),
             3,
             "{ready:?}"
         );
@@ -178,16 +215,25 @@ mod tests {
             3,
             "{ready:?}"
         );
-        let train = planned.estimate.iter().find(|row| row.kind == cedm_contract::Kind::Train).unwrap();
+        let train = planned
+            .estimate
+            .iter()
+            .find(|row| row.kind == cedm_contract::Kind::Train)
+            .unwrap();
         assert_eq!((train.jobs, train.done, train.unit), (1, 0, "kimg"));
     }
 
     #[test]
     fn what_does_not_fit_is_said() {
         assert!(planned(TOML, 32).unwrap().obstacles[0].contains("preset `tiny8` is for 8×8"));
-        let error = format!("{:#}", planned(&TOML.replace("[10]", "[1]"), 8).unwrap_err());
+        let error = format!(
+            "{:#}",
+            planned(&TOML.replace("[10]", "[1]"), 8).unwrap_err()
+        );
         assert!(
-            error.contains("sweep.toml cannot be used:\nline 8, column 12: C = 1: expected at least 2 clusters"),
+            error.contains(
+                "sweep.toml cannot be used:\nline 8, column 12: C = 1: expected at least 2 clusters"
+            ),
             "{error}"
         );
     }

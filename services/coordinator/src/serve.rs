@@ -3,13 +3,17 @@
 use crate::{gauges::Gauges, reconcile::Coordinator};
 use anyhow::Context;
 use cedm_contract::{Event, Service};
-use cedm_runtime::{Bucket, Connection, Entry, EventFilter, Mover, RuntimeError, SWEEPS, ServeArgs, Shell, live_events};
+use cedm_runtime::{
+    Bucket, Connection, Entry, EventFilter, Mover, RuntimeError, SWEEPS, ServeArgs, Shell,
+    live_events,
+};
 use futures::{FutureExt, Stream, StreamExt};
 use std::time::{Duration, Instant};
 
 /// Everything is read again this often, whatever the events say.
 const RECONCILE_EVERY: Duration = Duration::from_secs(15);
-/// After a failure, again after this; twice as long after each that follows, up to [`RECONCILE_EVERY`].
+/// After a failure, again after this; twice as long after each that follows, up to
+/// [`RECONCILE_EVERY`].
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Runs the coordinator until SIGTERM or SIGINT.
@@ -47,11 +51,17 @@ pub async fn coordinate(shell: &Shell) -> anyhow::Result<()> {
     while !shell.drain().has_begun() {
         let begun = Instant::now();
         if let Err(error) = follow(shell, &mut coordinator).await {
-            in_a_row = if begun.elapsed() < RECONCILE_EVERY { in_a_row + 1 } else { 1 };
+            in_a_row = if begun.elapsed() < RECONCILE_EVERY {
+                in_a_row + 1
+            } else {
+                1
+            };
             shell.metrics().add("cedm_reconcile_failures_total", 1);
             tracing::warn!(error = %format!("{error:#}"), "reconcile failed; everything is read again");
             shell.health().tick();
-            let pause = AFTER_FAILURE.saturating_mul(1 << (in_a_row - 1).min(4)).min(RECONCILE_EVERY);
+            let pause = AFTER_FAILURE
+                .saturating_mul(1 << (in_a_row - 1).min(4))
+                .min(RECONCILE_EVERY);
             tokio::select! {
                 () = shell.drain().begun() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -62,8 +72,8 @@ pub async fn coordinate(shell: &Shell) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads everything, then follows what happens; returns when the drain begins or the connection was lost and is back, and with an
-/// error when something fails.
+/// Reads everything, then follows what happens; returns when the drain begins or the connection was
+/// lost and is back, and with an error when something fails.
 async fn follow(shell: &Shell, coordinator: &mut Coordinator) -> anyhow::Result<()> {
     let connection = shell.connection();
     let mut connected = connection.connected();
@@ -107,8 +117,13 @@ async fn follow(shell: &Shell, coordinator: &mut Coordinator) -> anyhow::Result<
     }
 }
 
-/// Hears an event and all that wait behind it, so that a burst costs one plan; whether one of them matters.
-fn hear_all(coordinator: &mut Coordinator, first: Event, happened: &mut (impl Stream<Item = Event> + Unpin)) -> bool {
+/// Hears an event and all that wait behind it, so that a burst costs one plan; whether one of them
+/// matters.
+fn hear_all(
+    coordinator: &mut Coordinator,
+    first: Event,
+    happened: &mut (impl Stream<Item = Event> + Unpin),
+) -> bool {
     let mut matters = coordinator.hear(&first);
     while let Some(Some(event)) = happened.next().now_or_never() {
         matters |= coordinator.hear(&event);
@@ -116,10 +131,14 @@ fn hear_all(coordinator: &mut Coordinator, first: Event, happened: &mut (impl St
     matters
 }
 
-async fn events(connection: &Connection) -> Result<impl Stream<Item = Event> + Send + Unpin + use<>, RuntimeError> {
+async fn events(
+    connection: &Connection,
+) -> Result<impl Stream<Item = Event> + Send + Unpin + use<>, RuntimeError> {
     live_events(connection, &EventFilter::default()).await
 }
 
-async fn changes(connection: &Connection) -> Result<impl Stream<Item = Result<Entry, RuntimeError>> + Send + Unpin + use<>, RuntimeError> {
+async fn changes(
+    connection: &Connection,
+) -> Result<impl Stream<Item = Result<Entry, RuntimeError>> + Send + Unpin + use<>, RuntimeError> {
     Bucket::open(connection, SWEEPS).await?.watch().await
 }

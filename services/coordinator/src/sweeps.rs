@@ -1,5 +1,6 @@
-//! Sweeps in the store: `sweep/<id>/spec` is written by whoever submits, `sweep/<id>/done` by the coordinator, `sweep/<id>/cancelled`
-//! by whoever cancels. The bucket `sweeps` only tells quickly that there is something new.
+//! Sweeps in the store: `sweep/<id>/spec` is written by whoever submits, `sweep/<id>/done` by the
+//! coordinator, `sweep/<id>/cancelled` by whoever cancels. The bucket `sweeps` only tells quickly
+//! that there is something new.
 
 use anyhow::Context;
 use cedm_contract::{SweepId, sweep::Sweep, sweep_key};
@@ -25,7 +26,9 @@ pub(crate) async fn listed(store: &dyn Store) -> anyhow::Result<Vec<SweepId>> {
         marks.spec |= what == "spec";
         marks.ended |= what == "done" || what == "cancelled";
     }
-    let active = folders.into_iter().filter(|(_, marks)| marks.spec && !marks.ended);
+    let active = folders
+        .into_iter()
+        .filter(|(_, marks)| marks.spec && !marks.ended);
     Ok(active.filter_map(|(id, _)| id.parse().ok()).collect())
 }
 
@@ -44,9 +47,9 @@ pub(crate) async fn load(store: &dyn Store, id: &SweepId) -> anyhow::Result<Opti
     let Some(bytes) = store.get(&sweep_key(id, "spec")).await? else {
         return Ok(None);
     };
-    Ok(Some(
-        Sweep::decode(&bytes).with_context(|| format!("read {}", sweep_key(id, "spec")))?,
-    ))
+    Ok(Some(Sweep::decode(&bytes).with_context(|| {
+        format!("read {}", sweep_key(id, "spec"))
+    })?))
 }
 
 /// Puts sweeps into the bucket that a wiped broker has forgotten.
@@ -63,7 +66,10 @@ pub(crate) async fn remember(connection: &Connection, active: &[SweepId]) -> any
 
 /// Takes a sweep that has ended out of the bucket.
 pub(crate) async fn forget(connection: &Connection, id: &SweepId) -> anyhow::Result<()> {
-    Ok(Bucket::open(connection, SWEEPS).await?.remove(id.as_str()).await?)
+    Ok(Bucket::open(connection, SWEEPS)
+        .await?
+        .remove(id.as_str())
+        .await?)
 }
 
 #[cfg(test)]
@@ -84,9 +90,17 @@ mod tests {
             "sweep/e/spec",
             "sweep/e/note",
         ] {
-            store.put(key, Body::Bytes(b"{}".as_slice().into())).await.unwrap();
+            store
+                .put(key, Body::Bytes(b"{}".as_slice().into()))
+                .await
+                .unwrap();
         }
-        let ids: Vec<String> = listed(&store).await.unwrap().iter().map(ToString::to_string).collect();
+        let ids: Vec<String> = listed(&store)
+            .await
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(ids, ["a", "e"]);
         assert!(has_ended(&store, &"c".parse().unwrap()).await.unwrap());
         assert!(!has_ended(&store, &"a".parse().unwrap()).await.unwrap());
@@ -98,9 +112,15 @@ mod tests {
         let id: SweepId = "broken".parse().unwrap();
         assert!(load(&store, &id).await.unwrap().is_none());
         store
-            .put("sweep/broken/spec", Body::Bytes(b"{\"schema\": 1}".as_slice().into()))
+            .put(
+                "sweep/broken/spec",
+                Body::Bytes(b"{\"schema\": 1}".as_slice().into()),
+            )
             .await
             .unwrap();
-        assert!(format!("{:#}", load(&store, &id).await.unwrap_err()).starts_with("read sweep/broken/spec: sweep cannot be decoded"));
+        assert!(
+            format!("{:#}", load(&store, &id).await.unwrap_err())
+                .starts_with("read sweep/broken/spec: sweep cannot be decoded")
+        );
     }
 }

@@ -16,7 +16,11 @@ pub(crate) struct Cells {
 const CELLS: u32 = 3;
 
 /// Clusters `train` and assigns the rows of `others` to the nearest centres.
-pub(crate) fn cells_of(train: &Features, others: &[&Features], seed: u64) -> Result<Cells, EvaluatorError> {
+pub(crate) fn cells_of(
+    train: &Features,
+    others: &[&Features],
+    seed: u64,
+) -> Result<Cells, EvaluatorError> {
     let refused = |error: ClusteringError| {
         let what = format!("cells of {}", train.name());
         MathsError::OutOfRange {
@@ -26,9 +30,15 @@ pub(crate) fn cells_of(train: &Features, others: &[&Features], seed: u64) -> Res
         }
     };
     let of = |set: &Features| kmeans_features(set).map_err(refused);
-    let fitted = kmeans::fit(&of(train)?, CELLS, &KmeansParams::default(), seed, &mut |_, _, _| true)
-        .map_err(refused)?
-        .expect("invariant: nobody stops this search");
+    let fitted = kmeans::fit(
+        &of(train)?,
+        CELLS,
+        &KmeansParams::default(),
+        seed,
+        &mut |_, _, _| true,
+    )
+    .map_err(refused)?
+    .expect("invariant: nobody stops this search");
     let read = "invariant: an int64 vector on the CPU";
     let mut ids: Vec<Vec<i64>> = vec![Vec::try_from(&fitted.ids).expect(read)];
     for other in others {

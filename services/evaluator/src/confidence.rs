@@ -16,7 +16,8 @@ const TEMPERATURE: f64 = 0.1;
 /// # Errors
 /// [`EvaluatorError::File`] for anything that is no TEMI state dict.
 pub fn read_heads(file: &Path, l2_norm: bool) -> Result<Model, EvaluatorError> {
-    from_upstream(&read_tensors(file)?.into_iter().collect(), l2_norm).map_err(|error| EvaluatorError::file(file, error.to_string()))
+    from_upstream(&read_tensors(file)?.into_iter().collect(), l2_norm)
+        .map_err(|error| EvaluatorError::file(file, error.to_string()))
 }
 
 /// Confidence of every image of `set`, whose features must be those that the head was trained on.
@@ -35,6 +36,8 @@ pub fn confidences(heads: &Model, set: &MeasuredSet) -> Result<Confidence, Evalu
         }
         .into());
     }
-    let rows = features.rows().to_device(heads.standardisation.mean.device());
+    let rows = features
+        .rows()
+        .to_device(heads.standardisation.mean.device());
     Ok(confidence(&heads.best_logits(&rows), TEMPERATURE))
 }

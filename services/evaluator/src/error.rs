@@ -15,7 +15,9 @@ pub enum EvaluatorError {
     #[error(transparent)]
     Images(#[from] cedm_images::ImageError),
     /// Features of different extractors.
-    #[error("{what} was measured by {found}, {other} by {expected}: scores across feature spaces mean nothing")]
+    #[error(
+        "{what} was measured by {found}, {other} by {expected}: scores across feature spaces mean nothing"
+    )]
     OtherSpace {
         /// One set.
         what: String,
@@ -28,7 +30,8 @@ pub enum EvaluatorError {
     },
     /// Images of different shape.
     #[error(
-        "{what} has images of {found}, {other} of {expected}: bring them to one size first, or pass --mixed-resolution if the extractor resizes them"
+        "{what} has images of {found}, {other} of {expected}: bring them to one size first, or \
+         pass --mixed-resolution if the extractor resizes them"
     )]
     OtherResolution {
         /// One set.

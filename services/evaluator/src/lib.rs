@@ -1,7 +1,9 @@
-//! The evaluator: images → features and float64 moments of one shard → merged reference → scores (spec §10).
+//! The evaluator: images → features and float64 moments of one shard → merged reference → scores
+//! (spec §10).
 //!
-//! Reads image shards, sample sets and an extractor's weights; writes features, moments, reference statistics and scores by the
-//! metric table ([`cedm_contract::metrics`]). It trains nothing and draws nothing but the random subsets that some metrics ask for.
+//! Reads image shards, sample sets and an extractor's weights; writes features, moments, reference
+//! statistics and scores by the metric table ([`cedm_contract::metrics`]). It trains nothing and
+//! draws nothing but the random subsets that some metrics ask for.
 
 #![forbid(unsafe_code)]
 

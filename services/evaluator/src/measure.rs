@@ -20,7 +20,11 @@ pub struct Measured {
 
 /// The images of a shard as uint8 \[n, channels, side, side\].
 pub fn images_of(shard: &Shard) -> Tensor {
-    let (count, channels, side) = (shard.count as i64, shard.channels as i64, shard.resolution as i64);
+    let (count, channels, side) = (
+        shard.count as i64,
+        shard.channels as i64,
+        shard.resolution as i64,
+    );
     Tensor::from_slice(&shard.images).view([count, channels, side, side])
 }
 
@@ -28,15 +32,26 @@ pub fn images_of(shard: &Shard) -> Tensor {
 ///
 /// # Errors
 /// When the extractor cannot take the images, or gives features that are not finite.
-pub fn measure(name: &str, extractor: &Extractor, images: &Tensor) -> Result<Measured, EvaluatorError> {
+pub fn measure(
+    name: &str,
+    extractor: &Extractor,
+    images: &Tensor,
+) -> Result<Measured, EvaluatorError> {
     let found = tch::no_grad(|| extractor.extract(images))?;
-    let features = Features::new(format!("features of {name}"), &found.features.to_kind(Kind::Float))?;
+    let features = Features::new(
+        format!("features of {name}"),
+        &found.features.to_kind(Kind::Float),
+    )?;
     let logits = found
         .logits
         .map(|logits| Features::new(format!("logits of {name}"), &logits.to_kind(Kind::Float)))
         .transpose()?;
     let moments = Moments::of(&features);
-    Ok(Measured { features, logits, moments })
+    Ok(Measured {
+        features,
+        logits,
+        moments,
+    })
 }
 
 impl Measured {
@@ -58,13 +73,20 @@ impl Measured {
         let count = Tensor::from_slice(&[self.moments.count()]);
         write_tensors(
             file,
-            &[("count", &count), ("outer", self.moments.outer()), ("sum", self.moments.sum())],
+            &[
+                ("count", &count),
+                ("outer", self.moments.outer()),
+                ("sum", self.moments.sum()),
+            ],
         )
     }
 }
 
 /// Writes a safetensors file.
-pub(crate) fn write_tensors(file: &Path, tensors: &[(&str, &Tensor)]) -> Result<(), EvaluatorError> {
+pub(crate) fn write_tensors(
+    file: &Path,
+    tensors: &[(&str, &Tensor)],
+) -> Result<(), EvaluatorError> {
     let tensors: Vec<(&str, Tensor)> = tensors
         .iter()
         .map(|(name, tensor)| (*name, tensor.to_device(tch::Device::Cpu).contiguous()))
@@ -77,7 +99,8 @@ pub(crate) fn write_tensors(file: &Path, tensors: &[(&str, &Tensor)]) -> Result<
 
 /// All tensors of a safetensors file.
 pub(crate) fn read_tensors(file: &Path) -> Result<Vec<(String, Tensor)>, EvaluatorError> {
-    Tensor::read_safetensors(file).map_err(|error| EvaluatorError::file(file, format!("is no safetensors file: {error}")))
+    Tensor::read_safetensors(file)
+        .map_err(|error| EvaluatorError::file(file, format!("is no safetensors file: {error}")))
 }
 
 /// One tensor of a safetensors file.
@@ -94,8 +117,12 @@ pub(crate) fn read_tensor(file: &Path, name: &str) -> Result<Option<Tensor>, Eva
 /// When it is no such file.
 pub fn read_moments(name: &str, file: &Path) -> Result<Moments, EvaluatorError> {
     let tensor = |part: &str| {
-        read_tensor(file, part)?
-            .ok_or_else(|| EvaluatorError::file(file, format!("has no tensor `{part}`; moments hold `count`, `sum` and `outer`")))
+        read_tensor(file, part)?.ok_or_else(|| {
+            EvaluatorError::file(
+                file,
+                format!("has no tensor `{part}`; moments hold `count`, `sum` and `outer`"),
+            )
+        })
     };
     let count = tensor("count")?;
     if count.numel() != 1 {

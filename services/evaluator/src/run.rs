@@ -29,7 +29,8 @@ use std::{
 /// Options of `evaluator run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// The images to judge: a folder, zip, tar, npz or npy of images, a sample set, features or moments (safetensors), or statistics (npz)
+    /// The images to judge: a folder, zip, tar, npz or npy of images, a sample set, features or
+    /// moments (safetensors), or statistics (npz)
     #[arg(long, value_name = "PATH")]
     pub generated: PathBuf,
     /// The images to judge by, in any of the same forms
@@ -41,7 +42,8 @@ pub struct RunArgs {
     /// A sample set of the unconditional model, for ufd
     #[arg(long, value_name = "PATH")]
     pub unconditional: Option<PathBuf>,
-    /// The TEMI head of a clustering (heads.safetensors), for confidence; the extractor must be the one that it was trained on
+    /// The TEMI head of a clustering (heads.safetensors), for confidence; the extractor must be the
+    /// one that it was trained on
     #[arg(long, value_name = "FILE")]
     pub heads: Option<PathBuf>,
     /// The TEMI head was trained on unit rows
@@ -59,7 +61,8 @@ pub struct RunArgs {
     /// Feature width of extractors that can choose it (pca)
     #[arg(long)]
     pub dim: Option<u32>,
-    /// Metrics by name, separated by commas; `all` for every one whose inputs are given, `none` for measuring only
+    /// Metrics by name, separated by commas; `all` for every one whose inputs are given, `none` for
+    /// measuring only
     #[arg(long, value_delimiter = ',', default_value = "fd")]
     pub metrics: Vec<String>,
     /// Seed of random subsets
@@ -68,7 +71,8 @@ pub struct RunArgs {
     /// Constants of the metrics.
     #[command(flatten)]
     pub settings: Settings,
-    /// At most so many reference images, drawn as dgm-eval draws them; 50,000 for dinov2_vitl14 as the literature has it, else all
+    /// At most so many reference images, drawn as dgm-eval draws them; 50,000 for dinov2_vitl14 as
+    /// the literature has it, else all
     #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u64).range(2..))]
     pub reference_at_most: Option<u64>,
     /// Allow sets of different resolution; right only for extractors that resize
@@ -124,7 +128,8 @@ struct ScoreReport {
 /// Measures, compares, prints.
 ///
 /// # Errors
-/// When a set cannot be read or the sets cannot be compared at all; single missing scores are no errors.
+/// When a set cannot be read or the sets cannot be compared at all; single missing scores are no
+/// errors.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let _guard = tch::no_grad_guard();
     cedm_torch::start();
@@ -148,7 +153,9 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
         ("unconditional", args.unconditional.as_ref()),
         ("test", args.test.as_ref()),
     ];
-    let scratch = tempfile::tempdir().map_err(|error| EvaluatorError::file(std::env::temp_dir(), format!("no scratch folder: {error}")))?;
+    let scratch = tempfile::tempdir().map_err(|error| {
+        EvaluatorError::file(std::env::temp_dir(), format!("no scratch folder: {error}"))
+    })?;
     let mut sources = BTreeMap::new();
     for (role, path) in paths {
         if let Some(path) = path {
@@ -164,7 +171,12 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
         dim: args.dim,
         precision: Default::default(),
     };
-    let mut lab = Lab::new(spec, args.weights.clone(), args.fit.clone(), scratch.path().to_owned());
+    let mut lab = Lab::new(
+        spec,
+        args.weights.clone(),
+        args.fit.clone(),
+        scratch.path().to_owned(),
+    );
     // A fitted extractor learns from the reference images where there are any.
     lab.learn_from(
         ["reference", "generated"]
@@ -175,13 +187,22 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
     let mut sets = BTreeMap::new();
     for (&role, source) in &sources {
         let mut set = lab.measure(source)?;
-        let limit = args.reference_at_most.or_else(|| reference_limit(&args.extractor));
+        let limit = args
+            .reference_at_most
+            .or_else(|| reference_limit(&args.extractor));
         if let (Some(limit), "reference", true) = (limit, role, source.is_single_features()) {
-            set = set.at_most(limit, &scratch.path().join("reference.features.safetensors"))?;
+            set = set.at_most(
+                limit,
+                &scratch.path().join("reference.features.safetensors"),
+            )?;
         }
         sets.insert(role, set);
     }
-    let heads = args.heads.as_ref().map(|file| read_heads(file, args.heads_l2_norm)).transpose()?;
+    let heads = args
+        .heads
+        .as_ref()
+        .map(|file| read_heads(file, args.heads_l2_norm))
+        .transpose()?;
     let generated = &sets["generated"];
     let sides = Sides {
         generated,
@@ -190,7 +211,13 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
         test: sets.get("test"),
         heads: heads.as_ref(),
     };
-    let found = scores(&metrics, sides, args.settings, args.seed, &ConsoleMonitor::default())?;
+    let found = scores(
+        &metrics,
+        sides,
+        args.settings,
+        args.seed,
+        &ConsoleMonitor::default(),
+    )?;
     if let Some(file) = &args.save_stats {
         save_statistics(file, generated)?;
     }
@@ -203,7 +230,9 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
             .iter()
             .find(|metric| metric.name == name)
             .expect("invariant: only these were computed");
-        let extractor = space.as_ref().map_or("unknown", |space| space.extractor.as_str());
+        let extractor = space
+            .as_ref()
+            .map_or("unknown", |space| space.extractor.as_str());
         (
             name,
             ScoreReport {
@@ -219,13 +248,21 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
         )
     };
     Ok(Report {
-        extractor: space.as_ref().map_or_else(|| "unknown".to_owned(), |space| space.extractor.clone()),
-        weights: space.as_ref().and_then(|space| space.weights.as_ref()).map(ToString::to_string),
+        extractor: space
+            .as_ref()
+            .map_or_else(|| "unknown".to_owned(), |space| space.extractor.clone()),
+        weights: space
+            .as_ref()
+            .and_then(|space| space.weights.as_ref())
+            .map(ToString::to_string),
         sets: sources
             .iter()
             .map(|(&role, source)| (role, source.report(sets[role].count, lab.seconds(role))))
             .collect(),
-        scores: found.into_iter().map(|(name, score)| described(name, score)).collect(),
+        scores: found
+            .into_iter()
+            .map(|(name, score)| described(name, score))
+            .collect(),
         settings: args.settings,
         seed: args.seed,
         seconds: started.elapsed().as_secs_f64(),
@@ -255,8 +292,12 @@ fn wanted(args: &RunArgs) -> Vec<String> {
 }
 
 fn require_one_shape(sources: &BTreeMap<&'static str, Source>) -> Result<(), EvaluatorError> {
-    let mut shapes = sources.iter().filter_map(|(role, source)| Some((*role, source.shape()?)));
-    let Some((other, expected)) = shapes.next() else { return Ok(()) };
+    let mut shapes = sources
+        .iter()
+        .filter_map(|(role, source)| Some((*role, source.shape()?)));
+    let Some((other, expected)) = shapes.next() else {
+        return Ok(());
+    };
     for (what, found) in shapes {
         if found != expected {
             return Err(EvaluatorError::OtherResolution {
@@ -278,7 +319,9 @@ fn save_statistics(file: &Path, set: &MeasuredSet) -> Result<(), EvaluatorError>
         gaussian,
         count: set.count,
         extractor: space.map(|space| space.extractor.clone()),
-        weights: space.and_then(|space| space.weights.as_ref()).map(ToString::to_string),
+        weights: space
+            .and_then(|space| space.weights.as_ref())
+            .map(ToString::to_string),
     };
     Ok(write_statistics(file, &statistics)?)
 }

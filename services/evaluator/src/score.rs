@@ -1,4 +1,5 @@
-//! Measured sets → the scores that were asked for. A score that cannot be computed says why instead of being a number.
+//! Measured sets → the scores that were asked for. A score that cannot be computed says why instead
+//! of being a number.
 
 mod formulas;
 mod settings;
@@ -69,10 +70,12 @@ pub fn metrics_named(names: &[String]) -> Result<Vec<&'static Metric>, Evaluator
         .collect()
 }
 
-/// Scores by metric name. `seed` draws the random subsets, `settings` are the literature's unless somebody asks for others.
+/// Scores by metric name. `seed` draws the random subsets, `settings` are the literature's unless
+/// somebody asks for others.
 ///
 /// # Errors
-/// Only for sets of different feature spaces: then no score means anything. Everything else makes single scores missing.
+/// Only for sets of different feature spaces: then no score means anything. Everything else makes
+/// single scores missing.
 pub fn scores(
     metrics: &[&Metric],
     sides: Sides,
@@ -85,7 +88,10 @@ pub fn scores(
     let mut found = BTreeMap::new();
     for (done, metric) in metrics.iter().enumerate() {
         monitor.progress(done as u64, metrics.len() as u64, "metrics");
-        let score = match sides.require_images(metric).and_then(|()| formulas.compute(metric)) {
+        let score = match sides
+            .require_images(metric)
+            .and_then(|()| formulas.compute(metric))
+        {
             Ok(Value { value, std }) if value.is_finite() => Score {
                 value: Some(value),
                 std: std.filter(|std| std.is_finite()),
@@ -128,7 +134,10 @@ impl<'a> Sides<'a> {
     pub(crate) fn role(&self, role: &str) -> Result<&'a MeasuredSet, EvaluatorError> {
         let (set, needed) = match role {
             "reference" => (self.reference, "the training images"),
-            "unconditional" => (self.unconditional, "a sample set of the unconditional model"),
+            "unconditional" => (
+                self.unconditional,
+                "a sample set of the unconditional model",
+            ),
             _ => (self.test, "the test split"),
         };
         set.ok_or_else(|| EvaluatorError::Lacking {
@@ -139,12 +148,21 @@ impl<'a> Sides<'a> {
     }
 
     fn require_one_space(&self) -> Result<(), EvaluatorError> {
-        let sets: Vec<_> = [Some(self.generated), self.reference, self.unconditional, self.test]
-            .into_iter()
-            .flatten()
-            .collect();
-        let mut known = sets.iter().filter_map(|set| Some((&set.name, set.space.as_ref()?)));
-        let Some((first, space)) = known.next() else { return Ok(()) };
+        let sets: Vec<_> = [
+            Some(self.generated),
+            self.reference,
+            self.unconditional,
+            self.test,
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let mut known = sets
+            .iter()
+            .filter_map(|set| Some((&set.name, set.space.as_ref()?)));
+        let Some((first, space)) = known.next() else {
+            return Ok(());
+        };
         known.try_for_each(|(name, other)| space.require(first, other, name))
     }
 
@@ -161,7 +179,10 @@ impl<'a> Sides<'a> {
                 .into());
             }
         }
-        debug_assert!(metric.needs != Needs::Clusters, "clustering metrics are not computed here");
+        debug_assert!(
+            metric.needs != Needs::Clusters,
+            "clustering metrics are not computed here"
+        );
         Ok(())
     }
 }

@@ -31,7 +31,8 @@ pub struct MeasuredSet {
 }
 
 impl MeasuredSet {
-    /// From the moments of its shards, merged, and their feature files in order (none where only moments are known).
+    /// From the moments of its shards, merged, and their feature files in order (none where only
+    /// moments are known).
     ///
     /// # Errors
     /// [`EvaluatorError::Lacking`] without shards; widths that differ.
@@ -58,7 +59,13 @@ impl MeasuredSet {
     }
 
     /// From mean and covariance, with the covariance's root where it is known.
-    pub fn from_gaussian(name: &str, gaussian: Gaussian, root: Option<Tensor>, count: Option<i64>, files: Vec<PathBuf>) -> Self {
+    pub fn from_gaussian(
+        name: &str,
+        gaussian: Gaussian,
+        root: Option<Tensor>,
+        count: Option<i64>,
+        files: Vec<PathBuf>,
+    ) -> Self {
         let set = Self {
             count,
             ..Self::empty(name, files)
@@ -76,8 +83,8 @@ impl MeasuredSet {
         Self { space, ..self }
     }
 
-    /// The same of at most `limit` images: a random subset in order, drawn as dgm-eval draws it (spec §10.2). Its features are
-    /// written to `file`.
+    /// The same of at most `limit` images: a random subset in order, drawn as dgm-eval draws it
+    /// (spec §10.2). Its features are written to `file`.
     ///
     /// # Errors
     /// [`EvaluatorError::Lacking`] where only moments of a larger set are known.
@@ -96,7 +103,10 @@ impl MeasuredSet {
         rows.sort_unstable();
         let kept = all.select(&rows)?;
         write_tensors(file, &[("features", kept.rows())])?;
-        Ok(Self::merge(&self.name, [Ok(Moments::of(&kept))], vec![file.to_owned()])?.within(self.space))
+        Ok(
+            Self::merge(&self.name, [Ok(Moments::of(&kept))], vec![file.to_owned()])?
+                .within(self.space),
+        )
     }
 
     fn empty(name: &str, files: Vec<PathBuf>) -> Self {
@@ -124,7 +134,10 @@ impl MeasuredSet {
     /// For a set of one image.
     pub fn gaussian(&self) -> Result<&Gaussian, EvaluatorError> {
         get_or_try(&self.gaussian, || {
-            let moments = self.moments.as_ref().expect("invariant: a set has moments or a Gaussian");
+            let moments = self
+                .moments
+                .as_ref()
+                .expect("invariant: a set has moments or a Gaussian");
             Ok(moments.gaussian()?)
         })
     }
@@ -170,14 +183,19 @@ impl MeasuredSet {
     fn read(&self, tensor: &str) -> Result<Option<Features>, EvaluatorError> {
         let mut parts = Vec::with_capacity(self.files.len());
         for file in &self.files {
-            let Some(part) = read_tensor(file, tensor)? else { return Ok(None) };
+            let Some(part) = read_tensor(file, tensor)? else {
+                return Ok(None);
+            };
             parts.push(part);
         }
         if parts.is_empty() {
             return Ok(None);
         }
         let what = || format!("join the {tensor} of {}", self.name);
-        let rows = Tensor::f_cat(&parts, 0).map_err(|source| EvaluatorError::Torch { what: what(), source })?;
+        let rows = Tensor::f_cat(&parts, 0).map_err(|source| EvaluatorError::Torch {
+            what: what(),
+            source,
+        })?;
         let features = Features::new(self.name.clone(), &rows)?;
         match self.count {
             Some(count) if count != features.count() => {
@@ -193,7 +211,10 @@ impl MeasuredSet {
     }
 }
 
-fn get_or_try<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T, EvaluatorError>) -> Result<&T, EvaluatorError> {
+fn get_or_try<T>(
+    cell: &OnceCell<T>,
+    make: impl FnOnce() -> Result<T, EvaluatorError>,
+) -> Result<&T, EvaluatorError> {
     if cell.get().is_none() {
         let _ = cell.set(make()?);
     }

@@ -8,7 +8,8 @@ use cedm_contract::{
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What made features: extractor, digests of its files, arithmetic. Written as `space.json` beside features and statistics.
+/// What made features: extractor, digests of its files, arithmetic. Written as `space.json` beside
+/// features and statistics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeatureSpace {
     /// Name of the extractor.
@@ -78,13 +79,18 @@ mod tests {
             precision: Precision::Fp32,
         };
         let inception = space("inception_fid", Some(b"a"));
-        assert!(inception.require("reference", &inception.clone(), "samples").is_ok());
+        assert!(
+            inception
+                .require("reference", &inception.clone(), "samples")
+                .is_ok()
+        );
         let error = inception
             .require("reference", &space("dinov2_vitl14", Some(b"a")), "samples")
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("samples was measured by dinov2_vitl14") && error.contains("reference by inception_fid"),
+            error.contains("samples was measured by dinov2_vitl14")
+                && error.contains("reference by inception_fid"),
             "{error}"
         );
         let error = inception

@@ -10,7 +10,9 @@ use anyhow::anyhow;
 use cedm_clustering::temi::Model;
 use cedm_contract::{
     JobResult, JobSpec, Manifest, MeasureResult, ReferenceResult, ScoreResult, Service, ShardRef,
-    params::{ClusterMethod, ClusterParams, ExtractorSpec, MeasureParams, ReferenceParams, ScoreParams},
+    params::{
+        ClusterMethod, ClusterParams, ExtractorSpec, MeasureParams, ReferenceParams, ScoreParams,
+    },
 };
 use cedm_maths::Gaussian;
 use cedm_nets::Extractor;
@@ -42,7 +44,10 @@ impl Worker for EvaluatorWorker {
     fn counters(&self) -> Vec<(&'static str, &'static str)> {
         vec![
             ("cedm_evaluate_images_total", "Images measured"),
-            ("cedm_evaluate_scores_missing_total", "Scores that could not be computed"),
+            (
+                "cedm_evaluate_scores_missing_total",
+                "Scores that could not be computed",
+            ),
         ]
     }
 
@@ -64,12 +69,18 @@ impl EvaluatorWorker {
     fn measure(&mut self, desk: &Desk, params: &MeasureParams) -> Result<Outcome, JobError> {
         let images = desk.input("images")?;
         let shard = shard_of(images, params.shard)?;
-        let pixels = cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(|error| refuse(error.into()))?;
+        let pixels = cedm_images::read_shard(&desk.fetch(&shard.object)?)
+            .map_err(|error| refuse(error.into()))?;
         let space = space_of(desk, &params.extractor);
         self.load(desk, &params.extractor, &space)?;
         let (_, _, extractor) = self.loaded.as_ref().expect("invariant: loaded above");
         let started = Instant::now();
-        let name = format!("shard {} of {} {}", params.shard, images.kind(), images.key.short());
+        let name = format!(
+            "shard {} of {} {}",
+            params.shard,
+            images.kind(),
+            images.key.short()
+        );
         let found = measure(&name, extractor, &images_of(&pixels)).map_err(refuse)?;
         let seconds = started.elapsed().as_secs_f64();
         let (features, moments) = (desk.scratch().join(FEATURES), desk.scratch().join(MOMENTS));
@@ -81,7 +92,10 @@ impl EvaluatorWorker {
         let (count, dim) = (found.features.count() as u64, found.features.width() as u32);
         desk.count("cedm_evaluate_images_total", count);
         desk.progress(count, count, "images");
-        let metrics = BTreeMap::from([("images_per_second".to_owned(), count as f64 / seconds.max(1e-9))]);
+        let metrics = BTreeMap::from([(
+            "images_per_second".to_owned(),
+            count as f64 / seconds.max(1e-9),
+        )]);
         Ok(Outcome {
             result: JobResult::Measure(MeasureResult { count, dim }),
             metrics,
@@ -89,7 +103,12 @@ impl EvaluatorWorker {
     }
 
     /// Loads the extractor unless the last job left it loaded.
-    fn load(&mut self, desk: &Desk, spec: &ExtractorSpec, space: &FeatureSpace) -> Result<(), JobError> {
+    fn load(
+        &mut self,
+        desk: &Desk,
+        spec: &ExtractorSpec,
+        space: &FeatureSpace,
+    ) -> Result<(), JobError> {
         if self
             .loaded
             .as_ref()
@@ -97,13 +116,22 @@ impl EvaluatorWorker {
         {
             return Ok(());
         }
-        let weights = spec.weights.as_ref().map(|weights| desk.fetch(weights)).transpose()?;
+        let weights = spec
+            .weights
+            .as_ref()
+            .map(|weights| desk.fetch(weights))
+            .transpose()?;
         let fit = desk
             .optional("fit")
             .map(|fit| desk.fetch_output(fit, "extractor.safetensors"))
             .transpose()?;
-        let extractor =
-            Extractor::load(spec, weights.as_deref(), fit.as_deref(), cedm_torch::device()).map_err(|error| refuse(error.into()))?;
+        let extractor = Extractor::load(
+            spec,
+            weights.as_deref(),
+            fit.as_deref(),
+            cedm_torch::device(),
+        )
+        .map_err(|error| refuse(error.into()))?;
         self.loaded = Some((space.clone(), spec.clone(), extractor));
         Ok(())
     }
@@ -141,7 +169,15 @@ fn reference(desk: &Desk, params: &ReferenceParams) -> Result<Outcome, JobError>
     let root = set.root().map_err(refuse)?;
     let gaussian = set.gaussian().map_err(refuse)?;
     let file = desk.scratch().join(REFERENCE);
-    write_tensors(&file, &[("mu", gaussian.mu()), ("root", root), ("sigma", gaussian.sigma())]).map_err(refuse)?;
+    write_tensors(
+        &file,
+        &[
+            ("mu", gaussian.mu()),
+            ("root", root),
+            ("sigma", gaussian.sigma()),
+        ],
+    )
+    .map_err(refuse)?;
     desk.put(REFERENCE, &file, Stability::Stable)?;
     let space = space.unwrap_or_else(|| FeatureSpace::of(&params.extractor, None));
     desk.put_bytes(SPACE, &space.encode(), Stability::Stable)?;
@@ -173,7 +209,10 @@ fn score(desk: &Desk, params: &ScoreParams) -> Result<Outcome, JobError> {
     let reference = side("reference", "the training images")?;
     let unconditional = side("unconditional", "the unconditional sample set")?;
     let test = side("test", "the test split")?;
-    let heads = desk.optional("condition").map(|manifest| heads_of(desk, manifest)).transpose()?;
+    let heads = desk
+        .optional("condition")
+        .map(|manifest| heads_of(desk, manifest))
+        .transpose()?;
     let sides = Sides {
         generated: &generated,
         reference: reference.as_ref(),
@@ -182,12 +221,20 @@ fn score(desk: &Desk, params: &ScoreParams) -> Result<Outcome, JobError> {
         heads: heads.as_ref(),
     };
     let scores = scores(&metrics, sides, Settings::default(), params.seed, desk).map_err(refuse)?;
-    if let (Some(heads), true) = (&heads, scores.get("confidence").is_some_and(|score| score.value.is_some())) {
+    if let (Some(heads), true) = (
+        &heads,
+        scores
+            .get("confidence")
+            .is_some_and(|score| score.value.is_some()),
+    ) {
         put_confidence(desk, heads, &generated)?;
     }
     desk.count(
         "cedm_evaluate_scores_missing_total",
-        scores.values().filter(|score| score.value.is_none()).count() as u64,
+        scores
+            .values()
+            .filter(|score| score.value.is_none())
+            .count() as u64,
     );
     let count = |set: Option<&MeasuredSet>| set.and_then(|set| set.count).unwrap_or(0) as u64;
     let result = ScoreResult {
@@ -209,7 +256,8 @@ fn heads_of(desk: &Desk, manifest: &Manifest) -> Result<Model, JobError> {
     }) = &manifest.spec
     else {
         return Err(JobError::reject(anyhow!(
-            "input `condition` is a {} job, expected a TEMI clustering: only its head has a confidence",
+            "input `condition` is a {} job, expected a TEMI clustering: only its head has a \
+             confidence",
             manifest.kind()
         )));
     };
@@ -221,7 +269,14 @@ fn put_confidence(desk: &Desk, heads: &Model, generated: &MeasuredSet) -> Result
     let found = confidences(heads, generated).map_err(refuse)?;
     let file = desk.scratch().join(CONFIDENCE);
     let log_confidence = found.log_confidence.to_kind(tch::Kind::Float);
-    write_tensors(&file, &[("cluster", &found.cluster), ("log_confidence", &log_confidence)]).map_err(refuse)?;
+    write_tensors(
+        &file,
+        &[
+            ("cluster", &found.cluster),
+            ("log_confidence", &log_confidence),
+        ],
+    )
+    .map_err(refuse)?;
     desk.put(CONFIDENCE, &file, Stability::Stable)?;
     Ok(())
 }
@@ -241,8 +296,16 @@ fn merged(desk: &Desk, name: &str, inputs: &[(&str, &Manifest)]) -> Result<Measu
 }
 
 /// The set behind a Reference manifest.
-fn referred(desk: &Desk, role: &str, name: &str, manifest: &Manifest, extractor: &ExtractorSpec) -> Result<MeasuredSet, JobError> {
-    let (JobSpec::Reference(params), JobResult::Reference(found)) = (&manifest.spec, &manifest.result) else {
+fn referred(
+    desk: &Desk,
+    role: &str,
+    name: &str,
+    manifest: &Manifest,
+    extractor: &ExtractorSpec,
+) -> Result<MeasuredSet, JobError> {
+    let (JobSpec::Reference(params), JobResult::Reference(found)) =
+        (&manifest.spec, &manifest.result)
+    else {
         return Err(JobError::reject(anyhow!(
             "input `{role}` is a {} job, expected a reference job",
             manifest.kind()
@@ -251,18 +314,20 @@ fn referred(desk: &Desk, role: &str, name: &str, manifest: &Manifest, extractor:
     require_extractor(role, &params.extractor, extractor)?;
     let file = desk.fetch_output(manifest, REFERENCE)?;
     let tensor = |part: &str| {
-        read_tensor(&file, part)
-            .map_err(refuse)?
-            .ok_or_else(|| JobError::reject(anyhow!("{REFERENCE} of `{role}` has no tensor `{part}`")))
+        read_tensor(&file, part).map_err(refuse)?.ok_or_else(|| {
+            JobError::reject(anyhow!("{REFERENCE} of `{role}` has no tensor `{part}`"))
+        })
     };
-    let gaussian = Gaussian::new(name, &tensor("mu")?, &tensor("sigma")?).map_err(|error| refuse(error.into()))?;
+    let gaussian = Gaussian::new(name, &tensor("mu")?, &tensor("sigma")?)
+        .map_err(|error| refuse(error.into()))?;
     let root = tensor("root")?;
     let files = found
         .shards
         .iter()
         .map(|shard| desk.fetch(&shard.object))
         .collect::<Result<_, _>>()?;
-    let set = MeasuredSet::from_gaussian(name, gaussian, Some(root), Some(found.count as i64), files);
+    let set =
+        MeasuredSet::from_gaussian(name, gaussian, Some(root), Some(found.count as i64), files);
     Ok(set.within(Some(read_space(desk, manifest)?)))
 }
 
@@ -277,13 +342,22 @@ fn shard_of(images: &Manifest, index: u32) -> Result<&ShardRef, JobError> {
             )));
         }
     };
-    shards
-        .get(index as usize)
-        .ok_or_else(|| JobError::reject(anyhow!("there is no shard {index}: the {} has {}", images.kind(), shards.len())))
+    shards.get(index as usize).ok_or_else(|| {
+        JobError::reject(anyhow!(
+            "there is no shard {index}: the {} has {}",
+            images.kind(),
+            shards.len()
+        ))
+    })
 }
 
-fn measured_by<'a>(role: &str, manifest: &'a Manifest, extractor: &ExtractorSpec) -> Result<&'a MeasureResult, JobError> {
-    let (JobSpec::Measure(params), JobResult::Measure(found)) = (&manifest.spec, &manifest.result) else {
+fn measured_by<'a>(
+    role: &str,
+    manifest: &'a Manifest,
+    extractor: &ExtractorSpec,
+) -> Result<&'a MeasureResult, JobError> {
+    let (JobSpec::Measure(params), JobResult::Measure(found)) = (&manifest.spec, &manifest.result)
+    else {
         return Err(JobError::reject(anyhow!(
             "input `{role}` is a {} job, expected a measure job",
             manifest.kind()
@@ -293,14 +367,29 @@ fn measured_by<'a>(role: &str, manifest: &'a Manifest, extractor: &ExtractorSpec
     Ok(found)
 }
 
-fn require_extractor(role: &str, found: &ExtractorSpec, expected: &ExtractorSpec) -> Result<(), JobError> {
-    let (found, expected) = (FeatureSpace::of(found, None), FeatureSpace::of(expected, None));
-    expected.require("this job", &found, &format!("input `{role}`")).map_err(refuse)
+fn require_extractor(
+    role: &str,
+    found: &ExtractorSpec,
+    expected: &ExtractorSpec,
+) -> Result<(), JobError> {
+    let (found, expected) = (
+        FeatureSpace::of(found, None),
+        FeatureSpace::of(expected, None),
+    );
+    expected
+        .require("this job", &found, &format!("input `{role}`"))
+        .map_err(refuse)
 }
 
-fn require_space(space: &mut Option<FeatureSpace>, role: &str, found: FeatureSpace) -> Result<(), JobError> {
+fn require_space(
+    space: &mut Option<FeatureSpace>,
+    role: &str,
+    found: FeatureSpace,
+) -> Result<(), JobError> {
     match space {
-        Some(first) => first.require("the first shard", &found, role).map_err(refuse),
+        Some(first) => first
+            .require("the first shard", &found, role)
+            .map_err(refuse),
         None => {
             *space = Some(found);
             Ok(())
@@ -315,16 +404,18 @@ fn space_of(desk: &Desk, spec: &ExtractorSpec) -> FeatureSpace {
 fn read_space(desk: &Desk, manifest: &Manifest) -> Result<FeatureSpace, JobError> {
     let file = desk.fetch_output(manifest, SPACE)?;
     let bytes = std::fs::read(&file).map_err(JobError::retry)?;
-    serde_json::from_slice(&bytes).map_err(|error| JobError::reject(anyhow!("{SPACE} of {}: {error}", manifest.key)))
+    serde_json::from_slice(&bytes)
+        .map_err(|error| JobError::reject(anyhow!("{SPACE} of {}: {error}", manifest.key)))
 }
 
 /// Wrong inputs stay wrong; failing disks and broken decompositions may not.
 fn refuse(error: EvaluatorError) -> JobError {
     match error {
-        EvaluatorError::Images(cedm_images::ImageError::Io { .. }) | EvaluatorError::Net(cedm_nets::NetError::Io { .. }) => {
-            JobError::retry(error)
+        EvaluatorError::Images(cedm_images::ImageError::Io { .. })
+        | EvaluatorError::Net(cedm_nets::NetError::Io { .. }) => JobError::retry(error),
+        EvaluatorError::Torch { .. } | EvaluatorError::Net(cedm_nets::NetError::Torch(_)) => {
+            JobError::bug(error)
         }
-        EvaluatorError::Torch { .. } | EvaluatorError::Net(cedm_nets::NetError::Torch(_)) => JobError::bug(error),
         EvaluatorError::Maths(cedm_maths::MathsError::Torch { .. }) => JobError::bug(error),
         other => JobError::reject(other),
     }

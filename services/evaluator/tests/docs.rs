@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 fn filled(text: &str, section: &str, table: &str) -> String {
     let open = format!("<!-- {section} -->\n");
-    let start = text.find(&open).unwrap_or_else(|| panic!("README.md has no {open:?}")) + open.len();
+    let start = text
+        .find(&open)
+        .unwrap_or_else(|| panic!("README.md has no {open:?}"))
+        + open.len();
     let end = start + text[start..].find("<!-- end -->").expect("an end mark");
     format!("{}\n{}\n\n{}", &text[..start], table.trim(), &text[end..])
 }
@@ -42,21 +45,36 @@ fn every_option_named_for_others_exists() {
         for (theirs, ours) in *rows {
             let same = ours.starts_with("the same") || ours.starts_with("drawn");
             let words = if same { theirs } else { ours };
-            for option in words.split([' ', ',', ':', ';', '(']).filter(|word| word.starts_with("--")) {
+            for option in words
+                .split([' ', ',', ':', ';', '('])
+                .filter(|word| word.starts_with("--"))
+            {
                 assert!(
                     options.contains(&format!("      {option}")),
                     "{tool}: {theirs} names {option}, which does not exist"
                 );
             }
             if let Some(list) = ours.split("--metrics ").nth(1) {
-                for name in list.split([' ', '\n']).next().unwrap().split(',').filter(|name| !name.is_empty()) {
-                    assert!(name == "none" || names.contains(&name), "{tool}: {theirs} names the metric {name}");
+                for name in list
+                    .split([' ', '\n'])
+                    .next()
+                    .unwrap()
+                    .split(',')
+                    .filter(|name| !name.is_empty())
+                {
+                    assert!(
+                        name == "none" || names.contains(&name),
+                        "{tool}: {theirs} names the metric {name}"
+                    );
                 }
             }
         }
     }
     for named in table.split("--extractor ").skip(1) {
         let name = named.split([' ', ',', ';', '\n']).next().unwrap();
-        assert!(cedm_contract::extractor(name).is_some(), "there is no extractor {name}");
+        assert!(
+            cedm_contract::extractor(name).is_some(),
+            "there is no extractor {name}"
+        );
     }
 }

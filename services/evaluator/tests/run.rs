@@ -1,4 +1,5 @@
-//! `cedm-evaluator run` as a user calls it: files in, JSON out, and one clear sentence where that cannot be.
+//! `cedm-evaluator run` as a user calls it: files in, JSON out, and one clear sentence where that
+//! cannot be.
 
 use serde_json::Value;
 use std::{
@@ -24,7 +25,11 @@ impl Desk {
 
     /// A sample set of `count` grey images whose pixels are waves of the given phase.
     fn images(&self, name: &str, count: i64, side: i64, phase: f64) -> PathBuf {
-        let pixels = (Tensor::arange(count * side * side, (Kind::Double, Device::Cpu)) * 0.7391 + phase).sin() * 100.0 + 128.0;
+        let pixels = (Tensor::arange(count * side * side, (Kind::Double, Device::Cpu)) * 0.7391
+            + phase)
+            .sin()
+            * 100.0
+            + 128.0;
         let images = pixels.to_kind(Kind::Uint8).view([count, 1, side, side]);
         let path = self.path(name);
         Tensor::write_safetensors(&[("images", images)], &path).unwrap();
@@ -50,13 +55,21 @@ fn evaluator(arguments: &[&str]) -> Output {
 
 fn report(arguments: &[&str]) -> Value {
     let output = evaluator(arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn refusal(arguments: &[&str]) -> String {
     let output = evaluator(arguments);
-    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        !output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     assert!(output.stdout.is_empty());
     String::from_utf8(output.stderr).unwrap()
 }
@@ -74,7 +87,10 @@ fn value(report: &Value, metric: &str) -> f64 {
 #[test]
 fn images_features_moments_and_statistics_give_one_distance() {
     let desk = Desk::new();
-    let (a, b) = (desk.images("a.safetensors", 60, 4, 0.0), desk.images("b.safetensors", 50, 4, 0.3));
+    let (a, b) = (
+        desk.images("a.safetensors", 60, 4, 0.0),
+        desk.images("b.safetensors", 50, 4, 0.3),
+    );
     let stats = desk.path("b.npz");
     let features = desk.path("features.safetensors");
     let plain = report(&[
@@ -97,7 +113,14 @@ fn images_features_moments_and_statistics_give_one_distance() {
         "--save-stats",
         text(&stats),
     ]);
-    let from_stats = report(&["--generated", text(&a), "--reference", text(&stats), "--extractor", "pixels"]);
+    let from_stats = report(&[
+        "--generated",
+        text(&a),
+        "--reference",
+        text(&stats),
+        "--extractor",
+        "pixels",
+    ]);
     let from_features = report(&["--generated", text(&features), "--reference", text(&stats)]);
     let expected = value(&plain, "fd");
     assert!(expected > 0.0);
@@ -127,7 +150,13 @@ fn every_metric_has_a_number_or_a_reason() {
         "--test",
         text(&d),
     ];
-    let report = report(&[&sets[..], &["--extractor", "pca", "--dim", "6", "--metrics", "all"]].concat());
+    let report = report(
+        &[
+            &sets[..],
+            &["--extractor", "pca", "--dim", "6", "--metrics", "all"],
+        ]
+        .concat(),
+    );
     let scores = report["scores"].as_object().unwrap();
     // All but the confidence, which needs the head of a clustering and has a test of its own.
     let mut known = cedm_contract::metrics::score_metric_names();
@@ -138,13 +167,21 @@ fn every_metric_has_a_number_or_a_reason() {
         assert_eq!(score["value"].is_null(), logits, "{name}: {score}");
         assert_eq!(score["missing"].is_null(), !logits, "{name}: {score}");
     }
-    assert!(scores["inception_score"]["missing"].as_str().unwrap().contains("no logits"));
+    assert!(
+        scores["inception_score"]["missing"]
+            .as_str()
+            .unwrap()
+            .contains("no logits")
+    );
 }
 
 #[test]
 fn too_few_images_make_single_scores_missing() {
     let desk = Desk::new();
-    let (a, b) = (desk.images("a.safetensors", 4, 4, 0.0), desk.images("b.safetensors", 50, 4, 0.3));
+    let (a, b) = (
+        desk.images("a.safetensors", 4, 4, 0.0),
+        desk.images("b.safetensors", 50, 4, 0.3),
+    );
     let report = report(&[
         "--generated",
         text(&a),
@@ -172,7 +209,10 @@ fn too_few_images_make_single_scores_missing() {
 #[test]
 fn moments_alone_say_what_they_cannot_do() {
     let desk = Desk::new();
-    let (a, stats) = (desk.images("a.safetensors", 40, 4, 0.0), desk.path("stats.npz"));
+    let (a, stats) = (
+        desk.images("a.safetensors", 40, 4, 0.0),
+        desk.path("stats.npz"),
+    );
     report(&[
         "--generated",
         text(&a),
@@ -205,10 +245,22 @@ fn moments_alone_say_what_they_cannot_do() {
 #[test]
 fn sets_of_different_resolution_are_refused() {
     let desk = Desk::new();
-    let (a, b) = (desk.images("a.safetensors", 10, 4, 0.0), desk.images("b.safetensors", 10, 8, 0.3));
-    let message = refusal(&["--generated", text(&a), "--reference", text(&b), "--extractor", "pixels"]);
+    let (a, b) = (
+        desk.images("a.safetensors", 10, 4, 0.0),
+        desk.images("b.safetensors", 10, 8, 0.3),
+    );
+    let message = refusal(&[
+        "--generated",
+        text(&a),
+        "--reference",
+        text(&b),
+        "--extractor",
+        "pixels",
+    ]);
     assert!(
-        message.contains("4x4 pixels") && message.contains("8x8 pixels") && message.contains("--mixed-resolution"),
+        message.contains("4x4 pixels")
+            && message.contains("8x8 pixels")
+            && message.contains("--mixed-resolution"),
         "{message}"
     );
 }
@@ -216,7 +268,10 @@ fn sets_of_different_resolution_are_refused() {
 #[test]
 fn statistics_of_another_extractor_are_refused_by_name_and_by_digest() {
     let desk = Desk::new();
-    let (a, b) = (desk.images("a.safetensors", 40, 4, 0.0), desk.images("b.safetensors", 40, 4, 0.3));
+    let (a, b) = (
+        desk.images("a.safetensors", 40, 4, 0.0),
+        desk.images("b.safetensors", 40, 4, 0.3),
+    );
     let (pixels, pca) = (desk.path("pixels.npz"), desk.path("pca.npz"));
     report(&[
         "--generated",
@@ -238,12 +293,26 @@ fn statistics_of_another_extractor_are_refused_by_name_and_by_digest() {
         "--save-stats",
         text(&pca),
     ]);
-    let message = refusal(&["--generated", text(&b), "--reference", text(&pixels), "--extractor", "pca"]);
+    let message = refusal(&[
+        "--generated",
+        text(&b),
+        "--reference",
+        text(&pixels),
+        "--extractor",
+        "pca",
+    ]);
     assert!(
         message.contains("measured by pixels") && message.contains("by pca with weights"),
         "{message}"
     );
-    let message = refusal(&["--generated", text(&b), "--reference", text(&pca), "--extractor", "pca"]);
+    let message = refusal(&[
+        "--generated",
+        text(&b),
+        "--reference",
+        text(&pca),
+        "--extractor",
+        "pca",
+    ]);
     assert_eq!(message.matches("pca with weights").count(), 2, "{message}");
 }
 
@@ -253,20 +322,45 @@ fn corrupt_files_and_nan_features_are_refused() {
     let a = desk.images("a.safetensors", 10, 4, 0.0);
     let corrupt = desk.path("corrupt.npz");
     std::fs::write(&corrupt, "PK\x03\x04 and then nothing").unwrap();
-    let message = refusal(&["--generated", text(&a), "--reference", text(&corrupt), "--extractor", "pixels"]);
-    assert!(message.contains("corrupt.npz: is no npz archive"), "{message}");
+    let message = refusal(&[
+        "--generated",
+        text(&a),
+        "--reference",
+        text(&corrupt),
+        "--extractor",
+        "pixels",
+    ]);
+    assert!(
+        message.contains("corrupt.npz: is no npz archive"),
+        "{message}"
+    );
     let rows = Tensor::arange(20, (Kind::Float, Device::Cpu)).view([10, 2]);
     let _ = rows.get(7).fill_(f64::NAN);
     let broken = desk.features("nan.safetensors", &rows);
-    let message = refusal(&["--generated", text(&broken), "--reference", text(&a), "--extractor", "pixels"]);
+    let message = refusal(&[
+        "--generated",
+        text(&broken),
+        "--reference",
+        text(&a),
+        "--extractor",
+        "pixels",
+    ]);
     assert!(
         message.contains("generated holds 2 values that are NaN or infinite, the first in row 7"),
         "{message}"
     );
-    let message = refusal(&["--generated", text(&desk.path("absent")), "--reference", text(&a)]);
+    let message = refusal(&[
+        "--generated",
+        text(&desk.path("absent")),
+        "--reference",
+        text(&a),
+    ]);
     assert!(message.contains("absent: does not exist"), "{message}");
     let message = refusal(&["--generated", text(&a), "--metrics", "fid"]);
-    assert!(message.contains("there is no metric `fid`; known are fd, ufd"), "{message}");
+    assert!(
+        message.contains("there is no metric `fid`; known are fd, ufd"),
+        "{message}"
+    );
 }
 
 /// A folder of image shards with these numbers of images, together always the same images.
@@ -278,7 +372,11 @@ fn cut(desk: &Desk, name: &str, counts: &[i64]) -> PathBuf {
     let mut first = 0;
     for (index, count) in counts.iter().enumerate() {
         let shard = images.narrow(0, first, *count).contiguous();
-        Tensor::write_safetensors(&[("images", shard)], folder.join(format!("{index:05}.safetensors"))).unwrap();
+        Tensor::write_safetensors(
+            &[("images", shard)],
+            folder.join(format!("{index:05}.safetensors")),
+        )
+        .unwrap();
         first += count;
     }
     folder
@@ -307,7 +405,10 @@ fn the_cut_into_shards_does_not_change_any_score() {
         let found = of(counts);
         for name in whole["scores"].as_object().unwrap().keys() {
             let (a, b) = (value(&whole, name), value(&found, name));
-            assert!((a - b).abs() <= 1e-9 * a.abs(), "{name} of {counts:?}: {b}, whole: {a}");
+            assert!(
+                (a - b).abs() <= 1e-9 * a.abs(),
+                "{name} of {counts:?}: {b}, whole: {a}"
+            );
         }
     }
 }
@@ -324,22 +425,53 @@ fn the_head_of_a_clustering_judges_generated_features() {
     };
     let model = |width: i64| Model {
         standardisation: Standardisation::identity(width, Kind::Float, Device::Cpu),
-        heads: Heads::initialise(HeadShape::new(&temi, width, 5).unwrap(), 3, Kind::Float, Device::Cpu),
+        heads: Heads::initialise(
+            HeadShape::new(&temi, width, 5).unwrap(),
+            3,
+            Kind::Float,
+            Device::Cpu,
+        ),
         best_head: 0,
     };
-    let rows = (Tensor::arange(60, (Kind::Float, Device::Cpu)) * 0.37).sin().view([20, 3]);
+    let rows = (Tensor::arange(60, (Kind::Float, Device::Cpu)) * 0.37)
+        .sin()
+        .view([20, 3]);
     let features = desk.features("features.safetensors", &rows);
     let heads = desk.path("heads.safetensors");
     Tensor::write_safetensors(&to_upstream(&model(3)), &heads).unwrap();
-    let found = report(&["--generated", text(&features), "--heads", text(&heads), "--metrics", "confidence"]);
-    let expected = (model(3).best_logits(&rows).to_kind(Kind::Double) / 0.1).softmax(1, Kind::Double);
-    let expected = expected.amax([1i64].as_slice(), false).mean(Kind::Double).double_value(&[]);
-    assert!((value(&found, "confidence") - expected).abs() < 1e-6, "{found}");
+    let found = report(&[
+        "--generated",
+        text(&features),
+        "--heads",
+        text(&heads),
+        "--metrics",
+        "confidence",
+    ]);
+    let expected =
+        (model(3).best_logits(&rows).to_kind(Kind::Double) / 0.1).softmax(1, Kind::Double);
+    let expected = expected
+        .amax([1i64].as_slice(), false)
+        .mean(Kind::Double)
+        .double_value(&[]);
+    assert!(
+        (value(&found, "confidence") - expected).abs() < 1e-6,
+        "{found}"
+    );
     assert!(found["scores"]["confidence"]["std"].as_f64().unwrap() > 0.0);
     Tensor::write_safetensors(&to_upstream(&model(4)), &heads).unwrap();
-    let found = report(&["--generated", text(&features), "--heads", text(&heads), "--metrics", "confidence"]);
+    let found = report(&[
+        "--generated",
+        text(&features),
+        "--heads",
+        text(&heads),
+        "--metrics",
+        "confidence",
+    ]);
     let reason = found["scores"]["confidence"]["missing"].as_str().unwrap();
-    assert!(reason.contains("3 features per row, the TEMI head has 4"), "{reason}");
+    assert!(
+        reason.contains("3 features per row, the TEMI head has 4"),
+        "{reason}"
+    );
     let found = report(&["--generated", text(&features), "--metrics", "confidence"]);
     let reason = found["scores"]["confidence"]["missing"].as_str().unwrap();
     assert!(reason.contains("no TEMI head"), "{reason}");
@@ -368,22 +500,48 @@ fn a_large_reference_is_cut_to_the_subset_that_dgm_eval_draws() {
     let mut kept = cedm_maths::numpy_permutation(13579, 100);
     kept.truncate(30);
     kept.sort_unstable();
-    let subset = desk.features("subset.safetensors", &all.index_select(0, &Tensor::from_slice(&kept)));
-    let sets = ["--generated", text(&generated), "--metrics", "fd,kid,precision"];
+    let subset = desk.features(
+        "subset.safetensors",
+        &all.index_select(0, &Tensor::from_slice(&kept)),
+    );
+    let sets = [
+        "--generated",
+        text(&generated),
+        "--metrics",
+        "fd,kid,precision",
+    ];
     let expected = report(&[&sets[..], &["--reference", text(&subset)]].concat());
-    let found = report(&[&sets[..], &["--reference", text(&whole), "--reference-at-most", "30"]].concat());
+    let found = report(
+        &[
+            &sets[..],
+            &["--reference", text(&whole), "--reference-at-most", "30"],
+        ]
+        .concat(),
+    );
     assert_eq!(found["sets"]["reference"]["images"], 30);
     for name in ["fd", "kid", "precision"] {
-        assert_eq!(found["scores"][name]["value"], expected["scores"][name]["value"], "{name}");
+        assert_eq!(
+            found["scores"][name]["value"], expected["scores"][name]["value"],
+            "{name}"
+        );
     }
-    let uncut = report(&[&sets[..], &["--reference", text(&whole), "--reference-at-most", "100"]].concat());
+    let uncut = report(
+        &[
+            &sets[..],
+            &["--reference", text(&whole), "--reference-at-most", "100"],
+        ]
+        .concat(),
+    );
     assert_eq!(uncut["sets"]["reference"]["images"], 100);
 }
 
 #[test]
 fn settings_of_other_tools_can_be_had_and_are_written_down() {
     let desk = Desk::new();
-    let (a, b) = (desk.images("a.safetensors", 60, 4, 0.0), desk.images("b.safetensors", 50, 4, 0.3));
+    let (a, b) = (
+        desk.images("a.safetensors", 60, 4, 0.0),
+        desk.images("b.safetensors", 50, 4, 0.3),
+    );
     let sets = [
         "--generated",
         text(&a),
@@ -398,15 +556,42 @@ fn settings_of_other_tools_can_be_had_and_are_written_down() {
     ];
     let (plain, other) = (
         report(&sets),
-        report(&[&sets[..], &["--neighbours", "3", "--kid-subsets", "7", "--kid-subset-size", "20"]].concat()),
+        report(
+            &[
+                &sets[..],
+                &[
+                    "--neighbours",
+                    "3",
+                    "--kid-subsets",
+                    "7",
+                    "--kid-subset-size",
+                    "20",
+                ],
+            ]
+            .concat(),
+        ),
     );
-    assert_ne!(plain["scores"]["density"]["value"], other["scores"]["density"]["value"]);
+    assert_ne!(
+        plain["scores"]["density"]["value"],
+        other["scores"]["density"]["value"]
+    );
     assert_eq!(
-        (&plain["settings"]["neighbours"], &other["settings"]["neighbours"]),
+        (
+            &plain["settings"]["neighbours"],
+            &other["settings"]["neighbours"]
+        ),
         (&5.into(), &3.into())
     );
     assert_eq!(other["settings"]["kid_subsets"], 7);
-    assert!(plain["scores"]["density"]["definition"].as_str().unwrap().contains("divided by 5"));
+    assert!(
+        plain["scores"]["density"]["definition"]
+            .as_str()
+            .unwrap()
+            .contains("divided by 5")
+    );
     let message = refusal(&[&sets[..], &["--neighbours", "0"]].concat());
-    assert!(message.contains("--neighbours") && message.contains("0 is not in"), "{message}");
+    assert!(
+        message.contains("--neighbours") && message.contains("0 is not in"),
+        "{message}"
+    );
 }

@@ -1,7 +1,8 @@
-//! DINO training: adapts a backbone to an image set without labels, or trains a small one from nothing (spec §12).
+//! DINO training: adapts a backbone to an image set without labels, or trains a small one from
+//! nothing (spec §12).
 //!
-//! Everything random is derived from the seed and the step, so that a run that was stopped at a checkpoint ends with the same bits
-//! as one that was not (on the CPU).
+//! Everything random is derived from the seed and the step, so that a run that was stopped at a
+//! checkpoint ends with the same bits as one that was not (on the CPU).
 
 mod album;
 mod crops;
@@ -28,10 +29,12 @@ use views::{Views, views};
 /// The backbone that a run leaves behind.
 pub const BACKBONE: &str = "backbone.safetensors";
 
-/// Trains on `images` and leaves the teacher in `state`; goes on at the monitor's checkpoint where there is one.
+/// Trains on `images` and leaves the teacher in `state`; goes on at the monitor's checkpoint where
+/// there is one.
 ///
 /// # Errors
-/// `Reject` for impossible parameters or a loss that is not finite, `Drained` when the process is stopping.
+/// `Reject` for impossible parameters or a loss that is not finite, `Drained` when the process is
+/// stopping.
 pub fn adapt(
     params: &DinoParams,
     images: &Album,
@@ -83,14 +86,18 @@ pub fn adapt(
 /// Mean loss and last learning rate of each epoch, for people.
 pub fn curve(params: &DinoParams, images: usize, state: &AdaptState) -> serde_json::Value {
     let per_epoch = (images / params.batch as usize).max(1);
-    let epochs = state.losses().chunks(per_epoch).enumerate().map(|(epoch, losses)| {
-        let last = (epoch * per_epoch + losses.len() - 1) as u64;
-        serde_json::json!({
-            "epoch": epoch + 1,
-            "loss": losses.iter().sum::<f64>() / losses.len() as f64,
-            "learning_rate": moment(params, last, per_epoch as u64).learning_rate,
-        })
-    });
+    let epochs = state
+        .losses()
+        .chunks(per_epoch)
+        .enumerate()
+        .map(|(epoch, losses)| {
+            let last = (epoch * per_epoch + losses.len() - 1) as u64;
+            serde_json::json!({
+                "epoch": epoch + 1,
+                "loss": losses.iter().sum::<f64>() / losses.len() as f64,
+                "learning_rate": moment(params, last, per_epoch as u64).learning_rate,
+            })
+        });
     epochs.collect::<Vec<_>>().into()
 }
 
@@ -109,7 +116,8 @@ fn check(params: &DinoParams, images: &Album, config: &VitConfig) -> Result<()> 
     );
     let patch = config.patch as u32;
     ensure!(
-        params.local_crops == 0 || (params.local_size >= patch && params.local_size.is_multiple_of(patch)),
+        params.local_crops == 0
+            || (params.local_size >= patch && params.local_size.is_multiple_of(patch)),
         "local crops of {} pixels hold no whole number of patches of {patch}",
         params.local_size
     );
@@ -130,7 +138,10 @@ fn check(params: &DinoParams, images: &Album, config: &VitConfig) -> Result<()> 
 
 /// Images of a step, in the order of its epoch.
 fn chosen(params: &DinoParams, images: usize, step: u64, per_epoch: u64) -> Vec<usize> {
-    let (epoch, at) = (step / per_epoch, (step % per_epoch) as usize * params.batch as usize);
+    let (epoch, at) = (
+        step / per_epoch,
+        (step % per_epoch) as usize * params.batch as usize,
+    );
     let mut order: Vec<usize> = (0..images).collect();
     order.shuffle(&mut stream(params.seed, epoch, u64::MAX, u64::MAX));
     order[at..at + params.batch as usize].to_vec()

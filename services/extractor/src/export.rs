@@ -22,8 +22,15 @@ impl ExportArgs {
     /// # Errors
     /// When the images cannot be read, or the archive not be written.
     pub fn run(&self) -> Result<serde_json::Value> {
-        let named = self.out.extension().is_some_and(|extension| extension == "zip");
-        ensure!(named, "--out {}: expected a name that ends in .zip", self.out.display());
+        let named = self
+            .out
+            .extension()
+            .is_some_and(|extension| extension == "zip");
+        ensure!(
+            named,
+            "--out {}: expected a name that ends in .zip",
+            self.out.display()
+        );
         let scratch = tempfile::tempdir().context("make a temporary folder")?;
         let images = Images::open(&self.images, &self.shape, scratch.path())?;
         cedm_images::export_edm_archive(&images.imported.set, images.folder(), &self.out)?;

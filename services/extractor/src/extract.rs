@@ -13,15 +13,26 @@ const STRIDE: i64 = 128;
 
 /// The images of a shard as uint8 \[n, channels, side, side\].
 pub fn images_of(shard: &Shard) -> Tensor {
-    let (count, channels, side) = (shard.count as i64, shard.channels as i64, shard.resolution as i64);
+    let (count, channels, side) = (
+        shard.count as i64,
+        shard.channels as i64,
+        shard.resolution as i64,
+    );
     Tensor::from_slice(&shard.images).view([count, channels, side, side])
 }
 
 /// Features of uint8 images \[n, c, h, w\]; `done` images of `total` came before them.
 ///
 /// # Errors
-/// `Reject` when the extractor cannot take them or gives numbers that are not finite, `Drained` when the process is stopping.
-pub fn extract_shard(extractor: &Extractor, images: &Tensor, done: u64, total: u64, monitor: &dyn Monitor) -> Result<Features, JobError> {
+/// `Reject` when the extractor cannot take them or gives numbers that are not finite, `Drained`
+/// when the process is stopping.
+pub fn extract_shard(
+    extractor: &Extractor,
+    images: &Tensor,
+    done: u64,
+    total: u64,
+    monitor: &dyn Monitor,
+) -> Result<Features, JobError> {
     let count = images.size()[0];
     let (mut features, mut logits) = (Vec::new(), Vec::new());
     for from in (0..count).step_by(STRIDE as usize) {
@@ -29,7 +40,9 @@ pub fn extract_shard(extractor: &Extractor, images: &Tensor, done: u64, total: u
             return Err(JobError::Drained);
         }
         let rows = STRIDE.min(count - from);
-        let part = extractor.extract(&images.narrow(0, from, rows)).map_err(JobError::reject)?;
+        let part = extractor
+            .extract(&images.narrow(0, from, rows))
+            .map_err(JobError::reject)?;
         features.push(part.features);
         logits.extend(part.logits);
         monitor.count("cedm_extract_images_total", rows as u64);
@@ -48,7 +61,8 @@ pub fn extract_shard(extractor: &Extractor, images: &Tensor, done: u64, total: u
     Ok(features)
 }
 
-/// Learns from the shards in `files` and writes `extractor.safetensors` to `out`; the feature width.
+/// Learns from the shards in `files` and writes `extractor.safetensors` to `out`; the feature
+/// width.
 ///
 /// # Errors
 /// When the extractor learns nothing, or a shard cannot be read.
@@ -87,7 +101,12 @@ pub fn fit_shards(
 /// When the file cannot be written.
 pub fn write_features(features: &Features, out: &Path) -> Result<()> {
     let mut tensors = vec![("features", features.features.shallow_clone())];
-    tensors.extend(features.logits.as_ref().map(|logits| ("logits", logits.shallow_clone())));
+    tensors.extend(
+        features
+            .logits
+            .as_ref()
+            .map(|logits| ("logits", logits.shallow_clone())),
+    );
     Tensor::write_safetensors(&tensors, out).with_context(|| format!("write {}", out.display()))
 }
 
@@ -96,8 +115,12 @@ pub fn write_features(features: &Features, out: &Path) -> Result<()> {
 /// # Errors
 /// When the file is no such thing.
 pub fn read_features(file: &Path) -> Result<Tensor> {
-    let tensors = Tensor::read_safetensors(file).with_context(|| format!("read {}", file.display()))?;
-    let found = tensors.into_iter().find(|(name, _)| name == "features").map(|(_, tensor)| tensor);
+    let tensors =
+        Tensor::read_safetensors(file).with_context(|| format!("read {}", file.display()))?;
+    let found = tensors
+        .into_iter()
+        .find(|(name, _)| name == "features")
+        .map(|(_, tensor)| tensor);
     let features = found.with_context(|| format!("{} has no tensor `features`", file.display()))?;
     ensure!(
         features.dim() == 2,

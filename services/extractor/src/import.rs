@@ -48,8 +48,8 @@ pub struct ShapeArgs {
 /// Turns a data set of any format into a folder of shards.
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// An EDM archive, an image folder, a CIFAR archive, a tar file (plain, gzip, zstd), WebDataset shards, an npy or npz file; or an
-    /// s3:// URI of one of them
+    /// An EDM archive, an image folder, a CIFAR archive, a tar file (plain, gzip, zstd), WebDataset
+    /// shards, an npy or npz file; or an s3:// URI of one of them
     source: String,
     /// The new folder; an interrupted import goes on with the same command
     #[arg(long)]
@@ -64,13 +64,15 @@ impl ImportArgs {
     /// # Errors
     /// As [`cedm_images::import`].
     pub fn run(&self) -> Result<serde_json::Value> {
-        // What comes from a store stays beside the result until that is complete: an interrupted import goes on with it.
+        // What comes from a store stays beside the result until that is complete: an interrupted
+        // import goes on with it.
         let mut fetched = self.out.clone().into_os_string();
         fetched.push(".source");
         let source = local(&self.source, Path::new(&fetched))?;
         let imported = cedm_images::import(&source, &self.shape.options(), &self.out, &mut bar())?;
         if Path::new(&fetched).is_dir() {
-            std::fs::remove_dir_all(&fetched).with_context(|| format!("remove {}", Path::new(&fetched).display()))?;
+            std::fs::remove_dir_all(&fetched)
+                .with_context(|| format!("remove {}", Path::new(&fetched).display()))?;
         }
         Ok(serde_json::json!({
             "out": self.out,

@@ -21,7 +21,8 @@ pub fn local(named: &str, folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Imported images: the shards of a folder that an import made, or of an import into a temporary folder.
+/// Imported images: the shards of a folder that an import made, or of an import into a temporary
+/// folder.
 pub struct Images {
     folder: PathBuf,
     /// The set and its record.
@@ -38,8 +39,12 @@ impl Images {
         let record = source.join("import.json");
         if record.is_file() {
             let bytes = fs::read(&record).with_context(|| format!("read {}", record.display()))?;
-            let imported = serde_json::from_slice(&bytes).with_context(|| format!("{} is no import record", record.display()))?;
-            return Ok(Self { folder: source, imported });
+            let imported = serde_json::from_slice(&bytes)
+                .with_context(|| format!("{} is no import record", record.display()))?;
+            return Ok(Self {
+                folder: source,
+                imported,
+            });
         }
         let folder = scratch.join("images");
         let imported = cedm_images::import(&source, &shape.options(), &folder, &mut bar())?;
@@ -54,7 +59,9 @@ impl Images {
     /// The shards' files, in order.
     pub fn files(&self) -> Vec<PathBuf> {
         let shards = self.imported.set.shards.iter();
-        shards.map(|shard| self.folder.join(&shard.object.object)).collect()
+        shards
+            .map(|shard| self.folder.join(&shard.object.object))
+            .collect()
     }
 }
 

@@ -1,4 +1,5 @@
-//! How good features are where labels exist: k-nearest-neighbour accuracy as DINO measures it, and a linear probe.
+//! How good features are where labels exist: k-nearest-neighbour accuracy as DINO measures it, and
+//! a linear probe.
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{JudgeResult, params::JudgeParams};
@@ -24,7 +25,8 @@ const MOST: u64 = 50_000;
 pub struct JudgeArgs {
     /// Features with labels, as `run` writes them
     features: PathBuf,
-    /// Features to classify; else every row by all others, and every fifth row by a probe on the rest
+    /// Features to classify; else every row by all others, and every fifth row by a probe on the
+    /// rest
     #[arg(long)]
     test: Option<PathBuf>,
     /// Neighbours that vote
@@ -75,11 +77,16 @@ pub fn stride(count: u64) -> u64 {
     count.div_ceil(MOST).max(1)
 }
 
-/// Judges the test rows by the training rows; without test rows each training row by the others, and every fifth by a probe on the rest.
+/// Judges the test rows by the training rows; without test rows each training row by the others,
+/// and every fifth by a probe on the rest.
 ///
 /// # Errors
 /// When k or the temperature is out of range, or the widths differ.
-pub fn judge(train: &Labelled, test: Option<&Labelled>, params: &JudgeParams) -> Result<JudgeResult> {
+pub fn judge(
+    train: &Labelled,
+    test: Option<&Labelled>,
+    params: &JudgeParams,
+) -> Result<JudgeResult> {
     let (rows, dim) = train.features.size2()?;
     let k = i64::from(params.k);
     ensure!(k > 0 && k < rows, "k is {k}: expected 1 to {}", rows - 1);
@@ -90,12 +97,17 @@ pub fn judge(train: &Labelled, test: Option<&Labelled>, params: &JudgeParams) ->
     );
     if let Some(test) = test {
         let found = test.features.size()[1];
-        ensure!(found == dim, "the test features have width {found}, the others {dim}");
+        ensure!(
+            found == dim,
+            "the test features have width {found}, the others {dim}"
+        );
     }
     let probe_accuracy = match test {
         Some(test) => probe_accuracy(train, test),
         None => {
-            let held: Tensor = Tensor::arange(rows, (Kind::Int64, train.labels.device())).remainder(HOLD_OUT).eq(0);
+            let held: Tensor = Tensor::arange(rows, (Kind::Int64, train.labels.device()))
+                .remainder(HOLD_OUT)
+                .eq(0);
             probe_accuracy(&train.rows(&held.logical_not()), &train.rows(&held))
         }
     };
@@ -122,21 +134,27 @@ impl Labelled {
 fn read(path: &Path) -> Result<Labelled> {
     let mut features = None;
     let mut labels = None;
-    for (name, tensor) in Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))? {
+    for (name, tensor) in
+        Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?
+    {
         match name.as_str() {
             "features" => features = Some(tensor.to_kind(Kind::Float)),
             "labels" => labels = Some(tensor.to_kind(Kind::Int64)),
             _ => {}
         }
     }
-    let features = features.with_context(|| format!("{} has no tensor `features`", path.display()))?;
+    let features =
+        features.with_context(|| format!("{} has no tensor `features`", path.display()))?;
     let labels = labels.with_context(|| {
         format!(
             "{} has no tensor `labels`: the images have none, or they were left out",
             path.display()
         )
     })?;
-    let fits = features.dim() == 2 && labels.size() == [features.size()[0]] && features.size()[0] > 1 && labels.min().int64_value(&[]) >= 0;
+    let fits = features.dim() == 2
+        && labels.size() == [features.size()[0]]
+        && features.size()[0] > 1
+        && labels.min().int64_value(&[]) >= 0;
     ensure!(
         fits,
         "{}: features {:?} and labels {:?} do not fit",
@@ -155,37 +173,64 @@ fn knn_accuracy(train: &Labelled, test: Option<&Labelled>, k: i64, temperature: 
     let mut right = 0;
     for from in (0..queries.features.size()[0]).step_by(CHUNK as usize) {
         let count = CHUNK.min(queries.features.size()[0] - from);
-        let mut cosine = normalise_rows(&queries.features.narrow(0, from, count)).matmul(&known.tr());
+        let mut cosine =
+            normalise_rows(&queries.features.narrow(0, from, count)).matmul(&known.tr());
         if test.is_none() {
-            let _ = cosine.narrow(1, from, count).diagonal(0, 0, 1).fill_(f64::NEG_INFINITY);
+            let _ = cosine
+                .narrow(1, from, count)
+                .diagonal(0, 0, 1)
+                .fill_(f64::NEG_INFINITY);
         }
         cosine = cosine.to_kind(Kind::Double);
         let (nearest, at) = cosine.topk(k, 1, true, true);
         let votes = Tensor::zeros([count, classes], (Kind::Double, cosine.device()));
         let votes = votes.scatter_add(1, &train.labels.take(&at), &(nearest / temperature).exp());
         let labels = queries.labels.narrow(0, from, count);
-        right += votes.argmax(1, false).eq_tensor(&labels).sum(Kind::Int64).int64_value(&[]);
+        right += votes
+            .argmax(1, false)
+            .eq_tensor(&labels)
+            .sum(Kind::Int64)
+            .int64_value(&[]);
     }
     right as f64 / queries.labels.size()[0] as f64
 }
 
-/// Share of test rows that a multinomial logistic regression on the standardised training rows gets right.
+/// Share of test rows that a multinomial logistic regression on the standardised training rows gets
+/// right.
 fn probe_accuracy(train: &Labelled, test: &Labelled) -> f64 {
     let mean = train.features.mean_dim([0i64].as_slice(), true, None);
-    let std = train.features.std_dim([0i64].as_slice(), true, true).clamp_min(1e-6);
+    let std = train
+        .features
+        .std_dim([0i64].as_slice(), true, true)
+        .clamp_min(1e-6);
     let scaled = |set: &Labelled| (&set.features - &mean) / &std;
     let (x, classes) = (scaled(train), train.labels.max().int64_value(&[]) + 1);
     let wanted = train.labels.one_hot(classes).to_kind(Kind::Float);
     let rows = x.size()[0] as f64;
     let mut weight = Tensor::zeros([x.size()[1] + 1, classes], (Kind::Float, x.device()));
-    let with_one = |x: &Tensor| Tensor::cat(&[x.shallow_clone(), x.new_ones([x.size()[0], 1], (Kind::Float, x.device()))], 1);
+    let with_one = |x: &Tensor| {
+        Tensor::cat(
+            &[
+                x.shallow_clone(),
+                x.new_ones([x.size()[0], 1], (Kind::Float, x.device())),
+            ],
+            1,
+        )
+    };
     let x = with_one(&x);
     let (mut first, mut second) = (weight.zeros_like(), weight.zeros_like());
     for step in 1..=STEPS {
-        let gradient = x.tr().matmul(&(x.matmul(&weight).softmax(1, Kind::Float) - &wanted)) / rows + &weight * DECAY;
+        let gradient = x
+            .tr()
+            .matmul(&(x.matmul(&weight).softmax(1, Kind::Float) - &wanted))
+            / rows
+            + &weight * DECAY;
         first = first * 0.9 + &gradient * 0.1;
         second = second * 0.999 + gradient.square() * 0.001;
-        let (one, two) = (1.0 - 0.9f64.powi(step as i32), 1.0 - 0.999f64.powi(step as i32));
+        let (one, two) = (
+            1.0 - 0.9f64.powi(step as i32),
+            1.0 - 0.999f64.powi(step as i32),
+        );
         weight = &weight - &first / one / ((&second / two).sqrt() + 1e-8) * LEARNING_RATE;
     }
     let found = with_one(&scaled(test)).matmul(&weight).argmax(1, false);
@@ -224,6 +269,10 @@ mod tests {
     fn a_row_does_not_vote_for_itself() {
         let mut set = clusters(90);
         set.labels = Tensor::arange(90, (Kind::Int64, Device::Cpu));
-        assert_eq!(knn_accuracy(&set, None, 3, 0.07), 0.0, "every label occurs once");
+        assert_eq!(
+            knn_accuracy(&set, None, 3, 0.07),
+            0.0,
+            "every label occurs once"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! `extractor label`: pseudo-labels from text. Class names become five prompts each, prompts a classifier, and each image gets the class
-//! that its CLIP embedding fits best (spec §8).
+//! `extractor label`: pseudo-labels from text. Class names become five prompts each, prompts a
+//! classifier, and each image gets the class that its CLIP embedding fits best (spec §8).
 
 use crate::{
     extract_shard, images_of,
@@ -41,11 +41,12 @@ pub struct LabelArgs {
     /// The tokenizer's vocabulary, as published: bpe_simple_vocab_16e6.txt.gz
     #[arg(long, required_unless_present = "text_embeddings")]
     vocabulary: Option<PathBuf>,
-    /// Text embeddings computed elsewhere, instead of the text tower: a file with one tensor [classes x prompts, width], class by class
+    /// Text embeddings computed elsewhere, instead of the text tower: a file with one tensor
+    /// [classes x prompts, width], class by class
     #[arg(long, conflicts_with = "vocabulary")]
     text_embeddings: Option<PathBuf>,
-    /// The file to write: .safetensors (`labels`, and `scores`: the softmax over the classes), or .npy (the labels alone, as a sweep's
-    /// `imported` clustering takes them)
+    /// The file to write: .safetensors (`labels`, and `scores`: the softmax over the classes), or
+    /// .npy (the labels alone, as a sweep's `imported` clustering takes them)
     #[arg(long)]
     out: PathBuf,
     /// Images that go through the network at once
@@ -59,9 +60,14 @@ impl LabelArgs {
     /// Labels; what came of it as JSON.
     ///
     /// # Errors
-    /// When the images, the weights, the vocabulary or the embeddings cannot be read or do not fit each other.
+    /// When the images, the weights, the vocabulary or the embeddings cannot be read or do not fit
+    /// each other.
     pub fn run(&self) -> Result<serde_json::Value> {
-        let extension = self.out.extension().and_then(|extension| extension.to_str()).unwrap_or("");
+        let extension = self
+            .out
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .unwrap_or("");
         ensure!(
             matches!(extension, "safetensors" | "npy"),
             "--out {}: expected a name that ends in .safetensors or .npy",
@@ -69,7 +75,8 @@ impl LabelArgs {
         );
         let Some(tower) = text_tower(&self.extractor) else {
             bail!(
-                "--extractor {}: it has no text tower; expected one of the CLIPs of `cedm extractors`",
+                "--extractor {}: it has no text tower; expected one of the CLIPs of `cedm \
+                 extractors`",
                 self.extractor
             );
         };
@@ -78,7 +85,8 @@ impl LabelArgs {
         let scratch = tempfile::tempdir().context("make a temporary folder")?;
         let images = Images::open(&self.images, &self.shape, scratch.path())?;
         let classes = self.class_names(&images)?;
-        let (file, object) = weights_of(Some(&self.weights), scratch.path())?.context("--weights is missing")?;
+        let (file, object) =
+            weights_of(Some(&self.weights), scratch.path())?.context("--weights is missing")?;
         let spec = ExtractorSpec {
             name: self.extractor.clone(),
             weights: Some(object),
@@ -88,7 +96,8 @@ impl LabelArgs {
         let text = match (&self.text_embeddings, &self.vocabulary) {
             (Some(path), _) => classifier_from(&embeddings(path)?, classes.len() as i64)?,
             (None, Some(vocabulary)) => {
-                let tokenizer = Tokenizer::read(&local(&vocabulary.display().to_string(), scratch.path())?)?;
+                let tokenizer =
+                    Tokenizer::read(&local(&vocabulary.display().to_string(), scratch.path())?)?;
                 let weights = Weights::read(&file)?.backbone(Encoder::Teacher);
                 let text = ClipText::load(&weights, tower, Kind::Float, cedm_torch::device())?;
                 classifier(&text, &tokenizer, &classes, &TEMPLATES)?
@@ -112,7 +121,9 @@ impl LabelArgs {
         let counts = found.labels.bincount::<&Tensor>(None, classes.len() as i64);
         let agreement = known.map(|known| {
             let same = found.labels.eq_tensor(&Tensor::from_slice(&known));
-            same.to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
+            same.to_kind(Kind::Double)
+                .mean(Kind::Double)
+                .double_value(&[])
         });
         Ok(serde_json::json!({
             "out": self.out,
@@ -127,7 +138,10 @@ impl LabelArgs {
     fn class_names(&self, images: &Images) -> Result<Vec<String>> {
         let Some(path) = &self.classes else {
             let names = images.imported.set.class_names.clone();
-            ensure!(!names.is_empty(), "the image set has no class names: give them with --classes");
+            ensure!(
+                !names.is_empty(),
+                "the image set has no class names: give them with --classes"
+            );
             return Ok(names);
         };
         let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
@@ -137,23 +151,40 @@ impl LabelArgs {
             .filter(|line| !line.is_empty())
             .map(str::to_owned)
             .collect();
-        ensure!(!names.is_empty(), "{}: no class name, expected one a line", path.display());
+        ensure!(
+            !names.is_empty(),
+            "{}: no class name, expected one a line",
+            path.display()
+        );
         Ok(names)
     }
 }
 
 /// Labels of all images, and those that came with them.
-fn label(extractor: &Extractor, images: &Images, text: &Tensor) -> Result<(ZeroShot, Option<Vec<i64>>)> {
+fn label(
+    extractor: &Extractor,
+    images: &Images,
+    text: &Tensor,
+) -> Result<(ZeroShot, Option<Vec<i64>>)> {
     let total = images.imported.set.count;
     let (mut parts, mut known, mut done) = (Vec::new(), Vec::new(), 0);
     for file in images.files() {
         let shard = read_shard(&file)?;
-        let features = extract_shard(extractor, &images_of(&shard), done, total, &ConsoleMonitor::default())?.features;
+        let features = extract_shard(
+            extractor,
+            &images_of(&shard),
+            done,
+            total,
+            &ConsoleMonitor::default(),
+        )?
+        .features;
         parts.push(zero_shot(&features, text));
         known.extend(shard.labels.unwrap_or_default());
         done += shard.count as u64;
     }
-    let all = |part: fn(&ZeroShot) -> &Tensor| Tensor::cat(&parts.iter().map(part).collect::<Vec<_>>(), 0);
+    let all = |part: fn(&ZeroShot) -> &Tensor| {
+        Tensor::cat(&parts.iter().map(part).collect::<Vec<_>>(), 0)
+    };
     let found = ZeroShot {
         logits: all(|part| &part.logits),
         scores: all(|part| &part.scores),
@@ -172,7 +203,12 @@ fn embeddings(path: &Path) -> Result<Tensor> {
     let names: Vec<&str> = weights.iter().map(|(name, _)| name).take(4).collect();
     match weights.iter().next() {
         Some((_, tensor)) if weights.len() == 1 => Ok(tensor.to_kind(Kind::Float)),
-        _ => bail!("{}: {} tensors ({}), expected one", path.display(), weights.len(), names.join(", ")),
+        _ => bail!(
+            "{}: {} tensors ({}), expected one",
+            path.display(),
+            weights.len(),
+            names.join(", ")
+        ),
     }
 }
 
@@ -181,14 +217,20 @@ fn write(found: &ZeroShot, out: &Path) -> Result<()> {
     let partial = out.with_extension("partial");
     if out.extension().is_some_and(|extension| extension == "npy") {
         let labels = Vec::<i64>::try_from(&found.labels)?;
-        let file = File::create(&partial).with_context(|| format!("write {}", partial.display()))?;
-        let options = npyz::WriteOptions::new().default_dtype().shape(&[labels.len() as u64]);
+        let file =
+            File::create(&partial).with_context(|| format!("write {}", partial.display()))?;
+        let options = npyz::WriteOptions::new()
+            .default_dtype()
+            .shape(&[labels.len() as u64]);
         let mut writer = options.writer(BufWriter::new(file)).begin_nd()?;
         writer.extend(labels)?;
         writer.finish()?;
     } else {
-        Tensor::write_safetensors(&[("labels", &found.labels), ("scores", &found.scores)], &partial)
-            .with_context(|| format!("write {}", partial.display()))?;
+        Tensor::write_safetensors(
+            &[("labels", &found.labels), ("scores", &found.scores)],
+            &partial,
+        )
+        .with_context(|| format!("write {}", partial.display()))?;
     }
     fs::rename(&partial, out).with_context(|| format!("write {}", out.display()))
 }

@@ -2,27 +2,34 @@
 
 #![forbid(unsafe_code)]
 
-use cedm_extractor::{AdaptArgs, ExportArgs, ExtractorWorker, ImportArgs, JudgeArgs, LabelArgs, RunArgs};
+use cedm_extractor::{
+    AdaptArgs, ExportArgs, ExtractorWorker, ImportArgs, JudgeArgs, LabelArgs, RunArgs,
+};
 use cedm_runtime::ServeArgs;
 use clap::Parser;
 
-/// Turns images into features: pixels, principal components, DINO, DINOv2, MoCo v3, iBOT, CLIP, Inception, ResNets, TorchScript.
+/// Turns images into features: pixels, principal components, DINO, DINOv2, MoCo v3, iBOT, CLIP,
+/// Inception, ResNets, TorchScript.
 #[derive(Parser)]
 #[command(name = "cedm-extractor", version)]
 enum Command {
     /// Pull `adapt`, `fit`, `extract`, `features` and `judge` jobs from the queue until SIGTERM.
     Serve(ServeArgs),
-    /// Extract the features of an archive or folder of images into one file; a summary goes to stdout as JSON.
+    /// Extract the features of an archive or folder of images into one file; a summary goes to
+    /// stdout as JSON.
     Run(RunArgs),
     /// Turn a data set of any format into a folder of shards; a summary goes to stdout as JSON.
     Import(ImportArgs),
     /// Write images as an archive that the EDM tools read; a summary goes to stdout as JSON.
     Export(ExportArgs),
-    /// Label images by class names with a CLIP: five prompts a class, ensembled; a summary goes to stdout as JSON.
+    /// Label images by class names with a CLIP: five prompts a class, ensembled; a summary goes to
+    /// stdout as JSON.
     Label(LabelArgs),
-    /// Judge features with labels by their nearest neighbours and by a linear probe; accuracies go to stdout as JSON.
+    /// Judge features with labels by their nearest neighbours and by a linear probe; accuracies go
+    /// to stdout as JSON.
     Judge(JudgeArgs),
-    /// Adapt a vision transformer to a data set by DINO training, or train a small one from nothing; a summary goes to stdout as JSON.
+    /// Adapt a vision transformer to a data set by DINO training, or train a small one from
+    /// nothing; a summary goes to stdout as JSON.
     Adapt(AdaptArgs),
 }
 

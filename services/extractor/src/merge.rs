@@ -47,7 +47,9 @@ impl Statistics {
         let mut squares = Tensor::zeros_like(&mean);
         for file in files {
             let deviations = read_features(file)?.to_kind(Kind::Double) - &mean;
-            squares += deviations.square().sum_dim_intlist([0i64].as_slice(), false, None);
+            squares += deviations
+                .square()
+                .sum_dim_intlist([0i64].as_slice(), false, None);
         }
         Ok(Self {
             std: (squares / (count - 1.0).max(1.0)).sqrt(),
@@ -66,7 +68,8 @@ impl Statistics {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, out: &Path) -> Result<()> {
-        Tensor::write_safetensors(&[("mean", &self.mean), ("std", &self.std)], out).with_context(|| format!("write {}", out.display()))
+        Tensor::write_safetensors(&[("mean", &self.mean), ("std", &self.std)], out)
+            .with_context(|| format!("write {}", out.display()))
     }
 }
 
@@ -84,7 +87,10 @@ mod tests {
     #[test]
     fn statistics_are_those_of_the_whole() {
         let folder = tempfile::tempdir().unwrap();
-        let rows = (Tensor::arange(60, (Kind::Float, Device::Cpu)) * 1.7).sin().reshape([12, 5]) + 1000.0;
+        let rows = (Tensor::arange(60, (Kind::Float, Device::Cpu)) * 1.7)
+            .sin()
+            .reshape([12, 5])
+            + 1000.0;
         let files = [
             shard(folder.path(), "a", &rows.narrow(0, 0, 5)),
             shard(folder.path(), "b", &rows.narrow(0, 5, 7)),
@@ -112,7 +118,10 @@ mod tests {
     fn widths_must_agree() {
         let folder = tempfile::tempdir().unwrap();
         let zeros = |width: i64| Tensor::zeros([2, width], (Kind::Float, Device::Cpu));
-        let files = [shard(folder.path(), "a", &zeros(3)), shard(folder.path(), "b", &zeros(4))];
+        let files = [
+            shard(folder.path(), "a", &zeros(3)),
+            shard(folder.path(), "b", &zeros(4)),
+        ];
         assert!(
             Statistics::of(&files)
                 .unwrap_err()

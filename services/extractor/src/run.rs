@@ -25,10 +25,12 @@ use tch::{Kind, Tensor};
 pub struct RunArgs {
     /// Images: whatever `import` takes (a path or an s3:// URI), or a folder that it made
     images: String,
-    /// An extractor of the table (`cedm extractors`): pixels, pca, cifar_resnet56, dino_vitb16, dinov2_vitl14, inception_fid, …
+    /// An extractor of the table (`cedm extractors`): pixels, pca, cifar_resnet56, dino_vitb16,
+    /// dinov2_vitl14, inception_fid, …
     #[arg(long)]
     extractor: String,
-    /// The file to write: .safetensors (`features`, `logits` where there are some, `labels` where known) or .npy (features alone)
+    /// The file to write: .safetensors (`features`, `logits` where there are some, `labels` where
+    /// known) or .npy (features alone)
     #[arg(long)]
     out: PathBuf,
     /// The weight file, as published: safetensors, .pth, .pt; a path or an s3:// URI
@@ -79,7 +81,11 @@ impl RunArgs {
     /// # Errors
     /// When the images cannot be read, the weights do not fit, or the file cannot be written.
     pub fn run(&self) -> Result<serde_json::Value> {
-        let extension = self.out.extension().and_then(|extension| extension.to_str()).unwrap_or("");
+        let extension = self
+            .out
+            .extension()
+            .and_then(|extension| extension.to_str())
+            .unwrap_or("");
         ensure!(
             matches!(extension, "safetensors" | "npy"),
             "--out {}: expected a name that ends in .safetensors or .npy",
@@ -98,7 +104,12 @@ impl RunArgs {
             precision: self.precision.into(),
         };
         let learnt = self.learnt(&spec, &files, imported.set.count, scratch.path())?;
-        let mut extractor = Extractor::load(&spec, weights.as_deref(), learnt.as_deref(), cedm_torch::device())?;
+        let mut extractor = Extractor::load(
+            &spec,
+            weights.as_deref(),
+            learnt.as_deref(),
+            cedm_torch::device(),
+        )?;
         if let Some(batch) = self.batch {
             ensure!(batch > 0, "--batch {batch}: expected at least 1");
             extractor = extractor.with_batch(batch);
@@ -122,21 +133,45 @@ impl RunArgs {
         }))
     }
 
-    fn learnt(&self, spec: &ExtractorSpec, files: &[PathBuf], count: u64, scratch: &Path) -> Result<Option<PathBuf>> {
-        if self.fit.is_some() || !cedm_nets::extractor(&spec.name).is_some_and(|backbone| backbone.row.fitted) {
+    fn learnt(
+        &self,
+        spec: &ExtractorSpec,
+        files: &[PathBuf],
+        count: u64,
+        scratch: &Path,
+    ) -> Result<Option<PathBuf>> {
+        if self.fit.is_some()
+            || !cedm_nets::extractor(&spec.name).is_some_and(|backbone| backbone.row.fitted)
+        {
             return Ok(self.fit.clone());
         }
         let out = scratch.join("extractor.safetensors");
-        fit_shards(spec, files.iter().cloned().map(Ok), count, &out, &ConsoleMonitor::default())?;
+        fit_shards(
+            spec,
+            files.iter().cloned().map(Ok),
+            count,
+            &out,
+            &ConsoleMonitor::default(),
+        )?;
         Ok(Some(out))
     }
 }
 
-fn extract(extractor: &Extractor, files: &[PathBuf], total: u64) -> Result<(Features, Option<Vec<i64>>)> {
+fn extract(
+    extractor: &Extractor,
+    files: &[PathBuf],
+    total: u64,
+) -> Result<(Features, Option<Vec<i64>>)> {
     let (mut features, mut logits, mut labels, mut done) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for file in files {
         let shard = read_shard(file)?;
-        let part = extract_shard(extractor, &images_of(&shard), done, total, &ConsoleMonitor::default())?;
+        let part = extract_shard(
+            extractor,
+            &images_of(&shard),
+            done,
+            total,
+            &ConsoleMonitor::default(),
+        )?;
         features.push(part.features);
         logits.extend(part.logits);
         labels.extend(shard.labels.unwrap_or_default());
@@ -163,8 +198,14 @@ fn write(features: &Features, labels: Option<&[i64]>, out: &Path) -> Result<()> 
             ("features", features.features.shallow_clone()),
             ("labels", Tensor::from_slice(labels)),
         ];
-        tensors.extend(features.logits.as_ref().map(|logits| ("logits", logits.shallow_clone())));
-        Tensor::write_safetensors(&tensors, &partial).with_context(|| format!("write {}", partial.display()))?;
+        tensors.extend(
+            features
+                .logits
+                .as_ref()
+                .map(|logits| ("logits", logits.shallow_clone())),
+        );
+        Tensor::write_safetensors(&tensors, &partial)
+            .with_context(|| format!("write {}", partial.display()))?;
     } else {
         write_features(features, &partial)?;
     }
@@ -175,12 +216,15 @@ fn write_npy(features: &Tensor, path: &Path) -> Result<()> {
     use npyz::WriterBuilder;
     let (rows, width) = features.size2().context("features have two axes")?;
     let file = File::create(path).with_context(|| format!("write {}", path.display()))?;
-    let options = npyz::WriteOptions::new().default_dtype().shape(&[rows as u64, width as u64]);
+    let options = npyz::WriteOptions::new()
+        .default_dtype()
+        .shape(&[rows as u64, width as u64]);
     let mut writer = options
         .writer(BufWriter::new(file))
         .begin_nd()
         .with_context(|| format!("write {}", path.display()))?;
-    let values = Vec::<f32>::try_from(features.to_kind(Kind::Float).contiguous().view([-1])).context("read the features")?;
+    let values = Vec::<f32>::try_from(features.to_kind(Kind::Float).contiguous().view([-1]))
+        .context("read the features")?;
     writer
         .extend(values)
         .and_then(|()| writer.finish())

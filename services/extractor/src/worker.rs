@@ -1,4 +1,5 @@
-//! The recipes of the five kinds of job: adapt a backbone, learn from a set, extract one shard, merge the shards, judge them.
+//! The recipes of the five kinds of job: adapt a backbone, learn from a set, extract one shard,
+//! merge the shards, judge them.
 
 use crate::{
     AdaptState, Album, Statistics,
@@ -55,18 +56,28 @@ impl Worker for ExtractorWorker {
     fn counters(&self) -> Vec<(&'static str, &'static str)> {
         vec![
             ("cedm_extract_images_total", "Images turned into features"),
-            ("cedm_adapt_images_total", "Images that adaptations were trained on"),
+            (
+                "cedm_adapt_images_total",
+                "Images that adaptations were trained on",
+            ),
         ]
     }
 
     fn gauges(&self) -> Vec<(&'static str, &'static str)> {
         vec![
-            ("cedm_adapt_loss", "DINO loss of the last step of an adaptation"),
+            (
+                "cedm_adapt_loss",
+                "DINO loss of the last step of an adaptation",
+            ),
             (
                 "cedm_adapt_spread",
-                "Mean standard deviation of the teacher's outputs; towards 0 when training collapses",
+                "Mean standard deviation of the teacher's outputs; towards 0 when training \
+                 collapses",
             ),
-            ("cedm_adapt_learning_rate", "Learning rate of the last step of an adaptation"),
+            (
+                "cedm_adapt_learning_rate",
+                "Learning rate of the last step of an adaptation",
+            ),
         ]
     }
 
@@ -99,17 +110,30 @@ impl ExtractorWorker {
                 shards.len()
             ))
         })?;
-        let pixels = cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?;
+        let pixels =
+            cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?;
         self.load(desk, &params.extractor)?;
-        let extractor = &self.loaded.as_ref().expect("invariant: loaded above").extractor;
+        let extractor = &self
+            .loaded
+            .as_ref()
+            .expect("invariant: loaded above")
+            .extractor;
         let started = Instant::now();
         let features = extract_shard(extractor, &images_of(&pixels), 0, shard.count, desk)?;
         let rate = shard.count as f64 / started.elapsed().as_secs_f64().max(1e-9);
-        tracing::debug!(shard = params.shard, of = count, images_per_second = rate, "extracted");
+        tracing::debug!(
+            shard = params.shard,
+            of = count,
+            images_per_second = rate,
+            "extracted"
+        );
         let file = desk.scratch().join(FEATURES);
         write_features(&features, &file).map_err(JobError::retry)?;
         desk.put(FEATURES, &file, Stability::Stable)?;
-        let (count, dim) = (features.features.size()[0] as u64, features.features.size()[1] as u32);
+        let (count, dim) = (
+            features.features.size()[0] as u64,
+            features.features.size()[1] as u32,
+        );
         Ok(Outcome {
             result: JobResult::Extract { count, dim },
             metrics: BTreeMap::from([("images_per_second".to_owned(), rate)]),
@@ -119,8 +143,13 @@ impl ExtractorWorker {
     /// Loads the network unless the last job left it loaded.
     fn load(&mut self, desk: &Desk, spec: &ExtractorSpec) -> Result<(), JobError> {
         let (fit, adapted) = (desk.optional("fit"), desk.optional("adapted"));
-        let learnt = [fit, adapted].map(|manifest| manifest.map(|manifest| manifest.digest.to_string()));
-        if self.loaded.as_ref().is_some_and(|last| last.spec == *spec && last.learnt == learnt) {
+        let learnt =
+            [fit, adapted].map(|manifest| manifest.map(|manifest| manifest.digest.to_string()));
+        if self
+            .loaded
+            .as_ref()
+            .is_some_and(|last| last.spec == *spec && last.learnt == learnt)
+        {
             return Ok(());
         }
         self.loaded = None;
@@ -130,7 +159,13 @@ impl ExtractorWorker {
             (None, None) => None,
         };
         let fit = fit.map(|fit| desk.fetch_output(fit, FIT)).transpose()?;
-        let extractor = Extractor::load(spec, weights.as_deref(), fit.as_deref(), cedm_torch::device()).map_err(JobError::reject)?;
+        let extractor = Extractor::load(
+            spec,
+            weights.as_deref(),
+            fit.as_deref(),
+            cedm_torch::device(),
+        )
+        .map_err(JobError::reject)?;
         self.loaded = Some(Loaded {
             spec: spec.clone(),
             learnt,
@@ -144,18 +179,30 @@ fn adapted(desk: &Desk, params: &AdaptParams) -> Result<Outcome, JobError> {
     let (shards, _) = shards_of(desk.input("images")?)?;
     let mut images = Album::default();
     for shard in shards {
-        let shard = cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?;
+        let shard =
+            cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?;
         images.add(shard).map_err(JobError::reject)?;
     }
-    let weights = params.extractor.weights.as_ref().map(|weights| desk.fetch(weights)).transpose()?;
+    let weights = params
+        .extractor
+        .weights
+        .as_ref()
+        .map(|weights| desk.fetch(weights))
+        .transpose()?;
     let started = Instant::now();
-    let mut state =
-        AdaptState::start(&params.extractor, &params.training, weights.as_deref(), cedm_torch::device()).map_err(JobError::reject)?;
+    let mut state = AdaptState::start(
+        &params.extractor,
+        &params.training,
+        weights.as_deref(),
+        cedm_torch::device(),
+    )
+    .map_err(JobError::reject)?;
     let result = adapt(&params.training, &images, &mut state, desk.scratch(), desk)?;
     let file = desk.scratch().join(BACKBONE);
     state.write_backbone(&file).map_err(JobError::retry)?;
     desk.put(BACKBONE, &file, Stability::Stable)?;
-    let curve = serde_json::to_vec_pretty(&curve(&params.training, images.len(), &state)).map_err(JobError::bug)?;
+    let curve = serde_json::to_vec_pretty(&curve(&params.training, images.len(), &state))
+        .map_err(JobError::bug)?;
     desk.put_bytes("curve.json", &curve, Stability::Volatile)?;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Outcome {
@@ -182,10 +229,15 @@ fn judged(desk: &Desk, params: &JudgeParams) -> Result<Outcome, JobError> {
     }
     let (stride, mut rows, mut labels) = (stride(count), Vec::new(), Vec::new());
     for (shard, part) in shards.iter().zip(&set.shards) {
-        let shard = cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?;
-        let known = shard.labels.ok_or_else(|| JobError::reject(anyhow!("the images have no labels")))?;
+        let shard =
+            cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?;
+        let known = shard
+            .labels
+            .ok_or_else(|| JobError::reject(anyhow!("the images have no labels")))?;
         let skip = (stride - part.first % stride) % stride;
-        let picked = (skip as i64..known.len() as i64).step_by(stride as usize).collect::<Vec<_>>();
+        let picked = (skip as i64..known.len() as i64)
+            .step_by(stride as usize)
+            .collect::<Vec<_>>();
         labels.extend(picked.iter().map(|at| known[*at as usize]));
         let all = read_features(&desk.fetch(&part.object)?).map_err(JobError::reject)?;
         rows.push(all.index_select(0, &Tensor::from_slice(&picked)));
@@ -231,7 +283,9 @@ fn merge(desk: &Desk, params: &FeaturesParams) -> Result<Outcome, JobError> {
     }
     let (mut files, mut shards, mut first, mut before) = (Vec::new(), Vec::new(), 0, None);
     for (role, manifest) in &inputs {
-        let (JobSpec::Extract(extract), JobResult::Extract { count, .. }) = (&manifest.spec, &manifest.result) else {
+        let (JobSpec::Extract(extract), JobResult::Extract { count, .. }) =
+            (&manifest.spec, &manifest.result)
+        else {
             return Err(JobError::reject(anyhow!(
                 "input {role} is the result of a {} job, expected extract",
                 manifest.kind()
@@ -246,7 +300,9 @@ fn merge(desk: &Desk, params: &FeaturesParams) -> Result<Outcome, JobError> {
             )));
         }
         files.push(desk.fetch_output(manifest, FEATURES)?);
-        let output = manifest.output(FEATURES).expect("invariant: it was fetched");
+        let output = manifest
+            .output(FEATURES)
+            .expect("invariant: it was fetched");
         shards.push(ShardRef {
             object: output.object.clone(),
             first,

@@ -19,7 +19,11 @@ fn run(args: &[&str]) -> Output {
 }
 fn summary(args: &[&str]) -> Value {
     let out = run(args);
-    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     serde_json::from_slice(&out.stdout).unwrap()
 }
 fn failure(args: &[&str]) -> String {
@@ -28,7 +32,10 @@ fn failure(args: &[&str]) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
 }
 fn tensors(path: &Path) -> std::collections::BTreeMap<String, Tensor> {
-    Tensor::read_safetensors(path).unwrap().into_iter().collect()
+    Tensor::read_safetensors(path)
+        .unwrap()
+        .into_iter()
+        .collect()
 }
 
 #[test]
@@ -36,10 +43,34 @@ fn features_of_an_archive_and_of_its_shards_are_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let text = |path: &Path| path.to_str().unwrap().to_owned();
-    let (archive, direct, sharded, shards) = (text(&digits()), at("direct.safetensors"), at("sharded.safetensors"), at("shards"));
-    let found = summary(&["run", &archive, "--extractor", "pca", "--dim", "12", "--out", &text(&direct)]);
-    assert_eq!((found["count"].as_u64(), found["dim"].as_u64()), (Some(1797), Some(12)));
-    let imported = summary(&["import", &archive, "--out", &text(&shards), "--shard-size", "211"]);
+    let (archive, direct, sharded, shards) = (
+        text(&digits()),
+        at("direct.safetensors"),
+        at("sharded.safetensors"),
+        at("shards"),
+    );
+    let found = summary(&[
+        "run",
+        &archive,
+        "--extractor",
+        "pca",
+        "--dim",
+        "12",
+        "--out",
+        &text(&direct),
+    ]);
+    assert_eq!(
+        (found["count"].as_u64(), found["dim"].as_u64()),
+        (Some(1797), Some(12))
+    );
+    let imported = summary(&[
+        "import",
+        &archive,
+        "--out",
+        &text(&shards),
+        "--shard-size",
+        "211",
+    ]);
     assert_eq!(
         (
             imported["count"].as_u64(),
@@ -49,9 +80,21 @@ fn features_of_an_archive_and_of_its_shards_are_the_same() {
         (Some(1797), Some(10), Some(9))
     );
     assert_eq!(imported["content"], found["images"]);
-    summary(&["run", &text(&shards), "--extractor", "pca", "--dim", "12", "--out", &text(&sharded)]);
+    summary(&[
+        "run",
+        &text(&shards),
+        "--extractor",
+        "pca",
+        "--dim",
+        "12",
+        "--out",
+        &text(&sharded),
+    ]);
     let (direct, sharded) = (tensors(&direct), tensors(&sharded));
-    assert!(direct["features"].equal(&sharded["features"]), "the cut changes nothing");
+    assert!(
+        direct["features"].equal(&sharded["features"]),
+        "the cut changes nothing"
+    );
     assert!(direct["labels"].equal(&sharded["labels"]));
     assert_eq!(direct["labels"].size(), [1797]);
 }
@@ -59,7 +102,10 @@ fn features_of_an_archive_and_of_its_shards_are_the_same() {
 #[test]
 fn npy_holds_the_same_numbers() {
     let folder = tempfile::tempdir().unwrap();
-    let (npy, safetensors) = (folder.path().join("f.npy"), folder.path().join("f.safetensors"));
+    let (npy, safetensors) = (
+        folder.path().join("f.npy"),
+        folder.path().join("f.safetensors"),
+    );
     for out in [&npy, &safetensors] {
         summary(&[
             "run",
@@ -75,7 +121,10 @@ fn npy_holds_the_same_numbers() {
     let read = npyz::NpyFile::new(std::fs::File::open(&npy).unwrap()).unwrap();
     assert_eq!(read.shape(), [50, 64]);
     let values: Vec<f32> = read.into_vec().unwrap();
-    assert_eq!(values, Vec::<f32>::try_from(tensors(&safetensors)["features"].view([-1])).unwrap());
+    assert_eq!(
+        values,
+        Vec::<f32>::try_from(tensors(&safetensors)["features"].view([-1])).unwrap()
+    );
 }
 
 #[test]
@@ -90,7 +139,14 @@ fn mistakes_are_told_and_leave_nothing() {
             "there is no such extractor; known are pixels, pca",
         ),
         (
-            vec!["run", archive, "--extractor", "dino_vitb16", "--out", out_text],
+            vec![
+                "run",
+                archive,
+                "--extractor",
+                "dino_vitb16",
+                "--out",
+                out_text,
+            ],
             "needs a weight file",
         ),
         (
@@ -111,7 +167,14 @@ fn mistakes_are_told_and_leave_nothing() {
             "expected a name that ends in .safetensors or .npy",
         ),
         (
-            vec!["run", "/nowhere.zip", "--extractor", "pixels", "--out", out_text],
+            vec![
+                "run",
+                "/nowhere.zip",
+                "--extractor",
+                "pixels",
+                "--out",
+                out_text,
+            ],
             "/nowhere.zip",
         ),
         (
@@ -137,19 +200,36 @@ fn exports_read_back_and_uris_are_checked() {
     let folder = tempfile::tempdir().unwrap();
     let text = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let archive = digits().to_str().unwrap().to_owned();
-    let imported = summary(&["import", &archive, "--out", &text("set"), "--shard-size", "500"]);
+    let imported = summary(&[
+        "import",
+        &archive,
+        "--out",
+        &text("set"),
+        "--shard-size",
+        "500",
+    ]);
     let exported = summary(&["export", &text("set"), "--out", &text("back.zip")]);
     assert_eq!(exported["content"], imported["content"]);
     let again = summary(&["import", &text("back.zip"), "--out", &text("again")]);
-    assert_eq!((&again["content"], &again["classes"]), (&imported["content"], &imported["classes"]));
+    assert_eq!(
+        (&again["content"], &again["classes"]),
+        (&imported["content"], &imported["classes"])
+    );
     let error = failure(&["import", "https://host/set.zip", "--out", &text("x")]);
-    assert!(error.contains("expected a path or s3://bucket/key"), "{error}");
+    assert!(
+        error.contains("expected a path or s3://bucket/key"),
+        "{error}"
+    );
     let error = failure(&["import", "s3://bucket", "--out", &text("x")]);
-    assert!(error.contains("s3://bucket`: expected s3://bucket/key"), "{error}");
+    assert!(
+        error.contains("s3://bucket`: expected s3://bucket/key"),
+        "{error}"
+    );
     assert!(!folder.path().join("x").exists());
 }
 
-/// The shell's limit on the size of a file stands for a disk that is full: writes fail in the same place.
+/// The shell's limit on the size of a file stands for a disk that is full: writes fail in the same
+/// place.
 #[test]
 fn a_full_disk_is_told_and_the_import_goes_on_later() {
     let folder = tempfile::tempdir().unwrap();
@@ -160,10 +240,19 @@ fn a_full_disk_is_told_and_the_import_goes_on_later() {
         archive.display(),
         out.display()
     );
-    let stopped = Command::new("bash").args(["-c", &command]).output().unwrap();
+    let stopped = Command::new("bash")
+        .args(["-c", &command])
+        .output()
+        .unwrap();
     let error = String::from_utf8_lossy(&stopped.stderr).into_owned();
-    assert!(!stopped.status.success(), "64 KiB hold no shard of this set");
-    assert!(error.contains("shard-00000.safetensors") && error.contains("too large"), "{error}");
+    assert!(
+        !stopped.status.success(),
+        "64 KiB hold no shard of this set"
+    );
+    assert!(
+        error.contains("shard-00000.safetensors") && error.contains("too large"),
+        "{error}"
+    );
     assert!(!out.exists(), "nothing is visible before it is complete");
     let imported = summary(&[
         "import",
@@ -216,9 +305,15 @@ fn a_small_network_is_trained_extracted_and_judged() {
         summary(&[&given[..], &sizes, extra].concat())
     };
     let found = adapt(&text("vit.safetensors"), &[]);
-    assert_eq!((found["steps"].as_u64(), found["dim"].as_u64()), (Some(4), Some(16)));
+    assert_eq!(
+        (found["steps"].as_u64(), found["dim"].as_u64()),
+        (Some(4), Some(16))
+    );
     // The backbone of one run is where another starts.
-    let again = adapt(&text("more.safetensors"), &["--weights", &text("vit.safetensors"), "--seed", "3"]);
+    let again = adapt(
+        &text("more.safetensors"),
+        &["--weights", &text("vit.safetensors"), "--seed", "3"],
+    );
     assert_eq!(again["dim"], found["dim"]);
     let features = text("features.safetensors");
     let run = summary(&[
@@ -231,15 +326,28 @@ fn a_small_network_is_trained_extracted_and_judged() {
         "--out",
         &features,
     ]);
-    assert_eq!((run["dim"].as_u64(), run["count"].as_u64()), (Some(16), Some(1797)));
+    assert_eq!(
+        (run["dim"].as_u64(), run["count"].as_u64()),
+        (Some(16), Some(1797))
+    );
     let judged = summary(&["judge", &features]);
     for accuracy in ["knn_accuracy", "linear_probe_accuracy"] {
         let found = judged[accuracy].as_f64().unwrap();
-        assert!((0.2..=1.0).contains(&found), "{accuracy} {found}: chance is 0.1");
+        assert!(
+            (0.2..=1.0).contains(&found),
+            "{accuracy} {found}: chance is 0.1"
+        );
     }
     let error = failure(&["judge", &features, "--k", "1797"]);
     assert!(error.contains("k is 1797: expected 1 to 1796"), "{error}");
-    let error = failure(&["adapt", &archive, "--extractor", "pca", "--out", &text("x.safetensors")]);
+    let error = failure(&[
+        "adapt",
+        &archive,
+        "--extractor",
+        "pca",
+        "--out",
+        &text("x.safetensors"),
+    ]);
     assert!(error.contains("`pca` is no vision transformer"), "{error}");
 }
 
@@ -248,11 +356,38 @@ fn labels_from_text_need_a_clip_and_class_names() {
     let folder = tempfile::tempdir().unwrap();
     let text = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let archive = digits().to_str().unwrap().to_owned();
-    let label = |extra: &[&str]| failure(&[&["label", &archive, "--weights", "w.pt", "--out", &text("l.npy")][..], extra].concat());
-    assert!(label(&["--text-embeddings", "t.npy", "--extractor", "pca"]).contains("it has no text tower"));
-    assert!(label(&[]).contains("--vocabulary"), "either a vocabulary or embeddings");
-    assert!(label(&["--text-embeddings", "t.npy"]).contains("the image set has no class names: give them with --classes"));
+    let label = |extra: &[&str]| {
+        failure(
+            &[
+                &[
+                    "label",
+                    &archive,
+                    "--weights",
+                    "w.pt",
+                    "--out",
+                    &text("l.npy"),
+                ][..],
+                extra,
+            ]
+            .concat(),
+        )
+    };
+    assert!(
+        label(&["--text-embeddings", "t.npy", "--extractor", "pca"])
+            .contains("it has no text tower")
+    );
+    assert!(
+        label(&[]).contains("--vocabulary"),
+        "either a vocabulary or embeddings"
+    );
+    assert!(
+        label(&["--text-embeddings", "t.npy"])
+            .contains("the image set has no class names: give them with --classes")
+    );
     std::fs::write(text("names"), "\n \n").unwrap();
-    assert!(label(&["--text-embeddings", "t.npy", "--classes", &text("names")]).contains("no class name"));
+    assert!(
+        label(&["--text-embeddings", "t.npy", "--classes", &text("names")])
+            .contains("no class name")
+    );
     assert!(!folder.path().join("l.npy").exists());
 }

@@ -12,28 +12,42 @@ use tch::{Kind, Tensor};
 
 /// A shard file as the store holds it: `images`, `labels`, `seeds`.
 pub fn write_shard(samples: &Samples, path: &Path) -> anyhow::Result<()> {
-    let tensors = [("images", &samples.images), ("labels", &samples.labels), ("seeds", &samples.seeds)];
+    let tensors = [
+        ("images", &samples.images),
+        ("labels", &samples.labels),
+        ("seeds", &samples.seeds),
+    ];
     Ok(weights::write(path, &tensors, None)?)
 }
 
 /// npz with `arr_0`, uint8 [n, h, w, c], as the evaluation suites of the field read it.
 pub fn write_npz(samples: &Samples, path: &Path) -> anyhow::Result<()> {
-    with_set(samples, |set, folder| cedm_images::export_npz(set, folder, path))
+    with_set(samples, |set, folder| {
+        cedm_images::export_npz(set, folder, path)
+    })
 }
 
 /// PNG archive in the EDM layout.
 pub fn write_archive(samples: &Samples, path: &Path) -> anyhow::Result<()> {
-    with_set(samples, |set, folder| cedm_images::export_edm_archive(set, folder, path))
+    with_set(samples, |set, folder| {
+        cedm_images::export_edm_archive(set, folder, path)
+    })
 }
 
-/// `<folder>/<seed − seed mod 50000>/<seed>.png`, seven digits each, and `labels.json` where there are labels (spec §9).
+/// `<folder>/<seed − seed mod 50000>/<seed>.png`, seven digits each, and `labels.json` where there
+/// are labels (spec §9).
 pub fn write_folder(samples: &Samples, folder: &Path) -> anyhow::Result<()> {
     let first = samples.seeds.int64_value(&[0]) as u64;
-    with_set(samples, |set, shards| cedm_images::export_folder(set, shards, first, folder))
+    with_set(samples, |set, shards| {
+        cedm_images::export_folder(set, shards, first, folder)
+    })
 }
 
 /// The samples as a set of one shard, on disk for as long as `write` runs.
-fn with_set(samples: &Samples, write: impl FnOnce(&ImageSet, &Path) -> Result<(), cedm_images::ImageError>) -> anyhow::Result<()> {
+fn with_set(
+    samples: &Samples,
+    write: impl FnOnce(&ImageSet, &Path) -> Result<(), cedm_images::ImageError>,
+) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let name = "images.safetensors";
     let file = folder.path().join(name);
@@ -61,10 +75,15 @@ fn with_set(samples: &Samples, write: impl FnOnce(&ImageSet, &Path) -> Result<()
     Ok(write(&set, folder.path())?)
 }
 
-/// Images side by side, small ones enlarged to 32 pixels: the first `columns`² of one set; of several sets the first `columns` of
-/// each, one row below the other, so that equal seeds stand in a column. Returns an error when the sets differ in shape.
+/// Images side by side, small ones enlarged to 32 pixels: the first `columns`² of one set; of
+/// several sets the first `columns` of each, one row below the other, so that equal seeds stand in
+/// a column. Returns an error when the sets differ in shape.
 pub fn write_grid(sets: &[Samples], columns: i64, path: &Path) -> anyhow::Result<()> {
-    let each = if sets.len() == 1 { columns * columns } else { columns };
+    let each = if sets.len() == 1 {
+        columns * columns
+    } else {
+        columns
+    };
     let mut rows_of_sets = Vec::new();
     for samples in sets {
         let (size, first) = (samples.images.size(), sets[0].images.size());
@@ -76,7 +95,10 @@ pub fn write_grid(sets: &[Samples], columns: i64, path: &Path) -> anyhow::Result
         );
         let count = size[0].min(each);
         let missing = (count + columns - 1) / columns * columns - count;
-        let blank = Tensor::zeros([missing, size[1], size[2], size[3]], (Kind::Uint8, samples.images.device()));
+        let blank = Tensor::zeros(
+            [missing, size[1], size[2], size[3]],
+            (Kind::Uint8, samples.images.device()),
+        );
         rows_of_sets.push(Tensor::cat(&[samples.images.narrow(0, 0, count), blank], 0));
     }
     let all = Tensor::cat(&rows_of_sets, 0);
@@ -143,7 +165,13 @@ mod tests {
             &mut |_| (),
         )
         .unwrap();
-        let shard = cedm_images::read_shard(&folder.path().join("in").join(&imported.set.shards[0].object.object)).unwrap();
+        let shard = cedm_images::read_shard(
+            &folder
+                .path()
+                .join("in")
+                .join(&imported.set.shards[0].object.object),
+        )
+        .unwrap();
         assert_eq!(shard.images, bytes_of(&samples.images));
         assert_eq!(shard.labels, Some(vec![1, 0, 1]));
     }
@@ -176,10 +204,19 @@ mod tests {
             ..three()
         };
         write_folder(&later, &out).unwrap();
-        assert!(out.join("0050000/0050001.png").exists() && out.join("0050000/0050004.png").exists());
+        assert!(
+            out.join("0050000/0050001.png").exists() && out.join("0050000/0050004.png").exists()
+        );
         let labels = std::fs::read_to_string(out.join("labels.json")).unwrap();
-        assert_eq!(labels, r#"{"49999":1,"50000":0,"50001":1,"50002":5,"50003":6,"50004":7}"#);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(
+            labels,
+            r#"{"49999":1,"50000":0,"50001":1,"50002":5,"50003":6,"50004":7}"#
+        );
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
         write_grid(&[three()], 2, &folder.path().join("grid.png")).unwrap();
         let picture = cedm_images::decode(
             "grid.png",
@@ -191,7 +228,8 @@ mod tests {
         // Two networks: a row each, equal seeds in a column.
         write_grid(&[three(), three()], 3, &folder.path().join("grid.png")).unwrap();
         let bytes = std::fs::read(folder.path().join("grid.png")).unwrap();
-        let picture = cedm_images::decode("grid.png", &bytes, &cedm_images::Limits::default()).unwrap();
+        let picture =
+            cedm_images::decode("grid.png", &bytes, &cedm_images::Limits::default()).unwrap();
         assert_eq!((picture.width, picture.height), (96, 64));
     }
 }

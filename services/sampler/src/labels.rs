@@ -31,10 +31,14 @@ impl Prior {
             );
             return Ok(Self::Rows(rows.to_kind(Kind::Float)));
         }
-        let counts = tensors
-            .get("counts")
-            .with_context(|| format!("{} has neither a tensor `counts` nor `rows`", path.display()))?;
-        let counts = Vec::<i64>::try_from(counts).with_context(|| format!("`counts` of {} is no list of integers", path.display()))?;
+        let counts = tensors.get("counts").with_context(|| {
+            format!(
+                "{} has neither a tensor `counts` nor `rows`",
+                path.display()
+            )
+        })?;
+        let counts = Vec::<i64>::try_from(counts)
+            .with_context(|| format!("`counts` of {} is no list of integers", path.display()))?;
         Ok(Self::Counts(counts))
     }
 }
@@ -42,8 +46,13 @@ impl Prior {
 /// The supply for a network with `label_dim` slots.
 ///
 /// # Errors
-/// [`DiffusionError::Labels`] when the prior is asked for and there is none, or when it cannot give one of equal labels.
-pub fn supply(source: LabelSource, label_dim: i64, prior: Option<Prior>) -> Result<LabelSupply, DiffusionError> {
+/// [`DiffusionError::Labels`] when the prior is asked for and there is none, or when it cannot give
+/// one of equal labels.
+pub fn supply(
+    source: LabelSource,
+    label_dim: i64,
+    prior: Option<Prior>,
+) -> Result<LabelSupply, DiffusionError> {
     if label_dim == 0 {
         return Ok(LabelSupply::None);
     }
@@ -62,7 +71,10 @@ pub fn supply(source: LabelSource, label_dim: i64, prior: Option<Prior>) -> Resu
             "the prior, but no condition",
             format!("the counts of the network's {label_dim} labels, or another source of labels"),
         ),
-        (_, Some(Prior::Rows(_))) => refuse("one of equal labels, but the condition is a vector per image", "the prior".into()),
+        (_, Some(Prior::Rows(_))) => refuse(
+            "one of equal labels, but the condition is a vector per image",
+            "the prior".into(),
+        ),
         (LabelSource::Uniform, _) => Ok(LabelSupply::Uniform(label_dim)),
         (LabelSource::Fixed { label }, _) => Ok(LabelSupply::Fixed(label.into())),
     }
@@ -76,13 +88,22 @@ mod tests {
     #[test]
     fn the_prior_needs_a_condition() {
         let counts = || Some(Prior::Counts(vec![3, 4]));
-        assert!(matches!(supply(LabelSource::Prior, 0, None), Ok(LabelSupply::None)));
-        assert!(matches!(supply(LabelSource::Prior, 2, counts()), Ok(LabelSupply::Prior(counts)) if counts == [3, 4]));
-        assert!(matches!(supply(LabelSource::Uniform, 2, None), Ok(LabelSupply::Uniform(2))));
+        assert!(matches!(
+            supply(LabelSource::Prior, 0, None),
+            Ok(LabelSupply::None)
+        ));
+        assert!(
+            matches!(supply(LabelSource::Prior, 2, counts()), Ok(LabelSupply::Prior(counts)) if counts == [3, 4])
+        );
+        assert!(matches!(
+            supply(LabelSource::Uniform, 2, None),
+            Ok(LabelSupply::Uniform(2))
+        ));
         let error = supply(LabelSource::Prior, 7, None).unwrap_err().to_string();
         assert_eq!(
             error,
-            "labels: the prior, but no condition, expected the counts of the network's 7 labels, or another source of labels"
+            "labels: the prior, but no condition, expected the counts of the network's 7 labels, \
+             or another source of labels"
         );
     }
 
@@ -93,10 +114,15 @@ mod tests {
         let rows = Tensor::ones([5, 3], (Kind::Float, Device::Cpu));
         weights::write(&path, &[("rows", &rows)], None).unwrap();
         let prior = || Some(Prior::read(&path).unwrap());
-        assert!(matches!(supply(LabelSource::Prior, 3, prior()), Ok(LabelSupply::Rows(rows)) if rows.size() == [5, 3]));
+        assert!(
+            matches!(supply(LabelSource::Prior, 3, prior()), Ok(LabelSupply::Rows(rows)) if rows.size() == [5, 3])
+        );
         assert!(supply(LabelSource::Uniform, 3, prior()).is_err());
         weights::write(&path, &[("ids", &rows)], None).unwrap();
         let error = Prior::read(&path).unwrap_err().to_string();
-        assert!(error.ends_with("has neither a tensor `counts` nor `rows`"), "{error}");
+        assert!(
+            error.ends_with("has neither a tensor `counts` nor `rows`"),
+            "{error}"
+        );
     }
 }

@@ -12,8 +12,8 @@ use clap::Parser;
 enum Command {
     /// Pull `sample` and `sample_set` jobs from the queue until SIGTERM.
     Serve(ServeArgs),
-    /// Sample from a weight file (upstream names; safetensors or PyTorch) into npz, PNG archive or folder. The result goes to
-    /// stdout as JSON.
+    /// Sample from a weight file (upstream names; safetensors or PyTorch) into npz, PNG archive or
+    /// folder. The result goes to stdout as JSON.
     Run(Box<RunArgs>),
 }
 

@@ -46,7 +46,8 @@ impl From<PrecisionName> for Precision {
 /// Samples from a weight file. The network is recognised from the names and shapes of its tensors.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Weights with upstream names: safetensors, or a PyTorch state dict (nested and prefixed ones too)
+    /// Weights with upstream names: safetensors, or a PyTorch state dict (nested and prefixed ones
+    /// too)
     #[arg(long)]
     weights: PathBuf,
     /// Seed of the first image
@@ -55,15 +56,16 @@ pub struct RunArgs {
     /// Images
     #[arg(long, default_value_t = 64)]
     count: u64,
-    /// Labels: `prior`, `uniform`, or one label; `prior` when absent and a condition is known, else `uniform`. The paper samples networks
-    /// of ground-truth labels with `uniform`
+    /// Labels: `prior`, `uniform`, or one label; `prior` when absent and a condition is known, else
+    /// `uniform`. The paper samples networks of ground-truth labels with `uniform`
     #[arg(long)]
     labels: Option<String>,
-    /// The condition, for its prior: `assignments.safetensors` of a clustering; `condition.safetensors` beside the weights when absent
+    /// The condition, for its prior: `assignments.safetensors` of a clustering;
+    /// `condition.safetensors` beside the weights when absent
     #[arg(long, value_name = "FILE")]
     assignments: Option<PathBuf>,
-    /// Further weights to sample from the same seeds: every file is written once for each network (`a.png`, `a.2.png`, …), the grid
-    /// shows them in rows one below the other
+    /// Further weights to sample from the same seeds: every file is written once for each network
+    /// (`a.png`, `a.2.png`, …), the grid shows them in rows one below the other
     #[arg(long, value_name = "FILE")]
     beside: Vec<PathBuf>,
     /// Expected standard deviation of the data; what the weight file says when absent, else 0.5
@@ -155,7 +157,9 @@ impl RunArgs {
                 monitor.progress(done, self.count, "images");
                 true
             };
-            let samples = sampler.images(self.first_seed, self.count, &mut progress)?.context("stopped")?;
+            let samples = sampler
+                .images(self.first_seed, self.count, &mut progress)?
+                .context("stopped")?;
             let seconds = begun.elapsed().as_secs_f64();
             described.push(json!({
                 "weights": weights,
@@ -189,10 +193,14 @@ impl RunArgs {
         let source = self.label_source(prior.is_some())?;
         if network.architecture.label_dim == 0 && *weights == self.weights {
             let file = weights.display();
-            ensure!(self.labels.is_none(), "--labels, but the network of {file} takes none");
+            ensure!(
+                self.labels.is_none(),
+                "--labels, but the network of {file} takes none"
+            );
             ensure!(
                 self.guidance == 0.0 || self.guide.is_some(),
-                "--guidance, but the network of {file} takes no labels: guidance needs them, or a weaker network by --guide"
+                "--guidance, but the network of {file} takes no labels: guidance needs them, or a \
+                 weaker network by --guide"
             );
         }
         let labels = supply(source, network.architecture.label_dim, prior)?;
@@ -212,7 +220,10 @@ impl RunArgs {
     fn params(&self, labels: LabelSource) -> SamplerParams {
         let defaults = SamplerParams::default();
         let interval = self.guidance_interval.as_deref().unwrap_or(&[0.0, 1e9]);
-        let churn = self.churn_interval.clone().unwrap_or_else(|| vec![defaults.s_min, defaults.s_max]);
+        let churn = self
+            .churn_interval
+            .clone()
+            .unwrap_or_else(|| vec![defaults.s_min, defaults.s_max]);
         SamplerParams {
             steps: self.steps,
             solver: match self.solver {
@@ -265,7 +276,8 @@ impl RunArgs {
             }
         }
         if let Some(path) = &self.grid {
-            export::write_grid(sets, self.grid_columns.max(1), path).with_context(|| format!("write {}", path.display()))?;
+            export::write_grid(sets, self.grid_columns.max(1), path)
+                .with_context(|| format!("write {}", path.display()))?;
         }
         Ok(())
     }
@@ -276,6 +288,8 @@ fn numbered(path: &Path, index: usize) -> PathBuf {
     match (index, path.extension()) {
         (0, _) => path.to_owned(),
         (_, None) => path.with_extension((index + 1).to_string()),
-        (_, Some(extension)) => path.with_extension(format!("{}.{}", index + 1, extension.to_string_lossy())),
+        (_, Some(extension)) => {
+            path.with_extension(format!("{}.{}", index + 1, extension.to_string_lossy()))
+        }
     }
 }

@@ -6,7 +6,9 @@ use cedm_contract::{
     JobResult, JobSpec, Manifest, SampleSetResult, Service, ShardRef,
     params::{Precision, SampleParams, SampleSetParams},
 };
-use cedm_diffusion::{Architecture, DiffusionError, Network, Parameters, sampler::Sampler, weights};
+use cedm_diffusion::{
+    Architecture, DiffusionError, Network, Parameters, sampler::Sampler, weights,
+};
 use cedm_runtime::{Desk, JobError, Monitor, Outcome, Stability, Worker};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Kind;
@@ -29,13 +31,22 @@ impl SamplerWorker {
     }
 
     fn sampler(&mut self, desk: &Desk, params: &SampleParams) -> Result<&Sampler, JobError> {
-        let inputs: Vec<&str> = desk.job().inputs.iter().map(|input| input.digest.as_str()).collect();
+        let inputs: Vec<&str> = desk
+            .job()
+            .inputs
+            .iter()
+            .map(|input| input.digest.as_str())
+            .collect();
         let key = format!(
             "{} {}",
             inputs.join(" "),
             serde_json::to_string(&params.sampler).map_err(JobError::bug)?
         );
-        if self.loaded.as_ref().is_none_or(|(loaded, _)| *loaded != key) {
+        if self
+            .loaded
+            .as_ref()
+            .is_none_or(|(loaded, _)| *loaded != key)
+        {
             self.loaded = Some((key, load(desk, params)?));
         }
         Ok(&self.loaded.as_ref().expect("invariant: set above").1)
@@ -43,7 +54,9 @@ impl SamplerWorker {
 
     fn sample(&mut self, desk: &Desk, params: &SampleParams) -> Result<Outcome, JobError> {
         if params.count == 0 {
-            return Err(JobError::reject(anyhow!("a shard of 0 images, expected at least 1")));
+            return Err(JobError::reject(anyhow!(
+                "a shard of 0 images, expected at least 1"
+            )));
         }
         let (first, count) = (params.first_seed, u64::from(params.count));
         cedm_torch::allow_tf32(params.sampler.precision == Precision::Tf32);
@@ -61,12 +74,19 @@ impl SamplerWorker {
             !desk.stopping()
         };
         // A shard is small: what was begun is begun again by another worker.
-        let Some(samples) = sampler.images(first, count, &mut progress).map_err(failed)? else {
+        let Some(samples) = sampler
+            .images(first, count, &mut progress)
+            .map_err(failed)?
+        else {
             return Err(JobError::Drained);
         };
         let seconds = begun.elapsed().as_secs_f64();
         let file = desk.scratch().join(IMAGES);
-        let tensors = [("images", &samples.images), ("labels", &samples.labels), ("seeds", &samples.seeds)];
+        let tensors = [
+            ("images", &samples.images),
+            ("labels", &samples.labels),
+            ("seeds", &samples.seeds),
+        ];
         weights::write(&file, &tensors, None).map_err(failed)?;
         desk.put(IMAGES, &file, Stability::Stable)?;
         let (channels, side) = sampler.shape();
@@ -78,7 +98,10 @@ impl SamplerWorker {
         };
         Ok(Outcome {
             result,
-            metrics: BTreeMap::from([("images_per_second".to_owned(), count as f64 / seconds.max(1e-9))]),
+            metrics: BTreeMap::from([(
+                "images_per_second".to_owned(),
+                count as f64 / seconds.max(1e-9),
+            )]),
         })
     }
 }
@@ -97,7 +120,10 @@ impl Worker for SamplerWorker {
         cedm_torch::device_name()
     }
     fn gauges(&self) -> Vec<(&'static str, &'static str)> {
-        vec![("cedm_sample_images_per_second", "Images per second of the shard in hand")]
+        vec![(
+            "cedm_sample_images_per_second",
+            "Images per second of the shard in hand",
+        )]
     }
     fn counters(&self) -> Vec<(&'static str, &'static str)> {
         vec![("cedm_sample_images_total", "Images sampled")]
@@ -106,7 +132,10 @@ impl Worker for SamplerWorker {
         match &desk.job().spec {
             JobSpec::Sample(params) => self.sample(desk, params),
             JobSpec::SampleSet(params) => merge(desk, params),
-            other => Err(JobError::bug(anyhow!("a {} job came to the sampler", other.kind()))),
+            other => Err(JobError::bug(anyhow!(
+                "a {} job came to the sampler",
+                other.kind()
+            ))),
         }
     }
 }
@@ -122,9 +151,14 @@ fn failed(error: DiffusionError) -> JobError {
 fn load(desk: &Desk, params: &SampleParams) -> Result<Sampler, JobError> {
     let device = cedm_torch::device();
     let (network, parameters) = network(desk, desk.input("weights")?)?;
-    let prior = desk.optional("condition").map(|condition| prior(desk, condition)).transpose()?;
-    let labels = supply(params.sampler.labels, network.architecture.label_dim, prior).map_err(failed)?;
-    let sampler = Sampler::new(network, &parameters, params.sampler.clone(), labels, device).map_err(failed)?;
+    let prior = desk
+        .optional("condition")
+        .map(|condition| prior(desk, condition))
+        .transpose()?;
+    let labels =
+        supply(params.sampler.labels, network.architecture.label_dim, prior).map_err(failed)?;
+    let sampler = Sampler::new(network, &parameters, params.sampler.clone(), labels, device)
+        .map_err(failed)?;
     match desk.optional("guide") {
         None => Ok(sampler),
         Some(guide) => {
@@ -142,10 +176,20 @@ fn network(desk: &Desk, manifest: &Manifest) -> Result<(Network, Parameters), Jo
             manifest.kind()
         )));
     };
-    let network = Architecture::try_from(&params.network).and_then(Network::new).map_err(failed)?;
-    let tensors = weights::read(&desk.fetch_output(manifest, "ema.safetensors")?).map_err(failed)?;
+    let network = Architecture::try_from(&params.network)
+        .and_then(Network::new)
+        .map_err(failed)?;
+    let tensors =
+        weights::read(&desk.fetch_output(manifest, "ema.safetensors")?).map_err(failed)?;
     let origin = format!("ema.safetensors of train job {}", manifest.key.short());
-    let parameters = Parameters::from_tensors(&network.layout, &tensors, &origin, Kind::Float, cedm_torch::device()).map_err(failed)?;
+    let parameters = Parameters::from_tensors(
+        &network.layout,
+        &tensors,
+        &origin,
+        Kind::Float,
+        cedm_torch::device(),
+    )
+    .map_err(failed)?;
     Ok((network, parameters))
 }
 
@@ -162,7 +206,10 @@ fn merge(desk: &Desk, params: &SampleSetParams) -> Result<Outcome, JobError> {
     })
 }
 
-fn merged(inputs: &[(&str, &Manifest)], params: &SampleSetParams) -> anyhow::Result<SampleSetResult> {
+fn merged(
+    inputs: &[(&str, &Manifest)],
+    params: &SampleSetParams,
+) -> anyhow::Result<SampleSetResult> {
     let mut shards: Vec<ShardRef> = Vec::new();
     let mut shape = None;
     let mut next = 0;
@@ -174,7 +221,10 @@ fn merged(inputs: &[(&str, &Manifest)], params: &SampleSetParams) -> anyhow::Res
             resolution,
         } = &manifest.result
         else {
-            return Err(anyhow!("{role} is a {} manifest, expected sample", manifest.kind()));
+            return Err(anyhow!(
+                "{role} is a {} manifest, expected sample",
+                manifest.kind()
+            ));
         };
         ensure!(
             *first_seed == params.first_seed + next,
@@ -185,9 +235,12 @@ fn merged(inputs: &[(&str, &Manifest)], params: &SampleSetParams) -> anyhow::Res
         let first_shape = *shape.get_or_insert((channels, resolution));
         ensure!(
             first_shape == (channels, resolution),
-            "{role} holds {channels}×{resolution}×{resolution} images, the ones before it {first_shape:?}"
+            "{role} holds {channels}×{resolution}×{resolution} images, the ones before it \
+             {first_shape:?}"
         );
-        let output = manifest.output(IMAGES).with_context(|| format!("{role} has no output {IMAGES}"))?;
+        let output = manifest
+            .output(IMAGES)
+            .with_context(|| format!("{role} has no output {IMAGES}"))?;
         shards.push(ShardRef {
             object: output.object.clone(),
             first: next,
@@ -195,7 +248,11 @@ fn merged(inputs: &[(&str, &Manifest)], params: &SampleSetParams) -> anyhow::Res
         });
         next += count;
     }
-    ensure!(next == params.count, "the shards hold {next} images, the set has {}", params.count);
+    ensure!(
+        next == params.count,
+        "the shards hold {next} images, the set has {}",
+        params.count
+    );
     let (channels, resolution) = shape.context("the set has no shards")?;
     Ok(SampleSetResult {
         count: next,
@@ -210,7 +267,8 @@ fn merged(inputs: &[(&str, &Manifest)], params: &SampleSetParams) -> anyhow::Res
 mod tests {
     use super::*;
     use cedm_contract::{
-        Attempt, Digest, Hints, Job, ObjectRef, Output, Priority, SCHEMA_VERSION, Software, Timings, params::SamplerParams,
+        Attempt, Digest, Hints, Job, ObjectRef, Output, Priority, SCHEMA_VERSION, Software,
+        Timings, params::SamplerParams,
     };
 
     fn shard(first_seed: u64, count: u32) -> Manifest {
@@ -266,8 +324,17 @@ mod tests {
         assert_eq!((set.count, set.channels, set.resolution), (74, 1, 8));
         assert_eq!((set.shards[1].first, set.shards[1].count), (64, 10));
         assert_eq!(set.shards[1].object.object, "object/164");
-        let says =
-            |inputs: &[(&str, &Manifest)], count| merged(inputs, &SampleSetParams { first_seed: 100, count }).unwrap_err().to_string();
+        let says = |inputs: &[(&str, &Manifest)], count| {
+            merged(
+                inputs,
+                &SampleSetParams {
+                    first_seed: 100,
+                    count,
+                },
+            )
+            .unwrap_err()
+            .to_string()
+        };
         assert!(says(&inputs[1..], 74).contains("starts at seed 164, expected 100"));
         assert!(says(&inputs, 80).contains("hold 74 images, the set has 80"));
     }

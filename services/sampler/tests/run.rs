@@ -12,14 +12,26 @@ fn network(path: &Path, label_dim: u32) {
     let mut spec = preset("tiny8").unwrap().network;
     (spec.label_dim, spec.channels) = (label_dim, 1);
     let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
-    let own = Parameters::initial(&network.layout, &network.architecture.resample_filter, 1, Device::Cpu);
+    let own = Parameters::initial(
+        &network.layout,
+        &network.architecture.resample_filter,
+        1,
+        Device::Cpu,
+    );
     weights::save(path, &network, &own).unwrap();
 }
 
 fn run(weights: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cedm-sampler"));
-    command.args(["run", "--steps", "3", "--weights"]).arg(weights).args(more);
-    command.env("CEDM_THREADS", "1").env("CEDM_DEVICE", "cpu").output().unwrap()
+    command
+        .args(["run", "--steps", "3", "--weights"])
+        .arg(weights)
+        .args(more);
+    command
+        .env("CEDM_THREADS", "1")
+        .env("CEDM_DEVICE", "cpu")
+        .output()
+        .unwrap()
 }
 
 #[test]
@@ -29,8 +41,19 @@ fn every_export_holds_the_same_images() {
     let file = folder.path().join("ema.safetensors");
     network(&file, 2);
     let assignments = folder.path().join("assignments.safetensors");
-    weights::write(&assignments, &[("counts", &Tensor::from_slice(&[3i64, 1]))], None).unwrap();
-    let (npz, zip, pngs, shard, grid) = (at("a.npz"), at("a.zip"), at("pngs"), at("a.safetensors"), at("grid.png"));
+    weights::write(
+        &assignments,
+        &[("counts", &Tensor::from_slice(&[3i64, 1]))],
+        None,
+    )
+    .unwrap();
+    let (npz, zip, pngs, shard, grid) = (
+        at("a.npz"),
+        at("a.zip"),
+        at("pngs"),
+        at("a.safetensors"),
+        at("grid.png"),
+    );
     let more = [
         "--count",
         "5",
@@ -45,13 +68,22 @@ fn every_export_holds_the_same_images() {
         &file,
         &[
             &more[..],
-            &["--npz", &npz, "--zip", &zip, "--folder", &pngs, "--shard", &shard, "--grid", &grid],
+            &[
+                "--npz", &npz, "--zip", &zip, "--folder", &pngs, "--shard", &shard, "--grid", &grid,
+            ],
         ]
         .concat(),
     );
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(said["networks"][0]["shape"], serde_json::json!([5, 1, 8, 8]));
+    assert_eq!(
+        said["networks"][0]["shape"],
+        serde_json::json!([5, 1, 8, 8])
+    );
 
     let shard = cedm_images::read_shard(Path::new(&shard)).unwrap();
     assert_eq!((shard.count, shard.channels, shard.resolution), (5, 1, 8));
@@ -60,8 +92,20 @@ fn every_export_holds_the_same_images() {
     assert_eq!(array.into_vec::<u8>().unwrap(), shard.images);
     let options = cedm_images::ImportOptions::default();
     for source in [&zip, &pngs] {
-        let imported = cedm_images::import(Path::new(source), &options, &folder.path().join("in"), &mut |_| ()).unwrap();
-        let read = cedm_images::read_shard(&folder.path().join("in").join(&imported.set.shards[0].object.object)).unwrap();
+        let imported = cedm_images::import(
+            Path::new(source),
+            &options,
+            &folder.path().join("in"),
+            &mut |_| (),
+        )
+        .unwrap();
+        let read = cedm_images::read_shard(
+            &folder
+                .path()
+                .join("in")
+                .join(&imported.set.shards[0].object.object),
+        )
+        .unwrap();
         assert_eq!(read.images, shard.images, "{source}");
         std::fs::remove_dir_all(folder.path().join("in")).unwrap();
     }
@@ -81,19 +125,41 @@ fn what_does_not_fit_is_said_in_one_sentence() {
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     assert!(says(&[]).contains("nowhere to write"));
-    assert!(says(&["--npz", &npz, "--labels", "prior"]).contains("labels: the prior, but no condition"));
-    assert!(says(&["--npz", &npz, "--labels", "2"]).contains("fixed label: label 2, expected 2 label slots, as the network has"));
+    assert!(
+        says(&["--npz", &npz, "--labels", "prior"]).contains("labels: the prior, but no condition")
+    );
+    assert!(
+        says(&["--npz", &npz, "--labels", "2"])
+            .contains("fixed label: label 2, expected 2 label slots, as the network has")
+    );
     assert!(says(&["--npz", &npz, "--block", "0"]).contains("`block` is 0, expected at least 1"));
-    assert!(says(&["--npz", &npz, "--sigma-max", "0.001"]).contains("`sigma_min` is 0.002 with sigma_max 0.001"));
+    assert!(
+        says(&["--npz", &npz, "--sigma-max", "0.001"])
+            .contains("`sigma_min` is 0.002 with sigma_max 0.001")
+    );
     let guide = file.to_str().unwrap();
     assert!(says(&["--npz", &npz, "--guide", guide]).contains("--guide without --guidance"));
     let plain = folder.path().join("plain.safetensors");
     network(&plain, 0);
-    let unlabelled = |more: &[&str]| String::from_utf8_lossy(&run(&plain, &[&["--npz", &npz], more].concat()).stderr).into_owned();
+    let unlabelled = |more: &[&str]| {
+        String::from_utf8_lossy(&run(&plain, &[&["--npz", &npz], more].concat()).stderr)
+            .into_owned()
+    };
     assert!(unlabelled(&["--labels", "1"]).contains("--labels, but the network of"));
-    assert!(unlabelled(&["--guidance", "1"]).contains("takes no labels: guidance needs them, or a weaker network by --guide"));
+    assert!(
+        unlabelled(&["--guidance", "1"])
+            .contains("takes no labels: guidance needs them, or a weaker network by --guide")
+    );
     let other = folder.path().join("other.safetensors");
-    weights::write(&other, &[("fc.weight", &Tensor::zeros([2, 2], (Kind::Float, Device::Cpu)))], None).unwrap();
+    weights::write(
+        &other,
+        &[(
+            "fc.weight",
+            &Tensor::zeros([2, 2], (Kind::Float, Device::Cpu)),
+        )],
+        None,
+    )
+    .unwrap();
     let output = run(&other, &["--npz", &npz]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("by which a SongUNet is known"));
 }
@@ -101,21 +167,51 @@ fn what_does_not_fit_is_said_in_one_sentence() {
 #[test]
 fn equal_seeds_stand_side_by_side_and_a_condition_is_found_beside_the_weights() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, two) = (folder.path().join("one/ema.safetensors"), folder.path().join("two.safetensors"));
+    let (one, two) = (
+        folder.path().join("one/ema.safetensors"),
+        folder.path().join("two.safetensors"),
+    );
     std::fs::create_dir(folder.path().join("one")).unwrap();
     network(&one, 2);
     network(&two, 0);
     // All images have label 1: so it is known where the labels come from.
     let condition = folder.path().join("one/condition.safetensors");
-    weights::write(&condition, &[("counts", &Tensor::from_slice(&[0i64, 7]))], None).unwrap();
-    let (shard, grid) = (folder.path().join("a.safetensors"), folder.path().join("grid.png"));
-    let more = ["--count", "6", "--grid-columns", "5", "--beside", two.to_str().unwrap()];
-    let files = ["--shard", shard.to_str().unwrap(), "--grid", grid.to_str().unwrap()];
+    weights::write(
+        &condition,
+        &[("counts", &Tensor::from_slice(&[0i64, 7]))],
+        None,
+    )
+    .unwrap();
+    let (shard, grid) = (
+        folder.path().join("a.safetensors"),
+        folder.path().join("grid.png"),
+    );
+    let more = [
+        "--count",
+        "6",
+        "--grid-columns",
+        "5",
+        "--beside",
+        two.to_str().unwrap(),
+    ];
+    let files = [
+        "--shard",
+        shard.to_str().unwrap(),
+        "--grid",
+        grid.to_str().unwrap(),
+    ];
     let output = run(&one, &[&more[..], &files].concat());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let read = |name: &str| cedm_images::read_shard(&folder.path().join(name)).unwrap();
     let (first, second) = (read("a.safetensors"), read("a.2.safetensors"));
-    assert_eq!((first.labels, second.labels), (Some(vec![1; 6]), Some(vec![-1; 6])));
+    assert_eq!(
+        (first.labels, second.labels),
+        (Some(vec![1; 6]), Some(vec![-1; 6]))
+    );
     assert_eq!(first.count, second.count);
     let bytes = std::fs::read(&grid).unwrap();
     let picture = cedm_images::decode("grid.png", &bytes, &cedm_images::Limits::default()).unwrap();

@@ -10,7 +10,8 @@ use std::{
 /// Longest key accepted, in bytes; what the system itself writes stays below 140.
 const MAX_KEY_BYTES: usize = 1024;
 
-/// One store in one folder: `objects/<bucket>/<key>`, `partial/` for what is being written, `lock` held while it is served.
+/// One store in one folder: `objects/<bucket>/<key>`, `partial/` for what is being written, `lock`
+/// held while it is served.
 #[derive(Debug)]
 pub struct Folder {
     objects: PathBuf,
@@ -20,7 +21,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens or creates the store in `root` and removes what unfinished writes of an earlier process left behind.
+    /// Opens or creates the store in `root` and removes what unfinished writes of an earlier
+    /// process left behind.
     ///
     /// # Errors
     /// When the folder cannot be written, or another process serves it.
@@ -59,7 +61,8 @@ impl Folder {
 
     /// A fresh path below `partial/`.
     pub(crate) fn fresh(&self) -> PathBuf {
-        self.partial.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+        self.partial
+            .join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     pub(crate) fn upload_path(&self, id: &str) -> S3Result<PathBuf> {
@@ -70,7 +73,10 @@ impl Folder {
     }
 
     pub(crate) fn bucket_path(&self, bucket: &str) -> S3Result<PathBuf> {
-        let plain = !bucket.is_empty() && bucket.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        let plain = !bucket.is_empty()
+            && bucket
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if plain {
             Ok(self.objects.join(bucket))
         } else {
@@ -81,24 +87,35 @@ impl Folder {
     /// The bucket's folder, if the bucket exists.
     pub(crate) fn existing_bucket(&self, bucket: &str) -> S3Result<PathBuf> {
         let path = self.bucket_path(bucket)?;
-        if path.is_dir() { Ok(path) } else { Err(s3_error!(NoSuchBucket)) }
+        if path.is_dir() {
+            Ok(path)
+        } else {
+            Err(s3_error!(NoSuchBucket))
+        }
     }
 
-    /// Where the object lies. A key is a relative path of plain names: nothing that could leave the bucket.
+    /// Where the object lies. A key is a relative path of plain names: nothing that could leave the
+    /// bucket.
     pub(crate) fn object_path(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
         let bucket = self.existing_bucket(bucket)?;
         if key.len() > MAX_KEY_BYTES || key.split('/').any(|name| name.len() > 255) {
             return Err(s3_error!(KeyTooLongError));
         }
         if key.contains('\0') || key.split('/').any(|name| matches!(name, "" | "." | "..")) {
-            return Err(s3_error!(InvalidArgument, "keys are relative paths of non-empty names"));
+            return Err(s3_error!(
+                InvalidArgument,
+                "keys are relative paths of non-empty names"
+            ));
         }
         Ok(bucket.join(key))
     }
 
-    /// Makes the finished file `from` visible at `to` and consumes it. `false`: `to` existed and `create_only` was asked for.
+    /// Makes the finished file `from` visible at `to` and consumes it. `false`: `to` existed and
+    /// `create_only` was asked for.
     pub(crate) fn publish(&self, from: &Path, to: &Path, create_only: bool) -> io::Result<bool> {
-        let parent = to.parent().expect("invariant: an object lies below its bucket");
+        let parent = to
+            .parent()
+            .expect("invariant: an object lies below its bucket");
         let mut tries = 0;
         let outcome = loop {
             fs::create_dir_all(parent)?;
@@ -120,9 +137,13 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),
             Ok(()) => {
-                // The file's bytes were synced when it was written; this makes its name survive a power loss too, and those of the
-                // folders on the way to it: a manifest must never outlive the objects that it names.
-                for folder in parent.ancestors().take_while(|folder| *folder != self.objects) {
+                // The file's bytes were synced when it was written; this makes its name survive a
+                // power loss too, and those of the folders on the way to it: a manifest must never
+                // outlive the objects that it names.
+                for folder in parent
+                    .ancestors()
+                    .take_while(|folder| *folder != self.objects)
+                {
                     fs::File::open(folder)?.sync_all()?;
                 }
                 Ok(true)
@@ -135,7 +156,14 @@ impl Folder {
         let path = self.object_path(bucket, key)?;
         match fs::remove_file(&path) {
             Ok(()) => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(());
+            }
             Err(error) => return Err(s3_error!(error, InternalError)),
         }
         let bucket = self.bucket_path(bucket)?;

@@ -16,7 +16,11 @@ pub(crate) fn walk(bucket: &Path, prefix: &str) -> io::Result<Vec<Found>> {
     // Only the folder that the prefix names can hold matches.
     let start = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
     if !start.split('/').any(|name| matches!(name, "." | "..")) {
-        let below = if start.is_empty() { String::new() } else { format!("{start}/") };
+        let below = if start.is_empty() {
+            String::new()
+        } else {
+            format!("{start}/")
+        };
         descend(&bucket.join(start), &below, prefix, &mut found)?;
     }
     found.sort_by(|a, b| a.key.cmp(&b.key));
@@ -27,14 +31,25 @@ fn descend(folder: &Path, below: &str, prefix: &str, found: &mut Vec<Found>) -> 
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         // Gone meanwhile, or the prefix names an object: nothing below it.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(());
+        }
         Err(error) => return Err(error),
     };
     for entry in entries {
         let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
         let key = format!("{below}{name}");
-        let Ok(about) = entry.metadata() else { continue };
+        let Ok(about) = entry.metadata() else {
+            continue;
+        };
         if about.is_dir() {
             let inner = format!("{key}/");
             if inner.starts_with(prefix) || prefix.starts_with(&inner) {
@@ -60,8 +75,15 @@ pub(crate) struct Page {
     pub next: Option<String>,
 }
 
-/// At most `limit` entries after `after`; keys with the delimiter behind the prefix are folded into common prefixes.
-pub(crate) fn page(found: Vec<Found>, prefix: &str, delimiter: Option<&str>, after: &str, limit: usize) -> Page {
+/// At most `limit` entries after `after`; keys with the delimiter behind the prefix are folded into
+/// common prefixes.
+pub(crate) fn page(
+    found: Vec<Found>,
+    prefix: &str,
+    delimiter: Option<&str>,
+    after: &str,
+    limit: usize,
+) -> Page {
     let mut page = Page {
         objects: Vec::new(),
         prefixes: BTreeSet::new(),
@@ -69,11 +91,13 @@ pub(crate) fn page(found: Vec<Found>, prefix: &str, delimiter: Option<&str>, aft
     };
     let mut last = String::new();
     for object in found {
-        let common = delimiter.filter(|delimiter| !delimiter.is_empty()).and_then(|delimiter| {
-            object.key[prefix.len()..]
-                .find(delimiter)
-                .map(|at| object.key[..prefix.len() + at + delimiter.len()].to_owned())
-        });
+        let common = delimiter
+            .filter(|delimiter| !delimiter.is_empty())
+            .and_then(|delimiter| {
+                object.key[prefix.len()..]
+                    .find(delimiter)
+                    .map(|at| object.key[..prefix.len() + at + delimiter.len()].to_owned())
+            });
         // A page that ended with a common prefix must not give it again for the keys behind it.
         if object.key.as_str() <= after
             || common
@@ -121,7 +145,13 @@ mod tests {
     #[test]
     fn prefixes_need_not_end_at_a_folder() {
         let root = tree();
-        let check = |prefix: &str, expect: &[&str]| assert_eq!(keys(&walk(root.path(), prefix).unwrap()), expect, "{prefix}");
+        let check = |prefix: &str, expect: &[&str]| {
+            assert_eq!(
+                keys(&walk(root.path(), prefix).unwrap()),
+                expect,
+                "{prefix}"
+            )
+        };
         check("", &["a/1", "a/2", "a/b/3", "ab", "c"]);
         check("a", &["a/1", "a/2", "a/b/3", "ab"]);
         check("a/", &["a/1", "a/2", "a/b/3"]);
@@ -136,7 +166,8 @@ mod tests {
         let root = tree();
         for delimiter in [None, Some("/")] {
             let whole = page(walk(root.path(), "").unwrap(), "", delimiter, "", 100);
-            let (mut objects, mut prefixes, mut after) = (Vec::new(), BTreeSet::new(), String::new());
+            let (mut objects, mut prefixes, mut after) =
+                (Vec::new(), BTreeSet::new(), String::new());
             loop {
                 let part = page(walk(root.path(), "").unwrap(), "", delimiter, &after, 1);
                 objects.extend(part.objects);

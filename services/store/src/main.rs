@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 use std::{io::Read, net::SocketAddr, path::PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A small S3 store over a folder, for one machine. It knows put (also create-only), get, head, delete, list and multipart
-/// uploads; every object appears whole or not at all.
+/// A small S3 store over a folder, for one machine. It knows put (also create-only), get, head,
+/// delete, list and multipart uploads; every object appears whole or not at all.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -24,7 +24,8 @@ enum Mode {
         /// Folder of the store; created when missing.
         #[arg(long)]
         root: PathBuf,
-        /// Address to listen on; port 0 takes a free one. The first line on stdout names the address.
+        /// Address to listen on; port 0 takes a free one. The first line on stdout names the
+        /// address.
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
         /// Buckets to create at the start.
@@ -44,7 +45,8 @@ enum Mode {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CEDM_LOG").unwrap_or_else(|_| "info".into());
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("CEDM_LOG").unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)
@@ -58,8 +60,10 @@ async fn main() -> anyhow::Result<()> {
         secret_key: (),
         exit_with_parent,
     } = Args::parse().mode;
-    let secret = std::env::var("AWS_SECRET_ACCESS_KEY").context("AWS_SECRET_ACCESS_KEY must hold the secret of the only client")?;
-    let folder = Folder::open(&root).with_context(|| format!("open store in {}", root.display()))?;
+    let secret = std::env::var("AWS_SECRET_ACCESS_KEY")
+        .context("AWS_SECRET_ACCESS_KEY must hold the secret of the only client")?;
+    let folder =
+        Folder::open(&root).with_context(|| format!("open store in {}", root.display()))?;
     for bucket in &buckets {
         folder
             .create_bucket(bucket)
@@ -77,7 +81,10 @@ async fn main() -> anyhow::Result<()> {
             std::process::exit(0);
         });
     }
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     tokio::select! {
         served = serve(folder, Keys { access: access_key, secret }, listener) => served.context("serve"),
         _ = terminate.recv() => Ok(()),

@@ -1,4 +1,5 @@
-//! Multipart uploads: parts as files in a folder of `partial/`, joined into one file, then made visible like any other.
+//! Multipart uploads: parts as files in a folder of `partial/`, joined into one file, then made
+//! visible like any other.
 
 use crate::Folder;
 use s3s::{S3Result, dto::CompletedPart, s3_error};

@@ -26,7 +26,9 @@ fn internal(error: io::Error) -> s3s::S3Error {
 }
 
 /// Runs file-system work on the blocking pool.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> S3Result<T> + Send + 'static) -> S3Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> S3Result<T> + Send + 'static,
+) -> S3Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| s3_error!(error, InternalError))?
@@ -34,12 +36,19 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> S3Result<T> + Send +
 
 /// Opaque and different for every version of an object.
 fn e_tag(about: &fs::Metadata) -> ETag {
-    ETag::Strong(format!("{:x}-{:x}-{:x}", about.ino(), about.mtime_nsec(), about.len()))
+    ETag::Strong(format!(
+        "{:x}-{:x}-{:x}",
+        about.ino(),
+        about.mtime_nsec(),
+        about.len()
+    ))
 }
 
 /// An object's file; a folder is no object.
 async fn open(path: &Path) -> S3Result<(tokio::fs::File, fs::Metadata)> {
-    let file = tokio::fs::File::open(path).await.map_err(|error| s3_error!(error, NoSuchKey))?;
+    let file = tokio::fs::File::open(path)
+        .await
+        .map_err(|error| s3_error!(error, NoSuchKey))?;
     let about = file.metadata().await.map_err(internal)?;
     if about.is_file() {
         Ok((file, about))
@@ -49,13 +58,18 @@ async fn open(path: &Path) -> S3Result<(tokio::fs::File, fs::Metadata)> {
 }
 
 /// Writes a body to `path`, whole and synced, or leaves nothing.
-async fn receive(path: &Path, body: Option<StreamingBlob>, expected: Option<i64>) -> S3Result<ETag> {
+async fn receive(
+    path: &Path,
+    body: Option<StreamingBlob>,
+    expected: Option<i64>,
+) -> S3Result<ETag> {
     let outcome = async {
         let mut file = tokio::fs::File::create_new(path).await.map_err(internal)?;
         let mut written = 0_u64;
         if let Some(mut body) = body {
             while let Some(chunk) = body.next().await {
-                let chunk = chunk.map_err(|error| s3_error!(io::Error::other(error), IncompleteBody))?;
+                let chunk =
+                    chunk.map_err(|error| s3_error!(io::Error::other(error), IncompleteBody))?;
                 written += chunk.len() as u64;
                 file.write_all(&chunk).await.map_err(internal)?;
             }
@@ -77,14 +91,25 @@ async fn receive(path: &Path, body: Option<StreamingBlob>, expected: Option<i64>
 
 impl Service {
     /// Makes a finished file visible, under the request's condition.
-    async fn publish(&self, from: PathBuf, to: PathBuf, condition: Option<IfNoneMatch>) -> S3Result<()> {
+    async fn publish(
+        &self,
+        from: PathBuf,
+        to: PathBuf,
+        condition: Option<IfNoneMatch>,
+    ) -> S3Result<()> {
         let create_only = match condition {
             None => false,
             Some(ETagCondition::Any) => true,
-            Some(ETagCondition::ETag(_)) => return Err(s3_error!(NotImplemented, "only If-None-Match: * is supported")),
+            Some(ETagCondition::ETag(_)) => {
+                return Err(s3_error!(
+                    NotImplemented,
+                    "only If-None-Match: * is supported"
+                ));
+            }
         };
         let folder = self.0.clone();
-        let created = blocking(move || folder.publish(&from, &to, create_only).map_err(internal)).await?;
+        let created =
+            blocking(move || folder.publish(&from, &to, create_only).map_err(internal)).await?;
         if created {
             Ok(())
         } else {
@@ -129,7 +154,9 @@ impl S3 for Service {
             None => 0..size,
         };
         if range.start > 0 {
-            file.seek(io::SeekFrom::Start(range.start)).await.map_err(internal)?;
+            file.seek(io::SeekFrom::Start(range.start))
+                .await
+                .map_err(internal)?;
         }
         let length = range.end - range.start;
         let body = futures::stream::try_unfold((file, length), |(mut file, left)| async move {
@@ -144,9 +171,13 @@ impl S3 for Service {
         Ok(S3Response::new(GetObjectOutput {
             body: Some(StreamingBlob::wrap(Box::pin(body))),
             content_length: Some(length as i64),
-            content_range: input
-                .range
-                .map(|_| format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1))),
+            content_range: input.range.map(|_| {
+                format!(
+                    "bytes {}-{}/{size}",
+                    range.start,
+                    range.end.saturating_sub(1)
+                )
+            }),
             accept_ranges: Some("bytes".to_owned()),
             last_modified: about.modified().ok().map(Timestamp::from),
             e_tag: Some(e_tag(&about)),
@@ -170,18 +201,31 @@ impl S3 for Service {
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
-    async fn list_objects_v2(&self, req: S3Request<ListObjectsV2Input>) -> Reply<ListObjectsV2Output> {
+    async fn list_objects_v2(
+        &self,
+        req: S3Request<ListObjectsV2Input>,
+    ) -> Reply<ListObjectsV2Output> {
         let input = req.input;
         let bucket = self.0.existing_bucket(&input.bucket)?;
         let prefix = input.prefix.clone().unwrap_or_default();
         let delimiter = input.delimiter.clone();
-        let after = input.continuation_token.clone().or(input.start_after.clone()).unwrap_or_default();
+        let after = input
+            .continuation_token
+            .clone()
+            .or(input.start_after.clone())
+            .unwrap_or_default();
         let limit = input.max_keys.unwrap_or(1000).clamp(1, 1000);
         let page = {
             let (prefix, delimiter) = (prefix.clone(), delimiter.clone());
             blocking(move || {
                 let found = listing::walk(&bucket, &prefix).map_err(internal)?;
-                Ok(listing::page(found, &prefix, delimiter.as_deref(), &after, limit as usize))
+                Ok(listing::page(
+                    found,
+                    &prefix,
+                    delimiter.as_deref(),
+                    &after,
+                    limit as usize,
+                ))
             })
             .await?
         };
@@ -195,7 +239,9 @@ impl S3 for Service {
         let common_prefixes: Vec<CommonPrefix> = page
             .prefixes
             .into_iter()
-            .map(|prefix| CommonPrefix { prefix: Some(prefix) })
+            .map(|prefix| CommonPrefix {
+                prefix: Some(prefix),
+            })
             .collect();
         Ok(S3Response::new(ListObjectsV2Output {
             key_count: Some((contents.len() + common_prefixes.len()) as i32),
@@ -213,7 +259,10 @@ impl S3 for Service {
         }))
     }
 
-    async fn create_multipart_upload(&self, req: S3Request<CreateMultipartUploadInput>) -> Reply<CreateMultipartUploadOutput> {
+    async fn create_multipart_upload(
+        &self,
+        req: S3Request<CreateMultipartUploadInput>,
+    ) -> Reply<CreateMultipartUploadOutput> {
         let input = req.input;
         self.0.object_path(&input.bucket, &input.key)?;
         let upload_id = multipart::begin(&self.0)?;
@@ -241,11 +290,17 @@ impl S3 for Service {
         }))
     }
 
-    async fn complete_multipart_upload(&self, req: S3Request<CompleteMultipartUploadInput>) -> Reply<CompleteMultipartUploadOutput> {
+    async fn complete_multipart_upload(
+        &self,
+        req: S3Request<CompleteMultipartUploadInput>,
+    ) -> Reply<CompleteMultipartUploadOutput> {
         let input = req.input;
         let to = self.0.object_path(&input.bucket, &input.key)?;
         let (folder, id) = (self.0.clone(), input.upload_id);
-        let parts = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
+        let parts = input
+            .multipart_upload
+            .and_then(|upload| upload.parts)
+            .unwrap_or_default();
         let from = blocking(move || multipart::join(&folder, &id, &parts)).await?;
         let e_tag = e_tag(&tokio::fs::metadata(&from).await.map_err(internal)?);
         self.publish(from, to, input.if_none_match).await?;
@@ -258,7 +313,10 @@ impl S3 for Service {
         Ok(S3Response::new(output))
     }
 
-    async fn abort_multipart_upload(&self, req: S3Request<AbortMultipartUploadInput>) -> Reply<AbortMultipartUploadOutput> {
+    async fn abort_multipart_upload(
+        &self,
+        req: S3Request<AbortMultipartUploadInput>,
+    ) -> Reply<AbortMultipartUploadOutput> {
         let (folder, id) = (self.0.clone(), req.input.upload_id);
         blocking(move || multipart::abort(&folder, &id)).await?;
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))

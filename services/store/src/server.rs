@@ -19,11 +19,14 @@ pub struct Keys {
 }
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keys").field("access", &self.access).finish_non_exhaustive()
+        f.debug_struct("Keys")
+            .field("access", &self.access)
+            .finish_non_exhaustive()
     }
 }
 
-/// Serves the folder until the future is dropped. Dropping it in the middle of a put leaves no object behind.
+/// Serves the folder until the future is dropped. Dropping it in the middle of a put leaves no
+/// object behind.
 ///
 /// # Errors
 /// When the listener fails for good.
@@ -50,7 +53,9 @@ pub async fn serve(folder: Folder, keys: Keys, listener: TcpListener) -> io::Res
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "nodelay refused");
         }
-        let connection = http.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
+        let connection = http
+            .serve_connection(TokioIo::new(socket), service.clone())
+            .into_owned();
         connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");

@@ -32,7 +32,8 @@ pub struct BenchArgs {
 }
 
 impl BenchArgs {
-    /// Images per second (median over steps and blocks), the seconds of each, and the highest resident memory.
+    /// Images per second (median over steps and blocks), the seconds of each, and the highest
+    /// resident memory.
     ///
     /// # Errors
     /// When the preset or a setting is not known or out of range.
@@ -44,8 +45,14 @@ impl BenchArgs {
         let mut network = preset.network;
         network.label_dim = self.labels;
         let (channels, side) = (i64::from(network.channels), i64::from(network.resolution));
-        let images = Tensor::randint(256, [256, channels, side, side], (Kind::Uint8, tch::Device::Cpu));
-        let ids: Vec<i64> = (0..256).map(|index| index % i64::from(self.labels.max(1))).collect();
+        let images = Tensor::randint(
+            256,
+            [256, channels, side, side],
+            (Kind::Uint8, tch::Device::Cpu),
+        );
+        let ids: Vec<i64> = (0..256)
+            .map(|index| index % i64::from(self.labels.max(1)))
+            .collect();
         let condition = if self.labels > 0 {
             Condition::compacting(&ids)?
         } else {
@@ -136,7 +143,8 @@ impl Seconds {
     }
 }
 
-/// Time that the living threads of this process have spent on processors; 0 where the system does not say.
+/// Time that the living threads of this process have spent on processors; 0 where the system does
+/// not say.
 fn cpu_seconds() -> f64 {
     let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
         return 0.0;

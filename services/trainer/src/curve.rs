@@ -66,7 +66,8 @@ impl Curve {
         if tensor.size().get(1) != Some(&(WIDTH as i64)) {
             return Self::default();
         }
-        let rows = Vec::<f64>::try_from(tensor.to_kind(Kind::Double).flatten(0, -1)).unwrap_or_default();
+        let rows =
+            Vec::<f64>::try_from(tensor.to_kind(Kind::Double).flatten(0, -1)).unwrap_or_default();
         let tick = |row: &[f64]| Tick {
             kimg: row[0],
             loss: row[1],
@@ -123,7 +124,10 @@ mod tests {
             ticks: vec![tick(1.0), tick(3.0)],
         };
         assert_eq!(Curve::from_tensor(&curve.to_tensor()), curve);
-        assert_eq!(Curve::from_tensor(&Curve::default().to_tensor()), Curve::default());
+        assert_eq!(
+            Curve::from_tensor(&Curve::default().to_tensor()),
+            Curve::default()
+        );
         assert_eq!(curve.to_json()["kimg"], serde_json::json!([1.0, 3.0]));
     }
 }

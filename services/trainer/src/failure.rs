@@ -3,8 +3,8 @@
 use cedm_diffusion::DiffusionError;
 use cedm_runtime::JobError;
 
-/// Settings, labels, shapes and losses that are not finite are the job's own fault: it would fail again in the same way. Files
-/// and memory are the world's.
+/// Settings, labels, shapes and losses that are not finite are the job's own fault: it would fail
+/// again in the same way. Files and memory are the world's.
 pub fn job_error(error: DiffusionError) -> JobError {
     match error {
         DiffusionError::File { .. } | DiffusionError::OutOfMemory { .. } => JobError::retry(error),

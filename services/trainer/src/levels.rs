@@ -1,5 +1,6 @@
-//! `trainer loss`: the denoising loss of finished weights, noise level by noise level, on images and noise that stay the same
-//! from one network to the next. It tells networks apart long before their samples do, and shows how much the labels say.
+//! `trainer loss`: the denoising loss of finished weights, noise level by noise level, on images
+//! and noise that stay the same from one network to the next. It tells networks apart long before
+//! their samples do, and shows how much the labels say.
 
 mod ground;
 mod subject;
@@ -15,13 +16,15 @@ use std::path::{Path, PathBuf};
 use subject::Subject;
 use tch::Tensor;
 
-/// Measures the loss of weights (EDM's: weighted, mean over pixels) at each noise level that the sampler visits, and over the noise
-/// levels of their training. A network with labels is also asked with wrong ones: `other_labels` is how much worse it then is. With
-/// --against, `against` is how far the first network lies above the second (below, where it is negative). Both are means of
+/// Measures the loss of weights (EDM's: weighted, mean over pixels) at each noise level that the
+/// sampler visits, and over the noise levels of their training. A network with labels is also asked
+/// with wrong ones: `other_labels` is how much worse it then is. With --against, `against` is how
+/// far the first network lies above the second (below, where it is negative). Both are means of
 /// differences image by image, which are known far better than the losses themselves.
 #[derive(Debug, clap::Args)]
 pub struct LossArgs {
-    /// EMA weights, as `run` leaves them; what `run` left beside them tells the noise levels of training and the ids behind the labels
+    /// EMA weights, as `run` leaves them; what `run` left beside them tells the noise levels of
+    /// training and the ids behind the labels
     #[arg(long)]
     weights: PathBuf,
     /// Further weights to compare with, on the same images and noise
@@ -42,7 +45,8 @@ pub struct LossArgs {
     /// Noise levels: as many as the sampler takes steps
     #[arg(long, default_value_t = 18)]
     levels: u32,
-    /// Mean of ln sigma over the noise levels of training; when absent, that of --weights if known, else EDM's −1.2
+    /// Mean of ln sigma over the noise levels of training; when absent, that of --weights if known,
+    /// else EDM's −1.2
     #[arg(long, allow_negative_numbers = true)]
     p_mean: Option<f64>,
     /// Standard deviation of ln sigma; likewise, else EDM's 1.2
@@ -78,28 +82,44 @@ impl LossArgs {
     /// The losses.
     ///
     /// # Errors
-    /// When a file cannot be read, the images or the condition do not fit a network, an option is out of range, or a loss is not
-    /// finite.
+    /// When a file cannot be read, the images or the condition do not fit a network, an option is
+    /// out of range, or a loss is not finite.
     pub fn run(&self) -> anyhow::Result<Value> {
         for (option, value) in [("--images", self.images), ("--levels", self.levels.into())] {
             ensure!(value > 0, "{option} is 0: expected at least 1");
         }
-        ensure!(self.batch > 0, "--batch is {}: expected at least 1", self.batch);
+        ensure!(
+            self.batch > 0,
+            "--batch is {}: expected at least 1",
+            self.batch
+        );
         let trained = trained_levels(&self.weights)?;
-        let (p_mean, p_std) = (self.p_mean.unwrap_or(trained.p_mean), self.p_std.unwrap_or(trained.p_std));
-        ensure!(p_mean.is_finite(), "--p-mean is {p_mean}: expected a finite number");
-        ensure!(p_std.is_finite() && p_std > 0.0, "--p-std is {p_std}: expected a positive number");
+        let (p_mean, p_std) = (
+            self.p_mean.unwrap_or(trained.p_mean),
+            self.p_std.unwrap_or(trained.p_std),
+        );
+        ensure!(
+            p_mean.is_finite(),
+            "--p-mean is {p_mean}: expected a finite number"
+        );
+        ensure!(
+            p_std.is_finite() && p_std > 0.0,
+            "--p-std is {p_std}: expected a positive number"
+        );
 
         let device = cedm_torch::start().device;
         let pictures = Pictures::read(&self.data)?;
         let condition = self.condition.read(&pictures)?;
-        let (ground, chosen) =
-            Ground::new(&pictures, self.images, self.batch, self.seed, device).with_context(|| self.data.display().to_string())?;
-        let subject = |weights: &Path| Subject::new(weights, &pictures, &condition, &chosen, device);
+        let (ground, chosen) = Ground::new(&pictures, self.images, self.batch, self.seed, device)
+            .with_context(|| self.data.display().to_string())?;
+        let subject =
+            |weights: &Path| Subject::new(weights, &pictures, &condition, &chosen, device);
         let own = subject(&self.weights)?;
         let other = self.against.as_deref().map(subject).transpose()?;
         ensure!(
-            condition.label_dim() == 0 || own.takes_labels() || other.as_ref().is_some_and(Subject::takes_labels),
+            condition.label_dim() == 0
+                || own.takes_labels()
+                || other.as_ref().is_some_and(Subject::takes_labels),
             "a condition, but the network of {} takes no labels",
             self.weights.display()
         );
@@ -114,10 +134,18 @@ impl LossArgs {
 
         let _no_gradient = tch::no_grad_guard();
         let at = |levels: NoiseLevels, place: &str| -> anyhow::Result<Losses> {
-            let losses = |subject: &Subject, class: Option<&Tensor>| ground.losses(subject, class, levels, place);
+            let losses = |subject: &Subject, class: Option<&Tensor>| {
+                ground.losses(subject, class, levels, place)
+            };
             let own_losses = losses(&own, own.class())?;
-            let with_others = own.other_labels().map(|class| losses(&own, Some(class))).transpose()?;
-            let of_other = other.as_ref().map(|other| losses(other, other.class())).transpose()?;
+            let with_others = own
+                .other_labels()
+                .map(|class| losses(&own, Some(class)))
+                .transpose()?;
+            let of_other = other
+                .as_ref()
+                .map(|other| losses(other, other.class()))
+                .transpose()?;
             let (loss, standard_error) = mean(&own_losses);
             Ok(Losses {
                 loss,
@@ -142,7 +170,10 @@ impl LossArgs {
                 losses: at(levels, &format!("noise level {sigma}"))?,
             });
         }
-        let training = at(NoiseLevels { p_mean, p_std }, "the noise levels of training")?;
+        let training = at(
+            NoiseLevels { p_mean, p_std },
+            "the noise levels of training",
+        )?;
         Ok(json!({
             "weights": self.weights,
             "against": self.against,

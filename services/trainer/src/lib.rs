@@ -1,7 +1,7 @@
 //! The trainer: images and a condition in, EMA weights and a resumable state out (C-EDM spec §7).
 //!
-//! Reads image shards, cluster assignments and the state of the segment before; writes `ema.safetensors`, `state.safetensors`
-//! and `curve.json`. It never samples.
+//! Reads image shards, cluster assignments and the state of the segment before; writes
+//! `ema.safetensors`, `state.safetensors` and `curve.json`. It never samples.
 
 #![forbid(unsafe_code)]
 

@@ -12,8 +12,8 @@ use clap::Parser;
 enum Command {
     /// Pull `train` jobs from the queue until SIGTERM.
     Serve(ServeArgs),
-    /// Train on a data set on disk into a folder; the same command again goes on where it stopped. The result goes to stdout as
-    /// JSON.
+    /// Train on a data set on disk into a folder; the same command again goes on where it stopped.
+    /// The result goes to stdout as JSON.
     Run(Box<RunArgs>),
     /// Measure the loss of weights by noise level on fixed images and noise; JSON on stdout.
     Loss(LossArgs),

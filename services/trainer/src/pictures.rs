@@ -30,11 +30,17 @@ impl Pictures {
         for (index, shard) in shards.iter().enumerate() {
             ensure!(
                 (shard.channels, shard.resolution) == (channels, side),
-                "shard {index} holds {}×{0} images of {} channels, the ones before it {side}×{side} of {channels}",
+                "shard {index} holds {}×{0} images of {} channels, the ones before it \
+                 {side}×{side} of {channels}",
                 shard.resolution,
                 shard.channels
             );
-            let shape = [shard.count as i64, channels as i64, side as i64, side as i64];
+            let shape = [
+                shard.count as i64,
+                channels as i64,
+                side as i64,
+                side as i64,
+            ];
             parts.push(Tensor::from_data_size(&shard.images, &shape, Kind::Uint8));
         }
         let gather = |of: fn(&Shard) -> Option<&Vec<i64>>| {
@@ -51,12 +57,16 @@ impl Pictures {
         })
     }
 
-    /// Reads a data set: a shard file (`images` u8 \[n, c, r, r\]), or anything that can be imported, an EDM archive above all.
+    /// Reads a data set: a shard file (`images` u8 \[n, c, r, r\]), or anything that can be
+    /// imported, an EDM archive above all.
     ///
     /// # Errors
     /// When it cannot be read, or its images are of several shapes.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        if path.extension().is_some_and(|extension| extension == "safetensors") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "safetensors")
+        {
             return Self::join(vec![cedm_images::read_shard(path)?]);
         }
         let folder = tempfile::tempdir().context("make a temporary folder")?;
@@ -64,8 +74,8 @@ impl Pictures {
             strict: true,
             ..ImportOptions::default()
         };
-        let imported =
-            cedm_images::import(path, &options, folder.path(), &mut |_| ()).with_context(|| format!("read {}", path.display()))?;
+        let imported = cedm_images::import(path, &options, folder.path(), &mut |_| ())
+            .with_context(|| format!("read {}", path.display()))?;
         if imported.set.count == 0 {
             bail!("{} holds no image", path.display());
         }
@@ -97,9 +107,22 @@ mod tests {
             images: vec![7; 2 * channels * resolution * resolution],
             ..Shard::default()
         };
-        assert_eq!(Pictures::join(vec![shard(3, 4), shard(3, 4)]).unwrap().shape(), (4, 3, 4));
-        let error = Pictures::join(vec![shard(3, 4), shard(1, 4)]).unwrap_err().to_string();
-        assert_eq!(error, "shard 1 holds 4×4 images of 1 channels, the ones before it 4×4 of 3");
-        assert_eq!(Pictures::join(vec![]).unwrap_err().to_string(), "the image set is empty");
+        assert_eq!(
+            Pictures::join(vec![shard(3, 4), shard(3, 4)])
+                .unwrap()
+                .shape(),
+            (4, 3, 4)
+        );
+        let error = Pictures::join(vec![shard(3, 4), shard(1, 4)])
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "shard 1 holds 4×4 images of 1 channels, the ones before it 4×4 of 3"
+        );
+        assert_eq!(
+            Pictures::join(vec![]).unwrap_err().to_string(),
+            "the image set is empty"
+        );
     }
 }

@@ -1,6 +1,9 @@
 //! `trainer run`: a data set on disk to a folder of weights, resumable at any moment.
 
-use crate::{conditions::ConditionArgs, curve::write_json, failure::job_error, pictures::Pictures, segment::Segment, settings::settings};
+use crate::{
+    conditions::ConditionArgs, curve::write_json, failure::job_error, pictures::Pictures,
+    segment::Segment, settings::settings,
+};
 use anyhow::{Context, anyhow, ensure};
 use cedm_contract::params::{Precision, whole_batch_images};
 use cedm_diffusion::{Recipe, Training, weights};
@@ -12,13 +15,15 @@ use std::{
 };
 use tch::Tensor;
 
-/// Trains on a data set on disk. The folder holds `training.json`, `ema-<images>.safetensors` for every snapshot (upstream names),
-/// `state.safetensors`, `curve-<images>.json` (the segment under way adds to its own with every checkpoint), and
-/// `condition.safetensors` (what the sampler draws labels from, and what each label was called before ids were compacted);
-/// checkpoints are kept below `checkpoints` while it runs.
+/// Trains on a data set on disk. The folder holds `training.json`, `ema-<images>.safetensors` for
+/// every snapshot (upstream names), `state.safetensors`, `curve-<images>.json` (the segment under
+/// way adds to its own with every checkpoint), and `condition.safetensors` (what the sampler draws
+/// labels from, and what each label was called before ids were compacted); checkpoints are kept
+/// below `checkpoints` while it runs.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Data set: an EDM archive, a folder of images, or a safetensors file with `images` u8 [n, c, r, r]
+    /// Data set: an EDM archive, a folder of images, or a safetensors file with `images` u8 [n, c,
+    /// r, r]
     #[arg(long)]
     data: PathBuf,
     /// Output folder; an unfinished run in it goes on
@@ -58,7 +63,10 @@ impl RunArgs {
         let batch = u64::from(preset.optimiser.batch.max(1));
         let whole = |kimg: f64| whole_batch_images(kimg, batch);
         let budget = self.kimg.unwrap_or(preset.budget_kimg);
-        for (option, kimg) in [("--kimg", Some(budget)), ("--snapshot-kimg", self.snapshot_kimg)] {
+        for (option, kimg) in [
+            ("--kimg", Some(budget)),
+            ("--snapshot-kimg", self.snapshot_kimg),
+        ] {
             ensure!(
                 kimg.is_none_or(|kimg| kimg.is_finite() && whole(kimg) > 0),
                 "{option} is {}: expected at least one batch of {batch} images",
@@ -75,9 +83,16 @@ impl RunArgs {
         let pictures = Pictures::read(&self.data)?;
         let condition = self.condition.read(&pictures)?;
         let (images, channels, side) = pictures.shape();
-        let changed = |field: &str| self.set.iter().any(|change| change.starts_with(&format!("network.{field}=")));
+        let changed = |field: &str| {
+            self.set
+                .iter()
+                .any(|change| change.starts_with(&format!("network.{field}=")))
+        };
         for (field, from) in [("channels", "the data"), ("label_dim", "the condition")] {
-            ensure!(!changed(field), "--set network.{field}: it follows from {from}, leave it out");
+            ensure!(
+                !changed(field),
+                "--set network.{field}: it follows from {from}, leave it out"
+            );
         }
         let mut network = preset.network;
         if preset.augment.p == 0.0 && !changed("augment_dim") {
@@ -98,7 +113,8 @@ impl RunArgs {
         let prior = condition.supply();
         let mut training = Training::new(recipe, &pictures.images, condition, started.device)?;
 
-        std::fs::create_dir_all(&self.out).with_context(|| format!("make {}", self.out.display()))?;
+        std::fs::create_dir_all(&self.out)
+            .with_context(|| format!("make {}", self.out.display()))?;
         let state = self.out.join("state.safetensors");
         let another = "the folder holds another run: choose another --out, or remove it";
         if state.exists() {
@@ -109,12 +125,16 @@ impl RunArgs {
             training.check_state(file).context(another)?;
         }
         let noted = self.out.join("training.json");
-        write_json(&noted, &self.describe(&training, images)).with_context(|| format!("write {}", noted.display()))?;
+        write_json(&noted, &self.describe(&training, images))
+            .with_context(|| format!("write {}", noted.display()))?;
         if !prior.is_empty() {
-            let prior: Vec<(&str, &Tensor)> = prior.iter().map(|(name, tensor)| (*name, tensor)).collect();
-            weights::write(&self.out.join("condition.safetensors"), &prior, None).map_err(job_error)?;
+            let prior: Vec<(&str, &Tensor)> =
+                prior.iter().map(|(name, tensor)| (*name, tensor)).collect();
+            weights::write(&self.out.join("condition.safetensors"), &prior, None)
+                .map_err(job_error)?;
         }
-        // A checkpoint may stand beyond the next snapshot, where these have come closer together since.
+        // A checkpoint may stand beyond the next snapshot, where these have come closer together
+        // since.
         let mut reached = newest.map_or(0, |(step, _)| step * batch);
         let interval = self.snapshot_kimg.map_or(whole(budget), whole).max(batch);
         let mut last = None;
@@ -138,18 +158,33 @@ impl RunArgs {
     fn segment(&self, training: &mut Training, to: u64) -> anyhow::Result<Value> {
         let monitor = self.monitor();
         let curve = self.out.join(format!("curve-{}.json", images_name(to)));
-        let mut segment = Segment::new(training.nimg(), to, training.recipe.optimiser.batch)?.with_curve(curve.clone());
-        let finished = segment.train(training, &monitor, &self.out).map_err(|error| match error {
-            JobError::Drained => anyhow!("stopped at image {}: the same command goes on from there", training.nimg()),
-            error => anyhow!("train to image {to}: {error}"),
-        })?;
-        training.save_ema(&weights_file(&self.out, to)).map_err(job_error)?;
-        finished.curve.write(&curve).with_context(|| format!("write {}", curve.display()))?;
+        let mut segment = Segment::new(training.nimg(), to, training.recipe.optimiser.batch)?
+            .with_curve(curve.clone());
+        let finished =
+            segment
+                .train(training, &monitor, &self.out)
+                .map_err(|error| match error {
+                    JobError::Drained => anyhow!(
+                        "stopped at image {}: the same command goes on from there",
+                        training.nimg()
+                    ),
+                    error => anyhow!("train to image {to}: {error}"),
+                })?;
+        training
+            .save_ema(&weights_file(&self.out, to))
+            .map_err(job_error)?;
+        finished
+            .curve
+            .write(&curve)
+            .with_context(|| format!("write {}", curve.display()))?;
         // The state comes last: what it says is done is all there.
-        training.save_state(&self.out.join("state.safetensors")).map_err(job_error)?;
+        training
+            .save_state(&self.out.join("state.safetensors"))
+            .map_err(job_error)?;
         let checkpoints = self.out.join("checkpoints");
         if checkpoints.exists() {
-            std::fs::remove_dir_all(&checkpoints).with_context(|| format!("remove {}", checkpoints.display()))?;
+            std::fs::remove_dir_all(&checkpoints)
+                .with_context(|| format!("remove {}", checkpoints.display()))?;
         }
         Ok(json!({
             "loss": finished.loss,

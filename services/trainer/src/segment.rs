@@ -52,17 +52,21 @@ impl Segment {
         let batch = u64::from(batch.max(1));
         if to_nimg <= from_nimg {
             return Err(JobError::reject(anyhow!(
-                "the budget is empty: from image {from_nimg} to image {to_nimg}, expected at least one batch of {batch}"
+                "the budget is empty: from image {from_nimg} to image {to_nimg}, expected at \
+                 least one batch of {batch}"
             )));
         }
         if !from_nimg.is_multiple_of(batch) || !to_nimg.is_multiple_of(batch) {
             let below = to_nimg / batch * batch;
             return Err(JobError::reject(anyhow!(
-                "images {from_nimg} to {to_nimg} are no whole number of batches of {batch}: the nearest ends are {below} and {}",
+                "images {from_nimg} to {to_nimg} are no whole number of batches of {batch}: the \
+                 nearest ends are {below} and {}",
                 below + batch
             )));
         }
-        let tick_steps = ((to_nimg - from_nimg) / batch / TICKS).min(TICK_IMAGES / batch).max(1);
+        let tick_steps = ((to_nimg - from_nimg) / batch / TICKS)
+            .min(TICK_IMAGES / batch)
+            .max(1);
         Ok(Self {
             from_nimg,
             to_nimg,
@@ -82,12 +86,22 @@ impl Segment {
     /// Trains to the end.
     ///
     /// # Errors
-    /// `Drained` after a checkpoint when asked to stop; `Reject` naming step and images when the loss is not finite.
-    pub fn train(&mut self, training: &mut Training, monitor: &dyn Monitor, scratch: &Path) -> Result<Finished, JobError> {
+    /// `Drained` after a checkpoint when asked to stop; `Reject` naming step and images when the
+    /// loss is not finite.
+    pub fn train(
+        &mut self,
+        training: &mut Training,
+        monitor: &dyn Monitor,
+        scratch: &Path,
+    ) -> Result<Finished, JobError> {
         let mut curve = Curve::default();
         let batch = u64::from(training.recipe.optimiser.batch);
-        // A checkpoint that is no further than the segment's start was left behind by a crash after its segment's end.
-        if let Some((step, file)) = monitor.resume()?.filter(|(step, _)| step * batch > self.from_nimg) {
+        // A checkpoint that is no further than the segment's start was left behind by a crash after
+        // its segment's end.
+        if let Some((step, file)) = monitor
+            .resume()?
+            .filter(|(step, _)| step * batch > self.from_nimg)
+        {
             if step * batch > self.to_nimg {
                 return Err(JobError::reject(anyhow!(
                     "the checkpoint of step {step} stands at image {}, beyond the end at image {}",
@@ -114,12 +128,20 @@ impl Segment {
             pending.push(step_loss);
             monitor.count("cedm_train_images_total", batch);
             monitor.count("cedm_train_steps_total", 1);
-            monitor.progress(training.nimg() - self.from_nimg, self.to_nimg - self.from_nimg, "images");
+            monitor.progress(
+                training.nimg() - self.from_nimg,
+                self.to_nimg - self.from_nimg,
+                "images",
+            );
             let steps_done = (training.nimg() - self.from_nimg) / batch;
             let ends = training.nimg() >= self.to_nimg;
             let ticks = steps_done.is_multiple_of(self.tick_steps) || ends;
-            let (saves, stops) = (!ends && monitor.checkpoint_due(), !ends && monitor.stopping());
-            // Reading a loss waits for the device: every step on the CPU, where nothing is gained by waiting, else every tick.
+            let (saves, stops) = (
+                !ends && monitor.checkpoint_due(),
+                !ends && monitor.stopping(),
+            );
+            // Reading a loss waits for the device: every step on the CPU, where nothing is gained
+            // by waiting, else every tick.
             if training.device() == Device::Cpu || ticks || saves || stops {
                 self.read_losses(training, &mut pending)?;
             }
@@ -155,9 +177,17 @@ impl Segment {
         })
     }
 
-    fn checkpoint(&mut self, training: &Training, curve: &Curve, monitor: &dyn Monitor, scratch: &Path) -> Result<(), JobError> {
+    fn checkpoint(
+        &mut self,
+        training: &Training,
+        curve: &Curve,
+        monitor: &dyn Monitor,
+        scratch: &Path,
+    ) -> Result<(), JobError> {
         let file = scratch.join("checkpoint.safetensors");
-        training.save_checkpoint(&file, &curve.to_tensor()).map_err(job_error)?;
+        training
+            .save_checkpoint(&file, &curve.to_tensor())
+            .map_err(job_error)?;
         monitor.checkpoint(training.steps(), &file)?;
         std::fs::remove_file(&file).map_err(JobError::retry)?;
         self.last_good = format!("checkpoint of step {}", training.steps());
@@ -168,7 +198,11 @@ impl Segment {
     }
 
     /// Adds the losses of the steps since the last reading to the tick.
-    fn read_losses(&self, training: &mut Training, pending: &mut Vec<Tensor>) -> Result<(), JobError> {
+    fn read_losses(
+        &self,
+        training: &mut Training,
+        pending: &mut Vec<Tensor>,
+    ) -> Result<(), JobError> {
         let losses = Tensor::stack(&std::mem::take(pending), 0).to_device(Device::Cpu);
         let losses = Vec::<f64>::try_from(losses).map_err(JobError::bug)?;
         let batch = u64::from(training.recipe.optimiser.batch);
@@ -224,10 +258,18 @@ mod tests {
     #[test]
     fn a_budget_is_a_whole_number_of_batches_and_not_none() {
         let says = |from, to| Segment::new(from, to, 32).unwrap_err().to_string();
-        assert!(says(0, 0).contains("the budget is empty: from image 0 to image 0, expected at least one batch of 32"));
+        assert!(says(0, 0).contains(
+            "the budget is empty: from image 0 to image 0, expected at least one batch of 32"
+        ));
         assert!(says(64, 32).contains("the budget is empty"));
-        assert!(says(0, 100).contains("no whole number of batches of 32: the nearest ends are 96 and 128"));
+        assert!(
+            says(0, 100)
+                .contains("no whole number of batches of 32: the nearest ends are 96 and 128")
+        );
         assert_eq!(Segment::new(0, 3200, 32).unwrap().tick_steps, 2);
-        assert_eq!(Segment::new(0, 100_000 * 1024, 1024).unwrap().tick_steps, 48);
+        assert_eq!(
+            Segment::new(0, 100_000 * 1024, 1024).unwrap().tick_steps,
+            48
+        );
     }
 }

@@ -13,9 +13,13 @@ use serde_json::{Value, json};
 /// # Errors
 /// Naming the presets there are, the setting that is not known, or the value that does not fit.
 pub fn settings(name: &str, changes: &[String]) -> anyhow::Result<Preset> {
-    let mut preset = preset(name).with_context(|| format!("no preset `{name}`: there are {}", preset_names().join(", ")))?;
-    let mut tree =
-        json!({"network": preset.network, "optimiser": preset.optimiser, "augment": preset.augment, "precision": preset.precision});
+    let mut preset = preset(name).with_context(|| {
+        format!(
+            "no preset `{name}`: there are {}",
+            preset_names().join(", ")
+        )
+    })?;
+    let mut tree = json!({"network": preset.network, "optimiser": preset.optimiser, "augment": preset.augment, "precision": preset.precision});
     // Left out of what is written where it is the embedding's own, but a setting like the others.
     if let Some(network) = tree["network"].as_object_mut() {
         network.entry("channel_mult_noise").or_insert(Value::Null);
@@ -37,9 +41,14 @@ pub fn settings(name: &str, changes: &[String]) -> anyhow::Result<Preset> {
     preset.optimiser = decode(&tree, "optimiser")?;
     preset.augment = decode(&tree, "augment")?;
     preset.precision = decode(&tree, "precision")?;
-    // Where the micro-batch is the preset's, it gives way to the batch, as in a sweep; one that was asked for is only cut to it.
-    let asked = changes.iter().any(|change| change.starts_with("optimiser.micro_batch="));
-    let OptimiserParams { batch, micro_batch, .. } = preset.optimiser;
+    // Where the micro-batch is the preset's, it gives way to the batch, as in a sweep; one that was
+    // asked for is only cut to it.
+    let asked = changes
+        .iter()
+        .any(|change| change.starts_with("optimiser.micro_batch="));
+    let OptimiserParams {
+        batch, micro_batch, ..
+    } = preset.optimiser;
     preset.optimiser.micro_batch = if asked {
         micro_batch.min(batch)
     } else {
@@ -59,31 +68,56 @@ mod tests {
     #[test]
     fn one_setting_changes_and_the_rest_stays() {
         let plain = settings("cifar10", &[]).unwrap();
-        let changed = settings("cifar10", &["optimiser.lr=2e-4".into(), "network.channel_mult=[1,2]".into()]).unwrap();
+        let changed = settings(
+            "cifar10",
+            &[
+                "optimiser.lr=2e-4".into(),
+                "network.channel_mult=[1,2]".into(),
+            ],
+        )
+        .unwrap();
         assert_eq!(changed.optimiser.lr, 2e-4);
         assert_eq!(changed.network.channel_mult, [1, 2]);
         assert_eq!(changed.augment, plain.augment);
         assert_eq!(plain.network.channel_mult_noise, None);
         let wider = settings("cifar10", &["network.channel_mult_noise=2".into()]).unwrap();
         assert_eq!(wider.network.channel_mult_noise, Some(2));
-        let published = ["network.channel_mult_noise=2".into(), "network.embedding=ncsnpp".into()];
-        assert_eq!(settings("cifar10", &published).unwrap().network.channel_mult_noise, None);
+        let published = [
+            "network.channel_mult_noise=2".into(),
+            "network.embedding=ncsnpp".into(),
+        ];
+        assert_eq!(
+            settings("cifar10", &published)
+                .unwrap()
+                .network
+                .channel_mult_noise,
+            None
+        );
         let narrow = settings("cpu32-ncsnpp", &["network.channel_mult_noise=null".into()]).unwrap();
         assert_eq!(narrow.network.channel_mult_noise, None);
-        let micro_batch = |changes: &[String]| settings("cifar10", changes).unwrap().optimiser.micro_batch;
+        let micro_batch =
+            |changes: &[String]| settings("cifar10", changes).unwrap().optimiser.micro_batch;
         assert_eq!(micro_batch(&["optimiser.batch=384".into()]), 192);
         assert_eq!(micro_batch(&["optimiser.batch=32".into()]), 32);
         assert_eq!(
-            micro_batch(&["optimiser.batch=384".into(), "optimiser.micro_batch=256".into()]),
+            micro_batch(&[
+                "optimiser.batch=384".into(),
+                "optimiser.micro_batch=256".into()
+            ]),
             256
         );
     }
 
     #[test]
     fn what_does_not_exist_is_named() {
-        let says = |name: &str, change: &str| format!("{:#}", settings(name, &[change.into()]).unwrap_err());
+        let says = |name: &str, change: &str| {
+            format!("{:#}", settings(name, &[change.into()]).unwrap_err())
+        };
         assert!(says("cifar11", "x=1").contains("no preset `cifar11`: there are cifar10"));
-        assert!(says("cifar10", "optimiser.learning_rate=1").contains("there is no setting `optimiser.learning_rate`"));
+        assert!(
+            says("cifar10", "optimiser.learning_rate=1")
+                .contains("there is no setting `optimiser.learning_rate`")
+        );
         assert!(says("cifar10", "optimiser.lr=fast").contains("settings of `optimiser`"));
         assert!(says("cifar10", "lr").contains("expected path=value"));
     }

@@ -28,7 +28,11 @@ impl Trainer {
 
     fn pictures(&mut self, desk: &Desk) -> Result<&Pictures, JobError> {
         let manifest = desk.input("images")?;
-        if self.held.as_ref().is_none_or(|(digest, _)| digest != manifest.digest.as_str()) {
+        if self
+            .held
+            .as_ref()
+            .is_none_or(|(digest, _)| digest != manifest.digest.as_str())
+        {
             let JobResult::Import(set) = &manifest.result else {
                 return Err(JobError::reject(anyhow!(
                     "input images is a {} manifest, expected import",
@@ -37,9 +41,15 @@ impl Trainer {
             };
             let mut shards = Vec::new();
             for shard in &set.shards {
-                shards.push(cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?);
+                shards.push(
+                    cedm_images::read_shard(&desk.fetch(&shard.object)?)
+                        .map_err(JobError::reject)?,
+                );
             }
-            self.held = Some((manifest.digest.to_string(), Pictures::join(shards).map_err(JobError::reject)?));
+            self.held = Some((
+                manifest.digest.to_string(),
+                Pictures::join(shards).map_err(JobError::reject)?,
+            ));
         }
         Ok(&self.held.as_ref().expect("invariant: set above").1)
     }
@@ -61,10 +71,22 @@ impl Worker for Trainer {
     fn gauges(&self) -> Vec<(&'static str, &'static str)> {
         vec![
             ("cedm_train_loss", "Mean loss per pixel over the last tick"),
-            ("cedm_train_gradient_norm", "Gradient norm of the last step of the last tick"),
-            ("cedm_train_learning_rate", "Learning rate of the last step of the last tick"),
-            ("cedm_train_images_per_second", "Training images per second over the last tick"),
-            ("cedm_train_resident_bytes", "Resident memory at the end of the last tick"),
+            (
+                "cedm_train_gradient_norm",
+                "Gradient norm of the last step of the last tick",
+            ),
+            (
+                "cedm_train_learning_rate",
+                "Learning rate of the last step of the last tick",
+            ),
+            (
+                "cedm_train_images_per_second",
+                "Training images per second over the last tick",
+            ),
+            (
+                "cedm_train_resident_bytes",
+                "Resident memory at the end of the last tick",
+            ),
             (
                 "cedm_train_device_bytes",
                 "GPU memory in use at the end of the last tick; 0 on a CPU",
@@ -80,22 +102,38 @@ impl Worker for Trainer {
 
     fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
         let JobSpec::Train(params) = &desk.job().spec else {
-            return Err(JobError::bug(anyhow!("a {} job came to the trainer", desk.job().kind())));
+            return Err(JobError::bug(anyhow!(
+                "a {} job came to the trainer",
+                desk.job().kind()
+            )));
         };
         let mut segment = Segment::new(params.from_nimg, params.to_nimg, params.optimiser.batch)?;
         cedm_torch::allow_tf32(params.precision == Precision::Tf32);
         let condition = condition(desk)?;
         let pictures = self.pictures(desk)?;
-        let mut training = Training::new(recipe(params), &pictures.images, condition, cedm_torch::device()).map_err(job_error)?;
+        let mut training = Training::new(
+            recipe(params),
+            &pictures.images,
+            condition,
+            cedm_torch::device(),
+        )
+        .map_err(job_error)?;
         go_on(desk, params, &mut training)?;
         let finished = segment.train(&mut training, desk, desk.scratch())?;
 
-        let (ema, state) = (desk.scratch().join("ema.safetensors"), desk.scratch().join("state.safetensors"));
+        let (ema, state) = (
+            desk.scratch().join("ema.safetensors"),
+            desk.scratch().join("state.safetensors"),
+        );
         training.save_ema(&ema).map_err(job_error)?;
         training.save_state(&state).map_err(job_error)?;
         desk.put("ema.safetensors", &ema, Stability::Stable)?;
         desk.put("state.safetensors", &state, Stability::Stable)?;
-        desk.put_bytes("curve.json", finished.curve.to_json().to_string().as_bytes(), Stability::Volatile)?;
+        desk.put_bytes(
+            "curve.json",
+            finished.curve.to_json().to_string().as_bytes(),
+            Stability::Volatile,
+        )?;
         let result = TrainResult {
             nimg: training.nimg(),
             steps: training.steps(),
@@ -104,10 +142,19 @@ impl Worker for Trainer {
             loss: finished.loss,
         };
         let metrics = BTreeMap::from([
-            ("images_per_second".to_owned(), finished.images as f64 / finished.seconds.max(1e-9)),
+            (
+                "images_per_second".to_owned(),
+                finished.images as f64 / finished.seconds.max(1e-9),
+            ),
             ("images_in_this_process".to_owned(), finished.images as f64),
-            ("resident_bytes".to_owned(), cedm_torch::resident_bytes() as f64),
-            ("device_bytes".to_owned(), cedm_torch::device_bytes().unwrap_or(0) as f64),
+            (
+                "resident_bytes".to_owned(),
+                cedm_torch::resident_bytes() as f64,
+            ),
+            (
+                "device_bytes".to_owned(),
+                cedm_torch::device_bytes().unwrap_or(0) as f64,
+            ),
         ]);
         Ok(Outcome {
             result: JobResult::Train(result),
@@ -154,7 +201,8 @@ fn check_same_images(own: &Digest, condition: &Manifest) -> anyhow::Result<()> {
         )),
         Some(_) => Ok(()),
         None => Err(anyhow!(
-            "the condition {} does not say which images it was made from: expected an input `images` with digest {}",
+            "the condition {} does not say which images it was made from: expected an input \
+             `images` with digest {}",
             condition.key.short(),
             own.short()
         )),
@@ -197,14 +245,28 @@ mod tests {
 
     fn made_from(images: &Digest) -> Manifest {
         // Any kind will do: only what it was made from is looked at.
-        let params = SampleSetParams { first_seed: 0, count: 1 };
-        let key = Job::new(JobSpec::SampleSet(params.clone()), vec![], Priority::P1, Hints::default()).key;
+        let params = SampleSetParams {
+            first_seed: 0,
+            count: 1,
+        };
+        let key = Job::new(
+            JobSpec::SampleSet(params.clone()),
+            vec![],
+            Priority::P1,
+            Hints::default(),
+        )
+        .key;
         let inputs = vec![Input {
             role: "images".into(),
             key,
             digest: images.clone(),
         }];
-        let job = Job::new(JobSpec::SampleSet(params), inputs, Priority::P1, Hints::default());
+        let job = Job::new(
+            JobSpec::SampleSet(params),
+            inputs,
+            Priority::P1,
+            Hints::default(),
+        );
         let result = JobResult::Sample {
             count: 1,
             first_seed: 0,
@@ -233,8 +295,13 @@ mod tests {
         let mut nameless = made_from(&own);
         nameless.inputs.clear();
         let error = check_same_images(&own, &nameless).unwrap_err().to_string();
-        assert!(error.contains("does not say which images it was made from"), "{error}");
-        let error = check_same_images(&own, &made_from(&other)).unwrap_err().to_string();
+        assert!(
+            error.contains("does not say which images it was made from"),
+            "{error}"
+        );
+        let error = check_same_images(&own, &made_from(&other))
+            .unwrap_err()
+            .to_string();
         let expected = format!(
             "made from other images: digest {}, the images of this job have {}",
             other.short(),
@@ -255,6 +322,9 @@ mod tests {
             from_nimg: 0,
             to_nimg: 32,
         };
-        assert_eq!((recipe(&params).precision, recipe(&params).seed), (Precision::Tf32, 7));
+        assert_eq!(
+            (recipe(&params).precision, recipe(&params).seed),
+            (Precision::Tf32, 7)
+        );
     }
 }

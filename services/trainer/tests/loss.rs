@@ -1,4 +1,5 @@
-//! `trainer loss` as a process: numbers that follow from a formula, labels that matter, clear words when something does not fit.
+//! `trainer loss` as a process: numbers that follow from a formula, labels that matter, clear words
+//! when something does not fit.
 
 use cedm_contract::sweep::preset;
 use cedm_diffusion::{Architecture, Network, Parameters, weights};
@@ -13,17 +14,30 @@ const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
 
 fn trainer(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cedm-trainer"));
-    command.args(arguments).env("CEDM_THREADS", "1").env("CEDM_DEVICE", "cpu");
+    command
+        .args(arguments)
+        .env("CEDM_THREADS", "1")
+        .env("CEDM_DEVICE", "cpu");
     command.env_remove("RUST_BACKTRACE").output().unwrap()
 }
 
 fn loss(weights: &Path, data: &Path, more: &[&str]) -> Output {
-    let files = ["loss", "--weights", weights.to_str().unwrap(), "--data", data.to_str().unwrap()];
+    let files = [
+        "loss",
+        "--weights",
+        weights.to_str().unwrap(),
+        "--data",
+        data.to_str().unwrap(),
+    ];
     trainer(&[&files[..], more].concat())
 }
 
 fn said(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -31,7 +45,9 @@ fn said(output: &Output) -> Value {
 fn greys(folder: &Path) -> PathBuf {
     let path = folder.join("data.safetensors");
     let labels = Tensor::arange(64, (Kind::Int64, Device::Cpu)).remainder(4i64);
-    let images = (&labels * 50i64 + 40i64).view([64, 1, 1, 1]).expand([64, 1, 8, 8], false);
+    let images = (&labels * 50i64 + 40i64)
+        .view([64, 1, 1, 1])
+        .expand([64, 1, 8, 8], false);
     let images = images.to_kind(Kind::Uint8).contiguous();
     weights::write(&path, &[("images", &images), ("labels", &labels)], None).unwrap();
     path
@@ -77,9 +93,13 @@ fn a_network_that_says_nothing_has_the_loss_of_its_preconditioning() {
             (found / expected - 1.0).abs() < 0.08,
             "sigma {sigma}: {found}, expected about {expected}"
         );
-        // At high noise the greys themselves differ in their loss; at low noise only the noise does.
+        // At high noise the greys themselves differ in their loss; at low noise only the noise
+        // does.
         let error = level["standard_error"].as_f64().unwrap();
-        assert!(error > 0.0 && error < 0.15 * found, "sigma {sigma}: {found} ± {error}");
+        assert!(
+            error > 0.0 && error < 0.15 * found,
+            "sigma {sigma}: {found} ± {error}"
+        );
         assert!(level.get("other_labels").is_none() && level.get("against").is_none());
     }
 }
@@ -88,18 +108,36 @@ fn a_network_that_says_nothing_has_the_loss_of_its_preconditioning() {
 fn labels_that_say_all_are_missed_when_they_are_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (greys(folder.path()), folder.path().join("out"));
-    let files = ["--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
-    let trained = trainer(&[&["run", "--preset", "tiny8", "--kimg", "6", "--labels"], &files[..]].concat());
+    let files = [
+        "--data",
+        data.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let trained = trainer(
+        &[
+            &["run", "--preset", "tiny8", "--kimg", "6", "--labels"],
+            &files[..],
+        ]
+        .concat(),
+    );
     let file = PathBuf::from(said(&trained)["weights"].as_str().unwrap());
     let measured = said(&loss(&file, &data, &["--labels"]));
     let highest = &measured["levels"][0];
     let own = highest["loss"].as_f64().unwrap();
     let gain = highest["other_labels"]["difference"].as_f64().unwrap();
-    assert!(gain > own, "{own} with the right labels, {gain} more with wrong ones");
+    assert!(
+        gain > own,
+        "{own} with the right labels, {gain} more with wrong ones"
+    );
     // The noise levels of training are those that the run noted.
     let of_training = |measured: &Value| measured["training"]["p_mean"].as_f64().unwrap();
     assert_eq!(of_training(&measured), -1.2);
-    let elsewhere = said(&loss(&file, &data, &["--labels", "--levels", "1", "--p-mean", "-0.5"]));
+    let elsewhere = said(&loss(
+        &file,
+        &data,
+        &["--labels", "--levels", "1", "--p-mean", "-0.5"],
+    ));
     assert_eq!(of_training(&elsewhere), -0.5);
     // The same command says the same; in other batches the same to rounding.
     let again = said(&loss(&file, &data, &["--labels"]));
@@ -110,18 +148,37 @@ fn labels_that_say_all_are_missed_when_they_are_wrong() {
 
     // Against a network without labels, image by image; against itself, nothing.
     let unconditional = folder.path().join("unconditional");
-    let files = ["--data", data.to_str().unwrap(), "--out", unconditional.to_str().unwrap()];
-    let trained = said(&trainer(&[&["run", "--preset", "tiny8", "--kimg", "6"], &files[..]].concat()));
+    let files = [
+        "--data",
+        data.to_str().unwrap(),
+        "--out",
+        unconditional.to_str().unwrap(),
+    ];
+    let trained = said(&trainer(
+        &[&["run", "--preset", "tiny8", "--kimg", "6"], &files[..]].concat(),
+    ));
     let other = trained["weights"].as_str().unwrap();
-    let against =
-        |other: &str| said(&loss(&file, &data, &["--labels", "--levels", "2", "--against", other]))["levels"][0]["against"].clone();
+    let against = |other: &str| {
+        said(&loss(
+            &file,
+            &data,
+            &["--labels", "--levels", "2", "--against", other],
+        ))["levels"][0]["against"]
+            .clone()
+    };
     let behind = against(other);
-    let (difference, error) = (behind["difference"].as_f64().unwrap(), behind["standard_error"].as_f64().unwrap());
+    let (difference, error) = (
+        behind["difference"].as_f64().unwrap(),
+        behind["standard_error"].as_f64().unwrap(),
+    );
     assert!(difference < -5.0 * error && error > 0.0, "{behind}");
     assert!(behind["relative"].as_f64().unwrap() < -0.3, "{behind}");
     let itself = against(file.to_str().unwrap());
     assert_eq!(
-        (itself["difference"].as_f64(), itself["standard_error"].as_f64()),
+        (
+            itself["difference"].as_f64(),
+            itself["standard_error"].as_f64()
+        ),
         (Some(0.0), Some(0.0))
     );
 }
@@ -130,13 +187,27 @@ fn labels_that_say_all_are_missed_when_they_are_wrong() {
 fn what_does_not_fit_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (greys(folder.path()), folder.path().join("out"));
-    let files = ["--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
-    let trained = trainer(&[&["run", "--preset", "tiny8", "--kimg", "0.1", "--labels"], &files[..]].concat());
+    let files = [
+        "--data",
+        data.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let trained = trainer(
+        &[
+            &["run", "--preset", "tiny8", "--kimg", "0.1", "--labels"],
+            &files[..],
+        ]
+        .concat(),
+    );
     let file = PathBuf::from(said(&trained)["weights"].as_str().unwrap());
     let complains = |data: &Path, more: &[&str], words: &[&str]| {
         let output = loss(&file, data, more);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && words.iter().all(|word| error.contains(word)), "{error}");
+        assert!(
+            !output.status.success() && words.iter().all(|word| error.contains(word)),
+            "{error}"
+        );
     };
     complains(&data, &[], &["takes 4 labels", "--ids"]);
     complains(&data, &["--labels", "--images", "0"], &["--images is 0"]);
@@ -147,12 +218,20 @@ fn what_does_not_fit_is_named() {
     let labels = Tensor::arange(64, (Kind::Int64, Device::Cpu)).remainder(4i64) + 3i64;
     let images = Tensor::zeros([64, 1, 8, 8], F32).to_kind(Kind::Uint8);
     weights::write(&other, &[("images", &images), ("labels", &labels)], None).unwrap();
-    complains(&other, &["--labels"], &["of these images", "was trained without it"]);
+    complains(
+        &other,
+        &["--labels"],
+        &["of these images", "was trained without it"],
+    );
 
     let wide = folder.path().join("wide.safetensors");
     let images = Tensor::zeros([64, 3, 4, 4], F32).to_kind(Kind::Uint8);
     weights::write(&wide, &[("images", &images)], None).unwrap();
-    complains(&wide, &[], &["holds 4×4 images of 3 channels", "takes 8×8 of 1"]);
+    complains(
+        &wide,
+        &[],
+        &["holds 4×4 images of 3 channels", "takes 8×8 of 1"],
+    );
     let empty = folder.path().join("empty.safetensors");
     let images = Tensor::zeros([0, 1, 8, 8], F32).to_kind(Kind::Uint8);
     weights::write(&empty, &[("images", &images)], None).unwrap();

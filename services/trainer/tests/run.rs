@@ -1,4 +1,5 @@
-//! `trainer run` as a process: plain files in, weights out, going on where it stopped, clear words when it cannot.
+//! `trainer run` as a process: plain files in, weights out, going on where it stopped, clear words
+//! when it cannot.
 
 use cedm_diffusion::weights;
 use nix::{
@@ -42,9 +43,14 @@ fn command(data: &Path, out: &Path, more: &[&str]) -> Command {
     command
 }
 
-/// Starts a run, sends the signal as soon as it has done `images` of the segment, and returns what it had to say.
+/// Starts a run, sends the signal as soon as it has done `images` of the segment, and returns what
+/// it had to say.
 fn interrupted(mut command: Command, images: u64, signal: Signal) -> String {
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let (mut said, mut sent) = (Vec::new(), false);
     let mut stderr = child.stderr.take().unwrap();
     let mut byte = [0];
@@ -73,34 +79,65 @@ fn interrupted(mut command: Command, images: u64, signal: Signal) -> String {
 }
 
 fn fine(output: Output) -> serde_json::Value {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]
 fn a_longer_budget_goes_on_from_a_shorter_one() {
     let folder = tempfile::tempdir().unwrap();
-    let (data, one, two) = (data(folder.path()), folder.path().join("one"), folder.path().join("two"));
-    let whole = fine(run(&data, &one, &["--labels", "--kimg", "0.192", "--snapshot-kimg", "0.096"]));
+    let (data, one, two) = (
+        data(folder.path()),
+        folder.path().join("one"),
+        folder.path().join("two"),
+    );
+    let whole = fine(run(
+        &data,
+        &one,
+        &["--labels", "--kimg", "0.192", "--snapshot-kimg", "0.096"],
+    ));
     assert_eq!(
-        (whole["nimg"].as_u64(), whole["steps"].as_u64(), whole["label_dim"].as_u64()),
+        (
+            whole["nimg"].as_u64(),
+            whole["steps"].as_u64(),
+            whole["label_dim"].as_u64()
+        ),
         (Some(192), Some(6), Some(4))
     );
     fine(run(&data, &two, &["--labels", "--kimg", "0.096"]));
     let longer = fine(run(&data, &two, &["--labels", "--kimg", "0.192"]));
     assert_eq!(longer["nimg"], 192);
-    for file in ["state.safetensors", "ema-000000096.safetensors", "ema-000000192.safetensors"] {
+    for file in [
+        "state.safetensors",
+        "ema-000000096.safetensors",
+        "ema-000000192.safetensors",
+    ] {
         assert!(
             std::fs::read(one.join(file)).unwrap() == std::fs::read(two.join(file)).unwrap(),
             "{file} differs"
         );
     }
-    let network = weights::recognise(&weights::read(&one.join("ema-000000192.safetensors")).unwrap(), "ema").unwrap();
-    assert_eq!((network.label_dim, network.channels, network.resolution), (4, 1, 8));
-    let curve: serde_json::Value = serde_json::from_slice(&std::fs::read(one.join("curve-000000192.json")).unwrap()).unwrap();
+    let network = weights::recognise(
+        &weights::read(&one.join("ema-000000192.safetensors")).unwrap(),
+        "ema",
+    )
+    .unwrap();
+    assert_eq!(
+        (network.label_dim, network.channels, network.resolution),
+        (4, 1, 8)
+    );
+    let curve: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(one.join("curve-000000192.json")).unwrap()).unwrap();
     assert_eq!(curve["loss"].as_array().unwrap().len(), 3);
     // Nothing is left to do: the same command again says so and changes nothing.
-    assert_eq!(fine(run(&data, &one, &["--labels", "--kimg", "0.192"]))["nimg"], 192);
+    assert_eq!(
+        fine(run(&data, &one, &["--labels", "--kimg", "0.192"]))["nimg"],
+        192
+    );
 }
 
 #[test]
@@ -112,21 +149,43 @@ fn what_does_not_fit_is_said_in_one_sentence() {
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    assert!(says("a", &["--kimg", "0"]).contains("--kimg is 0: expected at least one batch of 32 images"));
-    assert!(says("a", &["--snapshot-kimg", "0"]).contains("--snapshot-kimg is 0: expected at least one batch"));
-    assert!(says("a", &["--checkpoint-s=-1"]).contains("--checkpoint-s is -1: expected seconds of at least 0"));
-    assert!(says("a", &["--set", "network.label_dim=4"]).contains("--set network.label_dim: it follows from the condition"));
+    assert!(
+        says("a", &["--kimg", "0"])
+            .contains("--kimg is 0: expected at least one batch of 32 images")
+    );
+    assert!(
+        says("a", &["--snapshot-kimg", "0"])
+            .contains("--snapshot-kimg is 0: expected at least one batch")
+    );
+    assert!(
+        says("a", &["--checkpoint-s=-1"])
+            .contains("--checkpoint-s is -1: expected seconds of at least 0")
+    );
+    assert!(
+        says("a", &["--set", "network.label_dim=4"])
+            .contains("--set network.label_dim: it follows from the condition")
+    );
     assert!(says("b", &["--text-embeddings", "t.npy"]).contains("--image-embeddings <FILE>"));
     assert!(says("b", &["--coarse-labels"]).contains("the data set has no coarse label"));
     assert!(says("c", &["--set", "network.channel_mult=[]"]).contains("`channel_mult` is []"));
     let ids = folder.path().join("ids.safetensors");
-    weights::write(&ids, &[("ids", &Tensor::zeros([7], (Kind::Int64, Device::Cpu)))], None).unwrap();
+    weights::write(
+        &ids,
+        &[("ids", &Tensor::zeros([7], (Kind::Int64, Device::Cpu)))],
+        None,
+    )
+    .unwrap();
     let ids = ids.to_str().unwrap().to_owned();
     assert!(says("d", &["--ids", &ids]).contains("7 rows, expected one for each of the 40 images"));
     fine(run(&data, &folder.path().join("e"), &["--kimg", "0.032"]));
     let noted = std::fs::read(folder.path().join("e/training.json")).unwrap();
-    assert!(says("e", &["--kimg", "0.064", "--seed", "5"]).contains("the folder holds another run"));
-    assert!(says("e", &["--kimg", "0.064", "--labels"]).contains("its network.label_dim is 0, this run's is 4"));
+    assert!(
+        says("e", &["--kimg", "0.064", "--seed", "5"]).contains("the folder holds another run")
+    );
+    assert!(
+        says("e", &["--kimg", "0.064", "--labels"])
+            .contains("its network.label_dim is 0, this run's is 4")
+    );
     assert!(
         std::fs::read(folder.path().join("e/training.json")).unwrap() == noted,
         "a refused run changes nothing"
@@ -134,7 +193,14 @@ fn what_does_not_fit_is_said_in_one_sentence() {
     assert!(
         says(
             "f",
-            &["--kimg", "0.1", "--set", "optimiser.lr=1e30", "--set", "optimiser.lr_rampup_kimg=0"]
+            &[
+                "--kimg",
+                "0.1",
+                "--set",
+                "optimiser.lr=1e30",
+                "--set",
+                "optimiser.lr_rampup_kimg=0"
+            ]
         )
         .contains("the loss became")
     );
@@ -147,18 +213,26 @@ fn an_unfinished_run_shows_its_curve_and_is_not_taken_for_another() {
     // A budget that is no whole number of batches ends after it (spec §7.5).
     let more = ["--labels", "--kimg", "7.99"];
     let said = interrupted(command(&data, &out, &more), 4_500, Signal::SIGINT);
-    assert!(said.contains(" kimg: loss 0.") && said.contains("images/s"), "{said}");
-    let curve: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("curve-000008000.json")).unwrap()).unwrap();
+    assert!(
+        said.contains(" kimg: loss 0.") && said.contains("images/s"),
+        "{said}"
+    );
+    let curve: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("curve-000008000.json")).unwrap()).unwrap();
     let seen = curve["kimg"].as_array().unwrap().len();
     assert!((20..50).contains(&seen), "{seen} of 50 ticks");
     let condition = weights::read(&out.join("condition.safetensors")).unwrap();
-    assert_eq!(Vec::<i64>::try_from(&condition["raw_ids"]).unwrap(), [0, 1, 2, 3]);
+    assert_eq!(
+        Vec::<i64>::try_from(&condition["raw_ids"]).unwrap(),
+        [0, 1, 2, 3]
+    );
 
     let noted = std::fs::read(out.join("training.json")).unwrap();
     let other = run(&data, &out, &[&more[..], &["--seed", "5"]].concat());
     let said = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(
-        said.contains("the folder holds another run") && said.contains("its seed is 0, this run's is 5"),
+        said.contains("the folder holds another run")
+            && said.contains("its seed is 0, this run's is 5"),
         "{said}"
     );
     assert!(
@@ -167,28 +241,57 @@ fn an_unfinished_run_shows_its_curve_and_is_not_taken_for_another() {
     );
 
     // Snapshots may come closer together from where it stopped.
-    let done = fine(run(&data, &out, &[&more[..], &["--snapshot-kimg", "1.6"]].concat()));
+    let done = fine(run(
+        &data,
+        &out,
+        &[&more[..], &["--snapshot-kimg", "1.6"]].concat(),
+    ));
     assert_eq!(done["nimg"], 8_000);
-    assert!(!out.join("ema-000003200.safetensors").exists() && out.join("ema-000006400.safetensors").exists());
+    assert!(
+        !out.join("ema-000003200.safetensors").exists()
+            && out.join("ema-000006400.safetensors").exists()
+    );
 }
 
 #[test]
 fn killed_again_and_again_it_ends_on_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let (data, whole, killed) = (data(folder.path()), folder.path().join("whole"), folder.path().join("killed"));
-    let more = ["--labels", "--kimg", "8", "--snapshot-kimg", "4", "--set", "network.dropout=0.1"];
+    let (data, whole, killed) = (
+        data(folder.path()),
+        folder.path().join("whole"),
+        folder.path().join("killed"),
+    );
+    let more = [
+        "--labels",
+        "--kimg",
+        "8",
+        "--snapshot-kimg",
+        "4",
+        "--set",
+        "network.dropout=0.1",
+    ];
     fine(run(&data, &whole, &more));
     let stopped = |images, signal| interrupted(command(&data, &killed, &more), images, signal);
     let said = stopped(64, Signal::SIGINT);
-    assert!(said.contains("the same command goes on from there"), "{said}");
-    let checkpoints = || std::fs::read_dir(killed.join("checkpoints")).unwrap().count();
+    assert!(
+        said.contains("the same command goes on from there"),
+        "{said}"
+    );
+    let checkpoints = || {
+        std::fs::read_dir(killed.join("checkpoints"))
+            .unwrap()
+            .count()
+    };
     assert_eq!(checkpoints(), 1);
     stopped(1_000, Signal::SIGKILL);
     stopped(1_500, Signal::SIGINT);
     assert_eq!(checkpoints(), 1);
     fine(run(&data, &killed, &more));
     let names = |out: &Path| {
-        let mut names: Vec<_> = std::fs::read_dir(out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(out)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         names.sort();
         names
     };

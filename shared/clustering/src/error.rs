@@ -16,7 +16,10 @@ pub enum ClusteringError {
         expected: String,
     },
     /// NaN or infinite features.
-    #[error("features hold {count} rows with NaN or infinite values, the first is row {row}: were they extracted in too low a precision?")]
+    #[error(
+        "features hold {count} rows with NaN or infinite values, the first is row {row}: were \
+         they extracted in too low a precision?"
+    )]
     NotFinite {
         /// Rows that hold such values.
         count: i64,
@@ -24,7 +27,10 @@ pub enum ClusteringError {
         row: i64,
     },
     /// Rows of length zero, which have no direction.
-    #[error("{count} feature rows are all zero, the first is row {row}: their cosine to other rows is undefined")]
+    #[error(
+        "{count} feature rows are all zero, the first is row {row}: their cosine to other rows is \
+         undefined"
+    )]
     ZeroRow {
         /// How many.
         count: i64,
@@ -79,7 +85,11 @@ pub enum ClusteringError {
 }
 
 impl ClusteringError {
-    pub(crate) fn setting(setting: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
+    pub(crate) fn setting(
+        setting: &'static str,
+        found: impl ToString,
+        expected: impl Into<String>,
+    ) -> Self {
         Self::Setting {
             setting,
             found: found.to_string(),

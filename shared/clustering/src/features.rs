@@ -13,7 +13,8 @@ impl Features {
     /// Checks shape, type and finiteness. float16 and bfloat16 become float32.
     ///
     /// # Errors
-    /// When the tensor is not a matrix of at least one row and column, not of a floating type, or not finite.
+    /// When the tensor is not a matrix of at least one row and column, not of a floating type, or
+    /// not finite.
     pub fn new(tensor: &Tensor) -> Result<Self, ClusteringError> {
         let shape = tensor.size();
         let kind = match tensor.kind() {
@@ -27,7 +28,9 @@ impl Features {
         let tensor = tensor.to_kind(kind).contiguous();
         // NaN and infinities survive a sum of x − x, which needs no mask as large as the features.
         #[allow(clippy::eq_op)]
-        let broken = (&tensor - &tensor).sum_dim_intlist([1].as_slice(), false, kind).isnan();
+        let broken = (&tensor - &tensor)
+            .sum_dim_intlist([1].as_slice(), false, kind)
+            .isnan();
         let count = broken.sum(Kind::Int64).int64_value(&[]);
         if count > 0 {
             return Err(ClusteringError::NotFinite {
@@ -98,10 +101,17 @@ const SAFE_NORM: f64 = 1e-15;
 pub(crate) fn directions(rows: &Tensor) -> Tensor {
     let norms = |rows: &Tensor| rows.norm_scalaropt_dim(2.0, [1].as_slice(), true);
     let found = norms(rows);
-    if found.isfinite().logical_and(&found.gt(SAFE_NORM)).all().int64_value(&[]) != 0 {
+    if found
+        .isfinite()
+        .logical_and(&found.gt(SAFE_NORM))
+        .all()
+        .int64_value(&[])
+        != 0
+    {
         return rows / found;
     }
-    // Squares leave the type's range, or a row is zero: their largest number tells, and brings the others to a norm of 1 or more.
+    // Squares leave the type's range, or a row is zero: their largest number tells, and brings the
+    // others to a norm of 1 or more.
     let largest = rows.abs().amax([1].as_slice(), true);
     let rows = rows / largest.where_scalarother(&largest.gt(0.0), 1.0);
     &rows / norms(&rows).clamp_min(1.0)
@@ -123,7 +133,10 @@ mod tests {
     #[test]
     fn what_is_no_feature_matrix_is_refused() {
         check(&Tensor::zeros([3], (Kind::Float, Device::Cpu)), "Float [3]");
-        check(&Tensor::zeros([3, 2], (Kind::Int64, Device::Cpu)), "Int64 [3, 2]");
+        check(
+            &Tensor::zeros([3, 2], (Kind::Int64, Device::Cpu)),
+            "Int64 [3, 2]",
+        );
         check(&Tensor::zeros([0, 2], (Kind::Float, Device::Cpu)), "[0, 2]");
         check(
             &Tensor::from_slice2(&[[0f32, 1.0], [f32::NAN, 1.0], [1.0, f32::INFINITY]]),
@@ -139,7 +152,8 @@ mod tests {
 
     #[test]
     fn rows_of_any_size_have_a_direction() {
-        let rows = Tensor::from_slice2(&[[3e30f32, 4e30], [-3e-30, 4e-30], [3e-23, 4e-23], [3.0, 4.0]]);
+        let rows =
+            Tensor::from_slice2(&[[3e30f32, 4e30], [-3e-30, 4e-30], [3e-23, 4e-23], [3.0, 4.0]]);
         let unit = Features::new(&rows).unwrap().unit_rows().unwrap();
         let expected = Tensor::from_slice2(&[[0.6f32, 0.8], [-0.6, 0.8], [0.6, 0.8], [0.6, 0.8]]);
         assert!((unit - expected).abs().max().double_value(&[]) < 1e-6);
@@ -149,6 +163,9 @@ mod tests {
     fn zero_rows_have_no_direction() {
         let features = Features::new(&Tensor::from_slice2(&[[1f32, 1.0], [0.0, 0.0]])).unwrap();
         let error = features.unit_rows().unwrap_err().to_string();
-        assert!(error.starts_with("1 feature rows are all zero, the first is row 1"), "{error}");
+        assert!(
+            error.starts_with("1 feature rows are all zero, the first is row 1"),
+            "{error}"
+        );
     }
 }

@@ -1,8 +1,9 @@
-//! k-means as scikit-learn does it: greedy k-means++, Lloyd, empty clusters relocated, several starts (spec §5).
+//! k-means as scikit-learn does it: greedy k-means++, Lloyd, empty clusters relocated, several
+//! starts (spec §5).
 //!
-//! Distances are matrix products over pieces of rows. Rows are centred on their mean first, which keeps float32 distances exact
-//! where features are far from the origin. A GPU does it all on the device. Sets that do not fit into memory are clustered by
-//! mini-batches ([`fit_mini_batch`]).
+//! Distances are matrix products over pieces of rows. Rows are centred on their mean first, which
+//! keeps float32 distances exact where features are far from the origin. A GPU does it all on the
+//! device. Sets that do not fit into memory are clustered by mini-batches ([`fit_mini_batch`]).
 
 mod lloyd;
 mod mini_batch;
@@ -37,8 +38,8 @@ pub struct Fitted {
     pub inertias: Vec<f64>,
 }
 
-/// Clusters the features. `progress` hears (starts done, in all, inertia so far) and says whether to go on; the result is `None`
-/// when it said no.
+/// Clusters the features. `progress` hears (starts done, in all, inertia so far) and says whether
+/// to go on; the result is `None` when it said no.
 ///
 /// # Errors
 /// When a setting does not fit the data.
@@ -65,7 +66,13 @@ pub fn fit(
             going
         };
         let initial = plus_plus(rows.centred(), rows.squares(), clusters, seed, start);
-        let run = lloyd(&rows, &initial, params.max_iterations, tolerance, &mut watch);
+        let run = lloyd(
+            &rows,
+            &initial,
+            params.max_iterations,
+            tolerance,
+            &mut watch,
+        );
         if !going {
             return Ok(None);
         }
@@ -107,7 +114,11 @@ fn check(rows: i64, clusters: u32, params: &KmeansParams) -> Result<(), Clusteri
         return Err(ClusteringError::setting("max_iterations", 0, "at least 1"));
     }
     if !(params.tolerance >= 0.0 && params.tolerance.is_finite()) {
-        return Err(ClusteringError::setting("tolerance", params.tolerance, "a number of at least 0"));
+        return Err(ClusteringError::setting(
+            "tolerance",
+            params.tolerance,
+            "a number of at least 0",
+        ));
     }
     if params.mini_batch > 0 && params.mini_batch < clusters {
         return Err(ClusteringError::setting(
@@ -122,6 +133,13 @@ fn check(rows: i64, clusters: u32, params: &KmeansParams) -> Result<(), Clusteri
 /// Cluster of each row of other features, by the nearest centroid: i64 \[rows\] on the CPU.
 pub fn nearest_centroid(features: &Features, centroids: &Tensor) -> Tensor {
     let rows = Rows::new(features);
-    let centred = rows.moved(&centroids.to_device(features.device()).to_kind(features.kind()));
-    rows.assign(&centred).ids.to_device(tch::Device::Cpu).to_kind(Kind::Int64)
+    let centred = rows.moved(
+        &centroids
+            .to_device(features.device())
+            .to_kind(features.kind()),
+    );
+    rows.assign(&centred)
+        .ids
+        .to_device(tch::Device::Cpu)
+        .to_kind(Kind::Int64)
 }

@@ -1,12 +1,14 @@
 //! Exact cosine nearest neighbours in tiles (spec §3).
 //!
-//! Similarity is symmetric, so only the tiles on and above the diagonal are computed; each serves its rows and, read the other
-//! way, its columns. Every row meets its columns in ascending order, which makes "the lower index wins" a strict comparison.
-//! The matrix products run where the features lie; selection runs on the host with as many threads as libtorch uses.
+//! Similarity is symmetric, so only the tiles on and above the diagonal are computed; each serves
+//! its rows and, read the other way, its columns. Every row meets its columns in ascending order,
+//! which makes "the lower index wins" a strict comparison. The matrix products run where the
+//! features lie; selection runs on the host with as many threads as libtorch uses.
 //!
-//! Memory: one unit-length copy of the features, two tiles within the budget (one where the features lie, one on the host) and
-//! at most 32·k bytes per row. An N × N matrix never exists. Sets too large for one process, or for its memory, are searched in
-//! [`parts`](PartSearch) that any number of processes share.
+//! Memory: one unit-length copy of the features, two tiles within the budget (one where the
+//! features lie, one on the host) and at most 32·k bytes per row. An N × N matrix never exists.
+//! Sets too large for one process, or for its memory, are searched in [`parts`](PartSearch) that
+//! any number of processes share.
 
 mod parts;
 mod sample;
@@ -24,7 +26,8 @@ use tiles::Tiles;
 /// Neighbours of every row.
 #[derive(Debug)]
 pub struct Neighbours {
-    /// Row indices by descending similarity, equal ones by ascending index; i32 \[N, k\] on the CPU.
+    /// Row indices by descending similarity, equal ones by ascending index; i32 \[N, k\] on the
+    /// CPU.
     pub indices: Tensor,
     /// Their cosine similarities; the features' type, \[N, k\] on the CPU.
     pub similarities: Tensor,
@@ -33,8 +36,8 @@ pub struct Neighbours {
 /// Memory for both tiles together when the caller has no wish, in bytes.
 pub const DEFAULT_TILE_BYTES: u64 = 64 << 20;
 
-/// The `k` nearest other rows of every row. `progress` hears (pairs of rows done, in all) after each tile and says whether to go
-/// on; the result is `None` when it said no.
+/// The `k` nearest other rows of every row. `progress` hears (pairs of rows done, in all) after
+/// each tile and says whether to go on; the result is `None` when it said no.
 ///
 /// # Errors
 /// When `k` is 0 or not below the number of rows, or a row is all zero.
@@ -70,13 +73,24 @@ pub fn check_lists(neighbours: &Tensor, rows: i64, at_least: u32) -> Result<(), 
     let error = |found: String| ClusteringError::Shape {
         what: "neighbours".to_owned(),
         found,
-        expected: format!("integers [{rows}, at least {at_least}] from 0 to {}", rows - 1),
+        expected: format!(
+            "integers [{rows}, at least {at_least}] from 0 to {}",
+            rows - 1
+        ),
     };
     let integral = matches!(neighbours.kind(), Kind::Int | Kind::Int64);
-    if !integral || size.len() != 2 || size[0] != rows || size[1] < i64::from(at_least) || size[1] < 1 {
+    if !integral
+        || size.len() != 2
+        || size[0] != rows
+        || size[1] < i64::from(at_least)
+        || size[1] < 1
+    {
         return Err(error(format!("{:?} {size:?}", neighbours.kind())));
     }
-    let (low, high) = (neighbours.min().int64_value(&[]), neighbours.max().int64_value(&[]));
+    let (low, high) = (
+        neighbours.min().int64_value(&[]),
+        neighbours.max().int64_value(&[]),
+    );
     if low < 0 || high >= rows {
         Err(error(format!("from {low} to {high}")))
     } else {
@@ -127,11 +141,19 @@ mod tests {
     use tch::Device;
 
     fn features(rows: i64, width: i64, kind: Kind) -> Features {
-        let values = (Tensor::arange(rows * width, (Kind::Double, Device::Cpu)) * 12.9898).sin() * 43758.5453;
-        Features::new(&(&values - values.floor() - 0.5).view([rows, width]).to_kind(kind)).unwrap()
+        let values = (Tensor::arange(rows * width, (Kind::Double, Device::Cpu)) * 12.9898).sin()
+            * 43758.5453;
+        Features::new(
+            &(&values - values.floor() - 0.5)
+                .view([rows, width])
+                .to_kind(kind),
+        )
+        .unwrap()
     }
     fn all(features: &Features, k: u32, tile_bytes: u64) -> (Vec<i32>, Vec<f64>) {
-        let found = nearest(features, k, tile_bytes, &mut |_, _| true).unwrap().unwrap();
+        let found = nearest(features, k, tile_bytes, &mut |_, _| true)
+            .unwrap()
+            .unwrap();
         let flat = |t: Tensor| t.view(-1);
         (
             Vec::try_from(flat(found.indices)).unwrap(),
@@ -146,21 +168,31 @@ mod tests {
         let mut similarity = unit.mm(&unit.tr());
         let _ = similarity.fill_diagonal_(f64::NEG_INFINITY, false);
         let (values, indices) = similarity.sort_stable(true, 1, true);
-        let expected = Vec::<i64>::try_from(indices.narrow(1, 0, 20).contiguous().view(-1)).unwrap();
+        let expected =
+            Vec::<i64>::try_from(indices.narrow(1, 0, 20).contiguous().view(-1)).unwrap();
         let values = Vec::<f64>::try_from(values.narrow(1, 0, 20).contiguous().view(-1)).unwrap();
         for tile_bytes in [1, 64 << 10, DEFAULT_TILE_BYTES] {
             let (found, similarities) = all(&features, 20, tile_bytes);
             assert!(
-                found.iter().zip(&expected).all(|(&a, &b)| i64::from(a) == b),
+                found
+                    .iter()
+                    .zip(&expected)
+                    .all(|(&a, &b)| i64::from(a) == b),
                 "tiles of {tile_bytes} bytes"
             );
-            assert!(similarities.iter().zip(&values).all(|(a, b)| (a - b).abs() < 1e-14));
+            assert!(
+                similarities
+                    .iter()
+                    .zip(&values)
+                    .all(|(a, b)| (a - b).abs() < 1e-14)
+            );
         }
     }
 
     #[test]
     fn equal_rows_come_by_ascending_index_and_never_oneself() {
-        let rows = Tensor::from_slice2(&[[1f32, 0.0], [0.0, 1.0], [2.0, 0.0], [1.0, 0.0], [3.0, 0.0]]);
+        let rows =
+            Tensor::from_slice2(&[[1f32, 0.0], [0.0, 1.0], [2.0, 0.0], [1.0, 0.0], [3.0, 0.0]]);
         let (found, similarities) = all(&Features::new(&rows).unwrap(), 3, DEFAULT_TILE_BYTES);
         assert_eq!(found[..3], [2, 3, 4]);
         assert_eq!(found[3..6], [0, 2, 3]);
@@ -174,7 +206,10 @@ mod tests {
         let error = nearest(&features(5, 2, Kind::Float), 5, 1, &mut |_, _| true)
             .unwrap_err()
             .to_string();
-        assert_eq!(error, "neighbours is 5, expected from 1 to 4: every row has 4 others");
+        assert_eq!(
+            error,
+            "neighbours is 5, expected from 1 to 4: every row has 4 others"
+        );
     }
 
     #[test]
@@ -186,9 +221,16 @@ mod tests {
             true
         })
         .unwrap();
-        assert!(heard.windows(2).all(|pair| pair[0].0 < pair[1].0), "{heard:?}");
+        assert!(
+            heard.windows(2).all(|pair| pair[0].0 < pair[1].0),
+            "{heard:?}"
+        );
         assert_eq!(heard.last(), Some(&(90_000, 90_000)));
-        assert!(nearest(&features, 3, 1, &mut |done, _| done < 10_000).unwrap().is_none());
+        assert!(
+            nearest(&features, 3, 1, &mut |done, _| done < 10_000)
+                .unwrap()
+                .is_none()
+        );
     }
 
     fn in_parts(features: &Features, k: u32, count: u32, tile_bytes: u64) -> (Vec<i32>, Vec<f64>) {
@@ -213,15 +255,23 @@ mod tests {
             assert_eq!(pairs - before, blocks.pairs_of_part(part));
             lists.extend(search.finish());
         }
-        assert_eq!(pairs, (features.rows() * features.rows()) as u64, "every pair once");
+        assert_eq!(
+            pairs,
+            (features.rows() * features.rows()) as u64,
+            "every pair once"
+        );
         let (mut indices, mut similarities) = (Vec::new(), Vec::new());
         for block in 0..count {
-            let (own, rest) = lists.into_iter().partition::<Vec<_>, _>(|list| list.block == block);
+            let (own, rest) = lists
+                .into_iter()
+                .partition::<Vec<_>, _>(|list| list.block == block);
             lists = rest;
             assert_eq!(own.len() as u32, count.div_ceil(2));
             let found = merge_block(&own, k).unwrap();
             indices.extend(Vec::<i32>::try_from(found.indices.view(-1)).unwrap());
-            similarities.extend(Vec::<f64>::try_from(found.similarities.to_kind(Kind::Double).view(-1)).unwrap());
+            similarities.extend(
+                Vec::<f64>::try_from(found.similarities.to_kind(Kind::Double).view(-1)).unwrap(),
+            );
         }
         (indices, similarities)
     }
@@ -239,12 +289,18 @@ mod tests {
             for count in [1, 3, 5, 9, 43] {
                 let (indices, found) = in_parts(&features, k, count, tile_bytes);
                 assert!(
-                    found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-14),
+                    found
+                        .iter()
+                        .zip(&expected)
+                        .all(|(a, b)| (a - b).abs() < 1e-14),
                     "k = {k}, {count} parts"
                 );
                 for (row, list) in indices.chunks(k as usize).enumerate() {
                     let mut list = list.to_vec();
-                    assert!(!list.contains(&(row as i32)), "row {row} is its own neighbour");
+                    assert!(
+                        !list.contains(&(row as i32)),
+                        "row {row} is its own neighbour"
+                    );
                     list.sort_unstable();
                     list.dedup();
                     assert_eq!(list.len(), k as usize, "row {row}");

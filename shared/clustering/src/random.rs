@@ -1,4 +1,5 @@
-//! Random streams derived from (seed, purpose, index): never carried along, so resuming needs no generator state.
+//! Random streams derived from (seed, purpose, index): never carried along, so resuming needs no
+//! generator state.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -70,8 +71,15 @@ mod tests {
     fn normals_have_their_moments() {
         let values = normals(&mut stream(5, Purpose::HeadWeights, 0), 100_001, 0.02);
         let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
-        let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / values.len() as f64;
-        assert!(mean.abs() < 5e-4 && (variance.sqrt() - 0.02).abs() < 3e-4, "{mean} {variance}");
+        let variance = values
+            .iter()
+            .map(|&v| (f64::from(v) - mean).powi(2))
+            .sum::<f64>()
+            / values.len() as f64;
+        assert!(
+            mean.abs() < 5e-4 && (variance.sqrt() - 0.02).abs() < 3e-4,
+            "{mean} {variance}"
+        );
     }
 
     #[test]

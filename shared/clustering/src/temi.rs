@@ -1,8 +1,9 @@
 //! TEMI: clustering heads that teach each other which neighbours belong together (spec §4).
 //!
-//! All heads are trained side by side: their weights are stacked and every layer is one batched matrix product. On a CPU a
-//! step goes through them in groups small enough for the cache; the loss couples heads only through the instance weight, which
-//! needs the teachers alone, so groups are independent after the teachers' pass.
+//! All heads are trained side by side: their weights are stacked and every layer is one batched
+//! matrix product. On a CPU a step goes through them in groups small enough for the cache; the loss
+//! couples heads only through the instance weight, which needs the teachers alone, so groups are
+//! independent after the teachers' pass.
 
 mod draws;
 mod gradients;

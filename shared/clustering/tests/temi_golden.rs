@@ -1,7 +1,8 @@
 //! Golden numbers of the reference implementation: golden.json `temi_tiny`.
 //!
-//! Two heads, D = 4, C = 3, B = 3, hidden 512, bottleneck 256. Fill rule: parameter names in byte order, j = place in that order, i
-//! = flat index, value = 0.05 sin(1 + j + offset + 0.37 i) in float64, cast to float32; lengths add 1.
+//! Two heads, D = 4, C = 3, B = 3, hidden 512, bottleneck 256. Fill rule: parameter names in byte
+//! order, j = place in that order, i = flat index, value = 0.05 sin(1 + j + offset + 0.37 i) in
+//! float64, cast to float32; lengths add 1.
 
 use cedm_clustering::temi::{Marginal, Model, from_upstream, student_loss, targets};
 use cedm_contract::params::TemiParams;
@@ -26,7 +27,11 @@ fn filled(offset: f64) -> Model {
     let fill = |(j, (name, shape)): (usize, (String, &[i64]))| {
         let count: i64 = shape.iter().product();
         let value = (Tensor::arange(count, F64) * 0.37 + (1.0 + j as f64 + offset)).sin() * 0.05;
-        let value = if name.ends_with("weight_g") { value + 1.0 } else { value };
+        let value = if name.ends_with("weight_g") {
+            value + 1.0
+        } else {
+            value
+        };
         (name, value.view(shape).to_kind(Kind::Float))
     };
     let named: HashMap<String, Tensor> = shapes.into_iter().enumerate().map(fill).collect();
@@ -37,7 +42,10 @@ fn check(what: &str, found: &Tensor, expected: &[f64]) {
     let found = Vec::<f64>::try_from(found.to_kind(Kind::Double).contiguous().view(-1)).unwrap();
     assert_eq!(found.len(), expected.len(), "{what}");
     for (found, expected) in found.iter().zip(expected) {
-        assert!((found - expected).abs() < 2e-6, "{what}: {found} against {expected}");
+        assert!(
+            (found - expected).abs() < 2e-6,
+            "{what}: {found} against {expected}"
+        );
     }
 }
 
@@ -50,7 +58,9 @@ fn heads_loss_marginal_and_weight() {
     check(
         "student head 0",
         &logits.narrow(0, 0, 6),
-        &[-0.1740642, -0.1452255, -0.0832076, -0.1731595, -0.1445317, -0.0828841],
+        &[
+            -0.1740642, -0.1452255, -0.0832076, -0.1731595, -0.1445317, -0.0828841,
+        ],
     );
     check(
         "student head 0, end",
@@ -61,14 +71,20 @@ fn heads_loss_marginal_and_weight() {
     check(
         "teacher head 1",
         &logits.narrow(0, 0, 6),
-        &[-0.1740822, -0.1432204, -0.0799, -0.1733688, -0.1426874, -0.0796684],
+        &[
+            -0.1740822, -0.1432204, -0.0799, -0.1733688, -0.1426874, -0.0796684,
+        ],
     );
 
     let params = TemiParams::default();
     let mut marginal = Marginal::uniform(2, 3, Kind::Float, Device::Cpu);
     let targets = targets(&teacher, 0.1, &params, &mut marginal);
     let (losses, _) = student_loss(&student, &targets, &params, 2);
-    check("head losses", &losses, &[-0.34283924102783203, -0.3427152633666992]);
+    check(
+        "head losses",
+        &losses,
+        &[-0.34283924102783203, -0.3427152633666992],
+    );
     check("loss", &losses.mean(Kind::Float), &[-0.3427772521972656]);
     check(
         "marginal",
@@ -85,6 +101,10 @@ fn heads_loss_marginal_and_weight() {
     check(
         "weight",
         &targets.instance_weights(),
-        &[0.39011794328689575, 0.38966697454452515, 0.38979634642601013],
+        &[
+            0.39011794328689575,
+            0.38966697454452515,
+            0.38979634642601013,
+        ],
     );
 }

@@ -1,4 +1,5 @@
-//! Whole trainings on small data: they learn, repeat, resume bit by bit, and refuse what cannot work.
+//! Whole trainings on small data: they learn, repeat, resume bit by bit, and refuse what cannot
+//! work.
 
 use cedm_clustering::{ClusteringError, Features, neighbours::nearest, temi::Training};
 use cedm_contract::params::TemiParams;
@@ -10,9 +11,14 @@ fn data() -> (Features, Tensor) {
         .sin()
         .view([240, 12])
         * 0.3;
-    let centres = (Tensor::arange(6 * 12, (Kind::Float, Device::Cpu)) * 1.3).cos().view([6, 12]) * 2.0;
+    let centres = (Tensor::arange(6 * 12, (Kind::Float, Device::Cpu)) * 1.3)
+        .cos()
+        .view([6, 12])
+        * 2.0;
     let features = Features::new(&(noise + centres.repeat([40, 1]))).unwrap();
-    let neighbours = nearest(&features, 10, 1 << 20, &mut |_, _| true).unwrap().unwrap();
+    let neighbours = nearest(&features, 10, 1 << 20, &mut |_, _| true)
+        .unwrap()
+        .unwrap();
     (features, neighbours.indices)
 }
 
@@ -52,7 +58,11 @@ fn assert_same(a: &Training, b: &Training) {
     assert!(x.ids.equal(&y.ids) && x.log_confidence.equal(&y.log_confidence));
     assert_eq!(a.history(), b.history());
     assert!(
-        a.student().tensors().iter().zip(b.student().tensors()).all(|(a, b)| a.equal(b)),
+        a.student()
+            .tensors()
+            .iter()
+            .zip(b.student().tensors())
+            .all(|(a, b)| a.equal(b)),
         "students differ"
     );
     assert!(a.marginal().equal(b.marginal()), "marginals differ");
@@ -66,8 +76,13 @@ fn separate_directions_become_clusters() {
     let mut used = ids[..6].to_vec();
     used.sort_unstable();
     used.dedup();
-    // Five clusters for six directions leave the 40 rows of one direction undecided; by chance 40 rows in all would agree.
-    assert!(pure >= 200 && used.len() >= 5, "{pure} of 240 rows agree, {} clusters", used.len());
+    // Five clusters for six directions leave the 40 rows of one direction undecided; by chance 40
+    // rows in all would agree.
+    assert!(
+        pure >= 200 && used.len() >= 5,
+        "{pure} of 240 rows agree, {} clusters",
+        used.len()
+    );
     let history = trained.history();
     assert_eq!((history.len(), history[0].len()), (20, 3));
     let (head, loss) = trained.best_head().unwrap();
@@ -101,7 +116,10 @@ fn a_state_of_another_training_is_refused() {
     let mut first = training(&params());
     first.advance().unwrap();
     first.save(&file).unwrap();
-    let mut other = training(&TemiParams { beta: 1.0, ..params() });
+    let mut other = training(&TemiParams {
+        beta: 1.0,
+        ..params()
+    });
     let error = other.load(&file).unwrap_err().to_string();
     assert!(error.contains("state of another training"), "{error}");
     assert_eq!(other.steps_done(), 0);
@@ -121,7 +139,10 @@ fn the_last_layer_is_frozen_at_first() {
     for _ in 0..trained.steps_per_epoch() {
         trained.advance().unwrap();
     }
-    assert!(trained.student().weight_v.equal(&start.weight_v) && trained.student().weight_g.equal(&start.weight_g));
+    assert!(
+        trained.student().weight_v.equal(&start.weight_v)
+            && trained.student().weight_g.equal(&start.weight_g)
+    );
     assert!(!trained.student().weights[0].equal(&start.weights[0]));
     trained.advance().unwrap();
     assert!(!trained.student().weight_v.equal(&start.weight_v));
@@ -131,7 +152,10 @@ fn the_last_layer_is_frozen_at_first() {
 fn double_precision_tells_the_same_story() {
     let (features, neighbours) = data();
     let double = Features::new(&features.tensor().to_kind(Kind::Double)).unwrap();
-    let short = TemiParams { epochs: 3, ..params() };
+    let short = TemiParams {
+        epochs: 3,
+        ..params()
+    };
     let single = finish(Training::new(&short, 6, 5, &features, &neighbours).unwrap());
     let double = finish(Training::new(&short, 6, 5, &double, &neighbours).unwrap());
     let worst = single
@@ -148,17 +172,33 @@ fn double_precision_tells_the_same_story() {
 fn impossible_settings_are_refused() {
     let (features, neighbours) = data();
     let check = |params: TemiParams, clusters: u32, expect: &str| {
-        let error = Training::new(&params, clusters, 0, &features, &neighbours).unwrap_err().to_string();
+        let error = Training::new(&params, clusters, 0, &features, &neighbours)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expect), "{error}");
     };
     check(params(), 1, "clusters is 1, expected at least 2");
-    check(params(), 241, "clusters is 241, expected at most the number of images, 240");
     check(
-        TemiParams { batch: 512, ..params() },
+        params(),
+        241,
+        "clusters is 241, expected at most the number of images, 240",
+    );
+    check(
+        TemiParams {
+            batch: 512,
+            ..params()
+        },
         6,
         "batch is 512, expected at most the number of images, 240",
     );
-    check(TemiParams { beta: 0.0, ..params() }, 6, "beta is 0, expected a number above 0");
+    check(
+        TemiParams {
+            beta: 0.0,
+            ..params()
+        },
+        6,
+        "beta is 0, expected a number above 0",
+    );
     check(
         TemiParams {
             teacher_momentum: 1.5,
@@ -184,7 +224,10 @@ fn impossible_settings_are_refused() {
         "warmup_epochs is 21, expected at most epochs (20)",
     );
     let constant = Features::new(&Tensor::cat(
-        &[features.tensor(), &Tensor::ones([240, 1], (Kind::Float, Device::Cpu))],
+        &[
+            features.tensor(),
+            &Tensor::ones([240, 1], (Kind::Float, Device::Cpu)),
+        ],
         1,
     ))
     .unwrap();
@@ -200,7 +243,10 @@ fn impossible_settings_are_refused() {
     )
     .unwrap_err()
     .to_string();
-    assert!(error.contains("feature 12 is the same in every row"), "{error}");
+    assert!(
+        error.contains("feature 12 is the same in every row"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -214,6 +260,13 @@ fn a_diverging_loss_is_an_error() {
         ..params()
     };
     let mut training = Training::new(&wild, 6, 0, &features, &neighbours).unwrap();
-    let error = (0..100).find_map(|_| training.advance().err()).map(|error| error.to_string());
-    assert!(error.as_deref().is_some_and(|error| error.contains("lower base_lr")), "{error:?}");
+    let error = (0..100)
+        .find_map(|_| training.advance().err())
+        .map(|error| error.to_string());
+    assert!(
+        error
+            .as_deref()
+            .is_some_and(|error| error.contains("lower base_lr")),
+        "{error:?}"
+    );
 }

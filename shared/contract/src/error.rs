@@ -14,7 +14,9 @@ pub enum ContractError {
         expected: &'static str,
     },
     /// A message of a newer program.
-    #[error("{what} has schema version {found}, this program reads up to {supported}: upgrade this service")]
+    #[error(
+        "{what} has schema version {found}, this program reads up to {supported}: upgrade this service"
+    )]
     NewerSchema {
         /// Which message.
         what: &'static str,
@@ -32,7 +34,10 @@ pub enum ContractError {
         reason: String,
     },
     /// A message above [`crate::MAX_MESSAGE_BYTES`].
-    #[error("{what} takes {found} bytes, at most {limit} are allowed: use larger shards so that a job names fewer inputs")]
+    #[error(
+        "{what} takes {found} bytes, at most {limit} are allowed: use larger shards so that a job \
+         names fewer inputs"
+    )]
     TooLarge {
         /// Which message.
         what: &'static str,

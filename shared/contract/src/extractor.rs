@@ -1,4 +1,5 @@
-//! The extractor table: the names that a sweep file may use, what each is, what it needs, where its weights are published.
+//! The extractor table: the names that a sweep file may use, what each is, what it needs, where its
+//! weights are published.
 
 use serde::Serialize;
 
@@ -21,7 +22,8 @@ pub struct Extractor {
     pub chooses_dim: bool,
     /// Whether it has class logits too.
     pub has_logits: bool,
-    /// Whether it is a vision transformer that can be adapted to an image set (a [`crate::Kind::Adapt`] job).
+    /// Whether it is a vision transformer that can be adapted to an image set (a
+    /// [`crate::Kind::Adapt`] job).
     pub adapts: bool,
     /// Where the official weights are published; absent where none are needed.
     pub published: Option<&'static str>,
@@ -29,7 +31,13 @@ pub struct Extractor {
     pub sha256: Option<&'static str>,
 }
 
-const fn network(name: &'static str, about: &'static str, input: u32, dim: u32, published: &'static str) -> Extractor {
+const fn network(
+    name: &'static str,
+    about: &'static str,
+    input: u32,
+    dim: u32,
+    published: &'static str,
+) -> Extractor {
     Extractor {
         name,
         about,
@@ -46,7 +54,13 @@ const fn network(name: &'static str, about: &'static str, input: u32, dim: u32, 
 }
 
 /// The row of a vision transformer.
-const fn vit(name: &'static str, about: &'static str, input: u32, dim: u32, published: &'static str) -> Extractor {
+const fn vit(
+    name: &'static str,
+    about: &'static str,
+    input: u32,
+    dim: u32,
+    published: &'static str,
+) -> Extractor {
     Extractor {
         adapts: true,
         ..network(name, about, input, dim, published)
@@ -261,7 +275,8 @@ pub const EXTRACTORS: &[Extractor] = &[
         has_logits: true,
         ..network(
             "inception_pytorch_fid",
-            "the same network on images resized as pytorch-fid does: its numbers, not those of the literature on EDM",
+            "the same network on images resized as pytorch-fid does: its numbers, not those of \
+             the literature on EDM",
             299,
             2048,
             "github.com/mseitzer/pytorch-fid releases: pt_inception-2015-12-05-6726825d.pth",

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 fn is_lower_hex(text: &str, len: usize) -> bool {
-    text.len() == len && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == len
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 macro_rules! hex_id {
@@ -60,8 +63,8 @@ macro_rules! hex_id {
 }
 
 hex_id!(
-    /// Content key of a job: BLAKE3 of its kind, schema version, canonical parameters, input digests and algorithm
-    /// version, cut to 160 bits. Same work, same key, in every sweep.
+    /// Content key of a job: BLAKE3 of its kind, schema version, canonical parameters, input
+    /// digests and algorithm version, cut to 160 bits. Same work, same key, in every sweep.
     JobKey, 40, "job key", "40 lower-case hexadecimal digits"
 );
 hex_id!(
@@ -161,7 +164,9 @@ impl FromStr for SweepId {
     fn from_str(text: &str) -> Result<Self, ContractError> {
         let fits = (1..=48).contains(&text.len())
             && !text.starts_with('-')
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if fits {
             Ok(Self(text.to_owned()))
         } else {

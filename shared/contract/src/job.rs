@@ -1,11 +1,15 @@
 //! The request message: one job.
 
-use crate::{ContractError, Digest, JobKey, Kind, MAX_MESSAGE_BYTES, SCHEMA_VERSION, SweepId, params::*};
+use crate::{
+    ContractError, Digest, JobKey, Kind, MAX_MESSAGE_BYTES, SCHEMA_VERSION, SweepId, params::*,
+};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
 /// Urgency; workers empty p0 before p1 before p2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// A person waits.
@@ -80,34 +84,40 @@ pub enum JobSpec {
     Adapt(AdaptParams),
     /// See [`FitParams`]. Inputs: `images` (Import).
     Fit(FitParams),
-    /// See [`ExtractParams`]. Inputs: `images` (Import or SampleSet), `fit` (Fit) for fitted extractors, `adapted` (Adapt) for adapted
-    /// ones: their weights are its `backbone.safetensors`.
+    /// See [`ExtractParams`]. Inputs: `images` (Import or SampleSet), `fit` (Fit) for fitted
+    /// extractors, `adapted` (Adapt) for adapted ones: their weights are its
+    /// `backbone.safetensors`.
     Extract(ExtractParams),
     /// See [`FeaturesParams`]. Inputs: `shard/<index>` (Extract), in order.
     Features(FeaturesParams),
     /// See [`JudgeParams`]. Inputs: `features` (Features), `images` (Import) with labels.
     Judge(JudgeParams),
-    /// See [`NeighboursParams`]. Inputs: `features` (Features); to merge parts `part/<index>` (Neighbours) of each one, in order.
+    /// See [`NeighboursParams`]. Inputs: `features` (Features); to merge parts `part/<index>`
+    /// (Neighbours) of each one, in order.
     Neighbours(NeighboursParams),
-    /// See [`ClusterParams`]. Inputs: `features` (Features), `neighbours` (Neighbours) for TEMI, `images` (Import) for
-    /// ground truth and, where labels exist, for the quality scores.
+    /// See [`ClusterParams`]. Inputs: `features` (Features), `neighbours` (Neighbours) for TEMI,
+    /// `images` (Import) for ground truth and, where labels exist, for the quality scores.
     Cluster(ClusterParams),
-    /// See [`BoundParams`]. Inputs: `images` (Import), `probe/<C>/<seed>` (Cluster) of every probe so far.
+    /// See [`BoundParams`]. Inputs: `images` (Import), `probe/<C>/<seed>` (Cluster) of every probe
+    /// so far.
     Bound(BoundParams),
-    /// See [`TrainParams`]. Inputs: `images` (Import), `condition` (Cluster) unless unconditional, `previous` (Train)
-    /// unless it is the first segment.
+    /// See [`TrainParams`]. Inputs: `images` (Import), `condition` (Cluster) unless unconditional,
+    /// `previous` (Train) unless it is the first segment.
     Train(TrainParams),
     /// See [`SampleParams`]. Inputs: `weights` (Train), `condition` (Cluster) unless unconditional.
     Sample(SampleParams),
     /// See [`SampleSetParams`]. Inputs: `shard/<index>` (Sample), in order.
     SampleSet(SampleSetParams),
-    /// See [`MeasureParams`]. Inputs: `images` (Import or SampleSet), `fit` (Fit) for fitted extractors.
+    /// See [`MeasureParams`]. Inputs: `images` (Import or SampleSet), `fit` (Fit) for fitted
+    /// extractors.
     Measure(MeasureParams),
     /// See [`ReferenceParams`]. Inputs: `shard/<index>` (Measure), in order.
     Reference(ReferenceParams),
-    /// See [`ScoreParams`]. Inputs: `reference` (Reference), `shard/<index>` (Measure) of the sample set, in order,
-    /// `unconditional` (Reference over a sample set) where `ufd` is asked for, and `test` (Reference over the test split) where
-    /// `auroc` or `ct` is ([`crate::metrics::Against::roles`]). A metric whose input is absent gets a score without value.
+    /// See [`ScoreParams`]. Inputs: `reference` (Reference), `shard/<index>` (Measure) of the
+    /// sample set, in order, `unconditional` (Reference over a sample set) where `ufd` is asked
+    /// for, and `test` (Reference over the test split) where `auroc` or `ct` is
+    /// ([`crate::metrics::Against::roles`]). A metric whose input is absent gets a score without
+    /// value.
     Score(ScoreParams),
     /// See [`ReportParams`]. Inputs: everything the report was made from.
     Report(ReportParams),
@@ -170,13 +180,23 @@ impl Job {
         }
     }
 
-    /// Content key: BLAKE3 over MessagePack of (schema version, kind, algorithm version, parameters, (role, digest) of every
-    /// input). Keys of the inputs' jobs are left out: the same bytes made in another way are the same input.
+    /// Content key: BLAKE3 over MessagePack of (schema version, kind, algorithm version,
+    /// parameters, (role, digest) of every input). Keys of the inputs' jobs are left out: the same
+    /// bytes made in another way are the same input.
     pub fn key_of(spec: &JobSpec, inputs: &[Input]) -> JobKey {
-        let roles: Vec<(&str, &str)> = inputs.iter().map(|input| (input.role.as_str(), input.digest.as_str())).collect();
+        let roles: Vec<(&str, &str)> = inputs
+            .iter()
+            .map(|input| (input.role.as_str(), input.digest.as_str()))
+            .collect();
         let kind = spec.kind();
-        let canonical = rmp_serde::to_vec_named(&(SCHEMA_VERSION, kind.token(), kind.algorithm_version(), spec, roles))
-            .expect("invariant: parameters are plain data and always encode");
+        let canonical = rmp_serde::to_vec_named(&(
+            SCHEMA_VERSION,
+            kind.token(),
+            kind.algorithm_version(),
+            spec,
+            roles,
+        ))
+        .expect("invariant: parameters are plain data and always encode");
         JobKey::of(&canonical)
     }
 
@@ -195,7 +215,8 @@ impl Job {
     /// # Errors
     /// [`ContractError::TooLarge`] above [`MAX_MESSAGE_BYTES`].
     pub fn encode(&self) -> Result<Vec<u8>, ContractError> {
-        let bytes = rmp_serde::to_vec_named(self).expect("invariant: jobs are plain data and always encode");
+        let bytes = rmp_serde::to_vec_named(self)
+            .expect("invariant: jobs are plain data and always encode");
         if bytes.len() > MAX_MESSAGE_BYTES {
             return Err(ContractError::TooLarge {
                 what: "job",
@@ -209,7 +230,8 @@ impl Job {
     /// The job in `bytes`; its key is recomputed and must agree.
     ///
     /// # Errors
-    /// [`ContractError::NewerSchema`] for a message of a newer program, [`ContractError::Decode`] for anything else.
+    /// [`ContractError::NewerSchema`] for a message of a newer program, [`ContractError::Decode`]
+    /// for anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, ContractError> {
         #[derive(Deserialize)]
         struct Version {
@@ -238,7 +260,10 @@ impl Job {
         let expected = Self::key_of(&job.spec, &job.inputs);
         if expected != job.key {
             let reason = format!("its key is {}, its contents give {expected}", job.key);
-            return Err(ContractError::Decode { what: "job", reason });
+            return Err(ContractError::Decode {
+                what: "job",
+                reason,
+            });
         }
         Ok(job)
     }

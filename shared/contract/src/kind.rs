@@ -23,7 +23,8 @@ macro_rules! kinds {
             pub fn service(self) -> Service {
                 match self { $(Kind::$variant => Service::$service,)* }
             }
-            /// Raised whenever the algorithm behind the kind changes its numbers, so that old results are not reused.
+            /// Raised whenever the algorithm behind the kind changes its numbers, so that old
+            /// results are not reused.
             pub fn algorithm_version(self) -> u32 {
                 match self { $(Kind::$variant => $version,)* }
             }
@@ -34,7 +35,8 @@ macro_rules! kinds {
 kinds! {
     /// An image set turned into shards; committed by `cedm import`, never queued.
     Import = "import" by Cli, version 1;
-    /// A backbone adapted to an image set by DINO training, or a small one trained from nothing (spec §12).
+    /// A backbone adapted to an image set by DINO training, or a small one trained from nothing
+    /// (spec §12).
     Adapt = "adapt" by Extractor, version 1;
     /// What an extractor learns from the data before it can extract (the PCA basis).
     Fit = "fit" by Extractor, version 1;

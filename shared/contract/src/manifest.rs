@@ -1,6 +1,8 @@
 //! The result record: one manifest per key, written last and never again.
 
-use crate::{Attempt, ContractError, Digest, Input, JobKey, JobResult, JobSpec, Kind, SCHEMA_VERSION};
+use crate::{
+    Attempt, ContractError, Digest, Input, JobKey, JobResult, JobSpec, Kind, SCHEMA_VERSION,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -23,7 +25,8 @@ pub struct Output {
     /// Where it lies.
     #[serde(flatten)]
     pub object: ObjectRef,
-    /// Whether it may differ from run to run (timings, rates); then it is no part of the manifest's digest.
+    /// Whether it may differ from run to run (timings, rates); then it is no part of the manifest's
+    /// digest.
     #[serde(default)]
     pub volatile: bool,
 }
@@ -54,7 +57,8 @@ pub struct Software {
     pub device: String,
 }
 
-/// The lineage record and result of one job, stored as JSON at `manifest/<key>` by a create-only put.
+/// The lineage record and result of one job, stored as JSON at `manifest/<key>` by a create-only
+/// put.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`SCHEMA_VERSION`] of the writer.
@@ -83,16 +87,23 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Digest of the reproducible part: name, size and digest of every output that is not volatile, and the result with
-    /// object keys left out (they name the attempt).
+    /// Digest of the reproducible part: name, size and digest of every output that is not volatile,
+    /// and the result with object keys left out (they name the attempt).
     pub fn digest_of(outputs: &[Output], result: &JobResult) -> Digest {
         let mut stable: Vec<(&str, u64, &str)> = outputs
             .iter()
             .filter(|output| !output.volatile)
-            .map(|output| (output.name.as_str(), output.object.size, output.object.digest.as_str()))
+            .map(|output| {
+                (
+                    output.name.as_str(),
+                    output.object.size,
+                    output.object.digest.as_str(),
+                )
+            })
             .collect();
         stable.sort_unstable();
-        let bytes = rmp_serde::to_vec_named(&(stable, result.without_locations())).expect("invariant: plain data always encodes");
+        let bytes = rmp_serde::to_vec_named(&(stable, result.without_locations()))
+            .expect("invariant: plain data always encodes");
         Digest::of(&bytes)
     }
 
@@ -117,13 +128,15 @@ impl Manifest {
 
     /// JSON bytes, for the store and for people.
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).expect("invariant: manifests are plain data and always encode")
+        serde_json::to_vec_pretty(self)
+            .expect("invariant: manifests are plain data and always encode")
     }
 
     /// The manifest in `bytes`; its digest is recomputed and must agree.
     ///
     /// # Errors
-    /// [`ContractError::NewerSchema`], or [`ContractError::Decode`] for broken or inconsistent bytes.
+    /// [`ContractError::NewerSchema`], or [`ContractError::Decode`] for broken or inconsistent
+    /// bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, ContractError> {
         #[derive(Deserialize)]
         struct Version {
@@ -144,8 +157,14 @@ impl Manifest {
         let manifest: Self = serde_json::from_slice(bytes).map_err(decode)?;
         let expected = Self::digest_of(&manifest.outputs, &manifest.result);
         if expected != manifest.digest {
-            let reason = format!("its digest is {}, its contents give {expected}", manifest.digest);
-            return Err(ContractError::Decode { what: "manifest", reason });
+            let reason = format!(
+                "its digest is {}, its contents give {expected}",
+                manifest.digest
+            );
+            return Err(ContractError::Decode {
+                what: "manifest",
+                reason,
+            });
         }
         Ok(manifest)
     }

@@ -1,6 +1,8 @@
-//! The metric table: every score that a sweep can ask for, with its definition, reference, sample counts and direction.
+//! The metric table: every score that a sweep can ask for, with its definition, reference, sample
+//! counts and direction.
 //!
-//! The sweep's validation, the evaluator, the JSON, the report and the docs are all made from these rows (spec §10).
+//! The sweep's validation, the evaluator, the JSON, the report and the docs are all made from these
+//! rows (spec §10).
 
 use serde::Serialize;
 
@@ -43,8 +45,8 @@ impl Direction {
         }
     }
 
-    /// Badness of a score: the smaller the better, so that the best score of any metric is the one of least badness. `None`
-    /// where neither end is better.
+    /// Badness of a score: the smaller the better, so that the best score of any metric is the one
+    /// of least badness. `None` where neither end is better.
     pub fn badness(self, score: f64) -> Option<f64> {
         match self {
             Direction::Lower => Some(score),
@@ -74,7 +76,8 @@ pub enum Against {
 }
 
 impl Against {
-    /// The inputs of a score job beside the sample set's `shard/…`: the roles that [`crate::JobSpec::Score`] names.
+    /// The inputs of a score job beside the sample set's `shard/…`: the roles that
+    /// [`crate::JobSpec::Score`] names.
     pub fn roles(self) -> &'static [&'static str] {
         match self {
             Against::Nothing | Against::Labels => &[],
@@ -154,7 +157,8 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// The title in a feature space: the Fréchet distance is called FID over Inception and FDD over DINOv2 ViT-L/14.
+    /// The title in a feature space: the Fréchet distance is called FID over Inception and FDD over
+    /// DINOv2 ViT-L/14.
     pub fn title_in(&self, extractor: &str) -> String {
         match (self.name, extractor) {
             ("fd", "inception_fid") => "FID".to_owned(),
@@ -184,8 +188,10 @@ pub fn score_metric_names() -> Vec<&'static str> {
 
 /// The table as Markdown, for the docs.
 pub fn markdown() -> String {
-    let mut text =
-        String::from("| name | title | direction | against | definition | sample counts | defined in |\n|---|---|---|---|---|---|---|\n");
+    let mut text = String::from(
+        "| name | title | direction | against | definition | sample counts | defined in \
+         |\n|---|---|---|---|---|---|---|\n",
+    );
     for metric in METRICS {
         text += &format!(
             "| `{}` | {} | {} | {} | {} | {} | {} |\n",
@@ -211,7 +217,11 @@ mod tests {
         let names: BTreeSet<_> = METRICS.iter().map(|metric| metric.name).collect();
         assert_eq!(names.len(), METRICS.len());
         for name in names {
-            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+            assert!(
+                name.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                "{name}"
+            );
             assert_eq!(metric(name).map(|metric| metric.name), Some(name));
         }
         assert_eq!(metric("fid"), None);

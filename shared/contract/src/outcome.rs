@@ -1,14 +1,17 @@
-//! What became of a sweep: everything its report, `cedm status` and the JSON beside the report are made from.
+//! What became of a sweep: everything its report, `cedm status` and the JSON beside the report are
+//! made from.
 //!
-//! Plain data, folded from manifests by the planner. What is missing is missing with its reason, never zero.
+//! Plain data, folded from manifests by the planner. What is missing is missing with its reason,
+//! never zero.
 
 mod answer;
 
 pub use answer::{Agreement, Answer, Comparison, Efficiency, RunnerUp, UniformEffect};
 
 use crate::{
-    AdaptResult, BoundResult, ClusterResult, Digest, ImageSet, Input, JobKey, JudgeResult, Kind, ObjectRef, SampleSetResult, ScoreResult,
-    Software, SweepId, Timings, TrainResult, sweep::SweepSpec,
+    AdaptResult, BoundResult, ClusterResult, Digest, ImageSet, Input, JobKey, JudgeResult, Kind,
+    ObjectRef, SampleSetResult, ScoreResult, Software, SweepId, Timings, TrainResult,
+    sweep::SweepSpec,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -198,11 +201,12 @@ pub struct SnapshotOutcome {
     pub sets: Vec<SetOutcome>,
     /// By `<space>/<metric>`: mean and spread over the sets that have a number.
     pub summary: BTreeMap<String, Summary>,
-    /// The last snapshot's set that is as large as those of earlier snapshots; absent where all are equally large, or there are no
-    /// earlier ones.
+    /// The last snapshot's set that is as large as those of earlier snapshots; absent where all are
+    /// equally large, or there are no earlier ones.
     #[serde(default)]
     pub curve_set: Option<SetOutcome>,
-    /// As `summary`, by as many images as the earlier snapshots are judged by: what curves along training are drawn through.
+    /// As `summary`, by as many images as the earlier snapshots are judged by: what curves along
+    /// training are drawn through.
     #[serde(default)]
     pub on_equal_terms: BTreeMap<String, Summary>,
     /// The sets with labels drawn uniformly instead of from p(c), from the same seeds.
@@ -259,8 +263,8 @@ pub struct ScoresOutcome {
     pub artefact: Artefact,
     /// By metric.
     pub result: ScoreResult,
-    /// `confidence.safetensors`: `log_confidence` f32 \[n\] and `cluster` i64 \[n\] of every image in seed order, where the metric
-    /// `confidence` was asked for.
+    /// `confidence.safetensors`: `log_confidence` f32 \[n\] and `cluster` i64 \[n\] of every image
+    /// in seed order, where the metric `confidence` was asked for.
     #[serde(default)]
     pub confidence: Option<ObjectRef>,
 }
@@ -276,7 +280,8 @@ pub struct Summary {
     pub values: Vec<(u32, f64)>,
     /// Images of each set.
     pub images: u64,
-    /// Images of what the metric holds them against; 0 for metrics that judge the generated images alone.
+    /// Images of what the metric holds them against; 0 for metrics that judge the generated images
+    /// alone.
     pub reference_images: u64,
 }
 

@@ -1,4 +1,5 @@
-//! Parameters of every kind of job: what its result depends on beside its inputs. Defaults are the paper's (spec §§2–10).
+//! Parameters of every kind of job: what its result depends on beside its inputs. Defaults are the
+//! paper's (spec §§2–10).
 
 mod adapt;
 mod cluster;
@@ -9,9 +10,18 @@ mod score;
 mod train;
 
 pub use adapt::{AdaptParams, DinoParams, VitSize};
-pub use cluster::{BoundParams, ClusterMethod, ClusterParams, FineGrid, KmeansParams, NeighbourPart, NeighboursParams, TemiParams};
-pub use images::{ExtractParams, ExtractorSpec, FeaturesParams, FitParams, ImportParams, Precision};
+pub use cluster::{
+    BoundParams, ClusterMethod, ClusterParams, FineGrid, KmeansParams, NeighbourPart,
+    NeighboursParams, TemiParams,
+};
+pub use images::{
+    ExtractParams, ExtractorSpec, FeaturesParams, FitParams, ImportParams, Precision,
+};
 pub use judge::JudgeParams;
 pub use sample::{Guidance, LabelSource, SampleParams, SampleSetParams, SamplerParams, Solver};
-pub use score::{MeasureParams, REFERENCE_SEED, ReferenceParams, ReportParams, ScoreParams, reference_limit};
-pub use train::{AugmentParams, Embedding, NetworkSpec, OptimiserParams, TrainParams, whole_batch_images};
+pub use score::{
+    MeasureParams, REFERENCE_SEED, ReferenceParams, ReportParams, ScoreParams, reference_limit,
+};
+pub use train::{
+    AugmentParams, Embedding, NetworkSpec, OptimiserParams, TrainParams, whole_batch_images,
+};

@@ -1,6 +1,7 @@
 //! What a job found: small typed facts inside its manifest; the tensors lie in its outputs.
 //!
-//! Numbers that may be undefined are `Option`, never NaN: JSON has no NaN, and a missing number must show as missing.
+//! Numbers that may be undefined are `Option`, never NaN: JSON has no NaN, and a missing number
+//! must show as missing.
 
 use crate::{Digest, ObjectRef};
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,9 @@ pub struct ShardRef {
     pub count: u64,
 }
 
-/// An imported image set. Every shard is a safetensors file with `images` u8 \[n, channels, resolution, resolution\] and,
-/// where labels exist, `labels` i64 \[n\] (and `coarse_labels` i64 \[n\]).
+/// An imported image set. Every shard is a safetensors file with `images` u8 \[n, channels,
+/// resolution, resolution\] and, where labels exist, `labels` i64 \[n\] (and `coarse_labels` i64
+/// \[n\]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageSet {
     /// Number of images.
@@ -36,14 +38,15 @@ pub struct ImageSet {
     /// Names of the classes, where known.
     #[serde(default)]
     pub class_names: Vec<String>,
-    /// Digest over the digests of the images (shape and pixels) in order: the same for every container and shard size.
+    /// Digest over the digests of the images (shape and pixels) in order: the same for every
+    /// container and shard size.
     pub content: Digest,
     /// The shards in order.
     pub shards: Vec<ShardRef>,
 }
 
-/// All features of an image set. Every shard is a safetensors file with `features` f32 \[n, dim\]; the manifest's own output
-/// `stats.safetensors` holds `mean` and `std` (ddof 1) f64 \[dim\].
+/// All features of an image set. Every shard is a safetensors file with `features` f32 \[n, dim\];
+/// the manifest's own output `stats.safetensors` holds `mean` and `std` (ddof 1) f64 \[dim\].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeatureSet {
     /// Rows.
@@ -54,8 +57,9 @@ pub struct FeatureSet {
     pub shards: Vec<ShardRef>,
 }
 
-/// An adapted backbone. Outputs: `backbone.safetensors` (the teacher's backbone under upstream's names, its `heads` beside them) and
-/// `curve.json` (volatile: loss, learning rate and spread by step).
+/// An adapted backbone. Outputs: `backbone.safetensors` (the teacher's backbone under upstream's
+/// names, its `heads` beside them) and `curve.json` (volatile: loss, learning rate and spread by
+/// step).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdaptResult {
     /// Optimiser steps.
@@ -64,7 +68,8 @@ pub struct AdaptResult {
     pub dim: u32,
     /// Mean loss over the last epoch.
     pub loss: f64,
-    /// Mean standard deviation of the teacher's outputs over the last batch; towards 0 when training collapses.
+    /// Mean standard deviation of the teacher's outputs over the last batch; towards 0 when
+    /// training collapses.
     pub spread: f64,
 }
 
@@ -96,9 +101,9 @@ pub struct ClusterQuality {
     pub acc: f64,
 }
 
-/// A clustering. Output `assignments.safetensors`: `raw_ids` i64 \[n\], `ids` i64 \[n\] (compact), `counts` i64 \[used\],
-/// `prior` f64 \[used\], and `confidence` f32 \[n\] (maximum log-softmax) for TEMI. TEMI also writes `heads.safetensors` (teacher
-/// of the best head, upstream names).
+/// A clustering. Output `assignments.safetensors`: `raw_ids` i64 \[n\], `ids` i64 \[n\] (compact),
+/// `counts` i64 \[used\], `prior` f64 \[used\], and `confidence` f32 \[n\] (maximum log-softmax)
+/// for TEMI. TEMI also writes `heads.safetensors` (teacher of the best head, upstream names).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClusterResult {
     /// Images.
@@ -120,8 +125,9 @@ pub struct ClusterResult {
     /// Mean of the maximum softmax at temperature 0.1, for TEMI.
     #[serde(default)]
     pub mean_confidence: Option<f64>,
-    /// Share of (image, neighbour) pairs in the same cluster: of all images where neighbours were given; for k-means without them of the
-    /// 50 nearest of at most 1,000 images; absent where a clustering reads no features.
+    /// Share of (image, neighbour) pairs in the same cluster: of all images where neighbours were
+    /// given; for k-means without them of the 50 nearest of at most 1,000 images; absent where a
+    /// clustering reads no features.
     #[serde(default)]
     pub neighbour_agreement: Option<f64>,
     /// Sum of squared distances, for k-means.
@@ -178,8 +184,9 @@ pub struct BoundResult {
     pub decision: BoundDecision,
 }
 
-/// A training segment. Outputs: `ema.safetensors` (EMA weights, upstream names), `state.safetensors` (everything needed to go
-/// on bit-exactly), `curve.json` (volatile: loss, gradient norm, learning rate, images per second by kimg).
+/// A training segment. Outputs: `ema.safetensors` (EMA weights, upstream names),
+/// `state.safetensors` (everything needed to go on bit-exactly), `curve.json` (volatile: loss,
+/// gradient norm, learning rate, images per second by kimg).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainResult {
     /// Images seen since the very start.
@@ -194,8 +201,8 @@ pub struct TrainResult {
     pub loss: Option<f64>,
 }
 
-/// A sample set. Every shard is a safetensors file with `images` u8 \[n, channels, resolution, resolution\], `labels` i64 \[n\] (−1 when
-/// unconditional) and `seeds` i64 \[n\].
+/// A sample set. Every shard is a safetensors file with `images` u8 \[n, channels, resolution,
+/// resolution\], `labels` i64 \[n\] (−1 when unconditional) and `seeds` i64 \[n\].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SampleSetResult {
     /// Number of images.
@@ -210,9 +217,10 @@ pub struct SampleSetResult {
     pub shards: Vec<ShardRef>,
 }
 
-/// Features and moments of one image shard. Outputs: `features.safetensors` (`features` f32 \[n, dim\]; `logits` f32 \[n, classes\] where
-/// the extractor has them), `moments.safetensors` (`count` i64 \[1\], `sum` f64 \[dim\], `outer` f64 \[dim, dim\] = XᵀX) and `space.json` (what
-/// made the features: name, digest, precision).
+/// Features and moments of one image shard. Outputs: `features.safetensors` (`features` f32 \[n,
+/// dim\]; `logits` f32 \[n, classes\] where the extractor has them), `moments.safetensors` (`count`
+/// i64 \[1\], `sum` f64 \[dim\], `outer` f64 \[dim, dim\] = XᵀX) and `space.json` (what made the
+/// features: name, digest, precision).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeasureResult {
     /// Rows.
@@ -221,9 +229,9 @@ pub struct MeasureResult {
     pub dim: u32,
 }
 
-/// The reference side. Output `reference.safetensors`: `mu` f64 \[dim\], `sigma` f64 \[dim, dim\] (ddof 1), `root` f64 \[dim, rank\] (root rootᵀ =
-/// sigma; columns of vanishing eigenvalues are left out). A reference that was cut to a subset also has `features.safetensors`, its only
-/// shard.
+/// The reference side. Output `reference.safetensors`: `mu` f64 \[dim\], `sigma` f64 \[dim, dim\]
+/// (ddof 1), `root` f64 \[dim, rank\] (root rootᵀ = sigma; columns of vanishing eigenvalues are
+/// left out). A reference that was cut to a subset also has `features.safetensors`, its only shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferenceResult {
     /// Images behind it.
@@ -247,8 +255,9 @@ pub struct Score {
     pub missing: Option<String>,
 }
 
-/// Scores by metric name. Output, where `confidence` was asked for: `confidence.safetensors` with `log_confidence` f32 \[n\] (maximum
-/// log-softmax of the TEMI head) and `cluster` i64 \[n\], in seed order.
+/// Scores by metric name. Output, where `confidence` was asked for: `confidence.safetensors` with
+/// `log_confidence` f32 \[n\] (maximum log-softmax of the TEMI head) and `cluster` i64 \[n\], in
+/// seed order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScoreResult {
     /// Images judged.
@@ -283,8 +292,9 @@ pub enum JobResult {
     Features(FeatureSet),
     /// Judge.
     Judge(JudgeResult),
-    /// Neighbours: output `neighbours.safetensors` with `indices` i32 \[n, k\] and `similarities` f32 \[n, k\]. A part of a shared
-    /// search: output `candidates.safetensors` with `indices.<block>` i32 and `similarities.<block>` \[rows, ≤ k\] of each block it met.
+    /// Neighbours: output `neighbours.safetensors` with `indices` i32 \[n, k\] and `similarities`
+    /// f32 \[n, k\]. A part of a shared search: output `candidates.safetensors` with
+    /// `indices.<block>` i32 and `similarities.<block>` \[rows, ≤ k\] of each block it met.
     Neighbours {
         /// Rows.
         count: u64,
@@ -324,7 +334,8 @@ pub enum JobResult {
 }
 
 impl JobResult {
-    /// A copy whose shard references carry no object keys: those name attempts, and two runs of the same work differ in them.
+    /// A copy whose shard references carry no object keys: those name attempts, and two runs of the
+    /// same work differ in them.
     pub fn without_locations(&self) -> JobResult {
         let mut copy = self.clone();
         let shards = match &mut copy {

@@ -13,7 +13,8 @@ pub const ADVISORIES_STREAM: &str = "ADVISORIES";
 /// Jobs that nobody could do.
 pub const DEAD_STREAM: &str = "DEAD";
 
-/// `cedm.job.<kind>.<p0,p1,p2>.<key>`: the key is the last token, so that the stream holds one outstanding job per key.
+/// `cedm.job.<kind>.<p0,p1,p2>.<key>`: the key is the last token, so that the stream holds one
+/// outstanding job per key.
 pub fn job_subject(kind: Kind, priority: Priority, key: &JobKey) -> String {
     format!("cedm.job.{kind}.{priority}.{key}")
 }
@@ -45,7 +46,9 @@ pub fn parse_job_subject(subject: &str) -> Result<(Kind, Priority, JobKey), Cont
     };
     let tokens: Vec<&str> = subject.split('.').collect();
     match tokens[..] {
-        ["cedm", "job" | "delay" | "due", kind, priority, key] => Ok((kind.parse()?, priority.parse()?, key.parse()?)),
+        ["cedm", "job" | "delay" | "due", kind, priority, key] => {
+            Ok((kind.parse()?, priority.parse()?, key.parse()?))
+        }
         _ => Err(malformed()),
     }
 }

@@ -1,7 +1,8 @@
 //! The sweep: what a researcher asks for in one TOML file, parsed and checked.
 //!
-//! [`SweepSpec::parse`] reads the file; every error points at line and column. [`Sweep`] is what the store keeps at
-//! `sweep/<id>/spec`: the checked spec, the image set it is about, and the file's own text.
+//! [`SweepSpec::parse`] reads the file; every error points at line and column. [`Sweep`] is what
+//! the store keeps at `sweep/<id>/spec`: the checked spec, the image set it is about, and the
+//! file's own text.
 
 mod file;
 mod findings;
@@ -14,8 +15,8 @@ mod training;
 use crate::{
     ContractError, JobKey, ObjectRef, Priority, SCHEMA_VERSION, SweepId,
     params::{
-        AugmentParams, BoundParams, DinoParams, ExtractorSpec, KmeansParams, NetworkSpec, OptimiserParams, Precision, SamplerParams,
-        TemiParams,
+        AugmentParams, BoundParams, DinoParams, ExtractorSpec, KmeansParams, NetworkSpec,
+        OptimiserParams, Precision, SamplerParams, TemiParams,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -29,7 +30,8 @@ pub use training::largest_divisor;
 /// Images per sample set in the paper (spec §9).
 pub const PAPER_SET_IMAGES: u64 = 50_000;
 
-/// Most parts of a search for neighbours: the job that merges them names each one, and a message holds 64 KiB.
+/// Most parts of a search for neighbours: the job that merges them names each one, and a message
+/// holds 64 KiB.
 const MAX_PARTS: u32 = 251;
 
 /// A sweep as the store keeps it, written create-only.
@@ -54,7 +56,14 @@ pub struct Sweep {
 
 impl Sweep {
     /// A sweep as of now.
-    pub fn new(id: SweepId, spec: SweepSpec, images: JobKey, test_images: Option<JobKey>, submitted_ms: u64, toml: String) -> Self {
+    pub fn new(
+        id: SweepId,
+        spec: SweepSpec,
+        images: JobKey,
+        test_images: Option<JobKey>,
+        submitted_ms: u64,
+        toml: String,
+    ) -> Self {
         Self {
             schema: SCHEMA_VERSION,
             id,
@@ -74,7 +83,8 @@ impl Sweep {
     /// The sweep in `bytes`.
     ///
     /// # Errors
-    /// [`ContractError::NewerSchema`] for a sweep of a newer program, [`ContractError::Decode`] for anything else.
+    /// [`ContractError::NewerSchema`] for a sweep of a newer program, [`ContractError::Decode`] for
+    /// anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, ContractError> {
         #[derive(Deserialize)]
         struct Version {
@@ -153,8 +163,11 @@ impl SweepSpec {
     }
 
     fn for_each_file(&mut self, mut visit: impl FnMut(&mut FileRef)) {
-        let extractors = std::iter::once(&mut self.extractor).chain(self.evaluations.iter_mut().map(|e| &mut e.extractor));
-        extractors.filter_map(|extractor| extractor.weights.as_mut()).for_each(&mut visit);
+        let extractors = std::iter::once(&mut self.extractor)
+            .chain(self.evaluations.iter_mut().map(|e| &mut e.extractor));
+        extractors
+            .filter_map(|extractor| extractor.weights.as_mut())
+            .for_each(&mut visit);
         for clustering in &mut self.clusterings {
             if let Method::Imported { ids } = &mut clustering.method {
                 visit(ids);
@@ -162,10 +175,11 @@ impl SweepSpec {
         }
     }
 
-    /// The clustering whose bound search decides for clusterings that ask for `"bound"` or `"c_max"`: their own when it is TEMI, else the
-    /// first TEMI clustering that searches.
+    /// The clustering whose bound search decides for clusterings that ask for `"bound"` or
+    /// `"c_max"`: their own when it is TEMI, else the first TEMI clustering that searches.
     pub fn bound_source(&self, clustering: &ClusteringSpec) -> Option<&ClusteringSpec> {
-        let searches = |c: &&ClusteringSpec| matches!(c.method, Method::Temi(_)) && c.clusters.needs_bound();
+        let searches =
+            |c: &&ClusteringSpec| matches!(c.method, Method::Temi(_)) && c.clusters.needs_bound();
         if searches(&clustering) {
             return self.clusterings.iter().find(|c| c.name == clustering.name);
         }
@@ -286,8 +300,8 @@ impl Clusters {
 /// How the search for nearest neighbours is shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeighbourSpec {
-    /// Sets with more rows are searched in parts of about this many rows, each a job of its own; 0 to search any set in one job.
-    /// A part needs memory for two such blocks.
+    /// Sets with more rows are searched in parts of about this many rows, each a job of its own; 0
+    /// to search any set in one job. A part needs memory for two such blocks.
     pub part_rows: u32,
 }
 
@@ -303,7 +317,9 @@ impl NeighbourSpec {
         if self.part_rows == 0 || rows <= u64::from(self.part_rows) {
             return 1;
         }
-        let least = rows.div_ceil(self.part_rows.into()).clamp(3, MAX_PARTS.into()) as u32;
+        let least = rows
+            .div_ceil(self.part_rows.into())
+            .clamp(3, MAX_PARTS.into()) as u32;
         least | 1
     }
 }
@@ -313,7 +329,8 @@ impl NeighbourSpec {
 pub struct BoundSpec {
     /// The search.
     pub params: BoundParams,
-    /// At most this many of the passing C ≤ C_max are trained, spread evenly on a logarithmic scale; C_max always is.
+    /// At most this many of the passing C ≤ C_max are trained, spread evenly on a logarithmic
+    /// scale; C_max always is.
     pub candidates: u32,
     /// Whether to look for the lower bound too: TEMI with beta = 1 at large C (spec §6.2).
     pub lower_bound: bool,
@@ -336,7 +353,8 @@ pub struct TrainingSpec {
     pub precision: Precision,
     /// Seed of every random stream.
     pub seed: u64,
-    /// Images after which each snapshot is taken: ascending, multiples of the batch; the last is the budget.
+    /// Images after which each snapshot is taken: ascending, multiples of the batch; the last is
+    /// the budget.
     pub snapshots_nimg: Vec<u64>,
 }
 
@@ -356,8 +374,8 @@ pub struct SamplingSpec {
     pub images: u64,
     /// Images of the one set of each earlier snapshot; 0 for none.
     pub snapshot_images: u64,
-    /// Further sets of every finished conditional network with labels drawn uniformly instead of from p(c), from the seeds of the
-    /// first sets: what the prior is worth (paper, table 6).
+    /// Further sets of every finished conditional network with labels drawn uniformly instead of
+    /// from p(c), from the seeds of the first sets: what the prior is worth (paper, table 6).
     #[serde(default)]
     pub uniform_sets: u32,
     /// Images per job.

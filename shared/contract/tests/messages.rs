@@ -1,16 +1,20 @@
-//! Messages and records keep their bytes: what an earlier build wrote, this one reads, and writes the same.
+//! Messages and records keep their bytes: what an earlier build wrote, this one reads, and writes
+//! the same.
 //!
-//! `CEDM_BLESS=1 cargo test -p cedm-contract --test messages` writes the golden files anew, for a deliberate change of format.
+//! `CEDM_BLESS=1 cargo test -p cedm-contract --test messages` writes the golden files anew, for a
+//! deliberate change of format.
 
 #![forbid(unsafe_code)]
 
 use cedm_contract::{
-    Attempt, ContractError, DeadLetter, Digest, Event, EventWhat, FailureKind, Hints, Input, Job, JobKey, JobResult, JobSpec, Kind,
-    Manifest, ObjectRef, Output, Priority, Software, SweepId, Timings, TrainResult, attempt_prefix, blob_key, checkpoint_key,
-    delay_subject, job_subject, manifest_key, output_key,
+    Attempt, ContractError, DeadLetter, Digest, Event, EventWhat, FailureKind, Hints, Input, Job,
+    JobKey, JobResult, JobSpec, Kind, Manifest, ObjectRef, Output, Priority, Software, SweepId,
+    Timings, TrainResult, attempt_prefix, blob_key, checkpoint_key, delay_subject, job_subject,
+    manifest_key, output_key,
     params::{
-        AdaptParams, ClusterMethod, ClusterParams, DinoParams, ExtractorSpec, JudgeParams, NeighbourPart, NeighboursParams, Precision,
-        SampleParams, SamplerParams, TemiParams, TrainParams,
+        AdaptParams, ClusterMethod, ClusterParams, DinoParams, ExtractorSpec, JudgeParams,
+        NeighbourPart, NeighboursParams, Precision, SampleParams, SamplerParams, TemiParams,
+        TrainParams,
     },
     parse_job_subject,
     sweep::{Sweep, SweepSpec, preset},
@@ -20,11 +24,14 @@ use proptest::prelude::*;
 use std::{collections::BTreeMap, path::PathBuf};
 
 fn golden(name: &str, found: &[u8]) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
     if std::env::var_os("CEDM_BLESS").is_some() {
         std::fs::write(&path, found).unwrap();
     }
-    let expected = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let expected =
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     assert!(
         expected == found,
         "{name} is written differently now:\n{}\nbefore:\n{}",
@@ -34,7 +41,12 @@ fn golden(name: &str, found: &[u8]) {
 }
 
 fn stored(name: &str) -> Vec<u8> {
-    std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)).unwrap()
+    std::fs::read(
+        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden")
+            .join(name),
+    )
+    .unwrap()
 }
 
 fn show(bytes: &[u8]) -> String {
@@ -69,7 +81,12 @@ fn train() -> Job {
         sweep: Some("digits".parse().unwrap()),
         label: "train temi C=20 to 14.528 kimg".to_owned(),
     };
-    Job::new(spec, vec![input("images"), input("condition")], Priority::P0, hints)
+    Job::new(
+        spec,
+        vec![input("images"), input("condition")],
+        Priority::P0,
+        hints,
+    )
 }
 
 fn jobs() -> Vec<(&'static str, Job)> {
@@ -95,27 +112,45 @@ fn jobs() -> Vec<(&'static str, Job)> {
         training: DinoParams::default(),
     };
     vec![
-        ("job_adapt.msgpack", plain(JobSpec::Adapt(adapt), vec![input("images")])),
+        (
+            "job_adapt.msgpack",
+            plain(JobSpec::Adapt(adapt), vec![input("images")]),
+        ),
         (
             "job_judge.msgpack",
-            plain(JobSpec::Judge(JudgeParams::default()), vec![input("features"), input("images")]),
+            plain(
+                JobSpec::Judge(JudgeParams::default()),
+                vec![input("features"), input("images")],
+            ),
         ),
         ("job_train.msgpack", train()),
         (
             "job_cluster.msgpack",
-            plain(JobSpec::Cluster(temi), vec![input("features"), input("neighbours")]),
+            plain(
+                JobSpec::Cluster(temi),
+                vec![input("features"), input("neighbours")],
+            ),
         ),
         (
             "job_neighbours.msgpack",
-            plain(JobSpec::Neighbours(NeighboursParams { k: 50, part: None }), vec![input("features")]),
+            plain(
+                JobSpec::Neighbours(NeighboursParams { k: 50, part: None }),
+                vec![input("features")],
+            ),
         ),
         ("job_neighbours_part.msgpack", {
             let part = Some(NeighbourPart { index: 1, of: 3 });
-            plain(JobSpec::Neighbours(NeighboursParams { k: 50, part }), vec![input("features")])
+            plain(
+                JobSpec::Neighbours(NeighboursParams { k: 50, part }),
+                vec![input("features")],
+            )
         }),
         (
             "job_sample.msgpack",
-            plain(JobSpec::Sample(sample), vec![input("weights"), input("condition")]),
+            plain(
+                JobSpec::Sample(sample),
+                vec![input("weights"), input("condition")],
+            ),
         ),
     ]
 }
@@ -176,14 +211,18 @@ fn jobs_keep_their_bytes_and_keys() {
         assert_eq!(Job::decode(&stored(name)).unwrap(), job, "{name}");
         keys += &format!("{name} {}\n", job.key);
     }
-    // A changed key throws away every stored result of its kind: raise the algorithm version and bless on purpose only.
+    // A changed key throws away every stored result of its kind: raise the algorithm version and
+    // bless on purpose only.
     golden("keys.txt", keys.as_bytes());
 }
 
 #[test]
 fn manifests_keep_their_bytes() {
     golden("manifest_train.json", &manifest().encode());
-    assert_eq!(Manifest::decode(&stored("manifest_train.json")).unwrap(), manifest());
+    assert_eq!(
+        Manifest::decode(&stored("manifest_train.json")).unwrap(),
+        manifest()
+    );
 }
 
 #[test]
@@ -203,7 +242,10 @@ fn events_and_letters_keep_their_bytes() {
         message: String::new(),
     };
     golden("event.msgpack", &rmp_serde::to_vec_named(&event).unwrap());
-    assert_eq!(rmp_serde::from_slice::<Event>(&stored("event.msgpack")).unwrap(), event);
+    assert_eq!(
+        rmp_serde::from_slice::<Event>(&stored("event.msgpack")).unwrap(),
+        event
+    );
     let letter: DeadLetter = rmp_serde::from_slice(&stored_letter()).unwrap();
     assert_eq!(
         (letter.kind, letter.failure, letter.job),
@@ -237,13 +279,19 @@ fn stored_letter() -> Vec<u8> {
         at_ms: 9,
         worker: "trainer-1".to_owned(),
     };
-    golden("dead_letter.msgpack", &rmp_serde::to_vec_named(&first).unwrap());
+    golden(
+        "dead_letter.msgpack",
+        &rmp_serde::to_vec_named(&first).unwrap(),
+    );
     stored("dead_letter.msgpack")
 }
 
 #[test]
 fn sweeps_keep_their_bytes() {
-    let toml = "[images]\nset = \"digits\"\n[extractor]\nname = \"pixels\"\n[[clustering]]\nmethod = \"kmeans\"\nclusters = [10]\n[training]\npreset = \"digits8\"\n[sampling]\nimages = 100\n[evaluation]\nextractor = \"pixels\"\nmetrics = [\"fd\"]\n";
+    let toml = "[images]\nset = \"digits\"\n[extractor]\nname \
+        = \"pixels\"\n[[clustering]]\nmethod = \"kmeans\"\nclusters = \
+        [10]\n[training]\npreset = \"digits8\"\n[sampling]\nimages = \
+        100\n[evaluation]\nextractor = \"pixels\"\nmetrics = [\"fd\"]\n";
     let sweep = Sweep::new(
         "digits".parse().unwrap(),
         SweepSpec::parse(toml).unwrap(),
@@ -254,15 +302,23 @@ fn sweeps_keep_their_bytes() {
     );
     golden("sweep.json", &sweep.encode());
     assert_eq!(Sweep::decode(&stored("sweep.json")).unwrap(), sweep);
-    // as it was written before neighbours had a section, when shards were of 2,500 images unless the file said otherwise
+    // as it was written before neighbours had a section, when shards were of 2,500 images unless
+    // the file said otherwise
     let mut older = Sweep::decode(&stored("sweep_without_neighbours.json")).unwrap();
-    assert_eq!(std::mem::replace(&mut older.spec.sampling.shard_size, 2_560), 2_500);
+    assert_eq!(
+        std::mem::replace(&mut older.spec.sampling.shard_size, 2_560),
+        2_500
+    );
     assert_eq!(older, sweep);
 }
 
 #[test]
 fn newer_messages_are_refused_by_name() {
-    let newer = |bytes: &[u8]| show(bytes).replacen("\"schema\": 1", "\"schema\": 2", 1).into_bytes();
+    let newer = |bytes: &[u8]| {
+        show(bytes)
+            .replacen("\"schema\": 1", "\"schema\": 2", 1)
+            .into_bytes()
+    };
     assert!(matches!(
         Manifest::decode(&newer(&manifest().encode())),
         Err(ContractError::NewerSchema {
@@ -283,7 +339,11 @@ fn newer_messages_are_refused_by_name() {
     job.schema = 2;
     assert!(matches!(
         Job::decode(&job.encode().unwrap()),
-        Err(ContractError::NewerSchema { what: "job", found: 2, .. })
+        Err(ContractError::NewerSchema {
+            what: "job",
+            found: 2,
+            ..
+        })
     ));
 }
 
@@ -294,7 +354,10 @@ fn a_job_that_was_tampered_with_is_refused() {
         params.seed += 1;
     }
     let error = Job::decode(&job.encode().unwrap()).unwrap_err().to_string();
-    assert!(error.contains("its key is") && error.contains(job.key.as_str()), "{error}");
+    assert!(
+        error.contains("its key is") && error.contains(job.key.as_str()),
+        "{error}"
+    );
     let mut changed = manifest();
     changed.result = JobResult::Train(TrainResult {
         nimg: 1,
@@ -319,7 +382,10 @@ fn a_job_above_the_limit_says_what_to_do() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("use larger shards"), "{error}");
-    assert!(matches!(Job::decode(&vec![0; 70_000]), Err(ContractError::TooLarge { .. })));
+    assert!(matches!(
+        Job::decode(&vec![0; 70_000]),
+        Err(ContractError::TooLarge { .. })
+    ));
 }
 
 #[test]
@@ -328,9 +394,15 @@ fn digests_ignore_places_and_volatile_outputs() {
     other.outputs[0].object.object = "object/elsewhere".to_owned();
     other.outputs[2].object.digest = Digest::of(b"another curve");
     other.outputs.swap(0, 1);
-    assert_eq!(Manifest::digest_of(&other.outputs, &other.result), manifest().digest);
+    assert_eq!(
+        Manifest::digest_of(&other.outputs, &other.result),
+        manifest().digest
+    );
     other.outputs[0].object.digest = Digest::of(b"other weights");
-    assert_ne!(Manifest::digest_of(&other.outputs, &other.result), manifest().digest);
+    assert_ne!(
+        Manifest::digest_of(&other.outputs, &other.result),
+        manifest().digest
+    );
 }
 
 proptest! {

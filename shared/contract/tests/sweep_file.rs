@@ -17,7 +17,10 @@ fn a_good_file_is_filled_in() {
     assert_eq!(spec.name.as_ref().unwrap().as_str(), "digits");
     assert_eq!(spec.priority, Priority::P0);
     assert_eq!(
-        spec.clusterings.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),
+        spec.clusterings
+            .iter()
+            .map(|c| c.name.as_str())
+            .collect::<Vec<_>>(),
         ["temi", "kmeans", "ground-truth", "none"]
     );
     let Method::Temi(temi) = &spec.clusterings[0].method else {
@@ -32,22 +35,44 @@ fn a_good_file_is_filled_in() {
             ..TemiParams::default()
         }
     );
-    assert_eq!(spec.clusterings[1].clusters, Clusters::List(vec![10, 40]), "lists are sorted");
+    assert_eq!(
+        spec.clusterings[1].clusters,
+        Clusters::List(vec![10, 40]),
+        "lists are sorted"
+    );
     assert_eq!(spec.clusterings[1].seed, 3);
     assert_eq!(
-        (spec.neighbours.parts(600), spec.neighbours.parts(601), spec.neighbours.parts(1_900)),
+        (
+            spec.neighbours.parts(600),
+            spec.neighbours.parts(601),
+            spec.neighbours.parts(1_900)
+        ),
         (1, 3, 5)
     );
     let never = GOOD.replace("part_rows = 600", "part_rows = 0");
-    assert_eq!(SweepSpec::parse(&never).unwrap().neighbours.parts(1 << 40), 1);
-    assert_eq!(spec.neighbours.parts(1 << 40), 251, "a message names no more");
+    assert_eq!(
+        SweepSpec::parse(&never).unwrap().neighbours.parts(1 << 40),
+        1
+    );
+    assert_eq!(
+        spec.neighbours.parts(1 << 40),
+        251,
+        "a message names no more"
+    );
     assert_eq!(spec.bound.params.fine, FineGrid::Step { step: 5 });
     assert_eq!(
-        (spec.bound.params.start, spec.bound.params.seeds, spec.bound.candidates),
+        (
+            spec.bound.params.start,
+            spec.bound.params.seeds,
+            spec.bound.candidates
+        ),
         (10, 1, 3)
     );
     // 20,000 images in batches of 128: every snapshot is the next whole batch.
-    assert_eq!(spec.training.snapshots_nimg, [5_120, 10_112, 15_104, 20_096]);
+    assert_eq!(
+        spec.training.snapshots_nimg,
+        [5_120, 10_112, 15_104, 20_096]
+    );
     assert_eq!(
         (
             spec.training.optimiser.batch,
@@ -56,14 +81,24 @@ fn a_good_file_is_filled_in() {
         ),
         (128, 32, 1e-3)
     );
-    assert_eq!(spec.training.network.augment_dim, 0, "no augmentation, no augmentation labels");
     assert_eq!(
-        (spec.sampling.sets, spec.sampling.sampler.steps, spec.sampling.sampler.labels),
+        spec.training.network.augment_dim, 0,
+        "no augmentation, no augmentation labels"
+    );
+    assert_eq!(
+        (
+            spec.sampling.sets,
+            spec.sampling.sampler.steps,
+            spec.sampling.sampler.labels
+        ),
         (3, 12, LabelSource::Uniform)
     );
     assert_eq!(spec.evaluations.len(), 1);
     assert_eq!(
-        (spec.evaluations[0].name.as_str(), spec.evaluations[0].primary.as_str()),
+        (
+            spec.evaluations[0].name.as_str(),
+            spec.evaluations[0].primary.as_str()
+        ),
         ("pca", "fd")
     );
 }
@@ -100,10 +135,16 @@ fn files_are_listed_once_and_filled_in() {
             "method = \"imported\"\nclusters = 10\nfile = \"ids.npy\"",
         );
     let mut spec = SweepSpec::parse(&text).unwrap();
-    assert_eq!(spec.files().into_iter().collect::<Vec<_>>(), ["ids.npy", "w.th"]);
+    assert_eq!(
+        spec.files().into_iter().collect::<Vec<_>>(),
+        ["ids.npy", "w.th"]
+    );
     assert_eq!(spec.evaluations[0].extractor.precision, Precision::Bf16);
     assert_eq!(spec.extractor.spec(), None, "not stored yet");
-    let stored: ObjectRef = serde_json::from_value(serde_json::json!({"object": "blob/x", "size": 3, "digest": "0".repeat(64)})).unwrap();
+    let stored: ObjectRef = serde_json::from_value(
+        serde_json::json!({"object": "blob/x", "size": 3, "digest": "0".repeat(64)}),
+    )
+    .unwrap();
     spec.store_files(&BTreeMap::from([
         ("w.th".to_owned(), stored.clone()),
         ("ids.npy".to_owned(), stored.clone()),
@@ -123,7 +164,10 @@ fn several_feature_spaces_may_judge() {
     );
     let spec = SweepSpec::parse(&text).unwrap();
     assert_eq!(
-        spec.evaluations.iter().map(|e| e.name.as_str()).collect::<Vec<_>>(),
+        spec.evaluations
+            .iter()
+            .map(|e| e.name.as_str())
+            .collect::<Vec<_>>(),
         ["pixels", "pca"]
     );
 }
@@ -131,22 +175,34 @@ fn several_feature_spaces_may_judge() {
 #[test]
 fn snapshots_may_be_listed_and_end_with_the_budget() {
     let text = GOOD.replace("snapshots = 4", "snapshots_kimg = [1, 2.5]");
-    assert_eq!(SweepSpec::parse(&text).unwrap().training.snapshots_nimg, [1_024, 2_560, 20_096]);
+    assert_eq!(
+        SweepSpec::parse(&text).unwrap().training.snapshots_nimg,
+        [1_024, 2_560, 20_096]
+    );
     let text = GOOD.replace("snapshots = 4\n", "");
-    assert_eq!(SweepSpec::parse(&text).unwrap().training.snapshots_nimg, [20_096]);
+    assert_eq!(
+        SweepSpec::parse(&text).unwrap().training.snapshots_nimg,
+        [20_096]
+    );
 }
 
 #[test]
 fn one_network_is_described_in_one_way() {
     let with = |multiplier: u32| {
-        let network = format!("[training.network]\nchannel_mult_noise = {multiplier}\n[training.optimiser]");
-        SweepSpec::parse(&GOOD.replace("[training.optimiser]", &network)).unwrap().training
+        let network =
+            format!("[training.network]\nchannel_mult_noise = {multiplier}\n[training.optimiser]");
+        SweepSpec::parse(&GOOD.replace("[training.optimiser]", &network))
+            .unwrap()
+            .training
     };
     let plain = SweepSpec::parse(GOOD).unwrap().training;
     assert_eq!(with(1), plain);
     assert_eq!(with(4).network.channel_mult_noise, Some(4));
     let written = |training| serde_json::to_string(training).unwrap();
-    assert!(!written(&plain).contains("channel_mult_noise") && written(&with(4)).contains("\"channel_mult_noise\":4"));
+    assert!(
+        !written(&plain).contains("channel_mult_noise")
+            && written(&with(4)).contains("\"channel_mult_noise\":4")
+    );
 }
 
 #[test]
@@ -175,12 +231,20 @@ fn paper_presets_are_the_papers() {
         let preset = preset(name).unwrap();
         let (network, optimiser) = (&preset.network, &preset.optimiser);
         assert_eq!(
-            (network.resolution, network.model_channels, network.num_blocks),
+            (
+                network.resolution,
+                network.model_channels,
+                network.num_blocks
+            ),
             (resolution, 128, 4),
             "{name}"
         );
         assert_eq!(
-            (&network.channel_mult, network.dropout, &network.attn_resolutions),
+            (
+                &network.channel_mult,
+                network.dropout,
+                &network.attn_resolutions
+            ),
             (&mult, dropout, &vec![16]),
             "{name}"
         );
@@ -209,17 +273,29 @@ fn a_backbone_can_be_adapted_first() {
             .unwrap()
             .extractor
     };
-    let small = adapted("name = \"vit\"\n[extractor.adapt]\nepochs = 3\nflip = false\n[extractor.adapt.vit]\nimage = 16\npatch = 4\n");
+    let small = adapted(
+        "name = \"vit\"\n[extractor.adapt]\nepochs = 3\nflip = \
+         false\n[extractor.adapt.vit]\nimage = 16\npatch = 4\n",
+    );
     let training = small.adapt.as_ref().unwrap();
-    assert_eq!((training.epochs, training.flip, training.batch), (3, false, 64));
+    assert_eq!(
+        (training.epochs, training.flip, training.batch),
+        (3, false, 64)
+    );
     let size = VitSize {
         image: 16,
         patch: 4,
         ..VitSize::default()
     };
     assert_eq!(training.vit, size);
-    assert_eq!(small.spec().unwrap().weights, None, "from nothing, no file is needed");
-    let published = adapted("name = \"dino_vitb16\"\nweights = \"dino.pth\"\nadapt = { learning_rate = 1e-5 }\n");
+    assert_eq!(
+        small.spec().unwrap().weights,
+        None,
+        "from nothing, no file is needed"
+    );
+    let published = adapted(
+        "name = \"dino_vitb16\"\nweights = \"dino.pth\"\nadapt = { learning_rate = 1e-5 }\n",
+    );
     assert_eq!(published.adapt.unwrap().learning_rate, 1e-5);
     assert_eq!(adapted("name = \"pca\"\n").adapt, None);
 }

@@ -24,14 +24,23 @@ impl Adam {
     }
 
     /// One update of `weights`, in place.
-    pub fn step(&mut self, weights: &mut Tensor, gradient: &Tensor, lr: f64, (beta1, beta2): (f64, f64), eps: f64) {
+    pub fn step(
+        &mut self,
+        weights: &mut Tensor,
+        gradient: &Tensor,
+        lr: f64,
+        (beta1, beta2): (f64, f64),
+        eps: f64,
+    ) {
         self.steps += 1;
         let steps = self.steps.min(i32::MAX as u64) as i32;
         let (correction1, correction2) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));
         tch::no_grad(|| {
             let _ = self.exp_avg.lerp_(gradient, 1.0 - beta1);
             let _ = self.exp_avg_sq.g_mul_scalar_(beta2);
-            let _ = self.exp_avg_sq.g_add_(&(gradient.square().g_mul_scalar_(1.0 - beta2)));
+            let _ = self
+                .exp_avg_sq
+                .g_add_(&(gradient.square().g_mul_scalar_(1.0 - beta2)));
             let mut denominator = self.exp_avg_sq.sqrt();
             let _ = denominator.g_mul_scalar_(1.0 / correction2.sqrt());
             let _ = denominator.g_add_scalar_(eps);

@@ -3,7 +3,8 @@
 use crate::DiffusionError;
 use cedm_contract::params::{Embedding, NetworkSpec};
 
-/// SongUNet under EDM preconditioning (spec §7.1, §7.3). Finer than [`NetworkSpec`]: NCSN++ and DDPM++ are two settings of it.
+/// SongUNet under EDM preconditioning (spec §7.1, §7.3). Finer than [`NetworkSpec`]: NCSN++ and
+/// DDPM++ are two settings of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Architecture {
     /// Side of the images.
@@ -49,7 +50,8 @@ pub enum ImagePath {
     None,
     /// Filtered down, then added through a 1×1 convolution (`encoder_type` skip).
     Skip,
-    /// Convolved down, added, and taken further down as what it has become: NCSN++ (`encoder_type` residual).
+    /// Convolved down, added, and taken further down as what it has become: NCSN++ (`encoder_type`
+    /// residual).
     Residual,
 }
 
@@ -67,13 +69,25 @@ impl TryFrom<&NetworkSpec> for Architecture {
             channel_mult_emb: spec.channel_mult_emb.into(),
             channel_mult_noise: spec.noise_multiplier().into(),
             num_blocks: spec.num_blocks.into(),
-            attn_resolutions: spec.attn_resolutions.iter().map(|&side| side.into()).collect(),
+            attn_resolutions: spec
+                .attn_resolutions
+                .iter()
+                .map(|&side| side.into())
+                .collect(),
             dropout: spec.dropout,
             label_dropout: spec.label_dropout,
             fourier: ncsnpp,
-            encoder: if ncsnpp { ImagePath::Residual } else { ImagePath::None },
+            encoder: if ncsnpp {
+                ImagePath::Residual
+            } else {
+                ImagePath::None
+            },
             skip_decoder: false,
-            resample_filter: if ncsnpp { vec![1.0, 3.0, 3.0, 1.0] } else { vec![1.0, 1.0] },
+            resample_filter: if ncsnpp {
+                vec![1.0, 3.0, 3.0, 1.0]
+            } else {
+                vec![1.0, 1.0]
+            },
             sigma_data: spec.sigma_data,
         };
         architecture.check()?;
@@ -87,7 +101,13 @@ impl Architecture {
     /// # Errors
     /// [`DiffusionError::Setting`] naming the first field that is out of range.
     pub fn check(&self) -> Result<(), DiffusionError> {
-        let refuse = |field: &'static str, found: String, expected: String| Err(DiffusionError::Setting { field, found, expected });
+        let refuse = |field: &'static str, found: String, expected: String| {
+            Err(DiffusionError::Setting {
+                field,
+                found,
+                expected,
+            })
+        };
         for (field, value) in [
             ("resolution", self.resolution),
             ("channels", self.channels),
@@ -123,13 +143,20 @@ impl Architecture {
                 "an even number of at least 4".into(),
             );
         }
-        for (field, value) in [("dropout", self.dropout), ("label_dropout", self.label_dropout)] {
+        for (field, value) in [
+            ("dropout", self.dropout),
+            ("label_dropout", self.label_dropout),
+        ] {
             if !(0.0..1.0).contains(&value) {
                 return refuse(field, value.to_string(), "at least 0 and below 1".into());
             }
         }
         if self.sigma_data <= 0.0 || !self.sigma_data.is_finite() {
-            return refuse("sigma_data", self.sigma_data.to_string(), "a positive number".into());
+            return refuse(
+                "sigma_data",
+                self.sigma_data.to_string(),
+                "a positive number".into(),
+            );
         }
         Ok(())
     }

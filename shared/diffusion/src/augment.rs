@@ -1,5 +1,5 @@
-//! EDM's non-leaky augmentation pipe: every transform is told to the network as a label (spec §7.6; Karras et al. 2020 for the
-//! transforms themselves).
+//! EDM's non-leaky augmentation pipe: every transform is told to the network as a label (spec §7.6;
+//! Karras et al. 2020 for the transforms themselves).
 //!
 //! Random draws ([`Draws`]) are kept apart from what is done with them, so that draws can be given.
 
@@ -100,7 +100,8 @@ impl From<&AugmentParams> for AugmentPipe {
 pub struct Augmented {
     /// Images, in the shape of the input.
     pub images: Tensor,
-    /// Labels \[n, A\], one or two columns per transform that is on, in the order of [`Transform::ALL`].
+    /// Labels \[n, A\], one or two columns per transform that is on, in the order of
+    /// [`Transform::ALL`].
     pub labels: Tensor,
     /// Values after gating, in plain units, by name.
     pub values: Vec<(&'static str, Tensor)>,
@@ -117,8 +118,8 @@ impl AugmentPipe {
             .map_or(0.0, |(_, multiplier)| *multiplier)
     }
 
-    /// Columns of the labels. A transform with multiplier 0 has none; in a training setting where some are off, see
-    /// [`AugmentPipe::labels_of_width`].
+    /// Columns of the labels. A transform with multiplier 0 has none; in a training setting where
+    /// some are off, see [`AugmentPipe::labels_of_width`].
     pub fn label_width(&self) -> i64 {
         Transform::ALL
             .iter()
@@ -127,8 +128,8 @@ impl AugmentPipe {
             .sum()
     }
 
-    /// Labels in a fixed column for each of the six training transforms, zero for those that are off: the nine labels of the
-    /// published networks, whatever is on.
+    /// Labels in a fixed column for each of the six training transforms, zero for those that are
+    /// off: the nine labels of the published networks, whatever is on.
     pub fn labels_of_width(&self, labels: &Tensor, width: i64) -> Tensor {
         if labels.size()[1] == width {
             return labels.shallow_clone();
@@ -148,8 +149,9 @@ impl AugmentPipe {
         Tensor::cat(&columns, 1)
     }
 
-    /// Applies prescribed draws to images \[n, c, h, w\] in \[−1, 1\]. Square or not, any float type. Draws on the CPU serve images on
-    /// any device: only masks, one matrix per image and the labels travel.
+    /// Applies prescribed draws to images \[n, c, h, w\] in \[−1, 1\]. Square or not, any float
+    /// type. Draws on the CPU serve images on any device: only masks, one matrix per image and the
+    /// labels travel.
     pub fn apply(&self, images: &Tensor, draws: &Draws) -> Augmented {
         let size = images.size();
         let (n, height, width) = (size[0], size[2], size[3]);
@@ -162,10 +164,19 @@ impl AugmentPipe {
             colour: None,
         };
         let gated = |transform: Transform, value: &Tensor, neutral: f64| {
-            let open = draws.gate(transform).to_kind(Kind::Float).lt(self.multiplier(transform) * self.p);
-            value.where_self(&open, &Tensor::full([1i64], neutral, (value.kind(), value.device())))
+            let open = draws
+                .gate(transform)
+                .to_kind(Kind::Float)
+                .lt(self.multiplier(transform) * self.p);
+            value.where_self(
+                &open,
+                &Tensor::full([1i64], neutral, (value.kind(), value.device())),
+            )
         };
-        for transform in Transform::ALL.into_iter().filter(|&transform| self.multiplier(transform) > 0.0) {
+        for transform in Transform::ALL
+            .into_iter()
+            .filter(|&transform| self.multiplier(transform) > 0.0)
+        {
             match transform {
                 Transform::Xflip | Transform::Yflip => {
                     let flag = gated(transform, &draws.integer(transform), 0.0);
@@ -183,14 +194,25 @@ impl AugmentPipe {
                     out.values.push((transform.value_name(), turns));
                 }
                 Transform::TranslateInt => {
-                    let [x, y] = draws.pair(transform).map(|u| gated(transform, &(u * 2.0 - 1.0), 0.0));
+                    let [x, y] = draws
+                        .pair(transform)
+                        .map(|u| gated(transform, &(u * 2.0 - 1.0), 0.0));
                     let reach = self.reach.translate_int_max;
-                    let steps = |value: &Tensor, side: i64| (value * (side as f64 * reach)).round().to_kind(Kind::Int64);
+                    let steps = |value: &Tensor, side: i64| {
+                        (value * (side as f64 * reach)).round().to_kind(Kind::Int64)
+                    };
                     let (tx, ty) = (steps(&x, width), steps(&y, height));
-                    out.images = geometry::translate_mirrored(&out.images, &upload(&tx, device), &upload(&ty, device));
-                    let share = |steps: &Tensor, side: i64| steps.to_kind(Kind::Float) / (side as f64 * reach);
+                    out.images = geometry::translate_mirrored(
+                        &out.images,
+                        &upload(&tx, device),
+                        &upload(&ty, device),
+                    );
+                    let share = |steps: &Tensor, side: i64| {
+                        steps.to_kind(Kind::Float) / (side as f64 * reach)
+                    };
                     out.label(&[&share(&tx, width), &share(&ty, height)], kind);
-                    out.values.extend([("translate_int.tx_px", tx), ("translate_int.ty_px", ty)]);
+                    out.values
+                        .extend([("translate_int.tx_px", tx), ("translate_int.ty_px", ty)]);
                 }
                 Transform::Scale => {
                     let w = gated(transform, &draws.normal(transform), 0.0);
@@ -202,7 +224,8 @@ impl AugmentPipe {
                 Transform::RotateFrac => {
                     let angle = gated(
                         transform,
-                        &((draws.uniform(transform) * 2.0 - 1.0) * (PI * self.reach.rotate_frac_max)),
+                        &((draws.uniform(transform) * 2.0 - 1.0)
+                            * (PI * self.reach.rotate_frac_max)),
                         0.0,
                     );
                     out.compose(&geometry::rotate(&angle));
@@ -212,13 +235,15 @@ impl AugmentPipe {
                 Transform::Aniso => {
                     let w = gated(transform, &draws.normal(transform), 0.0);
                     let turned = draws.rotate_gate().lt(self.reach.aniso_rotate_prob);
-                    let angle = ((draws.angle() * 2.0 - 1.0) * PI).where_self(&turned, &w.zeros_like().narrow(0, 0, 1));
+                    let angle = ((draws.angle() * 2.0 - 1.0) * PI)
+                        .where_self(&turned, &w.zeros_like().narrow(0, 0, 1));
                     let s = (&w * self.reach.aniso_std).exp2();
                     out.compose(&geometry::rotate(&-&angle));
                     out.compose(&geometry::scale(&s.reciprocal(), &s));
                     out.compose(&geometry::rotate(&angle));
                     out.label(&[&(&w * angle.cos()), &(&w * angle.sin())], kind);
-                    out.values.extend([("aniso.s", s), ("aniso.angle_rad", angle)]);
+                    out.values
+                        .extend([("aniso.s", s), ("aniso.angle_rad", angle)]);
                 }
                 Transform::TranslateFrac => {
                     let [x, y] = draws.pair(transform).map(|n| gated(transform, &n, 0.0));
@@ -228,10 +253,12 @@ impl AugmentPipe {
                     );
                     out.compose(&geometry::translate(&-&tx, &-&ty));
                     out.label(&[&x, &y], kind);
-                    out.values.extend([("translate_frac.tx_px", tx), ("translate_frac.ty_px", ty)]);
+                    out.values
+                        .extend([("translate_frac.tx_px", tx), ("translate_frac.ty_px", ty)]);
                 }
                 _ => {
-                    let (value, labels, matrix) = colour::transform(transform, draws, &self.reach, &gated);
+                    let (value, labels, matrix) =
+                        colour::transform(transform, draws, &self.reach, &gated);
                     out.paint(&matrix);
                     out.label(&labels.iter().collect::<Vec<_>>(), kind);
                     out.values.push((transform.value_name(), value));
@@ -254,7 +281,11 @@ struct Stack {
 impl Stack {
     fn label(&mut self, columns: &[&Tensor], kind: Kind) {
         let n = self.images.size()[0];
-        self.labels.extend(columns.iter().map(|column| column.to_kind(kind).view([n, 1])));
+        self.labels.extend(
+            columns
+                .iter()
+                .map(|column| column.to_kind(kind).view([n, 1])),
+        );
     }
     /// G ← G · M: the map from output to input.
     fn compose(&mut self, matrix: &Tensor) {

@@ -1,7 +1,7 @@
 //! What a network is conditioned on: one row per training image, whatever it came from (spec §8).
 //!
-//! Cluster ids, ground truth, imported ids and pseudo-labels are all [`Condition::Ids`]; oracle features are
-//! [`Condition::Vectors`]. A new kind of condition is a new way to make one of these.
+//! Cluster ids, ground truth, imported ids and pseudo-labels are all [`Condition::Ids`]; oracle
+//! features are [`Condition::Vectors`]. A new kind of condition is a new way to make one of these.
 
 use crate::{DiffusionError, network::one_hot};
 use tch::{Device, Kind, Tensor};
@@ -28,7 +28,8 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// From ids as they came: used values are renumbered 0, 1, … in ascending order (spec §8), negative ids are refused.
+    /// From ids as they came: used values are renumbered 0, 1, … in ascending order (spec §8),
+    /// negative ids are refused.
     ///
     /// # Errors
     /// [`DiffusionError::Labels`] for an empty list or a negative id.
@@ -38,7 +39,13 @@ impl Condition {
         used.dedup();
         match used.first() {
             None => return Err(refuse("condition", "no ids", "one id per image")),
-            Some(&first) if first < 0 => return Err(refuse("condition", format!("id {first}"), "ids of at least 0")),
+            Some(&first) if first < 0 => {
+                return Err(refuse(
+                    "condition",
+                    format!("id {first}"),
+                    "ids of at least 0",
+                ));
+            }
             Some(_) => {}
         }
         let ids: Vec<i64> = raw
@@ -54,19 +61,29 @@ impl Condition {
         })
     }
 
-    /// From one feature vector \[n, d\] per image (oracle features): brought to unit length, float32 (spec §8).
+    /// From one feature vector \[n, d\] per image (oracle features): brought to unit length,
+    /// float32 (spec §8).
     ///
     /// # Errors
-    /// [`DiffusionError::Labels`] when the rows are no matrix, are empty, or hold a number that is not finite.
+    /// [`DiffusionError::Labels`] when the rows are no matrix, are empty, or hold a number that is
+    /// not finite.
     pub fn vectors(rows: &Tensor) -> Result<Self, DiffusionError> {
         let size = rows.size();
         if size.len() != 2 || size[0] == 0 || size[1] == 0 {
-            return Err(refuse("condition", format!("vectors of shape {size:?}"), "[images, width]"));
+            return Err(refuse(
+                "condition",
+                format!("vectors of shape {size:?}"),
+                "[images, width]",
+            ));
         }
         let rows = rows.to_kind(Kind::Float);
         let lengths = rows.norm_scalaropt_dim(2, [1i64].as_slice(), true);
         if lengths.isfinite().all().int64_value(&[]) == 0 {
-            return Err(refuse("condition", "vectors that are not finite", "finite numbers"));
+            return Err(refuse(
+                "condition",
+                "vectors that are not finite",
+                "finite numbers",
+            ));
         }
         Ok(Self::Vectors {
             rows: rows / lengths.clamp_min(1e-12),
@@ -81,8 +98,15 @@ impl Condition {
         let condition = Self::compacting(ids)?;
         let highest = ids.iter().copied().max().unwrap_or(-1);
         if condition.label_dim() != highest + 1 {
-            let found = format!("ids up to {highest}, {} of them used", condition.label_dim());
-            return Err(refuse("condition", found, "compact ids: every one from 0 to the highest in use"));
+            let found = format!(
+                "ids up to {highest}, {} of them used",
+                condition.label_dim()
+            );
+            return Err(refuse(
+                "condition",
+                found,
+                "compact ids: every one from 0 to the highest in use",
+            ));
         }
         Ok(condition)
     }
@@ -115,26 +139,40 @@ impl Condition {
         }
         if self.label_dim() != label_dim {
             let expected = format!("label_dim {label_dim}, as the network has");
-            return Err(refuse("condition", format!("{} label slots", self.label_dim()), expected));
+            return Err(refuse(
+                "condition",
+                format!("{} label slots", self.label_dim()),
+                expected,
+            ));
         }
         Ok(())
     }
 
-    /// Label rows \[k, L\] of the images at `indices` (i64 \[k\], on `device`); `None` when unconditional.
+    /// Label rows \[k, L\] of the images at `indices` (i64 \[k\], on `device`); `None` when
+    /// unconditional.
     pub fn rows(&self, indices: &Tensor, kind: Kind, device: Device) -> Option<Tensor> {
         match self {
             Condition::None => None,
-            Condition::Ids { ids, counts, .. } => Some(one_hot(&ids.index_select(0, indices), counts.len() as i64, kind, device)),
+            Condition::Ids { ids, counts, .. } => Some(one_hot(
+                &ids.index_select(0, indices),
+                counts.len() as i64,
+                kind,
+                device,
+            )),
             Condition::Vectors { rows } => Some(rows.index_select(0, indices).to_kind(kind)),
         }
     }
 
-    /// What a sampler draws labels from, by name: of ids `counts` \[L\] i64 and `raw_ids` \[L\] i64 (what each label was called before it
-    /// was compacted), of vectors `rows` \[n, d\] f32; nothing when unconditional.
+    /// What a sampler draws labels from, by name: of ids `counts` \[L\] i64 and `raw_ids` \[L\] i64
+    /// (what each label was called before it was compacted), of vectors `rows` \[n, d\] f32;
+    /// nothing when unconditional.
     pub fn supply(&self) -> Vec<(&'static str, Tensor)> {
         match self {
             Condition::None => Vec::new(),
-            Condition::Ids { counts, raw, .. } => vec![("counts", Tensor::from_slice(counts)), ("raw_ids", Tensor::from_slice(raw))],
+            Condition::Ids { counts, raw, .. } => vec![
+                ("counts", Tensor::from_slice(counts)),
+                ("raw_ids", Tensor::from_slice(raw)),
+            ],
             Condition::Vectors { rows } => vec![("rows", rows.shallow_clone())],
         }
     }
@@ -178,7 +216,8 @@ mod tests {
 
     #[test]
     fn unused_ids_leave_no_slot() {
-        let Condition::Ids { ids, counts, raw } = Condition::compacting(&[7, 3, 7, 900]).unwrap() else {
+        let Condition::Ids { ids, counts, raw } = Condition::compacting(&[7, 3, 7, 900]).unwrap()
+        else {
             panic!("ids")
         };
         assert_eq!(Vec::<i64>::try_from(&ids).unwrap(), [1, 0, 1, 2]);
@@ -192,12 +231,22 @@ mod tests {
             says(Condition::compacting(&[0, -1]).unwrap_err()),
             "condition: id -1, expected ids of at least 0"
         );
-        assert!(says(Condition::compact(&[0, 2]).unwrap_err()).contains("ids up to 2, 2 of them used"));
+        assert!(
+            says(Condition::compact(&[0, 2]).unwrap_err()).contains("ids up to 2, 2 of them used")
+        );
         let condition = Condition::compact(&[0, 1, 1]).unwrap();
-        assert!(says(condition.check(5, 2).unwrap_err()).contains("3 rows, expected one for each of the 5 images"));
-        assert!(says(condition.check(3, 4).unwrap_err()).contains("2 label slots, expected label_dim 4"));
+        assert!(
+            says(condition.check(5, 2).unwrap_err())
+                .contains("3 rows, expected one for each of the 5 images")
+        );
+        assert!(
+            says(condition.check(3, 4).unwrap_err())
+                .contains("2 label slots, expected label_dim 4")
+        );
         assert!(condition.check(3, 2).is_ok());
-        let row = condition.rows(&Tensor::from_slice(&[2i64]), Kind::Float, Device::Cpu).unwrap();
+        let row = condition
+            .rows(&Tensor::from_slice(&[2i64]), Kind::Float, Device::Cpu)
+            .unwrap();
         assert_eq!(Vec::<f32>::try_from(row.get(0)).unwrap(), [0.0, 1.0]);
     }
 }

@@ -48,7 +48,8 @@ pub enum DiffusionError {
     },
     /// A loss that is not finite.
     #[error(
-        "the loss became {loss} in step {step} (images {first_image} to {last_image} of the run, seed {seed}, data indices {indices:?}); \
+        "the loss became {loss} in step {step} (images {first_image} to {last_image} of the run, \
+         seed {seed}, data indices {indices:?}); \
          last good state: {last_good}"
     )]
     Loss {
@@ -101,17 +102,33 @@ pub enum DiffusionError {
 impl From<tch::TchError> for DiffusionError {
     fn from(error: tch::TchError) -> Self {
         // The first line says what; the rest is a C++ backtrace.
-        Self::Torch(error.to_string().lines().next().unwrap_or_default().to_owned())
+        Self::Torch(
+            error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        )
     }
 }
 
-/// Runs `work`; where libtorch panics because memory ran out, says doing what and what to try. Other panics go on.
+/// Runs `work`; where libtorch panics because memory ran out, says doing what and what to try.
+/// Other panics go on.
 ///
 /// # Errors
 /// [`DiffusionError::OutOfMemory`].
-pub fn guard_memory<T>(at: impl Into<String>, advice: impl Into<String>, work: impl FnOnce() -> T) -> Result<T, DiffusionError> {
+pub fn guard_memory<T>(
+    at: impl Into<String>,
+    advice: impl Into<String>,
+    work: impl FnOnce() -> T,
+) -> Result<T, DiffusionError> {
     catch_unwind(AssertUnwindSafe(work)).or_else(|panic| {
-        let message = panic.downcast_ref::<String>().cloned().unwrap_or_default().to_ascii_lowercase();
+        let message = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         let is_memory = [
             "out of memory",
             "can't allocate memory",

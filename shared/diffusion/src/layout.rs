@@ -1,9 +1,11 @@
-//! Every tensor of a network: its upstream name, shape and initial distribution, in the order of the state dict.
+//! Every tensor of a network: its upstream name, shape and initial distribution, in the order of
+//! the state dict.
 
 /// How a tensor starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fill {
-    /// Uniform on ±√(6 / (fan_in + fan_out)), times the gain: 1, 1e-5 ("near zero, not zero") or √0.2 (spec §7.3).
+    /// Uniform on ±√(6 / (fan_in + fan_out)), times the gain: 1, 1e-5 ("near zero, not zero") or
+    /// √0.2 (spec §7.3).
     XavierUniform {
         /// Factor on the draw.
         gain: f64,

@@ -1,7 +1,8 @@
-//! A network that learns from given draws: forward and backward in rounds, clean-up, Adam, running mean (spec §7.2–§7.5).
+//! A network that learns from given draws: forward and backward in rounds, clean-up, Adam, running
+//! mean (spec §7.2–§7.5).
 //!
-//! Nothing here draws a random number (dropout aside), so that the step of the reference can be replayed exactly, in float32
-//! or float64: the parity trajectories drive this very code.
+//! Nothing here draws a random number (dropout aside), so that the step of the reference can be
+//! replayed exactly, in float32 or float64: the parity trajectories drive this very code.
 
 use crate::{
     adam::{self, Adam},
@@ -15,8 +16,8 @@ use crate::{
 use cedm_contract::params::{OptimiserParams, Precision};
 use tch::{Device, Kind, Tensor};
 
-/// Copies to the device without waiting for it: the copy takes its place among the device's work, and the few bytes it reads are
-/// taken before the call returns.
+/// Copies to the device without waiting for it: the copy takes its place among the device's work,
+/// and the few bytes it reads are taken before the call returns.
 pub(crate) fn upload(tensor: &Tensor, device: Device) -> Tensor {
     tensor.to_device_(device, tensor.kind(), true, false)
 }
@@ -54,7 +55,8 @@ impl Batch {
     }
 }
 
-/// What one step did; tensors are on the device, so that nobody waits for them unless they are read.
+/// What one step did; tensors are on the device, so that nobody waits for them unless they are
+/// read.
 #[derive(Debug)]
 pub struct Step {
     /// Mean loss over all pixels of the batch, a scalar.
@@ -87,7 +89,12 @@ pub struct Learner {
 
 impl Learner {
     /// At image 0: the running mean is the weights themselves.
-    pub fn new(network: Network, weights: Parameters, params: OptimiserParams, precision: Precision) -> Self {
+    pub fn new(
+        network: Network,
+        weights: Parameters,
+        params: OptimiserParams,
+        precision: Precision,
+    ) -> Self {
         let activations = match precision {
             Precision::Fp32 | Precision::Tf32 => None,
             Precision::Bf16 => Some(Kind::BFloat16),
@@ -110,8 +117,8 @@ impl Learner {
         }
     }
 
-    /// One optimiser step over all rounds, which together hold one batch. `begin` is called before each round, for whoever
-    /// seeds dropout.
+    /// One optimiser step over all rounds, which together hold one batch. `begin` is called before
+    /// each round, for whoever seeds dropout.
     pub fn step(&mut self, rounds: &[Batch], begin: &mut dyn FnMut(u64)) -> Step {
         let OptimiserParams {
             batch,
@@ -126,13 +133,23 @@ impl Learner {
         let mut losses = Vec::with_capacity(rounds.len());
         for (index, round) in rounds.iter().enumerate() {
             begin(index as u64);
-            let views = self.weights.views(&self.network.layout, self.mode.activations);
+            let views = self
+                .weights
+                .views(&self.network.layout, self.mode.activations);
             let labels = Labels {
                 class: round.class.as_ref(),
                 augment: round.augment.as_ref(),
             };
             let levels = NoiseLevels { p_mean, p_std };
-            let map = loss_map(&self.network, &views, &round.images, &round.noise, levels, labels, self.mode);
+            let map = loss_map(
+                &self.network,
+                &views,
+                &round.images,
+                &round.noise,
+                levels,
+                labels,
+                self.mode,
+            );
             let sum = map.sum(map.kind());
             (&sum * scale).backward();
             losses.push(sum.detach() / (map.numel() as f64));
@@ -149,7 +166,8 @@ impl Learner {
         }
     }
 
-    /// Clean-up, Adam, running mean and count; clears the gradient. Returns the gradient's norm before clean-up.
+    /// Clean-up, Adam, running mean and count; clears the gradient. Returns the gradient's norm
+    /// before clean-up.
     fn apply(&mut self, mut gradient: Tensor) -> Tensor {
         let params = &self.params;
         let usable = tch::no_grad(|| self.scale.unscale(&mut gradient));
@@ -158,7 +176,13 @@ impl Learner {
             // Spec §7.4: fp32 cleans the gradient instead of skipping the step.
             let _ = tch::no_grad(|| gradient.nan_to_num_(0.0, 1e5, -1e5));
             let lr = schedule::learning_rate(params, self.nimg);
-            self.adam.step(&mut self.weights.flat, &gradient, lr, params.betas, params.eps);
+            self.adam.step(
+                &mut self.weights.flat,
+                &gradient,
+                lr,
+                params.betas,
+                params.eps,
+            );
         }
         tch::no_grad(|| {
             let beta = schedule::ema_beta(params, self.nimg);
@@ -173,7 +197,12 @@ impl Learner {
     pub fn ema_parameters(&self) -> Parameters {
         Parameters {
             flat: self.ema.shallow_clone(),
-            buffers: self.weights.buffers.iter().map(Tensor::shallow_clone).collect(),
+            buffers: self
+                .weights
+                .buffers
+                .iter()
+                .map(Tensor::shallow_clone)
+                .collect(),
         }
     }
 }

@@ -1,8 +1,10 @@
-//! EDM, the diffusion model: network, augmentation, training step and sampler (Karras et al. 2022; C-EDM spec §7–§9).
+//! EDM, the diffusion model: network, augmentation, training step and sampler (Karras et al. 2022;
+//! C-EDM spec §7–§9).
 //!
-//! Tensors in, tensors out: no broker, no store. Reads and writes safetensors files of weights and training states. Every
-//! random stream is derived from (seed, purpose, step), so that a run that was killed goes on to the same bits. Bits hold for
-//! one kind of processor and one number of threads; between devices, results agree to rounding.
+//! Tensors in, tensors out: no broker, no store. Reads and writes safetensors files of weights and
+//! training states. Every random stream is derived from (seed, purpose, step), so that a run that
+//! was killed goes on to the same bits. Bits hold for one kind of processor and one number of
+//! threads; between devices, results agree to rounding.
 
 #![forbid(unsafe_code)]
 

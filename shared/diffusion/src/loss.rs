@@ -16,8 +16,8 @@ pub struct Noise {
     pub unit: Tensor,
 }
 
-/// The loss of every pixel \[n, c, r, r\] for clean images \[n, c, r, r\] in \[−1, 1\]. Sum over pixels, mean over images is what
-/// goes backward; the mean over everything is what is logged.
+/// The loss of every pixel \[n, c, r, r\] for clean images \[n, c, r, r\] in \[−1, 1\]. Sum over
+/// pixels, mean over images is what goes backward; the mean over everything is what is logged.
 pub fn loss_map(
     network: &Network,
     views: &Views,

@@ -1,7 +1,9 @@
-//! SongUNet (DDPM++ and NCSN++) under EDM preconditioning, after Karras et al. 2022 (spec §7.1, §7.3, appendix A).
+//! SongUNet (DDPM++ and NCSN++) under EDM preconditioning, after Karras et al. 2022 (spec §7.1,
+//! §7.3, appendix A).
 //!
-//! A [`Network`] is pure structure: it owns no numbers, only the names and shapes of its tensors ([`Layout`]) and the way they
-//! act. The numbers come as [`Views`] of one flat buffer, in float32 or float64.
+//! A [`Network`] is pure structure: it owns no numbers, only the names and shapes of its tensors
+//! ([`Layout`]) and the way they act. The numbers come as [`Views`] of one flat buffer, in float32
+//! or float64.
 
 mod block;
 mod embedding;
@@ -47,7 +49,10 @@ enum Rise {
     /// The image so far goes up a level (skip decoder).
     ImageUp(Resampler),
     /// What the level says of the image: norm, then convolution, each with its name.
-    Image { norm: (String, GroupNorm), conv: Conv },
+    Image {
+        norm: (String, GroupNorm),
+        conv: Conv,
+    },
 }
 
 /// How a forward pass runs.
@@ -93,10 +98,17 @@ impl Network {
         let mapping = Mapping::new(&mut layout, &architecture);
         let (encoder, widths, width) = build_encoder(&mut layout, &architecture);
         let decoder = build_decoder(&mut layout, &architecture, widths, width);
-        for entry in layout.entries.iter().filter(|entry| entry.fill == Fill::Ones) {
+        for entry in layout
+            .entries
+            .iter()
+            .filter(|entry| entry.fill == Fill::Ones)
+        {
             let (channels, groups) = (entry.numel(), group_count(entry.numel()));
             if channels % groups != 0 {
-                let found = format!("{} with channel_mult {:?}", architecture.model_channels, architecture.channel_mult);
+                let found = format!(
+                    "{} with channel_mult {:?}",
+                    architecture.model_channels, architecture.channel_mult
+                );
                 let expected = format!(
                     "widths that divide into groups: {} has {channels} channels for {groups} groups",
                     entry.name
@@ -117,10 +129,12 @@ impl Network {
         })
     }
 
-    /// The raw U-Net F: \[n, c, r, r\], c_noise \[n\] → \[n, c, r, r\]. `tap` sees every module's output under its upstream name.
+    /// The raw U-Net F: \[n, c, r, r\], c_noise \[n\] → \[n, c, r, r\]. `tap` sees every module's
+    /// output under its upstream name.
     ///
-    /// A decoder block whose float16 output is not finite is computed again in float32, in which the decoder then goes on (spec
-    /// §7.4). Looking costs a wait for the device, so float16 is looked at once, at its end, and block by block only then.
+    /// A decoder block whose float16 output is not finite is computed again in float32, in which
+    /// the decoder then goes on (spec §7.4). Looking costs a wait for the device, so float16 is
+    /// looked at once, at its end, and block by block only then.
     pub fn unet(
         &self,
         views: &Views,
@@ -130,7 +144,9 @@ impl Network {
         mode: Mode,
         tap: &mut dyn FnMut(&str, &Tensor),
     ) -> Tensor {
-        let embedding = self.mapping.forward(views, c_noise, labels.class, labels.augment, tap);
+        let embedding = self
+            .mapping
+            .forward(views, c_noise, labels.class, labels.augment, tap);
         let x = x.to_kind(mode.activations.unwrap_or_else(|| x.kind()));
         let out = self.pass(views, &x, &embedding, mode, false, tap);
         if x.kind() == Kind::Half && !all_finite(&out) {
@@ -139,9 +155,17 @@ impl Network {
         out
     }
 
-    /// Encoder and decoder. The embedding stays in its own type, float32 at least (spec §7.4). `rescue` looks at every decoder
-    /// block for float16 that overflowed.
-    fn pass(&self, views: &Views, x: &Tensor, embedding: &Tensor, mode: Mode, rescue: bool, tap: &mut dyn FnMut(&str, &Tensor)) -> Tensor {
+    /// Encoder and decoder. The embedding stays in its own type, float32 at least (spec §7.4).
+    /// `rescue` looks at every decoder block for float16 that overflowed.
+    fn pass(
+        &self,
+        views: &Views,
+        x: &Tensor,
+        embedding: &Tensor,
+        mode: Mode,
+        rescue: bool,
+        tap: &mut dyn FnMut(&str, &Tensor),
+    ) -> Tensor {
         let mut x = x.shallow_clone();
         if mode.channels_last {
             x = x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
@@ -182,18 +206,24 @@ impl Network {
             match rise {
                 Rise::Block(block) => {
                     if x.size()[1] != block.cin {
-                        let skip = skips.pop().expect("invariant: the decoder takes one skip for every encoder output");
+                        let skip = skips.pop().expect(
+                            "invariant: the decoder takes one skip for every encoder output",
+                        );
                         x = Tensor::cat(&[&x, &skip], 1);
                     }
                     let mut risen = block.forward(views, &x, embedding, mode.train);
                     if rescue && risen.kind() == Kind::Half && !all_finite(&risen) {
-                        risen = block.forward(views, &x.to_kind(Kind::Float), embedding, mode.train);
+                        risen =
+                            block.forward(views, &x.to_kind(Kind::Float), embedding, mode.train);
                     }
                     x = risen;
                     tap(name, &x);
                 }
                 Rise::ImageUp(up) => {
-                    let risen = up.forward(views, &out.expect("invariant: a coarser level made an image"));
+                    let risen = up.forward(
+                        views,
+                        &out.expect("invariant: a coarser level made an image"),
+                    );
                     tap(name, &risen);
                     out = Some(risen);
                 }
@@ -212,8 +242,16 @@ impl Network {
         out.expect("invariant: the finest level makes an image")
     }
 
-    /// The denoiser D(x; sigma): \[n, c, r, r\], sigma \[n\] or \[1\] → \[n, c, r, r\] in the type of `x`.
-    pub fn denoise(&self, views: &Views, x: &Tensor, sigma: &Tensor, labels: Labels<'_>, mode: Mode) -> Tensor {
+    /// The denoiser D(x; sigma): \[n, c, r, r\], sigma \[n\] or \[1\] → \[n, c, r, r\] in the type
+    /// of `x`.
+    pub fn denoise(
+        &self,
+        views: &Views,
+        x: &Tensor,
+        sigma: &Tensor,
+        labels: Labels<'_>,
+        mode: Mode,
+    ) -> Tensor {
         let n = x.size()[0];
         let sigma = sigma.to_kind(x.kind()).reshape([-1]).expand([n], false);
         let Coefficients {
@@ -227,7 +265,14 @@ impl Network {
         .at(&sigma);
         let per_image = |t: Tensor| t.reshape([-1, 1, 1, 1]);
         let raw = self
-            .unet(views, &(per_image(c_in) * x), &c_noise, labels, mode, &mut |_, _| ())
+            .unet(
+                views,
+                &(per_image(c_in) * x),
+                &c_noise,
+                labels,
+                mode,
+                &mut |_, _| (),
+            )
             .to_kind(x.kind());
         per_image(c_skip) * x + per_image(c_out) * raw
     }
@@ -247,7 +292,10 @@ pub struct Labels<'a> {
     pub augment: Option<&'a Tensor>,
 }
 
-fn build_encoder(layout: &mut Layout, architecture: &Architecture) -> (Vec<(String, Stage)>, Vec<i64>, i64) {
+fn build_encoder(
+    layout: &mut Layout,
+    architecture: &Architecture,
+) -> (Vec<(String, Stage)>, Vec<i64>, i64) {
     let filter = &architecture.resample_filter[..];
     let mut stages = Vec::new();
     let mut widths = Vec::new();
@@ -268,7 +316,11 @@ fn build_encoder(layout: &mut Layout, architecture: &Architecture) -> (Vec<(Stri
             stages.push((name, Stage::Conv(conv)));
         } else {
             let name = format!("model.enc.{side}x{side}_down");
-            let block = Block::new(layout, &name, block_shape(architecture, width, width, Resample::Down, false));
+            let block = Block::new(
+                layout,
+                &name,
+                block_shape(architecture, width, width, Resample::Down, false),
+            );
             stages.push((name, Stage::Block(block)));
             match architecture.encoder {
                 ImagePath::None => {}
@@ -287,7 +339,10 @@ fn build_encoder(layout: &mut Layout, architecture: &Architecture) -> (Vec<(Stri
                         fused: true,
                         ..plain(3)
                     };
-                    stages.push((name.clone(), Stage::Residual(Conv::new(layout, &name, image_width, width, shape))));
+                    stages.push((
+                        name.clone(),
+                        Stage::Residual(Conv::new(layout, &name, image_width, width, shape)),
+                    ));
                     image_width = width;
                 }
             }
@@ -297,7 +352,11 @@ fn build_encoder(layout: &mut Layout, architecture: &Architecture) -> (Vec<(Stri
             let name = format!("model.enc.{side}x{side}_block{index}");
             let cout = architecture.model_channels * mult;
             let attention = architecture.attn_resolutions.contains(&side);
-            let block = Block::new(layout, &name, block_shape(architecture, width, cout, Resample::Keep, attention));
+            let block = Block::new(
+                layout,
+                &name,
+                block_shape(architecture, width, cout, Resample::Keep, attention),
+            );
             stages.push((name, Stage::Block(block)));
             width = cout;
             widths.push(width);
@@ -306,7 +365,12 @@ fn build_encoder(layout: &mut Layout, architecture: &Architecture) -> (Vec<(Stri
     (stages, widths, width)
 }
 
-fn build_decoder(layout: &mut Layout, architecture: &Architecture, mut skips: Vec<i64>, mut width: i64) -> Vec<(String, Rise)> {
+fn build_decoder(
+    layout: &mut Layout,
+    architecture: &Architecture,
+    mut skips: Vec<i64>,
+    mut width: i64,
+) -> Vec<(String, Rise)> {
     let filter = &architecture.resample_filter[..];
     let mut modules = Vec::new();
     let coarsest = architecture.channel_mult.len() - 1;
@@ -314,7 +378,11 @@ fn build_decoder(layout: &mut Layout, architecture: &Architecture, mut skips: Ve
         let side = architecture.resolution >> level;
         let name = |module: &str| format!("model.dec.{side}x{side}_{module}");
         let mut push = |layout: &mut Layout, module: &str, cin, cout, resample, attention| {
-            let block = Block::new(layout, &name(module), block_shape(architecture, cin, cout, resample, attention));
+            let block = Block::new(
+                layout,
+                &name(module),
+                block_shape(architecture, cin, cout, resample, attention),
+            );
             modules.push((name(module), Rise::Block(block)));
         };
         if level == coarsest {
@@ -325,10 +393,20 @@ fn build_decoder(layout: &mut Layout, architecture: &Architecture, mut skips: Ve
             push(layout, "up", width, width, Resample::Up, false);
         }
         for index in 0..=architecture.num_blocks {
-            let skip = skips.pop().expect("invariant: as many encoder outputs as decoder blocks");
-            let attention = index == architecture.num_blocks && architecture.attn_resolutions.contains(&side);
+            let skip = skips
+                .pop()
+                .expect("invariant: as many encoder outputs as decoder blocks");
+            let attention =
+                index == architecture.num_blocks && architecture.attn_resolutions.contains(&side);
             let cout = architecture.model_channels * mult;
-            push(layout, &format!("block{index}"), width + skip, cout, Resample::Keep, attention);
+            push(
+                layout,
+                &format!("block{index}"),
+                width + skip,
+                cout,
+                Resample::Keep,
+                attention,
+            );
             width = cout;
         }
         if architecture.skip_decoder && level < coarsest {
@@ -343,15 +421,30 @@ fn build_decoder(layout: &mut Layout, architecture: &Architecture, mut skips: Ve
                 filter: &[],
                 fused: false,
             };
-            let norm = (name("aux_norm"), GroupNorm::new(layout, &name("aux_norm"), width));
-            let conv = Conv::new(layout, &name("aux_conv"), width, architecture.channels, shape);
+            let norm = (
+                name("aux_norm"),
+                GroupNorm::new(layout, &name("aux_norm"), width),
+            );
+            let conv = Conv::new(
+                layout,
+                &name("aux_conv"),
+                width,
+                architecture.channels,
+                shape,
+            );
             modules.push((name("aux_conv"), Rise::Image { norm, conv }));
         }
     }
     modules
 }
 
-fn block_shape(architecture: &Architecture, cin: i64, cout: i64, resample: Resample, attention: bool) -> BlockShape<'_> {
+fn block_shape(
+    architecture: &Architecture,
+    cin: i64,
+    cout: i64,
+    resample: Resample,
+    attention: bool,
+) -> BlockShape<'_> {
     BlockShape {
         cin,
         cout,

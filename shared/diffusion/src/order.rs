@@ -1,5 +1,5 @@
-//! Which image stands at which position of the run: a fresh shuffle of the whole set for every epoch, a pure function of
-//! (seed, position).
+//! Which image stands at which position of the run: a fresh shuffle of the whole set for every
+//! epoch, a pure function of (seed, position).
 
 use crate::stream::{Purpose, derive};
 use rand::{SeedableRng, seq::SliceRandom};
@@ -17,7 +17,11 @@ impl DataOrder {
     /// Over images 0..`count`, which must not be empty.
     pub fn new(seed: u64, count: u64) -> Self {
         assert!(count > 0, "invariant: a data set holds at least one image");
-        Self { seed, count, epoch: None }
+        Self {
+            seed,
+            count,
+            epoch: None,
+        }
     }
 
     /// The images at positions `from..from + n` of the run.
@@ -31,7 +35,12 @@ impl DataOrder {
     fn shuffled(&mut self, epoch: u64) -> &[i64] {
         if self.epoch.as_ref().is_none_or(|(held, _)| *held != epoch) {
             let mut indices: Vec<i64> = (0..self.count as i64).collect();
-            indices.shuffle(&mut ChaCha8Rng::seed_from_u64(derive(self.seed, Purpose::Order, epoch, 0)));
+            indices.shuffle(&mut ChaCha8Rng::seed_from_u64(derive(
+                self.seed,
+                Purpose::Order,
+                epoch,
+                0,
+            )));
             self.epoch = Some((epoch, indices));
         }
         &self.epoch.as_ref().expect("invariant: set above").1

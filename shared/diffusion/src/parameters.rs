@@ -1,7 +1,8 @@
-//! The numbers of a network: all trained ones in one flat buffer, so that Adam, EMA and clean-up are a handful of operations.
+//! The numbers of a network: all trained ones in one flat buffer, so that Adam, EMA and clean-up
+//! are a handful of operations.
 //!
-//! The flat buffer is the only leaf of the autograd graph. A forward pass splits it into views, and the split's own backward
-//! joins all gradients into one flat gradient.
+//! The flat buffer is the only leaf of the autograd graph. A forward pass splits it into views, and
+//! the split's own backward joins all gradients into one flat gradient.
 
 use crate::{
     DiffusionError,
@@ -10,7 +11,8 @@ use crate::{
 use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
 
-/// Every tensor starts at a multiple of this many elements: 64 bytes of float32, a vector register or a cache line.
+/// Every tensor starts at a multiple of this many elements: 64 bytes of float32, a vector register
+/// or a cache line.
 const ALIGNMENT: i64 = 16;
 
 /// The numbers of one network.
@@ -62,7 +64,11 @@ impl Parameters {
     pub fn initial(layout: &Layout, resample_filter: &[f64], seed: u64, device: Device) -> Self {
         let this = Self::zeros(layout, Kind::Float, Device::Cpu);
         tch::manual_seed(seed as i64);
-        let drawn: Vec<Tensor> = layout.entries.iter().map(|entry| draw(entry, resample_filter)).collect();
+        let drawn: Vec<Tensor> = layout
+            .entries
+            .iter()
+            .map(|entry| draw(entry, resample_filter))
+            .collect();
         tch::no_grad(|| {
             for (mut target, source) in this.tensors(layout).into_iter().zip(drawn) {
                 target.copy_(&source);
@@ -71,7 +77,8 @@ impl Parameters {
         this.to(Kind::Float, device)
     }
 
-    /// Tensors by upstream name; names, shapes and completeness are checked against the layout, prefixes are stripped.
+    /// Tensors by upstream name; names, shapes and completeness are checked against the layout,
+    /// prefixes are stripped.
     ///
     /// # Errors
     /// [`DiffusionError::Weights`] naming what is missing, unexpected or of another shape.
@@ -112,13 +119,16 @@ impl Parameters {
         self.split(layout, &self.flat)
     }
 
-    /// Any flat tensor of the same padding (a gradient, an Adam moment) by the layout's entries; buffers as they are.
+    /// Any flat tensor of the same padding (a gradient, an Adam moment) by the layout's entries;
+    /// buffers as they are.
     pub fn split(&self, layout: &Layout, flat: &Tensor) -> Vec<Tensor> {
         let mut pieces = flat.split_with_sizes(padded_sizes(layout), 0).into_iter();
         let mut buffers = self.buffers.iter();
         let mut next = |entry: &Entry| match entry.trained {
             true => {
-                let piece = pieces.next().expect("invariant: as many pieces as trained entries");
+                let piece = pieces
+                    .next()
+                    .expect("invariant: as many pieces as trained entries");
                 let piece = if piece.size()[0] == entry.numel() {
                     piece
                 } else {
@@ -171,7 +181,8 @@ fn draw(entry: &Entry, resample_filter: &[f64]) -> Tensor {
         Fill::XavierUniform { gain } => {
             let area: i64 = shape[2..].iter().product();
             let (fan_out, fan_in) = (shape[0] * area, shape[1] * area);
-            (Tensor::rand(shape, options) * 2.0 - 1.0) * ((6.0 / (fan_in + fan_out) as f64).sqrt() * gain)
+            (Tensor::rand(shape, options) * 2.0 - 1.0)
+                * ((6.0 / (fan_in + fan_out) as f64).sqrt() * gain)
         }
     }
 }

@@ -1,4 +1,5 @@
-//! EDM's sampler: Heun or Euler, deterministic or with churn, state in float64 (EDM algorithm 2; spec §9).
+//! EDM's sampler: Heun or Euler, deterministic or with churn, state in float64 (EDM algorithm 2;
+//! spec §9).
 
 mod batches;
 mod guidance;
@@ -37,7 +38,10 @@ pub enum Moment<'a> {
 
 /// t_0 … t_N: N noise levels and 0 exactly.
 pub fn time_steps(params: &SamplerParams) -> Vec<f64> {
-    let (from, to) = (params.sigma_max.powf(params.rho.recip()), params.sigma_min.powf(params.rho.recip()));
+    let (from, to) = (
+        params.sigma_max.powf(params.rho.recip()),
+        params.sigma_min.powf(params.rho.recip()),
+    );
     let share = |index: u32| {
         if params.steps > 1 {
             f64::from(index) / f64::from(params.steps - 1)
@@ -66,7 +70,10 @@ pub fn check(params: &SamplerParams) -> Result<(), DiffusionError> {
     if params.steps == 0 {
         return refuse("steps", "0".into(), "at least 1");
     }
-    if !(params.sigma_min > 0.0 && params.sigma_min < params.sigma_max && params.sigma_max.is_finite()) {
+    if !(params.sigma_min > 0.0
+        && params.sigma_min < params.sigma_max
+        && params.sigma_max.is_finite())
+    {
         let found = format!("{} with sigma_max {}", params.sigma_min, params.sigma_max);
         return refuse("sigma_min", found, "above 0 and below sigma_max");
     }
@@ -74,8 +81,15 @@ pub fn check(params: &SamplerParams) -> Result<(), DiffusionError> {
         return refuse("rho", params.rho.to_string(), "a positive number");
     }
     if params.s_churn < 0.0 || params.s_min > params.s_max {
-        let found = format!("s_churn {}, s_min {}, s_max {}", params.s_churn, params.s_min, params.s_max);
-        return refuse("s_churn", found, "s_churn of at least 0 and s_min up to s_max");
+        let found = format!(
+            "s_churn {}, s_min {}, s_max {}",
+            params.s_churn, params.s_min, params.s_max
+        );
+        return refuse(
+            "s_churn",
+            found,
+            "s_churn of at least 0 and s_min up to s_max",
+        );
     }
     let guidance = &params.guidance;
     if !guidance.weight.is_finite() || guidance.sigma_lo > guidance.sigma_hi {
@@ -83,13 +97,18 @@ pub fn check(params: &SamplerParams) -> Result<(), DiffusionError> {
             "weight {}, sigma_lo {}, sigma_hi {}",
             guidance.weight, guidance.sigma_lo, guidance.sigma_hi
         );
-        return refuse("guidance", found, "a finite weight and sigma_lo up to sigma_hi");
+        return refuse(
+            "guidance",
+            found,
+            "a finite weight and sigma_lo up to sigma_hi",
+        );
     }
     Ok(())
 }
 
-/// Solves from unit latents \[n, c, r, r\] to images \[n, c, r, r\] f64 in about \[−1, 1\]. `denoise` takes the f64 state and a noise
-/// level and returns D in f64; `noise` gives the unit churn noise of a step, asked for only where there is churn.
+/// Solves from unit latents \[n, c, r, r\] to images \[n, c, r, r\] f64 in about \[−1, 1\].
+/// `denoise` takes the f64 state and a noise level and returns D in f64; `noise` gives the unit
+/// churn noise of a step, asked for only where there is churn.
 pub fn solve(
     params: &SamplerParams,
     latents: &Tensor,
@@ -110,7 +129,8 @@ pub fn solve(
         };
         let t_hat = t + gamma * t;
         let x_hat = if gamma > 0.0 {
-            &x + noise(index).to_kind(Kind::Double) * ((t_hat * t_hat - t * t).sqrt() * params.s_noise)
+            &x + noise(index).to_kind(Kind::Double)
+                * ((t_hat * t_hat - t * t).sqrt() * params.s_noise)
         } else {
             x.shallow_clone()
         };
@@ -140,5 +160,7 @@ pub fn solve(
 
 /// \[−1, 1\] → u8: x · 127.5 + 128, clipped, truncated (spec §16.13).
 pub fn quantise(images: &Tensor) -> Tensor {
-    (images * 127.5 + 128.0).clamp(0.0, 255.0).to_kind(Kind::Uint8)
+    (images * 127.5 + 128.0)
+        .clamp(0.0, 255.0)
+        .to_kind(Kind::Uint8)
 }

@@ -32,7 +32,8 @@ impl LossScale {
         2f64.powi(self.log2 as i32)
     }
 
-    /// Undoes the scale in place; says whether the step may be taken. Overflow halves the scale and skips the step.
+    /// Undoes the scale in place; says whether the step may be taken. Overflow halves the scale and
+    /// skips the step.
     pub fn unscale(&mut self, gradient: &mut Tensor) -> bool {
         if !self.dynamic {
             return true;

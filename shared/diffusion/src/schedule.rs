@@ -7,7 +7,8 @@ pub fn learning_rate(params: &OptimiserParams, nimg: u64) -> f64 {
     params.lr * (nimg as f64 / (params.lr_rampup_kimg * 1000.0).max(1e-8)).min(1.0)
 }
 
-/// Weight of the old mean: 0.5^(batch / half-life), the half-life held to `ratio · nimg` while the run is young.
+/// Weight of the old mean: 0.5^(batch / half-life), the half-life held to `ratio · nimg` while the
+/// run is young.
 pub fn ema_beta(params: &OptimiserParams, nimg: u64) -> f64 {
     let mut halflife = params.ema_halflife_kimg * 1000.0;
     if let Some(ratio) = params.ema_rampup_ratio {

@@ -1,5 +1,6 @@
-//! The resumable state of a run as one safetensors file: weights, running mean, Adam's moments, counters. Nothing else is
-//! carried: every random stream is derived. The bytes are the same whether or not the run was ever interrupted.
+//! The resumable state of a run as one safetensors file: weights, running mean, Adam's moments,
+//! counters. Nothing else is carried: every random stream is derived. The bytes are the same
+//! whether or not the run was ever interrupted.
 
 use crate::{
     DiffusionError,
@@ -14,10 +15,11 @@ use tch::{Kind, Tensor};
 const RUN: &str = "cedm_run";
 
 impl Training {
-    /// What two runs must share for one to go on from the other's state: recipe and data. The cut into rounds is left out: it
-    /// changes rounding and dropout masks, nothing else.
+    /// What two runs must share for one to go on from the other's state: recipe and data. The cut
+    /// into rounds is left out: it changes rounding and dropout masks, nothing else.
     fn identity(&self) -> String {
-        let mut optimiser = serde_json::to_value(&self.recipe.optimiser).expect("invariant: plain data always encodes");
+        let mut optimiser = serde_json::to_value(&self.recipe.optimiser)
+            .expect("invariant: plain data always encodes");
         if let Some(fields) = optimiser.as_object_mut() {
             fields.remove("micro_batch");
         }
@@ -47,7 +49,8 @@ impl Training {
         self.write_state(path, None)
     }
 
-    /// The same with a training curve beside it, which the final state does not carry (it holds timings).
+    /// The same with a training curve beside it, which the final state does not carry (it holds
+    /// timings).
     ///
     /// # Errors
     /// [`DiffusionError::File`].
@@ -81,14 +84,18 @@ impl Training {
                 .map(|(index, buffer)| (format!("buffer.{index}"), buffer)),
         );
         tensors.extend(curve.map(|curve| ("curve".to_owned(), curve)));
-        let named: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
+        let named: Vec<(&str, &Tensor)> = tensors
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), *tensor))
+            .collect();
         weights::write(path, &named, Some((RUN, &self.identity())))
     }
 
     /// Whether this run may go on from a state: nothing but its note is read.
     ///
     /// # Errors
-    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::File`] when it cannot be read.
+    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::File`] when it
+    /// cannot be read.
     pub fn check_state(&self, path: &Path) -> Result<(), DiffusionError> {
         let other = |difference: String| DiffusionError::State {
             path: path.to_owned(),
@@ -107,7 +114,8 @@ impl Training {
     /// Goes on from a state; the curve of a checkpoint, if it carries one.
     ///
     /// # Errors
-    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::File`] when it cannot be read.
+    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::File`] when it
+    /// cannot be read.
     pub fn load_state(&mut self, path: &Path) -> Result<Option<Tensor>, DiffusionError> {
         self.check_state(path)?;
         let other = |difference: String| DiffusionError::State {
@@ -115,11 +123,18 @@ impl Training {
             difference,
         };
         let stored = weights::read(path)?;
-        let get = |name: &str| stored.get(name).ok_or_else(|| other(format!("it lacks `{name}`")));
+        let get = |name: &str| {
+            stored
+                .get(name)
+                .ok_or_else(|| other(format!("it lacks `{name}`")))
+        };
         let counters = Vec::<i64>::try_from(get("counters")?)?;
         let tick_loss = get("tick_loss")?.double_value(&[0]);
         let [nimg, adam_steps, tick_steps, log2, clean_steps] = counters[..] else {
-            return Err(other(format!("it has {} counters instead of 5", counters.len())));
+            return Err(other(format!(
+                "it has {} counters instead of 5",
+                counters.len()
+            )));
         };
         tch::no_grad(|| -> Result<(), DiffusionError> {
             let targets = [
@@ -131,7 +146,11 @@ impl Training {
             for (name, target) in targets {
                 let source = get(name)?;
                 if source.size() != target.size() || source.kind() != Kind::Float {
-                    return Err(other(format!("`{name}` is {:?} instead of {:?}", source.size(), target.size())));
+                    return Err(other(format!(
+                        "`{name}` is {:?} instead of {:?}",
+                        source.size(),
+                        target.size()
+                    )));
                 }
                 target.copy_(source);
             }
@@ -166,7 +185,10 @@ fn first_difference(theirs: &str, ours: &str) -> String {
             (Some(a), Some(b)) => {
                 let null = &serde_json::Value::Null;
                 // A setting may stand on one side alone: it is left out where it has its default.
-                for name in a.keys().chain(b.keys().filter(|name| !a.contains_key(*name))) {
+                for name in a
+                    .keys()
+                    .chain(b.keys().filter(|name| !a.contains_key(*name)))
+                {
                     stack.push((
                         format!("{path}{}{name}", if path.is_empty() { "" } else { "." }),
                         a.get(name).unwrap_or(null),

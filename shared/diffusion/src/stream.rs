@@ -1,5 +1,6 @@
-//! Random streams: every draw starts from a seed that is derived from (seed of the run, purpose, step, part), never from the
-//! state of an earlier stream. Killing a run anywhere loses no stream, and data-parallel parts can draw their own.
+//! Random streams: every draw starts from a seed that is derived from (seed of the run, purpose,
+//! step, part), never from the state of an earlier stream. Killing a run anywhere loses no stream,
+//! and data-parallel parts can draw their own.
 
 /// What a stream is for; two purposes never share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,8 @@ pub fn derive(seed: u64, purpose: Purpose, step: u64, part: u64) -> u64 {
         .fold(mix(mix(seed)), |state, word| mix(state ^ mix(word)))
 }
 
-/// SplitMix64's step: a bijection of 64 bits in which every input bit reaches every output bit (Steele, Lea, Flood 2014).
+/// SplitMix64's step: a bijection of 64 bits in which every input bit reaches every output bit
+/// (Steele, Lea, Flood 2014).
 fn mix(word: u64) -> u64 {
     let word = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -58,7 +60,10 @@ mod tests {
             ] {
                 for step in 0..50 {
                     for part in 0..4 {
-                        assert!(seen.insert(derive(seed, purpose, step, part)), "{seed} {purpose:?} {step} {part}");
+                        assert!(
+                            seen.insert(derive(seed, purpose, step, part)),
+                            "{seed} {purpose:?} {step} {part}"
+                        );
                     }
                 }
             }

@@ -1,4 +1,5 @@
-//! One training run: the data, the condition, every random draw, and the learner that they move (spec §7).
+//! One training run: the data, the condition, every random draw, and the learner that they move
+//! (spec §7).
 
 use crate::{
     DiffusionError,
@@ -41,8 +42,8 @@ pub struct Training {
     pub recipe: Recipe,
     /// Weights, running mean, optimiser, images seen.
     pub learner: Learner,
-    /// Sum of the loss over the steps of the current tick, and their number: part of the state, so that a resumed tick ends
-    /// on the same mean.
+    /// Sum of the loss over the steps of the current tick, and their number: part of the state, so
+    /// that a resumed tick ends on the same mean.
     pub tick: (f64, u64),
     /// Of images and condition: a state goes on with the data it began with.
     pub(crate) data: Digest,
@@ -57,8 +58,14 @@ impl Training {
     /// A run from its very beginning. `images` is u8 \[n, c, r, r\] and stays on the device.
     ///
     /// # Errors
-    /// Settings out of range, images of another shape than the network's, conditions that do not fit.
-    pub fn new(recipe: Recipe, images: &Tensor, condition: Condition, device: Device) -> Result<Self, DiffusionError> {
+    /// Settings out of range, images of another shape than the network's, conditions that do not
+    /// fit.
+    pub fn new(
+        recipe: Recipe,
+        images: &Tensor,
+        condition: Condition,
+        device: Device,
+    ) -> Result<Self, DiffusionError> {
         check_optimiser(&recipe.optimiser)?;
         let network = Network::new(Architecture::try_from(&recipe.network)?)?;
         let pipe = AugmentPipe::from(&recipe.augment);
@@ -66,8 +73,16 @@ impl Training {
         check_images(images, &network.architecture)?;
         condition.check(images.size()[0], network.architecture.label_dim)?;
         let seed = stream::derive(recipe.seed, Purpose::Init, 0, 0);
-        let weights = Parameters::initial(&network.layout, &network.architecture.resample_filter, seed, device);
-        let order = DataOrder::new(stream::derive(recipe.seed, Purpose::Order, 0, 0), images.size()[0] as u64);
+        let weights = Parameters::initial(
+            &network.layout,
+            &network.architecture.resample_filter,
+            seed,
+            device,
+        );
+        let order = DataOrder::new(
+            stream::derive(recipe.seed, Purpose::Order, 0, 0),
+            images.size()[0] as u64,
+        );
         Ok(Self {
             learner: Learner::new(network, weights, recipe.optimiser.clone(), recipe.precision),
             recipe,
@@ -107,18 +122,22 @@ impl Training {
     /// # Errors
     /// [`DiffusionError::OutOfMemory`] with a micro-batch to try.
     pub fn step(&mut self) -> Result<Step, DiffusionError> {
-        let OptimiserParams { batch, micro_batch, .. } = self.recipe.optimiser;
+        let OptimiserParams {
+            batch, micro_batch, ..
+        } = self.recipe.optimiser;
         let advice = smaller_rounds(batch, micro_batch);
         let (seed, step) = (self.recipe.seed, self.steps());
         guard_memory(format!("training step {step}"), advice, || {
             let drawn = self.draw(step);
-            self.learner.step(&drawn.rounds(i64::from(micro_batch)), &mut |round| {
-                stream::begin(seed, Purpose::Dropout, step, round);
-            })
+            self.learner
+                .step(&drawn.rounds(i64::from(micro_batch)), &mut |round| {
+                    stream::begin(seed, Purpose::Dropout, step, round);
+                })
         })
     }
 
-    /// Every random number of a step, for the whole batch at once: the cut into rounds changes none of them.
+    /// Every random number of a step, for the whole batch at once: the cut into rounds changes none
+    /// of them.
     fn draw(&mut self, step: u64) -> Batch {
         let indices = upload(&Tensor::from_slice(&self.indices_of(step)), self.device);
         let seed = self.recipe.seed;
@@ -132,9 +151,14 @@ impl Training {
             let on = Transform::ALL
                 .into_iter()
                 .filter(|&transform| self.pipe.multiplier(transform) > 0.0);
-            // On the CPU, where the few numbers of a batch cost nothing and the padding they need is known without a wait.
-            let augmented = self.pipe.apply(&pixels, &Draws::fresh(on, size[0], Device::Cpu));
-            let labels = self.pipe.labels_of_width(&augmented.labels, architecture.augment_dim);
+            // On the CPU, where the few numbers of a batch cost nothing and the padding they need
+            // is known without a wait.
+            let augmented = self
+                .pipe
+                .apply(&pixels, &Draws::fresh(on, size[0], Device::Cpu));
+            let labels = self
+                .pipe
+                .labels_of_width(&augmented.labels, architecture.augment_dim);
             (augmented.images, Some(labels))
         } else {
             (pixels, None)
@@ -144,7 +168,9 @@ impl Training {
         let dropout = architecture.label_dropout;
         if let (Some(class), true) = (&mut class, dropout > 0.0) {
             stream::begin(seed, Purpose::LabelDropout, step, 0);
-            *class *= Tensor::rand([size[0], 1], options).ge(dropout).to_kind(Kind::Float);
+            *class *= Tensor::rand([size[0], 1], options)
+                .ge(dropout)
+                .to_kind(Kind::Float);
         }
 
         stream::begin(seed, Purpose::Noise, step, 0);
@@ -168,9 +194,15 @@ impl Training {
 
 /// What to try where a round does not fit into memory: the largest one of at most half its size.
 fn smaller_rounds(batch: u32, micro_batch: u32) -> String {
-    match (1..=micro_batch / 2).rev().find(|size| batch.is_multiple_of(*size)) {
+    match (1..=micro_batch / 2)
+        .rev()
+        .find(|size| batch.is_multiple_of(*size))
+    {
         Some(smaller) => {
-            format!("a micro_batch of {smaller} instead of {micro_batch} (`trainer run --set optimiser.micro_batch={smaller}`)")
+            format!(
+                "a micro_batch of {smaller} instead of {micro_batch} (`trainer run --set \
+                 optimiser.micro_batch={smaller}`)"
+            )
         }
         None => "a smaller network: the micro_batch is 1 already".to_owned(),
     }
@@ -178,8 +210,14 @@ fn smaller_rounds(batch: u32, micro_batch: u32) -> String {
 
 /// Of the pixels and of what they are conditioned on, in the order of the data set.
 fn digest_of(images: &Tensor, condition: &Condition) -> Digest {
-    let parts = [Some(images), condition.values()].map(|tensor| tensor.map_or_else(Vec::new, bytes_of));
-    Digest::of(&parts.map(|part| Digest::of(&part).to_string()).concat().into_bytes())
+    let parts =
+        [Some(images), condition.values()].map(|tensor| tensor.map_or_else(Vec::new, bytes_of));
+    Digest::of(
+        &parts
+            .map(|part| Digest::of(&part).to_string())
+            .concat()
+            .into_bytes(),
+    )
 }
 
 fn bytes_of(tensor: &Tensor) -> Vec<u8> {
@@ -228,16 +266,27 @@ fn check_optimiser(params: &OptimiserParams) -> Result<(), DiffusionError> {
     if let Some(ratio) = params.ema_rampup_ratio
         && !(ratio.is_finite() && ratio > 0.0)
     {
-        return refuse("ema_rampup_ratio", ratio.to_string(), "a positive number, or none for no ramp");
+        return refuse(
+            "ema_rampup_ratio",
+            ratio.to_string(),
+            "a positive number, or none for no ramp",
+        );
     }
     if !(0.0..1.0).contains(&params.betas.0) || !(0.0..1.0).contains(&params.betas.1) {
-        return refuse("betas", format!("{:?}", params.betas), "two numbers from 0 to below 1");
+        return refuse(
+            "betas",
+            format!("{:?}", params.betas),
+            "two numbers from 0 to below 1",
+        );
     }
     Ok(())
 }
 
 fn check_augment(pipe: &AugmentPipe, architecture: &Architecture) -> Result<(), DiffusionError> {
-    let full: i64 = Transform::TRAINING.iter().map(|transform| transform.label_width()).sum();
+    let full: i64 = Transform::TRAINING
+        .iter()
+        .map(|transform| transform.label_width())
+        .sum();
     let (wanted, on) = (architecture.augment_dim, pipe.label_width());
     if !(0.0..=1.0).contains(&pipe.p) {
         return Err(DiffusionError::Setting {
@@ -266,7 +315,11 @@ fn check_augment(pipe: &AugmentPipe, architecture: &Architecture) -> Result<(), 
 
 fn check_images(images: &Tensor, architecture: &Architecture) -> Result<(), DiffusionError> {
     let (size, side) = (images.size(), architecture.resolution);
-    if images.kind() != Kind::Uint8 || size.len() != 4 || size[1..] != [architecture.channels, side, side] || size[0] == 0 {
+    if images.kind() != Kind::Uint8
+        || size.len() != 4
+        || size[1..] != [architecture.channels, side, side]
+        || size[0] == 0
+    {
         return Err(DiffusionError::Shape {
             what: "training images".into(),
             found: format!("{:?} {size:?}", images.kind()),
@@ -290,7 +343,10 @@ mod tests {
             "a micro_batch of 32 instead of 64 (`trainer run --set optimiser.micro_batch=32`)"
         );
         assert!(smaller_rounds(7, 7).starts_with("a micro_batch of 1 instead of 7"));
-        assert_eq!(smaller_rounds(4, 1), "a smaller network: the micro_batch is 1 already");
+        assert_eq!(
+            smaller_rounds(4, 1),
+            "a smaller network: the micro_batch is 1 already"
+        );
     }
 
     #[test]
@@ -303,7 +359,8 @@ mod tests {
             .to_string();
         assert_eq!(
             error,
-            "`augment.p` is 0.12 with every transform off, expected 0, or a transform with a multiplier above 0"
+            "`augment.p` is 0.12 with every transform off, expected 0, or a transform with a \
+             multiplier above 0"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! Weight files of the diffusion network: upstream names in safetensors, checked against the architecture, or the
-//! architecture recognised from them.
+//! Weight files of the diffusion network: upstream names in safetensors, checked against the
+//! architecture, or the architecture recognised from them.
 
 use crate::{
     DiffusionError,
@@ -14,28 +14,42 @@ use std::{
 };
 use tch::{Device, Kind, Tensor};
 
-/// The expected standard deviation of the data, kept beside the weights: their shapes do not show it.
+/// The expected standard deviation of the data, kept beside the weights: their shapes do not show
+/// it.
 pub const SIGMA_DATA: &str = "sigma_data";
 
-/// What precedes the network's own name of a tensor (`ema.` of `ema.model.enc.…`), if it is a SongUNet's.
+/// What precedes the network's own name of a tensor (`ema.` of `ema.model.enc.…`), if it is a
+/// SongUNet's.
 fn wrapper(name: &str) -> Option<&str> {
     let starts = std::iter::once(0).chain(name.match_indices('.').map(|(dot, _)| dot + 1));
     starts
         .map(|start| name.split_at(start))
         .find(|(_, own)| {
-            ["model.map_", "model.enc.", "model.dec.", "map_", "enc.", "dec."]
-                .iter()
-                .any(|head| own.starts_with(head))
+            [
+                "model.map_",
+                "model.enc.",
+                "model.dec.",
+                "map_",
+                "enc.",
+                "dec.",
+            ]
+            .iter()
+            .any(|head| own.starts_with(head))
         })
         .map(|(before, _)| before)
 }
 
-/// Tensors by upstream name: what wrappers put before it is stripped, and `model.` is added where only the inner network was
-/// stored. Of a file that holds several networks the running mean (`ema.`) is taken, and nothing of the others.
+/// Tensors by upstream name: what wrappers put before it is stripped, and `model.` is added where
+/// only the inner network was stored. Of a file that holds several networks the running mean
+/// (`ema.`) is taken, and nothing of the others.
 ///
 /// # Errors
-/// [`DiffusionError::Weights`] when there are several networks and none, or more than one, is called `ema`.
-pub fn upstream_names<'t>(tensors: &'t HashMap<String, Tensor>, origin: &str) -> Result<HashMap<String, &'t Tensor>, DiffusionError> {
+/// [`DiffusionError::Weights`] when there are several networks and none, or more than one, is
+/// called `ema`.
+pub fn upstream_names<'t>(
+    tensors: &'t HashMap<String, Tensor>,
+    origin: &str,
+) -> Result<HashMap<String, &'t Tensor>, DiffusionError> {
     let wrappers: BTreeSet<&str> = tensors.keys().filter_map(|name| wrapper(name)).collect();
     let means: Vec<&str> = wrappers
         .iter()
@@ -47,7 +61,10 @@ pub fn upstream_names<'t>(tensors: &'t HashMap<String, Tensor>, origin: &str) ->
         ([], []) => "",
         ([one], _) | ([], [one]) => one,
         _ => {
-            let several: Vec<String> = wrappers.iter().map(|before| format!("`{before}`")).collect();
+            let several: Vec<String> = wrappers
+                .iter()
+                .map(|before| format!("`{before}`"))
+                .collect();
             return Err(DiffusionError::Weights {
                 origin: origin.to_owned(),
                 difference: format!(
@@ -64,8 +81,17 @@ pub fn upstream_names<'t>(tensors: &'t HashMap<String, Tensor>, origin: &str) ->
         .filter_map(|(name, tensor)| Some((name.strip_prefix(chosen)?, tensor)))
         .collect();
     let inner = !own.keys().any(|name| name.starts_with("model."));
-    let full = |name: &str| if inner { format!("model.{name}") } else { name.to_owned() };
-    Ok(own.into_iter().map(|(name, tensor)| (full(name), tensor)).collect())
+    let full = |name: &str| {
+        if inner {
+            format!("model.{name}")
+        } else {
+            name.to_owned()
+        }
+    };
+    Ok(own
+        .into_iter()
+        .map(|(name, tensor)| (full(name), tensor))
+        .collect())
 }
 
 /// What is missing, unexpected or of another shape, for people; `None` when all fits.
@@ -76,8 +102,16 @@ pub fn difference(layout: &Layout, tensors: &HashMap<String, &Tensor>) -> Option
         .map(|entry| (entry.name.as_str(), entry.shape.as_slice()))
         .collect();
     let found: BTreeSet<&str> = tensors.keys().map(String::as_str).collect();
-    let missing: Vec<&str> = wanted.keys().copied().filter(|name| !found.contains(name)).collect();
-    let unexpected: Vec<&str> = found.iter().copied().filter(|name| !wanted.contains_key(name)).collect();
+    let missing: Vec<&str> = wanted
+        .keys()
+        .copied()
+        .filter(|name| !found.contains(name))
+        .collect();
+    let unexpected: Vec<&str> = found
+        .iter()
+        .copied()
+        .filter(|name| !wanted.contains_key(name))
+        .collect();
     let misshapen: Vec<String> = wanted
         .iter()
         .filter_map(|(name, shape)| {
@@ -91,7 +125,13 @@ pub fn difference(layout: &Layout, tensors: &HashMap<String, &Tensor>) -> Option
         } else {
             String::new()
         };
-        (!items.is_empty()).then(|| format!("{} {what}: {}{more}", items.len(), items[..items.len().min(4)].join(", ")))
+        (!items.is_empty()).then(|| {
+            format!(
+                "{} {what}: {}{more}",
+                items.len(),
+                items[..items.len().min(4)].join(", ")
+            )
+        })
     };
     let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect::<Vec<_>>();
     let parts = [
@@ -103,12 +143,15 @@ pub fn difference(layout: &Layout, tensors: &HashMap<String, &Tensor>) -> Option
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// The architecture that a state dict belongs to, read off its names and shapes. Dropout is 0 and sigma_data 0.5: weights do
-/// not say, and sampling needs neither.
+/// The architecture that a state dict belongs to, read off its names and shapes. Dropout is 0 and
+/// sigma_data 0.5: weights do not say, and sampling needs neither.
 ///
 /// # Errors
 /// [`DiffusionError::Weights`] when the names are not those of a SongUNet.
-pub fn recognise(tensors: &HashMap<String, Tensor>, origin: &str) -> Result<Architecture, DiffusionError> {
+pub fn recognise(
+    tensors: &HashMap<String, Tensor>,
+    origin: &str,
+) -> Result<Architecture, DiffusionError> {
     let named = upstream_names(tensors, origin)?;
     let refuse = |difference: String| DiffusionError::Weights {
         origin: origin.to_owned(),
@@ -125,9 +168,16 @@ pub fn recognise(tensors: &HashMap<String, Tensor>, origin: &str) -> Result<Arch
                 .parse::<i64>()
                 .ok()
         })
-        .ok_or_else(|| refuse("1 missing: model.enc.<side>x<side>_conv.weight, by which a SongUNet is known".to_owned()))?;
-    let first = size(&format!("model.enc.{resolution}x{resolution}_conv.weight")).unwrap_or_default();
-    let layer0 = size("model.map_layer0.weight").ok_or_else(|| refuse("1 missing: model.map_layer0.weight".to_owned()))?;
+        .ok_or_else(|| {
+            refuse(
+                "1 missing: model.enc.<side>x<side>_conv.weight, by which a SongUNet is known"
+                    .to_owned(),
+            )
+        })?;
+    let first =
+        size(&format!("model.enc.{resolution}x{resolution}_conv.weight")).unwrap_or_default();
+    let layer0 = size("model.map_layer0.weight")
+        .ok_or_else(|| refuse("1 missing: model.map_layer0.weight".to_owned()))?;
     if first.len() != 4 || layer0.len() != 2 || first[0] == 0 || layer0[1] == 0 {
         return Err(refuse(format!(
             "first convolution {first:?} and map_layer0 {layer0:?} have the wrong number of axes"
@@ -139,7 +189,11 @@ pub fn recognise(tensors: &HashMap<String, Tensor>, origin: &str) -> Result<Arch
     while let Some(shape) = size(&format!("model.enc.{side}x{side}_block0.conv0.weight")) {
         channel_mult.push(shape[0] / model_channels);
         num_blocks = (0..)
-            .take_while(|index| named.contains_key(&format!("model.enc.{side}x{side}_block{index}.conv0.weight")))
+            .take_while(|index| {
+                named.contains_key(&format!(
+                    "model.enc.{side}x{side}_block{index}.conv0.weight"
+                ))
+            })
             .count() as i64;
         if named.contains_key(&format!("model.enc.{side}x{side}_block0.qkv.weight")) {
             attn_resolutions.push(side);
@@ -147,7 +201,9 @@ pub fn recognise(tensors: &HashMap<String, Tensor>, origin: &str) -> Result<Arch
         side /= 2;
     }
     let has = |part: &str| named.keys().any(|name| name.contains(part));
-    let filter = named.iter().find(|(name, _)| name.ends_with("resample_filter"));
+    let filter = named
+        .iter()
+        .find(|(name, _)| name.ends_with("resample_filter"));
     let architecture = Architecture {
         resolution,
         channels,
@@ -182,9 +238,10 @@ pub fn recognise(tensors: &HashMap<String, Tensor>, origin: &str) -> Result<Arch
 
 /// The taps behind a normalised outer product \[1, 1, k, k\], in units of the first.
 fn taps_of(filter: &Tensor) -> Vec<f64> {
-    let rows = filter
-        .to_kind(Kind::Double)
-        .sum_dim_intlist([-1i64].as_slice(), false, Kind::Double);
+    let rows =
+        filter
+            .to_kind(Kind::Double)
+            .sum_dim_intlist([-1i64].as_slice(), false, Kind::Double);
     let sums = Vec::<f64>::try_from(rows.flatten(0, -1)).unwrap_or_default();
     sums.iter().map(|sum| sum / sums[0]).collect()
 }
@@ -192,22 +249,32 @@ fn taps_of(filter: &Tensor) -> Vec<f64> {
 /// The network that a weight file of ours belongs to, with its numbers in float32 on the CPU.
 ///
 /// # Errors
-/// [`DiffusionError::File`], or [`DiffusionError::Weights`] when its tensors are not those of one SongUNet.
+/// [`DiffusionError::File`], or [`DiffusionError::Weights`] when its tensors are not those of one
+/// SongUNet.
 pub fn load(path: &Path) -> Result<(Network, Parameters), DiffusionError> {
-    assemble(&read(path)?, &path.display().to_string(), noted_sigma_data(path)?)
+    assemble(
+        &read(path)?,
+        &path.display().to_string(),
+        noted_sigma_data(path)?,
+    )
 }
 
-/// The network that a state dict belongs to, for data of deviation `sigma_data` (0.5 when nothing is known), with its numbers in
-/// float32 on the CPU.
+/// The network that a state dict belongs to, for data of deviation `sigma_data` (0.5 when nothing
+/// is known), with its numbers in float32 on the CPU.
 ///
 /// # Errors
-/// [`DiffusionError::Weights`] when the tensors are not those of one SongUNet, [`DiffusionError::Setting`] when `sigma_data` is not
-/// positive.
-pub fn assemble(tensors: &HashMap<String, Tensor>, origin: &str, sigma_data: Option<f64>) -> Result<(Network, Parameters), DiffusionError> {
+/// [`DiffusionError::Weights`] when the tensors are not those of one SongUNet,
+/// [`DiffusionError::Setting`] when `sigma_data` is not positive.
+pub fn assemble(
+    tensors: &HashMap<String, Tensor>,
+    origin: &str,
+    sigma_data: Option<f64>,
+) -> Result<(Network, Parameters), DiffusionError> {
     let mut architecture = recognise(tensors, origin)?;
     architecture.sigma_data = sigma_data.unwrap_or(architecture.sigma_data);
     let network = Network::new(architecture)?;
-    let parameters = Parameters::from_tensors(&network.layout, tensors, origin, Kind::Float, Device::Cpu)?;
+    let parameters =
+        Parameters::from_tensors(&network.layout, tensors, origin, Kind::Float, Device::Cpu)?;
     Ok((network, parameters))
 }
 
@@ -240,12 +307,21 @@ pub fn read(path: &Path) -> Result<HashMap<String, Tensor>, DiffusionError> {
         reason,
     };
     let bytes = std::fs::read(path).map_err(|error| file_error(error.to_string()))?;
-    let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|error| file_error(format!("not a safetensors file: {error}")))?;
+    let file = safetensors::SafeTensors::deserialize(&bytes)
+        .map_err(|error| file_error(format!("not a safetensors file: {error}")))?;
     let mut tensors = HashMap::new();
     for (name, view) in file.iter() {
-        let kind = kind_of(view.dtype()).ok_or_else(|| file_error(format!("tensor {name} has unsupported type {:?}", view.dtype())))?;
+        let kind = kind_of(view.dtype()).ok_or_else(|| {
+            file_error(format!(
+                "tensor {name} has unsupported type {:?}",
+                view.dtype()
+            ))
+        })?;
         let shape: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
-        tensors.insert(name.to_owned(), Tensor::f_from_data_size(view.data(), &shape, kind)?);
+        tensors.insert(
+            name.to_owned(),
+            Tensor::f_from_data_size(view.data(), &shape, kind)?,
+        );
     }
     Ok(tensors)
 }
@@ -261,16 +337,22 @@ pub fn read_metadata(path: &Path) -> Result<HashMap<String, String>, DiffusionEr
         reason,
     };
     let bytes = std::fs::read(path).map_err(|error| file_error(error.to_string()))?;
-    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).map_err(|error| file_error(error.to_string()))?;
+    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes)
+        .map_err(|error| file_error(error.to_string()))?;
     Ok(header.metadata().clone().unwrap_or_default())
 }
 
-/// Writes tensors as safetensors: to a file beside `path`, then renamed, so that no reader ever sees half of it. Bytes depend
-/// on names, values and `note` alone: one note at most, because the format leaves their order open.
+/// Writes tensors as safetensors: to a file beside `path`, then renamed, so that no reader ever
+/// sees half of it. Bytes depend on names, values and `note` alone: one note at most, because the
+/// format leaves their order open.
 ///
 /// # Errors
 /// [`DiffusionError::File`].
-pub fn write(path: &Path, tensors: &[(&str, &Tensor)], note: Option<(&str, &str)>) -> Result<(), DiffusionError> {
+pub fn write(
+    path: &Path,
+    tensors: &[(&str, &Tensor)],
+    note: Option<(&str, &str)>,
+) -> Result<(), DiffusionError> {
     let file_error = |reason: String| DiffusionError::File {
         action: "write",
         path: path.to_owned(),
@@ -280,10 +362,16 @@ pub fn write(path: &Path, tensors: &[(&str, &Tensor)], note: Option<(&str, &str)
         .iter()
         .map(|(name, tensor)| {
             let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
-            let dtype = dtype_of(tensor.kind()).ok_or_else(|| file_error(format!("tensor {name} has type {:?}", tensor.kind())))?;
+            let dtype = dtype_of(tensor.kind())
+                .ok_or_else(|| file_error(format!("tensor {name} has type {:?}", tensor.kind())))?;
             let mut data = vec![0u8; tensor.numel() * tensor.kind().elt_size_in_bytes()];
             tensor.f_copy_data_u8(&mut data, tensor.numel())?;
-            Ok((*name, dtype, tensor.size().iter().map(|&side| side as usize).collect(), data))
+            Ok((
+                *name,
+                dtype,
+                tensor.size().iter().map(|&side| side as usize).collect(),
+                data,
+            ))
         })
         .collect::<Result<_, DiffusionError>>()?;
     let views: Vec<(&str, safetensors::tensor::TensorView<'_>)> = bytes
@@ -291,12 +379,14 @@ pub fn write(path: &Path, tensors: &[(&str, &Tensor)], note: Option<(&str, &str)
         .map(|(name, dtype, shape, data)| {
             Ok((
                 *name,
-                safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).map_err(|e| file_error(e.to_string()))?,
+                safetensors::tensor::TensorView::new(*dtype, shape.clone(), data)
+                    .map_err(|e| file_error(e.to_string()))?,
             ))
         })
         .collect::<Result<_, DiffusionError>>()?;
     let metadata = note.map(|(key, value)| HashMap::from([(key.to_owned(), value.to_owned())]));
-    let encoded = safetensors::serialize(views, metadata).map_err(|error| file_error(error.to_string()))?;
+    let encoded =
+        safetensors::serialize(views, metadata).map_err(|error| file_error(error.to_string()))?;
     let partial = path.with_extension("partial");
     std::fs::write(&partial, encoded)
         .and_then(|()| std::fs::rename(&partial, path))
@@ -309,9 +399,17 @@ pub fn write(path: &Path, tensors: &[(&str, &Tensor)], note: Option<(&str, &str)
 /// [`DiffusionError::File`].
 pub fn save(path: &Path, network: &Network, parameters: &Parameters) -> Result<(), DiffusionError> {
     let tensors = parameters.tensors(&network.layout);
-    let names = network.layout.entries.iter().map(|entry| entry.name.as_str());
+    let names = network
+        .layout
+        .entries
+        .iter()
+        .map(|entry| entry.name.as_str());
     let named: Vec<(&str, &Tensor)> = names.zip(&tensors).collect();
-    write(path, &named, Some((SIGMA_DATA, &network.architecture.sigma_data.to_string())))
+    write(
+        path,
+        &named,
+        Some((SIGMA_DATA, &network.architecture.sigma_data.to_string())),
+    )
 }
 
 fn kind_of(dtype: safetensors::Dtype) -> Option<Kind> {

@@ -1,4 +1,5 @@
-//! The golden numbers of the specification's appendix C: network, embedding, time grid, solver, augmentation.
+//! The golden numbers of the specification's appendix C: network, embedding, time grid, solver,
+//! augmentation.
 
 use cedm_contract::params::{SamplerParams, Solver};
 use cedm_diffusion::{
@@ -17,7 +18,12 @@ fn golden(entry: &str) -> Value {
 }
 
 fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|number| number.as_f64().unwrap())
+        .collect()
 }
 
 /// sin(f · flat index) in the given shape, as float32.
@@ -29,8 +35,12 @@ fn waves(factor: f64, shape: &[i64]) -> Tensor {
 /// First six and last three values, mean and mean absolute value.
 fn agrees(found: &Tensor, expect: &Value, tolerance: f64) {
     let values = Vec::<f64>::try_from(found.to_kind(Kind::Double).flatten(0, -1)).unwrap();
-    let near =
-        |found: f64, expected: f64, what: &str| assert!((found - expected).abs() <= tolerance, "{what}: {found} instead of {expected}");
+    let near = |found: f64, expected: f64, what: &str| {
+        assert!(
+            (found - expected).abs() <= tolerance,
+            "{what}: {found} instead of {expected}"
+        )
+    };
     for (index, expected) in numbers(&expect["first"]).into_iter().enumerate() {
         near(values[index], expected, "first");
     }
@@ -49,7 +59,8 @@ fn agrees(found: &Tensor, expect: &Value, tolerance: f64) {
     );
 }
 
-/// amp · sin(1 + j + 0.37 i), j the place of the name in byte order; norm weights add 1, filters stay.
+/// amp · sin(1 + j + 0.37 i), j the place of the name in byte order; norm weights add 1, filters
+/// stay.
 fn filled(layout: &Layout, amplitude: f64) -> HashMap<String, Tensor> {
     let mut entries: Vec<_> = layout.entries.iter().collect();
     entries.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
@@ -57,11 +68,16 @@ fn filled(layout: &Layout, amplitude: f64) -> HashMap<String, Tensor> {
         let flat = Tensor::arange(entry.numel(), (Kind::Double, Device::Cpu));
         let wave = (flat * 0.37 + (1.0 + j as f64)).sin() * amplitude;
         let tensor = match entry.fill {
-            Fill::ResampleFilter => Tensor::full([entry.numel()], 0.25, (Kind::Double, Device::Cpu)),
+            Fill::ResampleFilter => {
+                Tensor::full([entry.numel()], 0.25, (Kind::Double, Device::Cpu))
+            }
             Fill::Ones => wave + 1.0,
             _ => wave,
         };
-        (entry.name.clone(), tensor.to_kind(Kind::Float).view(entry.shape.as_slice()))
+        (
+            entry.name.clone(),
+            tensor.to_kind(Kind::Float).view(entry.shape.as_slice()),
+        )
     };
     entries.iter().enumerate().map(fill).collect()
 }
@@ -100,7 +116,10 @@ fn the_tiny_network() {
     for (name, shape) in expected {
         assert_eq!(
             found[name.as_str()],
-            numbers(shape).iter().map(|&side| side as i64).collect::<Vec<_>>(),
+            numbers(shape)
+                .iter()
+                .map(|&side| side as i64)
+                .collect::<Vec<_>>(),
             "{name}"
         );
     }
@@ -113,11 +132,20 @@ fn the_tiny_network() {
     )
     .unwrap();
     let views = weights.views(&network.layout, None);
-    let (x, sigma) = (waves(0.1, &[2, 3, 16, 16]), Tensor::from_slice(&[0.5f32, 2.0]));
+    let (x, sigma) = (
+        waves(0.1, &[2, 3, 16, 16]),
+        Tensor::from_slice(&[0.5f32, 2.0]),
+    );
     let class = Tensor::from_slice(&[1f32, 0.0, 0.0, 0.0, 0.0, 1.0]).view([2, 3]);
     let augment = waves(0.3, &[2, 9]);
-    let denoise = |class, augment| tch::no_grad(|| network.denoise(&views, &x, &sigma, Labels { class, augment }, Mode::EVAL));
-    agrees(&denoise(Some(&class), Some(&augment)), &golden["D_with_aug"], 1e-4);
+    let denoise = |class, augment| {
+        tch::no_grad(|| network.denoise(&views, &x, &sigma, Labels { class, augment }, Mode::EVAL))
+    };
+    agrees(
+        &denoise(Some(&class), Some(&augment)),
+        &golden["D_with_aug"],
+        1e-4,
+    );
     agrees(&denoise(Some(&class), None), &golden["D_no_aug"], 1e-4);
     agrees(&denoise(None, None), &golden["D_null_label"], 1e-4);
 }
@@ -147,7 +175,10 @@ fn the_positional_embedding_ends_at_its_end_point() {
     let golden = golden("pos_embedding_8ch_noise0.5");
     let found = positional_features(&Tensor::from_slice(&[0.5f32]), 8);
     let swapped = found.reshape([1, 2, 4]).flip(1).flatten(0, -1);
-    for (found, expected) in [(found.flatten(0, -1), "before_swap"), (swapped, "after_swap")] {
+    for (found, expected) in [
+        (found.flatten(0, -1), "before_swap"),
+        (swapped, "after_swap"),
+    ] {
         let error = (found.to_kind(Kind::Double) - Tensor::from_slice(&numbers(&golden[expected])))
             .abs()
             .max()
@@ -163,9 +194,15 @@ fn the_time_grid() {
             steps,
             ..SamplerParams::default()
         });
-        assert_eq!((times.len(), times.last()), (steps as usize + 1, Some(&0.0)));
+        assert_eq!(
+            (times.len(), times.last()),
+            (steps as usize + 1, Some(&0.0))
+        );
         for (found, expected) in times.iter().zip(numbers(&golden(entry))) {
-            assert!((found / expected - 1.0).abs() < 1e-13, "{found} instead of {expected}");
+            assert!(
+                (found / expected - 1.0).abs() < 1e-13,
+                "{found} instead of {expected}"
+            );
         }
     };
     expect(18, "t_steps_18");
@@ -176,12 +213,23 @@ fn the_time_grid() {
 fn heun_on_a_gaussian() {
     let latents = Tensor::from_slice(&[1f32]).view([1, 1, 1, 1]);
     let mut denoise = |x: &Tensor, t: f64| x * (0.25 / (0.25 + t * t));
-    let mut run = |params: SamplerParams| solve(&params, &latents, &mut denoise, &mut |_| unreachable!(), &mut |_| ());
+    let mut run = |params: SamplerParams| {
+        solve(
+            &params,
+            &latents,
+            &mut denoise,
+            &mut |_| unreachable!(),
+            &mut |_| (),
+        )
+    };
     let found = run(SamplerParams::default());
     assert_eq!(found.kind(), Kind::Double);
-    let expected = golden("heun18_scalar_gaussian_sd0.5_latent1").as_f64().unwrap();
+    let expected = golden("heun18_scalar_gaussian_sd0.5_latent1")
+        .as_f64()
+        .unwrap();
     assert!((found.double_value(&[0, 0, 0, 0]) - expected).abs() < 1e-12);
-    // With more steps both solvers meet the exact answer of the differential equation: 0.5 · 80 / √(0.25 + 80²).
+    // With more steps both solvers meet the exact answer of the differential equation: 0.5 · 80 /
+    // √(0.25 + 80²).
     let exact = 0.5 * 80.0 / (0.25f64 + 6400.0).sqrt();
     let fine = |solver, steps| SamplerParams {
         solver,
@@ -190,13 +238,25 @@ fn heun_on_a_gaussian() {
     };
     let heun = (run(fine(Solver::Heun, 200)).double_value(&[0, 0, 0, 0]) - exact).abs();
     let euler = (run(fine(Solver::Euler, 200)).double_value(&[0, 0, 0, 0]) - exact).abs();
-    assert!(heun < 1e-3 && heun < euler && euler < 0.1, "heun {heun}, euler {euler}");
+    assert!(
+        heun < 1e-3 && heun < euler && euler < 0.1,
+        "heun {heun}, euler {euler}"
+    );
 }
 
 #[test]
 fn augmentation_with_given_draws() {
     let golden = golden("augment_fixed");
-    let ones = |transform: Transform| (transform, if transform == Transform::Xflip { 1e8 } else { 1.0 });
+    let ones = |transform: Transform| {
+        (
+            transform,
+            if transform == Transform::Xflip {
+                1e8
+            } else {
+                1.0
+            },
+        )
+    };
     let pipe = AugmentPipe {
         p: 0.12,
         multipliers: Transform::TRAINING.map(ones).to_vec(),
@@ -204,7 +264,8 @@ fn augmentation_with_given_draws() {
     };
     let open = [0.05f32, 0.05];
     let mut raw = HashMap::new();
-    let mut put = |name: &str, values: &[f32]| drop(raw.insert(name.to_owned(), Tensor::from_slice(values)));
+    let mut put =
+        |name: &str, values: &[f32]| drop(raw.insert(name.to_owned(), Tensor::from_slice(values)));
     for transform in ["xflip", "scale", "rotate_frac", "aniso", "translate_frac"] {
         put(&format!("{transform}.u_gate"), &open);
     }
@@ -223,7 +284,12 @@ fn augmentation_with_given_draws() {
     let found = pipe.apply(&waves(0.07, &[2, 3, 16, 16]), &Draws { raw });
     agrees(&found.images, &golden["out"], 1e-4);
     let labels = Vec::<f64>::try_from(found.labels.to_kind(Kind::Double).flatten(0, -1)).unwrap();
-    let expected: Vec<f64> = golden["labels"].as_array().unwrap().iter().flat_map(numbers).collect();
+    let expected: Vec<f64> = golden["labels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(numbers)
+        .collect();
     for (found, expected) in labels.iter().zip(expected) {
         assert!((found - expected).abs() < 2e-6, "{labels:?}");
     }
@@ -233,12 +299,17 @@ fn augmentation_with_given_draws() {
 fn closed_gates_leave_images_alone() {
     let pipe = AugmentPipe {
         p: 1e-12,
-        multipliers: Transform::TRAINING.map(|transform| (transform, 1.0)).to_vec(),
+        multipliers: Transform::TRAINING
+            .map(|transform| (transform, 1.0))
+            .to_vec(),
         ..AugmentPipe::default()
     };
     tch::manual_seed(5);
     let images = Tensor::rand([3, 1, 8, 8], (Kind::Float, Device::Cpu)) * 2.0 - 1.0;
-    let found = pipe.apply(&images, &Draws::fresh(Transform::TRAINING.into_iter(), 3, Device::Cpu));
+    let found = pipe.apply(
+        &images,
+        &Draws::fresh(Transform::TRAINING.into_iter(), 3, Device::Cpu),
+    );
     assert!((found.images - &images).abs().max().double_value(&[]) < 1e-5);
     assert_eq!(found.labels.abs().max().double_value(&[]), 0.0);
 }

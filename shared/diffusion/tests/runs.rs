@@ -1,4 +1,5 @@
-//! Training runs: bit-exact resume, what a cut into rounds may change, samples that do not depend on their shard, clear errors.
+//! Training runs: bit-exact resume, what a cut into rounds may change, samples that do not depend
+//! on their shard, clear errors.
 
 use cedm_contract::{
     params::{AugmentParams, NetworkSpec, OptimiserParams, Precision, SamplerParams},
@@ -85,13 +86,20 @@ fn state_bytes(training: &Training, folder: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// libtorch's generator is one for the process, and a service has one compute thread: so have these tests.
+/// libtorch's generator is one for the process, and a service has one compute thread: so have these
+/// tests.
 fn alone() -> std::sync::MutexGuard<'static, ()> {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    ONE.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn sampler(network: &Network, weights: &Parameters, params: SamplerParams, labels: LabelSupply) -> Sampler {
+fn sampler(
+    network: &Network,
+    weights: &Parameters,
+    params: SamplerParams,
+    labels: LabelSupply,
+) -> Sampler {
     Sampler::new(network.clone(), weights, params, labels, Device::Cpu).unwrap()
 }
 
@@ -112,7 +120,12 @@ fn lively(label_dim: u32) -> (Network, Parameters) {
         .unwrap(),
     )
     .unwrap();
-    let mut weights = Parameters::initial(&network.layout, &network.architecture.resample_filter, 3, Device::Cpu);
+    let mut weights = Parameters::initial(
+        &network.layout,
+        &network.architecture.resample_filter,
+        3,
+        Device::Cpu,
+    );
     tch::manual_seed(17);
     weights.flat += weights.flat.randn_like() * 0.05;
     (network, weights)

@@ -1,4 +1,5 @@
-//! A source as a list of members that can be read in any order: a folder, a zip archive, a tar file.
+//! A source as a list of members that can be read in any order: a folder, a zip archive, a tar
+//! file.
 
 mod folder;
 mod tarball;
@@ -20,7 +21,12 @@ pub(crate) enum Place {
     /// A part of container file `file`.
     Stored { file: u32, offset: u64 },
     /// A deflated part of container file `file`.
-    Deflated { file: u32, offset: u64, compressed: u64, crc: u32 },
+    Deflated {
+        file: u32,
+        offset: u64,
+        compressed: u64,
+        crc: u32,
+    },
 }
 
 /// One member.
@@ -51,7 +57,9 @@ const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 pub(crate) fn head_of(path: &Path) -> Result<Vec<u8>, ImageError> {
     let mut head = Vec::new();
     let file = File::open(path).map_err(ImageError::io("read", path))?;
-    file.take(512).read_to_end(&mut head).map_err(ImageError::io("read", path))?;
+    file.take(512)
+        .read_to_end(&mut head)
+        .map_err(ImageError::io("read", path))?;
     Ok(head)
 }
 
@@ -60,7 +68,8 @@ pub(crate) fn is_tar(head: &[u8]) -> bool {
 }
 
 impl Container {
-    /// Opens `path` by its content. Compressed tar files are expanded once, into an unnamed file in `scratch`.
+    /// Opens `path` by its content. Compressed tar files are expanded once, into an unnamed file in
+    /// `scratch`.
     pub fn open(path: &Path, options: &ImportOptions, scratch: &Path) -> Result<Self, ImageError> {
         let inside = options
             .inside
@@ -94,29 +103,45 @@ impl Container {
             } else if is_tar(&head) || head.starts_with(GZIP) || head.starts_with(ZSTD) {
                 container.add_tar(path, options, scratch, false)?;
             } else {
-                let reason = "expected a folder, a zip, tar, tar.gz or tar.zst archive, or an npy or npz file";
+                let reason = "expected a folder, a zip, tar, tar.gz or tar.zst archive, or an npy \
+                    or npz file";
                 return Err(ImageError::format(path, reason));
             }
             if let Some(inside) = inside {
                 let prefix = format!("{inside}/");
-                container.members.retain_mut(|member| match member.name.strip_prefix(&prefix) {
-                    Some(rest) => {
-                        member.name = rest.to_owned();
-                        true
-                    }
-                    None => false,
-                });
+                container
+                    .members
+                    .retain_mut(|member| match member.name.strip_prefix(&prefix) {
+                        Some(rest) => {
+                            member.name = rest.to_owned();
+                            true
+                        }
+                        None => false,
+                    });
             }
         }
         container.members.sort_by(|a, b| a.name.cmp(&b.name));
-        if let Some(pair) = container.members.windows(2).find(|pair| pair[0].name == pair[1].name) {
-            return Err(ImageError::format(path, format!("two members are named `{}`", pair[0].name)));
+        if let Some(pair) = container
+            .members
+            .windows(2)
+            .find(|pair| pair[0].name == pair[1].name)
+        {
+            return Err(ImageError::format(
+                path,
+                format!("two members are named `{}`", pair[0].name),
+            ));
         }
         container.webdataset |= !path.is_dir() && is_webdataset(&container.members);
         Ok(container)
     }
 
-    fn add_tar(&mut self, path: &Path, options: &ImportOptions, scratch: &Path, prefixed: bool) -> Result<(), ImageError> {
+    fn add_tar(
+        &mut self,
+        path: &Path,
+        options: &ImportOptions,
+        scratch: &Path,
+        prefixed: bool,
+    ) -> Result<(), ImageError> {
         let file = tarball::open(path, &options.limits, scratch)?;
         let index = self.files.len() as u32;
         let prefix = if prefixed {
@@ -126,7 +151,14 @@ impl Container {
         } else {
             String::new()
         };
-        tarball::list(path, &file, index, &prefix, &options.limits, &mut self.members)?;
+        tarball::list(
+            path,
+            &file,
+            index,
+            &prefix,
+            &options.limits,
+            &mut self.members,
+        )?;
         self.files.push(file);
         Ok(())
     }
@@ -152,7 +184,9 @@ impl Container {
             Place::Own => folder::read(&self.root.join(&member.name), limit).map_err(short),
             Place::Stored { file, offset } => {
                 let mut bytes = vec![0; member.size as usize];
-                self.files[file as usize].read_exact_at(&mut bytes, offset).map_err(short)?;
+                self.files[file as usize]
+                    .read_exact_at(&mut bytes, offset)
+                    .map_err(short)?;
                 Ok(bytes)
             }
             Place::Deflated {
@@ -162,8 +196,11 @@ impl Container {
                 crc,
             } => {
                 let mut packed = vec![0; compressed.min(limit) as usize];
-                self.files[file as usize].read_exact_at(&mut packed, offset).map_err(short)?;
-                zipped::inflate(&packed, member.size, crc).map_err(|reason| ImageError::image(&member.name, reason))
+                self.files[file as usize]
+                    .read_exact_at(&mut packed, offset)
+                    .map_err(short)?;
+                zipped::inflate(&packed, member.size, crc)
+                    .map_err(|reason| ImageError::image(&member.name, reason))
             }
         }
     }
@@ -181,8 +218,14 @@ impl Container {
             }
             Place::Stored { file, offset } => Box::new(at(file, offset).take(member.size)),
             Place::Deflated {
-                file, offset, compressed, ..
-            } => Box::new(flate2::read::DeflateDecoder::new(at(file, offset).take(compressed)).take(member.size)),
+                file,
+                offset,
+                compressed,
+                ..
+            } => Box::new(
+                flate2::read::DeflateDecoder::new(at(file, offset).take(compressed))
+                    .take(member.size),
+            ),
         })
     }
 }
@@ -210,7 +253,10 @@ impl Read for Positioned<'_> {
 fn safe_name(path: &Path, name: &str) -> Result<String, ImageError> {
     let name = name.replace('\\', "/");
     let inside = name.trim_start_matches("./");
-    if inside.starts_with('/') || inside.split('/').any(|part| part == "..") || inside.contains('\0') {
+    if inside.starts_with('/')
+        || inside.split('/').any(|part| part == "..")
+        || inside.contains('\0')
+    {
         return Err(ImageError::UnsafeName {
             path: path.to_owned(),
             name,

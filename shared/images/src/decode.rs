@@ -4,11 +4,12 @@ use crate::{ImageError, Limits, Picture};
 use image::{DynamicImage, ImageDecoder, ImageReader};
 use std::io::Cursor;
 
-/// Decodes one image. Grey stays one channel; palettes become RGB; alpha is dropped; 16 bits become 8 by rounding; CMYK becomes
-/// RGB; the EXIF orientation is applied.
+/// Decodes one image. Grey stays one channel; palettes become RGB; alpha is dropped; 16 bits become
+/// 8 by rounding; CMYK becomes RGB; the EXIF orientation is applied.
 ///
 /// # Errors
-/// [`ImageError::Image`] when the bytes are no such image, are truncated, or declare more pixels than `limits` allows.
+/// [`ImageError::Image`] when the bytes are no such image, are truncated, or declare more pixels
+/// than `limits` allows.
 pub fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Picture, ImageError> {
     let fail = |reason: String| ImageError::image(name, reason);
     if bytes.is_empty() {
@@ -20,14 +21,22 @@ pub fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Picture, Imag
     if reader.format().is_none() {
         return Err(fail("not a PNG, JPEG, WebP, BMP or TIFF file".to_owned()));
     }
-    let mut decoder = reader.into_decoder().map_err(|error| fail(error.to_string()))?;
+    let mut decoder = reader
+        .into_decoder()
+        .map_err(|error| fail(error.to_string()))?;
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     if pixels > limits.pixels {
-        return Err(fail(format!("{width}x{height} pixels are more than the allowed {}", limits.pixels)));
+        return Err(fail(format!(
+            "{width}x{height} pixels are more than the allowed {}",
+            limits.pixels
+        )));
     }
-    let orientation = decoder.orientation().map_err(|error| fail(error.to_string()))?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?;
+    let orientation = decoder
+        .orientation()
+        .map_err(|error| fail(error.to_string()))?;
+    let mut picture =
+        DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?;
     picture.apply_orientation(orientation);
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     if picture.color().has_color() {
@@ -40,7 +49,10 @@ pub fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Picture, Imag
 
 /// Whether a member name has the extension of an image.
 pub(crate) fn is_image_name(name: &str) -> bool {
-    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();
+    let extension = name
+        .rsplit_once('.')
+        .map_or("", |(_, extension)| extension)
+        .to_ascii_lowercase();
     matches!(
         extension.as_str(),
         "png" | "jpg" | "jpeg" | "jfif" | "webp" | "bmp" | "tif" | "tiff"
@@ -75,8 +87,14 @@ mod tests {
 
     #[test]
     fn sixteen_bits_are_rounded_to_eight() {
-        let samples: Vec<u8> = [0u16, 128, 129, 65535].iter().flat_map(|v| v.to_ne_bytes()).collect();
-        assert_eq!(decoded(&png(&samples, 4, 1, ExtendedColorType::L16)).pixels, vec![0, 0, 1, 255]);
+        let samples: Vec<u8> = [0u16, 128, 129, 65535]
+            .iter()
+            .flat_map(|v| v.to_ne_bytes())
+            .collect();
+        assert_eq!(
+            decoded(&png(&samples, 4, 1, ExtendedColorType::L16)).pixels,
+            vec![0, 0, 1, 255]
+        );
     }
 
     #[test]
@@ -85,8 +103,15 @@ mod tests {
         let mut encoder = png::Encoder::new(&mut out, 3, 1);
         encoder.set_color(png::ColorType::Indexed);
         encoder.set_palette(vec![10, 20, 30, 40, 50, 60]);
-        encoder.write_header().unwrap().write_image_data(&[1, 0, 1]).unwrap();
-        assert_eq!(decoded(&out).pixels, vec![40, 50, 60, 10, 20, 30, 40, 50, 60]);
+        encoder
+            .write_header()
+            .unwrap()
+            .write_image_data(&[1, 0, 1])
+            .unwrap();
+        assert_eq!(
+            decoded(&out).pixels,
+            vec![40, 50, 60, 10, 20, 30, 40, 50, 60]
+        );
     }
 
     #[test]
@@ -114,7 +139,10 @@ mod tests {
         for (patch, expect) in expect.iter().enumerate() {
             let at = (4 * 48 + 8 * patch + 4) * 3;
             let pixel = &found.pixels[at..at + 3];
-            let near = pixel.iter().zip(expect).all(|(a, b)| a.abs_diff(*b) <= tolerance);
+            let near = pixel
+                .iter()
+                .zip(expect)
+                .all(|(a, b)| a.abs_diff(*b) <= tolerance);
             assert!(near, "patch {patch}: {pixel:?} instead of {expect:?}");
         }
     }
@@ -122,40 +150,78 @@ mod tests {
     #[test]
     fn cmyk_becomes_rgb_as_pillow_does_it() {
         let white = [255, 255, 255];
-        let inks = [white, [0, 255, 255], [255, 0, 255], [255, 255, 0], [0, 0, 0], [190, 119, 49]];
+        let inks = [
+            white,
+            [0, 255, 255],
+            [255, 0, 255],
+            [255, 255, 0],
+            [0, 0, 0],
+            [190, 119, 49],
+        ];
         check_patches(include_bytes!("decode/cmyk.tif"), inks, 1);
         let jpeg = include_bytes!("decode/cmyk.jpg");
         check_patches(jpeg, inks, 2);
-        // The same numbers read as luminance, two colours and black: the Adobe block's last byte says so.
+        // The same numbers read as luminance, two colours and black: the Adobe block's last byte
+        // says so.
         let mut ycck = jpeg.to_vec();
-        let adobe = ycck.windows(5).position(|window| window == b"Adobe").unwrap();
+        let adobe = ycck
+            .windows(5)
+            .position(|window| window == b"Adobe")
+            .unwrap();
         ycck[adobe + 11] = 2;
-        let expect = [[0, 134, 0], [77, 255, 30], [0, 47, 227], [179, 0, 0], [0, 0, 0], [125, 0, 25]];
+        let expect = [
+            [0, 134, 0],
+            [77, 255, 30],
+            [0, 47, 227],
+            [179, 0, 0],
+            [0, 0, 0],
+            [125, 0, 25],
+        ];
         check_patches(&ycck, expect, 3);
     }
 
     #[test]
     fn exif_orientation_is_applied() {
-        // A JPEG of 16x8 pixels, dark left and bright right, with an APP1 block that says "rotate 90° clockwise" (orientation 6).
-        let pixels: Vec<u8> = (0..8).flat_map(|_| (0..16).map(|x| if x < 8 { 0 } else { 255 })).collect();
+        // A JPEG of 16x8 pixels, dark left and bright right, with an APP1 block that says "rotate
+        // 90° clockwise" (orientation 6).
+        let pixels: Vec<u8> = (0..8)
+            .flat_map(|_| (0..16).map(|x| if x < 8 { 0 } else { 255 }))
+            .collect();
         let mut jpeg = Vec::new();
         codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 95)
             .write_image(&pixels, 16, 8, ExtendedColorType::L8)
             .unwrap();
-        let tiff = [b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".as_slice()].concat();
+        let tiff =
+            [b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0".as_slice()]
+                .concat();
         let body = [b"Exif\0\0".as_slice(), &tiff].concat();
-        let block = [&[0xff, 0xe1], ((body.len() + 2) as u16).to_be_bytes().as_slice(), &body].concat();
+        let block = [
+            &[0xff, 0xe1],
+            ((body.len() + 2) as u16).to_be_bytes().as_slice(),
+            &body,
+        ]
+        .concat();
         let turned = decoded(&[&jpeg[..2], &block, &jpeg[2..]].concat());
         assert_eq!((turned.width, turned.height), (8, 16));
-        assert!(turned.pixels[0] < 50 && turned.pixels[8 * 16 - 1] > 200, "left became top");
+        assert!(
+            turned.pixels[0] < 50 && turned.pixels[8 * 16 - 1] > 200,
+            "left became top"
+        );
     }
 
     #[test]
     fn bad_bytes_are_about_one_image() {
         let good = png(&[5; 64 * 64], 64, 64, ExtendedColorType::L8);
-        for (bytes, expected) in [(&b""[..], "empty"), (b"hello", "not a PNG"), (&good[..good.len() / 2], "")] {
+        for (bytes, expected) in [
+            (&b""[..], "empty"),
+            (b"hello", "not a PNG"),
+            (&good[..good.len() / 2], ""),
+        ] {
             let error = decode("a.png", bytes, &Limits::default()).unwrap_err();
-            assert!(error.is_about_one_image() && error.to_string().contains(expected), "{error}");
+            assert!(
+                error.is_about_one_image() && error.to_string().contains(expected),
+                "{error}"
+            );
         }
         let tight = Limits {
             pixels: 100,

@@ -1,4 +1,5 @@
-//! A set as the field's tools read it: an EDM archive (spec §1.1), npz, or a folder of PNGs by seed (spec §9).
+//! A set as the field's tools read it: an EDM archive (spec §1.1), npz, or a folder of PNGs by seed
+//! (spec §9).
 
 use crate::{ImageError, shard::read_shard};
 use cedm_contract::ImageSet;
@@ -11,15 +12,16 @@ use std::{
 };
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-/// Writes the shards of `set`, files in `folder`, as an EDM archive at `out`: stored members, uncompressed PNGs, `dataset.json`.
-/// Nothing is at `out` until the archive is complete.
+/// Writes the shards of `set`, files in `folder`, as an EDM archive at `out`: stored members,
+/// uncompressed PNGs, `dataset.json`. Nothing is at `out` until the archive is complete.
 ///
 /// # Errors
 /// When a shard cannot be read or the archive cannot be written.
 pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), ImageError> {
     let parent = folder_of(out);
     let file = tempfile::NamedTempFile::new_in(parent).map_err(ImageError::io("write", parent))?;
-    let zipped = |error: zip::result::ZipError| ImageError::format(out, format!("zip archive: {error}"));
+    let zipped =
+        |error: zip::result::ZipError| ImageError::format(out, format!("zip archive: {error}"));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(zip::DateTime::default());
@@ -32,9 +34,11 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
             let number = format!("{index:08}");
             let name = format!("{}/img{number}.png", &number[..5]);
             archive.start_file(&*name, options).map_err(zipped)?;
-            let png =
-                encode(shard.image(at), shard.channels, shard.resolution).map_err(|error| ImageError::image(&name, error.to_string()))?;
-            archive.write_all(&png).map_err(ImageError::io("write", out))?;
+            let png = encode(shard.image(at), shard.channels, shard.resolution)
+                .map_err(|error| ImageError::image(&name, error.to_string()))?;
+            archive
+                .write_all(&png)
+                .map_err(ImageError::io("write", out))?;
             if let Some(all) = &shard.labels {
                 labels.push((name.clone(), all[at]));
             }
@@ -53,7 +57,9 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
     if !set.class_names.is_empty() {
         json["class_names"] = serde_json::json!(set.class_names);
     }
-    archive.start_file("dataset.json", options).map_err(zipped)?;
+    archive
+        .start_file("dataset.json", options)
+        .map_err(zipped)?;
     archive
         .write_all(json.to_string().as_bytes())
         .map_err(ImageError::io("write", out))?;
@@ -62,19 +68,22 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
         .map_err(zipped)?
         .into_inner()
         .map_err(|error| ImageError::io("write", out)(error.into_error()))?;
-    file.persist(out).map_err(|error| ImageError::io("write", out)(error.error))?;
+    file.persist(out)
+        .map_err(|error| ImageError::io("write", out)(error.error))?;
     Ok(())
 }
 
-/// Writes the shards of `set`, files in `folder`, as npz with `arr_0`, uint8 \[n, side, side, channels\], as the evaluation suites of the
-/// field read it. Nothing is at `out` until the file is complete.
+/// Writes the shards of `set`, files in `folder`, as npz with `arr_0`, uint8 \[n, side, side,
+/// channels\], as the evaluation suites of the field read it. Nothing is at `out` until the file is
+/// complete.
 ///
 /// # Errors
 /// When a shard cannot be read or the file cannot be written.
 pub fn export_npz(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), ImageError> {
     let parent = folder_of(out);
     let file = tempfile::NamedTempFile::new_in(parent).map_err(ImageError::io("write", parent))?;
-    let zipped = |error: zip::result::ZipError| ImageError::format(out, format!("npz file: {error}"));
+    let zipped =
+        |error: zip::result::ZipError| ImageError::format(out, format!("npz file: {error}"));
     let mut archive = ZipWriter::new(BufWriter::new(file));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
@@ -94,7 +103,9 @@ pub fn export_npz(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), Image
         let shard = read_shard(&folder.join(&shard.object.object))?;
         for at in 0..shard.count {
             let (planes, pixels) = (shard.image(at), shard.resolution * shard.resolution);
-            let interleaved = (0..pixels).flat_map(|pixel| (0..shard.channels).map(move |channel| planes[channel * pixels + pixel]));
+            let interleaved = (0..pixels).flat_map(|pixel| {
+                (0..shard.channels).map(move |channel| planes[channel * pixels + pixel])
+            });
             writer.extend(interleaved).map_err(write())?;
         }
     }
@@ -109,13 +120,19 @@ pub fn export_npz(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), Image
     Ok(())
 }
 
-/// Writes the shards of generated images as `<out>/<seed − seed mod 50000>/<seed>.png`, seven digits each, and where they have labels
-/// `<out>/labels.json`, an object from seed to label (spec §9). Images of other seeds that are there already stay. Nothing is added to
-/// `out` until all of it is written beside it.
+/// Writes the shards of generated images as `<out>/<seed − seed mod 50000>/<seed>.png`, seven
+/// digits each, and where they have labels `<out>/labels.json`, an object from seed to label (spec
+/// §9). Images of other seeds that are there already stay. Nothing is added to `out` until all of
+/// it is written beside it.
 ///
 /// # Errors
 /// When a shard cannot be read or the folder cannot be written.
-pub fn export_folder(set: &ImageSet, folder: &Path, first_seed: u64, out: &Path) -> Result<(), ImageError> {
+pub fn export_folder(
+    set: &ImageSet,
+    folder: &Path,
+    first_seed: u64,
+    out: &Path,
+) -> Result<(), ImageError> {
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     let partial: PathBuf = folder_of(out).join(name);
@@ -131,10 +148,17 @@ pub fn export_folder(set: &ImageSet, folder: &Path, first_seed: u64, out: &Path)
             let below = partial.join(format!("{:07}", seed - seed % 50_000));
             let path = below.join(format!("{seed:07}.png"));
             fs::create_dir_all(&below).map_err(ImageError::io("write", &below))?;
-            let png = encode(shard.image(at), shard.channels, shard.resolution)
-                .map_err(|error| ImageError::image(path.display().to_string(), error.to_string()))?;
+            let png =
+                encode(shard.image(at), shard.channels, shard.resolution).map_err(|error| {
+                    ImageError::image(path.display().to_string(), error.to_string())
+                })?;
             fs::write(&path, png).map_err(ImageError::io("write", &path))?;
-            if let Some(label) = shard.labels.as_ref().map(|all| all[at]).filter(|label| *label >= 0) {
+            if let Some(label) = shard
+                .labels
+                .as_ref()
+                .map(|all| all[at])
+                .filter(|label| *label >= 0)
+            {
                 labels.insert(seed, label);
             }
             seed += 1;
@@ -142,7 +166,8 @@ pub fn export_folder(set: &ImageSet, folder: &Path, first_seed: u64, out: &Path)
     }
     if !labels.is_empty() {
         let path = partial.join("labels.json");
-        fs::write(&path, serde_json::json!(labels).to_string()).map_err(ImageError::io("write", &path))?;
+        fs::write(&path, serde_json::json!(labels).to_string())
+            .map_err(ImageError::io("write", &path))?;
     }
     if !out.exists() {
         return fs::rename(&partial, out).map_err(ImageError::io("write", out));
@@ -156,7 +181,8 @@ fn labels_of(table: &Path) -> Result<BTreeMap<u64, i64>, ImageError> {
         return Ok(BTreeMap::new());
     }
     let text = fs::read(table).map_err(ImageError::io("read", table))?;
-    serde_json::from_slice(&text).map_err(|error| ImageError::format(table, format!("no labels by seed: {error}")))
+    serde_json::from_slice(&text)
+        .map_err(|error| ImageError::format(table, format!("no labels by seed: {error}")))
 }
 
 /// Moves every file below `from` to the same place below `to`.
@@ -183,7 +209,8 @@ fn folder_of(path: &Path) -> &Path {
 
 /// One image as a PNG with compression level 0.
 fn encode(planes: &[u8], channels: usize, side: usize) -> Result<Vec<u8>, png::EncodingError> {
-    let picture = crate::Picture::from_planes(side, side, channels, planes).expect("invariant: a shard's images have its shape");
+    let picture = crate::Picture::from_planes(side, side, channels, planes)
+        .expect("invariant: a shard's images have its shape");
     let mut out = Vec::with_capacity(planes.len() + 256);
     let mut encoder = png::Encoder::new(&mut out, side as u32, side as u32);
     encoder.set_color(if channels == 3 {

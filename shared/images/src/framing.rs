@@ -1,4 +1,5 @@
-//! Which part of an image is used, and at what size: the rules of torchvision and of the EDM data set tool.
+//! Which part of an image is used, and at what size: the rules of torchvision and of the EDM data
+//! set tool.
 
 use crate::{
     Framing, Picture,
@@ -15,9 +16,13 @@ fn half_to_even(n: usize) -> usize {
     }
 }
 
-/// torchvision's `Resize(side)`: the short side becomes `side`, the long one `int(side * long / short)`.
+/// torchvision's `Resize(side)`: the short side becomes `side`, the long one `int(side * long /
+/// short)`.
 pub fn resize_short_side(picture: &Picture, side: usize, filter: Filter) -> Picture {
-    let (short, long) = (picture.width.min(picture.height), picture.width.max(picture.height));
+    let (short, long) = (
+        picture.width.min(picture.height),
+        picture.width.max(picture.height),
+    );
     let longer = (side as f64 * long as f64 / short as f64) as usize;
     let (width, height) = if picture.width <= picture.height {
         (side, longer)
@@ -27,24 +32,40 @@ pub fn resize_short_side(picture: &Picture, side: usize, filter: Filter) -> Pict
     resize(picture, width, height, filter)
 }
 
-/// torchvision's `CenterCrop(side)`: offsets are half the excess, rounded half to even. `None` when the image is smaller.
+/// torchvision's `CenterCrop(side)`: offsets are half the excess, rounded half to even. `None` when
+/// the image is smaller.
 pub fn center_crop(picture: &Picture, side: usize) -> Option<Picture> {
-    let (x, y) = (picture.width.checked_sub(side)?, picture.height.checked_sub(side)?);
+    let (x, y) = (
+        picture.width.checked_sub(side)?,
+        picture.height.checked_sub(side)?,
+    );
     Some(picture.crop(half_to_even(x), half_to_even(y), side, side))
 }
 
-/// Brings an image to `width` × `height` as the EDM data set tool does, by Lanczos. `None` when `CenterCropWide` drops the image
-/// because it is smaller than the target.
-pub fn edm_frame(picture: Picture, width: usize, height: usize, framing: Framing) -> Option<Picture> {
+/// Brings an image to `width` × `height` as the EDM data set tool does, by Lanczos. `None` when
+/// `CenterCropWide` drops the image because it is smaller than the target.
+pub fn edm_frame(
+    picture: Picture,
+    width: usize,
+    height: usize,
+    framing: Framing,
+) -> Option<Picture> {
     match framing {
         Framing::Scale if (picture.width, picture.height) == (width, height) => Some(picture),
         Framing::Scale => Some(resize(&picture, width, height, Filter::Lanczos)),
         Framing::CenterCrop => {
             let side = picture.width.min(picture.height);
-            let square = picture.crop((picture.width - side) / 2, (picture.height - side) / 2, side, side);
+            let square = picture.crop(
+                (picture.width - side) / 2,
+                (picture.height - side) / 2,
+                side,
+                side,
+            );
             Some(resize(&square, width, height, Filter::Lanczos))
         }
-        Framing::CenterCropWide if picture.width < width || rows_kept(&picture, width) < height => None,
+        Framing::CenterCropWide if picture.width < width || rows_kept(&picture, width) < height => {
+            None
+        }
         Framing::CenterCropWide => Some(center_crop_wide(&picture, width, height)),
     }
 }
@@ -54,8 +75,9 @@ fn rows_kept(picture: &Picture, width: usize) -> usize {
     (width as f64 * picture.height as f64 / picture.width as f64).round_ties_even() as usize
 }
 
-/// The rule of the EDM tool's `center-crop-wide` without its size check: `round(width * h / w)` central rows, resized to `width` ×
-/// `height`, centred on a black square of side `width`. Always RGB.
+/// The rule of the EDM tool's `center-crop-wide` without its size check: `round(width * h / w)`
+/// central rows, resized to `width` × `height`, centred on a black square of side `width`. Always
+/// RGB.
 pub fn center_crop_wide(picture: &Picture, width: usize, height: usize) -> Picture {
     let rows = rows_kept(picture, width).clamp(1, picture.height);
     let band = picture.crop(0, (picture.height - rows) / 2, picture.width, rows);
@@ -76,7 +98,13 @@ mod tests {
     use super::*;
 
     fn ramp(width: usize, height: usize) -> Picture {
-        Picture::new(width, height, 1, (0..width * height).map(|i| (i % 251) as u8).collect()).unwrap()
+        Picture::new(
+            width,
+            height,
+            1,
+            (0..width * height).map(|i| (i % 251) as u8).collect(),
+        )
+        .unwrap()
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A data set of any format into shards: bounded by one shard, resumable, visible only when complete.
+//! A data set of any format into shards: bounded by one shard, resumable, visible only when
+//! complete.
 
 use crate::{
     ImageError, ImportOptions,
@@ -45,8 +46,8 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// A finished import. The folder holds the shards, `names.jsonl` (the name of every image, a JSON string a line) and `import.json`
-/// (this record).
+/// A finished import. The folder holds the shards, `names.jsonl` (the name of every image, a JSON
+/// string a line) and `import.json` (this record).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Imported {
     /// The set; the `object` of each shard is its file name in the folder.
@@ -79,12 +80,19 @@ const NAMES: &str = "names.jsonl";
 /// Images decoded between two reports of progress.
 const CHUNK: usize = 512;
 
-/// Imports `source` into the new folder `out`. An interrupted import leaves `<out>.partial`, and the same call goes on there.
+/// Imports `source` into the new folder `out`. An interrupted import leaves `<out>.partial`, and
+/// the same call goes on there.
 ///
 /// # Errors
-/// When the source cannot be read or is none of the formats, holds no usable image, images of different sizes without a wanted
-/// resolution, or labels that do not fit; with `strict` also at the first corrupt image. `out` does not exist then.
-pub fn import(source: &Path, options: &ImportOptions, out: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Imported, ImageError> {
+/// When the source cannot be read or is none of the formats, holds no usable image, images of
+/// different sizes without a wanted resolution, or labels that do not fit; with `strict` also at
+/// the first corrupt image. `out` does not exist then.
+pub fn import(
+    source: &Path,
+    options: &ImportOptions,
+    out: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Imported, ImageError> {
     let started = Instant::now();
     if options.shard_size == 0 {
         return Err(ImageError::Option {
@@ -105,7 +113,9 @@ pub fn import(source: &Path, options: &ImportOptions, out: &Path, progress: &mut
         .unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(ImageError::io("write", parent))?;
     let set = source::open(source, options, parent)?;
-    let total = options.max_images.map_or(set.len(), |max| set.len().min(max as usize));
+    let total = options
+        .max_images
+        .map_or(set.len(), |max| set.len().min(max as usize));
     let mut run = Run {
         journal: Journal::open(&partial, &identity(source, options, set.as_ref()))?,
         set: set.as_ref(),
@@ -140,19 +150,25 @@ pub fn import(source: &Path, options: &ImportOptions, out: &Path, progress: &mut
 }
 
 fn partial_of(out: &Path) -> PathBuf {
-    let mut name = out.file_name().map(|name| name.to_owned()).unwrap_or_default();
+    let mut name = out
+        .file_name()
+        .map(|name| name.to_owned())
+        .unwrap_or_default();
     name.push(".partial");
     out.with_file_name(name)
 }
 
-/// What an import is about, in one line: source, its age and names, and the options that shape the result.
+/// What an import is about, in one line: source, its age and names, and the options that shape the
+/// result.
 fn identity(path: &Path, options: &ImportOptions, set: &dyn source::Source) -> String {
     let mut hasher = blake3::Hasher::new();
     for index in 0..set.len() {
         hasher.update(set.name(index).as_bytes()).update(b"\n");
     }
     let labels = format!("{:?}", set.labels());
-    let meta = fs::metadata(path).ok().map(|meta| (meta.len(), meta.modified().ok()));
+    let meta = fs::metadata(path)
+        .ok()
+        .map(|meta| (meta.len(), meta.modified().ok()));
     let options = ImportOptions {
         threads: 0,
         strict: false,
@@ -199,12 +215,21 @@ impl Run<'_> {
             .write(true)
             .open(&names)
             .map_err(ImageError::io("write", &names))?;
-        file.set_len(self.journal.done.last().map_or(0, |entry| entry.names_bytes))
-            .map_err(ImageError::io("write", &names))
+        file.set_len(
+            self.journal
+                .done
+                .last()
+                .map_or(0, |entry| entry.names_bytes),
+        )
+        .map_err(ImageError::io("write", &names))
     }
 
     /// Fills and writes one shard.
-    fn shard(&mut self, total: usize, report: &mut dyn FnMut(usize, usize)) -> Result<(), ImageError> {
+    fn shard(
+        &mut self,
+        total: usize,
+        report: &mut dyn FnMut(usize, usize),
+    ) -> Result<(), ImageError> {
         let size = self.options.shard_size as usize;
         let labels = self.set.labels();
         let mut shard = Shard {
@@ -215,7 +240,12 @@ impl Run<'_> {
         let (mut names, mut skipped) = (Vec::new(), Vec::new());
         while shard.count < size && self.next < total {
             let end = total.min(self.next + CHUNK.min(size - shard.count));
-            for (index, prepared) in (self.next..end).zip(prepare(self.set, self.next..end, self.options, &mut self.shape)?) {
+            for (index, prepared) in (self.next..end).zip(prepare(
+                self.set,
+                self.next..end,
+                self.options,
+                &mut self.shape,
+            )?) {
                 match prepared {
                     Prepared::Image { planes, digest } => {
                         shard.count += 1;
@@ -224,7 +254,8 @@ impl Run<'_> {
                         if let (Some(all), Some(mine)) = (&labels.fine, &mut shard.labels) {
                             mine.push(all[index]);
                         }
-                        if let (Some(all), Some(mine)) = (&labels.coarse, &mut shard.coarse_labels) {
+                        if let (Some(all), Some(mine)) = (&labels.coarse, &mut shard.coarse_labels)
+                        {
                             mine.push(all[index]);
                         }
                         names.push(self.set.name(index));
@@ -244,7 +275,11 @@ impl Run<'_> {
         };
         (shard.channels, shard.resolution) = (shape.channels, shape.side);
         let names_bytes = self.write_names(&names)?;
-        let object = write_shard(self.folder, &format!("shard-{:05}.safetensors", self.journal.done.len()), &shard)?;
+        let object = write_shard(
+            self.folder,
+            &format!("shard-{:05}.safetensors", self.journal.done.len()),
+            &shard,
+        )?;
         let first = self.tally.count;
         self.tally.add(&shard);
         let shard = ShardRef {
@@ -273,7 +308,10 @@ impl Run<'_> {
         }
         writer.flush().map_err(ImageError::io("write", &path))?;
         drop(writer);
-        Ok(file.metadata().map_err(ImageError::io("read", &path))?.len())
+        Ok(file
+            .metadata()
+            .map_err(ImageError::io("read", &path))?
+            .len())
     }
 
     /// Writes the record and removes the journal.
@@ -302,7 +340,12 @@ impl Run<'_> {
             classes: self.tally.classes.max(class_names.len() as u32),
             coarse_classes: self.tally.coarse_classes,
             content: self.tally.content(),
-            shards: self.journal.done.iter().map(|entry| entry.shard.clone()).collect(),
+            shards: self
+                .journal
+                .done
+                .iter()
+                .map(|entry| entry.shard.clone())
+                .collect(),
             class_names,
         };
         let labels = self.tally.labels(&set.class_names);
@@ -315,7 +358,8 @@ impl Run<'_> {
         };
         let record = self.folder.join(RECORD);
         let file = File::create(&record).map_err(ImageError::io("write", &record))?;
-        serde_json::to_writer_pretty(file, &imported).map_err(|error| ImageError::io("write", &record)(error.into()))?;
+        serde_json::to_writer_pretty(file, &imported)
+            .map_err(|error| ImageError::io("write", &record)(error.into()))?;
         self.journal.close()?;
         Ok(imported)
     }

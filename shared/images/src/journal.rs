@@ -22,7 +22,8 @@ pub(crate) struct Entry {
     pub names_bytes: u64,
 }
 
-/// The journal in a folder of an unfinished import; the first line says what is imported, each other line is an [`Entry`].
+/// The journal in a folder of an unfinished import; the first line says what is imported, each
+/// other line is an [`Entry`].
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
@@ -31,7 +32,8 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Goes on with the import in `folder` when it is about the same thing; else empties the folder.
+    /// Goes on with the import in `folder` when it is about the same thing; else empties the
+    /// folder.
     pub fn open(folder: &Path, identity: &str) -> Result<Self, ImageError> {
         let path = folder.join(FILE);
         let done = read(folder, identity).unwrap_or_default();
@@ -80,9 +82,13 @@ fn read(folder: &Path, identity: &str) -> Option<Vec<Entry>> {
     }
     let mut done: Vec<Entry> = Vec::new();
     for line in lines.map_while(Result::ok) {
-        let Ok(entry) = serde_json::from_str::<Entry>(&line) else { break };
+        let Ok(entry) = serde_json::from_str::<Entry>(&line) else {
+            break;
+        };
         let intact = crate::shard::file_digest(&folder.join(&entry.shard.object.object));
-        if !intact.is_ok_and(|(size, digest)| size == entry.shard.object.size && digest == entry.shard.object.digest) {
+        if !intact.is_ok_and(|(size, digest)| {
+            size == entry.shard.object.size && digest == entry.shard.object.digest
+        }) {
             break;
         }
         done.push(entry);

@@ -30,6 +30,7 @@ impl Default for Limits {
 impl Limits {
     /// Bytes that an archive of `compressed` bytes may expand to.
     pub fn expanded_from(&self, compressed: u64) -> u64 {
-        self.expanded_bytes.max(compressed.saturating_mul(self.expansion))
+        self.expanded_bytes
+            .max(compressed.saturating_mul(self.expansion))
     }
 }

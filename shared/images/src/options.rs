@@ -3,7 +3,8 @@
 use crate::Limits;
 use serde::{Deserialize, Serialize};
 
-/// How an image is brought to the wanted size; always by Pillow's Lanczos, as the EDM tool does (spec §1.3).
+/// How an image is brought to the wanted size; always by Pillow's Lanczos, as the EDM tool does
+/// (spec §1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Framing {
@@ -43,7 +44,8 @@ pub enum Split {
 /// Options of [`crate::import`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportOptions {
-    /// Width and height to bring every image to; images stay as they are when absent, and must then all be equal squares.
+    /// Width and height to bring every image to; images stay as they are when absent, and must then
+    /// all be equal squares.
     pub resolution: Option<(u32, u32)>,
     /// How to bring them there.
     pub framing: Framing,

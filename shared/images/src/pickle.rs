@@ -1,7 +1,9 @@
-//! Python pickles read as data: a stack machine that builds a tree and never imports, calls or runs anything.
+//! Python pickles read as data: a stack machine that builds a tree and never imports, calls or runs
+//! anything.
 //!
-//! What a pickle wants called is kept as a [`Node::Call`]; the reader of the tree decides what the few calls it knows mean and
-//! ignores the rest. Protocols 1 to 5, opcodes as in CPython's `pickletools`.
+//! What a pickle wants called is kept as a [`Node::Call`]; the reader of the tree decides what the
+//! few calls it knows mean and ignores the rest. Protocols 1 to 5, opcodes as in CPython's
+//! `pickletools`.
 
 use std::collections::HashMap;
 
@@ -149,15 +151,30 @@ impl<'a> Pickle<'a> {
     pub fn items(&self, id: Id) -> Option<Vec<(Id, Id)>> {
         match self.node(id) {
             Node::Dict(items) => Some(items.clone()),
-            Node::Call { callable, args, items, .. } if self.global(*callable) == Some(("collections", "OrderedDict")) => {
+            Node::Call {
+                callable,
+                args,
+                items,
+                ..
+            } if self.global(*callable) == Some(("collections", "OrderedDict")) => {
                 // Python 2 hands the pairs to the constructor, later versions set them afterwards.
                 let given = self
                     .elements(*args)
                     .and_then(|args| args.first())
                     .and_then(|list| self.elements(*list))
                     .unwrap_or(&[]);
-                let pair = |id: &Id| self.elements(*id).filter(|pair| pair.len() == 2).map(|pair| (pair[0], pair[1]));
-                Some(given.iter().filter_map(pair).chain(items.iter().copied()).collect())
+                let pair = |id: &Id| {
+                    self.elements(*id)
+                        .filter(|pair| pair.len() == 2)
+                        .map(|pair| (pair[0], pair[1]))
+                };
+                Some(
+                    given
+                        .iter()
+                        .filter_map(pair)
+                        .chain(items.iter().copied())
+                        .collect(),
+                )
             }
             _ => None,
         }
@@ -182,7 +199,9 @@ impl<'a> Pickle<'a> {
     /// Name of the callable and the arguments of a call.
     pub fn call(&self, id: Id) -> Option<((&'a str, &'a str), &[Id])> {
         match self.node(id) {
-            Node::Call { callable, args, .. } => Some((self.global(*callable)?, self.elements(*args)?)),
+            Node::Call { callable, args, .. } => {
+                Some((self.global(*callable)?, self.elements(*args)?))
+            }
             _ => None,
         }
     }

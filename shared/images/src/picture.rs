@@ -20,8 +20,17 @@ impl Picture {
     ///
     /// # Errors
     /// When the number of bytes does not fit the shape, or there are neither 1 nor 3 channels.
-    pub fn new(width: usize, height: usize, channels: usize, pixels: Vec<u8>) -> Result<Self, ImageError> {
-        if !matches!(channels, 1 | 3) || width == 0 || height == 0 || pixels.len() != width * height * channels {
+    pub fn new(
+        width: usize,
+        height: usize,
+        channels: usize,
+        pixels: Vec<u8>,
+    ) -> Result<Self, ImageError> {
+        if !matches!(channels, 1 | 3)
+            || width == 0
+            || height == 0
+            || pixels.len() != width * height * channels
+        {
             let reason = format!(
                 "{} bytes do not make a {width}x{height} image of {channels} channels (1 or 3)",
                 pixels.len()
@@ -40,7 +49,12 @@ impl Picture {
     ///
     /// # Errors
     /// As [`Picture::new`].
-    pub fn from_planes(width: usize, height: usize, channels: usize, planes: &[u8]) -> Result<Self, ImageError> {
+    pub fn from_planes(
+        width: usize,
+        height: usize,
+        channels: usize,
+        planes: &[u8],
+    ) -> Result<Self, ImageError> {
         let area = width * height;
         let mut pixels = vec![0; planes.len()];
         if planes.len() == area * channels {
@@ -83,7 +97,13 @@ impl Picture {
         if self.channels == 1 {
             return self;
         }
-        let luma = |rgb: &[u8]| ((u32::from(rgb[0]) * 19595 + u32::from(rgb[1]) * 38470 + u32::from(rgb[2]) * 7471 + 0x8000) >> 16) as u8;
+        let luma = |rgb: &[u8]| {
+            ((u32::from(rgb[0]) * 19595
+                + u32::from(rgb[1]) * 38470
+                + u32::from(rgb[2]) * 7471
+                + 0x8000)
+                >> 16) as u8
+        };
         let pixels = self.pixels.chunks_exact(3).map(luma).collect();
         Self {
             channels: 1,
@@ -92,7 +112,8 @@ impl Picture {
         }
     }
 
-    /// The part of `width` × `height` pixels whose upper left corner is at (`left`, `top`). The part must lie inside.
+    /// The part of `width` × `height` pixels whose upper left corner is at (`left`, `top`). The
+    /// part must lie inside.
     pub fn crop(&self, left: usize, top: usize, width: usize, height: usize) -> Self {
         assert!(
             left + width <= self.width && top + height <= self.height,
@@ -100,7 +121,10 @@ impl Picture {
         );
         let row = self.width * self.channels;
         let pixels = (top..top + height)
-            .flat_map(|y| &self.pixels[y * row + left * self.channels..y * row + (left + width) * self.channels])
+            .flat_map(|y| {
+                &self.pixels
+                    [y * row + left * self.channels..y * row + (left + width) * self.channels]
+            })
             .copied()
             .collect();
         Self {

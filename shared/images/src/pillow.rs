@@ -1,4 +1,5 @@
-//! Resizing exactly as Pillow does it (spec §1.4): separable, horizontal pass first, a pass skipped when its size stays.
+//! Resizing exactly as Pillow does it (spec §1.4): separable, horizontal pass first, a pass skipped
+//! when its size stays.
 
 use crate::Picture;
 
@@ -70,7 +71,11 @@ fn taps(size_in: usize, size_out: usize, filter: Filter) -> Taps {
             .map(|x| filter.weight((x as f64 + low as f64 - center + 0.5) * (1.0 / stretch)))
             .collect();
         let sum: f64 = raw.iter().sum();
-        weights.push(if sum == 0.0 { raw } else { raw.iter().map(|w| w / sum).collect() });
+        weights.push(if sum == 0.0 {
+            raw
+        } else {
+            raw.iter().map(|w| w / sum).collect()
+        });
         first.push(low);
     }
     Taps { first, weights }
@@ -87,10 +92,19 @@ struct FixedTaps {
 fn fixed(size_in: usize, size_out: usize, filter: Filter) -> FixedTaps {
     let Taps { first, weights } = taps(size_in, size_out, filter);
     let one = f64::from(1u32 << PRECISION_BITS);
-    let fix = |w: &f64| if *w < 0.0 { (w * one - 0.5) as i32 } else { (w * one + 0.5) as i32 };
+    let fix = |w: &f64| {
+        if *w < 0.0 {
+            (w * one - 0.5) as i32
+        } else {
+            (w * one + 0.5) as i32
+        }
+    };
     FixedTaps {
         first,
-        weights: weights.iter().map(|row| row.iter().map(fix).collect()).collect(),
+        weights: weights
+            .iter()
+            .map(|row| row.iter().map(fix).collect())
+            .collect(),
     }
 }
 
@@ -98,7 +112,8 @@ fn clip(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
-/// Resizes an 8-bit image; intermediate values are rounded and clipped to 8 bits between the passes.
+/// Resizes an 8-bit image; intermediate values are rounded and clipped to 8 bits between the
+/// passes.
 pub fn resize(picture: &Picture, width: usize, height: usize, filter: Filter) -> Picture {
     let mut out = picture.clone();
     if width != out.width {
@@ -119,7 +134,11 @@ fn horizontal(picture: &Picture, width: usize, filter: Filter) -> Picture {
         .chunks_exact(picture.width * channels)
         .zip(pixels.chunks_exact_mut(width * channels))
     {
-        for ((out, first), weights) in row_out.chunks_exact_mut(channels).zip(&taps.first).zip(&taps.weights) {
+        for ((out, first), weights) in row_out
+            .chunks_exact_mut(channels)
+            .zip(&taps.first)
+            .zip(&taps.weights)
+        {
             let window = &row_in[first * channels..(first + weights.len()) * channels];
             let mut sums = [1i32 << (PRECISION_BITS - 1); 3];
             for (pixel, weight) in window.chunks_exact(channels).zip(weights) {
@@ -132,7 +151,11 @@ fn horizontal(picture: &Picture, width: usize, filter: Filter) -> Picture {
             }
         }
     }
-    Picture { width, pixels, ..*picture }
+    Picture {
+        width,
+        pixels,
+        ..*picture
+    }
 }
 
 fn vertical(picture: &Picture, height: usize, filter: Filter) -> Picture {
@@ -140,7 +163,11 @@ fn vertical(picture: &Picture, height: usize, filter: Filter) -> Picture {
     let row = picture.width * picture.channels;
     let mut pixels = vec![0u8; row * height];
     let mut sums = vec![0i32; row];
-    for ((row_out, first), weights) in pixels.chunks_exact_mut(row).zip(&taps.first).zip(&taps.weights) {
+    for ((row_out, first), weights) in pixels
+        .chunks_exact_mut(row)
+        .zip(&taps.first)
+        .zip(&taps.weights)
+    {
         sums.fill(1 << (PRECISION_BITS - 1));
         for (row_in, weight) in picture.pixels[first * row..].chunks_exact(row).zip(weights) {
             for (sum, value) in sums.iter_mut().zip(row_in) {
@@ -158,15 +185,30 @@ fn vertical(picture: &Picture, height: usize, filter: Filter) -> Picture {
     }
 }
 
-/// Resizes one float plane (Pillow's mode `F`): float64 sums, float32 between the passes, no clipping.
-pub fn resize_float(plane: &[f32], width_in: usize, height_in: usize, width: usize, height: usize, filter: Filter) -> Vec<f32> {
-    assert_eq!(plane.len(), width_in * height_in, "invariant: a plane has width * height values");
+/// Resizes one float plane (Pillow's mode `F`): float64 sums, float32 between the passes, no
+/// clipping.
+pub fn resize_float(
+    plane: &[f32],
+    width_in: usize,
+    height_in: usize,
+    width: usize,
+    height: usize,
+    filter: Filter,
+) -> Vec<f32> {
+    assert_eq!(
+        plane.len(),
+        width_in * height_in,
+        "invariant: a plane has width * height values"
+    );
     let mut rows = plane.to_vec();
     if width != width_in {
         let taps = taps(width_in, width, filter);
         let dot = |row: &[f32], at: usize| {
             let (first, weights) = (taps.first[at], &taps.weights[at]);
-            row[first..].iter().zip(weights).fold(0.0, |sum, (v, w)| sum + f64::from(*v) * w) as f32
+            row[first..]
+                .iter()
+                .zip(weights)
+                .fold(0.0, |sum, (v, w)| sum + f64::from(*v) * w) as f32
         };
         rows = rows
             .chunks_exact(width_in)

@@ -62,8 +62,11 @@ pub fn read_shard_bytes(bytes: &[u8]) -> Result<Shard, ImageError> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Shard, String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|error| format!("no safetensors file: {error}"))?;
-    let images = file.tensor("images").map_err(|_| "tensor `images` is missing".to_owned())?;
+    let file =
+        SafeTensors::deserialize(bytes).map_err(|error| format!("no safetensors file: {error}"))?;
+    let images = file
+        .tensor("images")
+        .map_err(|_| "tensor `images` is missing".to_owned())?;
     let [count, channels, height, width] = images.shape()[..] else {
         return Err(format!(
             "`images` has shape {:?}, expected [n, channels, side, side]",
@@ -78,7 +81,9 @@ fn parse(bytes: &[u8]) -> Result<Shard, String> {
         ));
     }
     let integers = |name: &str| -> Result<Option<Vec<i64>>, String> {
-        let Ok(view) = file.tensor(name) else { return Ok(None) };
+        let Ok(view) = file.tensor(name) else {
+            return Ok(None);
+        };
         if view.dtype() != Dtype::I64 || view.shape() != [count] {
             return Err(format!(
                 "`{name}` is {:?} {:?}, expected int64 [{count}]",
@@ -86,7 +91,9 @@ fn parse(bytes: &[u8]) -> Result<Shard, String> {
                 view.shape()
             ));
         }
-        let number = |bytes: &[u8]| i64::from_le_bytes(bytes.try_into().expect("invariant: chunks of eight"));
+        let number = |bytes: &[u8]| {
+            i64::from_le_bytes(bytes.try_into().expect("invariant: chunks of eight"))
+        };
         Ok(Some(view.data().chunks_exact(8).map(number).collect()))
     };
     let digests = file
@@ -106,29 +113,53 @@ fn parse(bytes: &[u8]) -> Result<Shard, String> {
 }
 
 /// Writes a shard file; its name, size and digest.
-pub(crate) fn write_shard(folder: &Path, name: &str, shard: &Shard) -> Result<ObjectRef, ImageError> {
+pub(crate) fn write_shard(
+    folder: &Path,
+    name: &str,
+    shard: &Shard,
+) -> Result<ObjectRef, ImageError> {
     let path = folder.join(name);
-    let bytes_of = |labels: &[i64]| labels.iter().flat_map(|label| label.to_le_bytes()).collect::<Vec<u8>>();
-    let (labels, coarse) = (shard.labels.as_deref().map(bytes_of), shard.coarse_labels.as_deref().map(bytes_of));
+    let bytes_of = |labels: &[i64]| {
+        labels
+            .iter()
+            .flat_map(|label| label.to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
+    let (labels, coarse) = (
+        shard.labels.as_deref().map(bytes_of),
+        shard.coarse_labels.as_deref().map(bytes_of),
+    );
     let view = |dtype, shape: Vec<usize>, bytes| {
-        TensorView::new(dtype, shape, bytes).map_err(|error| ImageError::format(&path, error.to_string()))
+        TensorView::new(dtype, shape, bytes)
+            .map_err(|error| ImageError::format(&path, error.to_string()))
     };
     let mut tensors = vec![
         (
             "images",
             view(
                 Dtype::U8,
-                vec![shard.count, shard.channels, shard.resolution, shard.resolution],
+                vec![
+                    shard.count,
+                    shard.channels,
+                    shard.resolution,
+                    shard.resolution,
+                ],
                 &shard.images,
             )?,
         ),
-        ("digests", view(Dtype::U8, vec![shard.count, 32], &shard.digests)?),
+        (
+            "digests",
+            view(Dtype::U8, vec![shard.count, 32], &shard.digests)?,
+        ),
     ];
     if let Some(labels) = &labels {
         tensors.push(("labels", view(Dtype::I64, vec![shard.count], labels)?));
     }
     if let Some(coarse) = &coarse {
-        tensors.push(("coarse_labels", view(Dtype::I64, vec![shard.count], coarse)?));
+        tensors.push((
+            "coarse_labels",
+            view(Dtype::I64, vec![shard.count], coarse)?,
+        ));
     }
     safetensors::serialize_to_file(tensors, None, &path).map_err(|error| match error {
         safetensors::SafeTensorError::IoError(source) => ImageError::io("write", &path)(source),
@@ -150,7 +181,9 @@ pub fn file_digest(path: &Path) -> Result<(u64, Digest), ImageError> {
     let mut file = File::open(path).map_err(ImageError::io("read", path))?;
     let (mut hasher, mut buffer, mut size) = (blake3::Hasher::new(), vec![0; 1 << 20], 0);
     loop {
-        let count = file.read(&mut buffer).map_err(ImageError::io("read", path))?;
+        let count = file
+            .read(&mut buffer)
+            .map_err(ImageError::io("read", path))?;
         if count == 0 {
             return Ok((size, Digest::finish(&hasher)));
         }
@@ -171,14 +204,25 @@ mod tests {
             count: 2,
             channels: 3,
             resolution: 2,
-            digests: images.chunks_exact(12).flat_map(|planes| image_digest(3, 2, planes)).collect(),
+            digests: images
+                .chunks_exact(12)
+                .flat_map(|planes| image_digest(3, 2, planes))
+                .collect(),
             images,
             labels: Some(vec![4, -1]),
             coarse_labels: None,
         };
         let object = write_shard(folder.path(), "a.safetensors", &shard).unwrap();
-        assert_eq!(read_shard(&folder.path().join("a.safetensors")).unwrap(), shard);
-        assert_eq!(object.size, std::fs::metadata(folder.path().join("a.safetensors")).unwrap().len());
+        assert_eq!(
+            read_shard(&folder.path().join("a.safetensors")).unwrap(),
+            shard
+        );
+        assert_eq!(
+            object.size,
+            std::fs::metadata(folder.path().join("a.safetensors"))
+                .unwrap()
+                .len()
+        );
         assert_ne!(shard.digests[..32], shard.digests[32..]);
     }
 

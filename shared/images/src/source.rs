@@ -32,9 +32,16 @@ pub(crate) trait Source: Sync {
 }
 
 /// Opens whatever `path` is.
-pub(crate) fn open(path: &Path, options: &ImportOptions, scratch: &Path) -> Result<Box<dyn Source>, ImageError> {
+pub(crate) fn open(
+    path: &Path,
+    options: &ImportOptions,
+    scratch: &Path,
+) -> Result<Box<dyn Source>, ImageError> {
     if !path.exists() {
-        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file or folder");
+        let missing = std::io::Error::new(
+            std::io::ErrorKind::NotFound,
+            "there is no such file or folder",
+        );
         return Err(ImageError::io("read", path)(missing));
     }
     if path.is_file() && head_of(path)?.starts_with(b"\x93NUMPY") {
@@ -44,8 +51,15 @@ pub(crate) fn open(path: &Path, options: &ImportOptions, scratch: &Path) -> Resu
     if cifar::recognises(&container) {
         return Ok(Box::new(cifar::Cifar::open(&container, options)?));
     }
-    if container.members.iter().any(|member| member.name.ends_with(".npy")) && !encoded::has_images(&container) {
-        return Ok(Box::new(arrays::Arrays::open_npz(&container, options, scratch)?));
+    if container
+        .members
+        .iter()
+        .any(|member| member.name.ends_with(".npy"))
+        && !encoded::has_images(&container)
+    {
+        return Ok(Box::new(arrays::Arrays::open_npz(
+            &container, options, scratch,
+        )?));
     }
     Ok(Box::new(encoded::Encoded::open(container, options)?))
 }

@@ -15,19 +15,27 @@ pub struct NearestCosine {
     pub similarity: f64,
 }
 
-/// The row of `train` with the largest cosine similarity to each query \[n\], in the kind of `queries`.
+/// The row of `train` with the largest cosine similarity to each query \[n\], in the kind of
+/// `queries`.
 ///
 /// # Errors
 /// [`MathsError::Width`] for sets of different width.
-pub fn nearest_cosine(queries: &Features, train: &Features) -> Result<Vec<NearestCosine>, MathsError> {
+pub fn nearest_cosine(
+    queries: &Features,
+    train: &Features,
+) -> Result<Vec<NearestCosine>, MathsError> {
     queries.require_width_of(train)?;
-    let (unit, base) = (queries.unit_rows(), train.unit_rows().to_kind(queries.kind()).tr());
+    let (unit, base) = (
+        queries.unit_rows(),
+        train.unit_rows().to_kind(queries.kind()).tr(),
+    );
     let rows = (TILE_ELEMENTS / train.count()).max(1);
     let mut found = Vec::with_capacity(queries.count() as usize);
     for tile in unit.split(rows, 0) {
         let (largest, index) = tile.matmul(&base).max_dim(1, false);
         let read = "invariant: a vector on the CPU";
-        let largest: Vec<f64> = Vec::try_from(largest.to_kind(Kind::Double).to_device(Device::Cpu)).expect(read);
+        let largest: Vec<f64> =
+            Vec::try_from(largest.to_kind(Kind::Double).to_device(Device::Cpu)).expect(read);
         let index: Vec<i64> = Vec::try_from(index.to_device(Device::Cpu)).expect(read);
         found.extend(
             index
@@ -48,19 +56,25 @@ pub fn area_under_roc(positive: &[f64], negative: &[f64]) -> Option<f64> {
     Some(crate::mann_whitney_u(positive, negative) / pairs)
 }
 
-/// AUROC of the test split (positive) against the generated set (negative) under [`nearest_cosine`]. Similarities are rounded to
-/// twelve decimals first, so that copies of one training image tie whatever the summation order was.
+/// AUROC of the test split (positive) against the generated set (negative) under
+/// [`nearest_cosine`]. Similarities are rounded to twelve decimals first, so that copies of one
+/// training image tie whatever the summation order was.
 ///
 /// # Errors
 /// [`MathsError::Width`] for sets of different width.
-pub fn nearest_cosine_auroc(train: &Features, test: &Features, generated: &Features) -> Result<f64, MathsError> {
+pub fn nearest_cosine_auroc(
+    train: &Features,
+    test: &Features,
+    generated: &Features,
+) -> Result<f64, MathsError> {
     let rounded = |queries: &Features| -> Result<Vec<f64>, MathsError> {
         Ok(nearest_cosine(queries, train)?
             .into_iter()
             .map(|near| (near.similarity * 1e12).round_ties_even() / 1e12)
             .collect())
     };
-    Ok(area_under_roc(&rounded(test)?, &rounded(generated)?).expect("invariant: features are never empty"))
+    Ok(area_under_roc(&rounded(test)?, &rounded(generated)?)
+        .expect("invariant: features are never empty"))
 }
 
 #[cfg(test)]
@@ -77,7 +91,9 @@ mod tests {
 
     #[test]
     fn a_set_against_itself_is_undecided() {
-        let rows = Tensor::arange(60, (Kind::Double, Device::Cpu)).sin().view([20, 3]);
+        let rows = Tensor::arange(60, (Kind::Double, Device::Cpu))
+            .sin()
+            .view([20, 3]);
         let set = Features::new("set", &rows).unwrap();
         assert_eq!(nearest_cosine_auroc(&set, &set, &set).unwrap(), 0.5);
     }

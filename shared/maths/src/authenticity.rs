@@ -16,12 +16,17 @@ pub struct Authenticity {
 /// Authenticity of `fake` against the training set `real`.
 ///
 /// # Errors
-/// [`MathsError::TooFew`] for a training set of one row, [`MathsError::Width`] for sets of different width.
+/// [`MathsError::TooFew`] for a training set of one row, [`MathsError::Width`] for sets of
+/// different width.
 pub fn authenticity(real: &Features, fake: &Features) -> Result<Authenticity, MathsError> {
     let nearest = nearest(fake, real)?;
     let own = radii(real, 1)?;
-    let authentic: Vec<bool> = nearest.iter().map(|near| own[near.index as usize] < near.distance).collect();
-    let percent = 100.0 * authentic.iter().filter(|&&flag| flag).count() as f64 / authentic.len() as f64;
+    let authentic: Vec<bool> = nearest
+        .iter()
+        .map(|near| own[near.index as usize] < near.distance)
+        .collect();
+    let percent =
+        100.0 * authentic.iter().filter(|&&flag| flag).count() as f64 / authentic.len() as f64;
     Ok(Authenticity {
         percent,
         nearest,

@@ -7,7 +7,8 @@ use tch::{Kind, Tensor};
 pub struct Confidence {
     /// Index of the largest logit, the lowest one where several are equal; i64 \[n\].
     pub cluster: Tensor,
-    /// Maximum of log softmax(logits / temperature), f64 \[n\]; probabilities saturate at 1 where these still differ.
+    /// Maximum of log softmax(logits / temperature), f64 \[n\]; probabilities saturate at 1 where
+    /// these still differ.
     pub log_confidence: Tensor,
 }
 
@@ -20,12 +21,18 @@ pub fn confidence(logits: &Tensor, temperature: f64) -> Confidence {
         .expand_as(&logits)
         .where_scalarother(&logits.eq_tensor(&largest), i64::MAX)
         .amin([1].as_slice(), false);
-    // ln p = −ln(1 + Σ exp of the others' distances): the sum of the others alone keeps what 1 + Σ would round away.
+    // ln p = −ln(1 + Σ exp of the others' distances): the sum of the others alone keeps what 1 + Σ
+    // would round away.
     let others = ((&logits - &largest) / temperature)
         .exp()
         .masked_fill(&columns.eq_tensor(&cluster.unsqueeze(1)), 0.0);
-    let log_confidence = -others.sum_dim_intlist([1].as_slice(), false, Kind::Double).log1p();
-    Confidence { cluster, log_confidence }
+    let log_confidence = -others
+        .sum_dim_intlist([1].as_slice(), false, Kind::Double)
+        .log1p();
+    Confidence {
+        cluster,
+        log_confidence,
+    }
 }
 
 impl Confidence {
@@ -35,9 +42,14 @@ impl Confidence {
     }
     /// Rows by descending confidence, equal ones by ascending row.
     pub fn descending(&self) -> Vec<i64> {
-        let values = Vec::<f64>::try_from(&self.log_confidence.to_device(tch::Device::Cpu)).expect("invariant: a vector of float64");
+        let values = Vec::<f64>::try_from(&self.log_confidence.to_device(tch::Device::Cpu))
+            .expect("invariant: a vector of float64");
         let mut rows: Vec<i64> = (0..values.len() as i64).collect();
-        rows.sort_by(|&a, &b| values[b as usize].total_cmp(&values[a as usize]).then(a.cmp(&b)));
+        rows.sort_by(|&a, &b| {
+            values[b as usize]
+                .total_cmp(&values[a as usize])
+                .then(a.cmp(&b))
+        });
         rows
     }
 }
@@ -48,14 +60,20 @@ mod tests {
 
     #[test]
     fn equal_logits_take_the_lowest_index() {
-        let found = confidence(&Tensor::from_slice2(&[[1f32, 3.0, 3.0], [2.0, 2.0, 2.0]]), 0.1);
+        let found = confidence(
+            &Tensor::from_slice2(&[[1f32, 3.0, 3.0], [2.0, 2.0, 2.0]]),
+            0.1,
+        );
         assert_eq!(Vec::<i64>::try_from(&found.cluster).unwrap(), [1, 0]);
         assert!((found.probability().double_value(&[1]) - 1.0 / 3.0).abs() < 1e-15);
     }
 
     #[test]
     fn saturated_rows_still_rank() {
-        let found = confidence(&Tensor::from_slice2(&[[0f64, 60.0], [0.0, 80.0], [0.0, 70.0]]), 1.0);
+        let found = confidence(
+            &Tensor::from_slice2(&[[0f64, 60.0], [0.0, 80.0], [0.0, 70.0]]),
+            1.0,
+        );
         assert_eq!(found.descending(), [1, 2, 0]);
     }
 }

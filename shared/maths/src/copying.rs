@@ -1,12 +1,13 @@
-//! The data-copying score C_T: are generated images nearer to the training images than unseen real ones are?
+//! The data-copying score C_T: are generated images nearer to the training images than unseen real
+//! ones are?
 
 use crate::{Features, MathsError, nearest};
 
 /// C_T with its parts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CopyingScore {
-    /// Mean of the cells' Z scores, weighted by their share of test rows; negative for copying. `None` when no cell holds enough
-    /// generated rows.
+    /// Mean of the cells' Z scores, weighted by their share of test rows; negative for copying.
+    /// `None` when no cell holds enough generated rows.
     pub score: Option<f64>,
     /// Z score of each cell; 0 for cells without generated or test rows.
     pub cells: Vec<f64>,
@@ -28,8 +29,8 @@ pub fn mann_whitney_u(first: &[f64], second: &[f64]) -> f64 {
         .sum()
 }
 
-/// Z score of U of the generated distances (m of them) against the test distances (n): (U − (nm/2 − ½)) / √(nm(n + m + 1)/12), with
-/// upstream's continuity shift.
+/// Z score of U of the generated distances (m of them) against the test distances (n): (U − (nm/2 −
+/// ½)) / √(nm(n + m + 1)/12), with upstream's continuity shift.
 pub fn zu_score(generated: &[f64], test: &[f64]) -> f64 {
     let (m, n) = (generated.len() as f64, test.len() as f64);
     (mann_whitney_u(generated, test) - (n * m / 2.0 - 0.5)) / (n * m * (n + m + 1.0) / 12.0).sqrt()
@@ -66,16 +67,25 @@ impl Celled<'_> {
     }
 
     fn cell(&self, cell: i64) -> Vec<i64> {
-        (0..self.features.count()).filter(|&row| self.cells[row as usize] == cell).collect()
+        (0..self.features.count())
+            .filter(|&row| self.cells[row as usize] == cell)
+            .collect()
     }
 }
 
-/// C_T over `cells` cells of the feature space (3 k-means cells of the training set in the literature). Distances go to the nearest
-/// training row of the same cell; only cells with more than 20 generated rows count.
+/// C_T over `cells` cells of the feature space (3 k-means cells of the training set in the
+/// literature). Distances go to the nearest training row of the same cell; only cells with more
+/// than 20 generated rows count.
 ///
 /// # Errors
-/// [`MathsError::Width`] for sets of different width, [`MathsError::TooFew`] for a cell that has generated and test but no training rows.
-pub fn copying_score(train: &Celled, test: &Celled, generated: &Celled, cells: i64) -> Result<CopyingScore, MathsError> {
+/// [`MathsError::Width`] for sets of different width, [`MathsError::TooFew`] for a cell that has
+/// generated and test but no training rows.
+pub fn copying_score(
+    train: &Celled,
+    test: &Celled,
+    generated: &Celled,
+    cells: i64,
+) -> Result<CopyingScore, MathsError> {
     for set in [train, test, generated] {
         set.check(cells)?;
         set.features.require_width_of(train.features)?;
@@ -83,7 +93,8 @@ pub fn copying_score(train: &Celled, test: &Celled, generated: &Celled, cells: i
     let tau = 20.0 / generated.features.count() as f64;
     let (mut zs, mut kept, mut weighted, mut weight) = (Vec::new(), Vec::new(), 0.0, 0.0);
     for cell in 0..cells {
-        let (train_rows, test_rows, generated_rows) = (train.cell(cell), test.cell(cell), generated.cell(cell));
+        let (train_rows, test_rows, generated_rows) =
+            (train.cell(cell), test.cell(cell), generated.cell(cell));
         let share = test_rows.len() as f64 / test.features.count() as f64;
         let z = if test_rows.is_empty() || generated_rows.is_empty() {
             0.0
@@ -104,7 +115,10 @@ pub fn copying_score(train: &Celled, test: &Celled, generated: &Celled, cells: i
                     .map(|near| near.distance)
                     .collect())
             };
-            zu_score(&distances(generated, &generated_rows)?, &distances(test, &test_rows)?)
+            zu_score(
+                &distances(generated, &generated_rows)?,
+                &distances(test, &test_rows)?,
+            )
         };
         let keep = generated_rows.len() as f64 / generated.features.count() as f64 > tau;
         if keep {
@@ -115,7 +129,11 @@ pub fn copying_score(train: &Celled, test: &Celled, generated: &Celled, cells: i
         kept.push(keep);
     }
     let score = (weight > 0.0).then(|| weighted / weight);
-    Ok(CopyingScore { score, cells: zs, kept })
+    Ok(CopyingScore {
+        score,
+        cells: zs,
+        kept,
+    })
 }
 
 #[cfg(test)]
@@ -142,12 +160,18 @@ mod tests {
         let strangers = Features::new("strangers", &(train.rows() + 5.0)).unwrap();
         let score = |generated: &Features| {
             let cells = vec![0; 60];
-            let celled = |features| Celled { features, cells: &cells };
+            let celled = |features| Celled {
+                features,
+                cells: &cells,
+            };
             let test = Celled {
                 features: &test,
                 cells: &cells[..50],
             };
-            copying_score(&celled(&train), &test, &celled(generated), 1).unwrap().score.unwrap()
+            copying_score(&celled(&train), &test, &celled(generated), 1)
+                .unwrap()
+                .score
+                .unwrap()
         };
         assert!(score(&copies) < -5.0);
         assert!(score(&strangers) > 5.0);

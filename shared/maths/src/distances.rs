@@ -1,8 +1,9 @@
 //! Exact Euclidean neighbours at the price of a float32 matrix product, in bounded memory.
 //!
-//! Squared distances from |x|² + |y|² − 2xy carry a rounding error with a known bound. Tiles of lower and upper bounds name the
-//! few pairs that can matter, and only those are computed again in float64 from the differences themselves. Radii and cross
-//! distances thus come from one routine, so that exact ties stay ties and `<` means `<`.
+//! Squared distances from |x|² + |y|² − 2xy carry a rounding error with a known bound. Tiles of
+//! lower and upper bounds name the few pairs that can matter, and only those are computed again in
+//! float64 from the differences themselves. Radii and cross distances thus come from one routine,
+//! so that exact ties stay ties and `<` means `<`.
 
 use crate::{Features, MathsError};
 use tch::{Kind, Tensor};
@@ -19,7 +20,12 @@ pub(crate) enum Exact {
 impl Exact {
     fn of(features: &Features, kind: Kind) -> Self {
         let width = features.width() as usize;
-        let flat = features.rows().to_device(tch::Device::Cpu).to_kind(kind).contiguous().view([-1]);
+        let flat = features
+            .rows()
+            .to_device(tch::Device::Cpu)
+            .to_kind(kind)
+            .contiguous()
+            .view([-1]);
         let read = "invariant: a contiguous vector on the CPU";
         match kind {
             Kind::Float => Exact::Single(Vec::try_from(&flat).expect(read), width),
@@ -30,14 +36,19 @@ impl Exact {
     /// Squared distance of row `i` to row `j` of `other`, summed in float64 in a fixed order.
     pub(crate) fn squared(&self, i: usize, other: &Self, j: usize) -> f64 {
         match (self, other) {
-            (Exact::Single(a, width), Exact::Single(b, _)) => squared(&a[i * width..][..*width], &b[j * width..][..*width]),
-            (Exact::Double(a, width), Exact::Double(b, _)) => squared(&a[i * width..][..*width], &b[j * width..][..*width]),
+            (Exact::Single(a, width), Exact::Single(b, _)) => {
+                squared(&a[i * width..][..*width], &b[j * width..][..*width])
+            }
+            (Exact::Double(a, width), Exact::Double(b, _)) => {
+                squared(&a[i * width..][..*width], &b[j * width..][..*width])
+            }
             _ => unreachable!("invariant: both sides of a pairing have one kind"),
         }
     }
 }
 
-/// Eight independent sums: the compiler may vectorise them, and the order never depends on anything but the width.
+/// Eight independent sums: the compiler may vectorise them, and the order never depends on anything
+/// but the width.
 fn squared<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
     const LANES: usize = 8;
     let mut sums = [0.0f64; LANES];
@@ -83,27 +94,44 @@ impl Pairing {
     pub(crate) fn new(queries: &Features, base: &Features) -> Result<Self, MathsError> {
         queries.require_width_of(base)?;
         let both_single = queries.kind() == Kind::Float && base.kind() == Kind::Float;
-        let kind = if both_single { Kind::Float } else { Kind::Double };
-        let centre = base.rows().to_kind(Kind::Double).mean_dim([0i64].as_slice(), false, Kind::Double);
+        let kind = if both_single {
+            Kind::Float
+        } else {
+            Kind::Double
+        };
+        let centre =
+            base.rows()
+                .to_kind(Kind::Double)
+                .mean_dim([0i64].as_slice(), false, Kind::Double);
         let centred = |features: &Features| features.rows().to_kind(Kind::Double) - &centre;
         let (q, b) = (centred(queries), centred(base));
-        let largest = q.abs().max().double_value(&[]).max(b.abs().max().double_value(&[]));
+        let largest = q
+            .abs()
+            .max()
+            .double_value(&[])
+            .max(b.abs().max().double_value(&[]));
         // A power of two scales without rounding and keeps squares of any features within float32.
-        let scale = if largest > 0.0 { (-largest.log2().ceil()).exp2() } else { 1.0 };
+        let scale = if largest > 0.0 {
+            (-largest.log2().ceil()).exp2()
+        } else {
+            1.0
+        };
         let side = |features: &Features, centred: Tensor| {
             let rows = (centred * scale).to_kind(Kind::Float);
-            let norms = rows
-                .to_kind(Kind::Double)
-                .square()
-                .sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
+            let norms = rows.to_kind(Kind::Double).square().sum_dim_intlist(
+                [1i64].as_slice(),
+                false,
+                Kind::Double,
+            );
             Side {
                 exact: Exact::of(features, kind),
                 rows,
                 norms: norms.to_kind(Kind::Float),
             }
         };
-        // Rounding of a float32 scalar product of d terms is below d u |x||y| ≤ d u (|x|² + |y|²) / 2, u = 2⁻²⁴; rounding of the
-        // centred values, the norms and the sums adds less than 16 u (|x|² + |y|²).
+        // Rounding of a float32 scalar product of d terms is below d u |x||y| ≤ d u (|x|² + |y|²) /
+        // 2, u = 2⁻²⁴; rounding of the centred values, the norms and the sums adds less than 16 u
+        // (|x|² + |y|²).
         let slack = 1.1 * (base.width() as f64 + 16.0) * f64::from(f32::EPSILON) / 2.0;
         Ok(Self {
             queries: side(queries, q),
@@ -125,17 +153,28 @@ impl Pairing {
             let norms = self.queries.norms.narrow(0, first, len).unsqueeze(1);
             // −2xy + lower(|y|²) + lower(|x|²)
             // A factor of two is exact, so scaling an operand is the same as scaling the product.
-            let mut lower = lower_base.addmm(&(self.queries.rows.narrow(0, first, len) * -2.0), &transposed);
+            let mut lower = lower_base.addmm(
+                &(self.queries.rows.narrow(0, first, len) * -2.0),
+                &transposed,
+            );
             lower += &norms * (1.0 - self.slack);
-            let upper = &lower + (norms * (2.0 * self.slack) + (&self.base.norms * (2.0 * self.slack)).unsqueeze(0));
-            visit(Tile { first, lower, upper });
+            let upper = &lower
+                + (norms * (2.0 * self.slack)
+                    + (&self.base.norms * (2.0 * self.slack)).unsqueeze(0));
+            visit(Tile {
+                first,
+                lower,
+                upper,
+            });
             first += len;
         }
     }
 
     /// Exact squared distance from query `i` to base row `j`, in the features' own unit.
     pub(crate) fn squared(&self, i: i64, j: i64) -> f64 {
-        self.queries.exact.squared(i as usize, &self.base.exact, j as usize)
+        self.queries
+            .exact
+            .squared(i as usize, &self.base.exact, j as usize)
     }
 
     /// A float32 tensor of squared distances in the scaled unit, rounded towards the given side.
@@ -143,7 +182,11 @@ impl Pairing {
         let factor = self.scale * self.scale;
         let round = |square: &f64| {
             let rounded = (square * factor) as f32;
-            if up { rounded.next_up() } else { rounded.next_down() }
+            if up {
+                rounded.next_up()
+            } else {
+                rounded.next_down()
+            }
         };
         let scaled: Vec<f32> = squares.iter().map(round).collect();
         Tensor::from_slice(&scaled).to_device(self.base.rows.device())
@@ -152,11 +195,15 @@ impl Pairing {
 
 /// Pairs (row, column) where `mask` holds, in row order.
 pub(crate) fn pairs(mask: &Tensor) -> Vec<(i64, i64)> {
-    let flat: Vec<i64> = Vec::try_from(mask.nonzero().to_device(tch::Device::Cpu).reshape([-1])).expect("invariant: indices are int64");
-    flat.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
+    let flat: Vec<i64> = Vec::try_from(mask.nonzero().to_device(tch::Device::Cpu).reshape([-1]))
+        .expect("invariant: indices are int64");
+    flat.chunks_exact(2)
+        .map(|pair| (pair[0], pair[1]))
+        .collect()
 }
 
-/// An upper bound of the k-th smallest value of each row \[n, m\] → \[n, 1\]: the k-th smallest of the minima of column blocks.
+/// An upper bound of the k-th smallest value of each row \[n, m\] → \[n, 1\]: the k-th smallest of
+/// the minima of column blocks.
 fn kth_bound(upper: &Tensor, k: i64) -> Tensor {
     const BLOCKS: i64 = 256;
     let (rows, columns) = (upper.size()[0], upper.size()[1]);
@@ -184,32 +231,48 @@ pub(crate) fn squared_radii(features: &Features, k: i64) -> Result<Vec<f64>, Mat
             expected,
         });
     }
-    features.require(k + 1, "the distance to the k-th nearest other row (k + 1 rows)")?;
+    features.require(
+        k + 1,
+        "the distance to the k-th nearest other row (k + 1 rows)",
+    )?;
     let pairing = Pairing::new(features, features)?;
     let mut radii = Vec::with_capacity(features.count() as usize);
-    pairing.tiles(|Tile { first, lower, upper }| {
-        let _ = upper.narrow(1, first, upper.size()[0]).diagonal(0, 0, 1).fill_(f64::INFINITY);
-        let near = pairs(&lower.le_tensor(&kth_bound(&upper, k)));
-        for group in near.chunk_by(|a, b| a.0 == b.0) {
-            let row = first + group[0].0;
-            let mut squares: Vec<f64> = group
-                .iter()
-                .filter(|pair| pair.1 != row)
-                .map(|pair| pairing.squared(row, pair.1))
-                .collect();
-            let (_, kth, _) = squares.select_nth_unstable_by(k as usize - 1, f64::total_cmp);
-            radii.push(*kth);
-        }
-    });
+    pairing.tiles(
+        |Tile {
+             first,
+             lower,
+             upper,
+         }| {
+            let _ = upper
+                .narrow(1, first, upper.size()[0])
+                .diagonal(0, 0, 1)
+                .fill_(f64::INFINITY);
+            let near = pairs(&lower.le_tensor(&kth_bound(&upper, k)));
+            for group in near.chunk_by(|a, b| a.0 == b.0) {
+                let row = first + group[0].0;
+                let mut squares: Vec<f64> = group
+                    .iter()
+                    .filter(|pair| pair.1 != row)
+                    .map(|pair| pairing.squared(row, pair.1))
+                    .collect();
+                let (_, kth, _) = squares.select_nth_unstable_by(k as usize - 1, f64::total_cmp);
+                radii.push(*kth);
+            }
+        },
+    );
     Ok(radii)
 }
 
-/// Euclidean distance \[n\] of each row to its k-th nearest other row of the same set; the row itself does not count.
+/// Euclidean distance \[n\] of each row to its k-th nearest other row of the same set; the row
+/// itself does not count.
 ///
 /// # Errors
 /// [`MathsError::TooFew`] when there are not more than k rows.
 pub fn radii(features: &Features, k: i64) -> Result<Vec<f64>, MathsError> {
-    Ok(squared_radii(features, k)?.into_iter().map(f64::sqrt).collect())
+    Ok(squared_radii(features, k)?
+        .into_iter()
+        .map(f64::sqrt)
+        .collect())
 }
 
 /// The nearest row of another set.
@@ -228,16 +291,26 @@ pub struct Nearest {
 pub fn nearest(queries: &Features, base: &Features) -> Result<Vec<Nearest>, MathsError> {
     let pairing = Pairing::new(queries, base)?;
     let mut found = Vec::with_capacity(queries.count() as usize);
-    pairing.tiles(|Tile { first, lower, upper }| {
-        let near = pairs(&lower.le_tensor(&upper.amin([1i64].as_slice(), true)));
-        for group in near.chunk_by(|a, b| a.0 == b.0) {
-            let squares = group.iter().map(|&(row, column)| (column, pairing.squared(first + row, column)));
-            let (index, square) = squares.min_by(|a, b| a.1.total_cmp(&b.1)).expect("invariant: a group is not empty");
-            found.push(Nearest {
-                index,
-                distance: square.sqrt(),
-            });
-        }
-    });
+    pairing.tiles(
+        |Tile {
+             first,
+             lower,
+             upper,
+         }| {
+            let near = pairs(&lower.le_tensor(&upper.amin([1i64].as_slice(), true)));
+            for group in near.chunk_by(|a, b| a.0 == b.0) {
+                let squares = group
+                    .iter()
+                    .map(|&(row, column)| (column, pairing.squared(first + row, column)));
+                let (index, square) = squares
+                    .min_by(|a, b| a.1.total_cmp(&b.1))
+                    .expect("invariant: a group is not empty");
+                found.push(Nearest {
+                    index,
+                    distance: square.sqrt(),
+                });
+            }
+        },
+    );
     Ok(found)
 }

@@ -16,7 +16,10 @@ pub enum MathsError {
         expected: String,
     },
     /// Two sets of different feature width.
-    #[error("{what} has {found} features per row, {other} has {expected}: were they made by the same extractor?")]
+    #[error(
+        "{what} has {found} features per row, {other} has {expected}: were they made by the same \
+         extractor?"
+    )]
     Width {
         /// Which set.
         what: String,

@@ -1,4 +1,5 @@
-//! Fréchet distance extrapolated to infinitely many samples (spec §10.5): its bias is linear in 1/N.
+//! Fréchet distance extrapolated to infinitely many samples (spec §10.5): its bias is linear in
+//! 1/N.
 
 use crate::{Features, Gaussian, MathsError, Moments, Spread, frechet_to, random_subsets};
 use tch::Tensor;
@@ -19,12 +20,17 @@ pub struct FdInfinity {
     pub points: Vec<(i64, f64)>,
 }
 
-/// FD∞ of `generated` to a reference with its root: random subsets, drawn by `seed`, of 15 sizes evenly spaced from
-/// min(5000, max(N/10, 2)) to N.
+/// FD∞ of `generated` to a reference with its root: random subsets, drawn by `seed`, of 15 sizes
+/// evenly spaced from min(5000, max(N/10, 2)) to N.
 ///
 /// # Errors
 /// [`MathsError::TooFew`] for less than 30 rows; else as [`frechet_to`].
-pub fn fd_infinity(root: &Tensor, reference: &Gaussian, generated: &Features, seed: u64) -> Result<FdInfinity, MathsError> {
+pub fn fd_infinity(
+    root: &Tensor,
+    reference: &Gaussian,
+    generated: &Features,
+    seed: u64,
+) -> Result<FdInfinity, MathsError> {
     generated.require(2 * SIZES as i64, "a line through 15 sizes")?;
     let count = generated.count();
     let least = (count / 10).clamp(2, 5000);
@@ -41,7 +47,10 @@ pub fn fd_infinity(root: &Tensor, reference: &Gaussian, generated: &Features, se
         points.push((size, frechet_to(root, reference, &gaussian)?.distance));
     }
     let (distance, slope) = line(&points);
-    let deviations: Vec<f64> = points.iter().map(|&(size, fd)| fd - distance - slope / size as f64).collect();
+    let deviations: Vec<f64> = points
+        .iter()
+        .map(|&(size, fd)| fd - distance - slope / size as f64)
+        .collect();
     Ok(FdInfinity {
         distance,
         slope,
@@ -53,7 +62,11 @@ pub fn fd_infinity(root: &Tensor, reference: &Gaussian, generated: &Features, se
 /// Least squares of distance = intercept + slope / N.
 fn line(points: &[(i64, f64)]) -> (f64, f64) {
     let count = points.len() as f64;
-    let mean_x = points.iter().map(|&(size, _)| 1.0 / size as f64).sum::<f64>() / count;
+    let mean_x = points
+        .iter()
+        .map(|&(size, _)| 1.0 / size as f64)
+        .sum::<f64>()
+        / count;
     let mean_y = points.iter().map(|&(_, fd)| fd).sum::<f64>() / count;
     let (mut xy, mut xx) = (0.0, 0.0);
     for &(size, fd) in points {
@@ -72,7 +85,9 @@ mod tests {
 
     #[test]
     fn a_line_is_found_exactly() {
-        let points: Vec<(i64, f64)> = [10, 20, 50, 400].map(|n| (n, 3.0 + 7.0 / n as f64)).to_vec();
+        let points: Vec<(i64, f64)> = [10, 20, 50, 400]
+            .map(|n| (n, 3.0 + 7.0 / n as f64))
+            .to_vec();
         let (intercept, slope) = line(&points);
         assert!((intercept - 3.0).abs() < 1e-12 && (slope - 7.0).abs() < 1e-10);
     }
@@ -81,14 +96,20 @@ mod tests {
     fn extrapolation_removes_most_of_the_bias() {
         // Two sets of one standard normal distribution: the distance is all bias.
         tch::manual_seed(1);
-        let draw = |name: &str, n| Features::new(name, &Tensor::randn([n, 8], (Kind::Double, Device::Cpu))).unwrap();
+        let draw = |name: &str, n| {
+            Features::new(name, &Tensor::randn([n, 8], (Kind::Double, Device::Cpu))).unwrap()
+        };
         let (real, fake) = (draw("real", 20_000), draw("fake", 2_000));
         let reference = Moments::of(&real).gaussian().unwrap();
         let root = reference.root().unwrap();
         let found = fd_infinity(&root, &reference, &fake, 7).unwrap();
         let plain = found.points.last().unwrap().1;
         assert_eq!(found.points.len(), SIZES);
-        assert!(found.distance.abs() < plain / 2.0, "{} against {plain}", found.distance);
+        assert!(
+            found.distance.abs() < plain / 2.0,
+            "{} against {plain}",
+            found.distance
+        );
         assert_eq!(found, fd_infinity(&root, &reference, &fake, 7).unwrap());
     }
 }

@@ -5,7 +5,8 @@ use tch::{IndexOp, Kind, Tensor};
 
 /// Features of a set of images: \[n, d\] with n ≥ 1, d ≥ 1, floating and finite.
 ///
-/// Every metric computes in the kind of the features it is given; pass [`Features::double`] for the literature's numbers.
+/// Every metric computes in the kind of the features it is given; pass [`Features::double`] for the
+/// literature's numbers.
 #[derive(Debug)]
 pub struct Features {
     name: String,
@@ -13,7 +14,8 @@ pub struct Features {
 }
 
 impl Features {
-    /// Takes `rows` \[n, d\] of any floating kind; half precision is widened to float32. `name` is what errors call the set.
+    /// Takes `rows` \[n, d\] of any floating kind; half precision is widened to float32. `name` is
+    /// what errors call the set.
     ///
     /// # Errors
     /// [`MathsError::Shape`] for anything else, [`MathsError::NotFinite`] for NaN and infinities.
@@ -21,7 +23,10 @@ impl Features {
         let name = name.into();
         let shape = rows.size();
         if shape.len() != 2 || shape[0] == 0 || shape[1] == 0 || !rows.is_floating_point() {
-            let expected = format!("a floating matrix [rows, features] that is not empty, found kind {:?}", rows.kind());
+            let expected = format!(
+                "a floating matrix [rows, features] that is not empty, found kind {:?}",
+                rows.kind()
+            );
             return Err(MathsError::Shape {
                 what: name,
                 found: shape,
@@ -58,7 +63,10 @@ impl Features {
     /// # Errors
     /// [`MathsError::OutOfRange`] when one of them is missing.
     pub fn require_rows(&self, indices: &[i64]) -> Result<(), MathsError> {
-        match indices.iter().find(|&&index| index < 0 || index >= self.count()) {
+        match indices
+            .iter()
+            .find(|&&index| index < 0 || index >= self.count())
+        {
             None => Ok(()),
             Some(bad) => Err(MathsError::OutOfRange {
                 what: format!("row index of {}", self.name),
@@ -116,7 +124,11 @@ impl Features {
 
     /// Rows divided by their Euclidean length; rows of zeros stay zeros.
     pub fn unit_rows(&self) -> Tensor {
-        let lengths = self.rows.square().sum_dim_intlist([1i64].as_slice(), true, self.kind()).sqrt();
+        let lengths = self
+            .rows
+            .square()
+            .sum_dim_intlist([1i64].as_slice(), true, self.kind())
+            .sqrt();
         let lengths = lengths.where_self(&lengths.gt(0.0), &lengths.ones_like());
         &self.rows / lengths
     }
@@ -138,7 +150,12 @@ impl Features {
     }
 }
 
-pub(crate) fn require_width(what: &str, found: i64, other: &str, expected: i64) -> Result<(), MathsError> {
+pub(crate) fn require_width(
+    what: &str,
+    found: i64,
+    other: &str,
+    expected: i64,
+) -> Result<(), MathsError> {
     if found != expected {
         return Err(MathsError::Width {
             what: what.to_owned(),
@@ -173,7 +190,8 @@ mod tests {
         let mut rows = vec![0.0f32; 12];
         rows[7] = f32::NAN;
         rows[8] = f32::INFINITY;
-        let error = Features::new("generated", &Tensor::from_slice(&rows).view([4, 3])).unwrap_err();
+        let error =
+            Features::new("generated", &Tensor::from_slice(&rows).view([4, 3])).unwrap_err();
         assert_eq!(
             error.to_string(),
             "generated holds 2 values that are NaN or infinite, the first in row 2"
@@ -187,13 +205,18 @@ mod tests {
             Tensor::zeros([3, 2], (Kind::Int64, tch::Device::Cpu)),
             Tensor::zeros([0, 2], (Kind::Float, tch::Device::Cpu)),
         ] {
-            assert!(matches!(Features::new("set", &tensor), Err(MathsError::Shape { .. })));
+            assert!(matches!(
+                Features::new("set", &tensor),
+                Err(MathsError::Shape { .. })
+            ));
         }
     }
 
     #[test]
     fn half_is_widened_exactly() {
-        let half = Tensor::from_slice(&[0.1f32, 2.5]).view([1, 2]).to_kind(Kind::Half);
+        let half = Tensor::from_slice(&[0.1f32, 2.5])
+            .view([1, 2])
+            .to_kind(Kind::Half);
         let features = Features::new("set", &half).unwrap();
         assert_eq!(features.kind(), Kind::Float);
         assert_eq!(features.rows(), &half.to_kind(Kind::Float));

@@ -1,8 +1,9 @@
 //! Fréchet distance between Gaussians (spec §10.1).
 //!
-//! tr √(Σ₁Σ₂) is the sum of the singular values of M = R₁ᵀR₂ for any R with R Rᵀ = Σ, so that one of the factors can be computed once and
-//! kept. The eigenvalues of MMᵀ give it fastest; where the squaring may cost more than [`TOLERANCE`] (small eigenvalues of
-//! nearly singular covariances grow from rounding level to its square root) M itself is decomposed.
+//! tr √(Σ₁Σ₂) is the sum of the singular values of M = R₁ᵀR₂ for any R with R Rᵀ = Σ, so that one
+//! of the factors can be computed once and kept. The eigenvalues of MMᵀ give it fastest; where the
+//! squaring may cost more than [`TOLERANCE`] (small eigenvalues of nearly singular covariances grow
+//! from rounding level to its square root) M itself is decomposed.
 
 use crate::{MathsError, features::require_finite, features::require_width};
 use tch::{Kind, Tensor};
@@ -94,8 +95,8 @@ impl Gaussian {
         &self.sigma
     }
 
-    /// R \[d, rank\] with R Rᵀ = Σ: the Cholesky factor, or scaled eigenvectors where Σ is singular. Eigenvalues below d ε λ_max are
-    /// rounding and left out, negative ones with them.
+    /// R \[d, rank\] with R Rᵀ = Σ: the Cholesky factor, or scaled eigenvectors where Σ is
+    /// singular. Eigenvalues below d ε λ_max are rounding and left out, negative ones with them.
     ///
     /// # Errors
     /// [`MathsError::Torch`] when the eigenvalues do not converge.
@@ -104,10 +105,13 @@ impl Gaussian {
             return Ok(factor);
         }
         let what = || format!("eigenvalues of the covariance of {}", self.name);
-        let (values, vectors) = self
-            .sigma
-            .f_linalg_eigh("L")
-            .map_err(|source| MathsError::Torch { what: what(), source })?;
+        let (values, vectors) =
+            self.sigma
+                .f_linalg_eigh("L")
+                .map_err(|source| MathsError::Torch {
+                    what: what(),
+                    source,
+                })?;
         let kept = values
             .gt(values.max().double_value(&[]).max(0.0) * self.rounding())
             .nonzero()
@@ -122,11 +126,13 @@ impl Gaussian {
             return None;
         }
         let pivots = factor.diag(0).square();
-        let sound = pivots.min().double_value(&[]) > pivots.max().double_value(&[]) * self.rounding();
+        let sound =
+            pivots.min().double_value(&[]) > pivots.max().double_value(&[]) * self.rounding();
         sound.then_some(factor)
     }
 
-    /// Relative size below which an eigenvalue cannot be told from zero: d ε, as matrix ranks are commonly found.
+    /// Relative size below which an eigenvalue cannot be told from zero: d ε, as matrix ranks are
+    /// commonly found.
     fn rounding(&self) -> f64 {
         self.width() as f64 * f64::EPSILON
     }
@@ -145,7 +151,11 @@ pub fn frechet(a: &Gaussian, b: &Gaussian) -> Result<Frechet, MathsError> {
 ///
 /// # Errors
 /// [`MathsError::Width`] for different widths, [`MathsError::Torch`] when a decomposition fails.
-pub fn frechet_to(root: &Tensor, reference: &Gaussian, b: &Gaussian) -> Result<Frechet, MathsError> {
+pub fn frechet_to(
+    root: &Tensor,
+    reference: &Gaussian,
+    b: &Gaussian,
+) -> Result<Frechet, MathsError> {
     require_width(&b.name, b.width(), &reference.name, reference.width())?;
     if root.dim() != 2 || root.size()[0] != reference.width() {
         let expected = format!("[{}, rank]", reference.width());
@@ -166,11 +176,13 @@ pub fn frechet_to(root: &Tensor, reference: &Gaussian, b: &Gaussian) -> Result<F
     Ok(assemble(reference, b, trace_root))
 }
 
-/// Sum of the singular values of M as roots of the eigenvalues of MMᵀ (or MᵀM, the smaller), and how far rounding may have moved it.
+/// Sum of the singular values of M as roots of the eigenvalues of MMᵀ (or MᵀM, the smaller), and
+/// how far rounding may have moved it.
 ///
-/// Product and eigenvalues are backward stable: each eigenvalue is off by at most a modest multiple of ε‖M‖² times, as rounding errors add
-/// up like a random walk (Higham & Mary 2019, SIAM J. Sci. Comput. 41:A2815), the root of the longer side; the Frobenius norm stands for both.
-/// The root of an eigenvalue λ off by δ is off by less than δ/√λ, and less than √δ.
+/// Product and eigenvalues are backward stable: each eigenvalue is off by at most a modest multiple
+/// of ε‖M‖² times, as rounding errors add up like a random walk (Higham & Mary 2019, SIAM J. Sci.
+/// Comput. 41:A2815), the root of the longer side; the Frobenius norm stands for both. The root of
+/// an eigenvalue λ off by δ is off by less than δ/√λ, and less than √δ.
 fn by_eigenvalues(matrix: &Tensor) -> Option<(f64, f64)> {
     let (rows, columns) = matrix.size2().ok()?;
     if matrix.numel() == 0 {
@@ -189,7 +201,8 @@ fn by_eigenvalues(matrix: &Tensor) -> Option<(f64, f64)> {
     (sum.is_finite() && slack.is_finite()).then_some((sum, slack))
 }
 
-/// Sum of singular values: by the polar factor where there is one, which needs no more than products and inverses.
+/// Sum of singular values: by the polar factor where there is one, which needs no more than
+/// products and inverses.
 fn nuclear_norm(matrix: &Tensor, name: &str) -> Result<f64, MathsError> {
     if matrix.numel() == 0 {
         return Ok(0.0); // one of the sets has no variance at all
@@ -201,7 +214,10 @@ fn nuclear_norm(matrix: &Tensor, name: &str) -> Result<f64, MathsError> {
     // `linalg_svdvals` of tch always names a driver, which libtorch refuses on the CPU.
     let (_, values, _) = matrix
         .f_svd(true, false)
-        .map_err(|source| MathsError::Torch { what: what(), source })?;
+        .map_err(|source| MathsError::Torch {
+            what: what(),
+            source,
+        })?;
     Ok(values.sum(Kind::Double).double_value(&[]))
 }
 
@@ -226,12 +242,19 @@ mod tests {
         let waves = ((Tensor::arange(side * side, (Kind::Double, Device::Cpu)) + phase) * 0.7391)
             .sin()
             .view([side, side]);
-        Tensor::linalg_qr(&(waves + Tensor::eye(side, (Kind::Double, Device::Cpu))), "reduced").0
+        Tensor::linalg_qr(
+            &(waves + Tensor::eye(side, (Kind::Double, Device::Cpu))),
+            "reduced",
+        )
+        .0
     }
 
     /// Values from 1 down over so many powers of ten.
     fn graded(side: i64, decades: f64) -> Tensor {
-        (Tensor::arange(side, (Kind::Double, Device::Cpu)) / (side - 1) as f64 * -decades * std::f64::consts::LN_10).exp()
+        (Tensor::arange(side, (Kind::Double, Device::Cpu)) / (side - 1) as f64
+            * -decades
+            * std::f64::consts::LN_10)
+            .exp()
     }
 
     #[test]
@@ -241,7 +264,10 @@ mod tests {
             let values = graded(60, decades);
             let (sum, slack) = by_eigenvalues(&(&u * &values).matmul(&v)).unwrap();
             let off = (sum - values.sum(Kind::Double).double_value(&[])).abs();
-            assert!(off <= slack && slack < 1e-5, "{decades} decades: off by {off}, said {slack}");
+            assert!(
+                off <= slack && slack < 1e-5,
+                "{decades} decades: off by {off}, said {slack}"
+            );
         }
     }
 
@@ -261,8 +287,12 @@ mod tests {
         };
         let (a, b) = (set("a", 0.0), set("b", 1e-3));
         let (first, second) = (values.sqrt(), values.pow_tensor_scalar(0.5005));
-        let expected = (first - second).square().sum(Kind::Double).double_value(&[]);
-        // Any root will do; one that is turned leaves no grading for the eigenvalues to profit from.
+        let expected = (first - second)
+            .square()
+            .sum(Kind::Double)
+            .double_value(&[]);
+        // Any root will do; one that is turned leaves no grading for the eigenvalues to profit
+        // from.
         let root = a.root().unwrap().matmul(&orthogonal(60, 0.9));
         let found = frechet_to(&root, &a, &b).unwrap().distance;
         let product = root.tr().matmul(&b.root().unwrap());

@@ -12,13 +12,19 @@ pub enum Splits {
     DropRemainder,
 }
 
-/// exp(mean KL(p(y|x) ‖ p(y))) over `splits` splits, with the population standard deviation. `logits` \[n, classes\]; the softmax is in
-/// their kind, everything behind it in float64. `permutation` is applied first: row i of the shuffled set is
-/// `logits[permutation[i]]`.
+/// exp(mean KL(p(y|x) ‖ p(y))) over `splits` splits, with the population standard deviation.
+/// `logits` \[n, classes\]; the softmax is in their kind, everything behind it in float64.
+/// `permutation` is applied first: row i of the shuffled set is `logits[permutation[i]]`.
 ///
 /// # Errors
-/// [`MathsError::TooFew`] for less rows than splits, [`MathsError::OutOfRange`] for a permutation that is none.
-pub fn inception_score(logits: &Features, splits: i64, rule: Splits, permutation: Option<&[i64]>) -> Result<Spread, MathsError> {
+/// [`MathsError::TooFew`] for less rows than splits, [`MathsError::OutOfRange`] for a permutation
+/// that is none.
+pub fn inception_score(
+    logits: &Features,
+    splits: i64,
+    rule: Splits,
+    permutation: Option<&[i64]>,
+) -> Result<Spread, MathsError> {
     if splits < 1 {
         let expected = "at least 1".to_owned();
         return Err(MathsError::OutOfRange {
@@ -34,7 +40,10 @@ pub fn inception_score(logits: &Features, splits: i64, rule: Splits, permutation
         None => probabilities,
         Some(order) => {
             require_permutation(order, count)?;
-            probabilities.index_select(0, &Tensor::from_slice(order).to_device(probabilities.device()))
+            probabilities.index_select(
+                0,
+                &Tensor::from_slice(order).to_device(probabilities.device()),
+            )
         }
     };
     let bounds = |split: i64| match rule {
@@ -44,9 +53,15 @@ pub fn inception_score(logits: &Features, splits: i64, rule: Splits, permutation
     let scores: Vec<f64> = (0..splits)
         .map(|split| {
             let p = probabilities.narrow(0, bounds(split), bounds(split + 1) - bounds(split));
-            let q = p.mean_dim([0i64].as_slice(), true, Kind::Double).expand_as(&p);
+            let q = p
+                .mean_dim([0i64].as_slice(), true, Kind::Double)
+                .expand_as(&p);
             // x log y with 0 log 0 = 0, as the limit demands
-            let divergence = (p.special_xlogy(&p) - p.special_xlogy(&q)).sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
+            let divergence = (p.special_xlogy(&p) - p.special_xlogy(&q)).sum_dim_intlist(
+                [1i64].as_slice(),
+                false,
+                Kind::Double,
+            );
             divergence.mean(Kind::Double).double_value(&[]).exp()
         })
         .collect();
@@ -60,13 +75,18 @@ pub fn mean_softmax_score(logits: &Features) -> Spread {
         .softmax(1, logits.kind())
         .to_kind(Kind::Double)
         .amax([1i64].as_slice(), false);
-    let largest: Vec<f64> = Vec::try_from(largest.to_device(tch::Device::Cpu)).expect("invariant: a vector on the CPU");
+    let largest: Vec<f64> =
+        Vec::try_from(largest.to_device(tch::Device::Cpu)).expect("invariant: a vector on the CPU");
     Spread::of(&largest)
 }
 
-/// Softmax in the logits' kind, rows brought to sum 1 in float64: float32 rows miss it by 1e-7, which would tilt every divergence.
+/// Softmax in the logits' kind, rows brought to sum 1 in float64: float32 rows miss it by 1e-7,
+/// which would tilt every divergence.
 fn probabilities(logits: &Features) -> Tensor {
-    let raw = logits.rows().softmax(1, logits.kind()).to_kind(Kind::Double);
+    let raw = logits
+        .rows()
+        .softmax(1, logits.kind())
+        .to_kind(Kind::Double);
     let sums = raw.sum_dim_intlist([1i64].as_slice(), true, Kind::Double);
     raw / sums
 }
@@ -74,9 +94,9 @@ fn probabilities(logits: &Features) -> Tensor {
 fn require_permutation(order: &[i64], count: i64) -> Result<(), MathsError> {
     let mut seen = vec![false; count as usize];
     let fits = order.len() as i64 == count
-        && order
-            .iter()
-            .all(|&row| (0..count).contains(&row) && !std::mem::replace(&mut seen[row as usize], true));
+        && order.iter().all(|&row| {
+            (0..count).contains(&row) && !std::mem::replace(&mut seen[row as usize], true)
+        });
     if fits {
         return Ok(());
     }
@@ -101,7 +121,13 @@ mod tests {
         let certain = logits(&[900.0, 0.0, 0.0, 0.0, 900.0, 0.0, 0.0, 0.0, 900.0], 3);
         let score = inception_score(&certain, 1, Splits::Proportional, None).unwrap();
         assert!((score.mean - 3.0).abs() < 1e-12);
-        assert_eq!(mean_softmax_score(&certain), Spread { mean: 1.0, std: 0.0 });
+        assert_eq!(
+            mean_softmax_score(&certain),
+            Spread {
+                mean: 1.0,
+                std: 0.0
+            }
+        );
     }
 
     #[test]
@@ -109,7 +135,10 @@ mod tests {
         let flat = logits(&[0.0; 12], 3);
         assert_eq!(
             inception_score(&flat, 2, Splits::Proportional, None).unwrap(),
-            Spread { mean: 1.0, std: 0.0 }
+            Spread {
+                mean: 1.0,
+                std: 0.0
+            }
         );
         assert!((mean_softmax_score(&flat).mean - 1.0 / 3.0).abs() < 1e-15);
     }
@@ -119,7 +148,11 @@ mod tests {
         let flat = logits(&[0.0; 12], 3);
         assert!(matches!(
             inception_score(&flat, 5, Splits::Proportional, None),
-            Err(MathsError::TooFew { found: 4, needed: 5, .. })
+            Err(MathsError::TooFew {
+                found: 4,
+                needed: 5,
+                ..
+            })
         ));
         for order in [&[0, 1, 2][..], &[0, 1, 2, 2], &[0, 1, 2, 4]] {
             assert!(matches!(

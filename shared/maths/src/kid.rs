@@ -5,16 +5,21 @@ use rand::{SeedableRng, seq::index::sample};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
-/// Unbiased MMD² of every pair of subsets: rows `subsets[s].0` of `a` against rows `subsets[s].1` of `b` (as many of each), kernel
-/// (x·y/d + 1)³, computed in the features' kind and summed in float64.
+/// Unbiased MMD² of every pair of subsets: rows `subsets[s].0` of `a` against rows `subsets[s].1`
+/// of `b` (as many of each), kernel (x·y/d + 1)³, computed in the features' kind and summed in
+/// float64.
 ///
-/// Subsets overlap: where all of them together ask for more pairs of rows than there are, the kernel of every pair is computed once
-/// and weighted by who asked for it.
+/// Subsets overlap: where all of them together ask for more pairs of rows than there are, the
+/// kernel of every pair is computed once and weighted by who asked for it.
 ///
 /// # Errors
-/// [`MathsError::Width`] for sets of different width, [`MathsError::Shape`] for subsets of different or less than two rows,
-/// [`MathsError::OutOfRange`] for rows that a set does not have.
-pub fn kid(a: &Features, b: &Features, subsets: &[(Vec<i64>, Vec<i64>)]) -> Result<Vec<f64>, MathsError> {
+/// [`MathsError::Width`] for sets of different width, [`MathsError::Shape`] for subsets of
+/// different or less than two rows, [`MathsError::OutOfRange`] for rows that a set does not have.
+pub fn kid(
+    a: &Features,
+    b: &Features,
+    subsets: &[(Vec<i64>, Vec<i64>)],
+) -> Result<Vec<f64>, MathsError> {
     b.require_width_of(a)?;
     for (rows_a, rows_b) in subsets {
         if rows_a.len() != rows_b.len() || rows_a.len() < 2 {
@@ -28,15 +33,24 @@ pub fn kid(a: &Features, b: &Features, subsets: &[(Vec<i64>, Vec<i64>)]) -> Resu
         b.require_rows(rows_b)?;
     }
     let (rows, width) = ((a.count() + b.count()) as f64, a.rows().size()[1] as f64);
-    let asked: f64 = subsets.iter().map(|(rows, _)| (2 * rows.len()).pow(2) as f64).sum();
+    let asked: f64 = subsets
+        .iter()
+        .map(|(rows, _)| (2 * rows.len()).pow(2) as f64)
+        .sum();
     // Weighting costs as much as so many more features.
     if rows * rows * (1.0 + subsets.len() as f64 / width) < asked {
         let all = |of: &Features, times: Vec<Tensor>| Weighted {
             rows: of.rows().shallow_clone(),
             weights: Tensor::stack(&times, 0),
         };
-        let first = subsets.iter().map(|(rows, _)| times_asked(rows, a)).collect();
-        let second = subsets.iter().map(|(_, rows)| times_asked(rows, b)).collect();
+        let first = subsets
+            .iter()
+            .map(|(rows, _)| times_asked(rows, a))
+            .collect();
+        let second = subsets
+            .iter()
+            .map(|(_, rows)| times_asked(rows, b))
+            .collect();
         return Ok(mmd2(&all(a, first), &all(b, second)));
     }
     let once = |rows: &[i64], of: &Features| -> Result<Weighted, MathsError> {
@@ -55,7 +69,11 @@ pub fn kid(a: &Features, b: &Features, subsets: &[(Vec<i64>, Vec<i64>)]) -> Resu
 fn times_asked(rows: &[i64], of: &Features) -> Tensor {
     let device = of.rows().device();
     let places = Tensor::from_slice(rows).to_device(device);
-    Tensor::zeros([of.count()], (Kind::Double, device)).index_add(0, &places, &Tensor::ones_like(&places).to_kind(Kind::Double))
+    Tensor::zeros([of.count()], (Kind::Double, device)).index_add(
+        0,
+        &places,
+        &Tensor::ones_like(&places).to_kind(Kind::Double),
+    )
 }
 
 /// Rows \[n, d\] and how often each subset holds them, f64 \[subsets, n\].
@@ -84,23 +102,28 @@ impl Weighted {
     }
 }
 
-/// Rows that are held against others at a time: memory stays bounded, and of a symmetric kernel the blocks below the diagonal need not
-/// be computed.
+/// Rows that are held against others at a time: memory stays bounded, and of a symmetric kernel the
+/// blocks below the diagonal need not be computed.
 const STRIPE: i64 = 256;
 
 /// One value per subset.
 fn mmd2(x: &Weighted, y: &Weighted) -> Vec<f64> {
     let zero = || Tensor::zeros([x.weights.size()[0]], (Kind::Double, x.rows.device()));
-    let across = x.stripes().fold(zero(), |sum, (stripe, _)| sum + between(&stripe, y));
+    let across = x
+        .stripes()
+        .fold(zero(), |sum, (stripe, _)| sum + between(&stripe, y));
     let within = [x, y].map(|set| {
         set.stripes().fold(zero(), |sum, (stripe, end)| {
             let block = kernel(&stripe.rows, &stripe.rows);
-            let own = weigh(&block, &stripe.weights, &stripe.weights) - stripe.weights.matmul(&block.diag(0));
+            let own = weigh(&block, &stripe.weights, &stripe.weights)
+                - stripe.weights.matmul(&block.diag(0));
             let right = between(&stripe, &set.part(end, set.count() - end));
             sum + own + right * 2.0
         })
     });
-    let count = x.weights.sum_dim_intlist([1].as_slice(), false, Kind::Double);
+    let count = x
+        .weights
+        .sum_dim_intlist([1].as_slice(), false, Kind::Double);
     let pairs = &count * (&count - 1.0);
     let found = (&within[0] + &within[1]) / pairs - across * 2.0 / count.square();
     Vec::try_from(found.to_device(Device::Cpu)).expect("invariant: a vector of float64")
@@ -109,7 +132,10 @@ fn mmd2(x: &Weighted, y: &Weighted) -> Vec<f64> {
 /// (x·y/d + 1)³ of every pair of rows, f64 whatever the rows are.
 fn kernel(x: &Tensor, y: &Tensor) -> Tensor {
     let mut base = x.matmul(&y.tr());
-    let cube = base.g_mul_scalar_(1.0 / x.size()[1] as f64).g_add_scalar_(1.0).pow_tensor_scalar(3);
+    let cube = base
+        .g_mul_scalar_(1.0 / x.size()[1] as f64)
+        .g_add_scalar_(1.0)
+        .pow_tensor_scalar(3);
     cube.to_kind(Kind::Double)
 }
 
@@ -122,11 +148,17 @@ fn weigh(kernel: &Tensor, left: &Tensor, right: &Tensor) -> Tensor {
     (kernel.matmul(&right.tr()) * left.tr()).sum_dim_intlist([0].as_slice(), false, Kind::Double)
 }
 
-/// `subsets` sets of `size` different row indices below `count`, from one ChaCha8 stream per subset.
+/// `subsets` sets of `size` different row indices below `count`, from one ChaCha8 stream per
+/// subset.
 ///
 /// # Errors
 /// [`MathsError::OutOfRange`] when `size` exceeds `count`.
-pub fn random_subsets(seed: u64, count: i64, size: i64, subsets: usize) -> Result<Vec<Vec<i64>>, MathsError> {
+pub fn random_subsets(
+    seed: u64,
+    count: i64,
+    size: i64,
+    subsets: usize,
+) -> Result<Vec<Vec<i64>>, MathsError> {
     if size < 1 || size > count {
         let expected = format!("1 to {count}");
         return Err(MathsError::OutOfRange {
@@ -160,8 +192,10 @@ mod tests {
     fn defined(x: &Tensor, y: &Tensor) -> f64 {
         let n = x.size()[0] as f64;
         let whole = |a: &Tensor, b: &Tensor| (a.matmul(&b.tr()) / 3.0 + 1.0).pow_tensor_scalar(3);
-        let apart = |k: Tensor| (k.sum(Kind::Double) - k.trace()).double_value(&[]) / (n * (n - 1.0));
-        apart(whole(x, x)) + apart(whole(y, y)) - 2.0 * whole(x, y).mean(Kind::Double).double_value(&[])
+        let apart =
+            |k: Tensor| (k.sum(Kind::Double) - k.trace()).double_value(&[]) / (n * (n - 1.0));
+        apart(whole(x, x)) + apart(whole(y, y))
+            - 2.0 * whole(x, y).mean(Kind::Double).double_value(&[])
     }
 
     #[test]
@@ -176,7 +210,10 @@ mod tests {
                 .zip(random_subsets(2, b.count(), size, subsets).unwrap())
                 .collect();
             for (found, (rows_a, rows_b)) in kid(&a, &b, &pairs).unwrap().iter().zip(&pairs) {
-                let expected = defined(a.select(rows_a).unwrap().rows(), b.select(rows_b).unwrap().rows());
+                let expected = defined(
+                    a.select(rows_a).unwrap().rows(),
+                    b.select(rows_b).unwrap().rows(),
+                );
                 assert!(
                     (found - expected).abs() < 1e-12,
                     "{size} rows, {subsets} subsets: {found} {expected}"
@@ -184,7 +221,10 @@ mod tests {
             }
         }
         let outside = [(vec![0, count], vec![0, 1])];
-        assert!(matches!(kid(&a, &b, &outside), Err(MathsError::OutOfRange { .. })));
+        assert!(matches!(
+            kid(&a, &b, &outside),
+            Err(MathsError::OutOfRange { .. })
+        ));
     }
 
     #[test]
@@ -197,6 +237,9 @@ mod tests {
         assert_ne!(all[0], all[1]);
         assert_eq!(random_subsets(3, 50, 20, 2).unwrap(), all[..2]);
         assert_ne!(random_subsets(4, 50, 20, 4).unwrap(), all);
-        assert!(matches!(random_subsets(3, 5, 6, 1), Err(MathsError::OutOfRange { .. })));
+        assert!(matches!(
+            random_subsets(3, 5, 6, 1),
+            Err(MathsError::OutOfRange { .. })
+        ));
     }
 }

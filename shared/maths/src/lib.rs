@@ -1,8 +1,9 @@
-//! The formulas: moments, Fréchet distance, precision and recall, kernel distance and the other scores of spec §10.
+//! The formulas: moments, Fréchet distance, precision and recall, kernel distance and the other
+//! scores of spec §10.
 //!
-//! Tensors in, numbers out. It knows no network, no job and no file but the reference statistics of the field. Sets of
-//! features enter through [`Features`], which checks shape and finiteness once; every function states shapes, units, errors
-//! and the definition it follows.
+//! Tensors in, numbers out. It knows no network, no job and no file but the reference statistics of
+//! the field. Sets of features enter through [`Features`], which checks shape and finiteness once;
+//! every function states shapes, units, errors and the definition it follows.
 
 #![forbid(unsafe_code)]
 
@@ -57,7 +58,12 @@ impl Spread {
     pub fn of(values: &[f64]) -> Self {
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;
-        let std = (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count).sqrt();
+        let std = (values
+            .iter()
+            .map(|value| (value - mean).powi(2))
+            .sum::<f64>()
+            / count)
+            .sqrt();
         Self { mean, std }
     }
 }

@@ -1,9 +1,12 @@
 //! Mergeable float64 moments of features: n, Σx, Σxxᵀ (spec §10.1).
 
-use crate::{Features, MathsError, features::require_finite, features::require_width, frechet::Gaussian};
+use crate::{
+    Features, MathsError, features::require_finite, features::require_width, frechet::Gaussian,
+};
 use tch::{Kind, Tensor};
 
-/// Number, sum \[d\] and sum of outer products \[d, d\] of a set of features, in float64. A shard of one row is a set like any other.
+/// Number, sum \[d\] and sum of outer products \[d, d\] of a set of features, in float64. A shard
+/// of one row is a set like any other.
 #[derive(Debug)]
 pub struct Moments {
     name: String,
@@ -20,7 +23,10 @@ impl Moments {
     pub fn of(features: &Features) -> Self {
         let width = features.width();
         let options = (Kind::Double, features.rows().device());
-        let (mut sum, mut outer) = (Tensor::zeros([width], options), Tensor::zeros([width, width], options));
+        let (mut sum, mut outer) = (
+            Tensor::zeros([width], options),
+            Tensor::zeros([width, width], options),
+        );
         for tile in features.rows().split(TILE_ROWS, 0) {
             let tile = tile.to_kind(Kind::Double);
             sum += tile.sum_dim_intlist([0i64].as_slice(), false, Kind::Double);
@@ -38,7 +44,12 @@ impl Moments {
     ///
     /// # Errors
     /// When the shapes do not fit, the count is not positive or a value is not finite.
-    pub fn from_parts(name: impl Into<String>, count: i64, sum: &Tensor, outer: &Tensor) -> Result<Self, MathsError> {
+    pub fn from_parts(
+        name: impl Into<String>,
+        count: i64,
+        sum: &Tensor,
+        outer: &Tensor,
+    ) -> Result<Self, MathsError> {
         let name = name.into();
         let width = sum.size().first().copied().unwrap_or(0);
         if sum.dim() != 1 || width == 0 {
@@ -67,7 +78,12 @@ impl Moments {
         let (sum, outer) = (sum.to_kind(Kind::Double), outer.to_kind(Kind::Double));
         require_finite(&format!("sum of {name}"), &sum.unsqueeze(1))?;
         require_finite(&format!("outer products of {name}"), &outer)?;
-        Ok(Self { name, count, sum, outer })
+        Ok(Self {
+            name,
+            count,
+            sum,
+            outer,
+        })
     }
 
     /// Adds the moments of further rows; order and grouping do not matter but for rounding.
@@ -89,7 +105,10 @@ impl Moments {
 
     /// The same under another name.
     pub fn named(self, name: impl Into<String>) -> Self {
-        Self { name: name.into(), ..self }
+        Self {
+            name: name.into(),
+            ..self
+        }
     }
 
     /// n.

@@ -11,7 +11,9 @@ impl MersenneTwister {
         let mut state = [seed; 624];
         for i in 1..624 {
             let last = state[i - 1];
-            state[i] = 1_812_433_253u32.wrapping_mul(last ^ (last >> 30)).wrapping_add(i as u32);
+            state[i] = 1_812_433_253u32
+                .wrapping_mul(last ^ (last >> 30))
+                .wrapping_add(i as u32);
         }
         Self { state, next: 624 }
     }
@@ -19,7 +21,8 @@ impl MersenneTwister {
     fn next_u32(&mut self) -> u32 {
         if self.next == 624 {
             for i in 0..624 {
-                let mixed = (self.state[i] & 0x8000_0000) | (self.state[(i + 1) % 624] & 0x7fff_ffff);
+                let mixed =
+                    (self.state[i] & 0x8000_0000) | (self.state[(i + 1) % 624] & 0x7fff_ffff);
                 let twist = if mixed & 1 == 1 { 0x9908_b0df } else { 0 };
                 self.state[i] = self.state[(i + 397) % 624] ^ (mixed >> 1) ^ twist;
             }
@@ -45,7 +48,8 @@ impl MersenneTwister {
     }
 }
 
-/// `numpy.random.RandomState(seed).permutation(count)`. Its first k entries are `choice(count, k, replace=False)`.
+/// `numpy.random.RandomState(seed).permutation(count)`. Its first k entries are `choice(count, k,
+/// replace=False)`.
 pub fn numpy_permutation(seed: u32, count: u32) -> Vec<i64> {
     let mut random = MersenneTwister::new(seed);
     let mut order: Vec<i64> = (0..i64::from(count)).collect();
@@ -61,10 +65,19 @@ mod tests {
 
     #[test]
     fn numpy_gives_the_same() {
-        assert_eq!(numpy_permutation(2020, 12), [2, 1, 11, 4, 10, 5, 7, 9, 6, 3, 8, 0]);
-        assert_eq!(numpy_permutation(7, 2000)[..6], [1072, 1048, 204, 694, 1758, 284]);
+        assert_eq!(
+            numpy_permutation(2020, 12),
+            [2, 1, 11, 4, 10, 5, 7, 9, 6, 3, 8, 0]
+        );
+        assert_eq!(
+            numpy_permutation(7, 2000)[..6],
+            [1072, 1048, 204, 694, 1758, 284]
+        );
         let long = numpy_permutation(13579, 50_000);
-        assert_eq!([long[0], long[1], long[2], long[49_999]], [5447, 36202, 32977, 47296]);
+        assert_eq!(
+            [long[0], long[1], long[2], long[49_999]],
+            [5447, 36202, 32977, 47296]
+        );
         assert_eq!(numpy_permutation(2020, 1), [0]);
         assert!(numpy_permutation(2020, 0).is_empty());
     }

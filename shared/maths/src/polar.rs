@@ -1,16 +1,21 @@
-//! Sum of singular values from the polar decomposition: several times as fast as the singular values themselves, for it is all matrix products
-//! and factorisations, where a bidiagonalisation waits for memory.
+//! Sum of singular values from the polar decomposition: several times as fast as the singular
+//! values themselves, for it is all matrix products and factorisations, where a bidiagonalisation
+//! waits for memory.
 
 use tch::{Kind, Tensor};
 
-/// More steps than any matrix that float64 can invert needs (Byers & Xu 2008, SIAM J. Matrix Anal. 30:822: nine).
+/// More steps than any matrix that float64 can invert needs (Byers & Xu 2008, SIAM J. Matrix Anal.
+/// 30:822: nine).
 const MOST_STEPS: usize = 20;
 
-/// ‖M‖₊ = tr(UᵀM) of a square matrix with U its orthogonal polar factor, by Newton's iteration X ← (ζX + X⁻ᵀ/ζ)/2 with Higham's scaling (Higham 1986,
-/// SIAM J. Sci. Stat. Comput. 7:1160). Near the end each step squares the error, so that a last step of 1e-8 leaves none. `None` where the
+/// ‖M‖₊ = tr(UᵀM) of a square matrix with U its orthogonal polar factor, by Newton's iteration X ←
+/// (ζX + X⁻ᵀ/ζ)/2 with Higham's scaling (Higham 1986, SIAM J. Sci. Stat. Comput. 7:1160). Near the
+/// end each step squares the error, so that a last step of 1e-8 leaves none. `None` where the
 /// iteration does not end in an orthogonal matrix to rounding: M is singular, or not square.
 pub(crate) fn nuclear_norm(matrix: &Tensor) -> Option<f64> {
-    let [rows, columns] = matrix.size()[..] else { return None };
+    let [rows, columns] = matrix.size()[..] else {
+        return None;
+    };
     if rows != columns {
         return None;
     }
@@ -29,8 +34,13 @@ pub(crate) fn nuclear_norm(matrix: &Tensor) -> Option<f64> {
         if code.int64_value(&[]) != 0 {
             return None;
         }
-        // Near the end the plain iteration converges quadratically, and scaling would only disturb it.
-        let scale = if last > 1e-2 { (size(&inverse) / size(&x)).powf(0.25) } else { 1.0 };
+        // Near the end the plain iteration converges quadratically, and scaling would only disturb
+        // it.
+        let scale = if last > 1e-2 {
+            (size(&inverse) / size(&x)).powf(0.25)
+        } else {
+            1.0
+        };
         if !scale.is_finite() || scale <= 0.0 {
             return None;
         }
@@ -57,7 +67,11 @@ mod tests {
     use tch::Device;
 
     fn singular_values(matrix: &Tensor) -> f64 {
-        matrix.svd(true, false).1.sum(Kind::Double).double_value(&[])
+        matrix
+            .svd(true, false)
+            .1
+            .sum(Kind::Double)
+            .double_value(&[])
     }
 
     fn waves(side: i64) -> Tensor {
@@ -69,13 +83,22 @@ mod tests {
     #[test]
     fn it_is_the_sum_of_singular_values_whatever_the_condition() {
         let (u, _) = Tensor::linalg_qr(&waves(40), "reduced");
-        let (v, _) = Tensor::linalg_qr(&(waves(40) + Tensor::eye(40, (Kind::Double, Device::Cpu))), "reduced");
+        let (v, _) = Tensor::linalg_qr(
+            &(waves(40) + Tensor::eye(40, (Kind::Double, Device::Cpu))),
+            "reduced",
+        );
         for decades in [0.0, 3.0, 8.0, 14.0] {
-            let values = (Tensor::arange(40, (Kind::Double, Device::Cpu)) / 39.0 * -decades * std::f64::consts::LN_10).exp();
+            let values = (Tensor::arange(40, (Kind::Double, Device::Cpu)) / 39.0
+                * -decades
+                * std::f64::consts::LN_10)
+                .exp();
             let expected = values.sum(Kind::Double).double_value(&[]);
             let matrix = (&u * &values).matmul(&v);
             let found = nuclear_norm(&matrix).unwrap_or_else(|| singular_values(&matrix));
-            assert!((found / expected - 1.0).abs() < 1e-12, "{decades} decades: {found} {expected}");
+            assert!(
+                (found / expected - 1.0).abs() < 1e-12,
+                "{decades} decades: {found} {expected}"
+            );
         }
         let matrix = (&u * 2.0).matmul(&v);
         assert!(
@@ -86,8 +109,17 @@ mod tests {
 
     #[test]
     fn singular_and_oblong_matrices_are_left_to_others() {
-        assert_eq!(nuclear_norm(&Tensor::zeros([3, 3], (Kind::Double, Device::Cpu))), None);
-        assert_eq!(nuclear_norm(&Tensor::ones([3, 3], (Kind::Double, Device::Cpu))), None);
-        assert_eq!(nuclear_norm(&Tensor::ones([3, 2], (Kind::Double, Device::Cpu))), None);
+        assert_eq!(
+            nuclear_norm(&Tensor::zeros([3, 3], (Kind::Double, Device::Cpu))),
+            None
+        );
+        assert_eq!(
+            nuclear_norm(&Tensor::ones([3, 3], (Kind::Double, Device::Cpu))),
+            None
+        );
+        assert_eq!(
+            nuclear_norm(&Tensor::ones([3, 2], (Kind::Double, Device::Cpu))),
+            None
+        );
     }
 }

@@ -6,8 +6,8 @@ use crate::{
 };
 use tch::{Kind, Tensor};
 
-/// Four numbers about two sets; a ball reaches from a row to its k-th nearest other row of the same set, and a row is inside only
-/// if it is strictly nearer.
+/// Four numbers about two sets; a ball reaches from a row to its k-th nearest other row of the same
+/// set, and a row is inside only if it is strictly nearer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prdc {
     /// Share of generated rows inside some real ball.
@@ -28,10 +28,12 @@ struct Tally {
     memberships: u64,
 }
 
-/// Precision, recall, density and coverage of `fake` against `real` with k neighbours (5 in the literature).
+/// Precision, recall, density and coverage of `fake` against `real` with k neighbours (5 in the
+/// literature).
 ///
 /// # Errors
-/// [`MathsError::TooFew`] when a set has not more than k rows, [`MathsError::Width`] for sets of different width.
+/// [`MathsError::TooFew`] when a set has not more than k rows, [`MathsError::Width`] for sets of
+/// different width.
 pub fn prdc(real: &Features, fake: &Features, k: i64) -> Result<Prdc, MathsError> {
     fake.require_width_of(real)?;
     let (real_radii, fake_radii) = (squared_radii(real, k)?, squared_radii(fake, k)?);
@@ -51,7 +53,8 @@ pub fn prdc(real: &Features, fake: &Features, k: i64) -> Result<Prdc, MathsError
         tally.real_balls(&pairing, &tile, &real_bounds, &real_radii);
         tally.fake_balls(&pairing, &tile, &own, &fake_radii);
     });
-    let share = |flags: &[bool]| flags.iter().filter(|&&flag| flag).count() as f64 / flags.len() as f64;
+    let share =
+        |flags: &[bool]| flags.iter().filter(|&&flag| flag).count() as f64 / flags.len() as f64;
     Ok(Prdc {
         precision: share(&tally.in_real),
         recall: share(&tally.real_in_fake),
@@ -61,9 +64,18 @@ pub fn prdc(real: &Features, fake: &Features, k: i64) -> Result<Prdc, MathsError
 }
 
 impl Tally {
-    fn real_balls(&mut self, pairing: &Pairing, tile: &Tile, [low, high]: &[Tensor; 2], radii: &[f64]) {
+    fn real_balls(
+        &mut self,
+        pairing: &Pairing,
+        tile: &Tile,
+        [low, high]: &[Tensor; 2],
+        radii: &[f64],
+    ) {
         let (inside, unsure) = judge(tile, low, high);
-        mark(&mut self.in_real[tile.first as usize..], &inside.any_dim(1, false));
+        mark(
+            &mut self.in_real[tile.first as usize..],
+            &inside.any_dim(1, false),
+        );
         mark(&mut self.real_covered, &inside.any_dim(0, false));
         self.memberships += inside.sum(Kind::Int64).int64_value(&[]) as u64;
         for (row, real) in unsure {
@@ -76,12 +88,20 @@ impl Tally {
         }
     }
 
-    fn fake_balls(&mut self, pairing: &Pairing, tile: &Tile, [low, high]: &[Tensor; 2], radii: &[f64]) {
+    fn fake_balls(
+        &mut self,
+        pairing: &Pairing,
+        tile: &Tile,
+        [low, high]: &[Tensor; 2],
+        radii: &[f64],
+    ) {
         let (inside, unsure) = judge(tile, low, high);
         mark(&mut self.real_in_fake, &inside.any_dim(0, false));
         for (row, real) in unsure {
             let fake = tile.first + row;
-            if !self.real_in_fake[real as usize] && pairing.squared(fake, real) < radii[fake as usize] {
+            if !self.real_in_fake[real as usize]
+                && pairing.squared(fake, real) < radii[fake as usize]
+            {
                 self.real_in_fake[real as usize] = true;
             }
         }
@@ -91,19 +111,26 @@ impl Tally {
 /// Pairs that are inside for certain, and pairs that only the exact distance can decide.
 fn judge(tile: &Tile, low: &Tensor, high: &Tensor) -> (Tensor, Vec<(i64, i64)>) {
     let inside = tile.upper.lt_tensor(low);
-    let unsure = pairs(&tile.lower.lt_tensor(high).logical_and_(&inside.logical_not()));
+    let unsure = pairs(
+        &tile
+            .lower
+            .lt_tensor(high)
+            .logical_and_(&inside.logical_not()),
+    );
     (inside, unsure)
 }
 
 fn mark(flags: &mut [bool], found: &Tensor) {
-    let found: Vec<bool> = Vec::try_from(found.to_device(tch::Device::Cpu)).expect("invariant: a vector of flags");
+    let found: Vec<bool> =
+        Vec::try_from(found.to_device(tch::Device::Cpu)).expect("invariant: a vector of flags");
     for (flag, found) in flags.iter_mut().zip(found) {
         *flag |= found;
     }
 }
 
-/// Realism \[n\] of each generated row: the largest r_i / d(i, j) over real rows i whose radius r_i (to the k-th neighbour) is below the
-/// median radius. Infinite for a row that copies such a real one.
+/// Realism \[n\] of each generated row: the largest r_i / d(i, j) over real rows i whose radius r_i
+/// (to the k-th neighbour) is below the median radius. Infinite for a row that copies such a real
+/// one.
 ///
 /// # Errors
 /// As [`prdc`].
@@ -111,7 +138,9 @@ pub fn realism(real: &Features, fake: &Features, k: i64) -> Result<Vec<f64>, Mat
     fake.require_width_of(real)?;
     let radii = squared_radii(real, k)?;
     let median = median(&radii.iter().map(|square| square.sqrt()).collect::<Vec<_>>());
-    let small: Vec<i64> = (0..real.count()).filter(|&index| radii[index as usize].sqrt() < median).collect();
+    let small: Vec<i64> = (0..real.count())
+        .filter(|&index| radii[index as usize].sqrt() < median)
+        .collect();
     if small.is_empty() {
         let expected = "radii that are not all equal".to_owned();
         return Err(MathsError::OutOfRange {
@@ -127,22 +156,33 @@ pub fn realism(real: &Features, fake: &Features, k: i64) -> Result<Vec<f64>, Mat
         pairing.scaled(&radii, true).unsqueeze(0),
     );
     let mut scores = Vec::with_capacity(fake.count() as usize);
-    pairing.tiles(|Tile { first, lower, upper }| {
-        let least = (&low / upper).amax([1i64].as_slice(), true);
-        // A lower bound of the distance at or below zero allows any ratio.
-        let most = (&high / lower.clamp_min(0.0)).nan_to_num(f64::INFINITY, f64::INFINITY, f64::INFINITY);
-        for group in pairs(&most.ge_tensor(&(least * (1.0 - 1e-6)))).chunk_by(|a, b| a.0 == b.0) {
-            let ratios = group.iter().map(|&(row, column)| {
-                let square = pairing.squared(first + row, column);
-                if square == 0.0 {
-                    f64::INFINITY
-                } else {
-                    radii[column as usize].sqrt() / square.sqrt()
-                }
-            });
-            scores.push(ratios.fold(0.0, f64::max));
-        }
-    });
+    pairing.tiles(
+        |Tile {
+             first,
+             lower,
+             upper,
+         }| {
+            let least = (&low / upper).amax([1i64].as_slice(), true);
+            // A lower bound of the distance at or below zero allows any ratio.
+            let most = (&high / lower.clamp_min(0.0)).nan_to_num(
+                f64::INFINITY,
+                f64::INFINITY,
+                f64::INFINITY,
+            );
+            for group in pairs(&most.ge_tensor(&(least * (1.0 - 1e-6)))).chunk_by(|a, b| a.0 == b.0)
+            {
+                let ratios = group.iter().map(|&(row, column)| {
+                    let square = pairing.squared(first + row, column);
+                    if square == 0.0 {
+                        f64::INFINITY
+                    } else {
+                        radii[column as usize].sqrt() / square.sqrt()
+                    }
+                });
+                scores.push(ratios.fold(0.0, f64::max));
+            }
+        },
+    );
     Ok(scores)
 }
 

@@ -11,7 +11,10 @@ pub fn sliced_wasserstein(x: &Features, y: &Features) -> Result<f64, MathsError>
     y.require_width_of(x)?;
     let centred = |set: &Features| {
         let mean = set.rows().mean_dim([0i64].as_slice(), false, set.kind());
-        let squares = (set.rows() - &mean).square().sum_dim_intlist([1i64].as_slice(), false, set.kind());
+        let squares =
+            (set.rows() - &mean)
+                .square()
+                .sum_dim_intlist([1i64].as_slice(), false, set.kind());
         (mean, squares.mean(set.kind()).double_value(&[]))
     };
     let ((mean_x, spread_x), (mean_y, spread_y)) = (centred(x), centred(y));
@@ -23,11 +26,19 @@ pub fn sliced_wasserstein(x: &Features, y: &Features) -> Result<f64, MathsError>
 ///
 /// # Errors
 /// [`MathsError::Width`] for sets of different width.
-pub fn sliced_wasserstein_of_gaussians(x: (&Gaussian, i64), y: (&Gaussian, i64)) -> Result<f64, MathsError> {
+pub fn sliced_wasserstein_of_gaussians(
+    x: (&Gaussian, i64),
+    y: (&Gaussian, i64),
+) -> Result<f64, MathsError> {
     require_width(y.0.name(), y.0.width(), x.0.name(), x.0.width())?;
     // mean ‖X − m_X‖² = tr Σ (n − 1) / n
-    let spread = |(set, count): (&Gaussian, i64)| set.sigma().trace().double_value(&[]) * (count - 1) as f64 / count as f64;
-    let gap = (x.0.mu() - y.0.mu()).square().sum(Kind::Double).double_value(&[]);
+    let spread = |(set, count): (&Gaussian, i64)| {
+        set.sigma().trace().double_value(&[]) * (count - 1) as f64 / count as f64
+    };
+    let gap = (x.0.mu() - y.0.mu())
+        .square()
+        .sum(Kind::Double)
+        .double_value(&[]);
     Ok(distance(gap, spread(x), spread(y), x.0.width()))
 }
 

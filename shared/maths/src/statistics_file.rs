@@ -1,7 +1,9 @@
-//! Reference statistics in EDM's form: an npz file with `mu` \[d\] and `sigma` \[d, d\] (spec §10.1).
+//! Reference statistics in EDM's form: an npz file with `mu` \[d\] and `sigma` \[d, d\] (spec
+//! §10.1).
 //!
-//! Files of EDM, C-EDM, pytorch-fid, clean-fid and dgm-eval are read, compressed or not. Ours also say how many images stand behind them
-//! and which extractor made them, in arrays that the others' readers ignore.
+//! Files of EDM, C-EDM, pytorch-fid, clean-fid and dgm-eval are read, compressed or not. Ours also
+//! say how many images stand behind them and which extractor made them, in arrays that the others'
+//! readers ignore.
 
 use crate::{Gaussian, MathsError};
 use npyz::{DType, NpyFile, Order, TypeStr, WriterBuilder};
@@ -29,14 +31,16 @@ pub struct Statistics {
 /// Reads a statistics file.
 ///
 /// # Errors
-/// [`MathsError::File`] for anything that is no such file; the errors of [`Gaussian::new`] for values that are no statistics.
+/// [`MathsError::File`] for anything that is no such file; the errors of [`Gaussian::new`] for
+/// values that are no statistics.
 pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
     let broken = |reason: String| MathsError::File {
         file: file.to_owned(),
         reason,
     };
     let opened = File::open(file).map_err(|error| broken(format!("cannot be opened: {error}")))?;
-    let mut archive = ZipArchive::new(BufReader::new(opened)).map_err(|error| broken(format!("is no npz archive: {error}")))?;
+    let mut archive = ZipArchive::new(BufReader::new(opened))
+        .map_err(|error| broken(format!("is no npz archive: {error}")))?;
     let mut member = |name: &str| -> Result<Option<Vec<u8>>, MathsError> {
         let mut bytes = Vec::new();
         match archive.by_name(&format!("{name}.npy")) {
@@ -50,12 +54,18 @@ pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
         Ok(Some(bytes))
     };
     let mut required = |name: &str| -> Result<Tensor, MathsError> {
-        let bytes = member(name)?.ok_or_else(|| broken(format!("has no array `{name}`; reference statistics hold `mu` and `sigma`")))?;
+        let bytes = member(name)?.ok_or_else(|| {
+            broken(format!(
+                "has no array `{name}`; reference statistics hold `mu` and `sigma`"
+            ))
+        })?;
         floats(&bytes).map_err(|reason| broken(format!("array `{name}` {reason}")))
     };
     let (mu, sigma) = (required("mu")?, required("sigma")?);
     let mut text = |name: &str| -> Result<Option<String>, MathsError> {
-        let Some(bytes) = member(name)? else { return Ok(None) };
+        let Some(bytes) = member(name)? else {
+            return Ok(None);
+        };
         let read = NpyFile::new(&bytes[..]).and_then(NpyFile::into_vec::<String>);
         Ok(read
             .map_err(|error| broken(format!("array `{name}` is no text: {error}")))?
@@ -72,9 +82,10 @@ pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
                 .next()
         }
     };
-    let name = file
-        .file_name()
-        .map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let name = file.file_name().map_or_else(
+        || file.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    );
     Ok(Statistics {
         gaussian: Gaussian::new(name, &mu, &sigma)?,
         count,
@@ -93,7 +104,8 @@ pub fn array_names(file: &Path) -> Result<Vec<String>, MathsError> {
         reason,
     };
     let opened = File::open(file).map_err(|error| broken(format!("cannot be opened: {error}")))?;
-    let archive = ZipArchive::new(BufReader::new(opened)).map_err(|error| broken(format!("is no npz archive: {error}")))?;
+    let archive = ZipArchive::new(BufReader::new(opened))
+        .map_err(|error| broken(format!("is no npz archive: {error}")))?;
     let names = archive
         .file_names()
         .collect::<Result<Vec<_>, _>>()
@@ -114,13 +126,18 @@ fn floats(bytes: &[u8]) -> Result<Tensor, String> {
     let values: Vec<f64> = match npy.try_data::<f64>() {
         Ok(data) => data.collect::<Result<_, _>>(),
         Err(npy) => match npy.try_data::<f32>() {
-            Ok(data) => data.map(|value| value.map(f64::from)).collect::<Result<_, _>>(),
+            Ok(data) => data
+                .map(|value| value.map(f64::from))
+                .collect::<Result<_, _>>(),
             Err(_) => return Err(format!("is of type {dtype}, expected float64 or float32")),
         },
     }
     .map_err(|error| format!("breaks off: {error}"))?;
     if values.len() as u64 != expected {
-        return Err(format!("breaks off after {} of {expected} values", values.len()));
+        return Err(format!(
+            "breaks off after {} of {expected} values",
+            values.len()
+        ));
     }
     let tensor = Tensor::from_slice(&values);
     Ok(match order {
@@ -154,9 +171,16 @@ fn write(file: &Path, statistics: &Statistics) -> std::io::Result<()> {
         archive.start_file(format!("{name}.npy"), options)?;
         archive.write_all(&bytes)
     };
-    for (name, tensor) in [("mu", statistics.gaussian.mu()), ("sigma", statistics.gaussian.sigma())] {
+    for (name, tensor) in [
+        ("mu", statistics.gaussian.mu()),
+        ("sigma", statistics.gaussian.sigma()),
+    ] {
         let shape: Vec<u64> = tensor.size().iter().map(|&side| side as u64).collect();
-        let flat = tensor.to_kind(Kind::Double).to_device(Device::Cpu).contiguous().view([-1]);
+        let flat = tensor
+            .to_kind(Kind::Double)
+            .to_device(Device::Cpu)
+            .contiguous()
+            .view([-1]);
         let values: Vec<f64> = Vec::try_from(flat).expect("invariant: a float64 vector on the CPU");
         let mut bytes = Cursor::new(Vec::new());
         let mut npy = npyz::WriteOptions::new()
@@ -170,12 +194,19 @@ fn write(file: &Path, statistics: &Statistics) -> std::io::Result<()> {
     }
     if let Some(count) = statistics.count {
         let mut bytes = Cursor::new(Vec::new());
-        let mut npy = npyz::WriteOptions::new().default_dtype().shape(&[]).writer(&mut bytes).begin_nd()?;
+        let mut npy = npyz::WriteOptions::new()
+            .default_dtype()
+            .shape(&[])
+            .writer(&mut bytes)
+            .begin_nd()?;
         npy.push(&count)?;
         npy.finish()?;
         member("count", bytes.into_inner())?;
     }
-    for (name, text) in [("extractor", &statistics.extractor), ("weights", &statistics.weights)] {
+    for (name, text) in [
+        ("extractor", &statistics.extractor),
+        ("weights", &statistics.weights),
+    ] {
         if let Some(text) = text {
             member(name, text_array(text)?)?;
         }

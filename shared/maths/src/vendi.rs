@@ -17,8 +17,8 @@ pub enum Order {
 /// Largest number of rows whose n × n kernel is formed: 3.2 GB in float64.
 const MOST_ROWS: i64 = 20_000;
 
-/// Vendi score under the cosine kernel K = X Xᵀ / n of unit rows, in the features' kind. The d × d Gram matrix has the same
-/// eigenvalues but for zeros, so that n may be large.
+/// Vendi score under the cosine kernel K = X Xᵀ / n of unit rows, in the features' kind. The d × d
+/// Gram matrix has the same eigenvalues but for zeros, so that n may be large.
 ///
 /// # Errors
 /// [`MathsError::Torch`] when the eigenvalues do not converge.
@@ -32,11 +32,13 @@ pub fn vendi(features: &Features, order: Order) -> Result<f64, MathsError> {
     score(features, &(gram / features.count() as f64), order)
 }
 
-/// Vendi score of order 1 under the kernel (x·y/d + 1)³ of unit rows, divided by n and not renormalised: its eigenvalues do not sum
-/// to 1 and the number counts nothing, but it is what the field's tool gives.
+/// Vendi score of order 1 under the kernel (x·y/d + 1)³ of unit rows, divided by n and not
+/// renormalised: its eigenvalues do not sum to 1 and the number counts nothing, but it is what the
+/// field's tool gives.
 ///
 /// # Errors
-/// [`MathsError::OutOfRange`] for more than 20,000 rows, [`MathsError::Torch`] when the eigenvalues do not converge.
+/// [`MathsError::OutOfRange`] for more than 20,000 rows, [`MathsError::Torch`] when the eigenvalues
+/// do not converge.
 pub fn vendi_polynomial(features: &Features) -> Result<f64, MathsError> {
     if features.count() > MOST_ROWS {
         let expected = format!("at most {MOST_ROWS}: the kernel is a matrix of rows by rows");
@@ -55,8 +57,12 @@ fn score(features: &Features, kernel: &Tensor, order: Order) -> Result<f64, Math
     let what = || format!("eigenvalues of the similarities of {}", features.name());
     let values = kernel
         .f_linalg_eigvalsh("L")
-        .map_err(|source| MathsError::Torch { what: what(), source })?;
-    let values: Vec<f64> = Vec::try_from(values.to_kind(Kind::Double).to_device(tch::Device::Cpu)).expect("invariant: a vector on the CPU");
+        .map_err(|source| MathsError::Torch {
+            what: what(),
+            source,
+        })?;
+    let values: Vec<f64> = Vec::try_from(values.to_kind(Kind::Double).to_device(tch::Device::Cpu))
+        .expect("invariant: a vector on the CPU");
     let positive = || values.iter().copied().filter(|&value| value > 0.0);
     Ok(match order {
         Order::One => (-positive().map(|value| value * value.ln()).sum::<f64>()).exp(),
@@ -71,8 +77,13 @@ mod tests {
 
     #[test]
     fn equal_rows_count_once_and_orthogonal_rows_count_each() {
-        let equal = Features::new("equal", &(Tensor::ones([7, 3], (Kind::Double, tch::Device::Cpu)) * 5.0)).unwrap();
-        let apart = Features::new("apart", &Tensor::eye(4, (Kind::Double, tch::Device::Cpu))).unwrap();
+        let equal = Features::new(
+            "equal",
+            &(Tensor::ones([7, 3], (Kind::Double, tch::Device::Cpu)) * 5.0),
+        )
+        .unwrap();
+        let apart =
+            Features::new("apart", &Tensor::eye(4, (Kind::Double, tch::Device::Cpu))).unwrap();
         for order in [Order::One, Order::Two, Order::Infinity] {
             assert!((vendi(&equal, order).unwrap() - 1.0).abs() < 1e-12);
             assert!((vendi(&apart, order).unwrap() - 4.0).abs() < 1e-12);

@@ -1,5 +1,6 @@
-//! CIFAR ResNets (He et al. 2016, section 4.2): three stages of basic blocks at 16, 32 and 64 channels, shortcuts without
-//! parameters (stride-2 subsampling and zero channels), global average pool.
+//! CIFAR ResNets (He et al. 2016, section 4.2): three stages of basic blocks at 16, 32 and 64
+//! channels, shortcuts without parameters (stride-2 subsampling and zero channels), global average
+//! pool.
 
 use crate::{
     NetError, Weights,
@@ -31,7 +32,12 @@ impl CifarResnet {
     ///
     /// # Errors
     /// When the weights are another network's.
-    pub fn load(weights: &Weights, blocks: i64, kind: Kind, device: Device) -> Result<Self, NetError> {
+    pub fn load(
+        weights: &Weights,
+        blocks: i64,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self, NetError> {
         let from = weights.load(kind, device);
         let (conv1, bn1) = (
             from.take("conv1.weight", &[16, 3, 3, 3]),
@@ -53,7 +59,10 @@ impl CifarResnet {
             }
         }
         let classes = from.shape("linear.bias").map_or(10, |shape| shape[0]);
-        let linear = (from.take("linear.weight", &[classes, 64]), from.take("linear.bias", &[classes]));
+        let linear = (
+            from.take("linear.weight", &[classes, 64]),
+            from.take("linear.bias", &[classes]),
+        );
         from.finish(&format!("CIFAR ResNet-{}", 6 * blocks + 2))?;
         Ok(Self {
             conv1,
@@ -79,7 +88,10 @@ impl CifarResnet {
 
 impl Block {
     fn forward(&self, x: &Tensor) -> Tensor {
-        let out = self.bn1.forward(&conv3x3(x, &self.conv1, self.stride)).relu();
+        let out = self
+            .bn1
+            .forward(&conv3x3(x, &self.conv1, self.stride))
+            .relu();
         let out = self.bn2.forward(&conv3x3(&out, &self.conv2, 1));
         let more = out.size()[1] - x.size()[1];
         let shortcut = if more == 0 {

@@ -58,7 +58,12 @@ impl ClipVision {
     ///
     /// # Errors
     /// When the weights are another network's.
-    pub fn load(weights: &Weights, config: VisionConfig, kind: Kind, device: Device) -> Result<Self, NetError> {
+    pub fn load(
+        weights: &Weights,
+        config: VisionConfig,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self, NetError> {
         let weights = &if weights.has_below("visual.") {
             weights.below("visual.")
         } else {
@@ -80,7 +85,10 @@ impl ClipVision {
 
     fn assemble(from: &Loading<'_>, config: VisionConfig) -> Self {
         let VisionConfig {
-            patch, width, embed_dim, ..
+            patch,
+            width,
+            embed_dim,
+            ..
         } = config;
         let grid = config.image / patch;
         Self {
@@ -103,13 +111,20 @@ impl ClipVision {
         }
     }
 
-    /// Embeddings \[n, embed_dim\] of normalised images, not normalised themselves. `trace` sees `patch_embed`, `ln_pre`, `block<i>`,
-    /// `ln_post_cls`.
+    /// Embeddings \[n, embed_dim\] of normalised images, not normalised themselves. `trace` sees
+    /// `patch_embed`, `ln_pre`, `block<i>`, `ln_post_cls`.
     pub fn forward(&self, x: &Tensor, trace: Trace<'_>) -> Tensor {
         let x = cast_like(x, &self.conv1);
         let (n, width, patch) = (x.size()[0], self.config.width, self.config.patch);
         let patches = x
-            .conv2d(&self.conv1, None::<&Tensor>, [patch, patch], [0, 0], [1, 1], 1)
+            .conv2d(
+                &self.conv1,
+                None::<&Tensor>,
+                [patch, patch],
+                [0, 0],
+                [1, 1],
+                1,
+            )
             .flatten(2, 3)
             .transpose(1, 2);
         trace("patch_embed", &patches);
@@ -172,10 +187,14 @@ fn blocks(
 
 impl ResidualBlock {
     fn forward(&self, x: &Tensor) -> Tensor {
-        let x = x + self
-            .out_proj
-            .forward(&attend(&self.in_proj.forward(&self.ln_1.forward(x)), self.heads, self.causal));
-        let hidden = self.activation.forward(&self.c_fc.forward(&self.ln_2.forward(&x)));
+        let x = x + self.out_proj.forward(&attend(
+            &self.in_proj.forward(&self.ln_1.forward(x)),
+            self.heads,
+            self.causal,
+        ));
+        let hidden = self
+            .activation
+            .forward(&self.c_fc.forward(&self.ln_2.forward(&x)));
         x + self.c_proj.forward(&hidden)
     }
 }

@@ -20,7 +20,8 @@ struct HeadNorm {
     var: Tensor,
 }
 
-/// The projection head: linear layers with GELU between them, rows of norm 1, and a last layer whose rows have norm g.
+/// The projection head: linear layers with GELU between them, rows of norm 1, and a last layer
+/// whose rows have norm g.
 pub struct DinoHead {
     layers: Vec<(Linear, Option<HeadNorm>)>,
     weight_g: Tensor,
@@ -28,7 +29,8 @@ pub struct DinoHead {
 }
 
 impl DinoHead {
-    /// Loads a head; the number of layers, their widths and whether they normalise batches are read from the names and shapes.
+    /// Loads a head; the number of layers, their widths and whether they normalise batches are read
+    /// from the names and shapes.
     ///
     /// # Errors
     /// When the weights are no head.
@@ -47,7 +49,9 @@ impl DinoHead {
             while from.has(&format!("mlp.{at}.weight")) {
                 let layer = linear(&format!("mlp.{at}"));
                 let name = format!("mlp.{}", at + 1);
-                let norm = from.has(&format!("{name}.running_mean")).then(|| HeadNorm::load(&from, name));
+                let norm = from
+                    .has(&format!("{name}.running_mean"))
+                    .then(|| HeadNorm::load(&from, name));
                 // The activation takes a number too.
                 at += if norm.is_some() { 3 } else { 2 };
                 layers.push((layer, norm));
@@ -93,17 +97,29 @@ impl DinoHead {
     pub fn statistics(&self) -> Vec<(String, Tensor)> {
         let of = |norm: &HeadNorm| {
             [
-                (format!("{}.running_mean", norm.name), norm.mean.shallow_clone()),
-                (format!("{}.running_var", norm.name), norm.var.shallow_clone()),
+                (
+                    format!("{}.running_mean", norm.name),
+                    norm.mean.shallow_clone(),
+                ),
+                (
+                    format!("{}.running_var", norm.name),
+                    norm.var.shallow_clone(),
+                ),
             ]
         };
-        self.layers.iter().filter_map(|(_, norm)| norm.as_ref()).flat_map(of).collect()
+        self.layers
+            .iter()
+            .filter_map(|(_, norm)| norm.as_ref())
+            .flat_map(of)
+            .collect()
     }
 }
 
 impl HeadNorm {
     fn load(from: &Loading<'_>, name: String) -> Self {
-        let shape = from.shape(&format!("{name}.running_mean")).unwrap_or_default();
+        let shape = from
+            .shape(&format!("{name}.running_mean"))
+            .unwrap_or_default();
         let take = |part: &str| from.take(&format!("{name}.{part}"), &shape);
         let counter = format!("{name}.num_batches_tracked");
         from.ignore(|key| key == counter);
@@ -142,12 +158,15 @@ pub struct DinoLoss {
 }
 
 impl DinoLoss {
-    /// Mean over all pairs of a teacher view and another student view of the batch mean of −Σ softmax((t − centre) / temperature) ·
-    /// log softmax(s / student temperature). `student` is \[views · B, K\], view by view; `teacher` \[2 · B, K\] are the first two views.
+    /// Mean over all pairs of a teacher view and another student view of the batch mean of −Σ
+    /// softmax((t − centre) / temperature) · log softmax(s / student temperature). `student` is
+    /// \[views · B, K\], view by view; `teacher` \[2 · B, K\] are the first two views.
     pub fn loss(&self, student: &Tensor, teacher: &Tensor, teacher_temperature: f64) -> Tensor {
         let batch = teacher.size()[0] / 2;
         let views = student.size()[0] / batch;
-        let student = (student / self.student_temperature).log_softmax(-1, student.kind()).chunk(views, 0);
+        let student = (student / self.student_temperature)
+            .log_softmax(-1, student.kind())
+            .chunk(views, 0);
         let teacher = ((teacher - &self.center) / teacher_temperature)
             .softmax(-1, teacher.kind())
             .detach()
@@ -155,7 +174,11 @@ impl DinoLoss {
         let mut terms = Vec::new();
         for (i, wanted) in teacher.iter().enumerate() {
             for (_, given) in student.iter().enumerate().filter(|(view, _)| *view != i) {
-                terms.push((wanted * given).sum_dim_intlist([-1i64].as_slice(), false, None).mean(None));
+                terms.push(
+                    (wanted * given)
+                        .sum_dim_intlist([-1i64].as_slice(), false, None)
+                        .mean(None),
+                );
             }
         }
         -Tensor::stack(&terms, 0).mean(None)
@@ -168,7 +191,8 @@ impl DinoLoss {
     }
 }
 
-/// Teacher temperature of an epoch: from `warmup` to `last` over `warmup_epochs` (end included), then `last`.
+/// Teacher temperature of an epoch: from `warmup` to `last` over `warmup_epochs` (end included),
+/// then `last`.
 pub fn teacher_temperature(epoch: usize, warmup: f64, last: f64, warmup_epochs: usize) -> f64 {
     if epoch >= warmup_epochs {
         return last;
@@ -185,9 +209,14 @@ mod tests {
 
     #[test]
     fn temperatures_rise_and_stay() {
-        let all: Vec<f64> = (0..7).map(|epoch| teacher_temperature(epoch, 0.04, 0.07, 4)).collect();
+        let all: Vec<f64> = (0..7)
+            .map(|epoch| teacher_temperature(epoch, 0.04, 0.07, 4))
+            .collect();
         let expect = [0.04, 0.05, 0.06, 0.07, 0.07, 0.07, 0.07];
-        assert!(all.iter().zip(expect).all(|(a, b)| (a - b).abs() < 1e-15), "{all:?}");
+        assert!(
+            all.iter().zip(expect).all(|(a, b)| (a - b).abs() < 1e-15),
+            "{all:?}"
+        );
         assert_eq!(teacher_temperature(0, 0.04, 0.07, 1), 0.04);
     }
 
@@ -202,7 +231,9 @@ mod tests {
         };
         let p = (&row / 0.1).softmax(-1, Kind::Double);
         let entropy = -(&p * p.log()).sum(Kind::Double).double_value(&[]);
-        let found = loss.loss(&row.repeat([4, 1]), &row.repeat([2, 1]), 0.1).double_value(&[]);
+        let found = loss
+            .loss(&row.repeat([4, 1]), &row.repeat([2, 1]), 0.1)
+            .double_value(&[]);
         assert!((found - entropy).abs() < 1e-12);
     }
 }

@@ -24,7 +24,10 @@ pub enum NetError {
         reason: String,
     },
     /// Weights of another network.
-    #[error("the weights do not fit {architecture}: {}", describe(missing, unexpected, misshapen))]
+    #[error(
+        "the weights do not fit {architecture}: {}",
+        describe(missing, unexpected, misshapen)
+    )]
     Mismatch {
         /// The network they should fit.
         architecture: String,
@@ -49,9 +52,16 @@ pub enum NetError {
 }
 
 impl NetError {
-    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
     }
     pub(crate) fn format(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
         Self::Format {
@@ -73,7 +83,10 @@ fn describe(missing: &[String], unexpected: &[String], misshapen: &[String]) -> 
         0 => None,
         count => {
             let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-            Some(format!("{count} {what} ({shown}{})", if count > 3 { ", …" } else { "" }))
+            Some(format!(
+                "{count} {what} ({shown}{})",
+                if count > 3 { ", …" } else { "" }
+            ))
         }
     };
     let parts = [

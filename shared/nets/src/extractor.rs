@@ -1,4 +1,5 @@
-//! An extractor, loaded: uint8 images in, features out. The one path that extraction and evaluation share.
+//! An extractor, loaded: uint8 images in, features out. The one path that extraction and evaluation
+//! share.
 
 use crate::{
     Architecture, Backbone, CifarResnet, NetError, Pca, Weights,
@@ -15,8 +16,9 @@ use cedm_contract::params::{ExtractorSpec, Precision};
 use std::path::Path;
 use tch::{CModule, Device, Kind, Tensor};
 
-/// Images that go through a network at once. Part of the result to the last bit: every pass has exactly this many rows, the last
-/// one filled up, so that an image's features do not depend on its neighbours or on the shard cut.
+/// Images that go through a network at once. Part of the result to the last bit: every pass has
+/// exactly this many rows, the last one filled up, so that an image's features do not depend on its
+/// neighbours or on the shard cut.
 const BATCH: i64 = 32;
 
 /// What an extractor gives.
@@ -24,7 +26,8 @@ const BATCH: i64 = 32;
 pub struct Features {
     /// float32 \[n, dim\], on the CPU.
     pub features: Tensor,
-    /// float32 \[n, classes\], where the network classifies; `inception_fid`'s without the bias, as the inception score wants them.
+    /// float32 \[n, classes\], where the network classifies; `inception_fid`'s without the bias, as
+    /// the inception score wants them.
     pub logits: Option<Tensor>,
 }
 
@@ -48,23 +51,34 @@ pub struct Extractor {
 }
 
 impl Extractor {
-    /// Loads the extractor that `spec` names. `weights` and `fit` are the files that it says it needs
-    /// (`needs_weights` and `fitted` of its row).
+    /// Loads the extractor that `spec` names. `weights` and `fit` are the files that it says it
+    /// needs (`needs_weights` and `fitted` of its row).
     ///
     /// # Errors
     /// When the name is unknown, a file is lacking, or it is another network's.
-    pub fn load(spec: &ExtractorSpec, weights: Option<&Path>, fit: Option<&Path>, device: Device) -> Result<Self, NetError> {
+    pub fn load(
+        spec: &ExtractorSpec,
+        weights: Option<&Path>,
+        fit: Option<&Path>,
+        device: Device,
+    ) -> Result<Self, NetError> {
         let _guard = tch::no_grad_guard();
         let mut backbone = known(&spec.name)?;
         let lacking = |what: &str| NetError::extractor(&spec.name, what);
         let kind = kind_of(spec.precision);
         let published = backbone.row.published.unwrap_or("any");
         let file = || weights.ok_or_else(|| lacking(&format!("needs a weight file ({published})")));
-        let state = || -> Result<Weights, NetError> { Ok(Weights::read(file()?)?.backbone(Encoder::Teacher)) };
+        let state = || -> Result<Weights, NetError> {
+            Ok(Weights::read(file()?)?.backbone(Encoder::Teacher))
+        };
         let network = match backbone.architecture {
             Architecture::Pixels => Network::Pixels,
-            Architecture::Pca => Network::Pca(Pca::read(fit.ok_or_else(|| lacking("must be fitted to the image set first"))?)?),
-            Architecture::CifarResnet { blocks } => Network::CifarResnet(CifarResnet::load(&state()?, blocks, kind, device)?),
+            Architecture::Pca => Network::Pca(Pca::read(
+                fit.ok_or_else(|| lacking("must be fitted to the image set first"))?,
+            )?),
+            Architecture::CifarResnet { blocks } => {
+                Network::CifarResnet(CifarResnet::load(&state()?, blocks, kind, device)?)
+            }
             Architecture::Vit(config) => Network::Vit(Vit::load(&state()?, config, kind, device)?),
             Architecture::VitOfFile => {
                 let weights = state()?;
@@ -75,8 +89,13 @@ impl Extractor {
                 });
                 Network::Vit(Vit::load(&weights, config, kind, device)?)
             }
-            Architecture::Clip(config) => Network::Clip(ClipVision::load(&state()?, config, kind, device)?),
-            Architecture::InceptionFid(rule) => Network::Inception(Inception::load(&Weights::read(file()?)?, kind, device)?, rule),
+            Architecture::Clip(config) => {
+                Network::Clip(ClipVision::load(&state()?, config, kind, device)?)
+            }
+            Architecture::InceptionFid(rule) => Network::Inception(
+                Inception::load(&Weights::read(file()?)?, kind, device)?,
+                rule,
+            ),
             Architecture::TorchScript => Network::Script(script(file()?, kind, device)?),
         };
         Ok(Self {
@@ -118,7 +137,11 @@ impl Extractor {
                 Tensor::f_cat(
                     &[
                         batch,
-                        images.f_narrow(0, 0, 1)?.repeat_interleave_self_int(self.batch - rows, 0, None),
+                        images.f_narrow(0, 0, 1)?.repeat_interleave_self_int(
+                            self.batch - rows,
+                            0,
+                            None,
+                        ),
                     ],
                     0,
                 )?
@@ -129,7 +152,11 @@ impl Extractor {
             features.push(part.features.narrow(0, 0, rows));
             logits.extend(part.logits.map(|logits| logits.narrow(0, 0, rows)));
         }
-        let logits = if logits.is_empty() { None } else { Some(Tensor::cat(&logits, 0)) };
+        let logits = if logits.is_empty() {
+            None
+        } else {
+            Some(Tensor::cat(&logits, 0))
+        };
         Ok(Features {
             features: Tensor::cat(&features, 0),
             logits,
@@ -186,8 +213,8 @@ impl Extractor {
 }
 
 fn script(path: &Path, kind: Kind, device: Device) -> Result<CModule, NetError> {
-    let mut module =
-        CModule::load_on_device(path, device).map_err(|error| NetError::format(path, format!("no TorchScript module: {error}")))?;
+    let mut module = CModule::load_on_device(path, device)
+        .map_err(|error| NetError::format(path, format!("no TorchScript module: {error}")))?;
     module.set_eval();
     if kind != Kind::Float {
         module.to(device, kind, false);
@@ -198,7 +225,10 @@ fn script(path: &Path, kind: Kind, device: Device) -> Result<CModule, NetError> 
 fn known(name: &str) -> Result<Backbone, NetError> {
     extractor(name).ok_or_else(|| {
         let names: Vec<&str> = extractors().map(|backbone| backbone.row.name).collect();
-        NetError::extractor(name, format!("there is no such extractor; known are {}", names.join(", ")))
+        NetError::extractor(
+            name,
+            format!("there is no such extractor; known are {}", names.join(", ")),
+        )
     })
 }
 

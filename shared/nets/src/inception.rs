@@ -1,7 +1,8 @@
-//! The Inception network of the Fréchet distance: the graph of 2015-12-05 with torchvision's names (spec §10.1, appendix B).
+//! The Inception network of the Fréchet distance: the graph of 2015-12-05 with torchvision's names
+//! (spec §10.1, appendix B).
 //!
-//! It differs from torchvision's InceptionV3: average pools leave padding out of the count, the pool branch of the last block takes
-//! the maximum, there are 1008 classes.
+//! It differs from torchvision's InceptionV3: average pools leave padding out of the count, the
+//! pool branch of the last block takes the maximum, there are 1008 classes.
 
 mod blocks;
 mod names;
@@ -35,7 +36,8 @@ enum Step {
 }
 
 impl Inception {
-    /// Loads the network; names of pytorch-fid's wrapper and of the original detector are understood too.
+    /// Loads the network; names of pytorch-fid's wrapper and of the original detector are
+    /// understood too.
     ///
     /// # Errors
     /// When the weights are another network's.
@@ -89,7 +91,10 @@ impl Inception {
             ("Mixed_7b", Mixed::e(from, "Mixed_7b", 1280, false)),
             ("Mixed_7c", Mixed::e(from, "Mixed_7c", 2048, true)),
         ];
-        let (fc_weight, fc_bias) = (from.take("fc.weight", &[CLASSES, 2048]), from.take("fc.bias", &[CLASSES]));
+        let (fc_weight, fc_bias) = (
+            from.take("fc.weight", &[CLASSES, 2048]),
+            from.take("fc.bias", &[CLASSES]),
+        );
         Self {
             stem,
             mixed,
@@ -98,7 +103,8 @@ impl Inception {
         }
     }
 
-    /// Pooled features \[n, 2048\] of images \[n, 3, 299, 299\] that are scaled already. `trace` sees what each module gives.
+    /// Pooled features \[n, 2048\] of images \[n, 3, 299, 299\] that are scaled already. `trace`
+    /// sees what each module gives.
     pub fn features(&self, scaled: &Tensor, trace: Trace<'_>) -> Tensor {
         let mut x = channels_last(&cast_like(scaled, &self.fc_weight));
         for (name, step) in &self.stem {
@@ -115,9 +121,13 @@ impl Inception {
         x.mean_dim([2i64, 3].as_slice(), false, None)
     }
 
-    /// Pooled features of uint8 images \[n, 1 or 3, h, w\] by TensorFlow's resize and scaling, as EDM and the paper do.
+    /// Pooled features of uint8 images \[n, 1 or 3, h, w\] by TensorFlow's resize and scaling, as
+    /// EDM and the paper do.
     pub fn forward(&self, images: &Tensor) -> Tensor {
-        self.features(&resize::scaled_as_tensorflow(&self.rgb(images)), &mut |_, _| {})
+        self.features(
+            &resize::scaled_as_tensorflow(&self.rgb(images)),
+            &mut |_, _| {},
+        )
     }
 
     /// Pooled features of uint8 images \[n, 1 or 3, h, w\] resized and scaled by `rule`.
@@ -131,7 +141,11 @@ impl Inception {
     /// Images \[n, 3, h, w\] in the network's precision, values 0 to 255.
     pub fn rgb(&self, images: &Tensor) -> Tensor {
         let x = cast_like(images, &self.fc_weight);
-        if x.size()[1] == 1 { x.expand([-1, 3, -1, -1], false) } else { x }
+        if x.size()[1] == 1 {
+            x.expand([-1, 3, -1, -1], false)
+        } else {
+            x
+        }
     }
 
     /// Class scores without the bias \[n, 1008\], as the inception score uses them.

@@ -1,4 +1,5 @@
-//! Layers as the networks here use them: tensors under upstream names, a forward pass, nothing else.
+//! Layers as the networks here use them: tensors under upstream names, a forward pass, nothing
+//! else.
 
 use crate::weights::Loading;
 use tch::{Kind, Tensor};
@@ -38,10 +39,21 @@ impl LayerNorm {
             from.take(&format!("{name}.weight"), &[dim]),
             from.take(&format!("{name}.bias"), &[dim]),
         );
-        Self { weight, bias, dim, eps }
+        Self {
+            weight,
+            bias,
+            dim,
+            eps,
+        }
     }
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.layer_norm([self.dim], Some(&self.weight), Some(&self.bias), self.eps, false)
+        x.layer_norm(
+            [self.dim],
+            Some(&self.weight),
+            Some(&self.bias),
+            self.eps,
+            false,
+        )
     }
 }
 
@@ -68,8 +80,9 @@ impl BatchNorm {
             eps,
         }
     }
-    /// A convolution's weight \[out, in, kh, kw\] and bias \[out\] that do what the convolution and this normalisation do one after the
-    /// other; computed in float64, so that nothing is lost but the last rounding.
+    /// A convolution's weight \[out, in, kh, kw\] and bias \[out\] that do what the convolution and
+    /// this normalisation do one after the other; computed in float64, so that nothing is lost but
+    /// the last rounding.
     pub fn folded_into(&self, weight: &Tensor) -> (Tensor, Tensor) {
         let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
         let factor = double(&self.weight) / (double(&self.var) + self.eps).sqrt();
@@ -91,8 +104,8 @@ impl BatchNorm {
     }
 }
 
-/// The same \[n, c, h, w\] with channels innermost in memory: CPU convolutions then read and write it as it is, instead of shuffling
-/// every input and output.
+/// The same \[n, c, h, w\] with channels innermost in memory: CPU convolutions then read and write
+/// it as it is, instead of shuffling every input and output.
 pub(crate) fn channels_last(x: &Tensor) -> Tensor {
     x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
@@ -116,13 +129,25 @@ impl Activation {
     }
 }
 
-/// Multi-head attention over \[n, tokens, dim\]; `qkv` is \[n, tokens, 3 · dim\], ordered q, k, v, heads contiguous.
+/// Multi-head attention over \[n, tokens, dim\]; `qkv` is \[n, tokens, 3 · dim\], ordered q, k, v,
+/// heads contiguous.
 pub(crate) fn attend(qkv: &Tensor, heads: i64, causal: bool) -> Tensor {
     let (n, tokens, width) = qkv.size3().expect("invariant: tokens have three axes");
     let head_dim = width / 3 / heads;
-    let qkv = qkv.reshape([n, tokens, 3, heads, head_dim]).permute([2, 0, 3, 1, 4]);
+    let qkv = qkv
+        .reshape([n, tokens, 3, heads, head_dim])
+        .permute([2, 0, 3, 1, 4]);
     let (q, k, v) = (qkv.get(0), qkv.get(1), qkv.get(2));
-    let out = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, causal, None::<f64>, false);
+    let out = Tensor::scaled_dot_product_attention(
+        &q,
+        &k,
+        &v,
+        None::<&Tensor>,
+        0.0,
+        causal,
+        None::<f64>,
+        false,
+    );
     out.transpose(1, 2).reshape([n, tokens, width / 3])
 }
 
@@ -138,5 +163,7 @@ pub(crate) fn cast_like(x: &Tensor, like: &Tensor) -> Tensor {
 
 /// float32 on the CPU, whatever it was.
 pub(crate) fn to_host(x: &Tensor) -> Tensor {
-    x.to_kind(Kind::Float).to_device(tch::Device::Cpu).contiguous()
+    x.to_kind(Kind::Float)
+        .to_device(tch::Device::Cpu)
+        .contiguous()
 }

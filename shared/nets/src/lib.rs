@@ -1,7 +1,9 @@
-//! The networks: feature extractors with their upstream weight names, and the files that weights come in.
+//! The networks: feature extractors with their upstream weight names, and the files that weights
+//! come in.
 //!
-//! [`Extractor`] is the whole path from uint8 images to features, preprocessing included; [`extractors`] lists what there is.
-//! [`Weights`] reads safetensors, PyTorch zip and legacy files as data. The networks compute in the precision of their weights.
+//! [`Extractor`] is the whole path from uint8 images to features, preprocessing included;
+//! [`extractors`] lists what there is. [`Weights`] reads safetensors, PyTorch zip and legacy files
+//! as data. The networks compute in the precision of their weights.
 
 #![forbid(unsafe_code)]
 

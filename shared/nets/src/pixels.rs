@@ -14,27 +14,35 @@ const MAX_SIDE: usize = 32;
 /// Components when none are asked for.
 const DEFAULT_DIM: i64 = 32;
 
-/// Pixels \[n, channels · h · w\] as float32 between −1 and 1 (`x / 127.5 − 1`, the scale on which diffusion works).
+/// Pixels \[n, channels · h · w\] as float32 between −1 and 1 (`x / 127.5 − 1`, the scale on which
+/// diffusion works).
 pub(crate) fn pixels(images: &Tensor) -> Result<Tensor, NetError> {
     checked_shape(images)?;
-    Ok(to_host(&(images.to_kind(Kind::Float) / 127.5 - 1.0).flatten(1, -1)))
+    Ok(to_host(
+        &(images.to_kind(Kind::Float) / 127.5 - 1.0).flatten(1, -1),
+    ))
 }
 
 /// Flat float64 bytes of images, shrunk to at most [`MAX_SIDE`].
 fn flat_bytes(images: &Tensor) -> Result<Tensor, NetError> {
     let [n, _, height, width] = checked_shape(images)?;
     if height.max(width) <= MAX_SIDE || n == 0 {
-        return Ok(images.to_device(Device::Cpu).flatten(1, -1).to_kind(Kind::Double));
+        return Ok(images
+            .to_device(Device::Cpu)
+            .flatten(1, -1)
+            .to_kind(Kind::Double));
     }
     let shrunk: Vec<u8> = pictures_of(images)?
         .iter()
         .flat_map(|picture| resize(picture, MAX_SIDE, MAX_SIDE, Filter::Bilinear).to_planes())
         .collect();
-    Ok(Tensor::f_from_slice(&shrunk)?.reshape([n as i64, -1]).to_kind(Kind::Double))
+    Ok(Tensor::f_from_slice(&shrunk)?
+        .reshape([n as i64, -1])
+        .to_kind(Kind::Double))
 }
 
-/// Learns mean and basis. Sums of bytes and of their products are whole numbers below 2^53, so the result does not depend on
-/// how the images are cut.
+/// Learns mean and basis. Sums of bytes and of their products are whole numbers below 2^53, so the
+/// result does not depend on how the images are cut.
 #[derive(Debug, Default)]
 pub struct PcaFit {
     sums: Option<(Tensor, Tensor)>,
@@ -49,11 +57,18 @@ impl PcaFit {
     pub fn add(&mut self, images: &Tensor) -> Result<(), NetError> {
         let _guard = tch::no_grad_guard();
         let rows = flat_bytes(images)?;
-        let (sum, outer) = (rows.sum_dim_intlist([0i64].as_slice(), false, None), rows.tr().matmul(&rows));
+        let (sum, outer) = (
+            rows.sum_dim_intlist([0i64].as_slice(), false, None),
+            rows.tr().matmul(&rows),
+        );
         self.sums = Some(match self.sums.take() {
             None => (sum, outer),
             Some((total, _)) if total.size() != sum.size() => {
-                let reason = format!("images of {:?} bytes after images of {:?}", sum.size(), total.size());
+                let reason = format!(
+                    "images of {:?} bytes after images of {:?}",
+                    sum.size(),
+                    total.size()
+                );
                 return Err(NetError::extractor("pca", reason));
             }
             Some((total, products)) => (total + sum, products + outer),
@@ -62,14 +77,18 @@ impl PcaFit {
         Ok(())
     }
 
-    /// The components: at most `dim`, largest variance first, each with its largest element positive.
+    /// The components: at most `dim`, largest variance first, each with its largest element
+    /// positive.
     ///
     /// # Errors
     /// With fewer than two images.
     pub fn finish(self, dim: Option<u32>) -> Result<Pca, NetError> {
         let _guard = tch::no_grad_guard();
         let Some((sum, outer)) = self.sums.filter(|_| self.count > 1) else {
-            return Err(NetError::extractor("pca", format!("{} images, expected at least 2", self.count)));
+            return Err(NetError::extractor(
+                "pca",
+                format!("{} images, expected at least 2", self.count),
+            ));
         };
         let count = self.count as f64;
         let mean = sum / count;
@@ -128,7 +147,11 @@ impl Pca {
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), NetError> {
         Ok(Tensor::write_safetensors(
-            &[("mean", &self.mean), ("basis", &self.basis), ("variance", &self.variance)],
+            &[
+                ("mean", &self.mean),
+                ("basis", &self.basis),
+                ("variance", &self.variance),
+            ],
             path,
         )?)
     }
@@ -150,10 +173,16 @@ impl Pca {
     pub fn forward(&self, images: &Tensor) -> Result<Tensor, NetError> {
         let rows = flat_bytes(images)?;
         if rows.size()[1] != self.mean.size()[0] {
-            let reason = format!("images of {} values, it was fitted to {}", rows.size()[1], self.mean.size()[0]);
+            let reason = format!(
+                "images of {} values, it was fitted to {}",
+                rows.size()[1],
+                self.mean.size()[0]
+            );
             return Err(NetError::extractor("pca", reason));
         }
-        Ok(to_host(&(rows / 127.5 - 1.0 - &self.mean).matmul(&self.basis)))
+        Ok(to_host(
+            &(rows / 127.5 - 1.0 - &self.mean).matmul(&self.basis),
+        ))
     }
 }
 
@@ -183,10 +212,22 @@ mod tests {
         let (whole, parts) = (fit(&[40]), fit(&[1, 22, 17]));
         assert!(whole.basis.equal(&parts.basis) && whole.mean.equal(&parts.mean));
         let gram = whole.basis.tr().matmul(&whole.basis);
-        assert!((gram - Tensor::eye(6, (Kind::Double, Device::Cpu))).abs().max().double_value(&[]) < 1e-12);
+        assert!(
+            (gram - Tensor::eye(6, (Kind::Double, Device::Cpu)))
+                .abs()
+                .max()
+                .double_value(&[])
+                < 1e-12
+        );
         let features = whole.forward(&all).unwrap().to_kind(Kind::Double);
         let variance = features.var_dim([0i64].as_slice(), true, false);
-        assert!(((variance - whole.variance()) / whole.variance()).abs().max().double_value(&[]) < 1e-5);
+        assert!(
+            ((variance - whole.variance()) / whole.variance())
+                .abs()
+                .max()
+                .double_value(&[])
+                < 1e-5
+        );
         assert!(features.mean(None).double_value(&[]).abs() < 1e-6);
     }
 
@@ -199,7 +240,11 @@ mod tests {
         let pca = fit.finish(None).unwrap();
         pca.write(&path).unwrap();
         let again = Pca::read(&path).unwrap();
-        assert!(pca.forward(&images(3)).unwrap().equal(&again.forward(&images(3)).unwrap()));
+        assert!(
+            pca.forward(&images(3))
+                .unwrap()
+                .equal(&again.forward(&images(3)).unwrap())
+        );
         assert!(
             again
                 .forward(&images(3).narrow(2, 0, 2))
@@ -213,6 +258,11 @@ mod tests {
     fn one_image_has_no_components() {
         let mut fit = PcaFit::default();
         fit.add(&images(1)).unwrap();
-        assert!(fit.finish(None).unwrap_err().to_string().contains("expected at least 2"));
+        assert!(
+            fit.finish(None)
+                .unwrap_err()
+                .to_string()
+                .contains("expected at least 2")
+        );
     }
 }

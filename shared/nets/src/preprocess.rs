@@ -55,13 +55,16 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
-    /// Normalised float32 images \[n, 3, h, w\] of uint8 images \[n, 1 or 3, h, w\]; grey is repeated.
+    /// Normalised float32 images \[n, 3, h, w\] of uint8 images \[n, 1 or 3, h, w\]; grey is
+    /// repeated.
     ///
     /// # Errors
     /// When the tensor is no such thing.
     pub fn apply(&self, images: &Tensor) -> Result<Tensor, NetError> {
         let pictures = self.size(pictures_of(images)?)?;
-        let (height, width) = pictures.first().map_or((0, 0), |picture| (picture.height, picture.width));
+        let (height, width) = pictures
+            .first()
+            .map_or((0, 0), |picture| (picture.height, picture.width));
         let tables = self.tables();
         let mut values = Vec::with_capacity(pictures.len() * 3 * height * width);
         for picture in &pictures {
@@ -76,13 +79,20 @@ impl Preprocessing {
                 );
             }
         }
-        Ok(Tensor::f_from_slice(&values)?.f_reshape([pictures.len() as i64, 3, height as i64, width as i64])?)
+        Ok(Tensor::f_from_slice(&values)?.f_reshape([
+            pictures.len() as i64,
+            3,
+            height as i64,
+            width as i64,
+        ])?)
     }
 
     /// `(v / 255 − mean) / std` of every byte and channel, in float32 and this order.
     fn tables(&self) -> [[f32; 256]; 3] {
         let Statistics { mean, std } = self.statistics;
-        std::array::from_fn(|channel| std::array::from_fn(|value| (value as f32 / 255.0 - mean[channel]) / std[channel]))
+        std::array::from_fn(|channel| {
+            std::array::from_fn(|value| (value as f32 / 255.0 - mean[channel]) / std[channel])
+        })
     }
 
     fn size(&self, pictures: Vec<Picture>) -> Result<Vec<Picture>, NetError> {
@@ -91,23 +101,28 @@ impl Preprocessing {
             match self.sizing {
                 Sizing::Keep => Some(picture),
                 Sizing::Square(side) => Some(resize(&picture, side, side, Filter::Bicubic)),
-                Sizing::ShortThenCrop { short, crop } => center_crop(&resize_short_side(&picture, short, Filter::Bicubic), crop),
+                Sizing::ShortThenCrop { short, crop } => {
+                    center_crop(&resize_short_side(&picture, short, Filter::Bicubic), crop)
+                }
             }
         };
         let sized = in_parallel(pictures, one);
-        sized
-            .into_iter()
-            .collect::<Option<_>>()
-            .ok_or_else(|| NetError::extractor("preprocessing", "the crop is larger than the image"))
+        sized.into_iter().collect::<Option<_>>().ok_or_else(|| {
+            NetError::extractor("preprocessing", "the crop is larger than the image")
+        })
     }
 }
 
 /// Maps on all cores, in order.
 fn in_parallel<T: Send, U: Send>(all: Vec<T>, map: impl Fn(T) -> U + Sync) -> Vec<U> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(all.len().max(1));
+    let threads = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(all.len().max(1));
     let share = all.len().div_ceil(threads).max(1);
     let mut rest = all.into_iter();
-    let parts: Vec<Vec<T>> = (0..threads).map(|_| rest.by_ref().take(share).collect()).collect();
+    let parts: Vec<Vec<T>> = (0..threads)
+        .map(|_| rest.by_ref().take(share).collect())
+        .collect();
     thread::scope(|scope| {
         let map = &map;
         let running: Vec<_> = parts
@@ -116,7 +131,11 @@ fn in_parallel<T: Send, U: Send>(all: Vec<T>, map: impl Fn(T) -> U + Sync) -> Ve
             .collect();
         running
             .into_iter()
-            .flat_map(|thread| thread.join().expect("invariant: preprocessing does not panic"))
+            .flat_map(|thread| {
+                thread
+                    .join()
+                    .expect("invariant: preprocessing does not panic")
+            })
             .collect()
     })
 }
@@ -126,7 +145,10 @@ pub(crate) fn pictures_of(images: &Tensor) -> Result<Vec<Picture>, NetError> {
     let [n, channels, height, width] = checked_shape(images)?;
     let bytes = bytes_of(images)?;
     let area = channels * height * width;
-    let picture = |planes: &[u8]| Picture::from_planes(width, height, channels, planes).expect("invariant: the shape was checked");
+    let picture = |planes: &[u8]| {
+        Picture::from_planes(width, height, channels, planes)
+            .expect("invariant: the shape was checked")
+    };
     Ok(if n == 0 {
         Vec::new()
     } else {
@@ -138,9 +160,14 @@ pub(crate) fn pictures_of(images: &Tensor) -> Result<Vec<Picture>, NetError> {
 pub(crate) fn checked_shape(images: &Tensor) -> Result<[usize; 4], NetError> {
     let size = images.size();
     match size[..] {
-        [n, c @ (1 | 3), h, w] if images.kind() == Kind::Uint8 && h > 0 && w > 0 => Ok([n as usize, c as usize, h as usize, w as usize]),
+        [n, c @ (1 | 3), h, w] if images.kind() == Kind::Uint8 && h > 0 && w > 0 => {
+            Ok([n as usize, c as usize, h as usize, w as usize])
+        }
         _ => {
-            let reason = format!("got images {:?} {size:?}, expected uint8 [n, 1 or 3, h, w]", images.kind());
+            let reason = format!(
+                "got images {:?} {size:?}, expected uint8 [n, 1 or 3, h, w]",
+                images.kind()
+            );
             Err(NetError::extractor("preprocessing", reason))
         }
     }
@@ -166,9 +193,15 @@ mod tests {
         .unwrap();
         assert_eq!(out.size(), [1, 3, 2, 2]);
         for channel in 0..3 {
-            let (mean, std) = (IMAGENET.mean[channel as usize], IMAGENET.std[channel as usize]);
+            let (mean, std) = (
+                IMAGENET.mean[channel as usize],
+                IMAGENET.std[channel as usize],
+            );
             let expect = [0.0f32, 1.0, 51.0 / 255.0, 102.0 / 255.0].map(|v| (v - mean) / std);
-            assert_eq!(Vec::<f32>::try_from(out.get(0).get(channel).reshape([4])).unwrap(), expect);
+            assert_eq!(
+                Vec::<f32>::try_from(out.get(0).get(channel).reshape([4])).unwrap(),
+                expect
+            );
         }
     }
 
@@ -197,7 +230,12 @@ mod tests {
             (vec![1, 3, 4, 4], Kind::Float),
         ] {
             let error = pictures_of(&Tensor::zeros(shape, (kind, tch::Device::Cpu))).unwrap_err();
-            assert!(error.to_string().contains("expected uint8 [n, 1 or 3, h, w]"), "{error}");
+            assert!(
+                error
+                    .to_string()
+                    .contains("expected uint8 [n, 1 or 3, h, w]"),
+                "{error}"
+            );
         }
     }
 }

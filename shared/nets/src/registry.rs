@@ -1,4 +1,5 @@
-//! The networks behind the extractor table. A new size is a row here and one in the contract's table.
+//! The networks behind the extractor table. A new size is a row here and one in the contract's
+//! table.
 
 use crate::{
     clip::{Activation, TextConfig, VisionConfig},
@@ -28,7 +29,8 @@ pub enum Architecture {
     Clip(VisionConfig),
     /// [`crate::inception::Inception`]; pooled features, and logits without the bias.
     InceptionFid(Rule),
-    /// Any TorchScript module that maps normalised images \[n, 3, 224, 224\] to features \[n, dim\].
+    /// Any TorchScript module that maps normalised images \[n, 3, 224, 224\] to features \[n,
+    /// dim\].
     TorchScript,
 }
 
@@ -49,7 +51,10 @@ const SQUARE_224: Preprocessing = Preprocessing {
     statistics: IMAGENET,
 };
 const CLIP_224: Preprocessing = Preprocessing {
-    sizing: Sizing::ShortThenCrop { short: 224, crop: 224 },
+    sizing: Sizing::ShortThenCrop {
+        short: 224,
+        crop: 224,
+    },
     statistics: CLIP,
 };
 const RESNET_32: Preprocessing = Preprocessing {
@@ -114,10 +119,22 @@ fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
         "dinov2_vits14" => (Vit(VitConfig::dinov2(384, 12, 6, MLP4)), Some(SQUARE_224)),
         "dinov2_vitb14" => (Vit(VitConfig::dinov2(768, 12, 12, MLP4)), Some(SQUARE_224)),
         "dinov2_vitl14" => (Vit(VitConfig::dinov2(1024, 24, 16, MLP4)), Some(SQUARE_224)),
-        "dinov2_vitg14" => (Vit(VitConfig::dinov2(1536, 40, 24, FeedForward::SwiGlu)), Some(SQUARE_224)),
-        "dinov2_vits14_reg" => (Vit(VitConfig::dinov2(384, 12, 6, MLP4).with_registers(4)), Some(SQUARE_224)),
-        "dinov2_vitb14_reg" => (Vit(VitConfig::dinov2(768, 12, 12, MLP4).with_registers(4)), Some(SQUARE_224)),
-        "dinov2_vitl14_reg" => (Vit(VitConfig::dinov2(1024, 24, 16, MLP4).with_registers(4)), Some(SQUARE_224)),
+        "dinov2_vitg14" => (
+            Vit(VitConfig::dinov2(1536, 40, 24, FeedForward::SwiGlu)),
+            Some(SQUARE_224),
+        ),
+        "dinov2_vits14_reg" => (
+            Vit(VitConfig::dinov2(384, 12, 6, MLP4).with_registers(4)),
+            Some(SQUARE_224),
+        ),
+        "dinov2_vitb14_reg" => (
+            Vit(VitConfig::dinov2(768, 12, 12, MLP4).with_registers(4)),
+            Some(SQUARE_224),
+        ),
+        "dinov2_vitl14_reg" => (
+            Vit(VitConfig::dinov2(1024, 24, 16, MLP4).with_registers(4)),
+            Some(SQUARE_224),
+        ),
         "dinov2_vitg14_reg" => (
             Vit(VitConfig::dinov2(1536, 40, 24, FeedForward::SwiGlu).with_registers(4)),
             Some(SQUARE_224),
@@ -180,7 +197,11 @@ mod tests {
 
     #[test]
     fn the_table_and_the_networks_agree() {
-        assert_eq!(extractors().count(), EXTRACTORS.len(), "every row has a network");
+        assert_eq!(
+            extractors().count(),
+            EXTRACTORS.len(),
+            "every row has a network"
+        );
         for Backbone {
             row,
             architecture,
@@ -192,7 +213,10 @@ mod tests {
                 Architecture::Clip(config) => Some(config.embed_dim),
                 Architecture::CifarResnet { .. } => Some(64),
                 Architecture::InceptionFid(_) => Some(2048),
-                Architecture::Pixels | Architecture::Pca | Architecture::VitOfFile | Architecture::TorchScript => None,
+                Architecture::Pixels
+                | Architecture::Pca
+                | Architecture::VitOfFile
+                | Architecture::TorchScript => None,
             };
             assert_eq!(row.dim.map(i64::from), dim, "{}", row.name);
             let side = preprocessing.map(|preprocessing| match preprocessing.sizing {

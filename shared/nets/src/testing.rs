@@ -1,9 +1,11 @@
-//! Golden networks: weights filled by a rule, outputs summarised by a few numbers (spec appendix C).
+//! Golden networks: weights filled by a rule, outputs summarised by a few numbers (spec appendix
+//! C).
 
 use crate::Weights;
 use tch::{Device, Kind, Tensor};
 
-/// Weights by the rule `0.2 · sin(1 + j + 0.37 i)`, j the place of the name in byte order; factors of norms and scales add 1.
+/// Weights by the rule `0.2 · sin(1 + j + 0.37 i)`, j the place of the name in byte order; factors
+/// of norms and scales add 1.
 pub fn filled(mut shapes: Vec<(String, Vec<i64>)>) -> Weights {
     shapes.sort();
     let one = |(j, (name, shape)): (usize, (String, Vec<i64>))| {
@@ -42,8 +44,16 @@ pub struct Summary {
 pub fn agrees(found: &Tensor, expect: &Summary, tolerance: f64) {
     let flat = Vec::<f64>::try_from(found.to_kind(Kind::Double).contiguous().view([-1])).unwrap();
     let close = |a: f64, b: f64| assert!((a - b).abs() <= tolerance, "{a} is not {b}");
-    flat.iter().zip(expect.first).for_each(|(a, b)| close(*a, b));
-    flat[flat.len() - 3..].iter().zip(expect.last).for_each(|(a, b)| close(*a, b));
+    flat.iter()
+        .zip(expect.first)
+        .for_each(|(a, b)| close(*a, b));
+    flat[flat.len() - 3..]
+        .iter()
+        .zip(expect.last)
+        .for_each(|(a, b)| close(*a, b));
     close(flat.iter().sum::<f64>() / flat.len() as f64, expect.mean);
-    close(flat.iter().map(|v| v.abs()).sum::<f64>() / flat.len() as f64, expect.abs_mean);
+    close(
+        flat.iter().map(|v| v.abs()).sum::<f64>() / flat.len() as f64,
+        expect.abs_mean,
+    );
 }

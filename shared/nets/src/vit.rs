@@ -1,4 +1,5 @@
-//! Vision transformers with upstream's flat names: DINO, MoCo v3, iBOT and DINOv2 (spec §2.2, §2.3).
+//! Vision transformers with upstream's flat names: DINO, MoCo v3, iBOT and DINOv2 (spec §2.2,
+//! §2.3).
 
 pub mod positions;
 
@@ -81,18 +82,29 @@ impl VitConfig {
             ..self
         }
     }
-    /// The numbers of a plain ViT, read from its weights; `heads` is a tensor of its own there, 64 values a head without it.
+    /// The numbers of a plain ViT, read from its weights; `heads` is a tensor of its own there, 64
+    /// values a head without it.
     ///
     /// # Errors
     /// When the weights are no ViT's.
     pub fn of(weights: &Weights) -> Result<Self, NetError> {
-        let shape = |name: &str, axes: usize| weights.get(name).map(Tensor::size).filter(|shape| shape.len() == axes);
+        let shape = |name: &str, axes: usize| {
+            weights
+                .get(name)
+                .map(Tensor::size)
+                .filter(|shape| shape.len() == axes)
+        };
         let found = (|| {
             let patch = shape("patch_embed.proj.weight", 4)?;
             let fc1 = shape("blocks.0.mlp.fc1.weight", 2)?;
             let grid = ((shape("pos_embed", 3)?[1] - 1) as f64).sqrt() as i64;
-            let depth = weights.iter().filter(|(name, _)| name.ends_with(".norm1.weight")).count() as i64;
-            let heads = weights.get("heads").map_or(patch[0] / 64, |heads| heads.int64_value(&[]));
+            let depth = weights
+                .iter()
+                .filter(|(name, _)| name.ends_with(".norm1.weight"))
+                .count() as i64;
+            let heads = weights
+                .get("heads")
+                .map_or(patch[0] / 64, |heads| heads.int64_value(&[]));
             let feed_forward = FeedForward::Mlp {
                 ratio: fc1[0] / patch[0].max(1),
             };
@@ -154,12 +166,19 @@ impl Vit {
     ///
     /// # Errors
     /// When the weights are another network's.
-    pub fn load(weights: &Weights, config: VitConfig, kind: Kind, device: Device) -> Result<Self, NetError> {
+    pub fn load(
+        weights: &Weights,
+        config: VitConfig,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self, NetError> {
         let weights = &unchunked(weights);
         let from = weights.load(kind, device);
         let net = Self::assemble(&from, config);
         // Masks of the training objectives, and iBOT's separate norm.
-        from.ignore(|name| matches!(name, "mask_token" | "masked_embed" | "heads") || name.starts_with("fc_norm."));
+        from.ignore(|name| {
+            matches!(name, "mask_token" | "masked_embed" | "heads") || name.starts_with("fc_norm.")
+        });
         from.finish(&format!(
             "a ViT of width {}, {} blocks, patch {}",
             config.dim, config.depth, config.patch
@@ -178,7 +197,8 @@ impl Vit {
             patch_weight: from.take("patch_embed.proj.weight", &[dim, 3, patch, patch]),
             patch_bias: from.take("patch_embed.proj.bias", &[dim]),
             cls_token: from.take("cls_token", &[1, 1, dim]),
-            register_tokens: (config.registers > 0).then(|| from.take("register_tokens", &[1, config.registers, dim])),
+            register_tokens: (config.registers > 0)
+                .then(|| from.take("register_tokens", &[1, config.registers, dim])),
             pos_embed: from.take("pos_embed", &[1, 1 + config.grid * config.grid, dim]),
             blocks: (0..config.depth)
                 .map(|index| Block::load(from, &format!("blocks.{index}"), &config))
@@ -193,22 +213,33 @@ impl Vit {
         &self.config
     }
 
-    /// Features \[n, dim\]: the class token after the last norm, of normalised images \[n, 3, h, w\].
+    /// Features \[n, dim\]: the class token after the last norm, of normalised images \[n, 3, h,
+    /// w\].
     pub fn forward(&self, x: &Tensor) -> Tensor {
         self.tokens(x, &mut |_, _| {}).select(1, 0)
     }
 
-    /// Mean of the patch tokens under a norm of its own, without the last norm: iBOT's `use_mean_pooling`.
+    /// Mean of the patch tokens under a norm of its own, without the last norm: iBOT's
+    /// `use_mean_pooling`.
     pub fn forward_mean(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
         let tokens = self.body(x, &mut |_, _| {});
         let skip = 1 + self.config.registers;
-        let mean = tokens
-            .narrow(1, skip, tokens.size()[1] - skip)
-            .mean_dim([1i64].as_slice(), false, None);
-        mean.layer_norm([self.config.dim], Some(weight), Some(bias), LAYER_NORM_EPS, false)
+        let mean = tokens.narrow(1, skip, tokens.size()[1] - skip).mean_dim(
+            [1i64].as_slice(),
+            false,
+            None,
+        );
+        mean.layer_norm(
+            [self.config.dim],
+            Some(weight),
+            Some(bias),
+            LAYER_NORM_EPS,
+            false,
+        )
     }
 
-    /// All tokens \[n, 1 + registers + patches, dim\] after the last norm; `trace` sees `patch_embed`, `pos`, `tokens`, `block<i>`.
+    /// All tokens \[n, 1 + registers + patches, dim\] after the last norm; `trace` sees
+    /// `patch_embed`, `pos`, `tokens`, `block<i>`.
     pub fn tokens(&self, x: &Tensor, trace: Trace<'_>) -> Tensor {
         self.norm.forward(&self.body(x, trace))
     }
@@ -228,11 +259,23 @@ impl Vit {
         let x = cast_like(x, &self.patch_weight);
         let (n, _, height, width) = x.size4().expect("invariant: images have four axes");
         let patches = x
-            .conv2d(&self.patch_weight, Some(&self.patch_bias), [patch, patch], [0, 0], [1, 1], 1)
+            .conv2d(
+                &self.patch_weight,
+                Some(&self.patch_bias),
+                [patch, patch],
+                [0, 0],
+                [1, 1],
+                1,
+            )
             .flatten(2, 3)
             .transpose(1, 2);
         trace("patch_embed", &patches);
-        let positions = positions::resample(&self.pos_embed, height / patch, width / patch, self.config.interpolation);
+        let positions = positions::resample(
+            &self.pos_embed,
+            height / patch,
+            width / patch,
+            self.config.interpolation,
+        );
         trace("pos", &positions);
         let class = self.cls_token.expand([n, 1, self.config.dim], false);
         let tokens = Tensor::cat(&[class, patches], 1) + positions;
@@ -240,7 +283,8 @@ impl Vit {
             None => tokens,
             // Registers have no position.
             Some(registers) => {
-                let registers = registers.expand([n, self.config.registers, self.config.dim], false);
+                let registers =
+                    registers.expand([n, self.config.registers, self.config.dim], false);
                 let patches = tokens.narrow(1, 1, tokens.size()[1] - 1);
                 Tensor::cat(&[tokens.narrow(1, 0, 1), registers, patches], 1)
             }
@@ -275,9 +319,12 @@ impl Block {
                     }
                 }
             },
-            scale: config
-                .layer_scale
-                .then(|| (gamma(format!("{name}.ls1.gamma")), gamma(format!("{name}.ls2.gamma")))),
+            scale: config.layer_scale.then(|| {
+                (
+                    gamma(format!("{name}.ls1.gamma")),
+                    gamma(format!("{name}.ls2.gamma")),
+                )
+            }),
         }
     }
 
@@ -287,7 +334,11 @@ impl Block {
             Some((one, two)) => branch * if first { one } else { two },
         };
         let x = x + scaled(
-            self.proj.forward(&attend(&self.qkv.forward(&self.norm1.forward(x)), heads, false)),
+            self.proj.forward(&attend(
+                &self.qkv.forward(&self.norm1.forward(x)),
+                heads,
+                false,
+            )),
             true,
         );
         let out = self.hidden.forward(&self.norm2.forward(&x));
@@ -307,11 +358,14 @@ impl Hidden {
     }
 }
 
-/// The same weights with plain names: DINOv2's training files number blocks as `blocks.<chunk>.<index>`; the index alone counts.
+/// The same weights with plain names: DINOv2's training files number blocks as
+/// `blocks.<chunk>.<index>`; the index alone counts.
 pub fn unchunked(weights: &Weights) -> Weights {
     weights.renamed(|name| {
         let mut parts = name.splitn(4, '.');
-        let (Some("blocks"), Some(chunk), Some(index), Some(rest)) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        let (Some("blocks"), Some(chunk), Some(index), Some(rest)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
             return Some(name.to_owned());
         };
         let numbers = chunk.parse::<u32>().is_ok() && index.parse::<u32>().is_ok();

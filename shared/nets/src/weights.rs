@@ -1,4 +1,5 @@
-//! Weight files as named tensors: safetensors, PyTorch zip files and legacy streams, all read as data.
+//! Weight files as named tensors: safetensors, PyTorch zip files and legacy streams, all read as
+//! data.
 
 mod legacy;
 mod loading;
@@ -28,7 +29,9 @@ impl Weights {
     pub fn read(path: &Path) -> Result<Self, NetError> {
         let mut head = Vec::new();
         let file = File::open(path).map_err(NetError::io("read", path))?;
-        file.take(64).read_to_end(&mut head).map_err(NetError::io("read", path))?;
+        file.take(64)
+            .read_to_end(&mut head)
+            .map_err(NetError::io("read", path))?;
         let tensors = if head.starts_with(b"PK\x03\x04") {
             zipped::read(path)
         } else if legacy::is_legacy(&head) {
@@ -47,7 +50,9 @@ impl Weights {
 
     /// Names in byte order, with their tensors.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+        self.tensors
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor))
     }
     /// Number of tensors.
     pub fn len(&self) -> usize {

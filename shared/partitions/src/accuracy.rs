@@ -11,8 +11,9 @@ pub fn one_to_one_accuracy(labels: &[i64], clusters: &[i64]) -> Result<f64, Part
     Ok(matched(&table, &best_matching(&table)))
 }
 
-/// Accuracy by TEMI's rule: after the one-to-one matching, and only where clusters outnumber labels, every cluster left over
-/// takes its majority label. It rises with C, so values of different C do not compare.
+/// Accuracy by TEMI's rule: after the one-to-one matching, and only where clusters outnumber
+/// labels, every cluster left over takes its majority label. It rises with C, so values of
+/// different C do not compare.
 ///
 /// # Errors
 /// When the two differ in length or are empty.

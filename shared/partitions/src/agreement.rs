@@ -41,9 +41,14 @@ pub fn agreement(labels: &[i64], clusters: &[i64]) -> Result<Agreement, Partitio
     }
     let mi = mutual_information(&table);
     let expected = expected_mutual_information(&table);
-    // Two partitions into singletons have E[MI] = H: the quotient is 0/0 there, and both agree fully.
+    // Two partitions into singletons have E[MI] = H: the quotient is 0/0 there, and both agree
+    // fully.
     let room = mean_entropy - expected;
-    let anmi = if room.abs() < f64::EPSILON { 1.0 } else { (mi - expected) / room };
+    let anmi = if room.abs() < f64::EPSILON {
+        1.0
+    } else {
+        (mi - expected) / room
+    };
     Ok(Agreement {
         mi,
         nmi: mi / mean_entropy,
@@ -74,10 +79,14 @@ fn mutual_information(table: &Contingency) -> f64 {
 
 /// E\[MI\] of two random partitions with the given sizes: each cell is hypergeometric.
 ///
-/// The probabilities of a cell follow from their ratios, outward from the mode, and are divided by their sum: no
-/// log-factorials of large numbers, whose rounding would show in the tenth digit. Equal sizes share one computation.
+/// The probabilities of a cell follow from their ratios, outward from the mode, and are divided by
+/// their sum: no log-factorials of large numbers, whose rounding would show in the tenth digit.
+/// Equal sizes share one computation.
 fn expected_mutual_information(table: &Contingency) -> f64 {
-    let (rows, columns) = (multiplicities(&table.labels), multiplicities(&table.clusters));
+    let (rows, columns) = (
+        multiplicities(&table.labels),
+        multiplicities(&table.clusters),
+    );
     let mut sum = 0.0;
     for &(a, times_a) in &rows {
         for &(b, times_b) in &columns {
@@ -155,9 +164,16 @@ mod tests {
     #[test]
     fn golden_cluster_metrics() {
         // golden.json, cluster_metrics
-        let found = agreement(&[0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 0, 1], &[0, 0, 3, 1, 1, 4, 2, 2, 2, 5, 1, 1]).unwrap();
+        let found = agreement(
+            &[0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 0, 1],
+            &[0, 0, 3, 1, 1, 4, 2, 2, 2, 5, 1, 1],
+        )
+        .unwrap();
         assert!((found.nmi - 0.6672179432306322).abs() < 1e-12, "{found:?}");
-        assert!((found.anmi - 0.44813587378457886).abs() < 1e-12, "{found:?}");
+        assert!(
+            (found.anmi - 0.44813587378457886).abs() < 1e-12,
+            "{found:?}"
+        );
         assert!((found.ari - 0.3790322580645161).abs() < 1e-12, "{found:?}");
     }
 

@@ -1,5 +1,5 @@
-//! Agreement of two partitions of the same images, and how evenly one of them uses its clusters (spec §10.6, §6.1). Ids in, numbers out, no
-//! tensors: the report uses it too.
+//! Agreement of two partitions of the same images, and how evenly one of them uses its clusters
+//! (spec §10.6, §6.1). Ids in, numbers out, no tensors: the report uses it too.
 
 #![forbid(unsafe_code)]
 
@@ -50,7 +50,10 @@ impl Contingency {
             return Err(PartitionError {
                 what: "number of labels".to_owned(),
                 found: labels.len().to_string(),
-                expected: format!("one for each of the {} cluster ids, and at least one", clusters.len()),
+                expected: format!(
+                    "one for each of the {} cluster ids, and at least one",
+                    clusters.len()
+                ),
             });
         }
         let (row, rows) = ranks(labels);

@@ -1,8 +1,10 @@
-//! The best one-to-one matching of labels and clusters (Hungarian method with potentials, Jonker and Volgenant 1987).
+//! The best one-to-one matching of labels and clusters (Hungarian method with potentials, Jonker
+//! and Volgenant 1987).
 
 use crate::Contingency;
 
-/// For each cluster the label matched to it: at most one each way, as many images as possible in matched pairs.
+/// For each cluster the label matched to it: at most one each way, as many images as possible in
+/// matched pairs.
 pub fn best_matching(table: &Contingency) -> Vec<Option<usize>> {
     let (labels, clusters) = (table.labels.len(), table.clusters.len());
     let mut matched = vec![None; clusters];

@@ -1,4 +1,5 @@
-//! How a clustering uses its slots: compact ids, prior p(c), utilisation, evenness (spec §4.6, §6.1).
+//! How a clustering uses its slots: compact ids, prior p(c), utilisation, evenness (spec §4.6,
+//! §6.1).
 
 use crate::{PartitionError, agreement::entropy};
 
@@ -15,14 +16,23 @@ pub struct Usage {
     pub prior: Vec<f64>,
 }
 
-/// Compact ids (rank among the distinct ids) and the usage of `slots` clusters. Raw ids may have gaps and exceed `slots`.
+/// Compact ids (rank among the distinct ids) and the usage of `slots` clusters. Raw ids may have
+/// gaps and exceed `slots`.
 ///
 /// # Errors
 /// When there are no ids, one is negative, or more than `slots` distinct ones occur.
 pub fn compact(raw_ids: &[i64], slots: u32) -> Result<(Vec<i64>, Usage), PartitionError> {
     if raw_ids.is_empty() {
-        let (what, found, expected) = ("number of cluster ids".to_owned(), "0".to_owned(), "at least one".to_owned());
-        return Err(PartitionError { what, found, expected });
+        let (what, found, expected) = (
+            "number of cluster ids".to_owned(),
+            "0".to_owned(),
+            "at least one".to_owned(),
+        );
+        return Err(PartitionError {
+            what,
+            found,
+            expected,
+        });
     }
     if let Some((row, id)) = raw_ids.iter().enumerate().find(|&(_, &id)| id < 0) {
         let (what, found) = (format!("cluster id of image {row}"), id.to_string());
@@ -34,7 +44,10 @@ pub fn compact(raw_ids: &[i64], slots: u32) -> Result<(Vec<i64>, Usage), Partiti
     }
     let (rank, used) = crate::ranks(raw_ids);
     if used as u64 > u64::from(slots) {
-        let (what, found) = ("number of distinct cluster ids".to_owned(), used.to_string());
+        let (what, found) = (
+            "number of distinct cluster ids".to_owned(),
+            used.to_string(),
+        );
         return Err(PartitionError {
             what,
             found,
@@ -46,7 +59,10 @@ pub fn compact(raw_ids: &[i64], slots: u32) -> Result<(Vec<i64>, Usage), Partiti
     for &id in &ids {
         counts[id as usize] += 1;
     }
-    let prior = counts.iter().map(|&count| count as f64 / raw_ids.len() as f64).collect();
+    let prior = counts
+        .iter()
+        .map(|&count| count as f64 / raw_ids.len() as f64)
+        .collect();
     Ok((
         ids,
         Usage {
@@ -108,9 +124,19 @@ mod tests {
 
     #[test]
     fn impossible_ids_are_refused() {
-        let check = |ids: &[i64], slots, expect: &str| assert_eq!(compact(ids, slots).unwrap_err().to_string(), expect);
-        check(&[0, 1, -1], 5, "cluster id of image 2 is -1, expected 0 or more");
-        check(&[0, 7, 9], 2, "number of distinct cluster ids is 3, expected at most C = 2");
+        let check = |ids: &[i64], slots, expect: &str| {
+            assert_eq!(compact(ids, slots).unwrap_err().to_string(), expect)
+        };
+        check(
+            &[0, 1, -1],
+            5,
+            "cluster id of image 2 is -1, expected 0 or more",
+        );
+        check(
+            &[0, 7, 9],
+            2,
+            "number of distinct cluster ids is 3, expected at most C = 2",
+        );
         check(&[], 2, "number of cluster ids is 0, expected at least one");
     }
 }

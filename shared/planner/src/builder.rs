@@ -1,4 +1,5 @@
-//! Puts the plan together node by node: gives a job its key when its inputs are known, and a reason to wait when not.
+//! Puts the plan together node by node: gives a job its key when its inputs are known, and a reason
+//! to wait when not.
 
 use crate::{Cell, Knowledge, Node, Plan, State, Work};
 use cedm_contract::{Hints, Input, Job, JobSpec, Kind, Manifest, sweep::Sweep};
@@ -58,8 +59,12 @@ impl<'k> Draft<'k> {
     }
     /// Reads all shards in order, in roles `shard/<index>`.
     pub(crate) fn shards(mut self, shards: Vec<Dep<'k>>) -> Self {
-        self.reads
-            .extend(shards.into_iter().enumerate().map(|(index, dep)| (shard_role(index), dep)));
+        self.reads.extend(
+            shards
+                .into_iter()
+                .enumerate()
+                .map(|(index, dep)| (shard_role(index), dep)),
+        );
         self
     }
     /// Reads something that may not be asked for.
@@ -106,15 +111,26 @@ impl<'k> Builder<'k> {
         self.by_id.get(id).map(|index| self.dep(*index))
     }
 
-    /// Adds a node (once per id). `spec` is asked for only when everything it reads is done; an error makes the node dead.
-    pub(crate) fn add(&mut self, draft: Draft<'k>, spec: impl FnOnce() -> Result<JobSpec, String>) -> Dep<'k> {
+    /// Adds a node (once per id). `spec` is asked for only when everything it reads is done; an
+    /// error makes the node dead.
+    pub(crate) fn add(
+        &mut self,
+        draft: Draft<'k>,
+        spec: impl FnOnce() -> Result<JobSpec, String>,
+    ) -> Dep<'k> {
         if let Some(dep) = self.existing(&draft.id) {
             return dep;
         }
         let open: Vec<usize> = draft
             .reads
             .iter()
-            .filter_map(|(_, dep)| if let Dep::Open(index) = dep { Some(*index) } else { None })
+            .filter_map(|(_, dep)| {
+                if let Dep::Open(index) = dep {
+                    Some(*index)
+                } else {
+                    None
+                }
+            })
             .collect();
         let (job, state) = if open.is_empty() {
             match spec() {
@@ -144,7 +160,12 @@ impl<'k> Builder<'k> {
     }
 
     /// A node that stands for an import: its key was given at submission.
-    pub(crate) fn given(&mut self, id: String, key: &cedm_contract::JobKey, missing: String) -> Dep<'k> {
+    pub(crate) fn given(
+        &mut self,
+        id: String,
+        key: &cedm_contract::JobKey,
+        missing: String,
+    ) -> Dep<'k> {
         let state = match self.known.manifest(key) {
             Some(manifest) => self.done(manifest),
             None => State::Dead { reason: missing },
@@ -202,7 +223,9 @@ impl<'k> Builder<'k> {
         let job = Job::new(spec, inputs, self.sweep.spec.priority, hints);
         let state = match (self.known.manifest(&job.key), self.known.dead(&job.key)) {
             (Some(manifest), _) => self.done(manifest),
-            (None, Some(reason)) => State::Dead { reason: reason.to_owned() },
+            (None, Some(reason)) => State::Dead {
+                reason: reason.to_owned(),
+            },
             (None, None) => State::Ready,
         };
         (Some(job), state)

@@ -1,6 +1,8 @@
-//! Which of the passing C are worth a network: few, spread evenly on a logarithmic scale, the largest always.
+//! Which of the passing C are worth a network: few, spread evenly on a logarithmic scale, the
+//! largest always.
 
-/// At most `count` of `passing` (ascending), evenly spread on a logarithmic scale, the largest always among them; ascending.
+/// At most `count` of `passing` (ascending), evenly spread on a logarithmic scale, the largest
+/// always among them; ascending.
 pub fn spread(passing: &[u32], count: u32) -> Vec<u32> {
     let (Some(first), Some(last)) = (passing.first().copied(), passing.last().copied()) else {
         return Vec::new();
@@ -19,7 +21,10 @@ pub fn spread(passing: &[u32], count: u32) -> Vec<u32> {
         let target = f64::from(first).ln() * (1.0 - share) + f64::from(last).ln() * share;
         // Of two equally near ones the larger: in steps of 1e-9, so that rounding does not decide.
         let off = |index: &usize| ((f64::from(left[*index]).ln() - target).abs() * 1e9).round();
-        if let Some(nearest) = (0..left.len()).rev().min_by(|a, b| off(a).total_cmp(&off(b))) {
+        if let Some(nearest) = (0..left.len())
+            .rev()
+            .min_by(|a, b| off(a).total_cmp(&off(b)))
+        {
             chosen.push(left.remove(nearest));
         }
     }

@@ -1,4 +1,5 @@
-//! The walk of a batch, as nodes: images → features → clusters ⇄ bound → networks → samples → scores → report.
+//! The walk of a batch, as nodes: images → features → clusters ⇄ bound → networks → samples →
+//! scores → report.
 
 mod clusters;
 mod features;
@@ -26,11 +27,16 @@ pub(crate) struct Images<'k> {
 pub(crate) fn build(b: &mut Builder<'_>) {
     let sweep = b.sweep;
     let name = &sweep.spec.image_set;
-    let Some(images) = given(b, name, &sweep.images) else { return };
-    let test = sweep
-        .test_images
-        .as_ref()
-        .and_then(|key| given(b, sweep.spec.test_set.as_deref().unwrap_or("test split"), key));
+    let Some(images) = given(b, name, &sweep.images) else {
+        return;
+    };
+    let test = sweep.test_images.as_ref().and_then(|key| {
+        given(
+            b,
+            sweep.spec.test_set.as_deref().unwrap_or("test split"),
+            key,
+        )
+    });
     let walk = Walk { images, test };
     let clusters_features = |method: &Method| matches!(method, Method::Temi(_) | Method::Kmeans(_));
     if sweep
@@ -72,7 +78,13 @@ fn report(b: &mut Builder<'_>) {
     let made_from = |kind: Kind| {
         matches!(
             kind,
-            Kind::Import | Kind::Judge | Kind::Cluster | Kind::Bound | Kind::Train | Kind::SampleSet | Kind::Score
+            Kind::Import
+                | Kind::Judge
+                | Kind::Cluster
+                | Kind::Bound
+                | Kind::Train
+                | Kind::SampleSet
+                | Kind::Score
         )
     };
     let mut draft = Draft::new(format!("report {sweep}"), Kind::Report, Work::one());

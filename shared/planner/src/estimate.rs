@@ -29,7 +29,11 @@ pub fn estimate(plan: &Plan) -> Vec<KindEstimate> {
     let mut seen = BTreeSet::new();
     let mut rows: Vec<KindEstimate> = Vec::new();
     for node in &plan.nodes {
-        if node.job.as_ref().is_some_and(|job| !seen.insert(job.key.clone())) {
+        if node
+            .job
+            .as_ref()
+            .is_some_and(|job| !seen.insert(job.key.clone()))
+        {
             continue;
         }
         let row = match rows.iter_mut().find(|row| row.kind == node.kind) {

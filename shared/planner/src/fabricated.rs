@@ -1,10 +1,12 @@
-//! For tests: a world in which every job succeeds at once, with results that look like real ones and depend on the job alone.
+//! For tests: a world in which every job succeeds at once, with results that look like real ones
+//! and depend on the job alone.
 
 use crate::Known;
 use cedm_contract::{
-    AdaptResult, Attempt, BoundDecision, BoundResult, ClusterResult, Digest, FeatureSet, ImageSet, Job, JobKey, JobResult, JobSpec,
-    JudgeResult, Manifest, MeasureResult, ObjectRef, Output, Probe, ReferenceResult, SampleSetResult, Score, ScoreResult, ShardRef,
-    Software, Timings, TrainResult,
+    AdaptResult, Attempt, BoundDecision, BoundResult, ClusterResult, Digest, FeatureSet, ImageSet,
+    Job, JobKey, JobResult, JobSpec, JudgeResult, Manifest, MeasureResult, ObjectRef, Output,
+    Probe, ReferenceResult, SampleSetResult, Score, ScoreResult, ShardRef, Software, Timings,
+    TrainResult,
     metrics::metric,
     params::{ClusterMethod, ImportParams},
     sweep::{Sweep, SweepSpec},
@@ -61,7 +63,14 @@ pub(crate) fn sweep(id: &str, toml: &str) -> (Sweep, Known) {
     let key = import.key.clone();
     known.learn(import);
     (
-        Sweep::new(id.parse().unwrap(), spec, key, None, SUBMITTED_MS, toml.to_owned()),
+        Sweep::new(
+            id.parse().unwrap(),
+            spec,
+            key,
+            None,
+            SUBMITTED_MS,
+            toml.to_owned(),
+        ),
         known,
     )
 }
@@ -72,7 +81,12 @@ fn import() -> Job {
         labels: Digest::of(b"labels"),
         shard_size: 1_000,
     };
-    Job::new(JobSpec::Import(params), Vec::new(), Default::default(), Default::default())
+    Job::new(
+        JobSpec::Import(params),
+        Vec::new(),
+        Default::default(),
+        Default::default(),
+    )
 }
 
 fn image_set() -> ImageSet {
@@ -116,7 +130,9 @@ fn manifest_of(job: &Job, result: JobResult, finished_ms: u64) -> Manifest {
         object: object(&format!("{}/{name}", job.key)),
         volatile: name == "curve.json",
     };
-    let outputs: Vec<Output> = ["assignments.safetensors", "ema.safetensors", "curve.json"].map(output).into();
+    let outputs: Vec<Output> = ["assignments.safetensors", "ema.safetensors", "curve.json"]
+        .map(output)
+        .into();
     Manifest {
         schema: 1,
         key: job.key.clone(),
@@ -175,7 +191,10 @@ fn bound_step(job: &Job, known: &Known, start: u32, alpha: f64, cap: u32) -> Bou
         .iter()
         .filter(|input| input.role.starts_with("probe/"))
         .map(|input| {
-            let JobResult::Cluster(result) = &crate::Knowledge::manifest(known, &input.key).unwrap().result else {
+            let JobResult::Cluster(result) = &crate::Knowledge::manifest(known, &input.key)
+                .unwrap()
+                .result
+            else {
                 panic!("a probe")
             };
             Probe {
@@ -188,9 +207,15 @@ fn bound_step(job: &Job, known: &Known, start: u32, alpha: f64, cap: u32) -> Bou
         })
         .collect();
     probes.sort_by_key(|probe| probe.clusters);
-    let c_max = probes.iter().filter(|probe| probe.passes).map(|probe| probe.clusters).max();
+    let c_max = probes
+        .iter()
+        .filter(|probe| probe.passes)
+        .map(|probe| probe.clusters)
+        .max();
     let decision = match probes.last() {
-        None => BoundDecision::Probe { clusters: vec![start] },
+        None => BoundDecision::Probe {
+            clusters: vec![start],
+        },
         Some(last) if last.passes && last.clusters * 2 <= cap => BoundDecision::Probe {
             clusters: vec![last.clusters * 2],
         },
@@ -239,7 +264,13 @@ fn result_of(job: &Job, known: &Known) -> JobResult {
             };
             JobResult::Cluster(clustered(params.clusters, used))
         }
-        JobSpec::Bound(params) => JobResult::Bound(bound_step(job, known, params.start, params.alpha, params.cap)),
+        JobSpec::Bound(params) => JobResult::Bound(bound_step(
+            job,
+            known,
+            params.start,
+            params.alpha,
+            params.cap,
+        )),
         JobSpec::Train(params) => JobResult::Train(TrainResult {
             nimg: params.to_nimg,
             steps: params.to_nimg / u64::from(params.optimiser.batch),
@@ -260,7 +291,10 @@ fn result_of(job: &Job, known: &Known) -> JobResult {
             first_seed: params.first_seed,
             shards: shards(params.count, 128, job.key.short()),
         }),
-        JobSpec::Measure(_) => JobResult::Measure(MeasureResult { count: 128, dim: 16 }),
+        JobSpec::Measure(_) => JobResult::Measure(MeasureResult {
+            count: 128,
+            dim: 16,
+        }),
         JobSpec::Reference(_) => JobResult::Reference(ReferenceResult {
             count: IMAGES,
             dim: 16,
@@ -278,7 +312,12 @@ fn result_of(job: &Job, known: &Known) -> JobResult {
                     },
                 )
             };
-            let count = job.inputs.iter().filter(|input| input.role.starts_with("shard/")).count() as u64 * 100;
+            let count = job
+                .inputs
+                .iter()
+                .filter(|input| input.role.starts_with("shard/"))
+                .count() as u64
+                * 100;
             JobResult::Score(ScoreResult {
                 count,
                 reference_count: IMAGES,

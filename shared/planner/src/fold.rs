@@ -9,7 +9,10 @@ mod summary;
 use crate::{Knowledge, Plan, State, plan};
 use cedm_contract::{
     JobResult, Kind, Manifest,
-    outcome::{Artefact, FeaturesOutcome, ImagesOutcome, JobCounts, KindCost, LineageNode, SweepOutcome, SweepState},
+    outcome::{
+        Artefact, FeaturesOutcome, ImagesOutcome, JobCounts, KindCost, LineageNode, SweepOutcome,
+        SweepState,
+    },
     sweep::Sweep,
 };
 use std::collections::BTreeSet;
@@ -17,7 +20,11 @@ use std::collections::BTreeSet;
 /// The outcome so far; whole once the plan is settled.
 pub fn fold(sweep: &Sweep, known: &dyn Knowledge) -> SweepOutcome {
     let plan = plan(sweep, known);
-    let view = View { sweep, known, plan: &plan };
+    let view = View {
+        sweep,
+        known,
+        plan: &plan,
+    };
     let bounds = clusterings::bounds(&view);
     let cells = cells::cells(&view);
     let answer = answer::answer(sweep, &cells, &bounds);
@@ -63,7 +70,11 @@ impl<'a> View<'a> {
     /// Done nodes with their manifests, each job once, in walking order.
     fn done(&self) -> impl Iterator<Item = (&'a crate::Node, &'a Manifest)> {
         let mut seen = BTreeSet::new();
-        let nodes = self.plan.nodes.iter().filter(|node| node.kind != Kind::Report);
+        let nodes = self
+            .plan
+            .nodes
+            .iter()
+            .filter(|node| node.kind != Kind::Report);
         nodes
             .filter_map(|node| self.manifest(node).map(|manifest| (node, manifest)))
             .filter(move |(_, manifest)| seen.insert(&manifest.key))
@@ -109,7 +120,9 @@ fn counts(plan: &Plan) -> JobCounts {
 
 fn images(view: &View<'_>) -> Option<ImagesOutcome> {
     let manifest = view.known.manifest(&view.sweep.images)?;
-    let JobResult::Import(set) = &manifest.result else { return None };
+    let JobResult::Import(set) = &manifest.result else {
+        return None;
+    };
     Some(ImagesOutcome {
         name: view.sweep.spec.image_set.clone(),
         artefact: artefact(manifest),
@@ -164,14 +177,28 @@ fn costs(view: &View<'_>) -> Vec<KindCost> {
         if of_kind.is_empty() {
             continue;
         }
-        let fresh: Vec<&Manifest> = of_kind.iter().copied().filter(|manifest| !view.cached(manifest)).collect();
-        let wait = |manifest: &&Manifest| manifest.timings.started_ms.saturating_sub(manifest.timings.queued_ms) as f64 / 1000.0;
+        let fresh: Vec<&Manifest> = of_kind
+            .iter()
+            .copied()
+            .filter(|manifest| !view.cached(manifest))
+            .collect();
+        let wait = |manifest: &&Manifest| {
+            manifest
+                .timings
+                .started_ms
+                .saturating_sub(manifest.timings.queued_ms) as f64
+                / 1000.0
+        };
         costs.push(KindCost {
             kind: *kind,
             jobs: of_kind.len() as u64,
             cached: (of_kind.len() - fresh.len()) as u64,
-            compute_s: fresh.iter().map(|manifest| manifest.timings.compute_ms as f64 / 1000.0).sum(),
-            mean_wait_s: (!fresh.is_empty()).then(|| fresh.iter().map(wait).sum::<f64>() / fresh.len() as f64),
+            compute_s: fresh
+                .iter()
+                .map(|manifest| manifest.timings.compute_ms as f64 / 1000.0)
+                .sum(),
+            mean_wait_s: (!fresh.is_empty())
+                .then(|| fresh.iter().map(wait).sum::<f64>() / fresh.len() as f64),
         });
     }
     costs

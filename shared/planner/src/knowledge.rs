@@ -3,7 +3,8 @@
 use cedm_contract::{JobKey, Manifest};
 use std::collections::HashMap;
 
-/// Answers what has become of a job. The planner asks for the same key often: answers should be cheap.
+/// Answers what has become of a job. The planner asks for the same key often: answers should be
+/// cheap.
 pub trait Knowledge {
     /// Its manifest, where one exists.
     fn manifest(&self, key: &JobKey) -> Option<&Manifest>;

@@ -1,8 +1,9 @@
 //! From a sweep and what is known of it to the jobs that come next, and to what has come of it.
 //!
-//! Pure: [`plan`] and [`fold`] read a [`Knowledge`] of manifests and dead letters and return plain data. No I/O, no async, no
-//! clock, no tensors. A job can only be keyed once the digests of its inputs are known, so the plan goes as deep as manifests
-//! reach; what lies beyond stands in it with the reason why it waits.
+//! Pure: [`plan`] and [`fold`] read a [`Knowledge`] of manifests and dead letters and return plain
+//! data. No I/O, no async, no clock, no tensors. A job can only be keyed once the digests of its
+//! inputs are known, so the plan goes as deep as manifests reach; what lies beyond stands in it
+//! with the reason why it waits.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +29,8 @@ pub use obstacles::obstacles;
 
 use cedm_contract::sweep::Sweep;
 
-/// Everything that the sweep asks for, each job with its state. Nodes stand after what they wait for.
+/// Everything that the sweep asks for, each job with its state. Nodes stand after what they wait
+/// for.
 pub fn plan(sweep: &Sweep, known: &dyn Knowledge) -> Plan {
     let mut builder = builder::Builder::new(sweep, known);
     chain::build(&mut builder);

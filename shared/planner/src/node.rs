@@ -14,10 +14,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Jobs that could run now, each key once; the report is the coordinator's own and not among them.
+    /// Jobs that could run now, each key once; the report is the coordinator's own and not among
+    /// them.
     pub fn ready(&self) -> Vec<&Job> {
         let mut seen = BTreeSet::new();
-        let ready = self.nodes.iter().filter(|node| node.state == State::Ready && node.kind.is_queued());
+        let ready = self
+            .nodes
+            .iter()
+            .filter(|node| node.state == State::Ready && node.kind.is_queued());
         ready
             .filter_map(|node| node.job.as_ref())
             .filter(|job| seen.insert(&job.key))
@@ -31,7 +35,9 @@ impl Plan {
 
     /// Whether nothing is left but the report.
     pub fn settled(&self) -> bool {
-        self.nodes.iter().all(|node| node.kind == Kind::Report || node.state.is_settled())
+        self.nodes
+            .iter()
+            .all(|node| node.kind == Kind::Report || node.state.is_settled())
     }
 
     /// Whether everything asked for is there, the report aside.
@@ -95,7 +101,8 @@ pub enum Purpose {
     /// To be judged.
     #[default]
     Judge,
-    /// As large as the sets of earlier snapshots, so that a curve along training ends on equal terms.
+    /// As large as the sets of earlier snapshots, so that a curve along training ends on equal
+    /// terms.
     Curve,
     /// Labels drawn uniformly instead of from p(c), from the seeds of the set to be judged.
     Uniform,
@@ -134,7 +141,10 @@ pub enum State {
 impl State {
     /// Whether nothing will change without a person.
     pub fn is_settled(&self) -> bool {
-        matches!(self, State::Done { .. } | State::Dead { .. } | State::Blocked { .. })
+        matches!(
+            self,
+            State::Done { .. } | State::Dead { .. } | State::Blocked { .. }
+        )
     }
 }
 
@@ -168,6 +178,9 @@ impl Work {
     }
     /// A short merging job.
     pub(crate) fn one() -> Self {
-        Self { amount: 1.0, unit: "jobs" }
+        Self {
+            amount: 1.0,
+            unit: "jobs",
+        }
     }
 }

@@ -35,7 +35,8 @@ pub fn obstacles(spec: &SweepSpec, images: &ImageSet) -> Vec<String> {
             && u64::from(temi.batch) > images.count
         {
             found.push(format!(
-                "clustering `{name}`: a batch of {} is more than the {} images of `{}`: set a smaller `temi.batch`",
+                "clustering `{name}`: a batch of {} is more than the {} images of `{}`: set a \
+                 smaller `temi.batch`",
                 temi.batch, images.count, spec.image_set
             ));
         }
@@ -60,7 +61,8 @@ pub(crate) fn network_obstacle(spec: &SweepSpec, images: &ImageSet) -> Option<St
     let side = spec.training.network.resolution;
     (side != images.resolution).then(|| {
         format!(
-            "preset `{}` is for {side}×{side}, the images of `{}` are {}×{}: choose another preset, or set `training.network.resolution`",
+            "preset `{}` is for {side}×{side}, the images of `{}` are {}×{}: choose another \
+             preset, or set `training.network.resolution`",
             spec.training.preset, spec.image_set, images.resolution, images.resolution
         )
     })

@@ -1,7 +1,7 @@
 //! One chart as an SVG picture that follows the page's colours.
 //!
-//! Drawn by plotters with placeholder colours, which then become CSS variables: the same picture is readable in the light and
-//! in the dark theme. Marks carry a tooltip with their exact numbers.
+//! Drawn by plotters with placeholder colours, which then become CSS variables: the same picture is
+//! readable in the light and in the dark theme. Marks carry a tooltip with their exact numbers.
 
 mod axis;
 mod marks;
@@ -98,14 +98,33 @@ impl Chart {
 
     /// What a screen reader says.
     fn spoken(&self) -> String {
-        let names: Vec<&str> = self.series.iter().map(|series| series.name.as_str()).collect();
-        format!("Chart of {} against {}: {}", self.y.label, self.x.label, names.join(", "))
+        let names: Vec<&str> = self
+            .series
+            .iter()
+            .map(|series| series.name.as_str())
+            .collect();
+        format!(
+            "Chart of {} against {}: {}",
+            self.y.label,
+            self.x.label,
+            names.join(", ")
+        )
     }
 
-    fn draw(&self, svg: &mut String, size: (u32, u32)) -> Result<String, Box<dyn std::error::Error>> {
+    fn draw(
+        &self,
+        svg: &mut String,
+        size: (u32, u32),
+    ) -> Result<String, Box<dyn std::error::Error>> {
         let root = SVGBackend::with_string(svg, size).into_drawing_area();
         let small = size.0 < 600;
-        let all = |pick: fn(&Point) -> (f64, f64)| self.series.iter().flat_map(|s| &s.points).map(pick).collect::<Vec<_>>();
+        let all = |pick: fn(&Point) -> (f64, f64)| {
+            self.series
+                .iter()
+                .flat_map(|s| &s.points)
+                .map(pick)
+                .collect::<Vec<_>>()
+        };
         let (xs, mut ys) = (
             all(|p| (p.x, p.x)),
             all(|p| (p.y - p.error.unwrap_or(0.0), p.y + p.error.unwrap_or(0.0))),
@@ -117,22 +136,38 @@ impl Chart {
             .flat_map(|(_, series)| series)
             .flat_map(|series| &series.points)
             .map(|p| p.x);
-        let places = beside.chain(self.uprights.iter().map(|(x, _)| *x)).map(|x| (x, x));
+        let places = beside
+            .chain(self.uprights.iter().map(|(x, _)| *x))
+            .map(|x| (x, x));
         let all_xs: Vec<_> = xs.iter().copied().chain(places).collect();
-        let plot_width = size.0.saturating_sub(if self.right.is_some() { 130 } else { 80 });
+        let plot_width = size
+            .0
+            .saturating_sub(if self.right.is_some() { 130 } else { 80 });
         let (x, y) = (
-            self.x.laid_out(&all_xs, plot_width / if small { 46 } else { 54 }),
+            self.x
+                .laid_out(&all_xs, plot_width / if small { 46 } else { 54 }),
             self.y.laid_out(&ys, size.1 / 48),
         );
         let right = self.right.as_ref().map(|(axis, series)| {
-            let values: Vec<_> = series.iter().flat_map(|s| &s.points).map(|p| (p.y, p.y)).collect();
+            let values: Vec<_> = series
+                .iter()
+                .flat_map(|s| &s.points)
+                .map(|p| (p.y, p.y))
+                .collect();
             (axis.laid_out(&values, size.1 / 48), series)
         });
-        let right_range = right.as_ref().map_or((0.0, 1.0), |(layout, _)| layout.range);
-        let right_ticks = right.as_ref().map_or_else(Vec::new, |(layout, _)| layout.positions());
+        let right_range = right
+            .as_ref()
+            .map_or((0.0, 1.0), |(layout, _)| layout.range);
+        let right_ticks = right
+            .as_ref()
+            .map_or_else(Vec::new, |(layout, _)| layout.positions());
 
         let mut chart = ChartBuilder::on(&root)
-            .margin_top(24 + if small && right.is_some() { 17 } else { 0 } + if self.uprights.is_empty() { 0 } else { 16 })
+            .margin_top(
+                24 + if small && right.is_some() { 17 } else { 0 }
+                    + if self.uprights.is_empty() { 0 } else { 16 },
+            )
             .margin_right(if right.is_some() { 2 } else { 16 })
             .margin_bottom(2)
             .margin_left(2)
@@ -140,7 +175,10 @@ impl Chart {
             .y_label_area_size(y.label_width())
             .right_y_label_area_size(right.as_ref().map_or(0, |(layout, _)| layout.label_width()))
             .build_cartesian_2d(keyed(x.range, x.positions()), keyed(y.range, y.positions()))?
-            .set_secondary_coord(keyed(x.range, x.positions()), keyed(right_range, right_ticks));
+            .set_secondary_coord(
+                keyed(x.range, x.positions()),
+                keyed(right_range, right_ticks),
+            );
         let text = |colour: RGBColor| ("sans-serif", 15).into_font().color(&colour);
         let (x_text, y_text) = (|at: &f64| x.text(*at), |at: &f64| y.text(*at));
         chart
@@ -169,7 +207,12 @@ impl Chart {
         // Names of the vertical axes stand level above them: no turned heads, no cut words.
         let mut hits = marks::axis_name(2, 14, "start", &self.y.label);
         if let Some((axis, _)) = &self.right {
-            hits += &marks::axis_name(size.0 as i32 - 2, if small { 31 } else { 14 }, "end", &axis.label);
+            hits += &marks::axis_name(
+                size.0 as i32 - 2,
+                if small { 31 } else { 14 },
+                "end",
+                &axis.label,
+            );
         }
         let area = chart.plotting_area().clone();
         let pixel = |at_x: f64, at_y: f64| area.map_coordinate(&(at_x, at_y));
@@ -198,7 +241,11 @@ impl Chart {
         }
         if let Some((layout, series)) = &right {
             for one in series.iter() {
-                let path: Vec<_> = one.points.iter().map(|p| (x.at(p.x), layout.at(p.y))).collect();
+                let path: Vec<_> = one
+                    .points
+                    .iter()
+                    .map(|p| (x.at(p.x), layout.at(p.y)))
+                    .collect();
                 chart.draw_secondary_series(DashedLineSeries::new(
                     path.iter().copied(),
                     4,
@@ -218,7 +265,12 @@ impl Chart {
             if one.joined && one.style < PALETTE {
                 area.draw(&PathElement::new(path.clone(), colour.stroke_width(2)))?;
             } else if one.joined {
-                area.draw(&DashedPathElement::new(path.clone(), 7, 3, colour.stroke_width(2)))?;
+                area.draw(&DashedPathElement::new(
+                    path.clone(),
+                    7,
+                    3,
+                    colour.stroke_width(2),
+                ))?;
             }
             for (point, at) in one.points.iter().zip(path) {
                 let (px, py) = pixel(at.0, at.1);
@@ -269,23 +321,46 @@ fn keyed(ends: (f64, f64), ticks: Vec<f64>) -> Keyed {
 /// Placeholder colours become the page's, sizes the container's; what we draw ourselves is added.
 fn themed(svg: &str, spoken: &str, hits: &str) -> String {
     let mut text = svg.to_owned();
-    for (placeholder, variable) in [("#010203", "ink"), ("#010204", "faint"), ("#010205", "quiet")] {
+    for (placeholder, variable) in [
+        ("#010203", "ink"),
+        ("#010204", "faint"),
+        ("#010205", "quiet"),
+    ] {
         text = recoloured(&text, placeholder, variable);
     }
     for style in 0..PALETTE {
         let RGBColor(red, green, blue) = series_colour(style);
-        text = recoloured(&text, &format!("#{red:02X}{green:02X}{blue:02X}"), &format!("s{style}"));
+        text = recoloured(
+            &text,
+            &format!("#{red:02X}{green:02X}{blue:02X}"),
+            &format!("s{style}"),
+        );
     }
-    let open = text.find("<svg ").and_then(|start| Some((start, start + text[start..].find('>')?)));
-    let Some((start, end)) = open else { return text };
-    let view = text[start..end].find("viewBox=").map_or("", |at| &text[start + at..end]);
+    let open = text
+        .find("<svg ")
+        .and_then(|start| Some((start, start + text[start..].find('>')?)));
+    let Some((start, end)) = open else {
+        return text;
+    };
+    let view = text[start..end]
+        .find("viewBox=")
+        .map_or("", |at| &text[start + at..end]);
     let view = view.split('"').nth(1).unwrap_or("0 0 1 1");
-    let head = format!("<svg viewBox=\"{view}\" role=\"img\" aria-label=\"{}\">", marks::escaped(spoken));
+    let head = format!(
+        "<svg viewBox=\"{view}\" role=\"img\" aria-label=\"{}\">",
+        marks::escaped(spoken)
+    );
     let body = text[end + 1..].replacen("</svg>", &format!("{hits}</svg>"), 1);
     format!("{head}{body}")
 }
 
 fn recoloured(svg: &str, placeholder: &str, variable: &str) -> String {
-    svg.replace(&format!("fill=\"{placeholder}\""), &format!("style=\"fill:var(--{variable})\""))
-        .replace(&format!("stroke=\"{placeholder}\""), &format!("style=\"stroke:var(--{variable})\""))
+    svg.replace(
+        &format!("fill=\"{placeholder}\""),
+        &format!("style=\"fill:var(--{variable})\""),
+    )
+    .replace(
+        &format!("stroke=\"{placeholder}\""),
+        &format!("style=\"stroke:var(--{variable})\""),
+    )
 }

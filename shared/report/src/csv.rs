@@ -84,7 +84,10 @@ fn scores(facts: &Facts) -> Attachment {
             let uniform = snapshot.uniform_sets.iter().map(|set| ("uniform", set));
             for (purpose, set) in judged.chain(curve).chain(uniform) {
                 let SetOutcome {
-                    index, first_seed, scores, ..
+                    index,
+                    first_seed,
+                    scores,
+                    ..
                 } = set;
                 for (space, found) in scores {
                     for (metric, score) in &found.result.scores {
@@ -237,7 +240,12 @@ fn curves(facts: &Facts) -> Attachment {
     let mut csv = Csv::new(&["network", "training_images", "quantity", "value"]);
     for cell in &facts.outcome.cells {
         for (nimg, quantity, value) in curve_of(facts, cell) {
-            csv.row(&[cell.label.clone(), nimg.to_string(), quantity, value.to_string()]);
+            csv.row(&[
+                cell.label.clone(),
+                nimg.to_string(),
+                quantity,
+                value.to_string(),
+            ]);
         }
     }
     csv.named("curves.csv")
@@ -262,7 +270,11 @@ fn jobs(facts: &Facts) -> Attachment {
         "revision",
     ]);
     for node in &facts.outcome.lineage {
-        let inputs: Vec<String> = node.inputs.iter().map(|input| format!("{}={}", input.role, input.key)).collect();
+        let inputs: Vec<String> = node
+            .inputs
+            .iter()
+            .map(|input| format!("{}={}", input.role, input.key))
+            .collect();
         csv.row(&[
             node.id.clone(),
             node.kind.to_string(),
@@ -319,7 +331,11 @@ mod tests {
     fn cells_with_commas_and_quotes_are_quoted() {
         assert_eq!(
             (quoted("a"), quoted("a,b"), quoted("say \"x\"")),
-            ("a".to_owned(), "\"a,b\"".to_owned(), "\"say \"\"x\"\"\"".to_owned())
+            (
+                "a".to_owned(),
+                "\"a,b\"".to_owned(),
+                "\"say \"\"x\"\"\"".to_owned()
+            )
         );
     }
 }

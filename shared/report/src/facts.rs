@@ -38,11 +38,18 @@ pub struct Measure {
 impl Measure {
     /// For an axis: name, unit and direction.
     pub fn axis_label(&self) -> String {
-        format!("{}, {} ({})", self.title, self.metric.unit, self.metric.direction.words())
+        format!(
+            "{}, {} ({})",
+            self.title,
+            self.metric.unit,
+            self.metric.direction.words()
+        )
     }
     /// For a table's head.
     pub fn head(&self) -> String {
-        format!("{} {}", self.title, self.metric.direction.arrow()).trim_end().to_owned()
+        format!("{} {}", self.title, self.metric.direction.arrow())
+            .trim_end()
+            .to_owned()
     }
 }
 
@@ -54,7 +61,11 @@ impl<'a> Facts<'a> {
             let others = styles.values().filter(|style| **style != GREY).count();
             styles
                 .entry(cell.clustering.as_str())
-                .or_insert(if cell.clusters.is_none() { GREY } else { colourful(others) });
+                .or_insert(if cell.clusters.is_none() {
+                    GREY
+                } else {
+                    colourful(others)
+                });
         }
         Self {
             outcome,
@@ -86,7 +97,12 @@ impl<'a> Facts<'a> {
         let mut all = Vec::new();
         for evaluation in &self.outcome.spec.evaluations {
             let first = std::iter::once(&evaluation.primary);
-            for name in first.chain(evaluation.metrics.iter().filter(|name| **name != evaluation.primary)) {
+            for name in first.chain(
+                evaluation
+                    .metrics
+                    .iter()
+                    .filter(|name| **name != evaluation.primary),
+            ) {
                 if let Some(metric) = metric(name) {
                     let key = format!("{}/{name}", evaluation.name);
                     all.push(Measure {
@@ -102,7 +118,11 @@ impl<'a> Facts<'a> {
 
     /// The score that decides.
     pub fn deciding(&self) -> Option<Measure> {
-        let key = self.outcome.answer.as_ref().map(|answer| answer.metric.clone());
+        let key = self
+            .outcome
+            .answer
+            .as_ref()
+            .map(|answer| answer.metric.clone());
         let measures = self.measures();
         let found = key.and_then(|key| measures.iter().position(|measure| measure.key == key));
         measures.into_iter().nth(found.unwrap_or(0))
@@ -117,7 +137,10 @@ impl<'a> Facts<'a> {
             .iter()
             .map(|e| format!("{}/{}", e.name, e.primary))
             .collect();
-        self.measures().into_iter().filter(|measure| keys.contains(&measure.key)).collect()
+        self.measures()
+            .into_iter()
+            .filter(|measure| keys.contains(&measure.key))
+            .collect()
     }
 
     /// A score of a network at the end of its training.
@@ -128,7 +151,9 @@ impl<'a> Facts<'a> {
     /// Why a score is not even asked of a network; `None` where it is.
     pub fn not_asked(&self, cell: &CellOutcome, measure: &Measure) -> Option<&'static str> {
         match measure.metric.against {
-            Against::Unconditional if cell.method == "none" => Some("it is the unconditional network itself"),
+            Against::Unconditional if cell.method == "none" => {
+                Some("it is the unconditional network itself")
+            }
             Against::Heads if cell.method != "temi" => Some("no TEMI head made its condition"),
             _ => None,
         }
@@ -140,7 +165,15 @@ impl<'a> Facts<'a> {
         let sets = end(cell).map_or(&[][..], |snapshot| &snapshot.sets);
         let own = sets
             .iter()
-            .filter_map(|set| set.scores.get(space)?.result.scores.get(name)?.missing.clone())
+            .filter_map(|set| {
+                set.scores
+                    .get(space)?
+                    .result
+                    .scores
+                    .get(name)?
+                    .missing
+                    .clone()
+            })
             .next();
         let known = || {
             let about = |what: &str| what.contains(cell.label.as_str());
@@ -150,23 +183,35 @@ impl<'a> Facts<'a> {
                 .find(|missing| about(&missing.what))
                 .map(|missing| missing.reason.clone())
         };
-        own.or_else(known).unwrap_or_else(|| "not computed".to_owned())
+        own.or_else(known)
+            .unwrap_or_else(|| "not computed".to_owned())
     }
 
     /// The best network.
     pub fn best(&self) -> Option<&'a CellOutcome> {
         let answer = self.outcome.answer.as_ref()?;
-        self.outcome.cells.iter().find(|cell| cell.label == answer.best)
+        self.outcome
+            .cells
+            .iter()
+            .find(|cell| cell.label == answer.best)
     }
 
-    /// The one of these networks with the best deciding score; the first one where none has a score.
+    /// The one of these networks with the best deciding score; the first one where none has a
+    /// score.
     pub fn best_of(&self, cells: impl Iterator<Item = &'a CellOutcome>) -> Option<&'a CellOutcome> {
         let measure = self.deciding();
         let badness = |cell: &'a CellOutcome| {
             let measure = measure.as_ref()?;
-            measure.metric.direction.badness(self.score(cell, &measure.key)?.mean)
+            measure
+                .metric
+                .direction
+                .badness(self.score(cell, &measure.key)?.mean)
         };
-        cells.min_by(|a, b| badness(a).unwrap_or(f64::INFINITY).total_cmp(&badness(b).unwrap_or(f64::INFINITY)))
+        cells.min_by(|a, b| {
+            badness(a)
+                .unwrap_or(f64::INFINITY)
+                .total_cmp(&badness(b).unwrap_or(f64::INFINITY))
+        })
     }
 
     /// The unconditional network.
@@ -180,12 +225,19 @@ impl<'a> Facts<'a> {
     /// The clustering behind a network.
     pub fn condition(&self, cell: &CellOutcome) -> Option<&'a ClusteringOutcome> {
         let key = &cell.condition.as_ref()?.key;
-        self.outcome.clusterings.iter().find(|clustering| clustering.artefact.key == *key)
+        self.outcome
+            .clusterings
+            .iter()
+            .find(|clustering| clustering.artefact.key == *key)
     }
 
-    /// Sets and images behind the scores of a finished network: `3 × 50,000 images against 50,000`, and `2 of 3 × …` where a set failed.
+    /// Sets and images behind the scores of a finished network: `3 × 50,000 images against 50,000`,
+    /// and `2 of 3 × …` where a set failed.
     pub fn sample_counts(&self, summary: &Summary) -> String {
-        let (have, asked) = (summary.values.len(), self.outcome.spec.sampling.sets as usize);
+        let (have, asked) = (
+            summary.values.len(),
+            self.outcome.spec.sampling.sets as usize,
+        );
         let whole = summary.images == self.outcome.spec.sampling.images;
         let lost = if whole && have < asked {
             format!(" of {asked}")
@@ -213,15 +265,22 @@ impl<'a> Facts<'a> {
         all.join("; ")
     }
 
-    /// The deciding score with this key, as people call it; the key itself where the sweep has no such score.
+    /// The deciding score with this key, as people call it; the key itself where the sweep has no
+    /// such score.
     pub fn title_of(&self, key: &str) -> String {
-        let found = self.measures().into_iter().find(|measure| measure.key == key);
+        let found = self
+            .measures()
+            .into_iter()
+            .find(|measure| measure.key == key);
         found.map_or_else(|| key.to_owned(), |measure| measure.title)
     }
 }
 
 fn counts(summary: &Summary) -> String {
-    let (images, reference) = (crate::words::count(summary.images), crate::words::count(summary.reference_images));
+    let (images, reference) = (
+        crate::words::count(summary.images),
+        crate::words::count(summary.reference_images),
+    );
     if summary.reference_images == 0 {
         format!("{images} images")
     } else {
@@ -229,7 +288,8 @@ fn counts(summary: &Summary) -> String {
     }
 }
 
-/// A network's score on its curve along training: of the last snapshot by as many images as of those before it.
+/// A network's score on its curve along training: of the last snapshot by as many images as of
+/// those before it.
 pub fn on_curve<'a>(snapshot: &'a SnapshotOutcome, key: &str) -> Option<&'a Summary> {
     if snapshot.last && !snapshot.on_equal_terms.is_empty() {
         snapshot.on_equal_terms.get(key)

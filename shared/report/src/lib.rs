@@ -1,7 +1,9 @@
-//! The report of a sweep: one self-contained HTML file, the same facts as JSON, and CSV files of every table.
+//! The report of a sweep: one self-contained HTML file, the same facts as JSON, and CSV files of
+//! every table.
 //!
-//! A pure function of a [`SweepOutcome`] and the bytes of the artefacts it names. Knows no network, no clock and no tensor
-//! library; writes nothing. What is missing is shown as missing, with its reason, and never as zero.
+//! A pure function of a [`SweepOutcome`] and the bytes of the artefacts it names. Knows no network,
+//! no clock and no tensor library; writes nothing. What is missing is shown as missing, with its
+//! reason, and never as zero.
 
 #![forbid(unsafe_code)]
 
@@ -68,7 +70,10 @@ fn json(facts: &Facts) -> String {
     }
     let mut metrics: Vec<&'static Metric> = Vec::new();
     for measure in facts.measures() {
-        if !metrics.iter().any(|found| found.name == measure.metric.name) {
+        if !metrics
+            .iter()
+            .any(|found| found.name == measure.metric.name)
+        {
             metrics.push(measure.metric);
         }
     }
@@ -76,7 +81,8 @@ fn json(facts: &Facts) -> String {
         outcome: facts.outcome,
         metrics,
     };
-    serde_json::to_string_pretty(&whole).expect("invariant: outcomes are plain data and always encode")
+    serde_json::to_string_pretty(&whole)
+        .expect("invariant: outcomes are plain data and always encode")
 }
 
 /// The report of a sweep, finished or not.
@@ -84,10 +90,10 @@ pub fn render(outcome: &SweepOutcome, artefacts: &dyn Artefacts) -> Report {
     let facts = Facts::new(outcome, artefacts);
     let sections = sections::all(&facts);
     Report {
-        headline: outcome
-            .answer
-            .as_ref()
-            .map_or_else(|| "no answer yet".to_owned(), |answer| answer.headline.clone()),
+        headline: outcome.answer.as_ref().map_or_else(
+            || "no answer yet".to_owned(),
+            |answer| answer.headline.clone(),
+        ),
         html: page::document(&facts, &sections),
         json: json(&facts),
         csvs: csv::all(&facts),

@@ -1,4 +1,5 @@
-//! The page around the parts: head, navigation, colours, and the few lines of script that copy tables.
+//! The page around the parts: head, navigation, colours, and the few lines of script that copy
+//! tables.
 
 use crate::{facts::Facts, section::Section, words};
 use cedm_contract::outcome::SweepState;
@@ -7,7 +8,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 /// Nothing may be fetched, whatever a name in the sweep tries.
-const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+const POLICY: &str =
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
 /// The whole document.
 pub fn document(facts: &Facts, sections: &[Section]) -> String {
@@ -34,7 +36,9 @@ pub fn document(facts: &Facts, sections: &[Section]) -> String {
                 main { @for section in sections {
                     section id=(section.id) { h2 { (section.title) } (section.body) }
                 } }
-                footer { p { "Everything on this page is in " code { "report.json" } " beside it; tables are also CSV files. This file needs nothing else and asks for nothing." } }
+                footer { p { "Everything on this page is in " code { "report.json" } " beside it; \
+                    tables are also CSV files. This file needs nothing else and asks for \
+                    nothing." } }
                 script { (PreEscaped(SCRIPT)) }
             }
         }

@@ -44,7 +44,10 @@ pub fn small_figure(chart: &Chart, caption: &str) -> Markup {
 
 /// Names of the series with their marks.
 pub fn legend(chart: &Chart) -> Markup {
-    let right = chart.right.as_ref().map(|(axis, series)| (axis, series.len()));
+    let right = chart
+        .right
+        .as_ref()
+        .map(|(axis, series)| (axis, series.len()));
     html! {
         @if chart.series.len() + usize::from(right.is_some()) > 1 {
             ul.legend {
@@ -91,7 +94,10 @@ impl Table {
 
 /// A number, or the reason why there is none.
 pub fn optional(value: Option<f64>, reason: &str) -> Markup {
-    value.map_or_else(|| words::missing(reason), |value| html! { (words::number(value)) })
+    value.map_or_else(
+        || words::missing(reason),
+        |value| html! { (words::number(value)) },
+    )
 }
 
 /// A remark where a picture or curve would stand.

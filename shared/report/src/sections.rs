@@ -1,4 +1,5 @@
-//! The parts of the page, in reading order: the answer, the pictures, what lies behind them, where it comes from.
+//! The parts of the page, in reading order: the answer, the pictures, what lies behind them, where
+//! it comes from.
 
 mod answer;
 mod clusterings;

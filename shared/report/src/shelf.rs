@@ -52,9 +52,15 @@ impl<'a> Shelf<'a> {
     pub fn integers(&self, object: &ObjectRef, name: &str) -> Result<Option<Vec<i64>>, String> {
         let bytes = self.bytes(object)?;
         let file = opened(&bytes, object)?;
-        let Ok(column) = file.tensor(name) else { return Ok(None) };
+        let Ok(column) = file.tensor(name) else {
+            return Ok(None);
+        };
         if column.dtype() != Dtype::I64 {
-            return Err(format!("`{name}` of {} is {:?}, expected i64", object.object, column.dtype()));
+            return Err(format!(
+                "`{name}` of {} is {:?}, expected i64",
+                object.object,
+                column.dtype()
+            ));
         }
         Ok(Some(
             column
@@ -71,9 +77,15 @@ impl<'a> Shelf<'a> {
     pub fn floats(&self, object: &ObjectRef, name: &str) -> Result<Option<Vec<f32>>, String> {
         let bytes = self.bytes(object)?;
         let file = opened(&bytes, object)?;
-        let Ok(column) = file.tensor(name) else { return Ok(None) };
+        let Ok(column) = file.tensor(name) else {
+            return Ok(None);
+        };
         if column.dtype() != Dtype::F32 {
-            return Err(format!("`{name}` of {} is {:?}, expected f32", object.object, column.dtype()));
+            return Err(format!(
+                "`{name}` of {} is {:?}, expected f32",
+                object.object,
+                column.dtype()
+            ));
         }
         Ok(Some(
             column
@@ -99,7 +111,11 @@ impl<'a> Shelf<'a> {
     }
 
     /// The pictures in these rows of a sharded set; `None` for rows that the set does not have.
-    pub fn pictures(&self, shards: &[ShardRef], rows: &[u64]) -> Result<Vec<Option<Picture>>, String> {
+    pub fn pictures(
+        &self,
+        shards: &[ShardRef],
+        rows: &[u64],
+    ) -> Result<Vec<Option<Picture>>, String> {
         let mut found = vec![None; rows.len()];
         for shard in shards {
             let inside: Vec<_> = rows
@@ -112,7 +128,9 @@ impl<'a> Shelf<'a> {
             }
             let bytes = self.bytes(&shard.object)?;
             let file = opened(&bytes, &shard.object)?;
-            let images = file.tensor("images").map_err(|error| format!("{}: {error}", shard.object.object))?;
+            let images = file
+                .tensor("images")
+                .map_err(|error| format!("{}: {error}", shard.object.object))?;
             let &[count, channels, side, width] = images.shape() else {
                 return Err(format!(
                     "`images` of {} has the shape {:?}, expected [n, channels, side, side]",
@@ -145,5 +163,6 @@ impl<'a> Shelf<'a> {
 }
 
 fn opened<'b>(bytes: &'b [u8], object: &ObjectRef) -> Result<SafeTensors<'b>, String> {
-    SafeTensors::deserialize(bytes).map_err(|error| format!("{} is no safetensors file: {error}", object.object))
+    SafeTensors::deserialize(bytes)
+        .map_err(|error| format!("{} is no safetensors file: {error}", object.object))
 }

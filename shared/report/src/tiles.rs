@@ -26,7 +26,12 @@ pub fn half_grid(pictures: &[Option<Picture>], columns: usize, alternative: &str
     shown(pictures, columns, alternative, PAIRED_SIDE)
 }
 
-fn shown(pictures: &[Option<Picture>], columns: usize, alternative: &str, shown_side: usize) -> Markup {
+fn shown(
+    pictures: &[Option<Picture>],
+    columns: usize,
+    alternative: &str,
+    shown_side: usize,
+) -> Markup {
     let Some(first) = pictures.iter().flatten().next() else {
         return html! {};
     };
@@ -46,7 +51,10 @@ fn shown(pictures: &[Option<Picture>], columns: usize, alternative: &str, shown_
         else {
             continue;
         };
-        let (left, top) = (index % columns * (side + gap), index / columns * (side + gap));
+        let (left, top) = (
+            index % columns * (side + gap),
+            index / columns * (side + gap),
+        );
         for y in 0..side {
             for x in 0..side {
                 let at = ((top + y) * width + left + x) * depth;
@@ -108,14 +116,25 @@ mod tests {
             })
         };
         let markup = grid(&[picture(10), None, picture(30)], 2, "three").into_string();
-        let data = markup.split("base64,").nth(1).unwrap().split('"').next().unwrap();
+        let data = markup
+            .split("base64,")
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
         let png = STANDARD.decode(data).unwrap();
-        let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(png))
+            .read_info()
+            .unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let frame = reader.next_frame(&mut pixels).unwrap();
         assert_eq!((frame.width, frame.height), (5, 5));
         let at = |x: usize, y: usize| (pixels[(y * 5 + x) * 2], pixels[(y * 5 + x) * 2 + 1]);
-        assert_eq!((at(0, 0), at(2, 0), at(3, 0), at(0, 3)), ((10, 255), (0, 0), (0, 0), (30, 255)));
+        assert_eq!(
+            (at(0, 0), at(2, 0), at(3, 0), at(0, 3)),
+            ((10, 255), (0, 0), (0, 0), (30, 255))
+        );
     }
     #[test]
     fn large_pictures_are_shrunk_by_whole_blocks() {
@@ -125,6 +144,10 @@ mod tests {
             pixels: vec![200; 3 * 256 * 256],
         };
         let markup = grid(&[Some(picture)], 1, "one").into_string();
-        assert!(markup.contains("width=\"85\""), "{}", &markup[markup.len() - 60..]);
+        assert!(
+            markup.contains("width=\"85\""),
+            "{}",
+            &markup[markup.len() - 60..]
+        );
     }
 }

@@ -67,7 +67,11 @@ pub fn count(value: u64) -> String {
 
 /// `1 job`, `3 jobs`.
 pub fn counted(value: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(value), if value == 1 { "" } else { "s" })
+    format!(
+        "{} {noun}{}",
+        count(value),
+        if value == 1 { "" } else { "s" }
+    )
 }
 
 /// Training images.
@@ -80,7 +84,10 @@ pub fn images(nimg: u64) -> String {
 }
 
 fn trimmed(value: f64) -> String {
-    format!("{value:.1}").trim_end_matches('0').trim_end_matches('.').to_owned()
+    format!("{value:.1}")
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
 }
 
 /// A duration.
@@ -148,20 +155,31 @@ mod tests {
         assert_eq!(percent(-0.123), "−12.3 %");
         assert_eq!(
             (signed(0.19), signed(-0.5), signed(0.0)),
-            ("+0.1900".to_owned(), "−0.5000".to_owned(), "0.0000".to_owned())
+            (
+                "+0.1900".to_owned(),
+                "−0.5000".to_owned(),
+                "0.0000".to_owned()
+            )
         );
     }
     #[test]
     fn counts_are_readable() {
         assert_eq!(
             (count(999), count(50_000), count(1_234_567)),
-            ("999".to_owned(), "50,000".to_owned(), "1,234,567".to_owned())
+            (
+                "999".to_owned(),
+                "50,000".to_owned(),
+                "1,234,567".to_owned()
+            )
         );
         assert_eq!(
             (images(500), images(28_672), images(200_000_000)),
             ("500".to_owned(), "28.7k".to_owned(), "200M".to_owned())
         );
-        assert_eq!((counted(1, "job"), counted(2, "job")), ("1 job".to_owned(), "2 jobs".to_owned()));
+        assert_eq!(
+            (counted(1, "job"), counted(2, "job")),
+            ("1 job".to_owned(), "2 jobs".to_owned())
+        );
     }
     #[test]
     fn times_are_readable() {

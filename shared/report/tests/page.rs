@@ -1,4 +1,5 @@
-//! The page of a sweep: what it says, what it admits to lack, and that a browser opens it without a word of complaint.
+//! The page of a sweep: what it says, what it admits to lack, and that a browser opens it without a
+//! word of complaint.
 
 #[path = "page/artefacts.rs"]
 mod artefacts;
@@ -53,7 +54,10 @@ fn the_page_says_what_was_found() {
         "the JSON is the outcome"
     );
     let json: serde_json::Value = serde_json::from_str(&report.json).unwrap();
-    assert_eq!(json["metrics"][0]["name"], "fd", "the JSON says what the scores mean");
+    assert_eq!(
+        json["metrics"][0]["name"], "fd",
+        "the JSON says what the scores mean"
+    );
     assert_eq!(report.headline, outcome.answer.unwrap().headline);
     let written = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("report.html");
     std::fs::write(written, report.html).unwrap(); // to be looked at
@@ -80,16 +84,23 @@ fn what_is_missing_is_missing_with_its_reason_and_never_zero() {
         html.contains("FD (pixels) of temi C=40 at 24k"),
         "the gap in a curve along training is named"
     );
-    assert!(html.contains("KID (pixels) of "), "so are scores that no network has");
+    assert!(
+        html.contains("KID (pixels) of "),
+        "so are scores that no network has"
+    );
     assert!(html.contains("Not comparable with numbers from 50,000 images"));
 
     outcome.answer = None;
     outcome.state = SweepState::Running;
-    outcome.cells.iter_mut().flat_map(|cell| &mut cell.snapshots).for_each(|snapshot| {
-        snapshot.summary.clear();
-        snapshot.sets.clear();
-        snapshot.training = None;
-    });
+    outcome
+        .cells
+        .iter_mut()
+        .flat_map(|cell| &mut cell.snapshots)
+        .for_each(|snapshot| {
+            snapshot.summary.clear();
+            snapshot.sets.clear();
+            snapshot.training = None;
+        });
     let empty = render(&outcome, &NoArtefacts);
     assert!(empty.html.contains("No answer yet") && empty.html.contains("Nothing to draw yet"));
     assert_eq!(empty.headline, "no answer yet");
@@ -101,7 +112,11 @@ fn what_is_missing_is_missing_with_its_reason_and_never_zero() {
     outcome.lineage.clear();
     outcome.costs.clear();
     outcome.missing.clear();
-    assert!(render(&outcome, &NoArtefacts).html.contains("its manifest cannot be read"));
+    assert!(
+        render(&outcome, &NoArtefacts)
+            .html
+            .contains("its manifest cannot be read")
+    );
 }
 
 #[test]
@@ -113,7 +128,11 @@ fn clusters_stand_in_for_classes_only_where_both_were_trained() {
     let said = "no network is conditioned on as many clusters as there are classes, 10";
     assert!(render(&outcome, &shelf).html.contains(said));
     outcome.cells.retain(|cell| cell.method != "ground_truth");
-    assert!(!render(&outcome, &shelf).html.contains("Clusters in the place of classes"));
+    assert!(
+        !render(&outcome, &shelf)
+            .html
+            .contains("Clusters in the place of classes")
+    );
 }
 
 #[test]
@@ -124,10 +143,16 @@ fn csv_files_hold_every_number_and_leave_gaps_empty() {
     let scores = find("scores.csv");
     let columns = scores.lines().next().unwrap().split(',').count();
     let kid = scores.lines().find(|line| line.contains(",kid,")).unwrap();
-    assert!(kid.contains(",kid,,,500,600,"), "a missing number is an empty cell: {kid}");
+    assert!(
+        kid.contains(",kid,,,500,600,"),
+        "a missing number is an empty cell: {kid}"
+    );
     assert!(kid.contains("\"needs 100 subsets, found 500 images\""));
     assert_eq!(scores.lines().nth(1).unwrap().split(',').count(), columns);
-    assert_eq!(find("clusterings.csv").lines().count(), 1 + outcome.clusterings.len());
+    assert_eq!(
+        find("clusterings.csv").lines().count(),
+        1 + outcome.clusterings.len()
+    );
     assert_eq!(find("jobs.csv").lines().count(), 1 + outcome.lineage.len());
     assert!(find("curves.csv").lines().count() > 1000);
     assert!(find("bounds.csv").contains("temi,0.96,40,"));
@@ -164,12 +189,26 @@ fn a_browser_opens_it_at_every_width_without_complaint() {
         return;
     };
     for view in views {
-        assert_eq!(view["errors"], serde_json::json!([]), "at {} px", view["width"]);
-        assert_eq!(view["requests"], serde_json::json!([]), "external requests at {} px", view["width"]);
+        assert_eq!(
+            view["errors"],
+            serde_json::json!([]),
+            "at {} px",
+            view["width"]
+        );
+        assert_eq!(
+            view["requests"],
+            serde_json::json!([]),
+            "external requests at {} px",
+            view["width"]
+        );
         assert_eq!(view["broken"], 0, "broken pictures at {} px", view["width"]);
         assert!(view["pictures"].as_u64().unwrap() >= 30, "{view}");
         assert!(view["charts"].as_u64().unwrap() >= 10, "{view}");
-        assert_eq!(view["overflow"], 0, "the page is wider than {} px: {view}", view["width"]);
+        assert_eq!(
+            view["overflow"], 0,
+            "the page is wider than {} px: {view}",
+            view["width"]
+        );
         assert!(
             view["smallest_text"].as_f64().unwrap() >= 8.0,
             "chart text is too small to read: {view}"

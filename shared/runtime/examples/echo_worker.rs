@@ -1,7 +1,8 @@
 //! The smallest service: a worker in one function. The protocol's tests run it as a real process.
 //!
-//! It performs `fit` jobs by writing the extractor's name into an object. The name says what else it does:
-//! `<what>[:<argument>]…`, for example `slow:20` counts to 20 with checkpoints, `reject` refuses, `retry:<file>` fails once.
+//! It performs `fit` jobs by writing the extractor's name into an object. The name says what else
+//! it does: `<what>[:<argument>]…`, for example `slow:20` counts to 20 with checkpoints, `reject`
+//! refuses, `retry:<file>` fails once.
 
 use anyhow::anyhow;
 use cedm_contract::{JobResult, JobSpec, Service};
@@ -32,7 +33,10 @@ impl Worker for Echo {
             return Err(JobError::reject(anyhow!("only fit jobs are echoed")));
         };
         let mut words = params.extractor.name.splitn(2, ':');
-        let (what, argument) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let (what, argument) = (
+            words.next().unwrap_or_default(),
+            words.next().unwrap_or_default(),
+        );
         let mut text = params.extractor.name.clone();
         match what {
             "reject" => return Err(JobError::reject(anyhow!("refused on request"))),
@@ -43,7 +47,9 @@ impl Worker for Echo {
                 });
             }
             // A poison that somebody cures: the file is the cure.
-            "poison" if !Path::new(argument).exists() => return Err(JobError::reject(anyhow!("poisoned"))),
+            "poison" if !Path::new(argument).exists() => {
+                return Err(JobError::reject(anyhow!("poisoned")));
+            }
             "panic" => panic!("on request"),
             "abort" => std::process::abort(),
             // Long, and without an ear for drains.
@@ -59,7 +65,11 @@ impl Worker for Echo {
             _ => {}
         }
         desk.put_bytes("echo.txt", text.as_bytes(), Stability::Stable)?;
-        desk.put_bytes("note.txt", desk.scratch().display().to_string().as_bytes(), Stability::Volatile)?;
+        desk.put_bytes(
+            "note.txt",
+            desk.scratch().display().to_string().as_bytes(),
+            Stability::Volatile,
+        )?;
         Ok(Outcome {
             result: JobResult::Fit {
                 dim: u32::try_from(text.len()).map_err(JobError::bug)?,
@@ -69,10 +79,14 @@ impl Worker for Echo {
     }
 }
 
-/// Counts to `total`, a tenth of a second each; the result is a digest chain, so that a wrong resume would show.
+/// Counts to `total`, a tenth of a second each; the result is a digest chain, so that a wrong
+/// resume would show.
 fn count(desk: &Desk, total: u64) -> Result<String, JobError> {
     let (mut step, mut state) = match desk.resume()? {
-        Some((step, file)) => (step, std::fs::read_to_string(file).map_err(JobError::retry)?),
+        Some((step, file)) => (
+            step,
+            std::fs::read_to_string(file).map_err(JobError::retry)?,
+        ),
         None => (0, String::new()),
     };
     let first = step;
@@ -91,7 +105,11 @@ fn count(desk: &Desk, total: u64) -> Result<String, JobError> {
             return Err(JobError::Drained);
         }
     }
-    desk.put_bytes("first-step.txt", first.to_string().as_bytes(), Stability::Volatile)?;
+    desk.put_bytes(
+        "first-step.txt",
+        first.to_string().as_bytes(),
+        Stability::Volatile,
+    )?;
     Ok(state)
 }
 
@@ -108,7 +126,11 @@ fn climb(desk: &Desk, total: u64) -> Result<(), JobError> {
 }
 
 fn is_first(marker: &Path) -> bool {
-    OpenOptions::new().write(true).create_new(true).open(marker).is_ok()
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(marker)
+        .is_ok()
 }
 
 fn main() -> Result<(), cedm_runtime::RuntimeError> {

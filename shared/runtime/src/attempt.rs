@@ -1,6 +1,6 @@
-//! One attempt at one job, from its delivery to its acknowledgement, in the order that makes at-least-once delivery have
-//! exactly one effect: manifest looked up, inputs verified, work done below the attempt's own prefix, manifest committed, event,
-//! acknowledgement last.
+//! One attempt at one job, from its delivery to its acknowledgement, in the order that makes
+//! at-least-once delivery have exactly one effect: manifest looked up, inputs verified, work done
+//! below the attempt's own prefix, manifest committed, event, acknowledgement last.
 
 mod settle;
 
@@ -17,7 +17,10 @@ use crate::{
     verify::{Found, LookUpError, Verifier},
 };
 use anyhow::anyhow;
-use cedm_contract::{Attempt, ContractError, Event, EventWhat, Input, Job, Manifest, SCHEMA_VERSION, Software, Timings, manifest_key};
+use cedm_contract::{
+    Attempt, ContractError, Event, EventWhat, Input, Job, Manifest, SCHEMA_VERSION, Software,
+    Timings, manifest_key,
+};
 use std::{
     sync::{
         Arc,
@@ -84,7 +87,8 @@ struct Hand<'a> {
 }
 
 impl Workshop {
-    /// Works off a delivery. An error means that the broker could not be told: the job comes again by itself.
+    /// Works off a delivery. An error means that the broker could not be told: the job comes again
+    /// by itself.
     pub(crate) async fn handle(&self, delivery: &Delivery) -> Result<Ended, RuntimeError> {
         let job = match Job::decode(&delivery.payload) {
             Ok(job) => job,
@@ -118,7 +122,11 @@ impl Workshop {
         self.bench.metrics.in_flight.set(0);
         self.bench.metrics.checkpoint_age.set(0.0);
         if let Ok(ended) = &ended {
-            self.bench.metrics.jobs.with_label_values(&[kind, ended.label()]).inc();
+            self.bench
+                .metrics
+                .jobs
+                .with_label_values(&[kind, ended.label()])
+                .inc();
         }
         ended
     }
@@ -136,22 +144,35 @@ impl Workshop {
             self.tell(hand, EventWhat::Done, true, String::new()).await;
             self.acknowledge(hand).await;
             if hand.delivery.delivered > 1 {
-                // Whoever had it before may have died on the way from its commit to the end of this list.
+                // Whoever had it before may have died on the way from its commit to the end of this
+                // list.
                 checkpoints::remove(self.bench.store.as_ref(), &hand.job.key).await;
             }
             return Ok(Ended::Cached);
         }
         failpoint("before-inputs");
         let inputs = self.inputs(&hand.job.inputs).await?;
-        self.tell(hand, EventWhat::Started, false, String::new()).await;
-        let desk = Desk::new(self.bench.clone(), hand.job.clone(), hand.attempt.clone(), inputs).map_err(JobError::retry)?;
-        let Finished { desk, outcome, took } = self.compute.perform(desk).await.map_err(JobError::bug)?;
+        self.tell(hand, EventWhat::Started, false, String::new())
+            .await;
+        let desk = Desk::new(
+            self.bench.clone(),
+            hand.job.clone(),
+            hand.attempt.clone(),
+            inputs,
+        )
+        .map_err(JobError::retry)?;
+        let Finished {
+            desk,
+            outcome,
+            took,
+        } = self.compute.perform(desk).await.map_err(JobError::bug)?;
         self.bench
             .metrics
             .durations
             .with_label_values(&[hand.job.kind().token()])
             .observe(took.as_secs_f64());
-        hand.advanced.store(desk.has_checkpointed(), Ordering::Relaxed);
+        hand.advanced
+            .store(desk.has_checkpointed(), Ordering::Relaxed);
         let manifest = self.manifest(hand, desk, outcome?, took);
         failpoint("before-manifest");
         let committed = commit(self.bench.store.as_ref(), &self.verifier, &manifest)
@@ -181,11 +202,17 @@ impl Workshop {
     }
 
     async fn has_result(&self, hand: &Hand<'_>) -> Result<bool, JobError> {
-        match self.verifier.look_up(&hand.job.key, false).await.map_err(JobError::retry)? {
+        match self
+            .verifier
+            .look_up(&hand.job.key, false)
+            .await
+            .map_err(JobError::retry)?
+        {
             Found::Sound(_) => Ok(true),
             Found::Nothing => Ok(false),
             Found::Broken(reason, attempt) => {
-                tracing::warn!(%reason, "the stored result does not verify; it is discarded and made again");
+                tracing::warn!(%reason, "the stored result does not verify; it is discarded and \
+                    made again");
                 self.verifier
                     .discard(&hand.job.key, attempt.as_ref())
                     .await
@@ -198,7 +225,12 @@ impl Workshop {
     /// The manifests of the inputs, each with the digest that the job pins.
     async fn inputs(&self, inputs: &[Input]) -> Result<Vec<(String, Manifest)>, JobError> {
         let read = inputs.iter().map(|input| async move {
-            let bytes = self.bench.store.get(&manifest_key(&input.key)).await.map_err(JobError::retry)?;
+            let bytes = self
+                .bench
+                .store
+                .get(&manifest_key(&input.key))
+                .await
+                .map_err(JobError::retry)?;
             let lost = |source: anyhow::Error| JobError::InputLost {
                 input: input.key.clone(),
                 source: source.context(format!("input `{}`", input.role)),
@@ -206,13 +238,16 @@ impl Workshop {
             let bytes = bytes.ok_or_else(|| lost(anyhow!("manifest {} is missing", input.key)))?;
             let manifest = match Manifest::decode(&bytes) {
                 Ok(manifest) => manifest,
-                Err(error @ ContractError::NewerSchema { .. }) => return Err(JobError::retry(error)),
+                Err(error @ ContractError::NewerSchema { .. }) => {
+                    return Err(JobError::retry(error));
+                }
                 Err(error) => return Err(lost(error.into())),
             };
             if manifest.digest != input.digest {
                 let (found, expected) = (&manifest.digest, &input.digest);
                 return Err(lost(anyhow!(
-                    "manifest {} has digest {found}, the job pins {expected}: its result was made again and differs",
+                    "manifest {} has digest {found}, the job pins {expected}: its result was made \
+                     again and differs",
                     input.key
                 )));
             }
@@ -238,7 +273,11 @@ impl Workshop {
             inputs: hand.job.inputs.clone(),
             outputs,
             result: outcome.result,
-            metrics: outcome.metrics.into_iter().filter(|(_, value)| value.is_finite()).collect(),
+            metrics: outcome
+                .metrics
+                .into_iter()
+                .filter(|(_, value)| value.is_finite())
+                .collect(),
             timings,
             software: self.software.clone(),
             digest,
@@ -269,7 +308,8 @@ impl Workshop {
     /// The last step. An acknowledgement that is lost is a redelivery that finds the manifest.
     async fn acknowledge(&self, hand: &Hand<'_>) {
         if let Err(error) = hand.delivery.receipt.double_ack().await {
-            tracing::warn!(error = %chain(&error), "result committed, acknowledgement lost: the job comes again and finds its result");
+            tracing::warn!(error = %chain(&error), "result committed, acknowledgement lost: the \
+                job comes again and finds its result");
         }
     }
 }
@@ -280,7 +320,10 @@ fn superseded(ours: &Manifest, winner: &Manifest) -> String {
     } else {
         "with ANOTHER result: this job is not reproducible"
     };
-    format!("attempt {} finished after {} had won, {verdict}", ours.attempt, winner.attempt)
+    format!(
+        "attempt {} finished after {} had won, {verdict}",
+        ours.attempt, winner.attempt
+    )
 }
 
 impl From<LookUpError> for JobError {

@@ -1,11 +1,13 @@
-//! The invariants of the protocol, checked by one piece of code: by `cedm fsck` over a real store, by the simulation and the process
-//! tests over theirs.
+//! The invariants of the protocol, checked by one piece of code: by `cedm fsck` over a real store,
+//! by the simulation and the process tests over theirs.
 //!
-//! 1. A manifest can be read, is that of its key, and its own outputs lie below its attempt's prefix.
+//! 1. A manifest can be read, is that of its key, and its own outputs lie below its attempt's
+//!    prefix.
 //! 2. Every object that it relies on has the size and digest that it promises.
 //! 3. What an event called done has a manifest.
 //! 4. What was asked for has a manifest, unless it is open: queued, dead or cancelled.
-//! 5. Every object of an attempt belongs to a manifest, or to the collector: a superseded or abandoned attempt left it.
+//! 5. Every object of an attempt belongs to a manifest, or to the collector: a superseded or
+//!    abandoned attempt left it.
 
 use crate::{
     store::{Store, StoreError},
@@ -29,7 +31,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// What these events call done. A result that was discarded afterwards, because it did not verify, is not claimed any more.
+    /// What these events call done. A result that was discarded afterwards, because it did not
+    /// verify, is not claimed any more.
     pub fn of_events(events: &[Event]) -> Self {
         let mut last: HashMap<&JobKey, (u64, bool)> = HashMap::new();
         for event in events {
@@ -89,7 +92,8 @@ pub struct Findings {
     pub unclaimed: Volume,
 }
 
-/// Looks at everything, or at the manifests of `keys` alone; `progress` hears how many of how many manifests are done.
+/// Looks at everything, or at the manifests of `keys` alone; `progress` hears how many of how many
+/// manifests are done.
 ///
 /// # Errors
 /// When the store fails.
@@ -111,7 +115,8 @@ pub async fn audit(
     };
     // With fresh eyes: nothing counts as proven.
     let verifier = Verifier::new(store.clone());
-    let (mut findings, mut owned, mut standing) = (Findings::default(), HashSet::new(), BTreeSet::new());
+    let (mut findings, mut owned, mut standing) =
+        (Findings::default(), HashSet::new(), BTreeSet::new());
     for (position, key) in listed.iter().enumerate() {
         progress(position as u64, listed.len() as u64);
         let violation = match verifier.look_up(key, true).await {
@@ -135,16 +140,24 @@ pub async fn audit(
         standing.insert(key.clone());
         findings
             .violations
-            .extend(violation.map(|reason| Violation { key: key.clone(), reason }));
+            .extend(violation.map(|reason| Violation {
+                key: key.clone(),
+                reason,
+            }));
     }
     for (claimed, reason) in [
-        (&claims.announced, "an event called it done, and there is no manifest"),
+        (
+            &claims.announced,
+            "an event called it done, and there is no manifest",
+        ),
         (
             &claims.wanted,
             "it was asked for, and it is neither done nor queued, dead or cancelled",
         ),
     ] {
-        let unmet = claimed.iter().filter(|key| !standing.contains(*key) && !claims.open.contains(*key));
+        let unmet = claimed
+            .iter()
+            .filter(|key| !standing.contains(*key) && !claims.open.contains(*key));
         findings.violations.extend(unmet.map(|key| Violation {
             key: key.clone(),
             reason: reason.to_owned(),
@@ -166,19 +179,29 @@ pub async fn audit(
 /// An output of the manifest that lies elsewhere than below its attempt's prefix.
 fn misplaced(manifest: &Manifest) -> Option<String> {
     let prefix = attempt_prefix(&manifest.key, &manifest.attempt);
-    let stray = manifest.outputs.iter().find(|output| !output.object.object.starts_with(&prefix))?;
+    let stray = manifest
+        .outputs
+        .iter()
+        .find(|output| !output.object.object.starts_with(&prefix))?;
     Some(format!(
         "output `{}` lies at `{}`, not below `{prefix}`",
         stray.name, stray.object.object
     ))
 }
 
-/// How many different attempts committed a result, by job, as the events tell: one, unless a result was discarded in between.
+/// How many different attempts committed a result, by job, as the events tell: one, unless a result
+/// was discarded in between.
 pub fn commits(events: &[Event]) -> BTreeMap<JobKey, BTreeSet<String>> {
     let mut commits: BTreeMap<JobKey, BTreeSet<String>> = BTreeMap::new();
     // An event may be published twice (an answer that was lost): attempts are counted, not events.
-    for event in events.iter().filter(|event| event.what == EventWhat::Done && !event.cached) {
-        commits.entry(event.key.clone()).or_default().insert(event.attempt.clone());
+    for event in events
+        .iter()
+        .filter(|event| event.what == EventWhat::Done && !event.cached)
+    {
+        commits
+            .entry(event.key.clone())
+            .or_default()
+            .insert(event.attempt.clone());
     }
     commits
 }
@@ -195,7 +218,10 @@ mod tests {
 
     fn with_output(delivery: u64, at: Option<&str>) -> Manifest {
         let mut manifest = manifest(delivery);
-        let object = at.map_or_else(|| output_key(&manifest.key, &manifest.attempt, "a"), str::to_owned);
+        let object = at.map_or_else(
+            || output_key(&manifest.key, &manifest.attempt, "a"),
+            str::to_owned,
+        );
         let object = ObjectRef {
             object,
             size: 4,
@@ -210,13 +236,19 @@ mod tests {
         manifest
     }
 
-    async fn audited(objects: &[(&str, &'static str)], manifest: Option<&Manifest>, claims: &Claims) -> Findings {
+    async fn audited(
+        objects: &[(&str, &'static str)],
+        manifest: Option<&Manifest>,
+        claims: &Claims,
+    ) -> Findings {
         let store: Arc<dyn Store> = Arc::new(RamStore::default());
         for (key, text) in objects {
             store.put(key, Body::Bytes((*text).into())).await.unwrap();
         }
         if let Some(manifest) = manifest {
-            commit(store.as_ref(), &Verifier::new(store.clone()), manifest).await.unwrap();
+            commit(store.as_ref(), &Verifier::new(store.clone()), manifest)
+                .await
+                .unwrap();
         }
         audit(&store, None, claims, |_, _| {}).await.unwrap()
     }
@@ -230,15 +262,35 @@ mod tests {
             wanted: [key.clone()].into(),
             open: BTreeSet::new(),
         };
-        let sound = audited(&[(&place, "text"), ("object/x/y/z", "left")], Some(&good), &claims(&good.key)).await;
+        let sound = audited(
+            &[(&place, "text"), ("object/x/y/z", "left")],
+            Some(&good),
+            &claims(&good.key),
+        )
+        .await;
         assert!(sound.violations.is_empty(), "{sound:?}");
         assert_eq!(
             (sound.manifests, sound.sound, sound.unclaimed),
-            (1, Volume { objects: 1, bytes: 4 }, Volume { objects: 1, bytes: 4 })
+            (
+                1,
+                Volume {
+                    objects: 1,
+                    bytes: 4
+                },
+                Volume {
+                    objects: 1,
+                    bytes: 4
+                }
+            )
         );
 
         for (objects, manifest, claims, expect) in [
-            (vec![(place.as_str(), "tent")], Some(&good), Claims::default(), "digest"),
+            (
+                vec![(place.as_str(), "tent")],
+                Some(&good),
+                Claims::default(),
+                "digest",
+            ),
             (
                 vec![("elsewhere", "text")],
                 Some(&with_output(1, Some("elsewhere"))),
@@ -249,7 +301,10 @@ mod tests {
         ] {
             let found = audited(&objects, manifest, &claims).await;
             assert!(
-                found.violations.iter().any(|violation| violation.reason.contains(expect)),
+                found
+                    .violations
+                    .iter()
+                    .any(|violation| violation.reason.contains(expect)),
                 "{expect}: {found:?}"
             );
         }
@@ -273,11 +328,22 @@ mod tests {
             cached: false,
             ..crate::mover::event(cedm_contract::Kind::Fit, &key, what)
         };
-        let mut events = vec![event(EventWhat::Done, 1, "1-1-A"), event(EventWhat::Done, 1, "1-1-A")];
+        let mut events = vec![
+            event(EventWhat::Done, 1, "1-1-A"),
+            event(EventWhat::Done, 1, "1-1-A"),
+        ];
         assert_eq!(Claims::of_events(&events).announced.len(), 1);
-        assert_eq!(commits(&events)[&key].len(), 1, "the same event twice is one commit");
+        assert_eq!(
+            commits(&events)[&key].len(),
+            1,
+            "the same event twice is one commit"
+        );
         events.push(event(EventWhat::Failed, 2, "1-2-B"));
-        assert_eq!(Claims::of_events(&events).announced.len(), 1, "a failed attempt takes nothing back");
+        assert_eq!(
+            Claims::of_events(&events).announced.len(),
+            1,
+            "a failed attempt takes nothing back"
+        );
         events.push(event(EventWhat::Failed, 3, ""));
         assert!(Claims::of_events(&events).announced.is_empty());
         events.push(event(EventWhat::Done, 4, "2-1-C"));

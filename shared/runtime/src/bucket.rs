@@ -1,4 +1,5 @@
-//! Small shared state with compare-and-set: sweeps, workers, leases. All of it can be rebuilt from the store.
+//! Small shared state with compare-and-set: sweeps, workers, leases. All of it can be rebuilt from
+//! the store.
 
 use crate::{Connection, RuntimeError};
 use async_nats::jetstream::{
@@ -56,8 +57,14 @@ impl Bucket {
     /// # Errors
     /// When NATS fails.
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, RuntimeError> {
-        let entry = self.kv.entry(key).await.map_err(|error| self.failed("read", key, error))?;
-        Ok(entry.filter(|entry| entry.operation == kv::Operation::Put).map(convert))
+        let entry = self
+            .kv
+            .entry(key)
+            .await
+            .map_err(|error| self.failed("read", key, error))?;
+        Ok(entry
+            .filter(|entry| entry.operation == kv::Operation::Put)
+            .map(convert))
     }
 
     /// Writes an entry, whatever was there; its revision.
@@ -87,10 +94,17 @@ impl Bucket {
     ///
     /// # Errors
     /// [`RuntimeError::Conflict`] when it has another.
-    pub async fn update(&self, key: &str, value: impl Into<Bytes>, revision: u64) -> Result<u64, RuntimeError> {
+    pub async fn update(
+        &self,
+        key: &str,
+        value: impl Into<Bytes>,
+        revision: u64,
+    ) -> Result<u64, RuntimeError> {
         match self.kv.update(key, value.into(), revision).await {
             Ok(revision) => Ok(revision),
-            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => Err(self.conflict(key)),
+            Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+                Err(self.conflict(key))
+            }
             Err(error) => Err(self.failed("update", key, error)),
         }
     }
@@ -100,10 +114,14 @@ impl Bucket {
     /// # Errors
     /// When NATS fails.
     pub async fn remove(&self, key: &str) -> Result<(), RuntimeError> {
-        self.kv.purge(key).await.map_err(|error| self.failed("remove", key, error))
+        self.kv
+            .purge(key)
+            .await
+            .map_err(|error| self.failed("remove", key, error))
     }
 
-    /// Removes an entry that must still have this revision: it may have expired, and be somebody else's by now.
+    /// Removes an entry that must still have this revision: it may have expired, and be somebody
+    /// else's by now.
     ///
     /// # Errors
     /// When NATS fails, or it has another.
@@ -117,8 +135,15 @@ impl Bucket {
     /// # Errors
     /// When NATS fails.
     pub async fn entries(&self) -> Result<Vec<Entry>, RuntimeError> {
-        let keys = self.kv.keys().await.map_err(|error| self.failed("list", "*", error))?;
-        let keys: Vec<String> = keys.try_collect().await.map_err(|error| self.failed("list", "*", error))?;
+        let keys = self
+            .kv
+            .keys()
+            .await
+            .map_err(|error| self.failed("list", "*", error))?;
+        let keys: Vec<String> = keys
+            .try_collect()
+            .await
+            .map_err(|error| self.failed("list", "*", error))?;
         let mut entries = Vec::with_capacity(keys.len());
         for key in keys {
             entries.extend(self.get(&key).await?);
@@ -126,12 +151,20 @@ impl Bucket {
         Ok(entries)
     }
 
-    /// Every change from now on. The stream may end or err when the connection is lost: read the entries and watch again.
+    /// Every change from now on. The stream may end or err when the connection is lost: read the
+    /// entries and watch again.
     ///
     /// # Errors
     /// When NATS fails.
-    pub async fn watch(&self) -> Result<impl Stream<Item = Result<Entry, RuntimeError>> + Send + Unpin + use<>, RuntimeError> {
-        let watch = self.kv.watch_all().await.map_err(|error| self.failed("watch", "*", error))?;
+    pub async fn watch(
+        &self,
+    ) -> Result<impl Stream<Item = Result<Entry, RuntimeError>> + Send + Unpin + use<>, RuntimeError>
+    {
+        let watch = self
+            .kv
+            .watch_all()
+            .await
+            .map_err(|error| self.failed("watch", "*", error))?;
         let name = self.name;
         Ok(watch.map(move |entry| {
             entry

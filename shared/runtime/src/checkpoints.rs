@@ -1,5 +1,5 @@
-//! Checkpoints of long jobs: the file first, then a create-only record with its size and digest. An attempt resumes from the
-//! highest step whose record and file verify, whoever wrote it.
+//! Checkpoints of long jobs: the file first, then a create-only record with its size and digest. An
+//! attempt resumes from the highest step whose record and file verify, whoever wrote it.
 
 use crate::{
     failpoint::failpoint,
@@ -20,52 +20,101 @@ struct Record {
     digest: Digest,
 }
 
-/// Stores `file` as the checkpoint at `step`. The same step of the same attempt twice is the same checkpoint.
-pub(crate) async fn write(store: &dyn Store, key: &JobKey, attempt: &Attempt, step: u64, file: &Path) -> Result<(), StoreError> {
+/// Stores `file` as the checkpoint at `step`. The same step of the same attempt twice is the same
+/// checkpoint.
+pub(crate) async fn write(
+    store: &dyn Store,
+    key: &JobKey,
+    attempt: &Attempt,
+    step: u64,
+    file: &Path,
+) -> Result<(), StoreError> {
     let name = checkpoint_key(key, step, attempt);
-    let (size, digest) = measure_file(file).map_err(|error| StoreError::local("put", &name, &error))?;
+    let (size, digest) =
+        measure_file(file).map_err(|error| StoreError::local("put", &name, &error))?;
     store.put(&name, Body::File(file)).await?;
     failpoint("inside-checkpoint");
-    let record = serde_json::to_vec(&Record { size, digest }).expect("invariant: plain data always encodes");
-    match store.put_if_absent(&format!("{name}{RECORD}"), Bytes::from(record)).await? {
+    let record =
+        serde_json::to_vec(&Record { size, digest }).expect("invariant: plain data always encodes");
+    match store
+        .put_if_absent(&format!("{name}{RECORD}"), Bytes::from(record))
+        .await?
+    {
         Created::Yes | Created::Exists => {
             failpoint("after-checkpoint");
             Ok(())
         }
         // Without its record the checkpoint does not count; the job goes on without it.
-        Created::Conflict => Err(StoreError::new("create", &name, StoreErrorKind::Unavailable, "409")),
-        Created::Unknown(reason) => Err(StoreError::new("create", &name, StoreErrorKind::Unavailable, reason)),
+        Created::Conflict => Err(StoreError::new(
+            "create",
+            &name,
+            StoreErrorKind::Unavailable,
+            "409",
+        )),
+        Created::Unknown(reason) => Err(StoreError::new(
+            "create",
+            &name,
+            StoreErrorKind::Unavailable,
+            reason,
+        )),
     }
 }
 
 /// The highest checkpoint that verifies, downloaded into `folder`.
-pub(crate) async fn resume(store: &dyn Store, key: &JobKey, folder: &Path) -> Result<Option<(u64, PathBuf)>, StoreError> {
+pub(crate) async fn resume(
+    store: &dyn Store,
+    key: &JobKey,
+    folder: &Path,
+) -> Result<Option<(u64, PathBuf)>, StoreError> {
     let prefix = checkpoint_prefix(key);
-    let mut names: Vec<String> = store.list(&prefix).await?.into_iter().map(|listed| listed.key).collect();
+    let mut names: Vec<String> = store
+        .list(&prefix)
+        .await?
+        .into_iter()
+        .map(|listed| listed.key)
+        .collect();
     // Steps are zero-padded: names sort by step.
     names.sort_unstable_by(|a, b| b.cmp(a));
     for record_name in names.iter().filter(|name| name.ends_with(RECORD)) {
         let name = record_name.trim_end_matches(RECORD);
-        let Some(step) = name[prefix.len()..].split('-').next().and_then(|step| step.parse().ok()) else {
+        let Some(step) = name[prefix.len()..]
+            .split('-')
+            .next()
+            .and_then(|step| step.parse().ok())
+        else {
             continue;
         };
-        let Some(record) = store.get(record_name).await? else { continue };
+        let Some(record) = store.get(record_name).await? else {
+            continue;
+        };
         let Ok(record) = serde_json::from_slice::<Record>(&record) else {
-            tracing::warn!(checkpoint = name, "checkpoint record cannot be read, an earlier one is used");
+            tracing::warn!(
+                checkpoint = name,
+                "checkpoint record cannot be read, an earlier one is used"
+            );
             continue;
         };
         let file = folder.join(format!("checkpoint-{step}-{}", ulid::Ulid::generate()));
         match store.download(name, &file).await? {
-            Some((size, digest)) if size == record.size && digest == record.digest => return Ok(Some((step, file))),
-            _ => tracing::warn!(checkpoint = name, "checkpoint does not verify, an earlier one is used"),
+            Some((size, digest)) if size == record.size && digest == record.digest => {
+                return Ok(Some((step, file)));
+            }
+            _ => tracing::warn!(
+                checkpoint = name,
+                "checkpoint does not verify, an earlier one is used"
+            ),
         }
     }
     Ok(None)
 }
 
-/// Whether deliveries of this message (by its sequence) brought the job further than whatever was before: a job whose workers die
-/// and that goes on from checkpoint to checkpoint is no poison.
-pub(crate) async fn advanced_by(store: &dyn Store, key: &JobKey, sequence: u64) -> Result<bool, StoreError> {
+/// Whether deliveries of this message (by its sequence) brought the job further than whatever was
+/// before: a job whose workers die and that goes on from checkpoint to checkpoint is no poison.
+pub(crate) async fn advanced_by(
+    store: &dyn Store,
+    key: &JobKey,
+    sequence: u64,
+) -> Result<bool, StoreError> {
     let prefix = checkpoint_prefix(key);
     let (mut ours, mut others) = (0, 0);
     for listed in store.list(&prefix).await? {
@@ -78,13 +127,18 @@ pub(crate) async fn advanced_by(store: &dyn Store, key: &JobKey, sequence: u64) 
         let (Ok(step), Ok(attempt)) = (step.parse::<u64>(), attempt.parse::<Attempt>()) else {
             continue;
         };
-        let highest = if attempt.sequence == sequence { &mut ours } else { &mut others };
+        let highest = if attempt.sequence == sequence {
+            &mut ours
+        } else {
+            &mut others
+        };
         *highest = step.max(*highest);
     }
     Ok(ours > others)
 }
 
-/// Removes all checkpoints of a job whose manifest is committed. Best effort: the collector removes what stays.
+/// Removes all checkpoints of a job whose manifest is committed. Best effort: the collector removes
+/// what stays.
 pub(crate) async fn remove(store: &dyn Store, key: &JobKey) {
     let removed = async {
         for listed in store.list(&checkpoint_prefix(key)).await? {
@@ -115,7 +169,10 @@ mod tests {
         let third = Attempt::new(2, 1);
         std::fs::write(&file, "state at 20").unwrap();
         write(&store, &key, &third, 20, &file).await.unwrap();
-        assert!(!advanced_by(&store, &key, 2).await.unwrap(), "as far as the others is no further");
+        assert!(
+            !advanced_by(&store, &key, 2).await.unwrap(),
+            "as far as the others is no further"
+        );
         for name in [
             checkpoint_key(&key, 20, &third),
             format!("{}{RECORD}", checkpoint_key(&key, 20, &third)),
@@ -128,11 +185,17 @@ mod tests {
             .await
             .unwrap();
         store
-            .put(&checkpoint_key(&key, 15, &second), Body::Bytes(b"state at 00".as_slice().into()))
+            .put(
+                &checkpoint_key(&key, 15, &second),
+                Body::Bytes(b"state at 00".as_slice().into()),
+            )
             .await
             .unwrap();
         let (step, path) = resume(&store, &key, folder.path()).await.unwrap().unwrap();
-        assert_eq!((step, std::fs::read_to_string(path).unwrap().as_str()), (10, "state at 10"));
+        assert_eq!(
+            (step, std::fs::read_to_string(path).unwrap().as_str()),
+            (10, "state at 10")
+        );
         remove(&store, &key).await;
         assert!(store.snapshot().is_empty());
         assert!(resume(&store, &key, folder.path()).await.unwrap().is_none());

@@ -1,4 +1,5 @@
-//! The commit: one create-only put of the manifest, last. Whatever the store answers, afterwards it is known whose result stands.
+//! The commit: one create-only put of the manifest, last. Whatever the store answers, afterwards it
+//! is known whose result stands.
 
 use crate::{
     store::{Created, Store, StoreError, StoreErrorKind},
@@ -21,7 +22,11 @@ pub enum Committed {
 const ROUNDS: u32 = 8;
 
 /// Commits a manifest whose objects are all uploaded.
-pub(crate) async fn commit(store: &dyn Store, verifier: &Verifier, manifest: &Manifest) -> Result<Committed, LookUpError> {
+pub(crate) async fn commit(
+    store: &dyn Store,
+    verifier: &Verifier,
+    manifest: &Manifest,
+) -> Result<Committed, LookUpError> {
     let name = manifest_key(&manifest.key);
     let bytes = Bytes::from(manifest.encode());
     let mut unclear = String::new();
@@ -40,14 +45,19 @@ pub(crate) async fn commit(store: &dyn Store, verifier: &Verifier, manifest: &Ma
         }
         // It exists, or it may: look whose attempt it names.
         match verifier.look_up(&manifest.key, false).await {
-            Ok(Found::Sound(found)) if found.attempt == manifest.attempt => return Ok(Committed::Ours),
+            Ok(Found::Sound(found)) if found.attempt == manifest.attempt => {
+                return Ok(Committed::Ours);
+            }
             Ok(Found::Sound(found)) => return Ok(Committed::Theirs(found)),
             Ok(Found::Broken(reason, attempt)) => {
-                tracing::warn!(job = %manifest.key, %reason, "the manifest in place does not verify; it is replaced");
+                tracing::warn!(job = %manifest.key, %reason, "the manifest in place does not \
+                    verify; it is replaced");
                 verifier.discard(&manifest.key, attempt.as_ref()).await?;
             }
             Ok(Found::Nothing) => {}
-            Err(LookUpError::Store(error)) if error.kind == StoreErrorKind::Unavailable => unclear = error.to_string(),
+            Err(LookUpError::Store(error)) if error.kind == StoreErrorKind::Unavailable => {
+                unclear = error.to_string()
+            }
             Err(error) => return Err(error),
         }
     }
@@ -103,10 +113,23 @@ mod tests {
         let store = Arc::new(RamStore::default());
         let manifest = manifest(1);
         store
-            .put(&manifest_key(&manifest.key), Body::Bytes(b"{\"schema\": 1".as_slice().into()))
+            .put(
+                &manifest_key(&manifest.key),
+                Body::Bytes(b"{\"schema\": 1".as_slice().into()),
+            )
             .await
             .unwrap();
-        assert!(matches!(run(store.clone(), &manifest).await, Committed::Ours));
-        assert_eq!(store.get(&manifest_key(&manifest.key)).await.unwrap().unwrap(), manifest.encode());
+        assert!(matches!(
+            run(store.clone(), &manifest).await,
+            Committed::Ours
+        ));
+        assert_eq!(
+            store
+                .get(&manifest_key(&manifest.key))
+                .await
+                .unwrap()
+                .unwrap(),
+            manifest.encode()
+        );
     }
 }

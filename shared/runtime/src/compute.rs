@@ -1,4 +1,5 @@
-//! The compute thread: tensors live here, behind a channel of depth 1, so that no computation ever delays a sign of life.
+//! The compute thread: tensors live here, behind a channel of depth 1, so that no computation ever
+//! delays a sign of life.
 
 use crate::{Desk, JobError, Outcome, RuntimeError, Worker};
 use anyhow::anyhow;
@@ -50,25 +51,32 @@ pub(crate) async fn start<W: Worker>(
 ) -> Result<(ComputeThread, Profile), RuntimeError> {
     let (ready, built) = oneshot::channel();
     let (tasks, queue) = mpsc::channel(1);
-    let spawned = thread::Builder::new().name("compute".to_owned()).spawn(move || {
-        let mut worker = match catch_unwind(AssertUnwindSafe(build)) {
-            Ok(Ok(worker)) => worker,
-            Ok(Err(error)) => return drop(ready.send(Err(error))),
-            Err(panic) => return drop(ready.send(Err(anyhow!("the worker panicked at start: {}", said(&*panic))))),
-        };
-        let service = worker.service();
-        let profile = Profile {
-            service,
-            kinds: service.kinds(),
-            device: worker.device(),
-            gauges: worker.gauges(),
-            gauge_lists: worker.gauge_lists(),
-            counters: worker.counters(),
-        };
-        if ready.send(Ok(profile)).is_ok() {
-            work(&mut worker, queue);
-        }
-    });
+    let spawned = thread::Builder::new()
+        .name("compute".to_owned())
+        .spawn(move || {
+            let mut worker = match catch_unwind(AssertUnwindSafe(build)) {
+                Ok(Ok(worker)) => worker,
+                Ok(Err(error)) => return drop(ready.send(Err(error))),
+                Err(panic) => {
+                    return drop(ready.send(Err(anyhow!(
+                        "the worker panicked at start: {}",
+                        said(&*panic)
+                    ))));
+                }
+            };
+            let service = worker.service();
+            let profile = Profile {
+                service,
+                kinds: service.kinds(),
+                device: worker.device(),
+                gauges: worker.gauges(),
+                gauge_lists: worker.gauge_lists(),
+                counters: worker.counters(),
+            };
+            if ready.send(Ok(profile)).is_ok() {
+                work(&mut worker, queue);
+            }
+        });
     spawned.map_err(|error| anyhow!("start the compute thread: {error}"))?;
     let profile = built
         .await
@@ -107,7 +115,12 @@ impl Compute for ComputeThread {
             span: tracing::Span::current(),
             reply,
         };
-        self.0.send(task).await.map_err(|_| anyhow!("the compute thread is gone"))?;
-        Ok(finished.await.map_err(|_| anyhow!("the compute thread is gone"))?)
+        self.0
+            .send(task)
+            .await
+            .map_err(|_| anyhow!("the compute thread is gone"))?;
+        Ok(finished
+            .await
+            .map_err(|_| anyhow!("the compute thread is gone"))?)
     }
 }

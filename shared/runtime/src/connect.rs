@@ -18,8 +18,8 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Where NATS and the store are. Passwords and keys come from the environment (`CEDM_NATS_PASSWORD`, the AWS chain), never from
-/// arguments, which show in process lists.
+/// Where NATS and the store are. Passwords and keys come from the environment
+/// (`CEDM_NATS_PASSWORD`, the AWS chain), never from arguments, which show in process lists.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Connections")]
 pub struct ConnectArgs {
@@ -47,7 +47,8 @@ pub struct ConnectArgs {
     /// Access key id and secret of the store, where they do not come from the AWS chain.
     #[arg(skip)]
     pub s3_keys: Option<(String, String)>,
-    /// Seconds without a sign of life after which a job goes to another worker; the same for all processes.
+    /// Seconds without a sign of life after which a job goes to another worker; the same for all
+    /// processes.
     #[arg(long, env = "CEDM_ACK_WAIT_S", value_parser = seconds)]
     pub ack_wait_s: Option<Duration>,
     /// Guards commits by a lease in NATS, for a store without an atomic create-only put.
@@ -60,7 +61,9 @@ pub struct ConnectArgs {
 
 /// Seconds, with a fraction if need be.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| format!("`{text}` is not a number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
@@ -85,8 +88,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to both, waiting for them up to the time-out. `name` shows in NATS' monitoring and prefixes the inbox, which
-    /// permissions name.
+    /// Connects to both, waiting for them up to the time-out. `name` shows in NATS' monitoring and
+    /// prefixes the inbox, which permissions name.
     ///
     /// # Errors
     /// When NATS cannot be reached in time or refuses the credentials.
@@ -96,14 +99,23 @@ impl Connection {
             bucket: args.s3_bucket.clone(),
             region: args.s3_region.clone(),
         };
-        Self::with_store(args, name, Arc::new(S3Store::open_with(&settings, args.s3_keys.clone()).await)).await
+        Self::with_store(
+            args,
+            name,
+            Arc::new(S3Store::open_with(&settings, args.s3_keys.clone()).await),
+        )
+        .await
     }
 
     /// The same with another store.
     ///
     /// # Errors
     /// As [`Connection::open`].
-    pub async fn with_store(args: &ConnectArgs, name: &str, store: Arc<dyn Store>) -> Result<Self, RuntimeError> {
+    pub async fn with_store(
+        args: &ConnectArgs,
+        name: &str,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, RuntimeError> {
         let link = Arc::new(Link::default());
         let (is_connected, connected) = watch::channel(false);
         let watched = link.clone();
@@ -113,20 +125,24 @@ impl Connection {
             .connection_timeout(Duration::from_secs(5))
             .request_timeout(Some(Duration::from_secs(10)))
             .ping_interval(Duration::from_secs(10))
-            .reconnect_delay_callback(|attempt| Duration::from_millis((100 * attempt as u64).min(1000)))
+            .reconnect_delay_callback(|attempt| {
+                Duration::from_millis((100 * attempt as u64).min(1000))
+            })
             .event_callback(move |event| {
                 note(&watched, &is_connected, &event);
                 std::future::ready(())
             });
         if let Some(file) = &args.nats_creds {
-            let text = std::fs::read_to_string(file).with_context(|| format!("read NATS credentials {}", file.display()))?;
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("read NATS credentials {}", file.display()))?;
             options = options
                 .credentials(&text)
                 .with_context(|| format!("NATS credentials {}", file.display()))?;
         } else if let Some(user) = &args.nats_user {
             let password = match &args.nats_password {
                 Some(password) => password.clone(),
-                None => std::env::var("CEDM_NATS_PASSWORD").context("a NATS user is given and CEDM_NATS_PASSWORD is not set")?,
+                None => std::env::var("CEDM_NATS_PASSWORD")
+                    .context("a NATS user is given and CEDM_NATS_PASSWORD is not set")?,
             };
             options = options.user_and_password(user.clone(), password);
         }
@@ -135,9 +151,13 @@ impl Connection {
             match options.clone().connect(args.nats_url.as_str()).await {
                 Ok(client) => break client,
                 Err(error)
-                    if error.kind() == async_nats::ConnectErrorKind::AuthorizationViolation || tokio::time::Instant::now() >= deadline =>
+                    if error.kind() == async_nats::ConnectErrorKind::AuthorizationViolation
+                        || tokio::time::Instant::now() >= deadline =>
                 {
-                    return Err(RuntimeError::broker(format!("connect to {}", args.nats_url), error));
+                    return Err(RuntimeError::broker(
+                        format!("connect to {}", args.nats_url),
+                        error,
+                    ));
                 }
                 Err(error) => {
                     tracing::debug!(%error, url = %args.nats_url, "NATS does not answer yet");
@@ -172,8 +192,9 @@ impl Connection {
         self.connected.clone()
     }
 
-    /// Creates the streams, buckets and consumers of `deploy/jetstream.toml`, or brings them up to date. Only a bootstrap
-    /// identity may; safe to repeat and to run from several processes at once.
+    /// Creates the streams, buckets and consumers of `deploy/jetstream.toml`, or brings them up to
+    /// date. Only a bootstrap identity may; safe to repeat and to run from several processes at
+    /// once.
     ///
     /// # Errors
     /// When the server refuses one of them.
@@ -207,14 +228,19 @@ impl Connection {
         while !streams::exist(self.queue.context()).await {
             if tokio::time::Instant::now() >= deadline {
                 let waited = self.timeout.as_secs();
-                return Err(anyhow::anyhow!("the JetStream streams are still missing after {waited} s: is a coordinator running?").into());
+                return Err(anyhow::anyhow!(
+                    "the JetStream streams are still missing after \
+                     {waited} s: is a coordinator running?"
+                )
+                .into());
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
     }
 
-    /// Checks that the store is there and that of eight racing create-only writers exactly one wins.
+    /// Checks that the store is there and that of eight racing create-only writers exactly one
+    /// wins.
     ///
     /// # Errors
     /// When it does not answer in time, or is not fit for the protocol.
@@ -223,7 +249,10 @@ impl Connection {
         loop {
             match probe_create_only(&self.store).await {
                 Ok(()) => return Ok(()),
-                Err(error) if error.kind == crate::store::StoreErrorKind::Unavailable && tokio::time::Instant::now() < deadline => {
+                Err(error)
+                    if error.kind == crate::store::StoreErrorKind::Unavailable
+                        && tokio::time::Instant::now() < deadline =>
+                {
                     tracing::info!(%error, "the store is not ready yet");
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
@@ -241,7 +270,11 @@ impl Connection {
 
     /// Permission violations seen since the start, and the last one if it is younger than a minute.
     pub fn denied(&self) -> (u64, Option<String>) {
-        let last = self.link.last_denied.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let last = self
+            .link
+            .last_denied
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let recent = last
             .as_ref()
             .filter(|(at, _)| at.elapsed() < Duration::from_secs(60))
@@ -263,7 +296,11 @@ fn note(link: &Link, is_connected: &watch::Sender<bool>, event: &Event) {
     let text = event.to_string();
     if text.to_lowercase().contains("permissions violation") {
         link.denied.fetch_add(1, Ordering::Relaxed);
-        *link.last_denied.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((std::time::Instant::now(), text.clone()));
+        *link
+            .last_denied
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Some((std::time::Instant::now(), text.clone()));
         tracing::error!(event = %text, "NATS denies a permission: what needed it will time out");
     } else {
         tracing::info!(event = %text, "NATS connection");

@@ -35,7 +35,8 @@ impl DeadLetters {
         }
     }
 
-    /// All letters, oldest first. A letter whose job has a sound result by now is removed instead (a zombie may finish late).
+    /// All letters, oldest first. A letter whose job has a sound result by now is removed instead
+    /// (a zombie may finish late).
     ///
     /// # Errors
     /// When NATS or the store fails.
@@ -45,7 +46,9 @@ impl DeadLetters {
             let Some(stored) = self.queue.last(DEAD_STREAM, &subject).await? else {
                 continue;
             };
-            let Some(letter) = read(Some(&stored))? else { continue };
+            let Some(letter) = read(Some(&stored))? else {
+                continue;
+            };
             if let Found::Sound(_) = self.verifier.look_up(&letter.key, false).await? {
                 self.queue.remove(DEAD_STREAM, stored.sequence).await?;
             } else {
@@ -72,7 +75,8 @@ impl DeadLetters {
         read(self.find(key).await?.as_ref())
     }
 
-    /// Queues the job again with a fresh budget, then removes the letter; a crash in between leaves both, which is harmless.
+    /// Queues the job again with a fresh budget, then removes the letter; a crash in between leaves
+    /// both, which is harmless.
     ///
     /// # Errors
     /// When there is no letter, it carries no readable job, or NATS fails.
@@ -82,9 +86,11 @@ impl DeadLetters {
             .await?
             .ok_or_else(|| anyhow::anyhow!("no dead letter of job {key}"))?;
         let letter = read(Some(&stored))?.expect("invariant: a stored letter was given");
-        let job = letter
-            .job
-            .ok_or_else(|| anyhow::anyhow!("the dead letter of {key} carries no readable job: submit its sweep again"))?;
+        let job = letter.job.ok_or_else(|| {
+            anyhow::anyhow!(
+                "the dead letter of {key} carries no readable job: submit its sweep again"
+            )
+        })?;
         let outcome = if let Found::Sound(_) = self.verifier.look_up(key, false).await? {
             Replayed::Done
         } else if self.queue.outstanding(letter.kind, key).await?.is_some() {
@@ -93,7 +99,13 @@ impl DeadLetters {
             let id = format!("replay-{}", ulid::Ulid::generate());
             match self
                 .queue
-                .publish((letter.kind, job.priority), key, Bytes::from(job.encode()?), Envelope::fresh(), &id)
+                .publish(
+                    (letter.kind, job.priority),
+                    key,
+                    Bytes::from(job.encode()?),
+                    Envelope::fresh(),
+                    &id,
+                )
                 .await?
             {
                 Published::Stored => Replayed::Queued,
@@ -116,15 +128,24 @@ impl DeadLetters {
     }
 
     async fn find(&self, key: &JobKey) -> Result<Option<Stored>, RuntimeError> {
-        Ok(self.queue.last(DEAD_STREAM, &format!("cedm.dead.*.{key}")).await?)
+        Ok(self
+            .queue
+            .last(DEAD_STREAM, &format!("cedm.dead.*.{key}"))
+            .await?)
     }
 }
 
 /// The letter in a stored message.
 pub(crate) fn read(stored: Option<&Stored>) -> Result<Option<DeadLetter>, RuntimeError> {
-    let Some(stored) = stored else { return Ok(None) };
+    let Some(stored) = stored else {
+        return Ok(None);
+    };
     match rmp_serde::from_slice(&stored.payload) {
         Ok(letter) => Ok(Some(letter)),
-        Err(error) => Err(anyhow::anyhow!("dead letter at `{}` cannot be decoded: {error}", stored.subject).into()),
+        Err(error) => Err(anyhow::anyhow!(
+            "dead letter at `{}` cannot be decoded: {error}",
+            stored.subject
+        )
+        .into()),
     }
 }

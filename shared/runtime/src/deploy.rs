@@ -1,5 +1,6 @@
-//! What a deployment needs as files: the NATS and Prometheus configuration that `cedm up` starts them with, the credentials of
-//! every service, and the environment that hands them over. The templates lie in `deploy/`.
+//! What a deployment needs as files: the NATS and Prometheus configuration that `cedm up` starts
+//! them with, the credentials of every service, and the environment that hands them over. The
+//! templates lie in `deploy/`.
 
 mod credentials;
 
@@ -9,12 +10,14 @@ use crate::streams::consumer_name;
 use cedm_contract::{Heartbeat, Kind, Priority, Service};
 use std::{fmt::Write, net::SocketAddr, path::Path};
 
-/// `deploy/jetstream.toml`: streams, buckets and consumers, created by [`crate::Connection::ensure_streams`].
+/// `deploy/jetstream.toml`: streams, buckets and consumers, created by
+/// [`crate::Connection::ensure_streams`].
 pub const JETSTREAM: &str = include_str!("../../../deploy/jetstream.toml");
 const NATS: &str = include_str!("../../../deploy/nats-server.conf");
 const PROMETHEUS: &str = include_str!("../../../deploy/prometheus.yml");
 
-/// Identities that create streams and submit jobs; all others get what their own kinds need and nothing else.
+/// Identities that create streams and submit jobs; all others get what their own kinds need and
+/// nothing else.
 const BOOTSTRAP: [Service; 2] = [Service::Coordinator, Service::Cli];
 
 /// A NATS server of one machine.
@@ -34,30 +37,56 @@ pub struct NatsSettings<'a> {
 pub fn render_nats(settings: &NatsSettings<'_>) -> String {
     let mut users = String::new();
     for service in std::iter::once(Service::Cli).chain(Service::RUNNING.iter().copied()) {
-        let (name, password) = (service.name(), quoted(settings.credentials.nats_password(service)));
+        let (name, password) = (
+            service.name(),
+            quoted(settings.credentials.nats_password(service)),
+        );
         let permissions = if BOOTSTRAP.contains(&service) {
             String::new()
         } else {
             format!(", permissions: {}", permissions(service))
         };
-        writeln!(users, "        {{ user: {name}, password: {password}{permissions} }}").expect("invariant: writing to a string succeeds");
+        writeln!(
+            users,
+            "        {{ user: {name}, password: {password}{permissions} }}"
+        )
+        .expect("invariant: writing to a string succeeds");
     }
-    let monitor = settings.monitor.map_or(String::new(), |address| format!("http: \"{address}\""));
+    let monitor = settings
+        .monitor
+        .map_or(String::new(), |address| format!("http: \"{address}\""));
     NATS.replace("{{listen}}", &settings.listen.to_string())
         .replace("{{monitor}}", &monitor)
-        .replace("{{store_dir}}", &quoted(&settings.store_dir.display().to_string()))
+        .replace(
+            "{{store_dir}}",
+            &quoted(&settings.store_dir.display().to_string()),
+        )
         .replace("{{users}}", users.trim_end())
 }
 
 /// Subjects that a worker may publish to and subscribe to.
 pub fn allowed_subjects(service: Service) -> (Vec<String>, Vec<String>) {
-    let mut publish: Vec<String> = ["JOBS", "DELAYS", "EVENTS", "ADVISORIES", "DEAD", "KV_workers", "KV_leases"]
-        .iter()
-        .map(|stream| format!("$JS.API.STREAM.INFO.{stream}"))
-        .collect();
+    let mut publish: Vec<String> = [
+        "JOBS",
+        "DELAYS",
+        "EVENTS",
+        "ADVISORIES",
+        "DEAD",
+        "KV_workers",
+        "KV_leases",
+    ]
+    .iter()
+    .map(|stream| format!("$JS.API.STREAM.INFO.{stream}"))
+    .collect();
     publish.extend(["$KV.workers.*", "$KV.leases.*"].map(str::to_owned));
     // Taking a lease reads the entry that is in the way.
-    publish.extend(["$JS.API.DIRECT.GET.KV_leases.>", "$JS.API.STREAM.MSG.GET.KV_leases"].map(str::to_owned));
+    publish.extend(
+        [
+            "$JS.API.DIRECT.GET.KV_leases.>",
+            "$JS.API.STREAM.MSG.GET.KV_leases",
+        ]
+        .map(str::to_owned),
+    );
     let mut subscribe = vec![format!("_INBOX_{}.>", service.name())];
     for kind in service.kinds() {
         for priority in Priority::ALL {
@@ -74,7 +103,13 @@ pub fn allowed_subjects(service: Service) -> (Vec<String>, Vec<String>) {
 
 fn permissions(service: Service) -> String {
     let (publish, subscribe) = allowed_subjects(service);
-    let list = |subjects: &[String]| subjects.iter().map(|subject| quoted(subject)).collect::<Vec<_>>().join(", ");
+    let list = |subjects: &[String]| {
+        subjects
+            .iter()
+            .map(|subject| quoted(subject))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     format!(
         "{{ publish: {{ allow: [{}] }}, subscribe: {{ allow: [{}] }} }}",
         list(&publish),
@@ -87,9 +122,13 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The configuration file of Prometheus: scrapes the targets that `targets` lists, evaluates the rules of `rule_files`.
+/// The configuration file of Prometheus: scrapes the targets that `targets` lists, evaluates the
+/// rules of `rule_files`.
 pub fn render_prometheus(targets: &Path, rule_files: &[&Path], scrape_interval_s: u64) -> String {
-    let rules: Vec<String> = rule_files.iter().map(|path| quoted(&path.display().to_string())).collect();
+    let rules: Vec<String> = rule_files
+        .iter()
+        .map(|path| quoted(&path.display().to_string()))
+        .collect();
     PROMETHEUS
         .replace("{{scrape_interval}}", &format!("{scrape_interval_s}s"))
         .replace("{{rule_files}}", &format!("[{}]", rules.join(", ")))
@@ -110,7 +149,10 @@ pub fn render_targets(workers: &[Heartbeat]) -> String {
 
 /// Every queued kind with the service that performs it, for scalers and dashboards.
 pub fn kinds_by_service() -> Vec<(Service, Vec<Kind>)> {
-    Service::RUNNING.iter().map(|service| (*service, service.kinds())).collect()
+    Service::RUNNING
+        .iter()
+        .map(|service| (*service, service.kinds()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -128,7 +170,10 @@ mod tests {
         };
         let nats = render_nats(&settings);
         assert!(!nats.contains("{{"), "{nats}");
-        assert!(nats.contains("sync_interval: always") && nats.contains(r#"store_dir: "/tmp/a folder""#));
+        assert!(
+            nats.contains("sync_interval: always")
+                && nats.contains(r#"store_dir: "/tmp/a folder""#)
+        );
         let prometheus = render_prometheus(Path::new("/t.json"), &[Path::new("/r.yml")], 5);
         assert!(!prometheus.contains("{{"), "{prometheus}");
     }
@@ -144,7 +189,10 @@ mod tests {
             "$JS.API.STREAM.CREATE",
             "$JS.API.CONSUMER.DURABLE",
         ] {
-            assert!(!publish.iter().any(|subject| subject.starts_with(forbidden)), "{forbidden}");
+            assert!(
+                !publish.iter().any(|subject| subject.starts_with(forbidden)),
+                "{forbidden}"
+            );
         }
     }
 }

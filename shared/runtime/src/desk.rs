@@ -1,5 +1,5 @@
-//! The desk of one job: its inputs fetched and verified, a place for its outputs, a line to the outside. Synchronous: it
-//! is used on the compute thread and hands I/O to the async side.
+//! The desk of one job: its inputs fetched and verified, a place for its outputs, a line to the
+//! outside. Synchronous: it is used on the compute thread and hands I/O to the async side.
 
 use crate::{
     JobError, Metrics, Monitor, checkpoints,
@@ -10,7 +10,9 @@ use crate::{
     verify::objects_of,
 };
 use anyhow::anyhow;
-use cedm_contract::{Attempt, Digest, Job, MAX_OBJECT_KEY, Manifest, ObjectRef, Output, output_key};
+use cedm_contract::{
+    Attempt, Digest, Job, MAX_OBJECT_KEY, Manifest, ObjectRef, Output, output_key,
+};
 use std::{
     future::Future,
     path::{Path, PathBuf},
@@ -58,9 +60,19 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub(crate) fn new(bench: Bench, job: Job, attempt: Attempt, inputs: Vec<(String, Manifest)>) -> std::io::Result<Self> {
-        let scratch = tempfile::Builder::new().prefix("job-").tempdir_in(&bench.scratch)?;
-        let checkpoint_every = job.hints.checkpoint_every_s.map_or(bench.checkpoint_every, Duration::from_secs);
+    pub(crate) fn new(
+        bench: Bench,
+        job: Job,
+        attempt: Attempt,
+        inputs: Vec<(String, Manifest)>,
+    ) -> std::io::Result<Self> {
+        let scratch = tempfile::Builder::new()
+            .prefix("job-")
+            .tempdir_in(&bench.scratch)?;
+        let checkpoint_every = job
+            .hints
+            .checkpoint_every_s
+            .map_or(bench.checkpoint_every, Duration::from_secs);
         Ok(Self {
             bench,
             handle: Handle::current(),
@@ -80,40 +92,60 @@ impl Desk {
         &self.job
     }
 
-    /// The manifest of the input with this role, read and checked against the digest that the job pins.
+    /// The manifest of the input with this role, read and checked against the digest that the job
+    /// pins.
     ///
     /// # Errors
     /// `Reject` when the job has no such input.
     pub fn input(&self, role: &str) -> Result<&Manifest, JobError> {
         self.optional(role).ok_or_else(|| {
             let roles: Vec<&str> = self.inputs.iter().map(|(role, _)| role.as_str()).collect();
-            JobError::reject(anyhow!("a {} job needs an input `{role}`, this one has {roles:?}", self.job.kind()))
+            JobError::reject(anyhow!(
+                "a {} job needs an input `{role}`, this one has {roles:?}",
+                self.job.kind()
+            ))
         })
     }
 
     /// The same for an input that may be absent.
     pub fn optional(&self, role: &str) -> Option<&Manifest> {
-        self.inputs.iter().find(|(found, _)| found == role).map(|(_, manifest)| manifest)
+        self.inputs
+            .iter()
+            .find(|(found, _)| found == role)
+            .map(|(_, manifest)| manifest)
     }
 
     /// Every input whose role starts with `prefix`, in the job's order.
     pub fn inputs<'a>(&'a self, prefix: &'a str) -> Vec<(&'a str, &'a Manifest)> {
-        let matching = self.inputs.iter().filter(|(role, _)| role.starts_with(prefix));
-        matching.map(|(role, manifest)| (role.as_str(), manifest)).collect()
+        let matching = self
+            .inputs
+            .iter()
+            .filter(|(role, _)| role.starts_with(prefix));
+        matching
+            .map(|(role, manifest)| (role.as_str(), manifest))
+            .collect()
     }
 
-    /// A local file with the object's bytes, size and digest verified; kept in a bounded node-local cache. Not to be written to.
+    /// A local file with the object's bytes, size and digest verified; kept in a bounded node-local
+    /// cache. Not to be written to.
     ///
     /// # Errors
-    /// `Retry` when the store fails; `InputLost` when an input's object is gone or its bytes do not verify.
+    /// `Retry` when the store fails; `InputLost` when an input's object is gone or its bytes do not
+    /// verify.
     pub fn fetch(&self, object: &ObjectRef) -> Result<PathBuf, JobError> {
         self.wait(self.fetch_async(object))
     }
 
     /// An object that is gone or damaged is its maker's business, where it belongs to an input.
     fn blame(&self, object: &ObjectRef, error: StoreError) -> JobError {
-        let is_lost = matches!(error.kind, StoreErrorKind::Missing | StoreErrorKind::Damaged);
-        let maker = self.inputs.iter().find(|(_, manifest)| objects_of(manifest).contains(&object));
+        let is_lost = matches!(
+            error.kind,
+            StoreErrorKind::Missing | StoreErrorKind::Damaged
+        );
+        let maker = self
+            .inputs
+            .iter()
+            .find(|(_, manifest)| objects_of(manifest).contains(&object));
         match maker {
             Some((role, manifest)) if is_lost => JobError::InputLost {
                 input: manifest.key.clone(),
@@ -129,7 +161,11 @@ impl Desk {
     /// `Reject` when the manifest has no such output; else as [`Desk::fetch`].
     pub fn fetch_output(&self, manifest: &Manifest, name: &str) -> Result<PathBuf, JobError> {
         let output = manifest.output(name).ok_or_else(|| {
-            let names: Vec<&str> = manifest.outputs.iter().map(|output| output.name.as_str()).collect();
+            let names: Vec<&str> = manifest
+                .outputs
+                .iter()
+                .map(|output| output.name.as_str())
+                .collect();
             JobError::reject(anyhow!(
                 "the {} manifest {} has no output `{name}`, only {names:?}",
                 manifest.kind(),
@@ -148,7 +184,12 @@ impl Desk {
     ///
     /// # Errors
     /// `Retry` when the store fails.
-    pub fn put(&self, name: &str, file: &Path, stability: Stability) -> Result<ObjectRef, JobError> {
+    pub fn put(
+        &self,
+        name: &str,
+        file: &Path,
+        stability: Stability,
+    ) -> Result<ObjectRef, JobError> {
         self.wait(self.put_async(name, Body::File(file), stability))
     }
 
@@ -156,51 +197,86 @@ impl Desk {
     ///
     /// # Errors
     /// `Retry` when the store fails.
-    pub fn put_bytes(&self, name: &str, bytes: &[u8], stability: Stability) -> Result<ObjectRef, JobError> {
+    pub fn put_bytes(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        stability: Stability,
+    ) -> Result<ObjectRef, JobError> {
         self.wait(self.put_async(name, Body::Bytes(bytes.to_vec().into()), stability))
     }
 
     pub(crate) async fn fetch_async(&self, object: &ObjectRef) -> Result<PathBuf, JobError> {
-        let to = self.scratch.path().join(format!("in-{}", object.digest.as_str()));
+        let to = self
+            .scratch
+            .path()
+            .join(format!("in-{}", object.digest.as_str()));
         if !to.exists() {
-            let fetched = self.bench.cache.fetch(self.bench.store.as_ref(), object, &to).await;
+            let fetched = self
+                .bench
+                .cache
+                .fetch(self.bench.store.as_ref(), object, &to)
+                .await;
             fetched.map_err(|error| self.blame(object, error))?;
         }
         Ok(to)
     }
 
-    /// A store that does not take a checkpoint must not end the computation that would be resumed from it: the next one is tried
-    /// after the usual time.
+    /// A store that does not take a checkpoint must not end the computation that would be resumed
+    /// from it: the next one is tried after the usual time.
     pub(crate) async fn checkpoint_async(&self, step: u64, file: &Path) -> Result<(), JobError> {
-        let written = checkpoints::write(self.bench.store.as_ref(), &self.job.key, &self.attempt, step, file).await;
-        *self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let written = checkpoints::write(
+            self.bench.store.as_ref(),
+            &self.job.key,
+            &self.attempt,
+            step,
+            file,
+        )
+        .await;
+        *self
+            .checkpointed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
         match written {
             Ok(()) => {
                 self.bench.metrics.checkpoints.inc();
                 self.has_checkpointed.store(true, Ordering::Relaxed);
             }
-            Err(error) if error.kind == StoreErrorKind::Local => return Err(JobError::retry(error)),
+            Err(error) if error.kind == StoreErrorKind::Local => {
+                return Err(JobError::retry(error));
+            }
             Err(error) => {
                 self.bench.metrics.checkpoint_failures.inc();
-                tracing::warn!(%error, step, "checkpoint not stored; the computation goes on without it");
+                tracing::warn!(%error, step, "checkpoint not stored; the computation goes on \
+                    without it");
             }
         }
         Ok(())
     }
 
     pub(crate) async fn resume_async(&self) -> Result<Option<(u64, PathBuf)>, JobError> {
-        let found = checkpoints::resume(self.bench.store.as_ref(), &self.job.key, self.scratch.path())
-            .await
-            .map_err(JobError::retry)?;
+        let found = checkpoints::resume(
+            self.bench.store.as_ref(),
+            &self.job.key,
+            self.scratch.path(),
+        )
+        .await
+        .map_err(JobError::retry)?;
         if let Some((step, _)) = &found {
             tracing::info!(step, "resuming from a checkpoint");
         }
         Ok(found)
     }
 
-    pub(crate) async fn put_async(&self, name: &str, body: Body<'_>, stability: Stability) -> Result<ObjectRef, JobError> {
+    pub(crate) async fn put_async(
+        &self,
+        name: &str,
+        body: Body<'_>,
+        stability: Stability,
+    ) -> Result<ObjectRef, JobError> {
         let key = output_key(&self.job.key, &self.attempt, name);
-        if key.len() > MAX_OBJECT_KEY || name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        if key.len() > MAX_OBJECT_KEY || name.split('/').any(|part| matches!(part, "" | "." | ".."))
+        {
             return Err(JobError::bug(anyhow!(
                 "output name `{name}` is no plain name, or makes a key above {MAX_OBJECT_KEY} bytes"
             )));
@@ -211,13 +287,22 @@ impl Desk {
         let (size, digest) = match &body {
             Body::Bytes(bytes) => (bytes.len() as u64, Digest::of(bytes)),
             Body::File(path) => {
-                let measured = measure_file(path).map_err(|error| StoreError::new("put", &key, StoreErrorKind::Local, error));
+                let measured = measure_file(path)
+                    .map_err(|error| StoreError::new("put", &key, StoreErrorKind::Local, error));
                 measured.map_err(JobError::retry)?
             }
         };
-        self.bench.store.put(&key, body).await.map_err(JobError::retry)?;
+        self.bench
+            .store
+            .put(&key, body)
+            .await
+            .map_err(JobError::retry)?;
         failpoint("after-upload");
-        let object = ObjectRef { object: key, size, digest };
+        let object = ObjectRef {
+            object: key,
+            size,
+            digest,
+        };
         let output = Output {
             name: name.to_owned(),
             object: object.clone(),
@@ -233,7 +318,10 @@ impl Desk {
 
     /// Everything put so far, by name.
     pub(crate) fn into_outputs(self) -> Vec<Output> {
-        let mut outputs = self.outputs.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut outputs = self
+            .outputs
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         outputs.sort_by(|a, b| a.name.cmp(&b.name));
         outputs
     }
@@ -244,7 +332,10 @@ impl Desk {
     }
 
     fn since_checkpoint(&self) -> Duration {
-        self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.checkpointed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
     }
 
     /// The compute thread is no thread of the async runtime, so it may wait for it.
@@ -256,7 +347,10 @@ impl Desk {
 impl Monitor for Desk {
     fn progress(&self, done: u64, total: u64, unit: &'static str) {
         self.bench.board.advance(done, total, unit);
-        self.bench.metrics.checkpoint_age.set(self.since_checkpoint().as_secs_f64());
+        self.bench
+            .metrics
+            .checkpoint_age
+            .set(self.since_checkpoint().as_secs_f64());
     }
     fn gauge(&self, name: &'static str, value: f64) {
         self.bench.metrics.set(name, value);

@@ -39,7 +39,10 @@ impl Drain {
     /// # Errors
     /// When the handlers cannot be installed.
     pub fn on_signals(&self) -> std::io::Result<()> {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
         let drain = self.clone();
         tokio::spawn(async move {
             loop {
@@ -51,7 +54,10 @@ impl Drain {
                     tracing::warn!("second signal: leaving at once");
                     std::process::exit(130);
                 }
-                tracing::info!("signal received: no new jobs, the one in hand is finished or left at a checkpoint");
+                tracing::info!(
+                    "signal received: no new jobs, the one in hand is finished or left at a \
+                     checkpoint"
+                );
                 drain.begin();
             }
         });
@@ -59,10 +65,12 @@ impl Drain {
     }
 }
 
-/// Ends this process when standard input closes, that is, with the process that holds its other end, however that one died.
+/// Ends this process when standard input closes, that is, with the process that holds its other
+/// end, however that one died.
 pub fn exit_with_parent() {
     std::thread::spawn(|| {
-        // Whatever ends the read, the parent is gone. Nothing may be lost by it: this is the crash that the protocol survives.
+        // Whatever ends the read, the parent is gone. Nothing may be lost by it: this is the crash
+        // that the protocol survives.
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });

@@ -1,4 +1,5 @@
-//! What travels beside a job: schema version, W3C trace context, failures so far, when it was first queued.
+//! What travels beside a job: schema version, W3C trace context, failures so far, when it was first
+//! queued.
 
 use async_nats::HeaderMap;
 use cedm_contract::SCHEMA_VERSION;
@@ -27,7 +28,10 @@ impl TraceId {
         if version.len() != 2 || id.len() != 32 || span.len() != 16 {
             return None;
         }
-        u128::from_str_radix(id, 16).ok().filter(|id| *id != 0).map(Self)
+        u128::from_str_radix(id, 16)
+            .ok()
+            .filter(|id| *id != 0)
+            .map(Self)
     }
 
     /// A `traceparent` header with a fresh span.
@@ -78,13 +82,19 @@ impl Envelope {
 
     /// The envelope of a message; what is missing or unreadable takes the value of a fresh one.
     pub(crate) fn of(headers: Option<&HeaderMap>) -> Self {
-        let text = |name| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
+        let text = |name| {
+            headers
+                .and_then(|headers| headers.get(name))
+                .map(|value| value.as_str())
+        };
         let number = |name| text(name).and_then(|text| text.parse().ok());
         let fresh = Self::fresh();
         Self {
             failures: number(FAILURES).unwrap_or(0),
             queued_ms: number(QUEUED_MS).unwrap_or(fresh.queued_ms),
-            trace: text(TRACEPARENT).and_then(TraceId::parse).unwrap_or(fresh.trace),
+            trace: text(TRACEPARENT)
+                .and_then(TraceId::parse)
+                .unwrap_or(fresh.trace),
         }
     }
 }
@@ -107,7 +117,10 @@ mod tests {
     #[test]
     fn malformed_trace_contexts_are_refused() {
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-        assert_eq!(TraceId::parse(good).unwrap().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(
+            TraceId::parse(good).unwrap().to_string(),
+            "4bf92f3577b34da6a3ce929d0e0e4736"
+        );
         for bad in [
             "",
             "00",

@@ -26,8 +26,9 @@ pub enum JobError {
         /// What happened.
         source: anyhow::Error,
     },
-    /// An input is gone, damaged, or was made again with another result. It has to be made again first; then whoever wants this
-    /// job asks for it anew, so it leaves the queue without using up its tries.
+    /// An input is gone, damaged, or was made again with another result. It has to be made again
+    /// first; then whoever wants this job asks for it anew, so it leaves the queue without using up
+    /// its tries.
     #[error("{source:#}")]
     InputLost {
         /// The job whose result that input is.
@@ -43,7 +44,9 @@ pub enum JobError {
 impl JobError {
     /// The job itself is wrong.
     pub fn reject(source: impl Into<anyhow::Error>) -> Self {
-        Self::Reject { source: source.into() }
+        Self::Reject {
+            source: source.into(),
+        }
     }
     /// The world was in the way; again after five seconds.
     pub fn retry(source: impl Into<anyhow::Error>) -> Self {
@@ -54,9 +57,12 @@ impl JobError {
     }
     /// The program is wrong.
     pub fn bug(source: impl Into<anyhow::Error>) -> Self {
-        Self::Bug { source: source.into() }
+        Self::Bug {
+            source: source.into(),
+        }
     }
-    /// The kind as it goes into dead letters; `None` for a drain and a lost input, which are no failures of the job.
+    /// The kind as it goes into dead letters; `None` for a drain and a lost input, which are no
+    /// failures of the job.
     pub fn kind(&self) -> Option<FailureKind> {
         match self {
             JobError::Retry { .. } => Some(FailureKind::Retry),
@@ -72,7 +78,9 @@ impl JobError {
             store::{StoreError, StoreErrorKind},
             verify::LookUpError,
         };
-        let JobError::Retry { source, .. } = self else { return false };
+        let JobError::Retry { source, .. } = self else {
+            return false;
+        };
         source.chain().any(|cause| {
             let store = match cause.downcast_ref::<LookUpError>() {
                 Some(LookUpError::Store(error)) => Some(error),

@@ -1,4 +1,5 @@
-//! Events: live ones as they are published, and the story of a job from the stream. They only wake; the manifests are the truth.
+//! Events: live ones as they are published, and the story of a job from the stream. They only wake;
+//! the manifests are the truth.
 
 use crate::{Connection, RuntimeError};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -26,8 +27,8 @@ impl EventFilter {
     }
 }
 
-/// Events from now on, without the stream in between: the least delay, and none is repeated. Some may be missed while the
-/// connection is down, so reconcile from time to time.
+/// Events from now on, without the stream in between: the least delay, and none is repeated. Some
+/// may be missed while the connection is down, so reconcile from time to time.
 ///
 /// # Errors
 /// When NATS fails.
@@ -44,14 +45,19 @@ pub async fn live_events(
         .flush()
         .await
         .map_err(|error| RuntimeError::broker("subscribe to events", error))?;
-    Ok(messages.filter_map(|message| std::future::ready(read(&message.payload))).boxed())
+    Ok(messages
+        .filter_map(|message| std::future::ready(read(&message.payload)))
+        .boxed())
 }
 
 /// The events that the stream holds, oldest first.
 ///
 /// # Errors
 /// When NATS fails.
-pub async fn past_events(connection: &Connection, filter: &EventFilter) -> Result<Vec<Event>, RuntimeError> {
+pub async fn past_events(
+    connection: &Connection,
+    filter: &EventFilter,
+) -> Result<Vec<Event>, RuntimeError> {
     let config = pull::Config {
         filter_subject: filter.subject(),
         ack_policy: AckPolicy::None,
@@ -60,7 +66,11 @@ pub async fn past_events(connection: &Connection, filter: &EventFilter) -> Resul
         memory_storage: true,
         ..Default::default()
     };
-    let consumer = connection.queue.context().create_consumer_on_stream(config, EVENTS_STREAM).await;
+    let consumer = connection
+        .queue
+        .context()
+        .create_consumer_on_stream(config, EVENTS_STREAM)
+        .await;
     let consumer = consumer.map_err(|error| RuntimeError::broker("read events", error))?;
     let mut left = consumer.cached_info().num_pending;
     let mut events = Vec::new();

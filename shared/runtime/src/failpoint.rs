@@ -2,16 +2,22 @@
 
 use std::{path::Path, time::Duration};
 
-/// Ends or holds the process here when `CEDM_FAILPOINT` asks for it: `[<program>/]<place>[:<marker>[:hold]]`.
+/// Ends or holds the process here when `CEDM_FAILPOINT` asks for it:
+/// `[<program>/]<place>[:<marker>[:hold]]`.
 ///
-/// It dies as if by SIGKILL. With a marker, a file that is created now and gets its process id, only the first process that comes
-/// here is concerned, so that a restarted one passes. With `hold` this thread stays here until `<marker>.go` exists, so that a test
-/// can kill, freeze or drain a process of which it knows where it stands.
+/// It dies as if by SIGKILL. With a marker, a file that is created now and gets its process id,
+/// only the first process that comes here is concerned, so that a restarted one passes. With `hold`
+/// this thread stays here until `<marker>.go` exists, so that a test can kill, freeze or drain a
+/// process of which it knows where it stands.
 pub(crate) fn failpoint(place: &str) {
-    let Ok(wanted) = std::env::var("CEDM_FAILPOINT") else { return };
+    let Ok(wanted) = std::env::var("CEDM_FAILPOINT") else {
+        return;
+    };
     let mut parts = wanted.splitn(3, ':');
     let (at, marker, action) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
-    if !is_meant(at, place, &crate::serve::program_name()) || marker.is_some_and(|marker| mark(Path::new(marker)).is_err()) {
+    if !is_meant(at, place, &crate::serve::program_name())
+        || marker.is_some_and(|marker| mark(Path::new(marker)).is_err())
+    {
         return;
     }
     match (marker, action) {

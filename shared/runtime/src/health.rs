@@ -1,4 +1,5 @@
-//! `/metrics`, `/livez`, `/readyz`: whether the process lives is its own business, whether it is ready is that of its connections.
+//! `/metrics`, `/livez`, `/readyz`: whether the process lives is its own business, whether it is
+//! ready is that of its connections.
 
 use crate::{Connection, Metrics, RuntimeError, drain::Drain};
 use anyhow::Context as _;
@@ -12,7 +13,8 @@ use std::{
     time::Instant,
 };
 
-/// Without a tick of the main loop for this long, `/livez` says so. A pull may take 5 s for each of a few lanes.
+/// Without a tick of the main loop for this long, `/livez` says so. A pull may take 5 s for each of
+/// a few lanes.
 const LONGEST_TICK_S: u64 = 120;
 
 /// The state behind the endpoints. Cheap to clone.
@@ -43,7 +45,9 @@ impl Health {
 
     /// The main loop turned once more.
     pub fn tick(&self) {
-        self.0.ticked_s.store(self.0.start.elapsed().as_secs(), Ordering::Relaxed);
+        self.0
+            .ticked_s
+            .store(self.0.start.elapsed().as_secs(), Ordering::Relaxed);
     }
 
     /// The streams are there and the store passed its probe.
@@ -83,7 +87,9 @@ impl Health {
             reasons.push("draining".to_owned());
         }
         if let (count, Some(last)) = self.0.connection.denied() {
-            reasons.push(format!("NATS denied {count} requests, the last one: {last}"));
+            reasons.push(format!(
+                "NATS denied {count} requests, the last one: {last}"
+            ));
         }
         reasons
     }
@@ -91,12 +97,18 @@ impl Health {
 
 async fn metrics(State(health): State<Health>) -> ([(&'static str, &'static str); 1], String) {
     let inner = &health.0;
-    inner.metrics.nats_connected.set(i64::from(*inner.connection.connected.borrow()));
+    inner
+        .metrics
+        .nats_connected
+        .set(i64::from(*inner.connection.connected.borrow()));
     inner
         .metrics
         .nats_denied
         .set(i64::try_from(inner.connection.denied().0).unwrap_or(i64::MAX));
-    ([("content-type", "text/plain; version=0.0.4")], inner.metrics.render())
+    (
+        [("content-type", "text/plain; version=0.0.4")],
+        inner.metrics.render(),
+    )
 }
 
 async fn live(State(health): State<Health>) -> (StatusCode, String) {

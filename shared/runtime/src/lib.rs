@@ -1,10 +1,13 @@
-//! How a room lives: configuration, the NATS work loop, the store, telemetry, health and drain. No tensors.
+//! How a room lives: configuration, the NATS work loop, the store, telemetry, health and drain. No
+//! tensors.
 //!
-//! A service gives [`serve`] a [`Worker`]; everything that is the same in every room happens here. The coordinator and the
-//! `cedm` command use [`Connection`] and what opens on it: [`Submitter`], [`DeadLetters`], [`Mover`], [`Bucket`], events.
+//! A service gives [`serve`] a [`Worker`]; everything that is the same in every room happens here.
+//! The coordinator and the `cedm` command use [`Connection`] and what opens on it: [`Submitter`],
+//! [`DeadLetters`], [`Mover`], [`Bucket`], events.
 //!
-//! It reads jobs, manifests and objects; it writes manifests (create-only), objects below `object/<key>/<attempt>/`,
-//! checkpoints, events, heartbeats, delayed jobs and dead letters. It computes nothing.
+//! It reads jobs, manifests and objects; it writes manifests (create-only), objects below
+//! `object/<key>/<attempt>/`, checkpoints, events, heartbeats, delayed jobs and dead letters. It
+//! computes nothing.
 
 #![forbid(unsafe_code)]
 
@@ -85,7 +88,8 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// This process among all: `<program>-<host>-<pid>-<start>`, of characters that a bucket key may have.
+/// This process among all: `<program>-<host>-<pid>-<start>`, of characters that a bucket key may
+/// have.
 pub fn worker_name() -> String {
     static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     let name = NAME.get_or_init(|| {
@@ -117,5 +121,6 @@ pub fn worker_name() -> String {
 
 /// Host name, for people.
 pub(crate) fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
 }

@@ -1,10 +1,11 @@
-//! Metrics that every service has. All label sets start at zero, so that `rate()` and `absent()` work from the first scrape.
+//! Metrics that every service has. All label sets start at zero, so that `rate()` and `absent()`
+//! work from the first scrape.
 
 use crate::RuntimeError;
 use cedm_contract::Kind;
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 use std::{
     collections::HashMap,
@@ -25,7 +26,9 @@ pub(crate) const OUTCOMES: [&str; 9] = [
 ];
 const STORE_OPS: [&str; 6] = ["get", "head", "put", "create", "delete", "list"];
 /// Seconds: 5 ms to 60 s, for calls.
-const CALL_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0];
+const CALL_BUCKETS: [f64; 12] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0,
+];
 /// Seconds: 1 s to 24 h, for jobs.
 const JOB_BUCKETS: [f64; 13] = [
     1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 10_800.0, 43_200.0, 86_400.0,
@@ -66,12 +69,19 @@ impl Metrics {
         let metrics = Self {
             jobs: register(
                 r,
-                IntCounterVec::new(Opts::new("cedm_jobs_total", "Attempts by how they ended"), &["kind", "outcome"]),
+                IntCounterVec::new(
+                    Opts::new("cedm_jobs_total", "Attempts by how they ended"),
+                    &["kind", "outcome"],
+                ),
             )?,
             durations: register(
                 r,
                 HistogramVec::new(
-                    buckets("cedm_job_duration_seconds", "Time on the compute thread", &JOB_BUCKETS),
+                    buckets(
+                        "cedm_job_duration_seconds",
+                        "Time on the compute thread",
+                        &JOB_BUCKETS,
+                    ),
                     &["kind"],
                 ),
             )?,
@@ -89,19 +99,31 @@ impl Metrics {
             in_flight: register(r, IntGauge::new("cedm_jobs_in_flight", "Jobs in hand"))?,
             redeliveries: register(
                 r,
-                IntCounter::new("cedm_redeliveries_total", "Jobs that came again after another worker had them"),
+                IntCounter::new(
+                    "cedm_redeliveries_total",
+                    "Jobs that came again after another worker had them",
+                ),
             )?,
             cache_hits: register(
                 r,
-                IntCounter::new("cedm_cache_hits_total", "Jobs whose verified result existed already"),
+                IntCounter::new(
+                    "cedm_cache_hits_total",
+                    "Jobs whose verified result existed already",
+                ),
             )?,
             superseded: register(
                 r,
-                IntCounter::new("cedm_superseded_total", "Attempts that finished after another had won"),
+                IntCounter::new(
+                    "cedm_superseded_total",
+                    "Attempts that finished after another had won",
+                ),
             )?,
             heartbeat_failures: register(
                 r,
-                IntCounter::new("cedm_heartbeat_failures_total", "Signs of life that could not be sent"),
+                IntCounter::new(
+                    "cedm_heartbeat_failures_total",
+                    "Signs of life that could not be sent",
+                ),
             )?,
             checkpoint_age: register(
                 r,
@@ -110,7 +132,10 @@ impl Metrics {
                     "Since the last checkpoint of the job in hand, or since its start; 0 without one",
                 ),
             )?,
-            checkpoints: register(r, IntCounter::new("cedm_checkpoints_total", "Checkpoints stored"))?,
+            checkpoints: register(
+                r,
+                IntCounter::new("cedm_checkpoints_total", "Checkpoints stored"),
+            )?,
             checkpoint_failures: register(
                 r,
                 IntCounter::new(
@@ -118,12 +143,25 @@ impl Metrics {
                     "Checkpoints that the store did not take; the computation went on",
                 ),
             )?,
-            nats_connected: register(r, IntGauge::new("cedm_nats_connected", "1 while NATS answers"))?,
-            nats_denied: register(r, IntGauge::new("cedm_nats_denied_count", "Permission violations since the start"))?,
+            nats_connected: register(
+                r,
+                IntGauge::new("cedm_nats_connected", "1 while NATS answers"),
+            )?,
+            nats_denied: register(
+                r,
+                IntGauge::new(
+                    "cedm_nats_denied_count",
+                    "Permission violations since the start",
+                ),
+            )?,
             store: register(
                 r,
                 HistogramVec::new(
-                    buckets("cedm_s3_request_duration_seconds", "Requests to the store", &CALL_BUCKETS),
+                    buckets(
+                        "cedm_s3_request_duration_seconds",
+                        "Requests to the store",
+                        &CALL_BUCKETS,
+                    ),
                     &["op", "outcome"],
                 ),
             )?,
@@ -164,11 +202,17 @@ impl Metrics {
         Ok(gauge)
     }
 
-    /// A gauge with one series per element of a list, told apart by `label` = 0, 1, …; the first is there from the start.
+    /// A gauge with one series per element of a list, told apart by `label` = 0, 1, …; the first is
+    /// there from the start.
     ///
     /// # Errors
     /// When the name is wrong or taken.
-    pub fn add_gauge_list(&self, name: &'static str, label: &str, help: &str) -> Result<(), RuntimeError> {
+    pub fn add_gauge_list(
+        &self,
+        name: &'static str,
+        label: &str,
+        help: &str,
+    ) -> Result<(), RuntimeError> {
         let gauges = self.add_gauges(name, help, &[label])?;
         gauges.with_label_values(&["0"]);
         write(&self.gauge_lists).insert(name, gauges);
@@ -189,7 +233,12 @@ impl Metrics {
     ///
     /// # Errors
     /// When the name is wrong or taken.
-    pub fn add_gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, RuntimeError> {
+    pub fn add_gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<GaugeVec, RuntimeError> {
         register(&self.registry, GaugeVec::new(Opts::new(name, help), labels))
     }
 
@@ -198,10 +247,14 @@ impl Metrics {
     /// # Errors
     /// When the name is wrong or taken.
     pub fn add_call_histogram(&self, name: &str, help: &str) -> Result<Histogram, RuntimeError> {
-        register(&self.registry, Histogram::with_opts(buckets(name, help, &CALL_BUCKETS)))
+        register(
+            &self.registry,
+            Histogram::with_opts(buckets(name, help, &CALL_BUCKETS)),
+        )
     }
 
-    /// Sets a gauge of the service's own. A name that was not registered is a mistake of the service; it is said once per call.
+    /// Sets a gauge of the service's own. A name that was not registered is a mistake of the
+    /// service; it is said once per call.
     pub fn set(&self, name: &str, value: f64) {
         match read(&self.gauges).get(name) {
             Some(gauge) => gauge.set(value),
@@ -242,10 +295,12 @@ impl Metrics {
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    lock.read()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    lock.write()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn invalid(error: prometheus::Error) -> RuntimeError {
@@ -256,9 +311,14 @@ fn buckets(name: &str, help: &str, bounds: &[f64]) -> HistogramOpts {
     HistogramOpts::new(name, help).buckets(bounds.to_vec())
 }
 
-fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> Result<C, RuntimeError> {
+fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<C>,
+) -> Result<C, RuntimeError> {
     let collector = made.map_err(invalid)?;
-    registry.register(Box::new(collector.clone())).map_err(invalid)?;
+    registry
+        .register(Box::new(collector.clone()))
+        .map_err(invalid)?;
     Ok(collector)
 }
 
@@ -301,7 +361,10 @@ mod tests {
             r#"cedm_redeliveries_total{service="trainer"} 0"#,
             r#"cedm_nats_connected{service="trainer"} 0"#,
         ] {
-            assert!(text.lines().any(|line| line == series), "{series} is missing in\n{text}");
+            assert!(
+                text.lines().any(|line| line == series),
+                "{series} is missing in\n{text}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! How a long computation talks to the outside without knowing who listens: progress, checkpoints, the wish to stop.
+//! How a long computation talks to the outside without knowing who listens: progress, checkpoints,
+//! the wish to stop.
 
 use crate::JobError;
 use std::{
@@ -10,12 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Given to every long computation. In `serve` it is the job's [`crate::Desk`]; in `run` a [`ConsoleMonitor`]; in tests a
-/// [`QuietMonitor`].
+/// Given to every long computation. In `serve` it is the job's [`crate::Desk`]; in `run` a
+/// [`ConsoleMonitor`]; in tests a [`QuietMonitor`].
 pub trait Monitor {
     /// How far the work is; called as often as convenient, the receiver thins it out.
     fn progress(&self, done: u64, total: u64, unit: &'static str);
-    /// A number worth watching while the work runs (`cedm_train_loss`); names are those of the service's own gauges.
+    /// A number worth watching while the work runs (`cedm_train_loss`); names are those of the
+    /// service's own gauges.
     fn gauge(&self, name: &'static str, value: f64);
     /// The same for a list of numbers, one series for each.
     fn gauge_list(&self, _name: &'static str, _values: &[f64]) {}
@@ -27,8 +29,8 @@ pub trait Monitor {
     fn stopping(&self) -> bool;
     /// Whether it is time for a checkpoint.
     fn checkpoint_due(&self) -> bool;
-    /// Stores the file as the checkpoint at `step`; create-only, verified when read back. A store that is away is borne: the
-    /// computation goes on, and an earlier checkpoint stands.
+    /// Stores the file as the checkpoint at `step`; create-only, verified when read back. A store
+    /// that is away is borne: the computation goes on, and an earlier checkpoint stands.
     ///
     /// # Errors
     /// When the file cannot be read, or (in a folder) written.
@@ -120,7 +122,8 @@ struct Pace {
 }
 
 impl Pace {
-    /// Units per second since the stretch began; another total or unit, or a smaller number, begins a new one.
+    /// Units per second since the stretch began; another total or unit, or a smaller number, begins
+    /// a new one.
     fn rate(slot: &mut Option<Pace>, done: u64, total: u64, unit: &'static str) -> Option<f64> {
         let goes_on = |pace: &Pace| pace.total == total && pace.unit == unit && pace.last <= done;
         let pace = slot.take().filter(goes_on).unwrap_or_else(|| Pace {
@@ -131,7 +134,8 @@ impl Pace {
             begun: Instant::now(),
         });
         *slot = Some(Pace { last: done, ..pace });
-        (done > pace.from).then(|| (done - pace.from) as f64 / pace.begun.elapsed().as_secs_f64().max(1e-3))
+        (done > pace.from)
+            .then(|| (done - pace.from) as f64 / pace.begun.elapsed().as_secs_f64().max(1e-3))
     }
 }
 
@@ -153,7 +157,8 @@ const REDRAW: Duration = Duration::from_millis(200);
 /// Set by the first Ctrl-C; the second ends the process.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Hears Ctrl-C from the first call on: the first asks the computation to stop at a checkpoint, the second ends the process.
+/// Hears Ctrl-C from the first call on: the first asks the computation to stop at a checkpoint, the
+/// second ends the process.
 fn hear_interrupts() {
     static LISTENER: Once = Once::new();
     LISTENER.call_once(|| {
@@ -163,7 +168,10 @@ fn hear_interrupts() {
 
 /// Without a runtime there are no signals to hear; Ctrl-C then ends the process as usual.
 fn listen_for_interrupts() {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    else {
         return;
     };
     runtime.block_on(async {
@@ -177,7 +185,9 @@ fn listen_for_interrupts() {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Monitor for ConsoleMonitor {
@@ -210,12 +220,15 @@ impl Monitor for ConsoleMonitor {
         self.checkpoints.is_some() && lock(&STATE.saved).elapsed() >= self.every
     }
     fn checkpoint(&self, step: u64, file: &Path) -> Result<(), JobError> {
-        let Some(folder) = &self.checkpoints else { return Ok(()) };
+        let Some(folder) = &self.checkpoints else {
+            return Ok(());
+        };
         std::fs::create_dir_all(folder).map_err(JobError::retry)?;
         // Visible only when whole; the older ones go afterwards.
         let part = folder.join("part");
         let _ = std::fs::remove_file(&part);
-        // A second name for the same bytes where the file system has that: a checkpoint can be gigabytes.
+        // A second name for the same bytes where the file system has that: a checkpoint can be
+        // gigabytes.
         if std::fs::hard_link(file, &part).is_err() {
             std::fs::copy(file, &part).map_err(JobError::retry)?;
         }
@@ -271,8 +284,16 @@ mod tests {
             std::fs::remove_file(&file).unwrap();
         }
         let (step, path) = monitor.resume().unwrap().unwrap();
-        assert_eq!((step, std::fs::read_to_string(path).unwrap().as_str()), (20, "20"));
-        assert_eq!(std::fs::read_dir(folder.path().join("checkpoints")).unwrap().count(), 1);
+        assert_eq!(
+            (step, std::fs::read_to_string(path).unwrap().as_str()),
+            (20, "20")
+        );
+        assert_eq!(
+            std::fs::read_dir(folder.path().join("checkpoints"))
+                .unwrap()
+                .count(),
+            1
+        );
     }
 
     #[test]

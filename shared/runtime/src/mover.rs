@@ -1,6 +1,6 @@
-//! The mover: retries whose time has come go back into their queue, jobs that the broker gave up on become dead letters. Past
-//! `max_deliver` a message would stay in the work queue for ever; one advisory tells of it, at most once, so a sweep over the
-//! queue is the second net.
+//! The mover: retries whose time has come go back into their queue, jobs that the broker gave up on
+//! become dead letters. Past `max_deliver` a message would stay in the work queue for ever; one
+//! advisory tells of it, at most once, so a sweep over the queue is the second net.
 
 use crate::{
     Connection, Envelope, RuntimeError, checkpoints,
@@ -14,8 +14,8 @@ use crate::{
 };
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use cedm_contract::{
-    ADVISORIES_STREAM, DELAYS_STREAM, DeadLetter, Event, EventWhat, FailureKind, JOBS_STREAM, Job, JobKey, Kind, Priority, SCHEMA_VERSION,
-    parse_job_subject,
+    ADVISORIES_STREAM, DELAYS_STREAM, DeadLetter, Event, EventWhat, FailureKind, JOBS_STREAM, Job,
+    JobKey, Kind, Priority, SCHEMA_VERSION, parse_job_subject,
 };
 use futures::StreamExt;
 use serde::Deserialize;
@@ -36,9 +36,11 @@ struct Advisory {
 }
 
 impl Advisory {
-    /// Whether it can be about this message: a stream that was made anew gives its sequences to others.
+    /// Whether it can be about this message: a stream that was made anew gives its sequences to
+    /// others.
     fn is_about(&self, stored: &Stored) -> bool {
-        let sent_ms = OffsetDateTime::parse(&self.timestamp, &Rfc3339).map(|at| at.unix_timestamp_nanos() / 1_000_000);
+        let sent_ms = OffsetDateTime::parse(&self.timestamp, &Rfc3339)
+            .map(|at| at.unix_timestamp_nanos() / 1_000_000);
         sent_ms.is_ok_and(|sent_ms| i128::from(stored.stored_ms) <= sent_ms)
     }
 }
@@ -66,8 +68,8 @@ impl Mover {
         }
     }
 
-    /// Runs until dropped: retries as they come due, advisories every second, a sweep every minute. Errors are logged and tried
-    /// again.
+    /// Runs until dropped: retries as they come due, advisories every second, a sweep every minute.
+    /// Errors are logged and tried again.
     pub async fn run(&self) {
         futures::join!(self.forward_for_ever(), self.bury_for_ever());
     }
@@ -99,8 +101,9 @@ impl Mover {
         }
     }
 
-    /// Puts retries whose time has come into their queue, waiting a few seconds for one; how many. A subject that still holds
-    /// the original, whose worker died before its acknowledgement, needs no copy: the original comes again by itself.
+    /// Puts retries whose time has come into their queue, waiting a few seconds for one; how many.
+    /// A subject that still holds the original, whose worker died before its acknowledgement, needs
+    /// no copy: the original comes again by itself.
     ///
     /// # Errors
     /// When NATS fails; what was not forwarded comes again.
@@ -112,10 +115,20 @@ impl Mover {
             ack_wait: Duration::from_secs(30),
             ..Default::default()
         };
-        let consumer = self.queue.context().create_consumer_on_stream(config, DELAYS_STREAM).await;
-        let consumer = consumer.map_err(|error| RuntimeError::broker("create consumer mover", error))?;
+        let consumer = self
+            .queue
+            .context()
+            .create_consumer_on_stream(config, DELAYS_STREAM)
+            .await;
+        let consumer =
+            consumer.map_err(|error| RuntimeError::broker("create consumer mover", error))?;
         let mut forwarded = 0;
-        let batch = consumer.batch().max_messages(32).expires(Duration::from_secs(5)).messages().await;
+        let batch = consumer
+            .batch()
+            .max_messages(32)
+            .expires(Duration::from_secs(5))
+            .messages()
+            .await;
         let mut batch = batch.map_err(|error| RuntimeError::broker("fetch due retries", error))?;
         while let Some(message) = batch.next().await {
             let message = message.map_err(|error| anyhow::anyhow!("fetch due retries: {error}"))?;
@@ -124,7 +137,13 @@ impl Mover {
                     let envelope = Envelope::of(message.headers.as_ref());
                     let id = format!("due-{}", ulid::Ulid::generate());
                     self.queue
-                        .publish((kind, priority), &key, message.payload.clone(), envelope, &id)
+                        .publish(
+                            (kind, priority),
+                            &key,
+                            message.payload.clone(),
+                            envelope,
+                            &id,
+                        )
                         .await?;
                     failpoint("after-forward");
                     forwarded += 1;
@@ -151,10 +170,20 @@ impl Mover {
             ack_wait: Duration::from_secs(30),
             ..Default::default()
         };
-        let consumer = self.queue.context().create_consumer_on_stream(config, ADVISORIES_STREAM).await;
-        let consumer = consumer.map_err(|error| RuntimeError::broker("create consumer mover", error))?;
+        let consumer = self
+            .queue
+            .context()
+            .create_consumer_on_stream(config, ADVISORIES_STREAM)
+            .await;
+        let consumer =
+            consumer.map_err(|error| RuntimeError::broker("create consumer mover", error))?;
         let mut moved = 0;
-        let batch = consumer.fetch().max_messages(64).expires(Duration::from_secs(2)).messages().await;
+        let batch = consumer
+            .fetch()
+            .max_messages(64)
+            .expires(Duration::from_secs(2))
+            .messages()
+            .await;
         let mut batch = batch.map_err(|error| RuntimeError::broker("fetch advisories", error))?;
         while let Some(message) = batch.next().await {
             let message = message.map_err(|error| anyhow::anyhow!("fetch advisories: {error}"))?;
@@ -164,14 +193,17 @@ impl Mover {
                         && advisory.is_about(&stored)
                     {
                         let reason = format!(
-                            "the broker gave up after {} deliveries without an answer: its workers died or hung",
+                            "the broker gave up after {} deliveries without an answer: its \
+                             workers died or hung",
                             advisory.deliveries
                         );
                         self.take_off(&stored, advisory.deliveries, reason).await?;
                         moved += 1;
                     }
                 }
-                Err(error) => tracing::warn!(%error, subject = %message.subject, "advisory not understood"),
+                Err(error) => {
+                    tracing::warn!(%error, subject = %message.subject, "advisory not understood")
+                }
             }
             message
                 .ack()
@@ -181,8 +213,9 @@ impl Mover {
         Ok(moved)
     }
 
-    /// Looks for stuck jobs that no advisory told of; how many were moved. A job is stuck when its consumer has settled it (it
-    /// lies below the acknowledgement floor, or nothing is pending at all) and it is in the stream nevertheless.
+    /// Looks for stuck jobs that no advisory told of; how many were moved. A job is stuck when its
+    /// consumer has settled it (it lies below the acknowledgement floor, or nothing is pending at
+    /// all) and it is in the stream nevertheless.
     ///
     /// # Errors
     /// When NATS fails.
@@ -214,7 +247,11 @@ impl Mover {
             info.ack_floor.stream_sequence
         };
         let mut moved = 0;
-        for subject in self.queue.subjects(JOBS_STREAM, &format!("cedm.job.{kind}.{priority}.>")).await? {
+        for subject in self
+            .queue
+            .subjects(JOBS_STREAM, &format!("cedm.job.{kind}.{priority}.>"))
+            .await?
+        {
             let Some(stored) = self.queue.last(JOBS_STREAM, &subject).await? else {
                 continue;
             };
@@ -234,20 +271,35 @@ impl Mover {
         Ok(moved)
     }
 
-    /// Takes a job off the queue that the broker gave up on. Where its result exists by now, or its deliveries brought it further,
-    /// it is not dead.
-    async fn take_off(&self, stored: &Stored, deliveries: u64, error: String) -> Result<(), RuntimeError> {
+    /// Takes a job off the queue that the broker gave up on. Where its result exists by now, or its
+    /// deliveries brought it further, it is not dead.
+    async fn take_off(
+        &self,
+        stored: &Stored,
+        deliveries: u64,
+        error: String,
+    ) -> Result<(), RuntimeError> {
         if let Ok((kind, priority, key)) = parse_job_subject(&stored.subject) {
             if let Found::Sound(_) = self.verifier.look_up(&key, false).await? {
                 tracing::warn!(job = %key, %kind, "the broker gave up on a job whose result exists");
                 self.queue.remove(JOBS_STREAM, stored.sequence).await?;
-                return Ok(self.queue.tell(&event(kind, &key, EventWhat::Done), &stored.envelope).await?);
+                return Ok(self
+                    .queue
+                    .tell(&event(kind, &key, EventWhat::Done), &stored.envelope)
+                    .await?);
             }
             if checkpoints::advanced_by(self.store.as_ref(), &key, stored.sequence).await? {
-                tracing::warn!(job = %key, %kind, deliveries, "its workers died again and again, and each time it came further: a fresh budget of deliveries");
+                tracing::warn!(job = %key, %kind, deliveries, "its workers died again and again, \
+                    and each time it came further: a fresh budget of deliveries");
                 let payload = stored.payload.clone();
                 self.queue
-                    .delay((kind, priority), &key, payload, stored.envelope, Duration::ZERO)
+                    .delay(
+                        (kind, priority),
+                        &key,
+                        payload,
+                        stored.envelope,
+                        Duration::ZERO,
+                    )
                     .await?;
                 failpoint("after-renewal");
                 self.queue.remove(JOBS_STREAM, stored.sequence).await?;
@@ -257,28 +309,57 @@ impl Mover {
         self.bury(stored, deliveries, error).await
     }
 
-    /// The letter first, then the removal: a crash in between repeats both. The event comes last: whoever hears it finds the letter
-    /// and an empty place in the queue.
-    async fn bury(&self, stored: &Stored, attempts: u64, error: String) -> Result<(), RuntimeError> {
-        let letter = letter_of(&stored.subject, &stored.payload, FailureKind::Bug, error, attempts, String::new());
-        tracing::error!(job = %letter.key, kind = %letter.kind, reason = %letter.error, "job moved to the dead letters");
+    /// The letter first, then the removal: a crash in between repeats both. The event comes last:
+    /// whoever hears it finds the letter and an empty place in the queue.
+    async fn bury(
+        &self,
+        stored: &Stored,
+        attempts: u64,
+        error: String,
+    ) -> Result<(), RuntimeError> {
+        let letter = letter_of(
+            &stored.subject,
+            &stored.payload,
+            FailureKind::Bug,
+            error,
+            attempts,
+            String::new(),
+        );
+        tracing::error!(job = %letter.key, kind = %letter.kind, reason = %letter.error, "job \
+            moved to the dead letters");
         self.queue.bury(&letter).await?;
         failpoint("after-mover-letter");
         self.queue.remove(JOBS_STREAM, stored.sequence).await?;
-        self.queue.tell(&dead_event(&letter), &stored.envelope).await?;
+        self.queue
+            .tell(&dead_event(&letter), &stored.envelope)
+            .await?;
         Ok(())
     }
 }
 
 /// The letter for a job message; the job is left out, and its bytes kept, when they cannot be read.
-pub(crate) fn letter_of(subject: &str, payload: &[u8], failure: FailureKind, error: String, attempts: u64, worker: String) -> DeadLetter {
+pub(crate) fn letter_of(
+    subject: &str,
+    payload: &[u8],
+    failure: FailureKind,
+    error: String,
+    attempts: u64,
+    worker: String,
+) -> DeadLetter {
     let job = Job::decode(payload).ok();
     let (kind, key) = match parse_job_subject(subject) {
         Ok((kind, _, key)) => (kind, key),
         // Somebody published by hand: the letter must have a key nevertheless.
-        Err(_) => (job.as_ref().map_or(Kind::Import, Job::kind), JobKey::of(subject.as_bytes())),
+        Err(_) => (
+            job.as_ref().map_or(Kind::Import, Job::kind),
+            JobKey::of(subject.as_bytes()),
+        ),
     };
-    let raw = if job.is_some() { Vec::new() } else { payload.to_vec() };
+    let raw = if job.is_some() {
+        Vec::new()
+    } else {
+        payload.to_vec()
+    };
     DeadLetter {
         schema: SCHEMA_VERSION,
         job,

@@ -1,4 +1,5 @@
-//! How far the job in hand is: written by the compute thread, read by heartbeats and progress events.
+//! How far the job in hand is: written by the compute thread, read by heartbeats and progress
+//! events.
 
 use cedm_contract::{JobKey, Kind};
 use std::sync::{Mutex, PoisonError};
@@ -32,7 +33,12 @@ impl Board {
     }
 
     pub(crate) fn advance(&self, done: u64, total: u64, unit: &'static str) {
-        if let Some(progress) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        if let Some(progress) = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()
+        {
             (progress.done, progress.total, progress.unit) = (done, total, unit);
         }
     }
@@ -42,6 +48,9 @@ impl Board {
     }
 
     pub(crate) fn read(&self) -> Option<Progress> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }

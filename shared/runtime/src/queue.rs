@@ -1,4 +1,5 @@
-//! The queue as the protocol sees it: a small trait, JetStream behind it, a double in memory for simulations.
+//! The queue as the protocol sees it: a small trait, JetStream behind it, a double in memory for
+//! simulations.
 
 mod nats;
 
@@ -44,7 +45,8 @@ pub struct Delivery {
     pub receipt: Box<dyn Receipt>,
 }
 
-/// The answers to a delivery. None of them proves that the job is still ours: the store's create-only manifest does.
+/// The answers to a delivery. None of them proves that the job is still ours: the store's
+/// create-only manifest does.
 #[async_trait::async_trait]
 pub trait Receipt: Send + Sync {
     /// Removes the job and waits for the broker's word.
@@ -73,9 +75,11 @@ pub struct Stored {
 /// What workers, submitters and movers need of the broker.
 #[async_trait::async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// One job of a kind and priority, if one waits. Never abandon this future: a job in flight to it would wait for `ack_wait`.
+    /// One job of a kind and priority, if one waits. Never abandon this future: a job in flight to
+    /// it would wait for `ack_wait`.
     async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError>;
-    /// A job that came after its pull had stopped waiting, if there is one: nobody else can have it before `ack_wait` is over.
+    /// A job that came after its pull had stopped waiting, if there is one: nobody else can have it
+    /// before `ack_wait` is over.
     async fn late(&self) -> Option<Delivery>;
     /// Publishes a job; `id` makes a repeated publish harmless.
     async fn publish(
@@ -86,7 +90,8 @@ pub trait Queue: Send + Sync + 'static {
         envelope: Envelope,
         id: &str,
     ) -> Result<Published, QueueError>;
-    /// Stores a job that enters its queue after a while. It survives everything that the queue survives.
+    /// Stores a job that enters its queue after a while. It survives everything that the queue
+    /// survives.
     async fn delay(
         &self,
         lane: (Kind, Priority),

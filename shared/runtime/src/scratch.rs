@@ -9,8 +9,8 @@ use std::{
 /// Ends the name of a lock file.
 const LOCK: &str = "lock";
 
-/// One process' folder, with a lock beside it that says whether the process lives. Process ids would not do: several containers
-/// may share the folder above.
+/// One process' folder, with a lock beside it that says whether the process lives. Process ids
+/// would not do: several containers may share the folder above.
 pub(crate) struct Scratch {
     folder: PathBuf,
     _lock: File,
@@ -33,7 +33,10 @@ impl Scratch {
             match lock.try_lock() {
                 Ok(()) => {
                     fs::create_dir(&folder)?;
-                    return Ok(Self { folder, _lock: lock });
+                    return Ok(Self {
+                        folder,
+                        _lock: lock,
+                    });
                 }
                 // Another process took the new file for a left one.
                 Err(TryLockError::WouldBlock) => {}

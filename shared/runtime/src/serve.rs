@@ -31,12 +31,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Between progress events of the job in hand.
 const PROGRESS_EVENT: Duration = Duration::from_secs(2);
 
-/// Runs a service until SIGTERM or SIGINT: `main.rs` calls this and nothing else. `build` runs on the compute thread (it may
-/// load libtorch).
+/// Runs a service until SIGTERM or SIGINT: `main.rs` calls this and nothing else. `build` runs on
+/// the compute thread (it may load libtorch).
 ///
 /// # Errors
 /// When NATS or the store cannot be reached in time, or are not what the protocol needs.
-pub fn serve<W: Worker>(args: ServeArgs, build: impl FnOnce() -> anyhow::Result<W> + Send + 'static) -> Result<(), RuntimeError> {
+pub fn serve<W: Worker>(
+    args: ServeArgs,
+    build: impl FnOnce() -> anyhow::Result<W> + Send + 'static,
+) -> Result<(), RuntimeError> {
     start_logging(args.log, &program_name());
     if args.exit_with_parent {
         exit_with_parent();
@@ -67,7 +70,8 @@ pub(crate) fn program_name() -> String {
     name.trim_start_matches("cedm-").to_owned()
 }
 
-/// The same within a running async runtime, until `drain` begins: several services in one process, and tests.
+/// The same within a running async runtime, until `drain` begins: several services in one process,
+/// and tests.
 ///
 /// # Errors
 /// As [`serve`].
@@ -105,10 +109,17 @@ struct WorkLoop {
 }
 
 impl WorkLoop {
-    fn new(args: &ServeArgs, shell: Shell, thread: ComputeThread, profile: Profile) -> Result<Self, RuntimeError> {
+    fn new(
+        args: &ServeArgs,
+        shell: Shell,
+        thread: ComputeThread,
+        profile: Profile,
+    ) -> Result<Self, RuntimeError> {
         let folder = args.cache_dir.clone().unwrap_or_else(default_cache);
-        let cache = Cache::open(&folder.join("objects"), args.cache_bytes).with_context(|| format!("open cache {}", folder.display()))?;
-        let scratch = Scratch::open(&folder.join("scratch")).with_context(|| format!("open scratch space in {}", folder.display()))?;
+        let cache = Cache::open(&folder.join("objects"), args.cache_bytes)
+            .with_context(|| format!("open cache {}", folder.display()))?;
+        let scratch = Scratch::open(&folder.join("scratch"))
+            .with_context(|| format!("open scratch space in {}", folder.display()))?;
         let connection = &shell.connection;
         let bench = Bench {
             store: connection.store.clone(),
@@ -154,7 +165,9 @@ impl WorkLoop {
         while !self.shell.drain.has_begun() && self.max_jobs.is_none_or(|limit| jobs < limit) {
             self.shell.health.tick();
             match self.next().await {
-                Ok(Some(delivery)) if self.shell.drain.has_begun() => self.give_back(&delivery).await,
+                Ok(Some(delivery)) if self.shell.drain.has_begun() => {
+                    self.give_back(&delivery).await
+                }
                 Ok(Some(delivery)) => {
                     failing = false;
                     jobs += 1;
@@ -177,7 +190,10 @@ impl WorkLoop {
                     tokio::time::sleep(AGAIN).await;
                 }
             }
-            if self.exit_when_idle.is_some_and(|limit| idle_since.elapsed() >= limit) {
+            if self
+                .exit_when_idle
+                .is_some_and(|limit| idle_since.elapsed() >= limit)
+            {
                 tracing::info!("idle long enough");
                 break;
             }
@@ -194,13 +210,16 @@ impl WorkLoop {
         tracing::info!(jobs, "stopped");
     }
 
-    /// After attempts that failed one after the other: a machine with a full disk or without its store must not run through the
-    /// queue and use up every job's tries. It waits until the store answers, and longer from failure to failure.
+    /// After attempts that failed one after the other: a machine with a full disk or without its
+    /// store must not run through the queue and use up every job's tries. It waits until the store
+    /// answers, and longer from failure to failure.
     async fn recover(&self, in_a_row: u32) {
         if in_a_row == 0 {
             return;
         }
-        let pause = AGAIN.saturating_mul(1 << (in_a_row - 1).min(6)).min(LONGEST_PAUSE);
+        let pause = AGAIN
+            .saturating_mul(1 << (in_a_row - 1).min(6))
+            .min(LONGEST_PAUSE);
         let healed = async {
             tokio::time::sleep(pause).await;
             while let Err(error) = self.workshop.store_answers().await {
@@ -215,14 +234,23 @@ impl WorkLoop {
         }
     }
 
-    /// Publishes of jobs that this service could do. Only a hint: a subscription that fails is replaced by the poll.
+    /// Publishes of jobs that this service could do. Only a hint: a subscription that fails is
+    /// replaced by the poll.
     async fn wakes(&self) -> futures::stream::BoxStream<'static, ()> {
         let client = self.shell.connection.queue.client();
-        let mut streams: Vec<futures::stream::BoxStream<'static, ()>> = vec![futures::stream::pending().boxed()];
+        let mut streams: Vec<futures::stream::BoxStream<'static, ()>> =
+            vec![futures::stream::pending().boxed()];
         for kind in &self.kinds {
             match client.subscribe(format!("cedm.job.{kind}.>")).await {
-                Ok(messages) => streams.push(messages.map(|_| ()).chain(futures::stream::pending()).boxed()),
-                Err(error) => tracing::warn!(%error, %kind, "no wake-ups, jobs are found by polling"),
+                Ok(messages) => streams.push(
+                    messages
+                        .map(|_| ())
+                        .chain(futures::stream::pending())
+                        .boxed(),
+                ),
+                Err(error) => {
+                    tracing::warn!(%error, %kind, "no wake-ups, jobs are found by polling")
+                }
             }
         }
         futures::stream::select_all(streams).boxed()
@@ -253,7 +281,8 @@ impl WorkLoop {
         }
     }
 
-    /// One job, with signs of life beside it, ended by force when the grace of a drain is over. How it ended, where that is known.
+    /// One job, with signs of life beside it, ended by force when the grace of a drain is over. How
+    /// it ended, where that is known.
     async fn work(&self, delivery: Delivery) -> Option<Ended> {
         let delivery = Arc::new(delivery);
         let span = job_span(&delivery);
@@ -278,7 +307,8 @@ impl WorkLoop {
                         break Some(ended);
                     }
                     Ok(Err(error)) => {
-                        tracing::error!(%error, "the broker could not be told how a job ended: it comes again by itself");
+                        tracing::error!(%error, "the broker could not be told how a job ended: it \
+                            comes again by itself");
                         tokio::time::sleep(AGAIN).await;
                         break None;
                     }
@@ -292,7 +322,8 @@ impl WorkLoop {
                     self.give_back_late().await;
                 }
                 () = &mut overdue => {
-                    tracing::warn!(grace_s = self.grace.as_secs_f64(), "the job did not end within the grace: given back");
+                    tracing::warn!(grace_s = self.grace.as_secs_f64(), "the job did not end \
+                        within the grace: given back");
                     work.abort();
                     self.workshop.bench.board.end();
                     self.give_back(&delivery).await;
@@ -304,7 +335,8 @@ impl WorkLoop {
         ended
     }
 
-    /// Progress acknowledgements every quarter of `ack_wait`, and progress events, from a task that no computation can block.
+    /// Progress acknowledgements every quarter of `ack_wait`, and progress events, from a task that
+    /// no computation can block.
     fn alive(&self, delivery: Arc<Delivery>) -> impl Future<Output = ()> + Send + 'static {
         let (workshop, ack_wait) = (self.workshop.clone(), self.ack_wait);
         async move {
@@ -371,7 +403,11 @@ fn job_span(delivery: &Delivery) -> tracing::Span {
 
 /// `$XDG_CACHE_HOME/cedm`, `~/.cache/cedm`, or below the temporary folder.
 fn default_cache() -> PathBuf {
-    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let from = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let base = from("XDG_CACHE_HOME").or_else(|| from("HOME").map(|home| home.join(".cache")));
     base.unwrap_or_else(std::env::temp_dir).join("cedm")
 }

@@ -1,4 +1,5 @@
-//! The shell around every long-running process: logs, connections, metrics, health, drain, sign of life.
+//! The shell around every long-running process: logs, connections, metrics, health, drain, sign of
+//! life.
 
 use crate::{
     Connection, Health, LogFormat, Metrics, RuntimeError, ServeArgs, bucket,
@@ -26,12 +27,17 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Brings a process up: starts its logs, connects, serves its endpoints, follows its signals. With `bootstrap` it creates the
-    /// streams, else it waits for them. The store is probed.
+    /// Brings a process up: starts its logs, connects, serves its endpoints, follows its signals.
+    /// With `bootstrap` it creates the streams, else it waits for them. The store is probed.
     ///
     /// # Errors
     /// When NATS or the store cannot be reached in time, or are not what the protocol needs.
-    pub async fn start(args: &ServeArgs, service: Service, kinds: &[Kind], bootstrap: bool) -> Result<Self, RuntimeError> {
+    pub async fn start(
+        args: &ServeArgs,
+        service: Service,
+        kinds: &[Kind],
+        bootstrap: bool,
+    ) -> Result<Self, RuntimeError> {
         start_logging(args.log, service.name());
         if args.exit_with_parent {
             exit_with_parent();
@@ -51,7 +57,8 @@ impl Shell {
     ) -> Result<Self, RuntimeError> {
         let metrics = Metrics::new(service.name(), kinds)?;
         let mut connection = Connection::open(&args.connect, service.name()).await?;
-        let measured: Arc<dyn Store> = Arc::new(Metered::new(connection.store.clone(), metrics.clone()));
+        let measured: Arc<dyn Store> =
+            Arc::new(Metered::new(connection.store.clone(), metrics.clone()));
         connection.store = measured;
         let health = Health::new(metrics.clone(), connection.clone(), drain.clone());
         let address = health.serve(args.listen).await?;
@@ -121,7 +128,8 @@ impl Shell {
                 bucket = Bucket::open(&self.connection, bucket::WORKERS).await.ok();
             }
             let beat = self.heartbeat();
-            let bytes = rmp_serde::to_vec_named(&beat).expect("invariant: plain data always encodes");
+            let bytes =
+                rmp_serde::to_vec_named(&beat).expect("invariant: plain data always encodes");
             let sent = match &bucket {
                 Some(bucket) => bucket.put(&beat.worker, bytes).await.is_ok(),
                 None => false,

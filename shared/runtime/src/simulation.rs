@@ -1,5 +1,6 @@
-//! The protocol under simulated misfortune: the real attempt, commit and checkpoint code over a store and a broker in memory that fail,
-//! forget, rot and answer late, with workers that die or freeze at any point. Time is simulated; everything follows from one seed.
+//! The protocol under simulated misfortune: the real attempt, commit and checkpoint code over a
+//! store and a broker in memory that fail, forget, rot and answer late, with workers that die or
+//! freeze at any point. Time is simulated; everything follows from one seed.
 
 mod actors;
 mod frozen;
@@ -119,21 +120,35 @@ struct World {
 
 impl World {
     fn new(seed: u64, is_store_sound: bool) -> Self {
-        let (weather, dice) = (Weather::of(seed), Dice(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))));
+        let (weather, dice) = (
+            Weather::of(seed),
+            Dice(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))),
+        );
         let (store_dice, queue_dice) = (dice.clone(), dice.clone());
         let store = RamStore::with_faults(move |_, _| store_dice.fault(weather.faults));
-        let store = Arc::new(if is_store_sound { store } else { store.that_lets_all_win() });
+        let store = Arc::new(if is_store_sound {
+            store
+        } else {
+            store.that_lets_all_win()
+        });
         let witnessed = store.clone();
         let witness = move |event: &cedm_contract::Event| {
-            let is_kept = || weather.rot.is_some() || !witnessed.below(&manifest_key(&event.key)).is_empty();
+            let is_kept =
+                || weather.rot.is_some() || !witnessed.below(&manifest_key(&event.key)).is_empty();
             assert!(
                 event.what != EventWhat::Done || is_kept(),
                 "seed {seed}: a done event without a manifest"
             );
         };
-        let queue = RamQueue::new((ACK_WAIT, MAX_DELIVER), move |_| queue_dice.fault(weather.faults), witness);
+        let queue = RamQueue::new(
+            (ACK_WAIT, MAX_DELIVER),
+            move |_| queue_dice.fault(weather.faults),
+            witness,
+        );
         let queue = Shared(Arc::new(queue));
-        let leaders: Vec<Job> = (0..LEADERS).map(|index| job(&format!("job {index}"))).collect();
+        let leaders: Vec<Job> = (0..LEADERS)
+            .map(|index| job(&format!("job {index}")))
+            .collect();
         let coordinator = Coordinator {
             queue: queue.clone(),
             store: store.clone(),
@@ -218,22 +233,41 @@ impl World {
     async fn check(&self) {
         let seed = self.seed;
         let events = self.queue.0.events();
-        let wanted = self.coordinator.wanted().await.expect("no request fails any more");
+        let wanted = self
+            .coordinator
+            .wanted()
+            .await
+            .expect("no request fails any more");
         let claims = Claims {
             wanted: wanted.iter().map(|job| job.key.clone()).collect(),
             ..Claims::of_events(&events)
         };
-        assert_eq!(claims.wanted.len(), 2 * LEADERS, "seed {seed}: every leader has its follower");
+        assert_eq!(
+            claims.wanted.len(),
+            2 * LEADERS,
+            "seed {seed}: every leader has its follower"
+        );
         let store: Arc<dyn Store> = self.store.clone();
         let findings = audit(&store, None, &claims, |_, _| {}).await.unwrap();
-        assert!(findings.violations.is_empty(), "seed {seed}: {:?}", findings.violations);
+        assert!(
+            findings.violations.is_empty(),
+            "seed {seed}: {:?}",
+            findings.violations
+        );
         for job in &wanted {
-            let manifest = Verifier::new(store.clone()).look_up(&job.key, true).await.unwrap();
+            let manifest = Verifier::new(store.clone())
+                .look_up(&job.key, true)
+                .await
+                .unwrap();
             actors::check_result(seed, &self.store, job, manifest);
         }
         if self.weather.rot.is_none() {
             for (key, attempts) in commits(&events) {
-                assert_eq!(attempts.len(), 1, "seed {seed}: {key} was committed by {attempts:?}");
+                assert_eq!(
+                    attempts.len(),
+                    1,
+                    "seed {seed}: {key} was committed by {attempts:?}"
+                );
             }
         }
     }
@@ -261,7 +295,10 @@ async fn simulate(seed: u64, metrics: &Metrics, folder: &Path, is_store_sound: b
 }
 
 fn run(seeds: std::ops::Range<u64>, is_store_sound: bool) {
-    let (metrics, next) = (Metrics::new("simulation", &[job("").kind()]).unwrap(), AtomicU64::new(seeds.start));
+    let (metrics, next) = (
+        Metrics::new("simulation", &[job("").kind()]).unwrap(),
+        AtomicU64::new(seeds.start),
+    );
     let run = || {
         let folder = tempfile::tempdir().unwrap();
         loop {
@@ -273,7 +310,9 @@ fn run(seeds: std::ops::Range<u64>, is_store_sound: bool) {
                 .enable_all()
                 .start_paused(true)
                 .build();
-            runtime.unwrap().block_on(simulate(seed, &metrics, folder.path(), is_store_sound));
+            runtime
+                .unwrap()
+                .block_on(simulate(seed, &metrics, folder.path(), is_store_sound));
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -291,7 +330,9 @@ fn run(seeds: std::ops::Range<u64>, is_store_sound: bool) {
 #[test]
 fn every_job_ends_once_whatever_happens() {
     let range = std::env::var("CEDM_SEEDS").unwrap_or_else(|_| "0..500".to_owned());
-    let (first, end) = range.split_once("..").expect("CEDM_SEEDS is <first>..<end>");
+    let (first, end) = range
+        .split_once("..")
+        .expect("CEDM_SEEDS is <first>..<end>");
     run(first.parse().unwrap()..end.parse().unwrap(), true);
 }
 

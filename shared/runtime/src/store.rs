@@ -1,4 +1,5 @@
-//! The object store as the protocol sees it: a small object-safe trait, S3 behind it, a double in memory beside it.
+//! The object store as the protocol sees it: a small object-safe trait, S3 behind it, a double in
+//! memory beside it.
 
 mod cache;
 mod leased;
@@ -96,7 +97,8 @@ pub trait Store: Send + Sync + 'static {
     async fn size(&self, key: &str) -> Result<Option<u64>, StoreError>;
     /// Puts an object, in place of any other.
     async fn put(&self, key: &str, body: Body<'_>) -> Result<(), StoreError>;
-    /// Puts an object that must not exist (`If-None-Match: *`). An error means that it surely did not happen.
+    /// Puts an object that must not exist (`If-None-Match: *`). An error means that it surely did
+    /// not happen.
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError>;
     /// Removes an object; it may be gone already.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
@@ -105,7 +107,12 @@ pub trait Store: Send + Sync + 'static {
 }
 
 impl StoreError {
-    pub(crate) fn new(op: &'static str, key: &str, kind: StoreErrorKind, reason: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(
+        op: &'static str,
+        key: &str,
+        kind: StoreErrorKind,
+        reason: impl std::fmt::Display,
+    ) -> Self {
         Self {
             op,
             key: key.to_owned(),

@@ -1,4 +1,5 @@
-//! Streams, buckets and consumers as `deploy/jetstream.toml` describes them, created or brought up to date.
+//! Streams, buckets and consumers as `deploy/jetstream.toml` describes them, created or brought up
+//! to date.
 
 use crate::RuntimeError;
 use async_nats::jetstream::{
@@ -84,7 +85,8 @@ fn unlimited_i32() -> i32 {
 }
 
 fn definition() -> Definition {
-    toml::from_str(DEFINITION).expect("invariant: deploy/jetstream.toml is part of the build and a test parses it")
+    toml::from_str(DEFINITION)
+        .expect("invariant: deploy/jetstream.toml is part of the build and a test parses it")
 }
 
 /// `ack_wait` and the delivery budget in force.
@@ -131,7 +133,9 @@ pub(crate) async fn ensure(js: &Context, delivering: Delivering) -> Result<(), R
     for bucket in &definition.bucket {
         let replicas = replicas(js, &format!("KV_{}", bucket.name)).await;
         let made = js.create_or_update_key_value(bucket.config(replicas)).await;
-        made.map_err(|error| RuntimeError::broker(format!("create bucket {}", bucket.name), error))?;
+        made.map_err(|error| {
+            RuntimeError::broker(format!("create bucket {}", bucket.name), error)
+        })?;
     }
     let made = lanes().map(|(kind, priority)| {
         let config = definition.consumer.config(kind, priority, delivering);
@@ -145,7 +149,8 @@ pub(crate) async fn ensure(js: &Context, delivering: Delivering) -> Result<(), R
     futures::future::try_join_all(made).await.map(|_| ())
 }
 
-/// How many servers keep a stream: what an operator of a cluster has chosen stays as it is; a new stream has one.
+/// How many servers keep a stream: what an operator of a cluster has chosen stays as it is; a new
+/// stream has one.
 async fn replicas(js: &Context, stream: &str) -> usize {
     let existing = js.get_stream(stream).await;
     existing.map_or(1, |stream| stream.cached_info().config.num_replicas.max(1))
@@ -195,7 +200,8 @@ pub async fn queue_depths(connection: &crate::Connection) -> Result<Vec<Depth>, 
                 .consumer_info(&name)
                 .await
                 .map_err(|error| RuntimeError::broker(format!("consumer {name}"), error))?;
-            let (ack_pending, redelivered) = (info.num_ack_pending as u64, info.num_redelivered as u64);
+            let (ack_pending, redelivered) =
+                (info.num_ack_pending as u64, info.num_redelivered as u64);
             Ok::<_, RuntimeError>(Depth {
                 kind,
                 priority,
@@ -274,11 +280,20 @@ mod tests {
         let jobs = &definition.stream[0];
         assert_eq!(jobs.name, JOBS_STREAM);
         assert!(jobs.discard_new_per_subject && jobs.max_msgs_per_subject == 1);
-        assert!(matches!((jobs.retention, jobs.discard), (Retention::WorkQueue, Discard::New)));
-        let streams: Vec<&str> = definition.stream.iter().map(|stream| stream.name.as_str()).collect();
+        assert!(matches!(
+            (jobs.retention, jobs.discard),
+            (Retention::WorkQueue, Discard::New)
+        ));
+        let streams: Vec<&str> = definition
+            .stream
+            .iter()
+            .map(|stream| stream.name.as_str())
+            .collect();
         assert_eq!(streams, ["JOBS", "DELAYS", "EVENTS", "ADVISORIES", "DEAD"]);
         assert!(definition.stream[1].schedules);
-        let names: std::collections::BTreeSet<String> = lanes().map(|(kind, priority)| consumer_name(kind, priority)).collect();
+        let names: std::collections::BTreeSet<String> = lanes()
+            .map(|(kind, priority)| consumer_name(kind, priority))
+            .collect();
         let queued = Kind::ALL.iter().filter(|kind| kind.is_queued()).count();
         assert_eq!(
             names.len(),

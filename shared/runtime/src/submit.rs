@@ -10,7 +10,8 @@ use crate::{
 };
 use bytes::Bytes;
 use cedm_contract::{
-    DELAYS_STREAM, DeadLetter, Event, EventWhat, JOBS_STREAM, Job, JobKey, Kind, Manifest, Priority, job_subject, parse_job_subject,
+    DELAYS_STREAM, DeadLetter, Event, EventWhat, JOBS_STREAM, Job, JobKey, Kind, Manifest,
+    Priority, job_subject, parse_job_subject,
 };
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ pub enum SubmitOutcome {
     Cached(Box<Manifest>),
     /// It is queued now.
     Queued,
-    /// It was queued, in hand or waiting for a retry already; whoever asked first, all share its result.
+    /// It was queued, in hand or waiting for a retry already; whoever asked first, all share its
+    /// result.
     AlreadyQueued,
     /// It lies among the dead letters and stays there until it is replayed.
     Dead(Box<DeadLetter>),
@@ -81,7 +83,8 @@ impl Submitter {
             .await?
         {
             Published::Occupied => Ok(SubmitOutcome::AlreadyQueued),
-            // A crash after this is a job without an owner: it is done, and whoever plans again finds it.
+            // A crash after this is a job without an owner: it is done, and whoever plans again
+            // finds it.
             Published::Stored => {
                 failpoint("after-publish");
                 self.withdraw_if_later(job).await
@@ -89,12 +92,21 @@ impl Submitter {
         }
     }
 
-    /// A subject holds one job, and the priority is part of it: of two submitters at once under two priorities the later one
-    /// takes its own back.
+    /// A subject holds one job, and the priority is part of it: of two submitters at once under two
+    /// priorities the later one takes its own back.
     async fn withdraw_if_later(&self, job: &Job) -> Result<SubmitOutcome, RuntimeError> {
         let (kind, priority, key) = (job.kind(), job.priority, &job.key);
-        match self.queue.last(JOBS_STREAM, &job_subject(kind, priority, key)).await? {
-            Some(ours) if self.queue.has_elder(kind, priority, key, ours.sequence).await? => {
+        match self
+            .queue
+            .last(JOBS_STREAM, &job_subject(kind, priority, key))
+            .await?
+        {
+            Some(ours)
+                if self
+                    .queue
+                    .has_elder(kind, priority, key, ours.sequence)
+                    .await? =>
+            {
                 self.queue.remove(JOBS_STREAM, ours.sequence).await?;
                 Ok(SubmitOutcome::AlreadyQueued)
             }
@@ -102,26 +114,33 @@ impl Submitter {
         }
     }
 
-    /// The result of a job, if it exists and its objects verify (sizes now, digests once per process). A broken one is
-    /// discarded, loudly, so that the job can be done again.
+    /// The result of a job, if it exists and its objects verify (sizes now, digests once per
+    /// process). A broken one is discarded, loudly, so that the job can be done again.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn manifest_or_discard(&self, kind: Kind, key: &JobKey) -> Result<Option<Box<Manifest>>, RuntimeError> {
+    pub async fn manifest_or_discard(
+        &self,
+        kind: Kind,
+        key: &JobKey,
+    ) -> Result<Option<Box<Manifest>>, RuntimeError> {
         match self.verifier.look_up(key, true).await? {
             Found::Nothing => Ok(None),
             Found::Sound(manifest) => Ok(Some(manifest)),
             Found::Broken(reason, attempt) => {
-                tracing::warn!(job = %key, %kind, %reason, "a stored result does not verify; it is discarded and will be made again");
+                tracing::warn!(job = %key, %kind, %reason, "a stored result does not verify; it \
+                    is discarded and will be made again");
                 self.verifier.discard(key, attempt.as_ref()).await?;
                 let message = format!("stored result discarded: {reason}");
-                self.announce(kind, key, EventWhat::Failed, false, message).await?;
+                self.announce(kind, key, EventWhat::Failed, false, message)
+                    .await?;
                 Ok(None)
             }
         }
     }
 
-    /// The result of a job, if it exists and the sizes of its objects are right; nothing is changed.
+    /// The result of a job, if it exists and the sizes of its objects are right; nothing is
+    /// changed.
     ///
     /// # Errors
     /// When the store fails.
@@ -132,8 +151,8 @@ impl Submitter {
         }
     }
 
-    /// Commits a result that was made without a worker: its objects are all stored, the manifest is put last, create-only. Whose
-    /// result stands afterwards.
+    /// Commits a result that was made without a worker: its objects are all stored, the manifest is
+    /// put last, create-only. Whose result stands afterwards.
     ///
     /// # Errors
     /// When the store fails or gives no clear answer.
@@ -148,12 +167,29 @@ impl Submitter {
     ///
     /// # Errors
     /// When NATS fails.
-    pub async fn announce_done(&self, manifest: &Manifest, cached: bool) -> Result<(), RuntimeError> {
-        self.announce(manifest.kind(), &manifest.key, EventWhat::Done, cached, String::new())
-            .await
+    pub async fn announce_done(
+        &self,
+        manifest: &Manifest,
+        cached: bool,
+    ) -> Result<(), RuntimeError> {
+        self.announce(
+            manifest.kind(),
+            &manifest.key,
+            EventWhat::Done,
+            cached,
+            String::new(),
+        )
+        .await
     }
 
-    async fn announce(&self, kind: Kind, key: &JobKey, what: EventWhat, cached: bool, message: String) -> Result<(), RuntimeError> {
+    async fn announce(
+        &self,
+        kind: Kind,
+        key: &JobKey,
+        what: EventWhat,
+        cached: bool,
+        message: String,
+    ) -> Result<(), RuntimeError> {
         let event = Event {
             cached,
             message,
@@ -184,8 +220,15 @@ impl Submitter {
     /// When NATS fails.
     pub async fn outstanding(&self, kind: Option<Kind>) -> Result<Vec<Outstanding>, RuntimeError> {
         let kind = kind.map_or("*".to_owned(), |kind| kind.to_string());
-        let mut subjects = self.queue.subjects(JOBS_STREAM, &format!("cedm.job.{kind}.>")).await?;
-        subjects.extend(self.queue.subjects(DELAYS_STREAM, &format!("cedm.*.{kind}.>")).await?);
+        let mut subjects = self
+            .queue
+            .subjects(JOBS_STREAM, &format!("cedm.job.{kind}.>"))
+            .await?;
+        subjects.extend(
+            self.queue
+                .subjects(DELAYS_STREAM, &format!("cedm.*.{kind}.>"))
+                .await?,
+        );
         let parsed = subjects.iter().filter_map(|subject| {
             let (kind, priority, key) = parse_job_subject(subject).ok()?;
             Some(Outstanding {

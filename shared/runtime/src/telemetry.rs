@@ -15,15 +15,19 @@ pub enum LogFormat {
     Human,
 }
 
-/// Starts logging. `CEDM_LOG` chooses what is logged (default `info`, libraries from `warn` on). A second call has no effect.
+/// Starts logging. `CEDM_LOG` chooses what is logged (default `info`, libraries from `warn` on). A
+/// second call has no effect.
 pub fn start_logging(format: LogFormat, service: &str) {
-    let filter = EnvFilter::try_from_env("CEDM_LOG").unwrap_or_else(|_| "warn,cedm=info,cedm_runtime=info".into());
+    let filter = EnvFilter::try_from_env("CEDM_LOG")
+        .unwrap_or_else(|_| "warn,cedm=info,cedm_runtime=info".into());
     let filter = match std::env::var_os("CEDM_LOG") {
         Some(_) => filter,
         // Every crate of ours, whatever its name.
-        None => OURS.iter().fold(filter, |filter, name| match format!("{name}=info").parse() {
-            Ok(directive) => filter.add_directive(directive),
-            Err(_) => filter,
+        None => OURS.iter().fold(filter, |filter, name| {
+            match format!("{name}=info").parse() {
+                Ok(directive) => filter.add_directive(directive),
+                Err(_) => filter,
+            }
         }),
     };
     let registry = tracing_subscriber::registry().with(filter);

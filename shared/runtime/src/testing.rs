@@ -13,7 +13,12 @@ pub(crate) fn job(name: &str) -> Job {
         dim: None,
         precision: Precision::Fp32,
     };
-    Job::new(JobSpec::Fit(FitParams { extractor }), Vec::new(), Priority::P1, Hints::default())
+    Job::new(
+        JobSpec::Fit(FitParams { extractor }),
+        Vec::new(),
+        Priority::P1,
+        Hints::default(),
+    )
 }
 
 /// A manifest without outputs, always of the same job, by the attempt of this delivery.

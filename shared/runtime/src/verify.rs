@@ -21,7 +21,8 @@ pub enum Found {
     Broken(String, Option<cedm_contract::Attempt>),
 }
 
-/// Looks up and verifies manifests; digests once proven in this process are not read again, sizes are asked for every time.
+/// Looks up and verifies manifests; digests once proven in this process are not read again, sizes
+/// are asked for every time.
 #[derive(Clone)]
 pub struct Verifier {
     store: Arc<dyn Store>,
@@ -37,7 +38,11 @@ pub fn objects_of(manifest: &Manifest) -> Vec<&ObjectRef> {
         JobResult::Reference(set) => &set.shards,
         _ => &[],
     };
-    let mut objects: Vec<&ObjectRef> = manifest.outputs.iter().map(|output| &output.object).collect();
+    let mut objects: Vec<&ObjectRef> = manifest
+        .outputs
+        .iter()
+        .map(|output| &output.object)
+        .collect();
     objects.extend(shards.iter().map(|shard| &shard.object));
     objects.sort_by(|a, b| a.object.cmp(&b.object));
     objects.dedup();
@@ -53,7 +58,8 @@ impl Verifier {
         }
     }
 
-    /// The manifest of a key, with the size of every object checked; with `digests`, their bytes too.
+    /// The manifest of a key, with the size of every object checked; with `digests`, their bytes
+    /// too.
     ///
     /// # Errors
     /// When the store fails. A newer manifest is an error too: it is not ours to judge.
@@ -63,11 +69,16 @@ impl Verifier {
         };
         let manifest = match Manifest::decode(&bytes) {
             Ok(manifest) => manifest,
-            Err(error @ ContractError::NewerSchema { .. }) => return Err(LookUpError::Newer(error)),
+            Err(error @ ContractError::NewerSchema { .. }) => {
+                return Err(LookUpError::Newer(error));
+            }
             Err(error) => return Ok(Found::Broken(error.to_string(), None)),
         };
         if manifest.key != *key {
-            return Ok(Found::Broken(format!("the manifest is that of {}", manifest.key), None));
+            return Ok(Found::Broken(
+                format!("the manifest is that of {}", manifest.key),
+                None,
+            ));
         }
         for object in objects_of(&manifest) {
             if let Some(reason) = self.flaw(object, digests).await? {
@@ -89,16 +100,27 @@ impl Verifier {
             }
             Some(_) => {}
         }
-        let is_proven = || self.proven.lock().unwrap_or_else(PoisonError::into_inner).contains(object);
+        let is_proven = || {
+            self.proven
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(object)
+        };
         if !digests || is_proven() {
             return Ok(None);
         }
         let mut hasher = blake3::Hasher::new();
         let mut at = 0;
         while at < object.size {
-            let piece = self.store.get_range(&object.object, at..object.size.min(at + PIECE_BYTES)).await?;
+            let piece = self
+                .store
+                .get_range(&object.object, at..object.size.min(at + PIECE_BYTES))
+                .await?;
             let Some(piece) = piece.filter(|piece| !piece.is_empty()) else {
-                return Ok(Some(format!("object `{}` ends at byte {at}", object.object)));
+                return Ok(Some(format!(
+                    "object `{}` ends at byte {at}",
+                    object.object
+                )));
             };
             at += piece.len() as u64;
             hasher.update(&piece);
@@ -110,16 +132,28 @@ impl Verifier {
                 object.object, object.digest
             )));
         }
-        self.proven.lock().unwrap_or_else(PoisonError::into_inner).insert(object.clone());
+        self.proven
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(object.clone());
         Ok(None)
     }
 
-    /// Removes a broken manifest, unless another took its place meanwhile. Two repairers may still race between the second look
-    /// and the removal: then a sound manifest is lost and its work is done once more, which is safe.
-    pub async fn discard(&self, key: &JobKey, attempt: Option<&cedm_contract::Attempt>) -> Result<(), StoreError> {
+    /// Removes a broken manifest, unless another took its place meanwhile. Two repairers may still
+    /// race between the second look and the removal: then a sound manifest is lost and its work is
+    /// done once more, which is safe.
+    pub async fn discard(
+        &self,
+        key: &JobKey,
+        attempt: Option<&cedm_contract::Attempt>,
+    ) -> Result<(), StoreError> {
         let name = manifest_key(key);
-        let Some(bytes) = self.store.get(&name).await? else { return Ok(()) };
-        let present = Manifest::decode(&bytes).ok().map(|manifest| manifest.attempt);
+        let Some(bytes) = self.store.get(&name).await? else {
+            return Ok(());
+        };
+        let present = Manifest::decode(&bytes)
+            .ok()
+            .map(|manifest| manifest.attempt);
         if present.as_ref() == attempt {
             self.store.delete(&name).await
         } else {

@@ -19,7 +19,8 @@ pub trait Worker: Send + 'static {
     fn service(&self) -> Service;
     /// The device it computes on, for the lineage: `cpu` or the accelerator's name.
     fn device(&self) -> String;
-    /// The service's own metrics: (name, help). Registered at start so that every series exists from the beginning.
+    /// The service's own metrics: (name, help). Registered at start so that every series exists
+    /// from the beginning.
     fn gauges(&self) -> Vec<(&'static str, &'static str)> {
         Vec::new()
     }
@@ -45,10 +46,21 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub connect: ConnectArgs,
     /// Log lines: json, or human.
-    #[arg(long, env = "CEDM_LOG_FORMAT", value_enum, default_value_t, help_heading = "Process")]
+    #[arg(
+        long,
+        env = "CEDM_LOG_FORMAT",
+        value_enum,
+        default_value_t,
+        help_heading = "Process"
+    )]
     pub log: LogFormat,
     /// Address of /metrics, /livez and /readyz; port 0 takes a free one, the log names it.
-    #[arg(long, env = "CEDM_LISTEN", default_value = "127.0.0.1:0", help_heading = "Process")]
+    #[arg(
+        long,
+        env = "CEDM_LISTEN",
+        default_value = "127.0.0.1:0",
+        help_heading = "Process"
+    )]
     pub listen: SocketAddr,
     /// Seconds for the job in hand after SIGTERM; then it is given back and the process ends.
     #[arg(long, env = "CEDM_GRACE_S", default_value = "25", value_parser = seconds, help_heading = "Process")]
@@ -75,6 +87,11 @@ pub struct ServeArgs {
     #[arg(long, env = "CEDM_CACHE_DIR", help_heading = "Jobs")]
     pub cache_dir: Option<PathBuf>,
     /// Bound of the object cache in bytes.
-    #[arg(long, env = "CEDM_CACHE_BYTES", default_value = "8589934592", help_heading = "Jobs")]
+    #[arg(
+        long,
+        env = "CEDM_CACHE_BYTES",
+        default_value = "8589934592",
+        help_heading = "Jobs"
+    )]
     pub cache_bytes: u64,
 }

@@ -39,7 +39,15 @@ async fn of_eight_racing_writers_one_wins_every_time() {
         let key = format!("manifest/{round}");
         let writers = (0..8).map(|writer| {
             let (store, key) = (store.clone(), key.clone());
-            tokio::spawn(async move { (writer, store.put_if_absent(&key, format!("{writer}").into()).await.unwrap()) })
+            tokio::spawn(async move {
+                (
+                    writer,
+                    store
+                        .put_if_absent(&key, format!("{writer}").into())
+                        .await
+                        .unwrap(),
+                )
+            })
         });
         let outcomes = futures::future::join_all(writers).await;
         let winners: Vec<i32> = outcomes
@@ -71,7 +79,10 @@ async fn small_and_large_objects_come_back_as_they_went() {
         store.put(&key, Body::File(&file)).await.unwrap();
         assert_eq!(store.size(&key).await.unwrap(), Some(size as u64));
         let to = root.path().join(format!("copy-{size}"));
-        assert_eq!(store.download(&key, &to).await.unwrap(), Some((size as u64, Digest::of(&bytes))));
+        assert_eq!(
+            store.download(&key, &to).await.unwrap(),
+            Some((size as u64, Digest::of(&bytes)))
+        );
         let end = (size as u64).min(700);
         let middle = store.get_range(&key, end / 2..end).await.unwrap().unwrap();
         assert_eq!(middle, bytes[end as usize / 2..end as usize]);
@@ -85,7 +96,9 @@ async fn small_and_large_objects_come_back_as_they_went() {
         .collect();
     assert_eq!(listed.len(), 4);
     assert_eq!(
-        std::fs::read_dir(root.path().join("partial")).unwrap().count(),
+        std::fs::read_dir(root.path().join("partial"))
+            .unwrap()
+            .count(),
         0,
         "no parts are left behind"
     );
@@ -97,7 +110,13 @@ async fn what_is_not_there_is_said_to_be_missing_and_deleting_it_is_fine() {
     let store = in_process(root.path()).await;
     assert_eq!(store.get("a/b").await.unwrap(), None);
     assert_eq!(store.size("a/b").await.unwrap(), None);
-    assert_eq!(store.download("a/b", &root.path().join("none")).await.unwrap(), None);
+    assert_eq!(
+        store
+            .download("a/b", &root.path().join("none"))
+            .await
+            .unwrap(),
+        None
+    );
     store.delete("a/b").await.unwrap();
     store.put("a/b", Body::Bytes("x".into())).await.unwrap();
     store.delete("a/b").await.unwrap();
@@ -114,7 +133,13 @@ async fn more_than_a_page_is_listed_whole() {
     for index in 0..2500 {
         std::fs::write(folder.join(format!("{index:04}")), "").unwrap();
     }
-    let keys: Vec<String> = store.list("many/").await.unwrap().into_iter().map(|listed| listed.key).collect();
+    let keys: Vec<String> = store
+        .list("many/")
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|listed| listed.key)
+        .collect();
     assert_eq!(keys.len(), 2500);
     assert!(keys.is_sorted());
 }
@@ -130,10 +155,21 @@ impl Drop for Process {
 /// The server in a process of its own, from the same library as `cedm-store`.
 fn server(root: &std::path::Path) -> (Process, String) {
     let exe = std::env::current_exe().unwrap();
-    let program = exe.parent().unwrap().parent().unwrap().join("examples/store_server");
-    let mut child = Command::new(program).arg(root).stdout(Stdio::piped()).spawn().unwrap();
+    let program = exe
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples/store_server");
+    let mut child = Command::new(program)
+        .arg(root)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     (Process(child), line.trim().to_owned())
 }
 
@@ -152,7 +188,10 @@ async fn killed_in_the_middle_of_puts_it_shows_whole_objects_only() {
             let (store, bytes, first) = (store.clone(), bytes.clone(), first.clone());
             tokio::spawn(async move {
                 for index in 0.. {
-                    if store.put_if_absent(&format!("object/{writer}/{index}"), bytes.clone()).await != Ok(Created::Yes)
+                    if store
+                        .put_if_absent(&format!("object/{writer}/{index}"), bytes.clone())
+                        .await
+                        != Ok(Created::Yes)
                         || first.send(()).await.is_err()
                     {
                         return;
@@ -178,7 +217,9 @@ async fn killed_in_the_middle_of_puts_it_shows_whole_objects_only() {
         assert_eq!(Digest::of(&found), digest, "{}", object.key);
     }
     assert_eq!(
-        std::fs::read_dir(root.path().join("partial")).unwrap().count(),
+        std::fs::read_dir(root.path().join("partial"))
+            .unwrap()
+            .count(),
         0,
         "leftovers are cleared at the start"
     );

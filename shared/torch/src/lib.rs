@@ -1,7 +1,8 @@
 //! What tch lacks: starting libtorch with or without CUDA. The only crate with `unsafe`.
 //!
-//! Programs here link libtorch's CPU half alone. Where `libtorch_cuda.so` can be loaded at start, its static initialisers
-//! register the CUDA kernels with the dispatcher and the same program computes on the GPU.
+//! Programs here link libtorch's CPU half alone. Where `libtorch_cuda.so` can be loaded at start,
+//! its static initialisers register the CUDA kernels with the dispatcher and the same program
+//! computes on the GPU.
 
 #![allow(unsafe_code)] // see `load_cuda`, `memory` and `tf32`
 
@@ -25,13 +26,16 @@ pub struct Started {
 
 static STARTED: OnceLock<Started> = OnceLock::new();
 
-/// Starts libtorch once: loads the CUDA half if it is there, sets the number of intra-op threads (`CEDM_THREADS`, else all
-/// cores), forbids TF32. `CEDM_DEVICE=cpu` keeps to the CPU, `CEDM_DEVICE=cuda:1` picks a GPU. Later calls return the first
-/// result.
+/// Starts libtorch once: loads the CUDA half if it is there, sets the number of intra-op threads
+/// (`CEDM_THREADS`, else all cores), forbids TF32. `CEDM_DEVICE=cpu` keeps to the CPU,
+/// `CEDM_DEVICE=cuda:1` picks a GPU. Later calls return the first result.
 pub fn start() -> &'static Started {
     STARTED.get_or_init(|| {
-        let threads = std::env::var("CEDM_THREADS").ok().and_then(|text| text.parse().ok());
-        let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as i32));
+        let threads = std::env::var("CEDM_THREADS")
+            .ok()
+            .and_then(|text| text.parse().ok());
+        let threads = threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as i32));
         tch::set_num_threads(threads.max(1));
         allow_tf32(false);
         choose(std::env::var("CEDM_DEVICE").unwrap_or_default().trim())
@@ -51,8 +55,9 @@ pub fn device_name() -> String {
     }
 }
 
-/// On a GPU, lets cuDNN try its algorithms once for every shape and keep the fastest, as upstream does: the shapes of a training step
-/// never change. Which one wins may differ between runs, so nothing that must be the same twice asks for it.
+/// On a GPU, lets cuDNN try its algorithms once for every shape and keep the fastest, as upstream
+/// does: the shapes of a training step never change. Which one wins may differ between runs, so
+/// nothing that must be the same twice asks for it.
 pub fn start_training() {
     if device().is_cuda() {
         tch::Cuda::cudnn_set_benchmark(true);
@@ -73,8 +78,13 @@ fn choose(wish: &str) -> Started {
         .unwrap_or(0);
     match load_cuda() {
         Err(reason) => cpu(reason),
-        Ok(()) if !tch::Cuda::is_available() => cpu("libtorch_cuda.so is loaded, but no GPU is available".to_owned()),
-        Ok(()) if index >= tch::Cuda::device_count() as usize => cpu(format!("no GPU {index}: there are {}", tch::Cuda::device_count())),
+        Ok(()) if !tch::Cuda::is_available() => {
+            cpu("libtorch_cuda.so is loaded, but no GPU is available".to_owned())
+        }
+        Ok(()) if index >= tch::Cuda::device_count() as usize => cpu(format!(
+            "no GPU {index}: there are {}",
+            tch::Cuda::device_count()
+        )),
         Ok(()) => Started {
             device: Device::Cuda(index),
             reason: format!("GPU {index} of {}", tch::Cuda::device_count()),
@@ -82,16 +92,20 @@ fn choose(wish: &str) -> Started {
     }
 }
 
-/// Loads `libtorch_cuda.so` by the loader's search path, or from the folder that holds this program's `libtorch_cpu.so`.
+/// Loads `libtorch_cuda.so` by the loader's search path, or from the folder that holds this
+/// program's `libtorch_cpu.so`.
 fn load_cuda() -> Result<(), String> {
     let mut places = vec![PathBuf::from("libtorch_cuda.so")];
     places.extend(libtorch_folder().map(|folder| folder.join("libtorch_cuda.so")));
     let mut reason = String::new();
     for place in places {
-        // SAFETY: the library is libtorch's own other half; its initialisers only register kernels with the dispatcher of the
-        // CPU half that is loaded already. It is never unloaded.
+        // SAFETY: the library is libtorch's own other half; its initialisers only register kernels
+        // with the dispatcher of the CPU half that is loaded already. It is never unloaded.
         match unsafe {
-            libloading::os::unix::Library::open(Some(&place), libloading::os::unix::RTLD_NOW | libloading::os::unix::RTLD_GLOBAL)
+            libloading::os::unix::Library::open(
+                Some(&place),
+                libloading::os::unix::RTLD_NOW | libloading::os::unix::RTLD_GLOBAL,
+            )
         } {
             Ok(library) => {
                 std::mem::forget(library);
@@ -106,7 +120,9 @@ fn load_cuda() -> Result<(), String> {
 /// Folder of the loaded `libtorch_cpu.so`, from this process's own memory map.
 fn libtorch_folder() -> Option<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-    let line = maps.lines().find(|line| line.ends_with("/libtorch_cpu.so"))?;
+    let line = maps
+        .lines()
+        .find(|line| line.ends_with("/libtorch_cpu.so"))?;
     let path = &line[line.find('/')?..];
     PathBuf::from(path).parent().map(PathBuf::from)
 }

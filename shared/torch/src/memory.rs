@@ -18,23 +18,36 @@ pub fn resident_bytes() -> u64 {
 pub fn peak_resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
-        .unwrap_or(0)
+    line.and_then(|line| {
+        line.trim()
+            .trim_end_matches("kB")
+            .trim()
+            .parse::<u64>()
+            .ok()
+    })
+    .unwrap_or(0)
         * 1024
 }
 
-/// Memory of the chosen GPU that is in use, by all processes, in bytes; `None` on a CPU. libtorch's allocator keeps what it once
-/// took, so this is also the most that was needed so far.
+/// Memory of the chosen GPU that is in use, by all processes, in bytes; `None` on a CPU. libtorch's
+/// allocator keeps what it once took, so this is also the most that was needed so far.
 pub fn device_bytes() -> Option<u64> {
-    let Device::Cuda(index) = crate::device() else { return None };
+    let Device::Cuda(index) = crate::device() else {
+        return None;
+    };
     let program = libloading::os::unix::Library::this();
     let (mut free, mut total, mut before) = (0usize, 0usize, 0 as c_int);
-    // SAFETY: the CUDA runtime's own C functions with its own signatures, looked up in the library that libtorch's CUDA half has
-    // loaded: `cudaGetDevice(int*)`, `cudaSetDevice(int)`, `cudaMemGetInfo(size_t*, size_t*)`. They write through valid
-    // pointers; the thread's current device is put back.
+    // SAFETY: the CUDA runtime's own C functions with its own signatures, looked up in the library
+    // that libtorch's CUDA half has loaded: `cudaGetDevice(int*)`, `cudaSetDevice(int)`,
+    // `cudaMemGetInfo(size_t*, size_t*)`. They write through valid pointers; the thread's current
+    // device is put back.
     let answered = unsafe {
-        let get = program.get::<unsafe extern "C" fn(*mut c_int) -> c_int>(b"cudaGetDevice\0").ok()?;
-        let set = program.get::<unsafe extern "C" fn(c_int) -> c_int>(b"cudaSetDevice\0").ok()?;
+        let get = program
+            .get::<unsafe extern "C" fn(*mut c_int) -> c_int>(b"cudaGetDevice\0")
+            .ok()?;
+        let set = program
+            .get::<unsafe extern "C" fn(c_int) -> c_int>(b"cudaSetDevice\0")
+            .ok()?;
         let ask = program
             .get::<unsafe extern "C" fn(*mut usize, *mut usize) -> c_int>(b"cudaMemGetInfo\0")
             .ok()?;

@@ -1,21 +1,26 @@
 //! The TF32 switch of float32 products on GPUs, which tch does not have.
 //!
-//! libtorch exports `at::Context`'s setters; they are looked up by their C++ names in the library that is loaded already.
+//! libtorch exports `at::Context`'s setters; they are looked up by their C++ names in the library
+//! that is loaded already.
 
 use std::ffi::c_void;
 
 /// `at::globalContext()`: a reference, which the C++ ABI passes as a pointer.
 const CONTEXT: &[u8] = b"_ZN2at13globalContextEv\0";
 /// `at::Context::setAllowTF32CuBLAS(bool)` and `at::Context::setAllowTF32CuDNN(bool)`.
-const SETTERS: [&[u8]; 2] = [b"_ZN2at7Context18setAllowTF32CuBLASEb\0", b"_ZN2at7Context17setAllowTF32CuDNNEb\0"];
+const SETTERS: [&[u8]; 2] = [
+    b"_ZN2at7Context18setAllowTF32CuBLASEb\0",
+    b"_ZN2at7Context17setAllowTF32CuDNNEb\0",
+];
 
-/// Lets matrix products and convolutions of float32 tensors round their inputs to TF32 on GPUs, or forbids it (libtorch's own
-/// default allows it for convolutions). Without effect on CPUs. Returns whether this libtorch has the switch.
+/// Lets matrix products and convolutions of float32 tensors round their inputs to TF32 on GPUs, or
+/// forbids it (libtorch's own default allows it for convolutions). Without effect on CPUs. Returns
+/// whether this libtorch has the switch.
 pub fn allow_tf32(allow: bool) -> bool {
     let program = libloading::os::unix::Library::this();
-    // SAFETY: the names carry their own C++ signatures: no argument and a reference to the one static context, which lives as
-    // long as the process; then `void Context::set…(bool)`, whose `this` is an ordinary first argument on every platform
-    // that libtorch is built for.
+    // SAFETY: the names carry their own C++ signatures: no argument and a reference to the one
+    // static context, which lives as long as the process; then `void Context::set…(bool)`, whose
+    // `this` is an ordinary first argument on every platform that libtorch is built for.
     unsafe {
         let Ok(context) = program.get::<unsafe extern "C" fn() -> *mut c_void>(CONTEXT) else {
             return false;
@@ -32,14 +37,19 @@ pub fn allow_tf32(allow: bool) -> bool {
 mod tests {
     use super::*;
 
-    /// `at::Context::allowTF32CuDNN(const std::string&)` needs a C++ string; the CuBLAS getter has no argument.
+    /// `at::Context::allowTF32CuDNN(const std::string&)` needs a C++ string; the CuBLAS getter has
+    /// no argument.
     fn is_allowed() -> bool {
         let program = libloading::os::unix::Library::this();
         // SAFETY: as above; `bool Context::allowTF32CuBLAS() const`.
         unsafe {
-            let context = program.get::<unsafe extern "C" fn() -> *mut c_void>(CONTEXT).unwrap();
+            let context = program
+                .get::<unsafe extern "C" fn() -> *mut c_void>(CONTEXT)
+                .unwrap();
             let getter = program
-                .get::<unsafe extern "C" fn(*mut c_void) -> bool>(b"_ZNK2at7Context15allowTF32CuBLASEv\0")
+                .get::<unsafe extern "C" fn(*mut c_void) -> bool>(
+                    b"_ZNK2at7Context15allowTF32CuBLASEv\0",
+                )
                 .unwrap();
             getter(context())
         }

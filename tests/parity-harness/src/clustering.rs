@@ -49,16 +49,22 @@ const KINDS: [(Kind, &str); 2] = [(Kind::Double, "f64"), (Kind::Float, "f32")];
 
 impl Case {
     fn get(&self, name: &str) -> anyhow::Result<&Tensor> {
-        self.tensors.get(name).with_context(|| format!("no tensor `{name}`"))
+        self.tensors
+            .get(name)
+            .with_context(|| format!("no tensor `{name}`"))
     }
     fn number(&self, name: &str) -> anyhow::Result<f64> {
-        self.config[name].as_f64().with_context(|| format!("config `{name}` is no number"))
+        self.config[name]
+            .as_f64()
+            .with_context(|| format!("config `{name}` is no number"))
     }
     fn flag(&self, name: &str) -> bool {
         self.config[name].as_bool().unwrap_or(false)
     }
     fn integers(&self, name: &str) -> anyhow::Result<Vec<i64>> {
-        Ok(Vec::try_from(&self.get(name)?.to_kind(Kind::Int64).reshape([-1]))?)
+        Ok(Vec::try_from(
+            &self.get(name)?.to_kind(Kind::Int64).reshape([-1]),
+        )?)
     }
     /// Tensors below a prefix, without it, in one precision.
     fn below(&self, prefix: &str, kind: Kind) -> HashMap<String, Tensor> {
@@ -66,12 +72,17 @@ impl Case {
             let floating = matches!(tensor.kind(), Kind::Float | Kind::Double);
             Some((
                 name.strip_prefix(prefix)?.to_owned(),
-                if floating { tensor.to_kind(kind) } else { tensor.shallow_clone() },
+                if floating {
+                    tensor.to_kind(kind)
+                } else {
+                    tensor.shallow_clone()
+                },
             ))
         };
         self.tensors.iter().filter_map(strip).collect()
     }
-    /// Settings of the loss and the optimiser that the fixture names; upstream's defaults for others.
+    /// Settings of the loss and the optimiser that the fixture names; upstream's defaults for
+    /// others.
     fn params(&self) -> TemiParams {
         let standard = TemiParams::default();
         let number = |name: &str, otherwise: f64| self.config[name].as_f64().unwrap_or(otherwise);
@@ -95,7 +106,10 @@ impl Case {
             warmup_epochs: number("warmup_epochs", 0.0) as u32,
             weight_decay: number("weight_decay", standard.weight_decay),
             weight_decay_end: number("weight_decay_end", standard.weight_decay_end),
-            betas: (number("adam_beta1", standard.betas.0), number("adam_beta2", standard.betas.1)),
+            betas: (
+                number("adam_beta1", standard.betas.0),
+                number("adam_beta2", standard.betas.1),
+            ),
             eps: number("adam_eps", standard.eps),
             teacher_momentum: number("momentum_teacher", standard.teacher_momentum),
             teacher_momentum_end: number("max_momentum_teacher", standard.teacher_momentum_end),
@@ -121,7 +135,12 @@ fn gap(found: &Tensor, expected: &Tensor) -> f64 {
 
 /// [`gap`] over the largest |expected|.
 fn relative(found: &Tensor, expected: &Tensor) -> f64 {
-    gap(found, expected) / expected.abs().max().double_value(&[]).max(f64::MIN_POSITIVE)
+    gap(found, expected)
+        / expected
+            .abs()
+            .max()
+            .double_value(&[])
+            .max(f64::MIN_POSITIVE)
 }
 
 /// Number of places in which two lists differ.

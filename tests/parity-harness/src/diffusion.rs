@@ -1,4 +1,5 @@
-//! Fixtures of the diffusion model, recognised by `kind` (safetensors metadata) or by their inventory columns (JSON).
+//! Fixtures of the diffusion model, recognised by `kind` (safetensors metadata) or by their
+//! inventory columns (JSON).
 
 mod augmentation;
 mod inventory;
@@ -47,7 +48,9 @@ impl Case {
         Ok(Self(fixture.tensors()?))
     }
     fn get(&self, name: &str) -> anyhow::Result<&Tensor> {
-        self.0.get(name).ok_or_else(|| anyhow!("tensor {name} is missing"))
+        self.0
+            .get(name)
+            .ok_or_else(|| anyhow!("tensor {name} is missing"))
     }
     fn find(&self, name: &str) -> Option<&Tensor> {
         self.0.get(name)
@@ -87,20 +90,30 @@ impl Model {
             .into_iter()
             .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
             .collect();
-        let parameters = Parameters::from_tensors(&network.layout, &weights, "fixture", kind, Device::Cpu)?;
-        Ok(Self { network, parameters })
+        let parameters =
+            Parameters::from_tensors(&network.layout, &weights, "fixture", kind, Device::Cpu)?;
+        Ok(Self {
+            network,
+            parameters,
+        })
     }
 }
 
 /// The architecture of upstream constructor arguments; absent ones have upstream's defaults.
 fn architecture(config: &Value) -> anyhow::Result<Architecture> {
-    let integer = |name: &str, default: Option<i64>| config[name].as_i64().or(default).with_context(|| format!("config.{name}"));
-    let integers = |name: &str, default: &[i64]| -> Vec<i64> {
+    let integer = |name: &str, default: Option<i64>| {
         config[name]
-            .as_array()
-            .map_or(default.to_vec(), |list| list.iter().filter_map(Value::as_i64).collect())
+            .as_i64()
+            .or(default)
+            .with_context(|| format!("config.{name}"))
     };
-    let text = |name: &str, default: &'static str| config[name].as_str().unwrap_or(default).to_owned();
+    let integers = |name: &str, default: &[i64]| -> Vec<i64> {
+        config[name].as_array().map_or(default.to_vec(), |list| {
+            list.iter().filter_map(Value::as_i64).collect()
+        })
+    };
+    let text =
+        |name: &str, default: &'static str| config[name].as_str().unwrap_or(default).to_owned();
     anyhow::ensure!(
         text("model_type", "SongUNet") == "SongUNet",
         "model_type {} is not built here",
@@ -149,7 +162,10 @@ fn max_abs(found: &Tensor, expected: &Tensor) -> f64 {
     if found.size() != expected.size() {
         return f64::INFINITY;
     }
-    (double(found) - double(expected)).abs().max().double_value(&[])
+    (double(found) - double(expected))
+        .abs()
+        .max()
+        .double_value(&[])
 }
 /// Norm of the difference over the norm of what is expected.
 fn relative(found: &Tensor, expected: &Tensor) -> f64 {
@@ -164,7 +180,10 @@ fn worst_relative(found: &Tensor, expected: &Tensor) -> f64 {
     if found.numel() != expected.numel() {
         return f64::INFINITY;
     }
-    let (found, expected) = (double(found).flatten(0, -1), double(expected).flatten(0, -1));
+    let (found, expected) = (
+        double(found).flatten(0, -1),
+        double(expected).flatten(0, -1),
+    );
     let scale = expected.abs().clamp_min(1e-300);
     ((found - expected).abs() / scale).max().double_value(&[])
 }

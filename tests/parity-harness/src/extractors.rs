@@ -1,7 +1,8 @@
-//! Fixtures of extractors: a folder whose `manifest.json` lists `files` with their tensors and `cases` with their configurations.
+//! Fixtures of extractors: a folder whose `manifest.json` lists `files` with their tensors and
+//! `cases` with their configurations.
 //!
-//! A file is recognised by its tensors and by the configuration of its case, and compared within the tolerances that the folder's
-//! README demands.
+//! A file is recognised by its tensors and by the configuration of its case, and compared within
+//! the tolerances that the folder's README demands.
 
 mod checkpoints;
 mod clip;

@@ -52,7 +52,8 @@ impl Fixture {
         let mut meta = HashMap::new();
         if path.extension().is_some_and(|e| e == "safetensors") {
             let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-            let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).with_context(|| format!("header of {}", path.display()))?;
+            let (_, header) = safetensors::SafeTensors::read_metadata(&bytes)
+                .with_context(|| format!("header of {}", path.display()))?;
             meta = header.metadata().clone().unwrap_or_default();
         }
         Ok(Self {
@@ -73,7 +74,9 @@ impl Fixture {
                 .iter()
                 .fold(text.clone(), |text, bare| text.replace(bare, ": null"))
         };
-        serde_json::from_str(text).or_else(|_| serde_json::from_str(&strict())).ok()
+        serde_json::from_str(text)
+            .or_else(|_| serde_json::from_str(&strict()))
+            .ok()
     }
     /// All its tensors by name, on the CPU.
     pub fn tensors(&self) -> anyhow::Result<HashMap<String, Tensor>> {
@@ -97,7 +100,9 @@ pub fn read_safetensors(path: &Path) -> anyhow::Result<HashMap<String, Tensor>> 
 pub fn files_below(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let (mut files, mut folders) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
+        for entry in
+            std::fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))?
+        {
             let path = entry?.path();
             if path.is_dir() {
                 folders.push(path);

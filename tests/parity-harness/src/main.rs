@@ -1,8 +1,9 @@
 //! `cedm-parity [DIR]`: holds this implementation against numbers that others computed.
 //!
-//! Goes through every fixture file below DIR, recognises each by its own metadata (never by its name), checks it and prints
-//! a line per comparison: outcome, file, what was compared, worst error, tolerance; then a table of the worst and totals. Ends with 1 on a mismatch or
-//! on a file that nothing recognises.
+//! Goes through every fixture file below DIR, recognises each by its own metadata (never by its
+//! name), checks it and prints a line per comparison: outcome, file, what was compared, worst
+//! error, tolerance; then a table of the worst and totals. Ends with 1 on a mismatch or on a file
+//! that nothing recognises.
 
 #![forbid(unsafe_code)]
 
@@ -35,14 +36,24 @@ fn default_dir() -> PathBuf {
     }
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let beside = root.join("../shared/parity");
-    if beside.is_dir() { beside } else { root.join("tests/parity") }
+    if beside.is_dir() {
+        beside
+    } else {
+        root.join("tests/parity")
+    }
 }
 
-/// What is to be said of a file. libtorch's complaints about shapes arrive as panics: the files that follow are still checked.
+/// What is to be said of a file. libtorch's complaints about shapes arrive as panics: the files
+/// that follow are still checked.
 fn judge(path: &std::path::Path) -> anyhow::Result<Verdict> {
     let checked = std::panic::catch_unwind(|| {
         let fixture = Fixture::open(path)?;
-        for check in [diffusion::check, clustering::check, metrics::check, extractors::check] {
+        for check in [
+            diffusion::check,
+            clustering::check,
+            metrics::check,
+            extractors::check,
+        ] {
             match check(&fixture)? {
                 Verdict::NotMine => {}
                 verdict => return Ok(verdict),
@@ -51,8 +62,13 @@ fn judge(path: &std::path::Path) -> anyhow::Result<Verdict> {
         Ok(Verdict::NotMine)
     });
     checked.unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().map_or("no message", String::as_str);
-        Err(anyhow::anyhow!("{}", said.lines().next().unwrap_or_default()))
+        let said = panic
+            .downcast_ref::<String>()
+            .map_or("no message", String::as_str);
+        Err(anyhow::anyhow!(
+            "{}",
+            said.lines().next().unwrap_or_default()
+        ))
     })
 }
 
@@ -64,8 +80,16 @@ fn main() -> anyhow::Result<ExitCode> {
     let (mut passed, mut failed, mut unknown) = (0usize, 0usize, 0usize);
     let mut summary = summary::Summary::default();
     for path in files {
-        let shown = path.strip_prefix(&dir).unwrap_or(&path).display().to_string();
-        if args.only.as_ref().is_some_and(|only| !shown.contains(only.as_str())) {
+        let shown = path
+            .strip_prefix(&dir)
+            .unwrap_or(&path)
+            .display()
+            .to_string();
+        if args
+            .only
+            .as_ref()
+            .is_some_and(|only| !shown.contains(only.as_str()))
+        {
             continue;
         }
         match judge(&path) {
@@ -75,7 +99,12 @@ fn main() -> anyhow::Result<ExitCode> {
             }
             Ok(Verdict::Checked(lines)) => {
                 summary.add(&shown, &lines);
-                for Line { what, error, tolerance } in lines {
+                for Line {
+                    what,
+                    error,
+                    tolerance,
+                } in lines
+                {
                     let ok = error <= tolerance; // NaN fails
                     if ok {
                         passed += 1

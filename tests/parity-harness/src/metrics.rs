@@ -48,7 +48,9 @@ struct Case {
 
 impl Case {
     fn tensor(&self, name: &str) -> anyhow::Result<&Tensor> {
-        self.tensors.get(name).with_context(|| format!("no tensor `{name}`"))
+        self.tensors
+            .get(name)
+            .with_context(|| format!("no tensor `{name}`"))
     }
 
     fn has(&self, name: &str) -> bool {
@@ -65,11 +67,15 @@ impl Case {
     }
 
     fn floats(&self, name: &str) -> anyhow::Result<Vec<f64>> {
-        Ok(Vec::try_from(&self.tensor(name)?.to_kind(Kind::Double).reshape([-1]))?)
+        Ok(Vec::try_from(
+            &self.tensor(name)?.to_kind(Kind::Double).reshape([-1]),
+        )?)
     }
 
     fn integers(&self, name: &str) -> anyhow::Result<Vec<i64>> {
-        Ok(Vec::try_from(&self.tensor(name)?.to_kind(Kind::Int64).reshape([-1]))?)
+        Ok(Vec::try_from(
+            &self.tensor(name)?.to_kind(Kind::Int64).reshape([-1]),
+        )?)
     }
 
     /// A number of the metadata by its path.
@@ -118,7 +124,13 @@ fn worst(found: &[f64], expected: &[f64]) -> f64 {
         .iter()
         .zip(expected)
         .map(|(a, b)| (a - b).abs())
-        .fold(0.0, |worst, error| if error > worst || error.is_nan() { error } else { worst })
+        .fold(0.0, |worst, error| {
+            if error > worst || error.is_nan() {
+                error
+            } else {
+                worst
+            }
+        })
 }
 
 /// Number of places in which two lists differ.

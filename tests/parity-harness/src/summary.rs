@@ -28,9 +28,16 @@ struct Worst {
 }
 
 impl Worst {
-    /// Keeps what comes nearest to its own tolerance, or goes furthest beyond; NaN is beyond everything.
+    /// Keeps what comes nearest to its own tolerance, or goes furthest beyond; NaN is beyond
+    /// everything.
     fn meet(&mut self, line: &Line) {
-        let share = |error: f64, tolerance: f64| if error.is_nan() { f64::INFINITY } else { error / tolerance };
+        let share = |error: f64, tolerance: f64| {
+            if error.is_nan() {
+                f64::INFINITY
+            } else {
+                error / tolerance
+            }
+        };
         if !self.seen || share(line.error, line.tolerance) > share(self.error, self.tolerance) {
             (self.error, self.tolerance, self.seen) = (line.error, line.tolerance, true);
         }
@@ -55,7 +62,11 @@ impl Summary {
         group.lines += lines.len();
         for line in lines {
             if line.tolerance == 0.0 {
-                let error = if line.error.is_nan() { f64::INFINITY } else { line.error };
+                let error = if line.error.is_nan() {
+                    f64::INFINITY
+                } else {
+                    line.error
+                };
                 group.differing = group.differing.max(error);
             } else if line.tolerance <= DOUBLE {
                 group.double.meet(line);
@@ -69,7 +80,10 @@ impl Summary {
 fn group_of(shown: &str) -> String {
     match shown.split('/').collect::<Vec<_>>()[..] {
         [kind, sort, _, ..] => format!("{kind}/{sort}"),
-        [kind, name] => format!("{kind}/{}", name.split(['_', '-', '.']).next().unwrap_or(name)),
+        [kind, name] => format!(
+            "{kind}/{}",
+            name.split(['_', '-', '.']).next().unwrap_or(name)
+        ),
         _ => shown.to_owned(),
     }
 }
@@ -78,7 +92,8 @@ impl Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(
             f,
-            "| fixtures | files | comparisons | must be equal: worst | 1e-8 or less allowed: worst | more allowed: worst |"
+            "| fixtures | files | comparisons | must be equal: worst | 1e-8 or less allowed: \
+             worst | more allowed: worst |"
         )?;
         writeln!(f, "|---|---|---|---|---|---|")?;
         for (name, group) in &self.0 {
@@ -89,7 +104,10 @@ impl Display for Summary {
                 double,
                 single,
             } = group;
-            writeln!(f, "| {name} | {files} | {lines} | {differing} | {double} | {single} |")?;
+            writeln!(
+                f,
+                "| {name} | {files} | {lines} | {differing} | {double} | {single} |"
+            )?;
         }
         Ok(())
     }
@@ -109,7 +127,12 @@ mod tests {
         let mut summary = Summary::default();
         summary.add(
             "metrics/fd_a.safetensors",
-            &[line(1e-12, 1e-9), line(5e-11, 1e-10), line(1e-5, 1e-4), line(0.0, 0.0)],
+            &[
+                line(1e-12, 1e-9),
+                line(5e-11, 1e-10),
+                line(1e-5, 1e-4),
+                line(0.0, 0.0),
+            ],
         );
         summary.add("extractors/vit/png/a.safetensors", &[]);
         summary.add("metrics/fd_b.safetensors", &[line(f64::NAN, 1e-4)]);

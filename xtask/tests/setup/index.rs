@@ -44,8 +44,14 @@ impl Index {
             .unwrap();
         assert!(made.success());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (port, faults) = (listener.local_addr().unwrap().port(), Arc::new(Faults::default()));
-        let (wheel, shared) = (std::fs::read(folder.path().join(WHEEL)).unwrap(), faults.clone());
+        let (port, faults) = (
+            listener.local_addr().unwrap().port(),
+            Arc::new(Faults::default()),
+        );
+        let (wheel, shared) = (
+            std::fs::read(folder.path().join(WHEEL)).unwrap(),
+            faults.clone(),
+        );
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (wheel, faults) = (wheel.clone(), shared.clone());
@@ -53,7 +59,11 @@ impl Index {
                 std::thread::spawn(move || answer(stream, &wheel, &faults).ok());
             }
         });
-        Self { folder, port, faults }
+        Self {
+            folder,
+            port,
+            faults,
+        }
     }
     /// What the large library holds.
     pub fn big(&self) -> Vec<u8> {
@@ -67,7 +77,8 @@ impl Index {
     pub fn cut_next_answers(&self, count: u32) {
         self.faults.cut.store(count, SeqCst);
     }
-    /// The next answer with more than a block of bytes ends after half a block; all later ones bring nothing.
+    /// The next answer with more than a block of bytes ends after half a block; all later ones
+    /// bring nothing.
     pub fn die(&self) {
         self.faults.dead.store(true, SeqCst);
         self.cut_next_answers(1);
@@ -96,16 +107,26 @@ fn answer(stream: TcpStream, wheel: &[u8], faults: &Faults) -> std::io::Result<(
         if reader.read_line(&mut header)? <= 2 {
             break;
         }
-        if let Some(bytes) = header.to_ascii_lowercase().trim().strip_prefix("range: bytes=") {
+        if let Some(bytes) = header
+            .to_ascii_lowercase()
+            .trim()
+            .strip_prefix("range: bytes=")
+        {
             let (start, end) = bytes.split_once('-').unwrap();
-            range = Some((start.parse::<usize>().unwrap(), end.parse::<usize>().unwrap() + 1));
+            range = Some((
+                start.parse::<usize>().unwrap(),
+                end.parse::<usize>().unwrap() + 1,
+            ));
         }
     }
     if request.contains("/simple/") {
-        let page = format!("<!DOCTYPE html><html><body><a href=\"/files/{WHEEL}\">{WHEEL}</a></body></html>");
+        let page = format!(
+            "<!DOCTYPE html><html><body><a href=\"/files/{WHEEL}\">{WHEEL}</a></body></html>"
+        );
         return write!(
             stream,
-            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}",
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: \
+             close\r\n\r\n{page}",
             page.len()
         );
     }
@@ -116,15 +137,24 @@ fn answer(stream: TcpStream, wheel: &[u8], faults: &Faults) -> std::io::Result<(
         body[1 << 19] ^= 1;
     }
     let head = match range {
-        Some(_) => format!("206 Partial Content\r\nContent-Range: bytes {start}-{}/{}", end - 1, wheel.len()),
+        Some(_) => format!(
+            "206 Partial Content\r\nContent-Range: bytes {start}-{}/{}",
+            end - 1,
+            wheel.len()
+        ),
         None => "200 OK".to_owned(),
     };
     write!(
         stream,
-        "HTTP/1.1 {head}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {head}\r\nContent-Type: application/octet-stream\r\nContent-Length: \
+         {}\r\nConnection: close\r\n\r\n",
         body.len()
     )?;
-    let cut = body.len() > 1 << 20 && faults.cut.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+    let cut = body.len() > 1 << 20
+        && faults
+            .cut
+            .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1))
+            .is_ok();
     let dead = body.len() > 1 << 20 && faults.dead.load(SeqCst);
     let sent = &body[..if cut {
         1 << 19
@@ -154,8 +184,16 @@ impl Clone {
             port: index.port,
         }
         .beside();
-        std::fs::copy(index.folder.path().join("pins.json"), clone.root.join("xtask/setup/pins.json")).unwrap();
-        std::fs::copy(index.folder.path().join("pins.json"), clone.home.path().join("pins.json")).unwrap();
+        std::fs::copy(
+            index.folder.path().join("pins.json"),
+            clone.root.join("xtask/setup/pins.json"),
+        )
+        .unwrap();
+        std::fs::copy(
+            index.folder.path().join("pins.json"),
+            clone.home.path().join("pins.json"),
+        )
+        .unwrap();
         clone
     }
     /// Another clone of the same user.
@@ -167,13 +205,19 @@ impl Clone {
         std::fs::create_dir_all(root.join("xtask/setup")).unwrap();
         for script in ["__main__.py", "source.py"] {
             std::fs::copy(
-                Path::new(env!("CARGO_MANIFEST_DIR")).join("setup").join(script),
+                Path::new(env!("CARGO_MANIFEST_DIR"))
+                    .join("setup")
+                    .join(script),
                 root.join("xtask/setup").join(script),
             )
             .unwrap();
         }
         if self.home.path().join("pins.json").exists() {
-            std::fs::copy(self.home.path().join("pins.json"), root.join("xtask/setup/pins.json")).unwrap();
+            std::fs::copy(
+                self.home.path().join("pins.json"),
+                root.join("xtask/setup/pins.json"),
+            )
+            .unwrap();
         }
         Self {
             home: self.home.clone(),
@@ -188,7 +232,9 @@ impl Clone {
             .arg("setup")
             .env("CARGO_MANIFEST_DIR", self.root.join("xtask"))
             .env("XDG_CACHE_HOME", self.home.path().join("cache"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with("PIP_"))) {
+        for (name, _) in std::env::vars_os()
+            .filter(|(name, _)| name.to_str().is_some_and(|name| name.starts_with("PIP_")))
+        {
             command.env_remove(name);
         }
         let url = format!("http://127.0.0.1:{}/simple", self.port);
@@ -210,7 +256,12 @@ impl Clone {
     /// Whether a file may be run.
     pub fn is_executable(&self, path: &str) -> bool {
         use std::os::unix::fs::PermissionsExt;
-        std::fs::metadata(self.root.join(path)).unwrap().permissions().mode() & 0o100 != 0
+        std::fs::metadata(self.root.join(path))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o100
+            != 0
     }
     /// Removes a file.
     pub fn remove(&self, path: &str) {
@@ -235,7 +286,11 @@ impl Clone {
     pub fn fake_python_without_pip(&self) -> String {
         use std::os::unix::fs::PermissionsExt;
         let path = self.home.path().join("python-without-pip");
-        std::fs::write(&path, "#!/bin/sh\n[ \"$1\" = -m ] && exit 1\nexec python3 \"$@\"\n").unwrap();
+        std::fs::write(
+            &path,
+            "#!/bin/sh\n[ \"$1\" = -m ] && exit 1\nexec python3 \"$@\"\n",
+        )
+        .unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path.to_str().unwrap().to_owned()
     }
@@ -264,7 +319,11 @@ impl Setup {
     pub fn fails_with(mut self, expected: &str) {
         let outcome = Outcome::of(self.0.output().unwrap());
         assert!(!outcome.success, "it should have failed: {}", outcome.said);
-        assert!(outcome.said.contains(expected), "expected {expected:?} in: {}", outcome.said);
+        assert!(
+            outcome.said.contains(expected),
+            "expected {expected:?} in: {}",
+            outcome.said
+        );
         assert!(!outcome.said.contains("Traceback"), "{}", outcome.said);
     }
 }

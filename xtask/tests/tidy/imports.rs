@@ -22,13 +22,22 @@ impl Workspace {
             .current_dir(root)
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let names: BTreeMap<String, (String, String)> = list(&metadata["packages"])
             .iter()
-            .map(|p| (text(&p["id"]), (text(&p["name"]), text(&p["manifest_path"]))))
+            .map(|p| {
+                (
+                    text(&p["id"]),
+                    (text(&p["name"]), text(&p["manifest_path"])),
+                )
+            })
             .collect();
         let members = list(&metadata["workspace_members"])
             .iter()
@@ -36,9 +45,11 @@ impl Workspace {
             .collect();
         let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for node in list(&metadata["resolve"]["nodes"]) {
-            let edges = list(&node["deps"])
-                .into_iter()
-                .filter(|edge| list(&edge["dep_kinds"]).iter().any(|kind| kind["kind"] != "dev"));
+            let edges = list(&node["deps"]).into_iter().filter(|edge| {
+                list(&edge["dep_kinds"])
+                    .iter()
+                    .any(|kind| kind["kind"] != "dev")
+            });
             let targets = edges.map(|edge| names[edge["pkg"].as_str().unwrap()].0.clone());
             imports
                 .entry(names[node["id"].as_str().unwrap()].0.clone())
@@ -53,7 +64,10 @@ impl Workspace {
     }
     /// Our crates without these.
     pub fn members_but(&self, without: &[&str]) -> Vec<&str> {
-        self.members().into_iter().filter(|name| !without.contains(name)).collect()
+        self.members()
+            .into_iter()
+            .filter(|name| !without.contains(name))
+            .collect()
     }
     /// Manifest path of one of our crates.
     pub fn folder(&self, member: &str) -> &str {
@@ -61,11 +75,17 @@ impl Workspace {
     }
     /// Whether `name` names `other` among its dependencies.
     pub fn imports(&self, name: &str, other: &str) -> bool {
-        self.imports.get(name).is_some_and(|targets| targets.contains(other))
+        self.imports
+            .get(name)
+            .is_some_and(|targets| targets.contains(other))
     }
     /// Our crates that name `other` among their dependencies.
     pub fn importers(&self, other: &str) -> Vec<String> {
-        self.members.keys().filter(|name| self.imports(name, other)).cloned().collect()
+        self.members
+            .keys()
+            .filter(|name| self.imports(name, other))
+            .cloned()
+            .collect()
     }
     /// Whether `name` builds on `other`, however far down.
     pub fn reaches(&self, name: &str, other: &str) -> bool {

@@ -1,4 +1,5 @@
-//! The whole search on a file of features: every probe is a run of `cedm-clusterer`, kept in a folder and never repeated.
+//! The whole search on a file of features: every probe is a run of `cedm-clusterer`, kept in a
+//! folder and never repeated.
 
 use crate::search::{self, Observation, spread};
 use anyhow::{Context, Result, bail, ensure};
@@ -15,7 +16,8 @@ const CLUSTERER: &str = "cedm-clusterer";
 /// Options of a search on features.
 #[derive(Debug, clap::Args)]
 pub struct FeatureArgs {
-    /// Search on these features instead of a table: .safetensors, .npy, .npz or .pt, one row per image
+    /// Search on these features instead of a table: .safetensors, .npy, .npz or .pt, one row per
+    /// image
     #[arg(long, requires = "out")]
     pub features: Option<PathBuf>,
     /// Name of the array in that file; default: `features`, or the only one
@@ -44,7 +46,8 @@ pub struct FeatureArgs {
     clusterer: Option<PathBuf>,
 }
 
-/// The search from its first probe to its end; C_max with all probes, and the lower bound if asked for, as JSON.
+/// The search from its first probe to its end; C_max with all probes, and the lower bound if asked
+/// for, as JSON.
 ///
 /// # Errors
 /// When the clusterer fails, files cannot be read or written, or the folder holds another search.
@@ -52,7 +55,8 @@ pub fn search(args: &FeatureArgs, params: BoundParams) -> Result<Value> {
     let (Some(features), Some(out)) = (&args.features, &args.out) else {
         bail!("a search on features needs --features and --out");
     };
-    let settings: Map<String, Value> = serde_json::from_str(&args.settings).with_context(|| format!("--settings {}", args.settings))?;
+    let settings: Map<String, Value> = serde_json::from_str(&args.settings)
+        .with_context(|| format!("--settings {}", args.settings))?;
     let folder = Folder {
         args,
         features,
@@ -66,7 +70,10 @@ pub fn search(args: &FeatureArgs, params: BoundParams) -> Result<Value> {
         ..params
     };
     if let Some(large) = args.lower_bound.iter().find(|c| u64::from(**c) > images) {
-        anyhow::bail!("--lower-bound {large} is more than the {images} rows of {}", features.display());
+        anyhow::bail!(
+            "--lower-bound {large} is more than the {images} rows of {}",
+            features.display()
+        );
     }
     let mut history = Vec::new();
     let found = loop {
@@ -101,7 +108,8 @@ impl Folder<'_> {
     /// Notes whose probes lie here, or refuses those of another search.
     fn claim(&self, settings: &Map<String, Value>) -> Result<()> {
         fs::create_dir_all(self.out).with_context(|| format!("make {}", self.out.display()))?;
-        let data = fs::metadata(self.features).with_context(|| format!("read {}", self.features.display()))?;
+        let data = fs::metadata(self.features)
+            .with_context(|| format!("read {}", self.features.display()))?;
         let changed = data
             .modified()
             .ok()
@@ -128,7 +136,10 @@ impl Folder<'_> {
 
     /// Neighbours, once for all probes; returns the number of images.
     fn neighbours(&self, k: Option<&Value>) -> Result<u64> {
-        let (file, summary) = (self.out.join("neighbours.safetensors"), self.out.join("neighbours.json"));
+        let (file, summary) = (
+            self.out.join("neighbours.safetensors"),
+            self.out.join("neighbours.json"),
+        );
         if !summary.exists() {
             let mut command = self.command("neighbours");
             command.arg("--out").arg(&file);
@@ -145,13 +156,24 @@ impl Folder<'_> {
 
     /// Used clusters of one clustering.
     fn probe(&self, clusters: u32, seed: u64, settings: &Map<String, Value>) -> Result<u32> {
-        let beta = settings.get("beta").map_or_else(String::new, |beta| format!("-beta{beta}"));
+        let beta = settings
+            .get("beta")
+            .map_or_else(String::new, |beta| format!("-beta{beta}"));
         let folder = self.out.join(format!("C{clusters}-seed{seed}{beta}"));
         let done = folder.join("probe.json");
         if !done.exists() {
             let mut command = self.command("run");
-            command.args(["--method", "temi", "--clusters", &clusters.to_string(), "--seed", &seed.to_string()]);
-            command.arg("--settings").arg(Value::Object(settings.clone()).to_string());
+            command.args([
+                "--method",
+                "temi",
+                "--clusters",
+                &clusters.to_string(),
+                "--seed",
+                &seed.to_string(),
+            ]);
+            command
+                .arg("--settings")
+                .arg(Value::Object(settings.clone()).to_string());
             command
                 .arg("--neighbours")
                 .arg(self.out.join("neighbours.safetensors"))
@@ -160,9 +182,14 @@ impl Folder<'_> {
             if let Some(labels) = &self.args.labels {
                 command.arg("--labels").arg(labels);
             }
-            write(&done, &self.run(command, &format!("C = {clusters}, seed {seed}"))?)?;
+            write(
+                &done,
+                &self.run(command, &format!("C = {clusters}, seed {seed}"))?,
+            )?;
         }
-        let used = read(&done)?["used"].as_u64().and_then(|used| u32::try_from(used).ok());
+        let used = read(&done)?["used"]
+            .as_u64()
+            .and_then(|used| u32::try_from(used).ok());
         used.with_context(|| format!("{}: `used` is missing", done.display()))
     }
 
@@ -192,16 +219,29 @@ impl Folder<'_> {
     /// Runs the clusterer; its progress and its complaints go to our stderr.
     fn run(&self, mut command: Command, what: &str) -> Result<Value> {
         let program = self.program.display();
-        let done = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-        let done = done.with_context(|| format!("start {program}: give its path with --clusterer"))?;
-        ensure!(done.status.success(), "{program} failed at {what}: {}", done.status);
-        serde_json::from_slice(&done.stdout).with_context(|| format!("{program} at {what}: its answer is no JSON"))
+        let done = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output();
+        let done =
+            done.with_context(|| format!("start {program}: give its path with --clusterer"))?;
+        ensure!(
+            done.status.success(),
+            "{program} failed at {what}: {}",
+            done.status
+        );
+        serde_json::from_slice(&done.stdout)
+            .with_context(|| format!("{program} at {what}: its answer is no JSON"))
     }
 }
 
 fn beside_this_program() -> PathBuf {
-    let beside = std::env::current_exe().ok().map(|own| own.with_file_name(CLUSTERER));
-    beside.filter(|path| path.exists()).unwrap_or_else(|| CLUSTERER.into())
+    let beside = std::env::current_exe()
+        .ok()
+        .map(|own| own.with_file_name(CLUSTERER));
+    beside
+        .filter(|path| path.exists())
+        .unwrap_or_else(|| CLUSTERER.into())
 }
 
 fn read(path: &Path) -> Result<Value> {

@@ -38,7 +38,13 @@ fn c_max(result: &BoundResult) -> Option<u32> {
 #[test]
 fn published_cifar10_gives_500() {
     let grid = FineGrid::Step { step: 100 };
-    for (alpha, expected) in [(0.90, 800), (0.94, 700), (0.95, 500), (0.96, 500), (0.97, 500)] {
+    for (alpha, expected) in [
+        (0.90, 800),
+        (0.94, 700),
+        (0.95, 500),
+        (0.96, 500),
+        (0.97, 500),
+    ] {
         let result = if alpha > 0.92 {
             search(&params(alpha, 50, 800, grid), 50_000, |c| {
                 vec![if c == 700 { 660 } else { cifar10(c) }]
@@ -46,15 +52,21 @@ fn published_cifar10_gives_500() {
         } else {
             search(&params(alpha, 50, 800, grid), 50_000, |c| vec![cifar10(c)])
         };
-        assert_eq!(c_max(&result.expect("a valid search")), Some(expected), "alpha {alpha}");
+        assert_eq!(
+            c_max(&result.expect("a valid search")),
+            Some(expected),
+            "alpha {alpha}"
+        );
     }
 }
 
 #[test]
 fn noise_at_098_stops_doubling_at_400_and_the_probes_say_so() {
-    let result = search(&params(0.98, 50, 12_800, FineGrid::Step { step: 100 }), 50_000, |c| {
-        vec![cifar10(c)]
-    })
+    let result = search(
+        &params(0.98, 50, 12_800, FineGrid::Step { step: 100 }),
+        50_000,
+        |c| vec![cifar10(c)],
+    )
     .expect("valid");
     assert_eq!(c_max(&result), Some(300));
     assert_eq!(
@@ -65,45 +77,78 @@ fn noise_at_098_stops_doubling_at_400_and_the_probes_say_so() {
 
 #[test]
 fn ties_fail_because_the_comparison_is_strict() {
-    let result = search(&params(0.96, 600, 600, FineGrid::Step { step: 100 }), 50_000, |_| vec![576]).expect("valid");
+    let result = search(
+        &params(0.96, 600, 600, FineGrid::Step { step: 100 }),
+        50_000,
+        |_| vec![576],
+    )
+    .expect("valid");
     assert_eq!(c_max(&result), None);
 }
 
 #[test]
 fn highest_passing_wins_over_first_failure() {
     let used = |c: u32| {
-        if c == 20 || c == 60 || c <= 10 { c } else { c / 2 }
+        if c == 20 || c == 60 || c <= 10 {
+            c
+        } else {
+            c / 2
+        }
     };
-    let result = search(&params(0.9, 10, 1000, FineGrid::Step { step: 10 }), 5_000, |c| vec![used(c)]).expect("valid");
+    let result = search(
+        &params(0.9, 10, 1000, FineGrid::Step { step: 10 }),
+        5_000,
+        |c| vec![used(c)],
+    )
+    .expect("valid");
     assert_eq!(c_max(&result), Some(20));
-    let result = search(&params(0.9, 20, 1000, FineGrid::Step { step: 5 }), 5_000, |c| {
-        vec![if c == 35 { 35 } else { used(c) }]
-    })
+    let result = search(
+        &params(0.9, 20, 1000, FineGrid::Step { step: 5 }),
+        5_000,
+        |c| vec![if c == 35 { 35 } else { used(c) }],
+    )
     .expect("valid");
     assert_eq!(c_max(&result), Some(35), "25 and 30 fail, 35 passes");
 }
 
 #[test]
 fn the_first_c_may_fail() {
-    let result = search(&params(0.96, 50, 800, FineGrid::Step { step: 100 }), 50_000, |_| vec![10]).expect("valid");
+    let result = search(
+        &params(0.96, 50, 800, FineGrid::Step { step: 100 }),
+        50_000,
+        |_| vec![10],
+    )
+    .expect("valid");
     assert_eq!(c_max(&result), None);
     assert_eq!(result.probes.len(), 1);
 }
 
 #[test]
 fn a_start_above_the_images_probes_nothing() {
-    let result = search(&params(0.96, 50, 800, FineGrid::Step { step: 100 }), 40, |_| {
-        panic!("nothing to probe")
-    })
+    let result = search(
+        &params(0.96, 50, 800, FineGrid::Step { step: 100 }),
+        40,
+        |_| panic!("nothing to probe"),
+    )
     .expect("valid");
     assert_eq!(c_max(&result), None);
 }
 
 #[test]
 fn a_cap_ends_the_search_and_is_itself_allowed() {
-    let result = search(&params(0.96, 10, 35, FineGrid::Step { step: 5 }), 1_000, |c| vec![c]).expect("valid");
+    let result = search(
+        &params(0.96, 10, 35, FineGrid::Step { step: 5 }),
+        1_000,
+        |c| vec![c],
+    )
+    .expect("valid");
     assert_eq!(c_max(&result), Some(35));
-    let by_images = search(&params(0.96, 10, 800, FineGrid::Step { step: 5 }), 30, |c| vec![c]).expect("valid");
+    let by_images = search(
+        &params(0.96, 10, 800, FineGrid::Step { step: 5 }),
+        30,
+        |c| vec![c],
+    )
+    .expect("valid");
     assert_eq!(c_max(&by_images), Some(30));
     let BoundDecision::Found { reason, .. } = by_images.decision else {
         panic!("over")
@@ -121,7 +166,11 @@ fn seeds_are_averaged() {
     assert!((spread(&observation).unwrap() - 0.02 * 2f64.sqrt()).abs() < 1e-15);
     let grid = FineGrid::Step { step: 100 };
     let result = next(&[observation], &params(0.96, 100, 100, grid), 1_000).expect("valid");
-    assert_eq!((c_max(&result), result.probes[0].used.len()), (Some(100), 2), "the mean decides");
+    assert_eq!(
+        (c_max(&result), result.probes[0].used.len()),
+        (Some(100), 2),
+        "the mean decides"
+    );
     assert_eq!(
         spread(&Observation {
             clusters: 7,
@@ -134,7 +183,9 @@ fn seeds_are_averaged() {
 #[test]
 fn wrong_input_is_named() {
     let grid = FineGrid::Step { step: 10 };
-    let text = |history: &[Observation], p: &BoundParams| next(history, p, 100).expect_err("wrong").to_string();
+    let text = |history: &[Observation], p: &BoundParams| {
+        next(history, p, 100).expect_err("wrong").to_string()
+    };
     assert_eq!(
         text(&[], &params(1.0, 10, 80, grid)),
         "bound.alpha is 1, expected a number above 0 and below 1"
@@ -174,7 +225,10 @@ fn brute_force(table: &[u32], alpha: f64, start: u32, cap: u32, step: u32) -> Op
     let climbed = ladder.iter().take_while(|&&c| passes(c)).count();
     let low = *ladder.get(climbed.checked_sub(1)?)?;
     let high = ladder.get(climbed).copied().unwrap_or(cap + 1);
-    (low..high).filter(|&c| c == low || c % step == 0).filter(|&c| passes(c)).max()
+    (low..high)
+        .filter(|&c| c == low || c % step == 0)
+        .filter(|&c| passes(c))
+        .max()
 }
 
 proptest! {

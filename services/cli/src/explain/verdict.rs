@@ -36,7 +36,9 @@ pub fn verdict(facts: &Facts) -> String {
         return done(manifest, &facts.events);
     }
     if facts.broken {
-        return "has a result whose objects are missing or damaged (`cedm fsck` names them); the next submit discards it and the job is done again".to_owned();
+        return "has a result whose objects are missing or damaged (`cedm fsck` names them); the \
+            next submit discards it and the job is done again"
+            .to_owned();
     }
     if let Some(worker) = &facts.worker {
         let how_far = if worker.total > 0 {
@@ -44,21 +46,36 @@ pub fn verdict(facts: &Facts) -> String {
         } else {
             String::new()
         };
-        return format!("runs on {} since {}{how_far}", worker.worker, render::since(worker.since_ms));
+        return format!(
+            "runs on {} since {}{how_far}",
+            worker.worker,
+            render::since(worker.since_ms)
+        );
     }
     if let Some(letter) = &facts.letter {
-        return format!("is dead after {} tries: {}", letter.attempts, first_line(&letter.error));
+        return format!(
+            "is dead after {} tries: {}",
+            letter.attempts,
+            first_line(&letter.error)
+        );
     }
     let service = facts.kind.map_or("a worker", |kind| kind.service().name());
     match facts.queued {
         Some(true) => {
-            let last = facts.events.iter().rev().find(|event| event.what == EventWhat::Failed);
+            let last = facts
+                .events
+                .iter()
+                .rev()
+                .find(|event| event.what == EventWhat::Failed);
             let why = last.map_or(String::new(), |event| {
                 format!(": the last try failed ({})", first_line(&event.message))
             });
             format!("waits for the time of its next try{why}")
         }
-        Some(false) if facts.workers == 0 => format!("waits, for no {service} is alive: start one (`cedm up --workers {service}=1`)"),
+        Some(false) if facts.workers == 0 => format!(
+            "waits, for no {service} is alive: start one \
+             (`cedm up --workers {service}=1`)"
+        ),
         Some(false) if facts.busy >= facts.workers => {
             format!(
                 "waits for a free {service}: {} of {} are busy, and {} other jobs of its kind are queued",
@@ -72,24 +89,43 @@ pub fn verdict(facts: &Facts) -> String {
         ),
         None if !facts.waits_for.is_empty() => {
             let (shown, more) = (
-                facts.waits_for.iter().take(4).cloned().collect::<Vec<_>>().join(", "),
+                facts
+                    .waits_for
+                    .iter()
+                    .take(4)
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(", "),
                 facts.waits_for.len().saturating_sub(4),
             );
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
             format!("waits for {shown}{more}")
         }
-        None if facts.events.is_empty() => "is not known: no result, no message and no event has this key".to_owned(),
-        None => "is not queued and has no result; the coordinator queues it again when a running sweep needs it".to_owned(),
+        None if facts.events.is_empty() => "is not known: no result, no message and no event has \
+            this key"
+            .to_owned(),
+        None => "is not queued and has no result; the coordinator queues it again when a running \
+            sweep needs it"
+            .to_owned(),
     }
 }
 
 fn done(manifest: &Manifest, events: &[Event]) -> String {
-    let took = render::duration(std::time::Duration::from_millis(manifest.timings.compute_ms));
+    let took = render::duration(std::time::Duration::from_millis(
+        manifest.timings.compute_ms,
+    ));
     let again = match manifest.attempt.delivery {
         0 | 1 => String::new(),
         times => format!(", at the {} delivery", ordinal(times)),
     };
-    let reused = events.iter().filter(|event| event.what == EventWhat::Done && event.cached).count();
+    let reused = events
+        .iter()
+        .filter(|event| event.what == EventWhat::Done && event.cached)
+        .count();
     let reused = if reused > 0 {
         format!("; found again and not repeated {reused} times since")
     } else {

@@ -1,4 +1,5 @@
-//! Connection data of a local system: made once, kept in the home, handed to children and shells as environment variables.
+//! Connection data of a local system: made once, kept in the home, handed to children and shells as
+//! environment variables.
 
 use crate::{home::Access, up::ports::Ports};
 use anyhow::Result;
@@ -6,8 +7,8 @@ use cedm_contract::Service;
 use cedm_runtime::deploy::Credentials;
 
 impl Access {
-    /// Data for a start now: passwords of the last time, ports of the last time where they are still free, so that a shell
-    /// that ran `cedm env` before a restart is still right.
+    /// Data for a start now: passwords of the last time, ports of the last time where they are
+    /// still free, so that a shell that ran `cedm env` before a restart is still right.
     ///
     /// # Errors
     /// When no port is free.
@@ -19,7 +20,11 @@ impl Access {
             ports.free(port(|a| a.nats_monitor_port))?,
             ports.free(port(|a| a.s3_port))?,
         );
-        let prometheus_port = if prometheus { Some(ports.free(wanted_prometheus)?) } else { None };
+        let prometheus_port = if prometheus {
+            Some(ports.free(wanted_prometheus)?)
+        } else {
+            None
+        };
         let (bucket, credentials) = match last {
             Some(access) => (access.bucket, access.credentials),
             None => ("cedm".to_owned(), Credentials::generate()),
@@ -43,12 +48,16 @@ impl Access {
         format!("http://127.0.0.1:{}", self.s3_port)
     }
 
-    /// What a service's process reads, in its own name; a person's commands are those of [`Service::Cli`].
+    /// What a service's process reads, in its own name; a person's commands are those of
+    /// [`Service::Cli`].
     pub fn environment(&self, service: Service) -> Vec<(String, String)> {
-        let variables = self
-            .credentials
-            .environment(service, &self.nats_url(), &self.s3_url(), &self.bucket);
-        variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+        let variables =
+            self.credentials
+                .environment(service, &self.nats_url(), &self.s3_url(), &self.bucket);
+        variables
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 }
 

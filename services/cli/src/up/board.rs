@@ -16,7 +16,8 @@ impl Board {
     /// # Errors
     /// When the state cannot be kept.
     pub fn new(home: Home) -> Result<Self> {
-        let supervisor = Process::of(std::process::id()).context("read the start time of this process from /proc")?;
+        let supervisor = Process::of(std::process::id())
+            .context("read the start time of this process from /proc")?;
         let state = State {
             supervisor,
             phase: Phase::Starting,
@@ -31,7 +32,11 @@ impl Board {
     /// Enters or replaces a child.
     pub fn show(&self, child: Child) {
         let mut state = self.state.borrow_mut();
-        match state.children.iter_mut().find(|known| known.name == child.name) {
+        match state
+            .children
+            .iter_mut()
+            .find(|known| known.name == child.name)
+        {
             Some(known) => *known = child,
             None => state.children.push(child),
         }
@@ -45,11 +50,9 @@ impl Board {
     }
     /// Whether the child runs now.
     pub fn runs(&self, name: &str) -> bool {
-        self.state
-            .borrow()
-            .children
-            .iter()
-            .any(|child| child.name == name && child.process.as_ref().is_some_and(Process::is_alive))
+        self.state.borrow().children.iter().any(|child| {
+            child.name == name && child.process.as_ref().is_some_and(Process::is_alive)
+        })
     }
     /// How often the child was started again.
     pub fn restarts(&self, name: &str) -> u32 {

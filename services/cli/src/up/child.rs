@@ -59,7 +59,12 @@ pub struct Recipe {
 ///
 /// # Errors
 /// When its log cannot be opened; a program that fails to start is retried like one that crashed.
-pub async fn supervise(recipe: Recipe, logs: PathBuf, board: Rc<Board>, mut stage: watch::Receiver<Stage>) -> Result<()> {
+pub async fn supervise(
+    recipe: Recipe,
+    logs: PathBuf,
+    board: Rc<Board>,
+    mut stage: watch::Receiver<Stage>,
+) -> Result<()> {
     let log = logs.join(format!("{}.log", recipe.name));
     set_aside(&log)?;
     let mut entry = Child {
@@ -78,7 +83,8 @@ pub async fn supervise(recipe: Recipe, logs: PathBuf, board: Rc<Board>, mut stag
         let end = match start(&recipe, &log) {
             Err(error) => format!("{error:#}"),
             Ok(mut child) => {
-                // Held for the child's whole life: its end of file tells the child that the supervisor is gone.
+                // Held for the child's whole life: its end of file tells the child that the
+                // supervisor is gone.
                 let lifeline = child.stdin.take();
                 entry.process = child.id().and_then(Process::of);
                 board.show(entry.clone());
@@ -98,7 +104,11 @@ pub async fn supervise(recipe: Recipe, logs: PathBuf, board: Rc<Board>, mut stag
         if *stage.borrow() >= recipe.stops_at {
             break;
         }
-        delay = if began.elapsed() >= STEADY { BACKOFF_FIRST } else { delay };
+        delay = if began.elapsed() >= STEADY {
+            BACKOFF_FIRST
+        } else {
+            delay
+        };
         board.say(&format!(
             "{} {end}; again in {} (log: {})",
             recipe.name,
@@ -153,7 +163,11 @@ async fn stop(entry: &Child, child: &mut tokio::process::Child, grace: Duration)
 
 async fn reached(stage: &mut watch::Receiver<Stage>, wanted: Stage) {
     // The sender lives as long as the supervisor, which outlives every child.
-    stage.wait_for(|now| *now >= wanted).await.map(|_| ()).unwrap_or(());
+    stage
+        .wait_for(|now| *now >= wanted)
+        .await
+        .map(|_| ())
+        .unwrap_or(());
 }
 
 fn describe(status: std::io::Result<ExitStatus>) -> String {
@@ -173,7 +187,8 @@ fn open_log(path: &Path) -> Result<File> {
 
 fn set_aside(log: &Path) -> Result<()> {
     if fs::metadata(log).is_ok_and(|file| file.len() > LOG_LIMIT_BYTES) {
-        fs::rename(log, log.with_extension("log.1")).with_context(|| format!("set {} aside", log.display()))?;
+        fs::rename(log, log.with_extension("log.1"))
+            .with_context(|| format!("set {} aside", log.display()))?;
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
-//! `cedm guard`: becomes another program that ends when its parent does, even when the parent is killed.
+//! `cedm guard`: becomes another program that ends when its parent does, even when the parent is
+//! killed.
 //!
-//! Our own services watch their stdin. A program that cannot (nats-server, Prometheus) is started through this: the process
-//! asks the kernel for a signal at its parent's death and then turns into the program, so there is no guard left that could
-//! itself be killed. What still escapes is reaped by the next `cedm up`, by process id and start time.
+//! Our own services watch their stdin. A program that cannot (nats-server, Prometheus) is started
+//! through this: the process asks the kernel for a signal at its parent's death and then turns into
+//! the program, so there is no guard left that could itself be killed. What still escapes is reaped
+//! by the next `cedm up`, by process id and start time.
 
 use anyhow::{Context, Result};
 use std::{ffi::OsString, os::unix::process::CommandExt, process::Command};
@@ -11,11 +13,17 @@ use std::{ffi::OsString, os::unix::process::CommandExt, process::Command};
 ///
 /// # Errors
 /// When the parent is gone already or the program cannot be started.
-pub fn become_program(parent: i32, program: &OsString, arguments: &[OsString]) -> Result<std::convert::Infallible> {
+pub fn become_program(
+    parent: i32,
+    program: &OsString,
+    arguments: &[OsString],
+) -> Result<std::convert::Infallible> {
     // SIGTERM lets nats-server close its files; the next `up` reaps what does not listen.
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM).context("ask for a signal at the parent's death")?;
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
+        .context("ask for a signal at the parent's death")?;
     // The parent may have died before the line above took effect.
     let now = nix::unistd::getppid().as_raw();
     anyhow::ensure!(now == parent, "the supervisor, process {parent}, is gone");
-    Err(Command::new(program).args(arguments).exec()).with_context(|| format!("start {}", program.display()))
+    Err(Command::new(program).args(arguments).exec())
+        .with_context(|| format!("start {}", program.display()))
 }

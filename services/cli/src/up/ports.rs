@@ -13,8 +13,8 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// `preferred` when it is free, else any free one. The port is not held: its owner binds it a moment later, and a
-    /// child that finds it taken is started again.
+    /// `preferred` when it is free, else any free one. The port is not held: its owner binds it a
+    /// moment later, and a child that finds it taken is started again.
     ///
     /// # Errors
     /// When no port is free.

@@ -63,7 +63,8 @@ pub fn reap(left: &[Process]) -> usize {
     alive.len()
 }
 
-/// Field 22 of /proc/<pid>/stat; `None` for processes that are gone or wait for their parent as zombies.
+/// Field 22 of /proc/<pid>/stat; `None` for processes that are gone or wait for their parent as
+/// zombies.
 fn start_ticks(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let after_name = &stat[stat.rfind(')')? + 2..]; // the name may hold blanks and brackets

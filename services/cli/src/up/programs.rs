@@ -21,14 +21,19 @@ pub fn ours(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// nats-server: `$CEDM_NATS_SERVER`, else `.deps/bin/nats-server` in a folder above this program, else `$PATH`.
+/// nats-server: `$CEDM_NATS_SERVER`, else `.deps/bin/nats-server` in a folder above this program,
+/// else `$PATH`.
 ///
 /// # Errors
 /// When there is none.
 pub fn nats_server() -> Result<PathBuf> {
     if let Some(path) = env::var_os("CEDM_NATS_SERVER") {
         let path = PathBuf::from(path);
-        anyhow::ensure!(path.is_file(), "CEDM_NATS_SERVER names {}, which is no file", path.display());
+        anyhow::ensure!(
+            path.is_file(),
+            "CEDM_NATS_SERVER names {}, which is no file",
+            path.display()
+        );
         return Ok(path);
     }
     let here = env::current_exe().context("find this program's own path")?;
@@ -36,9 +41,10 @@ pub fn nats_server() -> Result<PathBuf> {
         .ancestors()
         .map(|folder| folder.join(".deps/bin/nats-server"))
         .find(|path| path.is_file());
-    fetched
-        .or_else(|| on_path("nats-server"))
-        .context("nats-server was not found: run `cargo xtask setup` in the clone, install it on the PATH, or name it in CEDM_NATS_SERVER")
+    fetched.or_else(|| on_path("nats-server")).context(
+        "nats-server was not found: run `cargo xtask setup` in the clone, install it on \
+         the PATH, or name it in CEDM_NATS_SERVER",
+    )
 }
 
 /// Prometheus: `$CEDM_PROMETHEUS`, else `$PATH`.
@@ -48,10 +54,17 @@ pub fn nats_server() -> Result<PathBuf> {
 pub fn prometheus() -> Result<PathBuf> {
     if let Some(path) = env::var_os("CEDM_PROMETHEUS") {
         let path = PathBuf::from(path);
-        anyhow::ensure!(path.is_file(), "CEDM_PROMETHEUS names {}, which is no file", path.display());
+        anyhow::ensure!(
+            path.is_file(),
+            "CEDM_PROMETHEUS names {}, which is no file",
+            path.display()
+        );
         return Ok(path);
     }
-    on_path("prometheus").context("Prometheus is not installed: put it on the PATH, name it in CEDM_PROMETHEUS, or leave --prometheus out")
+    on_path("prometheus").context(
+        "Prometheus is not installed: put it on the PATH, name it in \
+         CEDM_PROMETHEUS, or leave --prometheus out",
+    )
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {
@@ -63,5 +76,6 @@ fn on_path(name: &str) -> Option<PathBuf> {
 
 fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    std::fs::metadata(file)
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }

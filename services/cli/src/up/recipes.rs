@@ -70,7 +70,10 @@ fn this_program() -> Result<std::path::PathBuf> {
 pub fn nats(home: &Home, access: &Access) -> Result<(Recipe, Probe)> {
     let server = programs::nats_server()?;
     let conf = home.nats().join("nats.conf");
-    let (listen, monitor) = (loopback(access.nats_port), loopback(access.nats_monitor_port));
+    let (listen, monitor) = (
+        loopback(access.nats_port),
+        loopback(access.nats_monitor_port),
+    );
     let settings = NatsSettings {
         listen,
         monitor: Some(monitor),
@@ -105,7 +108,13 @@ pub fn nats(home: &Home, access: &Access) -> Result<(Recipe, Probe)> {
 /// When its program was not built.
 pub fn store(home: &Home, access: &Access) -> Result<(Recipe, Probe)> {
     let address = format!("127.0.0.1:{}", access.s3_port);
-    let mut arguments = words(&["serve", "--listen", &address, "--exit-with-parent", "--root"]);
+    let mut arguments = words(&[
+        "serve",
+        "--listen",
+        &address,
+        "--exit-with-parent",
+        "--root",
+    ]);
     arguments.push(home.objects().into_os_string());
     let recipe = Recipe {
         name: "store".to_owned(),
@@ -145,12 +154,14 @@ pub fn services(
                 .iter()
                 .find(|child| child.name == name)
                 .and_then(|child| child.metrics.as_deref());
-            let port = ports.free(before.and_then(|address| address.rsplit(':').next()?.parse().ok()))?;
+            let port =
+                ports.free(before.and_then(|address| address.rsplit(':').next()?.parse().ok()))?;
             let address = format!("127.0.0.1:{port}");
             let mut environment = access.environment(*service);
             environment.push(("CEDM_LOG_FORMAT".to_owned(), "json".to_owned()));
-            // Several workers share these cores, and libtorch's threads spin while they wait for each other: with two threads each, a
-            // trainer beside busy neighbours is thirty times slower than with one.
+            // Several workers share these cores, and libtorch's threads spin while they wait for
+            // each other: with two threads each, a trainer beside busy neighbours is thirty times
+            // slower than with one.
             for (name, value) in [("CEDM_THREADS", "1"), ("GOMP_SPINCOUNT", "0")] {
                 if std::env::var_os(name).is_none() {
                     environment.push((name.to_owned(), value.to_owned()));
@@ -204,9 +215,17 @@ pub fn prometheus(home: &Home, port: u16, targets: &[(Recipe, Probe)]) -> Result
                     .map(|address| serde_json::json!({"targets": [address], "labels": {"child": recipe.name}}))
             })
             .collect();
-        fs::write(folder.join("targets.json"), serde_json::to_vec_pretty(&groups)?)
+        fs::write(
+            folder.join("targets.json"),
+            serde_json::to_vec_pretty(&groups)?,
+        )
     };
-    write().with_context(|| format!("write the configuration of Prometheus to {}", folder.display()))?;
+    write().with_context(|| {
+        format!(
+            "write the configuration of Prometheus to {}",
+            folder.display()
+        )
+    })?;
     let address = format!("127.0.0.1:{port}");
     let mut arguments = words(&["--web.listen-address", &address, "--config.file"]);
     arguments.extend([

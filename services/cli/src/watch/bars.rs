@@ -17,7 +17,10 @@ impl Bars {
     /// An empty picture.
     pub fn new(sweep: &str) -> Self {
         let all = MultiProgress::new();
-        let total = all.add(ProgressBar::new(0).with_style(style("{prefix}  {bar:24.cyan} {pos}/{len} jobs  {msg}")));
+        let total = all.add(
+            ProgressBar::new(0)
+                .with_style(style("{prefix}  {bar:24.cyan} {pos}/{len} jobs  {msg}")),
+        );
         total.set_prefix(sweep.to_owned());
         Self {
             all,
@@ -33,7 +36,10 @@ impl Bars {
         self.total.set_position(counts.done);
         let mut words = Vec::new();
         if counts.dead > 0 {
-            words.push(format!("{} dead, {} wait for them (cedm dead list)", counts.dead, counts.blocked));
+            words.push(format!(
+                "{} dead, {} wait for them (cedm dead list)",
+                counts.dead, counts.blocked
+            ));
         }
         if counts.cached > 0 {
             words.push(format!("{} reused", counts.cached));
@@ -42,10 +48,10 @@ impl Bars {
     }
     /// Draws a running job.
     pub fn draw(&mut self, key: &JobKey, label: &str, run: &Run) {
-        let bar = self
-            .jobs
-            .entry(key.clone())
-            .or_insert_with(|| self.all.add(ProgressBar::new(0).with_style(style("  {prefix:34!} {bar:20} {msg}"))));
+        let bar = self.jobs.entry(key.clone()).or_insert_with(|| {
+            self.all
+                .add(ProgressBar::new(0).with_style(style("  {prefix:34!} {bar:20} {msg}")))
+        });
         bar.set_prefix(label.to_owned());
         bar.set_length(run.total.max(1));
         bar.set_position(run.done.min(run.total));
@@ -55,7 +61,10 @@ impl Bars {
             "running".to_owned()
         }];
         words.extend(run.rate().map(render::rate));
-        words.extend(run.left().map(|left| format!("{} left", render::duration(left))));
+        words.extend(
+            run.left()
+                .map(|left| format!("{} left", render::duration(left))),
+        );
         bar.set_message(words.join("  "));
     }
     /// Takes a job's bar away.
@@ -67,13 +76,18 @@ impl Bars {
     }
     /// A line above the bars for what stays worth knowing.
     pub fn note(&self, event: &Event, label: &str) {
-        let milestone = matches!(event.kind, Kind::Features | Kind::Cluster | Kind::Bound | Kind::Train | Kind::Score);
+        let milestone = matches!(
+            event.kind,
+            Kind::Features | Kind::Cluster | Kind::Bound | Kind::Train | Kind::Score
+        );
         let line = match event.what {
             EventWhat::Done if event.cached => return,
             EventWhat::Done if milestone || !self.is_terminal => format!("done   {label}"),
             EventWhat::Failed => format!("failed {label}: {}", first_line(&event.message)),
             EventWhat::Dead => format!("dead   {label}: {}", first_line(&event.message)),
-            EventWhat::Superseded => format!("late   {label}: another attempt had finished; this result was set aside"),
+            EventWhat::Superseded => {
+                format!("late   {label}: another attempt had finished; this result was set aside")
+            }
             _ => return,
         };
         self.say(&line);

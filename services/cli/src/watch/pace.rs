@@ -16,9 +16,14 @@ pub struct Pace {
 impl Pace {
     /// The pace of an attempt that has done this much; a resumed one starts above zero.
     pub fn from(at_ms: u64, done: u64) -> Self {
-        Self { at_ms, done, rate: None }
+        Self {
+            at_ms,
+            done,
+            rate: None,
+        }
     }
-    /// Takes a report in. One that goes back (a new attempt from an earlier checkpoint) starts afresh.
+    /// Takes a report in. One that goes back (a new attempt from an earlier checkpoint) starts
+    /// afresh.
     pub fn report(&mut self, at_ms: u64, done: u64) {
         if done < self.done {
             *self = Self::from(at_ms, done);
@@ -28,7 +33,10 @@ impl Pace {
             return;
         }
         let newest = (done - self.done) as f64 * 1000.0 / (at_ms - self.at_ms) as f64;
-        self.rate = Some(self.rate.map_or(newest, |rate| rate + NEWEST * (newest - rate)));
+        self.rate = Some(
+            self.rate
+                .map_or(newest, |rate| rate + NEWEST * (newest - rate)),
+        );
         (self.at_ms, self.done) = (at_ms, done);
     }
     /// Units per second; `None` before the second report.

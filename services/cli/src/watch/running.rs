@@ -64,8 +64,14 @@ impl Running {
             }
             EventWhat::Progress => {
                 // The start was missed, or another attempt took over.
-                let fresh = self.jobs.get(&event.key).is_none_or(|run| run.attempt != event.attempt);
-                let run = self.jobs.entry(event.key.clone()).or_insert_with(|| Self::run(event));
+                let fresh = self
+                    .jobs
+                    .get(&event.key)
+                    .is_none_or(|run| run.attempt != event.attempt);
+                let run = self
+                    .jobs
+                    .entry(event.key.clone())
+                    .or_insert_with(|| Self::run(event));
                 if fresh {
                     *run = Self::run(event);
                 }
@@ -140,16 +146,40 @@ mod tests {
     #[test]
     fn a_job_runs_from_its_start_to_its_end() {
         let (mut running, key) = (Running::default(), JobKey::of(b"a"));
-        assert_eq!(running.take(&event(EventWhat::Started, "1", 0, 0)), Change::Began);
-        assert_eq!(running.take(&event(EventWhat::Progress, "1", 1_000, 10)), Change::Moved);
-        assert_eq!(running.get(&key).unwrap().left(), Some(Duration::from_secs(9)));
+        assert_eq!(
+            running.take(&event(EventWhat::Started, "1", 0, 0)),
+            Change::Began
+        );
+        assert_eq!(
+            running.take(&event(EventWhat::Progress, "1", 1_000, 10)),
+            Change::Moved
+        );
+        assert_eq!(
+            running.get(&key).unwrap().left(),
+            Some(Duration::from_secs(9))
+        );
         // Its worker dies; another goes on from a checkpoint at 5.
-        assert_eq!(running.take(&event(EventWhat::Started, "2", 9_000, 5)), Change::Began);
-        assert_eq!(running.take(&event(EventWhat::Failed, "1", 9_500, 0)), Change::Nothing);
-        assert_eq!(running.take(&event(EventWhat::Progress, "2", 10_000, 25)), Change::Moved);
+        assert_eq!(
+            running.take(&event(EventWhat::Started, "2", 9_000, 5)),
+            Change::Began
+        );
+        assert_eq!(
+            running.take(&event(EventWhat::Failed, "1", 9_500, 0)),
+            Change::Nothing
+        );
+        assert_eq!(
+            running.take(&event(EventWhat::Progress, "2", 10_000, 25)),
+            Change::Moved
+        );
         assert!((running.get(&key).unwrap().rate().unwrap() - 20.0).abs() < 1e-9);
-        assert_eq!(running.take(&event(EventWhat::Done, "2", 20_000, 0)), Change::Ended);
-        assert_eq!(running.take(&event(EventWhat::Superseded, "1", 21_000, 0)), Change::Nothing);
+        assert_eq!(
+            running.take(&event(EventWhat::Done, "2", 20_000, 0)),
+            Change::Ended
+        );
+        assert_eq!(
+            running.take(&event(EventWhat::Superseded, "1", 21_000, 0)),
+            Change::Nothing
+        );
         assert!(running.is_empty());
     }
 }

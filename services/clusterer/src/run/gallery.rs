@@ -14,10 +14,12 @@ const GAP: usize = 2;
 /// Grey of the ground.
 const GROUND: u8 = 255;
 
-/// Lays images of a clustering out as PNG files: the most and the least confident ones (spec §11), and a row for each cluster.
+/// Lays images of a clustering out as PNG files: the most and the least confident ones (spec §11),
+/// and a row for each cluster.
 #[derive(Debug, clap::Args)]
 pub struct GalleryArgs {
-    /// The clustered images in the order of their features: a folder that `cedm-extractor import` made
+    /// The clustered images in the order of their features: a folder that `cedm-extractor import`
+    /// made
     #[arg(long)]
     images: PathBuf,
     /// `assignments.safetensors` of the clustering
@@ -68,9 +70,14 @@ impl GalleryArgs {
             draw("least-confident.png", &least)?;
         }
         let rows = clustering.rows_by_cluster(&order, columns, self.clusters as usize);
-        write_png(&self.out.join("clusters.png"), &montage(&images.pick(&rows)?, columns))?;
+        write_png(
+            &self.out.join("clusters.png"),
+            &montage(&images.pick(&rows)?, columns),
+        )?;
         drawn.push("clusters.png".to_owned());
-        Ok(serde_json::json!({ "out": self.out, "images": images.count, "clusters": clustering.sizes().len(), "drawn": drawn }))
+        Ok(
+            serde_json::json!({ "out": self.out, "images": images.count, "clusters": clustering.sizes().len(), "drawn": drawn }),
+        )
     }
 }
 
@@ -82,19 +89,35 @@ struct Read {
 
 impl Read {
     fn open(path: &Path) -> Result<Self> {
-        let tensors = Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?;
-        let find = |name: &str| tensors.iter().find(|(found, _)| found == name).map(|(_, tensor)| tensor);
-        let ids = find("ids").with_context(|| format!("{}: tensor `ids` is missing", path.display()))?;
-        let ids = Vec::<i64>::try_from(&ids.to_kind(Kind::Int64)).with_context(|| format!("{}: `ids` is no vector", path.display()))?;
-        let confidence = match find("confidence") {
-            None => None,
-            Some(tensor) => {
-                let values = Vec::<f64>::try_from(&tensor.to_kind(Kind::Double));
-                Some(values.with_context(|| format!("{}: `confidence` is no vector", path.display()))?)
-            }
+        let tensors =
+            Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?;
+        let find = |name: &str| {
+            tensors
+                .iter()
+                .find(|(found, _)| found == name)
+                .map(|(_, tensor)| tensor)
         };
+        let ids =
+            find("ids").with_context(|| format!("{}: tensor `ids` is missing", path.display()))?;
+        let ids = Vec::<i64>::try_from(&ids.to_kind(Kind::Int64))
+            .with_context(|| format!("{}: `ids` is no vector", path.display()))?;
+        let confidence =
+            match find("confidence") {
+                None => None,
+                Some(tensor) => {
+                    let values = Vec::<f64>::try_from(&tensor.to_kind(Kind::Double));
+                    Some(values.with_context(|| {
+                        format!("{}: `confidence` is no vector", path.display())
+                    })?)
+                }
+            };
         let found = confidence.as_ref().map_or(ids.len(), Vec::len);
-        ensure!(found == ids.len(), "{}: {found} confidences of {} ids", path.display(), ids.len());
+        ensure!(
+            found == ids.len(),
+            "{}: {found} confidences of {} ids",
+            path.display(),
+            ids.len()
+        );
         Ok(Self { ids, confidence })
     }
 
@@ -110,8 +133,11 @@ impl Read {
     /// (size, id) of each cluster, the largest first.
     fn sizes(&self) -> Vec<(usize, i64)> {
         let mut counts = std::collections::BTreeMap::new();
-        self.ids.iter().for_each(|id| *counts.entry(*id).or_insert(0) += 1);
-        let mut sizes: Vec<(usize, i64)> = counts.into_iter().map(|(id, count)| (count, id)).collect();
+        self.ids
+            .iter()
+            .for_each(|id| *counts.entry(*id).or_insert(0) += 1);
+        let mut sizes: Vec<(usize, i64)> =
+            counts.into_iter().map(|(id, count)| (count, id)).collect();
         sizes.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         sizes
     }
@@ -121,7 +147,13 @@ impl Read {
         let mut rows = Vec::new();
         for (_, cluster) in self.sizes().into_iter().take(clusters) {
             let from = rows.len();
-            rows.extend(order.iter().copied().filter(|row| self.ids[*row] == cluster).take(columns));
+            rows.extend(
+                order
+                    .iter()
+                    .copied()
+                    .filter(|row| self.ids[*row] == cluster)
+                    .take(columns),
+            );
             rows.resize(from + columns, usize::MAX);
         }
         rows
@@ -137,9 +169,14 @@ struct Images {
 impl Images {
     fn open(folder: &Path) -> Result<Self> {
         let record = folder.join("import.json");
-        let text =
-            fs::read(&record).with_context(|| format!("read {}: is it a folder that `cedm-extractor import` made?", record.display()))?;
-        let imported: Imported = serde_json::from_slice(&text).with_context(|| record.display().to_string())?;
+        let text = fs::read(&record).with_context(|| {
+            format!(
+                "read {}: is it a folder that `cedm-extractor import` made?",
+                record.display()
+            )
+        })?;
+        let imported: Imported =
+            serde_json::from_slice(&text).with_context(|| record.display().to_string())?;
         let shards = imported
             .set
             .shards
@@ -186,14 +223,22 @@ fn image(shard: &Shard, index: usize) -> Result<Picture> {
 
 /// Pictures of one size in rows of `columns`, as RGB.
 fn montage(pictures: &[Option<Picture>], columns: usize) -> Picture {
-    let side = pictures.iter().flatten().map(|picture| picture.width).max().unwrap_or(1);
+    let side = pictures
+        .iter()
+        .flatten()
+        .map(|picture| picture.width)
+        .max()
+        .unwrap_or(1);
     let step = side + GAP;
     let (width, height) = (columns * step, pictures.len().div_ceil(columns) * step);
     let mut pixels = vec![GROUND; width * height * 3];
     for (place, picture) in pictures.iter().enumerate() {
         let Some(picture) = picture else { continue };
         for (at, pixel) in picture.pixels.chunks_exact(picture.channels).enumerate() {
-            let (x, y) = (place % columns * step + at % side, place / columns * step + at / side);
+            let (x, y) = (
+                place % columns * step + at % side,
+                place / columns * step + at / side,
+            );
             for channel in 0..3 {
                 pixels[(y * width + x) * 3 + channel] = pixel[channel % picture.channels];
             }
@@ -210,7 +255,11 @@ fn montage(pictures: &[Option<Picture>], columns: usize) -> Picture {
 fn write_png(path: &Path, picture: &Picture) -> Result<()> {
     let part = path.with_extension("part");
     let write = || -> Result<()> {
-        let mut encoder = png::Encoder::new(BufWriter::new(File::create(&part)?), picture.width as u32, picture.height as u32);
+        let mut encoder = png::Encoder::new(
+            BufWriter::new(File::create(&part)?),
+            picture.width as u32,
+            picture.height as u32,
+        );
         encoder.set_color(png::ColorType::Rgb);
         encoder.write_header()?.write_image_data(&picture.pixels)?;
         Ok(fs::rename(&part, path)?)
@@ -233,7 +282,10 @@ mod tests {
     fn confident_images_come_first_and_large_clusters_too() {
         let order = clustering().by_confidence();
         assert_eq!(order, [1, 2, 0, 3, 4]);
-        assert_eq!(clustering().rows_by_cluster(&order, 3, 9), [2, 0, 3, 1, 4, usize::MAX]);
+        assert_eq!(
+            clustering().rows_by_cluster(&order, 3, 9),
+            [2, 0, 3, 1, 4, usize::MAX]
+        );
         assert_eq!(clustering().rows_by_cluster(&order, 2, 1), [2, 0]);
     }
 
@@ -243,6 +295,9 @@ mod tests {
         let sheet = montage(&[grey(1), None, grey(3)], 2);
         assert_eq!((sheet.width, sheet.height), (6, 6));
         let at = |x: usize, y: usize| sheet.pixels[(y * 6 + x) * 3..][..3].to_vec();
-        assert_eq!((at(0, 0), at(3, 0), at(0, 3)), (vec![1; 3], vec![GROUND; 3], vec![3; 3]));
+        assert_eq!(
+            (at(0, 0), at(3, 0), at(0, 3)),
+            (vec![1; 3], vec![GROUND; 3], vec![3; 3])
+        );
     }
 }

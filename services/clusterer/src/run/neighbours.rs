@@ -34,12 +34,20 @@ impl NeighboursArgs {
         cedm_torch::start();
         let features = load(&self.features, self.array.as_deref())?;
         let started = Instant::now();
-        let found = find_neighbours(&features, self.k, self.memory.tile_bytes(), &ConsoleMonitor::default())?;
+        let found = find_neighbours(
+            &features,
+            self.k,
+            self.memory.tile_bytes(),
+            &ConsoleMonitor::default(),
+        )?;
         let seconds = started.elapsed().as_secs_f64();
         let similarities = found.similarities.to_kind(Kind::Float);
         write(
             &self.out,
-            &[("indices".to_owned(), found.indices), ("similarities".to_owned(), similarities)],
+            &[
+                ("indices".to_owned(), found.indices),
+                ("similarities".to_owned(), similarities),
+            ],
         )?;
         Ok(serde_json::json!({
             "out": self.out,

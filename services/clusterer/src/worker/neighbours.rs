@@ -1,4 +1,5 @@
-//! Nearest neighbours as one job, or as parts that several clusterers share and a short job that merges them.
+//! Nearest neighbours as one job, or as parts that several clusterers share and a short job that
+//! merges them.
 
 use super::put_tensors;
 use crate::{
@@ -18,7 +19,11 @@ use tch::{Kind, Tensor};
 const CANDIDATES: &str = "candidates.safetensors";
 
 /// The job with these parameters.
-pub(super) fn perform(desk: &Desk, params: &NeighboursParams, tile_bytes: u64) -> Result<Outcome, JobError> {
+pub(super) fn perform(
+    desk: &Desk,
+    params: &NeighboursParams,
+    tile_bytes: u64,
+) -> Result<Outcome, JobError> {
     let count = inputs::feature_set(desk.input("features")?)?.count;
     let parts = desk.inputs("part/");
     let started = Instant::now();
@@ -26,7 +31,10 @@ pub(super) fn perform(desk: &Desk, params: &NeighboursParams, tile_bytes: u64) -
         Some(part) => candidates(desk, params.k, part, count, tile_bytes)?,
         None if parts.is_empty() => {
             let features = inputs::features(desk)?;
-            put(desk, compute::neighbours(&features, params.k, tile_bytes, desk)?)?;
+            put(
+                desk,
+                compute::neighbours(&features, params.k, tile_bytes, desk)?,
+            )?;
             count.saturating_mul(count)
         }
         None => {
@@ -49,15 +57,25 @@ fn put(desk: &Desk, found: Neighbours) -> Result<(), JobError> {
     put_tensors(
         desk,
         NEIGHBOURS,
-        &[("indices".to_owned(), found.indices), ("similarities".to_owned(), similarities)],
+        &[
+            ("indices".to_owned(), found.indices),
+            ("similarities".to_owned(), similarities),
+        ],
     )
 }
 
 /// One part: block by block, so that two blocks at most are in memory. Returns the pairs compared.
-fn candidates(desk: &Desk, k: u32, part: NeighbourPart, count: u64, tile_bytes: u64) -> Result<u64, JobError> {
+fn candidates(
+    desk: &Desk,
+    k: u32,
+    part: NeighbourPart,
+    count: u64,
+    tile_bytes: u64,
+) -> Result<u64, JobError> {
     let blocks = Blocks::new(count as i64, part.of).map_err(compute::refuse)?;
     let own = inputs::feature_rows(desk, blocks.rows(part.index))?;
-    let mut search = PartSearch::new(blocks, part.index, k, tile_bytes, &own).map_err(compute::refuse)?;
+    let mut search =
+        PartSearch::new(blocks, part.index, k, tile_bytes, &own).map_err(compute::refuse)?;
     drop(own);
     let (mut done, total) = (0, blocks.pairs_of_part(part.index));
     let mut watch = |pairs: u64| {
@@ -72,7 +90,10 @@ fn candidates(desk: &Desk, k: u32, part: NeighbourPart, count: u64, tile_bytes: 
         } else {
             Some(inputs::feature_rows(desk, blocks.rows(block))?)
         };
-        if !search.compare(block, features.as_ref(), &mut watch).map_err(compute::refuse)? {
+        if !search
+            .compare(block, features.as_ref(), &mut watch)
+            .map_err(compute::refuse)?
+        {
             return Err(JobError::Drained);
         }
     }
@@ -86,11 +107,18 @@ fn candidates(desk: &Desk, k: u32, part: NeighbourPart, count: u64, tile_bytes: 
 }
 
 /// The merge: block by block over the parts that met it.
-fn merge(desk: &Desk, k: u32, count: u64, parts: &[(&str, &Manifest)]) -> Result<Neighbours, JobError> {
+fn merge(
+    desk: &Desk,
+    k: u32,
+    count: u64,
+    parts: &[(&str, &Manifest)],
+) -> Result<Neighbours, JobError> {
     let blocks = Blocks::new(count as i64, parts.len() as u32).map_err(compute::refuse)?;
     let (mut indices, mut similarities) = (Vec::new(), Vec::new());
     for block in 0..blocks.count() {
-        let met = (0u32..).zip(parts).filter(|(part, _)| blocks.of_part(*part).contains(&block));
+        let met = (0u32..)
+            .zip(parts)
+            .filter(|(part, _)| blocks.of_part(*part).contains(&block));
         let lists = met
             .map(|(_, (role, part))| read(desk, role, part, block))
             .collect::<Result<Vec<_>, _>>()?;
@@ -116,8 +144,10 @@ fn merge(desk: &Desk, k: u32, count: u64, parts: &[(&str, &Manifest)]) -> Result
 
 fn read(desk: &Desk, role: &str, part: &Manifest, block: u32) -> Result<BlockLists, JobError> {
     let file = desk.fetch_output(part, CANDIDATES)?;
-    let named =
-        |what: &str| inputs::tensor(&file, &format!("{what}.{block}")).map_err(|error| JobError::reject(anyhow!("{role}: {error}")));
+    let named = |what: &str| {
+        inputs::tensor(&file, &format!("{what}.{block}"))
+            .map_err(|error| JobError::reject(anyhow!("{role}: {error}")))
+    };
     Ok(BlockLists {
         block,
         indices: named("indices")?,

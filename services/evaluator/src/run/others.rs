@@ -3,7 +3,8 @@
 /// Another tool: its name, then its options beside ours.
 pub type Tool = (&'static str, &'static [(&'static str, &'static str)]);
 
-/// Every tool whose users we expect. Checked against clean-fid 0.1.35, torch-fidelity 0.4.0, pytorch-fid 0.3.0 and dgm-eval (2023).
+/// Every tool whose users we expect. Checked against clean-fid 0.1.35, torch-fidelity 0.4.0,
+/// pytorch-fid 0.3.0 and dgm-eval (2023).
 pub const OTHERS: &[Tool] = &[
     (
         "clean-fid",
@@ -18,18 +19,32 @@ pub const OTHERS: &[Tool] = &[
             ),
             (
                 "fid.make_custom_stats(name, b)",
-                "--generated b --metrics none --extractor inception_clean_fid --save-stats stats.npz",
+                "--generated b --metrics none --extractor inception_clean_fid --save-stats \
+                 stats.npz",
             ),
             (
                 "fid.compute_kid(a, b)",
-                "--metrics kid --extractor inception_clean_fid (theirs: 100 subsets of at most 1,000, as here)",
+                "--metrics kid --extractor inception_clean_fid (theirs: 100 subsets of at most \
+                 1,000, as here)",
             ),
-            ("mode=\"legacy_tensorflow\"", "--extractor inception_fid, the default"),
-            ("mode=\"legacy_pytorch\"", "--extractor inception_pytorch_fid"),
-            ("mode=\"clean\" (its default)", "--extractor inception_clean_fid"),
+            (
+                "mode=\"legacy_tensorflow\"",
+                "--extractor inception_fid, the default",
+            ),
+            (
+                "mode=\"legacy_pytorch\"",
+                "--extractor inception_pytorch_fid",
+            ),
+            (
+                "mode=\"clean\" (its default)",
+                "--extractor inception_clean_fid",
+            ),
             ("model_name=\"clip_vit_b_32\"", "--extractor clip_vit_b32"),
             ("num_gen", "the images that --generated holds"),
-            ("batch_size, num_workers, device", "CEDM_THREADS, CEDM_DEVICE in the environment"),
+            (
+                "batch_size, num_workers, device",
+                "CEDM_THREADS, CEDM_DEVICE in the environment",
+            ),
         ],
     ),
     (
@@ -41,20 +56,36 @@ pub const OTHERS: &[Tool] = &[
             ("--kid", "--metrics kid (their unit is the same)"),
             (
                 "--prc",
-                "--metrics precision,recall --neighbours 3 (theirs: VGG-16 features; ours: your extractor)",
+                "--metrics precision,recall --neighbours 3 (theirs: VGG-16 features; ours: your \
+                 extractor)",
             ),
-            ("--feature-extractor inception-v3-compat", "--extractor inception_fid, the default"),
+            (
+                "--feature-extractor inception-v3-compat",
+                "--extractor inception_fid, the default",
+            ),
             (
                 "--feature-extractor dinov2-vit-l-14",
                 "--extractor dinov2_vitl14 (theirs resizes as TensorFlow did, ours as Pillow does)",
             ),
-            ("--feature-extractor clip-vit-b-32", "--extractor clip_vit_b32 (the same remark)"),
-            ("--feature-extractor-weights-path f", "--weights f: the same file"),
+            (
+                "--feature-extractor clip-vit-b-32",
+                "--extractor clip_vit_b32 (the same remark)",
+            ),
+            (
+                "--feature-extractor-weights-path f",
+                "--weights f: the same file",
+            ),
             ("--kid-subsets, --kid-subset-size", "the same"),
-            ("--isc-splits", "the same; the shuffle is always their seed 2020"),
+            (
+                "--isc-splits",
+                "the same; the shuffle is always their seed 2020",
+            ),
             ("--prc-neighborhood", "--neighbours"),
             ("--rng-seed", "--seed"),
-            ("--cuda, --gpu 0, --cpu", "CEDM_DEVICE=cuda:0, CEDM_DEVICE=cpu in the environment"),
+            (
+                "--cuda, --gpu 0, --cpu",
+                "CEDM_DEVICE=cuda:0, CEDM_DEVICE=cpu in the environment",
+            ),
             ("--json", "always"),
             (
                 "--save-cpu-ram, --datasets-root, --cache-root",
@@ -67,13 +98,17 @@ pub const OTHERS: &[Tool] = &[
         &[
             (
                 "pytorch-fid a b",
-                "--generated b --reference a --extractor inception_pytorch_fid; without it images are resized as TensorFlow, EDM and the paper did, and the number is another",
+                "--generated b --reference a --extractor inception_pytorch_fid; without it images \
+                 are resized as TensorFlow, EDM and the paper did, and the number is another",
             ),
             (
                 "pytorch-fid a stats.npz",
                 "--generated a --reference stats.npz: read and written alike",
             ),
-            ("--save-stats a stats.npz", "--generated a --metrics none --save-stats stats.npz"),
+            (
+                "--save-stats a stats.npz",
+                "--generated a --metrics none --save-stats stats.npz",
+            ),
             ("--dims 2048", "always"),
         ],
     ),
@@ -90,7 +125,8 @@ pub const OTHERS: &[Tool] = &[
             ),
             (
                 "--metrics kd, prdc, is, vendi, authpct, ct, fd-infinity",
-                "--metrics kid, precision and its kin, inception_score, vendi, authenticity, ct, fd_infinity",
+                "--metrics kid, precision and its kin, inception_score, vendi, authenticity, ct, \
+                 fd_infinity",
             ),
             (
                 "--nsample 50000 (reference)",

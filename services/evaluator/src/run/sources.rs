@@ -40,18 +40,29 @@ enum Holds {
 
 impl Source {
     /// Looks at `path`; images of foreign formats are imported into `scratch`.
-    pub(super) fn open(role: &'static str, path: &Path, scratch: &Path) -> Result<Self, EvaluatorError> {
+    pub(super) fn open(
+        role: &'static str,
+        path: &Path,
+        scratch: &Path,
+    ) -> Result<Self, EvaluatorError> {
         if !path.exists() {
             return Err(EvaluatorError::file(path, "does not exist"));
         }
         let holds = match path.extension().and_then(|extension| extension.to_str()) {
             Some("safetensors") => tensors_of(path)?,
             Some("npz") if holds_statistics(path)? => Holds::Statistics,
-            _ if path.is_dir() && !shards_in(path)?.is_empty() => images(shards_in(path)?, Vec::new())?,
+            _ if path.is_dir() && !shards_in(path)?.is_empty() => {
+                images(shards_in(path)?, Vec::new())?
+            }
             _ => {
                 let out = scratch.join(role);
                 let imported = import(path, &ImportOptions::default(), &out, &mut |_| {})?;
-                let shards = imported.set.shards.iter().map(|shard| out.join(&shard.object.object)).collect();
+                let shards = imported
+                    .set
+                    .shards
+                    .iter()
+                    .map(|shard| out.join(&shard.object.object))
+                    .collect();
                 images(
                     shards,
                     imported
@@ -73,7 +84,8 @@ impl Source {
     pub(super) fn shape(&self) -> Option<String> {
         match &self.holds {
             Holds::Images {
-                shape: (channels, side), ..
+                shape: (channels, side),
+                ..
             } => Some(format!("{side}x{side} pixels, {channels} channels")),
             _ => None,
         }
@@ -110,7 +122,8 @@ impl Source {
 }
 
 fn tensors_of(path: &Path) -> Result<Holds, EvaluatorError> {
-    let tensors = Tensor::read_safetensors(path).map_err(|error| EvaluatorError::file(path, format!("is no safetensors file: {error}")))?;
+    let tensors = Tensor::read_safetensors(path)
+        .map_err(|error| EvaluatorError::file(path, format!("is no safetensors file: {error}")))?;
     let has = |name: &str| tensors.iter().any(|(found, _)| found == name);
     if has("images") {
         images(vec![path.to_owned()], Vec::new())
@@ -122,19 +135,24 @@ fn tensors_of(path: &Path) -> Result<Holds, EvaluatorError> {
         let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
         Err(EvaluatorError::file(
             path,
-            format!("holds {names:?}, expected `images`, `features`, or `count`, `sum` and `outer`"),
+            format!(
+                "holds {names:?}, expected `images`, `features`, or `count`, `sum` and `outer`"
+            ),
         ))
     }
 }
 
 /// Whether an npz file holds `mu` and `sigma`; other npz files hold images.
 fn holds_statistics(path: &Path) -> Result<bool, EvaluatorError> {
-    Ok(cedm_maths::array_names(path)?.iter().any(|name| name == "mu" || name == "sigma"))
+    Ok(cedm_maths::array_names(path)?
+        .iter()
+        .any(|name| name == "mu" || name == "sigma"))
 }
 
 /// Safetensors files directly in a folder, by name: a sample set, or the folder of an import.
 fn shards_in(folder: &Path) -> Result<Vec<PathBuf>, EvaluatorError> {
-    let entries = std::fs::read_dir(folder).map_err(|error| EvaluatorError::file(folder, format!("cannot be listed: {error}")))?;
+    let entries = std::fs::read_dir(folder)
+        .map_err(|error| EvaluatorError::file(folder, format!("cannot be listed: {error}")))?;
     let mut shards: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
@@ -146,17 +164,27 @@ fn shards_in(folder: &Path) -> Result<Vec<PathBuf>, EvaluatorError> {
 fn images(shards: Vec<PathBuf>, skipped: Vec<String>) -> Result<Holds, EvaluatorError> {
     let mut shape = None;
     for path in &shards {
-        let Shard { channels, resolution, .. } = read_shard(path)?;
+        let Shard {
+            channels,
+            resolution,
+            ..
+        } = read_shard(path)?;
         let found = (channels as u32, resolution as u32);
         if *shape.get_or_insert(found) != found {
             return Err(EvaluatorError::file(
                 path,
-                format!("holds images of {found:?} (channels, side), the shards before it {shape:?}"),
+                format!(
+                    "holds images of {found:?} (channels, side), the shards before it {shape:?}"
+                ),
             ));
         }
     }
     let shape = shape.expect("invariant: called with at least one shard");
-    Ok(Holds::Images { shards, shape, skipped })
+    Ok(Holds::Images {
+        shards,
+        shape,
+        skipped,
+    })
 }
 
 /// Measures sources with one extractor, loaded when the first images come.
@@ -171,7 +199,12 @@ pub(super) struct Lab {
 }
 
 impl Lab {
-    pub(super) fn new(spec: ExtractorSpec, weights: Option<PathBuf>, fit: Option<PathBuf>, scratch: PathBuf) -> Self {
+    pub(super) fn new(
+        spec: ExtractorSpec,
+        weights: Option<PathBuf>,
+        fit: Option<PathBuf>,
+        scratch: PathBuf,
+    ) -> Self {
         Self {
             spec,
             weights,
@@ -182,7 +215,8 @@ impl Lab {
         }
     }
 
-    /// Fits an extractor that needs it to the images of `source`, unless a fit was given or there are no images.
+    /// Fits an extractor that needs it to the images of `source`, unless a fit was given or there
+    /// are no images.
     pub(super) fn learn_from(&mut self, source: Option<&Source>) -> Result<(), EvaluatorError> {
         let needs = extractor(&self.spec.name).is_some_and(|extractor| extractor.fitted);
         let Some(source) = source.filter(|_| needs && self.fit.is_none()) else {
@@ -203,20 +237,37 @@ impl Lab {
         match &source.holds {
             Holds::Images { shards, .. } => self.measure_images(source.role, shards),
             Holds::Features => {
-                let rows = read_tensor(path, "features")?.expect("invariant: seen when the file was opened");
-                MeasuredSet::merge(role, [Ok(Moments::of(&Features::new(role, &rows)?))], vec![path.clone()])
+                let rows = read_tensor(path, "features")?
+                    .expect("invariant: seen when the file was opened");
+                MeasuredSet::merge(
+                    role,
+                    [Ok(Moments::of(&Features::new(role, &rows)?))],
+                    vec![path.clone()],
+                )
             }
             Holds::Moments => MeasuredSet::merge(role, [read_moments(role, path)], Vec::new()),
             Holds::Statistics => {
                 let found = read_statistics(path)?;
-                let broken = |_| EvaluatorError::file(path, "array `weights` is no digest of 64 hexadecimal digits");
-                let weights: Option<Digest> = found.weights.map(|text| text.parse()).transpose().map_err(broken)?;
+                let broken = |_| {
+                    EvaluatorError::file(
+                        path,
+                        "array `weights` is no digest of 64 hexadecimal digits",
+                    )
+                };
+                let weights: Option<Digest> = found
+                    .weights
+                    .map(|text| text.parse())
+                    .transpose()
+                    .map_err(broken)?;
                 let space = found.extractor.map(|extractor| FeatureSpace {
                     extractor,
                     weights,
                     precision: Default::default(),
                 });
-                Ok(MeasuredSet::from_gaussian(role, found.gaussian, None, found.count, Vec::new()).within(space))
+                Ok(
+                    MeasuredSet::from_gaussian(role, found.gaussian, None, found.count, Vec::new())
+                        .within(space),
+                )
             }
         }
     }
@@ -226,14 +277,24 @@ impl Lab {
         self.seconds.get(role).copied()
     }
 
-    fn measure_images(&mut self, role: &'static str, shards: &[PathBuf]) -> Result<MeasuredSet, EvaluatorError> {
+    fn measure_images(
+        &mut self,
+        role: &'static str,
+        shards: &[PathBuf],
+    ) -> Result<MeasuredSet, EvaluatorError> {
         self.load()?;
         let started = Instant::now();
         let (extractor, space) = self.loaded.as_ref().expect("invariant: loaded above");
         let (mut moments, mut files) = (Vec::new(), Vec::new());
         for (index, shard) in shards.iter().enumerate() {
-            let found = measure(&format!("{role} (shard {index})"), extractor, &images_of(&read_shard(shard)?))?;
-            let file = self.scratch.join(format!("{role}-{index:05}.features.safetensors"));
+            let found = measure(
+                &format!("{role} (shard {index})"),
+                extractor,
+                &images_of(&read_shard(shard)?),
+            )?;
+            let file = self
+                .scratch
+                .join(format!("{role}-{index:05}.features.safetensors"));
             found.write_features(&file)?;
             files.push(file);
             moments.push(Ok(found.moments));
@@ -246,16 +307,28 @@ impl Lab {
     fn load(&mut self) -> Result<(), EvaluatorError> {
         if self.loaded.is_none() {
             let digest = |file: &PathBuf| {
-                let bytes = std::fs::read(file).map_err(|error| EvaluatorError::file(file, format!("cannot be read: {error}")))?;
+                let bytes = std::fs::read(file).map_err(|error| {
+                    EvaluatorError::file(file, format!("cannot be read: {error}"))
+                })?;
                 Ok::<_, EvaluatorError>(Digest::of(&bytes))
             };
-            let weights = self.fit.as_ref().or(self.weights.as_ref()).map(digest).transpose()?;
+            let weights = self
+                .fit
+                .as_ref()
+                .or(self.weights.as_ref())
+                .map(digest)
+                .transpose()?;
             let space = FeatureSpace {
                 extractor: self.spec.name.clone(),
                 weights,
                 precision: self.spec.precision,
             };
-            let loaded = Extractor::load(&self.spec, self.weights.as_deref(), self.fit.as_deref(), cedm_torch::device())?;
+            let loaded = Extractor::load(
+                &self.spec,
+                self.weights.as_deref(),
+                self.fit.as_deref(),
+                cedm_torch::device(),
+            )?;
             self.loaded = Some((loaded, space));
         }
         Ok(())

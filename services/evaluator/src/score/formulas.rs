@@ -4,8 +4,9 @@ use super::{Settings, Sides, Value};
 use crate::{EvaluatorError, cells::cells_of, confidence::confidences};
 use cedm_contract::metrics::{Against, Metric};
 use cedm_maths::{
-    Celled, Features, Order, Prdc, Splits, Spread, authenticity, copying_score, fd_infinity, frechet_to, inception_score, kid,
-    mean_softmax_score, nearest_cosine_auroc, numpy_permutation, prdc, random_subsets, realism, sliced_wasserstein_of_gaussians, vendi,
+    Celled, Features, Order, Prdc, Splits, Spread, authenticity, copying_score, fd_infinity,
+    frechet_to, inception_score, kid, mean_softmax_score, nearest_cosine_auroc, numpy_permutation,
+    prdc, random_subsets, realism, sliced_wasserstein_of_gaussians, vendi,
 };
 use std::cell::OnceCell;
 
@@ -40,9 +41,16 @@ impl<'a> Formulas<'a> {
             "coverage" => Ok(self.prdc()?.coverage.into()),
             "realism" => self.realism(),
             "inception_score" => self.inception_score(),
-            "mean_softmax_score" => Ok(mean_softmax_score(&self.sides.generated.logits()?.double()).into()),
+            "mean_softmax_score" => {
+                Ok(mean_softmax_score(&self.sides.generated.logits()?.double()).into())
+            }
             "vendi" => Ok(vendi(&self.sides.generated.features()?.double(), Order::One)?.into()),
-            "authenticity" => Ok(authenticity(self.reference()?, self.sides.generated.features()?)?.percent.into()),
+            "authenticity" => Ok(authenticity(
+                self.reference()?,
+                self.sides.generated.features()?,
+            )?
+            .percent
+            .into()),
             "ct" => self.copying(),
             "auroc" => self.auroc(),
             "sw" => self.sliced(),
@@ -59,9 +67,13 @@ impl<'a> Formulas<'a> {
         let [other] = self.sides.against(against)?[..] else {
             unreachable!("invariant: a Fréchet distance has one other side")
         };
-        Ok(frechet_to(other.root()?, other.gaussian()?, self.sides.generated.gaussian()?)?
-            .distance
-            .into())
+        Ok(frechet_to(
+            other.root()?,
+            other.gaussian()?,
+            self.sides.generated.gaussian()?,
+        )?
+        .distance
+        .into())
     }
 
     fn fd_infinity(&self) -> Result<Value, EvaluatorError> {
@@ -77,11 +89,19 @@ impl<'a> Formulas<'a> {
     }
 
     fn kid(&self) -> Result<Value, EvaluatorError> {
-        let (generated, reference) = (self.sides.generated.features()?.double(), self.reference()?.double());
+        let (generated, reference) = (
+            self.sides.generated.features()?.double(),
+            self.reference()?.double(),
+        );
         let rows = i64::from(self.settings.kid_subset_size)
             .min(generated.count())
             .min(reference.count());
-        let first = random_subsets(self.seed, generated.count(), rows, self.settings.kid_subsets as usize)?;
+        let first = random_subsets(
+            self.seed,
+            generated.count(),
+            rows,
+            self.settings.kid_subsets as usize,
+        )?;
         let second = random_subsets(
             self.seed.wrapping_add(1),
             reference.count(),
@@ -133,7 +153,13 @@ impl<'a> Formulas<'a> {
     fn inception_score(&self) -> Result<Value, EvaluatorError> {
         let logits = self.sides.generated.logits()?.double();
         let shuffle = numpy_permutation(IS_SHUFFLE_SEED, logits.count() as u32);
-        Ok(inception_score(&logits, self.settings.isc_splits.into(), Splits::Proportional, Some(&shuffle))?.into())
+        Ok(inception_score(
+            &logits,
+            self.settings.isc_splits.into(),
+            Splits::Proportional,
+            Some(&shuffle),
+        )?
+        .into())
     }
 
     fn copying(&self) -> Result<Value, EvaluatorError> {
@@ -144,7 +170,12 @@ impl<'a> Formulas<'a> {
             features,
             cells: &cells.ids[index],
         };
-        let found = copying_score(&celled(train, 0), &celled(test, 1), &celled(generated, 2), cells.count)?;
+        let found = copying_score(
+            &celled(train, 0),
+            &celled(test, 1),
+            &celled(generated, 2),
+            cells.count,
+        )?;
         let lacking = || EvaluatorError::Lacking {
             what: self.sides.generated.name.clone(),
             found: "no cell of the training set with more than 20 of its images",
@@ -154,13 +185,17 @@ impl<'a> Formulas<'a> {
     }
 
     fn auroc(&self) -> Result<Value, EvaluatorError> {
-        let (train, test) = (self.reference()?.double(), self.sides.role("test")?.features()?.double());
+        let (train, test) = (
+            self.reference()?.double(),
+            self.sides.role("test")?.features()?.double(),
+        );
         Ok(nearest_cosine_auroc(&train, &test, &self.sides.generated.features()?.double())?.into())
     }
 
     fn confidence(&self) -> Result<Value, EvaluatorError> {
         let probability = confidences(self.sides.heads()?, self.sides.generated)?.probability();
-        let values: Vec<f64> = Vec::try_from(probability.to_device(tch::Device::Cpu)).expect("invariant: a vector of float64");
+        let values: Vec<f64> = Vec::try_from(probability.to_device(tch::Device::Cpu))
+            .expect("invariant: a vector of float64");
         Ok(Spread::of(&values).into())
     }
 

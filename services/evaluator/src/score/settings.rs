@@ -1,4 +1,5 @@
-//! Constants of the metrics that other tools let their users choose; the defaults are the literature's.
+//! Constants of the metrics that other tools let their users choose; the defaults are the
+//! literature's.
 
 use serde::Serialize;
 

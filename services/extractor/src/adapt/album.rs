@@ -52,7 +52,9 @@ impl Album {
         let shard = &self.shards[at];
         let (side, planes) = (shard.resolution, shard.image(index - self.firsts[at]));
         let picture = Picture::from_planes(side, side, shard.channels, planes);
-        picture.expect("invariant: a shard's images have its shape").into_rgb()
+        picture
+            .expect("invariant: a shard's images have its shape")
+            .into_rgb()
     }
 }
 
@@ -65,7 +67,10 @@ mod tests {
             count: values.len(),
             channels: 1,
             resolution: side,
-            images: values.iter().flat_map(|value| vec![*value; side * side]).collect(),
+            images: values
+                .iter()
+                .flat_map(|value| vec![*value; side * side])
+                .collect(),
             ..Shard::default()
         }
     }
@@ -76,9 +81,17 @@ mod tests {
         album.add(shard(&[1, 2, 3], 2)).unwrap();
         album.add(shard(&[4], 2)).unwrap();
         album.add(shard(&[5, 6], 2)).unwrap();
-        let first_bytes: Vec<u8> = (0..album.len()).map(|index| album.picture(index).pixels[0]).collect();
+        let first_bytes: Vec<u8> = (0..album.len())
+            .map(|index| album.picture(index).pixels[0])
+            .collect();
         assert_eq!(first_bytes, [1, 2, 3, 4, 5, 6]);
         assert_eq!(album.picture(3).pixels.len(), 12, "grey became RGB");
-        assert!(album.add(shard(&[1], 3)).unwrap_err().to_string().contains("shard 3"));
+        assert!(
+            album
+                .add(shard(&[1], 3))
+                .unwrap_err()
+                .to_string()
+                .contains("shard 3")
+        );
     }
 }

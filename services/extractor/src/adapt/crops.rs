@@ -1,4 +1,5 @@
-//! Random views of an image: crops, mirroring, colours, blur, solarisation, with the draws of DINO (spec §12).
+//! Random views of an image: crops, mirroring, colours, blur, solarisation, with the draws of DINO
+//! (spec §12).
 
 use cedm_contract::params::DinoParams;
 use cedm_images::{
@@ -8,7 +9,8 @@ use cedm_images::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Largest change of brightness, contrast and saturation, as a factor; of hue, as a share of the circle.
+/// Largest change of brightness, contrast and saturation, as a factor; of hue, as a share of the
+/// circle.
 const JITTER: (f32, f32, f32, f32) = (0.4, 0.4, 0.2, 0.1);
 
 /// Which view: it decides size and probabilities.
@@ -32,7 +34,13 @@ pub fn stream(seed: u64, step: u64, index: u64, view: u64) -> ChaCha8Rng {
 }
 
 /// One view of an RGB image as planes of `side`², values 0 to 1.
-pub fn view(image: &Picture, side: usize, view: View, params: &DinoParams, rng: &mut ChaCha8Rng) -> Vec<f32> {
+pub fn view(
+    image: &Picture,
+    side: usize,
+    view: View,
+    params: &DinoParams,
+    rng: &mut ChaCha8Rng,
+) -> Vec<f32> {
     let scale = if view == View::Local {
         params.local_scale
     } else {
@@ -68,11 +76,20 @@ pub fn view(image: &Picture, side: usize, view: View, params: &DinoParams, rng: 
             blur(&mut pixels, side, sigma);
         }
         if view == View::Second && rng.random_bool(0.2) {
-            pixels.iter_mut().flatten().filter(|v| **v >= 0.5).for_each(|v| *v = 1.0 - *v);
+            pixels
+                .iter_mut()
+                .flatten()
+                .filter(|v| **v >= 0.5)
+                .for_each(|v| *v = 1.0 - *v);
         }
     }
     (0..3)
-        .flat_map(|channel| pixels.iter().map(move |rgb| rgb[channel]).collect::<Vec<f32>>())
+        .flat_map(|channel| {
+            pixels
+                .iter()
+                .map(move |rgb| rgb[channel])
+                .collect::<Vec<f32>>()
+        })
         .collect()
 }
 
@@ -81,8 +98,13 @@ fn random_crop(image: &Picture, scale: (f64, f64), rng: &mut ChaCha8Rng) -> Pict
     let area = (image.width * image.height) as f64;
     for _ in 0..10 {
         let wanted = area * rng.random_range(scale.0..=scale.1);
-        let aspect = rng.random_range((3f64 / 4.0).ln()..=(4f64 / 3.0).ln()).exp();
-        let (width, height) = ((wanted * aspect).sqrt().round() as usize, (wanted / aspect).sqrt().round() as usize);
+        let aspect = rng
+            .random_range((3f64 / 4.0).ln()..=(4f64 / 3.0).ln())
+            .exp();
+        let (width, height) = (
+            (wanted * aspect).sqrt().round() as usize,
+            (wanted / aspect).sqrt().round() as usize,
+        );
         if (1..=image.width).contains(&width) && (1..=image.height).contains(&height) {
             let (left, top) = (
                 rng.random_range(0..=image.width - width),
@@ -100,8 +122,13 @@ fn luma(rgb: &[f32; 3]) -> f32 {
 
 /// Brightness, contrast, saturation and hue, in random order.
 fn jitter(pixels: &mut [[f32; 3]], rng: &mut ChaCha8Rng) {
-    let around = |strength: f32, rng: &mut ChaCha8Rng| rng.random_range(1.0 - strength..=1.0 + strength);
-    let (brightness, contrast, saturation) = (around(JITTER.0, rng), around(JITTER.1, rng), around(JITTER.2, rng));
+    let around =
+        |strength: f32, rng: &mut ChaCha8Rng| rng.random_range(1.0 - strength..=1.0 + strength);
+    let (brightness, contrast, saturation) = (
+        around(JITTER.0, rng),
+        around(JITTER.1, rng),
+        around(JITTER.2, rng),
+    );
     let hue = rng.random_range(-JITTER.3..=JITTER.3);
     let mut order = [0, 1, 2, 3];
     for at in (1..4).rev() {
@@ -129,7 +156,10 @@ fn blend(pixels: &mut [[f32; 3]], other: impl Fn(&[f32; 3]) -> f32, factor: f32)
 
 /// Turns the hue by a share of the circle, in HSV.
 fn turn_hue(rgb: &[f32; 3], by: f32) -> [f32; 3] {
-    let (max, min) = (rgb[0].max(rgb[1]).max(rgb[2]), rgb[0].min(rgb[1]).min(rgb[2]));
+    let (max, min) = (
+        rgb[0].max(rgb[1]).max(rgb[2]),
+        rgb[0].min(rgb[1]).min(rgb[2]),
+    );
     let range = max - min;
     if range == 0.0 {
         return *rgb;
@@ -179,7 +209,13 @@ mod tests {
     use super::*;
 
     fn image() -> Picture {
-        Picture::new(12, 12, 3, (0..12 * 12 * 3).map(|v| (v * 7 % 256) as u8).collect()).unwrap()
+        Picture::new(
+            12,
+            12,
+            3,
+            (0..12 * 12 * 3).map(|v| (v * 7 % 256) as u8).collect(),
+        )
+        .unwrap()
     }
 
     #[test]
@@ -225,10 +261,10 @@ mod tests {
     fn a_blur_keeps_the_mean_of_a_flat_image() {
         let mut pixels = vec![[0.3, 0.5, 0.7]; 64];
         blur(&mut pixels, 8, 1.2);
-        assert!(
-            pixels
-                .iter()
-                .all(|rgb| rgb.iter().zip([0.3, 0.5, 0.7]).all(|(a, b)| (a - b).abs() < 1e-5))
-        );
+        assert!(pixels.iter().all(|rgb| {
+            rgb.iter()
+                .zip([0.3, 0.5, 0.7])
+                .all(|(a, b)| (a - b).abs() < 1e-5)
+        }));
     }
 }

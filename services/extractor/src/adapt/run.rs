@@ -16,7 +16,8 @@ use std::{fs, path::PathBuf, time::Instant};
 pub struct AdaptArgs {
     /// Images: whatever `import` takes (a path or an s3:// URI), or a folder that it made
     images: String,
-    /// The weight file to write (.safetensors): that of the extractor given, else one for the extractor `vit`
+    /// The weight file to write (.safetensors): that of the extractor given, else one for the
+    /// extractor `vit`
     #[arg(long)]
     out: PathBuf,
     /// The vision transformer to start from; `vit` without weights is a small one from nothing
@@ -83,8 +84,15 @@ impl AdaptArgs {
     /// # Errors
     /// When the images cannot be read, the sizes do not fit, or the file cannot be written.
     pub fn run(&self) -> Result<serde_json::Value> {
-        let named = self.out.extension().is_some_and(|extension| extension == "safetensors");
-        ensure!(named, "--out {}: expected a name that ends in .safetensors", self.out.display());
+        let named = self
+            .out
+            .extension()
+            .is_some_and(|extension| extension == "safetensors");
+        ensure!(
+            named,
+            "--out {}: expected a name that ends in .safetensors",
+            self.out.display()
+        );
         cedm_torch::start();
         let scratch = tempfile::tempdir().context("make a temporary folder")?;
         let images = self.images(scratch.path())?;
@@ -96,7 +104,12 @@ impl AdaptArgs {
             precision: Precision::Fp32,
         };
         let params = self.params();
-        let mut state = AdaptState::start(&extractor, &params, weights.as_deref(), cedm_torch::device())?;
+        let mut state = AdaptState::start(
+            &extractor,
+            &params,
+            weights.as_deref(),
+            cedm_torch::device(),
+        )?;
         let monitor = ConsoleMonitor {
             checkpoints: self.checkpoints.clone(),
             ..ConsoleMonitor::default()

@@ -27,7 +27,11 @@ impl Side {
     fn over(weights: Weights, config: VitConfig, device: Device) -> Result<Self, NetError> {
         let backbone = Vit::load(&weights.below("backbone."), config, Kind::Float, device)?;
         let head = DinoHead::load(&weights.below("head."), Kind::Float, device)?;
-        Ok(Self { weights, backbone, head })
+        Ok(Self {
+            weights,
+            backbone,
+            head,
+        })
     }
     fn forward(&self, x: &Tensor) -> Tensor {
         self.head.forward(&self.backbone.forward(x), true)
@@ -52,19 +56,29 @@ pub struct AdaptState {
 }
 
 impl AdaptState {
-    /// The state before the first step: the backbone of `weights`, the file of `extractor`, or a fresh one of `training.vit` without.
+    /// The state before the first step: the backbone of `weights`, the file of `extractor`, or a
+    /// fresh one of `training.vit` without.
     ///
     /// # Errors
     /// When the backbone is no ViT, its weights are another network's, or the sizes do not fit.
-    pub fn start(extractor: &ExtractorSpec, params: &DinoParams, weights: Option<&Path>, device: Device) -> Result<Self> {
+    pub fn start(
+        extractor: &ExtractorSpec,
+        params: &DinoParams,
+        weights: Option<&Path>,
+        device: Device,
+    ) -> Result<Self> {
         let _guard = tch::no_grad_guard();
-        let given = weights.map(|path| Weights::read(path).map(|all| unchunked(&all.backbone(Encoder::Teacher))));
+        let given = weights
+            .map(|path| Weights::read(path).map(|all| unchunked(&all.backbone(Encoder::Teacher))));
         let given = given.transpose()?;
         let config = config_of(extractor, params, given.as_ref())?;
         let mut all = Weights::default();
         for (name, shape) in Vit::blueprint(config) {
             match &given {
-                None => all.insert(format!("backbone.{name}"), fresh(params.seed, &format!("backbone.{name}"), &shape)),
+                None => all.insert(
+                    format!("backbone.{name}"),
+                    fresh(params.seed, &format!("backbone.{name}"), &shape),
+                ),
                 // What is missing or of another shape is told when the networks are put together.
                 Some(given) => {
                     if let Some(tensor) = given.get(&name) {
@@ -73,7 +87,11 @@ impl AdaptState {
                 }
             }
         }
-        let (hidden, bottleneck, out) = (i64::from(params.head.0), i64::from(params.head.1), i64::from(params.head.2));
+        let (hidden, bottleneck, out) = (
+            i64::from(params.head.0),
+            i64::from(params.head.1),
+            i64::from(params.head.2),
+        );
         for (at, (from, to)) in [(config.dim, hidden), (hidden, hidden), (hidden, bottleneck)]
             .into_iter()
             .enumerate()
@@ -86,7 +104,10 @@ impl AdaptState {
         }
         let last = "head.last_layer.weight_v";
         all.insert(last, fresh(params.seed, last, &[out, bottleneck]));
-        all.insert("head.last_layer.weight_g", Tensor::ones([out, 1], (Kind::Float, Device::Cpu)));
+        all.insert(
+            "head.last_layer.weight_g",
+            Tensor::ones([out, 1], (Kind::Float, Device::Cpu)),
+        );
         let copy = |weights: &Weights| -> Weights {
             weights
                 .iter()
@@ -137,26 +158,40 @@ impl AdaptState {
         &self.losses
     }
 
-    /// Mean standard deviation of the teacher's outputs in the last batch; towards 0 when training collapses.
+    /// Mean standard deviation of the teacher's outputs in the last batch; towards 0 when training
+    /// collapses.
     pub fn spread(&self) -> f64 {
         self.spread
     }
 
     /// One step; its loss.
-    pub fn learn(&mut self, params: &DinoParams, large: &Tensor, small: Option<&Tensor>, now: Moment) -> f64 {
+    pub fn learn(
+        &mut self,
+        params: &DinoParams,
+        large: &Tensor,
+        small: Option<&Tensor>,
+        now: Moment,
+    ) -> f64 {
         let device = self.loss.center.device();
-        let (large, small) = (large.to_device(device), small.map(|small| small.to_device(device)));
+        let (large, small) = (
+            large.to_device(device),
+            small.map(|small| small.to_device(device)),
+        );
         let wanted = tch::no_grad(|| self.teacher.forward(&large));
         let loss = tch::with_grad(|| {
             let mut given = vec![self.student.forward(&large)];
             given.extend(small.map(|small| self.student.forward(&small)));
-            self.loss.loss(&Tensor::cat(&given, 0), &wanted, now.teacher_temperature)
+            self.loss
+                .loss(&Tensor::cat(&given, 0), &wanted, now.teacher_temperature)
         });
         loss.backward();
         let _guard = tch::no_grad_guard();
         self.update(params, now);
         self.loss.update_center(&wanted);
-        self.spread = wanted.std_dim([0i64].as_slice(), true, false).mean(None).double_value(&[]);
+        self.spread = wanted
+            .std_dim([0i64].as_slice(), true, false)
+            .mean(None)
+            .double_value(&[]);
         self.step += 1;
         self.losses.push(loss.double_value(&[]));
         loss.double_value(&[])
@@ -177,17 +212,23 @@ impl AdaptState {
                 let (one, two) = (1.0 - BETAS.0.powi(at), 1.0 - BETAS.1.powi(at));
                 let norm = gradient.norm();
                 let gradient = &gradient * (params.clip_grad / (norm + 1e-6)).clamp_max(1.0);
-                let (Some(first), Some(second)) = (self.first.get(name), self.second.get(name)) else {
+                let (Some(first), Some(second)) = (self.first.get(name), self.second.get(name))
+                else {
                     continue;
                 };
                 let (mut first, mut second) = (first.shallow_clone(), second.shallow_clone());
-                let _ = first.g_mul_scalar_(BETAS.0).g_add_(&(&gradient * (1.0 - BETAS.0)));
-                let _ = second.g_mul_scalar_(BETAS.1).g_add_(&(gradient.square() * (1.0 - BETAS.1)));
+                let _ = first
+                    .g_mul_scalar_(BETAS.0)
+                    .g_add_(&(&gradient * (1.0 - BETAS.0)));
+                let _ = second
+                    .g_mul_scalar_(BETAS.1)
+                    .g_add_(&(gradient.square() * (1.0 - BETAS.1)));
                 // Biases and norms do not decay.
                 if tensor.dim() > 1 {
                     let _ = tensor.g_mul_scalar_(1.0 - now.learning_rate * now.weight_decay);
                 }
-                let _ = tensor.g_sub_(&(&first / one / ((&second / two).sqrt() + EPS) * now.learning_rate));
+                let _ = tensor
+                    .g_sub_(&(&first / one / ((&second / two).sqrt() + EPS) * now.learning_rate));
             }
             tensor.zero_grad();
         }
@@ -224,7 +265,8 @@ impl AdaptState {
         tensors.push(("step".to_owned(), Tensor::from(self.step as i64)));
         tensors.push(("losses".to_owned(), Tensor::from_slice(&self.losses)));
         tensors.push(("spread".to_owned(), Tensor::from(self.spread)));
-        Tensor::write_safetensors(&tensors, file).with_context(|| format!("write {}", file.display()))
+        Tensor::write_safetensors(&tensors, file)
+            .with_context(|| format!("write {}", file.display()))
     }
 
     /// Takes over what [`AdaptState::save`] wrote.
@@ -253,14 +295,24 @@ impl AdaptState {
                 tensor.shallow_clone().copy_(found);
             }
         }
-        self.loss.center.copy_(saved.get("center").context("the centre is missing")?);
-        self.step = saved.get("step").context("the step is missing")?.int64_value(&[]) as u64;
-        self.losses = Vec::try_from(saved.get("losses").context("the losses are missing")?).context("read the losses")?;
-        self.spread = saved.get("spread").context("the spread is missing")?.double_value(&[]);
+        self.loss
+            .center
+            .copy_(saved.get("center").context("the centre is missing")?);
+        self.step = saved
+            .get("step")
+            .context("the step is missing")?
+            .int64_value(&[]) as u64;
+        self.losses = Vec::try_from(saved.get("losses").context("the losses are missing")?)
+            .context("read the losses")?;
+        self.spread = saved
+            .get("spread")
+            .context("the spread is missing")?
+            .double_value(&[]);
         Ok(())
     }
 
-    /// Writes the teacher's backbone as a weight file of its architecture; `heads` tells what shapes do not.
+    /// Writes the teacher's backbone as a weight file of its architecture; `heads` tells what
+    /// shapes do not.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -273,7 +325,8 @@ impl AdaptState {
             .map(|(name, tensor)| (name.to_owned(), tensor.to_device(Device::Cpu).contiguous()))
             .collect();
         tensors.push(("heads".to_owned(), Tensor::from(self.config.heads)));
-        Tensor::write_safetensors(&tensors, file).with_context(|| format!("write {}", file.display()))
+        Tensor::write_safetensors(&tensors, file)
+            .with_context(|| format!("write {}", file.display()))
     }
 }
 
@@ -282,11 +335,18 @@ fn learns(name: &str) -> bool {
     name != "head.last_layer.weight_g"
 }
 
-fn config_of(extractor: &ExtractorSpec, params: &DinoParams, given: Option<&Weights>) -> Result<VitConfig> {
-    let backbone = cedm_nets::extractor(&extractor.name).ok_or_else(|| anyhow!("there is no extractor `{}`", extractor.name))?;
+fn config_of(
+    extractor: &ExtractorSpec,
+    params: &DinoParams,
+    given: Option<&Weights>,
+) -> Result<VitConfig> {
+    let backbone = cedm_nets::extractor(&extractor.name)
+        .ok_or_else(|| anyhow!("there is no extractor `{}`", extractor.name))?;
     match (backbone.architecture, given) {
         (Architecture::Vit(config), Some(_)) => Ok(config),
-        (Architecture::Vit(_), None) => bail!("adapting `{}` needs its weight file", extractor.name),
+        (Architecture::Vit(_), None) => {
+            bail!("adapting `{}` needs its weight file", extractor.name)
+        }
         (Architecture::VitOfFile, Some(given)) => Ok(VitConfig::of(given)?),
         (Architecture::VitOfFile, None) => {
             let size = params.vit;
@@ -297,9 +357,16 @@ fn config_of(extractor: &ExtractorSpec, params: &DinoParams, given: Option<&Weig
                 patch: i64::from(size.patch),
                 grid: i64::from(size.image / size.patch),
                 feed_forward: FeedForward::Mlp { ratio: 4 },
-                ..VitConfig::dino(i64::from(size.dim), i64::from(size.depth), i64::from(size.heads))
+                ..VitConfig::dino(
+                    i64::from(size.dim),
+                    i64::from(size.depth),
+                    i64::from(size.heads),
+                )
             })
         }
-        _ => bail!("`{}` is no vision transformer: only those can be adapted", extractor.name),
+        _ => bail!(
+            "`{}` is no vision transformer: only those can be adapted",
+            extractor.name
+        ),
     }
 }

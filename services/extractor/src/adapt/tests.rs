@@ -11,7 +11,11 @@ use tch::Device;
 fn images() -> Album {
     let pixel = |index: usize, x: usize, y: usize| {
         let along = if index.is_multiple_of(2) { x } else { y };
-        if (along + index / 2) % 4 < 2 { 220u8 } else { 30 }
+        if (along + index / 2) % 4 < 2 {
+            220u8
+        } else {
+            30
+        }
     };
     let mut album = Album::default();
     for indices in [0..10usize, 10..24] {
@@ -108,7 +112,13 @@ fn a_run_that_was_stopped_ends_with_the_same_bits() {
         kept: RefCell::default(),
         folder: tempfile::tempdir().unwrap(),
     };
-    let stopped = adapt(&params, &images, &mut state(&params), scratch.path(), &monitor);
+    let stopped = adapt(
+        &params,
+        &images,
+        &mut state(&params),
+        scratch.path(),
+        &monitor,
+    );
     assert!(matches!(stopped, Err(JobError::Drained)));
     let monitor = StopsAt {
         stop: u64::MAX,
@@ -117,7 +127,10 @@ fn a_run_that_was_stopped_ends_with_the_same_bits() {
     };
     let mut second = state(&params);
     let found = adapt(&params, &images, &mut second, scratch.path(), &monitor).unwrap();
-    assert_eq!(found, expect, "what is reported does not tell of the stop either");
+    assert_eq!(
+        found, expect,
+        "what is reported does not tell of the stop either"
+    );
     assert!(saved(&whole) == saved(&second));
 }
 
@@ -127,7 +140,10 @@ fn the_teacher_changes_and_does_not_collapse() {
     let mut run = state(&params);
     let before = saved(&run);
     let found = adapt(&params, &images, &mut run, scratch.path(), &QuietMonitor).unwrap();
-    assert!(found.loss.is_finite() && found.loss <= (24f64).ln() + 0.5, "{found:?}");
+    assert!(
+        found.loss.is_finite() && found.loss <= (24f64).ln() + 0.5,
+        "{found:?}"
+    );
     assert!(found.spread > 1e-4, "{found:?}");
     assert!(saved(&run) != before);
 }
@@ -136,13 +152,31 @@ fn the_teacher_changes_and_does_not_collapse() {
 fn impossible_parameters_are_told() {
     let scratch = tempfile::tempdir().unwrap();
     let check = |params: DinoParams, expect: &str| {
-        let error = adapt(&params, &images(), &mut state(&params), scratch.path(), &QuietMonitor)
-            .unwrap_err()
-            .to_string();
+        let error = adapt(
+            &params,
+            &images(),
+            &mut state(&params),
+            scratch.path(),
+            &QuietMonitor,
+        )
+        .unwrap_err()
+        .to_string();
         assert!(error.contains(expect), "{error}");
     };
-    check(DinoParams { batch: 25, ..params() }, "24 images are less than one batch of 25");
-    check(DinoParams { local_size: 1, ..params() }, "hold no whole number of patches of 2");
+    check(
+        DinoParams {
+            batch: 25,
+            ..params()
+        },
+        "24 images are less than one batch of 25",
+    );
+    check(
+        DinoParams {
+            local_size: 1,
+            ..params()
+        },
+        "hold no whole number of patches of 2",
+    );
     check(
         DinoParams {
             local_scale: (0.0, 0.5),
@@ -169,10 +203,18 @@ fn what_cannot_be_adapted_is_told() {
         assert!(error.contains(expect), "{error}");
     };
     let odd = DinoParams {
-        vit: VitSize { image: 9, ..params().vit },
+        vit: VitSize {
+            image: 9,
+            ..params().vit
+        },
         ..params()
     };
-    check("vit", &odd, None, "images of 9 pixels hold no whole number of patches of 2");
+    check(
+        "vit",
+        &odd,
+        None,
+        "images of 9 pixels hold no whole number of patches of 2",
+    );
     check("pca", &params(), None, "`pca` is no vision transformer");
     check("dino_vitb16", &params(), None, "needs its weight file");
     let folder = tempfile::tempdir().unwrap();
@@ -187,8 +229,18 @@ fn a_backbone_that_was_adapted_can_be_adapted_again() {
     let file = folder.path().join("vit.safetensors");
     let (first, params) = (state(&params()), params());
     first.write_backbone(&file).unwrap();
-    let again = AdaptState::start(&extractor("vit"), &DinoParams { seed: 5, ..params }, Some(&file), Device::Cpu).unwrap();
-    assert_eq!(again.config(), first.config(), "its size stands in the file, heads included");
+    let again = AdaptState::start(
+        &extractor("vit"),
+        &DinoParams { seed: 5, ..params },
+        Some(&file),
+        Device::Cpu,
+    )
+    .unwrap();
+    assert_eq!(
+        again.config(),
+        first.config(),
+        "its size stands in the file, heads included"
+    );
     let copy = folder.path().join("again.safetensors");
     again.write_backbone(&copy).unwrap();
     assert_eq!(std::fs::read(&file).unwrap(), std::fs::read(&copy).unwrap());

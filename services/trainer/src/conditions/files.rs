@@ -48,7 +48,8 @@ pub fn read_tensor(path: &Path, names: &[&str]) -> anyhow::Result<Tensor> {
     if path.extension().is_some_and(|extension| extension == "npy") {
         return read_npy(path);
     }
-    let file = cedm_nets::Weights::read(path).with_context(|| format!("read {}", path.display()))?;
+    let file =
+        cedm_nets::Weights::read(path).with_context(|| format!("read {}", path.display()))?;
     if let Some(tensor) = names.iter().find_map(|name| file.get(name)) {
         return Ok(tensor.shallow_clone());
     }
@@ -66,7 +67,8 @@ pub fn read_tensor(path: &Path, names: &[&str]) -> anyhow::Result<Tensor> {
 
 fn read_npy(path: &Path) -> anyhow::Result<Tensor> {
     let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    let file = npyz::NpyFile::new(&bytes[..]).with_context(|| format!("{} is no npy file", path.display()))?;
+    let file = npyz::NpyFile::new(&bytes[..])
+        .with_context(|| format!("{} is no npy file", path.display()))?;
     ensure!(
         file.order() == npyz::Order::C,
         "{} is in Fortran order: expected C order",
@@ -74,7 +76,10 @@ fn read_npy(path: &Path) -> anyhow::Result<Tensor> {
     );
     let shape: Vec<i64> = file.shape().iter().map(|&side| side as i64).collect();
     let npyz::DType::Plain(kind) = file.dtype() else {
-        bail!("{} holds structured records: expected plain numbers", path.display())
+        bail!(
+            "{} holds structured records: expected plain numbers",
+            path.display()
+        )
     };
     macro_rules! read {
         ($($type:ty),*) => { $(
@@ -85,7 +90,10 @@ fn read_npy(path: &Path) -> anyhow::Result<Tensor> {
         )* };
     }
     read!(i64, i32, i16, i8, u8, u16, u32, f32, f64);
-    bail!("{} holds values of type {kind}: expected integers or floats", path.display())
+    bail!(
+        "{} holds values of type {kind}: expected integers or floats",
+        path.display()
+    )
 }
 
 #[cfg(test)]
@@ -113,8 +121,12 @@ mod tests {
         write_npy(&npy, &[5, 0, 5]);
         assert_eq!(read_ids(&npy).unwrap(), [5, 0, 5]);
         let assignments = folder.path().join("assignments.safetensors");
-        let (ids, prior) = (Tensor::from_slice(&[1i64, 0, 1]), Tensor::from_slice(&[0.3, 0.7]));
-        cedm_diffusion::weights::write(&assignments, &[("ids", &ids), ("prior", &prior)], None).unwrap();
+        let (ids, prior) = (
+            Tensor::from_slice(&[1i64, 0, 1]),
+            Tensor::from_slice(&[0.3, 0.7]),
+        );
+        cedm_diffusion::weights::write(&assignments, &[("ids", &ids), ("prior", &prior)], None)
+            .unwrap();
         assert_eq!(read_ids(&assignments).unwrap(), [1, 0, 1]);
     }
 
@@ -124,10 +136,30 @@ mod tests {
         let path = folder.path().join("two.safetensors");
         let (a, b) = (Tensor::from_slice(&[1i64]), Tensor::from_slice(&[0.5f32]));
         cedm_diffusion::weights::write(&path, &[("a", &a), ("b", &b)], None).unwrap();
-        assert!(read_ids(&path).unwrap_err().to_string().contains("holds 2 tensors"));
+        assert!(
+            read_ids(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("holds 2 tensors")
+        );
         cedm_diffusion::weights::write(&path, &[("b", &b)], None).unwrap();
-        assert!(read_ids(&path).unwrap_err().to_string().contains("not whole"));
-        cedm_diffusion::weights::write(&path, &[("b", &Tensor::zeros([2, 3], (Kind::Int64, tch::Device::Cpu)))], None).unwrap();
-        assert!(read_ids(&path).unwrap_err().to_string().contains("one id per image"));
+        assert!(
+            read_ids(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("not whole")
+        );
+        cedm_diffusion::weights::write(
+            &path,
+            &[("b", &Tensor::zeros([2, 3], (Kind::Int64, tch::Device::Cpu)))],
+            None,
+        )
+        .unwrap();
+        assert!(
+            read_ids(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("one id per image")
+        );
     }
 }

@@ -1,12 +1,13 @@
-//! Pseudo-labels from text (spec §8): every image gets the class whose text embedding is nearest by cosine.
+//! Pseudo-labels from text (spec §8): every image gets the class whose text embedding is nearest by
+//! cosine.
 
 use super::files::{read_tensor, read_vectors};
 use anyhow::ensure;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// The class of each image. Text embeddings \[classes, d\], or \[classes, prompts, d\]: each prompt is normalised, those of a class
-/// are averaged, and the mean is normalised.
+/// The class of each image. Text embeddings \[classes, d\], or \[classes, prompts, d\]: each prompt
+/// is normalised, those of a class are averaged, and the mean is normalised.
 ///
 /// # Errors
 /// When a file cannot be read, or the two are of different widths.
@@ -16,19 +17,24 @@ pub fn pseudo_labels(text: &Path, images: &Path) -> anyhow::Result<Vec<i64>> {
     let size = prompts.size();
     ensure!(
         matches!(size.len(), 2 | 3) && size.last() == embeddings.size().last(),
-        "{} has shape {size:?}: expected [classes, {width}] or [classes, prompts, {width}], the width of {}",
+        "{} has shape {size:?}: expected [classes, {width}] or [classes, prompts, {width}], the \
+         width of {}",
         text.display(),
         images.display(),
         width = embeddings.size()[1],
     );
     let prompts = prompts.view([size[0], -1, embeddings.size()[1]]);
     let classes = unit(&unit(&prompts).mean_dim([1i64].as_slice(), false, Kind::Float));
-    Ok(Vec::<i64>::try_from(unit(&embeddings).matmul(&classes.tr()).argmax(1, false))?)
+    Ok(Vec::<i64>::try_from(
+        unit(&embeddings).matmul(&classes.tr()).argmax(1, false),
+    )?)
 }
 
 /// Rows along the last axis at unit length.
 fn unit(rows: &Tensor) -> Tensor {
-    rows / rows.norm_scalaropt_dim(2, [-1i64].as_slice(), true).clamp_min(1e-12)
+    rows / rows
+        .norm_scalaropt_dim(2, [-1i64].as_slice(), true)
+        .clamp_min(1e-12)
 }
 
 #[cfg(test)]
@@ -39,9 +45,14 @@ mod tests {
     #[test]
     fn an_image_gets_the_class_that_its_prompts_point_to() {
         let folder = tempfile::tempdir().unwrap();
-        let (text, images) = (folder.path().join("text.safetensors"), folder.path().join("images.safetensors"));
-        // Length must not matter: the long prompt of class 0 points away from what the class means on average.
-        let prompts = Tensor::from_slice(&[9f32, 9.0, 0.1, -0.1, 0.0, 1.0, 0.0, 1.0]).view([2, 2, 2]);
+        let (text, images) = (
+            folder.path().join("text.safetensors"),
+            folder.path().join("images.safetensors"),
+        );
+        // Length must not matter: the long prompt of class 0 points away from what the class means
+        // on average.
+        let prompts =
+            Tensor::from_slice(&[9f32, 9.0, 0.1, -0.1, 0.0, 1.0, 0.0, 1.0]).view([2, 2, 2]);
         write(&text, &[("text_embeddings", &prompts)], None).unwrap();
         let embeddings = Tensor::from_slice(&[5f32, 1.0, 0.1, 0.9]).view([2, 2]);
         write(&images, &[("features", &embeddings)], None).unwrap();

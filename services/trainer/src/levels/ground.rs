@@ -11,7 +11,8 @@ use cedm_diffusion::{
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-/// Images and noise, the same for all networks and noise levels. They stay on the CPU; batches move.
+/// Images and noise, the same for all networks and noise levels. They stay on the CPU; batches
+/// move.
 #[derive(Debug)]
 pub struct Ground {
     /// u8 \[n, c, r, r\].
@@ -25,15 +26,22 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// `count` of the pictures (all when there are fewer), and their positions in the data set, i64 \[n\]. Noise is drawn on the CPU, so
-    /// that it is the same on every device.
+    /// `count` of the pictures (all when there are fewer), and their positions in the data set, i64
+    /// \[n\]. Noise is drawn on the CPU, so that it is the same on every device.
     ///
     /// # Errors
     /// When there is no picture.
-    pub fn new(pictures: &Pictures, count: u64, batch: i64, seed: u64, device: Device) -> anyhow::Result<(Self, Tensor)> {
+    pub fn new(
+        pictures: &Pictures,
+        count: u64,
+        batch: i64,
+        seed: u64,
+        device: Device,
+    ) -> anyhow::Result<(Self, Tensor)> {
         let available = pictures.shape().0 as u64;
         ensure!(available > 0, "there is no image to measure on");
-        let chosen = Tensor::from_slice(&DataOrder::new(seed, available).at(0, count.min(available)));
+        let chosen =
+            Tensor::from_slice(&DataOrder::new(seed, available).at(0, count.min(available)));
         let images = pictures.images.index_select(0, &chosen);
         tch::manual_seed(seed as i64);
         let ground = Self {
@@ -55,9 +63,19 @@ impl Ground {
     ///
     /// # Errors
     /// When memory runs out, or a loss is not finite.
-    pub fn losses(&self, subject: &Subject, class: Option<&Tensor>, levels: NoiseLevels, place: &str) -> anyhow::Result<Tensor> {
+    pub fn losses(
+        &self,
+        subject: &Subject,
+        class: Option<&Tensor>,
+        levels: NoiseLevels,
+        place: &str,
+    ) -> anyhow::Result<Tensor> {
         let part = |from: i64| {
-            let cut = |tensor: &Tensor| tensor.narrow(0, from, self.batch.min(self.count() - from)).to_device(self.device);
+            let cut = |tensor: &Tensor| {
+                tensor
+                    .narrow(0, from, self.batch.min(self.count() - from))
+                    .to_device(self.device)
+            };
             guard_memory(format!("measuring at {place}"), "a smaller --batch", || {
                 let class = class.map(cut);
                 let noise = Noise {
@@ -69,8 +87,17 @@ impl Ground {
                     augment: None,
                 };
                 let clean = normalise(&cut(&self.images), Kind::Float);
-                let map = loss_map(&subject.network, &subject.views, &clean, &noise, levels, labels, Mode::EVAL);
-                map.mean_dim([1i64, 2, 3].as_slice(), false, Kind::Double).to_device(Device::Cpu)
+                let map = loss_map(
+                    &subject.network,
+                    &subject.views,
+                    &clean,
+                    &noise,
+                    levels,
+                    labels,
+                    Mode::EVAL,
+                );
+                map.mean_dim([1i64, 2, 3].as_slice(), false, Kind::Double)
+                    .to_device(Device::Cpu)
             })
         };
         let parts = (0..self.count()).step_by(self.batch as usize).map(part);
@@ -85,11 +112,15 @@ impl Ground {
     }
 }
 
-/// Mean and its standard error of values \[n\] f64; an error of 0 for a single one, which has no deviation.
+/// Mean and its standard error of values \[n\] f64; an error of 0 for a single one, which has no
+/// deviation.
 pub fn mean(values: &Tensor) -> (f64, f64) {
     let n = values.numel();
     let variance = values.var(n > 1).double_value(&[]);
-    (values.mean(Kind::Double).double_value(&[]), (variance / n as f64).sqrt())
+    (
+        values.mean(Kind::Double).double_value(&[]),
+        (variance / n as f64).sqrt(),
+    )
 }
 
 /// How far one list of losses lies above another, image by image.
@@ -125,7 +156,10 @@ mod tests {
         // Mean 4, squared deviations 9 + 4 + 0 + 25, unbiased variance 38/3.
         let (middle, error) = mean(&values);
         assert_eq!(middle, 4.0);
-        assert!((error - (38.0f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12, "{error}");
+        assert!(
+            (error - (38.0f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12,
+            "{error}"
+        );
         assert_eq!(mean(&values.narrow(0, 1, 1)), (2.0, 0.0));
         let paired = Paired::of(&(&values * 2.0), &values);
         assert_eq!((paired.difference, paired.relative), (4.0, 1.0));

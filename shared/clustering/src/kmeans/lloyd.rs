@@ -18,9 +18,16 @@ pub struct LloydRun {
     pub iterations: u32,
 }
 
-/// Assigns and averages until no id changes, the centroids' summed squared shift is at most `tolerance`, or `max_iterations` are
-/// done; ids then match the centroids. `watch` hears each inertia and says whether to go on.
-pub fn lloyd(rows: &Rows, initial: &Tensor, max_iterations: u32, tolerance: f64, watch: &mut dyn FnMut(f64) -> bool) -> LloydRun {
+/// Assigns and averages until no id changes, the centroids' summed squared shift is at most
+/// `tolerance`, or `max_iterations` are done; ids then match the centroids. `watch` hears each
+/// inertia and says whether to go on.
+pub fn lloyd(
+    rows: &Rows,
+    initial: &Tensor,
+    max_iterations: u32,
+    tolerance: f64,
+    watch: &mut dyn FnMut(f64) -> bool,
+) -> LloydRun {
     let mut centroids = initial.shallow_clone();
     let mut inertia_by_iteration = Vec::new();
     let mut previous: Option<Tensor> = None;
@@ -28,12 +35,18 @@ pub fn lloyd(rows: &Rows, initial: &Tensor, max_iterations: u32, tolerance: f64,
     while inertia_by_iteration.len() < max_iterations as usize {
         let nearest = rows.assign(&centroids);
         inertia_by_iteration.push(nearest.inertia);
-        if previous.as_ref().is_some_and(|previous| previous.equal(&nearest.ids)) {
+        if previous
+            .as_ref()
+            .is_some_and(|previous| previous.equal(&nearest.ids))
+        {
             fixed = Some(nearest.ids);
             break;
         }
         let moved = averages(rows, &centroids, &nearest);
-        let shift = (&moved - &centroids).square().sum(Kind::Double).double_value(&[]);
+        let shift = (&moved - &centroids)
+            .square()
+            .sum(Kind::Double)
+            .double_value(&[]);
         centroids = moved;
         previous = Some(nearest.ids);
         if !watch(nearest.inertia) || (tolerance > 0.0 && shift <= tolerance) {
@@ -52,12 +65,13 @@ pub fn lloyd(rows: &Rows, initial: &Tensor, max_iterations: u32, tolerance: f64,
     }
 }
 
-/// Means of the clusters. A cluster without rows moves to the row farthest from its own centroid (the next farthest for the next
-/// one), which leaves the cluster it was in.
+/// Means of the clusters. A cluster without rows moves to the row farthest from its own centroid
+/// (the next farthest for the next one), which leaves the cluster it was in.
 fn averages(rows: &Rows, centroids: &Tensor, nearest: &Nearest) -> Tensor {
     let clusters = centroids.size()[0];
     let (sums, counts) = rows.sums(&nearest.ids, clusters);
-    let empty = Vec::<i64>::try_from(counts.eq(0.0).nonzero().view(-1).to_device(Device::Cpu)).expect("invariant: indices");
+    let empty = Vec::<i64>::try_from(counts.eq(0.0).nonzero().view(-1).to_device(Device::Cpu))
+        .expect("invariant: indices");
     if !empty.is_empty() {
         let (_, farthest) = nearest.distances.sort_stable(true, 0, true);
         let mut donors = (0..farthest.size()[0]).map(|rank| farthest.int64_value(&[rank]));
@@ -91,16 +105,30 @@ mod tests {
     use cedm_contract::params::KmeansParams;
 
     fn blobs() -> Features {
-        let noise = (Tensor::arange(600, (Kind::Float, Device::Cpu)) * 12.9898).sin().view([300, 2]);
-        let centre = Tensor::arange(300, (Kind::Float, Device::Cpu)).remainder(3.0).view([300, 1]) * 10.0;
+        let noise = (Tensor::arange(600, (Kind::Float, Device::Cpu)) * 12.9898)
+            .sin()
+            .view([300, 2]);
+        let centre = Tensor::arange(300, (Kind::Float, Device::Cpu))
+            .remainder(3.0)
+            .view([300, 1])
+            * 10.0;
         Features::new(&(noise + centre + 1000.0)).unwrap()
     }
 
     #[test]
     fn separate_blobs_are_found() {
-        let fitted = fit(&blobs(), 3, &KmeansParams::default(), 0, &mut |_, _, _| true).unwrap().unwrap();
+        let fitted = fit(&blobs(), 3, &KmeansParams::default(), 0, &mut |_, _, _| {
+            true
+        })
+        .unwrap()
+        .unwrap();
         let ids = Vec::<i64>::try_from(&fitted.ids).unwrap();
-        assert!((0..300).all(|row| ids[row] == ids[row % 3]) && ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
+        assert!(
+            (0..300).all(|row| ids[row] == ids[row % 3])
+                && ids[0] != ids[1]
+                && ids[1] != ids[2]
+                && ids[0] != ids[2]
+        );
         assert_eq!(fitted.inertias.len(), 10);
         assert!((fitted.centroids.mean(Kind::Double).double_value(&[]) - 1010.0).abs() < 0.1);
     }
@@ -108,9 +136,17 @@ mod tests {
     #[test]
     fn inertia_never_rises_and_the_end_is_a_fixed_point() {
         let rows = Rows::new(&blobs());
-        let run = lloyd(&rows, &plus_plus(rows.centred(), rows.squares(), 7, 3, 0), 300, 0.0, &mut |_| true);
+        let run = lloyd(
+            &rows,
+            &plus_plus(rows.centred(), rows.squares(), 7, 3, 0),
+            300,
+            0.0,
+            &mut |_| true,
+        );
         assert!(
-            run.inertia_by_iteration.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-6)),
+            run.inertia_by_iteration
+                .windows(2)
+                .all(|pair| pair[1] <= pair[0] * (1.0 + 1e-6)),
             "{:?}",
             run.inertia_by_iteration
         );
@@ -120,20 +156,34 @@ mod tests {
 
     #[test]
     fn an_empty_cluster_moves_to_the_farthest_row() {
-        let features = Features::new(&Tensor::from_slice2(&[[0f64, 0.0], [1.0, 0.0], [0.0, 1.0], [9.0, 9.0]])).unwrap();
+        let features = Features::new(&Tensor::from_slice2(&[
+            [0f64, 0.0],
+            [1.0, 0.0],
+            [0.0, 1.0],
+            [9.0, 9.0],
+        ]))
+        .unwrap();
         let rows = Rows::new(&features);
         let initial = rows.moved(&Tensor::from_slice2(&[[0f64, 0.0], [500.0, 500.0]]));
         let run = lloyd(&rows, &initial, 300, 0.0, &mut |_| true);
         assert_eq!(Vec::<i64>::try_from(&run.ids).unwrap(), [0, 0, 0, 1]);
-        assert!((rows.uncentred(&run.centroids).get(1) - 9.0).abs().max().double_value(&[]) < 1e-12);
+        assert!(
+            (rows.uncentred(&run.centroids).get(1) - 9.0)
+                .abs()
+                .max()
+                .double_value(&[])
+                < 1e-12
+        );
     }
 
     #[test]
     fn equal_rows_leave_clusters_empty_without_harm() {
         let features = Features::new(&Tensor::ones([6, 2], (Kind::Float, Device::Cpu))).unwrap();
-        let fitted = fit(&features, 3, &KmeansParams::default(), 0, &mut |_, _, _| true)
-            .unwrap()
-            .unwrap();
+        let fitted = fit(&features, 3, &KmeansParams::default(), 0, &mut |_, _, _| {
+            true
+        })
+        .unwrap()
+        .unwrap();
         assert_eq!(fitted.inertia, 0.0);
         assert_eq!(fitted.centroids.isfinite().all().int64_value(&[]), 1);
     }
@@ -141,10 +191,16 @@ mod tests {
     #[test]
     fn impossible_settings_are_refused() {
         let check = |clusters, params: KmeansParams, expect: &str| {
-            let error = fit(&blobs(), clusters, &params, 0, &mut |_, _, _| true).unwrap_err().to_string();
+            let error = fit(&blobs(), clusters, &params, 0, &mut |_, _, _| true)
+                .unwrap_err()
+                .to_string();
             assert_eq!(error, expect);
         };
-        check(1, KmeansParams::default(), "clusters is 1, expected at least 2");
+        check(
+            1,
+            KmeansParams::default(),
+            "clusters is 1, expected at least 2",
+        );
         check(
             301,
             KmeansParams::default(),

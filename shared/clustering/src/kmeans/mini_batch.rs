@@ -1,7 +1,7 @@
 //! Mini-batch k-means for sets that do not fit into memory (Sculley 2010).
 //!
-//! In memory at a time: one batch, its distances, a piece of the rows in the passes at the beginning (mean) and the end
-//! (assignment), and the ids with their distances.
+//! In memory at a time: one batch, its distances, a piece of the rows in the passes at the
+//! beginning (mean) and the end (assignment), and the ids with their distances.
 
 use super::{
     RowSource, check,
@@ -25,9 +25,9 @@ const MOST_FILLINGS: u32 = 3;
 /// Batches' worth of rows that the initial centroids are chosen from.
 const SEEDING_BATCHES: i64 = 3;
 
-/// Clusters the rows of `source` by batches of `params.mini_batch`; the start whose centroids have the lowest inertia over all
-/// rows wins. `progress` hears (starts done, in all, inertia so far) and says whether to go on; the result is `None` when it
-/// said no.
+/// Clusters the rows of `source` by batches of `params.mini_batch`; the start whose centroids have
+/// the lowest inertia over all rows wins. `progress` hears (starts done, in all, inertia so far)
+/// and says whether to go on; the result is `None` when it said no.
 ///
 /// # Errors
 /// When a setting does not fit the data, or rows cannot be read or are no features.
@@ -40,7 +40,11 @@ pub fn fit_mini_batch(
 ) -> Result<Option<Fitted>, ClusteringError> {
     check(source.count(), clusters, params)?;
     if params.mini_batch == 0 {
-        return Err(ClusteringError::setting("mini_batch", 0, "at least the number of clusters"));
+        return Err(ClusteringError::setting(
+            "mini_batch",
+            0,
+            "at least the number of clusters",
+        ));
     }
     let _guard = tch::no_grad_guard();
     let rows = Centred::new(source)?;
@@ -48,7 +52,9 @@ pub fn fit_mini_batch(
     let mut inertias = Vec::new();
     for start in 0..params.starts {
         let mut watch = |inertia: f64| progress(start, params.starts, inertia);
-        let Some((centroids, iterations)) = one_start(&rows, clusters, params, seed, start, &mut watch)? else {
+        let Some((centroids, iterations)) =
+            one_start(&rows, clusters, params, seed, start, &mut watch)?
+        else {
             return Ok(None);
         };
         let (centroids, Assigned { ids, inertia, .. }) = assign_all(&rows, centroids, clusters)?;
@@ -70,9 +76,9 @@ pub fn fit_mini_batch(
     Ok(best.map(|best| Fitted { inertias, ..best }))
 }
 
-/// Each batch pulls its nearest centroids towards it, by one over the rows that a centroid has seen. Stops when the smoothed
-/// inertia of the batches has not improved for ten of them, or after `max_iterations` passes over the data. Returns (centred)
-/// centroids and the number of batches.
+/// Each batch pulls its nearest centroids towards it, by one over the rows that a centroid has
+/// seen. Stops when the smoothed inertia of the batches has not improved for ten of them, or after
+/// `max_iterations` passes over the data. Returns (centred) centroids and the number of batches.
 fn one_start(
     data: &Centred<'_>,
     clusters: u32,
@@ -103,7 +109,9 @@ fn one_start(
         centroids = &centroids + pull.to_kind(sample.kind());
         done += 1;
         let inertia = nearest.inertia / size as f64;
-        let now = smoothed.map_or(inertia, |old: f64| old * (1.0 - smoothing) + inertia * smoothing);
+        let now = smoothed.map_or(inertia, |old: f64| {
+            old * (1.0 - smoothing) + inertia * smoothing
+        });
         smoothed = Some(now);
         waited = if now < best { 0 } else { waited + 1 };
         best = best.min(now);
@@ -117,19 +125,30 @@ fn one_start(
     Ok(Some((centroids, done)))
 }
 
-/// The nearest centroid of every row. Clusters that stay empty (seeds that were alike, say) move to the rows furthest from their own
-/// centroids, as those of full iterations do; where every row lies on its centroid, none does.
-fn assign_all(rows: &Centred<'_>, mut centroids: Tensor, clusters: u32) -> Result<(Tensor, Assigned), ClusteringError> {
+/// The nearest centroid of every row. Clusters that stay empty (seeds that were alike, say) move to
+/// the rows furthest from their own centroids, as those of full iterations do; where every row lies
+/// on its centroid, none does.
+fn assign_all(
+    rows: &Centred<'_>,
+    mut centroids: Tensor,
+    clusters: u32,
+) -> Result<(Tensor, Assigned), ClusteringError> {
     let mut assigned = rows.assign(&centroids)?;
     for _ in 0..MOST_FILLINGS {
-        let empty = assigned.ids.bincount::<Tensor>(None, clusters.into()).eq(0).nonzero().view(-1);
+        let empty = assigned
+            .ids
+            .bincount::<Tensor>(None, clusters.into())
+            .eq(0)
+            .nonzero()
+            .view(-1);
         let apart = assigned.distances.gt(0.0).sum(Kind::Int64).int64_value(&[]);
         let count = empty.size()[0].min(apart);
         if count == 0 {
             break;
         }
         let (_, order) = assigned.distances.sort_stable(true, 0, true);
-        let furthest = Vec::<i64>::try_from(order.narrow(0, 0, count)).expect("invariant: a vector of int64");
+        let furthest =
+            Vec::<i64>::try_from(order.narrow(0, 0, count)).expect("invariant: a vector of int64");
         let (chosen, _) = rows.draw(&furthest)?;
         let places = empty.narrow(0, 0, count).to_device(centroids.device());
         centroids = centroids.index_copy(0, &places, &chosen);
@@ -147,9 +166,13 @@ mod tests {
 
     #[test]
     fn comes_close_to_full_iterations() {
-        let values = (Tensor::arange(8000, (Kind::Float, Device::Cpu)) * 12.9898).sin().view([2000, 4]);
-        let centre =
-            Tensor::arange(2000, (Kind::Float, Device::Cpu)).remainder(10.0).view([2000, 1]) * Tensor::from_slice(&[3f32, -2.0, 5.0, 1.0]);
+        let values = (Tensor::arange(8000, (Kind::Float, Device::Cpu)) * 12.9898)
+            .sin()
+            .view([2000, 4]);
+        let centre = Tensor::arange(2000, (Kind::Float, Device::Cpu))
+            .remainder(10.0)
+            .view([2000, 1])
+            * Tensor::from_slice(&[3f32, -2.0, 5.0, 1.0]);
         let features = Features::new(&(values + centre)).unwrap();
         let inertia = |mini_batch| {
             let params = KmeansParams {
@@ -157,15 +180,22 @@ mod tests {
                 starts: 3,
                 ..KmeansParams::default()
             };
-            fit(&features, 10, &params, 0, &mut |_, _, _| true).unwrap().unwrap().inertia
+            fit(&features, 10, &params, 0, &mut |_, _, _| true)
+                .unwrap()
+                .unwrap()
+                .inertia
         };
         let (full, mini) = (inertia(0), inertia(256));
-        assert!(mini >= full * 0.999 && mini < full * 1.1, "{mini} against {full}");
+        assert!(
+            mini >= full * 0.999 && mini < full * 1.1,
+            "{mini} against {full}"
+        );
     }
 
     #[test]
     fn seeds_that_are_alike_do_not_stay_empty() {
-        // Nine rows of ten are the same: the rows that seeds are chosen from hold fewer different ones than there are clusters.
+        // Nine rows of ten are the same: the rows that seeds are chosen from hold fewer different
+        // ones than there are clusters.
         let count = 4000;
         let places = Tensor::arange(count, (Kind::Int64, Device::Cpu));
         let apart = places.remainder(10).eq(3).to_kind(Kind::Float).unsqueeze(1);
@@ -180,12 +210,18 @@ mod tests {
         };
         let used = |features: &Tensor| {
             let features = Features::new(features).unwrap();
-            let found = fit(&features, 60, &params, 1, &mut |_, _, _| true).unwrap().unwrap();
+            let found = fit(&features, 60, &params, 1, &mut |_, _, _| true)
+                .unwrap()
+                .unwrap();
             let sizes = Vec::<i64>::try_from(found.ids.bincount::<Tensor>(None, 60)).unwrap();
             sizes.iter().filter(|size| **size > 0).count()
         };
         assert_eq!(used(&(waves * &apart * 10.0)), 60);
-        assert_eq!(used(&apart.expand([count, 3], false)), 2, "no more clusters than rows that differ");
+        assert_eq!(
+            used(&apart.expand([count, 3], false)),
+            2,
+            "no more clusters than rows that differ"
+        );
     }
 
     /// Rows that are made when they are asked for; no more than `most` at once.
@@ -228,13 +264,21 @@ mod tests {
             max_iterations: 1,
             ..KmeansParams::default()
         };
-        let found = fit_mini_batch(&made, 5, &params, 0, &mut |_, _, _| true).unwrap().unwrap();
-        assert!(made.most.get() <= 1 << 14, "{} rows at once", made.most.get());
+        let found = fit_mini_batch(&made, 5, &params, 0, &mut |_, _, _| true)
+            .unwrap()
+            .unwrap();
+        assert!(
+            made.most.get() <= 1 << 14,
+            "{} rows at once",
+            made.most.get()
+        );
         let ids = Vec::<i64>::try_from(&found.ids).unwrap();
         assert!(ids.iter().enumerate().all(|(row, id)| *id == ids[row % 5]));
         // the same rows in memory give the same bits
         let whole = made.piece(0, made.count).unwrap();
-        let again = fit(&whole, 5, &params, 0, &mut |_, _, _| true).unwrap().unwrap();
+        let again = fit(&whole, 5, &params, 0, &mut |_, _, _| true)
+            .unwrap()
+            .unwrap();
         assert!(again.centroids.equal(&found.centroids) && again.ids.equal(&found.ids));
         assert_eq!(again.inertias, found.inertias);
     }

@@ -1,4 +1,5 @@
-//! Rows prepared for squared distances, and the two passes over them: nearest centroid, sums by cluster.
+//! Rows prepared for squared distances, and the two passes over them: nearest centroid, sums by
+//! cluster.
 
 use crate::Features;
 use tch::{Kind, Tensor};
@@ -34,7 +35,11 @@ impl Rows {
             .to_kind(features.kind());
         let centred = features.tensor() - &mean;
         let squares = squared_norms(&centred);
-        Self { centred, squares, mean }
+        Self {
+            centred,
+            squares,
+            mean,
+        }
     }
     /// Centred rows \[N, D\].
     pub fn centred(&self) -> &Tensor {
@@ -77,7 +82,11 @@ impl Rows {
         let mut sum = 0.0;
         for (rows, ids) in self.centred.split(piece, 0).iter().zip(ids.split(piece, 0)) {
             let difference = rows - centroids.index_select(0, &ids);
-            sum += difference.to_kind(Kind::Double).square_().sum(Kind::Double).double_value(&[]);
+            sum += difference
+                .to_kind(Kind::Double)
+                .square_()
+                .sum(Kind::Double)
+                .double_value(&[]);
         }
         sum
     }
@@ -85,7 +94,8 @@ impl Rows {
 
 /// Squared L2 norm of each row.
 pub(super) fn squared_norms(rows: &Tensor) -> Tensor {
-    rows.square().sum_dim_intlist([1].as_slice(), false, rows.kind())
+    rows.square()
+        .sum_dim_intlist([1].as_slice(), false, rows.kind())
 }
 
 /// The nearest centroid of each row.
@@ -118,5 +128,8 @@ pub(super) fn sums(rows: &Tensor, ids: &Tensor, clusters: i64) -> (Tensor, Tenso
         let mut part = Tensor::zeros([clusters, rows.size()[1]], (rows.kind(), rows.device()));
         total += part.index_add_(0, &ids, rows).to_kind(Kind::Double);
     }
-    (total, ids.bincount(None::<Tensor>, clusters).to_kind(Kind::Double))
+    (
+        total,
+        ids.bincount(None::<Tensor>, clusters).to_kind(Kind::Double),
+    )
 }

@@ -5,8 +5,8 @@ use crate::random::{Purpose, stream};
 use rand::Rng;
 use tch::{Kind, Tensor};
 
-/// Initial centroids \[C, D\] among the rows: each next one is the best of 2 + ⌊ln C⌋ draws in proportion to the squared distance
-/// from those before. A function of seed and start alone.
+/// Initial centroids \[C, D\] among the rows: each next one is the best of 2 + ⌊ln C⌋ draws in
+/// proportion to the squared distance from those before. A function of seed and start alone.
 pub fn plus_plus(rows: &Tensor, squares: &Tensor, clusters: u32, seed: u64, start: u32) -> Tensor {
     let mut rng = stream(seed, Purpose::Seeding, start.into());
     let (count, device) = (rows.size()[0], rows.device());
@@ -20,15 +20,21 @@ pub fn plus_plus(rows: &Tensor, squares: &Tensor, clusters: u32, seed: u64, star
     let mut closest = distances(&first);
     let mut chosen = vec![first];
     for _ in 1..clusters {
-        let cumulative = closest.squeeze_dim(0).to_kind(Kind::Double).cumsum(0, Kind::Double);
+        let cumulative = closest
+            .squeeze_dim(0)
+            .to_kind(Kind::Double)
+            .cumsum(0, Kind::Double);
         let draws: Vec<f64> = (0..trials).map(|_| rng.random()).collect();
-        let draws = Tensor::from_slice(&draws).to_device(device) * cumulative.narrow(0, count - 1, 1);
+        let draws =
+            Tensor::from_slice(&draws).to_device(device) * cumulative.narrow(0, count - 1, 1);
         let places = draws
             .searchsorted(&cumulative, false, false, "left", None::<&Tensor>)
             .clamp_max(count - 1);
         let candidates = rows.index_select(0, &places);
         let reduced = distances(&candidates).minimum(&closest);
-        let best = reduced.sum_dim_intlist([1].as_slice(), false, Kind::Double).argmin(0, true);
+        let best = reduced
+            .sum_dim_intlist([1].as_slice(), false, Kind::Double)
+            .argmin(0, true);
         closest = reduced.index_select(0, &best);
         chosen.push(candidates.index_select(0, &best));
     }
@@ -42,7 +48,10 @@ mod tests {
 
     #[test]
     fn one_centre_falls_into_each_far_blob() {
-        let rows = Tensor::arange(400, (Kind::Double, Device::Cpu)).remainder(8.0).view([400, 1]) * 1000.0;
+        let rows = Tensor::arange(400, (Kind::Double, Device::Cpu))
+            .remainder(8.0)
+            .view([400, 1])
+            * 1000.0;
         let chosen = plus_plus(&rows, &squared_norms(&rows), 8, 1, 0);
         let (sorted, _) = chosen.view(-1).sort(0, false);
         assert_eq!(
@@ -53,7 +62,9 @@ mod tests {
 
     #[test]
     fn starts_and_seeds_differ_and_repeat() {
-        let rows = (Tensor::arange(600, (Kind::Float, Device::Cpu)) * 1.7).sin().view([200, 3]);
+        let rows = (Tensor::arange(600, (Kind::Float, Device::Cpu)) * 1.7)
+            .sin()
+            .view([200, 3]);
         let seeded = |seed, start| plus_plus(&rows, &squared_norms(&rows), 5, seed, start);
         assert!(seeded(1, 0).equal(&seeded(1, 0)));
         assert!(!seeded(1, 0).equal(&seeded(1, 1)) && !seeded(1, 0).equal(&seeded(2, 0)));

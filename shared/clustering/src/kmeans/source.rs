@@ -13,7 +13,8 @@ pub trait RowSource {
     fn count(&self) -> i64;
     /// D.
     fn width(&self) -> i64;
-    /// Rows `first..first + count` \[count, D\], checked: float32 or float64, finite, on the device that computes.
+    /// Rows `first..first + count` \[count, D\], checked: float32 or float64, finite, on the device
+    /// that computes.
     ///
     /// # Errors
     /// When they cannot be read or are no features.
@@ -63,14 +64,17 @@ impl<'a> Centred<'a> {
         let mut sum: Option<Tensor> = None;
         let mut kind = Kind::Float;
         pass(source, |piece| {
-            let part = piece.tensor().sum_dim_intlist([0].as_slice(), true, Kind::Double);
+            let part = piece
+                .tensor()
+                .sum_dim_intlist([0].as_slice(), true, Kind::Double);
             kind = piece.kind();
             sum = Some(match sum.take() {
                 Some(sum) => sum + part,
                 None => part,
             });
         })?;
-        let sum = sum.unwrap_or_else(|| Tensor::zeros([1, source.width()], (Kind::Double, Device::Cpu)));
+        let sum =
+            sum.unwrap_or_else(|| Tensor::zeros([1, source.width()], (Kind::Double, Device::Cpu)));
         Ok(Self {
             source,
             mean: (sum / source.count() as f64).to_kind(kind),
@@ -96,7 +100,9 @@ impl<'a> Centred<'a> {
             let rows = piece.tensor() - &self.mean;
             let Nearest { ids: nearest, .. } = assign(&rows, &squared_norms(&rows), centroids);
             let difference = (rows - centroids.index_select(0, &nearest)).to_kind(Kind::Double);
-            let squares = difference.square().sum_dim_intlist([1].as_slice(), false, Kind::Double);
+            let squares = difference
+                .square()
+                .sum_dim_intlist([1].as_slice(), false, Kind::Double);
             inertia += squares.sum(Kind::Double).double_value(&[]);
             ids.push(nearest.to_device(Device::Cpu));
             distances.push(squares.to_kind(Kind::Float).to_device(Device::Cpu));

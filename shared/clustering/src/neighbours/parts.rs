@@ -1,8 +1,10 @@
-//! The same search shared by several processes: parts of equal work, each over a few blocks of rows, and their merge.
+//! The same search shared by several processes: parts of equal work, each over a few blocks of
+//! rows, and their merge.
 //!
-//! An odd number B of blocks stands in a circle. Part i compares block i with itself and with the (B − 1)/2 blocks after it, so
-//! that every pair of blocks is compared exactly once and all parts are equally much work. A part holds two blocks of unit rows
-//! at a time, two tiles, and lists of the blocks it has met; what it leaves behind is at most N·k·(B + 1)/2B candidates.
+//! An odd number B of blocks stands in a circle. Part i compares block i with itself and with the
+//! (B − 1)/2 blocks after it, so that every pair of blocks is compared exactly once and all parts
+//! are equally much work. A part holds two blocks of unit rows at a time, two tiles, and lists of
+//! the blocks it has met; what it leaves behind is at most N·k·(B + 1)/2B candidates.
 
 use super::{
     Neighbours,
@@ -38,19 +40,28 @@ impl Blocks {
     }
     /// Rows of a block.
     pub fn rows(&self, block: u32) -> Range<i64> {
-        let edge = |block: u32| (i128::from(self.rows) * i128::from(block) / i128::from(self.count)) as i64;
+        let edge = |block: u32| {
+            (i128::from(self.rows) * i128::from(block) / i128::from(self.count)) as i64
+        };
         edge(block)..edge(block + 1)
     }
     /// The blocks that a part looks at, its own among them, ascending.
     pub fn of_part(&self, part: u32) -> Vec<u32> {
-        let mut blocks: Vec<u32> = (0..=(self.count - 1) / 2).map(|ahead| (part + ahead) % self.count).collect();
+        let mut blocks: Vec<u32> = (0..=(self.count - 1) / 2)
+            .map(|ahead| (part + ahead) % self.count)
+            .collect();
         blocks.sort_unstable();
         blocks
     }
     /// Pairs of rows that a part compares, both directions counted.
     pub fn pairs_of_part(&self, part: u32) -> u64 {
         let length = |block| self.rows(block).count() as u64;
-        let others: u64 = self.of_part(part).into_iter().filter(|block| *block != part).map(length).sum();
+        let others: u64 = self
+            .of_part(part)
+            .into_iter()
+            .filter(|block| *block != part)
+            .map(length)
+            .sum();
         length(part) * (length(part) + 2 * others)
     }
 }
@@ -66,20 +77,32 @@ pub struct BlockLists {
     pub similarities: Tensor,
 }
 
-/// One part of the search. Its caller brings the blocks of [`Blocks::of_part`] one after the other, ascending.
+/// One part of the search. Its caller brings the blocks of [`Blocks::of_part`] one after the other,
+/// ascending.
 pub struct PartSearch {
     scan: Box<dyn Scan>,
 }
 
 impl PartSearch {
-    /// Part `part` of the search for `k` neighbours, about to start; `own` holds the rows of its own block.
+    /// Part `part` of the search for `k` neighbours, about to start; `own` holds the rows of its
+    /// own block.
     ///
     /// # Errors
     /// When the part is not one of the blocks, `k` does not fit, or a row is all zero.
-    pub fn new(blocks: Blocks, part: u32, k: u32, tile_bytes: u64, own: &Features) -> Result<Self, ClusteringError> {
+    pub fn new(
+        blocks: Blocks,
+        part: u32,
+        k: u32,
+        tile_bytes: u64,
+        own: &Features,
+    ) -> Result<Self, ClusteringError> {
         super::check_k(k, blocks.rows)?;
         if part >= blocks.count {
-            return Err(ClusteringError::setting("part", part, format!("below the {} parts", blocks.count)));
+            return Err(ClusteringError::setting(
+                "part",
+                part,
+                format!("below the {} parts", blocks.count),
+            ));
         }
         check_rows(blocks, part, own)?;
         let _guard = tch::no_grad_guard();
@@ -91,12 +114,19 @@ impl PartSearch {
         Ok(Self { scan })
     }
 
-    /// Compares the part's own rows with those of `block`; `features` is `None` for the own block. `more` hears the pairs done
-    /// since the last call and says whether to go on; false when it said no.
+    /// Compares the part's own rows with those of `block`; `features` is `None` for the own block.
+    /// `more` hears the pairs done since the last call and says whether to go on; false when it
+    /// said no.
     ///
     /// # Errors
-    /// When the block comes out of turn, its rows are too few or many or of another type, or one is all zero.
-    pub fn compare(&mut self, block: u32, features: Option<&Features>, more: &mut dyn FnMut(u64) -> bool) -> Result<bool, ClusteringError> {
+    /// When the block comes out of turn, its rows are too few or many or of another type, or one is
+    /// all zero.
+    pub fn compare(
+        &mut self,
+        block: u32,
+        features: Option<&Features>,
+        more: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<bool, ClusteringError> {
         let _guard = tch::no_grad_guard();
         let (blocks, kind) = self.scan.expects(block)?;
         let unit = match features {
@@ -105,8 +135,15 @@ impl PartSearch {
                 check_rows(blocks, block, features)?;
                 if features.kind() != kind {
                     let found = format!("{:?}", features.kind());
-                    let (what, expected) = (format!("block {block} of the features"), format!("{kind:?} like the others"));
-                    return Err(ClusteringError::Shape { what, found, expected });
+                    let (what, expected) = (
+                        format!("block {block} of the features"),
+                        format!("{kind:?} like the others"),
+                    );
+                    return Err(ClusteringError::Shape {
+                        what,
+                        found,
+                        expected,
+                    });
                 }
                 Some(features.unit_rows()?)
             }
@@ -135,7 +172,12 @@ fn check_rows(blocks: Blocks, block: u32, features: &Features) -> Result<(), Clu
 /// [`PartScan`] of either precision.
 trait Scan {
     fn expects(&self, block: u32) -> Result<(Blocks, Kind), ClusteringError>;
-    fn compare(&mut self, block: u32, unit: Option<Tensor>, more: &mut dyn FnMut(u64) -> bool) -> bool;
+    fn compare(
+        &mut self,
+        block: u32,
+        unit: Option<Tensor>,
+        more: &mut dyn FnMut(u64) -> bool,
+    ) -> bool;
     fn finish(self: Box<Self>) -> Vec<BlockLists>;
 }
 
@@ -168,7 +210,12 @@ impl<T: Element + Copy + PartialOrd + Default + Send + Sync> PartScan<T> {
 }
 
 fn selection<T: Copy + PartialOrd + Send + Sync>(rows: &Range<i64>, k: usize) -> Selection<T> {
-    Selection::new(rows.start as usize, rows.clone().count(), k, super::threads())
+    Selection::new(
+        rows.start as usize,
+        rows.clone().count(),
+        k,
+        super::threads(),
+    )
 }
 
 impl<T: Element + Copy + PartialOrd + Default + Send + Sync> Scan for PartScan<T> {
@@ -176,13 +223,26 @@ impl<T: Element + Copy + PartialOrd + Default + Send + Sync> Scan for PartScan<T
         if self.waiting.first() == Some(&block) {
             return Ok((self.blocks, T::KIND));
         }
-        Err(ClusteringError::setting("block", block, format!("the first of {:?}", self.waiting)))
+        Err(ClusteringError::setting(
+            "block",
+            block,
+            format!("the first of {:?}", self.waiting),
+        ))
     }
 
-    fn compare(&mut self, block: u32, unit: Option<Tensor>, more: &mut dyn FnMut(u64) -> bool) -> bool {
+    fn compare(
+        &mut self,
+        block: u32,
+        unit: Option<Tensor>,
+        more: &mut dyn FnMut(u64) -> bool,
+    ) -> bool {
         self.waiting.remove(0);
         let (mine, theirs) = (self.blocks.rows(self.part), self.blocks.rows(block));
-        let (mine_at, theirs_at, side) = (mine.start as usize, theirs.start as usize, self.tiles.side());
+        let (mine_at, theirs_at, side) = (
+            mine.start as usize,
+            theirs.start as usize,
+            self.tiles.side(),
+        );
         let diagonal = block == self.part;
         let mut other = (!diagonal).then(|| selection::<T>(&theirs, self.k));
         let right = unit.as_ref().unwrap_or(&self.unit);
@@ -235,32 +295,57 @@ pub fn merge_block(lists: &[BlockLists], k: u32) -> Result<Neighbours, Clusterin
         expected,
     };
     let Some(one) = lists.first() else {
-        return Err(wrong("none".to_owned(), "those of every part that met it".to_owned()));
+        return Err(wrong(
+            "none".to_owned(),
+            "those of every part that met it".to_owned(),
+        ));
     };
     let rows = one.indices.size().first().copied().unwrap_or(0);
     for list in lists {
         let (indices, similarities) = (list.indices.size(), list.similarities.size());
-        if list.block != one.block || indices.len() != 2 || indices[0] != rows || similarities != indices {
+        if list.block != one.block
+            || indices.len() != 2
+            || indices[0] != rows
+            || similarities != indices
+        {
             let found = format!("{indices:?} and {similarities:?} of block {}", list.block);
-            return Err(wrong(found, format!("indices and similarities [{rows}, k] of block {}", one.block)));
+            return Err(wrong(
+                found,
+                format!(
+                    "indices and similarities [{rows}, k] of block {}",
+                    one.block
+                ),
+            ));
         }
     }
     let width: i64 = lists.iter().map(|list| list.indices.size()[1]).sum();
     if width < i64::from(k) {
-        return Err(wrong(format!("{width} of each row"), format!("at least {k}: is a part missing?")));
+        return Err(wrong(
+            format!("{width} of each row"),
+            format!("at least {k}: is a part missing?"),
+        ));
     }
-    let all = |pick: fn(&BlockLists) -> &Tensor| Tensor::cat(&lists.iter().map(pick).collect::<Vec<_>>(), 1);
+    let all = |pick: fn(&BlockLists) -> &Tensor| {
+        Tensor::cat(&lists.iter().map(pick).collect::<Vec<_>>(), 1)
+    };
     let (indices, similarities) = (all(|list| &list.indices), all(|list| &list.similarities));
     let mut order: Vec<(f64, i32)> = Vec::new();
     let (mut chosen, mut cosines) = (Vec::new(), Vec::new());
-    let flat = Vec::<i32>::try_from(indices.contiguous().view(-1)).map_err(|source| torch("reading candidates", source))?;
+    let flat = Vec::<i32>::try_from(indices.contiguous().view(-1))
+        .map_err(|source| torch("reading candidates", source))?;
     let values = Vec::<f64>::try_from(similarities.to_kind(Kind::Double).contiguous().view(-1))
         .map_err(|source| torch("reading candidates", source))?;
-    for (indices, values) in flat.chunks(width as usize).zip(values.chunks(width as usize)) {
+    for (indices, values) in flat
+        .chunks(width as usize)
+        .zip(values.chunks(width as usize))
+    {
         order.clear();
         order.extend(values.iter().copied().zip(indices.iter().copied()));
         if order.iter().any(|(value, _)| value.is_nan()) {
-            return Err(wrong("a similarity that is no number".to_owned(), "cosines".to_owned()));
+            return Err(wrong(
+                "a similarity that is no number".to_owned(),
+                "cosines".to_owned(),
+            ));
         }
         order.sort_unstable_by(better);
         chosen.extend(order[..k as usize].iter().map(|&(_, index)| index));

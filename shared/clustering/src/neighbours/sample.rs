@@ -1,4 +1,5 @@
-//! How often near images share a cluster, estimated from some of the rows: for clusterings that need no neighbours themselves.
+//! How often near images share a cluster, estimated from some of the rows: for clusterings that
+//! need no neighbours themselves.
 
 use crate::{ClusteringError, features::directions, kmeans::RowSource};
 use tch::{Kind, Tensor};
@@ -6,12 +7,19 @@ use tch::{Kind, Tensor};
 /// Rows held against the sample at a time.
 const PIECE: i64 = 1 << 12;
 
-/// Share of the `k` nearest others (by cosine; all others where there are fewer) that lie in a row's own cluster, over at most `sample`
-/// evenly spaced rows; `ids` are the clusters of all rows. One pass over the source; a row of length zero is equally far from all.
+/// Share of the `k` nearest others (by cosine; all others where there are fewer) that lie in a
+/// row's own cluster, over at most `sample` evenly spaced rows; `ids` are the clusters of all rows.
+/// One pass over the source; a row of length zero is equally far from all.
 ///
 /// # Errors
-/// When rows cannot be read or are no features, or there are not as many ids as rows, or fewer than two.
-pub fn sampled_agreement(source: &dyn RowSource, ids: &[i64], k: i64, sample: i64) -> Result<f64, ClusteringError> {
+/// When rows cannot be read or are no features, or there are not as many ids as rows, or fewer than
+/// two.
+pub fn sampled_agreement(
+    source: &dyn RowSource,
+    ids: &[i64],
+    k: i64,
+    sample: i64,
+) -> Result<f64, ClusteringError> {
     let count = source.count();
     if ids.len() as i64 != count || count < 2 {
         return Err(ClusteringError::setting(
@@ -28,12 +36,18 @@ pub fn sampled_agreement(source: &dyn RowSource, ids: &[i64], k: i64, sample: i6
     let mut best: Option<(Tensor, Tensor)> = None;
     for first in (0..count).step_by(PIECE as usize) {
         let rows = directions(source.piece(first, PIECE.min(count - first))?.tensor());
-        let columns = Tensor::arange_start(first, first + rows.size()[0], (Kind::Int64, rows.device()));
+        let columns =
+            Tensor::arange_start(first, first + rows.size()[0], (Kind::Int64, rows.device()));
         let oneself = places.unsqueeze(1).eq_tensor(&columns);
-        let similarity = asked.mm(&rows.tr()).masked_fill(&oneself, f64::NEG_INFINITY);
+        let similarity = asked
+            .mm(&rows.tr())
+            .masked_fill(&oneself, f64::NEG_INFINITY);
         let columns = columns.expand_as(&similarity);
         let (similarity, columns) = match best {
-            Some((before, at)) => (Tensor::cat(&[before, similarity], 1), Tensor::cat(&[at, columns], 1)),
+            Some((before, at)) => (
+                Tensor::cat(&[before, similarity], 1),
+                Tensor::cat(&[at, columns], 1),
+            ),
             None => (similarity, columns),
         };
         let (values, chosen) = similarity.topk(k.min(similarity.size()[1]), 1, true, true);
@@ -43,7 +57,11 @@ pub fn sampled_agreement(source: &dyn RowSource, ids: &[i64], k: i64, sample: i6
     let ids = Tensor::from_slice(ids).to_device(asked.device());
     let theirs = ids.index_select(0, &nearest.view(-1)).view_as(&nearest);
     let own = ids.index_select(0, &places).unsqueeze(1);
-    Ok(theirs.eq_tensor(&own).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]))
+    Ok(theirs
+        .eq_tensor(&own)
+        .to_kind(Kind::Double)
+        .mean(Kind::Double)
+        .double_value(&[]))
 }
 
 #[cfg(test)]
@@ -56,17 +74,24 @@ mod tests {
     #[test]
     fn a_sample_of_all_rows_is_the_whole_and_parts_come_close() {
         let count = PIECE + 500;
-        let noise = (Tensor::arange(count * 5, (Kind::Double, Device::Cpu)) * 12.9898).sin() * 43758.5453;
-        let noise = (&noise - noise.floor() - 0.5).view([count, 5]).to_kind(Kind::Float);
+        let noise =
+            (Tensor::arange(count * 5, (Kind::Double, Device::Cpu)) * 12.9898).sin() * 43758.5453;
+        let noise = (&noise - noise.floor() - 0.5)
+            .view([count, 5])
+            .to_kind(Kind::Float);
         let groups = Tensor::arange(count, (Kind::Int64, Device::Cpu)).remainder(7);
-        let centres = (Tensor::arange(35, (Kind::Float, Device::Cpu)) * 2.7).cos().view([7, 5]);
+        let centres = (Tensor::arange(35, (Kind::Float, Device::Cpu)) * 2.7)
+            .cos()
+            .view([7, 5]);
         let features = Features::new(&(noise * 1.5 + centres.index_select(0, &groups))).unwrap();
         let ids = Vec::<i64>::try_from(&groups).unwrap();
         let found = nearest(&features, 10, DEFAULT_TILE_BYTES, &mut |_, _| true)
             .unwrap()
             .unwrap()
             .indices;
-        let theirs = groups.index_select(0, &found.to_kind(Kind::Int64).view(-1)).view([count, 10]);
+        let theirs = groups
+            .index_select(0, &found.to_kind(Kind::Int64).view(-1))
+            .view([count, 10]);
         let whole = theirs
             .eq_tensor(&groups.unsqueeze(1))
             .to_kind(Kind::Double)
@@ -81,8 +106,11 @@ mod tests {
 
     #[test]
     fn few_rows_and_zero_rows_are_borne() {
-        let features = Features::new(&Tensor::from_slice2(&[[1f32, 0.0], [0.0, 0.0], [2.0, 0.1]])).unwrap();
-        assert!((sampled_agreement(&features, &[0, 1, 0], 50, 1000).unwrap() - 1.0 / 3.0).abs() < 1e-12);
+        let features =
+            Features::new(&Tensor::from_slice2(&[[1f32, 0.0], [0.0, 0.0], [2.0, 0.1]])).unwrap();
+        assert!(
+            (sampled_agreement(&features, &[0, 1, 0], 50, 1000).unwrap() - 1.0 / 3.0).abs() < 1e-12
+        );
         assert!(sampled_agreement(&features, &[0, 1], 50, 1000).is_err());
     }
 }

@@ -28,14 +28,21 @@ impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
         }
     }
 
-    /// Takes a tile \[height, width\] for the rows from `first` on; its columns are those from `second` on, all above the
-    /// columns that these rows met before.
+    /// Takes a tile \[height, width\] for the rows from `first` on; its columns are those from
+    /// `second` on, all above the columns that these rows met before.
     pub(super) fn take_rows(&mut self, tile: &[T], first: usize, second: usize, width: usize) {
         let k = self.k;
         self.split(first, tile.len() / width, |start, candidates, threshold| {
             for (offset, (list, limit)) in candidates.iter_mut().zip(threshold).enumerate() {
                 let row = start - first + offset;
-                scan_row(&tile[row * width..(row + 1) * width], second, start + offset, k, list, limit);
+                scan_row(
+                    &tile[row * width..(row + 1) * width],
+                    second,
+                    start + offset,
+                    k,
+                    list,
+                    limit,
+                );
             }
         });
     }
@@ -46,7 +53,13 @@ impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
         self.split(second, width, |start, candidates, threshold| {
             let columns = start - second..start - second + candidates.len();
             for (row, line) in tile.chunks_exact(width).enumerate() {
-                scan_column_line(&line[columns.clone()], (first + row) as i32, k, candidates, threshold);
+                scan_column_line(
+                    &line[columns.clone()],
+                    (first + row) as i32,
+                    k,
+                    candidates,
+                    threshold,
+                );
             }
         });
     }
@@ -69,8 +82,14 @@ impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
         }
     }
 
-    /// Runs `work` over rows `first..first + count` of the whole set in as many pieces as there are threads.
-    fn split(&mut self, first: usize, count: usize, work: impl Fn(usize, &mut [Vec<(T, i32)>], &mut [Option<T>]) + Sync) {
+    /// Runs `work` over rows `first..first + count` of the whole set in as many pieces as there are
+    /// threads.
+    fn split(
+        &mut self,
+        first: usize,
+        count: usize,
+        work: impl Fn(usize, &mut [Vec<(T, i32)>], &mut [Option<T>]) + Sync,
+    ) {
         let piece = count.div_ceil(self.threads).max(1);
         let own = first - self.origin..first - self.origin + count;
         let candidates = self.candidates[own.clone()].chunks_mut(piece);
@@ -107,7 +126,13 @@ fn cut<T: Copy + PartialOrd>(list: &mut Vec<(T, i32)>, k: usize) -> T {
 }
 
 /// Adds a candidate whose index is above all earlier ones: equal similarity loses against them.
-fn offer<T: Copy + PartialOrd>(value: T, index: i32, k: usize, list: &mut Vec<(T, i32)>, limit: &mut Option<T>) {
+fn offer<T: Copy + PartialOrd>(
+    value: T,
+    index: i32,
+    k: usize,
+    list: &mut Vec<(T, i32)>,
+    limit: &mut Option<T>,
+) {
     list.push((value, index));
     if list.len() == k && limit.is_none() || list.len() >= 2 * k + LANE {
         *limit = Some(cut(list, k));
@@ -123,7 +148,11 @@ fn scan_row<T: Copy + PartialOrd>(
     limit: &mut Option<T>,
 ) {
     for (lane, values) in values.chunks(LANE).enumerate() {
-        if limit.is_some_and(|limit| !values.iter().fold(false, |any, &value| any | (value > limit))) {
+        if limit.is_some_and(|limit| {
+            !values
+                .iter()
+                .fold(false, |any, &value| any | (value > limit))
+        }) {
             continue;
         }
         for (offset, &value) in values.iter().enumerate() {
@@ -135,14 +164,26 @@ fn scan_row<T: Copy + PartialOrd>(
     }
 }
 
-/// One line of a tile read the other way: value j belongs to row j of `candidates`, `index` is the other row.
-fn scan_column_line<T: Copy + PartialOrd>(line: &[T], index: i32, k: usize, candidates: &mut [Vec<(T, i32)>], threshold: &mut [Option<T>]) {
-    let lanes = line.chunks(LANE).zip(candidates.chunks_mut(LANE)).zip(threshold.chunks_mut(LANE));
+/// One line of a tile read the other way: value j belongs to row j of `candidates`, `index` is the
+/// other row.
+fn scan_column_line<T: Copy + PartialOrd>(
+    line: &[T],
+    index: i32,
+    k: usize,
+    candidates: &mut [Vec<(T, i32)>],
+    threshold: &mut [Option<T>],
+) {
+    let lanes = line
+        .chunks(LANE)
+        .zip(candidates.chunks_mut(LANE))
+        .zip(threshold.chunks_mut(LANE));
     for ((values, candidates), limits) in lanes {
         let any = values
             .iter()
             .zip(limits.iter())
-            .fold(false, |any, (&value, limit)| any | limit.is_none_or(|limit| value > limit));
+            .fold(false, |any, (&value, limit)| {
+                any | limit.is_none_or(|limit| value > limit)
+            });
         if any {
             for ((&value, list), limit) in values.iter().zip(candidates).zip(limits) {
                 if limit.is_none_or(|limit| value > limit) {

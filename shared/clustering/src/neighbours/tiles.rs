@@ -10,7 +10,8 @@ pub(super) struct Tiles<T> {
 }
 
 impl<T: Element + Copy + Default> Tiles<T> {
-    /// Square tiles as large as `bytes` allow for both copies together, at least 64 and at most 16,384 rows high.
+    /// Square tiles as large as `bytes` allow for both copies together, at least 64 and at most
+    /// 16,384 rows high.
     pub(super) fn new(bytes: u64, rows: usize, device: Device) -> Self {
         let side = ((bytes / (2 * size_of::<T>() as u64)) as f64).sqrt() as usize;
         let side = side.clamp(64, 16_384).min(rows);
@@ -26,9 +27,15 @@ impl<T: Element + Copy + Default> Tiles<T> {
         self.side
     }
 
-    /// Cosines of the unit rows of `left` from `first` on with those of `right` from `second` on, row by row, and the number of
-    /// columns.
-    pub(super) fn product(&mut self, left: &Tensor, first: usize, right: &Tensor, second: usize) -> (&[T], usize) {
+    /// Cosines of the unit rows of `left` from `first` on with those of `right` from `second` on,
+    /// row by row, and the number of columns.
+    pub(super) fn product(
+        &mut self,
+        left: &Tensor,
+        first: usize,
+        right: &Tensor,
+        second: usize,
+    ) -> (&[T], usize) {
         let piece = |unit: &Tensor, first: usize| {
             let rows = unit.size()[0] as usize;
             unit.narrow(0, first as i64, self.side.min(rows - first) as i64)
@@ -40,7 +47,9 @@ impl<T: Element + Copy + Default> Tiles<T> {
         }
         let _ = left.mm_out(&self.tile, &right.tr());
         let count = (shape[0] * shape[1]) as usize;
-        self.tile.to_device(Device::Cpu).copy_data(&mut self.host[..count], count);
+        self.tile
+            .to_device(Device::Cpu)
+            .copy_data(&mut self.host[..count], count);
         (&self.host[..count], shape[1] as usize)
     }
 }

@@ -1,4 +1,5 @@
-//! Which pairs an epoch visits: every image once in random order, with a partner drawn anew among its neighbours.
+//! Which pairs an epoch visits: every image once in random order, with a partner drawn anew among
+//! its neighbours.
 
 use crate::random::{Purpose, permutation, stream};
 use rand::Rng;
@@ -13,14 +14,29 @@ pub struct EpochDraws {
     pub choices: Tensor,
 }
 
-/// Draws of epoch `epoch`: a function of the seed and the epoch alone. The last images that fill no batch sit out.
-pub fn epoch_draws(seed: u64, epoch: u32, rows: i64, neighbours: i64, batch: i64, device: Device) -> EpochDraws {
+/// Draws of epoch `epoch`: a function of the seed and the epoch alone. The last images that fill no
+/// batch sit out.
+pub fn epoch_draws(
+    seed: u64,
+    epoch: u32,
+    rows: i64,
+    neighbours: i64,
+    batch: i64,
+    device: Device,
+) -> EpochDraws {
     let mut rng = stream(seed, Purpose::Epoch, epoch.into());
     let steps = rows / batch;
     let mut anchors = permutation(&mut rng, rows);
     anchors.truncate((steps * batch) as usize);
-    let choices: Vec<i64> = anchors.iter().map(|_| rng.random_range(0..neighbours)).collect();
-    let place = |values: &[i64]| Tensor::from_slice(values).view([steps, batch]).to_device(device);
+    let choices: Vec<i64> = anchors
+        .iter()
+        .map(|_| rng.random_range(0..neighbours))
+        .collect();
+    let place = |values: &[i64]| {
+        Tensor::from_slice(values)
+            .view([steps, batch])
+            .to_device(device)
+    };
     EpochDraws {
         anchors: place(&anchors),
         choices: place(&choices),
@@ -34,8 +50,14 @@ mod tests {
     #[test]
     fn an_epoch_is_a_function_of_seed_and_number() {
         let draws = |seed, epoch| epoch_draws(seed, epoch, 103, 5, 10, Device::Cpu);
-        assert!(draws(1, 4).anchors.equal(&draws(1, 4).anchors) && draws(1, 4).choices.equal(&draws(1, 4).choices));
-        assert!(!draws(1, 4).anchors.equal(&draws(1, 5).anchors) && !draws(1, 4).anchors.equal(&draws(2, 4).anchors));
+        assert!(
+            draws(1, 4).anchors.equal(&draws(1, 4).anchors)
+                && draws(1, 4).choices.equal(&draws(1, 4).choices)
+        );
+        assert!(
+            !draws(1, 4).anchors.equal(&draws(1, 5).anchors)
+                && !draws(1, 4).anchors.equal(&draws(2, 4).anchors)
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The student's forward pass with what its backward pass needs, and that backward pass, written out.
+//! The student's forward pass with what its backward pass needs, and that backward pass, written
+//! out.
 
 use super::Heads;
 use tch::Tensor;
@@ -25,7 +26,11 @@ pub struct Activations {
 
 /// [`Heads::forward`] that keeps what [`backward`] needs.
 pub fn forward_keeping(heads: &Heads, features: &Tensor) -> Activations {
-    let mut inputs = vec![features.unsqueeze(0).expand([heads.shape.heads, -1, -1], false)];
+    let mut inputs = vec![
+        features
+            .unsqueeze(0)
+            .expand([heads.shape.heads, -1, -1], false),
+    ];
     let mut before_gelu = Vec::new();
     for (bias, weight) in heads.biases.iter().zip(&heads.weights) {
         let output = bias.baddbmm(&inputs[inputs.len() - 1], &weight.transpose(1, 2), 1, 1);
@@ -35,7 +40,9 @@ pub fn forward_keeping(heads: &Heads, features: &Tensor) -> Activations {
         before_gelu.push(output);
     }
     let bottleneck = before_gelu.pop().expect("invariant: at least one layer");
-    let norms = bottleneck.norm_scalaropt_dim(2.0, [2].as_slice(), true).clamp_min(NORM_EPS);
+    let norms = bottleneck
+        .norm_scalaropt_dim(2.0, [2].as_slice(), true)
+        .clamp_min(NORM_EPS);
     let unit = bottleneck / &norms;
     let last_layer = heads.last_layer();
     let logits = unit.bmm(&last_layer.transpose(1, 2));
@@ -49,10 +56,16 @@ pub fn forward_keeping(heads: &Heads, features: &Tensor) -> Activations {
     }
 }
 
-/// Gradients of every tensor of `heads`, in the order of [`Heads::tensors`], from d loss / d logits.
+/// Gradients of every tensor of `heads`, in the order of [`Heads::tensors`], from d loss / d
+/// logits.
 ///
 /// `skip_last` leaves the two tensors of the last layer out (they are frozen).
-pub fn backward(heads: &Heads, kept: &Activations, d_logits: &Tensor, skip_last: bool) -> Vec<Option<Tensor>> {
+pub fn backward(
+    heads: &Heads,
+    kept: &Activations,
+    d_logits: &Tensor,
+    skip_last: bool,
+) -> Vec<Option<Tensor>> {
     let (d_length, d_direction) = if skip_last {
         (None, None)
     } else {
@@ -60,24 +73,38 @@ pub fn backward(heads: &Heads, kept: &Activations, d_logits: &Tensor, skip_last:
     };
     let d_unit = d_logits.bmm(&kept.last_layer);
     // u = b / max(‖b‖, eps): the part of du along u is lost, unless the norm was clamped.
-    let along = (&kept.unit * &d_unit).sum_dim_intlist([2].as_slice(), true, d_unit.kind()) * kept.norms.gt(NORM_EPS);
+    let along = (&kept.unit * &d_unit).sum_dim_intlist([2].as_slice(), true, d_unit.kind())
+        * kept.norms.gt(NORM_EPS);
     let mut d_output = (d_unit - &kept.unit * along) / &kept.norms;
     let layers = heads.weights.len();
     let (mut d_biases, mut d_weights) = (Vec::new(), Vec::new());
     for layer in (0..layers).rev() {
-        d_biases.push(Some(d_output.sum_dim_intlist([1].as_slice(), true, d_output.kind())));
+        d_biases.push(Some(d_output.sum_dim_intlist(
+            [1].as_slice(),
+            true,
+            d_output.kind(),
+        )));
         d_weights.push(Some(d_output.transpose(1, 2).bmm(&kept.inputs[layer])));
         if layer > 0 {
-            d_output = kept.before_gelu[layer - 1].gelu_backward(&d_output.bmm(&heads.weights[layer]), "none");
+            d_output = kept.before_gelu[layer - 1]
+                .gelu_backward(&d_output.bmm(&heads.weights[layer]), "none");
         }
     }
     d_biases.reverse();
     d_weights.reverse();
-    d_biases.into_iter().chain(d_weights).chain([d_length, d_direction]).collect()
+    d_biases
+        .into_iter()
+        .chain(d_weights)
+        .chain([d_length, d_direction])
+        .collect()
 }
 
 /// Gradients of lengths and directions: row = g v/‖v‖.
-fn last_layer_gradients(heads: &Heads, kept: &Activations, d_logits: &Tensor) -> (Option<Tensor>, Option<Tensor>) {
+fn last_layer_gradients(
+    heads: &Heads,
+    kept: &Activations,
+    d_logits: &Tensor,
+) -> (Option<Tensor>, Option<Tensor>) {
     let d_rows = d_logits.transpose(1, 2).bmm(&kept.unit);
     let norms = heads.direction_norms();
     let direction = &heads.weight_v / &norms;
@@ -104,13 +131,28 @@ mod tests {
         let heads = Heads::initialise(shape, 3, Kind::Double, Device::Cpu);
         // lengths off 1 and weights of ordinary size, so that every path carries a gradient
         let heads = heads.map(|t| (t * 20.0 + 0.1).set_requires_grad(true));
-        let features = Tensor::arange(3 * 7, (Kind::Double, Device::Cpu)).cos().view([3, 7]);
-        let outer = Tensor::arange(2 * 3 * 4, (Kind::Double, Device::Cpu)).sin().view([2, 3, 4]);
+        let features = Tensor::arange(3 * 7, (Kind::Double, Device::Cpu))
+            .cos()
+            .view([3, 7]);
+        let outer = Tensor::arange(2 * 3 * 4, (Kind::Double, Device::Cpu))
+            .sin()
+            .view([2, 3, 4]);
         let kept = forward_keeping(&heads, &features);
-        let expected = Tensor::run_backward(&[(&kept.logits * &outer).sum(Kind::Double)], &heads.tensors(), false, false);
+        let expected = Tensor::run_backward(
+            &[(&kept.logits * &outer).sum(Kind::Double)],
+            &heads.tensors(),
+            false,
+            false,
+        );
         let found = tch::no_grad(|| {
             let kept = forward_keeping(&heads, &features);
-            assert!((&kept.logits - heads.forward(&features)).abs().max().double_value(&[]) < 1e-14);
+            assert!(
+                (&kept.logits - heads.forward(&features))
+                    .abs()
+                    .max()
+                    .double_value(&[])
+                    < 1e-14
+            );
             backward(&heads, &kept, &outer, false)
         });
         for (expected, found) in expected.iter().zip(found) {

@@ -51,8 +51,9 @@ impl Standardisation {
 }
 
 impl Heads {
-    /// Fresh heads: linear maps normal with std 0.02 (cut at 100 standard deviations upstream, so never), biases 0, lengths 1,
-    /// directions uniform in ±1/√bottleneck. Head h draws from its own stream, whatever H is.
+    /// Fresh heads: linear maps normal with std 0.02 (cut at 100 standard deviations upstream, so
+    /// never), biases 0, lengths 1, directions uniform in ±1/√bottleneck. Head h draws from its own
+    /// stream, whatever H is.
     pub fn initialise(shape: HeadShape, seed: u64, kind: Kind, device: Device) -> Self {
         let maps = shape.maps();
         let bound = 1.0 / (shape.bottleneck as f64).sqrt();
@@ -61,10 +62,15 @@ impl Heads {
         for head in 0..shape.heads {
             let mut rng = stream(seed, Purpose::HeadWeights, head as u64);
             for (stack, &(inputs, outputs)) in weights.iter_mut().zip(&maps) {
-                stack.push(Tensor::from_slice(&normals(&mut rng, (inputs * outputs) as usize, 0.02)).view([outputs, inputs]));
+                stack.push(
+                    Tensor::from_slice(&normals(&mut rng, (inputs * outputs) as usize, 0.02))
+                        .view([outputs, inputs]),
+                );
             }
             let count = shape.clusters * shape.bottleneck;
-            let uniform: Vec<f32> = (0..count).map(|_| rng.random_range(-bound..bound) as f32).collect();
+            let uniform: Vec<f32> = (0..count)
+                .map(|_| rng.random_range(-bound..bound) as f32)
+                .collect();
             directions.push(Tensor::from_slice(&uniform).view([shape.clusters, shape.bottleneck]));
         }
         let place = |stack: &[Tensor]| Tensor::stack(stack, 0).to_kind(kind).to_device(device);
@@ -93,7 +99,10 @@ impl Heads {
         let mut rest = tensors.into_iter();
         let biases = rest.by_ref().take(layers).collect();
         let weights = rest.by_ref().take(layers).collect();
-        let mut last = || rest.next().expect("invariant: two tensors per layer and two more");
+        let mut last = || {
+            rest.next()
+                .expect("invariant: two tensors per layer and two more")
+        };
         Self {
             shape,
             biases,
@@ -122,7 +131,9 @@ impl Heads {
     }
     /// Logits \[H, rows, C\] of standardised features \[rows, D\].
     pub fn forward(&self, features: &Tensor) -> Tensor {
-        let mut hidden = features.unsqueeze(0).expand([self.shape.heads, -1, -1], false);
+        let mut hidden = features
+            .unsqueeze(0)
+            .expand([self.shape.heads, -1, -1], false);
         for (layer, (bias, weight)) in self.biases.iter().zip(&self.weights).enumerate() {
             if layer > 0 {
                 hidden = hidden.gelu_("none");
@@ -172,15 +183,28 @@ mod tests {
     #[test]
     fn a_head_starts_the_same_however_many_there_are() {
         let many = Heads::initialise(shape(), 7, Kind::Float, Device::Cpu);
-        let one = Heads::initialise(HeadShape { heads: 1, ..shape() }, 7, Kind::Float, Device::Cpu);
-        assert!(many.group(0, 1).weights[1].equal(&one.weights[1]) && many.group(0, 1).weight_v.equal(&one.weight_v));
+        let one = Heads::initialise(
+            HeadShape {
+                heads: 1,
+                ..shape()
+            },
+            7,
+            Kind::Float,
+            Device::Cpu,
+        );
+        assert!(
+            many.group(0, 1).weights[1].equal(&one.weights[1])
+                && many.group(0, 1).weight_v.equal(&one.weight_v)
+        );
         assert!(!many.group(1, 1).weight_v.equal(&one.weight_v));
     }
 
     #[test]
     fn groups_compute_what_the_stack_computes() {
         let heads = Heads::initialise(shape(), 1, Kind::Double, Device::Cpu);
-        let features = Tensor::arange(5 * 32, (Kind::Double, Device::Cpu)).sin().view([5, 32]);
+        let features = Tensor::arange(5 * 32, (Kind::Double, Device::Cpu))
+            .sin()
+            .view([5, 32]);
         let all = heads.forward(&features);
         assert_eq!(all.size(), [3, 5, 100]);
         let second = heads.group(1, 1).forward(&features);

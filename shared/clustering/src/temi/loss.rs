@@ -1,7 +1,8 @@
 //! The TEMI loss in log space, and its gradient (spec §4.2–4.4).
 //!
-//! With q = softmax(β(log p_s + log p_t) − log p̃) over clusters, d l / d log p_s = −β q, and since q sums to 1 the gradient of
-//! the student's logits is β (p_s − q) / τ_s times the row's weight. Nothing underflows, however peaked the logits.
+//! With q = softmax(β(log p_s + log p_t) − log p̃) over clusters, d l / d log p_s = −β q, and since
+//! q sums to 1 the gradient of the student's logits is β (p_s − q) / τ_s times the row's weight.
+//! Nothing underflows, however peaked the logits.
 
 use cedm_contract::params::TemiParams;
 use tch::{Device, Kind, Tensor};
@@ -41,8 +42,14 @@ pub struct Targets {
     pub clusters: Tensor,
 }
 
-/// Targets of teacher logits \[H, 2B, C\], rows 0..B the anchors and B..2B their neighbours. Updates the marginal first.
-pub fn targets(teacher_logits: &Tensor, temperature: f64, params: &TemiParams, marginal: &mut Marginal) -> Targets {
+/// Targets of teacher logits \[H, 2B, C\], rows 0..B the anchors and B..2B their neighbours.
+/// Updates the marginal first.
+pub fn targets(
+    teacher_logits: &Tensor,
+    temperature: f64,
+    params: &TemiParams,
+    marginal: &mut Marginal,
+) -> Targets {
     let kind = teacher_logits.kind();
     let rows = teacher_logits.size()[1];
     let half = rows / 2;
@@ -50,13 +57,27 @@ pub fn targets(teacher_logits: &Tensor, temperature: f64, params: &TemiParams, m
     let teacher = log_teacher.exp();
     marginal.update(&teacher, params.marginal_momentum);
     let row_weights = if params.weighted {
-        let agreement = (teacher.narrow(1, 0, half) * teacher.narrow(1, half, half)).sum_dim_intlist([2].as_slice(), false, kind);
-        agreement.mean_dim([0].as_slice(), false, None::<Kind>).repeat([2]) / rows as f64
+        let agreement = (teacher.narrow(1, 0, half) * teacher.narrow(1, half, half))
+            .sum_dim_intlist([2].as_slice(), false, kind);
+        agreement
+            .mean_dim([0].as_slice(), false, None::<Kind>)
+            .repeat([2])
+            / rows as f64
     } else {
         Tensor::full([rows], 1.0 / rows as f64, (kind, teacher_logits.device()))
     };
-    let other = Tensor::cat(&[log_teacher.narrow(1, half, half), log_teacher.narrow(1, 0, half)], 1);
-    let log_marginal = marginal.shares.log().clamp_min(LOG_MARGINAL_FLOOR).unsqueeze(1);
+    let other = Tensor::cat(
+        &[
+            log_teacher.narrow(1, half, half),
+            log_teacher.narrow(1, 0, half),
+        ],
+        1,
+    );
+    let log_marginal = marginal
+        .shares
+        .log()
+        .clamp_min(LOG_MARGINAL_FLOOR)
+        .unsqueeze(1);
     Targets {
         shifted: other * params.beta - log_marginal,
         row_weights,
@@ -80,12 +101,20 @@ impl Targets {
     }
 }
 
-/// Loss of each head \[H\] and the gradient of their mean over `all_heads` heads with respect to student logits \[H, 2B, C\].
-pub fn student_loss(student_logits: &Tensor, targets: &Targets, params: &TemiParams, all_heads: i64) -> (Tensor, Tensor) {
+/// Loss of each head \[H\] and the gradient of their mean over `all_heads` heads with respect to
+/// student logits \[H, 2B, C\].
+pub fn student_loss(
+    student_logits: &Tensor,
+    targets: &Targets,
+    params: &TemiParams,
+    all_heads: i64,
+) -> (Tensor, Tensor) {
     let log_student = (student_logits / params.student_temperature).log_softmax(2, None::<Kind>);
     let joint = &log_student * params.beta + &targets.shifted;
     let pmi = joint.logsumexp([2].as_slice(), true);
-    let mut coefficient = (&targets.row_weights * (params.beta / params.student_temperature / all_heads as f64)).view([1, -1, 1]);
+    let mut coefficient = (&targets.row_weights
+        * (params.beta / params.student_temperature / all_heads as f64))
+        .view([1, -1, 1]);
     let clamped = if params.positive_pmi {
         coefficient = &coefficient * pmi.ge(0.0);
         pmi.clamp_min(0.0)
@@ -110,9 +139,16 @@ mod tests {
                 beta,
                 ..TemiParams::default()
             };
-            let targets = targets(&logits, 0.1, &params, &mut Marginal::uniform(2, 5, Kind::Double, Device::Cpu));
+            let targets = targets(
+                &logits,
+                0.1,
+                &params,
+                &mut Marginal::uniform(2, 5, Kind::Double, Device::Cpu),
+            );
             let (losses, gradient) = student_loss(&logits, &targets, &params, 2);
-            assert!((losses.double_value(&[0]) - (2.0 * beta - 2.0) * 5f64.ln() / 5.0).abs() < 1e-14);
+            assert!(
+                (losses.double_value(&[0]) - (2.0 * beta - 2.0) * 5f64.ln() / 5.0).abs() < 1e-14
+            );
             assert!(gradient.abs().max().double_value(&[]) < 1e-15);
         }
     }
@@ -130,9 +166,15 @@ mod tests {
                     .view([2, 8, 5])
             };
             let student = value(0.3).set_requires_grad(true);
-            let targets = targets(&value(0.9), 0.1, &params, &mut Marginal::uniform(2, 5, Kind::Double, Device::Cpu));
+            let targets = targets(
+                &value(0.9),
+                0.1,
+                &params,
+                &mut Marginal::uniform(2, 5, Kind::Double, Device::Cpu),
+            );
             let (losses, _) = student_loss(&student, &targets, &params, 2);
-            let expected = Tensor::run_backward(&[losses.mean(Kind::Double)], &[&student], false, false);
+            let expected =
+                Tensor::run_backward(&[losses.mean(Kind::Double)], &[&student], false, false);
             let (_, found) = tch::no_grad(|| student_loss(&student, &targets, &params, 2));
             assert!((&expected[0] - found).abs().max().double_value(&[]) < 1e-14);
         }
@@ -141,10 +183,16 @@ mod tests {
     #[test]
     fn peaked_logits_stay_finite() {
         let params = TemiParams::default();
-        let logits = (Tensor::arange(8 * 5, (Kind::Float, Device::Cpu)) * 2.3).sin().view([1, 8, 5]) * 60.0;
+        let logits = (Tensor::arange(8 * 5, (Kind::Float, Device::Cpu)) * 2.3)
+            .sin()
+            .view([1, 8, 5])
+            * 60.0;
         let mut marginal = Marginal::uniform(1, 5, Kind::Float, Device::Cpu);
         let targets = targets(&logits, 0.1, &params, &mut marginal);
         let (losses, gradient) = student_loss(&logits.flip([1]), &targets, &params, 1);
-        assert!(losses.double_value(&[0]).is_finite() && gradient.isfinite().all().int64_value(&[]) == 1);
+        assert!(
+            losses.double_value(&[0]).is_finite()
+                && gradient.isfinite().all().int64_value(&[]) == 1
+        );
     }
 }

@@ -1,9 +1,11 @@
-//! AdamW and the teacher's moving average, applied to a group of heads while its gradients are still in the cache.
+//! AdamW and the teacher's moving average, applied to a group of heads while its gradients are
+//! still in the cache.
 
 use super::Heads;
 use tch::{Device, Tensor};
 
-/// Elements handled at a time on a CPU: parameter, gradient, two moments and teacher of a piece then stay in the L2 cache.
+/// Elements handled at a time on a CPU: parameter, gradient, two moments and teacher of a piece
+/// then stay in the L2 cache.
 const PIECE: i64 = 1 << 15;
 
 /// First and second moments of every weight.
@@ -51,32 +53,58 @@ impl AdamW {
             second: self.second.group(first, count),
         }
     }
-    /// One step of student and teacher. A tensor without a gradient is left alone: no moments, no decay, no step counted; its
-    /// teacher follows all the same.
-    pub fn step(&self, student: &Heads, teacher: &Heads, gradients: Vec<Option<Tensor>>, settings: &StepSettings) {
+    /// One step of student and teacher. A tensor without a gradient is left alone: no moments, no
+    /// decay, no step counted; its teacher follows all the same.
+    pub fn step(
+        &self,
+        student: &Heads,
+        teacher: &Heads,
+        gradients: Vec<Option<Tensor>>,
+        settings: &StepSettings,
+    ) {
         let layers = student.shape.layers as usize;
         let stacks = student
             .tensors()
             .into_iter()
             .zip(teacher.tensors())
             .zip(self.first.tensors().into_iter().zip(self.second.tensors()));
-        for (index, (((weights, average), (first, second)), gradient)) in stacks.zip(gradients).enumerate() {
+        for (index, (((weights, average), (first, second)), gradient)) in
+            stacks.zip(gradients).enumerate()
+        {
             let Some(gradient) = gradient else {
-                let _ = average.shallow_clone().lerp_(weights, 1.0 - settings.teacher_momentum);
+                let _ = average
+                    .shallow_clone()
+                    .lerp_(weights, 1.0 - settings.teacher_momentum);
                 continue;
             };
             let gradient = clipped(gradient, settings.clip).contiguous().view(-1);
-            let decay = if index < layers { 0.0 } else { settings.weight_decay };
+            let decay = if index < layers {
+                0.0
+            } else {
+                settings.weight_decay
+            };
             let steps = if index < 2 * layers {
                 settings.steps
             } else {
                 settings.last_layer_steps
             };
-            let flat = [weights.view(-1), average.view(-1), first.view(-1), second.view(-1), gradient];
+            let flat = [
+                weights.view(-1),
+                average.view(-1),
+                first.view(-1),
+                second.view(-1),
+                gradient,
+            ];
             let length = flat[0].numel() as i64;
-            let piece = if weights.device() == Device::Cpu { PIECE } else { length };
+            let piece = if weights.device() == Device::Cpu {
+                PIECE
+            } else {
+                length
+            };
             for start in (0..length).step_by(piece as usize) {
-                let [weights, average, first, second, gradient] = flat.each_ref().map(|t| t.narrow(0, start, piece.min(length - start)));
+                let [weights, average, first, second, gradient] = flat
+                    .each_ref()
+                    .map(|t| t.narrow(0, start, piece.min(length - start)));
                 update(weights, first, second, gradient, decay, steps, settings);
                 let _ = { average }.lerp_(
                     &flat[0].narrow(0, start, piece.min(length - start)),
@@ -159,13 +187,29 @@ mod tests {
     #[test]
     fn first_step_moves_each_weight_by_the_learning_rate() {
         let (student, teacher) = (heads(), heads());
-        let gradients = student.tensors().iter().map(|t| Some(t.ones_like() * -3.0)).collect();
+        let gradients = student
+            .tensors()
+            .iter()
+            .map(|t| Some(t.ones_like() * -3.0))
+            .collect();
         AdamW::new(&student).step(&student, &teacher, gradients, &settings());
         let before = heads();
-        for (index, ((now, then), average)) in student.tensors().iter().zip(before.tensors()).zip(teacher.tensors()).enumerate() {
+        for (index, ((now, then), average)) in student
+            .tensors()
+            .iter()
+            .zip(before.tensors())
+            .zip(teacher.tensors())
+            .enumerate()
+        {
             let decay = if index == 0 { 1.0 } else { 1.0 - 0.1 * 0.5 };
             assert!((*now - (then * decay + 0.1)).abs().max().double_value(&[]) < 1e-8);
-            assert!((average - (then * 0.75 + *now * 0.25)).abs().max().double_value(&[]) < 1e-12);
+            assert!(
+                (average - (then * 0.75 + *now * 0.25))
+                    .abs()
+                    .max()
+                    .double_value(&[])
+                    < 1e-12
+            );
         }
     }
 
@@ -180,7 +224,11 @@ mod tests {
             ..settings()
         };
         for steps in 1..=2 {
-            let gradients = student.tensors().iter().map(|t| Some(t.ones_like() * f64::from(steps))).collect();
+            let gradients = student
+                .tensors()
+                .iter()
+                .map(|t| Some(t.ones_like() * f64::from(steps)))
+                .collect();
             let set = StepSettings {
                 steps: steps as u64,
                 last_layer_steps: steps as u64,
@@ -193,7 +241,13 @@ mod tests {
         let first = 0.1 * (m1 / 0.5) / ((v1 / 0.75).sqrt() + 3.0);
         let second = 0.1 * (m2 / 0.75) / ((v2 / 0.9375).sqrt() + 3.0);
         for (now, then) in student.tensors().iter().zip(before.tensors()) {
-            assert!((*now - (then - first - second)).abs().max().double_value(&[]) < 1e-12);
+            assert!(
+                (*now - (then - first - second))
+                    .abs()
+                    .max()
+                    .double_value(&[])
+                    < 1e-12
+            );
         }
     }
 
@@ -201,10 +255,16 @@ mod tests {
     fn tensors_without_gradient_stay() {
         let (student, teacher) = (heads(), heads());
         let adam = AdamW::new(&student);
-        let mut gradients: Vec<_> = student.tensors().iter().map(|t| Some(t.ones_like())).collect();
+        let mut gradients: Vec<_> = student
+            .tensors()
+            .iter()
+            .map(|t| Some(t.ones_like()))
+            .collect();
         gradients[2..].fill_with(|| None);
         adam.step(&student, &teacher, gradients, &settings());
-        assert!(student.weight_g.equal(&heads().weight_g) && student.weight_v.equal(&heads().weight_v));
+        assert!(
+            student.weight_g.equal(&heads().weight_g) && student.weight_v.equal(&heads().weight_v)
+        );
         assert!(teacher.weight_v.equal(&heads().weight_v));
         assert_eq!(adam.second.weight_v.abs().max().double_value(&[]), 0.0);
     }

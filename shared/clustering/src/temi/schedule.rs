@@ -23,8 +23,15 @@ impl Schedules {
     /// When the warm-up is longer than the training.
     pub fn new(params: &TemiParams, steps_per_epoch: usize) -> Result<Self, ClusteringError> {
         if params.warmup_epochs > params.epochs {
-            let expected = format!("at most epochs ({}): the learning rate would never be reached", params.epochs);
-            return Err(ClusteringError::setting("warmup_epochs", params.warmup_epochs, expected));
+            let expected = format!(
+                "at most epochs ({}): the learning rate would never be reached",
+                params.epochs
+            );
+            return Err(ClusteringError::setting(
+                "warmup_epochs",
+                params.warmup_epochs,
+                expected,
+            ));
         }
         let steps = params.epochs as usize * steps_per_epoch;
         let warmup = params.warmup_epochs as usize * steps_per_epoch;
@@ -33,8 +40,15 @@ impl Schedules {
         let mut lr = linspace(0.0, base, warmup);
         lr.extend(cosine(base, end, steps - warmup));
         let warm_epochs = params.teacher_temperature_warmup_epochs as usize;
-        let mut teacher_temperature = linspace(params.teacher_temperature_start, params.teacher_temperature, warm_epochs);
-        teacher_temperature.resize(teacher_temperature.len().max(params.epochs as usize), params.teacher_temperature);
+        let mut teacher_temperature = linspace(
+            params.teacher_temperature_start,
+            params.teacher_temperature,
+            warm_epochs,
+        );
+        teacher_temperature.resize(
+            teacher_temperature.len().max(params.epochs as usize),
+            params.teacher_temperature,
+        );
         Ok(Self {
             lr,
             weight_decay: cosine(params.weight_decay, params.weight_decay_end, steps),
@@ -48,13 +62,22 @@ impl Schedules {
 pub fn linspace(first: f64, last: f64, count: usize) -> Vec<f64> {
     let step = (last - first) / count.saturating_sub(1).max(1) as f64;
     (0..count)
-        .map(|i| if i > 0 && i + 1 == count { last } else { i as f64 * step + first })
+        .map(|i| {
+            if i > 0 && i + 1 == count {
+                last
+            } else {
+                i as f64 * step + first
+            }
+        })
         .collect()
 }
 
-/// last + ½ (first − last)(1 + cos(π j / n)) for j in 0..n: begins at `first`, never reaches `last`.
+/// last + ½ (first − last)(1 + cos(π j / n)) for j in 0..n: begins at `first`, never reaches
+/// `last`.
 pub fn cosine(first: f64, last: f64, count: usize) -> Vec<f64> {
-    let value = |j: usize| last + 0.5 * (first - last) * (1.0 + (std::f64::consts::PI * j as f64 / count as f64).cos());
+    let value = |j: usize| {
+        last + 0.5 * (first - last) * (1.0 + (std::f64::consts::PI * j as f64 / count as f64).cos())
+    };
     (0..count).map(value).collect()
 }
 
@@ -89,7 +112,10 @@ mod tests {
             teacher_temperature_warmup_epochs: 2,
             ..TemiParams::default()
         };
-        assert_eq!(Schedules::new(&params, 1).unwrap().teacher_temperature, [0.04, 0.07, 0.07, 0.07]);
+        assert_eq!(
+            Schedules::new(&params, 1).unwrap().teacher_temperature,
+            [0.04, 0.07, 0.07, 0.07]
+        );
     }
 
     #[test]
@@ -99,6 +125,9 @@ mod tests {
             ..TemiParams::default()
         };
         let error = Schedules::new(&params, 5).unwrap_err().to_string();
-        assert!(error.starts_with("warmup_epochs is 20, expected at most epochs (10)"), "{error}");
+        assert!(
+            error.starts_with("warmup_epochs is 20, expected at most epochs (10)"),
+            "{error}"
+        );
     }
 }

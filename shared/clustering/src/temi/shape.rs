@@ -47,17 +47,33 @@ impl HeadShape {
     /// (inputs, outputs) of each linear map before the last layer.
     pub fn maps(&self) -> Vec<(i64, i64)> {
         let input = |layer: i64| if layer == 0 { self.inputs } else { self.hidden };
-        let output = |layer: i64| if layer + 1 == self.layers { self.bottleneck } else { self.hidden };
-        (0..self.layers).map(|layer| (input(layer), output(layer))).collect()
+        let output = |layer: i64| {
+            if layer + 1 == self.layers {
+                self.bottleneck
+            } else {
+                self.hidden
+            }
+        };
+        (0..self.layers)
+            .map(|layer| (input(layer), output(layer)))
+            .collect()
     }
     /// Parameters of one head.
     pub fn parameters_per_head(&self) -> i64 {
-        let maps: i64 = self.maps().iter().map(|(input, output)| (input + 1) * output).sum();
+        let maps: i64 = self
+            .maps()
+            .iter()
+            .map(|(input, output)| (input + 1) * output)
+            .sum();
         maps + self.clusters * (self.bottleneck + 1)
     }
     /// Floating-point operations of one head's forward pass over one row.
     pub fn flops_per_row(&self) -> i64 {
-        let maps: i64 = self.maps().iter().map(|(input, output)| 2 * input * output).sum();
+        let maps: i64 = self
+            .maps()
+            .iter()
+            .map(|(input, output)| 2 * input * output)
+            .sum();
         maps + 2 * self.clusters * self.bottleneck
     }
 }
@@ -70,7 +86,10 @@ mod tests {
     fn paper_head_has_its_size() {
         let shape = HeadShape::new(&TemiParams::default(), 768, 100).unwrap();
         assert_eq!(shape.maps(), [(768, 512), (512, 256)]);
-        assert_eq!(shape.parameters_per_head(), 769 * 512 + 513 * 256 + 100 * 257);
+        assert_eq!(
+            shape.parameters_per_head(),
+            769 * 512 + 513 * 256 + 100 * 257
+        );
     }
 
     #[test]

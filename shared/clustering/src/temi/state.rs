@@ -16,27 +16,49 @@ impl Training {
         let mut named = Vec::new();
         for (stack, heads) in STACKS.into_iter().zip(self.stacks()) {
             for (index, tensor) in heads.tensors().into_iter().enumerate() {
-                named.push((format!("{stack}.{index}"), tensor.to_device(Device::Cpu).contiguous()));
+                named.push((
+                    format!("{stack}.{index}"),
+                    tensor.to_device(Device::Cpu).contiguous(),
+                ));
             }
         }
-        named.push(("marginal".to_owned(), self.marginal.shares.to_device(Device::Cpu)));
-        named.push(("epoch_losses".to_owned(), self.epoch_losses.to_device(Device::Cpu)));
-        named.push(("epoch_used".to_owned(), self.epoch_used.to_device(Device::Cpu)));
+        named.push((
+            "marginal".to_owned(),
+            self.marginal.shares.to_device(Device::Cpu),
+        ));
+        named.push((
+            "epoch_losses".to_owned(),
+            self.epoch_losses.to_device(Device::Cpu),
+        ));
+        named.push((
+            "epoch_used".to_owned(),
+            self.epoch_used.to_device(Device::Cpu),
+        ));
         named.push(("step".to_owned(), Tensor::from_slice(&[self.step as i64])));
-        named.push(("identity".to_owned(), Tensor::from_slice(self.identity().as_bytes())));
+        named.push((
+            "identity".to_owned(),
+            Tensor::from_slice(self.identity().as_bytes()),
+        ));
         let history: Vec<f64> = self.history.iter().flatten().copied().collect();
         if !history.is_empty() {
-            named.push(("history".to_owned(), Tensor::from_slice(&history).view([-1, self.shape().heads])));
+            named.push((
+                "history".to_owned(),
+                Tensor::from_slice(&history).view([-1, self.shape().heads]),
+            ));
         }
-        Tensor::write_safetensors(&named, file).map_err(|error| Self::unusable(file, error.to_string()))
+        Tensor::write_safetensors(&named, file)
+            .map_err(|error| Self::unusable(file, error.to_string()))
     }
 
-    /// Takes up the state that [`Training::save`] wrote for the same parameters, seed and data sizes.
+    /// Takes up the state that [`Training::save`] wrote for the same parameters, seed and data
+    /// sizes.
     ///
     /// # Errors
-    /// When the file cannot be read, is incomplete, or belongs to another training; this training is unchanged then.
+    /// When the file cannot be read, is incomplete, or belongs to another training; this training
+    /// is unchanged then.
     pub fn load(&mut self, file: &Path) -> Result<(), ClusteringError> {
-        let read = Tensor::read_safetensors(file).map_err(|error| Self::unusable(file, error.to_string()))?;
+        let read = Tensor::read_safetensors(file)
+            .map_err(|error| Self::unusable(file, error.to_string()))?;
         let mut named: HashMap<String, Tensor> = read.into_iter().collect();
         let mut take = |name: &str| {
             named
@@ -61,7 +83,11 @@ impl Training {
                 if tensor.size() != old.size() || tensor.kind() != old.kind() {
                     return Err(Self::unusable(
                         file,
-                        format!("`{stack}.{index}` has shape {:?}, expected {:?}", tensor.size(), old.size()),
+                        format!(
+                            "`{stack}.{index}` has shape {:?}, expected {:?}",
+                            tensor.size(),
+                            old.size()
+                        ),
                     ));
                 }
                 tensors.push(tensor.to_device(device));
@@ -74,7 +100,8 @@ impl Training {
         let step = take("step")?.int64_value(&[0]) as u64;
         let history = match step / self.steps_per_epoch() {
             0 => Vec::new(),
-            _ => Vec::<f64>::try_from(take("history")?.to_kind(Kind::Double).view(-1)).unwrap_or_default(),
+            _ => Vec::<f64>::try_from(take("history")?.to_kind(Kind::Double).view(-1))
+                .unwrap_or_default(),
         };
         let mut stacks = stacks.into_iter();
         let mut next = || stacks.next().expect("invariant: one stack per name");
@@ -83,12 +110,20 @@ impl Training {
         self.marginal.shares = marginal;
         (self.epoch_losses, self.epoch_used) = (epoch_losses, epoch_used);
         (self.step, self.draws) = (step, None);
-        self.history = history.chunks(self.shape().heads as usize).map(<[f64]>::to_vec).collect();
+        self.history = history
+            .chunks(self.shape().heads as usize)
+            .map(<[f64]>::to_vec)
+            .collect();
         Ok(())
     }
 
     fn stacks(&self) -> [&Heads; 4] {
-        [&self.student, &self.teacher, &self.adam.first, &self.adam.second]
+        [
+            &self.student,
+            &self.teacher,
+            &self.adam.first,
+            &self.adam.second,
+        ]
     }
     fn unusable(file: &Path, reason: String) -> ClusteringError {
         ClusteringError::File {

@@ -1,15 +1,16 @@
 //! One TEMI training: stepped by its caller, saved and restored at any step (spec §4.5–4.6).
 
 use super::{
-    AdamW, EpochDraws, HeadShape, Heads, Marginal, Model, Schedules, Standardisation, StepSettings, backward, epoch_draws, forward_keeping,
-    student_loss, targets,
+    AdamW, EpochDraws, HeadShape, Heads, Marginal, Model, Schedules, Standardisation, StepSettings,
+    backward, epoch_draws, forward_keeping, student_loss, targets,
 };
 use crate::{ClusteringError, Features, neighbours::check_lists};
 use cedm_contract::params::TemiParams;
 use cedm_maths::confidence::confidence;
 use tch::{Device, IndexOp, Kind, Tensor};
 
-/// Bytes of activations that a group of heads may have on a CPU: groups beyond the last-level cache only cost bandwidth.
+/// Bytes of activations that a group of heads may have on a CPU: groups beyond the last-level cache
+/// only cost bandwidth.
 const GROUP_BYTES: i64 = 8 << 20;
 /// Rows at a time when clusters are assigned.
 const ASSIGN_ROWS: i64 = 8192;
@@ -48,7 +49,8 @@ pub struct EpochFacts {
     pub head_losses: Vec<f64>,
     /// The head with the lowest.
     pub best_head: usize,
-    /// Share of the best head's clusters that any image of this epoch went to: an estimate, since the teacher moved meanwhile.
+    /// Share of the best head's clusters that any image of this epoch went to: an estimate, since
+    /// the teacher moved meanwhile.
     pub utilisation: f64,
     /// Entropy of the best head's running marginal in nats.
     pub marginal_entropy: f64,
@@ -73,17 +75,27 @@ pub struct Assigned {
 }
 
 impl Training {
-    /// A training at its first step; `neighbours` holds the nearest rows of every row \[N, ≥ params.neighbours\].
+    /// A training at its first step; `neighbours` holds the nearest rows of every row \[N, ≥
+    /// params.neighbours\].
     ///
     /// # Errors
     /// When a setting does not fit the data: see the messages.
-    pub fn new(params: &TemiParams, clusters: u32, seed: u64, features: &Features, neighbours: &Tensor) -> Result<Self, ClusteringError> {
+    pub fn new(
+        params: &TemiParams,
+        clusters: u32,
+        seed: u64,
+        features: &Features,
+        neighbours: &Tensor,
+    ) -> Result<Self, ClusteringError> {
         let shape = HeadShape::new(params, features.width(), clusters)?;
         check_settings(params, clusters, features.rows())?;
         let heads = Heads::initialise(shape, seed, features.kind(), features.device());
-        let mut standardisation = Standardisation::identity(features.width(), features.kind(), features.device());
+        let mut standardisation =
+            Standardisation::identity(features.width(), features.kind(), features.device());
         if params.standardise {
-            standardisation.mean = features.tensor().mean_dim([0].as_slice(), false, None::<Kind>);
+            standardisation.mean = features
+                .tensor()
+                .mean_dim([0].as_slice(), false, None::<Kind>);
             standardisation.std = features.tensor().std_dim([0].as_slice(), true, false);
             let constant = standardisation.std.eq(0.0).to_kind(Kind::Int64);
             if constant.sum(Kind::Int64).int64_value(&[]) > 0 {
@@ -91,7 +103,11 @@ impl Training {
                     "on while feature {} is the same in every row",
                     constant.argmax(0, false).int64_value(&[])
                 );
-                return Err(ClusteringError::setting("standardise", found, "off, or features that vary"));
+                return Err(ClusteringError::setting(
+                    "standardise",
+                    found,
+                    "off, or features that vary",
+                ));
             }
         }
         standardisation.l2_norm = params.l2_norm;
@@ -129,7 +145,10 @@ impl Training {
             .to_kind(Kind::Int64)
             .contiguous();
         Ok(Self {
-            schedules: Schedules::new(params, (features.rows() / i64::from(params.batch)) as usize)?,
+            schedules: Schedules::new(
+                params,
+                (features.rows() / i64::from(params.batch)) as usize,
+            )?,
             teacher: heads.map(Tensor::copy),
             adam: AdamW::new(&heads),
             student: heads,
@@ -189,7 +208,8 @@ impl Training {
     }
     /// What distinguishes this training from others, as far as a state must agree with it.
     pub(super) fn identity(&self) -> String {
-        let params = serde_json::to_string(&self.params).expect("invariant: parameters are plain numbers");
+        let params =
+            serde_json::to_string(&self.params).expect("invariant: parameters are plain numbers");
         let clusters = self.shape().clusters;
         format!(
             "temi C={clusters} seed={} features {:?} {:?} {params}",
@@ -199,7 +219,8 @@ impl Training {
         )
     }
 
-    /// One step with the pairs of its place in its epoch; facts when that was the last step of the epoch.
+    /// One step with the pairs of its place in its epoch; facts when that was the last step of the
+    /// epoch.
     ///
     /// # Errors
     /// When the loss is no number any more.
@@ -210,7 +231,14 @@ impl Training {
             let (rows, k) = (self.rows.size()[0], self.neighbours.size()[1]);
             self.draws = Some((
                 epoch,
-                epoch_draws(self.seed, epoch, rows, k, self.params.batch.into(), self.device()),
+                epoch_draws(
+                    self.seed,
+                    epoch,
+                    rows,
+                    k,
+                    self.params.batch.into(),
+                    self.device(),
+                ),
             ));
         }
         let (_, draws) = self.draws.as_ref().expect("invariant: made above");
@@ -227,13 +255,18 @@ impl Training {
         })
     }
 
-    /// One step on these pairs; returns each head's loss \[H\]. [`Training::advance`] chooses the pairs itself.
+    /// One step on these pairs; returns each head's loss \[H\]. [`Training::advance`] chooses the
+    /// pairs itself.
     ///
     /// # Errors
     /// When all steps are done.
     pub fn step_on(&mut self, input: &StepInput) -> Result<Tensor, ClusteringError> {
         if self.finished() {
-            return Err(ClusteringError::setting("epochs", self.params.epochs, "more: all steps are done"));
+            return Err(ClusteringError::setting(
+                "epochs",
+                self.params.epochs,
+                "more: all steps are done",
+            ));
         }
         let _guard = tch::no_grad_guard();
         let (epoch, place) = (self.step / self.steps_per_epoch(), self.step as usize);
@@ -246,9 +279,13 @@ impl Training {
             teacher_momentum: self.schedules.teacher_momentum[place],
             clip: self.params.clip,
             steps: self.step + 1,
-            last_layer_steps: (self.step + 1).saturating_sub(u64::from(self.params.freeze_last_layer_epochs) * self.steps_per_epoch()),
+            last_layer_steps: (self.step + 1).saturating_sub(
+                u64::from(self.params.freeze_last_layer_epochs) * self.steps_per_epoch(),
+            ),
         };
-        let rows = self.rows.index_select(0, &Tensor::cat(&[&input.anchors, &input.partners], 0));
+        let rows = self
+            .rows
+            .index_select(0, &Tensor::cat(&[&input.anchors, &input.partners], 0));
         let shape = self.shape();
         let group = self.heads_per_group();
         let spans: Vec<(i64, i64)> = (0..shape.heads)
@@ -261,7 +298,12 @@ impl Training {
             .map(|&(first, count)| self.teacher.group(first, count).forward(&rows))
             .collect();
         let temperature = self.schedules.teacher_temperature[epoch as usize];
-        let targets = targets(&Tensor::cat(&teacher, 0), temperature, &self.params, &mut self.marginal);
+        let targets = targets(
+            &Tensor::cat(&teacher, 0),
+            temperature,
+            &self.params,
+            &mut self.marginal,
+        );
         drop(teacher);
         let _ = self.epoch_used.scatter_value_(1, &targets.clusters, 1);
 
@@ -269,11 +311,19 @@ impl Training {
         for (first, count) in spans {
             let student = self.student.group(first, count);
             let kept = forward_keeping(&student, &rows);
-            let (loss, gradient) = student_loss(&kept.logits, &targets.group(first, count), &self.params, shape.heads);
+            let (loss, gradient) = student_loss(
+                &kept.logits,
+                &targets.group(first, count),
+                &self.params,
+                shape.heads,
+            );
             let gradients = backward(&student, &kept, &gradient, frozen);
-            self.adam
-                .group(first, count)
-                .step(&student, &self.teacher.group(first, count), gradients, &settings);
+            self.adam.group(first, count).step(
+                &student,
+                &self.teacher.group(first, count),
+                gradients,
+                &settings,
+            );
             losses.push(loss);
         }
         let losses = Tensor::cat(&losses, 0);
@@ -288,13 +338,26 @@ impl Training {
     /// When a loss is no number any more.
     pub fn close_epoch(&mut self, epoch: u32) -> Result<EpochFacts, ClusteringError> {
         let means = &self.epoch_losses / self.steps_per_epoch() as f64;
-        let head_losses = Vec::<f64>::try_from(&means.to_device(Device::Cpu)).expect("invariant: a vector of float64");
-        if let Some((head, &value)) = head_losses.iter().enumerate().find(|(_, loss)| !loss.is_finite()) {
+        let head_losses = Vec::<f64>::try_from(&means.to_device(Device::Cpu))
+            .expect("invariant: a vector of float64");
+        if let Some((head, &value)) = head_losses
+            .iter()
+            .enumerate()
+            .find(|(_, loss)| !loss.is_finite())
+        {
             return Err(ClusteringError::Diverged { head, value, epoch });
         }
         let best_head = lowest(&head_losses);
-        let used = self.epoch_used.i(best_head as i64).sum(Kind::Int64).int64_value(&[]);
-        let shares = self.marginal.shares.i(best_head as i64).to_kind(Kind::Double);
+        let used = self
+            .epoch_used
+            .i(best_head as i64)
+            .sum(Kind::Int64)
+            .int64_value(&[]);
+        let shares = self
+            .marginal
+            .shares
+            .i(best_head as i64)
+            .to_kind(Kind::Double);
         let marginal_entropy = -shares.xlogy(&shares).sum(Kind::Double).double_value(&[]);
         let _ = (self.epoch_losses.zero_(), self.epoch_used.zero_());
         self.history.push(head_losses.clone());
@@ -337,15 +400,26 @@ impl Training {
         model
     }
 
-    /// Logits \[N, C\] of the best head's teacher would take N × C values: clusters are assigned piece by piece.
+    /// Logits \[N, C\] of the best head's teacher would take N × C values: clusters are assigned
+    /// piece by piece.
     pub fn assign(&self) -> Assigned {
         let _guard = tch::no_grad_guard();
-        let best = self.teacher.group(self.best_head().map_or(0, |(head, _)| head as i64), 1);
+        let best = self
+            .teacher
+            .group(self.best_head().map_or(0, |(head, _)| head as i64), 1);
         let (mut ids, mut confidences) = (Vec::new(), Vec::new());
         for piece in self.rows.split(ASSIGN_ROWS, 0) {
-            let found = confidence(&best.forward(&piece).squeeze_dim(0), self.params.teacher_temperature);
+            let found = confidence(
+                &best.forward(&piece).squeeze_dim(0),
+                self.params.teacher_temperature,
+            );
             ids.push(found.cluster.to_device(Device::Cpu));
-            confidences.push(found.log_confidence.to_kind(Kind::Float).to_device(Device::Cpu));
+            confidences.push(
+                found
+                    .log_confidence
+                    .to_kind(Kind::Float)
+                    .to_device(Device::Cpu),
+            );
         }
         Assigned {
             ids: Tensor::cat(&ids, 0),
@@ -366,7 +440,11 @@ impl Training {
 /// Index of the lowest value, the first of equal ones.
 fn lowest(values: &[f64]) -> usize {
     let by_value = |a: &(usize, &f64), b: &(usize, &f64)| a.1.total_cmp(b.1);
-    values.iter().enumerate().min_by(by_value).map_or(0, |(index, _)| index)
+    values
+        .iter()
+        .enumerate()
+        .min_by(by_value)
+        .map_or(0, |(index, _)| index)
 }
 
 fn check_settings(params: &TemiParams, clusters: u32, rows: i64) -> Result<(), ClusteringError> {
@@ -377,36 +455,69 @@ fn check_settings(params: &TemiParams, clusters: u32, rows: i64) -> Result<(), C
             Err(ClusteringError::setting(setting, found, expected))
         }
     };
-    check(clusters >= 2, "clusters", clusters.to_string(), "at least 2")?;
+    check(
+        clusters >= 2,
+        "clusters",
+        clusters.to_string(),
+        "at least 2",
+    )?;
     check(
         i64::from(clusters) <= rows,
         "clusters",
         clusters.to_string(),
         &format!("at most the number of images, {rows}"),
     )?;
-    check(params.epochs >= 1, "epochs", params.epochs.to_string(), "at least 1")?;
-    check(params.batch >= 1, "batch", params.batch.to_string(), "at least 1")?;
+    check(
+        params.epochs >= 1,
+        "epochs",
+        params.epochs.to_string(),
+        "at least 1",
+    )?;
+    check(
+        params.batch >= 1,
+        "batch",
+        params.batch.to_string(),
+        "at least 1",
+    )?;
     check(
         i64::from(params.batch) <= rows,
         "batch",
         params.batch.to_string(),
         &format!("at most the number of images, {rows}"),
     )?;
-    check(params.neighbours >= 1, "neighbours", params.neighbours.to_string(), "at least 1")?;
+    check(
+        params.neighbours >= 1,
+        "neighbours",
+        params.neighbours.to_string(),
+        "at least 1",
+    )?;
     for (setting, value) in [
         ("beta", params.beta),
         ("student_temperature", params.student_temperature),
         ("teacher_temperature", params.teacher_temperature),
-        ("teacher_temperature_start", params.teacher_temperature_start),
+        (
+            "teacher_temperature_start",
+            params.teacher_temperature_start,
+        ),
     ] {
-        check(value > 0.0 && value.is_finite(), setting, value.to_string(), "a number above 0")?;
+        check(
+            value > 0.0 && value.is_finite(),
+            setting,
+            value.to_string(),
+            "a number above 0",
+        )?;
     }
     for (setting, value) in [
         ("marginal_momentum", params.marginal_momentum),
         ("teacher_momentum", params.teacher_momentum),
         ("teacher_momentum_end", params.teacher_momentum_end),
     ] {
-        check((0.0..=1.0).contains(&value), setting, value.to_string(), "a number from 0 to 1")?;
+        check(
+            (0.0..=1.0).contains(&value),
+            setting,
+            value.to_string(),
+            "a number from 0 to 1",
+        )?;
     }
     for (setting, value) in [("betas[0]", params.betas.0), ("betas[1]", params.betas.1)] {
         check(

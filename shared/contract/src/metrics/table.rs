@@ -2,8 +2,8 @@
 
 use super::{Against, Direction, FoundBy, Metric, Needs};
 
-const FIFTY_THOUSAND: &str =
-    "50,000 generated images and the whole training set; the bias of other counts is of order 1/N, so compare equal counts only";
+const FIFTY_THOUSAND: &str = "50,000 generated images and the whole training set; the bias of \
+    other counts is of order 1/N, so compare equal counts only";
 const TEN_THOUSAND: &str = "at most 10,000 of each side, drawn by the seed; all of a smaller side";
 const ALL: &str = "all images of the set";
 const PRDC: &str = "Naeem et al. 2020, arXiv:2002.09797";
@@ -12,7 +12,8 @@ const ANMI: Metric = Metric {
     name: "anmi",
     title: "Adjusted mutual information",
     short: "ANMI",
-    definition: "mutual information of clusters and labels less its expectation under random assignment, normalised by the arithmetic mean of the entropies",
+    definition: "mutual information of clusters and labels less its expectation under random \
+        assignment, normalised by the arithmetic mean of the entropies",
     against: Against::Labels,
     needs: Needs::Clusters,
     found_by: FoundBy::Cluster,
@@ -28,7 +29,8 @@ const PRECISION: Metric = Metric {
     name: "precision",
     title: "Precision",
     short: "precision",
-    definition: "share of generated images that lie strictly inside the ball of some real image; a ball reaches to the 5th nearest other image of its own set, Euclidean",
+    definition: "share of generated images that lie strictly inside the ball of some real image; \
+        a ball reaches to the 5th nearest other image of its own set, Euclidean",
     against: Against::Training,
     needs: Needs::Features,
     found_by: FoundBy::Score,
@@ -44,7 +46,8 @@ const FD: Metric = Metric {
     name: "fd",
     title: "Fréchet distance",
     short: "FD",
-    definition: "‖μ−μᵣ‖² + tr(Σ + Σᵣ − 2(ΣΣᵣ)^½) of the features' means and unbiased covariances, in float64; FID over Inception, FDD over DINOv2 ViT-L/14",
+    definition: "‖μ−μᵣ‖² + tr(Σ + Σᵣ − 2(ΣΣᵣ)^½) of the features' means and unbiased covariances, \
+        in float64; FID over Inception, FDD over DINOv2 ViT-L/14",
     against: Against::Training,
     needs: Needs::Moments,
     found_by: FoundBy::Score,
@@ -63,7 +66,8 @@ pub const METRICS: &[Metric] = &[
         name: "ufd",
         title: "Fréchet distance to the unconditional model",
         short: "uFD",
-        definition: "Fréchet distance between the set and a set of the unconditional model of equal size and training; uFID over Inception",
+        definition: "Fréchet distance between the set and a set of the unconditional model of \
+            equal size and training; uFID over Inception",
         against: Against::Unconditional,
         direction: Direction::Neither,
         samples: "50,000 images on both sides",
@@ -74,7 +78,9 @@ pub const METRICS: &[Metric] = &[
         name: "fd_infinity",
         title: "Fréchet distance at infinitely many samples",
         short: "FD∞",
-        definition: "intercept of a straight line through the Fréchet distances of 15 random subsets against 1/N, sizes evenly spaced from a tenth of the set (5,000 at most) to the whole set",
+        definition: "intercept of a straight line through the Fréchet distances of 15 random \
+            subsets against 1/N, sizes evenly spaced from a tenth of the set (5,000 at \
+            most) to the whole set",
         needs: Needs::Features,
         samples: "15 sizes up to the whole set, each subset drawn by itself",
         at_least: 30,
@@ -85,7 +91,8 @@ pub const METRICS: &[Metric] = &[
         name: "kid",
         title: "Kernel distance",
         short: "KID",
-        definition: "unbiased squared maximum mean discrepancy under the kernel (x·y/D + 1)³, mean over 100 random subsets of 1,000 images without replacement, in float64",
+        definition: "unbiased squared maximum mean discrepancy under the kernel (x·y/D + 1)³, \
+            mean over 100 random subsets of 1,000 images without replacement, in float64",
         needs: Needs::Features,
         samples: "100 subsets of 1,000; subsets of the smaller side's size where that is less",
         unit: "squared kernel distance",
@@ -98,14 +105,16 @@ pub const METRICS: &[Metric] = &[
         name: "recall",
         title: "Recall",
         short: "recall",
-        definition: "share of real images that lie strictly inside the ball of some generated image; balls as for precision",
+        definition: "share of real images that lie strictly inside the ball of some generated \
+            image; balls as for precision",
         ..PRECISION
     },
     Metric {
         name: "density",
         title: "Density",
         short: "density",
-        definition: "mean number of real balls that hold a generated image, divided by 5; about 1 when both sets have one distribution, and it may exceed 1",
+        definition: "mean number of real balls that hold a generated image, divided by 5; about 1 \
+            when both sets have one distribution, and it may exceed 1",
         unit: "ratio",
         literature: PRDC,
         ..PRECISION
@@ -122,7 +131,8 @@ pub const METRICS: &[Metric] = &[
         name: "realism",
         title: "Realism",
         short: "realism",
-        definition: "median over generated images of the largest ratio of a real ball's radius to the distance from its centre, over the real balls smaller than their median",
+        definition: "median over generated images of the largest ratio of a real ball's radius to \
+            the distance from its centre, over the real balls smaller than their median",
         unit: "ratio",
         ..PRECISION
     },
@@ -130,7 +140,9 @@ pub const METRICS: &[Metric] = &[
         name: "inception_score",
         title: "Inception Score",
         short: "IS",
-        definition: "exp of the mean KL divergence between the class probabilities of an image and their mean, over 10 splits of the shuffled set; logits without the last layer's bias",
+        definition: "exp of the mean KL divergence between the class probabilities of an image \
+            and their mean, over 10 splits of the shuffled set; logits without the last \
+            layer's bias",
         against: Against::Nothing,
         needs: Needs::Logits,
         found_by: FoundBy::Score,
@@ -160,7 +172,8 @@ pub const METRICS: &[Metric] = &[
         name: "vendi",
         title: "Vendi score",
         short: "Vendi",
-        definition: "exp of the entropy of the eigenvalues of K/n, K the cosine similarities of the features: the effective number of different images",
+        definition: "exp of the entropy of the eigenvalues of K/n, K the cosine similarities of \
+            the features: the effective number of different images",
         against: Against::Nothing,
         needs: Needs::Features,
         found_by: FoundBy::Score,
@@ -175,7 +188,8 @@ pub const METRICS: &[Metric] = &[
         name: "authenticity",
         title: "Authenticity",
         short: "authenticity",
-        definition: "percentage of generated images that are farther from their nearest training image than that image is from its own nearest neighbour",
+        definition: "percentage of generated images that are farther from their nearest training \
+            image than that image is from its own nearest neighbour",
         samples: ALL,
         at_least: 2,
         unit: "percent",
@@ -186,9 +200,13 @@ pub const METRICS: &[Metric] = &[
         name: "ct",
         title: "Data-copying score",
         short: "C_T",
-        definition: "Z score of the Mann-Whitney U of generated against test distances to the nearest training image, averaged over 3 k-means cells of the training features by their share of test images; negative: copying, positive: underfitting",
+        definition: "Z score of the Mann-Whitney U of generated against test distances to the \
+            nearest training image, averaged over 3 k-means cells of the training \
+            features by their share of test images; negative: copying, positive: \
+            underfitting",
         against: Against::TrainingAndTest,
-        samples: "all images of the set, the training set and the test split; cells with less than 20 generated images are left out",
+        samples: "all images of the set, the training set and the test split; cells with less \
+            than 20 generated images are left out",
         at_least: 20,
         direction: Direction::Target(0.0),
         unit: "standard deviations",
@@ -199,7 +217,9 @@ pub const METRICS: &[Metric] = &[
         name: "auroc",
         title: "Nearest-neighbour AUROC",
         short: "AUROC",
-        definition: "probability that a test image has a larger cosine similarity to its nearest training image than a generated image has, ties counting one half; 0.5: as near as unseen real images, above: out of distribution",
+        definition: "probability that a test image has a larger cosine similarity to its nearest \
+            training image than a generated image has, ties counting one half; 0.5: as \
+            near as unseen real images, above: out of distribution",
         against: Against::TrainingAndTest,
         samples: "10,000 test images and 50,000 generated ones; all of any other set",
         at_least: 1,
@@ -212,7 +232,9 @@ pub const METRICS: &[Metric] = &[
         name: "sw",
         title: "Sliced Wasserstein distance, approximated",
         short: "SW",
-        definition: "root of ‖μ−μᵣ‖²/D plus the squared difference of the mean squared distances' roots, both per dimension: the 2-Wasserstein distance of random projections when those are Gaussian",
+        definition: "root of ‖μ−μᵣ‖²/D plus the squared difference of the mean squared distances' \
+            roots, both per dimension: the 2-Wasserstein distance of random projections \
+            when those are Gaussian",
         needs: Needs::Moments,
         samples: ALL,
         unit: "feature units",
@@ -223,7 +245,9 @@ pub const METRICS: &[Metric] = &[
         name: "confidence",
         title: "TEMI confidence of generated images",
         short: "MSP",
-        definition: "mean over generated images of the largest softmax probability of the TEMI head that made the network's clusters, at temperature 0.1, on features of the space in which the images were clustered",
+        definition: "mean over generated images of the largest softmax probability of the TEMI \
+            head that made the network's clusters, at temperature 0.1, on features of \
+            the space in which the images were clustered",
         against: Against::Heads,
         direction: Direction::Neither,
         samples: ALL,
@@ -248,7 +272,8 @@ pub const METRICS: &[Metric] = &[
         name: "nmi",
         title: "Normalised mutual information",
         short: "NMI",
-        definition: "mutual information of clusters and labels divided by the arithmetic mean of their entropies",
+        definition: "mutual information of clusters and labels divided by the arithmetic mean of \
+            their entropies",
         literature: "Strehl & Ghosh 2002, JMLR 3:583",
         ..ANMI
     },
@@ -256,7 +281,8 @@ pub const METRICS: &[Metric] = &[
         name: "ari",
         title: "Adjusted Rand index",
         short: "ARI",
-        definition: "share of image pairs on which clusters and labels agree, less its expectation under random assignment",
+        definition: "share of image pairs on which clusters and labels agree, less its \
+            expectation under random assignment",
         literature: "Hubert & Arabie 1985, J. Classification 2:193",
         ..ANMI
     },
@@ -264,7 +290,9 @@ pub const METRICS: &[Metric] = &[
         name: "acc",
         title: "Clustering accuracy",
         short: "ACC",
-        definition: "share of images in a cluster matched to their label by the best one-to-one matching; clusters left over when there are more clusters than labels take their majority label, so that it rises with C and is not comparable across C",
+        definition: "share of images in a cluster matched to their label by the best one-to-one \
+            matching; clusters left over when there are more clusters than labels take \
+            their majority label, so that it rises with C and is not comparable across C",
         literature: "TEMI: Adaloglou et al. 2023, arXiv:2303.17896",
         ..ANMI
     },
@@ -272,7 +300,8 @@ pub const METRICS: &[Metric] = &[
         name: "temi_confidence",
         title: "TEMI confidence of training images",
         short: "MSP, training",
-        definition: "mean over training images of the largest softmax probability of the best head at temperature 0.1",
+        definition: "mean over training images of the largest softmax probability of the best \
+            head at temperature 0.1",
         against: Against::Nothing,
         unit: "probability",
         literature: "C-EDM, figure 8",

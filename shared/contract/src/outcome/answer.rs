@@ -1,4 +1,5 @@
-//! What a sweep found: the best granularity, how sure that is, what it is better than, and what else its numbers say.
+//! What a sweep found: the best granularity, how sure that is, what it is better than, and what
+//! else its numbers say.
 
 use super::Summary;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct Answer {
     /// `<space>/<metric>` that decides.
     pub metric: String,
-    /// Label of the best network among all granularities of clusterings (ground truth and the unconditional one excluded).
+    /// Label of the best network among all granularities of clusterings (ground truth and the
+    /// unconditional one excluded).
     pub best: String,
     /// Its clustering.
     pub clustering: String,
@@ -16,7 +18,8 @@ pub struct Answer {
     pub clusters: u32,
     /// Its score.
     pub score: Summary,
-    /// Whether another network is within one standard deviation of the best: then the order is not certain.
+    /// Whether another network is within one standard deviation of the best: then the order is not
+    /// certain.
     pub uncertain: bool,
     /// Labels of networks whose score is within one pooled standard deviation of the best.
     pub ties: Vec<String>,
@@ -67,9 +70,11 @@ pub struct RunnerUp {
     pub cell: String,
     /// Its mean score.
     pub score: f64,
-    /// Mean over the sets of (its score − the best's); sets of one index share their seeds, so that they are compared in pairs.
+    /// Mean over the sets of (its score − the best's); sets of one index share their seeds, so that
+    /// they are compared in pairs.
     pub difference: f64,
-    /// Standard error of that mean; absent for a single pair. It knows the spread of sampling, not that of training.
+    /// Standard error of that mean; absent for a single pair. It knows the spread of sampling, not
+    /// that of training.
     pub standard_error: Option<f64>,
 }
 
@@ -86,7 +91,8 @@ pub struct Agreement {
     pub same: bool,
     /// Whether that C is at most C_max; absent without a bound.
     pub within_bound: Option<bool>,
-    /// Kendall's tau-b between the two metrics' orders of goodness; absent where an order is all ties or there is one network only.
+    /// Kendall's tau-b between the two metrics' orders of goodness; absent where an order is all
+    /// ties or there is one network only.
     pub tau: Option<f64>,
     /// Networks that have both scores.
     pub networks: u32,
@@ -116,12 +122,13 @@ pub struct UniformEffect {
 pub struct Efficiency {
     /// The network.
     pub cell: String,
-    /// Training images of the first snapshot at which it beats the unconditional network's best; absent when it never does.
+    /// Training images of the first snapshot at which it beats the unconditional network's best;
+    /// absent when it never does.
     pub nimg: Option<u64>,
     /// Training images of the unconditional network's best snapshot over `nimg`.
     pub ratio: Option<f64>,
-    /// Where the straight line between that snapshot and the one before crosses the unconditional network's best; absent where
-    /// there is no snapshot before.
+    /// Where the straight line between that snapshot and the one before crosses the unconditional
+    /// network's best; absent where there is no snapshot before.
     #[serde(default)]
     pub crossing_nimg: Option<f64>,
     /// Training images of the unconditional network's best snapshot.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 /// DINO training of a backbone on an image set; no label is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdaptParams {
-    /// The backbone before: a vision transformer of the table with its weights, or `vit` without any for a small one from nothing.
+    /// The backbone before: a vision transformer of the table with its weights, or `vit` without
+    /// any for a small one from nothing.
     pub extractor: ExtractorSpec,
     /// How it is trained.
     pub training: DinoParams,
@@ -50,18 +51,27 @@ impl VitSize {
             depth,
             heads,
         } = *self;
-        let sizes = [("image", image), ("patch", patch), ("dim", dim), ("depth", depth), ("heads", heads)];
+        let sizes = [
+            ("image", image),
+            ("patch", patch),
+            ("dim", dim),
+            ("depth", depth),
+            ("heads", heads),
+        ];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Some(format!("`{name}` is 0: expected at least 1"));
         }
         if image % patch != 0 {
-            return Some(format!("images of {image} pixels hold no whole number of patches of {patch}"));
+            return Some(format!(
+                "images of {image} pixels hold no whole number of patches of {patch}"
+            ));
         }
         (dim % heads != 0).then(|| format!("a width of {dim} is no multiple of {heads} heads"))
     }
 }
 
-/// DINO training. Defaults are those of DINO's own recipe, as far as they do not depend on the size of the set.
+/// DINO training. Defaults are those of DINO's own recipe, as far as they do not depend on the size
+/// of the set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DinoParams {
@@ -85,7 +95,8 @@ pub struct DinoParams {
     pub colour: bool,
     /// Widths of the head: hidden, bottleneck, out.
     pub head: (u32, u32, u32),
-    /// Peak learning rate at a batch of 256; scaled with the batch. Upstream advises less, 1e-5 to 5e-5, for fine-tuning.
+    /// Peak learning rate at a batch of 256; scaled with the batch. Upstream advises less, 1e-5 to
+    /// 5e-5, for fine-tuning.
     pub learning_rate: f64,
     /// Last learning rate.
     pub last_learning_rate: f64,

@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 pub struct NeighboursParams {
     /// Neighbours per row.
     pub k: u32,
-    /// One part of a search that several jobs share; absent for a whole search and for the merge of parts.
+    /// One part of a search that several jobs share; absent for a whole search and for the merge of
+    /// parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<NeighbourPart>,
 }
 
-/// A part of a search: it compares block `index` of the rows with itself and with the `of`/2 blocks after it, in a circle.
+/// A part of a search: it compares block `index` of the rows with itself and with the `of`/2 blocks
+/// after it, in a circle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeighbourPart {
     /// Which block, from 0.
@@ -46,7 +48,8 @@ pub enum ClusterMethod {
         /// Coarse labels instead of fine ones.
         coarse: bool,
     },
-    /// A file of ids, one per image in data-set order (npy, or a PyTorch file as the C-EDM authors publish).
+    /// A file of ids, one per image in data-set order (npy, or a PyTorch file as the C-EDM authors
+    /// publish).
     Imported {
         /// The file.
         ids: ObjectRef,

@@ -32,7 +32,8 @@ pub enum Precision {
 /// A feature extractor: which one, with which weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExtractorSpec {
-    /// Its name in the table of `cedm extractors`: `pixels`, `pca`, `cifar_resnet56`, `dino_vitb16`, `inception_fid`, …
+    /// Its name in the table of `cedm extractors`: `pixels`, `pca`, `cifar_resnet56`,
+    /// `dino_vitb16`, `inception_fid`, …
     pub name: String,
     /// The weights, for extractors that need a file.
     #[serde(default)]

@@ -14,6 +14,9 @@ pub struct JudgeParams {
 
 impl Default for JudgeParams {
     fn default() -> Self {
-        Self { k: 20, temperature: 0.07 }
+        Self {
+            k: 20,
+            temperature: 0.07,
+        }
     }
 }

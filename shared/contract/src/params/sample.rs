@@ -30,8 +30,8 @@ pub enum LabelSource {
     },
 }
 
-/// Classifier-free guidance (or autoguidance where a `guide` input is given), off when `weight` is 0:
-/// D = (1 + w) D(x|y) − w D'(x), within an interval of sigma.
+/// Classifier-free guidance (or autoguidance where a `guide` input is given), off when `weight` is
+/// 0: D = (1 + w) D(x|y) − w D'(x), within an interval of sigma.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Guidance {
@@ -100,7 +100,8 @@ impl Default for SamplerParams {
     }
 }
 
-/// One shard of a sample set. An image depends on its seed and the weights, not on its shard or batch.
+/// One shard of a sample set. An image depends on its seed and the weights, not on its shard or
+/// batch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SampleParams {
     /// The sampler.

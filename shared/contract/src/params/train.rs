@@ -32,8 +32,9 @@ pub struct NetworkSpec {
     pub channel_mult: Vec<u32>,
     /// Embedding width in units of `model_channels`.
     pub channel_mult_emb: u32,
-    /// Width of the noise level's features, to which labels are added, in units of `model_channels`; absent, it is that of the
-    /// published form: 1 for DDPM++, 2 for NCSN++ (spec appendix A).
+    /// Width of the noise level's features, to which labels are added, in units of
+    /// `model_channels`; absent, it is that of the published form: 1 for DDPM++, 2 for NCSN++ (spec
+    /// appendix A).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_mult_noise: Option<u32>,
     /// Blocks per level.
@@ -57,7 +58,8 @@ pub struct NetworkSpec {
 pub struct OptimiserParams {
     /// Images per step.
     pub batch: u32,
-    /// Images per forward pass; `batch` must be a multiple. Part of the key: rounding depends on it.
+    /// Images per forward pass; `batch` must be a multiple. Part of the key: rounding depends on
+    /// it.
     pub micro_batch: u32,
     /// Learning rate after the ramp.
     pub lr: f64,
@@ -82,18 +84,23 @@ pub struct OptimiserParams {
 impl NetworkSpec {
     /// [`NetworkSpec::channel_mult_noise`], or that of the published form.
     pub fn noise_multiplier(&self) -> u32 {
-        self.channel_mult_noise.unwrap_or(self.embedding.noise_multiplier())
+        self.channel_mult_noise
+            .unwrap_or(self.embedding.noise_multiplier())
     }
 
-    /// Leaves out what is as in the published form, so that one network has one description, hence one key.
+    /// Leaves out what is as in the published form, so that one network has one description, hence
+    /// one key.
     pub fn normalise(&mut self) {
         let published = self.embedding.noise_multiplier();
-        self.channel_mult_noise = self.channel_mult_noise.filter(|&multiplier| multiplier != published);
+        self.channel_mult_noise = self
+            .channel_mult_noise
+            .filter(|&multiplier| multiplier != published);
     }
 }
 
 impl Embedding {
-    /// Width of the noise level's features in the published form, in units of `model_channels` (spec appendix A).
+    /// Width of the noise level's features in the published form, in units of `model_channels`
+    /// (spec appendix A).
     fn noise_multiplier(self) -> u32 {
         match self {
             Embedding::Ddpmpp => 1,
@@ -102,7 +109,8 @@ impl Embedding {
     }
 }
 
-/// Images of a budget in thousand images: those of whole batches, rounded up as the reference loop ends (spec §7.5); 0 for nothing.
+/// Images of a budget in thousand images: those of whole batches, rounded up as the reference loop
+/// ends (spec §7.5); 0 for nothing.
 pub fn whole_batch_images(kimg: f64, batch: u64) -> u64 {
     let batches = ((kimg * 1000.0 / batch as f64) - 1e-9).ceil().max(0.0) as u64;
     batches.saturating_mul(batch)
@@ -114,7 +122,8 @@ pub fn whole_batch_images(kimg: f64, batch: u64) -> u64 {
 pub struct AugmentParams {
     /// Overall probability.
     pub p: f64,
-    /// Multiplier of the x-flip gate: 1e8 in the paper (half of all images), 0 where mirrored images are wrong (digits).
+    /// Multiplier of the x-flip gate: 1e8 in the paper (half of all images), 0 where mirrored
+    /// images are wrong (digits).
     pub xflip: f64,
     /// Multiplier of the y-flip gate.
     pub yflip: f64,
@@ -128,8 +137,8 @@ pub struct AugmentParams {
     pub translate_frac: f64,
 }
 
-/// One segment of a training run: from one snapshot to the next. A run is a chain of segments, so that a longer budget goes
-/// on from a shorter one and every snapshot is an artefact of its own.
+/// One segment of a training run: from one snapshot to the next. A run is a chain of segments, so
+/// that a longer budget goes on from a shorter one and every snapshot is an artefact of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainParams {
     /// The network; its `label_dim` equals the condition's number of used clusters.
@@ -163,7 +172,11 @@ mod tests {
             (-1.0, 32, 0),
             (200_000.0, 1024, 200_000_512),
         ] {
-            assert_eq!(whole_batch_images(kimg, batch), images, "{kimg} kimg in batches of {batch}");
+            assert_eq!(
+                whole_batch_images(kimg, batch),
+                images,
+                "{kimg} kimg in batches of {batch}"
+            );
         }
         assert_eq!(whole_batch_images(1e300, 32), u64::MAX);
     }
@@ -177,7 +190,10 @@ mod tests {
             };
             network.channel_mult_noise = Some(published);
             network.normalise();
-            assert_eq!((network.channel_mult_noise, network.noise_multiplier()), (None, published));
+            assert_eq!(
+                (network.channel_mult_noise, network.noise_multiplier()),
+                (None, published)
+            );
             network.channel_mult_noise = Some(published + 1);
             network.normalise();
             assert_eq!(

@@ -1,15 +1,17 @@
 //! The sweep file as written: its sections and keys, before defaults and presets are filled in.
 
 use super::{
-    BoundSpec, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef, Method, NeighbourSpec, SamplingSpec, SweepFileError,
-    SweepSpec,
+    BoundSpec, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef, Method,
+    NeighbourSpec, SamplingSpec, SweepFileError, SweepSpec,
     findings::{Findings, from_toml},
     overrides::{AugmentOverrides, NetworkOverrides, OptimiserOverrides, SamplerOverrides},
     rules, training,
 };
 use crate::{
     Priority, SweepId,
-    params::{BoundParams, DinoParams, FineGrid, KmeansParams, Precision, SamplerParams, TemiParams},
+    params::{
+        BoundParams, DinoParams, FineGrid, KmeansParams, Precision, SamplerParams, TemiParams,
+    },
 };
 use serde::{
     Deserialize, Deserializer,
@@ -62,7 +64,10 @@ impl<'de> Deserialize<'de> for ExtractorFile {
         impl<'de> de::Visitor<'de> for Visitor {
             type Value = ExtractorFile;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of an extractor, or a table with name, weights, dim, precision and adapt")
+                f.write_str(
+                    "the name of an extractor, or a table with name, weights, dim, \
+                     precision and adapt",
+                )
             }
             fn visit_str<E: de::Error>(self, name: &str) -> Result<ExtractorFile, E> {
                 Ok(ExtractorFile(ExtractorTable {
@@ -109,7 +114,8 @@ pub(super) struct ClusteringFile {
 }
 
 impl ClusteringFile {
-    /// The clustering; a method that does not exist counts as none (the rules have said so by then).
+    /// The clustering; a method that does not exist counts as none (the rules have said so by
+    /// then).
     fn into_spec(self) -> ClusteringSpec {
         let clusters = match self.clusters {
             Some(ClustersFile::Word(word)) if word == "bound" => Clusters::Bound,
@@ -166,7 +172,10 @@ impl<'de> Deserialize<'de> for ClustersFile {
                     .map(|c| ClustersFile::List(vec![c]))
                     .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
             }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<ClustersFile, A::Error> {
+            fn visit_seq<A: de::SeqAccess<'de>>(
+                self,
+                mut items: A,
+            ) -> Result<ClustersFile, A::Error> {
                 let mut list = Vec::new();
                 while let Some(item) = items.next_element()? {
                     list.push(item);
@@ -273,7 +282,10 @@ struct EvaluationFile {
 
 impl From<EvaluationFile> for EvaluationSpec {
     fn from(file: EvaluationFile) -> Self {
-        let primary = file.primary.or_else(|| file.metrics.first().cloned()).unwrap_or_default();
+        let primary = file
+            .primary
+            .or_else(|| file.metrics.first().cloned())
+            .unwrap_or_default();
         let name = file.name.unwrap_or_else(|| file.extractor.0.name.clone());
         Self {
             name,
@@ -299,7 +311,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<OneOrMany<T>, A::Error> {
                 T::deserialize(MapAccessDeserializer::new(map)).map(|one| OneOrMany(vec![one]))
             }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<OneOrMany<T>, A::Error> {
+            fn visit_seq<A: de::SeqAccess<'de>>(
+                self,
+                mut items: A,
+            ) -> Result<OneOrMany<T>, A::Error> {
                 let mut many = Vec::new();
                 while let Some(item) = items.next_element()? {
                     many.push(item);
@@ -323,7 +338,9 @@ pub(super) fn parse(text: &str) -> Result<SweepSpec, SweepFileError> {
     rules::as_written(&file.clustering, &file.bound, &mut findings);
     let training = training::resolve(file.training, &mut findings);
     let mut sampler = SamplerParams {
-        steps: training.as_ref().map_or(18, |(_, preset)| preset.sampler_steps),
+        steps: training
+            .as_ref()
+            .map_or(18, |(_, preset)| preset.sampler_steps),
         ..SamplerParams::default()
     };
     file.sampling.sampler.apply(&mut sampler);
@@ -347,11 +364,20 @@ pub(super) fn parse(text: &str) -> Result<SweepSpec, SweepFileError> {
         test_set: file.images.test_set,
         extractor: file.extractor.into(),
         neighbours: file.neighbours.into_spec(),
-        clusterings: file.clustering.into_iter().map(ClusteringFile::into_spec).collect(),
+        clusterings: file
+            .clustering
+            .into_iter()
+            .map(ClusteringFile::into_spec)
+            .collect(),
         bound: file.bound.into_spec(),
         training,
         sampling,
-        evaluations: file.evaluation.0.into_iter().map(EvaluationSpec::from).collect(),
+        evaluations: file
+            .evaluation
+            .0
+            .into_iter()
+            .map(EvaluationSpec::from)
+            .collect(),
     };
     rules::resolved(&spec, &mut findings);
     findings.into_result(text)?;

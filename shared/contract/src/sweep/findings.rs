@@ -24,13 +24,17 @@ impl Finding {
     pub(super) fn at(source: &str, span: Range<usize>, message: String) -> Self {
         let start = floor_boundary(source, span.start);
         let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = source[start..].find('\n').map_or(source.len(), |at| start + at);
+        let line_end = source[start..]
+            .find('\n')
+            .map_or(source.len(), |at| start + at);
         let end = floor_boundary(source, span.end).clamp(start, line_end);
         Self {
             line: source[..start].matches('\n').count() + 1,
             column: source[line_start..start].chars().count() + 1,
             message,
-            text: source[line_start..line_end].trim_end_matches('\r').to_owned(),
+            text: source[line_start..line_end]
+                .trim_end_matches('\r')
+                .to_owned(),
             width: source[start..end].chars().count().max(1),
         }
     }
@@ -38,16 +42,28 @@ impl Finding {
 
 fn floor_boundary(source: &str, at: usize) -> usize {
     let at = at.min(source.len());
-    (0..=at).rev().find(|i| source.is_char_boundary(*i)).unwrap_or(0)
+    (0..=at)
+        .rev()
+        .find(|i| source.is_char_boundary(*i))
+        .unwrap_or(0)
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());
-        writeln!(f, "line {}, column {}: {}", self.line, self.column, self.message)?;
+        writeln!(
+            f,
+            "line {}, column {}: {}",
+            self.line, self.column, self.message
+        )?;
         writeln!(f, " {number} | {}", self.text)?;
-        write!(f, " {margin} | {}{}", " ".repeat(self.column - 1), "^".repeat(self.width))
+        write!(
+            f,
+            " {margin} | {}{}",
+            " ".repeat(self.column - 1),
+            "^".repeat(self.width)
+        )
     }
 }
 
@@ -81,7 +97,12 @@ impl Findings {
     }
 
     /// `add` unless `fine`.
-    pub(super) fn check(&mut self, fine: bool, path: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn check(
+        &mut self,
+        fine: bool,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) {
         if !fine {
             self.add(path, message);
         }
@@ -93,11 +114,18 @@ impl Findings {
             return Ok(());
         }
         let table = toml::de::DeTable::parse(source).ok();
-        let whole = table.map(|table| Spanned::new(table.span(), DeValue::Table(table.into_inner())));
+        let whole =
+            table.map(|table| Spanned::new(table.span(), DeValue::Table(table.into_inner())));
         let mut findings: Vec<Finding> = self
             .0
             .into_iter()
-            .map(|(path, message)| Finding::at(source, whole.as_ref().map_or(0..0, |value| locate(value, &path)), message))
+            .map(|(path, message)| {
+                Finding::at(
+                    source,
+                    whole.as_ref().map_or(0..0, |value| locate(value, &path)),
+                    message,
+                )
+            })
             .collect();
         findings.sort_by_key(|finding| (finding.line, finding.column));
         Err(SweepFileError { findings })
@@ -148,7 +176,10 @@ fn plain_words(message: &str) -> String {
         .trim()
         .replace("missing field", "missing key")
         .replace("duplicate field", "duplicate key")
-        .replace("expected u32", "expected a whole number from 0 to 4294967295")
+        .replace(
+            "expected u32",
+            "expected a whole number from 0 to 4294967295",
+        )
         .replace("expected u64", "expected a whole number of at least 0")
         .replace("expected f64", "expected a number")
         .replace("expected a boolean", "expected true or false")

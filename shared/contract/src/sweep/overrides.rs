@@ -1,6 +1,9 @@
 //! Keys of the sweep file that override single fields of a preset.
 
-use crate::params::{AugmentParams, Embedding, Guidance, LabelSource, NetworkSpec, OptimiserParams, Precision, SamplerParams, Solver};
+use crate::params::{
+    AugmentParams, Embedding, Guidance, LabelSource, NetworkSpec, OptimiserParams, Precision,
+    SamplerParams, Solver,
+};
 use serde::Deserialize;
 
 macro_rules! overrides {

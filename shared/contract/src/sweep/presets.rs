@@ -23,7 +23,8 @@ pub struct Preset {
     pub sampler_steps: u32,
 }
 
-/// Gates of the augmentation pipe in every run of the paper: all geometric ones at the overall probability, x-flip always on.
+/// Gates of the augmentation pipe in every run of the paper: all geometric ones at the overall
+/// probability, x-flip always on.
 const fn paper_augment(p: f64) -> AugmentParams {
     AugmentParams {
         p,
@@ -46,7 +47,14 @@ const NO_AUGMENT: AugmentParams = AugmentParams {
     translate_frac: 0.0,
 };
 
-fn ddpmpp(resolution: u32, model_channels: u32, channel_mult: &[u32], num_blocks: u32, attention: u32, dropout: f64) -> NetworkSpec {
+fn ddpmpp(
+    resolution: u32,
+    model_channels: u32,
+    channel_mult: &[u32],
+    num_blocks: u32,
+    attention: u32,
+    dropout: f64,
+) -> NetworkSpec {
     NetworkSpec {
         resolution,
         channels: 3,
@@ -81,8 +89,14 @@ fn paper_optimiser(batch: u32, micro_batch: u32, lr: f64) -> OptimiserParams {
     }
 }
 
-/// For budgets of some ten thousand images: the ramp and the half-life of the paper (10,000 and 500 kimg) would outlast the run.
-fn short_optimiser(batch: u32, lr: f64, lr_rampup_kimg: f64, ema_halflife_kimg: f64) -> OptimiserParams {
+/// For budgets of some ten thousand images: the ramp and the half-life of the paper (10,000 and 500
+/// kimg) would outlast the run.
+fn short_optimiser(
+    batch: u32,
+    lr: f64,
+    lr_rampup_kimg: f64,
+    ema_halflife_kimg: f64,
+) -> OptimiserParams {
     OptimiserParams {
         lr_rampup_kimg,
         ema_halflife_kimg,
@@ -91,9 +105,10 @@ fn short_optimiser(batch: u32, lr: f64, lr_rampup_kimg: f64, ema_halflife_kimg: 
     }
 }
 
-/// Few channels, but embeddings as wide as those of the published NCSN++: 256 for the noise level and the labels added to it, 512 for
-/// the blocks. They cost a third of the parameters and next to no time; in 64, the width of the published form at 32 channels, a hundred
-/// labels drown the noise level at first (README, "Diffusion").
+/// Few channels, but embeddings as wide as those of the published NCSN++: 256 for the noise level
+/// and the labels added to it, 512 for the blocks. They cost a third of the parameters and next to
+/// no time; in 64, the width of the published form at 32 channels, a hundred labels drown the noise
+/// level at first (README, "Diffusion").
 fn narrow_ncsnpp() -> NetworkSpec {
     NetworkSpec {
         embedding: Embedding::Ncsnpp,
@@ -104,7 +119,10 @@ fn narrow_ncsnpp() -> NetworkSpec {
 }
 
 fn without_augment(network: NetworkSpec) -> NetworkSpec {
-    NetworkSpec { augment_dim: 0, ..network }
+    NetworkSpec {
+        augment_dim: 0,
+        ..network
+    }
 }
 
 /// Names of all presets, the paper's first.
@@ -139,11 +157,35 @@ fn all() -> Vec<Preset> {
         sampler_steps: 40,
     };
     vec![
-        cifar("cifar10", "CIFAR-10 at 32×32, 55.7 M parameters, the paper's settings"),
-        cifar("cifar100", "CIFAR-100 at 32×32, 55.7 M parameters, the paper's settings"),
-        faces("ffhq64", "FFHQ at 64×64, 61.8 M parameters, the paper's settings", 64, 128, 0.05),
-        faces("afhq64", "AFHQv2 at 64×64, 61.8 M parameters, the paper's settings", 64, 128, 0.25),
-        faces("ffhq128", "FFHQ at 128×128, 61.8 M parameters", 128, 32, 0.05),
+        cifar(
+            "cifar10",
+            "CIFAR-10 at 32×32, 55.7 M parameters, the paper's settings",
+        ),
+        cifar(
+            "cifar100",
+            "CIFAR-100 at 32×32, 55.7 M parameters, the paper's settings",
+        ),
+        faces(
+            "ffhq64",
+            "FFHQ at 64×64, 61.8 M parameters, the paper's settings",
+            64,
+            128,
+            0.05,
+        ),
+        faces(
+            "afhq64",
+            "AFHQv2 at 64×64, 61.8 M parameters, the paper's settings",
+            64,
+            128,
+            0.25,
+        ),
+        faces(
+            "ffhq128",
+            "FFHQ at 128×128, 61.8 M parameters",
+            128,
+            32,
+            0.05,
+        ),
         Preset {
             name: "cpu32",
             summary: "32×32 on a CPU: 1.7 M parameters, hours instead of days",
@@ -156,15 +198,17 @@ fn all() -> Vec<Preset> {
         },
         Preset {
             name: "cpu32-ncsnpp",
-            summary: "32×32 on a CPU, for conditional networks: NCSN++, 2.2 M parameters, 7,500 steps, an hour or two on a core",
+            summary: "32×32 on a CPU, for conditional networks: NCSN++, 2.2 M parameters, 7,500 \
+                steps, an hour or two on a core",
             network: narrow_ncsnpp(),
             optimiser: OptimiserParams {
-                // Of EDM2's networks on pixels (Karras et al. 2024, ImageNet at 64×64): labels act at high noise, which the noise
-                // levels of EDM show a short run too rarely.
+                // Of EDM2's networks on pixels (Karras et al. 2024, ImageNet at 64×64): labels act
+                // at high noise, which the noise levels of EDM show a short run too rarely.
                 p_mean: -0.8,
                 p_std: 1.6,
-                // A lower rate and a longer average than `cpu32`: Adam moves a label's vector sqrt(label_dim) times as far as
-                // any other weight. Measured: 1e-3 with 10 kimg leaves a conditional network further behind at low noise.
+                // A lower rate and a longer average than `cpu32`: Adam moves a label's vector
+                // sqrt(label_dim) times as far as any other weight. Measured: 1e-3 with 10 kimg
+                // leaves a conditional network further behind at low noise.
                 ..short_optimiser(32, 7e-4, 5.0, 40.0)
             },
             augment: NO_AUGMENT,

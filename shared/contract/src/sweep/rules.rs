@@ -17,7 +17,11 @@ use crate::extractor::{EXTRACTORS, extractor};
 const MAX_SHARDS: u64 = 250;
 
 /// Rules about keys that are gone once defaults are filled in.
-pub(super) fn as_written(clusterings: &[ClusteringFile], bound: &BoundFile, findings: &mut Findings) {
+pub(super) fn as_written(
+    clusterings: &[ClusteringFile],
+    bound: &BoundFile,
+    findings: &mut Findings,
+) {
     for (index, clustering) in clusterings.iter().enumerate() {
         clusters::as_written(clustering, &format!("clustering.{index}"), findings);
     }
@@ -47,7 +51,10 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
 fn check_extractor(choice: &ExtractorChoice, path: &str, findings: &mut Findings) {
     let Some(known) = extractor(&choice.name) else {
         let names: Vec<&str> = EXTRACTORS.iter().map(|extractor| extractor.name).collect();
-        findings.add(format!("{path}.name"), unknown("extractor", &choice.name, &names));
+        findings.add(
+            format!("{path}.name"),
+            unknown("extractor", &choice.name, &names),
+        );
         return;
     };
     let name = known.name;
@@ -78,7 +85,11 @@ fn check_extractor(choice: &ExtractorChoice, path: &str, findings: &mut Findings
             format!("{path}.dim"),
             format!("`{name}` has a width of its own: remove this key"),
         );
-        findings.check(dim >= 1, format!("{path}.dim"), "a width of 0: expected at least 1");
+        findings.check(
+            dim >= 1,
+            format!("{path}.dim"),
+            "a width of 0: expected at least 1",
+        );
     }
 }
 
@@ -116,7 +127,12 @@ impl Section<'_> {
     }
     /// In \[0, 1).
     fn below_one(&mut self, key: &str, value: f64) {
-        self.that((0.0..1.0).contains(&value), key, value, "at least 0 and below 1");
+        self.that(
+            (0.0..1.0).contains(&value),
+            key,
+            value,
+            "at least 0 and below 1",
+        );
     }
     fn that(&mut self, fine: bool, key: &str, value: f64, expected: &str) {
         self.findings.check(
@@ -126,6 +142,7 @@ impl Section<'_> {
         );
     }
     fn say(&mut self, fine: bool, key: &str, message: impl Into<String>) {
-        self.findings.check(fine, format!("{}.{key}", self.path), message);
+        self.findings
+            .check(fine, format!("{}.{key}", self.path), message);
     }
 }

@@ -10,18 +10,28 @@ use super::{
 use crate::params::whole_batch_images;
 
 /// The training with its preset; `None` (and a finding) when there is no such preset.
-pub(super) fn resolve(file: TrainingFile, findings: &mut Findings) -> Option<(TrainingSpec, Preset)> {
+pub(super) fn resolve(
+    file: TrainingFile,
+    findings: &mut Findings,
+) -> Option<(TrainingSpec, Preset)> {
     let Some(preset) = preset(&file.preset) else {
         let names = preset_names();
         let hint = match did_you_mean(&file.preset, names.iter().copied()) {
             Some(close) => format!("did you mean `{close}`?"),
             None => format!("known are {}", names.join(", ")),
         };
-        findings.add("training.preset", format!("unknown preset `{}`; {hint}", file.preset));
+        findings.add(
+            "training.preset",
+            format!("unknown preset `{}`; {hint}", file.preset),
+        );
         return None;
     };
     let budget_kimg = file.budget_kimg.unwrap_or(preset.budget_kimg);
-    let (mut network, mut optimiser, mut augment) = (preset.network.clone(), preset.optimiser.clone(), preset.augment.clone());
+    let (mut network, mut optimiser, mut augment) = (
+        preset.network.clone(),
+        preset.optimiser.clone(),
+        preset.augment.clone(),
+    );
     let micro_batch_given = file.optimiser.micro_batch.is_some();
     file.network.apply(&mut network);
     network.normalise();
@@ -60,11 +70,20 @@ pub fn largest_divisor(batch: u32, limit: u32) -> u32 {
 }
 
 /// Images at each snapshot: whole batches, one at least.
-fn snapshots(budget_kimg: f64, count: Option<u32>, list: Option<&[f64]>, batch: u64, findings: &mut Findings) -> Vec<u64> {
+fn snapshots(
+    budget_kimg: f64,
+    count: Option<u32>,
+    list: Option<&[f64]>,
+    batch: u64,
+    findings: &mut Findings,
+) -> Vec<u64> {
     if !(budget_kimg > 0.0 && budget_kimg <= 1e9) {
         findings.add(
             "training.budget_kimg",
-            format!("the budget is {budget_kimg} kimg: expected more than 0 and at most 1e9 (in thousand images)"),
+            format!(
+                "the budget is {budget_kimg} kimg: expected more than 0 and at most 1e9 (in \
+                 thousand images)"
+            ),
         );
         return Vec::new();
     }
@@ -79,7 +98,10 @@ fn snapshots(budget_kimg: f64, count: Option<u32>, list: Option<&[f64]>, batch: 
             return Vec::new();
         }
         (Some(count), None) if !(1..=1000).contains(&count) => {
-            findings.add("training.snapshots", format!("{count} snapshots: expected 1 to 1000"));
+            findings.add(
+                "training.snapshots",
+                format!("{count} snapshots: expected 1 to 1000"),
+            );
             return Vec::new();
         }
         (Some(count), None) => (1..=count)
@@ -88,21 +110,34 @@ fn snapshots(budget_kimg: f64, count: Option<u32>, list: Option<&[f64]>, batch: 
         (None, Some(list)) => {
             for (index, kimg) in list.iter().enumerate() {
                 let path = format!("training.snapshots_kimg.{index}");
-                findings.check(*kimg > 0.0, &*path, format!("a snapshot at {kimg} kimg: expected more than 0"));
+                findings.check(
+                    *kimg > 0.0,
+                    &*path,
+                    format!("a snapshot at {kimg} kimg: expected more than 0"),
+                );
                 findings.check(
                     *kimg <= budget_kimg,
                     &*path,
-                    format!("a snapshot at {kimg} kimg lies beyond the budget of {budget_kimg} kimg"),
+                    format!(
+                        "a snapshot at {kimg} kimg lies beyond the budget of {budget_kimg} kimg"
+                    ),
                 );
                 if index > 0 {
                     findings.check(
                         *kimg > list[index - 1],
                         path,
-                        format!("a snapshot at {kimg} kimg after {}: expected ascending numbers", list[index - 1]),
+                        format!(
+                            "a snapshot at {kimg} kimg after {}: expected ascending numbers",
+                            list[index - 1]
+                        ),
                     );
                 }
             }
-            list.iter().copied().filter(|kimg| *kimg > 0.0).map(at_least_one_batch).collect()
+            list.iter()
+                .copied()
+                .filter(|kimg| *kimg > 0.0)
+                .map(at_least_one_batch)
+                .collect()
         }
         (None, None) => Vec::new(),
     };

@@ -1,4 +1,5 @@
-//! Colour transforms: 4×4 matrices on RGB and one; not part of the published training setting, but of the pipe.
+//! Colour transforms: 4×4 matrices on RGB and one; not part of the published training setting, but
+//! of the pipe.
 
 use super::{Draws, Reach, Transform};
 use std::f64::consts::PI;
@@ -16,7 +17,9 @@ pub(super) fn transform(
             let w = gated(transform, &draws.normal(transform), 0.0);
             let b = &w * reach.brightness_std;
             let column = Tensor::stack(&[&b, &b, &b, &b.zeros_like()], -1).unsqueeze(-1);
-            let last = Tensor::from_slice(&[0.0, 0.0, 0.0, 1.0]).to_kind(b.kind()).to_device(b.device());
+            let last = Tensor::from_slice(&[0.0, 0.0, 0.0, 1.0])
+                .to_kind(b.kind())
+                .to_device(b.device());
             let matrix = identity(&b) + column * last.view([1, 1, 4]);
             (b, vec![w], matrix)
         }
@@ -33,7 +36,11 @@ pub(super) fn transform(
             (flag.shallow_clone(), vec![flag], matrix)
         }
         Transform::Hue => {
-            let angle = gated(transform, &((draws.uniform(transform) * 2.0 - 1.0) * (PI * reach.hue_max)), 0.0);
+            let angle = gated(
+                transform,
+                &((draws.uniform(transform) * 2.0 - 1.0) * (PI * reach.hue_max)),
+                0.0,
+            );
             let matrix = turn_about_luma(&angle);
             let labels = vec![angle.cos() - 1.0, angle.sin()];
             (angle, labels, matrix)
@@ -56,10 +63,15 @@ pub(super) fn apply(images: &Tensor, matrices: &Tensor) -> Tensor {
     let matrices = matrices.to_kind(images.kind());
     let flat = images.reshape([n, channels, -1]);
     let mixed = if channels == 3 {
-        matrices.narrow(1, 0, 3).narrow(2, 0, 3).bmm(&flat) + matrices.narrow(1, 0, 3).narrow(2, 3, 1)
+        matrices.narrow(1, 0, 3).narrow(2, 0, 3).bmm(&flat)
+            + matrices.narrow(1, 0, 3).narrow(2, 3, 1)
     } else {
-        let mean = matrices.narrow(1, 0, 3).mean_dim([1i64].as_slice(), true, images.kind());
-        let gain = mean.narrow(2, 0, 3).sum_dim_intlist([2i64].as_slice(), true, images.kind());
+        let mean = matrices
+            .narrow(1, 0, 3)
+            .mean_dim([1i64].as_slice(), true, images.kind());
+        let gain = mean
+            .narrow(2, 0, 3)
+            .sum_dim_intlist([2i64].as_slice(), true, images.kind());
         flat * gain + mean.narrow(2, 3, 1)
     };
     mixed.reshape(&size)
@@ -80,7 +92,8 @@ fn diagonal(c: &Tensor) -> Tensor {
 /// v vᵀ of the luma axis v = (1, 1, 1, 0) / √3: \[4, 4\].
 fn luma(like: &Tensor) -> Tensor {
     let third = 1.0 / 3.0;
-    let axis = Tensor::from_slice(&[third, third, third, 0.0]).outer(&Tensor::from_slice(&[1.0, 1.0, 1.0, 0.0]));
+    let axis = Tensor::from_slice(&[third, third, third, 0.0])
+        .outer(&Tensor::from_slice(&[1.0, 1.0, 1.0, 0.0]));
     axis.to_kind(like.kind()).to_device(like.device())
 }
 

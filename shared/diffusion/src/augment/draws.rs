@@ -103,7 +103,10 @@ impl Transform {
     pub fn label_width(self) -> i64 {
         match self {
             Transform::Xflip | Transform::Yflip | Transform::Scale => 1,
-            Transform::Brightness | Transform::Contrast | Transform::Lumaflip | Transform::Saturation => 1,
+            Transform::Brightness
+            | Transform::Contrast
+            | Transform::Lumaflip
+            | Transform::Saturation => 1,
             _ => 2,
         }
     }
@@ -117,21 +120,33 @@ pub struct Draws {
 }
 
 impl Draws {
-    /// Fresh draws from libtorch's generator for `n` images, in the order of the transforms, value before gate.
+    /// Fresh draws from libtorch's generator for `n` images, in the order of the transforms, value
+    /// before gate.
     pub fn fresh(on: impl Iterator<Item = Transform>, n: i64, device: Device) -> Self {
         let options = (Kind::Float, device);
-        let (uniform, normal) = (|| Tensor::rand([n], options), || Tensor::randn([n], options));
+        let (uniform, normal) = (
+            || Tensor::rand([n], options),
+            || Tensor::randn([n], options),
+        );
         let integer = |high: i64| Tensor::randint(high, [n], (Kind::Int64, device));
         let mut raw = HashMap::new();
         for transform in on {
-            let mut put = |draw: &str, tensor: Tensor| raw.insert(format!("{}.{draw}", transform.name()), tensor);
+            let mut put = |draw: &str, tensor: Tensor| {
+                raw.insert(format!("{}.{draw}", transform.name()), tensor)
+            };
             match transform {
-                Transform::Xflip | Transform::Yflip | Transform::Lumaflip => drop(put("i", integer(2))),
+                Transform::Xflip | Transform::Yflip | Transform::Lumaflip => {
+                    drop(put("i", integer(2)))
+                }
                 Transform::RotateInt => drop(put("i", integer(4))),
                 Transform::TranslateInt => drop(put("u", Tensor::rand([2, n], options))),
                 Transform::RotateFrac | Transform::Hue => drop(put("u", uniform())),
                 Transform::TranslateFrac => drop(put("n", Tensor::randn([2, n], options))),
-                Transform::Scale | Transform::Aniso | Transform::Brightness | Transform::Contrast | Transform::Saturation => {
+                Transform::Scale
+                | Transform::Aniso
+                | Transform::Brightness
+                | Transform::Contrast
+                | Transform::Saturation => {
                     put("n", normal());
                 }
             }
@@ -148,9 +163,9 @@ impl Draws {
 
     fn get(&self, transform: Transform, draw: &str) -> &Tensor {
         let name = format!("{}.{draw}", transform.name());
-        self.raw
-            .get(&name)
-            .unwrap_or_else(|| panic!("invariant: draw {name} was made for every transform that is on"))
+        self.raw.get(&name).unwrap_or_else(|| {
+            panic!("invariant: draw {name} was made for every transform that is on")
+        })
     }
     pub(super) fn integer(&self, transform: Transform) -> Tensor {
         self.get(transform, "i").flatten(0, -1)
@@ -162,7 +177,14 @@ impl Draws {
         self.get(transform, "u").flatten(0, -1)
     }
     pub(super) fn pair(&self, transform: Transform) -> [Tensor; 2] {
-        let both = self.get(transform, if transform == Transform::TranslateInt { "u" } else { "n" });
+        let both = self.get(
+            transform,
+            if transform == Transform::TranslateInt {
+                "u"
+            } else {
+                "n"
+            },
+        );
         [both.get(0).flatten(0, -1), both.get(1).flatten(0, -1)]
     }
     pub(super) fn gate(&self, transform: Transform) -> Tensor {

@@ -1,5 +1,5 @@
-//! Geometric transforms: exact ones on pixels, and all others as one resampling through a band-limited 2× image (spec §7.6,
-//! "Execution").
+//! Geometric transforms: exact ones on pixels, and all others as one resampling through a
+//! band-limited 2× image (spec §7.6, "Execution").
 
 use crate::learner::upload;
 use tch::{Device, Kind, Tensor};
@@ -32,7 +32,11 @@ pub(super) fn scale(x: &Tensor, y: &Tensor) -> Tensor {
 pub(super) fn rotate(angle: &Tensor) -> Tensor {
     let (zero, one) = constants(angle);
     let (cos, sin, minus_sin) = (angle.cos(), angle.sin(), -angle.sin());
-    matrix([[&cos, &minus_sin, &zero], [&sin, &cos, &zero], [&zero, &zero, &one]])
+    matrix([
+        [&cos, &minus_sin, &zero],
+        [&sin, &cos, &zero],
+        [&zero, &zero, &one],
+    ])
 }
 
 /// Translation matrices \[n, 3, 3\].
@@ -48,10 +52,18 @@ fn fixed(values: [[f64; 3]; 3], kind: Kind, device: Device) -> Tensor {
         .to_device(device)
 }
 fn fixed_scale(x: f64, y: f64, kind: Kind, device: Device) -> Tensor {
-    fixed([[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, 1.0]], kind, device)
+    fixed(
+        [[x, 0.0, 0.0], [0.0, y, 0.0], [0.0, 0.0, 1.0]],
+        kind,
+        device,
+    )
 }
 fn fixed_translate(x: f64, y: f64, kind: Kind, device: Device) -> Tensor {
-    fixed([[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]], kind, device)
+    fixed(
+        [[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]],
+        kind,
+        device,
+    )
 }
 
 /// Mirrors columns, rows or the diagonal so that image i is turned by `turns[i]` quarter turns.
@@ -69,7 +81,8 @@ pub(super) fn quarter_turns(images: &Tensor, turns: &Tensor) -> Tensor {
 pub(super) fn translate_mirrored(images: &Tensor, tx: &Tensor, ty: &Tensor) -> Tensor {
     let size = images.size();
     let mirrored = |side: i64, shift: &Tensor| {
-        let positions = Tensor::arange(side, (Kind::Int64, images.device())).view([1, -1]) - shift.view([-1, 1]);
+        let positions = Tensor::arange(side, (Kind::Int64, images.device())).view([1, -1])
+            - shift.view([-1, 1]);
         // Triangle wave of period 2·side − 2: … 2 1 0 1 2 … side−2 side−1 side−2 …
         (side - 1) - ((side - 1) - positions.remainder(2 * side - 2)).abs()
     };
@@ -83,23 +96,32 @@ pub(super) fn translate_mirrored(images: &Tensor, tx: &Tensor, ty: &Tensor) -> T
     images.gather(2, &rows, false).gather(3, &columns, false)
 }
 
-/// Padding \[left, top, right, bottom\] that the images' corners need under the matrices: one margin for the whole batch.
+/// Padding \[left, top, right, bottom\] that the images' corners need under the matrices: one
+/// margin for the whole batch.
 pub fn padding_of(matrices: &Tensor, height: i64, width: i64) -> [i64; 4] {
     let (cx, cy) = ((width - 1) as f64 / 2.0, (height - 1) as f64 / 2.0);
-    let corners = fixed([[-cx, cx, cx], [-cy, -cy, cy], [1.0, 1.0, 1.0]], matrices.kind(), matrices.device());
+    let corners = fixed(
+        [[-cx, cx, cx], [-cy, -cy, cy], [1.0, 1.0, 1.0]],
+        matrices.kind(),
+        matrices.device(),
+    );
     let last = Tensor::from_slice(&[-cx, cy, 1.0])
         .view([3, 1])
         .to_kind(matrices.kind())
         .to_device(matrices.device());
     let mapped = matrices.matmul(&Tensor::cat(&[corners, last], 1)); // [n, 3, 4]
     let reach = |axis: i64, sign: f64| (mapped.select(1, axis) * sign).max();
-    let margin = Tensor::stack(&[reach(0, -1.0), reach(1, -1.0), reach(0, 1.0), reach(1, 1.0)], 0);
+    let margin = Tensor::stack(
+        &[reach(0, -1.0), reach(1, -1.0), reach(0, 1.0), reach(1, 1.0)],
+        0,
+    );
     let spare = 2.0 * FILTER_MARGIN as f64;
     let margin = margin
         + Tensor::from_slice(&[spare - cx, spare - cy, spare - cx, spare - cy])
             .to_kind(matrices.kind())
             .to_device(matrices.device());
-    let margin = Vec::<f64>::try_from(margin.to_device(Device::Cpu).to_kind(Kind::Double)).expect("invariant: four numbers");
+    let margin = Vec::<f64>::try_from(margin.to_device(Device::Cpu).to_kind(Kind::Double))
+        .expect("invariant: four numbers");
     let clamp = |value: f64, side: i64| value.clamp(0.0, (side - 1) as f64).ceil() as i64;
     [
         clamp(margin[0], width),
@@ -109,25 +131,40 @@ pub fn padding_of(matrices: &Tensor, height: i64, width: i64) -> [i64; 4] {
     ]
 }
 
-/// Resamples images \[n, c, h, w\] through output-to-input matrices \[n, 3, 3\] in centred pixels. The matrices may lie on the CPU
-/// whatever device the images are on: their products are small, and the padding is read from them.
+/// Resamples images \[n, c, h, w\] through output-to-input matrices \[n, 3, 3\] in centred pixels.
+/// The matrices may lie on the CPU whatever device the images are on: their products are small, and
+/// the padding is read from them.
 pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
     let size = images.size();
     let (n, channels, height, width) = (size[0], size[1], size[2], size[3]);
     let (kind, device) = (images.kind(), matrices.device());
     let matrices = matrices.to_kind(kind);
     // Taps are rounded to float32 in every mode, as upstream stores them.
-    let taps = upload(&Tensor::from_slice(&SYM6).to_kind(Kind::Float).to_kind(kind), images.device());
+    let taps = upload(
+        &Tensor::from_slice(&SYM6).to_kind(Kind::Float).to_kind(kind),
+        images.device(),
+    );
     let along = |filter: &Tensor, horizontal: bool| {
-        let shape: [i64; 4] = if horizontal { [1, 1, 1, -1] } else { [1, 1, -1, 1] };
+        let shape: [i64; 4] = if horizontal {
+            [1, 1, 1, -1]
+        } else {
+            [1, 1, -1, 1]
+        };
         filter.view(shape).repeat([channels, 1, 1, 1])
     };
 
     let [left, top, right, bottom] = padding_of(&matrices, height, width);
     let padded = images.reflection_pad2d([left, right, top, bottom]);
-    let g = fixed_translate((left - right) as f64 / 2.0, (top - bottom) as f64 / 2.0, kind, device).matmul(&matrices);
+    let g = fixed_translate(
+        (left - right) as f64 / 2.0,
+        (top - bottom) as f64 / 2.0,
+        kind,
+        device,
+    )
+    .matmul(&matrices);
 
-    // Up: zeros between samples, then the filter. `conv2d` correlates, so the reversed taps convolve.
+    // Up: zeros between samples, then the filter. `conv2d` correlates, so the reversed taps
+    // convolve.
     let reversed = taps.flip(0);
     let up = (SYM6.len() as i64) / 2;
     let size = padded.size();
@@ -135,10 +172,26 @@ pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
         let mut shape = x.size();
         let doubled = Tensor::stack(&[x, &x.zeros_like()], axis + 1);
         shape[axis as usize] *= 2;
-        doubled.reshape(&shape).narrow(axis, 0, shape[axis as usize] - 1)
+        doubled
+            .reshape(&shape)
+            .narrow(axis, 0, shape[axis as usize] - 1)
     };
-    let wide = spread(&padded, 3).conv2d(&along(&reversed, true), None::<&Tensor>, 1, [0, up], 1, channels);
-    let fine = spread(&wide, 2).conv2d(&along(&reversed, false), None::<&Tensor>, 1, [up, 0], 1, channels);
+    let wide = spread(&padded, 3).conv2d(
+        &along(&reversed, true),
+        None::<&Tensor>,
+        1,
+        [0, up],
+        1,
+        channels,
+    );
+    let fine = spread(&wide, 2).conv2d(
+        &along(&reversed, false),
+        None::<&Tensor>,
+        1,
+        [up, 0],
+        1,
+        channels,
+    );
     debug_assert_eq!(fine.size()[3], size[3] * 2);
     let g = fixed_scale(2.0, 2.0, kind, device)
         .matmul(&g)
@@ -148,19 +201,44 @@ pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
         .matmul(&fixed_translate(0.5, 0.5, kind, device));
 
     // The resampling itself, onto a canvas with room for the second filter.
-    let (canvas_h, canvas_w) = ((height + 2 * FILTER_MARGIN) * 2, (width + 2 * FILTER_MARGIN) * 2);
-    let from = fixed_scale(2.0 / fine.size()[3] as f64, 2.0 / fine.size()[2] as f64, kind, device);
+    let (canvas_h, canvas_w) = (
+        (height + 2 * FILTER_MARGIN) * 2,
+        (width + 2 * FILTER_MARGIN) * 2,
+    );
+    let from = fixed_scale(
+        2.0 / fine.size()[3] as f64,
+        2.0 / fine.size()[2] as f64,
+        kind,
+        device,
+    );
     let to = fixed_scale(canvas_w as f64 / 2.0, canvas_h as f64 / 2.0, kind, device);
-    let theta = upload(&from.matmul(&g).matmul(&to).narrow(1, 0, 2), images.device());
+    let theta = upload(
+        &from.matmul(&g).matmul(&to).narrow(1, 0, 2),
+        images.device(),
+    );
     let grid = Tensor::affine_grid_generator(&theta, [n, channels, canvas_h, canvas_w], false);
     let resampled = fine.grid_sampler(&grid, 0, 0, false); // bilinear, zeros outside
 
     // Down: filter and keep every other sample; drop the margin.
     let down = up - 1;
     let narrow = resampled
-        .conv2d(&along(&taps, true), None::<&Tensor>, [1, 2], [0, down], 1, channels)
+        .conv2d(
+            &along(&taps, true),
+            None::<&Tensor>,
+            [1, 2],
+            [0, down],
+            1,
+            channels,
+        )
         .narrow(3, FILTER_MARGIN, width);
     narrow
-        .conv2d(&along(&taps, false), None::<&Tensor>, [2, 1], [down, 0], 1, channels)
+        .conv2d(
+            &along(&taps, false),
+            None::<&Tensor>,
+            [2, 1],
+            [down, 0],
+            1,
+            channels,
+        )
         .narrow(2, FILTER_MARGIN, height)
 }

@@ -61,12 +61,31 @@ impl Block {
         Self {
             cin,
             norm0: GroupNorm::new(layout, &format!("{name}.norm0"), cin),
-            conv0: Conv::new(layout, &format!("{name}.conv0"), cin, cout, conv(3, PLAIN, resample)),
+            conv0: Conv::new(
+                layout,
+                &format!("{name}.conv0"),
+                cin,
+                cout,
+                conv(3, PLAIN, resample),
+            ),
             affine: Linear::new(layout, &format!("{name}.affine"), embedding, cout, true),
             norm1: GroupNorm::new(layout, &format!("{name}.norm1"), cout),
-            conv1: Conv::new(layout, &format!("{name}.conv1"), cout, cout, conv(3, NEAR_ZERO, Resample::Keep)),
-            skip: (cin != cout || resample != Resample::Keep)
-                .then(|| Conv::new(layout, &format!("{name}.skip"), cin, cout, conv(1, PLAIN, resample))),
+            conv1: Conv::new(
+                layout,
+                &format!("{name}.conv1"),
+                cout,
+                cout,
+                conv(3, NEAR_ZERO, Resample::Keep),
+            ),
+            skip: (cin != cout || resample != Resample::Keep).then(|| {
+                Conv::new(
+                    layout,
+                    &format!("{name}.skip"),
+                    cin,
+                    cout,
+                    conv(1, PLAIN, resample),
+                )
+            }),
             attention: attention.then(|| Attention::new(layout, name, cout)),
             dropout,
         }
@@ -74,8 +93,15 @@ impl Block {
 
     /// \[n, cin, h, w\] and the embedding \[n, e\] → \[n, cout, h', w'\].
     pub fn forward(&self, views: &Views, x: &Tensor, embedding: &Tensor, train: bool) -> Tensor {
-        let h = self.conv0.forward(views, &self.norm0.forward(views, x).silu());
-        let shift = self.affine.forward(views, embedding).to_kind(h.kind()).unsqueeze(-1).unsqueeze(-1);
+        let h = self
+            .conv0
+            .forward(views, &self.norm0.forward(views, x).silu());
+        let shift = self
+            .affine
+            .forward(views, embedding)
+            .to_kind(h.kind())
+            .unsqueeze(-1)
+            .unsqueeze(-1);
         let h = self.norm1.forward(views, &(h + shift)).silu();
         let h = if train && self.dropout > 0.0 {
             h.dropout(self.dropout, true)
@@ -113,8 +139,20 @@ impl Attention {
         };
         Self {
             norm: GroupNorm::new(layout, &format!("{name}.norm2"), channels),
-            qkv: Conv::new(layout, &format!("{name}.qkv"), channels, 3 * channels, conv(0.2f64.sqrt())),
-            proj: Conv::new(layout, &format!("{name}.proj"), channels, channels, conv(NEAR_ZERO)),
+            qkv: Conv::new(
+                layout,
+                &format!("{name}.qkv"),
+                channels,
+                3 * channels,
+                conv(0.2f64.sqrt()),
+            ),
+            proj: Conv::new(
+                layout,
+                &format!("{name}.proj"),
+                channels,
+                channels,
+                conv(NEAR_ZERO),
+            ),
         }
     }
 
@@ -129,9 +167,17 @@ impl Attention {
             .reshape([n, channels, 3, pixels])
             .unbind(2);
         let (q, k, v) = (&qkv[0], &qkv[1], &qkv[2]);
-        // The product of queries and keys and its softmax are float32 at least, whatever the activations are.
-        let wide = if kind == Kind::Double { Kind::Double } else { Kind::Float };
-        let scores = q.to_kind(wide).transpose(1, 2).bmm(&(k.to_kind(wide) / (channels as f64).sqrt()));
+        // The product of queries and keys and its softmax are float32 at least, whatever the
+        // activations are.
+        let wide = if kind == Kind::Double {
+            Kind::Double
+        } else {
+            Kind::Float
+        };
+        let scores = q
+            .to_kind(wide)
+            .transpose(1, 2)
+            .bmm(&(k.to_kind(wide) / (channels as f64).sqrt()));
         let weights = scores.softmax(-1, wide).to_kind(kind);
         let mixed = v.bmm(&weights.transpose(1, 2)).reshape(&size);
         (self.proj.forward(views, &mixed) + x) * FRAC_1_SQRT_2
@@ -162,8 +208,11 @@ mod tests {
             let mut tensor = tensor;
             match entry.name.as_str() {
                 "b.norm0.weight" | "b.norm1.weight" | "b.conv1.weight" => drop(tensor.fill_(1.0)),
-                // Channels 1 and 3 see the difference of two numbers that bfloat16 cannot tell apart.
-                "b.affine.weight" => tensor.copy_(&Tensor::from_slice(&[0f32, 0.0, 1e4, -1e4, 0.0, 0.0, -1e4, 1e4]).view([4, 2])),
+                // Channels 1 and 3 see the difference of two numbers that bfloat16 cannot tell
+                // apart.
+                "b.affine.weight" => tensor.copy_(
+                    &Tensor::from_slice(&[0f32, 0.0, 1e4, -1e4, 0.0, 0.0, -1e4, 1e4]).view([4, 2]),
+                ),
                 _ => {}
             }
         }
@@ -178,6 +227,9 @@ mod tests {
         };
         let (single, short) = (run(Kind::Float), run(Kind::BFloat16));
         assert!(single > 0.5, "{single}");
-        assert!((short / single - 1.0).abs() < 0.02, "{short} instead of {single}");
+        assert!(
+            (short / single - 1.0).abs() < 0.02,
+            "{short} instead of {single}"
+        );
     }
 }

@@ -24,24 +24,36 @@ pub struct Mapping {
 impl Mapping {
     /// Registers the mapping's tensors.
     pub fn new(layout: &mut Layout, architecture: &Architecture) -> Self {
-        let (noise, embedding) = (architecture.noise_channels(), architecture.embedding_channels());
+        let (noise, embedding) = (
+            architecture.noise_channels(),
+            architecture.embedding_channels(),
+        );
         let Architecture {
-            label_dim, augment_dim, ..
+            label_dim,
+            augment_dim,
+            ..
         } = *architecture;
         Self {
             width: noise,
             label_dim,
-            fourier: architecture
-                .fourier
-                .then(|| layout.buffer("model.map_noise.freqs".into(), &[noise / 2], Fill::Normal { std: 16.0 })),
-            map_label: (label_dim > 0).then(|| Linear::new(layout, "model.map_label", label_dim, noise, true)),
-            map_augment: (augment_dim > 0).then(|| Linear::new(layout, "model.map_augment", augment_dim, noise, false)),
+            fourier: architecture.fourier.then(|| {
+                layout.buffer(
+                    "model.map_noise.freqs".into(),
+                    &[noise / 2],
+                    Fill::Normal { std: 16.0 },
+                )
+            }),
+            map_label: (label_dim > 0)
+                .then(|| Linear::new(layout, "model.map_label", label_dim, noise, true)),
+            map_augment: (augment_dim > 0)
+                .then(|| Linear::new(layout, "model.map_augment", augment_dim, noise, false)),
             map_layer0: Linear::new(layout, "model.map_layer0", noise, embedding, true),
             map_layer1: Linear::new(layout, "model.map_layer1", embedding, embedding, true),
         }
     }
 
-    /// c_noise \[n\], class labels \[n, L\] (zeros when absent), augmentation labels (branch skipped when absent) → \[n, e\].
+    /// c_noise \[n\], class labels \[n, L\] (zeros when absent), augmentation labels (branch
+    /// skipped when absent) → \[n, e\].
     pub fn forward(
         &self,
         views: &Views,
@@ -57,9 +69,17 @@ impl Mapping {
         };
         tap("model.map_noise", &waves);
         // Cosines and sines change places (spec §16.5).
-        let mut embedding = waves.reshape([-1, 2, self.width / 2]).flip(1).reshape([-1, self.width]);
+        let mut embedding = waves
+            .reshape([-1, 2, self.width / 2])
+            .flip(1)
+            .reshape([-1, self.width]);
         if let Some(map_label) = &self.map_label {
-            let zeros = || Tensor::zeros([c_noise.size()[0], self.label_dim], (kind, c_noise.device()));
+            let zeros = || {
+                Tensor::zeros(
+                    [c_noise.size()[0], self.label_dim],
+                    (kind, c_noise.device()),
+                )
+            };
             let labels = class_labels.map_or_else(zeros, |labels| labels.to_kind(kind));
             // √L keeps one-hot rows at unit scale (spec §16.6).
             embedding += map_label.forward(views, &(labels * (self.label_dim as f64).sqrt()));
@@ -75,7 +95,8 @@ impl Mapping {
     }
 }
 
-/// \[cos, sin\] of c_noise times 10000^(−j / (w/2 − 1)), j < w/2: the last frequency is 1e-4 exactly.
+/// \[cos, sin\] of c_noise times 10000^(−j / (w/2 − 1)), j < w/2: the last frequency is 1e-4
+/// exactly.
 pub fn positional_features(c_noise: &Tensor, width: i64) -> Tensor {
     let options = (c_noise.kind(), c_noise.device());
     let steps = Tensor::arange(width / 2, options) / (width / 2 - 1) as f64;
@@ -92,9 +113,12 @@ fn waves(c_noise: &Tensor, frequencies: &Tensor) -> Tensor {
     Tensor::cat(&[phases.cos(), phases.sin()], 1)
 }
 
-/// Rows of one-hot labels \[n, dim\]; ids below 0 give a row of zeros, the "no label" of a conditional network.
+/// Rows of one-hot labels \[n, dim\]; ids below 0 give a row of zeros, the "no label" of a
+/// conditional network.
 pub fn one_hot(ids: &Tensor, dim: i64, kind: Kind, device: Device) -> Tensor {
     let ids = ids.to_device(device).to_kind(Kind::Int64);
     let columns = Tensor::arange(dim, (Kind::Int64, device));
-    ids.unsqueeze(1).eq_tensor(&columns.unsqueeze(0)).to_kind(kind)
+    ids.unsqueeze(1)
+        .eq_tensor(&columns.unsqueeze(0))
+        .to_kind(kind)
 }

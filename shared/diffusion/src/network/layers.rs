@@ -25,14 +25,21 @@ pub struct Linear {
 impl Linear {
     /// Registers `name.weight` \[cout, cin\] and, if wanted, `name.bias`.
     pub fn new(layout: &mut Layout, name: &str, cin: i64, cout: i64, bias: bool) -> Self {
-        let weight = layout.parameter(format!("{name}.weight"), &[cout, cin], Fill::XavierUniform { gain: PLAIN });
+        let weight = layout.parameter(
+            format!("{name}.weight"),
+            &[cout, cin],
+            Fill::XavierUniform { gain: PLAIN },
+        );
         let bias = bias.then(|| layout.parameter(format!("{name}.bias"), &[cout], Fill::Zeros));
         Self { weight, bias }
     }
     /// \[n, cin\] → \[n, cout\] in the type of `x`.
     pub fn forward(&self, views: &Views, x: &Tensor) -> Tensor {
         let kind = x.kind();
-        x.linear(&views.get(self.weight, kind), self.bias.map(|slot| views.get(slot, kind)))
+        x.linear(
+            &views.get(self.weight, kind),
+            self.bias.map(|slot| views.get(slot, kind)),
+        )
     }
 }
 
@@ -94,7 +101,8 @@ pub struct ConvShape<'a> {
 }
 
 impl Conv {
-    /// Registers `name.weight` \[cout, cin, k, k\], `name.bias` and, where it resamples, `name.resample_filter`.
+    /// Registers `name.weight` \[cout, cin, k, k\], `name.bias` and, where it resamples,
+    /// `name.resample_filter`.
     pub fn new(layout: &mut Layout, name: &str, cin: i64, cout: i64, shape: ConvShape<'_>) -> Self {
         let ConvShape {
             kernel,
@@ -103,9 +111,14 @@ impl Conv {
             filter,
             fused,
         } = shape;
-        let weight = layout.parameter(format!("{name}.weight"), &[cout, cin, kernel, kernel], Fill::XavierUniform { gain });
+        let weight = layout.parameter(
+            format!("{name}.weight"),
+            &[cout, cin, kernel, kernel],
+            Fill::XavierUniform { gain },
+        );
         let bias = layout.parameter(format!("{name}.bias"), &[cout], Fill::Zeros);
-        let resampler = (resample != Resample::Keep).then(|| Resampler::new(layout, name, filter, resample));
+        let resampler =
+            (resample != Resample::Keep).then(|| Resampler::new(layout, name, filter, resample));
         Self {
             weight,
             bias,
@@ -124,12 +137,23 @@ impl Conv {
         match &self.resampler {
             None => convolve(x),
             Some(filter) if self.fused => {
-                // Filter after the convolution, whose padding is widened by the filter's own (spec §7.3, NCSN++).
-                let wide = x.conv2d(&weight, None::<&Tensor>, 1, padding + filter.padding(), 1, 1);
+                // Filter after the convolution, whose padding is widened by the filter's own (spec
+                // §7.3, NCSN++).
+                let wide = x.conv2d(
+                    &weight,
+                    None::<&Tensor>,
+                    1,
+                    padding + filter.padding(),
+                    1,
+                    1,
+                );
                 filter.down(views, &wide, 0) + bias.view([1, -1, 1, 1])
             }
-            // A 1×1 kernel commutes with nearest neighbours: a quarter of the work at the lower resolution.
-            Some(filter) if self.kernel == 1 && filter.repeats() => filter.forward(views, &convolve(x)),
+            // A 1×1 kernel commutes with nearest neighbours: a quarter of the work at the lower
+            // resolution.
+            Some(filter) if self.kernel == 1 && filter.repeats() => {
+                filter.forward(views, &convolve(x))
+            }
             Some(filter) => convolve(&filter.forward(views, x)),
         }
     }

@@ -23,7 +23,8 @@ pub struct Resampler {
     filter: Slot,
     taps: i64,
     up: bool,
-    /// \[1, 1\] is a 2×2 mean going down and nearest neighbours going up: both are exact and cheaper than a convolution.
+    /// \[1, 1\] is a 2×2 mean going down and nearest neighbours going up: both are exact and
+    /// cheaper than a convolution.
     is_box: bool,
 }
 
@@ -32,7 +33,11 @@ impl Resampler {
     pub fn new(layout: &mut Layout, name: &str, filter: &[f64], resample: Resample) -> Self {
         let taps = filter.len() as i64;
         Self {
-            filter: layout.buffer(format!("{name}.resample_filter"), &[1, 1, taps, taps], Fill::ResampleFilter),
+            filter: layout.buffer(
+                format!("{name}.resample_filter"),
+                &[1, 1, taps, taps],
+                Fill::ResampleFilter,
+            ),
             taps,
             up: resample == Resample::Up,
             is_box: taps == 2 && filter[0] == filter[1],
@@ -66,10 +71,19 @@ impl Resampler {
     /// The filter and every other pixel, after zero padding.
     pub fn down(&self, views: &Views, x: &Tensor, padding: i64) -> Tensor {
         let channels = x.size()[1];
-        x.conv2d(&self.depthwise(views, x.kind(), channels), None::<&Tensor>, 2, padding, 1, channels)
+        x.conv2d(
+            &self.depthwise(views, x.kind(), channels),
+            None::<&Tensor>,
+            2,
+            padding,
+            1,
+            channels,
+        )
     }
 
     fn depthwise(&self, views: &Views, kind: Kind, channels: i64) -> Tensor {
-        views.get(self.filter, kind).expand([channels, 1, self.taps, self.taps], false)
+        views
+            .get(self.filter, kind)
+            .expand([channels, 1, self.taps, self.taps], false)
     }
 }

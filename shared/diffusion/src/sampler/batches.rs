@@ -1,11 +1,14 @@
 //! Images by seed, in batches whose cut no one can see.
 //!
-//! Kernels may round differently for another batch size or another place in the batch. So the seeds are cut into fixed
-//! blocks, aligned at multiples of the block size, and a block is always computed whole: an image then depends on its seed and
-//! the weights, whatever range was asked for. Ranges aligned to [`block_size`] waste nothing.
+//! Kernels may round differently for another batch size or another place in the batch. So the seeds
+//! are cut into fixed blocks, aligned at multiples of the block size, and a block is always
+//! computed whole: an image then depends on its seed and the weights, whatever range was asked for.
+//! Ranges aligned to [`block_size`] waste nothing.
 
 use super::{Guide, LabelSupply, draw, guidance, quantise, seeds::Drawn, solve};
-use crate::{DiffusionError, Mode, Network, Parameters, Views, error::guard_memory, network::one_hot};
+use crate::{
+    DiffusionError, Mode, Network, Parameters, Views, error::guard_memory, network::one_hot,
+};
 use cedm_contract::params::{Precision, SamplerParams};
 use tch::{Device, Kind, Tensor};
 
@@ -65,10 +68,18 @@ impl Sampler {
         };
         match &labels {
             LabelSupply::None => {}
-            LabelSupply::Prior(counts) if counts.len() as i64 != slots => return refuse("prior", format!("{} label slots", counts.len())),
-            LabelSupply::Uniform(n) if *n != slots || slots == 0 => return refuse("uniform labels", format!("{n} label slots")),
-            LabelSupply::Fixed(label) if !(0..slots).contains(label) => return refuse("fixed label", format!("label {label}")),
-            LabelSupply::Rows(rows) if rows.size()[1] != slots => return refuse("label vectors", format!("width {}", rows.size()[1])),
+            LabelSupply::Prior(counts) if counts.len() as i64 != slots => {
+                return refuse("prior", format!("{} label slots", counts.len()));
+            }
+            LabelSupply::Uniform(n) if *n != slots || slots == 0 => {
+                return refuse("uniform labels", format!("{n} label slots"));
+            }
+            LabelSupply::Fixed(label) if !(0..slots).contains(label) => {
+                return refuse("fixed label", format!("label {label}"));
+            }
+            LabelSupply::Rows(rows) if rows.size()[1] != slots => {
+                return refuse("label vectors", format!("width {}", rows.size()[1]));
+            }
             _ => {}
         }
         let views = tch::no_grad(|| {
@@ -87,7 +98,8 @@ impl Sampler {
         })
     }
 
-    /// In blocks of another size, where memory is short. Images change by rounding, so one size belongs to one set.
+    /// In blocks of another size, where memory is short. Images change by rounding, so one size
+    /// belongs to one set.
     ///
     /// # Errors
     /// [`DiffusionError::Setting`] for blocks of nothing.
@@ -112,7 +124,11 @@ impl Sampler {
     ///
     /// # Errors
     /// [`DiffusionError::Shape`] when the guide makes other images.
-    pub fn guided_by(mut self, network: Network, weights: &Parameters) -> Result<Self, DiffusionError> {
+    pub fn guided_by(
+        mut self,
+        network: Network,
+        weights: &Parameters,
+    ) -> Result<Self, DiffusionError> {
         let shape = |network: &Network| {
             (
                 network.architecture.channels,
@@ -120,11 +136,16 @@ impl Sampler {
                 network.architecture.resolution,
             )
         };
-        let fits = network.architecture.label_dim == 0 || network.architecture.label_dim == self.network.architecture.label_dim;
+        let fits = network.architecture.label_dim == 0
+            || network.architecture.label_dim == self.network.architecture.label_dim;
         if shape(&network) != shape(&self.network) || !fits {
             return Err(DiffusionError::Shape {
                 what: "guide".into(),
-                found: format!("{:?} with {} labels", shape(&network), network.architecture.label_dim),
+                found: format!(
+                    "{:?} with {} labels",
+                    shape(&network),
+                    network.architecture.label_dim
+                ),
                 expected: format!(
                     "{:?} with {} labels or none",
                     shape(&self.network),
@@ -143,14 +164,23 @@ impl Sampler {
 
     /// Channels and side of the images.
     pub fn shape(&self) -> (i64, i64) {
-        (self.network.architecture.channels, self.network.architecture.resolution)
+        (
+            self.network.architecture.channels,
+            self.network.architecture.resolution,
+        )
     }
 
-    /// Images of seeds `first..first + count`. `progress` hears the number finished and may stop it by returning false.
+    /// Images of seeds `first..first + count`. `progress` hears the number finished and may stop it
+    /// by returning false.
     ///
     /// # Errors
     /// [`DiffusionError::OutOfMemory`]; `Ok(None)` when stopped.
-    pub fn images(&self, first: u64, count: u64, progress: &mut dyn FnMut(u64) -> bool) -> Result<Option<Samples>, DiffusionError> {
+    pub fn images(
+        &self,
+        first: u64,
+        count: u64,
+        progress: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Samples>, DiffusionError> {
         let block = self.block;
         let (mut images, mut labels) = (Vec::new(), Vec::new());
         let mut start = first - first % block;
@@ -189,11 +219,16 @@ impl Sampler {
     }
 
     fn guarded(&self, drawn: &[Drawn]) -> Result<Tensor, DiffusionError> {
-        let at = format!("sampling {} images at {} pixels", drawn.len(), self.network.architecture.resolution);
+        let at = format!(
+            "sampling {} images at {} pixels",
+            drawn.len(),
+            self.network.architecture.resolution
+        );
         let advice = match self.block / 2 {
             0 => "fewer processes beside this one: the block is 1 image already".to_owned(),
             smaller => format!(
-                "blocks of {smaller} images instead of {} (`sampler run --block {smaller}`), or fewer processes beside this one",
+                "blocks of {smaller} images instead of {} (`sampler run --block {smaller}`), or \
+                 fewer processes beside this one",
                 self.block
             ),
         };
@@ -201,13 +236,25 @@ impl Sampler {
     }
 
     fn solved(&self, drawn: &[Drawn]) -> Tensor {
-        let latents = Tensor::stack(&drawn.iter().map(|drawn| &drawn.latents).collect::<Vec<_>>(), 0).to_device(self.device);
+        let latents = Tensor::stack(
+            &drawn.iter().map(|drawn| &drawn.latents).collect::<Vec<_>>(),
+            0,
+        )
+        .to_device(self.device);
         let ids: Vec<i64> = drawn.iter().map(|drawn| drawn.label).collect();
         let slots = self.network.architecture.label_dim;
         let labels = match &self.labels {
             LabelSupply::None => None,
-            LabelSupply::Rows(rows) => Some(rows.index_select(0, &Tensor::from_slice(&ids)).to_device(self.device)),
-            _ => Some(one_hot(&Tensor::from_slice(&ids), slots, Kind::Float, self.device)),
+            LabelSupply::Rows(rows) => Some(
+                rows.index_select(0, &Tensor::from_slice(&ids))
+                    .to_device(self.device),
+            ),
+            _ => Some(one_hot(
+                &Tensor::from_slice(&ids),
+                slots,
+                Kind::Float,
+                self.device,
+            )),
         };
         let mode = Mode {
             train: false,
@@ -227,10 +274,23 @@ impl Sampler {
             )
         };
         let mut noise = |step: usize| {
-            let of = |drawn: &Drawn| drawn.churn.as_ref().expect("invariant: drawn where churn is on").get(step as i64);
+            let of = |drawn: &Drawn| {
+                drawn
+                    .churn
+                    .as_ref()
+                    .expect("invariant: drawn where churn is on")
+                    .get(step as i64)
+            };
             Tensor::stack(&drawn.iter().map(of).collect::<Vec<_>>(), 0).to_device(self.device)
         };
-        quantise(&solve(&self.params, &latents, &mut denoise, &mut noise, &mut |_| ())).to_device(Device::Cpu)
+        quantise(&solve(
+            &self.params,
+            &latents,
+            &mut denoise,
+            &mut noise,
+            &mut |_| (),
+        ))
+        .to_device(Device::Cpu)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Guidance: D = (1 + w) D(x|y) − w D'(x), where D' is the same network without a label, or a weaker one with it.
+//! Guidance: D = (1 + w) D(x|y) − w D'(x), where D' is the same network without a label, or a
+//! weaker one with it.
 
 use crate::{Labels, Mode, Network, Views};
 use cedm_contract::params::Guidance;
@@ -13,7 +14,8 @@ pub enum Guide {
     Weaker(Box<Network>, Views),
 }
 
-/// D(x; sigma, y), guided where the settings say so: state in float64, network in the type of its weights.
+/// D(x; sigma, y), guided where the settings say so: state in float64, network in the type of its
+/// weights.
 pub(super) fn denoise(
     (network, views): (&Network, &Views),
     guide: &Guide,
@@ -28,7 +30,16 @@ pub(super) fn denoise(
     let ask = |network: &Network, views: &Views, class: Option<&Tensor>| {
         let class = class.filter(|_| network.architecture.label_dim > 0);
         network
-            .denoise(views, &input, &level, Labels { class, augment: None }, mode)
+            .denoise(
+                views,
+                &input,
+                &level,
+                Labels {
+                    class,
+                    augment: None,
+                },
+                mode,
+            )
             .to_kind(Kind::Double)
     };
     let plain = ask(network, views, labels);

@@ -1,4 +1,5 @@
-//! What an image starts from, by its seed alone: latents first, then the label, then churn noise (spec §9).
+//! What an image starts from, by its seed alone: latents first, then the label, then churn noise
+//! (spec §9).
 
 use tch::{Device, Kind, Tensor};
 
@@ -28,8 +29,8 @@ pub struct Drawn {
     pub churn: Option<Tensor>,
 }
 
-/// Draws on the CPU, so that a seed means the same on every device. Latents come first: equal seeds give equal noise whatever
-/// the labels are.
+/// Draws on the CPU, so that a seed means the same on every device. Latents come first: equal seeds
+/// give equal noise whatever the labels are.
 pub fn draw(seed: u64, shape: [i64; 3], labels: &LabelSupply, churn_steps: Option<i64>) -> Drawn {
     tch::manual_seed((seed % (1 << 32)) as i64);
     let options = (Kind::Float, Device::Cpu);
@@ -45,6 +46,17 @@ pub fn draw(seed: u64, shape: [i64; 3], labels: &LabelSupply, churn_steps: Optio
         LabelSupply::Fixed(label) => *label,
         LabelSupply::Rows(rows) => uniform(rows.size()[0]),
     };
-    let churn = churn_steps.map(|steps| Tensor::stack(&(0..steps).map(|_| Tensor::randn(shape, options)).collect::<Vec<_>>(), 0));
-    Drawn { latents, label, churn }
+    let churn = churn_steps.map(|steps| {
+        Tensor::stack(
+            &(0..steps)
+                .map(|_| Tensor::randn(shape, options))
+                .collect::<Vec<_>>(),
+            0,
+        )
+    });
+    Drawn {
+        latents,
+        label,
+        churn,
+    }
 }

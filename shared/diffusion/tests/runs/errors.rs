@@ -21,7 +21,8 @@ fn errors_say_what_and_what_was_expected() {
     };
     assert_eq!(
         with(|r| r.network.channels = 3),
-        "training images has shape Uint8 [20, 1, 8, 8], expected Uint8 [n, 3, 8, 8] with n of at least 1, as the network has"
+        "training images has shape Uint8 [20, 1, 8, 8], expected Uint8 [n, 3, 8, 8] with n of at \
+         least 1, as the network has"
     );
     assert_eq!(
         with(|r| r.network.label_dim = 5),
@@ -31,7 +32,10 @@ fn errors_say_what_and_what_was_expected() {
         with(|r| r.optimiser.micro_batch = 3),
         "`micro_batch` is 3 for a batch of 8, expected a divisor of the batch"
     );
-    assert_eq!(with(|r| r.optimiser.batch = 0), "`batch` is 0, expected at least 1");
+    assert_eq!(
+        with(|r| r.optimiser.batch = 0),
+        "`batch` is 0, expected at least 1"
+    );
     assert_eq!(
         with(|r| r.network.resolution = 9),
         "`resolution` is 9, expected a multiple of 2, because 2 levels halve it 1 times"
@@ -45,10 +49,22 @@ fn errors_say_what_and_what_was_expected() {
         with(|r| r.network.augment_dim = 4),
         "`augment_dim` is 4, expected 9 (all training transforms) or 9 (those that are on)"
     );
-    assert_eq!(with(|r| r.network.dropout = 1.0), "`dropout` is 1, expected at least 0 and below 1");
-    assert_eq!(with(|r| r.optimiser.lr = 0.0), "`lr` is 0, expected a positive number");
-    assert_eq!(with(|r| r.optimiser.p_mean = f64::NAN), "`p_mean` is NaN, expected a finite number");
-    assert_eq!(with(|r| r.augment.p = 1.5), "`augment.p` is 1.5, expected a probability");
+    assert_eq!(
+        with(|r| r.network.dropout = 1.0),
+        "`dropout` is 1, expected at least 0 and below 1"
+    );
+    assert_eq!(
+        with(|r| r.optimiser.lr = 0.0),
+        "`lr` is 0, expected a positive number"
+    );
+    assert_eq!(
+        with(|r| r.optimiser.p_mean = f64::NAN),
+        "`p_mean` is NaN, expected a finite number"
+    );
+    assert_eq!(
+        with(|r| r.augment.p = 1.5),
+        "`augment.p` is 1.5, expected a probability"
+    );
 
     let (network, own) = lively(3);
     let refuse = |params: SamplerParams, labels| {
@@ -78,7 +94,13 @@ fn errors_say_what_and_what_was_expected() {
         "`s_churn` is s_churn 0, s_min 5, s_max 1, expected s_churn of at least 0 and s_min up to s_max"
     );
     assert_eq!(
-        refuse(SamplerParams { steps: 0, ..short() }, LabelSupply::Uniform(3)),
+        refuse(
+            SamplerParams {
+                steps: 0,
+                ..short()
+            },
+            LabelSupply::Uniform(3)
+        ),
         "`steps` is 0, expected at least 1"
     );
     assert_eq!(
@@ -107,19 +129,30 @@ fn weights_of_another_network_are_told_apart() {
     };
     let mut held = tensors(&network, &own);
     let says = |network: &Network, held: &HashMap<String, Tensor>| {
-        Parameters::from_tensors(&network.layout, held, "a.safetensors", Kind::Float, Device::Cpu)
-            .unwrap_err()
-            .to_string()
+        Parameters::from_tensors(
+            &network.layout,
+            held,
+            "a.safetensors",
+            Kind::Float,
+            Device::Cpu,
+        )
+        .unwrap_err()
+        .to_string()
     };
     assert_eq!(
         says(&other, &held),
-        "a.safetensors holds weights of another network: 1 of another shape: model.map_label.weight is [16, 3] instead of [16, 5]"
+        "a.safetensors holds weights of another network: 1 of another shape: \
+         model.map_label.weight is [16, 3] instead of [16, 5]"
     );
     held.remove("model.map_layer0.bias");
-    held.insert("model.head.weight".into(), Tensor::zeros([1], (Kind::Float, Device::Cpu)));
+    held.insert(
+        "model.head.weight".into(),
+        Tensor::zeros([1], (Kind::Float, Device::Cpu)),
+    );
     assert_eq!(
         says(&network, &held),
-        "a.safetensors holds weights of another network: 1 missing: model.map_layer0.bias; 1 unexpected: model.head.weight"
+        "a.safetensors holds weights of another network: 1 missing: model.map_layer0.bias; 1 \
+         unexpected: model.head.weight"
     );
     assert!(
         weights::recognise(&HashMap::new(), "b")
@@ -138,12 +171,24 @@ fn a_state_of_another_run_is_refused() {
     let says = |change: fn(&mut Recipe)| {
         let mut recipe = recipe(8, 0.0);
         change(&mut recipe);
-        training(recipe).unwrap().load_state(&file).unwrap_err().to_string()
+        training(recipe)
+            .unwrap()
+            .load_state(&file)
+            .unwrap_err()
+            .to_string()
     };
-    assert!(says(|r| r.seed = 1).ends_with("is the state of another run: its seed is 42, this run's is 1"));
-    assert!(says(|r| r.optimiser.lr = 1.0).contains("its optimiser.lr is 0.002, this run's is 1.0"));
+    assert!(
+        says(|r| r.seed = 1)
+            .ends_with("is the state of another run: its seed is 42, this run's is 1")
+    );
+    assert!(
+        says(|r| r.optimiser.lr = 1.0).contains("its optimiser.lr is 0.002, this run's is 1.0")
+    );
     let wider = says(|r| r.network.channel_mult_noise = Some(4));
-    assert!(wider.contains("its network.channel_mult_noise is null, this run's is 4"), "{wider}");
+    assert!(
+        wider.contains("its network.channel_mult_noise is null, this run's is 4"),
+        "{wider}"
+    );
     let mut wide = recipe(8, 0.0);
     wide.network.channel_mult_noise = Some(4);
     training(wide).unwrap().save_state(&file).unwrap();
@@ -152,7 +197,12 @@ fn a_state_of_another_run_is_refused() {
         narrower.contains("its network.channel_mult_noise is 4, this run's is null"),
         "{narrower}"
     );
-    weights::write(&file, &[("x", &Tensor::zeros([1], (Kind::Float, Device::Cpu)))], None).unwrap();
+    weights::write(
+        &file,
+        &[("x", &Tensor::zeros([1], (Kind::Float, Device::Cpu)))],
+        None,
+    )
+    .unwrap();
     assert!(says(|_| ()).contains("lacks the note"));
     std::fs::write(&file, b"no").unwrap();
     assert!(says(|_| ()).starts_with("cannot read"));
@@ -178,7 +228,13 @@ fn a_state_goes_on_with_its_own_data() {
     training(recipe(8, 0.0)).unwrap().save_state(&file).unwrap();
     let (images, ids) = super::data();
     let refuses = |images: &Tensor, ids: &[i64]| {
-        let mut other = Training::new(recipe(8, 0.0), images, Condition::compact(ids).unwrap(), Device::Cpu).unwrap();
+        let mut other = Training::new(
+            recipe(8, 0.0),
+            images,
+            Condition::compact(ids).unwrap(),
+            Device::Cpu,
+        )
+        .unwrap();
         let error = other.load_state(&file).unwrap_err().to_string();
         assert!(
             error.contains("is the state of another run: its images and condition is"),
@@ -196,11 +252,17 @@ fn of_several_networks_in_a_file_the_running_mean_is_taken() {
     let _alone = alone();
     let (network, own) = lively(3);
     let named = |prefix: &str, parameters: &Parameters| -> HashMap<String, Tensor> {
-        let names = network.layout.entries.iter().map(|entry| format!("{prefix}{}", entry.name));
+        let names = network
+            .layout
+            .entries
+            .iter()
+            .map(|entry| format!("{prefix}{}", entry.name));
         names.zip(parameters.tensors(&network.layout)).collect()
     };
     let zeros = Parameters::zeros(&network.layout, Kind::Float, Device::Cpu);
-    let read = |held: &HashMap<String, Tensor>| Parameters::from_tensors(&network.layout, held, "a.pt", Kind::Float, Device::Cpu);
+    let read = |held: &HashMap<String, Tensor>| {
+        Parameters::from_tensors(&network.layout, held, "a.pt", Kind::Float, Device::Cpu)
+    };
     let same = |read: &Parameters| read.tensors(&network.layout) == own.tensors(&network.layout);
     let mut both = named("net.", &zeros);
     both.extend(named("ema.module.", &own));
@@ -215,13 +277,15 @@ fn of_several_networks_in_a_file_the_running_mean_is_taken() {
     two.extend(named("teacher.", &own));
     assert_eq!(
         read(&two).unwrap_err().to_string(),
-        "a.pt holds weights of another network: 2 networks, below `net.`, `teacher.`: expected one, or one called `ema.`"
+        "a.pt holds weights of another network: 2 networks, below `net.`, `teacher.`: expected \
+         one, or one called `ema.`"
     );
 }
 
 #[test]
 fn vectors_are_finite_and_of_unit_length() {
-    let condition = Condition::vectors(&Tensor::from_slice(&[3f32, 4.0, 0.0, 0.0]).view([2, 2])).unwrap();
+    let condition =
+        Condition::vectors(&Tensor::from_slice(&[3f32, 4.0, 0.0, 0.0]).view([2, 2])).unwrap();
     let Condition::Vectors { rows } = &condition else {
         panic!("vectors")
     };
@@ -234,7 +298,10 @@ fn vectors_are_finite_and_of_unit_length() {
     );
     assert!(condition.check(2, 2).is_ok());
     let error = Condition::vectors(&Tensor::from_slice(&[f32::NAN, 1.0]).view([1, 2])).unwrap_err();
-    assert_eq!(error.to_string(), "condition: vectors that are not finite, expected finite numbers");
+    assert_eq!(
+        error.to_string(),
+        "condition: vectors that are not finite, expected finite numbers"
+    );
     assert!(Condition::vectors(&Tensor::from_slice(&[1f32])).is_err());
 }
 

@@ -3,7 +3,8 @@
 use super::*;
 use cedm_diffusion::{Labels, Mode};
 
-/// Weights of a network whose block `name` ends in numbers that float16 cannot hold; a norm follows that brings them back.
+/// Weights of a network whose block `name` ends in numbers that float16 cannot hold; a norm follows
+/// that brings them back.
 fn loud(network: &Network, name: &str) -> Parameters {
     let weights = Parameters::initial(&network.layout, &[1.0, 1.0], 5, Device::Cpu);
     let tensors = weights.tensors(&network.layout);
@@ -12,7 +13,9 @@ fn loud(network: &Network, name: &str) -> Parameters {
         .entries
         .iter()
         .position(|entry| entry.name == format!("{name}.skip.bias"));
-    let _ = tensors[at.expect("the block has a skip convolution")].shallow_clone().fill_(2e5);
+    let _ = tensors[at.expect("the block has a skip convolution")]
+        .shallow_clone()
+        .fill_(2e5);
     weights
 }
 
@@ -20,14 +23,19 @@ fn loud(network: &Network, name: &str) -> Parameters {
 fn a_block_beyond_float16_is_computed_again_in_float32() {
     let _alone = alone();
     let network = Network::new(Architecture::try_from(&recipe(8, 0.0).network).unwrap()).unwrap();
-    let x = (Tensor::arange(2 * 64, (Kind::Float, Device::Cpu)) * 1.7).sin().view([2, 1, 8, 8]);
+    let x = (Tensor::arange(2 * 64, (Kind::Float, Device::Cpu)) * 1.7)
+        .sin()
+        .view([2, 1, 8, 8]);
     let class = Tensor::eye(3, (Kind::Float, Device::Cpu)).narrow(0, 0, 2);
     let run = |weights: &Parameters, activations: Option<Kind>| {
         let labels = Labels {
             class: Some(&class),
             augment: None,
         };
-        let mode = Mode { activations, ..Mode::EVAL };
+        let mode = Mode {
+            activations,
+            ..Mode::EVAL
+        };
         let views = weights.views(&network.layout, activations);
         let (mut kinds, noise) = (Vec::new(), Tensor::zeros([2], (Kind::Float, Device::Cpu)));
         let mut tap = |name: &str, seen: &Tensor| kinds.push((name.to_owned(), seen.kind()));
@@ -50,6 +58,13 @@ fn a_block_beyond_float16_is_computed_again_in_float32() {
     assert!(apart < 0.02, "{apart}");
     // The decoder was gone through twice: the second time counts.
     let from = kinds.iter().rposition(|(name, _)| name == block).unwrap();
-    assert!(kinds[from..].iter().all(|(_, kind)| *kind == Kind::Float), "{kinds:?}");
-    assert_eq!(kinds[from - 1].1, Kind::Half, "what came before stays as it was");
+    assert!(
+        kinds[from..].iter().all(|(_, kind)| *kind == Kind::Float),
+        "{kinds:?}"
+    );
+    assert_eq!(
+        kinds[from - 1].1,
+        Kind::Half,
+        "what came before stays as it was"
+    );
 }

@@ -23,13 +23,26 @@ fn killed_anywhere_and_resumed_ends_on_the_same_bytes() {
             // Whatever else draws in between must not matter.
             tch::manual_seed(999);
             run = training(recipe(4, 0.3)).unwrap();
-            assert!(run.load_state(&file).unwrap().is_some(), "the checkpoint carries its curve");
+            assert!(
+                run.load_state(&file).unwrap().is_some(),
+                "the checkpoint carries its curve"
+            );
         }
         steps(&mut run, 9 - at);
-        assert!(state_bytes(&run, folder.path()) == expected, "killed after {kills:?}");
+        assert!(
+            state_bytes(&run, folder.path()) == expected,
+            "killed after {kills:?}"
+        );
     }
     assert!(
-        whole.learner.weights.flat.ne_tensor(&whole.learner.ema).any().int64_value(&[]) == 1,
+        whole
+            .learner
+            .weights
+            .flat
+            .ne_tensor(&whole.learner.ema)
+            .any()
+            .int64_value(&[])
+            == 1,
         "the EMA lags behind"
     );
 }
@@ -39,7 +52,8 @@ fn other_rounds_change_rounding_and_dropout_masks_only() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state.safetensors");
-    // Without a ramp, so that the layers that start near zero are away from it when the rounds change.
+    // Without a ramp, so that the layers that start near zero are away from it when the rounds
+    // change.
     let fast = |micro_batch, dropout| {
         let mut recipe = recipe(micro_batch, dropout);
         recipe.optimiser.lr_rampup_kimg = 0.0;
@@ -51,13 +65,29 @@ fn other_rounds_change_rounding_and_dropout_masks_only() {
         first.save_state(&file).unwrap();
         let mut run = fast(micro_batch, dropout);
         run.load_state(&file).unwrap();
-        (0..3).map(|_| run.step().unwrap().loss.double_value(&[])).collect()
+        (0..3)
+            .map(|_| run.step().unwrap().loss.double_value(&[]))
+            .collect()
     };
-    let apart = |a: Vec<f64>, b: Vec<f64>| a.iter().zip(b).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
+    let apart = |a: Vec<f64>, b: Vec<f64>| {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| (a / b - 1.0).abs())
+            .fold(0.0, f64::max)
+    };
     assert_eq!(losses(8, 0.0), losses(8, 0.0));
-    let (rounding, masks) = (apart(losses(8, 0.0), losses(2, 0.0)), apart(losses(8, 0.3), losses(2, 0.3)));
-    assert!(rounding < 1e-4, "without dropout only rounding differs: {rounding}");
-    assert!(masks > 10.0 * rounding, "dropout masks are drawn per round: {masks}");
+    let (rounding, masks) = (
+        apart(losses(8, 0.0), losses(2, 0.0)),
+        apart(losses(8, 0.3), losses(2, 0.3)),
+    );
+    assert!(
+        rounding < 1e-4,
+        "without dropout only rounding differs: {rounding}"
+    );
+    assert!(
+        masks > 10.0 * rounding,
+        "dropout masks are drawn per round: {masks}"
+    );
 }
 
 #[test]
@@ -73,7 +103,12 @@ fn the_loss_falls() {
         losses.push(run.step().unwrap().loss.double_value(&[]));
     }
     let mean = |range: std::ops::Range<usize>| losses[range].iter().sum::<f64>() / 20.0;
-    assert!(mean(100..120) < 0.6 * mean(0..20), "from {} to {}", mean(0..20), mean(100..120));
+    assert!(
+        mean(100..120) < 0.6 * mean(0..20),
+        "from {} to {}",
+        mean(0..20),
+        mean(100..120)
+    );
 }
 
 #[test]
@@ -89,7 +124,10 @@ fn half_precision_trains() {
         for _ in 0..3 {
             let (half, full) = (run.step().unwrap(), single.step().unwrap());
             let (half, full) = (half.loss.double_value(&[]), full.loss.double_value(&[]));
-            assert!((half / full - 1.0).abs() < 0.05, "{precision:?}: loss {half} instead of {full}");
+            assert!(
+                (half / full - 1.0).abs() < 0.05,
+                "{precision:?}: loss {half} instead of {full}"
+            );
         }
         assert!(run.learner.weights.flat.isfinite().all().int64_value(&[]) == 1);
     }

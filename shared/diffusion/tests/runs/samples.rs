@@ -20,21 +20,41 @@ fn an_image_depends_on_its_seed_and_not_on_its_shard() {
         let sampler = sampler(
             &network,
             &weights,
-            SamplerParams { s_churn: churn, ..short() },
+            SamplerParams {
+                s_churn: churn,
+                ..short()
+            },
             LabelSupply::Prior(vec![1, 5, 2]),
         );
-        let get = |first, count| sampler.images(first, count, &mut |_| true).unwrap().unwrap();
+        let get = |first, count| {
+            sampler
+                .images(first, count, &mut |_| true)
+                .unwrap()
+                .unwrap()
+        };
         let (first, count) = (3, 2 * block + 10);
         let whole = get(first, count);
         let cuts = [1, 6, block, block + 1, count - 1];
         for cut in cuts {
             let parts = [get(first, cut), get(first + cut, count - cut)];
-            assert_eq!(Tensor::cat(&[&parts[0].images, &parts[1].images], 0), whole.images, "cut at {cut}");
-            assert_eq!(Tensor::cat(&[&parts[0].labels, &parts[1].labels], 0), whole.labels, "cut at {cut}");
+            assert_eq!(
+                Tensor::cat(&[&parts[0].images, &parts[1].images], 0),
+                whole.images,
+                "cut at {cut}"
+            );
+            assert_eq!(
+                Tensor::cat(&[&parts[0].labels, &parts[1].labels], 0),
+                whole.labels,
+                "cut at {cut}"
+            );
         }
         assert_eq!(
             whole.seeds,
-            Tensor::arange_start(first as i64, (first + count) as i64, (Kind::Int64, Device::Cpu))
+            Tensor::arange_start(
+                first as i64,
+                (first + count) as i64,
+                (Kind::Int64, Device::Cpu)
+            )
         );
         assert!(whole.images.get(0) != whole.images.get(1));
         // Another block is another rounding, nothing else.
@@ -57,7 +77,15 @@ fn guidance_is_off_by_default_and_acts_in_its_interval() {
     let _alone = alone();
     let (network, weights) = lively(3);
     let images = |guidance: Guidance| {
-        let sampler = sampler(&network, &weights, SamplerParams { guidance, ..short() }, LabelSupply::Fixed(1));
+        let sampler = sampler(
+            &network,
+            &weights,
+            SamplerParams {
+                guidance,
+                ..short()
+            },
+            LabelSupply::Fixed(1),
+        );
         sampler.images(0, 4, &mut |_| true).unwrap().unwrap().images
     };
     let plain = images(Guidance::default());
@@ -92,14 +120,26 @@ fn guidance_is_off_by_default_and_acts_in_its_interval() {
 fn equal_seeds_start_from_equal_noise_whatever_the_labels() {
     let _alone = alone();
     let draw = |labels: &LabelSupply| cedm_diffusion::sampler::draw(77, [1, 8, 8], labels, Some(2));
-    let (none, prior) = (draw(&LabelSupply::None), draw(&LabelSupply::Prior(vec![1, 1, 8])));
+    let (none, prior) = (
+        draw(&LabelSupply::None),
+        draw(&LabelSupply::Prior(vec![1, 1, 8])),
+    );
     assert_eq!(none.latents, prior.latents);
     assert_eq!(none.label, -1);
     let counts = (0..3000).fold([0; 3], |mut counts, seed| {
-        counts[cedm_diffusion::sampler::draw(seed, [1, 8, 8], &LabelSupply::Prior(vec![1, 1, 8]), None).label as usize] += 1;
+        counts[cedm_diffusion::sampler::draw(
+            seed,
+            [1, 8, 8],
+            &LabelSupply::Prior(vec![1, 1, 8]),
+            None,
+        )
+        .label as usize] += 1;
         counts
     });
-    assert!(counts[2] > 2250 && counts[2] < 2550 && counts[0] > 220, "{counts:?}");
+    assert!(
+        counts[2] > 2250 && counts[2] < 2550 && counts[0] > 220,
+        "{counts:?}"
+    );
 }
 
 #[test]
@@ -115,9 +155,14 @@ fn weights_survive_the_disk_and_say_what_they_are() {
         channel_mult_noise: Some(3),
         ..ncsnpp.clone()
     };
-    let published = [recipe(8, 0.0).network, ncsnpp, wide_embedding].map(|spec| Architecture::try_from(&spec).unwrap());
-    assert_eq!(published.each_ref().map(Architecture::noise_channels), [16, 32, 48]);
-    // Upstream's constructor can mix the parts of the two published forms, and has a third way for the image on each side.
+    let published = [recipe(8, 0.0).network, ncsnpp, wide_embedding]
+        .map(|spec| Architecture::try_from(&spec).unwrap());
+    assert_eq!(
+        published.each_ref().map(Architecture::noise_channels),
+        [16, 32, 48]
+    );
+    // Upstream's constructor can mix the parts of the two published forms, and has a third way for
+    // the image on each side.
     let mixed = Architecture {
         channel_mult_noise: 2,
         resample_filter: vec![1.0, 3.0, 3.0, 1.0],
@@ -128,7 +173,12 @@ fn weights_survive_the_disk_and_say_what_they_are() {
     };
     for architecture in published.into_iter().chain([mixed]) {
         let network = Network::new(architecture).unwrap();
-        let own = Parameters::initial(&network.layout, &network.architecture.resample_filter, 9, Device::Cpu);
+        let own = Parameters::initial(
+            &network.layout,
+            &network.architecture.resample_filter,
+            9,
+            Device::Cpu,
+        );
         weights::save(&path, &network, &own).unwrap();
         let tensors = weights::read(&path).unwrap();
         let recognised = weights::recognise(&tensors, "file").unwrap();
@@ -143,14 +193,30 @@ fn weights_survive_the_disk_and_say_what_they_are() {
             .into_iter()
             .map(|(name, tensor)| (format!("module.{name}"), tensor))
             .collect();
-        let read = Parameters::from_tensors(&network.layout, &prefixed, "file", Kind::Float, Device::Cpu).unwrap();
+        let read =
+            Parameters::from_tensors(&network.layout, &prefixed, "file", Kind::Float, Device::Cpu)
+                .unwrap();
         assert_eq!(read.flat, own.flat);
-        assert_eq!(weights::read_metadata(&path).unwrap()[weights::SIGMA_DATA], "0.5");
+        assert_eq!(
+            weights::read_metadata(&path).unwrap()[weights::SIGMA_DATA],
+            "0.5"
+        );
         let (x, sigma) = (
             Tensor::ones([2, 1, 8, 8], (Kind::Float, Device::Cpu)),
             Tensor::from_slice(&[0.5f32, 2.0]),
         );
-        let out = tch::no_grad(|| network.denoise(&read.views(&network.layout, None), &x, &sigma, Labels::default(), Mode::EVAL));
-        assert_eq!((out.size(), out.isfinite().all().int64_value(&[])), (x.size(), 1));
+        let out = tch::no_grad(|| {
+            network.denoise(
+                &read.views(&network.layout, None),
+                &x,
+                &sigma,
+                Labels::default(),
+                Mode::EVAL,
+            )
+        });
+        assert_eq!(
+            (out.size(), out.isfinite().all().int64_value(&[])),
+            (x.size(), 1)
+        );
     }
 }

@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Every file below `root`. Links to files count, links to folders do not (they may run in circles); hidden names are skipped.
+/// Every file below `root`. Links to files count, links to folders do not (they may run in
+/// circles); hidden names are skipped.
 pub fn list(root: &Path, limits: &Limits) -> Result<Vec<Member>, ImageError> {
     let (mut members, mut folders) = (Vec::new(), vec![root.to_owned()]);
     while let Some(folder) = folders.pop() {
@@ -23,8 +24,12 @@ pub fn list(root: &Path, limits: &Limits) -> Result<Vec<Member>, ImageError> {
                 folders.push(path);
                 continue;
             }
-            let Ok(meta) = fs::metadata(&path) else { continue };
-            let relative = path.strip_prefix(root).expect("invariant: a walk stays below its root");
+            let Ok(meta) = fs::metadata(&path) else {
+                continue;
+            };
+            let relative = path
+                .strip_prefix(root)
+                .expect("invariant: a walk stays below its root");
             let Some(name) = relative.to_str() else {
                 return Err(ImageError::format(&path, "the file name is not UTF-8"));
             };
@@ -48,8 +53,16 @@ pub fn tar_shards(root: &Path) -> Result<Vec<PathBuf>, ImageError> {
     let mut shards = Vec::new();
     for entry in fs::read_dir(root).map_err(ImageError::io("list", root))? {
         let path = entry.map_err(ImageError::io("list", root))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().to_string();
-        if [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| name.ends_with(end)) && path.is_file() {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .to_string();
+        if [".tar", ".tar.gz", ".tgz", ".tar.zst"]
+            .iter()
+            .any(|end| name.ends_with(end))
+            && path.is_file()
+        {
             shards.push(path);
         } else if path.is_dir() || crate::decode::is_image_name(&name) {
             return Ok(Vec::new());
@@ -64,7 +77,9 @@ pub fn read(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(std::io::Error::other(format!("more than the allowed {limit} bytes")));
+        return Err(std::io::Error::other(format!(
+            "more than the allowed {limit} bytes"
+        )));
     }
     Ok(bytes)
 }

@@ -15,7 +15,8 @@ const ZSTD_WINDOW_LOG: u32 = 31;
 /// Tar files are made of blocks of this size.
 const BLOCK: u64 = 512;
 
-/// The tar file at `path`; a compressed one is expanded into an unnamed file in `scratch`, within the limits.
+/// The tar file at `path`; a compressed one is expanded into an unnamed file in `scratch`, within
+/// the limits.
 pub fn open(path: &Path, limits: &Limits, scratch: &Path) -> Result<File, ImageError> {
     let head = head_of(path)?;
     let file = File::open(path).map_err(ImageError::io("read", path))?;
@@ -24,7 +25,9 @@ pub fn open(path: &Path, limits: &Limits, scratch: &Path) -> Result<File, ImageE
         Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file)))
     } else if head.starts_with(ZSTD) {
         let mut decoder = zstd::Decoder::new(file).map_err(ImageError::io("read", path))?;
-        decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(ImageError::io("read", path))?;
+        decoder
+            .window_log_max(ZSTD_WINDOW_LOG)
+            .map_err(ImageError::io("read", path))?;
         Box::new(decoder)
     } else {
         return Ok(file);
@@ -32,7 +35,12 @@ pub fn open(path: &Path, limits: &Limits, scratch: &Path) -> Result<File, ImageE
     expand(path, packed, limits.expanded_from(length), scratch)
 }
 
-fn expand(path: &Path, mut packed: Box<dyn Read>, limit: u64, scratch: &Path) -> Result<File, ImageError> {
+fn expand(
+    path: &Path,
+    mut packed: Box<dyn Read>,
+    limit: u64,
+    scratch: &Path,
+) -> Result<File, ImageError> {
     let mut out = tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
     let (mut buffer, mut total) = (vec![0; 1 << 20], 0u64);
     loop {
@@ -40,10 +48,18 @@ fn expand(path: &Path, mut packed: Box<dyn Read>, limit: u64, scratch: &Path) ->
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(ImageError::format(path, format!("compressed data: {error}"))),
+            Err(error) => {
+                return Err(ImageError::format(
+                    path,
+                    format!("compressed data: {error}"),
+                ));
+            }
         };
         if total == 0 && !is_tar(&buffer[..count.min(512)]) && count >= 512 {
-            return Err(ImageError::format(path, "the compressed data is no tar file"));
+            return Err(ImageError::format(
+                path,
+                "the compressed data is no tar file",
+            ));
         }
         total += count as u64;
         if total > limit {
@@ -55,14 +71,23 @@ fn expand(path: &Path, mut packed: Box<dyn Read>, limit: u64, scratch: &Path) ->
                 advice: "expand it yourself and import the folder",
             });
         }
-        out.write_all(&buffer[..count]).map_err(ImageError::io("write", scratch))?;
+        out.write_all(&buffer[..count])
+            .map_err(ImageError::io("write", scratch))?;
     }
     out.rewind().map_err(ImageError::io("read", scratch))?;
     Ok(out)
 }
 
-/// Appends the regular files of a tar file to `members`, `prefix` before their names. Links and devices are skipped.
-pub fn list(path: &Path, file: &File, index: u32, prefix: &str, limits: &Limits, members: &mut Vec<Member>) -> Result<(), ImageError> {
+/// Appends the regular files of a tar file to `members`, `prefix` before their names. Links and
+/// devices are skipped.
+pub fn list(
+    path: &Path,
+    file: &File,
+    index: u32,
+    prefix: &str,
+    limits: &Limits,
+    members: &mut Vec<Member>,
+) -> Result<(), ImageError> {
     let broken = |error: std::io::Error| ImageError::format(path, format!("tar archive: {error}"));
     let length = file.metadata().map_err(ImageError::io("read", path))?.len();
     let again = file.try_clone().map_err(ImageError::io("read", path))?;
@@ -78,8 +103,8 @@ pub fn list(path: &Path, file: &File, index: u32, prefix: &str, limits: &Limits,
         if !entry.header().entry_type().is_file() {
             continue;
         }
-        let name =
-            String::from_utf8(entry.path_bytes().into_owned()).map_err(|_| ImageError::format(path, "a member name is not UTF-8"))?;
+        let name = String::from_utf8(entry.path_bytes().into_owned())
+            .map_err(|_| ImageError::format(path, "a member name is not UTF-8"))?;
         let name = format!("{prefix}{}", safe_name(path, &name)?);
         let (size, offset) = (entry.size(), entry.raw_file_position());
         if offset.saturating_add(size) > length {
@@ -91,7 +116,10 @@ pub fn list(path: &Path, file: &File, index: u32, prefix: &str, limits: &Limits,
         members.push(Member {
             name,
             size,
-            place: Place::Stored { file: index, offset },
+            place: Place::Stored {
+                file: index,
+                offset,
+            },
         });
         if members.len() as u64 > limits.members {
             return Err(too_many(path, limits));
@@ -100,7 +128,10 @@ pub fn list(path: &Path, file: &File, index: u32, prefix: &str, limits: &Limits,
     // Blocks of zeros end a whole archive; one that was cut between two members has none.
     let mut mark = [1u8; BLOCK as usize];
     if file.read_exact_at(&mut mark, end).is_err() || mark.iter().any(|byte| *byte != 0) {
-        return Err(ImageError::format(path, "truncated: the tar archive has no end mark"));
+        return Err(ImageError::format(
+            path,
+            "truncated: the tar archive has no end mark",
+        ));
     }
     Ok(())
 }

@@ -11,7 +11,8 @@ use zip::{CompressionMethod, ZipArchive};
 
 /// The members of an archive, from its central directory.
 pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, ImageError> {
-    let broken = |error: zip::result::ZipError| ImageError::format(path, format!("zip archive: {error}"));
+    let broken =
+        |error: zip::result::ZipError| ImageError::format(path, format!("zip archive: {error}"));
     let again = file.try_clone().map_err(ImageError::io("read", path))?;
     let length = file.metadata().map_err(ImageError::io("read", path))?.len();
     let mut archive = ZipArchive::new(BufReader::new(again)).map_err(broken)?;
@@ -26,10 +27,16 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
             continue;
         }
         if entry.encrypted() {
-            return Err(ImageError::format(path, format!("member `{name}` is encrypted")));
+            return Err(ImageError::format(
+                path,
+                format!("member `{name}` is encrypted"),
+            ));
         }
         let Some(offset) = entry.data_start() else {
-            return Err(ImageError::format(path, format!("member `{name}` has no data")));
+            return Err(ImageError::format(
+                path,
+                format!("member `{name}` has no data"),
+            ));
         };
         let (size, compressed) = (entry.size(), entry.compressed_size());
         if offset.saturating_add(compressed) > length {
@@ -49,20 +56,27 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
             other => {
                 return Err(ImageError::format(
                     path,
-                    format!("member `{name}` is packed with {other:?}; stored and deflated can be read"),
+                    format!(
+                        "member `{name}` is packed with {other:?}; stored and deflated can be read"
+                    ),
                 ));
             }
         };
         members.push(Member {
             name,
-            size: if matches!(place, Place::Stored { .. }) { compressed } else { size },
+            size: if matches!(place, Place::Stored { .. }) {
+                compressed
+            } else {
+                size
+            },
             place,
         });
     }
     Ok(members)
 }
 
-/// Inflates one member; more or fewer bytes than its directory entry says, or another checksum, are errors.
+/// Inflates one member; more or fewer bytes than its directory entry says, or another checksum, are
+/// errors.
 pub fn inflate(packed: &[u8], size: u64, crc: u32) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(size.min(64 << 20) as usize);
     flate2::read::DeflateDecoder::new(packed)
@@ -70,7 +84,10 @@ pub fn inflate(packed: &[u8], size: u64, crc: u32) -> Result<Vec<u8>, String> {
         .read_to_end(&mut bytes)
         .map_err(|error| format!("deflated data: {error}"))?;
     if bytes.len() as u64 != size {
-        return Err(format!("inflates to {} or more bytes, its entry says {size}", bytes.len()));
+        return Err(format!(
+            "inflates to {} or more bytes, its entry says {size}",
+            bytes.len()
+        ));
     }
     let mut sum = flate2::Crc::new();
     sum.update(&bytes);

@@ -1,6 +1,9 @@
 //! Images decoded and brought to their size on all cores.
 
-use crate::{Channels, Framing, ImageError, ImportOptions, Picture, framing::edm_frame, shard::image_digest, source::Source};
+use crate::{
+    Channels, Framing, ImageError, ImportOptions, Picture, framing::edm_frame, shard::image_digest,
+    source::Source,
+};
 use std::{
     ops::Range,
     sync::atomic::{AtomicUsize, Ordering},
@@ -23,7 +26,8 @@ pub(super) enum Prepared {
 /// Images that one thread takes at a time.
 const GRAIN: usize = 16;
 
-/// Prepares the images `range` of the set, in order. The first usable image ever decides the shape of all.
+/// Prepares the images `range` of the set, in order. The first usable image ever decides the shape
+/// of all.
 pub(super) fn prepare(
     set: &dyn Source,
     range: Range<usize>,
@@ -74,7 +78,8 @@ pub(super) fn prepare(
             }
         }
     };
-    let mut all: Vec<(usize, Result<Prepared, ImageError>)> = if threads == 1 || rest.len() <= GRAIN {
+    let mut all: Vec<(usize, Result<Prepared, ImageError>)> = if threads == 1 || rest.len() <= GRAIN
+    {
         work()
     } else {
         thread::scope(|scope| {
@@ -95,7 +100,12 @@ pub(super) fn prepare(
     Ok(out)
 }
 
-fn one(set: &dyn Source, index: usize, options: &ImportOptions, shape: Shape) -> Result<Prepared, ImageError> {
+fn one(
+    set: &dyn Source,
+    index: usize,
+    options: &ImportOptions,
+    shape: Shape,
+) -> Result<Prepared, ImageError> {
     let picture = match framed(set, index, options)? {
         Ok(picture) => picture,
         Err(reason) => return Ok(Prepared::Skipped(reason)),
@@ -114,23 +124,33 @@ fn one(set: &dyn Source, index: usize, options: &ImportOptions, shape: Shape) ->
         channelled(picture, options.channels)
     };
     if picture.channels != shape.channels {
-        return fail("has colour, but the first image is grey: give the channels (grey or rgb)".to_owned());
+        return fail(
+            "has colour, but the first image is grey: give the channels (grey or rgb)".to_owned(),
+        );
     }
     Ok(pack(picture, shape))
 }
 
 /// Decoded and resized; the inner error is the reason to leave the image out.
-fn framed(set: &dyn Source, index: usize, options: &ImportOptions) -> Result<Result<Picture, String>, ImageError> {
+fn framed(
+    set: &dyn Source,
+    index: usize,
+    options: &ImportOptions,
+) -> Result<Result<Picture, String>, ImageError> {
     let picture = match set.read(index) {
         Ok(picture) => picture,
-        Err(error) if error.is_about_one_image() && !options.strict => return Ok(Err(error.to_string())),
+        Err(error) if error.is_about_one_image() && !options.strict => {
+            return Ok(Err(error.to_string()));
+        }
         Err(error) => return Err(error),
     };
     let Some((width, height)) = options.resolution else {
         return Ok(Ok(picture));
     };
-    if width != height && options.framing != Framing::CenterCropWide || height > width || width == 0 {
-        let reason = format!("{width}x{height} is no square (center-crop-wide alone takes width > height)");
+    if width != height && options.framing != Framing::CenterCropWide || height > width || width == 0
+    {
+        let reason =
+            format!("{width}x{height} is no square (center-crop-wide alone takes width > height)");
         return Err(ImageError::Option {
             option: "resolution",
             reason,

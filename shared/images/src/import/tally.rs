@@ -1,4 +1,5 @@
-//! Running digests and counts over the shards of an import, the same for every container and shard size.
+//! Running digests and counts over the shards of an import, the same for every container and shard
+//! size.
 
 use crate::{shard::Shard, source::Labels};
 use cedm_contract::Digest;
@@ -14,7 +15,10 @@ pub(super) struct Tally {
 impl Tally {
     pub fn new(labels: &Labels) -> Self {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&[u8::from(labels.fine.is_some()), u8::from(labels.coarse.is_some())]);
+        hasher.update(&[
+            u8::from(labels.fine.is_some()),
+            u8::from(labels.coarse.is_some()),
+        ]);
         Self {
             count: 0,
             classes: 0,
@@ -28,7 +32,10 @@ impl Tally {
         self.count += shard.count as u64;
         self.content.update(&shard.digests);
         for index in 0..shard.count {
-            for (labels, classes) in [(&shard.labels, &mut self.classes), (&shard.coarse_labels, &mut self.coarse_classes)] {
+            for (labels, classes) in [
+                (&shard.labels, &mut self.classes),
+                (&shard.coarse_labels, &mut self.coarse_classes),
+            ] {
                 if let Some(labels) = labels {
                     *classes = (*classes).max(labels[index] as u32 + 1);
                     self.labels.update(&labels[index].to_le_bytes());
@@ -46,7 +53,9 @@ impl Tally {
     pub fn labels(&self, class_names: &[String]) -> Digest {
         let mut hasher = self.labels.clone();
         for name in class_names {
-            hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
+            hasher
+                .update(&(name.len() as u64).to_le_bytes())
+                .update(name.as_bytes());
         }
         Digest::finish(&hasher)
     }

@@ -27,7 +27,9 @@ fn name(index: usize) -> String {
 }
 fn dataset_json() -> Vec<u8> {
     let labels: Vec<_> = (0..COUNT).map(|index| (name(index), index % 3)).collect();
-    serde_json::json!({ "labels": labels }).to_string().into_bytes()
+    serde_json::json!({ "labels": labels })
+        .to_string()
+        .into_bytes()
 }
 /// Members in a scrambled order.
 fn members() -> Vec<(String, Vec<u8>)> {
@@ -42,7 +44,10 @@ fn zip_of(path: &Path, members: &[(String, Vec<u8>)], method: CompressionMethod)
     let mut archive = ZipWriter::new(File::create(path).unwrap());
     for (name, bytes) in members {
         archive
-            .start_file(&**name, SimpleFileOptions::default().compression_method(method))
+            .start_file(
+                &**name,
+                SimpleFileOptions::default().compression_method(method),
+            )
             .unwrap();
         archive.write_all(bytes).unwrap();
     }
@@ -54,7 +59,9 @@ fn tar_of(members: &[(String, Vec<u8>)]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
-        archive.append_data(&mut header, name, Cursor::new(bytes)).unwrap();
+        archive
+            .append_data(&mut header, name, Cursor::new(bytes))
+            .unwrap();
     }
     archive.into_inner().unwrap()
 }
@@ -91,16 +98,36 @@ fn the_container_and_the_shard_size_do_not_matter() {
     fs::write(at("packed.tar.gz"), gzip.finish().unwrap()).unwrap();
     let first = quiet(&at("stored.zip"), &options()).unwrap();
     assert_eq!(
-        (first.set.count, first.set.channels, first.set.resolution, first.set.classes),
+        (
+            first.set.count,
+            first.set.channels,
+            first.set.resolution,
+            first.set.classes
+        ),
         (COUNT as u64, 3, 4, 3)
     );
     assert_eq!(
-        first.set.shards.iter().map(|shard| (shard.first, shard.count)).collect::<Vec<_>>(),
+        first
+            .set
+            .shards
+            .iter()
+            .map(|shard| (shard.first, shard.count))
+            .collect::<Vec<_>>(),
         [(0, 10), (10, 10), (20, 3)]
     );
-    for name in ["deflated.zip", "folder", "plain.tar", "packed.tar.zst", "packed.tar.gz"] {
+    for name in [
+        "deflated.zip",
+        "folder",
+        "plain.tar",
+        "packed.tar.zst",
+        "packed.tar.gz",
+    ] {
         let other = quiet(&at(name), &options()).unwrap();
-        assert_eq!((&other.set, &other.labels), (&first.set, &first.labels), "{name}");
+        assert_eq!(
+            (&other.set, &other.labels),
+            (&first.set, &first.labels),
+            "{name}"
+        );
     }
     for (shard_size, threads) in [(7, 1), (4096, 3)] {
         let other = quiet(
@@ -112,7 +139,10 @@ fn the_container_and_the_shard_size_do_not_matter() {
             },
         )
         .unwrap();
-        assert_eq!((&other.set.content, &other.labels), (&first.set.content, &first.labels));
+        assert_eq!(
+            (&other.set.content, &other.labels),
+            (&first.set.content, &first.labels)
+        );
     }
 }
 
@@ -122,14 +152,19 @@ fn shards_hold_planes_labels_and_digests_in_order_of_names() {
     folder_of(&folder.path().join("in"), &members());
     let out = folder.path().join("out");
     let mut seen = Vec::new();
-    let imported = import(&folder.path().join("in"), &options(), &out, &mut |progress| {
-        seen.push(progress.done)
-    })
+    let imported = import(
+        &folder.path().join("in"),
+        &options(),
+        &out,
+        &mut |progress| seen.push(progress.done),
+    )
     .unwrap();
     assert_eq!(seen, [10, 20, 23]);
     let last = read_shard(&out.join(&imported.set.shards[2].object.object)).unwrap();
     assert_eq!(last.labels, Some(vec![2, 0, 1]));
-    let planes = crate::Picture::new(4, 4, 3, pixels(21)).unwrap().to_planes();
+    let planes = crate::Picture::new(4, 4, 3, pixels(21))
+        .unwrap()
+        .to_planes();
     assert_eq!(last.image(1), planes);
     assert_eq!(last.digests[32..64], crate::image_digest(3, 4, &planes));
     let names = fs::read_to_string(out.join(NAMES)).unwrap();
@@ -168,15 +203,27 @@ fn numpy_arrays_cifar_files_and_class_folders() {
         .concat()
     };
     let data: Vec<u8> = (0..COUNT).flat_map(pixels).collect();
-    let labels: Vec<u8> = (0..COUNT).flat_map(|index| (index as i64 % 3).to_le_bytes()).collect();
+    let labels: Vec<u8> = (0..COUNT)
+        .flat_map(|index| (index as i64 % 3).to_le_bytes())
+        .collect();
     let last = npy("(23, 4, 4, 3)", "|u1", &data);
     let planes: Vec<u8> = (0..COUNT)
-        .flat_map(|index| crate::Picture::new(4, 4, 3, pixels(index)).unwrap().to_planes())
+        .flat_map(|index| {
+            crate::Picture::new(4, 4, 3, pixels(index))
+                .unwrap()
+                .to_planes()
+        })
         .collect();
     let first = npy("(23, 3, 4, 4)", "|u1", &planes);
     fs::write(at("a.npy"), &last).unwrap();
-    assert_eq!(quiet(&at("a.npy"), &options()).unwrap().set.content, expect.set.content);
-    for (images, method) in [(&last, CompressionMethod::Stored), (&first, CompressionMethod::Deflated)] {
+    assert_eq!(
+        quiet(&at("a.npy"), &options()).unwrap().set.content,
+        expect.set.content
+    );
+    for (images, method) in [
+        (&last, CompressionMethod::Stored),
+        (&first, CompressionMethod::Deflated),
+    ] {
         let arrays = [
             ("images.npy".to_owned(), images.clone()),
             ("labels.npy".to_owned(), npy("(23,)", "<i8", &labels)),
@@ -185,17 +232,41 @@ fn numpy_arrays_cifar_files_and_class_folders() {
         assert_eq!(quiet(&at("a.npz"), &options()).unwrap().set, expect.set);
     }
     fs::write(at("short.npy"), &last[..last.len() - 1]).unwrap();
-    assert!(quiet(&at("short.npy"), &options()).unwrap_err().to_string().contains("truncated"));
+    assert!(
+        quiet(&at("short.npy"), &options())
+            .unwrap_err()
+            .to_string()
+            .contains("truncated")
+    );
 
-    let record = |label: u8, index: usize| [vec![label + 10, label], (0..3072).map(|at| (at * 3 + index) as u8).collect()].concat();
-    let train: Vec<u8> = (0..6).flat_map(|index| record(index as u8 % 4, index)).collect();
+    let record = |label: u8, index: usize| {
+        [
+            vec![label + 10, label],
+            (0..3072).map(|at| (at * 3 + index) as u8).collect(),
+        ]
+        .concat()
+    };
+    let train: Vec<u8> = (0..6)
+        .flat_map(|index| record(index as u8 % 4, index))
+        .collect();
     let files = [
         ("cifar-100-binary/train.bin".to_owned(), train),
-        ("cifar-100-binary/fine_label_names.txt".to_owned(), b"a\nb\nc\nd\n".to_vec()),
+        (
+            "cifar-100-binary/fine_label_names.txt".to_owned(),
+            b"a\nb\nc\nd\n".to_vec(),
+        ),
     ];
     fs::write(at("cifar.tar"), tar_of(&files)).unwrap();
     let cifar = quiet(&at("cifar.tar"), &options()).unwrap().set;
-    assert_eq!((cifar.count, cifar.classes, cifar.coarse_classes, cifar.resolution), (6, 4, 14, 32));
+    assert_eq!(
+        (
+            cifar.count,
+            cifar.classes,
+            cifar.coarse_classes,
+            cifar.resolution
+        ),
+        (6, 4, 14, 32)
+    );
     assert_eq!(cifar.class_names, ["a", "b", "c", "d"]);
     let error = quiet(
         &at("cifar.tar"),
@@ -205,7 +276,10 @@ fn numpy_arrays_cifar_files_and_class_folders() {
         },
     )
     .unwrap_err();
-    assert!(error.to_string().contains("`test.bin` is missing"), "{error}");
+    assert!(
+        error.to_string().contains("`test.bin` is missing"),
+        "{error}"
+    );
 
     folder_of(
         &at("classes"),
@@ -242,15 +316,33 @@ fn corrupt_images_are_listed_or_stop_a_strict_import() {
     broken[0].1.truncate(40);
     broken[9].1 = b"this is no image".to_vec();
     let names = [broken[0].0.clone(), broken[9].0.clone()];
-    zip_of(&folder.path().join("a.zip"), &broken, CompressionMethod::Stored);
+    zip_of(
+        &folder.path().join("a.zip"),
+        &broken,
+        CompressionMethod::Stored,
+    );
     let imported = quiet(&folder.path().join("a.zip"), &options()).unwrap();
     assert_eq!(imported.set.count as usize, COUNT - 2);
-    assert_eq!(imported.set.shards[0].count, 10, "shards are full of usable images");
     assert_eq!(
-        imported.skipped.iter().map(|skipped| &skipped.name).collect::<Vec<_>>(),
+        imported.set.shards[0].count, 10,
+        "shards are full of usable images"
+    );
+    assert_eq!(
+        imported
+            .skipped
+            .iter()
+            .map(|skipped| &skipped.name)
+            .collect::<Vec<_>>(),
         [&names[0], &names[1]]
     );
-    let error = quiet(&folder.path().join("a.zip"), &ImportOptions { strict: true, ..options() }).unwrap_err();
+    let error = quiet(
+        &folder.path().join("a.zip"),
+        &ImportOptions {
+            strict: true,
+            ..options()
+        },
+    )
+    .unwrap_err();
     assert!(error.to_string().contains(&names[0]), "{error}");
 }
 
@@ -259,7 +351,9 @@ fn errors_say_what_is_wrong_and_leave_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let check = |source: &str, options: &ImportOptions, expected: &str| {
-        let error = import(&at(source), options, &at("out"), &mut |_| {}).unwrap_err().to_string();
+        let error = import(&at(source), options, &at("out"), &mut |_| {})
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{source}: {error}");
         assert!(!at("out").exists());
     };
@@ -268,15 +362,31 @@ fn errors_say_what_is_wrong_and_leave_nothing_behind() {
     check("empty", &options(), "no image found: it is empty");
     fs::write(at("text"), "hello").unwrap();
     check("text", &options(), "expected a folder, a zip");
-    zip_of(&at("none.zip"), &[("a.txt".to_owned(), b"x".to_vec())], CompressionMethod::Stored);
+    zip_of(
+        &at("none.zip"),
+        &[("a.txt".to_owned(), b"x".to_vec())],
+        CompressionMethod::Stored,
+    );
     check("none.zip", &options(), "1 members, the first is `a.txt`");
-    zip_of(&at("bad.zip"), &[("a.png".to_owned(), b"x".to_vec())], CompressionMethod::Stored);
-    check("bad.zip", &options(), "1 files were unusable; the first, `a.png`");
+    zip_of(
+        &at("bad.zip"),
+        &[("a.png".to_owned(), b"x".to_vec())],
+        CompressionMethod::Stored,
+    );
+    check(
+        "bad.zip",
+        &options(),
+        "1 files were unusable; the first, `a.png`",
+    );
 
     let mut odd = members();
     odd[3].1 = encoded(&[0; 5 * 4 * 3], 5, 4, ExtendedColorType::Rgb8);
     folder_of(&at("odd"), &odd);
-    check("odd", &options(), &format!("image `{}`: 5x4, but the first image is 4x4", odd[3].0));
+    check(
+        "odd",
+        &options(),
+        &format!("image `{}`: 5x4, but the first image is 4x4", odd[3].0),
+    );
     let resized = quiet(
         &at("odd"),
         &ImportOptions {
@@ -291,7 +401,11 @@ fn errors_say_what_is_wrong_and_leave_nothing_behind() {
     let mut unknown = members();
     unknown.retain(|(name, _)| name != "00000/img00000004.png");
     zip_of(&at("unknown.zip"), &unknown, CompressionMethod::Stored);
-    check("unknown.zip", &options(), "1 names without an image: `00000/img00000004.png`");
+    check(
+        "unknown.zip",
+        &options(),
+        "1 names without an image: `00000/img00000004.png`",
+    );
     assert_eq!(
         quiet(
             &at("unknown.zip"),
@@ -337,7 +451,11 @@ fn errors_say_what_is_wrong_and_leave_nothing_behind() {
         "exceeds the limit of 65536 bytes",
     );
     zip_of(&at("many.zip"), &members(), CompressionMethod::Stored);
-    check("many.zip", &tight(|limits| limits.members = 5), "exceeds the limit of 5 members");
+    check(
+        "many.zip",
+        &tight(|limits| limits.members = 5),
+        "exceeds the limit of 5 members",
+    );
     let whole = fs::read(at("many.zip")).unwrap();
     fs::write(at("cut.zip"), &whole[..whole.len() / 2]).unwrap();
     check("cut.zip", &options(), "zip archive");
@@ -350,7 +468,11 @@ fn errors_say_what_is_wrong_and_leave_nothing_behind() {
         fs::write(at("cut.tar"), &tar[..length]).unwrap();
         check("cut.tar", &options(), expected);
     }
-    fs::write(at("cut.tar.zst"), &zstd::encode_all(&tar[..], 3).unwrap()[..200]).unwrap();
+    fs::write(
+        at("cut.tar.zst"),
+        &zstd::encode_all(&tar[..], 3).unwrap()[..200],
+    )
+    .unwrap();
     check("cut.tar.zst", &options(), "compressed data");
 }
 
@@ -365,11 +487,17 @@ fn a_deflated_member_that_lies_about_its_size_is_corrupt() {
     );
     let mut bytes = fs::read(&path).unwrap();
     // The size stands at byte 24 of an entry of the central directory.
-    let entry = bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap();
+    let entry = bytes
+        .windows(4)
+        .position(|window| window == b"PK\x01\x02")
+        .unwrap();
     bytes[entry + 24] -= 1;
     fs::write(&path, bytes).unwrap();
     let imported = quiet(&path, &options()).unwrap();
-    assert_eq!((imported.set.count, imported.skipped[0].name.as_str()), (1, "a.png"));
+    assert_eq!(
+        (imported.set.count, imported.skipped[0].name.as_str()),
+        (1, "a.png")
+    );
     assert!(
         imported.skipped[0].reason.contains("its entry says"),
         "{}",
@@ -387,16 +515,26 @@ fn an_interrupted_import_goes_on_where_it_was() {
     let whole = folder.path().join("whole");
     let expect = import(&source, &options(), &whole, &mut |_| {}).unwrap();
     let out = folder.path().join("out");
-    let stopped = std::panic::catch_unwind(|| import(&source, &options(), &out, &mut |progress| assert!(progress.done < 20, "power cut")));
+    let stopped = std::panic::catch_unwind(|| {
+        import(&source, &options(), &out, &mut |progress| {
+            assert!(progress.done < 20, "power cut")
+        })
+    });
     assert!(stopped.is_err() && !out.exists());
     let mut seen = Vec::new();
-    let resumed = import(&source, &options(), &out, &mut |progress| seen.push(progress.done)).unwrap();
+    let resumed = import(&source, &options(), &out, &mut |progress| {
+        seen.push(progress.done)
+    })
+    .unwrap();
     assert!(seen[0] > 10, "the first shard was not made again: {seen:?}");
     assert_eq!(
         (&resumed.set, &resumed.labels, &resumed.skipped),
         (&expect.set, &expect.labels, &expect.skipped)
     );
-    assert_eq!(fs::read(out.join(NAMES)).unwrap(), fs::read(whole.join(NAMES)).unwrap());
+    assert_eq!(
+        fs::read(out.join(NAMES)).unwrap(),
+        fs::read(whole.join(NAMES)).unwrap()
+    );
 
     // Other options are another import: nothing of the old one is used.
     let again = folder.path().join("again");
@@ -410,7 +548,13 @@ fn an_interrupted_import_goes_on_where_it_was() {
         channels: Channels::Grey,
         ..options()
     };
-    assert_eq!(import(&source, &grey, &again, &mut |_| {}).unwrap().set.channels, 1);
+    assert_eq!(
+        import(&source, &grey, &again, &mut |_| {})
+            .unwrap()
+            .set
+            .channels,
+        1
+    );
 }
 
 #[test]
@@ -421,14 +565,22 @@ fn colour_after_grey_is_refused_by_name() {
     folder_of(
         &source,
         &[
-            ("a.png".to_owned(), encoded(&grey, 4, 4, ExtendedColorType::L8)),
+            (
+                "a.png".to_owned(),
+                encoded(&grey, 4, 4, ExtendedColorType::L8),
+            ),
             ("b.png".to_owned(), png(1)),
         ],
     );
     let out = folder.path().join("out");
-    let error = import(&source, &options(), &out, &mut |_| {}).unwrap_err().to_string();
+    let error = import(&source, &options(), &out, &mut |_| {})
+        .unwrap_err()
+        .to_string();
     assert!(
-        error.contains("b.png") && error.contains("has colour, but the first image is grey: give the channels (grey or rgb)"),
+        error.contains("b.png")
+            && error.contains(
+                "has colour, but the first image is grey: give the channels (grey or rgb)"
+            ),
         "{error}"
     );
     assert!(!out.exists());

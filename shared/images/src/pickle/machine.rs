@@ -41,7 +41,10 @@ impl<'a> Machine<'a> {
             0x8a => self.long(1)?,
             0x8b => self.long(4)?,
             b'G' => {
-                let bytes = self.take(8)?.try_into().expect("invariant: eight bytes were taken");
+                let bytes = self
+                    .take(8)?
+                    .try_into()
+                    .expect("invariant: eight bytes were taken");
                 self.push(Node::Float(f64::from_be_bytes(bytes)));
             }
             b'U' | b'C' => self.bytes_of(1)?,
@@ -139,7 +142,10 @@ impl<'a> Machine<'a> {
     }
 
     fn take(&mut self, count: usize) -> Step<&'a [u8]> {
-        let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
+        let end = self
+            .at
+            .checked_add(count)
+            .filter(|end| *end <= self.bytes.len());
         let end = end.ok_or_else(|| {
             self.error(format!(
                 "ends early: {count} more bytes were expected, {} are there",
@@ -153,7 +159,11 @@ impl<'a> Machine<'a> {
 
     /// An unsigned little-endian number of `width` bytes.
     fn number(&mut self, width: usize) -> Step<u64> {
-        Ok(self.take(width)?.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+        Ok(self
+            .take(width)?
+            .iter()
+            .rev()
+            .fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
     }
 
     fn line(&mut self) -> Step<&'a str> {
@@ -172,7 +182,10 @@ impl<'a> Machine<'a> {
     }
 
     fn top(&self) -> Step<Id> {
-        self.stack.last().copied().ok_or_else(|| self.error("the stack is empty"))
+        self.stack
+            .last()
+            .copied()
+            .ok_or_else(|| self.error("the stack is empty"))
     }
 
     fn pop(&mut self) -> Step<Id> {
@@ -203,7 +216,11 @@ impl<'a> Machine<'a> {
 
     fn fixed_int(&mut self, width: usize, signed: bool) -> Step<()> {
         let value = self.number(width)?;
-        self.push(Node::Int(if signed { i64::from(value as u32 as i32) } else { value as i64 }));
+        self.push(Node::Int(if signed {
+            i64::from(value as u32 as i32)
+        } else {
+            value as i64
+        }));
         Ok(())
     }
 

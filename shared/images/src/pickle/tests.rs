@@ -6,7 +6,8 @@ const ORDERED_2: &[u8] = b"\x80\x02ccollections\x0aOrderedDict\x0aq\x00)Rq\x01(X
 const ORDERED_4: &[u8] = b"\x80\x04\x95P\x00\x00\x00\x00\x00\x00\x00\x8c\x0bcollections\x94\x8c\x0bOrderedDict\x94\x93\x94)R\x94(\x8c\x01a\x94K\x01\x8c\x01b\x94]\x94(G?\xf8\x00\x00\x00\x00\x00\x00N\x88e\x8c\x01c\x94}\x94\x8c\x01x\x94C\x05bytes\x94su.";
 const CIRCLE: &[u8] = b"\x80\x02]q\x00h\x00a.";
 const BIG: &[u8] = b"\x80\x02]q\x00(\x8a\x0b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01J\xff\xff\xff\xff\x8a\x06\x00\x00\x00\x00\x00\xffJp\x11\x01\x00K\xffe.";
-const EVIL: &[u8] = b"\x80\x02cposix\x0asystem\x0aq\x00X\x17\x00\x00\x00touch /tmp/cedm-was-runq\x01\x85q\x02Rq\x03.";
+const EVIL: &[u8] = b"\x80\x02cposix\x0asystem\x0aq\x00X\x17\x00\x00\x00touch \
+    /tmp/cedm-was-runq\x01\x85q\x02Rq\x03.";
 
 #[test]
 fn protocols_two_and_four_give_the_same_tree() {
@@ -30,7 +31,10 @@ fn integers_of_every_width() {
     let list = pickle.elements(pickle.root()).unwrap();
     assert!(matches!(pickle.node(list[0]), Node::Long(bytes) if bytes.len() == 11));
     assert_eq!(
-        list[1..].iter().map(|id| pickle.int(*id).unwrap()).collect::<Vec<_>>(),
+        list[1..]
+            .iter()
+            .map(|id| pickle.int(*id).unwrap())
+            .collect::<Vec<_>>(),
         [-1, -(1i64 << 40), 70000, 255]
     );
 }
@@ -73,5 +77,10 @@ fn bytes_that_python_3_writes_into_protocol_2_are_names_too() {
     let key = b"c_codecs\nencode\nX\x04\x00\x00\x00dataX\x06\x00\x00\x00latin1\x86R";
     let bytes = [b"\x80\x02}", &key[..], b"K\x07s."].concat();
     let pickle = Pickle::read(&bytes).unwrap();
-    assert_eq!(pickle.get(pickle.root(), "data").and_then(|id| pickle.int(id)), Some(7));
+    assert_eq!(
+        pickle
+            .get(pickle.root(), "data")
+            .and_then(|id| pickle.int(id)),
+        Some(7)
+    );
 }

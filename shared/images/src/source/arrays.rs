@@ -37,8 +37,24 @@ pub(super) struct Arrays {
 }
 
 /// Names under which images and labels are usually stored.
-const IMAGE_NAMES: [&str; 7] = ["images", "x", "x_train", "data", "samples", "arr_0", "train_images"];
-const LABEL_NAMES: [&str; 7] = ["labels", "y", "y_train", "label", "targets", "arr_1", "train_labels"];
+const IMAGE_NAMES: [&str; 7] = [
+    "images",
+    "x",
+    "x_train",
+    "data",
+    "samples",
+    "arr_0",
+    "train_images",
+];
+const LABEL_NAMES: [&str; 7] = [
+    "labels",
+    "y",
+    "y_train",
+    "label",
+    "targets",
+    "arr_1",
+    "train_labels",
+];
 
 impl Arrays {
     pub(super) fn open_npy(path: &Path, options: &ImportOptions) -> Result<Self, ImageError> {
@@ -47,10 +63,23 @@ impl Arrays {
         Self::over(path, file)
     }
 
-    pub(super) fn open_npz(container: &Container, options: &ImportOptions, scratch: &Path) -> Result<Self, ImageError> {
-        let array = |names: &[&str]| names.iter().find_map(|name| container.find(&format!("{name}.npy")));
+    pub(super) fn open_npz(
+        container: &Container,
+        options: &ImportOptions,
+        scratch: &Path,
+    ) -> Result<Self, ImageError> {
+        let array = |names: &[&str]| {
+            names
+                .iter()
+                .find_map(|name| container.find(&format!("{name}.npy")))
+        };
         let Some(images) = array(&IMAGE_NAMES) else {
-            let found: Vec<&str> = container.members.iter().map(|member| member.name.as_str()).take(5).collect();
+            let found: Vec<&str> = container
+                .members
+                .iter()
+                .map(|member| member.name.as_str())
+                .take(5)
+                .collect();
             let reason = format!(
                 "no array of images: found {}, expected one of {}",
                 found.join(", "),
@@ -58,7 +87,10 @@ impl Arrays {
             );
             return Err(ImageError::format(&container.path, reason));
         };
-        let mut set = Self::over(&container.path, unpack(container, images, options, scratch)?)?;
+        let mut set = Self::over(
+            &container.path,
+            unpack(container, images, options, scratch)?,
+        )?;
         if !options.ignore_labels
             && let Some(member) = array(&LABEL_NAMES)
         {
@@ -78,12 +110,17 @@ impl Arrays {
     fn over(path: &Path, mut file: File) -> Result<Self, ImageError> {
         use std::io::Seek;
         let fail = |reason: String| ImageError::format(path, reason);
-        let header = NpyHeader::from_reader(&mut file).map_err(|error| fail(format!("npy header: {error}")))?;
-        let offset = file.stream_position().map_err(ImageError::io("read", path))?;
+        let header = NpyHeader::from_reader(&mut file)
+            .map_err(|error| fail(format!("npy header: {error}")))?;
+        let offset = file
+            .stream_position()
+            .map_err(ImageError::io("read", path))?;
         let shape: Vec<usize> = header.shape().iter().map(|size| *size as usize).collect();
         let dtype = header.dtype().descr();
         if !matches!(dtype.as_str(), "'|u1'" | "|u1") || header.order() != Order::C {
-            return Err(fail(format!("array of dtype {dtype}, expected uint8 in C order")));
+            return Err(fail(format!(
+                "array of dtype {dtype}, expected uint8 in C order"
+            )));
         }
         let (count, height, width, channels, layout) = match shape[..] {
             [n, h, w] => (n, h, w, 1, Layout::ChannelsLast),
@@ -91,14 +128,20 @@ impl Arrays {
             [n, c @ (1 | 3), h, w] => (n, h, w, c, Layout::Planes),
             _ => {
                 return Err(fail(format!(
-                    "array of shape {shape:?}, expected [n, h, w], [n, h, w, 1 or 3] or [n, 1 or 3, h, w]"
+                    "array of shape {shape:?}, expected [n, h, w], [n, h, w, 1 or 3] or [n, 1 or \
+                     3, h, w]"
                 )));
             }
         };
         let bytes = (count as u64).checked_mul((height * width * channels) as u64);
         let length = file.metadata().map_err(ImageError::io("read", path))?.len();
-        if bytes.and_then(|bytes| bytes.checked_add(offset)).is_none_or(|end| end > length) {
-            return Err(fail(format!("truncated: {length} bytes do not hold an array of shape {shape:?}")));
+        if bytes
+            .and_then(|bytes| bytes.checked_add(offset))
+            .is_none_or(|end| end > length)
+        {
+            return Err(fail(format!(
+                "truncated: {length} bytes do not hold an array of shape {shape:?}"
+            )));
         }
         if count == 0 || height * width == 0 {
             return Err(ImageError::NoImages {
@@ -121,12 +164,22 @@ impl Arrays {
 }
 
 /// A member as a file of its own: arrays may be larger than memory.
-fn unpack(container: &Container, member: &Member, options: &ImportOptions, scratch: &Path) -> Result<File, ImageError> {
+fn unpack(
+    container: &Container,
+    member: &Member,
+    options: &ImportOptions,
+    scratch: &Path,
+) -> Result<File, ImageError> {
     use std::io::Seek;
-    let limit = options.limits.expanded_from(0).max(member.size.min(1 << 40));
+    let limit = options
+        .limits
+        .expanded_from(0)
+        .max(member.size.min(1 << 40));
     let mut file = tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
     let mut reader = container.stream(member)?.take(limit);
-    std::io::copy(&mut reader, &mut file).map_err(|error| ImageError::format(&container.path, format!("`{}`: {error}", member.name)))?;
+    std::io::copy(&mut reader, &mut file).map_err(|error| {
+        ImageError::format(&container.path, format!("`{}`: {error}", member.name))
+    })?;
     file.rewind().map_err(ImageError::io("read", scratch))?;
     Ok(file)
 }
@@ -140,7 +193,9 @@ fn read_labels(container: &Container, member: &Member) -> Result<Vec<i64>, Image
     let read = npyz::NpyFile::new(&bytes[..]).map_err(|error| fail(error.to_string()))?;
     let shape = read.shape().to_vec();
     if shape.iter().filter(|size| **size > 1).count() > 1 {
-        return Err(fail(format!("shape {shape:?}, expected one label for each image")));
+        return Err(fail(format!(
+            "shape {shape:?}, expected one label for each image"
+        )));
     }
     let DType::Plain(kind) = read.dtype() else {
         return Err(fail("a structured array".to_owned()));

@@ -30,7 +30,13 @@ struct Package {
 
 const PACKAGES: [Package; 4] = [
     Package {
-        train: &["data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"],
+        train: &[
+            "data_batch_1",
+            "data_batch_2",
+            "data_batch_3",
+            "data_batch_4",
+            "data_batch_5",
+        ],
         test: &["test_batch"],
         names: "batches.meta",
         binary: false,
@@ -67,13 +73,20 @@ const PACKAGES: [Package; 4] = [
 
 /// The member with this file name, whatever folder it is in.
 fn find<'a>(container: &'a Container, file: &str) -> Option<&'a Member> {
-    container.members.iter().find(|member| member.name.rsplit('/').next() == Some(file))
+    container
+        .members
+        .iter()
+        .find(|member| member.name.rsplit('/').next() == Some(file))
 }
 
 fn package(container: &Container) -> Option<&'static Package> {
     // `train` and `test` alone are common names; CIFAR-100 also has its `meta`.
     let fits = |package: &&Package| {
-        let images = package.train.iter().chain(package.test).any(|file| find(container, file).is_some());
+        let images = package
+            .train
+            .iter()
+            .chain(package.test)
+            .any(|file| find(container, file).is_some());
         images && (!package.coarse || find(container, package.names).is_some())
     };
     PACKAGES.iter().find(fits)
@@ -98,14 +111,18 @@ impl Cifar {
         };
         let (mut fine, mut coarse) = (Vec::new(), Vec::new());
         for file in files {
-            let member = find(container, file).ok_or_else(|| ImageError::format(&container.path, format!("`{file}` is missing")))?;
+            let member = find(container, file).ok_or_else(|| {
+                ImageError::format(&container.path, format!("`{file}` is missing"))
+            })?;
             let bytes = container.read(member, MEMBER_LIMIT)?;
             let read = if package.binary {
                 read_records(&bytes, package.coarse)
             } else {
                 read_pickle(&bytes, package.coarse)
             };
-            let batch = read.map_err(|reason| ImageError::format(&container.path, format!("`{file}`: {reason}")))?;
+            let batch = read.map_err(|reason| {
+                ImageError::format(&container.path, format!("`{file}`: {reason}"))
+            })?;
             set.pixels.extend(batch.pixels);
             fine.extend(batch.fine);
             coarse.extend(batch.coarse);
@@ -114,7 +131,8 @@ impl Cifar {
             set.labels.fine = Some(fine);
             set.labels.coarse = package.coarse.then_some(coarse);
             if let Some(member) = find(container, package.names) {
-                set.labels.class_names = class_names(&container.read(member, MEMBER_LIMIT)?, package);
+                set.labels.class_names =
+                    class_names(&container.read(member, MEMBER_LIMIT)?, package);
             }
         }
         Ok(set)
@@ -130,7 +148,11 @@ fn class_names(bytes: &[u8], package: &Package) -> Vec<String> {
             .map(str::to_owned)
             .collect();
     }
-    let key = if package.coarse { "fine_label_names" } else { "label_names" };
+    let key = if package.coarse {
+        "fine_label_names"
+    } else {
+        "label_names"
+    };
     let names = Pickle::read(bytes).ok().and_then(|pickle| {
         let list = pickle.get(pickle.root(), key)?;
         pickle
@@ -178,20 +200,41 @@ fn read_pickle(bytes: &[u8], coarse: bool) -> Result<Batch, String> {
             .and_then(|id| pickle.elements(id))
             .ok_or_else(|| format!("the list `{key}` is missing"))?;
         list.iter()
-            .map(|id| pickle.int(*id).ok_or_else(|| format!("`{key}` holds something that is no integer")))
+            .map(|id| {
+                pickle
+                    .int(*id)
+                    .ok_or_else(|| format!("`{key}` holds something that is no integer"))
+            })
             .collect()
     };
-    let data = pickle.get(root, "data").ok_or("the array `data` is missing")?;
+    let data = pickle
+        .get(root, "data")
+        .ok_or("the array `data` is missing")?;
     let pixels = array_bytes(&pickle, data).ok_or("`data` is no array of bytes")?;
     let fine = ints(if coarse { "fine_labels" } else { "labels" })?;
-    let coarse = if coarse { ints("coarse_labels")? } else { Vec::new() };
-    if pixels.len() != fine.len() * IMAGE_BYTES || (!coarse.is_empty() && coarse.len() != fine.len()) {
-        return Err(format!("{} labels do not fit {} bytes of pixels", fine.len(), pixels.len()));
+    let coarse = if coarse {
+        ints("coarse_labels")?
+    } else {
+        Vec::new()
+    };
+    if pixels.len() != fine.len() * IMAGE_BYTES
+        || (!coarse.is_empty() && coarse.len() != fine.len())
+    {
+        return Err(format!(
+            "{} labels do not fit {} bytes of pixels",
+            fine.len(),
+            pixels.len()
+        ));
     }
-    Ok(Batch { pixels, fine, coarse })
+    Ok(Batch {
+        pixels,
+        fine,
+        coarse,
+    })
 }
 
-/// Bytes of a pickled numpy array of dtype uint8: its state is (version, shape, dtype, fortran order, bytes).
+/// Bytes of a pickled numpy array of dtype uint8: its state is (version, shape, dtype, fortran
+/// order, bytes).
 fn array_bytes(pickle: &Pickle<'_>, id: usize) -> Option<Vec<u8>> {
     let state = pickle.elements(pickle.state(id)?)?;
     if state.len() != 5 || !matches!(pickle.node(state[3]), Node::Bool(false) | Node::Int(0)) {
@@ -199,7 +242,8 @@ fn array_bytes(pickle: &Pickle<'_>, id: usize) -> Option<Vec<u8>> {
     }
     match pickle.node(state[4]) {
         Node::Bytes(bytes) => Some(bytes.to_vec()),
-        // Python 3 writes bytes into protocol 2 as `_codecs.encode(text, "latin1")`: each character is one byte.
+        // Python 3 writes bytes into protocol 2 as `_codecs.encode(text, "latin1")`: each character
+        // is one byte.
         Node::Call { .. } => match pickle.call(state[4])? {
             (("_codecs", "encode"), args) => pickle
                 .text(*args.first()?)?
@@ -217,12 +261,24 @@ impl Source for Cifar {
         self.pixels.len() / IMAGE_BYTES
     }
     fn name(&self, index: usize) -> String {
-        format!("{}/{index:05}", if self.split == Split::Train { "train" } else { "test" })
+        format!(
+            "{}/{index:05}",
+            if self.split == Split::Train {
+                "train"
+            } else {
+                "test"
+            }
+        )
     }
     fn labels(&self) -> &Labels {
         &self.labels
     }
     fn read(&self, index: usize) -> Result<Picture, ImageError> {
-        Picture::from_planes(32, 32, 3, &self.pixels[index * IMAGE_BYTES..(index + 1) * IMAGE_BYTES])
+        Picture::from_planes(
+            32,
+            32,
+            3,
+            &self.pixels[index * IMAGE_BYTES..(index + 1) * IMAGE_BYTES],
+        )
     }
 }

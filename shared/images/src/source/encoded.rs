@@ -17,7 +17,10 @@ pub(super) struct Encoded {
 
 /// Whether any member looks like an image.
 pub(super) fn has_images(container: &Container) -> bool {
-    container.members.iter().any(|member| is_image_name(&member.name))
+    container
+        .members
+        .iter()
+        .any(|member| is_image_name(&member.name))
 }
 
 impl Encoded {
@@ -38,7 +41,10 @@ impl Encoded {
         let labels = if options.ignore_labels {
             Labels::default()
         } else {
-            let names: Vec<&str> = images.iter().map(|at| container.members[*at as usize].name.as_str()).collect();
+            let names: Vec<&str> = images
+                .iter()
+                .map(|at| container.members[*at as usize].name.as_str())
+                .collect();
             labels::find(&container, &names, options.limits.member_bytes)?
         };
         Ok(Self {
@@ -54,7 +60,11 @@ fn hint(container: &Container, options: &ImportOptions) -> String {
     match (&options.inside, container.members.first()) {
         (Some(inside), None) => format!(" below `{inside}`"),
         (_, None) => ": it is empty".to_owned(),
-        (_, Some(first)) => format!(": {} members, the first is `{}`", container.members.len(), first.name),
+        (_, Some(first)) => format!(
+            ": {} members, the first is `{}`",
+            container.members.len(),
+            first.name
+        ),
     }
 }
 
@@ -63,7 +73,9 @@ impl Source for Encoded {
         self.images.len()
     }
     fn name(&self, index: usize) -> String {
-        self.container.members[self.images[index] as usize].name.clone()
+        self.container.members[self.images[index] as usize]
+            .name
+            .clone()
     }
     fn labels(&self) -> &Labels {
         &self.labels

@@ -8,7 +8,11 @@ use std::collections::{BTreeSet, HashMap};
 const FILE: &str = "dataset.json";
 
 /// Labels of the named images, from the first of the places that has some.
-pub(super) fn find(container: &Container, names: &[&str], limit: u64) -> Result<Labels, ImageError> {
+pub(super) fn find(
+    container: &Container,
+    names: &[&str],
+    limit: u64,
+) -> Result<Labels, ImageError> {
     if let Some(member) = container.find(FILE) {
         let bytes = container.read(member, limit)?;
         return from_json(&bytes, names);
@@ -19,7 +23,8 @@ pub(super) fn find(container: &Container, names: &[&str], limit: u64) -> Result<
     Ok(from_folders(names))
 }
 
-/// `dataset.json` of the EDM tool: pairs of name and integer under `labels`, and perhaps under `coarse_labels` (spec §1.1).
+/// `dataset.json` of the EDM tool: pairs of name and integer under `labels`, and perhaps under
+/// `coarse_labels` (spec §1.1).
 fn from_json(bytes: &[u8], names: &[&str]) -> Result<Labels, ImageError> {
     let fail = |reason: String| ImageError::Labels {
         what: format!("`{FILE}`"),
@@ -28,9 +33,11 @@ fn from_json(bytes: &[u8], names: &[&str]) -> Result<Labels, ImageError> {
     let json: Value = serde_json::from_slice(bytes).map_err(|error| fail(error.to_string()))?;
     let fine = column(&json["labels"], names).map_err(fail)?;
     let coarse = column(&json["coarse_labels"], names).map_err(fail)?;
-    let class_names = json["class_names"]
-        .as_array()
-        .map(|list| list.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect());
+    let class_names = json["class_names"].as_array().map(|list| {
+        list.iter()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect()
+    });
     Ok(Labels {
         fine,
         coarse,
@@ -50,19 +57,36 @@ fn column(value: &Value, names: &[&str]) -> Result<Option<Vec<i64>>, String> {
             return Err(format!("`{pair}` is no pair of name and label"));
         };
         if label.is_array() {
-            return Err("label vectors are not supported, only integers: give --ignore-labels to import without".to_owned());
+            return Err(
+                "label vectors are not supported, only integers: give --ignore-labels to \
+                 import without"
+                    .to_owned(),
+            );
         }
         let Some(label) = label.as_i64().filter(|label| *label >= 0) else {
-            return Err(format!("`{name}` has label {label}: expected an integer from 0"));
+            return Err(format!(
+                "`{name}` has label {label}: expected an integer from 0"
+            ));
         };
         by_name.insert(name.replace('\\', "/"), label);
     }
     let known: BTreeSet<&str> = names.iter().copied().collect();
-    let unknown: Vec<&str> = by_name.keys().map(String::as_str).filter(|name| !known.contains(name)).collect();
+    let unknown: Vec<&str> = by_name
+        .keys()
+        .map(String::as_str)
+        .filter(|name| !known.contains(name))
+        .collect();
     if !unknown.is_empty() {
-        return Err(format!("{} names without an image: {}", unknown.len(), three(unknown)));
+        return Err(format!(
+            "{} names without an image: {}",
+            unknown.len(),
+            three(unknown)
+        ));
     }
-    let labels: Vec<Option<i64>> = names.iter().map(|name| by_name.get(*name).copied()).collect();
+    let labels: Vec<Option<i64>> = names
+        .iter()
+        .map(|name| by_name.get(*name).copied())
+        .collect();
     let missing: Vec<&str> = names
         .iter()
         .zip(&labels)
@@ -82,19 +106,39 @@ fn column(value: &Value, names: &[&str]) -> Result<Option<Vec<i64>>, String> {
 /// The first three in order, for error messages.
 fn three(mut names: Vec<&str>) -> String {
     names.sort_unstable();
-    let shown = names.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    if names.len() > 3 { format!("{shown}, …") } else { shown }
+    let shown = names
+        .iter()
+        .take(3)
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > 3 {
+        format!("{shown}, …")
+    } else {
+        shown
+    }
 }
 
 /// Index of the sorted top-level folder, where there is more than one (spec §1.3).
 fn from_folders(names: &[&str]) -> Labels {
     let top = |name: &str| name.split_once('/').map(|(folder, _)| folder.to_owned());
     let folders: BTreeSet<String> = names.iter().filter_map(|name| top(name)).collect();
-    if folders.len() < 2 || names.iter().any(|name| !name.contains('/')) || folders.iter().all(|name| is_edm_block(name)) {
+    if folders.len() < 2
+        || names.iter().any(|name| !name.contains('/'))
+        || folders.iter().all(|name| is_edm_block(name))
+    {
         return Labels::default();
     }
-    let index: HashMap<&String, i64> = folders.iter().enumerate().map(|(index, name)| (name, index as i64)).collect();
-    let fine = names.iter().filter_map(|name| top(name)).map(|folder| index[&folder]).collect();
+    let index: HashMap<&String, i64> = folders
+        .iter()
+        .enumerate()
+        .map(|(index, name)| (name, index as i64))
+        .collect();
+    let fine = names
+        .iter()
+        .filter_map(|name| top(name))
+        .map(|folder| index[&folder])
+        .collect();
     Labels {
         fine: Some(fine),
         coarse: None,
@@ -122,7 +166,9 @@ fn from_records(container: &Container, names: &[&str]) -> Result<Labels, ImageEr
             }
             return Err(fail("is missing".to_owned()));
         };
-        let text = String::from_utf8_lossy(&container.read(member, 64)?).trim().to_owned();
+        let text = String::from_utf8_lossy(&container.read(member, 64)?)
+            .trim()
+            .to_owned();
         fine.push(
             text.parse()
                 .ok()

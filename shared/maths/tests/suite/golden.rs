@@ -7,8 +7,13 @@ use cedm_maths::{Moments, frechet, kid, prdc};
 fn frechet_distance() {
     let x = set("x", &waves(200, 1.7, 0.0, 1.0, 0.0), 4);
     let y = set("y", &waves(240, 2.3, 0.2, 1.1, 0.1), 4);
-    let fd = frechet(&Moments::of(&x).gaussian().unwrap(), &Moments::of(&y).gaussian().unwrap()).unwrap();
-    // Waves lie in a plane: two eigenvalues are float32 rounding, and the golden number carries their square roots (1e-8).
+    let fd = frechet(
+        &Moments::of(&x).gaussian().unwrap(),
+        &Moments::of(&y).gaussian().unwrap(),
+    )
+    .unwrap();
+    // Waves lie in a plane: two eigenvalues are float32 rounding, and the golden number carries
+    // their square roots (1e-8).
     assert!((fd.distance - 1.0426471064818432).abs() < 1e-7, "{fd:?}");
 }
 

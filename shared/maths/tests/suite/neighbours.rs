@@ -1,4 +1,5 @@
-//! Neighbours and balls against loops over all pairs. Features are small whole numbers, so that exact ties are everywhere.
+//! Neighbours and balls against loops over all pairs. Features are small whole numbers, so that
+//! exact ties are everywhere.
 
 use crate::set;
 use cedm_maths::{Features, authenticity, nearest, prdc, radii, realism};
@@ -7,11 +8,16 @@ use proptest::prelude::*;
 const WIDTH: usize = 3;
 
 fn rows(least: usize) -> impl Strategy<Value = Vec<f64>> {
-    (least..40usize).prop_flat_map(|n| proptest::collection::vec((-3i32..4).prop_map(f64::from), n * WIDTH))
+    (least..40usize)
+        .prop_flat_map(|n| proptest::collection::vec((-3i32..4).prop_map(f64::from), n * WIDTH))
 }
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum::<f64>().sqrt()
+    a.iter()
+        .zip(b)
+        .map(|(x, y)| (x - y) * (x - y))
+        .sum::<f64>()
+        .sqrt()
 }
 
 fn row(values: &[f64], index: usize) -> &[f64] {
@@ -37,12 +43,29 @@ fn plain_prdc(real: &[f64], fake: &[f64], k: usize) -> [f64; 4] {
     let (n, m) = (real_radii.len(), fake_radii.len());
     let d = |i: usize, j: usize| distance(row(real, i), row(fake, j));
     let share = |hits: usize, of: usize| hits as f64 / of as f64;
-    let memberships = (0..n).map(|i| (0..m).filter(|&j| d(i, j) < real_radii[i]).count()).sum::<usize>();
+    let memberships = (0..n)
+        .map(|i| (0..m).filter(|&j| d(i, j) < real_radii[i]).count())
+        .sum::<usize>();
     [
-        share((0..m).filter(|&j| (0..n).any(|i| d(i, j) < real_radii[i])).count(), m),
-        share((0..n).filter(|&i| (0..m).any(|j| d(i, j) < fake_radii[j])).count(), n),
+        share(
+            (0..m)
+                .filter(|&j| (0..n).any(|i| d(i, j) < real_radii[i]))
+                .count(),
+            m,
+        ),
+        share(
+            (0..n)
+                .filter(|&i| (0..m).any(|j| d(i, j) < fake_radii[j]))
+                .count(),
+            n,
+        ),
         memberships as f64 / (k * m) as f64,
-        share((0..n).filter(|&i| (0..m).any(|j| d(i, j) < real_radii[i])).count(), n),
+        share(
+            (0..n)
+                .filter(|&i| (0..m).any(|j| d(i, j) < real_radii[i]))
+                .count(),
+            n,
+        ),
     ]
 }
 
@@ -94,7 +117,8 @@ proptest! {
                 if d == 0.0 { f64::INFINITY } else { radii[i] / d }
             };
             let expected = small.iter().map(ratio).fold(0.0, f64::max);
-            prop_assert!(score == expected || (score / expected - 1.0).abs() < 1e-12, "{score} {expected}");
+            prop_assert!(score == expected || (score / expected - 1.0).abs() < 1e-12, "{score} \
+                {expected}");
         }
     }
 
@@ -107,8 +131,11 @@ proptest! {
 
 #[test]
 fn far_from_the_origin_and_in_many_tiles_nothing_changes() {
-    // A mean a million times the spread would drown a plain dot-product expansion, and 5,000 rows need several tiles.
-    let values: Vec<f64> = (0..5_000 * WIDTH).map(|i| 1e6 + (i as f64 * 0.7).sin()).collect();
+    // A mean a million times the spread would drown a plain dot-product expansion, and 5,000 rows
+    // need several tiles.
+    let values: Vec<f64> = (0..5_000 * WIDTH)
+        .map(|i| 1e6 + (i as f64 * 0.7).sin())
+        .collect();
     let found = radii(&set("far", &values, WIDTH), 3).unwrap();
     for i in [0, 1234, 4999] {
         let mut others: Vec<f64> = (0..5_000)

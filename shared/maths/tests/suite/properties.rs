@@ -2,26 +2,36 @@
 
 use crate::set;
 use cedm_maths::{
-    Features, Moments, Order, area_under_roc, frechet, frechet_to, kid, sliced_wasserstein, sliced_wasserstein_of_gaussians, vendi,
+    Features, Moments, Order, area_under_roc, frechet, frechet_to, kid, sliced_wasserstein,
+    sliced_wasserstein_of_gaussians, vendi,
 };
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-/// Random rows with a mean, mixed features and, where `width` exceeds `count`, a singular covariance.
+/// Random rows with a mean, mixed features and, where `width` exceeds `count`, a singular
+/// covariance.
 fn random(seed: u64, count: usize, width: usize) -> Features {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mix: Vec<f64> = (0..width * width).map(|_| random.random_range(-1.0..1.0)).collect();
+    let mix: Vec<f64> = (0..width * width)
+        .map(|_| random.random_range(-1.0..1.0))
+        .collect();
     let mut values = Vec::with_capacity(count * width);
     for _ in 0..count {
         let row: Vec<f64> = (0..width).map(|_| random.random_range(-1.0..1.0)).collect();
-        values.extend((0..width).map(|j| 0.3 + (0..width).map(|i| row[i] * mix[i * width + j]).sum::<f64>()));
+        values.extend(
+            (0..width).map(|j| 0.3 + (0..width).map(|i| row[i] * mix[i * width + j]).sum::<f64>()),
+        );
     }
     set("random", &values, width)
 }
 
 fn moments(features: &Features, from: usize, to: usize) -> Moments {
-    Moments::of(&features.select(&(from as i64..to as i64).collect::<Vec<_>>()).unwrap())
+    Moments::of(
+        &features
+            .select(&(from as i64..to as i64).collect::<Vec<_>>())
+            .unwrap(),
+    )
 }
 
 proptest! {
@@ -39,7 +49,8 @@ proptest! {
         let a = Moments::of(&random(seed, count, width)).gaussian().unwrap();
         let b = Moments::of(&random(seed ^ 1, count + 7, width)).gaussian().unwrap();
         let (there, back) = (frechet(&a, &b).unwrap(), frechet(&b, &a).unwrap());
-        prop_assert!((there.distance - back.distance).abs() <= 1e-9 * there.distance, "{there:?} {back:?}");
+        prop_assert!((there.distance - back.distance).abs() <= 1e-9 * there.distance, "{there:?} \
+            {back:?}");
     }
 
     #[test]
@@ -77,7 +88,8 @@ proptest! {
         let b = gaussian(spreads.iter().map(|s| s.2).collect(), spreads.iter().map(|s| s.1 * s.1).collect());
         let expected: f64 = spreads.iter().map(|(x, y, m)| m * m + (x - y) * (x - y)).sum();
         let found = frechet(&a, &b).unwrap();
-        prop_assert!((found.distance - expected).abs() <= 1e-9 * (1.0 + expected), "{found:?} {expected}");
+        prop_assert!((found.distance - expected).abs() <= 1e-9 * (1.0 + expected), "{found:?} \
+            {expected}");
     }
 
     #[test]
@@ -115,12 +127,26 @@ proptest! {
 #[test]
 fn sets_that_do_not_fit_are_told_apart() {
     let (a, b) = (random(1, 10, 4), random(2, 10, 5));
-    let message = frechet(&Moments::of(&a).gaussian().unwrap(), &Moments::of(&b).gaussian().unwrap())
+    let message = frechet(
+        &Moments::of(&a).gaussian().unwrap(),
+        &Moments::of(&b).gaussian().unwrap(),
+    )
+    .unwrap_err()
+    .to_string();
+    assert!(
+        message.contains("5 features per row") && message.contains("has 4"),
+        "{message}"
+    );
+    let message = Moments::of(&random(1, 1, 4))
+        .gaussian()
         .unwrap_err()
         .to_string();
-    assert!(message.contains("5 features per row") && message.contains("has 4"), "{message}");
-    let message = Moments::of(&random(1, 1, 4)).gaussian().unwrap_err().to_string();
     assert_eq!(message, "random has 1 rows, a covariance needs at least 2");
-    let message = cedm_maths::prdc(&random(1, 5, 4), &a, 5).unwrap_err().to_string();
-    assert!(message.contains("has 5 rows") && message.contains("at least 6"), "{message}");
+    let message = cedm_maths::prdc(&random(1, 5, 4), &a, 5)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains("has 5 rows") && message.contains("at least 6"),
+        "{message}"
+    );
 }

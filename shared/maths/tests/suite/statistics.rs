@@ -1,4 +1,5 @@
-//! Reference statistics: what is written is read, what NumPy writes is read, what is broken says what is wrong.
+//! Reference statistics: what is written is read, what NumPy writes is read, what is broken says
+//! what is wrong.
 
 use cedm_maths::{Gaussian, Statistics, array_names, read_statistics, write_statistics};
 use npyz::WriterBuilder;
@@ -26,7 +27,10 @@ fn npz(file: &Path, arrays: &[(&str, Vec<u8>)], method: CompressionMethod) -> Pa
     let mut archive = ZipWriter::new(File::create(file).unwrap());
     for (name, bytes) in arrays {
         archive
-            .start_file(format!("{name}.npy"), SimpleFileOptions::default().compression_method(method))
+            .start_file(
+                format!("{name}.npy"),
+                SimpleFileOptions::default().compression_method(method),
+            )
             .unwrap();
         archive.write_all(bytes).unwrap();
     }
@@ -34,7 +38,11 @@ fn npz(file: &Path, arrays: &[(&str, Vec<u8>)], method: CompressionMethod) -> Pa
     file.to_owned()
 }
 
-fn array<T: npyz::AutoSerialize + npyz::Serialize + Copy>(values: &[T], shape: &[u64], order: npyz::Order) -> Vec<u8> {
+fn array<T: npyz::AutoSerialize + npyz::Serialize + Copy>(
+    values: &[T],
+    shape: &[u64],
+    order: npyz::Order,
+) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let mut npy = npyz::WriteOptions::new()
         .default_dtype()
@@ -51,7 +59,10 @@ fn array<T: npyz::AutoSerialize + npyz::Serialize + Copy>(values: &[T], shape: &
 #[test]
 fn what_is_written_is_read_and_equal_statistics_give_equal_files() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, again) = (folder.path().join("stats.npz"), folder.path().join("again.npz"));
+    let (file, again) = (
+        folder.path().join("stats.npz"),
+        folder.path().join("again.npz"),
+    );
     let written = statistics(Some("inception_fid"));
     write_statistics(&file, &written).unwrap();
     write_statistics(&again, &written).unwrap();
@@ -64,8 +75,14 @@ fn what_is_written_is_read_and_equal_statistics_give_equal_files() {
         (read.count, read.extractor, read.weights),
         (written.count, written.extractor, written.weights)
     );
-    assert_eq!(std::fs::read(&file).unwrap(), std::fs::read(&again).unwrap());
-    assert_eq!(array_names(&file).unwrap(), ["mu", "sigma", "count", "extractor", "weights"]);
+    assert_eq!(
+        std::fs::read(&file).unwrap(),
+        std::fs::read(&again).unwrap()
+    );
+    assert_eq!(
+        array_names(&file).unwrap(),
+        ["mu", "sigma", "count", "extractor", "weights"]
+    );
     write_statistics(&file, &statistics(None)).unwrap();
     assert_eq!(read_statistics(&file).unwrap().extractor, None);
 }
@@ -79,10 +96,17 @@ fn single_precision_compressed_and_column_major_files_are_read() {
             ("mu", array(&[1.0f64, 2.0], &[2], npyz::Order::C)),
             ("sigma", array(&sigma, &[2, 2], order)),
         ];
-        let read = read_statistics(&npz(&folder.path().join("other.npz"), &arrays, CompressionMethod::Deflated)).unwrap();
+        let read = read_statistics(&npz(
+            &folder.path().join("other.npz"),
+            &arrays,
+            CompressionMethod::Deflated,
+        ))
+        .unwrap();
         assert_eq!(
             read.gaussian.sigma(),
-            &Tensor::from_slice(&sigma).view([2, 2]).to_kind(Kind::Double)
+            &Tensor::from_slice(&sigma)
+                .view([2, 2])
+                .to_kind(Kind::Double)
         );
         assert_eq!((read.count, read.extractor), (None, None));
     }
@@ -101,7 +125,13 @@ fn broken_files_say_what_is_wrong() {
     flipped[170] ^= 1; // inside the values of `mu`
     std::fs::write(path("flipped.npz"), flipped).unwrap();
     let mu = || ("mu", array(&[1.0f64, 2.0], &[2], npyz::Order::C));
-    let with = |name: &str, sigma: Vec<u8>| npz(&path(name), &[mu(), ("sigma", sigma)], CompressionMethod::Stored);
+    let with = |name: &str, sigma: Vec<u8>| {
+        npz(
+            &path(name),
+            &[mu(), ("sigma", sigma)],
+            CompressionMethod::Stored,
+        )
+    };
     let c = npyz::Order::C;
     let cases = [
         (path("absent.npz"), "cannot be opened"),
@@ -120,12 +150,21 @@ fn broken_files_say_what_is_wrong() {
             with("integers.npz", array(&[1i64, 0, 0, 1], &[2, 2], c)),
             "expected float64 or float32",
         ),
-        (with("junk.npz", b"junk".to_vec()), "array `sigma` is no npy array"),
         (
-            with("nan.npz", array(&[1.0f64, f64::NAN, f64::NAN, 1.0], &[2, 2], c)),
+            with("junk.npz", b"junk".to_vec()),
+            "array `sigma` is no npy array",
+        ),
+        (
+            with(
+                "nan.npz",
+                array(&[1.0f64, f64::NAN, f64::NAN, 1.0], &[2, 2], c),
+            ),
             "2 values that are NaN or infinite",
         ),
-        (with("skew.npz", array(&[1.0f64, 0.5, -0.5, 1.0], &[2, 2], c)), "expected symmetric"),
+        (
+            with("skew.npz", array(&[1.0f64, 0.5, -0.5, 1.0], &[2, 2], c)),
+            "expected symmetric",
+        ),
     ];
     for (file, expected) in cases {
         let message = read_statistics(&file).unwrap_err().to_string();

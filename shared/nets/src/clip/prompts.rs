@@ -1,4 +1,5 @@
-//! Pseudo-labels from text: class names into prompts, prompts into a classifier, images into the class they fit best.
+//! Pseudo-labels from text: class names into prompts, prompts into a classifier, images into the
+//! class they fit best.
 
 use super::{ClipText, Tokenizer};
 use crate::{NetError, layers::normalise_rows};
@@ -22,17 +23,30 @@ const BATCH: usize = 64;
 pub fn prompts_of(classes: &[String], templates: &[&str]) -> Vec<String> {
     classes
         .iter()
-        .flat_map(|class| templates.iter().map(move |template| template.replace("{}", class)))
+        .flat_map(|class| {
+            templates
+                .iter()
+                .map(move |template| template.replace("{}", class))
+        })
         .collect()
 }
 
-/// A classifier \[embed_dim, classes\]: each prompt's embedding is normalised, those of a class are averaged, the mean is normalised.
+/// A classifier \[embed_dim, classes\]: each prompt's embedding is normalised, those of a class are
+/// averaged, the mean is normalised.
 ///
 /// # Errors
 /// When there is no class.
-pub fn classifier(text: &ClipText, tokenizer: &Tokenizer, classes: &[String], templates: &[&str]) -> Result<Tensor, NetError> {
+pub fn classifier(
+    text: &ClipText,
+    tokenizer: &Tokenizer,
+    classes: &[String],
+    templates: &[&str],
+) -> Result<Tensor, NetError> {
     if classes.is_empty() || templates.is_empty() {
-        return Err(NetError::extractor("clip", "no class names for pseudo-labels"));
+        return Err(NetError::extractor(
+            "clip",
+            "no class names for pseudo-labels",
+        ));
     }
     let _guard = tch::no_grad_guard();
     let prompts = prompts_of(classes, templates);
@@ -43,14 +57,18 @@ pub fn classifier(text: &ClipText, tokenizer: &Tokenizer, classes: &[String], te
     Ok(ensemble(&Tensor::cat(&parts, 0), classes.len() as i64))
 }
 
-/// A classifier \[embed_dim, classes\] from text embeddings that were computed elsewhere: \[classes · prompts, embed_dim\], class by class.
+/// A classifier \[embed_dim, classes\] from text embeddings that were computed elsewhere: \[classes
+/// · prompts, embed_dim\], class by class.
 ///
 /// # Errors
 /// When their number is no multiple of the number of classes.
 pub fn classifier_from(embeddings: &Tensor, classes: i64) -> Result<Tensor, NetError> {
     let shape = embeddings.size();
     if shape.len() != 2 || classes < 1 || shape[0] == 0 || shape[0] % classes != 0 {
-        let reason = format!("text embeddings of shape {shape:?} for {classes} classes, expected [classes x prompts, width]");
+        let reason = format!(
+            "text embeddings of shape {shape:?} for {classes} classes, expected [classes x \
+             prompts, width]"
+        );
         return Err(NetError::extractor("clip", reason));
     }
     Ok(ensemble(&normalise_rows(embeddings), classes))
@@ -59,7 +77,9 @@ pub fn classifier_from(embeddings: &Tensor, classes: i64) -> Result<Tensor, NetE
 /// The classifier from normalised prompt embeddings \[classes · prompts, embed_dim\].
 fn ensemble(embeddings: &Tensor, classes: i64) -> Tensor {
     let dim = embeddings.size()[1];
-    let mean = embeddings.reshape([classes, -1, dim]).mean_dim([1i64].as_slice(), false, None);
+    let mean = embeddings
+        .reshape([classes, -1, dim])
+        .mean_dim([1i64].as_slice(), false, None);
     normalise_rows(&mean).tr()
 }
 

@@ -40,7 +40,12 @@ impl ClipText {
     ///
     /// # Errors
     /// When the weights are another network's.
-    pub fn load(weights: &Weights, config: TextConfig, kind: Kind, device: Device) -> Result<Self, NetError> {
+    pub fn load(
+        weights: &Weights,
+        config: TextConfig,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self, NetError> {
         let TextConfig {
             width,
             layers,
@@ -51,8 +56,17 @@ impl ClipText {
         let from = weights.load(kind, device);
         let net = Self {
             token_embedding: from.take("token_embedding.weight", &[VOCABULARY, width]),
-            positional_embedding: from.take("positional_embedding", &[CONTEXT_LENGTH as i64, width]),
-            blocks: blocks(&from, layers, width, width / heads, 4 * width, activation, true),
+            positional_embedding: from
+                .take("positional_embedding", &[CONTEXT_LENGTH as i64, width]),
+            blocks: blocks(
+                &from,
+                layers,
+                width,
+                width / heads,
+                4 * width,
+                activation,
+                true,
+            ),
             ln_final: LayerNorm::load(&from, "ln_final", width, LAYER_NORM_EPS),
             text_projection: from.take("text_projection", &[width, embed_dim]),
         };
@@ -66,20 +80,25 @@ impl ClipText {
             "vocab_size",
         ];
         from.ignore(|name| name.starts_with("visual.") || known.contains(&name));
-        from.finish(&format!("a CLIP text tower of width {width}, {layers} blocks"))?;
+        from.finish(&format!(
+            "a CLIP text tower of width {width}, {layers} blocks"
+        ))?;
         Ok(net)
     }
 
-    /// Embeddings \[n, embed_dim\] of token ids i64 \[n, 77\], not normalised. `trace` sees `text_blocks_out`, what `ln_final` reads.
+    /// Embeddings \[n, embed_dim\] of token ids i64 \[n, 77\], not normalised. `trace` sees
+    /// `text_blocks_out`, what `ln_final` reads.
     pub fn forward(&self, ids: &Tensor, trace: Trace<'_>) -> Tensor {
         let ids = ids.to_device(self.token_embedding.device());
-        let x = Tensor::embedding(&self.token_embedding, &ids, -1, false, false) + &self.positional_embedding;
+        let x = Tensor::embedding(&self.token_embedding, &ids, -1, false, false)
+            + &self.positional_embedding;
         let x = self.blocks.iter().fold(x, |x, block| block.forward(&x));
         trace("text_blocks_out", &x);
         let x = self.ln_final.forward(&x);
         // The end token has the largest id of all.
         let end = ids.argmax(1, false);
         let rows = Tensor::arange(x.size()[0], (Kind::Int64, x.device()));
-        x.index(&[Some(rows), Some(end)]).matmul(&self.text_projection)
+        x.index(&[Some(rows), Some(end)])
+            .matmul(&self.text_projection)
     }
 }

@@ -10,10 +10,12 @@ mod clean;
 /// Tokens of one text, padding included.
 pub const CONTEXT_LENGTH: usize = 77;
 
-/// Merges in use: lines 1 to 48894 of the vocabulary file, so that bytes, ends, merges and two marks make 49408.
+/// Merges in use: lines 1 to 48894 of the vocabulary file, so that bytes, ends, merges and two
+/// marks make 49408.
 const MERGES: usize = 49152 - 256 - 2;
 /// Words: contractions, runs of letters, single digits, runs of anything else that is visible.
-const PATTERN: &str = r"(?i)<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+";
+const PATTERN: &str =
+    r"(?i)<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+";
 
 /// The tokenizer over the published vocabulary file (`bpe_simple_vocab_16e6.txt.gz`).
 pub struct Tokenizer {
@@ -41,9 +43,15 @@ impl Tokenizer {
                 .read_to_string(&mut text)
                 .map_err(NetError::io("read", path))?;
         } else {
-            text = String::from_utf8(raw).map_err(|_| NetError::format(path, "the vocabulary is not UTF-8"))?;
+            text = String::from_utf8(raw)
+                .map_err(|_| NetError::format(path, "the vocabulary is not UTF-8"))?;
         }
-        let merges: Option<Vec<(&str, &str)>> = text.lines().skip(1).take(MERGES).map(|line| line.split_once(' ')).collect();
+        let merges: Option<Vec<(&str, &str)>> = text
+            .lines()
+            .skip(1)
+            .take(MERGES)
+            .map(|line| line.split_once(' '))
+            .collect();
         match merges {
             Some(merges) if merges.len() == MERGES => Ok(Self::over(&merges)),
             _ => Err(NetError::format(
@@ -55,12 +63,24 @@ impl Tokenizer {
 
     fn over(merges: &[(&str, &str)]) -> Self {
         let bytes = byte_characters();
-        // Single bytes stand in the order of their characters' construction: visible ones first, then the rest.
-        let mut symbols: Vec<String> = byte_order().into_iter().map(|byte| bytes[usize::from(byte)].to_string()).collect();
+        // Single bytes stand in the order of their characters' construction: visible ones first,
+        // then the rest.
+        let mut symbols: Vec<String> = byte_order()
+            .into_iter()
+            .map(|byte| bytes[usize::from(byte)].to_string())
+            .collect();
         symbols.extend(symbols.clone().into_iter().map(|symbol| symbol + "</w>"));
-        symbols.extend(merges.iter().map(|(first, second)| format!("{first}{second}")));
+        symbols.extend(
+            merges
+                .iter()
+                .map(|(first, second)| format!("{first}{second}")),
+        );
         let start = symbols.len() as i64;
-        let ids = symbols.into_iter().enumerate().map(|(id, symbol)| (symbol, id as i64)).collect();
+        let ids = symbols
+            .into_iter()
+            .enumerate()
+            .map(|(id, symbol)| (symbol, id as i64))
+            .collect();
         let ranks = merges
             .iter()
             .enumerate()
@@ -77,7 +97,8 @@ impl Tokenizer {
         }
     }
 
-    /// Ids of a text with start and end, at most [`CONTEXT_LENGTH`]; a longer text is cut and ends in the end token.
+    /// Ids of a text with start and end, at most [`CONTEXT_LENGTH`]; a longer text is cut and ends
+    /// in the end token.
     pub fn encode(&self, text: &str) -> Vec<i64> {
         let mut ids = vec![self.start];
         for word in self.pattern.find_iter(&clean::clean(text)) {
@@ -107,7 +128,10 @@ impl Tokenizer {
 
     /// Symbols of one word: its bytes, then the pair of lowest rank merged until none is known.
     fn merge(&self, word: &str) -> Vec<String> {
-        let mut symbols: Vec<String> = word.bytes().map(|byte| self.bytes[usize::from(byte)].to_string()).collect();
+        let mut symbols: Vec<String> = word
+            .bytes()
+            .map(|byte| self.bytes[usize::from(byte)].to_string())
+            .collect();
         if let Some(last) = symbols.last_mut() {
             last.push_str("</w>");
         }
@@ -147,7 +171,8 @@ fn byte_characters() -> [char; 256] {
         if !own {
             next += 1;
         }
-        table[usize::from(byte)] = char::from_u32(code).expect("invariant: codes below U+0200 are characters");
+        table[usize::from(byte)] =
+            char::from_u32(code).expect("invariant: codes below U+0200 are characters");
     }
     table
 }
@@ -160,7 +185,12 @@ mod tests {
     fn bytes_have_gpt2s_characters() {
         let table = byte_characters();
         assert_eq!(
-            (table[b'a' as usize], table[0], table[b' ' as usize], table[0xad]),
+            (
+                table[b'a' as usize],
+                table[0],
+                table[b' ' as usize],
+                table[0xad]
+            ),
             ('a', '\u{100}', '\u{120}', '\u{143}')
         );
         let unique: std::collections::HashSet<char> = table.into_iter().collect();
@@ -169,7 +199,13 @@ mod tests {
 
     #[test]
     fn the_lowest_rank_is_merged_first() {
-        let tokenizer = Tokenizer::over(&[("l", "o"), ("lo", "w</w>"), ("w", "e"), ("we", "r</w>"), ("e", "r</w>")]);
+        let tokenizer = Tokenizer::over(&[
+            ("l", "o"),
+            ("lo", "w</w>"),
+            ("w", "e"),
+            ("we", "r</w>"),
+            ("e", "r</w>"),
+        ]);
         assert_eq!(tokenizer.merge("low"), ["low</w>"]);
         assert_eq!(tokenizer.merge("lower"), ["lo", "wer</w>"]);
         let ids = tokenizer.encode("LOW  lower");

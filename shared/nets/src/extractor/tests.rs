@@ -49,13 +49,21 @@ fn pca_needs_its_fit_and_keeps_rows_whatever_the_cut() {
     let extractor = Extractor::load(&spec("pca"), None, Some(&path), Device::Cpu).unwrap();
     let whole = extractor.extract(&images).unwrap().features;
     assert_eq!(whole.size(), [75, 10]);
-    let parts = [(0, 7), (7, 40), (47, 28)].map(|(from, count)| extractor.extract(&images.narrow(0, from, count)).unwrap().features);
+    let parts = [(0, 7), (7, 40), (47, 28)].map(|(from, count)| {
+        extractor
+            .extract(&images.narrow(0, from, count))
+            .unwrap()
+            .features
+    });
     assert!(whole.equal(&Tensor::cat(&parts, 0)));
 }
 
 #[test]
 fn unknown_names_and_missing_files_are_told() {
-    let error = Extractor::load(&spec("resnet"), None, None, Device::Cpu).err().unwrap().to_string();
+    let error = Extractor::load(&spec("resnet"), None, None, Device::Cpu)
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("known are pixels, pca"), "{error}");
     let error = Extractor::load(&spec("cifar_resnet56"), None, None, Device::Cpu)
         .err()

@@ -9,7 +9,8 @@ use tch::Tensor;
 /// TensorFlow's default.
 const BATCH_NORM_EPS: f64 = 1e-3;
 
-/// Convolution without bias, batch normalisation, ReLU; the normalisation is folded into the convolution.
+/// Convolution without bias, batch normalisation, ReLU; the normalisation is folded into the
+/// convolution.
 pub(super) struct Conv {
     weight: Tensor,
     bias: Tensor,
@@ -18,9 +19,21 @@ pub(super) struct Conv {
 }
 
 impl Conv {
-    pub fn load(from: &Loading<'_>, name: &str, dim_in: i64, dim_out: i64, kernel: (i64, i64), stride: i64, padding: (i64, i64)) -> Self {
-        let weight = from.take(&format!("{name}.conv.weight"), &[dim_out, dim_in, kernel.0, kernel.1]);
-        let (weight, bias) = BatchNorm::load(from, &format!("{name}.bn"), dim_out, BATCH_NORM_EPS).folded_into(&weight);
+    pub fn load(
+        from: &Loading<'_>,
+        name: &str,
+        dim_in: i64,
+        dim_out: i64,
+        kernel: (i64, i64),
+        stride: i64,
+        padding: (i64, i64),
+    ) -> Self {
+        let weight = from.take(
+            &format!("{name}.conv.weight"),
+            &[dim_out, dim_in, kernel.0, kernel.1],
+        );
+        let (weight, bias) = BatchNorm::load(from, &format!("{name}.bn"), dim_out, BATCH_NORM_EPS)
+            .folded_into(&weight);
         Self {
             weight: channels_last(&weight),
             bias,
@@ -68,10 +81,26 @@ impl Convs<'_> {
     fn conv(&self, name: &str, dim_in: i64, dim_out: i64, kernel: (i64, i64)) -> Conv {
         // Odd kernels with as much padding as keeps the size.
         let padding = (kernel.0 / 2, kernel.1 / 2);
-        Conv::load(self.from, &format!("{}.{name}", self.block), dim_in, dim_out, kernel, 1, padding)
+        Conv::load(
+            self.from,
+            &format!("{}.{name}", self.block),
+            dim_in,
+            dim_out,
+            kernel,
+            1,
+            padding,
+        )
     }
     fn shrinking(&self, name: &str, dim_in: i64, dim_out: i64) -> Conv {
-        Conv::load(self.from, &format!("{}.{name}", self.block), dim_in, dim_out, (3, 3), 2, (0, 0))
+        Conv::load(
+            self.from,
+            &format!("{}.{name}", self.block),
+            dim_in,
+            dim_out,
+            (3, 3),
+            2,
+            (0, 0),
+        )
     }
 }
 
@@ -84,7 +113,10 @@ impl Mixed {
         let of = Convs { from, block };
         Self(vec![
             Branch::Chain(vec![of.conv("branch1x1", dim, 64, ONE)]),
-            Branch::Chain(vec![of.conv("branch5x5_1", dim, 48, ONE), of.conv("branch5x5_2", 48, 64, (5, 5))]),
+            Branch::Chain(vec![
+                of.conv("branch5x5_1", dim, 48, ONE),
+                of.conv("branch5x5_2", 48, 64, (5, 5)),
+            ]),
             Branch::Chain(vec![
                 of.conv("branch3x3dbl_1", dim, 64, ONE),
                 of.conv("branch3x3dbl_2", 64, 96, THREE),
@@ -134,7 +166,10 @@ impl Mixed {
     pub fn d(from: &Loading<'_>, block: &str) -> Self {
         let of = Convs { from, block };
         Self(vec![
-            Branch::Chain(vec![of.conv("branch3x3_1", 768, 192, ONE), of.shrinking("branch3x3_2", 192, 320)]),
+            Branch::Chain(vec![
+                of.conv("branch3x3_1", 768, 192, ONE),
+                of.shrinking("branch3x3_2", 192, 320),
+            ]),
             Branch::Chain(vec![
                 of.conv("branch7x7x3_1", 768, 192, ONE),
                 of.conv("branch7x7x3_2", 192, 192, (1, 7)),
@@ -154,10 +189,16 @@ impl Mixed {
             Branch::Chain(vec![of.conv("branch1x1", dim, 320, ONE)]),
             Branch::Fork(
                 vec![of.conv("branch3x3_1", dim, 384, ONE)],
-                [of.conv("branch3x3_2a", 384, 384, wide), of.conv("branch3x3_2b", 384, 384, tall)],
+                [
+                    of.conv("branch3x3_2a", 384, 384, wide),
+                    of.conv("branch3x3_2b", 384, 384, tall),
+                ],
             ),
             Branch::Fork(
-                vec![of.conv("branch3x3dbl_1", dim, 448, ONE), of.conv("branch3x3dbl_2", 448, 384, THREE)],
+                vec![
+                    of.conv("branch3x3dbl_1", dim, 448, ONE),
+                    of.conv("branch3x3dbl_2", 448, 384, THREE),
+                ],
                 [
                     of.conv("branch3x3dbl_3a", 384, 384, wide),
                     of.conv("branch3x3dbl_3b", 384, 384, tall),
@@ -180,8 +221,17 @@ impl Mixed {
                     let x = chain(convs, x);
                     parts.extend(ends.iter().map(|end| end.forward(&x)));
                 }
-                Branch::AveragePool(conv) => parts.push(conv.forward(&x.avg_pool2d([3, 3], [1, 1], [1, 1], false, false, None::<i64>))),
-                Branch::MaxPool(conv) => parts.push(conv.forward(&x.max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false))),
+                Branch::AveragePool(conv) => parts.push(conv.forward(&x.avg_pool2d(
+                    [3, 3],
+                    [1, 1],
+                    [1, 1],
+                    false,
+                    false,
+                    None::<i64>,
+                ))),
+                Branch::MaxPool(conv) => {
+                    parts.push(conv.forward(&x.max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false)))
+                }
                 Branch::Shrink => parts.push(x.max_pool2d([3, 3], [2, 2], [0, 0], [1, 1], false)),
             }
         }
@@ -190,5 +240,7 @@ impl Mixed {
 }
 
 fn chain(convs: &[Conv], x: &Tensor) -> Tensor {
-    convs.iter().fold(x.shallow_clone(), |x, conv| conv.forward(&x))
+    convs
+        .iter()
+        .fold(x.shallow_clone(), |x, conv| conv.forward(&x))
 }

@@ -33,7 +33,8 @@ const STEM: [(&str, &str); 5] = [
 
 /// Blocks of the detector, `mixed` being the first and `mixed_10` the last.
 const MIXED: [&str; 11] = [
-    "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c",
+    "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e",
+    "Mixed_7a", "Mixed_7b", "Mixed_7c",
 ];
 
 /// Branches of a block: names in the detector, names here.
@@ -95,12 +96,17 @@ fn convolutions() -> Vec<(String, String)> {
         .map(|(theirs, ours)| (format!("layers.{theirs}"), (*ours).to_owned()))
         .collect();
     for (index, block) in MIXED.iter().enumerate() {
-        let theirs = if index == 0 { "mixed".to_owned() } else { format!("mixed_{index}") };
-        all.extend(
-            branches(block)
-                .iter()
-                .map(|(branch, name)| (format!("layers.{theirs}.{branch}"), format!("{block}.{name}"))),
-        );
+        let theirs = if index == 0 {
+            "mixed".to_owned()
+        } else {
+            format!("mixed_{index}")
+        };
+        all.extend(branches(block).iter().map(|(branch, name)| {
+            (
+                format!("layers.{theirs}.{branch}"),
+                format!("{block}.{name}"),
+            )
+        }));
     }
     all
 }
@@ -116,9 +122,12 @@ pub(super) fn normalised(weights: &Weights) -> Weights {
 
 fn from_wrapper(weights: &Weights) -> Weights {
     weights.renamed(|name| {
-        let block = WRAPPER
-            .iter()
-            .find_map(|(theirs, ours)| Some(format!("{ours}.{}", name.strip_prefix(theirs)?.strip_prefix('.')?)));
+        let block = WRAPPER.iter().find_map(|(theirs, ours)| {
+            Some(format!(
+                "{ours}.{}",
+                name.strip_prefix(theirs)?.strip_prefix('.')?
+            ))
+        });
         Some(block.unwrap_or_else(|| name.to_owned()))
     })
 }
@@ -156,7 +165,10 @@ mod tests {
     fn every_convolution_has_one_name_on_each_side() {
         let mut all = convolutions();
         assert_eq!(all.len(), 94);
-        assert!(all.contains(&("layers.mixed_4.tower.conv_1".to_owned(), "Mixed_6b.branch7x7_2".to_owned())));
+        assert!(all.contains(&(
+            "layers.mixed_4.tower.conv_1".to_owned(),
+            "Mixed_6b.branch7x7_2".to_owned()
+        )));
         assert!(all.contains(&(
             "layers.mixed_10.tower_1_mixed_conv".to_owned(),
             "Mixed_7c.branch3x3dbl_3a".to_owned()

@@ -17,7 +17,8 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// What the network reads: uint8 images \[n, 1 or 3, h, w\], also given as `rgb` in the network's precision, resized and scaled.
+    /// What the network reads: uint8 images \[n, 1 or 3, h, w\], also given as `rgb` in the
+    /// network's precision, resized and scaled.
     ///
     /// # Errors
     /// When the images are no uint8 tensor \[n, 1 or 3, h, w\].
@@ -34,8 +35,8 @@ impl Rule {
     }
 }
 
-/// TensorFlow 1's bilinear resize of images \[n, c, h, w\]: the source coordinate is i · (in / out), without half pixels or antialias; the
-/// upper neighbour is clamped at the edge.
+/// TensorFlow 1's bilinear resize of images \[n, c, h, w\]: the source coordinate is i · (in /
+/// out), without half pixels or antialias; the upper neighbour is clamped at the edge.
 pub fn tensorflow_bilinear(x: &Tensor, side: i64) -> Tensor {
     let (_, _, height, width) = x.size4().expect("invariant: images have four axes");
     along(&along(x, 2, height, side), 3, width, side)
@@ -46,10 +47,17 @@ pub(super) fn along(x: &Tensor, axis: i64, size: i64, side: i64) -> Tensor {
     let source: Vec<f64> = (0..side).map(|at| at as f64 * scale).collect();
     let low: Vec<i64> = source.iter().map(|at| at.floor() as i64).collect();
     let high: Vec<i64> = low.iter().map(|at| (at + 1).min(size - 1)).collect();
-    let weight: Vec<f64> = source.iter().zip(&low).map(|(at, low)| at - *low as f64).collect();
+    let weight: Vec<f64> = source
+        .iter()
+        .zip(&low)
+        .map(|(at, low)| at - *low as f64)
+        .collect();
     let mut shape = [1i64; 4];
     shape[axis as usize] = side;
-    let weight = Tensor::from_slice(&weight).reshape(shape).to_kind(x.kind()).to_device(x.device());
+    let weight = Tensor::from_slice(&weight)
+        .reshape(shape)
+        .to_kind(x.kind())
+        .to_device(x.device());
     let pick = |at: &[i64]| x.index_select(axis, &Tensor::from_slice(at).to_device(x.device()));
     let (low, high) = (pick(&low), pick(&high));
     &low + (high - &low) * weight
@@ -60,7 +68,8 @@ pub fn scaled_as_tensorflow(x: &Tensor) -> Tensor {
     (tensorflow_bilinear(x, SIDE) - 128.0) / 128.0
 }
 
-/// pytorch-fid's way: x / 255, bilinear with half pixels and without antialias, then 2x − 1. The plane before the last step.
+/// pytorch-fid's way: x / 255, bilinear with half pixels and without antialias, then 2x − 1. The
+/// plane before the last step.
 pub fn pytorch_fid_plane(x: &Tensor) -> Tensor {
     (x / 255.0).upsample_bilinear2d([SIDE, SIDE], false, None, None)
 }

@@ -15,9 +15,17 @@ const SWIGLU: VitConfig = VitConfig {
 
 #[test]
 fn a_tiny_vit() {
-    let net = Vit::load(&filled(Vit::blueprint(TINY)), TINY, Kind::Float, Device::Cpu).unwrap();
+    let net = Vit::load(
+        &filled(Vit::blueprint(TINY)),
+        TINY,
+        Kind::Float,
+        Device::Cpu,
+    )
+    .unwrap();
     let expect = Summary {
-        first: [0.5762661, -0.5826986, 0.9805833, 2.1786382, 0.728416, -1.0205286],
+        first: [
+            0.5762661, -0.5826986, 0.9805833, 2.1786382, 0.728416, -1.0205286,
+        ],
         last: [-0.5236196, -1.3503829, 0.6658325],
         mean: 0.01903304224833846,
         abs_mean: 0.8881811513565481,
@@ -33,7 +41,9 @@ fn a_tiny_dinov2_with_swiglu_layer_scale_and_resampled_positions() {
     let net = Vit::load(&filled(shapes), SWIGLU, Kind::Float, Device::Cpu).unwrap();
     assert_eq!(SWIGLU.hidden(), 48);
     let expect = Summary {
-        first: [-0.2006387, -0.721745, -0.5257416, 0.8366337, 2.3534446, 2.5673006],
+        first: [
+            -0.2006387, -0.721745, -0.5257416, 0.8366337, 2.3534446, 2.5673006,
+        ],
         last: [-1.5252103, -1.4006811, -0.7143591],
         mean: 0.0781960494350642,
         abs_mean: 0.884813605574891,
@@ -47,12 +57,17 @@ fn positions_are_resampled_with_the_offset() {
         .sin()
         .reshape([1, 37 * 37, 2])
         .to_kind(Kind::Float);
-    let all = Tensor::cat(&[Tensor::zeros([1, 1, 2], (Kind::Float, Device::Cpu)), grid], 1);
+    let all = Tensor::cat(
+        &[Tensor::zeros([1, 1, 2], (Kind::Float, Device::Cpu)), grid],
+        1,
+    );
     let out = positions::resample(&all, 16, 16, Interpolation::Offset)
         .narrow(1, 1, 256)
         .transpose(1, 2);
     let expect = Summary {
-        first: [0.4233867, 0.4652196, 0.5059776, 0.5434992, 0.5802858, 0.6178001],
+        first: [
+            0.4233867, 0.4652196, 0.5059776, 0.5434992, 0.5802858, 0.6178001,
+        ],
         last: [0.9963964, 0.9983993, 0.9983072],
         mean: 0.044663955899295615,
         abs_mean: 0.6595229637152897,
@@ -64,18 +79,32 @@ fn positions_are_resampled_with_the_offset() {
 #[test]
 fn chunked_names_are_understood() {
     let weights = filled(Vit::blueprint(TINY));
-    let chunked = weights.renamed(|name| Some(name.replace("blocks.1.", "blocks.0.1.").replace("blocks.0.norm", "blocks.0.0.norm")));
+    let chunked = weights.renamed(|name| {
+        Some(
+            name.replace("blocks.1.", "blocks.0.1.")
+                .replace("blocks.0.norm", "blocks.0.0.norm"),
+        )
+    });
     let x = waves(&[1, 3, 32, 32]);
-    let nets = [&weights, &chunked].map(|weights| Vit::load(weights, TINY, Kind::Float, Device::Cpu).unwrap().forward(&x));
+    let nets = [&weights, &chunked].map(|weights| {
+        Vit::load(weights, TINY, Kind::Float, Device::Cpu)
+            .unwrap()
+            .forward(&x)
+    });
     assert!(nets[0].equal(&nets[1]));
 }
 
 #[test]
 fn another_size_is_a_mismatch() {
-    let error = Vit::load(&filled(Vit::blueprint(TINY)), SWIGLU, Kind::Float, Device::Cpu)
-        .err()
-        .unwrap()
-        .to_string();
+    let error = Vit::load(
+        &filled(Vit::blueprint(TINY)),
+        SWIGLU,
+        Kind::Float,
+        Device::Cpu,
+    )
+    .err()
+    .unwrap()
+    .to_string();
     for part in [
         "a ViT of width 16, 2 blocks, patch 14",
         "4 missing (blocks.0.ls1.gamma",

@@ -1,5 +1,5 @@
-//! The stream format of PyTorch before 1.6: magic number, protocol, system, object, storage keys (five pickles), then the storages,
-//! each with its number of elements before it.
+//! The stream format of PyTorch before 1.6: magic number, protocol, system, object, storage keys
+//! (five pickles), then the storages, each with its number of elements before it.
 
 use super::rebuild::{Storages, build, storage, storages_of, tensors_of};
 use cedm_images::pickle::{Node, Pickle};
@@ -24,7 +24,10 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     };
     let protocol = next("protocol")?;
     if protocol.int(protocol.root()) != Some(PROTOCOL) {
-        return Err(format!("protocol {:?}, expected {PROTOCOL}", protocol.node(protocol.root())));
+        return Err(format!(
+            "protocol {:?}, expected {PROTOCOL}",
+            protocol.node(protocol.root())
+        ));
     }
     let system = next("system")?;
     if system
@@ -41,12 +44,20 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
         .map(|storage| (storage.key, storage.kind))
         .collect();
     let mut storages = Storages::new();
-    for key in keys.elements(keys.root()).ok_or("the storage keys are no list")? {
+    for key in keys
+        .elements(keys.root())
+        .ok_or("the storage keys are no list")?
+    {
         let key = keys.text(*key).ok_or("a storage key is no text")?;
-        let count = bytes.get(at..at + 8).ok_or_else(|| format!("truncated before storage {key}"))?;
-        let count = u64::from_le_bytes(count.try_into().expect("invariant: eight bytes were taken"));
+        let count = bytes
+            .get(at..at + 8)
+            .ok_or_else(|| format!("truncated before storage {key}"))?;
+        let count =
+            u64::from_le_bytes(count.try_into().expect("invariant: eight bytes were taken"));
         at += 8;
-        let kind = *kinds.get(key).ok_or_else(|| format!("storage {key} is named nowhere"))?;
+        let kind = *kinds
+            .get(key)
+            .ok_or_else(|| format!("storage {key} is named nowhere"))?;
         let end = usize::try_from(count)
             .ok()
             .and_then(|count| count.checked_mul(kind.elt_size_in_bytes()))

@@ -1,4 +1,5 @@
-//! Weights going into a network: every name and shape is checked, and everything wrong is told at once.
+//! Weights going into a network: every name and shape is checked, and everything wrong is told at
+//! once.
 
 use super::Weights;
 use crate::NetError;
@@ -31,15 +32,17 @@ impl<'a> Loading<'a> {
         }
     }
 
-    /// The tensor `name`, which must have `shape`, on the network's device and in its precision. An empty tensor when it does
-    /// not fit; `finish` then fails.
+    /// The tensor `name`, which must have `shape`, on the network's device and in its precision. An
+    /// empty tensor when it does not fit; `finish` then fails.
     pub fn take(&self, name: &str, shape: &[i64]) -> Tensor {
         let mut notes = self.notes.borrow_mut();
         notes.used.insert(name.to_owned());
         notes.wanted.push((name.to_owned(), shape.to_vec()));
         match self.weights.get(name) {
             None => notes.missing.push(name.to_owned()),
-            Some(found) if found.size() != shape => notes.misshapen.push(format!("{name}: {:?} instead of {shape:?}", found.size())),
+            Some(found) if found.size() != shape => notes
+                .misshapen
+                .push(format!("{name}: {:?} instead of {shape:?}", found.size())),
             Some(found) => return found.to_device(self.device).to_kind(self.kind).contiguous(),
         }
         Tensor::zeros([0], (self.kind, self.device))
@@ -72,7 +75,10 @@ impl<'a> Loading<'a> {
     /// [`NetError::Mismatch`] with all that is missing, unexpected or of another shape.
     pub fn finish(self, architecture: &str) -> Result<(), NetError> {
         let Notes {
-            used, missing, misshapen, ..
+            used,
+            missing,
+            misshapen,
+            ..
         } = self.notes.into_inner();
         let unexpected: Vec<String> = self
             .weights

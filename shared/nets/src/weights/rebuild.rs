@@ -1,7 +1,7 @@
 //! Tensors from the pickled object of a PyTorch file.
 //!
-//! A tensor is a call of `torch._utils._rebuild_tensor_v2` over a storage that the pickle names and the file holds elsewhere.
-//! Calls that are not known are no tensors and left out.
+//! A tensor is a call of `torch._utils._rebuild_tensor_v2` over a storage that the pickle names and
+//! the file holds elsewhere. Calls that are not known are no tensors and left out.
 
 use cedm_images::pickle::{Id, Node, Pickle};
 use std::collections::{BTreeMap, HashMap};
@@ -44,7 +44,8 @@ pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Vec<Described>, String> 
     Ok(walk.found)
 }
 
-/// A walk through the tree; shared branches are walked once for each path to them, so the steps are counted.
+/// A walk through the tree; shared branches are walked once for each path to them, so the steps are
+/// counted.
 struct Walk<'p, 'a> {
     pickle: &'p Pickle<'a>,
     found: Vec<Described>,
@@ -58,8 +59,13 @@ impl Walk<'_, '_> {
             .checked_sub(1)
             .ok_or("its objects refer to each other without an end")?;
         let pickle = self.pickle;
-        if let Some(tensor) = describe(pickle, id).map_err(|reason| format!("tensor `{path}`: {reason}"))? {
-            self.found.push(Described { name: path, ..tensor });
+        if let Some(tensor) =
+            describe(pickle, id).map_err(|reason| format!("tensor `{path}`: {reason}"))?
+        {
+            self.found.push(Described {
+                name: path,
+                ..tensor
+            });
             return Ok(());
         }
         if depth == MAX_DEPTH {
@@ -86,7 +92,8 @@ impl Walk<'_, '_> {
                 self.visit(*element, join(&index.to_string()), depth + 1)?;
             }
         } else if let Some(state) = pickle.state(id) {
-            // A module saved whole, or as TorchScript (OpenAI's CLIP): its attributes are the state of an object.
+            // A module saved whole, or as TorchScript (OpenAI's CLIP): its attributes are the state
+            // of an object.
             self.visit(state, path, depth + 1)?;
         }
         Ok(())
@@ -97,8 +104,13 @@ fn describe(pickle: &Pickle<'_>, id: Id) -> Result<Option<Described>, String> {
     let mut id = id;
     for _ in 0..MAX_DEPTH {
         match pickle.call(id) {
-            Some((("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state"), args)) if !args.is_empty() => id = args[0],
-            Some((("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor"), args)) if args.len() >= 4 => {
+            Some((
+                ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state"),
+                args,
+            )) if !args.is_empty() => id = args[0],
+            Some((("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor"), args))
+                if args.len() >= 4 =>
+            {
                 let Some(storage) = storage_name(pickle, args[0])? else {
                     return Ok(None);
                 };
@@ -135,12 +147,18 @@ fn describe(pickle: &Pickle<'_>, id: Id) -> Result<Option<Described>, String> {
 
 /// Every storage that is named anywhere, whether a known tensor uses it or not.
 pub(super) fn storages_of(pickle: &Pickle<'_>) -> Vec<StorageName> {
-    pickle.ids().filter_map(|id| storage_name(pickle, id).ok().flatten()).collect()
+    pickle
+        .ids()
+        .filter_map(|id| storage_name(pickle, id).ok().flatten())
+        .collect()
 }
 
-/// `('storage', type, key, location, count[, view])`, `view` being `(key, offset, count)` in files before 0.4.
+/// `('storage', type, key, location, count[, view])`, `view` being `(key, offset, count)` in files
+/// before 0.4.
 fn storage_name(pickle: &Pickle<'_>, id: Id) -> Result<Option<StorageName>, String> {
-    let Node::Persistent(id) = pickle.node(id) else { return Ok(None) };
+    let Node::Persistent(id) = pickle.node(id) else {
+        return Ok(None);
+    };
     let parts = pickle.elements(*id).unwrap_or(&[]);
     if parts.len() < 5 || pickle.text(parts[0]) != Some("storage") {
         return Ok(None);
@@ -165,7 +183,9 @@ fn storage_name(pickle: &Pickle<'_>, id: Id) -> Result<Option<StorageName>, Stri
         .text(parts[2])
         .map(str::to_owned)
         .or_else(|| pickle.int(parts[2]).map(|key| key.to_string()));
-    let count = pickle.int(parts[4]).and_then(|count| usize::try_from(count).ok());
+    let count = pickle
+        .int(parts[4])
+        .and_then(|count| usize::try_from(count).ok());
     let (Some(key), Some(count)) = (key, count) else {
         return Err("its storage has no key".to_owned());
     };
@@ -188,11 +208,19 @@ pub(super) type Storages = HashMap<String, Tensor>;
 /// A flat tensor over the little-endian bytes of a storage.
 pub(super) fn storage(bytes: &[u8], kind: Kind) -> Result<Tensor, String> {
     let count = bytes.len() / kind.elt_size_in_bytes();
-    Tensor::f_from_data_size(&bytes[..count * kind.elt_size_in_bytes()], &[count as i64], kind).map_err(|error| error.to_string())
+    Tensor::f_from_data_size(
+        &bytes[..count * kind.elt_size_in_bytes()],
+        &[count as i64],
+        kind,
+    )
+    .map_err(|error| error.to_string())
 }
 
 /// The described tensors over their storages, contiguous.
-pub(super) fn build(described: Vec<Described>, storages: &Storages) -> Result<BTreeMap<String, Tensor>, String> {
+pub(super) fn build(
+    described: Vec<Described>,
+    storages: &Storages,
+) -> Result<BTreeMap<String, Tensor>, String> {
     let mut tensors = BTreeMap::new();
     for Described {
         name,
@@ -218,7 +246,8 @@ pub(super) fn build(described: Vec<Described>, storages: &Storages) -> Result<BT
         };
         if fits() != Some(true) {
             return Err(format!(
-                "tensor `{name}` of shape {size:?} reaches behind the end of its storage of {} elements",
+                "tensor `{name}` of shape {size:?} reaches behind the end of its storage of {} \
+                 elements",
                 whole.numel()
             ));
         }

@@ -20,10 +20,15 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
             Dtype::BF16 => Kind::BFloat16,
             Dtype::F32 => Kind::Float,
             Dtype::F64 => Kind::Double,
-            other => return Err(format!("tensor `{name}` has dtype {other:?}, which is not supported")),
+            other => {
+                return Err(format!(
+                    "tensor `{name}` has dtype {other:?}, which is not supported"
+                ));
+            }
         };
         let shape: Vec<i64> = view.shape().iter().map(|size| *size as i64).collect();
-        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind).map_err(|error| format!("tensor `{name}`: {error}"))?;
+        let tensor = Tensor::f_from_data_size(view.data(), &shape, kind)
+            .map_err(|error| format!("tensor `{name}`: {error}"))?;
         tensors.insert(name.to_owned(), tensor);
     }
     Ok(tensors)

@@ -13,7 +13,13 @@ pub enum Encoder {
 }
 
 /// Dictionaries that hold a state dict.
-const CONTAINERS: [&str; 5] = ["state_dict.", "model_state_dict.", "model.", "net.", "weights."];
+const CONTAINERS: [&str; 5] = [
+    "state_dict.",
+    "model_state_dict.",
+    "model.",
+    "net.",
+    "weights.",
+];
 /// What wrappers put before every name.
 const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "backbone."];
 /// Parts of a training checkpoint that are no backbone.
@@ -22,8 +28,8 @@ const DROPPED: [&str; 3] = ["head.", "predictor.", "projector."];
 impl Weights {
     /// The backbone of one of the encoders, names as the backbone itself has them.
     ///
-    /// Looks for a container (`teacher`, `state_dict`, …), strips `module.` and `backbone.`, picks MoCo v3's encoder and leaves
-    /// projection heads out.
+    /// Looks for a container (`teacher`, `state_dict`, …), strips `module.` and `backbone.`, picks
+    /// MoCo v3's encoder and leaves projection heads out.
     pub fn backbone(&self, encoder: Encoder) -> Weights {
         let (own, other, moco) = match encoder {
             Encoder::Teacher => ("teacher.", "student.", "momentum_encoder."),
@@ -42,7 +48,9 @@ impl Weights {
             stripped = true;
         }
         if stripped || weights.has_below("predictor.") {
-            weights = weights.renamed(|name| (!DROPPED.iter().any(|part| name.starts_with(part))).then(|| name.to_owned()));
+            weights = weights.renamed(|name| {
+                (!DROPPED.iter().any(|part| name.starts_with(part))).then(|| name.to_owned())
+            });
         }
         weights
     }

@@ -14,12 +14,17 @@ use zip::ZipArchive;
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(|error| format!("zip archive: {error} (truncated?)"))?;
+    let mut archive = ZipArchive::new(BufReader::new(file))
+        .map_err(|error| format!("zip archive: {error} (truncated?)"))?;
     let names: Vec<String> = archive
         .file_names()
         .filter_map(|name| name.ok().map(|name| name.to_string()))
         .collect();
-    let Some(prefix) = names.iter().find_map(|name| name.strip_suffix("/data.pkl")).map(str::to_owned) else {
+    let Some(prefix) = names
+        .iter()
+        .find_map(|name| name.strip_suffix("/data.pkl"))
+        .map(str::to_owned)
+    else {
         return Err("a zip archive without `data.pkl`: no PyTorch file".to_owned());
     };
     let mut member = |name: &str| -> Result<Vec<u8>, String> {
@@ -47,7 +52,8 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     for tensor in &described {
         let key = &tensor.storage.key;
         if !storages.contains_key(key) {
-            let flat = storage(&member(&format!("data/{key}"))?, tensor.storage.kind).map_err(|error| format!("storage {key}: {error}"))?;
+            let flat = storage(&member(&format!("data/{key}"))?, tensor.storage.kind)
+                .map_err(|error| format!("storage {key}: {error}"))?;
             storages.insert(key.clone(), flat);
         }
     }

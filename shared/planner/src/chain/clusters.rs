@@ -1,4 +1,5 @@
-//! Clusterings, the bound search that decides how many clusters, and the cells that follow from both.
+//! Clusterings, the bound search that decides how many clusters, and the cells that follow from
+//! both.
 
 use super::{Walk, cell_label, features};
 use crate::{
@@ -26,7 +27,11 @@ pub(super) struct NetworkCell<'k> {
 }
 
 /// The networks that a clustering asks for.
-pub(super) fn cells<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpec) -> Vec<NetworkCell<'k>> {
+pub(super) fn cells<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    clustering: &'k ClusteringSpec,
+) -> Vec<NetworkCell<'k>> {
     let at = |clusters| Cell {
         clustering: clustering.name.clone(),
         clusters,
@@ -47,11 +52,19 @@ pub(super) fn cells<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k Clu
             } else {
                 walk.images.set.classes
             };
-            vec![cell(Some(classes), Some(cluster(b, walk, clustering, classes, clustering.seed)))]
+            vec![cell(
+                Some(classes),
+                Some(cluster(b, walk, clustering, classes, clustering.seed)),
+            )]
         }
         (_, Clusters::List(list)) => list
             .iter()
-            .map(|c| cell(Some(*c), Some(cluster(b, walk, clustering, *c, clustering.seed))))
+            .map(|c| {
+                cell(
+                    Some(*c),
+                    Some(cluster(b, walk, clustering, *c, clustering.seed)),
+                )
+            })
             .collect(),
         (_, Clusters::Bound | Clusters::CMax) => bounded(b, walk, clustering),
         (_, Clusters::Given) => Vec::new(),
@@ -59,7 +72,11 @@ pub(super) fn cells<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k Clu
 }
 
 /// Cells whose C the bound decides; placeholders while it does not.
-fn bounded<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpec) -> Vec<NetworkCell<'k>> {
+fn bounded<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    clustering: &'k ClusteringSpec,
+) -> Vec<NetworkCell<'k>> {
     let bound = &b.sweep.spec.bound;
     let Some(source) = b.sweep.spec.bound_source(clustering) else {
         return Vec::new();
@@ -124,7 +141,10 @@ fn bounded<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSp
 
 /// C that pass and are at most C_max, ascending.
 fn passing(found: &BoundResult) -> Vec<u32> {
-    let BoundDecision::Found { c_max: Some(c_max), .. } = found.decision else {
+    let BoundDecision::Found {
+        c_max: Some(c_max), ..
+    } = found.decision
+    else {
         return Vec::new();
     };
     found
@@ -146,12 +166,17 @@ struct BoundSearch<'k> {
 impl<'k> BoundSearch<'k> {
     /// The result, once there is one.
     fn found(&self) -> Option<&'k BoundResult> {
-        self.newest.filter(|result| matches!(result.decision, BoundDecision::Found { .. }))
+        self.newest
+            .filter(|result| matches!(result.decision, BoundDecision::Found { .. }))
     }
 }
 
 /// The search on this clustering: steps and probes in turn, until a step says that C_max is found.
-fn search<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpec) -> BoundSearch<'k> {
+fn search<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    clustering: &'k ClusteringSpec,
+) -> BoundSearch<'k> {
     let images = u32::try_from(walk.images.set.count).unwrap_or(u32::MAX);
     let given = &b.sweep.spec.bound.params;
     let params = BoundParams {
@@ -177,13 +202,20 @@ fn search<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpe
     }
     let mut newest = None;
     for step in 1..=MAX_STEPS {
-        let mut draft = Draft::new(format!("bound {} step {step}", clustering.name), Kind::Bound, Work::one())
-            .cell(&cell)
-            .reads("images", walk.images.dep);
+        let mut draft = Draft::new(
+            format!("bound {} step {step}", clustering.name),
+            Kind::Bound,
+            Work::one(),
+        )
+        .cell(&cell)
+        .reads("images", walk.images.dep);
         for c in &probed {
             for offset in 0..seeds {
                 let seed = clustering.seed + offset;
-                draft = draft.reads(format!("probe/{c}/{seed}"), cluster(b, walk, clustering, *c, seed));
+                draft = draft.reads(
+                    format!("probe/{c}/{seed}"),
+                    cluster(b, walk, clustering, *c, seed),
+                );
             }
         }
         let last = b.add(draft, || Ok(JobSpec::Bound(params.clone())));
@@ -205,24 +237,42 @@ fn search<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpe
             }
         }
     }
-    let draft = Draft::new(format!("bound {} without end", clustering.name), Kind::Bound, Work::one()).cell(&cell);
+    let draft = Draft::new(
+        format!("bound {} without end", clustering.name),
+        Kind::Bound,
+        Work::one(),
+    )
+    .cell(&cell);
     let last = b.add(draft, || {
-        Err("the bound search asks for what it has: this is a fault of the bounds service".to_owned())
+        Err(
+            "the bound search asks for what it has: this is a fault of the bounds service"
+                .to_owned(),
+        )
     });
     BoundSearch { newest, last }
 }
 
 /// TEMI with beta = 1 at C far above what is needed (spec §6.2).
-fn lower_bound<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpec, found: &BoundResult) {
+fn lower_bound<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    clustering: &'k ClusteringSpec,
+    found: &BoundResult,
+) {
     let BoundDecision::Found { c_max, .. } = found.decision else {
         return;
     };
-    for c in lower_bound_clusters(&b.sweep.spec.bound.lower_bound_clusters, c_max, walk.images.set.count) {
+    for c in lower_bound_clusters(
+        &b.sweep.spec.bound.lower_bound_clusters,
+        c_max,
+        walk.images.set.count,
+    ) {
         lower_bound_cluster(b, walk, clustering, c);
     }
 }
 
-/// C of the lower-bound probes: as asked for, else C_max and its doublings within the image set (none while C_max is unknown).
+/// C of the lower-bound probes: as asked for, else C_max and its doublings within the image set
+/// (none while C_max is unknown).
 pub(crate) fn lower_bound_clusters(asked: &[u32], c_max: Option<u32>, images: u64) -> Vec<u32> {
     if !asked.is_empty() {
         return asked.to_vec();
@@ -234,10 +284,18 @@ pub(crate) fn lower_bound_clusters(asked: &[u32], c_max: Option<u32>, images: u6
         .collect()
 }
 
-fn lower_bound_cluster<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpec, c: u32) -> Dep<'k> {
+fn lower_bound_cluster<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    clustering: &'k ClusteringSpec,
+    c: u32,
+) -> Dep<'k> {
     let id = format!("{} beta=1", cluster_id(clustering, c, clustering.seed));
     let method = match &clustering.method {
-        Method::Temi(temi) => Method::Temi(TemiParams { beta: 1.0, ..temi.clone() }),
+        Method::Temi(temi) => Method::Temi(TemiParams {
+            beta: 1.0,
+            ..temi.clone()
+        }),
         other => other.clone(),
     };
     cluster_job(b, walk, &method, (id, clustering, c, clustering.seed))
@@ -253,11 +311,27 @@ fn cluster_id(clustering: &ClusteringSpec, c: u32, seed: u64) -> String {
 }
 
 /// One clustering.
-fn cluster<'k>(b: &mut Builder<'k>, walk: Walk<'k>, clustering: &'k ClusteringSpec, c: u32, seed: u64) -> Dep<'k> {
-    cluster_job(b, walk, &clustering.method, (cluster_id(clustering, c, seed), clustering, c, seed))
+fn cluster<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    clustering: &'k ClusteringSpec,
+    c: u32,
+    seed: u64,
+) -> Dep<'k> {
+    cluster_job(
+        b,
+        walk,
+        &clustering.method,
+        (cluster_id(clustering, c, seed), clustering, c, seed),
+    )
 }
 
-fn cluster_job<'k>(b: &mut Builder<'k>, walk: Walk<'k>, method: &Method, at: (String, &ClusteringSpec, u32, u64)) -> Dep<'k> {
+fn cluster_job<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    method: &Method,
+    at: (String, &ClusteringSpec, u32, u64),
+) -> Dep<'k> {
     let (id, clustering, c, seed) = at;
     if let Some(dep) = b.existing(&id) {
         return dep;
@@ -277,8 +351,14 @@ fn cluster_job<'k>(b: &mut Builder<'k>, walk: Walk<'k>, method: &Method, at: (St
             let neighbours = features::neighbours(b, images, &spec.extractor, temi.neighbours);
             (Work::epochs(temi.epochs), Some(features), Some(neighbours))
         }
-        Method::Kmeans(_) => (Work::epochs(1), Some(features::features(b, images, &spec.extractor)), None),
-        Method::GroundTruth { .. } | Method::Imported { .. } | Method::None => (Work::epochs(0), None, None),
+        Method::Kmeans(_) => (
+            Work::epochs(1),
+            Some(features::features(b, images, &spec.extractor)),
+            None,
+        ),
+        Method::GroundTruth { .. } | Method::Imported { .. } | Method::None => {
+            (Work::epochs(0), None, None)
+        }
     };
     let draft = Draft::new(id, Kind::Cluster, work)
         .cell(&cell)
@@ -297,11 +377,22 @@ fn cluster_job<'k>(b: &mut Builder<'k>, walk: Walk<'k>, method: &Method, at: (St
                 ClusterMethod::GroundTruth { coarse: *coarse }
             }
             Method::Imported { ids } => match &ids.object {
-                Some(object) => ClusterMethod::Imported { ids: object.clone() },
-                None => return Err(format!("the ids `{}` are not in the store: submit the sweep again", ids.path)),
+                Some(object) => ClusterMethod::Imported {
+                    ids: object.clone(),
+                },
+                None => {
+                    return Err(format!(
+                        "the ids `{}` are not in the store: submit the sweep again",
+                        ids.path
+                    ));
+                }
             },
             Method::None => return Err("no clustering has no clusters".to_owned()),
         };
-        Ok(JobSpec::Cluster(ClusterParams { method, clusters: c, seed }))
+        Ok(JobSpec::Cluster(ClusterParams {
+            method,
+            clusters: c,
+            seed,
+        }))
     })
 }

@@ -1,4 +1,5 @@
-//! A network: its training in segments from snapshot to snapshot, the sample sets of each snapshot, their scores.
+//! A network: its training in segments from snapshot to snapshot, the sample sets of each snapshot,
+//! their scores.
 
 use super::{Walk, clusters::NetworkCell, kimg, scores};
 use crate::{
@@ -71,7 +72,11 @@ fn segment<'k>(
         if let Some(reason) = network_obstacle(spec, set) {
             return Err(reason);
         }
-        let label_dim = match network.condition.and_then(Dep::done).map(|manifest| &manifest.result) {
+        let label_dim = match network
+            .condition
+            .and_then(Dep::done)
+            .map(|manifest| &manifest.result)
+        {
             None => 0,
             Some(JobResult::Cluster(clusters)) => clusters.used,
             Some(_) => return Err("the condition is no clustering".to_owned()),
@@ -92,14 +97,21 @@ fn segment<'k>(
     })
 }
 
-/// The sample sets of a snapshot: the full ones at the end, one smaller before (spec §9: seeds follow on each other from 0). At the
-/// end also one as small as those before, and those with uniform labels, where either says anything new.
+/// The sample sets of a snapshot: the full ones at the end, one smaller before (spec §9: seeds
+/// follow on each other from 0). At the end also one as small as those before, and those with
+/// uniform labels, where either says anything new.
 fn sets(b: &Builder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPlan> {
-    let (sampling, last) = (&b.sweep.spec.sampling, nimg == b.sweep.spec.training.budget_nimg());
+    let (sampling, last) = (
+        &b.sweep.spec.sampling,
+        nimg == b.sweep.spec.training.budget_nimg(),
+    );
     let (count, images) = if last {
         (sampling.sets, sampling.images)
     } else {
-        (u32::from(sampling.snapshot_images > 0), sampling.snapshot_images)
+        (
+            u32::from(sampling.snapshot_images > 0),
+            sampling.snapshot_images,
+        )
     };
     let plan = |purpose, set: u32, images| {
         let what = match purpose {
@@ -120,31 +132,51 @@ fn sets(b: &Builder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPlan> {
             last,
         }
     };
-    let mut sets: Vec<SetPlan> = (0..count).map(|set| plan(Purpose::Judge, set, images)).collect();
+    let mut sets: Vec<SetPlan> = (0..count)
+        .map(|set| plan(Purpose::Judge, set, images))
+        .collect();
     if last {
         let fewer = sampling.snapshot_images;
         let earlier = b.sweep.spec.training.snapshots_nimg.len() > 1;
-        sets.extend((earlier && fewer > 0 && fewer < images).then(|| plan(Purpose::Curve, 0, fewer)));
-        let uniform = if network.condition.is_some() { sampling.uniform_sets } else { 0 };
+        sets.extend(
+            (earlier && fewer > 0 && fewer < images).then(|| plan(Purpose::Curve, 0, fewer)),
+        );
+        let uniform = if network.condition.is_some() {
+            sampling.uniform_sets
+        } else {
+            0
+        };
         sets.extend((0..uniform).map(|set| plan(Purpose::Uniform, set, images)));
     }
     sets
 }
 
 /// A sample set, by shards.
-fn sample_set<'k>(b: &mut Builder<'k>, network: &NetworkCell<'k>, weights: Dep<'k>, set: &SetPlan) -> Dep<'k> {
+fn sample_set<'k>(
+    b: &mut Builder<'k>,
+    network: &NetworkCell<'k>,
+    weights: Dep<'k>,
+    set: &SetPlan,
+) -> Dep<'k> {
     let id = format!("sample_set {}", set.label);
     if let Some(dep) = b.existing(&id) {
         return dep;
     }
     let sampling = &b.sweep.spec.sampling;
     let mut shards = Vec::new();
-    for (index, first) in (0..set.images).step_by(sampling.shard_size.max(1) as usize).enumerate() {
+    for (index, first) in (0..set.images)
+        .step_by(sampling.shard_size.max(1) as usize)
+        .enumerate()
+    {
         let count = u64::from(sampling.shard_size).min(set.images - first);
-        let draft = Draft::new(format!("sample {}, shard {index}", set.label), Kind::Sample, Work::images(count))
-            .cell(&set.cell)
-            .reads("weights", weights)
-            .maybe("condition", network.condition);
+        let draft = Draft::new(
+            format!("sample {}, shard {index}", set.label),
+            Kind::Sample,
+            Work::images(count),
+        )
+        .cell(&set.cell)
+        .reads("weights", weights)
+        .maybe("condition", network.condition);
         let params = SampleParams {
             sampler: match set.purpose() {
                 Purpose::Uniform => SamplerParams {
@@ -162,13 +194,20 @@ fn sample_set<'k>(b: &mut Builder<'k>, network: &NetworkCell<'k>, weights: Dep<'
         first_seed: set.first_seed,
         count: set.images,
     };
-    b.add(Draft::new(id, Kind::SampleSet, Work::one()).cell(&set.cell).shards(shards), || {
-        Ok(JobSpec::SampleSet(params))
-    })
+    b.add(
+        Draft::new(id, Kind::SampleSet, Work::one())
+            .cell(&set.cell)
+            .shards(shards),
+        || Ok(JobSpec::SampleSet(params)),
+    )
 }
 
-/// The first sample set of the finished unconditional network, where the sweep has one: what `ufd` compares with.
-pub(super) fn unconditional_set<'k>(b: &mut Builder<'k>, walk: Walk<'k>) -> Option<(Dep<'k>, SetPlan)> {
+/// The first sample set of the finished unconditional network, where the sweep has one: what `ufd`
+/// compares with.
+pub(super) fn unconditional_set<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+) -> Option<(Dep<'k>, SetPlan)> {
     let sweep = b.sweep;
     let clustering = sweep
         .spec

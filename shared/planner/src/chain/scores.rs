@@ -1,4 +1,5 @@
-//! Scores: features and moments of every shard, the reference side once, one score per sample set and feature space.
+//! Scores: features and moments of every shard, the reference side once, one score per sample set
+//! and feature space.
 
 use super::{
     Images, Walk,
@@ -18,9 +19,18 @@ use cedm_contract::{
 };
 
 /// The scores of one sample set in every feature space of the sweep.
-pub(super) fn scores<'k>(b: &mut Builder<'k>, walk: Walk<'k>, network: &NetworkCell<'k>, samples: Dep<'k>, set: &SetPlan) {
+pub(super) fn scores<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    network: &NetworkCell<'k>,
+    samples: Dep<'k>,
+    set: &SetPlan,
+) {
     let clusterings = &b.sweep.spec.clusterings;
-    let method = clusterings.iter().find(|c| c.name == network.cell.clustering).map(|c| &c.method);
+    let method = clusterings
+        .iter()
+        .find(|c| c.name == network.cell.clustering)
+        .map(|c| &c.method);
     for evaluation in &b.sweep.spec.evaluations {
         let metrics: Vec<String> = evaluation
             .metrics
@@ -31,7 +41,12 @@ pub(super) fn scores<'k>(b: &mut Builder<'k>, walk: Walk<'k>, network: &NetworkC
         if metrics.is_empty() {
             continue;
         }
-        let against = |what: Against| metrics.iter().filter_map(|name| metric(name)).any(|row| row.against == what);
+        let against = |what: Against| {
+            metrics
+                .iter()
+                .filter_map(|name| metric(name))
+                .any(|row| row.against == what)
+        };
         let reference = training_reference(b, walk, evaluation);
         let shards = measured_samples(b, walk, evaluation, samples, set);
         let other = if against(Against::Unconditional) {
@@ -67,8 +82,9 @@ pub(super) fn scores<'k>(b: &mut Builder<'k>, walk: Walk<'k>, network: &NetworkC
     }
 }
 
-/// Whether a metric is asked of this sample set: the distance to the unconditional network and the confidence of the head only of
-/// what finished networks are judged by, and only where there is such a head.
+/// Whether a metric is asked of this sample set: the distance to the unconditional network and the
+/// confidence of the head only of what finished networks are judged by, and only where there is
+/// such a head.
 fn applies(name: &str, method: Option<&Method>, set: &SetPlan) -> bool {
     let judged = set.last && set.purpose() == Purpose::Judge;
     metric(name).is_some_and(|row| match row.against {
@@ -78,13 +94,25 @@ fn applies(name: &str, method: Option<&Method>, set: &SetPlan) -> bool {
     })
 }
 
-fn measured_samples<'k>(b: &mut Builder<'k>, walk: Walk<'k>, evaluation: &EvaluationSpec, samples: Dep<'k>, set: &SetPlan) -> Vec<Dep<'k>> {
+fn measured_samples<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    evaluation: &EvaluationSpec,
+    samples: Dep<'k>,
+    set: &SetPlan,
+) -> Vec<Dep<'k>> {
     let size = u64::from(b.sweep.spec.sampling.shard_size.max(1));
     let counts = (0..set.images)
         .step_by(size as usize)
         .map(|first| size.min(set.images - first))
         .collect();
-    measured(b, walk, evaluation, (samples, &set.label, counts), Some(set))
+    measured(
+        b,
+        walk,
+        evaluation,
+        (samples, &set.label, counts),
+        Some(set),
+    )
 }
 
 /// Features and moments of every shard of an image or sample set.
@@ -99,7 +127,10 @@ fn measured<'k>(
     let mut shards = Vec::new();
     for (shard, count) in (0u32..).zip(counts) {
         let mut draft = Draft::new(
-            format!("measure {} {of}, shard {shard}", features::label(&evaluation.extractor)),
+            format!(
+                "measure {} {of}, shard {shard}",
+                features::label(&evaluation.extractor)
+            ),
             Kind::Measure,
             Work::images(count),
         )
@@ -119,31 +150,58 @@ fn measured<'k>(
     shards
 }
 
-fn training_reference<'k>(b: &mut Builder<'k>, walk: Walk<'k>, evaluation: &EvaluationSpec) -> Dep<'k> {
+fn training_reference<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    evaluation: &EvaluationSpec,
+) -> Dep<'k> {
     image_reference(b, walk, evaluation, walk.images, "training images")
 }
 
-/// Why images of one shape cannot be held against those of another: extractors that resize would hide it.
+/// Why images of one shape cannot be held against those of another: extractors that resize would
+/// hide it.
 fn shape_obstacle(test: &ImageSet, training: &ImageSet) -> Option<String> {
     let shape = |set: &ImageSet| format!("{0}×{0} with {1} channels", set.resolution, set.channels);
     let (found, expected) = (shape(test), shape(training));
-    (found != expected).then(|| format!("the test images are {found}, the training images {expected}: bring them to one shape first"))
+    (found != expected).then(|| {
+        format!(
+            "the test images are {found}, the training images \
+             {expected}: bring them to one shape first"
+        )
+    })
 }
 
-fn test_reference<'k>(b: &mut Builder<'k>, walk: Walk<'k>, evaluation: &EvaluationSpec) -> Option<Dep<'k>> {
-    walk.test.map(|test| image_reference(b, walk, evaluation, test, "test images"))
+fn test_reference<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    evaluation: &EvaluationSpec,
+) -> Option<Dep<'k>> {
+    walk.test
+        .map(|test| image_reference(b, walk, evaluation, test, "test images"))
 }
 
-fn image_reference<'k>(b: &mut Builder<'k>, walk: Walk<'k>, evaluation: &EvaluationSpec, images: Images<'k>, of: &str) -> Dep<'k> {
+fn image_reference<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    evaluation: &EvaluationSpec,
+    images: Images<'k>,
+    of: &str,
+) -> Dep<'k> {
     let counts = images.set.shards.iter().map(|shard| shard.count).collect();
     let shards = measured(b, walk, evaluation, (images.dep, of, counts), None);
-    // Written down only where it cuts something off: the key of a whole reference does not depend on the rule.
-    let at_most = reference_limit(&evaluation.extractor.name).filter(|limit| *limit < images.set.count);
+    // Written down only where it cuts something off: the key of a whole reference does not depend
+    // on the rule.
+    let at_most =
+        reference_limit(&evaluation.extractor.name).filter(|limit| *limit < images.set.count);
     let obstacle = shape_obstacle(images.set, walk.images.set);
     reference(b, evaluation, of, shards, obstacle.map_or(Ok(at_most), Err))
 }
 
-fn unconditional_reference<'k>(b: &mut Builder<'k>, walk: Walk<'k>, evaluation: &EvaluationSpec) -> Option<Dep<'k>> {
+fn unconditional_reference<'k>(
+    b: &mut Builder<'k>,
+    walk: Walk<'k>,
+    evaluation: &EvaluationSpec,
+) -> Option<Dep<'k>> {
     let (samples, set) = unconditional_set(b, walk)?;
     let shards = measured_samples(b, walk, evaluation, samples, &set);
     Some(reference(b, evaluation, &set.label, shards, Ok(None)))

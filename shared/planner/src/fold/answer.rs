@@ -10,14 +10,26 @@ use cedm_contract::{
     sweep::Sweep,
 };
 
-/// The best granularity by the primary metric of the first feature space; `None` while no clustering has a score.
-pub(super) fn answer(sweep: &Sweep, cells: &[CellOutcome], bounds: &[BoundOutcome]) -> Option<Answer> {
+/// The best granularity by the primary metric of the first feature space; `None` while no
+/// clustering has a score.
+pub(super) fn answer(
+    sweep: &Sweep,
+    cells: &[CellOutcome],
+    bounds: &[BoundOutcome],
+) -> Option<Answer> {
     let evaluation = sweep.spec.evaluations.first()?;
     let row = metric(&evaluation.primary)?;
     let name = format!("{}/{}", evaluation.name, evaluation.primary);
     let badness = |value: f64| row.direction.badness(value).unwrap_or(f64::INFINITY);
-    let scored: Vec<(&CellOutcome, &Summary)> = cells.iter().filter_map(|cell| Some((cell, final_score(cell, &name)?))).collect();
-    let mut choices: Vec<(&CellOutcome, &Summary)> = scored.iter().copied().filter(|(cell, _)| is_granularity(cell)).collect();
+    let scored: Vec<(&CellOutcome, &Summary)> = cells
+        .iter()
+        .filter_map(|cell| Some((cell, final_score(cell, &name)?)))
+        .collect();
+    let mut choices: Vec<(&CellOutcome, &Summary)> = scored
+        .iter()
+        .copied()
+        .filter(|(cell, _)| is_granularity(cell))
+        .collect();
     choices.sort_by(|a, b| badness(a.1.mean).total_cmp(&badness(b.1.mean)));
 
     let (best, score) = *choices.first()?;
@@ -28,14 +40,22 @@ pub(super) fn answer(sweep: &Sweep, cells: &[CellOutcome], bounds: &[BoundOutcom
         .collect();
     let c_max = c_max_of(sweep, bounds, best);
 
-    let mut others: Vec<(&CellOutcome, &Summary)> = scored.iter().copied().filter(|(cell, _)| !is_granularity(cell)).collect();
+    let mut others: Vec<(&CellOutcome, &Summary)> = scored
+        .iter()
+        .copied()
+        .filter(|(cell, _)| !is_granularity(cell))
+        .collect();
     for clustering in sweep
         .spec
         .clusterings
         .iter()
         .filter(|clustering| clustering.name != best.clustering)
     {
-        others.extend(choices.iter().find(|(cell, _)| cell.clustering == clustering.name));
+        others.extend(
+            choices
+                .iter()
+                .find(|(cell, _)| cell.clustering == clustering.name),
+        );
     }
     let compare = |(cell, other): &(&CellOutcome, &Summary)| Comparison {
         with: cell.label.clone(),
@@ -52,7 +72,13 @@ pub(super) fn answer(sweep: &Sweep, cells: &[CellOutcome], bounds: &[BoundOutcom
         .collect();
     let clusters = best.clusters?;
     Some(Answer {
-        headline: headline(best, score, &row.title_in(&evaluation.extractor.name), &comparisons, c_max),
+        headline: headline(
+            best,
+            score,
+            &row.title_in(&evaluation.extractor.name),
+            &comparisons,
+            c_max,
+        ),
         metric: name.clone(),
         best: best.label.clone(),
         clustering: best.clustering.clone(),
@@ -60,7 +86,9 @@ pub(super) fn answer(sweep: &Sweep, cells: &[CellOutcome], bounds: &[BoundOutcom
         score: score.clone(),
         uncertain: !ties.is_empty(),
         ties,
-        runner_up: choices.get(1).map(|(cell, other)| runner_up(cell, score, other)),
+        runner_up: choices
+            .get(1)
+            .map(|(cell, other)| runner_up(cell, score, other)),
         c_max,
         within_bound: c_max.map(|c_max| clusters <= c_max),
         comparisons,
@@ -76,7 +104,11 @@ fn is_granularity(cell: &CellOutcome) -> bool {
 }
 
 fn final_score<'a>(cell: &'a CellOutcome, metric: &str) -> Option<&'a Summary> {
-    cell.snapshots.iter().find(|snapshot| snapshot.last)?.summary.get(metric)
+    cell.snapshots
+        .iter()
+        .find(|snapshot| snapshot.last)?
+        .summary
+        .get(metric)
 }
 
 /// C_max of the search that bounds a cell's clustering: its own, or the one that it follows.
@@ -87,10 +119,14 @@ fn c_max_of(sweep: &Sweep, bounds: &[BoundOutcome], cell: &CellOutcome) -> Optio
         .iter()
         .find(|clustering| clustering.name == cell.clustering)?;
     let source = sweep.spec.bound_source(clustering)?;
-    bounds.iter().find(|bound| bound.clustering == source.name)?.c_max
+    bounds
+        .iter()
+        .find(|bound| bound.clustering == source.name)?
+        .c_max
 }
 
-/// Whether two means differ by no more than their pooled standard deviation; never where a spread is unknown.
+/// Whether two means differ by no more than their pooled standard deviation; never where a spread
+/// is unknown.
 fn within_spread(a: &Summary, b: &Summary) -> bool {
     match (a.std, b.std) {
         (Some(x), Some(y)) => (a.mean - b.mean).abs() <= ((x * x + y * y) / 2.0).sqrt(),
@@ -100,7 +136,12 @@ fn within_spread(a: &Summary, b: &Summary) -> bool {
 
 /// Values of sets that both have, in pairs.
 fn paired(a: &Summary, b: &Summary) -> Vec<(f64, f64)> {
-    let other = |index: u32| b.values.iter().find(|(found, _)| *found == index).map(|(_, value)| *value);
+    let other = |index: u32| {
+        b.values
+            .iter()
+            .find(|(found, _)| *found == index)
+            .map(|(_, value)| *value)
+    };
     a.values
         .iter()
         .filter_map(|(index, value)| Some((*value, other(*index)?)))
@@ -108,18 +149,32 @@ fn paired(a: &Summary, b: &Summary) -> Vec<(f64, f64)> {
 }
 
 fn runner_up(cell: &CellOutcome, best: &Summary, second: &Summary) -> RunnerUp {
-    let differences: Vec<f64> = paired(best, second).into_iter().map(|(best, second)| second - best).collect();
+    let differences: Vec<f64> = paired(best, second)
+        .into_iter()
+        .map(|(best, second)| second - best)
+        .collect();
     let spread = (!differences.is_empty()).then(|| super::summary::mean_and_std(&differences));
     RunnerUp {
         cell: cell.label.clone(),
         score: second.mean,
         difference: spread.map_or(second.mean - best.mean, |(mean, _)| mean),
-        standard_error: spread.and_then(|(_, std)| std).map(|std| std / (differences.len() as f64).sqrt()),
+        standard_error: spread
+            .and_then(|(_, std)| std)
+            .map(|std| std / (differences.len() as f64).sqrt()),
     }
 }
 
-fn headline(best: &CellOutcome, score: &Summary, title: &str, comparisons: &[Comparison], c_max: Option<u32>) -> String {
-    let spread = score.std.map(|std| format!(" ± {std:.3}")).unwrap_or_default();
+fn headline(
+    best: &CellOutcome,
+    score: &Summary,
+    title: &str,
+    comparisons: &[Comparison],
+    c_max: Option<u32>,
+) -> String {
+    let spread = score
+        .std
+        .map(|std| format!(" ± {std:.3}"))
+        .unwrap_or_default();
     let sets = if score.values.len() == 1 {
         "1 set".to_owned()
     } else {

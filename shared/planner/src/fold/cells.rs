@@ -4,7 +4,10 @@ use super::{View, artefact, summary::summarise};
 use crate::{Cell, Node, Purpose, chain::cell_label};
 use cedm_contract::{
     JobResult, Kind, Manifest,
-    outcome::{CellOutcome, SamplesOutcome, ScoresOutcome, SetOutcome, SnapshotOutcome, Summary, TrainingOutcome},
+    outcome::{
+        CellOutcome, SamplesOutcome, ScoresOutcome, SetOutcome, SnapshotOutcome, Summary,
+        TrainingOutcome,
+    },
     sweep::{ClusteringSpec, Method},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,8 +16,19 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) fn cells(view: &View<'_>) -> Vec<CellOutcome> {
     let mut cells = Vec::new();
     for clustering in &view.sweep.spec.clusterings {
-        let of = |node: &&Node| node.kind == Kind::Train && node.cell.as_ref().is_some_and(|cell| cell.clustering == clustering.name);
-        let trained = view.plan.nodes.iter().filter(of).filter_map(|node| node.cell.as_ref());
+        let of = |node: &&Node| {
+            node.kind == Kind::Train
+                && node
+                    .cell
+                    .as_ref()
+                    .is_some_and(|cell| cell.clustering == clustering.name)
+        };
+        let trained = view
+            .plan
+            .nodes
+            .iter()
+            .filter(of)
+            .filter_map(|node| node.cell.as_ref());
         let granularities: BTreeSet<Option<u32>> = trained.map(|cell| cell.clusters).collect();
         for clusters in granularities {
             if clusters.is_some() || clustering.method == Method::None {
@@ -34,12 +48,14 @@ fn cell(view: &View<'_>, clustering: &ClusteringSpec, clusters: Option<u32>) -> 
         purpose: Purpose::Judge,
     };
     let condition = clusters.and_then(|_| {
-        let trains = view
-            .plan
-            .nodes
-            .iter()
-            .filter(|node| node.kind == Kind::Train && node.cell.as_ref().is_some_and(|c| c.clusters == clusters));
-        let mut own = trains.filter(|node| node.cell.as_ref().is_some_and(|cell| cell.clustering == clustering.name));
+        let trains = view.plan.nodes.iter().filter(|node| {
+            node.kind == Kind::Train && node.cell.as_ref().is_some_and(|c| c.clusters == clusters)
+        });
+        let mut own = trains.filter(|node| {
+            node.cell
+                .as_ref()
+                .is_some_and(|cell| cell.clustering == clustering.name)
+        });
         let input = own.find_map(|node| node.job.as_ref()?.input("condition"))?;
         view.known.manifest(&input.key)
     });
@@ -76,8 +92,20 @@ fn snapshot(view: &View<'_>, at: Cell, last: bool) -> SnapshotOutcome {
         .nodes
         .iter()
         .find(|node| node.kind == Kind::Train && node.cell.as_ref() == Some(&at));
-    let of = |purpose| sets(view, &Cell { purpose, ..at.clone() });
-    let (sets, curve_set, uniform_sets) = (of(Purpose::Judge), of(Purpose::Curve).pop(), of(Purpose::Uniform));
+    let of = |purpose| {
+        sets(
+            view,
+            &Cell {
+                purpose,
+                ..at.clone()
+            },
+        )
+    };
+    let (sets, curve_set, uniform_sets) = (
+        of(Purpose::Judge),
+        of(Purpose::Curve).pop(),
+        of(Purpose::Uniform),
+    );
     let summary = summarise(&sets);
     SnapshotOutcome {
         nimg: at.nimg.unwrap_or(0),
@@ -93,7 +121,11 @@ fn snapshot(view: &View<'_>, at: Cell, last: bool) -> SnapshotOutcome {
 }
 
 /// Scores by as many images as the snapshots before the last are judged by, where there are such.
-fn on_equal_terms(view: &View<'_>, sets: &[SetOutcome], curve_set: Option<&SetOutcome>) -> BTreeMap<String, Summary> {
+fn on_equal_terms(
+    view: &View<'_>,
+    sets: &[SetOutcome],
+    curve_set: Option<&SetOutcome>,
+) -> BTreeMap<String, Summary> {
     let fewer = view.sweep.spec.sampling.snapshot_images;
     match curve_set {
         Some(set) => summarise(std::slice::from_ref(set)),
@@ -103,14 +135,20 @@ fn on_equal_terms(view: &View<'_>, sets: &[SetOutcome], curve_set: Option<&SetOu
 }
 
 fn training(manifest: &Manifest) -> Option<TrainingOutcome> {
-    let JobResult::Train(result) = &manifest.result else { return None };
+    let JobResult::Train(result) = &manifest.result else {
+        return None;
+    };
     let object = |name: &str| manifest.output(name).map(|output| output.object.clone());
     Some(TrainingOutcome {
         artefact: artefact(manifest),
         result: result.clone(),
         weights: object("ema.safetensors"),
         curve: object("curve.json"),
-        seconds: manifest.timings.finished_ms.saturating_sub(manifest.timings.started_ms) as f64 / 1000.0,
+        seconds: manifest
+            .timings
+            .finished_ms
+            .saturating_sub(manifest.timings.started_ms) as f64
+            / 1000.0,
     })
 }
 
@@ -122,7 +160,10 @@ fn sets(view: &View<'_>, at: &Cell) -> Vec<SetOutcome> {
                 ..at.clone()
             })
     };
-    let (sampling, last) = (&view.sweep.spec.sampling, at.nimg == Some(view.sweep.spec.training.budget_nimg()));
+    let (sampling, last) = (
+        &view.sweep.spec.sampling,
+        at.nimg == Some(view.sweep.spec.training.budget_nimg()),
+    );
     let images = if last && at.purpose != Purpose::Curve {
         sampling.images
     } else {
@@ -130,22 +171,34 @@ fn sets(view: &View<'_>, at: &Cell) -> Vec<SetOutcome> {
     };
     let mut sets = Vec::new();
     for index in 0.. {
-        let nodes: Vec<&Node> = view.plan.nodes.iter().filter(|node| in_set(node, index)).collect();
+        let nodes: Vec<&Node> = view
+            .plan
+            .nodes
+            .iter()
+            .filter(|node| in_set(node, index))
+            .collect();
         let Some(node) = nodes.iter().find(|node| node.kind == Kind::SampleSet) else {
             break;
         };
-        let scores = nodes.iter().filter(|node| node.kind == Kind::Score).filter_map(|node| {
-            let manifest = view.manifest(node)?;
-            let JobResult::Score(result) = &manifest.result else { return None };
-            Some((
-                node.space.clone()?,
-                ScoresOutcome {
-                    artefact: artefact(manifest),
-                    result: result.clone(),
-                    confidence: manifest.output("confidence.safetensors").map(|output| output.object.clone()),
-                },
-            ))
-        });
+        let scores = nodes
+            .iter()
+            .filter(|node| node.kind == Kind::Score)
+            .filter_map(|node| {
+                let manifest = view.manifest(node)?;
+                let JobResult::Score(result) = &manifest.result else {
+                    return None;
+                };
+                Some((
+                    node.space.clone()?,
+                    ScoresOutcome {
+                        artefact: artefact(manifest),
+                        result: result.clone(),
+                        confidence: manifest
+                            .output("confidence.safetensors")
+                            .map(|output| output.object.clone()),
+                    },
+                ))
+            });
         sets.push(SetOutcome {
             index,
             images,

@@ -21,14 +21,27 @@ pub(super) fn clusterings(view: &View<'_>) -> Vec<ClusteringOutcome> {
         .map(|input| input.key.clone())
         .collect();
     let mut found = Vec::new();
-    for node in view.plan.nodes.iter().filter(|node| node.kind == Kind::Cluster) {
+    for node in view
+        .plan
+        .nodes
+        .iter()
+        .filter(|node| node.kind == Kind::Cluster)
+    {
         let (Some(manifest), Some(cell)) = (view.manifest(node), &node.cell) else {
             continue;
         };
-        let (JobSpec::Cluster(params), JobResult::Cluster(result)) = (&manifest.spec, &manifest.result) else {
+        let (JobSpec::Cluster(params), JobResult::Cluster(result)) =
+            (&manifest.spec, &manifest.result)
+        else {
             continue;
         };
-        let Some(spec) = view.sweep.spec.clusterings.iter().find(|spec| spec.name == cell.clustering) else {
+        let Some(spec) = view
+            .sweep
+            .spec
+            .clusterings
+            .iter()
+            .find(|spec| spec.name == cell.clustering)
+        else {
             continue;
         };
         found.push(ClusteringOutcome {
@@ -39,11 +52,19 @@ pub(super) fn clusterings(view: &View<'_>) -> Vec<ClusteringOutcome> {
             lower_bound: is_lower_bound(spec, params),
             artefact: artefact(manifest),
             result: result.clone(),
-            assignments: manifest.output("assignments.safetensors").map(|output| output.object.clone()),
+            assignments: manifest
+                .output("assignments.safetensors")
+                .map(|output| output.object.clone()),
             trained: conditions.contains(&manifest.key),
         });
     }
-    let order = |name: &str| view.sweep.spec.clusterings.iter().position(|spec| spec.name == name);
+    let order = |name: &str| {
+        view.sweep
+            .spec
+            .clusterings
+            .iter()
+            .position(|spec| spec.name == name)
+    };
     found.sort_by_key(|c: &ClusteringOutcome| (order(&c.name), c.lower_bound, c.clusters, c.seed));
     found
 }
@@ -57,7 +78,9 @@ fn is_lower_bound(spec: &ClusteringSpec, params: &ClusterParams) -> bool {
 
 /// Every bound search of the sweep.
 pub(super) fn bounds(view: &View<'_>) -> Vec<BoundOutcome> {
-    let searched = |spec: &&ClusteringSpec| spec.clusters.needs_bound() && matches!(spec.method, Method::Temi(_));
+    let searched = |spec: &&ClusteringSpec| {
+        spec.clusters.needs_bound() && matches!(spec.method, Method::Temi(_))
+    };
     view.sweep
         .spec
         .clusterings
@@ -69,11 +92,13 @@ pub(super) fn bounds(view: &View<'_>) -> Vec<BoundOutcome> {
 
 fn bound(view: &View<'_>, clustering: &ClusteringSpec) -> BoundOutcome {
     let spec = &view.sweep.spec.bound;
-    let steps = view
-        .plan
-        .nodes
-        .iter()
-        .filter(|node| node.kind == Kind::Bound && node.cell.as_ref().is_some_and(|cell| cell.clustering == clustering.name));
+    let steps = view.plan.nodes.iter().filter(|node| {
+        node.kind == Kind::Bound
+            && node
+                .cell
+                .as_ref()
+                .is_some_and(|cell| cell.clustering == clustering.name)
+    });
     let newest: Option<&Manifest> = steps.filter_map(|node| view.manifest(node)).next_back();
     let result: Option<&BoundResult> = newest.and_then(|manifest| {
         if let JobResult::Bound(result) = &manifest.result {
@@ -109,7 +134,10 @@ fn bound(view: &View<'_>, clustering: &ClusteringSpec) -> BoundOutcome {
         result: result.cloned(),
         c_max,
         candidates: spread(&passing, count),
-        lower: spec.lower_bound.then(|| lower(view, clustering, c_max)).flatten(),
+        lower: spec
+            .lower_bound
+            .then(|| lower(view, clustering, c_max))
+            .flatten(),
     }
 }
 
@@ -117,13 +145,28 @@ fn lower(view: &View<'_>, clustering: &ClusteringSpec, c_max: Option<u32>) -> Op
     let images = super::images(view)?.set.count;
     let asked = lower_bound_clusters(&view.sweep.spec.bound.lower_bound_clusters, c_max, images);
     let mut probes = Vec::new();
-    for node in view.plan.nodes.iter().filter(|node| node.kind == Kind::Cluster) {
-        let Some(manifest) = view.manifest(node) else { continue };
-        let (JobSpec::Cluster(params), JobResult::Cluster(result)) = (&manifest.spec, &manifest.result) else {
+    for node in view
+        .plan
+        .nodes
+        .iter()
+        .filter(|node| node.kind == Kind::Cluster)
+    {
+        let Some(manifest) = view.manifest(node) else {
             continue;
         };
-        let own = node.cell.as_ref().is_some_and(|cell| cell.clustering == clustering.name);
-        if own && asked.contains(&params.clusters) && matches!(&params.method, ClusterMethod::Temi(temi) if temi.beta == 1.0) {
+        let (JobSpec::Cluster(params), JobResult::Cluster(result)) =
+            (&manifest.spec, &manifest.result)
+        else {
+            continue;
+        };
+        let own = node
+            .cell
+            .as_ref()
+            .is_some_and(|cell| cell.clustering == clustering.name);
+        if own
+            && asked.contains(&params.clusters)
+            && matches!(&params.method, ClusterMethod::Temi(temi) if temi.beta == 1.0)
+        {
             probes.push((params.clusters, result.used));
         }
     }
@@ -132,6 +175,11 @@ fn lower(view: &View<'_>, clustering: &ClusteringSpec, c_max: Option<u32>) -> Op
     if probes.is_empty() {
         return None;
     }
-    let (mean, std) = mean_and_std(&probes.iter().map(|(_, used)| f64::from(*used)).collect::<Vec<_>>());
+    let (mean, std) = mean_and_std(
+        &probes
+            .iter()
+            .map(|(_, used)| f64::from(*used))
+            .collect::<Vec<_>>(),
+    );
     Some(LowerBound { probes, mean, std })
 }

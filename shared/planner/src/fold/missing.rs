@@ -9,11 +9,26 @@ use cedm_contract::{
 use std::collections::BTreeSet;
 
 /// Jobs that people know by name are listed while they are pending; others only when they are dead.
-const NAMED: [Kind; 5] = [Kind::Bound, Kind::Cluster, Kind::Train, Kind::SampleSet, Kind::Score];
+const NAMED: [Kind; 5] = [
+    Kind::Bound,
+    Kind::Cluster,
+    Kind::Train,
+    Kind::SampleSet,
+    Kind::Score,
+];
 
-pub(super) fn missing(view: &View<'_>, cells: &[CellOutcome], bounds: &[BoundOutcome]) -> Vec<Missing> {
+pub(super) fn missing(
+    view: &View<'_>,
+    cells: &[CellOutcome],
+    bounds: &[BoundOutcome],
+) -> Vec<Missing> {
     let mut missing = Vec::new();
-    for node in view.plan.nodes.iter().filter(|node| node.kind != Kind::Report) {
+    for node in view
+        .plan
+        .nodes
+        .iter()
+        .filter(|node| node.kind != Kind::Report)
+    {
         let (reason, pending) = match &node.state {
             State::Done { .. } => continue,
             State::Dead { reason } => (reason.clone(), false),
@@ -47,7 +62,11 @@ fn shortened(on: &[String]) -> String {
 /// A bound search that ended without any C that passes.
 fn no_network(bound: &BoundOutcome) -> Option<Missing> {
     let found = bound.result.as_ref()?;
-    let cedm_contract::BoundDecision::Found { c_max: None, reason } = &found.decision else {
+    let cedm_contract::BoundDecision::Found {
+        c_max: None,
+        reason,
+    } = &found.decision
+    else {
         return None;
     };
     Some(Missing {
@@ -70,7 +89,12 @@ fn scores_without_number(cell: &CellOutcome) -> Vec<Missing> {
             .chain(others.map(|set| (set, "extra set")))
         {
             for (space, scores) in &set.scores {
-                for (metric, score) in scores.result.scores.iter().filter(|(_, score)| score.value.is_none()) {
+                for (metric, score) in scores
+                    .result
+                    .scores
+                    .iter()
+                    .filter(|(_, score)| score.value.is_none())
+                {
                     let what = format!(
                         "{space}/{metric} of {} at {} kimg, {what} {}",
                         cell.label,

@@ -14,13 +14,15 @@ pub(super) fn summarise(sets: &[SetOutcome]) -> BTreeMap<String, Summary> {
         for (space, scores) in &set.scores {
             for (metric, score) in &scores.result.scores {
                 let Some(value) = score.value else { continue };
-                let summary = by_metric.entry(format!("{space}/{metric}")).or_insert_with(|| Summary {
-                    mean: 0.0,
-                    std: None,
-                    values: Vec::new(),
-                    images: scores.result.count,
-                    reference_images: held_against(metric, &scores.result),
-                });
+                let summary = by_metric
+                    .entry(format!("{space}/{metric}"))
+                    .or_insert_with(|| Summary {
+                        mean: 0.0,
+                        std: None,
+                        values: Vec::new(),
+                        images: scores.result.count,
+                        reference_images: held_against(metric, &scores.result),
+                    });
                 summary.values.push((set.index, value));
             }
         }
@@ -42,11 +44,19 @@ fn held_against(name: &str, result: &ScoreResult) -> u64 {
     }
 }
 
-/// Mean, and the sample standard deviation where there is more than one value. `values` is not empty.
+/// Mean, and the sample standard deviation where there is more than one value. `values` is not
+/// empty.
 pub(super) fn mean_and_std(values: &[f64]) -> (f64, Option<f64>) {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
-    let std = (values.len() > 1).then(|| (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0)).sqrt());
+    let std = (values.len() > 1).then(|| {
+        (values
+            .iter()
+            .map(|value| (value - mean).powi(2))
+            .sum::<f64>()
+            / (count - 1.0))
+            .sqrt()
+    });
     (mean, std)
 }
 

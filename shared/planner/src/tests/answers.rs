@@ -1,4 +1,5 @@
-//! What a finished sweep says: curves on equal terms, sample efficiency, uniform labels, agreement of feature spaces.
+//! What a finished sweep says: curves on equal terms, sample efficiency, uniform labels, agreement
+//! of feature spaces.
 
 use super::finished;
 use crate::{fabricated::TOML, plan};
@@ -15,7 +16,13 @@ fn curves_end_on_equal_terms_and_measure_sample_efficiency() {
         let [first, last] = &cell.snapshots[..] else {
             panic!("two snapshots")
         };
-        assert_eq!((first.curve_set.as_ref(), first.on_equal_terms == first.summary), (None, true));
+        assert_eq!(
+            (
+                first.curve_set.as_ref(),
+                first.on_equal_terms == first.summary
+            ),
+            (None, true)
+        );
         let set = last.curve_set.as_ref().unwrap();
         assert_eq!(
             (set.images, set.first_seed),
@@ -25,8 +32,16 @@ fn curves_end_on_equal_terms_and_measure_sample_efficiency() {
         assert!(!last.on_equal_terms.is_empty() && last.on_equal_terms != last.summary);
         assert!(!last.on_equal_terms.contains_key("pca/ufd"));
     }
-    let best =
-        |label: &str, at: usize| outcome.cells.iter().find(|c| c.label == label).unwrap().snapshots[at].on_equal_terms["pca/fd"].mean;
+    let best = |label: &str, at: usize| {
+        outcome
+            .cells
+            .iter()
+            .find(|c| c.label == label)
+            .unwrap()
+            .snapshots[at]
+            .on_equal_terms["pca/fd"]
+            .mean
+    };
     let level = best("unconditional", 0).min(best("unconditional", 1));
     let efficiency = outcome.answer.unwrap().efficiency;
     assert_eq!(efficiency.len(), 6, "every conditional network has a curve");
@@ -40,12 +55,19 @@ fn curves_end_on_equal_terms_and_measure_sample_efficiency() {
         assert_eq!(one.nimg, expected, "{one:?}");
         assert_eq!(one.ratio.is_some(), one.nimg.is_some());
         assert_eq!(one.crossing_nimg.is_some(), one.nimg == Some(2_016));
-        assert!(one.crossing_nimg.is_none_or(|at| (1_024.0..=2_016.0).contains(&at)), "{one:?}");
+        assert!(
+            one.crossing_nimg
+                .is_none_or(|at| (1_024.0..=2_016.0).contains(&at)),
+            "{one:?}"
+        );
     }
     // All sets equally large: nothing more is sampled, and the final sets end the curve.
     let (_, _, outcome) = finished(&TOML.replace("snapshot_images = 100", "snapshot_images = 300"));
     let last = &outcome.cells[0].snapshots[1];
-    assert_eq!((&last.curve_set, &last.on_equal_terms), (&None, &last.summary));
+    assert_eq!(
+        (&last.curve_set, &last.on_equal_terms),
+        (&None, &last.summary)
+    );
     // No earlier sets: no curve, and no claim about efficiency.
     let (_, _, outcome) = finished(&TOML.replace("snapshot_images = 100", "snapshot_images = 0"));
     assert_eq!(outcome.answer.unwrap().efficiency, []);
@@ -58,19 +80,35 @@ fn uniform_labels_are_held_against_the_prior_from_the_same_seeds() {
     let conditional = outcome.cells.iter().filter(|cell| cell.method != "none");
     for cell in conditional {
         let last = &cell.snapshots[1];
-        let [set] = &last.uniform_sets[..] else { panic!("{}", cell.label) };
+        let [set] = &last.uniform_sets[..] else {
+            panic!("{}", cell.label)
+        };
         assert_eq!((set.first_seed, set.images), (0, 300));
         assert!(cell.snapshots[0].uniform_sets.is_empty());
     }
     let unconditional = outcome.cells.last().unwrap();
-    assert!(unconditional.snapshots[1].uniform_sets.is_empty(), "it has no labels");
+    assert!(
+        unconditional.snapshots[1].uniform_sets.is_empty(),
+        "it has no labels"
+    );
     let answer = outcome.answer.unwrap();
     assert_eq!(answer.uniform.len(), 6);
     for effect in &answer.uniform {
-        let last = &outcome.cells.iter().find(|cell| cell.label == effect.cell).unwrap().snapshots[1];
-        assert_eq!(effect.prior, last.summary["pca/fd"].values[0].1, "only the set with the same seeds");
+        let last = &outcome
+            .cells
+            .iter()
+            .find(|cell| cell.label == effect.cell)
+            .unwrap()
+            .snapshots[1];
+        assert_eq!(
+            effect.prior, last.summary["pca/fd"].values[0].1,
+            "only the set with the same seeds"
+        );
         assert!((effect.increase - (last.uniform["pca/fd"].mean - effect.prior)).abs() < 1e-12);
-        assert_eq!((effect.sets, effect.images), (1, last.summary["pca/fd"].images));
+        assert_eq!(
+            (effect.sets, effect.images),
+            (1, last.summary["pca/fd"].images)
+        );
     }
     let plan = plan(&sweep, &known);
     let uniform = |id: &str| match &plan.node(id).unwrap().job.as_ref().unwrap().spec {
@@ -81,7 +119,10 @@ fn uniform_labels_are_held_against_the_prior_from_the_same_seeds() {
         uniform("sample temi C=5 at 2.016 kimg, uniform set 0, shard 0"),
         LabelSource::Uniform
     );
-    assert_eq!(uniform("sample temi C=5 at 2.016 kimg, set 0, shard 0"), LabelSource::Prior);
+    assert_eq!(
+        uniform("sample temi C=5 at 2.016 kimg, set 0, shard 0"),
+        LabelSource::Prior
+    );
 }
 
 #[test]
@@ -92,21 +133,31 @@ fn feature_spaces_agree_or_not() {
     );
     let (_, _, outcome) = finished(&toml);
     let answer = outcome.answer.unwrap();
-    let [agreement] = &answer.agreement[..] else { panic!("{answer:?}") };
+    let [agreement] = &answer.agreement[..] else {
+        panic!("{answer:?}")
+    };
     let pixels = |cell: &CellOutcome| cell.snapshots[1].summary["pixels/fd"].mean;
     let choices = outcome
         .cells
         .iter()
         .filter(|cell| ["temi", "kmeans"].contains(&cell.method.as_str()));
-    let best = choices.min_by(|a, b| pixels(a).total_cmp(&pixels(b))).unwrap();
+    let best = choices
+        .min_by(|a, b| pixels(a).total_cmp(&pixels(b)))
+        .unwrap();
     assert_eq!(
-        (agreement.metric.as_str(), &agreement.best, agreement.networks),
+        (
+            agreement.metric.as_str(),
+            &agreement.best,
+            agreement.networks
+        ),
         ("pixels/fd", &best.label, 7)
     );
     assert_eq!(agreement.same, best.label == answer.best);
     assert!(agreement.tau.unwrap().abs() <= 1.0);
     let second = answer.runner_up.unwrap();
-    assert!(second.difference > 0.0 && second.standard_error.is_some() && second.cell != answer.best);
+    assert!(
+        second.difference > 0.0 && second.standard_error.is_some() && second.cell != answer.best
+    );
 }
 
 #[test]
@@ -118,7 +169,12 @@ fn the_head_judges_samples_of_its_own_networks_alone() {
     let (sweep, known, outcome) = finished(&toml);
     for cell in &outcome.cells {
         let has = |at: usize| cell.snapshots[at].summary.contains_key("pca/confidence");
-        assert_eq!((has(0), has(1)), (false, cell.method == "temi"), "{}", cell.label);
+        assert_eq!(
+            (has(0), has(1)),
+            (false, cell.method == "temi"),
+            "{}",
+            cell.label
+        );
     }
     let plan = plan(&sweep, &known);
     let roles = |id: &str| {
@@ -130,8 +186,18 @@ fn the_head_judges_samples_of_its_own_networks_alone() {
             .input("condition")
             .map(|input| input.key.clone())
     };
-    let condition = plan.node("cluster temi C=5").unwrap().job.as_ref().unwrap().key.clone();
-    assert_eq!(roles("score pca temi C=5 at 2.016 kimg, set 0"), Some(condition));
+    let condition = plan
+        .node("cluster temi C=5")
+        .unwrap()
+        .job
+        .as_ref()
+        .unwrap()
+        .key
+        .clone();
+    assert_eq!(
+        roles("score pca temi C=5 at 2.016 kimg, set 0"),
+        Some(condition)
+    );
     assert_eq!(roles("score pca kmeans C=10 at 2.016 kimg, set 0"), None);
 }
 
@@ -141,7 +207,14 @@ fn large_references_are_cut_where_the_literature_cuts_them() {
     assert_eq!(reference_limit("inception_fid"), None);
     let (sweep, known, _) = finished(TOML);
     let plan = plan(&sweep, &known);
-    let JobSpec::Reference(params) = &plan.node("reference pca-16 training images").unwrap().job.as_ref().unwrap().spec else {
+    let JobSpec::Reference(params) = &plan
+        .node("reference pca-16 training images")
+        .unwrap()
+        .job
+        .as_ref()
+        .unwrap()
+        .spec
+    else {
         panic!("a reference")
     };
     assert_eq!(params.at_most, None, "1,797 images are not cut");

@@ -72,10 +72,13 @@ impl Axis {
     /// Range and at most `most` ticks for these (low, high) values.
     pub fn laid_out(&self, values: &[(f64, f64)], most: u32) -> Layout {
         let most = most.max(2) as usize;
-        let finite = values.iter().filter(|(low, high)| low.is_finite() && high.is_finite());
-        let (mut low, mut high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), (low, high)| {
-            (a.min(*low), b.max(*high))
-        });
+        let finite = values
+            .iter()
+            .filter(|(low, high)| low.is_finite() && high.is_finite());
+        let (mut low, mut high) = finite
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), (low, high)| {
+                (a.min(*low), b.max(*high))
+            });
         if let Some((from, to)) = self.span {
             (low, high) = (low.min(from), high.max(to));
         }
@@ -89,13 +92,22 @@ impl Axis {
                 } else {
                     high.abs().max(1.0) * 0.1
                 };
-                let pinned = |edge: f64| self.span.is_some_and(|(from, to)| edge == from || edge == to);
+                let pinned = |edge: f64| {
+                    self.span
+                        .is_some_and(|(from, to)| edge == from || edge == to)
+                };
                 let range = (
                     if pinned(low) { low } else { low - pad },
-                    if pinned(high) && high > low { high } else { high + pad },
+                    if pinned(high) && high > low {
+                        high
+                    } else {
+                        high + pad
+                    },
                 );
                 let ticks = if !self.columns.is_empty() {
-                    (0..self.columns.len()).map(|column| column as f64).collect()
+                    (0..self.columns.len())
+                        .map(|column| column as f64)
+                        .collect()
                 } else if self.ticks_at_values {
                     thinned(values, most, |v| v)
                 } else {
@@ -146,11 +158,11 @@ impl Layout {
     }
     /// The words at a tick.
     pub fn text(&self, position: f64) -> String {
-        let value = self
-            .ticks
-            .iter()
-            .copied()
-            .min_by(|a, b| (self.at(*a) - position).abs().total_cmp(&(self.at(*b) - position).abs()));
+        let value = self.ticks.iter().copied().min_by(|a, b| {
+            (self.at(*a) - position)
+                .abs()
+                .total_cmp(&(self.at(*b) - position).abs())
+        });
         let value = value.unwrap_or(position);
         match self.columns.get(value as usize) {
             Some(name) => name.clone(),
@@ -191,7 +203,11 @@ fn plain(value: f64, thousands: bool) -> String {
 fn rounded(value: f64) -> String {
     let text = format!("{value:.4}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+    if text == "-0" {
+        "0".to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 /// Multiples of 1, 2 or 5 times a power of ten within the range.
@@ -242,12 +258,18 @@ mod tests {
 
     #[test]
     fn round_ticks_cover_the_range() {
-        assert_eq!(round_ticks((0.0, 1.0), 5), [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
+        assert_eq!(
+            round_ticks((0.0, 1.0), 5),
+            [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]
+        );
         assert_eq!(round_ticks((3.0, 47.0), 5), [10.0, 20.0, 30.0, 40.0]);
     }
     #[test]
     fn ticks_stand_at_granularities_that_do_not_touch() {
-        let values: Vec<_> = [2.0, 10.0, 11.0, 12.0, 80.0].iter().map(|c| (*c, *c)).collect();
+        let values: Vec<_> = [2.0, 10.0, 11.0, 12.0, 80.0]
+            .iter()
+            .map(|c| (*c, *c))
+            .collect();
         assert_eq!(thinned(&values, 6, f64::ln), [2.0, 10.0, 80.0]);
         assert_eq!(thinned(&values[..1], 6, f64::ln), [2.0]);
     }

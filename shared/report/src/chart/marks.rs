@@ -18,7 +18,12 @@ pub enum Shape {
 impl Shape {
     /// The shape of a style.
     pub fn of(style: usize) -> Self {
-        [Shape::Circle, Shape::Square, Shape::Triangle, Shape::Diamond][style % 4]
+        [
+            Shape::Circle,
+            Shape::Square,
+            Shape::Triangle,
+            Shape::Diamond,
+        ][style % 4]
     }
     fn path(self, x: i32, y: i32, r: i32) -> String {
         match self {
@@ -29,7 +34,9 @@ impl Shape {
                 y - r + 1,
                 2 * r - 2
             ),
-            Shape::Triangle => format!("<path d=\"M{x},{}l{r},{}h{}z\"/>", y - r, 2 * r - 1, -2 * r),
+            Shape::Triangle => {
+                format!("<path d=\"M{x},{}l{r},{}h{}z\"/>", y - r, 2 * r - 1, -2 * r)
+            }
             Shape::Diamond => format!("<path d=\"M{x},{}l{r},{r}l-{r},{r}l-{r},-{r}z\"/>", y - r),
         }
     }
@@ -39,7 +46,8 @@ impl Shape {
 pub fn mark(x: i32, y: i32, shape: Shape, style: usize, tip: &str) -> String {
     let shape = shape.path(x, y, 5);
     format!(
-        "<g class=\"mark s{}\"><circle class=\"hit\" cx=\"{x}\" cy=\"{y}\" r=\"11\"/>{shape}<title>{}</title></g>",
+        "<g class=\"mark s{}\"><circle class=\"hit\" cx=\"{x}\" cy=\"{y}\" \
+         r=\"11\"/>{shape}<title>{}</title></g>",
         style % PALETTE,
         escaped(tip)
     )
@@ -47,7 +55,8 @@ pub fn mark(x: i32, y: i32, shape: Shape, style: usize, tip: &str) -> String {
 /// A mark of the second axis.
 pub fn small(x: i32, y: i32, style: usize, tip: &str) -> String {
     format!(
-        "<g class=\"mark small s{}\"><circle class=\"hit\" cx=\"{x}\" cy=\"{y}\" r=\"9\"/><circle cx=\"{x}\" cy=\"{y}\" r=\"2.5\"/><title>{}</title></g>",
+        "<g class=\"mark small s{}\"><circle class=\"hit\" cx=\"{x}\" cy=\"{y}\" r=\"9\"/><circle \
+         cx=\"{x}\" cy=\"{y}\" r=\"2.5\"/><title>{}</title></g>",
         style % PALETTE,
         escaped(tip)
     )
@@ -55,7 +64,8 @@ pub fn small(x: i32, y: i32, style: usize, tip: &str) -> String {
 /// A place that answers to the pointer, on curves without marks.
 pub fn hidden(x: i32, y: i32, tip: &str) -> String {
     format!(
-        "<g class=\"mark\"><circle class=\"hit\" cx=\"{x}\" cy=\"{y}\" r=\"6\"/><title>{}</title></g>",
+        "<g class=\"mark\"><circle class=\"hit\" cx=\"{x}\" cy=\"{y}\" \
+         r=\"6\"/><title>{}</title></g>",
         escaped(tip)
     )
 }
@@ -70,7 +80,10 @@ pub fn error_bar(x: i32, top: i32, bottom: i32, style: usize) -> String {
 }
 /// Words beside a line.
 pub fn caption(x: i32, y: i32, anchor: &str, style: Option<usize>, words: &str) -> String {
-    let class = style.map_or_else(|| "caption".to_owned(), |style| format!("caption s{}", style % PALETTE));
+    let class = style.map_or_else(
+        || "caption".to_owned(),
+        |style| format!("caption s{}", style % PALETTE),
+    );
     format!(
         "<text class=\"{class}\" x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{}</text>",
         escaped(words)
@@ -87,7 +100,8 @@ pub fn axis_name(x: i32, y: i32, anchor: &str, words: &str) -> String {
 pub fn glyph(style: usize) -> String {
     let shape = Shape::of(style).path(7, 7, 5);
     format!(
-        "<svg class=\"glyph\" viewBox=\"0 0 14 14\" aria-hidden=\"true\"><g class=\"mark s{}\">{shape}</g></svg>",
+        "<svg class=\"glyph\" viewBox=\"0 0 14 14\" aria-hidden=\"true\"><g class=\"mark \
+         s{}\">{shape}</g></svg>",
         style % PALETTE
     )
 }

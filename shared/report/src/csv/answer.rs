@@ -60,8 +60,21 @@ pub(super) fn efficiency(facts: &Facts) -> Attachment {
 }
 
 pub(super) fn agreement(facts: &Facts) -> Attachment {
-    let mut csv = Csv::new(&["score", "best", "C", "same", "within_bound", "kendall_tau", "networks"]);
-    for one in facts.outcome.answer.iter().flat_map(|answer| &answer.agreement) {
+    let mut csv = Csv::new(&[
+        "score",
+        "best",
+        "C",
+        "same",
+        "within_bound",
+        "kendall_tau",
+        "networks",
+    ]);
+    for one in facts
+        .outcome
+        .answer
+        .iter()
+        .flat_map(|answer| &answer.agreement)
+    {
         csv.row(&[
             one.metric.clone(),
             one.best.clone(),
@@ -76,8 +89,21 @@ pub(super) fn agreement(facts: &Facts) -> Attachment {
 }
 
 pub(super) fn uniform(facts: &Facts) -> Attachment {
-    let mut csv = Csv::new(&["network", "score", "prior", "uniform", "increase", "sets", "images_per_set"]);
-    for one in facts.outcome.answer.iter().flat_map(|answer| &answer.uniform) {
+    let mut csv = Csv::new(&[
+        "network",
+        "score",
+        "prior",
+        "uniform",
+        "increase",
+        "sets",
+        "images_per_set",
+    ]);
+    for one in facts
+        .outcome
+        .answer
+        .iter()
+        .flat_map(|answer| &answer.uniform)
+    {
         csv.row(&[
             one.cell.clone(),
             one.metric.clone(),

@@ -29,7 +29,9 @@ pub fn section(facts: &Facts) -> Section {
 }
 
 fn answered(facts: &Facts, answer: &Answer) -> Markup {
-    let title = facts.deciding().map_or_else(|| answer.metric.clone(), |measure| measure.title);
+    let title = facts
+        .deciding()
+        .map_or_else(|| answer.metric.clone(), |measure| measure.title);
     html! {
         p.headline { (answer.headline) }
         div.cards {
@@ -73,7 +75,10 @@ fn ties(answer: &Answer) -> String {
     if answer.ties.is_empty() {
         "the sets differ by more than the networks do.".to_owned()
     } else {
-        format!("within one standard deviation lie {}.", answer.ties.join(", "))
+        format!(
+            "within one standard deviation lie {}.",
+            answer.ties.join(", ")
+        )
     }
 }
 
@@ -84,7 +89,8 @@ fn second(second: &RunnerUp) -> Markup {
         p { "Next: " (second.cell) " with " (words::number(second.score)) ", " (words::number(second.difference.abs()))
             @if let Some(error) = error { " ± " (words::number(error)) } " behind"
             @if let Some(error) = error { " (" (format!("{:.1}", second.difference.abs() / error)) " standard errors over sets with the same seeds)" } "." }
-        p.note { "The spread is that of sampling: every network was trained once, so that what another training would change is not in it." }
+        p.note { "The spread is that of sampling: every network was trained once, so that what \
+            another training would change is not in it." }
     }
 }
 
@@ -112,7 +118,8 @@ fn comparisons(answer: &Answer, title: &str) -> Markup {
 
 fn efficiency(facts: &Facts, answer: &Answer) -> Markup {
     let Some(first) = answer.efficiency.first() else {
-        return html! { @if let Some(reason) = no_efficiency(facts) { div { h3 { "Sample efficiency" } (absent("sample efficiency", reason)) } } };
+        return html! { @if let Some(reason) = no_efficiency(facts) { div { h3 { "Sample \
+        efficiency" } (absent("sample efficiency", reason)) } } };
     };
     html! {
         div {
@@ -188,21 +195,37 @@ fn agreement(facts: &Facts, answer: &Answer) -> Markup {
 
 /// One row per network, one column per feature space.
 fn uniform(facts: &Facts, answer: &Answer) -> Markup {
-    let mut metrics: Vec<&str> = answer.uniform.iter().map(|one| one.metric.as_str()).collect();
+    let mut metrics: Vec<&str> = answer
+        .uniform
+        .iter()
+        .map(|one| one.metric.as_str())
+        .collect();
     metrics.sort_unstable();
     metrics.dedup();
     let mut cells: Vec<&str> = answer.uniform.iter().map(|one| one.cell.as_str()).collect();
     let mut seen = BTreeSet::new();
     cells.retain(|cell| seen.insert(*cell));
-    let find = |cell: &str, metric: &str| answer.uniform.iter().find(|one| one.cell == cell && one.metric == metric);
+    let find = |cell: &str, metric: &str| {
+        answer
+            .uniform
+            .iter()
+            .find(|one| one.cell == cell && one.metric == metric)
+    };
     let worse = |one: &UniformEffect| {
         let measures = facts.measures();
-        let direction = measures.iter().find(|measure| measure.key == one.metric)?.metric.direction;
+        let direction = measures
+            .iter()
+            .find(|measure| measure.key == one.metric)?
+            .metric
+            .direction;
         Some(direction.badness(one.uniform)? > direction.badness(one.prior)?)
     };
     let cell = |one: Option<&UniformEffect>| -> Vec<Markup> {
         let Some(one) = one else {
-            return vec![words::missing("one of the two kinds of sets has no score"), html! {}];
+            return vec![
+                words::missing("one of the two kinds of sets has no score"),
+                html! {},
+            ];
         };
         let class = match worse(one) {
             Some(true) => "worse",
@@ -219,11 +242,12 @@ fn uniform(facts: &Facts, answer: &Answer) -> Markup {
             .chain(metrics.iter().flat_map(|metric| cell(find(name, metric))))
             .collect()
     };
-    let heads = std::iter::once("network".to_owned()).chain(
-        metrics
-            .iter()
-            .flat_map(|metric| [format!("#{}: p(c) → uniform", facts.title_of(metric)), "#change".to_owned()]),
-    );
+    let heads = std::iter::once("network".to_owned()).chain(metrics.iter().flat_map(|metric| {
+        [
+            format!("#{}: p(c) → uniform", facts.title_of(metric)),
+            "#change".to_owned(),
+        ]
+    }));
     let table = Table {
         name: "uniform-table",
         heads: heads.collect(),

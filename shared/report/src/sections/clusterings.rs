@@ -21,7 +21,8 @@ pub fn section(facts: &Facts) -> Option<Section> {
     let body = html! {
         @for bound in &facts.outcome.bounds { (bound_search(facts, bound)) }
         h3 { "Cluster sizes" }
-        (figure(&sizes, "Sizes of the used clusters, largest first, of the clusterings that condition networks: 1 means that all clusters are equally large."))
+        (figure(&sizes, "Sizes of the used clusters, largest first, of the clusterings that \
+            condition networks: 1 means that all clusters are equally large."))
         @for (label, reason) in &unread { (absent(&format!("sizes of {label}"), reason)) }
         h3 { "All clusterings" }
         (table(facts))
@@ -35,7 +36,10 @@ pub fn section(facts: &Facts) -> Option<Section> {
 
 fn bound_search(facts: &Facts, bound: &BoundOutcome) -> Markup {
     let Some(result) = &bound.result else {
-        return absent(&format!("bound search of {}", bound.clustering), "no step of it is done");
+        return absent(
+            &format!("bound search of {}", bound.clustering),
+            "no step of it is done",
+        );
     };
     let points = result.probes.iter().map(|probe| {
         let used: Vec<String> = probe.used.iter().map(u32::to_string).collect();
@@ -69,7 +73,11 @@ fn bound_search(facts: &Facts, bound: &BoundOutcome) -> Markup {
             style: None,
             y: bound.alpha,
         }],
-        uprights: bound.c_max.iter().map(|c| (f64::from(*c), format!("C_max {c}"))).collect(),
+        uprights: bound
+            .c_max
+            .iter()
+            .map(|c| (f64::from(*c), format!("C_max {c}")))
+            .collect(),
     };
     let ending = match &result.decision {
         BoundDecision::Found { reason, .. } => reason.clone(),
@@ -77,7 +85,8 @@ fn bound_search(facts: &Facts, bound: &BoundOutcome) -> Markup {
     };
     html! {
         h3 { "Upper bound, " (bound.clustering) }
-        (figure(&chart, &format!("Utilisation of every probe of the search for the largest C with r_C > {}. The search: {ending}.", bound.alpha)))
+        (figure(&chart, &format!("Utilisation of every probe of the search for the largest C with \
+            r_C > {}. The search: {ending}.", bound.alpha)))
         @if let Some(lower) = &bound.lower {
             p { "Lower bound (used clusters of TEMI with β = 1): C" sub { "min" } " ≈ " (words::spread(lower.mean, lower.std)) " from "
                 @for (index, (clusters, used)) in lower.probes.iter().enumerate() { @if index > 0 { ", " } "U = " (used) " at C = " (words::count((*clusters).into())) } "." }
@@ -88,7 +97,12 @@ fn bound_search(facts: &Facts, bound: &BoundOutcome) -> Markup {
 /// Sizes relative to equal shares, and what could not be read.
 fn sizes(facts: &Facts) -> (Chart, Vec<(String, String)>) {
     let (mut series, mut unread) = (Vec::new(), Vec::new());
-    for clustering in facts.outcome.clusterings.iter().filter(|clustering| clustering.trained) {
+    for clustering in facts
+        .outcome
+        .clusterings
+        .iter()
+        .filter(|clustering| clustering.trained)
+    {
         let label = format!("{} C={}", clustering.name, clustering.clusters);
         match counts(facts, clustering) {
             Err(reason) => unread.push((label, reason)),
@@ -135,7 +149,10 @@ fn sizes(facts: &Facts) -> (Chart, Vec<(String, String)>) {
 }
 
 fn counts(facts: &Facts, clustering: &ClusteringOutcome) -> Result<Vec<i64>, String> {
-    let object = clustering.assignments.as_ref().ok_or("the clustering has no assignments file")?;
+    let object = clustering
+        .assignments
+        .as_ref()
+        .ok_or("the clustering has no assignments file")?;
     let counts = facts
         .shelf
         .integers(object, "counts")?
@@ -165,7 +182,11 @@ fn table(facts: &Facts) -> Markup {
         "#ACC",
         "network",
     ];
-    let labelled = facts.outcome.images.as_ref().is_some_and(|images| images.set.classes > 0);
+    let labelled = facts
+        .outcome
+        .images
+        .as_ref()
+        .is_some_and(|images| images.set.classes > 0);
     let no_labels = if labelled {
         "not computed for this clustering"
     } else {
@@ -173,7 +194,9 @@ fn table(facts: &Facts) -> Markup {
     };
     let row = |clustering: &ClusteringOutcome| {
         let result = &clustering.result;
-        let quality = |pick: fn(&cedm_contract::ClusterQuality) -> f64| optional(result.quality.as_ref().map(pick), no_labels);
+        let quality = |pick: fn(&cedm_contract::ClusterQuality) -> f64| {
+            optional(result.quality.as_ref().map(pick), no_labels)
+        };
         vec![
             html! { (clustering.name) @if clustering.lower_bound { " (β = 1)" } @if clustering.seed != 0 { " seed " (clustering.seed) } },
             html! { (words::count(clustering.clusters.into())) },

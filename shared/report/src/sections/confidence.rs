@@ -1,4 +1,5 @@
-//! Most and least confident images, beside the unconditional network's from the same seeds (spec §11).
+//! Most and least confident images, beside the unconditional network's from the same seeds (spec
+//! §11).
 
 use super::galleries::sampled;
 use crate::{
@@ -44,9 +45,13 @@ struct Ranking<'a> {
     samples: &'a SamplesOutcome,
 }
 
-/// Generated images by their own confidence where the sample shards hold one, else by the mean confidence of the real images
-/// of their cluster.
-fn ranked<'a>(facts: &Facts, cell: &'a CellOutcome, clustering: &ClusteringOutcome) -> Result<Ranking<'a>, String> {
+/// Generated images by their own confidence where the sample shards hold one, else by the mean
+/// confidence of the real images of their cluster.
+fn ranked<'a>(
+    facts: &Facts,
+    cell: &'a CellOutcome,
+    clustering: &ClusteringOutcome,
+) -> Result<Ranking<'a>, String> {
     let (samples, own) = judged(facts, cell)?;
     let by_image = own.is_some();
     let scores: Vec<f64> = if let Some(own) = own {
@@ -68,7 +73,9 @@ fn ranked<'a>(facts: &Facts, cell: &'a CellOutcome, clustering: &ClusteringOutco
             })
             .collect()
     };
-    let mut rows: Vec<usize> = (0..scores.len()).filter(|row| scores[*row].is_finite()).collect();
+    let mut rows: Vec<usize> = (0..scores.len())
+        .filter(|row| scores[*row].is_finite())
+        .collect();
     rows.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]).then(a.cmp(b)));
     if !by_image {
         // All images of a cluster tie: a row of each cluster says more than one cluster alone.
@@ -82,14 +89,25 @@ fn ranked<'a>(facts: &Facts, cell: &'a CellOutcome, clustering: &ClusteringOutco
     if rows.is_empty() {
         Err("no generated image has a finite confidence".to_owned())
     } else {
-        Ok(Ranking { rows, by_image, samples })
+        Ok(Ranking {
+            rows,
+            by_image,
+            samples,
+        })
     }
 }
 
-/// A sample set with the confidence of each of its images; of a set that was not judged, the images alone.
-fn judged<'a>(facts: &Facts, cell: &'a CellOutcome) -> Result<(&'a SamplesOutcome, Option<Vec<f32>>), String> {
+/// A sample set with the confidence of each of its images; of a set that was not judged, the images
+/// alone.
+fn judged<'a>(
+    facts: &Facts,
+    cell: &'a CellOutcome,
+) -> Result<(&'a SamplesOutcome, Option<Vec<f32>>), String> {
     for set in end(cell).map_or(&[][..], |snapshot| &snapshot.sets) {
-        let object = set.scores.values().find_map(|scores| scores.confidence.as_ref());
+        let object = set
+            .scores
+            .values()
+            .find_map(|scores| scores.confidence.as_ref());
         let (Some(samples), Some(object)) = (&set.samples, object) else {
             continue;
         };
@@ -98,7 +116,11 @@ fn judged<'a>(facts: &Facts, cell: &'a CellOutcome) -> Result<(&'a SamplesOutcom
             .floats(object, "log_confidence")?
             .ok_or("the confidence file holds no `log_confidence`")?;
         if found.len() as u64 != samples.result.count {
-            return Err(format!("{} confidences for {} images", found.len(), samples.result.count));
+            return Err(format!(
+                "{} confidences for {} images",
+                found.len(),
+                samples.result.count
+            ));
         }
         return Ok((samples, Some(found)));
     }
@@ -108,8 +130,14 @@ fn judged<'a>(facts: &Facts, cell: &'a CellOutcome) -> Result<(&'a SamplesOutcom
 
 /// Mean log-confidence of each cluster's training images.
 fn cluster_means(facts: &Facts, clustering: &ClusteringOutcome) -> Result<Vec<f64>, String> {
-    let object = clustering.assignments.as_ref().ok_or("the clustering has no assignments file")?;
-    let ids = facts.shelf.integers(object, "ids")?.ok_or("the assignments file holds no ids")?;
+    let object = clustering
+        .assignments
+        .as_ref()
+        .ok_or("the clustering has no assignments file")?;
+    let ids = facts
+        .shelf
+        .integers(object, "ids")?
+        .ok_or("the assignments file holds no ids")?;
     let confidence = facts
         .shelf
         .floats(object, "confidence")?
@@ -122,16 +150,33 @@ fn cluster_means(facts: &Facts, clustering: &ClusteringOutcome) -> Result<Vec<f6
             counts[id] += 1.0;
         }
     }
-    Ok(sums.iter().zip(&counts).map(|(sum, count)| sum / count).collect())
+    Ok(sums
+        .iter()
+        .zip(&counts)
+        .map(|(sum, count)| sum / count)
+        .collect())
 }
 
 fn gallery(facts: &Facts, ranking: &Ranking) -> Markup {
-    let least: Vec<u64> = ranking.rows.iter().take(SHOWN).map(|row| *row as u64).collect();
-    let most: Vec<u64> = ranking.rows.iter().rev().take(SHOWN).map(|row| *row as u64).collect();
+    let least: Vec<u64> = ranking
+        .rows
+        .iter()
+        .take(SHOWN)
+        .map(|row| *row as u64)
+        .collect();
+    let most: Vec<u64> = ranking
+        .rows
+        .iter()
+        .rev()
+        .take(SHOWN)
+        .map(|row| *row as u64)
+        .collect();
     let rule = if ranking.by_image {
-        "Generated images by the largest softmax probability of the TEMI head that made the clusters, at temperature 0.1 and compared by its logarithm: many probabilities round to 1."
+        "Generated images by the largest softmax probability of the TEMI head that made the \
+         clusters, at temperature 0.1 and compared by its logarithm: many probabilities round to 1."
     } else {
-        "Generated images by the mean confidence of the real images of their cluster: this sweep did not ask for the metric `confidence`, so that the head judged no generated image."
+        "Generated images by the mean confidence of the real images of their cluster: this sweep \
+         did not ask for the metric `confidence`, so that the head judged no generated image."
     };
     html! {
         p { (rule) " Beside them: the unconditional network's images from the same seeds." }
@@ -144,7 +189,10 @@ fn gallery(facts: &Facts, ranking: &Ranking) -> Markup {
 
 fn side(facts: &Facts, ranking: &Ranking, name: &str, rows: &[u64]) -> Markup {
     let own = facts.shelf.pictures(&ranking.samples.result.shards, rows);
-    let seeds: Vec<u64> = rows.iter().map(|row| ranking.samples.result.first_seed + row).collect();
+    let seeds: Vec<u64> = rows
+        .iter()
+        .map(|row| ranking.samples.result.first_seed + row)
+        .collect();
     let show = |what: &str, pictures: Result<Vec<Option<Picture>>, String>| match pictures {
         Ok(pictures) => tiles::half_grid(&pictures, COLUMNS, what),
         Err(reason) => absent(what, &reason),
@@ -159,13 +207,18 @@ fn side(facts: &Facts, ranking: &Ranking, name: &str, rows: &[u64]) -> Markup {
 }
 
 fn unconditional(facts: &Facts, seeds: &[u64]) -> Result<Vec<Option<Picture>>, String> {
-    let cell = facts.unconditional().ok_or("the sweep has no unconditional network")?;
+    let cell = facts
+        .unconditional()
+        .ok_or("the sweep has no unconditional network")?;
     let (_, samples) = sampled(cell)?;
     let row = |seed: &u64| {
         seed.checked_sub(samples.result.first_seed)
             .filter(|row| *row < samples.result.count)
     };
-    let rows: Vec<u64> = seeds.iter().map(|seed| row(seed).unwrap_or(u64::MAX)).collect();
+    let rows: Vec<u64> = seeds
+        .iter()
+        .map(|seed| row(seed).unwrap_or(u64::MAX))
+        .collect();
     if rows.iter().all(|row| *row == u64::MAX) {
         return Err("its sample set holds none of these seeds".to_owned());
     }

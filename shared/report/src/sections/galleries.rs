@@ -19,7 +19,11 @@ const CLUSTERS_SHOWN: usize = 40;
 
 /// Rows of samples from the same seeds.
 pub fn by_granularity(facts: &Facts) -> Option<Section> {
-    facts.outcome.cells.iter().find(|cell| newest_sampled(cell).is_some())?;
+    facts
+        .outcome
+        .cells
+        .iter()
+        .find(|cell| newest_sampled(cell).is_some())?;
     let row = |cell: &CellOutcome| -> Markup {
         let name = html! { strong { (cell.label) } };
         match first_pictures(facts, cell) {
@@ -33,8 +37,9 @@ pub fn by_granularity(facts: &Facts) -> Option<Section> {
         }
     };
     let body = html! {
-        p { "A column shows one seed, and so one starting noise, through every network; a network's own p(c) decides which label the seed gets. \
-             Nothing is picked: these are the first images of the first set." }
+        p { "A column shows one seed, and so one starting noise, through every network; a \
+            network's own p(c) decides which label the seed gets. \
+            Nothing is picked: these are the first images of the first set." }
         div.strips { @for cell in &facts.outcome.cells { (row(cell)) } }
         @if let Some((name, pictures)) = real(facts) { div.strips { div.strip { div.name { strong { "real images" } span.quiet { "the first of " (name) } } (tiles::grid(&pictures, PER_ROW, "real images")) } } }
     };
@@ -56,7 +61,10 @@ pub fn sampled(cell: &CellOutcome) -> Result<(u64, &SamplesOutcome), String> {
     Ok((snapshot.nimg, samples))
 }
 
-fn first_pictures(facts: &Facts, cell: &CellOutcome) -> Result<(u64, u64, Vec<Option<Picture>>), String> {
+fn first_pictures(
+    facts: &Facts,
+    cell: &CellOutcome,
+) -> Result<(u64, u64, Vec<Option<Picture>>), String> {
     let (nimg, samples) = sampled(cell)?;
     let rows: Vec<u64> = (0..samples.result.count.min(PER_ROW as u64)).collect();
     Ok((
@@ -69,12 +77,16 @@ fn first_pictures(facts: &Facts, cell: &CellOutcome) -> Result<(u64, u64, Vec<Op
 fn real<'a>(facts: &Facts<'a>) -> Option<(&'a str, Vec<Option<Picture>>)> {
     let images = facts.outcome.images.as_ref()?;
     let rows: Vec<u64> = (0..images.set.count.min(PER_ROW as u64)).collect();
-    Some((images.name.as_str(), facts.shelf.pictures(&images.set.shards, &rows).ok()?))
+    Some((
+        images.name.as_str(),
+        facts.shelf.pictures(&images.set.shards, &rows).ok()?,
+    ))
 }
 
 /// Real images of each cluster beside generated ones of the same label, for the best network.
 pub fn by_cluster(facts: &Facts) -> Option<Section> {
-    let conditional = |cell: &&CellOutcome| cell.condition.is_some() && newest_sampled(cell).is_some();
+    let conditional =
+        |cell: &&CellOutcome| cell.condition.is_some() && newest_sampled(cell).is_some();
     let cell = facts
         .best()
         .filter(conditional)
@@ -87,7 +99,8 @@ pub fn by_cluster(facts: &Facts) -> Option<Section> {
     let body = match clusters_of(facts, cell) {
         Err(reason) => absent(&format!("clusters of {}", cell.label), &reason),
         Ok(clusters) => html! {
-            p { "Left: real images of the cluster, the first of each in data-set order. Right: images generated with that label, the first of each in seed order." }
+            p { "Left: real images of the cluster, the first of each in data-set order. Right: \
+                images generated with that label, the first of each in seed order." }
             @if clusters.all > clusters.shown.len() { p { (clusters.shown.len()) " of " (clusters.all) " clusters, spread from the largest to the smallest." } }
             div.pairs.large[large] { @for one in &clusters.shown {
                 div.pair {
@@ -118,9 +131,18 @@ struct Cluster {
 }
 
 fn clusters_of(facts: &Facts, cell: &CellOutcome) -> Result<Clusters, String> {
-    let images = facts.outcome.images.as_ref().ok_or("the image set's manifest cannot be read")?;
-    let clustering = facts.condition(cell).ok_or("its clustering is not among the results")?;
-    let assignments = clustering.assignments.as_ref().ok_or("the clustering has no assignments file")?;
+    let images = facts
+        .outcome
+        .images
+        .as_ref()
+        .ok_or("the image set's manifest cannot be read")?;
+    let clustering = facts
+        .condition(cell)
+        .ok_or("its clustering is not among the results")?;
+    let assignments = clustering
+        .assignments
+        .as_ref()
+        .ok_or("the clustering has no assignments file")?;
     let ids = facts
         .shelf
         .integers(assignments, "ids")?
@@ -153,7 +175,11 @@ fn clusters_of(facts: &Facts, cell: &CellOutcome) -> Result<Clusters, String> {
             id: *id,
             size: rows.len() as u64,
             real: padded(facts.shelf.pictures(&images.set.shards, &first(rows))?),
-            generated: padded(facts.shelf.pictures(&samples.result.shards, &first(of_label))?),
+            generated: padded(
+                facts
+                    .shelf
+                    .pictures(&samples.result.shards, &first(of_label))?,
+            ),
         })
     };
     Ok(Clusters {

@@ -12,12 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Costs by kind, and every job.
 pub fn section(facts: &Facts) -> Section {
     let outcome = facts.outcome;
-    let (jobs, cached) = outcome
-        .costs
-        .iter()
-        .fold((0, 0), |(jobs, cached), cost| (jobs + cost.jobs, cached + cost.cached));
+    let (jobs, cached) = outcome.costs.iter().fold((0, 0), |(jobs, cached), cost| {
+        (jobs + cost.jobs, cached + cost.cached)
+    });
     let compute: f64 = outcome.costs.iter().map(|cost| cost.compute_s).sum();
-    let again = outcome.lineage.iter().filter(|node| node.attempts > 1 && !node.cached).count() as u64;
+    let again = outcome
+        .lineage
+        .iter()
+        .filter(|node| node.attempts > 1 && !node.cached)
+        .count() as u64;
     let versions: BTreeSet<String> = outcome.lineage.iter().map(version).collect();
     let devices: BTreeSet<&str> = outcome
         .lineage
@@ -33,7 +36,8 @@ pub fn section(facts: &Facts) -> Section {
         }
     };
     let body = html! {
-        p { (words::counted(jobs, "job")) ", " (words::count(cached)) " of them reused from earlier work; " (words::duration(compute)) " of compute"
+        p { (words::counted(jobs, "job")) ", " (words::count(cached)) " of them reused from \
+            earlier work; " (words::duration(compute)) " of compute"
             @if let Some(finished) = outcome.finished_ms { ", " (words::duration(finished.saturating_sub(outcome.submitted_ms) as f64 / 1000.0)) " from submission to the last job" }
             @if again > 0 { "; " (words::counted(again, "job")) " needed more than one attempt" } "." }
         p { "Made by " (joined(versions.iter().map(String::as_str).collect())) " on " (joined(devices.into_iter().collect())) "." }
@@ -70,9 +74,16 @@ fn costs(facts: &Facts) -> Table {
     };
     Table {
         name: "costs-table",
-        heads: ["kind of job", "#jobs", "#reused", "#compute", "#per job", "#mean wait in the queue"]
-            .map(str::to_owned)
-            .to_vec(),
+        heads: [
+            "kind of job",
+            "#jobs",
+            "#reused",
+            "#compute",
+            "#per job",
+            "#mean wait in the queue",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         rows: facts.outcome.costs.iter().map(row).collect(),
     }
 }
@@ -85,8 +96,15 @@ fn jobs_table(facts: &Facts) -> Table {
         .map(|node| (node.key.as_str(), node.id.as_str()))
         .collect();
     let row = |node: &LineageNode| {
-        let shards = node.inputs.iter().filter(|input| input.role.starts_with("shard/")).count() as u64;
-        let inputs = node.inputs.iter().filter(|input| !input.role.starts_with("shard/"));
+        let shards = node
+            .inputs
+            .iter()
+            .filter(|input| input.role.starts_with("shard/"))
+            .count() as u64;
+        let inputs = node
+            .inputs
+            .iter()
+            .filter(|input| !input.role.starts_with("shard/"));
         vec![
             html! { (node.id) },
             html! { (node.kind) },

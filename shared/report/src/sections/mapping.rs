@@ -1,4 +1,5 @@
-//! As many clusters as classes, each matched to a class: what both networks draw of it (spec §13, figures 7 and 10).
+//! As many clusters as classes, each matched to a class: what both networks draw of it (spec §13,
+//! figures 7 and 10).
 
 use super::galleries::{rows_by_label, sampled};
 use crate::{
@@ -16,25 +17,36 @@ const PICTURES: usize = 8;
 /// Pairs shown; of more, the first in the order of the classes.
 const PAIRS_SHOWN: usize = 40;
 
-/// The best network with as many clusters as classes beside one trained on the classes; nothing where none was.
+/// The best network with as many clusters as classes beside one trained on the classes; nothing
+/// where none was.
 pub fn section(facts: &Facts) -> Option<Section> {
     let cells = &facts.outcome.cells;
     let is_truth = |cell: &&CellOutcome| cell.method == "ground_truth" && cell.clusters.is_some();
     let equal = |truth: &CellOutcome| {
-        let same = |cell: &&CellOutcome| cell.condition.is_some() && cell.method != "ground_truth" && cell.clusters == truth.clusters;
+        let same = |cell: &&CellOutcome| {
+            cell.condition.is_some()
+                && cell.method != "ground_truth"
+                && cell.clusters == truth.clusters
+        };
         facts.best_of(cells.iter().filter(same))
     };
     let truths: Vec<&CellOutcome> = cells.iter().filter(is_truth).collect();
     let first = truths.first()?;
-    let found = truths.iter().find_map(|truth| Some((equal(truth)?, *truth)));
+    let found = truths
+        .iter()
+        .find_map(|truth| Some((equal(truth)?, *truth)));
     let shown = found
         .ok_or_else(|| {
             let classes = first.clusters.unwrap_or(0);
             format!("no network is conditioned on as many clusters as there are classes, {classes}")
         })
-        .and_then(|(clustered, truth)| Ok((clustered, truth, Pairs::new(facts, clustered, truth)?)));
+        .and_then(|(clustered, truth)| {
+            Ok((clustered, truth, Pairs::new(facts, clustered, truth)?))
+        });
     let body = match shown {
-        Ok((clustered, truth, pairs)) => html! { p.subject { (clustered.label) ", " (truth.label) } (pairs.shown(facts)) },
+        Ok((clustered, truth, pairs)) => {
+            html! { p.subject { (clustered.label) ", " (truth.label) } (pairs.shown(facts)) }
+        }
         Err(reason) => absent("pictures of matched clusters and classes", &reason),
     };
     Some(Section {
@@ -61,8 +73,13 @@ struct Pair {
 }
 
 impl<'a> Pairs<'a> {
-    fn new(facts: &Facts, clustered: &'a CellOutcome, truth: &'a CellOutcome) -> Result<Self, String> {
-        let table = Contingency::new(&ids(facts, truth)?, &ids(facts, clustered)?).map_err(|error| error.to_string())?;
+    fn new(
+        facts: &Facts,
+        clustered: &'a CellOutcome,
+        truth: &'a CellOutcome,
+    ) -> Result<Self, String> {
+        let table = Contingency::new(&ids(facts, truth)?, &ids(facts, clustered)?)
+            .map_err(|error| error.to_string())?;
         let matching = best_matching(&table);
         let agreed: u64 = matching
             .iter()
@@ -72,7 +89,9 @@ impl<'a> Pairs<'a> {
         let (clustered, truth) = (sampled(clustered)?.1, sampled(truth)?.1);
         let drawn = |set: &SamplesOutcome| {
             let labels = facts.shelf.column(&set.result.shards, "labels")?;
-            Ok::<_, String>(rows_by_label(&labels.ok_or("a sample set holds no labels")?))
+            Ok::<_, String>(rows_by_label(
+                &labels.ok_or("a sample set holds no labels")?,
+            ))
         };
         let (own, theirs) = (drawn(clustered)?, drawn(truth)?);
         let mut pairs: Vec<Pair> = matching
@@ -80,7 +99,9 @@ impl<'a> Pairs<'a> {
             .enumerate()
             .filter_map(|(cluster, class)| {
                 let class = (*class)?;
-                let first = |rows: Option<&Vec<u64>>| rows.into_iter().flatten().copied().take(PICTURES).collect();
+                let first = |rows: Option<&Vec<u64>>| {
+                    rows.into_iter().flatten().copied().take(PICTURES).collect()
+                };
                 Some(Pair {
                     class,
                     cluster,
@@ -100,9 +121,11 @@ impl<'a> Pairs<'a> {
 
     fn shown(&self, facts: &Facts) -> Markup {
         html! {
-            p { "Clusters are matched to classes one to one so that as many training images as possible lie in a matched pair: "
-                (words::percent(self.agreed).trim_start_matches('+')) " do. Left: the network that knows the clusters. Right: the one that knows the \
-                 classes. Each shows the first images that it drew of the label, in seed order." }
+            p { "Clusters are matched to classes one to one so that as many training images as \
+                possible lie in a matched pair: "
+                (words::percent(self.agreed).trim_start_matches('+')) " do. Left: the network \
+                    that knows the clusters. Right: the one that knows the \
+                    classes. Each shows the first images that it drew of the label, in seed order." }
             @if self.pairs.len() > PAIRS_SHOWN { p { "The first " (PAIRS_SHOWN) " of " (self.pairs.len()) " pairs." } }
             div.pairs { @for pair in self.pairs.iter().take(PAIRS_SHOWN) { (self.one(facts, pair)) } }
         }
@@ -110,7 +133,10 @@ impl<'a> Pairs<'a> {
 
     fn one(&self, facts: &Facts, pair: &Pair) -> Markup {
         let class = class_name(facts, pair.class, self.pairs.len());
-        let pictures = |set: &SamplesOutcome, rows: &[u64], what: String| match facts.shelf.pictures(&set.result.shards, rows) {
+        let pictures = |set: &SamplesOutcome, rows: &[u64], what: String| match facts
+            .shelf
+            .pictures(&set.result.shards, rows)
+        {
             Ok(pictures) if pictures.is_empty() => html! { p.quiet { "none in the first set" } },
             Ok(mut pictures) => {
                 pictures.resize(PICTURES, None::<Picture>);
@@ -150,5 +176,8 @@ fn class_name(facts: &Facts, class: usize, classes: usize) -> String {
         .images
         .as_ref()
         .filter(|images| images.set.class_names.len() == classes);
-    named.map_or_else(|| format!("class {class}"), |images| images.set.class_names[class].clone())
+    named.map_or_else(
+        || format!("class {class}"),
+        |images| images.set.class_names[class].clone(),
+    )
 }

@@ -17,7 +17,8 @@ fn side_by_side(facts: &Facts, measure: &Measure, names: &[&str], shared: &[u32]
         // Places of one C fill the middle 60 % of its column.
         let offset = (place as f64 + 0.5) / names.len() as f64 * 0.6 - 0.3;
         let at = |(column, clusters): (usize, &u32)| {
-            let cell = cells().find(|cell| cell.clustering == *name && cell.clusters == Some(*clusters))?;
+            let cell = cells()
+                .find(|cell| cell.clustering == *name && cell.clusters == Some(*clusters))?;
             let score = facts.score(cell, &measure.key)?;
             Some(Point {
                 x: column as f64 + offset,
@@ -40,7 +41,10 @@ fn side_by_side(facts: &Facts, measure: &Measure, names: &[&str], shared: &[u32]
             points: shared.iter().enumerate().filter_map(at).collect(),
         }
     });
-    let columns = shared.iter().map(|c| format!("C = {}", words::count((*c).into()))).collect();
+    let columns = shared
+        .iter()
+        .map(|c| format!("C = {}", words::count((*c).into())))
+        .collect();
     let level = facts.unconditional().and_then(|cell| {
         Some(Level {
             name: cell.label.clone(),
@@ -61,14 +65,22 @@ fn side_by_side(facts: &Facts, measure: &Measure, names: &[&str], shared: &[u32]
 /// One row per C that more than one clustering has; the unconditional network for comparison.
 pub fn section(facts: &Facts) -> Option<Section> {
     let measure = facts.deciding()?;
-    let cells = || facts.outcome.cells.iter().filter(|cell| cell.clusters.is_some());
+    let cells = || {
+        facts
+            .outcome
+            .cells
+            .iter()
+            .filter(|cell| cell.clusters.is_some())
+    };
     let mut names: Vec<&str> = Vec::new();
     for cell in cells() {
         if !names.contains(&cell.clustering.as_str()) {
             names.push(&cell.clustering);
         }
     }
-    let of = |name: &str, clusters: u32| cells().find(|cell| cell.clustering == name && cell.clusters == Some(clusters));
+    let of = |name: &str, clusters: u32| {
+        cells().find(|cell| cell.clustering == name && cell.clusters == Some(clusters))
+    };
     let all: BTreeSet<u32> = cells().filter_map(|cell| cell.clusters).collect();
     let shared: Vec<u32> = all
         .into_iter()
@@ -83,8 +95,13 @@ pub fn section(facts: &Facts) -> Option<Section> {
             .and_then(|score| measure.metric.direction.badness(score.mean))
     };
     let row = |clusters: &u32| {
-        let found: Vec<Option<&CellOutcome>> = names.iter().map(|name| of(name, *clusters)).collect();
-        let best = found.iter().flatten().filter_map(|cell| badness(cell)).min_by(f64::total_cmp);
+        let found: Vec<Option<&CellOutcome>> =
+            names.iter().map(|name| of(name, *clusters)).collect();
+        let best = found
+            .iter()
+            .flatten()
+            .filter_map(|cell| badness(cell))
+            .min_by(f64::total_cmp);
         let cell = |cell: &Option<&CellOutcome>| -> Markup {
             let Some(cell) = cell else {
                 return html! { span.quiet { "not asked for" } };
@@ -109,9 +126,11 @@ pub fn section(facts: &Facts) -> Option<Section> {
     };
     let body = html! {
         (figure(&side_by_side(facts, &measure, &names, &shared), &format!(
-            "{} of networks with equally many condition slots, side by side. Bars: standard deviation over the sample sets, {}.",
+            "{} of networks with equally many condition slots, side by side. Bars: standard \
+             deviation over the sample sets, {}.",
             measure.title, facts.counts_of(&measure.key))))
-        p { (measure.head()) " of networks with the same number of condition slots; the best of each row is bold."
+        p { (measure.head()) " of networks with the same number of condition slots; the best of \
+            each row is bold."
             @if let Some(cell) = facts.unconditional() { @if let Some(score) = facts.score(cell, &measure.key) {
                 " Without any condition: " (words::spread(score.mean, score.std)) "."
             } }

@@ -25,14 +25,21 @@ pub fn section(facts: &Facts) -> Option<Section> {
     };
     let table = Table {
         name: "missing-table",
-        heads: ["what", "why", "prospect", "job"].map(str::to_owned).to_vec(),
+        heads: ["what", "why", "prospect", "job"]
+            .map(str::to_owned)
+            .to_vec(),
         rows: outcome.missing.iter().map(row).collect(),
     };
-    let lost = outcome.missing.iter().filter(|missing| !missing.pending).count() as u64;
+    let lost = outcome
+        .missing
+        .iter()
+        .filter(|missing| !missing.pending)
+        .count() as u64;
     let body = html! {
         p {
             (words::counted(outcome.missing.len() as u64, "thing")) " asked for " @if outcome.missing.len() == 1 { "is" } @else { "are" } " not here"
-            @if lost > 0 { "; " (words::count(lost)) " will not come without help (" code { "cedm dead list" } ")" }
+            @if lost > 0 { "; " (words::count(lost)) " will not come without help (" code { "cedm \
+                dead list" } ")" }
             @if outcome.state == SweepState::Running { "; the sweep is still at work" }
             ". Nothing missing is drawn or averaged as zero."
         }

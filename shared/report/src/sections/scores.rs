@@ -10,13 +10,19 @@ use cedm_contract::outcome::{CellOutcome, SnapshotOutcome, Summary};
 use maud::html;
 use std::collections::BTreeMap;
 
-/// Score against C with the utilisation curve over it, for the deciding score of every feature space.
+/// Score against C with the utilisation curve over it, for the deciding score of every feature
+/// space.
 pub fn by_clusters(facts: &Facts) -> Option<Section> {
-    facts.outcome.cells.iter().find(|cell| cell.clusters.is_some())?;
+    facts
+        .outcome
+        .cells
+        .iter()
+        .find(|cell| cell.clusters.is_some())?;
     let body = html! {
         @for measure in facts.primaries() {
             (figure(&against_clusters(facts, &measure, true), &format!(
-                "{} at the end of training against the number of clusters, with the share of clusters in use (r_C) over it. Bars: standard \
+                "{} at the end of training against the number of clusters, with the share of \
+                 clusters in use (r_C) over it. Bars: standard \
                  deviation over the sample sets, {}.", measure.title, facts.counts_of(&measure.key))))
             @for cell in scored_cells(facts).filter(|cell| facts.score(cell, &measure.key).is_none()) {
                 (absent(&format!("{} of {}", measure.title, cell.label), &facts.why_missing(cell, &measure.key)))
@@ -38,7 +44,13 @@ pub fn secondary(facts: &Facts) -> Option<Section> {
         .measures()
         .into_iter()
         .filter(|measure| primaries.iter().all(|primary| primary.key != measure.key))
-        .filter(|measure| facts.outcome.cells.iter().any(|cell| facts.score(cell, &measure.key).is_some()))
+        .filter(|measure| {
+            facts
+                .outcome
+                .cells
+                .iter()
+                .any(|cell| facts.score(cell, &measure.key).is_some())
+        })
         .map(|other| {
             (
                 against_clusters(facts, &other, false),
@@ -61,9 +73,11 @@ pub fn secondary(facts: &Facts) -> Option<Section> {
         @for (what, reason) in &missing { (absent(what, reason)) }
         @if !charts.is_empty() {
             h3 { "Against " (deciding.title) }
-            p { "One mark per network at the end of its training: where the two scores disagree, the marks do not lie on a line." }
+            p { "One mark per network at the end of its training: where the two scores disagree, \
+                the marks do not lie on a line." }
         }
-        div.grid { @for (_, by_score, other) in &charts { (small_figure(by_score, &format!("{} against {}", other.title, deciding.title))) } }
+        div.grid { @for (_, by_score, other) in &charts { (small_figure(by_score, &format!("{} \
+            against {}", other.title, deciding.title))) } }
     };
     Some(Section {
         id: "secondary",
@@ -75,8 +89,13 @@ pub fn secondary(facts: &Facts) -> Option<Section> {
 /// Secondary scores that some networks lack, with the reason; one line for each score.
 fn missing_scores(facts: &Facts) -> Vec<(String, String)> {
     let (mut lost, primaries) = (Vec::new(), facts.primaries());
-    let shown_above = |measure: &Measure| primaries.iter().any(|primary| primary.key == measure.key);
-    for measure in facts.measures().iter().filter(|measure| !shown_above(measure)) {
+    let shown_above =
+        |measure: &Measure| primaries.iter().any(|primary| primary.key == measure.key);
+    for measure in facts
+        .measures()
+        .iter()
+        .filter(|measure| !shown_above(measure))
+    {
         let asked = |cell: &&CellOutcome| facts.not_asked(cell, measure).is_none();
         let without: Vec<&CellOutcome> = scored_cells(facts)
             .filter(asked)
@@ -95,11 +114,13 @@ fn missing_scores(facts: &Facts) -> Vec<(String, String)> {
 
 /// Score against training images, one curve per network.
 pub fn by_images(facts: &Facts) -> Option<Section> {
-    let several = facts
-        .outcome
-        .cells
-        .iter()
-        .any(|cell| cell.snapshots.iter().filter(|snapshot| !snapshot.summary.is_empty()).count() > 1);
+    let several = facts.outcome.cells.iter().any(|cell| {
+        cell.snapshots
+            .iter()
+            .filter(|snapshot| !snapshot.summary.is_empty())
+            .count()
+            > 1
+    });
     if !several {
         return None;
     }
@@ -131,7 +152,8 @@ fn caption(facts: &Facts, measure: &Measure) -> String {
         .all(|snapshot| !snapshot.last || !snapshot.on_equal_terms.is_empty());
     let counts = if fair {
         format!(
-            "every mark is judged by {} images; the end of training, judged by {} of {}, stands in the figure above",
+            "every mark is judged by {} images; the end of training, judged by {} of {}, stands \
+             in the figure above",
             words::count(sampling.snapshot_images),
             words::counted(sampling.sets.into(), "set"),
             words::count(sampling.images)
@@ -145,14 +167,27 @@ fn caption(facts: &Facts, measure: &Measure) -> String {
     )
 }
 
-fn why_off_curve(facts: &Facts, cell: &CellOutcome, snapshot: &SnapshotOutcome, key: &str) -> String {
+fn why_off_curve(
+    facts: &Facts,
+    cell: &CellOutcome,
+    snapshot: &SnapshotOutcome,
+    key: &str,
+) -> String {
     if snapshot.training.is_none() {
         return facts.why_missing(cell, key);
     }
     let (space, name) = key.split_once('/').unwrap_or((key, ""));
     let own = snapshot.sets.iter().chain(&snapshot.curve_set);
     let said = own
-        .filter_map(|set| set.scores.get(space)?.result.scores.get(name)?.missing.clone())
+        .filter_map(|set| {
+            set.scores
+                .get(space)?
+                .result
+                .scores
+                .get(name)?
+                .missing
+                .clone()
+        })
         .next();
     said.unwrap_or_else(|| {
         if !snapshot.last && facts.outcome.spec.sampling.snapshot_images == 0 {
@@ -166,7 +201,12 @@ fn why_off_curve(facts: &Facts, cell: &CellOutcome, snapshot: &SnapshotOutcome, 
 fn against_clusters(facts: &Facts, measure: &Measure, with_utilisation: bool) -> Chart {
     let mut series: BTreeMap<&str, Series> = BTreeMap::new();
     let mut order = Vec::new();
-    for cell in facts.outcome.cells.iter().filter(|cell| cell.clusters.is_some()) {
+    for cell in facts
+        .outcome
+        .cells
+        .iter()
+        .filter(|cell| cell.clusters.is_some())
+    {
         let name = cell.clustering.as_str();
         let entry = series.entry(name).or_insert_with(|| {
             order.push(name);
@@ -179,7 +219,9 @@ fn against_clusters(facts: &Facts, measure: &Measure, with_utilisation: bool) ->
             }
         });
         if let (Some(clusters), Some(summary)) = (cell.clusters, facts.score(cell, &measure.key)) {
-            entry.points.push(point(facts, cell, f64::from(clusters), summary, measure));
+            entry
+                .points
+                .push(point(facts, cell, f64::from(clusters), summary, measure));
         }
     }
     let level = facts.unconditional().and_then(|cell| {
@@ -190,8 +232,13 @@ fn against_clusters(facts: &Facts, measure: &Measure, with_utilisation: bool) ->
             y: summary.mean,
         })
     });
-    let mut series: Vec<Series> = order.into_iter().filter_map(|name| series.remove(name)).collect();
-    series.iter_mut().for_each(|one| one.points.sort_by(|a, b| a.x.total_cmp(&b.x)));
+    let mut series: Vec<Series> = order
+        .into_iter()
+        .filter_map(|name| series.remove(name))
+        .collect();
+    series
+        .iter_mut()
+        .for_each(|one| one.points.sort_by(|a, b| a.x.total_cmp(&b.x)));
     let uprights = facts
         .outcome
         .bounds
@@ -201,17 +248,36 @@ fn against_clusters(facts: &Facts, measure: &Measure, with_utilisation: bool) ->
     Chart {
         x: Axis::clusters(),
         y: Axis::linear(measure.axis_label()),
-        right: with_utilisation.then(|| (Axis::fraction("r_C, share of clusters in use"), utilisation(facts, &series))),
+        right: with_utilisation.then(|| {
+            (
+                Axis::fraction("r_C, share of clusters in use"),
+                utilisation(facts, &series),
+            )
+        }),
         series,
         levels: level.into_iter().collect(),
-        uprights: if with_utilisation { uprights } else { Vec::new() },
+        uprights: if with_utilisation {
+            uprights
+        } else {
+            Vec::new()
+        },
     }
 }
 
 /// Utilisation of the clusterings behind the networks, and of probes between them.
 fn utilisation(facts: &Facts, scored: &[Series]) -> Vec<Series> {
-    let asked = || facts.outcome.cells.iter().filter_map(|cell| cell.clusters).map(f64::from);
-    let (low, high) = (asked().fold(f64::INFINITY, f64::min), asked().fold(0.0, f64::max));
+    let asked = || {
+        facts
+            .outcome
+            .cells
+            .iter()
+            .filter_map(|cell| cell.clusters)
+            .map(f64::from)
+    };
+    let (low, high) = (
+        asked().fold(f64::INFINITY, f64::min),
+        asked().fold(0.0, f64::max),
+    );
     let trained: Vec<&str> = scored.iter().map(|series| series.name.as_str()).collect();
     let mut series: BTreeMap<&str, BTreeMap<u32, Vec<f64>>> = BTreeMap::new();
     for clustering in facts
@@ -265,34 +331,39 @@ fn point(facts: &Facts, cell: &CellOutcome, x: f64, summary: &Summary, measure: 
 }
 
 fn along_training(facts: &Facts, measure: &Measure) -> Chart {
-    let series = facts.outcome.cells.iter().zip(facts.cell_styles()).map(|(cell, style)| {
-        let scored = cell
-            .snapshots
-            .iter()
-            .filter_map(|snapshot| Some((snapshot.nimg, on_curve(snapshot, &measure.key)?)));
-        let tip = |nimg, summary: &Summary| {
-            format!(
-                "{} at {}: {}, {}",
-                cell.label,
-                words::images(nimg),
-                words::spread(summary.mean, summary.std),
-                facts.single_counts(summary)
-            )
-        };
-        let points = scored.map(|(nimg, summary)| Point {
-            x: nimg as f64,
-            y: summary.mean,
-            error: summary.std,
-            tip: tip(nimg, summary),
+    let series = facts
+        .outcome
+        .cells
+        .iter()
+        .zip(facts.cell_styles())
+        .map(|(cell, style)| {
+            let scored = cell
+                .snapshots
+                .iter()
+                .filter_map(|snapshot| Some((snapshot.nimg, on_curve(snapshot, &measure.key)?)));
+            let tip = |nimg, summary: &Summary| {
+                format!(
+                    "{} at {}: {}, {}",
+                    cell.label,
+                    words::images(nimg),
+                    words::spread(summary.mean, summary.std),
+                    facts.single_counts(summary)
+                )
+            };
+            let points = scored.map(|(nimg, summary)| Point {
+                x: nimg as f64,
+                y: summary.mean,
+                error: summary.std,
+                tip: tip(nimg, summary),
+            });
+            Series {
+                name: cell.label.clone(),
+                style,
+                joined: true,
+                marked: true,
+                points: points.collect(),
+            }
         });
-        Series {
-            name: cell.label.clone(),
-            style,
-            joined: true,
-            marked: true,
-            points: points.collect(),
-        }
-    });
     Chart {
         x: Axis {
             ticks_at_values: true,
@@ -310,12 +381,17 @@ fn along_training(facts: &Facts, measure: &Measure) -> Chart {
 fn unconditional_best(facts: &Facts, measure: &Measure) -> Option<Level> {
     let cell = facts.unconditional()?;
     let badness = |value: f64| measure.metric.direction.badness(value);
-    let scores = cell.snapshots.iter().filter_map(|snapshot| on_curve(snapshot, &measure.key));
-    let best = scores.filter(|score| badness(score.mean).is_some()).min_by(|a, b| {
-        badness(a.mean)
-            .unwrap_or(f64::INFINITY)
-            .total_cmp(&badness(b.mean).unwrap_or(f64::INFINITY))
-    })?;
+    let scores = cell
+        .snapshots
+        .iter()
+        .filter_map(|snapshot| on_curve(snapshot, &measure.key));
+    let best = scores
+        .filter(|score| badness(score.mean).is_some())
+        .min_by(|a, b| {
+            badness(a.mean)
+                .unwrap_or(f64::INFINITY)
+                .total_cmp(&badness(b.mean).unwrap_or(f64::INFINITY))
+        })?;
     Some(Level {
         name: format!("best of {}", cell.label),
         style: Some(facts.style(&cell.clustering)),
@@ -327,7 +403,10 @@ fn unconditional_best(facts: &Facts, measure: &Measure) -> Option<Level> {
 pub fn against_score(facts: &Facts, deciding: &Measure, other: &Measure) -> Chart {
     let mut series: Vec<Series> = Vec::new();
     for cell in &facts.outcome.cells {
-        let (Some(x), Some(y)) = (facts.score(cell, &deciding.key), facts.score(cell, &other.key)) else {
+        let (Some(x), Some(y)) = (
+            facts.score(cell, &deciding.key),
+            facts.score(cell, &other.key),
+        ) else {
             continue;
         };
         let tip = format!(
@@ -344,7 +423,11 @@ pub fn against_score(facts: &Facts, deciding: &Measure, other: &Measure) -> Char
             error: y.std,
             tip,
         };
-        let name = if cell.clusters.is_some() { &cell.clustering } else { &cell.label };
+        let name = if cell.clusters.is_some() {
+            &cell.clustering
+        } else {
+            &cell.label
+        };
         match series.iter_mut().find(|series| series.name == *name) {
             Some(found) => found.points.push(point),
             None => series.push(Series {
@@ -356,7 +439,10 @@ pub fn against_score(facts: &Facts, deciding: &Measure, other: &Measure) -> Char
             }),
         }
     }
-    let (x, y) = (Axis::linear(deciding.axis_label()), Axis::linear(other.axis_label()));
+    let (x, y) = (
+        Axis::linear(deciding.axis_label()),
+        Axis::linear(other.axis_label()),
+    );
     Chart {
         x,
         y,
@@ -369,5 +455,9 @@ pub fn against_score(facts: &Facts, deciding: &Measure, other: &Measure) -> Char
 
 /// Networks with any score at their end, for tables.
 pub fn scored_cells<'a>(facts: &Facts<'a>) -> impl Iterator<Item = &'a CellOutcome> {
-    facts.outcome.cells.iter().filter(|cell| end(cell).is_some())
+    facts
+        .outcome
+        .cells
+        .iter()
+        .filter(|cell| end(cell).is_some())
 }

@@ -30,11 +30,21 @@ fn tree(value: &Value) -> Markup {
 
 fn pairs(value: &Value) -> Vec<(String, &Value)> {
     match value {
-        Value::Object(map) => map.iter().map(|(name, value)| (name.clone(), value)).collect(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(name, value)| (name.clone(), value))
+            .collect(),
         Value::Array(list) => list
             .iter()
             .enumerate()
-            .map(|(index, value)| (value["name"].as_str().map_or(index.to_string(), str::to_owned), value))
+            .map(|(index, value)| {
+                (
+                    value["name"]
+                        .as_str()
+                        .map_or(index.to_string(), str::to_owned),
+                    value,
+                )
+            })
             .collect(),
         _ => Vec::new(),
     }

@@ -11,14 +11,18 @@ use maud::html;
 pub fn section(facts: &Facts) -> Option<Section> {
     let primaries = facts.primaries();
     let (first, others) = primaries.split_first()?;
-    let charts: Vec<_> = others.iter().map(|other| (against_score(facts, first, other), other)).collect();
+    let charts: Vec<_> = others
+        .iter()
+        .map(|other| (against_score(facts, first, other), other))
+        .collect();
     if charts.iter().all(|(chart, _)| chart.is_empty()) {
         return None;
     }
     let body = html! {
         @for (chart, other) in &charts {
             (figure(chart, &format!(
-                "{} against {}, one mark per network at the end of training. Where both order the networks alike, marks rise from one corner \
+                "{} against {}, one mark per network at the end of training. Where both order the \
+                 networks alike, marks rise from one corner \
                  to the other. Bars: standard deviation over the sample sets, {}.", other.title, first.title, facts.counts_of(&other.key))))
         }
     };

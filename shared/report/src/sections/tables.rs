@@ -18,11 +18,19 @@ pub fn section(facts: &Facts) -> Option<Section> {
         "#r_C".to_owned(),
         "#training images".to_owned(),
     ];
-    heads.extend(measures.iter().map(|measure| format!("#{}", measure.head())));
+    heads.extend(
+        measures
+            .iter()
+            .map(|measure| format!("#{}", measure.head())),
+    );
     heads.push("samples".to_owned());
     let row = |cell: &cedm_contract::outcome::CellOutcome| -> Vec<Markup> {
         let whole = |value: Option<u32>| html! { @match value { Some(value) => (words::count(value.into())), None => span.quiet { "–" } } };
-        let best = facts.outcome.answer.as_ref().is_some_and(|answer| answer.best == cell.label);
+        let best = facts
+            .outcome
+            .answer
+            .as_ref()
+            .is_some_and(|answer| answer.best == cell.label);
         let nimg = crate::facts::end(cell).map_or(0, |snapshot| snapshot.nimg);
         let mut row = vec![
             html! { @if best { strong { (cell.label) } } @else { (cell.label) } },
@@ -36,7 +44,11 @@ pub fn section(facts: &Facts) -> Option<Section> {
             row.push(match facts.score(cell, &measure.key) {
                 Some(score) => {
                     let count = facts.sample_counts(score);
-                    let values: Vec<String> = score.values.iter().map(|(_, value)| words::number(*value)).collect();
+                    let values: Vec<String> = score
+                        .values
+                        .iter()
+                        .map(|(_, value)| words::number(*value))
+                        .collect();
                     let tip = format!("sets: {}; {count}", values.join(", "));
                     if !counts.contains(&count) {
                         counts.push(count);
@@ -58,7 +70,8 @@ pub fn section(facts: &Facts) -> Option<Section> {
         rows: scored_cells(facts).map(row).collect(),
     };
     let body = html! {
-        p { "Mean ± standard deviation over the sample sets at the end of training; hover a number for the value of each set." }
+        p { "Mean ± standard deviation over the sample sets at the end of training; hover a \
+            number for the value of each set." }
         (table.markup())
     };
     Some(Section {

@@ -92,20 +92,31 @@ pub fn section(facts: &Facts) -> Option<Section> {
 /// Columns of a training curve by name; all of one length.
 type Columns = BTreeMap<String, Vec<Option<f64>>>;
 
-/// The curve of all segments of a network: `curve.json` is an object of columns, one entry per tick.
+/// The curve of all segments of a network: `curve.json` is an object of columns, one entry per
+/// tick.
 fn curve(facts: &Facts, cell: &CellOutcome) -> Result<Columns, String> {
     let mut whole = Columns::new();
-    for training in cell.snapshots.iter().filter_map(|snapshot| snapshot.training.as_ref()) {
-        let object = training.curve.as_ref().ok_or("the training job wrote no curve")?;
+    for training in cell
+        .snapshots
+        .iter()
+        .filter_map(|snapshot| snapshot.training.as_ref())
+    {
+        let object = training
+            .curve
+            .as_ref()
+            .ok_or("the training job wrote no curve")?;
         let bytes = facts.shelf.bytes(object)?;
-        let columns: Columns = serde_json::from_slice(&bytes).map_err(|error| format!("{}: {error}", object.object))?;
+        let columns: Columns = serde_json::from_slice(&bytes)
+            .map_err(|error| format!("{}: {error}", object.object))?;
         let (before, ticks) = (length(&whole), length(&columns));
         for (name, column) in columns {
             let place = whole.entry(name).or_default();
             place.resize(before, None);
             place.extend(column);
         }
-        whole.values_mut().for_each(|column| column.resize(before + ticks, None));
+        whole
+            .values_mut()
+            .for_each(|column| column.resize(before + ticks, None));
     }
     if length(&whole) == 0 {
         Err("no segment of it is done".to_owned())
@@ -129,7 +140,8 @@ fn pairs(columns: &Columns, name: &str) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// Every number of a network's curve: training images, quantity, value. Empty where the curve cannot be read.
+/// Every number of a network's curve: training images, quantity, value. Empty where the curve
+/// cannot be read.
 pub fn curve_of(facts: &Facts, cell: &CellOutcome) -> Vec<(f64, String, f64)> {
     let columns = curve(facts, cell).unwrap_or_default();
     let of = |name: &String| {
@@ -138,7 +150,11 @@ pub fn curve_of(facts: &Facts, cell: &CellOutcome) -> Vec<(f64, String, f64)> {
             .map(|(nimg, value)| (nimg, name.clone(), value))
             .collect::<Vec<_>>()
     };
-    columns.keys().filter(|name| *name != IMAGES).flat_map(of).collect()
+    columns
+        .keys()
+        .filter(|name| *name != IMAGES)
+        .flat_map(of)
+        .collect()
 }
 
 /// The curve of a network.
@@ -151,16 +167,25 @@ struct Curve<'a> {
 fn chart(curves: &[Curve], quantity: &Quantity) -> Chart {
     let series = curves.iter().map(|curve| {
         let all = pairs(&curve.columns, quantity.name);
-        let points = all.chunks(all.len().div_ceil(MOST_POINTS).max(1)).map(|chunk| {
-            let mean = |pick: fn(&(f64, f64)) -> f64| chunk.iter().map(pick).sum::<f64>() / chunk.len() as f64;
-            let (x, y) = (mean(|tick| tick.0), mean(|tick| tick.1));
-            Point {
-                x,
-                y,
-                error: None,
-                tip: format!("{} at {}: {}", curve.label, words::images(x as u64), words::number(y)),
-            }
-        });
+        let points = all
+            .chunks(all.len().div_ceil(MOST_POINTS).max(1))
+            .map(|chunk| {
+                let mean = |pick: fn(&(f64, f64)) -> f64| {
+                    chunk.iter().map(pick).sum::<f64>() / chunk.len() as f64
+                };
+                let (x, y) = (mean(|tick| tick.0), mean(|tick| tick.1));
+                Point {
+                    x,
+                    y,
+                    error: None,
+                    tip: format!(
+                        "{} at {}: {}",
+                        curve.label,
+                        words::images(x as u64),
+                        words::number(y)
+                    ),
+                }
+            });
         Series {
             name: curve.label.to_owned(),
             style: curve.style,

@@ -56,10 +56,20 @@ impl Shelf {
     }
     /// Loses an object.
     pub fn lose(&mut self, name: &str) {
-        assert!(self.objects.remove(name).is_some(), "{name} was never stored");
+        assert!(
+            self.objects.remove(name).is_some(),
+            "{name} was never stored"
+        );
     }
     /// A shard of digits; `content` gives each row's label and how noisy it is.
-    pub fn images(&mut self, name: &str, first: u64, count: u64, content: impl Fn(u64) -> (u64, u8), labelled: bool) -> ShardRef {
+    pub fn images(
+        &mut self,
+        name: &str,
+        first: u64,
+        count: u64,
+        content: impl Fn(u64) -> (u64, u8),
+        labelled: bool,
+    ) -> ShardRef {
         let (mut pixels, mut labels, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
         for row in first..first + count {
             let (label, noise) = content(row);
@@ -71,7 +81,9 @@ impl Shelf {
                     state = state
                         .wrapping_mul(6_364_136_223_846_793_005)
                         .wrapping_add(1_442_695_040_888_963_407);
-                    let ink = (1..6).contains(&x) && y < 7 && FONT[(label % 10) as usize][y] >> (5 - x) & 1 == 1;
+                    let ink = (1..6).contains(&x)
+                        && y < 7
+                        && FONT[(label % 10) as usize][y] >> (5 - x) & 1 == 1;
                     let dirt = (state >> 33) % (u64::from(noise) + 1);
                     pixels.push(if ink { 255 - dirt as u8 } else { dirt as u8 });
                 }
@@ -79,9 +91,18 @@ impl Shelf {
         }
         let n = count as usize;
         let tensors = [
-            ("images", TensorView::new(Dtype::U8, vec![n, 1, 8, 8], &pixels).unwrap()),
-            ("labels", TensorView::new(Dtype::I64, vec![n], &labels).unwrap()),
-            ("seeds", TensorView::new(Dtype::I64, vec![n], &seeds).unwrap()),
+            (
+                "images",
+                TensorView::new(Dtype::U8, vec![n, 1, 8, 8], &pixels).unwrap(),
+            ),
+            (
+                "labels",
+                TensorView::new(Dtype::I64, vec![n], &labels).unwrap(),
+            ),
+            (
+                "seeds",
+                TensorView::new(Dtype::I64, vec![n], &seeds).unwrap(),
+            ),
         ];
         ShardRef {
             object: self.put(name, safetensors::serialize(tensors, None).unwrap()),
@@ -91,22 +112,56 @@ impl Shelf {
     }
     /// What a score job writes where the head was asked.
     pub fn confidence(&mut self, name: &str, log_confidence: &[f32]) -> ObjectRef {
-        let bytes: Vec<u8> = log_confidence.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes: Vec<u8> = log_confidence
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         let view = TensorView::new(Dtype::F32, vec![log_confidence.len()], &bytes).unwrap();
-        self.put(name, safetensors::serialize([("log_confidence", view)], None).unwrap())
+        self.put(
+            name,
+            safetensors::serialize([("log_confidence", view)], None).unwrap(),
+        )
     }
     /// What a clustering job writes.
-    pub fn assignments(&mut self, name: &str, ids: &[i64], counts: &[i64], confidence: Option<&[f32]>) -> ObjectRef {
-        let bytes = |values: &[i64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    pub fn assignments(
+        &mut self,
+        name: &str,
+        ids: &[i64],
+        counts: &[i64],
+        confidence: Option<&[f32]>,
+    ) -> ObjectRef {
+        let bytes = |values: &[i64]| {
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect::<Vec<u8>>()
+        };
         let (ids, counts, rows, used) = (bytes(ids), bytes(counts), ids.len(), counts.len());
-        let confidence: Option<Vec<u8>> = confidence.map(|values| values.iter().flat_map(|value| value.to_le_bytes()).collect());
+        let confidence: Option<Vec<u8>> = confidence.map(|values| {
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect()
+        });
         let mut tensors = vec![
-            ("ids", TensorView::new(Dtype::I64, vec![rows], &ids).unwrap()),
-            ("counts", TensorView::new(Dtype::I64, vec![used], &counts).unwrap()),
+            (
+                "ids",
+                TensorView::new(Dtype::I64, vec![rows], &ids).unwrap(),
+            ),
+            (
+                "counts",
+                TensorView::new(Dtype::I64, vec![used], &counts).unwrap(),
+            ),
         ];
         if let Some(confidence) = &confidence {
-            tensors.push(("confidence", TensorView::new(Dtype::F32, vec![rows], confidence).unwrap()));
+            tensors.push((
+                "confidence",
+                TensorView::new(Dtype::F32, vec![rows], confidence).unwrap(),
+            ));
         }
-        self.put(&format!("assignments-{name}"), safetensors::serialize(tensors, None).unwrap())
+        self.put(
+            &format!("assignments-{name}"),
+            safetensors::serialize(tensors, None).unwrap(),
+        )
     }
 }

@@ -8,25 +8,38 @@ const WITNESS: &str = include_str!("witness.js");
 
 /// What each frame saw; `None` where there is no Chromium.
 pub fn open(html: &str, widths: &[u32]) -> Option<Vec<Value>> {
-    let chromium = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
-        .into_iter()
-        .find(|name| {
-            Command::new(name)
-                .arg("--version")
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-                .is_ok_and(|status| status.success())
-        })?;
+    let chromium = [
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+    ]
+    .into_iter()
+    .find(|name| {
+        Command::new(name)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    })?;
     let folder = tempfile::tempdir().unwrap();
     let watched = html.replacen("<head>", &format!("<head><script>{WITNESS}</script>"), 1);
     std::fs::write(folder.path().join("page.html"), watched).unwrap();
     let frames: String = widths
         .iter()
-        .map(|width| format!("<iframe src=\"page.html\" style=\"width:{width}px;height:900px;border:0\"></iframe>"))
+        .map(|width| {
+            format!(
+                "<iframe src=\"page.html\" \
+                 style=\"width:{width}px;height:900px;border:0\"></iframe>"
+            )
+        })
         .collect();
-    let listener = "addEventListener('message', (event) => { const line = document.createElement('p'); line.textContent = 'SEEN ' + event.data; document.body.append(line); })";
-    let wrapper = format!("<!doctype html><meta charset=utf-8><body><script>{listener}</script>{frames}</body>");
+    let listener = "addEventListener('message', (event) => \
+        { const line = document.createElement('p'); line.textContent = 'SEEN ' + event.data; document.body.append(line); })";
+    let wrapper = format!(
+        "<!doctype html><meta charset=utf-8><body><script>{listener}</script>{frames}</body>"
+    );
     std::fs::write(folder.path().join("frames.html"), wrapper).unwrap();
     let output = Command::new(chromium)
         .args([
@@ -37,19 +50,48 @@ pub fn open(html: &str, widths: &[u32]) -> Option<Vec<Value>> {
             "--no-first-run",
             "--window-size=1500,1000",
         ])
-        .args(["--virtual-time-budget=20000", "--enable-logging=stderr", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
-        .arg(format!("file://{}", folder.path().join("frames.html").display()))
+        .args([
+            "--virtual-time-budget=20000",
+            "--enable-logging=stderr",
+            "--dump-dom",
+        ])
+        .arg(format!(
+            "--user-data-dir={}",
+            folder.path().join("profile").display()
+        ))
+        .arg(format!(
+            "file://{}",
+            folder.path().join("frames.html").display()
+        ))
         .output()
         .unwrap();
-    let (dom, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let complaints: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
+    let (dom, log) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    let complaints: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("CONSOLE"))
+        .collect();
     assert!(complaints.is_empty(), "the console says: {complaints:#?}");
     let seen: Vec<Value> = dom
         .split("SEEN ")
         .skip(1)
-        .filter_map(|rest| rest.split("</p>").next()?.starts_with('{').then(|| rest.split("</p>").next())?)
-        .map(|json| serde_json::from_str(&json.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")).unwrap())
+        .filter_map(|rest| {
+            rest.split("</p>")
+                .next()?
+                .starts_with('{')
+                .then(|| rest.split("</p>").next())?
+        })
+        .map(|json| {
+            serde_json::from_str(
+                &json
+                    .replace("&lt;", "<")
+                    .replace("&gt;", ">")
+                    .replace("&amp;", "&"),
+            )
+            .unwrap()
+        })
         .collect();
     assert_eq!(
         seen.len(),

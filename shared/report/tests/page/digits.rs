@@ -1,13 +1,14 @@
-//! A small sweep with everything a report shows, its artefacts in memory: digits drawn from a 5×7 font, a bound search, four
-//! granularities of TEMI, two of k-means, ground truth, no condition; one cell that failed.
+//! A small sweep with everything a report shows, its artefacts in memory: digits drawn from a 5×7
+//! font, a bound search, four granularities of TEMI, two of k-means, ground truth, no condition;
+//! one cell that failed.
 
 use super::{
     artefacts::{Shelf, digest, key},
     story::{answer, costs, lineage},
 };
 use cedm_contract::{
-    BoundDecision, BoundResult, ClusterQuality, ClusterResult, ImageSet, JudgeResult, Probe, SampleSetResult, Score, ScoreResult, SweepId,
-    TrainResult, outcome::*, sweep::SweepSpec,
+    BoundDecision, BoundResult, ClusterQuality, ClusterResult, ImageSet, JudgeResult, Probe,
+    SampleSetResult, Score, ScoreResult, SweepId, TrainResult, outcome::*, sweep::SweepSpec,
 };
 use std::collections::BTreeMap;
 
@@ -38,10 +39,19 @@ pub fn sweep() -> (SweepOutcome, Shelf) {
         .map(|c| cell(&mut shelf, Some(c)))
         .collect();
     cells.push(cell(&mut shelf, None));
-    let failed = cells.iter_mut().find(|cell| cell.label == "temi C=40").unwrap();
-    failed.snapshots.last_mut().unwrap().sets.iter_mut().for_each(|set| {
-        set.scores.clear();
-    });
+    let failed = cells
+        .iter_mut()
+        .find(|cell| cell.label == "temi C=40")
+        .unwrap();
+    failed
+        .snapshots
+        .last_mut()
+        .unwrap()
+        .sets
+        .iter_mut()
+        .for_each(|set| {
+            set.scores.clear();
+        });
     failed.snapshots.last_mut().unwrap().summary.clear();
     failed.snapshots.last_mut().unwrap().on_equal_terms.clear();
     let lineage = lineage(&cells, &clusterings);
@@ -82,7 +92,8 @@ pub fn sweep() -> (SweepOutcome, Shelf) {
         answer: Some(answer),
         missing: vec![Missing {
             what: "score temi C=40 at 24 kimg, set 0".to_owned(),
-            reason: "features of shard 2 hold 3 values that are not finite, expected none".to_owned(),
+            reason: "features of shard 2 hold 3 values that are not finite, expected none"
+                .to_owned(),
             key: Some(key("dead")),
             pending: false,
         }],
@@ -101,7 +112,15 @@ pub(super) fn artefact(name: &str) -> Artefact {
 
 fn image_set(shelf: &mut Shelf) -> ImageSet {
     let shards = (0..2)
-        .map(|shard| shelf.images(&format!("images-{shard}"), shard * 300, 300, |row| (row % 10, 40), true))
+        .map(|shard| {
+            shelf.images(
+                &format!("images-{shard}"),
+                shard * 300,
+                300,
+                |row| (row % 10, 40),
+                true,
+            )
+        })
         .collect();
     ImageSet {
         count: IMAGES,
@@ -143,7 +162,12 @@ fn clustering(shelf: &mut Shelf, name: &str, method: &str, clusters: u32) -> Clu
     ids.iter().for_each(|id| counts[*id as usize] += 1);
     let confidence: Vec<f32> = ids.iter().map(|id| -0.02 * (*id as f32 + 1.0)).collect();
     let label = format!("{name}-{clusters}");
-    let assignments = shelf.assignments(&label, &ids, &counts, (method == "temi").then_some(&confidence[..]));
+    let assignments = shelf.assignments(
+        &label,
+        &ids,
+        &counts,
+        (method == "temi").then_some(&confidence[..]),
+    );
     let trained = clusters <= 40;
     ClusteringOutcome {
         name: name.to_owned(),
@@ -248,7 +272,10 @@ fn cell(shelf: &mut Shelf, clustering: Option<&ClusteringOutcome>) -> CellOutcom
                 };
                 scores.insert("kid".to_owned(), few);
                 if let Some(clusters) = clusters {
-                    scores.insert("ufd".to_owned(), value(0.1 + 0.05 * f64::from(clusters).ln()));
+                    scores.insert(
+                        "ufd".to_owned(),
+                        value(0.1 + 0.05 * f64::from(clusters).ln()),
+                    );
                 }
                 let result = ScoreResult {
                     count: SET,
@@ -275,7 +302,9 @@ fn cell(shelf: &mut Shelf, clustering: Option<&ClusteringOutcome>) -> CellOutcom
                             artefact: artefact(&format!("score-{name}")),
                             result,
                             confidence: (label == "temi C=20" && last && index == 0).then(|| {
-                                let judged: Vec<f32> = (0..SET).map(|row| -0.001 * (row * 37 % SET) as f32).collect();
+                                let judged: Vec<f32> = (0..SET)
+                                    .map(|row| -0.001 * (row * 37 % SET) as f32)
+                                    .collect();
                                 shelf.confidence("confidence", &judged)
                             }),
                         },
@@ -310,7 +339,9 @@ fn cell(shelf: &mut Shelf, clustering: Option<&ClusteringOutcome>) -> CellOutcom
 
 fn training(shelf: &mut Shelf, label: &str, kimg: u64) -> TrainingOutcome {
     let from = if kimg == 6 { 0 } else { kimg / 2 };
-    let at: Vec<f64> = (from * 10..kimg * 10).map(|tick| (tick as f64 + 1.0) / 10.0).collect();
+    let at: Vec<f64> = (from * 10..kimg * 10)
+        .map(|tick| (tick as f64 + 1.0) / 10.0)
+        .collect();
     let column = |value: fn(f64) -> f64| at.iter().map(|kimg| value(*kimg)).collect::<Vec<f64>>();
     let curve = serde_json::json!({
         "kimg": at,
@@ -329,7 +360,10 @@ fn training(shelf: &mut Shelf, label: &str, kimg: u64) -> TrainingOutcome {
             loss: Some(0.31),
         },
         weights: None,
-        curve: Some(shelf.put(&format!("curve-{label}-{kimg}"), curve.to_string().into_bytes())),
+        curve: Some(shelf.put(
+            &format!("curve-{label}-{kimg}"),
+            curve.to_string().into_bytes(),
+        )),
         seconds: kimg as f64 * 3.0,
     }
 }
@@ -339,7 +373,9 @@ fn summary(sets: &[SetOutcome]) -> BTreeMap<String, Summary> {
     for set in sets {
         for (name, score) in &set.scores["pixels"].result.scores {
             if let Some(value) = score.value {
-                all.entry(format!("pixels/{name}")).or_default().push((set.index, value));
+                all.entry(format!("pixels/{name}"))
+                    .or_default()
+                    .push((set.index, value));
             }
         }
     }
@@ -355,7 +391,9 @@ fn summary(sets: &[SetOutcome]) -> BTreeMap<String, Summary> {
             reference_images: IMAGES,
         }
     };
-    all.into_iter().map(|(key, values)| (key, folded(values))).collect()
+    all.into_iter()
+        .map(|(key, values)| (key, folded(values)))
+        .collect()
 }
 
 fn bound(clusterings: &[ClusteringOutcome]) -> BoundOutcome {
@@ -366,7 +404,11 @@ fn bound(clusterings: &[ClusteringOutcome]) -> BoundOutcome {
         utilisation_std: None,
         passes: c.result.utilisation > 0.96,
     };
-    let probes: Vec<Probe> = clusterings.iter().filter(|c| c.name == "temi").map(probe).collect();
+    let probes: Vec<Probe> = clusterings
+        .iter()
+        .filter(|c| c.name == "temi")
+        .map(probe)
+        .collect();
     let c_max = probes.iter().filter(|p| p.passes).map(|p| p.clusters).max();
     let decision = BoundDecision::Found {
         c_max,

@@ -6,7 +6,17 @@ use std::collections::BTreeMap;
 
 /// What the sweep says.
 pub(super) fn answer(cells: &[CellOutcome]) -> Answer {
-    let score = |label: &str| cells.iter().find(|c| c.label == label).unwrap().snapshots.last().unwrap().summary["pixels/fd"].clone();
+    let score = |label: &str| {
+        cells
+            .iter()
+            .find(|c| c.label == label)
+            .unwrap()
+            .snapshots
+            .last()
+            .unwrap()
+            .summary["pixels/fd"]
+            .clone()
+    };
     let best = score("temi C=20");
     let against = |label: &str| {
         let other = score(label).mean;
@@ -52,7 +62,9 @@ pub(super) fn answer(cells: &[CellOutcome]) -> Answer {
         }],
         c_max: Some(40),
         within_bound: Some(true),
-        comparisons: ["unconditional", "ground truth", "kmeans C=20"].map(against).into(),
+        comparisons: ["unconditional", "ground truth", "kmeans C=20"]
+            .map(against)
+            .into(),
         efficiency: vec![
             Efficiency {
                 cell: "temi C=20".to_owned(),
@@ -80,7 +92,8 @@ pub(super) fn answer(cells: &[CellOutcome]) -> Answer {
             },
         ],
         headline: format!(
-            "TEMI with C = 20 is best: FD (pixels) {:.3}, 27 % below the unconditional network; the optimum lies within C_max = 40.",
+            "TEMI with C = 20 is best: FD (pixels) {:.3}, 27 % below the unconditional network; \
+             the optimum lies within C_max = 40.",
             best.mean
         ),
         score: best,
@@ -88,28 +101,33 @@ pub(super) fn answer(cells: &[CellOutcome]) -> Answer {
 }
 
 /// Every job with what it read.
-pub(super) fn lineage(cells: &[CellOutcome], clusterings: &[ClusteringOutcome]) -> Vec<LineageNode> {
-    let node = |id: String, kind: Kind, artefact: &Artefact, inputs: Vec<Input>, cached: bool| LineageNode {
-        id,
-        kind,
-        key: artefact.key.clone(),
-        digest: artefact.digest.clone(),
-        inputs,
-        timings: Timings {
-            queued_ms: 1_700_000_000_000,
-            started_ms: 1_700_000_001_000,
-            finished_ms: 1_700_000_021_000,
-            compute_ms: 19_500,
-        },
-        software: Software {
-            version: "0.1.0".to_owned(),
-            revision: "abc1234".to_owned(),
-            worker: "trainer-7".to_owned(),
-            device: "cpu".to_owned(),
-        },
-        attempts: if kind == Kind::Train { 2 } else { 1 },
-        cached,
-        metrics: BTreeMap::new(),
+pub(super) fn lineage(
+    cells: &[CellOutcome],
+    clusterings: &[ClusteringOutcome],
+) -> Vec<LineageNode> {
+    let node = |id: String, kind: Kind, artefact: &Artefact, inputs: Vec<Input>, cached: bool| {
+        LineageNode {
+            id,
+            kind,
+            key: artefact.key.clone(),
+            digest: artefact.digest.clone(),
+            inputs,
+            timings: Timings {
+                queued_ms: 1_700_000_000_000,
+                started_ms: 1_700_000_001_000,
+                finished_ms: 1_700_000_021_000,
+                compute_ms: 19_500,
+            },
+            software: Software {
+                version: "0.1.0".to_owned(),
+                revision: "abc1234".to_owned(),
+                worker: "trainer-7".to_owned(),
+                device: "cpu".to_owned(),
+            },
+            attempts: if kind == Kind::Train { 2 } else { 1 },
+            cached,
+            metrics: BTreeMap::new(),
+        }
     };
     let input = |role: &str, artefact: &Artefact| Input {
         role: role.to_owned(),
@@ -117,7 +135,13 @@ pub(super) fn lineage(cells: &[CellOutcome], clusterings: &[ClusteringOutcome]) 
         digest: artefact.digest.clone(),
     };
     let images = artefact("import");
-    let mut nodes = vec![node("import digits".to_owned(), Kind::Import, &images, Vec::new(), true)];
+    let mut nodes = vec![node(
+        "import digits".to_owned(),
+        Kind::Import,
+        &images,
+        Vec::new(),
+        true,
+    )];
     nodes.extend(clusterings.iter().map(|c| {
         node(
             format!("cluster {} C={}", c.name, c.clusters),
@@ -130,7 +154,11 @@ pub(super) fn lineage(cells: &[CellOutcome], clusterings: &[ClusteringOutcome]) 
     for cell in cells {
         for snapshot in &cell.snapshots {
             let mut inputs = vec![input("images", &images)];
-            inputs.extend(cell.condition.iter().map(|condition| input("condition", condition)));
+            inputs.extend(
+                cell.condition
+                    .iter()
+                    .map(|condition| input("condition", condition)),
+            );
             let training = snapshot.training.as_ref().unwrap();
             nodes.push(node(
                 format!("train {} to {}", cell.label, snapshot.nimg),
@@ -157,5 +185,8 @@ pub(super) fn costs(lineage: &[LineageNode]) -> Vec<KindCost> {
             mean_wait_s: (*kind != Kind::Import).then_some(1.0),
         }
     };
-    [Kind::Import, Kind::Cluster, Kind::Train].iter().map(cost).collect()
+    [Kind::Import, Kind::Cluster, Kind::Train]
+        .iter()
+        .map(cost)
+        .collect()
 }

@@ -1,5 +1,5 @@
-//! What becomes of a job whose attempt gave no result: another try later, a dead letter, or another's hands at once. What
-//! replaces the message is stored before the message is acknowledged.
+//! What becomes of a job whose attempt gave no result: another try later, a dead letter, or
+//! another's hands at once. What replaces the message is stored before the message is acknowledged.
 
 use super::{Ended, Hand, Workshop};
 use crate::{
@@ -21,7 +21,11 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(600);
 
 impl Workshop {
     /// What becomes of a job whose attempt failed: only the error's kind decides.
-    pub(super) async fn settle(&self, hand: &Hand<'_>, error: JobError) -> Result<Ended, RuntimeError> {
+    pub(super) async fn settle(
+        &self,
+        hand: &Hand<'_>,
+        error: JobError,
+    ) -> Result<Ended, RuntimeError> {
         let text = format!("{error:#}");
         match &error {
             JobError::Drained => {
@@ -36,40 +40,61 @@ impl Workshop {
             }
             JobError::InputLost { input, .. } => match self.is_lost(hand, input).await {
                 Ok(true) => {
-                    tracing::warn!(error = %text, "an input has to be made again; the job leaves the queue until it is there");
+                    tracing::warn!(error = %text, "an input has to be made again; the job leaves \
+                        the queue until it is there");
                     self.tell(hand, EventWhat::Failed, false, text).await;
                     failpoint("after-input-lost");
                     hand.delivery.receipt.double_ack().await?;
                     Ok(Ended::InputLost)
                 }
-                Ok(false) => self.fail(hand, FailureKind::Retry, FIRST_DELAY, &error).await,
-                Err(reason) => self.fail(hand, FailureKind::Retry, FIRST_DELAY, &reason.into()).await,
+                Ok(false) => {
+                    self.fail(hand, FailureKind::Retry, FIRST_DELAY, &error)
+                        .await
+                }
+                Err(reason) => {
+                    self.fail(hand, FailureKind::Retry, FIRST_DELAY, &reason.into())
+                        .await
+                }
             },
-            JobError::Retry { after, .. } => self.fail(hand, FailureKind::Retry, *after, &error).await,
+            JobError::Retry { after, .. } => {
+                self.fail(hand, FailureKind::Retry, *after, &error).await
+            }
             JobError::Bug { .. } => self.fail(hand, FailureKind::Bug, FIRST_DELAY, &error).await,
         }
     }
 
-    /// Whether an input that could not be read has really to be made again; a result of it that does not verify is discarded. It
-    /// is looked at with fresh eyes: what this process found sound once may have been damaged since.
+    /// Whether an input that could not be read has really to be made again; a result of it that
+    /// does not verify is discarded. It is looked at with fresh eyes: what this process found sound
+    /// once may have been damaged since.
     async fn is_lost(&self, hand: &Hand<'_>, input: &JobKey) -> Result<bool, LookUpError> {
-        match Verifier::new(self.bench.store.clone()).look_up(input, true).await? {
+        match Verifier::new(self.bench.store.clone())
+            .look_up(input, true)
+            .await?
+        {
             Found::Nothing => Ok(true),
             Found::Sound(manifest) => {
                 let mut pinned = hand.job.inputs.iter().filter(|found| found.key == *input);
                 Ok(pinned.any(|found| found.digest != manifest.digest))
             }
             Found::Broken(reason, attempt) => {
-                tracing::warn!(%input, %reason, "the result of an input does not verify; it is discarded");
+                tracing::warn!(%input, %reason, "the result of an input does not verify; it is \
+                    discarded");
                 self.verifier.discard(input, attempt.as_ref()).await?;
                 Ok(true)
             }
         }
     }
 
-    /// Another try later, or none any more. An attempt that stored a checkpoint came further than the last one, so the count
-    /// begins anew; and a store that answers nobody is no fault of this job.
-    async fn fail(&self, hand: &Hand<'_>, failure: FailureKind, after: Duration, error: &JobError) -> Result<Ended, RuntimeError> {
+    /// Another try later, or none any more. An attempt that stored a checkpoint came further than
+    /// the last one, so the count begins anew; and a store that answers nobody is no fault of this
+    /// job.
+    async fn fail(
+        &self,
+        hand: &Hand<'_>,
+        failure: FailureKind,
+        after: Duration,
+        error: &JobError,
+    ) -> Result<Ended, RuntimeError> {
         let text = format!("{error:#}");
         let before = if hand.advanced.load(Ordering::Relaxed) {
             0
@@ -93,13 +118,19 @@ impl Workshop {
         } else {
             self.tell(hand, EventWhat::Failed, false, text).await;
             let delay = backoff(&hand.job.key, after, failures);
-            self.postpone(hand.delivery, &hand.job, failures, delay).await?;
+            self.postpone(hand.delivery, &hand.job, failures, delay)
+                .await?;
         }
         Ok(ended)
     }
 
     /// The event comes last here: whoever hears it finds the letter, and the queue without the job.
-    async fn bury(&self, hand: &Hand<'_>, failure: FailureKind, text: String) -> Result<(), RuntimeError> {
+    async fn bury(
+        &self,
+        hand: &Hand<'_>,
+        failure: FailureKind,
+        text: String,
+    ) -> Result<(), RuntimeError> {
         let attempts = hand.delivery.envelope.failures + hand.delivery.delivered;
         let letter = letter_of(
             &hand.delivery.subject,
@@ -112,44 +143,68 @@ impl Workshop {
         self.queue.bury(&letter).await?;
         failpoint("after-letter");
         hand.delivery.receipt.double_ack().await?;
-        if let Err(error) = self.queue.tell(&dead_event(&letter), &hand.delivery.envelope).await {
+        if let Err(error) = self
+            .queue
+            .tell(&dead_event(&letter), &hand.delivery.envelope)
+            .await
+        {
             tracing::warn!(%error, "event not stored");
         }
         Ok(())
     }
 
     /// Stores the job for later and takes it off the queue.
-    async fn postpone(&self, delivery: &Delivery, job: &Job, failures: u64, after: Duration) -> Result<(), RuntimeError> {
+    async fn postpone(
+        &self,
+        delivery: &Delivery,
+        job: &Job,
+        failures: u64,
+        after: Duration,
+    ) -> Result<(), RuntimeError> {
         let lane = (job.kind(), lane_priority(delivery, job));
         let envelope = Envelope {
             failures,
             ..delivery.envelope
         };
-        match self.queue.delay(lane, &job.key, delivery.payload.clone(), envelope, after).await? {
-            // Occupied: a delayed copy from an attempt that died before its acknowledgement waits already.
+        match self
+            .queue
+            .delay(lane, &job.key, delivery.payload.clone(), envelope, after)
+            .await?
+        {
+            // Occupied: a delayed copy from an attempt that died before its acknowledgement waits
+            // already.
             Published::Stored | Published::Occupied => {}
         }
         failpoint("after-delay");
         Ok(delivery.receipt.double_ack().await?)
     }
 
-    /// Gives a job back at once. A drain is no failure, so it must not use up the deliveries that the broker counts: when they
-    /// run low, the job goes round through a delay of no length, which starts the count again.
+    /// Gives a job back at once. A drain is no failure, so it must not use up the deliveries that
+    /// the broker counts: when they run low, the job goes round through a delay of no length, which
+    /// starts the count again.
     pub(crate) async fn give_back(&self, delivery: &Delivery) -> Result<(), RuntimeError> {
         if delivery.delivered + 2 >= self.max_deliver
             && let Ok(job) = Job::decode(&delivery.payload)
         {
-            return self.postpone(delivery, &job, delivery.envelope.failures, Duration::ZERO).await;
+            return self
+                .postpone(delivery, &job, delivery.envelope.failures, Duration::ZERO)
+                .await;
         }
         Ok(delivery.receipt.nak(None).await?)
     }
 
-    /// A message that is no job of ours: one of a newer program waits for a newer worker, anything else is a dead letter.
-    pub(super) async fn refuse(&self, delivery: &Delivery, error: &ContractError) -> Result<Ended, RuntimeError> {
+    /// A message that is no job of ours: one of a newer program waits for a newer worker, anything
+    /// else is a dead letter.
+    pub(super) async fn refuse(
+        &self,
+        delivery: &Delivery,
+        error: &ContractError,
+    ) -> Result<Ended, RuntimeError> {
         if let ContractError::NewerSchema { .. } = error
             && let Ok((kind, priority, key)) = cedm_contract::parse_job_subject(&delivery.subject)
         {
-            tracing::error!(%error, subject = %delivery.subject, "a job of a newer program: left for a newer worker");
+            tracing::error!(%error, subject = %delivery.subject, "a job of a newer program: left \
+                for a newer worker");
             self.queue
                 .delay(
                     (kind, priority),
@@ -162,7 +217,8 @@ impl Workshop {
             delivery.receipt.double_ack().await?;
             return Ok(Ended::Refused);
         }
-        tracing::error!(%error, subject = %delivery.subject, "a message that is no job: moved to the dead letters");
+        tracing::error!(%error, subject = %delivery.subject, "a message that is no job: moved to \
+            the dead letters");
         let letter = letter_of(
             &delivery.subject,
             &delivery.payload,
@@ -179,13 +235,16 @@ impl Workshop {
 
 /// The priority under which the job was queued; its own if somebody published by hand.
 fn lane_priority(delivery: &Delivery, job: &Job) -> cedm_contract::Priority {
-    cedm_contract::parse_job_subject(&delivery.subject).map_or(job.priority, |(_, priority, _)| priority)
+    cedm_contract::parse_job_subject(&delivery.subject)
+        .map_or(job.priority, |(_, priority, _)| priority)
 }
 
-/// Doubles with every failure, up to ten minutes; a tenth up or down by key, so that jobs that failed together do not come again
-/// together.
+/// Doubles with every failure, up to ten minutes; a tenth up or down by key, so that jobs that
+/// failed together do not come again together.
 fn backoff(key: &JobKey, first: Duration, failures: u64) -> Duration {
-    let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+    let doublings = u32::try_from(failures.saturating_sub(1))
+        .unwrap_or(u32::MAX)
+        .min(16);
     let delay = first.saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
     let jitter = blake3::hash(format!("{key} {failures}").as_bytes()).as_bytes()[0];
     delay.mul_f64(0.9 + 0.2 * f64::from(jitter) / 255.0)
@@ -199,7 +258,14 @@ mod tests {
     fn backoff_doubles_and_ends() {
         let key = JobKey::of(b"job");
         let seconds = |failures| backoff(&key, Duration::from_secs(5), failures).as_secs_f64();
-        for (failures, expect) in [(1, 5.0), (2, 10.0), (3, 20.0), (4, 40.0), (30, 600.0), (u64::MAX, 600.0)] {
+        for (failures, expect) in [
+            (1, 5.0),
+            (2, 10.0),
+            (3, 20.0),
+            (4, 40.0),
+            (30, 600.0),
+            (u64::MAX, 600.0),
+        ] {
             let found = seconds(failures);
             assert!(
                 (0.9 * expect..=1.1 * expect).contains(&found),

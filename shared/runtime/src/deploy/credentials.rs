@@ -4,7 +4,9 @@ use crate::RuntimeError;
 use anyhow::Context as _;
 use cedm_contract::Service;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    collections::BTreeMap, fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::Path,
+};
 
 /// One NATS password per service, and the key pair of the store.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,14 +25,20 @@ impl std::fmt::Debug for Credentials {
 }
 
 fn secret() -> String {
-    format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>())
+    format!(
+        "{:032x}{:032x}",
+        rand::random::<u128>(),
+        rand::random::<u128>()
+    )
 }
 
 impl Credentials {
     /// Fresh ones.
     pub fn generate() -> Self {
         let services = std::iter::once(Service::Cli).chain(Service::RUNNING.iter().copied());
-        let nats = services.map(|service| (service.name().to_owned(), secret())).collect();
+        let nats = services
+            .map(|service| (service.name().to_owned(), secret()))
+            .collect();
         Self {
             nats,
             s3_access_key: format!("cedm{:016x}", rand::random::<u64>()),
@@ -49,7 +57,8 @@ impl Credentials {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let credentials = Self::generate();
                 let text = serde_json::to_vec_pretty(&credentials).with_context(describe)?;
-                // Whole or not at all: a process killed here must not leave half a file to the next.
+                // Whole or not at all: a process killed here must not leave half a file to the
+                // next.
                 let part = path.with_extension("part");
                 let mut file = OpenOptions::new()
                     .write(true)
@@ -73,7 +82,13 @@ impl Credentials {
     }
 
     /// What a service's process finds in its environment: NATS, store, bucket, keys.
-    pub fn environment(&self, service: Service, nats_url: &str, s3_endpoint: &str, bucket: &str) -> Vec<(&'static str, String)> {
+    pub fn environment(
+        &self,
+        service: Service,
+        nats_url: &str,
+        s3_endpoint: &str,
+        bucket: &str,
+    ) -> Vec<(&'static str, String)> {
         vec![
             ("CEDM_NATS_URL", nats_url.to_owned()),
             ("CEDM_NATS_USER", service.name().to_owned()),
@@ -98,7 +113,13 @@ mod tests {
         let path = folder.path().join("credentials.json");
         let first = Credentials::load_or_create(&path).unwrap();
         assert!(first == Credentials::load_or_create(&path).unwrap());
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_ne!(first.nats_password(Service::Trainer), first.nats_password(Service::Sampler));
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_ne!(
+            first.nats_password(Service::Trainer),
+            first.nats_password(Service::Sampler)
+        );
     }
 }

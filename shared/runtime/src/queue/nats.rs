@@ -13,8 +13,8 @@ use async_nats::{
 };
 use bytes::Bytes;
 use cedm_contract::{
-    DEAD_STREAM, DELAYS_STREAM, DeadLetter, Event, JOBS_STREAM, JobKey, Kind, Priority, dead_subject, delay_subject, due_subject,
-    event_subject, job_subject,
+    DEAD_STREAM, DELAYS_STREAM, DeadLetter, Event, JOBS_STREAM, JobKey, Kind, Priority,
+    dead_subject, delay_subject, due_subject, event_subject, job_subject,
 };
 use futures::{FutureExt, StreamExt};
 use std::{
@@ -40,8 +40,8 @@ pub(crate) struct NatsQueue {
     deliveries: Arc<Mutex<Option<Inbox>>>,
 }
 
-/// Where pulled jobs arrive. It stays open between pulls, so that a job whose answer came too late is taken up by the next one
-/// and does not wait for `ack_wait`.
+/// Where pulled jobs arrive. It stays open between pulls, so that a job whose answer came too late
+/// is taken up by the next one and does not wait for `ack_wait`.
 #[derive(Debug)]
 struct Inbox {
     subject: String,
@@ -73,8 +73,8 @@ impl NatsQueue {
         &self.client
     }
 
-    /// Publishes and waits for the acknowledgement, for a publish by itself only buffers; a lost answer is asked for again under
-    /// the same message id.
+    /// Publishes and waits for the acknowledgement, for a publish by itself only buffers; a lost
+    /// answer is asked for again under the same message id.
     async fn store(
         &self,
         action: &'static str,
@@ -89,14 +89,18 @@ impl NatsQueue {
             if attempt > 0 {
                 tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
             }
-            let message = PublishMessage::build().payload(payload.clone()).headers(headers.clone());
+            let message = PublishMessage::build()
+                .payload(payload.clone())
+                .headers(headers.clone());
             let answer = match self.js.send_publish(subject.clone(), message).await {
                 Ok(answer) => answer.await,
                 Err(error) => Err(error),
             };
             match answer {
                 Ok(_) => return Ok(Published::Stored),
-                Err(error) if server_code(&error) == Some(SUBJECT_OCCUPIED) => return Ok(Published::Occupied),
+                Err(error) if server_code(&error) == Some(SUBJECT_OCCUPIED) => {
+                    return Ok(Published::Occupied);
+                }
                 // The server understood and refused: again would be refused again.
                 Err(error) if server_code(&error).is_some() => return Err(fail(action)(&error)),
                 Err(error) => last = Some(fail(action)(&error)),
@@ -107,7 +111,11 @@ impl NatsQueue {
 
     async fn open_inbox(&self) -> Result<Inbox, QueueError> {
         let subject = self.client.new_inbox();
-        let messages = self.client.subscribe(subject.clone()).await.map_err(|error| fail("pull")(&error))?;
+        let messages = self
+            .client
+            .subscribe(subject.clone())
+            .await
+            .map_err(|error| fail("pull")(&error))?;
         Ok(Inbox { subject, messages })
     }
 
@@ -132,8 +140,14 @@ impl NatsQueue {
                 });
             }
             Some(status) => {
-                let reason = format!("{status} {}", message.description.as_deref().unwrap_or_default());
-                return Err(QueueError { action: "pull", reason });
+                let reason = format!(
+                    "{status} {}",
+                    message.description.as_deref().unwrap_or_default()
+                );
+                return Err(QueueError {
+                    action: "pull",
+                    reason,
+                });
             }
         }
         let message = Message {
@@ -144,7 +158,10 @@ impl NatsQueue {
             action: "pull",
             reason: error.to_string(),
         })?;
-        let (sequence, delivered) = (info.stream_sequence, u64::try_from(info.delivered).unwrap_or(1));
+        let (sequence, delivered) = (
+            info.stream_sequence,
+            u64::try_from(info.delivered).unwrap_or(1),
+        );
         Ok(Some(Delivery {
             subject: message.subject.to_string(),
             payload: message.payload.clone(),
@@ -156,12 +173,24 @@ impl NatsQueue {
     }
 
     async fn stream(&self, name: &str) -> Result<Stream<()>, QueueError> {
-        self.js.get_stream_no_info(name).await.map_err(|error| fail("get stream")(&error))
+        self.js
+            .get_stream_no_info(name)
+            .await
+            .map_err(|error| fail("get stream")(&error))
     }
 
     /// The last message of a stream on a subject (wildcards allowed).
-    pub(crate) async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, QueueError> {
-        match self.stream(stream).await?.get_last_raw_message_by_subject(subject).await {
+    pub(crate) async fn last(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Option<Stored>, QueueError> {
+        match self
+            .stream(stream)
+            .await?
+            .get_last_raw_message_by_subject(subject)
+            .await
+        {
             Ok(message) => Ok(Some(stored(message))),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(fail("look up a message")(&error)),
@@ -169,7 +198,11 @@ impl NatsQueue {
     }
 
     /// The message with this sequence.
-    pub(crate) async fn at(&self, stream: &str, sequence: u64) -> Result<Option<Stored>, QueueError> {
+    pub(crate) async fn at(
+        &self,
+        stream: &str,
+        sequence: u64,
+    ) -> Result<Option<Stored>, QueueError> {
         match self.stream(stream).await?.get_raw_message(sequence).await {
             Ok(message) => Ok(Some(stored(message))),
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
@@ -190,7 +223,11 @@ impl NatsQueue {
     }
 
     /// Subjects of a stream that match and hold messages.
-    pub(crate) async fn subjects(&self, stream: &str, filter: &str) -> Result<Vec<String>, QueueError> {
+    pub(crate) async fn subjects(
+        &self,
+        stream: &str,
+        filter: &str,
+    ) -> Result<Vec<String>, QueueError> {
         use futures::TryStreamExt;
         let listed = self
             .stream(stream)
@@ -198,15 +235,26 @@ impl NatsQueue {
             .info_with_subjects(filter)
             .await
             .map_err(|error| fail("list subjects")(&error))?;
-        let subjects: Vec<(String, usize)> = listed.try_collect().await.map_err(|error| fail("list subjects")(&error))?;
+        let subjects: Vec<(String, usize)> = listed
+            .try_collect()
+            .await
+            .map_err(|error| fail("list subjects")(&error))?;
         Ok(subjects.into_iter().map(|(subject, _)| subject).collect())
     }
 
     /// What is outstanding for a key: queued or in hand, or waiting for its time.
-    pub(crate) async fn outstanding(&self, kind: Kind, key: &JobKey) -> Result<Option<Stored>, QueueError> {
-        // In this order a job on its way from one to the other is at worst found in neither, and then its subject refuses a second.
+    pub(crate) async fn outstanding(
+        &self,
+        kind: Kind,
+        key: &JobKey,
+    ) -> Result<Option<Stored>, QueueError> {
+        // In this order a job on its way from one to the other is at worst found in neither, and
+        // then its subject refuses a second.
         for (stream, areas) in [(JOBS_STREAM, "job"), (DELAYS_STREAM, "*")] {
-            if let Some(found) = self.last(stream, &format!("cedm.{areas}.{kind}.*.{key}")).await? {
+            if let Some(found) = self
+                .last(stream, &format!("cedm.{areas}.{kind}.*.{key}"))
+                .await?
+            {
                 return Ok(Some(found));
             }
         }
@@ -214,9 +262,17 @@ impl NatsQueue {
     }
 
     /// Whether the same job was queued before this one, under another priority.
-    pub(crate) async fn has_elder(&self, kind: Kind, priority: Priority, key: &JobKey, sequence: u64) -> Result<bool, QueueError> {
+    pub(crate) async fn has_elder(
+        &self,
+        kind: Kind,
+        priority: Priority,
+        key: &JobKey,
+        sequence: u64,
+    ) -> Result<bool, QueueError> {
         for other in Priority::ALL.into_iter().filter(|other| *other != priority) {
-            if let Some(found) = self.last(JOBS_STREAM, &job_subject(kind, other, key)).await?
+            if let Some(found) = self
+                .last(JOBS_STREAM, &job_subject(kind, other, key))
+                .await?
                 && found.sequence < sequence
             {
                 return Ok(true);
@@ -225,7 +281,11 @@ impl NatsQueue {
         Ok(false)
     }
 
-    pub(crate) async fn letter(&self, kind: Kind, key: &JobKey) -> Result<Option<Stored>, QueueError> {
+    pub(crate) async fn letter(
+        &self,
+        kind: Kind,
+        key: &JobKey,
+    ) -> Result<Option<Stored>, QueueError> {
         self.last(DEAD_STREAM, &dead_subject(kind, key)).await
     }
 }
@@ -269,10 +329,14 @@ fn schedule_at(after: Duration) -> String {
 #[async_trait::async_trait]
 impl Queue for NatsQueue {
     async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError> {
-        let failed = |reason: String| QueueError { action: "pull", reason };
+        let failed = |reason: String| QueueError {
+            action: "pull",
+            reason,
+        };
         let mut connected = self.connected.clone();
         if !*connected.borrow_and_update() {
-            // The client would keep the request and send it later, when nobody waits for its job any more.
+            // The client would keep the request and send it later, when nobody waits for its job
+            // any more.
             return Err(failed("NATS is not connected".to_owned()));
         }
         let mut inbox = self.deliveries.lock().await;
@@ -283,7 +347,10 @@ impl Queue for NatsQueue {
         if let Some(late) = self.take_late(inbox) {
             return Ok(Some(late));
         }
-        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{JOBS_STREAM}.{}", consumer_name(kind, priority));
+        let subject = format!(
+            "$JS.API.CONSUMER.MSG.NEXT.{JOBS_STREAM}.{}",
+            consumer_name(kind, priority)
+        );
         let request = Bytes::from_static(br#"{"batch":1,"no_wait":true}"#);
         self.client
             .publish_with_reply(subject, inbox.subject.clone(), request)
@@ -313,8 +380,14 @@ impl Queue for NatsQueue {
         envelope: Envelope,
         id: &str,
     ) -> Result<Published, QueueError> {
-        self.store("publish a job", job_subject(lane.0, lane.1, key), envelope.headers(), payload, id)
-            .await
+        self.store(
+            "publish a job",
+            job_subject(lane.0, lane.1, key),
+            envelope.headers(),
+            payload,
+            id,
+        )
+        .await
     }
 
     async fn delay(
@@ -329,24 +402,42 @@ impl Queue for NatsQueue {
         headers.insert(NATS_SCHEDULE, schedule_at(after));
         headers.insert(NATS_SCHEDULE_TARGET, due_subject(lane.0, lane.1, key));
         let id = format!("delay-{}", ulid::Ulid::generate());
-        self.store("delay a job", delay_subject(lane.0, lane.1, key), headers, payload, &id)
-            .await
+        self.store(
+            "delay a job",
+            delay_subject(lane.0, lane.1, key),
+            headers,
+            payload,
+            &id,
+        )
+        .await
     }
 
     async fn bury(&self, letter: &DeadLetter) -> Result<(), QueueError> {
         let id = format!("dead-{}", ulid::Ulid::generate());
         let subject = dead_subject(letter.kind, &letter.key);
-        self.store("store a dead letter", subject, Envelope::fresh().headers(), encode(letter), &id)
-            .await
-            .map(|_| ())
+        self.store(
+            "store a dead letter",
+            subject,
+            Envelope::fresh().headers(),
+            encode(letter),
+            &id,
+        )
+        .await
+        .map(|_| ())
     }
 
     async fn tell(&self, event: &Event, envelope: &Envelope) -> Result<(), QueueError> {
         let id = format!("event-{}", ulid::Ulid::generate());
         let subject = event_subject(event.kind, event.what, &event.key);
-        self.store("store an event", subject, envelope.headers(), encode(event), &id)
-            .await
-            .map(|_| ())
+        self.store(
+            "store an event",
+            subject,
+            envelope.headers(),
+            encode(event),
+            &id,
+        )
+        .await
+        .map(|_| ())
     }
 }
 
@@ -365,15 +456,19 @@ impl Receipt for Message {
         })
     }
     async fn nak(&self, after: Option<Duration>) -> Result<(), QueueError> {
-        self.ack_with(AckKind::Nak(after)).await.map_err(|error| QueueError {
-            action: "give back",
-            reason: error.to_string(),
-        })
+        self.ack_with(AckKind::Nak(after))
+            .await
+            .map_err(|error| QueueError {
+                action: "give back",
+                reason: error.to_string(),
+            })
     }
     async fn progress(&self) -> Result<(), QueueError> {
-        self.ack_with(AckKind::Progress).await.map_err(|error| QueueError {
-            action: "report progress",
-            reason: error.to_string(),
-        })
+        self.ack_with(AckKind::Progress)
+            .await
+            .map_err(|error| QueueError {
+                action: "report progress",
+                reason: error.to_string(),
+            })
     }
 }

@@ -36,7 +36,10 @@ impl Sleeper {
             desk.fetch_async(&output.object).await?;
         }
         let (mut part, mut state) = match desk.resume_async().await? {
-            Some((part, file)) => (part, std::fs::read_to_string(file).map_err(JobError::retry)?),
+            Some((part, file)) => (
+                part,
+                std::fs::read_to_string(file).map_err(JobError::retry)?,
+            ),
             None => (0, desk.job().key.to_string()),
         };
         while part < PARTS {
@@ -56,9 +59,11 @@ impl Sleeper {
                 return Err(JobError::Drained);
             }
         }
-        desk.put_async("result", Body::Bytes(state.into()), Stability::Stable).await?;
+        desk.put_async("result", Body::Bytes(state.into()), Stability::Stable)
+            .await?;
         let note = dice.pick(0..1000).to_string();
-        desk.put_async("note", Body::Bytes(note.into()), Stability::Volatile).await?;
+        desk.put_async("note", Body::Bytes(note.into()), Stability::Volatile)
+            .await?;
         Ok(Outcome {
             result: JobResult::Fit { dim: 1 },
             metrics: BTreeMap::new(),
@@ -72,7 +77,11 @@ impl Compute for Sleeper {
         let start = tokio::time::Instant::now();
         let outcome = self.compute(&desk).await;
         let took = start.elapsed();
-        Ok(Finished { desk, outcome, took })
+        Ok(Finished {
+            desk,
+            outcome,
+            took,
+        })
     }
 }
 
@@ -81,12 +90,25 @@ pub(super) fn check_result(seed: u64, store: &RamStore, job: &Job, found: Found)
     let Found::Sound(manifest) = found else {
         panic!("seed {seed}: {} has no sound result: {found:?}", job.key)
     };
-    let object = &manifest.output("result").expect("every result has one").object.object;
-    let text = store.snapshot().remove(object).expect("a sound result has its objects");
-    assert_eq!(*text, *chain(job.key.as_str(), 0, PARTS).as_bytes(), "seed {seed}: {}", job.key);
+    let object = &manifest
+        .output("result")
+        .expect("every result has one")
+        .object
+        .object;
+    let text = store
+        .snapshot()
+        .remove(object)
+        .expect("a sound result has its objects");
+    assert_eq!(
+        *text,
+        *chain(job.key.as_str(), 0, PARTS).as_bytes(),
+        "seed {seed}: {}",
+        job.key
+    );
 }
 
-/// One worker: pulls, works, and dies or freezes by the dice. A death drops the attempt at whatever await it stands.
+/// One worker: pulls, works, and dies or freezes by the dice. A death drops the attempt at whatever
+/// await it stands.
 pub(super) async fn worker(workshop: Workshop, dice: Dice) {
     let job = job("kind only");
     loop {
@@ -110,7 +132,10 @@ pub(super) async fn worker(workshop: Workshop, dice: Dice) {
             }
         };
         let (frozen_after, frozen_for) = if dice.roll(0.15) {
-            (Duration::from_millis(dice.pick(0..40_000)), Duration::from_secs(dice.pick(1..300)))
+            (
+                Duration::from_millis(dice.pick(0..40_000)),
+                Duration::from_secs(dice.pick(1..300)),
+            )
         } else {
             (Duration::ZERO, Duration::ZERO)
         };
@@ -127,7 +152,8 @@ pub(super) async fn worker(workshop: Workshop, dice: Dice) {
     }
 }
 
-/// What the coordinator does: publishes what is desired and neither done nor queued, discards what does not verify, replays the dead.
+/// What the coordinator does: publishes what is desired and neither done nor queued, discards what
+/// does not verify, replays the dead.
 #[derive(Clone)]
 pub(super) struct Coordinator {
     pub queue: Shared,
@@ -143,7 +169,12 @@ impl Coordinator {
         for leader in &self.leaders {
             if let Found::Sound(manifest) = verifier.look_up(&leader.key, false).await? {
                 let inputs = vec![manifest.as_input("previous")];
-                wanted.push(Job::new(leader.spec.clone(), inputs, leader.priority, leader.hints.clone()));
+                wanted.push(Job::new(
+                    leader.spec.clone(),
+                    inputs,
+                    leader.priority,
+                    leader.hints.clone(),
+                ));
             }
         }
         Ok(wanted)
@@ -151,7 +182,9 @@ impl Coordinator {
 
     /// Whether everything has a result that verifies to the byte; what does not is discarded.
     pub(super) async fn is_satisfied(&self) -> bool {
-        let Ok(wanted) = self.wanted().await else { return false };
+        let Ok(wanted) = self.wanted().await else {
+            return false;
+        };
         let mut is_satisfied = wanted.len() == 2 * self.leaders.len();
         for job in wanted {
             is_satisfied &= self.is_done(&job, true).await.unwrap_or(false);
@@ -183,13 +216,18 @@ impl Coordinator {
     async fn publish(&self) -> Result<(), LookUpError> {
         for job in self.wanted().await? {
             let (kind, priority) = (job.kind(), job.priority);
-            if self.is_done(&job, false).await? || self.queue.0.is_outstanding(kind, priority, &job.key) {
+            if self.is_done(&job, false).await?
+                || self.queue.0.is_outstanding(kind, priority, &job.key)
+            {
                 continue;
             }
             self.queue.0.forget(&job.key);
             let payload = Bytes::from(job.encode().expect("a small job"));
             // Lost or refused: the next round sees.
-            let _ = self.queue.publish((kind, priority), &job.key, payload, Envelope::fresh(), "").await;
+            let _ = self
+                .queue
+                .publish((kind, priority), &job.key, payload, Envelope::fresh(), "")
+                .await;
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! A process that is stopped for a while, whatever it is doing, and a store that takes its time: together they put a pause between
-//! any two steps of the protocol.
+//! A process that is stopped for a while, whatever it is doing, and a store that takes its time:
+//! together they put a pause between any two steps of the protocol.
 
 use crate::store::{Body, Created, Listed, RamStore, Store, StoreError};
 use bytes::Bytes;

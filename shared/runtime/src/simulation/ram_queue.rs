@@ -1,5 +1,6 @@
-//! The broker in memory, with the habits that the protocol must bear: acknowledgements that do not ask who holds the job, lost
-//! answers, redelivery after `ack_wait`, a delivery budget, one message per subject, total loss.
+//! The broker in memory, with the habits that the protocol must bear: acknowledgements that do not
+//! ask who holds the job, lost answers, redelivery after `ack_wait`, a delivery budget, one message
+//! per subject, total loss.
 
 use crate::{
     Envelope,
@@ -105,7 +106,11 @@ impl RamQueue {
         }
     }
 
-    fn request<T>(&self, action: &'static str, effect: impl FnOnce(&mut State) -> T) -> Result<T, QueueError> {
+    fn request<T>(
+        &self,
+        action: &'static str,
+        effect: impl FnOnce(&mut State) -> T,
+    ) -> Result<T, QueueError> {
         let fault = (lock(&self.plan))(action);
         let lost = || QueueError {
             action,
@@ -117,14 +122,23 @@ impl RamQueue {
         let mut state = lock(&self.state);
         state.fire();
         let value = effect(&mut state);
-        if fault == Fault::After { Err(lost()) } else { Ok(value) }
+        if fault == Fault::After {
+            Err(lost())
+        } else {
+            Ok(value)
+        }
     }
 
-    /// Everything is gone, and sequences begin anew: an answer to an old delivery can hit another job.
+    /// Everything is gone, and sequences begin anew: an answer to an old delivery can hit another
+    /// job.
     pub(super) fn wipe(&self) {
         let mut state = lock(&self.state);
-        let (letters, events) = (std::mem::take(&mut state.letters), std::mem::take(&mut state.events));
-        // Letters and events are kept for the checker only; nothing in the protocol reads them after this.
+        let (letters, events) = (
+            std::mem::take(&mut state.letters),
+            std::mem::take(&mut state.events),
+        );
+        // Letters and events are kept for the checker only; nothing in the protocol reads them
+        // after this.
         *state = State {
             letters,
             events,
@@ -186,7 +200,8 @@ impl RamQueue {
     }
 }
 
-/// A job in somebody's hand, or in a stale one's. The broker knows it by its lane and sequence alone.
+/// A job in somebody's hand, or in a stale one's. The broker knows it by its lane and sequence
+/// alone.
 struct RamReceipt {
     queue: Arc<RamQueue>,
     /// `cedm.job.<kind>.<priority>.`
@@ -205,10 +220,11 @@ impl Queue for Shared {
         let prefix = format!("cedm.job.{kind}.{priority}.");
         let taken = self.0.request("pull", |state| {
             let now = Instant::now();
-            let found = state
-                .jobs
-                .iter_mut()
-                .find(|(subject, message)| subject.starts_with(&prefix) && message.ready_at <= now && message.delivered < max_deliver);
+            let found = state.jobs.iter_mut().find(|(subject, message)| {
+                subject.starts_with(&prefix)
+                    && message.ready_at <= now
+                    && message.delivered < max_deliver
+            });
             found.map(|(subject, message)| {
                 message.delivered += 1;
                 message.ready_at = now + ack_wait;
@@ -221,21 +237,23 @@ impl Queue for Shared {
                 )
             })
         })?;
-        Ok(taken.map(|(subject, payload, envelope, sequence, delivered)| {
-            let receipt = Box::new(RamReceipt {
-                queue: self.0.clone(),
-                lane: prefix.clone(),
-                sequence,
-            });
-            Delivery {
-                subject,
-                payload,
-                envelope,
-                sequence,
-                delivered,
-                receipt,
-            }
-        }))
+        Ok(
+            taken.map(|(subject, payload, envelope, sequence, delivered)| {
+                let receipt = Box::new(RamReceipt {
+                    queue: self.0.clone(),
+                    lane: prefix.clone(),
+                    sequence,
+                });
+                Delivery {
+                    subject,
+                    payload,
+                    envelope,
+                    sequence,
+                    delivered,
+                    receipt,
+                }
+            }),
+        )
     }
 
     async fn late(&self) -> Option<Delivery> {
@@ -250,8 +268,9 @@ impl Queue for Shared {
         envelope: Envelope,
         _: &str,
     ) -> Result<Published, QueueError> {
-        self.0
-            .request("publish", |state| state.store(job_subject(lane.0, lane.1, key), payload, envelope))
+        self.0.request("publish", |state| {
+            state.store(job_subject(lane.0, lane.1, key), payload, envelope)
+        })
     }
 
     async fn delay(
@@ -295,12 +314,20 @@ impl Queue for Shared {
 
 impl RamReceipt {
     fn held<'a>(&self, state: &'a mut State) -> Option<(String, &'a mut Message)> {
-        let mut of_lane = state.jobs.iter_mut().filter(|(subject, _)| subject.starts_with(&self.lane));
-        let found = of_lane.find(|(_, message)| message.sequence == self.sequence && message.delivered > 0)?;
+        let mut of_lane = state
+            .jobs
+            .iter_mut()
+            .filter(|(subject, _)| subject.starts_with(&self.lane));
+        let found = of_lane
+            .find(|(_, message)| message.sequence == self.sequence && message.delivered > 0)?;
         Some((found.0.clone(), found.1))
     }
 
-    fn answer(&self, action: &'static str, effect: impl FnOnce(&mut Message)) -> Result<(), QueueError> {
+    fn answer(
+        &self,
+        action: &'static str,
+        effect: impl FnOnce(&mut Message),
+    ) -> Result<(), QueueError> {
         self.queue.request(action, |state| {
             if let Some((_, message)) = self.held(state) {
                 effect(message);
@@ -320,10 +347,14 @@ impl Receipt for RamReceipt {
         })
     }
     async fn nak(&self, after: Option<Duration>) -> Result<(), QueueError> {
-        self.answer("nak", |message| message.ready_at = Instant::now() + after.unwrap_or_default())
+        self.answer("nak", |message| {
+            message.ready_at = Instant::now() + after.unwrap_or_default()
+        })
     }
     async fn progress(&self) -> Result<(), QueueError> {
         let ack_wait = self.queue.ack_wait;
-        self.answer("progress", |message| message.ready_at = Instant::now() + ack_wait)
+        self.answer("progress", |message| {
+            message.ready_at = Instant::now() + ack_wait
+        })
     }
 }

@@ -1,5 +1,5 @@
-//! The node's cache of store objects: files named by digest, verified at every use, bounded in size, shared by all
-//! processes of the node.
+//! The node's cache of store objects: files named by digest, verified at every use, bounded in
+//! size, shared by all processes of the node.
 
 use super::{Store, StoreError, StoreErrorKind, measure_file};
 use cedm_contract::ObjectRef;
@@ -29,25 +29,38 @@ impl Cache {
         })
     }
 
-    /// Puts the object's bytes at `to`, from the cache or from the store; size and digest are verified either way. `to` is a
-    /// link to the cached file, so that dropping it from the cache meanwhile does no harm.
+    /// Puts the object's bytes at `to`, from the cache or from the store; size and digest are
+    /// verified either way. `to` is a link to the cached file, so that dropping it from the cache
+    /// meanwhile does no harm.
     ///
     /// # Errors
     /// When the store fails, or what it gives does not verify.
-    pub async fn fetch(&self, store: &dyn Store, object: &ObjectRef, to: &Path) -> Result<(), StoreError> {
+    pub async fn fetch(
+        &self,
+        store: &dyn Store,
+        object: &ObjectRef,
+        to: &Path,
+    ) -> Result<(), StoreError> {
         let local = |error: &io::Error| StoreError::local("get", &object.object, error);
         let cached = self.folder.join(object.digest.as_str());
-        if self.take(&cached, object, to).map_err(|error| local(&error))? {
+        if self
+            .take(&cached, object, to)
+            .map_err(|error| local(&error))?
+        {
             return Ok(());
         }
-        let part = self
-            .folder
-            .join(format!("{}.part-{}", object.digest.short(), ulid::Ulid::generate()));
+        let part = self.folder.join(format!(
+            "{}.part-{}",
+            object.digest.short(),
+            ulid::Ulid::generate()
+        ));
         let downloaded = store.download(&object.object, &part).await;
         let outcome = match downloaded {
-            Ok(Some((size, digest))) if size == object.size && digest == object.digest => fs::rename(&part, &cached)
-                .and_then(|()| link_or_copy(&cached, to))
-                .map_err(|error| local(&error)),
+            Ok(Some((size, digest))) if size == object.size && digest == object.digest => {
+                fs::rename(&part, &cached)
+                    .and_then(|()| link_or_copy(&cached, to))
+                    .map_err(|error| local(&error))
+            }
             Ok(Some((size, digest))) => Err(StoreError::new(
                 "get",
                 &object.object,
@@ -57,7 +70,12 @@ impl Cache {
                     object.size, object.digest
                 ),
             )),
-            Ok(None) => Err(StoreError::new("get", &object.object, StoreErrorKind::Missing, "no such object")),
+            Ok(None) => Err(StoreError::new(
+                "get",
+                &object.object,
+                StoreErrorKind::Missing,
+                "no such object",
+            )),
             Err(error) => Err(error),
         };
         if outcome.is_err() {
@@ -77,7 +95,8 @@ impl Cache {
         }
         let (size, digest) = measure_file(to)?;
         if size == object.size && digest == object.digest {
-            // Its age decides what is evicted; a file system that refuses only makes that order worse.
+            // Its age decides what is evicted; a file system that refuses only makes that order
+            // worse.
             if let Ok(file) = fs::File::options().append(true).open(cached) {
                 let _ = file.set_modified(SystemTime::now());
             }
@@ -91,14 +110,19 @@ impl Cache {
         }
     }
 
-    /// Removes the files used longest ago until the rest fits. Other processes do the same: a file gone is no error.
+    /// Removes the files used longest ago until the rest fits. Other processes do the same: a file
+    /// gone is no error.
     fn evict(&self) {
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
         let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
             .filter_map(|entry| {
                 let entry = entry.ok()?;
                 let about = entry.metadata().ok()?;
-                about.is_file().then_some((about.modified().ok()?, about.len(), entry.path()))
+                about
+                    .is_file()
+                    .then_some((about.modified().ok()?, about.len(), entry.path()))
             })
             .collect();
         let mut total: u64 = files.iter().map(|file| file.1).sum();
@@ -118,7 +142,14 @@ impl Cache {
 fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Ok(()) => Ok(()),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => Err(error),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+            ) =>
+        {
+            Err(error)
+        }
         Err(_) => fs::copy(from, to).map(|_| ()),
     }
 }
@@ -143,10 +174,20 @@ mod tests {
         let (root, store) = (tempfile::tempdir().unwrap(), RamStore::default());
         let cache = Cache::open(&root.path().join("cache"), 1000).unwrap();
         let object = object(&store, "a", b"good bytes").await;
-        cache.fetch(&store, &object, &root.path().join("1")).await.unwrap();
+        cache
+            .fetch(&store, &object, &root.path().join("1"))
+            .await
+            .unwrap();
         fs::remove_file(root.path().join("1")).unwrap();
-        fs::write(root.path().join("cache").join(object.digest.as_str()), b"evil bytes").unwrap();
-        cache.fetch(&store, &object, &root.path().join("2")).await.unwrap();
+        fs::write(
+            root.path().join("cache").join(object.digest.as_str()),
+            b"evil bytes",
+        )
+        .unwrap();
+        cache
+            .fetch(&store, &object, &root.path().join("2"))
+            .await
+            .unwrap();
         assert_eq!(fs::read(root.path().join("2")).unwrap(), b"good bytes");
     }
 
@@ -155,13 +196,23 @@ mod tests {
         let (root, store) = (tempfile::tempdir().unwrap(), RamStore::default());
         let cache = Cache::open(&root.path().join("cache"), 1000).unwrap();
         let object = object(&store, "a", b"good bytes").await;
-        store.put("a", Body::Bytes(b"evil bytes".as_slice().into())).await.unwrap();
-        let refused = cache.fetch(&store, &object, &root.path().join("1")).await.unwrap_err();
+        store
+            .put("a", Body::Bytes(b"evil bytes".as_slice().into()))
+            .await
+            .unwrap();
+        let refused = cache
+            .fetch(&store, &object, &root.path().join("1"))
+            .await
+            .unwrap_err();
         assert_eq!(refused.kind, StoreErrorKind::Damaged);
         assert!(!root.path().join("1").exists());
         store.delete("a").await.unwrap();
         assert_eq!(
-            cache.fetch(&store, &object, &root.path().join("1")).await.unwrap_err().kind,
+            cache
+                .fetch(&store, &object, &root.path().join("1"))
+                .await
+                .unwrap_err()
+                .kind,
             StoreErrorKind::Missing
         );
     }
@@ -171,9 +222,16 @@ mod tests {
         let (root, store) = (tempfile::tempdir().unwrap(), RamStore::default());
         let folder = root.path().join("cache");
         let cache = Cache::open(&folder, 25).unwrap();
-        for (key, bytes) in [("a", b"0123456789"), ("b", b"1234567890"), ("c", b"2345678901")] {
+        for (key, bytes) in [
+            ("a", b"0123456789"),
+            ("b", b"1234567890"),
+            ("c", b"2345678901"),
+        ] {
             let object = object(&store, key, bytes).await;
-            cache.fetch(&store, &object, &root.path().join(key)).await.unwrap();
+            cache
+                .fetch(&store, &object, &root.path().join(key))
+                .await
+                .unwrap();
         }
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
         assert_eq!(

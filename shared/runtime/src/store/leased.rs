@@ -1,5 +1,6 @@
-//! Create-only puts for a store that has none: guarded by a lease in a JetStream bucket. Weaker than the store's own (a holder that
-//! sleeps past its lease can still overwrite), so it must be asked for.
+//! Create-only puts for a store that has none: guarded by a lease in a JetStream bucket. Weaker
+//! than the store's own (a holder that sleeps past its lease can still overwrite), so it must be
+//! asked for.
 
 use super::{Body, Created, Listed, Store, StoreError, StoreErrorKind};
 use crate::{
@@ -12,7 +13,8 @@ use cedm_contract::Digest;
 use std::{ops::Range, path::Path, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// A lease expires after 30 s (`deploy/jetstream.toml`); whoever waits for one waits a little longer than that.
+/// A lease expires after 30 s (`deploy/jetstream.toml`); whoever waits for one waits a little
+/// longer than that.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A store whose create-only puts take a lease on their key first.
@@ -32,7 +34,9 @@ impl Leased {
         loop {
             match bucket.create(name, "").await {
                 Ok(revision) => return Ok(revision),
-                Err(RuntimeError::Conflict { .. }) if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(RuntimeError::Conflict { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(50)).await
+                }
                 Err(error) => return Err(unavailable(key, &error)),
             }
         }
@@ -40,7 +44,12 @@ impl Leased {
 }
 
 fn unavailable(key: &str, error: &dyn std::fmt::Display) -> StoreError {
-    StoreError::new("create", key, StoreErrorKind::Unavailable, format!("lease: {error}"))
+    StoreError::new(
+        "create",
+        key,
+        StoreErrorKind::Unavailable,
+        format!("lease: {error}"),
+    )
 }
 
 #[async_trait::async_trait]
@@ -61,7 +70,9 @@ impl Store for Leased {
         self.inner.put(key, body).await
     }
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
-        let bucket = Bucket::open_in(&self.js, LEASES).await.map_err(|error| unavailable(key, &error))?;
+        let bucket = Bucket::open_in(&self.js, LEASES)
+            .await
+            .map_err(|error| unavailable(key, &error))?;
         // One token: permissions name `$KV.leases.*`.
         let name = Digest::of(key.as_bytes()).to_string();
         let revision = self.take(&bucket, &name, key).await?;

@@ -17,7 +17,11 @@ impl Metered {
         Self { inner, metrics }
     }
 
-    async fn time<T>(&self, op: &str, request: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    async fn time<T>(
+        &self,
+        op: &str,
+        request: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let start = Instant::now();
         let answer = request.await;
         let outcome = if answer.is_ok() { "ok" } else { "error" };
@@ -47,7 +51,8 @@ impl Store for Metered {
         self.time("put", self.inner.put(key, body)).await
     }
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
-        self.time("create", self.inner.put_if_absent(key, bytes)).await
+        self.time("create", self.inner.put_if_absent(key, bytes))
+            .await
     }
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
         self.time("delete", self.inner.delete(key)).await

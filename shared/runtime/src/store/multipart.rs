@@ -16,7 +16,13 @@ const MAX_PARTS: u64 = 9_000;
 const PARTS_IN_FLIGHT: usize = 4;
 
 /// Puts a file of `size` bytes in parts.
-pub(super) async fn put_file(client: &Client, bucket: &str, key: &str, file: &Path, size: u64) -> Result<(), StoreError> {
+pub(super) async fn put_file(
+    client: &Client,
+    bucket: &str,
+    key: &str,
+    file: &Path,
+    size: u64,
+) -> Result<(), StoreError> {
     let begun = client
         .create_multipart_upload()
         .bucket(bucket)
@@ -24,26 +30,50 @@ pub(super) async fn put_file(client: &Client, bucket: &str, key: &str, file: &Pa
         .send()
         .await
         .map_err(|error| describe("put", key, error))?;
-    let id = begun
-        .upload_id()
-        .ok_or_else(|| StoreError::new("put", key, StoreErrorKind::Unavailable, "the store gave no upload id"))?;
+    let id = begun.upload_id().ok_or_else(|| {
+        StoreError::new(
+            "put",
+            key,
+            StoreErrorKind::Unavailable,
+            "the store gave no upload id",
+        )
+    })?;
     let outcome = parts(client, bucket, key, file, size, id).await;
     if outcome.is_err() {
-        // The answer to the completion may have been lost, and its repetition refused. The key is this attempt's own: an object of
-        // this size is ours, and it appeared whole.
+        // The answer to the completion may have been lost, and its repetition refused. The key is
+        // this attempt's own: an object of this size is ours, and it appeared whole.
         let there = client.head_object().bucket(bucket).key(key).send().await;
-        if there.is_ok_and(|about| about.content_length().and_then(|found| u64::try_from(found).ok()) == Some(size)) {
+        if there.is_ok_and(|about| {
+            about
+                .content_length()
+                .and_then(|found| u64::try_from(found).ok())
+                == Some(size)
+        }) {
             return Ok(());
         }
         // The error that led here matters more; what stays is for the bucket's lifecycle rule.
-        if let Err(error) = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await {
+        if let Err(error) = client
+            .abort_multipart_upload()
+            .bucket(bucket)
+            .key(key)
+            .upload_id(id)
+            .send()
+            .await
+        {
             tracing::warn!(key, error = %describe("abort", key, error), "multipart upload not aborted");
         }
     }
     outcome
 }
 
-async fn parts(client: &Client, bucket: &str, key: &str, file: &Path, size: u64, id: &str) -> Result<(), StoreError> {
+async fn parts(
+    client: &Client,
+    bucket: &str,
+    key: &str,
+    file: &Path,
+    size: u64,
+    id: &str,
+) -> Result<(), StoreError> {
     let part_bytes = PART_BYTES.max(size.div_ceil(MAX_PARTS));
     let uploads = (0..size.div_ceil(part_bytes)).map(|index| async move {
         let offset = index * part_bytes;
@@ -54,7 +84,8 @@ async fn parts(client: &Client, bucket: &str, key: &str, file: &Path, size: u64,
             .length(Length::Exact(length))
             .build()
             .await;
-        let body = body.map_err(|error| StoreError::new("put", key, StoreErrorKind::Local, error))?;
+        let body =
+            body.map_err(|error| StoreError::new("put", key, StoreErrorKind::Local, error))?;
         let number = i32::try_from(index + 1).expect("invariant: at most 9,000 parts");
         let part = client
             .upload_part()
@@ -66,10 +97,20 @@ async fn parts(client: &Client, bucket: &str, key: &str, file: &Path, size: u64,
             .send()
             .await;
         let part = part.map_err(|error| describe("put", key, error))?;
-        Ok::<_, StoreError>(CompletedPart::builder().part_number(number).set_e_tag(part.e_tag).build())
+        Ok::<_, StoreError>(
+            CompletedPart::builder()
+                .part_number(number)
+                .set_e_tag(part.e_tag)
+                .build(),
+        )
     });
-    let done: Vec<CompletedPart> = futures::stream::iter(uploads).buffered(PARTS_IN_FLIGHT).try_collect().await?;
-    let done = CompletedMultipartUpload::builder().set_parts(Some(done)).build();
+    let done: Vec<CompletedPart> = futures::stream::iter(uploads)
+        .buffered(PARTS_IN_FLIGHT)
+        .try_collect()
+        .await?;
+    let done = CompletedMultipartUpload::builder()
+        .set_parts(Some(done))
+        .build();
     let sent = client
         .complete_multipart_upload()
         .bucket(bucket)
@@ -78,5 +119,6 @@ async fn parts(client: &Client, bucket: &str, key: &str, file: &Path, size: u64,
         .multipart_upload(done)
         .send()
         .await;
-    sent.map(|_| ()).map_err(|error| describe("put", key, error))
+    sent.map(|_| ())
+        .map_err(|error| describe("put", key, error))
 }

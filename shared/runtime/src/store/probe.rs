@@ -1,4 +1,5 @@
-//! The start-up probe: eight writers race for one key. A store that lets two win cannot carry the protocol.
+//! The start-up probe: eight writers race for one key. A store that lets two win cannot carry the
+//! protocol.
 
 use super::{Created, Store, StoreError, StoreErrorKind};
 use bytes::Bytes;
@@ -14,7 +15,11 @@ pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError>
     let key = format!("probe/{}", ulid::Ulid::generate());
     let race = (0..WRITERS).map(|writer| {
         let (store, key) = (store.clone(), key.clone());
-        async move { store.put_if_absent(&key, Bytes::from(format!("writer {writer}"))).await }
+        async move {
+            store
+                .put_if_absent(&key, Bytes::from(format!("writer {writer}")))
+                .await
+        }
     });
     let mut won = 0;
     let mut unclear = None;
@@ -32,7 +37,9 @@ pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError>
         return refuse(
             StoreErrorKind::Denied,
             format!(
-                "{won} of {WRITERS} concurrent create-only writers won: this store cannot carry the job protocol (it needs an atomic If-None-Match: *; CEDM_COMMIT_LEASE=true guards commits by a lease instead)"
+                "{won} of {WRITERS} concurrent create-only writers won: this store cannot carry \
+                 the job protocol (it needs an atomic If-None-Match: *; CEDM_COMMIT_LEASE=true \
+                 guards commits by a lease instead)"
             ),
         );
     }
@@ -59,7 +66,10 @@ mod tests {
     async fn one_winner_passes() {
         let store: Arc<dyn Store> = Arc::new(RamStore::default());
         probe_create_only(&store).await.unwrap();
-        assert!(store.list("probe/").await.unwrap().is_empty(), "the probe cleans up");
+        assert!(
+            store.list("probe/").await.unwrap().is_empty(),
+            "the probe cleans up"
+        );
     }
 
     #[tokio::test]
@@ -68,7 +78,9 @@ mod tests {
         let error = probe_create_only(&store).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Denied);
         assert!(
-            error.reason.starts_with("8 of 8 concurrent create-only writers won"),
+            error
+                .reason
+                .starts_with("8 of 8 concurrent create-only writers won"),
             "{}",
             error.reason
         );
@@ -76,9 +88,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_answer_is_no_verdict() {
-        let store: Arc<dyn Store> = Arc::new(RamStore::with_faults(
-            |op, _| if op == "create" { Fault::After } else { Fault::None },
-        ));
-        assert_eq!(probe_create_only(&store).await.unwrap_err().kind, StoreErrorKind::Unavailable);
+        let store: Arc<dyn Store> = Arc::new(RamStore::with_faults(|op, _| {
+            if op == "create" {
+                Fault::After
+            } else {
+                Fault::None
+            }
+        }));
+        assert_eq!(
+            probe_create_only(&store).await.unwrap_err().kind,
+            StoreErrorKind::Unavailable
+        );
     }
 }

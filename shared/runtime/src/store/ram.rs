@@ -63,7 +63,8 @@ impl RamStore {
         *lock(&self.plan) = Box::new(|_, _| Fault::None);
     }
 
-    /// Takes an object away, or (where it stays) replaces its bytes by others of the same length: what disks and people do.
+    /// Takes an object away, or (where it stays) replaces its bytes by others of the same length:
+    /// what disks and people do.
     pub fn rot(&self, key: &str, stays: bool) {
         let mut objects = lock(&self.objects);
         if let Some(bytes) = objects.remove(key)
@@ -76,8 +77,12 @@ impl RamStore {
     /// What lies below a prefix, whatever the plan says: for watchers that look often.
     pub fn below(&self, prefix: &str) -> Vec<(String, Bytes)> {
         let objects = lock(&self.objects);
-        let found = objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
-        found.map(|(key, bytes)| (key.clone(), bytes.clone())).collect()
+        let found = objects
+            .range(prefix.to_owned()..)
+            .take_while(|(key, _)| key.starts_with(prefix));
+        found
+            .map(|(key, bytes)| (key.clone(), bytes.clone()))
+            .collect()
     }
 
     /// Everything in it, for checkers of invariants.
@@ -86,7 +91,12 @@ impl RamStore {
     }
 
     /// Runs `effect` as the plan says; the flag tells whether the answer is lost.
-    fn request<T>(&self, op: &'static str, key: &str, effect: impl FnOnce(&mut BTreeMap<String, Bytes>) -> T) -> (Option<T>, Fault) {
+    fn request<T>(
+        &self,
+        op: &'static str,
+        key: &str,
+        effect: impl FnOnce(&mut BTreeMap<String, Bytes>) -> T,
+    ) -> (Option<T>, Fault) {
         let fault = (lock(&self.plan))(op, key);
         match fault {
             Fault::Before => (None, fault),
@@ -94,10 +104,20 @@ impl RamStore {
         }
     }
 
-    fn answer<T>(&self, op: &'static str, key: &str, effect: impl FnOnce(&mut BTreeMap<String, Bytes>) -> T) -> Result<T, StoreError> {
+    fn answer<T>(
+        &self,
+        op: &'static str,
+        key: &str,
+        effect: impl FnOnce(&mut BTreeMap<String, Bytes>) -> T,
+    ) -> Result<T, StoreError> {
         match self.request(op, key, effect) {
             (Some(value), Fault::None) => Ok(value),
-            _ => Err(StoreError::new(op, key, StoreErrorKind::Unavailable, "injected fault")),
+            _ => Err(StoreError::new(
+                op,
+                key,
+                StoreErrorKind::Unavailable,
+                "injected fault",
+            )),
         }
     }
 }
@@ -116,17 +136,23 @@ impl Store for RamStore {
         })
     }
     async fn download(&self, key: &str, file: &Path) -> Result<Option<(u64, Digest)>, StoreError> {
-        let Some(bytes) = self.get(key).await? else { return Ok(None) };
+        let Some(bytes) = self.get(key).await? else {
+            return Ok(None);
+        };
         std::fs::write(file, &bytes).map_err(|error| StoreError::local("get", key, &error))?;
         Ok(Some((bytes.len() as u64, Digest::of(&bytes))))
     }
     async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        self.answer("head", key, |objects| objects.get(key).map(|bytes| bytes.len() as u64))
+        self.answer("head", key, |objects| {
+            objects.get(key).map(|bytes| bytes.len() as u64)
+        })
     }
     async fn put(&self, key: &str, body: Body<'_>) -> Result<(), StoreError> {
         let bytes = match body {
             Body::Bytes(bytes) => bytes,
-            Body::File(path) => std::fs::read(path).map_err(|error| StoreError::local("put", key, &error))?.into(),
+            Body::File(path) => std::fs::read(path)
+                .map_err(|error| StoreError::local("put", key, &error))?
+                .into(),
         };
         self.answer("put", key, |objects| {
             objects.insert(key.to_owned(), bytes);
@@ -152,7 +178,9 @@ impl Store for RamStore {
     }
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
         self.answer("list", prefix, |objects| {
-            let below = objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+            let below = objects
+                .range(prefix.to_owned()..)
+                .take_while(|(key, _)| key.starts_with(prefix));
             below
                 .map(|(key, bytes)| Listed {
                     key: key.clone(),

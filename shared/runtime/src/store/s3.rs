@@ -1,11 +1,13 @@
-//! The store over S3: explicit time-outs, checksums only where the store requires them, path style for custom endpoints.
+//! The store over S3: explicit time-outs, checksums only where the store requires them, path style
+//! for custom endpoints.
 
 use super::{Body, Created, Listed, Store, StoreError, StoreErrorKind, multipart};
 use aws_sdk_s3::{
     Client,
     config::{
-        BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
-        retry::RetryConfig, timeout::TimeoutConfig,
+        BehaviorVersion, Credentials, Region, RequestChecksumCalculation,
+        ResponseChecksumValidation, StalledStreamProtectionConfig, retry::RetryConfig,
+        timeout::TimeoutConfig,
     },
     error::{DisplayErrorContext, SdkError},
     primitives::ByteStream,
@@ -35,7 +37,8 @@ pub struct S3Store {
 }
 
 impl S3Store {
-    /// A client with the keys of the default chain (environment, profile, instance); nothing is sent yet.
+    /// A client with the keys of the default chain (environment, profile, instance); nothing is
+    /// sent yet.
     pub async fn open(settings: &S3Settings) -> Self {
         Self::open_with(settings, None).await
     }
@@ -49,11 +52,14 @@ impl S3Store {
         let mut chain = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
         match (&settings.region, &settings.endpoint) {
             (Some(region), _) => chain = chain.region(Region::new(region.clone())),
-            (None, Some(_)) if std::env::var_os("AWS_REGION").is_none() => chain = chain.region(Region::from_static("us-east-1")),
+            (None, Some(_)) if std::env::var_os("AWS_REGION").is_none() => {
+                chain = chain.region(Region::from_static("us-east-1"))
+            }
             (None, _) => {}
         }
         if let Some((access, secret)) = keys {
-            chain = chain.credentials_provider(Credentials::new(access, secret, None, None, "settings"));
+            chain = chain
+                .credentials_provider(Credentials::new(access, secret, None, None, "settings"));
         }
         let chain = chain.load().await;
         let timeouts = TimeoutConfig::builder()
@@ -65,7 +71,11 @@ impl S3Store {
         let mut config = aws_sdk_s3::config::Builder::from(&chain)
             .timeout_config(timeouts)
             .retry_config(RetryConfig::standard().with_max_attempts(4))
-            .stalled_stream_protection(StalledStreamProtectionConfig::enabled().upload_enabled(false).build());
+            .stalled_stream_protection(
+                StalledStreamProtectionConfig::enabled()
+                    .upload_enabled(false)
+                    .build(),
+            );
         if let Some(endpoint) = &settings.endpoint {
             config = config
                 .endpoint_url(endpoint)
@@ -79,8 +89,20 @@ impl S3Store {
         }
     }
 
-    async fn body(&self, key: &str, range: Option<String>) -> Result<Option<ByteStream>, StoreError> {
-        match self.client.get_object().bucket(&self.bucket).key(key).set_range(range).send().await {
+    async fn body(
+        &self,
+        key: &str,
+        range: Option<String>,
+    ) -> Result<Option<ByteStream>, StoreError> {
+        match self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .set_range(range)
+            .send()
+            .await
+        {
             Ok(reply) => Ok(Some(reply.body)),
             Err(error) if status(&error) == Some(404) => Ok(None),
             Err(error) => Err(describe("get", key, error)),
@@ -91,7 +113,10 @@ impl S3Store {
         let Some(body) = self.body(key, range).await? else {
             return Ok(None);
         };
-        let bytes = body.collect().await.map_err(|error| interrupted(key, error))?;
+        let bytes = body
+            .collect()
+            .await
+            .map_err(|error| interrupted(key, error))?;
         Ok(Some(bytes.into_bytes()))
     }
 }
@@ -106,7 +131,11 @@ impl Store for S3Store {
         if range.is_empty() {
             return Ok(self.size(key).await?.map(|_| Bytes::new()));
         }
-        self.collect(key, Some(format!("bytes={}-{}", range.start, range.end - 1))).await
+        self.collect(
+            key,
+            Some(format!("bytes={}-{}", range.start, range.end - 1)),
+        )
+        .await
     }
 
     async fn download(&self, key: &str, file: &Path) -> Result<Option<(u64, Digest)>, StoreError> {
@@ -127,8 +156,20 @@ impl Store for S3Store {
     }
 
     async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
-            Ok(reply) => Ok(Some(reply.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0))),
+        match self
+            .client
+            .head_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .send()
+            .await
+        {
+            Ok(reply) => Ok(Some(
+                reply
+                    .content_length()
+                    .and_then(|size| u64::try_from(size).ok())
+                    .unwrap_or(0),
+            )),
             Err(error) if status(&error) == Some(404) => Ok(None),
             Err(error) => Err(describe("head", key, error)),
         }
@@ -142,15 +183,24 @@ impl Store for S3Store {
                     .await
                     .map_err(|error| StoreError::local("put", key, &error))?;
                 if about.len() > multipart::PART_BYTES {
-                    return multipart::put_file(&self.client, &self.bucket, key, path, about.len()).await;
+                    return multipart::put_file(&self.client, &self.bucket, key, path, about.len())
+                        .await;
                 }
                 ByteStream::from_path(path)
                     .await
                     .map_err(|error| StoreError::new("put", key, StoreErrorKind::Local, error))?
             }
         };
-        let sent = self.client.put_object().bucket(&self.bucket).key(key).body(body).send().await;
-        sent.map(|_| ()).map_err(|error| describe("put", key, error))
+        let sent = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .body(body)
+            .send()
+            .await;
+        sent.map(|_| ())
+            .map_err(|error| describe("put", key, error))
     }
 
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
@@ -163,20 +213,31 @@ impl Store for S3Store {
             .body(ByteStream::from(bytes))
             .send()
             .await;
-        let Err(error) = sent else { return Ok(Created::Yes) };
+        let Err(error) = sent else {
+            return Ok(Created::Yes);
+        };
         match status(&error) {
             Some(412) => Ok(Created::Exists),
             Some(409) => Ok(Created::Conflict),
             // The store refused it before any effect.
             Some(400..=499) => Err(describe("create", key, error)),
-            _ if matches!(error, SdkError::ConstructionFailure(_)) => Err(describe("create", key, error)),
+            _ if matches!(error, SdkError::ConstructionFailure(_)) => {
+                Err(describe("create", key, error))
+            }
             _ => Ok(Created::Unknown(DisplayErrorContext(&error).to_string())),
         }
     }
 
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        let sent = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
-        sent.map(|_| ()).map_err(|error| describe("delete", key, error))
+        let sent = self
+            .client
+            .delete_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .send()
+            .await;
+        sent.map(|_| ())
+            .map_err(|error| describe("delete", key, error))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
@@ -189,12 +250,18 @@ impl Store for S3Store {
             .send();
         let mut listed = Vec::new();
         while let Some(page) = pages.next().await {
-            for object in page.map_err(|error| describe("list", prefix, error))?.contents() {
+            for object in page
+                .map_err(|error| describe("list", prefix, error))?
+                .contents()
+            {
                 let modified_ms = object
                     .last_modified()
                     .and_then(|time| u64::try_from(time.to_millis().ok()?).ok())
                     .unwrap_or(0);
-                let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+                let size = object
+                    .size()
+                    .and_then(|size| u64::try_from(size).ok())
+                    .unwrap_or(0);
                 listed.push(Listed {
                     key: object.key().unwrap_or_default().to_owned(),
                     size,
@@ -207,15 +274,26 @@ impl Store for S3Store {
 }
 
 fn status<E>(error: &SdkError<E, Response>) -> Option<u16> {
-    error.raw_response().map(|response| response.status().as_u16())
+    error
+        .raw_response()
+        .map(|response| response.status().as_u16())
 }
 
 fn interrupted(key: &str, error: impl std::fmt::Display) -> StoreError {
-    StoreError::new("get", key, StoreErrorKind::Unavailable, format!("interrupted: {error}"))
+    StoreError::new(
+        "get",
+        key,
+        StoreErrorKind::Unavailable,
+        format!("interrupted: {error}"),
+    )
 }
 
 /// The SDK's error with its whole chain.
-pub(super) fn describe<E: std::error::Error + 'static>(op: &'static str, key: &str, error: SdkError<E, Response>) -> StoreError {
+pub(super) fn describe<E: std::error::Error + 'static>(
+    op: &'static str,
+    key: &str,
+    error: SdkError<E, Response>,
+) -> StoreError {
     let kind = match status(&error) {
         Some(401 | 403) => StoreErrorKind::Denied,
         Some(404) => StoreErrorKind::Missing,

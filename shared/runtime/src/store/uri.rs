@@ -1,6 +1,7 @@
 //! What a user names by URI: `s3://bucket/key`, one object or everything below a prefix.
 //!
-//! The endpoint is that of the environment (`CEDM_S3_ENDPOINT`, else AWS), the keys are those of the AWS chain.
+//! The endpoint is that of the environment (`CEDM_S3_ENDPOINT`, else AWS), the keys are those of
+//! the AWS chain.
 
 use super::{S3Settings, S3Store, Store, StoreError, StoreErrorKind};
 use std::{
@@ -28,9 +29,14 @@ impl ObjectUri {
         };
         let fail = |reason: &str| Err(StoreError::new("read", text, StoreErrorKind::Local, reason));
         if scheme != "s3" {
-            return fail("expected a path or s3://bucket/key; download other URIs and name the file");
+            return fail(
+                "expected a path or s3://bucket/key; download other URIs and name the file",
+            );
         }
-        match rest.split_once('/').map(|(bucket, key)| (bucket, key.trim_matches('/'))) {
+        match rest
+            .split_once('/')
+            .map(|(bucket, key)| (bucket, key.trim_matches('/')))
+        {
             Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => Ok(Some(Self {
                 bucket: bucket.to_owned(),
                 key: key.to_owned(),
@@ -39,21 +45,25 @@ impl ObjectUri {
         }
     }
 
-    /// Brings the object, or everything below the prefix, into `folder`; where it is now. What an earlier call has brought and what has
-    /// the same size is not brought again.
+    /// Brings the object, or everything below the prefix, into `folder`; where it is now. What an
+    /// earlier call has brought and what has the same size is not brought again.
     ///
     /// # Errors
     /// When there is nothing of this name, the store cannot be read, or the disk not be written.
     pub fn bring(&self, folder: &Path) -> Result<PathBuf, StoreError> {
         let failed = |error| StoreError::local("get", &self.key, &error);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
         runtime.block_on(async {
             let settings = S3Settings {
                 endpoint: std::env::var("CEDM_S3_ENDPOINT").ok(),
                 bucket: self.bucket.clone(),
                 region: std::env::var("CEDM_S3_REGION").ok(),
             };
-            self.bring_from(&S3Store::open(&settings).await, folder).await
+            self.bring_from(&S3Store::open(&settings).await, folder)
+                .await
         })
     }
 
@@ -66,14 +76,27 @@ impl ObjectUri {
         let prefix = format!("{}/", self.key);
         let below = store.list(&prefix).await?;
         if below.is_empty() {
-            let reason = format!("neither an object nor a prefix of this name in bucket `{}`", self.bucket);
-            return Err(StoreError::new("get", &self.key, StoreErrorKind::Missing, reason));
+            let reason = format!(
+                "neither an object nor a prefix of this name in bucket `{}`",
+                self.bucket
+            );
+            return Err(StoreError::new(
+                "get",
+                &self.key,
+                StoreErrorKind::Missing,
+                reason,
+            ));
         }
         for object in below.iter().filter(|object| !object.key.ends_with('/')) {
             let name = object.key.strip_prefix(&prefix).unwrap_or(&object.key);
             if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
                 let reason = "this key makes no file name below a folder";
-                return Err(StoreError::new("get", &object.key, StoreErrorKind::Local, reason));
+                return Err(StoreError::new(
+                    "get",
+                    &object.key,
+                    StoreErrorKind::Local,
+                    reason,
+                ));
             }
             bring_one(store, &object.key, object.size, &to.join(name)).await?;
         }
@@ -99,14 +122,24 @@ async fn bring_one(store: &dyn Store, key: &str, size: u64, to: &Path) -> Result
         Some((found, _)) if found == size => std::fs::rename(&part, to).map_err(local),
         Some((found, _)) => {
             let reason = format!("{found} bytes came, expected {size}");
-            Err(StoreError::new("get", key, StoreErrorKind::Unavailable, reason))
+            Err(StoreError::new(
+                "get",
+                key,
+                StoreErrorKind::Unavailable,
+                reason,
+            ))
         }
-        None => Err(StoreError::new("get", key, StoreErrorKind::Missing, "it is gone")),
+        None => Err(StoreError::new(
+            "get",
+            key,
+            StoreErrorKind::Missing,
+            "it is gone",
+        )),
     }
 }
 
-/// The arguments of this process, those of `run` that are `s3://` URIs replaced by paths of what they name. The files are removed with
-/// the value.
+/// The arguments of this process, those of `run` that are `s3://` URIs replaced by paths of what
+/// they name. The files are removed with the value.
 #[derive(Debug)]
 pub struct LocalArgs {
     args: Vec<OsString>,
@@ -119,21 +152,34 @@ impl LocalArgs {
     /// # Errors
     /// As [`ObjectUri::bring`].
     pub fn gather() -> Result<Self, StoreError> {
-        Self::replaced(std::env::args_os().collect(), &|object, folder| object.bring(folder))
+        Self::replaced(std::env::args_os().collect(), &|object, folder| {
+            object.bring(folder)
+        })
     }
 
-    fn replaced(mut args: Vec<OsString>, bring: &dyn Fn(&ObjectUri, &Path) -> Result<PathBuf, StoreError>) -> Result<Self, StoreError> {
+    fn replaced(
+        mut args: Vec<OsString>,
+        bring: &dyn Fn(&ObjectUri, &Path) -> Result<PathBuf, StoreError>,
+    ) -> Result<Self, StoreError> {
         let is_uri = |text: &str| text.starts_with("s3://") || text.contains("=s3://");
-        if args.get(1).is_none_or(|mode| mode != "run") || !args.iter().any(|arg| arg.to_str().is_some_and(is_uri)) {
-            return Ok(Self { args, _folder: None });
+        if args.get(1).is_none_or(|mode| mode != "run")
+            || !args.iter().any(|arg| arg.to_str().is_some_and(is_uri))
+        {
+            return Ok(Self {
+                args,
+                _folder: None,
+            });
         }
-        let folder = tempfile::tempdir().map_err(|error| StoreError::local("get", "a temporary folder", &error))?;
+        let folder = tempfile::tempdir()
+            .map_err(|error| StoreError::local("get", "a temporary folder", &error))?;
         for (index, arg) in args.iter_mut().enumerate() {
             let Some(text) = arg.to_str().filter(|text| is_uri(text)) else {
                 continue;
             };
             let (option, uri) = text.split_at(text.find("s3://").unwrap_or(0));
-            let Some(object) = ObjectUri::parse(uri)? else { continue };
+            let Some(object) = ObjectUri::parse(uri)? else {
+                continue;
+            };
             // A folder each: two objects may share their last name.
             let path = bring(&object, &folder.path().join(index.to_string()))?;
             let mut local = OsString::from(option);
@@ -160,7 +206,10 @@ mod tests {
     #[test]
     fn uris_are_told_from_paths() {
         let uri = ObjectUri::parse("s3://data/sets/cifar/").unwrap().unwrap();
-        assert_eq!((uri.bucket.as_str(), uri.key.as_str()), ("data", "sets/cifar"));
+        assert_eq!(
+            (uri.bucket.as_str(), uri.key.as_str()),
+            ("data", "sets/cifar")
+        );
         assert_eq!(ObjectUri::parse("/data/s3/x.zip").unwrap(), None);
         for (text, expect) in [
             ("https://host/x.zip", "expected a path or s3://bucket/key"),
@@ -175,17 +224,25 @@ mod tests {
     #[test]
     fn files_of_run_that_lie_in_a_store_become_local_ones() {
         let line = |words: &str| words.split(' ').map(OsString::from).collect::<Vec<_>>();
-        let bring = |object: &ObjectUri, folder: &Path| Ok(folder.join(&object.bucket).join(&object.key));
+        let bring =
+            |object: &ObjectUri, folder: &Path| Ok(folder.join(&object.bucket).join(&object.key));
         let given = line("x run --a s3://b/sets/f.npy --c=s3://b/f.npy plain.npy s3://b/f.npy");
         let found = LocalArgs::replaced(given, &bring).unwrap();
         let folder = found._folder.as_ref().unwrap().path().display().to_string();
-        let expected = format!("x run --a {folder}/3/b/sets/f.npy --c={folder}/4/b/f.npy plain.npy {folder}/6/b/f.npy");
+        let expected = format!(
+            "x run --a {folder}/3/b/sets/f.npy --c={folder}/4/b/f.npy plain.npy {folder}/6/b/f.npy"
+        );
         assert_eq!(found.args(), line(&expected));
         for untouched in ["x serve --store s3://b/k", "x run --a plain.npy", "x"] {
             let never = |_: &ObjectUri, _: &Path| panic!("nothing is brought for {untouched}");
-            assert_eq!(LocalArgs::replaced(line(untouched), &never).unwrap().args(), line(untouched));
+            assert_eq!(
+                LocalArgs::replaced(line(untouched), &never).unwrap().args(),
+                line(untouched)
+            );
         }
-        let error = LocalArgs::replaced(line("x run --a s3://b"), &bring).unwrap_err().to_string();
+        let error = LocalArgs::replaced(line("x run --a s3://b"), &bring)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("expected s3://bucket/key"), "{error}");
     }
 
@@ -204,19 +261,31 @@ mod tests {
             bucket: "data".to_owned(),
             key: key.to_owned(),
         };
-        let file = uri("sets/a.zip").bring_from(&store, folder.path()).await.unwrap();
+        let file = uri("sets/a.zip")
+            .bring_from(&store, folder.path())
+            .await
+            .unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), b"zip");
-        let below = uri("sets/b").bring_from(&store, folder.path()).await.unwrap();
+        let below = uri("sets/b")
+            .bring_from(&store, folder.path())
+            .await
+            .unwrap();
         assert_eq!(std::fs::read(below.join("c/1.png")).unwrap(), b"one");
         // What is there with the right size stays; a torn part is brought again.
         std::fs::write(below.join("0.png"), "0000").unwrap();
         std::fs::write(below.join("c/1.png"), "on").unwrap();
         std::fs::write(below.join("c/1.png.part"), "o").unwrap();
-        uri("sets/b").bring_from(&store, folder.path()).await.unwrap();
+        uri("sets/b")
+            .bring_from(&store, folder.path())
+            .await
+            .unwrap();
         assert_eq!(std::fs::read(below.join("0.png")).unwrap(), b"0000");
         assert_eq!(std::fs::read(below.join("c/1.png")).unwrap(), b"one");
         assert!(!below.join("c/1.png.part").exists());
-        let missing = uri("sets/d").bring_from(&store, folder.path()).await.unwrap_err();
+        let missing = uri("sets/d")
+            .bring_from(&store, folder.path())
+            .await
+            .unwrap_err();
         assert!(
             missing.kind == StoreErrorKind::Missing && missing.to_string().contains("sets/d"),
             "{missing}"

@@ -1,5 +1,5 @@
-//! Log lines as flat JSON objects: time, level, service, message, and the fields of the event and of the spans around it (job,
-//! kind, attempt, sweep, trace).
+//! Log lines as flat JSON objects: time, level, service, message, and the fields of the event and
+//! of the spans around it (job, kind, attempt, sweep, trace).
 
 use serde_json::{Map, Value};
 use std::{fmt::Debug, io::Write};
@@ -24,7 +24,8 @@ struct Collect<'a>(&'a mut Map<String, Value>);
 impl Visit for Collect<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // A number that JSON cannot say is said in words.
-        let value = serde_json::Number::from_f64(value).map_or_else(|| Value::String(value.to_string()), Value::Number);
+        let value = serde_json::Number::from_f64(value)
+            .map_or_else(|| Value::String(value.to_string()), Value::Number);
         self.0.insert(field.name().to_owned(), value);
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -40,7 +41,8 @@ impl Visit for Collect<'_> {
         self.0.insert(field.name().to_owned(), value.into());
     }
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+        self.0
+            .insert(field.name().to_owned(), format!("{value:?}").into());
     }
 }
 
@@ -85,7 +87,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         line.insert("target".to_owned(), event.metadata().target().into());
         let mut text = Value::Object(line).to_string();
         text.push('\n');
-        // One write per line, so that lines of several processes do not mix; a closed standard error is nobody's concern.
+        // One write per line, so that lines of several processes do not mix; a closed standard
+        // error is nobody's concern.
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
 }

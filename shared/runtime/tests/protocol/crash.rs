@@ -1,4 +1,5 @@
-//! The crash matrix: a worker dies at each named place, not at random; the job ends the same every time.
+//! The crash matrix: a worker dies at each named place, not at random; the job ends the same every
+//! time.
 
 use crate::house::{House, Story, counted, eventually, job};
 use cedm_contract::{EventWhat, Service, attempt_prefix};
@@ -17,7 +18,11 @@ async fn check(place: &str) {
     let _second = house.worker(&arguments, &[]);
     story.next(EventWhat::Done).await;
     eventually("it leaves the queue", async || {
-        (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())
+        (!submitter
+            .is_outstanding(job.kind(), &job.key)
+            .await
+            .unwrap())
+        .then_some(())
     })
     .await;
     let manifest = submitter
@@ -31,10 +36,16 @@ async fn check(place: &str) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(String::from_utf8(object.to_vec()).unwrap(), counted(12), "{place}");
+    assert_eq!(
+        String::from_utf8(object.to_vec()).unwrap(),
+        counted(12),
+        "{place}"
+    );
     let prefix = attempt_prefix(&job.key, &manifest.attempt);
     assert!(
-        objects_of(&manifest).iter().all(|object| object.object.starts_with(&prefix)),
+        objects_of(&manifest)
+            .iter()
+            .all(|object| object.object.starts_with(&prefix)),
         "a manifest names its own attempt's objects only"
     );
 }

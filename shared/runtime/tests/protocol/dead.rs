@@ -16,27 +16,44 @@ async fn poison_is_listed_shown_and_replayed() {
     let _worker = house.worker(&[], &[]);
     story.next(EventWhat::Dead).await;
     eventually("it leaves the queue", async || {
-        (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())
+        (!submitter
+            .is_outstanding(job.kind(), &job.key)
+            .await
+            .unwrap())
+        .then_some(())
     })
     .await;
 
     let listed = letters.list().await.unwrap();
     assert_eq!(listed.len(), 1);
     assert_eq!(
-        (listed[0].failure, listed[0].error.as_str(), listed[0].attempts),
+        (
+            listed[0].failure,
+            listed[0].error.as_str(),
+            listed[0].attempts
+        ),
         (FailureKind::Reject, "poisoned", 1)
     );
     assert!(
-        matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::Dead(_)),
+        matches!(
+            submitter.submit(&job).await.unwrap(),
+            SubmitOutcome::Dead(_)
+        ),
         "a dead job is not done again by itself"
     );
-    assert_eq!(letters.show(&job.key).await.unwrap().unwrap().job, Some(job.clone()));
+    assert_eq!(
+        letters.show(&job.key).await.unwrap().unwrap().job,
+        Some(job.clone())
+    );
 
     std::fs::write(&cure, "").unwrap();
     assert_eq!(letters.replay(&job.key).await.unwrap(), Replayed::Queued);
     story.next(EventWhat::Done).await;
     assert!(letters.list().await.unwrap().is_empty());
-    assert!(matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::Cached(_)));
+    assert!(matches!(
+        submitter.submit(&job).await.unwrap(),
+        SubmitOutcome::Cached(_)
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,16 +66,28 @@ async fn a_panic_is_tried_again_and_then_dead() {
     let _worker = house.worker(&["--max-attempts", "2"], &[]);
     story.next(EventWhat::Failed).await;
     story.next(EventWhat::Dead).await;
-    let letter = DeadLetters::new(&connection).show(&job.key).await.unwrap().unwrap();
+    let letter = DeadLetters::new(&connection)
+        .show(&job.key)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(letter.failure, FailureKind::Bug);
-    assert!(letter.error.contains("panic: on request"), "{}", letter.error);
+    assert!(
+        letter.error.contains("panic: on request"),
+        "{}",
+        letter.error
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_kills_its_workers_is_moved_by_advisory() {
     let house = House::with_ack_wait(1.0).await;
     let connection = house.connect(Service::Coordinator).await;
-    let (submitter, letters, mover) = (Submitter::new(&connection), DeadLetters::new(&connection), Mover::new(&connection));
+    let (submitter, letters, mover) = (
+        Submitter::new(&connection),
+        DeadLetters::new(&connection),
+        Mover::new(&connection),
+    );
     let job = job("abort");
     submitter.submit(&job).await.unwrap();
     let mut deaths = 0;
@@ -78,8 +107,17 @@ async fn a_job_that_kills_its_workers_is_moved_by_advisory() {
     .await;
     assert_eq!(moved, 1);
     let letter = letters.show(&job.key).await.unwrap().unwrap();
-    assert!(letter.error.contains("gave up after 5 deliveries"), "{}", letter.error);
-    assert!(!submitter.is_outstanding(job.kind(), &job.key).await.unwrap());
+    assert!(
+        letter.error.contains("gave up after 5 deliveries"),
+        "{}",
+        letter.error
+    );
+    assert!(
+        !submitter
+            .is_outstanding(job.kind(), &job.key)
+            .await
+            .unwrap()
+    );
     assert_eq!(letters.replay(&job.key).await.unwrap(), Replayed::Queued);
 }
 
@@ -94,8 +132,17 @@ async fn a_stuck_job_without_an_advisory_is_found_by_the_sweep() {
         assert_eq!(house.worker(&[], &[]).ended().await, None);
     }
     let _worker = house.worker(&[], &[]);
-    eventually("the sweep finds it", async || (mover.sweep().await.unwrap() > 0).then_some(())).await;
-    assert!(DeadLetters::new(&connection).show(&job.key).await.unwrap().is_some());
+    eventually("the sweep finds it", async || {
+        (mover.sweep().await.unwrap() > 0).then_some(())
+    })
+    .await;
+    assert!(
+        DeadLetters::new(&connection)
+            .show(&job.key)
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,7 +161,13 @@ async fn a_job_that_comes_further_with_every_death_is_not_dead() {
     let _last = house.worker(&[], &[]);
     story.next(EventWhat::Done).await;
     moving.abort();
-    assert!(DeadLetters::new(&connection).list().await.unwrap().is_empty());
+    assert!(
+        DeadLetters::new(&connection)
+            .list()
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,14 +181,20 @@ async fn a_crash_between_the_letter_and_its_acknowledgement_leaves_one_letter() 
     let mut worker = house.worker(&[], &[("CEDM_FAILPOINT", "after-letter")]);
     assert_eq!(worker.ended().await, None);
     assert!(
-        submitter.is_outstanding(job.kind(), &job.key).await.unwrap(),
+        submitter
+            .is_outstanding(job.kind(), &job.key)
+            .await
+            .unwrap(),
         "not acknowledged yet"
     );
     let _second = house.worker(&[], &[]);
     story.next(EventWhat::Dead).await;
     assert_eq!(letters.list().await.unwrap().len(), 1);
     assert!(
-        !submitter.is_outstanding(job.kind(), &job.key).await.unwrap(),
+        !submitter
+            .is_outstanding(job.kind(), &job.key)
+            .await
+            .unwrap(),
         "the event comes last"
     );
 }

@@ -1,4 +1,5 @@
-//! SIGTERM: no new job, a checkpoint of the one in hand, and another worker goes on at once, to the same result.
+//! SIGTERM: no new job, a checkpoint of the one in hand, and another worker goes on at once, to the
+//! same result.
 
 use crate::house::{House, Story, counted, job};
 use cedm_contract::{EventWhat, Service, checkpoint_prefix};
@@ -63,7 +64,12 @@ async fn more_drains_than_deliveries_do_not_kill_a_job() {
         story.next(EventWhat::Started).await;
         worker.signal(Signal::SIGTERM);
         assert_eq!(worker.ended().await, Some(0));
-        assert!(submitter.is_outstanding(job.kind(), &job.key).await.unwrap());
+        assert!(
+            submitter
+                .is_outstanding(job.kind(), &job.key)
+                .await
+                .unwrap()
+        );
     }
 }
 

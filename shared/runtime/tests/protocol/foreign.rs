@@ -12,12 +12,16 @@ async fn a_job_of_a_newer_program_waits_for_a_newer_worker() {
     newer.schema = 99;
     let payload = newer.encode().unwrap();
     house
-        .publish(job_subject(newer.kind(), newer.priority, &newer.key), payload.clone())
+        .publish(
+            job_subject(newer.kind(), newer.priority, &newer.key),
+            payload.clone(),
+        )
         .await;
     let _worker = house.worker(&[], &[]);
     let stored = eventually("it waits as a delayed job", async || {
         let stored = submitter.look_up(newer.kind(), &newer.key).await.unwrap()?;
-        (stored.subject == delay_subject(newer.kind(), newer.priority, &newer.key)).then_some(stored)
+        (stored.subject == delay_subject(newer.kind(), newer.priority, &newer.key))
+            .then_some(stored)
     })
     .await;
     assert_eq!(stored.payload, payload, "unchanged");
@@ -29,10 +33,16 @@ async fn garbage_becomes_a_dead_letter_with_its_bytes() {
     let letters = DeadLetters::new(&house.connect(Service::Coordinator).await);
     let job = job("garbage");
     house
-        .publish(job_subject(job.kind(), job.priority, &job.key), b"no job at all".to_vec())
+        .publish(
+            job_subject(job.kind(), job.priority, &job.key),
+            b"no job at all".to_vec(),
+        )
         .await;
     let _worker = house.worker(&[], &[]);
-    let letter = eventually("a dead letter", async || letters.show(&job.key).await.unwrap()).await;
+    let letter = eventually("a dead letter", async || {
+        letters.show(&job.key).await.unwrap()
+    })
+    .await;
     assert_eq!(
         (letter.failure, letter.job, letter.raw.as_slice()),
         (FailureKind::Reject, None, b"no job at all".as_slice())

@@ -1,4 +1,5 @@
-//! A house for one test: a real nats-server and a real embedded store on free ports, and real worker processes.
+//! A house for one test: a real nats-server and a real embedded store on free ports, and real
+//! worker processes.
 
 use cedm_contract::{
     Event, EventWhat, Hints, Job, JobSpec, Manifest, Priority, Service,
@@ -32,10 +33,17 @@ pub struct House {
 }
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
-fn serve_store(root: &Path, credentials: &Credentials, listener: tokio::net::TcpListener) -> tokio::task::JoinHandle<()> {
+fn serve_store(
+    root: &Path,
+    credentials: &Credentials,
+    listener: tokio::net::TcpListener,
+) -> tokio::task::JoinHandle<()> {
     let folder = cedm_store::Folder::open(root).unwrap();
     folder.create_bucket("cedm").unwrap();
     let keys = cedm_store::Keys {
@@ -106,7 +114,9 @@ impl House {
             .stderr(log)
             .stdout(Stdio::null())
             .spawn();
-        self.nats = Some(child.unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask setup`", program.display())));
+        self.nats = Some(child.unwrap_or_else(|error| {
+            panic!("{}: {error}; run `cargo xtask setup`", program.display())
+        }));
     }
 
     /// SIGKILL, as it comes.
@@ -128,11 +138,17 @@ impl House {
     }
 
     pub async fn start_store(&mut self) {
-        let listener = tokio::net::TcpListener::bind(self.s3_address).await.unwrap();
+        let listener = tokio::net::TcpListener::bind(self.s3_address)
+            .await
+            .unwrap();
         let root = self.root.path().join("store");
         // Requests under way hold the folder until they have ended.
         eventually("the store's folder is free", async || {
-            std::fs::File::open(root.join("lock")).unwrap().try_lock().is_ok().then_some(())
+            std::fs::File::open(root.join("lock"))
+                .unwrap()
+                .try_lock()
+                .is_ok()
+                .then_some(())
         })
         .await;
         self.store = serve_store(&self.root.path().join("store"), &self.credentials, listener);
@@ -141,14 +157,21 @@ impl House {
     /// A bare client, to do what the library does not.
     pub async fn client(&self, service: Service) -> async_nats::Client {
         let args = self.args(service);
-        let options = async_nats::ConnectOptions::with_user_and_password(args.nats_user.unwrap(), args.nats_password.unwrap());
+        let options = async_nats::ConnectOptions::with_user_and_password(
+            args.nats_user.unwrap(),
+            args.nats_password.unwrap(),
+        );
         options.connect(args.nats_url).await.unwrap()
     }
 
     /// Stores a message as it is, past the submitter.
     pub async fn publish(&self, subject: String, payload: Vec<u8>) {
         let js = async_nats::jetstream::new(self.client(Service::Coordinator).await);
-        js.publish(subject, payload.into()).await.unwrap().await.unwrap();
+        js.publish(subject, payload.into())
+            .await
+            .unwrap()
+            .await
+            .unwrap();
     }
 
     pub fn args(&self, service: Service) -> ConnectArgs {
@@ -160,7 +183,10 @@ impl House {
             s3_endpoint: Some(format!("http://{}", self.s3_address)),
             s3_bucket: "cedm".to_owned(),
             s3_region: None,
-            s3_keys: Some((self.credentials.s3_access_key.clone(), self.credentials.s3_secret_key.clone())),
+            s3_keys: Some((
+                self.credentials.s3_access_key.clone(),
+                self.credentials.s3_secret_key.clone(),
+            )),
             ack_wait_s: Some(Duration::from_secs_f64(self.ack_wait_s)),
             commit_lease: false,
             connect_timeout_s: PATIENCE,
@@ -168,7 +194,9 @@ impl House {
     }
 
     pub async fn connect(&self, service: Service) -> Connection {
-        Connection::open(&self.args(service), service.name()).await.unwrap()
+        Connection::open(&self.args(service), service.name())
+            .await
+            .unwrap()
     }
 
     pub fn nats_address(&self) -> SocketAddr {
@@ -186,19 +214,31 @@ impl House {
     /// A worker process with these extra arguments and environment.
     pub fn worker(&self, arguments: &[&str], environment: &[(&str, &str)]) -> WorkerProcess {
         let exe = std::env::current_exe().unwrap();
-        let program = exe.parent().unwrap().parent().unwrap().join("examples/echo_worker");
+        let program = exe
+            .parent()
+            .unwrap()
+            .parent()
+            .unwrap()
+            .join("examples/echo_worker");
         let endpoint = format!("http://{}", self.s3_address);
         let url = format!("nats://{}", self.nats_address);
         let mut command = Command::new(&program);
         command
-            .envs(self.credentials.environment(Service::Extractor, &url, &endpoint, "cedm"))
+            .envs(
+                self.credentials
+                    .environment(Service::Extractor, &url, &endpoint, "cedm"),
+            )
             .env("CEDM_ACK_WAIT_S", self.ack_wait_s.to_string())
             .env("CEDM_CACHE_DIR", self.root.path().join("cache"))
             .envs(environment.iter().copied())
             .args(["--log", "json", "--exit-with-parent"])
             .args(arguments)
             .stdin(Stdio::piped());
-        WorkerProcess(command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display())))
+        WorkerProcess(
+            command
+                .spawn()
+                .unwrap_or_else(|error| panic!("{}: {error}", program.display())),
+        )
     }
 }
 
@@ -241,7 +281,10 @@ impl WorkerProcess {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status.code();
             }
-            assert!(tokio::time::Instant::now() < deadline, "the worker does not end");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "the worker does not end"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -267,8 +310,16 @@ pub fn job_after(name: &str, previous: &[&Manifest]) -> Job {
         dim: None,
         precision: Precision::Fp32,
     };
-    let inputs = previous.iter().map(|manifest| manifest.as_input("previous")).collect();
-    Job::new(JobSpec::Fit(FitParams { extractor }), inputs, Priority::P1, Hints::default())
+    let inputs = previous
+        .iter()
+        .map(|manifest| manifest.as_input("previous"))
+        .collect();
+    Job::new(
+        JobSpec::Fit(FitParams { extractor }),
+        inputs,
+        Priority::P1,
+        Hints::default(),
+    )
 }
 
 /// Live events of one job.

@@ -10,11 +10,18 @@ async fn a_lease_makes_an_unfit_store_fit() {
     let house = House::start().await;
     let mut args = house.args(Service::Coordinator);
     let store = || Arc::new(RamStore::default().that_lets_all_win());
-    let unfit = Connection::with_store(&args, "coordinator", store()).await.unwrap();
+    let unfit = Connection::with_store(&args, "coordinator", store())
+        .await
+        .unwrap();
     let refusal = unfit.probe_store().await.unwrap_err().to_string();
-    assert!(refusal.contains("8 of 8 concurrent create-only writers won"), "{refusal}");
+    assert!(
+        refusal.contains("8 of 8 concurrent create-only writers won"),
+        "{refusal}"
+    );
     args.commit_lease = true;
-    let guarded = Connection::with_store(&args, "coordinator", store()).await.unwrap();
+    let guarded = Connection::with_store(&args, "coordinator", store())
+        .await
+        .unwrap();
     guarded.probe_store().await.unwrap();
 }
 

@@ -1,4 +1,5 @@
-//! A result that is gone or damaged when a later job reads it: it is made again, and the later job does not die of it.
+//! A result that is gone or damaged when a later job reads it: it is made again, and the later job
+//! does not die of it.
 
 use crate::house::{House, Story, eventually, job, job_after};
 use cedm_contract::{EventWhat, Job, Manifest, Service};
@@ -33,29 +34,56 @@ async fn scene() -> Scene {
     }
 }
 
-/// The reader leaves the queue without a letter, the maker is done again, and then the reader can be.
+/// The reader leaves the queue without a letter, the maker is done again, and then the reader can
+/// be.
 async fn is_made_again(scene: Scene) {
     let reader = job_after("read", &[&scene.made]);
     let mut story = Story::of(&scene.connection, &reader).await;
     scene.submitter.submit(&reader).await.unwrap();
     let _worker = scene.house.worker(&["--max-attempts", "1"], &[]);
     let failed = story.next(EventWhat::Failed).await;
-    assert!(failed.message.contains("input `previous`"), "{}", failed.message);
+    assert!(
+        failed.message.contains("input `previous`"),
+        "{}",
+        failed.message
+    );
     eventually("the reader leaves the queue", async || {
-        (!scene.submitter.is_outstanding(reader.kind(), &reader.key).await.unwrap()).then_some(())
+        (!scene
+            .submitter
+            .is_outstanding(reader.kind(), &reader.key)
+            .await
+            .unwrap())
+        .then_some(())
     })
     .await;
-    assert!(DeadLetters::new(&scene.connection).list().await.unwrap().is_empty());
+    assert!(
+        DeadLetters::new(&scene.connection)
+            .list()
+            .await
+            .unwrap()
+            .is_empty()
+    );
 
     // What the coordinator does when it hears of the failure.
     assert!(
-        scene.submitter.manifest(&scene.maker.key).await.unwrap().is_none(),
+        scene
+            .submitter
+            .manifest(&scene.maker.key)
+            .await
+            .unwrap()
+            .is_none(),
         "the broken result is discarded"
     );
     let mut remade = Story::of(&scene.connection, &scene.maker).await;
-    assert!(matches!(scene.submitter.submit(&scene.maker).await.unwrap(), SubmitOutcome::Queued));
+    assert!(matches!(
+        scene.submitter.submit(&scene.maker).await.unwrap(),
+        SubmitOutcome::Queued
+    ));
     remade.next(EventWhat::Done).await;
-    assert!(matches!(scene.submitter.submit(&reader).await.unwrap(), SubmitOutcome::Queued));
+    assert!(matches!(
+        scene.submitter.submit(&reader).await.unwrap(),
+        SubmitOutcome::Queued
+    ));
     story.next(EventWhat::Done).await;
 }
 
@@ -71,7 +99,12 @@ async fn an_object_that_is_gone() {
 async fn an_object_whose_bytes_changed() {
     let scene = scene().await;
     let object = &scene.made.output("echo.txt").unwrap().object.object;
-    scene.connection.store().put(object, Body::Bytes("evil".into())).await.unwrap();
+    scene
+        .connection
+        .store()
+        .put(object, Body::Bytes("evil".into()))
+        .await
+        .unwrap();
     is_made_again(scene).await;
 }
 
@@ -83,7 +116,8 @@ async fn a_manifest_that_is_gone() {
     is_made_again(scene).await;
 }
 
-/// A crash after the broken result was discarded, before the reader left the queue: it comes again and finds the same.
+/// A crash after the broken result was discarded, before the reader left the queue: it comes again
+/// and finds the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_in_the_middle_of_it() {
     let scene = scene().await;
@@ -92,10 +126,18 @@ async fn a_crash_in_the_middle_of_it() {
     let reader = job_after("read", &[&scene.made]);
     let mut story = Story::of(&scene.connection, &reader).await;
     scene.submitter.submit(&reader).await.unwrap();
-    let mut dying = scene.house.worker(&[], &[("CEDM_FAILPOINT", "after-input-lost")]);
+    let mut dying = scene
+        .house
+        .worker(&[], &[("CEDM_FAILPOINT", "after-input-lost")]);
     assert_eq!(dying.ended().await, None);
     story.next(EventWhat::Failed).await;
-    assert!(scene.submitter.is_outstanding(reader.kind(), &reader.key).await.unwrap());
+    assert!(
+        scene
+            .submitter
+            .is_outstanding(reader.kind(), &reader.key)
+            .await
+            .unwrap()
+    );
     is_made_again(scene).await;
 }
 
@@ -110,12 +152,27 @@ async fn a_result_that_was_made_again_and_differs() {
     scene.submitter.submit(&reader).await.unwrap();
     let _worker = scene.house.worker(&["--max-attempts", "1"], &[]);
     let failed = story.next(EventWhat::Failed).await;
-    assert!(failed.message.contains("was made again and differs"), "{}", failed.message);
+    assert!(
+        failed.message.contains("was made again and differs"),
+        "{}",
+        failed.message
+    );
     eventually("it leaves the queue", async || {
-        (!scene.submitter.is_outstanding(reader.kind(), &reader.key).await.unwrap()).then_some(())
+        (!scene
+            .submitter
+            .is_outstanding(reader.kind(), &reader.key)
+            .await
+            .unwrap())
+        .then_some(())
     })
     .await;
-    assert!(DeadLetters::new(&scene.connection).list().await.unwrap().is_empty());
+    assert!(
+        DeadLetters::new(&scene.connection)
+            .list()
+            .await
+            .unwrap()
+            .is_empty()
+    );
     assert_eq!(
         scene.submitter.manifest(&scene.maker.key).await.unwrap(),
         Some(scene.made),

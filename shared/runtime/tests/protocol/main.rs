@@ -1,4 +1,5 @@
-//! The job protocol over a real nats-server, a real store and real worker processes: one file per promise.
+//! The job protocol over a real nats-server, a real store and real worker processes: one file per
+//! promise.
 
 mod house;
 

@@ -12,9 +12,20 @@ async fn submitted_twice_is_one_job_and_then_a_cached_result() {
     let submitter = Submitter::new(&connection);
     let job = job("hello");
     let mut story = Story::of(&connection, &job).await;
-    assert!(matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::Queued));
-    assert!(matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::AlreadyQueued));
-    let waiting: u64 = queue_depths(&connection).await.unwrap().iter().map(|depth| depth.pending).sum();
+    assert!(matches!(
+        submitter.submit(&job).await.unwrap(),
+        SubmitOutcome::Queued
+    ));
+    assert!(matches!(
+        submitter.submit(&job).await.unwrap(),
+        SubmitOutcome::AlreadyQueued
+    ));
+    let waiting: u64 = queue_depths(&connection)
+        .await
+        .unwrap()
+        .iter()
+        .map(|depth| depth.pending)
+        .sum();
     assert_eq!(waiting, 1);
 
     let _worker = house.worker(&[], &[]);
@@ -25,7 +36,10 @@ async fn submitted_twice_is_one_job_and_then_a_cached_result() {
     };
     assert_eq!(manifest.attempt.to_string(), done.attempt);
     assert_eq!(manifest.outputs.len(), 2);
-    assert!(manifest.timings.queued_ms <= manifest.timings.started_ms && manifest.timings.started_ms <= manifest.timings.finished_ms);
+    assert!(
+        manifest.timings.queued_ms <= manifest.timings.started_ms
+            && manifest.timings.started_ms <= manifest.timings.finished_ms
+    );
     assert!(!manifest.software.worker.is_empty());
 }
 
@@ -57,15 +71,22 @@ async fn two_priorities_at_once_are_one_job() {
         let (one, other) = tokio::join!(first.submit(&slow), second.submit(&urgent));
         let outcomes = [one.unwrap(), other.unwrap()];
         assert!(
-            outcomes.iter().any(|outcome| matches!(outcome, SubmitOutcome::Queued)),
+            outcomes
+                .iter()
+                .any(|outcome| matches!(outcome, SubmitOutcome::Queued)),
             "{outcomes:?}"
         );
         let queued = first.outstanding(Some(slow.kind())).await.unwrap();
-        assert_eq!(queued.iter().filter(|found| found.key == slow.key).count(), 1, "{queued:?}");
+        assert_eq!(
+            queued.iter().filter(|found| found.key == slow.key).count(),
+            1,
+            "{queued:?}"
+        );
     }
 }
 
-/// The broker's answer to a pull can come when the worker has stopped waiting for it and has another job in hand.
+/// The broker's answer to a pull can come when the worker has stopped waiting for it and has
+/// another job in hand.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_comes_too_late_goes_to_somebody_else_at_once() {
     let house = House::with_ack_wait(600.0).await;
@@ -74,7 +95,8 @@ async fn a_job_that_comes_too_late_goes_to_somebody_else_at_once() {
     let client = house.client(Service::Coordinator).await;
     let mut inboxes = client.subscribe("_INBOX_extractor.>").await.unwrap();
     let _busy = house.worker(&[], &[]);
-    // Where it expects the answers to its pulls: those that say "no job" have a status and no payload.
+    // Where it expects the answers to its pulls: those that say "no job" have a status and no
+    // payload.
     let inbox = loop {
         let message = inboxes.next().await.unwrap();
         if message.status == Some(async_nats::StatusCode::NOT_FOUND) {
@@ -99,7 +121,10 @@ async fn a_job_that_comes_too_late_goes_to_somebody_else_at_once() {
     })
     .await;
     let _free = house.worker(&[], &[]);
-    assert!(story.next(EventWhat::Done).await.attempt.contains("-2-"), "it was delivered twice");
+    assert!(
+        story.next(EventWhat::Done).await.attempt.contains("-2-"),
+        "it was delivered twice"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +144,10 @@ async fn a_result_that_lost_an_object_is_made_again() {
         .delete(&first.output("echo.txt").unwrap().object.object)
         .await
         .unwrap();
-    assert!(matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::Queued));
+    assert!(matches!(
+        submitter.submit(&job).await.unwrap(),
+        SubmitOutcome::Queued
+    ));
     let told = story.next(EventWhat::Failed).await;
     assert!(told.message.contains("is missing"), "{}", told.message);
     story.next(EventWhat::Done).await;
@@ -137,12 +165,19 @@ async fn damaged_bytes_of_the_right_size_are_found_by_a_fresh_submitter() {
     Submitter::new(&connection).submit(&job).await.unwrap();
     let _worker = house.worker(&[], &[]);
     story.next(EventWhat::Done).await;
-    let manifest = Submitter::new(&connection).manifest(&job.key).await.unwrap().unwrap();
+    let manifest = Submitter::new(&connection)
+        .manifest(&job.key)
+        .await
+        .unwrap()
+        .unwrap();
     let object = &manifest.output("echo.txt").unwrap().object;
     let damaged = vec![b'x'; usize::try_from(object.size).unwrap()];
     connection
         .store()
-        .put(&object.object, cedm_runtime::store::Body::Bytes(damaged.into()))
+        .put(
+            &object.object,
+            cedm_runtime::store::Body::Bytes(damaged.into()),
+        )
         .await
         .unwrap();
     assert!(matches!(
@@ -156,5 +191,12 @@ async fn damaged_bytes_of_the_right_size_are_found_by_a_fresh_submitter() {
         .unwrap()
         .unwrap();
     assert_eq!(again.digest, manifest.digest);
-    assert!(connection.store().get(&manifest_key(&job.key)).await.unwrap().is_some());
+    assert!(
+        connection
+            .store()
+            .get(&manifest_key(&job.key))
+            .await
+            .unwrap()
+            .is_some()
+    );
 }

@@ -19,9 +19,15 @@ async fn a_wiped_broker_is_rebuilt_and_workers_go_on() {
     house.kill_nats();
     house.wipe_nats();
     house.start_nats();
-    crate::house::eventually("the streams are made again", async || connection.ensure_streams().await.ok()).await;
+    crate::house::eventually("the streams are made again", async || {
+        connection.ensure_streams().await.ok()
+    })
+    .await;
     assert!(
-        matches!(submitter.submit(&before).await.unwrap(), SubmitOutcome::Cached(_)),
+        matches!(
+            submitter.submit(&before).await.unwrap(),
+            SubmitOutcome::Cached(_)
+        ),
         "results are in the store"
     );
     let mut story = Story::of(&connection, &after).await;
@@ -43,7 +49,10 @@ async fn a_store_that_is_away_uses_up_no_tries() {
     let mut story = Story::of(&connection, &job).await;
     house.stop_store().await;
     house
-        .publish(job_subject(job.kind(), job.priority, &job.key), job.encode().unwrap())
+        .publish(
+            job_subject(job.kind(), job.priority, &job.key),
+            job.encode().unwrap(),
+        )
         .await;
     story.next(EventWhat::Failed).await;
     house.start_store().await;

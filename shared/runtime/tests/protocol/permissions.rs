@@ -8,21 +8,38 @@ use std::time::Duration;
 async fn a_worker_cannot_publish_jobs_read_other_kinds_or_delete_streams() {
     let house = House::start().await;
     let args = house.args(Service::Trainer);
-    let options = async_nats::ConnectOptions::with_user_and_password(args.nats_user.unwrap(), args.nats_password.unwrap())
-        .custom_inbox_prefix("_INBOX_trainer")
-        .request_timeout(Some(Duration::from_secs(1)));
+    let options = async_nats::ConnectOptions::with_user_and_password(
+        args.nats_user.unwrap(),
+        args.nats_password.unwrap(),
+    )
+    .custom_inbox_prefix("_INBOX_trainer")
+    .request_timeout(Some(Duration::from_secs(1)));
     let client = options.connect(args.nats_url).await.unwrap();
     let job = job("smuggled");
     let smuggled = client.request(job_subject(job.kind(), job.priority, &job.key), "".into());
     assert!(smuggled.await.is_err(), "publishing a job");
-    let pull = client.request("$JS.API.CONSUMER.MSG.NEXT.JOBS.fit-p1", r#"{"batch":1,"no_wait":true}"#.into());
+    let pull = client.request(
+        "$JS.API.CONSUMER.MSG.NEXT.JOBS.fit-p1",
+        r#"{"batch":1,"no_wait":true}"#.into(),
+    );
     assert!(pull.await.is_err(), "pulling another kind");
     assert!(
-        client.request("$JS.API.STREAM.DELETE.JOBS", "".into()).await.is_err(),
+        client
+            .request("$JS.API.STREAM.DELETE.JOBS", "".into())
+            .await
+            .is_err(),
         "deleting a stream"
     );
-    let own = client.request("$JS.API.CONSUMER.MSG.NEXT.JOBS.train-p1", r#"{"batch":1,"no_wait":true}"#.into());
+    let own = client.request(
+        "$JS.API.CONSUMER.MSG.NEXT.JOBS.train-p1",
+        r#"{"batch":1,"no_wait":true}"#.into(),
+    );
     assert!(own.await.is_ok(), "its own kind it may pull");
     let coordinator = house.submitter().await;
-    assert!(!coordinator.is_outstanding(job.kind(), &job.key).await.unwrap());
+    assert!(
+        !coordinator
+            .is_outstanding(job.kind(), &job.key)
+            .await
+            .unwrap()
+    );
 }

@@ -10,13 +10,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 async fn get(address: &str, path: &str) -> (u16, String) {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream
-        .write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes())
+        .write_all(
+            format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes(),
+        )
         .await
         .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    (
+        head.split(' ').nth(1).unwrap().parse().unwrap(),
+        body.to_owned(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +31,10 @@ async fn endpoints_tell_what_the_worker_does() {
     let job = job("hello");
     let mut story = Story::of(&connection, &job).await;
     let worker = house.worker(&[], &[]);
-    let beat = eventually("a sign of life", async || workers(&connection).await.unwrap().pop()).await;
+    let beat = eventually("a sign of life", async || {
+        workers(&connection).await.unwrap().pop()
+    })
+    .await;
     assert_eq!((beat.service.as_str(), beat.job), ("extractor", None));
     let address = beat
         .metrics
@@ -36,7 +44,10 @@ async fn endpoints_tell_what_the_worker_does() {
         .unwrap()
         .to_owned();
     assert_eq!(get(&address, "/livez").await.0, 200);
-    eventually("it is ready", async || (get(&address, "/readyz").await.0 == 200).then_some(())).await;
+    eventually("it is ready", async || {
+        (get(&address, "/readyz").await.0 == 200).then_some(())
+    })
+    .await;
     let (_, before) = get(&address, "/metrics").await;
     assert!(
         before.contains(r#"cedm_jobs_total{kind="fit",outcome="done",service="extractor"} 0"#),
@@ -64,7 +75,11 @@ async fn endpoints_tell_what_the_worker_does() {
     })
     .await;
     assert_eq!((status, why.as_str()), (503, "NATS is not connected\n"));
-    assert_eq!(get(&address, "/livez").await.0, 200, "a dependency's death is not one's own");
+    assert_eq!(
+        get(&address, "/livez").await.0,
+        200,
+        "a dependency's death is not one's own"
+    );
     house.start_nats();
     eventually("it is ready again", async || {
         (get(&address, "/readyz").await.0 == 200).then_some(())
@@ -78,7 +93,10 @@ async fn it_ends_with_its_parent() {
     let house = House::start().await;
     let connection = house.connect(Service::Coordinator).await;
     let mut worker = house.worker(&[], &[]);
-    eventually("a sign of life", async || workers(&connection).await.unwrap().pop()).await;
+    eventually("a sign of life", async || {
+        workers(&connection).await.unwrap().pop()
+    })
+    .await;
     worker.close_stdin();
     assert_eq!(worker.ended().await, Some(0));
 }
@@ -110,8 +128,18 @@ async fn a_cancelled_job_is_not_done() {
     let mut story = Story::of(&connection, &other).await;
     submitter.submit(&cancelled).await.unwrap();
     submitter.submit(&other).await.unwrap();
-    assert!(submitter.cancel(cancelled.kind(), &cancelled.key).await.unwrap());
-    assert!(!submitter.cancel(cancelled.kind(), &cancelled.key).await.unwrap());
+    assert!(
+        submitter
+            .cancel(cancelled.kind(), &cancelled.key)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !submitter
+            .cancel(cancelled.kind(), &cancelled.key)
+            .await
+            .unwrap()
+    );
     let mut worker = house.worker(&["--exit-when-idle", "0.5"], &[]);
     story.next(EventWhat::Done).await;
     assert_eq!(worker.ended().await, Some(0), "it leaves when idle");

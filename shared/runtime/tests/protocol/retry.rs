@@ -15,7 +15,11 @@ async fn a_delayed_retry_survives_a_restart_of_the_broker() {
     submitter.submit(&job).await.unwrap();
     let worker = house.worker(&["--max-jobs", "1"], &[]);
     let failed = story.next(EventWhat::Failed).await;
-    assert!(failed.message.contains("failed on request"), "{}", failed.message);
+    assert!(
+        failed.message.contains("failed on request"),
+        "{}",
+        failed.message
+    );
     eventually("the retry waits in the queue", async || {
         submitter
             .outstanding(Some(job.kind()))
@@ -26,16 +30,26 @@ async fn a_delayed_retry_survives_a_restart_of_the_broker() {
     })
     .await;
     drop(worker);
-    assert!(matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::AlreadyQueued));
+    assert!(matches!(
+        submitter.submit(&job).await.unwrap(),
+        SubmitOutcome::AlreadyQueued
+    ));
 
     house.kill_nats();
     house.start_nats();
     let _worker = house.worker(&[], &[]);
     story.next(EventWhat::Done).await;
-    assert!(matches!(submitter.submit(&job).await.unwrap(), SubmitOutcome::Cached(_)));
+    assert!(matches!(
+        submitter.submit(&job).await.unwrap(),
+        SubmitOutcome::Cached(_)
+    ));
     // The event comes before the acknowledgement.
     eventually("it leaves the queue", async || {
-        (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())
+        (!submitter
+            .is_outstanding(job.kind(), &job.key)
+            .await
+            .unwrap())
+        .then_some(())
     })
     .await;
 }
@@ -55,7 +69,11 @@ async fn a_crash_between_delay_and_acknowledgement_loses_nothing() {
     let _worker = house.worker(&[], &[]);
     story.next(EventWhat::Done).await;
     eventually("nothing is left over", async || {
-        (!submitter.is_outstanding(job.kind(), &job.key).await.unwrap()).then_some(())
+        (!submitter
+            .is_outstanding(job.kind(), &job.key)
+            .await
+            .unwrap())
+        .then_some(())
     })
     .await;
 }

@@ -1,12 +1,15 @@
-//! Everything at once: bad wires to the broker and to the store, workers that are killed and frozen, a broker and a store that
-//! restart. At the end the invariants hold that `cedm fsck` checks. The seed is printed; `CEDM_SEED` chooses another.
+//! Everything at once: bad wires to the broker and to the store, workers that are killed and
+//! frozen, a broker and a store that restart. At the end the invariants hold that `cedm fsck`
+//! checks. The seed is printed; `CEDM_SEED` chooses another.
 
 use crate::{
     house::{House, PATIENCE, WorkerProcess, job},
     wire::Wire,
 };
 use cedm_contract::{Job, Service};
-use cedm_runtime::{Claims, DeadLetters, EventFilter, Mover, SubmitOutcome, Submitter, audit, commits, past_events};
+use cedm_runtime::{
+    Claims, DeadLetters, EventFilter, Mover, SubmitOutcome, Submitter, audit, commits, past_events,
+};
 use nix::sys::signal::Signal;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{collections::BTreeSet, time::Duration};
@@ -15,7 +18,10 @@ const JOBS: u64 = 24;
 const WORKERS: usize = 3;
 
 fn worker(house: &House, nats: &Wire, store: &Wire) -> WorkerProcess {
-    let (nats, store) = (format!("nats://{}", nats.address), format!("http://{}", store.address));
+    let (nats, store) = (
+        format!("nats://{}", nats.address),
+        format!("http://{}", store.address),
+    );
     house.worker(
         &["--checkpoint-every-s", "0.2"],
         &[
@@ -28,7 +34,10 @@ fn worker(house: &House, nats: &Wire, store: &Wire) -> WorkerProcess {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_done_twice() {
-    let seed = std::env::var("CEDM_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().expect("CEDM_SEED is a number"));
+    let seed = std::env::var("CEDM_SEED").map_or_else(
+        |_| rand::random(),
+        |seed| seed.parse().expect("CEDM_SEED is a number"),
+    );
     println!("seed {seed}");
     let mut dice = StdRng::seed_from_u64(seed);
     let mut house = House::with_ack_wait(2.0).await;
@@ -37,10 +46,18 @@ async fn nothing_is_lost_or_done_twice() {
         Wire::to(house.s3_address(), seed + 1, 25, true).await,
     );
     let connection = house.connect(Service::Coordinator).await;
-    let (submitter, letters, mover) = (Submitter::new(&connection), DeadLetters::new(&connection), Mover::new(&connection));
+    let (submitter, letters, mover) = (
+        Submitter::new(&connection),
+        DeadLetters::new(&connection),
+        Mover::new(&connection),
+    );
     let moving = tokio::spawn(async move { mover.run().await });
-    let jobs: Vec<Job> = (0..JOBS).map(|index| job(&format!("slow:{}", 2 + index))).collect();
-    let mut workers: Vec<WorkerProcess> = (0..WORKERS).map(|_| worker(&house, &nats_wire, &store_wire)).collect();
+    let jobs: Vec<Job> = (0..JOBS)
+        .map(|index| job(&format!("slow:{}", 2 + index)))
+        .collect();
+    let mut workers: Vec<WorkerProcess> = (0..WORKERS)
+        .map(|_| worker(&house, &nats_wire, &store_wire))
+        .collect();
     let deadline = tokio::time::Instant::now() + 3 * PATIENCE;
     let mut missing = jobs.clone();
     for round in 0.. {
@@ -49,12 +66,14 @@ async fn nothing_is_lost_or_done_twice() {
             "seed {seed}: not done in time: {}",
             missing.len()
         );
-        // The coordinator's part: what is desired, minus what is done, minus what is queued; the dead are replayed.
+        // The coordinator's part: what is desired, minus what is done, minus what is queued; the
+        // dead are replayed.
         let mut left = Vec::new();
         for job in missing {
             match submitter.submit(&job).await {
                 Ok(SubmitOutcome::Cached(_)) => continue,
-                // No result and no queue: killed too often in one place. Somebody looks at it and tries again.
+                // No result and no queue: killed too often in one place. Somebody looks at it and
+                // tries again.
                 Ok(SubmitOutcome::Dead(_)) => drop(letters.replay(&job.key).await),
                 Ok(_) | Err(_) => {}
             }
@@ -76,7 +95,9 @@ async fn nothing_is_lost_or_done_twice() {
             }
             (1, _) => workers[victim] = worker(&house, &nats_wire, &store_wire),
             (2, _) => workers[victim].signal(Signal::SIGSTOP),
-            (3, _) => workers.iter().for_each(|worker| worker.signal(Signal::SIGCONT)),
+            (3, _) => workers
+                .iter()
+                .for_each(|worker| worker.signal(Signal::SIGCONT)),
             _ => {}
         }
         for worker in &mut workers {
@@ -95,21 +116,40 @@ async fn nothing_is_lost_or_done_twice() {
     );
     assert!(store_wire.harmed() > 0, "seed {seed}: the weather was good");
 
-    let events = past_events(&connection, &EventFilter::default()).await.unwrap();
+    let events = past_events(&connection, &EventFilter::default())
+        .await
+        .unwrap();
     let claims = Claims {
-        wanted: jobs.iter().map(|job| job.key.clone()).collect::<BTreeSet<_>>(),
+        wanted: jobs
+            .iter()
+            .map(|job| job.key.clone())
+            .collect::<BTreeSet<_>>(),
         ..Claims::of_events(&events)
     };
-    let findings = audit(connection.store(), None, &claims, |_, _| {}).await.unwrap();
-    assert!(findings.violations.is_empty(), "seed {seed}: {:?}", findings.violations);
+    let findings = audit(connection.store(), None, &claims, |_, _| {})
+        .await
+        .unwrap();
+    assert!(
+        findings.violations.is_empty(),
+        "seed {seed}: {:?}",
+        findings.violations
+    );
     assert_eq!(findings.manifests, JOBS);
     for (key, attempts) in commits(&events) {
-        assert_eq!(attempts.len(), 1, "seed {seed}: {key} was committed by {attempts:?}");
+        assert_eq!(
+            attempts.len(),
+            1,
+            "seed {seed}: {key} was committed by {attempts:?}"
+        );
     }
     for (job, steps) in jobs.iter().zip(2..) {
         let manifest = submitter.manifest(&job.key).await.unwrap().unwrap();
         let object = &manifest.output("echo.txt").unwrap().object.object;
         let text = connection.store().get(object).await.unwrap().unwrap();
-        assert_eq!(*text, *crate::house::counted(steps).as_bytes(), "seed {seed}: slow:{steps}");
+        assert_eq!(
+            *text,
+            *crate::house::counted(steps).as_bytes(),
+            "seed {seed}: slow:{steps}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! A proxy that makes a wire as bad as its dice say: refused and cut connections, answers that are lost after they had their effect,
-//! HTTP 500 without any.
+//! A proxy that makes a wire as bad as its dice say: refused and cut connections, answers that are
+//! lost after they had their effect, HTTP 500 without any.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -42,7 +42,10 @@ impl Wire {
     pub async fn to(server: SocketAddr, seed: u64, harm: u64, http: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (dice, harmed) = (Arc::new(Mutex::new(StdRng::seed_from_u64(seed))), Arc::new(AtomicU64::new(0)));
+        let (dice, harmed) = (
+            Arc::new(Mutex::new(StdRng::seed_from_u64(seed))),
+            Arc::new(AtomicU64::new(0)),
+        );
         let count = harmed.clone();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
@@ -54,7 +57,11 @@ impl Wire {
                 connections.spawn(carry(client, server, fate));
             }
         });
-        Self { address, harmed, task }
+        Self {
+            address,
+            harmed,
+            task,
+        }
     }
 
     /// Connections harmed so far.
@@ -75,7 +82,11 @@ fn roll(dice: &mut StdRng, harm: u64, http: bool) -> Fate {
     }
     match dice.random_range(0..if http { 4 } else { 3 }) {
         0 => Fate::CutRequest(dice.random_range(0..20_000)),
-        1 => Fate::CutAnswer(if dice.random_bool(0.5) { 0 } else { dice.random_range(0..20_000) }),
+        1 => Fate::CutAnswer(if dice.random_bool(0.5) {
+            0
+        } else {
+            dice.random_range(0..20_000)
+        }),
         2 => Fate::Slow(Duration::from_millis(dice.random_range(0..1_500))),
         _ => Fate::Refused,
     }
@@ -86,11 +97,16 @@ async fn carry(mut client: TcpStream, server: SocketAddr, fate: Fate) {
         let mut head = [0; 512];
         let _ = client.read(&mut head).await;
         let _ = client
-            .write_all(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            .write_all(
+                b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: \
+                    close\r\n\r\n",
+            )
             .await;
         return;
     }
-    let Ok(server) = TcpStream::connect(server).await else { return };
+    let Ok(server) = TcpStream::connect(server).await else {
+        return;
+    };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let (mut up, mut down, mut pause) = (u64::MAX, u64::MAX, Duration::ZERO);
@@ -107,8 +123,14 @@ async fn carry(mut client: TcpStream, server: SocketAddr, fate: Fate) {
     }
 }
 
-/// Copies until `left` bytes have passed, then one read more, so that what was cut is known to have come.
-async fn pump(from: &mut (impl AsyncReadExt + Unpin), to: &mut (impl AsyncWriteExt + Unpin), mut left: u64, pause: Duration) {
+/// Copies until `left` bytes have passed, then one read more, so that what was cut is known to have
+/// come.
+async fn pump(
+    from: &mut (impl AsyncReadExt + Unpin),
+    to: &mut (impl AsyncWriteExt + Unpin),
+    mut left: u64,
+    pause: Duration,
+) {
     tokio::time::sleep(pause).await;
     let mut buffer = vec![0; 16 << 10];
     while let Ok(read) = from.read(&mut buffer).await {

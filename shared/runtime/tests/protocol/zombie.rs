@@ -1,4 +1,5 @@
-//! A worker that sleeps longer than `ack_wait` wakes up to find that another has won; its late result changes nothing.
+//! A worker that sleeps longer than `ack_wait` wakes up to find that another has won; its late
+//! result changes nothing.
 
 use crate::house::{House, Story, job};
 use cedm_contract::{EventWhat, Service};
@@ -26,6 +27,10 @@ async fn a_late_result_is_superseded_visibly() {
     zombie.signal(Signal::SIGCONT);
     let superseded = story.next(EventWhat::Superseded).await;
     assert_eq!(superseded.attempt, first.attempt);
-    assert!(superseded.message.contains("with the same result"), "{}", superseded.message);
+    assert!(
+        superseded.message.contains("with the same result"),
+        "{}",
+        superseded.message
+    );
     assert_eq!(submitter.manifest(&job.key).await.unwrap().unwrap(), winner);
 }

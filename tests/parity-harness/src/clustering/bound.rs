@@ -13,21 +13,32 @@ pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     let Ok(json) = serde_json::from_slice::<Value>(&std::fs::read(&fixture.path)?) else {
         return Ok(Verdict::NotMine);
     };
-    let (Some(tables), Some(expected)) = (json["tables"].as_object(), json["expected_C_max"].as_object()) else {
+    let (Some(tables), Some(expected)) = (
+        json["tables"].as_object(),
+        json["expected_C_max"].as_object(),
+    ) else {
         return Ok(Verdict::NotMine);
     };
     let (mut rows, mut wrong_ratios, mut searches, mut wrong_bounds) = (0, 0, 0, 0);
     for (backbone, by_beta) in tables {
-        for (beta, table) in by_beta.as_object().context("a backbone's tables are no object")? {
+        for (beta, table) in by_beta
+            .as_object()
+            .context("a backbone's tables are no object")?
+        {
             let mut observations = Vec::new();
             for row in table.as_array().context("a table is no list")? {
-                let number = |name: &str| row[name].as_u64().with_context(|| format!("{backbone} {beta}: `{name}`"));
+                let number = |name: &str| {
+                    row[name]
+                        .as_u64()
+                        .with_context(|| format!("{backbone} {beta}: `{name}`"))
+                };
                 let observation = Observation {
                     clusters: number("C")? as u32,
                     used: vec![number("utilised")? as u32],
                 };
                 rows += 1;
-                wrong_ratios += usize::from(Some(utilisation(&observation)) != row["ratio"].as_f64());
+                wrong_ratios +=
+                    usize::from(Some(utilisation(&observation)) != row["ratio"].as_f64());
                 observations.push(observation);
             }
             for outcome in expected[backbone][beta].as_array().into_iter().flatten() {

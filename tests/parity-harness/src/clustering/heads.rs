@@ -39,7 +39,11 @@ pub(super) fn forward(case: &Case) -> anyhow::Result<Vec<Line>> {
         ));
         let wrong = to_upstream(&model)
             .iter()
-            .filter(|(name, tensor)| named.get(name).is_none_or(|expected| !expected.equal(tensor)))
+            .filter(|(name, tensor)| {
+                named
+                    .get(name)
+                    .is_none_or(|expected| !expected.equal(tensor))
+            })
             .count();
         let missing = named.len().abs_diff(to_upstream(&model).len());
         lines.push(line(

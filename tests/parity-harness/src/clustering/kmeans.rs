@@ -13,7 +13,11 @@ use tch::{Kind, Tensor};
 pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {
     let mut lines = Vec::new();
     for (kind, name) in KINDS {
-        let (centroid_bar, inertia_bar) = if kind == Kind::Double { (1e-9, 1e-10) } else { (2e-6, 2e-6) };
+        let (centroid_bar, inertia_bar) = if kind == Kind::Double {
+            (1e-9, 1e-10)
+        } else {
+            (2e-6, 2e-6)
+        };
         let rows = Rows::new(&Features::new(&case.get("features")?.to_kind(kind))?);
         let initial = rows.moved(&case.get("init_centroids")?.to_kind(kind));
         for (count, what) in [(1, "after1"), (5, "after5"), (u32::MAX, "")] {
@@ -24,8 +28,16 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {
                 format!("{count} iterations")
             };
             let (centroids, assign, inertia) = match what {
-                "" => ("centroids_f64".to_owned(), "assign".to_owned(), "inertia_converged".to_owned()),
-                _ => (format!("centroids_{what}_f64"), format!("assign_{what}"), format!("inertia_{what}")),
+                "" => (
+                    "centroids_f64".to_owned(),
+                    "assign".to_owned(),
+                    "inertia_converged".to_owned(),
+                ),
+                _ => (
+                    format!("centroids_{what}_f64"),
+                    format!("assign_{what}"),
+                    format!("inertia_{what}"),
+                ),
             };
             let inertia = case.number(&inertia)?;
             lines.push(line(
@@ -47,11 +59,18 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {
                 let expected = case.get("inertia_per_iter_f64")?;
                 let found = Tensor::from_slice(&run.inertia_by_iteration);
                 let error = if found.size() == expected.size() {
-                    ((found - expected) / expected).abs().max().double_value(&[])
+                    ((found - expected) / expected)
+                        .abs()
+                        .max()
+                        .double_value(&[])
                 } else {
                     f64::NAN
                 };
-                lines.push(line(format!("{name} inertia of each iteration, rel"), error, inertia_bar));
+                lines.push(line(
+                    format!("{name} inertia of each iteration, rel"),
+                    error,
+                    inertia_bar,
+                ));
             }
         }
     }
@@ -59,7 +78,8 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Mean inertia of five starts against faiss's mean plus two standard deviations: how far above, if at all.
+/// Mean inertia of five starts against faiss's mean plus two standard deviations: how far above, if
+/// at all.
 fn quality(case: &Case) -> anyhow::Result<Line> {
     let features = Features::new(case.get("features")?)?;
     let clusters = case.number("K")? as u32;
@@ -67,7 +87,8 @@ fn quality(case: &Case) -> anyhow::Result<Line> {
         starts: 5,
         ..KmeansParams::default()
     };
-    let fitted = fit(&features, clusters, &params, 0, &mut |_, _, _| true)?.context("k-means stopped by itself")?;
+    let fitted = fit(&features, clusters, &params, 0, &mut |_, _, _| true)?
+        .context("k-means stopped by itself")?;
     let mean = fitted.inertias.iter().sum::<f64>() / fitted.inertias.len() as f64;
     let faiss = |name: &str| {
         case.config["faiss"][name]
@@ -75,7 +96,11 @@ fn quality(case: &Case) -> anyhow::Result<Line> {
             .with_context(|| format!("config `faiss.{name}`"))
     };
     let bar = faiss("mean")? + 2.0 * faiss("std")?;
-    let plus_plus = case.config["sklearn_kmeanspp"]["mean"].as_f64().unwrap_or(f64::NAN);
-    let what = format!("mean inertia of 5 starts {mean:.1} (scikit-learn k-means++ {plus_plus:.1}) above {bar:.1}");
+    let plus_plus = case.config["sklearn_kmeanspp"]["mean"]
+        .as_f64()
+        .unwrap_or(f64::NAN);
+    let what = format!(
+        "mean inertia of 5 starts {mean:.1} (scikit-learn k-means++ {plus_plus:.1}) above {bar:.1}"
+    );
     Ok(line(what, worse(mean - bar, 0.0), 0.0))
 }

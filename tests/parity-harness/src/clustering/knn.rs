@@ -5,18 +5,22 @@ use crate::fixture::Line;
 use anyhow::Context;
 use cedm_clustering::{
     Features,
-    neighbours::{BlockLists, Blocks, DEFAULT_TILE_BYTES, Neighbours, PartSearch, merge_block, nearest},
+    neighbours::{
+        BlockLists, Blocks, DEFAULT_TILE_BYTES, Neighbours, PartSearch, merge_block, nearest,
+    },
 };
 use tch::{Kind, Tensor};
 
-/// Index lists count as equal when the float64 cosine at each rank is the expected one: ties may come in any order.
+/// Index lists count as equal when the float64 cosine at each rank is the expected one: ties may
+/// come in any order.
 pub(super) fn nearest_rows(case: &Case) -> anyhow::Result<Vec<Line>> {
     let k = case.number("k")? as i64;
     let mut lines = Vec::new();
     for (kind, name) in KINDS {
         let features = Features::new(&case.get("features")?.to_kind(kind))?;
         for tile_bytes in [DEFAULT_TILE_BYTES, 1 << 16] {
-            let found = nearest(&features, k as u32, tile_bytes, &mut |_, _| true)?.context("the search stopped by itself")?;
+            let found = nearest(&features, k as u32, tile_bytes, &mut |_, _| true)?
+                .context("the search stopped by itself")?;
             judge(
                 case,
                 kind,
@@ -27,27 +31,47 @@ pub(super) fn nearest_rows(case: &Case) -> anyhow::Result<Vec<Line>> {
         }
         for count in [3, 7] {
             let found = in_parts(&features, k as u32, count)?;
-            judge(case, kind, &format!("{name}, {count} parts merged:"), &found, &mut lines)?;
+            judge(
+                case,
+                kind,
+                &format!("{name}, {count} parts merged:"),
+                &found,
+                &mut lines,
+            )?;
         }
     }
     Ok(lines)
 }
 
-fn judge(case: &Case, kind: Kind, search: &str, found: &Neighbours, lines: &mut Vec<Line>) -> anyhow::Result<()> {
+fn judge(
+    case: &Case,
+    kind: Kind,
+    search: &str,
+    found: &Neighbours,
+    lines: &mut Vec<Line>,
+) -> anyhow::Result<()> {
     let (expected, exact) = (case.get("sim")?, case.get("sim_f64")?);
     let unit = Features::new(&case.get("features")?.to_kind(Kind::Double))?.unit_rows()?;
     let (rows, k) = (found.indices.size()[0], found.indices.size()[1]);
     let chosen = found.indices.to_kind(Kind::Int64);
     let others = unit.index_select(0, &chosen.view(-1)).view([rows, k, -1]);
     let cosine = (others * unit.unsqueeze(1)).sum_dim_intlist([2].as_slice(), false, Kind::Double);
-    lines.push(line(format!("{search} cosine at each rank"), gap(&cosine, expected), 1e-6));
+    lines.push(line(
+        format!("{search} cosine at each rank"),
+        gap(&cosine, expected),
+        1e-6,
+    ));
     let lists = Vec::<i64>::try_from(chosen.view(-1))?;
     let wrong = lists.chunks(k as usize).enumerate().filter(|(row, list)| {
         let mut sorted = list.to_vec();
         sorted.sort_unstable();
         sorted.windows(2).any(|pair| pair[0] == pair[1]) || sorted.contains(&(*row as i64))
     });
-    lines.push(line(format!("{search} rows with repeats or themselves"), wrong.count() as f64, 0.0));
+    lines.push(line(
+        format!("{search} rows with repeats or themselves"),
+        wrong.count() as f64,
+        0.0,
+    ));
     let own = gap(&found.similarities.narrow(0, 0, exact.size()[0]), exact);
     let all = gap(&found.similarities, expected);
     // the stored f32 similarities are themselves rounded
@@ -56,7 +80,11 @@ fn judge(case: &Case, kind: Kind, search: &str, found: &Neighbours, lines: &mut 
     } else {
         (2e-6, all)
     };
-    lines.push(line(format!("{search} similarities"), worse(own, all), tolerance));
+    lines.push(line(
+        format!("{search} similarities"),
+        worse(own, all),
+        tolerance,
+    ));
     Ok(())
 }
 
@@ -65,7 +93,11 @@ fn in_parts(features: &Features, k: u32, count: u32) -> anyhow::Result<Neighbour
     let blocks = Blocks::new(features.rows(), count)?;
     let of = |block: u32| {
         let rows = blocks.rows(block);
-        Features::new(&features.tensor().narrow(0, rows.start, rows.end - rows.start))
+        Features::new(
+            &features
+                .tensor()
+                .narrow(0, rows.start, rows.end - rows.start),
+        )
     };
     let mut lists: Vec<BlockLists> = Vec::new();
     for part in 0..count {
@@ -81,7 +113,9 @@ fn in_parts(features: &Features, k: u32, count: u32) -> anyhow::Result<Neighbour
     }
     let (mut indices, mut similarities) = (Vec::new(), Vec::new());
     for block in 0..count {
-        let (own, rest) = lists.into_iter().partition::<Vec<_>, _>(|list| list.block == block);
+        let (own, rest) = lists
+            .into_iter()
+            .partition::<Vec<_>, _>(|list| list.block == block);
         lists = rest;
         let found = merge_block(&own, k)?;
         indices.push(found.indices);

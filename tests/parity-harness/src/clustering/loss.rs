@@ -29,9 +29,19 @@ pub(super) fn steps(case: &Case) -> anyhow::Result<Vec<Line>> {
 
 /// The teacher temperature that the schedule has at the fixture's epoch.
 fn temperature(case: &Case) -> anyhow::Result<f64> {
-    let (start, end) = (case.number("warmup_teacher_temp")?, case.number("teacher_temp")?);
-    let warm = linspace(start, end, case.number("warmup_teacher_temp_epochs")? as usize);
-    Ok(warm.get(case.number("epoch")? as usize).copied().unwrap_or(end))
+    let (start, end) = (
+        case.number("warmup_teacher_temp")?,
+        case.number("teacher_temp")?,
+    );
+    let warm = linspace(
+        start,
+        end,
+        case.number("warmup_teacher_temp_epochs")? as usize,
+    );
+    Ok(warm
+        .get(case.number("epoch")? as usize)
+        .copied()
+        .unwrap_or(end))
 }
 
 fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Line>> {
@@ -42,16 +52,21 @@ fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Lin
     let mut marginal = Marginal {
         shares: case.get("pk_before")?.to_kind(kind),
     };
-    let (mut loss, mut head, mut gradient, mut shares, mut weight, mut stored) = (0.0f64, 0.0f64, 0.0f64, 0.0f64, 0.0f64, false);
+    let (mut loss, mut head, mut gradient, mut shares, mut weight, mut stored) =
+        (0.0f64, 0.0f64, 0.0f64, 0.0f64, 0.0f64, false);
     for step in 0..case.number("steps")? as i64 {
         let at = format!("beta{}.step{step}", number_text(beta));
         let found = targets(
-            &case.get(&format!("step{step}.teacher_logits"))?.to_kind(kind),
+            &case
+                .get(&format!("step{step}.teacher_logits"))?
+                .to_kind(kind),
             temperature,
             &params,
             &mut marginal,
         );
-        let student = case.get(&format!("step{step}.student_logits"))?.to_kind(kind);
+        let student = case
+            .get(&format!("step{step}.student_logits"))?
+            .to_kind(kind);
         let (losses, d_student) = student_loss(&student, &found, &params, heads);
         let expected = case.get(&format!("{at}.head_losses_f64"))?;
         head = worse(head, relative(&losses, expected));
@@ -69,18 +84,37 @@ fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Lin
             None => case.get(&format!("{at}.grad_student"))?,
         };
         gradient = worse(gradient, relative(&d_student, expected));
-        shares = worse(shares, gap(&marginal.shares, case.get(&format!("step{step}.pk_after"))?));
-        weight = worse(weight, gap(&found.instance_weights(), case.get(&format!("step{step}.weight"))?));
+        shares = worse(
+            shares,
+            gap(&marginal.shares, case.get(&format!("step{step}.pk_after"))?),
+        );
+        weight = worse(
+            weight,
+            gap(
+                &found.instance_weights(),
+                case.get(&format!("step{step}.weight"))?,
+            ),
+        );
     }
     // logits beyond ±30 after the temperature: the looser bar for peaked softmaxes
-    let peaked = case.get("step0.student_logits")?.abs().max().double_value(&[]) > 3.0;
+    let peaked = case
+        .get("step0.student_logits")?
+        .abs()
+        .max()
+        .double_value(&[])
+        > 3.0;
     let (loss_bar, gradient_bar, marginal_bar) = match (kind, peaked) {
         (Kind::Double, _) => (1e-12, if stored { 1e-7 } else { 1e-12 }, 1e-12),
         (_, true) => (5e-6, 5e-6, 2e-7),
         (_, false) => (2e-6, 3e-6, 2e-7),
     };
-    // The fixtures name no bar for it in float32: a factor of the loss that may reach 1 has the loss's own.
-    let weight_bar = if kind == Kind::Double { 1e-12 } else { loss_bar };
+    // The fixtures name no bar for it in float32: a factor of the loss that may reach 1 has the
+    // loss's own.
+    let weight_bar = if kind == Kind::Double {
+        1e-12
+    } else {
+        loss_bar
+    };
     let what = format!("{name} beta {beta}");
     Ok(vec![
         line(format!("{what}: loss, rel"), loss, loss_bar),

@@ -8,7 +8,9 @@ use cedm_maths::partition::{accuracy, agreement, compact};
 pub(super) fn published(case: &Case) -> anyhow::Result<Vec<Line>> {
     let reference = case.config["reference_labels"].as_str().unwrap_or("labels");
     let labels = case.integers(reference)?;
-    let metrics = case.config["metrics"].as_object().context("config `metrics`")?;
+    let metrics = case.config["metrics"]
+        .as_object()
+        .context("config `metrics`")?;
     let mut lines = Vec::new();
     for (key, expected) in metrics {
         let raw_ids = case.integers(key)?;
@@ -20,7 +22,11 @@ pub(super) fn published(case: &Case) -> anyhow::Result<Vec<Line>> {
             differing(&counts, &case.integers(&format!("freq.{key}"))?),
             0.0,
         ));
-        let number = |name: &str| expected[name].as_f64().with_context(|| format!("`{key}.{name}`"));
+        let number = |name: &str| {
+            expected[name]
+                .as_f64()
+                .with_context(|| format!("`{key}.{name}`"))
+        };
         lines.push(line(
             format!("{key} used clusters"),
             (f64::from(usage.used()) - number("utilised")?).abs(),
@@ -28,7 +34,11 @@ pub(super) fn published(case: &Case) -> anyhow::Result<Vec<Line>> {
         ));
         let found = agreement(&labels, &ids)?;
         for (name, found) in [("nmi", found.nmi), ("anmi", found.anmi), ("ari", found.ari)] {
-            lines.push(line(format!("{key} {name}"), (found - number(name)?).abs(), 1e-9));
+            lines.push(line(
+                format!("{key} {name}"),
+                (found - number(name)?).abs(),
+                1e-9,
+            ));
         }
         // stored in float32 percent
         lines.push(line(

@@ -23,7 +23,14 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
     let features = Features::new(&case.get("features")?.to_kind(kind))?;
     let start = from_upstream(&case.below("init.", kind), params.l2_norm)?;
     let (standardisation, heads) = (start.standardisation, start.heads);
-    let mut training = Training::with_heads(&params, 0, &features, case.get("knn_idx")?, standardisation, heads)?;
+    let mut training = Training::with_heads(
+        &params,
+        0,
+        &features,
+        case.get("knn_idx")?,
+        standardisation,
+        heads,
+    )?;
     let mut lines = Vec::new();
     if double {
         let schedules = training.schedules();
@@ -54,11 +61,18 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
             let epoch = (step / per_epoch) as u32;
             best.push(training.close_epoch(epoch)?.best_head as i64);
             if epoch == 0 {
-                after_first = weights_gap(&student_named(&training), &case.below("after_epoch0.student.", Kind::Double))?;
+                after_first = weights_gap(
+                    &student_named(&training),
+                    &case.below("after_epoch0.student.", Kind::Double),
+                )?;
             }
         }
     }
-    let (loss_bar, weight_bar, marginal_bar) = if double { (1e-11, 1e-10, 1e-11) } else { (1e-5, 3e-5, 5e-6) };
+    let (loss_bar, weight_bar, marginal_bar) = if double {
+        (1e-11, 1e-10, 1e-11)
+    } else {
+        (1e-5, 3e-5, 5e-6)
+    };
     lines.push(line(
         format!("{name} loss of each head at each step"),
         gap(&Tensor::stack(&losses, 0), case.get("head_losses_f64")?),
@@ -69,8 +83,15 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
         differing(&best, &case.integers("best_head_per_epoch")?),
         0.0,
     ));
-    lines.push(line(format!("{name} students after epoch 0"), after_first, weight_bar));
-    let student = weights_gap(&student_named(&training), &case.below("final_student.", Kind::Double))?;
+    lines.push(line(
+        format!("{name} students after epoch 0"),
+        after_first,
+        weight_bar,
+    ));
+    let student = weights_gap(
+        &student_named(&training),
+        &case.below("final_student.", Kind::Double),
+    )?;
     lines.push(line(format!("{name} final students"), student, weight_bar));
     let teacher = to_upstream(&training.model()).into_iter().collect();
     lines.push(line(
@@ -98,7 +119,11 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
         .zip(&clear)
         .filter(|((a, b), margin)| a != b && **margin > 1e-4)
         .count();
-    lines.push(line(format!("{name} clear assignments that differ"), wrong as f64, 0.0));
+    lines.push(line(
+        format!("{name} clear assignments that differ"),
+        wrong as f64,
+        0.0,
+    ));
     Ok(lines)
 }
 
@@ -109,10 +134,18 @@ fn student_named(training: &Training) -> HashMap<String, Tensor> {
 }
 
 /// Largest deviation over the floating tensors that the fixture names.
-fn weights_gap(found: &HashMap<String, Tensor>, expected: &HashMap<String, Tensor>) -> anyhow::Result<f64> {
+fn weights_gap(
+    found: &HashMap<String, Tensor>,
+    expected: &HashMap<String, Tensor>,
+) -> anyhow::Result<f64> {
     let mut worst = if expected.is_empty() { f64::NAN } else { 0.0 };
-    for (name, expected) in expected.iter().filter(|(_, tensor)| tensor.kind() == Kind::Double) {
-        let found = found.get(name).ok_or_else(|| anyhow::anyhow!("no tensor `{name}`"))?;
+    for (name, expected) in expected
+        .iter()
+        .filter(|(_, tensor)| tensor.kind() == Kind::Double)
+    {
+        let found = found
+            .get(name)
+            .ok_or_else(|| anyhow::anyhow!("no tensor `{name}`"))?;
         worst = worse(gap(found, expected), worst);
     }
     Ok(worst)

@@ -1,4 +1,5 @@
-//! The augmentation pipe with prescribed draws: every transform alone, and the training set of them together.
+//! The augmentation pipe with prescribed draws: every transform alone, and the training set of them
+//! together.
 
 use super::{Case, double, line, max_abs};
 use crate::fixture::{Fixture, Line};
@@ -23,7 +24,11 @@ pub fn alone(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
 
 /// An `augment` case.
 pub fn together(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
-    compare(&Case::open(fixture)?, "", &fixture.json("config").context("metadata `config`")?)
+    compare(
+        &Case::open(fixture)?,
+        "",
+        &fixture.json("config").context("metadata `config`")?,
+    )
 }
 
 fn compare(case: &Case, prefix: &str, config: &Value) -> anyhow::Result<Vec<Line>> {
@@ -67,7 +72,11 @@ fn compare(case: &Case, prefix: &str, config: &Value) -> anyhow::Result<Vec<Line
     } else {
         3e-6
     };
-    let mut lines = vec![line(format!("{label}: images, max abs"), max_abs(&found.images, expected), allowed)];
+    let mut lines = vec![line(
+        format!("{label}: images, max abs"),
+        max_abs(&found.images, expected),
+        allowed,
+    )];
     if geometric {
         let rms = (double(&found.images) - double(expected))
             .square()
@@ -77,14 +86,24 @@ fn compare(case: &Case, prefix: &str, config: &Value) -> anyhow::Result<Vec<Line
         lines.push(line(format!("{label}: images, RMS"), rms, 5e-6));
     }
     let labels = case.get(&format!("{prefix}labels_f32"))?;
-    lines.push(line(format!("{label}: labels, max abs"), max_abs(&found.labels, labels), 2e-6));
+    lines.push(line(
+        format!("{label}: labels, max abs"),
+        max_abs(&found.labels, labels),
+        2e-6,
+    ));
     let mut worst = 0.0f64;
     for (name, value) in &found.values {
         let expected = case.get(&format!("{prefix}param/{name}"))?;
-        worst =
-            worst.max(max_abs(&value.flatten(0, -1), &expected.flatten(0, -1)) / double(expected).abs().max().double_value(&[]).max(1.0));
+        worst = worst.max(
+            max_abs(&value.flatten(0, -1), &expected.flatten(0, -1))
+                / double(expected).abs().max().double_value(&[]).max(1.0),
+        );
     }
-    lines.push(line(format!("{label}: {} values in plain units", found.values.len()), worst, 2e-6));
+    lines.push(line(
+        format!("{label}: {} values in plain units", found.values.len()),
+        worst,
+        2e-6,
+    ));
     let precise = pipe.apply(
         &normalise(pixels, Kind::Double),
         &Draws {
@@ -120,9 +139,16 @@ fn pipe(config: &Value) -> anyhow::Result<AugmentPipe> {
         let Some(multiplier) = value.as_f64() else {
             bail!("augment setting {name} is {value}")
         };
-        match Transform::ALL.into_iter().find(|transform| transform.name() == name) {
+        match Transform::ALL
+            .into_iter()
+            .find(|transform| transform.name() == name)
+        {
             Some(transform) => pipe.multipliers.push((transform, multiplier)),
-            None => *reach(&mut pipe.reach, name).with_context(|| format!("augment setting {name} is not known here"))? = multiplier,
+            None => {
+                *reach(&mut pipe.reach, name)
+                    .with_context(|| format!("augment setting {name} is not known here"))? =
+                    multiplier
+            }
         }
     }
     Ok(pipe)

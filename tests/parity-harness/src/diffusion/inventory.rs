@@ -12,14 +12,26 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     let Ok(file) = serde_json::from_slice::<Value>(&std::fs::read(&fixture.path)?) else {
         return Ok(Verdict::NotMine);
     };
-    let is_inventory = file["config"]["img_resolution"].is_i64() && file["columns"].is_array() && file["tensors"].is_array();
+    let is_inventory = file["config"]["img_resolution"].is_i64()
+        && file["columns"].is_array()
+        && file["tensors"].is_array();
     if !is_inventory {
         return Ok(Verdict::NotMine);
     }
-    let columns: Vec<&str> = file["columns"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let columns: Vec<&str> = file["columns"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let column = |name: &str| columns.iter().position(|column| *column == name);
     let network = Network::new(architecture(&file["config"])?)?;
-    let drawn = Parameters::initial(&network.layout, &network.architecture.resample_filter, 1, Device::Cpu);
+    let drawn = Parameters::initial(
+        &network.layout,
+        &network.architecture.resample_filter,
+        1,
+        Device::Cpu,
+    );
     let tensors = drawn.tensors(&network.layout);
     let own: BTreeMap<&str, _> = network
         .layout
@@ -35,21 +47,36 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     for (index, row) in rows.iter().enumerate() {
         let cell = |name: &str| column(name).map_or(&Value::Null, |at| &row[at]);
         let name = cell("name").as_str().unwrap_or_default();
-        let shape: Vec<i64> = cell("shape").as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
+        let shape: Vec<i64> = cell("shape")
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_i64)
+            .collect();
         let Some((entry, tensor)) = own.get(name) else {
             wrong += 1;
             continue;
         };
         wrong += usize::from(entry.shape != shape || entry.trained != (cell("kind") == "param"));
-        order += usize::from(network.layout.entries.get(index).is_none_or(|entry| entry.name != name));
-        if let (Some(rms), Some(largest)) = (cell("init_rms_one_draw").as_f64(), cell("init_absmax_one_draw").as_f64()) {
+        order += usize::from(
+            network
+                .layout
+                .entries
+                .get(index)
+                .is_none_or(|entry| entry.name != name),
+        );
+        if let (Some(rms), Some(largest)) = (
+            cell("init_rms_one_draw").as_f64(),
+            cell("init_absmax_one_draw").as_f64(),
+        ) {
             let tensor = tensor.to_kind(Kind::Double);
             let found = (
                 tensor.square().mean(Kind::Double).sqrt().double_value(&[]),
                 tensor.abs().max().double_value(&[]),
             );
             let exact = matches!(entry.fill, Fill::Zeros | Fill::Ones | Fill::ResampleFilter);
-            // One draw against one draw: an RMS of n uniform numbers wanders by about 0.45 / √n, the stored one has 3 digits.
+            // One draw against one draw: an RMS of n uniform numbers wanders by about 0.45 / √n,
+            // the stored one has 3 digits.
             let spread = if exact {
                 1.0
             } else {
@@ -62,7 +89,11 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
                     (found / expected - 1.0).abs()
                 }
             };
-            let tail = if matches!(entry.fill, Fill::Normal { .. }) { 4.0 } else { 1.0 };
+            let tail = if matches!(entry.fill, Fill::Normal { .. }) {
+                4.0
+            } else {
+                1.0
+            };
             scale_error = scale_error
                 .max(relative(found.0, rms) / spread)
                 .max(relative(found.1, largest) / (spread * tail).max(0.05));
@@ -79,8 +110,20 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
             (wrong + missing) as f64,
             0.0,
         ),
-        line("order of the state dict: places that differ", order as f64, 0.0),
-        line(format!("{} parameters", network.layout.parameter_count()), counted as f64, 0.0),
-        line("initial scales, in units of what one draw allows", scale_error, 1.0),
+        line(
+            "order of the state dict: places that differ",
+            order as f64,
+            0.0,
+        ),
+        line(
+            format!("{} parameters", network.layout.parameter_count()),
+            counted as f64,
+            0.0,
+        ),
+        line(
+            "initial scales, in units of what one draw allows",
+            scale_error,
+            1.0,
+        ),
     ]))
 }

@@ -16,16 +16,24 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
     let case = Case::open(fixture)?;
     let mut lines = Vec::new();
     for (kind, name) in KINDS {
-        let Model { network, parameters } = Model::open(fixture, &case, kind)?;
+        let Model {
+            network,
+            parameters,
+        } = Model::open(fixture, &case, kind)?;
         let views = parameters.views(&network.layout, None);
         let as_kind = |name: &str| case.find(name).map(|tensor| tensor.to_kind(kind));
-        let (x, sigma) = (case.get("x")?.to_kind(kind), case.get("sigma")?.to_kind(kind));
+        let (x, sigma) = (
+            case.get("x")?.to_kind(kind),
+            case.get("sigma")?.to_kind(kind),
+        );
         let (class, augment) = (as_kind("class_labels"), as_kind("augment_labels"));
         let both = Labels {
             class: class.as_ref(),
             augment: augment.as_ref(),
         };
-        let denoise = |sigma: &Tensor, labels| tch::no_grad(|| network.denoise(&views, &x, sigma, labels, Mode::EVAL));
+        let denoise = |sigma: &Tensor, labels| {
+            tch::no_grad(|| network.denoise(&views, &x, sigma, labels, Mode::EVAL))
+        };
 
         let coefficients = Preconditioning {
             sigma_data: network.architecture.sigma_data,
@@ -34,11 +42,22 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         let scaled = coefficients.c_in.reshape([-1, 1, 1, 1]) * &x;
         let mut seen = BTreeMap::new();
         let raw = tch::no_grad(|| {
-            network.unet(&views, &scaled, &coefficients.c_noise, both, Mode::EVAL, &mut |module, output| {
-                seen.insert(module.to_owned(), probe(output));
-            })
+            network.unet(
+                &views,
+                &scaled,
+                &coefficients.c_noise,
+                both,
+                Mode::EVAL,
+                &mut |module, output| {
+                    seen.insert(module.to_owned(), probe(output));
+                },
+            )
         });
-        let (raw_allowed, image_allowed) = if kind == Kind::Double { (1e-10, 1e-10) } else { (5e-5, 2e-5) };
+        let (raw_allowed, image_allowed) = if kind == Kind::Double {
+            (1e-10, 1e-10)
+        } else {
+            (5e-5, 2e-5)
+        };
         lines.push(line(
             format!("{name} F_x, max abs"),
             max_abs(&raw, case.get("F_x_f64")?),
@@ -56,8 +75,22 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         ));
         let one = sigma.narrow(0, 1.min(sigma.size()[0] - 1), 1);
         let variants = [
-            ("D_x_nolabel_f64", &sigma, Labels { class: None, ..both }),
-            ("D_x_noaug_f64", &sigma, Labels { augment: None, ..both }),
+            (
+                "D_x_nolabel_f64",
+                &sigma,
+                Labels {
+                    class: None,
+                    ..both
+                },
+            ),
+            (
+                "D_x_noaug_f64",
+                &sigma,
+                Labels {
+                    augment: None,
+                    ..both
+                },
+            ),
             ("D_x_scalar_sigma_f64", &one, both),
         ];
         for (variant, sigma, labels) in variants {
@@ -82,7 +115,8 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             let found = seen
                 .get(*module)
                 .with_context(|| format!("module {module} is not in this network"))?;
-            let error = max_abs(found, expected) / double(expected).abs().max().double_value(&[]).max(1.0);
+            let error =
+                max_abs(found, expected) / double(expected).abs().max().double_value(&[]).max(1.0);
             if error >= worst.0 {
                 worst = (error, (*module).to_owned());
             }
@@ -104,8 +138,17 @@ fn probe(output: &Tensor) -> Tensor {
     let flat = double(output).flatten(0, -1);
     let numel = flat.size()[0];
     let picks: Vec<i64> = (0..8).map(|k| k * numel / 8).collect();
-    let head = Tensor::stack(&[flat.mean(Kind::Double), flat.square().mean(Kind::Double).sqrt()], 0);
-    Tensor::cat(&[head, flat.index_select(0, &Tensor::from_slice(&picks))], 0)
+    let head = Tensor::stack(
+        &[
+            flat.mean(Kind::Double),
+            flat.square().mean(Kind::Double).sqrt(),
+        ],
+        0,
+    );
+    Tensor::cat(
+        &[head, flat.index_select(0, &Tensor::from_slice(&picks))],
+        0,
+    )
 }
 
 /// A `loss` case.
@@ -117,10 +160,17 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         p_mean: number("P_mean", -1.2),
         p_std: number("P_std", 1.2),
     };
-    let scaling: f64 = fixture.meta.get("loss_scaling").and_then(|text| text.parse().ok()).unwrap_or(1.0);
+    let scaling: f64 = fixture
+        .meta
+        .get("loss_scaling")
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1.0);
     let mut lines = Vec::new();
     for (kind, name) in KINDS {
-        let Model { network, mut parameters } = Model::open(fixture, &case, kind)?;
+        let Model {
+            network,
+            mut parameters,
+        } = Model::open(fixture, &case, kind)?;
         parameters.flat = parameters.flat.set_requires_grad(true);
         let views = parameters.views(&network.layout, None);
         let as_kind = |name: &str| case.find(name).map(|tensor| tensor.to_kind(kind));
@@ -134,7 +184,15 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             class: class.as_ref(),
             augment: augment.as_ref(),
         };
-        let map = loss_map(&network, &views, &images, &noise, levels, labels, Mode::EVAL);
+        let map = loss_map(
+            &network,
+            &views,
+            &images,
+            &noise,
+            levels,
+            labels,
+            Mode::EVAL,
+        );
         let batch = images.size()[0] as f64;
         (map.sum(kind) * (scaling / batch)).backward();
         let gradient = parameters.flat.grad();
@@ -167,18 +225,31 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             .map(|entry| entry.name.as_str())
             .zip(&pieces)
             .collect();
-        let find = |parameter: &str| by_name.get(parameter).copied().with_context(|| format!("parameter {parameter}"));
+        let find = |parameter: &str| {
+            by_name
+                .get(parameter)
+                .copied()
+                .with_context(|| format!("parameter {parameter}"))
+        };
         let mut worst = 0.0f64;
         for (parameter, expected) in case.below("grad_f64/") {
             worst = worst.max(relative(find(parameter)?, expected));
         }
-        lines.push(line(format!("{name} stored gradients, rel L2"), worst, pick(1e-9, 1e-4)));
+        lines.push(line(
+            format!("{name} stored gradients, rel L2"),
+            worst,
+            pick(1e-9, 1e-4),
+        ));
         let (mut worst, mut count) = (0.0f64, 0);
         let total = case.get("gradnorm_total_f64")?;
-        // A gradient that is 0 in exact arithmetic (key biases alone cannot be told from the norm) is judged against the total.
+        // A gradient that is 0 in exact arithmetic (key biases alone cannot be told from the norm)
+        // is judged against the total.
         let floor = 1e-9 * total.double_value(&[0]);
         for (parameter, expected) in case.below("gradnorm_f64/") {
-            let (found, expected) = (double(find(parameter)?).norm().double_value(&[]), expected.double_value(&[0]));
+            let (found, expected) = (
+                double(find(parameter)?).norm().double_value(&[]),
+                expected.double_value(&[0]),
+            );
             worst = worst.max((found - expected).abs() / expected.max(floor));
             count += 1;
         }

@@ -45,7 +45,10 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
     let mut lines = vec![
         line(
             "t_steps, rel",
-            worst_relative(&Tensor::from_slice(&time_steps(&params)), case.get("t_steps")?),
+            worst_relative(
+                &Tensor::from_slice(&time_steps(&params)),
+                case.get("t_steps")?,
+            ),
             1e-13,
         ),
         line(
@@ -55,12 +58,17 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         ),
         line(
             "sigma of every call, rel",
-            worst_relative(&Tensor::from_slice(&f32_run.sigmas), case.get("all_call_sigma")?),
+            worst_relative(
+                &Tensor::from_slice(&f32_run.sigmas),
+                case.get("all_call_sigma")?,
+            ),
             1e-13,
         ),
         line(
             "state is float64",
-            f64::from(u8::from(f32_run.states.iter().any(|x| x.kind() != Kind::Double))),
+            f64::from(u8::from(
+                f32_run.states.iter().any(|x| x.kind() != Kind::Double),
+            )),
             0.0,
         ),
         line(
@@ -75,12 +83,21 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         ),
     ];
     let bytes = quantise(&f32_run.images).permute([0, 2, 3, 1]).contiguous();
-    lines.push(line("images_u8, largest difference", max_abs(&bytes, case.get("images_u8")?), 0.0));
+    lines.push(line(
+        "images_u8, largest difference",
+        max_abs(&bytes, case.get("images_u8")?),
+        0.0,
+    ));
     // The steps stand in the tensor's name: x_hat_step1_3_6.
     for (steps, expected) in case.below("x_hat_step") {
         let states = steps.split('_').map(|step| {
-            let state = step.parse::<usize>().ok().and_then(|step| f32_run.churned.get(step));
-            Ok(state.with_context(|| format!("x_hat_step{steps}: no step {step}"))?.shallow_clone())
+            let state = step
+                .parse::<usize>()
+                .ok()
+                .and_then(|step| f32_run.churned.get(step));
+            Ok(state
+                .with_context(|| format!("x_hat_step{steps}: no step {step}"))?
+                .shallow_clone())
         });
         let churned = Tensor::stack(&states.collect::<anyhow::Result<Vec<_>>>()?, 0);
         lines.push(line(
@@ -109,11 +126,20 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
     Ok(lines)
 }
 
-fn run(fixture: &Fixture, case: &Case, params: &SamplerParams, kind: Kind) -> anyhow::Result<Trace> {
-    let Model { network, parameters } = Model::open(fixture, case, kind)?;
+fn run(
+    fixture: &Fixture,
+    case: &Case,
+    params: &SamplerParams,
+    kind: Kind,
+) -> anyhow::Result<Trace> {
+    let Model {
+        network,
+        parameters,
+    } = Model::open(fixture, case, kind)?;
     let views = parameters.views(&network.layout, None);
     let class = case.find("class_labels").map(|labels| labels.to_kind(kind));
-    let (mut states, mut churned, mut t_hats, mut sigmas, mut outputs) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut states, mut churned, mut t_hats, mut sigmas, mut outputs) =
+        (vec![], vec![], vec![], vec![], vec![]);
     let mut denoise = |x: &Tensor, sigma: f64| {
         let labels = Labels {
             class: class.as_ref(),
@@ -122,9 +148,18 @@ fn run(fixture: &Fixture, case: &Case, params: &SamplerParams, kind: Kind) -> an
         let level = Tensor::from_slice(&[sigma]).to_kind(kind);
         double(&network.denoise(&views, &x.to_kind(kind), &level, labels, Mode::EVAL))
     };
-    let mut noise = |step: usize| case.find("noise").expect("churn cases store their noise").get(step as i64);
+    let mut noise = |step: usize| {
+        case.find("noise")
+            .expect("churn cases store their noise")
+            .get(step as i64)
+    };
     let mut observe = |moment: Moment<'_>| match moment {
-        Moment::Step { state, t_hat, x_hat, .. } => {
+        Moment::Step {
+            state,
+            t_hat,
+            x_hat,
+            ..
+        } => {
             states.push(state.copy());
             churned.push(x_hat.copy());
             t_hats.push(t_hat);

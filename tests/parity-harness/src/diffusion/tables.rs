@@ -50,7 +50,11 @@ pub fn preconditioning(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             ));
         }
         let error = max_abs(&c_noise, case.get("c_noise_f64")?);
-        lines.push(line(format!("{name} c_noise, max abs"), error, if exact { 1e-13 } else { 5e-7 }));
+        lines.push(line(
+            format!("{name} c_noise, max abs"),
+            error,
+            if exact { 1e-13 } else { 5e-7 },
+        ));
     }
     Ok(lines)
 }
@@ -63,8 +67,14 @@ pub fn schedules(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
     for (name, setting) in settings.as_object().context("`settings` is no object")? {
         let params = optimiser(setting);
         let nimg = Vec::<i64>::try_from(case.get(&format!("{name}/nimg"))?)?;
-        let table =
-            |of: fn(&OptimiserParams, u64) -> f64| Tensor::from_slice(&nimg.iter().map(|&n| of(&params, n as u64)).collect::<Vec<_>>());
+        let table = |of: fn(&OptimiserParams, u64) -> f64| {
+            Tensor::from_slice(
+                &nimg
+                    .iter()
+                    .map(|&n| of(&params, n as u64))
+                    .collect::<Vec<_>>(),
+            )
+        };
         lines.push(line(
             format!("{name} lr, rel"),
             worst_relative(&table(learning_rate), case.get(&format!("{name}/lr"))?),
@@ -92,7 +102,10 @@ pub fn optimiser(setting: &Value) -> OptimiserParams {
         micro_batch: number("batch_gpu", f64::from(batch)) as u32,
         lr: number("lr", 1e-3),
         lr_rampup_kimg: number("lr_rampup_kimg", 10_000.0),
-        betas: (betas.first().copied().unwrap_or(0.9), betas.get(1).copied().unwrap_or(0.999)),
+        betas: (
+            betas.first().copied().unwrap_or(0.9),
+            betas.get(1).copied().unwrap_or(0.999),
+        ),
         eps: number("eps", 1e-8),
         ema_halflife_kimg: number("ema_halflife_kimg", 500.0),
         ema_rampup_ratio: if setting["ema_rampup_ratio"].is_null() {

@@ -1,4 +1,5 @@
-//! Whole training runs with prescribed draws, through the trainer's own step: losses, gradient norms, weights, EMA and moments of every step.
+//! Whole training runs with prescribed draws, through the trainer's own step: losses, gradient
+//! norms, weights, EMA and moments of every step.
 
 use super::{Case, KINDS, Model, double, line, max_abs, tables, worst_relative};
 use crate::fixture::{Fixture, Line};
@@ -23,17 +24,39 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
     for (kind, name) in KINDS {
         let exact = kind == Kind::Double;
         let pick = |tight: f64, loose: f64| if exact { tight } else { loose };
-        let Model { network, parameters } = Model::open(fixture, &case, kind)?;
-        let mut learner = Learner::new(network.clone(), parameters, params.clone(), Precision::Fp32);
-        let (mut losses, mut norms, mut counts, mut rates, mut betas) = (vec![], vec![], vec![], vec![], vec![]);
+        let Model {
+            network,
+            parameters,
+        } = Model::open(fixture, &case, kind)?;
+        let mut learner =
+            Learner::new(network.clone(), parameters, params.clone(), Precision::Fp32);
+        let (mut losses, mut norms, mut counts, mut rates, mut betas) =
+            (vec![], vec![], vec![], vec![], vec![]);
         let mut tracked = 0.0f64;
-        let names: Vec<&str> = network.layout.entries.iter().map(|entry| entry.name.as_str()).collect();
-        let named = |pieces: Vec<Tensor>| names.iter().copied().zip(pieces).collect::<BTreeMap<&str, Tensor>>();
-        let worst = |prefix: &str, pieces: &BTreeMap<&str, Tensor>, step: Option<i64>| -> anyhow::Result<f64> {
+        let names: Vec<&str> = network
+            .layout
+            .entries
+            .iter()
+            .map(|entry| entry.name.as_str())
+            .collect();
+        let named = |pieces: Vec<Tensor>| {
+            names
+                .iter()
+                .copied()
+                .zip(pieces)
+                .collect::<BTreeMap<&str, Tensor>>()
+        };
+        let worst = |prefix: &str,
+                     pieces: &BTreeMap<&str, Tensor>,
+                     step: Option<i64>|
+         -> anyhow::Result<f64> {
             let mut worst = 0.0f64;
             for (parameter, expected) in case.below(prefix) {
-                let found = pieces.get(parameter).with_context(|| format!("parameter {parameter}"))?;
-                let expected = step.map_or_else(|| expected.shallow_clone(), |step| expected.get(step));
+                let found = pieces
+                    .get(parameter)
+                    .with_context(|| format!("parameter {parameter}"))?;
+                let expected =
+                    step.map_or_else(|| expected.shallow_clone(), |step| expected.get(step));
                 worst = worst.max(max_abs(
                     &without_key_bias(parameter, found),
                     &without_key_bias(parameter, &expected),
@@ -43,7 +66,10 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         };
         for step in 0..=steps {
             if exact {
-                let (weights, means) = (pieces(&learner, &learner.weights.flat), pieces(&learner, &learner.ema));
+                let (weights, means) = (
+                    pieces(&learner, &learner.weights.flat),
+                    pieces(&learner, &learner.ema),
+                );
                 tracked = tracked.max(worst("track_f64/", &named(weights), Some(step))?);
                 tracked = tracked.max(worst("track_ema_f64/", &named(means), Some(step))?);
             }
@@ -103,7 +129,11 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             ));
         }
         if exact {
-            lines.push(line("f64 tracked weights and EMA of every step, max abs", tracked, 1e-9));
+            lines.push(line(
+                "f64 tracked weights and EMA of every step, max abs",
+                tracked,
+                1e-9,
+            ));
             let moments = [
                 ("adam_exp_avg_f64/", &learner.adam.exp_avg),
                 ("adam_exp_avg_sq_f64/", &learner.adam.exp_avg_sq),
@@ -128,7 +158,10 @@ fn pieces(learner: &Learner, flat: &Tensor) -> Vec<Tensor> {
 
 /// The stored draws of one round.
 fn drawn(case: &Case, step: i64, round: i64, kind: Kind) -> anyhow::Result<Batch> {
-    let draw = |name: &str| case.find(name).map(|tensor| tensor.get(step).get(round).to_kind(kind));
+    let draw = |name: &str| {
+        case.find(name)
+            .map(|tensor| tensor.get(step).get(round).to_kind(kind))
+    };
     Ok(Batch {
         images: normalise(&case.get("images_u8")?.get(step).get(round), kind),
         class: draw("class_labels"),
@@ -140,21 +173,36 @@ fn drawn(case: &Case, step: i64, round: i64, kind: Kind) -> anyhow::Result<Batch
     })
 }
 
-/// Entries 1, 4, 7, … of a `qkv.bias` are key biases: softmax cancels them, so their gradient is rounding noise.
+/// Entries 1, 4, 7, … of a `qkv.bias` are key biases: softmax cancels them, so their gradient is
+/// rounding noise.
 fn without_key_bias(parameter: &str, tensor: &Tensor) -> Tensor {
     if !parameter.ends_with("qkv.bias") {
         return double(tensor);
     }
-    let kept: Vec<i64> = (0..tensor.size()[0]).filter(|index| index % 3 != 1).collect();
+    let kept: Vec<i64> = (0..tensor.size()[0])
+        .filter(|index| index % 3 != 1)
+        .collect();
     double(tensor).index_select(0, &Tensor::from_slice(&kept))
 }
 
-fn relative_over(case: &Case, prefix: &str, pieces: &BTreeMap<&str, Tensor>) -> anyhow::Result<f64> {
+fn relative_over(
+    case: &Case,
+    prefix: &str,
+    pieces: &BTreeMap<&str, Tensor>,
+) -> anyhow::Result<f64> {
     let (mut difference, mut size) = (0.0f64, 0.0f64);
     for (parameter, expected) in case.below(prefix) {
-        let found = without_key_bias(parameter, pieces.get(parameter).with_context(|| format!("parameter {parameter}"))?);
+        let found = without_key_bias(
+            parameter,
+            pieces
+                .get(parameter)
+                .with_context(|| format!("parameter {parameter}"))?,
+        );
         let expected = without_key_bias(parameter, expected);
-        difference += (found - &expected).square().sum(Kind::Double).double_value(&[]);
+        difference += (found - &expected)
+            .square()
+            .sum(Kind::Double)
+            .double_value(&[]);
         size += expected.square().sum(Kind::Double).double_value(&[]);
     }
     Ok((difference / size.max(1e-300)).sqrt())

@@ -7,14 +7,21 @@ use tch::Kind;
 
 /// What a checkpoint may hold, with words that its twin's name may contain.
 const FORMS: [(&str, &[&str]); 4] = [
-    ("the slow encoder", &["teacher_backbone", "momentum_encoder"]),
+    (
+        "the slow encoder",
+        &["teacher_backbone", "momentum_encoder"],
+    ),
     ("the trained encoder", &["student_backbone", "base_encoder"]),
     ("the head", &["head"]),
     ("all tensors", &[]),
 ];
 
 pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
-    let pytorch = |name: &str| [".pth", ".pth.tar", ".pt", ".th"].iter().any(|end| name.ends_with(end));
+    let pytorch = |name: &str| {
+        [".pth", ".pth.tar", ".pt", ".th"]
+            .iter()
+            .any(|end| name.ends_with(end))
+    };
     let beside = listing.beside();
     if listing.name.ends_with(".safetensors") && beside.iter().any(|name| pytorch(name)) {
         return Ok(Verdict::PartOf("its twins in PyTorch's formats".to_owned()));
@@ -39,13 +46,20 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
         if found.is_empty() {
             continue;
         }
-        // A twin that is named after another form does not count; random tensors agree with their own twin alone.
+        // A twin that is named after another form does not count; random tensors agree with their
+        // own twin alone.
         let another = |name: &str| {
-            FORMS
-                .iter()
-                .any(|(other, theirs)| other != form && theirs.iter().any(|word| name.contains(word) && !words.contains(word)))
+            FORMS.iter().any(|(other, theirs)| {
+                other != form
+                    && theirs
+                        .iter()
+                        .any(|word| name.contains(word) && !words.contains(word))
+            })
         };
-        if let Some((name, _)) = twins.iter().find(|(name, twin)| !another(name) && same(found, twin)) {
+        if let Some((name, _)) = twins
+            .iter()
+            .find(|(name, twin)| !another(name) && same(found, twin))
+        {
             lines.push(exact(format!("{form}: {name}"), true));
         }
     }
@@ -64,9 +78,15 @@ fn same(found: &Weights, twin: &Weights) -> bool {
         }
     };
     found.len() == twin.len()
-        && found.iter().zip(twin.iter()).all(|((name, a), (other, b))| {
-            name == other && a.kind() == b.kind() && a.size() == b.size() && (a.numel() == 0 || bits(a).equal(&bits(b)))
-        })
+        && found
+            .iter()
+            .zip(twin.iter())
+            .all(|((name, a), (other, b))| {
+                name == other
+                    && a.kind() == b.kind()
+                    && a.size() == b.size()
+                    && (a.numel() == 0 || bits(a).equal(&bits(b)))
+            })
 }
 
 /// The integers of the same width.

@@ -10,7 +10,10 @@ use crate::fixture::Fixture;
 use anyhow::{Context, ensure};
 use cedm_nets::{
     Weights,
-    clip::{Activation, ClipText, ClipVision, TextConfig, VisionConfig, classifier, prompts_of, zero_shot},
+    clip::{
+        Activation, ClipText, ClipVision, TextConfig, VisionConfig, classifier, prompts_of,
+        zero_shot,
+    },
     normalise_rows,
 };
 use serde_json::Value;
@@ -24,16 +27,22 @@ const DOUBLE: f64 = 1e-9;
 pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
     let tensors = listing.tensors();
     if tensors.contains_key("visual.proj") {
-        return Ok(Verdict::PartOf(format!("{}.io.safetensors", listing.stem())));
+        return Ok(Verdict::PartOf(format!(
+            "{}.io.safetensors",
+            listing.stem()
+        )));
     }
-    let Some(case) = listing
-        .case()
-        .filter(|case| case["config"]["vision_cfg"].is_object() && tensors.contains_key("image_features"))
-    else {
+    let Some(case) = listing.case().filter(|case| {
+        case["config"]["vision_cfg"].is_object() && tensors.contains_key("image_features")
+    }) else {
         return Ok(Verdict::NotMine);
     };
     let expect = fixture.tensors()?;
-    let mut weights = listing.read_weights(&listing.weights().context("no weights are listed beside it")?)?;
+    let mut weights = listing.read_weights(
+        &listing
+            .weights()
+            .context("no weights are listed beside it")?,
+    )?;
     insert_embedding(&mut weights, case)?;
     let mut lines = image_tower(listing, case, &weights, &expect)?;
     lines.extend(text_tower(listing, case, &weights, &expect)?);
@@ -43,16 +52,28 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
 /// The token embedding is not shipped but filled.
 fn insert_embedding(weights: &mut Weights, case: &Value) -> anyhow::Result<()> {
     let rule = &case["token_embedding_rule"];
-    let Some(name) = rule["name"].as_str() else { return Ok(()) };
+    let Some(name) = rule["name"].as_str() else {
+        return Ok(());
+    };
     let shape: Vec<i64> = rule["shape"]
         .as_array()
         .context("a shape")?
         .iter()
         .filter_map(Value::as_i64)
         .collect();
-    let number = |key: &str| rule[key].as_f64().with_context(|| format!("no number `{key}`"));
+    let number = |key: &str| {
+        rule[key]
+            .as_f64()
+            .with_context(|| format!("no number `{key}`"))
+    };
     let seed = case["rule_seed"].as_u64().context("rule_seed")?;
-    let tensor = fill::tensor(seed, rule["k"].as_u64().context("k")?, &shape, number("offset")?, number("scale")?);
+    let tensor = fill::tensor(
+        seed,
+        rule["k"].as_u64().context("k")?,
+        &shape,
+        number("offset")?,
+        number("scale")?,
+    );
     ensure!(
         rule["first3"][0].as_f64() == Some(tensor.double_value(&[0, 0])),
         "the filled embedding starts with another value"
@@ -69,7 +90,12 @@ fn activation(config: &Value) -> Activation {
     }
 }
 
-fn image_tower(listing: &Listing, case: &Value, weights: &Weights, expect: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Line>> {
+fn image_tower(
+    listing: &Listing,
+    case: &Value,
+    weights: &Weights,
+    expect: &HashMap<String, Tensor>,
+) -> anyhow::Result<Vec<Line>> {
     let (all, vision) = (&case["config"], &case["config"]["vision_cfg"]);
     let config = VisionConfig {
         image: integer(vision, "image_size")?,
@@ -77,20 +103,33 @@ fn image_tower(listing: &Listing, case: &Value, weights: &Weights, expect: &Hash
         width: integer(vision, "width")?,
         layers: integer(vision, "layers")?,
         head_width: integer(vision, "head_width")?,
-        mlp_width: (integer(vision, "width")? as f64 * vision["mlp_ratio"].as_f64().context("mlp_ratio")?) as i64,
+        mlp_width: (integer(vision, "width")? as f64
+            * vision["mlp_ratio"].as_f64().context("mlp_ratio")?) as i64,
         embed_dim: integer(all, "embed_dim")?,
         activation: activation(all),
     };
     let x = listing.shared_input(config.image)?;
     let mut lines = Vec::new();
-    let found = ClipVision::load(weights, config, Kind::Float, Device::Cpu)?.forward(&x, &mut |name, value| {
-        if let Some(expect) = expect.get(name) {
-            let found = value.narrow(0, 0, expect.size()[0]);
-            lines.push(Line::new(format!("image {name}"), over_rms(&found, expect), INTERMEDIATES));
-        }
-    });
-    lines.push(Line::new("image features", over_rms(&found, &expect["image_features"]), FEATURES));
-    let double = ClipVision::load(weights, config, Kind::Double, Device::Cpu)?.forward(&x, &mut |_, _| {});
+    let found = ClipVision::load(weights, config, Kind::Float, Device::Cpu)?.forward(
+        &x,
+        &mut |name, value| {
+            if let Some(expect) = expect.get(name) {
+                let found = value.narrow(0, 0, expect.size()[0]);
+                lines.push(Line::new(
+                    format!("image {name}"),
+                    over_rms(&found, expect),
+                    INTERMEDIATES,
+                ));
+            }
+        },
+    );
+    lines.push(Line::new(
+        "image features",
+        over_rms(&found, &expect["image_features"]),
+        FEATURES,
+    ));
+    let double =
+        ClipVision::load(weights, config, Kind::Double, Device::Cpu)?.forward(&x, &mut |_, _| {});
     lines.push(Line::new(
         "image features in float64",
         over_rms(&double, &expect["image_features_f64"]),
@@ -99,7 +138,12 @@ fn image_tower(listing: &Listing, case: &Value, weights: &Weights, expect: &Hash
     Ok(lines)
 }
 
-fn text_tower(listing: &Listing, case: &Value, weights: &Weights, expect: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Line>> {
+fn text_tower(
+    listing: &Listing,
+    case: &Value,
+    weights: &Weights,
+    expect: &HashMap<String, Tensor>,
+) -> anyhow::Result<Vec<Line>> {
     let (all, text) = (&case["config"], &case["config"]["text_cfg"]);
     let config = TextConfig {
         width: integer(text, "width")?,
@@ -109,8 +153,13 @@ fn text_tower(listing: &Listing, case: &Value, weights: &Weights, expect: &HashM
         activation: activation(all),
     };
     let texts = |key: &str| -> anyhow::Result<Vec<String>> {
-        let list = case[key].as_array().with_context(|| format!("the case has no `{key}`"))?;
-        Ok(list.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect())
+        let list = case[key]
+            .as_array()
+            .with_context(|| format!("the case has no `{key}`"))?;
+        Ok(list
+            .iter()
+            .filter_map(|text| text.as_str().map(str::to_owned))
+            .collect())
     };
     let (classes, templates) = (texts("classes")?, texts("templates")?);
     let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
@@ -127,21 +176,35 @@ fn text_tower(listing: &Listing, case: &Value, weights: &Weights, expect: &HashM
             INTERMEDIATES,
         ));
     });
-    lines.push(Line::new("text features", over_rms(&features, &expect["text_features"]), FEATURES));
+    lines.push(Line::new(
+        "text features",
+        over_rms(&features, &expect["text_features"]),
+        FEATURES,
+    ));
     let double = ClipText::load(weights, config, Kind::Double, Device::Cpu)?;
     lines.push(Line::new(
         "text features in float64",
-        over_rms(&double.forward(&ids, &mut |_, _| {}), &expect["text_features_f64"]),
+        over_rms(
+            &double.forward(&ids, &mut |_, _| {}),
+            &expect["text_features_f64"],
+        ),
         DOUBLE,
     ));
-    let prompts = normalise_rows(&net.forward(&tokenizer.batch(&prompts_of(&classes, &templates)), &mut |_, _| {}));
+    let prompts = normalise_rows(&net.forward(
+        &tokenizer.batch(&prompts_of(&classes, &templates)),
+        &mut |_, _| {},
+    ));
     lines.push(Line::new(
         "prompts",
         over_rms(&prompts, &expect["prompt_features_normalized"]),
         FEATURES,
     ));
     let found = classifier(&net, &tokenizer, &classes, &templates)?;
-    lines.push(Line::new("classifier", over_rms(&found, &expect["zeroshot_classifier"]), FEATURES));
+    lines.push(Line::new(
+        "classifier",
+        over_rms(&found, &expect["zeroshot_classifier"]),
+        FEATURES,
+    ));
     let in_double = classifier(&double, &tokenizer, &classes, &templates)?;
     lines.push(Line::new(
         "classifier in float64",
@@ -156,7 +219,9 @@ fn text_tower(listing: &Listing, case: &Value, weights: &Weights, expect: &HashM
     ));
     lines.push(exact(
         "pseudo-labels",
-        labels.labels.equal(&expect["pseudo_labels"].to_kind(Kind::Int64)),
+        labels
+            .labels
+            .equal(&expect["pseudo_labels"].to_kind(Kind::Int64)),
     ));
     Ok(lines)
 }

@@ -18,7 +18,10 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
         && tensors.contains_key("last_layer.weight_g")
         && listing.name.ends_with(".weights.safetensors")
     {
-        return Ok(Verdict::PartOf(format!("{}.io.safetensors", listing.stem())));
+        return Ok(Verdict::PartOf(format!(
+            "{}.io.safetensors",
+            listing.stem()
+        )));
     }
     if tensors.contains_key("bottleneck_normalized") {
         return Ok(Verdict::Checked(head(fixture, listing)?));
@@ -35,33 +38,58 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
 
 fn head(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
     let expect = fixture.tensors()?;
-    let weights = listing.read_weights(&listing.weights().context("no weights are listed beside it")?)?;
-    let (single, x) = (DinoHead::load(&weights, Kind::Float, Device::Cpu)?, &expect["x"]);
-    let double = DinoHead::load(&weights, Kind::Double, Device::Cpu)?.forward(&x.to_kind(Kind::Double), false);
+    let weights = listing.read_weights(
+        &listing
+            .weights()
+            .context("no weights are listed beside it")?,
+    )?;
+    let (single, x) = (
+        DinoHead::load(&weights, Kind::Float, Device::Cpu)?,
+        &expect["x"],
+    );
+    let double = DinoHead::load(&weights, Kind::Double, Device::Cpu)?
+        .forward(&x.to_kind(Kind::Double), false);
     let mut lines = vec![
         Line::new(
             "bottleneck",
-            over_rms(&single.bottleneck(x, false), &expect["bottleneck_normalized"]),
+            over_rms(
+                &single.bottleneck(x, false),
+                &expect["bottleneck_normalized"],
+            ),
             1e-5,
         ),
-        Line::new("scores", over_rms(&single.forward(x, false), &expect["y"]), 1e-5),
-        Line::new("scores in float64", over_rms(&double, &expect["y_f64"]), 1e-9),
+        Line::new(
+            "scores",
+            over_rms(&single.forward(x, false), &expect["y"]),
+            1e-5,
+        ),
+        Line::new(
+            "scores in float64",
+            over_rms(&double, &expect["y_f64"]),
+            1e-9,
+        ),
     ];
     if let Some(trained) = expect.get("y_train_mode") {
-        lines.push(Line::new("scores in training", over_rms(&single.forward(x, true), trained), 1e-5));
+        lines.push(Line::new(
+            "scores in training",
+            over_rms(&single.forward(x, true), trained),
+            1e-5,
+        ));
         for (name, found) in single.statistics() {
-            lines.extend(
-                expect
-                    .get(&format!("after_train.{name}"))
-                    .map(|expect| Line::new(format!("{name} afterwards"), over_rms(&found, expect), 1e-5)),
-            );
+            lines.extend(expect.get(&format!("after_train.{name}")).map(|expect| {
+                Line::new(format!("{name} afterwards"), over_rms(&found, expect), 1e-5)
+            }));
         }
     }
     Ok(lines)
 }
 
 fn loss(tensors: &HashMap<String, Tensor>, params: &Value) -> anyhow::Result<Vec<Line>> {
-    let number = |key: &str| params[key].as_f64().with_context(|| format!("no parameter `{key}`"));
+    let number = |key: &str| {
+        params[key]
+            .as_f64()
+            .with_context(|| format!("no parameter `{key}`"))
+    };
     let temperature = |epoch: i64| -> anyhow::Result<f64> {
         Ok(teacher_temperature(
             epoch as usize,
@@ -70,10 +98,15 @@ fn loss(tensors: &HashMap<String, Tensor>, params: &Value) -> anyhow::Result<Vec
             integer(params, "we")? as usize,
         ))
     };
-    let schedule: Vec<f64> = (0..integer(params, "ne")?).map(temperature).collect::<anyhow::Result<_>>()?;
+    let schedule: Vec<f64> = (0..integer(params, "ne")?)
+        .map(temperature)
+        .collect::<anyhow::Result<_>>()?;
     let mut lines = vec![Line::new(
         "teacher temperatures",
-        absolute(&Tensor::from_slice(&schedule), &tensors["teacher_temp_schedule"]),
+        absolute(
+            &Tensor::from_slice(&schedule),
+            &tensors["teacher_temp_schedule"],
+        ),
         1e-12,
     )];
     let epochs: Vec<i64> = params["epochs"]

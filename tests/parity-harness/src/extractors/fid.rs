@@ -20,11 +20,12 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
     if tensors.keys().any(|name| name.contains(".torch_fidelity.")) {
         return Ok(Verdict::Checked(outputs(fixture, listing)?));
     }
-    if listing
-        .beside()
-        .iter()
-        .any(|name| listing.tensors_of(name).keys().any(|name| name.contains(".torch_fidelity.")))
-        && !tensors.is_empty()
+    if listing.beside().iter().any(|name| {
+        listing
+            .tensors_of(name)
+            .keys()
+            .any(|name| name.contains(".torch_fidelity."))
+    }) && !tensors.is_empty()
     {
         return Ok(Verdict::PartOf("the outputs beside it".to_owned()));
     }
@@ -39,7 +40,8 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
 
 /// Names and shapes of the published file, and the other names for the same tensors.
 fn names(json: &serde_json::Value) -> anyhow::Result<Vec<Line>> {
-    let listed: BTreeMap<String, Vec<i64>> = serde_json::from_value(json["names_and_shapes"].clone())?;
+    let listed: BTreeMap<String, Vec<i64>> =
+        serde_json::from_value(json["names_and_shapes"].clone())?;
     let counters = |name: &String| name.ends_with("num_batches_tracked");
     let wanted: BTreeMap<_, _> = listed
         .iter()
@@ -48,28 +50,41 @@ fn names(json: &serde_json::Value) -> anyhow::Result<Vec<Line>> {
         .collect();
     let mut lines = vec![exact(
         format!("{} names and shapes", listed.len()),
-        Inception::blueprint().into_iter().collect::<BTreeMap<_, _>>() == wanted,
+        Inception::blueprint()
+            .into_iter()
+            .collect::<BTreeMap<_, _>>()
+            == wanted,
     )];
     let ones = |shape: &[i64]| Tensor::ones(shape, (Kind::Float, Device::Cpu));
-    let wrappers: BTreeMap<String, String> = serde_json::from_value(json["pytorch_fid_wrapper_prefixes"].clone()).unwrap_or_default();
+    let wrappers: BTreeMap<String, String> =
+        serde_json::from_value(json["pytorch_fid_wrapper_prefixes"].clone()).unwrap_or_default();
     let theirs = |name: &str| {
-        let found = wrappers
-            .iter()
-            .find_map(|(theirs, ours)| Some(format!("{theirs}.{}", name.strip_prefix(&format!("{ours}."))?)));
+        let found = wrappers.iter().find_map(|(theirs, ours)| {
+            Some(format!(
+                "{theirs}.{}",
+                name.strip_prefix(&format!("{ours}."))?
+            ))
+        });
         found.unwrap_or_else(|| name.to_owned())
     };
-    let wrapped: Weights = listed.iter().map(|(name, shape)| (theirs(name), ones(shape))).collect();
+    let wrapped: Weights = listed
+        .iter()
+        .map(|(name, shape)| (theirs(name), ones(shape)))
+        .collect();
     lines.push(exact(
         "pytorch-fid's names",
         Inception::load(&wrapped, Kind::Float, Device::Cpu).is_ok(),
     ));
-    let detector: BTreeMap<String, String> = serde_json::from_value(json["detector_names_to_state_dict_names"].clone()).unwrap_or_default();
+    let detector: BTreeMap<String, String> =
+        serde_json::from_value(json["detector_names_to_state_dict_names"].clone())
+            .unwrap_or_default();
     let other: Option<Weights> = detector
         .iter()
         .map(|(theirs, ours)| Some((theirs.clone(), ones(listed.get(ours)?))))
         .collect::<Option<Vec<_>>>()
         .map(Weights::from_iter);
-    let loaded = other.is_some_and(|weights| Inception::load(&weights, Kind::Float, Device::Cpu).is_ok());
+    let loaded =
+        other.is_some_and(|weights| Inception::load(&weights, Kind::Float, Device::Cpu).is_ok());
     lines.push(exact("the detector's names", loaded));
     Ok(lines)
 }
@@ -89,10 +104,12 @@ fn outputs(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
         .find(|name| name.ends_with("rule_table.json"))
         .context("no table of filled weights beside it")?;
     let weights = fill::weights(&listing.json(table)?)?;
-    let input = listing
-        .beside()
-        .into_iter()
-        .find(|name| listing.tensors_of(name).values().any(|shape| shape.len() == 4));
+    let input = listing.beside().into_iter().find(|name| {
+        listing
+            .tensors_of(name)
+            .values()
+            .any(|shape| shape.len() == 4)
+    });
     let inputs = listing.read(input.context("no inputs beside it")?)?;
     let mut case = Case {
         expect: fixture.tensors()?,
@@ -112,12 +129,17 @@ fn outputs(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
 }
 
 /// Modules whose results pytorch-fid and torch-fidelity give out, by feature width.
-const OUTLETS: [(&str, usize, &str); 3] = [("MaxPool_1", 0, "64"), ("MaxPool_2", 1, "192"), ("Mixed_6e", 2, "768")];
+const OUTLETS: [(&str, usize, &str); 3] = [
+    ("MaxPool_1", 0, "64"),
+    ("MaxPool_2", 1, "192"),
+    ("Mixed_6e", 2, "768"),
+];
 
 impl Case {
     fn compare(&mut self, name: String, found: &Tensor, tolerance: f64) {
         if let Some(expect) = self.expect.get(&name) {
-            self.lines.push(Line::new(name, over_rms(found, expect), tolerance));
+            self.lines
+                .push(Line::new(name, over_rms(found, expect), tolerance));
         }
     }
 
@@ -129,11 +151,22 @@ impl Case {
             self.compare(format!("{tag}.detector.mean.{module}"), mean, NETWORK);
         }
         for (module, _, width) in OUTLETS {
-            self.compare(format!("{tag}.torch_fidelity.{width}"), &means[module], NETWORK);
+            self.compare(
+                format!("{tag}.torch_fidelity.{width}"),
+                &means[module],
+                NETWORK,
+            );
         }
-        let (logits, unbiased) = (self.single.logits(&features), self.single.logits_unbiased(&features));
+        let (logits, unbiased) = (
+            self.single.logits(&features),
+            self.single.logits_unbiased(&features),
+        );
         self.compare(format!("{tag}.torch_fidelity.logits"), &logits, NETWORK);
-        self.compare(format!("{tag}.torch_fidelity.logits_unbiased"), &unbiased, NETWORK);
+        self.compare(
+            format!("{tag}.torch_fidelity.logits_unbiased"),
+            &unbiased,
+            NETWORK,
+        );
         let double = self.double.forward(images);
         for way in ["detector", "torch_fidelity"] {
             self.compare(format!("{tag}.{way}.2048"), &features, NETWORK);
@@ -145,7 +178,11 @@ impl Case {
         let scaled = resize::pytorch_fid_plane(&self.single.rgb(images)) * 2.0 - 1.0;
         let (features, means) = traced(&self.single, &scaled);
         for (module, block, _) in OUTLETS {
-            self.compare(format!("{tag}.pytorch_fid.block{block}"), &means[module], NETWORK);
+            self.compare(
+                format!("{tag}.pytorch_fid.block{block}"),
+                &means[module],
+                NETWORK,
+            );
         }
         self.compare(format!("{tag}.pytorch_fid.block3"), &features, NETWORK);
         let scaled = resize::pytorch_fid_plane(&self.double.rgb(images)) * 2.0 - 1.0;
@@ -174,7 +211,9 @@ impl Case {
         ];
         for (way, found, tolerance) in ways {
             let name = format!("{tag}.resized.{way}");
-            let Some(expect) = self.expect.get(&name) else { continue };
+            let Some(expect) = self.expect.get(&name) else {
+                continue;
+            };
             let planes = found.flatten(0, 1);
             let worst = (0..planes.size()[0])
                 .map(|at| absolute(&planes.get(at), &expect.squeeze()))
@@ -189,7 +228,10 @@ impl Case {
 fn traced(net: &Inception, scaled: &Tensor) -> (Tensor, HashMap<String, Tensor>) {
     let mut means = HashMap::new();
     let features = net.features(scaled, &mut |name, value| {
-        means.insert(name.to_owned(), value.mean_dim([2i64, 3].as_slice(), false, None));
+        means.insert(
+            name.to_owned(),
+            value.mean_dim([2i64, 3].as_slice(), false, None),
+        );
     });
     (features, means)
 }

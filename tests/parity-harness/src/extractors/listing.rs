@@ -26,7 +26,8 @@ impl Listing {
             if !path.is_file() {
                 continue;
             }
-            let manifest: Value = serde_json::from_slice(&std::fs::read(&path)?).with_context(|| format!("read {}", path.display()))?;
+            let manifest: Value = serde_json::from_slice(&std::fs::read(&path)?)
+                .with_context(|| format!("read {}", path.display()))?;
             let name = fixture
                 .path
                 .strip_prefix(root)
@@ -68,7 +69,11 @@ impl Listing {
         };
         let listed = self.manifest["files"][name]["tensors"].as_object();
         listed
-            .map(|all| all.iter().map(|(name, value)| (name.as_str(), shape(value))).collect())
+            .map(|all| {
+                all.iter()
+                    .map(|(name, value)| (name.as_str(), shape(value)))
+                    .collect()
+            })
             .unwrap_or_default()
     }
 
@@ -78,7 +83,10 @@ impl Listing {
             .as_object()
             .map(|all| all.keys().map(String::as_str).collect::<Vec<_>>())
             .unwrap_or_default();
-        names.into_iter().filter(|name| self.path(name).is_file()).collect()
+        names
+            .into_iter()
+            .filter(|name| self.path(name).is_file())
+            .collect()
     }
 
     /// Names of the files in the same folder.
@@ -89,7 +97,8 @@ impl Listing {
             .collect()
     }
 
-    /// The case of this file: the one whose name the path spells, as `vit/dino_tiny.io` does for `vit_dino_tiny`.
+    /// The case of this file: the one whose name the path spells, as `vit/dino_tiny.io` does for
+    /// `vit_dino_tiny`.
     pub fn case(&self) -> Option<&Value> {
         let spelt = self.stem().replace('/', "_");
         let folder = self.folder().trim_end_matches('/');
@@ -100,7 +109,9 @@ impl Listing {
     /// Path without the extensions.
     pub fn stem(&self) -> &str {
         let file = self.folder().len();
-        self.name[file..].find('.').map_or(&self.name, |at| &self.name[..file + at])
+        self.name[file..]
+            .find('.')
+            .map_or(&self.name, |at| &self.name[..file + at])
     }
 
     /// The listed file that holds the same case's weights.
@@ -139,7 +150,9 @@ impl Listing {
             .into_iter()
             .find(|name| !self.tensors_of(name).is_empty() && fits(name));
         let name = name.with_context(|| format!("no shared input of side {side} is listed"))?;
-        self.read(name)?.remove("x").context("the shared input holds `x`")
+        self.read(name)?
+            .remove("x")
+            .context("the shared input holds `x`")
     }
 
     /// JSON of a listed file.
@@ -150,7 +163,8 @@ impl Listing {
 
 /// A JSON file.
 pub fn read_json(path: &Path) -> anyhow::Result<Value> {
-    serde_json::from_slice(&std::fs::read(path)?).with_context(|| format!("read {}", path.display()))
+    serde_json::from_slice(&std::fs::read(path)?)
+        .with_context(|| format!("read {}", path.display()))
 }
 
 /// An integer of a configuration.

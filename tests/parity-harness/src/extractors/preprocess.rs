@@ -21,7 +21,11 @@ const CLEAN_FID: f64 = 2e-3;
 type Tensors = HashMap<String, Tensor>;
 
 pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
-    if listing.tensors().keys().any(|name| name.contains("_pil_bicubic_u8")) {
+    if listing
+        .tensors()
+        .keys()
+        .any(|name| name.contains("_pil_bicubic_u8"))
+    {
         let tensors = fixture.tensors()?;
         let mut names: Vec<&String> = tensors.keys().collect();
         names.sort();
@@ -37,7 +41,8 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
     Ok(Verdict::NotMine)
 }
 
-/// The source whose name a tensor's starts with: `syn_180x240_u8` for `syn_180x240_224_crop_u8`; `cifar2` is image 2 of `cifar_u8`.
+/// The source whose name a tensor's starts with: `syn_180x240_u8` for `syn_180x240_224_crop_u8`;
+/// `cifar2` is image 2 of `cifar_u8`.
 fn source<'a>(name: &'a str, tensors: &Tensors) -> Option<(Tensor, &'a str)> {
     let mut found: Vec<&str> = tensors
         .keys()
@@ -47,7 +52,10 @@ fn source<'a>(name: &'a str, tensors: &Tensors) -> Option<(Tensor, &'a str)> {
     // A result may itself look like a source; the shortest is the original.
     found.sort_by_key(|stem| stem.len());
     if let Some(stem) = found.first() {
-        return Some((tensors[&format!("{stem}_u8")].shallow_clone(), &name[stem.len() + 1..]));
+        return Some((
+            tensors[&format!("{stem}_u8")].shallow_clone(),
+            &name[stem.len() + 1..],
+        ));
     }
     let (head, rest) = name.split_once('_')?;
     let digits = head.trim_start_matches(|c: char| !c.is_ascii_digit());
@@ -66,7 +74,12 @@ fn one(name: &str, tensors: &Tensors) -> anyhow::Result<Option<Line>> {
     let parts: Vec<&str> = what.split('_').collect();
     let found = match parts[..] {
         [side, "pil", "bicubic", "u8"] => bytes(&source, |picture| {
-            Some(resize(&picture, side.parse().ok()?, side.parse().ok()?, Filter::Bicubic))
+            Some(resize(
+                &picture,
+                side.parse().ok()?,
+                side.parse().ok()?,
+                Filter::Bicubic,
+            ))
         })?,
         [side, "crop", "u8"] => {
             let side: usize = side.parse()?;
@@ -82,29 +95,42 @@ fn one(name: &str, tensors: &Tensors) -> anyhow::Result<Option<Line>> {
                 Filter::Bicubic
             };
             let (short, crop): (usize, usize) = (digits.parse()?, crop["crop".len()..].parse()?);
-            bytes(&source, |picture| center_crop(&resize_short_side(&picture, short, filter), crop))?
+            bytes(&source, |picture| {
+                center_crop(&resize_short_side(&picture, short, filter), crop)
+            })?
         }
         ["edm", "centercrop", side, "u8"] => {
             let side: usize = side.parse()?;
-            bytes(&source, |picture| edm_frame(picture.into_rgb(), side, side, Framing::CenterCrop))?
+            bytes(&source, |picture| {
+                edm_frame(picture.into_rgb(), side, side, Framing::CenterCrop)
+            })?
         }
         ["edm", "scale", side, "u8"] => {
             let side: usize = side.parse()?;
-            bytes(&source, |picture| edm_frame(picture, side, side, Framing::Scale))?
+            bytes(&source, |picture| {
+                edm_frame(picture, side, side, Framing::Scale)
+            })?
         }
         ["edm", "centercropwide", size, "u8"] => {
             let (width, height) = size.split_once('x').context("a size")?;
             let (width, height): (usize, usize) = (width.parse()?, height.parse()?);
-            bytes(&source, |picture| Some(center_crop_wide(&picture, width, height)))?
+            bytes(&source, |picture| {
+                Some(center_crop_wide(&picture, width, height))
+            })?
         }
         ["lanczos", side, "u8"] => {
             let side: usize = side.parse()?;
-            bytes(&source, |picture| Some(resize(&picture, side, side, Filter::Lanczos)))?
+            bytes(&source, |picture| {
+                Some(resize(&picture, side, side, Filter::Lanczos))
+            })?
         }
         [side, dataset, "norm"] => {
             return Ok(Some(Line::new(
                 name,
-                absolute(&normalised(&source, side, dataset, expect.size()[0])?, expect),
+                absolute(
+                    &normalised(&source, side, dataset, expect.size()[0])?,
+                    expect,
+                ),
                 NORMALISED,
             )));
         }
@@ -117,28 +143,58 @@ fn one(name: &str, tensors: &Tensors) -> anyhow::Result<Option<Line>> {
                 ],
                 0,
             );
-            return Ok(Some(Line::new(name, absolute(&found, expect), TENSOR_RESIZE)));
+            return Ok(Some(Line::new(
+                name,
+                absolute(&found, expect),
+                TENSOR_RESIZE,
+            )));
         }
         [side, "tensor", "bicubic", "noaa"] => {
             let side: i64 = side.parse()?;
-            let found =
-                (source.narrow(0, 0, expect.size()[0]).to_kind(Kind::Float) / 255.0).upsample_bicubic2d([side, side], false, None, None);
-            return Ok(Some(Line::new(name, absolute(&found, expect), TENSOR_RESIZE)));
+            let found = (source.narrow(0, 0, expect.size()[0]).to_kind(Kind::Float) / 255.0)
+                .upsample_bicubic2d([side, side], false, None, None);
+            return Ok(Some(Line::new(
+                name,
+                absolute(&found, expect),
+                TENSOR_RESIZE,
+            )));
         }
         [side, "cleanfid", channel] => {
-            let (side, channel): (usize, i64) = (side.parse()?, channel.trim_start_matches("ch").parse()?);
+            let (side, channel): (usize, i64) =
+                (side.parse()?, channel.trim_start_matches("ch").parse()?);
             let plane = source.get(channel);
             let (height, width) = plane.size2()?;
             let values = Vec::<f32>::try_from(plane.to_kind(Kind::Float).contiguous().view([-1]))?;
-            let found = resize_float(&values, width as usize, height as usize, side, side, Filter::Bicubic);
-            let found = Tensor::from_slice(&found).reshape([side as i64, side as i64]).clamp(0.0, 255.0);
+            let found = resize_float(
+                &values,
+                width as usize,
+                height as usize,
+                side,
+                side,
+                Filter::Bicubic,
+            );
+            let found = Tensor::from_slice(&found)
+                .reshape([side as i64, side as i64])
+                .clamp(0.0, 255.0);
             return Ok(Some(Line::new(name, absolute(&found, expect), CLEAN_FID)));
         }
         [side, "pytorchfid", channel] => {
-            let (side, channel): (i64, i64) = (side.parse()?, channel.trim_start_matches("ch").parse()?);
-            let plane = source.get(channel).unsqueeze(0).unsqueeze(0).to_kind(Kind::Float) / 255.0;
-            let found = plane.upsample_bilinear2d([side, side], false, None, None).squeeze();
-            return Ok(Some(Line::new(name, absolute(&found, expect), TENSOR_RESIZE)));
+            let (side, channel): (i64, i64) =
+                (side.parse()?, channel.trim_start_matches("ch").parse()?);
+            let plane = source
+                .get(channel)
+                .unsqueeze(0)
+                .unsqueeze(0)
+                .to_kind(Kind::Float)
+                / 255.0;
+            let found = plane
+                .upsample_bilinear2d([side, side], false, None, None)
+                .squeeze();
+            return Ok(Some(Line::new(
+                name,
+                absolute(&found, expect),
+                TENSOR_RESIZE,
+            )));
         }
         _ => anyhow::bail!("its name says nothing that is known: `{what}`"),
     };
@@ -168,9 +224,14 @@ fn bytes(source: &Tensor, map: impl Fn(Picture) -> Option<Picture>) -> anyhow::R
     let mut out = Vec::new();
     for at in 0..stack.size()[0] {
         let planes = Vec::<u8>::try_from(stack.get(at).contiguous().view([-1]))?;
-        let picture = Picture::from_planes(width as usize, height as usize, channels as usize, &planes)?;
+        let picture =
+            Picture::from_planes(width as usize, height as usize, channels as usize, &planes)?;
         let picture = map(picture).context("the image is smaller than its crop")?;
-        let shape = [picture.channels as i64, picture.height as i64, picture.width as i64];
+        let shape = [
+            picture.channels as i64,
+            picture.height as i64,
+            picture.width as i64,
+        ];
         out.push(Tensor::from_slice(&picture.to_planes()).reshape(shape));
     }
     Ok(if source.dim() == 4 {
@@ -182,18 +243,29 @@ fn bytes(source: &Tensor, map: impl Fn(Picture) -> Option<Picture>) -> anyhow::R
 
 /// A PNG must decode to one of the source tensors, or to an image of one.
 fn png(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Line> {
-    let picture = cedm_images::decode(&listing.name, &std::fs::read(&fixture.path)?, &Limits::default())?;
-    let shape = [picture.channels as i64, picture.height as i64, picture.width as i64];
+    let picture = cedm_images::decode(
+        &listing.name,
+        &std::fs::read(&fixture.path)?,
+        &Limits::default(),
+    )?;
+    let shape = [
+        picture.channels as i64,
+        picture.height as i64,
+        picture.width as i64,
+    ];
     let planes = Tensor::from_slice(&picture.to_planes()).reshape(shape);
     let folder = listing
         .folder()
         .trim_end_matches('/')
         .rsplit_once('/')
         .map_or("", |(folder, _)| folder);
-    let sources = listing
-        .files()
-        .into_iter()
-        .find(|name| name.starts_with(folder) && listing.tensors_of(name).keys().any(|name| name.contains("_pil_bicubic_u8")));
+    let sources = listing.files().into_iter().find(|name| {
+        name.starts_with(folder)
+            && listing
+                .tensors_of(name)
+                .keys()
+                .any(|name| name.contains("_pil_bicubic_u8"))
+    });
     let tensors = listing.read(sources.context("no tensors to compare with are listed")?)?;
     let same = |tensor: &Tensor| match tensor.dim() {
         4 => (0..tensor.size()[0]).any(|at| tensor.get(at).equal(&planes)),
@@ -201,7 +273,12 @@ fn png(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Line> {
         _ => tensor.equal(&planes),
     };
     let fits = |tensor: &Tensor| {
-        tensor.kind() == Kind::Uint8 && tensor.numel().is_multiple_of(planes.numel()) && tensor.size().ends_with(&shape[1..])
+        tensor.kind() == Kind::Uint8
+            && tensor.numel().is_multiple_of(planes.numel())
+            && tensor.size().ends_with(&shape[1..])
     };
-    Ok(exact("pixels", tensors.values().any(|tensor| fits(tensor) && same(tensor))))
+    Ok(exact(
+        "pixels",
+        tensors.values().any(|tensor| fits(tensor) && same(tensor)),
+    ))
 }

@@ -32,7 +32,8 @@ pub fn check(_: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
             .filter_map(|id| id.as_i64())
             .collect();
         let shown: String = text.chars().take(24).collect();
-        // The list ends at the first end token; the padded ids below hold what may follow it in a text that names the token.
+        // The list ends at the first end token; the padded ids below hold what may follow it in a
+        // text that names the token.
         let mut found = tokenizer.encode(text);
         let end = found
             .iter()
@@ -42,7 +43,10 @@ pub fn check(_: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
         lines.push(exact(format!("ids of {shown:?}"), found == expect));
         texts.push(text.to_owned());
     }
-    lines.push(exact("padded ids", tokenizer.batch(&texts).equal(&ids_beside(listing)?)));
+    lines.push(exact(
+        "padded ids",
+        tokenizer.batch(&texts).equal(&ids_beside(listing)?),
+    ));
     Ok(Verdict::Checked(lines))
 }
 
@@ -59,6 +63,14 @@ pub fn beside(listing: &Listing) -> anyhow::Result<Tokenizer> {
 /// The padded ids in the same folder.
 pub fn ids_beside(listing: &Listing) -> anyhow::Result<Tensor> {
     let holds_ids = |name: &&str| listing.tensors_of(name).keys().eq(["ids"].iter());
-    let name = listing.beside().into_iter().find(holds_ids).context("no token ids beside it")?;
-    Ok(listing.read(name)?.remove("ids").context("`ids`")?.to_kind(Kind::Int64))
+    let name = listing
+        .beside()
+        .into_iter()
+        .find(holds_ids)
+        .context("no token ids beside it")?;
+    Ok(listing
+        .read(name)?
+        .remove("ids")
+        .context("`ids`")?
+        .to_kind(Kind::Int64))
 }

@@ -32,9 +32,15 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
     }
     if tensors.contains_key("pos_embed")
         && tensors.contains_key("cls_token")
-        && fixture.path.to_string_lossy().ends_with(".weights.safetensors")
+        && fixture
+            .path
+            .to_string_lossy()
+            .ends_with(".weights.safetensors")
     {
-        return Ok(Verdict::PartOf(format!("{}.io.safetensors", listing.stem())));
+        return Ok(Verdict::PartOf(format!(
+            "{}.io.safetensors",
+            listing.stem()
+        )));
     }
     if tensors.keys().any(|name| name.contains("_to_")) {
         return Ok(Verdict::Checked(positions(&fixture.tensors()?)?));
@@ -50,7 +56,9 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
         .map(|case| &case["config"])
         .filter(|config| config["family"].is_string())
     {
-        Some(config) if tensors.contains_key("feat") => Ok(Verdict::Checked(tiny(fixture, listing, config)?)),
+        Some(config) if tensors.contains_key("feat") => {
+            Ok(Verdict::Checked(tiny(fixture, listing, config)?))
+        }
         _ => Ok(Verdict::NotMine),
     }
 }
@@ -58,11 +66,20 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
 /// The network that a configuration describes.
 fn config_of(config: &Value) -> anyhow::Result<VitConfig> {
     let family = config["family"].as_str().unwrap_or_default();
-    let (dim, image, patch) = (integer(config, "dim")?, integer(config, "image")?, integer(config, "patch")?);
+    let (dim, image, patch) = (
+        integer(config, "dim")?,
+        integer(config, "image")?,
+        integer(config, "patch")?,
+    );
     let (depth, heads) = (integer(config, "depth")?, integer(config, "heads")?);
-    ensure!(matches!(family, "dino" | "mocov3" | "ibot" | "dinov2"), "unknown family `{family}`");
+    ensure!(
+        matches!(family, "dino" | "mocov3" | "ibot" | "dinov2"),
+        "unknown family `{family}`"
+    );
     let found = if family == "dinov2" {
-        let swiglu = config["ffn"].as_str().is_some_and(|ffn| ffn.starts_with("SwiGLU"));
+        let swiglu = config["ffn"]
+            .as_str()
+            .is_some_and(|ffn| ffn.starts_with("SwiGLU"));
         let feed_forward = if swiglu {
             FeedForward::SwiGlu
         } else {
@@ -90,7 +107,11 @@ fn config_of(config: &Value) -> anyhow::Result<VitConfig> {
         }
     };
     if let Some(hidden) = config["swiglu_hidden"].as_i64() {
-        ensure!(found.hidden() == hidden, "SwiGLU is {} wide, expected {hidden}", found.hidden());
+        ensure!(
+            found.hidden() == hidden,
+            "SwiGLU is {} wide, expected {hidden}",
+            found.hidden()
+        );
     }
     Ok(found)
 }
@@ -98,7 +119,11 @@ fn config_of(config: &Value) -> anyhow::Result<VitConfig> {
 fn tiny(fixture: &Fixture, listing: &Listing, case: &Value) -> anyhow::Result<Vec<Line>> {
     let config = config_of(case)?;
     let expect = fixture.tensors()?;
-    let weights = listing.read_weights(&listing.weights().context("no weights are listed beside it")?)?;
+    let weights = listing.read_weights(
+        &listing
+            .weights()
+            .context("no weights are listed beside it")?,
+    )?;
     let x = listing.shared_input(integer(case, "image")?)?;
     let net = Vit::load(&weights, config, Kind::Float, Device::Cpu)?;
     let mut lines = Vec::new();
@@ -120,17 +145,31 @@ fn tiny(fixture: &Fixture, listing: &Listing, case: &Value) -> anyhow::Result<Ve
             }
         })
         .select(1, 0);
-    lines.push(Line::new("features", over_rms(&features, &expect["feat"]), FEATURES));
+    lines.push(Line::new(
+        "features",
+        over_rms(&features, &expect["feat"]),
+        FEATURES,
+    ));
     let double = Vit::load(&weights, config, Kind::Double, Device::Cpu)?.forward(&x);
     // DINOv2's positions are resampled in float32 whatever the network's precision.
     let tolerance = if config.layer_scale { 1e-6 } else { 1e-9 };
-    lines.push(Line::new("features in float64", over_rms(&double, &expect["feat_f64"]), tolerance));
+    lines.push(Line::new(
+        "features in float64",
+        over_rms(&double, &expect["feat_f64"]),
+        tolerance,
+    ));
     lines.extend(variants(&net, &weights, config, &x, &expect)?);
     Ok(lines)
 }
 
 /// Other sizes, other poolings, other position rules that a case carries.
-fn variants(net: &Vit, weights: &Weights, config: VitConfig, x: &Tensor, expect: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Line>> {
+fn variants(
+    net: &Vit,
+    weights: &Weights,
+    config: VitConfig,
+    x: &Tensor,
+    expect: &HashMap<String, Tensor>,
+) -> anyhow::Result<Vec<Line>> {
     let mut lines = Vec::new();
     for (name, input) in expect.iter().filter(|(name, _)| name.starts_with("x_")) {
         let size = &name[2..];
@@ -158,9 +197,18 @@ fn variants(net: &Vit, weights: &Weights, config: VitConfig, x: &Tensor, expect:
             ..config
         };
         let found = Vit::load(weights, other, Kind::Float, Device::Cpu)?.forward(x);
-        lines.push(Line::new("features with timm's positions", over_rms(&found, wanted), FEATURES));
+        lines.push(Line::new(
+            "features with timm's positions",
+            over_rms(&found, wanted),
+            FEATURES,
+        ));
         let grid = x.size()[2] / config.patch;
-        let positions = resample(weights.get("pos_embed").context("pos_embed")?, grid, grid, Interpolation::Antialias);
+        let positions = resample(
+            weights.get("pos_embed").context("pos_embed")?,
+            grid,
+            grid,
+            Interpolation::Antialias,
+        );
         lines.push(Line::new(
             "timm's positions",
             absolute(&positions, &expect["pos_224_timm"]),
@@ -168,17 +216,32 @@ fn variants(net: &Vit, weights: &Weights, config: VitConfig, x: &Tensor, expect:
         ));
     }
     if let Some(wanted) = expect.get("feat_meanpool") {
-        let found = net.forward_mean(x, &expect["meanpool_fc_norm.weight"], &expect["meanpool_fc_norm.bias"]);
-        lines.push(Line::new("features by mean pooling", over_rms(&found, wanted), FEATURES));
+        let found = net.forward_mean(
+            x,
+            &expect["meanpool_fc_norm.weight"],
+            &expect["meanpool_fc_norm.bias"],
+        );
+        lines.push(Line::new(
+            "features by mean pooling",
+            over_rms(&found, wanted),
+            FEATURES,
+        ));
     }
-    for (name, wanted) in expect.iter().filter(|(name, _)| name.starts_with("sincos_")) {
+    for (name, wanted) in expect
+        .iter()
+        .filter(|(name, _)| name.starts_with("sincos_"))
+    {
         let (rows, columns) = name["sincos_".len()..]
             .split('_')
             .next()
             .and_then(|size| size.split_once('x'))
             .context("a size in the name")?;
         let found = sin_cos(rows.parse()?, columns.parse()?, wanted.size()[2]);
-        lines.push(Line::new(name.as_str(), absolute(&found, wanted), POSITIONS));
+        lines.push(Line::new(
+            name.as_str(),
+            absolute(&found, wanted),
+            POSITIONS,
+        ));
         if wanted.size() == weights.get("pos_embed").context("pos_embed")?.size() {
             lines.push(Line::new(
                 "the file's fixed positions",
@@ -193,7 +256,10 @@ fn variants(net: &Vit, weights: &Weights, config: VitConfig, x: &Tensor, expect:
 
 /// `<rule>_<grid>_to_<rows>x<columns>` from `pos_<grid>`.
 fn positions(tensors: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Line>> {
-    let mut names: Vec<&String> = tensors.keys().filter(|name| name.contains("_to_")).collect();
+    let mut names: Vec<&String> = tensors
+        .keys()
+        .filter(|name| name.contains("_to_"))
+        .collect();
     names.sort();
     let one = |name: &String| {
         let (from, to) = name.split_once("_to_").context("a rule and a size")?;
@@ -208,7 +274,11 @@ fn positions(tensors: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Line>> {
             .get(&format!("pos_{grid}"))
             .with_context(|| format!("pos_{grid} is missing"))?;
         let found = resample(source, rows.parse()?, columns.parse()?, interpolation);
-        Ok(Line::new(name.as_str(), absolute(&found, &tensors[name]), POSITIONS))
+        Ok(Line::new(
+            name.as_str(),
+            absolute(&found, &tensors[name]),
+            POSITIONS,
+        ))
     };
     names.into_iter().map(one).collect()
 }
@@ -222,31 +292,54 @@ fn full(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
         .find(|name| name.ends_with("rule_table.json"))
         .context("no table of filled weights beside it")?;
     let weights = fill::weights(&listing.json(table)?)?;
-    let patch = weights.get("patch_embed.proj.weight").context("patch_embed.proj.weight")?.size();
-    let grid = ((weights.get("pos_embed").context("pos_embed")?.size()[1] - 1) as f64).sqrt() as i64;
-    let depth = weights.iter().filter(|(name, _)| name.ends_with(".norm1.weight")).count() as i64;
-    let fc1 = weights.get("blocks.0.mlp.fc1.weight").context("blocks.0.mlp.fc1.weight")?.size();
+    let patch = weights
+        .get("patch_embed.proj.weight")
+        .context("patch_embed.proj.weight")?
+        .size();
+    let grid =
+        ((weights.get("pos_embed").context("pos_embed")?.size()[1] - 1) as f64).sqrt() as i64;
+    let depth = weights
+        .iter()
+        .filter(|(name, _)| name.ends_with(".norm1.weight"))
+        .count() as i64;
+    let fc1 = weights
+        .get("blocks.0.mlp.fc1.weight")
+        .context("blocks.0.mlp.fc1.weight")?
+        .size();
     // Published ViTs of this family have heads of 64.
     let base = VitConfig::dino(patch[0], depth, patch[0] / 64);
     let config = VitConfig {
         patch: patch[2],
         grid,
-        feed_forward: FeedForward::Mlp { ratio: fc1[0] / fc1[1] },
+        feed_forward: FeedForward::Mlp {
+            ratio: fc1[0] / fc1[1],
+        },
         ..base
     };
     let x = listing.shared_input(grid * patch[2])?;
     let net = Vit::load(&weights, config, Kind::Float, Device::Cpu)?;
     let mut lines = Vec::new();
     let mut compare = |name: String, found: Tensor| {
-        lines.extend(expect.get(&name).map(|expect| Line::new(name, over_rms(&found, expect), FEATURES)));
+        lines.extend(
+            expect
+                .get(&name)
+                .map(|expect| Line::new(name, over_rms(&found, expect), FEATURES)),
+        );
     };
     let tokens = net.tokens(&x, &mut |name, value| {
-        compare(format!("{name}_mean"), value.mean_dim([1i64].as_slice(), false, None));
+        compare(
+            format!("{name}_mean"),
+            value.mean_dim([1i64].as_slice(), false, None),
+        );
         compare(format!("{name}_cls"), value.select(1, 0));
     });
     compare("feat".to_owned(), tokens.select(1, 0));
     drop(net);
     let double = Vit::load(&weights, config, Kind::Double, Device::Cpu)?.forward(&x);
-    lines.push(Line::new("feat in float64", over_rms(&double, &expect["feat_f64"]), 1e-9));
+    lines.push(Line::new(
+        "feat in float64",
+        over_rms(&double, &expect["feat_f64"]),
+        1e-9,
+    ));
     Ok(lines)
 }

@@ -14,12 +14,18 @@ pub(super) fn frechet_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
     let gaussian = moments.gaussian()?;
     let width = gaussian.width() as f64;
     // Full rank: 1e-9. Singular: what the common tools reach, 1e-5.
-    let singular = case.config["singular"].as_bool().unwrap_or((generated.count() as f64) < width);
+    let singular = case.config["singular"]
+        .as_bool()
+        .unwrap_or((generated.count() as f64) < width);
     let tolerance = if singular { 1e-5 } else { 1e-9 };
     let expected = case.floats("fd")?[0];
     let found = frechet(&reference, &gaussian)?;
     let mut lines = vec![
-        line("fd, f64 relative", relative(found.distance, expected), tolerance),
+        line(
+            "fd, f64 relative",
+            relative(found.distance, expected),
+            tolerance,
+        ),
         line(
             "|mu1 - mu2|^2, relative",
             relative(found.mean_term, case.floats("mean_term")?[0]),
@@ -37,7 +43,11 @@ pub(super) fn frechet_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
         ),
     ];
     for (name, of) in [("ref", &reference), ("gen", &gaussian)] {
-        lines.push(line(format!("mu_{name}"), gap(of.mu(), case.tensor(&format!("mu_{name}"))?), 1e-12));
+        lines.push(line(
+            format!("mu_{name}"),
+            gap(of.mu(), case.tensor(&format!("mu_{name}"))?),
+            1e-12,
+        ));
         if case.has(&format!("sigma_{name}")) {
             lines.push(line(
                 format!("sigma_{name}"),
@@ -61,13 +71,21 @@ pub(super) fn frechet_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
             tolerance,
         ));
     }
-    lines.extend(given_shards(case, &reference, &moments, expected, tolerance)?);
+    lines.extend(given_shards(
+        case, &reference, &moments, expected, tolerance,
+    )?);
     lines.push(own_cut(&generated, &reference, &found)?);
     Ok(lines)
 }
 
 /// Merges `shard{i}.n`, `.sum`, `.outer`, where the file has them.
-fn given_shards(case: &Case, reference: &Gaussian, whole: &Moments, expected: f64, tolerance: f64) -> anyhow::Result<Vec<Line>> {
+fn given_shards(
+    case: &Case,
+    reference: &Gaussian,
+    whole: &Moments,
+    expected: f64,
+    tolerance: f64,
+) -> anyhow::Result<Vec<Line>> {
     let mut merged: Option<Moments> = None;
     for index in 0.. {
         let part = |name: &str| format!("shard{index}.{name}");
@@ -86,19 +104,41 @@ fn given_shards(case: &Case, reference: &Gaussian, whole: &Moments, expected: f6
             Some(sum) => sum.merge(&shard)?,
         }
     }
-    let Some(merged) = merged else { return Ok(Vec::new()) };
+    let Some(merged) = merged else {
+        return Ok(Vec::new());
+    };
     let gaussian = merged.gaussian()?;
     let found = frechet(reference, &gaussian)?;
     Ok(vec![
-        line("shards: count", (merged.count() - whole.count()).abs() as f64, 0.0),
-        line("shards: mu", gap(gaussian.mu(), case.tensor("mu_gen")?), 1e-12),
-        line("shards: sigma", gap(gaussian.sigma(), case.tensor("sigma_gen")?), 1e-12),
-        line("shards: fd, relative", relative(found.distance, expected), tolerance),
+        line(
+            "shards: count",
+            (merged.count() - whole.count()).abs() as f64,
+            0.0,
+        ),
+        line(
+            "shards: mu",
+            gap(gaussian.mu(), case.tensor("mu_gen")?),
+            1e-12,
+        ),
+        line(
+            "shards: sigma",
+            gap(gaussian.sigma(), case.tensor("sigma_gen")?),
+            1e-12,
+        ),
+        line(
+            "shards: fd, relative",
+            relative(found.distance, expected),
+            tolerance,
+        ),
     ])
 }
 
 /// The distance must not depend on where the set is cut: one row, a third, the rest.
-fn own_cut(generated: &cedm_maths::Features, reference: &Gaussian, whole: &Frechet) -> anyhow::Result<Line> {
+fn own_cut(
+    generated: &cedm_maths::Features,
+    reference: &Gaussian,
+    whole: &Frechet,
+) -> anyhow::Result<Line> {
     let count = generated.count();
     let mut merged: Option<Moments> = None;
     for (from, to) in [(count / 3, count), (0, 1), (1, count / 3)] {
@@ -113,20 +153,35 @@ fn own_cut(generated: &cedm_maths::Features, reference: &Gaussian, whole: &Frech
     }
     let gaussian = merged.expect("a set has rows").gaussian()?;
     let found = frechet_to(&reference.root()?, reference, &gaussian)?;
-    Ok(line("fd of another cut, relative", relative(found.distance, whole.distance), 1e-9))
+    Ok(line(
+        "fd of another cut, relative",
+        relative(found.distance, whole.distance),
+        1e-9,
+    ))
 }
 
 /// Unbiased MMD² over the given subsets.
 pub(super) fn kernel_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
     let rows = |name: &str| -> anyhow::Result<Vec<Vec<i64>>> {
         let size = case.tensor(name)?.size()[1] as usize;
-        Ok(case.integers(name)?.chunks(size).map(<[i64]>::to_vec).collect())
+        Ok(case
+            .integers(name)?
+            .chunks(size)
+            .map(<[i64]>::to_vec)
+            .collect())
     };
-    let subsets: Vec<_> = rows("subset_idx_1")?.into_iter().zip(rows("subset_idx_2")?).collect();
+    let subsets: Vec<_> = rows("subset_idx_1")?
+        .into_iter()
+        .zip(rows("subset_idx_2")?)
+        .collect();
     let expected = case.floats("mmd2_per_subset_f64")?;
     let mut lines = Vec::new();
     for (precision, tolerance) in [(Precision::Double, 1e-10), (Precision::Single, 5e-6)] {
-        let found = kid(&case.features("feat_1", precision)?, &case.features("feat_2", precision)?, &subsets)?;
+        let found = kid(
+            &case.features("feat_1", precision)?,
+            &case.features("feat_2", precision)?,
+            &subsets,
+        )?;
         lines.push(line(
             format!("mmd2 per subset, {}", precision.name()),
             worst(&found, &expected),
@@ -135,9 +190,16 @@ pub(super) fn kernel_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
         let spread = Spread::of(&found);
         let summary = worst(
             &[spread.mean, spread.std],
-            &[case.number(&["values", "mean"])?, case.number(&["values", "std"])?],
+            &[
+                case.number(&["values", "mean"])?,
+                case.number(&["values", "std"])?,
+            ],
         );
-        lines.push(line(format!("mean and std, {}", precision.name()), summary, tolerance));
+        lines.push(line(
+            format!("mean and std, {}", precision.name()),
+            summary,
+            tolerance,
+        ));
     }
     Ok(lines)
 }

@@ -1,10 +1,11 @@
-//! Metrics over nearest neighbours: precision and its kin, authenticity, data copying, out-of-distribution scores.
+//! Metrics over nearest neighbours: precision and its kin, authenticity, data copying,
+//! out-of-distribution scores.
 
 use super::{Case, Precision, differing, line, relative, worst};
 use crate::fixture::Line;
 use cedm_maths::{
-    Celled, area_under_roc, authenticity, copying_score, mann_whitney_u, nearest, nearest_cosine, nearest_cosine_auroc, prdc, radii,
-    realism, sliced_wasserstein, zu_score,
+    Celled, area_under_roc, authenticity, copying_score, mann_whitney_u, nearest, nearest_cosine,
+    nearest_cosine_auroc, prdc, radii, realism, sliced_wasserstein, zu_score,
 };
 use tch::Kind;
 
@@ -19,7 +20,10 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
         .collect();
     anyhow::ensure!(!ks.is_empty(), "metadata lists no `ks`");
     for precision in Precision::BOTH {
-        let (real, fake) = (case.features("feat_real", precision)?, case.features("feat_fake", precision)?);
+        let (real, fake) = (
+            case.features("feat_real", precision)?,
+            case.features("feat_fake", precision)?,
+        );
         let name = precision.name();
         for &k in &ks {
             let key = format!("k{k}");
@@ -30,12 +34,18 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
                 ("density", found.density),
                 ("coverage", found.coverage),
             ];
-            // Radii and distances come from one direct routine, so ties must stay ties: the strict counts exactly.
+            // Radii and distances come from one direct routine, so ties must stay ties: the strict
+            // counts exactly.
             let mut error: f64 = 0.0;
             for (metric, value) in found {
-                error = error.max((value - case.number(&["values", &key, "direct_strict", metric])?).abs());
+                error = error
+                    .max((value - case.number(&["values", &key, "direct_strict", metric])?).abs());
             }
-            lines.push(line(format!("k={k} precision, recall, density, coverage, {name}"), error, 1e-12));
+            lines.push(line(
+                format!("k={k} precision, recall, density, coverage, {name}"),
+                error,
+                1e-12,
+            ));
             for (side, set) in [("real", &real), ("fake", &fake)] {
                 let expected = format!("{key}.radii_{side}_f64");
                 if case.has(&expected) {
@@ -47,12 +57,19 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
                 }
             }
             if case.has(&format!("{key}.realism_f64")) {
-                let error = realism_error(&realism(&real, &fake, k)?, &case.floats(&format!("{key}.realism_f64"))?);
+                let error = realism_error(
+                    &realism(&real, &fake, k)?,
+                    &case.floats(&format!("{key}.realism_f64"))?,
+                );
                 lines.push(line(format!("k={k} realism, {name} relative"), error, 1e-9));
             }
         }
         let found = authenticity(&real, &fake)?;
-        let mask: Vec<i64> = found.authentic.iter().map(|&flag| i64::from(flag)).collect();
+        let mask: Vec<i64> = found
+            .authentic
+            .iter()
+            .map(|&flag| i64::from(flag))
+            .collect();
         lines.push(line(
             format!("authentic rows, {name}"),
             differing(&mask, &case.integers("authentic_mask")?),
@@ -69,7 +86,11 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
             differing(&indices, &case.integers("nn_real_of_fake")?),
             0.0,
         ));
-        let tolerance = if precision == Precision::Double { 1e-10 } else { 1e-5 };
+        let tolerance = if precision == Precision::Double {
+            1e-10
+        } else {
+            1e-5
+        };
         let expected = case.number(&["values", "sw_approx", "fp64"])?;
         lines.push(line(
             format!("sliced distance, {name} relative"),
@@ -86,7 +107,10 @@ fn realism_error(found: &[f64], expected: &[f64]) -> f64 {
         return f64::NAN;
     }
     const HUGE: f64 = 1e6;
-    let error = |(&found, &expected): (&f64, &f64)| match (found.is_infinite(), expected.is_infinite() || expected > HUGE) {
+    let error = |(&found, &expected): (&f64, &f64)| match (
+        found.is_infinite(),
+        expected.is_infinite() || expected > HUGE,
+    ) {
         (true, true) => 0.0,
         (false, false) => relative(found, expected),
         _ => f64::INFINITY,
@@ -112,7 +136,12 @@ pub(super) fn copying(case: &Case) -> anyhow::Result<Vec<Line>> {
         .flatten()
         .filter_map(serde_json::Value::as_f64)
         .collect();
-    let distances = |set| -> anyhow::Result<Vec<f64>> { Ok(nearest(set, &train)?.into_iter().map(|near| near.distance).collect()) };
+    let distances = |set| -> anyhow::Result<Vec<f64>> {
+        Ok(nearest(set, &train)?
+            .into_iter()
+            .map(|near| near.distance)
+            .collect())
+    };
     let (to_generated, to_test) = (distances(&generated)?, distances(&test)?);
     let celled = |features, index: usize| Celled {
         features,
@@ -136,7 +165,11 @@ pub(super) fn copying(case: &Case) -> anyhow::Result<Vec<Line>> {
             worst(&to_generated, &case.floats("nn_dist_gen")?),
             1e-9,
         ),
-        line("distances of test rows", worst(&to_test, &case.floats("nn_dist_test")?), 1e-9),
+        line(
+            "distances of test rows",
+            worst(&to_test, &case.floats("nn_dist_test")?),
+            1e-9,
+        ),
         line(
             "U over all cells",
             (mann_whitney_u(&to_generated, &to_test) - case.number(&["values", "U_global"])?).abs(),
@@ -181,20 +214,39 @@ pub(super) fn out_of_distribution(case: &Case) -> anyhow::Result<Vec<Line>> {
             ));
             let mean = scores.iter().sum::<f64>() / scores.len() as f64;
             let error = (mean - case.number(&["values", &format!("mean_sim_{side}")])?).abs();
-            lines.push(line(format!("mean score of {side}, {name}"), error, score_tolerance));
+            lines.push(line(
+                format!("mean score of {side}, {name}"),
+                error,
+                score_tolerance,
+            ));
             // Where two training rows tie, the expected one must be as similar as ours.
-            let (unit, base) = (queries.unit_rows().to_kind(Kind::Double), train.unit_rows().to_kind(Kind::Double));
+            let (unit, base) = (
+                queries.unit_rows().to_kind(Kind::Double),
+                train.unit_rows().to_kind(Kind::Double),
+            );
             let index = case.tensor(&format!("nn_idx_{side}"))?.to_kind(Kind::Int64);
             let theirs: Vec<f64> =
-                Vec::try_from(&(unit * base.index_select(0, &index)).sum_dim_intlist([1i64].as_slice(), false, Kind::Double))?;
+                Vec::try_from(&(unit * base.index_select(0, &index)).sum_dim_intlist(
+                    [1i64].as_slice(),
+                    false,
+                    Kind::Double,
+                ))?;
             lines.push(line(
                 format!("nearest row of {side}, {name}"),
                 worst(&scores, &theirs),
                 score_tolerance,
             ));
         }
-        let found = nearest_cosine_auroc(&train, &case.features("test", precision)?, &case.features("gen", precision)?)?;
-        lines.push(line(format!("AUROC, {name}"), (found - expected).abs(), auroc_tolerance));
+        let found = nearest_cosine_auroc(
+            &train,
+            &case.features("test", precision)?,
+            &case.features("gen", precision)?,
+        )?;
+        lines.push(line(
+            format!("AUROC, {name}"),
+            (found - expected).abs(),
+            auroc_tolerance,
+        ));
     }
     let negated = |name: &str| -> anyhow::Result<Vec<f64>> {
         Ok(case
@@ -203,8 +255,13 @@ pub(super) fn out_of_distribution(case: &Case) -> anyhow::Result<Vec<Line>> {
             .map(|score| -(score * 1e12).round_ties_even() / 1e12)
             .collect())
     };
-    let swapped = area_under_roc(&negated("score_gen_f64")?, &negated("score_test_f64")?).unwrap_or(f64::NAN);
+    let swapped =
+        area_under_roc(&negated("score_gen_f64")?, &negated("score_test_f64")?).unwrap_or(f64::NAN);
     let expected = case.number(&["values", "auroc_generated_positive_with_neg_score"])?;
-    lines.push(line("AUROC of negated scores, sides swapped", (swapped - expected).abs(), 1e-9));
+    lines.push(line(
+        "AUROC of negated scores, sides swapped",
+        (swapped - expected).abs(),
+        1e-9,
+    ));
     Ok(lines)
 }

@@ -6,7 +6,11 @@ use cedm_maths::partition::{accuracy, agreement, one_to_one_accuracy};
 
 /// Every `<case>.labels` with its `<case>.clusters`.
 pub(super) fn agreement_of_partitions(case: &Case) -> anyhow::Result<Vec<Line>> {
-    let mut names: Vec<&str> = case.tensors.keys().filter_map(|name| name.strip_suffix(".labels")).collect();
+    let mut names: Vec<&str> = case
+        .tensors
+        .keys()
+        .filter_map(|name| name.strip_suffix(".labels"))
+        .collect();
     names.sort_unstable();
     anyhow::ensure!(!names.is_empty(), "no tensor ends in `.labels`");
     let mut lines = Vec::new();
@@ -26,7 +30,11 @@ pub(super) fn agreement_of_partitions(case: &Case) -> anyhow::Result<Vec<Line>> 
             ("acc_upstream", accuracy(&labels, &clusters)?, 1e-6),
             ("acc_hungarian_one_to_one", one_to_one, 1e-6),
         ] {
-            lines.push(line(format!("{name} {key}"), (found - number(values, &[key])?).abs(), tolerance));
+            lines.push(line(
+                format!("{name} {key}"),
+                (found - number(values, &[key])?).abs(),
+                tolerance,
+            ));
         }
     }
     Ok(lines)

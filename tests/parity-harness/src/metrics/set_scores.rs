@@ -2,7 +2,10 @@
 
 use super::{Case, Precision, differing, line, number, relative, worst};
 use crate::fixture::Line;
-use cedm_maths::{Features, Order, Splits, confidence::confidence, inception_score, mean_softmax_score, vendi, vendi_polynomial};
+use cedm_maths::{
+    Features, Order, Splits, confidence::confidence, inception_score, mean_softmax_score, vendi,
+    vendi_polynomial,
+};
 use std::collections::BTreeMap;
 
 /// Inception Score under both conventions.
@@ -28,7 +31,11 @@ pub(super) fn inception(case: &Case) -> anyhow::Result<Vec<Line>> {
             let found = inception_score(&logits, splits, rule, permutation)?;
             let error = relative(found.mean, case.number(&["values", key, "mean"])?)
                 .max(relative(found.std, case.number(&["values", key, "std"])?));
-            lines.push(line(format!("{key} mean and std, {name} relative"), error, tolerance));
+            lines.push(line(
+                format!("{key} mean and std, {name} relative"),
+                error,
+                tolerance,
+            ));
         }
         let single = inception_score(&logits, 1, Splits::Proportional, Some(&order))?;
         lines.push(line(
@@ -60,8 +67,16 @@ pub(super) fn vendi_score(case: &Case) -> anyhow::Result<Vec<Line>> {
         };
         check("order 1", vendi(&features, Order::One)?, "full_fp64")?;
         check("order 2", vendi(&features, Order::Two)?, "q2_fp64")?;
-        check("order infinity", vendi(&features, Order::Infinity)?, "qinf_fp64")?;
-        check("polynomial kernel", vendi_polynomial(&features)?, "poly_fp64")?;
+        check(
+            "order infinity",
+            vendi(&features, Order::Infinity)?,
+            "qinf_fp64",
+        )?;
+        check(
+            "polynomial kernel",
+            vendi_polynomial(&features)?,
+            "poly_fp64",
+        )?;
         let classes = rows
             .values()
             .map(|rows| Ok(vendi(&features.select(rows)?, Order::One)?))
@@ -83,7 +98,11 @@ pub(super) fn vendi_score(case: &Case) -> anyhow::Result<Vec<Line>> {
             .zip(&expected)
             .map(|(found, expected)| relative(*found, *expected))
             .fold(0.0, f64::max);
-        lines.push(line(format!("each class, {} relative", precision.name()), error, tolerance));
+        lines.push(line(
+            format!("each class, {} relative", precision.name()),
+            error,
+            tolerance,
+        ));
     }
     Ok(lines)
 }
@@ -104,7 +123,11 @@ pub(super) fn softmax_confidence(case: &Case) -> anyhow::Result<Vec<Line>> {
         let found = confidence(logits, temperature);
         let probability: Vec<f64> = Vec::try_from(&found.probability())?;
         let expected = case.floats(&format!("{name}.confidence_f64"))?;
-        lines.push(line(format!("{name} confidence, f64"), worst(&probability, &expected), 1e-12));
+        lines.push(line(
+            format!("{name} confidence, f64"),
+            worst(&probability, &expected),
+            1e-12,
+        ));
         let single = Features::new("logits", &(logits / temperature))?.single();
         let values = &case.config["values"][name];
         let mean = mean_softmax_score(&single).mean;
@@ -121,7 +144,11 @@ pub(super) fn softmax_confidence(case: &Case) -> anyhow::Result<Vec<Line>> {
         ));
         lines.push(line(
             format!("{name} order"),
-            misplaced(&found.descending(), &case.integers(&format!("{name}.order_desc"))?, &expected),
+            misplaced(
+                &found.descending(),
+                &case.integers(&format!("{name}.order_desc"))?,
+                &expected,
+            ),
             0.0,
         ));
         let mut sorted = probability.clone();
@@ -129,24 +156,37 @@ pub(super) fn softmax_confidence(case: &Case) -> anyhow::Result<Vec<Line>> {
         let tenth = sorted.len() / 10;
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let summary = worst(
-            &[mean(&sorted), mean(&sorted[..tenth]), mean(&sorted[sorted.len() - tenth..])],
+            &[
+                mean(&sorted),
+                mean(&sorted[..tenth]),
+                mean(&sorted[sorted.len() - tenth..]),
+            ],
             &[
                 number(values, &["mean_confidence"])?,
                 number(values, &["top10pct_mean"])?,
                 number(values, &["bottom10pct_mean"])?,
             ],
         );
-        lines.push(line(format!("{name} mean, top and bottom tenth"), summary, 1e-12));
+        lines.push(line(
+            format!("{name} mean, top and bottom tenth"),
+            summary,
+            1e-12,
+        ));
     }
     Ok(lines)
 }
 
-/// Places in which two rankings name rows whose confidences are apart. Rows that float64 saturates at 1 may come in any order:
-/// we rank them by log-confidence.
+/// Places in which two rankings name rows whose confidences are apart. Rows that float64 saturates
+/// at 1 may come in any order: we rank them by log-confidence.
 fn misplaced(found: &[i64], expected: &[i64], confidence: &[f64]) -> f64 {
     if found.len() != expected.len() {
         return f64::NAN;
     }
-    let apart = |(&a, &b): (&i64, &i64)| (confidence[a as usize] - confidence[b as usize]).abs() > 1e-12;
-    found.iter().zip(expected).filter(|&pair| apart(pair)).count() as f64
+    let apart =
+        |(&a, &b): (&i64, &i64)| (confidence[a as usize] - confidence[b as usize]).abs() > 1e-12;
+    found
+        .iter()
+        .zip(expected)
+        .filter(|&pair| apart(pair))
+        .count() as f64
 }

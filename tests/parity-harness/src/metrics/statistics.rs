@@ -5,10 +5,14 @@ use crate::fixture::{Fixture, Verdict, read_safetensors};
 use anyhow::Context;
 use cedm_maths::{Gaussian, Statistics, array_names, read_statistics, write_statistics};
 
-/// Reads the file, writes it again, and holds it against the Fréchet fixture beside it that has the same statistics.
+/// Reads the file, writes it again, and holds it against the Fréchet fixture beside it that has the
+/// same statistics.
 pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     let names = array_names(&fixture.path)?;
-    if !["mu", "sigma"].iter().all(|wanted| names.iter().any(|name| name == wanted)) {
+    if !["mu", "sigma"]
+        .iter()
+        .all(|wanted| names.iter().any(|name| name == wanted))
+    {
         return Ok(Verdict::NotMine);
     }
     let read = read_statistics(&fixture.path)?.gaussian;
@@ -27,17 +31,27 @@ pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     std::fs::remove_file(&scratch)?;
     let mut lines = vec![
         line("mu written and read again", gap(again.mu(), read.mu()), 0.0),
-        line("sigma written and read again", gap(again.sigma(), read.sigma()), 0.0),
+        line(
+            "sigma written and read again",
+            gap(again.sigma(), read.sigma()),
+            0.0,
+        ),
     ];
     let folder = fixture.path.parent().context("a file has a folder")?;
     let mut nearest: Option<(f64, f64)> = None;
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "safetensors") {
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "safetensors")
+        {
             continue;
         }
         let beside = Fixture::open(&path)?;
-        if beside.json("config").is_none_or(|config| config["case"] != "frechet") {
+        if beside
+            .json("config")
+            .is_none_or(|config| config["case"] != "frechet")
+        {
             continue;
         }
         let tensors = read_safetensors(&path)?;

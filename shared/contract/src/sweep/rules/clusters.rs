@@ -16,7 +16,10 @@ const METHODS: [&str; 5] = ["temi", "kmeans", "ground_truth", "imported", "none"
 pub(super) fn as_written(file: &ClusteringFile, path: &str, findings: &mut Findings) {
     let method = file.method.as_str();
     if !METHODS.contains(&method) {
-        findings.add(format!("{path}.method"), unknown("clustering method", method, &METHODS));
+        findings.add(
+            format!("{path}.method"),
+            unknown("clustering method", method, &METHODS),
+        );
         return;
     }
     let foreign = |present: bool, key: &str, owner: &str, findings: &mut Findings| {
@@ -40,15 +43,25 @@ pub(super) fn as_written(file: &ClusteringFile, path: &str, findings: &mut Findi
     }
     let at = format!("{path}.clusters");
     match (method, &file.clusters) {
-        ("ground_truth" | "none", Some(_)) => {
-            findings.add(at, format!("method \"{method}\" has no choice of granularity: remove `clusters`"))
-        }
+        ("ground_truth" | "none", Some(_)) => findings.add(
+            at,
+            format!(
+                "method \"{method}\" has no choice of granularity: remove \
+                 `clusters`"
+            ),
+        ),
         ("temi" | "kmeans", None) => findings.add(
             at,
-            format!("method \"{method}\" needs `clusters`: \"bound\", \"c_max\", or a list such as [10, 20, 40]"),
+            format!(
+                "method \"{method}\" needs `clusters`: \"bound\", \"c_max\", or a list such \
+                 as [10, 20, 40]"
+            ),
         ),
         ("imported", Some(ClustersFile::List(list))) if list.len() == 1 => {}
-        ("imported", _) => findings.add(at, "imported ids need `clusters = <number of ids>`: one number"),
+        ("imported", _) => findings.add(
+            at,
+            "imported ids need `clusters = <number of ids>`: one number",
+        ),
         (_, Some(ClustersFile::Word(word))) => {
             findings.check(
                 ["bound", "c_max"].contains(&word.as_str()),
@@ -80,12 +93,18 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
         findings.check(
             fits,
             format!("{path}.name"),
-            format!("the name `{}` is malformed: expected 1 to 40 of a-z, 0-9, - and .", clustering.name),
+            format!(
+                "the name `{}` is malformed: expected 1 to 40 of a-z, 0-9, - and .",
+                clustering.name
+            ),
         );
         if names.insert(&clustering.name, index).is_some() {
             findings.add(
                 format!("{path}.name"),
-                format!("a second clustering is called `{}`: give it another `name`", clustering.name),
+                format!(
+                    "a second clustering is called `{}`: give it another `name`",
+                    clustering.name
+                ),
             );
         }
         if let Clusters::List(list) = &clustering.clusters {
@@ -94,7 +113,8 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
         if clustering.clusters.needs_bound() && spec.bound_source(clustering).is_none() {
             findings.add(
                 format!("{path}.clusters"),
-                "there is no bound to use: it needs a TEMI clustering with `clusters = \"bound\"` or \"c_max\" in this sweep",
+                "there is no bound to use: it needs a TEMI clustering with `clusters = \"bound\"` \
+                 or \"c_max\" in this sweep",
             );
         }
         match &clustering.method {
@@ -126,11 +146,15 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
     }
     check_bound(&spec.bound, findings);
     check_neighbours(spec, findings);
-    let searched = spec.clusterings.iter().any(|clustering| clustering.clusters.needs_bound());
+    let searched = spec
+        .clusterings
+        .iter()
+        .any(|clustering| clustering.clusters.needs_bound());
     findings.check(
         searched || !spec.bound.lower_bound,
         "bound.lower_bound",
-        "the lower bound belongs to a bound search: give a TEMI clustering `clusters = \"bound\"` or \"c_max\"",
+        "the lower bound belongs to a bound search: give a TEMI clustering `clusters = \"bound\"` \
+         or \"c_max\"",
     );
 }
 
@@ -141,8 +165,16 @@ fn check_list(list: &[u32], path: &str, findings: &mut Findings) {
         "an empty list: expected at least one C, such as [10, 20, 40]",
     );
     for (index, c) in list.iter().enumerate() {
-        findings.check(*c >= 2, path, format!("C = {c}: expected at least 2 clusters"));
-        findings.check(*c <= 1_000_000, path, format!("C = {c}: expected at most 1,000,000 clusters"));
+        findings.check(
+            *c >= 2,
+            path,
+            format!("C = {c}: expected at least 2 clusters"),
+        );
+        findings.check(
+            *c <= 1_000_000,
+            path,
+            format!("C = {c}: expected at most 1,000,000 clusters"),
+        );
         findings.check(
             index == 0 || list[index - 1] != *c,
             path,
@@ -194,12 +226,18 @@ fn check_temi(temi: &TemiParams, mut at: Section<'_>) {
     at.fraction("teacher_momentum_end", temi.teacher_momentum_end);
     {
         let (key, value) = ("warmup_epochs", temi.warmup_epochs);
-        let message = format!("`{key}` is {value}, more than the {} epochs of the training", temi.epochs);
+        let message = format!(
+            "`{key}` is {value}, more than the {} epochs of the training",
+            temi.epochs
+        );
         at.say(value <= temi.epochs || temi.epochs == 0, key, message);
     }
     {
         let (key, value) = ("freeze_last_layer_epochs", temi.freeze_last_layer_epochs);
-        let message = format!("`{key}` is {value} of {} epochs: the last layer would never learn", temi.epochs);
+        let message = format!(
+            "`{key}` is {value} of {} epochs: the last layer would never learn",
+            temi.epochs
+        );
         at.say(value < temi.epochs || temi.epochs == 0, key, message);
     }
 }
@@ -213,25 +251,41 @@ fn check_kmeans(kmeans: &KmeansParams, clusters: &Clusters, mut at: Section<'_>)
         at.say(
             rows == 0 || rows >= most,
             "mini_batch",
-            format!("`mini_batch` is {rows}: expected 0 for full iterations, or at least the {most} clusters"),
+            format!(
+                "`mini_batch` is {rows}: expected 0 for full iterations, or at least the \
+                 {most} clusters"
+            ),
         );
     }
 }
 
-/// A block of fewer rows than neighbours would only make more work: every part hands on all that it saw.
+/// A block of fewer rows than neighbours would only make more work: every part hands on all that it
+/// saw.
 fn check_neighbours(spec: &SweepSpec, findings: &mut Findings) {
-    let most = |c: &ClusteringSpec| if let Method::Temi(temi) = &c.method { temi.neighbours } else { 0 };
+    let most = |c: &ClusteringSpec| {
+        if let Method::Temi(temi) = &c.method {
+            temi.neighbours
+        } else {
+            0
+        }
+    };
     let k = spec.clusterings.iter().map(most).max().unwrap_or(0);
     let rows = spec.neighbours.part_rows;
     findings.check(
         rows == 0 || rows > k,
         "neighbours.part_rows",
-        format!("`part_rows` is {rows}: expected 0 to never share the search, or more than the {k} neighbours"),
+        format!(
+            "`part_rows` is {rows}: expected 0 to never share the search, or more than the \
+             {k} neighbours"
+        ),
     );
 }
 
 fn check_bound(bound: &BoundSpec, findings: &mut Findings) {
-    let mut at = Section { path: "bound", findings };
+    let mut at = Section {
+        path: "bound",
+        findings,
+    };
     let params = &bound.params;
     at.that(
         params.alpha > 0.0 && params.alpha < 1.0,
@@ -263,6 +317,10 @@ fn check_bound(bound: &BoundSpec, findings: &mut Findings) {
         "these C are for the lower bound: set `lower_bound = true`",
     );
     for c in &bound.lower_bound_clusters {
-        at.say(*c >= 2, "lower_bound_clusters", format!("C = {c}: expected at least 2 clusters"));
+        at.say(
+            *c >= 2,
+            "lower_bound_clusters",
+            format!("C = {c}: expected at least 2 clusters"),
+        );
     }
 }

@@ -18,7 +18,9 @@ pub(super) fn sampling(spec: &SweepSpec, findings: &mut Findings) {
     at.at_least("sets", u64::from(sampling.sets), 1);
     at.at_least("images", sampling.images, 1);
     at.at_least("shard_size", u64::from(sampling.shard_size), 1);
-    let shards = sampling.images.div_ceil(u64::from(sampling.shard_size.max(1)));
+    let shards = sampling
+        .images
+        .div_ceil(u64::from(sampling.shard_size.max(1)));
     let least = sampling.images.div_ceil(MAX_SHARDS);
     at.say(
         shards <= MAX_SHARDS,
@@ -88,7 +90,8 @@ fn check_sampler(sampler: &SamplerParams, label_dropout: f64, mut at: Section<'_
     at.say(
         guidance.weight == 0.0 || label_dropout > 0.0,
         "guidance.weight",
-        "guidance needs a network that knows the empty label: set `training.network.label_dropout` above 0",
+        "guidance needs a network that knows the empty label: set \
+         `training.network.label_dropout` above 0",
     );
 }
 
@@ -101,11 +104,18 @@ pub(super) fn evaluations(spec: &SweepSpec, findings: &mut Findings) {
     let mut names = BTreeSet::new();
     for (index, evaluation) in spec.evaluations.iter().enumerate() {
         let path = format!("evaluation.{index}");
-        check_extractor(&evaluation.extractor, &format!("{path}.extractor"), findings);
+        check_extractor(
+            &evaluation.extractor,
+            &format!("{path}.extractor"),
+            findings,
+        );
         if !names.insert(&evaluation.name) {
             findings.add(
                 format!("{path}.name"),
-                format!("a second feature space is called `{}`: give it another `name`", evaluation.name),
+                format!(
+                    "a second feature space is called `{}`: give it another `name`",
+                    evaluation.name
+                ),
             );
         }
         findings.check(
@@ -118,9 +128,18 @@ pub(super) fn evaluations(spec: &SweepSpec, findings: &mut Findings) {
     }
 }
 
-fn check_metrics(spec: &SweepSpec, evaluation: &EvaluationSpec, path: &str, findings: &mut Findings) {
-    let unconditional = spec.clusterings.iter().any(|clustering| clustering.method == Method::None);
-    let logits = extractor(&evaluation.extractor.name).is_none_or(|extractor| extractor.has_logits || extractor.name == "torchscript");
+fn check_metrics(
+    spec: &SweepSpec,
+    evaluation: &EvaluationSpec,
+    path: &str,
+    findings: &mut Findings,
+) {
+    let unconditional = spec
+        .clusterings
+        .iter()
+        .any(|clustering| clustering.method == Method::None);
+    let logits = extractor(&evaluation.extractor.name)
+        .is_none_or(|extractor| extractor.has_logits || extractor.name == "torchscript");
     let mut seen = BTreeSet::new();
     for (index, name) in evaluation.metrics.iter().enumerate() {
         let at = format!("{path}.metrics.{index}");
@@ -132,13 +151,20 @@ fn check_metrics(spec: &SweepSpec, evaluation: &EvaluationSpec, path: &str, find
             findings.add(at, message);
             continue;
         };
-        findings.check(seen.insert(name), &*at, format!("`{name}` stands twice in the list"));
+        findings.check(
+            seen.insert(name),
+            &*at,
+            format!("`{name}` stands twice in the list"),
+        );
         match row.against {
             Against::Unconditional => {
                 findings.check(
                     unconditional,
                     &*at,
-                    format!("`{name}` needs an unconditional network: add a clustering with method \"none\""),
+                    format!(
+                        "`{name}` needs an unconditional network: add a clustering with \
+                         method \"none\""
+                    ),
                 );
             }
             Against::TrainingAndTest => {
@@ -153,12 +179,17 @@ fn check_metrics(spec: &SweepSpec, evaluation: &EvaluationSpec, path: &str, find
                     .clusterings
                     .iter()
                     .any(|clustering| matches!(clustering.method, Method::Temi(_)));
-                findings.check(temi, &*at, format!("`{name}` needs a clustering with method \"temi\""));
+                findings.check(
+                    temi,
+                    &*at,
+                    format!("`{name}` needs a clustering with method \"temi\""),
+                );
                 findings.check(
                     evaluation.extractor == spec.extractor,
                     &*at,
                     format!(
-                        "`{name}` asks the TEMI head, which knows the features of [extractor] (`{}`): judge it in an [[evaluation]] with exactly that extractor",
+                        "`{name}` asks the TEMI head, which knows the features of [extractor] \
+                         (`{}`): judge it in an [[evaluation]] with exactly that extractor",
                         spec.extractor.name
                     ),
                 );
@@ -188,8 +219,14 @@ fn check_primary(evaluation: &EvaluationSpec, path: &str, findings: &mut Finding
     let at = format!("{path}.primary");
     if !evaluation.metrics.contains(primary) {
         let listed: Vec<&str> = evaluation.metrics.iter().map(String::as_str).collect();
-        findings.add(at, format!("`{primary}` is not among `metrics` ({})", listed.join(", ")));
+        findings.add(
+            at,
+            format!("`{primary}` is not among `metrics` ({})", listed.join(", ")),
+        );
     } else if metric(primary).is_some_and(|row| row.direction == Direction::Neither) {
-        findings.add(at, format!("`{primary}` describes and cannot decide: no end of it is better"));
+        findings.add(
+            at,
+            format!("`{primary}` describes and cannot decide: no end of it is better"),
+        );
     }
 }

@@ -42,7 +42,11 @@ fn check_network(network: &NetworkSpec, mut at: Section<'_>) {
         ),
     );
     at.at_least("channel_mult_emb", u64::from(network.channel_mult_emb), 1);
-    at.at_least("channel_mult_noise", network.channel_mult_noise.map_or(1, u64::from), 1);
+    at.at_least(
+        "channel_mult_noise",
+        network.channel_mult_noise.map_or(1, u64::from),
+        1,
+    );
     at.at_least("num_blocks", u64::from(network.num_blocks), 1);
     at.below_one("dropout", network.dropout);
     at.fraction("label_dropout", network.label_dropout);
@@ -69,11 +73,17 @@ fn check_network(network: &NetworkSpec, mut at: Section<'_>) {
     );
     at.say(divisible, "channel_mult", message);
     if divisible {
-        let sides: Vec<u32> = (0..=halvings).map(|level| network.resolution >> level).collect();
+        let sides: Vec<u32> = (0..=halvings)
+            .map(|level| network.resolution >> level)
+            .collect();
         for side in &network.attn_resolutions {
             let message = format!(
                 "attention at {side}: the levels are {}",
-                sides.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+                sides
+                    .iter()
+                    .map(u32::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             );
             at.say(sides.contains(side), "attn_resolutions", message);
         }
@@ -88,7 +98,11 @@ fn check_optimiser(optimiser: &OptimiserParams, mut at: Section<'_>) {
             "`batch` {} is not a multiple of `micro_batch` {}",
             optimiser.batch, optimiser.micro_batch
         );
-        at.say(optimiser.batch.is_multiple_of(optimiser.micro_batch), "micro_batch", message);
+        at.say(
+            optimiser.batch.is_multiple_of(optimiser.micro_batch),
+            "micro_batch",
+            message,
+        );
     }
     for (key, value) in [
         ("lr", optimiser.lr),
@@ -98,7 +112,12 @@ fn check_optimiser(optimiser: &OptimiserParams, mut at: Section<'_>) {
     ] {
         at.positive(key, value);
     }
-    at.that(optimiser.p_mean.is_finite(), "p_mean", optimiser.p_mean, "a finite number");
+    at.that(
+        optimiser.p_mean.is_finite(),
+        "p_mean",
+        optimiser.p_mean,
+        "a finite number",
+    );
     at.not_negative("lr_rampup_kimg", optimiser.lr_rampup_kimg);
     at.not_negative("ema_halflife_kimg", optimiser.ema_halflife_kimg);
     if let Some(ratio) = optimiser.ema_rampup_ratio {

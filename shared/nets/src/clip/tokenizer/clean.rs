@@ -2,19 +2,24 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Cleans a text. Of what `ftfy` does upstream, ligatures, curly quotes, full-width forms and composed characters are done;
-/// text that was decoded with the wrong encoding is not repaired.
+/// Cleans a text. Of what `ftfy` does upstream, ligatures, curly quotes, full-width forms and
+/// composed characters are done; text that was decoded with the wrong encoding is not repaired.
 pub(super) fn clean(text: &str) -> String {
     let plain: String = text.chars().flat_map(plain).nfc().collect();
     let unescaped = unescape(&unescape(&plain));
-    unescaped.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+    unescaped
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .to_lowercase()
 }
 
 fn plain(c: char) -> Vec<char> {
     match c {
         '\u{2018}'..='\u{201b}' => vec!['\''],
         '\u{201c}'..='\u{201f}' => vec!['"'],
-        // Latin ligatures, Dutch ĳ, full-width ASCII, the ideographic space: their compatibility decomposition.
+        // Latin ligatures, Dutch ĳ, full-width ASCII, the ideographic space: their compatibility
+        // decomposition.
         '\u{fb00}'..='\u{fb06}'
         | '\u{132}'
         | '\u{133}'

@@ -1,4 +1,5 @@
-//! Whether the deciding metrics of different feature spaces name the same granularity: FID against FDD (paper, figure 6).
+//! Whether the deciding metrics of different feature spaces name the same granularity: FID against
+//! FDD (paper, figure 6).
 
 use super::{c_max_of, final_score, is_granularity};
 use cedm_contract::{
@@ -8,7 +9,12 @@ use cedm_contract::{
 };
 
 /// One entry per further feature space whose deciding metric has scores.
-pub(super) fn agreement(sweep: &Sweep, cells: &[CellOutcome], bounds: &[BoundOutcome], best: &CellOutcome) -> Vec<Agreement> {
+pub(super) fn agreement(
+    sweep: &Sweep,
+    cells: &[CellOutcome],
+    bounds: &[BoundOutcome],
+    best: &CellOutcome,
+) -> Vec<Agreement> {
     let badness = |cell: &CellOutcome, space: &str, name: &str| {
         let score = final_score(cell, &format!("{space}/{name}"))?;
         metric(name)?.direction.badness(score.mean)
@@ -41,7 +47,8 @@ pub(super) fn agreement(sweep: &Sweep, cells: &[CellOutcome], bounds: &[BoundOut
     sweep.spec.evaluations[1..].iter().filter_map(of).collect()
 }
 
-/// Kendall's tau-b: 1 for the same order, −1 for the opposite one, ties counting neither way (Kendall 1945, Biometrika 33:239).
+/// Kendall's tau-b: 1 for the same order, −1 for the opposite one, ties counting neither way
+/// (Kendall 1945, Biometrika 33:239).
 fn kendall(pairs: &[(f64, f64)]) -> Option<f64> {
     let (mut score, mut untied) = (0.0, (0.0, 0.0));
     for (index, a) in pairs.iter().enumerate() {
@@ -63,7 +70,10 @@ mod tests {
     #[test]
     fn tau_is_the_share_of_agreeing_pairs() {
         assert_eq!(kendall(&[(1.0, 10.0), (2.0, 20.0), (3.0, 30.0)]), Some(1.0));
-        assert_eq!(kendall(&[(1.0, 30.0), (2.0, 20.0), (3.0, 10.0)]), Some(-1.0));
+        assert_eq!(
+            kendall(&[(1.0, 30.0), (2.0, 20.0), (3.0, 10.0)]),
+            Some(-1.0)
+        );
         // scipy.stats.kendalltau([1, 2, 3, 4, 5], [3, 1, 2, 2, 5])
         let found = kendall(&[(1.0, 3.0), (2.0, 1.0), (3.0, 2.0), (4.0, 2.0), (5.0, 5.0)]).unwrap();
         assert!((found - 0.316_227_766_016_837_94).abs() < 1e-15, "{found}");

@@ -1,12 +1,18 @@
-//! Sample efficiency: after how many training images a network beats the unconditional one's best (spec §13).
+//! Sample efficiency: after how many training images a network beats the unconditional one's best
+//! (spec §13).
 
 use cedm_contract::{
     metrics::Direction,
     outcome::{CellOutcome, Efficiency, SnapshotOutcome, Summary},
 };
 
-/// Of every conditional network with a curve, over snapshots that are judged by equally many images.
-pub(super) fn efficiency(cells: &[CellOutcome], metric: &str, direction: Direction) -> Vec<Efficiency> {
+/// Of every conditional network with a curve, over snapshots that are judged by equally many
+/// images.
+pub(super) fn efficiency(
+    cells: &[CellOutcome],
+    metric: &str,
+    direction: Direction,
+) -> Vec<Efficiency> {
     let Some(unconditional) = cells.iter().find(|cell| cell.method == "none") else {
         return Vec::new();
     };
@@ -16,11 +22,16 @@ pub(super) fn efficiency(cells: &[CellOutcome], metric: &str, direction: Directi
             .iter()
             .filter_map(|snapshot| Some((snapshot.nimg, at(snapshot, metric)?)));
         points
-            .filter_map(|(nimg, summary)| Some((nimg, direction.badness(summary.mean)?, summary.images)))
+            .filter_map(|(nimg, summary)| {
+                Some((nimg, direction.badness(summary.mean)?, summary.images))
+            })
             .collect()
     };
     // The earliest of equally good snapshots, so that a standstill does not look like progress.
-    let Some((best_nimg, best, images)) = curve(unconditional).into_iter().min_by(|a, b| a.1.total_cmp(&b.1)) else {
+    let Some((best_nimg, best, images)) = curve(unconditional)
+        .into_iter()
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+    else {
         return Vec::new();
     };
     let of = |cell: &CellOutcome| -> Option<Efficiency> {
@@ -32,12 +43,18 @@ pub(super) fn efficiency(cells: &[CellOutcome], metric: &str, direction: Directi
             cell: cell.label.clone(),
             nimg,
             ratio: nimg.map(|nimg| best_nimg as f64 / nimg as f64),
-            crossing_nimg: at.filter(|at| *at > 0).map(|at| crossing(&curve[at - 1], &curve[at], best)),
+            crossing_nimg: at
+                .filter(|at| *at > 0)
+                .map(|at| crossing(&curve[at - 1], &curve[at], best)),
             unconditional_nimg: best_nimg,
             images,
         })
     };
-    cells.iter().filter(|cell| cell.method != "none").filter_map(of).collect()
+    cells
+        .iter()
+        .filter(|cell| cell.method != "none")
+        .filter_map(of)
+        .collect()
 }
 
 /// The point of a curve at a snapshot: of the last one by as many images as the others.

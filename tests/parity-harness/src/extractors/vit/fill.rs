@@ -32,10 +32,15 @@ pub fn weights(table: &Value) -> anyhow::Result<Weights> {
 }
 
 fn name(entry: &Value) -> anyhow::Result<String> {
-    Ok(entry["name"].as_str().context("an entry has a name")?.to_owned())
+    Ok(entry["name"]
+        .as_str()
+        .context("an entry has a name")?
+        .to_owned())
 }
 
-fn entries(table: &Value) -> anyhow::Result<impl Iterator<Item = (&Value, anyhow::Result<Tensor>)>> {
+fn entries(
+    table: &Value,
+) -> anyhow::Result<impl Iterator<Item = (&Value, anyhow::Result<Tensor>)>> {
     let seed = table["seed"].as_u64().context("the table has no seed")?;
     let one = move |entry: &Value| {
         let shape: Vec<i64> = entry["shape"]
@@ -44,7 +49,11 @@ fn entries(table: &Value) -> anyhow::Result<impl Iterator<Item = (&Value, anyhow
             .iter()
             .filter_map(Value::as_i64)
             .collect();
-        let number = |key: &str| entry[key].as_f64().with_context(|| format!("no number `{key}`"));
+        let number = |key: &str| {
+            entry[key]
+                .as_f64()
+                .with_context(|| format!("no number `{key}`"))
+        };
         Ok(tensor(
             seed,
             entry["k"].as_u64().context("no place `k`")?,
@@ -79,7 +88,10 @@ pub fn check_table(listing: &Listing) -> anyhow::Result<Verdict> {
         count += 1;
     }
     Ok(Verdict::Checked(vec![
-        exact(format!("values of {count} filled tensors"), same && count > 0),
+        exact(
+            format!("values of {count} filled tensors"),
+            same && count > 0,
+        ),
         Line::new("their sums", worst, 1e-7),
     ]))
 }

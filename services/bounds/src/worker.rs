@@ -4,7 +4,7 @@
 use crate::search::{self, Observation};
 use anyhow::anyhow;
 use cedm_contract::{BoundDecision, JobResult, JobSpec, Service};
-use cedm_runtime::{Desk, JobError, Outcome, Worker};
+use cedm_runtime::{JobContext, JobError, Outcome, Worker};
 use std::collections::BTreeMap;
 
 /// Performs [`cedm_contract::Kind::Bound`] jobs.
@@ -20,14 +20,14 @@ impl Worker for BoundsWorker {
         "cpu".to_owned()
     }
 
-    fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
-        let JobSpec::Bound(params) = &desk.job().spec else {
+    fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
+        let JobSpec::Bound(params) = &context.job().spec else {
             return Err(JobError::bug(anyhow!(
                 "a {} job reached the bounds service",
-                desk.job().kind()
+                context.job().kind()
             )));
         };
-        let images = match &desk.input("images")?.result {
+        let images = match &context.input("images")?.result {
             JobResult::Import(set) => set.count,
             other => {
                 return Err(JobError::reject(anyhow!(
@@ -36,7 +36,7 @@ impl Worker for BoundsWorker {
             }
         };
         let mut used: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for (role, manifest) in desk.inputs("probe/") {
+        for (role, manifest) in context.inputs("probe/") {
             let JobResult::Cluster(cluster) = &manifest.result else {
                 return Err(JobError::reject(anyhow!(
                     "input `{role}` is a {} result, expected a clustering",

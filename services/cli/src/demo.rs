@@ -176,7 +176,7 @@ impl Steps<'_> {
         })
     }
     fn command(&self, arguments: &[&str], output: Output) -> Result<Command> {
-        self.go_on()?;
+        self.check_interrupt()?;
         eprintln!("\n$ cedm {}", arguments.join(" "));
         let mut command =
             Command::new(std::env::current_exe().context("find this program's own path")?);
@@ -203,10 +203,10 @@ impl Steps<'_> {
             .command(arguments, self.output)?
             .status()
             .with_context(|| format!("run cedm {}", arguments[0]))?;
-        self.go_on()?;
+        self.check_interrupt()?;
         Ok(status.success())
     }
-    fn go_on(&self) -> Result<()> {
+    fn check_interrupt(&self) -> Result<()> {
         anyhow::ensure!(
             !self.interrupted.load(Ordering::SeqCst),
             "stopped; the same command goes on where it was"
@@ -228,7 +228,7 @@ impl Steps<'_> {
             .stderr(Stdio::inherit())
             .output()
             .with_context(|| format!("run cedm {}", arguments[0]))?;
-        self.go_on()?;
+        self.check_interrupt()?;
         anyhow::ensure!(output.status.success(), "cedm {} failed", arguments[0]);
         serde_json::from_slice(&output.stdout)
             .with_context(|| format!("cedm {} printed no JSON", arguments[0]))

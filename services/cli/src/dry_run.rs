@@ -2,8 +2,8 @@
 
 use crate::{args::Output, render, sweeps::Reader};
 use anyhow::Result;
-use cedm_contract::sweep::Sweep;
 use cedm_planner::{KindEstimate, State, estimate};
+use cedm_sweep::Sweep;
 use serde_json::json;
 
 /// Prints the plan of a sweep that is not submitted.

@@ -2,7 +2,7 @@
 
 use crate::{args::Output, render};
 use anyhow::Result;
-use cedm_contract::{EXTRACTORS, Extractor};
+use cedm_catalogue::extractors::{EXTRACTORS, Extractor};
 
 /// Prints the table.
 ///

@@ -6,8 +6,9 @@ use crate::{
     sweeps::Reader,
 };
 use anyhow::Result;
-use cedm_contract::{Heartbeat, Service, outcome::SweepState};
+use cedm_contract::{Heartbeat, Service};
 use cedm_runtime::{Connection, DeadLetters, Submitter, workers};
+use cedm_sweep::outcome::SweepState;
 use serde_json::json;
 
 /// Prints it.

@@ -7,14 +7,12 @@ use crate::{
     sweeps::{Reader, Submitted},
 };
 use anyhow::{Context, Result};
-use cedm_contract::{
-    Digest, ObjectRef, SweepId, blob_key,
-    sweep::{Sweep, SweepSpec},
-};
+use cedm_contract::{Digest, ObjectRef, SweepId, blob_key};
 use cedm_runtime::{
     Connection,
     store::{Body, ObjectUri},
 };
+use cedm_sweep::{Sweep, SweepSpec};
 use serde_json::json;
 use std::{collections::BTreeMap, fs, path::Path};
 

@@ -2,16 +2,15 @@
 
 use crate::render;
 use anyhow::{Context, Result, ensure};
-use cedm_contract::{
-    JobKey, Kind, SweepId,
-    outcome::{Summary, SweepOutcome, SweepState},
-    sweep::Sweep,
-    sweep_key,
-};
+use cedm_contract::{JobKey, Kind, SweepId, sweep_key};
 use cedm_planner::{Knowledge, Known, Node, Plan, State, fold, plan};
 use cedm_runtime::{
     Bucket, Connection, DeadLetters, SWEEPS, Submitter,
     store::{Created, Store},
+};
+use cedm_sweep::{
+    Sweep,
+    outcome::{Summary, SweepOutcome, SweepState},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -185,7 +184,7 @@ impl Reader {
             for (key, manifest) in open.into_iter().zip(found) {
                 match (manifest, letters.iter().find(|letter| letter.key == key)) {
                     (Some(manifest), _) => self.known.learn(manifest),
-                    (None, Some(letter)) => self.known.bury(key.clone(), letter.error.clone()),
+                    (None, Some(letter)) => self.known.mark_dead(key.clone(), letter.error.clone()),
                     (None, None) => {
                         self.known.revive(&key);
                         asked.insert(key);

@@ -1,12 +1,12 @@
 //! `cedm up`: a whole system on this machine, as child processes on loopback.
 
 pub mod access;
-pub mod board;
 pub mod child;
 pub mod guard;
 pub mod health;
 pub mod ports;
 pub mod process;
+pub mod process_table;
 pub mod programs;
 pub mod recipes;
 
@@ -15,12 +15,12 @@ use crate::{
     home::{Access, Home, Phase, State},
 };
 use anyhow::{Context, Result, bail};
-use board::Board;
 use cedm_contract::Service;
 use child::{Recipe, Stage, supervise};
 use health::Probe;
 use nix::sys::signal::Signal;
 use ports::Ports;
+use process_table::ProcessTable;
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
@@ -326,16 +326,16 @@ async fn run(
         .map(|port| recipes::prometheus(home, port, &services))
         .transpose()?;
     home.keep_access(&access)?;
-    let board = Rc::new(Board::new(home.clone())?);
+    let process_table = Rc::new(ProcessTable::new(home.clone())?);
     if left > 0 {
-        board.say(&format!(
+        process_table.say(&format!(
             "ended {left} processes that a killed supervisor had left"
         ));
     }
     let (stage, stages) = watch::channel(Stage::Run);
     let mut family = Family {
         home,
-        board: board.clone(),
+        process_table: process_table.clone(),
         stages,
         services: JoinSet::new(),
         ground: JoinSet::new(),
@@ -347,7 +347,7 @@ async fn run(
         family
             .start(prometheus.into_iter().collect(), GROUND_PATIENCE)
             .await?;
-        board.enter(Phase::Ready);
+        process_table.enter(Phase::Ready);
         ready(&access)
     };
     let started = tokio::select! {
@@ -357,8 +357,8 @@ async fn run(
     if matches!(started, Ok(true)) {
         stop.asked().await;
     }
-    board.enter(Phase::Stopping);
-    board.say("stopping: workers finish or write a checkpoint (once more to stop now)");
+    process_table.enter(Phase::Stopping);
+    process_table.say("stopping: workers finish or write a checkpoint (once more to stop now)");
     let orderly = async {
         stage.send_replace(Stage::Services);
         while family.services.join_next().await.is_some() {}
@@ -377,7 +377,7 @@ async fn run(
 /// The children by the stage at which they stop.
 struct Family<'a> {
     home: &'a Home,
-    board: Rc<Board>,
+    process_table: Rc<ProcessTable>,
     stages: watch::Receiver<Stage>,
     services: JoinSet<Result<()>>,
     ground: JoinSet<Result<()>>,
@@ -395,12 +395,12 @@ impl Family<'_> {
             tasks.spawn_local(supervise(
                 recipe,
                 self.home.logs(),
-                self.board.clone(),
+                self.process_table.clone(),
                 self.stages.clone(),
             ));
             probes.push(probe);
         }
-        health::all_ready(&probes, &self.board, &self.home.logs(), patience).await
+        health::all_ready(&probes, &self.process_table, &self.home.logs(), patience).await
     }
 }
 

@@ -11,8 +11,9 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use bars::Bars;
-use cedm_contract::{Event, EventWhat, JobKey, SweepId, outcome::SweepState};
+use cedm_contract::{Event, EventWhat, JobKey, SweepId};
 use cedm_runtime::{Connection, EventFilter, live_events, past_events};
+use cedm_sweep::outcome::SweepState;
 use futures::StreamExt;
 use running::{Change, Running};
 use std::{

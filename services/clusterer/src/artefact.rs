@@ -90,7 +90,7 @@ impl Artefact {
     ///
     /// # Errors
     /// When ids are negative or more than C, or labels are not one per image.
-    pub fn new(clustering: &Clustering, context: &Context) -> Result<Self, MathsError> {
+    pub fn new(clustering: &Clustering, facts: &Context) -> Result<Self, MathsError> {
         let (ids, usage) = compact(&clustering.raw_ids, clustering.slots)?;
         let compact_ids = Tensor::from_slice(&ids);
         let counts: Vec<i64> = usage.counts.iter().map(|&count| count as i64).collect();
@@ -125,13 +125,13 @@ impl Artefact {
             smallest: usage.counts.iter().copied().min().unwrap_or(0),
             largest: usage.counts.iter().copied().max().unwrap_or(0),
             mean_confidence,
-            neighbour_agreement: context
+            neighbour_agreement: facts
                 .neighbours
                 .map(|neighbours| neighbour_agreement(&compact_ids, neighbours))
                 .or(clustering.neighbour_agreement),
             inertia: clustering.inertia,
             best_head: clustering.best_head,
-            quality: context
+            quality: facts
                 .labels
                 .map(|labels| quality(labels, &ids))
                 .transpose()?
@@ -222,11 +222,11 @@ mod tests {
     #[test]
     fn neighbours_and_labels_are_held_against_it() {
         let neighbours = Tensor::from_slice2(&[[1i32, 2], [0, 3], [3, 0], [2, 1]]);
-        let context = Context {
+        let facts = Context {
             labels: Some(&[7, 7, 9, -1]),
             neighbours: Some(&neighbours),
         };
-        let result = Artefact::new(&Clustering::given(vec![0, 0, 1, 1], 2), &context)
+        let result = Artefact::new(&Clustering::given(vec![0, 0, 1, 1], 2), &facts)
             .unwrap()
             .result;
         assert_eq!(result.neighbour_agreement, Some(0.5));
@@ -236,11 +236,11 @@ mod tests {
 
     #[test]
     fn labels_of_another_length_are_refused() {
-        let context = Context {
+        let facts = Context {
             labels: Some(&[0, 1]),
             ..Context::default()
         };
-        let error = Artefact::new(&Clustering::given(vec![0, 0, 1], 2), &context)
+        let error = Artefact::new(&Clustering::given(vec![0, 0, 1], 2), &facts)
             .unwrap_err()
             .to_string();
         assert_eq!(

@@ -4,7 +4,7 @@ use crate::{FeatureFiles, read::read_ids};
 use anyhow::anyhow;
 use cedm_clustering::{Features, kmeans::RowSource};
 use cedm_contract::{FeatureSet, ImageSet, JobResult, Manifest, ObjectRef, ShardRef};
-use cedm_runtime::{Desk, JobError};
+use cedm_runtime::{JobContext, JobError};
 use std::{ops::Range, path::Path};
 use tch::{Kind, Tensor};
 
@@ -12,11 +12,11 @@ use tch::{Kind, Tensor};
 pub(crate) const NEIGHBOURS: &str = "neighbours.safetensors";
 
 /// All features of the input `features`, on the device of this process.
-pub(crate) fn features(desk: &Desk) -> Result<Features, JobError> {
-    let set = feature_set(desk.input("features")?)?;
+pub(crate) fn features(context: &JobContext) -> Result<Features, JobError> {
+    let set = feature_set(context.input("features")?)?;
     let mut pieces = Vec::with_capacity(set.shards.len());
     for shard in &set.shards {
-        let piece = feature_shard(desk, set, shard)?;
+        let piece = feature_shard(context, set, shard)?;
         if let Some(first) = pieces
             .first()
             .map(Tensor::kind)
@@ -40,12 +40,12 @@ pub(crate) fn features(desk: &Desk) -> Result<Features, JobError> {
 }
 
 /// The same features left on disk, for computations that need a few rows at a time.
-pub(crate) fn feature_files(desk: &Desk) -> Result<FeatureFiles, JobError> {
-    let set = feature_set(desk.input("features")?)?;
+pub(crate) fn feature_files(context: &JobContext) -> Result<FeatureFiles, JobError> {
+    let set = feature_set(context.input("features")?)?;
     let paths = set
         .shards
         .iter()
-        .map(|shard| desk.fetch(&shard.object))
+        .map(|shard| context.fetch(&shard.object))
         .collect::<Result<Vec<_>, _>>()?;
     let files = FeatureFiles::open(&paths, Some("features"), cedm_torch::device())
         .map_err(JobError::reject)?;
@@ -63,14 +63,14 @@ pub(crate) fn feature_files(desk: &Desk) -> Result<FeatureFiles, JobError> {
 
 /// Rows `rows` of the input `features`, on the device of this process: only the shards that hold
 /// them are fetched, one at a time.
-pub(crate) fn feature_rows(desk: &Desk, rows: Range<i64>) -> Result<Features, JobError> {
-    let set = feature_set(desk.input("features")?)?;
+pub(crate) fn feature_rows(context: &JobContext, rows: Range<i64>) -> Result<Features, JobError> {
+    let set = feature_set(context.input("features")?)?;
     let mut pieces = Vec::new();
     for shard in &set.shards {
         let (first, end) = (shard.first as i64, (shard.first + shard.count) as i64);
         let (from, to) = (rows.start.max(first), rows.end.min(end));
         if from < to {
-            pieces.push(feature_shard(desk, set, shard)?.narrow(0, from - first, to - from));
+            pieces.push(feature_shard(context, set, shard)?.narrow(0, from - first, to - from));
         }
     }
     let found: i64 = pieces.iter().map(|piece| piece.size()[0]).sum();
@@ -84,8 +84,12 @@ pub(crate) fn feature_rows(desk: &Desk, rows: Range<i64>) -> Result<Features, Jo
 }
 
 /// One shard, of the shape that the set says.
-fn feature_shard(desk: &Desk, set: &FeatureSet, shard: &ShardRef) -> Result<Tensor, JobError> {
-    let piece = tensor(&desk.fetch(&shard.object)?, "features")?;
+fn feature_shard(
+    context: &JobContext,
+    set: &FeatureSet,
+    shard: &ShardRef,
+) -> Result<Tensor, JobError> {
+    let piece = tensor(&context.fetch(&shard.object)?, "features")?;
     if piece.size() == [shard.count as i64, i64::from(set.dim)] {
         return Ok(piece);
     }
@@ -99,28 +103,28 @@ fn feature_shard(desk: &Desk, set: &FeatureSet, shard: &ShardRef) -> Result<Tens
 }
 
 /// Images that the job is about: rows of its features, else images of its image set.
-pub(crate) fn count(desk: &Desk) -> Result<u64, JobError> {
-    match desk.optional("features") {
+pub(crate) fn count(context: &JobContext) -> Result<u64, JobError> {
+    match context.optional("features") {
         Some(features) => Ok(feature_set(features)?.count),
-        None => Ok(image_set(desk.input("images")?)?.count),
+        None => Ok(image_set(context.input("images")?)?.count),
     }
 }
 
 /// Neighbours i32 \[n, k\], if the job has that input.
-pub(crate) fn neighbours(desk: &Desk) -> Result<Option<Tensor>, JobError> {
-    let Some(manifest) = desk.optional("neighbours") else {
+pub(crate) fn neighbours(context: &JobContext) -> Result<Option<Tensor>, JobError> {
+    let Some(manifest) = context.optional("neighbours") else {
         return Ok(None);
     };
     Ok(Some(tensor(
-        &desk.fetch_output(manifest, NEIGHBOURS)?,
+        &context.fetch_output(manifest, NEIGHBOURS)?,
         "indices",
     )?))
 }
 
 /// Labels of the input `images`, −1 where an image has none; `None` where the job has no images or
 /// they have no labels.
-pub(crate) fn labels(desk: &Desk, coarse: bool) -> Result<Option<Vec<i64>>, JobError> {
-    let Some(manifest) = desk.optional("images") else {
+pub(crate) fn labels(context: &JobContext, coarse: bool) -> Result<Option<Vec<i64>>, JobError> {
+    let Some(manifest) = context.optional("images") else {
         return Ok(None);
     };
     let set = image_set(manifest)?;
@@ -135,7 +139,7 @@ pub(crate) fn labels(desk: &Desk, coarse: bool) -> Result<Option<Vec<i64>>, JobE
     let name = if coarse { "coarse_labels" } else { "labels" };
     let mut labels = Vec::with_capacity(set.count as usize);
     for shard in &set.shards {
-        let piece = tensor(&desk.fetch(&shard.object)?, name)?;
+        let piece = tensor(&context.fetch(&shard.object)?, name)?;
         labels.extend(
             Vec::<i64>::try_from(piece.to_kind(Kind::Int64).view(-1)).map_err(JobError::reject)?,
         );
@@ -144,9 +148,9 @@ pub(crate) fn labels(desk: &Desk, coarse: bool) -> Result<Option<Vec<i64>>, JobE
 }
 
 /// Imported ids, one for each image of the job.
-pub(crate) fn imported(desk: &Desk, object: &ObjectRef) -> Result<Vec<i64>, JobError> {
-    let ids = read_ids(&desk.fetch(object)?).map_err(JobError::reject)?;
-    let count = count(desk)?;
+pub(crate) fn imported(context: &JobContext, object: &ObjectRef) -> Result<Vec<i64>, JobError> {
+    let ids = read_ids(&context.fetch(object)?).map_err(JobError::reject)?;
+    let count = count(context)?;
     if ids.len() as u64 == count {
         Ok(ids)
     } else {

@@ -96,11 +96,11 @@ impl RunArgs {
         if let Some(neighbours) = &neighbours {
             check_lists(neighbours, clustering.raw_ids.len() as i64, 1)?;
         }
-        let context = Against {
+        let facts = Against {
             labels: labels.as_deref(),
             neighbours: neighbours.as_ref(),
         };
-        let artefact = Artefact::new(&clustering, &context)?;
+        let artefact = Artefact::new(&clustering, &facts)?;
         write(&self.out.join("assignments.safetensors"), &artefact.tensors)?;
         let heads = self.out.join("heads.safetensors");
         match &clustering.heads {

@@ -11,7 +11,7 @@ use cedm_contract::{
     JobResult, JobSpec, Service,
     params::{ClusterMethod, ClusterParams},
 };
-use cedm_runtime::{Desk, JobError, Outcome, Stability, Worker};
+use cedm_runtime::{JobContext, JobError, Outcome, Stability, Worker};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Tensor;
 
@@ -88,10 +88,10 @@ impl Worker for ClustererWorker {
         ]
     }
 
-    fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
-        match &desk.job().spec {
-            JobSpec::Neighbours(params) => neighbours::perform(desk, params, self.tile_bytes),
-            JobSpec::Cluster(params) => cluster(desk, params),
+    fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
+        match &context.job().spec {
+            JobSpec::Neighbours(params) => neighbours::perform(context, params, self.tile_bytes),
+            JobSpec::Cluster(params) => cluster(context, params),
             other => Err(JobError::reject(anyhow!(
                 "the clusterer performs neighbours and cluster jobs, this is a {} job",
                 other.kind()
@@ -100,57 +100,57 @@ impl Worker for ClustererWorker {
     }
 }
 
-fn cluster(desk: &Desk, params: &ClusterParams) -> Result<Outcome, JobError> {
-    let neighbours = inputs::neighbours(desk)?;
+fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobError> {
+    let neighbours = inputs::neighbours(context)?;
     let started = Instant::now();
     let clustering = match &params.method {
         ClusterMethod::Temi(temi) => {
-            desk.input("neighbours")?;
+            context.input("neighbours")?;
             let partners = neighbours
                 .as_ref()
                 .ok_or_else(|| JobError::bug(anyhow!("the neighbours were just there")))?;
             compute::cluster_temi(
-                &inputs::features(desk)?,
+                &inputs::features(context)?,
                 partners,
                 temi,
                 params.clusters,
                 params.seed,
-                desk.scratch(),
-                desk,
+                context.scratch(),
+                context,
             )?
         }
         ClusterMethod::Kmeans(kmeans) if kmeans.mini_batch > 0 => compute::cluster_mini_batch(
-            &inputs::feature_files(desk)?,
+            &inputs::feature_files(context)?,
             kmeans,
             params.clusters,
             params.seed,
-            desk,
+            context,
         )?,
         ClusterMethod::Kmeans(kmeans) => compute::cluster_kmeans(
-            &inputs::features(desk)?,
+            &inputs::features(context)?,
             kmeans,
             params.clusters,
             params.seed,
-            desk,
+            context,
         )?,
-        ClusterMethod::GroundTruth { coarse } => ground_truth(desk, *coarse, params.clusters)?,
+        ClusterMethod::GroundTruth { coarse } => ground_truth(context, *coarse, params.clusters)?,
         ClusterMethod::Imported { ids } => {
-            Clustering::given(inputs::imported(desk, ids)?, params.clusters)
+            Clustering::given(inputs::imported(context, ids)?, params.clusters)
         }
     };
     let seconds = started.elapsed().as_secs_f64();
-    let labels = inputs::labels(desk, false)?;
-    let context = Context {
+    let labels = inputs::labels(context, false)?;
+    let facts = Context {
         labels: labels.as_deref(),
         neighbours: neighbours.as_ref(),
     };
-    let artefact = Artefact::new(&clustering, &context).map_err(JobError::reject)?;
-    put_tensors(desk, ASSIGNMENTS, &artefact.tensors)?;
+    let artefact = Artefact::new(&clustering, &facts).map_err(JobError::reject)?;
+    put_tensors(context, ASSIGNMENTS, &artefact.tensors)?;
     if let Some(heads) = &clustering.heads {
-        put_tensors(desk, HEADS, heads)?;
+        put_tensors(context, HEADS, heads)?;
         let curve = serde_json::to_vec(&serde_json::json!({ "head_losses": clustering.curve }))
             .map_err(JobError::bug)?;
-        desk.put_bytes(CURVE, &curve, Stability::Stable)?;
+        context.put_bytes(CURVE, &curve, Stability::Stable)?;
     }
     let result = artefact.result;
     tracing::info!(
@@ -172,10 +172,10 @@ fn cluster(desk: &Desk, params: &ClusterParams) -> Result<Outcome, JobError> {
     })
 }
 
-fn ground_truth(desk: &Desk, coarse: bool, clusters: u32) -> Result<Clustering, JobError> {
-    let images = desk.input("images")?;
+fn ground_truth(context: &JobContext, coarse: bool, clusters: u32) -> Result<Clustering, JobError> {
+    let images = context.input("images")?;
     let what = if coarse { "coarse labels" } else { "labels" };
-    let labels = inputs::labels(desk, coarse)?;
+    let labels = inputs::labels(context, coarse)?;
     let labels = labels.ok_or_else(|| {
         JobError::reject(anyhow!(
             "the image set {} has no {what}",
@@ -190,9 +190,13 @@ fn ground_truth(desk: &Desk, coarse: bool, clusters: u32) -> Result<Clustering, 
     Ok(Clustering::given(labels, clusters))
 }
 
-fn put_tensors(desk: &Desk, name: &str, tensors: &[(String, Tensor)]) -> Result<(), JobError> {
-    let file = desk.scratch().join(name);
+fn put_tensors(
+    context: &JobContext,
+    name: &str,
+    tensors: &[(String, Tensor)],
+) -> Result<(), JobError> {
+    let file = context.scratch().join(name);
     Tensor::write_safetensors(tensors, &file).map_err(JobError::retry)?;
-    desk.put(name, &file, Stability::Stable)?;
+    context.put(name, &file, Stability::Stable)?;
     Ok(())
 }

@@ -2,11 +2,12 @@
 //! any time, anywhere, twice.
 
 use crate::{report, sweeps};
-use cedm_contract::{Event, EventWhat, Job, JobKey, Manifest, SweepId, sweep::Sweep};
+use cedm_contract::{Event, EventWhat, Job, JobKey, Manifest, SweepId};
 use cedm_planner::{Knowledge, Known, Plan, plan};
 use cedm_runtime::{
-    Connection, DeadLetters, Health, RuntimeError, Shell, SubmitOutcome, Submitter, now_ms,
+    Connection, DeadLetters, Health, RuntimeError, ServiceProcess, SubmitOutcome, Submitter, now_ms,
 };
+use cedm_sweep::Sweep;
 use futures::{StreamExt, TryStreamExt};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,7 +20,7 @@ const AT_ONCE: usize = 16;
 /// Everything the coordinator knows. All of it can be lost: it is read again from the store and the
 /// queue.
 pub(crate) struct Coordinator {
-    shell: Shell,
+    process: ServiceProcess,
     submitter: Submitter,
     letters: DeadLetters,
     sweeps: BTreeMap<SweepId, Sweep>,
@@ -38,10 +39,10 @@ enum Asked {
 }
 
 impl Coordinator {
-    pub(crate) fn new(shell: &Shell) -> Self {
-        let connection = shell.connection();
+    pub(crate) fn new(process: &ServiceProcess) -> Self {
+        let connection = process.connection();
         Self {
-            shell: shell.clone(),
+            process: process.clone(),
             submitter: Submitter::new(connection),
             letters: DeadLetters::new(connection),
             sweeps: BTreeMap::new(),
@@ -52,11 +53,11 @@ impl Coordinator {
     }
 
     fn connection(&self) -> &Connection {
-        self.shell.connection()
+        self.process.connection()
     }
 
     /// Takes note of what happened; whether a plan may change by it.
-    pub(crate) fn hear(&mut self, event: &Event) -> bool {
+    pub(crate) fn on_event(&mut self, event: &Event) -> bool {
         match event.what {
             EventWhat::Done | EventWhat::Superseded | EventWhat::Dead => {
                 self.queued.remove(&event.key);
@@ -83,7 +84,7 @@ impl Coordinator {
 
     /// Reads everything again: which sweeps are active, which jobs are queued, which are dead. Then
     /// goes on with every sweep.
-    pub(crate) async fn from_the_start(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn resync(&mut self) -> anyhow::Result<()> {
         let store = self.connection().store().clone();
         let active = sweeps::listed(store.as_ref()).await?;
         sweeps::remember(self.connection(), &active).await?;
@@ -93,10 +94,10 @@ impl Coordinator {
         self.sweeps = kept;
         let ended: BTreeMap<SweepId, Sweep> = ended;
         for sweep in ended.into_values() {
-            self.take_back(&sweep).await?;
+            self.withdraw(&sweep).await?;
         }
         for id in active {
-            self.take_up(&id).await?;
+            self.adopt(&id).await?;
         }
         let outstanding = self.submitter.outstanding(None).await?;
         self.queued = outstanding.into_iter().map(|job| job.key).collect();
@@ -107,11 +108,11 @@ impl Coordinator {
                 .map(|letter| (letter.key, letter.error))
                 .collect::<HashMap<_, _>>(),
         );
-        self.go_on().await
+        self.reconcile().await
     }
 
     /// Reads a sweep, if it is new.
-    pub(crate) async fn take_up(&mut self, id: &SweepId) -> anyhow::Result<()> {
+    pub(crate) async fn adopt(&mut self, id: &SweepId) -> anyhow::Result<()> {
         if self.sweeps.contains_key(id) {
             return Ok(());
         }
@@ -131,19 +132,19 @@ impl Coordinator {
     }
 
     /// Takes up a sweep that the bucket told of, or lets go of one that has ended.
-    pub(crate) async fn look_at(&mut self, id: &SweepId) -> anyhow::Result<()> {
+    pub(crate) async fn refresh(&mut self, id: &SweepId) -> anyhow::Result<()> {
         if sweeps::has_ended(self.connection().store().as_ref(), id).await? {
             if let Some(sweep) = self.sweeps.remove(id) {
-                self.take_back(&sweep).await?;
+                self.withdraw(&sweep).await?;
             }
             return Ok(());
         }
-        self.take_up(id).await
+        self.adopt(id).await
     }
 
     /// Takes the jobs of a sweep that was ended off the queue, unless another sweep wants them.
     /// Whoever ended it does the same; this finds what was submitted at that moment.
-    async fn take_back(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
+    async fn withdraw(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
         let plans: Vec<Plan> = self
             .sweeps
             .values()
@@ -161,18 +162,18 @@ impl Coordinator {
 
     /// Goes on with every active sweep as far as it goes without waiting. What one sweep stumbles
     /// over does not stop the others.
-    pub(crate) async fn go_on(&mut self) -> anyhow::Result<()> {
-        self.shell.metrics().add("cedm_reconciles_total", 1);
+    pub(crate) async fn reconcile(&mut self) -> anyhow::Result<()> {
+        self.process.metrics().add("cedm_reconciles_total", 1);
         let ids: Vec<SweepId> = self.sweeps.keys().cloned().collect();
         let mut stumbled = Ok(());
         for id in ids {
-            if let Err(error) = self.go_on_with(&id).await {
+            if let Err(error) = self.reconcile_sweep(&id).await {
                 tracing::warn!(sweep = %id, error = %format!("{error:#}"), "this sweep does not \
                     go on now");
                 stumbled = Err(error);
             }
         }
-        self.shell
+        self.process
             .metrics()
             .set("cedm_sweeps_active", self.sweeps.len() as f64);
         if stumbled.is_ok() {
@@ -181,17 +182,24 @@ impl Coordinator {
         stumbled
     }
 
-    async fn go_on_with(&mut self, id: &SweepId) -> anyhow::Result<()> {
+    async fn reconcile_sweep(&mut self, id: &SweepId) -> anyhow::Result<()> {
         let sweep = self.sweeps[id].clone();
         let mut plan = self.submit_ready(&sweep).await?;
-        self.shell.health().tick();
+        self.process.health().tick();
         if plan.complete() && self.has_lost_any_of(&plan).await? {
             plan = self.submit_ready(&sweep).await?;
         }
         if plan.settled()
-            && report::make(&self.shell, &self.submitter, &sweep, &mut self.known, &plan).await?
+            && report::make(
+                &self.process,
+                &self.submitter,
+                &sweep,
+                &mut self.known,
+                &plan,
+            )
+            .await?
         {
-            self.shell.metrics().add("cedm_reports_total", 1);
+            self.process.metrics().add("cedm_reports_total", 1);
         }
         if plan.complete() && sweeps::has_ended(self.connection().store().as_ref(), id).await? {
             sweeps::forget(self.connection(), id).await?;
@@ -216,7 +224,7 @@ impl Coordinator {
             })
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<(bool, JobKey)>>();
-        let looked = ticking(self.shell.health(), looked).await?;
+        let looked = ticking(self.process.health(), looked).await?;
         let mut has_lost = false;
         for (_, key) in looked.into_iter().filter(|(is_lost, _)| *is_lost) {
             tracing::warn!(sweep = %plan.sweep, job = %key, "a result is gone before its sweep \
@@ -284,12 +292,12 @@ impl Coordinator {
             if jobs.is_empty() {
                 return Ok(plan);
             }
-            let (submitter, metrics) = (&self.submitter, self.shell.metrics());
+            let (submitter, metrics) = (&self.submitter, self.process.metrics());
             let asked = futures::stream::iter(jobs)
                 .map(|job| async move { ask(submitter, sweep, &job).await })
                 .buffer_unordered(AT_ONCE)
                 .try_collect::<Vec<Asked>>();
-            let asked = ticking(self.shell.health(), asked).await?;
+            let asked = ticking(self.process.health(), asked).await?;
             let mut changed = false;
             for answer in asked {
                 match answer {
@@ -310,7 +318,7 @@ impl Coordinator {
                     }
                     Asked::Dead { job, error } => {
                         tracing::warn!(sweep = %sweep.id, job = %job.key, kind = %job.kind(), error, "job is dead; its cell fails, the rest goes on");
-                        self.known.bury(job.key.clone(), error);
+                        self.known.mark_dead(job.key.clone(), error);
                         changed = true;
                     }
                 }

@@ -5,22 +5,23 @@ use anyhow::Context;
 use bytes::Bytes;
 use cedm_contract::{
     Attempt, Digest, Job, JobResult, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software,
-    Timings, outcome::SweepOutcome, output_key, sweep::Sweep, sweep_key,
+    Timings, output_key, sweep_key,
 };
 use cedm_planner::{Known, Plan, State, fold};
 use cedm_report::Report;
 use cedm_runtime::{
-    Committed, REVISION, Shell, Submitter, VERSION, now_ms,
+    Committed, REVISION, ServiceProcess, Submitter, VERSION, now_ms,
     store::{Body, Created, Store},
     worker_name,
 };
+use cedm_sweep::{Sweep, outcome::SweepOutcome};
 use std::{collections::BTreeMap, time::Instant};
 use tokio::runtime::Handle;
 
 /// Makes the report of a settled sweep, unless it exists; whether one was made. A complete sweep is
 /// marked as done.
 pub(crate) async fn make(
-    shell: &Shell,
+    process: &ServiceProcess,
     submitter: &Submitter,
     sweep: &Sweep,
     known: &mut Known,
@@ -32,7 +33,7 @@ pub(crate) async fn make(
     let Some(job) = node.job.clone() else {
         return Ok(false);
     };
-    let store = shell.connection().store();
+    let store = process.connection().store();
     let (manifest, made) = match (&node.state, submitter.manifest(&job.key).await?) {
         (State::Done { .. }, Some(manifest)) => (manifest, false),
         (_, Some(manifest)) => {

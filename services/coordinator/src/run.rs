@@ -3,11 +3,10 @@
 use anyhow::{Context, bail};
 use cedm_contract::{
     Attempt, Digest, ImageSet, Job, JobResult, JobSpec, Manifest, ObjectRef, SCHEMA_VERSION,
-    ShardRef, Software, Timings,
-    params::ImportParams,
-    sweep::{Sweep, SweepSpec},
+    ShardRef, Software, Timings, params::ImportParams,
 };
 use cedm_planner::{KindEstimate, Known, Plan, estimate, obstacles, plan};
+use cedm_sweep::{Sweep, SweepSpec};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
 

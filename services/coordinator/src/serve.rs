@@ -4,8 +4,8 @@ use crate::{gauges::Gauges, reconcile::Coordinator};
 use anyhow::Context;
 use cedm_contract::{Event, Service};
 use cedm_runtime::{
-    Bucket, Connection, Entry, EventFilter, Mover, RuntimeError, SWEEPS, ServeArgs, Shell,
-    live_events,
+    Bucket, Connection, Entry, EventFilter, Redeliverer, RuntimeError, SWEEPS, ServeArgs,
+    ServiceProcess, live_events,
 };
 use futures::{FutureExt, Stream, StreamExt};
 use std::time::{Duration, Instant};
@@ -27,9 +27,9 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
         .build()
         .context("start the async runtime")?;
     runtime.block_on(async {
-        let shell = Shell::start(&args, Service::Coordinator, &[], true).await?;
-        coordinate(&shell).await?;
-        shell.stop().await;
+        let process = ServiceProcess::start(&args, Service::Coordinator, &[], true).await?;
+        coordinate(&process).await?;
+        process.stop().await;
         Ok(())
     })
 }
@@ -38,32 +38,32 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When its metrics cannot be registered. What NATS or the store refuse is tried again.
-pub async fn coordinate(shell: &Shell) -> anyhow::Result<()> {
-    let gauges = Gauges::new(shell.metrics())?;
-    let connection = shell.connection();
-    let mover = Mover::new(connection);
+pub async fn coordinate(process: &ServiceProcess) -> anyhow::Result<()> {
+    let gauges = Gauges::new(process.metrics())?;
+    let connection = process.connection();
+    let redeliverer = Redeliverer::new(connection);
     let aside = [
         tokio::spawn(gauges.watch(connection.clone())),
-        tokio::spawn(async move { mover.run().await }),
+        tokio::spawn(async move { redeliverer.run().await }),
     ];
-    let mut coordinator = Coordinator::new(shell);
+    let mut coordinator = Coordinator::new(process);
     let mut in_a_row = 0;
-    while !shell.drain().has_begun() {
+    while !process.drain().has_begun() {
         let begun = Instant::now();
-        if let Err(error) = follow(shell, &mut coordinator).await {
+        if let Err(error) = follow(process, &mut coordinator).await {
             in_a_row = if begun.elapsed() < RECONCILE_EVERY {
                 in_a_row + 1
             } else {
                 1
             };
-            shell.metrics().add("cedm_reconcile_failures_total", 1);
+            process.metrics().add("cedm_reconcile_failures_total", 1);
             tracing::warn!(error = %format!("{error:#}"), "reconcile failed; everything is read again");
-            shell.health().tick();
+            process.health().tick();
             let pause = AFTER_FAILURE
                 .saturating_mul(1 << (in_a_row - 1).min(4))
                 .min(RECONCILE_EVERY);
             tokio::select! {
-                () = shell.drain().begun() => {}
+                () = process.drain().begun() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -74,8 +74,8 @@ pub async fn coordinate(shell: &Shell) -> anyhow::Result<()> {
 
 /// Reads everything, then follows what happens; returns when the drain begins or the connection was
 /// lost and is back, and with an error when something fails.
-async fn follow(shell: &Shell, coordinator: &mut Coordinator) -> anyhow::Result<()> {
-    let connection = shell.connection();
+async fn follow(process: &ServiceProcess, coordinator: &mut Coordinator) -> anyhow::Result<()> {
+    let connection = process.connection();
     let mut connected = connection.connected();
     connected.mark_unchanged();
     // A wiped broker has no streams.
@@ -83,16 +83,16 @@ async fn follow(shell: &Shell, coordinator: &mut Coordinator) -> anyhow::Result<
     // Events first, then the state: what happens in between is heard.
     let mut happened = events(connection).await?;
     let mut told = changes(connection).await?;
-    coordinator.from_the_start().await?;
+    coordinator.resync().await?;
     let mut every = tokio::time::interval(RECONCILE_EVERY);
     every.reset();
     let mut alive = tokio::time::interval(Duration::from_secs(2));
     loop {
-        shell.health().tick();
+        process.health().tick();
         tokio::select! {
-            () = shell.drain().begun() => return Ok(()),
+            () = process.drain().begun() => return Ok(()),
             _ = alive.tick() => {}
-            _ = every.tick() => coordinator.from_the_start().await?,
+            _ = every.tick() => coordinator.resync().await?,
             change = connected.changed() => {
                 change.context("the connection to NATS is gone")?;
                 if *connected.borrow_and_update() {
@@ -102,15 +102,15 @@ async fn follow(shell: &Shell, coordinator: &mut Coordinator) -> anyhow::Result<
             }
             event = happened.next() => {
                 let event = event.context("the event subscription ended")?;
-                if hear_all(coordinator, event, &mut happened) {
-                    coordinator.go_on().await?;
+                if on_events(coordinator, event, &mut happened) {
+                    coordinator.reconcile().await?;
                 }
             }
             entry = told.next() => {
                 let entry = entry.context("the watch on sweeps ended")??;
                 if let Ok(id) = entry.key.parse() {
-                    coordinator.look_at(&id).await?;
-                    coordinator.go_on().await?;
+                    coordinator.refresh(&id).await?;
+                    coordinator.reconcile().await?;
                 }
             }
         }
@@ -119,14 +119,14 @@ async fn follow(shell: &Shell, coordinator: &mut Coordinator) -> anyhow::Result<
 
 /// Hears an event and all that wait behind it, so that a burst costs one plan; whether one of them
 /// matters.
-fn hear_all(
+fn on_events(
     coordinator: &mut Coordinator,
     first: Event,
     happened: &mut (impl Stream<Item = Event> + Unpin),
 ) -> bool {
-    let mut matters = coordinator.hear(&first);
+    let mut matters = coordinator.on_event(&first);
     while let Some(Some(event)) = happened.next().now_or_never() {
-        matters |= coordinator.hear(&event);
+        matters |= coordinator.on_event(&event);
     }
     matters
 }

@@ -3,8 +3,9 @@
 //! that there is something new.
 
 use anyhow::Context;
-use cedm_contract::{SweepId, sweep::Sweep, sweep_key};
+use cedm_contract::{SweepId, sweep_key};
 use cedm_runtime::{Bucket, Connection, SWEEPS, store::Store};
+use cedm_sweep::Sweep;
 use std::collections::BTreeMap;
 
 /// What a sweep folder holds.

@@ -2,7 +2,7 @@
 //! (spec §10).
 //!
 //! Reads image shards, sample sets and an extractor's weights; writes features, moments, reference
-//! statistics and scores by the metric table ([`cedm_contract::metrics`]). It trains nothing and
+//! statistics and scores by the metric table ([`cedm_catalogue::metrics`]). It trains nothing and
 //! draws nothing but the random subsets that some metrics ask for.
 
 #![forbid(unsafe_code)]

@@ -43,9 +43,9 @@ fn main() -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args),
         Command::Metrics { json } => {
             let table = if json {
-                serde_json::to_string_pretty(cedm_contract::metrics::METRICS)?
+                serde_json::to_string_pretty(cedm_catalogue::metrics::METRICS)?
             } else {
-                cedm_contract::metrics::markdown()
+                cedm_catalogue::metrics::markdown()
             };
             println!("{table}");
             Ok(())

@@ -11,9 +11,9 @@ use crate::{
     measure::write_tensors,
     score::{Settings, Sides, metrics_named, scores},
 };
+use cedm_catalogue::metrics::METRICS;
 use cedm_contract::{
     Score,
-    metrics::METRICS,
     params::{ExtractorSpec, reference_limit},
 };
 use cedm_maths::{Statistics, write_statistics};
@@ -282,7 +282,7 @@ fn wanted(args: &RunArgs) -> Vec<String> {
             };
             let rows = METRICS
                 .iter()
-                .filter(|metric| metric.found_by == cedm_contract::metrics::FoundBy::Score);
+                .filter(|metric| metric.found_by == cedm_catalogue::metrics::FoundBy::Score);
             rows.filter(|metric| metric.against.roles().iter().all(&given))
                 .map(|metric| metric.name.to_owned())
                 .collect()

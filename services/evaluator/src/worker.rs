@@ -16,7 +16,7 @@ use cedm_contract::{
 };
 use cedm_maths::Gaussian;
 use cedm_nets::Extractor;
-use cedm_runtime::{Desk, JobError, Monitor, Outcome, Stability, Worker};
+use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Stability, Worker};
 use std::{collections::BTreeMap, time::Instant};
 
 const FEATURES: &str = "features.safetensors";
@@ -51,12 +51,12 @@ impl Worker for EvaluatorWorker {
         ]
     }
 
-    fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
+    fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
         let _guard = tch::no_grad_guard();
-        match &desk.job().spec {
-            JobSpec::Measure(params) => self.measure(desk, params),
-            JobSpec::Reference(params) => reference(desk, params),
-            JobSpec::Score(params) => score(desk, params),
+        match &context.job().spec {
+            JobSpec::Measure(params) => self.measure(context, params),
+            JobSpec::Reference(params) => reference(context, params),
+            JobSpec::Score(params) => score(context, params),
             other => Err(JobError::reject(anyhow!(
                 "the evaluator performs measure, reference and score jobs, this is a {} job",
                 other.kind()
@@ -66,13 +66,17 @@ impl Worker for EvaluatorWorker {
 }
 
 impl EvaluatorWorker {
-    fn measure(&mut self, desk: &Desk, params: &MeasureParams) -> Result<Outcome, JobError> {
-        let images = desk.input("images")?;
+    fn measure(
+        &mut self,
+        context: &JobContext,
+        params: &MeasureParams,
+    ) -> Result<Outcome, JobError> {
+        let images = context.input("images")?;
         let shard = shard_of(images, params.shard)?;
-        let pixels = cedm_images::read_shard(&desk.fetch(&shard.object)?)
+        let pixels = cedm_images::read_shard(&context.fetch(&shard.object)?)
             .map_err(|error| refuse(error.into()))?;
-        let space = space_of(desk, &params.extractor);
-        self.load(desk, &params.extractor, &space)?;
+        let space = space_of(context, &params.extractor);
+        self.load(context, &params.extractor, &space)?;
         let (_, _, extractor) = self.loaded.as_ref().expect("invariant: loaded above");
         let started = Instant::now();
         let name = format!(
@@ -83,15 +87,18 @@ impl EvaluatorWorker {
         );
         let found = measure(&name, extractor, &images_of(&pixels)).map_err(refuse)?;
         let seconds = started.elapsed().as_secs_f64();
-        let (features, moments) = (desk.scratch().join(FEATURES), desk.scratch().join(MOMENTS));
+        let (features, moments) = (
+            context.scratch().join(FEATURES),
+            context.scratch().join(MOMENTS),
+        );
         found.write_features(&features).map_err(refuse)?;
         found.write_moments(&moments).map_err(refuse)?;
-        desk.put(FEATURES, &features, Stability::Stable)?;
-        desk.put(MOMENTS, &moments, Stability::Stable)?;
-        desk.put_bytes(SPACE, &space.encode(), Stability::Stable)?;
+        context.put(FEATURES, &features, Stability::Stable)?;
+        context.put(MOMENTS, &moments, Stability::Stable)?;
+        context.put_bytes(SPACE, &space.encode(), Stability::Stable)?;
         let (count, dim) = (found.features.count() as u64, found.features.width() as u32);
-        desk.count("cedm_evaluate_images_total", count);
-        desk.progress(count, count, "images");
+        context.count("cedm_evaluate_images_total", count);
+        context.progress(count, count, "images");
         let metrics = BTreeMap::from([(
             "images_per_second".to_owned(),
             count as f64 / seconds.max(1e-9),
@@ -105,7 +112,7 @@ impl EvaluatorWorker {
     /// Loads the extractor unless the last job left it loaded.
     fn load(
         &mut self,
-        desk: &Desk,
+        context: &JobContext,
         spec: &ExtractorSpec,
         space: &FeatureSpace,
     ) -> Result<(), JobError> {
@@ -119,11 +126,11 @@ impl EvaluatorWorker {
         let weights = spec
             .weights
             .as_ref()
-            .map(|weights| desk.fetch(weights))
+            .map(|weights| context.fetch(weights))
             .transpose()?;
-        let fit = desk
+        let fit = context
             .optional("fit")
-            .map(|fit| desk.fetch_output(fit, "extractor.safetensors"))
+            .map(|fit| context.fetch_output(fit, "extractor.safetensors"))
             .transpose()?;
         let extractor = Extractor::load(
             spec,
@@ -138,12 +145,12 @@ impl EvaluatorWorker {
 }
 
 /// Merges the moments of all shards; the root is computed here, once for all scores.
-fn reference(desk: &Desk, params: &ReferenceParams) -> Result<Outcome, JobError> {
-    let inputs = desk.inputs("shard/");
+fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, JobError> {
+    let inputs = context.inputs("shard/");
     let (mut space, mut shards, mut first) = (None, Vec::new(), 0);
     for (role, manifest) in &inputs {
         let measured = measured_by(role, manifest, &params.extractor)?;
-        require_space(&mut space, role, read_space(desk, manifest)?)?;
+        require_space(&mut space, role, read_space(context, manifest)?)?;
         let features = manifest
             .output(FEATURES)
             .ok_or_else(|| JobError::reject(anyhow!("{role} has no output {FEATURES}")))?;
@@ -154,11 +161,11 @@ fn reference(desk: &Desk, params: &ReferenceParams) -> Result<Outcome, JobError>
         });
         first += measured.count;
     }
-    let mut set = merged(desk, "the reference", &inputs)?;
+    let mut set = merged(context, "the reference", &inputs)?;
     if let Some(limit) = params.at_most.filter(|limit| *limit < first) {
-        let file = desk.scratch().join(FEATURES);
+        let file = context.scratch().join(FEATURES);
         set = set.at_most(limit, &file).map_err(refuse)?;
-        let object = desk.put(FEATURES, &file, Stability::Stable)?;
+        let object = context.put(FEATURES, &file, Stability::Stable)?;
         shards = vec![ShardRef {
             object,
             first: 0,
@@ -168,7 +175,7 @@ fn reference(desk: &Desk, params: &ReferenceParams) -> Result<Outcome, JobError>
     }
     let root = set.root().map_err(refuse)?;
     let gaussian = set.gaussian().map_err(refuse)?;
-    let file = desk.scratch().join(REFERENCE);
+    let file = context.scratch().join(REFERENCE);
     write_tensors(
         &file,
         &[
@@ -178,9 +185,9 @@ fn reference(desk: &Desk, params: &ReferenceParams) -> Result<Outcome, JobError>
         ],
     )
     .map_err(refuse)?;
-    desk.put(REFERENCE, &file, Stability::Stable)?;
+    context.put(REFERENCE, &file, Stability::Stable)?;
     let space = space.unwrap_or_else(|| FeatureSpace::of(&params.extractor, None));
-    desk.put_bytes(SPACE, &space.encode(), Stability::Stable)?;
+    context.put_bytes(SPACE, &space.encode(), Stability::Stable)?;
     let metrics = BTreeMap::from([("rank".to_owned(), root.size()[1] as f64)]);
     Ok(Outcome {
         result: JobResult::Reference(ReferenceResult {
@@ -192,26 +199,27 @@ fn reference(desk: &Desk, params: &ReferenceParams) -> Result<Outcome, JobError>
     })
 }
 
-fn score(desk: &Desk, params: &ScoreParams) -> Result<Outcome, JobError> {
+fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError> {
     let metrics = metrics_named(&params.metrics).map_err(refuse)?;
-    let inputs = desk.inputs("shard/");
+    let inputs = context.inputs("shard/");
     let mut space = None;
     for (role, manifest) in &inputs {
         measured_by(role, manifest, &params.extractor)?;
-        require_space(&mut space, role, read_space(desk, manifest)?)?;
+        require_space(&mut space, role, read_space(context, manifest)?)?;
     }
-    let generated = merged(desk, "the sample set", &inputs)?.within(space);
+    let generated = merged(context, "the sample set", &inputs)?.within(space);
     let side = |role: &str, name: &str| {
-        desk.optional(role)
-            .map(|manifest| referred(desk, role, name, manifest, &params.extractor))
+        context
+            .optional(role)
+            .map(|manifest| referred(context, role, name, manifest, &params.extractor))
             .transpose()
     };
     let reference = side("reference", "the training images")?;
     let unconditional = side("unconditional", "the unconditional sample set")?;
     let test = side("test", "the test split")?;
-    let heads = desk
+    let heads = context
         .optional("condition")
-        .map(|manifest| heads_of(desk, manifest))
+        .map(|manifest| heads_of(context, manifest))
         .transpose()?;
     let sides = Sides {
         generated: &generated,
@@ -220,16 +228,17 @@ fn score(desk: &Desk, params: &ScoreParams) -> Result<Outcome, JobError> {
         test: test.as_ref(),
         heads: heads.as_ref(),
     };
-    let scores = scores(&metrics, sides, Settings::default(), params.seed, desk).map_err(refuse)?;
+    let scores =
+        scores(&metrics, sides, Settings::default(), params.seed, context).map_err(refuse)?;
     if let (Some(heads), true) = (
         &heads,
         scores
             .get("confidence")
             .is_some_and(|score| score.value.is_some()),
     ) {
-        put_confidence(desk, heads, &generated)?;
+        put_confidence(context, heads, &generated)?;
     }
-    desk.count(
+    context.count(
         "cedm_evaluate_scores_missing_total",
         scores
             .values()
@@ -249,7 +258,7 @@ fn score(desk: &Desk, params: &ScoreParams) -> Result<Outcome, JobError> {
 }
 
 /// The TEMI head behind a clustering.
-fn heads_of(desk: &Desk, manifest: &Manifest) -> Result<Model, JobError> {
+fn heads_of(context: &JobContext, manifest: &Manifest) -> Result<Model, JobError> {
     let JobSpec::Cluster(ClusterParams {
         method: ClusterMethod::Temi(temi),
         ..
@@ -261,13 +270,17 @@ fn heads_of(desk: &Desk, manifest: &Manifest) -> Result<Model, JobError> {
             manifest.kind()
         )));
     };
-    read_heads(&desk.fetch_output(manifest, HEADS)?, temi.l2_norm).map_err(refuse)
+    read_heads(&context.fetch_output(manifest, HEADS)?, temi.l2_norm).map_err(refuse)
 }
 
 /// What the head thinks of every single image, for galleries.
-fn put_confidence(desk: &Desk, heads: &Model, generated: &MeasuredSet) -> Result<(), JobError> {
+fn put_confidence(
+    context: &JobContext,
+    heads: &Model,
+    generated: &MeasuredSet,
+) -> Result<(), JobError> {
     let found = confidences(heads, generated).map_err(refuse)?;
-    let file = desk.scratch().join(CONFIDENCE);
+    let file = context.scratch().join(CONFIDENCE);
     let log_confidence = found.log_confidence.to_kind(tch::Kind::Float);
     write_tensors(
         &file,
@@ -277,27 +290,34 @@ fn put_confidence(desk: &Desk, heads: &Model, generated: &MeasuredSet) -> Result
         ],
     )
     .map_err(refuse)?;
-    desk.put(CONFIDENCE, &file, Stability::Stable)?;
+    context.put(CONFIDENCE, &file, Stability::Stable)?;
     Ok(())
 }
 
 /// The measured set behind `shard/…` inputs.
-fn merged(desk: &Desk, name: &str, inputs: &[(&str, &Manifest)]) -> Result<MeasuredSet, JobError> {
+fn merged(
+    context: &JobContext,
+    name: &str,
+    inputs: &[(&str, &Manifest)],
+) -> Result<MeasuredSet, JobError> {
     let mut files = Vec::with_capacity(inputs.len());
     for (_, manifest) in inputs {
-        files.push(desk.fetch_output(manifest, FEATURES)?);
+        files.push(context.fetch_output(manifest, FEATURES)?);
     }
     let mut moments = Vec::with_capacity(inputs.len());
     for (done, (role, manifest)) in inputs.iter().enumerate() {
-        desk.progress(done as u64, inputs.len() as u64, "shards");
-        moments.push(read_moments(role, &desk.fetch_output(manifest, MOMENTS)?));
+        context.progress(done as u64, inputs.len() as u64, "shards");
+        moments.push(read_moments(
+            role,
+            &context.fetch_output(manifest, MOMENTS)?,
+        ));
     }
     MeasuredSet::merge(name, moments, files).map_err(refuse)
 }
 
 /// The set behind a Reference manifest.
 fn referred(
-    desk: &Desk,
+    context: &JobContext,
     role: &str,
     name: &str,
     manifest: &Manifest,
@@ -312,7 +332,7 @@ fn referred(
         )));
     };
     require_extractor(role, &params.extractor, extractor)?;
-    let file = desk.fetch_output(manifest, REFERENCE)?;
+    let file = context.fetch_output(manifest, REFERENCE)?;
     let tensor = |part: &str| {
         read_tensor(&file, part).map_err(refuse)?.ok_or_else(|| {
             JobError::reject(anyhow!("{REFERENCE} of `{role}` has no tensor `{part}`"))
@@ -324,11 +344,11 @@ fn referred(
     let files = found
         .shards
         .iter()
-        .map(|shard| desk.fetch(&shard.object))
+        .map(|shard| context.fetch(&shard.object))
         .collect::<Result<_, _>>()?;
     let set =
         MeasuredSet::from_gaussian(name, gaussian, Some(root), Some(found.count as i64), files);
-    Ok(set.within(Some(read_space(desk, manifest)?)))
+    Ok(set.within(Some(read_space(context, manifest)?)))
 }
 
 fn shard_of(images: &Manifest, index: u32) -> Result<&ShardRef, JobError> {
@@ -397,12 +417,12 @@ fn require_space(
     }
 }
 
-fn space_of(desk: &Desk, spec: &ExtractorSpec) -> FeatureSpace {
-    FeatureSpace::of(spec, desk.optional("fit").map(|fit| fit.digest.clone()))
+fn space_of(context: &JobContext, spec: &ExtractorSpec) -> FeatureSpace {
+    FeatureSpace::of(spec, context.optional("fit").map(|fit| fit.digest.clone()))
 }
 
-fn read_space(desk: &Desk, manifest: &Manifest) -> Result<FeatureSpace, JobError> {
-    let file = desk.fetch_output(manifest, SPACE)?;
+fn read_space(context: &JobContext, manifest: &Manifest) -> Result<FeatureSpace, JobError> {
+    let file = context.fetch_output(manifest, SPACE)?;
     let bytes = std::fs::read(&file).map_err(JobError::retry)?;
     serde_json::from_slice(&bytes)
         .map_err(|error| JobError::reject(anyhow!("{SPACE} of {}: {error}", manifest.key)))

@@ -16,7 +16,7 @@ fn filled(text: &str, section: &str, table: &str) -> String {
 fn the_readme_shows_the_tables_of_the_program() {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let found = std::fs::read_to_string(&file).unwrap();
-    let expected = filled(&found, "metrics", &cedm_contract::metrics::markdown());
+    let expected = filled(&found, "metrics", &cedm_catalogue::metrics::markdown());
     let expected = filled(&expected, "others", &cedm_evaluator::run::as_markdown());
     if std::env::var_os("CEDM_BLESS").is_some() {
         std::fs::write(&file, &expected).unwrap();
@@ -40,7 +40,7 @@ fn every_option_named_for_others_exists() {
         .split_once("What you know from other tools")
         .expect("the table stands below the options");
     assert!(table.contains("torch-fidelity") && table.contains("clean-fid"));
-    let names = cedm_contract::metrics::score_metric_names();
+    let names = cedm_catalogue::metrics::score_metric_names();
     for (tool, rows) in cedm_evaluator::run::OTHERS {
         for (theirs, ours) in *rows {
             let same = ours.starts_with("the same") || ours.starts_with("drawn");
@@ -73,7 +73,7 @@ fn every_option_named_for_others_exists() {
     for named in table.split("--extractor ").skip(1) {
         let name = named.split([' ', ',', ';', '\n']).next().unwrap();
         assert!(
-            cedm_contract::extractor(name).is_some(),
+            cedm_catalogue::extractors::extractor(name).is_some(),
             "there is no extractor {name}"
         );
     }

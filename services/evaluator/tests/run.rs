@@ -8,11 +8,11 @@ use std::{
 };
 use tch::{Device, Kind, Tensor};
 
-struct Desk {
+struct JobContext {
     folder: tempfile::TempDir,
 }
 
-impl Desk {
+impl JobContext {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -86,13 +86,13 @@ fn value(report: &Value, metric: &str) -> f64 {
 
 #[test]
 fn images_features_moments_and_statistics_give_one_distance() {
-    let desk = Desk::new();
+    let context = JobContext::new();
     let (a, b) = (
-        desk.images("a.safetensors", 60, 4, 0.0),
-        desk.images("b.safetensors", 50, 4, 0.3),
+        context.images("a.safetensors", 60, 4, 0.0),
+        context.images("b.safetensors", 50, 4, 0.3),
     );
-    let stats = desk.path("b.npz");
-    let features = desk.path("features.safetensors");
+    let stats = context.path("b.npz");
+    let features = context.path("features.safetensors");
     let plain = report(&[
         "--generated",
         text(&a),
@@ -132,8 +132,8 @@ fn images_features_moments_and_statistics_give_one_distance() {
 
 #[test]
 fn every_metric_has_a_number_or_a_reason() {
-    let desk = Desk::new();
-    let set = |name: &str, phase| desk.images(name, 80, 4, phase);
+    let context = JobContext::new();
+    let set = |name: &str, phase| context.images(name, 80, 4, phase);
     let (a, b, c, d) = (
         set("a.safetensors", 0.0),
         set("b.safetensors", 0.3),
@@ -159,7 +159,7 @@ fn every_metric_has_a_number_or_a_reason() {
     );
     let scores = report["scores"].as_object().unwrap();
     // All but the confidence, which needs the head of a clustering and has a test of its own.
-    let mut known = cedm_contract::metrics::score_metric_names();
+    let mut known = cedm_catalogue::metrics::score_metric_names();
     known.retain(|name| *name != "confidence");
     assert_eq!(scores.len(), known.len());
     for (name, score) in scores {
@@ -177,10 +177,10 @@ fn every_metric_has_a_number_or_a_reason() {
 
 #[test]
 fn too_few_images_make_single_scores_missing() {
-    let desk = Desk::new();
+    let context = JobContext::new();
     let (a, b) = (
-        desk.images("a.safetensors", 4, 4, 0.0),
-        desk.images("b.safetensors", 50, 4, 0.3),
+        context.images("a.safetensors", 4, 4, 0.0),
+        context.images("b.safetensors", 50, 4, 0.3),
     );
     let report = report(&[
         "--generated",
@@ -208,10 +208,10 @@ fn too_few_images_make_single_scores_missing() {
 
 #[test]
 fn moments_alone_say_what_they_cannot_do() {
-    let desk = Desk::new();
+    let context = JobContext::new();
     let (a, stats) = (
-        desk.images("a.safetensors", 40, 4, 0.0),
-        desk.path("stats.npz"),
+        context.images("a.safetensors", 40, 4, 0.0),
+        context.path("stats.npz"),
     );
     report(&[
         "--generated",
@@ -244,10 +244,10 @@ fn moments_alone_say_what_they_cannot_do() {
 
 #[test]
 fn sets_of_different_resolution_are_refused() {
-    let desk = Desk::new();
+    let context = JobContext::new();
     let (a, b) = (
-        desk.images("a.safetensors", 10, 4, 0.0),
-        desk.images("b.safetensors", 10, 8, 0.3),
+        context.images("a.safetensors", 10, 4, 0.0),
+        context.images("b.safetensors", 10, 8, 0.3),
     );
     let message = refusal(&[
         "--generated",
@@ -267,12 +267,12 @@ fn sets_of_different_resolution_are_refused() {
 
 #[test]
 fn statistics_of_another_extractor_are_refused_by_name_and_by_digest() {
-    let desk = Desk::new();
+    let context = JobContext::new();
     let (a, b) = (
-        desk.images("a.safetensors", 40, 4, 0.0),
-        desk.images("b.safetensors", 40, 4, 0.3),
+        context.images("a.safetensors", 40, 4, 0.0),
+        context.images("b.safetensors", 40, 4, 0.3),
     );
-    let (pixels, pca) = (desk.path("pixels.npz"), desk.path("pca.npz"));
+    let (pixels, pca) = (context.path("pixels.npz"), context.path("pca.npz"));
     report(&[
         "--generated",
         text(&a),
@@ -318,9 +318,9 @@ fn statistics_of_another_extractor_are_refused_by_name_and_by_digest() {
 
 #[test]
 fn corrupt_files_and_nan_features_are_refused() {
-    let desk = Desk::new();
-    let a = desk.images("a.safetensors", 10, 4, 0.0);
-    let corrupt = desk.path("corrupt.npz");
+    let context = JobContext::new();
+    let a = context.images("a.safetensors", 10, 4, 0.0);
+    let corrupt = context.path("corrupt.npz");
     std::fs::write(&corrupt, "PK\x03\x04 and then nothing").unwrap();
     let message = refusal(&[
         "--generated",
@@ -336,7 +336,7 @@ fn corrupt_files_and_nan_features_are_refused() {
     );
     let rows = Tensor::arange(20, (Kind::Float, Device::Cpu)).view([10, 2]);
     let _ = rows.get(7).fill_(f64::NAN);
-    let broken = desk.features("nan.safetensors", &rows);
+    let broken = context.features("nan.safetensors", &rows);
     let message = refusal(&[
         "--generated",
         text(&broken),
@@ -351,7 +351,7 @@ fn corrupt_files_and_nan_features_are_refused() {
     );
     let message = refusal(&[
         "--generated",
-        text(&desk.path("absent")),
+        text(&context.path("absent")),
         "--reference",
         text(&a),
     ]);
@@ -364,10 +364,10 @@ fn corrupt_files_and_nan_features_are_refused() {
 }
 
 /// A folder of image shards with these numbers of images, together always the same images.
-fn cut(desk: &Desk, name: &str, counts: &[i64]) -> PathBuf {
-    let folder = desk.path(name);
+fn cut(context: &JobContext, name: &str, counts: &[i64]) -> PathBuf {
+    let folder = context.path(name);
     std::fs::create_dir(&folder).unwrap();
-    let whole = desk.images("whole.safetensors", counts.iter().sum(), 4, 0.0);
+    let whole = context.images("whole.safetensors", counts.iter().sum(), 4, 0.0);
     let images = Tensor::read_safetensors(&whole).unwrap().remove(0).1;
     let mut first = 0;
     for (index, count) in counts.iter().enumerate() {
@@ -384,11 +384,11 @@ fn cut(desk: &Desk, name: &str, counts: &[i64]) -> PathBuf {
 
 #[test]
 fn the_cut_into_shards_does_not_change_any_score() {
-    let desk = Desk::new();
-    let reference = desk.images("reference.safetensors", 70, 4, 0.4);
+    let context = JobContext::new();
+    let reference = context.images("reference.safetensors", 70, 4, 0.4);
     let of = |counts: &[i64]| {
         let name = format!("{counts:?}");
-        let folder = cut(&desk, &name, counts);
+        let folder = cut(&context, &name, counts);
         report(&[
             "--generated",
             text(&folder),
@@ -416,7 +416,7 @@ fn the_cut_into_shards_does_not_change_any_score() {
 #[test]
 fn the_head_of_a_clustering_judges_generated_features() {
     use cedm_clustering::temi::{HeadShape, Heads, Model, Standardisation, to_upstream};
-    let desk = Desk::new();
+    let context = JobContext::new();
     let temi = cedm_contract::params::TemiParams {
         heads: 1,
         hidden: 8,
@@ -436,8 +436,8 @@ fn the_head_of_a_clustering_judges_generated_features() {
     let rows = (Tensor::arange(60, (Kind::Float, Device::Cpu)) * 0.37)
         .sin()
         .view([20, 3]);
-    let features = desk.features("features.safetensors", &rows);
-    let heads = desk.path("heads.safetensors");
+    let features = context.features("features.safetensors", &rows);
+    let heads = context.path("heads.safetensors");
     Tensor::write_safetensors(&to_upstream(&model(3)), &heads).unwrap();
     let found = report(&[
         "--generated",
@@ -488,19 +488,19 @@ fn the_head_of_a_clustering_judges_generated_features() {
 
 #[test]
 fn a_large_reference_is_cut_to_the_subset_that_dgm_eval_draws() {
-    let desk = Desk::new();
+    let context = JobContext::new();
     let rows = |count: i64, phase: f64| {
         (Tensor::arange(count * 3, (Kind::Double, Device::Cpu)) * 1.7 + phase)
             .sin()
             .view([count, 3])
     };
-    let generated = desk.features("generated.safetensors", &rows(40, 0.5));
+    let generated = context.features("generated.safetensors", &rows(40, 0.5));
     let all = rows(100, 0.0);
-    let whole = desk.features("whole.safetensors", &all);
+    let whole = context.features("whole.safetensors", &all);
     let mut kept = cedm_maths::numpy_permutation(13579, 100);
     kept.truncate(30);
     kept.sort_unstable();
-    let subset = desk.features(
+    let subset = context.features(
         "subset.safetensors",
         &all.index_select(0, &Tensor::from_slice(&kept)),
     );
@@ -537,10 +537,10 @@ fn a_large_reference_is_cut_to_the_subset_that_dgm_eval_draws() {
 
 #[test]
 fn settings_of_other_tools_can_be_had_and_are_written_down() {
-    let desk = Desk::new();
+    let context = JobContext::new();
     let (a, b) = (
-        desk.images("a.safetensors", 60, 4, 0.0),
-        desk.images("b.safetensors", 50, 4, 0.3),
+        context.images("a.safetensors", 60, 4, 0.0),
+        context.images("b.safetensors", 50, 4, 0.3),
     );
     let sets = [
         "--generated",

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use cedm_extractor::{
-    AdaptArgs, ExportArgs, ExtractorWorker, ImportArgs, JudgeArgs, LabelArgs, RunArgs,
+    AdaptArgs, ExportArgs, ExtractorWorker, FeatureEvaluationArgs, ImportArgs, LabelArgs, RunArgs,
 };
 use cedm_runtime::ServeArgs;
 use clap::Parser;
@@ -25,9 +25,10 @@ enum Command {
     /// Label images by class names with a CLIP: five prompts a class, ensembled; a summary goes to
     /// stdout as JSON.
     Label(LabelArgs),
-    /// Judge features with labels by their nearest neighbours and by a linear probe; accuracies go
-    /// to stdout as JSON.
-    Judge(JudgeArgs),
+    /// Tell how well features separate labels, by nearest neighbours and by a linear probe;
+    /// accuracies go to stdout as JSON.
+    #[command(alias = "judge")]
+    EvaluateFeatures(FeatureEvaluationArgs),
     /// Adapt a vision transformer to a data set by DINO training, or train a small one from
     /// nothing; a summary goes to stdout as JSON.
     Adapt(AdaptArgs),
@@ -40,7 +41,7 @@ fn main() -> anyhow::Result<()> {
         Command::Import(args) => print(&args.run()?),
         Command::Export(args) => print(&args.run()?),
         Command::Label(args) => print(&args.run()?),
-        Command::Judge(args) => print(&args.run()?),
+        Command::EvaluateFeatures(args) => print(&args.run()?),
         Command::Adapt(args) => print(&args.run()?),
     }
 }

@@ -5,17 +5,20 @@ use crate::{
     AdaptState, Album, Statistics,
     adapt::{BACKBONE, adapt, curve},
     extract::read_features,
-    extract_shard, fit_shards, images_of,
-    judge::{Labelled, judge, stride},
-    write_features,
+    extract_shard,
+    feature_evaluation::{Labelled, evaluate_features, stride},
+    fit_shards, images_of, write_features,
 };
 use anyhow::anyhow;
 use cedm_contract::{
     FeatureSet, JobResult, JobSpec, Manifest, Service, ShardRef,
-    params::{AdaptParams, ExtractParams, ExtractorSpec, FeaturesParams, FitParams, JudgeParams},
+    params::{
+        AdaptParams, ExtractParams, ExtractorSpec, FeatureEvaluationParams, FeaturesParams,
+        FitParams,
+    },
 };
 use cedm_nets::Extractor;
-use cedm_runtime::{Desk, JobError, Monitor, Outcome, Stability, Worker};
+use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Stability, Worker};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Tensor;
 
@@ -81,14 +84,14 @@ impl Worker for ExtractorWorker {
         ]
     }
 
-    fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
+    fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
         let _guard = tch::no_grad_guard();
-        match &desk.job().spec {
-            JobSpec::Adapt(params) => adapted(desk, params),
-            JobSpec::Fit(params) => fit(desk, params),
-            JobSpec::Extract(params) => self.extract(desk, params),
-            JobSpec::Features(params) => merge(desk, params),
-            JobSpec::Judge(params) => judged(desk, params),
+        match &context.job().spec {
+            JobSpec::Adapt(params) => adapted(context, params),
+            JobSpec::Fit(params) => fit(context, params),
+            JobSpec::Extract(params) => self.extract(context, params),
+            JobSpec::Features(params) => merge(context, params),
+            JobSpec::FeatureEvaluation(params) => judged(context, params),
             other => Err(JobError::reject(anyhow!(
                 "the extractor performs adapt, fit, extract, features and judge jobs, this is a {} job",
                 other.kind()
@@ -98,8 +101,12 @@ impl Worker for ExtractorWorker {
 }
 
 impl ExtractorWorker {
-    fn extract(&mut self, desk: &Desk, params: &ExtractParams) -> Result<Outcome, JobError> {
-        let images = desk.input("images")?;
+    fn extract(
+        &mut self,
+        context: &JobContext,
+        params: &ExtractParams,
+    ) -> Result<Outcome, JobError> {
+        let images = context.input("images")?;
         let (shards, count) = shards_of(images)?;
         let shard = shards.get(params.shard as usize).ok_or_else(|| {
             JobError::reject(anyhow!(
@@ -111,15 +118,15 @@ impl ExtractorWorker {
             ))
         })?;
         let pixels =
-            cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?;
-        self.load(desk, &params.extractor)?;
+            cedm_images::read_shard(&context.fetch(&shard.object)?).map_err(JobError::reject)?;
+        self.load(context, &params.extractor)?;
         let extractor = &self
             .loaded
             .as_ref()
             .expect("invariant: loaded above")
             .extractor;
         let started = Instant::now();
-        let features = extract_shard(extractor, &images_of(&pixels), 0, shard.count, desk)?;
+        let features = extract_shard(extractor, &images_of(&pixels), 0, shard.count, context)?;
         let rate = shard.count as f64 / started.elapsed().as_secs_f64().max(1e-9);
         tracing::debug!(
             shard = params.shard,
@@ -127,9 +134,9 @@ impl ExtractorWorker {
             images_per_second = rate,
             "extracted"
         );
-        let file = desk.scratch().join(FEATURES);
+        let file = context.scratch().join(FEATURES);
         write_features(&features, &file).map_err(JobError::retry)?;
-        desk.put(FEATURES, &file, Stability::Stable)?;
+        context.put(FEATURES, &file, Stability::Stable)?;
         let (count, dim) = (
             features.features.size()[0] as u64,
             features.features.size()[1] as u32,
@@ -141,8 +148,8 @@ impl ExtractorWorker {
     }
 
     /// Loads the network unless the last job left it loaded.
-    fn load(&mut self, desk: &Desk, spec: &ExtractorSpec) -> Result<(), JobError> {
-        let (fit, adapted) = (desk.optional("fit"), desk.optional("adapted"));
+    fn load(&mut self, context: &JobContext, spec: &ExtractorSpec) -> Result<(), JobError> {
+        let (fit, adapted) = (context.optional("fit"), context.optional("adapted"));
         let learnt =
             [fit, adapted].map(|manifest| manifest.map(|manifest| manifest.digest.to_string()));
         if self
@@ -154,11 +161,11 @@ impl ExtractorWorker {
         }
         self.loaded = None;
         let weights = match (adapted, &spec.weights) {
-            (Some(adapted), _) => Some(desk.fetch_output(adapted, BACKBONE)?),
-            (None, Some(weights)) => Some(desk.fetch(weights)?),
+            (Some(adapted), _) => Some(context.fetch_output(adapted, BACKBONE)?),
+            (None, Some(weights)) => Some(context.fetch(weights)?),
             (None, None) => None,
         };
-        let fit = fit.map(|fit| desk.fetch_output(fit, FIT)).transpose()?;
+        let fit = fit.map(|fit| context.fetch_output(fit, FIT)).transpose()?;
         let extractor = Extractor::load(
             spec,
             weights.as_deref(),
@@ -175,19 +182,19 @@ impl ExtractorWorker {
     }
 }
 
-fn adapted(desk: &Desk, params: &AdaptParams) -> Result<Outcome, JobError> {
-    let (shards, _) = shards_of(desk.input("images")?)?;
+fn adapted(context: &JobContext, params: &AdaptParams) -> Result<Outcome, JobError> {
+    let (shards, _) = shards_of(context.input("images")?)?;
     let mut images = Album::default();
     for shard in shards {
         let shard =
-            cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?;
+            cedm_images::read_shard(&context.fetch(&shard.object)?).map_err(JobError::reject)?;
         images.add(shard).map_err(JobError::reject)?;
     }
     let weights = params
         .extractor
         .weights
         .as_ref()
-        .map(|weights| desk.fetch(weights))
+        .map(|weights| context.fetch(weights))
         .transpose()?;
     let started = Instant::now();
     let mut state = AdaptState::start(
@@ -197,13 +204,19 @@ fn adapted(desk: &Desk, params: &AdaptParams) -> Result<Outcome, JobError> {
         cedm_torch::device(),
     )
     .map_err(JobError::reject)?;
-    let result = adapt(&params.training, &images, &mut state, desk.scratch(), desk)?;
-    let file = desk.scratch().join(BACKBONE);
+    let result = adapt(
+        &params.training,
+        &images,
+        &mut state,
+        context.scratch(),
+        context,
+    )?;
+    let file = context.scratch().join(BACKBONE);
     state.write_backbone(&file).map_err(JobError::retry)?;
-    desk.put(BACKBONE, &file, Stability::Stable)?;
+    context.put(BACKBONE, &file, Stability::Stable)?;
     let curve = serde_json::to_vec_pretty(&curve(&params.training, images.len(), &state))
         .map_err(JobError::bug)?;
-    desk.put_bytes("curve.json", &curve, Stability::Volatile)?;
+    context.put_bytes("curve.json", &curve, Stability::Volatile)?;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Outcome {
         metrics: BTreeMap::from([("seconds".to_owned(), seconds)]),
@@ -211,8 +224,8 @@ fn adapted(desk: &Desk, params: &AdaptParams) -> Result<Outcome, JobError> {
     })
 }
 
-fn judged(desk: &Desk, params: &JudgeParams) -> Result<Outcome, JobError> {
-    let (images, features) = (desk.input("images")?, desk.input("features")?);
+fn judged(context: &JobContext, params: &FeatureEvaluationParams) -> Result<Outcome, JobError> {
+    let (images, features) = (context.input("images")?, context.input("features")?);
     let (shards, count) = shards_of(images)?;
     let JobResult::Features(set) = &features.result else {
         return Err(JobError::reject(anyhow!(
@@ -230,7 +243,7 @@ fn judged(desk: &Desk, params: &JudgeParams) -> Result<Outcome, JobError> {
     let (stride, mut rows, mut labels) = (stride(count), Vec::new(), Vec::new());
     for (shard, part) in shards.iter().zip(&set.shards) {
         let shard =
-            cedm_images::read_shard(&desk.fetch(&shard.object)?).map_err(JobError::reject)?;
+            cedm_images::read_shard(&context.fetch(&shard.object)?).map_err(JobError::reject)?;
         let known = shard
             .labels
             .ok_or_else(|| JobError::reject(anyhow!("the images have no labels")))?;
@@ -239,41 +252,41 @@ fn judged(desk: &Desk, params: &JudgeParams) -> Result<Outcome, JobError> {
             .step_by(stride as usize)
             .collect::<Vec<_>>();
         labels.extend(picked.iter().map(|at| known[*at as usize]));
-        let all = read_features(&desk.fetch(&part.object)?).map_err(JobError::reject)?;
+        let all = read_features(&context.fetch(&part.object)?).map_err(JobError::reject)?;
         rows.push(all.index_select(0, &Tensor::from_slice(&picked)));
-        desk.progress(part.first + part.count, count, "images");
+        context.progress(part.first + part.count, count, "images");
     }
     let device = cedm_torch::device();
     let labelled = Labelled {
         features: Tensor::cat(&rows, 0).to_device(device),
         labels: Tensor::from_slice(&labels).to_device(device),
     };
-    let result = judge(&labelled, None, params).map_err(JobError::reject)?;
+    let result = evaluate_features(&labelled, None, params).map_err(JobError::reject)?;
     Ok(Outcome {
         metrics: BTreeMap::new(),
-        result: JobResult::Judge(result),
+        result: JobResult::FeatureEvaluation(result),
     })
 }
 
-fn fit(desk: &Desk, params: &FitParams) -> Result<Outcome, JobError> {
-    let (shards, count) = shards_of(desk.input("images")?)?;
-    let out = desk.scratch().join(FIT);
+fn fit(context: &JobContext, params: &FitParams) -> Result<Outcome, JobError> {
+    let (shards, count) = shards_of(context.input("images")?)?;
+    let out = context.scratch().join(FIT);
     let dim = fit_shards(
         &params.extractor,
-        shards.iter().map(|shard| desk.fetch(&shard.object)),
+        shards.iter().map(|shard| context.fetch(&shard.object)),
         count,
         &out,
-        desk,
+        context,
     )?;
-    desk.put(FIT, &out, Stability::Stable)?;
+    context.put(FIT, &out, Stability::Stable)?;
     Ok(Outcome {
         result: JobResult::Fit { dim },
         metrics: BTreeMap::new(),
     })
 }
 
-fn merge(desk: &Desk, params: &FeaturesParams) -> Result<Outcome, JobError> {
-    let inputs = desk.inputs("shard/");
+fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobError> {
+    let inputs = context.inputs("shard/");
     if inputs.len() != params.shards as usize {
         return Err(JobError::reject(anyhow!(
             "{} feature shards are given, {} are to be merged",
@@ -299,7 +312,7 @@ fn merge(desk: &Desk, params: &FeaturesParams) -> Result<Outcome, JobError> {
                 "input {role} comes from another extractor than the shards before it"
             )));
         }
-        files.push(desk.fetch_output(manifest, FEATURES)?);
+        files.push(context.fetch_output(manifest, FEATURES)?);
         let output = manifest
             .output(FEATURES)
             .expect("invariant: it was fetched");
@@ -311,10 +324,10 @@ fn merge(desk: &Desk, params: &FeaturesParams) -> Result<Outcome, JobError> {
         first += count;
     }
     let statistics = Statistics::of(&files).map_err(JobError::reject)?;
-    let out = desk.scratch().join(STATISTICS);
+    let out = context.scratch().join(STATISTICS);
     statistics.write(&out).map_err(JobError::retry)?;
-    desk.put(STATISTICS, &out, Stability::Stable)?;
-    desk.progress(first, first, "images");
+    context.put(STATISTICS, &out, Stability::Stable)?;
+    context.progress(first, first, "images");
     Ok(Outcome {
         result: JobResult::Features(FeatureSet {
             count: first,

@@ -9,7 +9,7 @@ use cedm_contract::{
 use cedm_diffusion::{
     Architecture, DiffusionError, Network, Parameters, sampler::Sampler, weights,
 };
-use cedm_runtime::{Desk, JobError, Monitor, Outcome, Stability, Worker};
+use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Stability, Worker};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Kind;
 
@@ -30,8 +30,12 @@ impl SamplerWorker {
         Self { loaded: None }
     }
 
-    fn sampler(&mut self, desk: &Desk, params: &SampleParams) -> Result<&Sampler, JobError> {
-        let inputs: Vec<&str> = desk
+    fn sampler(
+        &mut self,
+        context: &JobContext,
+        params: &SampleParams,
+    ) -> Result<&Sampler, JobError> {
+        let inputs: Vec<&str> = context
             .job()
             .inputs
             .iter()
@@ -47,12 +51,12 @@ impl SamplerWorker {
             .as_ref()
             .is_none_or(|(loaded, _)| *loaded != key)
         {
-            self.loaded = Some((key, load(desk, params)?));
+            self.loaded = Some((key, load(context, params)?));
         }
         Ok(&self.loaded.as_ref().expect("invariant: set above").1)
     }
 
-    fn sample(&mut self, desk: &Desk, params: &SampleParams) -> Result<Outcome, JobError> {
+    fn sample(&mut self, context: &JobContext, params: &SampleParams) -> Result<Outcome, JobError> {
         if params.count == 0 {
             return Err(JobError::reject(anyhow!(
                 "a shard of 0 images, expected at least 1"
@@ -60,18 +64,18 @@ impl SamplerWorker {
         }
         let (first, count) = (params.first_seed, u64::from(params.count));
         cedm_torch::allow_tf32(params.sampler.precision == Precision::Tf32);
-        let sampler = self.sampler(desk, params)?;
+        let sampler = self.sampler(context, params)?;
         let begun = Instant::now();
         let mut told = 0;
         let mut progress = |done: u64| {
-            desk.count("cedm_sample_images_total", done - told);
+            context.count("cedm_sample_images_total", done - told);
             told = done;
-            desk.gauge(
+            context.gauge(
                 "cedm_sample_images_per_second",
                 done as f64 / begun.elapsed().as_secs_f64().max(1e-9),
             );
-            desk.progress(done, count, "images");
-            !desk.stopping()
+            context.progress(done, count, "images");
+            !context.stopping()
         };
         // A shard is small: what was begun is begun again by another worker.
         let Some(samples) = sampler
@@ -81,14 +85,14 @@ impl SamplerWorker {
             return Err(JobError::Drained);
         };
         let seconds = begun.elapsed().as_secs_f64();
-        let file = desk.scratch().join(IMAGES);
+        let file = context.scratch().join(IMAGES);
         let tensors = [
             ("images", &samples.images),
             ("labels", &samples.labels),
             ("seeds", &samples.seeds),
         ];
         weights::write(&file, &tensors, None).map_err(failed)?;
-        desk.put(IMAGES, &file, Stability::Stable)?;
+        context.put(IMAGES, &file, Stability::Stable)?;
         let (channels, side) = sampler.shape();
         let result = JobResult::Sample {
             count,
@@ -128,10 +132,10 @@ impl Worker for SamplerWorker {
     fn counters(&self) -> Vec<(&'static str, &'static str)> {
         vec![("cedm_sample_images_total", "Images sampled")]
     }
-    fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
-        match &desk.job().spec {
-            JobSpec::Sample(params) => self.sample(desk, params),
-            JobSpec::SampleSet(params) => merge(desk, params),
+    fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
+        match &context.job().spec {
+            JobSpec::Sample(params) => self.sample(context, params),
+            JobSpec::SampleSet(params) => merge(context, params),
             other => Err(JobError::bug(anyhow!(
                 "a {} job came to the sampler",
                 other.kind()
@@ -148,28 +152,28 @@ fn failed(error: DiffusionError) -> JobError {
     }
 }
 
-fn load(desk: &Desk, params: &SampleParams) -> Result<Sampler, JobError> {
+fn load(context: &JobContext, params: &SampleParams) -> Result<Sampler, JobError> {
     let device = cedm_torch::device();
-    let (network, parameters) = network(desk, desk.input("weights")?)?;
-    let prior = desk
+    let (network, parameters) = network(context, context.input("weights")?)?;
+    let prior = context
         .optional("condition")
-        .map(|condition| prior(desk, condition))
+        .map(|condition| prior(context, condition))
         .transpose()?;
     let labels =
         supply(params.sampler.labels, network.architecture.label_dim, prior).map_err(failed)?;
     let sampler = Sampler::new(network, &parameters, params.sampler.clone(), labels, device)
         .map_err(failed)?;
-    match desk.optional("guide") {
+    match context.optional("guide") {
         None => Ok(sampler),
         Some(guide) => {
-            let (network, parameters) = self::network(desk, guide)?;
+            let (network, parameters) = self::network(context, guide)?;
             sampler.guided_by(network, &parameters).map_err(failed)
         }
     }
 }
 
 /// The network of a training segment, with its EMA weights.
-fn network(desk: &Desk, manifest: &Manifest) -> Result<(Network, Parameters), JobError> {
+fn network(context: &JobContext, manifest: &Manifest) -> Result<(Network, Parameters), JobError> {
     let JobSpec::Train(params) = &manifest.spec else {
         return Err(JobError::reject(anyhow!(
             "weights come from a {} manifest, expected train",
@@ -180,7 +184,7 @@ fn network(desk: &Desk, manifest: &Manifest) -> Result<(Network, Parameters), Jo
         .and_then(Network::new)
         .map_err(failed)?;
     let tensors =
-        weights::read(&desk.fetch_output(manifest, "ema.safetensors")?).map_err(failed)?;
+        weights::read(&context.fetch_output(manifest, "ema.safetensors")?).map_err(failed)?;
     let origin = format!("ema.safetensors of train job {}", manifest.key.short());
     let parameters = Parameters::from_tensors(
         &network.layout,
@@ -193,13 +197,14 @@ fn network(desk: &Desk, manifest: &Manifest) -> Result<(Network, Parameters), Jo
     Ok((network, parameters))
 }
 
-fn prior(desk: &Desk, condition: &Manifest) -> Result<Prior, JobError> {
-    Prior::read(&desk.fetch_output(condition, "assignments.safetensors")?).map_err(JobError::reject)
+fn prior(context: &JobContext, condition: &Manifest) -> Result<Prior, JobError> {
+    Prior::read(&context.fetch_output(condition, "assignments.safetensors")?)
+        .map_err(JobError::reject)
 }
 
 /// The shards in order, without gap, as one set.
-fn merge(desk: &Desk, params: &SampleSetParams) -> Result<Outcome, JobError> {
-    let result = merged(&desk.inputs("shard/"), params).map_err(JobError::reject)?;
+fn merge(context: &JobContext, params: &SampleSetParams) -> Result<Outcome, JobError> {
+    let result = merged(&context.inputs("shard/"), params).map_err(JobError::reject)?;
     Ok(Outcome {
         result: JobResult::SampleSet(result),
         metrics: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! `sampler run` as a process: a weight file in, every kind of image file out.
 
-use cedm_contract::sweep::preset;
 use cedm_diffusion::{Architecture, Network, Parameters, weights};
+use cedm_sweep::preset;
 use std::{
     path::Path,
     process::{Command, Output},

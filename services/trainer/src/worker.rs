@@ -7,7 +7,7 @@ use cedm_contract::{
     params::{Precision, TrainParams},
 };
 use cedm_diffusion::{Condition, Recipe, Training};
-use cedm_runtime::{Desk, JobError, Outcome, Stability, Worker};
+use cedm_runtime::{JobContext, JobError, Outcome, Stability, Worker};
 use std::collections::BTreeMap;
 
 /// The trainer service.
@@ -26,8 +26,8 @@ impl Trainer {
         Self { held: None }
     }
 
-    fn pictures(&mut self, desk: &Desk) -> Result<&Pictures, JobError> {
-        let manifest = desk.input("images")?;
+    fn pictures(&mut self, context: &JobContext) -> Result<&Pictures, JobError> {
+        let manifest = context.input("images")?;
         if self
             .held
             .as_ref()
@@ -42,7 +42,7 @@ impl Trainer {
             let mut shards = Vec::new();
             for shard in &set.shards {
                 shards.push(
-                    cedm_images::read_shard(&desk.fetch(&shard.object)?)
+                    cedm_images::read_shard(&context.fetch(&shard.object)?)
                         .map_err(JobError::reject)?,
                 );
             }
@@ -100,17 +100,17 @@ impl Worker for Trainer {
         ]
     }
 
-    fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
-        let JobSpec::Train(params) = &desk.job().spec else {
+    fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
+        let JobSpec::Train(params) = &context.job().spec else {
             return Err(JobError::bug(anyhow!(
                 "a {} job came to the trainer",
-                desk.job().kind()
+                context.job().kind()
             )));
         };
         let mut segment = Segment::new(params.from_nimg, params.to_nimg, params.optimiser.batch)?;
         cedm_torch::allow_tf32(params.precision == Precision::Tf32);
-        let condition = condition(desk)?;
-        let pictures = self.pictures(desk)?;
+        let condition = condition(context)?;
+        let pictures = self.pictures(context)?;
         let mut training = Training::new(
             recipe(params),
             &pictures.images,
@@ -118,18 +118,18 @@ impl Worker for Trainer {
             cedm_torch::device(),
         )
         .map_err(job_error)?;
-        go_on(desk, params, &mut training)?;
-        let finished = segment.train(&mut training, desk, desk.scratch())?;
+        continue_training(context, params, &mut training)?;
+        let finished = segment.train(&mut training, context, context.scratch())?;
 
         let (ema, state) = (
-            desk.scratch().join("ema.safetensors"),
-            desk.scratch().join("state.safetensors"),
+            context.scratch().join("ema.safetensors"),
+            context.scratch().join("state.safetensors"),
         );
         training.save_ema(&ema).map_err(job_error)?;
         training.save_state(&state).map_err(job_error)?;
-        desk.put("ema.safetensors", &ema, Stability::Stable)?;
-        desk.put("state.safetensors", &state, Stability::Stable)?;
-        desk.put_bytes(
+        context.put("ema.safetensors", &ema, Stability::Stable)?;
+        context.put("state.safetensors", &state, Stability::Stable)?;
+        context.put_bytes(
             "curve.json",
             finished.curve.to_json().to_string().as_bytes(),
             Stability::Volatile,
@@ -174,12 +174,12 @@ fn recipe(params: &TrainParams) -> Recipe {
 }
 
 /// The condition, from the same images as the ones trained on.
-fn condition(desk: &Desk) -> Result<Condition, JobError> {
-    let Some(manifest) = desk.optional("condition") else {
+fn condition(context: &JobContext) -> Result<Condition, JobError> {
+    let Some(manifest) = context.optional("condition") else {
         return Ok(Condition::None);
     };
-    check_same_images(&desk.input("images")?.digest, manifest).map_err(JobError::reject)?;
-    let file = desk.fetch_output(manifest, "assignments.safetensors")?;
+    check_same_images(&context.input("images")?.digest, manifest).map_err(JobError::reject)?;
+    let file = context.fetch_output(manifest, "assignments.safetensors")?;
     let tensors = cedm_diffusion::weights::read(&file).map_err(job_error)?;
     let ids = tensors
         .get("ids")
@@ -210,8 +210,12 @@ fn check_same_images(own: &Digest, condition: &Manifest) -> anyhow::Result<()> {
 }
 
 /// Takes over the state of the segment before.
-fn go_on(desk: &Desk, params: &TrainParams, training: &mut Training) -> Result<(), JobError> {
-    let previous = desk.optional("previous");
+fn continue_training(
+    context: &JobContext,
+    params: &TrainParams,
+    training: &mut Training,
+) -> Result<(), JobError> {
+    let previous = context.optional("previous");
     match (previous, params.from_nimg) {
         (None, 0) => return Ok(()),
         (None, from) => {
@@ -221,9 +225,9 @@ fn go_on(desk: &Desk, params: &TrainParams, training: &mut Training) -> Result<(
         }
         (Some(_), _) => {}
     }
-    let previous = desk.input("previous")?;
+    let previous = context.input("previous")?;
     training
-        .load_state(&desk.fetch_output(previous, "state.safetensors")?)
+        .load_state(&context.fetch_output(previous, "state.safetensors")?)
         .map_err(job_error)?;
     if training.nimg() != params.from_nimg {
         let (found, expected) = (training.nimg(), params.from_nimg);
@@ -240,8 +244,8 @@ mod tests {
     use cedm_contract::{
         Attempt, Hints, Input, Job, Priority, SCHEMA_VERSION, Software, Timings,
         params::{SampleSetParams, TrainParams},
-        sweep::preset,
     };
+    use cedm_sweep::preset;
 
     fn made_from(images: &Digest) -> Manifest {
         // Any kind will do: only what it was made from is looked at.

@@ -1,8 +1,8 @@
 //! `trainer loss` as a process: numbers that follow from a formula, labels that matter, clear words
 //! when something does not fit.
 
-use cedm_contract::sweep::preset;
 use cedm_diffusion::{Architecture, Network, Parameters, weights};
+use cedm_sweep::preset;
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},

@@ -90,8 +90,9 @@ pub enum JobSpec {
     Extract(ExtractParams),
     /// See [`FeaturesParams`]. Inputs: `shard/<index>` (Extract), in order.
     Features(FeaturesParams),
-    /// See [`JudgeParams`]. Inputs: `features` (Features), `images` (Import) with labels.
-    Judge(JudgeParams),
+    /// See [`FeatureEvaluationParams`]. Inputs: `features` (Features), `images` (Import) with labels.
+    #[serde(rename = "judge")]
+    FeatureEvaluation(FeatureEvaluationParams),
     /// See [`NeighboursParams`]. Inputs: `features` (Features); to merge parts `part/<index>`
     /// (Neighbours) of each one, in order.
     Neighbours(NeighboursParams),
@@ -132,7 +133,7 @@ impl JobSpec {
             JobSpec::Fit(_) => Kind::Fit,
             JobSpec::Extract(_) => Kind::Extract,
             JobSpec::Features(_) => Kind::Features,
-            JobSpec::Judge(_) => Kind::Judge,
+            JobSpec::FeatureEvaluation(_) => Kind::FeatureEvaluation,
             JobSpec::Neighbours(_) => Kind::Neighbours,
             JobSpec::Cluster(_) => Kind::Cluster,
             JobSpec::Bound(_) => Kind::Bound,

@@ -45,7 +45,8 @@ kinds! {
     /// All feature shards of a set, with mean and standard deviation.
     Features = "features" by Extractor, version 1;
     /// How well features tell labels apart: k-nearest-neighbour accuracy and a linear probe.
-    Judge = "judge" by Extractor, version 1;
+    #[serde(rename = "judge")]
+    FeatureEvaluation = "judge" by Extractor, version 1;
     /// Exact cosine nearest neighbours of a feature set (spec §3).
     Neighbours = "neighbours" by Clusterer, version 1;
     /// Cluster ids of a feature set: TEMI, k-means, ground truth or imported (spec §4, §5).

@@ -9,22 +9,17 @@
 
 mod error;
 mod event;
-mod extractor;
 mod ids;
 mod job;
 mod kind;
 mod manifest;
-pub mod metrics;
 mod objects;
-pub mod outcome;
 pub mod params;
 mod results;
 mod subjects;
-pub mod sweep;
 
 pub use error::ContractError;
 pub use event::{DeadLetter, Event, EventWhat, FailureKind, Heartbeat};
-pub use extractor::{EXTRACTORS, Extractor, extractor};
 pub use ids::{Attempt, Digest, JobKey, SweepId};
 pub use job::{Hints, Input, Job, JobSpec, Priority};
 pub use kind::{Kind, Service};
@@ -34,9 +29,9 @@ pub use objects::{
     output_key, sweep_key,
 };
 pub use results::{
-    AdaptResult, BoundDecision, BoundResult, ClusterQuality, ClusterResult, FeatureSet, ImageSet,
-    JobResult, JudgeResult, MeasureResult, Probe, ReferenceResult, SampleSetResult, Score,
-    ScoreResult, ShardRef, TrainResult,
+    AdaptResult, BoundDecision, BoundResult, ClusterQuality, ClusterResult,
+    FeatureEvaluationResult, FeatureSet, ImageSet, JobResult, MeasureResult, Probe,
+    ReferenceResult, SampleSetResult, Score, ScoreResult, ShardRef, TrainResult,
 };
 pub use subjects::{
     ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM, dead_subject,

@@ -3,8 +3,8 @@
 
 mod adapt;
 mod cluster;
+mod feature_evaluation;
 mod images;
-mod judge;
 mod sample;
 mod score;
 mod train;
@@ -14,10 +14,10 @@ pub use cluster::{
     BoundParams, ClusterMethod, ClusterParams, FineGrid, KmeansParams, NeighbourPart,
     NeighboursParams, TemiParams,
 };
+pub use feature_evaluation::FeatureEvaluationParams;
 pub use images::{
     ExtractParams, ExtractorSpec, FeaturesParams, FitParams, ImportParams, Precision,
 };
-pub use judge::JudgeParams;
 pub use sample::{Guidance, LabelSource, SampleParams, SampleSetParams, SamplerParams, Solver};
 pub use score::{
     MeasureParams, REFERENCE_SEED, ReferenceParams, ReportParams, ScoreParams, reference_limit,

@@ -75,7 +75,7 @@ pub struct AdaptResult {
 
 /// How well features tell labels apart, as fractions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct JudgeResult {
+pub struct FeatureEvaluationResult {
     /// Rows with labels.
     pub count: u64,
     /// Width D.
@@ -290,8 +290,9 @@ pub enum JobResult {
     },
     /// Features.
     Features(FeatureSet),
-    /// Judge.
-    Judge(JudgeResult),
+    /// FeatureEvaluation.
+    #[serde(rename = "judge")]
+    FeatureEvaluation(FeatureEvaluationResult),
     /// Neighbours: output `neighbours.safetensors` with `indices` i32 \[n, k\] and `similarities`
     /// f32 \[n, k\]. A part of a shared search: output `candidates.safetensors` with
     /// `indices.<block>` i32 and `similarities.<block>` \[rows, ≤ k\] of each block it met.

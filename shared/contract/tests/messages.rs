@@ -12,14 +12,13 @@ use cedm_contract::{
     Timings, TrainResult, attempt_prefix, blob_key, checkpoint_key, delay_subject, job_subject,
     manifest_key, output_key,
     params::{
-        AdaptParams, ClusterMethod, ClusterParams, DinoParams, ExtractorSpec, JudgeParams,
-        NeighbourPart, NeighboursParams, Precision, SampleParams, SamplerParams, TemiParams,
-        TrainParams,
+        AdaptParams, AugmentParams, ClusterMethod, ClusterParams, DinoParams, Embedding,
+        ExtractorSpec, FeatureEvaluationParams, NeighbourPart, NeighboursParams, NetworkSpec,
+        OptimiserParams, Precision, SampleParams, SamplerParams, TemiParams, TrainParams,
     },
-    parse_job_subject,
-    sweep::{Sweep, SweepSpec, preset},
-    sweep_key,
+    parse_job_subject, sweep_key,
 };
+
 use proptest::prelude::*;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -66,12 +65,49 @@ fn input(role: &str) -> Input {
 }
 
 fn train() -> Job {
-    let preset = preset("digits8").unwrap();
+    let network = NetworkSpec {
+        resolution: 8,
+        channels: 3,
+        label_dim: 0,
+        augment_dim: 0,
+        model_channels: 32,
+        channel_mult: vec![1, 1],
+        channel_mult_emb: 4,
+        channel_mult_noise: None,
+        num_blocks: 2,
+        attn_resolutions: vec![4],
+        dropout: 0.0,
+        label_dropout: 0.0,
+        embedding: Embedding::Ddpmpp,
+        sigma_data: 0.5,
+    };
+    let optimiser = OptimiserParams {
+        batch: 32,
+        micro_batch: 32,
+        lr: 3e-3,
+        lr_rampup_kimg: 2.0,
+        betas: (0.9, 0.999),
+        eps: 1e-8,
+        ema_halflife_kimg: 2.0,
+        ema_rampup_ratio: Some(0.1),
+        p_mean: -1.2,
+        p_std: 1.2,
+        loss_scaling: 1.0,
+    };
+    let augment = AugmentParams {
+        p: 0.0,
+        xflip: 0.0,
+        yflip: 0.0,
+        scale: 0.0,
+        rotate_frac: 0.0,
+        aniso: 0.0,
+        translate_frac: 0.0,
+    };
     let spec = JobSpec::Train(TrainParams {
-        network: preset.network,
-        optimiser: preset.optimiser,
-        augment: preset.augment,
-        precision: preset.precision,
+        network,
+        optimiser,
+        augment,
+        precision: Precision::Fp32,
         seed: 7,
         from_nimg: 0,
         to_nimg: 14_528,
@@ -119,7 +155,7 @@ fn jobs() -> Vec<(&'static str, Job)> {
         (
             "job_judge.msgpack",
             plain(
-                JobSpec::Judge(JudgeParams::default()),
+                JobSpec::FeatureEvaluation(FeatureEvaluationParams::default()),
                 vec![input("features"), input("images")],
             ),
         ),
@@ -287,32 +323,6 @@ fn stored_letter() -> Vec<u8> {
 }
 
 #[test]
-fn sweeps_keep_their_bytes() {
-    let toml = "[images]\nset = \"digits\"\n[extractor]\nname \
-        = \"pixels\"\n[[clustering]]\nmethod = \"kmeans\"\nclusters = \
-        [10]\n[training]\npreset = \"digits8\"\n[sampling]\nimages = \
-        100\n[evaluation]\nextractor = \"pixels\"\nmetrics = [\"fd\"]\n";
-    let sweep = Sweep::new(
-        "digits".parse().unwrap(),
-        SweepSpec::parse(toml).unwrap(),
-        key("images"),
-        None,
-        1_700_000_000_000,
-        toml.to_owned(),
-    );
-    golden("sweep.json", &sweep.encode());
-    assert_eq!(Sweep::decode(&stored("sweep.json")).unwrap(), sweep);
-    // as it was written before neighbours had a section, when shards were of 2,500 images unless
-    // the file said otherwise
-    let mut older = Sweep::decode(&stored("sweep_without_neighbours.json")).unwrap();
-    assert_eq!(
-        std::mem::replace(&mut older.spec.sampling.shard_size, 2_560),
-        2_500
-    );
-    assert_eq!(older, sweep);
-}
-
-#[test]
 fn newer_messages_are_refused_by_name() {
     let newer = |bytes: &[u8]| {
         show(bytes)
@@ -323,14 +333,6 @@ fn newer_messages_are_refused_by_name() {
         Manifest::decode(&newer(&manifest().encode())),
         Err(ContractError::NewerSchema {
             what: "manifest",
-            found: 2,
-            ..
-        })
-    ));
-    assert!(matches!(
-        Sweep::decode(&newer(&stored("sweep.json"))),
-        Err(ContractError::NewerSchema {
-            what: "sweep",
             found: 2,
             ..
         })
@@ -471,6 +473,5 @@ proptest! {
     fn rubbish_is_refused_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(Job::decode(&bytes).is_err());
         prop_assert!(Manifest::decode(&bytes).is_err());
-        prop_assert!(Sweep::decode(&bytes).is_err());
     }
 }

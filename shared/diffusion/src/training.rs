@@ -351,7 +351,7 @@ mod tests {
 
     #[test]
     fn augmentation_with_every_transform_off_is_refused() {
-        let mut preset = cedm_contract::sweep::preset("digits8").unwrap();
+        let mut preset = cedm_sweep::preset("digits8").unwrap();
         preset.augment.p = 0.12;
         let architecture = Architecture::try_from(&preset.network).unwrap();
         let error = check_augment(&AugmentPipe::from(&preset.augment), &architecture)

@@ -152,7 +152,7 @@ fn the_tiny_network() {
 
 #[test]
 fn published_presets_have_the_published_sizes() {
-    use cedm_contract::sweep::preset;
+    use cedm_sweep::preset;
     let count = |name: &str, label_dim: u32| {
         let mut spec = preset(name).unwrap().network;
         spec.label_dim = label_dim;

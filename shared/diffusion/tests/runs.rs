@@ -1,14 +1,15 @@
 //! Training runs: bit-exact resume, what a cut into rounds may change, samples that do not depend
 //! on their shard, clear errors.
 
-use cedm_contract::{
-    params::{AugmentParams, NetworkSpec, OptimiserParams, Precision, SamplerParams},
-    sweep::preset,
+use cedm_contract::params::{
+    AugmentParams, NetworkSpec, OptimiserParams, Precision, SamplerParams,
 };
+
 use cedm_diffusion::{
     Architecture, Condition, DiffusionError, Network, Parameters, Recipe, Training,
     sampler::{LabelSupply, Sampler},
 };
+use cedm_sweep::preset;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 

@@ -5,7 +5,10 @@
 //! squaring may cost more than [`TOLERANCE`] (small eigenvalues of nearly singular covariances grow
 //! from rounding level to its square root) M itself is decomposed.
 
-use crate::{MathsError, features::require_finite, features::require_width};
+use crate::{
+    MathsError,
+    features::{require_finite, require_width},
+};
 use tch::{Kind, Tensor};
 
 /// Largest share of a distance that may be lost to rounding on the fast path.

@@ -1,7 +1,9 @@
 //! Mergeable float64 moments of features: n, Σx, Σxxᵀ (spec §10.1).
 
 use crate::{
-    Features, MathsError, features::require_finite, features::require_width, frechet::Gaussian,
+    Features, MathsError,
+    features::{require_finite, require_width},
+    frechet::Gaussian,
 };
 use tch::{Kind, Tensor};
 

@@ -7,7 +7,7 @@ use crate::{
     preprocess::{CLIP, IMAGENET, Preprocessing, Sizing},
     vit::{FeedForward, VitConfig},
 };
-use cedm_contract::{EXTRACTORS, Extractor as Row};
+use cedm_catalogue::extractors::{EXTRACTORS, Extractor as Row};
 
 /// How features are computed.
 #[derive(Clone, Copy, Debug, PartialEq)]

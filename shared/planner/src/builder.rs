@@ -2,7 +2,8 @@
 //! to wait when not.
 
 use crate::{Cell, Knowledge, Node, Plan, State, Work};
-use cedm_contract::{Hints, Input, Job, JobSpec, Kind, Manifest, sweep::Sweep};
+use cedm_contract::{Hints, Input, Job, JobSpec, Kind, Manifest};
+use cedm_sweep::Sweep;
 use std::collections::{BTreeSet, HashMap};
 
 /// Something that a node reads.

@@ -6,13 +6,12 @@ mod features;
 mod networks;
 mod scores;
 
-use crate::builder::{Builder, Dep, Draft};
-use crate::{State, Work};
-use cedm_contract::{
-    ImageSet, JobResult, JobSpec, Kind,
-    params::ReportParams,
-    sweep::{ClusteringSpec, Method},
+use crate::{
+    State, Work,
+    builder::{Builder, Dep, Draft},
 };
+use cedm_contract::{ImageSet, JobResult, JobSpec, Kind, params::ReportParams};
+use cedm_sweep::{ClusteringSpec, Method};
 
 pub(crate) use clusters::lower_bound_clusters;
 
@@ -37,7 +36,7 @@ pub(crate) fn build(b: &mut Builder<'_>) {
             key,
         )
     });
-    let walk = Walk { images, test };
+    let context = PlanContext { images, test };
     let clusters_features = |method: &Method| matches!(method, Method::Temi(_) | Method::Kmeans(_));
     if sweep
         .spec
@@ -48,8 +47,8 @@ pub(crate) fn build(b: &mut Builder<'_>) {
         features::judged(b, images, &sweep.spec.extractor);
     }
     for clustering in &sweep.spec.clusterings {
-        for cell in clusters::cells(b, walk, clustering) {
-            networks::network(b, walk, &cell);
+        for cell in clusters::cells(b, context, clustering) {
+            networks::network(b, context, &cell);
         }
     }
     report(b);
@@ -57,7 +56,7 @@ pub(crate) fn build(b: &mut Builder<'_>) {
 
 /// What every part of the walk knows.
 #[derive(Clone, Copy)]
-pub(crate) struct Walk<'k> {
+pub(crate) struct PlanContext<'k> {
     pub(crate) images: Images<'k>,
     pub(crate) test: Option<Images<'k>>,
 }
@@ -79,7 +78,7 @@ fn report(b: &mut Builder<'_>) {
         matches!(
             kind,
             Kind::Import
-                | Kind::Judge
+                | Kind::FeatureEvaluation
                 | Kind::Cluster
                 | Kind::Bound
                 | Kind::Train

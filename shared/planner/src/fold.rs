@@ -7,13 +7,13 @@ mod missing;
 mod summary;
 
 use crate::{Knowledge, Plan, State, plan};
-use cedm_contract::{
-    JobResult, Kind, Manifest,
+use cedm_contract::{JobResult, Kind, Manifest};
+use cedm_sweep::{
+    Sweep,
     outcome::{
         Artefact, FeaturesOutcome, ImagesOutcome, JobCounts, KindCost, LineageNode, SweepOutcome,
         SweepState,
     },
-    sweep::Sweep,
 };
 use std::collections::BTreeSet;
 
@@ -144,7 +144,7 @@ fn features(view: &View<'_>) -> Option<FeaturesOutcome> {
             _ => None,
         }),
         judged: results().find_map(|result| match result {
-            JobResult::Judge(judged) => Some(judged.clone()),
+            JobResult::FeatureEvaluation(judged) => Some(judged.clone()),
             _ => None,
         }),
     })

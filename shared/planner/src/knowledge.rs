@@ -26,7 +26,7 @@ impl Known {
         self.manifests.insert(manifest.key.clone(), manifest);
     }
     /// Learns of a dead letter, unless there is a result.
-    pub fn bury(&mut self, key: JobKey, reason: impl Into<String>) {
+    pub fn mark_dead(&mut self, key: JobKey, reason: impl Into<String>) {
         if !self.manifests.contains_key(&key) {
             self.dead.insert(key, reason.into());
         }

@@ -12,7 +12,7 @@ mod candidates;
 mod chain;
 mod estimate;
 #[cfg(test)]
-mod fabricated;
+mod fixtures;
 mod fold;
 mod knowledge;
 mod node;
@@ -27,7 +27,7 @@ pub use knowledge::{Knowledge, Known};
 pub use node::{Cell, Node, Plan, Purpose, State, Work};
 pub use obstacles::obstacles;
 
-use cedm_contract::sweep::Sweep;
+use cedm_sweep::Sweep;
 
 /// Everything that the sweep asks for, each job with its state. Nodes stand after what they wait
 /// for.

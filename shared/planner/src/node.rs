@@ -98,9 +98,10 @@ pub struct Cell {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// To be judged.
+    /// To be evaluated.
     #[default]
-    Judge,
+    #[serde(rename = "judge")]
+    Evaluation,
     /// As large as the sets of earlier snapshots, so that a curve along training ends on equal
     /// terms.
     Curve,

@@ -1,9 +1,8 @@
 //! What stands between a sweep and its image set: things that only show once the images are known.
 
-use cedm_contract::{
-    ImageSet,
-    sweep::{Clusters, Method, SweepSpec},
-};
+use cedm_contract::ImageSet;
+
+use cedm_sweep::{Clusters, Method, SweepSpec};
 
 /// Why this sweep cannot run on this image set; empty when it can. For the moment of submission.
 pub fn obstacles(spec: &SweepSpec, images: &ImageSet) -> Vec<String> {

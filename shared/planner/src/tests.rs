@@ -4,13 +4,13 @@ mod answers;
 
 use crate::{
     Knowledge, Known, Plan, State, estimate,
-    fabricated::{FILLED, SUBMITTED_MS, TOML, perform, sweep},
+    fixtures::{FILLED, SUBMITTED_MS, TOML, perform, sweep},
     fold, obstacles, plan,
 };
-use cedm_contract::{
-    JobKey, Kind,
+use cedm_contract::{JobKey, Kind};
+use cedm_sweep::{
+    Sweep, SweepSpec,
     outcome::{SweepOutcome, SweepState},
-    sweep::{Sweep, SweepSpec},
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ fn run(
         for index in chosen {
             let job = ready[index];
             if fails(&job.hints.label) {
-                known.bury(job.key.clone(), "the disk is full");
+                known.mark_dead(job.key.clone(), "the disk is full");
             } else {
                 known.learn(perform(job, known));
             }
@@ -658,7 +658,7 @@ fn features_are_judged_where_they_cluster_and_labels_exist() {
         plan(&sweep, &known)
             .nodes
             .iter()
-            .filter(|node| node.kind == Kind::Judge)
+            .filter(|node| node.kind == Kind::FeatureEvaluation)
             .count()
     };
     assert_eq!(judged(TOML), 1);

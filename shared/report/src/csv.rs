@@ -4,7 +4,7 @@ mod answer;
 
 use crate::{Attachment, facts::Facts, sections::curve_of};
 use answer::{agreement, comparisons, efficiency, metrics, uniform};
-use cedm_contract::outcome::SetOutcome;
+use cedm_sweep::outcome::SetOutcome;
 
 /// Every file.
 pub fn all(facts: &Facts) -> Vec<Attachment> {

@@ -1,10 +1,8 @@
 //! What several parts of the page ask of an outcome.
 
-use crate::{Artefacts, shelf::Shelf};
-use cedm_contract::{
-    metrics::{Against, Metric, metric},
-    outcome::{CellOutcome, ClusteringOutcome, SnapshotOutcome, Summary, SweepOutcome},
-};
+use crate::{Artefacts, artefacts::ArtefactCache};
+use cedm_catalogue::metrics::{Against, Metric, metric};
+use cedm_sweep::outcome::{CellOutcome, ClusteringOutcome, SnapshotOutcome, Summary, SweepOutcome};
 use std::collections::BTreeMap;
 
 /// The unconditional network's colour: the last of the palette.
@@ -20,7 +18,7 @@ pub struct Facts<'a> {
     /// The outcome.
     pub outcome: &'a SweepOutcome,
     /// Its artefacts.
-    pub shelf: Shelf<'a>,
+    pub artefacts: ArtefactCache<'a>,
     styles: BTreeMap<&'a str, usize>,
 }
 
@@ -69,7 +67,7 @@ impl<'a> Facts<'a> {
         }
         Self {
             outcome,
-            shelf: Shelf::new(artefacts),
+            artefacts: ArtefactCache::new(artefacts),
             styles,
         }
     }

@@ -7,17 +7,21 @@
 
 #![forbid(unsafe_code)]
 
+mod artefacts;
 mod chart;
 mod csv;
 mod facts;
 mod page;
 mod section;
 mod sections;
-mod shelf;
 mod tiles;
 mod words;
 
-use cedm_contract::{ObjectRef, metrics::Metric, outcome::SweepOutcome};
+use cedm_contract::ObjectRef;
+
+use cedm_catalogue::metrics::Metric;
+
+use cedm_sweep::outcome::SweepOutcome;
 use facts::Facts;
 
 /// Where the bytes of artefacts come from.

@@ -2,7 +2,7 @@
 //! tables.
 
 use crate::{facts::Facts, section::Section, words};
-use cedm_contract::outcome::SweepState;
+use cedm_sweep::outcome::SweepState;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("page/style.css");

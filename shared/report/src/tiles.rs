@@ -1,6 +1,6 @@
 //! Pictures side by side as one PNG inside the page.
 
-use crate::shelf::Picture;
+use crate::artefacts::Picture;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use maud::{Markup, html};
 

@@ -10,13 +10,13 @@ mod digits;
 #[path = "page/story.rs"]
 mod story;
 
-use cedm_contract::outcome::{SweepOutcome, SweepState};
 use cedm_report::{NoArtefacts, render};
+use cedm_sweep::outcome::{SweepOutcome, SweepState};
 
 #[test]
 fn the_page_says_what_was_found() {
-    let (outcome, shelf) = digits::sweep();
-    let report = render(&outcome, &shelf);
+    let (outcome, artefacts) = digits::sweep();
+    let report = render(&outcome, &artefacts);
     for said in [
         "TEMI with C = 20 is best",
         "Score against C",
@@ -65,9 +65,9 @@ fn the_page_says_what_was_found() {
 
 #[test]
 fn what_is_missing_is_missing_with_its_reason_and_never_zero() {
-    let (mut outcome, mut shelf) = digits::sweep();
-    shelf.lose("temi C=20-24-0-0");
-    let html = render(&outcome, &shelf).html;
+    let (mut outcome, mut artefacts) = digits::sweep();
+    artefacts.lose("temi C=20-24-0-0");
+    let html = render(&outcome, &artefacts).html;
     assert!(
         html.contains("features of shard 2 hold 3 values that are not finite"),
         "the failed cell gives its reason"
@@ -121,15 +121,15 @@ fn what_is_missing_is_missing_with_its_reason_and_never_zero() {
 
 #[test]
 fn clusters_stand_in_for_classes_only_where_both_were_trained() {
-    let (mut outcome, shelf) = digits::sweep();
+    let (mut outcome, artefacts) = digits::sweep();
     outcome
         .cells
         .retain(|cell| cell.clusters != Some(10) || cell.method == "ground_truth");
     let said = "no network is conditioned on as many clusters as there are classes, 10";
-    assert!(render(&outcome, &shelf).html.contains(said));
+    assert!(render(&outcome, &artefacts).html.contains(said));
     outcome.cells.retain(|cell| cell.method != "ground_truth");
     assert!(
-        !render(&outcome, &shelf)
+        !render(&outcome, &artefacts)
             .html
             .contains("Clusters in the place of classes")
     );
@@ -137,8 +137,8 @@ fn clusters_stand_in_for_classes_only_where_both_were_trained() {
 
 #[test]
 fn csv_files_hold_every_number_and_leave_gaps_empty() {
-    let (outcome, shelf) = digits::sweep();
-    let csvs = render(&outcome, &shelf).csvs;
+    let (outcome, artefacts) = digits::sweep();
+    let csvs = render(&outcome, &artefacts).csvs;
     let find = |name: &str| &csvs.iter().find(|csv| csv.name == name).unwrap().text;
     let scores = find("scores.csv");
     let columns = scores.lines().next().unwrap().split(',').count();
@@ -165,25 +165,25 @@ fn csv_files_hold_every_number_and_leave_gaps_empty() {
 
 #[test]
 fn names_cannot_smuggle_markup() {
-    let (mut outcome, shelf) = digits::sweep();
+    let (mut outcome, artefacts) = digits::sweep();
     let evil = "<script src=\"http://evil.example/x.js\"></script>";
     outcome.cells[0].label = evil.to_owned();
     outcome.toml = evil.to_owned();
     outcome.missing[0].reason = evil.to_owned();
-    let html = render(&outcome, &shelf).html;
+    let html = render(&outcome, &artefacts).html;
     assert!(!html.contains("<script src"), "everything is escaped");
 }
 
 #[test]
 fn the_same_sweep_makes_the_same_page() {
-    let (outcome, shelf) = digits::sweep();
-    assert_eq!(render(&outcome, &shelf), render(&outcome, &shelf));
+    let (outcome, artefacts) = digits::sweep();
+    assert_eq!(render(&outcome, &artefacts), render(&outcome, &artefacts));
 }
 
 #[test]
 fn a_browser_opens_it_at_every_width_without_complaint() {
-    let (outcome, shelf) = digits::sweep();
-    let html = render(&outcome, &shelf).html;
+    let (outcome, artefacts) = digits::sweep();
+    let html = render(&outcome, &artefacts).html;
     let Some(views) = browser::open(&html, &[360, 768, 1440]) else {
         println!("SKIPPED: no Chromium on this machine (Debian: apt install chromium)");
         return;

@@ -6,7 +6,7 @@
 
 use anyhow::anyhow;
 use cedm_contract::{JobResult, JobSpec, Service};
-use cedm_runtime::{Desk, JobError, Monitor, Outcome, ServeArgs, Stability, Worker, serve};
+use cedm_runtime::{JobContext, JobError, Monitor, Outcome, ServeArgs, Stability, Worker, serve};
 use clap::Parser;
 use std::{collections::BTreeMap, fs::OpenOptions, path::Path, time::Duration};
 
@@ -28,8 +28,8 @@ impl Worker for Echo {
     fn counters(&self) -> Vec<(&'static str, &'static str)> {
         vec![("cedm_echo_steps_total", "Steps counted")]
     }
-    fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError> {
-        let JobSpec::Fit(params) = &desk.job().spec else {
+    fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
+        let JobSpec::Fit(params) = &context.job().spec else {
             return Err(JobError::reject(anyhow!("only fit jobs are echoed")));
         };
         let mut words = params.extractor.name.splitn(2, ':');
@@ -56,18 +56,18 @@ impl Worker for Echo {
             "deaf" => std::thread::sleep(Duration::from_secs(600)),
             // Reads what its input wrote.
             "read" => {
-                let file = desk.fetch_output(desk.input("previous")?, "echo.txt")?;
+                let file = context.fetch_output(context.input("previous")?, "echo.txt")?;
                 text = std::fs::read_to_string(file).map_err(JobError::retry)?;
             }
             // One step further with every life.
-            "climb" => climb(desk, argument.parse().map_err(JobError::reject)?)?,
-            "slow" => text = count(desk, argument.parse().map_err(JobError::reject)?)?,
+            "climb" => climb(context, argument.parse().map_err(JobError::reject)?)?,
+            "slow" => text = count(context, argument.parse().map_err(JobError::reject)?)?,
             _ => {}
         }
-        desk.put_bytes("echo.txt", text.as_bytes(), Stability::Stable)?;
-        desk.put_bytes(
+        context.put_bytes("echo.txt", text.as_bytes(), Stability::Stable)?;
+        context.put_bytes(
             "note.txt",
-            desk.scratch().display().to_string().as_bytes(),
+            context.scratch().display().to_string().as_bytes(),
             Stability::Volatile,
         )?;
         Ok(Outcome {
@@ -81,8 +81,8 @@ impl Worker for Echo {
 
 /// Counts to `total`, a tenth of a second each; the result is a digest chain, so that a wrong
 /// resume would show.
-fn count(desk: &Desk, total: u64) -> Result<String, JobError> {
-    let (mut step, mut state) = match desk.resume()? {
+fn count(context: &JobContext, total: u64) -> Result<String, JobError> {
+    let (mut step, mut state) = match context.resume()? {
         Some((step, file)) => (
             step,
             std::fs::read_to_string(file).map_err(JobError::retry)?,
@@ -90,22 +90,22 @@ fn count(desk: &Desk, total: u64) -> Result<String, JobError> {
         None => (0, String::new()),
     };
     let first = step;
-    let file = desk.scratch().join("state");
+    let file = context.scratch().join("state");
     while step < total {
         std::thread::sleep(Duration::from_millis(100));
         state = blake3::hash(format!("{state}{step}").as_bytes()).to_string();
         step += 1;
-        desk.progress(step, total, "steps");
-        desk.count("cedm_echo_steps_total", 1);
-        if desk.stopping() || desk.checkpoint_due() {
+        context.progress(step, total, "steps");
+        context.count("cedm_echo_steps_total", 1);
+        if context.stopping() || context.checkpoint_due() {
             std::fs::write(&file, &state).map_err(JobError::retry)?;
-            desk.checkpoint(step, &file)?;
+            context.checkpoint(step, &file)?;
         }
-        if desk.stopping() && step < total {
+        if context.stopping() && step < total {
             return Err(JobError::Drained);
         }
     }
-    desk.put_bytes(
+    context.put_bytes(
         "first-step.txt",
         first.to_string().as_bytes(),
         Stability::Volatile,
@@ -114,14 +114,14 @@ fn count(desk: &Desk, total: u64) -> Result<String, JobError> {
 }
 
 /// Dies after every step but the last, each time at a checkpoint.
-fn climb(desk: &Desk, total: u64) -> Result<(), JobError> {
-    let step = desk.resume()?.map_or(0, |(step, _)| step) + 1;
+fn climb(context: &JobContext, total: u64) -> Result<(), JobError> {
+    let step = context.resume()?.map_or(0, |(step, _)| step) + 1;
     if step == total {
         return Ok(());
     }
-    let file = desk.scratch().join("state");
+    let file = context.scratch().join("state");
     std::fs::write(&file, "").map_err(JobError::retry)?;
-    desk.checkpoint(step, &file)?;
+    context.checkpoint(step, &file)?;
     std::process::abort();
 }
 

@@ -8,9 +8,9 @@ use crate::{
     Outcome, RuntimeError, checkpoints,
     commit::{Committed, commit},
     compute::{Compute, Finished},
-    desk::{Bench, Desk},
     error::{JobError, chain},
     failpoint::failpoint,
+    job_context::{JobContext, WorkerContext},
     now_ms,
     queue::{Delivery, Queue},
     store::StoreError,
@@ -34,10 +34,10 @@ const NO_OBJECT: &str = "probe/answers";
 
 /// Everything that attempts of one process share.
 #[derive(Clone)]
-pub(crate) struct Workshop {
+pub(crate) struct AttemptRunner {
     pub queue: Arc<dyn Queue>,
     pub compute: Arc<dyn Compute>,
-    pub bench: Bench,
+    pub worker: WorkerContext,
     pub verifier: Verifier,
     pub software: Software,
     /// Failures of a job, reported by workers, before it is dead.
@@ -77,7 +77,7 @@ impl Ended {
 }
 
 /// A job in hand.
-struct Hand<'a> {
+struct InFlight<'a> {
     job: Job,
     attempt: Attempt,
     delivery: &'a Delivery,
@@ -86,7 +86,7 @@ struct Hand<'a> {
     advanced: AtomicBool,
 }
 
-impl Workshop {
+impl AttemptRunner {
     /// Works off a delivery. An error means that the broker could not be told: the job comes again
     /// by itself.
     pub(crate) async fn handle(&self, delivery: &Delivery) -> Result<Ended, RuntimeError> {
@@ -95,34 +95,38 @@ impl Workshop {
             Err(error) => return self.refuse(delivery, &error).await,
         };
         let attempt = Attempt::new(delivery.sequence, delivery.delivered);
-        let hand = Hand {
+        let in_flight = InFlight {
             job,
             attempt,
             delivery,
             started_ms: now_ms(),
             advanced: AtomicBool::new(false),
         };
-        let kind = hand.job.kind().token();
+        let kind = in_flight.job.kind().token();
         if delivery.delivered > 1 {
-            self.bench.metrics.redeliveries.inc();
+            self.worker.metrics.redeliveries.inc();
         }
-        let waited_ms = hand.started_ms.saturating_sub(delivery.envelope.queued_ms);
-        self.bench
+        let waited_ms = in_flight
+            .started_ms
+            .saturating_sub(delivery.envelope.queued_ms);
+        self.worker
             .metrics
             .queue_wait
             .with_label_values(&[kind])
             .observe(waited_ms as f64 / 1000.0);
-        self.bench.metrics.in_flight.set(1);
-        self.bench.board.begin(&hand.job.key, hand.job.kind());
-        let ended = match self.attempt(&hand).await {
+        self.worker.metrics.in_flight.set(1);
+        self.worker
+            .progress_table
+            .begin(&in_flight.job.key, in_flight.job.kind());
+        let ended = match self.attempt(&in_flight).await {
             Ok(ended) => Ok(ended),
-            Err(error) => self.settle(&hand, error).await,
+            Err(error) => self.settle(&in_flight, error).await,
         };
-        self.bench.board.end();
-        self.bench.metrics.in_flight.set(0);
-        self.bench.metrics.checkpoint_age.set(0.0);
+        self.worker.progress_table.end();
+        self.worker.metrics.in_flight.set(0);
+        self.worker.metrics.checkpoint_age.set(0.0);
         if let Ok(ended) = &ended {
-            self.bench
+            self.worker
                 .metrics
                 .jobs
                 .with_label_values(&[kind, ended.label()])
@@ -133,78 +137,83 @@ impl Workshop {
 
     /// Asks the store for an object that never exists.
     pub(crate) async fn store_answers(&self) -> Result<(), StoreError> {
-        self.bench.store.size(NO_OBJECT).await.map(|_| ())
+        self.worker.store.size(NO_OBJECT).await.map(|_| ())
     }
 
     /// The way to a result; every error on it is a [`JobError`].
-    async fn attempt(&self, hand: &Hand<'_>) -> Result<Ended, JobError> {
-        if self.has_result(hand).await? {
-            self.bench.metrics.cache_hits.inc();
+    async fn attempt(&self, in_flight: &InFlight<'_>) -> Result<Ended, JobError> {
+        if self.has_result(in_flight).await? {
+            self.worker.metrics.cache_hits.inc();
             tracing::info!("result exists already");
-            self.tell(hand, EventWhat::Done, true, String::new()).await;
-            self.acknowledge(hand).await;
-            if hand.delivery.delivered > 1 {
+            self.publish_event(in_flight, EventWhat::Done, true, String::new())
+                .await;
+            self.acknowledge(in_flight).await;
+            if in_flight.delivery.delivered > 1 {
                 // Whoever had it before may have died on the way from its commit to the end of this
                 // list.
-                checkpoints::remove(self.bench.store.as_ref(), &hand.job.key).await;
+                checkpoints::remove(self.worker.store.as_ref(), &in_flight.job.key).await;
             }
             return Ok(Ended::Cached);
         }
         failpoint("before-inputs");
-        let inputs = self.inputs(&hand.job.inputs).await?;
-        self.tell(hand, EventWhat::Started, false, String::new())
+        let inputs = self.inputs(&in_flight.job.inputs).await?;
+        self.publish_event(in_flight, EventWhat::Started, false, String::new())
             .await;
-        let desk = Desk::new(
-            self.bench.clone(),
-            hand.job.clone(),
-            hand.attempt.clone(),
+        let context = JobContext::new(
+            self.worker.clone(),
+            in_flight.job.clone(),
+            in_flight.attempt.clone(),
             inputs,
         )
         .map_err(JobError::retry)?;
         let Finished {
-            desk,
+            context,
             outcome,
             took,
-        } = self.compute.perform(desk).await.map_err(JobError::bug)?;
-        self.bench
+        } = self.compute.perform(context).await.map_err(JobError::bug)?;
+        self.worker
             .metrics
             .durations
-            .with_label_values(&[hand.job.kind().token()])
+            .with_label_values(&[in_flight.job.kind().token()])
             .observe(took.as_secs_f64());
-        hand.advanced
-            .store(desk.has_checkpointed(), Ordering::Relaxed);
-        let manifest = self.manifest(hand, desk, outcome?, took);
+        in_flight
+            .advanced
+            .store(context.has_checkpointed(), Ordering::Relaxed);
+        let manifest = self.manifest(in_flight, context, outcome?, took);
         failpoint("before-manifest");
-        let committed = commit(self.bench.store.as_ref(), &self.verifier, &manifest)
+        let committed = commit(self.worker.store.as_ref(), &self.verifier, &manifest)
             .await
             .map_err(JobError::retry)?;
         failpoint("after-manifest");
         let ended = match committed {
             Committed::Ours => {
                 tracing::info!(compute_ms = manifest.timings.compute_ms, digest = %manifest.digest.short(), "done");
-                self.tell(hand, EventWhat::Done, false, String::new()).await;
+                self.publish_event(in_flight, EventWhat::Done, false, String::new())
+                    .await;
                 Ended::Done
             }
             Committed::Theirs(winner) => {
-                self.bench.metrics.superseded.inc();
+                self.worker.metrics.superseded.inc();
                 let message = superseded(&manifest, &winner);
                 tracing::warn!(winner = %winner.attempt, "{message}");
-                self.tell(hand, EventWhat::Superseded, false, message).await;
-                self.tell(hand, EventWhat::Done, true, String::new()).await;
+                self.publish_event(in_flight, EventWhat::Superseded, false, message)
+                    .await;
+                self.publish_event(in_flight, EventWhat::Done, true, String::new())
+                    .await;
                 Ended::Superseded
             }
         };
         failpoint("after-event");
-        self.acknowledge(hand).await;
+        self.acknowledge(in_flight).await;
         failpoint("after-acknowledgement");
-        checkpoints::remove(self.bench.store.as_ref(), &hand.job.key).await;
+        checkpoints::remove(self.worker.store.as_ref(), &in_flight.job.key).await;
         Ok(ended)
     }
 
-    async fn has_result(&self, hand: &Hand<'_>) -> Result<bool, JobError> {
+    async fn has_result(&self, in_flight: &InFlight<'_>) -> Result<bool, JobError> {
         match self
             .verifier
-            .look_up(&hand.job.key, false)
+            .look_up(&in_flight.job.key, false)
             .await
             .map_err(JobError::retry)?
         {
@@ -214,7 +223,7 @@ impl Workshop {
                 tracing::warn!(%reason, "the stored result does not verify; it is discarded and \
                     made again");
                 self.verifier
-                    .discard(&hand.job.key, attempt.as_ref())
+                    .discard(&in_flight.job.key, attempt.as_ref())
                     .await
                     .map_err(JobError::retry)?;
                 Ok(false)
@@ -226,7 +235,7 @@ impl Workshop {
     async fn inputs(&self, inputs: &[Input]) -> Result<Vec<(String, Manifest)>, JobError> {
         let read = inputs.iter().map(|input| async move {
             let bytes = self
-                .bench
+                .worker
                 .store
                 .get(&manifest_key(&input.key))
                 .await
@@ -256,21 +265,27 @@ impl Workshop {
         futures::future::try_join_all(read).await
     }
 
-    fn manifest(&self, hand: &Hand<'_>, desk: Desk, outcome: Outcome, took: Duration) -> Manifest {
-        let outputs = desk.into_outputs();
+    fn manifest(
+        &self,
+        in_flight: &InFlight<'_>,
+        context: JobContext,
+        outcome: Outcome,
+        took: Duration,
+    ) -> Manifest {
+        let outputs = context.into_outputs();
         let digest = Manifest::digest_of(&outputs, &outcome.result);
         let timings = Timings {
-            queued_ms: hand.delivery.envelope.queued_ms,
-            started_ms: hand.started_ms,
+            queued_ms: in_flight.delivery.envelope.queued_ms,
+            started_ms: in_flight.started_ms,
             finished_ms: now_ms(),
             compute_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         };
         Manifest {
             schema: SCHEMA_VERSION,
-            key: hand.job.key.clone(),
-            attempt: hand.attempt.clone(),
-            spec: hand.job.spec.clone(),
-            inputs: hand.job.inputs.clone(),
+            key: in_flight.job.key.clone(),
+            attempt: in_flight.attempt.clone(),
+            spec: in_flight.job.spec.clone(),
+            inputs: in_flight.job.inputs.clone(),
             outputs,
             result: outcome.result,
             metrics: outcome
@@ -285,13 +300,19 @@ impl Workshop {
     }
 
     /// Events only wake: one that is lost is made good by the next reconciliation.
-    async fn tell(&self, hand: &Hand<'_>, what: EventWhat, cached: bool, message: String) {
+    async fn publish_event(
+        &self,
+        in_flight: &InFlight<'_>,
+        what: EventWhat,
+        cached: bool,
+        message: String,
+    ) {
         let event = Event {
             schema: SCHEMA_VERSION,
-            key: hand.job.key.clone(),
-            kind: hand.job.kind(),
+            key: in_flight.job.key.clone(),
+            kind: in_flight.job.kind(),
             what,
-            attempt: hand.attempt.to_string(),
+            attempt: in_flight.attempt.to_string(),
             worker: self.software.worker.clone(),
             at_ms: now_ms(),
             cached,
@@ -300,14 +321,18 @@ impl Workshop {
             unit: String::new(),
             message: message.chars().take(4000).collect(),
         };
-        if let Err(error) = self.queue.tell(&event, &hand.delivery.envelope).await {
+        if let Err(error) = self
+            .queue
+            .publish_event(&event, &in_flight.delivery.envelope)
+            .await
+        {
             tracing::warn!(%error, %what, "event not stored");
         }
     }
 
     /// The last step. An acknowledgement that is lost is a redelivery that finds the manifest.
-    async fn acknowledge(&self, hand: &Hand<'_>) {
-        if let Err(error) = hand.delivery.receipt.double_ack().await {
+    async fn acknowledge(&self, in_flight: &InFlight<'_>) {
+        if let Err(error) = in_flight.delivery.receipt.double_ack().await {
             tracing::warn!(error = %chain(&error), "result committed, acknowledgement lost: the \
                 job comes again and finds its result");
         }

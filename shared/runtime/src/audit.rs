@@ -326,7 +326,7 @@ mod tests {
             at_ms,
             attempt: attempt.to_owned(),
             cached: false,
-            ..crate::mover::event(cedm_contract::Kind::Fit, &key, what)
+            ..crate::redeliverer::event(cedm_contract::Kind::Fit, &key, what)
         };
         let mut events = vec![
             event(EventWhat::Done, 1, "1-1-A"),

@@ -1,7 +1,7 @@
 //! The compute thread: tensors live here, behind a channel of depth 1, so that no computation ever
 //! delays a sign of life.
 
-use crate::{Desk, JobError, Outcome, RuntimeError, Worker};
+use crate::{JobContext, JobError, Outcome, RuntimeError, Worker};
 use anyhow::anyhow;
 use cedm_contract::{Kind, Service};
 use std::{
@@ -13,14 +13,14 @@ use tokio::sync::{mpsc, oneshot};
 
 /// A job's way to the compute thread and back.
 struct Task {
-    desk: Desk,
+    context: JobContext,
     span: tracing::Span,
     reply: oneshot::Sender<Finished>,
 }
 
 /// What comes back: the desk with its outputs, and how it ended.
 pub(crate) struct Finished {
-    pub desk: Desk,
+    pub context: JobContext,
     pub outcome: Result<Outcome, JobError>,
     pub took: Duration,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Profile {
 #[async_trait::async_trait]
 pub(crate) trait Compute: Send + Sync + 'static {
     /// Performs the job on this desk.
-    async fn perform(&self, desk: Desk) -> Result<Finished, RuntimeError>;
+    async fn perform(&self, context: JobContext) -> Result<Finished, RuntimeError>;
 }
 
 /// The thread.
@@ -85,15 +85,20 @@ pub(crate) async fn start<W: Worker>(
 }
 
 fn work<W: Worker>(worker: &mut W, mut queue: mpsc::Receiver<Task>) {
-    while let Some(Task { desk, span, reply }) = queue.blocking_recv() {
+    while let Some(Task {
+        context,
+        span,
+        reply,
+    }) = queue.blocking_recv()
+    {
         let entered = span.enter();
         let start = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| worker.perform(&desk)))
+        let outcome = catch_unwind(AssertUnwindSafe(|| worker.perform(&context)))
             .unwrap_or_else(|panic| Err(JobError::bug(anyhow!("panic: {}", said(&*panic)))));
         drop(entered);
         // Nobody waits any more when the process is leaving.
         drop(reply.send(Finished {
-            desk,
+            context,
             outcome,
             took: start.elapsed(),
         }));
@@ -108,10 +113,10 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
 
 #[async_trait::async_trait]
 impl Compute for ComputeThread {
-    async fn perform(&self, desk: Desk) -> Result<Finished, RuntimeError> {
+    async fn perform(&self, context: JobContext) -> Result<Finished, RuntimeError> {
         let (reply, finished) = oneshot::channel();
         let task = Task {
-            desk,
+            context,
             span: tracing::Span::current(),
             reply,
         };

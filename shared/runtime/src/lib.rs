@@ -3,7 +3,7 @@
 //!
 //! A service gives [`serve`] a [`Worker`]; everything that is the same in every room happens here.
 //! The coordinator and the `cedm` command use [`Connection`] and what opens on it: [`Submitter`],
-//! [`DeadLetters`], [`Mover`], [`Bucket`], events.
+//! [`DeadLetters`], [`Redeliverer`], [`Bucket`], events.
 //!
 //! It reads jobs, manifests and objects; it writes manifests (create-only), objects below
 //! `object/<key>/<attempt>/`, checkpoints, events, heartbeats, delayed jobs and dead letters. It
@@ -20,21 +20,21 @@ mod compute;
 mod connect;
 mod dead;
 pub mod deploy;
-mod desk;
 mod drain;
 mod envelope;
 mod error;
 mod events;
 mod failpoint;
 mod health;
+mod job_context;
 mod metrics;
 mod monitor;
-mod mover;
 mod progress;
 mod queue;
+mod redeliverer;
 mod scratch;
 mod serve;
-mod shell;
+mod service_process;
 #[cfg(test)]
 mod simulation;
 pub mod store;
@@ -51,19 +51,19 @@ pub use bucket::{Bucket, Entry, LEASES, SWEEPS, WORKERS, workers};
 pub use commit::Committed;
 pub use connect::{ConnectArgs, Connection};
 pub use dead::{DeadLetters, Replayed};
-pub use desk::{Desk, Stability};
 pub use drain::{Drain, exit_with_parent};
 pub use envelope::{Envelope, TraceId};
 pub use error::{JobError, RuntimeError};
 pub use events::{EventFilter, live_events, past_events};
 pub use health::Health;
+pub use job_context::{JobContext, Stability};
 pub use metrics::Metrics;
 pub use monitor::{ConsoleMonitor, Monitor, QuietMonitor};
-pub use mover::Mover;
 pub use prometheus;
 pub use queue::{QueueError, Stored};
+pub use redeliverer::Redeliverer;
 pub use serve::{serve, serve_until};
-pub use shell::Shell;
+pub use service_process::ServiceProcess;
 pub use store::{Body, Created, S3Settings, S3Store, Store, StoreError};
 pub use streams::{Delivering, Depth, consumer_name, queue_depths};
 pub use submit::{Outstanding, SubmitOutcome, Submitter};

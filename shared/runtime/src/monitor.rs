@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Given to every long computation. In `serve` it is the job's [`crate::Desk`]; in `run` a
+/// Given to every long computation. In `serve` it is the job's [`crate::JobContext`]; in `run` a
 /// [`ConsoleMonitor`]; in tests a [`QuietMonitor`].
 pub trait Monitor {
     /// How far the work is; called as often as convenient, the receiver thins it out.
@@ -159,7 +159,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Hears Ctrl-C from the first call on: the first asks the computation to stop at a checkpoint, the
 /// second ends the process.
-fn hear_interrupts() {
+fn watch_interrupts() {
     static LISTENER: Once = Once::new();
     LISTENER.call_once(|| {
         std::thread::spawn(listen_for_interrupts);
@@ -213,7 +213,7 @@ impl Monitor for ConsoleMonitor {
         if self.checkpoints.is_none() {
             return false;
         }
-        hear_interrupts();
+        watch_interrupts();
         STOP.load(Ordering::Relaxed)
     }
     fn checkpoint_due(&self) -> bool {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// The job in hand, if any.
 #[derive(Debug, Default)]
-pub(crate) struct Board(Mutex<Option<Progress>>);
+pub(crate) struct ProgressTable(Mutex<Option<Progress>>);
 
 /// How far it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) struct Progress {
     pub unit: &'static str,
 }
 
-impl Board {
+impl ProgressTable {
     pub(crate) fn begin(&self, key: &JobKey, kind: Kind) {
         let progress = Progress {
             key: key.clone(),

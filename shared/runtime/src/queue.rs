@@ -101,7 +101,7 @@ pub trait Queue: Send + Sync + 'static {
         after: Duration,
     ) -> Result<Published, QueueError>;
     /// Stores a dead letter in place of an earlier one of the same job.
-    async fn bury(&self, letter: &DeadLetter) -> Result<(), QueueError>;
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), QueueError>;
     /// Stores an event.
-    async fn tell(&self, event: &Event, envelope: &Envelope) -> Result<(), QueueError>;
+    async fn publish_event(&self, event: &Event, envelope: &Envelope) -> Result<(), QueueError>;
 }

@@ -1,11 +1,11 @@
 //! The work loop: one pull per free slot, most urgent lane first, until drained.
 
 use crate::{
-    RuntimeError, ServeArgs, Shell, Worker,
-    attempt::{Ended, Workshop},
+    RuntimeError, ServeArgs, ServiceProcess, Worker,
+    attempt::{AttemptRunner, Ended},
     compute::{self, ComputeThread, Profile},
-    desk::Bench,
     drain::{Drain, exit_with_parent},
+    job_context::WorkerContext,
     progress::Progress,
     queue::{Delivery, QueueError},
     scratch::Scratch,
@@ -81,24 +81,25 @@ pub async fn serve_until<W: Worker>(
     build: impl FnOnce() -> anyhow::Result<W> + Send + 'static,
 ) -> Result<(), RuntimeError> {
     let (thread, profile) = compute::start(build).await?;
-    let shell = Shell::with_drain(&args, profile.service, &profile.kinds, false, drain).await?;
+    let process =
+        ServiceProcess::with_drain(&args, profile.service, &profile.kinds, false, drain).await?;
     for (name, help) in &profile.gauges {
-        shell.metrics.add_gauge(name, help)?;
+        process.metrics.add_gauge(name, help)?;
     }
     for (name, label, help) in &profile.gauge_lists {
-        shell.metrics.add_gauge_list(name, label, help)?;
+        process.metrics.add_gauge_list(name, label, help)?;
     }
     for (name, help) in &profile.counters {
-        shell.metrics.add_counter(name, help)?;
+        process.metrics.add_counter(name, help)?;
     }
-    let service = WorkLoop::new(&args, shell, thread, profile)?;
+    let service = WorkLoop::new(&args, process, thread, profile)?;
     service.run().await;
     Ok(())
 }
 
 struct WorkLoop {
-    shell: Shell,
-    workshop: Workshop,
+    process: ServiceProcess,
+    runner: AttemptRunner,
     kinds: Vec<Kind>,
     ack_wait: Duration,
     poll: Duration,
@@ -111,7 +112,7 @@ struct WorkLoop {
 impl WorkLoop {
     fn new(
         args: &ServeArgs,
-        shell: Shell,
+        process: ServiceProcess,
         thread: ComputeThread,
         profile: Profile,
     ) -> Result<Self, RuntimeError> {
@@ -120,13 +121,13 @@ impl WorkLoop {
             .with_context(|| format!("open cache {}", folder.display()))?;
         let scratch = Scratch::open(&folder.join("scratch"))
             .with_context(|| format!("open scratch space in {}", folder.display()))?;
-        let connection = &shell.connection;
-        let bench = Bench {
+        let connection = &process.connection;
+        let worker = WorkerContext {
             store: connection.store.clone(),
             cache,
-            metrics: shell.metrics.clone(),
-            board: shell.board.clone(),
-            drain: shell.drain.clone(),
+            metrics: process.metrics.clone(),
+            progress_table: process.progress_table.clone(),
+            drain: process.drain.clone(),
             scratch: scratch.path().to_owned(),
             checkpoint_every: args.checkpoint_every_s,
         };
@@ -136,11 +137,11 @@ impl WorkLoop {
             worker: worker_name(),
             device: profile.device,
         };
-        let workshop = Workshop {
+        let runner = AttemptRunner {
             queue: Arc::new(connection.queue.clone()),
             compute: Arc::new(thread),
             verifier: Verifier::new(connection.store.clone()),
-            bench,
+            worker,
             software,
             max_failures: args.max_attempts,
             max_deliver: u64::try_from(connection.delivering.max_deliver).unwrap_or(u64::MAX),
@@ -152,20 +153,20 @@ impl WorkLoop {
             grace: args.grace_s,
             exit_when_idle: args.exit_when_idle,
             max_jobs: args.max_jobs,
-            shell,
-            workshop,
+            process,
+            runner,
             _scratch: scratch,
         })
     }
 
     async fn run(&self) {
         let mut wakes = self.wakes().await;
-        let mut connected = self.shell.connection.connected();
+        let mut connected = self.process.connection.connected();
         let (mut jobs, mut idle_since, mut failing, mut in_a_row) = (0, Instant::now(), false, 0);
-        while !self.shell.drain.has_begun() && self.max_jobs.is_none_or(|limit| jobs < limit) {
-            self.shell.health.tick();
+        while !self.process.drain.has_begun() && self.max_jobs.is_none_or(|limit| jobs < limit) {
+            self.process.health.tick();
             match self.next().await {
-                Ok(Some(delivery)) if self.shell.drain.has_begun() => {
+                Ok(Some(delivery)) if self.process.drain.has_begun() => {
                     self.give_back(&delivery).await
                 }
                 Ok(Some(delivery)) => {
@@ -201,12 +202,12 @@ impl WorkLoop {
             tokio::select! {
                 _ = wakes.next(), if !failing => {}
                 _ = connected.changed() => {}
-                () = self.shell.drain.begun() => {}
+                () = self.process.drain.begun() => {}
                 () = tokio::time::sleep(self.poll) => {}
             }
         }
-        self.shell.drain.begin();
-        self.shell.stop().await;
+        self.process.drain.begin();
+        self.process.stop().await;
         tracing::info!(jobs, "stopped");
     }
 
@@ -222,22 +223,22 @@ impl WorkLoop {
             .min(LONGEST_PAUSE);
         let healed = async {
             tokio::time::sleep(pause).await;
-            while let Err(error) = self.workshop.store_answers().await {
+            while let Err(error) = self.runner.store_answers().await {
                 tracing::debug!(%error, "no jobs are pulled: the store does not answer");
-                self.shell.health.tick();
+                self.process.health.tick();
                 tokio::time::sleep(AGAIN).await;
             }
         };
         tokio::select! {
             () = healed => {}
-            () = self.shell.drain.begun() => {}
+            () = self.process.drain.begun() => {}
         }
     }
 
     /// Publishes of jobs that this service could do. Only a hint: a subscription that fails is
     /// replaced by the poll.
     async fn wakes(&self) -> futures::stream::BoxStream<'static, ()> {
-        let client = self.shell.connection.queue.client();
+        let client = self.process.connection.queue.client();
         let mut streams: Vec<futures::stream::BoxStream<'static, ()>> =
             vec![futures::stream::pending().boxed()];
         for kind in &self.kinds {
@@ -260,7 +261,7 @@ impl WorkLoop {
     async fn next(&self) -> Result<Option<Delivery>, QueueError> {
         for priority in Priority::ALL {
             for kind in &self.kinds {
-                if let Some(delivery) = self.workshop.queue.pull(*kind, priority).await? {
+                if let Some(delivery) = self.runner.queue.pull(*kind, priority).await? {
                     return Ok(Some(delivery));
                 }
             }
@@ -269,14 +270,14 @@ impl WorkLoop {
     }
 
     async fn give_back(&self, delivery: &Delivery) {
-        if let Err(error) = self.workshop.give_back(delivery).await {
+        if let Err(error) = self.runner.give_back(delivery).await {
             tracing::warn!(%error, "a job was not given back: it comes again by itself");
         }
     }
 
     /// Gives back what came for a pull that had stopped waiting, while another job is in hand.
     async fn give_back_late(&self) {
-        while let Some(delivery) = self.workshop.queue.late().await {
+        while let Some(delivery) = self.runner.queue.late().await {
             self.give_back(&delivery).await;
         }
     }
@@ -288,12 +289,12 @@ impl WorkLoop {
         let span = job_span(&delivery);
         let alive = tokio::spawn(self.alive(delivery.clone()).instrument(span.clone()));
         let mut work = {
-            let (workshop, delivery) = (self.workshop.clone(), delivery.clone());
-            tokio::spawn(async move { workshop.handle(&delivery).await }.instrument(span))
+            let (runner, delivery) = (self.runner.clone(), delivery.clone());
+            tokio::spawn(async move { runner.handle(&delivery).await }.instrument(span))
         };
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let overdue = async {
-            self.shell.drain.begun().await;
+            self.process.drain.begun().await;
             tokio::time::sleep(self.grace).await;
         };
         tokio::pin!(overdue);
@@ -318,14 +319,14 @@ impl WorkLoop {
                     }
                 },
                 _ = tick.tick() => {
-                    self.shell.health.tick();
+                    self.process.health.tick();
                     self.give_back_late().await;
                 }
                 () = &mut overdue => {
                     tracing::warn!(grace_s = self.grace.as_secs_f64(), "the job did not end \
                         within the grace: given back");
                     work.abort();
-                    self.workshop.bench.board.end();
+                    self.runner.worker.progress_table.end();
                     self.give_back(&delivery).await;
                     break None;
                 }
@@ -338,7 +339,7 @@ impl WorkLoop {
     /// Progress acknowledgements every quarter of `ack_wait`, and progress events, from a task that
     /// no computation can block.
     fn alive(&self, delivery: Arc<Delivery>) -> impl Future<Output = ()> + Send + 'static {
-        let (workshop, ack_wait) = (self.workshop.clone(), self.ack_wait);
+        let (runner, ack_wait) = (self.runner.clone(), self.ack_wait);
         async move {
             let mut acks = tokio::time::interval(ack_wait / 4);
             let mut events = tokio::time::interval(PROGRESS_EVENT);
@@ -347,17 +348,17 @@ impl WorkLoop {
                 tokio::select! {
                     _ = acks.tick() => {
                         if let Err(error) = delivery.receipt.progress().await {
-                            workshop.bench.metrics.heartbeat_failures.inc();
+                            runner.worker.metrics.heartbeat_failures.inc();
                             tracing::warn!(%error, "no sign of life could be sent");
                         }
                     }
                     _ = events.tick() => {
-                        let progress = workshop.bench.board.read().filter(|progress| progress.total > 0);
+                        let progress = runner.worker.progress_table.read().filter(|progress| progress.total > 0);
                         if let Some(progress) = progress
                             && last.as_ref() != Some(&progress)
                         {
-                            let event = progress_event(&workshop, &delivery, &progress);
-                            if let Err(error) = workshop.queue.tell(&event, &delivery.envelope).await {
+                            let event = progress_event(&runner, &delivery, &progress);
+                            if let Err(error) = runner.queue.publish_event(&event, &delivery.envelope).await {
                                 tracing::debug!(%error, "progress event not stored");
                             }
                             last = Some(progress);
@@ -369,14 +370,14 @@ impl WorkLoop {
     }
 }
 
-fn progress_event(workshop: &Workshop, delivery: &Delivery, progress: &Progress) -> Event {
+fn progress_event(runner: &AttemptRunner, delivery: &Delivery, progress: &Progress) -> Event {
     Event {
         schema: SCHEMA_VERSION,
         key: progress.key.clone(),
         kind: progress.kind,
         what: EventWhat::Progress,
         attempt: format!("{}-{}", delivery.sequence, delivery.delivered),
-        worker: workshop.software.worker.clone(),
+        worker: runner.software.worker.clone(),
         at_ms: crate::now_ms(),
         cached: false,
         done: progress.done,

@@ -8,10 +8,10 @@ mod ram_queue;
 
 use crate::{
     Metrics,
-    attempt::Workshop,
+    attempt::AttemptRunner,
     audit::{Claims, audit, commits},
-    desk::Bench,
     drain::Drain,
+    job_context::WorkerContext,
     store::{Cache, Fault, RamStore, Store},
     testing::job,
     verify::Verifier,
@@ -111,7 +111,7 @@ fn rot(store: &RamStore, dice: &Dice, stays: bool) {
 
 struct World {
     seed: u64,
-    weather: Weather,
+    random_faults: Weather,
     dice: Dice,
     store: Arc<RamStore>,
     queue: Shared,
@@ -120,12 +120,12 @@ struct World {
 
 impl World {
     fn new(seed: u64, is_store_sound: bool) -> Self {
-        let (weather, dice) = (
+        let (random_faults, dice) = (
             Weather::of(seed),
             Dice(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))),
         );
         let (store_dice, queue_dice) = (dice.clone(), dice.clone());
-        let store = RamStore::with_faults(move |_, _| store_dice.fault(weather.faults));
+        let store = RamStore::with_faults(move |_, _| store_dice.fault(random_faults.faults));
         let store = Arc::new(if is_store_sound {
             store
         } else {
@@ -133,8 +133,10 @@ impl World {
         });
         let witnessed = store.clone();
         let witness = move |event: &cedm_contract::Event| {
-            let is_kept =
-                || weather.rot.is_some() || !witnessed.below(&manifest_key(&event.key)).is_empty();
+            let is_kept = || {
+                random_faults.rot.is_some()
+                    || !witnessed.below(&manifest_key(&event.key)).is_empty()
+            };
             assert!(
                 event.what != EventWhat::Done || is_kept(),
                 "seed {seed}: a done event without a manifest"
@@ -142,7 +144,7 @@ impl World {
         };
         let queue = RamQueue::new(
             (ACK_WAIT, MAX_DELIVER),
-            move |_| queue_dice.fault(weather.faults),
+            move |_| queue_dice.fault(random_faults.faults),
             witness,
         );
         let queue = Shared(Arc::new(queue));
@@ -156,7 +158,7 @@ impl World {
         };
         Self {
             seed,
-            weather,
+            random_faults,
             dice,
             store,
             queue,
@@ -164,26 +166,26 @@ impl World {
         }
     }
 
-    fn workshop(&self, metrics: &Metrics, folder: &Path) -> Workshop {
+    fn runner(&self, metrics: &Metrics, folder: &Path) -> AttemptRunner {
         let dice = self.dice.clone();
         let store: Arc<dyn Store> = Arc::new(Distant {
             store: self.store.clone(),
             delay: move || dice.delay(),
         });
-        let bench = Bench {
+        let worker = WorkerContext {
             store: store.clone(),
             // Nothing is kept: a cached object would hide what became of the stored one.
             cache: Cache::open(&folder.join("cache"), 0).unwrap(),
             metrics: metrics.clone(),
-            board: Arc::default(),
+            progress_table: Arc::default(),
             drain: Drain::default(),
             scratch: folder.to_owned(),
             checkpoint_every: Duration::from_secs(60),
         };
-        Workshop {
+        AttemptRunner {
             queue: Arc::new(self.queue.clone()),
             compute: Arc::new(Sleeper(self.dice.clone())),
-            bench,
+            worker,
             verifier: Verifier::new(store),
             software: Software::default(),
             max_failures: 5,
@@ -196,17 +198,17 @@ impl World {
         let mut seen: BTreeMap<String, Bytes> = BTreeMap::new();
         for second in 0..40_000_u64 {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            if second == 100 && self.weather.wipe {
+            if second == 100 && self.random_faults.wipe {
                 self.queue.0.wipe();
             }
-            if let Some(stays) = self.weather.rot
+            if let Some(stays) = self.random_faults.rot
                 && second < 400
                 && second % 50 == 49
             {
                 rot(&self.store, &self.dice, stays);
             }
             let now = manifests(&self.store);
-            if self.weather.rot.is_none() {
+            if self.random_faults.rot.is_none() {
                 for (key, bytes) in &seen {
                     let seed = self.seed;
                     assert_eq!(
@@ -261,7 +263,7 @@ impl World {
                 .unwrap();
             actors::check_result(seed, &self.store, job, manifest);
         }
-        if self.weather.rot.is_none() {
+        if self.random_faults.rot.is_none() {
             for (key, attempts) in commits(&events) {
                 assert_eq!(
                     attempts.len(),
@@ -277,7 +279,7 @@ async fn simulate(seed: u64, metrics: &Metrics, folder: &Path, is_store_sound: b
     let world = World::new(seed, is_store_sound);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..3 {
-        tasks.spawn(worker(world.workshop(metrics, folder), world.dice.clone()));
+        tasks.spawn(worker(world.runner(metrics, folder), world.dice.clone()));
     }
     // Two coordinators: nothing may depend on there being one.
     for _ in 0..2 {

@@ -193,9 +193,9 @@ impl Submitter {
         let event = Event {
             cached,
             message,
-            ..crate::mover::event(kind, key, what)
+            ..crate::redeliverer::event(kind, key, what)
         };
-        Ok(self.queue.tell(&event, &Envelope::fresh()).await?)
+        Ok(self.queue.publish_event(&event, &Envelope::fresh()).await?)
     }
 
     /// Whether a job is queued, in hand, or waiting for its time.

@@ -1,6 +1,6 @@
 //! The worker: what a service must say of itself to be served.
 
-use crate::{ConnectArgs, Desk, JobError, LogFormat, connect::seconds};
+use crate::{ConnectArgs, JobContext, JobError, LogFormat, connect::seconds};
 use cedm_contract::{JobResult, Service};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -32,11 +32,11 @@ pub trait Worker: Send + 'static {
     fn counters(&self) -> Vec<(&'static str, &'static str)> {
         Vec::new()
     }
-    /// Performs one job. Outputs go through [`Desk::put`]; a panic counts as [`JobError::Bug`].
+    /// Performs one job. Outputs go through [`JobContext::put`]; a panic counts as [`JobError::Bug`].
     ///
     /// # Errors
     /// Anything; the variant decides what becomes of the message.
-    fn perform(&mut self, desk: &Desk) -> Result<Outcome, JobError>;
+    fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError>;
 }
 
 /// Options of `serve`, the same for every service (clap: `#[command(flatten)]`).

@@ -2,7 +2,7 @@
 
 use crate::{
     home::{Child, Process},
-    up::board::Board,
+    up::process_table::ProcessTable,
 };
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
@@ -62,7 +62,7 @@ pub struct Recipe {
 pub async fn supervise(
     recipe: Recipe,
     logs: PathBuf,
-    board: Rc<Board>,
+    process_table: Rc<ProcessTable>,
     mut stage: watch::Receiver<Stage>,
 ) -> Result<()> {
     let log = logs.join(format!("{}.log", recipe.name));
@@ -87,7 +87,7 @@ pub async fn supervise(
                 // supervisor is gone.
                 let lifeline = child.stdin.take();
                 entry.process = child.id().and_then(Process::of);
-                board.show(entry.clone());
+                process_table.show(entry.clone());
                 let end = tokio::select! {
                     status = child.wait() => describe(status),
                     () = reached(&mut stage, recipe.stops_at) => {
@@ -97,7 +97,7 @@ pub async fn supervise(
                 };
                 drop(lifeline);
                 entry.process = None;
-                board.show(entry.clone());
+                process_table.show(entry.clone());
                 end
             }
         };
@@ -109,7 +109,7 @@ pub async fn supervise(
         } else {
             delay
         };
-        board.say(&format!(
+        process_table.say(&format!(
             "{} {end}; again in {} (log: {})",
             recipe.name,
             humantime::format_duration(delay),

@@ -1,6 +1,6 @@
 //! Whether a child is ready: one small HTTP question on loopback.
 
-use crate::up::board::Board;
+use crate::up::process_table::ProcessTable;
 use anyhow::{Result, bail};
 use std::{
     fs,
@@ -69,7 +69,7 @@ pub async fn status(address: &str, path: &str) -> Option<u16> {
 /// log.
 pub async fn all_ready(
     probes: &[Probe],
-    board: &Board,
+    process_table: &ProcessTable,
     logs: &Path,
     patience: Duration,
 ) -> Result<()> {
@@ -77,11 +77,11 @@ pub async fn all_ready(
     for probe in probes {
         loop {
             let answer = ask(probe).await;
-            if board.runs(&probe.name) && answer.is_ok() {
+            if process_table.runs(&probe.name) && answer.is_ok() {
                 break;
             }
             let log = logs.join(format!("{}.log", probe.name));
-            if board.restarts(&probe.name) >= 5 {
+            if process_table.restarts(&probe.name) >= 5 {
                 bail!(
                     "{} ends again and again; the end of {}:\n{}",
                     probe.name,

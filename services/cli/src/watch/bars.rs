@@ -1,7 +1,8 @@
 //! Bars in a terminal, lines elsewhere.
 
 use crate::{render, watch::running::Run};
-use cedm_contract::{Event, EventWhat, JobKey, Kind, outcome::JobCounts};
+use cedm_contract::{Event, EventWhat, JobKey, Kind};
+use cedm_sweep::outcome::JobCounts;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{collections::BTreeMap, io::IsTerminal};
 

@@ -12,7 +12,7 @@ use cedm_contract::{
     JobResult, Manifest,
     params::{NeighbourPart, NeighboursParams},
 };
-use cedm_runtime::{Desk, JobError, Monitor, Outcome};
+use cedm_runtime::{JobContext, JobError, Monitor, Outcome};
 use std::{collections::BTreeMap, time::Instant};
 use tch::{Kind, Tensor};
 
@@ -20,25 +20,25 @@ const CANDIDATES: &str = "candidates.safetensors";
 
 /// The job with these parameters.
 pub(super) fn perform(
-    desk: &Desk,
+    context: &JobContext,
     params: &NeighboursParams,
     tile_bytes: u64,
 ) -> Result<Outcome, JobError> {
-    let count = inputs::feature_set(desk.input("features")?)?.count;
-    let parts = desk.inputs("part/");
+    let count = inputs::feature_set(context.input("features")?)?.count;
+    let parts = context.inputs("part/");
     let started = Instant::now();
     let pairs = match params.part {
-        Some(part) => candidates(desk, params.k, part, count, tile_bytes)?,
+        Some(part) => candidates(context, params.k, part, count, tile_bytes)?,
         None if parts.is_empty() => {
-            let features = inputs::features(desk)?;
+            let features = inputs::features(context)?;
             put(
-                desk,
-                compute::neighbours(&features, params.k, tile_bytes, desk)?,
+                context,
+                compute::neighbours(&features, params.k, tile_bytes, context)?,
             )?;
             count.saturating_mul(count)
         }
         None => {
-            put(desk, merge(desk, params.k, count, &parts)?)?;
+            put(context, merge(context, params.k, count, &parts)?)?;
             0
         }
     };
@@ -52,10 +52,10 @@ pub(super) fn perform(
     })
 }
 
-fn put(desk: &Desk, found: Neighbours) -> Result<(), JobError> {
+fn put(context: &JobContext, found: Neighbours) -> Result<(), JobError> {
     let similarities = found.similarities.to_kind(Kind::Float);
     put_tensors(
-        desk,
+        context,
         NEIGHBOURS,
         &[
             ("indices".to_owned(), found.indices),
@@ -66,29 +66,29 @@ fn put(desk: &Desk, found: Neighbours) -> Result<(), JobError> {
 
 /// One part: block by block, so that two blocks at most are in memory. Returns the pairs compared.
 fn candidates(
-    desk: &Desk,
+    context: &JobContext,
     k: u32,
     part: NeighbourPart,
     count: u64,
     tile_bytes: u64,
 ) -> Result<u64, JobError> {
     let blocks = Blocks::new(count as i64, part.of).map_err(compute::refuse)?;
-    let own = inputs::feature_rows(desk, blocks.rows(part.index))?;
+    let own = inputs::feature_rows(context, blocks.rows(part.index))?;
     let mut search =
         PartSearch::new(blocks, part.index, k, tile_bytes, &own).map_err(compute::refuse)?;
     drop(own);
     let (mut done, total) = (0, blocks.pairs_of_part(part.index));
     let mut watch = |pairs: u64| {
         done += pairs;
-        desk.progress(done, total, "pairs");
-        desk.count("cedm_neighbour_pairs_total", pairs);
-        !desk.stopping()
+        context.progress(done, total, "pairs");
+        context.count("cedm_neighbour_pairs_total", pairs);
+        !context.stopping()
     };
     for block in blocks.of_part(part.index) {
         let features = if block == part.index {
             None
         } else {
-            Some(inputs::feature_rows(desk, blocks.rows(block))?)
+            Some(inputs::feature_rows(context, blocks.rows(block))?)
         };
         if !search
             .compare(block, features.as_ref(), &mut watch)
@@ -102,13 +102,13 @@ fn candidates(
         tensors.push((format!("indices.{}", lists.block), lists.indices));
         tensors.push((format!("similarities.{}", lists.block), lists.similarities));
     }
-    put_tensors(desk, CANDIDATES, &tensors)?;
+    put_tensors(context, CANDIDATES, &tensors)?;
     Ok(total)
 }
 
 /// The merge: block by block over the parts that met it.
 fn merge(
-    desk: &Desk,
+    context: &JobContext,
     k: u32,
     count: u64,
     parts: &[(&str, &Manifest)],
@@ -120,7 +120,7 @@ fn merge(
             .zip(parts)
             .filter(|(part, _)| blocks.of_part(*part).contains(&block));
         let lists = met
-            .map(|(_, (role, part))| read(desk, role, part, block))
+            .map(|(_, (role, part))| read(context, role, part, block))
             .collect::<Result<Vec<_>, _>>()?;
         let found = merge_block(&lists, k).map_err(compute::refuse)?;
         let (rows, expected) = (found.indices.size()[0], blocks.rows(block));
@@ -131,8 +131,8 @@ fn merge(
         }
         indices.push(found.indices);
         similarities.push(found.similarities);
-        desk.progress((block + 1).into(), blocks.count().into(), "blocks");
-        if desk.stopping() {
+        context.progress((block + 1).into(), blocks.count().into(), "blocks");
+        if context.stopping() {
             return Err(JobError::Drained);
         }
     }
@@ -142,8 +142,13 @@ fn merge(
     })
 }
 
-fn read(desk: &Desk, role: &str, part: &Manifest, block: u32) -> Result<BlockLists, JobError> {
-    let file = desk.fetch_output(part, CANDIDATES)?;
+fn read(
+    context: &JobContext,
+    role: &str,
+    part: &Manifest,
+    block: u32,
+) -> Result<BlockLists, JobError> {
+    let file = context.fetch_output(part, CANDIDATES)?;
     let named = |what: &str| {
         inputs::tensor(&file, &format!("{what}.{block}"))
             .map_err(|error| JobError::reject(anyhow!("{role}: {error}")))

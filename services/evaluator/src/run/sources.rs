@@ -5,7 +5,8 @@ use crate::{
     EvaluatorError, FeatureSpace, MeasuredSet,
     measure::{images_of, measure, read_moments, read_tensor},
 };
-use cedm_contract::{Digest, extractor, params::ExtractorSpec};
+use cedm_catalogue::extractors::extractor;
+use cedm_contract::{Digest, params::ExtractorSpec};
 use cedm_images::{ImportOptions, Shard, import, read_shard};
 use cedm_maths::{Features, Moments, read_statistics};
 use cedm_nets::{Extractor, PcaFit};

@@ -2,7 +2,7 @@
 
 use super::{Settings, Sides, Value};
 use crate::{EvaluatorError, cells::cells_of, confidence::confidences};
-use cedm_contract::metrics::{Against, Metric};
+use cedm_catalogue::metrics::{Against, Metric};
 use cedm_maths::{
     Celled, Features, Order, Prdc, Splits, Spread, authenticity, copying_score, fd_infinity,
     frechet_to, inception_score, kid, mean_softmax_score, nearest_cosine_auroc, numpy_permutation,

@@ -99,8 +99,10 @@ fn averages(rows: &Rows, centroids: &Tensor, nearest: &Nearest) -> Tensor {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{fit, plus_plus};
-    use super::*;
+    use super::{
+        super::{fit, plus_plus},
+        *,
+    };
     use crate::Features;
     use cedm_contract::params::KmeansParams;
 

@@ -159,8 +159,7 @@ fn assign_all(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fit;
-    use super::*;
+    use super::{super::fit, *};
     use crate::Features;
     use tch::Device;
 

@@ -66,8 +66,10 @@ pub fn sampled_agreement(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{DEFAULT_TILE_BYTES, nearest};
-    use super::*;
+    use super::{
+        super::{DEFAULT_TILE_BYTES, nearest},
+        *,
+    };
     use crate::Features;
     use tch::Device;
 

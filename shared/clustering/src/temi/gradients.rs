@@ -115,8 +115,7 @@ fn last_layer_gradients(
 
 #[cfg(test)]
 mod tests {
-    use super::super::HeadShape;
-    use super::*;
+    use super::{super::HeadShape, *};
     use tch::{Device, Kind};
 
     fn check(layers: i64) {

@@ -156,8 +156,7 @@ fn update(
 
 #[cfg(test)]
 mod tests {
-    use super::super::HeadShape;
-    use super::*;
+    use super::{super::HeadShape, *};
     use tch::Kind;
 
     fn heads() -> Heads {

@@ -186,7 +186,19 @@ mod tests {
         for (embedding, published) in [(Embedding::Ddpmpp, 1), (Embedding::Ncsnpp, 2)] {
             let mut network = NetworkSpec {
                 embedding,
-                ..crate::sweep::preset("tiny8").unwrap().network
+                resolution: 8,
+                channels: 3,
+                label_dim: 0,
+                augment_dim: 0,
+                model_channels: 16,
+                channel_mult: vec![1, 1],
+                channel_mult_emb: 4,
+                channel_mult_noise: None,
+                num_blocks: 1,
+                attn_resolutions: vec![4],
+                dropout: 0.0,
+                label_dropout: 0.0,
+                sigma_data: 0.5,
             };
             network.channel_mult_noise = Some(published);
             network.normalise();

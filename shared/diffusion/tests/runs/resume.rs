@@ -1,8 +1,9 @@
 //! Interrupted and cut into rounds: what must not change, and what may.
 
 use super::{alone, recipe, state_bytes, steps, training};
-use cedm_contract::{params::Precision, sweep::preset};
+use cedm_contract::params::Precision;
 use cedm_diffusion::Recipe;
+use cedm_sweep::preset;
 use tch::{Device, Kind, Tensor};
 
 #[test]

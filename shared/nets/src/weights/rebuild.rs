@@ -35,7 +35,7 @@ pub(super) struct Described {
 
 /// Every tensor below the root, with its path joined by dots.
 pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Vec<Described>, String> {
-    let mut walk = Walk {
+    let mut walk = Rebuilder {
         pickle,
         found: Vec::new(),
         steps_left: MAX_STEPS,
@@ -46,13 +46,13 @@ pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Vec<Described>, String> 
 
 /// A walk through the tree; shared branches are walked once for each path to them, so the steps are
 /// counted.
-struct Walk<'p, 'a> {
+struct Rebuilder<'p, 'a> {
     pickle: &'p Pickle<'a>,
     found: Vec<Described>,
     steps_left: usize,
 }
 
-impl Walk<'_, '_> {
+impl Rebuilder<'_, '_> {
     fn visit(&mut self, id: Id, path: String, depth: usize) -> Result<(), String> {
         self.steps_left = self
             .steps_left

@@ -1,7 +1,7 @@
 //! Clusterings, the bound search that decides how many clusters, and the cells that follow from
 //! both.
 
-use super::{Walk, cell_label, features};
+use super::{PlanContext, cell_label, features};
 use crate::{
     Cell, Purpose, Work,
     builder::{Builder, Dep, Draft},
@@ -11,8 +11,8 @@ use crate::{
 use cedm_contract::{
     BoundDecision, BoundResult, JobResult, JobSpec, Kind,
     params::{BoundParams, ClusterMethod, ClusterParams, TemiParams},
-    sweep::{ClusteringSpec, Clusters, Method},
 };
+use cedm_sweep::{ClusteringSpec, Clusters, Method};
 use std::collections::BTreeSet;
 
 /// Probes beyond this many mean that a search does not end.
@@ -29,7 +29,7 @@ pub(super) struct NetworkCell<'k> {
 /// The networks that a clustering asks for.
 pub(super) fn cells<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
 ) -> Vec<NetworkCell<'k>> {
     let at = |clusters| Cell {
@@ -37,7 +37,7 @@ pub(super) fn cells<'k>(
         clusters,
         nimg: None,
         set: None,
-        purpose: Purpose::Judge,
+        purpose: Purpose::Evaluation,
     };
     let cell = |clusters, condition| NetworkCell {
         label: cell_label(clustering, clusters),
@@ -48,13 +48,13 @@ pub(super) fn cells<'k>(
         (Method::None, _) => vec![cell(None, None)],
         (Method::GroundTruth { coarse }, _) => {
             let classes = if *coarse {
-                walk.images.set.coarse_classes
+                context.images.set.coarse_classes
             } else {
-                walk.images.set.classes
+                context.images.set.classes
             };
             vec![cell(
                 Some(classes),
-                Some(cluster(b, walk, clustering, classes, clustering.seed)),
+                Some(cluster(b, context, clustering, classes, clustering.seed)),
             )]
         }
         (_, Clusters::List(list)) => list
@@ -62,11 +62,11 @@ pub(super) fn cells<'k>(
             .map(|c| {
                 cell(
                     Some(*c),
-                    Some(cluster(b, walk, clustering, *c, clustering.seed)),
+                    Some(cluster(b, context, clustering, *c, clustering.seed)),
                 )
             })
             .collect(),
-        (_, Clusters::Bound | Clusters::CMax) => bounded(b, walk, clustering),
+        (_, Clusters::Bound | Clusters::CMax) => bounded(b, context, clustering),
         (_, Clusters::Given) => Vec::new(),
     }
 }
@@ -74,7 +74,7 @@ pub(super) fn cells<'k>(
 /// Cells whose C the bound decides; placeholders while it does not.
 fn bounded<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
 ) -> Vec<NetworkCell<'k>> {
     let bound = &b.sweep.spec.bound;
@@ -90,17 +90,17 @@ fn bounded<'k>(
     if lower {
         // what is asked for by number need not wait for C_max
         bound.lower_bound_clusters.iter().for_each(|c| {
-            lower_bound_cluster(b, walk, clustering, *c);
+            lower_bound_cluster(b, context, clustering, *c);
         });
     }
-    let search = search(b, walk, source);
+    let search = search(b, context, source);
     let Some(found) = search.found() else {
         let cell = Cell {
             clustering: clustering.name.clone(),
             clusters: None,
             nimg: None,
             set: None,
-            purpose: Purpose::Judge,
+            purpose: Purpose::Evaluation,
         };
         let label = |i: u32| {
             if count == 1 {
@@ -118,17 +118,17 @@ fn bounded<'k>(
             .collect();
     };
     if lower {
-        lower_bound(b, walk, clustering, found);
+        lower_bound(b, context, clustering, found);
     }
     let mut cells = Vec::new();
     for c in spread(&passing(found), count) {
-        let condition = cluster(b, walk, clustering, c, clustering.seed);
+        let condition = cluster(b, context, clustering, c, clustering.seed);
         let cell = Cell {
             clustering: clustering.name.clone(),
             clusters: Some(c),
             nimg: None,
             set: None,
-            purpose: Purpose::Judge,
+            purpose: Purpose::Evaluation,
         };
         cells.push(NetworkCell {
             label: cell_label(clustering, Some(c)),
@@ -174,10 +174,10 @@ impl<'k> BoundSearch<'k> {
 /// The search on this clustering: steps and probes in turn, until a step says that C_max is found.
 fn search<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
 ) -> BoundSearch<'k> {
-    let images = u32::try_from(walk.images.set.count).unwrap_or(u32::MAX);
+    let images = u32::try_from(context.images.set.count).unwrap_or(u32::MAX);
     let given = &b.sweep.spec.bound.params;
     let params = BoundParams {
         cap: given.cap.min(images),
@@ -190,14 +190,20 @@ fn search<'k>(
             clusters: None,
             nimg: None,
             set: None,
-            purpose: Purpose::Judge,
+            purpose: Purpose::Evaluation,
         },
     );
     let mut probed: BTreeSet<u32> = BTreeSet::new();
     if params.start <= params.cap {
         // What the first step will ask for is known: nothing need wait for it to say so.
         (0..seeds).for_each(|offset| {
-            cluster(b, walk, clustering, params.start, clustering.seed + offset);
+            cluster(
+                b,
+                context,
+                clustering,
+                params.start,
+                clustering.seed + offset,
+            );
         });
     }
     let mut newest = None;
@@ -208,13 +214,13 @@ fn search<'k>(
             Work::one(),
         )
         .cell(&cell)
-        .reads("images", walk.images.dep);
+        .reads("images", context.images.dep);
         for c in &probed {
             for offset in 0..seeds {
                 let seed = clustering.seed + offset;
                 draft = draft.reads(
                     format!("probe/{c}/{seed}"),
-                    cluster(b, walk, clustering, *c, seed),
+                    cluster(b, context, clustering, *c, seed),
                 );
             }
         }
@@ -255,7 +261,7 @@ fn search<'k>(
 /// TEMI with beta = 1 at C far above what is needed (spec §6.2).
 fn lower_bound<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
     found: &BoundResult,
 ) {
@@ -265,9 +271,9 @@ fn lower_bound<'k>(
     for c in lower_bound_clusters(
         &b.sweep.spec.bound.lower_bound_clusters,
         c_max,
-        walk.images.set.count,
+        context.images.set.count,
     ) {
-        lower_bound_cluster(b, walk, clustering, c);
+        lower_bound_cluster(b, context, clustering, c);
     }
 }
 
@@ -286,7 +292,7 @@ pub(crate) fn lower_bound_clusters(asked: &[u32], c_max: Option<u32>, images: u6
 
 fn lower_bound_cluster<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
     c: u32,
 ) -> Dep<'k> {
@@ -298,7 +304,7 @@ fn lower_bound_cluster<'k>(
         }),
         other => other.clone(),
     };
-    cluster_job(b, walk, &method, (id, clustering, c, clustering.seed))
+    cluster_job(b, context, &method, (id, clustering, c, clustering.seed))
 }
 
 /// "cluster temi C=20", with the seed where it is not the clustering's own.
@@ -313,14 +319,14 @@ fn cluster_id(clustering: &ClusteringSpec, c: u32, seed: u64) -> String {
 /// One clustering.
 fn cluster<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
     c: u32,
     seed: u64,
 ) -> Dep<'k> {
     cluster_job(
         b,
-        walk,
+        context,
         &clustering.method,
         (cluster_id(clustering, c, seed), clustering, c, seed),
     )
@@ -328,7 +334,7 @@ fn cluster<'k>(
 
 fn cluster_job<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     method: &Method,
     at: (String, &ClusteringSpec, u32, u64),
 ) -> Dep<'k> {
@@ -337,13 +343,13 @@ fn cluster_job<'k>(
         return dep;
     }
     let spec = &b.sweep.spec;
-    let images = walk.images;
+    let images = context.images;
     let cell = Cell {
         clustering: clustering.name.clone(),
         clusters: Some(c),
         nimg: None,
         set: None,
-        purpose: Purpose::Judge,
+        purpose: Purpose::Evaluation,
     };
     let (work, features, neighbours) = match method {
         Method::Temi(temi) => {

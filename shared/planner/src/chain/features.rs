@@ -5,14 +5,15 @@ use crate::{
     Work,
     builder::{Builder, Dep, Draft},
 };
+use cedm_catalogue::extractors::extractor;
 use cedm_contract::{
-    JobSpec, Kind, extractor,
+    JobSpec, Kind,
     params::{
-        AdaptParams, ExtractParams, ExtractorSpec, FeaturesParams, FitParams, JudgeParams,
-        NeighbourPart, NeighboursParams,
+        AdaptParams, ExtractParams, ExtractorSpec, FeatureEvaluationParams, FeaturesParams,
+        FitParams, NeighbourPart, NeighboursParams,
     },
-    sweep::ExtractorChoice,
 };
+use cedm_sweep::ExtractorChoice;
 
 /// "pca-32": the extractor with what tells it from others of its name.
 pub(super) fn label(choice: &ExtractorChoice) -> String {
@@ -186,10 +187,14 @@ pub(super) fn judged<'k>(
     let features = features(b, images, choice);
     let draft = Draft::new(
         format!("judge {}", label(choice)),
-        Kind::Judge,
+        Kind::FeatureEvaluation,
         Work::images(images.set.count),
     )
     .reads("features", features)
     .reads("images", images.dep);
-    Some(b.add(draft, || Ok(JobSpec::Judge(JudgeParams::default()))))
+    Some(b.add(draft, || {
+        Ok(JobSpec::FeatureEvaluation(
+            FeatureEvaluationParams::default(),
+        ))
+    }))
 }

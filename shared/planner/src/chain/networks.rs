@@ -1,7 +1,7 @@
 //! A network: its training in segments from snapshot to snapshot, the sample sets of each snapshot,
 //! their scores.
 
-use super::{Walk, clusters::NetworkCell, kimg, scores};
+use super::{PlanContext, clusters::NetworkCell, kimg, scores};
 use crate::{
     Cell, Purpose, Work,
     builder::{Builder, Dep, Draft},
@@ -32,14 +32,18 @@ impl SetPlan {
 }
 
 /// Everything that follows from one condition.
-pub(super) fn network<'k>(b: &mut Builder<'k>, walk: Walk<'k>, network: &NetworkCell<'k>) {
+pub(super) fn network<'k>(
+    b: &mut Builder<'k>,
+    context: PlanContext<'k>,
+    network: &NetworkCell<'k>,
+) {
     let mut previous: Option<Dep<'k>> = None;
     let mut from = 0;
     for to in &b.sweep.spec.training.snapshots_nimg {
-        let weights = segment(b, walk, network, previous, (from, *to));
+        let weights = segment(b, context, network, previous, (from, *to));
         for set in sets(b, network, *to) {
             let samples = sample_set(b, network, weights, &set);
-            scores::scores(b, walk, network, samples, &set);
+            scores::scores(b, context, network, samples, &set);
         }
         (previous, from) = (Some(weights), *to);
     }
@@ -48,12 +52,12 @@ pub(super) fn network<'k>(b: &mut Builder<'k>, walk: Walk<'k>, network: &Network
 /// One training segment.
 fn segment<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     network: &NetworkCell<'k>,
     previous: Option<Dep<'k>>,
     (from, to): (u64, u64),
 ) -> Dep<'k> {
-    let (training, set) = (&b.sweep.spec.training, walk.images.set);
+    let (training, set) = (&b.sweep.spec.training, context.images.set);
     let cell = Cell {
         nimg: Some(to),
         ..network.cell.clone()
@@ -64,7 +68,7 @@ fn segment<'k>(
         Work::kimg(to - from),
     )
     .cell(&cell)
-    .reads("images", walk.images.dep)
+    .reads("images", context.images.dep)
     .maybe("condition", network.condition)
     .maybe("previous", previous);
     let spec = &b.sweep.spec;
@@ -115,7 +119,7 @@ fn sets(b: &Builder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPlan> {
     };
     let plan = |purpose, set: u32, images| {
         let what = match purpose {
-            Purpose::Judge => format!("set {set}"),
+            Purpose::Evaluation => format!("set {set}"),
             Purpose::Curve => "set for curves".to_owned(),
             Purpose::Uniform => format!("uniform set {set}"),
         };
@@ -133,7 +137,7 @@ fn sets(b: &Builder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPlan> {
         }
     };
     let mut sets: Vec<SetPlan> = (0..count)
-        .map(|set| plan(Purpose::Judge, set, images))
+        .map(|set| plan(Purpose::Evaluation, set, images))
         .collect();
     if last {
         let fewer = sampling.snapshot_images;
@@ -183,7 +187,7 @@ fn sample_set<'k>(
                     labels: LabelSource::Uniform,
                     ..sampling.sampler.clone()
                 },
-                Purpose::Judge | Purpose::Curve => sampling.sampler.clone(),
+                Purpose::Evaluation | Purpose::Curve => sampling.sampler.clone(),
             },
             first_seed: set.first_seed + first,
             count: count as u32,
@@ -206,18 +210,18 @@ fn sample_set<'k>(
 /// compares with.
 pub(super) fn unconditional_set<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
 ) -> Option<(Dep<'k>, SetPlan)> {
     let sweep = b.sweep;
     let clustering = sweep
         .spec
         .clusterings
         .iter()
-        .find(|clustering| clustering.method == cedm_contract::sweep::Method::None)?;
-    let network = super::clusters::cells(b, walk, clustering).pop()?;
+        .find(|clustering| clustering.method == cedm_sweep::Method::None)?;
+    let network = super::clusters::cells(b, context, clustering).pop()?;
     let (mut weights, mut from) = (None, 0);
     for to in &sweep.spec.training.snapshots_nimg {
-        weights = Some(segment(b, walk, &network, weights, (from, *to)));
+        weights = Some(segment(b, context, &network, weights, (from, *to)));
         from = *to;
     }
     let set = sets(b, &network, from).into_iter().next()?;

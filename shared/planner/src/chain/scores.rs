@@ -2,7 +2,7 @@
 //! and feature space.
 
 use super::{
-    Images, Walk,
+    Images, PlanContext,
     clusters::NetworkCell,
     features,
     networks::{SetPlan, unconditional_set},
@@ -11,17 +11,17 @@ use crate::{
     Purpose, Work,
     builder::{Builder, Dep, Draft},
 };
+use cedm_catalogue::metrics::{Against, metric};
 use cedm_contract::{
     ImageSet, JobSpec, Kind,
-    metrics::{Against, metric},
     params::{MeasureParams, ReferenceParams, ScoreParams, reference_limit},
-    sweep::{EvaluationSpec, Method},
 };
+use cedm_sweep::{EvaluationSpec, Method};
 
 /// The scores of one sample set in every feature space of the sweep.
 pub(super) fn scores<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     network: &NetworkCell<'k>,
     samples: Dep<'k>,
     set: &SetPlan,
@@ -47,15 +47,15 @@ pub(super) fn scores<'k>(
                 .filter_map(|name| metric(name))
                 .any(|row| row.against == what)
         };
-        let reference = training_reference(b, walk, evaluation);
-        let shards = measured_samples(b, walk, evaluation, samples, set);
+        let reference = training_reference(b, context, evaluation);
+        let shards = measured_samples(b, context, evaluation, samples, set);
         let other = if against(Against::Unconditional) {
-            unconditional_reference(b, walk, evaluation)
+            unconditional_reference(b, context, evaluation)
         } else {
             None
         };
         let test = if against(Against::TrainingAndTest) {
-            test_reference(b, walk, evaluation)
+            test_reference(b, context, evaluation)
         } else {
             None
         };
@@ -86,7 +86,7 @@ pub(super) fn scores<'k>(
 /// confidence of the head only of what finished networks are judged by, and only where there is
 /// such a head.
 fn applies(name: &str, method: Option<&Method>, set: &SetPlan) -> bool {
-    let judged = set.last && set.purpose() == Purpose::Judge;
+    let judged = set.last && set.purpose() == Purpose::Evaluation;
     metric(name).is_some_and(|row| match row.against {
         Against::Unconditional => judged && method != Some(&Method::None),
         Against::Heads => judged && matches!(method, Some(Method::Temi(_))),
@@ -96,7 +96,7 @@ fn applies(name: &str, method: Option<&Method>, set: &SetPlan) -> bool {
 
 fn measured_samples<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
     samples: Dep<'k>,
     set: &SetPlan,
@@ -108,7 +108,7 @@ fn measured_samples<'k>(
         .collect();
     measured(
         b,
-        walk,
+        context,
         evaluation,
         (samples, &set.label, counts),
         Some(set),
@@ -118,12 +118,12 @@ fn measured_samples<'k>(
 /// Features and moments of every shard of an image or sample set.
 fn measured<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
     (images, of, counts): (Dep<'k>, &str, Vec<u64>),
     set: Option<&SetPlan>,
 ) -> Vec<Dep<'k>> {
-    let fit = features::fit(b, walk.images, &evaluation.extractor);
+    let fit = features::fit(b, context.images, &evaluation.extractor);
     let mut shards = Vec::new();
     for (shard, count) in (0u32..).zip(counts) {
         let mut draft = Draft::new(
@@ -152,10 +152,10 @@ fn measured<'k>(
 
 fn training_reference<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
 ) -> Dep<'k> {
-    image_reference(b, walk, evaluation, walk.images, "training images")
+    image_reference(b, context, evaluation, context.images, "training images")
 }
 
 /// Why images of one shape cannot be held against those of another: extractors that resize would
@@ -173,37 +173,38 @@ fn shape_obstacle(test: &ImageSet, training: &ImageSet) -> Option<String> {
 
 fn test_reference<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
 ) -> Option<Dep<'k>> {
-    walk.test
-        .map(|test| image_reference(b, walk, evaluation, test, "test images"))
+    context
+        .test
+        .map(|test| image_reference(b, context, evaluation, test, "test images"))
 }
 
 fn image_reference<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
     images: Images<'k>,
     of: &str,
 ) -> Dep<'k> {
     let counts = images.set.shards.iter().map(|shard| shard.count).collect();
-    let shards = measured(b, walk, evaluation, (images.dep, of, counts), None);
+    let shards = measured(b, context, evaluation, (images.dep, of, counts), None);
     // Written down only where it cuts something off: the key of a whole reference does not depend
     // on the rule.
     let at_most =
         reference_limit(&evaluation.extractor.name).filter(|limit| *limit < images.set.count);
-    let obstacle = shape_obstacle(images.set, walk.images.set);
+    let obstacle = shape_obstacle(images.set, context.images.set);
     reference(b, evaluation, of, shards, obstacle.map_or(Ok(at_most), Err))
 }
 
 fn unconditional_reference<'k>(
     b: &mut Builder<'k>,
-    walk: Walk<'k>,
+    context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
 ) -> Option<Dep<'k>> {
-    let (samples, set) = unconditional_set(b, walk)?;
-    let shards = measured_samples(b, walk, evaluation, samples, &set);
+    let (samples, set) = unconditional_set(b, context)?;
+    let shards = measured_samples(b, context, evaluation, samples, &set);
     Some(reference(b, evaluation, &set.label, shards, Ok(None)))
 }
 

@@ -4,10 +4,11 @@ mod agreement;
 mod efficiency;
 mod uniform;
 
-use cedm_contract::{
-    metrics::metric,
+use cedm_catalogue::metrics::metric;
+
+use cedm_sweep::{
+    Sweep,
     outcome::{Answer, BoundOutcome, CellOutcome, Comparison, RunnerUp, Summary},
-    sweep::Sweep,
 };
 
 /// The best granularity by the primary metric of the first feature space; `None` while no

@@ -2,13 +2,13 @@
 
 use super::{View, artefact, summary::summarise};
 use crate::{Cell, Node, Purpose, chain::cell_label};
-use cedm_contract::{
-    JobResult, Kind, Manifest,
+use cedm_contract::{JobResult, Kind, Manifest};
+use cedm_sweep::{
+    ClusteringSpec, Method,
     outcome::{
         CellOutcome, SamplesOutcome, ScoresOutcome, SetOutcome, SnapshotOutcome, Summary,
         TrainingOutcome,
     },
-    sweep::{ClusteringSpec, Method},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,7 +45,7 @@ fn cell(view: &View<'_>, clustering: &ClusteringSpec, clusters: Option<u32>) -> 
         clusters,
         nimg,
         set,
-        purpose: Purpose::Judge,
+        purpose: Purpose::Evaluation,
     };
     let condition = clusters.and_then(|_| {
         let trains = view.plan.nodes.iter().filter(|node| {
@@ -102,7 +102,7 @@ fn snapshot(view: &View<'_>, at: Cell, last: bool) -> SnapshotOutcome {
         )
     };
     let (sets, curve_set, uniform_sets) = (
-        of(Purpose::Judge),
+        of(Purpose::Evaluation),
         of(Purpose::Curve).pop(),
         of(Purpose::Uniform),
     );

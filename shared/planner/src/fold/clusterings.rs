@@ -4,9 +4,11 @@ use super::{View, artefact, summary::mean_and_std};
 use crate::{candidates::spread, chain::lower_bound_clusters};
 use cedm_contract::{
     BoundDecision, BoundResult, JobResult, JobSpec, Kind, Manifest,
-    outcome::{BoundOutcome, ClusteringOutcome, LowerBound},
     params::{ClusterMethod, ClusterParams},
-    sweep::{ClusteringSpec, Clusters, Method},
+};
+use cedm_sweep::{
+    ClusteringSpec, Clusters, Method,
+    outcome::{BoundOutcome, ClusteringOutcome, LowerBound},
 };
 use std::collections::BTreeSet;
 

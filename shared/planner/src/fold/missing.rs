@@ -2,10 +2,8 @@
 
 use super::View;
 use crate::State;
-use cedm_contract::{
-    Kind,
-    outcome::{BoundOutcome, CellOutcome, Missing},
-};
+use cedm_contract::Kind;
+use cedm_sweep::outcome::{BoundOutcome, CellOutcome, Missing};
 use std::collections::BTreeSet;
 
 /// Jobs that people know by name are listed while they are pending; others only when they are dead.

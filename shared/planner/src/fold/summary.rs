@@ -1,10 +1,10 @@
 //! Mean and spread over sample sets.
 
-use cedm_contract::{
-    ScoreResult,
-    metrics::{Against, metric},
-    outcome::{SetOutcome, Summary},
-};
+use cedm_contract::ScoreResult;
+
+use cedm_catalogue::metrics::{Against, metric};
+
+use cedm_sweep::outcome::{SetOutcome, Summary};
 use std::collections::BTreeMap;
 
 /// By `<space>/<metric>`, over the sets that have a number.

@@ -2,12 +2,12 @@
 //! of feature spaces.
 
 use super::finished;
-use crate::{fabricated::TOML, plan};
+use crate::{fixtures::TOML, plan};
 use cedm_contract::{
     JobSpec,
-    outcome::CellOutcome,
     params::{LabelSource, reference_limit},
 };
+use cedm_sweep::outcome::CellOutcome;
 
 #[test]
 fn curves_end_on_equal_terms_and_measure_sample_efficiency() {

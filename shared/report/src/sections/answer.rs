@@ -5,9 +5,9 @@ use crate::{
     section::{Section, Table, absent},
     words,
 };
-use cedm_contract::{
+use cedm_sweep::{
+    PAPER_SET_IMAGES,
     outcome::{Answer, RunnerUp, UniformEffect},
-    sweep::PAPER_SET_IMAGES,
 };
 use maud::{Markup, html};
 use std::collections::BTreeSet;

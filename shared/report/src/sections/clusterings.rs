@@ -6,10 +6,8 @@ use crate::{
     section::{Section, Table, absent, figure, optional},
     words,
 };
-use cedm_contract::{
-    BoundDecision,
-    outcome::{BoundOutcome, ClusteringOutcome},
-};
+use cedm_contract::BoundDecision;
+use cedm_sweep::outcome::{BoundOutcome, ClusteringOutcome};
 use maud::{Markup, html};
 
 /// Bounds, sizes and qualities.
@@ -154,7 +152,7 @@ fn counts(facts: &Facts, clustering: &ClusteringOutcome) -> Result<Vec<i64>, Str
         .as_ref()
         .ok_or("the clustering has no assignments file")?;
     let counts = facts
-        .shelf
+        .artefacts
         .integers(object, "counts")?
         .ok_or("the assignments file holds no counts")?;
     if counts.iter().sum::<i64>() > 0 {

@@ -3,12 +3,12 @@
 
 use super::galleries::sampled;
 use crate::{
+    artefacts::Picture,
     facts::{Facts, end},
     section::{Section, absent},
-    shelf::Picture,
     tiles, words,
 };
-use cedm_contract::outcome::{CellOutcome, ClusteringOutcome, SamplesOutcome};
+use cedm_sweep::outcome::{CellOutcome, ClusteringOutcome, SamplesOutcome};
 use maud::{Markup, html};
 
 const SHOWN: usize = 24;
@@ -58,7 +58,7 @@ fn ranked<'a>(
         own.into_iter().map(f64::from).collect()
     } else {
         let labels = facts
-            .shelf
+            .artefacts
             .column(&samples.result.shards, "labels")?
             .ok_or("the sample set holds no labels")?;
         let means = cluster_means(facts, clustering)?;
@@ -112,7 +112,7 @@ fn judged<'a>(
             continue;
         };
         let found = facts
-            .shelf
+            .artefacts
             .floats(object, "log_confidence")?
             .ok_or("the confidence file holds no `log_confidence`")?;
         if found.len() as u64 != samples.result.count {
@@ -135,11 +135,11 @@ fn cluster_means(facts: &Facts, clustering: &ClusteringOutcome) -> Result<Vec<f6
         .as_ref()
         .ok_or("the clustering has no assignments file")?;
     let ids = facts
-        .shelf
+        .artefacts
         .integers(object, "ids")?
         .ok_or("the assignments file holds no ids")?;
     let confidence = facts
-        .shelf
+        .artefacts
         .floats(object, "confidence")?
         .ok_or("the assignments file holds no confidence")?;
     let clusters = ids.iter().max().map_or(0, |id| (*id).max(-1) + 1) as usize;
@@ -188,7 +188,9 @@ fn gallery(facts: &Facts, ranking: &Ranking) -> Markup {
 }
 
 fn side(facts: &Facts, ranking: &Ranking, name: &str, rows: &[u64]) -> Markup {
-    let own = facts.shelf.pictures(&ranking.samples.result.shards, rows);
+    let own = facts
+        .artefacts
+        .pictures(&ranking.samples.result.shards, rows);
     let seeds: Vec<u64> = rows
         .iter()
         .map(|row| ranking.samples.result.first_seed + row)
@@ -222,5 +224,5 @@ fn unconditional(facts: &Facts, seeds: &[u64]) -> Result<Vec<Option<Picture>>, S
     if rows.iter().all(|row| *row == u64::MAX) {
         return Err("its sample set holds none of these seeds".to_owned());
     }
-    facts.shelf.pictures(&samples.result.shards, &rows)
+    facts.artefacts.pictures(&samples.result.shards, &rows)
 }

@@ -1,12 +1,12 @@
 //! Pictures: the same seeds through every network, and each cluster beside its real images.
 
 use crate::{
+    artefacts::Picture,
     facts::{Facts, newest_sampled},
     section::{Section, absent},
-    shelf::Picture,
     tiles, words,
 };
-use cedm_contract::outcome::{CellOutcome, SamplesOutcome};
+use cedm_sweep::outcome::{CellOutcome, SamplesOutcome};
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ fn first_pictures(
     Ok((
         samples.result.first_seed,
         nimg,
-        facts.shelf.pictures(&samples.result.shards, &rows)?,
+        facts.artefacts.pictures(&samples.result.shards, &rows)?,
     ))
 }
 
@@ -79,7 +79,7 @@ fn real<'a>(facts: &Facts<'a>) -> Option<(&'a str, Vec<Option<Picture>>)> {
     let rows: Vec<u64> = (0..images.set.count.min(PER_ROW as u64)).collect();
     Some((
         images.name.as_str(),
-        facts.shelf.pictures(&images.set.shards, &rows).ok()?,
+        facts.artefacts.pictures(&images.set.shards, &rows).ok()?,
     ))
 }
 
@@ -144,13 +144,13 @@ fn clusters_of(facts: &Facts, cell: &CellOutcome) -> Result<Clusters, String> {
         .as_ref()
         .ok_or("the clustering has no assignments file")?;
     let ids = facts
-        .shelf
+        .artefacts
         .integers(assignments, "ids")?
         .ok_or("the assignments file holds no ids")?;
     let real = rows_by_label(&ids);
     let (_, samples) = sampled(cell)?;
     let labels = facts
-        .shelf
+        .artefacts
         .column(&samples.result.shards, "labels")?
         .ok_or("the sample set holds no labels")?;
     let generated = rows_by_label(&labels);
@@ -174,10 +174,10 @@ fn clusters_of(facts: &Facts, cell: &CellOutcome) -> Result<Clusters, String> {
         Ok(Cluster {
             id: *id,
             size: rows.len() as u64,
-            real: padded(facts.shelf.pictures(&images.set.shards, &first(rows))?),
+            real: padded(facts.artefacts.pictures(&images.set.shards, &first(rows))?),
             generated: padded(
                 facts
-                    .shelf
+                    .artefacts
                     .pictures(&samples.result.shards, &first(of_label))?,
             ),
         })

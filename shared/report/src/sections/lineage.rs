@@ -5,7 +5,7 @@ use crate::{
     section::{Section, Table},
     words,
 };
-use cedm_contract::outcome::LineageNode;
+use cedm_sweep::outcome::LineageNode;
 use maud::html;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,7 +61,7 @@ fn version(node: &LineageNode) -> String {
 }
 
 fn costs(facts: &Facts) -> Table {
-    let row = |cost: &cedm_contract::outcome::KindCost| {
+    let row = |cost: &cedm_sweep::outcome::KindCost| {
         let done = cost.jobs - cost.cached.min(cost.jobs);
         vec![
             html! { (cost.kind) },

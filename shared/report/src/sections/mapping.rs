@@ -3,13 +3,13 @@
 
 use super::galleries::{rows_by_label, sampled};
 use crate::{
+    artefacts::Picture,
     facts::Facts,
     section::{Section, absent},
-    shelf::Picture,
     tiles, words,
 };
-use cedm_contract::outcome::{CellOutcome, SamplesOutcome};
 use cedm_partitions::{Contingency, best_matching};
+use cedm_sweep::outcome::{CellOutcome, SamplesOutcome};
 use maud::{Markup, html};
 
 /// Pictures of each network for a pair.
@@ -88,7 +88,7 @@ impl<'a> Pairs<'a> {
             .sum();
         let (clustered, truth) = (sampled(clustered)?.1, sampled(truth)?.1);
         let drawn = |set: &SamplesOutcome| {
-            let labels = facts.shelf.column(&set.result.shards, "labels")?;
+            let labels = facts.artefacts.column(&set.result.shards, "labels")?;
             Ok::<_, String>(rows_by_label(
                 &labels.ok_or("a sample set holds no labels")?,
             ))
@@ -134,7 +134,7 @@ impl<'a> Pairs<'a> {
     fn one(&self, facts: &Facts, pair: &Pair) -> Markup {
         let class = class_name(facts, pair.class, self.pairs.len());
         let pictures = |set: &SamplesOutcome, rows: &[u64], what: String| match facts
-            .shelf
+            .artefacts
             .pictures(&set.result.shards, rows)
         {
             Ok(pictures) if pictures.is_empty() => html! { p.quiet { "none in the first set" } },
@@ -164,7 +164,7 @@ fn ids(facts: &Facts, cell: &CellOutcome) -> Result<Vec<i64>, String> {
         .as_ref()
         .ok_or_else(|| format!("the condition of {} has no assignments file", cell.label))?;
     facts
-        .shelf
+        .artefacts
         .integers(object, "ids")?
         .ok_or_else(|| format!("the assignments of {} hold no ids", cell.label))
 }

@@ -5,7 +5,7 @@ use crate::{
     section::{Section, absent},
     words,
 };
-use cedm_contract::outcome::{CellOutcome, ClusteringOutcome};
+use cedm_sweep::outcome::{CellOutcome, ClusteringOutcome};
 use maud::{Markup, html};
 
 /// Above so many clusters a table of all of them helps nobody.
@@ -75,11 +75,11 @@ fn counted(
         .as_ref()
         .ok_or("the clustering has no assignments file")?;
     let ids = facts
-        .shelf
+        .artefacts
         .integers(object, "ids")?
         .ok_or("the assignments file holds no ids")?;
     let labels = facts
-        .shelf
+        .artefacts
         .column(&images.set.shards, "labels")?
         .ok_or("the image shards hold no labels")?;
     if ids.len() != labels.len() {

@@ -6,7 +6,7 @@ use crate::{
     section::{Section, Table, figure, optional},
     words,
 };
-use cedm_contract::outcome::CellOutcome;
+use cedm_sweep::outcome::CellOutcome;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
 

@@ -5,7 +5,7 @@ use crate::{
     section::{Section, Table},
     words,
 };
-use cedm_contract::outcome::SweepState;
+use cedm_sweep::outcome::SweepState;
 use maud::html;
 
 /// The list, unless everything is there.
@@ -14,7 +14,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
     if outcome.missing.is_empty() {
         return None;
     }
-    let row = |missing: &cedm_contract::outcome::Missing| {
+    let row = |missing: &cedm_sweep::outcome::Missing| {
         let key = missing.key.as_ref().map_or("", |key| key.short());
         vec![
             html! { (missing.what) },

@@ -6,7 +6,7 @@ use crate::{
     section::{Section, absent, figure, legend, small_figure},
     words,
 };
-use cedm_contract::outcome::{CellOutcome, SnapshotOutcome, Summary};
+use cedm_sweep::outcome::{CellOutcome, SnapshotOutcome, Summary};
 use maud::html;
 use std::collections::BTreeMap;
 

@@ -24,7 +24,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
             .map(|measure| format!("#{}", measure.head())),
     );
     heads.push("samples".to_owned());
-    let row = |cell: &cedm_contract::outcome::CellOutcome| -> Vec<Markup> {
+    let row = |cell: &cedm_sweep::outcome::CellOutcome| -> Vec<Markup> {
         let whole = |value: Option<u32>| html! { @match value { Some(value) => (words::count(value.into())), None => span.quiet { "–" } } };
         let best = facts
             .outcome

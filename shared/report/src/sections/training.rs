@@ -6,7 +6,7 @@ use crate::{
     section::{Section, absent, figure, legend, small_figure},
     words,
 };
-use cedm_contract::outcome::CellOutcome;
+use cedm_sweep::outcome::CellOutcome;
 use maud::html;
 use std::collections::BTreeMap;
 
@@ -105,7 +105,7 @@ fn curve(facts: &Facts, cell: &CellOutcome) -> Result<Columns, String> {
             .curve
             .as_ref()
             .ok_or("the training job wrote no curve")?;
-        let bytes = facts.shelf.bytes(object)?;
+        let bytes = facts.artefacts.bytes(object)?;
         let columns: Columns = serde_json::from_slice(&bytes)
             .map_err(|error| format!("{}: {error}", object.object))?;
         let (before, ticks) = (length(&whole), length(&columns));

@@ -3,13 +3,14 @@
 //! one cell that failed.
 
 use super::{
-    artefacts::{Shelf, digest, key},
+    artefacts::{ArtefactCache, digest, key},
     story::{answer, costs, lineage},
 };
 use cedm_contract::{
-    BoundDecision, BoundResult, ClusterQuality, ClusterResult, ImageSet, JudgeResult, Probe,
-    SampleSetResult, Score, ScoreResult, SweepId, TrainResult, outcome::*, sweep::SweepSpec,
+    BoundDecision, BoundResult, ClusterQuality, ClusterResult, FeatureEvaluationResult, ImageSet,
+    Probe, SampleSetResult, Score, ScoreResult, SweepId, TrainResult,
 };
+use cedm_sweep::{SweepSpec, outcome::*};
 use std::collections::BTreeMap;
 
 const FILE: &str = include_str!("digits.toml");
@@ -17,9 +18,9 @@ const IMAGES: u64 = 600;
 pub(super) const SET: u64 = 500;
 
 /// The sweep and its artefacts.
-pub fn sweep() -> (SweepOutcome, Shelf) {
-    let mut shelf = Shelf::default();
-    let set = image_set(&mut shelf);
+pub fn sweep() -> (SweepOutcome, ArtefactCache) {
+    let mut artefacts = ArtefactCache::default();
+    let set = image_set(&mut artefacts);
     let mut clusterings = Vec::new();
     for (name, method, clusters) in [
         ("temi", "temi", 5u32),
@@ -31,14 +32,14 @@ pub fn sweep() -> (SweepOutcome, Shelf) {
         ("kmeans", "kmeans", 20),
         ("ground-truth", "ground_truth", 10),
     ] {
-        clusterings.push(clustering(&mut shelf, name, method, clusters));
+        clusterings.push(clustering(&mut artefacts, name, method, clusters));
     }
     let mut cells: Vec<CellOutcome> = clusterings
         .iter()
         .filter(|c| c.trained)
-        .map(|c| cell(&mut shelf, Some(c)))
+        .map(|c| cell(&mut artefacts, Some(c)))
         .collect();
-    cells.push(cell(&mut shelf, None));
+    cells.push(cell(&mut artefacts, None));
     let failed = cells
         .iter_mut()
         .find(|cell| cell.label == "temi C=40")
@@ -73,7 +74,7 @@ pub fn sweep() -> (SweepOutcome, Shelf) {
             extractor: "pca".to_owned(),
             dim: 32,
             adapted: None,
-            judged: Some(JudgeResult {
+            judged: Some(FeatureEvaluationResult {
                 count: IMAGES,
                 dim: 32,
                 classes: 10,
@@ -100,7 +101,7 @@ pub fn sweep() -> (SweepOutcome, Shelf) {
         costs: costs(&lineage),
         lineage,
     };
-    (outcome, shelf)
+    (outcome, artefacts)
 }
 
 pub(super) fn artefact(name: &str) -> Artefact {
@@ -110,10 +111,10 @@ pub(super) fn artefact(name: &str) -> Artefact {
     }
 }
 
-fn image_set(shelf: &mut Shelf) -> ImageSet {
+fn image_set(artefacts: &mut ArtefactCache) -> ImageSet {
     let shards = (0..2)
         .map(|shard| {
-            shelf.images(
+            artefacts.images(
                 &format!("images-{shard}"),
                 shard * 300,
                 300,
@@ -134,7 +135,12 @@ fn image_set(shelf: &mut Shelf) -> ImageSet {
     }
 }
 
-fn clustering(shelf: &mut Shelf, name: &str, method: &str, clusters: u32) -> ClusteringOutcome {
+fn clustering(
+    artefacts: &mut ArtefactCache,
+    name: &str,
+    method: &str,
+    clusters: u32,
+) -> ClusteringOutcome {
     let used = if clusters > 40 {
         clusters * 3 / 4
     } else {
@@ -162,7 +168,7 @@ fn clustering(shelf: &mut Shelf, name: &str, method: &str, clusters: u32) -> Clu
     ids.iter().for_each(|id| counts[*id as usize] += 1);
     let confidence: Vec<f32> = ids.iter().map(|id| -0.02 * (*id as f32 + 1.0)).collect();
     let label = format!("{name}-{clusters}");
-    let assignments = shelf.assignments(
+    let assignments = artefacts.assignments(
         &label,
         &ids,
         &counts,
@@ -214,7 +220,7 @@ fn distance(name: &str, clusters: Option<u32>, kimg: u64, set: u32) -> f64 {
     lag + 0.55 + 0.2 * gap + 3.0 / kimg as f64 + 0.012 * f64::from(set)
 }
 
-fn cell(shelf: &mut Shelf, clustering: Option<&ClusteringOutcome>) -> CellOutcome {
+fn cell(artefacts: &mut ArtefactCache, clustering: Option<&ClusteringOutcome>) -> CellOutcome {
     let clusters = clustering.map(|c| c.clusters);
     let name = clustering.map_or("none", |c| c.name.as_str());
     let label = clusters.map_or("unconditional".to_owned(), |c| {
@@ -236,7 +242,7 @@ fn cell(shelf: &mut Shelf, clustering: Option<&ClusteringOutcome>) -> CellOutcom
                 let wide = u64::from(used.unwrap_or(10));
                 let shards = (0..2)
                     .map(|shard| {
-                        shelf.images(
+                        artefacts.images(
                             &format!("{name}-{shard}"),
                             shard * 250,
                             250,
@@ -305,7 +311,7 @@ fn cell(shelf: &mut Shelf, clustering: Option<&ClusteringOutcome>) -> CellOutcom
                                 let judged: Vec<f32> = (0..SET)
                                     .map(|row| -0.001 * (row * 37 % SET) as f32)
                                     .collect();
-                                shelf.confidence("confidence", &judged)
+                                artefacts.confidence("confidence", &judged)
                             }),
                         },
                     )]
@@ -316,7 +322,7 @@ fn cell(shelf: &mut Shelf, clustering: Option<&ClusteringOutcome>) -> CellOutcom
         SnapshotOutcome {
             nimg: kimg * 1000,
             last,
-            training: Some(training(shelf, &label, kimg)),
+            training: Some(training(artefacts, &label, kimg)),
             on_equal_terms: summary(&sets),
             summary: summary(&sets),
             sets,
@@ -337,7 +343,7 @@ fn cell(shelf: &mut Shelf, clustering: Option<&ClusteringOutcome>) -> CellOutcom
     }
 }
 
-fn training(shelf: &mut Shelf, label: &str, kimg: u64) -> TrainingOutcome {
+fn training(artefacts: &mut ArtefactCache, label: &str, kimg: u64) -> TrainingOutcome {
     let from = if kimg == 6 { 0 } else { kimg / 2 };
     let at: Vec<f64> = (from * 10..kimg * 10)
         .map(|tick| (tick as f64 + 1.0) / 10.0)
@@ -360,7 +366,7 @@ fn training(shelf: &mut Shelf, label: &str, kimg: u64) -> TrainingOutcome {
             loss: Some(0.31),
         },
         weights: None,
-        curve: Some(shelf.put(
+        curve: Some(artefacts.put(
             &format!("curve-{label}-{kimg}"),
             curve.to_string().into_bytes(),
         )),

@@ -1,7 +1,8 @@
 //! What the small sweep comes to: its answer, its lineage and its cost.
 
 use super::digits::{SET, artefact};
-use cedm_contract::{Input, Kind, Software, Timings, outcome::*};
+use cedm_contract::{Input, Kind, Software, Timings};
+use cedm_sweep::outcome::*;
 use std::collections::BTreeMap;
 
 /// What the sweep says.

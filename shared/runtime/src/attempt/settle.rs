@@ -1,13 +1,13 @@
 //! What becomes of a job whose attempt gave no result: another try later, a dead letter, or
 //! another's hands at once. What replaces the message is stored before the message is acknowledged.
 
-use super::{Ended, Hand, Workshop};
+use super::{AttemptRunner, Ended, InFlight};
 use crate::{
     Envelope, RuntimeError,
     error::JobError,
     failpoint::failpoint,
-    mover::{dead_event, letter_of},
     queue::{Delivery, Published},
+    redeliverer::{dead_event, letter_of},
     verify::{Found, LookUpError, Verifier},
 };
 use cedm_contract::{ContractError, EventWhat, FailureKind, Job, JobKey};
@@ -19,61 +19,71 @@ const NEWER_SCHEMA_DELAY: Duration = Duration::from_secs(30);
 const FIRST_DELAY: Duration = Duration::from_secs(5);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(600);
 
-impl Workshop {
+impl AttemptRunner {
     /// What becomes of a job whose attempt failed: only the error's kind decides.
     pub(super) async fn settle(
         &self,
-        hand: &Hand<'_>,
+        in_flight: &InFlight<'_>,
         error: JobError,
     ) -> Result<Ended, RuntimeError> {
         let text = format!("{error:#}");
         match &error {
             JobError::Drained => {
                 tracing::info!("left at a checkpoint for another worker");
-                self.give_back(hand.delivery).await?;
+                self.give_back(in_flight.delivery).await?;
                 Ok(Ended::Drained)
             }
             JobError::Reject { .. } => {
                 tracing::error!(error = %text, "job rejected");
-                self.bury(hand, FailureKind::Reject, text).await?;
+                self.dead_letter(in_flight, FailureKind::Reject, text)
+                    .await?;
                 Ok(Ended::Reject)
             }
-            JobError::InputLost { input, .. } => match self.is_lost(hand, input).await {
+            JobError::InputLost { input, .. } => match self.is_lost(in_flight, input).await {
                 Ok(true) => {
                     tracing::warn!(error = %text, "an input has to be made again; the job leaves \
                         the queue until it is there");
-                    self.tell(hand, EventWhat::Failed, false, text).await;
+                    self.publish_event(in_flight, EventWhat::Failed, false, text)
+                        .await;
                     failpoint("after-input-lost");
-                    hand.delivery.receipt.double_ack().await?;
+                    in_flight.delivery.receipt.double_ack().await?;
                     Ok(Ended::InputLost)
                 }
                 Ok(false) => {
-                    self.fail(hand, FailureKind::Retry, FIRST_DELAY, &error)
+                    self.fail(in_flight, FailureKind::Retry, FIRST_DELAY, &error)
                         .await
                 }
                 Err(reason) => {
-                    self.fail(hand, FailureKind::Retry, FIRST_DELAY, &reason.into())
+                    self.fail(in_flight, FailureKind::Retry, FIRST_DELAY, &reason.into())
                         .await
                 }
             },
             JobError::Retry { after, .. } => {
-                self.fail(hand, FailureKind::Retry, *after, &error).await
+                self.fail(in_flight, FailureKind::Retry, *after, &error)
+                    .await
             }
-            JobError::Bug { .. } => self.fail(hand, FailureKind::Bug, FIRST_DELAY, &error).await,
+            JobError::Bug { .. } => {
+                self.fail(in_flight, FailureKind::Bug, FIRST_DELAY, &error)
+                    .await
+            }
         }
     }
 
     /// Whether an input that could not be read has really to be made again; a result of it that
     /// does not verify is discarded. It is looked at with fresh eyes: what this process found sound
     /// once may have been damaged since.
-    async fn is_lost(&self, hand: &Hand<'_>, input: &JobKey) -> Result<bool, LookUpError> {
-        match Verifier::new(self.bench.store.clone())
+    async fn is_lost(&self, in_flight: &InFlight<'_>, input: &JobKey) -> Result<bool, LookUpError> {
+        match Verifier::new(self.worker.store.clone())
             .look_up(input, true)
             .await?
         {
             Found::Nothing => Ok(true),
             Found::Sound(manifest) => {
-                let mut pinned = hand.job.inputs.iter().filter(|found| found.key == *input);
+                let mut pinned = in_flight
+                    .job
+                    .inputs
+                    .iter()
+                    .filter(|found| found.key == *input);
                 Ok(pinned.any(|found| found.digest != manifest.digest))
             }
             Found::Broken(reason, attempt) => {
@@ -90,16 +100,16 @@ impl Workshop {
     /// job.
     async fn fail(
         &self,
-        hand: &Hand<'_>,
+        in_flight: &InFlight<'_>,
         failure: FailureKind,
         after: Duration,
         error: &JobError,
     ) -> Result<Ended, RuntimeError> {
         let text = format!("{error:#}");
-        let before = if hand.advanced.load(Ordering::Relaxed) {
+        let before = if in_flight.advanced.load(Ordering::Relaxed) {
             0
         } else {
-            hand.delivery.envelope.failures
+            in_flight.delivery.envelope.failures
         };
         let is_outage = error.is_unanswered() && self.store_answers().await.is_err();
         let failures = if is_outage { before } else { before + 1 };
@@ -114,38 +124,39 @@ impl Workshop {
             }
         };
         if failures >= self.max_failures && !is_outage {
-            self.bury(hand, failure, text).await?;
+            self.dead_letter(in_flight, failure, text).await?;
         } else {
-            self.tell(hand, EventWhat::Failed, false, text).await;
-            let delay = backoff(&hand.job.key, after, failures);
-            self.postpone(hand.delivery, &hand.job, failures, delay)
+            self.publish_event(in_flight, EventWhat::Failed, false, text)
+                .await;
+            let delay = backoff(&in_flight.job.key, after, failures);
+            self.postpone(in_flight.delivery, &in_flight.job, failures, delay)
                 .await?;
         }
         Ok(ended)
     }
 
     /// The event comes last here: whoever hears it finds the letter, and the queue without the job.
-    async fn bury(
+    async fn dead_letter(
         &self,
-        hand: &Hand<'_>,
+        in_flight: &InFlight<'_>,
         failure: FailureKind,
         text: String,
     ) -> Result<(), RuntimeError> {
-        let attempts = hand.delivery.envelope.failures + hand.delivery.delivered;
+        let attempts = in_flight.delivery.envelope.failures + in_flight.delivery.delivered;
         let letter = letter_of(
-            &hand.delivery.subject,
-            &hand.delivery.payload,
+            &in_flight.delivery.subject,
+            &in_flight.delivery.payload,
             failure,
             text,
             attempts,
             self.software.worker.clone(),
         );
-        self.queue.bury(&letter).await?;
+        self.queue.dead_letter(&letter).await?;
         failpoint("after-letter");
-        hand.delivery.receipt.double_ack().await?;
+        in_flight.delivery.receipt.double_ack().await?;
         if let Err(error) = self
             .queue
-            .tell(&dead_event(&letter), &hand.delivery.envelope)
+            .publish_event(&dead_event(&letter), &in_flight.delivery.envelope)
             .await
         {
             tracing::warn!(%error, "event not stored");
@@ -227,7 +238,7 @@ impl Workshop {
             delivery.delivered,
             self.software.worker.clone(),
         );
-        self.queue.bury(&letter).await?;
+        self.queue.dead_letter(&letter).await?;
         delivery.receipt.double_ack().await?;
         Ok(Ended::Refused)
     }

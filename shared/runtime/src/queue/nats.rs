@@ -412,7 +412,7 @@ impl Queue for NatsQueue {
         .await
     }
 
-    async fn bury(&self, letter: &DeadLetter) -> Result<(), QueueError> {
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), QueueError> {
         let id = format!("dead-{}", ulid::Ulid::generate());
         let subject = dead_subject(letter.kind, &letter.key);
         self.store(
@@ -426,7 +426,7 @@ impl Queue for NatsQueue {
         .map(|_| ())
     }
 
-    async fn tell(&self, event: &Event, envelope: &Envelope) -> Result<(), QueueError> {
+    async fn publish_event(&self, event: &Event, envelope: &Envelope) -> Result<(), QueueError> {
         let id = format!("event-{}", ulid::Ulid::generate());
         let subject = event_subject(event.kind, event.what, &event.key);
         self.store(

@@ -3,9 +3,9 @@
 use super::{ACK_WAIT, Dice, frozen::Frozen, ram_queue::Shared};
 use crate::{
     Envelope, JobError, Outcome, RuntimeError, Stability,
-    attempt::Workshop,
+    attempt::AttemptRunner,
     compute::{Compute, Finished},
-    desk::Desk,
+    job_context::JobContext,
     queue::Queue,
     store::{Body, RamStore},
     testing::job,
@@ -29,18 +29,18 @@ fn chain(start: &str, from: u64, to: u64) -> String {
 }
 
 impl Sleeper {
-    async fn compute(&self, desk: &Desk) -> Result<Outcome, JobError> {
+    async fn compute(&self, context: &JobContext) -> Result<Outcome, JobError> {
         let dice = &self.0;
-        for (_, manifest) in desk.inputs("previous") {
+        for (_, manifest) in context.inputs("previous") {
             let output = manifest.output("result").expect("every result has one");
-            desk.fetch_async(&output.object).await?;
+            context.fetch_async(&output.object).await?;
         }
-        let (mut part, mut state) = match desk.resume_async().await? {
+        let (mut part, mut state) = match context.resume_async().await? {
             Some((part, file)) => (
                 part,
                 std::fs::read_to_string(file).map_err(JobError::retry)?,
             ),
-            None => (0, desk.job().key.to_string()),
+            None => (0, context.job().key.to_string()),
         };
         while part < PARTS {
             tokio::time::sleep(Duration::from_secs(dice.pick(1..10))).await;
@@ -51,18 +51,20 @@ impl Sleeper {
             }
             let drains = dice.roll(0.01);
             if drains || dice.roll(0.1) {
-                let file = desk.scratch().join("state");
+                let file = context.scratch().join("state");
                 std::fs::write(&file, &state).map_err(JobError::retry)?;
-                desk.checkpoint_async(part, &file).await?;
+                context.checkpoint_async(part, &file).await?;
             }
             if drains {
                 return Err(JobError::Drained);
             }
         }
-        desk.put_async("result", Body::Bytes(state.into()), Stability::Stable)
+        context
+            .put_async("result", Body::Bytes(state.into()), Stability::Stable)
             .await?;
         let note = dice.pick(0..1000).to_string();
-        desk.put_async("note", Body::Bytes(note.into()), Stability::Volatile)
+        context
+            .put_async("note", Body::Bytes(note.into()), Stability::Volatile)
             .await?;
         Ok(Outcome {
             result: JobResult::Fit { dim: 1 },
@@ -73,12 +75,12 @@ impl Sleeper {
 
 #[async_trait::async_trait]
 impl Compute for Sleeper {
-    async fn perform(&self, desk: Desk) -> Result<Finished, RuntimeError> {
+    async fn perform(&self, context: JobContext) -> Result<Finished, RuntimeError> {
         let start = tokio::time::Instant::now();
-        let outcome = self.compute(&desk).await;
+        let outcome = self.compute(&context).await;
         let took = start.elapsed();
         Ok(Finished {
-            desk,
+            context,
             outcome,
             took,
         })
@@ -109,11 +111,11 @@ pub(super) fn check_result(seed: u64, store: &RamStore, job: &Job, found: Found)
 
 /// One worker: pulls, works, and dies or freezes by the dice. A death drops the attempt at whatever
 /// await it stands.
-pub(super) async fn worker(workshop: Workshop, dice: Dice) {
+pub(super) async fn worker(runner: AttemptRunner, dice: Dice) {
     let job = job("kind only");
     loop {
         tokio::time::sleep(Duration::from_millis(dice.pick(100..2000))).await;
-        let Ok(Some(delivery)) = workshop.queue.pull(job.kind(), job.priority).await else {
+        let Ok(Some(delivery)) = runner.queue.pull(job.kind(), job.priority).await else {
             continue;
         };
         let delivery = Arc::new(delivery);
@@ -127,7 +129,7 @@ pub(super) async fn worker(workshop: Workshop, dice: Dice) {
         let attempt = async {
             tokio::select! {
                 // The attempt's own errors are the broker's business: the job comes again.
-                _ = workshop.handle(&delivery) => {}
+                _ = runner.handle(&delivery) => {}
                 () = alive => {}
             }
         };

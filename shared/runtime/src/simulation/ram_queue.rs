@@ -167,7 +167,7 @@ impl RamQueue {
         for subject in &stuck {
             if let Some(message) = state.jobs.remove(subject) {
                 let failure = cedm_contract::FailureKind::Bug;
-                let letter = crate::mover::letter_of(
+                let letter = crate::redeliverer::letter_of(
                     subject,
                     &message.payload,
                     failure,
@@ -298,13 +298,13 @@ impl Queue for Shared {
         })
     }
 
-    async fn bury(&self, letter: &DeadLetter) -> Result<(), QueueError> {
+    async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), QueueError> {
         self.0.request("bury", |state| {
             state.letters.insert(letter.key.clone(), letter.clone());
         })
     }
 
-    async fn tell(&self, event: &Event, _: &Envelope) -> Result<(), QueueError> {
+    async fn publish_event(&self, event: &Event, _: &Envelope) -> Result<(), QueueError> {
         self.0.request("tell", |state| {
             (lock(&self.0.witness))(event);
             state.events.push(event.clone());

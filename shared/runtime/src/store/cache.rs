@@ -156,8 +156,10 @@ fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Body, RamStore};
-    use super::*;
+    use super::{
+        super::{Body, RamStore},
+        *,
+    };
     use cedm_contract::Digest;
 
     async fn object(store: &RamStore, key: &str, bytes: &'static [u8]) -> ObjectRef {

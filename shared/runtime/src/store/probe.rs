@@ -59,8 +59,10 @@ pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError>
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Fault, RamStore};
-    use super::*;
+    use super::{
+        super::{Fault, RamStore},
+        *,
+    };
 
     #[tokio::test]
     async fn one_winner_passes() {

@@ -1,21 +1,21 @@
 //! The crash matrix: a worker dies at each named place, not at random; the job ends the same every
 //! time.
 
-use crate::house::{House, Story, counted, eventually, job};
+use crate::harness::{House, Story, counted, eventually, job};
 use cedm_contract::{EventWhat, Service, attempt_prefix};
 use cedm_runtime::{Submitter, objects_of};
 
 async fn check(place: &str) {
-    let house = House::with_ack_wait(1.5).await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::with_ack_wait(1.5).await;
+    let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let job = job("slow:12");
     let mut story = Story::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
     let arguments = ["--checkpoint-every-s", "0.3"];
-    let mut worker = house.worker(&arguments, &[("CEDM_FAILPOINT", place)]);
+    let mut worker = harness.worker(&arguments, &[("CEDM_FAILPOINT", place)]);
     assert_eq!(worker.ended().await, None, "it dies {place}");
-    let _second = house.worker(&arguments, &[]);
+    let _second = harness.worker(&arguments, &[]);
     story.next(EventWhat::Done).await;
     eventually("it leaves the queue", async || {
         (!submitter

@@ -1,19 +1,19 @@
 //! What cannot be done lies among the dead letters, with its reason, until somebody replays it.
 
-use crate::house::{House, Story, eventually, job};
+use crate::harness::{House, Story, eventually, job};
 use cedm_contract::{EventWhat, FailureKind, Service};
-use cedm_runtime::{DeadLetters, Mover, Replayed, SubmitOutcome, Submitter};
+use cedm_runtime::{DeadLetters, Redeliverer, Replayed, SubmitOutcome, Submitter};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_is_listed_shown_and_replayed() {
-    let house = House::start().await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
     let (submitter, letters) = (Submitter::new(&connection), DeadLetters::new(&connection));
-    let cure = house.root.path().join("cure");
+    let cure = harness.root.path().join("cure");
     let job = job(&format!("poison:{}", cure.display()));
     let mut story = Story::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
-    let _worker = house.worker(&[], &[]);
+    let _worker = harness.worker(&[], &[]);
     story.next(EventWhat::Dead).await;
     eventually("it leaves the queue", async || {
         (!submitter
@@ -58,12 +58,12 @@ async fn poison_is_listed_shown_and_replayed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_is_tried_again_and_then_dead() {
-    let house = House::start().await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
     let job = job("panic");
     let mut story = Story::of(&connection, &job).await;
     Submitter::new(&connection).submit(&job).await.unwrap();
-    let _worker = house.worker(&["--max-attempts", "2"], &[]);
+    let _worker = harness.worker(&["--max-attempts", "2"], &[]);
     story.next(EventWhat::Failed).await;
     story.next(EventWhat::Dead).await;
     let letter = DeadLetters::new(&connection)
@@ -81,27 +81,27 @@ async fn a_panic_is_tried_again_and_then_dead() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_kills_its_workers_is_moved_by_advisory() {
-    let house = House::with_ack_wait(1.0).await;
-    let connection = house.connect(Service::Coordinator).await;
-    let (submitter, letters, mover) = (
+    let harness = House::with_ack_wait(1.0).await;
+    let connection = harness.connect(Service::Coordinator).await;
+    let (submitter, letters, redeliverer) = (
         Submitter::new(&connection),
         DeadLetters::new(&connection),
-        Mover::new(&connection),
+        Redeliverer::new(&connection),
     );
     let job = job("abort");
     submitter.submit(&job).await.unwrap();
     let mut deaths = 0;
     while deaths < 5 {
-        let mut worker = house.worker(&["--exit-when-idle", "20"], &[]);
+        let mut worker = harness.worker(&["--exit-when-idle", "20"], &[]);
         match worker.ended().await {
             None => deaths += 1,
             Some(code) => panic!("the worker found nothing to die of and ended with {code}"),
         }
     }
     // The broker looks at its budget when somebody asks for work.
-    let _worker = house.worker(&[], &[]);
+    let _worker = harness.worker(&[], &[]);
     let moved = eventually("the broker tells", async || {
-        let moved = mover.drain_advisories().await.unwrap();
+        let moved = redeliverer.drain_advisories().await.unwrap();
         (moved > 0).then_some(moved)
     })
     .await;
@@ -123,17 +123,17 @@ async fn a_job_that_kills_its_workers_is_moved_by_advisory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_job_without_an_advisory_is_found_by_the_sweep() {
-    let house = House::with_ack_wait(1.0).await;
-    let connection = house.connect(Service::Coordinator).await;
-    let mover = Mover::new(&connection);
+    let harness = House::with_ack_wait(1.0).await;
+    let connection = harness.connect(Service::Coordinator).await;
+    let redeliverer = Redeliverer::new(&connection);
     let job = job("abort");
     Submitter::new(&connection).submit(&job).await.unwrap();
     for _ in 0..5 {
-        assert_eq!(house.worker(&[], &[]).ended().await, None);
+        assert_eq!(harness.worker(&[], &[]).ended().await, None);
     }
-    let _worker = house.worker(&[], &[]);
+    let _worker = harness.worker(&[], &[]);
     eventually("the sweep finds it", async || {
-        (mover.sweep().await.unwrap() > 0).then_some(())
+        (redeliverer.sweep().await.unwrap() > 0).then_some(())
     })
     .await;
     assert!(
@@ -147,18 +147,18 @@ async fn a_stuck_job_without_an_advisory_is_found_by_the_sweep() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_comes_further_with_every_death_is_not_dead() {
-    let house = House::with_ack_wait(1.0).await;
-    let connection = house.connect(Service::Coordinator).await;
-    let mover = Mover::new(&connection);
+    let harness = House::with_ack_wait(1.0).await;
+    let connection = harness.connect(Service::Coordinator).await;
+    let redeliverer = Redeliverer::new(&connection);
     // More deaths than the broker's budget, each at another checkpoint.
     let job = job("climb:8");
     let mut story = Story::of(&connection, &job).await;
     Submitter::new(&connection).submit(&job).await.unwrap();
-    let moving = tokio::spawn(async move { mover.run().await });
+    let moving = tokio::spawn(async move { redeliverer.run().await });
     for _ in 0..7 {
-        assert_eq!(house.worker(&[], &[]).ended().await, None);
+        assert_eq!(harness.worker(&[], &[]).ended().await, None);
     }
-    let _last = house.worker(&[], &[]);
+    let _last = harness.worker(&[], &[]);
     story.next(EventWhat::Done).await;
     moving.abort();
     assert!(
@@ -172,13 +172,13 @@ async fn a_job_that_comes_further_with_every_death_is_not_dead() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_the_letter_and_its_acknowledgement_leaves_one_letter() {
-    let house = House::with_ack_wait(1.0).await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::with_ack_wait(1.0).await;
+    let connection = harness.connect(Service::Coordinator).await;
     let (submitter, letters) = (Submitter::new(&connection), DeadLetters::new(&connection));
     let job = job("reject");
     let mut story = Story::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
-    let mut worker = house.worker(&[], &[("CEDM_FAILPOINT", "after-letter")]);
+    let mut worker = harness.worker(&[], &[("CEDM_FAILPOINT", "after-letter")]);
     assert_eq!(worker.ended().await, None);
     assert!(
         submitter
@@ -187,7 +187,7 @@ async fn a_crash_between_the_letter_and_its_acknowledgement_leaves_one_letter() 
             .unwrap(),
         "not acknowledged yet"
     );
-    let _second = house.worker(&[], &[]);
+    let _second = harness.worker(&[], &[]);
     story.next(EventWhat::Dead).await;
     assert_eq!(letters.list().await.unwrap().len(), 1);
     assert!(

@@ -1,23 +1,23 @@
 //! Messages that are not ours to understand are refused clearly and never lost.
 
-use crate::house::{House, eventually, job};
+use crate::harness::{House, eventually, job};
 use cedm_contract::{FailureKind, Service, delay_subject, job_subject};
 use cedm_runtime::{DeadLetters, Submitter};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_of_a_newer_program_waits_for_a_newer_worker() {
-    let house = House::start().await;
-    let submitter = Submitter::new(&house.connect(Service::Coordinator).await);
+    let harness = House::start().await;
+    let submitter = Submitter::new(&harness.connect(Service::Coordinator).await);
     let mut newer = job("from the future");
     newer.schema = 99;
     let payload = newer.encode().unwrap();
-    house
+    harness
         .publish(
             job_subject(newer.kind(), newer.priority, &newer.key),
             payload.clone(),
         )
         .await;
-    let _worker = house.worker(&[], &[]);
+    let _worker = harness.worker(&[], &[]);
     let stored = eventually("it waits as a delayed job", async || {
         let stored = submitter.look_up(newer.kind(), &newer.key).await.unwrap()?;
         (stored.subject == delay_subject(newer.kind(), newer.priority, &newer.key))
@@ -29,16 +29,16 @@ async fn a_job_of_a_newer_program_waits_for_a_newer_worker() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_becomes_a_dead_letter_with_its_bytes() {
-    let house = House::start().await;
-    let letters = DeadLetters::new(&house.connect(Service::Coordinator).await);
+    let harness = House::start().await;
+    let letters = DeadLetters::new(&harness.connect(Service::Coordinator).await);
     let job = job("garbage");
-    house
+    harness
         .publish(
             job_subject(job.kind(), job.priority, &job.key),
             b"no job at all".to_vec(),
         )
         .await;
-    let _worker = house.worker(&[], &[]);
+    let _worker = harness.worker(&[], &[]);
     let letter = eventually("a dead letter", async || {
         letters.show(&job.key).await.unwrap()
     })

@@ -1,14 +1,14 @@
 //! A store that lets two writers win is refused, unless commits are guarded by a lease.
 
-use crate::house::House;
+use crate::harness::House;
 use cedm_contract::Service;
 use cedm_runtime::{Connection, store::RamStore};
 use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_makes_an_unfit_store_fit() {
-    let house = House::start().await;
-    let mut args = house.args(Service::Coordinator);
+    let harness = House::start().await;
+    let mut args = harness.args(Service::Coordinator);
     let store = || Arc::new(RamStore::default().that_lets_all_win());
     let unfit = Connection::with_store(&args, "coordinator", store())
         .await
@@ -27,8 +27,8 @@ async fn a_lease_makes_an_unfit_store_fit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_may_take_leases() {
-    let house = House::start().await;
-    let mut args = house.args(Service::Trainer);
+    let harness = House::start().await;
+    let mut args = harness.args(Service::Trainer);
     args.commit_lease = true;
     let store = Arc::new(RamStore::default().that_lets_all_win());
     Connection::with_store(&args, "trainer", store)

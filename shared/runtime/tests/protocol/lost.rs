@@ -1,12 +1,12 @@
 //! A result that is gone or damaged when a later job reads it: it is made again, and the later job
 //! does not die of it.
 
-use crate::house::{House, Story, eventually, job, job_after};
+use crate::harness::{House, Story, eventually, job, job_after};
 use cedm_contract::{EventWhat, Job, Manifest, Service};
 use cedm_runtime::{Connection, DeadLetters, SubmitOutcome, Submitter, store::Body};
 
 struct Scene {
-    house: House,
+    harness: House,
     connection: Connection,
     submitter: Submitter,
     maker: Job,
@@ -15,18 +15,18 @@ struct Scene {
 
 /// A result, made by a worker that has ended.
 async fn scene() -> Scene {
-    let house = House::start().await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let maker = job("made");
     let mut story = Story::of(&connection, &maker).await;
     submitter.submit(&maker).await.unwrap();
-    let mut worker = house.worker(&["--max-jobs", "1"], &[]);
+    let mut worker = harness.worker(&["--max-jobs", "1"], &[]);
     story.next(EventWhat::Done).await;
     assert_eq!(worker.ended().await, Some(0));
     let made = submitter.manifest(&maker.key).await.unwrap().unwrap();
     Scene {
-        house,
+        harness,
         connection,
         submitter,
         maker,
@@ -40,7 +40,7 @@ async fn is_made_again(scene: Scene) {
     let reader = job_after("read", &[&scene.made]);
     let mut story = Story::of(&scene.connection, &reader).await;
     scene.submitter.submit(&reader).await.unwrap();
-    let _worker = scene.house.worker(&["--max-attempts", "1"], &[]);
+    let _worker = scene.harness.worker(&["--max-attempts", "1"], &[]);
     let failed = story.next(EventWhat::Failed).await;
     assert!(
         failed.message.contains("input `previous`"),
@@ -127,7 +127,7 @@ async fn a_crash_in_the_middle_of_it() {
     let mut story = Story::of(&scene.connection, &reader).await;
     scene.submitter.submit(&reader).await.unwrap();
     let mut dying = scene
-        .house
+        .harness
         .worker(&[], &[("CEDM_FAILPOINT", "after-input-lost")]);
     assert_eq!(dying.ended().await, None);
     story.next(EventWhat::Failed).await;
@@ -150,7 +150,7 @@ async fn a_result_that_was_made_again_and_differs() {
     let reader = job_after("read", &[&other]);
     let mut story = Story::of(&scene.connection, &reader).await;
     scene.submitter.submit(&reader).await.unwrap();
-    let _worker = scene.house.worker(&["--max-attempts", "1"], &[]);
+    let _worker = scene.harness.worker(&["--max-attempts", "1"], &[]);
     let failed = story.next(EventWhat::Failed).await;
     assert!(
         failed.message.contains("was made again and differs"),

@@ -1,7 +1,7 @@
 //! The job protocol over a real nats-server, a real store and real worker processes: one file per
 //! promise.
 
-mod house;
+mod harness;
 
 mod crash;
 mod dead;
@@ -13,7 +13,7 @@ mod once;
 mod outage;
 mod permissions;
 mod process;
+mod random_faults;
 mod retry;
-mod weather;
 mod wire;
 mod zombie;

@@ -1,14 +1,14 @@
 //! The same work is done once, and its stored result is trusted only as far as it verifies.
 
-use crate::house::{House, Story, job};
+use crate::harness::{House, Story, job};
 use cedm_contract::{EventWhat, Job, Priority, Service, manifest_key};
 use cedm_runtime::{SubmitOutcome, Submitter, queue_depths};
 use futures::StreamExt;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn submitted_twice_is_one_job_and_then_a_cached_result() {
-    let house = House::start().await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let job = job("hello");
     let mut story = Story::of(&connection, &job).await;
@@ -28,7 +28,7 @@ async fn submitted_twice_is_one_job_and_then_a_cached_result() {
         .sum();
     assert_eq!(waiting, 1);
 
-    let _worker = house.worker(&[], &[]);
+    let _worker = harness.worker(&[], &[]);
     let done = story.next(EventWhat::Done).await;
     assert!(!done.cached);
     let SubmitOutcome::Cached(manifest) = submitter.submit(&job).await.unwrap() else {
@@ -45,11 +45,11 @@ async fn submitted_twice_is_one_job_and_then_a_cached_result() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiting_worker_is_woken_and_does_not_wait_for_its_next_look() {
-    let house = House::start().await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     // By itself it would look again in an hour.
-    let _worker = house.worker(&["--poll-s", "3600"], &[]);
+    let _worker = harness.worker(&["--poll-s", "3600"], &[]);
     for index in 0..10 {
         let job = job(&format!("next {index}"));
         let mut story = Story::of(&connection, &job).await;
@@ -60,8 +60,8 @@ async fn a_waiting_worker_is_woken_and_does_not_wait_for_its_next_look() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_priorities_at_once_are_one_job() {
-    let house = House::start().await;
-    let (first, second) = (house.submitter().await, house.submitter().await);
+    let harness = House::start().await;
+    let (first, second) = (harness.submitter().await, harness.submitter().await);
     for round in 0..20 {
         let slow = job(&format!("round {round}"));
         let urgent = Job {
@@ -89,12 +89,12 @@ async fn two_priorities_at_once_are_one_job() {
 /// another job in hand.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_comes_too_late_goes_to_somebody_else_at_once() {
-    let house = House::with_ack_wait(600.0).await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::with_ack_wait(600.0).await;
+    let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
-    let client = house.client(Service::Coordinator).await;
+    let client = harness.client(Service::Coordinator).await;
     let mut inboxes = client.subscribe("_INBOX_extractor.>").await.unwrap();
-    let _busy = house.worker(&[], &[]);
+    let _busy = harness.worker(&[], &[]);
     // Where it expects the answers to its pulls: those that say "no job" have a status and no
     // payload.
     let inbox = loop {
@@ -115,12 +115,12 @@ async fn a_job_that_comes_too_late_goes_to_somebody_else_at_once() {
         .await
         .unwrap();
     client.flush().await.unwrap();
-    crate::house::eventually("the busy worker has it", async || {
+    crate::harness::eventually("the busy worker has it", async || {
         let depths = queue_depths(&connection).await.unwrap();
         (depths.iter().map(|depth| depth.pending).sum::<u64>() == 0).then_some(())
     })
     .await;
-    let _free = house.worker(&[], &[]);
+    let _free = harness.worker(&[], &[]);
     assert!(
         story.next(EventWhat::Done).await.attempt.contains("-2-"),
         "it was delivered twice"
@@ -129,13 +129,13 @@ async fn a_job_that_comes_too_late_goes_to_somebody_else_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_that_lost_an_object_is_made_again() {
-    let house = House::start().await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let job = job("fragile");
     let mut story = Story::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
-    let _worker = house.worker(&[], &[]);
+    let _worker = harness.worker(&[], &[]);
     story.next(EventWhat::Done).await;
     let first = submitter.manifest(&job.key).await.unwrap().unwrap();
 
@@ -158,12 +158,12 @@ async fn a_result_that_lost_an_object_is_made_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn damaged_bytes_of_the_right_size_are_found_by_a_fresh_submitter() {
-    let house = House::start().await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
     let job = job("damaged");
     let mut story = Story::of(&connection, &job).await;
     Submitter::new(&connection).submit(&job).await.unwrap();
-    let _worker = house.worker(&[], &[]);
+    let _worker = harness.worker(&[], &[]);
     story.next(EventWhat::Done).await;
     let manifest = Submitter::new(&connection)
         .manifest(&job.key)

@@ -1,13 +1,13 @@
 //! A worker's identity can do a worker's work and nothing else.
 
-use crate::house::{House, job};
+use crate::harness::{House, job};
 use cedm_contract::{Service, job_subject};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_cannot_publish_jobs_read_other_kinds_or_delete_streams() {
-    let house = House::start().await;
-    let args = house.args(Service::Trainer);
+    let harness = House::start().await;
+    let args = harness.args(Service::Trainer);
     let options = async_nats::ConnectOptions::with_user_and_password(
         args.nats_user.unwrap(),
         args.nats_password.unwrap(),
@@ -35,7 +35,7 @@ async fn a_worker_cannot_publish_jobs_read_other_kinds_or_delete_streams() {
         r#"{"batch":1,"no_wait":true}"#.into(),
     );
     assert!(own.await.is_ok(), "its own kind it may pull");
-    let coordinator = house.submitter().await;
+    let coordinator = harness.submitter().await;
     assert!(
         !coordinator
             .is_outstanding(job.kind(), &job.key)

@@ -1,6 +1,6 @@
 //! A worker process as its surroundings see it: endpoints, sign of life, the end of its parent.
 
-use crate::house::{House, Story, eventually, job};
+use crate::harness::{House, Story, eventually, job};
 use cedm_contract::{EventWhat, Service};
 use cedm_runtime::{Submitter, workers};
 use nix::sys::signal::Signal;
@@ -26,11 +26,11 @@ async fn get(address: &str, path: &str) -> (u16, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn endpoints_tell_what_the_worker_does() {
-    let mut house = House::start().await;
-    let connection = house.connect(Service::Coordinator).await;
+    let mut harness = House::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
     let job = job("hello");
     let mut story = Story::of(&connection, &job).await;
-    let worker = house.worker(&[], &[]);
+    let worker = harness.worker(&[], &[]);
     let beat = eventually("a sign of life", async || {
         workers(&connection).await.unwrap().pop()
     })
@@ -69,7 +69,7 @@ async fn endpoints_tell_what_the_worker_does() {
     })
     .await;
 
-    house.kill_nats();
+    harness.kill_nats();
     let (status, why) = eventually("it is not ready", async || {
         Some(get(&address, "/readyz").await).filter(|(status, _)| *status != 200)
     })
@@ -80,7 +80,7 @@ async fn endpoints_tell_what_the_worker_does() {
         200,
         "a dependency's death is not one's own"
     );
-    house.start_nats();
+    harness.start_nats();
     eventually("it is ready again", async || {
         (get(&address, "/readyz").await.0 == 200).then_some(())
     })
@@ -90,9 +90,9 @@ async fn endpoints_tell_what_the_worker_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_with_its_parent() {
-    let house = House::start().await;
-    let connection = house.connect(Service::Coordinator).await;
-    let mut worker = house.worker(&[], &[]);
+    let harness = House::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
+    let mut worker = harness.worker(&[], &[]);
     eventually("a sign of life", async || {
         workers(&connection).await.unwrap().pop()
     })
@@ -103,12 +103,12 @@ async fn it_ends_with_its_parent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once() {
-    let house = House::start().await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
     let job = job("deaf");
     let mut story = Story::of(&connection, &job).await;
     Submitter::new(&connection).submit(&job).await.unwrap();
-    let mut worker = house.worker(&["--grace-s", "600"], &[]);
+    let mut worker = harness.worker(&["--grace-s", "600"], &[]);
     story.next(EventWhat::Started).await;
     worker.signal(Signal::SIGTERM);
     eventually("the second signal ends it", async || {
@@ -121,8 +121,8 @@ async fn a_second_signal_ends_it_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_job_is_not_done() {
-    let house = House::start().await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let (cancelled, other) = (job("cancelled"), job("other"));
     let mut story = Story::of(&connection, &other).await;
@@ -140,7 +140,7 @@ async fn a_cancelled_job_is_not_done() {
             .await
             .unwrap()
     );
-    let mut worker = house.worker(&["--exit-when-idle", "0.5"], &[]);
+    let mut worker = harness.worker(&["--exit-when-idle", "0.5"], &[]);
     story.next(EventWhat::Done).await;
     assert_eq!(worker.ended().await, Some(0), "it leaves when idle");
     assert!(submitter.manifest(&cancelled.key).await.unwrap().is_none());

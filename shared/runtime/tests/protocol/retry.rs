@@ -1,19 +1,19 @@
 //! A failure of the world is tried again after a delay that survives the broker's death.
 
-use crate::house::{House, Story, eventually, job};
+use crate::harness::{House, Story, eventually, job};
 use cedm_contract::{EventWhat, Service};
 use cedm_runtime::{SubmitOutcome, Submitter};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_retry_survives_a_restart_of_the_broker() {
-    let mut house = House::start().await;
-    let connection = house.connect(Service::Coordinator).await;
+    let mut harness = House::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
-    let marker = house.root.path().join("failed-once");
+    let marker = harness.root.path().join("failed-once");
     let job = job(&format!("retry:{}", marker.display()));
     let mut story = Story::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
-    let worker = house.worker(&["--max-jobs", "1"], &[]);
+    let worker = harness.worker(&["--max-jobs", "1"], &[]);
     let failed = story.next(EventWhat::Failed).await;
     assert!(
         failed.message.contains("failed on request"),
@@ -35,9 +35,9 @@ async fn a_delayed_retry_survives_a_restart_of_the_broker() {
         SubmitOutcome::AlreadyQueued
     ));
 
-    house.kill_nats();
-    house.start_nats();
-    let _worker = house.worker(&[], &[]);
+    harness.kill_nats();
+    harness.start_nats();
+    let _worker = harness.worker(&[], &[]);
     story.next(EventWhat::Done).await;
     assert!(matches!(
         submitter.submit(&job).await.unwrap(),
@@ -56,17 +56,17 @@ async fn a_delayed_retry_survives_a_restart_of_the_broker() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_delay_and_acknowledgement_loses_nothing() {
-    let house = House::with_ack_wait(2.0).await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::with_ack_wait(2.0).await;
+    let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
-    let marker = house.root.path().join("failed-once");
+    let marker = harness.root.path().join("failed-once");
     let job = job(&format!("retry:{}", marker.display()));
     let mut story = Story::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
-    let mut worker = house.worker(&[], &[("CEDM_FAILPOINT", "after-delay")]);
+    let mut worker = harness.worker(&[], &[("CEDM_FAILPOINT", "after-delay")]);
     assert_eq!(worker.ended().await, None, "it died at the failpoint");
     // The delayed copy fires onto the subject that the unanswered original still holds.
-    let _worker = house.worker(&[], &[]);
+    let _worker = harness.worker(&[], &[]);
     story.next(EventWhat::Done).await;
     eventually("nothing is left over", async || {
         (!submitter

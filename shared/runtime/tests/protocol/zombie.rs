@@ -1,23 +1,23 @@
 //! A worker that sleeps longer than `ack_wait` wakes up to find that another has won; its late
 //! result changes nothing.
 
-use crate::house::{House, Story, job};
+use crate::harness::{House, Story, job};
 use cedm_contract::{EventWhat, Service};
 use cedm_runtime::Submitter;
 use nix::sys::signal::Signal;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_late_result_is_superseded_visibly() {
-    let house = House::with_ack_wait(2.0).await;
-    let connection = house.connect(Service::Coordinator).await;
+    let harness = House::with_ack_wait(2.0).await;
+    let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let job = job("slow:20");
     let mut story = Story::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
-    let zombie = house.worker(&[], &[]);
+    let zombie = harness.worker(&[], &[]);
     let first = story.next(EventWhat::Started).await;
     zombie.signal(Signal::SIGSTOP);
-    let _second = house.worker(&[], &[]);
+    let _second = harness.worker(&[], &[]);
     let second = story.next(EventWhat::Started).await;
     assert_ne!(first.attempt, second.attempt);
     let done = story.next(EventWhat::Done).await;

@@ -2,10 +2,10 @@
 //! FDD (paper, figure 6).
 
 use super::{c_max_of, final_score, is_granularity};
-use cedm_contract::{
-    metrics::metric,
+use cedm_catalogue::metrics::metric;
+use cedm_sweep::{
+    Sweep,
     outcome::{Agreement, BoundOutcome, CellOutcome},
-    sweep::Sweep,
 };
 
 /// One entry per further feature space whose deciding metric has scores.
@@ -22,7 +22,7 @@ pub(super) fn agreement(
     let Some(first) = sweep.spec.evaluations.first() else {
         return Vec::new();
     };
-    let of = |evaluation: &cedm_contract::sweep::EvaluationSpec| {
+    let of = |evaluation: &cedm_sweep::EvaluationSpec| {
         let other = |cell: &CellOutcome| badness(cell, &evaluation.name, &evaluation.primary);
         let choices = cells
             .iter()

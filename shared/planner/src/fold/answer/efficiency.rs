@@ -1,10 +1,9 @@
 //! Sample efficiency: after how many training images a network beats the unconditional one's best
 //! (spec §13).
 
-use cedm_contract::{
-    metrics::Direction,
-    outcome::{CellOutcome, Efficiency, SnapshotOutcome, Summary},
-};
+use cedm_catalogue::metrics::Direction;
+
+use cedm_sweep::outcome::{CellOutcome, Efficiency, SnapshotOutcome, Summary};
 
 /// Of every conditional network with a curve, over snapshots that are judged by equally many
 /// images.

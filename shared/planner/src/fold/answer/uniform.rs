@@ -1,9 +1,9 @@
 //! What labels drawn uniformly instead of from p(c) do (paper, table 6).
 
 use super::paired;
-use cedm_contract::{
+use cedm_sweep::{
+    Sweep,
     outcome::{CellOutcome, UniformEffect},
-    sweep::Sweep,
 };
 
 /// The deciding metric of every feature space, of every network that was sampled both ways. Only

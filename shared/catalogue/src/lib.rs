@@ -1,0 +1,10 @@
+//! The catalogue: the feature extractors and the metrics that a sweep file may name, with their
+//! definitions, requirements and sources.
+//!
+//! Tables of plain data, from which the sweep file's checks, `cedm extractors`, the evaluator, the
+//! report and the documents are made. Nothing of ours is imported here.
+
+#![forbid(unsafe_code)]
+
+pub mod extractors;
+pub mod metrics;

@@ -1,0 +1,331 @@
+//! For tests: a world in which every job succeeds at once, with results that look like real ones
+//! and depend on the job alone.
+
+use crate::Known;
+use cedm_catalogue::metrics::metric;
+use cedm_contract::{
+    AdaptResult, Attempt, BoundDecision, BoundResult, ClusterResult, Digest,
+    FeatureEvaluationResult, FeatureSet, ImageSet, Job, JobKey, JobResult, JobSpec, Manifest,
+    MeasureResult, ObjectRef, Output, Probe, ReferenceResult, SampleSetResult, Score, ScoreResult,
+    ShardRef, Software, Timings, TrainResult,
+    params::{ClusterMethod, ImportParams},
+};
+use cedm_sweep::{Sweep, SweepSpec};
+use std::collections::BTreeMap;
+
+pub(crate) const SUBMITTED_MS: u64 = 1_000_000;
+
+/// Images of the fabricated set.
+pub(crate) const IMAGES: u64 = 1_797;
+
+/// Clusters that the fabricated images fill at most.
+pub(crate) const FILLED: u32 = 43;
+
+pub(crate) const TOML: &str = r#"
+[images]
+set = "digits"
+[extractor]
+name = "pca"
+dim = 32
+[[clustering]]
+method = "temi"
+clusters = "bound"
+[[clustering]]
+method = "kmeans"
+clusters = [10, 20]
+[[clustering]]
+method = "ground_truth"
+[[clustering]]
+method = "none"
+[bound]
+start = 5
+fine_step = 8
+candidates = 3
+[training]
+preset = "tiny8"
+budget_kimg = 2
+snapshots = 2
+[sampling]
+sets = 2
+images = 300
+snapshot_images = 100
+shard_size = 128
+[evaluation]
+extractor = { name = "pca", dim = 16 }
+metrics = ["fd", "ufd", "precision"]
+"#;
+
+/// A sweep on the fabricated images, and the knowledge that these are imported.
+pub(crate) fn sweep(id: &str, toml: &str) -> (Sweep, Known) {
+    let spec = SweepSpec::parse(toml).unwrap_or_else(|error| panic!("{error}"));
+    let import = manifest_of(&import(), JobResult::Import(image_set()), 1);
+    let mut known = Known::default();
+    let key = import.key.clone();
+    known.learn(import);
+    (
+        Sweep::new(
+            id.parse().unwrap(),
+            spec,
+            key,
+            None,
+            SUBMITTED_MS,
+            toml.to_owned(),
+        ),
+        known,
+    )
+}
+
+fn import() -> Job {
+    let params = ImportParams {
+        content: Digest::of(b"pixels"),
+        labels: Digest::of(b"labels"),
+        shard_size: 1_000,
+    };
+    Job::new(
+        JobSpec::Import(params),
+        Vec::new(),
+        Default::default(),
+        Default::default(),
+    )
+}
+
+fn image_set() -> ImageSet {
+    ImageSet {
+        count: IMAGES,
+        channels: 1,
+        resolution: 8,
+        classes: 10,
+        coarse_classes: 0,
+        class_names: Vec::new(),
+        content: Digest::of(b"pixels"),
+        shards: shards(IMAGES, 1_000, "images"),
+    }
+}
+
+fn object(name: &str) -> ObjectRef {
+    ObjectRef {
+        object: format!("object/{name}"),
+        size: name.len() as u64,
+        digest: Digest::of(name.as_bytes()),
+    }
+}
+
+fn shards(count: u64, size: u64, name: &str) -> Vec<ShardRef> {
+    let shard = |first: u64| ShardRef {
+        object: object(&format!("{name}-{first}")),
+        first,
+        count: size.min(count - first),
+    };
+    (0..count).step_by(size as usize).map(shard).collect()
+}
+
+/// The manifest that the right service would write.
+pub(crate) fn perform(job: &Job, known: &Known) -> Manifest {
+    manifest_of(job, result_of(job, known), SUBMITTED_MS + 500)
+}
+
+fn manifest_of(job: &Job, result: JobResult, finished_ms: u64) -> Manifest {
+    let output = |name: &str| Output {
+        name: name.to_owned(),
+        object: object(&format!("{}/{name}", job.key)),
+        volatile: name == "curve.json",
+    };
+    let outputs: Vec<Output> = ["assignments.safetensors", "ema.safetensors", "curve.json"]
+        .map(output)
+        .into();
+    Manifest {
+        schema: 1,
+        key: job.key.clone(),
+        attempt: Attempt {
+            sequence: 1,
+            delivery: 1,
+            ulid: ulid_of(&job.key),
+        },
+        spec: job.spec.clone(),
+        inputs: job.inputs.clone(),
+        digest: Manifest::digest_of(&outputs, &result),
+        outputs,
+        result,
+        metrics: BTreeMap::new(),
+        timings: Timings {
+            queued_ms: finished_ms - 1,
+            started_ms: finished_ms,
+            finished_ms,
+            compute_ms: 7,
+        },
+        software: Software::default(),
+    }
+}
+
+fn ulid_of(_: &JobKey) -> ulid::Ulid {
+    ulid::Ulid::from_parts(1, 1)
+}
+
+/// A number in \[0, 1) that the key alone decides.
+fn draw(key: &JobKey) -> f64 {
+    f64::from(u32::from_str_radix(&key.as_str()[..6], 16).unwrap()) / f64::from(1 << 24)
+}
+
+fn clustered(clusters: u32, used: u32) -> ClusterResult {
+    ClusterResult {
+        count: IMAGES,
+        clusters,
+        used,
+        utilisation: f64::from(used) / f64::from(clusters),
+        marginal_entropy: f64::from(used).ln(),
+        kl_uniform: 0.0,
+        smallest: 1,
+        largest: 90,
+        mean_confidence: None,
+        neighbour_agreement: None,
+        inertia: None,
+        best_head: None,
+        quality: None,
+    }
+}
+
+/// Doubling alone: enough of a search for the planner.
+fn bound_step(job: &Job, known: &Known, start: u32, alpha: f64, cap: u32) -> BoundResult {
+    let mut probes: Vec<Probe> = job
+        .inputs
+        .iter()
+        .filter(|input| input.role.starts_with("probe/"))
+        .map(|input| {
+            let JobResult::Cluster(result) = &crate::Knowledge::manifest(known, &input.key)
+                .unwrap()
+                .result
+            else {
+                panic!("a probe")
+            };
+            Probe {
+                clusters: result.clusters,
+                used: vec![result.used],
+                utilisation: result.utilisation,
+                utilisation_std: None,
+                passes: result.utilisation > alpha,
+            }
+        })
+        .collect();
+    probes.sort_by_key(|probe| probe.clusters);
+    let c_max = probes
+        .iter()
+        .filter(|probe| probe.passes)
+        .map(|probe| probe.clusters)
+        .max();
+    let decision = match probes.last() {
+        None => BoundDecision::Probe {
+            clusters: vec![start],
+        },
+        Some(last) if last.passes && last.clusters * 2 <= cap => BoundDecision::Probe {
+            clusters: vec![last.clusters * 2],
+        },
+        Some(_) => BoundDecision::Found {
+            c_max,
+            reason: "doubling ended".to_owned(),
+        },
+    };
+    BoundResult { probes, decision }
+}
+
+fn result_of(job: &Job, known: &Known) -> JobResult {
+    match &job.spec {
+        JobSpec::Import(_) => JobResult::Import(image_set()),
+        JobSpec::Adapt(_) => JobResult::Adapt(AdaptResult {
+            steps: 10,
+            dim: 32,
+            loss: 2.0,
+            spread: 0.1,
+        }),
+        JobSpec::FeatureEvaluation(_) => JobResult::FeatureEvaluation(FeatureEvaluationResult {
+            count: IMAGES,
+            dim: 32,
+            classes: 10,
+            knn_accuracy: 0.9,
+            probe_accuracy: 0.8,
+        }),
+        JobSpec::Fit(_) => JobResult::Fit { dim: 32 },
+        JobSpec::Extract(params) => JobResult::Extract {
+            count: u64::from(params.shard) + 1,
+            dim: 32,
+        },
+        JobSpec::Features(_) => JobResult::Features(FeatureSet {
+            count: IMAGES,
+            dim: 32,
+            shards: shards(IMAGES, 1_000, "features"),
+        }),
+        JobSpec::Neighbours(params) => JobResult::Neighbours {
+            count: IMAGES,
+            k: params.k,
+        },
+        JobSpec::Cluster(params) => {
+            let used = match params.method {
+                ClusterMethod::Temi(_) => params.clusters.min(FILLED),
+                _ => params.clusters,
+            };
+            JobResult::Cluster(clustered(params.clusters, used))
+        }
+        JobSpec::Bound(params) => JobResult::Bound(bound_step(
+            job,
+            known,
+            params.start,
+            params.alpha,
+            params.cap,
+        )),
+        JobSpec::Train(params) => JobResult::Train(TrainResult {
+            nimg: params.to_nimg,
+            steps: params.to_nimg / u64::from(params.optimiser.batch),
+            label_dim: params.network.label_dim,
+            parameters: 60_000,
+            loss: Some(draw(&job.key)),
+        }),
+        JobSpec::Sample(params) => JobResult::Sample {
+            count: u64::from(params.count),
+            first_seed: params.first_seed,
+            channels: 1,
+            resolution: 8,
+        },
+        JobSpec::SampleSet(params) => JobResult::SampleSet(SampleSetResult {
+            count: params.count,
+            channels: 1,
+            resolution: 8,
+            first_seed: params.first_seed,
+            shards: shards(params.count, 128, job.key.short()),
+        }),
+        JobSpec::Measure(_) => JobResult::Measure(MeasureResult {
+            count: 128,
+            dim: 16,
+        }),
+        JobSpec::Reference(_) => JobResult::Reference(ReferenceResult {
+            count: IMAGES,
+            dim: 16,
+            shards: Vec::new(),
+        }),
+        JobSpec::Score(params) => {
+            let score = |name: &String| {
+                let known_metric = metric(name).is_some();
+                (
+                    name.clone(),
+                    Score {
+                        value: known_metric.then(|| 1.0 + draw(&job.key)),
+                        std: None,
+                        missing: None,
+                    },
+                )
+            };
+            let count = job
+                .inputs
+                .iter()
+                .filter(|input| input.role.starts_with("shard/"))
+                .count() as u64
+                * 100;
+            JobResult::Score(ScoreResult {
+                count,
+                reference_count: IMAGES,
+                scores: params.metrics.iter().map(score).collect(),
+            })
+        }
+        JobSpec::Report(_) => JobResult::Report {
+            headline: "done".to_owned(),
+        },
+    }
+}

@@ -1,0 +1,376 @@
+//! The desk of one job: its inputs fetched and verified, a place for its outputs, a line to the
+//! outside. Synchronous: it is used on the compute thread and hands I/O to the async side.
+
+use crate::{
+    JobError, Metrics, Monitor, checkpoints,
+    drain::Drain,
+    failpoint::failpoint,
+    progress::ProgressTable,
+    store::{Body, Cache, Store, StoreError, StoreErrorKind, measure_file},
+    verify::objects_of,
+};
+use anyhow::anyhow;
+use cedm_contract::{
+    Attempt, Digest, Job, MAX_OBJECT_KEY, Manifest, ObjectRef, Output, output_key,
+};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::runtime::Handle;
+
+/// Whether an output is the same in every run of the same job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stability {
+    /// The same bytes in every run; part of the manifest's digest.
+    Stable,
+    /// Timings and the like.
+    Volatile,
+}
+
+/// What all desks of a process share.
+#[derive(Clone)]
+pub(crate) struct WorkerContext {
+    pub store: Arc<dyn Store>,
+    pub cache: Cache,
+    pub metrics: Metrics,
+    pub progress_table: Arc<ProgressTable>,
+    pub drain: Drain,
+    pub scratch: PathBuf,
+    pub checkpoint_every: Duration,
+}
+
+/// One job's desk.
+pub struct JobContext {
+    worker: WorkerContext,
+    handle: Handle,
+    job: Job,
+    attempt: Attempt,
+    inputs: Vec<(String, Manifest)>,
+    scratch: tempfile::TempDir,
+    outputs: Mutex<Vec<Output>>,
+    checkpoint_every: Duration,
+    checkpointed: Mutex<Instant>,
+    has_checkpointed: AtomicBool,
+}
+
+impl JobContext {
+    pub(crate) fn new(
+        worker: WorkerContext,
+        job: Job,
+        attempt: Attempt,
+        inputs: Vec<(String, Manifest)>,
+    ) -> std::io::Result<Self> {
+        let scratch = tempfile::Builder::new()
+            .prefix("job-")
+            .tempdir_in(&worker.scratch)?;
+        let checkpoint_every = job
+            .hints
+            .checkpoint_every_s
+            .map_or(worker.checkpoint_every, Duration::from_secs);
+        Ok(Self {
+            worker,
+            handle: Handle::current(),
+            job,
+            attempt,
+            inputs,
+            scratch,
+            outputs: Mutex::default(),
+            checkpoint_every,
+            checkpointed: Mutex::new(Instant::now()),
+            has_checkpointed: AtomicBool::new(false),
+        })
+    }
+
+    /// The job.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// The manifest of the input with this role, read and checked against the digest that the job
+    /// pins.
+    ///
+    /// # Errors
+    /// `Reject` when the job has no such input.
+    pub fn input(&self, role: &str) -> Result<&Manifest, JobError> {
+        self.optional(role).ok_or_else(|| {
+            let roles: Vec<&str> = self.inputs.iter().map(|(role, _)| role.as_str()).collect();
+            JobError::reject(anyhow!(
+                "a {} job needs an input `{role}`, this one has {roles:?}",
+                self.job.kind()
+            ))
+        })
+    }
+
+    /// The same for an input that may be absent.
+    pub fn optional(&self, role: &str) -> Option<&Manifest> {
+        self.inputs
+            .iter()
+            .find(|(found, _)| found == role)
+            .map(|(_, manifest)| manifest)
+    }
+
+    /// Every input whose role starts with `prefix`, in the job's order.
+    pub fn inputs<'a>(&'a self, prefix: &'a str) -> Vec<(&'a str, &'a Manifest)> {
+        let matching = self
+            .inputs
+            .iter()
+            .filter(|(role, _)| role.starts_with(prefix));
+        matching
+            .map(|(role, manifest)| (role.as_str(), manifest))
+            .collect()
+    }
+
+    /// A local file with the object's bytes, size and digest verified; kept in a bounded node-local
+    /// cache. Not to be written to.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails; `InputLost` when an input's object is gone or its bytes do not
+    /// verify.
+    pub fn fetch(&self, object: &ObjectRef) -> Result<PathBuf, JobError> {
+        self.wait(self.fetch_async(object))
+    }
+
+    /// An object that is gone or damaged is its maker's business, where it belongs to an input.
+    fn blame(&self, object: &ObjectRef, error: StoreError) -> JobError {
+        let is_lost = matches!(
+            error.kind,
+            StoreErrorKind::Missing | StoreErrorKind::Damaged
+        );
+        let maker = self
+            .inputs
+            .iter()
+            .find(|(_, manifest)| objects_of(manifest).contains(&object));
+        match maker {
+            Some((role, manifest)) if is_lost => JobError::InputLost {
+                input: manifest.key.clone(),
+                source: anyhow::Error::from(error).context(format!("input `{role}`")),
+            },
+            _ => JobError::retry(error),
+        }
+    }
+
+    /// The named output of an input manifest as a local file.
+    ///
+    /// # Errors
+    /// `Reject` when the manifest has no such output; else as [`JobContext::fetch`].
+    pub fn fetch_output(&self, manifest: &Manifest, name: &str) -> Result<PathBuf, JobError> {
+        let output = manifest.output(name).ok_or_else(|| {
+            let names: Vec<&str> = manifest
+                .outputs
+                .iter()
+                .map(|output| output.name.as_str())
+                .collect();
+            JobError::reject(anyhow!(
+                "the {} manifest {} has no output `{name}`, only {names:?}",
+                manifest.kind(),
+                manifest.key
+            ))
+        })?;
+        self.fetch(&output.object)
+    }
+
+    /// A folder of this attempt, removed afterwards.
+    pub fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Uploads a file as an output of this attempt.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails.
+    pub fn put(
+        &self,
+        name: &str,
+        file: &Path,
+        stability: Stability,
+    ) -> Result<ObjectRef, JobError> {
+        self.wait(self.put_async(name, Body::File(file), stability))
+    }
+
+    /// Uploads bytes as an output of this attempt.
+    ///
+    /// # Errors
+    /// `Retry` when the store fails.
+    pub fn put_bytes(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        stability: Stability,
+    ) -> Result<ObjectRef, JobError> {
+        self.wait(self.put_async(name, Body::Bytes(bytes.to_vec().into()), stability))
+    }
+
+    pub(crate) async fn fetch_async(&self, object: &ObjectRef) -> Result<PathBuf, JobError> {
+        let to = self
+            .scratch
+            .path()
+            .join(format!("in-{}", object.digest.as_str()));
+        if !to.exists() {
+            let fetched = self
+                .worker
+                .cache
+                .fetch(self.worker.store.as_ref(), object, &to)
+                .await;
+            fetched.map_err(|error| self.blame(object, error))?;
+        }
+        Ok(to)
+    }
+
+    /// A store that does not take a checkpoint must not end the computation that would be resumed
+    /// from it: the next one is tried after the usual time.
+    pub(crate) async fn checkpoint_async(&self, step: u64, file: &Path) -> Result<(), JobError> {
+        let written = checkpoints::write(
+            self.worker.store.as_ref(),
+            &self.job.key,
+            &self.attempt,
+            step,
+            file,
+        )
+        .await;
+        *self
+            .checkpointed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        match written {
+            Ok(()) => {
+                self.worker.metrics.checkpoints.inc();
+                self.has_checkpointed.store(true, Ordering::Relaxed);
+            }
+            Err(error) if error.kind == StoreErrorKind::Local => {
+                return Err(JobError::retry(error));
+            }
+            Err(error) => {
+                self.worker.metrics.checkpoint_failures.inc();
+                tracing::warn!(%error, step, "checkpoint not stored; the computation goes on \
+                    without it");
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn resume_async(&self) -> Result<Option<(u64, PathBuf)>, JobError> {
+        let found = checkpoints::resume(
+            self.worker.store.as_ref(),
+            &self.job.key,
+            self.scratch.path(),
+        )
+        .await
+        .map_err(JobError::retry)?;
+        if let Some((step, _)) = &found {
+            tracing::info!(step, "resuming from a checkpoint");
+        }
+        Ok(found)
+    }
+
+    pub(crate) async fn put_async(
+        &self,
+        name: &str,
+        body: Body<'_>,
+        stability: Stability,
+    ) -> Result<ObjectRef, JobError> {
+        let key = output_key(&self.job.key, &self.attempt, name);
+        if key.len() > MAX_OBJECT_KEY || name.split('/').any(|part| matches!(part, "" | "." | ".."))
+        {
+            return Err(JobError::bug(anyhow!(
+                "output name `{name}` is no plain name, or makes a key above {MAX_OBJECT_KEY} bytes"
+            )));
+        }
+        if self.outputs().iter().any(|output| output.name == name) {
+            return Err(JobError::bug(anyhow!("output `{name}` was put twice")));
+        }
+        let (size, digest) = match &body {
+            Body::Bytes(bytes) => (bytes.len() as u64, Digest::of(bytes)),
+            Body::File(path) => {
+                let measured = measure_file(path)
+                    .map_err(|error| StoreError::new("put", &key, StoreErrorKind::Local, error));
+                measured.map_err(JobError::retry)?
+            }
+        };
+        self.worker
+            .store
+            .put(&key, body)
+            .await
+            .map_err(JobError::retry)?;
+        failpoint("after-upload");
+        let object = ObjectRef {
+            object: key,
+            size,
+            digest,
+        };
+        let output = Output {
+            name: name.to_owned(),
+            object: object.clone(),
+            volatile: stability == Stability::Volatile,
+        };
+        self.outputs().push(output);
+        Ok(object)
+    }
+
+    fn outputs(&self) -> std::sync::MutexGuard<'_, Vec<Output>> {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything put so far, by name.
+    pub(crate) fn into_outputs(self) -> Vec<Output> {
+        let mut outputs = self
+            .outputs
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        outputs.sort_by(|a, b| a.name.cmp(&b.name));
+        outputs
+    }
+
+    /// Whether a checkpoint was stored from this desk.
+    pub(crate) fn has_checkpointed(&self) -> bool {
+        self.has_checkpointed.load(Ordering::Relaxed)
+    }
+
+    fn since_checkpoint(&self) -> Duration {
+        self.checkpointed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
+    }
+
+    /// The compute thread is no thread of the async runtime, so it may wait for it.
+    fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.handle.block_on(work)
+    }
+}
+
+impl Monitor for JobContext {
+    fn progress(&self, done: u64, total: u64, unit: &'static str) {
+        self.worker.progress_table.advance(done, total, unit);
+        self.worker
+            .metrics
+            .checkpoint_age
+            .set(self.since_checkpoint().as_secs_f64());
+    }
+    fn gauge(&self, name: &'static str, value: f64) {
+        self.worker.metrics.set(name, value);
+    }
+    fn gauge_list(&self, name: &'static str, values: &[f64]) {
+        self.worker.metrics.set_list(name, values);
+    }
+    fn count(&self, name: &'static str, by: u64) {
+        self.worker.metrics.add(name, by);
+    }
+    fn stopping(&self) -> bool {
+        self.worker.drain.has_begun()
+    }
+    fn checkpoint_due(&self) -> bool {
+        self.since_checkpoint() >= self.checkpoint_every
+    }
+    fn checkpoint(&self, step: u64, file: &Path) -> Result<(), JobError> {
+        self.wait(self.checkpoint_async(step, file))
+    }
+    fn resume(&self) -> Result<Option<(u64, PathBuf)>, JobError> {
+        self.wait(self.resume_async())
+    }
+}

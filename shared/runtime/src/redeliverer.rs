@@ -1,0 +1,404 @@
+//! The mover: retries whose time has come go back into their queue, jobs that the broker gave up on
+//! become dead letters. Past `max_deliver` a message would stay in the work queue for ever; one
+//! advisory tells of it, at most once, so a sweep over the queue is the second net.
+
+use crate::{
+    Connection, Envelope, RuntimeError, checkpoints,
+    failpoint::failpoint,
+    now_ms,
+    queue::{NatsQueue, Queue, Stored},
+    store::Store,
+    streams::{consumer_name, lanes},
+    verify::{Found, Verifier},
+    worker_name,
+};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use cedm_contract::{
+    ADVISORIES_STREAM, DELAYS_STREAM, DeadLetter, Event, EventWhat, FailureKind, JOBS_STREAM, Job,
+    JobKey, Kind, Priority, SCHEMA_VERSION, parse_job_subject,
+};
+use futures::StreamExt;
+use serde::Deserialize;
+use std::{sync::Arc, time::Duration};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// Characters of an error that a letter keeps: a message must stay below what the broker takes.
+const LONGEST_ERROR: usize = 16_000;
+
+/// What an advisory says.
+#[derive(Debug, Deserialize)]
+struct Advisory {
+    stream_seq: u64,
+    #[serde(default)]
+    deliveries: u64,
+    /// When it was sent, RFC 3339.
+    timestamp: String,
+}
+
+impl Advisory {
+    /// Whether it can be about this message: a stream that was made anew gives its sequences to
+    /// others.
+    fn is_about(&self, stored: &Stored) -> bool {
+        let sent_ms = OffsetDateTime::parse(&self.timestamp, &Rfc3339)
+            .map(|at| at.unix_timestamp_nanos() / 1_000_000);
+        sent_ms.is_ok_and(|sent_ms| i128::from(stored.stored_ms) <= sent_ms)
+    }
+}
+
+/// Moves given-up jobs to the dead letters. Any number may run: moving twice is moving once.
+#[derive(Clone)]
+pub struct Redeliverer {
+    queue: NatsQueue,
+    store: Arc<dyn Store>,
+    verifier: Verifier,
+    max_deliver: u64,
+    ack_wait: Duration,
+}
+
+impl Redeliverer {
+    /// On these connections.
+    pub fn new(connection: &Connection) -> Self {
+        let max_deliver = u64::try_from(connection.delivering.max_deliver).unwrap_or(u64::MAX);
+        Self {
+            queue: connection.queue.clone(),
+            store: connection.store.clone(),
+            verifier: Verifier::new(connection.store.clone()),
+            max_deliver,
+            ack_wait: connection.delivering.ack_wait,
+        }
+    }
+
+    /// Runs until dropped: retries as they come due, advisories every second, a sweep every minute.
+    /// Errors are logged and tried again.
+    pub async fn run(&self) {
+        futures::join!(self.forward_loop(), self.dead_letter_loop());
+    }
+
+    async fn dead_letter_loop(&self) {
+        let mut turn = 0_u64;
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.drain_advisories().await {
+                tracing::debug!(%error, "advisories not read");
+            }
+            if turn.is_multiple_of(60)
+                && let Err(error) = self.sweep().await
+            {
+                tracing::warn!(%error, "sweep for stuck jobs failed");
+            }
+            turn += 1;
+        }
+    }
+
+    async fn forward_loop(&self) {
+        loop {
+            if let Err(error) = self.forward_due().await {
+                tracing::debug!(%error, "retries not forwarded");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
+    /// Puts retries whose time has come into their queue, waiting a few seconds for one; how many.
+    /// A subject that still holds the original, whose worker died before its acknowledgement, needs
+    /// no copy: the original comes again by itself.
+    ///
+    /// # Errors
+    /// When NATS fails; what was not forwarded comes again.
+    pub async fn forward_due(&self) -> Result<usize, RuntimeError> {
+        let config = pull::Config {
+            durable_name: Some("mover".to_owned()),
+            filter_subject: "cedm.due.>".to_owned(),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: Duration::from_secs(30),
+            ..Default::default()
+        };
+        let consumer = self
+            .queue
+            .context()
+            .create_consumer_on_stream(config, DELAYS_STREAM)
+            .await;
+        let consumer =
+            consumer.map_err(|error| RuntimeError::broker("create consumer mover", error))?;
+        let mut forwarded = 0;
+        let batch = consumer
+            .batch()
+            .max_messages(32)
+            .expires(Duration::from_secs(5))
+            .messages()
+            .await;
+        let mut batch = batch.map_err(|error| RuntimeError::broker("fetch due retries", error))?;
+        while let Some(message) = batch.next().await {
+            let message = message.map_err(|error| anyhow::anyhow!("fetch due retries: {error}"))?;
+            match parse_job_subject(&message.subject) {
+                Ok((kind, priority, key)) => {
+                    let envelope = Envelope::of(message.headers.as_ref());
+                    let id = format!("due-{}", ulid::Ulid::generate());
+                    self.queue
+                        .publish(
+                            (kind, priority),
+                            &key,
+                            message.payload.clone(),
+                            envelope,
+                            &id,
+                        )
+                        .await?;
+                    failpoint("after-forward");
+                    forwarded += 1;
+                }
+                Err(error) => tracing::warn!(%error, "a due message that is no job is dropped"),
+            }
+            message
+                .double_ack()
+                .await
+                .map_err(|error| anyhow::anyhow!("acknowledge a due retry: {error}"))?;
+        }
+        Ok(forwarded)
+    }
+
+    /// Handles the advisories that wait; how many jobs were moved.
+    ///
+    /// # Errors
+    /// When NATS fails; what was not handled comes again.
+    pub async fn drain_advisories(&self) -> Result<usize, RuntimeError> {
+        let config = pull::Config {
+            durable_name: Some("mover".to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            deliver_policy: DeliverPolicy::All,
+            ack_wait: Duration::from_secs(30),
+            ..Default::default()
+        };
+        let consumer = self
+            .queue
+            .context()
+            .create_consumer_on_stream(config, ADVISORIES_STREAM)
+            .await;
+        let consumer =
+            consumer.map_err(|error| RuntimeError::broker("create consumer mover", error))?;
+        let mut moved = 0;
+        let batch = consumer
+            .fetch()
+            .max_messages(64)
+            .expires(Duration::from_secs(2))
+            .messages()
+            .await;
+        let mut batch = batch.map_err(|error| RuntimeError::broker("fetch advisories", error))?;
+        while let Some(message) = batch.next().await {
+            let message = message.map_err(|error| anyhow::anyhow!("fetch advisories: {error}"))?;
+            match serde_json::from_slice::<Advisory>(&message.payload) {
+                Ok(advisory) => {
+                    if let Some(stored) = self.queue.at(JOBS_STREAM, advisory.stream_seq).await?
+                        && advisory.is_about(&stored)
+                    {
+                        let reason = format!(
+                            "the broker gave up after {} deliveries without an answer: its \
+                             workers died or hung",
+                            advisory.deliveries
+                        );
+                        self.take_off(&stored, advisory.deliveries, reason).await?;
+                        moved += 1;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, subject = %message.subject, "advisory not understood")
+                }
+            }
+            message
+                .ack()
+                .await
+                .map_err(|error| anyhow::anyhow!("acknowledge an advisory: {error}"))?;
+        }
+        Ok(moved)
+    }
+
+    /// Looks for stuck jobs that no advisory told of; how many were moved. A job is stuck when its
+    /// consumer has settled it (it lies below the acknowledgement floor, or nothing is pending at
+    /// all) and it is in the stream nevertheless.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn sweep(&self) -> Result<usize, RuntimeError> {
+        let mut moved = 0;
+        for (kind, priority) in lanes() {
+            moved += self.sweep_lane(kind, priority).await?;
+        }
+        Ok(moved)
+    }
+
+    async fn sweep_lane(&self, kind: Kind, priority: Priority) -> Result<usize, RuntimeError> {
+        let name = consumer_name(kind, priority);
+        let stream = self
+            .queue
+            .context()
+            .get_stream_no_info(JOBS_STREAM)
+            .await
+            .map_err(|error| RuntimeError::broker("get stream", error))?;
+        let info = stream
+            .consumer_info(&name)
+            .await
+            .map_err(|error| RuntimeError::broker(format!("consumer {name}"), error))?;
+        // Pending: not delivered yet. Ack-pending: in hand, or due for another delivery.
+        let is_idle = info.num_pending == 0 && info.num_ack_pending == 0;
+        let settled_below = if is_idle {
+            info.delivered.stream_sequence
+        } else {
+            info.ack_floor.stream_sequence
+        };
+        let mut moved = 0;
+        for subject in self
+            .queue
+            .subjects(JOBS_STREAM, &format!("cedm.job.{kind}.{priority}.>"))
+            .await?
+        {
+            let Some(stored) = self.queue.last(JOBS_STREAM, &subject).await? else {
+                continue;
+            };
+            // An answer may be under way: only what has lain there for long is stuck.
+            let settled_ms = u64::try_from((self.ack_wait * 2).as_millis()).unwrap_or(u64::MAX);
+            if stored.sequence > settled_below || stored.stored_ms + settled_ms > now_ms() {
+                continue;
+            }
+            self.take_off(
+                &stored,
+                self.max_deliver,
+                "found undeliverable in the queue: its workers died or hung".to_owned(),
+            )
+            .await?;
+            moved += 1;
+        }
+        Ok(moved)
+    }
+
+    /// Takes a job off the queue that the broker gave up on. Where its result exists by now, or its
+    /// deliveries brought it further, it is not dead.
+    async fn take_off(
+        &self,
+        stored: &Stored,
+        deliveries: u64,
+        error: String,
+    ) -> Result<(), RuntimeError> {
+        if let Ok((kind, priority, key)) = parse_job_subject(&stored.subject) {
+            if let Found::Sound(_) = self.verifier.look_up(&key, false).await? {
+                tracing::warn!(job = %key, %kind, "the broker gave up on a job whose result exists");
+                self.queue.remove(JOBS_STREAM, stored.sequence).await?;
+                return Ok(self
+                    .queue
+                    .publish_event(&event(kind, &key, EventWhat::Done), &stored.envelope)
+                    .await?);
+            }
+            if checkpoints::advanced_by(self.store.as_ref(), &key, stored.sequence).await? {
+                tracing::warn!(job = %key, %kind, deliveries, "its workers died again and again, \
+                    and each time it came further: a fresh budget of deliveries");
+                let payload = stored.payload.clone();
+                self.queue
+                    .delay(
+                        (kind, priority),
+                        &key,
+                        payload,
+                        stored.envelope,
+                        Duration::ZERO,
+                    )
+                    .await?;
+                failpoint("after-renewal");
+                self.queue.remove(JOBS_STREAM, stored.sequence).await?;
+                return Ok(());
+            }
+        }
+        self.dead_letter(stored, deliveries, error).await
+    }
+
+    /// The letter first, then the removal: a crash in between repeats both. The event comes last:
+    /// whoever hears it finds the letter and an empty place in the queue.
+    async fn dead_letter(
+        &self,
+        stored: &Stored,
+        attempts: u64,
+        error: String,
+    ) -> Result<(), RuntimeError> {
+        let letter = letter_of(
+            &stored.subject,
+            &stored.payload,
+            FailureKind::Bug,
+            error,
+            attempts,
+            String::new(),
+        );
+        tracing::error!(job = %letter.key, kind = %letter.kind, reason = %letter.error, "job \
+            moved to the dead letters");
+        self.queue.dead_letter(&letter).await?;
+        failpoint("after-mover-letter");
+        self.queue.remove(JOBS_STREAM, stored.sequence).await?;
+        self.queue
+            .publish_event(&dead_event(&letter), &stored.envelope)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The letter for a job message; the job is left out, and its bytes kept, when they cannot be read.
+pub(crate) fn letter_of(
+    subject: &str,
+    payload: &[u8],
+    failure: FailureKind,
+    error: String,
+    attempts: u64,
+    worker: String,
+) -> DeadLetter {
+    let job = Job::decode(payload).ok();
+    let (kind, key) = match parse_job_subject(subject) {
+        Ok((kind, _, key)) => (kind, key),
+        // Somebody published by hand: the letter must have a key nevertheless.
+        Err(_) => (
+            job.as_ref().map_or(Kind::Import, Job::kind),
+            JobKey::of(subject.as_bytes()),
+        ),
+    };
+    let raw = if job.is_some() {
+        Vec::new()
+    } else {
+        payload.to_vec()
+    };
+    DeadLetter {
+        schema: SCHEMA_VERSION,
+        job,
+        kind,
+        key,
+        failure,
+        error: error.chars().take(LONGEST_ERROR).collect(),
+        attempts,
+        at_ms: now_ms(),
+        worker,
+        raw,
+    }
+}
+
+/// The event that goes with a letter.
+pub(crate) fn dead_event(letter: &DeadLetter) -> Event {
+    let mut event = event(letter.kind, &letter.key, EventWhat::Dead);
+    event.at_ms = letter.at_ms;
+    event.message.clone_from(&letter.error);
+    if !letter.worker.is_empty() {
+        event.worker.clone_from(&letter.worker);
+    }
+    event
+}
+
+/// An event of now that no attempt brought about.
+pub(crate) fn event(kind: Kind, key: &JobKey, what: EventWhat) -> Event {
+    Event {
+        schema: SCHEMA_VERSION,
+        key: key.clone(),
+        kind,
+        what,
+        attempt: String::new(),
+        worker: worker_name(),
+        at_ms: now_ms(),
+        cached: what == EventWhat::Done,
+        done: 0,
+        total: 0,
+        unit: String::new(),
+        message: String::new(),
+    }
+}

@@ -1,0 +1,187 @@
+//! What is wrong with a sweep file, and where: line, column, and the line itself.
+
+use crate::suggest::did_you_mean;
+use std::{fmt, ops::Range};
+use toml::{Spanned, de::DeValue};
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What is wrong and what would be right.
+    pub message: String,
+    /// The line as written.
+    pub text: String,
+    /// Characters to underline.
+    pub width: usize,
+}
+
+impl Finding {
+    /// A finding at a byte range of `source`.
+    pub(super) fn at(source: &str, span: Range<usize>, message: String) -> Self {
+        let start = floor_boundary(source, span.start);
+        let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = source[start..]
+            .find('\n')
+            .map_or(source.len(), |at| start + at);
+        let end = floor_boundary(source, span.end).clamp(start, line_end);
+        Self {
+            line: source[..start].matches('\n').count() + 1,
+            column: source[line_start..start].chars().count() + 1,
+            message,
+            text: source[line_start..line_end]
+                .trim_end_matches('\r')
+                .to_owned(),
+            width: source[start..end].chars().count().max(1),
+        }
+    }
+}
+
+fn floor_boundary(source: &str, at: usize) -> usize {
+    let at = at.min(source.len());
+    (0..=at)
+        .rev()
+        .find(|i| source.is_char_boundary(*i))
+        .unwrap_or(0)
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.line.to_string();
+        let margin = " ".repeat(number.len());
+        writeln!(
+            f,
+            "line {}, column {}: {}",
+            self.line, self.column, self.message
+        )?;
+        writeln!(f, " {number} | {}", self.text)?;
+        write!(
+            f,
+            " {margin} | {}{}",
+            " ".repeat(self.column - 1),
+            "^".repeat(self.width)
+        )
+    }
+}
+
+/// A sweep file that cannot be used, with everything found to be wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SweepFileError {
+    /// In the order of the file; never empty.
+    pub findings: Vec<Finding>,
+}
+
+impl fmt::Display for SweepFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, finding) in self.findings.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{finding}")?;
+        }
+        Ok(())
+    }
+}
+impl std::error::Error for SweepFileError {}
+
+/// Findings by path (`clustering.1.temi.heads`) while the file is checked.
+#[derive(Default)]
+pub(super) struct Findings(Vec<(String, String)>);
+
+impl Findings {
+    pub(super) fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push((path.into(), message.into()));
+    }
+
+    /// `add` unless `fine`.
+    pub(super) fn check(
+        &mut self,
+        fine: bool,
+        path: impl Into<String>,
+        message: impl Into<String>,
+    ) {
+        if !fine {
+            self.add(path, message);
+        }
+    }
+
+    /// Nothing wrong, or an error with every place looked up in the file.
+    pub(super) fn into_result(self, source: &str) -> Result<(), SweepFileError> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let table = toml::de::DeTable::parse(source).ok();
+        let whole =
+            table.map(|table| Spanned::new(table.span(), DeValue::Table(table.into_inner())));
+        let mut findings: Vec<Finding> = self
+            .0
+            .into_iter()
+            .map(|(path, message)| {
+                Finding::at(
+                    source,
+                    whole.as_ref().map_or(0..0, |value| locate(value, &path)),
+                    message,
+                )
+            })
+            .collect();
+        findings.sort_by_key(|finding| (finding.line, finding.column));
+        Err(SweepFileError { findings })
+    }
+}
+
+/// The byte range of the value at `path`, or of the nearest part of the path that the file has.
+fn locate(whole: &Spanned<DeValue<'_>>, path: &str) -> Range<usize> {
+    let mut at = whole;
+    let mut span = 0..0;
+    for segment in path.split('.') {
+        let next = match (at.get_ref(), segment.parse::<usize>()) {
+            (DeValue::Array(items), Ok(index)) => items.get(index),
+            // `[evaluation]` may stand for a list of one.
+            (DeValue::Table(_), Ok(0)) => Some(at),
+            (DeValue::Table(table), _) => table.get(segment),
+            _ => None,
+        };
+        let Some(next) = next else { break };
+        at = next;
+        span = at.span();
+    }
+    span
+}
+
+/// The finding in what the TOML reader says.
+pub(super) fn from_toml(source: &str, error: &toml::de::Error) -> SweepFileError {
+    let span = error.span().unwrap_or(0..0);
+    SweepFileError {
+        findings: vec![Finding::at(source, span, plain_words(error.message()))],
+    }
+}
+
+/// The reader's words for people: keys instead of fields, a suggestion where one is close.
+fn plain_words(message: &str) -> String {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let unknown = ["field", "variant"]
+        .into_iter()
+        .find(|what| message.starts_with(&format!("unknown {what} ")));
+    if let (Some(what), [found, known @ ..]) = (unknown, &quoted[..]) {
+        let word = if what == "field" { "key" } else { "value" };
+        return match did_you_mean(found, known.iter().copied()) {
+            Some(close) => format!("unknown {word} `{found}`; did you mean `{close}`?"),
+            None => format!("unknown {word} `{found}`; known are {}", known.join(", ")),
+        };
+    }
+    message
+        .trim()
+        .replace("missing field", "missing key")
+        .replace("duplicate field", "duplicate key")
+        .replace(
+            "expected u32",
+            "expected a whole number from 0 to 4294967295",
+        )
+        .replace("expected u64", "expected a whole number of at least 0")
+        .replace("expected f64", "expected a number")
+        .replace("expected a boolean", "expected true or false")
+        .replace('\n', "; ")
+}

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: each benchmark is one Python script that runs our programs and their peers
 //! side by side.
 
-use crate::{build, setup, shell};
+use crate::{build, commands, setup};
 use std::process::Command;
 
 /// Benchmarks of a library rather than of our programs: (script, package, example). The script gets
@@ -10,7 +10,7 @@ const EXAMPLES: &[(&str, &str, &str)] = &[("evaluation", "cedm-maths", "evaluati
 
 /// Runs `tests/bench/<name>.py`, with the folder of our programs in `CEDM_BIN_DIR`.
 pub fn run(args: &[String]) -> Result<(), String> {
-    let folder = shell::root().join("tests/bench");
+    let folder = commands::root().join("tests/bench");
     let mut names: Vec<String> = std::fs::read_dir(&folder)
         .map_err(|error| format!("could not list {}: {error}", folder.display()))?
         .filter_map(|entry| {
@@ -40,21 +40,21 @@ pub fn run(args: &[String]) -> Result<(), String> {
     command.arg(folder.join(format!("{name}.py")));
     match EXAMPLES.iter().find(|(script, ..)| script == name) {
         Some((_, package, example)) => {
-            shell::quiet(shell::cargo().args([
+            commands::run(commands::cargo().args([
                 "build",
                 "--package",
                 package,
                 "--example",
                 example,
             ]))?;
-            command.arg(shell::programs_folder().join("examples").join(example));
+            command.arg(commands::programs_folder().join("examples").join(example));
         }
         None => build::programs()?,
     }
-    shell::hand_over(
+    commands::exec_into(
         command
             .args(rest)
-            .current_dir(shell::root())
-            .env("CEDM_BIN_DIR", shell::programs_folder()),
+            .current_dir(commands::root())
+            .env("CEDM_BIN_DIR", commands::programs_folder()),
     )
 }

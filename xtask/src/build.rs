@@ -1,8 +1,8 @@
 //! Building the programs of the workspace.
 
-use crate::shell;
+use crate::commands;
 
 /// Builds every program: the demo, the tests and a user all run the same ones.
 pub fn programs() -> Result<(), String> {
-    shell::quiet(shell::cargo().args(["build", "--workspace", "--bins"]))
+    commands::run(commands::cargo().args(["build", "--workspace", "--bins"]))
 }

@@ -8,8 +8,8 @@
 
 mod bench;
 mod build;
+mod commands;
 mod setup;
-mod shell;
 mod tally;
 mod test;
 mod tools;
@@ -21,8 +21,8 @@ const HELP: &str = "\
 
   setup [--cuda]     fetch the pinned libtorch and nats-server into .deps (per-user cache; nothing to do when they are there)
   demo [args]        setup, build, `cedm demo [args]`: the whole pipeline on handwritten digits, ending in a report
-  test [--only S]    setup, then format, clippy, build, every test, parity; the last line says how many ran
-                     steps: format clippy build tests parity
+  test [--only S]    setup, then format, clippy, doc, build, every test, parity; the last line says how many ran
+                     steps: format clippy doc build tests parity
   tools              install what a few tests look through (chromium, prometheus), with apt
   parity [DIR]       check every fixture below DIR (default: $CEDM_PARITY_DIR, else ../shared/parity, else tests/parity)
   bench [NAME] [..]  run tests/bench/NAME.py beside freshly built programs; without NAME: list them
@@ -71,11 +71,11 @@ fn setup_command(args: &[String]) -> Result<(), String> {
 fn demo(args: &[String]) -> Result<(), String> {
     setup::run(false)?;
     build::programs()?;
-    shell::hand_over(shell::program("cedm").arg("demo").args(args))
+    commands::exec_into(commands::program("cedm").arg("demo").args(args))
 }
 
 fn parity(args: &[String]) -> Result<(), String> {
     setup::run(false)?;
-    shell::quiet(shell::cargo().args(["build", "--package", "cedm-parity"]))?;
-    shell::hand_over(shell::program("cedm-parity").args(args))
+    commands::run(commands::cargo().args(["build", "--package", "cedm-parity"]))?;
+    commands::exec_into(commands::program("cedm-parity").args(args))
 }

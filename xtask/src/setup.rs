@@ -4,7 +4,7 @@
 //! When the stamp in `.deps` agrees with the pins and every file has its size, nothing is started
 //! and nothing is printed.
 
-use crate::shell;
+use crate::commands;
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use std::{
 
 /// Brings `.deps` to what the pins say. Errors are one sentence for the person at the keyboard.
 pub fn run(cuda: bool) -> Result<(), String> {
-    let root = shell::root();
+    let root = commands::root();
     let (deps, pins) = (root.join(".deps"), root.join("xtask/setup/pins.json"));
     compiler()?;
     if complete(&deps, &pins, cuda) {

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change goes in.
 
-use crate::{setup, shell, tally::Tally, tools};
+use crate::{commands, setup, tally::Tally, tools};
 use std::{
     io::{BufRead, BufReader, IsTerminal},
     process::{Command, Stdio},
@@ -16,12 +16,12 @@ struct Step {
 const STEPS: &[Step] = &[
     Step {
         name: "format",
-        run: |_| shell::quiet(shell::cargo().args(["fmt", "--all", "--check"])),
+        run: |_| commands::run(commands::cargo().args(["fmt", "--all", "--check"])),
     },
     Step {
         name: "clippy",
         run: |_| {
-            shell::quiet(shell::cargo().args([
+            commands::run(commands::cargo().args([
                 "clippy",
                 "--workspace",
                 "--all-targets",
@@ -32,8 +32,18 @@ const STEPS: &[Step] = &[
         },
     },
     Step {
+        name: "doc",
+        run: |_| {
+            commands::run(
+                commands::cargo()
+                    .args(["doc", "--workspace", "--no-deps", "--quiet"])
+                    .env("RUSTDOCFLAGS", "-D warnings"),
+            )
+        },
+    },
+    Step {
         name: "build",
-        run: |_| shell::quiet(shell::cargo().args(["build", "--workspace", "--bins"])),
+        run: |_| commands::run(commands::cargo().args(["build", "--workspace", "--bins"])),
     },
     Step {
         name: "tests",
@@ -41,7 +51,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "parity",
-        run: |tally| counted(shell::program("cedm-parity").arg("--quiet"), tally),
+        run: |tally| counted(commands::program("cedm-parity").arg("--quiet"), tally),
     },
 ];
 
@@ -112,7 +122,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
 
 fn tests(tally: &mut Tally) -> Result<(), String> {
     counted(
-        shell::cargo().args([
+        commands::cargo().args([
             "test",
             "--workspace",
             "--no-fail-fast",
@@ -126,7 +136,7 @@ fn tests(tally: &mut Tally) -> Result<(), String> {
 /// Runs a command, counts what its output says, and passes on what a person wants to see: what
 /// passing tests print is left out, but never a skip.
 fn counted(command: &mut Command, tally: &mut Tally) -> Result<(), String> {
-    let shown = shell::line_of(command);
+    let shown = commands::display(command);
     if std::io::stderr().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }

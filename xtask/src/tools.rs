@@ -4,7 +4,7 @@
 //! Nothing but those tests needs them. On a person's machine they are installed when asked for
 //! (`cargo xtask tools`), in CI before the tests, because a skipped test fails CI.
 
-use crate::shell;
+use crate::commands;
 use std::process::{Command, Stdio};
 
 /// A program that tests use.
@@ -57,7 +57,7 @@ pub fn install() -> Result<(), String> {
         if !as_root {
             command.arg("apt-get");
         }
-        shell::quiet(
+        commands::run(
             command
                 .args(arguments)
                 .env("DEBIAN_FRONTEND", "noninteractive")

@@ -1,5 +1,8 @@
-//! The house rules, executed: who may import whom, and what no file may hold.
+//! The rules of the workspace as tests: which crate may import which, which dependencies may enter,
+//! and what no file may contain.
 
+#[path = "tidy/dependencies.rs"]
+mod dependencies;
 #[path = "tidy/imports.rs"]
 mod imports;
 #[path = "tidy/sources.rs"]
@@ -11,6 +14,8 @@ use sources::{Source, sources};
 /// Crates that never link libtorch: they build in seconds and run anywhere.
 const TORCH_FREE: &[&str] = &[
     "cedm-contract",
+    "cedm-catalogue",
+    "cedm-sweep",
     "cedm-runtime",
     "cedm-images",
     "cedm-partitions",
@@ -37,7 +42,7 @@ const SERVICES: &[&str] = &[
 ];
 
 #[test]
-fn crates_import_only_what_the_house_allows() {
+fn crates_import_only_what_the_layers_allow() {
     let workspace = Workspace::read();
     let mut broken = Vec::new();
     let mut forbid = |crates: &[&str], reached: &[&str], why: &str| {
@@ -56,39 +61,45 @@ fn crates_import_only_what_the_house_allows() {
         "it must build without libtorch",
     );
     forbid(
-        &["cedm-contract"],
+        &["cedm-contract", "cedm-catalogue", "cedm-torch"],
         &workspace.members_but(&[]),
-        "the contract knows nothing of ours",
+        "it stands at the bottom and imports no crate of the workspace",
     );
     forbid(
-        &["cedm-contract"],
+        &["cedm-sweep"],
+        &workspace.members_but(&["cedm-contract", "cedm-catalogue"]),
+        "the sweep file is checked with the contract and the catalogue alone",
+    );
+    forbid(
+        &["cedm-contract", "cedm-catalogue", "cedm-sweep"],
         &["tokio", "async-nats"],
-        "the contract is pure data",
-    );
-    forbid(
-        &["cedm-torch"],
-        &workspace.members_but(&[]),
-        "it is the lowest floor",
+        "it is pure data",
     );
     forbid(
         &["cedm-images"],
         &["cedm-runtime"],
-        "formats know no job loop",
+        "image formats do not depend on how jobs are run",
     );
     forbid(
         &["cedm-maths"],
         &["cedm-contract", "cedm-runtime", "cedm-nets"],
-        "formulas know no messages",
+        "formulas depend neither on messages nor on networks",
     );
     forbid(
         &["cedm-nets", "cedm-clustering", "cedm-diffusion"],
         &["cedm-runtime"],
-        "networks and methods know no job loop",
+        "networks and methods do not depend on how jobs are run",
     );
     forbid(
         &["cedm-planner", "cedm-report"],
         &["cedm-runtime", "tokio", "async-nats"],
         "plan and report are pure functions",
+    );
+    broken.extend(
+        workspace
+            .importers("openssl-sys")
+            .into_iter()
+            .map(|name| format!("{name} imports openssl-sys: rustls is the only TLS stack")),
     );
     for direct in ["async-nats", "aws-sdk-s3", "aws-config"] {
         broken.extend(
@@ -117,7 +128,7 @@ fn crates_import_only_what_the_house_allows() {
             .filter(|other| *other != name && workspace.imports(name, other))
         {
             broken.push(format!(
-                "{name} imports {other}: services meet in the contract only"
+                "{name} imports {other}: services share shared/* only"
             ));
         }
     }
@@ -125,7 +136,13 @@ fn crates_import_only_what_the_house_allows() {
 }
 
 #[test]
-fn every_crate_is_in_the_house_plan() {
+fn dependencies_have_allowed_licences_sources_and_versions() {
+    let broken = dependencies::violations(&dependencies::metadata());
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_service_has_import_rules() {
     let workspace = Workspace::read();
     for name in TORCH_FREE.iter().chain(SERVICES) {
         assert!(
@@ -145,7 +162,7 @@ fn every_crate_is_in_the_house_plan() {
 }
 
 #[test]
-fn crate_heads_forbid_unsafe_code_and_say_what_they_are() {
+fn crate_roots_forbid_unsafe_code_and_have_a_front_page() {
     let mut broken = Vec::new();
     let sources = sources();
     for source in sources.iter().filter(|source| source.is_crate_head()) {
@@ -161,7 +178,7 @@ fn crate_heads_forbid_unsafe_code_and_say_what_they_are() {
 }
 
 #[test]
-fn files_are_short_documented_and_finished() {
+fn files_are_short_documented_and_complete() {
     let mut broken = Vec::new();
     for source in sources().iter().filter(|source| source.is_rust()) {
         let lines = source.text.lines().count();
@@ -199,7 +216,7 @@ fn files_are_short_documented_and_finished() {
 }
 
 #[test]
-fn no_file_names_a_developers_machine_or_a_registry() {
+fn no_file_names_a_machine_or_a_registry_host() {
     let mut broken = Vec::new();
     let hosts = [
         concat!("files.python", "hosted.org"),
@@ -229,7 +246,7 @@ fn no_file_names_a_developers_machine_or_a_registry() {
 }
 
 #[test]
-fn the_rules_notice_what_breaks_them() {
+fn the_checks_detect_violations() {
     let source = Source {
         path: "shared/x/src/lib.rs".to_owned(),
         text: format!("//! X.\nlet a = \"/wo{}\";\n", "rk/y"),

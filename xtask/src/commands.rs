@@ -46,8 +46,8 @@ pub fn program(name: &str) -> Command {
 }
 
 /// Runs to the end; an error names the command.
-pub fn quiet(command: &mut Command) -> Result<(), String> {
-    let shown = line_of(command);
+pub fn run(command: &mut Command) -> Result<(), String> {
+    let shown = display(command);
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{shown}` ended with {status}")),
@@ -56,14 +56,14 @@ pub fn quiet(command: &mut Command) -> Result<(), String> {
 }
 
 /// Becomes the other program, so that signals and the exit status are its own.
-pub fn hand_over(command: &mut Command) -> Result<(), String> {
+pub fn exec_into(command: &mut Command) -> Result<(), String> {
     use std::os::unix::process::CommandExt;
-    let shown = line_of(command);
+    let shown = display(command);
     Err(format!("could not start `{shown}`: {}", command.exec()))
 }
 
 /// A command as a person would type it.
-pub fn line_of(command: &Command) -> String {
+pub fn display(command: &Command) -> String {
     let program = Path::new(command.get_program())
         .file_name()
         .unwrap_or(command.get_program());

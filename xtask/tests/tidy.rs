@@ -81,7 +81,12 @@ fn crates_import_only_what_the_house_allows() {
         "formulas know no messages",
     );
     forbid(
-        &["cedm-nets", "cedm-clustering", "cedm-diffusion"],
+        &[
+            "cedm-nets",
+            "cedm-dino",
+            "cedm-clustering",
+            "cedm-diffusion",
+        ],
         &["cedm-runtime"],
         "networks and methods know no job loop",
     );

@@ -86,7 +86,12 @@ fn crates_import_only_what_the_layers_allow() {
         "formulas depend neither on messages nor on networks",
     );
     forbid(
-        &["cedm-nets", "cedm-clustering", "cedm-diffusion"],
+        &[
+            "cedm-nets",
+            "cedm-dino",
+            "cedm-clustering",
+            "cedm-diffusion",
+        ],
         &["cedm-runtime"],
         "networks and methods do not depend on how jobs are run",
     );

@@ -18,7 +18,7 @@ mod merge;
 mod run;
 mod worker;
 
-pub use adapt::{AdaptArgs, AdaptState, Album, Moment, adapt, moment};
+pub use adapt::{AdaptArgs, adapt};
 pub use export::ExportArgs;
 pub use extract::{extract_shard, fit_shards, images_of, write_features};
 pub use feature_evaluation::FeatureEvaluationArgs;

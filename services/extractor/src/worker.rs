@@ -2,7 +2,7 @@
 //! merge the shards, judge them.
 
 use crate::{
-    AdaptState, Album, Statistics,
+    Statistics,
     adapt::{BACKBONE, adapt, curve},
     extract::read_features,
     extract_shard,
@@ -17,6 +17,7 @@ use cedm_contract::{
         FitParams,
     },
 };
+use cedm_dino::{ImageSource, Training};
 use cedm_nets::Extractor;
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Stability, Worker};
 use std::{collections::BTreeMap, time::Instant};
@@ -184,7 +185,7 @@ impl ExtractorWorker {
 
 fn adapted(context: &JobContext, params: &AdaptParams) -> Result<Outcome, JobError> {
     let (shards, _) = shards_of(context.input("images")?)?;
-    let mut images = Album::default();
+    let mut images = ImageSource::default();
     for shard in shards {
         let shard =
             cedm_images::read_shard(&context.fetch(&shard.object)?).map_err(JobError::reject)?;
@@ -197,25 +198,19 @@ fn adapted(context: &JobContext, params: &AdaptParams) -> Result<Outcome, JobErr
         .map(|weights| context.fetch(weights))
         .transpose()?;
     let started = Instant::now();
-    let mut state = AdaptState::start(
+    let mut training = Training::new(
         &params.extractor,
         &params.training,
         weights.as_deref(),
+        images,
         cedm_torch::device(),
     )
     .map_err(JobError::reject)?;
-    let result = adapt(
-        &params.training,
-        &images,
-        &mut state,
-        context.scratch(),
-        context,
-    )?;
+    let result = adapt(&mut training, context.scratch(), context)?;
     let file = context.scratch().join(BACKBONE);
-    state.write_backbone(&file).map_err(JobError::retry)?;
+    training.write_backbone(&file).map_err(JobError::retry)?;
     context.put(BACKBONE, &file, Stability::Stable)?;
-    let curve = serde_json::to_vec_pretty(&curve(&params.training, images.len(), &state))
-        .map_err(JobError::bug)?;
+    let curve = serde_json::to_vec_pretty(&curve(&training)).map_err(JobError::bug)?;
     context.put_bytes("curve.json", &curve, Stability::Volatile)?;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Outcome {

@@ -348,7 +348,10 @@ fn a_small_network_is_trained_extracted_and_judged() {
         "--out",
         &text("x.safetensors"),
     ]);
-    assert!(error.contains("`pca` is no vision transformer"), "{error}");
+    assert!(
+        error.contains("`pca` is not a vision transformer"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -9,7 +9,6 @@
 
 mod cifar_resnet;
 pub mod clip;
-pub mod dino;
 mod error;
 mod extractor;
 pub mod inception;

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::fixture::Fixture;
 use anyhow::Context;
-use cedm_nets::dino::{DinoHead, DinoLoss, teacher_temperature};
+use cedm_dino::{DinoHead, DinoLoss, teacher_temperature};
 use serde_json::Value;
 use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};

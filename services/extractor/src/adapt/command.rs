@@ -1,12 +1,13 @@
 //! `extractor adapt`: DINO training over plain files.
 
-use super::{AdaptState, Album, adapt};
+use super::adapt;
 use crate::{
     import::ShapeArgs,
     inputs::{Images, weights_of},
 };
 use anyhow::{Context, Result, ensure};
 use cedm_contract::params::{DinoParams, ExtractorSpec, Precision, VitSize};
+use cedm_dino::{ImageSource, Training};
 use cedm_images::read_shard;
 use cedm_runtime::ConsoleMonitor;
 use std::{fs, path::PathBuf, time::Instant};
@@ -103,11 +104,11 @@ impl AdaptArgs {
             dim: None,
             precision: Precision::Fp32,
         };
-        let params = self.params();
-        let mut state = AdaptState::start(
+        let mut training = Training::new(
             &extractor,
-            &params,
+            &self.params(),
             weights.as_deref(),
+            images,
             cedm_torch::device(),
         )?;
         let monitor = ConsoleMonitor {
@@ -115,14 +116,14 @@ impl AdaptArgs {
             ..ConsoleMonitor::default()
         };
         let started = Instant::now();
-        let found = adapt(&params, &images, &mut state, scratch.path(), &monitor)?;
+        let found = adapt(&mut training, scratch.path(), &monitor)?;
         let seconds = started.elapsed().as_secs_f64();
         let partial = self.out.with_extension("partial");
-        state.write_backbone(&partial)?;
+        training.write_backbone(&partial)?;
         fs::rename(&partial, &self.out).with_context(|| format!("write {}", self.out.display()))?;
         Ok(serde_json::json!({
             "out": self.out,
-            "images": images.len(),
+            "images": training.images(),
             "steps": found.steps,
             "dim": found.dim,
             "loss": found.loss,
@@ -159,12 +160,12 @@ impl AdaptArgs {
         }
     }
 
-    fn images(&self, scratch: &std::path::Path) -> Result<Album> {
-        let images = Images::open(&self.images, &self.shape, scratch)?;
-        let mut album = Album::default();
-        for file in images.files() {
-            album.add(read_shard(&file)?)?;
+    fn images(&self, scratch: &std::path::Path) -> Result<ImageSource> {
+        let set = Images::open(&self.images, &self.shape, scratch)?;
+        let mut images = ImageSource::default();
+        for file in set.files() {
+            images.add(read_shard(&file)?)?;
         }
-        Ok(album)
+        Ok(images)
     }
 }

@@ -1,25 +1,44 @@
-//! The views of one batch as tensors.
+//! The images of one step and their views as tensors.
 
-use super::{
-    album::Album,
-    crops::{View, stream, view},
+use crate::{
+    augment::{View, augmented},
+    images::ImageSource,
+    random::{order_stream, view_stream},
 };
 use cedm_contract::params::DinoParams;
 use cedm_nets::preprocess::IMAGENET;
+use rand::seq::SliceRandom;
 use std::thread;
 use tch::Tensor;
 
-/// Normalised views of one batch, view by view: the two large ones together, the small ones
-/// together.
-pub(super) struct Views {
-    pub large: Tensor,
-    pub small: Option<Tensor>,
+/// Normalised views of one batch of B images, view by view: float32 on the CPU.
+pub(crate) struct Views {
+    /// \[2 · B, 3, side, side\].
+    pub(crate) large: Tensor,
+    /// \[local_crops · B, 3, local_size, local_size\]; none without local crops.
+    pub(crate) small: Option<Tensor>,
 }
 
-/// Every view is drawn from a stream of its own, on all cores.
-pub(super) fn views(
+/// Indices of the images of `step`. Each epoch has an order of its own, and what is left over at
+/// its end is skipped.
+pub(crate) fn batch_indices(
     params: &DinoParams,
-    images: &Album,
+    images: usize,
+    step: u64,
+    steps_per_epoch: u64,
+) -> Vec<usize> {
+    let batch = params.batch as usize;
+    let first = (step % steps_per_epoch) as usize * batch;
+    let mut order: Vec<usize> = (0..images).collect();
+    order.shuffle(&mut order_stream(params.seed, step / steps_per_epoch));
+    order[first..first + batch].to_vec()
+}
+
+/// Draws the views of the images `chosen`, on all cores: each view has a random stream of its own,
+/// so that the number of threads changes nothing. `side` is that of the large views.
+pub(crate) fn draw_views(
+    params: &DinoParams,
+    images: &ImageSource,
     chosen: &[usize],
     step: u64,
     side: usize,
@@ -34,13 +53,14 @@ pub(super) fn views(
         .flat_map(|kind| chosen.iter().map(move |image| (kind, *image)))
         .collect();
     let draw = |(kind, image): &(usize, usize)| {
-        let (what, side) = kinds[*kind];
-        normalised(view(
+        let (view, side) = kinds[*kind];
+        let stream = &mut view_stream(params.seed, step, *image as u64, *kind as u64);
+        normalised(augmented(
             &images.picture(*image),
             side,
-            what,
+            view,
             params,
-            &mut stream(params.seed, step, *image as u64, *kind as u64),
+            stream,
         ))
     };
     let share = jobs
@@ -61,14 +81,6 @@ pub(super) fn views(
             })
             .collect()
     });
-    let stack = |views: &[Vec<f32>], side: usize| {
-        Tensor::from_slice(&views.concat()).reshape([
-            views.len() as i64,
-            3,
-            side as i64,
-            side as i64,
-        ])
-    };
     let (large, small) = drawn.split_at(2 * chosen.len());
     Views {
         large: stack(large, side),
@@ -76,6 +88,13 @@ pub(super) fn views(
     }
 }
 
+/// \[views, 3, side, side\].
+fn stack(views: &[Vec<f32>], side: usize) -> Tensor {
+    let (count, side) = (views.len() as i64, side as i64);
+    Tensor::from_slice(&views.concat()).reshape([count, 3, side, side])
+}
+
+/// Planes in units of ImageNet's deviation around its mean: what DINO's backbones were trained on.
 fn normalised(mut planes: Vec<f32>) -> Vec<f32> {
     let area = planes.len() / 3;
     for (channel, plane) in planes.chunks_exact_mut(area).enumerate() {

@@ -2,20 +2,20 @@
 
 use cedm_images::{ImageError, Picture, Shard};
 
-/// Images by index.
+/// All images of a training set by index: shards of uint8 pixels, one after the other.
 #[derive(Debug, Default)]
-pub struct Album {
+pub struct ImageSource {
     shards: Vec<Shard>,
     /// Index of the first image of each shard.
     firsts: Vec<usize>,
     count: usize,
 }
 
-impl Album {
-    /// Takes in the next shard of the set.
+impl ImageSource {
+    /// Appends the next shard of the set.
     ///
     /// # Errors
-    /// When its images are of another shape than those before.
+    /// When its images have another number of channels or another side than those before.
     pub fn add(&mut self, shard: Shard) -> Result<(), ImageError> {
         if let Some(first) = self.shards.first() {
             let shape = |shard: &Shard| (shard.channels, shard.resolution);
@@ -41,12 +41,15 @@ impl Album {
         self.count
     }
 
-    /// Whether there is none.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// An image in RGB; grey is repeated.
+    /// The image at `index` in RGB; a grey image is repeated in all three channels.
+    ///
+    /// # Panics
+    /// When `index` is not below [`ImageSource::len`].
     pub fn picture(&self, index: usize) -> Picture {
         let at = self.firsts.partition_point(|first| *first <= index) - 1;
         let shard = &self.shards[at];
@@ -77,17 +80,17 @@ mod tests {
 
     #[test]
     fn images_are_found_across_shards() {
-        let mut album = Album::default();
-        album.add(shard(&[1, 2, 3], 2)).unwrap();
-        album.add(shard(&[4], 2)).unwrap();
-        album.add(shard(&[5, 6], 2)).unwrap();
-        let first_bytes: Vec<u8> = (0..album.len())
-            .map(|index| album.picture(index).pixels[0])
+        let mut images = ImageSource::default();
+        images.add(shard(&[1, 2, 3], 2)).unwrap();
+        images.add(shard(&[4], 2)).unwrap();
+        images.add(shard(&[5, 6], 2)).unwrap();
+        let first_bytes: Vec<u8> = (0..images.len())
+            .map(|index| images.picture(index).pixels[0])
             .collect();
         assert_eq!(first_bytes, [1, 2, 3, 4, 5, 6]);
-        assert_eq!(album.picture(3).pixels.len(), 12, "grey became RGB");
+        assert_eq!(images.picture(3).pixels.len(), 12, "grey became RGB");
         assert!(
-            album
+            images
                 .add(shard(&[1], 3))
                 .unwrap_err()
                 .to_string()

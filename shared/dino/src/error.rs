@@ -1,0 +1,42 @@
+//! Why a training cannot start, go on or be saved.
+
+use cedm_nets::NetError;
+use std::path::PathBuf;
+
+/// The one error type of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum DinoError {
+    /// A parameter outside its range, or one that does not fit the images or the backbone.
+    #[error("{0}")]
+    Parameters(String),
+    /// An extractor that cannot be trained.
+    #[error("{0}")]
+    Backbone(String),
+    /// A loss that is infinite or not a number.
+    #[error("the loss is {loss} at step {step}: a smaller learning rate may help")]
+    NotFinite {
+        /// Its value.
+        loss: f64,
+        /// Steps done, this one included.
+        step: u64,
+    },
+    /// A checkpoint that is not one of this training.
+    #[error("{}: {reason}", file.display())]
+    Checkpoint {
+        /// Which file.
+        file: PathBuf,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// A file that could not be written.
+    #[error("write {}: {source}", file.display())]
+    Write {
+        /// Which file.
+        file: PathBuf,
+        /// libtorch's answer.
+        source: tch::TchError,
+    },
+    /// Weights that could not be read, or do not fit the network.
+    #[error(transparent)]
+    Weights(#[from] NetError),
+}

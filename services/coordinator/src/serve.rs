@@ -1,6 +1,6 @@
 //! The loop: woken by events, by new sweeps and by a timer, it reconciles.
 
-use crate::{gauges::Gauges, reconcile::Coordinator};
+use crate::{gauges::Gauges, metrics, reconcile::Coordinator};
 use anyhow::Context;
 use cedm_contract::{Event, Service};
 use cedm_runtime::{
@@ -39,7 +39,8 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
 /// # Errors
 /// When its metrics cannot be registered. What NATS or the store refuse is tried again.
 pub async fn coordinate(process: &ServiceProcess) -> anyhow::Result<()> {
-    let gauges = Gauges::new(process.metrics())?;
+    process.metrics().register(metrics::METRICS)?;
+    let gauges = Gauges::new(process.metrics());
     let connection = process.connection();
     let redeliverer = Redeliverer::new(connection);
     let aside = [
@@ -56,7 +57,7 @@ pub async fn coordinate(process: &ServiceProcess) -> anyhow::Result<()> {
             } else {
                 1
             };
-            process.metrics().add("cedm_reconcile_failures_total", 1);
+            process.metrics().add(&metrics::RECONCILE_FAILURES, 1);
             tracing::warn!(error = %format!("{error:#}"), "reconcile failed; everything is read again");
             process.health().tick();
             let pause = AFTER_FAILURE

@@ -17,6 +17,7 @@ pub use run::AdaptArgs;
 pub use schedule::{Moment, moment};
 pub use state::AdaptState;
 
+use crate::metrics::{ADAPT_LEARNING_RATE, ADAPT_LOSS, ADAPT_SPREAD, ADAPTED};
 use anyhow::{Result, anyhow, ensure};
 use cedm_contract::{AdaptResult, params::DinoParams};
 use cedm_nets::vit::VitConfig;
@@ -69,10 +70,10 @@ pub fn adapt(
             )));
         }
         monitor.progress(state.step, total, "steps");
-        monitor.count("cedm_adapt_images_total", u64::from(params.batch));
-        monitor.gauge("cedm_adapt_loss", loss);
-        monitor.gauge("cedm_adapt_spread", state.spread());
-        monitor.gauge("cedm_adapt_learning_rate", now.learning_rate);
+        monitor.count(&ADAPTED, u64::from(params.batch));
+        monitor.gauge(&ADAPT_LOSS, loss);
+        monitor.gauge(&ADAPT_SPREAD, state.spread());
+        monitor.gauge(&ADAPT_LEARNING_RATE, now.learning_rate);
     }
     let recent = &state.losses()[state.losses().len().saturating_sub(per_epoch as usize)..];
     Ok(AdaptResult {

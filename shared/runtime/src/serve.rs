@@ -6,6 +6,7 @@ use crate::{
     compute::{self, ComputeThread, Profile},
     drain::{Drain, exit_with_parent},
     job_context::WorkerContext,
+    metrics::process::HEARTBEAT_FAILURES,
     progress::Progress,
     queue::{Delivery, QueueError},
     scratch::Scratch,
@@ -83,15 +84,7 @@ pub async fn serve_until<W: Worker>(
     let (thread, profile) = compute::start(build).await?;
     let process =
         ServiceProcess::with_drain(&args, profile.service, &profile.kinds, false, drain).await?;
-    for (name, help) in &profile.gauges {
-        process.metrics.add_gauge(name, help)?;
-    }
-    for (name, label, help) in &profile.gauge_lists {
-        process.metrics.add_gauge_list(name, label, help)?;
-    }
-    for (name, help) in &profile.counters {
-        process.metrics.add_counter(name, help)?;
-    }
+    process.metrics.register(profile.metrics)?;
     let service = WorkLoop::new(&args, process, thread, profile)?;
     service.run().await;
     Ok(())
@@ -348,7 +341,7 @@ impl WorkLoop {
                 tokio::select! {
                     _ = acks.tick() => {
                         if let Err(error) = delivery.receipt.progress().await {
-                            runner.worker.metrics.heartbeat_failures.inc();
+                            runner.worker.metrics.add(&HEARTBEAT_FAILURES, 1);
                             tracing::warn!(%error, "no sign of life could be sent");
                         }
                     }

@@ -2,9 +2,10 @@
 //! life.
 
 use crate::{
-    Connection, Health, LogFormat, Metrics, RuntimeError, ServeArgs, bucket,
+    Connection, Health, Metrics, RuntimeError, ServeArgs, bucket,
     bucket::Bucket,
     drain::{Drain, exit_with_parent},
+    metrics::process::HEARTBEAT_FAILURES,
     now_ms,
     progress::ProgressTable,
     store::{Metered, Store},
@@ -137,7 +138,7 @@ impl ServiceProcess {
             if sent {
                 (last, silent) = (progress, 0);
             } else {
-                self.metrics.heartbeat_failures.inc();
+                self.metrics.add(&HEARTBEAT_FAILURES, 1);
                 bucket = None;
             }
         }
@@ -175,12 +176,5 @@ async fn keep_streams(connection: Connection) {
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-    }
-}
-
-impl ServeArgs {
-    /// The log format asked for.
-    pub fn log_format(&self) -> LogFormat {
-        self.log
     }
 }

@@ -80,8 +80,6 @@ impl Monitor for StopsAt {
     fn progress(&self, done: u64, _: u64, _: &'static str) {
         self.calls.set(done);
     }
-    fn gauge(&self, _: &'static str, _: f64) {}
-    fn count(&self, _: &'static str, _: u64) {}
     fn stopping(&self) -> bool {
         self.calls.get() >= self.stop
     }

@@ -4,8 +4,8 @@ use crate::{gauges::Gauges, metrics, reconcile::Coordinator};
 use anyhow::Context;
 use cedm_contract::{Event, Service};
 use cedm_runtime::{
-    Bucket, Connection, Entry, EventFilter, Redeliverer, RuntimeError, SWEEPS, ServeArgs,
-    ServiceProcess, live_events,
+    Bucket, Connection, Entry, EventFilter, Redeliverer, RetryPolicy, RuntimeError, SWEEPS,
+    ServeArgs, ServiceProcess, live_events,
 };
 use futures::{FutureExt, Stream, StreamExt};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const RECONCILE_EVERY: Duration = Duration::from_secs(15);
 /// After a failure, again after this; twice as long after each that follows, up to
 /// [`RECONCILE_EVERY`].
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
+const AFTER_FAILURE: RetryPolicy = RetryPolicy::doubling(Duration::from_secs(1), RECONCILE_EVERY);
 
 /// Runs the coordinator until SIGTERM or SIGINT.
 ///
@@ -60,12 +60,9 @@ pub async fn coordinate(process: &ServiceProcess) -> anyhow::Result<()> {
             process.metrics().add(&metrics::RECONCILE_FAILURES, 1);
             tracing::warn!(error = %format!("{error:#}"), "reconcile failed; everything is read again");
             process.health().tick();
-            let pause = AFTER_FAILURE
-                .saturating_mul(1 << (in_a_row - 1).min(4))
-                .min(RECONCILE_EVERY);
             tokio::select! {
                 () = process.drain().begun() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(AFTER_FAILURE.delay(in_a_row)) => {}
             }
         }
     }

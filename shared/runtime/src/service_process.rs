@@ -75,7 +75,7 @@ impl ServiceProcess {
         };
         if bootstrap {
             process.connection.ensure_streams_in_time().await?;
-            tokio::spawn(keep_streams(process.connection.clone()));
+            tokio::spawn(process.connection.clone().keep_streams());
         } else {
             process.connection.await_streams().await?;
         }
@@ -160,21 +160,6 @@ impl ServiceProcess {
             since_ms: progress.map_or(now_ms(), |progress| progress.since_ms),
             version: crate::VERSION.to_owned(),
             metrics: self.address.clone(),
-        }
-    }
-}
-
-/// Makes the streams again whenever the broker comes back: it may have lost everything.
-async fn keep_streams(connection: Connection) {
-    let mut connected = connection.connected();
-    // Ends with the connection itself.
-    while connected.changed().await.is_ok() {
-        while *connected.borrow_and_update() {
-            match connection.ensure_streams().await {
-                Ok(()) => break,
-                Err(error) => tracing::debug!(%error, "streams not made yet"),
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 }

@@ -1,6 +1,12 @@
 //! From features to a clustering, under the eyes of a monitor.
 
-use crate::artefact::{Clustering, Course};
+use crate::{
+    artefact::{Clustering, Course},
+    metrics::{
+        HEAD_LOSS, INERTIA, LOSS_MAX, LOSS_MEAN, LOSS_MIN, MARGINAL_ENTROPY, NEIGHBOUR_PAIRS,
+        STEPS, UTILISATION,
+    },
+};
 use cedm_clustering::{
     ClusteringError, Features,
     kmeans::{self, Fitted, RowSource},
@@ -42,7 +48,7 @@ pub fn neighbours(
     let mut before = 0;
     let mut watch = |done: u64, total: u64| {
         monitor.progress(done, total, "pairs");
-        monitor.count("cedm_neighbour_pairs_total", done - before);
+        monitor.count(&NEIGHBOUR_PAIRS, done - before);
         before = done;
         !monitor.stopping()
     };
@@ -78,7 +84,7 @@ pub fn cluster_temi(
             show(&facts, monitor);
         }
         monitor.progress(training.steps_done(), training.steps(), "steps");
-        monitor.count("cedm_cluster_steps_total", 1);
+        monitor.count(&STEPS, 1);
         let stopping = monitor.stopping();
         if (stopping || monitor.checkpoint_due()) && !training.finished() {
             training.save(&state).map_err(refuse)?;
@@ -111,19 +117,19 @@ pub fn cluster_temi(
 
 fn show(facts: &EpochFacts, monitor: &dyn Monitor) {
     let mean = facts.head_losses.iter().sum::<f64>() / facts.head_losses.len() as f64;
-    monitor.gauge("cedm_cluster_loss_mean", mean);
-    monitor.gauge("cedm_cluster_loss_min", facts.head_losses[facts.best_head]);
+    monitor.gauge(&LOSS_MEAN, mean);
+    monitor.gauge(&LOSS_MIN, facts.head_losses[facts.best_head]);
     monitor.gauge(
-        "cedm_cluster_loss_max",
+        &LOSS_MAX,
         facts
             .head_losses
             .iter()
             .copied()
             .fold(f64::NEG_INFINITY, f64::max),
     );
-    monitor.gauge_list("cedm_cluster_head_loss", &facts.head_losses);
-    monitor.gauge("cedm_cluster_utilisation", facts.utilisation);
-    monitor.gauge("cedm_cluster_marginal_entropy_nats", facts.marginal_entropy);
+    monitor.gauge_list(&HEAD_LOSS, &facts.head_losses);
+    monitor.gauge(&UTILISATION, facts.utilisation);
+    monitor.gauge(&MARGINAL_ENTROPY, facts.marginal_entropy);
     tracing::debug!(
         epoch = facts.epoch,
         mean,
@@ -178,7 +184,7 @@ fn kmeans_by(
 ) -> Result<Clustering, JobError> {
     let mut watch = |done: u32, starts: u32, inertia: f64| {
         monitor.progress(done.into(), starts.into(), "starts");
-        monitor.gauge("cedm_cluster_inertia", inertia);
+        monitor.gauge(&INERTIA, inertia);
         !monitor.stopping()
     };
     let started = Instant::now();

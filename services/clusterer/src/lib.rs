@@ -11,6 +11,7 @@ mod authors;
 mod compute;
 mod feature_files;
 mod inputs;
+pub mod metrics;
 mod read;
 mod run;
 mod worker;

@@ -4,14 +4,14 @@ mod neighbours;
 
 use crate::{
     artefact::{Artefact, Clustering, Context},
-    compute, inputs,
+    compute, inputs, metrics,
 };
 use anyhow::anyhow;
 use cedm_contract::{
     JobResult, JobSpec, Service,
     params::{ClusterMethod, ClusterParams},
 };
-use cedm_runtime::{JobContext, JobError, Outcome, Stability, Worker};
+use cedm_runtime::{JobContext, JobError, Outcome, Stability, Worker, metrics::MetricDefinition};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Tensor;
 
@@ -41,51 +41,8 @@ impl Worker for ClustererWorker {
         cedm_torch::device_name()
     }
 
-    fn gauges(&self) -> Vec<(&'static str, &'static str)> {
-        vec![
-            (
-                "cedm_cluster_loss_mean",
-                "Mean TEMI loss over heads in the last epoch",
-            ),
-            (
-                "cedm_cluster_loss_min",
-                "TEMI loss of the best head in the last epoch",
-            ),
-            (
-                "cedm_cluster_loss_max",
-                "TEMI loss of the worst head in the last epoch",
-            ),
-            (
-                "cedm_cluster_utilisation",
-                "Share of the best head's clusters in use during the last epoch",
-            ),
-            (
-                "cedm_cluster_marginal_entropy_nats",
-                "Entropy of the best head's running marginal",
-            ),
-            (
-                "cedm_cluster_inertia",
-                "Sum of squared distances of the k-means start in hand",
-            ),
-        ]
-    }
-
-    fn gauge_lists(&self) -> Vec<(&'static str, &'static str, &'static str)> {
-        vec![(
-            "cedm_cluster_head_loss",
-            "head",
-            "TEMI loss of each head in the last epoch",
-        )]
-    }
-
-    fn counters(&self) -> Vec<(&'static str, &'static str)> {
-        vec![
-            ("cedm_cluster_steps_total", "TEMI optimiser steps"),
-            (
-                "cedm_neighbour_pairs_total",
-                "Pairs of rows whose similarity was computed",
-            ),
-        ]
+    fn metrics(&self) -> &'static [&'static MetricDefinition] {
+        metrics::METRICS
     }
 
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {

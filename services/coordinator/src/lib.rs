@@ -9,6 +9,7 @@
 
 mod artefacts;
 mod gauges;
+pub mod metrics;
 mod reconcile;
 mod report;
 mod run;

@@ -1,7 +1,10 @@
 //! Desired minus done minus queued: what is left is submitted. Idempotent, so that it can run at
 //! any time, anywhere, twice.
 
-use crate::{report, sweeps};
+use crate::{
+    metrics::{CACHE_HITS, LAST_PROGRESS, RECONCILES, REPORTS, SUBMITTED, SWEEPS_ACTIVE},
+    report, sweeps,
+};
 use cedm_contract::{Event, EventWhat, Job, JobKey, Manifest, SweepId};
 use cedm_planner::{Knowledge, Known, Plan, plan};
 use cedm_runtime::{
@@ -163,7 +166,7 @@ impl Coordinator {
     /// Goes on with every active sweep as far as it goes without waiting. What one sweep stumbles
     /// over does not stop the others.
     pub(crate) async fn reconcile(&mut self) -> anyhow::Result<()> {
-        self.process.metrics().add("cedm_reconciles_total", 1);
+        self.process.metrics().add(&RECONCILES, 1);
         let ids: Vec<SweepId> = self.sweeps.keys().cloned().collect();
         let mut stumbled = Ok(());
         for id in ids {
@@ -175,7 +178,7 @@ impl Coordinator {
         }
         self.process
             .metrics()
-            .set("cedm_sweeps_active", self.sweeps.len() as f64);
+            .set(&SWEEPS_ACTIVE, self.sweeps.len() as f64);
         if stumbled.is_ok() {
             self.doubtful.clear();
         }
@@ -199,7 +202,7 @@ impl Coordinator {
             )
             .await?
         {
-            self.process.metrics().add("cedm_reports_total", 1);
+            self.process.metrics().add(&REPORTS, 1);
         }
         if plan.complete() && sweeps::has_ended(self.connection().store().as_ref(), id).await? {
             sweeps::forget(self.connection(), id).await?;
@@ -303,17 +306,14 @@ impl Coordinator {
                 match answer {
                     Asked::Done(manifest) => {
                         if manifest.timings.finished_ms < sweep.submitted_ms {
-                            metrics.add("cedm_sweep_cache_hits_total", 1);
+                            metrics.add(&CACHE_HITS, 1);
                         }
-                        metrics.set(
-                            "cedm_sweep_last_progress_timestamp_seconds",
-                            now_ms() as f64 / 1000.0,
-                        );
+                        metrics.set(&LAST_PROGRESS, now_ms() as f64 / 1000.0);
                         self.known.learn(*manifest);
                         changed = true;
                     }
                     Asked::Queued(key) => {
-                        metrics.add("cedm_jobs_submitted_total", 1);
+                        metrics.add(&SUBMITTED, 1);
                         self.queued.insert(key);
                     }
                     Asked::Dead { job, error } => {

@@ -1,11 +1,11 @@
 //! The loop: woken by events, by new sweeps and by a timer, it reconciles.
 
-use crate::{gauges::Gauges, reconcile::Coordinator};
+use crate::{gauges::Gauges, metrics, reconcile::Coordinator};
 use anyhow::Context;
 use cedm_contract::{Event, Service};
 use cedm_runtime::{
-    Bucket, Connection, Entry, EventFilter, Redeliverer, RuntimeError, SWEEPS, ServeArgs,
-    ServiceProcess, live_events,
+    Bucket, Connection, Entry, EventFilter, Redeliverer, RetryPolicy, RuntimeError, SWEEPS,
+    ServeArgs, ServiceProcess, live_events,
 };
 use futures::{FutureExt, Stream, StreamExt};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const RECONCILE_EVERY: Duration = Duration::from_secs(15);
 /// After a failure, again after this; twice as long after each that follows, up to
 /// [`RECONCILE_EVERY`].
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
+const AFTER_FAILURE: RetryPolicy = RetryPolicy::doubling(Duration::from_secs(1), RECONCILE_EVERY);
 
 /// Runs the coordinator until SIGTERM or SIGINT.
 ///
@@ -39,7 +39,8 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
 /// # Errors
 /// When its metrics cannot be registered. What NATS or the store refuse is tried again.
 pub async fn coordinate(process: &ServiceProcess) -> anyhow::Result<()> {
-    let gauges = Gauges::new(process.metrics())?;
+    process.metrics().register(metrics::METRICS)?;
+    let gauges = Gauges::new(process.metrics());
     let connection = process.connection();
     let redeliverer = Redeliverer::new(connection);
     let aside = [
@@ -56,15 +57,12 @@ pub async fn coordinate(process: &ServiceProcess) -> anyhow::Result<()> {
             } else {
                 1
             };
-            process.metrics().add("cedm_reconcile_failures_total", 1);
+            process.metrics().add(&metrics::RECONCILE_FAILURES, 1);
             tracing::warn!(error = %format!("{error:#}"), "reconcile failed; everything is read again");
             process.health().tick();
-            let pause = AFTER_FAILURE
-                .saturating_mul(1 << (in_a_row - 1).min(4))
-                .min(RECONCILE_EVERY);
             tokio::select! {
                 () = process.drain().begun() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(AFTER_FAILURE.delay(in_a_row)) => {}
             }
         }
     }

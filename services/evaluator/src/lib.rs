@@ -11,6 +11,7 @@ mod cells;
 pub mod confidence;
 mod error;
 pub mod measure;
+pub mod metrics;
 pub mod run;
 pub mod score;
 pub mod set;

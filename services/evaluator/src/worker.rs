@@ -4,6 +4,7 @@ use crate::{
     EvaluatorError, FeatureSpace, MeasuredSet,
     confidence::{confidences, read_heads},
     measure::{images_of, measure, read_moments, read_tensor, write_tensors},
+    metrics,
     score::{Settings, Sides, metrics_named, scores},
 };
 use anyhow::anyhow;
@@ -16,7 +17,9 @@ use cedm_contract::{
 };
 use cedm_maths::Gaussian;
 use cedm_nets::Extractor;
-use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Stability, Worker};
+use cedm_runtime::{
+    JobContext, JobError, Monitor, Outcome, Stability, Worker, metrics::MetricDefinition,
+};
 use std::{collections::BTreeMap, time::Instant};
 
 const FEATURES: &str = "features.safetensors";
@@ -41,14 +44,8 @@ impl Worker for EvaluatorWorker {
         cedm_torch::device_name()
     }
 
-    fn counters(&self) -> Vec<(&'static str, &'static str)> {
-        vec![
-            ("cedm_evaluate_images_total", "Images measured"),
-            (
-                "cedm_evaluate_scores_missing_total",
-                "Scores that could not be computed",
-            ),
-        ]
+    fn metrics(&self) -> &'static [&'static MetricDefinition] {
+        metrics::METRICS
     }
 
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
@@ -97,7 +94,7 @@ impl EvaluatorWorker {
         context.put(MOMENTS, &moments, Stability::Stable)?;
         context.put_bytes(SPACE, &space.encode(), Stability::Stable)?;
         let (count, dim) = (found.features.count() as u64, found.features.width() as u32);
-        context.count("cedm_evaluate_images_total", count);
+        context.count(&metrics::IMAGES, count);
         context.progress(count, count, "images");
         let metrics = BTreeMap::from([(
             "images_per_second".to_owned(),
@@ -239,7 +236,7 @@ fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError
         put_confidence(context, heads, &generated)?;
     }
     context.count(
-        "cedm_evaluate_scores_missing_total",
+        &metrics::SCORES_MISSING,
         scores
             .values()
             .filter(|score| score.value.is_none())

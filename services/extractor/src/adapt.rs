@@ -4,6 +4,7 @@ mod command;
 
 pub use command::AdaptArgs;
 
+use crate::metrics::{ADAPT_LEARNING_RATE, ADAPT_LOSS, ADAPT_SPREAD, ADAPTED};
 use cedm_contract::AdaptResult;
 use cedm_dino::Training;
 use cedm_runtime::{JobError, Monitor};
@@ -38,10 +39,10 @@ pub fn adapt(
         }
         let report = training.step().map_err(JobError::reject)?;
         monitor.progress(training.steps_done(), training.steps(), "steps");
-        monitor.count("cedm_adapt_images_total", training.batch().into());
-        monitor.gauge("cedm_adapt_loss", report.loss);
-        monitor.gauge("cedm_adapt_spread", report.spread);
-        monitor.gauge("cedm_adapt_learning_rate", report.learning_rate);
+        monitor.count(&ADAPTED, training.batch().into());
+        monitor.gauge(&ADAPT_LOSS, report.loss);
+        monitor.gauge(&ADAPT_SPREAD, report.spread);
+        monitor.gauge(&ADAPT_LEARNING_RATE, report.learning_rate);
     }
     Ok(AdaptResult {
         steps: training.steps_done(),

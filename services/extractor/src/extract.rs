@@ -45,7 +45,7 @@ pub fn extract_shard(
             .map_err(JobError::reject)?;
         features.push(part.features);
         logits.extend(part.logits);
-        monitor.count("cedm_extract_images_total", rows as u64);
+        monitor.count(&crate::metrics::EXTRACTED, rows as u64);
         monitor.progress(done + (from + rows) as u64, total, "images");
     }
     let features = Features {

@@ -15,6 +15,7 @@ mod import;
 mod inputs;
 mod label;
 mod merge;
+pub mod metrics;
 mod run;
 mod worker;
 

@@ -7,7 +7,7 @@ use crate::{
     extract::read_features,
     extract_shard,
     feature_evaluation::{Labelled, evaluate_features, stride},
-    fit_shards, images_of, write_features,
+    fit_shards, images_of, metrics, write_features,
 };
 use anyhow::anyhow;
 use cedm_contract::{
@@ -19,7 +19,9 @@ use cedm_contract::{
 };
 use cedm_dino::{ImageSource, Training};
 use cedm_nets::Extractor;
-use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Stability, Worker};
+use cedm_runtime::{
+    JobContext, JobError, Monitor, Outcome, Stability, Worker, metrics::MetricDefinition,
+};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Tensor;
 
@@ -57,32 +59,8 @@ impl Worker for ExtractorWorker {
         cedm_torch::device_name()
     }
 
-    fn counters(&self) -> Vec<(&'static str, &'static str)> {
-        vec![
-            ("cedm_extract_images_total", "Images turned into features"),
-            (
-                "cedm_adapt_images_total",
-                "Images that adaptations were trained on",
-            ),
-        ]
-    }
-
-    fn gauges(&self) -> Vec<(&'static str, &'static str)> {
-        vec![
-            (
-                "cedm_adapt_loss",
-                "DINO loss of the last step of an adaptation",
-            ),
-            (
-                "cedm_adapt_spread",
-                "Mean standard deviation of the teacher's outputs; towards 0 when training \
-                 collapses",
-            ),
-            (
-                "cedm_adapt_learning_rate",
-                "Learning rate of the last step of an adaptation",
-            ),
-        ]
+    fn metrics(&self) -> &'static [&'static MetricDefinition] {
+        metrics::METRICS
     }
 
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {

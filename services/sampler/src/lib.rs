@@ -8,6 +8,7 @@
 
 mod export;
 mod labels;
+pub mod metrics;
 mod run;
 mod source;
 mod worker;

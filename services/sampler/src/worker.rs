@@ -1,6 +1,9 @@
 //! The two recipes of the sampler: one shard of images, and the list of all shards of a set.
 
-use crate::labels::{Prior, supply};
+use crate::{
+    labels::{Prior, supply},
+    metrics,
+};
 use anyhow::{Context, anyhow, ensure};
 use cedm_contract::{
     JobResult, JobSpec, Manifest, SampleSetResult, Service, ShardRef,
@@ -9,7 +12,9 @@ use cedm_contract::{
 use cedm_diffusion::{
     Architecture, DiffusionError, Network, Parameters, sampler::Sampler, weights,
 };
-use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Stability, Worker};
+use cedm_runtime::{
+    JobContext, JobError, Monitor, Outcome, Stability, Worker, metrics::MetricDefinition,
+};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Kind;
 
@@ -68,10 +73,10 @@ impl SamplerWorker {
         let begun = Instant::now();
         let mut told = 0;
         let mut progress = |done: u64| {
-            context.count("cedm_sample_images_total", done - told);
+            context.count(&metrics::IMAGES, done - told);
             told = done;
             context.gauge(
-                "cedm_sample_images_per_second",
+                &metrics::IMAGES_PER_SECOND,
                 done as f64 / begun.elapsed().as_secs_f64().max(1e-9),
             );
             context.progress(done, count, "images");
@@ -123,15 +128,10 @@ impl Worker for SamplerWorker {
     fn device(&self) -> String {
         cedm_torch::device_name()
     }
-    fn gauges(&self) -> Vec<(&'static str, &'static str)> {
-        vec![(
-            "cedm_sample_images_per_second",
-            "Images per second of the shard in hand",
-        )]
+    fn metrics(&self) -> &'static [&'static MetricDefinition] {
+        metrics::METRICS
     }
-    fn counters(&self) -> Vec<(&'static str, &'static str)> {
-        vec![("cedm_sample_images_total", "Images sampled")]
-    }
+
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
         match &context.job().spec {
             JobSpec::Sample(params) => self.sample(context, params),

@@ -10,6 +10,7 @@ mod conditions;
 mod curve;
 mod failure;
 mod levels;
+pub mod metrics;
 mod pictures;
 mod run;
 mod segment;

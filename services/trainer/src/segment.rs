@@ -3,6 +3,7 @@
 use crate::{
     curve::{Curve, Tick},
     failure::job_error,
+    metrics,
 };
 use anyhow::anyhow;
 use cedm_diffusion::{DiffusionError, Step, Training};
@@ -126,8 +127,8 @@ impl Segment {
                 ..
             } = training.step().map_err(job_error)?;
             pending.push(step_loss);
-            monitor.count("cedm_train_images_total", batch);
-            monitor.count("cedm_train_steps_total", 1);
+            monitor.count(&metrics::IMAGES, batch);
+            monitor.count(&metrics::STEPS, 1);
             monitor.progress(
                 training.nimg() - self.from_nimg,
                 self.to_nimg - self.from_nimg,
@@ -229,15 +230,15 @@ impl Segment {
 }
 
 fn publish(monitor: &dyn Monitor, tick: &Tick) {
-    for (name, value) in [
-        ("cedm_train_loss", tick.loss),
-        ("cedm_train_gradient_norm", tick.gradient_norm),
-        ("cedm_train_learning_rate", tick.lr),
-        ("cedm_train_images_per_second", tick.images_per_second),
-        ("cedm_train_resident_bytes", tick.resident_bytes),
-        ("cedm_train_device_bytes", tick.device_bytes),
+    for (gauge, value) in [
+        (&metrics::LOSS, tick.loss),
+        (&metrics::GRADIENT_NORM, tick.gradient_norm),
+        (&metrics::LEARNING_RATE, tick.lr),
+        (&metrics::IMAGES_PER_SECOND, tick.images_per_second),
+        (&metrics::RESIDENT_BYTES, tick.resident_bytes),
+        (&metrics::DEVICE_BYTES, tick.device_bytes),
     ] {
-        monitor.gauge(name, value);
+        monitor.gauge(gauge, value);
     }
     monitor.note(&format!(
         "{:.1} kimg: loss {:.4}, gradient norm {:.2}, learning rate {:.1e}, {:.1} images/s",

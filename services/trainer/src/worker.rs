@@ -1,13 +1,13 @@
 //! The train recipe: images, condition and the segment before in; weights, state and curve out.
 
-use crate::{failure::job_error, pictures::Pictures, segment::Segment};
+use crate::{failure::job_error, metrics, pictures::Pictures, segment::Segment};
 use anyhow::{Context, anyhow};
 use cedm_contract::{
     Digest, JobResult, JobSpec, Manifest, Service, TrainResult,
     params::{Precision, TrainParams},
 };
 use cedm_diffusion::{Condition, Recipe, Training};
-use cedm_runtime::{JobContext, JobError, Outcome, Stability, Worker};
+use cedm_runtime::{JobContext, JobError, Outcome, Stability, Worker, metrics::MetricDefinition};
 use std::collections::BTreeMap;
 
 /// The trainer service.
@@ -68,36 +68,8 @@ impl Worker for Trainer {
     fn device(&self) -> String {
         cedm_torch::device_name()
     }
-    fn gauges(&self) -> Vec<(&'static str, &'static str)> {
-        vec![
-            ("cedm_train_loss", "Mean loss per pixel over the last tick"),
-            (
-                "cedm_train_gradient_norm",
-                "Gradient norm of the last step of the last tick",
-            ),
-            (
-                "cedm_train_learning_rate",
-                "Learning rate of the last step of the last tick",
-            ),
-            (
-                "cedm_train_images_per_second",
-                "Training images per second over the last tick",
-            ),
-            (
-                "cedm_train_resident_bytes",
-                "Resident memory at the end of the last tick",
-            ),
-            (
-                "cedm_train_device_bytes",
-                "GPU memory in use at the end of the last tick; 0 on a CPU",
-            ),
-        ]
-    }
-    fn counters(&self) -> Vec<(&'static str, &'static str)> {
-        vec![
-            ("cedm_train_images_total", "Images trained on"),
-            ("cedm_train_steps_total", "Optimiser steps"),
-        ]
+    fn metrics(&self) -> &'static [&'static MetricDefinition] {
+        metrics::METRICS
     }
 
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {

@@ -6,7 +6,10 @@
 
 use anyhow::anyhow;
 use cedm_contract::{JobResult, JobSpec, Service};
-use cedm_runtime::{JobContext, JobError, Monitor, Outcome, ServeArgs, Stability, Worker, serve};
+use cedm_runtime::{
+    JobContext, JobError, Monitor, Outcome, ServeArgs, Stability, Worker,
+    metrics::MetricDefinition, serve,
+};
 use clap::Parser;
 use std::{collections::BTreeMap, fs::OpenOptions, path::Path, time::Duration};
 
@@ -14,6 +17,10 @@ use std::{collections::BTreeMap, fs::OpenOptions, path::Path, time::Duration};
 struct Args {
     #[command(flatten)]
     serve: ServeArgs,
+}
+
+cedm_runtime::metrics! {
+    STEPS: Counter = "cedm_echo_steps_total", "steps", "Steps counted";
 }
 
 struct Echo;
@@ -25,8 +32,8 @@ impl Worker for Echo {
     fn device(&self) -> String {
         "cpu".to_owned()
     }
-    fn counters(&self) -> Vec<(&'static str, &'static str)> {
-        vec![("cedm_echo_steps_total", "Steps counted")]
+    fn metrics(&self) -> &'static [&'static MetricDefinition] {
+        METRICS
     }
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
         let JobSpec::Fit(params) = &context.job().spec else {
@@ -96,7 +103,7 @@ fn count(context: &JobContext, total: u64) -> Result<String, JobError> {
         state = blake3::hash(format!("{state}{step}").as_bytes()).to_string();
         step += 1;
         context.progress(step, total, "steps");
-        context.count("cedm_echo_steps_total", 1);
+        context.count(&STEPS, 1);
         if context.stopping() || context.checkpoint_due() {
             std::fs::write(&file, &state).map_err(JobError::retry)?;
             context.checkpoint(step, &file)?;

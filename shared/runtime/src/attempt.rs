@@ -11,6 +11,10 @@ use crate::{
     error::{JobError, chain},
     failpoint::failpoint,
     job_context::{JobContext, WorkerContext},
+    metrics::process::{
+        CACHE_HITS, CHECKPOINT_AGE, IN_FLIGHT, JOB_DURATION, JOBS, QUEUE_WAIT, REDELIVERIES,
+        SUPERSEDED,
+    },
     now_ms,
     queue::{Delivery, Queue},
     store::StoreError,
@@ -61,6 +65,18 @@ pub(crate) enum Ended {
 }
 
 impl Ended {
+    pub(crate) const ALL: [Ended; 9] = [
+        Ended::Done,
+        Ended::Cached,
+        Ended::Superseded,
+        Ended::Retry,
+        Ended::Reject,
+        Ended::Bug,
+        Ended::InputLost,
+        Ended::Drained,
+        Ended::Refused,
+    ];
+
     pub(crate) fn label(self) -> &'static str {
         match self {
             Ended::Done => "done",
@@ -104,17 +120,14 @@ impl AttemptRunner {
         };
         let kind = in_flight.job.kind().token();
         if delivery.delivered > 1 {
-            self.worker.metrics.redeliveries.inc();
+            self.worker.metrics.add(&REDELIVERIES, 1);
         }
         let waited_ms = in_flight
             .started_ms
             .saturating_sub(delivery.envelope.queued_ms);
-        self.worker
-            .metrics
-            .queue_wait
-            .with_label_values(&[kind])
-            .observe(waited_ms as f64 / 1000.0);
-        self.worker.metrics.in_flight.set(1);
+        let metrics = &self.worker.metrics;
+        metrics.observe_at(&QUEUE_WAIT, [kind], waited_ms as f64 / 1000.0);
+        metrics.set(&IN_FLIGHT, 1.0);
         self.worker
             .progress_table
             .begin(&in_flight.job.key, in_flight.job.kind());
@@ -123,14 +136,10 @@ impl AttemptRunner {
             Err(error) => self.settle(&in_flight, error).await,
         };
         self.worker.progress_table.end();
-        self.worker.metrics.in_flight.set(0);
-        self.worker.metrics.checkpoint_age.set(0.0);
+        metrics.set(&IN_FLIGHT, 0.0);
+        metrics.set(&CHECKPOINT_AGE, 0.0);
         if let Ok(ended) = &ended {
-            self.worker
-                .metrics
-                .jobs
-                .with_label_values(&[kind, ended.label()])
-                .inc();
+            metrics.add_at(&JOBS, [kind, ended.label()], 1);
         }
         ended
     }
@@ -143,7 +152,7 @@ impl AttemptRunner {
     /// The way to a result; every error on it is a [`JobError`].
     async fn attempt(&self, in_flight: &InFlight<'_>) -> Result<Ended, JobError> {
         if self.has_result(in_flight).await? {
-            self.worker.metrics.cache_hits.inc();
+            self.worker.metrics.add(&CACHE_HITS, 1);
             tracing::info!("result exists already");
             self.publish_event(in_flight, EventWhat::Done, true, String::new())
                 .await;
@@ -171,11 +180,11 @@ impl AttemptRunner {
             outcome,
             took,
         } = self.compute.perform(context).await.map_err(JobError::bug)?;
-        self.worker
-            .metrics
-            .durations
-            .with_label_values(&[in_flight.job.kind().token()])
-            .observe(took.as_secs_f64());
+        self.worker.metrics.observe_at(
+            &JOB_DURATION,
+            [in_flight.job.kind().token()],
+            took.as_secs_f64(),
+        );
         in_flight
             .advanced
             .store(context.has_checkpointed(), Ordering::Relaxed);
@@ -193,7 +202,7 @@ impl AttemptRunner {
                 Ended::Done
             }
             Committed::Theirs(winner) => {
-                self.worker.metrics.superseded.inc();
+                self.worker.metrics.add(&SUPERSEDED, 1);
                 let message = superseded(&manifest, &winner);
                 tracing::warn!(winner = %winner.attempt, "{message}");
                 self.publish_event(in_flight, EventWhat::Superseded, false, message)

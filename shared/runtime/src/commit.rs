@@ -2,6 +2,7 @@
 //! is known whose result stands.
 
 use crate::{
+    RetryPolicy,
     store::{Created, Store, StoreError, StoreErrorKind},
     verify::{Found, LookUpError, Verifier},
 };
@@ -18,8 +19,9 @@ pub enum Committed {
     Theirs(Box<Manifest>),
 }
 
-/// Rounds of put and look before the store is called unavailable.
-const ROUNDS: u32 = 8;
+/// Rounds of put and look-up before the store counts as unavailable.
+const ROUNDS: RetryPolicy =
+    RetryPolicy::doubling(Duration::from_millis(100), Duration::from_millis(3200)).at_most(8);
 
 /// Commits a manifest whose objects are all uploaded.
 pub(crate) async fn commit(
@@ -29,45 +31,65 @@ pub(crate) async fn commit(
 ) -> Result<Committed, LookUpError> {
     let name = manifest_key(&manifest.key);
     let bytes = Bytes::from(manifest.encode());
-    let mut unclear = String::new();
-    for round in 0..ROUNDS {
-        if round > 0 {
-            tokio::time::sleep(Duration::from_millis(50 << round.min(6))).await;
-        }
-        match store.put_if_absent(&name, bytes.clone()).await? {
-            Created::Yes => return Ok(Committed::Ours),
-            Created::Conflict => {
-                "409: another put of the manifest is under way".clone_into(&mut unclear);
-                continue;
-            }
-            Created::Exists => {}
-            Created::Unknown(reason) => unclear = reason,
-        }
-        // It exists, or it may: look whose attempt it names.
-        match verifier.look_up(&manifest.key, false).await {
-            Ok(Found::Sound(found)) if found.attempt == manifest.attempt => {
-                return Ok(Committed::Ours);
-            }
-            Ok(Found::Sound(found)) => return Ok(Committed::Theirs(found)),
-            Ok(Found::Broken(reason, attempt)) => {
-                tracing::warn!(job = %manifest.key, %reason, "the manifest in place does not \
-                    verify; it is replaced");
-                verifier.discard(&manifest.key, attempt.as_ref()).await?;
-            }
-            Ok(Found::Nothing) => {}
-            Err(LookUpError::Store(error)) if error.kind == StoreErrorKind::Unavailable => {
-                unclear = error.to_string()
-            }
-            Err(error) => return Err(error),
-        }
+    let mut delays = ROUNDS.delays();
+    loop {
+        let reason = match commit_once(store, verifier, manifest, &name, &bytes).await? {
+            Round::Settled(committed) => return Ok(committed),
+            Round::Unclear(reason) => reason,
+        };
+        let Some(delay) = delays.next() else {
+            return Err(StoreError::new(
+                "create",
+                &name,
+                StoreErrorKind::Unavailable,
+                format!("no clear answer after several rounds: {reason}"),
+            )
+            .into());
+        };
+        tokio::time::sleep(delay).await;
     }
-    Err(StoreError::new(
-        "create",
-        &name,
-        StoreErrorKind::Unavailable,
-        format!("no clear answer in {ROUNDS} rounds: {unclear}"),
-    )
-    .into())
+}
+
+/// What one put and the look-up after it have shown.
+enum Round {
+    Settled(Committed),
+    Unclear(String),
+}
+
+async fn commit_once(
+    store: &dyn Store,
+    verifier: &Verifier,
+    manifest: &Manifest,
+    name: &str,
+    bytes: &Bytes,
+) -> Result<Round, LookUpError> {
+    let mut unclear = match store.put_if_absent(name, bytes.clone()).await? {
+        Created::Yes => return Ok(Round::Settled(Committed::Ours)),
+        Created::Conflict => {
+            let reason = "409: another put of the manifest is under way";
+            return Ok(Round::Unclear(reason.to_owned()));
+        }
+        Created::Exists => "the manifest exists and cannot be read".to_owned(),
+        Created::Unknown(reason) => reason,
+    };
+    // It exists, or it may: the attempt that it names has won.
+    match verifier.look_up(&manifest.key, false).await {
+        Ok(Found::Sound(found)) if found.attempt == manifest.attempt => {
+            return Ok(Round::Settled(Committed::Ours));
+        }
+        Ok(Found::Sound(found)) => return Ok(Round::Settled(Committed::Theirs(found))),
+        Ok(Found::Broken(reason, attempt)) => {
+            tracing::warn!(job = %manifest.key, %reason, "the manifest in place does not verify; \
+                it is replaced");
+            verifier.discard(&manifest.key, attempt.as_ref()).await?;
+        }
+        Ok(Found::Nothing) => {}
+        Err(LookUpError::Store(error)) if error.kind == StoreErrorKind::Unavailable => {
+            unclear = error.to_string();
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(Round::Unclear(unclear))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The compute thread: tensors live here, behind a channel of depth 1, so that no computation ever
 //! delays a sign of life.
 
-use crate::{JobContext, JobError, Outcome, RuntimeError, Worker};
+use crate::{JobContext, JobError, Outcome, RuntimeError, Worker, metrics::MetricDefinition};
 use anyhow::anyhow;
 use cedm_contract::{Kind, Service};
 use std::{
@@ -30,9 +30,7 @@ pub(crate) struct Profile {
     pub service: Service,
     pub kinds: Vec<Kind>,
     pub device: String,
-    pub gauges: Vec<(&'static str, &'static str)>,
-    pub gauge_lists: Vec<(&'static str, &'static str, &'static str)>,
-    pub counters: Vec<(&'static str, &'static str)>,
+    pub metrics: &'static [&'static MetricDefinition],
 }
 
 /// What performs jobs: a thread in a service, plain async code in a simulation.
@@ -69,9 +67,7 @@ pub(crate) async fn start<W: Worker>(
                 service,
                 kinds: service.kinds(),
                 device: worker.device(),
-                gauges: worker.gauges(),
-                gauge_lists: worker.gauge_lists(),
-                counters: worker.counters(),
+                metrics: worker.metrics(),
             };
             if ready.send(Ok(profile)).is_ok() {
                 work(&mut worker, queue);

@@ -1,13 +1,13 @@
 //! The two connections of every process: NATS and the store.
 
 use crate::{
-    RuntimeError,
+    RetryPolicy, RuntimeError,
     queue::NatsQueue,
-    store::{Leased, S3Settings, S3Store, Store, probe_create_only},
+    store::{Leased, S3Settings, S3Store, Store, StoreError, StoreErrorKind, probe_create_only},
     streams::{self, Delivering},
 };
 use anyhow::Context as _;
-use async_nats::{ConnectOptions, Event};
+use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, Event};
 use std::{
     path::PathBuf,
     sync::{
@@ -17,6 +17,11 @@ use std::{
     time::Duration,
 };
 use tokio::sync::watch;
+
+/// Between two looks for a server, or for streams that another process creates.
+const CONNECT: RetryPolicy = RetryPolicy::every(Duration::from_millis(200));
+/// Between two tries of what a server that has just started may refuse.
+const SET_UP: RetryPolicy = RetryPolicy::every(Duration::from_millis(500));
 
 /// Where NATS and the store are. Passwords and keys come from the environment
 /// (`CEDM_NATS_PASSWORD`, the AWS chain), never from arguments, which show in process lists.
@@ -146,25 +151,16 @@ impl Connection {
             };
             options = options.user_and_password(user.clone(), password);
         }
-        let deadline = tokio::time::Instant::now() + args.connect_timeout_s;
-        let client = loop {
-            match options.clone().connect(args.nats_url.as_str()).await {
-                Ok(client) => break client,
-                Err(error)
-                    if error.kind() == async_nats::ConnectErrorKind::AuthorizationViolation
-                        || tokio::time::Instant::now() >= deadline =>
-                {
-                    return Err(RuntimeError::broker(
-                        format!("connect to {}", args.nats_url),
-                        error,
-                    ));
-                }
-                Err(error) => {
-                    tracing::debug!(%error, url = %args.nats_url, "NATS does not answer yet");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-            }
-        };
+        let action = format!("connect to {}", args.nats_url);
+        let client = CONNECT
+            .within(args.connect_timeout_s)
+            .retry(
+                &action,
+                |error: &ConnectError| error.kind() != ConnectErrorKind::AuthorizationViolation,
+                || options.clone().connect(args.nats_url.as_str()),
+            )
+            .await
+            .map_err(|error| RuntimeError::broker(action, error))?;
         let js = async_nats::jetstream::new(client.clone());
         let delivering = Delivering::with_ack_wait(args.ack_wait_s);
         let store = if args.commit_lease {
@@ -207,14 +203,27 @@ impl Connection {
     /// # Errors
     /// When the server still refuses after the time-out.
     pub(crate) async fn ensure_streams_in_time(&self) -> Result<(), RuntimeError> {
-        let deadline = tokio::time::Instant::now() + self.timeout;
-        loop {
-            match self.ensure_streams().await {
-                Err(error) if tokio::time::Instant::now() < deadline => {
-                    tracing::info!(%error, "streams not made yet");
-                    tokio::time::sleep(Duration::from_millis(500)).await;
+        SET_UP
+            .within(self.timeout)
+            .retry("create the streams", |_| true, || self.ensure_streams())
+            .await
+    }
+
+    /// Creates the streams again whenever the broker comes back, which may have lost everything;
+    /// ends with the connection.
+    pub(crate) async fn keep_streams(self) {
+        let mut connected = self.connected();
+        while connected.changed().await.is_ok() {
+            if *connected.borrow_and_update() {
+                // Without a connection there is nothing to try; the next one starts this anew.
+                let is_connected = |_: &RuntimeError| *connected.borrow();
+                let create = || self.ensure_streams();
+                if let Err(error) = SET_UP
+                    .retry("create the streams", is_connected, create)
+                    .await
+                {
+                    tracing::debug!(%error, "the connection was lost before the streams were there");
                 }
-                ended => return ended,
             }
         }
     }
@@ -224,19 +233,18 @@ impl Connection {
     /// # Errors
     /// When they are not there in time.
     pub async fn await_streams(&self) -> Result<(), RuntimeError> {
-        let deadline = tokio::time::Instant::now() + self.timeout;
-        while !streams::exist(self.queue.context()).await {
-            if tokio::time::Instant::now() >= deadline {
-                let waited = self.timeout.as_secs();
-                return Err(anyhow::anyhow!(
-                    "the JetStream streams are still missing after \
-                     {waited} s: is a coordinator running?"
-                )
-                .into());
+        let waited = self.timeout.as_secs();
+        let exist = || async {
+            if streams::exist(self.queue.context()).await {
+                return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        Ok(())
+            Err(anyhow::anyhow!(
+                "the JetStream streams are still missing after {waited} s: is a coordinator \
+                 running?"
+            ))
+        };
+        let policy = CONNECT.within(self.timeout);
+        Ok(policy.retry("find the streams", |_| true, exist).await?)
     }
 
     /// Checks that the store is there and that of eight racing create-only writers exactly one
@@ -245,20 +253,10 @@ impl Connection {
     /// # Errors
     /// When it does not answer in time, or is not fit for the protocol.
     pub async fn probe_store(&self) -> Result<(), RuntimeError> {
-        let deadline = tokio::time::Instant::now() + self.timeout;
-        loop {
-            match probe_create_only(&self.store).await {
-                Ok(()) => return Ok(()),
-                Err(error)
-                    if error.kind == crate::store::StoreErrorKind::Unavailable
-                        && tokio::time::Instant::now() < deadline =>
-                {
-                    tracing::info!(%error, "the store is not ready yet");
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let is_retryable = |error: &StoreError| error.kind == StoreErrorKind::Unavailable;
+        let probe = || probe_create_only(&self.store);
+        let policy = SET_UP.within(self.timeout);
+        Ok(policy.retry("probe the store", is_retryable, probe).await?)
     }
 
     /// Sends what is buffered.

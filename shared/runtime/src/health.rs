@@ -1,7 +1,11 @@
 //! `/metrics`, `/livez`, `/readyz`: whether the process lives is its own business, whether it is
 //! ready is that of its connections.
 
-use crate::{Connection, Metrics, RuntimeError, drain::Drain};
+use crate::{
+    Connection, Metrics, RuntimeError,
+    drain::Drain,
+    metrics::process::{NATS_CONNECTED, NATS_DENIED},
+};
 use anyhow::Context as _;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use std::{
@@ -97,14 +101,11 @@ impl Health {
 
 async fn metrics(State(health): State<Health>) -> ([(&'static str, &'static str); 1], String) {
     let inner = &health.0;
+    let is_connected = *inner.connection.connected.borrow();
+    inner.metrics.set(&NATS_CONNECTED, f64::from(is_connected));
     inner
         .metrics
-        .nats_connected
-        .set(i64::from(*inner.connection.connected.borrow()));
-    inner
-        .metrics
-        .nats_denied
-        .set(i64::try_from(inner.connection.denied().0).unwrap_or(i64::MAX));
+        .set(&NATS_DENIED, inner.connection.denied().0 as f64);
     (
         [("content-type", "text/plain; version=0.0.4")],
         inner.metrics.render(),

@@ -5,6 +5,10 @@ use crate::{
     JobError, Metrics, Monitor, checkpoints,
     drain::Drain,
     failpoint::failpoint,
+    metrics::{
+        Counter, Gauge, GaugeList, Metric,
+        process::{CHECKPOINT_AGE, CHECKPOINT_FAILURES, CHECKPOINTS},
+    },
     progress::ProgressTable,
     store::{Body, Cache, Store, StoreError, StoreErrorKind, measure_file},
     verify::objects_of,
@@ -239,14 +243,14 @@ impl JobContext {
             .unwrap_or_else(PoisonError::into_inner) = Instant::now();
         match written {
             Ok(()) => {
-                self.worker.metrics.checkpoints.inc();
+                self.worker.metrics.add(&CHECKPOINTS, 1);
                 self.has_checkpointed.store(true, Ordering::Relaxed);
             }
             Err(error) if error.kind == StoreErrorKind::Local => {
                 return Err(JobError::retry(error));
             }
             Err(error) => {
-                self.worker.metrics.checkpoint_failures.inc();
+                self.worker.metrics.add(&CHECKPOINT_FAILURES, 1);
                 tracing::warn!(%error, step, "checkpoint not stored; the computation goes on \
                     without it");
             }
@@ -347,19 +351,17 @@ impl JobContext {
 impl Monitor for JobContext {
     fn progress(&self, done: u64, total: u64, unit: &'static str) {
         self.worker.progress_table.advance(done, total, unit);
-        self.worker
-            .metrics
-            .checkpoint_age
-            .set(self.since_checkpoint().as_secs_f64());
+        let age = self.since_checkpoint().as_secs_f64();
+        self.worker.metrics.set(&CHECKPOINT_AGE, age);
     }
-    fn gauge(&self, name: &'static str, value: f64) {
-        self.worker.metrics.set(name, value);
+    fn gauge(&self, gauge: &'static Metric<Gauge>, value: f64) {
+        self.worker.metrics.set(gauge, value);
     }
-    fn gauge_list(&self, name: &'static str, values: &[f64]) {
-        self.worker.metrics.set_list(name, values);
+    fn gauge_list(&self, list: &'static Metric<GaugeList, 1>, values: &[f64]) {
+        self.worker.metrics.set_list(list, values);
     }
-    fn count(&self, name: &'static str, by: u64) {
-        self.worker.metrics.add(name, by);
+    fn count(&self, counter: &'static Metric<Counter>, by: u64) {
+        self.worker.metrics.add(counter, by);
     }
     fn stopping(&self) -> bool {
         self.worker.drain.has_begun()

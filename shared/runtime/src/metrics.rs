@@ -1,272 +1,163 @@
-//! Metrics that every service has. All label sets start at zero, so that `rate()` and `absent()`
-//! work from the first scrape.
+//! The metrics of one process: a registry that typed handles write to, rendered for Prometheus.
+//! Every series starts at zero, so that `rate()` and `absent()` work from the first scrape.
 
-use crate::RuntimeError;
+mod definition;
+pub(crate) mod process;
+
+pub use definition::{
+    CallSeconds, Counter, Gauge, GaugeList, JobSeconds, Metric, MetricDefinition, MetricKind,
+    MetricType, count,
+};
+
+use crate::{RuntimeError, attempt::Ended};
+use anyhow::Context as _;
 use cedm_contract::Kind;
+use process::{BUILD, JOB_DURATION, JOBS, QUEUE_WAIT, STORE_REQUESTS};
 use prometheus::{
-    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
-/// How an attempt can end, as the label `outcome`.
-pub(crate) const OUTCOMES: [&str; 9] = [
-    "done",
-    "cached",
-    "superseded",
-    "retry",
-    "reject",
-    "bug",
-    "input_lost",
-    "drained",
-    "refused",
-];
-const STORE_OPS: [&str; 6] = ["get", "head", "put", "create", "delete", "list"];
-/// Seconds: 5 ms to 60 s, for calls.
-const CALL_BUCKETS: [f64; 12] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0,
-];
-/// Seconds: 1 s to 24 h, for jobs.
-const JOB_BUCKETS: [f64; 13] = [
-    1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1800.0, 3600.0, 10_800.0, 43_200.0, 86_400.0,
-];
+const STORE_OPERATIONS: [&str; 6] = ["get", "head", "put", "create", "delete", "list"];
 
-/// The metrics of one process.
+/// The metrics of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
-    pub(crate) jobs: IntCounterVec,
-    pub(crate) durations: HistogramVec,
-    pub(crate) queue_wait: HistogramVec,
-    pub(crate) in_flight: IntGauge,
-    pub(crate) redeliveries: IntCounter,
-    pub(crate) cache_hits: IntCounter,
-    pub(crate) superseded: IntCounter,
-    pub(crate) heartbeat_failures: IntCounter,
-    pub(crate) checkpoint_age: Gauge,
-    pub(crate) checkpoints: IntCounter,
-    pub(crate) checkpoint_failures: IntCounter,
-    pub(crate) nats_connected: IntGauge,
-    pub(crate) nats_denied: IntGauge,
-    pub(crate) store: HistogramVec,
-    gauges: Arc<RwLock<HashMap<&'static str, Gauge>>>,
-    gauge_lists: Arc<RwLock<HashMap<&'static str, GaugeVec>>>,
-    counters: Arc<RwLock<HashMap<&'static str, IntCounter>>>,
+    collectors: Arc<RwLock<HashMap<&'static str, Collector>>>,
+}
+
+/// One registered metric, with all its series.
+#[derive(Clone)]
+enum Collector {
+    Gauge(GaugeVec),
+    Counter(IntCounterVec),
+    Histogram(HistogramVec),
 }
 
 impl Metrics {
-    /// The metrics of a service that performs these kinds; every series carries `service`.
+    /// The metrics that every process has, for a service that performs these kinds; every series
+    /// carries the label `service`.
     ///
     /// # Errors
-    /// Never, unless a name is wrong.
+    /// Never, unless a name is malformed or defined twice.
     pub fn new(service: &str, kinds: &[Kind]) -> Result<Self, RuntimeError> {
         let labels = HashMap::from([("service".to_owned(), service.to_owned())]);
-        let registry = Registry::new_custom(None, Some(labels)).map_err(invalid)?;
-        let r = &registry;
+        let registry = Registry::new_custom(None, Some(labels)).context("create the registry")?;
         let metrics = Self {
-            jobs: register(
-                r,
-                IntCounterVec::new(
-                    Opts::new("cedm_jobs_total", "Attempts by how they ended"),
-                    &["kind", "outcome"],
-                ),
-            )?,
-            durations: register(
-                r,
-                HistogramVec::new(
-                    buckets(
-                        "cedm_job_duration_seconds",
-                        "Time on the compute thread",
-                        &JOB_BUCKETS,
-                    ),
-                    &["kind"],
-                ),
-            )?,
-            queue_wait: register(
-                r,
-                HistogramVec::new(
-                    buckets(
-                        "cedm_job_queue_wait_seconds",
-                        "From submission to the start of an attempt",
-                        &JOB_BUCKETS,
-                    ),
-                    &["kind"],
-                ),
-            )?,
-            in_flight: register(r, IntGauge::new("cedm_jobs_in_flight", "Jobs in hand"))?,
-            redeliveries: register(
-                r,
-                IntCounter::new(
-                    "cedm_redeliveries_total",
-                    "Jobs that came again after another worker had them",
-                ),
-            )?,
-            cache_hits: register(
-                r,
-                IntCounter::new(
-                    "cedm_cache_hits_total",
-                    "Jobs whose verified result existed already",
-                ),
-            )?,
-            superseded: register(
-                r,
-                IntCounter::new(
-                    "cedm_superseded_total",
-                    "Attempts that finished after another had won",
-                ),
-            )?,
-            heartbeat_failures: register(
-                r,
-                IntCounter::new(
-                    "cedm_heartbeat_failures_total",
-                    "Signs of life that could not be sent",
-                ),
-            )?,
-            checkpoint_age: register(
-                r,
-                Gauge::new(
-                    "cedm_checkpoint_age_seconds",
-                    "Since the last checkpoint of the job in hand, or since its start; 0 without one",
-                ),
-            )?,
-            checkpoints: register(
-                r,
-                IntCounter::new("cedm_checkpoints_total", "Checkpoints stored"),
-            )?,
-            checkpoint_failures: register(
-                r,
-                IntCounter::new(
-                    "cedm_checkpoint_failures_total",
-                    "Checkpoints that the store did not take; the computation went on",
-                ),
-            )?,
-            nats_connected: register(
-                r,
-                IntGauge::new("cedm_nats_connected", "1 while NATS answers"),
-            )?,
-            nats_denied: register(
-                r,
-                IntGauge::new(
-                    "cedm_nats_denied_count",
-                    "Permission violations since the start",
-                ),
-            )?,
-            store: register(
-                r,
-                HistogramVec::new(
-                    buckets(
-                        "cedm_s3_request_duration_seconds",
-                        "Requests to the store",
-                        &CALL_BUCKETS,
-                    ),
-                    &["op", "outcome"],
-                ),
-            )?,
-            gauges: Arc::default(),
-            gauge_lists: Arc::default(),
-            counters: Arc::default(),
             registry,
+            collectors: Arc::default(),
         };
+        metrics.register(process::METRICS)?;
         for kind in kinds {
-            for outcome in OUTCOMES {
-                metrics.jobs.with_label_values(&[kind.token(), outcome]);
+            for ended in Ended::ALL {
+                metrics.add_at(&JOBS, [kind.token(), ended.label()], 0);
             }
-            metrics.durations.with_label_values(&[kind.token()]);
-            metrics.queue_wait.with_label_values(&[kind.token()]);
+            metrics.start_histogram(&JOB_DURATION, [kind.token()]);
+            metrics.start_histogram(&QUEUE_WAIT, [kind.token()]);
         }
-        for op in STORE_OPS {
+        for operation in STORE_OPERATIONS {
             for outcome in ["ok", "error"] {
-                metrics.store.with_label_values(&[op, outcome]);
+                metrics.start_histogram(&STORE_REQUESTS, [operation, outcome]);
             }
         }
-        let build = IntGaugeVec::new(
-            Opts::new("cedm_build_info", "What this process was built from"),
-            &["version", "revision"],
-        );
-        register(&metrics.registry, build)?
-            .with_label_values(&[crate::VERSION, crate::REVISION])
-            .set(1);
+        metrics.set_at(&BUILD, [crate::VERSION, crate::REVISION], 1.0);
         Ok(metrics)
     }
 
-    /// Adds a gauge of the service's own; [`Metrics::set`] finds it by name.
+    /// Registers the metrics of a service, so that they show before they are first written. Those
+    /// without labels start at 0, lists with one element; label sets start when first written.
     ///
     /// # Errors
-    /// When the name is wrong or taken.
-    pub fn add_gauge(&self, name: &'static str, help: &str) -> Result<Gauge, RuntimeError> {
-        let gauge = register(&self.registry, Gauge::new(name, help))?;
-        write(&self.gauges).insert(name, gauge.clone());
-        Ok(gauge)
-    }
-
-    /// A gauge with one series per element of a list, told apart by `label` = 0, 1, …; the first is
-    /// there from the start.
-    ///
-    /// # Errors
-    /// When the name is wrong or taken.
-    pub fn add_gauge_list(
-        &self,
-        name: &'static str,
-        label: &str,
-        help: &str,
-    ) -> Result<(), RuntimeError> {
-        let gauges = self.add_gauges(name, help, &[label])?;
-        gauges.with_label_values(&["0"]);
-        write(&self.gauge_lists).insert(name, gauges);
+    /// When a name is malformed or taken.
+    pub fn register(&self, definitions: &[&'static MetricDefinition]) -> Result<(), RuntimeError> {
+        for definition in definitions {
+            self.register_one(definition)
+                .with_context(|| format!("register the metric {}", definition.name))?;
+        }
         Ok(())
     }
 
-    /// The same for a counter and [`Metrics::add`].
-    ///
-    /// # Errors
-    /// When the name is wrong or taken.
-    pub fn add_counter(&self, name: &'static str, help: &str) -> Result<IntCounter, RuntimeError> {
-        let counter = register(&self.registry, IntCounter::new(name, help))?;
-        write(&self.counters).insert(name, counter.clone());
-        Ok(counter)
+    fn register_one(&self, definition: &'static MetricDefinition) -> prometheus::Result<Collector> {
+        let MetricDefinition {
+            name, labels, help, ..
+        } = definition;
+        let options = Opts::new(*name, *help);
+        let collector = match definition.kind {
+            MetricKind::Gauge | MetricKind::GaugeList => {
+                let gauges = GaugeVec::new(options, labels)?;
+                self.registry.register(Box::new(gauges.clone()))?;
+                match definition.kind {
+                    MetricKind::GaugeList => drop(gauges.with_label_values(&["0"])),
+                    _ if labels.is_empty() => drop(gauges.with_label_values::<&str>(&[])),
+                    _ => {}
+                }
+                Collector::Gauge(gauges)
+            }
+            MetricKind::Counter => {
+                let counters = IntCounterVec::new(options, labels)?;
+                self.registry.register(Box::new(counters.clone()))?;
+                if labels.is_empty() {
+                    counters.with_label_values::<&str>(&[]);
+                }
+                Collector::Counter(counters)
+            }
+            MetricKind::Histogram => {
+                let options = HistogramOpts::from(options).buckets(definition.buckets.to_vec());
+                let histograms = HistogramVec::new(options, labels)?;
+                self.registry.register(Box::new(histograms.clone()))?;
+                Collector::Histogram(histograms)
+            }
+        };
+        self.collectors
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, collector.clone());
+        Ok(collector)
     }
 
-    /// A gauge with labels; set every label set once at the start.
-    ///
-    /// # Errors
-    /// When the name is wrong or taken.
-    pub fn add_gauges(
+    /// The collector of a handle. A handle that the service did not list is registered here: its
+    /// numbers show, only later than they should.
+    fn collector(&self, definition: &'static MetricDefinition) -> Option<Collector> {
+        let known = self
+            .collectors
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(definition.name)
+            .cloned();
+        known.or_else(|| match self.register_one(definition) {
+            Ok(collector) => Some(collector),
+            Err(error) => {
+                tracing::warn!(%error, name = definition.name, "metric not registered");
+                None
+            }
+        })
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, gauge: &'static Metric<Gauge>, value: f64) {
+        self.set_at(gauge, [], value);
+    }
+
+    /// Sets one series of a gauge, by the values of its labels in the order of its definition.
+    pub fn set_at<const N: usize>(
         &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<GaugeVec, RuntimeError> {
-        register(&self.registry, GaugeVec::new(Opts::new(name, help), labels))
-    }
-
-    /// A histogram of calls (5 ms to 60 s).
-    ///
-    /// # Errors
-    /// When the name is wrong or taken.
-    pub fn add_call_histogram(&self, name: &str, help: &str) -> Result<Histogram, RuntimeError> {
-        register(
-            &self.registry,
-            Histogram::with_opts(buckets(name, help, &CALL_BUCKETS)),
-        )
-    }
-
-    /// Sets a gauge of the service's own. A name that was not registered is a mistake of the
-    /// service; it is said once per call.
-    pub fn set(&self, name: &str, value: f64) {
-        match read(&self.gauges).get(name) {
-            Some(gauge) => gauge.set(value),
-            None => tracing::warn!(name, "gauge was not registered by the service"),
+        gauge: &'static Metric<Gauge, N>,
+        labels: [&str; N],
+        value: f64,
+    ) {
+        if let Some(Collector::Gauge(gauges)) = self.collector(gauge.definition()) {
+            gauges.with_label_values(&labels).set(value);
         }
     }
 
-    /// Sets a gauge list of the service's own; elements of an earlier, longer list go.
-    pub fn set_list(&self, name: &str, values: &[f64]) {
-        let lists = read(&self.gauge_lists);
-        let Some(gauges) = lists.get(name) else {
-            return tracing::warn!(name, "gauge list was not registered by the service");
+    /// Sets the elements of a list; series of an earlier, longer list disappear.
+    pub fn set_list(&self, list: &'static Metric<GaugeList, 1>, values: &[f64]) {
+        let Some(Collector::Gauge(gauges)) = self.collector(list.definition()) else {
+            return;
         };
         for (index, value) in values.iter().enumerate() {
             gauges.with_label_values(&[index.to_string()]).set(*value);
@@ -277,11 +168,42 @@ impl Metrics {
         }
     }
 
-    /// Adds to a counter of the service's own.
-    pub fn add(&self, name: &str, by: u64) {
-        match read(&self.counters).get(name) {
-            Some(counter) => counter.inc_by(by),
-            None => tracing::warn!(name, "counter was not registered by the service"),
+    /// Adds to a counter.
+    pub fn add(&self, counter: &'static Metric<Counter>, by: u64) {
+        self.add_at(counter, [], by);
+    }
+
+    /// Adds to one series of a counter, by the values of its labels in the order of its definition.
+    pub fn add_at<const N: usize>(
+        &self,
+        counter: &'static Metric<Counter, N>,
+        labels: [&str; N],
+        by: u64,
+    ) {
+        if let Some(Collector::Counter(counters)) = self.collector(counter.definition()) {
+            counters.with_label_values(&labels).inc_by(by);
+        }
+    }
+
+    /// Observes a duration in seconds in one series of a histogram.
+    pub fn observe_at<T: MetricType, const N: usize>(
+        &self,
+        histogram: &'static Metric<T, N>,
+        labels: [&str; N],
+        seconds: f64,
+    ) {
+        if let Some(Collector::Histogram(histograms)) = self.collector(histogram.definition()) {
+            histograms.with_label_values(&labels).observe(seconds);
+        }
+    }
+
+    fn start_histogram<T: MetricType, const N: usize>(
+        &self,
+        histogram: &'static Metric<T, N>,
+        labels: [&str; N],
+    ) {
+        if let Some(Collector::Histogram(histograms)) = self.collector(histogram.definition()) {
+            histograms.with_label_values(&labels);
         }
     }
 
@@ -294,60 +216,49 @@ impl Metrics {
     }
 }
 
-fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
-    lock.read()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
-    lock.write()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn invalid(error: prometheus::Error) -> RuntimeError {
-    anyhow::anyhow!("metrics: {error}").into()
-}
-
-fn buckets(name: &str, help: &str, bounds: &[f64]) -> HistogramOpts {
-    HistogramOpts::new(name, help).buckets(bounds.to_vec())
-}
-
-fn register<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    made: prometheus::Result<C>,
-) -> Result<C, RuntimeError> {
-    let collector = made.map_err(invalid)?;
-    registry
-        .register(Box::new(collector.clone()))
-        .map_err(invalid)?;
-    Ok(collector)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    crate::metrics! {
+        HEAD_LOSS: GaugeList["head"] = "cedm_loss", "nats", "Loss of each head";
+        STEPS: Counter = "cedm_steps_total", "steps", "Steps";
+    }
+
+    fn shown(metrics: &Metrics, of: &str) -> Vec<String> {
+        let text = metrics.render();
+        let lines = text.lines().filter(|line| line.starts_with(of));
+        lines.map(str::to_owned).collect()
+    }
+
     #[test]
     fn a_list_has_a_series_for_each_element_and_no_more() {
         let metrics = Metrics::new("clusterer", &[Kind::Cluster]).unwrap();
-        metrics.add_gauge_list("cedm_loss", "head", "Loss").unwrap();
-        let shown = || {
-            metrics
-                .render()
-                .lines()
-                .filter(|line| line.starts_with("cedm_loss{"))
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(shown(), [r#"cedm_loss{head="0",service="clusterer"} 0"#]);
-        metrics.set_list("cedm_loss", &[1.5, 2.0, 3.0]);
-        assert_eq!(shown().len(), 3);
-        metrics.set_list("cedm_loss", &[4.0, 2.5]);
+        metrics.register(METRICS).unwrap();
         assert_eq!(
-            shown(),
+            shown(&metrics, "cedm_loss{"),
+            [r#"cedm_loss{head="0",service="clusterer"} 0"#]
+        );
+        metrics.set_list(&HEAD_LOSS, &[1.5, 2.0, 3.0]);
+        assert_eq!(shown(&metrics, "cedm_loss{").len(), 3);
+        metrics.set_list(&HEAD_LOSS, &[4.0, 2.5]);
+        assert_eq!(
+            shown(&metrics, "cedm_loss{"),
             [
                 r#"cedm_loss{head="0",service="clusterer"} 4"#,
                 r#"cedm_loss{head="1",service="clusterer"} 2.5"#
             ]
+        );
+    }
+
+    #[test]
+    fn a_metric_that_was_not_listed_shows_once_it_is_written() {
+        let metrics = Metrics::new("trainer", &[]).unwrap();
+        assert!(shown(&metrics, "cedm_steps_total").is_empty());
+        metrics.add(&STEPS, 2);
+        assert_eq!(
+            shown(&metrics, "cedm_steps_total"),
+            [r#"cedm_steps_total{service="trainer"} 2"#]
         );
     }
 

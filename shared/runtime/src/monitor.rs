@@ -1,7 +1,10 @@
 //! How a long computation talks to the outside without knowing who listens: progress, checkpoints,
 //! the wish to stop.
 
-use crate::JobError;
+use crate::{
+    JobError,
+    metrics::{Counter, Gauge, GaugeList, Metric},
+};
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -16,15 +19,14 @@ use std::{
 pub trait Monitor {
     /// How far the work is; called as often as convenient, the receiver thins it out.
     fn progress(&self, done: u64, total: u64, unit: &'static str);
-    /// A number worth watching while the work runs (`cedm_train_loss`); names are those of the
-    /// service's own gauges.
-    fn gauge(&self, name: &'static str, value: f64);
-    /// The same for a list of numbers, one series for each.
-    fn gauge_list(&self, _name: &'static str, _values: &[f64]) {}
+    /// Sets a gauge of the service (`cedm_train_loss`).
+    fn gauge(&self, _gauge: &'static Metric<Gauge>, _value: f64) {}
+    /// Sets a list of gauges of the service, one series per element.
+    fn gauge_list(&self, _list: &'static Metric<GaugeList, 1>, _values: &[f64]) {}
     /// A line for a person who looks on while `run` works; services have their gauges and logs.
     fn note(&self, _line: &str) {}
     /// Adds to a counter of the service (`cedm_train_images_total`).
-    fn count(&self, name: &'static str, by: u64);
+    fn count(&self, _counter: &'static Metric<Counter>, _by: u64) {}
     /// Whether to write a checkpoint and return [`JobError::Drained`] at the next convenient point.
     fn stopping(&self) -> bool;
     /// Whether it is time for a checkpoint.
@@ -48,8 +50,6 @@ pub struct QuietMonitor;
 
 impl Monitor for QuietMonitor {
     fn progress(&self, _: u64, _: u64, _: &'static str) {}
-    fn gauge(&self, _: &'static str, _: f64) {}
-    fn count(&self, _: &'static str, _: u64) {}
     fn stopping(&self) -> bool {
         false
     }
@@ -206,8 +206,6 @@ impl Monitor for ConsoleMonitor {
     fn note(&self, line: &str) {
         eprintln!("\r{line:<60}");
     }
-    fn gauge(&self, _: &'static str, _: f64) {}
-    fn count(&self, _: &'static str, _: u64) {}
     fn stopping(&self) -> bool {
         // Where no checkpoints are kept, Ctrl-C ends the process as usual.
         if self.checkpoints.is_none() {

@@ -3,7 +3,7 @@
 //! advisory tells of it, at most once, so a sweep over the queue is the second net.
 
 use crate::{
-    Connection, Envelope, RuntimeError, checkpoints,
+    Connection, Envelope, RetryPolicy, RuntimeError, checkpoints,
     failpoint::failpoint,
     now_ms,
     queue::{NatsQueue, Queue, Stored},
@@ -21,6 +21,9 @@ use futures::StreamExt;
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// After a failure to forward delayed jobs.
+const FORWARD: RetryPolicy = RetryPolicy::every(Duration::from_secs(1));
 
 /// Characters of an error that a letter keeps: a message must stay below what the broker takes.
 const LONGEST_ERROR: usize = 16_000;
@@ -94,10 +97,10 @@ impl Redeliverer {
 
     async fn forward_loop(&self) {
         loop {
-            if let Err(error) = self.forward_due().await {
-                tracing::debug!(%error, "retries not forwarded");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
+            // Without an end: an error is not possible.
+            let _ = FORWARD
+                .retry("forward delayed jobs", |_| true, || self.forward_due())
+                .await;
         }
     }
 

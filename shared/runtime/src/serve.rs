@@ -1,15 +1,16 @@
 //! The work loop: one pull per free slot, most urgent lane first, until drained.
 
 use crate::{
-    RuntimeError, ServeArgs, ServiceProcess, Worker,
+    RetryPolicy, RuntimeError, ServeArgs, ServiceProcess, Worker,
     attempt::{AttemptRunner, Ended},
     compute::{self, ComputeThread, Profile},
     drain::{Drain, exit_with_parent},
     job_context::WorkerContext,
+    metrics::process::HEARTBEAT_FAILURES,
     progress::Progress,
     queue::{Delivery, QueueError},
     scratch::Scratch,
-    store::Cache,
+    store::{Cache, StoreError},
     telemetry::start_logging,
     verify::Verifier,
     worker_name,
@@ -24,10 +25,11 @@ use std::{
 };
 use tracing::Instrument;
 
-/// After a failure of the broker or of the store, again after this.
-const AGAIN: Duration = Duration::from_secs(1);
+/// After a failure of the broker or of the store.
+const AGAIN: RetryPolicy = RetryPolicy::every(Duration::from_secs(1));
 /// Longest pause of a worker whose attempts fail one after the other.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const RECOVERY: RetryPolicy =
+    RetryPolicy::doubling(Duration::from_secs(1), Duration::from_secs(60));
 /// Between progress events of the job in hand.
 const PROGRESS_EVENT: Duration = Duration::from_secs(2);
 
@@ -83,15 +85,7 @@ pub async fn serve_until<W: Worker>(
     let (thread, profile) = compute::start(build).await?;
     let process =
         ServiceProcess::with_drain(&args, profile.service, &profile.kinds, false, drain).await?;
-    for (name, help) in &profile.gauges {
-        process.metrics.add_gauge(name, help)?;
-    }
-    for (name, label, help) in &profile.gauge_lists {
-        process.metrics.add_gauge_list(name, label, help)?;
-    }
-    for (name, help) in &profile.counters {
-        process.metrics.add_counter(name, help)?;
-    }
+    process.metrics.register(profile.metrics)?;
     let service = WorkLoop::new(&args, process, thread, profile)?;
     service.run().await;
     Ok(())
@@ -188,7 +182,7 @@ impl WorkLoop {
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(%error, "no jobs can be pulled at the moment");
                     }
-                    tokio::time::sleep(AGAIN).await;
+                    tokio::time::sleep(AGAIN.delay(1)).await;
                 }
             }
             if self
@@ -214,20 +208,21 @@ impl WorkLoop {
     /// After attempts that failed one after the other: a machine with a full disk or without its
     /// store must not run through the queue and use up every job's tries. It waits until the store
     /// answers, and longer from failure to failure.
-    async fn recover(&self, in_a_row: u32) {
+    async fn recover(&self, in_a_row: u64) {
         if in_a_row == 0 {
             return;
         }
-        let pause = AGAIN
-            .saturating_mul(1 << (in_a_row - 1).min(6))
-            .min(LONGEST_PAUSE);
         let healed = async {
-            tokio::time::sleep(pause).await;
-            while let Err(error) = self.runner.store_answers().await {
-                tracing::debug!(%error, "no jobs are pulled: the store does not answer");
+            tokio::time::sleep(RECOVERY.delay(in_a_row)).await;
+            let tick = |_: &StoreError| {
                 self.process.health.tick();
-                tokio::time::sleep(AGAIN).await;
-            }
+                true
+            };
+            let ask = || self.runner.store_answers();
+            // Without an end: an error is not possible.
+            let _ = AGAIN
+                .retry("ask the store before the next job", tick, ask)
+                .await;
         };
         tokio::select! {
             () = healed => {}
@@ -310,7 +305,7 @@ impl WorkLoop {
                     Ok(Err(error)) => {
                         tracing::error!(%error, "the broker could not be told how a job ended: it \
                             comes again by itself");
-                        tokio::time::sleep(AGAIN).await;
+                        tokio::time::sleep(AGAIN.delay(1)).await;
                         break None;
                     }
                     Err(error) => {
@@ -348,7 +343,7 @@ impl WorkLoop {
                 tokio::select! {
                     _ = acks.tick() => {
                         if let Err(error) = delivery.receipt.progress().await {
-                            runner.worker.metrics.heartbeat_failures.inc();
+                            runner.worker.metrics.add(&HEARTBEAT_FAILURES, 1);
                             tracing::warn!(%error, "no sign of life could be sent");
                         }
                     }

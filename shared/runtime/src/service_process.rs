@@ -2,9 +2,10 @@
 //! life.
 
 use crate::{
-    Connection, Health, LogFormat, Metrics, RuntimeError, ServeArgs, bucket,
+    Connection, Health, Metrics, RuntimeError, ServeArgs, bucket,
     bucket::Bucket,
     drain::{Drain, exit_with_parent},
+    metrics::process::HEARTBEAT_FAILURES,
     now_ms,
     progress::ProgressTable,
     store::{Metered, Store},
@@ -74,7 +75,7 @@ impl ServiceProcess {
         };
         if bootstrap {
             process.connection.ensure_streams_in_time().await?;
-            tokio::spawn(keep_streams(process.connection.clone()));
+            tokio::spawn(process.connection.clone().keep_streams());
         } else {
             process.connection.await_streams().await?;
         }
@@ -137,7 +138,7 @@ impl ServiceProcess {
             if sent {
                 (last, silent) = (progress, 0);
             } else {
-                self.metrics.heartbeat_failures.inc();
+                self.metrics.add(&HEARTBEAT_FAILURES, 1);
                 bucket = None;
             }
         }
@@ -160,27 +161,5 @@ impl ServiceProcess {
             version: crate::VERSION.to_owned(),
             metrics: self.address.clone(),
         }
-    }
-}
-
-/// Makes the streams again whenever the broker comes back: it may have lost everything.
-async fn keep_streams(connection: Connection) {
-    let mut connected = connection.connected();
-    // Ends with the connection itself.
-    while connected.changed().await.is_ok() {
-        while *connected.borrow_and_update() {
-            match connection.ensure_streams().await {
-                Ok(()) => break,
-                Err(error) => tracing::debug!(%error, "streams not made yet"),
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    }
-}
-
-impl ServeArgs {
-    /// The log format asked for.
-    pub fn log_format(&self) -> LogFormat {
-        self.log
     }
 }

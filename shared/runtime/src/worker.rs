@@ -1,6 +1,8 @@
 //! The worker: what a service must say of itself to be served.
 
-use crate::{ConnectArgs, JobContext, JobError, LogFormat, connect::seconds};
+use crate::{
+    ConnectArgs, JobContext, JobError, LogFormat, connect::seconds, metrics::MetricDefinition,
+};
 use cedm_contract::{JobResult, Service};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -19,18 +21,10 @@ pub trait Worker: Send + 'static {
     fn service(&self) -> Service;
     /// The device it computes on, for the lineage: `cpu` or the accelerator's name.
     fn device(&self) -> String;
-    /// The service's own metrics: (name, help). Registered at start so that every series exists
-    /// from the beginning.
-    fn gauges(&self) -> Vec<(&'static str, &'static str)> {
-        Vec::new()
-    }
-    /// The same for lists of numbers: (name, label that counts them, help).
-    fn gauge_lists(&self) -> Vec<(&'static str, &'static str, &'static str)> {
-        Vec::new()
-    }
-    /// The same for counters.
-    fn counters(&self) -> Vec<(&'static str, &'static str)> {
-        Vec::new()
+    /// The service's own metrics, the list that [`crate::metrics!`] makes. They are registered at
+    /// start, so that every series exists from the first scrape.
+    fn metrics(&self) -> &'static [&'static MetricDefinition] {
+        &[]
     }
     /// Performs one job. Outputs go through [`JobContext::put`]; a panic counts as [`JobError::Bug`].
     ///

@@ -81,7 +81,7 @@ fn candidates(
     let mut watch = |pairs: u64| {
         done += pairs;
         context.progress(done, total, "pairs");
-        context.count("cedm_neighbour_pairs_total", pairs);
+        context.count(&crate::metrics::NEIGHBOUR_PAIRS, pairs);
         !context.stopping()
     };
     for block in blocks.of_part(part.index) {

@@ -58,8 +58,6 @@ impl Monitor for StopsAfter {
     fn progress(&self, done: u64, _: u64, _: &'static str) {
         self.done.set(done);
     }
-    fn gauge(&self, _: &'static str, _: f64) {}
-    fn count(&self, _: &'static str, _: u64) {}
     fn stopping(&self) -> bool {
         self.done.get() >= self.step
     }

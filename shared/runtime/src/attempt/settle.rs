@@ -3,7 +3,7 @@
 
 use super::{AttemptRunner, Ended, InFlight};
 use crate::{
-    Envelope, RuntimeError,
+    Envelope, RetryPolicy, RuntimeError,
     error::JobError,
     failpoint::failpoint,
     queue::{Delivery, Published},
@@ -17,7 +17,8 @@ use std::{sync::atomic::Ordering, time::Duration};
 const NEWER_SCHEMA_DELAY: Duration = Duration::from_secs(30);
 /// Between a failure and the first try after it.
 const FIRST_DELAY: Duration = Duration::from_secs(5);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(600);
+/// The longest delay between two tries of a job.
+const LONGEST_DELAY: Duration = Duration::from_secs(600);
 
 impl AttemptRunner {
     /// What becomes of a job whose attempt failed: only the error's kind decides.
@@ -253,12 +254,8 @@ fn lane_priority(delivery: &Delivery, job: &Job) -> cedm_contract::Priority {
 /// Doubles with every failure, up to ten minutes; a tenth up or down by key, so that jobs that
 /// failed together do not come again together.
 fn backoff(key: &JobKey, first: Duration, failures: u64) -> Duration {
-    let doublings = u32::try_from(failures.saturating_sub(1))
-        .unwrap_or(u32::MAX)
-        .min(16);
-    let delay = first.saturating_mul(1 << doublings).min(LONGEST_BACKOFF);
-    let jitter = blake3::hash(format!("{key} {failures}").as_bytes()).as_bytes()[0];
-    delay.mul_f64(0.9 + 0.2 * f64::from(jitter) / 255.0)
+    let seed = format!("{key} {failures}");
+    RetryPolicy::doubling(first, LONGEST_DELAY).delay_with_jitter(failures, seed.as_bytes())
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The queue over JetStream.
 
 use super::{Delivery, Envelope, Published, Queue, QueueError, Receipt, Stored};
-use crate::{error::chain, streams::consumer_name};
+use crate::{RetryPolicy, error::chain, streams::consumer_name};
 use async_nats::{
     Client, HeaderMap, StatusCode, Subscriber,
     header::{NATS_MESSAGE_ID, NATS_SCHEDULE, NATS_SCHEDULE_TARGET},
     jetstream::{
         AckKind, Context, ErrorCode, Message,
+        context::PublishError,
         message::PublishMessage,
         stream::{LastRawMessageErrorKind, RawMessageErrorKind, Stream},
     },
@@ -23,8 +24,9 @@ use std::{
 };
 use tokio::sync::{Mutex, watch};
 
-/// A publish is tried this often, with the same message id.
-const PUBLISH_TRIES: u32 = 4;
+/// A publish whose answer is lost is repeated with the same message id.
+const PUBLISH: RetryPolicy =
+    RetryPolicy::doubling(Duration::from_millis(200), Duration::from_millis(800)).at_most(4);
 /// How long to wait for the answer to a pull that waits for nothing.
 const PULL_TIMEOUT: Duration = Duration::from_secs(5);
 /// "maximum messages per subject exceeded": the subject holds a job already.
@@ -84,29 +86,19 @@ impl NatsQueue {
         id: &str,
     ) -> Result<Published, QueueError> {
         headers.insert(NATS_MESSAGE_ID, id);
-        let mut last = None;
-        for attempt in 0..PUBLISH_TRIES {
-            if attempt > 0 {
-                tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
-            }
+        let publish = || async {
             let message = PublishMessage::build()
                 .payload(payload.clone())
                 .headers(headers.clone());
-            let answer = match self.js.send_publish(subject.clone(), message).await {
-                Ok(answer) => answer.await,
-                Err(error) => Err(error),
-            };
-            match answer {
-                Ok(_) => return Ok(Published::Stored),
-                Err(error) if server_code(&error) == Some(SUBJECT_OCCUPIED) => {
-                    return Ok(Published::Occupied);
-                }
-                // The server understood and refused: again would be refused again.
-                Err(error) if server_code(&error).is_some() => return Err(fail(action)(&error)),
-                Err(error) => last = Some(fail(action)(&error)),
-            }
+            self.js.send_publish(subject.clone(), message).await?.await
+        };
+        // A server that answers with a code has understood and refused: it would refuse again.
+        let is_unanswered = |error: &PublishError| server_code(error).is_none();
+        match PUBLISH.retry(action, is_unanswered, publish).await {
+            Ok(_) => Ok(Published::Stored),
+            Err(error) if server_code(&error) == Some(SUBJECT_OCCUPIED) => Ok(Published::Occupied),
+            Err(error) => Err(fail(action)(&error)),
         }
-        Err(last.expect("invariant: at least one try was made"))
     }
 
     async fn open_inbox(&self) -> Result<Inbox, QueueError> {

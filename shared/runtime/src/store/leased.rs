@@ -4,18 +4,18 @@
 
 use super::{Body, Created, Listed, Store, StoreError, StoreErrorKind};
 use crate::{
-    RuntimeError,
+    RetryPolicy, RuntimeError,
     bucket::{Bucket, LEASES},
 };
 use async_nats::jetstream::Context;
 use bytes::Bytes;
 use cedm_contract::Digest;
 use std::{ops::Range, path::Path, sync::Arc, time::Duration};
-use tokio::time::Instant;
 
 /// A lease expires after 30 s (`deploy/jetstream.toml`); whoever waits for one waits a little
 /// longer than that.
-const PATIENCE: Duration = Duration::from_secs(40);
+const WAIT: RetryPolicy =
+    RetryPolicy::every(Duration::from_millis(50)).within(Duration::from_secs(40));
 
 /// A store whose create-only puts take a lease on their key first.
 pub(crate) struct Leased {
@@ -30,16 +30,12 @@ impl Leased {
 
     /// Waits for the lease on a key; its revision.
     async fn take(&self, bucket: &Bucket, name: &str, key: &str) -> Result<u64, StoreError> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match bucket.create(name, "").await {
-                Ok(revision) => return Ok(revision),
-                Err(RuntimeError::Conflict { .. }) if Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(50)).await
-                }
-                Err(error) => return Err(unavailable(key, &error)),
-            }
-        }
+        let is_held = |error: &RuntimeError| matches!(error, RuntimeError::Conflict { .. });
+        WAIT.retry("take the lease of a commit", is_held, || {
+            bucket.create(name, "")
+        })
+        .await
+        .map_err(|error| unavailable(key, &error))
     }
 }
 

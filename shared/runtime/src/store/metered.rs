@@ -1,7 +1,7 @@
 //! The store with a stopwatch: every request shows in `cedm_s3_request_duration_seconds`.
 
 use super::{Body, Created, Listed, Store, StoreError};
-use crate::Metrics;
+use crate::{Metrics, metrics::process::STORE_REQUESTS};
 use bytes::Bytes;
 use cedm_contract::Digest;
 use std::{future::Future, ops::Range, path::Path, sync::Arc, time::Instant};
@@ -25,10 +25,9 @@ impl Metered {
         let start = Instant::now();
         let answer = request.await;
         let outcome = if answer.is_ok() { "ok" } else { "error" };
+        let seconds = start.elapsed().as_secs_f64();
         self.metrics
-            .store
-            .with_label_values(&[op, outcome])
-            .observe(start.elapsed().as_secs_f64());
+            .observe_at(&STORE_REQUESTS, [op, outcome], seconds);
         answer
     }
 }

@@ -1,0 +1,210 @@
+//! When to try again: one policy type for every wait between a failure and the next try.
+
+use std::{fmt::Display, future::Future, iter, time::Duration};
+use tokio::time::{Instant, sleep};
+
+/// After this many doublings a delay grows no further, whatever its limit.
+const MOST_DOUBLINGS: u32 = 16;
+
+/// How long to wait after each failure, and when to give up. A value, made by `const` functions:
+///
+/// ```
+/// use cedm_runtime::RetryPolicy;
+/// use std::time::Duration;
+///
+/// const STORE: RetryPolicy =
+///     RetryPolicy::doubling(Duration::from_millis(100), Duration::from_secs(1)).at_most(5);
+/// let delays = STORE.delays().map(|delay| delay.as_millis());
+/// assert_eq!(delays.collect::<Vec<_>>(), [100, 200, 400, 800]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    first: Duration,
+    longest: Duration,
+    tries: Option<u32>,
+    within: Option<Duration>,
+}
+
+impl RetryPolicy {
+    /// The same delay after every failure, without an end.
+    pub const fn every(delay: Duration) -> Self {
+        Self::doubling(delay, delay)
+    }
+
+    /// A delay that doubles from failure to failure up to `longest`, without an end.
+    pub const fn doubling(first: Duration, longest: Duration) -> Self {
+        Self {
+            first,
+            longest,
+            tries: None,
+            within: None,
+        }
+    }
+
+    /// Gives up after so many tries, the first one included.
+    pub const fn at_most(mut self, tries: u32) -> Self {
+        self.tries = Some(tries);
+        self
+    }
+
+    /// Gives up at the first failure after this time.
+    pub const fn within(mut self, limit: Duration) -> Self {
+        self.within = Some(limit);
+        self
+    }
+
+    /// How long to wait after so many failures in a row (at least 1).
+    pub fn delay(&self, failures: u64) -> Duration {
+        let doublings = u32::try_from(failures.saturating_sub(1))
+            .unwrap_or(u32::MAX)
+            .min(MOST_DOUBLINGS);
+        self.first.saturating_mul(1 << doublings).min(self.longest)
+    }
+
+    /// The same, up to a tenth more or less. The deviation derives from `seed`: whoever waits for
+    /// different things waits for different times, and a repeated run waits as long as before.
+    pub fn delay_with_jitter(&self, failures: u64, seed: &[u8]) -> Duration {
+        let jitter = blake3::hash(seed).as_bytes()[0];
+        self.delay(failures)
+            .mul_f64(0.9 + 0.2 * f64::from(jitter) / 255.0)
+    }
+
+    /// The delays between the tries, in order; ends when no try is left.
+    pub fn delays(&self) -> impl Iterator<Item = Duration> + use<> {
+        let policy = *self;
+        let mut failures = 0;
+        iter::from_fn(move || {
+            failures += 1;
+            let is_over = policy
+                .tries
+                .is_some_and(|tries| failures >= u64::from(tries));
+            (!is_over).then(|| policy.delay(failures))
+        })
+    }
+
+    /// Tries until `attempt` succeeds, until it fails in a way that `is_retryable` denies, or until
+    /// the policy gives up. `what` names the attempt in the log.
+    ///
+    /// # Errors
+    /// The error of the last try.
+    pub async fn retry<T, E, F>(
+        &self,
+        what: &str,
+        mut is_retryable: impl FnMut(&E) -> bool,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, E>
+    where
+        E: Display,
+        F: Future<Output = Result<T, E>>,
+    {
+        let begun = Instant::now();
+        let mut delays = self.delays();
+        let mut is_first = true;
+        loop {
+            let error = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let is_late = self.within.is_some_and(|limit| begun.elapsed() >= limit);
+            if is_late || !is_retryable(&error) {
+                return Err(error);
+            }
+            let Some(delay) = delays.next() else {
+                return Err(error);
+            };
+            // One line per outage, not one per try.
+            if std::mem::replace(&mut is_first, false) {
+                tracing::info!(%error, "{what}: not yet, trying again");
+            } else {
+                tracing::debug!(%error, "{what}: still not");
+            }
+            sleep(delay).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Fails `failures` times; how many tries were made, the answer, and the virtual seconds it
+    /// took.
+    async fn tried(policy: RetryPolicy, failures: u32) -> (u32, Result<u32, String>, f64) {
+        let (count, begun) = (Cell::new(0), Instant::now());
+        let attempt = || async {
+            count.set(count.get() + 1);
+            if count.get() > failures {
+                Ok(count.get())
+            } else {
+                Err(format!("failure {}", count.get()))
+            }
+        };
+        let answer = policy
+            .retry("test", |error: &String| !error.ends_with('9'), attempt)
+            .await;
+        (count.get(), answer, begun.elapsed().as_secs_f64())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tries_again_until_it_succeeds() {
+        let (tries, answer, seconds) = tried(RetryPolicy::every(SECOND), 5).await;
+        assert_eq!((tries, answer), (6, Ok(6)));
+        assert!((5.0..5.1).contains(&seconds), "{seconds}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gives_up_after_the_tries_allowed_with_the_last_error() {
+        let policy = RetryPolicy::doubling(SECOND, 4 * SECOND).at_most(5);
+        let (tries, answer, seconds) = tried(policy, 100).await;
+        assert_eq!((tries, answer), (5, Err("failure 5".to_owned())));
+        let expected = 1.0 + 2.0 + 4.0 + 4.0;
+        assert!(
+            (expected..expected + 0.1).contains(&seconds),
+            "{seconds} s, expected {expected}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gives_up_when_the_time_is_over() {
+        let (tries, answer, _) = tried(RetryPolicy::every(SECOND).within(3 * SECOND), 100).await;
+        assert_eq!((tries, answer), (4, Err("failure 4".to_owned())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_that_is_final_ends_it_at_once() {
+        let (tries, answer, _) = tried(RetryPolicy::every(SECOND), 100).await;
+        assert_eq!((tries, answer), (9, Err("failure 9".to_owned())));
+    }
+
+    #[test]
+    fn delays_double_up_to_the_longest() {
+        let policy = RetryPolicy::doubling(5 * SECOND, 600 * SECOND);
+        for (failures, expect) in [
+            (0, 5),
+            (1, 5),
+            (2, 10),
+            (3, 20),
+            (8, 600),
+            (30, 600),
+            (u64::MAX, 600),
+        ] {
+            assert_eq!(policy.delay(failures), expect * SECOND, "{failures}");
+        }
+        let zero = RetryPolicy::doubling(Duration::ZERO, SECOND);
+        assert_eq!(zero.delay(40), Duration::ZERO);
+    }
+
+    #[test]
+    fn jitter_is_a_tenth_at_most_and_the_same_for_the_same_seed() {
+        let policy = RetryPolicy::every(10 * SECOND);
+        let of = |seed: &str| policy.delay_with_jitter(1, seed.as_bytes()).as_secs_f64();
+        assert_eq!(of("a"), of("a"));
+        assert_ne!(of("a"), of("b"));
+        for seed in 0..100 {
+            assert!((9.0..=11.0).contains(&of(&seed.to_string())));
+        }
+    }
+}

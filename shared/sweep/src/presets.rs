@@ -108,7 +108,7 @@ fn short_optimiser(
 /// Few channels, but embeddings as wide as those of the published NCSN++: 256 for the noise level
 /// and the labels added to it, 512 for the blocks. They cost a third of the parameters and next to
 /// no time; in 64, the width of the published form at 32 channels, a hundred labels drown the noise
-/// level at first (README, "Diffusion").
+/// level at first (measured: `tests/bench/README.md`, "Diffusion").
 fn narrow_ncsnpp() -> NetworkSpec {
     NetworkSpec {
         embedding: Embedding::Ncsnpp,

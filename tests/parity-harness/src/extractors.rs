@@ -2,7 +2,7 @@
 //! `cases` with their configurations.
 //!
 //! A file is recognised by its tensors and by the configuration of its case, and compared within
-//! the tolerances that the folder's README demands.
+//! the tolerances that its module names.
 
 mod checkpoints;
 mod clip;

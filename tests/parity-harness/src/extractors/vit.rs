@@ -20,7 +20,7 @@ use tch::{Device, Kind, Tensor};
 
 pub mod fill;
 
-/// Tolerances of the README over the reference's rms.
+/// Allowed errors, relative to the root mean square of the reference.
 const FEATURES: f64 = 3e-5;
 const INTERMEDIATES: f64 = 1e-4;
 const POSITIONS: f64 = 1e-6;

@@ -1,0 +1,173 @@
+//! The documents say what is there: cited sections, links and paths exist, and the picture of the
+//! crates is the one that cargo sees.
+
+use crate::{
+    imports::Workspace,
+    sources::{Source, sources},
+};
+use std::path::{Component, Path, PathBuf};
+
+/// Folders at the top: a path in backticks that begins with one of them is a path of this clone.
+const FOLDERS: &[&str] = &[
+    "shared/",
+    "services/",
+    "deploy/",
+    "dashboards/",
+    "tests/",
+    "xtask/",
+    ".ci/",
+    ".cargo/",
+];
+
+fn document(path: &str) -> Source {
+    sources()
+        .into_iter()
+        .find(|source| source.path == path)
+        .unwrap_or_else(|| panic!("{path} is missing"))
+}
+
+/// Numbers that follow a section sign: `7.2` of `spec §7.2`, `3` of `§§3–5`.
+fn cited(text: &str) -> impl Iterator<Item = &str> {
+    text.split('§').skip(1).filter_map(|rest| {
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let number = rest[..end].trim_end_matches('.');
+        (!number.is_empty()).then_some(number)
+    })
+}
+
+#[test]
+fn every_cited_section_is_in_the_method() {
+    let method = document("shared/METHOD.md").text;
+    let traps = method
+        .split_once("\n## 16.")
+        .and_then(|(_, rest)| rest.split_once("\n## "))
+        .map_or("", |(traps, _)| traps);
+    let exists = |number: &str| {
+        let chapter = format!("\n## {number}.");
+        let section = format!("\n### {number} ");
+        method.contains(&chapter)
+            || method.contains(&section)
+            // Chapter 16 is a numbered list.
+            || number
+                .strip_prefix("16.")
+                .is_some_and(|trap| traps.contains(&format!("\n{trap}. ")))
+    };
+    let mut broken = Vec::new();
+    for source in sources() {
+        if source.is_rust() || source.path == "shared/METHOD.md" {
+            broken.extend(
+                cited(&source.text)
+                    .filter(|number| !exists(number))
+                    .map(|number| format!("{}: §{number}", source.path)),
+            );
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+/// Targets of links, relative to the document, and paths in backticks, relative to the clone.
+fn paths_in(source: &Source) -> Vec<PathBuf> {
+    let folder = Path::new(&source.path).parent().unwrap_or(Path::new(""));
+    let links = source.text.split("](").skip(1).filter_map(|rest| {
+        let target = rest.split([')', '#']).next()?;
+        (!target.is_empty() && !target.contains("://")).then(|| folder.join(target))
+    });
+    let quoted = source.text.lines().flat_map(|line| {
+        line.split('`').skip(1).step_by(2).filter_map(|code| {
+            let is_path = FOLDERS.iter().any(|folder| code.starts_with(folder))
+                && !code.contains([' ', '<', '*', '…', '$']);
+            is_path.then(|| PathBuf::from(code))
+        })
+    });
+    links.chain(quoted).collect()
+}
+
+#[test]
+fn links_and_paths_in_documents_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut broken = Vec::new();
+    for source in sources()
+        .iter()
+        .filter(|source| source.path.ends_with(".md"))
+    {
+        for path in paths_in(source) {
+            let leaves = path
+                .components()
+                .scan(0, |depth, part| {
+                    *depth += if part == Component::ParentDir { -1 } else { 1 };
+                    Some(*depth)
+                })
+                .any(|depth| depth < 0);
+            if leaves || !root.join(&path).exists() {
+                broken.push(format!("{}: {}", source.path, path.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn every_environment_variable_is_documented() {
+    let operations = document("deploy/README.md").text;
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| source.is_rust()) {
+        for rest in source.text.split(concat!("\"CE", "DM_")).skip(1) {
+            let end = rest
+                .find(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_')
+                .unwrap_or(rest.len());
+            let name = format!("CEDM_{}", &rest[..end]);
+            if !operations.contains(&name) {
+                broken.push(format!("{}: {name} is not in deploy/README.md", source.path));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn crates_import_only_from_lines_below_their_own() {
+    let text = document("shared/README.md").text;
+    let picture = text
+        .split_once("<!-- layers -->")
+        .and_then(|(_, rest)| rest.split_once("<!-- end -->"))
+        .expect("shared/README.md has the picture of the crates")
+        .0;
+    let line_of = |name: &str| {
+        picture
+            .lines()
+            .position(|line| line.split_whitespace().skip(1).any(|word| word == name))
+    };
+    let workspace = Workspace::read();
+    let mut broken = Vec::new();
+    for name in workspace.members() {
+        let Some(line) = line_of(name) else {
+            broken.push(format!("{name} is not in the picture"));
+            continue;
+        };
+        for other in workspace.members() {
+            if workspace.imports(name, other) && line_of(other).is_none_or(|below| below <= line) {
+                broken.push(format!("{name} imports {other}, which is not below it"));
+            }
+        }
+    }
+    for name in picture
+        .lines()
+        .filter(|line| !line.starts_with("```"))
+        .flat_map(|line| line.split_whitespace().skip(1))
+    {
+        if !workspace.members().contains(&name) {
+            broken.push(format!("{name} is no crate of this workspace"));
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn citations_are_found() {
+    assert_eq!(
+        cited("(spec §7.2, §10.) and §§3–5").collect::<Vec<_>>(),
+        ["7.2", "10", "3"]
+    );
+}

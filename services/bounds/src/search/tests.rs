@@ -13,7 +13,7 @@ fn params(alpha: f64, start: u32, cap: u32, fine: FineGrid) -> BoundParams {
     }
 }
 
-/// The published utilisation of CIFAR-10, TEMI beta 0.6 on DINO ViT-B/16 (results §10).
+/// The published utilisation of CIFAR-10, TEMI beta 0.6 on DINO ViT-B/16 (spec §14).
 fn cifar10(clusters: u32) -> u32 {
     match clusters {
         50 => 50,

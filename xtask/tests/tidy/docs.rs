@@ -173,6 +173,38 @@ fn crates_import_only_from_lines_below_their_own() {
 }
 
 #[test]
+fn the_arrows_between_crates_are_current() {
+    let workspace = Workspace::read();
+    let mut arrows = String::from("```\n");
+    for name in workspace.members() {
+        let imported: Vec<&str> = workspace
+            .members()
+            .into_iter()
+            .filter(|other| workspace.imports(name, other))
+            .map(|other| other.trim_start_matches("cedm-"))
+            .collect();
+        if !imported.is_empty() {
+            let name = name.trim_start_matches("cedm-");
+            arrows += &format!("{name:<13}→ {}\n", imported.join(", "));
+        }
+    }
+    arrows += "```\n";
+    let found = document("shared/README.md").text;
+    let (before, rest) = found.split_once("<!-- arrows -->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- end -->").unwrap();
+    let expected = format!("{before}<!-- arrows -->\n{arrows}<!-- end -->{after}");
+    if std::env::var_os("CEDM_BLESS").is_some() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        std::fs::write(root.join("shared/README.md"), &expected).unwrap();
+    } else {
+        assert!(
+            found == expected,
+            "shared/README.md is out of date: run this test with CEDM_BLESS=1"
+        );
+    }
+}
+
+#[test]
 fn citations_are_found() {
     assert_eq!(
         cited("(spec §7.2, §10.) and §§3–5 (He et al. 2016, §4.2; spec §2)").collect::<Vec<_>>(),

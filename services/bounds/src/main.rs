@@ -1,4 +1,4 @@
-//! `cedm-bounds`: finds C_max, the largest number of clusters that TEMI really uses.
+//! `cedm-bounds`: the service that searches for C_max, and its command for plain files.
 
 #![forbid(unsafe_code)]
 
@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "cedm-bounds",
     version,
-    about = "Cluster utilisation in, next number of clusters to try or the upper bound C_max out"
+    about = "Searches for C_max, the largest number of clusters of which enough are used"
 )]
 struct Args {
     #[command(subcommand)]
@@ -22,10 +22,10 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Pull jobs from NATS until stopped
+    /// Pull bound jobs from the queue until SIGTERM
     Serve(ServeArgs),
-    /// One step of the search from a table on disk, or the whole search on a file of features; the
-    /// result goes to stdout as JSON
+    /// Find the next C to probe from a table of utilisations, or run the whole search on a file of
+    /// features; prints JSON
     Run(Box<RunArgs>),
 }
 

@@ -1,5 +1,5 @@
-//! One step of the search from a table on disk, or the whole search on a file of features: no
-//! broker, no store.
+//! `cedm-bounds run`: one step of the search from a table on disk, or the whole search on a file of
+//! features, without broker and store.
 
 mod on_features;
 
@@ -25,25 +25,25 @@ pub struct RunArgs {
         requires = "images"
     )]
     pub table: Option<PathBuf>,
-    /// Number of images in the set: no C is above it
+    /// Number of images in the set; C never exceeds it
     #[arg(long)]
     pub images: Option<u64>,
-    /// Utilisation must exceed this, strictly
+    /// A C passes when its utilisation is greater than this
     #[arg(long, default_value_t = BoundParams::default().alpha)]
     pub alpha: f64,
-    /// First C
+    /// First C to probe
     #[arg(long, default_value_t = BoundParams::default().start)]
     pub start: u32,
-    /// No C above this is asked for
+    /// Largest C to probe
     #[arg(long, default_value_t = BoundParams::default().cap)]
     pub cap: u32,
-    /// Distance of the finer grid's points
+    /// Spacing of the finer grid
     #[arg(long, default_value_t = 100, conflicts_with = "bisect")]
     pub step: u32,
-    /// Bisect until the gap is at most this, instead of a grid
+    /// Instead of a grid, bisect until the gap is at most this
     #[arg(long)]
     pub bisect: Option<u32>,
-    /// The whole search on features
+    /// Options of a search on features.
     #[command(flatten)]
     pub on_features: FeatureArgs,
 }
@@ -106,7 +106,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<Observation>> {
     let mut table: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
-        // A first line of words is a heading.
+        // A first line that begins with a letter is a heading.
         if line.is_empty() || (index == 0 && line.starts_with(|c: char| c.is_alphabetic())) {
             continue;
         }
@@ -116,6 +116,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<Observation>> {
         let Some((clusters, used)) = numbers else {
             bail!("line {}: found `{line}`, expected `C,used`", index + 1);
         };
+        // Lines with the same C are seeds of one probe.
         table.entry(clusters).or_default().push(used);
     }
     Ok(table

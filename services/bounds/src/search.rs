@@ -1,10 +1,10 @@
-//! The search for the upper bound C_max, pure: doubling while utilisation exceeds alpha, then a
-//! finer grid.
+//! The search for the upper bound C_max as a pure function: C is doubled while utilisation exceeds
+//! alpha, then a finer grid is probed between the last C that passed and the first that failed.
 //!
 //! Utilisation is noisy and not monotone in C (the published CIFAR-10 tables have r_150 = 0.987 <
-//! r_200 = 0.995), so the highest passing probe wins, not the one before the first failure. Every
-//! comparison is a strict `>` on one correctly rounded division: exact ties occur in the published
-//! tables (576/600 = 0.96).
+//! r_200 = 0.995), so C_max is the highest passing probe, not the one before the first failure.
+//! Every comparison is a strict `>` on one correctly rounded division: exact ties occur in the
+//! published tables (576/600 = 0.96).
 
 use cedm_contract::{
     BoundDecision, BoundResult, Probe,
@@ -12,29 +12,29 @@ use cedm_contract::{
 };
 use std::collections::BTreeMap;
 
-/// What clusterings at one C used: the number of non-empty clusters of every seed.
+/// Clusterings at one C: the number of clusters with at least one image, for every seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
     /// C.
     pub clusters: u32,
-    /// U of every seed; at least one.
+    /// Used clusters U of every seed; at least one seed.
     pub used: Vec<u32>,
 }
 
-/// Why a history or its parameters cannot be searched.
+/// Why no next step can be given.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum SearchError {
     /// A parameter out of range.
     #[error("bound.{field} is {found}, expected {expected}")]
     Parameter {
-        /// Which.
+        /// Its name.
         field: &'static str,
         /// Its value.
         found: String,
-        /// What it may be.
+        /// The allowed values.
         expected: &'static str,
     },
-    /// A probe that cannot be.
+    /// An impossible probe.
     #[error("the probe at C = {clusters} {reason}")]
     Observation {
         /// C.
@@ -44,8 +44,8 @@ pub enum SearchError {
     },
 }
 
-/// Mean utilisation over the seeds. A single seed is one division, U / C, so that ties compare
-/// exactly.
+/// Mean utilisation r_C over the seeds. For a single seed it is one division, U / C, so that ties
+/// compare exactly.
 pub fn utilisation(observation: &Observation) -> f64 {
     let total: u64 = observation.used.iter().map(|&used| u64::from(used)).sum();
     total as f64 / (u64::from(observation.clusters) * observation.used.len() as u64) as f64
@@ -93,10 +93,11 @@ pub fn next(
         if probes.insert(observation.clusters, probe).is_some() {
             return Err(SearchError::Observation {
                 clusters: observation.clusters,
-                reason: "is there twice".to_owned(),
+                reason: "is given twice".to_owned(),
             });
         }
     }
+    // More clusters than images cannot all be used.
     let cap = u64::from(params.cap).min(images).min(u64::from(u32::MAX)) as u32;
     let decision = decide(&probes, params, cap, images);
     Ok(BoundResult {
@@ -111,21 +112,21 @@ fn decide(
     cap: u32,
     images: u64,
 ) -> BoundDecision {
+    // For the reason that is reported: which of the two limits stopped the search.
     let limit = if u64::from(params.cap) >= images {
         format!("the {images} images")
     } else {
         format!("the cap of {}", params.cap)
     };
     if params.start > cap {
-        return found(
-            None,
-            format!("the first C, {}, is above {limit}", params.start),
-        );
+        let reason = format!("the first C, {}, is above {limit}", params.start);
+        return found(None, reason);
     }
     let mut passing = None;
     let mut clusters = params.start;
     let failing = loop {
         match probes.get(&clusters) {
+            // One C at a time: whether the next is needed depends on this one.
             None => {
                 return BoundDecision::Probe {
                     clusters: vec![clusters],
@@ -140,13 +141,12 @@ fn decide(
         }
     };
     let Some(passing) = passing else {
-        return found(
-            None,
-            format!("the first C, {}, fails already", params.start),
-        );
+        let reason = format!("the first C, {}, fails already", params.start);
+        return found(None, reason);
     };
-    // Above the last doubling there is either a failure, or the cap, which is itself still allowed.
+    // The finer grid ends below the first failure, or at the cap, which is itself allowed.
     let end = failing.unwrap_or_else(|| cap.saturating_add(1));
+    // Grid points do not depend on each other: all that are missing are asked for at once.
     let missing = match params.fine {
         FineGrid::Step { step } => grid(passing, end, step)
             .filter(|c| !probes.contains_key(c))
@@ -158,6 +158,7 @@ fn decide(
     if !missing.is_empty() {
         return BoundDecision::Probe { clusters: missing };
     }
+    // Over all probes, also those of an earlier search with other parameters.
     let best = probes
         .values()
         .filter(|probe| probe.passes)
@@ -178,16 +179,20 @@ fn found(c_max: Option<u32>, reason: String) -> BoundDecision {
 
 /// Multiples of `step` strictly between `passing` and `end`.
 fn grid(passing: u32, end: u32, step: u32) -> impl Iterator<Item = u32> {
+    // In u64: multiples near the largest u32 must not wrap.
     let first = u64::from(passing / step + 1) * u64::from(step);
     (first..u64::from(end))
         .step_by(step as usize)
         .map(|c| c as u32)
 }
 
-/// The midpoint that bisection has to look at next; `None` once the gap is at most `resolution`.
+/// The midpoint to probe next; `None` once the gap is at most `resolution`. Bisection assumes that
+/// utilisation falls with C: it needs fewer probes than a grid and may miss a C that passes by
+/// noise.
 fn bisect(probes: &BTreeMap<u32, Probe>, passing: u32, end: u32, resolution: u32) -> Option<u32> {
     let (mut low, mut high) = (passing, end);
     while high - low > resolution.max(1) {
+        // Not (low + high) / 2, which may overflow.
         let middle = low + (high - low) / 2;
         match probes.get(&middle) {
             None => return Some(middle),
@@ -213,6 +218,7 @@ fn check_parameters(params: &BoundParams) -> Result<(), SearchError> {
             "a number above 0 and below 1",
         );
     }
+    // One cluster is always used: it says nothing.
     if params.start < 2 {
         return wrong("start", params.start.to_string(), "at least 2 clusters");
     }
@@ -246,7 +252,7 @@ fn check_observation(observation: &Observation) -> Result<(), SearchError> {
     }
 }
 
-/// Runs the whole search against `probe`, which says how many clusters were used at a C.
+/// Runs the whole search; `probe` returns the number of used clusters of every seed at a C.
 ///
 /// # Errors
 /// As [`next`].

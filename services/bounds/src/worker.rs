@@ -1,5 +1,5 @@
-//! The recipe: the probes' manifests in, one step of the search out. It computes for microseconds
-//! and never waits for a probe.
+//! The bound job: manifests of the probes in, one step of the search out. It takes microseconds and
+//! never waits for a probe.
 
 use crate::search::{self, Observation};
 use anyhow::anyhow;
@@ -23,7 +23,7 @@ impl Worker for BoundsWorker {
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
         let JobSpec::Bound(params) = &context.job().spec else {
             return Err(JobError::bug(anyhow!(
-                "a {} job reached the bounds service",
+                "the bounds service performs bound jobs, this is a {} job",
                 context.job().kind()
             )));
         };
@@ -52,7 +52,7 @@ impl Worker for BoundsWorker {
         let result = search::next(&history, params, images).map_err(JobError::reject)?;
         match &result.decision {
             BoundDecision::Probe { clusters } => {
-                tracing::info!(probes = result.probes.len(), next = ?clusters, "bound search goes on")
+                tracing::info!(probes = result.probes.len(), next = ?clusters, "bound search continues")
             }
             BoundDecision::Found { c_max, reason } => {
                 tracing::info!(probes = result.probes.len(), ?c_max, %reason, "bound found")

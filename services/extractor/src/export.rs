@@ -1,4 +1,4 @@
-//! `extractor export`: imported images back into an archive that the EDM tools read.
+//! The `export` command: imported images as an archive that the EDM tools read.
 
 use crate::{import::ShapeArgs, inputs::Images};
 use anyhow::{Context, Result, ensure};
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Writes images as an EDM archive: stored PNGs and `dataset.json`.
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
-    /// Images: a folder that `import` made, or whatever it takes
+    /// Images: a folder that `import` made, or any source that it accepts
     images: String,
     /// The archive to write (.zip)
     #[arg(long)]
@@ -17,10 +17,10 @@ pub struct ExportArgs {
 }
 
 impl ExportArgs {
-    /// Exports; what came of it as JSON.
+    /// Exports; returns a summary as JSON.
     ///
     /// # Errors
-    /// When the images cannot be read, or the archive not be written.
+    /// When the images cannot be read or the archive cannot be written.
     pub fn run(&self) -> Result<serde_json::Value> {
         let named = self
             .out
@@ -31,7 +31,7 @@ impl ExportArgs {
             "--out {}: expected a name that ends in .zip",
             self.out.display()
         );
-        let scratch = tempfile::tempdir().context("make a temporary folder")?;
+        let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let images = Images::open(&self.images, &self.shape, scratch.path())?;
         cedm_images::export_edm_archive(&images.imported.set, images.folder(), &self.out)?;
         Ok(serde_json::json!({

@@ -1,4 +1,4 @@
-//! Shards of images to features, and what fitted extractors learn from them.
+//! Features of image shards, and the fit of extractors that learn from them.
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::params::ExtractorSpec;
@@ -8,7 +8,8 @@ use cedm_runtime::{JobError, Monitor};
 use std::path::Path;
 use tch::Tensor;
 
-/// Images between two looks at the monitor; a multiple of what goes through a network at once.
+/// Images between two checks for a stop; a multiple of the batch of a network, since a part of a
+/// batch costs as much as a whole one.
 const STRIDE: i64 = 128;
 
 /// The images of a shard as uint8 \[n, channels, side, side\].
@@ -21,10 +22,11 @@ pub fn images_of(shard: &Shard) -> Tensor {
     Tensor::from_slice(&shard.images).view([count, channels, side, side])
 }
 
-/// Features of uint8 images \[n, c, h, w\]; `done` images of `total` came before them.
+/// Features of uint8 images \[n, c, h, w\]. Progress counts from the `done` images that came before
+/// them, out of `total`.
 ///
 /// # Errors
-/// `Reject` when the extractor cannot take them or gives numbers that are not finite, `Drained`
+/// `Reject` when the extractor cannot take the images or its features are not finite, `Drained`
 /// when the process is stopping.
 pub fn extract_shard(
     extractor: &Extractor,
@@ -52,20 +54,22 @@ pub fn extract_shard(
         features: Tensor::cat(&features, 0),
         logits: (!logits.is_empty()).then(|| Tensor::cat(&logits, 0)),
     };
+    // float16 overflows in some networks; better no features than wrong clusters later.
     if !bool::try_from(features.features.isfinite().all()).unwrap_or(false) {
         let name = extractor.backbone().row.name;
         return Err(JobError::reject(anyhow::anyhow!(
-            "extractor `{name}` gave features that are not finite: try fp32"
+            "features of extractor `{name}` are not finite: try precision fp32"
         )));
     }
     Ok(features)
 }
 
-/// Learns from the shards in `files` and writes `extractor.safetensors` to `out`; the feature
+/// Fits the extractor to the shards in `files` and writes the fit to `out`; returns the feature
 /// width.
 ///
 /// # Errors
-/// When the extractor learns nothing, or a shard cannot be read.
+/// `Reject` when this kind of extractor is not fitted or a shard cannot be read, `Drained` when the
+/// process is stopping.
 pub fn fit_shards(
     spec: &ExtractorSpec,
     files: impl Iterator<Item = Result<std::path::PathBuf, JobError>>,
@@ -76,7 +80,7 @@ pub fn fit_shards(
     let fitted = cedm_nets::extractor(&spec.name).is_some_and(|backbone| backbone.row.fitted);
     if !fitted {
         return Err(JobError::reject(anyhow::anyhow!(
-            "extractor `{}` learns nothing from the images",
+            "extractor `{}` is not fitted to images",
             spec.name
         )));
     }
@@ -95,7 +99,8 @@ pub fn fit_shards(
     Ok(pca.dim() as u32)
 }
 
-/// Writes `features` f32 \[n, dim\] and, where there are some, `logits` f32 \[n, classes\].
+/// Writes safetensors with `features` f32 \[n, dim\] and, for classifiers, `logits` f32 \[n,
+/// classes\].
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -110,10 +115,10 @@ pub fn write_features(features: &Features, out: &Path) -> Result<()> {
     Tensor::write_safetensors(&tensors, out).with_context(|| format!("write {}", out.display()))
 }
 
-/// Reads `features` f32 \[n, dim\].
+/// Reads the tensor `features` \[n, dim\] that [`write_features`] wrote.
 ///
 /// # Errors
-/// When the file is no such thing.
+/// When the file cannot be read, or lacks such a tensor.
 pub fn read_features(file: &Path) -> Result<Tensor> {
     let tensors =
         Tensor::read_safetensors(file).with_context(|| format!("read {}", file.display()))?;

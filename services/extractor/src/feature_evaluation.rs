@@ -1,5 +1,5 @@
-//! How good features are where labels exist: k-nearest-neighbour accuracy as DINO measures it, and
-//! a linear probe.
+//! Evaluation of features by labels: k-nearest-neighbour accuracy as DINO measures it, and a linear
+//! probe.
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{FeatureEvaluationResult, params::FeatureEvaluationParams};
@@ -7,32 +7,33 @@ use cedm_nets::normalise_rows;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
-/// Rows of queries compared at once.
+/// Query rows compared at once; bounds the memory for similarities.
 const CHUNK: i64 = 1024;
-/// Every fifth row is held out where no test set is given.
+/// Without a test set, every fifth row is held out for the probe.
 const HOLD_OUT: i64 = 5;
-/// Steps of the probe; full batches, so nothing is random.
+/// Steps of the probe, each on all rows, so that nothing is random.
 const STEPS: usize = 300;
+/// Learning rate of the probe.
 const LEARNING_RATE: f64 = 0.05;
 /// L2 penalty of the probe.
 const DECAY: f64 = 1e-4;
 
-/// Most rows that are judged; of larger sets every second, third, … row is.
+/// Largest number of evaluated rows; of larger sets every second, third, … row is taken.
 const MOST: u64 = 50_000;
 
-/// Judges features by their labels.
+/// Evaluates features by their labels.
 #[derive(Debug, clap::Args)]
 pub struct FeatureEvaluationArgs {
-    /// Features with labels, as `run` writes them
+    /// Features with labels, as written by `run`
     features: PathBuf,
-    /// Features to classify; else every row by all others, and every fifth row by a probe on the
-    /// rest
+    /// Features to classify. Default: every row is classified by all others, and every fifth row
+    /// by a probe on the rest
     #[arg(long)]
     test: Option<PathBuf>,
-    /// Neighbours that vote
+    /// Number of neighbours that vote
     #[arg(long, default_value_t = FeatureEvaluationParams::default().k)]
     k: u32,
-    /// Temperature of their votes, exp(cosine / temperature)
+    /// Temperature of the votes, exp(cosine / temperature)
     #[arg(long, default_value_t = FeatureEvaluationParams::default().temperature)]
     temperature: f64,
 }
@@ -46,10 +47,10 @@ pub struct Labelled {
 }
 
 impl FeatureEvaluationArgs {
-    /// Judges; what came of it as JSON.
+    /// Evaluates; returns accuracies as JSON.
     ///
     /// # Errors
-    /// When a file holds no labelled features.
+    /// When a file lacks features or labels, or a parameter is out of range.
     pub fn run(&self) -> Result<serde_json::Value> {
         cedm_torch::start();
         let _guard = tch::no_grad_guard();
@@ -72,13 +73,13 @@ impl FeatureEvaluationArgs {
     }
 }
 
-/// Every how many rows of a set of `count` one is judged.
+/// The distance between evaluated rows in a set of `count`.
 pub fn stride(count: u64) -> u64 {
     count.div_ceil(MOST).max(1)
 }
 
-/// Judges the test rows by the training rows; without test rows each training row by the others,
-/// and every fifth by a probe on the rest.
+/// Classifies the test rows by the training rows; without test rows, each training row by all
+/// others, and every fifth by a probe on the rest.
 ///
 /// # Errors
 /// When k or the temperature is out of range, or the widths differ.
@@ -89,10 +90,10 @@ pub fn evaluate_features(
 ) -> Result<FeatureEvaluationResult> {
     let (rows, dim) = train.features.size2()?;
     let k = i64::from(params.k);
-    ensure!(k > 0 && k < rows, "k is {k}: expected 1 to {}", rows - 1);
+    ensure!(k > 0 && k < rows, "k is {k}, expected 1 to {}", rows - 1);
     ensure!(
         params.temperature > 0.0,
-        "the temperature is {}: expected more than 0",
+        "the temperature is {}, expected more than 0",
         params.temperature
     );
     if let Some(test) = test {
@@ -105,6 +106,7 @@ pub fn evaluate_features(
     let probe_accuracy = match test {
         Some(test) => probe_accuracy(train, test),
         None => {
+            // By index and not at random: the same rows for every extractor.
             let held: Tensor = Tensor::arange(rows, (Kind::Int64, train.labels.device()))
                 .remainder(HOLD_OUT)
                 .eq(0);
@@ -121,7 +123,7 @@ pub fn evaluate_features(
 }
 
 impl Labelled {
-    /// The rows that a mask picks.
+    /// The rows that a mask selects.
     fn rows(&self, mask: &Tensor) -> Self {
         let at = mask.nonzero().squeeze_dim(1);
         Self {
@@ -147,7 +149,7 @@ fn read(path: &Path) -> Result<Labelled> {
         features.with_context(|| format!("{} has no tensor `features`", path.display()))?;
     let labels = labels.with_context(|| {
         format!(
-            "{} has no tensor `labels`: the images have none, or they were left out",
+            "{} has no tensor `labels`: the images have none, or they were not imported",
             path.display()
         )
     })?;
@@ -165,7 +167,8 @@ fn read(path: &Path) -> Result<Labelled> {
     Ok(Labelled { features, labels })
 }
 
-/// Share of rows whose label the k nearest rows by cosine vote for; a row never votes for itself.
+/// Share of query rows whose label wins the vote of the k nearest rows by cosine, weighted by
+/// exp(cosine / temperature). A row never votes for itself.
 fn knn_accuracy(train: &Labelled, test: Option<&Labelled>, k: i64, temperature: f64) -> f64 {
     let known = normalise_rows(&train.features);
     let classes = train.labels.max().int64_value(&[]) + 1;
@@ -175,12 +178,14 @@ fn knn_accuracy(train: &Labelled, test: Option<&Labelled>, k: i64, temperature: 
         let count = CHUNK.min(queries.features.size()[0] - from);
         let mut cosine =
             normalise_rows(&queries.features.narrow(0, from, count)).matmul(&known.tr());
+        // Queries are the training rows themselves: their own cosine of 1 is taken out.
         if test.is_none() {
             let _ = cosine
                 .narrow(1, from, count)
                 .diagonal(0, 0, 1)
                 .fill_(f64::NEG_INFINITY);
         }
+        // Votes span orders of magnitude (exp(1 / 0.07) is 1.6 million): summed in float64.
         cosine = cosine.to_kind(Kind::Double);
         let (nearest, at) = cosine.topk(k, 1, true, true);
         let votes = Tensor::zeros([count, classes], (Kind::Double, cosine.device()));
@@ -195,19 +200,21 @@ fn knn_accuracy(train: &Labelled, test: Option<&Labelled>, k: i64, temperature: 
     right as f64 / queries.labels.size()[0] as f64
 }
 
-/// Share of test rows that a multinomial logistic regression on the standardised training rows gets
-/// right.
+/// Share of test rows that a multinomial logistic regression on the standardised training rows
+/// classifies correctly. Trained by Adam from zero weights, with PyTorch's default betas.
 fn probe_accuracy(train: &Labelled, test: &Labelled) -> f64 {
     let mean = train.features.mean_dim([0i64].as_slice(), true, None);
     let std = train
         .features
         .std_dim([0i64].as_slice(), true, true)
+        // A constant feature stays constant.
         .clamp_min(1e-6);
     let scaled = |set: &Labelled| (&set.features - &mean) / &std;
     let (x, classes) = (scaled(train), train.labels.max().int64_value(&[]) + 1);
-    let wanted = train.labels.one_hot(classes).to_kind(Kind::Float);
+    let targets = train.labels.one_hot(classes).to_kind(Kind::Float);
     let rows = x.size()[0] as f64;
     let mut weight = Tensor::zeros([x.size()[1] + 1, classes], (Kind::Float, x.device()));
+    // A column of ones makes the bias a weight like the others.
     let with_one = |x: &Tensor| {
         Tensor::cat(
             &[
@@ -222,7 +229,7 @@ fn probe_accuracy(train: &Labelled, test: &Labelled) -> f64 {
     for step in 1..=STEPS {
         let gradient = x
             .tr()
-            .matmul(&(x.matmul(&weight).softmax(1, Kind::Float) - &wanted))
+            .matmul(&(x.matmul(&weight).softmax(1, Kind::Float) - &targets))
             / rows
             + &weight * DECAY;
         first = first * 0.9 + &gradient * 0.1;
@@ -246,7 +253,7 @@ mod tests {
     use super::*;
     use tch::Device;
 
-    /// Three clusters on a circle, a little noise.
+    /// Three clusters on a circle, with a little noise.
     fn clusters(n: i64) -> Labelled {
         let at = Tensor::arange(n, (Kind::Float, Device::Cpu));
         let labels = at.to_kind(Kind::Int64).remainder(3);

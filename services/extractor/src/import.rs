@@ -1,4 +1,4 @@
-//! `extractor import`: a data set of any format into a folder of shards.
+//! The `import` command: a data set of any supported format as a folder of shards.
 
 use crate::inputs::local;
 use anyhow::{Context, Result, bail};
@@ -10,48 +10,48 @@ use std::{
     str::FromStr,
 };
 
-/// Options that shape an import; `run` takes them too.
+/// Options of an import; other commands accept them too.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ShapeArgs {
-    /// Bring every image to this size, as 64 or 128x96 (width x height)
+    /// Resize every image to this size: 64, or 128x96 (width x height)
     #[arg(long)]
     resolution: Option<Size>,
-    /// How to bring it there; always by Pillow's Lanczos
+    /// How images are cropped before; resized by Pillow's Lanczos filter
     #[arg(long, value_enum, default_value = "scale")]
     framing: FramingArg,
     /// Channels of the result
     #[arg(long, value_enum, default_value = "auto")]
     channels: ChannelsArg,
-    /// Which part of a CIFAR archive
+    /// Part of a CIFAR archive
     #[arg(long, value_enum, default_value = "train")]
     split: SplitArg,
-    /// Only what lies below this folder inside the source
+    /// Import only this folder inside the source
     #[arg(long)]
     inside: Option<String>,
-    /// Leave all labels out
+    /// Import without labels
     #[arg(long)]
     ignore_labels: bool,
-    /// Take the first N images only
+    /// Import only the first N images
     #[arg(long, value_name = "N")]
     max_images: Option<u64>,
     /// Images per shard
     #[arg(long, default_value_t = ImportOptions::default().shard_size)]
     shard_size: u32,
-    /// Stop at the first corrupt image instead of leaving it out
+    /// Fail at the first corrupt image instead of skipping it
     #[arg(long)]
     strict: bool,
-    /// Threads that decode; all cores when 0
+    /// Threads that decode; 0 for all cores
     #[arg(long, default_value_t = 0)]
     threads: usize,
 }
 
-/// Turns a data set of any format into a folder of shards.
+/// Converts a data set of any supported format to a folder of shards.
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// An EDM archive, an image folder, a CIFAR archive, a tar file (plain, gzip, zstd), WebDataset
-    /// shards, an npy or npz file; or an s3:// URI of one of them
+    /// An EDM archive, an image folder, a CIFAR archive, a tar file (plain, gzip, zstd),
+    /// WebDataset shards, an npy or npz file: path or s3:// URI
     source: String,
-    /// The new folder; an interrupted import goes on with the same command
+    /// The folder to create; the same command continues an interrupted import
     #[arg(long)]
     out: PathBuf,
     #[command(flatten)]
@@ -59,13 +59,13 @@ pub struct ImportArgs {
 }
 
 impl ImportArgs {
-    /// Imports; what came of it as JSON.
+    /// Imports; returns a summary as JSON.
     ///
     /// # Errors
     /// As [`cedm_images::import`].
     pub fn run(&self) -> Result<serde_json::Value> {
-        // What comes from a store stays beside the result until that is complete: an interrupted
-        // import goes on with it.
+        // A download stays beside the result until that is complete, for an interrupted import to
+        // continue with.
         let mut fetched = self.out.clone().into_os_string();
         fetched.push(".source");
         let source = local(&self.source, Path::new(&fetched))?;
@@ -90,7 +90,7 @@ impl ImportArgs {
 }
 
 impl ShapeArgs {
-    /// The same as options of the library.
+    /// These options as those of the library.
     pub fn options(&self) -> ImportOptions {
         ImportOptions {
             resolution: self.resolution.map(|Size(width, height)| (width, height)),
@@ -119,11 +119,11 @@ impl ShapeArgs {
     }
 }
 
-/// A progress line on stderr where a person watches.
+/// A progress line on stderr, if that is a terminal.
 pub fn bar() -> impl FnMut(Progress) {
-    let watched = std::io::stderr().is_terminal();
+    let terminal = std::io::stderr().is_terminal();
     move |progress: Progress| {
-        if watched {
+        if terminal {
             let Progress {
                 done,
                 total,
@@ -133,7 +133,7 @@ pub fn bar() -> impl FnMut(Progress) {
             } = progress;
             let end = if done == total { '\n' } else { ' ' };
             let mut err = std::io::stderr().lock();
-            // A closed terminal is no reason to stop.
+            // A closed terminal does not end the import.
             let _ = write!(
                 err,
                 "\r{done}/{total} images, {rate:.0} per second, {seconds_left:.0} s left   {end}"
@@ -153,24 +153,24 @@ impl FromStr for Size {
         let (width, height) = text.split_once('x').unwrap_or((text, text));
         match (width.parse(), height.parse()) {
             (Ok(width @ 1..=16384), Ok(height @ 1..=16384)) => Ok(Self(width, height)),
-            _ => bail!("`{text}` is no size: expected 64 or 128x96"),
+            _ => bail!("`{text}` is not a size: expected 64 or 128x96"),
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FramingArg {
-    /// Straight resize, aspect not kept
+    /// No crop; the aspect ratio is not kept
     Scale,
-    /// The central square, then resize
+    /// The central square
     CenterCrop,
-    /// The central part of the wanted aspect, on a black square
+    /// The central part of the wanted aspect ratio, on a black square
     CenterCropWide,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ChannelsArg {
-    /// Those of the first image
+    /// As many as the first image has
     Auto,
     /// One
     Grey,

@@ -1,5 +1,5 @@
-//! `extractor label`: pseudo-labels from text. Class names become five prompts each, prompts a
-//! classifier, and each image gets the class that its CLIP embedding fits best (spec §8).
+//! The `label` command: pseudo-labels from text. Each class name becomes five prompts, the prompts
+//! a classifier, and each image gets the class that fits its CLIP embedding best (spec §8).
 
 use crate::{
     extract_shard, images_of,
@@ -24,32 +24,32 @@ use std::{
 };
 use tch::{Kind, Tensor};
 
-/// Labels images by what their CLIP embedding says about class names.
+/// Labels images by comparing their CLIP embeddings with those of class names.
 #[derive(Debug, clap::Args)]
 pub struct LabelArgs {
-    /// Images: whatever `import` takes (a path or an s3:// URI), or a folder that it made
+    /// Images: any source that `import` accepts (path or s3:// URI), or a folder that it made
     images: String,
-    /// A CLIP of the table (`cedm extractors`)
+    /// A CLIP of the list `cedm extractors`
     #[arg(long, default_value = "openclip_vit_bigg14")]
     extractor: String,
-    /// Its weight file: a path or an s3:// URI
+    /// Its weight file: path or s3:// URI
     #[arg(long)]
     weights: String,
-    /// File of class names, one a line; those of the image set when absent
+    /// File of class names, one per line; default: those of the image set
     #[arg(long)]
     classes: Option<PathBuf>,
-    /// The tokenizer's vocabulary, as published: bpe_simple_vocab_16e6.txt.gz
+    /// The published vocabulary of the tokenizer: bpe_simple_vocab_16e6.txt.gz
     #[arg(long, required_unless_present = "text_embeddings")]
     vocabulary: Option<PathBuf>,
-    /// Text embeddings computed elsewhere, instead of the text tower: a file with one tensor
-    /// [classes x prompts, width], class by class
+    /// Precomputed text embeddings instead of the text tower: a file with one tensor [classes x
+    /// prompts, width], class by class
     #[arg(long, conflicts_with = "vocabulary")]
     text_embeddings: Option<PathBuf>,
-    /// The file to write: .safetensors (`labels`, and `scores`: the softmax over the classes), or
-    /// .npy (the labels alone, as a sweep's `imported` clustering takes them)
+    /// The file to write: .safetensors (`labels`, and `scores`: the softmax over the classes) or
+    /// .npy (labels alone, as a sweep's `imported` clustering reads them)
     #[arg(long)]
     out: PathBuf,
-    /// Images that go through the network at once
+    /// Images in one pass through the network
     #[arg(long)]
     batch: Option<i64>,
     #[command(flatten)]
@@ -57,11 +57,10 @@ pub struct LabelArgs {
 }
 
 impl LabelArgs {
-    /// Labels; what came of it as JSON.
+    /// Labels; returns a summary as JSON.
     ///
     /// # Errors
-    /// When the images, the weights, the vocabulary or the embeddings cannot be read or do not fit
-    /// each other.
+    /// When images, weights, vocabulary or embeddings cannot be read or do not fit each other.
     pub fn run(&self) -> Result<serde_json::Value> {
         let extension = self
             .out
@@ -75,14 +74,13 @@ impl LabelArgs {
         );
         let Some(tower) = text_tower(&self.extractor) else {
             bail!(
-                "--extractor {}: it has no text tower; expected one of the CLIPs of `cedm \
-                 extractors`",
+                "--extractor {}: it has no text tower; expected a CLIP of the list `cedm extractors`",
                 self.extractor
             );
         };
         cedm_torch::start();
         let _guard = tch::no_grad_guard();
-        let scratch = tempfile::tempdir().context("make a temporary folder")?;
+        let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let images = Images::open(&self.images, &self.shape, scratch.path())?;
         let classes = self.class_names(&images)?;
         let (file, object) =
@@ -98,6 +96,7 @@ impl LabelArgs {
             (None, Some(vocabulary)) => {
                 let tokenizer =
                     Tokenizer::read(&local(&vocabulary.display().to_string(), scratch.path())?)?;
+                // The file of a whole CLIP: both towers are loaded from it.
                 let weights = Weights::read(&file)?.backbone(Encoder::Teacher);
                 let text = ClipText::load(&weights, tower, Kind::Float, cedm_torch::device())?;
                 classifier(&text, &tokenizer, &classes, &TEMPLATES)?
@@ -116,6 +115,7 @@ impl LabelArgs {
             ensure!(batch > 0, "--batch {batch}: expected at least 1");
             extractor = extractor.with_batch(batch);
         }
+        // On the CPU, where features are returned.
         let (found, known) = label(&extractor, &images, &text.to_device(tch::Device::Cpu))?;
         write(&found, &self.out)?;
         let counts = found.labels.bincount::<&Tensor>(None, classes.len() as i64);
@@ -135,6 +135,7 @@ impl LabelArgs {
         }))
     }
 
+    /// The names in the given file, or those of the image set.
     fn class_names(&self, images: &Images) -> Result<Vec<String>> {
         let Some(path) = &self.classes else {
             let names = images.imported.set.class_names.clone();
@@ -153,14 +154,14 @@ impl LabelArgs {
             .collect();
         ensure!(
             !names.is_empty(),
-            "{}: no class name, expected one a line",
+            "{}: no class name found, expected one per line",
             path.display()
         );
         Ok(names)
     }
 }
 
-/// Labels of all images, and those that came with them.
+/// Pseudo-labels of all images, and their own labels where all have one.
 fn label(
     extractor: &Extractor,
     images: &Images,
@@ -193,7 +194,7 @@ fn label(
     Ok((found, (known.len() as u64 == total).then_some(known)))
 }
 
-/// The one tensor of a file.
+/// The only tensor of a file.
 fn embeddings(path: &Path) -> Result<Tensor> {
     if path.extension().is_some_and(|extension| extension == "npy") {
         let tensor = Tensor::read_npy(path).with_context(|| format!("read {}", path.display()))?;
@@ -212,7 +213,7 @@ fn embeddings(path: &Path) -> Result<Tensor> {
     }
 }
 
-/// Nothing half-written is ever at `out`.
+/// Writes beside `out` first: a file that exists is complete.
 fn write(found: &ZeroShot, out: &Path) -> Result<()> {
     let partial = out.with_extension("partial");
     if out.extension().is_some_and(|extension| extension == "npy") {

@@ -1,9 +1,9 @@
-//! The extractor: images in, features out.
+//! The extractor service: images in, features out.
 //!
-//! Reads image shards (an import's or a sample set's) and, for networks, a weight file; writes one
-//! feature shard for each image shard and, when all are there, a set with mean and standard
-//! deviation. Adapts backbones to an image set, and judges features by labels. Knows nothing of
-//! clusters or of diffusion.
+//! Reads image shards of an import or a sample set and, for networks, a weight file. Writes a
+//! feature shard for every image shard and, when all are done, a feature set with mean and standard
+//! deviation. Also adapts backbones to an image set, and evaluates features by labels. It knows
+//! neither clusters nor diffusion.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! `cedm-extractor`: the service and its commands for plain files.
+//! `cedm-extractor`: the service, and its commands for plain files.
 
 #![forbid(unsafe_code)]
 
@@ -8,29 +8,27 @@ use cedm_extractor::{
 use cedm_runtime::ServeArgs;
 use clap::Parser;
 
-/// Turns images into features: pixels, principal components, DINO, DINOv2, MoCo v3, iBOT, CLIP,
+/// Computes features of images: pixels, principal components, DINO, DINOv2, MoCo v3, iBOT, CLIP,
 /// Inception, ResNets, TorchScript.
 #[derive(Parser)]
 #[command(name = "cedm-extractor", version)]
 enum Command {
     /// Pull `adapt`, `fit`, `extract`, `features` and `judge` jobs from the queue until SIGTERM.
     Serve(ServeArgs),
-    /// Extract the features of an archive or folder of images into one file; a summary goes to
-    /// stdout as JSON.
+    /// Extract features of an archive or folder of images into one file; prints a summary as JSON.
     Run(RunArgs),
-    /// Turn a data set of any format into a folder of shards; a summary goes to stdout as JSON.
+    /// Convert a data set of any supported format to a folder of shards; prints a summary as JSON.
     Import(ImportArgs),
-    /// Write images as an archive that the EDM tools read; a summary goes to stdout as JSON.
+    /// Write images as an archive that the EDM tools read; prints a summary as JSON.
     Export(ExportArgs),
-    /// Label images by class names with a CLIP: five prompts a class, ensembled; a summary goes to
-    /// stdout as JSON.
+    /// Label images with a CLIP by class names, five prompts per class; prints a summary as JSON.
     Label(LabelArgs),
-    /// Tell how well features separate labels, by nearest neighbours and by a linear probe;
-    /// accuracies go to stdout as JSON.
+    /// Measure how well features separate labels, by nearest neighbours and by a linear probe;
+    /// prints accuracies as JSON.
     #[command(alias = "judge")]
     EvaluateFeatures(FeatureEvaluationArgs),
-    /// Adapt a vision transformer to a data set by DINO training, or train a small one from
-    /// nothing; a summary goes to stdout as JSON.
+    /// Adapt a vision transformer to a data set by DINO training, or train a small one from random
+    /// weights; prints a summary as JSON.
     Adapt(AdaptArgs),
 }
 

@@ -1,23 +1,24 @@
-//! Mean and standard deviation over feature shards, one in memory at a time.
+//! Mean and standard deviation over feature shards, with one shard in memory at a time.
 
 use crate::extract::read_features;
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
-/// Statistics of each feature over the whole set.
+/// Mean and standard deviation of each feature over the whole set.
 #[derive(Debug)]
 pub struct Statistics {
-    /// float64 \[dim\].
+    /// Means, float64 \[dim\].
     pub mean: Tensor,
-    /// float64 \[dim\], n − 1 in the denominator; zero for a single row.
+    /// Standard deviations with n − 1 in the denominator, float64 \[dim\]; zero for a single row.
     pub std: Tensor,
-    /// Rows of each shard.
+    /// Number of rows of each shard.
     pub counts: Vec<u64>,
 }
 
 impl Statistics {
-    /// Statistics of the shards in these files. Two passes, so that a large mean costs no digits.
+    /// Statistics of the shards in these files, in two passes: a sum of squares minus a large mean
+    /// would lose digits.
     ///
     /// # Errors
     /// When a shard cannot be read or has another width than the first.
@@ -25,6 +26,7 @@ impl Statistics {
         let _guard = tch::no_grad_guard();
         let (mut sum, mut counts): (Option<Tensor>, _) = (None, Vec::new());
         for file in files {
+            // float32 sums over 50,000 rows would lose digits.
             let rows = read_features(file)?.to_kind(Kind::Double);
             let part = rows.sum_dim_intlist([0i64].as_slice(), false, None);
             sum = Some(match sum {
@@ -58,12 +60,12 @@ impl Statistics {
         })
     }
 
-    /// Width.
+    /// Width of the features.
     pub fn dim(&self) -> u32 {
         self.mean.size()[0] as u32
     }
 
-    /// Writes `mean` and `std`.
+    /// Writes safetensors with `mean` and `std`.
     ///
     /// # Errors
     /// When the file cannot be written.

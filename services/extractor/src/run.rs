@@ -1,4 +1,4 @@
-//! `extractor run`: images from plain files to one file of features.
+//! The `run` command: features of a data set on disk in one file.
 
 use crate::{
     extract_shard, fit_shards, images_of,
@@ -23,29 +23,29 @@ use tch::{Kind, Tensor};
 /// Extracts the features of a data set.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Images: whatever `import` takes (a path or an s3:// URI), or a folder that it made
+    /// Images: any source that `import` accepts (path or s3:// URI), or a folder that it made
     images: String,
-    /// An extractor of the table (`cedm extractors`): pixels, pca, cifar_resnet56, dino_vitb16,
+    /// An extractor of the list `cedm extractors`: pixels, pca, cifar_resnet56, dino_vitb16,
     /// dinov2_vitl14, inception_fid, …
     #[arg(long)]
     extractor: String,
-    /// The file to write: .safetensors (`features`, `logits` where there are some, `labels` where
-    /// known) or .npy (features alone)
+    /// The file to write: .safetensors (`features`, `logits` of classifiers, `labels` if known)
+    /// or .npy (features alone)
     #[arg(long)]
     out: PathBuf,
-    /// The weight file, as published: safetensors, .pth, .pt; a path or an s3:// URI
+    /// Its published weight file (.safetensors, .pth, .pt): path or s3:// URI
     #[arg(long)]
     weights: Option<String>,
-    /// What a fitted extractor has learnt before; else it learns from these images
+    /// The fit of an extractor such as pca from an earlier run; default: fit to these images
     #[arg(long)]
     fit: Option<PathBuf>,
-    /// Feature width, for extractors that can choose it
+    /// Feature width, for extractors where it can be chosen
     #[arg(long)]
     dim: Option<u32>,
-    /// Arithmetic of the network
+    /// Precision of the network
     #[arg(long, value_enum, default_value = "fp32")]
     precision: PrecisionArg,
-    /// Images that go through the network at once
+    /// Images in one pass through the network; changes the last bits of the features
     #[arg(long)]
     batch: Option<i64>,
     #[command(flatten)]
@@ -56,7 +56,7 @@ pub struct RunArgs {
 enum PrecisionArg {
     /// float32
     Fp32,
-    /// float32 with TF32 products, on GPUs that have them
+    /// float32 with TF32 products on GPUs that have them
     Tf32,
     /// bfloat16
     Bf16,
@@ -76,7 +76,7 @@ impl From<PrecisionArg> for Precision {
 }
 
 impl RunArgs {
-    /// Extracts; what came of it as JSON.
+    /// Extracts; returns a summary as JSON.
     ///
     /// # Errors
     /// When the images cannot be read, the weights do not fit, or the file cannot be written.
@@ -93,7 +93,7 @@ impl RunArgs {
         );
         cedm_torch::start();
         let _guard = tch::no_grad_guard();
-        let scratch = tempfile::tempdir().context("make a temporary folder")?;
+        let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let images = Images::open(&self.images, &self.shape, scratch.path())?;
         let (files, imported) = (images.files(), &images.imported);
         let (weights, object) = weights_of(self.weights.as_deref(), scratch.path())?.unzip();
@@ -103,11 +103,11 @@ impl RunArgs {
             dim: self.dim,
             precision: self.precision.into(),
         };
-        let learnt = self.learnt(&spec, &files, imported.set.count, scratch.path())?;
+        let fit = self.fitted(&spec, &files, imported.set.count, scratch.path())?;
         let mut extractor = Extractor::load(
             &spec,
             weights.as_deref(),
-            learnt.as_deref(),
+            fit.as_deref(),
             cedm_torch::device(),
         )?;
         if let Some(batch) = self.batch {
@@ -133,7 +133,8 @@ impl RunArgs {
         }))
     }
 
-    fn learnt(
+    /// The given fit, or a new one where the extractor needs it.
+    fn fitted(
         &self,
         spec: &ExtractorSpec,
         files: &[PathBuf],
@@ -157,6 +158,7 @@ impl RunArgs {
     }
 }
 
+/// Features of all shards, and labels where all images have one.
 fn extract(
     extractor: &Extractor,
     files: &[PathBuf],
@@ -177,6 +179,7 @@ fn extract(
         labels.extend(shard.labels.unwrap_or_default());
         done += shard.count as u64;
     }
+    // Labels of some shards alone could not be told apart from those of all.
     let labels = (labels.len() as u64 == total).then_some(labels);
     let logits = (!logits.is_empty()).then(|| Tensor::cat(&logits, 0));
     Ok((
@@ -188,7 +191,7 @@ fn extract(
     ))
 }
 
-/// Writes to a file beside `out` first: nothing half-written is ever there.
+/// Writes beside `out` first: a file that exists is complete.
 fn write(features: &Features, labels: Option<&[i64]>, out: &Path) -> Result<()> {
     let partial = out.with_extension("partial");
     if out.extension().is_some_and(|extension| extension == "npy") {

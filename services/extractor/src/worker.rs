@@ -1,5 +1,5 @@
-//! The recipes of the five kinds of job: adapt a backbone, learn from a set, extract one shard,
-//! merge the shards, judge them.
+//! The five kinds of job: adapt a backbone, fit an extractor, extract one shard, merge shards,
+//! evaluate features.
 
 use crate::{
     Statistics,
@@ -29,16 +29,16 @@ const FIT: &str = "extractor.safetensors";
 const FEATURES: &str = "features.safetensors";
 const STATISTICS: &str = "stats.safetensors";
 
-/// The extractor at work; it keeps the network of the last job.
+/// Performs the jobs of this service; keeps the network of the last one loaded.
 pub struct ExtractorWorker {
     loaded: Option<Loaded>,
 }
 
-/// A network and what it was loaded from.
+/// A loaded network, and what it was loaded from.
 struct Loaded {
     spec: ExtractorSpec,
-    /// Digests of the Fit and Adapt manifests, of extractors that learnt.
-    learnt: [Option<String>; 2],
+    /// Digests of the manifests of its `fit` and `adapt` jobs, where there are such.
+    fitted_by: [Option<String>; 2],
     extractor: Extractor,
 }
 
@@ -66,11 +66,11 @@ impl Worker for ExtractorWorker {
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
         let _guard = tch::no_grad_guard();
         match &context.job().spec {
-            JobSpec::Adapt(params) => adapted(context, params),
+            JobSpec::Adapt(params) => adapt_backbone(context, params),
             JobSpec::Fit(params) => fit(context, params),
             JobSpec::Extract(params) => self.extract(context, params),
             JobSpec::Features(params) => merge(context, params),
-            JobSpec::FeatureEvaluation(params) => judged(context, params),
+            JobSpec::FeatureEvaluation(params) => evaluate(context, params),
             other => Err(JobError::reject(anyhow!(
                 "the extractor performs adapt, fit, extract, features and judge jobs, this is a {} job",
                 other.kind()
@@ -89,7 +89,7 @@ impl ExtractorWorker {
         let (shards, count) = shards_of(images)?;
         let shard = shards.get(params.shard as usize).ok_or_else(|| {
             JobError::reject(anyhow!(
-                "shard {} of {} {}: it has {}",
+                "shard {} of {} {} does not exist: it has {} shards",
                 params.shard,
                 images.kind(),
                 images.key.short(),
@@ -129,16 +129,18 @@ impl ExtractorWorker {
     /// Loads the network unless the last job left it loaded.
     fn load(&mut self, context: &JobContext, spec: &ExtractorSpec) -> Result<(), JobError> {
         let (fit, adapted) = (context.optional("fit"), context.optional("adapted"));
-        let learnt =
+        let fitted_by =
             [fit, adapted].map(|manifest| manifest.map(|manifest| manifest.digest.to_string()));
         if self
             .loaded
             .as_ref()
-            .is_some_and(|last| last.spec == *spec && last.learnt == learnt)
+            .is_some_and(|last| last.spec == *spec && last.fitted_by == fitted_by)
         {
             return Ok(());
         }
+        // Dropped before the next one is loaded: two large networks may not fit on a GPU.
         self.loaded = None;
+        // An adapted backbone replaces the published weights.
         let weights = match (adapted, &spec.weights) {
             (Some(adapted), _) => Some(context.fetch_output(adapted, BACKBONE)?),
             (None, Some(weights)) => Some(context.fetch(weights)?),
@@ -154,14 +156,14 @@ impl ExtractorWorker {
         .map_err(JobError::reject)?;
         self.loaded = Some(Loaded {
             spec: spec.clone(),
-            learnt,
+            fitted_by,
             extractor,
         });
         Ok(())
     }
 }
 
-fn adapted(context: &JobContext, params: &AdaptParams) -> Result<Outcome, JobError> {
+fn adapt_backbone(context: &JobContext, params: &AdaptParams) -> Result<Outcome, JobError> {
     let (shards, _) = shards_of(context.input("images")?)?;
     let mut images = ImageSource::default();
     for shard in shards {
@@ -190,6 +192,7 @@ fn adapted(context: &JobContext, params: &AdaptParams) -> Result<Outcome, JobErr
     context.put(BACKBONE, &file, Stability::Stable)?;
     let curve = serde_json::to_vec_pretty(&curve(&training)).map_err(JobError::bug)?;
     context.put_bytes("curve.json", &curve, Stability::Volatile)?;
+    // Wall-clock time differs between runs: it is a metric and not part of the result.
     let seconds = started.elapsed().as_secs_f64();
     Ok(Outcome {
         metrics: BTreeMap::from([("seconds".to_owned(), seconds)]),
@@ -197,7 +200,7 @@ fn adapted(context: &JobContext, params: &AdaptParams) -> Result<Outcome, JobErr
     })
 }
 
-fn judged(context: &JobContext, params: &FeatureEvaluationParams) -> Result<Outcome, JobError> {
+fn evaluate(context: &JobContext, params: &FeatureEvaluationParams) -> Result<Outcome, JobError> {
     let (images, features) = (context.input("images")?, context.input("features")?);
     let (shards, count) = shards_of(images)?;
     let JobResult::Features(set) = &features.result else {
@@ -209,7 +212,7 @@ fn judged(context: &JobContext, params: &FeatureEvaluationParams) -> Result<Outc
     let counts = |shards: &[ShardRef]| shards.iter().map(|shard| shard.count).collect::<Vec<_>>();
     if counts(shards) != counts(&set.shards) {
         return Err(JobError::reject(anyhow!(
-            "{count} images and {} rows of features are not cut alike: they belong to different sets",
+            "the shards of {count} images and {} rows of features have different sizes: they belong to different sets",
             set.count
         )));
     }
@@ -220,6 +223,7 @@ fn judged(context: &JobContext, params: &FeatureEvaluationParams) -> Result<Outc
         let known = shard
             .labels
             .ok_or_else(|| JobError::reject(anyhow!("the images have no labels")))?;
+        // Rows 0, stride, 2 · stride, … of the whole set, whatever the shards.
         let skip = (stride - part.first % stride) % stride;
         let picked = (skip as i64..known.len() as i64)
             .step_by(stride as usize)
@@ -262,7 +266,7 @@ fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobEr
     let inputs = context.inputs("shard/");
     if inputs.len() != params.shards as usize {
         return Err(JobError::reject(anyhow!(
-            "{} feature shards are given, {} are to be merged",
+            "found {} feature shards, expected {}",
             inputs.len(),
             params.shards
         )));
@@ -277,6 +281,7 @@ fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobEr
                 manifest.kind()
             )));
         };
+        // Mixed features would have statistics that mean nothing.
         if before
             .replace(&extract.extractor)
             .is_some_and(|before| *before != extract.extractor)
@@ -311,7 +316,7 @@ fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobEr
     })
 }
 
-/// Shards and number of images of an image set or sample set.
+/// The shards and the number of images of an image set or sample set.
 fn shards_of(images: &Manifest) -> Result<(&[ShardRef], u64), JobError> {
     match &images.result {
         JobResult::Import(set) => Ok((&set.shards, set.count)),

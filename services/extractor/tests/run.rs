@@ -1,4 +1,4 @@
-//! The commands over plain files, as a user runs them: the digits that ship with the project.
+//! The commands for plain files as a user runs them, on the digits that ship with the project.
 
 use serde_json::Value;
 use std::{
@@ -93,7 +93,7 @@ fn features_of_an_archive_and_of_its_shards_are_the_same() {
     let (direct, sharded) = (tensors(&direct), tensors(&sharded));
     assert!(
         direct["features"].equal(&sharded["features"]),
-        "the cut changes nothing"
+        "the shard size changes nothing"
     );
     assert!(direct["labels"].equal(&sharded["labels"]));
     assert_eq!(direct["labels"].size(), [1797]);
@@ -128,7 +128,7 @@ fn npy_holds_the_same_numbers() {
 }
 
 #[test]
-fn mistakes_are_told_and_leave_nothing() {
+fn errors_are_reported_and_leave_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("f.safetensors");
     let (archive, out_text) = (digits(), out.to_str().unwrap());
@@ -136,7 +136,7 @@ fn mistakes_are_told_and_leave_nothing() {
     for (args, expect) in [
         (
             vec!["run", archive, "--extractor", "dino", "--out", out_text],
-            "there is no such extractor; known are pixels, pca",
+            "does not exist; known are pixels, pca",
         ),
         (
             vec![
@@ -228,10 +228,9 @@ fn exports_read_back_and_uris_are_checked() {
     assert!(!folder.path().join("x").exists());
 }
 
-/// The shell's limit on the size of a file stands for a disk that is full: writes fail in the same
-/// place.
+/// The shell's limit on file sizes stands for a full disk: writes fail in the same place.
 #[test]
-fn a_full_disk_is_told_and_the_import_goes_on_later() {
+fn an_import_fails_on_a_full_disk_and_continues_later() {
     let folder = tempfile::tempdir().unwrap();
     let (archive, out) = (digits(), folder.path().join("set"));
     let program = env!("CARGO_BIN_EXE_cedm-extractor");
@@ -247,13 +246,13 @@ fn a_full_disk_is_told_and_the_import_goes_on_later() {
     let error = String::from_utf8_lossy(&stopped.stderr).into_owned();
     assert!(
         !stopped.status.success(),
-        "64 KiB hold no shard of this set"
+        "64 KiB are less than one shard of this set"
     );
     assert!(
         error.contains("shard-00000.safetensors") && error.contains("too large"),
         "{error}"
     );
-    assert!(!out.exists(), "nothing is visible before it is complete");
+    assert!(!out.exists(), "the result is visible only when complete");
     let imported = summary(&[
         "import",
         archive.to_str().unwrap(),
@@ -271,7 +270,7 @@ fn a_full_disk_is_told_and_the_import_goes_on_later() {
 }
 
 #[test]
-fn a_small_network_is_trained_extracted_and_judged() {
+fn a_small_network_is_trained_and_its_features_evaluated() {
     let folder = tempfile::tempdir().unwrap();
     let text = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let archive = digits().to_str().unwrap().to_owned();
@@ -309,7 +308,7 @@ fn a_small_network_is_trained_extracted_and_judged() {
         (found["steps"].as_u64(), found["dim"].as_u64()),
         (Some(4), Some(16))
     );
-    // The backbone of one run is where another starts.
+    // The backbone of one run is the start of another.
     let again = adapt(
         &text("more.safetensors"),
         &["--weights", &text("vit.safetensors"), "--seed", "3"],
@@ -339,7 +338,7 @@ fn a_small_network_is_trained_extracted_and_judged() {
         );
     }
     let error = failure(&["judge", &features, "--k", "1797"]);
-    assert!(error.contains("k is 1797: expected 1 to 1796"), "{error}");
+    assert!(error.contains("k is 1797, expected 1 to 1796"), "{error}");
     let error = failure(&[
         "adapt",
         &archive,
@@ -390,7 +389,7 @@ fn labels_from_text_need_a_clip_and_class_names() {
     std::fs::write(text("names"), "\n \n").unwrap();
     assert!(
         label(&["--text-embeddings", "t.npy", "--classes", &text("names")])
-            .contains("no class name")
+            .contains("no class name found")
     );
     assert!(!folder.path().join("l.npy").exists());
 }

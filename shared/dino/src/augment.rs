@@ -61,6 +61,7 @@ pub(crate) fn augmented(
     } else {
         params.global_scale
     };
+    // Pillow's resize and not libtorch's: torchvision works on Pillow images here.
     let mut crop = resize(&random_crop(image, scale, rng), side, side, Filter::Bicubic);
     if params.flip && rng.random_bool(0.5) {
         mirror(&mut crop);
@@ -73,6 +74,7 @@ pub(crate) fn augmented(
     if params.colour {
         change_colours(&mut pixels, side, view, rng);
     }
+    // From interleaved pixels to planes.
     (0..3)
         .flat_map(|channel| pixels.iter().map(move |rgb| rgb[channel]))
         .collect()
@@ -119,10 +121,12 @@ fn random_crop(image: &Picture, scale: (f64, f64), rng: &mut ChaCha8Rng) -> Pict
         let aspect = rng
             .random_range((3f64 / 4.0).ln()..=(4f64 / 3.0).ln())
             .exp();
+        // width · height is the wanted area, width / height the aspect.
         let (width, height) = (
             (wanted * aspect).sqrt().round() as usize,
             (wanted / aspect).sqrt().round() as usize,
         );
+        // A flat image cannot hold every crop; what does not fit is drawn again.
         if (1..=image.width).contains(&width) && (1..=image.height).contains(&height) {
             let (left, top) = (
                 rng.random_range(0..=image.width - width),

@@ -30,6 +30,8 @@ pub(crate) fn batch_indices(
     let batch = params.batch as usize;
     let first = (step % steps_per_epoch) as usize * batch;
     let mut order: Vec<usize> = (0..images).collect();
+    // Drawn anew at every step instead of being kept: nothing to save in a checkpoint, and a
+    // shuffle costs far less than a step.
     order.shuffle(&mut order_stream(params.seed, step / steps_per_epoch));
     order[first..first + batch].to_vec()
 }
@@ -45,10 +47,12 @@ pub(crate) fn draw_views(
 ) -> Views {
     let local = params.local_size as usize;
     let small = (0..params.local_crops).map(|_| (View::Local, local));
+    // The place in this list is the number of the view in its random stream.
     let kinds: Vec<(View, usize)> = [(View::First, side), (View::Second, side)]
         .into_iter()
         .chain(small)
         .collect();
+    // View by view and not image by image: the loss expects all first views, then all second ones.
     let jobs: Vec<(usize, usize)> = (0..kinds.len())
         .flat_map(|kind| chosen.iter().map(move |image| (kind, *image)))
         .collect();
@@ -63,6 +67,7 @@ pub(crate) fn draw_views(
             stream,
         ))
     };
+    // Consecutive pieces: joined in order, they are the jobs in order.
     let share = jobs
         .len()
         .div_ceil(thread::available_parallelism().map_or(1, usize::from));

@@ -86,6 +86,7 @@ impl DinoHead {
             if let Some(norm) = &layer.norm {
                 x = norm.forward(&x, train);
             }
+            // No activation before rows are scaled to norm 1.
             if index < last {
                 x = x.gelu("none");
             }
@@ -96,6 +97,8 @@ impl DinoHead {
     /// Scores \[n, K\] of features \[n, dim\]. With `train`, batch statistics normalise and update
     /// the running ones.
     pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        // PyTorch's `weight_norm`: w = g · v / ‖v‖, over each row. Computed at every pass, since v
+        // is what is trained.
         let norm = self.weight_v.norm_scalaropt_dim(2.0, [1], true);
         self.bottleneck(x, train)
             .linear(&(&self.weight_g * &self.weight_v / norm), None::<&Tensor>)

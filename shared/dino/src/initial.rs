@@ -69,6 +69,7 @@ fn initial_tensor(seed: u64, name: &str, shape: &[i64]) -> Tensor {
     let options = (Kind::Float, Device::Cpu);
     let mut rng = tensor_stream(seed, name);
     let count = shape.iter().product::<i64>() as usize;
+    // For a convolution \[out, in, kh, kw\] the product of all but the first axis.
     let fan_in: i64 = shape.iter().skip(1).product();
     let values: Vec<f32> = if name.ends_with("patch_embed.proj.weight") || name == LAST_LAYER {
         let bound = 1.0 / (fan_in as f64).sqrt();
@@ -96,6 +97,7 @@ fn normal(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
         );
         values.extend([(radius * angle.cos()) as f32, (radius * angle.sin()) as f32]);
     }
+    // An odd count leaves one value over.
     values.truncate(count);
     values
 }

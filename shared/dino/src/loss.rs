@@ -27,6 +27,7 @@ impl DinoLoss {
         let teacher = ((teacher - &self.center) / teacher_temperature)
             .softmax(-1, teacher.kind())
             .detach()
+            // Two views, whatever the number of local crops.
             .chunk(2, 0);
         let mut terms = Vec::new();
         for (i, target) in teacher.iter().enumerate() {
@@ -46,6 +47,8 @@ impl DinoLoss {
     /// [`DinoLoss::loss`] of the same step: the loss of a batch uses the centre of those before.
     pub fn update_center(&mut self, teacher: &Tensor) {
         let mean = teacher.detach().mean_dim([0i64].as_slice(), true, None);
+        // Subtracting the centre keeps one score from winning everywhere; the sharp temperature
+        // keeps scores from becoming uniform. Either alone collapses (§5.3 of the paper).
         self.center = &self.center * self.center_momentum + mean * (1.0 - self.center_momentum);
     }
 }

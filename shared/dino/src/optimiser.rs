@@ -66,6 +66,7 @@ impl AdamW {
                     steps,
                 );
             }
+            // Also where nothing was updated, or a frozen layer would add up gradients.
             tensor.zero_grad();
         }
     }
@@ -80,6 +81,7 @@ fn update(
     steps: i32,
 ) {
     let (one, two) = (1.0 - BETAS.0.powi(steps), 1.0 - BETAS.1.powi(steps));
+    // Handles on the same storage: the means are updated in place.
     let (mut first, mut second) = (first.shallow_clone(), second.shallow_clone());
     let _ = first
         .g_mul_scalar_(BETAS.0)
@@ -89,6 +91,7 @@ fn update(
         .g_add_(&(gradient.square() * (1.0 - BETAS.1)));
     // Biases and norms, which have one axis, do not decay.
     if tensor.dim() > 1 {
+        // Decoupled: the weight shrinks by itself, not through the gradient's means.
         let _ = tensor.g_mul_scalar_(1.0 - settings.learning_rate * settings.weight_decay);
     }
     let _ =

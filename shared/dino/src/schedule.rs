@@ -28,6 +28,7 @@ impl StepSettings {
     pub fn at(params: &DinoParams, step: u64, steps_per_epoch: u64) -> Self {
         let total = steps_per_epoch * u64::from(params.epochs);
         let warmup = steps_per_epoch * u64::from(params.warmup_epochs.min(params.epochs));
+        // A batch twice as large makes half as many steps of twice the length.
         let peak = params.learning_rate * f64::from(params.batch) / REFERENCE_BATCH;
         let learning_rate = if step < warmup {
             // Both ends included, as numpy's linspace: the first step has rate 0, the last of the

@@ -73,6 +73,7 @@ impl Training {
         let given = weights
             .map(|path| Weights::read(path).map(|all| unchunked(&all.backbone(Encoder::Teacher))))
             .transpose()?;
+        // Sizes first, then parameters: the patch side decides which crops are possible.
         let config = backbone_config(extractor, params, given.as_ref())?;
         check(params, &images, &config)?;
         let mut all: Weights = match &given {
@@ -89,12 +90,14 @@ impl Training {
         for (name, tensor) in initial_head(params.seed, config.dim, params.head) {
             all.insert(name, tensor);
         }
+        // Student and teacher begin equal, each with tensors of its own.
         let copy = || -> Weights {
             all.iter()
                 .map(|(name, tensor)| (name.to_owned(), tensor.to_device(device).copy()))
                 .collect()
         };
         let student = copy();
+        // Before gradients are switched on: its means are not part of any graph.
         let optimiser = AdamW::new(&student);
         for (_, tensor) in student.iter().filter(|(name, _)| is_trainable(name)) {
             let _ = tensor.set_requires_grad(true);
@@ -222,16 +225,20 @@ impl Training {
                 settings.teacher_temperature,
             )
         });
+        // Gradients go into the student's tensors; the teacher has none.
         loss.backward();
+        // Updates are made in place on tensors that require gradients.
         let _guard = tch::no_grad_guard();
         self.optimiser
             .step(&self.student, &settings, self.step, self.params.clip_grad);
         follow(&self.teacher, &self.student, settings.teacher_momentum);
         self.loss.update_center(&targets);
+        // Over the batch of both large views, before the centre is subtracted.
         self.spread = targets
             .std_dim([0i64].as_slice(), true, false)
             .mean(None)
             .double_value(&[]);
+        // Counted even when the loss is not finite, for the error to name the step.
         self.step += 1;
         let loss = loss.double_value(&[]);
         self.losses.push(loss);
@@ -267,6 +274,7 @@ fn backbone_config(
             Ok(VitConfig {
                 patch: i64::from(size.patch),
                 grid: i64::from(size.image / size.patch),
+                // As in every published ViT.
                 feed_forward: FeedForward::Mlp { ratio: 4 },
                 ..dino
             })

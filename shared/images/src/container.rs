@@ -1,5 +1,5 @@
-//! A source as a list of members that can be read in any order: a folder, a zip archive, a tar
-//! file.
+//! Folders, zip archives and tar files as one thing: a list of members that can be read in any
+//! order.
 
 mod folder;
 mod tarball;
@@ -16,11 +16,11 @@ use std::{
 /// Where a member's bytes are.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
-    /// A file of its own, below the folder.
+    /// In a file of its own, below the folder.
     Own,
-    /// A part of container file `file`.
+    /// A range of container file `file`.
     Stored { file: u32, offset: u64 },
-    /// A deflated part of container file `file`.
+    /// A deflated range of container file `file`.
     Deflated {
         file: u32,
         offset: u64,
@@ -29,7 +29,7 @@ pub(crate) enum Place {
     },
 }
 
-/// One member.
+/// A file inside a container.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
     /// Its name with forward slashes, relative to [`ImportOptions::inside`].
@@ -38,11 +38,11 @@ pub(crate) struct Member {
     pub place: Place,
 }
 
-/// A source, opened.
+/// An opened source.
 pub(crate) struct Container {
-    /// What the user named.
+    /// The path that the user gave.
     pub path: PathBuf,
-    /// Sorted by name.
+    /// All members, sorted by name.
     pub members: Vec<Member>,
     /// Whether the members are records of WebDataset shards.
     pub webdataset: bool,
@@ -53,7 +53,7 @@ pub(crate) struct Container {
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
-/// First bytes of a file, enough to tell every format.
+/// The first bytes of a file, enough to recognise every format.
 pub(crate) fn head_of(path: &Path) -> Result<Vec<u8>, ImageError> {
     let mut head = Vec::new();
     let file = File::open(path).map_err(ImageError::io("read", path))?;
@@ -68,8 +68,8 @@ pub(crate) fn is_tar(head: &[u8]) -> bool {
 }
 
 impl Container {
-    /// Opens `path` by its content. Compressed tar files are expanded once, into an unnamed file in
-    /// `scratch`.
+    /// Opens `path`; its content decides the format, not its name. Compressed tar files are
+    /// expanded once, into an unnamed file in `scratch`.
     pub fn open(path: &Path, options: &ImportOptions, scratch: &Path) -> Result<Self, ImageError> {
         let inside = options
             .inside
@@ -85,6 +85,7 @@ impl Container {
         };
         if path.is_dir() {
             container.root = inside.map_or_else(|| path.to_owned(), |inside| path.join(inside));
+            // A folder of nothing but tar files is a WebDataset.
             let shards = folder::tar_shards(&container.root)?;
             if shards.is_empty() {
                 container.members = folder::list(&container.root, &options.limits)?;
@@ -96,6 +97,7 @@ impl Container {
             }
         } else {
             let head = head_of(path)?;
+            // npz files are zip archives too.
             if head.starts_with(b"PK") {
                 let file = File::open(path).map_err(ImageError::io("read", path))?;
                 container.members = zipped::list(path, &file, &options.limits)?;
@@ -120,6 +122,8 @@ impl Container {
                     });
             }
         }
+        // By bytes of the name, as the EDM tool sorts: the order of a data set must not depend on
+        // the order in a folder or an archive (spec §1.1).
         container.members.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(pair) = container
             .members
@@ -131,6 +135,7 @@ impl Container {
                 format!("two members are named `{}`", pair[0].name),
             ));
         }
+        // A single tar file counts as one if it holds labels in members of their own.
         container.webdataset |= !path.is_dir() && is_webdataset(&container.members);
         Ok(container)
     }
@@ -144,6 +149,7 @@ impl Container {
     ) -> Result<(), ImageError> {
         let file = tarball::open(path, &options.limits, scratch)?;
         let index = self.files.len() as u32;
+        // Names in different shards of a WebDataset may be equal.
         let prefix = if prefixed {
             path.file_stem()
                 .map(|stem| format!("{}/", stem.to_string_lossy()))
@@ -171,7 +177,10 @@ impl Container {
             .map(|at| &self.members[at])
     }
 
-    /// All bytes of a member, at most `limit`.
+    /// All bytes of a member.
+    ///
+    /// # Errors
+    /// When it has more than `limit` bytes, or cannot be read.
     pub fn read(&self, member: &Member, limit: u64) -> Result<Vec<u8>, ImageError> {
         if member.size > limit {
             return Err(ImageError::image(
@@ -195,6 +204,7 @@ impl Container {
                 compressed,
                 crc,
             } => {
+                // Both sizes come from the archive and are not trusted.
                 let mut packed = vec![0; compressed.min(limit) as usize];
                 self.files[file as usize]
                     .read_exact_at(&mut packed, offset)
@@ -235,7 +245,7 @@ fn is_webdataset(members: &[Member]) -> bool {
     members.iter().any(|member| member.name.ends_with(".cls"))
 }
 
-/// Reads a file from a position on, without moving anybody's cursor.
+/// Reads a file from a position on, without the cursor that all threads share.
 struct Positioned<'a> {
     file: &'a File,
     offset: u64,
@@ -251,6 +261,7 @@ impl Read for Positioned<'_> {
 
 /// A member name with forward slashes, or an error when it leaves the archive.
 fn safe_name(path: &Path, name: &str) -> Result<String, ImageError> {
+    // Windows writes backslashes.
     let name = name.replace('\\', "/");
     let inside = name.trim_start_matches("./");
     if inside.starts_with('/')

@@ -1,14 +1,14 @@
-//! Encoded images to 8-bit pixels: PNG, JPEG, WebP, BMP, TIFF.
+//! Decoding of PNG, JPEG, WebP, BMP and TIFF files to 8-bit pixels.
 
 use crate::{ImageError, Limits, Picture};
 use image::{DynamicImage, ImageDecoder, ImageReader};
 use std::io::Cursor;
 
-/// Decodes one image. Grey stays one channel; palettes become RGB; alpha is dropped; 16 bits become
-/// 8 by rounding; CMYK becomes RGB; the EXIF orientation is applied.
+/// Decodes one image, named `name` in errors. Grey stays one channel; palettes and CMYK become RGB;
+/// alpha is dropped; 16 bits are rounded to 8; the EXIF orientation is applied.
 ///
 /// # Errors
-/// [`ImageError::Image`] when the bytes are no such image, are truncated, or declare more pixels
+/// [`ImageError::Image`] when the bytes are in another format, truncated, or declare more pixels
 /// than `limits` allows.
 pub fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Picture, ImageError> {
     let fail = |reason: String| ImageError::image(name, reason);
@@ -18,12 +18,14 @@ pub fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Picture, Imag
     let reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|error| fail(error.to_string()))?;
+    // By its first bytes: extensions are often wrong.
     if reader.format().is_none() {
         return Err(fail("not a PNG, JPEG, WebP, BMP or TIFF file".to_owned()));
     }
     let mut decoder = reader
         .into_decoder()
         .map_err(|error| fail(error.to_string()))?;
+    // Checked before anything is allocated: a header of a few bytes can declare any size.
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     if pixels > limits.pixels {
@@ -37,8 +39,11 @@ pub fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Picture, Imag
         .map_err(|error| fail(error.to_string()))?;
     let mut picture =
         DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?;
+    // Cameras store pixels as the sensor reads them; Pillow leaves this to `exif_transpose`, which
+    // the EDM tool does not call. Sets with such files are framed as people see them.
     picture.apply_orientation(orientation);
     let (width, height) = (picture.width() as usize, picture.height() as usize);
+    // `into_rgb8` and `into_luma8` drop alpha and round 16 bits.
     if picture.color().has_color() {
         Picture::new(width, height, 3, picture.into_rgb8().into_raw())
     } else {
@@ -210,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_bytes_are_about_one_image() {
+    fn a_damaged_image_is_an_error_of_that_image() {
         let good = png(&[5; 64 * 64], 64, 64, ExtendedColorType::L8);
         for (bytes, expected) in [
             (&b""[..], "empty"),

@@ -1,4 +1,4 @@
-//! What can be wrong with a data set.
+//! The error type of this crate.
 
 use std::path::PathBuf;
 
@@ -8,14 +8,14 @@ pub enum ImageError {
     /// A file could not be read or written.
     #[error("{action} {}: {source}", path.display())]
     Io {
-        /// What was tried: "read", "write", "list".
+        /// The attempted operation: "read", "write", "list" or "remove".
         action: &'static str,
         /// Which file.
         path: PathBuf,
-        /// The system's answer.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A file that is none of the formats.
+    /// A file in none of the supported formats, or a damaged one.
     #[error("{}: {reason}", path.display())]
     Format {
         /// Which file.
@@ -36,7 +36,7 @@ pub enum ImageError {
     NoImages {
         /// Which source.
         path: PathBuf,
-        /// What was there instead.
+        /// What was found instead.
         hint: String,
     },
     /// Labels that do not fit the images.
@@ -47,7 +47,7 @@ pub enum ImageError {
         /// What was found and what was expected.
         reason: String,
     },
-    /// More than an honest archive contains.
+    /// An archive that exceeds one of the limits.
     #[error("{what} exceeds the limit of {limit} {unit}: {advice}")]
     Limit {
         /// What is too large.
@@ -56,7 +56,7 @@ pub enum ImageError {
         limit: u64,
         /// Its unit.
         unit: &'static str,
-        /// How to go on if it is meant so.
+        /// What to do if the data set really is this large.
         advice: &'static str,
     },
     /// A member name that points outside its archive.

@@ -1,5 +1,5 @@
-//! A set as the field's tools read it: an EDM archive (spec §1.1), npz, or a folder of PNGs by seed
-//! (spec §9).
+//! Writing image sets in the formats of other tools: EDM archive (spec §1.1), npz, folder of PNGs
+//! by seed (spec §9).
 
 use crate::{ImageError, shard::read_shard};
 use cedm_contract::ImageSet;
@@ -12,8 +12,8 @@ use std::{
 };
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-/// Writes the shards of `set`, files in `folder`, as an EDM archive at `out`: stored members,
-/// uncompressed PNGs, `dataset.json`. Nothing is at `out` until the archive is complete.
+/// Writes the shards of `set`, files in `folder`, as an EDM archive at `out`: a zip of stored
+/// members, uncompressed PNGs and `dataset.json`. `out` appears only when the archive is complete.
 ///
 /// # Errors
 /// When a shard cannot be read or the archive cannot be written.
@@ -24,6 +24,7 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
         |error: zip::result::ZipError| ImageError::format(out, format!("zip archive: {error}"));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
+        // A fixed time: equal sets make equal archives.
         .last_modified_time(zip::DateTime::default());
     let mut archive = ZipWriter::new(BufWriter::new(file));
     let (mut labels, mut coarse) = (Vec::new(), Vec::new());
@@ -31,6 +32,7 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
     for shard in &set.shards {
         let shard = read_shard(&folder.join(&shard.object.object))?;
         for at in 0..shard.count {
+            // The EDM tool's names: a folder for every thousand images.
             let number = format!("{index:08}");
             let name = format!("{}/img{number}.png", &number[..5]);
             archive.start_file(&*name, options).map_err(zipped)?;
@@ -48,7 +50,7 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
             index += 1;
         }
     }
-    // −1 stands for none: a set of those alone has no labels.
+    // −1 stands for an image without label; a set of such images alone has no labels.
     let labelled = labels.len() == index && labels.iter().any(|(_, label)| *label >= 0);
     let mut json = serde_json::json!({ "labels": labelled.then_some(labels) });
     if coarse.len() == index {
@@ -74,8 +76,7 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
 }
 
 /// Writes the shards of `set`, files in `folder`, as npz with `arr_0`, uint8 \[n, side, side,
-/// channels\], as the evaluation suites of the field read it. Nothing is at `out` until the file is
-/// complete.
+/// channels\], as evaluation suites read it. `out` appears only when the file is complete.
 ///
 /// # Errors
 /// When a shard cannot be read or the file cannot be written.
@@ -88,6 +89,7 @@ pub fn export_npz(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), Image
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(zip::DateTime::default())
+        // More than 4 GiB need the 64-bit form, which must be chosen before the size is known.
         .large_file(true);
     archive.start_file("arr_0.npy", options).map_err(zipped)?;
     let (side, channels) = (u64::from(set.resolution), u64::from(set.channels));
@@ -103,13 +105,14 @@ pub fn export_npz(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), Image
         let shard = read_shard(&folder.join(&shard.object.object))?;
         for at in 0..shard.count {
             let (planes, pixels) = (shard.image(at), shard.resolution * shard.resolution);
+            // Shards hold planes, suites expect interleaved channels.
             let interleaved = (0..pixels).flat_map(|pixel| {
                 (0..shard.channels).map(move |channel| planes[channel * pixels + pixel])
             });
             writer.extend(interleaved).map_err(write())?;
         }
     }
-    // Fewer images than the header says are an error here.
+    // An error when there were fewer images than the header says.
     writer.finish().map_err(write())?;
     let file = archive
         .finish()
@@ -121,9 +124,9 @@ pub fn export_npz(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), Image
 }
 
 /// Writes the shards of generated images as `<out>/<seed − seed mod 50000>/<seed>.png`, seven
-/// digits each, and where they have labels `<out>/labels.json`, an object from seed to label (spec
-/// §9). Images of other seeds that are there already stay. Nothing is added to `out` until all of
-/// it is written beside it.
+/// digits each, and, where they have labels, `<out>/labels.json`, an object from seed to label
+/// (spec §9). Images of other seeds in `out` stay. All files are written beside `out` first and
+/// moved there at the end.
 ///
 /// # Errors
 /// When a shard cannot be read or the folder cannot be written.
@@ -175,14 +178,15 @@ pub fn export_folder(
     move_into(&partial, out).map_err(ImageError::io("write", out))
 }
 
-/// Labels by seed of what is in a folder already.
+/// Labels by seed in an existing `labels.json`.
 fn labels_of(table: &Path) -> Result<BTreeMap<u64, i64>, ImageError> {
     if !table.exists() {
         return Ok(BTreeMap::new());
     }
     let text = fs::read(table).map_err(ImageError::io("read", table))?;
-    serde_json::from_slice(&text)
-        .map_err(|error| ImageError::format(table, format!("no labels by seed: {error}")))
+    serde_json::from_slice(&text).map_err(|error| {
+        ImageError::format(table, format!("not an object from seed to label: {error}"))
+    })
 }
 
 /// Moves every file below `from` to the same place below `to`.
@@ -200,14 +204,15 @@ fn move_into(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::remove_dir(from)
 }
 
-/// The folder that holds a path.
+/// The parent folder; the working folder for a bare name.
 fn folder_of(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
 }
 
-/// One image as a PNG with compression level 0.
+/// One image as a PNG. Not compressed: training reads archives of PNGs every epoch, and inflating
+/// costs more than reading.
 fn encode(planes: &[u8], channels: usize, side: usize) -> Result<Vec<u8>, png::EncodingError> {
     let picture = crate::Picture::from_planes(side, side, channels, planes)
         .expect("invariant: a shard's images have its shape");

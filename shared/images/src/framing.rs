@@ -1,5 +1,5 @@
-//! Which part of an image is used, and at what size: the rules of torchvision and of the EDM data
-//! set tool.
+//! Cropping and resizing by the rules of torchvision (spec §2.1) and of the EDM data set tool (spec
+//! §1.3).
 
 use crate::{
     Framing, Picture,
@@ -23,7 +23,9 @@ pub fn resize_short_side(picture: &Picture, side: usize, filter: Filter) -> Pict
         picture.width.min(picture.height),
         picture.width.max(picture.height),
     );
+    // Truncated, not rounded, as torchvision does.
     let longer = (side as f64 * long as f64 / short as f64) as usize;
+    // Of a square both sides become `side`.
     let (width, height) = if picture.width <= picture.height {
         (side, longer)
     } else {
@@ -42,8 +44,8 @@ pub fn center_crop(picture: &Picture, side: usize) -> Option<Picture> {
     Some(picture.crop(half_to_even(x), half_to_even(y), side, side))
 }
 
-/// Brings an image to `width` × `height` as the EDM data set tool does, by Lanczos. `None` when
-/// `CenterCropWide` drops the image because it is smaller than the target.
+/// Crops and resizes an image to `width` × `height` as the EDM data set tool does, by Lanczos.
+/// `None` when `CenterCropWide` drops the image because it is smaller than the target.
 pub fn edm_frame(
     picture: Picture,
     width: usize,
@@ -51,9 +53,11 @@ pub fn edm_frame(
     framing: Framing,
 ) -> Option<Picture> {
     match framing {
+        // Lanczos at the same size would be the identity anyway.
         Framing::Scale if (picture.width, picture.height) == (width, height) => Some(picture),
         Framing::Scale => Some(resize(&picture, width, height, Filter::Lanczos)),
         Framing::CenterCrop => {
+            // The tool rounds offsets down, unlike torchvision.
             let side = picture.width.min(picture.height);
             let square = picture.crop(
                 (picture.width - side) / 2,
@@ -63,6 +67,7 @@ pub fn edm_frame(
             );
             Some(resize(&square, width, height, Filter::Lanczos))
         }
+        // The tool drops images that would have to be enlarged.
         Framing::CenterCropWide if picture.width < width || rows_kept(&picture, width) < height => {
             None
         }
@@ -75,14 +80,16 @@ fn rows_kept(picture: &Picture, width: usize) -> usize {
     (width as f64 * picture.height as f64 / picture.width as f64).round_ties_even() as usize
 }
 
-/// The rule of the EDM tool's `center-crop-wide` without its size check: `round(width * h / w)`
-/// central rows, resized to `width` × `height`, centred on a black square of side `width`. Always
-/// RGB.
+/// The EDM tool's `center-crop-wide` without its size check: `round(width * h / w)`
+/// central rows are resized to `width` × `height`, and centred on a black square of side `width`.
+/// The result is always RGB.
 pub fn center_crop_wide(picture: &Picture, width: usize, height: usize) -> Picture {
+    // As many rows as make the aspect of the result, from the full width.
     let rows = rows_kept(picture, width).clamp(1, picture.height);
     let band = picture.crop(0, (picture.height - rows) / 2, picture.width, rows);
     let band = resize(&band.into_rgb(), width, height, Filter::Lanczos);
     let mut pixels = vec![0; width * width * 3];
+    // Black bars of equal height above and below.
     let start = (width - height) / 2 * width * 3;
     pixels[start..start + band.pixels.len()].copy_from_slice(&band.pixels);
     Picture {
@@ -108,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn torchvision_sizes_and_offsets() {
+    fn sizes_and_offsets_are_torchvisions() {
         for (w, h, expect) in [
             (240, 180, (298, 224)),
             (239, 180, (297, 224)),
@@ -123,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn edm_rules() {
+    fn crops_are_those_of_the_edm_tool() {
         let same = edm_frame(ramp(8, 8), 8, 8, Framing::Scale).unwrap();
         assert_eq!(same, ramp(8, 8));
         let square = edm_frame(ramp(9, 4), 4, 4, Framing::CenterCrop).unwrap();

@@ -1,5 +1,5 @@
-//! A data set of any format into shards: bounded by one shard, resumable, visible only when
-//! complete.
+//! Importing a data set of any format as shards. Memory is bounded by one shard, an interrupted
+//! import can be continued, and the result is visible only when complete.
 
 use crate::{
     ImageError, ImportOptions,
@@ -22,14 +22,14 @@ mod tally;
 use prepare::{Prepared, Shape, prepare};
 use tally::Tally;
 
-/// How far an import is.
+/// Progress of an import.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
-    /// Images looked at.
+    /// Images processed, skipped ones included.
     pub done: u64,
     /// Images in all.
     pub total: u64,
-    /// Images left out so far.
+    /// Images skipped so far.
     pub skipped: u64,
     /// Images per second in this run.
     pub rate: f64,
@@ -37,12 +37,12 @@ pub struct Progress {
     pub seconds_left: f64,
 }
 
-/// An image that was left out.
+/// An image that was skipped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// Its name.
+    /// Its name in the source.
     pub name: String,
-    /// Why.
+    /// Why it was skipped.
     pub reason: String,
 }
 
@@ -56,14 +56,14 @@ pub struct Imported {
     pub labels: Digest,
     /// Images per shard.
     pub shard_size: u32,
-    /// Images left out, with reasons.
+    /// Skipped images, with reasons.
     pub skipped: Vec<Skipped>,
     /// Seconds that this run took.
     pub seconds: f64,
 }
 
 impl Imported {
-    /// What names this import in the store.
+    /// The parameters of the import job; they and nothing else decide its key.
     pub fn params(&self) -> ImportParams {
         ImportParams {
             content: self.set.content.clone(),
@@ -73,20 +73,20 @@ impl Imported {
     }
 }
 
-/// File of [`Imported`] in the folder.
+/// File in the folder that holds [`Imported`].
 const RECORD: &str = "import.json";
-/// File of the images' names.
+/// File in the folder that holds the images' names.
 const NAMES: &str = "names.jsonl";
-/// Images decoded between two reports of progress.
+/// Images decoded between two reports of progress: enough to keep all cores busy.
 const CHUNK: usize = 512;
 
-/// Imports `source` into the new folder `out`. An interrupted import leaves `<out>.partial`, and
-/// the same call goes on there.
+/// Imports `source` into the new folder `out`. An interrupted import leaves `<out>.partial`, which
+/// the same call continues.
 ///
 /// # Errors
-/// When the source cannot be read or is none of the formats, holds no usable image, images of
-/// different sizes without a wanted resolution, or labels that do not fit; with `strict` also at
-/// the first corrupt image. `out` does not exist then.
+/// When the source cannot be read or has an unknown format, when it holds no usable image, labels
+/// that do not fit, or images of different sizes while `options` give no resolution; with `strict`
+/// also at the first corrupt image. `out` does not exist then.
 pub fn import(
     source: &Path,
     options: &ImportOptions,
@@ -142,6 +142,7 @@ pub fn import(
         })?;
     }
     let imported = run.finish(source, started)?;
+    // Empty, as checked above: a rename onto a folder needs it gone.
     if out.exists() {
         fs::remove_dir(out).map_err(ImageError::io("write", out))?;
     }
@@ -158,9 +159,10 @@ fn partial_of(out: &Path) -> PathBuf {
     out.with_file_name(name)
 }
 
-/// What an import is about, in one line: source, its age and names, and the options that shape the
-/// result.
+/// What an unfinished import must share with this one to be continued, in one line: source, its
+/// age, names and labels, and the options that decide the result.
 fn identity(path: &Path, options: &ImportOptions, set: &dyn source::Source) -> String {
+    // Names stand for the contents of a folder, whose own time need not change with a file's.
     let mut hasher = blake3::Hasher::new();
     for index in 0..set.len() {
         hasher.update(set.name(index).as_bytes()).update(b"\n");
@@ -169,6 +171,7 @@ fn identity(path: &Path, options: &ImportOptions, set: &dyn source::Source) -> S
     let meta = fs::metadata(path)
         .ok()
         .map(|meta| (meta.len(), meta.modified().ok()));
+    // Neither of these two changes the shards.
     let options = ImportOptions {
         threads: 0,
         strict: false,
@@ -188,15 +191,15 @@ struct Run<'a> {
     folder: &'a Path,
     journal: Journal,
     tally: Tally,
-    /// That of the first image; all others must have it too.
+    /// Shape of the first image, which all others must have.
     shape: Option<Shape>,
-    /// Next image of the source.
+    /// Index of the next image in the source.
     next: usize,
     skipped: Vec<Skipped>,
 }
 
 impl Run<'_> {
-    /// Takes over what an interrupted import has done.
+    /// Takes over the finished shards of an interrupted import.
     fn catch_up(&mut self) -> Result<(), ImageError> {
         for entry in &self.journal.done {
             let shard = read_shard(&self.folder.join(&entry.shard.object.object))?;
@@ -208,6 +211,7 @@ impl Run<'_> {
             self.next = entry.next as usize;
             self.skipped.extend(entry.skipped.iter().cloned());
         }
+        // Names of a shard that was not finished are cut off.
         let names = self.folder.join(NAMES);
         let file = OpenOptions::new()
             .create(true)
@@ -224,7 +228,7 @@ impl Run<'_> {
         .map_err(ImageError::io("write", &names))
     }
 
-    /// Fills and writes one shard.
+    /// Fills and writes one shard. `report` is called with images processed and skipped.
     fn shard(
         &mut self,
         total: usize,
@@ -239,6 +243,7 @@ impl Run<'_> {
         };
         let (mut names, mut skipped) = (Vec::new(), Vec::new());
         while shard.count < size && self.next < total {
+            // Never more than the shard still takes.
             let end = total.min(self.next + CHUNK.min(size - shard.count));
             for (index, prepared) in (self.next..end).zip(prepare(
                 self.set,
@@ -270,10 +275,13 @@ impl Run<'_> {
             report(end, self.skipped.len() + skipped.len());
         }
         self.skipped.extend(skipped.iter().cloned());
+        // All remaining images were skipped: there is no shard to write.
         let Some(shape) = self.shape.filter(|_| shard.count > 0) else {
             return Ok(());
         };
         (shard.channels, shard.resolution) = (shape.channels, shape.side);
+        // Names first, then the shard, then the journal: an entry in the journal is the promise
+        // that everything before it is on disk.
         let names_bytes = self.write_names(&names)?;
         let object = write_shard(
             self.folder,
@@ -295,6 +303,7 @@ impl Run<'_> {
         })
     }
 
+    /// Appends names; returns the length of their file.
     fn write_names(&self, names: &[String]) -> Result<u64, ImageError> {
         let path = self.folder.join(NAMES);
         let file = OpenOptions::new()
@@ -322,6 +331,7 @@ impl Run<'_> {
                 .first()
                 .map(|skipped| format!("; the first, `{}`: {}", skipped.name, skipped.reason))
                 .unwrap_or_default();
+            // Nothing to continue from: the folder is removed too.
             let hint = format!(": {} files were unusable{first}", self.skipped.len());
             fs::remove_dir_all(self.folder).map_err(ImageError::io("write", self.folder))?;
             return Err(ImageError::NoImages {
@@ -329,6 +339,7 @@ impl Run<'_> {
                 hint,
             });
         };
+        // Names that do not cover all labels would shift classes in reports.
         let mut class_names = self.set.labels().class_names.clone();
         if class_names.len() < self.tally.classes as usize {
             class_names.clear();

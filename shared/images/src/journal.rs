@@ -1,4 +1,5 @@
-//! What an interrupted import has already done, so that the next one goes on from there.
+//! The journal of an unfinished import, so that the next attempt continues after the last complete
+//! shard.
 
 use crate::{ImageError, import::Skipped};
 use cedm_contract::ShardRef;
@@ -11,19 +12,19 @@ use std::{
 
 const FILE: &str = "journal.jsonl";
 
-/// One finished shard.
+/// A finished shard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub shard: ShardRef,
-    /// First image of the source that comes after it.
+    /// Index in the source of the first image after it.
     pub next: u64,
     pub skipped: Vec<Skipped>,
-    /// Length of the file of names.
+    /// Length of the file of names after it; what lies behind is cut off on resumption.
     pub names_bytes: u64,
 }
 
-/// The journal in a folder of an unfinished import; the first line says what is imported, each
-/// other line is an [`Entry`].
+/// The journal in the folder of an unfinished import: JSON lines, the first of which identifies
+/// what is imported; each other line is an [`Entry`].
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
@@ -32,7 +33,7 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Goes on with the import in `folder` when it is about the same thing; else empties the
+    /// Continues the import in `folder` when it has the same identity; otherwise empties the
     /// folder.
     pub fn open(folder: &Path, identity: &str) -> Result<Self, ImageError> {
         let path = folder.join(FILE);
@@ -43,7 +44,7 @@ impl Journal {
             }
             fs::create_dir_all(folder).map_err(ImageError::io("write", folder))?;
         }
-        // Written anew, so that a torn last line does not stay.
+        // Written anew: a crash may have left a line that is not complete.
         let mut journal = Self {
             file: File::create(&path).map_err(ImageError::io("write", &path))?,
             path,
@@ -73,7 +74,8 @@ impl Journal {
     }
 }
 
-/// The finished shards that verify; `None` when the folder is about something else.
+/// The finished shards up to the first that does not match its digest; `None` when the journal is
+/// missing or has another identity.
 fn read(folder: &Path, identity: &str) -> Option<Vec<Entry>> {
     let file = OpenOptions::new().read(true).open(folder.join(FILE)).ok()?;
     let mut lines = BufReader::new(file).lines();
@@ -82,9 +84,11 @@ fn read(folder: &Path, identity: &str) -> Option<Vec<Entry>> {
     }
     let mut done: Vec<Entry> = Vec::new();
     for line in lines.map_while(Result::ok) {
+        // A line cut off by a crash: everything after the last whole one is done again.
         let Ok(entry) = serde_json::from_str::<Entry>(&line) else {
             break;
         };
+        // The journal says what was written; only the digest says that it is still there.
         let intact = crate::shard::file_digest(&folder.join(&entry.shard.object.object));
         if !intact.is_ok_and(|(size, digest)| {
             size == entry.shard.object.size && digest == entry.shard.object.digest

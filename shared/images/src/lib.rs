@@ -1,11 +1,12 @@
-//! The bytes: data sets in, immutable shards of uint8 images out. No tensors.
+//! Image data sets: files of many formats in, immutable shards of uint8 images out. No tensors.
 //!
 //! [`import`] reads EDM archives, image folders, CIFAR archives, tar files, WebDataset shards and
 //! numpy arrays, and writes a folder of safetensors shards with an [`cedm_contract::ImageSet`] over
 //! them. [`read_shard`] reads one shard back. [`export_edm_archive`] writes a set as an archive
-//! that the EDM tools read, [`export_npz`] and [`export_folder`] as evaluation suites do.
+//! that the EDM tools read, [`export_npz`] and [`export_folder`] write what evaluation suites read.
 //! [`pillow`] resizes exactly as Pillow does, [`framing`] crops as torchvision and the EDM tool do.
-//! [`pickle`] reads Python pickles as data and never runs anything in them.
+//! [`pickle`] reads Python pickles as data and never executes anything in them. Sources are not
+//! trusted: [`Limits`] bounds what they may expand to.
 
 #![forbid(unsafe_code)]
 

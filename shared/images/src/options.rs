@@ -1,19 +1,19 @@
-//! What an import may be told.
+//! Options of an import.
 
 use crate::Limits;
 use serde::{Deserialize, Serialize};
 
-/// How an image is brought to the wanted size; always by Pillow's Lanczos, as the EDM tool does
-/// (spec §1.3).
+/// How an image is cropped and resized to the wanted resolution; always by Pillow's Lanczos filter,
+/// as the EDM tool does (spec §1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Framing {
-    /// Straight resize, aspect not kept (FFHQ, AFHQ).
+    /// Resize both sides without crop; the aspect ratio is not kept (FFHQ, AFHQ).
     #[default]
     Scale,
     /// The central square, then resize.
     CenterCrop,
-    /// The central part of the wanted aspect, resized and centred on a black square.
+    /// The central part of the wanted aspect ratio, resized and centred on a black square.
     CenterCropWide,
 }
 
@@ -21,16 +21,16 @@ pub enum Framing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Channels {
-    /// Those of the first image; a grey one in a colour set is repeated.
+    /// As many as the first image has; a grey image in a colour set is repeated.
     #[default]
     Auto,
-    /// 1; colour images become luma as Pillow's `convert("L")` does.
+    /// One; colour images become luma as by Pillow's `convert("L")`.
     Grey,
-    /// 3; grey images are repeated.
+    /// Three; grey images are repeated.
     Rgb,
 }
 
-/// Which part of a data set that comes with both.
+/// Training or test part of a data set that comes with both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
@@ -44,28 +44,28 @@ pub enum Split {
 /// Options of [`crate::import`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportOptions {
-    /// Width and height to bring every image to; images stay as they are when absent, and must then
-    /// all be equal squares.
+    /// Width and height that every image is resized to. Without it images stay as they are, and
+    /// must all be squares of one size.
     pub resolution: Option<(u32, u32)>,
-    /// How to bring them there.
+    /// How images are cropped and resized.
     pub framing: Framing,
-    /// Channels.
+    /// Number of channels.
     pub channels: Channels,
-    /// Images per shard.
+    /// Images per shard; decides the digest of no image, but the number of jobs.
     pub shard_size: u32,
     /// Stop at the first corrupt image instead of counting and listing it.
     pub strict: bool,
-    /// Which part of a CIFAR archive.
+    /// Which part of a CIFAR archive; other formats do not distinguish.
     pub split: Split,
-    /// Only what lies below this folder inside the source: `train`.
+    /// Use only members below this folder inside the source, such as `train`.
     pub inside: Option<String>,
-    /// Leave all labels out.
+    /// Import without labels.
     pub ignore_labels: bool,
-    /// Take the first images only, in the order of the set.
+    /// Import only this many images, in the order of the set.
     pub max_images: Option<u64>,
-    /// Threads that decode; all cores when 0.
+    /// Threads that decode; 0 for all cores.
     pub threads: usize,
-    /// Bounds on the source.
+    /// Bounds on what the source may expand to.
     pub limits: Limits,
 }
 

@@ -1,22 +1,22 @@
-//! Python pickles read as data: a stack machine that builds a tree and never imports, calls or runs
-//! anything.
+//! Python pickles read as data: a stack machine that builds a tree and never imports, calls or
+//! executes anything.
 //!
-//! What a pickle wants called is kept as a [`Node::Call`]; the reader of the tree decides what the
-//! few calls it knows mean and ignores the rest. Protocols 1 to 5, opcodes as in CPython's
+//! A call in a pickle is kept as a [`Node::Call`]; whoever reads the tree interprets the few calls
+//! that it knows and ignores the rest. Protocols 1 to 5, opcodes as in CPython's
 //! `pickletools`.
 
 use std::collections::HashMap;
 
 mod machine;
 
-/// Handle of a node.
+/// Index of a node in its pickle.
 pub type Id = usize;
 
-/// Why bytes are no pickle that can be read.
+/// Why bytes cannot be read as a pickle.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("pickle at byte {offset}: {reason}")]
 pub struct PickleError {
-    /// Where in the bytes.
+    /// Position in the bytes.
     pub offset: usize,
     /// What was found.
     pub reason: String,
@@ -45,7 +45,7 @@ pub enum Node<'a> {
     Tuple(Vec<Id>),
     /// A dict.
     Dict(Vec<(Id, Id)>),
-    /// A class or function by name; never looked up.
+    /// A class or function by name; it is never imported.
     Global {
         /// Module.
         module: &'a str,
@@ -54,25 +54,25 @@ pub enum Node<'a> {
     },
     /// A reference to something outside the pickle; its identifier.
     Persistent(Id),
-    /// A call that was asked for and not made.
+    /// A call that the pickle asks for; it is never made.
     Call {
-        /// What to call.
+        /// Node of the function or class.
         callable: Id,
-        /// With what.
+        /// Node of the arguments, a tuple.
         args: Id,
-        /// State set afterwards.
+        /// State that is set on the result.
         state: Option<Id>,
-        /// Key and value pairs set afterwards (an `OrderedDict`).
+        /// Keys and values that are set on the result (an `OrderedDict`).
         items: Vec<(Id, Id)>,
     },
 }
 
-/// A pickle as a tree; it borrows long strings from the bytes.
+/// A pickle as a tree, which borrows strings from the bytes.
 #[derive(Debug)]
 pub struct Pickle<'a> {
     nodes: Vec<Node<'a>>,
     root: Id,
-    /// Bytes read; another pickle may follow.
+    /// Number of bytes read; another pickle may follow.
     pub length: usize,
 }
 
@@ -80,7 +80,7 @@ impl<'a> Pickle<'a> {
     /// Reads the first pickle in `bytes`.
     ///
     /// # Errors
-    /// When the bytes end early, hold an unknown opcode or do not balance.
+    /// When the bytes end early, hold an unknown opcode, or use a stack that is empty.
     pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
         let mut machine = machine::Machine {
             bytes,
@@ -98,22 +98,22 @@ impl<'a> Pickle<'a> {
         })
     }
 
-    /// The object.
+    /// The node of the whole object.
     pub fn root(&self) -> Id {
         self.root
     }
 
-    /// Every node.
+    /// All nodes.
     pub fn ids(&self) -> std::ops::Range<Id> {
         0..self.nodes.len()
     }
 
-    /// A node.
+    /// The node with this index.
     pub fn node(&self, id: Id) -> &Node<'a> {
         &self.nodes[id]
     }
 
-    /// Text, also from bytes that are ASCII (Python 2 wrote names so).
+    /// A text, also from bytes in UTF-8, which is how Python 2 wrote names.
     pub fn text(&self, id: Id) -> Option<&'a str> {
         match self.node(id) {
             Node::Text(text) => Some(text),
@@ -130,7 +130,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// An integer.
+    /// An integer or truth value.
     pub fn int(&self, id: Id) -> Option<i64> {
         match self.node(id) {
             Node::Int(value) => Some(*value),
@@ -139,7 +139,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Elements of a list or tuple.
+    /// The elements of a list or tuple.
     pub fn elements(&self, id: Id) -> Option<&[Id]> {
         match self.node(id) {
             Node::List(ids) | Node::Tuple(ids) => Some(ids),
@@ -147,7 +147,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// Pairs of a dict or `OrderedDict`.
+    /// The keys and values of a dict or `OrderedDict`.
     pub fn items(&self, id: Id) -> Option<Vec<(Id, Id)>> {
         match self.node(id) {
             Node::Dict(items) => Some(items.clone()),
@@ -157,7 +157,7 @@ impl<'a> Pickle<'a> {
                 items,
                 ..
             } if self.global(*callable) == Some(("collections", "OrderedDict")) => {
-                // Python 2 hands the pairs to the constructor, later versions set them afterwards.
+                // Python 2 passes the pairs to the constructor, later versions set them afterwards.
                 let given = self
                     .elements(*args)
                     .and_then(|args| args.first())

@@ -1,22 +1,22 @@
-//! One decoded image in memory.
+//! A decoded image in memory.
 
 use crate::ImageError;
 
 /// An 8-bit image: rows of pixels with interleaved channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
-    /// Columns.
+    /// Width in pixels.
     pub width: usize,
-    /// Rows.
+    /// Height in pixels.
     pub height: usize,
-    /// 1 or 3.
+    /// 1 (grey) or 3 (RGB).
     pub channels: usize,
-    /// `height * width * channels` bytes.
+    /// `height * width * channels` bytes: rows from the top, channels interleaved.
     pub pixels: Vec<u8>,
 }
 
 impl Picture {
-    /// An image from interleaved pixels.
+    /// An image from interleaved pixels, as in [`Picture::pixels`].
     ///
     /// # Errors
     /// When the number of bytes does not fit the shape, or there are neither 1 nor 3 channels.
@@ -26,6 +26,7 @@ impl Picture {
         channels: usize,
         pixels: Vec<u8>,
     ) -> Result<Self, ImageError> {
+        // Checked once here: whatever reads a picture later relies on its shape.
         if !matches!(channels, 1 | 3)
             || width == 0
             || height == 0
@@ -45,7 +46,7 @@ impl Picture {
         })
     }
 
-    /// An image from planes: `channels` × `height` × `width`.
+    /// An image from planes, `channels` × `height` × `width` bytes.
     ///
     /// # Errors
     /// As [`Picture::new`].
@@ -57,6 +58,7 @@ impl Picture {
     ) -> Result<Self, ImageError> {
         let area = width * height;
         let mut pixels = vec![0; planes.len()];
+        // Otherwise `new` below reports the wrong number of bytes.
         if planes.len() == area * channels {
             for (channel, plane) in planes.chunks_exact(area.max(1)).enumerate() {
                 for (at, value) in plane.iter().enumerate() {
@@ -67,7 +69,7 @@ impl Picture {
         Self::new(width, height, channels, pixels)
     }
 
-    /// The planes: `channels` × `height` × `width`.
+    /// The image as planes, `channels` × `height` × `width` bytes.
     pub fn to_planes(&self) -> Vec<u8> {
         let area = self.width * self.height;
         let mut planes = vec![0; self.pixels.len()];
@@ -79,7 +81,7 @@ impl Picture {
         planes
     }
 
-    /// Three channels; grey is repeated.
+    /// The image with three channels; grey is repeated.
     pub fn into_rgb(self) -> Self {
         if self.channels == 3 {
             return self;
@@ -92,11 +94,14 @@ impl Picture {
         }
     }
 
-    /// One channel; colour becomes ITU-R 601 luma in Pillow's fixed-point arithmetic.
+    /// The image with one channel; colour becomes ITU-R 601 luma in Pillow's fixed-point
+    /// arithmetic.
     pub fn into_grey(self) -> Self {
         if self.channels == 1 {
             return self;
         }
+        // 0.299, 0.587 and 0.114 in units of 2^-16, and a half to round: Pillow's `L24` macro.
+        // Floats would differ from it in the last bit of some pixels.
         let luma = |rgb: &[u8]| {
             ((u32::from(rgb[0]) * 19595
                 + u32::from(rgb[1]) * 38470
@@ -112,8 +117,10 @@ impl Picture {
         }
     }
 
-    /// The part of `width` × `height` pixels whose upper left corner is at (`left`, `top`). The
-    /// part must lie inside.
+    /// The part of `width` × `height` pixels whose upper left corner is at (`left`, `top`).
+    ///
+    /// # Panics
+    /// When the part does not lie inside the image.
     pub fn crop(&self, left: usize, top: usize, width: usize, height: usize) -> Self {
         assert!(
             left + width <= self.width && top + height <= self.height,

@@ -1,4 +1,5 @@
-//! A data set as a list of images with labels that can be read in any order.
+//! Data sets of every format as one thing: a list of images with labels that can be read in any
+//! order.
 
 mod arrays;
 mod cifar;
@@ -25,29 +26,27 @@ pub(crate) trait Source: Sync {
     fn len(&self) -> usize;
     /// Name of one image.
     fn name(&self, index: usize) -> String;
-    /// Labels of all.
+    /// Labels of all images.
     fn labels(&self) -> &Labels;
     /// Decodes one image.
     fn read(&self, index: usize) -> Result<Picture, ImageError>;
 }
 
-/// Opens whatever `path` is.
+/// Opens the data set at `path`; its content decides the format.
 pub(crate) fn open(
     path: &Path,
     options: &ImportOptions,
     scratch: &Path,
 ) -> Result<Box<dyn Source>, ImageError> {
     if !path.exists() {
-        let missing = std::io::Error::new(
-            std::io::ErrorKind::NotFound,
-            "there is no such file or folder",
-        );
+        let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file or folder");
         return Err(ImageError::io("read", path)(missing));
     }
     if path.is_file() && head_of(path)?.starts_with(b"\x93NUMPY") {
-        return Ok(Box::new(arrays::Arrays::open_npy(path, options)?));
+        return Ok(Box::new(arrays::Arrays::open_npy(path)?));
     }
     let container = Container::open(path, options, scratch)?;
+    // Before arrays and images: its files have names of their own.
     if cifar::recognises(&container) {
         return Ok(Box::new(cifar::Cifar::open(&container, options)?));
     }

@@ -8,7 +8,7 @@ use crate::{
 };
 use tch::{Device, Kind, Tensor};
 
-/// PyTorch's default.
+/// PyTorch's default, which these networks were trained with.
 const BATCH_NORM_EPS: f64 = 1e-5;
 
 struct Block {
@@ -19,7 +19,7 @@ struct Block {
     stride: i64,
 }
 
-/// A network of depth 6 · blocks + 2, ready to compute.
+/// A loaded network of depth 6 · blocks + 2.
 pub struct CifarResnet {
     conv1: Tensor,
     bn1: BatchNorm,
@@ -31,7 +31,7 @@ impl CifarResnet {
     /// Loads a network with `blocks` blocks in each stage: 9 make ResNet-56.
     ///
     /// # Errors
-    /// When the weights are another network's.
+    /// When names are missing or left over, or shapes do not fit.
     pub fn load(
         weights: &Weights,
         blocks: i64,
@@ -39,6 +39,7 @@ impl CifarResnet {
         device: Device,
     ) -> Result<Self, NetError> {
         let from = weights.load(kind, device);
+        // He et al. 2016, section 4.2: no pooling after the first layer, since images are small.
         let (conv1, bn1) = (
             from.take("conv1.weight", &[16, 3, 3, 3]),
             BatchNorm::load(&from, "bn1", 16, BATCH_NORM_EPS),
@@ -53,11 +54,13 @@ impl CifarResnet {
                     bn1: BatchNorm::load(&from, &format!("{name}.bn1"), channels, BATCH_NORM_EPS),
                     conv2: from.take(&format!("{name}.conv2.weight"), &[channels, channels, 3, 3]),
                     bn2: BatchNorm::load(&from, &format!("{name}.bn2"), channels, BATCH_NORM_EPS),
+                    // The first block of a later stage halves the resolution.
                     stride: if stage > 0 && block == 0 { 2 } else { 1 },
                 });
                 width = channels;
             }
         }
+        // Read from the file: 10 for CIFAR-10, 100 for CIFAR-100.
         let classes = from.shape("linear.bias").map_or(10, |shape| shape[0]);
         let linear = (
             from.take("linear.weight", &[classes, 64]),
@@ -80,7 +83,7 @@ impl CifarResnet {
         x.mean_dim([2i64, 3].as_slice(), false, None)
     }
 
-    /// Class scores \[n, classes\] of pooled features.
+    /// Class scores \[n, classes\] of pooled features \[n, 64\].
     pub fn logits(&self, features: &Tensor) -> Tensor {
         features.linear(&self.linear.0, Some(&self.linear.1))
     }
@@ -93,6 +96,7 @@ impl Block {
             .forward(&conv3x3(x, &self.conv1, self.stride))
             .relu();
         let out = self.bn2.forward(&conv3x3(&out, &self.conv2, 1));
+        // Where the number of channels doubles, the resolution is halved too.
         let more = out.size()[1] - x.size()[1];
         let shortcut = if more == 0 {
             x.shallow_clone()
@@ -100,6 +104,7 @@ impl Block {
             // Option A of the paper: every second pixel, zeros for the new channels on both sides.
             x.slice(2, None, None, 2)
                 .slice(3, None, None, 2)
+                // Pairs from the last axis on: none for width and height.
                 .constant_pad_nd([0, 0, 0, 0, more / 2, more - more / 2])
         };
         (out + shortcut).relu()

@@ -1,4 +1,4 @@
-//! OpenCLIP's two towers with upstream's names (spec §2.4).
+//! CLIP's image and text towers under OpenCLIP's names (Radford et al. 2021; spec §2.4).
 
 mod prompts;
 mod text;
@@ -17,19 +17,19 @@ use crate::{
 };
 use tch::{Device, Kind, Tensor};
 
-/// PyTorch's default, unlike the ViTs of self-supervision.
+/// PyTorch's default; the self-supervised ViTs use 1e-6.
 const LAYER_NORM_EPS: f64 = 1e-5;
 
-/// The image tower by its numbers.
+/// Sizes of an image tower.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VisionConfig {
     /// Input side in pixels.
     pub image: i64,
-    /// Patch side.
+    /// Side of a patch in pixels.
     pub patch: i64,
-    /// Width.
+    /// Width of a token.
     pub width: i64,
-    /// Blocks.
+    /// Number of blocks.
     pub layers: i64,
     /// Width of an attention head.
     pub head_width: i64,
@@ -41,7 +41,7 @@ pub struct VisionConfig {
     pub activation: Activation,
 }
 
-/// The image tower, ready to compute.
+/// A loaded image tower.
 pub struct ClipVision {
     config: VisionConfig,
     conv1: Tensor,
@@ -54,10 +54,11 @@ pub struct ClipVision {
 }
 
 impl ClipVision {
-    /// Loads the tower; names with or without `visual.`. The text tower's tensors are passed over.
+    /// Loads the tower from a whole CLIP (names under `visual.`, the text tower is ignored) or from
+    /// a file of the tower alone.
     ///
     /// # Errors
-    /// When the weights are another network's.
+    /// When names are missing or left over, or shapes do not fit.
     pub fn load(
         weights: &Weights,
         config: VisionConfig,
@@ -78,7 +79,7 @@ impl ClipVision {
         Ok(net)
     }
 
-    /// Names and shapes of its tensors.
+    /// Names and shapes of the tensors that a tower of this size loads.
     pub fn blueprint(config: VisionConfig) -> Vec<(String, Vec<i64>)> {
         blueprint(|from| Self::assemble(from, config))
     }
@@ -90,6 +91,7 @@ impl ClipVision {
             embed_dim,
             ..
         } = config;
+        // Fixed: CLIP's positions are never resampled here, its input is always of one size.
         let grid = config.image / patch;
         Self {
             conv1: from.take("conv1.weight", &[width, 3, patch, patch]),
@@ -111,8 +113,8 @@ impl ClipVision {
         }
     }
 
-    /// Embeddings \[n, embed_dim\] of normalised images, not normalised themselves. `trace` sees
-    /// `patch_embed`, `ln_pre`, `block<i>`, `ln_post_cls`.
+    /// Embeddings \[n, embed_dim\] of normalised images \[n, 3, image, image\]; they are not scaled
+    /// to norm 1. `trace` is called with `patch_embed`, `ln_pre`, `block<i>` and `ln_post_cls`.
     pub fn forward(&self, x: &Tensor, trace: Trace<'_>) -> Tensor {
         let x = cast_like(x, &self.conv1);
         let (n, width, patch) = (x.size()[0], self.config.width, self.config.patch);
@@ -129,6 +131,8 @@ impl ClipVision {
             .transpose(1, 2);
         trace("patch_embed", &patches);
         let class = self.class_embedding.expand([n, 1, width], false);
+        // Unlike a ViT, CLIP normalises tokens before the first block too, and the patch
+        // projection has no bias.
         let mut x = self
             .ln_pre
             .forward(&(Tensor::cat(&[class, patches], 1) + &self.positional_embedding));
@@ -139,11 +143,12 @@ impl ClipVision {
         }
         let class = self.ln_post.forward(&x.select(1, 0));
         trace("ln_post_cls", &class);
+        // A matrix \[width, embed_dim\], not a linear layer: it is not transposed.
         class.matmul(&self.proj)
     }
 }
 
-/// A block of either tower.
+/// A residual block of either tower.
 struct ResidualBlock {
     ln_1: LayerNorm,
     in_proj: Linear,
@@ -156,6 +161,7 @@ struct ResidualBlock {
     activation: Activation,
 }
 
+/// `count` blocks under `transformer.resblocks.<i>`.
 fn blocks(
     from: &Loading<'_>,
     count: i64,
@@ -169,6 +175,7 @@ fn blocks(
         let name = format!("transformer.resblocks.{index}");
         ResidualBlock {
             ln_1: LayerNorm::load(from, &format!("{name}.ln_1"), width, LAYER_NORM_EPS),
+            // PyTorch's `MultiheadAttention` names q, k and v together `in_proj_*`.
             in_proj: Linear {
                 weight: from.take(&format!("{name}.attn.in_proj_weight"), &[3 * width, width]),
                 bias: Some(from.take(&format!("{name}.attn.in_proj_bias"), &[3 * width])),
@@ -177,6 +184,7 @@ fn blocks(
             ln_2: LayerNorm::load(from, &format!("{name}.ln_2"), width, LAYER_NORM_EPS),
             c_fc: Linear::load(from, &format!("{name}.mlp.c_fc"), width, mlp_width),
             c_proj: Linear::load(from, &format!("{name}.mlp.c_proj"), mlp_width, width),
+            // OpenCLIP's configuration gives the width of a head, not their number.
             heads: width / head_width,
             causal,
             activation,

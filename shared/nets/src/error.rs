@@ -1,4 +1,4 @@
-//! What can be wrong with a weight file or an extractor.
+//! The error type of this crate: weight files and extractors.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,10 @@ pub enum NetError {
         action: &'static str,
         /// Which file.
         path: PathBuf,
-        /// The system's answer.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A file that is no weight file, or a broken one.
+    /// A file in none of the formats of weight files, or a damaged one.
     #[error("{}: {reason}", path.display())]
     Format {
         /// Which file.
@@ -23,7 +23,7 @@ pub enum NetError {
         /// What was found and what was expected.
         reason: String,
     },
-    /// Weights of another network.
+    /// Weights that belong to another network.
     #[error(
         "the weights do not fit {architecture}: {}",
         describe(missing, unexpected, misshapen)
@@ -31,14 +31,14 @@ pub enum NetError {
     Mismatch {
         /// The network they should fit.
         architecture: String,
-        /// Names that are not there.
+        /// Names that the network needs and the file lacks.
         missing: Vec<String>,
-        /// Names that the network does not know.
+        /// Names in the file that the network does not have.
         unexpected: Vec<String>,
-        /// Names with the shape found and the shape expected.
+        /// Names with the shapes found and expected.
         misshapen: Vec<String>,
     },
-    /// An extractor that does not exist, or one that lacks something.
+    /// An extractor that does not exist, lacks a file, or cannot take its input.
     #[error("extractor `{name}`: {reason}")]
     Extractor {
         /// Its name.
@@ -46,7 +46,7 @@ pub enum NetError {
         /// What was found and what was expected.
         reason: String,
     },
-    /// libtorch refused an operation.
+    /// An operation that failed inside libtorch.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
 }
@@ -77,7 +77,8 @@ impl NetError {
     }
 }
 
-/// Three of each, with counts.
+/// The first three of each list, with counts: a file of another network differs in hundreds of
+/// names.
 fn describe(missing: &[String], unexpected: &[String], misshapen: &[String]) -> String {
     let part = |names: &[String], what: &str| match names.len() {
         0 => None,

@@ -1,5 +1,5 @@
-//! An extractor, loaded: uint8 images in, features out. The one path that extraction and evaluation
-//! share.
+//! A loaded extractor: uint8 images in, features out. Extraction and evaluation share this path,
+//! so that their features agree to the last bit.
 
 use crate::{
     Architecture, Backbone, CifarResnet, NetError, Pca, Weights,
@@ -16,18 +16,19 @@ use cedm_contract::params::{ExtractorSpec, Precision};
 use std::path::Path;
 use tch::{CModule, Device, Kind, Tensor};
 
-/// Images that go through a network at once. Part of the result to the last bit: every pass has
-/// exactly this many rows, the last one filled up, so that an image's features do not depend on its
-/// neighbours or on the shard cut.
+/// Images that go through a network at once. libtorch picks its matrix kernels by the number of
+/// rows, and they round differently; every pass therefore has exactly this many rows, the last one
+/// padded, and an image's features do not depend on its neighbours or on how shards are cut.
+/// Another number changes the last bits of all features.
 const BATCH: i64 = 32;
 
-/// What an extractor gives.
+/// The output of an extractor.
 #[derive(Debug)]
 pub struct Features {
     /// float32 \[n, dim\], on the CPU.
     pub features: Tensor,
-    /// float32 \[n, classes\], where the network classifies; `inception_fid`'s without the bias, as
-    /// the inception score wants them.
+    /// float32 \[n, classes\] on the CPU, where the network classifies. Those of Inception are
+    /// without the bias, as the inception score uses them.
     pub logits: Option<Tensor>,
 }
 
@@ -51,11 +52,11 @@ pub struct Extractor {
 }
 
 impl Extractor {
-    /// Loads the extractor that `spec` names. `weights` and `fit` are the files that it says it
-    /// needs (`needs_weights` and `fitted` of its row).
+    /// Loads the extractor that `spec` names onto `device`, in the precision of `spec`. `weights`
+    /// is needed where `needs_weights` of its table row is set, `fit` where `fitted` is.
     ///
     /// # Errors
-    /// When the name is unknown, a file is lacking, or it is another network's.
+    /// When the name is unknown, or a file is missing or belongs to another network.
     pub fn load(
         spec: &ExtractorSpec,
         weights: Option<&Path>,
@@ -66,9 +67,11 @@ impl Extractor {
         let mut backbone = known(&spec.name)?;
         let lacking = |what: &str| NetError::extractor(&spec.name, what);
         let kind = kind_of(spec.precision);
+        // Named in the error message: where such a file can be downloaded.
         let published = backbone.row.published.unwrap_or("any");
         let file = || weights.ok_or_else(|| lacking(&format!("needs a weight file ({published})")));
         let state = || -> Result<Weights, NetError> {
+            // Training checkpoints hold student and teacher; features come from the teacher.
             Ok(Weights::read(file()?)?.backbone(Encoder::Teacher))
         };
         let network = match backbone.architecture {
@@ -83,6 +86,7 @@ impl Extractor {
             Architecture::VitOfFile => {
                 let weights = state()?;
                 let config = VitConfig::of(&weights)?;
+                // An adapted network reads images of the size that it was trained on.
                 backbone.preprocessing = Some(Preprocessing {
                     sizing: Sizing::Square((config.grid * config.patch) as usize),
                     statistics: IMAGENET,
@@ -92,6 +96,7 @@ impl Extractor {
             Architecture::Clip(config) => {
                 Network::Clip(ClipVision::load(&state()?, config, kind, device)?)
             }
+            // Not `state()`: these files never hold student and teacher.
             Architecture::InceptionFid(rule) => Network::Inception(
                 Inception::load(&Weights::read(file()?)?, kind, device)?,
                 rule,
@@ -107,14 +112,14 @@ impl Extractor {
         })
     }
 
-    /// The same with another number of images at once.
+    /// The same with another number of images in one pass; changes the last bits of the features.
     #[must_use]
     pub fn with_batch(mut self, batch: i64) -> Self {
         self.batch = batch.max(1);
         self
     }
 
-    /// Its row in the table.
+    /// Its row in the table of extractors.
     pub fn backbone(&self) -> &Backbone {
         &self.backbone
     }
@@ -122,7 +127,8 @@ impl Extractor {
     /// Features of uint8 images \[n, 1 or 3, h, w\].
     ///
     /// # Errors
-    /// When the images are no such tensor, or of a size that the extractor cannot take.
+    /// When there are no images, the tensor is of another type or shape, or the extractor cannot
+    /// take images of this size.
     pub fn extract(&self, images: &Tensor) -> Result<Features, NetError> {
         let _guard = tch::no_grad_guard();
         let n = images.size().first().copied().unwrap_or(0);
@@ -133,6 +139,7 @@ impl Extractor {
         for from in (0..n).step_by(self.batch as usize) {
             let rows = self.batch.min(n - from);
             let batch = images.f_narrow(0, from, rows)?;
+            // Padding repeats the first image; its rows are cut off again below.
             let batch = if rows < self.batch {
                 Tensor::f_cat(
                     &[
@@ -164,6 +171,7 @@ impl Extractor {
     }
 
     fn pass(&self, images: &Tensor) -> Result<Features, NetError> {
+        // Inception resizes by its own rule, pixels and components read bytes.
         let input = match &self.backbone.preprocessing {
             Some(preprocessing) => preprocessing.apply(images)?.to_kind(self.kind),
             None => images.shallow_clone(),
@@ -183,6 +191,8 @@ impl Extractor {
             Network::Clip(net) => net.forward(&input, &mut |_, _| {}),
             Network::Inception(net, rule) => {
                 let features = net.forward_by(*rule, &input)?;
+                // The inception score is defined on scores without bias, as in the TensorFlow
+                // graph.
                 let logits = Some(to_host(&net.logits_unbiased(&features)));
                 return Ok(Features {
                     features: to_host(&features),
@@ -199,11 +209,12 @@ impl Extractor {
 
     fn black_box(&self, module: &CModule, input: &Tensor) -> Result<Tensor, NetError> {
         let out = module.forward_ts(&[input.to_device(self.device)])?;
+        // Anybody's module: its output is checked, since nothing else fixes it.
         match out.size()[..] {
             [n, _] if n == input.size()[0] => Ok(out),
             ref other => {
                 let reason = format!(
-                    "the module gave a tensor of shape {other:?} for {} images, expected [n, dim]",
+                    "the module returned a tensor of shape {other:?} for {} images, expected [n, dim]",
                     input.size()[0]
                 );
                 Err(NetError::extractor(self.backbone.row.name, reason))
@@ -214,8 +225,9 @@ impl Extractor {
 
 fn script(path: &Path, kind: Kind, device: Device) -> Result<CModule, NetError> {
     let mut module = CModule::load_on_device(path, device)
-        .map_err(|error| NetError::format(path, format!("no TorchScript module: {error}")))?;
+        .map_err(|error| NetError::format(path, format!("not a TorchScript module: {error}")))?;
     module.set_eval();
+    // A module computes in the precision it was saved in unless another one is asked for.
     if kind != Kind::Float {
         module.to(device, kind, false);
     }
@@ -227,13 +239,14 @@ fn known(name: &str) -> Result<Backbone, NetError> {
         let names: Vec<&str> = extractors().map(|backbone| backbone.row.name).collect();
         NetError::extractor(
             name,
-            format!("there is no such extractor; known are {}", names.join(", ")),
+            format!("does not exist; known are {}", names.join(", ")),
         )
     })
 }
 
 fn kind_of(precision: Precision) -> Kind {
     match precision {
+        // TF32 is a mode of float32 matrix products on the GPU, not a type of tensor.
         Precision::Fp32 | Precision::Tf32 => Kind::Float,
         Precision::Bf16 => Kind::BFloat16,
         Precision::Fp16 => Kind::Half,

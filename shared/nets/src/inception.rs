@@ -1,8 +1,9 @@
-//! The Inception network of the Fréchet distance: the graph of 2015-12-05 with torchvision's names
-//! (spec §10.1, appendix B).
+//! The Inception network of the Fréchet distance: TensorFlow's graph of 2015-12-05 under
+//! torchvision's names (spec §10.1, appendix B).
 //!
-//! It differs from torchvision's InceptionV3: average pools leave padding out of the count, the
-//! pool branch of the last block takes the maximum, there are 1008 classes.
+//! It differs from torchvision's InceptionV3 in three points that all change the distance: average
+//! pools do not count padding, the pool branch of the last block takes the maximum, and there are
+//! 1008 classes.
 
 mod blocks;
 mod names;
@@ -19,10 +20,10 @@ use tch::{Device, Kind, Tensor};
 
 /// Side of the images that the network reads.
 pub const SIDE: i64 = 299;
-/// Classes.
+/// Classes of the graph: ImageNet's 1000, one for background, and seven that are not used.
 const CLASSES: i64 = 1008;
 
-/// The network, ready to compute.
+/// A loaded Inception network.
 pub struct Inception {
     stem: Vec<(&'static str, Step)>,
     mixed: Vec<(&'static str, Mixed)>,
@@ -36,11 +37,11 @@ enum Step {
 }
 
 impl Inception {
-    /// Loads the network; names of pytorch-fid's wrapper and of the original detector are
-    /// understood too.
+    /// Loads the network. The names of pytorch-fid's wrapper and of NVIDIA's detector are
+    /// understood as well as torchvision's.
     ///
     /// # Errors
-    /// When the weights are another network's.
+    /// When names are missing or left over, or shapes do not fit.
     pub fn load(weights: &Weights, kind: Kind, device: Device) -> Result<Self, NetError> {
         let weights = &names::normalised(weights);
         let from = weights.load(kind, device);
@@ -49,7 +50,7 @@ impl Inception {
         Ok(net)
     }
 
-    /// Names and shapes of its tensors.
+    /// Names and shapes of the tensors that the network loads.
     pub fn blueprint() -> Vec<(String, Vec<i64>)> {
         blueprint(Self::assemble)
     }
@@ -70,6 +71,7 @@ impl Inception {
             )
         };
         let stem = vec![
+            // Input and output channels, kernel, stride, padding (spec §10.1).
             conv("Conv2d_1a_3x3", 3, 32, 3, 2, 0),
             conv("Conv2d_2a_3x3", 32, 32, 3, 1, 0),
             conv("Conv2d_2b_3x3", 32, 64, 3, 1, 1),
@@ -79,6 +81,8 @@ impl Inception {
             ("MaxPool_2", Step::MaxPool),
         ];
         let mixed = vec![
+            // 35×35, then 17×17 from 6a on, then 8×8 from 7a on; the numbers are what torchvision
+            // names `pool_features`, `in_channels` and `channels_7x7`.
             ("Mixed_5b", Mixed::a(from, "Mixed_5b", 192, 32)),
             ("Mixed_5c", Mixed::a(from, "Mixed_5c", 256, 64)),
             ("Mixed_5d", Mixed::a(from, "Mixed_5d", 288, 64)),
@@ -103,9 +107,10 @@ impl Inception {
         }
     }
 
-    /// Pooled features \[n, 2048\] of images \[n, 3, 299, 299\] that are scaled already. `trace`
-    /// sees what each module gives.
+    /// Pooled features \[n, 2048\] of images \[n, 3, 299, 299\] that are scaled to −1 to 1 already.
+    /// `trace` is called with the output of each module.
     pub fn features(&self, scaled: &Tensor, trace: Trace<'_>) -> Tensor {
+        // One reordering here saves two for each of the 94 convolutions.
         let mut x = channels_last(&cast_like(scaled, &self.fc_weight));
         for (name, step) in &self.stem {
             x = match step {
@@ -118,11 +123,12 @@ impl Inception {
             x = mixed.forward(&x);
             trace(name, &x);
         }
+        // Global average pool over 8×8; no dropout in inference.
         x.mean_dim([2i64, 3].as_slice(), false, None)
     }
 
-    /// Pooled features of uint8 images \[n, 1 or 3, h, w\] by TensorFlow's resize and scaling, as
-    /// EDM and the paper do.
+    /// Pooled features \[n, 2048\] of uint8 images \[n, 1 or 3, h, w\] by TensorFlow's resize and
+    /// scaling, as EDM and the paper do.
     pub fn forward(&self, images: &Tensor) -> Tensor {
         self.features(
             &resize::scaled_as_tensorflow(&self.rgb(images)),
@@ -130,15 +136,16 @@ impl Inception {
         )
     }
 
-    /// Pooled features of uint8 images \[n, 1 or 3, h, w\] resized and scaled by `rule`.
+    /// Pooled features \[n, 2048\] of uint8 images \[n, 1 or 3, h, w\] resized and scaled by
+    /// `rule`.
     ///
     /// # Errors
-    /// When the images are no such tensor.
+    /// When the tensor is of another type or shape.
     pub fn forward_by(&self, rule: resize::Rule, images: &Tensor) -> Result<Tensor, NetError> {
         Ok(self.features(&rule.scaled(images, &self.rgb(images))?, &mut |_, _| {}))
     }
 
-    /// Images \[n, 3, h, w\] in the network's precision, values 0 to 255.
+    /// Images \[n, 3, h, w\] in the network's precision, values 0 to 255; grey is repeated.
     pub fn rgb(&self, images: &Tensor) -> Tensor {
         let x = cast_like(images, &self.fc_weight);
         if x.size()[1] == 1 {

@@ -1,9 +1,10 @@
-//! The networks: feature extractors with their upstream weight names, and the files that weights
-//! come in.
+//! Feature extractors under their upstream weight names, and the weight files they are loaded
+//! from.
 //!
 //! [`Extractor`] is the whole path from uint8 images to features, preprocessing included;
-//! [`extractors`] lists what there is. [`Weights`] reads safetensors, PyTorch zip and legacy files
-//! as data. The networks compute in the precision of their weights.
+//! [`extractors`] lists all of them. [`Weights`] reads safetensors, PyTorch zip and legacy files
+//! as data: nothing in a file is executed. The networks compute in the precision of their weights,
+//! on the device that they are loaded to. No training, no jobs, no storage.
 
 #![forbid(unsafe_code)]
 

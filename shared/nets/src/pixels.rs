@@ -9,9 +9,10 @@ use cedm_images::pillow::{Filter, resize};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
-/// Images with a longer side are shrunk to it first: the basis has (channels · side²)² elements.
+/// Images with a longer side are shrunk to this one first: the covariance has (channels · side²)²
+/// elements, 75 MB in float64 for 32 pixels in RGB, and its decomposition takes the cube.
 const MAX_SIDE: usize = 32;
-/// Components when none are asked for.
+/// Number of components when a job does not give one.
 const DEFAULT_DIM: i64 = 32;
 
 /// Pixels \[n, channels · h · w\] as float32 between −1 and 1 (`x / 127.5 − 1`, the scale on which
@@ -34,6 +35,7 @@ fn flat_bytes(images: &Tensor) -> Result<Tensor, NetError> {
     }
     let shrunk: Vec<u8> = pictures_of(images)?
         .iter()
+        // Bilinear: with antialias, and unlike bicubic it stays within the range of the pixels.
         .flat_map(|picture| resize(picture, MAX_SIDE, MAX_SIDE, Filter::Bilinear).to_planes())
         .collect();
     Ok(Tensor::f_from_slice(&shrunk)?
@@ -41,8 +43,10 @@ fn flat_bytes(images: &Tensor) -> Result<Tensor, NetError> {
         .to_kind(Kind::Double))
 }
 
-/// Learns mean and basis. Sums of bytes and of their products are whole numbers below 2^53, so the
-/// result does not depend on how the images are cut.
+/// Accumulates mean and covariance of the pixels for [`PcaFit::finish`].
+///
+/// Sums of bytes and of their products are whole numbers below 2^53 and so exact in float64: the
+/// result does not depend on how the images are cut into shards.
 #[derive(Debug, Default)]
 pub struct PcaFit {
     sums: Option<(Tensor, Tensor)>,
@@ -50,10 +54,11 @@ pub struct PcaFit {
 }
 
 impl PcaFit {
-    /// Takes in uint8 images \[n, 1 or 3, h, w\].
+    /// Adds uint8 images \[n, 1 or 3, h, w\].
     ///
     /// # Errors
-    /// When the images are no such tensor, or of another size than those before.
+    /// When the tensor is of another type or shape, or its images are of another size than those
+    /// before.
     pub fn add(&mut self, images: &Tensor) -> Result<(), NetError> {
         let _guard = tch::no_grad_guard();
         let rows = flat_bytes(images)?;
@@ -65,7 +70,7 @@ impl PcaFit {
             None => (sum, outer),
             Some((total, _)) if total.size() != sum.size() => {
                 let reason = format!(
-                    "images of {:?} bytes after images of {:?}",
+                    "images of {:?} values after images of {:?}",
                     sum.size(),
                     total.size()
                 );
@@ -77,8 +82,8 @@ impl PcaFit {
         Ok(())
     }
 
-    /// The components: at most `dim`, largest variance first, each with its largest element
-    /// positive.
+    /// The components: at most `dim`, largest variance first. An eigenvector's sign is arbitrary;
+    /// each is turned so that its largest element is positive.
     ///
     /// # Errors
     /// With fewer than two images.
@@ -92,15 +97,21 @@ impl PcaFit {
         };
         let count = self.count as f64;
         let mean = sum / count;
+        // E[x xᵀ] − μ μᵀ, then n / (n − 1) to make it unbiased. The sums are exact, so nothing is
+        // lost by subtracting late.
         let covariance = (outer / count - mean.outer(&mean)) * (count / (count - 1.0));
+        // Eigenvalues come in ascending order.
         let (variance, vectors) = covariance.linalg_eigh("L");
         let dim = dim.map_or(DEFAULT_DIM, i64::from).clamp(1, mean.size()[0]);
         let basis = vectors.flip([1i64]).narrow(1, 0, dim);
+        // The element of largest magnitude of each column, with its sign.
         let largest = basis.gather(0, &basis.abs().argmax(0, true), false);
+        // Moments were summed over bytes; x / 127.5 − 1 brings them to the scale of the pixels.
         let scale = 1.0 / 127.5;
         Ok(Pca {
             mean: mean * scale - 1.0,
             basis: (basis * largest.sign()).contiguous(),
+            // Constant pixels have variance 0, which the decomposition may return slightly below.
             variance: variance.flip([0i64]).narrow(0, 0, dim).clamp_min(0.0) * (scale * scale),
         })
     }
@@ -118,10 +129,10 @@ pub struct Pca {
 }
 
 impl Pca {
-    /// Reads `extractor.safetensors`.
+    /// Reads the file that [`Pca::write`] wrote.
     ///
     /// # Errors
-    /// When it is no such file.
+    /// When it cannot be read or holds other tensors.
     pub fn read(path: &Path) -> Result<Self, NetError> {
         let weights = Weights::read(path)?;
         let Some([pixels, dim]) = weights
@@ -129,7 +140,10 @@ impl Pca {
             .map(Tensor::size)
             .and_then(|size| <[i64; 2]>::try_from(size).ok())
         else {
-            return Err(NetError::format(path, "no basis of principal components"));
+            return Err(NetError::format(
+                path,
+                "not a file of principal components: expected a matrix `basis`",
+            ));
         };
         let from = weights.load(Kind::Double, Device::Cpu);
         let pca = Self {
@@ -141,7 +155,7 @@ impl Pca {
         Ok(pca)
     }
 
-    /// Writes `extractor.safetensors`.
+    /// Writes `mean`, `basis` and `variance` as float64 safetensors.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -161,20 +175,20 @@ impl Pca {
         self.basis.size()[1]
     }
 
-    /// Variance of each component, largest first.
+    /// Variance of each component, float64 \[dim\], largest first.
     pub fn variance(&self) -> &Tensor {
         &self.variance
     }
 
-    /// Components \[n, dim\] of uint8 images.
+    /// Components, float32 \[n, dim\] on the CPU, of uint8 images \[n, 1 or 3, h, w\].
     ///
     /// # Errors
-    /// When the images are of another size than those that were learnt from.
+    /// When the images are of another size than those that it was fitted to.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor, NetError> {
         let rows = flat_bytes(images)?;
         if rows.size()[1] != self.mean.size()[0] {
             let reason = format!(
-                "images of {} values, it was fitted to {}",
+                "images of {} values, it was fitted to images of {}",
                 rows.size()[1],
                 self.mean.size()[0]
             );
@@ -198,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cut_does_not_matter_and_components_are_orthonormal() {
+    fn shards_do_not_matter_and_components_are_orthonormal() {
         let all = images(40);
         let fit = |cuts: &[i64]| {
             let mut fit = PcaFit::default();
@@ -232,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn components_written_and_read_give_the_same_features() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("extractor.safetensors");
         let mut fit = PcaFit::default();
@@ -250,7 +264,7 @@ mod tests {
                 .forward(&images(3).narrow(2, 0, 2))
                 .unwrap_err()
                 .to_string()
-                .contains("it was fitted to 48")
+                .contains("fitted to images of 48")
         );
     }
 

@@ -1,4 +1,8 @@
-//! From uint8 images to what a network reads (spec §2.1).
+//! Resizing and normalisation of uint8 images before a network (spec §2.1).
+//!
+//! Pillow's resize and not libtorch's: its bicubic kernel (a = −0.5, antialias, uint8 between the
+//! passes) is what the published features were made with. libtorch's differs by 4 of 255 on average
+//! from 32 to 224 pixels (spec §1.4).
 
 use crate::NetError;
 use cedm_images::{
@@ -9,12 +13,12 @@ use cedm_images::{
 use std::thread;
 use tch::{Kind, Tensor};
 
-/// Statistics of ImageNet's pixels.
+/// Statistics of ImageNet's pixels, for everything but CLIP.
 pub const IMAGENET: Statistics = Statistics {
     mean: [0.485, 0.456, 0.406],
     std: [0.229, 0.224, 0.225],
 };
-/// Statistics that CLIP was trained with.
+/// Statistics of the pixels that CLIP was trained on.
 pub const CLIP: Statistics = Statistics {
     mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
     std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
@@ -29,7 +33,7 @@ pub struct Statistics {
     pub std: [f32; 3],
 }
 
-/// How images are brought to a network's size.
+/// How images are resized to the side that a network reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sizing {
     /// Left as they are.
@@ -45,12 +49,12 @@ pub enum Sizing {
     },
 }
 
-/// What comes before a network.
+/// The preprocessing of one network.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preprocessing {
-    /// Sizing.
+    /// How images are resized.
     pub sizing: Sizing,
-    /// Normalisation after division by 255.
+    /// Mean and deviation by which values are normalised after division by 255.
     pub statistics: Statistics,
 }
 
@@ -59,12 +63,13 @@ impl Preprocessing {
     /// repeated.
     ///
     /// # Errors
-    /// When the tensor is no such thing.
+    /// When the tensor is of another type or shape, or a crop is larger than the resized image.
     pub fn apply(&self, images: &Tensor) -> Result<Tensor, NetError> {
         let pictures = self.size(pictures_of(images)?)?;
         let (height, width) = pictures
             .first()
             .map_or((0, 0), |picture| (picture.height, picture.width));
+        // A byte has 256 values: looked up, not computed for every pixel.
         let tables = self.tables();
         let mut values = Vec::with_capacity(pictures.len() * 3 * height * width);
         for picture in &pictures {
@@ -73,6 +78,7 @@ impl Preprocessing {
                     picture
                         .pixels
                         .iter()
+                        // From interleaved pixels to planes.
                         .skip(channel)
                         .step_by(3)
                         .map(|value| table[usize::from(*value)]),
@@ -87,7 +93,8 @@ impl Preprocessing {
         ])?)
     }
 
-    /// `(v / 255 − mean) / std` of every byte and channel, in float32 and this order.
+    /// `(v / 255 − mean) / std` of every byte and channel: in float32 and in this order, as
+    /// torchvision computes it, so that features agree to the last bit.
     fn tables(&self) -> [[f32; 256]; 3] {
         let Statistics { mean, std } = self.statistics;
         std::array::from_fn(|channel| {
@@ -97,6 +104,7 @@ impl Preprocessing {
 
     fn size(&self, pictures: Vec<Picture>) -> Result<Vec<Picture>, NetError> {
         let one = |picture: Picture| {
+            // Before resizing: upstream converts a file to RGB when it is read.
             let picture = picture.into_rgb();
             match self.sizing {
                 Sizing::Keep => Some(picture),
@@ -113,10 +121,11 @@ impl Preprocessing {
     }
 }
 
-/// Maps on all cores, in order.
+/// Maps on all cores; results keep the order of the input.
 fn in_parallel<T: Send, U: Send>(all: Vec<T>, map: impl Fn(T) -> U + Sync) -> Vec<U> {
     let threads = thread::available_parallelism()
         .map_or(1, usize::from)
+        // No more threads than images.
         .min(all.len().max(1));
     let share = all.len().div_ceil(threads).max(1);
     let mut rest = all.into_iter();
@@ -140,7 +149,7 @@ fn in_parallel<T: Send, U: Send>(all: Vec<T>, map: impl Fn(T) -> U + Sync) -> Ve
     })
 }
 
-/// Pictures of a uint8 tensor \[n, 1 or 3, h, w\].
+/// The images of a uint8 tensor \[n, 1 or 3, h, w\].
 pub(crate) fn pictures_of(images: &Tensor) -> Result<Vec<Picture>, NetError> {
     let [n, channels, height, width] = checked_shape(images)?;
     let bytes = bytes_of(images)?;
@@ -156,7 +165,7 @@ pub(crate) fn pictures_of(images: &Tensor) -> Result<Vec<Picture>, NetError> {
     })
 }
 
-/// Shape of a uint8 tensor \[n, 1 or 3, h, w\].
+/// The shape of a uint8 tensor \[n, 1 or 3, h, w\]; an error for any other tensor.
 pub(crate) fn checked_shape(images: &Tensor) -> Result<[usize; 4], NetError> {
     let size = images.size();
     match size[..] {
@@ -206,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn order_is_kept_over_threads() {
+    fn threads_keep_the_order_of_the_images() {
         let images = Tensor::arange(37, (Kind::Uint8, tch::Device::Cpu))
             .reshape([37, 1, 1, 1])
             .expand([37, 3, 4, 4], false)

@@ -1,5 +1,5 @@
-//! The networks behind the extractor table. A new size is a row here and one in the contract's
-//! table.
+//! The network of each extractor in the catalogue. A new size of a known architecture is one row
+//! here and one in the catalogue.
 
 use crate::{
     clip::{Activation, TextConfig, VisionConfig},
@@ -9,12 +9,12 @@ use crate::{
 };
 use cedm_catalogue::extractors::{EXTRACTORS, Extractor as Row};
 
-/// How features are computed.
+/// How an extractor computes its features.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Architecture {
     /// The pixels themselves.
     Pixels,
-    /// Principal components of the pixels, learnt from the set.
+    /// Principal components of the pixels, fitted to the image set.
     Pca,
     /// [`crate::CifarResnet`] with this number of blocks in each stage.
     CifarResnet {
@@ -23,29 +23,30 @@ pub enum Architecture {
     },
     /// [`crate::vit::Vit`]: DINO, MoCo v3, iBOT, DINOv2; the class token.
     Vit(VitConfig),
-    /// The same with its numbers read from the file: what an adaptation trained.
+    /// The same with its sizes read from the weight file: what an adaptation trained.
     VitOfFile,
     /// [`crate::clip::ClipVision`]; the embedding, not normalised.
     Clip(VisionConfig),
     /// [`crate::inception::Inception`]; pooled features, and logits without the bias.
     InceptionFid(Rule),
-    /// Any TorchScript module that maps normalised images \[n, 3, 224, 224\] to features \[n,
-    /// dim\].
+    /// Any TorchScript module that maps images normalised by ImageNet's statistics \[n, 3, 224,
+    /// 224\] to features \[n, dim\].
     TorchScript,
 }
 
-/// One extractor.
+/// An extractor: its row in the catalogue, its network and its preprocessing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backbone {
-    /// Its row in the table: name, width, where its weights are published.
+    /// Its row in the catalogue: name, width, where its weights are published.
     pub row: &'static Row,
-    /// How it computes.
+    /// Its network.
     pub architecture: Architecture,
-    /// What comes before it; absent where it takes uint8 images itself.
+    /// Resizing and normalisation before it; absent where the network takes uint8 images itself.
     pub preprocessing: Option<Preprocessing>,
 }
 
-/// Square sets need no crop: the reference resizes and does nothing else (spec §2.1).
+/// Both sides to 224 pixels, no crop: image sets are square, and the reference does not crop them
+/// (spec §2.1). ImageNet's statistics for MoCo v3 too, where timm's defaults would suggest 0.5.
 const SQUARE_224: Preprocessing = Preprocessing {
     sizing: Sizing::Square(224),
     statistics: IMAGENET,
@@ -85,7 +86,7 @@ const fn clip(
     })
 }
 
-/// Architecture and preprocessing by name.
+/// Architecture and preprocessing by name, sizes as published with the weights.
 fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
     use Activation::{Gelu, QuickGelu};
     use Architecture::Vit;
@@ -94,6 +95,7 @@ fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
         "pca" => (Architecture::Pca, None),
         "cifar_resnet56" => (Architecture::CifarResnet { blocks: 9 }, Some(RESNET_32)),
         "dino_vits16" => (Vit(VitConfig::dino(384, 12, 6)), Some(SQUARE_224)),
+        // Patches of 8 pixels at 224: a grid of 28.
         "dino_vits8" => (
             Vit(VitConfig {
                 patch: 8,
@@ -111,6 +113,7 @@ fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
             }),
             Some(SQUARE_224),
         ),
+        // MoCo v3 gives its small one 12 heads of 32 values, not 6 of 64.
         "mocov3_vit_small" => (Vit(VitConfig::dino(384, 12, 12)), Some(SQUARE_224)),
         "mocov3_vit_base" => (Vit(VitConfig::dino(768, 12, 12)), Some(SQUARE_224)),
         "ibot_vit_small" => (Vit(VitConfig::dino(384, 12, 6)), Some(SQUARE_224)),
@@ -119,6 +122,7 @@ fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
         "dinov2_vits14" => (Vit(VitConfig::dinov2(384, 12, 6, MLP4)), Some(SQUARE_224)),
         "dinov2_vitb14" => (Vit(VitConfig::dinov2(768, 12, 12, MLP4)), Some(SQUARE_224)),
         "dinov2_vitl14" => (Vit(VitConfig::dinov2(1024, 24, 16, MLP4)), Some(SQUARE_224)),
+        // Only the giant one has a gated feed-forward layer (spec §2.3).
         "dinov2_vitg14" => (
             Vit(VitConfig::dinov2(1536, 40, 24, FeedForward::SwiGlu)),
             Some(SQUARE_224),
@@ -139,9 +143,11 @@ fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
             Vit(VitConfig::dinov2(1536, 40, 24, FeedForward::SwiGlu).with_registers(4)),
             Some(SQUARE_224),
         ),
+        // Patch, width, blocks, head width, MLP width, embedding; bigG has heads of 104.
         "openclip_vit_b32" => (clip(32, 768, 12, 64, 3072, 512, Gelu), Some(CLIP_224)),
         "openclip_vit_l14" => (clip(14, 1024, 24, 64, 4096, 768, Gelu), Some(CLIP_224)),
         "openclip_vit_bigg14" => (clip(14, 1664, 48, 104, 8192, 1280, Gelu), Some(CLIP_224)),
+        // OpenAI's own: the same sizes, but trained with QuickGELU.
         "clip_vit_b32" => (clip(32, 768, 12, 64, 3072, 512, QuickGelu), Some(CLIP_224)),
         "clip_vit_l14" => (clip(14, 1024, 24, 64, 4096, 768, QuickGelu), Some(CLIP_224)),
         "inception_fid" => (Architecture::InceptionFid(Rule::Tensorflow), None),
@@ -153,7 +159,7 @@ fn network(name: &str) -> Option<(Architecture, Option<Preprocessing>)> {
     })
 }
 
-/// The text tower beside the image tower of this extractor; `None` for those that have none.
+/// The text tower that belongs to this extractor's image tower; `None` for all but CLIPs.
 pub fn text_tower(name: &str) -> Option<TextConfig> {
     let (width, layers) = match name {
         "openclip_vit_b32" | "clip_vit_b32" => (512, 12),
@@ -167,14 +173,14 @@ pub fn text_tower(name: &str) -> Option<TextConfig> {
     Some(TextConfig {
         width,
         layers,
-        // Heads of 64 values in every published one.
+        // Every published text tower has heads of 64 values.
         heads: width / 64,
         embed_dim: vision.embed_dim,
         activation: vision.activation,
     })
 }
 
-/// Every extractor, in the order of the table.
+/// Every extractor, in the order of the catalogue.
 pub fn extractors() -> impl Iterator<Item = Backbone> {
     EXTRACTORS.iter().filter_map(|row| {
         let (architecture, preprocessing) = network(row.name)?;
@@ -196,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_and_the_networks_agree() {
+    fn the_catalogue_and_the_networks_agree() {
         assert_eq!(
             extractors().count(),
             EXTRACTORS.len(),

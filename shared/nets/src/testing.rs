@@ -1,5 +1,5 @@
-//! Golden networks: weights filled by a rule, outputs summarised by a few numbers (spec appendix
-//! C).
+//! Networks filled with weights by a rule, whose outputs are known by a few golden numbers (spec
+//! appendix C).
 
 use crate::Weights;
 use tch::{Device, Kind, Tensor};

@@ -1,5 +1,5 @@
-//! Vision transformers with upstream's flat names: DINO, MoCo v3, iBOT and DINOv2 (spec §2.2,
-//! §2.3).
+//! Vision transformers under upstream's names: DINO, MoCo v3, iBOT and DINOv2 (Dosovitskiy et al.
+//! 2021; spec §2.2, §2.3).
 
 pub mod positions;
 
@@ -11,7 +11,7 @@ use crate::{
 use positions::Interpolation;
 use tch::{Device, Kind, Tensor};
 
-/// The layer between the two residual sums.
+/// The feed-forward layer of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FeedForward {
     /// fc1, GELU, fc2; the hidden layer is this many times as wide.
@@ -19,38 +19,38 @@ pub enum FeedForward {
         /// Hidden width over width.
         ratio: i64,
     },
-    /// DINOv2 ViT-g: `w3(silu(a) · b)` with a and b the halves of `w12`.
+    /// `w3(silu(a) · b)` with a and b the halves of `w12`'s output (DINOv2 ViT-g).
     SwiGlu,
 }
 
-/// A vision transformer by its numbers.
+/// Sizes and variants of a vision transformer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VitConfig {
-    /// Patch side in pixels.
+    /// Side of a patch in pixels.
     pub patch: i64,
-    /// Width.
+    /// Width D of a token, and of the features.
     pub dim: i64,
-    /// Blocks.
+    /// Number of blocks.
     pub depth: i64,
-    /// Attention heads.
+    /// Attention heads of a block.
     pub heads: i64,
-    /// Feed-forward layer.
+    /// Kind of feed-forward layer.
     pub feed_forward: FeedForward,
     /// Whether branches are scaled by `ls1.gamma` and `ls2.gamma` (DINOv2).
     pub layer_scale: bool,
-    /// Register tokens between class token and patches.
+    /// Number of register tokens between class token and patches (Darcet et al. 2024).
     pub registers: i64,
-    /// Side of the grid of stored positions.
+    /// Side of the grid that positions are stored for: image side over patch side.
     pub grid: i64,
     /// How positions are resampled to another grid.
     pub interpolation: Interpolation,
 }
 
-/// Every published ViT here uses it.
+/// Of all ViTs here; PyTorch's default would be 1e-5.
 const LAYER_NORM_EPS: f64 = 1e-6;
 
 impl VitConfig {
-    /// DINO, MoCo v3 and iBOT at patch 16 and 224 pixels.
+    /// DINO, MoCo v3 and iBOT: patches of 16 pixels, images of 224.
     pub const fn dino(dim: i64, depth: i64, heads: i64) -> Self {
         Self {
             patch: 16,
@@ -64,7 +64,8 @@ impl VitConfig {
             interpolation: Interpolation::Offset,
         }
     }
-    /// DINOv2 at patch 14, trained at 518 pixels.
+    /// DINOv2: patches of 14 pixels, positions stored for images of 518. At 224 pixels they are
+    /// always resampled.
     pub const fn dinov2(dim: i64, depth: i64, heads: i64, feed_forward: FeedForward) -> Self {
         Self {
             patch: 14,
@@ -74,7 +75,8 @@ impl VitConfig {
             ..Self::dino(dim, depth, heads)
         }
     }
-    /// The same with registers; such models resample positions in another way.
+    /// The same with register tokens. Upstream resamples the positions of such models in the other
+    /// way.
     pub const fn with_registers(self, registers: i64) -> Self {
         Self {
             registers,
@@ -82,11 +84,12 @@ impl VitConfig {
             ..self
         }
     }
-    /// The numbers of a plain ViT, read from its weights; `heads` is a tensor of its own there, 64
-    /// values a head without it.
+    /// Sizes of a plain ViT, read from the shapes of its weights. The number of heads shows in no
+    /// shape: it is the scalar tensor `heads`, which adaptation writes, or else one head for every
+    /// 64 values of width.
     ///
     /// # Errors
-    /// When the weights are no ViT's.
+    /// When the weights are not those of a ViT.
     pub fn of(weights: &Weights) -> Result<Self, NetError> {
         let shape = |name: &str, axes: usize| {
             weights
@@ -97,13 +100,17 @@ impl VitConfig {
         let found = (|| {
             let patch = shape("patch_embed.proj.weight", 4)?;
             let fc1 = shape("blocks.0.mlp.fc1.weight", 2)?;
+            // One position belongs to the class token.
+            // The class token comes first among the positions, patches after it in row-major order.
             let grid = ((shape("pos_embed", 3)?[1] - 1) as f64).sqrt() as i64;
             let depth = weights
                 .iter()
+                // Every block has exactly one such tensor.
                 .filter(|(name, _)| name.ends_with(".norm1.weight"))
                 .count() as i64;
             let heads = weights
                 .get("heads")
+                // ViT-S, B and L all have heads of 64 values.
                 .map_or(patch[0] / 64, |heads| heads.int64_value(&[]));
             let feed_forward = FeedForward::Mlp {
                 ratio: fc1[0] / patch[0].max(1),
@@ -118,7 +125,8 @@ impl VitConfig {
         found.ok_or_else(|| {
             NetError::extractor(
                 "vit",
-                "the file is no vision transformer with `patch_embed`, `pos_embed` and `blocks`",
+                "the file is not a vision transformer: expected tensors `patch_embed.proj.weight`, \
+                 `pos_embed` and `blocks.0.mlp.fc1.weight`",
             )
         })
     }
@@ -126,7 +134,8 @@ impl VitConfig {
     pub fn hidden(&self) -> i64 {
         match self.feed_forward {
             FeedForward::Mlp { ratio } => self.dim * ratio,
-            // Two thirds of the usual width, rounded up to a multiple of 8.
+            // Two thirds of 4 · dim, so that three matrices have as many weights as the usual two;
+            // upstream rounds up to a multiple of 8.
             FeedForward::SwiGlu => (4 * self.dim * 2 / 3 + 7) / 8 * 8,
         }
     }
@@ -146,7 +155,7 @@ struct Block {
     scale: Option<(Tensor, Tensor)>,
 }
 
-/// A vision transformer, ready to compute.
+/// A loaded vision transformer.
 pub struct Vit {
     config: VitConfig,
     patch_weight: Tensor,
@@ -158,14 +167,15 @@ pub struct Vit {
     norm: LayerNorm,
 }
 
-/// Called with the name and value of every intermediate result.
+/// Called with name and value of intermediate results, for comparisons with other programs.
 pub type Trace<'a> = &'a mut dyn FnMut(&str, &Tensor);
 
 impl Vit {
-    /// Loads a network.
+    /// Loads a network in precision `kind` onto `device`. Weights that already are of that kind
+    /// and on that device are shared, not copied.
     ///
     /// # Errors
-    /// When the weights are another network's.
+    /// When names are missing or left over, or shapes do not fit.
     pub fn load(
         weights: &Weights,
         config: VitConfig,
@@ -175,7 +185,8 @@ impl Vit {
         let weights = &unchunked(weights);
         let from = weights.load(kind, device);
         let net = Self::assemble(&from, config);
-        // Masks of the training objectives, and iBOT's separate norm.
+        // Mask tokens serve training only; `fc_norm` is iBOT's norm for mean pooling; `heads` is
+        // read by `VitConfig::of`.
         from.ignore(|name| {
             matches!(name, "mask_token" | "masked_embed" | "heads") || name.starts_with("fc_norm.")
         });
@@ -186,7 +197,7 @@ impl Vit {
         Ok(net)
     }
 
-    /// Names and shapes of its tensors.
+    /// Names and shapes of the tensors that a network of this size loads.
     pub fn blueprint(config: VitConfig) -> Vec<(String, Vec<i64>)> {
         blueprint(|from| Self::assemble(from, config))
     }
@@ -208,21 +219,22 @@ impl Vit {
         }
     }
 
-    /// Its numbers.
+    /// Its sizes.
     pub fn config(&self) -> &VitConfig {
         &self.config
     }
 
-    /// Features \[n, dim\]: the class token after the last norm, of normalised images \[n, 3, h,
-    /// w\].
+    /// Features \[n, dim\] of normalised images \[n, 3, h, w\]: the class token after the last
+    /// norm. h and w are multiples of the patch side.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         self.tokens(x, &mut |_, _| {}).select(1, 0)
     }
 
-    /// Mean of the patch tokens under a norm of its own, without the last norm: iBOT's
-    /// `use_mean_pooling`.
+    /// Features \[n, dim\] by iBOT's `use_mean_pooling`: the mean of the patch tokens, without the
+    /// last norm, normalised by `weight` and `bias` \[dim\].
     pub fn forward_mean(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
         let tokens = self.body(x, &mut |_, _| {});
+        // Neither the class token nor registers show a part of the image.
         let skip = 1 + self.config.registers;
         let mean = tokens.narrow(1, skip, tokens.size()[1] - skip).mean_dim(
             [1i64].as_slice(),
@@ -238,8 +250,8 @@ impl Vit {
         )
     }
 
-    /// All tokens \[n, 1 + registers + patches, dim\] after the last norm; `trace` sees
-    /// `patch_embed`, `pos`, `tokens`, `block<i>`.
+    /// All tokens \[n, 1 + registers + patches, dim\] after the last norm; `trace` is called with
+    /// `patch_embed`, `pos`, `tokens` and `block<i>`.
     pub fn tokens(&self, x: &Tensor, trace: Trace<'_>) -> Tensor {
         self.norm.forward(&self.body(x, trace))
     }
@@ -248,6 +260,7 @@ impl Vit {
         let mut tokens = self.embed(x, trace);
         trace("tokens", &tokens);
         for (index, block) in self.blocks.iter().enumerate() {
+            // No dropout, no drop path: adaptation trains without them too.
             tokens = block.forward(&tokens, self.config.heads);
             trace(&format!("block{index}"), &tokens);
         }
@@ -258,6 +271,7 @@ impl Vit {
         let patch = self.config.patch;
         let x = cast_like(x, &self.patch_weight);
         let (n, _, height, width) = x.size4().expect("invariant: images have four axes");
+        // A convolution whose stride is its kernel: one linear map for each patch, row by row.
         let patches = x
             .conv2d(
                 &self.patch_weight,
@@ -277,11 +291,12 @@ impl Vit {
             self.config.interpolation,
         );
         trace("pos", &positions);
+        // The class token has a position too, so the sum comes after the concatenation.
         let class = self.cls_token.expand([n, 1, self.config.dim], false);
         let tokens = Tensor::cat(&[class, patches], 1) + positions;
         match &self.register_tokens {
             None => tokens,
-            // Registers have no position.
+            // Registers have no position: they are put in after the sum.
             Some(registers) => {
                 let registers =
                     registers.expand([n, self.config.registers, self.config.dim], false);
@@ -307,7 +322,7 @@ impl Block {
                     fc2: Linear::load(from, &format!("{name}.mlp.fc2"), hidden, dim),
                 },
                 FeedForward::SwiGlu => {
-                    // timm renames the two layers.
+                    // timm's copies of the weights rename the two layers.
                     let (first, second) = if from.has(&format!("{name}.mlp.fc1.weight")) {
                         ("fc1", "fc2")
                     } else {
@@ -329,6 +344,7 @@ impl Block {
     }
 
     fn forward(&self, x: &Tensor, heads: i64) -> Tensor {
+        // Pre-norm residual block: x + ls1 · attention(norm1(x)), then x + ls2 · mlp(norm2(x)).
         let scaled = |branch: Tensor, first: bool| match &self.scale {
             None => branch,
             Some((one, two)) => branch * if first { one } else { two },
@@ -351,6 +367,8 @@ impl Hidden {
         match self {
             Hidden::Mlp { fc1, fc2 } => fc2.forward(&Activation::Gelu.forward(&fc1.forward(x))),
             Hidden::SwiGlu { w12, w3 } => {
+                // The first half is gated by SiLU, in upstream's order; the other way round is
+                // another function.
                 let halves = w12.forward(x).chunk(2, -1);
                 w3.forward(&(halves[0].silu() * &halves[1]))
             }
@@ -358,8 +376,8 @@ impl Hidden {
     }
 }
 
-/// The same weights with plain names: DINOv2's training files number blocks as
-/// `blocks.<chunk>.<index>`; the index alone counts.
+/// The same weights with blocks named `blocks.<index>`. DINOv2's training files name them
+/// `blocks.<chunk>.<index>`, where the index counts through all chunks.
 pub fn unchunked(weights: &Weights) -> Weights {
     weights.renamed(|name| {
         let mut parts = name.splitn(4, '.');

@@ -12,8 +12,8 @@ pub fn one_to_one_accuracy(labels: &[i64], clusters: &[i64]) -> Result<f64, Part
 }
 
 /// Accuracy by TEMI's rule: after the one-to-one matching, and only where clusters outnumber
-/// labels, every cluster left over takes its majority label. It rises with C, so values of
-/// different C do not compare.
+/// labels, every unmatched cluster takes its majority label. It rises with C, so values at
+/// different C are not comparable.
 ///
 /// # Errors
 /// When the two differ in length or are empty.
@@ -23,6 +23,7 @@ pub fn accuracy(labels: &[i64], clusters: &[i64]) -> Result<f64, PartitionError>
     if table.clusters.len() > table.labels.len() {
         let mut majority: Vec<(u64, usize)> = vec![(0, 0); table.clusters.len()];
         for (&(label, cluster), &images) in &table.cells {
+            // Strictly: of equal labels the first counts, as in numpy's argmax.
             if images > majority[cluster].0 {
                 majority[cluster] = (images, label);
             }
@@ -34,6 +35,7 @@ pub fn accuracy(labels: &[i64], clusters: &[i64]) -> Result<f64, PartitionError>
     Ok(matched(&table, &matching))
 }
 
+/// Share of images whose cluster is matched to their label.
 fn matched(table: &Contingency, matching: &[Option<usize>]) -> f64 {
     let cells = table
         .cells
@@ -47,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn left_over_clusters_take_their_majority() {
+    fn unmatched_clusters_take_their_majority_label() {
         let (labels, clusters) = ([0, 0, 0, 1, 1, 1], [4, 4, 9, 7, 7, 2]);
         assert_eq!(one_to_one_accuracy(&labels, &clusters).unwrap(), 4.0 / 6.0);
         assert_eq!(accuracy(&labels, &clusters).unwrap(), 1.0);

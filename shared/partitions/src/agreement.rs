@@ -1,8 +1,9 @@
-//! Mutual information and its adjusted forms, with scikit-learn's default (arithmetic) normaliser.
+//! Mutual information and its adjusted forms, normalised by the arithmetic mean of the entropies as
+//! scikit-learn does by default (Vinh et al. 2010).
 
 use crate::{Contingency, PartitionError};
 
-/// How far two partitions agree.
+/// Agreement of two partitions.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Agreement {
     /// Mutual information in nats.
@@ -43,11 +44,11 @@ pub fn agreement(labels: &[i64], clusters: &[i64]) -> Result<Agreement, Partitio
     let expected = expected_mutual_information(&table);
     // Two partitions into singletons have E[MI] = H: the quotient is 0/0 there, and both agree
     // fully.
-    let room = mean_entropy - expected;
-    let anmi = if room.abs() < f64::EPSILON {
+    let largest_gain = mean_entropy - expected;
+    let anmi = if largest_gain.abs() < f64::EPSILON {
         1.0
     } else {
-        (mi - expected) / room
+        (mi - expected) / largest_gain
     };
     Ok(Agreement {
         mi,
@@ -57,7 +58,7 @@ pub fn agreement(labels: &[i64], clusters: &[i64]) -> Result<Agreement, Partitio
     })
 }
 
-/// Entropy in nats of a partition with these sizes; empty parts count nothing.
+/// Entropy in nats of a partition with these sizes; empty parts contribute 0.
 pub fn entropy(sizes: &[u64]) -> f64 {
     let total = sizes.iter().sum::<u64>() as f64;
     -sizes
@@ -74,6 +75,7 @@ fn mutual_information(table: &Contingency) -> f64 {
         let n = n as f64;
         n / total * (n * total / (table.labels[i] as f64 * table.clusters[j] as f64)).ln()
     });
+    // Rounding may leave independent partitions slightly below 0.
     terms.sum::<f64>().max(0.0)
 }
 
@@ -96,6 +98,7 @@ fn expected_mutual_information(table: &Contingency) -> f64 {
     sum
 }
 
+/// Distinct sizes, ascending, with the number of times that each occurs.
 fn multiplicities(sizes: &[u64]) -> Vec<(u64, f64)> {
     let mut sorted = sizes.to_vec();
     sorted.sort_unstable();
@@ -114,7 +117,9 @@ fn expected_cell(total: u64, a: u64, b: u64) -> f64 {
     let (n, fa, fb) = (total as f64, a as f64, b as f64);
     let low = (a + b).saturating_sub(total);
     let high = a.min(b);
+    // The most likely cell value; clamped, since the division may round.
     let mode = (((fa + 1.0) * (fb + 1.0) / (n + 2.0)) as u64).clamp(low, high);
+    // P(k + 1) / P(k).
     let up = |k: f64| (fa - k) * (fb - k) / ((k + 1.0) * (n - fa - fb + k + 1.0));
     let term = |k: u64| {
         if k == 0 {
@@ -125,6 +130,7 @@ fn expected_cell(total: u64, a: u64, b: u64) -> f64 {
     };
     let (mut mass, mut value) = (1.0, term(mode));
     let (mut weight, mut k) = (1.0, mode);
+    // Weights below 1e-30 of the mode cannot change a float64 sum.
     while k < high && weight > 1e-30 {
         weight *= up(k as f64);
         k += 1;
@@ -141,6 +147,7 @@ fn expected_cell(total: u64, a: u64, b: u64) -> f64 {
     value / mass
 }
 
+/// Adjusted Rand index (Hubert and Arabie 1985), over pairs of images.
 fn adjusted_rand(table: &Contingency) -> f64 {
     let pairs = |n: u64| n as f64 * (n as f64 - 1.0) / 2.0;
     let both = table.cells.values().map(|&n| pairs(n)).sum::<f64>();
@@ -162,7 +169,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn golden_cluster_metrics() {
+    fn values_are_those_of_scikit_learn() {
         // golden.json, cluster_metrics
         let found = agreement(
             &[0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 0, 1],
@@ -178,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn one_cluster_says_nothing() {
+    fn a_single_cluster_agrees_with_nothing() {
         let found = agreement(&[0, 1, 2, 0], &[5, 5, 5, 5]).unwrap();
         assert_eq!((found.nmi, found.anmi, found.ari), (0.0, 0.0, 0.0));
     }

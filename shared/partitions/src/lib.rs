@@ -1,5 +1,7 @@
-//! Agreement of two partitions of the same images, and how evenly one of them uses its clusters
-//! (spec §10.6, §6.1). Ids in, numbers out, no tensors: the report uses it too.
+//! Measures of clusterings: agreement of two partitions of the same images, and how evenly one
+//! partition uses its clusters (spec §10.6, §6.1).
+//!
+//! Ids in, numbers out, no tensors, so that the report can use it without libtorch.
 
 #![forbid(unsafe_code)]
 
@@ -15,33 +17,34 @@ pub use usage::{Usage, compact};
 
 use std::collections::BTreeMap;
 
-/// Ids that are no partition, or not one of the same images.
+/// Ids that do not form a partition, or two partitions of different images.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is {found}, expected {expected}")]
 pub struct PartitionError {
     /// Which value.
     pub what: String,
-    /// As found.
+    /// Its value.
     pub found: String,
-    /// What was expected, in words.
+    /// The expected values, in words.
     pub expected: String,
 }
 
-/// How often each pair of (label, cluster) occurs, over the ids that occur at all, both ascending.
+/// Contingency table: how often each pair of label and cluster occurs. Rows and columns are the ids
+/// that occur, in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contingency {
     /// Number of images.
     pub total: u64,
-    /// Images of each label.
+    /// Number of images of each label.
     pub labels: Vec<u64>,
-    /// Images of each cluster.
+    /// Number of images of each cluster.
     pub clusters: Vec<u64>,
-    /// Nonzero cells: (label, cluster) → images.
+    /// Cells that are not zero: (label, cluster) → number of images.
     pub cells: BTreeMap<(usize, usize), u64>,
 }
 
 impl Contingency {
-    /// Counts the pairs.
+    /// Counts the pairs of two lists with one id per image each.
     ///
     /// # Errors
     /// When the two differ in length or are empty.

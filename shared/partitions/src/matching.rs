@@ -1,13 +1,14 @@
-//! The best one-to-one matching of labels and clusters (Hungarian method with potentials, Jonker
-//! and Volgenant 1987).
+//! The best one-to-one matching of labels and clusters, by the Hungarian method with potentials
+//! (Jonker and Volgenant 1987).
 
 use crate::Contingency;
 
-/// For each cluster the label matched to it: at most one each way, as many images as possible in
-/// matched pairs.
+/// The label matched to each cluster: no label twice, with as many images as possible in matched
+/// pairs. Labels and clusters are indices into the table.
 pub fn best_matching(table: &Contingency) -> Vec<Option<usize>> {
     let (labels, clusters) = (table.labels.len(), table.clusters.len());
     let mut matched = vec![None; clusters];
+    // The method needs at least as many columns as rows.
     if labels <= clusters {
         let gain = |i: usize, j: usize| table.cells.get(&(i, j)).copied().unwrap_or(0) as i64;
         for (label, cluster) in assign(labels, clusters, &gain).into_iter().enumerate() {
@@ -28,6 +29,7 @@ fn assign(rows: usize, columns: usize, gain: &dyn Fn(usize, usize) -> i64) -> Ve
     let (mut row_potential, mut column_potential) = (vec![0i64; rows + 1], vec![0i64; columns + 1]);
     let mut owner = vec![0usize; columns + 1];
     let mut from = vec![0usize; columns + 1];
+    // Rows are placed one after the other, each by a shortest augmenting path over reduced costs.
     for row in 1..=rows {
         owner[0] = row;
         let mut column = 0;
@@ -60,6 +62,7 @@ fn assign(rows: usize, columns: usize, gain: &dyn Fn(usize, usize) -> i64) -> Ve
             }
             column = next;
         }
+        // Walk the path back and shift every row on it by one column.
         while column != 0 {
             owner[column] = owner[from[column]];
             column = from[column];

@@ -1,18 +1,18 @@
-//! How a clustering uses its slots: compact ids, prior p(c), utilisation, evenness (spec §4.6,
-//! §6.1).
+//! How evenly a clustering uses its C clusters: compact ids, prior p(c), utilisation, entropy (spec
+//! §4.6, §6.1).
 
 use crate::{PartitionError, agreement::entropy};
 
-/// What the ids of one clustering say without any labels.
+/// Usage of the clusters of one clustering.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Usage {
-    /// C: slots.
+    /// C, the number of clusters that images could be assigned to.
     pub slots: u32,
-    /// Distinct ids in ascending order; their rank is the compact id.
+    /// Distinct ids in ascending order; the rank of an id is its compact id.
     pub used_ids: Vec<i64>,
-    /// Images of each used id.
+    /// Number of images of each used id.
     pub counts: Vec<u64>,
-    /// counts / N.
+    /// p(c) of each used id: its share of the images.
     pub prior: Vec<f64>,
 }
 
@@ -75,7 +75,7 @@ pub fn compact(raw_ids: &[i64], slots: u32) -> Result<(Vec<i64>, Usage), Partiti
 }
 
 impl Usage {
-    /// U: clusters with at least one image.
+    /// U, the number of clusters with at least one image.
     pub fn used(&self) -> u32 {
         self.counts.len() as u32
     }

@@ -1,4 +1,5 @@
-//! What tch lacks: starting libtorch with or without CUDA. The only crate with `unsafe`.
+//! What tch lacks: starting libtorch with or without CUDA, the TF32 switch, memory in use. The only
+//! crate with `unsafe`.
 //!
 //! Programs here link libtorch's CPU half alone. Where `libtorch_cuda.so` can be loaded at start,
 //! its static initialisers register the CUDA kernels with the dispatcher and the same program
@@ -15,20 +16,21 @@ pub use tf32::allow_tf32;
 use std::{path::PathBuf, sync::OnceLock};
 use tch::Device;
 
-/// How [`start`] went.
+/// The outcome of [`start`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
-    /// Where to compute.
+    /// The device to compute on.
     pub device: Device,
-    /// For people: why this device.
+    /// Why this device was chosen, for logs.
     pub reason: String,
 }
 
 static STARTED: OnceLock<Started> = OnceLock::new();
 
-/// Starts libtorch once: loads the CUDA half if it is there, sets the number of intra-op threads
-/// (`CEDM_THREADS`, else all cores), forbids TF32. `CEDM_DEVICE=cpu` keeps to the CPU,
-/// `CEDM_DEVICE=cuda:1` picks a GPU. Later calls return the first result.
+/// Starts libtorch once per process: loads its CUDA half if it is installed, sets the number of
+/// intra-op threads (`CEDM_THREADS`, otherwise all cores) and forbids TF32, so that float32
+/// products have float32 precision unless a job asks for less. `CEDM_DEVICE=cpu` stays on the CPU,
+/// `CEDM_DEVICE=cuda:1` chooses a GPU. Later calls return the first result.
 pub fn start() -> &'static Started {
     STARTED.get_or_init(|| {
         let threads = std::env::var("CEDM_THREADS")
@@ -47,7 +49,7 @@ pub fn device() -> Device {
     start().device
 }
 
-/// `cpu`, or `cuda:<index>`: for the lineage of results.
+/// The name of the chosen device as manifests record it: `cpu`, or `cuda:<index>`.
 pub fn device_name() -> String {
     match device() {
         Device::Cuda(index) => format!("cuda:{index}"),
@@ -57,22 +59,23 @@ pub fn device_name() -> String {
 
 /// On a GPU, lets cuDNN try its algorithms once for every shape and keep the fastest, as upstream
 /// does: the shapes of a training step never change. Which one wins may differ between runs, so
-/// nothing that must be the same twice asks for it.
+/// jobs whose results must be reproducible do not call this.
 pub fn start_training() {
     if device().is_cuda() {
         tch::Cuda::cudnn_set_benchmark(true);
     }
 }
 
-fn choose(wish: &str) -> Started {
+/// The device for a value of `CEDM_DEVICE`; empty for the first GPU, or the CPU without one.
+fn choose(requested: &str) -> Started {
     let cpu = |reason: String| Started {
         device: Device::Cpu,
         reason,
     };
-    if wish == "cpu" {
+    if requested == "cpu" {
         return cpu("CEDM_DEVICE=cpu".to_owned());
     }
-    let index = wish
+    let index = requested
         .strip_prefix("cuda")
         .and_then(|rest| rest.trim_start_matches(':').parse().ok())
         .unwrap_or(0);
@@ -82,7 +85,7 @@ fn choose(wish: &str) -> Started {
             cpu("libtorch_cuda.so is loaded, but no GPU is available".to_owned())
         }
         Ok(()) if index >= tch::Cuda::device_count() as usize => cpu(format!(
-            "no GPU {index}: there are {}",
+            "GPU {index} does not exist: found {}",
             tch::Cuda::device_count()
         )),
         Ok(()) => Started {
@@ -117,7 +120,7 @@ fn load_cuda() -> Result<(), String> {
     Err(reason)
 }
 
-/// Folder of the loaded `libtorch_cpu.so`, from this process's own memory map.
+/// Folder of the loaded `libtorch_cpu.so`, from the memory map of this process.
 fn libtorch_folder() -> Option<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     let line = maps
@@ -143,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn cpu_can_be_demanded() {
+    fn the_cpu_can_be_requested() {
         assert_eq!(choose("cpu").device, Device::Cpu);
     }
 }

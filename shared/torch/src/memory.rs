@@ -1,9 +1,9 @@
-//! How much memory is in use: of the process, and of the GPU, which tch does not say.
+//! Memory in use by the process and on the GPU.
 
 use std::ffi::c_int;
 use tch::Device;
 
-/// Resident memory of this process in bytes, 0 where the system does not say.
+/// Resident memory of this process in bytes; 0 where `/proc` is not available.
 pub fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm
@@ -14,7 +14,7 @@ pub fn resident_bytes() -> u64 {
         * 4096
 }
 
-/// Highest resident memory of this process so far in bytes, 0 where the system does not say.
+/// Highest resident memory of this process so far in bytes; 0 where `/proc` is not available.
 pub fn peak_resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -29,8 +29,8 @@ pub fn peak_resident_bytes() -> u64 {
         * 1024
 }
 
-/// Memory of the chosen GPU that is in use, by all processes, in bytes; `None` on a CPU. libtorch's
-/// allocator keeps what it once took, so this is also the most that was needed so far.
+/// Memory of the chosen GPU that is in use by all processes, in bytes; `None` on a CPU. libtorch's
+/// allocator does not return memory, so this is also the highest need so far.
 pub fn device_bytes() -> Option<u64> {
     let Device::Cuda(index) = crate::device() else {
         return None;

@@ -1,7 +1,7 @@
-//! The TF32 switch of float32 products on GPUs, which tch does not have.
+//! The switch for TF32 in float32 products on GPUs, which tch does not offer.
 //!
-//! libtorch exports `at::Context`'s setters; they are looked up by their C++ names in the library
-//! that is loaded already.
+//! libtorch exports the setters of `at::Context`; they are looked up by their C++ names in the
+//! loaded library.
 
 use std::ffi::c_void;
 
@@ -13,9 +13,9 @@ const SETTERS: [&[u8]; 2] = [
     b"_ZN2at7Context17setAllowTF32CuDNNEb\0",
 ];
 
-/// Lets matrix products and convolutions of float32 tensors round their inputs to TF32 on GPUs, or
-/// forbids it (libtorch's own default allows it for convolutions). Without effect on CPUs. Returns
-/// whether this libtorch has the switch.
+/// Allows or forbids that matrix products and convolutions of float32 tensors round their inputs to
+/// TF32 (10 bits of mantissa) on GPUs; libtorch's own default allows it for convolutions. Without
+/// effect on CPUs. Returns whether this libtorch has the switch.
 pub fn allow_tf32(allow: bool) -> bool {
     let program = libloading::os::unix::Library::this();
     // SAFETY: the names carry their own C++ signatures: no argument and a reference to the one
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn the_switch_is_libtorchs_own() {
+    fn the_switch_changes_libtorchs_setting() {
         assert!(allow_tf32(true));
         assert!(is_allowed());
         assert!(allow_tf32(false));

@@ -1,5 +1,5 @@
-//! The whole search on a file of features: every probe is a run of `cedm-clusterer`, kept in a
-//! folder and never repeated.
+//! The whole search on a file of features: every probe is a run of `cedm-clusterer`, whose result
+//! is kept in a folder and never computed twice.
 
 use crate::search::{self, Observation, spread};
 use anyhow::{Context, Result, bail, ensure};
@@ -23,10 +23,10 @@ pub struct FeatureArgs {
     /// Name of the array in that file; default: `features`, or the only one
     #[arg(long, requires = "features")]
     array: Option<String>,
-    /// True labels, to say how well each probe agrees with them
+    /// True labels, to report how well each probe agrees with them
     #[arg(long, requires = "features")]
     labels: Option<PathBuf>,
-    /// Folder for the probes; a search that was interrupted goes on from what is there
+    /// Folder for the probes; an interrupted search continues from those in it
     #[arg(long, requires = "features")]
     out: Option<PathBuf>,
     /// TEMI's settings as JSON, as in a sweep file: '{"heads": 16, "epochs": 100}'
@@ -38,10 +38,10 @@ pub struct FeatureArgs {
     /// Clusterings per C; their mean utilisation counts
     #[arg(long, default_value_t = 1, requires = "features", value_parser = clap::value_parser!(u32).range(1..=100))]
     seeds: u32,
-    /// Look for the lower bound too: C of probes with beta = 1, as 100,200,400
+    /// Also find the lower bound: C of the probes with beta = 1, for example 100,200,400
     #[arg(long, value_delimiter = ',', requires = "features")]
     lower_bound: Vec<u32>,
-    /// The clusterer; default: the one beside this program, else on the PATH
+    /// Path of cedm-clusterer; default: the one beside this program, otherwise the one on the PATH
     #[arg(long, requires = "features")]
     clusterer: Option<PathBuf>,
 }
@@ -97,6 +97,7 @@ pub fn search(args: &FeatureArgs, params: BoundParams) -> Result<Value> {
     Ok(summary)
 }
 
+/// The folder of one search, and how to run the clusterer for it.
 struct Folder<'a> {
     args: &'a FeatureArgs,
     features: &'a Path,
@@ -105,11 +106,16 @@ struct Folder<'a> {
 }
 
 impl Folder<'_> {
-    /// Notes whose probes lie here, or refuses those of another search.
+    /// Records what this search is about.
+    ///
+    /// # Errors
+    /// When the folder holds the probes of another search.
     fn claim(&self, settings: &Map<String, Value>) -> Result<()> {
-        fs::create_dir_all(self.out).with_context(|| format!("make {}", self.out.display()))?;
+        fs::create_dir_all(self.out).with_context(|| format!("create {}", self.out.display()))?;
         let data = fs::metadata(self.features)
             .with_context(|| format!("read {}", self.features.display()))?;
+        // Size and time stand for the contents: hashing gigabytes at every start would cost more
+        // than a probe.
         let changed = data
             .modified()
             .ok()
@@ -134,7 +140,7 @@ impl Folder<'_> {
         write(&path, &own)
     }
 
-    /// Neighbours, once for all probes; returns the number of images.
+    /// Computes neighbours once for all probes; returns the number of images.
     fn neighbours(&self, k: Option<&Value>) -> Result<u64> {
         let (file, summary) = (
             self.out.join("neighbours.safetensors"),
@@ -154,8 +160,9 @@ impl Folder<'_> {
             .with_context(|| format!("{}: `count` is missing", summary.display()))
     }
 
-    /// Used clusters of one clustering.
+    /// The number of used clusters of one clustering, computed unless it is there.
     fn probe(&self, clusters: u32, seed: u64, settings: &Map<String, Value>) -> Result<u32> {
+        // Probes of the lower bound have another beta and must not be taken for those of the upper.
         let beta = settings
             .get("beta")
             .map_or_else(String::new, |beta| format!("-beta{beta}"));
@@ -193,7 +200,8 @@ impl Folder<'_> {
         used.with_context(|| format!("{}: `used` is missing", done.display()))
     }
 
-    /// TEMI with beta = 1 at C far above what is needed (spec §6.2).
+    /// The lower bound: used clusters of TEMI with beta = 1 at C far above what is needed (spec
+    /// §6.2), with mean and standard deviation.
     fn lower_bound(&self, settings: &Map<String, Value>) -> Result<Value> {
         let mut settings = settings.clone();
         settings.insert("beta".to_owned(), json!(1.0));
@@ -203,6 +211,7 @@ impl Folder<'_> {
         }
         let used: Vec<u32> = probes.iter().map(|(_, used)| *used).collect();
         let mean = used.iter().map(|used| f64::from(*used)).sum::<f64>() / used.len() as f64;
+        // Utilisation at C = 1 is the number of used clusters itself.
         let std = spread(&Observation { clusters: 1, used });
         Ok(json!({ "probes": probes, "mean": mean, "std": std }))
     }
@@ -216,7 +225,7 @@ impl Folder<'_> {
         command
     }
 
-    /// Runs the clusterer; its progress and its complaints go to our stderr.
+    /// Runs the clusterer; its progress and errors go to stderr, its JSON is returned.
     fn run(&self, mut command: Command, what: &str) -> Result<Value> {
         let program = self.program.display();
         let done = command
@@ -231,7 +240,7 @@ impl Folder<'_> {
             done.status
         );
         serde_json::from_slice(&done.stdout)
-            .with_context(|| format!("{program} at {what}: its answer is no JSON"))
+            .with_context(|| format!("{program} at {what}: its output is not JSON"))
     }
 }
 
@@ -246,10 +255,10 @@ fn beside_this_program() -> PathBuf {
 
 fn read(path: &Path) -> Result<Value> {
     let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    serde_json::from_slice(&bytes).with_context(|| format!("{}: no JSON", path.display()))
+    serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))
 }
 
-/// Beside it first: a file that is there is whole.
+/// Writes beside `path` first: a file that exists is complete.
 fn write(path: &Path, value: &Value) -> Result<()> {
     let part = path.with_extension("part");
     let bytes = serde_json::to_vec_pretty(value)?;

@@ -1,4 +1,4 @@
-//! The search against the published table, against brute force, and at its edges.
+//! The search on published tables, against brute force, and in edge cases.
 
 use super::*;
 use proptest::prelude::*;
@@ -36,7 +36,7 @@ fn c_max(result: &BoundResult) -> Option<u32> {
 }
 
 #[test]
-fn published_cifar10_gives_500() {
+fn the_published_table_of_cifar10_gives_500() {
     let grid = FineGrid::Step { step: 100 };
     for (alpha, expected) in [
         (0.90, 800),
@@ -61,7 +61,7 @@ fn published_cifar10_gives_500() {
 }
 
 #[test]
-fn noise_at_098_stops_doubling_at_400_and_the_probes_say_so() {
+fn a_failure_by_noise_ends_doubling() {
     let result = search(
         &params(0.98, 50, 12_800, FineGrid::Step { step: 100 }),
         50_000,
@@ -87,7 +87,7 @@ fn ties_fail_because_the_comparison_is_strict() {
 }
 
 #[test]
-fn highest_passing_wins_over_first_failure() {
+fn the_highest_passing_c_wins_over_the_first_failure() {
     let used = |c: u32| {
         if c == 20 || c == 60 || c <= 10 {
             c
@@ -181,7 +181,7 @@ fn seeds_are_averaged() {
 }
 
 #[test]
-fn wrong_input_is_named() {
+fn errors_name_the_parameter_and_the_probe() {
     let grid = FineGrid::Step { step: 10 };
     let text = |history: &[Observation], p: &BoundParams| {
         next(history, p, 100).expect_err("wrong").to_string()
@@ -204,7 +204,7 @@ fn wrong_input_is_named() {
     };
     assert_eq!(
         text(&[twice.clone(), twice], &params(0.9, 10, 80, grid)),
-        "the probe at C = 10 is there twice"
+        "the probe at C = 10 is given twice"
     );
     let many = Observation {
         clusters: 10,
@@ -214,6 +214,47 @@ fn wrong_input_is_named() {
         text(&[many], &params(0.9, 10, 80, grid)),
         "the probe at C = 10 uses 11 clusters, expected 1 to 10"
     );
+}
+
+/// Every published table of the paper at every threshold from 0.90 to 0.99, from every start. A C
+/// that is not in the table counts as failed.
+#[test]
+fn the_papers_tables_give_the_papers_bounds() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/parity/clustering/bound_cifar10.json"
+    );
+    let fixture: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut checked = 0;
+    for (backbone, by_beta) in fixture["expected_C_max"].as_object().unwrap() {
+        for (beta, thresholds) in by_beta.as_object().unwrap() {
+            let number = |value: &serde_json::Value| value.as_u64().unwrap() as u32;
+            let table: BTreeMap<u32, u32> = fixture["tables"][backbone][beta]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|row| (number(&row["C"]), number(&row["utilised"])))
+                .collect();
+            let cap = *table.last_key_value().unwrap().0;
+            for expected in thresholds.as_array().unwrap() {
+                let alpha = expected["alpha"].as_f64().unwrap();
+                for (start, outcome) in expected["doubling"].as_object().unwrap() {
+                    let grid = FineGrid::Step { step: 1 };
+                    let params = params(alpha, start.parse().unwrap(), cap, grid);
+                    let found = search(&params, 50_000, |c| {
+                        vec![table.get(&c).copied().unwrap_or(1)]
+                    });
+                    assert_eq!(
+                        c_max(&found.unwrap()).map(u64::from),
+                        outcome["C_max_strict_gt_both"].as_u64(),
+                        "{backbone}, beta {beta}, alpha {alpha}, from {start}"
+                    );
+                    checked += 1;
+                }
+            }
+        }
+    }
+    assert!(checked > 100, "only {checked} cases");
 }
 
 /// The same search by brute force over a complete table: no state, no early end.

@@ -1,4 +1,4 @@
-//! `extractor adapt`: DINO training over plain files.
+//! The `adapt` command: DINO training on plain files.
 
 use super::adapt;
 use crate::{
@@ -12,22 +12,23 @@ use cedm_images::read_shard;
 use cedm_runtime::ConsoleMonitor;
 use std::{fs, path::PathBuf, time::Instant};
 
-/// Adapts a vision transformer to a data set without labels, or trains a small one from nothing.
+/// Adapts a vision transformer to a data set without labels, or trains a small one from random
+/// weights.
 #[derive(Debug, clap::Args)]
 pub struct AdaptArgs {
-    /// Images: whatever `import` takes (a path or an s3:// URI), or a folder that it made
+    /// Images: any source that `import` accepts (path or s3:// URI), or a folder that it made
     images: String,
-    /// The weight file to write (.safetensors): that of the extractor given, else one for the
-    /// extractor `vit`
+    /// The weight file to write (.safetensors), to be loaded by the same extractor
     #[arg(long)]
     out: PathBuf,
-    /// The vision transformer to start from; `vit` without weights is a small one from nothing
+    /// The vision transformer to start from; `vit` without --weights is a small one with random
+    /// weights
     #[arg(long, default_value = "vit")]
     extractor: String,
-    /// Its weight file: a path or an s3:// URI
+    /// Its weight file: path or s3:// URI
     #[arg(long)]
     weights: Option<String>,
-    /// Size of a fresh one: image side, patch, width, blocks, heads
+    /// Size of a small one: image side, patch side, width, blocks, heads
     #[arg(long, value_delimiter = ',', num_args = 5, default_values_t = [32, 4, 192, 6, 3])]
     fresh: Vec<u32>,
     /// Passes over the images
@@ -36,43 +37,43 @@ pub struct AdaptArgs {
     /// Images per step
     #[arg(long, default_value_t = DinoParams::default().batch)]
     batch: u32,
-    /// Small crops beside the two large ones
+    /// Small crops of each image, beside two large ones
     #[arg(long, default_value_t = DinoParams::default().local_crops)]
     local_crops: u32,
-    /// Side of the small crops
+    /// Side of the small crops in pixels
     #[arg(long, default_value_t = DinoParams::default().local_size)]
     local_size: u32,
-    /// Widths of the head: hidden, bottleneck, out
+    /// Widths of the projection head: hidden, bottleneck, out
     #[arg(long, value_delimiter = ',', num_args = 3, default_values_t = [2048, 256, 65536])]
     head: Vec<u32>,
-    /// Peak learning rate at a batch of 256
+    /// Peak learning rate for a batch of 256; scaled with the batch
     #[arg(long, default_value_t = DinoParams::default().learning_rate)]
     learning_rate: f64,
     /// Epochs over which the learning rate rises
     #[arg(long, default_value_t = DinoParams::default().warmup_epochs)]
     warmup_epochs: u32,
-    /// Area of the large crops, as a share of the image: smallest, largest
+    /// Smallest and largest area of the large crops, as shares of the image
     #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0.4, 1.0])]
     global_scale: Vec<f64>,
-    /// Area of the small crops
+    /// Smallest and largest area of the small crops
     #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0.05, 0.4])]
     local_scale: Vec<f64>,
-    /// Temperature of the teacher at the start and after its warm-up
+    /// Teacher temperature at the start and after its warm-up
     #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0.04, 0.07])]
     teacher_temperature: Vec<f64>,
-    /// Momentum of the teacher at the start
+    /// Teacher momentum at the start; 1 at the end
     #[arg(long, default_value_t = DinoParams::default().teacher_momentum)]
     teacher_momentum: f64,
-    /// Do not mirror: for digits and letters
+    /// Do not mirror images: for digits and letters
     #[arg(long)]
     no_flip: bool,
-    /// Leave colours as they are
+    /// Do not change colours
     #[arg(long)]
     no_colour: bool,
-    /// Seed of weights, order and crops
+    /// Seed of weights, image order and crops
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Folder for checkpoints: Ctrl-C writes one, and the same command goes on there
+    /// Folder for checkpoints: Ctrl-C writes one, and the same command continues from it
     #[arg(long)]
     checkpoints: Option<PathBuf>,
     #[command(flatten)]
@@ -80,7 +81,7 @@ pub struct AdaptArgs {
 }
 
 impl AdaptArgs {
-    /// Trains; what came of it as JSON.
+    /// Trains; returns a summary as JSON.
     ///
     /// # Errors
     /// When the images cannot be read, the sizes do not fit, or the file cannot be written.
@@ -95,7 +96,7 @@ impl AdaptArgs {
             self.out.display()
         );
         cedm_torch::start();
-        let scratch = tempfile::tempdir().context("make a temporary folder")?;
+        let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let images = self.images(scratch.path())?;
         let (weights, object) = weights_of(self.weights.as_deref(), scratch.path())?.unzip();
         let extractor = ExtractorSpec {

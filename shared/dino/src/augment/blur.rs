@@ -11,6 +11,7 @@ pub(super) fn blur(pixels: &mut [[f32; 3]], side: usize, sigma: f32) {
         .collect();
     let sum: f32 = weights.iter().sum();
     for (step, stride) in [(1, side), (side, 1)] {
+        // A pass reads the whole image of the pass before.
         let source = pixels.to_vec();
         for line in 0..side {
             for at in 0..side {

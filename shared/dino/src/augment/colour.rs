@@ -24,6 +24,7 @@ pub(super) fn jitter(pixels: &mut [[f32; 3]], rng: &mut ChaCha8Rng) {
         around(CONTRAST, rng),
         around(SATURATION, rng),
     );
+    // All four amounts are drawn before the order, and all are drawn even if they do nothing.
     let hue = rng.random_range(-HUE..=HUE);
     let mut order = [0, 1, 2, 3];
     // Fisher and Yates' shuffle.
@@ -32,6 +33,8 @@ pub(super) fn jitter(pixels: &mut [[f32; 3]], rng: &mut ChaCha8Rng) {
     }
     for change in order {
         match change {
+            // Brightness blends with black, contrast with the mean grey, saturation with the
+            // pixel's own grey.
             0 => blend(pixels, |_| 0.0, brightness),
             1 => {
                 let mean = pixels.iter().map(luma).sum::<f32>() / pixels.len() as f32;
@@ -58,6 +61,7 @@ fn turn_hue(rgb: &[f32; 3], by: f32) -> [f32; 3] {
         rgb[0].min(rgb[1]).min(rgb[2]),
     );
     let range = max - min;
+    // Grey has no hue.
     if range == 0.0 {
         return *rgb;
     }

@@ -140,8 +140,15 @@ fn parameters_outside_their_range_are_refused() {
 
 #[test]
 fn backbones_that_cannot_be_adapted_are_refused() {
+    let without_local_crops = DinoParams {
+        local_crops: 0,
+        ..params()
+    };
     let check = |name: &str, weights: Option<&Path>, expect: &str| {
-        let error = start(name, &params(), weights).err().unwrap().to_string();
+        let error = start(name, &without_local_crops, weights)
+            .err()
+            .unwrap()
+            .to_string();
         assert!(error.contains(expect), "{error}");
     };
     check("pca", None, "`pca` is not a vision transformer");

@@ -1,4 +1,4 @@
-//! A folder, walked recursively.
+//! Listing a folder recursively.
 
 use super::{Member, Place};
 use crate::{ImageError, Limits};
@@ -8,9 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Every file below `root`. Links to files count, links to folders do not (they may run in
-/// circles); hidden names are skipped.
+/// Every file below `root`. Links to files are followed, links to folders are not (they may form
+/// cycles); hidden files are skipped.
 pub fn list(root: &Path, limits: &Limits) -> Result<Vec<Member>, ImageError> {
+    // A list of folders still to visit, not recursion: depth is unbounded.
     let (mut members, mut folders) = (Vec::new(), vec![root.to_owned()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).map_err(ImageError::io("list", &folder))? {
@@ -24,6 +25,7 @@ pub fn list(root: &Path, limits: &Limits) -> Result<Vec<Member>, ImageError> {
                 folders.push(path);
                 continue;
             }
+            // A link whose target is missing is skipped.
             let Ok(meta) = fs::metadata(&path) else {
                 continue;
             };

@@ -1,4 +1,4 @@
-//! Tar files, plain or compressed.
+//! Tar files, plain or compressed with gzip or zstd.
 
 use super::{GZIP, Member, Place, ZSTD, head_of, is_tar, safe_name};
 use crate::{ImageError, Limits};
@@ -35,6 +35,7 @@ pub fn open(path: &Path, limits: &Limits, scratch: &Path) -> Result<File, ImageE
     expand(path, packed, limits.expanded_from(length), scratch)
 }
 
+/// Expands into an unnamed file in `scratch`, at most `limit` bytes.
 fn expand(
     path: &Path,
     mut packed: Box<dyn Read>,
@@ -55,15 +56,16 @@ fn expand(
                 ));
             }
         };
+        // Fail before a large file that is something else has been expanded.
         if total == 0 && !is_tar(&buffer[..count.min(512)]) && count >= 512 {
             return Err(ImageError::format(
                 path,
-                "the compressed data is no tar file",
+                "the compressed data is not a tar file",
             ));
         }
         total += count as u64;
         if total > limit {
-            let what = format!("what {} expands to", path.display());
+            let what = format!("the expanded size of {}", path.display());
             return Err(ImageError::Limit {
                 what,
                 limit,
@@ -95,6 +97,7 @@ pub fn list(
     let mut end = 0;
     for entry in archive.entries_with_seek().map_err(broken)? {
         let entry = entry.map_err(broken)?;
+        // Of links and devices too: the end marker follows the last entry, whatever it is.
         end = entry
             .raw_file_position()
             .saturating_add(entry.size())
@@ -107,10 +110,11 @@ pub fn list(
             .map_err(|_| ImageError::format(path, "a member name is not UTF-8"))?;
         let name = format!("{prefix}{}", safe_name(path, &name)?);
         let (size, offset) = (entry.size(), entry.raw_file_position());
+        // The seeking reader does not notice when a member's data is cut off.
         if offset.saturating_add(size) > length {
             return Err(ImageError::format(
                 path,
-                format!("truncated: member `{name}` ends behind the end of the file"),
+                format!("truncated: member `{name}` ends beyond the end of the file"),
             ));
         }
         members.push(Member {
@@ -125,18 +129,18 @@ pub fn list(
             return Err(too_many(path, limits));
         }
     }
-    // Blocks of zeros end a whole archive; one that was cut between two members has none.
+    // A complete archive ends in blocks of zeros; one that was cut between two members does not.
     let mut mark = [1u8; BLOCK as usize];
     if file.read_exact_at(&mut mark, end).is_err() || mark.iter().any(|byte| *byte != 0) {
         return Err(ImageError::format(
             path,
-            "truncated: the tar archive has no end mark",
+            "truncated: the tar archive has no end marker",
         ));
     }
     Ok(())
 }
 
-/// The error for an endless archive.
+/// The error for an archive with too many members.
 pub fn too_many(path: &Path, limits: &Limits) -> ImageError {
     let what = format!("the number of members of {}", path.display());
     ImageError::Limit {

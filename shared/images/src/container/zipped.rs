@@ -1,4 +1,4 @@
-//! Zip archives: members stored or deflated.
+//! Zip archives with stored or deflated members.
 
 use super::{Member, Place, safe_name};
 use crate::{ImageError, Limits};
@@ -21,8 +21,10 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
     }
     let mut members = Vec::with_capacity(archive.len());
     for index in 0..archive.len() {
+        // Raw: nothing is inflated.
         let entry = archive.by_index_raw(index).map_err(broken)?;
         let name = safe_name(path, &entry.name().map_err(broken)?)?;
+        // Entries of folders.
         if name.ends_with('/') {
             continue;
         }
@@ -42,7 +44,7 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
         if offset.saturating_add(compressed) > length {
             return Err(ImageError::format(
                 path,
-                format!("truncated: member `{name}` ends behind the end of the file"),
+                format!("truncated: member `{name}` ends beyond the end of the file"),
             ));
         }
         let place = match entry.compression() {
@@ -57,13 +59,14 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
                 return Err(ImageError::format(
                     path,
                     format!(
-                        "member `{name}` is packed with {other:?}; stored and deflated can be read"
+                        "member `{name}` is compressed with {other:?}, expected stored or deflated"
                     ),
                 ));
             }
         };
         members.push(Member {
             name,
+            // A stored member has one size; the other may say anything.
             size: if matches!(place, Place::Stored { .. }) {
                 compressed
             } else {
@@ -75,9 +78,13 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
     Ok(members)
 }
 
-/// Inflates one member; more or fewer bytes than its directory entry says, or another checksum, are
-/// errors.
+/// Inflates one member.
+///
+/// # Errors
+/// When it has more or fewer bytes than its directory entry says, or another checksum.
 pub fn inflate(packed: &[u8], size: u64, crc: u32) -> Result<Vec<u8>, String> {
+    // The size is the archive's claim: memory is reserved only up to a bound, and reading stops one
+    // byte beyond it.
     let mut bytes = Vec::with_capacity(size.min(64 << 20) as usize);
     flate2::read::DeflateDecoder::new(packed)
         .take(size + 1)

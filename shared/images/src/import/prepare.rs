@@ -1,4 +1,4 @@
-//! Images decoded and brought to their size on all cores.
+//! Decoding and resizing images on all cores.
 
 use crate::{
     Channels, Framing, ImageError, ImportOptions, Picture, framing::edm_frame, shard::image_digest,
@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-/// What every image of a set has in common.
+/// Channels and side, which all images of a set share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     pub channels: usize,
@@ -23,11 +23,11 @@ pub(super) enum Prepared {
     Skipped(String),
 }
 
-/// Images that one thread takes at a time.
+/// Images that one thread takes at a time: few, since files differ in size.
 const GRAIN: usize = 16;
 
-/// Prepares the images `range` of the set, in order. The first usable image ever decides the shape
-/// of all.
+/// Prepares the images `range` of the set; the result keeps their order. Where `shape` is not known
+/// yet, the first usable image decides it.
 pub(super) fn prepare(
     set: &dyn Source,
     range: Range<usize>,
@@ -36,6 +36,7 @@ pub(super) fn prepare(
 ) -> Result<Vec<Prepared>, ImageError> {
     let mut out = Vec::with_capacity(range.len());
     let mut rest = range;
+    // One by one until the shape is known; damaged images at the start are skipped.
     while shape.is_none() && !rest.is_empty() {
         let index = rest.start;
         rest.start += 1;
@@ -44,7 +45,7 @@ pub(super) fn prepare(
                 let picture = channelled(picture, options.channels);
                 if picture.width != picture.height {
                     let reason = format!(
-                        "{}x{} is no square: give a resolution and how to crop",
+                        "{}x{} is not a square: give a resolution and how to crop",
                         picture.width, picture.height
                     );
                     return Err(ImageError::image(set.name(index), reason));
@@ -65,6 +66,7 @@ pub(super) fn prepare(
     } else {
         options.threads
     };
+    // Threads claim grains from a counter: a slow image delays one thread, not all.
     let claimed = AtomicUsize::new(rest.start);
     let work = || {
         let mut mine = Vec::new();
@@ -93,6 +95,7 @@ pub(super) fn prepare(
             all
         })
     };
+    // Back into the order of the set, which threads do not keep.
     all.sort_by_key(|(index, _)| *index);
     for (_, prepared) in all {
         out.push(prepared?);
@@ -113,11 +116,13 @@ fn one(
     let fail = |reason| Err(ImageError::image(set.name(index), reason));
     if (picture.width, picture.height) != (shape.side, shape.side) {
         let reason = format!(
-            "{0}x{1}, but the first image is {2}x{2}: give a resolution to bring all to one size",
+            "{0}x{1}, but the first image is {2}x{2}: give a resolution to resize all images to",
             picture.width, picture.height, shape.side
         );
         return fail(reason);
     }
+    // Grey images fit into a colour set; colour in a grey set is an error, since converting it
+    // would lose information that nobody asked to drop.
     let picture = if shape.channels == 3 {
         picture.into_rgb()
     } else {
@@ -131,7 +136,7 @@ fn one(
     Ok(pack(picture, shape))
 }
 
-/// Decoded and resized; the inner error is the reason to leave the image out.
+/// One image, decoded and resized; the inner error is the reason to skip it.
 fn framed(
     set: &dyn Source,
     index: usize,
@@ -149,8 +154,9 @@ fn framed(
     };
     if width != height && options.framing != Framing::CenterCropWide || height > width || width == 0
     {
-        let reason =
-            format!("{width}x{height} is no square (center-crop-wide alone takes width > height)");
+        let reason = format!(
+            "{width}x{height} is not a square (only center-crop-wide takes width > height)"
+        );
         return Err(ImageError::Option {
             option: "resolution",
             reason,

@@ -1,5 +1,5 @@
-//! Running digests and counts over the shards of an import, the same for every container and shard
-//! size.
+//! Running digests and counts over the shards of an import. They depend on images and labels alone,
+//! not on the container or on the shard size: the same data set has the same digest.
 
 use crate::{shard::Shard, source::Labels};
 use cedm_contract::Digest;
@@ -37,6 +37,7 @@ impl Tally {
                 (&shard.coarse_labels, &mut self.coarse_classes),
             ] {
                 if let Some(labels) = labels {
+                    // Labels may have gaps: the number of classes is the largest label + 1.
                     *classes = (*classes).max(labels[index] as u32 + 1);
                     self.labels.update(&labels[index].to_le_bytes());
                 }
@@ -44,16 +45,17 @@ impl Tally {
         }
     }
 
-    /// Digest over the images' digests, in order.
+    /// Digest of the digests of all images, in order.
     pub fn content(&self) -> Digest {
         Digest::finish(&self.content)
     }
 
-    /// Digest over labels and class names.
+    /// Digest of labels and class names.
     pub fn labels(&self, class_names: &[String]) -> Digest {
         let mut hasher = self.labels.clone();
         for name in class_names {
             hasher
+                // The length keeps ("ab", "c") and ("a", "bc") apart.
                 .update(&(name.len() as u64).to_le_bytes())
                 .update(name.as_bytes());
         }

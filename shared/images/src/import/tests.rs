@@ -461,7 +461,7 @@ fn errors_say_what_is_wrong_and_leave_nothing_behind() {
     check("cut.zip", &options(), "zip archive");
     let tar = tar_of(&members());
     for (length, expected) in [
-        (560, "ends behind the end of the file"),
+        (560, "ends beyond the end of the file"),
         (700, "no end mark"),
         (1024, "no end mark"),
     ] {

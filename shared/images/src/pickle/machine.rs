@@ -28,7 +28,7 @@ impl<'a> Machine<'a> {
 
     fn step(&mut self, opcode: u8) -> Step<()> {
         match opcode {
-            // Framing and versions say nothing about the object.
+            // PROTO and FRAME: version and frame length say nothing about the object.
             0x80 => drop(self.take(1)?),
             0x95 => drop(self.take(8)?),
             b'(' => self.marks.push(self.stack.len()),
@@ -98,6 +98,7 @@ impl<'a> Machine<'a> {
             }
             b'h' => self.recall(1)?,
             b'j' => self.recall(4)?,
+            // GLOBAL and STACK_GLOBAL name a class or function; it is recorded, never imported.
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
                 self.push(Node::Global { module, name });
@@ -106,6 +107,7 @@ impl<'a> Machine<'a> {
                 let (name, module) = (self.pop_text()?, self.pop_text()?);
                 self.push(Node::Global { module, name });
             }
+            // REDUCE and NEWOBJ would call it: recorded as a call, never made.
             b'R' | 0x81 => {
                 let (args, callable) = (self.pop()?, self.pop()?);
                 self.push(Node::Call {
@@ -142,13 +144,14 @@ impl<'a> Machine<'a> {
     }
 
     fn take(&mut self, count: usize) -> Step<&'a [u8]> {
+        // The count comes from the file: it may overflow or point beyond the end.
         let end = self
             .at
             .checked_add(count)
             .filter(|end| *end <= self.bytes.len());
         let end = end.ok_or_else(|| {
             self.error(format!(
-                "ends early: {count} more bytes were expected, {} are there",
+                "ends early: expected {count} more bytes, found {}",
                 self.bytes.len() - self.at
             ))
         })?;
@@ -171,9 +174,9 @@ impl<'a> Machine<'a> {
         let end = rest
             .iter()
             .position(|byte| *byte == b'\n')
-            .ok_or_else(|| self.error("a line without end"))?;
+            .ok_or_else(|| self.error("a line has no end"))?;
         self.at += end + 1;
-        std::str::from_utf8(&rest[..end]).map_err(|_| self.error("a name that is not UTF-8"))
+        std::str::from_utf8(&rest[..end]).map_err(|_| self.error("a name is not UTF-8"))
     }
 
     fn push(&mut self, node: Node<'a>) {
@@ -198,7 +201,7 @@ impl<'a> Machine<'a> {
         let id = self.pop()?;
         match self.nodes[id] {
             Node::Text(text) => Ok(text),
-            _ => Err(self.error("a global whose name is no text")),
+            _ => Err(self.error("the name of a global is not text")),
         }
     }
 
@@ -261,9 +264,9 @@ impl<'a> Machine<'a> {
         let top = self.top()?;
         match &mut self.nodes[top] {
             Node::List(list) => list.extend(ids),
-            // Whatever else is appended to (a deque, say) is not interpreted.
+            // Appending to the result of a call (a deque) is not interpreted.
             Node::Call { .. } => {}
-            _ => return Err(self.error("appends to something that is no list")),
+            _ => return Err(self.error("appends to something that is not a list")),
         }
         Ok(())
     }
@@ -272,7 +275,7 @@ impl<'a> Machine<'a> {
         let top = self.top()?;
         match &mut self.nodes[top] {
             Node::Dict(items) | Node::Call { items, .. } => items.extend(new),
-            _ => return Err(self.error("sets items of something that is no dict")),
+            _ => return Err(self.error("sets items of something that is not a dict")),
         }
         Ok(())
     }
@@ -284,6 +287,7 @@ impl<'a> Machine<'a> {
     }
 
     fn recall(&mut self, width: usize) -> Step<()> {
+        // Memo indices may come in any order and need not be dense.
         let key = self.number(width)?;
         let id = *self
             .memo

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where the axes of an image array are.
+/// The order of the axes of an image array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layout {
     /// n, height, width (, channels).
@@ -22,7 +22,7 @@ enum Layout {
     Planes,
 }
 
-/// Images of one array, read from a file as they are asked for.
+/// Images of one array, each read from its file when it is needed.
 pub(super) struct Arrays {
     path: PathBuf,
     file: File,
@@ -57,9 +57,8 @@ const LABEL_NAMES: [&str; 7] = [
 ];
 
 impl Arrays {
-    pub(super) fn open_npy(path: &Path, options: &ImportOptions) -> Result<Self, ImageError> {
+    pub(super) fn open_npy(path: &Path) -> Result<Self, ImageError> {
         let file = File::open(path).map_err(ImageError::io("read", path))?;
-        let _ = options;
         Self::over(path, file)
     }
 
@@ -122,6 +121,7 @@ impl Arrays {
                 "array of dtype {dtype}, expected uint8 in C order"
             )));
         }
+        // Channels last where both fit: that is how image files are stacked.
         let (count, height, width, channels, layout) = match shape[..] {
             [n, h, w] => (n, h, w, 1, Layout::ChannelsLast),
             [n, h, w, c @ (1 | 3)] => (n, h, w, c, Layout::ChannelsLast),
@@ -133,6 +133,8 @@ impl Arrays {
                 )));
             }
         };
+        // The shape is the file's claim; a product that overflows is as wrong as one that is too
+        // large.
         let bytes = (count as u64).checked_mul((height * width * channels) as u64);
         let length = file.metadata().map_err(ImageError::io("read", path))?.len();
         if bytes
@@ -163,7 +165,7 @@ impl Arrays {
     }
 }
 
-/// A member as a file of its own: arrays may be larger than memory.
+/// Unpacks a member into an unnamed file: arrays may be larger than memory.
 fn unpack(
     container: &Container,
     member: &Member,
@@ -171,6 +173,7 @@ fn unpack(
     scratch: &Path,
 ) -> Result<File, ImageError> {
     use std::io::Seek;
+    // Directory entries may understate the size: reading stops at a limit of its own.
     let limit = options
         .limits
         .expanded_from(0)
@@ -192,6 +195,7 @@ fn read_labels(container: &Container, member: &Member) -> Result<Vec<i64>, Image
     let bytes = container.read(member, 1 << 30)?;
     let read = npyz::NpyFile::new(&bytes[..]).map_err(|error| fail(error.to_string()))?;
     let shape = read.shape().to_vec();
+    // \[n\] and \[n, 1\] both hold one label for each image.
     if shape.iter().filter(|size| **size > 1).count() > 1 {
         return Err(fail(format!(
             "shape {shape:?}, expected one label for each image"

@@ -1,4 +1,4 @@
-//! CIFAR-10 and CIFAR-100, python pickles and binary records, in archives or expanded (spec §1.2).
+//! CIFAR-10 and CIFAR-100 as Python pickles or binary records, packed or expanded (spec §1.2).
 
 use super::{Labels, Source};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 
 /// Bytes of one image: three planes of 32×32.
 const IMAGE_BYTES: usize = 3072;
-/// The largest member of the official archives takes 155 MB.
+/// Bound on one member; the largest of the official archives takes 155 MB.
 const MEMBER_LIMIT: u64 = 256 << 20;
 
 /// All images of one split, in memory: at most 155 MB.
@@ -19,7 +19,7 @@ pub(super) struct Cifar {
     split: Split,
 }
 
-/// Files of one split of one of the four official packages.
+/// The files of one of the four official packages.
 struct Package {
     train: &'static [&'static str],
     test: &'static [&'static str],
@@ -80,7 +80,7 @@ fn find<'a>(container: &'a Container, file: &str) -> Option<&'a Member> {
 }
 
 fn package(container: &Container) -> Option<&'static Package> {
-    // `train` and `test` alone are common names; CIFAR-100 also has its `meta`.
+    // `train` and `test` are common names: CIFAR-100 must also have its `meta`.
     let fits = |package: &&Package| {
         let images = package
             .train
@@ -153,6 +153,7 @@ fn class_names(bytes: &[u8], package: &Package) -> Vec<String> {
     } else {
         "label_names"
     };
+    // Names are for reports only: without them the import goes on.
     let names = Pickle::read(bytes).ok().and_then(|pickle| {
         let list = pickle.get(pickle.root(), key)?;
         pickle
@@ -175,13 +176,14 @@ fn read_records(bytes: &[u8], coarse: bool) -> Result<Batch, String> {
     let head = if coarse { 2 } else { 1 };
     if bytes.is_empty() || !bytes.len().is_multiple_of(head + IMAGE_BYTES) {
         return Err(format!(
-            "{} bytes are no whole number of records of {} bytes",
+            "{} bytes are not a whole number of records of {} bytes",
             bytes.len(),
             head + IMAGE_BYTES
         ));
     }
     let mut batch = Batch::default();
     for record in bytes.chunks_exact(head + IMAGE_BYTES) {
+        // CIFAR-100 writes the coarse label first.
         batch.fine.push(i64::from(record[head - 1]));
         if coarse {
             batch.coarse.push(i64::from(record[0]));
@@ -203,14 +205,14 @@ fn read_pickle(bytes: &[u8], coarse: bool) -> Result<Batch, String> {
             .map(|id| {
                 pickle
                     .int(*id)
-                    .ok_or_else(|| format!("`{key}` holds something that is no integer"))
+                    .ok_or_else(|| format!("`{key}` holds a value that is not an integer"))
             })
             .collect()
     };
     let data = pickle
         .get(root, "data")
         .ok_or("the array `data` is missing")?;
-    let pixels = array_bytes(&pickle, data).ok_or("`data` is no array of bytes")?;
+    let pixels = array_bytes(&pickle, data).ok_or("`data` is not an array of bytes")?;
     let fine = ints(if coarse { "fine_labels" } else { "labels" })?;
     let coarse = if coarse {
         ints("coarse_labels")?

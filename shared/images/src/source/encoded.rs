@@ -7,15 +7,16 @@ use crate::{
     decode::{decode, is_image_name},
 };
 
+/// The encoded images of a container.
 pub(super) struct Encoded {
     container: Container,
-    /// Members that are images.
+    /// Indices of the members that are images.
     images: Vec<u32>,
     labels: Labels,
     limits: Limits,
 }
 
-/// Whether any member looks like an image.
+/// Whether any member has the name of an image.
 pub(super) fn has_images(container: &Container) -> bool {
     container
         .members
@@ -29,6 +30,7 @@ impl Encoded {
             .members
             .iter()
             .enumerate()
+            // Data sets have readmes, lists and labels beside their images.
             .filter(|(_, member)| is_image_name(&member.name))
             .map(|(at, _)| at as u32)
             .collect();
@@ -56,6 +58,7 @@ impl Encoded {
     }
 }
 
+/// What a container without images holds instead.
 fn hint(container: &Container, options: &ImportOptions) -> String {
     match (&options.inside, container.members.first()) {
         (Some(inside), None) => format!(" below `{inside}`"),

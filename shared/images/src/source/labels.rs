@@ -1,4 +1,4 @@
-//! Where labels come from: `dataset.json`, class folders, WebDataset records.
+//! Labels of encoded images: from `dataset.json`, WebDataset records or class folders.
 
 use super::Labels;
 use crate::{ImageError, container::Container};
@@ -7,7 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 
 const FILE: &str = "dataset.json";
 
-/// Labels of the named images, from the first of the places that has some.
+/// Labels of the named images: from `dataset.json` if there is one, from the records of WebDataset
+/// shards, otherwise from folder names.
 pub(super) fn find(
     container: &Container,
     names: &[&str],
@@ -54,7 +55,7 @@ fn column(value: &Value, names: &[&str]) -> Result<Option<Vec<i64>>, String> {
     let mut by_name = HashMap::with_capacity(pairs.len());
     for pair in pairs {
         let (Some(name), label) = (pair[0].as_str(), &pair[1]) else {
-            return Err(format!("`{pair}` is no pair of name and label"));
+            return Err(format!("`{pair}` is not a pair of name and label"));
         };
         if label.is_array() {
             return Err(
@@ -65,9 +66,10 @@ fn column(value: &Value, names: &[&str]) -> Result<Option<Vec<i64>>, String> {
         }
         let Some(label) = label.as_i64().filter(|label| *label >= 0) else {
             return Err(format!(
-                "`{name}` has label {label}: expected an integer from 0"
+                "`{name}` has label {label}, expected an integer from 0"
             ));
         };
+        // The EDM tool on Windows writes backslashes.
         by_name.insert(name.replace('\\', "/"), label);
     }
     let known: BTreeSet<&str> = names.iter().copied().collect();
@@ -119,11 +121,13 @@ fn three(mut names: Vec<&str>) -> String {
     }
 }
 
-/// Index of the sorted top-level folder, where there is more than one (spec §1.3).
+/// The label of an image is the index of its top-level folder among all, sorted by name; without
+/// labels unless all images are in folders and there is more than one (spec §1.3).
 fn from_folders(names: &[&str]) -> Labels {
     let top = |name: &str| name.split_once('/').map(|(folder, _)| folder.to_owned());
     let folders: BTreeSet<String> = names.iter().filter_map(|name| top(name)).collect();
     if folders.len() < 2
+        // Images outside all folders would have no class.
         || names.iter().any(|name| !name.contains('/'))
         || folders.iter().all(|name| is_edm_block(name))
     {
@@ -146,7 +150,7 @@ fn from_folders(names: &[&str]) -> Labels {
     }
 }
 
-/// `00012`: a block of a thousand images in an EDM archive, no class.
+/// Whether a folder is a block of a thousand images in an EDM archive (`00012`), and not a class.
 fn is_edm_block(name: &str) -> bool {
     name.len() == 5 && name.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -161,6 +165,7 @@ fn from_records(container: &Container, names: &[&str]) -> Result<Labels, ImageEr
             reason,
         };
         let Some(member) = container.find(&format!("{stem}.cls")) else {
+            // A set without any label is fine, one with some labels missing is not.
             if fine.is_empty() {
                 continue;
             }
@@ -173,7 +178,7 @@ fn from_records(container: &Container, names: &[&str]) -> Result<Labels, ImageEr
             text.parse()
                 .ok()
                 .filter(|label| *label >= 0)
-                .ok_or_else(|| fail(format!("`{text}` is no integer from 0")))?,
+                .ok_or_else(|| fail(format!("`{text}` is not an integer from 0")))?,
         );
     }
     match fine.len() {
@@ -184,7 +189,7 @@ fn from_records(container: &Container, names: &[&str]) -> Result<Labels, ImageEr
         }),
         count => Err(ImageError::Labels {
             what: "WebDataset records".to_owned(),
-            reason: format!("{count} of {} images have one", names.len()),
+            reason: format!("{count} of {} images have a label", names.len()),
         }),
     }
 }

@@ -1,4 +1,4 @@
-//! The text tower: token ids to embeddings.
+//! The text tower: from token ids to embeddings (spec §2.4).
 
 use super::{LAYER_NORM_EPS, ResidualBlock, blocks, tokenizer::CONTEXT_LENGTH};
 use crate::{
@@ -8,14 +8,14 @@ use crate::{
 };
 use tch::{Device, Kind, Tensor};
 
-/// The text tower by its numbers.
+/// Sizes of a text tower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextConfig {
-    /// Width.
+    /// Width of a token.
     pub width: i64,
-    /// Blocks.
+    /// Number of blocks.
     pub layers: i64,
-    /// Attention heads.
+    /// Attention heads of a block.
     pub heads: i64,
     /// Width of the embedding that both towers share.
     pub embed_dim: i64,
@@ -23,10 +23,10 @@ pub struct TextConfig {
     pub activation: Activation,
 }
 
-/// Tokens of the vocabulary, start and end included.
+/// Size of the vocabulary, start and end tokens included.
 const VOCABULARY: i64 = 49408;
 
-/// The text tower, ready to compute.
+/// A loaded text tower.
 pub struct ClipText {
     token_embedding: Tensor,
     positional_embedding: Tensor,
@@ -36,10 +36,10 @@ pub struct ClipText {
 }
 
 impl ClipText {
-    /// Loads the tower from a whole CLIP; the image tower's tensors are passed over.
+    /// Loads the tower from a whole CLIP; the image tower's tensors are ignored.
     ///
     /// # Errors
-    /// When the weights are another network's.
+    /// When names are missing or left over, or shapes do not fit.
     pub fn load(
         weights: &Weights,
         config: TextConfig,
@@ -68,9 +68,10 @@ impl ClipText {
                 true,
             ),
             ln_final: LayerNorm::load(&from, "ln_final", width, LAYER_NORM_EPS),
+            // Like the image tower's `proj`: \[width, embed_dim\], without bias.
             text_projection: from.take("text_projection", &[width, embed_dim]),
         };
-        // Numbers that OpenAI's own files carry along.
+        // Settings that OpenAI's own files store as tensors; none takes part in the embedding.
         let known = [
             "logit_scale",
             "logit_bias",
@@ -86,16 +87,19 @@ impl ClipText {
         Ok(net)
     }
 
-    /// Embeddings \[n, embed_dim\] of token ids i64 \[n, 77\], not normalised. `trace` sees
-    /// `text_blocks_out`, what `ln_final` reads.
+    /// Embeddings \[n, embed_dim\] of token ids i64 \[n, 77\]; they are not scaled to norm 1.
+    /// `trace` is called with `text_blocks_out`, the input of `ln_final`.
     pub fn forward(&self, ids: &Tensor, trace: Trace<'_>) -> Tensor {
         let ids = ids.to_device(self.token_embedding.device());
+        // No padding index (−1): padding tokens stand behind the end token, where the causal mask
+        // hides them.
         let x = Tensor::embedding(&self.token_embedding, &ids, -1, false, false)
             + &self.positional_embedding;
         let x = self.blocks.iter().fold(x, |x, block| block.forward(&x));
         trace("text_blocks_out", &x);
         let x = self.ln_final.forward(&x);
-        // The end token has the largest id of all.
+        // The embedding stands at the end token, which has the largest id of all: every earlier
+        // position has seen only a part of the text.
         let end = ids.argmax(1, false);
         let rows = Tensor::arange(x.size()[0], (Kind::Int64, x.device()));
         x.index(&[Some(rows), Some(end)])

@@ -1,4 +1,4 @@
-//! CLIP's byte-pair tokenizer: text to the 77 token ids that the text tower reads.
+//! CLIP's byte-pair tokenizer: from text to the 77 token ids that the text tower reads.
 
 use crate::NetError;
 use regex::Regex;
@@ -7,17 +7,18 @@ use tch::Tensor;
 
 mod clean;
 
-/// Tokens of one text, padding included.
+/// Length of a token sequence, padding included.
 pub const CONTEXT_LENGTH: usize = 77;
 
-/// Merges in use: lines 1 to 48894 of the vocabulary file, so that bytes, ends, merges and two
-/// marks make 49408.
+/// Merges in use: lines 1 to 48894 of the vocabulary file, which holds more. 256 bytes, the same
+/// 256 at the end of a word, the merges, and the start and end tokens make a vocabulary of 49408.
 const MERGES: usize = 49152 - 256 - 2;
-/// Words: contractions, runs of letters, single digits, runs of anything else that is visible.
+/// Words: the two marks, contractions, runs of letters, single digits, runs of anything else that
+/// is not white space.
 const PATTERN: &str =
     r"(?i)<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+";
 
-/// The tokenizer over the published vocabulary file (`bpe_simple_vocab_16e6.txt.gz`).
+/// A tokenizer over the published vocabulary file (`bpe_simple_vocab_16e6.txt.gz`).
 pub struct Tokenizer {
     ids: HashMap<String, i64>,
     ranks: HashMap<(String, String), usize>,
@@ -48,6 +49,7 @@ impl Tokenizer {
         }
         let merges: Option<Vec<(&str, &str)>> = text
             .lines()
+            // The first line is a header with the version.
             .skip(1)
             .take(MERGES)
             .map(|line| line.split_once(' '))
@@ -56,15 +58,17 @@ impl Tokenizer {
             Some(merges) if merges.len() == MERGES => Ok(Self::over(&merges)),
             _ => Err(NetError::format(
                 path,
-                format!("no CLIP vocabulary: expected a header and {MERGES} lines of two symbols"),
+                format!(
+                    "not a CLIP vocabulary: expected a header and {MERGES} lines of two symbols"
+                ),
             )),
         }
     }
 
     fn over(merges: &[(&str, &str)]) -> Self {
         let bytes = byte_characters();
-        // Single bytes stand in the order of their characters' construction: visible ones first,
-        // then the rest.
+        // A symbol's place in this list is its id. Single bytes come in GPT-2's order: visible
+        // ones first, then the rest; then the same at the end of a word; then the merges.
         let mut symbols: Vec<String> = byte_order()
             .into_iter()
             .map(|byte| bytes[usize::from(byte)].to_string())
@@ -97,8 +101,8 @@ impl Tokenizer {
         }
     }
 
-    /// Ids of a text with start and end, at most [`CONTEXT_LENGTH`]; a longer text is cut and ends
-    /// in the end token.
+    /// Ids of a text between start and end token, at most [`CONTEXT_LENGTH`]; a longer text is cut
+    /// and ends in the end token.
     pub fn encode(&self, text: &str) -> Vec<i64> {
         let mut ids = vec![self.start];
         for word in self.pattern.find_iter(&clean::clean(text)) {
@@ -109,6 +113,7 @@ impl Tokenizer {
             }
         }
         ids.push(self.end);
+        // The end token stays: the text tower reads its position.
         if ids.len() > CONTEXT_LENGTH {
             ids.truncate(CONTEXT_LENGTH);
             ids[CONTEXT_LENGTH - 1] = self.end;
@@ -116,7 +121,7 @@ impl Tokenizer {
         ids
     }
 
-    /// Padded ids i64 \[n, 77\].
+    /// Ids i64 \[n, 77\] of texts, padded with 0.
     pub fn batch(&self, texts: &[String]) -> Tensor {
         let mut all = vec![0i64; texts.len() * CONTEXT_LENGTH];
         for (row, text) in all.chunks_exact_mut(CONTEXT_LENGTH).zip(texts) {
@@ -126,19 +131,23 @@ impl Tokenizer {
         Tensor::from_slice(&all).reshape([texts.len() as i64, CONTEXT_LENGTH as i64])
     }
 
-    /// Symbols of one word: its bytes, then the pair of lowest rank merged until none is known.
+    /// Symbols of one word: its bytes, where the pair of lowest rank is merged until no pair is
+    /// known. The last symbol carries `</w>`.
     fn merge(&self, word: &str) -> Vec<String> {
         let mut symbols: Vec<String> = word
             .bytes()
             .map(|byte| self.bytes[usize::from(byte)].to_string())
             .collect();
         if let Some(last) = symbols.last_mut() {
+            // Ends of words are symbols of their own: `low` in `lower` is another token than the
+            // word.
             last.push_str("</w>");
         }
         let rank = |pair: &[String]| self.ranks.get(&(pair[0].clone(), pair[1].clone())).copied();
         while let Some(best) = symbols.windows(2).filter_map(rank).min() {
             let mut merged = Vec::with_capacity(symbols.len());
             let mut at = 0;
+            // All occurrences at once, from the left.
             while at < symbols.len() {
                 if at + 1 < symbols.len() && rank(&symbols[at..at + 2]) == Some(best) {
                     merged.push(symbols[at].clone() + &symbols[at + 1]);
@@ -154,14 +163,15 @@ impl Tokenizer {
     }
 }
 
-/// Bytes that are characters of their own, in GPT-2's order, then all others.
+/// All bytes in GPT-2's order: those that are printable characters in Latin-1, then all others.
 fn byte_order() -> Vec<u8> {
     let visible = |byte: &u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     let (own, other): (Vec<u8>, Vec<u8>) = (0..=255u8).partition(visible);
     own.into_iter().chain(other).collect()
 }
 
-/// A printable character for each byte: its own where it has one, else the next from U+0100.
+/// A printable character for each byte: its own where it has one, else the next from U+0100 on.
+/// The vocabulary file is text, and white space separates its symbols.
 fn byte_characters() -> [char; 256] {
     let mut table = ['\0'; 256];
     let mut next = 0x100;

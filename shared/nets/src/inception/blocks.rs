@@ -1,4 +1,4 @@
-//! The five kinds of Inception block.
+//! The five kinds of Inception block, A to E in the order of the network (spec §10.1).
 
 use crate::{
     layers::{BatchNorm, channels_last},
@@ -6,11 +6,11 @@ use crate::{
 };
 use tch::Tensor;
 
-/// TensorFlow's default.
+/// Of TensorFlow's graph; PyTorch's default would be 1e-5.
 const BATCH_NORM_EPS: f64 = 1e-3;
 
-/// Convolution without bias, batch normalisation, ReLU; the normalisation is folded into the
-/// convolution.
+/// Convolution without bias, batch normalisation, ReLU. The normalisation is folded into the
+/// convolution when the weights are loaded.
 pub(super) struct Conv {
     weight: Tensor,
     bias: Tensor,
@@ -33,6 +33,7 @@ impl Conv {
             &[dim_out, dim_in, kernel.0, kernel.1],
         );
         let (weight, bias) = BatchNorm::load(from, &format!("{name}.bn"), dim_out, BATCH_NORM_EPS)
+            // 94 normalisations fewer for each batch; features differ by rounding alone.
             .folded_into(&weight);
         Self {
             weight: channels_last(&weight),
@@ -51,6 +52,7 @@ impl Conv {
             [1, 1],
             1,
         );
+        // In place: the output of a convolution has no other reader.
         out.relu_()
     }
 }
@@ -58,9 +60,9 @@ impl Conv {
 enum Branch {
     /// One convolution after the other.
     Chain(Vec<Conv>),
-    /// A chain whose result goes into two convolutions side by side.
+    /// A chain whose output goes into two convolutions side by side.
     Fork(Vec<Conv>, [Conv; 2]),
-    /// 3×3 average, padding not counted, then a convolution.
+    /// 3×3 average of the same size, padding not counted, then a convolution.
     AveragePool(Conv),
     /// 3×3 maximum of the same size, then a convolution.
     MaxPool(Conv),
@@ -68,7 +70,7 @@ enum Branch {
     Shrink,
 }
 
-/// A block: branches side by side, concatenated in this order.
+/// A block: branches side by side, concatenated along the channels in this order.
 pub(super) struct Mixed(Vec<Branch>);
 
 /// Convolutions of one block by name.
@@ -79,7 +81,7 @@ struct Convs<'a> {
 
 impl Convs<'_> {
     fn conv(&self, name: &str, dim_in: i64, dim_out: i64, kernel: (i64, i64)) -> Conv {
-        // Odd kernels with as much padding as keeps the size.
+        // Kernels are odd: half of one as padding keeps the size.
         let padding = (kernel.0 / 2, kernel.1 / 2);
         Conv::load(
             self.from,
@@ -108,7 +110,7 @@ const ONE: (i64, i64) = (1, 1);
 const THREE: (i64, i64) = (3, 3);
 
 impl Mixed {
-    /// 35×35.
+    /// Block A at 35×35 pixels, with `pool` channels in the pool branch.
     pub fn a(from: &Loading<'_>, block: &str, dim: i64, pool: i64) -> Self {
         let of = Convs { from, block };
         Self(vec![
@@ -126,7 +128,7 @@ impl Mixed {
         ])
     }
 
-    /// 35×35 to 17×17.
+    /// Block B, from 35×35 to 17×17.
     pub fn b(from: &Loading<'_>, block: &str, dim: i64) -> Self {
         let of = Convs { from, block };
         Self(vec![
@@ -140,9 +142,10 @@ impl Mixed {
         ])
     }
 
-    /// 17×17, with `c7` channels inside.
+    /// Block C at 17×17, with `c7` channels inside the branches of 1×7 and 7×1 kernels.
     pub fn c(from: &Loading<'_>, block: &str, c7: i64) -> Self {
         let of = Convs { from, block };
+        // A 7×7 kernel as the product of two, at a seventh of the cost.
         let (wide, tall) = ((1, 7), (7, 1));
         Self(vec![
             Branch::Chain(vec![of.conv("branch1x1", 768, 192, ONE)]),
@@ -162,7 +165,7 @@ impl Mixed {
         ])
     }
 
-    /// 17×17 to 8×8.
+    /// Block D, from 17×17 to 8×8.
     pub fn d(from: &Loading<'_>, block: &str) -> Self {
         let of = Convs { from, block };
         Self(vec![
@@ -180,9 +183,10 @@ impl Mixed {
         ])
     }
 
-    /// 8×8; the last block pools by maximum.
+    /// Block E at 8×8; the last one of the network pools by `maximum`.
     pub fn e(from: &Loading<'_>, block: &str, dim: i64, maximum: bool) -> Self {
         let of = Convs { from, block };
+        // Side by side here, not one after the other as in block C.
         let (wide, tall) = ((1, 3), (3, 1));
         let pool = of.conv("branch_pool", dim, 192, ONE);
         Self(vec![
@@ -213,6 +217,7 @@ impl Mixed {
     }
 
     pub fn forward(&self, x: &Tensor) -> Tensor {
+        // Block E has the most parts: one, two, two and the pool.
         let mut parts = Vec::with_capacity(6);
         for branch in &self.0 {
             match branch {
@@ -226,7 +231,7 @@ impl Mixed {
                     [1, 1],
                     [1, 1],
                     false,
-                    false,
+                    false, // count_include_pad: TensorFlow averages over the pixels that exist
                     None::<i64>,
                 ))),
                 Branch::MaxPool(conv) => {

@@ -1,9 +1,10 @@
-//! The same Inception under other names: pytorch-fid's wrapper, and the detector of 2015-12-05.
+//! Other names of the same weights: those of pytorch-fid's wrapper and of NVIDIA's detector, which
+//! follows the TensorFlow graph of 2015-12-05.
 
 use crate::Weights;
 use tch::Tensor;
 
-/// pytorch-fid groups the modules into four blocks.
+/// pytorch-fid groups the modules into four blocks: their names there and here.
 const WRAPPER: [(&str, &str); 16] = [
     ("blocks.0.0", "Conv2d_1a_3x3"),
     ("blocks.0.1", "Conv2d_2a_3x3"),
@@ -39,6 +40,7 @@ const MIXED: [&str; 11] = [
 
 /// Branches of a block: names in the detector, names here.
 fn branches(block: &str) -> &'static [(&'static str, &'static str)] {
+    // The detector names towers by their order in the graph, torchvision by their kernels.
     match &block[..7] {
         "Mixed_5" => &[
             ("conv", "branch1x1"),
@@ -113,6 +115,7 @@ fn convolutions() -> Vec<(String, String)> {
 
 /// The weights under torchvision's names, whatever names they came with.
 pub(super) fn normalised(weights: &Weights) -> Weights {
+    // Only the detector has such names.
     if weights.has_below("layers.") {
         from_detector(weights)
     } else {
@@ -122,6 +125,7 @@ pub(super) fn normalised(weights: &Weights) -> Weights {
 
 fn from_wrapper(weights: &Weights) -> Weights {
     weights.renamed(|name| {
+        // Followed by a dot, or `blocks.2.1` would fit `blocks.2.10`.
         let block = WRAPPER.iter().find_map(|(theirs, ours)| {
             Some(format!(
                 "{ours}.{}",
@@ -132,7 +136,7 @@ fn from_wrapper(weights: &Weights) -> Weights {
     })
 }
 
-/// The detector's normalisation has no factor: it is 1.
+/// The detector's normalisations have no factor, since TensorFlow's graph has none: it is 1 here.
 fn from_detector(weights: &Weights) -> Weights {
     let mut out = weights.renamed(|name| match name {
         "output.weight" => Some("fc.weight".to_owned()),

@@ -1,11 +1,13 @@
-//! Text as CLIP reads it: typography made plain, HTML unescaped, whitespace collapsed, lower case.
+//! Text normalisation before CLIP's tokenizer: plain typography, HTML unescaped, white space
+//! collapsed, lower case.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Cleans a text. Of what `ftfy` does upstream, ligatures, curly quotes, full-width forms and
-/// composed characters are done; text that was decoded with the wrong encoding is not repaired.
+/// Normalises a text. Of what the library `ftfy` does upstream, ligatures, curly quotes, full-width
+/// forms and composed characters are handled; text decoded with the wrong encoding is not repaired.
 pub(super) fn clean(text: &str) -> String {
     let plain: String = text.chars().flat_map(plain).nfc().collect();
+    // Twice, as upstream: `&amp;amp;` becomes `&`.
     let unescaped = unescape(&unescape(&plain));
     unescaped
         .split_whitespace()
@@ -32,7 +34,7 @@ fn plain(c: char) -> Vec<char> {
     }
 }
 
-/// Replaces numeric references and the named ones that occur in captions.
+/// Replaces numeric character references, and the named ones that are usual in captions.
 fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! What only the coordinator can say: the depth of the queue, dead letters, active sweeps.
+//! Metrics that only the coordinator exposes: queue depths, dead letters, active sweeps.
 
 use cedm_contract::Kind;
 use cedm_runtime::{
@@ -6,8 +6,8 @@ use cedm_runtime::{
 };
 use std::time::Duration;
 
-/// Between two looks at the queue.
-const EVERY: Duration = Duration::from_secs(5);
+/// How often queue depths are read.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The coordinator's own metrics.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub(crate) struct Gauges {
 }
 
 impl Gauges {
-    /// Registers them all, each label set at zero.
+    /// Registers all of them, with zero for every kind.
     pub(crate) fn new(metrics: &Metrics) -> Result<Self, RuntimeError> {
         let by_kind = |name: &str, help: &str| {
             let gauges = metrics.add_gauges(name, help, &["kind"])?;
@@ -28,24 +28,27 @@ impl Gauges {
             }
             Ok::<_, RuntimeError>(gauges)
         };
-        let pending = by_kind("cedm_queue_pending", "Jobs that wait in the queue")?;
+        let pending = by_kind(
+            "cedm_queue_pending",
+            "Jobs in the queue that no worker has received yet",
+        )?;
         let ack_pending = by_kind(
             "cedm_queue_ack_pending",
-            "Jobs in hand, or due for another delivery",
+            "Jobs delivered to a worker and not acknowledged yet, or waiting for redelivery",
         )?;
         let redelivered = by_kind(
             "cedm_queue_redelivered",
-            "Jobs in hand that were delivered more than once",
+            "Unacknowledged jobs that were delivered more than once",
         )?;
         for (name, help) in [
-            ("cedm_dead_letters", "Jobs that nobody could do"),
+            ("cedm_dead_letters", "Jobs that were given up"),
             (
                 "cedm_sweeps_active",
-                "Sweeps that are submitted and neither done nor cancelled",
+                "Submitted sweeps that are neither done nor cancelled",
             ),
             (
                 "cedm_sweep_last_progress_timestamp_seconds",
-                "When a job of any active sweep last came to its end, in Unix time",
+                "Unix time at which a job of any active sweep last finished",
             ),
         ] {
             metrics.add_gauge(name, help)?;
@@ -53,18 +56,18 @@ impl Gauges {
         for (name, help) in [
             (
                 "cedm_reconciles_total",
-                "Times the plans of all active sweeps were compared with what is there",
+                "Reconciliations of all active sweeps with store and queue",
             ),
             (
                 "cedm_reconcile_failures_total",
-                "Of these: failed, and tried again",
+                "Reconciliations that failed and were retried",
             ),
-            ("cedm_jobs_submitted_total", "Jobs put into the queue"),
+            ("cedm_jobs_submitted_total", "Jobs published to the queue"),
             (
                 "cedm_sweep_cache_hits_total",
-                "Jobs of sweeps whose result was there already",
+                "Jobs of sweeps whose result existed before the sweep was submitted",
             ),
-            ("cedm_reports_total", "Reports made"),
+            ("cedm_reports_total", "Reports written"),
         ] {
             metrics.add_counter(name, help)?;
         }
@@ -76,23 +79,23 @@ impl Gauges {
         })
     }
 
-    /// Looks at the queue until dropped.
-    pub(crate) async fn watch(self, connection: Connection) {
-        let mut every = tokio::time::interval(EVERY);
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// Updates the gauges of the queue until dropped.
+    pub(crate) async fn poll(self, connection: Connection) {
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            every.tick().await;
-            if let Err(error) = self.look(&connection).await {
-                tracing::debug!(%error, "queue depths not read");
+            ticks.tick().await;
+            if let Err(error) = self.update(&connection).await {
+                tracing::debug!(%error, "queue depths cannot be read");
             }
         }
     }
 
-    async fn look(&self, connection: &Connection) -> Result<(), RuntimeError> {
+    async fn update(&self, connection: &Connection) -> Result<(), RuntimeError> {
         let depths = queue_depths(connection).await?;
         for kind in Kind::ALL.iter().filter(|kind| kind.is_queued()) {
             let of_kind = depths.iter().filter(|depth| depth.kind == *kind);
-            let sum = of_kind.fold((0, 0, 0), |sum, depth| {
+            let sums = of_kind.fold((0, 0, 0), |sum, depth| {
                 (
                     sum.0 + depth.pending,
                     sum.1 + depth.ack_pending,
@@ -100,9 +103,9 @@ impl Gauges {
                 )
             });
             for (gauges, value) in [
-                (&self.pending, sum.0),
-                (&self.ack_pending, sum.1),
-                (&self.redelivered, sum.2),
+                (&self.pending, sums.0),
+                (&self.ack_pending, sums.1),
+                (&self.redelivered, sums.2),
             ] {
                 gauges.with_label_values(&[kind.token()]).set(value as f64);
             }

@@ -1,12 +1,12 @@
-//! What only the coordinator can say: the depth of the queue, dead letters, active sweeps.
+//! Metrics that only the coordinator exposes: queue depths, dead letters, active sweeps.
 
 use crate::metrics::{self, ACK_PENDING, PENDING, REDELIVERED};
 use cedm_contract::Kind;
 use cedm_runtime::{Connection, DeadLetters, Metrics, RuntimeError, queue_depths};
 use std::time::Duration;
 
-/// Between two looks at the queue.
-const EVERY: Duration = Duration::from_secs(5);
+/// How often queue depths are read.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Keeps the gauges of the queue up to date.
 #[derive(Clone)]
@@ -27,23 +27,23 @@ impl Gauges {
         }
     }
 
-    /// Looks at the queue until dropped.
-    pub(crate) async fn watch(self, connection: Connection) {
-        let mut every = tokio::time::interval(EVERY);
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// Updates the gauges of the queue until dropped.
+    pub(crate) async fn poll(self, connection: Connection) {
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            every.tick().await;
-            if let Err(error) = self.look(&connection).await {
-                tracing::debug!(%error, "queue depths not read");
+            ticks.tick().await;
+            if let Err(error) = self.update(&connection).await {
+                tracing::debug!(%error, "queue depths cannot be read");
             }
         }
     }
 
-    async fn look(&self, connection: &Connection) -> Result<(), RuntimeError> {
+    async fn update(&self, connection: &Connection) -> Result<(), RuntimeError> {
         let depths = queue_depths(connection).await?;
         for kind in queued_kinds() {
             let of_kind = depths.iter().filter(|depth| depth.kind == *kind);
-            let sum = of_kind.fold((0, 0, 0), |sum, depth| {
+            let sums = of_kind.fold((0, 0, 0), |sum, depth| {
                 (
                     sum.0 + depth.pending,
                     sum.1 + depth.ack_pending,
@@ -51,9 +51,9 @@ impl Gauges {
                 )
             });
             for (gauge, value) in [
-                (&PENDING, sum.0),
-                (&ACK_PENDING, sum.1),
-                (&REDELIVERED, sum.2),
+                (&PENDING, sums.0),
+                (&ACK_PENDING, sums.1),
+                (&REDELIVERED, sums.2),
             ] {
                 self.metrics.set_at(gauge, [kind.token()], value as f64);
             }

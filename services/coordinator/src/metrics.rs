@@ -2,22 +2,22 @@
 
 cedm_runtime::metrics! {
     pub PENDING: Gauge["kind"] =
-        "cedm_queue_pending", "jobs", "Jobs waiting in the queue";
+        "cedm_queue_pending", "jobs", "Jobs in the queue that no worker has received yet";
     pub ACK_PENDING: Gauge["kind"] =
-        "cedm_queue_ack_pending", "jobs", "Jobs delivered and not acknowledged yet, or due for another delivery";
+        "cedm_queue_ack_pending", "jobs", "Jobs delivered to a worker and not acknowledged yet, or waiting for redelivery";
     pub REDELIVERED: Gauge["kind"] =
-        "cedm_queue_redelivered", "jobs", "Jobs delivered more than once and not acknowledged yet";
-    pub DEAD_LETTERS: Gauge = "cedm_dead_letters", "jobs", "Jobs in the dead letters";
+        "cedm_queue_redelivered", "jobs", "Unacknowledged jobs that were delivered more than once";
+    pub DEAD_LETTERS: Gauge = "cedm_dead_letters", "jobs", "Jobs that were given up";
     pub SWEEPS_ACTIVE: Gauge =
-        "cedm_sweeps_active", "sweeps", "Sweeps that are submitted and neither done nor cancelled";
+        "cedm_sweeps_active", "sweeps", "Submitted sweeps that are neither done nor cancelled";
     pub LAST_PROGRESS: Gauge =
-        "cedm_sweep_last_progress_timestamp_seconds", "Unix seconds", "When a job of any active sweep last finished, in Unix time";
+        "cedm_sweep_last_progress_timestamp_seconds", "Unix seconds", "Unix time at which a job of any active sweep last finished";
     pub RECONCILES: Counter =
-        "cedm_reconciles_total", "passes", "Times the plans of all active sweeps were compared with the stored results";
+        "cedm_reconciles_total", "passes", "Reconciliations of all active sweeps with store and queue";
     pub RECONCILE_FAILURES: Counter =
-        "cedm_reconcile_failures_total", "passes", "Reconciliations that failed and were tried again";
-    pub SUBMITTED: Counter = "cedm_jobs_submitted_total", "jobs", "Jobs put into the queue";
+        "cedm_reconcile_failures_total", "passes", "Reconciliations that failed and were retried";
+    pub SUBMITTED: Counter = "cedm_jobs_submitted_total", "jobs", "Jobs published to the queue";
     pub CACHE_HITS: Counter =
-        "cedm_sweep_cache_hits_total", "jobs", "Jobs of sweeps whose result existed already";
-    pub REPORTS: Counter = "cedm_reports_total", "reports", "Reports made";
+        "cedm_sweep_cache_hits_total", "jobs", "Jobs of sweeps whose result existed before the sweep was submitted";
+    pub REPORTS: Counter = "cedm_reports_total", "reports", "Reports written";
 }

@@ -18,16 +18,13 @@ pub use schedule::{Moment, moment};
 pub use state::AdaptState;
 
 use anyhow::{Result, anyhow, ensure};
-use cedm_contract::{AdaptResult, params::DinoParams};
+use cedm_contract::kinds::adapt::{AdaptResult, DinoParams};
 use cedm_nets::vit::VitConfig;
 use cedm_runtime::{JobError, Monitor};
 use crops::stream;
 use rand::seq::SliceRandom;
 use std::path::Path;
 use views::{Views, views};
-
-/// The backbone that a run leaves behind.
-pub const BACKBONE: &str = "backbone.safetensors";
 
 /// Trains on `images` and leaves the teacher in `state`; goes on at the monitor's checkpoint where
 /// there is one.

@@ -1,7 +1,7 @@
 //! Random views of an image: crops, mirroring, colours, blur, solarisation, with the draws of DINO
 //! (spec §12).
 
-use cedm_contract::params::DinoParams;
+use cedm_contract::kinds::adapt::DinoParams;
 use cedm_images::{
     Picture,
     pillow::{Filter, resize},

@@ -1,7 +1,7 @@
 //! What changes from step to step: learning rate, weight decay, teacher momentum, teacher
 //! temperature.
 
-use cedm_contract::params::DinoParams;
+use cedm_contract::kinds::adapt::DinoParams;
 use cedm_nets::dino::teacher_temperature;
 
 /// Values of one step.

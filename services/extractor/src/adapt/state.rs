@@ -2,7 +2,7 @@
 
 use super::{Moment, fresh::fresh};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use cedm_contract::params::{DinoParams, ExtractorSpec};
+use cedm_contract::{ExtractorSpec, kinds::adapt::DinoParams};
 use cedm_nets::{
     Architecture, NetError, Weights,
     dino::{DinoHead, DinoLoss},

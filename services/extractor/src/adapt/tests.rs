@@ -1,7 +1,7 @@
 //! Training learns something, and a run that was interrupted ends with the same bits.
 
 use super::*;
-use cedm_contract::params::{ExtractorSpec, Precision, VitSize};
+use cedm_contract::{ExtractorSpec, Precision, kinds::adapt::VitSize};
 use cedm_images::Shard;
 use cedm_runtime::QuietMonitor;
 use std::cell::{Cell, RefCell};

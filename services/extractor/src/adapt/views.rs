@@ -4,7 +4,7 @@ use super::{
     album::Album,
     crops::{View, stream, view},
 };
-use cedm_contract::params::DinoParams;
+use cedm_contract::kinds::adapt::DinoParams;
 use cedm_nets::preprocess::IMAGENET;
 use std::thread;
 use tch::Tensor;

@@ -41,7 +41,12 @@ fn lines(toml: &str) -> String {
     }
     let mut text = String::new();
     if std::env::var_os("CEDM_DUMP").is_some() {
-        writeln!(text, "outcome {}", serde_json::to_string(&crate::fold(&sweep, &known)).unwrap()).unwrap();
+        writeln!(
+            text,
+            "outcome {}",
+            serde_json::to_string(&crate::fold(&sweep, &known)).unwrap()
+        )
+        .unwrap();
     }
     for node in &crate::plan(&sweep, &known).nodes {
         let Some(job) = &node.job else {

@@ -1,6 +1,6 @@
 //! The one artefact of every clustering, whatever its origin.
 
-use cedm_contract::{ClusterQuality, ClusterResult};
+use cedm_contract::kinds::cluster::{ClusterQuality, ClusterResult};
 use cedm_maths::{
     MathsError,
     partition::{Usage, accuracy, agreement, compact},

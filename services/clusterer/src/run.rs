@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 use cedm_clustering::{Features, neighbours::check_lists};
 use cedm_contract::{
     Digest,
-    params::{KmeansParams, TemiParams},
+    kinds::cluster::{KmeansParams, TemiParams},
 };
 use cedm_runtime::ConsoleMonitor;
 use clap::ValueEnum;

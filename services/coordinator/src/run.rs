@@ -2,8 +2,9 @@
 
 use anyhow::{Context, bail};
 use cedm_contract::{
-    Attempt, Digest, ImageSet, Job, JobResult, JobSpec, Manifest, ObjectRef, SCHEMA_VERSION,
-    ShardRef, Software, Timings, params::ImportParams,
+    Attempt, Digest, Job, JobResult, JobSpec, Manifest, ObjectRef, SCHEMA_VERSION, ShardRef,
+    Software, Timings,
+    kinds::import::{ImageSet, ImportParams},
 };
 use cedm_planner::{KindEstimate, Known, Plan, estimate, obstacles, plan};
 use cedm_sweep::{Sweep, SweepSpec};

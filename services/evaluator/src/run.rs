@@ -13,8 +13,8 @@ use crate::{
 };
 use cedm_catalogue::metrics::METRICS;
 use cedm_contract::{
-    Score,
-    params::{ExtractorSpec, reference_limit},
+    ExtractorSpec,
+    kinds::{reference::reference_limit, score::Score},
 };
 use cedm_maths::{Statistics, write_statistics};
 use cedm_runtime::ConsoleMonitor;

@@ -7,7 +7,7 @@ mod settings;
 use crate::{EvaluatorError, set::MeasuredSet};
 use cedm_catalogue::metrics::{Against, FoundBy, Metric, Needs, metric, score_metric_names};
 use cedm_clustering::temi::Model;
-use cedm_contract::Score;
+use cedm_contract::kinds::score::Score;
 use cedm_runtime::Monitor;
 use formulas::Formulas;
 pub use settings::Settings;

@@ -5,7 +5,7 @@ use crate::{
     measure::{read_tensor, write_tensors},
     space::FeatureSpace,
 };
-use cedm_contract::params::REFERENCE_SEED;
+use cedm_contract::kinds::reference::REFERENCE_SEED;
 use cedm_maths::{Features, Gaussian, Moments, numpy_permutation};
 use std::{
     cell::OnceCell,

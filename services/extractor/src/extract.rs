@@ -1,7 +1,7 @@
 //! Features of image shards, and the fit of extractors that learn from them.
 
 use anyhow::{Context, Result, ensure};
-use cedm_contract::params::ExtractorSpec;
+use cedm_contract::ExtractorSpec;
 use cedm_images::Shard;
 use cedm_nets::{Extractor, Features, PcaFit};
 use cedm_runtime::{JobError, Monitor};

@@ -2,7 +2,7 @@
 //! probe.
 
 use anyhow::{Context, Result, ensure};
-use cedm_contract::{FeatureEvaluationResult, params::FeatureEvaluationParams};
+use cedm_contract::kinds::feature_evaluation::{FeatureEvaluationParams, FeatureEvaluationResult};
 use cedm_nets::normalise_rows;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};

@@ -7,7 +7,7 @@ use crate::{
     write_features,
 };
 use anyhow::{Context, Result, ensure};
-use cedm_contract::params::{ExtractorSpec, Precision};
+use cedm_contract::{ExtractorSpec, Precision};
 use cedm_images::read_shard;
 use cedm_nets::{Extractor, Features};
 use cedm_runtime::ConsoleMonitor;

@@ -1,7 +1,7 @@
 //! Samples as files that other programs read: npz, PNG archive, folder, and a grid to look at.
 
 use anyhow::{Context, ensure};
-use cedm_contract::{Digest, ImageSet, ObjectRef, ShardRef};
+use cedm_contract::{Digest, ObjectRef, ShardRef, kinds::import::ImageSet};
 use cedm_diffusion::{sampler::Samples, weights};
 use std::{
     fs::File,

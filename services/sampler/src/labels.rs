@@ -1,7 +1,7 @@
 //! Where labels come from: the settings of a job together with what the condition says.
 
 use anyhow::Context;
-use cedm_contract::params::LabelSource;
+use cedm_contract::kinds::sample::LabelSource;
 use cedm_diffusion::{DiffusionError, sampler::LabelSupply, weights};
 use std::path::Path;
 use tch::{Kind, Tensor};

@@ -5,7 +5,7 @@ use crate::{
     segment::Segment, settings::settings,
 };
 use anyhow::{Context, anyhow, ensure};
-use cedm_contract::params::{Precision, whole_batch_images};
+use cedm_contract::{Precision, kinds::train::whole_batch_images};
 use cedm_diffusion::{Recipe, Training, weights};
 use cedm_runtime::{ConsoleMonitor, JobError};
 use serde_json::{Value, json};

@@ -7,16 +7,19 @@
 #![forbid(unsafe_code)]
 
 use cedm_contract::{
-    Attempt, ContractError, DeadLetter, Digest, Event, EventWhat, FailureKind, Hints, Input, Job,
-    JobKey, JobResult, JobSpec, Kind, Manifest, ObjectRef, Output, Priority, Software, SweepId,
-    Timings, TrainResult, attempt_prefix, blob_key, checkpoint_key, delay_subject, job_subject,
-    manifest_key, output_key,
-    params::{
-        AdaptParams, AugmentParams, ClusterMethod, ClusterParams, DinoParams, Embedding,
-        ExtractorSpec, FeatureEvaluationParams, NeighbourPart, NeighboursParams, NetworkSpec,
-        OptimiserParams, Precision, SampleParams, SamplerParams, TemiParams, TrainParams,
+    Attempt, ContractError, DeadLetter, Digest, Event, EventWhat, ExtractorSpec, FailureKind,
+    Hints, Input, Job, JobKey, JobResult, JobSpec, Kind, Manifest, ObjectRef, Output, Precision,
+    Priority, Software, SweepId, Timings, attempt_prefix, blob_key, checkpoint_key, delay_subject,
+    job_subject,
+    kinds::{
+        adapt::{AdaptParams, DinoParams},
+        cluster::{ClusterMethod, ClusterParams, TemiParams},
+        feature_evaluation::FeatureEvaluationParams,
+        neighbours::{NeighbourPart, NeighboursParams},
+        sample::{SampleParams, SamplerParams},
+        train::{AugmentParams, Embedding, NetworkSpec, OptimiserParams, TrainParams, TrainResult},
     },
-    parse_job_subject, sweep_key,
+    manifest_key, output_key, parse_job_subject, sweep_key,
 };
 
 use proptest::prelude::*;

@@ -7,7 +7,10 @@ use crate::{
     shard::{Shard, read_shard, write_shard},
     source,
 };
-use cedm_contract::{Digest, ImageSet, ShardRef, params::ImportParams};
+use cedm_contract::{
+    Digest, ShardRef,
+    kinds::import::{ImageSet, ImportParams},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions},

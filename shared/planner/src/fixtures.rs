@@ -4,11 +4,26 @@
 use crate::Known;
 use cedm_catalogue::metrics::metric;
 use cedm_contract::{
-    AdaptResult, Attempt, BoundDecision, BoundResult, ClusterResult, Digest,
-    FeatureEvaluationResult, FeatureSet, ImageSet, Job, JobKey, JobResult, JobSpec, Manifest,
-    MeasureResult, ObjectRef, Output, Probe, ReferenceResult, SampleSetResult, Score, ScoreResult,
-    ShardRef, Software, Timings, TrainResult,
-    params::{ClusterMethod, ImportParams},
+    Attempt, Digest, Job, JobKey, JobResult, JobSpec, Manifest, ObjectRef, Output, OutputName,
+    ShardRef, Software, Timings,
+    kinds::{
+        adapt::AdaptResult,
+        bound::{BoundDecision, BoundParams, BoundResult, Probe},
+        cluster::{self, ClusterMethod, ClusterParams, ClusterResult},
+        extract::ExtractResult,
+        feature_evaluation::FeatureEvaluationResult,
+        features::FeatureSet,
+        fit::FitResult,
+        import::{ImageSet, ImportParams},
+        measure::MeasureResult,
+        neighbours::NeighboursResult,
+        reference::ReferenceResult,
+        report::ReportResult,
+        sample::SampleResult,
+        sample_set::SampleSetResult,
+        score::{Score, ScoreParams, ScoreResult},
+        train::{self, TrainResult},
+    },
 };
 use cedm_sweep::{Sweep, SweepSpec};
 use std::collections::BTreeMap;
@@ -89,6 +104,28 @@ fn import() -> Job {
     )
 }
 
+/// The import of a test split: other images of the same shape.
+pub(crate) fn second_import() -> Manifest {
+    let params = ImportParams {
+        content: Digest::of(b"other pixels"),
+        labels: Digest::of(b"labels"),
+        shard_size: 1_000,
+    };
+    let job = Job::new(
+        JobSpec::Import(params),
+        Vec::new(),
+        Default::default(),
+        Default::default(),
+    );
+    let set = ImageSet {
+        count: 400,
+        content: Digest::of(b"other pixels"),
+        shards: shards(400, 1_000, "test"),
+        ..image_set()
+    };
+    manifest_of(&job, JobResult::Import(set), 1)
+}
+
 fn image_set() -> ImageSet {
     ImageSet {
         count: IMAGES,
@@ -125,14 +162,9 @@ pub(crate) fn perform(job: &Job, known: &Known) -> Manifest {
 }
 
 fn manifest_of(job: &Job, result: JobResult, finished_ms: u64) -> Manifest {
-    let output = |name: &str| Output {
-        name: name.to_owned(),
-        object: object(&format!("{}/{name}", job.key)),
-        volatile: name == "curve.json",
-    };
-    let outputs: Vec<Output> = ["assignments.safetensors", "ema.safetensors", "curve.json"]
-        .map(output)
-        .into();
+    let output = |name: OutputName| Output::new(name, object(&format!("{}/{name}", job.key)));
+    let outputs = [cluster::ASSIGNMENTS, train::EMA, train::CURVE].map(output);
+    let outputs = Vec::from(outputs);
     Manifest {
         schema: 1,
         key: job.key.clone(),
@@ -186,17 +218,13 @@ fn clustered(clusters: u32, used: u32) -> ClusterResult {
 
 /// Doubling alone: enough of a search for the planner.
 fn bound_step(job: &Job, known: &Known, start: u32, alpha: f64, cap: u32) -> BoundResult {
-    let mut probes: Vec<Probe> = job
-        .inputs
-        .iter()
-        .filter(|input| input.role.starts_with("probe/"))
+    let inputs = job.inputs_of::<BoundParams>().unwrap();
+    let mut probes: Vec<Probe> = inputs
+        .probes
+        .values()
         .map(|input| {
-            let JobResult::Cluster(result) = &crate::Knowledge::manifest(known, &input.key)
-                .unwrap()
-                .result
-            else {
-                panic!("a probe")
-            };
+            let manifest = crate::Knowledge::manifest(known, &input.key).unwrap();
+            let (_, result) = manifest.as_kind::<ClusterParams>().unwrap();
             Probe {
                 clusters: result.clusters,
                 used: vec![result.used],
@@ -243,20 +271,20 @@ fn result_of(job: &Job, known: &Known) -> JobResult {
             knn_accuracy: 0.9,
             probe_accuracy: 0.8,
         }),
-        JobSpec::Fit(_) => JobResult::Fit { dim: 32 },
-        JobSpec::Extract(params) => JobResult::Extract {
+        JobSpec::Fit(_) => JobResult::Fit(FitResult { dim: 32 }),
+        JobSpec::Extract(params) => JobResult::Extract(ExtractResult {
             count: u64::from(params.shard) + 1,
             dim: 32,
-        },
+        }),
         JobSpec::Features(_) => JobResult::Features(FeatureSet {
             count: IMAGES,
             dim: 32,
             shards: shards(IMAGES, 1_000, "features"),
         }),
-        JobSpec::Neighbours(params) => JobResult::Neighbours {
+        JobSpec::Neighbours(params) => JobResult::Neighbours(NeighboursResult {
             count: IMAGES,
             k: params.k,
-        },
+        }),
         JobSpec::Cluster(params) => {
             let used = match params.method {
                 ClusterMethod::Temi(_) => params.clusters.min(FILLED),
@@ -278,12 +306,12 @@ fn result_of(job: &Job, known: &Known) -> JobResult {
             parameters: 60_000,
             loss: Some(draw(&job.key)),
         }),
-        JobSpec::Sample(params) => JobResult::Sample {
+        JobSpec::Sample(params) => JobResult::Sample(SampleResult {
             count: u64::from(params.count),
             first_seed: params.first_seed,
             channels: 1,
             resolution: 8,
-        },
+        }),
         JobSpec::SampleSet(params) => JobResult::SampleSet(SampleSetResult {
             count: params.count,
             channels: 1,
@@ -312,20 +340,16 @@ fn result_of(job: &Job, known: &Known) -> JobResult {
                     },
                 )
             };
-            let count = job
-                .inputs
-                .iter()
-                .filter(|input| input.role.starts_with("shard/"))
-                .count() as u64
-                * 100;
+            let inputs = job.inputs_of::<ScoreParams>().unwrap();
+            let count = inputs.shards.len() as u64 * 100;
             JobResult::Score(ScoreResult {
                 count,
                 reference_count: IMAGES,
                 scores: params.metrics.iter().map(score).collect(),
             })
         }
-        JobSpec::Report(_) => JobResult::Report {
+        JobSpec::Report(_) => JobResult::Report(ReportResult {
             headline: "done".to_owned(),
-        },
+        }),
     }
 }

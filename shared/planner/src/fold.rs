@@ -7,7 +7,7 @@ mod missing;
 mod summary;
 
 use crate::{Knowledge, Plan, State, plan};
-use cedm_contract::{JobResult, Kind, Manifest};
+use cedm_contract::{Input, JobResult, Kind, Manifest, kinds::train::TrainParams};
 use cedm_sweep::{
     Sweep,
     outcome::{
@@ -82,6 +82,12 @@ impl<'a> View<'a> {
     fn cached(&self, manifest: &Manifest) -> bool {
         manifest.timings.finished_ms < self.sweep.submitted_ms
     }
+}
+
+/// The condition that a training job reads; `None` for every other job.
+fn condition(node: &crate::Node) -> Option<&Input> {
+    let inputs = node.job.as_ref()?.inputs_of::<TrainParams>().ok()?;
+    inputs.condition
 }
 
 fn artefact(manifest: &Manifest) -> Artefact {

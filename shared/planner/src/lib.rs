@@ -32,7 +32,7 @@ use cedm_sweep::Sweep;
 /// Everything that the sweep asks for, each job with its state. Nodes stand after what they wait
 /// for.
 pub fn plan(sweep: &Sweep, known: &dyn Knowledge) -> Plan {
-    let mut builder = builder::Builder::new(sweep, known);
+    let mut builder = builder::PlanBuilder::new(sweep, known);
     chain::build(&mut builder);
     builder.finish()
 }

@@ -1,6 +1,6 @@
 //! What stands between a sweep and its image set: things that only show once the images are known.
 
-use cedm_contract::ImageSet;
+use cedm_contract::kinds::import::ImageSet;
 
 use cedm_sweep::{Clusters, Method, SweepSpec};
 

@@ -1,13 +1,14 @@
 //! What the planner promises, with a world that performs its jobs in any order.
 
 mod answers;
+mod keys;
 
 use crate::{
     Knowledge, Known, Plan, State, estimate,
     fixtures::{FILLED, SUBMITTED_MS, TOML, perform, sweep},
     fold, obstacles, plan,
 };
-use cedm_contract::{JobKey, Kind};
+use cedm_contract::{JobKey, Kind, kinds::extract::ExtractParams};
 use cedm_sweep::{
     Sweep, SweepSpec,
     outcome::{SweepOutcome, SweepState},
@@ -635,8 +636,11 @@ fn an_adapted_backbone_comes_before_every_extraction() {
     let key = &adapt.job.as_ref().unwrap().key;
     for node in plan.nodes.iter().filter(|node| node.kind == Kind::Extract) {
         assert_eq!(
-            &node.job.as_ref().unwrap().input("adapted").unwrap().key,
-            key,
+            node.job
+                .as_ref()
+                .and_then(|job| job.inputs_of::<ExtractParams>().ok()?.adapted)
+                .map(|input| &input.key),
+            Some(key),
             "{}",
             node.id
         );

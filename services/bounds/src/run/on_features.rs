@@ -3,7 +3,7 @@
 
 use crate::search::{self, Observation, spread};
 use anyhow::{Context, Result, bail, ensure};
-use cedm_contract::{BoundDecision, params::BoundParams};
+use cedm_contract::kinds::bound::{BoundDecision, BoundParams};
 use serde_json::{Map, Value, json};
 use std::{
     fs,

@@ -6,7 +6,7 @@ use crate::{
     measure::{images_of, measure, read_moments, read_tensor},
 };
 use cedm_catalogue::extractors::extractor;
-use cedm_contract::{Digest, params::ExtractorSpec};
+use cedm_contract::{Digest, ExtractorSpec};
 use cedm_images::{ImportOptions, Shard, import, read_shard};
 use cedm_maths::{Features, Moments, read_statistics};
 use cedm_nets::{Extractor, PcaFit};

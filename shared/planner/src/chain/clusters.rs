@@ -4,16 +4,19 @@
 use super::{PlanContext, cell_label, features};
 use crate::{
     Cell, Purpose, Work,
-    builder::{Builder, Dep, Draft},
+    builder::{Dependency, NodeDraft, PlanBuilder},
     candidates::spread,
     obstacles::label_obstacle,
 };
 use cedm_contract::{
-    BoundDecision, BoundResult, JobResult, JobSpec, Kind,
-    params::{BoundParams, ClusterMethod, ClusterParams, TemiParams},
+    Kind,
+    kinds::{
+        bound::{BoundDecision, BoundInputs, BoundParams, BoundResult},
+        cluster::{ClusterInputs, ClusterMethod, ClusterParams, TemiParams},
+    },
 };
 use cedm_sweep::{ClusteringSpec, Clusters, Method};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Probes beyond this many mean that a search does not end.
 const MAX_STEPS: usize = 200;
@@ -23,12 +26,12 @@ pub(super) struct NetworkCell<'k> {
     pub(super) cell: Cell,
     pub(super) label: String,
     /// `None` for the unconditional network.
-    pub(super) condition: Option<Dep<'k>>,
+    pub(super) condition: Option<Dependency<'k>>,
 }
 
 /// The networks that a clustering asks for.
 pub(super) fn cells<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
 ) -> Vec<NetworkCell<'k>> {
@@ -73,7 +76,7 @@ pub(super) fn cells<'k>(
 
 /// Cells whose C the bound decides; placeholders while it does not.
 fn bounded<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
 ) -> Vec<NetworkCell<'k>> {
@@ -160,7 +163,7 @@ struct BoundSearch<'k> {
     /// The newest step that is done.
     newest: Option<&'k BoundResult>,
     /// The node that decides next, or decided.
-    last: Dep<'k>,
+    last: Dependency<'k>,
 }
 
 impl<'k> BoundSearch<'k> {
@@ -173,7 +176,7 @@ impl<'k> BoundSearch<'k> {
 
 /// The search on this clustering: steps and probes in turn, until a step says that C_max is found.
 fn search<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
 ) -> BoundSearch<'k> {
@@ -184,7 +187,7 @@ fn search<'k>(
         ..given.clone()
     };
     let (seeds, cell) = (
-        u64::from(params.seeds),
+        clustering.seed..clustering.seed + u64::from(params.seeds),
         Cell {
             clustering: clustering.name.clone(),
             clusters: None,
@@ -195,40 +198,32 @@ fn search<'k>(
     );
     let mut probed: BTreeSet<u32> = BTreeSet::new();
     if params.start <= params.cap {
-        // What the first step will ask for is known: nothing need wait for it to say so.
-        (0..seeds).for_each(|offset| {
-            cluster(
-                b,
-                context,
-                clustering,
-                params.start,
-                clustering.seed + offset,
-            );
-        });
+        // The first probes are known before the first step: they need not wait for it.
+        for seed in seeds.clone() {
+            cluster(b, context, clustering, params.start, seed);
+        }
     }
     let mut newest = None;
     for step in 1..=MAX_STEPS {
-        let mut draft = Draft::new(
+        let draft = NodeDraft::new(
             format!("bound {} step {step}", clustering.name),
-            Kind::Bound,
             Work::one(),
-        )
-        .cell(&cell)
-        .reads("images", context.images.dep);
+        );
+        let mut probes = BTreeMap::new();
         for c in &probed {
-            for offset in 0..seeds {
-                let seed = clustering.seed + offset;
-                draft = draft.reads(
-                    format!("probe/{c}/{seed}"),
-                    cluster(b, context, clustering, *c, seed),
-                );
+            for seed in seeds.clone() {
+                probes.insert((*c, seed), cluster(b, context, clustering, *c, seed));
             }
         }
-        let last = b.add(draft, || Ok(JobSpec::Bound(params.clone())));
-        let Some(manifest) = last.done() else {
-            return BoundSearch { newest, last };
+        let inputs = BoundInputs {
+            images: context.images.dependency,
+            probes,
         };
-        let JobResult::Bound(result) = &manifest.result else {
+        let last = b.add(draft.cell(&cell), inputs, || Ok(params.clone()));
+        let Some((_, result)) = last
+            .done()
+            .and_then(|manifest| manifest.as_kind::<BoundParams>().ok())
+        else {
             return BoundSearch { newest, last };
         };
         newest = Some(result);
@@ -243,24 +238,18 @@ fn search<'k>(
             }
         }
     }
-    let draft = Draft::new(
+    let draft = NodeDraft::new(
         format!("bound {} without end", clustering.name),
-        Kind::Bound,
         Work::one(),
-    )
-    .cell(&cell);
-    let last = b.add(draft, || {
-        Err(
-            "the bound search asks for what it has: this is a fault of the bounds service"
-                .to_owned(),
-        )
-    });
+    );
+    let reason = "the bound search asks for what it has: this is a fault of the bounds service";
+    let last = b.add_dead(draft.cell(&cell), Kind::Bound, reason.to_owned());
     BoundSearch { newest, last }
 }
 
 /// TEMI with beta = 1 at C far above what is needed (spec §6.2).
 fn lower_bound<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
     found: &BoundResult,
@@ -291,11 +280,11 @@ pub(crate) fn lower_bound_clusters(asked: &[u32], c_max: Option<u32>, images: u6
 }
 
 fn lower_bound_cluster<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
     c: u32,
-) -> Dep<'k> {
+) -> Dependency<'k> {
     let id = format!("{} beta=1", cluster_id(clustering, c, clustering.seed));
     let method = match &clustering.method {
         Method::Temi(temi) => Method::Temi(TemiParams {
@@ -318,12 +307,12 @@ fn cluster_id(clustering: &ClusteringSpec, c: u32, seed: u64) -> String {
 
 /// One clustering.
 fn cluster<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     clustering: &'k ClusteringSpec,
     c: u32,
     seed: u64,
-) -> Dep<'k> {
+) -> Dependency<'k> {
     cluster_job(
         b,
         context,
@@ -333,14 +322,14 @@ fn cluster<'k>(
 }
 
 fn cluster_job<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     method: &Method,
     at: (String, &ClusteringSpec, u32, u64),
-) -> Dep<'k> {
+) -> Dependency<'k> {
     let (id, clustering, c, seed) = at;
-    if let Some(dep) = b.existing(&id) {
-        return dep;
+    if let Some(dependency) = b.existing(&id) {
+        return dependency;
     }
     let spec = &b.sweep.spec;
     let images = context.images;
@@ -366,13 +355,12 @@ fn cluster_job<'k>(
             (Work::epochs(0), None, None)
         }
     };
-    let draft = Draft::new(id, Kind::Cluster, work)
-        .cell(&cell)
-        .maybe("features", features)
-        .maybe("neighbours", neighbours)
-        // Labelled or not: a trainer holds the images of its condition against its own.
-        .reads("images", images.dep);
-    b.add(draft, || {
+    let inputs = ClusterInputs {
+        features,
+        neighbours,
+        images: images.dependency,
+    };
+    b.add(NodeDraft::new(id, work).cell(&cell), inputs, || {
         let method = match method {
             Method::Temi(temi) => ClusterMethod::Temi(temi.clone()),
             Method::Kmeans(kmeans) => ClusterMethod::Kmeans(kmeans.clone()),
@@ -395,10 +383,10 @@ fn cluster_job<'k>(
             },
             Method::None => return Err("no clustering has no clusters".to_owned()),
         };
-        Ok(JobSpec::Cluster(ClusterParams {
+        Ok(ClusterParams {
             method,
             clusters: c,
             seed,
-        }))
+        })
     })
 }

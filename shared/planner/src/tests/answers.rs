@@ -4,8 +4,12 @@
 use super::finished;
 use crate::{fixtures::TOML, plan};
 use cedm_contract::{
-    JobSpec,
-    params::{LabelSource, reference_limit},
+    JobSpec, ListedKind,
+    kinds::{
+        reference::{ReferenceParams, reference_limit},
+        sample::LabelSource,
+        score::ScoreParams,
+    },
 };
 use cedm_sweep::outcome::CellOutcome;
 
@@ -177,14 +181,10 @@ fn the_head_judges_samples_of_its_own_networks_alone() {
         );
     }
     let plan = plan(&sweep, &known);
-    let roles = |id: &str| {
-        plan.node(id)
-            .unwrap()
-            .job
-            .as_ref()
-            .unwrap()
-            .input("condition")
-            .map(|input| input.key.clone())
+    let condition_of = |id: &str| {
+        let job = plan.node(id).unwrap().job.as_ref().unwrap();
+        let inputs = job.inputs_of::<ScoreParams>().unwrap();
+        inputs.condition.map(|input| input.key.clone())
     };
     let condition = plan
         .node("cluster temi C=5")
@@ -195,10 +195,13 @@ fn the_head_judges_samples_of_its_own_networks_alone() {
         .key
         .clone();
     assert_eq!(
-        roles("score pca temi C=5 at 2.016 kimg, set 0"),
+        condition_of("score pca temi C=5 at 2.016 kimg, set 0"),
         Some(condition)
     );
-    assert_eq!(roles("score pca kmeans C=10 at 2.016 kimg, set 0"), None);
+    assert_eq!(
+        condition_of("score pca kmeans C=10 at 2.016 kimg, set 0"),
+        None
+    );
 }
 
 #[test]
@@ -207,15 +210,7 @@ fn large_references_are_cut_where_the_literature_cuts_them() {
     assert_eq!(reference_limit("inception_fid"), None);
     let (sweep, known, _) = finished(TOML);
     let plan = plan(&sweep, &known);
-    let JobSpec::Reference(params) = &plan
-        .node("reference pca-16 training images")
-        .unwrap()
-        .job
-        .as_ref()
-        .unwrap()
-        .spec
-    else {
-        panic!("a reference")
-    };
+    let node = plan.node("reference pca-16 training images").unwrap();
+    let params = ReferenceParams::in_spec(&node.job.as_ref().unwrap().spec).unwrap();
     assert_eq!(params.at_most, None, "1,797 images are not cut");
 }

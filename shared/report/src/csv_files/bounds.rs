@@ -2,7 +2,7 @@
 
 use super::{optional, table};
 use crate::{Attachment, context::ReportContext};
-use cedm_contract::Probe;
+use cedm_contract::kinds::bound::Probe;
 use cedm_sweep::outcome::BoundOutcome;
 
 type Row<'a> = (&'a BoundOutcome, &'a Probe);

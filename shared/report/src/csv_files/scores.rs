@@ -2,7 +2,7 @@
 
 use super::{optional, table};
 use crate::{Attachment, context::ReportContext};
-use cedm_contract::Score;
+use cedm_contract::kinds::score::Score;
 use cedm_sweep::outcome::{CellOutcome, ScoresOutcome, SetOutcome, SnapshotOutcome};
 
 struct Row<'a> {

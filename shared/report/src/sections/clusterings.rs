@@ -63,7 +63,7 @@ fn table(context: &ReportContext) -> Markup {
     };
     let row = |clustering: &ClusteringOutcome| {
         let result = &clustering.result;
-        let quality = |pick: fn(&cedm_contract::ClusterQuality) -> f64| {
+        let quality = |pick: fn(&cedm_contract::kinds::cluster::ClusterQuality) -> f64| {
             optional(result.quality.as_ref().map(pick), no_labels)
         };
         vec![

@@ -6,7 +6,7 @@ use crate::{
     format,
     section::{Section, absent},
 };
-use cedm_contract::ImageSet;
+use cedm_contract::kinds::import::ImageSet;
 use cedm_sweep::outcome::{CellOutcome, ClusteringOutcome};
 use maud::{Markup, html};
 

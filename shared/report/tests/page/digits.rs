@@ -8,8 +8,16 @@ use super::{
     results::{answer, costs, lineage},
 };
 use cedm_contract::{
-    BoundDecision, BoundResult, ClusterQuality, ClusterResult, FeatureEvaluationResult, ImageSet,
-    Probe, SweepId,
+    SweepId,
+    kinds::{
+        bound::{BoundDecision, BoundResult, Probe},
+        cluster::{ClusterQuality, ClusterResult},
+        feature_evaluation::FeatureEvaluationResult,
+        import::ImageSet,
+        sample_set::SampleSetResult,
+        score::{Score, ScoreResult},
+        train::TrainResult,
+    },
 };
 use cedm_sweep::{SweepSpec, outcome::*};
 

@@ -4,10 +4,7 @@ use super::line;
 use crate::fixture::{Fixture, Verdict};
 use anyhow::Context;
 use cedm_bounds::search::{Observation, search, utilisation};
-use cedm_contract::{
-    BoundDecision,
-    params::{BoundParams, FineGrid},
-};
+use cedm_contract::kinds::bound::{BoundDecision, BoundParams, FineGrid};
 use serde_json::Value;
 
 pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {

@@ -6,7 +6,7 @@ use crate::{
     format,
     section::{absent, figure},
 };
-use cedm_contract::{BoundDecision, BoundResult, Probe};
+use cedm_contract::kinds::bound::{BoundDecision, BoundResult, Probe};
 use cedm_sweep::outcome::{BoundOutcome, LowerBound};
 use maud::{Markup, html};
 

@@ -5,7 +5,10 @@ use crate::{
     imports::Workspace,
     sources::{Source, sources},
 };
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+};
 
 /// Folders at the top: a path in backticks that begins with one of them is a path of this clone.
 const FOLDERS: &[&str] = &[
@@ -118,11 +121,8 @@ fn every_environment_variable_is_documented() {
     let operations = document("deploy/README.md").text;
     let mut broken = Vec::new();
     for source in sources().iter().filter(|source| source.is_rust()) {
-        for rest in source.text.split(concat!("\"CE", "DM_")).skip(1) {
-            let end = rest
-                .find(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_')
-                .unwrap_or(rest.len());
-            let name = format!("CEDM_{}", &rest[..end]);
+        for name in names(&source.text, concat!("\"CE", "DM_")) {
+            let name = format!("CEDM_{name}");
             if !operations.contains(&name) {
                 broken.push(format!(
                     "{}: {name} is not in deploy/README.md",
@@ -132,6 +132,30 @@ fn every_environment_variable_is_documented() {
         }
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+/// Names in `text` that begin with `open`, which is left out of them.
+fn names<'a>(text: &'a str, open: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(open).skip(1).map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        &rest[..end.unwrap_or(rest.len())]
+    })
+}
+
+#[test]
+fn the_table_of_metrics_has_those_that_services_define() {
+    let table = document("dashboards/README.md").text;
+    let documented: BTreeSet<&str> = names(&table, concat!("`ce", "dm_")).collect();
+    let sources = sources();
+    let defined: BTreeSet<&str> = sources
+        .iter()
+        .filter(|source| {
+            source.path == "shared/runtime/src/metrics/process.rs"
+                || source.path.starts_with("services/") && source.text.contains("metrics! {")
+        })
+        .flat_map(|source| names(&source.text, concat!("\"ce", "dm_")))
+        .collect();
+    assert_eq!(documented, defined);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::path::Path;
 /// Name of the output that holds the adapted backbone.
 pub const BACKBONE: &str = "backbone.safetensors";
 
-/// Steps `training` to its end; goes on at the monitor's checkpoint where there is one. Checkpoints
+/// Steps `training` to its end, from the monitor's checkpoint where there is one. Checkpoints
 /// are written into the folder `scratch` before the monitor stores them.
 ///
 /// # Errors

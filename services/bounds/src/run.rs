@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_is_named() {
+    fn an_error_names_the_line() {
         let error = parse("50,50\n100 99\n").expect_err("no comma").to_string();
         assert_eq!(error, "line 2: found `100 99`, expected `C,used`");
     }

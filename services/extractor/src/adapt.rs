@@ -10,7 +10,7 @@ use cedm_dino::Training;
 use cedm_runtime::{JobError, Monitor};
 use std::path::Path;
 
-/// Steps `training` to its end; goes on at the monitor's checkpoint where there is one. Checkpoints
+/// Steps `training` to its end, from the monitor's checkpoint where there is one. Checkpoints
 /// are written into the folder `scratch` before the monitor stores them.
 ///
 /// # Errors

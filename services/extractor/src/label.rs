@@ -2,7 +2,7 @@
 //! a classifier, and each image gets the class that fits its CLIP embedding best (spec §8).
 
 use crate::{
-    extract_shard, images_of,
+    extract::{extract_shard, images_of},
     import::ShapeArgs,
     inputs::{Images, local, weights_of},
 };

@@ -19,12 +19,10 @@ pub mod metrics;
 mod run;
 mod worker;
 
-pub use adapt::{AdaptArgs, adapt};
+pub use adapt::AdaptArgs;
 pub use export::ExportArgs;
-pub use extract::{extract_shard, fit_shards, images_of, write_features};
 pub use feature_evaluation::FeatureEvaluationArgs;
 pub use import::ImportArgs;
 pub use label::LabelArgs;
-pub use merge::Statistics;
 pub use run::RunArgs;
 pub use worker::ExtractorWorker;

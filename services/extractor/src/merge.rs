@@ -12,8 +12,6 @@ pub struct Statistics {
     pub mean: Tensor,
     /// Standard deviations with n − 1 in the denominator, float64 \[dim\]; zero for a single row.
     pub std: Tensor,
-    /// Number of rows of each shard.
-    pub counts: Vec<u64>,
 }
 
 impl Statistics {
@@ -24,7 +22,7 @@ impl Statistics {
     /// When a shard cannot be read or has another width than the first.
     pub fn of(files: &[PathBuf]) -> Result<Self> {
         let _guard = tch::no_grad_guard();
-        let (mut sum, mut counts): (Option<Tensor>, _) = (None, Vec::new());
+        let (mut sum, mut count): (Option<Tensor>, u64) = (None, 0);
         for file in files {
             // float32 sums over 50,000 rows would lose digits.
             let rows = read_features(file)?.to_kind(Kind::Double);
@@ -42,9 +40,9 @@ impl Statistics {
                     sum + part
                 }
             });
-            counts.push(rows.size()[0] as u64);
+            count += rows.size()[0] as u64;
         }
-        let count = counts.iter().sum::<u64>() as f64;
+        let count = count as f64;
         let mean = sum.context("no feature shards")? / count;
         let mut squares = Tensor::zeros_like(&mean);
         for file in files {
@@ -56,7 +54,6 @@ impl Statistics {
         Ok(Self {
             std: (squares / (count - 1.0).max(1.0)).sqrt(),
             mean,
-            counts,
         })
     }
 
@@ -99,7 +96,7 @@ mod tests {
         ];
         let found = Statistics::of(&files).unwrap();
         let rows = rows.to_kind(Kind::Double);
-        assert_eq!((found.dim(), &found.counts[..]), (5, &[5, 7][..]));
+        assert_eq!(found.dim(), 5);
         assert!(
             (found.mean - rows.mean_dim([0i64].as_slice(), false, None))
                 .abs()

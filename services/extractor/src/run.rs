@@ -1,10 +1,9 @@
 //! The `run` command: features of a data set on disk in one file.
 
 use crate::{
-    extract_shard, fit_shards, images_of,
+    extract::{extract_shard, fit_shards, images_of, write_features},
     import::ShapeArgs,
     inputs::{Images, weights_of},
-    write_features,
 };
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{ExtractorSpec, Precision};

@@ -2,12 +2,11 @@
 //! evaluate features.
 
 use crate::{
-    Statistics,
     adapt::{adapt, curve},
-    extract::read_features,
-    extract_shard,
+    extract::{extract_shard, fit_shards, images_of, read_features, write_features},
     feature_evaluation::{Labelled, evaluate_features, stride},
-    fit_shards, images_of, metrics, write_features,
+    merge::Statistics,
+    metrics,
 };
 use anyhow::anyhow;
 use cedm_contract::{

@@ -100,7 +100,7 @@ fn features_of_an_archive_and_of_its_shards_are_the_same() {
 }
 
 #[test]
-fn npy_holds_the_same_numbers() {
+fn npy_and_safetensors_hold_the_same_numbers() {
     let folder = tempfile::tempdir().unwrap();
     let (npy, safetensors) = (
         folder.path().join("f.npy"),

@@ -6,9 +6,8 @@ use crate::{
     random::{order_stream, view_stream},
 };
 use cedm_contract::kinds::adapt::DinoParams;
-use cedm_nets::preprocess::IMAGENET;
+use cedm_nets::preprocess::{IMAGENET, in_parallel};
 use rand::seq::SliceRandom;
-use std::thread;
 use tch::Tensor;
 
 /// Normalised views of one batch of B images, view by view: float32 on the CPU.
@@ -56,36 +55,13 @@ pub(crate) fn draw_views(
     let jobs: Vec<(usize, usize)> = (0..kinds.len())
         .flat_map(|kind| chosen.iter().map(move |image| (kind, *image)))
         .collect();
-    let draw = |(kind, image): &(usize, usize)| {
-        let (view, side) = kinds[*kind];
-        let stream = &mut view_stream(params.seed, step, *image as u64, *kind as u64);
-        normalised(augmented(
-            &images.picture(*image),
-            side,
-            view,
-            params,
-            stream,
-        ))
+    let draw = |(kind, image): (usize, usize)| {
+        let (view, side) = kinds[kind];
+        let stream = &mut view_stream(params.seed, step, image as u64, kind as u64);
+        let planes = augmented(&images.picture(image), side, view, params, stream);
+        normalised(planes)
     };
-    // Consecutive pieces: joined in order, they are the jobs in order.
-    let share = jobs
-        .len()
-        .div_ceil(thread::available_parallelism().map_or(1, usize::from));
-    let drawn: Vec<Vec<f32>> = thread::scope(|scope| {
-        let draw = &draw;
-        let running: Vec<_> = jobs
-            .chunks(share)
-            .map(|part| scope.spawn(move || part.iter().map(draw).collect::<Vec<_>>()))
-            .collect();
-        running
-            .into_iter()
-            .flat_map(|thread| {
-                thread
-                    .join()
-                    .expect("invariant: drawing views does not panic")
-            })
-            .collect()
-    });
+    let drawn = in_parallel(jobs, draw);
     let (large, small) = drawn.split_at(2 * chosen.len());
     Views {
         large: stack(large, side),

@@ -6,7 +6,7 @@ use std::path::Path;
 use tch::{Device, Tensor};
 
 impl Training {
-    /// Writes everything needed to go on bit by bit: safetensors with both networks (`student.`,
+    /// Writes everything needed to continue with the same bits: safetensors with both networks (`student.`,
     /// `teacher.`), AdamW's means (`first.`, `second.`), `center`, `step`, `losses` and `spread`.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
-//! Why a training cannot start, go on or be saved.
+//! The error type of this crate.
 
 use cedm_nets::NetError;
 use std::path::PathBuf;
 
-/// The one error type of this crate.
+/// Why a training cannot start, continue or be saved.
 #[derive(Debug, thiserror::Error)]
 pub enum DinoError {
     /// A parameter outside its range, or one that does not fit the images or the backbone.

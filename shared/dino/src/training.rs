@@ -76,20 +76,7 @@ impl Training {
         // Sizes first, then parameters: the patch side decides which crops are possible.
         let config = backbone_config(extractor, params, given.as_ref())?;
         check(params, &images, &config)?;
-        let mut all: Weights = match &given {
-            None => initial_backbone(params.seed, config).into_iter().collect(),
-            // Names that are missing and shapes that differ are reported when the networks load.
-            Some(given) => Vit::blueprint(config)
-                .into_iter()
-                .filter_map(|(name, _)| {
-                    let tensor = given.get(&name)?.to_kind(Kind::Float);
-                    Some((format!("backbone.{name}"), tensor))
-                })
-                .collect(),
-        };
-        for (name, tensor) in initial_head(params.seed, config.dim, params.head) {
-            all.insert(name, tensor);
-        }
+        let all = initial_weights(params, config, given.as_ref());
         // Student and teacher begin equal, each with tensors of its own.
         let copy = || -> Weights {
             all.iter()
@@ -244,6 +231,25 @@ impl Training {
         self.losses.push(loss);
         loss
     }
+}
+
+/// Backbone, given or drawn, and a drawn head: float32 on the CPU.
+fn initial_weights(params: &DinoParams, config: VitConfig, given: Option<&Weights>) -> Weights {
+    let backbone = match given {
+        None => initial_backbone(params.seed, config),
+        // Names that are missing and shapes that differ are reported when the networks load.
+        Some(given) => Vit::blueprint(config)
+            .into_iter()
+            .filter_map(|(name, _)| {
+                let tensor = given.get(&name)?.to_kind(Kind::Float);
+                Some((format!("backbone.{name}"), tensor))
+            })
+            .collect(),
+    };
+    backbone
+        .into_iter()
+        .chain(initial_head(params.seed, config.dim, params.head))
+        .collect()
 }
 
 /// Sizes of the backbone to train: those of the named extractor, of the file, or of `params.vit`.

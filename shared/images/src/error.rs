@@ -101,7 +101,7 @@ impl ImageError {
             reason: reason.into(),
         }
     }
-    /// Whether the error concerns one image alone, so that an import may count it and go on.
+    /// Whether the error concerns one image alone, so that an import may skip it.
     pub fn is_about_one_image(&self) -> bool {
         matches!(self, Self::Image { .. })
     }

@@ -26,7 +26,7 @@ impl Picture {
         channels: usize,
         pixels: Vec<u8>,
     ) -> Result<Self, ImageError> {
-        // Checked once here: whatever reads a picture later relies on its shape.
+        // Checked once here: everything that reads a picture later relies on its shape.
         if !matches!(channels, 1 | 3)
             || width == 0
             || height == 0

@@ -209,7 +209,7 @@ impl Extractor {
 
     fn black_box(&self, module: &CModule, input: &Tensor) -> Result<Tensor, NetError> {
         let out = module.forward_ts(&[input.to_device(self.device)])?;
-        // Anybody's module: its output is checked, since nothing else fixes it.
+        // A module from elsewhere: nothing but this check fixes the shape of its output.
         match out.size()[..] {
             [n, _] if n == input.size()[0] => Ok(out),
             ref other => {

@@ -121,8 +121,11 @@ impl Preprocessing {
     }
 }
 
-/// Maps on all cores; results keep the order of the input.
-fn in_parallel<T: Send, U: Send>(all: Vec<T>, map: impl Fn(T) -> U + Sync) -> Vec<U> {
+/// Maps on all cores, each with a consecutive part; results keep the order of the input.
+///
+/// # Panics
+/// When `map` panics.
+pub fn in_parallel<T: Send, U: Send>(all: Vec<T>, map: impl Fn(T) -> U + Sync) -> Vec<U> {
     let threads = thread::available_parallelism()
         .map_or(1, usize::from)
         // No more threads than images.
@@ -143,7 +146,7 @@ fn in_parallel<T: Send, U: Send>(all: Vec<T>, map: impl Fn(T) -> U + Sync) -> Ve
             .flat_map(|thread| {
                 thread
                     .join()
-                    .expect("invariant: preprocessing does not panic")
+                    .expect("invariant: what is mapped does not panic")
             })
             .collect()
     })
@@ -232,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn other_tensors_are_refused() {
+    fn tensors_of_another_type_or_shape_are_refused() {
         for (shape, kind) in [
             (vec![2, 3, 4], Kind::Uint8),
             (vec![1, 2, 4, 4], Kind::Uint8),

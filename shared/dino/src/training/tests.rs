@@ -1,5 +1,5 @@
-//! Training learns something, a run that was interrupted ends with the same bits, and whatever
-//! cannot be trained is refused with a reason.
+//! Training learns, an interrupted run ends with the same bits, and what cannot be trained is
+//! refused with a reason.
 
 use super::*;
 use cedm_contract::{Precision, kinds::adapt::VitSize};

@@ -26,7 +26,7 @@ fn protocols_two_and_four_give_the_same_tree() {
 }
 
 #[test]
-fn integers_of_every_width() {
+fn integers_of_every_width_are_read() {
     let pickle = Pickle::read(BIG).unwrap();
     let list = pickle.elements(pickle.root()).unwrap();
     assert!(matches!(pickle.node(list[0]), Node::Long(bytes) if bytes.len() == 11));
@@ -40,13 +40,13 @@ fn integers_of_every_width() {
 }
 
 #[test]
-fn a_list_that_holds_itself_ends() {
+fn a_list_that_contains_itself_is_read() {
     let pickle = Pickle::read(CIRCLE).unwrap();
     assert_eq!(pickle.elements(pickle.root()), Some(&[pickle.root()][..]));
 }
 
 #[test]
-fn nothing_is_run() {
+fn calls_in_a_pickle_are_not_made() {
     let pickle = Pickle::read(EVIL).unwrap();
     let ((_, name), args) = pickle.call(pickle.root()).unwrap();
     assert_eq!((name, args.len()), ("system", 1));
@@ -54,7 +54,7 @@ fn nothing_is_run() {
 }
 
 #[test]
-fn broken_bytes_are_errors() {
+fn damaged_pickles_are_errors() {
     for end in 0..ORDERED_2.len() {
         assert!(Pickle::read(&ORDERED_2[..end]).is_err());
     }
@@ -72,7 +72,7 @@ fn broken_bytes_are_errors() {
 }
 
 #[test]
-fn bytes_that_python_3_writes_into_protocol_2_are_names_too() {
+fn bytes_that_python_3_writes_in_protocol_2_can_be_keys() {
     // {b"data": 7}: the key is `_codecs.encode("data", "latin1")`.
     let key = b"c_codecs\nencode\nX\x04\x00\x00\x00dataX\x06\x00\x00\x00latin1\x86R";
     let bytes = [b"\x80\x02}", &key[..], b"K\x07s."].concat();

@@ -54,7 +54,7 @@ const BILINEAR_DOWN_W3_H2: &[u8] = &[
 ];
 
 #[test]
-fn golden_bytes() {
+fn pixels_are_those_of_pillow() {
     let input = Picture::new(5, 6, 3, INPUT.to_vec()).unwrap();
     assert_eq!(
         resize(&input, 8, 7, Filter::Bicubic).pixels,

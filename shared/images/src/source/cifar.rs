@@ -71,7 +71,7 @@ const PACKAGES: [Package; 4] = [
     },
 ];
 
-/// The member with this file name, whatever folder it is in.
+/// The member with this file name, in any folder.
 fn find<'a>(container: &'a Container, file: &str) -> Option<&'a Member> {
     container
         .members
@@ -153,7 +153,7 @@ fn class_names(bytes: &[u8], package: &Package) -> Vec<String> {
     } else {
         "label_names"
     };
-    // Names are for reports only: without them the import goes on.
+    // Names are for reports only: an import works without them.
     let names = Pickle::read(bytes).ok().and_then(|pickle| {
         let list = pickle.get(pickle.root(), key)?;
         pickle

@@ -14,7 +14,7 @@ pub const TEMPLATES: [&str; 5] = [
     "a photo of the small {}",
 ];
 
-/// The learnt scale of published CLIPs, which training caps at 100.
+/// The logit scale of published CLIPs: trained, but capped at 100.
 const LOGIT_SCALE: f64 = 100.0;
 /// Prompts that go through the tower at once; bounds its memory.
 const BATCH: usize = 64;

@@ -4,7 +4,7 @@ use super::*;
 use crate::testing::{Summary, agrees, filled, waves};
 
 #[test]
-fn a_tiny_image_tower() {
+fn a_tiny_image_tower_gives_golden_embeddings() {
     let config = VisionConfig {
         image: 28,
         patch: 14,
@@ -38,7 +38,7 @@ fn a_tiny_image_tower() {
 }
 
 #[test]
-fn text_embeddings_from_elsewhere_are_ensembled_class_by_class() {
+fn precomputed_text_embeddings_are_averaged_by_class() {
     let rows = Tensor::from_slice(&[3.0f32, 0.0, 1.0, 1.0, 0.0, 2.0, -1.0, 1.0]).reshape([4, 2]);
     let found = classifier_from(&rows, 2).unwrap();
     // (1, 0) and (1, 1)/√2 lie 22.5° on either side of their mean; so do (0, 1) and (−1, 1)/√2.

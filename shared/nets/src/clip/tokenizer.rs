@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_have_gpt2s_characters() {
+    fn each_byte_has_its_character_of_gpt2() {
         let table = byte_characters();
         assert_eq!(
             (

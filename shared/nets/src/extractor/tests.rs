@@ -32,7 +32,7 @@ fn pixels_are_scaled() {
 }
 
 #[test]
-fn pca_needs_its_fit_and_keeps_rows_whatever_the_cut() {
+fn pca_needs_its_fit_and_its_rows_do_not_depend_on_the_batch() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("extractor.safetensors");
     let images = images(75, 1, 8);
@@ -59,7 +59,7 @@ fn pca_needs_its_fit_and_keeps_rows_whatever_the_cut() {
 }
 
 #[test]
-fn unknown_names_and_missing_files_are_told() {
+fn unknown_names_and_missing_files_are_errors() {
     let error = Extractor::load(&spec("resnet"), None, None, Device::Cpu)
         .err()
         .unwrap()

@@ -113,7 +113,7 @@ fn convolutions() -> Vec<(String, String)> {
     all
 }
 
-/// The weights under torchvision's names, whatever names they came with.
+/// The weights under torchvision's names, from any of the three sets of names.
 pub(super) fn normalised(weights: &Weights) -> Weights {
     // Only the detector has such names.
     if weights.has_below("layers.") {

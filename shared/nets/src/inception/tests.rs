@@ -36,7 +36,7 @@ fn filled() -> Weights {
 }
 
 #[test]
-fn features_and_logits() {
+fn features_and_logits_are_golden() {
     let net = Inception::load(&filled(), Kind::Float, Device::Cpu).unwrap();
     let images =
         ((Tensor::arange(2 * 3 * 32 * 32, (Kind::Double, Device::Cpu)) * 0.11).sin() + 1.0) * 127.5;
@@ -88,7 +88,7 @@ fn grey_images_are_repeated() {
 }
 
 #[test]
-fn every_way_of_resizing_is_another() {
+fn each_resize_rule_gives_its_own_input() {
     let net = Inception::load(&filled(), Kind::Float, Device::Cpu).unwrap();
     let grey = Tensor::arange(64, (Kind::Uint8, Device::Cpu)).reshape([1, 1, 8, 8]) * 4;
     let read = |rule: resize::Rule| rule.scaled(&grey, &net.rgb(&grey)).unwrap();

@@ -14,7 +14,7 @@ const SWIGLU: VitConfig = VitConfig {
 };
 
 #[test]
-fn a_tiny_vit() {
+fn a_tiny_vit_gives_golden_features() {
     let net = Vit::load(
         &filled(Vit::blueprint(TINY)),
         TINY,
@@ -34,7 +34,7 @@ fn a_tiny_vit() {
 }
 
 #[test]
-fn a_tiny_dinov2_with_swiglu_layer_scale_and_resampled_positions() {
+fn a_tiny_dinov2_gives_golden_features() {
     // The mask token has a place in the order of names.
     let mut shapes = Vit::blueprint(SWIGLU);
     shapes.push(("mask_token".to_owned(), vec![1, 16]));
@@ -77,7 +77,7 @@ fn positions_are_resampled_with_the_offset() {
 }
 
 #[test]
-fn chunked_names_are_understood() {
+fn chunked_block_names_are_accepted() {
     let weights = filled(Vit::blueprint(TINY));
     let chunked = weights.renamed(|name| {
         Some(
@@ -95,7 +95,7 @@ fn chunked_names_are_understood() {
 }
 
 #[test]
-fn another_size_is_a_mismatch() {
+fn weights_of_another_size_are_refused_with_names_and_shapes() {
     let error = Vit::load(
         &filled(Vit::blueprint(TINY)),
         SWIGLU,

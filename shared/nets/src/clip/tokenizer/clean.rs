@@ -97,7 +97,7 @@ mod tests {
     use super::clean;
 
     #[test]
-    fn texts_become_plain() {
+    fn texts_are_normalised_as_by_clip() {
         for (text, expect) in [
             ("  A \t B\n", "a b"),
             ("rock &amp; roll &lt;3 &amp;amp;", "rock & roll <3 &"),

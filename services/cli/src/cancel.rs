@@ -1,13 +1,17 @@
-//! `cedm cancel`: ends a sweep.
+//! `cedm cancel`: cancel a sweep.
 
-use crate::{
-    args::{CancelArgs, Output},
-    client,
-    sweeps::Reader,
-};
+use crate::{args::Output, client, sweeps::Reader};
 use anyhow::Result;
+use clap::Args;
 
-/// Ends the sweep: nothing of it is started any more; what is in hand is finished and kept.
+/// `cedm cancel`.
+#[derive(Args, Debug)]
+pub struct CancelArgs {
+    /// The sweep
+    pub sweep: String,
+}
+
+/// Cancels the sweep: its queued jobs are withdrawn, running ones finish, and results are kept.
 ///
 /// # Errors
 /// When the sweep is unknown or the system does not answer.
@@ -19,15 +23,15 @@ pub fn run(args: &CancelArgs, output: Output) -> Result<()> {
             .await?;
         connection.flush().await;
         match output {
-            Output::Json => crate::say!(
+            Output::Json => crate::outln!(
                 "{}",
                 serde_json::json!({"sweep": args.sweep, "cancelled": cancelled})
             ),
-            Output::Text if cancelled => crate::say!(
-                "sweep {} is cancelled; jobs in hand are finished, and every result is kept",
+            Output::Text if cancelled => crate::outln!(
+                "sweep {} is cancelled; running jobs finish, and every result is kept",
                 args.sweep
             ),
-            Output::Text => crate::say!("sweep {} was not running", args.sweep),
+            Output::Text => crate::outln!("sweep {} was not running", args.sweep),
         }
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! The way to a system: the environment when it names one, else the one in the home.
+//! Connections to a system: the one named by the environment, else the one that runs in the home.
 
 use crate::home::Home;
 use anyhow::{Context, Result};
@@ -7,33 +7,33 @@ use cedm_runtime::{ConnectArgs, Connection, store::Created};
 use clap::Parser;
 use std::{os::unix::process::CommandExt, process::Command};
 
-/// The variable that says where a system is.
-const WHERE: &str = "CEDM_NATS_URL";
+/// The variable that names a system.
+const SYSTEM_VARIABLE: &str = "CEDM_NATS_URL";
 
-/// Makes sure that the environment names a system. Credentials travel in the environment alone, so
-/// that they are read in one way everywhere; a command in a home therefore becomes itself once
-/// more, with the variables of `cedm env`.
+/// Makes sure that the environment names a system. Credentials are passed only by the environment,
+/// so that every program reads them in one way; a command that finds its system in a home therefore
+/// executes itself again with the variables of `cedm env`.
 ///
 /// # Errors
-/// When there is no system to talk to.
-pub fn find_system(home: &Home) -> Result<()> {
-    if std::env::var_os(WHERE).is_some() {
+/// When no system is running.
+pub fn ensure_system(home: &Home) -> Result<()> {
+    if std::env::var_os(SYSTEM_VARIABLE).is_some() {
         return Ok(());
     }
-    let access = home.access()?.filter(|_| home.is_up());
-    let access = access.with_context(|| {
+    let endpoints = home.endpoints()?.filter(|_| home.is_up());
+    let endpoints = endpoints.with_context(|| {
         let folder = home.path().display();
         format!(
-            "nothing runs in {folder}: start a system with `cedm up`, name its folder with \
-             --home, or set {WHERE} (see `cedm env --help`)"
+            "no system is running in {folder}: start one with `cedm up`, name its folder with \
+             --home, or set {SYSTEM_VARIABLE} (see `cedm env --help`)"
         )
     })?;
     let program = std::env::current_exe().context("find this program's own path")?;
     Err(Command::new(program)
         .args(std::env::args_os().skip(1))
-        .envs(access.environment(Service::Cli))
+        .envs(endpoints.environment(Service::Cli))
         .exec())
-    .context("start again with the system's environment")
+    .context("restart with the system's environment")
 }
 
 #[derive(Parser)]
@@ -47,12 +47,12 @@ struct Environment {
 /// # Errors
 /// When it cannot be reached.
 pub async fn connect() -> Result<Connection> {
-    let Environment { connect } =
-        Environment::try_parse_from(["cedm"]).context("the environment does not name a system")?;
+    let Environment { connect } = Environment::try_parse_from(["cedm"])
+        .context("the environment does not name a complete system")?;
     Ok(Connection::open(&connect, "cli").await?)
 }
 
-/// Runs an async command to its end.
+/// Runs an async command to completion.
 ///
 /// # Errors
 /// The command's.
@@ -65,7 +65,8 @@ pub fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     runtime.block_on(command)
 }
 
-/// Commits a manifest by a create-only put; returns whichever manifest stands there now.
+/// Commits a manifest by a create-only put; returns the manifest that is stored now, which may be
+/// that of a concurrent writer.
 ///
 /// # Errors
 /// When the store fails.
@@ -77,7 +78,7 @@ pub async fn commit(connection: &Connection, manifest: Manifest) -> Result<Manif
             Created::Conflict => continue,
             Created::Exists | Created::Unknown(_) => {
                 if let Some(bytes) = store.get(&key).await? {
-                    return Manifest::decode(&bytes).with_context(|| format!("read back {key}"));
+                    return Manifest::decode(&bytes).with_context(|| format!("decode {key}"));
                 }
             }
         }

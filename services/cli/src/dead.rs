@@ -1,14 +1,33 @@
-//! `cedm dead`: jobs that nobody could do.
+//! `cedm dead`: list, show and replay dead letters, the jobs that were given up.
 
-use crate::{
-    args::{DeadCommand, Output},
-    client, keys, render,
-};
+use crate::{args::Output, client, keys, render};
 use anyhow::{Context, Result};
 use cedm_contract::{DeadLetter, FailureKind, JobKey};
 use cedm_runtime::{Connection, DeadLetters, Replayed};
+use clap::Subcommand;
 
-/// Lists, shows or replays.
+/// `cedm dead`.
+#[derive(Subcommand, Debug)]
+pub enum DeadCommand {
+    /// List all dead letters
+    List,
+    /// Show one dead letter with its parameters, inputs and error
+    Show {
+        /// The job's key; its first digits suffice
+        job: String,
+    },
+    /// Queue a dead job again, with a fresh budget of attempts
+    Replay {
+        /// The job's key; its first digits suffice
+        #[arg(required_unless_present = "all")]
+        job: Option<String>,
+        /// Replay every dead job
+        #[arg(long, conflicts_with = "job")]
+        all: bool,
+    },
+}
+
+/// Lists, shows or replays dead letters.
 ///
 /// # Errors
 /// When NATS or the store fails, or the job is not dead.
@@ -30,10 +49,10 @@ pub fn run(command: &DeadCommand, output: Output) -> Result<()> {
                         .collect(),
                 };
                 for key in &keys {
-                    replayed(key, letters.replay(key).await?, output);
+                    print_replayed(key, letters.replay(key).await?, output);
                 }
                 if keys.is_empty() && output == Output::Text {
-                    crate::say!("no job is dead");
+                    crate::outln!("no job is dead");
                 }
             }
         }
@@ -49,7 +68,7 @@ async fn find(connection: &Connection, text: &str) -> Result<DeadLetter> {
         .await?
         .with_context(|| {
             format!(
-                "job {} is not dead; `cedm explain {}` says what it is",
+                "job {} is not dead; `cedm explain {}` shows its state",
                 key.short(),
                 key.short()
             )
@@ -65,14 +84,14 @@ fn list(letters: &[DeadLetter], output: Output) {
                     "attempts": letter.attempts, "at_ms": letter.at_ms, "label": label(letter)})
             })
             .collect();
-        crate::say!("{}", serde_json::Value::Array(rows));
+        crate::outln!("{}", serde_json::Value::Array(rows));
         return;
     }
     if letters.is_empty() {
-        crate::say!("no job is dead");
+        crate::outln!("no job is dead");
         return;
     }
-    let mut table = render::table(&["job", "what", "since", "tries", "error"]);
+    let mut table = render::table(&["job", "what", "since", "attempts", "error"]);
     for letter in letters {
         let first_line = letter.error.lines().next().unwrap_or_default();
         table.add_row([
@@ -83,33 +102,35 @@ fn list(letters: &[DeadLetter], output: Output) {
             first_line,
         ]);
     }
-    crate::say!("{table}");
-    crate::say!("`cedm dead show JOB` for all of it, `cedm dead replay JOB` to try again");
+    crate::outln!("{table}");
+    crate::outln!(
+        "`cedm dead show JOB` shows the whole error, `cedm dead replay JOB` queues the job again"
+    );
 }
 
 fn show(letter: &DeadLetter, output: Output) -> Result<()> {
     if output == Output::Json {
-        crate::say!("{}", serde_json::to_string(letter)?);
+        crate::outln!("{}", serde_json::to_string(letter)?);
         return Ok(());
     }
-    crate::say!("job       {}", letter.key);
-    crate::say!("what      {}", label(letter));
-    crate::say!("error     {}", letter.error.replace('\n', "\n          "));
-    crate::say!("treated   {}", treated(letter.failure));
-    crate::say!(
-        "tries     {}, the last {} ago{}",
+    crate::outln!("job       {}", letter.key);
+    crate::outln!("what      {}", label(letter));
+    crate::outln!("error     {}", letter.error.replace('\n', "\n          "));
+    crate::outln!("failure   {}", describe(letter.failure));
+    crate::outln!(
+        "attempts  {}, the last {} ago{}",
         letter.attempts,
         render::since(letter.at_ms),
         by(&letter.worker)
     );
     if let Some(job) = &letter.job {
-        crate::say!("inputs");
+        crate::outln!("inputs");
         for input in &job.inputs {
-            crate::say!("          {:<16} {}", input.role, input.key);
+            crate::outln!("          {:<16} {}", input.role, input.key);
         }
-        crate::say!("parameters\n{}", serde_json::to_string_pretty(&job.spec)?);
+        crate::outln!("parameters\n{}", serde_json::to_string_pretty(&job.spec)?);
     }
-    crate::say!("again     cedm dead replay {}", letter.key.short());
+    crate::outln!("replay    cedm dead replay {}", letter.key.short());
     Ok(())
 }
 
@@ -122,15 +143,15 @@ fn by(worker: &str) -> String {
 }
 
 /// What a kind of failure means, for people.
-pub fn treated(failure: FailureKind) -> &'static str {
+fn describe(failure: FailureKind) -> &'static str {
     match failure {
         FailureKind::Retry => {
-            "something outside was in the way (store, broker, disk), more often than the budget allows"
+            "retry: a dependency (store, broker, disk) failed more often than the budget of attempts allows"
         }
         FailureKind::Reject => {
-            "the job itself is wrong; trying again helps only once its cause is mended"
+            "reject: the job itself is wrong; replay it only after its cause is fixed"
         }
-        FailureKind::Bug => "the program failed, or its process died, again and again",
+        FailureKind::Bug => "bug: the program failed or its process died in every attempt",
     }
 }
 
@@ -147,14 +168,14 @@ fn label(letter: &DeadLetter) -> String {
     }
 }
 
-fn replayed(key: &JobKey, outcome: Replayed, output: Output) {
-    let (word, said) = match outcome {
-        Replayed::Queued => ("queued", "queued again, with a fresh budget of tries"),
+fn print_replayed(key: &JobKey, outcome: Replayed, output: Output) {
+    let (word, text) = match outcome {
+        Replayed::Queued => ("queued", "is queued again, with a fresh budget of attempts"),
         Replayed::AlreadyQueued => ("already_queued", "was queued already"),
-        Replayed::Done => ("done", "has its result by now; the letter is gone"),
+        Replayed::Done => ("done", "has a result by now; its dead letter is removed"),
     };
     match output {
-        Output::Json => crate::say!("{}", serde_json::json!({"key": key, "outcome": word})),
-        Output::Text => crate::say!("{} {said}", key.short()),
+        Output::Json => crate::outln!("{}", serde_json::json!({"key": key, "outcome": word})),
+        Output::Text => crate::outln!("{} {text}", key.short()),
     }
 }

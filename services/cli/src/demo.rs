@@ -1,18 +1,23 @@
-//! `cedm demo`: the whole method on handwritten digits, by the commands that anybody would type.
+//! `cedm demo`: the whole method on handwritten digits, through the same commands that a user would
+//! type.
 
 use crate::{
-    args::{DemoArgs, Output},
+    args::Output,
     client,
     home::Home,
     render,
-    up::{self, Came, Tether, Wish},
+    up::{
+        self, UpOutcome, UpRequest,
+        background::{self, Lifetime},
+    },
 };
 use anyhow::{Context, Result};
 use cedm_contract::Service;
+use clap::Args;
 use serde_json::Value;
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::{
         Arc,
@@ -22,25 +27,39 @@ use std::{
     time::Instant,
 };
 
+/// `cedm demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Folder for the report
+    #[arg(long, default_value = "demo-out", value_name = "DIR")]
+    pub out: PathBuf,
+    /// Leave the system running when the demo ends
+    #[arg(long)]
+    pub keep_running: bool,
+    /// Sweep file to run instead of the built-in one; the image set is called `digits`
+    #[arg(long, value_name = "FILE")]
+    pub sweep: Option<PathBuf>,
+}
+
 const DIGITS: &[u8] = include_bytes!("../demo/digits-8x8.zip");
 const SWEEP: &str = include_str!("../demo/digits.toml");
 
-/// Starts a system in `<home>/demo` unless one is up there, and goes through the commands; every
-/// one of them goes on where it was when the demo was stopped before.
+/// Starts a system in `<home>/demo` unless one is running there, and runs the commands. After an
+/// interruption each of them continues where it stopped.
 ///
 /// # Errors
-/// When one of the commands fails; its own words are on the terminal already.
+/// When one of the commands fails; its own error is on the terminal already.
 pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
-    let began = Instant::now();
+    let started = Instant::now();
     let home = Home::at(&home.path().join("demo"))?;
     home.create()?;
     let archive = home.path().join("digits-8x8.zip");
-    keep(&archive, DIGITS)?;
+    write_if_changed(&archive, DIGITS)?;
     let sweep_file = match &args.sweep {
         Some(file) => file.clone(),
         None => {
             let file = home.path().join("digits.toml");
-            keep(&file, SWEEP.as_bytes())?;
+            write_if_changed(&file, SWEEP.as_bytes())?;
             file
         }
     };
@@ -52,23 +71,23 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
     let cores = std::thread::available_parallelism()
         .map_or(1, |cores| cores.get() as u32)
         .clamp(1, 4);
-    let wish = Wish {
+    let request = UpRequest {
         workers: [(Service::Trainer, cores), (Service::Sampler, cores)].into(),
         prometheus: false,
     };
-    let tether = if args.keep_running {
-        Tether::Free
+    let lifetime = if args.keep_running {
+        Lifetime::UntilDown
     } else {
-        Tether::Held
+        Lifetime::WithCaller
     };
-    let system = up::background(&home, &wish, tether)?;
+    let system = background::start(&home, &request, lifetime)?;
     let steps = Steps {
         home: &home,
         output,
         interrupted: watch_interrupts(),
     };
-    let came = steps.all(args, &archive, &sweep_file);
-    if system.came == Came::Started && !args.keep_running {
+    let outcome = steps.run_all(args, &archive, &sweep_file);
+    if system.outcome == UpOutcome::Started && !args.keep_running {
         eprintln!("\nstopping the services …");
         up::down(&home)?;
     }
@@ -76,25 +95,25 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
         sweep,
         complete,
         headline,
-    } = came?;
+    } = outcome?;
     let (page, took) = (
         args.out.join("report.html"),
-        render::duration(began.elapsed()),
+        render::duration(started.elapsed()),
     );
     match output {
-        Output::Json => crate::say!(
+        Output::Json => crate::outln!(
             "{}",
-            serde_json::json!({"complete": complete, "headline": headline, "report": page, "seconds": began.elapsed().as_secs_f64()})
+            serde_json::json!({"complete": complete, "headline": headline, "report": page, "seconds": started.elapsed().as_secs_f64()})
         ),
         Output::Text => {
-            let cedm = format!("{} --home {}", as_typed()?, text(home.path())?);
+            let cedm = format!("{} --home {}", command_name()?, text(home.path())?);
             let up = if args.keep_running {
                 String::new()
             } else {
                 format!("{cedm} up --detach && ")
             };
             let next = format!("{up}{cedm} explain {sweep}");
-            crate::say!(
+            crate::outln!(
                 "{headline} · report: {} · {took} · next: {next}",
                 page.display()
             );
@@ -107,9 +126,8 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
     })
 }
 
-/// How a person starts this program from here: by its name where that is on the PATH, else by its
-/// place.
-fn as_typed() -> Result<String> {
+/// What a user types to start this program: its name where it is on the PATH, else its path.
+fn command_name() -> Result<String> {
     let own = std::env::current_exe().context("find this program's own path")?;
     let named = std::env::var_os("PATH").is_some_and(|path| {
         std::env::split_paths(&path)
@@ -122,20 +140,20 @@ fn as_typed() -> Result<String> {
     Ok(text(own.strip_prefix(here).unwrap_or(&own))?.to_owned())
 }
 
-/// What the demo came to.
+/// The result of the demo's commands.
 struct Outcome {
     sweep: String,
     complete: bool,
     headline: String,
 }
 
-/// Whether Ctrl-C was pressed: it ends the command that runs, and the demo then stops its system in
-/// order. A second one ends the demo at once.
+/// A flag that is set by Ctrl-C. The first Ctrl-C interrupts the running command, after which the
+/// demo stops its system in order; a second one exits at once.
 fn watch_interrupts() -> Arc<AtomicBool> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let seen = interrupted.clone();
     thread::spawn(move || {
-        let listen = client::block_on(async move {
+        let result = client::block_on(async move {
             loop {
                 tokio::signal::ctrl_c().await?;
                 if seen.swap(true, Ordering::SeqCst) {
@@ -143,12 +161,12 @@ fn watch_interrupts() -> Arc<AtomicBool> {
                 }
             }
         });
-        let _: Result<()> = listen; // without the handler Ctrl-C ends the demo at once, and its system with it
+        let _: Result<()> = result; // without this handler Ctrl-C ends the demo and its system at once
     });
     interrupted
 }
 
-/// The commands of the demo, run as a user would run them.
+/// Runs the commands of the demo as child processes.
 struct Steps<'a> {
     home: &'a Home,
     output: Output,
@@ -156,15 +174,15 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    fn all(&self, args: &DemoArgs, archive: &Path, sweep_file: &Path) -> Result<Outcome> {
-        self.show(&["import", text(archive)?, "--name", "digits"])?;
-        let submitted = self.ask(&["submit", text(sweep_file)?])?;
+    fn run_all(&self, args: &DemoArgs, archive: &Path, sweep_file: &Path) -> Result<Outcome> {
+        self.run_checked(&["import", text(archive)?, "--name", "digits"])?;
+        let submitted = self.run_json(&["submit", text(sweep_file)?])?;
         let sweep = submitted["sweep"]
             .as_str()
             .context("invariant: submit names its sweep")?
             .to_owned();
-        let complete = self.show_whatever(&["watch", &sweep])?;
-        let report = self.ask(&["report", &sweep, "--out", text(&args.out)?])?;
+        let complete = self.run_shown(&["watch", &sweep])?;
+        let report = self.run_json(&["report", &sweep, "--out", text(&args.out)?])?;
         let headline = report["headline"]
             .as_str()
             .unwrap_or("no answer")
@@ -190,15 +208,15 @@ impl Steps<'_> {
                 "text"
             })
             .args(arguments);
-        // The demo's own system, whatever else the environment names.
-        for name in up::FOREIGN {
+        // The commands must reach the demo's own system, whatever the environment names.
+        for name in up::REMOVED_VARIABLES {
             command.env_remove(name);
         }
         command.stdin(Stdio::null());
         Ok(command)
     }
-    /// Lets the command speak for itself; returns whether it succeeded.
-    fn show_whatever(&self, arguments: &[&str]) -> Result<bool> {
+    /// Runs a command with its output on the terminal; returns whether it succeeded.
+    fn run_shown(&self, arguments: &[&str]) -> Result<bool> {
         let status = self
             .command(arguments, self.output)?
             .status()
@@ -209,20 +227,16 @@ impl Steps<'_> {
     fn check_interrupt(&self) -> Result<()> {
         anyhow::ensure!(
             !self.interrupted.load(Ordering::SeqCst),
-            "stopped; the same command goes on where it was"
+            "interrupted; run the same command again to continue"
         );
         Ok(())
     }
-    fn show(&self, arguments: &[&str]) -> Result<()> {
-        anyhow::ensure!(
-            self.show_whatever(arguments)?,
-            "cedm {} failed",
-            arguments[0]
-        );
+    fn run_checked(&self, arguments: &[&str]) -> Result<()> {
+        anyhow::ensure!(self.run_shown(arguments)?, "cedm {} failed", arguments[0]);
         Ok(())
     }
-    /// What the command answers, as JSON.
-    fn ask(&self, arguments: &[&str]) -> Result<Value> {
+    /// Runs a command and parses the JSON that it prints.
+    fn run_json(&self, arguments: &[&str]) -> Result<Value> {
         let output = self
             .command(arguments, Output::Json)?
             .stderr(Stdio::inherit())
@@ -231,13 +245,13 @@ impl Steps<'_> {
         self.check_interrupt()?;
         anyhow::ensure!(output.status.success(), "cedm {} failed", arguments[0]);
         serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("cedm {} printed no JSON", arguments[0]))
+            .with_context(|| format!("cedm {} did not print JSON", arguments[0]))
     }
 }
 
-/// Writes a file unless it is there with these bytes already: an import goes on when its source is
-/// unchanged.
-fn keep(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes a file unless it holds these bytes already: an interrupted import continues only when the
+/// modification time of its source is unchanged.
+fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|found| found == bytes) {
         return Ok(());
     }

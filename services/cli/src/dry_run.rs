@@ -1,4 +1,4 @@
-//! `cedm submit --dry-run`: the jobs, which of them are there already, and how much work is left.
+//! `cedm submit --dry-run`: the jobs, which of them are cached, and how much work is left.
 
 use crate::{args::Output, render, sweeps::Reader};
 use anyhow::Result;
@@ -6,7 +6,7 @@ use cedm_planner::{KindEstimate, State, estimate};
 use cedm_sweep::Sweep;
 use serde_json::json;
 
-/// Prints the plan of a sweep that is not submitted.
+/// Prints the plan of a sweep without submitting it.
 ///
 /// # Errors
 /// When the store or NATS fails.
@@ -14,7 +14,7 @@ pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result
     let plan = reader.plan(sweep).await?;
     let rows = estimate(&plan);
     if output == Output::Json {
-        crate::say!(
+        crate::outln!(
             "{}",
             json!({"sweep": sweep.id, "jobs": plan.nodes, "estimate": rows})
         );
@@ -23,19 +23,19 @@ pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result
     let mut table = render::table(&["job", "state", "key"]);
     for node in &plan.nodes {
         let state = match &node.state {
-            State::Done { .. } => "there already".to_owned(),
-            State::Ready => "can start at once".to_owned(),
+            State::Done { .. } => "cached".to_owned(),
+            State::Ready => "ready".to_owned(),
             State::Waiting { on } => format!("after {}", shortened(on)),
             State::Dead { reason } => {
                 format!("dead: {}", reason.lines().next().unwrap_or_default())
             }
-            State::Blocked { by } => format!("waits for what is dead: {}", shortened(by)),
+            State::Blocked { by } => format!("blocked by dead jobs: {}", shortened(by)),
         };
         let key = node.job.as_ref().map_or("", |job| job.key.short());
         table.add_row([node.id.as_str(), &state, key]);
     }
-    crate::say!("{table}\n");
-    let mut table = render::table(&["work", "jobs", "there", "to do"]);
+    crate::outln!("{table}\n");
+    let mut table = render::table(&["kind", "jobs", "cached", "work left"]);
     for KindEstimate {
         kind,
         jobs,
@@ -52,8 +52,10 @@ pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result
             &format!("{} {unit}", amount(*work_left)),
         ]);
     }
-    crate::say!("{table}");
-    crate::say!("what depends on the bound search is an upper limit; nothing was submitted");
+    crate::outln!("{table}");
+    crate::outln!(
+        "estimates that depend on the bound search are upper limits; nothing was submitted"
+    );
     Ok(())
 }
 

@@ -1,28 +1,43 @@
-//! `cedm explain`: why a job waits, ran or was reused; where a sweep stands and what holds it up.
+//! `cedm explain`: why a job waits, ran or was reused, and what a sweep waits for.
 
 pub mod verdict;
 
 use crate::{
-    args::{ExplainArgs, Output},
+    args::Output,
     client, keys, render,
     sweeps::{Reader, View},
 };
 use anyhow::{Context, Result};
 use cedm_contract::{JobKey, Kind, SweepId, manifest_key};
 use cedm_runtime::{Connection, DeadLetters, EventFilter, Submitter, past_events, workers};
+use clap::Args;
 use serde_json::json;
 use verdict::{Facts, verdict};
 
-/// Explains a job, a sweep, or the kinds of work.
+/// `cedm explain`.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// A job key (its first digits suffice) or the name of a sweep
+    #[arg(required_unless_present = "kinds")]
+    pub what: Option<String>,
+    /// List the kinds of jobs instead, with the service that performs each
+    #[arg(long)]
+    pub kinds: bool,
+}
+
+/// Explains a job, a sweep, or the kinds of jobs.
 ///
 /// # Errors
-/// When nothing has that name, or the system does not answer.
+/// When no sweep or job has that name, or the system does not answer.
 pub fn run(args: &ExplainArgs, output: Output) -> Result<()> {
     if args.kinds {
-        kinds(output);
+        print_kinds(output);
         return Ok(());
     }
-    let what = args.what.as_deref().context("name a job or a sweep")?;
+    let what = args
+        .what
+        .as_deref()
+        .context("expected a job key or the name of a sweep")?;
     client::block_on(async {
         let connection = client::connect().await?;
         let mut reader = Reader::new(&connection);
@@ -38,10 +53,10 @@ pub fn run(args: &ExplainArgs, output: Output) -> Result<()> {
     })
 }
 
-fn kinds(output: Output) {
+fn print_kinds(output: Output) {
     if output == Output::Json {
         let rows: Vec<_> = Kind::ALL.iter().map(|kind| json!({"kind": kind, "service": kind.service(), "queued": kind.is_queued(), "algorithm_version": kind.algorithm_version()})).collect();
-        crate::say!("{}", serde_json::Value::Array(rows));
+        crate::outln!("{}", serde_json::Value::Array(rows));
         return;
     }
     let mut table = render::table(&["kind", "performed by", "algorithm version"]);
@@ -52,10 +67,11 @@ fn kinds(output: Output) {
             &kind.algorithm_version().to_string(),
         ]);
     }
-    crate::say!("{table}");
+    crate::outln!("{table}");
 }
 
-async fn facts(
+/// Collects what store, queue, events and workers say about a job, with the sweeps that contain it.
+async fn collect_facts(
     connection: &Connection,
     reader: &mut Reader,
     key: &JobKey,
@@ -71,10 +87,10 @@ async fn facts(
     facts.manifest = Submitter::new(connection).manifest(key).await?;
     facts.broken =
         facts.manifest.is_none() && connection.store().size(&manifest_key(key)).await?.is_some();
-    facts.letter = DeadLetters::new(connection).show(key).await?;
+    facts.dead_letter = DeadLetters::new(connection).show(key).await?;
     let outstanding = Submitter::new(connection).outstanding(None).await?;
-    let own = outstanding.iter().find(|job| job.key == *key);
-    facts.queued = own.map(|job| job.delayed);
+    let queued = outstanding.iter().find(|job| job.key == *key);
+    facts.queued = queued.map(|job| job.delayed);
     let mut sweeps = Vec::new();
     for sweep in reader.all().await? {
         let view = reader.view(&sweep).await?;
@@ -84,11 +100,11 @@ async fn facts(
             facts.kind = facts.kind.or(view.kind(key));
         }
     }
-    let told = facts.events.first().map(|event| event.kind);
+    let from_events = facts.events.first().map(|event| event.kind);
     facts.kind = facts
         .kind
-        .or(told)
-        .or(own.map(|job| job.kind))
+        .or(from_events)
+        .or(queued.map(|job| job.kind))
         .or(facts.manifest.as_ref().map(|manifest| manifest.spec.kind()));
     if let Some(kind) = facts.kind {
         facts.others = outstanding
@@ -120,28 +136,28 @@ async fn explain_job(
     key: &JobKey,
     output: Output,
 ) -> Result<()> {
-    let (facts, sweeps) = facts(connection, reader, key).await?;
-    let said = verdict(&facts);
+    let (facts, sweeps) = collect_facts(connection, reader, key).await?;
+    let verdict = verdict(&facts);
     if output == Output::Json {
         let sweeps: Vec<_> = sweeps
             .iter()
             .map(|(sweep, label)| json!({"sweep": sweep, "label": label}))
             .collect();
-        crate::say!(
+        crate::outln!(
             "{}",
-            json!({"key": key, "kind": facts.kind, "verdict": said, "sweeps": sweeps, "waits_for": facts.waits_for, "manifest": facts.manifest,
-                "dead_letter": facts.letter, "events": facts.events})
+            json!({"key": key, "kind": facts.kind, "verdict": verdict, "sweeps": sweeps, "waits_for": facts.waits_for, "manifest": facts.manifest,
+                "dead_letter": facts.dead_letter, "events": facts.events})
         );
         return Ok(());
     }
-    crate::say!("job     {key}");
+    crate::outln!("job     {key}");
     for (sweep, label) in &sweeps {
-        crate::say!("is      {label}, of sweep {sweep}");
+        crate::outln!("label   {label}, in sweep {sweep}");
     }
-    crate::say!("it      {said}");
+    crate::outln!("state   {verdict}");
     if let Some(manifest) = &facts.manifest {
         for input in &manifest.inputs {
-            crate::say!(
+            crate::outln!(
                 "read    {:<16} {} (digest {})",
                 input.role,
                 input.key.short(),
@@ -149,16 +165,15 @@ async fn explain_job(
             );
         }
         for file in &manifest.outputs {
-            crate::say!(
+            crate::outln!(
                 "wrote   {:<24} {} (digest {})",
                 file.name,
                 render::bytes(file.object.size),
                 file.object.digest.short()
             );
         }
-        crate::say!(
-            "digest  {}   the same work gives the same key, and its stored objects are checked \
-             before they are used again",
+        crate::outln!(
+            "digest  {}   (stored objects are verified before a result is reused)",
             manifest.digest.short()
         );
     }
@@ -169,7 +184,7 @@ async fn explain_job(
             format!("  attempt {}", event.attempt)
         };
         let cached = if event.cached { "  reused" } else { "" };
-        crate::say!(
+        crate::outln!(
             "{:>12} ago  {:<10} {}{attempt}{cached}  {}",
             render::since(event.at_ms),
             event.what.to_string(),
@@ -185,25 +200,25 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
     let outstanding = Submitter::new(connection).outstanding(None).await?;
     let mine: Vec<_> = outstanding
         .iter()
-        .filter(|job| view.knows(&job.key))
+        .filter(|job| view.contains(&job.key))
         .collect();
     let running: Vec<_> = alive
         .iter()
-        .filter(|worker| worker.job.as_ref().is_some_and(|key| view.knows(key)))
+        .filter(|worker| worker.job.as_ref().is_some_and(|key| view.contains(key)))
         .collect();
     if output == Output::Json {
         let queued: Vec<_> = mine
             .iter()
             .map(|job| json!({"key": job.key, "kind": job.kind, "label": view.label(&job.key), "delayed": job.delayed}))
             .collect();
-        crate::say!(
+        crate::outln!(
             "{}",
             json!({"sweep": view.sweep.id, "state": view.outcome.state, "jobs": view.outcome.jobs, "running": running, "queued": queued, "missing": view.outcome.missing})
         );
         return Ok(());
     }
-    for line in view.last_words() {
-        crate::say!("{line}");
+    for line in view.summary_lines() {
+        crate::outln!("{line}");
     }
     for worker in &running {
         let label = worker
@@ -211,40 +226,40 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
             .as_ref()
             .and_then(|key| view.label(key))
             .unwrap_or_default();
-        crate::say!(
-            "runs    {label}: on {} since {}",
+        crate::outln!(
+            "running {label}: on {} for {}",
             worker.worker,
             render::since(worker.since_ms)
         );
     }
-    let in_hand = |key: &JobKey| {
+    let is_running = |key: &JobKey| {
         running
             .iter()
             .any(|worker| worker.job.as_ref() == Some(key))
     };
-    let waiting: Vec<_> = mine.iter().filter(|job| !in_hand(&job.key)).collect();
+    let waiting: Vec<_> = mine.iter().filter(|job| !is_running(&job.key)).collect();
     for kind in Kind::ALL {
         let of_kind: Vec<_> = waiting.iter().filter(|job| job.kind == *kind).collect();
         if of_kind.is_empty() {
             continue;
         }
         let service = kind.service();
-        let hands = alive
+        let workers = alive
             .iter()
             .filter(|worker| worker.service == service.name())
             .count();
         let delayed = of_kind.iter().filter(|job| job.delayed).count();
-        let why = if hands == 0 {
-            format!("no {service} is alive")
+        let why = if workers == 0 {
+            format!("no {service} is running")
         } else {
-            format!("{hands} {service} processes work them off")
+            format!("{workers} {service} processes work on them")
         };
         let delayed = if delayed > 0 {
-            format!(", {delayed} of them wait for the time of their next try")
+            format!(", {delayed} of them wait for their next attempt")
         } else {
             String::new()
         };
-        crate::say!("queued  {} {kind} jobs: {why}{delayed}", of_kind.len());
+        crate::outln!("queued  {} {kind} jobs: {why}{delayed}", of_kind.len());
     }
     for missing in view
         .outcome
@@ -257,7 +272,7 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
             .as_ref()
             .map(|key| format!(" ({})", key.short()))
             .unwrap_or_default();
-        crate::say!("missing {}{key}: {}", missing.what, missing.reason);
+        crate::outln!("missing {}{key}: {}", missing.what, missing.reason);
     }
     Ok(())
 }

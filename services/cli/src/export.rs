@@ -1,71 +1,84 @@
-//! `cedm export`: images of the store as files that other programs read.
+//! `cedm export`: write images of the store to files that other programs read.
 
-use crate::{
-    args::{ExportArgs, Output},
-    client, import, keys, render,
-};
+use crate::{args::Output, client, import, keys, render};
 use anyhow::{Context, Result, bail, ensure};
 use cedm_contract::{ImageSet, JobResult, Manifest, SampleSetResult};
 use cedm_runtime::{Connection, Submitter};
-use std::path::Path;
+use clap::Args;
+use std::path::{Path, PathBuf};
 
-/// Exports an image set by its name, or a sample set by the key of its job. The ending of `--out`
-/// says as what.
+/// `cedm export`.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// Name of the image set, or the key of a `sample_set` job (its first digits suffice)
+    pub name: String,
+    /// File or folder to create: `.zip` for an archive in the EDM layout, `.npz` for an array `arr_0`
+    /// u8 [n, h, w, c], no extension for a folder of PNGs named by seed
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// Exports an image set by its name, or a sample set by the key of its job. The extension of `--out`
+/// selects the format.
 ///
 /// # Errors
 /// When there is no such set, the store fails, or the files cannot be written.
 pub fn run(args: &ExportArgs, output: Output) -> Result<()> {
     let out = &args.out;
-    ensure!(!out.exists(), "{} exists: name another file", out.display());
-    let form = Form::of(out)?;
+    ensure!(
+        !out.exists(),
+        "{} already exists: choose another path",
+        out.display()
+    );
+    let format = Format::of(out)?;
     let folder = tempfile::tempdir().context("make a temporary folder")?;
     let (set, first_seed) = client::block_on(async {
         let connection = client::connect().await?;
         let (set, first_seed) = match find(&connection, &args.name).await?.result {
             JobResult::Import(set) => (set, 0),
-            JobResult::SampleSet(set) => generated(set),
+            JobResult::SampleSet(set) => as_image_set(set),
             _ => bail!("`{}` is neither an image set nor a sample set", args.name),
         };
-        anyhow::Ok((fetch(&connection, set, folder.path()).await?, first_seed))
+        anyhow::Ok((download(&connection, set, folder.path()).await?, first_seed))
     })?;
-    match form {
-        Form::Archive => cedm_images::export_edm_archive(&set, folder.path(), out)?,
-        Form::Array => cedm_images::export_npz(&set, folder.path(), out)?,
-        Form::Folder => cedm_images::export_folder(&set, folder.path(), first_seed, out)?,
+    match format {
+        Format::Archive => cedm_images::export_edm_archive(&set, folder.path(), out)?,
+        Format::Array => cedm_images::export_npz(&set, folder.path(), out)?,
+        Format::Folder => cedm_images::export_folder(&set, folder.path(), first_seed, out)?,
     }
     match output {
-        Output::Json => crate::say!(
+        Output::Json => crate::outln!(
             "{}",
             serde_json::json!({"out": out, "count": set.count, "content": set.content})
         ),
-        Output::Text => crate::say!("{}: {} images", out.display(), render::count(set.count)),
+        Output::Text => crate::outln!("{}: {} images", out.display(), render::count(set.count)),
     }
     Ok(())
 }
 
-/// What is written.
+/// The format of an export.
 #[derive(Clone, Copy, Debug)]
-enum Form {
+enum Format {
     /// A zip archive in the EDM layout.
     Archive,
-    /// npz with `arr_0`.
+    /// An npz file with the array `arr_0`.
     Array,
-    /// PNGs by seed.
+    /// A folder of PNGs named by seed.
     Folder,
 }
 
-impl Form {
+impl Format {
     fn of(out: &Path) -> Result<Self> {
         match out
             .extension()
-            .map(|ending| ending.to_string_lossy())
+            .map(|extension| extension.to_string_lossy())
             .as_deref()
         {
             Some("zip") => Ok(Self::Archive),
             Some("npz") => Ok(Self::Array),
             None => Ok(Self::Folder),
             Some(other) => bail!(
-                "--out ends in .{other}: expected .zip (EDM archive), .npz, or no ending for a \
+                "--out ends in .{other}: expected .zip (EDM archive), .npz, or no extension for a \
                  folder of PNGs"
             ),
         }
@@ -74,13 +87,13 @@ impl Form {
 
 /// The import behind the name of an image set, else the job with this key.
 async fn find(connection: &Connection, name: &str) -> Result<Manifest> {
-    let unnamed = match import::resolve(connection, name).await {
+    let not_named = match import::resolve(connection, name).await {
         Ok(manifest) => return Ok(manifest),
         Err(error) => error,
     };
     let is_key = name.len() >= 4 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_key {
-        return Err(unnamed);
+        return Err(not_named);
     }
     let key = keys::find(connection, name).await?;
     let manifest = Submitter::new(connection).manifest(&key).await?;
@@ -93,8 +106,8 @@ async fn find(connection: &Connection, name: &str) -> Result<Manifest> {
     })
 }
 
-/// A sample set as the images that it is, and the seed of the first.
-fn generated(set: SampleSetResult) -> (ImageSet, u64) {
+/// A sample set as an image set, and the seed of its first image.
+fn as_image_set(set: SampleSetResult) -> (ImageSet, u64) {
     let content = set
         .shards
         .iter()
@@ -113,8 +126,9 @@ fn generated(set: SampleSetResult) -> (ImageSet, u64) {
     (images, set.first_seed)
 }
 
-/// The set with its shards as files in `folder`, each checked against its digest.
-async fn fetch(connection: &Connection, mut set: ImageSet, folder: &Path) -> Result<ImageSet> {
+/// Downloads the shards into `folder`, each checked against its digest; returns the set with the
+/// names of these files.
+async fn download(connection: &Connection, mut set: ImageSet, folder: &Path) -> Result<ImageSet> {
     for (index, shard) in set.shards.iter_mut().enumerate() {
         let name = format!("shard-{index:05}.safetensors");
         let (key, file) = (&shard.object.object, folder.join(&name));
@@ -122,7 +136,9 @@ async fn fetch(connection: &Connection, mut set: ImageSet, folder: &Path) -> Res
             .store()
             .download(key, &file)
             .await?
-            .with_context(|| format!("object {key} is gone: make the set again"))?;
+            .with_context(|| {
+                format!("object {key} not found; submit the sweep again to recompute it")
+            })?;
         ensure!(
             size == shard.object.size && digest == shard.object.digest,
             "object {key} is damaged: {size} bytes with digest {digest}, expected {} with {}",

@@ -1,20 +1,25 @@
-//! `cedm fsck`: the invariants of the protocol, checked over everything that is stored: the same
-//! audit that the simulation runs.
+//! `cedm fsck`: verify everything that is stored against the invariants of the protocol, with the
+//! same audit that the protocol's simulation runs.
 
-use crate::{
-    args::{FsckArgs, Output},
-    client, render,
-    sweeps::Reader,
-};
+use crate::{args::Output, client, render, sweeps::Reader};
 use anyhow::Result;
 use cedm_contract::JobKey;
 use cedm_runtime::{
     Claims, Connection, DeadLetters, EventFilter, Findings, Submitter, audit, past_events,
 };
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 
-/// Checks; a failure for the shell when something is broken.
+/// `cedm fsck`.
+#[derive(Args, Debug)]
+pub struct FsckArgs {
+    /// Verify only the results that this sweep uses
+    #[arg(long)]
+    pub sweep: Option<String>,
+}
+
+/// Verifies the store; the exit code is a failure when something is broken.
 ///
 /// # Errors
 /// When the store or NATS fails.
@@ -59,7 +64,7 @@ pub fn run(args: &FsckArgs, output: Output) -> Result<ExitCode> {
     })
 }
 
-/// What the events call done, and what need not be: jobs that are queued again or dead.
+/// What the events say is done, and which jobs need not be: those queued again or dead.
 async fn claims(connection: &Connection) -> Result<Claims> {
     let mut claims = Claims::of_events(&past_events(connection, &EventFilter::default()).await?);
     let outstanding = Submitter::new(connection).outstanding(None).await?;
@@ -76,13 +81,13 @@ fn print(findings: &Findings, output: Output) {
     if output == Output::Json {
         let rows = serde_json::json!({"manifests": findings.manifests, "objects": findings.sound.objects, "bytes": findings.sound.bytes,
             "broken": broken, "newer": findings.newer, "unclaimed": findings.unclaimed});
-        crate::say!("{rows}");
+        crate::outln!("{rows}");
         return;
     }
     for violation in broken {
-        crate::say!("broken {}: {}", violation.key.short(), violation.reason);
+        crate::outln!("broken {}: {}", violation.key.short(), violation.reason);
     }
-    crate::say!(
+    crate::outln!(
         "{} manifests with {} objects ({}): {} broken",
         render::count(findings.manifests),
         render::count(findings.sound.objects),
@@ -90,22 +95,22 @@ fn print(findings: &Findings, output: Output) {
         broken.len()
     );
     if findings.unclaimed.objects > 0 {
-        crate::say!(
-            "{} objects ({}) belong to no result: attempts that are under way, were superseded or \
-             given up",
+        crate::outln!(
+            "{} objects ({}) belong to no result: their attempts are still running, were superseded or \
+             were given up",
             render::count(findings.unclaimed.objects),
             render::bytes(findings.unclaimed.bytes)
         );
     }
     if !findings.newer.is_empty() {
-        crate::say!(
-            "{} manifests are of a newer program and were not judged",
+        crate::outln!(
+            "{} manifests were written by a newer program and were not checked",
             findings.newer.len()
         );
     }
     if !broken.is_empty() {
-        crate::say!(
-            "submit the sweeps that need them again: what is broken is discarded then, and made again"
+        crate::outln!(
+            "submit the sweeps that need them again: broken results are then discarded and recomputed"
         );
     }
 }

@@ -1,8 +1,8 @@
-//! The home of a local system: one folder with its credentials, its state, its logs and everything
-//! it stores.
+//! The home of a local system: one folder (`.cedm` by default) with its credentials, its state, its
+//! logs and everything it stores.
 
+use crate::up::endpoints::Endpoints;
 use anyhow::{Context, Result};
-use cedm_runtime::deploy::Credentials;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The folder.
+/// The home's folder, as an absolute path.
 #[derive(Clone, Debug)]
 pub struct Home(PathBuf);
 
@@ -25,7 +25,7 @@ impl Home {
             format!("make {} absolute", folder.display())
         })?))
     }
-    /// Its path.
+    /// The folder's absolute path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -55,19 +55,19 @@ impl Home {
     pub fn nats(&self) -> PathBuf {
         self.0.join("nats")
     }
-    /// Connection data of this system, if it was ever started.
+    /// How to reach this system; `None` when it was never started.
     ///
     /// # Errors
     /// When the file is there and cannot be read.
-    pub fn access(&self) -> Result<Option<Access>> {
+    pub fn endpoints(&self) -> Result<Option<Endpoints>> {
         read_json(&self.0.join("access.json"))
     }
-    /// Keeps connection data in a file of mode 0600.
+    /// Writes how to reach this system to a file of mode 0600.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn keep_access(&self, access: &Access) -> Result<()> {
-        write_json(&self.0.join("access.json"), access)
+    pub fn save_endpoints(&self, endpoints: &Endpoints) -> Result<()> {
+        write_json(&self.0.join("access.json"), endpoints)
     }
     /// Which processes run here, or ran when their supervisor was last alive.
     ///
@@ -80,14 +80,14 @@ impl Home {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn keep_state(&self, state: &State) -> Result<()> {
+    pub fn save_state(&self, state: &State) -> Result<()> {
         write_json(&self.0.join("state.json"), state)
     }
-    /// Forgets the state: nothing runs any more.
+    /// Removes the state: nothing runs any more.
     ///
     /// # Errors
     /// When the file cannot be removed.
-    pub fn forget_state(&self) -> Result<()> {
+    pub fn remove_state(&self) -> Result<()> {
         match fs::remove_file(self.0.join("state.json")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).context("remove state.json")
@@ -123,49 +123,31 @@ impl Home {
     }
 }
 
-/// How to reach this system: ports on loopback and generated credentials.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Access {
-    /// Client port of nats-server.
-    pub nats_port: u16,
-    /// Its monitoring port.
-    pub nats_monitor_port: u16,
-    /// Port of the embedded store.
-    pub s3_port: u16,
-    /// The bucket.
-    pub bucket: String,
-    /// Port of Prometheus, where it was asked for.
-    #[serde(default)]
-    pub prometheus_port: Option<u16>,
-    /// Made once.
-    pub credentials: Credentials,
-}
-
-/// Who runs in a home.
+/// Which processes run in a home; kept in `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// The supervisor.
     pub supervisor: Process,
-    /// How far it is.
+    /// Whether it is starting, ready or stopping.
     pub phase: Phase,
     /// Its children, by name.
     pub children: Vec<Child>,
 }
 
-/// Where a system is in its life.
+/// Where a system stands between start and stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Children are being started.
     #[default]
     Starting,
-    /// Every child was ready once.
+    /// Every child has been ready.
     Ready,
     /// Children are being stopped.
     Stopping,
 }
 
-/// A process and when it began: process ids are reused, pairs are not.
+/// A process and its start time: process ids are reused, pairs of both are not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// Process id.
@@ -179,9 +161,9 @@ pub struct Process {
 pub struct Child {
     /// `nats`, `store`, `prometheus`, or a service's name and number: `sampler-1`.
     pub name: String,
-    /// The running process; absent between two starts.
+    /// The running process; `None` between an exit and the restart.
     pub process: Option<Process>,
-    /// How often it was started again.
+    /// How often it was restarted.
     pub restarts: u32,
     /// Where its metrics and health are, `127.0.0.1:<port>`; absent where there are none.
     pub metrics: Option<String>,
@@ -201,7 +183,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     }
 }
 
-/// Written beside and renamed, so that a reader never sees half a file.
+/// Writes to a temporary file and renames it, so that a reader never sees half a file.
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let new = path.with_extension("new");
     let write = || -> std::io::Result<()> {
@@ -220,10 +202,11 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cedm_runtime::deploy::Credentials;
     use std::os::unix::fs::PermissionsExt;
 
-    fn access() -> Access {
-        Access {
+    fn endpoints() -> Endpoints {
+        Endpoints {
             nats_port: 1,
             nats_monitor_port: 2,
             s3_port: 3,
@@ -234,21 +217,21 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_for_their_owner_alone() {
+    fn credentials_are_readable_by_their_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(&folder.path().join("home")).unwrap();
         home.create().unwrap();
-        assert!(home.access().unwrap().is_none());
-        let access = access();
-        home.keep_access(&access).unwrap();
-        assert_eq!(home.access().unwrap(), Some(access));
+        assert!(home.endpoints().unwrap().is_none());
+        let endpoints = endpoints();
+        home.save_endpoints(&endpoints).unwrap();
+        assert_eq!(home.endpoints().unwrap(), Some(endpoints));
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&home.path().join("access.json")), 0o600);
         assert_eq!(mode(home.path()), 0o700);
     }
 
     #[test]
-    fn one_supervisor_holds_the_lock() {
+    fn only_one_supervisor_can_hold_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path()).unwrap();
         assert!(!home.is_up());

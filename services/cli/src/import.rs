@@ -1,47 +1,28 @@
-//! `cedm import`: an image set into the store, as shards under a manifest, with a name that points
-//! to it.
+//! `cedm import`: copy an image set into the store, as shards with a manifest, and give it a name.
 
-use crate::{
-    args::{ImportArgs, Output},
-    client,
-    home::Home,
-    render,
-};
+pub mod args;
+mod dataset;
+mod upload;
+
+use crate::{args::Output, client, home::Home, render};
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
-use cedm_contract::{
-    Attempt, Digest, Input, Job, JobKey, JobResult, JobSpec, Manifest, ObjectRef, Output as File,
-    SCHEMA_VERSION, Software, Timings, output_key,
-};
+pub use args::ImportArgs;
+use cedm_contract::{Digest, JobResult, Manifest};
 use cedm_images::{ImportOptions, Imported, Progress};
-use cedm_runtime::{
-    Connection, Submitter,
-    store::{Body, ObjectUri},
-};
+use cedm_runtime::{Submitter, store::ObjectUri};
+pub use dataset::{Pointer, pointer_key, resolve};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::{Deserialize, Serialize};
 use std::{
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-/// What a name of an image set points to; at `dataset/<name>`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pointer {
-    /// The import's job.
-    pub key: JobKey,
-}
-
-/// Object key of a name.
-pub fn pointer_key(name: &str) -> String {
-    format!("dataset/{name}")
-}
-
-/// Imports and prints what came of it.
+/// Imports an image set and prints a summary. An interrupted import of an unchanged source continues
+/// from the files that it has prepared.
 ///
 /// # Errors
-/// When the images cannot be read, the name is taken by others, or the store fails.
+/// When the images cannot be read, the name belongs to another image set, or the store fails.
 pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
     let fits = !args.name.is_empty()
         && args.name.len() <= 48
@@ -60,19 +41,16 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
         None => std::path::absolute(&args.path)
             .with_context(|| format!("make {} absolute", args.path))?,
     };
-    ensure!(
-        uri.is_some() || source.exists(),
-        "{} does not exist",
-        args.path
-    );
-    // The same source goes on in the same folder when an import was interrupted.
-    let age = fs::metadata(&source)
+    ensure!(uri.is_some() || source.exists(), "{} not found", args.path);
+    // Prepared files are kept in a folder named by source, its modification time and the options, so
+    // that the same command finds them again after an interruption.
+    let modified = fs::metadata(&source)
         .and_then(|about| about.modified())
         .ok();
     let folder = home
         .path()
         .join("imports")
-        .join(&Digest::of(format!("{source:?} {age:?} {args:?}").as_bytes()).as_str()[..16]);
+        .join(&Digest::of(format!("{source:?} {modified:?} {args:?}").as_bytes()).as_str()[..16]);
     let fetched = folder.with_extension("source");
     let source = match uri {
         Some(uri) if !folder.join("import.json").is_file() => uri
@@ -81,29 +59,30 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
         _ => source,
     };
     let imported = read(&source, args, &folder)?;
-    let came = client::block_on(async {
+    let manifest = client::block_on(async {
         let connection = client::connect().await?;
-        let manifest = store(&connection, &imported, &folder).await?;
-        point(&connection, args, &manifest).await?;
+        let manifest = upload::upload(&connection, &imported, &folder).await?;
+        dataset::point(&connection, args, &manifest).await?;
         Submitter::new(&connection)
             .announce_done(&manifest, false)
             .await?;
         connection.flush().await;
         anyhow::Ok(manifest)
-    });
-    let manifest = came?;
-    for done in [&folder, &fetched] {
-        if done.exists() {
-            fs::remove_dir_all(done).with_context(|| format!("remove {}", done.display()))?;
+    })?;
+    for temporary in [&folder, &fetched] {
+        if temporary.exists() {
+            fs::remove_dir_all(temporary)
+                .with_context(|| format!("remove {}", temporary.display()))?;
         }
     }
     print(args, &imported, &manifest, output);
     Ok(())
 }
 
+/// Reads and converts the images into `folder`, unless an earlier call has done so.
 fn read(source: &Path, args: &ImportArgs, folder: &Path) -> Result<Imported> {
     if let Ok(bytes) = fs::read(folder.join("import.json")) {
-        // Read completely before, and not yet stored.
+        // Prepared by an earlier command that was interrupted during the upload.
         return serde_json::from_slice(&bytes)
             .with_context(|| format!("{} is damaged; remove it", folder.display()));
     }
@@ -138,149 +117,12 @@ fn style() -> ProgressStyle {
         .expect("invariant: the template is valid")
 }
 
-/// Uploads what is not there yet and commits the manifest.
-async fn store(connection: &Connection, imported: &Imported, folder: &Path) -> Result<Manifest> {
-    let spec = JobSpec::Import(imported.params());
-    let no_inputs: Vec<Input> = Vec::new();
-    let key = Job::key_of(&spec, &no_inputs);
-    let submitter = Submitter::new(connection);
-    if let Some(known) = submitter.manifest_or_discard(spec.kind(), &key).await? {
-        return Ok(*known);
-    }
-    let started_ms = render::now_ms();
-    let attempt = Attempt::new(0, 1);
-    let mut set = imported.set.clone();
-    let mut outputs = Vec::new();
-    for shard in &mut set.shards {
-        let name = shard.object.object.clone();
-        shard.object.object = output_key(&key, &attempt, &name);
-        let file = folder.join(&name);
-        connection
-            .store()
-            .put(&shard.object.object, Body::File(&file))
-            .await
-            .with_context(|| format!("store {}", file.display()))?;
-    }
-    let names = fs::read(folder.join("names.jsonl")).context("read the names of the images")?;
-    let mut put = async |name: &str, bytes: Vec<u8>, volatile: bool| {
-        let object = ObjectRef {
-            object: output_key(&key, &attempt, name),
-            size: bytes.len() as u64,
-            digest: Digest::of(&bytes),
-        };
-        connection
-            .store()
-            .put(&object.object, Body::Bytes(Bytes::from(bytes)))
-            .await?;
-        outputs.push(File {
-            name: name.to_owned(),
-            object,
-            volatile,
-        });
-        anyhow::Ok(())
-    };
-    put("names.jsonl", names, true).await?;
-    if !imported.skipped.is_empty() {
-        put(
-            "skipped.json",
-            serde_json::to_vec_pretty(&imported.skipped)?,
-            true,
-        )
-        .await?;
-    }
-    let result = JobResult::Import(set);
-    let finished_ms = render::now_ms();
-    let compute_ms = (imported.seconds * 1000.0) as u64;
-    let manifest = Manifest {
-        schema: SCHEMA_VERSION,
-        digest: Manifest::digest_of(&outputs, &result),
-        key,
-        attempt,
-        spec,
-        inputs: no_inputs,
-        outputs,
-        result,
-        metrics: [(
-            "images_per_second".to_owned(),
-            imported.set.count as f64 / imported.seconds.max(1e-9),
-        )]
-        .into(),
-        timings: Timings {
-            queued_ms: started_ms,
-            started_ms,
-            finished_ms,
-            compute_ms,
-        },
-        software: Software {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            revision: String::new(),
-            worker: "cli".to_owned(),
-            device: "cpu".to_owned(),
-        },
-    };
-    client::commit(connection, manifest).await
-}
-
-/// Lets the name point to the import.
-async fn point(connection: &Connection, args: &ImportArgs, manifest: &Manifest) -> Result<()> {
-    let (store, key) = (connection.store(), pointer_key(&args.name));
-    let wanted = serde_json::to_vec(&Pointer {
-        key: manifest.key.clone(),
-    })?;
-    if let Some(bytes) = store.get(&key).await? {
-        let known: Pointer =
-            serde_json::from_slice(&bytes).with_context(|| format!("object {key} is damaged"))?;
-        if known.key == manifest.key {
-            return Ok(());
-        }
-        ensure!(
-            args.replace,
-            "the name `{}` belongs to another image set (import {}): choose another name, or let \
-             it point to this one with --replace; sweeps keep what they were submitted with",
-            args.name,
-            known.key.short()
-        );
-    }
-    store.put(&key, Body::Bytes(wanted.into())).await?;
-    Ok(())
-}
-
-/// The import behind a name.
-///
-/// # Errors
-/// When there is none, or the store fails.
-pub async fn resolve(connection: &Connection, name: &str) -> Result<Manifest> {
-    let store = connection.store();
-    let Some(bytes) = store.get(&pointer_key(name)).await? else {
-        let listed = store.list("dataset/").await?;
-        let names: Vec<&str> = listed
-            .iter()
-            .filter_map(|object| object.key.strip_prefix("dataset/"))
-            .collect();
-        let hint = if names.is_empty() {
-            "nothing has been imported yet".to_owned()
-        } else {
-            format!("there are {}", names.join(", "))
-        };
-        anyhow::bail!("no image set is called `{name}`; {hint} (`cedm import PATH --name {name}`)");
-    };
-    let pointer: Pointer = serde_json::from_slice(&bytes)
-        .with_context(|| format!("object dataset/{name} is damaged"))?;
-    let manifest = Submitter::new(connection).manifest(&pointer.key).await?;
-    manifest.with_context(|| {
-        format!(
-            "image set `{name}`: its import {} is gone or damaged; import it again",
-            pointer.key.short()
-        )
-    })
-}
-
 fn print(args: &ImportArgs, imported: &Imported, manifest: &Manifest, output: Output) {
     let JobResult::Import(set) = &manifest.result else {
         return;
     };
     if output == Output::Json {
-        crate::say!(
+        crate::outln!(
             "{}",
             serde_json::json!({"name": args.name, "key": manifest.key, "digest": manifest.digest, "count": set.count, "channels": set.channels,
                 "resolution": set.resolution, "classes": set.classes, "shards": set.shards.len(), "skipped": imported.skipped})
@@ -292,7 +134,7 @@ fn print(args: &ImportArgs, imported: &Imported, manifest: &Manifest, output: Ou
     } else {
         format!("{} classes", set.classes)
     };
-    crate::say!(
+    crate::outln!(
         "{}: {} images, {}×{}, {} channel{}, {labels}, in {} shard{} ({})",
         args.name,
         render::count(set.count),
@@ -305,11 +147,11 @@ fn print(args: &ImportArgs, imported: &Imported, manifest: &Manifest, output: Ou
         render::duration(Duration::from_secs_f64(imported.seconds)),
     );
     for skipped in imported.skipped.iter().take(5) {
-        crate::say!("  left out {}: {}", skipped.name, skipped.reason);
+        crate::outln!("  skipped {}: {}", skipped.name, skipped.reason);
     }
     if imported.skipped.len() > 5 {
-        crate::say!(
-            "  and {} more; all are in skipped.json of import {}",
+        crate::outln!(
+            "  and {} more; skipped.json of import {} lists them all",
             imported.skipped.len() - 5,
             manifest.key.short()
         );

@@ -1,9 +1,9 @@
-//! The `cedm` command: starts a local system, brings images in, hands sweeps in, watches, explains
-//! and reports.
+//! The `cedm` command: starts a local system, imports images, submits sweeps, and shows their
+//! progress and results.
 //!
-//! Not a service: it holds no state of its own beside the home of a local system, and everything it
-//! shows is read from the store, the broker's buckets and events. Reads `.cedm` or the environment;
-//! writes what its subcommands say.
+//! It is not a service and keeps no state of its own except the home of a local system (`.cedm`).
+//! Everything it shows is read from the store, the broker's buckets and the event stream. One module
+//! per subcommand; [`args`] is the command line, [`run`] dispatches.
 
 #![forbid(unsafe_code)]
 
@@ -35,15 +35,15 @@ use args::{Cli, Command, Output};
 use home::Home;
 use std::process::ExitCode;
 
-/// Does what the command line says; returns the exit code.
+/// Runs a command; returns the exit code.
 ///
 /// # Errors
-/// Anything, with what it was about; the caller prints it.
+/// Whatever the command fails with; the caller prints it.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let home = Home::at(&cli.home)?;
     let output = cli.output;
     if needs_system(&cli.command) {
-        client::find_system(&home)?;
+        client::ensure_system(&home)?;
     }
     match cli.command {
         Command::Up(args) => start(&home, &args, output)?,
@@ -51,10 +51,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Env => env::run(&home, output)?,
         Command::Extractors => extractors::run(output)?,
         Command::Guard(args) => {
-            let (program, arguments) = args
-                .program
-                .split_first()
-                .context("guard needs a program")?;
+            let (program, arguments) = args.program.split_first().context("no program given")?;
             up::guard::become_program(args.parent, program, arguments)?;
         }
         Command::Demo(args) => return demo::run(&home, &args, output),
@@ -72,7 +69,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a command talks to a system that runs already.
+/// Whether a command needs the address of a running system.
 fn needs_system(command: &Command) -> bool {
     match command {
         Command::Up(_)
@@ -91,25 +88,29 @@ fn needs_system(command: &Command) -> bool {
     }
 }
 
-fn start(home: &Home, args: &args::UpArgs, output: Output) -> Result<()> {
+fn start(home: &Home, args: &up::args::UpArgs, output: Output) -> Result<()> {
     if args.own_session {
-        nix::unistd::setsid().context("begin a session of its own")?;
+        nix::unistd::setsid().context("start a new session")?;
     }
     if args.detach {
-        let system = up::background(home, &args.wish(), up::Tether::Free)?;
-        return up::announce(home, system.came, &system.access, output);
+        let system =
+            up::background::start(home, &args.request(), up::background::Lifetime::UntilDown)?;
+        return up::print_endpoints(home, system.outcome, &system.endpoints, output);
     }
-    up::foreground(home, &args.wish(), args.exit_with_parent, |came, access| {
-        up::announce(home, came, access, output)
-    })
+    up::foreground(
+        home,
+        &args.request(),
+        args.exit_with_parent,
+        |outcome, endpoints| up::print_endpoints(home, outcome, endpoints, output),
+    )
 }
 
 fn stop(home: &Home, output: Output) -> Result<()> {
     let stopped = up::down(home)?;
     match output {
-        Output::Json => crate::say!("{}", serde_json::json!({"stopped": stopped})),
-        Output::Text if stopped => crate::say!("stopped; `cedm up` goes on where it was"),
-        Output::Text => crate::say!("nothing runs in {}", home.path().display()),
+        Output::Json => crate::outln!("{}", serde_json::json!({"stopped": stopped})),
+        Output::Text if stopped => crate::outln!("stopped; `cedm up` continues where it left off"),
+        Output::Text => crate::outln!("no system is running in {}", home.path().display()),
     }
     Ok(())
 }

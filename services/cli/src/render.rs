@@ -1,9 +1,9 @@
-//! How things look in a terminal: durations, sizes, rates, tables.
+//! Text for a terminal: durations, sizes, rates, tables.
 
 use comfy_table::{ContentArrangement, Table, presets};
 use std::time::Duration;
 
-/// A table without a frame, as wide as the terminal.
+/// A table without a frame that wraps at the terminal's width.
 pub fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
     table
@@ -13,7 +13,7 @@ pub fn table(head: &[&str]) -> Table {
     table
 }
 
-/// `3 h 05 min`, `4 min 10 s`, `12 s`, `0.4 s`.
+/// A duration in its two largest units: `3 h 05 min`, `4 min 10 s`, `12 s`, `0.4 s`.
 pub fn duration(duration: Duration) -> String {
     let s = duration.as_secs();
     match s {
@@ -25,7 +25,7 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// The time since a Unix millisecond.
+/// The time since a Unix time in milliseconds, as [`duration`] writes it.
 pub fn since(at_ms: u64) -> String {
     duration(Duration::from_millis(now_ms().saturating_sub(at_ms)))
 }
@@ -37,7 +37,7 @@ pub fn now_ms() -> u64 {
         .map_or(0, |elapsed| elapsed.as_millis() as u64)
 }
 
-/// `1.2 GB`, `34 kB`, `12 B`.
+/// A size in decimal units: `1.2 GB`, `34.0 kB`, `12 B`.
 pub fn bytes(size: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let (mut value, mut unit) = (size as f64, 0);
@@ -52,7 +52,7 @@ pub fn bytes(size: u64) -> String {
     }
 }
 
-/// `1,797`.
+/// A whole number with thousands separators: `1,797`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -65,7 +65,7 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// `12,340/s`, `3.2/s`, `0.04/s`.
+/// A rate per second: `12,340/s`, `3.2/s`, `0.04/s`.
 pub fn rate(per_second: f64) -> String {
     match per_second {
         r if r >= 100.0 => format!("{}/s", count(r.round() as u64)),
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_for_people() {
+    fn numbers_are_written_for_people() {
         let seconds = |s| duration(Duration::from_secs_f64(s));
         assert_eq!(seconds(0.42), "0.4 s");
         assert_eq!(seconds(12.0), "12 s");

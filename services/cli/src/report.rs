@@ -1,19 +1,26 @@
-//! `cedm report`: a sweep's report as files.
+//! `cedm report`: write a sweep's report to files.
 
-use crate::{
-    args::{Output, ReportArgs},
-    client,
-    sweeps::Reader,
-};
+use crate::{args::Output, client, sweeps::Reader};
 use anyhow::{Context, Result};
 use cedm_contract::{Digest, ObjectRef};
 use cedm_report::{Artefacts, render};
-use cedm_runtime::{Connection, store::Store};
+use cedm_runtime::store::Store;
+use clap::Args;
 use serde_json::json;
-use std::{fs, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc};
 use tokio::runtime::Handle;
 
-/// Writes the report of a sweep, finished or not.
+/// `cedm report`.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// The sweep
+    pub sweep: String,
+    /// Folder for the report's files; created when it does not exist
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Writes the report of a sweep, which need not be complete.
 ///
 /// # Errors
 /// When the sweep is unknown, the system does not answer, or the folder cannot be written.
@@ -21,16 +28,16 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
     client::block_on(async {
         let connection = client::connect().await?;
         let view = Reader::new(&connection).view(&args.sweep.parse()?).await?;
-        let artefacts = Stored {
-            store: store(&connection),
+        let artefacts = StoreArtefacts {
+            store: connection.store().clone(),
             handle: Handle::current(),
         };
-        // Rendering is plain computation that asks for bytes in between.
+        // Rendering computes for seconds and blocks on reads of artefacts.
         let report = tokio::task::spawn_blocking(move || render(&view.outcome, &artefacts))
             .await
-            .context("make the report")?;
+            .context("render the report")?;
         fs::create_dir_all(&args.out)
-            .with_context(|| format!("make the folder {}", args.out.display()))?;
+            .with_context(|| format!("create the folder {}", args.out.display()))?;
         let files = [("report.html", &report.html), ("report.json", &report.json)];
         let csvs = report.csvs.iter().map(|csv| (csv.name.as_str(), &csv.text));
         let mut names = Vec::new();
@@ -40,11 +47,11 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
             names.push(name);
         }
         match output {
-            Output::Json => crate::say!(
+            Output::Json => crate::outln!(
                 "{}",
                 json!({"headline": report.headline, "folder": args.out, "files": names})
             ),
-            Output::Text => crate::say!(
+            Output::Text => crate::outln!(
                 "{}\n{}",
                 report.headline,
                 args.out.join("report.html").display()
@@ -54,25 +61,24 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
     })
 }
 
-fn store(connection: &Connection) -> Arc<dyn Store> {
-    connection.store().clone()
-}
-
-/// Artefacts from the store, verified.
-struct Stored {
+/// Reads artefacts from the store and verifies their digests.
+struct StoreArtefacts {
     store: Arc<dyn Store>,
     handle: Handle,
 }
 
-impl Artefacts for Stored {
+impl Artefacts for StoreArtefacts {
     fn bytes(&self, object: &ObjectRef) -> Result<Vec<u8>, String> {
         let found = self
             .handle
             .block_on(self.store.get(&object.object))
             .map_err(|error| error.to_string())?;
-        let bytes = found.ok_or_else(|| format!("object `{}` is gone", object.object))?;
+        let bytes = found.ok_or_else(|| format!("object `{}` not found", object.object))?;
         if Digest::of(&bytes) != object.digest {
-            return Err(format!("object `{}` is damaged", object.object));
+            return Err(format!(
+                "object `{}` is damaged: its digest differs",
+                object.object
+            ));
         }
         Ok(bytes.to_vec())
     }

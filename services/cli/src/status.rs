@@ -1,17 +1,21 @@
-//! `cedm status`: where sweeps stand, which jobs run, which workers live.
+//! `cedm status`: the state of sweeps, queues and workers.
 
-use crate::{
-    args::{Output, StatusArgs},
-    client, render,
-    sweeps::Reader,
-};
+use crate::{args::Output, client, render, sweeps::Reader};
 use anyhow::Result;
 use cedm_contract::{Heartbeat, Service};
 use cedm_runtime::{Connection, DeadLetters, Submitter, workers};
 use cedm_sweep::outcome::SweepState;
+use clap::Args;
 use serde_json::json;
 
-/// Prints it.
+/// `cedm status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// Show one sweep only, with its networks and scores
+    pub sweep: Option<String>,
+}
+
+/// Prints the state of one sweep, or of the whole system.
 ///
 /// # Errors
 /// When the sweep is unknown or the system does not answer.
@@ -20,25 +24,25 @@ pub fn run(args: &StatusArgs, output: Output) -> Result<()> {
         let connection = client::connect().await?;
         let mut reader = Reader::new(&connection);
         match &args.sweep {
-            Some(sweep) => one(&mut reader, sweep, output).await,
-            None => all(&connection, &mut reader, output).await,
+            Some(sweep) => print_sweep(&mut reader, sweep, output).await,
+            None => print_system(&connection, &mut reader, output).await,
         }
     })
 }
 
-async fn one(reader: &mut Reader, sweep: &str, output: Output) -> Result<()> {
+async fn print_sweep(reader: &mut Reader, sweep: &str, output: Output) -> Result<()> {
     let view = reader.view(&sweep.parse()?).await?;
     if output == Output::Json {
-        crate::say!(
+        crate::outln!(
             "{}",
             json!({"outcome": view.outcome, "cancelled": view.cancelled, "plan": view.jobs})
         );
         return Ok(());
     }
-    for line in view.last_words() {
-        crate::say!("{line}");
+    for line in view.summary_lines() {
+        crate::outln!("{line}");
     }
-    let mut table = render::table(&["network", "used", "utilisation", "score", "to"]);
+    let mut table = render::table(&["network", "used", "utilisation", "score", "after"]);
     for cell in &view.outcome.cells {
         let last = cell
             .snapshots
@@ -63,7 +67,7 @@ async fn one(reader: &mut Reader, sweep: &str, output: Output) -> Result<()> {
         ]);
     }
     if !view.outcome.cells.is_empty() {
-        crate::say!("{table}");
+        crate::outln!("{table}");
     }
     for missing in view
         .outcome
@@ -71,12 +75,12 @@ async fn one(reader: &mut Reader, sweep: &str, output: Output) -> Result<()> {
         .iter()
         .filter(|missing| !missing.pending)
     {
-        crate::say!("missing {}: {}", missing.what, missing.reason);
+        crate::outln!("missing {}: {}", missing.what, missing.reason);
     }
     Ok(())
 }
 
-async fn all(connection: &Connection, reader: &mut Reader, output: Output) -> Result<()> {
+async fn print_system(connection: &Connection, reader: &mut Reader, output: Output) -> Result<()> {
     let mut views = Vec::new();
     for sweep in reader.all().await? {
         views.push(reader.view(&sweep).await?);
@@ -92,14 +96,14 @@ async fn all(connection: &Connection, reader: &mut Reader, output: Output) -> Re
                     "submitted_ms": view.sweep.submitted_ms, "headline": view.outcome.answer.as_ref().map(|answer| &answer.headline)})
             })
             .collect();
-        crate::say!(
+        crate::outln!(
             "{}",
             json!({"sweeps": sweeps, "workers": alive, "dead": dead, "outstanding": queued})
         );
         return Ok(());
     }
     if views.is_empty() {
-        crate::say!("no sweep has been submitted");
+        crate::outln!("no sweep has been submitted yet");
     } else {
         let mut table = render::table(&["sweep", "state", "jobs", "submitted", "answer"]);
         for view in &views {
@@ -124,28 +128,28 @@ async fn all(connection: &Connection, reader: &mut Reader, output: Output) -> Re
                 answer,
             ]);
         }
-        crate::say!("{table}");
+        crate::outln!("{table}");
     }
-    crate::say!();
+    crate::outln!();
     print_workers(&alive);
-    crate::say!("\n{queued} jobs queued or in hand, {dead} dead");
+    crate::outln!("\n{queued} jobs queued or running, {dead} dead");
     Ok(())
 }
 
 fn print_workers(alive: &[Heartbeat]) {
-    let mut table = render::table(&["worker", "service", "process", "does", "since"]);
+    let mut table = render::table(&["worker", "service", "process", "job", "since"]);
     for worker in alive {
-        let does = match (&worker.job, worker.kind) {
-            (Some(job), Some(kind)) if worker.total > 0 => {
+        let job = match (&worker.job, worker.kind) {
+            (Some(key), Some(kind)) if worker.total > 0 => {
                 format!(
                     "{kind} {}: {}/{} {}",
-                    job.short(),
+                    key.short(),
                     worker.done,
                     worker.total,
                     worker.unit
                 )
             }
-            (Some(job), Some(kind)) => format!("{kind} {}", job.short()),
+            (Some(key), Some(kind)) => format!("{kind} {}", key.short()),
             _ => "idle".to_owned(),
         };
         let since = if worker.job.is_some() {
@@ -157,12 +161,12 @@ fn print_workers(alive: &[Heartbeat]) {
             worker.worker.as_str(),
             &worker.service,
             &format!("{} on {}", worker.pid, worker.host),
-            &does,
+            &job,
             &since,
         ]);
     }
     if !alive.is_empty() {
-        crate::say!("{table}");
+        crate::outln!("{table}");
     }
     let absent: Vec<&str> = Service::RUNNING
         .iter()
@@ -170,6 +174,6 @@ fn print_workers(alive: &[Heartbeat]) {
         .filter(|name| alive.iter().all(|worker| worker.service != *name))
         .collect();
     if !absent.is_empty() {
-        crate::say!("no sign of life from: {}", absent.join(", "));
+        crate::outln!("no heartbeat from: {}", absent.join(", "));
     }
 }

@@ -1,8 +1,7 @@
-//! `cedm submit`: a sweep file checked, its names resolved, its files stored, the sweep written
-//! once.
+//! `cedm submit`: check a sweep file, resolve its names, upload its files, write the sweep once.
 
 use crate::{
-    args::{Output, SubmitArgs},
+    args::Output,
     client, import, render,
     sweeps::{Reader, Submitted},
 };
@@ -13,10 +12,28 @@ use cedm_runtime::{
     store::{Body, ObjectUri},
 };
 use cedm_sweep::{Sweep, SweepSpec};
+use clap::Args;
 use serde_json::json;
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
-/// Submits, or shows what would be done.
+/// `cedm submit`.
+#[derive(Args, Debug)]
+pub struct SubmitArgs {
+    /// The sweep file
+    pub file: PathBuf,
+    /// The sweep's name; by default the `name` in the file, else the file's own name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Print the jobs, which of them are cached, and an estimate of the work; submit nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Submits a sweep, or prints what submitting would do.
 ///
 /// # Errors
 /// When the file is wrong, a name in it is unknown, or the sweep's name belongs to another spec.
@@ -33,9 +50,9 @@ pub fn run(args: &SubmitArgs, output: Output) -> Result<()> {
         if args.dry_run {
             return crate::dry_run::print(&mut reader, &sweep, output).await;
         }
-        let came = reader.submit(&sweep).await?;
+        let submitted = reader.submit(&sweep).await?;
         connection.flush().await;
-        print(&sweep.id, came, output)
+        print(&sweep.id, submitted, output)
     })
 }
 
@@ -54,7 +71,7 @@ fn name(args: &SubmitArgs, spec: &SweepSpec) -> Result<SweepId> {
         .unwrap_or_default();
     stem.parse().with_context(|| {
         format!(
-            "{} gives no name for the sweep: write `name = \"…\"` into it or use --name",
+            "{} cannot serve as the sweep's name: add `name = \"…\"` to the file or use --name",
             args.file.display()
         )
     })
@@ -81,10 +98,10 @@ async fn resolve(
             None => folder.join(&path),
             Some(uri) => {
                 let to = fetched.path().join(stored.len().to_string());
-                let brought = tokio::task::spawn_blocking(move || uri.bring(&to))
+                let downloaded = tokio::task::spawn_blocking(move || uri.bring(&to))
                     .await
                     .context("wait for a download")?;
-                brought.with_context(|| format!("file `{path}` of the sweep"))?
+                downloaded.with_context(|| format!("file `{path}` of the sweep"))?
             }
         };
         stored.insert(
@@ -105,13 +122,14 @@ async fn resolve(
     ))
 }
 
-/// A user's file in the store, under its content's name; uploaded unless it is there.
+/// The reference to a user's file in the store, where its digest is its name; uploaded unless it is
+/// stored already.
 async fn store_file(connection: &Connection, path: &Path, dry_run: bool) -> Result<ObjectRef> {
     let digest = {
         let mut hasher = blake3::Hasher::new();
-        let mut opened =
+        let mut source =
             fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
-        std::io::copy(&mut opened, &mut hasher)
+        std::io::copy(&mut source, &mut hasher)
             .with_context(|| format!("read {}", path.display()))?;
         Digest::finish(&hasher)
     };
@@ -133,14 +151,14 @@ async fn store_file(connection: &Connection, path: &Path, dry_run: bool) -> Resu
     Ok(object)
 }
 
-fn print(id: &SweepId, came: Submitted, output: Output) -> Result<()> {
-    let attached = came == Submitted::Attached;
+fn print(id: &SweepId, submitted: Submitted, output: Output) -> Result<()> {
+    let attached = submitted == Submitted::Attached;
     match output {
-        Output::Json => crate::say!("{}", json!({"sweep": id, "attached": attached})),
-        Output::Text if attached => crate::say!(
+        Output::Json => crate::outln!("{}", json!({"sweep": id, "attached": attached})),
+        Output::Text if attached => crate::outln!(
             "sweep {id} was submitted before with the same spec; follow it with `cedm watch {id}`"
         ),
-        Output::Text => crate::say!("sweep {id} submitted; follow it with `cedm watch {id}`"),
+        Output::Text => crate::outln!("sweep {id} submitted; follow it with `cedm watch {id}`"),
     }
     Ok(())
 }

@@ -1,19 +1,19 @@
-//! Lines on stdout. Unlike `println!`, whose reader may not go away (`cedm status | head`), this
-//! ends the program quietly then.
+//! Lines on stdout. `println!` panics when the reader has closed the pipe (`cedm status | head`);
+//! [`outln!`](crate::outln) ends the program quietly instead.
 
 use std::{fmt, io::Write};
 
-/// Prints a line; ends the program when nobody reads any more.
-pub fn line(text: fmt::Arguments<'_>) {
+/// Prints a line; ends the program with success when stdout is closed.
+pub fn print_line(text: fmt::Arguments<'_>) {
     let mut out = std::io::stdout().lock();
     if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
         std::process::exit(0);
     }
 }
 
-/// `println!` for a reader that may go away.
+/// `println!` that ends the program when stdout is closed.
 #[macro_export]
-macro_rules! say {
-    () => { $crate::terminal::line(format_args!("")) };
-    ($($text:tt)*) => { $crate::terminal::line(format_args!($($text)*)) };
+macro_rules! outln {
+    () => { $crate::terminal::print_line(format_args!("")) };
+    ($($text:tt)*) => { $crate::terminal::print_line(format_args!($($text)*)) };
 }

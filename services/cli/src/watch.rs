@@ -1,11 +1,11 @@
-//! `cedm watch`: running jobs with rates and time left, until the sweep ends.
+//! `cedm watch`: follow a sweep until it ends, with the rate and remaining time of running jobs.
 
 pub mod bars;
-pub mod pace;
+pub mod rate;
 pub mod running;
 
 use crate::{
-    args::{Output, WatchArgs},
+    args::Output,
     client,
     sweeps::{Reader, View},
 };
@@ -14,8 +14,9 @@ use bars::Bars;
 use cedm_contract::{Event, EventWhat, JobKey, SweepId};
 use cedm_runtime::{Connection, EventFilter, live_events, past_events};
 use cedm_sweep::outcome::SweepState;
+use clap::Args;
 use futures::StreamExt;
-use running::{Change, Running};
+use running::{Change, RunningJobs};
 use std::{
     collections::HashSet,
     process::ExitCode,
@@ -23,26 +24,36 @@ use std::{
 };
 use tokio::time;
 
-/// How often the sweep is looked at while nothing happens: an event may be missed while a
-/// connection is down.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How long after an event the sweep is looked at: a burst of events is one look.
-const SETTLE: Duration = Duration::from_millis(200);
-/// Events that are remembered, so that none is shown twice.
-const REMEMBERED: usize = 100_000;
-/// How long broker and store may be away.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// `cedm watch`.
+#[derive(Args, Debug)]
+pub struct WatchArgs {
+    /// Name of the sweep; needed only when several are running
+    pub sweep: Option<String>,
+    /// Print every event of every sweep, until interrupted
+    #[arg(long, conflicts_with = "sweep")]
+    pub follow: bool,
+}
 
-/// Watches until the end; success for a complete sweep, failure for one that ended without all it
-/// was asked for.
+/// How often the sweep's state is read while no event comes: events may be missed while the
+/// connection is down.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+/// How long after an event the sweep's state is read, so that a burst of events costs one read.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// Most events remembered to suppress duplicates.
+const SEEN_EVENTS_MAX: usize = 100_000;
+/// How long broker and store may be unavailable before the command fails.
+const OUTAGE_LIMIT: Duration = Duration::from_secs(120);
+
+/// Follows a sweep to its end. The exit code is success for a complete sweep, failure for one that
+/// ended incomplete.
 ///
 /// # Errors
-/// When the sweep is unknown or the system is gone for two minutes.
+/// When the sweep is unknown, or the system is unavailable for two minutes.
 pub fn run(args: &WatchArgs, output: Output) -> Result<ExitCode> {
     client::block_on(async {
         let connection = client::connect().await?;
         if args.follow {
-            return everything(&connection, output).await;
+            return follow_all(&connection, output).await;
         }
         let mut reader = Reader::new(&connection);
         let sweep = match &args.sweep {
@@ -72,9 +83,9 @@ async fn only_running(reader: &mut Reader) -> Result<SweepId> {
     }
 }
 
-/// Prints every event as it comes, once: the past and the present overlap, and a publication whose
-/// answer was lost is repeated.
-async fn everything(connection: &Connection, output: Output) -> Result<ExitCode> {
+/// Prints every event once. Duplicates occur: stored and live events overlap, and a publication
+/// whose acknowledgement was lost is repeated.
+async fn follow_all(connection: &Connection, output: Output) -> Result<ExitCode> {
     let mut events = live_events(connection, &EventFilter::default()).await?;
     let mut seen = HashSet::new();
     for event in past_events(connection, &EventFilter::default()).await? {
@@ -83,8 +94,8 @@ async fn everything(connection: &Connection, output: Output) -> Result<ExitCode>
         }
     }
     while let Some(event) = events.next().await {
-        // Only what is recent can come twice.
-        if seen.len() > REMEMBERED {
+        // Only recent events can be duplicated.
+        if seen.len() > SEEN_EVENTS_MAX {
             seen.clear();
         }
         if seen.insert(identity(&event)) {
@@ -94,10 +105,10 @@ async fn everything(connection: &Connection, output: Output) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// What makes an event the same when it comes twice.
-type Identity = (JobKey, EventWhat, String, u64);
+/// What two copies of one event have in common.
+type EventIdentity = (JobKey, EventWhat, String, u64);
 
-fn identity(event: &Event) -> Identity {
+fn identity(event: &Event) -> EventIdentity {
     (
         event.key.clone(),
         event.what,
@@ -108,20 +119,20 @@ fn identity(event: &Event) -> Identity {
 
 fn print(event: &Event, output: Output) {
     match output {
-        Output::Json => crate::say!(
+        Output::Json => crate::outln!(
             "{}",
             serde_json::to_string(event)
                 .expect("invariant: events are plain data and always encode")
         ),
         Output::Text => {
             let (done, total, unit) = (event.done, event.total, &event.unit);
-            let how_far = if event.what == EventWhat::Progress {
+            let progress = if event.what == EventWhat::Progress {
                 format!(" {done}/{total} {unit}")
             } else {
                 String::new()
             };
-            crate::say!(
-                "{:<10} {:<10} {}{how_far} {}",
+            crate::outln!(
+                "{:<10} {:<10} {}{progress} {}",
                 event.what.to_string(),
                 event.kind.to_string(),
                 event.key.short(),
@@ -137,11 +148,11 @@ struct Watcher {
     sweep: SweepId,
     output: Output,
     view: View,
-    running: Running,
+    running: RunningJobs,
     bars: Bars,
-    /// Events shown already: the past and the present overlap.
-    seen: HashSet<Identity>,
-    away_since: Option<Instant>,
+    /// Events shown already: stored and live events overlap.
+    seen: HashSet<EventIdentity>,
+    unavailable_since: Option<Instant>,
 }
 
 impl Watcher {
@@ -159,37 +170,37 @@ impl Watcher {
             sweep,
             output,
             view,
-            running: Running::default(),
+            running: RunningJobs::default(),
             bars,
             seen: HashSet::new(),
-            away_since: None,
+            unavailable_since: None,
         })
     }
 
     async fn run(mut self) -> Result<ExitCode> {
         let mut live = live_events(&self.connection, &EventFilter::default()).await?;
-        self.look().await?;
+        self.refresh().await?;
         for event in past_events(&self.connection, &EventFilter::default()).await? {
             if event.at_ms >= self.view.sweep.submitted_ms {
-                self.take(&event, true);
+                self.apply(&event, true);
             }
         }
-        let mut next_look = time::Instant::now();
+        let mut next_refresh = time::Instant::now();
         while self.view.outcome.state == SweepState::Running {
             tokio::select! {
                 event = live.next() => {
                     let event = event.context("the connection to the broker is closed")?;
-                    if !self.view.knows(&event.key) {
-                        self.look().await?; // a job that was planned a moment ago
+                    if !self.view.contains(&event.key) {
+                        self.refresh().await?; // perhaps a job that was planned only now
                     }
-                    self.take(&event, false);
+                    self.apply(&event, false);
                     if matches!(event.what, EventWhat::Done | EventWhat::Dead) {
-                        next_look = next_look.min(time::Instant::now() + SETTLE);
+                        next_refresh = next_refresh.min(time::Instant::now() + DEBOUNCE);
                     }
                 }
-                () = time::sleep_until(next_look) => {
-                    self.look().await?;
-                    next_look = time::Instant::now() + LOOK_EVERY;
+                () = time::sleep_until(next_refresh) => {
+                    self.refresh().await?;
+                    next_refresh = time::Instant::now() + REFRESH_INTERVAL;
                 }
             }
         }
@@ -197,28 +208,30 @@ impl Watcher {
         self.finish()
     }
 
-    /// Looks at the sweep anew. A system that is away for a moment is waited for.
-    async fn look(&mut self) -> Result<()> {
+    /// Reads the sweep's state; waits while the system is unavailable for a short time.
+    async fn refresh(&mut self) -> Result<()> {
         match self.reader.view(&self.sweep).await {
             Ok(view) => {
                 self.view = view;
-                self.away_since = None;
+                self.unavailable_since = None;
             }
             Err(error) => {
-                let since = *self.away_since.get_or_insert_with(Instant::now);
-                if since.elapsed() > PATIENCE {
-                    return Err(error.context("the system does not answer any more"));
+                let since = *self.unavailable_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > OUTAGE_LIMIT {
+                    return Err(error.context("the system has been unavailable for two minutes"));
                 }
-                self.bars.say(&format!("waiting for the system: {error:#}"));
+                self.bars
+                    .print(&format!("waiting for the system: {error:#}"));
             }
         }
         if self.output == Output::Text {
-            self.bars.counts(&self.view.outcome.jobs);
+            self.bars.set_counts(&self.view.outcome.jobs);
         }
         Ok(())
     }
 
-    fn take(&mut self, event: &Event, past: bool) {
+    /// Shows an event of this sweep; one that is `stored` changes the bars but prints no line.
+    fn apply(&mut self, event: &Event, stored: bool) {
         let Some(label) = self.view.label(&event.key) else {
             return;
         };
@@ -229,25 +242,25 @@ impl Watcher {
             print(event, self.output);
             return;
         }
-        match self.running.take(event) {
-            Change::Began | Change::Moved => {
-                if let Some(run) = self.running.get(&event.key) {
-                    self.bars.draw(&event.key, label, run);
+        match self.running.apply(event) {
+            Change::Started | Change::Advanced => {
+                if let Some(job) = self.running.get(&event.key) {
+                    self.bars.draw(&event.key, label, job);
                 }
             }
             Change::Ended => self.bars.remove(&event.key),
-            Change::Nothing => {}
+            Change::None => {}
         }
-        if !past {
-            self.bars.note(event, label);
+        if !stored {
+            self.bars.print_event(event, label);
         }
     }
 
     fn finish(self) -> Result<ExitCode> {
         let complete = self.view.outcome.state == SweepState::Complete;
         if self.output == Output::Text {
-            for line in self.view.last_words() {
-                crate::say!("{line}");
+            for line in self.view.summary_lines() {
+                crate::outln!("{line}");
             }
         }
         Ok(if complete {

@@ -7,7 +7,7 @@ mod credentials;
 pub use credentials::Credentials;
 
 use crate::streams::consumer_name;
-use cedm_contract::{Heartbeat, Kind, Priority, Service};
+use cedm_contract::{Priority, Service};
 use std::{fmt::Write, net::SocketAddr, path::Path};
 
 /// `deploy/jetstream.toml`: streams, buckets and consumers, created by
@@ -133,26 +133,6 @@ pub fn render_prometheus(targets: &Path, rule_files: &[&Path], scrape_interval_s
         .replace("{{scrape_interval}}", &format!("{scrape_interval_s}s"))
         .replace("{{rule_files}}", &format!("[{}]", rules.join(", ")))
         .replace("{{targets}}", &quoted(&targets.display().to_string()))
-}
-
-/// The targets file that [`render_prometheus`] refers to, from the workers' own words.
-pub fn render_targets(workers: &[Heartbeat]) -> String {
-    let targets: Vec<serde_json::Value> = workers
-        .iter()
-        .filter_map(|worker| {
-            let address = worker.metrics.strip_prefix("http://")?.strip_suffix("/metrics")?;
-            Some(serde_json::json!({ "targets": [address], "labels": { "instance": worker.worker } }))
-        })
-        .collect();
-    serde_json::Value::from(targets).to_string()
-}
-
-/// Every queued kind with the service that performs it, for scalers and dashboards.
-pub fn kinds_by_service() -> Vec<(Service, Vec<Kind>)> {
-    Service::RUNNING
-        .iter()
-        .map(|service| (*service, service.kinds()))
-        .collect()
 }
 
 #[cfg(test)]

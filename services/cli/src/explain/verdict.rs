@@ -1,60 +1,60 @@
-//! Why a job waits, ran or was reused: one sentence from the facts.
+//! The state of a job in one sentence, and its reason.
 
 use crate::render;
 use cedm_contract::{DeadLetter, Event, EventWhat, Heartbeat, Kind, Manifest};
 
-/// What is known of a job.
+/// What is known about a job.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// Its kind, where anything says it.
+    /// Its kind, where anything names it.
     pub kind: Option<Kind>,
     /// Its result.
     pub manifest: Option<Manifest>,
-    /// Whether a result is there that does not verify.
+    /// Whether a result is stored whose objects are missing or damaged.
     pub broken: bool,
     /// Its dead letter.
-    pub letter: Option<DeadLetter>,
-    /// Whether it is queued; with `true` when it waits for the time of its next try.
+    pub dead_letter: Option<DeadLetter>,
+    /// `Some` when it is queued, with `true` when it waits for its next attempt after a failure.
     pub queued: Option<bool>,
-    /// Who has it in hand.
+    /// The worker that runs it.
     pub worker: Option<Heartbeat>,
-    /// Jobs of its kind that are queued too.
+    /// Other queued jobs of its kind.
     pub others: usize,
-    /// Living workers of its service.
+    /// Workers of its service with a recent heartbeat.
     pub workers: usize,
-    /// Of these, how many have a job in hand.
+    /// How many of these are running a job.
     pub busy: usize,
-    /// Jobs of the sweep that must be done first.
+    /// Labels of jobs that must be done first.
     pub waits_for: Vec<String>,
-    /// Its story, oldest first.
+    /// Its events, oldest first.
     pub events: Vec<Event>,
 }
 
-/// The sentence.
+/// The state of a job as the rest of a sentence that starts with "the job".
 pub fn verdict(facts: &Facts) -> String {
     if let Some(manifest) = &facts.manifest {
         return done(manifest, &facts.events);
     }
     if facts.broken {
-        return "has a result whose objects are missing or damaged (`cedm fsck` names them); the \
-            next submit discards it and the job is done again"
+        return "has a result whose objects are missing or damaged (`cedm fsck` names them); the next \
+            submit discards it and runs the job again"
             .to_owned();
     }
     if let Some(worker) = &facts.worker {
-        let how_far = if worker.total > 0 {
+        let progress = if worker.total > 0 {
             format!(", {} of {} {}", worker.done, worker.total, worker.unit)
         } else {
             String::new()
         };
         return format!(
-            "runs on {} since {}{how_far}",
+            "has been running on {} for {}{progress}",
             worker.worker,
             render::since(worker.since_ms)
         );
     }
-    if let Some(letter) = &facts.letter {
+    if let Some(letter) = &facts.dead_letter {
         return format!(
-            "is dead after {} tries: {}",
+            "is dead after {} attempts: {}",
             letter.attempts,
             first_line(&letter.error)
         );
@@ -68,12 +68,12 @@ pub fn verdict(facts: &Facts) -> String {
                 .rev()
                 .find(|event| event.what == EventWhat::Failed);
             let why = last.map_or(String::new(), |event| {
-                format!(": the last try failed ({})", first_line(&event.message))
+                format!(": the last attempt failed ({})", first_line(&event.message))
             });
-            format!("waits for the time of its next try{why}")
+            format!("waits for its next attempt{why}")
         }
         Some(false) if facts.workers == 0 => format!(
-            "waits, for no {service} is alive: start one \
+            "waits because no {service} is running: start one \
              (`cedm up --workers {service}=1`)"
         ),
         Some(false) if facts.busy >= facts.workers => {
@@ -105,12 +105,14 @@ pub fn verdict(facts: &Facts) -> String {
             };
             format!("waits for {shown}{more}")
         }
-        None if facts.events.is_empty() => "is not known: no result, no message and no event has \
-            this key"
-            .to_owned(),
-        None => "is not queued and has no result; the coordinator queues it again when a running \
-            sweep needs it"
-            .to_owned(),
+        None if facts.events.is_empty() => {
+            "is unknown: no result, message or event has this key".to_owned()
+        }
+        None => {
+            "is not queued and has no result; the coordinator queues it again when a running sweep \
+            needs it"
+                .to_owned()
+        }
     }
 }
 
@@ -120,14 +122,14 @@ fn done(manifest: &Manifest, events: &[Event]) -> String {
     ));
     let again = match manifest.attempt.delivery {
         0 | 1 => String::new(),
-        times => format!(", at the {} delivery", ordinal(times)),
+        times => format!(", in the {} delivery", ordinal(times)),
     };
     let reused = events
         .iter()
         .filter(|event| event.what == EventWhat::Done && event.cached)
         .count();
     let reused = if reused > 0 {
-        format!("; found again and not repeated {reused} times since")
+        format!("; reused {reused} times since")
     } else {
         String::new()
     };
@@ -156,8 +158,11 @@ mod tests {
     use cedm_contract::{JobKey, SCHEMA_VERSION};
 
     fn check(facts: Facts, expect: &str) {
-        let said = verdict(&facts);
-        assert!(said.contains(expect), "{said:?} does not say {expect:?}");
+        let found = verdict(&facts);
+        assert!(
+            found.contains(expect),
+            "expected {expect:?}, found {found:?}"
+        );
     }
 
     fn failed(message: &str) -> Event {
@@ -178,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn every_state_has_its_sentence() {
+    fn every_state_of_a_job_is_described() {
         let queued = |delayed| Facts {
             kind: Some(Kind::Train),
             queued: Some(delayed),
             ..Facts::default()
         };
-        check(Facts::default(), "is not known");
-        check(queued(false), "no trainer is alive");
+        check(Facts::default(), "is unknown");
+        check(queued(false), "no trainer is running");
         check(
             Facts {
                 workers: 2,
@@ -208,7 +213,7 @@ mod tests {
                 events: vec![failed("store: no answer\nmore")],
                 ..queued(true)
             },
-            "the last try failed (store: no answer)",
+            "the last attempt failed (store: no answer)",
         );
         check(
             Facts {

@@ -2,12 +2,25 @@
 //! killed.
 //!
 //! Our own services watch their stdin. A program that cannot (nats-server, Prometheus) is started
-//! through this: the process asks the kernel for a signal at its parent's death and then turns into
-//! the program, so there is no guard left that could itself be killed. What still escapes is reaped
-//! by the next `cedm up`, by process id and start time.
+//! through this: the process asks the kernel for a signal at its parent's death and then replaces
+//! itself by the program (`exec`), so no intermediate process is left that could be killed. A
+//! process that still escapes is stopped by the next `cedm up`, which knows its process id and start
+//! time.
 
 use anyhow::{Context, Result};
+use clap::Args;
 use std::{ffi::OsString, os::unix::process::CommandExt, process::Command};
+
+/// `cedm guard`.
+#[derive(Args, Debug)]
+pub struct GuardArgs {
+    /// The process whose end is this program's end
+    #[arg(long)]
+    pub parent: i32,
+    /// Program and arguments
+    #[arg(last = true, required = true)]
+    pub program: Vec<OsString>,
+}
 
 /// Turns this process into `program`; returns only on failure.
 ///
@@ -18,7 +31,7 @@ pub fn become_program(
     program: &OsString,
     arguments: &[OsString],
 ) -> Result<std::convert::Infallible> {
-    // SIGTERM lets nats-server close its files; the next `up` reaps what does not listen.
+    // SIGTERM lets nats-server close its files; the next `up` kills what ignores it.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)
         .context("ask for a signal at the parent's death")?;
     // The parent may have died before the line above took effect.

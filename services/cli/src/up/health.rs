@@ -1,4 +1,4 @@
-//! Whether a child is ready: one small HTTP question on loopback.
+//! Readiness of children: one small HTTP request on loopback each.
 
 use crate::up::process_table::ProcessTable;
 use anyhow::{Result, bail};
@@ -13,33 +13,33 @@ use tokio::{
     time,
 };
 
-/// What a ready child answers.
+/// How to find out whether a child is ready.
 #[derive(Clone, Debug)]
 pub struct Probe {
     /// The child.
     pub name: String,
     /// `127.0.0.1:<port>`.
     pub address: String,
-    /// Path asked for; for a child without one (the store refuses strangers, loudly) a connection
-    /// will do.
+    /// Path that answers 200 once the child is ready. `None` for the store, which logs a warning for
+    /// every request without credentials: there, an accepted connection is enough.
     pub path: Option<&'static str>,
 }
 
-/// Whether the child answers as it should; what it answered otherwise.
-async fn ask(probe: &Probe) -> Result<(), String> {
+/// Ok when the child is ready, else a description of its answer.
+async fn check(probe: &Probe) -> Result<(), String> {
     match probe.path {
         Some(path) => match status(&probe.address, path).await {
             Some(200) => Ok(()),
             Some(other) => Err(format!(
-                "http://{}{path} answers HTTP {other}",
+                "http://{}{path} answers with HTTP status {other}",
                 probe.address
             )),
-            None => Err(format!("http://{}{path} answers nothing", probe.address)),
+            None => Err(format!("http://{}{path} does not answer", probe.address)),
         },
         None => {
             match time::timeout(Duration::from_secs(2), TcpStream::connect(&probe.address)).await {
                 Ok(Ok(_)) => Ok(()),
-                _ => Err(format!("{} takes no connection", probe.address)),
+                _ => Err(format!("{} does not accept connections", probe.address)),
             }
         }
     }
@@ -47,16 +47,15 @@ async fn ask(probe: &Probe) -> Result<(), String> {
 
 /// HTTP status of `GET path`; `None` when there is no answer within two seconds.
 pub async fn status(address: &str, path: &str) -> Option<u16> {
-    let ask = async {
+    let request = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut head = [0u8; 12]; // "HTTP/1.1 200"
-        stream.read_exact(&mut head).await.ok()?;
-        std::str::from_utf8(&head[9..]).ok()?.parse().ok()
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.ok()?;
+        let mut answer = [0u8; 12]; // "HTTP/1.1 200"
+        stream.read_exact(&mut answer).await.ok()?;
+        std::str::from_utf8(&answer[9..]).ok()?.parse().ok()
     };
-    time::timeout(Duration::from_secs(2), ask)
+    time::timeout(Duration::from_secs(2), request)
         .await
         .ok()
         .flatten()
@@ -65,37 +64,36 @@ pub async fn status(address: &str, path: &str) -> Option<u16> {
 /// Waits until every child is ready.
 ///
 /// # Errors
-/// When one was started again five times, or is not ready within `patience`; with the end of its
-/// log.
+/// When a child was restarted five times, or is not ready within `timeout`; with the end of its log.
 pub async fn all_ready(
     probes: &[Probe],
     process_table: &ProcessTable,
     logs: &Path,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<()> {
-    let end = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     for probe in probes {
         loop {
-            let answer = ask(probe).await;
-            if process_table.runs(&probe.name) && answer.is_ok() {
+            let answer = check(probe).await;
+            if process_table.is_running(&probe.name) && answer.is_ok() {
                 break;
             }
             let log = logs.join(format!("{}.log", probe.name));
             if process_table.restarts(&probe.name) >= 5 {
                 bail!(
-                    "{} ends again and again; the end of {}:\n{}",
+                    "{} exits repeatedly; the end of {}:\n{}",
                     probe.name,
                     log.display(),
                     tail(&log)
                 );
             }
-            if Instant::now() > end {
-                let (patience, answer) = (
-                    humantime::format_duration(patience),
+            if Instant::now() > deadline {
+                let (timeout, answer) = (
+                    humantime::format_duration(timeout),
                     answer.err().unwrap_or_default(),
                 );
                 bail!(
-                    "{} was not ready within {patience} ({answer}); the end of {}:\n{}",
+                    "{} was not ready within {timeout} ({answer}); the end of {}:\n{}",
                     probe.name,
                     log.display(),
                     tail(&log)

@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
 };
 
-/// Hands out each port once.
+/// Finds free ports, each one once.
 #[derive(Default)]
 pub struct Ports {
     taken: BTreeSet<u16>,
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_are_distinct_and_a_taken_one_is_passed_over() {
+    fn ports_are_distinct_and_busy_ones_are_skipped() {
         let mut ports = Ports::default();
         let first = ports.free(None).unwrap();
         assert_ne!(ports.free(Some(first)).unwrap(), first);

@@ -1,4 +1,4 @@
-//! Processes by id and start time, so that a reused id is never mistaken for one of ours.
+//! Processes by id and start time, so that another process with a reused id is never signalled.
 
 use crate::home::Process;
 use nix::{
@@ -20,11 +20,11 @@ impl Process {
             start_ticks: start_ticks(pid)?,
         })
     }
-    /// Whether it is still this process, and no zombie.
+    /// Whether this very process still runs; a zombie does not.
     pub fn is_alive(&self) -> bool {
         start_ticks(self.pid) == Some(self.start_ticks)
     }
-    /// Sends a signal if it is alive; a process that is gone is no error.
+    /// Sends a signal if it is alive; it is no error when the process is gone.
     pub fn signal(&self, signal: Signal) {
         if self.is_alive() {
             match signal::kill(Pid::from_raw(self.pid), signal) {
@@ -33,26 +33,29 @@ impl Process {
             }
         }
     }
-    /// Waits until it is gone, at most `patience`; returns whether it is.
-    pub fn wait_gone(&self, patience: Duration) -> bool {
-        let end = Instant::now() + patience;
+    /// Waits until it is gone, at most `timeout`; returns whether it is.
+    pub fn wait_gone(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
         while self.is_alive() {
-            if Instant::now() > end {
+            if Instant::now() > deadline {
                 return false;
             }
-            // A process that is not our child offers nothing to wait on.
+            // Only a parent can wait(2) for a process, so this polls.
             thread::sleep(Duration::from_millis(20));
         }
         true
     }
 }
 
-/// Ends processes that a supervisor left behind; returns how many there were.
-pub fn reap(left: &[Process]) -> usize {
-    let alive: Vec<&Process> = left.iter().filter(|process| process.is_alive()).collect();
+/// Stops these processes, with SIGKILL after five seconds; returns how many were alive.
+pub fn stop_all(processes: &[Process]) -> usize {
+    let alive: Vec<&Process> = processes
+        .iter()
+        .filter(|process| process.is_alive())
+        .collect();
     for process in &alive {
         process.signal(Signal::SIGTERM);
-        process.signal(Signal::SIGCONT); // a stopped process would never see the first one
+        process.signal(Signal::SIGCONT); // a process stopped by SIGSTOP handles SIGTERM only after it continues
     }
     for process in &alive {
         if !process.wait_gone(Duration::from_secs(5)) {
@@ -82,7 +85,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_process_is_its_id_and_its_start() {
+    fn a_process_is_identified_by_its_id_and_start_time() {
         let mut child = Command::new("sleep").arg("100").spawn().unwrap();
         let process = Process::of(child.id()).unwrap();
         assert!(process.is_alive());
@@ -93,7 +96,7 @@ mod tests {
         assert!(!other.is_alive());
         other.signal(Signal::SIGKILL); // must not hit the one that reuses its id
         assert!(process.is_alive());
-        assert_eq!(reap(&[process.clone(), other]), 1);
+        assert_eq!(stop_all(&[process.clone(), other]), 1);
         child.wait().unwrap();
         assert!(!process.is_alive());
     }

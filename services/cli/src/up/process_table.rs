@@ -1,20 +1,20 @@
-//! What the supervisor knows of its children, kept in the home after every change.
+//! The supervisor's table of its children, written to the home after every change.
 
 use crate::home::{Child, Home, Phase, Process, State};
 use anyhow::{Context, Result};
 use std::cell::RefCell;
 
-/// The state of a running system. Lives on the supervisor's one thread.
+/// The state of a running system. It lives on the supervisor's only thread.
 pub struct ProcessTable {
     home: Home,
     state: RefCell<State>,
 }
 
 impl ProcessTable {
-    /// A board for this process with no children yet.
+    /// A table for this process, with no children yet.
     ///
     /// # Errors
-    /// When the state cannot be kept.
+    /// When the state cannot be written.
     pub fn new(home: Home) -> Result<Self> {
         let supervisor = Process::of(std::process::id())
             .context("read the start time of this process from /proc")?;
@@ -23,14 +23,14 @@ impl ProcessTable {
             phase: Phase::Starting,
             children: Vec::new(),
         };
-        home.keep_state(&state)?;
+        home.save_state(&state)?;
         Ok(Self {
             home,
             state: RefCell::new(state),
         })
     }
-    /// Enters or replaces a child.
-    pub fn show(&self, child: Child) {
+    /// Adds or replaces a child.
+    pub fn update(&self, child: Child) {
         let mut state = self.state.borrow_mut();
         match state
             .children
@@ -40,21 +40,21 @@ impl ProcessTable {
             Some(known) => *known = child,
             None => state.children.push(child),
         }
-        self.keep(&state);
+        self.save(&state);
     }
-    /// Says how far the system is: whoever waits to attach goes on when it is ready.
-    pub fn enter(&self, phase: Phase) {
+    /// Records the system's phase; a second `cedm up` waits for [`Phase::Ready`] to attach.
+    pub fn set_phase(&self, phase: Phase) {
         let mut state = self.state.borrow_mut();
         state.phase = phase;
-        self.keep(&state);
+        self.save(&state);
     }
-    /// Whether the child runs now.
-    pub fn runs(&self, name: &str) -> bool {
+    /// Whether the child is running.
+    pub fn is_running(&self, name: &str) -> bool {
         self.state.borrow().children.iter().any(|child| {
             child.name == name && child.process.as_ref().is_some_and(Process::is_alive)
         })
     }
-    /// How often the child was started again.
+    /// How often the child was restarted.
     pub fn restarts(&self, name: &str) -> u32 {
         self.state
             .borrow()
@@ -63,14 +63,14 @@ impl ProcessTable {
             .find(|child| child.name == name)
             .map_or(0, |child| child.restarts)
     }
-    /// A line for whoever watches the supervisor.
-    pub fn say(&self, line: &str) {
+    /// Prints a line on the supervisor's stderr.
+    pub fn log(&self, line: &str) {
         eprintln!("cedm up: {line}");
     }
 
-    fn keep(&self, state: &State) {
-        if let Err(error) = self.home.keep_state(state) {
-            tracing::warn!("{error:#}"); // supervision goes on; only `status` and `down` read the file
+    fn save(&self, state: &State) {
+        if let Err(error) = self.home.save_state(state) {
+            tracing::warn!("{error:#}"); // supervision continues: only other commands read the file
         }
     }
 }

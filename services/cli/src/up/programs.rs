@@ -1,4 +1,5 @@
-//! Where the programs are: ours beside this one, nats-server and Prometheus as installed.
+//! Where the programs of a local system are: the project's own beside this one, nats-server and
+//! Prometheus as installed.
 
 use anyhow::{Context, Result};
 use std::{
@@ -6,16 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// One of our own programs, beside this one.
+/// One of the project's own programs, in the folder of this one.
 ///
 /// # Errors
 /// When it was not built.
-pub fn ours(name: &str) -> Result<PathBuf> {
-    let here = env::current_exe().context("find this program's own path")?;
-    let path = here.with_file_name(name);
+pub fn own(name: &str) -> Result<PathBuf> {
+    let this = env::current_exe().context("find this program's own path")?;
+    let path = this.with_file_name(name);
     anyhow::ensure!(
         path.is_file(),
-        "{} is missing: build the whole workspace (`cargo build`), or install all programs in one folder",
+        "{} not found: build the whole workspace (`cargo build`), or install all programs in one folder",
         path.display()
     );
     Ok(path)
@@ -31,7 +32,7 @@ pub fn nats_server() -> Result<PathBuf> {
         let path = PathBuf::from(path);
         anyhow::ensure!(
             path.is_file(),
-            "CEDM_NATS_SERVER names {}, which is no file",
+            "CEDM_NATS_SERVER is {}: file not found",
             path.display()
         );
         return Ok(path);
@@ -42,8 +43,8 @@ pub fn nats_server() -> Result<PathBuf> {
         .map(|folder| folder.join(".deps/bin/nats-server"))
         .find(|path| path.is_file());
     fetched.or_else(|| on_path("nats-server")).context(
-        "nats-server was not found: run `cargo xtask setup` in the clone, install it on \
-         the PATH, or name it in CEDM_NATS_SERVER",
+        "nats-server not found: run `cargo xtask setup` in the clone, install it on the PATH, or set \
+         CEDM_NATS_SERVER to its path",
     )
 }
 
@@ -56,14 +57,14 @@ pub fn prometheus() -> Result<PathBuf> {
         let path = PathBuf::from(path);
         anyhow::ensure!(
             path.is_file(),
-            "CEDM_PROMETHEUS names {}, which is no file",
+            "CEDM_PROMETHEUS is {}: file not found",
             path.display()
         );
         return Ok(path);
     }
     on_path("prometheus").context(
-        "Prometheus is not installed: put it on the PATH, name it in \
-         CEDM_PROMETHEUS, or leave --prometheus out",
+        "prometheus not found: install it on the PATH, set CEDM_PROMETHEUS to its path, or omit \
+         --prometheus",
     )
 }
 

@@ -1,12 +1,12 @@
-//! Bars in a terminal, lines elsewhere.
+//! Progress bars on a terminal; plain lines when stderr is something else.
 
-use crate::{render, watch::running::Run};
+use crate::{render, watch::running::RunningJob};
 use cedm_contract::{Event, EventWhat, JobKey, Kind};
 use cedm_sweep::outcome::JobCounts;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{collections::BTreeMap, io::IsTerminal};
 
-/// The picture of a running sweep.
+/// The progress bars of a sweep: one in all, and one for every running job.
 pub struct Bars {
     all: MultiProgress,
     total: ProgressBar,
@@ -15,7 +15,7 @@ pub struct Bars {
 }
 
 impl Bars {
-    /// An empty picture.
+    /// Bars of a sweep without running jobs.
     pub fn new(sweep: &str) -> Self {
         let all = MultiProgress::new();
         let total = all.add(
@@ -30,53 +30,53 @@ impl Bars {
             is_terminal: std::io::stderr().is_terminal(),
         }
     }
-    /// Shows how many jobs are where.
-    pub fn counts(&self, counts: &JobCounts) {
+    /// Shows how many jobs are in which state.
+    pub fn set_counts(&self, counts: &JobCounts) {
         self.total
             .set_length(counts.done + counts.ready + counts.waiting + counts.dead + counts.blocked);
         self.total.set_position(counts.done);
-        let mut words = Vec::new();
+        let mut parts = Vec::new();
         if counts.dead > 0 {
-            words.push(format!(
-                "{} dead, {} wait for them (cedm dead list)",
+            parts.push(format!(
+                "{} dead, {} blocked by them (cedm dead list)",
                 counts.dead, counts.blocked
             ));
         }
         if counts.cached > 0 {
-            words.push(format!("{} reused", counts.cached));
+            parts.push(format!("{} reused", counts.cached));
         }
-        self.total.set_message(words.join(", "));
+        self.total.set_message(parts.join(", "));
     }
-    /// Draws a running job.
-    pub fn draw(&mut self, key: &JobKey, label: &str, run: &Run) {
+    /// Draws the bar of a running job.
+    pub fn draw(&mut self, key: &JobKey, label: &str, job: &RunningJob) {
         let bar = self.jobs.entry(key.clone()).or_insert_with(|| {
             self.all
                 .add(ProgressBar::new(0).with_style(style("  {prefix:34!} {bar:20} {msg}")))
         });
         bar.set_prefix(label.to_owned());
-        bar.set_length(run.total.max(1));
-        bar.set_position(run.done.min(run.total));
-        let mut words = vec![if run.total > 0 {
-            format!("{}/{} {}", run.done, run.total, run.unit)
+        bar.set_length(job.total.max(1));
+        bar.set_position(job.done.min(job.total));
+        let mut parts = vec![if job.total > 0 {
+            format!("{}/{} {}", job.done, job.total, job.unit)
         } else {
             "running".to_owned()
         }];
-        words.extend(run.rate().map(render::rate));
-        words.extend(
-            run.left()
+        parts.extend(job.rate().map(render::rate));
+        parts.extend(
+            job.time_left()
                 .map(|left| format!("{} left", render::duration(left))),
         );
-        bar.set_message(words.join("  "));
+        bar.set_message(parts.join("  "));
     }
-    /// Takes a job's bar away.
+    /// Removes a job's bar.
     pub fn remove(&mut self, key: &JobKey) {
         if let Some(bar) = self.jobs.remove(key) {
             bar.finish_and_clear();
             self.all.remove(&bar);
         }
     }
-    /// A line above the bars for what stays worth knowing.
-    pub fn note(&self, event: &Event, label: &str) {
+    /// Prints a line above the bars for events that matter after the bar is gone.
+    pub fn print_event(&self, event: &Event, label: &str) {
         let milestone = matches!(
             event.kind,
             Kind::Features | Kind::Cluster | Kind::Bound | Kind::Train | Kind::Score
@@ -87,24 +87,26 @@ impl Bars {
             EventWhat::Failed => format!("failed {label}: {}", first_line(&event.message)),
             EventWhat::Dead => format!("dead   {label}: {}", first_line(&event.message)),
             EventWhat::Superseded => {
-                format!("late   {label}: another attempt had finished; this result was set aside")
+                format!(
+                    "superseded {label}: another attempt committed first; this result is discarded"
+                )
             }
             _ => return,
         };
-        self.say(&line);
+        self.print(&line);
     }
-    /// A line above the bars.
-    pub fn say(&self, line: &str) {
+    /// Prints a line above the bars.
+    pub fn print(&self, line: &str) {
         if self.is_terminal {
-            self.all.println(line).ok(); // a terminal that is gone needs no lines
+            self.all.println(line).ok(); // the terminal may be closed by now
         } else {
             eprintln!("{line}");
         }
     }
-    /// Clears the picture.
+    /// Removes all bars.
     pub fn clear(&mut self) {
         self.total.finish_and_clear();
-        self.all.clear().ok(); // as above
+        self.all.clear().ok(); // the terminal may be closed by now
     }
 }
 

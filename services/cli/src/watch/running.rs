@@ -1,123 +1,110 @@
-//! Which jobs run, how far they are and how fast: folded from events, drawn elsewhere.
+//! The running jobs of a sweep with their progress, folded from events.
 
-use crate::watch::pace::Pace;
-use cedm_contract::{Event, EventWhat, JobKey, Kind};
+use crate::watch::rate::RateEstimate;
+use cedm_contract::{Event, EventWhat, JobKey};
 use std::{collections::BTreeMap, time::Duration};
 
 /// One running job.
 #[derive(Clone, Debug)]
-pub struct Run {
-    /// Its kind.
-    pub kind: Kind,
-    /// Its worker.
-    pub worker: String,
-    /// Which attempt.
-    pub attempt: String,
-    /// When it began, in Unix milliseconds.
-    pub since_ms: u64,
+pub struct RunningJob {
+    /// The attempt that runs.
+    attempt: String,
     /// Work done, in `unit`.
     pub done: u64,
     /// Work in all; 0 while unknown.
     pub total: u64,
-    /// What is counted.
+    /// What is counted, for example `kimg`.
     pub unit: String,
-    pace: Pace,
+    estimate: RateEstimate,
 }
 
-impl Run {
+impl RunningJob {
     /// Units per second, once known.
     pub fn rate(&self) -> Option<f64> {
-        self.pace.rate()
+        self.estimate.rate()
     }
-    /// Time left, once known.
-    pub fn left(&self) -> Option<Duration> {
-        self.pace.left(self.total)
+    /// Remaining time, once known.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.estimate.time_left(self.total)
     }
 }
 
 /// What an event changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A job began, or began again.
-    Began,
-    /// It went on.
-    Moved,
+    /// A job started, or a new attempt at it.
+    Started,
+    /// A running job made progress.
+    Advanced,
     /// It is no longer running.
     Ended,
-    /// Nothing that shows.
-    Nothing,
+    /// Nothing that is shown.
+    None,
 }
 
-/// The running jobs.
+/// The running jobs by key.
 #[derive(Debug, Default)]
-pub struct Running {
-    jobs: BTreeMap<JobKey, Run>,
+pub struct RunningJobs {
+    jobs: BTreeMap<JobKey, RunningJob>,
 }
 
-impl Running {
-    /// Takes an event in.
-    pub fn take(&mut self, event: &Event) -> Change {
+impl RunningJobs {
+    /// Applies an event; returns what it changed.
+    pub fn apply(&mut self, event: &Event) -> Change {
         match event.what {
             EventWhat::Started => {
-                self.jobs.insert(event.key.clone(), Self::run(event));
-                Change::Began
+                self.jobs.insert(event.key.clone(), Self::started(event));
+                Change::Started
             }
             EventWhat::Progress => {
-                // The start was missed, or another attempt took over.
-                let fresh = self
+                // The start event was missed, or another attempt took over.
+                let is_new = self
                     .jobs
                     .get(&event.key)
-                    .is_none_or(|run| run.attempt != event.attempt);
-                let run = self
+                    .is_none_or(|job| job.attempt != event.attempt);
+                let job = self
                     .jobs
                     .entry(event.key.clone())
-                    .or_insert_with(|| Self::run(event));
-                if fresh {
-                    *run = Self::run(event);
+                    .or_insert_with(|| Self::started(event));
+                if is_new {
+                    *job = Self::started(event);
                 }
-                run.pace.report(event.at_ms, event.done);
-                (run.done, run.total, run.unit) = (event.done, event.total, event.unit.clone());
-                if fresh { Change::Began } else { Change::Moved }
+                job.estimate.record(event.at_ms, event.done);
+                (job.done, job.total, job.unit) = (event.done, event.total, event.unit.clone());
+                if is_new {
+                    Change::Started
+                } else {
+                    Change::Advanced
+                }
             }
             EventWhat::Done | EventWhat::Dead => self.end(&event.key),
-            // A late attempt says nothing of the one that runs now.
+            // The end of an earlier attempt does not concern the one that runs now.
             EventWhat::Failed | EventWhat::Superseded => match self.jobs.get(&event.key) {
-                Some(run) if run.attempt == event.attempt => self.end(&event.key),
-                _ => Change::Nothing,
+                Some(job) if job.attempt == event.attempt => self.end(&event.key),
+                _ => Change::None,
             },
         }
     }
-    /// Forgets a job.
-    pub fn end(&mut self, key: &JobKey) -> Change {
+    /// Removes a job.
+    fn end(&mut self, key: &JobKey) -> Change {
         if self.jobs.remove(key).is_some() {
             Change::Ended
         } else {
-            Change::Nothing
+            Change::None
         }
     }
-    /// One of them.
-    pub fn get(&self, key: &JobKey) -> Option<&Run> {
+    /// The running job with this key.
+    pub fn get(&self, key: &JobKey) -> Option<&RunningJob> {
         self.jobs.get(key)
     }
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.jobs.len()
-    }
-    /// Whether nothing runs.
-    pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
-    }
 
-    fn run(event: &Event) -> Run {
-        Run {
-            kind: event.kind,
-            worker: event.worker.clone(),
+    fn started(event: &Event) -> RunningJob {
+        RunningJob {
             attempt: event.attempt.clone(),
-            since_ms: event.at_ms,
             done: event.done,
             total: event.total,
             unit: event.unit.clone(),
-            pace: Pace::from(event.at_ms, event.done),
+            estimate: RateEstimate::starting_at(event.at_ms, event.done),
         }
     }
 }
@@ -125,6 +112,7 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cedm_contract::Kind;
 
     fn event(what: EventWhat, attempt: &str, at_ms: u64, done: u64) -> Event {
         Event {
@@ -145,41 +133,41 @@ mod tests {
 
     #[test]
     fn a_job_runs_from_its_start_to_its_end() {
-        let (mut running, key) = (Running::default(), JobKey::of(b"a"));
+        let (mut running, key) = (RunningJobs::default(), JobKey::of(b"a"));
         assert_eq!(
-            running.take(&event(EventWhat::Started, "1", 0, 0)),
-            Change::Began
+            running.apply(&event(EventWhat::Started, "1", 0, 0)),
+            Change::Started
         );
         assert_eq!(
-            running.take(&event(EventWhat::Progress, "1", 1_000, 10)),
-            Change::Moved
+            running.apply(&event(EventWhat::Progress, "1", 1_000, 10)),
+            Change::Advanced
         );
         assert_eq!(
-            running.get(&key).unwrap().left(),
+            running.get(&key).unwrap().time_left(),
             Some(Duration::from_secs(9))
         );
-        // Its worker dies; another goes on from a checkpoint at 5.
+        // Its worker dies; another attempt continues from a checkpoint at 5.
         assert_eq!(
-            running.take(&event(EventWhat::Started, "2", 9_000, 5)),
-            Change::Began
+            running.apply(&event(EventWhat::Started, "2", 9_000, 5)),
+            Change::Started
         );
         assert_eq!(
-            running.take(&event(EventWhat::Failed, "1", 9_500, 0)),
-            Change::Nothing
+            running.apply(&event(EventWhat::Failed, "1", 9_500, 0)),
+            Change::None
         );
         assert_eq!(
-            running.take(&event(EventWhat::Progress, "2", 10_000, 25)),
-            Change::Moved
+            running.apply(&event(EventWhat::Progress, "2", 10_000, 25)),
+            Change::Advanced
         );
         assert!((running.get(&key).unwrap().rate().unwrap() - 20.0).abs() < 1e-9);
         assert_eq!(
-            running.take(&event(EventWhat::Done, "2", 20_000, 0)),
+            running.apply(&event(EventWhat::Done, "2", 20_000, 0)),
             Change::Ended
         );
         assert_eq!(
-            running.take(&event(EventWhat::Superseded, "1", 21_000, 0)),
-            Change::Nothing
+            running.apply(&event(EventWhat::Superseded, "1", 21_000, 0)),
+            Change::None
         );
-        assert!(running.is_empty());
+        assert!(running.get(&key).is_none());
     }
 }

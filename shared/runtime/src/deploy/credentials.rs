@@ -1,12 +1,8 @@
-//! Generated credentials of one machine's deployment, in one file that only its owner reads.
+//! Generated credentials of a deployment on one machine.
 
-use crate::RuntimeError;
-use anyhow::Context as _;
 use cedm_contract::Service;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap, fs::OpenOptions, io::Write, os::unix::fs::OpenOptionsExt, path::Path,
-};
+use std::collections::BTreeMap;
 
 /// One NATS password per service, and the key pair of the store.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,36 +42,6 @@ impl Credentials {
         }
     }
 
-    /// Those of the file; generated and written there, with mode 0600, when it does not exist.
-    ///
-    /// # Errors
-    /// When the file cannot be read, written or understood.
-    pub fn load_or_create(path: &Path) -> Result<Self, RuntimeError> {
-        let describe = || format!("credentials {}", path.display());
-        match std::fs::read(path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).with_context(describe)?),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let credentials = Self::generate();
-                let text = serde_json::to_vec_pretty(&credentials).with_context(describe)?;
-                // Whole or not at all: a process killed here must not leave half a file to the
-                // next.
-                let part = path.with_extension("part");
-                let mut file = OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(&part)
-                    .with_context(describe)?;
-                file.write_all(&text).with_context(describe)?;
-                file.sync_all().with_context(describe)?;
-                std::fs::rename(&part, path).with_context(describe)?;
-                Ok(credentials)
-            }
-            Err(error) => Err(error).with_context(describe)?,
-        }
-    }
-
     /// The password of a service; it connects to NATS under its own name.
     pub fn nats_password(&self, service: Service) -> &str {
         self.nats.get(service.name()).map_or("", String::as_str)
@@ -105,21 +71,13 @@ impl Credentials {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn created_once_and_private() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("credentials.json");
-        let first = Credentials::load_or_create(&path).unwrap();
-        assert!(first == Credentials::load_or_create(&path).unwrap());
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+    fn every_service_has_its_own_password() {
+        let credentials = Credentials::generate();
         assert_ne!(
-            first.nats_password(Service::Trainer),
-            first.nats_password(Service::Sampler)
+            credentials.nats_password(Service::Trainer),
+            credentials.nats_password(Service::Sampler)
         );
     }
 }

@@ -1,32 +1,51 @@
-//! Connection data of a local system: made once, kept in the home, handed to children and shells as
-//! environment variables.
+//! How to reach a local system: ports on loopback and generated credentials, kept in the home and
+//! passed to children and shells as environment variables.
 
-use crate::{home::Access, up::ports::Ports};
+use crate::up::ports::Ports;
 use anyhow::Result;
 use cedm_contract::Service;
 use cedm_runtime::deploy::Credentials;
+use serde::{Deserialize, Serialize};
 
-impl Access {
-    /// Data for a start now: passwords of the last time, ports of the last time where they are
-    /// still free, so that a shell that ran `cedm env` before a restart is still right.
+/// Ports and credentials of a local system, kept in `access.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// Client port of nats-server.
+    pub nats_port: u16,
+    /// Its monitoring port.
+    pub nats_monitor_port: u16,
+    /// Port of the embedded store.
+    pub s3_port: u16,
+    /// The bucket.
+    pub bucket: String,
+    /// Port of Prometheus, where it was asked for.
+    #[serde(default)]
+    pub prometheus_port: Option<u16>,
+    /// Generated at the first start and kept from then on.
+    pub credentials: Credentials,
+}
+
+impl Endpoints {
+    /// Endpoints for a new start. Credentials of the previous start are kept, and its ports where
+    /// they are still free, so that variables exported by `cedm env` stay valid over a restart.
     ///
     /// # Errors
     /// When no port is free.
-    pub fn renew(last: Option<Access>, ports: &mut Ports, prometheus: bool) -> Result<Self> {
-        let port = |of: fn(&Access) -> u16| last.as_ref().map(of);
-        let wanted_prometheus = last.as_ref().and_then(|access| access.prometheus_port);
+    pub fn renew(previous: Option<Endpoints>, ports: &mut Ports, prometheus: bool) -> Result<Self> {
+        let port = |of: fn(&Endpoints) -> u16| previous.as_ref().map(of);
+        let previous_prometheus = previous.as_ref().and_then(|last| last.prometheus_port);
         let (nats_port, nats_monitor_port, s3_port) = (
             ports.free(port(|a| a.nats_port))?,
             ports.free(port(|a| a.nats_monitor_port))?,
             ports.free(port(|a| a.s3_port))?,
         );
         let prometheus_port = if prometheus {
-            Some(ports.free(wanted_prometheus)?)
+            Some(ports.free(previous_prometheus)?)
         } else {
             None
         };
-        let (bucket, credentials) = match last {
-            Some(access) => (access.bucket, access.credentials),
+        let (bucket, credentials) = match previous {
+            Some(last) => (last.bucket, last.credentials),
             None => ("cedm".to_owned(), Credentials::generate()),
         };
         Ok(Self {
@@ -48,8 +67,8 @@ impl Access {
         format!("http://127.0.0.1:{}", self.s3_port)
     }
 
-    /// What a service's process reads, in its own name; a person's commands are those of
-    /// [`Service::Cli`].
+    /// The environment variables of a service's process, which connects under its own name;
+    /// commands typed by a person use [`Service::Cli`].
     pub fn environment(&self, service: Service) -> Vec<(String, String)> {
         let variables =
             self.credentials
@@ -67,10 +86,10 @@ mod tests {
 
     #[test]
     fn a_restart_keeps_credentials_and_ports() {
-        let first = Access::renew(None, &mut Ports::default(), false).unwrap();
-        let again = Access::renew(Some(first.clone()), &mut Ports::default(), false).unwrap();
+        let first = Endpoints::renew(None, &mut Ports::default(), false).unwrap();
+        let again = Endpoints::renew(Some(first.clone()), &mut Ports::default(), false).unwrap();
         assert_eq!(first, again);
-        let other = Access::renew(None, &mut Ports::default(), true).unwrap();
+        let other = Endpoints::renew(None, &mut Ports::default(), true).unwrap();
         assert_ne!(first.credentials, other.credentials);
         let password = |service| first.credentials.nats_password(service).to_owned();
         assert!(

@@ -1,12 +1,13 @@
-//! How each child of a local system is started.
+//! How each child of a local system is started: program, arguments, environment and readiness.
 
 use crate::{
-    home::{Access, Home},
+    home::Home,
     up::{
-        child::{Recipe, Stage},
+        endpoints::Endpoints,
         health::Probe,
         ports::Ports,
         programs,
+        supervise::{ProcessSpec, ShutdownStage},
     },
 };
 use anyhow::{Context, Result};
@@ -23,20 +24,21 @@ use std::{
     time::Duration,
 };
 
-/// Workers write a checkpoint when they are stopped; this is how long the largest may take.
-const DRAIN: Duration = Duration::from_secs(60);
-/// Broker and store only close files.
-const CLOSE: Duration = Duration::from_secs(10);
+/// Grace period of services: workers write a checkpoint when they are stopped, and the largest takes
+/// this long.
+const SERVICE_GRACE: Duration = Duration::from_secs(60);
+/// Grace period of broker and store, which only close files.
+const INFRASTRUCTURE_GRACE: Duration = Duration::from_secs(10);
 
-/// Often enough for jobs that take seconds.
+/// Often enough to see jobs that take seconds.
 const SCRAPE_EVERY_S: u64 = 5;
 
 fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// A file for its owner alone: it holds passwords.
-fn private_file(path: &Path, text: &str) -> Result<()> {
+/// Writes a file that only its owner can read: it holds passwords.
+fn write_private(path: &Path, text: &str) -> Result<()> {
     let open = fs::OpenOptions::new()
         .create(true)
         .truncate(true)
@@ -47,13 +49,14 @@ fn private_file(path: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("write {}", path.display()))
 }
 
-fn words(list: &[&str]) -> Vec<OsString> {
+fn os_strings(list: &[&str]) -> Vec<OsString> {
     list.iter().map(OsString::from).collect()
 }
 
-/// A program that cannot watch its stdin, started through [`crate::up::guard`].
-fn guarded(program: &Path, arguments: Vec<OsString>) -> Result<Vec<OsString>> {
-    let mut all = words(&["guard", "--parent", &std::process::id().to_string(), "--"]);
+/// Arguments of this program that start another one through [`crate::up::guard`], for programs that
+/// do not watch their stdin.
+fn guard_arguments(program: &Path, arguments: Vec<OsString>) -> Result<Vec<OsString>> {
+    let mut all = os_strings(&["guard", "--parent", &std::process::id().to_string(), "--"]);
     all.push(program.as_os_str().to_owned());
     all.extend(arguments);
     Ok(all)
@@ -63,37 +66,37 @@ fn this_program() -> Result<std::path::PathBuf> {
     std::env::current_exe().context("find this program's own path")
 }
 
-/// nats-server.
+/// nats-server with JetStream.
 ///
 /// # Errors
 /// When it is not installed or its configuration cannot be written.
-pub fn nats(home: &Home, access: &Access) -> Result<(Recipe, Probe)> {
+pub fn nats(home: &Home, endpoints: &Endpoints) -> Result<(ProcessSpec, Probe)> {
     let server = programs::nats_server()?;
     let conf = home.nats().join("nats.conf");
     let (listen, monitor) = (
-        loopback(access.nats_port),
-        loopback(access.nats_monitor_port),
+        loopback(endpoints.nats_port),
+        loopback(endpoints.nats_monitor_port),
     );
     let settings = NatsSettings {
         listen,
         monitor: Some(monitor),
         store_dir: &home.nats(),
-        credentials: &access.credentials,
+        credentials: &endpoints.credentials,
     };
-    private_file(&conf, &render_nats(&settings))?;
+    write_private(&conf, &render_nats(&settings))?;
     let address = monitor.to_string();
     let arguments = vec!["--config".into(), conf.into_os_string()];
-    let recipe = Recipe {
+    let spec = ProcessSpec {
         name: "nats".to_owned(),
         program: this_program()?,
-        arguments: guarded(&server, arguments)?,
+        arguments: guard_arguments(&server, arguments)?,
         environment: Vec::new(),
         metrics: None,
-        stops_at: Stage::Ground,
-        grace: CLOSE,
+        stops_at: ShutdownStage::StopInfrastructure,
+        grace: INFRASTRUCTURE_GRACE,
     };
     Ok((
-        recipe,
+        spec,
         Probe {
             name: "nats".to_owned(),
             address,
@@ -106,9 +109,9 @@ pub fn nats(home: &Home, access: &Access) -> Result<(Recipe, Probe)> {
 ///
 /// # Errors
 /// When its program was not built.
-pub fn store(home: &Home, access: &Access) -> Result<(Recipe, Probe)> {
-    let address = format!("127.0.0.1:{}", access.s3_port);
-    let mut arguments = words(&[
+pub fn store(home: &Home, endpoints: &Endpoints) -> Result<(ProcessSpec, Probe)> {
+    let address = format!("127.0.0.1:{}", endpoints.s3_port);
+    let mut arguments = os_strings(&[
         "serve",
         "--listen",
         &address,
@@ -116,17 +119,17 @@ pub fn store(home: &Home, access: &Access) -> Result<(Recipe, Probe)> {
         "--root",
     ]);
     arguments.push(home.objects().into_os_string());
-    let recipe = Recipe {
+    let spec = ProcessSpec {
         name: "store".to_owned(),
-        program: programs::ours("cedm-store")?,
+        program: programs::own("cedm-store")?,
         arguments,
-        environment: access.environment(Service::Cli),
+        environment: endpoints.environment(Service::Cli),
         metrics: None,
-        stops_at: Stage::Ground,
-        grace: CLOSE,
+        stops_at: ShutdownStage::StopInfrastructure,
+        grace: INFRASTRUCTURE_GRACE,
     };
     Ok((
-        recipe,
+        spec,
         Probe {
             name: "store".to_owned(),
             address,
@@ -135,29 +138,29 @@ pub fn store(home: &Home, access: &Access) -> Result<(Recipe, Probe)> {
     ))
 }
 
-/// The coordinator and as many of every worker as asked for.
+/// The coordinator and the requested number of processes of every other service.
 ///
 /// # Errors
 /// When a program was not built or no port is free.
 pub fn services(
     home: &Home,
-    access: &Access,
+    endpoints: &Endpoints,
     workers: &BTreeMap<Service, u32>,
     ports: &mut Ports,
-    last: &[crate::home::Child],
-) -> Result<Vec<(Recipe, Probe)>> {
+    previous: &[crate::home::Child],
+) -> Result<Vec<(ProcessSpec, Probe)>> {
     let mut all = Vec::new();
     for service in Service::RUNNING {
         for number in 1..=workers.get(service).copied().unwrap_or(1) {
             let name = format!("{service}-{number}");
-            let before = last
+            let last_address = previous
                 .iter()
                 .find(|child| child.name == name)
                 .and_then(|child| child.metrics.as_deref());
-            let port =
-                ports.free(before.and_then(|address| address.rsplit(':').next()?.parse().ok()))?;
+            let port = ports
+                .free(last_address.and_then(|address| address.rsplit(':').next()?.parse().ok()))?;
             let address = format!("127.0.0.1:{port}");
-            let mut environment = access.environment(*service);
+            let mut environment = endpoints.environment(*service);
             environment.push(("CEDM_LOG_FORMAT".to_owned(), "json".to_owned()));
             // Several workers share these cores, and libtorch's threads spin while they wait for
             // each other: with two threads each, a trainer beside busy neighbours is thirty times
@@ -171,17 +174,17 @@ pub fn services(
                 "CEDM_CACHE_DIR".to_owned(),
                 home.path().join("cache").to_string_lossy().into_owned(),
             ));
-            let recipe = Recipe {
+            let spec = ProcessSpec {
                 name: name.clone(),
-                program: programs::ours(&format!("cedm-{service}"))?,
-                arguments: words(&["serve", "--exit-with-parent", "--listen", &address]),
+                program: programs::own(&format!("cedm-{service}"))?,
+                arguments: os_strings(&["serve", "--exit-with-parent", "--listen", &address]),
                 environment,
                 metrics: Some(address.clone()),
-                stops_at: Stage::Services,
-                grace: DRAIN,
+                stops_at: ShutdownStage::StopServices,
+                grace: SERVICE_GRACE,
             };
             all.push((
-                recipe,
+                spec,
                 Probe {
                     name,
                     address,
@@ -197,7 +200,11 @@ pub fn services(
 ///
 /// # Errors
 /// When it is not installed or its files cannot be written.
-pub fn prometheus(home: &Home, port: u16, targets: &[(Recipe, Probe)]) -> Result<(Recipe, Probe)> {
+pub fn prometheus(
+    home: &Home,
+    port: u16,
+    targets: &[(ProcessSpec, Probe)],
+) -> Result<(ProcessSpec, Probe)> {
     let program = programs::prometheus()?;
     let folder = home.path().join("prometheus");
     let write = || -> std::io::Result<()> {
@@ -208,11 +215,11 @@ pub fn prometheus(home: &Home, port: u16, targets: &[(Recipe, Probe)]) -> Result
         )?;
         let groups: Vec<serde_json::Value> = targets
             .iter()
-            .filter_map(|(recipe, _)| {
-                recipe
+            .filter_map(|(spec, _)| {
+                spec
                     .metrics
                     .as_ref()
-                    .map(|address| serde_json::json!({"targets": [address], "labels": {"child": recipe.name}}))
+                    .map(|address| serde_json::json!({"targets": [address], "labels": {"child": spec.name}}))
             })
             .collect();
         fs::write(
@@ -227,23 +234,23 @@ pub fn prometheus(home: &Home, port: u16, targets: &[(Recipe, Probe)]) -> Result
         )
     })?;
     let address = format!("127.0.0.1:{port}");
-    let mut arguments = words(&["--web.listen-address", &address, "--config.file"]);
+    let mut arguments = os_strings(&["--web.listen-address", &address, "--config.file"]);
     arguments.extend([
         folder.join("prometheus.yml").into_os_string(),
         "--storage.tsdb.path".into(),
         folder.join("data").into_os_string(),
     ]);
-    let recipe = Recipe {
+    let spec = ProcessSpec {
         name: "prometheus".to_owned(),
         program: this_program()?,
-        arguments: guarded(&program, arguments)?,
+        arguments: guard_arguments(&program, arguments)?,
         environment: Vec::new(),
         metrics: None,
-        stops_at: Stage::Ground,
-        grace: CLOSE,
+        stops_at: ShutdownStage::StopInfrastructure,
+        grace: INFRASTRUCTURE_GRACE,
     };
     Ok((
-        recipe,
+        spec,
         Probe {
             name: "prometheus".to_owned(),
             address,

@@ -1,0 +1,99 @@
+//! Upload of an imported image set: its objects, then its manifest.
+
+use crate::{client, render};
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use cedm_contract::{
+    Attempt, Digest, Input, Job, JobResult, JobSpec, Manifest, ObjectRef, Output as File,
+    SCHEMA_VERSION, Software, Timings, output_key,
+};
+use cedm_images::Imported;
+use cedm_runtime::{Connection, Submitter, store::Body};
+use std::{fs, path::Path};
+
+/// Uploads the objects and commits the manifest, unless the same import is stored already.
+pub(super) async fn upload(
+    connection: &Connection,
+    imported: &Imported,
+    folder: &Path,
+) -> Result<Manifest> {
+    let spec = JobSpec::Import(imported.params());
+    let no_inputs: Vec<Input> = Vec::new();
+    let key = Job::key_of(&spec, &no_inputs);
+    let submitter = Submitter::new(connection);
+    if let Some(known) = submitter.manifest_or_discard(spec.kind(), &key).await? {
+        return Ok(*known);
+    }
+    let started_ms = render::now_ms();
+    let attempt = Attempt::new(0, 1);
+    let mut set = imported.set.clone();
+    let mut outputs = Vec::new();
+    for shard in &mut set.shards {
+        let name = shard.object.object.clone();
+        shard.object.object = output_key(&key, &attempt, &name);
+        let file = folder.join(&name);
+        connection
+            .store()
+            .put(&shard.object.object, Body::File(&file))
+            .await
+            .with_context(|| format!("store {}", file.display()))?;
+    }
+    let names = fs::read(folder.join("names.jsonl")).context("read the names of the images")?;
+    let mut put = async |name: &str, bytes: Vec<u8>, volatile: bool| {
+        let object = ObjectRef {
+            object: output_key(&key, &attempt, name),
+            size: bytes.len() as u64,
+            digest: Digest::of(&bytes),
+        };
+        connection
+            .store()
+            .put(&object.object, Body::Bytes(Bytes::from(bytes)))
+            .await?;
+        outputs.push(File {
+            name: name.to_owned(),
+            object,
+            volatile,
+        });
+        anyhow::Ok(())
+    };
+    put("names.jsonl", names, true).await?;
+    if !imported.skipped.is_empty() {
+        put(
+            "skipped.json",
+            serde_json::to_vec_pretty(&imported.skipped)?,
+            true,
+        )
+        .await?;
+    }
+    let result = JobResult::Import(set);
+    let finished_ms = render::now_ms();
+    let compute_ms = (imported.seconds * 1000.0) as u64;
+    let manifest = Manifest {
+        schema: SCHEMA_VERSION,
+        digest: Manifest::digest_of(&outputs, &result),
+        key,
+        attempt,
+        spec,
+        inputs: no_inputs,
+        outputs,
+        result,
+        metrics: [(
+            "images_per_second".to_owned(),
+            imported.set.count as f64 / imported.seconds.max(1e-9),
+        )]
+        .into(),
+        timings: Timings {
+            queued_ms: started_ms,
+            started_ms,
+            finished_ms,
+            compute_ms,
+        },
+        software: Software {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: String::new(),
+            worker: "cli".to_owned(),
+            device: "cpu".to_owned(),
+        },
+    };
+    client::commit(connection, manifest).await
+}

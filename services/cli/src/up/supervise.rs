@@ -1,0 +1,194 @@
+//! Supervision of one child: start it, restart it when it exits, stop it when its stage comes.
+
+use crate::{
+    home::{Child, Process},
+    up::process_table::ProcessTable,
+};
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+use tokio::{process::Command, sync::watch, time};
+
+/// A log file above this size is renamed to `<name>.log.1` when its child is first started.
+const LOG_LIMIT_BYTES: u64 = 32 << 20;
+/// Delay before the first restart; each further one waits twice as long.
+const RESTART_DELAY_FIRST: Duration = Duration::from_millis(200);
+/// Longest delay before a restart.
+const RESTART_DELAY_MAX: Duration = Duration::from_secs(10);
+/// A child that ran this long is stable: its next restart waits only the first delay again.
+const STABLE_AFTER: Duration = Duration::from_secs(30);
+
+/// Stages of a shutdown, in order: services drain while broker and store still run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ShutdownStage {
+    /// Nothing is stopped.
+    Running,
+    /// Workers and the coordinator are stopped.
+    StopServices,
+    /// NATS, the store and Prometheus are stopped too.
+    StopInfrastructure,
+}
+
+/// How to start a child.
+#[derive(Clone, Debug)]
+pub struct ProcessSpec {
+    /// Its name in the process table; its log is `<name>.log`.
+    pub name: String,
+    /// Path of the program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// Variables added to the inherited environment.
+    pub environment: Vec<(String, String)>,
+    /// Address of its metrics and health endpoints, `127.0.0.1:<port>`.
+    pub metrics: Option<String>,
+    /// The stage at which it is stopped.
+    pub stops_at: ShutdownStage,
+    /// Time between SIGTERM and SIGKILL.
+    pub grace: Duration,
+}
+
+/// Keeps the child running until its stage comes, then stops it.
+///
+/// # Errors
+/// When its log cannot be rotated. A program that fails to start is retried like one that crashed.
+pub async fn supervise(
+    spec: ProcessSpec,
+    logs: PathBuf,
+    process_table: Rc<ProcessTable>,
+    mut stage: watch::Receiver<ShutdownStage>,
+) -> Result<()> {
+    let log = logs.join(format!("{}.log", spec.name));
+    rotate(&log)?;
+    let mut entry = Child {
+        name: spec.name.clone(),
+        process: None,
+        restarts: 0,
+        metrics: spec.metrics.clone(),
+        log: log.clone(),
+    };
+    let mut delay = RESTART_DELAY_FIRST;
+    loop {
+        if *stage.borrow() >= spec.stops_at {
+            break;
+        }
+        let started = Instant::now();
+        let exit = match start(&spec, &log) {
+            Err(error) => format!("{error:#}"),
+            Ok(mut child) => {
+                // Held as long as the child runs: end of file on this pipe tells the child that the
+                // supervisor is gone.
+                let stdin = child.stdin.take();
+                entry.process = child.id().and_then(Process::of);
+                process_table.update(entry.clone());
+                let exit = tokio::select! {
+                    status = child.wait() => describe(status),
+                    () = reached(&mut stage, spec.stops_at) => {
+                        stop(&entry, &mut child, spec.grace).await;
+                        String::new()
+                    }
+                };
+                drop(stdin);
+                entry.process = None;
+                process_table.update(entry.clone());
+                exit
+            }
+        };
+        if *stage.borrow() >= spec.stops_at {
+            break;
+        }
+        delay = if started.elapsed() >= STABLE_AFTER {
+            RESTART_DELAY_FIRST
+        } else {
+            delay
+        };
+        process_table.log(&format!(
+            "{} {exit}; restarting in {} (log: {})",
+            spec.name,
+            humantime::format_duration(delay),
+            log.display()
+        ));
+        tokio::select! {
+            () = time::sleep(delay) => {}
+            () = reached(&mut stage, spec.stops_at) => break,
+        }
+        delay = (delay * 2).min(RESTART_DELAY_MAX);
+        entry.restarts += 1;
+    }
+    Ok(())
+}
+
+fn start(spec: &ProcessSpec, log: &Path) -> Result<tokio::process::Child> {
+    let out = open_log(log)?;
+    let err = out.try_clone().context("duplicate the log's handle")?;
+    let mut command = Command::new(&spec.program);
+    for name in super::REMOVED_VARIABLES {
+        command.env_remove(name);
+    }
+    command
+        .args(&spec.arguments)
+        .envs(spec.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::piped())
+        .stdout(out)
+        .stderr(err)
+        .process_group(0) // Ctrl-C at the terminal reaches only the supervisor, which stops its children in order
+        .spawn()
+        .with_context(|| format!("start {}", spec.program.display()))
+}
+
+/// Sends SIGTERM, and SIGKILL after the grace period.
+async fn stop(entry: &Child, child: &mut tokio::process::Child, grace: Duration) {
+    if let Some(process) = &entry.process {
+        process.signal(Signal::SIGTERM);
+        process.signal(Signal::SIGCONT);
+    }
+    if time::timeout(grace, child.wait()).await.is_err() {
+        tracing::warn!(
+            "{} did not stop within {}; killing it",
+            entry.name,
+            humantime::format_duration(grace)
+        );
+        if let Err(error) = child.kill().await {
+            tracing::warn!("kill {}: {error}", entry.name);
+        }
+    }
+}
+
+async fn reached(stage: &mut watch::Receiver<ShutdownStage>, wanted: ShutdownStage) {
+    // The sender lives as long as the supervisor, which outlives every child.
+    stage
+        .wait_for(|now| *now >= wanted)
+        .await
+        .map(|_| ())
+        .unwrap_or(());
+}
+
+fn describe(status: std::io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => format!("exited ({status})"),
+        Err(error) => format!("cannot be watched ({error})"),
+    }
+}
+
+fn open_log(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("open {}", path.display()))
+}
+
+fn rotate(log: &Path) -> Result<()> {
+    if fs::metadata(log).is_ok_and(|file| file.len() > LOG_LIMIT_BYTES) {
+        fs::rename(log, log.with_extension("log.1"))
+            .with_context(|| format!("rename {}", log.display()))?;
+    }
+    Ok(())
+}

@@ -1,12 +1,12 @@
-//! What only the coordinator can say: the depth of the queue, dead letters, active sweeps.
+//! Gauges of the queue: its depth by kind of job, and the number of dead letters.
 
 use crate::metrics::{self, ACK_PENDING, PENDING, REDELIVERED};
 use cedm_contract::Kind;
 use cedm_runtime::{Connection, DeadLetters, Metrics, RuntimeError, queue_depths};
 use std::time::Duration;
 
-/// Between two looks at the queue.
-const EVERY: Duration = Duration::from_secs(5);
+/// How often queue depths are read.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Keeps the gauges of the queue up to date.
 #[derive(Clone)]
@@ -15,7 +15,7 @@ pub(crate) struct Gauges {
 }
 
 impl Gauges {
-    /// Starts every kind at zero.
+    /// Sets every gauge to zero for every kind, so that it is exposed from the start.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         for kind in queued_kinds() {
             for gauge in [&PENDING, &ACK_PENDING, &REDELIVERED] {
@@ -27,19 +27,19 @@ impl Gauges {
         }
     }
 
-    /// Looks at the queue until dropped.
-    pub(crate) async fn watch(self, connection: Connection) {
-        let mut every = tokio::time::interval(EVERY);
-        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    /// Updates the gauges until dropped.
+    pub(crate) async fn poll(self, connection: Connection) {
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            every.tick().await;
-            if let Err(error) = self.look(&connection).await {
-                tracing::debug!(%error, "queue depths not read");
+            ticks.tick().await;
+            if let Err(error) = self.update(&connection).await {
+                tracing::debug!(%error, "queue depths cannot be read");
             }
         }
     }
 
-    async fn look(&self, connection: &Connection) -> Result<(), RuntimeError> {
+    async fn update(&self, connection: &Connection) -> Result<(), RuntimeError> {
         let depths = queue_depths(connection).await?;
         for kind in queued_kinds() {
             let of_kind = depths.iter().filter(|depth| depth.kind == *kind);

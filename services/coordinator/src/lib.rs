@@ -1,9 +1,14 @@
-//! The coordinator: turns sweeps into jobs and results into a report.
+//! The coordinator: a controller that turns sweeps into jobs and their results into a report.
 //!
-//! A thin shell around the pure planner: what a sweep wants, minus what has a manifest, minus what
-//! is queued, is what it submits. Everything it knows is rebuilt from the store and the queue, so
-//! it may be killed at any time, and two of them do no harm. It reads sweeps, manifests and dead
-//! letters; it writes jobs, and at the end of a sweep its report and `sweep/<id>/done`. No tensors.
+//! It works like a Kubernetes controller. The desired state of a sweep is the set of jobs that the
+//! pure planner derives from its spec; the observed state is the set of manifests in the store and
+//! of messages in the queue. [`serve`] reconciles the two until every job of every sweep is done,
+//! dead or blocked by a dead one. The coordinator keeps no state that cannot be read again, so it
+//! may be killed at any time, and two instances may run at once: submissions and commits are
+//! idempotent.
+//!
+//! Reads: sweeps, manifests, dead letters, events. Writes: jobs; at the end of a sweep its report
+//! and `sweep/<id>/done`. No tensors.
 
 #![forbid(unsafe_code)]
 

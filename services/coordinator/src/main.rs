@@ -1,4 +1,4 @@
-//! `cedm-coordinator`: the service and its dry run.
+//! `cedm-coordinator`: the service (`serve`) and its planner as a command (`run`).
 
 #![forbid(unsafe_code)]
 
@@ -6,14 +6,16 @@ use cedm_coordinator::RunArgs;
 use cedm_runtime::ServeArgs;
 use clap::Parser;
 
-/// Turns sweeps into jobs, follows their results, and writes the report at the end.
+/// Plans the jobs of sweeps, submits those whose inputs exist, and writes the report when a sweep is
+/// done.
 #[derive(Parser)]
 #[command(name = "cedm-coordinator", version)]
 enum Command {
-    /// Create the streams, then keep every active sweep going until SIGTERM.
+    /// Run the service until SIGTERM: create streams and consumers, then submit the jobs of every
+    /// active sweep.
     Serve(ServeArgs),
-    /// Plan a sweep file as if nothing had been computed yet; jobs and estimates go to stdout as
-    /// JSON.
+    /// Plan a sweep file as if nothing had been computed yet, without broker or store; prints jobs
+    /// and estimates as JSON.
     Run(RunArgs),
 }
 

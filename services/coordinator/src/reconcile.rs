@@ -1,44 +1,46 @@
-//! Desired minus done minus queued: what is left is submitted. Idempotent, so that it can run at
-//! any time, anywhere, twice.
+//! The reconciler: desired jobs, minus results, minus queued jobs, is what it submits.
+//!
+//! [`Coordinator`] holds a cache of the observed state and compares it with the plan of every active
+//! sweep, level-triggered as in a Kubernetes controller: events say only *that* something changed
+//! ([`Coordinator::on_event`]) and keep the cache cheap to update; what to do follows from the state
+//! alone ([`Coordinator::reconcile`]). A lost event delays a job until the next
+//! [`Coordinator::resync`], a duplicate costs one extra plan. Every step is idempotent, so it may
+//! run at any time, and in two processes at once.
+
+mod recheck;
+mod submit;
 
 use crate::{
-    metrics::{CACHE_HITS, LAST_PROGRESS, RECONCILES, REPORTS, SUBMITTED, SWEEPS_ACTIVE},
+    metrics::{RECONCILES, REPORTS, SWEEPS_ACTIVE},
     report, sweeps,
 };
-use cedm_contract::{Event, EventWhat, Job, JobKey, Manifest, SweepId};
-use cedm_planner::{Knowledge, Known, Plan, plan};
-use cedm_runtime::{
-    Connection, DeadLetters, Health, RuntimeError, ServiceProcess, SubmitOutcome, Submitter, now_ms,
-};
+use cedm_contract::{Event, EventWhat, JobKey, SweepId};
+use cedm_planner::{Known, Plan, plan};
+use cedm_runtime::{Connection, DeadLetters, Health, ServiceProcess, Submitter};
 use cedm_sweep::Sweep;
-use futures::{StreamExt, TryStreamExt};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
-/// Submissions under way at once.
-const AT_ONCE: usize = 16;
+/// Requests to queue and store that run concurrently.
+const CONCURRENCY: usize = 16;
 
-/// Everything the coordinator knows. All of it can be lost: it is read again from the store and the
-/// queue.
+/// The reconciler with its cache. All of it can be lost: [`Coordinator::resync`] reads it again from
+/// store and queue.
 pub(crate) struct Coordinator {
     process: ServiceProcess,
     submitter: Submitter,
     letters: DeadLetters,
+    /// Active sweeps.
     sweeps: BTreeMap<SweepId, Sweep>,
+    /// Results and dead jobs.
     known: Known,
-    /// Jobs that were in the queue when last looked at, and have not been heard of since.
+    /// Jobs that were in the queue when it was last read, and have not ended since.
     queued: BTreeSet<JobKey>,
-    /// Jobs with a failed attempt: what they read is looked at again, for it may be gone.
-    doubtful: BTreeSet<JobKey>,
-}
-
-/// What became of asking for a job.
-enum Asked {
-    Done(Box<Manifest>),
-    Queued(JobKey),
-    Dead { job: Box<Job>, error: String },
+    /// Jobs with a failed attempt. Their inputs are checked again, since a missing input is one
+    /// reason to fail.
+    suspect: BTreeSet<JobKey>,
 }
 
 impl Coordinator {
@@ -51,7 +53,7 @@ impl Coordinator {
             sweeps: BTreeMap::new(),
             known: Known::default(),
             queued: BTreeSet::new(),
-            doubtful: BTreeSet::new(),
+            suspect: BTreeSet::new(),
         }
     }
 
@@ -59,43 +61,44 @@ impl Coordinator {
         self.process.connection()
     }
 
-    /// Takes note of what happened; whether a plan may change by it.
+    /// Updates the cache by an event. Returns whether a plan may have changed, so that
+    /// [`Self::reconcile`] is due.
     pub(crate) fn on_event(&mut self, event: &Event) -> bool {
         match event.what {
             EventWhat::Done | EventWhat::Superseded | EventWhat::Dead => {
                 self.queued.remove(&event.key);
                 true
             }
-            // Without an attempt it says that a stored result was discarded.
+            // A failure without an attempt says that a stored result was discarded.
             EventWhat::Failed if event.attempt.is_empty() => {
                 self.known.forget(&event.key);
                 self.queued.remove(&event.key);
                 true
             }
+            // A dead letter was replayed.
             EventWhat::Started if self.known.is_dead(&event.key) => {
                 self.known.revive(&event.key);
                 self.queued.insert(event.key.clone());
                 true
             }
             EventWhat::Failed => {
-                self.doubtful.insert(event.key.clone());
+                self.suspect.insert(event.key.clone());
                 true
             }
             EventWhat::Started | EventWhat::Progress => false,
         }
     }
 
-    /// Reads everything again: which sweeps are active, which jobs are queued, which are dead. Then
-    /// goes on with every sweep.
+    /// Replaces the cache by what store and queue hold now (active sweeps, queued jobs, dead
+    /// letters), then reconciles.
     pub(crate) async fn resync(&mut self) -> anyhow::Result<()> {
         let store = self.connection().store().clone();
-        let active = sweeps::listed(store.as_ref()).await?;
-        sweeps::remember(self.connection(), &active).await?;
-        let (kept, ended) = std::mem::take(&mut self.sweeps)
+        let active = sweeps::list_active(store.as_ref()).await?;
+        sweeps::restore_entries(self.connection(), &active).await?;
+        let (kept, ended): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.sweeps)
             .into_iter()
             .partition(|(id, _)| active.contains(id));
         self.sweeps = kept;
-        let ended: BTreeMap<SweepId, Sweep> = ended;
         for sweep in ended.into_values() {
             self.withdraw(&sweep).await?;
         }
@@ -114,27 +117,8 @@ impl Coordinator {
         self.reconcile().await
     }
 
-    /// Reads a sweep, if it is new.
-    pub(crate) async fn adopt(&mut self, id: &SweepId) -> anyhow::Result<()> {
-        if self.sweeps.contains_key(id) {
-            return Ok(());
-        }
-        match sweeps::load(self.connection().store().as_ref(), id).await {
-            Ok(Some(sweep)) => {
-                tracing::info!(sweep = %id, clusterings = sweep.spec.clusterings.len(), "sweep \
-                    taken up");
-                self.sweeps.insert(id.clone(), sweep);
-            }
-            Ok(None) => {}
-            // One sweep that cannot be read must not stop the others.
-            Err(error) => {
-                tracing::error!(sweep = %id, error = %format!("{error:#}"), "sweep cannot be read")
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes up a sweep that the bucket told of, or lets go of one that has ended.
+    /// Follows a change in the bucket of sweeps: adopts a new sweep, or withdraws one that has
+    /// ended.
     pub(crate) async fn refresh(&mut self, id: &SweepId) -> anyhow::Result<()> {
         if sweeps::has_ended(self.connection().store().as_ref(), id).await? {
             if let Some(sweep) = self.sweeps.remove(id) {
@@ -145,17 +129,36 @@ impl Coordinator {
         self.adopt(id).await
     }
 
-    /// Takes the jobs of a sweep that was ended off the queue, unless another sweep wants them.
-    /// Whoever ended it does the same; this finds what was submitted at that moment.
+    /// Loads a sweep into the cache unless it is there.
+    async fn adopt(&mut self, id: &SweepId) -> anyhow::Result<()> {
+        if self.sweeps.contains_key(id) {
+            return Ok(());
+        }
+        match sweeps::load(self.connection().store().as_ref(), id).await {
+            Ok(Some(sweep)) => {
+                tracing::info!(sweep = %id, clusterings = sweep.spec.clusterings.len(), "sweep adopted");
+                self.sweeps.insert(id.clone(), sweep);
+            }
+            Ok(None) => {}
+            // An unreadable sweep must not stop the others.
+            Err(error) => {
+                tracing::error!(sweep = %id, error = %format!("{error:#}"), "sweep cannot be read")
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the queued jobs of an ended sweep, except those that another active sweep needs.
+    /// `cedm cancel` does the same; this finds jobs that were submitted at that very moment.
     async fn withdraw(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
         let plans: Vec<Plan> = self
             .sweeps
             .values()
             .map(|other| plan(other, &self.known))
             .collect();
-        let wanted = |key: &JobKey| plans.iter().any(|plan| plan.nodes_of(key).next().is_some());
+        let needed = |key: &JobKey| plans.iter().any(|plan| plan.nodes_of(key).next().is_some());
         for job in plan(sweep, &self.known).ready() {
-            if self.queued.contains(&job.key) && !wanted(&job.key) {
+            if self.queued.contains(&job.key) && !needed(&job.key) {
                 self.submitter.cancel(job.kind(), &job.key).await?;
                 self.queued.remove(&job.key);
             }
@@ -163,37 +166,38 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Goes on with every active sweep as far as it goes without waiting. What one sweep stumbles
-    /// over does not stop the others.
+    /// Brings every active sweep as far as possible without waiting. A failure in one sweep does not
+    /// stop the others; the last failure is returned at the end.
     pub(crate) async fn reconcile(&mut self) -> anyhow::Result<()> {
         self.process.metrics().add(&RECONCILES, 1);
         let ids: Vec<SweepId> = self.sweeps.keys().cloned().collect();
-        let mut stumbled = Ok(());
+        let mut result = Ok(());
         for id in ids {
             if let Err(error) = self.reconcile_sweep(&id).await {
-                tracing::warn!(sweep = %id, error = %format!("{error:#}"), "this sweep does not \
-                    go on now");
-                stumbled = Err(error);
+                tracing::warn!(sweep = %id, error = %format!("{error:#}"), "sweep cannot be reconciled now");
+                result = Err(error);
             }
         }
         self.process
             .metrics()
             .set(&SWEEPS_ACTIVE, self.sweeps.len() as f64);
-        if stumbled.is_ok() {
-            self.doubtful.clear();
+        if result.is_ok() {
+            self.suspect.clear();
         }
-        stumbled
+        result
     }
 
+    /// Submits what is ready, writes the report once nothing is left to run, and drops the sweep
+    /// when it is done.
     async fn reconcile_sweep(&mut self, id: &SweepId) -> anyhow::Result<()> {
         let sweep = self.sweeps[id].clone();
         let mut plan = self.submit_ready(&sweep).await?;
         self.process.health().tick();
-        if plan.complete() && self.has_lost_any_of(&plan).await? {
+        if plan.complete() && self.forget_lost_results(&plan).await? {
             plan = self.submit_ready(&sweep).await?;
         }
         if plan.settled()
-            && report::make(
+            && report::write(
                 &self.process,
                 &self.submitter,
                 &sweep,
@@ -205,170 +209,21 @@ impl Coordinator {
             self.process.metrics().add(&REPORTS, 1);
         }
         if plan.complete() && sweeps::has_ended(self.connection().store().as_ref(), id).await? {
-            sweeps::forget(self.connection(), id).await?;
+            sweeps::remove_entry(self.connection(), id).await?;
             self.sweeps.remove(id);
         }
         Ok(())
     }
-
-    /// One last look before a sweep ends: a result that is not there any more is forgotten, so that
-    /// it is made again, even if nothing is left that would read it. Whether there was one.
-    async fn has_lost_any_of(&mut self, plan: &Plan) -> anyhow::Result<bool> {
-        let jobs = plan
-            .nodes
-            .iter()
-            .filter(|node| node.kind.is_queued())
-            .filter_map(|node| node.job.as_ref());
-        let keys: BTreeSet<JobKey> = jobs.map(|job| job.key.clone()).collect();
-        let submitter = &self.submitter;
-        let looked = futures::stream::iter(keys)
-            .map(|key| async move {
-                Ok::<_, RuntimeError>((submitter.manifest(&key).await?.is_none(), key))
-            })
-            .buffer_unordered(AT_ONCE)
-            .try_collect::<Vec<(bool, JobKey)>>();
-        let looked = ticking(self.process.health(), looked).await?;
-        let mut has_lost = false;
-        for (_, key) in looked.into_iter().filter(|(is_lost, _)| *is_lost) {
-            tracing::warn!(sweep = %plan.sweep, job = %key, "a result is gone before its sweep \
-                has ended; it is made again");
-            self.known.forget(&key);
-            self.queued.remove(&key);
-            has_lost = true;
-        }
-        Ok(has_lost)
-    }
-
-    /// Looks at what doubtful jobs of this plan read: a result that is gone is forgotten, so that
-    /// it is made again, and one that was made again is read anew. Whether anything differs from
-    /// what was known.
-    async fn review(&mut self, plan: &Plan) -> anyhow::Result<bool> {
-        let doubted = plan.nodes.iter().filter_map(|node| node.job.as_ref());
-        let doubted: Vec<Job> = doubted
-            .filter(|job| self.doubtful.contains(&job.key))
-            .cloned()
-            .collect();
-        let mut differs = false;
-        for input in doubted.iter().flat_map(|job| &job.inputs) {
-            match self.submitter.manifest(&input.key).await? {
-                Some(manifest) if manifest.digest == input.digest => {}
-                Some(manifest) => {
-                    self.known.learn(manifest);
-                    differs = true;
-                }
-                None => {
-                    tracing::warn!(input = %input.key, role = input.role, "a result that was used \
-                        is gone; it is made again");
-                    self.known.forget(&input.key);
-                    self.queued.remove(&input.key);
-                    differs = true;
-                }
-            }
-        }
-        if differs {
-            self.queued
-                .retain(|key| !doubted.iter().any(|job| job.key == *key));
-        }
-        Ok(differs)
-    }
-
-    /// Submits what could run, and plans again as long as results turn up that are there already.
-    async fn submit_ready(&mut self, sweep: &Sweep) -> anyhow::Result<Plan> {
-        for key in std::iter::once(&sweep.images).chain(&sweep.test_images) {
-            if self.known.manifest(key).is_none()
-                && let Some(manifest) = self.submitter.manifest(key).await?
-            {
-                self.known.learn(manifest);
-            }
-        }
-        loop {
-            let mut plan = plan(sweep, &self.known);
-            if !self.doubtful.is_empty() && self.review(&plan).await? {
-                plan = cedm_planner::plan(sweep, &self.known);
-            }
-            let jobs: Vec<Job> = plan
-                .ready()
-                .into_iter()
-                .filter(|job| !self.queued.contains(&job.key))
-                .cloned()
-                .collect();
-            if jobs.is_empty() {
-                return Ok(plan);
-            }
-            let (submitter, metrics) = (&self.submitter, self.process.metrics());
-            let asked = futures::stream::iter(jobs)
-                .map(|job| async move { ask(submitter, sweep, &job).await })
-                .buffer_unordered(AT_ONCE)
-                .try_collect::<Vec<Asked>>();
-            let asked = ticking(self.process.health(), asked).await?;
-            let mut changed = false;
-            for answer in asked {
-                match answer {
-                    Asked::Done(manifest) => {
-                        if manifest.timings.finished_ms < sweep.submitted_ms {
-                            metrics.add(&CACHE_HITS, 1);
-                        }
-                        metrics.set(&LAST_PROGRESS, now_ms() as f64 / 1000.0);
-                        self.known.learn(*manifest);
-                        changed = true;
-                    }
-                    Asked::Queued(key) => {
-                        metrics.add(&SUBMITTED, 1);
-                        self.queued.insert(key);
-                    }
-                    Asked::Dead { job, error } => {
-                        tracing::warn!(sweep = %sweep.id, job = %job.key, kind = %job.kind(), error, "job is dead; its cell fails, the rest goes on");
-                        self.known.mark_dead(job.key.clone(), error);
-                        changed = true;
-                    }
-                }
-            }
-            if !changed {
-                return Ok(plan);
-            }
-        }
-    }
 }
 
-/// Looks for the result of a job, and submits it when there is none. Results from before the sweep
-/// are verified to the byte; those made for it a moment ago by their sizes.
-async fn ask(submitter: &Submitter, sweep: &Sweep, job: &Job) -> Result<Asked, RuntimeError> {
-    if let Ok(Some(manifest)) = submitter.manifest(&job.key).await
-        && manifest.timings.finished_ms >= sweep.submitted_ms
-    {
-        return Ok(Asked::Done(Box::new(manifest)));
-    }
-    let dead = |error: String| Asked::Dead {
-        job: Box::new(job.clone()),
-        error,
-    };
-    let submitted = match submitter.submit(job).await {
-        // A job too large for a message, a result of a newer program: this job's own trouble.
-        Err(RuntimeError::Contract(error)) => return Ok(dead(error.to_string())),
-        submitted => submitted?,
-    };
-    match submitted {
-        SubmitOutcome::Cached(manifest) => {
-            submitter.announce_done(&manifest, true).await?;
-            Ok(Asked::Done(manifest))
-        }
-        SubmitOutcome::Queued => {
-            tracing::info!(sweep = %sweep.id, job = %job.key, kind = %job.kind(), label = %job.hints.label, "submitted");
-            Ok(Asked::Queued(job.key.clone()))
-        }
-        SubmitOutcome::AlreadyQueued => Ok(Asked::Queued(job.key.clone())),
-        SubmitOutcome::Dead(letter) => Ok(dead(letter.error)),
-    }
-}
-
-/// Signs of life while a long wait goes on: verifying a large stored result to the byte takes its
-/// time.
-async fn ticking<T>(health: &Health, wait: impl Future<Output = T>) -> T {
-    tokio::pin!(wait);
+/// Waits for `operation` while reporting liveness: verifying a large stored result takes longer than
+/// the liveness probe allows.
+async fn while_alive<T>(health: &Health, operation: impl Future<Output = T>) -> T {
+    tokio::pin!(operation);
     let mut tick = tokio::time::interval(Duration::from_secs(5));
     loop {
         tokio::select! {
-            value = &mut wait => return value,
+            value = &mut operation => return value,
             _ = tick.tick() => health.tick(),
         }
     }

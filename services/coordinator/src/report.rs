@@ -1,6 +1,6 @@
-//! The end of a sweep: its report as an artefact like any other, then `sweep/<id>/done`.
+//! The end of a sweep: its report, committed like any other result, then `sweep/<id>/done`.
 
-use crate::artefacts::Stored;
+use crate::artefacts::StoreArtefacts;
 use anyhow::Context;
 use bytes::Bytes;
 use cedm_contract::{
@@ -18,9 +18,9 @@ use cedm_sweep::{Sweep, outcome::SweepOutcome};
 use std::{collections::BTreeMap, time::Instant};
 use tokio::runtime::Handle;
 
-/// Makes the report of a settled sweep, unless it exists; whether one was made. A complete sweep is
-/// marked as done.
-pub(crate) async fn make(
+/// Writes the report of a settled sweep unless it exists, and marks a complete sweep as done.
+/// Returns whether a report was written.
+pub(crate) async fn write(
     process: &ServiceProcess,
     submitter: &Submitter,
     sweep: &Sweep,
@@ -34,7 +34,7 @@ pub(crate) async fn make(
         return Ok(false);
     };
     let store = process.connection().store();
-    let (manifest, made) = match (&node.state, submitter.manifest(&job.key).await?) {
+    let (manifest, written) = match (&node.state, submitter.manifest(&job.key).await?) {
         (State::Done { .. }, Some(manifest)) => (manifest, false),
         (_, Some(manifest)) => {
             known.learn(manifest.clone());
@@ -48,7 +48,7 @@ pub(crate) async fn make(
                     known.learn(manifest.clone());
                     (manifest, true)
                 }
-                // Another coordinator was first: its report stands, and it says so.
+                // Another coordinator committed first; it also publishes the event.
                 Committed::Theirs(winner) => {
                     known.learn((*winner).clone());
                     (*winner, false)
@@ -59,18 +59,18 @@ pub(crate) async fn make(
     if let (true, JobResult::Report { headline }) = (plan.complete(), &manifest.result) {
         mark_done(store.as_ref(), sweep, &manifest, headline).await?;
     }
-    if made {
+    if written {
         let outcome = if plan.complete() {
             "complete"
         } else {
             "incomplete"
         };
-        tracing::info!(sweep = %sweep.id, report = %manifest.key, outcome, "report made");
+        tracing::info!(sweep = %sweep.id, report = %manifest.key, outcome, "report written");
     }
-    Ok(made)
+    Ok(written)
 }
 
-/// Renders and uploads; the manifest is not committed yet.
+/// Renders the report and uploads its files; returns the manifest, which is not committed yet.
 async fn render(
     store: &std::sync::Arc<dyn Store>,
     sweep: &Sweep,
@@ -78,7 +78,7 @@ async fn render(
     job: &Job,
 ) -> anyhow::Result<Manifest> {
     let (started, started_ms) = (Instant::now(), now_ms());
-    let artefacts = Stored {
+    let artefacts = StoreArtefacts {
         store: store.clone(),
         handle: Handle::current(),
     };
@@ -149,12 +149,13 @@ async fn mark_done(
     if store.size(&key).await?.is_some() {
         return Ok(());
     }
-    let mark = serde_json::json!({"schema": SCHEMA_VERSION, "report": report.key, "headline": headline, "finished_ms": now_ms()});
-    create(store, &key, mark.to_string().into_bytes()).await?;
+    let marker = serde_json::json!({"schema": SCHEMA_VERSION, "report": report.key, "headline": headline, "finished_ms": now_ms()});
+    create(store, &key, marker.to_string().into_bytes()).await?;
     tracing::info!(sweep = %sweep.id, headline, "sweep done");
     Ok(())
 }
 
+/// Creates an object unless it exists; repeats when the store's answer is unclear.
 async fn create(store: &dyn Store, key: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
     let bytes = Bytes::from(bytes);
     for _ in 0..8 {
@@ -165,9 +166,9 @@ async fn create(store: &dyn Store, key: &str, bytes: Vec<u8>) -> anyhow::Result<
                 if store.size(key).await?.is_some() {
                     return Ok(());
                 }
-                tracing::warn!(key, reason, "no clear answer from the store; once more");
+                tracing::warn!(key, reason, "unclear answer from the store; retrying");
             }
         }
     }
-    anyhow::bail!("the store gave no clear answer about {key}")
+    anyhow::bail!("the store gave no clear answer for {key} in 8 attempts")
 }

@@ -1,4 +1,4 @@
-//! `coordinator run`: a sweep file planned against an empty store.
+//! `cedm-coordinator run`: plan a sweep file against an empty store.
 
 use anyhow::{Context, bail};
 use cedm_contract::{
@@ -10,24 +10,24 @@ use cedm_sweep::{Sweep, SweepSpec};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
-/// Which sweep, on which images.
+/// Options of `cedm-coordinator run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Sweep file (TOML).
     sweep: PathBuf,
-    /// Import manifest (JSON) of the image set; or describe the images by the options below.
+    /// Import manifest (JSON) of the image set. Without it, describe the images by the options below.
     #[arg(long, conflicts_with_all = ["count", "resolution"])]
     images: Option<PathBuf>,
     /// Number of images.
     #[arg(long, required_unless_present = "images")]
     count: Option<u64>,
-    /// Side of the images in pixels.
+    /// Side of the square images in pixels.
     #[arg(long, required_unless_present = "images")]
     resolution: Option<u32>,
     /// Channels of the images: 1 or 3.
     #[arg(long, default_value_t = 3)]
     channels: u32,
-    /// Classes; 0 for unlabelled images.
+    /// Classes of the labels; 0 for unlabelled images.
     #[arg(long, default_value_t = 0)]
     classes: u32,
     /// Images per shard.
@@ -35,14 +35,14 @@ pub struct RunArgs {
     shard_size: u32,
 }
 
-/// What a run prints.
+/// What `run` prints, as JSON.
 #[derive(Debug, Serialize)]
 pub struct Planned {
-    /// Why the sweep cannot run on these images; empty when it can.
+    /// Reasons why the sweep cannot run on these images; empty when it can.
     pub obstacles: Vec<String>,
-    /// Jobs and work by kind.
+    /// Number of jobs and amount of work by kind.
     pub estimate: Vec<KindEstimate>,
-    /// Every job, those that wait with what they wait for.
+    /// Every job; waiting jobs list what they wait for.
     pub plan: Plan,
 }
 
@@ -50,14 +50,14 @@ impl RunArgs {
     /// Plans the sweep.
     ///
     /// # Errors
-    /// When the sweep file or the manifest cannot be read or are wrong.
+    /// When the sweep file or the manifest cannot be read or is invalid.
     pub fn run(&self) -> anyhow::Result<Planned> {
         let path = &self.sweep;
         let toml =
             std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
         let mut spec = SweepSpec::parse(&toml)
             .map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", path.display()))?;
-        // Where the user's files will lie does not matter for a plan.
+        // A plan needs references to the user's files, not their content.
         let stored = spec
             .files()
             .into_iter()
@@ -67,7 +67,7 @@ impl RunArgs {
         let import = self.import()?;
         let JobResult::Import(images) = &import.result else {
             bail!(
-                "the manifest is a {} manifest: expected import",
+                "expected an import manifest, found a {} manifest",
                 import.kind()
             )
         };
@@ -102,7 +102,7 @@ impl RunArgs {
                 .with_context(|| format!("manifest {}", path.display()));
         }
         let (Some(count), Some(resolution)) = (self.count, self.resolution) else {
-            bail!("--count and --resolution are needed without --images")
+            bail!("expected --images, or --count and --resolution")
         };
         if count == 0 || self.shard_size == 0 {
             bail!("--count and --shard-size must be at least 1");
@@ -155,6 +155,7 @@ impl RunArgs {
     }
 }
 
+/// A reference that stands for a file which is not stored.
 fn placeholder(name: &str) -> ObjectRef {
     ObjectRef {
         object: format!("blob/{}", Digest::of(name.as_bytes())),
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_planned_without_a_store() {
+    fn a_sweep_file_is_planned_without_a_store() {
         let planned = planned(TOML, 8).unwrap();
         assert_eq!(planned.obstacles, [""; 0]);
         let ready: Vec<&str> = planned
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_said() {
+    fn sweeps_that_do_not_fit_the_images_are_reported() {
         assert!(planned(TOML, 32).unwrap().obstacles[0].contains("preset `tiny8` is for 8×8"));
         let error = format!(
             "{:#}",

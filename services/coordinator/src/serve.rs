@@ -1,4 +1,4 @@
-//! The loop: woken by events, by new sweeps and by a timer, it reconciles.
+//! The control loop: reconciles when an event arrives, when a sweep changes, and on a timer.
 
 use crate::{gauges::Gauges, metrics, reconcile::Coordinator};
 use anyhow::Context;
@@ -10,16 +10,15 @@ use cedm_runtime::{
 use futures::{FutureExt, Stream, StreamExt};
 use std::time::{Duration, Instant};
 
-/// Everything is read again this often, whatever the events say.
-const RECONCILE_EVERY: Duration = Duration::from_secs(15);
-/// After a failure, again after this; twice as long after each that follows, up to
-/// [`RECONCILE_EVERY`].
-const AFTER_FAILURE: RetryPolicy = RetryPolicy::doubling(Duration::from_secs(1), RECONCILE_EVERY);
+/// Period of full resynchronisation, which does not depend on events: they may be lost.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(15);
+/// Pause after the first failure; doubled after each further one, up to [`RESYNC_INTERVAL`].
+const RETRIES: RetryPolicy = RetryPolicy::doubling(Duration::from_secs(1), RESYNC_INTERVAL);
 
 /// Runs the coordinator until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When NATS or the store cannot be reached in time, or are not what the protocol needs.
+/// When NATS or the store cannot be reached in time, or do not meet the protocol's requirements.
 pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -34,77 +33,80 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
     })
 }
 
-/// The loop itself, until the shell drains.
+/// The control loop, until the process drains.
 ///
 /// # Errors
-/// When its metrics cannot be registered. What NATS or the store refuse is tried again.
+/// When its metrics cannot be registered. Failures of NATS and the store are retried.
 pub async fn coordinate(process: &ServiceProcess) -> anyhow::Result<()> {
     process.metrics().register(metrics::METRICS)?;
     let gauges = Gauges::new(process.metrics());
     let connection = process.connection();
     let redeliverer = Redeliverer::new(connection);
-    let aside = [
-        tokio::spawn(gauges.watch(connection.clone())),
+    let background = [
+        tokio::spawn(gauges.poll(connection.clone())),
         tokio::spawn(async move { redeliverer.run().await }),
     ];
     let mut coordinator = Coordinator::new(process);
-    let mut in_a_row = 0;
+    let mut failures = 0;
     while !process.drain().has_begun() {
-        let begun = Instant::now();
-        if let Err(error) = follow(process, &mut coordinator).await {
-            in_a_row = if begun.elapsed() < RECONCILE_EVERY {
-                in_a_row + 1
+        let started = Instant::now();
+        if let Err(error) = run_until_disconnected(process, &mut coordinator).await {
+            failures = if started.elapsed() < RESYNC_INTERVAL {
+                failures + 1
             } else {
                 1
             };
             process.metrics().add(&metrics::RECONCILE_FAILURES, 1);
-            tracing::warn!(error = %format!("{error:#}"), "reconcile failed; everything is read again");
+            tracing::warn!(error = %format!("{error:#}"), "reconcile failed; resynchronising");
             process.health().tick();
             tokio::select! {
                 () = process.drain().begun() => {}
-                () = tokio::time::sleep(AFTER_FAILURE.delay(in_a_row)) => {}
+                () = tokio::time::sleep(RETRIES.delay(failures)) => {}
             }
         }
     }
-    aside.iter().for_each(tokio::task::JoinHandle::abort);
+    background.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(())
 }
 
-/// Reads everything, then follows what happens; returns when the drain begins or the connection was
-/// lost and is back, and with an error when something fails.
-async fn follow(process: &ServiceProcess, coordinator: &mut Coordinator) -> anyhow::Result<()> {
+/// Resynchronises, then reconciles on every change. Returns when the drain begins or after a lost
+/// connection is back, since events may have been missed; fails when an operation fails.
+async fn run_until_disconnected(
+    process: &ServiceProcess,
+    coordinator: &mut Coordinator,
+) -> anyhow::Result<()> {
     let connection = process.connection();
     let mut connected = connection.connected();
     connected.mark_unchanged();
-    // A wiped broker has no streams.
+    // A broker that lost its data has no streams.
     connection.ensure_streams().await?;
-    // Events first, then the state: what happens in between is heard.
-    let mut happened = events(connection).await?;
-    let mut told = changes(connection).await?;
+    // Subscribe before reading the state, so that no change in between is missed.
+    let mut events = subscribe(connection).await?;
+    let mut sweep_changes = watch_sweeps(connection).await?;
     coordinator.resync().await?;
-    let mut every = tokio::time::interval(RECONCILE_EVERY);
-    every.reset();
-    let mut alive = tokio::time::interval(Duration::from_secs(2));
+    let mut resync = tokio::time::interval(RESYNC_INTERVAL);
+    resync.reset();
+    let mut liveness = tokio::time::interval(Duration::from_secs(2));
     loop {
         process.health().tick();
         tokio::select! {
             () = process.drain().begun() => return Ok(()),
-            _ = alive.tick() => {}
-            _ = every.tick() => coordinator.resync().await?,
+            _ = liveness.tick() => {} // the head of the loop reports liveness
+            _ = resync.tick() => coordinator.resync().await?,
             change = connected.changed() => {
                 change.context("the connection to NATS is gone")?;
                 if *connected.borrow_and_update() {
-                    tracing::info!("the connection to NATS is back; everything is read again");
+                    tracing::info!("the connection to NATS is back; resynchronising");
                     return Ok(());
                 }
             }
-            event = happened.next() => {
+            event = events.next() => {
                 let event = event.context("the event subscription ended")?;
-                if on_events(coordinator, event, &mut happened) {
+                if on_events(coordinator, event, &mut events) {
                     coordinator.reconcile().await?;
                 }
             }
-            entry = told.next() => {
+            entry = sweep_changes.next() => {
                 let entry = entry.context("the watch on sweeps ended")??;
                 if let Ok(id) = entry.key.parse() {
                     coordinator.refresh(&id).await?;
@@ -115,27 +117,27 @@ async fn follow(process: &ServiceProcess, coordinator: &mut Coordinator) -> anyh
     }
 }
 
-/// Hears an event and all that wait behind it, so that a burst costs one plan; whether one of them
-/// matters.
+/// Applies an event and all that are already waiting, so that a burst costs one reconciliation.
+/// Returns whether any of them can change a plan.
 fn on_events(
     coordinator: &mut Coordinator,
     first: Event,
-    happened: &mut (impl Stream<Item = Event> + Unpin),
+    waiting: &mut (impl Stream<Item = Event> + Unpin),
 ) -> bool {
-    let mut matters = coordinator.on_event(&first);
-    while let Some(Some(event)) = happened.next().now_or_never() {
-        matters |= coordinator.on_event(&event);
+    let mut plan_changes = coordinator.on_event(&first);
+    while let Some(Some(event)) = waiting.next().now_or_never() {
+        plan_changes |= coordinator.on_event(&event);
     }
-    matters
+    plan_changes
 }
 
-async fn events(
+async fn subscribe(
     connection: &Connection,
 ) -> Result<impl Stream<Item = Event> + Send + Unpin + use<>, RuntimeError> {
     live_events(connection, &EventFilter::default()).await
 }
 
-async fn changes(
+async fn watch_sweeps(
     connection: &Connection,
 ) -> Result<impl Stream<Item = Result<Entry, RuntimeError>> + Send + Unpin + use<>, RuntimeError> {
     Bucket::open(connection, SWEEPS).await?.watch().await

@@ -1,6 +1,6 @@
-//! Sweeps in the store: `sweep/<id>/spec` is written by whoever submits, `sweep/<id>/done` by the
-//! coordinator, `sweep/<id>/cancelled` by whoever cancels. The bucket `sweeps` only tells quickly
-//! that there is something new.
+//! Sweeps in the store: `sweep/<id>/spec` is written by `cedm submit`, `sweep/<id>/cancelled` by
+//! `cedm cancel`, `sweep/<id>/done` by the coordinator. The key-value bucket `sweeps` only notifies
+//! coordinators of changes; the store decides.
 
 use anyhow::Context;
 use cedm_contract::{SweepId, sweep_key};
@@ -8,42 +8,42 @@ use cedm_runtime::{Bucket, Connection, SWEEPS, store::Store};
 use cedm_sweep::Sweep;
 use std::collections::BTreeMap;
 
-/// What a sweep folder holds.
+/// Which objects exist below `sweep/<id>/`.
 #[derive(Default)]
-struct Marks {
+struct Objects {
     spec: bool,
     ended: bool,
 }
 
-/// Sweeps that are submitted and neither done nor cancelled, from the store's own listing.
-pub(crate) async fn listed(store: &dyn Store) -> anyhow::Result<Vec<SweepId>> {
-    let mut folders: BTreeMap<String, Marks> = BTreeMap::new();
+/// Submitted sweeps that are neither done nor cancelled, from a listing of the store.
+pub(crate) async fn list_active(store: &dyn Store) -> anyhow::Result<Vec<SweepId>> {
+    let mut folders: BTreeMap<String, Objects> = BTreeMap::new();
     for object in store.list("sweep/").await? {
         let mut parts = object.key.splitn(3, '/').skip(1);
         let (Some(id), Some(what)) = (parts.next(), parts.next()) else {
             continue;
         };
-        let marks = folders.entry(id.to_owned()).or_default();
-        marks.spec |= what == "spec";
-        marks.ended |= what == "done" || what == "cancelled";
+        let objects = folders.entry(id.to_owned()).or_default();
+        objects.spec |= what == "spec";
+        objects.ended |= what == "done" || what == "cancelled";
     }
     let active = folders
         .into_iter()
-        .filter(|(_, marks)| marks.spec && !marks.ended);
+        .filter(|(_, objects)| objects.spec && !objects.ended);
     Ok(active.filter_map(|(id, _)| id.parse().ok()).collect())
 }
 
 /// Whether a sweep is done or cancelled.
 pub(crate) async fn has_ended(store: &dyn Store, id: &SweepId) -> anyhow::Result<bool> {
-    for mark in ["done", "cancelled"] {
-        if store.size(&sweep_key(id, mark)).await?.is_some() {
+    for name in ["done", "cancelled"] {
+        if store.size(&sweep_key(id, name)).await?.is_some() {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// A sweep as submitted; `None` when there is none of this name (yet).
+/// A sweep as submitted; `None` when there is none of this name.
 pub(crate) async fn load(store: &dyn Store, id: &SweepId) -> anyhow::Result<Option<Sweep>> {
     let Some(bytes) = store.get(&sweep_key(id, "spec")).await? else {
         return Ok(None);
@@ -53,20 +53,23 @@ pub(crate) async fn load(store: &dyn Store, id: &SweepId) -> anyhow::Result<Opti
     })?))
 }
 
-/// Puts sweeps into the bucket that a wiped broker has forgotten.
-pub(crate) async fn remember(connection: &Connection, active: &[SweepId]) -> anyhow::Result<()> {
+/// Restores the bucket's entries for active sweeps, which a broker that lost its data does not have.
+pub(crate) async fn restore_entries(
+    connection: &Connection,
+    active: &[SweepId],
+) -> anyhow::Result<()> {
     let bucket = Bucket::open(connection, SWEEPS).await?;
     for id in active {
         if bucket.get(id.as_str()).await?.is_none() {
             bucket.put(id.as_str(), b"active".as_slice()).await?;
-            tracing::info!(sweep = %id, "active sweep found in the store");
+            tracing::info!(sweep = %id, "restored the bucket entry of an active sweep");
         }
     }
     Ok(())
 }
 
-/// Takes a sweep that has ended out of the bucket.
-pub(crate) async fn forget(connection: &Connection, id: &SweepId) -> anyhow::Result<()> {
+/// Removes the bucket's entry of a sweep that has ended.
+pub(crate) async fn remove_entry(connection: &Connection, id: &SweepId) -> anyhow::Result<()> {
     Ok(Bucket::open(connection, SWEEPS)
         .await?
         .remove(id.as_str())
@@ -79,7 +82,7 @@ mod tests {
     use cedm_runtime::store::{Body, RamStore};
 
     #[tokio::test]
-    async fn active_is_what_has_a_spec_and_no_end() {
+    async fn sweeps_with_a_spec_and_no_end_mark_are_active() {
         let store = RamStore::default();
         for key in [
             "sweep/a/spec",
@@ -96,7 +99,7 @@ mod tests {
                 .await
                 .unwrap();
         }
-        let ids: Vec<String> = listed(&store)
+        let ids: Vec<String> = list_active(&store)
             .await
             .unwrap()
             .iter()
@@ -108,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sweep_that_cannot_be_read_says_which() {
+    async fn the_error_of_an_unreadable_sweep_names_its_object() {
         let store = RamStore::default();
         let id: SweepId = "broken".parse().unwrap();
         assert!(load(&store, &id).await.unwrap().is_none());

@@ -1,4 +1,4 @@
-//! Buckets and objects as folders and files, with the two atomic ways of making an object visible.
+//! Buckets and objects as folders and files, with the two atomic ways to publish an object.
 
 use s3s::{S3Result, s3_error};
 use std::{
@@ -7,22 +7,21 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Longest key accepted, in bytes; what the system itself writes stays below 140.
+/// Longest accepted key in bytes, as in S3; the keys of C-EDM stay below 140.
 const MAX_KEY_BYTES: usize = 1024;
 
-/// One store in one folder: `objects/<bucket>/<key>`, `partial/` for what is being written, `lock`
-/// held while it is served.
+/// A store in a folder: `objects/<bucket>/<key>` for objects, `partial/` for unfinished writes, and
+/// `lock`, which is held while the folder is served.
 #[derive(Debug)]
 pub struct Folder {
     objects: PathBuf,
     partial: PathBuf,
-    next: AtomicU64,
+    next_partial: AtomicU64,
     _lock: fs::File,
 }
 
 impl Folder {
-    /// Opens or creates the store in `root` and removes what unfinished writes of an earlier
-    /// process left behind.
+    /// Opens or creates the store in `root`, and removes the unfinished writes of an earlier process.
     ///
     /// # Errors
     /// When the folder cannot be written, or another process serves it.
@@ -33,7 +32,7 @@ impl Folder {
         if lock.try_lock().is_err() {
             return Err(io::Error::new(
                 io::ErrorKind::WouldBlock,
-                format!("{} is served by another process", root.display()),
+                format!("{} is already served by another process", root.display()),
             ));
         }
         let (objects, partial) = (root.join("objects"), root.join("partial"));
@@ -45,24 +44,28 @@ impl Folder {
         Ok(Self {
             objects,
             partial,
-            next: AtomicU64::new(0),
+            next_partial: AtomicU64::new(0),
             _lock: lock,
         })
     }
 
-    /// Creates a bucket; it may exist.
+    /// Creates a bucket unless it exists.
     ///
     /// # Errors
-    /// When its name is not a plain one or the folder cannot be made.
+    /// When its name holds other characters than letters, digits, `-` and `_`, or the folder cannot
+    /// be created.
     pub fn create_bucket(&self, bucket: &str) -> S3Result<()> {
         let path = self.bucket_path(bucket)?;
         fs::create_dir_all(path).map_err(|error| s3_error!(error, InternalError))
     }
 
-    /// A fresh path below `partial/`.
-    pub(crate) fn fresh(&self) -> PathBuf {
-        self.partial
-            .join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    /// A new path below `partial/`.
+    pub(crate) fn partial_path(&self) -> PathBuf {
+        self.partial.join(
+            self.next_partial
+                .fetch_add(1, Ordering::Relaxed)
+                .to_string(),
+        )
     }
 
     pub(crate) fn upload_path(&self, id: &str) -> S3Result<PathBuf> {
@@ -73,18 +76,18 @@ impl Folder {
     }
 
     pub(crate) fn bucket_path(&self, bucket: &str) -> S3Result<PathBuf> {
-        let plain = !bucket.is_empty()
+        let is_valid = !bucket.is_empty()
             && bucket
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        if plain {
+        if is_valid {
             Ok(self.objects.join(bucket))
         } else {
             Err(s3_error!(InvalidBucketName))
         }
     }
 
-    /// The bucket's folder, if the bucket exists.
+    /// The folder of an existing bucket.
     pub(crate) fn existing_bucket(&self, bucket: &str) -> S3Result<PathBuf> {
         let path = self.bucket_path(bucket)?;
         if path.is_dir() {
@@ -94,8 +97,8 @@ impl Folder {
         }
     }
 
-    /// Where the object lies. A key is a relative path of plain names: nothing that could leave the
-    /// bucket.
+    /// The file of an object. A key must be a relative path without `.` and `..`, so that it cannot
+    /// leave the bucket.
     pub(crate) fn object_path(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
         let bucket = self.existing_bucket(bucket)?;
         if key.len() > MAX_KEY_BYTES || key.split('/').any(|name| name.len() > 255) {
@@ -110,12 +113,12 @@ impl Folder {
         Ok(bucket.join(key))
     }
 
-    /// Makes the finished file `from` visible at `to` and consumes it. `false`: `to` existed and
-    /// `create_only` was asked for.
+    /// Moves the complete file `from` to `to` atomically. Returns `false` when `create_only` is set and
+    /// `to` exists already; `from` is removed in either case.
     pub(crate) fn publish(&self, from: &Path, to: &Path, create_only: bool) -> io::Result<bool> {
         let parent = to
             .parent()
-            .expect("invariant: an object lies below its bucket");
+            .expect("invariant: an object is below its bucket");
         let mut tries = 0;
         let outcome = loop {
             fs::create_dir_all(parent)?;
@@ -125,7 +128,7 @@ impl Folder {
                 fs::rename(from, to)
             };
             match outcome {
-                // A concurrent delete pruned the folder just made.
+                // A concurrent delete removed the folder that was just created.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && tries < 100 => tries += 1,
                 outcome => break outcome,
             }
@@ -137,9 +140,9 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),
             Ok(()) => {
-                // The file's bytes were synced when it was written; this makes its name survive a
-                // power loss too, and those of the folders on the way to it: a manifest must never
-                // outlive the objects that it names.
+                // The file's bytes were synced when it was written. Syncing the folders makes its
+                // name survive a power loss as well: a manifest must never outlive the objects that
+                // it names.
                 for folder in parent
                     .ancestors()
                     .take_while(|folder| *folder != self.objects)
@@ -151,7 +154,7 @@ impl Folder {
         }
     }
 
-    /// Removes an object and the folders that it leaves empty.
+    /// Removes an object and the folders that become empty.
     pub(crate) fn remove(&self, bucket: &str, key: &str) -> S3Result<()> {
         let path = self.object_path(bucket, key)?;
         match fs::remove_file(&path) {

@@ -1,10 +1,13 @@
-//! The embedded store: the part of S3 that C-EDM needs, over a folder, for one machine and for
-//! tests.
+//! The embedded object store: the part of the S3 API that C-EDM needs, over a folder, for one
+//! machine and for tests.
 //!
-//! An object is one file, made visible by one system call: a hard link for a create-only put (of
-//! any number of racing writers the kernel lets exactly one win), a rename for an overwriting one.
-//! A process killed in the middle of a put leaves a file in `partial/`, never a half-written
-//! object. Objects carry no metadata.
+//! An object is one file, published by one system call: a hard link for a create-only put (of any
+//! number of concurrent writers the kernel lets exactly one succeed), a rename for an overwriting
+//! put. A process killed during a put leaves a file in `partial/`, never a partial object. Objects
+//! have no metadata.
+//!
+//! Reads and writes: the folder given to [`Folder::open`]. Not supported: versioning, access control
+//! beyond one key pair, replication.
 
 #![forbid(unsafe_code)]
 

@@ -1,8 +1,8 @@
-//! LIST: keys below a prefix, in byte order, a page at a time.
+//! ListObjectsV2: keys with a prefix, in byte order, one page at a time.
 
 use std::{collections::BTreeSet, fs, io, path::Path, time::SystemTime};
 
-/// One object found.
+/// An object in a listing.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Found {
     pub key: String,
@@ -10,10 +10,10 @@ pub(crate) struct Found {
     pub modified: SystemTime,
 }
 
-/// Everything below `bucket` whose key starts with `prefix`, in byte order.
-pub(crate) fn walk(bucket: &Path, prefix: &str) -> io::Result<Vec<Found>> {
+/// Every object of the bucket whose key starts with `prefix`, in byte order of the keys.
+pub(crate) fn list(bucket: &Path, prefix: &str) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
-    // Only the folder that the prefix names can hold matches.
+    // Matches can only be in the folder that the prefix names.
     let start = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
     if !start.split('/').any(|name| matches!(name, "." | "..")) {
         let below = if start.is_empty() {
@@ -30,7 +30,7 @@ pub(crate) fn walk(bucket: &Path, prefix: &str) -> io::Result<Vec<Found>> {
 fn descend(folder: &Path, below: &str, prefix: &str, found: &mut Vec<Found>) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        // Gone meanwhile, or the prefix names an object: nothing below it.
+        // Removed meanwhile, or the prefix names an object.
         Err(error)
             if matches!(
                 error.kind(),
@@ -71,12 +71,12 @@ fn descend(folder: &Path, below: &str, prefix: &str, found: &mut Vec<Found>) -> 
 pub(crate) struct Page {
     pub objects: Vec<Found>,
     pub prefixes: BTreeSet<String>,
-    /// Where the next page starts; absent on the last one.
+    /// Continuation token: the last entry of this page; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// At most `limit` entries after `after`; keys with the delimiter behind the prefix are folded into
-/// common prefixes.
+/// The entries after `after`, at most `limit` of them. Keys that contain the delimiter after the
+/// prefix are grouped into common prefixes.
 pub(crate) fn page(
     found: Vec<Found>,
     prefix: &str,
@@ -98,7 +98,7 @@ pub(crate) fn page(
                     .find(delimiter)
                     .map(|at| object.key[..prefix.len() + at + delimiter.len()].to_owned())
             });
-        // A page that ended with a common prefix must not give it again for the keys behind it.
+        // A page that ended with a common prefix must not repeat it for the other keys in it.
         if object.key.as_str() <= after
             || common
                 .as_deref()
@@ -143,11 +143,11 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_need_not_end_at_a_folder() {
+    fn a_prefix_need_not_end_at_a_folder() {
         let root = tree();
         let check = |prefix: &str, expect: &[&str]| {
             assert_eq!(
-                keys(&walk(root.path(), prefix).unwrap()),
+                keys(&list(root.path(), prefix).unwrap()),
                 expect,
                 "{prefix}"
             )
@@ -162,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn pages_join_to_the_whole() {
+    fn pages_together_give_the_whole_listing() {
         let root = tree();
         for delimiter in [None, Some("/")] {
-            let whole = page(walk(root.path(), "").unwrap(), "", delimiter, "", 100);
+            let whole = page(list(root.path(), "").unwrap(), "", delimiter, "", 100);
             let (mut objects, mut prefixes, mut after) =
                 (Vec::new(), BTreeSet::new(), String::new());
             loop {
-                let part = page(walk(root.path(), "").unwrap(), "", delimiter, &after, 1);
+                let part = page(list(root.path(), "").unwrap(), "", delimiter, &after, 1);
                 objects.extend(part.objects);
                 prefixes.extend(part.prefixes);
                 match part.next {

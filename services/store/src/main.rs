@@ -1,4 +1,4 @@
-//! `cedm-store`: the embedded S3 store of one machine.
+//! `cedm-store`: the embedded object store for one machine.
 
 #![forbid(unsafe_code)]
 
@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 use std::{io::Read, net::SocketAddr, path::PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A small S3 store over a folder, for one machine. It knows put (also create-only), get, head,
-/// delete, list and multipart uploads; every object appears whole or not at all.
+/// An S3-compatible object store in a folder, for one machine. It supports put (with If-None-Match:
+/// *), get, head, delete, list and multipart upload; puts are atomic.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -19,25 +19,24 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Mode {
-    /// Serves a folder until SIGTERM or Ctrl-C.
+    /// Serve a folder until SIGTERM or Ctrl-C.
     Serve {
-        /// Folder of the store; created when missing.
+        /// Folder of the store; created when it does not exist.
         #[arg(long)]
         root: PathBuf,
-        /// Address to listen on; port 0 takes a free one. The first line on stdout names the
-        /// address.
+        /// Address to listen on; port 0 chooses a free port. The first line on stdout is the URL.
         #[arg(long, default_value = "127.0.0.1:0")]
         listen: SocketAddr,
-        /// Buckets to create at the start.
+        /// Buckets to create at start.
         #[arg(long = "bucket", env = "CEDM_S3_BUCKET", value_delimiter = ',')]
         buckets: Vec<String>,
-        /// Access key of the only client let in.
+        /// Access key id that clients must use.
         #[arg(long, env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]
         access_key: String,
-        /// Its secret, from the environment only: arguments show in process lists.
+        /// The secret is read from AWS_SECRET_ACCESS_KEY only: arguments are visible in process lists.
         #[arg(skip)]
         secret_key: (),
-        /// Ends when standard input closes, that is, with the process that started this one.
+        /// Exit when standard input closes, that is, with the process that started this one.
         #[arg(long)]
         exit_with_parent: bool,
     },
@@ -60,10 +59,11 @@ async fn main() -> anyhow::Result<()> {
         secret_key: (),
         exit_with_parent,
     } = Args::parse().mode;
-    let secret = std::env::var("AWS_SECRET_ACCESS_KEY")
-        .context("AWS_SECRET_ACCESS_KEY must hold the secret of the only client")?;
+    let secret = std::env::var("AWS_SECRET_ACCESS_KEY").context(
+        "AWS_SECRET_ACCESS_KEY is not set: it must hold the secret that belongs to the access key",
+    )?;
     let folder =
-        Folder::open(&root).with_context(|| format!("open store in {}", root.display()))?;
+        Folder::open(&root).with_context(|| format!("open the store in {}", root.display()))?;
     for bucket in &buckets {
         folder
             .create_bucket(bucket)
@@ -76,7 +76,7 @@ async fn main() -> anyhow::Result<()> {
     tracing::info!(service = "store", address = %listener.local_addr()?, root = %root.display(), "serving");
     if exit_with_parent {
         std::thread::spawn(|| {
-            // Whatever ends the read, the parent is gone.
+            // However the read ends, the parent is gone.
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
             std::process::exit(0);
         });

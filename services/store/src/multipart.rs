@@ -1,5 +1,5 @@
-//! Multipart uploads: parts as files in a folder of `partial/`, joined into one file, then made
-//! visible like any other.
+//! Multipart uploads: parts are files in a folder below `partial/`; completing the upload joins them
+//! into one file, which is then published like any other.
 
 use crate::Folder;
 use s3s::{S3Result, dto::CompletedPart, s3_error};
@@ -8,17 +8,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// S3's limit for all parts but the last.
+/// Least size of all parts but the last, as in S3.
 const MIN_PART_BYTES: u64 = 5 << 20;
 
+/// Starts an upload; returns its id.
 pub(crate) fn begin(folder: &Folder) -> S3Result<String> {
-    let path = folder.fresh();
+    let path = folder.partial_path();
     fs::create_dir(&path).map_err(|error| s3_error!(error, InternalError))?;
-    let id = path.file_name().expect("invariant: fresh paths have names");
+    let id = path
+        .file_name()
+        .expect("invariant: partial paths have names");
     Ok(id.to_string_lossy().into_owned())
 }
 
-/// Where part `number` of an upload in progress belongs.
+/// The file of part `number` of an upload in progress.
 pub(crate) fn part_path(folder: &Folder, id: &str, number: i32) -> S3Result<PathBuf> {
     let upload = folder.upload_path(id)?;
     if !upload.is_dir() {
@@ -30,11 +33,12 @@ pub(crate) fn part_path(folder: &Folder, id: &str, number: i32) -> S3Result<Path
     Ok(upload.join(number.to_string()))
 }
 
+/// Removes an upload and its parts.
 pub(crate) fn abort(folder: &Folder, id: &str) -> S3Result<()> {
     fs::remove_dir_all(folder.upload_path(id)?).map_err(|error| s3_error!(error, NoSuchUpload))
 }
 
-/// Joins the parts named into one synced file and removes the upload.
+/// Joins the named parts into one synced file and removes the upload; returns the file's path.
 pub(crate) fn join(folder: &Folder, id: &str, parts: &[CompletedPart]) -> S3Result<PathBuf> {
     let numbers: Vec<i32> = parts.iter().filter_map(|part| part.part_number).collect();
     if numbers.is_empty() || numbers.len() != parts.len() {
@@ -53,10 +57,10 @@ pub(crate) fn join(folder: &Folder, id: &str, parts: &[CompletedPart]) -> S3Resu
             return Err(s3_error!(EntityTooSmall));
         }
     }
-    let whole = folder.fresh();
+    let whole = folder.partial_path();
     let joined = concatenate(&sources, &whole);
     if let Err(error) = joined {
-        // Best effort: what stays is removed at the next start.
+        // Best effort: leftovers are removed at the next start.
         let _ = fs::remove_file(&whole);
         return Err(s3_error!(error, InternalError));
     }

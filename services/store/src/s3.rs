@@ -1,4 +1,4 @@
-//! The S3 operations, each a few lines over [`Folder`].
+//! The S3 operations, implemented over [`Folder`].
 
 use crate::{Folder, listing, multipart};
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 /// Bytes per chunk of a response body.
 const CHUNK_BYTES: usize = 128 << 10;
 
-/// The service that s3s calls.
+/// The handler that s3s calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Service(pub Arc<Folder>);
 
@@ -34,7 +34,7 @@ async fn blocking<T: Send + 'static>(
         .map_err(|error| s3_error!(error, InternalError))?
 }
 
-/// Opaque and different for every version of an object.
+/// An opaque tag that differs between versions of an object.
 fn e_tag(about: &fs::Metadata) -> ETag {
     ETag::Strong(format!(
         "{:x}-{:x}-{:x}",
@@ -44,7 +44,7 @@ fn e_tag(about: &fs::Metadata) -> ETag {
     ))
 }
 
-/// An object's file; a folder is no object.
+/// Opens an object's file; a folder is not an object.
 async fn open(path: &Path) -> S3Result<(tokio::fs::File, fs::Metadata)> {
     let file = tokio::fs::File::open(path)
         .await
@@ -57,7 +57,7 @@ async fn open(path: &Path) -> S3Result<(tokio::fs::File, fs::Metadata)> {
     }
 }
 
-/// Writes a body to `path`, whole and synced, or leaves nothing.
+/// Writes a request's body to `path` and syncs it; removes the file when anything fails.
 async fn receive(
     path: &Path,
     body: Option<StreamingBlob>,
@@ -83,14 +83,14 @@ async fn receive(
     }
     .await;
     if outcome.is_err() {
-        // Best effort: what stays is removed at the next start.
+        // Best effort: leftovers are removed at the next start.
         let _ = tokio::fs::remove_file(path).await;
     }
     outcome
 }
 
 impl Service {
-    /// Makes a finished file visible, under the request's condition.
+    /// Publishes a complete file under the request's If-None-Match condition.
     async fn publish(
         &self,
         from: PathBuf,
@@ -113,7 +113,7 @@ impl Service {
         if created {
             Ok(())
         } else {
-            Err(s3_error!(PreconditionFailed, "the object exists"))
+            Err(s3_error!(PreconditionFailed, "the object exists already"))
         }
     }
 }
@@ -136,7 +136,7 @@ impl S3 for Service {
         if input.if_match.is_some() {
             return Err(s3_error!(NotImplemented, "If-Match is not supported"));
         }
-        let from = self.0.fresh();
+        let from = self.0.partial_path();
         let e_tag = receive(&from, input.body, input.content_length).await?;
         self.publish(from, to, input.if_none_match).await?;
         Ok(S3Response::new(PutObjectOutput {
@@ -218,7 +218,7 @@ impl S3 for Service {
         let page = {
             let (prefix, delimiter) = (prefix.clone(), delimiter.clone());
             blocking(move || {
-                let found = listing::walk(&bucket, &prefix).map_err(internal)?;
+                let found = listing::list(&bucket, &prefix).map_err(internal)?;
                 Ok(listing::page(
                     found,
                     &prefix,
@@ -278,9 +278,9 @@ impl S3 for Service {
     async fn upload_part(&self, req: S3Request<UploadPartInput>) -> Reply<UploadPartOutput> {
         let input = req.input;
         let to = multipart::part_path(&self.0, &input.upload_id, input.part_number)?;
-        let from = self.0.fresh();
+        let from = self.0.partial_path();
         let e_tag = receive(&from, input.body, input.content_length).await?;
-        // A part sent again replaces the first.
+        // A part that is sent again replaces the earlier one.
         tokio::fs::rename(&from, &to)
             .await
             .map_err(|error| s3_error!(error, NoSuchUpload))?;

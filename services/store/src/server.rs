@@ -1,4 +1,4 @@
-//! The HTTP server around the store.
+//! The HTTP server of the store.
 
 use crate::{Folder, s3::Service};
 use hyper_util::{
@@ -9,7 +9,7 @@ use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
 use std::{io, sync::Arc};
 use tokio::net::TcpListener;
 
-/// The one key pair that is let in.
+/// The only key pair that the store accepts.
 #[derive(Clone)]
 pub struct Keys {
     /// Access key id.
@@ -25,11 +25,11 @@ impl std::fmt::Debug for Keys {
     }
 }
 
-/// Serves the folder until the future is dropped. Dropping it in the middle of a put leaves no
-/// object behind.
+/// Serves the folder until the future is dropped. A put that is interrupted by this leaves no
+/// object.
 ///
 /// # Errors
-/// When the listener fails for good.
+/// None at present: failures to accept a connection are logged and retried.
 pub async fn serve(folder: Folder, keys: Keys, listener: TcpListener) -> io::Result<()> {
     let mut builder = S3ServiceBuilder::new(Service(Arc::new(folder)));
     builder.set_auth(SimpleAuth::from_single(keys.access, keys.secret));
@@ -41,17 +41,17 @@ pub async fn serve(folder: Folder, keys: Keys, listener: TcpListener) -> io::Res
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => socket,
                 Err(error) => {
-                    // Too many open files, an aborted connection: the next accept may succeed.
-                    tracing::warn!(%error, "accept failed");
+                    // Too many open files or an aborted connection: a later accept may succeed.
+                    tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
                     continue;
                 }
             },
             Some(_) = connections.join_next() => continue,
         };
-        // Small answers must not wait for the client's delayed acknowledgement.
+        // Without TCP_NODELAY small responses wait for the client's delayed acknowledgement.
         if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "nodelay refused");
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let connection = http
             .serve_connection(TokioIo::new(socket), service.clone())

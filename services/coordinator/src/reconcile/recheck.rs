@@ -1,0 +1,70 @@
+//! Results that have disappeared: they are dropped from the cache, so that the next plan makes them
+//! again.
+
+use super::{CONCURRENCY, Coordinator, while_alive};
+use cedm_contract::{Job, JobKey};
+use cedm_planner::Plan;
+use cedm_runtime::RuntimeError;
+use futures::{StreamExt, TryStreamExt};
+use std::collections::BTreeSet;
+
+impl Coordinator {
+    /// Last check before a sweep ends: forgets every result that is no longer in the store, even
+    /// when no remaining job would read it. Returns whether there was one.
+    pub(super) async fn forget_lost_results(&mut self, plan: &Plan) -> anyhow::Result<bool> {
+        let jobs = plan
+            .nodes
+            .iter()
+            .filter(|node| node.kind.is_queued())
+            .filter_map(|node| node.job.as_ref());
+        let keys: BTreeSet<JobKey> = jobs.map(|job| job.key.clone()).collect();
+        let submitter = &self.submitter;
+        let lookups = futures::stream::iter(keys)
+            .map(|key| async move {
+                Ok::<_, RuntimeError>((submitter.manifest(&key).await?.is_none(), key))
+            })
+            .buffer_unordered(CONCURRENCY)
+            .try_collect::<Vec<(bool, JobKey)>>();
+        let found = while_alive(self.process.health(), lookups).await?;
+        let mut any_lost = false;
+        for (_, key) in found.into_iter().filter(|(is_lost, _)| *is_lost) {
+            tracing::warn!(sweep = %plan.sweep, job = %key, "result lost before the end of its sweep; running the job again");
+            self.known.forget(&key);
+            self.queued.remove(&key);
+            any_lost = true;
+        }
+        Ok(any_lost)
+    }
+
+    /// Checks the inputs of the plan's suspect jobs. An input that is missing is forgotten, so that
+    /// it is made again; one that was made again is read. Returns whether the cache changed.
+    pub(super) async fn recheck_inputs(&mut self, plan: &Plan) -> anyhow::Result<bool> {
+        let jobs = plan.nodes.iter().filter_map(|node| node.job.as_ref());
+        let suspects: Vec<Job> = jobs
+            .filter(|job| self.suspect.contains(&job.key))
+            .cloned()
+            .collect();
+        let mut changed = false;
+        for input in suspects.iter().flat_map(|job| &job.inputs) {
+            match self.submitter.manifest(&input.key).await? {
+                Some(manifest) if manifest.digest == input.digest => {}
+                Some(manifest) => {
+                    self.known.learn(manifest);
+                    changed = true;
+                }
+                None => {
+                    tracing::warn!(input = %input.key, role = input.role, "input of a failed job is lost; running its job again");
+                    self.known.forget(&input.key);
+                    self.queued.remove(&input.key);
+                    changed = true;
+                }
+            }
+        }
+        if changed {
+            // With new inputs these jobs have new keys, or the same key to be queued again.
+            self.queued
+                .retain(|key| !suspects.iter().any(|job| job.key == *key));
+        }
+        Ok(changed)
+    }
+}

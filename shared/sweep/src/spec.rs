@@ -1,12 +1,8 @@
-//! The sweep: what a researcher asks for in one TOML file, parsed and checked.
-//!
-//! [`SweepSpec::parse`] reads the file; every error points at line and column. [`Sweep`] is what
-//! the store keeps at `sweep/<id>/spec`: the checked spec, the image set it is about, and the
-//! file's own text.
+//! The resolved sweep: what a sweep file asks for, with every default and preset filled in.
 
 use crate::{SweepFileError, file};
 use cedm_contract::{
-    ContractError, JobKey, ObjectRef, Priority, SCHEMA_VERSION, SweepId,
+    ObjectRef, Priority, SweepId,
     params::{
         AugmentParams, BoundParams, DinoParams, ExtractorSpec, KmeansParams, NetworkSpec,
         OptimiserParams, Precision, SamplerParams, TemiParams,
@@ -21,78 +17,6 @@ pub const PAPER_SET_IMAGES: u64 = 50_000;
 /// Most parts of a search for neighbours: the job that merges them names each one, and a message
 /// holds 64 KiB.
 const MAX_PARTS: u32 = 251;
-
-/// A sweep as the store keeps it, written create-only.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sweep {
-    /// [`SCHEMA_VERSION`] of the writer.
-    pub schema: u32,
-    /// Its name.
-    pub id: SweepId,
-    /// What is asked for.
-    pub spec: SweepSpec,
-    /// The import manifest of the image set.
-    pub images: JobKey,
-    /// The import manifest of its test split, where metrics need one.
-    #[serde(default)]
-    pub test_images: Option<JobKey>,
-    /// Unix time in milliseconds.
-    pub submitted_ms: u64,
-    /// The file as its author wrote it.
-    pub toml: String,
-}
-
-impl Sweep {
-    /// A sweep as of now.
-    pub fn new(
-        id: SweepId,
-        spec: SweepSpec,
-        images: JobKey,
-        test_images: Option<JobKey>,
-        submitted_ms: u64,
-        toml: String,
-    ) -> Self {
-        Self {
-            schema: SCHEMA_VERSION,
-            id,
-            spec,
-            images,
-            test_images,
-            submitted_ms,
-            toml,
-        }
-    }
-
-    /// JSON bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).expect("invariant: sweeps are plain data and always encode")
-    }
-
-    /// The sweep in `bytes`.
-    ///
-    /// # Errors
-    /// [`ContractError::NewerSchema`] for a sweep of a newer program, [`ContractError::Decode`] for
-    /// anything else.
-    pub fn decode(bytes: &[u8]) -> Result<Self, ContractError> {
-        #[derive(Deserialize)]
-        struct Version {
-            schema: u32,
-        }
-        let decode = |error: serde_json::Error| ContractError::Decode {
-            what: "sweep",
-            reason: error.to_string(),
-        };
-        let version: Version = serde_json::from_slice(bytes).map_err(decode)?;
-        if version.schema > SCHEMA_VERSION {
-            return Err(ContractError::NewerSchema {
-                what: "sweep",
-                found: version.schema,
-                supported: SCHEMA_VERSION,
-            });
-        }
-        serde_json::from_slice(bytes).map_err(decode)
-    }
-}
 
 /// What is asked for, with every default and preset filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

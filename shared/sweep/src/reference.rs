@@ -7,7 +7,7 @@ mod keys;
 
 use crate::{SweepSpec, file::SweepFile, preset, preset_names};
 use accepted::accepted_keys;
-use keys::{Default, Key, SECTIONS, Section};
+use keys::{Default, Key, Section, sections};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -67,7 +67,7 @@ fn path_of(section: &Section, key: &Key) -> String {
 fn keys_as_markdown() -> String {
     let (sparse, types) = (sparse_sweep(), accepted_keys::<SweepFile>());
     let mut text = String::new();
-    for section in SECTIONS {
+    for section in &sections() {
         let heading = match section.path {
             "" => "Top of the file".to_owned(),
             "clustering" => "`[[clustering]]`".to_owned(),
@@ -76,7 +76,7 @@ fn keys_as_markdown() -> String {
         writeln!(text, "#### {heading}\n\n{}\n", section.about).unwrap();
         writeln!(text, "| key | type | default | allowed | meaning |").unwrap();
         writeln!(text, "|---|---|---|---|---|").unwrap();
-        for key in section.keys {
+        for key in &section.keys {
             let path = path_of(section, key);
             let kind = types.get(&path).map_or("", String::as_str);
             let kind = if kind == "table" {
@@ -164,7 +164,7 @@ fn presets_as_markdown() -> String {
     text
 }
 
-/// The text with what stands between the marks of `section` replaced.
+/// The text with everything between the marks of `section` replaced.
 fn filled(text: &str, section: &str, content: &str) -> String {
     let open = format!("<!-- {section} -->\n");
     let start = text
@@ -205,7 +205,7 @@ fn every_accepted_key_is_documented_and_every_documented_key_is_accepted() {
     );
     accepted.retain(|path, _| !path.starts_with("evaluation.extractor."));
     let mut documented: BTreeSet<String> = BTreeSet::new();
-    for section in SECTIONS {
+    for section in &sections() {
         documented.insert(section.path.to_owned());
         documented.extend(section.keys.iter().map(|key| path_of(section, key)));
     }
@@ -242,9 +242,9 @@ fn with(section: &str, key: &str, value: &str) -> String {
 #[test]
 fn values_outside_the_documented_ranges_are_refused() {
     let mut accepted = Vec::new();
-    for section in SECTIONS {
-        for key in section.keys {
-            for value in key.refused {
+    for section in &sections() {
+        for key in &section.keys {
+            for value in &key.refused {
                 let text = with(section.path, key.name, value);
                 match SweepSpec::parse(&text) {
                     Ok(_) => accepted.push(format!("{} = {value}", path_of(section, key))),

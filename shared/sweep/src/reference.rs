@@ -122,7 +122,7 @@ fn presets_as_markdown() -> String {
                 "",
                 Ok(
                     serde_json::json!({"budget_kimg": preset.budget_kimg, "precision": preset.precision,
-                    "steps (of the sampler)": preset.sampler_steps}),
+                    "sampler steps": preset.sampler_steps}),
                 ),
             ),
         ];

@@ -55,7 +55,11 @@ enum Error {
 }
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
+        match self {
+            Error::UnknownField(known) => write!(f, "unknown field; known are {known:?}"),
+            Error::InvalidType(expected) => write!(f, "expected {expected}"),
+            Error::Other(message) => f.write_str(message),
+        }
     }
 }
 impl std::error::Error for Error {}

@@ -1,5 +1,5 @@
-//! A bound is found from a file of features alone: no broker, no store, and never the same probe
-//! twice.
+//! `cedm-bounds run` finds a bound from a file of features, without broker or store, and never
+//! computes a probe twice.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,7 @@ use cedm_tests::program;
 use serde_json::Value;
 use std::{path::Path, process::Command};
 
-/// 160 rows in 8 directions, as numpy writes float32.
+/// Writes 160 rows in 8 directions as a float32 npy file.
 fn write_features(path: &Path) -> Result<()> {
     let (rows, width) = (160, 6);
     let value = |row: usize, column: usize| {
@@ -54,7 +54,7 @@ fn bounds(folder: &Path, more: &[&str]) -> Result<Result<Value, String>> {
 }
 
 #[test]
-fn a_bound_is_found_from_features_alone() -> Result<()> {
+fn a_bound_is_found_from_a_file_of_features() -> Result<()> {
     let folder = tempfile::tempdir()?;
     write_features(&folder.path().join("features.npy"))?;
     let options = ["--settings", TEMI, "--lower-bound", "12,16"];
@@ -72,7 +72,7 @@ fn a_bound_is_found_from_features_alone() -> Result<()> {
         probes.iter().all(|probe| probe["utilisation_std"].is_f64()),
         "{found}"
     );
-    // the highest probe that passes, whatever came before it
+    // C_max is the largest C whose probe passes
     let passing = probes
         .iter()
         .filter(|probe| probe["passes"] == true)
@@ -93,7 +93,7 @@ fn a_bound_is_found_from_features_alone() -> Result<()> {
     let again = bounds(folder.path(), &options)?.map_err(anyhow::Error::msg)?;
     ensure!(
         again == found && std::fs::metadata(&probe)?.modified()? == before,
-        "probes were computed again"
+        "probes were recomputed"
     );
 
     let other = bounds(folder.path(), &["--settings", r#"{"heads": 3}"#])?;
@@ -107,7 +107,7 @@ fn a_bound_is_found_from_features_alone() -> Result<()> {
 }
 
 #[test]
-fn a_clustering_that_fails_ends_the_search() -> Result<()> {
+fn a_failed_clustering_ends_the_search() -> Result<()> {
     let folder = tempfile::tempdir()?;
     write_features(&folder.path().join("features.npy"))?;
     let failed = bounds(

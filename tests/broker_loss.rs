@@ -1,4 +1,4 @@
-//! A broker that loses everything it ever knew is a pause: what matters is rebuilt from the store.
+//! A broker that loses all its data only pauses a sweep: its streams are rebuilt from the store.
 
 use anyhow::{Context, Result, ensure};
 use cedm_tests::{System, digits, events::Watch};
@@ -8,14 +8,14 @@ use nix::{
 };
 use std::{fs, time::Duration};
 
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 #[test]
-fn a_wiped_broker_only_pauses_a_sweep() -> Result<()> {
+fn a_sweep_completes_after_the_broker_loses_its_data() -> Result<()> {
     let untouched = System::start()?;
     digits::submit(&untouched, "tiny", digits::TINY)?;
     ensure!(
-        Watch::on(&untouched, "tiny")?.end(PATIENCE)?,
+        Watch::on(&untouched, "tiny")?.end(TIMEOUT)?,
         "the undisturbed run did not complete"
     );
     let expected = untouched.digests("tiny")?;
@@ -24,18 +24,20 @@ fn a_wiped_broker_only_pauses_a_sweep() -> Result<()> {
     let system = System::start()?;
     digits::submit(&system, "tiny", digits::TINY)?;
     let mut watch = Watch::on(&system, "tiny")?;
-    watch.until("training", PATIENCE, |event| {
+    watch.until("training", TIMEOUT, |event| {
         event["what"] == "started" && event["kind"] == "train"
     })?;
-    // The supervisor sleeps meanwhile: it would start the broker again before its files are gone.
+    // The supervisor is suspended meanwhile, or it would restart the broker before its files are
+    // removed.
     let supervisor = Pid::from_raw(system.supervisor());
     signal::kill(supervisor, Signal::SIGSTOP)?;
     let broker = system.pid("nats")?;
     signal::kill(Pid::from_raw(broker), Signal::SIGKILL)?;
-    fs::remove_dir_all(system.home().join("nats/jetstream")).context("wipe the broker's files")?;
+    fs::remove_dir_all(system.home().join("nats/jetstream"))
+        .context("remove the broker's files")?;
     signal::kill(supervisor, Signal::SIGCONT)?;
-    ensure!(watch.end(PATIENCE)?, "the sweep did not complete");
+    ensure!(watch.end(TIMEOUT)?, "the sweep did not complete");
     assert_eq!(system.digests("tiny")?, expected);
-    assert_eq!(system.ask(&["fsck"])?["broken"], serde_json::json!([]));
+    assert_eq!(system.run_json(&["fsck"])?["broken"], serde_json::json!([]));
     Ok(())
 }

@@ -1,6 +1,5 @@
-//! Every panel of every dashboard shows something: its expressions are run against a real
-//! Prometheus that scraped a system at work, and its JSON is what Grafana's file provisioning
-//! takes.
+//! Every panel of every dashboard shows data: its expressions are evaluated by a real Prometheus that
+//! scraped a running system, and its JSON is accepted by Grafana's file provisioning.
 
 use anyhow::{Context, Result, ensure};
 use cedm_tests::{System, digits, events::Watch};
@@ -41,7 +40,7 @@ fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
 }
 
 #[test]
-fn dashboards_can_be_provisioned_and_read() -> Result<()> {
+fn dashboards_can_be_provisioned() -> Result<()> {
     for (path, dashboard) in dashboards()? {
         let at = path.display();
         assert!(
@@ -58,7 +57,7 @@ fn dashboards_can_be_provisioned_and_read() -> Result<()> {
         );
         assert!(
             dashboard.get("id").is_none_or(Value::is_null),
-            "{at}: an id would clash with the target's own"
+            "{at}: an id would collide with one of the target instance"
         );
         let variables = list(&dashboard["templating"]["list"]);
         assert!(
@@ -92,7 +91,7 @@ fn dashboards_can_be_provisioned_and_read() -> Result<()> {
                 panel["description"]
                     .as_str()
                     .is_some_and(|text| text.len() > 20),
-                "{at}: {title} explains nothing"
+                "{at}: {title} has no description"
             );
             assert!(
                 panel["fieldConfig"]["defaults"]["unit"].is_string(),
@@ -101,7 +100,7 @@ fn dashboards_can_be_provisioned_and_read() -> Result<()> {
             assert_eq!(panel["datasource"]["uid"], "${datasource}", "{at}: {title}");
             assert!(
                 !list(&panel["targets"]).is_empty(),
-                "{at}: {title} asks nothing"
+                "{at}: {title} has no target"
             );
         }
     }
@@ -109,7 +108,7 @@ fn dashboards_can_be_provisioned_and_read() -> Result<()> {
 }
 
 #[test]
-fn every_expression_returns_data_from_a_system_at_work() -> Result<()> {
+fn every_expression_returns_data_from_a_running_system() -> Result<()> {
     if std::process::Command::new("prometheus")
         .arg("--version")
         .output()
@@ -140,7 +139,7 @@ fn every_expression_returns_data_from_a_system_at_work() -> Result<()> {
                 let expression = written
                     .replace("$__rate_interval", "2m")
                     .replace("$__range", "5m");
-                // Rates need two scrapes: asked again until they are in.
+                // A rate needs two scrapes: repeat until they are done.
                 loop {
                     let answer = query(port, &expression)?;
                     ensure!(
@@ -167,7 +166,7 @@ fn every_expression_returns_data_from_a_system_at_work() -> Result<()> {
     Ok(())
 }
 
-/// Asks Prometheus for the value of an expression now.
+/// Evaluates an expression by Prometheus's HTTP API.
 fn query(port: u16, expression: &str) -> Result<Value> {
     let encoded: String = expression
         .bytes()

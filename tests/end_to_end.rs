@@ -1,11 +1,11 @@
-//! The walk: images in, report out, through every room; then the same work again, which costs
-//! nothing.
+//! A whole sweep from images to report, through every service; then the same sweep again, which
+//! reuses every result.
 
 use anyhow::Result;
 use cedm_tests::{System, digits, events::Watch, logs};
 use std::{collections::BTreeSet, time::Duration};
 
-/// Every kind of work that a whole sweep needs, in walking order.
+/// Every kind of job that this sweep needs, in the order of the pipeline.
 const KINDS: [&str; 13] = [
     "import",
     "fit",
@@ -23,7 +23,7 @@ const KINDS: [&str; 13] = [
 ];
 
 #[test]
-fn images_walk_to_a_report() -> Result<()> {
+fn a_sweep_runs_from_images_to_its_report_and_is_then_reused() -> Result<()> {
     let system = System::start()?;
     let submitted = digits::submit(&system, "tiny", digits::TINY)?;
     assert_eq!(submitted["attached"], false);
@@ -32,7 +32,7 @@ fn images_walk_to_a_report() -> Result<()> {
         "the sweep did not complete"
     );
 
-    let status = system.ask(&["status", "tiny"])?;
+    let status = system.run_json(&["status", "tiny"])?;
     let outcome = &status["outcome"];
     assert_eq!(
         outcome["state"], "complete",
@@ -57,7 +57,7 @@ fn images_walk_to_a_report() -> Result<()> {
     }
 
     let out = system.home().join("report");
-    let report = system.ask(&["report", "tiny", "--out", &out.display().to_string()])?;
+    let report = system.run_json(&["report", "tiny", "--out", &out.display().to_string()])?;
     assert_eq!(report["headline"], outcome["answer"]["headline"]);
     let html = std::fs::read_to_string(out.join("report.html"))?;
     assert!(
@@ -69,7 +69,7 @@ fn images_walk_to_a_report() -> Result<()> {
         "the report is not self-contained"
     );
 
-    // A sample set leaves the store in every form, with the same images.
+    // A sample set can be exported in every format.
     let nodes = outcome["lineage"].as_array().unwrap();
     let set = nodes
         .iter()
@@ -79,21 +79,27 @@ fn images_walk_to_a_report() -> Result<()> {
         .unwrap();
     for (name, key) in [("set.npz", set), ("set.zip", &set[..12]), ("set", set)] {
         let out = system.home().join(name);
-        let said = system.ask(&["export", key, "--out", &out.display().to_string()])?;
-        assert!(said["count"].as_u64() > Some(0) && out.exists(), "{said}");
+        let exported = system.run_json(&["export", key, "--out", &out.display().to_string()])?;
+        assert!(
+            exported["count"].as_u64() > Some(0) && out.exists(),
+            "{exported}"
+        );
     }
     let first = system.home().join("set/0000000/0000000.png");
     assert!(first.exists(), "no {}", first.display());
-    let odd = system.run(&[
+    let failed = system.run(&[
         "export",
         set,
         "--out",
         &system.home().join("set.tar").display().to_string(),
     ])?;
-    let said = String::from_utf8_lossy(&odd.stderr).into_owned();
-    assert!(said.contains("--out ends in .tar: expected .zip"), "{said}");
+    let error = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(
+        error.contains("--out ends in .tar: expected .zip"),
+        "{error}"
+    );
 
-    // The same file again attaches; under another name every job is reused.
+    // The same file again attaches to the sweep; under another name every job is reused.
     assert_eq!(
         digits::submit(&system, "tiny", digits::TINY)?["attached"],
         true
@@ -104,21 +110,21 @@ fn images_walk_to_a_report() -> Result<()> {
         &digits::TINY.replace("name = \"tiny\"", "name = \"again\""),
     )?;
     assert!(Watch::on(&system, "again")?.end(Duration::from_secs(60))?);
-    let jobs = system.ask(&["status", "again"])?["outcome"]["jobs"].clone();
+    let jobs = system.run_json(&["status", "again"])?["outcome"]["jobs"].clone();
     assert_eq!(jobs["done"], jobs["cached"], "work was done twice: {jobs}");
     assert_eq!(system.digests("again")?, system.digests("tiny")?);
 
-    // Another spec under a name that is taken is refused, and says so.
+    // Another spec under an existing name is an error that names the sweep.
     let changed = digits::TINY.replace("budget_kimg = 0.512", "budget_kimg = 1.024");
-    let refused = digits::submit(&system, "tiny", &changed)
+    let error = digits::submit(&system, "tiny", &changed)
         .unwrap_err()
         .to_string();
-    assert!(refused.contains("tiny"), "{refused}");
+    assert!(error.contains("tiny"), "{error}");
 
-    let sound = system.ask(&["fsck"])?;
-    assert_eq!(sound["broken"], serde_json::json!([]));
-    assert!(sound["objects"].as_u64() > Some(50), "{sound}");
-    let warnings = logs::unlisted_warnings(&system)?;
+    let fsck = system.run_json(&["fsck"])?;
+    assert_eq!(fsck["broken"], serde_json::json!([]));
+    assert!(fsck["objects"].as_u64() > Some(50), "{fsck}");
+    let warnings = logs::unexpected_warnings(&system)?;
     assert!(
         warnings.is_empty(),
         "warnings in the logs:\n{}",
@@ -128,12 +134,12 @@ fn images_walk_to_a_report() -> Result<()> {
 }
 
 #[test]
-fn a_dry_run_changes_nothing() -> Result<()> {
+fn a_dry_run_submits_nothing() -> Result<()> {
     let system = System::start_with(&[
         "--workers",
         "extractor=0,clusterer=0,bounds=0,trainer=0,sampler=0,evaluator=0",
     ])?;
-    system.ask(&[
+    system.run_json(&[
         "import",
         &digits::archive().display().to_string(),
         "--name",
@@ -143,7 +149,7 @@ fn a_dry_run_changes_nothing() -> Result<()> {
     ])?;
     let file = system.home().join("tiny.toml");
     std::fs::write(&file, digits::TINY)?;
-    let plan = system.ask(&["submit", &file.display().to_string(), "--dry-run"])?;
+    let plan = system.run_json(&["submit", &file.display().to_string(), "--dry-run"])?;
     assert!(
         plan["jobs"].as_array().is_some_and(|jobs| jobs.len() > 5),
         "{plan}"

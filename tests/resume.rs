@@ -1,15 +1,16 @@
-//! Training that is interrupted goes on in another process, to the very bits of training that was
-//! not.
+//! Interrupted training continues in another process and gives the same bits as uninterrupted
+//! training.
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{Event, EventWhat, Kind};
-use cedm_tests::{Start, System, digits, events::Watch, failpoint::Held};
+use cedm_tests::{StartOptions, System, digits, events::Watch, failpoint::Failpoint};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Digests of a run without interruption, computed once for all tests of this file.
 fn undisturbed() -> &'static BTreeMap<String, String> {
     static DIGESTS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     DIGESTS.get_or_init(|| {
@@ -17,7 +18,7 @@ fn undisturbed() -> &'static BTreeMap<String, String> {
             let system = System::start()?;
             digits::submit(&system, "long", digits::LONG)?;
             ensure!(
-                Watch::on(&system, "long")?.end(PATIENCE)?,
+                Watch::on(&system, "long")?.end(TIMEOUT)?,
                 "the undisturbed run did not complete"
             );
             system.digests("long")
@@ -30,31 +31,31 @@ fn is_training(event: &Value) -> bool {
     event["kind"] == "train" && event["what"] == "progress" && event["done"].as_u64() > Some(0)
 }
 
-/// A watch on a sweep whose network has begun to learn, and how far it is.
-fn in_mid_training(system: &System) -> Result<(Watch, Value)> {
+/// Submits the sweep and waits for progress of its training; returns the progress event.
+fn start_training(system: &System) -> Result<(Watch, Value)> {
     digits::submit(system, "long", digits::LONG)?;
     let mut watch = Watch::on(system, "long")?;
-    let event = watch.until("progress of the training", PATIENCE, is_training)?;
+    let event = watch.until("progress of the training", TIMEOUT, is_training)?;
     Ok((watch, event))
 }
 
-/// A system in which the first trainer that has stored a checkpoint is held.
-fn held_at_a_checkpoint(place: &str, options: &[&str]) -> Result<(Held, System)> {
-    let held = Held::at(place)?;
-    let system = System::start_as(Start {
+/// A system whose first trainer to reach a failpoint at a checkpoint waits there.
+fn stop_at_checkpoint(place: &str, options: &[&str]) -> Result<(Failpoint, System)> {
+    let failpoint = Failpoint::at(place)?;
+    let system = System::start_as(StartOptions {
         options,
         environment: &[
-            ("CEDM_FAILPOINT", &held.variable()),
+            ("CEDM_FAILPOINT", &failpoint.variable()),
             ("CEDM_CHECKPOINT_EVERY_S", "0.2"),
         ],
         home: None,
     })?;
     digits::submit(&system, "long", digits::LONG)?;
-    held.process(PATIENCE)?;
-    Ok((held, system))
+    failpoint.process(TIMEOUT)?;
+    Ok((failpoint, system))
 }
 
-/// Attempts at the training, in the order of their deliveries.
+/// Started attempts of the training job, in the order of their deliveries.
 fn attempts(system: &System) -> Result<Vec<Event>> {
     let mut events = system.events()?;
     events.retain(|event| event.kind == Kind::Train && event.what == EventWhat::Started);
@@ -62,54 +63,60 @@ fn attempts(system: &System) -> Result<Vec<Event>> {
 }
 
 #[test]
-fn sigterm_leaves_a_checkpoint_from_which_another_process_goes_on() -> Result<()> {
-    let (held, system) =
-        held_at_a_checkpoint("trainer/after-checkpoint", &["--workers", "trainer=2"])?;
-    held.signal(Signal::SIGTERM, PATIENCE)?;
-    held.release()?;
+fn sigterm_writes_a_checkpoint_from_which_another_process_continues() -> Result<()> {
+    let (failpoint, system) =
+        stop_at_checkpoint("trainer/after-checkpoint", &["--workers", "trainer=2"])?;
+    failpoint.signal(Signal::SIGTERM, TIMEOUT)?;
+    failpoint.release()?;
     ensure!(
-        Watch::on(&system, "long")?.end(PATIENCE)?,
+        Watch::on(&system, "long")?.end(TIMEOUT)?,
         "the sweep did not complete"
     );
     assert_eq!(&system.digests("long")?, undisturbed());
     let attempts = attempts(&system)?;
     assert_eq!(attempts.len(), 2, "{attempts:?}");
     assert_ne!(attempts[0].worker, attempts[1].worker);
-    assert!(resumed_from(&system, "trainer")? > 0, "it began anew");
+    assert!(
+        resumed_from(&system, "trainer")? > 0,
+        "training started over"
+    );
     Ok(())
 }
 
 #[test]
-fn a_killed_trainer_goes_on_from_its_last_checkpoint() -> Result<()> {
-    let (held, system) = held_at_a_checkpoint("trainer/after-checkpoint", &[])?;
-    held.signal(Signal::SIGKILL, PATIENCE)?;
+fn a_killed_trainer_continues_from_its_last_checkpoint() -> Result<()> {
+    let (failpoint, system) = stop_at_checkpoint("trainer/after-checkpoint", &[])?;
+    failpoint.signal(Signal::SIGKILL, TIMEOUT)?;
     ensure!(
-        Watch::on(&system, "long")?.end(PATIENCE)?,
+        Watch::on(&system, "long")?.end(TIMEOUT)?,
         "the sweep did not complete"
     );
     assert_eq!(&system.digests("long")?, undisturbed());
-    assert!(resumed_from(&system, "trainer")? > 0, "it began anew");
+    assert!(
+        resumed_from(&system, "trainer")? > 0,
+        "training started over"
+    );
     Ok(())
 }
 
-/// Half a checkpoint does not count.
+/// A checkpoint that is written only in part is ignored.
 #[test]
-fn a_trainer_killed_inside_its_first_checkpoint_begins_anew() -> Result<()> {
-    let (held, system) = held_at_a_checkpoint("trainer/inside-checkpoint", &[])?;
-    held.signal(Signal::SIGKILL, PATIENCE)?;
+fn a_trainer_killed_during_its_first_checkpoint_starts_over() -> Result<()> {
+    let (failpoint, system) = stop_at_checkpoint("trainer/inside-checkpoint", &[])?;
+    failpoint.signal(Signal::SIGKILL, TIMEOUT)?;
     ensure!(
-        Watch::on(&system, "long")?.end(PATIENCE)?,
+        Watch::on(&system, "long")?.end(TIMEOUT)?,
         "the sweep did not complete"
     );
     assert_eq!(&system.digests("long")?, undisturbed());
     assert!(
         resumed_from(&system, "trainer").is_err(),
-        "it resumed from half a checkpoint"
+        "it resumed from a partial checkpoint"
     );
     Ok(())
 }
 
-/// The step from which a service resumed, as its log says.
+/// The step from which a service resumed, according to its log.
 fn resumed_from(system: &System, service: &str) -> Result<u64> {
     for entry in std::fs::read_dir(system.home().join("logs")).context("list the logs")? {
         let path = entry?.path();
@@ -135,26 +142,26 @@ fn resumed_from(system: &System, service: &str) -> Result<u64> {
 }
 
 #[test]
-fn a_system_that_is_stopped_goes_on_where_it_was() -> Result<()> {
+fn a_stopped_system_continues_from_its_checkpoint() -> Result<()> {
     let system = System::start()?;
-    let (watch, seen) = in_mid_training(&system)?;
+    let (watch, seen) = start_training(&system)?;
     drop(watch);
     let home = system.stop()?;
-    let system = System::start_as(Start {
+    let system = System::start_as(StartOptions {
         home: Some(home),
-        ..Start::default()
+        ..StartOptions::default()
     })?;
     let mut watch = Watch::on(&system, "long")?;
-    let resumed = watch.until("the first progress after the restart", PATIENCE, |event| {
+    let resumed = watch.until("the first progress after the restart", TIMEOUT, |event| {
         is_training(event) && event["attempt"] != seen["attempt"]
     })?;
     assert!(
         resumed["done"].as_u64() >= seen["done"].as_u64(),
-        "it began anew: {} after {}",
+        "training started over: {} after {}",
         resumed["done"],
         seen["done"]
     );
-    ensure!(watch.end(PATIENCE)?, "the sweep did not complete");
+    ensure!(watch.end(TIMEOUT)?, "the sweep did not complete");
     assert_eq!(&system.digests("long")?, undisturbed());
     Ok(())
 }

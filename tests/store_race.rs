@@ -1,5 +1,4 @@
-//! The embedded store as the protocol needs it: of eight racing create-only writers exactly one
-//! wins, every time.
+//! Create-only puts of the embedded store: of eight concurrent writers exactly one succeeds.
 
 use anyhow::{Context, Result, ensure};
 use cedm_runtime::store::{Created, S3Settings, S3Store, Store};
@@ -10,9 +9,9 @@ const WRITERS: usize = 8;
 const ROUNDS: usize = 60;
 
 #[test]
-fn eight_writers_have_one_winner() -> Result<()> {
-    // Keys for the store come from the environment alone: this test starts a store, then itself
-    // once more with its variables.
+fn of_eight_concurrent_writers_exactly_one_succeeds() -> Result<()> {
+    // The store's keys are read from the environment only, so this test starts a store and then
+    // runs itself again with its variables.
     if std::env::var_os("CEDM_RACE").is_some() {
         return tokio::runtime::Runtime::new()?.block_on(race());
     }
@@ -21,7 +20,7 @@ fn eight_writers_have_one_winner() -> Result<()> {
         "--workers",
         "extractor=0,clusterer=0,bounds=0,trainer=0,sampler=0,evaluator=0",
     ])?;
-    let environment = system.ask(&["up"])?["environment"].clone();
+    let environment = system.run_json(&["up"])?["environment"].clone();
     let variables = environment
         .as_object()
         .context("no environment")?
@@ -29,7 +28,10 @@ fn eight_writers_have_one_winner() -> Result<()> {
         .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
     let mut again = Command::new(std::env::current_exe()?);
     let status = again
-        .args(["--exact", "eight_writers_have_one_winner"])
+        .args([
+            "--exact",
+            "of_eight_concurrent_writers_exactly_one_succeeds",
+        ])
         .envs(variables)
         .env("CEDM_RACE", "1")
         .status()?;
@@ -63,7 +65,10 @@ async fn race() -> Result<()> {
                 Created::Unknown(reason) => anyhow::bail!("no answer: {reason}"),
             }
         }
-        ensure!(winners.len() == 1, "round {round}: writers {winners:?} won");
+        ensure!(
+            winners.len() == 1,
+            "round {round}: writers {winners:?} succeeded"
+        );
         let found = store.get(&key).await?.context("the object is not there")?;
         ensure!(
             *found == *vec![winners[0] as u8; 100 + winners[0]],

@@ -1,4 +1,4 @@
-//! `cedm up`: one system per home, no orphans, and what crashes comes back.
+//! `cedm up`: one system per home, no orphaned processes, and crashed children are restarted.
 
 use anyhow::{Context, Result, ensure};
 use cedm_tests::{System, program};
@@ -11,11 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Waits until the condition holds.
 fn eventually(what: &str, holds: impl Fn() -> bool) -> Result<()> {
-    let end = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !holds() {
-        ensure!(Instant::now() < end, "{what} did not happen within 30 s");
-        thread::sleep(Duration::from_millis(20)); // a foreign process offers no event to wait on
+        ensure!(
+            Instant::now() < deadline,
+            "{what} did not happen within 30 s"
+        );
+        thread::sleep(Duration::from_millis(20)); // only a parent can wait(2) for a process
     }
     Ok(())
 }
@@ -53,10 +57,10 @@ fn no_child_outlives_a_killed_supervisor() -> Result<()> {
 }
 
 #[test]
-fn a_second_up_attaches_and_down_stops() -> Result<()> {
+fn a_second_up_attaches_and_down_stops_everything() -> Result<()> {
     let system = System::start()?;
     let before = children(&system)?;
-    let second = system.ask(&["up"])?;
+    let second = system.run_json(&["up"])?;
     assert_eq!(second["attached"], true);
     assert_eq!(children(&system)?, before);
     let mut env = std::process::Command::new(program("cedm")?);
@@ -74,21 +78,21 @@ fn a_second_up_attaches_and_down_stops() -> Result<()> {
         exports.contains(&format!("export CEDM_NATS_URL='{url}'")),
         "{exports}"
     );
-    assert_eq!(system.ask(&["down"])?["stopped"], true);
+    assert_eq!(system.run_json(&["down"])?["stopped"], true);
     eventually("the end of every child", || {
         !before.iter().any(|pid| is_alive(*pid))
     })?;
-    assert_eq!(system.ask(&["down"])?["stopped"], false);
+    assert_eq!(system.run_json(&["down"])?["stopped"], false);
     Ok(())
 }
 
 #[test]
-fn a_crashed_child_is_started_again() -> Result<()> {
+fn a_crashed_child_is_restarted() -> Result<()> {
     let system = System::start()?;
     for name in ["nats", "store", "trainer-1"] {
         let before = system.pid(name)?;
         system.signal(name, Signal::SIGKILL)?;
-        eventually(&format!("the return of {name}"), || {
+        eventually(&format!("the restart of {name}"), || {
             system.pid(name).is_ok_and(|pid| pid != before)
         })?;
     }
@@ -96,7 +100,7 @@ fn a_crashed_child_is_started_again() -> Result<()> {
 }
 
 #[test]
-fn a_detached_system_outlives_its_starter() -> Result<()> {
+fn a_detached_system_keeps_running_after_its_command_exits() -> Result<()> {
     let home = tempfile::TempDir::new()?;
     let cedm = |arguments: &[&str]| -> Result<std::process::Output> {
         let mut command = std::process::Command::new(program("cedm")?);

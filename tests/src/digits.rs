@@ -1,10 +1,10 @@
-//! A few handwritten digits and tiny sweeps over them, so that a whole walk takes seconds.
+//! Handwritten digits and tiny sweeps over them, so that a whole sweep takes seconds.
 
 use crate::System;
 use anyhow::{Context, Result};
 use std::{fs, path::PathBuf};
 
-/// The archive that ships with the demo.
+/// The archive of digits that is part of the demo.
 pub fn archive() -> PathBuf {
     PathBuf::from(concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -12,11 +12,11 @@ pub fn archive() -> PathBuf {
     ))
 }
 
-/// The tiny sweep over the first 64 digits.
+/// A sweep over the first 64 digits that needs every kind of job.
 pub const TINY: &str = include_str!("../tiny.toml");
 
-/// One unconditional network, trained long enough to be disturbed: no features, no clusters, one
-/// sample set.
+/// A sweep with one unconditional network that trains long enough to be interrupted: no features, no
+/// clusters, one sample set.
 pub const LONG: &str = include_str!("../long.toml");
 
 /// Imports the digits and submits a sweep file under a name.
@@ -26,7 +26,7 @@ pub const LONG: &str = include_str!("../long.toml");
 pub fn submit(system: &System, name: &str, toml: &str) -> Result<serde_json::Value> {
     let file = system.home().join(format!("{name}.toml"));
     fs::write(&file, toml).context("write the sweep file")?;
-    system.ask(&[
+    system.run_json(&[
         "import",
         &archive().display().to_string(),
         "--name",
@@ -36,5 +36,5 @@ pub fn submit(system: &System, name: &str, toml: &str) -> Result<serde_json::Val
         "--shard-size",
         "32",
     ])?;
-    system.ask(&["submit", &file.display().to_string(), "--name", name])
+    system.run_json(&["submit", &file.display().to_string(), "--name", name])
 }

@@ -18,18 +18,18 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches a sweep from its first event on.
+    /// Follows a sweep from its first event on.
     ///
     /// # Errors
     /// When the command cannot be started.
     pub fn on(system: &System, sweep: &str) -> Result<Self> {
         Self::start(system, &["watch", sweep])
     }
-    /// Watches everything, without an end.
+    /// Follows the events of all sweeps.
     ///
     /// # Errors
     /// When the command cannot be started.
-    pub fn everything(system: &System) -> Result<Self> {
+    pub fn all_sweeps(system: &System) -> Result<Self> {
         Self::start(system, &["watch", "--follow"])
     }
     fn start(system: &System, arguments: &[&str]) -> Result<Self> {
@@ -43,24 +43,24 @@ impl Watch {
         thread::spawn(move || forward(out, &sender));
         Ok(Self { child, lines })
     }
-    /// The next event that fits.
+    /// The next event that satisfies `matches`; `what` describes it in an error.
     ///
     /// # Errors
-    /// When none comes within `patience`, or the sweep ends first.
+    /// When there is none within `timeout`, or the sweep ends first.
     pub fn until(
         &mut self,
         what: &str,
-        patience: Duration,
-        fits: impl Fn(&Value) -> bool,
+        timeout: Duration,
+        matches: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
-        let end = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             let event = self
                 .lines
                 .recv_timeout(left)
                 .with_context(|| format!("while waiting for {what}"))?;
-            if fits(&event) {
+            if matches(&event) {
                 return Ok(event);
             }
         }
@@ -68,13 +68,13 @@ impl Watch {
     /// Waits for the end of the sweep; returns whether it is complete.
     ///
     /// # Errors
-    /// When it does not end within `patience`.
-    pub fn end(mut self, patience: Duration) -> Result<bool> {
-        let end = Instant::now() + patience;
+    /// When it does not end within `timeout`.
+    pub fn end(mut self, timeout: Duration) -> Result<bool> {
+        let deadline = Instant::now() + timeout;
         loop {
             match self
                 .lines
-                .recv_timeout(end.saturating_duration_since(Instant::now()))
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
             {
                 Ok(_) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,

@@ -1,5 +1,5 @@
-//! A place in the protocol where one process is held, so that what happens to it there is no matter
-//! of luck.
+//! Failpoints: a place in the protocol where one process is suspended, so that a test can act on it
+//! exactly there.
 
 use anyhow::{Context, Result, ensure};
 use nix::{
@@ -14,14 +14,14 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The first process of one service that comes to a place is held there.
-pub struct Held {
+/// A failpoint at which the first process of a service that reaches it waits until released.
+pub struct Failpoint {
     folder: TempDir,
     place: String,
 }
 
-impl Held {
-    /// At `<service>/<place>`; the places are named in `shared/runtime`.
+impl Failpoint {
+    /// A failpoint at `<service>/<place>`; `shared/runtime/src/failpoint.rs` describes the places.
     ///
     /// # Errors
     /// When no temporary folder can be made.
@@ -34,38 +34,42 @@ impl Held {
     fn marker(&self) -> PathBuf {
         self.folder.path().join("here")
     }
-    /// The value of `CEDM_FAILPOINT` for the whole system.
+    /// The value of `CEDM_FAILPOINT` for the system's environment.
     pub fn variable(&self) -> String {
         format!("{}:{}:hold", self.place, self.marker().display())
     }
-    /// Waits until a process is there; its id.
+    /// Waits until a process has reached the failpoint; returns its id.
     ///
     /// # Errors
-    /// When none comes within `patience`.
-    pub fn process(&self, patience: Duration) -> Result<Pid> {
-        let end = Instant::now() + patience;
+    /// When none reaches it within `timeout`.
+    pub fn process(&self, timeout: Duration) -> Result<Pid> {
+        let deadline = Instant::now() + timeout;
         while !self.marker().exists() {
-            ensure!(Instant::now() < end, "no process came to {}", self.place);
-            thread::sleep(Duration::from_millis(20)); // a foreign process offers no event to wait on
+            ensure!(
+                Instant::now() < deadline,
+                "no process reached the failpoint {}",
+                self.place
+            );
+            thread::sleep(Duration::from_millis(20)); // the marker file can only be polled
         }
         let text = fs::read_to_string(self.marker()).context("read the marker")?;
         Ok(Pid::from_raw(
             text.parse().context("a process id in the marker")?,
         ))
     }
-    /// Sends a signal to the process that is there.
+    /// Sends a signal to the process at the failpoint.
     ///
     /// # Errors
-    /// When there is none.
-    pub fn signal(&self, wanted: Signal, patience: Duration) -> Result<()> {
-        let process = self.process(patience)?;
+    /// When no process reaches it within `timeout`.
+    pub fn signal(&self, wanted: Signal, timeout: Duration) -> Result<()> {
+        let process = self.process(timeout)?;
         signal::kill(process, wanted)
             .with_context(|| format!("{wanted} to process {process} at {}", self.place))
     }
-    /// Lets it go on.
+    /// Lets the process continue.
     ///
     /// # Errors
-    /// When the file that says so cannot be written.
+    /// When the release file cannot be written.
     pub fn release(&self) -> Result<()> {
         fs::write(self.folder.path().join("here.go"), "").context("release the held process")
     }

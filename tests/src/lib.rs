@@ -1,16 +1,16 @@
-//! What the process tests share: a whole system in a temporary home, started by the real `cedm`,
-//! watched through its output.
+//! Shared by the process tests: a whole system in a temporary home, started by the real `cedm`
+//! program and observed through its output.
 //!
-//! Nothing here is simulated. A [`System`] is `cedm up` with its children; it ends when the test's
-//! process does, however that happens.
+//! Nothing is simulated. A [`System`] is `cedm up` with its children; it stops when the test's
+//! process ends, in whatever way that happens.
 
 #![forbid(unsafe_code)]
 
+mod connection;
 pub mod digits;
 pub mod events;
 pub mod failpoint;
 pub mod logs;
 mod system;
-mod wire;
 
-pub use system::{ACK_WAIT_S, Start, System, program};
+pub use system::{ACK_WAIT_S, StartOptions, System, program};

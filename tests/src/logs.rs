@@ -1,38 +1,38 @@
-//! Warnings in the logs of a walk: none may be there unless it is listed here with its reason.
+//! Warnings in the logs of an undisturbed run: only those listed here are accepted.
 
 use crate::System;
 use anyhow::{Context, Result};
 use std::fs;
 
-/// Text of a harmless warning, and why it is harmless.
-const LISTED: &[(&str, &str)] = &[
+/// Text of an accepted warning, and why it is harmless.
+const ACCEPTED: &[(&str, &str)] = &[
     (
         "Plaintext passwords detected",
         "the password of a local nats-server is generated, and its file is for its owner alone",
     ),
     (
         "the stream or its consumer does not exist",
-        "a worker may be there before the coordinator has created its consumers; it asks again",
+        "a worker may start before the coordinator has created its consumers; it retries",
     ),
     (
         "took too long",
-        "nats-server says so of a machine that is busy; nothing is lost by it",
+        "nats-server logs this on a busy machine; nothing is lost",
     ),
     (
         "Readloop processing time",
-        "nats-server says so of a machine that is busy; nothing is lost by it",
+        "nats-server logs this on a busy machine; nothing is lost",
     ),
     (
         "no sign of life could be sent",
-        "the broker did not take one in time on a busy machine; the next one makes it good",
+        "on a busy machine the broker may be late; the next heartbeat follows",
     ),
 ];
 
-/// Every warning or error in the logs of all children that is not listed.
+/// Every warning or error in the logs of all children that is not accepted.
 ///
 /// # Errors
 /// When a log cannot be read.
-pub fn unlisted_warnings(system: &System) -> Result<Vec<String>> {
+pub fn unexpected_warnings(system: &System) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(system.home().join("logs")).context("list the logs")? {
         let path = entry?.path();
@@ -45,17 +45,17 @@ pub fn unlisted_warnings(system: &System) -> Result<Vec<String>> {
             &fs::read(&path).with_context(|| format!("read {}", path.display()))?,
         )
         .into_owned();
-        let alarming = text.lines().filter(|line| {
-            is_alarming(line) && !LISTED.iter().any(|(listed, _)| line.contains(listed))
+        let warnings = text.lines().filter(|line| {
+            is_warning(line) && !ACCEPTED.iter().any(|(text, _)| line.contains(text))
         });
-        found.extend(alarming.map(|line| format!("{name}: {line}")));
+        found.extend(warnings.map(|line| format!("{name}: {line}")));
     }
     Ok(found)
 }
 
-/// nats-server writes `[WRN]` and `[ERR]`, our services JSON lines with a level; a panic writes
-/// neither.
-fn is_alarming(line: &str) -> bool {
+/// Whether a line of a log is a warning or an error. nats-server writes `[WRN]` and `[ERR]`, the
+/// services write JSON lines with a level, a panic writes neither.
+fn is_warning(line: &str) -> bool {
     [
         "[WRN]",
         "[ERR]",
@@ -75,15 +75,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alarming_lines() {
-        assert!(is_alarming(
+    fn warnings_and_errors_are_recognised() {
+        assert!(is_warning(
             r#"{"timestamp":"…","level":"WARN","fields":{}}"#
         ));
-        assert!(is_alarming(
+        assert!(is_warning(
             "[24805] 2026/11/23 08:35:04.462216 [WRN] something"
         ));
-        assert!(is_alarming("thread 'compute' panicked at src/worker.rs"));
-        assert!(!is_alarming(
+        assert!(is_warning("thread 'compute' panicked at src/worker.rs"));
+        assert!(!is_warning(
             r#"{"timestamp":"…","level":"INFO","fields":{"message":"no warning"}}"#
         ));
     }

@@ -1,4 +1,4 @@
-//! A running system.
+//! A running system, started and stopped by a test.
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::{
@@ -14,11 +14,11 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Seconds without a sign of life after which the broker gives a job to another worker. Short, so
-/// that a killed worker's job comes back soon.
+/// Seconds without an acknowledgement or heartbeat after which the broker redelivers a job. Short, so
+/// that the job of a killed worker is redelivered soon.
 pub const ACK_WAIT_S: u64 = 6;
 
-/// One of the project's programs, beside the folder of this test's own binary.
+/// The path of one of the project's programs, next to the folder of this test's own binary.
 ///
 /// # Errors
 /// When it was not built.
@@ -27,59 +27,59 @@ pub fn program(name: &str) -> Result<PathBuf> {
     let folder = here
         .parent()
         .and_then(Path::parent)
-        .context("invariant: tests lie in <target>/<profile>/deps")?;
+        .context("invariant: tests are in <target>/<profile>/deps")?;
     let path = folder.join(name);
     ensure!(
         path.is_file(),
-        "{} is missing: run `cargo build` first (`cargo xtask test` does)",
+        "{} not found: run `cargo build` first (`cargo xtask test` does)",
         path.display()
     );
     Ok(path)
 }
 
-/// `cedm up` in a home of its own. Dropping it stops everything.
+/// `cedm up` in a temporary home. Dropping it stops all processes.
 pub struct System {
     home: TempDir,
     supervisor: Child,
-    /// Held: its end of file stops the supervisor.
-    lifeline: Option<ChildStdin>,
+    /// End of file on this pipe stops the supervisor.
+    supervisor_stdin: Option<ChildStdin>,
 }
 
 /// How to start a system.
 #[derive(Default)]
-pub struct Start<'a> {
+pub struct StartOptions<'a> {
     /// Options of `cedm up`.
     pub options: &'a [&'a str],
-    /// Variables for it and its children.
+    /// Environment variables for it and its children.
     pub environment: &'a [(&'a str, &'a str)],
-    /// A home that was used before; a fresh one when absent.
+    /// The home of an earlier system; a new one when absent.
     pub home: Option<TempDir>,
 }
 
 impl System {
-    /// A fresh system with one process of each service.
+    /// Starts a system with one process of each service.
     ///
     /// # Errors
     /// When it is not ready in time.
     pub fn start() -> Result<Self> {
-        Self::start_as(Start::default())
+        Self::start_as(StartOptions::default())
     }
-    /// A fresh system with these `cedm up` options.
+    /// Starts a system with these options of `cedm up`.
     ///
     /// # Errors
     /// When it is not ready in time.
     pub fn start_with(options: &[&str]) -> Result<Self> {
-        Self::start_as(Start {
+        Self::start_as(StartOptions {
             options,
-            ..Start::default()
+            ..StartOptions::default()
         })
     }
-    /// A system as described.
+    /// Starts a system as described by `options`.
     ///
     /// # Errors
     /// When it is not ready in time.
-    pub fn start_as(how: Start<'_>) -> Result<Self> {
-        let home = how
+    pub fn start_as(options: StartOptions<'_>) -> Result<Self> {
+        let home = options
             .home
             .map_or_else(TempDir::new, Ok)
             .context("make a temporary home")?;
@@ -88,16 +88,16 @@ impl System {
             .arg("--home")
             .arg(home.path())
             .args(["--output", "json", "up", "--exit-with-parent"])
-            .args(how.options);
+            .args(options.options);
         command
             .env("CEDM_ACK_WAIT_S", ACK_WAIT_S.to_string())
-            .envs(how.environment.iter().copied());
+            .envs(options.environment.iter().copied());
         let mut supervisor = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .context("start cedm up")?;
-        let lifeline = supervisor.stdin.take();
+        let supervisor_stdin = supervisor.stdin.take();
         let mut ready = String::new();
         BufReader::new(
             supervisor
@@ -107,15 +107,18 @@ impl System {
         )
         .read_line(&mut ready)?;
         if ready.is_empty() {
-            bail!("cedm up ended before it was ready ({})", supervisor.wait()?);
+            bail!(
+                "cedm up exited before it was ready ({})",
+                supervisor.wait()?
+            );
         }
         Ok(Self {
             home,
             supervisor,
-            lifeline,
+            supervisor_stdin,
         })
     }
-    /// Its home.
+    /// The system's home.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
@@ -136,7 +139,7 @@ impl System {
             .stderr(Stdio::piped());
         Ok(command)
     }
-    /// Runs a command to its end, whatever that is.
+    /// Runs a command to completion, successful or not.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -145,11 +148,11 @@ impl System {
             .output()
             .with_context(|| format!("run cedm {arguments:?}"))
     }
-    /// The JSON that a command prints last.
+    /// Runs a command and parses the last JSON value that it prints.
     ///
     /// # Errors
-    /// When it fails or prints none.
-    pub fn ask(&self, arguments: &[&str]) -> Result<Value> {
+    /// When it fails or prints no JSON.
+    pub fn run_json(&self, arguments: &[&str]) -> Result<Value> {
         let output = self.run(arguments)?;
         let (out, err) = (
             String::from_utf8_lossy(&output.stdout),
@@ -157,7 +160,7 @@ impl System {
         );
         ensure!(
             output.status.success(),
-            "cedm {arguments:?} ended with {}:\n{out}{err}",
+            "cedm {arguments:?} exited with {}:\n{out}{err}",
             output.status
         );
         let text = out.trim();
@@ -165,10 +168,10 @@ impl System {
             .or_else(|_| serde_json::from_str(text.lines().last().unwrap_or("")))
             .with_context(|| format!("cedm {arguments:?} printed no JSON:\n{out}{err}"))
     }
-    /// Process id of a child (`trainer-1`, `nats`, `store`), once it runs.
+    /// Process id of a running child (`trainer-1`, `nats`, `store`).
     ///
     /// # Errors
-    /// When there is no such child.
+    /// When there is no such child, or it is not running.
     pub fn pid(&self, child: &str) -> Result<i32> {
         let state: Value = serde_json::from_slice(
             &std::fs::read(self.home().join("state.json")).context("read state.json")?,
@@ -182,24 +185,24 @@ impl System {
             .with_context(|| format!("no child {child}"))?;
         let pid = found["process"]["pid"]
             .as_i64()
-            .with_context(|| format!("{child} does not run now"))?;
+            .with_context(|| format!("{child} is not running"))?;
         Ok(i32::try_from(pid)?)
     }
     /// Sends a signal to a child.
     ///
     /// # Errors
-    /// When it does not run.
+    /// When it is not running.
     pub fn signal(&self, child: &str, wanted: Signal) -> Result<()> {
         signal::kill(Pid::from_raw(self.pid(child)?), wanted)
             .with_context(|| format!("{wanted} to {child}"))
     }
-    /// What every job of a finished sweep made: digest by the job's name for people. Two runs of
-    /// the same sweep agree in all of it.
+    /// The digest of every result of a complete sweep, by kind and label. Two runs of the same sweep
+    /// have equal digests.
     ///
     /// # Errors
     /// When the sweep is unknown or not complete.
     pub fn digests(&self, sweep: &str) -> Result<BTreeMap<String, String>> {
-        let outcome = &self.ask(&["status", sweep])?["outcome"];
+        let outcome = &self.run_json(&["status", sweep])?["outcome"];
         ensure!(
             outcome["state"] == "complete",
             "sweep {sweep} is {}: {}",
@@ -218,14 +221,14 @@ impl System {
             })
             .collect())
     }
-    /// Stops everything in order and hands the home over, so that another system can start in it.
+    /// Stops the system in order and returns its home, in which another one can be started.
     ///
     /// # Errors
-    /// When it does not stop well.
+    /// When `cedm up` fails.
     pub fn stop(mut self) -> Result<TempDir> {
-        drop(self.lifeline.take());
+        drop(self.supervisor_stdin.take());
         let status = self.supervisor.wait().context("wait for cedm up")?;
-        ensure!(status.success(), "cedm up ended with {status}");
+        ensure!(status.success(), "cedm up exited with {status}");
         let home = std::mem::replace(
             &mut self.home,
             TempDir::new().context("make a temporary folder")?,
@@ -240,7 +243,7 @@ impl System {
 
 impl Drop for System {
     fn drop(&mut self) {
-        drop(self.lifeline.take());
+        drop(self.supervisor_stdin.take());
         if let Err(error) = self.supervisor.wait() {
             eprintln!("wait for cedm up: {error}");
         }

@@ -4,7 +4,7 @@ use crate::{args::Output, client, sweeps::Reader};
 use anyhow::Result;
 use clap::Args;
 
-/// `cedm cancel`.
+/// Options of `cedm cancel`.
 #[derive(Args, Debug)]
 pub struct CancelArgs {
     /// The sweep

@@ -6,7 +6,7 @@ use cedm_contract::{DeadLetter, FailureKind, JobKey};
 use cedm_runtime::{Connection, DeadLetters, Replayed};
 use clap::Subcommand;
 
-/// `cedm dead`.
+/// Subcommands of `cedm dead`.
 #[derive(Subcommand, Debug)]
 pub enum DeadCommand {
     /// List all dead letters

@@ -27,7 +27,7 @@ use std::{
     time::Instant,
 };
 
-/// `cedm demo`.
+/// Options of `cedm demo`.
 #[derive(Args, Debug)]
 pub struct DemoArgs {
     /// Folder for the report

@@ -14,7 +14,7 @@ use clap::Args;
 use serde_json::json;
 use verdict::{Facts, verdict};
 
-/// `cedm explain`.
+/// Options of `cedm explain`.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
     /// A job key (its first digits suffice) or the name of a sweep

@@ -10,7 +10,7 @@ use cedm_runtime::{Connection, Submitter};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// `cedm export`.
+/// Options of `cedm export`.
 #[derive(Args, Debug)]
 pub struct ExportArgs {
     /// Name of the image set, or the key of a `sample_set` job (its first digits suffice)

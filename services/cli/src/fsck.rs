@@ -11,7 +11,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 
-/// `cedm fsck`.
+/// Options of `cedm fsck`.
 #[derive(Args, Debug)]
 pub struct FsckArgs {
     /// Verify only the results that this sweep uses

@@ -10,7 +10,7 @@ use serde_json::json;
 use std::{fs, path::PathBuf, sync::Arc};
 use tokio::runtime::Handle;
 
-/// `cedm report`.
+/// Options of `cedm report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
     /// The sweep

@@ -8,7 +8,7 @@ use cedm_sweep::outcome::SweepState;
 use clap::Args;
 use serde_json::json;
 
-/// `cedm status`.
+/// Options of `cedm status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// Show one sweep only, with its networks and scores

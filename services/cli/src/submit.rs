@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// `cedm submit`.
+/// Options of `cedm submit`.
 #[derive(Args, Debug)]
 pub struct SubmitArgs {
     /// The sweep file

@@ -24,7 +24,7 @@ use std::{
 };
 use tokio::time;
 
-/// `cedm watch`.
+/// Options of `cedm watch`.
 #[derive(Args, Debug)]
 pub struct WatchArgs {
     /// Name of the sweep; needed only when several are running

@@ -1,4 +1,4 @@
-//! Metrics that only the coordinator exposes: queue depths, dead letters, active sweeps.
+//! Gauges of the queue: its depth by kind of job, and the number of dead letters.
 
 use crate::metrics::{self, ACK_PENDING, PENDING, REDELIVERED};
 use cedm_contract::Kind;
@@ -15,7 +15,7 @@ pub(crate) struct Gauges {
 }
 
 impl Gauges {
-    /// Starts every kind at zero.
+    /// Sets every gauge to zero for every kind, so that it is exposed from the start.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         for kind in queued_kinds() {
             for gauge in [&PENDING, &ACK_PENDING, &REDELIVERED] {
@@ -27,7 +27,7 @@ impl Gauges {
         }
     }
 
-    /// Updates the gauges of the queue until dropped.
+    /// Updates the gauges until dropped.
     pub(crate) async fn poll(self, connection: Connection) {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Period of full resynchronisation, which does not depend on events: they may be lost.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(15);
-/// Pauses after failures in a row.
-const AFTER_FAILURE: RetryPolicy = RetryPolicy::doubling(Duration::from_secs(1), RESYNC_INTERVAL);
+/// Pause after the first failure; doubled after each further one, up to [`RESYNC_INTERVAL`].
+const RETRIES: RetryPolicy = RetryPolicy::doubling(Duration::from_secs(1), RESYNC_INTERVAL);
 
 /// Runs the coordinator until SIGTERM or SIGINT.
 ///
@@ -61,7 +61,7 @@ pub async fn coordinate(process: &ServiceProcess) -> anyhow::Result<()> {
             process.health().tick();
             tokio::select! {
                 () = process.drain().begun() => {}
-                () = tokio::time::sleep(AFTER_FAILURE.delay(failures)) => {}
+                () = tokio::time::sleep(RETRIES.delay(failures)) => {}
             }
         }
     }

@@ -8,24 +8,23 @@ use serde::Serialize;
 pub struct Extractor {
     /// Its name.
     pub name: &'static str,
-    /// What it is, for people.
+    /// One-line description.
     pub about: &'static str,
-    /// Side in pixels to which images are brought for it; absent where they stay as they are.
+    /// Side in pixels to which images are resized; `None` where they are not resized.
     pub input: Option<u32>,
-    /// Feature width; absent where it is chosen or depends on the data or the file.
+    /// Feature width; `None` where it is configurable or depends on the data or the file.
     pub dim: Option<u32>,
     /// Whether it needs a file of weights.
     pub needs_weights: bool,
-    /// Whether it learns from the image set first (a `fit` job).
+    /// Whether it is fitted to the image set first (a `fit` job).
     pub fitted: bool,
-    /// Whether its feature width can be chosen.
+    /// Whether its feature width is configurable.
     pub chooses_dim: bool,
-    /// Whether it has class logits too.
+    /// Whether it also gives class logits.
     pub has_logits: bool,
-    /// Whether it is a vision transformer that can be adapted to an image set (a
-    /// `adapt` job).
+    /// Whether it is a vision transformer that can be adapted to an image set (an `adapt` job).
     pub adapts: bool,
-    /// Where the official weights are published; absent where none are needed.
+    /// Where the official weights are published; `None` where none are needed.
     pub published: Option<&'static str>,
     /// SHA-256 of the official file, where it is known for certain.
     pub sha256: Option<&'static str>,

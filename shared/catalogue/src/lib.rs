@@ -2,7 +2,7 @@
 //! definitions, requirements and sources.
 //!
 //! Tables of plain data, from which the sweep file's checks, `cedm extractors`, the evaluator, the
-//! report and the documents are made. Nothing of ours is imported here.
+//! report and the documents are made. This crate imports no other crate of the workspace.
 
 #![forbid(unsafe_code)]
 

@@ -20,12 +20,12 @@ pub enum Direction {
     Higher,
     /// The closer to this value the better.
     Target(f64),
-    /// It describes; neither end is better.
+    /// Descriptive: neither lower nor higher is better.
     Neither,
 }
 
 impl Direction {
-    /// For axes and table heads: `lower is better`, `closer to 0.5 is better`, …
+    /// Text for axes and table heads: `lower is better`, `closer to 0.5 is better`, …
     pub fn words(self) -> String {
         match self {
             Direction::Lower => "lower is better".to_owned(),
@@ -45,8 +45,8 @@ impl Direction {
         }
     }
 
-    /// Badness of a score: the smaller the better, so that the best score of any metric is the one
-    /// of least badness. `None` where neither end is better.
+    /// A value to minimise: the best score of any metric is the one with the least badness. `None` for
+    /// descriptive metrics.
     pub fn badness(self, score: f64) -> Option<f64> {
         match self {
             Direction::Lower => Some(score),
@@ -57,7 +57,7 @@ impl Direction {
     }
 }
 
-/// What the generated images are held against.
+/// What the generated images are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Against {
@@ -88,7 +88,7 @@ impl Against {
         }
     }
 
-    /// For people.
+    /// Text for documents and messages.
     pub fn words(self) -> &'static str {
         match self {
             Against::Nothing => "nothing: the generated images alone",
@@ -101,13 +101,13 @@ impl Against {
     }
 }
 
-/// What is read of each image.
+/// What a metric reads of each image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Needs {
-    /// The float64 moments of the features.
+    /// The float64 mean and covariance of the features.
     Moments,
-    /// Every single feature.
+    /// All features.
     Features,
     /// The classifier's logits: extractors with a classifier only.
     Logits,
@@ -115,13 +115,13 @@ pub enum Needs {
     Clusters,
 }
 
-/// Which kind of job finds it.
+/// Which kind of job computes a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FoundBy {
-    /// A score job: may stand in a sweep's list of metrics.
+    /// A score job; sweeps list these metrics.
     Score,
-    /// Every clustering job, without being asked.
+    /// Every clustering job, always.
     Cluster,
 }
 
@@ -130,29 +130,29 @@ pub enum FoundBy {
 pub struct Metric {
     /// Its name in sweep files, JSON and CSV.
     pub name: &'static str,
-    /// Its name for people.
+    /// Title for reports and tables.
     pub title: &'static str,
-    /// Short enough for an axis or a table head.
+    /// Short title for an axis or a table head.
     pub short: &'static str,
-    /// What is computed, with every constant.
+    /// Definition with every constant.
     pub definition: &'static str,
-    /// What the images are held against.
+    /// What the generated images are compared with.
     pub against: Against,
-    /// What is read of each image.
+    /// What a metric reads of each image.
     pub needs: Needs,
-    /// Which kind of job finds it.
+    /// Which kind of job computes a metric.
     pub found_by: FoundBy,
-    /// Sample counts: of the literature, and what happens with others.
+    /// Sample counts used in the literature, and the effect of other counts.
     pub samples: &'static str,
-    /// Below so many images on either side the score is missing.
+    /// Least number of images on either side; with fewer the score is missing.
     pub at_least: u64,
     /// Which way is better.
     pub direction: Direction,
-    /// Unit of the number.
+    /// Unit of the score.
     pub unit: &'static str,
-    /// What the standard deviation beside the value is taken over, where there is one.
+    /// What the standard deviation is taken over, where the metric has one.
     pub spread: Option<&'static str>,
-    /// Where it was defined.
+    /// The publication that defines it.
     pub literature: &'static str,
 }
 
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_says_everything() {
+    fn every_row_is_complete() {
         for metric in METRICS {
             for text in [
                 metric.title,
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_literature_names_appear_in_their_feature_space() {
+    fn published_names_are_used_in_their_feature_space() {
         let fd = metric("fd").unwrap();
         assert_eq!(fd.title_in("inception_fid"), "FID");
         assert_eq!(fd.title_in("dinov2_vitl14"), "FDD");

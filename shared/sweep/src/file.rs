@@ -1,5 +1,7 @@
 //! The sweep file as written: its sections and keys, before defaults and presets are filled in.
 
+mod forms;
+
 use crate::{
     BoundSpec, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef, Method,
     NeighbourSpec, SamplingSpec, SweepFileError, SweepSpec,
@@ -16,15 +18,13 @@ use cedm_contract::{
         sample::SamplerParams,
     },
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, value::MapAccessDeserializer},
-};
-use std::fmt;
+pub(super) use forms::ClustersFile;
+use forms::{ExtractorFile, OneOrMany};
+use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SweepFile {
+pub(super) struct SweepFile {
     name: Option<String>,
     priority: Option<Priority>,
     images: ImagesFile,
@@ -58,37 +58,6 @@ struct ExtractorTable {
     adapt: Option<DinoParams>,
 }
 
-/// A name, or a table with more.
-struct ExtractorFile(ExtractorTable);
-
-impl<'de> Deserialize<'de> for ExtractorFile {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = ExtractorFile;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "the name of an extractor, or a table with name, weights, dim, \
-                     precision and adapt",
-                )
-            }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<ExtractorFile, E> {
-                Ok(ExtractorFile(ExtractorTable {
-                    name: name.to_owned(),
-                    weights: None,
-                    dim: None,
-                    precision: Precision::default(),
-                    adapt: None,
-                }))
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<ExtractorFile, A::Error> {
-                ExtractorTable::deserialize(MapAccessDeserializer::new(map)).map(ExtractorFile)
-            }
-        }
-        deserializer.deserialize_any(Visitor)
-    }
-}
-
 impl From<ExtractorFile> for ExtractorChoice {
     fn from(ExtractorFile(file): ExtractorFile) -> Self {
         let weights = file.weights.map(|path| FileRef { path, object: None });
@@ -117,8 +86,7 @@ pub(super) struct ClusteringFile {
 }
 
 impl ClusteringFile {
-    /// The clustering; a method that does not exist counts as none (the rules have said so by
-    /// then).
+    /// The resolved clustering. An unknown method counts as none; the rules have reported it by then.
     fn into_spec(self) -> ClusteringSpec {
         let clusters = match self.clusters {
             Some(ClustersFile::Word(word)) if word == "bound" => Clusters::Bound,
@@ -150,43 +118,6 @@ impl ClusteringFile {
             clusters,
             seed: self.seed,
         }
-    }
-}
-
-/// `"bound"`, `"c_max"`, a number, or a list of numbers.
-pub(super) enum ClustersFile {
-    Word(String),
-    List(Vec<u32>),
-}
-
-impl<'de> Deserialize<'de> for ClustersFile {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = ClustersFile;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("\"bound\", \"c_max\", or a list of whole numbers such as [10, 20, 40]")
-            }
-            fn visit_str<E: de::Error>(self, word: &str) -> Result<ClustersFile, E> {
-                Ok(ClustersFile::Word(word.to_owned()))
-            }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<ClustersFile, E> {
-                u32::try_from(number)
-                    .map(|c| ClustersFile::List(vec![c]))
-                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
-            }
-            fn visit_seq<A: de::SeqAccess<'de>>(
-                self,
-                mut items: A,
-            ) -> Result<ClustersFile, A::Error> {
-                let mut list = Vec::new();
-                while let Some(item) = items.next_element()? {
-                    list.push(item);
-                }
-                Ok(ClustersFile::List(list))
-            }
-        }
-        deserializer.deserialize_any(Visitor)
     }
 }
 
@@ -300,36 +231,7 @@ impl From<EvaluationFile> for EvaluationSpec {
     }
 }
 
-/// `[section]` or `[[section]]`.
-struct OneOrMany<T>(Vec<T>);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor<T>(std::marker::PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
-            type Value = OneOrMany<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table, or a list of tables")
-            }
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<OneOrMany<T>, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(|one| OneOrMany(vec![one]))
-            }
-            fn visit_seq<A: de::SeqAccess<'de>>(
-                self,
-                mut items: A,
-            ) -> Result<OneOrMany<T>, A::Error> {
-                let mut many = Vec::new();
-                while let Some(item) = items.next_element()? {
-                    many.push(item);
-                }
-                Ok(OneOrMany(many))
-            }
-        }
-        deserializer.deserialize_any(Visitor(std::marker::PhantomData))
-    }
-}
-
-/// Reads and checks a sweep file.
+/// Parses a sweep file, resolves defaults and presets, and checks the rules.
 pub(super) fn parse(text: &str) -> Result<SweepSpec, SweepFileError> {
     let file: SweepFile = toml::from_str(text).map_err(|error| from_toml(text, &error))?;
     let mut findings = Findings::default();
@@ -349,7 +251,7 @@ pub(super) fn parse(text: &str) -> Result<SweepSpec, SweepFileError> {
     file.sampling.sampler.apply(&mut sampler);
     let sampling = SamplingSpec {
         sets: file.sampling.sets.unwrap_or(3),
-        // As the paper does (spec §9): scores are comparable at equal counts only.
+        // As in the paper (spec §9): scores are comparable at equal counts only.
         images: file.sampling.images.unwrap_or(50_000),
         snapshot_images: file.sampling.snapshot_images.unwrap_or(0),
         uniform_sets: file.sampling.uniform_sets.unwrap_or(0),

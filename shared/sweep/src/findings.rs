@@ -1,19 +1,19 @@
-//! What is wrong with a sweep file, and where: line, column, and the line itself.
+//! Errors of a sweep file: what is wrong, at which line and column, with the line itself.
 
 use crate::suggest::did_you_mean;
 use std::{fmt, ops::Range};
 use toml::{Spanned, de::DeValue};
 
-/// One thing that is wrong.
+/// One error in a sweep file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Line, from 1.
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
-    /// What is wrong and what would be right.
+    /// What is wrong and what was expected.
     pub message: String,
-    /// The line as written.
+    /// The line's text.
     pub text: String,
     /// Characters to underline.
     pub width: usize,
@@ -67,10 +67,10 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A sweep file that cannot be used, with everything found to be wrong.
+/// An invalid sweep file, with every error that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepFileError {
-    /// In the order of the file; never empty.
+    /// The errors in the order of the file; never empty.
     pub findings: Vec<Finding>,
 }
 
@@ -87,7 +87,7 @@ impl fmt::Display for SweepFileError {
 }
 impl std::error::Error for SweepFileError {}
 
-/// Findings by path (`clustering.1.temi.heads`) while the file is checked.
+/// Errors collected while a file is checked, by path (`clustering.1.temi.heads`).
 #[derive(Default)]
 pub(super) struct Findings(Vec<(String, String)>);
 
@@ -96,7 +96,7 @@ impl Findings {
         self.0.push((path.into(), message.into()));
     }
 
-    /// `add` unless `fine`.
+    /// Adds an error unless `fine`.
     pub(super) fn check(
         &mut self,
         fine: bool,
@@ -108,7 +108,7 @@ impl Findings {
         }
     }
 
-    /// Nothing wrong, or an error with every place looked up in the file.
+    /// Ok without errors; otherwise looks up the line and column of every path.
     pub(super) fn into_result(self, source: &str) -> Result<(), SweepFileError> {
         if self.0.is_empty() {
             return Ok(());
@@ -132,14 +132,14 @@ impl Findings {
     }
 }
 
-/// The byte range of the value at `path`, or of the nearest part of the path that the file has.
+/// The byte range of the value at `path`, or of the longest part of the path that exists.
 fn locate(whole: &Spanned<DeValue<'_>>, path: &str) -> Range<usize> {
     let mut at = whole;
     let mut span = 0..0;
     for segment in path.split('.') {
         let next = match (at.get_ref(), segment.parse::<usize>()) {
             (DeValue::Array(items), Ok(index)) => items.get(index),
-            // `[evaluation]` may stand for a list of one.
+            // `[evaluation]` is also accepted in place of `[[evaluation]]`.
             (DeValue::Table(_), Ok(0)) => Some(at),
             (DeValue::Table(table), _) => table.get(segment),
             _ => None,
@@ -151,25 +151,26 @@ fn locate(whole: &Spanned<DeValue<'_>>, path: &str) -> Range<usize> {
     span
 }
 
-/// The finding in what the TOML reader says.
+/// The error of the TOML parser or of serde as a finding.
 pub(super) fn from_toml(source: &str, error: &toml::de::Error) -> SweepFileError {
     let span = error.span().unwrap_or(0..0);
     SweepFileError {
-        findings: vec![Finding::at(source, span, plain_words(error.message()))],
+        findings: vec![Finding::at(source, span, readable(error.message()))],
     }
 }
 
-/// The reader's words for people: keys instead of fields, a suggestion where one is close.
-fn plain_words(message: &str) -> String {
+/// Serde's message in terms of a sweep file: keys instead of fields, and a suggestion for a misspelt
+/// name.
+fn readable(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let unknown = ["field", "variant"]
         .into_iter()
         .find(|what| message.starts_with(&format!("unknown {what} ")));
     if let (Some(what), [found, known @ ..]) = (unknown, &quoted[..]) {
-        let word = if what == "field" { "key" } else { "value" };
+        let noun = if what == "field" { "key" } else { "value" };
         return match did_you_mean(found, known.iter().copied()) {
-            Some(close) => format!("unknown {word} `{found}`; did you mean `{close}`?"),
-            None => format!("unknown {word} `{found}`; known are {}", known.join(", ")),
+            Some(close) => format!("unknown {noun} `{found}`; did you mean `{close}`?"),
+            None => format!("unknown {noun} `{found}`; known are {}", known.join(", ")),
         };
     }
     message

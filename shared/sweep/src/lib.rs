@@ -1,9 +1,9 @@
-//! The sweep: what a researcher asks for in one TOML file, and what became of it.
+//! The sweep: what a researcher asks for in one TOML file, and its results.
 //!
-//! [`SweepSpec::parse`] reads the file; every error points at line and column. [`Sweep`] is what
-//! the store keeps at `sweep/<id>/spec`: the checked spec, the image set it is about, and the
-//! file's own text. [`outcome::SweepOutcome`] is what `cedm status`, the report and the JSON beside
-//! it are made from; the planner folds it from manifests.
+//! [`SweepSpec::parse`] reads the file; every error points at line and column. [`Sweep`] is the
+//! record that the store keeps at `sweep/<id>/spec`: the resolved spec, the image set, and the
+//! file's own text. [`outcome::SweepOutcome`] holds the results: `cedm status` and the report are
+//! made from it, and the planner derives it from manifests.
 //!
 //! Pure data: no I/O, no async, no tensors.
 
@@ -14,6 +14,9 @@ mod findings;
 pub mod outcome;
 mod overrides;
 mod presets;
+mod record;
+#[cfg(test)]
+mod reference;
 mod rules;
 mod spec;
 mod suggest;
@@ -21,9 +24,10 @@ mod training;
 
 pub use findings::{Finding, SweepFileError};
 pub use presets::{Preset, preset, preset_names};
+pub use record::Sweep;
 pub use spec::{
     BoundSpec, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef, Method,
-    NeighbourSpec, PAPER_SET_IMAGES, SamplingSpec, Sweep, SweepSpec, TrainingSpec,
+    NeighbourSpec, PAPER_SET_IMAGES, SamplingSpec, SweepSpec, TrainingSpec,
 };
 pub use suggest::did_you_mean;
 pub use training::largest_divisor;

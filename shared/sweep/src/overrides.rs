@@ -77,7 +77,7 @@ overrides!(SamplerOverrides of SamplerParams {
     precision: Precision,
 });
 
-/// 0 switches the ramp off.
+/// `ema_rampup_ratio`, where 0 means no ramp.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct RampRatio(f64);
@@ -88,7 +88,7 @@ impl From<RampRatio> for Option<f64> {
     }
 }
 
-/// Where labels of samples come from; a fixed label is for `sampler run`, not for a sweep.
+/// Where labels of samples come from. A fixed label is only for `cedm-sampler run`.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Labels {

@@ -1,28 +1,28 @@
-//! Training presets: the paper's (spec §7.5, its table) and small ones for CPUs.
+//! Training presets: those of the paper (spec §7.5) and small ones for CPUs.
 
 use cedm_contract::{
     Precision,
     kinds::train::{AugmentParams, Embedding, NetworkSpec, OptimiserParams},
 };
 
-/// A starting point for `[training]`: every field can be overridden in the sweep file.
+/// Defaults for `[training]`; the sweep file can override every field.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Preset {
-    /// Its name.
+    /// Name in the sweep file.
     pub name: &'static str,
-    /// What it is for.
+    /// What it is for, in one line.
     pub summary: &'static str,
     /// The network, for three channels and without labels.
     pub network: NetworkSpec,
-    /// Optimisation.
+    /// Optimiser, averaging of weights, noise levels.
     pub optimiser: OptimiserParams,
-    /// Augmentation.
+    /// Augmentation of training images.
     pub augment: AugmentParams,
-    /// Arithmetic.
+    /// Arithmetic of the network.
     pub precision: Precision,
-    /// Budget where the file names none, in thousand images.
+    /// Default budget, in thousands of images.
     pub budget_kimg: f64,
-    /// Steps of the sampler where the file names none.
+    /// Default number of sampler steps.
     pub sampler_steps: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What a sweep file must satisfy beyond its types: ranges, names, and what fits together.
+//! Rules that a sweep file must satisfy beyond its types: ranges, known names, and combinations.
 
 mod adapt;
 mod clusters;
@@ -13,10 +13,11 @@ use crate::{
 };
 use cedm_catalogue::extractors::{EXTRACTORS, extractor};
 
-/// Most shards of a sample set: a job names each of them, and a message holds 64 KiB.
+/// Most shards of a sample set: the job that merges them names each one, and a message is limited to
+/// 64 KiB.
 const MAX_SHARDS: u64 = 250;
 
-/// Rules about keys that are gone once defaults are filled in.
+/// Rules about the file as written, for keys that the resolved spec no longer shows.
 pub(super) fn as_written(
     clusterings: &[ClusteringFile],
     bound: &BoundFile,
@@ -32,7 +33,7 @@ pub(super) fn as_written(
     );
 }
 
-/// Rules about the whole spec.
+/// Rules about the resolved spec.
 pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
     findings.check(
         !spec.image_set.trim().is_empty(),
@@ -47,7 +48,7 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
     scores::evaluations(spec, findings);
 }
 
-/// An extractor by name, with what it needs and nothing else.
+/// Checks an extractor's name and that exactly the keys it needs are given.
 fn check_extractor(choice: &ExtractorChoice, path: &str, findings: &mut Findings) {
     let Some(known) = extractor(&choice.name) else {
         let names: Vec<&str> = EXTRACTORS.iter().map(|extractor| extractor.name).collect();
@@ -58,11 +59,11 @@ fn check_extractor(choice: &ExtractorChoice, path: &str, findings: &mut Findings
         return;
     };
     let name = known.name;
-    // A small network from nothing has no file yet.
-    let from_nothing = choice.adapt.is_some() && known.adapts && known.dim.is_none();
+    // A network that is trained from scratch has no file of weights.
+    let from_scratch = choice.adapt.is_some() && known.adapts && known.dim.is_none();
     match &choice.weights {
         None => findings.check(
-            !known.needs_weights || from_nothing,
+            !known.needs_weights || from_scratch,
             format!("{path}.name"),
             format!("`{name}` needs `weights = \"<file or URI>\"`"),
         ),
@@ -93,7 +94,7 @@ fn check_extractor(choice: &ExtractorChoice, path: &str, findings: &mut Findings
     }
 }
 
-/// "unknown metric `precison`; did you mean `precision`?"
+/// A message such as "unknown metric `precison`; did you mean `precision`?"
 fn unknown(what: &str, found: &str, known: &[&str]) -> String {
     match did_you_mean(found, known.iter().copied()) {
         Some(close) => format!("unknown {what} `{found}`; did you mean `{close}`?"),
@@ -101,7 +102,7 @@ fn unknown(what: &str, found: &str, known: &[&str]) -> String {
     }
 }
 
-/// Range checks of one section, each naming key, value and what was expected.
+/// Checks the keys of one section; every message names the key, its value and what was expected.
 struct Section<'a> {
     path: &'a str,
     findings: &'a mut Findings,
@@ -116,32 +117,32 @@ impl Section<'_> {
         );
     }
     fn positive(&mut self, key: &str, value: f64) {
-        self.that(value > 0.0 && value.is_finite(), key, value, "more than 0");
+        self.check_value(value > 0.0 && value.is_finite(), key, value, "more than 0");
     }
     fn not_negative(&mut self, key: &str, value: f64) {
-        self.that(value >= 0.0 && value.is_finite(), key, value, "at least 0");
+        self.check_value(value >= 0.0 && value.is_finite(), key, value, "at least 0");
     }
     /// In \[0, 1\].
     fn fraction(&mut self, key: &str, value: f64) {
-        self.that((0.0..=1.0).contains(&value), key, value, "0 to 1");
+        self.check_value((0.0..=1.0).contains(&value), key, value, "0 to 1");
     }
     /// In \[0, 1).
     fn below_one(&mut self, key: &str, value: f64) {
-        self.that(
+        self.check_value(
             (0.0..1.0).contains(&value),
             key,
             value,
             "at least 0 and below 1",
         );
     }
-    fn that(&mut self, fine: bool, key: &str, value: f64, expected: &str) {
+    fn check_value(&mut self, fine: bool, key: &str, value: f64, expected: &str) {
         self.findings.check(
             fine,
             format!("{}.{key}", self.path),
             format!("`{key}` is {value}: expected {expected}"),
         );
     }
-    fn say(&mut self, fine: bool, key: &str, message: impl Into<String>) {
+    fn check(&mut self, fine: bool, key: &str, message: impl Into<String>) {
         self.findings
             .check(fine, format!("{}.{key}", self.path), message);
     }

@@ -1,12 +1,8 @@
-//! The sweep: what a researcher asks for in one TOML file, parsed and checked.
-//!
-//! [`SweepSpec::parse`] reads the file; every error points at line and column. [`Sweep`] is what
-//! the store keeps at `sweep/<id>/spec`: the checked spec, the image set it is about, and the
-//! file's own text.
+//! The resolved sweep: what a sweep file asks for, with every default and preset filled in.
 
 use crate::{SweepFileError, file};
 use cedm_contract::{
-    ContractError, ExtractorSpec, JobKey, ObjectRef, Precision, Priority, SCHEMA_VERSION, SweepId,
+    ExtractorSpec, ObjectRef, Precision, Priority, SweepId,
     kinds::{
         adapt::DinoParams,
         bound::BoundParams,
@@ -21,96 +17,24 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Images per sample set in the paper (spec §9).
 pub const PAPER_SET_IMAGES: u64 = 50_000;
 
-/// Most parts of a search for neighbours: the job that merges them names each one, and a message
-/// holds 64 KiB.
+/// Most parts of a search for neighbours: the job that merges them names each one, and a message is
+/// limited to 64 KiB.
 const MAX_PARTS: u32 = 251;
 
-/// A sweep as the store keeps it, written create-only.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sweep {
-    /// [`SCHEMA_VERSION`] of the writer.
-    pub schema: u32,
-    /// Its name.
-    pub id: SweepId,
-    /// What is asked for.
-    pub spec: SweepSpec,
-    /// The import manifest of the image set.
-    pub images: JobKey,
-    /// The import manifest of its test split, where metrics need one.
-    #[serde(default)]
-    pub test_images: Option<JobKey>,
-    /// Unix time in milliseconds.
-    pub submitted_ms: u64,
-    /// The file as its author wrote it.
-    pub toml: String,
-}
-
-impl Sweep {
-    /// A sweep as of now.
-    pub fn new(
-        id: SweepId,
-        spec: SweepSpec,
-        images: JobKey,
-        test_images: Option<JobKey>,
-        submitted_ms: u64,
-        toml: String,
-    ) -> Self {
-        Self {
-            schema: SCHEMA_VERSION,
-            id,
-            spec,
-            images,
-            test_images,
-            submitted_ms,
-            toml,
-        }
-    }
-
-    /// JSON bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec_pretty(self).expect("invariant: sweeps are plain data and always encode")
-    }
-
-    /// The sweep in `bytes`.
-    ///
-    /// # Errors
-    /// [`ContractError::NewerSchema`] for a sweep of a newer program, [`ContractError::Decode`] for
-    /// anything else.
-    pub fn decode(bytes: &[u8]) -> Result<Self, ContractError> {
-        #[derive(Deserialize)]
-        struct Version {
-            schema: u32,
-        }
-        let decode = |error: serde_json::Error| ContractError::Decode {
-            what: "sweep",
-            reason: error.to_string(),
-        };
-        let version: Version = serde_json::from_slice(bytes).map_err(decode)?;
-        if version.schema > SCHEMA_VERSION {
-            return Err(ContractError::NewerSchema {
-                what: "sweep",
-                found: version.schema,
-                supported: SCHEMA_VERSION,
-            });
-        }
-        serde_json::from_slice(bytes).map_err(decode)
-    }
-}
-
-/// What is asked for, with every default and preset filled in.
+/// A sweep file with every default and preset filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepSpec {
     /// The sweep's name, where the file gives one.
     pub name: Option<SweepId>,
-    /// Urgency of its jobs.
+    /// Priority of its jobs.
     pub priority: Priority,
     /// Name of the imported image set.
     pub image_set: String,
-    /// Name of the image set that is its test split.
+    /// Name of the image set that is its test split, where one is given.
     pub test_set: Option<String>,
     /// The feature space in which images are clustered.
     pub extractor: ExtractorChoice,
-    /// How the search for nearest neighbours is shared.
+    /// How the search for nearest neighbours is divided into jobs.
     #[serde(default)]
     pub neighbours: NeighbourSpec,
     /// The clusterings that condition the networks; names are unique.
@@ -121,7 +45,7 @@ pub struct SweepSpec {
     pub training: TrainingSpec,
     /// The sample sets.
     pub sampling: SamplingSpec,
-    /// The feature spaces in which sample sets are judged; at least one, the first decides.
+    /// The feature spaces in which sample sets are scored; at least one, the first decides.
     pub evaluations: Vec<EvaluationSpec>,
 }
 
@@ -178,25 +102,25 @@ impl SweepSpec {
     }
 }
 
-/// A user's file: as named in the sweep file, and where it was stored.
+/// A user's file: its path in the sweep file, and its copy in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRef {
-    /// Path or URI as written.
+    /// Path or URI as written in the sweep file.
     pub path: String,
-    /// Its bytes in the store, once they are there.
+    /// The stored copy; `None` before the upload.
     pub object: Option<ObjectRef>,
 }
 
-/// A feature space.
+/// A feature space as chosen in a sweep file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExtractorChoice {
     /// Its name in [`cedm_catalogue::extractors::EXTRACTORS`].
     pub name: String,
-    /// Its weights, where it needs a file.
+    /// The file of weights, where the extractor needs one.
     pub weights: Option<FileRef>,
-    /// Feature width, where it can be chosen.
+    /// Feature width, where it is configurable and given.
     pub dim: Option<u32>,
-    /// Arithmetic.
+    /// Arithmetic of the forward pass.
     pub precision: Precision,
     /// How it is adapted to the image set first, where that is asked for (spec §12).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,7 +128,7 @@ pub struct ExtractorChoice {
 }
 
 impl ExtractorChoice {
-    /// As a job parameter; `None` while its weights are not stored.
+    /// The extractor as a job parameter; `None` while its weights are not stored.
     pub fn spec(&self) -> Option<ExtractorSpec> {
         let weights = match &self.weights {
             None => None,
@@ -219,38 +143,38 @@ impl ExtractorChoice {
     }
 }
 
-/// One way to group the images.
+/// One way to assign labels to the images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClusteringSpec {
     /// Unique within the sweep; the method's name unless the file gives another.
     pub name: String,
-    /// How.
+    /// The method with its parameters.
     pub method: Method,
-    /// Which granularities.
+    /// The values of C.
     pub clusters: Clusters,
-    /// Seed of every random draw.
+    /// Seed of every random draw of the clustering.
     pub seed: u64,
 }
 
-/// Where the condition of a network comes from.
+/// Where the labels that condition a network come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// TEMI.
+    /// TEMI clustering (spec §4).
     Temi(TemiParams),
-    /// k-means.
+    /// k-means clustering (spec §5).
     Kmeans(KmeansParams),
     /// The labels of the image set.
     GroundTruth {
-        /// Coarse labels instead of fine ones.
+        /// Whether to use coarse labels instead of fine ones.
         coarse: bool,
     },
-    /// A file of ids.
+    /// Ids from a file.
     Imported {
-        /// The file.
+        /// The file with one id per image.
         ids: FileRef,
     },
-    /// No condition at all.
+    /// No labels: the unconditional network.
     None,
 }
 
@@ -267,32 +191,32 @@ impl Method {
     }
 }
 
-/// Which granularities of a clustering are trained.
+/// The values of C that are trained for a clustering.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clusters {
-    /// The candidates below the bound (see [`BoundSpec::candidates`]).
+    /// The candidates up to C_max (see [`BoundSpec::candidates`]).
     Bound,
-    /// C_max alone.
+    /// C_max only.
     CMax,
-    /// These, ascending.
+    /// The given values, ascending.
     List(Vec<u32>),
-    /// What the labels say; for ground truth and no condition.
+    /// As many as there are labels; for ground truth and the unconditional network.
     Given,
 }
 
 impl Clusters {
-    /// Whether a bound search must end first.
+    /// Whether these values are known only after a bound search.
     pub fn needs_bound(&self) -> bool {
         matches!(self, Clusters::Bound | Clusters::CMax)
     }
 }
 
-/// How the search for nearest neighbours is shared.
+/// How the search for nearest neighbours is divided into jobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeighbourSpec {
     /// Sets with more rows are searched in parts of about this many rows, each a job of its own; 0
-    /// to search any set in one job. A part needs memory for two such blocks.
+    /// searches any set in one job. A part needs memory for two blocks of this many rows.
     pub part_rows: u32,
 }
 
@@ -303,7 +227,7 @@ impl Default for NeighbourSpec {
 }
 
 impl NeighbourSpec {
-    /// Parts that a set of `rows` rows is searched in: 1, or an odd number from 3 on.
+    /// The number of parts for a set of `rows` rows: 1, or an odd number of at least 3.
     pub fn parts(&self, rows: u64) -> u32 {
         if self.part_rows == 0 || rows <= u64::from(self.part_rows) {
             return 1;
@@ -315,32 +239,32 @@ impl NeighbourSpec {
     }
 }
 
-/// The bound search and what follows from it.
+/// The bound search, and which of its values of C are trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BoundSpec {
-    /// The search.
+    /// Parameters of the search.
     pub params: BoundParams,
     /// At most this many of the passing C ≤ C_max are trained, spread evenly on a logarithmic
     /// scale; C_max always is.
     pub candidates: u32,
-    /// Whether to look for the lower bound too: TEMI with beta = 1 at large C (spec §6.2).
+    /// Whether to measure the lower bound too: TEMI with beta = 1 at large C (spec §6.2).
     pub lower_bound: bool,
     /// C of the lower-bound probes; C_max and its doublings when empty.
     pub lower_bound_clusters: Vec<u32>,
 }
 
-/// The networks and their training, presets and overrides resolved.
+/// The networks and their training, with preset and overrides resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSpec {
     /// The preset it started from.
     pub preset: String,
     /// The network; `label_dim` is filled in per clustering, `channels` by the image set.
     pub network: NetworkSpec,
-    /// Optimisation.
+    /// Optimiser, averaging of weights, noise levels.
     pub optimiser: OptimiserParams,
-    /// Augmentation.
+    /// Augmentation of training images.
     pub augment: AugmentParams,
-    /// Arithmetic.
+    /// Arithmetic of the network.
     pub precision: Precision,
     /// Seed of every random stream.
     pub seed: u64,
@@ -350,7 +274,7 @@ pub struct TrainingSpec {
 }
 
 impl TrainingSpec {
-    /// Images shown in all.
+    /// Length of the training in images: the last snapshot.
     pub fn budget_nimg(&self) -> u64 {
         self.snapshots_nimg.last().copied().unwrap_or(0)
     }
@@ -359,23 +283,23 @@ impl TrainingSpec {
 /// The sample sets of every network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SamplingSpec {
-    /// Sets of the final network; their seeds follow on each other from 0 (spec §9).
+    /// Sets of the final network; their seeds are consecutive from 0 (spec §9).
     pub sets: u32,
     /// Images per set.
     pub images: u64,
     /// Images of the one set of each earlier snapshot; 0 for none.
     pub snapshot_images: u64,
     /// Further sets of every finished conditional network with labels drawn uniformly instead of
-    /// from p(c), from the seeds of the first sets: what the prior is worth (paper, table 6).
+    /// from p(c), from the seeds of the first sets: the effect of the prior (paper, table 6).
     #[serde(default)]
     pub uniform_sets: u32,
     /// Images per job.
     pub shard_size: u32,
-    /// The sampler.
+    /// Parameters of the sampler.
     pub sampler: SamplerParams,
 }
 
-/// A feature space in which sample sets are judged.
+/// A feature space in which sample sets are scored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationSpec {
     /// Unique within the sweep; the extractor's name unless the file gives another.
@@ -386,6 +310,6 @@ pub struct EvaluationSpec {
     pub metrics: Vec<String>,
     /// The metric that decides; one of `metrics`.
     pub primary: String,
-    /// Seed of random subsets.
+    /// Seed of the random subsets that some metrics draw.
     pub seed: u64,
 }

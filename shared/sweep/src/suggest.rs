@@ -1,7 +1,7 @@
-//! "Did you mean": the closest known name.
+//! Suggestions for misspelt names ("did you mean").
 
-/// The known name closest to `found`, if it is close enough to be a slip: at most a third of its
-/// letters differ.
+/// The known name closest to `found`, if it is close enough to be a misspelling: at most a third of
+/// its letters differ.
 pub fn did_you_mean<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let found = found.to_ascii_lowercase();
     let allowed = found.chars().count().div_ceil(3);

@@ -1,4 +1,4 @@
-//! `[training]` resolved: preset, overrides, and the snapshots in images.
+//! Resolves `[training]`: preset, overrides, and snapshots as numbers of images.
 
 use crate::{
     TrainingSpec,
@@ -9,7 +9,7 @@ use crate::{
 };
 use cedm_contract::kinds::train::whole_batch_images;
 
-/// The training with its preset; `None` (and a finding) when there is no such preset.
+/// The resolved training and its preset; `None` with a finding when the preset is unknown.
 pub(super) fn resolve(
     file: TrainingFile,
     findings: &mut Findings,
@@ -69,7 +69,7 @@ pub fn largest_divisor(batch: u32, limit: u32) -> u32 {
         .unwrap_or(limit)
 }
 
-/// Images at each snapshot: whole batches, one at least.
+/// The number of images at each snapshot: whole batches, at least one.
 fn snapshots(
     budget_kimg: f64,
     count: Option<u32>,

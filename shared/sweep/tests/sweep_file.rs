@@ -1,4 +1,4 @@
-//! The sweep file: what a good one means, and where each bad one is wrong.
+//! Valid sweep files and what they resolve to.
 
 #![forbid(unsafe_code)]
 
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 const GOOD: &str = include_str!("good_sweep.toml");
 
 #[test]
-fn a_good_file_is_filled_in() {
+fn defaults_of_a_valid_file_are_filled_in() {
     let spec = SweepSpec::parse(GOOD).unwrap();
     assert_eq!(spec.name.as_ref().unwrap().as_str(), "digits");
     assert_eq!(spec.priority, Priority::P0);
@@ -58,7 +58,7 @@ fn a_good_file_is_filled_in() {
     assert_eq!(
         spec.neighbours.parts(1 << 40),
         251,
-        "a message names no more"
+        "more parts would not fit into a message"
     );
     assert_eq!(spec.bound.params.fine, FineGrid::Step { step: 5 });
     assert_eq!(
@@ -105,7 +105,7 @@ fn a_good_file_is_filled_in() {
 }
 
 #[test]
-fn sampling_is_the_papers_where_nothing_is_said() {
+fn sampling_defaults_to_that_of_the_paper() {
     let start = GOOD.find("[sampling]").unwrap();
     let end = GOOD.find("[evaluation]").unwrap();
     let spec = SweepSpec::parse(&format!("{}{}", &GOOD[..start], &GOOD[end..])).unwrap();
@@ -114,14 +114,14 @@ fn sampling_is_the_papers_where_nothing_is_said() {
 }
 
 #[test]
-fn a_spec_survives_its_json() {
+fn a_spec_round_trips_through_json() {
     let spec = SweepSpec::parse(GOOD).unwrap();
     let json = serde_json::to_vec(&spec).unwrap();
     assert_eq!(serde_json::from_slice::<SweepSpec>(&json).unwrap(), spec);
 }
 
 #[test]
-fn files_are_listed_once_and_filled_in() {
+fn files_are_listed_once_and_replaced_by_stored_objects() {
     let text = GOOD
         .replace(
             "extractor = { name = \"pca\", dim = 32 }",
@@ -158,7 +158,7 @@ fn files_are_listed_once_and_filled_in() {
 }
 
 #[test]
-fn several_feature_spaces_may_judge() {
+fn several_evaluations_are_allowed() {
     let text = GOOD.replace(
         "[evaluation]\n",
         "[[evaluation]]\nextractor = \"pixels\"\nmetrics = [\"fd\"]\n\n[[evaluation]]\n",
@@ -174,7 +174,7 @@ fn several_feature_spaces_may_judge() {
 }
 
 #[test]
-fn snapshots_may_be_listed_and_end_with_the_budget() {
+fn listed_snapshots_end_with_the_budget() {
     let text = GOOD.replace("snapshots = 4", "snapshots_kimg = [1, 2.5]");
     assert_eq!(
         SweepSpec::parse(&text).unwrap().training.snapshots_nimg,
@@ -188,7 +188,7 @@ fn snapshots_may_be_listed_and_end_with_the_budget() {
 }
 
 #[test]
-fn one_network_is_described_in_one_way() {
+fn equal_networks_have_equal_descriptions() {
     let with = |multiplier: u32| {
         let network =
             format!("[training.network]\nchannel_mult_noise = {multiplier}\n[training.optimiser]");
@@ -207,7 +207,7 @@ fn one_network_is_described_in_one_way() {
 }
 
 #[test]
-fn every_preset_makes_a_good_sweep() {
+fn every_preset_makes_a_valid_sweep() {
     for name in preset_names() {
         let text = GOOD
             .replace("digits8", name)
@@ -219,9 +219,9 @@ fn every_preset_makes_a_good_sweep() {
     }
 }
 
-/// Presets of the paper against the table of spec §7.5.
+/// The presets of the paper have the values of the table in spec §7.5.
 #[test]
-fn paper_presets_are_the_papers() {
+fn presets_of_the_paper_match_its_table() {
     for (name, resolution, batch, lr, mult, dropout, p, steps) in [
         ("cifar10", 32, 1024, 1e-3, vec![2, 2, 2], 0.13, 0.12, 18),
         ("cifar100", 32, 1024, 1e-3, vec![2, 2, 2], 0.13, 0.12, 18),
@@ -268,7 +268,7 @@ fn paper_presets_are_the_papers() {
 }
 
 #[test]
-fn a_backbone_can_be_adapted_first() {
+fn a_backbone_can_be_adapted() {
     let adapted = |section: &str| {
         SweepSpec::parse(&GOOD.replacen("name = \"pca\"\ndim = 32\n", section, 1))
             .unwrap()
@@ -292,7 +292,7 @@ fn a_backbone_can_be_adapted_first() {
     assert_eq!(
         small.spec().unwrap().weights,
         None,
-        "from nothing, no file is needed"
+        "a network trained from scratch needs no file"
     );
     let published = adapted(
         "name = \"dino_vitb16\"\nweights = \"dino.pth\"\nadapt = { learning_rate = 1e-5 }\n",

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-/// `cedm import`.
+/// Options of `cedm import`.
 #[derive(Args, Debug)]
 pub struct ImportArgs {
     /// EDM archive, CIFAR archive, tar file, folder of images, WebDataset shards or numpy array: a

@@ -5,7 +5,7 @@ use cedm_contract::Service;
 use clap::Args;
 use std::collections::BTreeMap;
 
-/// `cedm up`.
+/// Options of `cedm up`.
 #[derive(Args, Debug)]
 pub struct UpArgs {
     /// Return when the system is ready, and leave it running in the background

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use std::{ffi::OsString, os::unix::process::CommandExt, process::Command};
 
-/// `cedm guard`.
+/// Options of `cedm guard`.
 #[derive(Args, Debug)]
 pub struct GuardArgs {
     /// The process whose end is this program's end

@@ -10,7 +10,7 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
         findings.check(
             evaluation.extractor.adapt.is_none(),
             format!("evaluation.{index}.extractor.adapt"),
-            "a space in which networks are judged must not depend on the image set: remove `adapt`",
+            "a feature space for scores must not depend on the image set: remove `adapt`",
         );
     }
     let (Some(training), Some(known)) = (&spec.extractor.adapt, extractor(&spec.extractor.name))
@@ -23,7 +23,7 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
         path,
         format!(
             "`{}` cannot be adapted: expected a vision transformer such as `dino_vitb16`, or \
-             `vit` for a small one from nothing",
+             `vit` for a small one from scratch",
             known.name
         ),
     );
@@ -32,8 +32,8 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
     findings.check(
         !foreign,
         format!("{path}.vit"),
-        "the size stands in the weights: `vit` is for a network from nothing (`name = \"vit\"` \
-         without weights)",
+        "the weights determine the size: `vit` is for a network trained from scratch (`name = \
+         \"vit\"` without weights)",
     );
     if let Some(obstacle) = training.vit.obstacle() {
         findings.add(format!("{path}.vit"), obstacle);
@@ -46,7 +46,7 @@ fn numbers(training: &DinoParams, mut at: Section<'_>) {
     at.at_least("batch", u64::from(training.batch), 1);
     let (hidden, bottleneck, out) = training.head;
     let widths = hidden > 0 && bottleneck > 0 && out > 1;
-    at.say(
+    at.check(
         widths,
         "head",
         format!(
@@ -58,7 +58,7 @@ fn numbers(training: &DinoParams, mut at: Section<'_>) {
         ("local_scale", training.local_scale),
     ] {
         let fine = 0.0 < low && low <= high && high <= 1.0;
-        at.say(
+        at.check(
             fine,
             key,
             format!("`{key}` is [{low}, {high}]: expected shares of the image, the smaller first"),

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 const METHODS: [&str; 5] = ["temi", "kmeans", "ground_truth", "imported", "none"];
 
-/// Keys that do not belong to the method, keys that it lacks.
+/// Checks that a clustering has the keys of its method and no others.
 pub(super) fn as_written(file: &ClusteringFile, path: &str, findings: &mut Findings) {
     let method = file.method.as_str();
     if !METHODS.contains(&method) {
@@ -74,7 +74,7 @@ pub(super) fn as_written(file: &ClusteringFile, path: &str, findings: &mut Findi
     }
 }
 
-/// Names, lists and parameters of every clustering, and the bound search.
+/// Checks names, lists and parameters of every clustering, and the bound search.
 pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
     findings.check(
         !spec.clusterings.is_empty(),
@@ -114,7 +114,7 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
         if clustering.clusters.needs_bound() && spec.bound_source(clustering).is_none() {
             findings.add(
                 format!("{path}.clusters"),
-                "there is no bound to use: it needs a TEMI clustering with `clusters = \"bound\"` \
+                "no bound search: it needs a TEMI clustering with `clusters = \"bound\"` \
                  or \"c_max\" in this sweep",
             );
         }
@@ -179,7 +179,7 @@ fn check_list(list: &[u32], path: &str, findings: &mut Findings) {
         findings.check(
             index == 0 || list[index - 1] != *c,
             path,
-            format!("C = {c} stands twice in the list"),
+            format!("C = {c} is listed twice"),
         );
     }
 }
@@ -205,7 +205,7 @@ fn check_temi(temi: &TemiParams, mut at: Section<'_>) {
     ] {
         at.positive(key, value);
     }
-    at.that(
+    at.check_value(
         temi.beta <= 2.0,
         "beta",
         temi.beta,
@@ -231,7 +231,7 @@ fn check_temi(temi: &TemiParams, mut at: Section<'_>) {
             "`{key}` is {value}, more than the {} epochs of the training",
             temi.epochs
         );
-        at.say(value <= temi.epochs || temi.epochs == 0, key, message);
+        at.check(value <= temi.epochs || temi.epochs == 0, key, message);
     }
     {
         let (key, value) = ("freeze_last_layer_epochs", temi.freeze_last_layer_epochs);
@@ -239,7 +239,7 @@ fn check_temi(temi: &TemiParams, mut at: Section<'_>) {
             "`{key}` is {value} of {} epochs: the last layer would never learn",
             temi.epochs
         );
-        at.say(value < temi.epochs || temi.epochs == 0, key, message);
+        at.check(value < temi.epochs || temi.epochs == 0, key, message);
     }
 }
 
@@ -249,7 +249,7 @@ fn check_kmeans(kmeans: &KmeansParams, clusters: &Clusters, mut at: Section<'_>)
     at.not_negative("tolerance", kmeans.tolerance);
     if let Clusters::List(list) = clusters {
         let (rows, most) = (kmeans.mini_batch, list.iter().copied().max().unwrap_or(0));
-        at.say(
+        at.check(
             rows == 0 || rows >= most,
             "mini_batch",
             format!(
@@ -260,8 +260,8 @@ fn check_kmeans(kmeans: &KmeansParams, clusters: &Clusters, mut at: Section<'_>)
     }
 }
 
-/// A block of fewer rows than neighbours would only make more work: every part hands on all that it
-/// saw.
+/// Parts of fewer rows than neighbours would only add work: each would pass on every row that it
+/// compared.
 fn check_neighbours(spec: &SweepSpec, findings: &mut Findings) {
     let most = |c: &ClusteringSpec| {
         if let Method::Temi(temi) = &c.method {
@@ -276,8 +276,8 @@ fn check_neighbours(spec: &SweepSpec, findings: &mut Findings) {
         rows == 0 || rows > k,
         "neighbours.part_rows",
         format!(
-            "`part_rows` is {rows}: expected 0 to never share the search, or more than the \
-             {k} neighbours"
+            "`part_rows` is {rows}: expected 0 for a single part, or more than the {k} \
+             neighbours"
         ),
     );
 }
@@ -288,14 +288,14 @@ fn check_bound(bound: &BoundSpec, findings: &mut Findings) {
         findings,
     };
     let params = &bound.params;
-    at.that(
+    at.check_value(
         params.alpha > 0.0 && params.alpha < 1.0,
         "alpha",
         params.alpha,
         "more than 0 and less than 1",
     );
     at.at_least("start", u64::from(params.start), 2);
-    at.say(
+    at.check(
         params.cap >= params.start,
         "cap",
         format!("`cap` is {}, below `start` {}", params.cap, params.start),
@@ -305,20 +305,20 @@ fn check_bound(bound: &BoundSpec, findings: &mut Findings) {
         FineGrid::Bisect { resolution } => at.at_least("bisect_to", u64::from(resolution), 1),
     }
     at.at_least("seeds", u64::from(params.seeds), 1);
-    at.say(
+    at.check(
         params.seeds <= 100,
         "seeds",
         format!("`seeds` is {}: expected at most 100", params.seeds),
     );
     at.at_least("candidates", u64::from(bound.candidates), 1);
     let listed = !bound.lower_bound_clusters.is_empty();
-    at.say(
+    at.check(
         bound.lower_bound || !listed,
         "lower_bound_clusters",
         "these C are for the lower bound: set `lower_bound = true`",
     );
     for c in &bound.lower_bound_clusters {
-        at.say(
+        at.check(
             *c >= 2,
             "lower_bound_clusters",
             format!("C = {c}: expected at least 2 clusters"),

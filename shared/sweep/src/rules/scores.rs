@@ -22,7 +22,7 @@ pub(super) fn sampling(spec: &SweepSpec, findings: &mut Findings) {
         .images
         .div_ceil(u64::from(sampling.shard_size.max(1)));
     let least = sampling.images.div_ceil(MAX_SHARDS);
-    at.say(
+    at.check(
         shards <= MAX_SHARDS,
         "shard_size",
         format!(
@@ -31,12 +31,12 @@ pub(super) fn sampling(spec: &SweepSpec, findings: &mut Findings) {
         ),
     );
     let (images, fewer) = (sampling.images, sampling.snapshot_images);
-    at.say(
+    at.check(
         fewer <= images,
         "snapshot_images",
         format!("`snapshot_images` is {fewer}, more than the {images} of a final set"),
     );
-    at.say(
+    at.check(
         sampling.uniform_sets <= sampling.sets,
         "uniform_sets",
         format!(
@@ -44,7 +44,7 @@ pub(super) fn sampling(spec: &SweepSpec, findings: &mut Findings) {
             sampling.uniform_sets, sampling.sets
         ),
     );
-    at.say(
+    at.check(
         sampling.uniform_sets == 0 || sampling.sampler.labels == LabelSource::Prior,
         "uniform_sets",
         "`uniform_sets` compares uniform labels with p(c): set `sampler.labels = \"prior\"`",
@@ -64,7 +64,7 @@ fn check_sampler(sampler: &SamplerParams, label_dropout: f64, mut at: Section<'_
     at.positive("sigma_min", sampler.sigma_min);
     at.positive("sigma_max", sampler.sigma_max);
     let (low, high) = (sampler.sigma_min, sampler.sigma_max);
-    at.say(
+    at.check(
         low < high,
         "sigma_min",
         format!("sigma out of order: `sigma_min` {low} is not below `sigma_max` {high}"),
@@ -74,7 +74,7 @@ fn check_sampler(sampler: &SamplerParams, label_dropout: f64, mut at: Section<'_
     at.not_negative("s_min", sampler.s_min);
     at.positive("s_noise", sampler.s_noise);
     let (low, high) = (sampler.s_min, sampler.s_max);
-    at.say(
+    at.check(
         low <= high,
         "s_min",
         format!("churn interval out of order: `s_min` {low} is above `s_max` {high}"),
@@ -82,15 +82,15 @@ fn check_sampler(sampler: &SamplerParams, label_dropout: f64, mut at: Section<'_
     let guidance = &sampler.guidance;
     at.not_negative("guidance.weight", guidance.weight);
     let (low, high) = (guidance.sigma_lo, guidance.sigma_hi);
-    at.say(
+    at.check(
         low <= high,
         "guidance.sigma_lo",
         format!("guidance interval out of order: `sigma_lo` {low} is above `sigma_hi` {high}"),
     );
-    at.say(
+    at.check(
         guidance.weight == 0.0 || label_dropout > 0.0,
         "guidance.weight",
-        "guidance needs a network that knows the empty label: set \
+        "guidance needs a network trained with empty labels: set \
          `training.network.label_dropout` above 0",
     );
 }
@@ -99,7 +99,7 @@ pub(super) fn evaluations(spec: &SweepSpec, findings: &mut Findings) {
     findings.check(
         !spec.evaluations.is_empty(),
         "evaluation",
-        "no feature space to judge in: expected at least one `[evaluation]` section",
+        "no feature space for scores: expected at least one `[evaluation]` section",
     );
     let mut names = BTreeSet::new();
     for (index, evaluation) in spec.evaluations.iter().enumerate() {
@@ -145,17 +145,13 @@ fn check_metrics(
         let at = format!("{path}.metrics.{index}");
         let Some(row) = metric(name).filter(|row| row.found_by == FoundBy::Score) else {
             let message = match metric(name) {
-                Some(_) => format!("`{name}` comes with every clustering by itself: remove it"),
+                Some(_) => format!("`{name}` is computed for every clustering anyway: remove it"),
                 None => unknown("metric", name, &score_metric_names()),
             };
             findings.add(at, message);
             continue;
         };
-        findings.check(
-            seen.insert(name),
-            &*at,
-            format!("`{name}` stands twice in the list"),
-        );
+        findings.check(seen.insert(name), &*at, format!("`{name}` is listed twice"));
         match row.against {
             Against::Unconditional => {
                 findings.check(
@@ -188,8 +184,8 @@ fn check_metrics(
                     evaluation.extractor == spec.extractor,
                     &*at,
                     format!(
-                        "`{name}` asks the TEMI head, which knows the features of [extractor] \
-                         (`{}`): judge it in an [[evaluation]] with exactly that extractor",
+                        "`{name}` is computed by the TEMI head, which reads the features of [extractor] \
+                         (`{}`): list it in an [[evaluation]] with exactly that extractor",
                         spec.extractor.name
                     ),
                 );
@@ -226,7 +222,7 @@ fn check_primary(evaluation: &EvaluationSpec, path: &str, findings: &mut Finding
     } else if metric(primary).is_some_and(|row| row.direction == Direction::Neither) {
         findings.add(
             at,
-            format!("`{primary}` describes and cannot decide: no end of it is better"),
+            format!("`{primary}` cannot decide: neither lower nor higher values of it are better"),
         );
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn resolved(training: &TrainingSpec, findings: &mut Findings) {
 fn check_network(network: &NetworkSpec, mut at: Section<'_>) {
     at.at_least("model_channels", u64::from(network.model_channels), 4);
     let even = network.model_channels.is_multiple_of(4);
-    at.say(
+    at.check(
         even,
         "model_channels",
         format!(
@@ -50,12 +50,12 @@ fn check_network(network: &NetworkSpec, mut at: Section<'_>) {
     at.fraction("label_dropout", network.label_dropout);
     at.positive("sigma_data", network.sigma_data);
     let levels = network.channel_mult.len();
-    at.say(
+    at.check(
         levels > 0,
         "channel_mult",
         "no level: expected a multiplier for each level, such as [2, 2, 2]",
     );
-    at.say(
+    at.check(
         network.channel_mult.iter().all(|m| *m >= 1),
         "channel_mult",
         "a multiplier of 0: expected at least 1",
@@ -69,7 +69,7 @@ fn check_network(network: &NetworkSpec, mut at: Section<'_>) {
         "{} pixels cannot be halved {halvings} times: `channel_mult` has {levels} levels",
         network.resolution
     );
-    at.say(divisible, "channel_mult", message);
+    at.check(divisible, "channel_mult", message);
     if divisible {
         let sides: Vec<u32> = (0..=halvings)
             .map(|level| network.resolution >> level)
@@ -83,7 +83,7 @@ fn check_network(network: &NetworkSpec, mut at: Section<'_>) {
                     .collect::<Vec<_>>()
                     .join(", ")
             );
-            at.say(sides.contains(side), "attn_resolutions", message);
+            at.check(sides.contains(side), "attn_resolutions", message);
         }
     }
 }
@@ -96,7 +96,7 @@ fn check_optimiser(optimiser: &OptimiserParams, mut at: Section<'_>) {
             "`batch` {} is not a multiple of `micro_batch` {}",
             optimiser.batch, optimiser.micro_batch
         );
-        at.say(
+        at.check(
             optimiser.batch.is_multiple_of(optimiser.micro_batch),
             "micro_batch",
             message,
@@ -110,7 +110,7 @@ fn check_optimiser(optimiser: &OptimiserParams, mut at: Section<'_>) {
     ] {
         at.positive(key, value);
     }
-    at.that(
+    at.check_value(
         optimiser.p_mean.is_finite(),
         "p_mean",
         optimiser.p_mean,

@@ -1,4 +1,4 @@
-//! The system's broker and store, by the same connections that its own programs have.
+//! Connections to a system's broker and store, as its own programs have them.
 
 use crate::System;
 use anyhow::{Context, Result};
@@ -7,20 +7,20 @@ use cedm_runtime::{ConnectArgs, Connection, EventFilter, past_events};
 use std::time::Duration;
 
 impl System {
-    /// Runs something that needs the system's connections.
+    /// Runs `work` with a connection to the system.
     ///
     /// # Errors
-    /// When they cannot be opened, or the thing's own.
+    /// When the connection cannot be opened, or `work` fails.
     pub fn with_connection<T>(
         &self,
         work: impl AsyncFnOnce(&Connection) -> Result<T>,
     ) -> Result<T> {
-        let environment = self.ask(&["up"])?["environment"].clone();
+        let environment = self.run_json(&["up"])?["environment"].clone();
         let variable = |name: &str| {
             let value = environment[name].as_str();
             value
                 .map(str::to_owned)
-                .with_context(|| format!("`cedm up` gives no {name}"))
+                .with_context(|| format!("`cedm up` does not print {name}"))
         };
         let args = ConnectArgs {
             nats_url: variable("CEDM_NATS_URL")?,
@@ -45,7 +45,7 @@ impl System {
         })
     }
 
-    /// Every event that the broker has kept, oldest first.
+    /// Every event in the broker's stream, oldest first.
     ///
     /// # Errors
     /// When the broker cannot be read.

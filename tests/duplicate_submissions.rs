@@ -1,28 +1,28 @@
-//! The same work asked for several times, at once, under several names, with two coordinators: done
-//! once.
+//! The same work submitted several times at once, under several names, with two coordinators, is
+//! done once.
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{EventWhat, JobKey, Kind, Manifest};
 use cedm_runtime::commits;
-use cedm_tests::{Start, System, digits, events::Watch};
+use cedm_tests::{StartOptions, System, digits, events::Watch};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, thread,
     time::Duration,
 };
 
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 #[test]
-fn every_job_is_done_once() -> Result<()> {
-    let system = System::start_as(Start {
+fn every_job_runs_once() -> Result<()> {
+    let system = System::start_as(StartOptions {
         options: &["--workers", "coordinator=2,trainer=2,sampler=2"],
-        // Nobody dies here, so nothing has to come again: on a busy machine a short wait would take
-        // jobs from the living.
+        // No process is killed here, so nothing needs to be redelivered; on a busy machine a short
+        // wait would redeliver jobs of live workers.
         environment: &[("CEDM_ACK_WAIT_S", "300")],
         home: None,
     })?;
-    system.ask(&[
+    system.run_json(&[
         "import",
         &digits::archive().display().to_string(),
         "--name",
@@ -41,11 +41,11 @@ fn every_job_is_done_once() -> Result<()> {
         Ok(path.display().to_string())
     };
     let (first, twin) = (file("tiny")?, file("twin")?);
-    // Twice under one name, once under another, all at the same time.
+    // Two submissions under one name and one under another, concurrently.
     let system_ref = &system;
     let answers: Vec<serde_json::Value> = thread::scope(|scope| {
         let handles: Vec<_> = [&first, &first, &twin]
-            .map(|path| scope.spawn(move || system_ref.ask(&["submit", path.as_str()])))
+            .map(|path| scope.spawn(move || system_ref.run_json(&["submit", path.as_str()])))
             .into_iter()
             .collect();
         handles
@@ -59,19 +59,19 @@ fn every_job_is_done_once() -> Result<()> {
         .count();
     assert_eq!(
         attached, 1,
-        "one of two equal submits makes the sweep, the other attaches: {answers:?}"
+        "one of two equal submissions creates the sweep, the other attaches: {answers:?}"
     );
     for sweep in ["tiny", "twin"] {
         ensure!(
-            Watch::on(&system, sweep)?.end(PATIENCE)?,
+            Watch::on(&system, sweep)?.end(TIMEOUT)?,
             "{sweep} did not complete"
         );
     }
     assert_eq!(system.digests("tiny")?, system.digests("twin")?);
 
-    // Attempts are counted and not events: an event whose answer was lost is published again.
+    // Attempts are counted, not events: an event whose acknowledgement was lost is published again.
     let events = system.events()?;
-    let troubles: Vec<_> = events
+    let failures: Vec<_> = events
         .iter()
         .filter(|event| {
             matches!(
@@ -80,7 +80,7 @@ fn every_job_is_done_once() -> Result<()> {
             )
         })
         .collect();
-    assert!(troubles.is_empty(), "{troubles:?}");
+    assert!(failures.is_empty(), "{failures:?}");
     let mut attempts: BTreeMap<&JobKey, BTreeSet<&str>> = BTreeMap::new();
     for event in events
         .iter()
@@ -91,14 +91,14 @@ fn every_job_is_done_once() -> Result<()> {
             .or_default()
             .insert(&event.attempt);
     }
-    let (commits, mut looked_at) = (commits(&events), 0);
+    let (commits, mut checked) = (commits(&events), 0);
     system.with_connection(async |connection| {
         for listed in connection.store().list("manifest/").await? {
             let bytes = connection
                 .store()
                 .get(&listed.key)
                 .await?
-                .context("a listed manifest is gone")?;
+                .context("a listed manifest is missing")?;
             let manifest = Manifest::decode(&bytes)?;
             let committed: Vec<&String> =
                 commits.get(&manifest.key).into_iter().flatten().collect();
@@ -112,20 +112,20 @@ fn every_job_is_done_once() -> Result<()> {
                 );
             }
             if manifest.kind().is_queued() {
-                let begun = attempts.get(&manifest.key).map_or(0, BTreeSet::len);
+                let started = attempts.get(&manifest.key).map_or(0, BTreeSet::len);
                 assert_eq!(
-                    begun,
+                    started,
                     1,
-                    "{} {} was begun {begun} times",
+                    "{} {} was started {started} times",
                     manifest.kind(),
                     manifest.key
                 );
                 assert_eq!(*committed[0], manifest.attempt.to_string());
-                looked_at += 1;
+                checked += 1;
             }
         }
         Ok(())
     })?;
-    assert!(looked_at > 20, "only {looked_at} jobs");
+    assert!(checked > 20, "only {checked} jobs");
     Ok(())
 }

@@ -1,14 +1,14 @@
-//! Jobs that nobody can do end among the dead letters, with the reason, and can be handed in again.
+//! Jobs that cannot succeed become dead letters with the reason, and can be replayed.
 
 use anyhow::{Context, Result, ensure};
-use cedm_tests::{Start, System, digits, events::Watch};
+use cedm_tests::{StartOptions, System, digits, events::Watch};
 use std::{fs, time::Duration};
 
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A job whose own input is wrong is not tried again by itself.
+/// A job with invalid input is not retried.
 #[test]
-fn an_impossible_job_is_dead_at_once() -> Result<()> {
+fn a_rejected_job_is_dead_after_one_attempt() -> Result<()> {
     let system = System::start()?;
     // Ids for three images, of a set of 64.
     let ids = system.home().join("ids.npy");
@@ -25,11 +25,11 @@ fn an_impossible_job_is_dead_at_once() -> Result<()> {
         .replace("budget_kimg = 12.8", "budget_kimg = 0.256");
     digits::submit(&system, "wrong", &toml)?;
     ensure!(
-        !Watch::on(&system, "wrong")?.end(PATIENCE)?,
-        "a sweep with a dead job calls itself complete"
+        !Watch::on(&system, "wrong")?.end(TIMEOUT)?,
+        "a sweep with a dead job is reported as complete"
     );
 
-    let letters = system.ask(&["dead", "list"])?;
+    let letters = system.run_json(&["dead", "list"])?;
     let letter = letters
         .as_array()
         .and_then(|letters| letters.first())
@@ -42,52 +42,55 @@ fn an_impossible_job_is_dead_at_once() -> Result<()> {
         .context("a letter without an error")?;
     assert!(
         error.contains('3') && error.contains("64"),
-        "the reason names what was found and what was expected: {error}"
+        "the error must name what was found and expected: {error}"
     );
-    let shown = system.ask(&["dead", "show", &key[..10]])?;
+    let shown = system.run_json(&["dead", "show", &key[..10]])?;
     assert_eq!(shown["job"]["key"], key);
-    let outcome = system.ask(&["status", "wrong"])?["outcome"].clone();
+    let outcome = system.run_json(&["status", "wrong"])?["outcome"].clone();
     assert_eq!(outcome["state"], "incomplete");
     ensure!(
         outcome["missing"]
             .to_string()
             .contains(error.lines().next().unwrap_or_default()),
-        "what is missing has its reason: {}",
+        "the missing result must state its reason: {}",
         outcome["missing"]
     );
 
-    // Nothing was mended, so it dies again.
-    let mut watch = Watch::everything(&system)?;
-    assert_eq!(system.ask(&["dead", "replay", key])?["outcome"], "queued");
-    watch.until("its second death", PATIENCE, |event| {
+    // The cause is not fixed, so a replay fails again.
+    let mut watch = Watch::all_sweeps(&system)?;
+    assert_eq!(
+        system.run_json(&["dead", "replay", key])?["outcome"],
+        "queued"
+    );
+    watch.until("the second dead letter", TIMEOUT, |event| {
         event["key"] == key && event["what"] == "dead"
     })?;
     assert_eq!(
-        system.ask(&["dead", "list"])?.as_array().map(Vec::len),
+        system.run_json(&["dead", "list"])?.as_array().map(Vec::len),
         Some(1)
     );
     Ok(())
 }
 
-/// A job whose workers die every time is given up by the broker; once the cause is gone, a replay
-/// does it.
+/// A job that crashes its worker in every attempt is given up; after the cause is fixed, a replay
+/// succeeds.
 #[test]
-fn a_job_that_kills_its_workers_is_given_up_and_replayed() -> Result<()> {
-    let fatal = [
+fn a_job_that_crashes_its_workers_becomes_a_dead_letter_and_can_be_replayed() -> Result<()> {
+    let crash_before_commit = [
         ("CEDM_FAILPOINT", "before-manifest"),
         ("CEDM_ACK_WAIT_S", "2"),
     ];
-    let system = System::start_as(Start {
-        environment: &fatal,
-        ..Start::default()
+    let system = System::start_as(StartOptions {
+        environment: &crash_before_commit,
+        ..StartOptions::default()
     })?;
     let toml = digits::LONG.replace("budget_kimg = 12.8", "budget_kimg = 0.256");
     digits::submit(&system, "long", &toml)?;
     ensure!(
-        !Watch::on(&system, "long")?.end(PATIENCE)?,
-        "a sweep with dead jobs calls itself complete"
+        !Watch::on(&system, "long")?.end(TIMEOUT)?,
+        "a sweep with dead jobs is reported as complete"
     );
-    let letters = system.ask(&["dead", "list"])?;
+    let letters = system.run_json(&["dead", "list"])?;
     let letters = letters.as_array().context("no list")?;
     assert!(
         !letters.is_empty()
@@ -98,16 +101,16 @@ fn a_job_that_kills_its_workers_is_given_up_and_replayed() -> Result<()> {
     );
 
     let home = system.stop()?;
-    let system = System::start_as(Start {
+    let system = System::start_as(StartOptions {
         home: Some(home),
-        ..Start::default()
+        ..StartOptions::default()
     })?;
-    system.ask(&["dead", "replay", "--all"])?;
+    system.run_json(&["dead", "replay", "--all"])?;
     ensure!(
-        Watch::on(&system, "long")?.end(PATIENCE)?,
+        Watch::on(&system, "long")?.end(TIMEOUT)?,
         "the replayed sweep did not complete"
     );
-    assert_eq!(system.ask(&["dead", "list"])?, serde_json::json!([]));
+    assert_eq!(system.run_json(&["dead", "list"])?, serde_json::json!([]));
     Ok(())
 }
 

@@ -1,11 +1,11 @@
-//! Reading artefacts: pictures and columns out of shards.
+//! Reading artefacts: pictures and columns of tensor files.
 
 use crate::Artefacts;
 use cedm_contract::{ObjectRef, ShardRef};
 use safetensors::{Dtype, SafeTensors};
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
-/// Shards kept at hand, in bytes: galleries come back to the same ones.
+/// Bytes of the artefacts kept in memory: several parts of the page read the same shards.
 const KEPT_BYTES: usize = 256 << 20;
 
 /// One picture, channel by channel.
@@ -99,7 +99,7 @@ impl<'a> ArtefactCache<'a> {
     }
 
     /// The integer column `name` of all shards in order; `None` where they have no such column.
-    pub fn column(&self, shards: &[ShardRef], name: &str) -> Result<Option<Vec<i64>>, String> {
+    fn column(&self, shards: &[ShardRef], name: &str) -> Result<Option<Vec<i64>>, String> {
         let mut whole = Vec::new();
         for shard in shards {
             match self.integers(&shard.object, name)? {
@@ -108,6 +108,12 @@ impl<'a> ArtefactCache<'a> {
             }
         }
         Ok(Some(whole))
+    }
+
+    /// The labels of a sharded set of images, in order; −1 where an image has none.
+    pub fn labels(&self, shards: &[ShardRef]) -> Result<Vec<i64>, String> {
+        let labels = self.column(shards, "labels")?;
+        labels.ok_or_else(|| "the image shards hold no `labels`".to_owned())
     }
 
     /// The pictures in these rows of a sharded set; `None` for rows that the set does not have.

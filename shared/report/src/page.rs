@@ -1,19 +1,19 @@
-//! The page around the parts: head, navigation, colours, and the few lines of script that copy
-//! tables.
+//! The page around its parts: head, answer, navigation, style, and the few lines of script that
+//! copy tables.
 
-use crate::{facts::Facts, section::Section, words};
-use cedm_sweep::outcome::SweepState;
+use crate::{context::ReportContext, format, section::Section};
+use cedm_sweep::outcome::{SweepOutcome, SweepState};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
-/// Nothing may be fetched, whatever a name in the sweep tries.
+/// The browser may fetch nothing, whatever the names in a sweep contain.
 const POLICY: &str =
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
 /// The whole document.
-pub fn document(facts: &Facts, sections: &[Section]) -> String {
-    let outcome = facts.outcome;
+pub fn document(context: &ReportContext, sections: &[Section]) -> String {
+    let outcome = context.outcome;
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -30,7 +30,8 @@ pub fn document(facts: &Facts, sections: &[Section]) -> String {
                 header {
                     p.eyebrow { "C-EDM sweep" (state(outcome.state)) button.theme type="button" data-theme-switch title="light or dark" { "◐" } }
                     h1 { (outcome.sweep) }
-                    (subject(facts))
+                    p.headline { (headline(outcome)) }
+                    (overview(context))
                     nav aria-label="parts of this report" { @for section in sections { a href=(format!("#{}", section.id)) { (section.title) } } }
                 }
                 main { @for section in sections {
@@ -55,21 +56,30 @@ fn state(state: SweepState) -> Markup {
     html! { span class=(format!("state {class}")) { (word) } }
 }
 
-/// What the sweep is about, in a line of facts.
-fn subject(facts: &Facts) -> Markup {
-    let outcome = facts.outcome;
+/// The answer, or that there is none, before anything else.
+fn headline(outcome: &SweepOutcome) -> &str {
+    let answer = outcome.answer.as_ref();
+    answer.map_or(
+        "No answer yet: no network has the primary score.",
+        |answer| &answer.headline,
+    )
+}
+
+/// Images, features, networks and samples of the sweep in one line.
+fn overview(context: &ReportContext) -> Markup {
+    let outcome = context.outcome;
     let (training, sampling) = (&outcome.spec.training, &outcome.spec.sampling);
     html! {
-        dl.facts {
+        dl.overview {
             @if let Some(images) = &outcome.images {
-                div { dt { "images" } dd { (images.name) ", " (words::count(images.set.count)) " of " (images.set.resolution) "×" (images.set.resolution)
+                div { dt { "images" } dd { (images.name) ", " (format::count(images.set.count)) " of " (images.set.resolution) "×" (images.set.resolution)
                     @if images.set.channels == 1 { " grey" } @else { " RGB" }
                     @if images.set.classes > 0 { ", " (images.set.classes) " classes" } @else { ", no labels" } } }
             } @else { div { dt { "images" } dd { (outcome.spec.image_set) ", its manifest cannot be read" } } }
-            div { dt { "clustered by" } dd { (outcome.spec.extractor.name) } }
-            div { dt { "networks" } dd { (outcome.cells.len()) ", " (words::images(training.budget_nimg())) " training images each" } }
-            div { dt { "judged by" } dd { (sampling.sets) " × " (words::count(sampling.images)) " samples" } }
-            div { dt { "submitted" } dd { (words::moment(outcome.submitted_ms)) } }
+            div { dt { "clustered by features of" } dd { (outcome.spec.extractor.name) } }
+            div { dt { "networks" } dd { (outcome.cells.len()) ", " (format::images(training.budget_nimg())) " training images each" } }
+            div { dt { "evaluated on" } dd { (sampling.sets) " × " (format::count(sampling.images)) " samples each" } }
+            div { dt { "submitted" } dd { (format::moment(outcome.submitted_ms)) } }
         }
     }
 }

@@ -1,10 +1,10 @@
 //! A part of the page, and the pieces that parts are built from.
 
 use crate::{
-    chart::{Chart, glyph},
-    words,
+    chart::{Chart, Line, dotted_glyph, glyph},
+    format,
 };
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 /// A part of the page.
 pub struct Section {
@@ -23,8 +23,8 @@ pub fn figure(chart: &Chart, caption: &str) -> Markup {
             @if chart.is_empty() {
                 p.empty { "Nothing to draw yet: " (caption) }
             } @else {
-                div.wide { (PreEscaped(chart.svg(900, 380))) }
-                div.narrow { (PreEscaped(chart.svg(420, 330))) }
+                div.wide { (chart.svg(900, 380)) }
+                div.narrow { (chart.svg(380, 310)) }
                 (legend(chart))
                 figcaption { (caption) }
             }
@@ -36,23 +36,21 @@ pub fn figure(chart: &Chart, caption: &str) -> Markup {
 pub fn small_figure(chart: &Chart, caption: &str) -> Markup {
     html! {
         figure.chart.small {
-            (PreEscaped(chart.svg(370, 250)))
+            (chart.svg(370, 250))
             figcaption { (caption) }
         }
     }
 }
 
-/// Names of the series with their marks.
+/// Names of the series with their marks; nothing where there is only one.
 pub fn legend(chart: &Chart) -> Markup {
-    let right = chart
-        .right
-        .as_ref()
-        .map(|(axis, series)| (axis, series.len()));
     html! {
-        @if chart.series.len() + usize::from(right.is_some()) > 1 {
+        @if chart.series.len() + usize::from(chart.right.is_some()) > 1 {
             ul.legend {
-                @for series in &chart.series { li { (PreEscaped(glyph(series.style))) (series.name) } }
-                @if let Some((axis, _)) = right { li.dashed { (axis.label) ", right axis, thin dashes" } }
+                @for series in &chart.series {
+                    li { (glyph(series.style, series.line != Line::Marks)) (series.name) }
+                }
+                @if let Some((axis, _)) = &chart.right { li.quiet { (dotted_glyph()) (axis.label) " (right axis)" } }
             }
         }
     }
@@ -95,8 +93,8 @@ impl Table {
 /// A number, or the reason why there is none.
 pub fn optional(value: Option<f64>, reason: &str) -> Markup {
     value.map_or_else(
-        || words::missing(reason),
-        |value| html! { (words::number(value)) },
+        || format::missing(reason),
+        |value| html! { (format::number(value)) },
     )
 }
 

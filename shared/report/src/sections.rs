@@ -1,48 +1,50 @@
 //! The parts of the page, in reading order: the answer, the pictures, what lies behind them, where
 //! it comes from.
 
+mod all_scores;
 mod answer;
+mod cluster_images;
 mod clusterings;
 mod confidence;
+mod contingency;
+mod definitions;
+mod feature_spaces;
 mod features;
-mod galleries;
 mod lineage;
-mod mapping;
-mod matching;
+mod matched_pairs;
 mod methods;
 mod missing;
+mod samples;
 mod scores;
 mod settings;
-mod spaces;
-mod tables;
 mod training;
 
 pub use training::curve_of;
 
-use crate::{facts::Facts, section::Section};
+use crate::{context::ReportContext, section::Section};
 
 /// Every part that has something to say.
-pub fn all(facts: &Facts) -> Vec<Section> {
+pub fn all(context: &ReportContext) -> Vec<Section> {
     let sections = [
-        Some(answer::section(facts)),
-        missing::section(facts),
-        scores::by_clusters(facts),
-        galleries::by_granularity(facts),
-        scores::by_images(facts),
-        methods::section(facts),
-        spaces::section(facts),
-        scores::secondary(facts),
-        tables::section(facts),
-        features::section(facts),
-        clusterings::section(facts),
-        galleries::by_cluster(facts),
-        matching::section(facts),
-        mapping::section(facts),
-        confidence::section(facts),
-        training::section(facts),
-        Some(settings::section(facts)),
-        Some(lineage::section(facts)),
-        tables::definitions(facts),
+        Some(answer::section(context)),
+        missing::section(context),
+        scores::against_clusters(context),
+        samples::section(context),
+        scores::against_images(context),
+        methods::section(context),
+        feature_spaces::section(context),
+        scores::other(context),
+        Some(all_scores::section(context)),
+        features::section(context),
+        clusterings::section(context),
+        cluster_images::section(context),
+        contingency::section(context),
+        matched_pairs::section(context),
+        confidence::section(context),
+        training::section(context),
+        Some(settings::section(context)),
+        Some(lineage::section(context)),
+        Some(definitions::section(context)),
     ];
     sections.into_iter().flatten().collect()
 }

@@ -1,5 +1,5 @@
-//! The page of a sweep: what it says, what it admits to lack, and that a browser opens it without a
-//! word of complaint.
+//! The page of a sweep: what it says, how it shows what is missing, and that a browser opens it
+//! without errors.
 
 #[path = "page/artefacts.rs"]
 mod artefacts;
@@ -7,31 +7,33 @@ mod artefacts;
 mod browser;
 #[path = "page/digits.rs"]
 mod digits;
-#[path = "page/story.rs"]
-mod story;
+#[path = "page/networks.rs"]
+mod networks;
+#[path = "page/results.rs"]
+mod results;
 
 use cedm_report::{NoArtefacts, render};
-use cedm_sweep::outcome::{SweepOutcome, SweepState};
+use cedm_sweep::outcome::{Missing, MissingCell, SweepOutcome, SweepState};
 
 #[test]
-fn the_page_says_what_was_found() {
+fn the_page_holds_every_result() {
     let (outcome, artefacts) = digits::sweep();
     let report = render(&outcome, &artefacts);
     for said in [
-        "TEMI with C = 20 is best",
+        "temi C=20 is best",
         "Score against C",
         "Samples from the same seeds",
-        "Clusters, real and generated",
+        "Real and generated images by cluster",
         "Clusters and classes",
-        "Clusters in the place of classes",
+        "Clusters matched to classes",
         "generated images of cluster 7\"",
         "<strong>3</strong><span class=\"quiet\">cluster 6</span>",
         "97.33 %",
-        "Most and least confident",
+        "Most and least confident images",
         "Training curves",
         "Methods at equal C",
         "3 × 500 images against 600",
-        "Next: kmeans C=20",
+        "Second: kmeans C=20",
         "2.5 standard errors over sets with the same seeds",
         "4.0× fewer",
         "crosses near 7.3k",
@@ -61,10 +63,17 @@ fn the_page_says_what_was_found() {
     assert_eq!(report.headline, outcome.answer.unwrap().headline);
     let written = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("report.html");
     std::fs::write(written, report.html).unwrap(); // to be looked at
+    for csv in &report.csvs {
+        std::fs::write(
+            std::path::Path::new("/tmp/report-after").join(&csv.name),
+            &csv.text,
+        )
+        .unwrap();
+    }
 }
 
 #[test]
-fn what_is_missing_is_missing_with_its_reason_and_never_zero() {
+fn missing_results_are_shown_with_their_reason_and_never_as_zero() {
     let (mut outcome, mut artefacts) = digits::sweep();
     artefacts.lose("temi C=20-24-0-0");
     let html = render(&outcome, &artefacts).html;
@@ -120,7 +129,49 @@ fn what_is_missing_is_missing_with_its_reason_and_never_zero() {
 }
 
 #[test]
-fn clusters_stand_in_for_classes_only_where_both_were_trained() {
+fn a_reason_belongs_to_one_network_even_where_names_begin_alike() {
+    let (mut outcome, artefacts) = digits::sweep();
+    let at = |label: &str, outcome: &SweepOutcome| {
+        let mut cells = outcome.cells.iter();
+        cells.position(|cell| cell.label == label).unwrap()
+    };
+    let (ten, hundred) = (at("temi C=10", &outcome), at("temi C=20", &outcome));
+    outcome.cells[hundred].label = "temi C=100".to_owned();
+    outcome.cells[hundred].clusters = Some(100);
+    outcome.missing.clear();
+    for (cell, reason) in [
+        (hundred, "the disk was full"),
+        (ten, "the network was down"),
+    ] {
+        let cell = &mut outcome.cells[cell];
+        let snapshot = cell.snapshots.last_mut().unwrap();
+        snapshot.sets.iter_mut().for_each(|set| set.scores.clear());
+        snapshot.summary.clear();
+        outcome.missing.push(Missing {
+            what: format!("score {} at 24 kimg, set 0", cell.label),
+            reason: reason.to_owned(),
+            key: None,
+            pending: false,
+            cell: Some(MissingCell {
+                clustering: cell.clustering.clone(),
+                clusters: cell.clusters,
+                nimg: Some(24_000),
+                score: None,
+            }),
+        });
+    }
+    let html = render(&outcome, &artefacts).html;
+    for (label, reason) in [
+        ("C=10", "the network was down"),
+        ("C=100", "the disk was full"),
+    ] {
+        let said = format!("FD (pixels) of temi {label}</strong> — missing: {reason}");
+        assert!(html.contains(&said), "the page does not say {said:?}");
+    }
+}
+
+#[test]
+fn clusters_are_matched_to_classes_only_where_both_were_trained() {
     let (mut outcome, artefacts) = digits::sweep();
     outcome
         .cells
@@ -131,12 +182,12 @@ fn clusters_stand_in_for_classes_only_where_both_were_trained() {
     assert!(
         !render(&outcome, &artefacts)
             .html
-            .contains("Clusters in the place of classes")
+            .contains("Clusters matched to classes")
     );
 }
 
 #[test]
-fn csv_files_hold_every_number_and_leave_gaps_empty() {
+fn csv_files_hold_every_number_and_leave_missing_ones_empty() {
     let (outcome, artefacts) = digits::sweep();
     let csvs = render(&outcome, &artefacts).csvs;
     let find = |name: &str| &csvs.iter().find(|csv| csv.name == name).unwrap().text;
@@ -164,7 +215,7 @@ fn csv_files_hold_every_number_and_leave_gaps_empty() {
 }
 
 #[test]
-fn names_cannot_smuggle_markup() {
+fn markup_in_names_is_escaped() {
     let (mut outcome, artefacts) = digits::sweep();
     let evil = "<script src=\"http://evil.example/x.js\"></script>";
     outcome.cells[0].label = evil.to_owned();
@@ -175,13 +226,13 @@ fn names_cannot_smuggle_markup() {
 }
 
 #[test]
-fn the_same_sweep_makes_the_same_page() {
+fn the_same_sweep_makes_the_same_report() {
     let (outcome, artefacts) = digits::sweep();
     assert_eq!(render(&outcome, &artefacts), render(&outcome, &artefacts));
 }
 
 #[test]
-fn a_browser_opens_it_at_every_width_without_complaint() {
+fn a_browser_opens_the_page_at_every_width_without_errors() {
     let (outcome, artefacts) = digits::sweep();
     let html = render(&outcome, &artefacts).html;
     let Some(views) = browser::open(&html, &[360, 768, 1440]) else {

@@ -1,5 +1,5 @@
-//! What became of a sweep: everything its report, `cedm status` and the JSON beside the report are
-//! made from.
+//! What came of a sweep: everything that its report, `cedm status` and the JSON beside the report
+//! are made from.
 //!
 //! Plain data, folded from manifests by the planner. What is missing is missing with its reason,
 //! never zero.
@@ -296,6 +296,30 @@ pub struct Missing {
     pub key: Option<JobKey>,
     /// Whether it can still come.
     pub pending: bool,
+    /// The network that lacks it; absent for what all networks share, and in outcomes written
+    /// before this field existed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cell: Option<MissingCell>,
+}
+
+/// Where in the sweep something is missing: which network, which snapshot, which score.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingCell {
+    /// Name of the clustering in the sweep file.
+    pub clustering: String,
+    /// C; absent for the unconditional network, and while the bound search has not found it.
+    pub clusters: Option<u32>,
+    /// Training images of the snapshot; absent for the clustering itself.
+    pub nimg: Option<u64>,
+    /// `<space>/<metric>` where one score has no number; absent where a whole job is missing.
+    pub score: Option<String>,
+}
+
+impl MissingCell {
+    /// Whether it lies in this network.
+    pub fn is_of(&self, cell: &CellOutcome) -> bool {
+        self.clustering == cell.clustering && self.clusters == cell.clusters
+    }
 }
 
 /// One job of the lineage.

@@ -165,6 +165,8 @@ fn runner_up(cell: &CellOutcome, best: &Summary, second: &Summary) -> RunnerUp {
     }
 }
 
+/// The answer in one line: what is best, its score, how far it is from the network without a
+/// condition, and the bound.
 fn headline(
     best: &CellOutcome,
     score: &Summary,
@@ -182,15 +184,20 @@ fn headline(
         format!("{} sets", score.values.len())
     };
     let mut text = format!(
-        "best: {} with {title} {:.3}{spread} over {sets} of {} images",
+        "{} is best: {title} {:.3}{spread} over {sets} of {} images",
         best.label, score.mean, score.images
     );
-    if let Some(other) = comparisons
+    let unconditional = comparisons
         .iter()
-        .find(|comparison| comparison.with == "unconditional")
-        .or(comparisons.first())
-    {
-        text += &format!(", {:+.0} % against {}", 100.0 * other.relative, other.with);
+        .find(|comparison| comparison.with == "unconditional");
+    if let Some(other) = unconditional.or(comparisons.first()) {
+        let side = if other.relative < 0.0 {
+            "below"
+        } else {
+            "above"
+        };
+        let percent = 100.0 * other.relative.abs();
+        text += &format!(", {percent:.0} % {side} {}", other.with);
     }
     if let Some(c_max) = c_max {
         text += &format!("; C_max = {c_max}");

@@ -1,9 +1,11 @@
-//! What was asked for and is not there, each with its reason.
+//! What was asked for and is not there, each with its reason and the network that lacks it.
 
 use super::View;
-use crate::State;
+use crate::{Node, State};
 use cedm_contract::Kind;
-use cedm_sweep::outcome::{BoundOutcome, CellOutcome, Missing};
+use cedm_sweep::outcome::{
+    BoundOutcome, CellOutcome, Missing, MissingCell, SetOutcome, SnapshotOutcome,
+};
 use std::collections::BTreeSet;
 
 /// Jobs that people know by name are listed while they are pending; others only when they are dead.
@@ -31,7 +33,7 @@ pub(super) fn missing(
             State::Done { .. } => continue,
             State::Dead { reason } => (reason.clone(), false),
             State::Blocked { by } => (format!("needs {}, which failed", by.join(" and ")), false),
-            State::Ready => ("not finished: queued or in hand".to_owned(), true),
+            State::Ready => ("not finished: queued or running".to_owned(), true),
             State::Waiting { on } => (format!("not finished: waits for {}", shortened(on)), true),
         };
         if matches!(node.state, State::Dead { .. }) || NAMED.contains(&node.kind) {
@@ -40,6 +42,7 @@ pub(super) fn missing(
                 reason,
                 key: node.job.as_ref().map(|job| job.key.clone()),
                 pending,
+                cell: cell_of(node),
             });
         }
     }
@@ -48,6 +51,15 @@ pub(super) fn missing(
         missing.extend(scores_without_number(cell));
     }
     missing
+}
+
+fn cell_of(node: &Node) -> Option<MissingCell> {
+    node.cell.as_ref().map(|cell| MissingCell {
+        clustering: cell.clustering.clone(),
+        clusters: cell.clusters,
+        nimg: cell.nimg,
+        score: None,
+    })
 }
 
 fn shortened(on: &[String]) -> String {
@@ -72,47 +84,55 @@ fn no_network(bound: &BoundOutcome) -> Option<Missing> {
         reason: format!("no C passes: {reason}"),
         key: None,
         pending: false,
+        cell: None,
     })
 }
 
+/// Scores of finished jobs that came without a number; each once, though several jobs of the plan
+/// may share a set.
 fn scores_without_number(cell: &CellOutcome) -> Vec<Missing> {
-    let mut missing = Vec::new();
     let mut seen = BTreeSet::new();
+    let mut missing = Vec::new();
     for snapshot in &cell.snapshots {
-        let others = snapshot.curve_set.iter().chain(&snapshot.uniform_sets);
-        for (set, what) in snapshot
-            .sets
-            .iter()
-            .map(|set| (set, "set"))
-            .chain(others.map(|set| (set, "extra set")))
-        {
-            for (space, scores) in &set.scores {
-                for (metric, score) in scores
-                    .result
-                    .scores
-                    .iter()
-                    .filter(|(_, score)| score.value.is_none())
-                {
-                    let what = format!(
-                        "{space}/{metric} of {} at {} kimg, {what} {}",
-                        cell.label,
-                        crate::chain::kimg(snapshot.nimg),
-                        set.index
-                    );
-                    let reason = score
-                        .missing
-                        .clone()
-                        .unwrap_or_else(|| "the evaluator gave no number and no reason".to_owned());
-                    if seen.insert(what.clone()) {
-                        missing.push(Missing {
-                            what,
-                            reason,
-                            key: Some(scores.artefact.key.clone()),
-                            pending: false,
-                        });
-                    }
-                }
-            }
+        let sets = snapshot.sets.iter().map(|set| (set, "set"));
+        let extra = snapshot.curve_set.iter().chain(&snapshot.uniform_sets);
+        for (set, name) in sets.chain(extra.map(|set| (set, "extra set"))) {
+            missing.extend(without_number(cell, snapshot, set, name));
+        }
+    }
+    missing.retain(|one| seen.insert(one.what.clone()));
+    missing
+}
+
+fn without_number(
+    cell: &CellOutcome,
+    snapshot: &SnapshotOutcome,
+    set: &SetOutcome,
+    set_name: &str,
+) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    for (space, scores) in &set.scores {
+        let all = scores.result.scores.iter();
+        for (metric, score) in all.filter(|(_, score)| score.value.is_none()) {
+            let reason = score.missing.clone();
+            missing.push(Missing {
+                what: format!(
+                    "{space}/{metric} of {} at {} kimg, {set_name} {}",
+                    cell.label,
+                    crate::chain::kimg(snapshot.nimg),
+                    set.index
+                ),
+                reason: reason
+                    .unwrap_or_else(|| "the evaluator gave no number and no reason".to_owned()),
+                key: Some(scores.artefact.key.clone()),
+                pending: false,
+                cell: Some(MissingCell {
+                    clustering: cell.clustering.clone(),
+                    clusters: cell.clusters,
+                    nimg: Some(snapshot.nimg),
+                    score: Some(format!("{space}/{metric}")),
+                }),
+            });
         }
     }
     missing

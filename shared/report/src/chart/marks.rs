@@ -1,114 +1,105 @@
-//! Marks with tooltips: what plotters draws has no place for them.
+//! Marks, lines and error bars, each as a piece of SVG.
 
 use super::PALETTE;
+use maud::{Markup, html};
 
-/// Shape of a series' marks: told apart without colour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// ●
-    Circle,
-    /// ■
-    Square,
-    /// ▲
-    Triangle,
-    /// ◆
-    Diamond,
+/// A coordinate to a tenth of a pixel: short, and smooth enough for any screen.
+pub fn rounded(pixels: f64) -> f64 {
+    (10.0 * pixels).round() / 10.0
 }
 
-impl Shape {
-    /// The shape of a style.
-    pub fn of(style: usize) -> Self {
-        [
-            Shape::Circle,
-            Shape::Square,
-            Shape::Triangle,
-            Shape::Diamond,
-        ][style % 4]
+/// ` s3`: the CSS class that gives a mark or line its colour.
+pub fn style_class(style: Option<usize>) -> String {
+    style.map_or_else(String::new, |style| format!(" s{}", style % PALETTE))
+}
+
+fn classes(name: &str, style: usize) -> String {
+    format!("{name}{}", style_class(Some(style)))
+}
+
+/// The shape of a style around a point, so that series are told apart without colour: circle,
+/// square, triangle, diamond.
+fn shape(style: usize, x: f64, y: f64) -> Markup {
+    match style % 4 {
+        0 => html! { circle cx=(x) cy=(y) r="5" {} },
+        1 => html! { rect x=(rounded(x - 4.0)) y=(rounded(y - 4.0)) width="8" height="8" {} },
+        2 => html! { path d=(format!("M{x},{}l5,9h-10z", rounded(y - 5.0))) {} },
+        _ => html! { path d=(format!("M{x},{}l5,5l-5,5l-5,-5z", rounded(y - 5.0))) {} },
     }
-    fn path(self, x: i32, y: i32, r: i32) -> String {
-        match self {
-            Shape::Circle => format!("<circle cx=\"{x}\" cy=\"{y}\" r=\"{r}\"/>"),
-            Shape::Square => format!(
-                "<rect x=\"{}\" y=\"{}\" width=\"{2}\" height=\"{2}\"/>",
-                x - r + 1,
-                y - r + 1,
-                2 * r - 2
-            ),
-            Shape::Triangle => {
-                format!("<path d=\"M{x},{}l{r},{}h{}z\"/>", y - r, 2 * r - 1, -2 * r)
-            }
-            Shape::Diamond => format!("<path d=\"M{x},{}l{r},{r}l-{r},{r}l-{r},-{r}z\"/>", y - r),
+}
+
+/// A mark with its tooltip; it answers to the pointer within 11 pixels.
+pub fn mark(x: f64, y: f64, style: usize, tooltip: &str) -> Markup {
+    html! {
+        g class=(classes("mark", style)) {
+            circle.hit cx=(x) cy=(y) r="11" {}
+            (shape(style, x, y))
+            title { (tooltip) }
         }
     }
 }
 
-/// A mark of a series.
-pub fn mark(x: i32, y: i32, shape: Shape, style: usize, tip: &str) -> String {
-    let shape = shape.path(x, y, 5);
-    format!(
-        "<g class=\"mark s{}\"><circle class=\"hit\" cx=\"{x}\" cy=\"{y}\" \
-         r=\"11\"/>{shape}<title>{}</title></g>",
-        style % PALETTE,
-        escaped(tip)
-    )
+/// A mark against the right axis.
+pub fn small(x: f64, y: f64, style: usize, tooltip: &str) -> Markup {
+    html! {
+        g class=(classes("mark small", style)) {
+            circle.hit cx=(x) cy=(y) r="9" {}
+            circle cx=(x) cy=(y) r="2.5" {}
+            title { (tooltip) }
+        }
+    }
 }
-/// A mark of the second axis.
-pub fn small(x: i32, y: i32, style: usize, tip: &str) -> String {
-    format!(
-        "<g class=\"mark small s{}\"><circle class=\"hit\" cx=\"{x}\" cy=\"{y}\" r=\"9\"/><circle \
-         cx=\"{x}\" cy=\"{y}\" r=\"2.5\"/><title>{}</title></g>",
-        style % PALETTE,
-        escaped(tip)
-    )
-}
+
 /// A place that answers to the pointer, on curves without marks.
-pub fn hidden(x: i32, y: i32, tip: &str) -> String {
-    format!(
-        "<g class=\"mark\"><circle class=\"hit\" cx=\"{x}\" cy=\"{y}\" \
-         r=\"6\"/><title>{}</title></g>",
-        escaped(tip)
-    )
+pub fn hidden(x: f64, y: f64, tooltip: &str) -> Markup {
+    html! { g.mark { circle.hit cx=(x) cy=(y) r="6" {} title { (tooltip) } } }
 }
+
+/// A line through these points; dashed where the colour is used for the second time.
+pub fn path(points: &[(f64, f64)], style: usize) -> Markup {
+    let name = if style < PALETTE {
+        "line"
+    } else {
+        "line again"
+    };
+    html! { path class=(classes(name, style)) d=(data(points)) {} }
+}
+
+/// A line against the right axis.
+pub fn thin_path(points: &[(f64, f64)], style: usize) -> Markup {
+    html! { path class=(classes("line thin", style)) d=(data(points)) {} }
+}
+
+fn data(points: &[(f64, f64)]) -> String {
+    let corner = |(index, (x, y)): (usize, &(f64, f64))| {
+        let command = if index == 0 { 'M' } else { 'L' };
+        format!("{command}{},{}", rounded(*x), rounded(*y))
+    };
+    points.iter().enumerate().map(corner).collect()
+}
+
 /// An error bar with caps.
-pub fn error_bar(x: i32, top: i32, bottom: i32, style: usize) -> String {
-    format!(
-        "<path class=\"bar s{}\" d=\"M{x},{top}V{bottom}M{},{top}h8M{},{bottom}h8\"/>",
-        style % PALETTE,
-        x - 4,
-        x - 4
-    )
+pub fn error_bar(x: f64, top: f64, bottom: f64, style: usize) -> Markup {
+    let (from, x) = (rounded(x - 4.0), rounded(x));
+    html! { path class=(classes("bar", style)) d=(format!("M{x},{top}V{bottom}M{from},{top}h8M{from},{bottom}h8")) {} }
 }
-/// Words beside a line.
-pub fn caption(x: i32, y: i32, anchor: &str, style: Option<usize>, words: &str) -> String {
-    let class = style.map_or_else(
-        || "caption".to_owned(),
-        |style| format!("caption s{}", style % PALETTE),
-    );
-    format!(
-        "<text class=\"{class}\" x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{}</text>",
-        escaped(words)
-    )
+
+/// A series' mark, and its line where it has one, for legends.
+pub fn glyph(style: usize, joined: bool) -> Markup {
+    html! {
+        svg.glyph viewBox="0 0 26 14" aria-hidden="true" {
+            @if joined { (path(&[(0.0, 7.0), (26.0, 7.0)], style)) }
+            g class=(classes("mark", style)) { (shape(style, 13.0, 7.0)) }
+        }
+    }
 }
-/// Name of a vertical axis.
-pub fn axis_name(x: i32, y: i32, anchor: &str, words: &str) -> String {
-    format!(
-        "<text class=\"axis-name\" x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{}</text>",
-        escaped(words)
-    )
-}
-/// A series' mark for legends.
-pub fn glyph(style: usize) -> String {
-    let shape = Shape::of(style).path(7, 7, 5);
-    format!(
-        "<svg class=\"glyph\" viewBox=\"0 0 14 14\" aria-hidden=\"true\"><g class=\"mark \
-         s{}\">{shape}</g></svg>",
-        style % PALETTE
-    )
-}
-/// Text inside SVG.
-pub fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+
+/// The mark of everything against the right axis, for legends.
+pub fn dotted_glyph() -> Markup {
+    html! {
+        svg.glyph viewBox="0 0 26 14" aria-hidden="true" {
+            path.line.thin d="M0,7H26" {}
+            circle.dot cx="13" cy="7" r="2.5" {}
+        }
+    }
 }

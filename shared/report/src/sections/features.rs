@@ -1,46 +1,42 @@
 //! The feature space in which images are clustered, and how well it tells labels apart.
 
 use crate::{
-    facts::Facts,
+    context::ReportContext,
+    format,
     section::{Section, absent},
-    words,
 };
 use maud::{Markup, html};
 
-/// Extractor, adaptation and judgement.
-pub fn section(facts: &Facts) -> Option<Section> {
-    let features = facts.outcome.features.as_ref()?;
-    let labelled = facts
+/// Extractor, adaptation and evaluation against labels.
+pub fn section(context: &ReportContext) -> Option<Section> {
+    let features = context.outcome.features.as_ref()?;
+    let labelled = context
         .outcome
         .images
         .as_ref()
         .is_some_and(|images| images.set.classes > 1);
-    let judgement: Markup = match &features.judged {
-        Some(judged) => html! {
-            p { "Against the labels, which nothing else here has seen: k-nearest-neighbour \
-                accuracy (k = 20, cosine, temperature 0.07) "
-                strong { (share(judged.knn_accuracy)) } ", linear probe on a held-out fifth " strong { (share(judged.probe_accuracy)) }
-                " (" (words::count(judged.count)) " images, " (judged.classes) " classes)." }
+    let evaluation: Markup = match &features.judged {
+        Some(found) => html! {
+            p { "Accuracy against the labels, which nothing else here has seen: k nearest \
+                neighbours (k = 20, cosine, temperature 0.07) "
+                strong { (format::share(found.knn_accuracy)) } ", linear probe on a held-out fifth " strong { (format::share(found.probe_accuracy)) }
+                " (" (format::count(found.count)) " images, " (found.classes) " classes)." }
         },
-        None if labelled => absent("judgement of the features", "it is not finished"),
-        None => absent("judgement of the features", "the image set has no labels"),
+        None if labelled => absent("evaluation of the features", "it is not finished"),
+        None => absent("evaluation of the features", "the image set has no labels"),
     };
     let body = html! {
-        p { "Extractor " code { (features.extractor) } ", " (words::counted(features.dim.into(), "number")) " for each image." }
+        p { "Extractor " code { (features.extractor) } ", " (format::counted(features.dim.into(), "number")) " per image." }
         @if let Some(adapted) = &features.adapted {
             p { "Adapted to these images by DINO training without \
-                labels: " (words::counted(adapted.steps, "step"))
-                ", mean loss of the last epoch " (words::number(adapted.loss)) "." }
+                labels: " (format::counted(adapted.steps, "step"))
+                ", mean loss of the last epoch " (format::number(adapted.loss)) "." }
         }
-        (judgement)
+        (evaluation)
     };
     Some(Section {
         id: "features",
         title: "Features",
         body,
     })
-}
-
-fn share(fraction: f64) -> String {
-    format!("{:.2} %", 100.0 * fraction)
 }

@@ -1,22 +1,22 @@
 //! Where every number comes from: jobs, their inputs, versions, time and cost.
 
 use crate::{
-    facts::Facts,
+    context::ReportContext,
+    format,
     section::{Section, Table},
-    words,
 };
 use cedm_sweep::outcome::LineageNode;
 use maud::html;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Costs by kind, and every job.
-pub fn section(facts: &Facts) -> Section {
-    let outcome = facts.outcome;
+pub fn section(context: &ReportContext) -> Section {
+    let outcome = context.outcome;
     let (jobs, cached) = outcome.costs.iter().fold((0, 0), |(jobs, cached), cost| {
         (jobs + cost.jobs, cached + cost.cached)
     });
     let compute: f64 = outcome.costs.iter().map(|cost| cost.compute_s).sum();
-    let again = outcome
+    let retried = outcome
         .lineage
         .iter()
         .filter(|node| node.attempts > 1 && !node.cached)
@@ -36,13 +36,13 @@ pub fn section(facts: &Facts) -> Section {
         }
     };
     let body = html! {
-        p { (words::counted(jobs, "job")) ", " (words::count(cached)) " of them reused from \
-            earlier work; " (words::duration(compute)) " of compute"
-            @if let Some(finished) = outcome.finished_ms { ", " (words::duration(finished.saturating_sub(outcome.submitted_ms) as f64 / 1000.0)) " from submission to the last job" }
-            @if again > 0 { "; " (words::counted(again, "job")) " needed more than one attempt" } "." }
+        p { (format::counted(jobs, "job")) ", " (format::count(cached)) " of them reused from \
+            earlier sweeps; " (format::duration(compute)) " of computing"
+            @if let Some(finished) = outcome.finished_ms { ", " (format::duration(finished.saturating_sub(outcome.submitted_ms) as f64 / 1000.0)) " from submission to the last job" }
+            @if retried > 0 { "; " (format::counted(retried, "job")) " needed more than one attempt" } "." }
         p { "Made by " (joined(versions.iter().map(String::as_str).collect())) " on " (joined(devices.into_iter().collect())) "." }
-        (costs(facts).markup())
-        details { summary { "Every job: key, digest, inputs, time" } (jobs_table(facts).markup()) }
+        (costs(context).markup())
+        details { summary { "Every job: key, digest, inputs, time" } (jobs_table(context).markup()) }
     };
     Section {
         id: "lineage",
@@ -60,16 +60,16 @@ fn version(node: &LineageNode) -> String {
     }
 }
 
-fn costs(facts: &Facts) -> Table {
+fn costs(context: &ReportContext) -> Table {
     let row = |cost: &cedm_sweep::outcome::KindCost| {
         let done = cost.jobs - cost.cached.min(cost.jobs);
         vec![
             html! { (cost.kind) },
-            html! { (words::count(cost.jobs)) },
-            html! { (words::count(cost.cached)) },
-            html! { (words::duration(cost.compute_s)) },
-            html! { @if done > 0 { (words::duration(cost.compute_s / done as f64)) } @else { span.quiet { "–" } } },
-            html! { @match cost.mean_wait_s { Some(wait) => (words::duration(wait)), None => span.quiet { "–" } } },
+            html! { (format::count(cost.jobs)) },
+            html! { (format::count(cost.cached)) },
+            html! { (format::duration(cost.compute_s)) },
+            html! { @if done > 0 { (format::duration(cost.compute_s / done as f64)) } @else { span.quiet { "–" } } },
+            html! { @match cost.mean_wait_s { Some(wait) => (format::duration(wait)), None => span.quiet { "–" } } },
         ]
     };
     Table {
@@ -84,12 +84,12 @@ fn costs(facts: &Facts) -> Table {
         ]
         .map(str::to_owned)
         .to_vec(),
-        rows: facts.outcome.costs.iter().map(row).collect(),
+        rows: context.outcome.costs.iter().map(row).collect(),
     }
 }
 
-fn jobs_table(facts: &Facts) -> Table {
-    let names: BTreeMap<&str, &str> = facts
+fn jobs_table(context: &ReportContext) -> Table {
+    let names: BTreeMap<&str, &str> = context
         .outcome
         .lineage
         .iter()
@@ -114,11 +114,11 @@ fn jobs_table(facts: &Facts) -> Table {
                 @for (index, input) in inputs.enumerate() {
                     @if index > 0 { ", " } span title=(names.get(input.key.as_str()).copied().unwrap_or("a job outside this sweep")) { (input.role) " " code { (input.key.short()) } }
                 }
-                @if shards > 0 { " " (words::counted(shards, "shard")) }
+                @if shards > 0 { " " (format::counted(shards, "shard")) }
             },
-            html! { @if node.cached { "reused" } @else { (words::moment(node.timings.finished_ms)) } },
-            html! { (words::duration(node.timings.compute_ms as f64 / 1000.0)) },
-            html! { (words::count(node.attempts)) },
+            html! { @if node.cached { "reused" } @else { (format::moment(node.timings.finished_ms)) } },
+            html! { (format::duration(node.timings.compute_ms as f64 / 1000.0)) },
+            html! { (format::count(node.attempts)) },
             html! { (node.software.worker) },
             html! { (version(node)) },
         ]
@@ -139,6 +139,6 @@ fn jobs_table(facts: &Facts) -> Table {
         ]
         .map(str::to_owned)
         .to_vec(),
-        rows: facts.outcome.lineage.iter().map(row).collect(),
+        rows: context.outcome.lineage.iter().map(row).collect(),
     }
 }

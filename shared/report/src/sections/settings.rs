@@ -1,14 +1,14 @@
-//! What was asked for: the file, and every default behind it.
+//! What was asked for: the sweep file, and every default behind it.
 
-use crate::{facts::Facts, section::Section};
+use crate::{context::ReportContext, section::Section};
 use maud::{Markup, html};
 use serde_json::Value;
 
-/// The sweep file as written, and as understood.
-pub fn section(facts: &Facts) -> Section {
-    let resolved = serde_json::to_value(&facts.outcome.spec).unwrap_or_default();
+/// The sweep file as written, and with its defaults filled in.
+pub fn section(context: &ReportContext) -> Section {
+    let resolved = serde_json::to_value(&context.outcome.spec).unwrap_or_default();
     let body = html! {
-        details open { summary { "The sweep file as its author wrote it" } pre.code { (facts.outcome.toml.trim_end()) } }
+        details open { summary { "The sweep file as written" } pre.code { (context.outcome.toml.trim_end()) } }
         details { summary { "With every default and preset filled in" } (tree(&resolved)) }
     };
     Section {

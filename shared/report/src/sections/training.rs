@@ -1,19 +1,19 @@
 //! Training curves.
 
 use crate::{
-    chart::{Axis, Chart, Point, Series},
-    facts::Facts,
+    chart::{Axis, Chart, Line, Point, Series},
+    context::ReportContext,
+    format,
     section::{Section, absent, figure, legend, small_figure},
-    words,
 };
 use cedm_sweep::outcome::CellOutcome;
 use maud::html;
 use std::collections::BTreeMap;
 
-/// Points per curve: a screen shows no more.
+/// Points per curve: more would be less than six pixels apart.
 const MOST_POINTS: usize = 160;
 
-/// The column of `curve.json` that the others go along with.
+/// The column of `curve.json` that the others run along: thousands of training images.
 const IMAGES: &str = "kimg";
 
 /// A quantity along training: what the axis says, and its column in `curve.json`.
@@ -46,16 +46,16 @@ const OTHERS: &[Quantity] = &[
 ];
 
 /// Loss of every network; gradient norm, learning rate and speed beside it.
-pub fn section(facts: &Facts) -> Option<Section> {
-    facts
+pub fn section(context: &ReportContext) -> Option<Section> {
+    context
         .outcome
         .cells
         .iter()
         .flat_map(|cell| &cell.snapshots)
         .find(|snapshot| snapshot.training.is_some())?;
     let (mut curves, mut unread) = (Vec::new(), Vec::new());
-    for (cell, style) in facts.outcome.cells.iter().zip(facts.cell_styles()) {
-        match curve(facts, cell) {
+    for (cell, style) in context.outcome.cells.iter().zip(context.cell_styles()) {
+        match curve(context, cell) {
             Ok(columns) => curves.push(Curve {
                 label: &cell.label,
                 style,
@@ -75,12 +75,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
         @if let Some((first, _)) = others.first() { (legend(first)) }
         div.grid { @for (chart, quantity) in &others { (small_figure(chart, quantity.title)) } }
         @for (cell, reason) in &unread { (absent(&format!("training curve of {}", cell.label), reason)) }
-        p.quiet { "Wall time of training: "
-            @for (index, cell) in facts.outcome.cells.iter().enumerate() {
-                @if index > 0 { "; " } (cell.label) " "
-                (words::duration(cell.snapshots.iter().filter_map(|snapshot| Some(snapshot.training.as_ref()?.seconds)).sum()))
-            } "."
-        }
+        p.quiet { "Wall time of training: " (wall_times(context)) "." }
     };
     Some(Section {
         id: "training",
@@ -89,12 +84,28 @@ pub fn section(facts: &Facts) -> Option<Section> {
     })
 }
 
+/// "temi C=20 3 min; …": every network with the time of its finished segments.
+fn wall_times(context: &ReportContext) -> String {
+    let time = |cell: &CellOutcome| {
+        let snapshots = cell.snapshots.iter();
+        let trained = snapshots.filter_map(|snapshot| snapshot.training.as_ref());
+        let seconds: Vec<f64> = trained.map(|training| training.seconds).collect();
+        if seconds.is_empty() {
+            format!("{} not trained yet", cell.label)
+        } else {
+            format!("{} {}", cell.label, format::duration(seconds.iter().sum()))
+        }
+    };
+    let all: Vec<String> = context.outcome.cells.iter().map(time).collect();
+    all.join("; ")
+}
+
 /// Columns of a training curve by name; all of one length.
 type Columns = BTreeMap<String, Vec<Option<f64>>>;
 
 /// The curve of all segments of a network: `curve.json` is an object of columns, one entry per
 /// tick.
-fn curve(facts: &Facts, cell: &CellOutcome) -> Result<Columns, String> {
+fn curve(context: &ReportContext, cell: &CellOutcome) -> Result<Columns, String> {
     let mut whole = Columns::new();
     for training in cell
         .snapshots
@@ -105,7 +116,7 @@ fn curve(facts: &Facts, cell: &CellOutcome) -> Result<Columns, String> {
             .curve
             .as_ref()
             .ok_or("the training job wrote no curve")?;
-        let bytes = facts.artefacts.bytes(object)?;
+        let bytes = context.artefacts.bytes(object)?;
         let columns: Columns = serde_json::from_slice(&bytes)
             .map_err(|error| format!("{}: {error}", object.object))?;
         let (before, ticks) = (length(&whole), length(&columns));
@@ -119,7 +130,7 @@ fn curve(facts: &Facts, cell: &CellOutcome) -> Result<Columns, String> {
             .for_each(|column| column.resize(before + ticks, None));
     }
     if length(&whole) == 0 {
-        Err("no segment of it is done".to_owned())
+        Err("none of its segments is done".to_owned())
     } else {
         Ok(whole)
     }
@@ -142,8 +153,8 @@ fn pairs(columns: &Columns, name: &str) -> Vec<(f64, f64)> {
 
 /// Every number of a network's curve: training images, quantity, value. Empty where the curve
 /// cannot be read.
-pub fn curve_of(facts: &Facts, cell: &CellOutcome) -> Vec<(f64, String, f64)> {
-    let columns = curve(facts, cell).unwrap_or_default();
+pub fn curve_of(context: &ReportContext, cell: &CellOutcome) -> Vec<(f64, String, f64)> {
+    let columns = curve(context, cell).unwrap_or_default();
     let of = |name: &String| {
         pairs(&columns, name)
             .into_iter()
@@ -165,41 +176,37 @@ struct Curve<'a> {
 }
 
 fn chart(curves: &[Curve], quantity: &Quantity) -> Chart {
-    let series = curves.iter().map(|curve| {
-        let all = pairs(&curve.columns, quantity.name);
-        let points = all
-            .chunks(all.len().div_ceil(MOST_POINTS).max(1))
-            .map(|chunk| {
-                let mean = |pick: fn(&(f64, f64)) -> f64| {
-                    chunk.iter().map(pick).sum::<f64>() / chunk.len() as f64
-                };
-                let (x, y) = (mean(|tick| tick.0), mean(|tick| tick.1));
-                Point {
-                    x,
-                    y,
-                    error: None,
-                    tip: format!(
-                        "{} at {}: {}",
-                        curve.label,
-                        words::images(x as u64),
-                        words::number(y)
-                    ),
-                }
-            });
-        Series {
-            name: curve.label.to_owned(),
-            style: curve.style,
-            joined: true,
-            marked: false,
-            points: points.collect(),
-        }
+    let series = curves.iter().map(|curve| Series {
+        name: curve.label.to_owned(),
+        style: curve.style,
+        line: Line::Curve,
+        points: thinned(curve.label, &pairs(&curve.columns, quantity.name)),
     });
-    Chart {
-        x: Axis::from_zero("training images"),
-        y: Axis::linear(quantity.axis),
-        right: None,
-        series: series.filter(|series| !series.points.is_empty()).collect(),
-        levels: Vec::new(),
-        uprights: Vec::new(),
-    }
+    Chart::new(
+        Axis::from_zero("training images"),
+        Axis::linear(quantity.axis),
+        series,
+    )
+}
+
+/// Means over neighbouring ticks, so that a long curve is no heavier than a screen is wide.
+fn thinned(label: &str, ticks: &[(f64, f64)]) -> Vec<Point> {
+    let mean = |chunk: &[(f64, f64)], pick: fn(&(f64, f64)) -> f64| {
+        chunk.iter().map(pick).sum::<f64>() / chunk.len() as f64
+    };
+    let point = |chunk: &[(f64, f64)]| {
+        let (x, y) = (mean(chunk, |tick| tick.0), mean(chunk, |tick| tick.1));
+        Point {
+            x,
+            y,
+            error: None,
+            tooltip: format!(
+                "{label} at {}: {}",
+                format::images(x as u64),
+                format::number(y)
+            ),
+        }
+    };
+    let chunks = ticks.chunks(ticks.len().div_ceil(MOST_POINTS).max(1));
+    chunks.map(point).collect()
 }

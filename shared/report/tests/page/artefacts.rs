@@ -21,11 +21,11 @@ const FONT: [[u8; 7]; 10] = [
 
 /// Objects by key.
 #[derive(Default)]
-pub struct ArtefactCache {
+pub struct StoredArtefacts {
     objects: BTreeMap<String, Vec<u8>>,
 }
 
-impl Artefacts for ArtefactCache {
+impl Artefacts for StoredArtefacts {
     fn bytes(&self, object: &ObjectRef) -> Result<Vec<u8>, String> {
         self.objects
             .get(&object.object)
@@ -43,7 +43,7 @@ pub fn digest(name: &str) -> Digest {
     Digest::of(name.as_bytes())
 }
 
-impl ArtefactCache {
+impl StoredArtefacts {
     /// Stores bytes.
     pub fn put(&mut self, name: &str, bytes: Vec<u8>) -> ObjectRef {
         let object = ObjectRef {

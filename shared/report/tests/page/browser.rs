@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::process::{Command, Stdio};
 
 /// Put before everything else of the page: collects what goes wrong and reports once all is loaded.
-const WITNESS: &str = include_str!("witness.js");
+const OBSERVER: &str = include_str!("observer.js");
 
 /// What each frame saw; `None` where there is no Chromium.
 pub fn open(html: &str, widths: &[u32]) -> Option<Vec<Value>> {
@@ -24,7 +24,7 @@ pub fn open(html: &str, widths: &[u32]) -> Option<Vec<Value>> {
             .is_ok_and(|status| status.success())
     })?;
     let folder = tempfile::tempdir().unwrap();
-    let watched = html.replacen("<head>", &format!("<head><script>{WITNESS}</script>"), 1);
+    let watched = html.replacen("<head>", &format!("<head><script>{OBSERVER}</script>"), 1);
     std::fs::write(folder.path().join("page.html"), watched).unwrap();
     let frames: String = widths
         .iter()

@@ -3,23 +3,25 @@
 //! one cell that failed.
 
 use super::{
-    artefacts::{ArtefactCache, digest, key},
-    story::{answer, costs, lineage},
+    artefacts::{StoredArtefacts, digest, key},
+    networks::network,
+    results::{answer, costs, lineage},
 };
 use cedm_contract::{
     BoundDecision, BoundResult, ClusterQuality, ClusterResult, FeatureEvaluationResult, ImageSet,
-    Probe, SampleSetResult, Score, ScoreResult, SweepId, TrainResult,
+    Probe, SweepId,
 };
 use cedm_sweep::{SweepSpec, outcome::*};
-use std::collections::BTreeMap;
 
 const FILE: &str = include_str!("digits.toml");
-const IMAGES: u64 = 600;
-pub(super) const SET: u64 = 500;
+/// Real images.
+pub const IMAGES: u64 = 600;
+/// Images of a sample set.
+pub const SET: u64 = 500;
 
 /// The sweep and its artefacts.
-pub fn sweep() -> (SweepOutcome, ArtefactCache) {
-    let mut artefacts = ArtefactCache::default();
+pub fn sweep() -> (SweepOutcome, StoredArtefacts) {
+    let mut artefacts = StoredArtefacts::default();
     let set = image_set(&mut artefacts);
     let mut clusterings = Vec::new();
     for (name, method, clusters) in [
@@ -37,9 +39,9 @@ pub fn sweep() -> (SweepOutcome, ArtefactCache) {
     let mut cells: Vec<CellOutcome> = clusterings
         .iter()
         .filter(|c| c.trained)
-        .map(|c| cell(&mut artefacts, Some(c)))
+        .map(|c| network(&mut artefacts, Some(c)))
         .collect();
-    cells.push(cell(&mut artefacts, None));
+    cells.push(network(&mut artefacts, None));
     let failed = cells
         .iter_mut()
         .find(|cell| cell.label == "temi C=40")
@@ -97,6 +99,12 @@ pub fn sweep() -> (SweepOutcome, ArtefactCache) {
                 .to_owned(),
             key: Some(key("dead")),
             pending: false,
+            cell: Some(MissingCell {
+                clustering: "temi".to_owned(),
+                clusters: Some(40),
+                nimg: Some(24_000),
+                score: None,
+            }),
         }],
         costs: costs(&lineage),
         lineage,
@@ -104,14 +112,15 @@ pub fn sweep() -> (SweepOutcome, ArtefactCache) {
     (outcome, artefacts)
 }
 
-pub(super) fn artefact(name: &str) -> Artefact {
+/// An artefact made of a name.
+pub fn artefact(name: &str) -> Artefact {
     Artefact {
         key: key(name),
         digest: digest(name),
     }
 }
 
-fn image_set(artefacts: &mut ArtefactCache) -> ImageSet {
+fn image_set(artefacts: &mut StoredArtefacts) -> ImageSet {
     let shards = (0..2)
         .map(|shard| {
             artefacts.images(
@@ -136,7 +145,7 @@ fn image_set(artefacts: &mut ArtefactCache) -> ImageSet {
 }
 
 fn clustering(
-    artefacts: &mut ArtefactCache,
+    artefacts: &mut StoredArtefacts,
     name: &str,
     method: &str,
     clusters: u32,
@@ -205,201 +214,6 @@ fn clustering(
         assignments: Some(assignments),
         trained,
     }
-}
-
-/// A plausible score: best at C = 20, better with training, a little different for each set.
-fn distance(name: &str, clusters: Option<u32>, kimg: u64, set: u32) -> f64 {
-    let lag = if name == "kmeans" {
-        0.02
-    } else if name == "ground-truth" {
-        0.06
-    } else {
-        0.0
-    };
-    let gap = clusters.map_or(1.3, |c| (f64::from(c) / 20.0).ln().abs());
-    lag + 0.55 + 0.2 * gap + 3.0 / kimg as f64 + 0.012 * f64::from(set)
-}
-
-fn cell(artefacts: &mut ArtefactCache, clustering: Option<&ClusteringOutcome>) -> CellOutcome {
-    let clusters = clustering.map(|c| c.clusters);
-    let name = clustering.map_or("none", |c| c.name.as_str());
-    let label = clusters.map_or("unconditional".to_owned(), |c| {
-        if name == "ground-truth" {
-            "ground truth".to_owned()
-        } else {
-            format!("{name} C={c}")
-        }
-    });
-    let (used, name_of) = (clustering.map(|c| c.result.used), name);
-    let snapshots = [6u64, 12, 24].map(|kimg| {
-        let last = kimg == 24;
-        let sets: Vec<SetOutcome> = (0..if last { 3 } else { 1 })
-            .map(|index| {
-                let first_seed = u64::from(index) * SET;
-                let blur = (240 / kimg) as u8;
-                let name = format!("{label}-{kimg}-{index}");
-                let labelled = used.is_some();
-                let wide = u64::from(used.unwrap_or(10));
-                let shards = (0..2)
-                    .map(|shard| {
-                        artefacts.images(
-                            &format!("{name}-{shard}"),
-                            shard * 250,
-                            250,
-                            |row| {
-                                if labelled {
-                                    (row * 7 % wide, blur)
-                                } else {
-                                    (row * 3 % 10, 3 * blur)
-                                }
-                            },
-                            labelled,
-                        )
-                    })
-                    .collect();
-                let value = |value: f64| Score {
-                    value: Some(value),
-                    std: None,
-                    missing: None,
-                };
-                let fd = distance(name_of, clusters, kimg, index);
-                let mut scores: BTreeMap<String, Score> = [
-                    ("fd", fd),
-                    ("precision", 0.95 - fd / 4.0),
-                    ("recall", 0.4 + fd / 5.0),
-                    ("coverage", 0.9 - fd / 3.0),
-                ]
-                .map(|(n, v)| (n.to_owned(), value(v)))
-                .into();
-                let few = Score {
-                    value: None,
-                    std: None,
-                    missing: Some("needs 100 subsets, found 500 images".to_owned()),
-                };
-                scores.insert("kid".to_owned(), few);
-                if let Some(clusters) = clusters {
-                    scores.insert(
-                        "ufd".to_owned(),
-                        value(0.1 + 0.05 * f64::from(clusters).ln()),
-                    );
-                }
-                let result = ScoreResult {
-                    count: SET,
-                    reference_count: IMAGES,
-                    scores,
-                };
-                SetOutcome {
-                    index,
-                    images: SET,
-                    first_seed,
-                    samples: Some(SamplesOutcome {
-                        artefact: artefact(&name),
-                        result: SampleSetResult {
-                            count: SET,
-                            channels: 1,
-                            resolution: 8,
-                            first_seed,
-                            shards,
-                        },
-                    }),
-                    scores: [(
-                        "pixels".to_owned(),
-                        ScoresOutcome {
-                            artefact: artefact(&format!("score-{name}")),
-                            result,
-                            confidence: (label == "temi C=20" && last && index == 0).then(|| {
-                                let judged: Vec<f32> = (0..SET)
-                                    .map(|row| -0.001 * (row * 37 % SET) as f32)
-                                    .collect();
-                                artefacts.confidence("confidence", &judged)
-                            }),
-                        },
-                    )]
-                    .into(),
-                }
-            })
-            .collect();
-        SnapshotOutcome {
-            nimg: kimg * 1000,
-            last,
-            training: Some(training(artefacts, &label, kimg)),
-            on_equal_terms: summary(&sets),
-            summary: summary(&sets),
-            sets,
-            curve_set: None,
-            uniform: BTreeMap::new(),
-            uniform_sets: Vec::new(),
-        }
-    });
-    CellOutcome {
-        label,
-        clustering: name.to_owned(),
-        method: clustering.map_or("none", |c| c.method.as_str()).to_owned(),
-        clusters,
-        used,
-        utilisation: clustering.map(|c| c.result.utilisation),
-        condition: clustering.map(|c| c.artefact.clone()),
-        snapshots: snapshots.into(),
-    }
-}
-
-fn training(artefacts: &mut ArtefactCache, label: &str, kimg: u64) -> TrainingOutcome {
-    let from = if kimg == 6 { 0 } else { kimg / 2 };
-    let at: Vec<f64> = (from * 10..kimg * 10)
-        .map(|tick| (tick as f64 + 1.0) / 10.0)
-        .collect();
-    let column = |value: fn(f64) -> f64| at.iter().map(|kimg| value(*kimg)).collect::<Vec<f64>>();
-    let curve = serde_json::json!({
-        "kimg": at,
-        "loss": column(|kimg| 0.2 + 0.6 / (1.0 + kimg)),
-        "gradient_norm": column(|kimg| 1.0 / kimg),
-        "lr": column(|kimg| (kimg / 5.0).min(1.0) * 1e-3),
-        "images_per_second": column(|kimg| 280.0 + (10.0 * kimg) % 7.0),
-    });
-    TrainingOutcome {
-        artefact: artefact(&format!("train-{label}-{kimg}")),
-        result: TrainResult {
-            nimg: kimg * 1000,
-            steps: kimg * 8,
-            label_dim: 10,
-            parameters: 1_482_113,
-            loss: Some(0.31),
-        },
-        weights: None,
-        curve: Some(artefacts.put(
-            &format!("curve-{label}-{kimg}"),
-            curve.to_string().into_bytes(),
-        )),
-        seconds: kimg as f64 * 3.0,
-    }
-}
-
-fn summary(sets: &[SetOutcome]) -> BTreeMap<String, Summary> {
-    let mut all: BTreeMap<String, Vec<(u32, f64)>> = BTreeMap::new();
-    for set in sets {
-        for (name, score) in &set.scores["pixels"].result.scores {
-            if let Some(value) = score.value {
-                all.entry(format!("pixels/{name}"))
-                    .or_default()
-                    .push((set.index, value));
-            }
-        }
-    }
-    let folded = |values: Vec<(u32, f64)>| {
-        let mean = values.iter().map(|(_, v)| v).sum::<f64>() / values.len() as f64;
-        let square = values.iter().map(|(_, v)| (v - mean).powi(2)).sum::<f64>();
-        let std = (values.len() > 1).then(|| (square / (values.len() - 1) as f64).sqrt());
-        Summary {
-            mean,
-            std,
-            values,
-            images: SET,
-            reference_images: IMAGES,
-        }
-    };
-    all.into_iter()
-        .map(|(key, values)| (key, folded(values)))
-        .collect()
 }
 
 fn bound(clusterings: &[ClusteringOutcome]) -> BoundOutcome {

@@ -1,12 +1,13 @@
-//! As many clusters as classes, each matched to a class: what both networks draw of it (spec §13,
+//! As many clusters as classes, each matched to a class, with images of both networks (spec §13,
 //! figures 7 and 10).
 
-use super::galleries::{rows_by_label, sampled};
 use crate::{
     artefacts::Picture,
-    facts::Facts,
+    assignments::{Assignments, rows_by_label},
+    context::{ReportContext, sampled},
+    format,
     section::{Section, absent},
-    tiles, words,
+    tiles,
 };
 use cedm_partitions::{Contingency, best_matching};
 use cedm_sweep::outcome::{CellOutcome, SamplesOutcome};
@@ -19,8 +20,8 @@ const PAIRS_SHOWN: usize = 40;
 
 /// The best network with as many clusters as classes beside one trained on the classes; nothing
 /// where none was.
-pub fn section(facts: &Facts) -> Option<Section> {
-    let cells = &facts.outcome.cells;
+pub fn section(context: &ReportContext) -> Option<Section> {
+    let cells = &context.outcome.cells;
     let is_truth = |cell: &&CellOutcome| cell.method == "ground_truth" && cell.clusters.is_some();
     let equal = |truth: &CellOutcome| {
         let same = |cell: &&CellOutcome| {
@@ -28,7 +29,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
                 && cell.method != "ground_truth"
                 && cell.clusters == truth.clusters
         };
-        facts.best_of(cells.iter().filter(same))
+        context.best_of(cells.iter().filter(same))
     };
     let truths: Vec<&CellOutcome> = cells.iter().filter(is_truth).collect();
     let first = truths.first()?;
@@ -41,17 +42,17 @@ pub fn section(facts: &Facts) -> Option<Section> {
             format!("no network is conditioned on as many clusters as there are classes, {classes}")
         })
         .and_then(|(clustered, truth)| {
-            Ok((clustered, truth, Pairs::new(facts, clustered, truth)?))
+            Ok((clustered, truth, Pairs::new(context, clustered, truth)?))
         });
     let body = match shown {
         Ok((clustered, truth, pairs)) => {
-            html! { p.subject { (clustered.label) ", " (truth.label) } (pairs.shown(facts)) }
+            html! { p.subject { (clustered.label) ", " (truth.label) } (pairs.shown(context)) }
         }
         Err(reason) => absent("pictures of matched clusters and classes", &reason),
     };
     Some(Section {
-        id: "mapping",
-        title: "Clusters in the place of classes",
+        id: "matched-pairs",
+        title: "Clusters matched to classes",
         body,
     })
 }
@@ -64,7 +65,7 @@ struct Pairs<'a> {
     truth: &'a SamplesOutcome,
 }
 
-/// A class and its cluster, with the first rows that each network drew of them.
+/// A class and its cluster, with the first rows that each network generated of them.
 struct Pair {
     class: usize,
     cluster: usize,
@@ -74,11 +75,11 @@ struct Pair {
 
 impl<'a> Pairs<'a> {
     fn new(
-        facts: &Facts,
+        context: &ReportContext,
         clustered: &'a CellOutcome,
         truth: &'a CellOutcome,
     ) -> Result<Self, String> {
-        let table = Contingency::new(&ids(facts, truth)?, &ids(facts, clustered)?)
+        let table = Contingency::new(&ids(context, truth)?, &ids(context, clustered)?)
             .map_err(|error| error.to_string())?;
         let matching = best_matching(&table);
         let agreed: u64 = matching
@@ -87,13 +88,11 @@ impl<'a> Pairs<'a> {
             .filter_map(|(cluster, class)| table.cells.get(&((*class)?, cluster)))
             .sum();
         let (clustered, truth) = (sampled(clustered)?.1, sampled(truth)?.1);
-        let drawn = |set: &SamplesOutcome| {
-            let labels = facts.artefacts.column(&set.result.shards, "labels")?;
-            Ok::<_, String>(rows_by_label(
-                &labels.ok_or("a sample set holds no labels")?,
-            ))
+        let rows = |set: &SamplesOutcome| {
+            let labels = context.artefacts.labels(&set.result.shards)?;
+            Ok::<_, String>(rows_by_label(&labels))
         };
-        let (own, theirs) = (drawn(clustered)?, drawn(truth)?);
+        let (own, theirs) = (rows(clustered)?, rows(truth)?);
         let mut pairs: Vec<Pair> = matching
             .iter()
             .enumerate()
@@ -119,21 +118,21 @@ impl<'a> Pairs<'a> {
         })
     }
 
-    fn shown(&self, facts: &Facts) -> Markup {
+    fn shown(&self, context: &ReportContext) -> Markup {
         html! {
             p { "Clusters are matched to classes one to one so that as many training images as \
                 possible lie in a matched pair: "
-                (words::percent(self.agreed).trim_start_matches('+')) " do. Left: the network \
-                    that knows the clusters. Right: the one that knows the \
-                    classes. Each shows the first images that it drew of the label, in seed order." }
+                (format::share(self.agreed)) " do. Left: the network conditioned on clusters. Right: \
+                the one conditioned on classes. Each shows the first images that it generated \
+                with the label, in seed order." }
             @if self.pairs.len() > PAIRS_SHOWN { p { "The first " (PAIRS_SHOWN) " of " (self.pairs.len()) " pairs." } }
-            div.pairs { @for pair in self.pairs.iter().take(PAIRS_SHOWN) { (self.one(facts, pair)) } }
+            div.pairs { @for pair in self.pairs.iter().take(PAIRS_SHOWN) { (self.one(context, pair)) } }
         }
     }
 
-    fn one(&self, facts: &Facts, pair: &Pair) -> Markup {
-        let class = class_name(facts, pair.class, self.pairs.len());
-        let pictures = |set: &SamplesOutcome, rows: &[u64], what: String| match facts
+    fn one(&self, context: &ReportContext, pair: &Pair) -> Markup {
+        let class = class_name(context, pair.class, self.pairs.len());
+        let pictures = |set: &SamplesOutcome, rows: &[u64], what: String| match context
             .artefacts
             .pictures(&set.result.shards, rows)
         {
@@ -154,24 +153,18 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// Compact ids of the training images.
-fn ids(facts: &Facts, cell: &CellOutcome) -> Result<Vec<i64>, String> {
-    let clustering = facts
-        .condition(cell)
-        .ok_or_else(|| format!("the condition of {} is not among the results", cell.label))?;
-    let object = clustering
-        .assignments
-        .as_ref()
-        .ok_or_else(|| format!("the condition of {} has no assignments file", cell.label))?;
-    facts
-        .artefacts
-        .integers(object, "ids")?
-        .ok_or_else(|| format!("the assignments of {} hold no ids", cell.label))
+/// The cluster, or class, of every training image.
+fn ids(context: &ReportContext, cell: &CellOutcome) -> Result<Vec<i64>, String> {
+    let clustering = context.condition(cell);
+    let clustering = clustering.ok_or("it is not among the results".to_owned());
+    clustering
+        .and_then(|clustering| Assignments::of(context, clustering)?.ids())
+        .map_err(|reason| format!("the condition of {}: {reason}", cell.label))
 }
 
 /// The name of a class, where the labels behind the network are the ones that have names.
-fn class_name(facts: &Facts, class: usize, classes: usize) -> String {
-    let named = facts
+fn class_name(context: &ReportContext, class: usize, classes: usize) -> String {
+    let named = context
         .outcome
         .images
         .as_ref()

@@ -2,18 +2,17 @@
 
 use super::scores::against_score;
 use crate::{
-    facts::Facts,
+    context::ReportContext,
     section::{Section, figure},
 };
 use maud::html;
 
-/// The deciding score of each further feature space against that of the first.
-pub fn section(facts: &Facts) -> Option<Section> {
-    let primaries = facts.primaries();
-    let (first, others) = primaries.split_first()?;
-    let charts: Vec<_> = others
-        .iter()
-        .map(|other| (against_score(facts, first, other), other))
+/// The primary score of each further feature space against that of the first.
+pub fn section(context: &ReportContext) -> Option<Section> {
+    let mut primaries = context.primaries();
+    let first = primaries.next()?;
+    let charts: Vec<_> = primaries
+        .map(|other| (against_score(context, first, other), other))
         .collect();
     if charts.iter().all(|(chart, _)| chart.is_empty()) {
         return None;
@@ -22,8 +21,9 @@ pub fn section(facts: &Facts) -> Option<Section> {
         @for (chart, other) in &charts {
             (figure(chart, &format!(
                 "{} against {}, one mark per network at the end of training. Where both order the \
-                 networks alike, marks rise from one corner \
-                 to the other. Bars: standard deviation over the sample sets, {}.", other.title, first.title, facts.counts_of(&other.key))))
+                 networks alike, the marks rise from one corner to the other. Bars: standard \
+                 deviation over the sample sets, {}.",
+                other.title, first.title, context.counts_of(&other.key))))
         }
     };
     Some(Section {

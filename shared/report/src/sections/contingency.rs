@@ -1,30 +1,32 @@
-//! Which cluster holds which class, where labels exist.
+//! How many images of each class lie in each cluster, where labels exist.
 
 use crate::{
-    facts::Facts,
+    assignments::{Assignments, number_of_labels},
+    context::ReportContext,
+    format,
     section::{Section, absent},
-    words,
 };
+use cedm_contract::ImageSet;
 use cedm_sweep::outcome::{CellOutcome, ClusteringOutcome};
 use maud::{Markup, html};
 
-/// Above so many clusters a table of all of them helps nobody.
+/// Above so many clusters the table is too long to read.
 const MOST_CLUSTERS: usize = 200;
 
 /// The table of clusters and classes behind the best network.
-pub fn section(facts: &Facts) -> Option<Section> {
-    let images = facts
+pub fn section(context: &ReportContext) -> Option<Section> {
+    let images = context
         .outcome
         .images
         .as_ref()
         .filter(|images| images.set.classes > 0)?;
     let learned = |cell: &&CellOutcome| cell.condition.is_some() && cell.method != "ground_truth";
-    let cell = facts
+    let cell = context
         .best()
         .filter(learned)
-        .or_else(|| facts.outcome.cells.iter().find(learned))?;
-    let clustering = facts.condition(cell)?;
-    let body = match counted(facts, clustering, images.set.classes as usize) {
+        .or_else(|| context.outcome.cells.iter().find(learned))?;
+    let clustering = context.condition(cell)?;
+    let body = match counted(context, clustering, &images.set) {
         Ok(table) if table.len() <= MOST_CLUSTERS => heat(
             &table,
             &names(&images.set.class_names, images.set.classes as usize),
@@ -42,7 +44,7 @@ pub fn section(facts: &Facts) -> Option<Section> {
         (body)
     };
     Some(Section {
-        id: "matching",
+        id: "contingency",
         title: "Clusters and classes",
         body,
     })
@@ -61,27 +63,12 @@ fn names(given: &[String], classes: usize) -> Vec<String> {
 
 /// Images by cluster and class.
 fn counted(
-    facts: &Facts,
+    context: &ReportContext,
     clustering: &ClusteringOutcome,
-    classes: usize,
+    images: &ImageSet,
 ) -> Result<Vec<Vec<u64>>, String> {
-    let images = facts
-        .outcome
-        .images
-        .as_ref()
-        .ok_or("the image set's manifest cannot be read")?;
-    let object = clustering
-        .assignments
-        .as_ref()
-        .ok_or("the clustering has no assignments file")?;
-    let ids = facts
-        .artefacts
-        .integers(object, "ids")?
-        .ok_or("the assignments file holds no ids")?;
-    let labels = facts
-        .artefacts
-        .column(&images.set.shards, "labels")?
-        .ok_or("the image shards hold no labels")?;
+    let ids = Assignments::of(context, clustering)?.ids()?;
+    let labels = context.artefacts.labels(&images.shards)?;
     if ids.len() != labels.len() {
         return Err(format!(
             "{} cluster ids for {} labels",
@@ -89,7 +76,8 @@ fn counted(
             labels.len()
         ));
     }
-    let clusters = ids.iter().max().map_or(0, |id| (*id).max(-1) + 1) as usize;
+    let clusters = number_of_labels(&ids);
+    let classes = images.classes as usize;
     let mut table = vec![vec![0; classes]; clusters];
     for (id, label) in ids.iter().zip(&labels) {
         let cell = usize::try_from(*id)
@@ -121,22 +109,22 @@ fn heat(table: &[Vec<u64>], classes: &[String]) -> Markup {
     let all: u64 = table.iter().flatten().sum();
     let matched: u64 = table.iter().map(|row| row[majority(row)]).sum();
     html! {
-        p { (words::percent(matched as f64 / all.max(1) as f64).trim_start_matches('+')) " of all \
+        p { (format::share(matched as f64 / all.max(1) as f64)) " of all \
             images lie in a cluster whose most frequent class is their own." }
         div.table {
-            div.tools { button type="button" data-copy="matching-table" { "copy" } button type="button" data-save="matching-table" { "csv" } }
+            div.tools { button type="button" data-copy="contingency-table" { "copy" } button type="button" data-save="contingency-table" { "csv" } }
             div.scroll tabindex="0" {
-                table.heat id="matching-table" {
+                table.heat id="contingency-table" {
                     thead { tr { th { "cluster" } th.number { "images" } @for class in classes { th.number { (class) } } th.number { "purity" } } }
                     tbody { @for cluster in order {
                         @let row = &table[cluster];
                         @let total: u64 = row.iter().sum();
                         tr {
                             td { (cluster) }
-                            td.number { (words::count(total)) }
+                            td.number { (format::count(total)) }
                             @for count in row {
                                 @let share = *count as f64 / total.max(1) as f64;
-                                td.number.filled[*count > 0] style=(format!("--share:{:.0}%", 55.0 * share)) { @if *count > 0 { (words::count(*count)) } }
+                                td.number.filled[*count > 0] style=(format!("--share:{:.0}%", 55.0 * share)) { @if *count > 0 { (format::count(*count)) } }
                             }
                             td.number { (format!("{:.2}", row[majority(row)] as f64 / total.max(1) as f64)) }
                         }

@@ -1,4 +1,4 @@
-//! Numbers and times as people read them. A number that is not there is a dash with its reason.
+//! Numbers and times as text for people. Where a number is missing, its reason is a tooltip.
 
 use maud::{Markup, html};
 
@@ -42,7 +42,12 @@ pub fn percent(fraction: f64) -> String {
     minus(format!("{:+.1} %", 100.0 * fraction))
 }
 
-/// A difference, with its sign.
+/// A share of a whole in percent: `97.33 %`.
+pub fn share(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
+}
+
+/// A difference with its sign, except where it rounds to zero.
 pub fn signed(value: f64) -> String {
     let text = number(value);
     if value > 0.0 && text.chars().any(|c| matches!(c, '1'..='9')) {
@@ -52,7 +57,7 @@ pub fn signed(value: f64) -> String {
     }
 }
 
-/// Thousands set apart.
+/// A count with its thousands separated by commas.
 pub fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
@@ -74,7 +79,7 @@ pub fn counted(value: u64, noun: &str) -> String {
     )
 }
 
-/// Training images.
+/// A number of training images: `500`, `28.7k`, `200M`.
 pub fn images(nimg: u64) -> String {
     match nimg {
         0..1_000 => nimg.to_string(),
@@ -90,9 +95,10 @@ fn trimmed(value: f64) -> String {
         .to_owned()
 }
 
-/// A duration.
+/// A duration in the unit that suits it.
 pub fn duration(seconds: f64) -> String {
-    match seconds {
+    // The sum of no durations is −0.0.
+    match seconds + 0.0 {
         s if s < 10.0 => format!("{s:.1} s"),
         s if s < 120.0 => format!("{s:.0} s"),
         s if s < 7200.0 => format!("{:.0} min", s / 60.0),
@@ -100,7 +106,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// A point in time, UTC.
+/// A point in time in UTC, to the minute.
 pub fn moment(unix_ms: u64) -> String {
     let Ok(at) = time::OffsetDateTime::from_unix_timestamp((unix_ms / 1000) as i64) else {
         return format!("{unix_ms} ms");
@@ -120,12 +126,12 @@ pub fn missing(reason: &str) -> Markup {
     html! { span.missing title=(reason) { "missing" } }
 }
 
-/// What stands where a number makes no sense.
+/// What stands where a number would make no sense.
 pub fn inapplicable(reason: &str) -> Markup {
     html! { span.quiet title=(reason) { "–" } }
 }
 
-/// A proper minus sign.
+/// A typographic minus sign, except where the number rounds to zero.
 fn minus(text: String) -> String {
     match text.strip_prefix('-') {
         Some(rest) if rest.chars().any(|c| matches!(c, '1'..='9')) => format!("−{rest}"),
@@ -183,6 +189,7 @@ mod tests {
     }
     #[test]
     fn times_are_readable() {
+        assert_eq!(duration(std::iter::empty::<f64>().sum()), "0.0 s");
         assert_eq!(moment(1_700_000_000_000), "2023-11-14 22:13 UTC");
         assert_eq!(
             (duration(3.21), duration(90.0), duration(600.0)),

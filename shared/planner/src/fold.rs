@@ -1,4 +1,4 @@
-//! What has come of a sweep: manifests folded into one plain record.
+//! Folds the manifests of a sweep into its outcome: one plain record.
 
 mod answer;
 mod cells;
@@ -17,7 +17,7 @@ use cedm_sweep::{
 };
 use std::collections::BTreeSet;
 
-/// The outcome so far; whole once the plan is settled.
+/// The outcome so far; complete once the plan is settled.
 pub fn fold(sweep: &Sweep, known: &dyn Knowledge) -> SweepOutcome {
     let plan = plan(sweep, known);
     let view = View {
@@ -67,7 +67,7 @@ impl<'a> View<'a> {
             _ => None,
         }
     }
-    /// Done nodes with their manifests, each job once, in walking order.
+    /// Done nodes with their manifests, each job once, in the order of the plan.
     fn done(&self) -> impl Iterator<Item = (&'a crate::Node, &'a Manifest)> {
         let mut seen = BTreeSet::new();
         let nodes = self
@@ -202,7 +202,8 @@ fn costs(view: &View<'_>) -> Vec<KindCost> {
             compute_s: fresh
                 .iter()
                 .map(|manifest| manifest.timings.compute_ms as f64 / 1000.0)
-                .sum(),
+                .sum::<f64>()
+                + 0.0, // the sum of no times is −0.0
             mean_wait_s: (!fresh.is_empty())
                 .then(|| fresh.iter().map(wait).sum::<f64>() / fresh.len() as f64),
         });

@@ -11,7 +11,7 @@ use crate::{
 use cedm_contract::{JobKey, Kind, kinds::extract::ExtractParams};
 use cedm_sweep::{
     Sweep, SweepSpec,
-    outcome::{SweepOutcome, SweepState},
+    outcome::{Missing, SweepOutcome, SweepState},
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -371,6 +371,16 @@ fn a_dead_cell_fails_alone() {
         "{:?}",
         outcome.missing
     );
+    let of_network = |missing: &&Missing| {
+        let cell = missing.cell.as_ref().unwrap();
+        (cell.clustering.as_str(), cell.clusters) == ("temi", Some(20))
+    };
+    assert_eq!(
+        outcome.missing.iter().filter(of_network).count(),
+        outcome.missing.len(),
+        "everything missing names its network"
+    );
+    assert_eq!(dead.cell.as_ref().unwrap().nimg, Some(1_024));
     // Replayed and done, the sweep completes.
     let key = dead.key.clone().unwrap();
     known.revive(&key);

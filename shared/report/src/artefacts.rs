@@ -8,14 +8,14 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 /// Bytes of the artefacts kept in memory: several parts of the page read the same shards.
 const KEPT_BYTES: usize = 256 << 20;
 
-/// One picture, channel by channel.
+/// One picture, channel by channel as the shards hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
-    /// 1 or 3.
+    /// 1 (grey) or 3 (RGB).
     pub channels: usize,
-    /// Rows and columns.
+    /// Rows, and as many columns.
     pub side: usize,
-    /// channels × side × side.
+    /// channels × side × side values from 0 to 255.
     pub pixels: Vec<u8>,
 }
 
@@ -26,7 +26,7 @@ pub struct ArtefactCache<'a> {
 }
 
 impl<'a> ArtefactCache<'a> {
-    /// Nothing opened yet.
+    /// An empty cache.
     pub fn new(artefacts: &'a dyn Artefacts) -> Self {
         Self {
             artefacts,
@@ -34,7 +34,10 @@ impl<'a> ArtefactCache<'a> {
         }
     }
 
-    /// The bytes of an object.
+    /// The bytes of an object, read once as long as they fit.
+    ///
+    /// # Errors
+    /// The reason why the object cannot be read, for people.
     pub fn bytes(&self, object: &ObjectRef) -> Result<Rc<Vec<u8>>, String> {
         if let Some(bytes) = self.kept.borrow().get(&object.object) {
             return Ok(bytes.clone());
@@ -48,75 +51,50 @@ impl<'a> ArtefactCache<'a> {
         Ok(bytes)
     }
 
-    /// The integer column `name` of a file; `None` where it has no such column.
+    /// The i64 column `name` of a tensor file; `None` where it has no such column.
     pub fn integers(&self, object: &ObjectRef, name: &str) -> Result<Option<Vec<i64>>, String> {
-        let bytes = self.bytes(object)?;
-        let file = opened(&bytes, object)?;
-        let Ok(column) = file.tensor(name) else {
-            return Ok(None);
-        };
-        if column.dtype() != Dtype::I64 {
-            return Err(format!(
-                "`{name}` of {} is {:?}, expected i64",
-                object.object,
-                column.dtype()
-            ));
-        }
-        Ok(Some(
-            column
-                .data()
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .map(|bytes| i64::from_le_bytes(*bytes))
-                .collect(),
-        ))
+        self.column(object, name, Dtype::I64, i64::from_le_bytes)
     }
 
-    /// The f32 column `name` of a file; `None` where it has no such column.
+    /// The f32 column `name` of a tensor file; `None` where it has no such column.
     pub fn floats(&self, object: &ObjectRef, name: &str) -> Result<Option<Vec<f32>>, String> {
+        self.column(object, name, Dtype::F32, f32::from_le_bytes)
+    }
+
+    fn column<T, const SIZE: usize>(
+        &self,
+        object: &ObjectRef,
+        name: &str,
+        dtype: Dtype,
+        value: fn([u8; SIZE]) -> T,
+    ) -> Result<Option<Vec<T>>, String> {
         let bytes = self.bytes(object)?;
         let file = opened(&bytes, object)?;
         let Ok(column) = file.tensor(name) else {
             return Ok(None);
         };
-        if column.dtype() != Dtype::F32 {
+        if column.dtype() != dtype {
+            let (object, found) = (&object.object, column.dtype());
             return Err(format!(
-                "`{name}` of {} is {:?}, expected f32",
-                object.object,
-                column.dtype()
+                "`{name}` of {object} is {found:?}, expected {dtype:?}"
             ));
         }
-        Ok(Some(
-            column
-                .data()
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|bytes| f32::from_le_bytes(*bytes))
-                .collect(),
-        ))
-    }
-
-    /// The integer column `name` of all shards in order; `None` where they have no such column.
-    fn column(&self, shards: &[ShardRef], name: &str) -> Result<Option<Vec<i64>>, String> {
-        let mut whole = Vec::new();
-        for shard in shards {
-            match self.integers(&shard.object, name)? {
-                Some(part) => whole.extend(part),
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(whole))
+        let (values, _) = column.data().as_chunks::<SIZE>();
+        Ok(Some(values.iter().copied().map(value).collect()))
     }
 
     /// The labels of a sharded set of images, in order; −1 where an image has none.
     pub fn labels(&self, shards: &[ShardRef]) -> Result<Vec<i64>, String> {
-        let labels = self.column(shards, "labels")?;
-        labels.ok_or_else(|| "the image shards hold no `labels`".to_owned())
+        let mut all = Vec::new();
+        for shard in shards {
+            let labels = self.integers(&shard.object, "labels")?;
+            all.extend(labels.ok_or("the image shards hold no `labels`")?);
+        }
+        Ok(all)
     }
 
-    /// The pictures in these rows of a sharded set; `None` for rows that the set does not have.
+    /// The pictures in these rows of a sharded set, whose `images` are u8 \[n, channels, side, side\];
+    /// `None` for rows that the set does not have.
     pub fn pictures(
         &self,
         shards: &[ShardRef],
@@ -170,5 +148,5 @@ impl<'a> ArtefactCache<'a> {
 
 fn opened<'b>(bytes: &'b [u8], object: &ObjectRef) -> Result<SafeTensors<'b>, String> {
     SafeTensors::deserialize(bytes)
-        .map_err(|error| format!("{} is no safetensors file: {error}", object.object))
+        .map_err(|error| format!("{} is not a safetensors file: {error}", object.object))
 }

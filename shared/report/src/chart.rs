@@ -45,7 +45,7 @@ pub enum Line {
     Curve,
 }
 
-/// Points that belong together.
+/// Points that belong together: one clustering, one network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     /// Name in the legend.
@@ -69,16 +69,16 @@ pub struct Level {
     pub y: f64,
 }
 
-/// A chart.
+/// A chart: axes, series, and lines for comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
     /// Horizontal axis.
     pub x: Axis,
-    /// Vertical axis.
+    /// Vertical axis on the left.
     pub y: Axis,
     /// Second vertical axis with what is drawn against it.
     pub right: Option<(Axis, Vec<Series>)>,
-    /// What is drawn.
+    /// Series against the left axis.
     pub series: Vec<Series>,
     /// Horizontal lines.
     pub levels: Vec<Level>,
@@ -216,5 +216,64 @@ fn second_series(frame: &Frame, series: &Series, captions: &mut Captions) -> Mar
     html! {
         (marks::thin_path(&path, series.style))
         @for (point, (x, y)) in series.points.iter().zip(&path) { (marks::small(*x, *y, series.style, &point.tooltip)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(name: &str, style: usize, clusters: &[f64]) -> Series {
+        let point = |x: &f64| Point {
+            x: *x,
+            y: 1.0 / x,
+            error: Some(0.01),
+            tooltip: format!("{name} C={x}"),
+        };
+        Series {
+            name: name.to_owned(),
+            style,
+            line: Line::MarksAndLine,
+            points: clusters.iter().map(point).collect(),
+        }
+    }
+
+    fn chart() -> Chart {
+        let all = [
+            series("temi", 0, &[10.0, 20.0]),
+            series("kmeans", 1, &[20.0]),
+        ];
+        Chart {
+            side_by_side: true,
+            ..Chart::new(Axis::clusters(), Axis::from_zero("FD"), all)
+        }
+    }
+
+    #[test]
+    fn marks_at_one_place_stand_side_by_side() {
+        let frame = Frame::new(&chart(), 900.0, 380.0);
+        let half = MARK_STEP / 2.0;
+        assert_eq!(chart().shifts(&frame), [vec![0.0, -half], vec![half]]);
+        let stacked = Chart {
+            side_by_side: false,
+            ..chart()
+        };
+        assert_eq!(stacked.shifts(&frame), [vec![0.0, 0.0], vec![0.0]]);
+    }
+
+    #[test]
+    fn every_point_has_its_tooltip_and_every_name_is_spoken() {
+        let svg = chart().svg(900, 380).into_string();
+        for said in ["temi C=10", "temi C=20", "kmeans C=20"] {
+            assert!(svg.contains(&format!("<title>{said}</title>")), "{svg}");
+        }
+        assert!(svg.contains("aria-label=\"Chart of FD against C"), "{svg}");
+        assert!(svg.contains(": temi, kmeans\""), "{svg}");
+    }
+
+    #[test]
+    fn series_without_points_are_not_drawn() {
+        let empty = Chart::new(Axis::linear("x"), Axis::linear("y"), [series("s", 0, &[])]);
+        assert!(empty.is_empty() && empty.series.is_empty());
     }
 }

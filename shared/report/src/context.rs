@@ -17,7 +17,7 @@ fn colourful(n: usize) -> usize {
 
 /// An outcome with its artefacts.
 pub struct ReportContext<'a> {
-    /// The outcome.
+    /// The outcome that the report is made of.
     pub outcome: &'a SweepOutcome,
     /// Its artefacts, each read once.
     pub artefacts: ArtefactCache<'a>,
@@ -26,7 +26,7 @@ pub struct ReportContext<'a> {
 }
 
 impl<'a> ReportContext<'a> {
-    /// Nothing is read yet.
+    /// A context that has read no artefact yet.
     pub fn new(outcome: &'a SweepOutcome, artefacts: &'a dyn Artefacts) -> Self {
         let mut styles = BTreeMap::new();
         for cell in &outcome.cells {
@@ -113,7 +113,7 @@ impl<'a> ReportContext<'a> {
         reasons::why_missing(self.outcome, cell, end(cell), key)
     }
 
-    /// The best network.
+    /// The network that the answer names best.
     pub fn best(&self) -> Option<&'a CellOutcome> {
         let answer = self.outcome.answer.as_ref()?;
         let mut cells = self.outcome.cells.iter();
@@ -131,7 +131,7 @@ impl<'a> ReportContext<'a> {
         cells.min_by(|a, b| or_last(a).total_cmp(&or_last(b)))
     }
 
-    /// The unconditional network.
+    /// The unconditional network, if the sweep has one.
     pub fn unconditional(&self) -> Option<&'a CellOutcome> {
         let mut cells = self.outcome.cells.iter();
         cells.find(|cell| cell.method == "none" || cell.clusters.is_none())

@@ -23,6 +23,7 @@ mod reasons;
 mod section;
 mod sections;
 mod tiles;
+mod training_curve;
 
 use cedm_catalogue::metrics::Metric;
 use cedm_contract::ObjectRef;

@@ -11,7 +11,7 @@ const SCRIPT: &str = include_str!("page/script.js");
 const POLICY: &str =
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
-/// The whole document.
+/// The HTML document, complete with style and script.
 pub fn document(context: &ReportContext, sections: &[Section]) -> String {
     let outcome = context.outcome;
     html! {

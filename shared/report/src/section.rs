@@ -1,7 +1,7 @@
 //! A part of the page, and the pieces that parts are built from.
 
 use crate::{
-    chart::{Chart, Line, dotted_glyph, glyph},
+    chart::{Chart, dotted_glyph, glyph},
     format,
 };
 use maud::{Markup, html};
@@ -12,7 +12,7 @@ pub struct Section {
     pub id: &'static str,
     /// Head, also in the navigation.
     pub title: &'static str,
-    /// What it shows.
+    /// HTML below the heading.
     pub body: Markup,
 }
 
@@ -48,7 +48,7 @@ pub fn legend(chart: &Chart) -> Markup {
         @if chart.series.len() + usize::from(chart.right.is_some()) > 1 {
             ul.legend {
                 @for series in &chart.series {
-                    li { (glyph(series.style, series.line != Line::Marks)) (series.name) }
+                    li { (glyph(series.style, series.line)) (series.name) }
                 }
                 @if let Some((axis, _)) = &chart.right { li.quiet { (dotted_glyph()) (axis.label) " (right axis)" } }
             }
@@ -62,7 +62,7 @@ pub struct Table {
     pub name: &'static str,
     /// Column heads; those that start with `#` hold numbers.
     pub heads: Vec<String>,
-    /// Rows of cells.
+    /// Rows, each with one cell for every head.
     pub rows: Vec<Vec<Markup>>,
 }
 

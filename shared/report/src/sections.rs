@@ -19,8 +19,6 @@ mod scores;
 mod settings;
 mod training;
 
-pub use training::curve_of;
-
 use crate::{context::ReportContext, section::Section};
 
 /// Every part that has something to say.

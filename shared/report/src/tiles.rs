@@ -4,7 +4,8 @@ use crate::artefacts::Picture;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use maud::{Markup, html};
 
-/// Tiles larger than this are shrunk: a report stays small enough to send.
+/// Pixels of the largest tile: larger pictures are shrunk, so that a report stays small enough to
+/// send.
 const LARGEST_SIDE: usize = 96;
 /// Small pictures are shown at about this size in CSS pixels.
 const SHOWN_SIDE: usize = 40;
@@ -16,12 +17,13 @@ pub fn fills_a_row(side: usize) -> bool {
     side > PAIRED_SIDE
 }
 
-/// Pictures in rows of `columns`; gaps where one is missing.
+/// Pictures in rows of `columns`, as an `img` with a PNG inside; a picture that is missing, or of
+/// another size than the first, leaves a gap. `alternative` is the text for screen readers.
 pub fn grid(pictures: &[Option<Picture>], columns: usize, alternative: &str) -> Markup {
     shown(pictures, columns, alternative, SHOWN_SIDE)
 }
 
-/// The same, small enough for two side by side.
+/// As [`grid`], small enough for two grids side by side.
 pub fn half_grid(pictures: &[Option<Picture>], columns: usize, alternative: &str) -> Markup {
     shown(pictures, columns, alternative, PAIRED_SIDE)
 }
@@ -72,7 +74,7 @@ fn shown(
     }
 }
 
-/// Mean of a block of pixels.
+/// Mean over `block` × `block` pixels of a channel, rounded to the nearest value.
 fn mean(picture: &Picture, channel: usize, x: usize, y: usize, block: usize) -> u8 {
     let plane = &picture.pixels[channel * picture.side * picture.side..];
     let sum: u32 = (0..block * block)

@@ -24,11 +24,11 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SweepState {
-    /// Work is left that can be done.
+    /// Some jobs can still be done.
     Running,
     /// Everything asked for is there.
     Complete,
-    /// Nothing more can be done, and some cells failed.
+    /// Nothing more can be done, and some jobs failed.
     Incomplete,
 }
 
@@ -37,15 +37,15 @@ pub enum SweepState {
 pub struct JobCounts {
     /// Have a manifest.
     pub done: u64,
-    /// Of these: had it before the sweep was submitted.
+    /// Of these: had one before the sweep was submitted.
     pub cached: u64,
     /// All inputs are there.
     pub ready: u64,
     /// Wait for other jobs of the sweep.
     pub waiting: u64,
-    /// Lie among the dead letters.
+    /// Are dead letters: they failed for good.
     pub dead: u64,
-    /// Wait for a dead one.
+    /// Wait for a dead letter.
     pub blocked: u64,
 }
 
@@ -90,9 +90,9 @@ pub struct SweepOutcome {
     pub answer: Option<Answer>,
     /// What is not there, and why. Empty for a complete sweep.
     pub missing: Vec<Missing>,
-    /// Every job with a manifest, in walking order.
+    /// Every job with a manifest, in pipeline order.
     pub lineage: Vec<LineageNode>,
-    /// Where the time went, in walking order.
+    /// Compute time and waiting time by kind of job, in pipeline order.
     pub costs: Vec<KindCost>,
 }
 
@@ -114,9 +114,9 @@ pub struct FeaturesOutcome {
     pub extractor: String,
     /// Width D.
     pub dim: u32,
-    /// What adapting the backbone came to, where that was asked for.
+    /// Result of adapting the backbone, where that was asked for.
     pub adapted: Option<AdaptResult>,
-    /// How well the features tell labels apart, where there are labels.
+    /// How well the features separate the labels, where there are labels.
     pub judged: Option<FeatureEvaluationResult>,
 }
 
@@ -209,8 +209,8 @@ pub struct SnapshotOutcome {
     /// equally large, or there are no earlier ones.
     #[serde(default)]
     pub curve_set: Option<SetOutcome>,
-    /// As `summary`, by as many images as the earlier snapshots are judged by: what curves along
-    /// training are drawn through.
+    /// As `summary`, over as many images as each earlier snapshot is evaluated on: the points of
+    /// curves along training.
     #[serde(default)]
     pub on_equal_terms: BTreeMap<String, Summary>,
     /// The sets with labels drawn uniformly instead of from p(c), from the same seeds.
@@ -284,8 +284,7 @@ pub struct Summary {
     pub values: Vec<(u32, f64)>,
     /// Images of each set.
     pub images: u64,
-    /// Images of what the metric holds them against; 0 for metrics that judge the generated images
-    /// alone.
+    /// Images that the metric compares them with; 0 for metrics of the generated images alone.
     pub reference_images: u64,
 }
 
@@ -329,7 +328,7 @@ impl MissingCell {
 /// One job of the lineage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LineageNode {
-    /// What a person calls it.
+    /// Its name for people: "train temi C=20 to 29 kimg".
     pub id: String,
     /// Its kind.
     pub kind: Kind,
@@ -339,11 +338,11 @@ pub struct LineageNode {
     pub digest: Digest,
     /// What it read.
     pub inputs: Vec<Input>,
-    /// When what happened.
+    /// When it was queued, started and finished.
     pub timings: Timings,
-    /// What made it.
+    /// Version, worker and device that made it.
     pub software: Software,
-    /// Deliveries until it succeeded.
+    /// Number of deliveries until it succeeded.
     pub attempts: u64,
     /// Whether it was there before the sweep was submitted.
     pub cached: bool,

@@ -123,7 +123,7 @@ fn snapshot(view: &View<'_>, at: Cell, last: bool) -> SnapshotOutcome {
     }
 }
 
-/// Scores by as many images as the snapshots before the last are judged by, where there are such.
+/// Scores over as many images as each snapshot before the last is evaluated on, where there are any.
 fn on_equal_terms(
     view: &View<'_>,
     sets: &[SetOutcome],

@@ -21,7 +21,7 @@ pub(super) fn summarise(sets: &[SetOutcome]) -> BTreeMap<String, Summary> {
                         std: None,
                         values: Vec::new(),
                         images: scores.result.count,
-                        reference_images: held_against(metric, &scores.result),
+                        reference_images: compared_images(metric, &scores.result),
                     });
                 summary.values.push((set.index, value));
             }
@@ -34,10 +34,10 @@ pub(super) fn summarise(sets: &[SetOutcome]) -> BTreeMap<String, Summary> {
     by_metric
 }
 
-/// Images on the other side of a metric; 0 where there is none.
-fn held_against(name: &str, result: &ScoreResult) -> u64 {
+/// Images that a metric compares the generated ones with; 0 where there are none.
+fn compared_images(name: &str, result: &ScoreResult) -> u64 {
     match metric(name).map(|row| row.against) {
-        // Both sets are made alike.
+        // The unconditional set is as large as the set itself.
         Some(Against::Unconditional) => result.count,
         Some(Against::Nothing | Against::Heads | Against::Labels) => 0,
         Some(Against::Training | Against::TrainingAndTest) | None => result.reference_count,

@@ -7,7 +7,8 @@ use super::{
 };
 use maud::{Markup, html};
 
-/// Pixels of a character of a caption or axis name: wide enough for the widest common sans-serif.
+/// Width of a character of a caption or axis name in pixels: enough for the widest common
+/// sans-serif (DejaVu Sans).
 const CHARACTER: f64 = 6.9;
 
 /// Width of a caption in pixels.
@@ -88,10 +89,11 @@ impl<'a> Captions<'a> {
     pub fn avoid_path(&mut self, path: &[(f64, f64)]) {
         for ends in path.windows(2) {
             let ((x0, y0), (x1, y1)) = (ends[0], ends[1]);
-            // Beads on the line: rectangles around whole segments would take the triangle below.
-            let beads = ((x1 - x0).abs().max((y1 - y0).abs()) / 6.0).ceil().max(1.0);
-            for bead in 0..=beads as usize {
-                let share = bead as f64 / beads;
+            // Small squares along the line: a rectangle around the whole segment would also take
+            // the free space beside a sloping line.
+            let squares = ((x1 - x0).abs().max((y1 - y0).abs()) / 6.0).ceil().max(1.0);
+            for square in 0..=squares as usize {
+                let share = square as f64 / squares;
                 let (x, y) = (x0 + share * (x1 - x0), y0 + share * (y1 - y0));
                 self.taken.push([x - 1.0, y - 1.0, x + 1.0, y + 1.0]);
             }

@@ -8,32 +8,32 @@ use super::{
 };
 use maud::{Markup, html};
 
-/// Pixels of a character of tick labels, on the safe side.
+/// Width of a character of tick labels in pixels: digits of the widest common sans-serif.
 const TICK_CHARACTER: f64 = 7.6;
 /// Ticks below the plot, however wide it is.
 const MOST_TICKS: f64 = 10.0;
 /// Height of a line of text.
 pub const LINE_HEIGHT: f64 = 16.0;
-/// Below the plot: tick labels and the name of the axis.
+/// Pixels below the plot for tick labels and the name of the axis.
 const FOOT: f64 = 44.0;
 
 /// The plot inside the picture, in CSS pixels from the top left corner.
 pub struct Frame {
-    /// Size of the picture.
+    /// Width of the picture.
     pub width: f64,
-    /// Edges of the plot.
+    /// Left edge of the plot.
     pub left: f64,
-    /// Edges of the plot.
+    /// Right edge of the plot.
     pub right: f64,
-    /// Edges of the plot.
+    /// Upper edge of the plot.
     pub top: f64,
-    /// Edges of the plot.
+    /// Lower edge of the plot.
     pub bottom: f64,
     x: Layout,
     y: Layout,
     second: Option<Layout>,
-    /// Names of the vertical axes, line by line: they stand above the plot, so that nobody has to
-    /// turn their head.
+    /// Names of the vertical axes, line by line: written level above the plot, where they are easier
+    /// to read than turned by 90°.
     names: Names,
 }
 

@@ -1,6 +1,6 @@
 //! Marks, lines and error bars, each as a piece of SVG.
 
-use super::PALETTE;
+use super::{Line, PALETTE};
 use maud::{Markup, html};
 
 /// A coordinate to a tenth of a pixel: short, and smooth enough for any screen.
@@ -84,12 +84,12 @@ pub fn error_bar(x: f64, top: f64, bottom: f64, style: usize) -> Markup {
     html! { path class=(classes("bar", style)) d=(format!("M{x},{top}V{bottom}M{from},{top}h8M{from},{bottom}h8")) {} }
 }
 
-/// A series' mark, and its line where it has one, for legends.
-pub fn glyph(style: usize, joined: bool) -> Markup {
+/// A series as it is drawn, for legends: its mark, its line, or both.
+pub fn glyph(style: usize, line: Line) -> Markup {
     html! {
         svg.glyph viewBox="0 0 26 14" aria-hidden="true" {
-            @if joined { (path(&[(0.0, 7.0), (26.0, 7.0)], style)) }
-            g class=(classes("mark", style)) { (shape(style, 13.0, 7.0)) }
+            @if line != Line::Marks { (path(&[(0.0, 7.0), (26.0, 7.0)], style)) }
+            @if line != Line::Curve { g class=(classes("mark", style)) { (shape(style, 13.0, 7.0)) } }
         }
     }
 }

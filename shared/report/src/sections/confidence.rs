@@ -47,7 +47,7 @@ fn gallery(context: &ReportContext, ranking: &Ranking) -> Markup {
          clusters, at temperature 0.1 and compared by its logarithm: many probabilities round to 1."
     } else {
         "Generated images by the mean confidence of the real images of their cluster: this sweep \
-         did not ask for the metric `confidence`, so the head did not judge any generated image."
+         did not ask for the metric `confidence`, so no generated image was passed through the head."
     };
     html! {
         p { (rule) " Beside them: the unconditional network's images from the same seeds." }

@@ -1,4 +1,4 @@
-//! The feature space in which images are clustered, and how well it tells labels apart.
+//! The feature space in which images are clustered, and how well it separates the labels.
 
 use crate::{
     context::ReportContext,

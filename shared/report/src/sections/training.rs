@@ -4,17 +4,14 @@ use crate::{
     chart::{Axis, Chart, Line, Point, Series},
     context::ReportContext,
     format,
-    section::{Section, absent, figure, legend, small_figure},
+    section::{Section, absent, figure, small_figure},
+    training_curve::TrainingCurve,
 };
 use cedm_sweep::outcome::CellOutcome;
 use maud::html;
-use std::collections::BTreeMap;
 
 /// Points per curve: more would be less than six pixels apart.
 const MOST_POINTS: usize = 160;
-
-/// The column of `curve.json` that the others run along: thousands of training images.
-const IMAGES: &str = "kimg";
 
 /// A quantity along training: what the axis says, and its column in `curve.json`.
 struct Quantity {
@@ -55,11 +52,11 @@ pub fn section(context: &ReportContext) -> Option<Section> {
         .find(|snapshot| snapshot.training.is_some())?;
     let (mut curves, mut unread) = (Vec::new(), Vec::new());
     for (cell, style) in context.outcome.cells.iter().zip(context.cell_styles()) {
-        match curve(context, cell) {
-            Ok(columns) => curves.push(Curve {
+        match TrainingCurve::read(context, cell) {
+            Ok(values) => curves.push(Curve {
                 label: &cell.label,
                 style,
-                columns,
+                values,
             }),
             Err(reason) => unread.push((cell, reason)),
         }
@@ -72,7 +69,6 @@ pub fn section(context: &ReportContext) -> Option<Section> {
         .collect();
     let body = html! {
         (figure(&loss, "Training loss along training, averaged over neighbouring ticks."))
-        @if let Some((first, _)) = others.first() { (legend(first)) }
         div.grid { @for (chart, quantity) in &others { (small_figure(chart, quantity.title)) } }
         @for (cell, reason) in &unread { (absent(&format!("training curve of {}", cell.label), reason)) }
         p.quiet { "Wall time of training: " (wall_times(context)) "." }
@@ -100,79 +96,11 @@ fn wall_times(context: &ReportContext) -> String {
     all.join("; ")
 }
 
-/// Columns of a training curve by name; all of one length.
-type Columns = BTreeMap<String, Vec<Option<f64>>>;
-
-/// The curve of all segments of a network: `curve.json` is an object of columns, one entry per
-/// tick.
-fn curve(context: &ReportContext, cell: &CellOutcome) -> Result<Columns, String> {
-    let mut whole = Columns::new();
-    for training in cell
-        .snapshots
-        .iter()
-        .filter_map(|snapshot| snapshot.training.as_ref())
-    {
-        let object = training
-            .curve
-            .as_ref()
-            .ok_or("the training job wrote no curve")?;
-        let bytes = context.artefacts.bytes(object)?;
-        let columns: Columns = serde_json::from_slice(&bytes)
-            .map_err(|error| format!("{}: {error}", object.object))?;
-        let (before, ticks) = (length(&whole), length(&columns));
-        for (name, column) in columns {
-            let place = whole.entry(name).or_default();
-            place.resize(before, None);
-            place.extend(column);
-        }
-        whole
-            .values_mut()
-            .for_each(|column| column.resize(before + ticks, None));
-    }
-    if length(&whole) == 0 {
-        Err("none of its segments is done".to_owned())
-    } else {
-        Ok(whole)
-    }
-}
-
-fn length(columns: &Columns) -> usize {
-    columns.get(IMAGES).map_or(0, Vec::len)
-}
-
-/// (training images, value) of every tick that has both.
-fn pairs(columns: &Columns, name: &str) -> Vec<(f64, f64)> {
-    let (Some(kimg), Some(values)) = (columns.get(IMAGES), columns.get(name)) else {
-        return Vec::new();
-    };
-    kimg.iter()
-        .zip(values)
-        .filter_map(|(kimg, value)| Some((1000.0 * (*kimg)?, (*value)?)))
-        .collect()
-}
-
-/// Every number of a network's curve: training images, quantity, value. Empty where the curve
-/// cannot be read.
-pub fn curve_of(context: &ReportContext, cell: &CellOutcome) -> Vec<(f64, String, f64)> {
-    let columns = curve(context, cell).unwrap_or_default();
-    let of = |name: &String| {
-        pairs(&columns, name)
-            .into_iter()
-            .map(|(nimg, value)| (nimg, name.clone(), value))
-            .collect::<Vec<_>>()
-    };
-    columns
-        .keys()
-        .filter(|name| *name != IMAGES)
-        .flat_map(of)
-        .collect()
-}
-
-/// The curve of a network.
+/// The curve of a network with its name and style.
 struct Curve<'a> {
     label: &'a str,
     style: usize,
-    columns: Columns,
+    values: TrainingCurve,
 }
 
 fn chart(curves: &[Curve], quantity: &Quantity) -> Chart {
@@ -180,7 +108,7 @@ fn chart(curves: &[Curve], quantity: &Quantity) -> Chart {
         name: curve.label.to_owned(),
         style: curve.style,
         line: Line::Curve,
-        points: thinned(curve.label, &pairs(&curve.columns, quantity.name)),
+        points: thinned(curve.label, &curve.values.values(quantity.name)),
     });
     Chart::new(
         Axis::from_zero("training images"),

@@ -14,9 +14,6 @@ use cedm_contract::{
         cluster::{ClusterQuality, ClusterResult},
         feature_evaluation::FeatureEvaluationResult,
         import::ImageSet,
-        sample_set::SampleSetResult,
-        score::{Score, ScoreResult},
-        train::TrainResult,
     },
 };
 use cedm_sweep::{SweepSpec, outcome::*};

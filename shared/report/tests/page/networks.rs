@@ -4,7 +4,14 @@ use super::{
     artefacts::StoredArtefacts,
     digits::{IMAGES, SET, artefact},
 };
-use cedm_contract::{SampleSetResult, Score, ScoreResult, ShardRef, TrainResult};
+use cedm_contract::{
+    ShardRef,
+    kinds::{
+        sample_set::SampleSetResult,
+        score::{Score, ScoreResult},
+        train::TrainResult,
+    },
+};
 use cedm_sweep::outcome::*;
 use std::collections::BTreeMap;
 

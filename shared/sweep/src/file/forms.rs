@@ -1,7 +1,7 @@
 //! Values of the sweep file that may be written in several forms.
 
 use super::ExtractorTable;
-use cedm_contract::params::Precision;
+use cedm_contract::Precision;
 use serde::{
     Deserialize, Deserializer,
     de::{self, value::MapAccessDeserializer},

@@ -1,5 +1,5 @@
-//! What a sweep found: the best granularity, how sure that is, what it is better than, and what
-//! else its numbers say.
+//! What a sweep found: the best granularity, how certain that is, what it is better than, and what
+//! other feature spaces and uniform labels say.
 
 use super::Summary;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub struct Answer {
     pub uncertain: bool,
     /// Labels of networks whose score is within one pooled standard deviation of the best.
     pub ties: Vec<String>,
-    /// The second-best granularity, and how surely it is second.
+    /// The second-best granularity, and how far behind it is.
     #[serde(default)]
     pub runner_up: Option<RunnerUp>,
     /// C_max of the bound search that the clustering made or follows, where there is one.
@@ -73,12 +73,12 @@ pub struct RunnerUp {
     /// Mean over the sets of (its score − the best's); sets of one index share their seeds, so that
     /// they are compared in pairs.
     pub difference: f64,
-    /// Standard error of that mean; absent for a single pair. It knows the spread of sampling, not
+    /// Standard error of that mean; absent for a single pair. It covers the spread of sampling, not
     /// that of training.
     pub standard_error: Option<f64>,
 }
 
-/// What the deciding metric of another feature space says (paper, figure 6).
+/// What the primary metric of another feature space says (paper, figure 6).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
     /// `<space>/<metric>`.
@@ -98,7 +98,7 @@ pub struct Agreement {
     pub networks: u32,
 }
 
-/// What labels drawn uniformly instead of from p(c) do to a network (paper, table 6).
+/// A network with labels drawn uniformly instead of from p(c) (paper, table 6).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UniformEffect {
     /// The network.
@@ -134,7 +134,7 @@ pub struct Efficiency {
     /// Training images of the unconditional network's best snapshot.
     #[serde(default)]
     pub unconditional_nimg: u64,
-    /// Images that every snapshot of the comparison is judged by.
+    /// Images that every snapshot of the comparison is evaluated on.
     #[serde(default)]
     pub images: u64,
 }

@@ -1,4 +1,4 @@
-//! Whether the deciding metrics of different feature spaces name the same granularity: FID against
+//! Whether the primary metrics of different feature spaces name the same granularity: FID against
 //! FDD (paper, figure 6).
 
 use super::{c_max_of, final_score, is_granularity};
@@ -8,7 +8,7 @@ use cedm_sweep::{
     outcome::{Agreement, BoundOutcome, CellOutcome},
 };
 
-/// One entry per further feature space whose deciding metric has scores.
+/// One entry for each further feature space whose primary metric has scores.
 pub(super) fn agreement(
     sweep: &Sweep,
     cells: &[CellOutcome],

@@ -5,8 +5,8 @@ use cedm_catalogue::metrics::Direction;
 
 use cedm_sweep::outcome::{CellOutcome, Efficiency, SnapshotOutcome, Summary};
 
-/// Of every conditional network with a curve, over snapshots that are judged by equally many
-/// images.
+/// One entry for each conditional network with a curve, over snapshots that are evaluated on equally
+/// many images.
 pub(super) fn efficiency(
     cells: &[CellOutcome],
     metric: &str,
@@ -26,7 +26,7 @@ pub(super) fn efficiency(
             })
             .collect()
     };
-    // The earliest of equally good snapshots, so that a standstill does not look like progress.
+    // The earliest of equally good snapshots, so that a network that stops improving gains nothing.
     let Some((best_nimg, best, images)) = curve(unconditional)
         .into_iter()
         .min_by(|a, b| a.1.total_cmp(&b.1))
@@ -56,7 +56,7 @@ pub(super) fn efficiency(
         .collect()
 }
 
-/// The point of a curve at a snapshot: of the last one by as many images as the others.
+/// The score of a snapshot on a curve: of the last one on as many images as of the others.
 fn at<'a>(snapshot: &'a SnapshotOutcome, metric: &str) -> Option<&'a Summary> {
     if snapshot.last {
         snapshot.on_equal_terms.get(metric)

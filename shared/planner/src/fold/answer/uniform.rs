@@ -1,4 +1,4 @@
-//! What labels drawn uniformly instead of from p(c) do (paper, table 6).
+//! The effect of drawing labels uniformly instead of from p(c) (paper, table 6).
 
 use super::paired;
 use cedm_sweep::{
@@ -6,7 +6,7 @@ use cedm_sweep::{
     outcome::{CellOutcome, UniformEffect},
 };
 
-/// The deciding metric of every feature space, of every network that was sampled both ways. Only
+/// The primary metric of every feature space, for every network that was sampled both ways. Only
 /// sets with the same seeds are compared.
 pub(super) fn effects(sweep: &Sweep, cells: &[CellOutcome]) -> Vec<UniformEffect> {
     let mut effects = Vec::new();

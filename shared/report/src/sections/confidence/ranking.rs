@@ -15,9 +15,9 @@ const MOST_PER_CLUSTER: usize = 8;
 pub struct Ranking<'a> {
     /// Rows of the sample set, least confident first.
     pub rows: Vec<usize>,
-    /// Whether the head judged each image, or only the real images of its cluster.
+    /// Whether each image has its own confidence, or the mean of the real images of its cluster.
     pub by_image: bool,
-    /// The sample set.
+    /// The sample set that the rows are of.
     pub samples: &'a SamplesOutcome,
 }
 
@@ -57,7 +57,8 @@ pub fn ranked<'a>(
     })
 }
 
-/// The first sample set whose images the head judged, with the log-confidence of each.
+/// The first sample set whose images were passed through the TEMI head, with the log-confidence of
+/// each.
 fn with_own_confidence<'a>(
     context: &ReportContext,
     cell: &'a CellOutcome,

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use cedm_contract::params::LabelSource;
-use cedm_diffusion::{DiffusionError, sampler::LabelSupply, weights};
+use cedm_diffusion::{DiffusionError, sampler::LabelDistribution, weights};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -52,9 +52,9 @@ pub fn supply(
     source: LabelSource,
     label_dim: i64,
     prior: Option<Prior>,
-) -> Result<LabelSupply, DiffusionError> {
+) -> Result<LabelDistribution, DiffusionError> {
     if label_dim == 0 {
-        return Ok(LabelSupply::None);
+        return Ok(LabelDistribution::None);
     }
     let refuse = |found: &str, expected: String| {
         Err(DiffusionError::Labels {
@@ -64,9 +64,9 @@ pub fn supply(
         })
     };
     match (source, prior) {
-        (LabelSource::Prior, Some(Prior::Counts(counts))) => Ok(LabelSupply::Prior(counts)),
+        (LabelSource::Prior, Some(Prior::Counts(counts))) => Ok(LabelDistribution::Prior(counts)),
         // Every training image equally often: that is their empirical distribution.
-        (LabelSource::Prior, Some(Prior::Rows(rows))) => Ok(LabelSupply::Rows(rows)),
+        (LabelSource::Prior, Some(Prior::Rows(rows))) => Ok(LabelDistribution::Rows(rows)),
         (LabelSource::Prior, None) => refuse(
             "the prior, but no condition",
             format!("the counts of the network's {label_dim} labels, or another source of labels"),
@@ -75,8 +75,8 @@ pub fn supply(
             "one of equal labels, but the condition is a vector per image",
             "the prior".into(),
         ),
-        (LabelSource::Uniform, _) => Ok(LabelSupply::Uniform(label_dim)),
-        (LabelSource::Fixed { label }, _) => Ok(LabelSupply::Fixed(label.into())),
+        (LabelSource::Uniform, _) => Ok(LabelDistribution::Uniform(label_dim)),
+        (LabelSource::Fixed { label }, _) => Ok(LabelDistribution::Fixed(label.into())),
     }
 }
 
@@ -90,14 +90,14 @@ mod tests {
         let counts = || Some(Prior::Counts(vec![3, 4]));
         assert!(matches!(
             supply(LabelSource::Prior, 0, None),
-            Ok(LabelSupply::None)
+            Ok(LabelDistribution::None)
         ));
         assert!(
-            matches!(supply(LabelSource::Prior, 2, counts()), Ok(LabelSupply::Prior(counts)) if counts == [3, 4])
+            matches!(supply(LabelSource::Prior, 2, counts()), Ok(LabelDistribution::Prior(counts)) if counts == [3, 4])
         );
         assert!(matches!(
             supply(LabelSource::Uniform, 2, None),
-            Ok(LabelSupply::Uniform(2))
+            Ok(LabelDistribution::Uniform(2))
         ));
         let error = supply(LabelSource::Prior, 7, None).unwrap_err().to_string();
         assert_eq!(
@@ -115,7 +115,7 @@ mod tests {
         weights::write(&path, &[("rows", &rows)], None).unwrap();
         let prior = || Some(Prior::read(&path).unwrap());
         assert!(
-            matches!(supply(LabelSource::Prior, 3, prior()), Ok(LabelSupply::Rows(rows)) if rows.size() == [5, 3])
+            matches!(supply(LabelSource::Prior, 3, prior()), Ok(LabelDistribution::Rows(rows)) if rows.size() == [5, 3])
         );
         assert!(supply(LabelSource::Uniform, 3, prior()).is_err());
         weights::write(&path, &[("ids", &rows)], None).unwrap();

@@ -208,7 +208,7 @@ impl RunArgs {
         let mut sampler = Sampler::new(network, &parameters, self.params(source), labels, device)
             .with_context(|| format!("sample from {}", weights.display()))?;
         if let Some(block) = self.block {
-            sampler = sampler.in_blocks_of(block)?;
+            sampler = sampler.with_block_size(block)?;
         }
         if let Some(guide) = &self.guide {
             let (network, parameters) = read_network(guide, self.sigma_data)?;

@@ -4,7 +4,7 @@ use crate::settings::settings;
 use cedm_contract::params::{Precision, SamplerParams};
 use cedm_diffusion::{
     Condition, Recipe, Training,
-    sampler::{LabelSupply, Sampler, block_size},
+    sampler::{LabelDistribution, Sampler, block_size},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -81,9 +81,9 @@ impl BenchArgs {
             ..SamplerParams::default()
         };
         let labels = if self.labels > 0 {
-            LabelSupply::Uniform(self.labels.into())
+            LabelDistribution::Uniform(self.labels.into())
         } else {
-            LabelSupply::None
+            LabelDistribution::None
         };
         let sampler = Sampler::new(
             training.learner.network.clone(),

@@ -7,7 +7,7 @@ use cedm_contract::params::{
 
 use cedm_diffusion::{
     Architecture, Condition, DiffusionError, Network, Parameters, Recipe, Training,
-    sampler::{LabelSupply, Sampler},
+    sampler::{LabelDistribution, Sampler},
 };
 use cedm_sweep::preset;
 use std::path::Path;
@@ -99,7 +99,7 @@ fn sampler(
     network: &Network,
     weights: &Parameters,
     params: SamplerParams,
-    labels: LabelSupply,
+    labels: LabelDistribution,
 ) -> Sampler {
     Sampler::new(network.clone(), weights, params, labels, Device::Cpu).unwrap()
 }

@@ -4,7 +4,7 @@ use super::{alone, lively, recipe, short, training};
 use cedm_contract::params::SamplerParams;
 use cedm_diffusion::{
     Condition, DiffusionError, Network, Parameters, Recipe, Training,
-    sampler::{LabelSupply, Sampler},
+    sampler::{LabelDistribution, Sampler},
     weights,
 };
 use std::collections::HashMap;
@@ -78,7 +78,7 @@ fn errors_say_what_and_what_was_expected() {
                 sigma_min: 90.0,
                 ..short()
             },
-            LabelSupply::Uniform(3)
+            LabelDistribution::Uniform(3)
         ),
         "`sigma_min` is 90 with sigma_max 80, expected above 0 and below sigma_max"
     );
@@ -89,7 +89,7 @@ fn errors_say_what_and_what_was_expected() {
                 s_max: 1.0,
                 ..short()
             },
-            LabelSupply::Uniform(3)
+            LabelDistribution::Uniform(3)
         ),
         "`s_churn` is s_churn 0, s_min 5, s_max 1, expected s_churn of at least 0 and s_min up to s_max"
     );
@@ -99,16 +99,16 @@ fn errors_say_what_and_what_was_expected() {
                 steps: 0,
                 ..short()
             },
-            LabelSupply::Uniform(3)
+            LabelDistribution::Uniform(3)
         ),
         "`steps` is 0, expected at least 1"
     );
     assert_eq!(
-        refuse(short(), LabelSupply::Fixed(3)),
+        refuse(short(), LabelDistribution::Fixed(3)),
         "fixed label: label 3, expected 3 label slots, as the network has"
     );
     assert_eq!(
-        refuse(short(), LabelSupply::Prior(vec![1, 2])),
+        refuse(short(), LabelDistribution::Prior(vec![1, 2])),
         "prior: 2 label slots, expected 3 label slots, as the network has"
     );
 }
@@ -310,9 +310,15 @@ fn a_guide_makes_the_same_images() {
     let _alone = alone();
     let (network, own) = lively(3);
     let (five, five_weights) = lively(5);
-    let guided = Sampler::new(network, &own, short(), LabelSupply::Uniform(3), Device::Cpu)
-        .unwrap()
-        .guided_by(five, &five_weights);
+    let guided = Sampler::new(
+        network,
+        &own,
+        short(),
+        LabelDistribution::Uniform(3),
+        Device::Cpu,
+    )
+    .unwrap()
+    .guided_by(five, &five_weights);
     assert_eq!(
         guided.unwrap_err().to_string(),
         "guide has shape (1, 8, 8) with 5 labels, expected (1, 8, 8) with 3 labels or none"

@@ -4,7 +4,7 @@ use super::{alone, lively, recipe, sampler, short};
 use cedm_contract::params::{Embedding, Guidance, NetworkSpec, SamplerParams};
 use cedm_diffusion::{
     Architecture, ImagePath, Labels, Mode, Network, Parameters,
-    sampler::{LabelSupply, block_size},
+    sampler::{LabelDistribution, block_size},
     weights,
 };
 use std::collections::HashMap;
@@ -24,7 +24,7 @@ fn an_image_depends_on_its_seed_and_not_on_its_shard() {
                 s_churn: churn,
                 ..short()
             },
-            LabelSupply::Prior(vec![1, 5, 2]),
+            LabelDistribution::Prior(vec![1, 5, 2]),
         );
         let get = |first, count| {
             sampler
@@ -59,7 +59,7 @@ fn an_image_depends_on_its_seed_and_not_on_its_shard() {
         assert!(whole.images.get(0) != whole.images.get(1));
         // Another block is another rounding, nothing else.
         let small = sampler
-            .in_blocks_of(7)
+            .with_block_size(7)
             .unwrap()
             .images(first, count, &mut |_| true)
             .unwrap()
@@ -84,7 +84,7 @@ fn guidance_is_off_by_default_and_acts_in_its_interval() {
                 guidance,
                 ..short()
             },
-            LabelSupply::Fixed(1),
+            LabelDistribution::Fixed(1),
         );
         sampler.images(0, 4, &mut |_| true).unwrap().unwrap().images
     };
@@ -110,7 +110,7 @@ fn guidance_is_off_by_default_and_acts_in_its_interval() {
             },
             ..short()
         },
-        LabelSupply::Fixed(1),
+        LabelDistribution::Fixed(1),
     );
     let auto = auto.guided_by(weaker, &weaker_weights).unwrap();
     assert!(auto.images(0, 4, &mut |_| true).unwrap().unwrap().images != within(0.0, 1e9));
@@ -119,18 +119,20 @@ fn guidance_is_off_by_default_and_acts_in_its_interval() {
 #[test]
 fn equal_seeds_start_from_equal_noise_whatever_the_labels() {
     let _alone = alone();
-    let draw = |labels: &LabelSupply| cedm_diffusion::sampler::draw(77, [1, 8, 8], labels, Some(2));
+    let draw = |labels: &LabelDistribution| {
+        cedm_diffusion::sampler::draw_start(77, [1, 8, 8], labels, Some(2))
+    };
     let (none, prior) = (
-        draw(&LabelSupply::None),
-        draw(&LabelSupply::Prior(vec![1, 1, 8])),
+        draw(&LabelDistribution::None),
+        draw(&LabelDistribution::Prior(vec![1, 1, 8])),
     );
     assert_eq!(none.latents, prior.latents);
     assert_eq!(none.label, -1);
     let counts = (0..3000).fold([0; 3], |mut counts, seed| {
-        counts[cedm_diffusion::sampler::draw(
+        counts[cedm_diffusion::sampler::draw_start(
             seed,
             [1, 8, 8],
-            &LabelSupply::Prior(vec![1, 1, 8]),
+            &LabelDistribution::Prior(vec![1, 1, 8]),
             None,
         )
         .label as usize] += 1;

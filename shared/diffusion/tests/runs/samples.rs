@@ -1,6 +1,6 @@
 //! Samples by seed, guidance, and weights on disk.
 
-use super::{alone, lively, recipe, sampler, short};
+use super::{four_steps, lock_generator, random_network, recipe, sampler};
 use cedm_contract::params::{Embedding, Guidance, NetworkSpec, SamplerParams};
 use cedm_diffusion::{
     Architecture, ImagePath, Labels, Mode, Network, Parameters,
@@ -12,9 +12,9 @@ use tch::{Device, Kind, Tensor};
 
 #[test]
 fn an_image_depends_on_its_seed_and_not_on_its_shard() {
-    let _alone = alone();
+    let _guard = lock_generator();
     tch::set_num_threads(1);
-    let (network, weights) = lively(3);
+    let (network, weights) = random_network(3);
     let block = block_size(8, Device::Cpu);
     for churn in [0.0, 10.0] {
         let sampler = sampler(
@@ -22,7 +22,7 @@ fn an_image_depends_on_its_seed_and_not_on_its_shard() {
             &weights,
             SamplerParams {
                 s_churn: churn,
-                ..short()
+                ..four_steps()
             },
             LabelDistribution::Prior(vec![1, 5, 2]),
         );
@@ -74,15 +74,15 @@ fn an_image_depends_on_its_seed_and_not_on_its_shard() {
 
 #[test]
 fn guidance_is_off_by_default_and_acts_in_its_interval() {
-    let _alone = alone();
-    let (network, weights) = lively(3);
+    let _guard = lock_generator();
+    let (network, weights) = random_network(3);
     let images = |guidance: Guidance| {
         let sampler = sampler(
             &network,
             &weights,
             SamplerParams {
                 guidance,
-                ..short()
+                ..four_steps()
             },
             LabelDistribution::Fixed(1),
         );
@@ -99,7 +99,7 @@ fn guidance_is_off_by_default_and_acts_in_its_interval() {
     assert!(plain != within(0.0, 1e9));
     assert_eq!(plain, within(100.0, 200.0));
     assert!(within(0.0, 1.0) != within(0.0, 1e9));
-    let (weaker, weaker_weights) = lively(0);
+    let (weaker, weaker_weights) = random_network(0);
     let auto = sampler(
         &network,
         &weights,
@@ -108,7 +108,7 @@ fn guidance_is_off_by_default_and_acts_in_its_interval() {
                 weight: 2.0,
                 ..Guidance::default()
             },
-            ..short()
+            ..four_steps()
         },
         LabelDistribution::Fixed(1),
     );
@@ -118,7 +118,7 @@ fn guidance_is_off_by_default_and_acts_in_its_interval() {
 
 #[test]
 fn equal_seeds_start_from_equal_noise_whatever_the_labels() {
-    let _alone = alone();
+    let _guard = lock_generator();
     let draw = |labels: &LabelDistribution| {
         cedm_diffusion::sampler::draw_start(77, [1, 8, 8], labels, Some(2))
     };
@@ -145,8 +145,8 @@ fn equal_seeds_start_from_equal_noise_whatever_the_labels() {
 }
 
 #[test]
-fn weights_survive_the_disk_and_say_what_they_are() {
-    let _alone = alone();
+fn written_weights_read_back_with_their_architecture() {
+    let _guard = lock_generator();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ema.safetensors");
     let ncsnpp = NetworkSpec {

@@ -1,4 +1,5 @@
-//! Where labels come from: the settings of a job together with what the condition says.
+//! The distribution of labels, from a job's settings and the condition that the network was trained
+//! with.
 
 use anyhow::Context;
 use cedm_contract::params::LabelSource;
@@ -6,20 +7,20 @@ use cedm_diffusion::{DiffusionError, sampler::LabelDistribution, weights};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// What a condition leaves for the sampler.
+/// The empirical distribution of a condition over the training images.
 #[derive(Debug)]
 pub enum Prior {
-    /// Images of each cluster \[L\].
+    /// Number of images of each label \[L\].
     Counts(Vec<i64>),
-    /// The vectors of the training images \[n, d\] (oracle features).
+    /// The condition's vector of each training image \[n, d\] (oracle features).
     Rows(Tensor),
 }
 
 impl Prior {
-    /// From `assignments.safetensors` of a clustering, or `condition.safetensors` of `trainer run`.
+    /// Reads `assignments.safetensors` of a clustering, or `condition.safetensors` of `trainer run`.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds neither `counts` nor `rows`.
+    /// If the file cannot be read, or holds neither `counts` nor `rows`.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let tensors = weights::read(path)?;
         if let Some(rows) = tensors.get("rows") {
@@ -38,17 +39,17 @@ impl Prior {
             )
         })?;
         let counts = Vec::<i64>::try_from(counts)
-            .with_context(|| format!("`counts` of {} is no list of integers", path.display()))?;
+            .with_context(|| format!("`counts` of {} is not a list of integers", path.display()))?;
         Ok(Self::Counts(counts))
     }
 }
 
-/// The supply for a network with `label_dim` slots.
+/// The distribution of labels for a network with `label_dim` labels.
 ///
 /// # Errors
-/// [`DiffusionError::Labels`] when the prior is asked for and there is none, or when it cannot give
-/// one of equal labels.
-pub fn supply(
+/// [`DiffusionError::Labels`] if the prior is requested and not known, or if uniform or fixed labels
+/// are requested of a network that was conditioned on vectors.
+pub fn label_distribution(
     source: LabelSource,
     label_dim: i64,
     prior: Option<Prior>,
@@ -56,7 +57,7 @@ pub fn supply(
     if label_dim == 0 {
         return Ok(LabelDistribution::None);
     }
-    let refuse = |found: &str, expected: String| {
+    let mismatch = |found: &str, expected: String| {
         Err(DiffusionError::Labels {
             what: "labels".into(),
             found: found.into(),
@@ -65,14 +66,14 @@ pub fn supply(
     };
     match (source, prior) {
         (LabelSource::Prior, Some(Prior::Counts(counts))) => Ok(LabelDistribution::Prior(counts)),
-        // Every training image equally often: that is their empirical distribution.
+        // Every training image with equal probability: the empirical distribution of the vectors.
         (LabelSource::Prior, Some(Prior::Rows(rows))) => Ok(LabelDistribution::Rows(rows)),
-        (LabelSource::Prior, None) => refuse(
+        (LabelSource::Prior, None) => mismatch(
             "the prior, but no condition",
             format!("the counts of the network's {label_dim} labels, or another source of labels"),
         ),
-        (_, Some(Prior::Rows(_))) => refuse(
-            "one of equal labels, but the condition is a vector per image",
+        (_, Some(Prior::Rows(_))) => mismatch(
+            "class labels, but the condition is a vector per image",
             "the prior".into(),
         ),
         (LabelSource::Uniform, _) => Ok(LabelDistribution::Uniform(label_dim)),
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_are_drawn_from_their_own() {
+    fn a_condition_of_vectors_is_drawn_from_its_rows() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("condition.safetensors");
         let rows = Tensor::ones([5, 3], (Kind::Float, Device::Cpu));

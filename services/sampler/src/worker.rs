@@ -1,6 +1,6 @@
 //! The two recipes of the sampler: one shard of images, and the list of all shards of a set.
 
-use crate::labels::{Prior, supply};
+use crate::labels::{Prior, label_distribution};
 use anyhow::{Context, anyhow, ensure};
 use cedm_contract::{
     JobResult, JobSpec, Manifest, SampleSetResult, Service, ShardRef,
@@ -160,7 +160,8 @@ fn load(context: &JobContext, params: &SampleParams) -> Result<Sampler, JobError
         .map(|condition| prior(context, condition))
         .transpose()?;
     let labels =
-        supply(params.sampler.labels, network.architecture.label_dim, prior).map_err(failed)?;
+        label_distribution(params.sampler.labels, network.architecture.label_dim, prior)
+            .map_err(failed)?;
     let sampler = Sampler::new(network, &parameters, params.sampler.clone(), labels, device)
         .map_err(failed)?;
     match context.optional("guide") {

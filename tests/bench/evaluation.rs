@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, bail};
-use cedm_maths::{Features, Spread, frechet_to, kid, prdc, random_subsets, read_statistics};
+use cedm_maths::{Features, MeanStd, frechet_to, kid, prdc, random_subsets, read_statistics};
 use std::{path::Path, time::Instant};
 use tch::Tensor;
 
@@ -77,7 +77,7 @@ fn kernel(real: &Features, fake: &Features) -> anyhow::Result<()> {
         .into_iter()
         .zip(random_subsets(1, real.count(), rows, 100)?)
         .collect();
-    let found = Spread::of(&kid(fake, real, &pairs)?);
+    let found = MeanStd::of(&kid(fake, real, &pairs)?);
     println!(
         r#"{{"mean": {}, "std": {}, "seconds": {}}}"#,
         found.mean,

@@ -11,7 +11,7 @@ use cedm_clustering::{
     ClusteringError, Features,
     kmeans::{self, Fitted, RowSource},
     neighbours::{self as knn, Neighbours},
-    temi::{EpochFacts, Training, to_upstream},
+    temi::{EpochSummary, Training, to_upstream},
 };
 use cedm_contract::kinds::cluster::{KmeansParams, TemiParams};
 use cedm_runtime::{JobError, Monitor};
@@ -115,7 +115,7 @@ pub fn cluster_temi(
     })
 }
 
-fn show(facts: &EpochFacts, monitor: &dyn Monitor) {
+fn show(facts: &EpochSummary, monitor: &dyn Monitor) {
     let mean = facts.head_losses.iter().sum::<f64>() / facts.head_losses.len() as f64;
     monitor.gauge(&LOSS_MEAN, mean);
     monitor.gauge(&LOSS_MIN, facts.head_losses[facts.best_head]);

@@ -40,8 +40,8 @@ impl From<f64> for Value {
     }
 }
 
-impl From<cedm_maths::Spread> for Value {
-    fn from(spread: cedm_maths::Spread) -> Self {
+impl From<cedm_maths::MeanStd> for Value {
+    fn from(spread: cedm_maths::MeanStd) -> Self {
         Self {
             value: spread.mean,
             std: Some(spread.std),

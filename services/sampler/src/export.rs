@@ -1,4 +1,4 @@
-//! Samples as files that other programs read: npz, PNG archive, folder, and a grid to look at.
+//! Samples as files for other programs: npz, PNG archive, folder of PNGs, and a grid as one image.
 
 use anyhow::{Context, ensure};
 use cedm_contract::{Digest, ObjectRef, ShardRef, kinds::import::ImageSet};
@@ -10,7 +10,8 @@ use std::{
 };
 use tch::{Kind, Tensor};
 
-/// A shard file as the store holds it: `images`, `labels`, `seeds`.
+/// Writes a shard as in the object store: a safetensors file with `images` u8 \[n, c, r, r\],
+/// `labels` and `seeds` i64 \[n\].
 pub fn write_shard(samples: &Samples, path: &Path) -> anyhow::Result<()> {
     let tensors = [
         ("images", &samples.images),
@@ -20,22 +21,22 @@ pub fn write_shard(samples: &Samples, path: &Path) -> anyhow::Result<()> {
     Ok(weights::write(path, &tensors, None)?)
 }
 
-/// npz with `arr_0`, uint8 [n, h, w, c], as the evaluation suites of the field read it.
+/// Writes an npz file with `arr_0`, u8 \[n, h, w, c\], the form that evaluation tools read.
 pub fn write_npz(samples: &Samples, path: &Path) -> anyhow::Result<()> {
     with_set(samples, |set, folder| {
         cedm_images::export_npz(set, folder, path)
     })
 }
 
-/// PNG archive in the EDM layout.
+/// Writes a PNG archive in the layout of EDM's data sets, with labels in `dataset.json`.
 pub fn write_archive(samples: &Samples, path: &Path) -> anyhow::Result<()> {
     with_set(samples, |set, folder| {
         cedm_images::export_edm_archive(set, folder, path)
     })
 }
 
-/// `<folder>/<seed − seed mod 50000>/<seed>.png`, seven digits each, and `labels.json` where there
-/// are labels (spec §9).
+/// Writes `<folder>/<seed − seed mod 50000>/<seed>.png`, seven digits each, and `labels.json` if
+/// there are labels (spec §9).
 pub fn write_folder(samples: &Samples, folder: &Path) -> anyhow::Result<()> {
     let first = samples.seeds.int64_value(&[0]) as u64;
     with_set(samples, |set, shards| {
@@ -43,7 +44,7 @@ pub fn write_folder(samples: &Samples, folder: &Path) -> anyhow::Result<()> {
     })
 }
 
-/// The samples as a set of one shard, on disk for as long as `write` runs.
+/// Calls `write` with the samples as an image set of one shard, which is on disk during the call.
 fn with_set(
     samples: &Samples,
     write: impl FnOnce(&ImageSet, &Path) -> Result<(), cedm_images::ImageError>,
@@ -75,9 +76,9 @@ fn with_set(
     Ok(write(&set, folder.path())?)
 }
 
-/// Images side by side, small ones enlarged to 32 pixels: the first `columns`² of one set; of
-/// several sets the first `columns` of each, one row below the other, so that equal seeds stand in
-/// a column. Returns an error when the sets differ in shape.
+/// Writes images side by side as one PNG, small ones enlarged to 32 pixels: the first `columns`² of
+/// one set; of several sets the first `columns` of each, one row per set, so that equal seeds are in
+/// one column. Sets whose images differ in shape are an error.
 pub fn write_grid(sets: &[Samples], columns: i64, path: &Path) -> anyhow::Result<()> {
     let each = if sets.len() == 1 {
         columns * columns
@@ -115,7 +116,7 @@ pub fn write_grid(sets: &[Samples], columns: i64, path: &Path) -> anyhow::Result
     write_png(&grid, path)
 }
 
-/// One image u8 [1 or 3, h, w].
+/// Writes one image u8 \[1 or 3, h, w\] as PNG.
 fn write_png(image: &Tensor, path: &Path) -> anyhow::Result<()> {
     let size = image.size();
     let file = File::create(path).with_context(|| format!("write {}", path.display()))?;
@@ -197,7 +198,7 @@ mod tests {
         assert!(out.join("0050000/0050001.png").exists());
         let labels = std::fs::read_to_string(out.join("labels.json")).unwrap();
         assert_eq!(labels, r#"{"49999":1,"50000":0,"50001":1}"#);
-        // Another part of the set joins it.
+        // A later part of the set is added to the folder.
         let later = Samples {
             labels: Tensor::from_slice(&[5i64, 6, 7]),
             seeds: Tensor::from_slice(&[50_002i64, 50_003, 50_004]),
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(
             std::fs::read_dir(folder.path()).unwrap().count(),
             1,
-            "nothing is left beside it"
+            "no temporary file is left beside it"
         );
         write_grid(&[three()], 2, &folder.path().join("grid.png")).unwrap();
         let picture = cedm_images::decode(
@@ -225,7 +226,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!((picture.width, picture.height), (64, 64));
-        // Two networks: a row each, equal seeds in a column.
+        // Two networks: one row each, equal seeds in one column.
         write_grid(&[three(), three()], 3, &folder.path().join("grid.png")).unwrap();
         let bytes = std::fs::read(folder.path().join("grid.png")).unwrap();
         let picture =

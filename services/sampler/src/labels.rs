@@ -1,25 +1,26 @@
-//! Where labels come from: the settings of a job together with what the condition says.
+//! The distribution of labels, from a job's settings and the condition that the network was trained
+//! with.
 
 use anyhow::Context;
 use cedm_contract::kinds::sample::LabelSource;
-use cedm_diffusion::{DiffusionError, sampler::LabelSupply, weights};
+use cedm_diffusion::{DiffusionError, sampler::LabelDistribution, weights};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// What a condition leaves for the sampler.
+/// The empirical distribution of a condition over the training images.
 #[derive(Debug)]
 pub enum Prior {
-    /// Images of each cluster \[L\].
+    /// Number of images of each label \[L\].
     Counts(Vec<i64>),
-    /// The vectors of the training images \[n, d\] (oracle features).
+    /// The condition's vector of each training image \[n, d\] (oracle features).
     Rows(Tensor),
 }
 
 impl Prior {
-    /// From `assignments.safetensors` of a clustering, or `condition.safetensors` of `trainer run`.
+    /// Reads `assignments.safetensors` of a clustering, or `condition.safetensors` of `trainer run`.
     ///
     /// # Errors
-    /// When the file cannot be read, or holds neither `counts` nor `rows`.
+    /// If the file cannot be read, or holds neither `counts` nor `rows`.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let tensors = weights::read(path)?;
         if let Some(rows) = tensors.get("rows") {
@@ -38,25 +39,25 @@ impl Prior {
             )
         })?;
         let counts = Vec::<i64>::try_from(counts)
-            .with_context(|| format!("`counts` of {} is no list of integers", path.display()))?;
+            .with_context(|| format!("`counts` of {} is not a list of integers", path.display()))?;
         Ok(Self::Counts(counts))
     }
 }
 
-/// The supply for a network with `label_dim` slots.
+/// The distribution of labels for a network with `label_dim` labels.
 ///
 /// # Errors
-/// [`DiffusionError::Labels`] when the prior is asked for and there is none, or when it cannot give
-/// one of equal labels.
-pub fn supply(
+/// [`DiffusionError::Labels`] if the prior is requested and not known, or if uniform or fixed labels
+/// are requested of a network that was conditioned on vectors.
+pub fn label_distribution(
     source: LabelSource,
     label_dim: i64,
     prior: Option<Prior>,
-) -> Result<LabelSupply, DiffusionError> {
+) -> Result<LabelDistribution, DiffusionError> {
     if label_dim == 0 {
-        return Ok(LabelSupply::None);
+        return Ok(LabelDistribution::None);
     }
-    let refuse = |found: &str, expected: String| {
+    let mismatch = |found: &str, expected: String| {
         Err(DiffusionError::Labels {
             what: "labels".into(),
             found: found.into(),
@@ -64,19 +65,19 @@ pub fn supply(
         })
     };
     match (source, prior) {
-        (LabelSource::Prior, Some(Prior::Counts(counts))) => Ok(LabelSupply::Prior(counts)),
-        // Every training image equally often: that is their empirical distribution.
-        (LabelSource::Prior, Some(Prior::Rows(rows))) => Ok(LabelSupply::Rows(rows)),
-        (LabelSource::Prior, None) => refuse(
+        (LabelSource::Prior, Some(Prior::Counts(counts))) => Ok(LabelDistribution::Prior(counts)),
+        // Every training image with equal probability: the empirical distribution of the vectors.
+        (LabelSource::Prior, Some(Prior::Rows(rows))) => Ok(LabelDistribution::Rows(rows)),
+        (LabelSource::Prior, None) => mismatch(
             "the prior, but no condition",
             format!("the counts of the network's {label_dim} labels, or another source of labels"),
         ),
-        (_, Some(Prior::Rows(_))) => refuse(
-            "one of equal labels, but the condition is a vector per image",
+        (_, Some(Prior::Rows(_))) => mismatch(
+            "class labels, but the condition is a vector per image",
             "the prior".into(),
         ),
-        (LabelSource::Uniform, _) => Ok(LabelSupply::Uniform(label_dim)),
-        (LabelSource::Fixed { label }, _) => Ok(LabelSupply::Fixed(label.into())),
+        (LabelSource::Uniform, _) => Ok(LabelDistribution::Uniform(label_dim)),
+        (LabelSource::Fixed { label }, _) => Ok(LabelDistribution::Fixed(label.into())),
     }
 }
 
@@ -90,14 +91,14 @@ mod tests {
         let counts = || Some(Prior::Counts(vec![3, 4]));
         assert!(matches!(
             supply(LabelSource::Prior, 0, None),
-            Ok(LabelSupply::None)
+            Ok(LabelDistribution::None)
         ));
         assert!(
-            matches!(supply(LabelSource::Prior, 2, counts()), Ok(LabelSupply::Prior(counts)) if counts == [3, 4])
+            matches!(supply(LabelSource::Prior, 2, counts()), Ok(LabelDistribution::Prior(counts)) if counts == [3, 4])
         );
         assert!(matches!(
             supply(LabelSource::Uniform, 2, None),
-            Ok(LabelSupply::Uniform(2))
+            Ok(LabelDistribution::Uniform(2))
         ));
         let error = supply(LabelSource::Prior, 7, None).unwrap_err().to_string();
         assert_eq!(
@@ -108,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn vectors_are_drawn_from_their_own() {
+    fn a_condition_of_vectors_is_drawn_from_its_rows() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("condition.safetensors");
         let rows = Tensor::ones([5, 3], (Kind::Float, Device::Cpu));
         weights::write(&path, &[("rows", &rows)], None).unwrap();
         let prior = || Some(Prior::read(&path).unwrap());
         assert!(
-            matches!(supply(LabelSource::Prior, 3, prior()), Ok(LabelSupply::Rows(rows)) if rows.size() == [5, 3])
+            matches!(supply(LabelSource::Prior, 3, prior()), Ok(LabelDistribution::Rows(rows)) if rows.size() == [5, 3])
         );
         assert!(supply(LabelSource::Uniform, 3, prior()).is_err());
         weights::write(&path, &[("ids", &rows)], None).unwrap();

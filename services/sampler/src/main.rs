@@ -1,4 +1,5 @@
-//! `cedm-sampler`: the service and its one-job command.
+//! The program `cedm-sampler`: `serve` performs jobs from the queue, `run` samples from a weight
+//! file.
 
 #![forbid(unsafe_code)]
 
@@ -6,14 +7,14 @@ use cedm_runtime::ServeArgs;
 use cedm_sampler::{RunArgs, SamplerWorker};
 use clap::Parser;
 
-/// Samples images from EDM weights.
+/// Sample images from the weights of an EDM network.
 #[derive(Parser)]
 #[command(name = "cedm-sampler", version)]
 enum Command {
-    /// Pull `sample` and `sample_set` jobs from the queue until SIGTERM.
+    /// Perform `sample` and `sample_set` jobs from the queue until SIGTERM.
     Serve(ServeArgs),
-    /// Sample from a weight file (upstream names; safetensors or PyTorch) into npz, PNG archive or
-    /// folder. The result goes to stdout as JSON.
+    /// Sample from a weight file into an npz file, a PNG archive or a folder; prints a summary as
+    /// JSON.
     Run(Box<RunArgs>),
 }
 

@@ -1,8 +1,8 @@
-//! `sampler run`: any upstream-named weight file to images on disk.
+//! `cedm-sampler run`: images on disk from a weight file with upstream names.
 
 use crate::{
     export,
-    labels::{Prior, supply},
+    labels::{Prior, label_distribution},
     source::{condition_beside, read_network},
 };
 use anyhow::{Context, bail, ensure};
@@ -19,14 +19,14 @@ use std::{
 };
 use tch::Device;
 
-/// Order of the solver.
+/// The solver: Heun of second order, or Euler of first.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum SolverName {
     Heun,
     Euler,
 }
 
-/// Arithmetic of the network.
+/// Type of the network's activations.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum PrecisionName {
     Fp32,
@@ -46,104 +46,108 @@ impl From<PrecisionName> for Precision {
     }
 }
 
-/// Samples from a weight file. The network is recognised from the names and shapes of its tensors.
+/// Sample from a weight file; at least one output (--npz, --zip, --folder, --shard or --grid) is
+/// required. The network is recognised from the names and shapes of its tensors.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Weights with upstream names: safetensors, or a PyTorch state dict (nested and prefixed ones
-    /// too)
+    /// Weights with upstream names: a safetensors file, or a PyTorch state dict, which may be nested
+    /// or prefixed
     #[arg(long)]
     weights: PathBuf,
     /// Seed of the first image
     #[arg(long, default_value_t = 0)]
     first_seed: u64,
-    /// Images
+    /// Number of images; their seeds follow the first
     #[arg(long, default_value_t = 64)]
     count: u64,
-    /// Labels: `prior`, `uniform`, or one label; `prior` when absent and a condition is known, else
-    /// `uniform`. The paper samples networks of ground-truth labels with `uniform`
+    /// Labels: `prior`, `uniform`, or one label. Default: `prior` if the condition is known, else
+    /// `uniform`. The paper uses `uniform` for networks trained on ground-truth labels
     #[arg(long)]
     labels: Option<String>,
-    /// The condition, for its prior: `assignments.safetensors` of a clustering;
-    /// `condition.safetensors` beside the weights when absent
+    /// The condition whose prior is used: `assignments.safetensors` of a clustering. Default:
+    /// `condition.safetensors` beside the weights
     #[arg(long, value_name = "FILE")]
     assignments: Option<PathBuf>,
-    /// Further weights to sample from the same seeds: every file is written once for each network
-    /// (`a.png`, `a.2.png`, …), the grid shows them in rows one below the other
+    /// Further weights to sample from the same seeds; may be repeated. Every output is written once
+    /// for each network (`a.npz`, `a.2.npz`, …); the grid shows one network per row
     #[arg(long, value_name = "FILE")]
     beside: Vec<PathBuf>,
-    /// Expected standard deviation of the data; what the weight file says when absent, else 0.5
+    /// Standard deviation of the training data, for the preconditioning. Default: the value noted in
+    /// the weight file, else 0.5
     #[arg(long)]
     sigma_data: Option<f64>,
-    /// Steps: 18 for CIFAR, 40 for FFHQ
+    /// Number of solver steps: 18 for CIFAR, 40 for FFHQ
     #[arg(long, default_value_t = 18)]
     steps: u32,
-    /// Order of the solver
+    /// Solver: `heun` evaluates the network 2·steps − 1 times, `euler` steps times
     #[arg(long, value_enum, default_value_t = SolverName::Heun)]
     solver: SolverName,
-    /// Lowest noise level
+    /// Lowest noise level before 0
     #[arg(long, default_value_t = 0.002)]
     sigma_min: f64,
-    /// Highest noise level
+    /// Highest noise level, at which sampling starts
     #[arg(long, default_value_t = 80.0)]
     sigma_max: f64,
-    /// Exponent of the time grid
+    /// Exponent of the spacing of noise levels: larger values take shorter steps at low noise
     #[arg(long, default_value_t = 7.0)]
     rho: f64,
-    /// Stochasticity (S_churn)
+    /// Amount of noise added in every step (S_churn); 0 is deterministic
     #[arg(long, default_value_t = 0.0)]
     churn: f64,
-    /// Lowest and highest noise level at which churn acts (S_min, S_max)
+    /// Lowest and highest noise level at which noise is added (S_min, S_max)
     #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"])]
     churn_interval: Option<Vec<f64>>,
-    /// Inflation of churn noise (S_noise)
+    /// Factor on the standard deviation of the added noise (S_noise)
     #[arg(long, default_value_t = 1.0)]
     s_noise: f64,
-    /// Images computed together, where memory is short; they change by rounding with it
+    /// Number of images computed together; smaller values need less memory and change images by
+    /// rounding
     #[arg(long)]
     block: Option<u64>,
-    /// Arithmetic of the network; the state is float64 always
+    /// Type of the network's activations; the solver's state is always float64
     #[arg(long, value_enum, default_value_t = PrecisionName::Fp32)]
     precision: PrecisionName,
     /// Guidance weight w of (1 + w) D(x|y) − w D'(x); D' is the unlabelled network, or --guide
     #[arg(long, default_value_t = 0.0)]
     guidance: f64,
-    /// Lowest and highest sigma at which guidance acts
+    /// Lowest and highest noise level at which guidance is applied
     #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"])]
     guidance_interval: Option<Vec<f64>>,
-    /// A weaker network to guide by (autoguidance)
+    /// Weights of a weaker network to use as D' (autoguidance); needs --guidance
     #[arg(long, value_name = "FILE")]
     guide: Option<PathBuf>,
-    /// Write npz with `arr_0`, uint8 [n, h, w, c]
+    /// Write an npz file with the array `arr_0`, uint8 [n, h, w, c]
     #[arg(long, value_name = "FILE")]
     npz: Option<PathBuf>,
-    /// Write a PNG archive in the EDM layout
+    /// Write a zip archive of PNGs in the layout of EDM's data sets
     #[arg(long, value_name = "FILE")]
     zip: Option<PathBuf>,
-    /// Write a folder of PNGs by seed
+    /// Write a folder of PNGs named by seed
     #[arg(long, value_name = "FOLDER")]
     folder: Option<PathBuf>,
-    /// Write a shard as the store holds it (safetensors: images, labels, seeds)
+    /// Write a shard as in the object store (safetensors: images, labels, seeds)
     #[arg(long, value_name = "FILE")]
     shard: Option<PathBuf>,
-    /// Write one PNG with the first images side by side
+    /// Write one PNG with the first images in a grid
     #[arg(long, value_name = "FILE")]
     grid: Option<PathBuf>,
-    /// Columns of the grid; as many rows for one network, one row for each of several
+    /// Columns of the grid; it has as many rows for one network, one row for each of several
     #[arg(long, default_value_t = 10)]
     grid_columns: i64,
 }
 
 impl RunArgs {
-    /// Samples and writes.
+    /// Samples, writes the outputs and returns a summary as JSON.
     ///
     /// # Errors
-    /// When the weights are none of a SongUNet, or a setting is out of range.
+    /// If the weights are not those of a SongUNet, a setting is out of range, or a file cannot be
+    /// read or written.
     pub fn run(&self) -> anyhow::Result<Value> {
         ensure!(self.count > 0, "--count is 0: expected at least 1");
         let targets = [&self.npz, &self.zip, &self.folder, &self.shard, &self.grid];
         ensure!(
             targets.iter().any(|target| target.is_some()),
-            "nowhere to write: give --npz, --zip, --folder, --shard or --grid"
+            "no output: give --npz, --zip, --folder, --shard or --grid"
         );
         ensure!(
             self.guide.is_none() || self.guidance != 0.0,
@@ -152,7 +156,7 @@ impl RunArgs {
         let device = cedm_torch::start().device;
         cedm_torch::allow_tf32(matches!(self.precision, PrecisionName::Tf32));
         let monitor = ConsoleMonitor::default();
-        let (mut sets, mut described) = (Vec::new(), Vec::new());
+        let (mut sets, mut summaries) = (Vec::new(), Vec::new());
         for weights in std::iter::once(&self.weights).chain(&self.beside) {
             let (sampler, parameters) = self.sampler(weights, device)?;
             let begun = Instant::now();
@@ -162,9 +166,9 @@ impl RunArgs {
             };
             let samples = sampler
                 .images(self.first_seed, self.count, &mut progress)?
-                .context("stopped")?;
+                .context("sampling was stopped")?;
             let seconds = begun.elapsed().as_secs_f64();
-            described.push(json!({
+            summaries.push(json!({
                 "weights": weights,
                 "shape": samples.images.size(),
                 "parameters": parameters,
@@ -178,14 +182,14 @@ impl RunArgs {
         Ok(json!({
             "images": self.count,
             "first_seed": self.first_seed,
-            "networks": described,
+            "networks": summaries,
             "device": cedm_torch::device_name(),
             "peak_resident_bytes": cedm_torch::peak_resident_bytes(),
             "device_bytes": cedm_torch::device_bytes(),
         }))
     }
 
-    /// A network ready to sample, and the number of its parameters.
+    /// A sampler for a weight file, and the number of the network's parameters.
     fn sampler(&self, weights: &Path, device: Device) -> anyhow::Result<(Sampler, u64)> {
         let (network, parameters) = read_network(weights, self.sigma_data)?;
         let condition = match &self.assignments {
@@ -198,20 +202,20 @@ impl RunArgs {
             let file = weights.display();
             ensure!(
                 self.labels.is_none(),
-                "--labels, but the network of {file} takes none"
+                "--labels: the network of {file} has no labels"
             );
             ensure!(
                 self.guidance == 0.0 || self.guide.is_some(),
-                "--guidance, but the network of {file} takes no labels: guidance needs them, or a \
+                "--guidance: the network of {file} has no labels; guidance needs labels, or a \
                  weaker network by --guide"
             );
         }
-        let labels = supply(source, network.architecture.label_dim, prior)?;
+        let labels = label_distribution(source, network.architecture.label_dim, prior)?;
         let count = network.layout.parameter_count();
         let mut sampler = Sampler::new(network, &parameters, self.params(source), labels, device)
             .with_context(|| format!("sample from {}", weights.display()))?;
         if let Some(block) = self.block {
-            sampler = sampler.in_blocks_of(block)?;
+            sampler = sampler.with_block_size(block)?;
         }
         if let Some(guide) = &self.guide {
             let (network, parameters) = read_network(guide, self.sigma_data)?;

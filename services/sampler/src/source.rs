@@ -1,4 +1,4 @@
-//! A network on disk: its weights, whatever container they come in, and what lies beside them.
+//! A network on disk: its weight file (safetensors or PyTorch) and the condition file beside it.
 
 use anyhow::Context;
 use cedm_diffusion::{Network, Parameters, weights};
@@ -8,11 +8,11 @@ use std::{
 };
 use tch::Tensor;
 
-/// The network that a weight file belongs to, with its weights in float32 on the CPU. `sigma_data`
-/// overrides what the file says.
+/// The network of a weight file, recognised from the names and shapes of its tensors, with its
+/// weights in float32 on the CPU. `sigma_data` overrides the value noted in the file.
 ///
 /// # Errors
-/// When the file cannot be read, or its tensors are not those of one SongUNet.
+/// If the file cannot be read, or its tensors are not those of one SongUNet.
 pub fn read_network(path: &Path, sigma_data: Option<f64>) -> anyhow::Result<(Network, Parameters)> {
     let file =
         cedm_nets::Weights::read(path).with_context(|| format!("read {}", path.display()))?;
@@ -21,17 +21,19 @@ pub fn read_network(path: &Path, sigma_data: Option<f64>) -> anyhow::Result<(Net
         .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
         .collect();
     let origin = path.display().to_string();
-    let noting = path
+    // Of the two containers, only safetensors has metadata, where `sigma_data` may be noted.
+    let has_metadata = path
         .extension()
         .is_some_and(|extension| extension == "safetensors");
     let sigma_data = match sigma_data {
-        None if noting => weights::noted_sigma_data(path)?,
-        asked => asked,
+        None if has_metadata => weights::noted_sigma_data(path)?,
+        given => given,
     };
     Ok(weights::assemble(&tensors, &origin, sigma_data)?)
 }
 
-/// `condition.safetensors` in the folder of the weights, as `trainer run` leaves it.
+/// `condition.safetensors` in the folder of the weights, where `trainer run` writes it; `None` if
+/// there is none.
 pub fn condition_beside(weights: &Path) -> Option<PathBuf> {
     Some(weights.with_file_name("condition.safetensors")).filter(|path| path.exists())
 }

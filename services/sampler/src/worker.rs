@@ -1,7 +1,7 @@
 //! The two recipes of the sampler: one shard of images, and the list of all shards of a set.
 
 use crate::{
-    labels::{Prior, supply},
+    labels::{Prior, label_distribution},
     metrics,
 };
 use anyhow::{Context, anyhow, ensure};
@@ -160,8 +160,8 @@ fn load(context: &JobContext, params: &SampleParams) -> Result<Sampler, JobError
     let prior = condition
         .map(|condition| prior(context, condition))
         .transpose()?;
-    let labels =
-        supply(params.sampler.labels, network.architecture.label_dim, prior).map_err(failed)?;
+    let labels = label_distribution(params.sampler.labels, network.architecture.label_dim, prior)
+        .map_err(failed)?;
     Sampler::new(network, &parameters, params.sampler.clone(), labels, device).map_err(failed)
 }
 

@@ -1,4 +1,4 @@
-//! `sampler run` as a process: a weight file in, every kind of image file out.
+//! `cedm-sampler run` as a process: a weight file in, every kind of image file out.
 
 use cedm_diffusion::{Architecture, Network, Parameters, weights};
 use cedm_sweep::preset;
@@ -114,7 +114,7 @@ fn every_export_holds_the_same_images() {
 }
 
 #[test]
-fn what_does_not_fit_is_said_in_one_sentence() {
+fn errors_are_one_sentence_that_names_the_option_or_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ema.safetensors");
     network(&file, 2);
@@ -124,7 +124,7 @@ fn what_does_not_fit_is_said_in_one_sentence() {
         assert!(!output.status.success());
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    assert!(says(&[]).contains("nowhere to write"));
+    assert!(says(&[]).contains("no output: give --npz"));
     assert!(
         says(&["--npz", &npz, "--labels", "prior"]).contains("labels: the prior, but no condition")
     );
@@ -145,10 +145,10 @@ fn what_does_not_fit_is_said_in_one_sentence() {
         String::from_utf8_lossy(&run(&plain, &[&["--npz", &npz], more].concat()).stderr)
             .into_owned()
     };
-    assert!(unlabelled(&["--labels", "1"]).contains("--labels, but the network of"));
+    assert!(unlabelled(&["--labels", "1"]).contains("has no labels"));
     assert!(
         unlabelled(&["--guidance", "1"])
-            .contains("takes no labels: guidance needs them, or a weaker network by --guide")
+            .contains("has no labels; guidance needs labels, or a weaker network by --guide")
     );
     let other = folder.path().join("other.safetensors");
     weights::write(
@@ -165,7 +165,7 @@ fn what_does_not_fit_is_said_in_one_sentence() {
 }
 
 #[test]
-fn equal_seeds_stand_side_by_side_and_a_condition_is_found_beside_the_weights() {
+fn the_grid_has_equal_seeds_in_one_column_and_the_condition_is_found_beside_the_weights() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (
         folder.path().join("one/ema.safetensors"),

@@ -1,42 +1,42 @@
-//! `trainer bench`: training and sampling speed of a preset on random images.
+//! `cedm-trainer bench`: speed and memory of training and sampling with a preset, on random images.
 
 use crate::settings::settings;
 use cedm_contract::{Precision, kinds::sample::SamplerParams};
 use cedm_diffusion::{
     Condition, Recipe, Training,
-    sampler::{LabelSupply, Sampler, block_size},
+    sampler::{LabelDistribution, Sampler, block_size},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::Instant;
 use tch::{Kind, Tensor};
 
-/// Measures a preset.
+/// Measure speed and memory of training and sampling with a preset.
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
-    /// Which preset
+    /// Preset to measure; an unknown name is answered with the list of presets
     #[arg(long, default_value = "digits8")]
     preset: String,
-    /// Changes one setting; may be repeated
+    /// Change one setting of the preset, such as optimiser.batch=64; may be repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
     set: Vec<String>,
-    /// Training steps to time, after one that is not timed
+    /// Number of training steps to time, after one warm-up step
     #[arg(long, default_value_t = 10)]
     steps: u64,
-    /// Blocks of images to sample
+    /// Number of blocks of images to sample
     #[arg(long, default_value_t = 1)]
     blocks: u64,
-    /// Label slots
+    /// Number of labels of the network; 0 for an unconditional one
     #[arg(long, default_value_t = 10)]
     labels: u32,
 }
 
 impl BenchArgs {
-    /// Images per second (median over steps and blocks), the seconds of each, and the highest
-    /// resident memory.
+    /// Measures and returns as JSON the images per second (median over steps and blocks), the
+    /// seconds of each, and the highest resident memory.
     ///
     /// # Errors
-    /// When the preset or a setting is not known or out of range.
+    /// If the preset or a setting is unknown or out of range.
     pub fn run(&self) -> anyhow::Result<Value> {
         let device = cedm_torch::start().device;
         let preset = settings(&self.preset, &self.set)?;
@@ -67,10 +67,10 @@ impl BenchArgs {
         };
         let mut training = Training::new(recipe, &images, condition, device)?;
         training.step()?.loss.double_value(&[]);
-        let mut train = Seconds::default();
+        let mut train = Timings::default();
         for _ in 0..self.steps {
-            // Reading the loss waits for the device.
-            train.of(|| training.step().map(|step| step.loss.double_value(&[])))?;
+            // Reading the loss waits for the device: without it only the launch would be timed.
+            train.time(|| training.step().map(|step| step.loss.double_value(&[])))?;
         }
         let batch = training.recipe.optimiser.batch;
         let train_bytes = cedm_torch::peak_resident_bytes();
@@ -81,9 +81,9 @@ impl BenchArgs {
             ..SamplerParams::default()
         };
         let labels = if self.labels > 0 {
-            LabelSupply::Uniform(self.labels.into())
+            LabelDistribution::Uniform(self.labels.into())
         } else {
-            LabelSupply::None
+            LabelDistribution::None
         };
         let sampler = Sampler::new(
             training.learner.network.clone(),
@@ -94,12 +94,12 @@ impl BenchArgs {
         )?;
         let block = block_size(side, device);
         if device.is_cuda() {
-            // Kernels are loaded and chosen at first use.
+            // A warm-up: kernels are loaded and selected at first use.
             sampler.images(0, block, &mut |_| true)?;
         }
-        let mut sample = Seconds::default();
+        let mut sample = Timings::default();
         for index in 0..self.blocks {
-            sample.of(|| sampler.images(index * block, block, &mut |_| true))?;
+            sample.time(|| sampler.images(index * block, block, &mut |_| true))?;
         }
         Ok(json!({
             "preset": self.preset,
@@ -123,28 +123,28 @@ impl BenchArgs {
     }
 }
 
-/// How long each turn took.
+/// Durations in seconds of repeated measurements.
 #[derive(Debug, Default, Serialize)]
-struct Seconds {
-    /// On the clock.
+struct Timings {
+    /// Elapsed time.
     wall: Vec<f64>,
-    /// On processors, all threads together: what a busy machine leaves alone.
+    /// Processor time of all threads together, which other load on the machine hardly changes.
     cpu: Vec<f64>,
 }
 
-impl Seconds {
-    /// Runs `work` and takes its time.
-    fn of<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let (begun, spent) = (Instant::now(), cpu_seconds());
-        let done = work();
-        self.wall.push(begun.elapsed().as_secs_f64());
-        self.cpu.push(cpu_seconds() - spent);
-        done
+impl Timings {
+    /// Runs `work` and records its durations.
+    fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let (started, cpu_before) = (Instant::now(), cpu_seconds());
+        let result = work();
+        self.wall.push(started.elapsed().as_secs_f64());
+        self.cpu.push(cpu_seconds() - cpu_before);
+        result
     }
 }
 
-/// Time that the living threads of this process have spent on processors; 0 where the system does
-/// not say.
+/// Processor time in seconds that the living threads of this process have used so far; 0 on systems
+/// without /proc.
 fn cpu_seconds() -> f64 {
     let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
         return 0.0;
@@ -157,7 +157,7 @@ fn cpu_seconds() -> f64 {
     spent.sum::<u64>() as f64 * 1e-9
 }
 
-/// The middle one; NaN of nothing.
+/// The median (the higher of the middle two); NaN if there are no values.
 fn median(seconds: &[f64]) -> f64 {
     let mut sorted = seconds.to_vec();
     sorted.sort_by(f64::total_cmp);

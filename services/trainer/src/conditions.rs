@@ -1,5 +1,6 @@
-//! Conditions for `run` and `loss`: from files, from the labels of the data set itself, from text.
-//! A new kind is one more file below, and one more way to make a [`Condition`].
+//! Conditions for the commands `run` and `loss`: from files, from the labels of the data set, from
+//! text embeddings. A new kind of condition is a file in this module that makes a [`Condition`], and
+//! an option here.
 
 mod files;
 mod text;
@@ -12,25 +13,25 @@ use cedm_diffusion::Condition;
 use std::path::{Path, PathBuf};
 use text::pseudo_labels;
 
-/// Where the condition comes from; unconditional when nothing is given.
+/// The source of the condition; without any of these options the network is unconditional.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ConditionArgs {
-    /// One integer per image: a npy file, a PyTorch file as published by the C-EDM authors, or
-    /// `assignments.safetensors`
+    /// Condition on one integer per image: a npy file, a PyTorch file as the C-EDM authors publish,
+    /// or `assignments.safetensors` of a clustering
     #[arg(long, value_name = "FILE", group = "condition")]
     pub ids: Option<PathBuf>,
-    /// The labels of the data set
+    /// Condition on the labels of the data set
     #[arg(long, group = "condition")]
     pub labels: bool,
-    /// The coarse labels of the data set
+    /// Condition on the coarse labels of the data set
     #[arg(long, group = "condition")]
     pub coarse_labels: bool,
-    /// One vector per image instead of a class (oracle features), used at unit length: npy or
+    /// Condition on one vector per image (oracle features), normalised to unit length: npy or
     /// safetensors, [n, d]
     #[arg(long, value_name = "FILE", group = "condition")]
     pub vectors: Option<PathBuf>,
-    /// Pseudo-labels from text: the class whose embedding is nearest to the image's
-    /// (--image-embeddings); npy or safetensors, [classes, d] or [classes, prompts, d]
+    /// Condition on pseudo-labels: for each image the class whose text embedding is nearest to its
+    /// embedding in --image-embeddings; npy or safetensors, [classes, d] or [classes, prompts, d]
     #[arg(
         long,
         value_name = "FILE",
@@ -44,19 +45,19 @@ pub struct ConditionArgs {
 }
 
 impl ConditionArgs {
-    /// The condition for these pictures.
+    /// Reads the condition for these images.
     ///
     /// # Errors
-    /// When a file cannot be read, the data set lacks the labels, or the condition is of another
-    /// number of images.
+    /// If a file cannot be read, the data set has no labels of that kind, or the condition has
+    /// another number of images.
     pub fn read(&self, pictures: &Pictures) -> anyhow::Result<Condition> {
         let condition = if let Some(path) = &self.ids {
             Condition::compacting(&read_ids(path)?)
                 .with_context(|| format!("ids of {}", path.display()))?
         } else if self.labels {
-            of_set(&pictures.labels, "label")?
+            from_labels(&pictures.labels, "label")?
         } else if self.coarse_labels {
-            of_set(&pictures.coarse_labels, "coarse label")?
+            from_labels(&pictures.coarse_labels, "coarse label")?
         } else if let Some(path) = &self.vectors {
             Condition::vectors(&read_vectors(path)?)
                 .with_context(|| format!("vectors of {}", path.display()))?
@@ -74,18 +75,18 @@ impl ConditionArgs {
         Ok(condition)
     }
 
-    /// The file that holds one row per image.
+    /// The file that holds one row per image, for error messages.
     fn file(&self) -> Option<&Path> {
         let files = [&self.ids, &self.vectors, &self.image_embeddings];
         files.into_iter().flatten().next().map(PathBuf::as_path)
     }
 }
 
-/// From the labels that come with the images.
-fn of_set(labels: &Option<Vec<i64>>, what: &str) -> anyhow::Result<Condition> {
+/// The condition from the labels of the data set, all of which must be known.
+fn from_labels(labels: &Option<Vec<i64>>, what: &str) -> anyhow::Result<Condition> {
     let labels = labels
         .as_ref()
-        .with_context(|| format!("the data set has no {what}"))?;
+        .with_context(|| format!("the data set has no {what}s"))?;
     if let Some(index) = labels.iter().position(|&label| label < 0) {
         bail!("image {index} of the data set has no {what}: all images need one");
     }

@@ -1,47 +1,48 @@
-//! The training curve: a few numbers per tick, beside the weights and across interruptions.
+//! The training curve: a few numbers per tick, kept in checkpoints so that it survives
+//! interruptions, and written as JSON beside the weights.
 
 use serde::Serialize;
 use std::{io, path::Path};
 use tch::{Kind, Tensor};
 
-/// One tick.
+/// The numbers of one tick, a group of optimiser steps.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Tick {
-    /// Thousand images seen at its end.
+    /// Images seen at its end, in thousands.
     pub kimg: f64,
     /// Mean loss per pixel over the tick.
     pub loss: f64,
-    /// Gradient norm of its last step.
+    /// Euclidean norm of the gradient of its last step.
     pub gradient_norm: f64,
     /// Learning rate of its last step.
     pub lr: f64,
-    /// Images per second over the tick.
+    /// Images trained on per second, over the tick.
     pub images_per_second: f64,
-    /// Resident memory of the process at its end.
+    /// Resident memory of the process at its end, in bytes.
     pub resident_bytes: f64,
-    /// Memory of the GPU in use at its end; 0 on a CPU.
+    /// Memory in use on the GPU at its end, in bytes; 0 on a CPU.
     pub device_bytes: f64,
 }
 
-/// Beside the file first, then renamed: nobody sees half of it.
+/// Writes JSON to a temporary file and renames it, so that no reader sees a part of it.
 pub(crate) fn write_json(path: &Path, value: &serde_json::Value) -> io::Result<()> {
     let part = path.with_extension("part");
     std::fs::write(&part, serde_json::to_vec_pretty(value)?)?;
     std::fs::rename(&part, path)
 }
 
-/// Numbers of a [`Tick`].
+/// Number of fields of a [`Tick`].
 const WIDTH: usize = 7;
 
 /// All ticks of a segment so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Curve {
-    /// In order.
+    /// The ticks, in order.
     pub ticks: Vec<Tick>,
 }
 
 impl Curve {
-    /// As one tensor \[n, 7\] f64, for checkpoints.
+    /// The curve as one tensor f64 \[ticks, 7\], for checkpoints.
     pub fn to_tensor(&self) -> Tensor {
         let rows: Vec<f64> = self
             .ticks
@@ -61,7 +62,7 @@ impl Curve {
         Tensor::from_slice(&rows).view([self.ticks.len() as i64, WIDTH as i64])
     }
 
-    /// From a checkpoint; nothing where the tensor is none of ours.
+    /// The curve from a checkpoint's tensor; an empty one if the tensor has another width.
     pub fn from_tensor(tensor: &Tensor) -> Self {
         if tensor.size().get(1) != Some(&(WIDTH as i64)) {
             return Self::default();
@@ -82,15 +83,15 @@ impl Curve {
         }
     }
 
-    /// Writes the JSON to a file.
+    /// Writes [`Curve::to_json`] to a file.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// If the file cannot be written.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         write_json(path, &self.to_json())
     }
 
-    /// JSON: an object of columns, as plotting wants it.
+    /// The curve as a JSON object of columns, the form that plotting libraries take.
     pub fn to_json(&self) -> serde_json::Value {
         let column = |of: fn(&Tick) -> f64| self.ticks.iter().map(of).collect::<Vec<f64>>();
         serde_json::json!({
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checkpoint_keeps_the_curve() {
+    fn the_curve_survives_a_checkpoint() {
         let tick = |kimg| Tick {
             kimg,
             loss: 0.1 / kimg,

@@ -1,4 +1,5 @@
-//! `cedm-trainer`: the service, its one-job command, the loss of weights, and its benchmark.
+//! The program `cedm-trainer`: `serve` performs jobs from the queue, `run` trains on a data set on
+//! disk, `loss` measures finished weights, `bench` measures speed.
 
 #![forbid(unsafe_code)]
 
@@ -6,18 +7,19 @@ use cedm_runtime::ServeArgs;
 use cedm_trainer::{BenchArgs, LossArgs, RunArgs, Trainer};
 use clap::Parser;
 
-/// Trains EDM, unconditional or conditioned on one label per image.
+/// Train EDM networks, unconditional or conditioned on one label or vector per image.
 #[derive(Parser)]
 #[command(name = "cedm-trainer", version)]
 enum Command {
-    /// Pull `train` jobs from the queue until SIGTERM.
+    /// Perform `train` jobs from the queue until SIGTERM.
     Serve(ServeArgs),
-    /// Train on a data set on disk into a folder; the same command again goes on where it stopped.
-    /// The result goes to stdout as JSON.
+    /// Train on a data set on disk; repeating the command resumes an interrupted run. Prints a
+    /// summary as JSON.
     Run(Box<RunArgs>),
-    /// Measure the loss of weights by noise level on fixed images and noise; JSON on stdout.
+    /// Measure the loss of finished weights by noise level, on fixed images and noise; prints JSON.
     Loss(LossArgs),
-    /// Measure training and sampling speed and memory of a preset on random images; JSON on stdout.
+    /// Measure speed and memory of training and sampling with a preset, on random images; prints
+    /// JSON.
     Bench(BenchArgs),
 }
 

@@ -1,18 +1,18 @@
-//! Training images as one u8 tensor: from shards in the store, or from a data set on disk.
+//! Training images as one tensor in memory, from shards of an image set or from a data set on disk.
 
 use anyhow::{Context, bail, ensure};
 use cedm_images::{ImportOptions, Shard};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// All images of a set, resident.
+/// All images of a set, in memory.
 #[derive(Debug)]
 pub struct Pictures {
-    /// u8 \[n, c, r, r\].
+    /// Pixels u8 \[n, c, r, r\] on the CPU.
     pub images: Tensor,
-    /// A label for every image, where all have one.
+    /// Label of every image; `None` if some shard has no labels.
     pub labels: Option<Vec<i64>>,
-    /// Coarse labels likewise.
+    /// Coarse label of every image; likewise.
     pub coarse_labels: Option<Vec<i64>>,
 }
 
@@ -20,7 +20,7 @@ impl Pictures {
     /// Joins shards in order.
     ///
     /// # Errors
-    /// When there is none, or when they differ in shape.
+    /// If there are no shards, or their images differ in shape.
     pub fn join(shards: Vec<Shard>) -> anyhow::Result<Self> {
         let (channels, side) = shards
             .first()
@@ -57,11 +57,11 @@ impl Pictures {
         })
     }
 
-    /// Reads a data set: a shard file (`images` u8 \[n, c, r, r\]), or anything that can be
-    /// imported, an EDM archive above all.
+    /// Reads a data set: a shard (safetensors with `images` u8 \[n, c, r, r\]), or any format that
+    /// can be imported, such as EDM's archives.
     ///
     /// # Errors
-    /// When it cannot be read, or its images are of several shapes.
+    /// If it cannot be read, holds no image, or its images differ in shape.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         if path
             .extension()
@@ -77,7 +77,7 @@ impl Pictures {
         let imported = cedm_images::import(path, &options, folder.path(), &mut |_| ())
             .with_context(|| format!("read {}", path.display()))?;
         if imported.set.count == 0 {
-            bail!("{} holds no image", path.display());
+            bail!("{} holds no images", path.display());
         }
         let shards = imported
             .set
@@ -87,7 +87,7 @@ impl Pictures {
         Self::join(shards.collect::<Result<_, _>>()?)
     }
 
-    /// (images, channels, side).
+    /// Number of images, their channels, and their height and width in pixels.
     pub fn shape(&self) -> (i64, i64, i64) {
         let size = self.images.size();
         (size[0], size[1], size[2])
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_of_several_shapes_are_no_data_set() {
+    fn shards_with_images_of_different_shapes_are_rejected() {
         let shard = |channels, resolution| Shard {
             count: 2,
             channels,

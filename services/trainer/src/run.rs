@@ -1,4 +1,4 @@
-//! `trainer run`: a data set on disk to a folder of weights, resumable at any moment.
+//! `cedm-trainer run`: from a data set on disk to a folder of weights, resumable at any moment.
 
 use crate::{
     conditions::ConditionArgs, curve::write_json, failure::job_error, pictures::Pictures,
@@ -15,48 +15,50 @@ use std::{
 };
 use tch::Tensor;
 
-/// Trains on a data set on disk. The folder holds `training.json`, `ema-<images>.safetensors` for
-/// every snapshot (upstream names), `state.safetensors`, `curve-<images>.json` (the segment under
-/// way adds to its own with every checkpoint), and `condition.safetensors` (what the sampler draws
-/// labels from, and what each label was called before ids were compacted); checkpoints are kept
-/// below `checkpoints` while it runs.
+/// Train on a data set on disk. Repeat the command to resume an interrupted run, or with a larger
+/// --kimg to extend a finished one.
+///
+/// The output folder holds training.json (the settings), ema-<images>.safetensors for every snapshot
+/// (upstream names), state.safetensors (to extend the run), curve-<images>.json (updated with every
+/// checkpoint), condition.safetensors (the labels' prior and the ids before compaction), and the
+/// folder `checkpoints` while it runs.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Data set: an EDM archive, a folder of images, or a safetensors file with `images` u8 [n, c,
     /// r, r]
     #[arg(long)]
     data: PathBuf,
-    /// Output folder; an unfinished run in it goes on
+    /// Output folder; an unfinished run in it is resumed
     #[arg(long)]
     out: PathBuf,
-    /// Where to start from; an unknown name is answered with the list
+    /// Preset with the settings of the run; an unknown name is answered with the list of presets
     #[arg(long, default_value = "cifar10")]
     preset: String,
-    /// Changes one setting: network.…, optimiser.…, augment.… or precision; may be repeated
+    /// Change one setting of the preset: network.…, optimiser.…, augment.… or precision; may be
+    /// repeated
     #[arg(long = "set", value_name = "PATH=VALUE")]
     set: Vec<String>,
-    /// What to condition on.
     #[command(flatten)]
     condition: ConditionArgs,
-    /// Budget in thousand images; the preset's own when absent
+    /// Length of the run in thousand images. Default: the preset's
     #[arg(long)]
     kimg: Option<f64>,
-    /// Thousand images between snapshots of the EMA weights; only at the end when absent
+    /// Thousand images between snapshots of the EMA weights. Default: one snapshot at the end
     #[arg(long)]
     snapshot_kimg: Option<f64>,
-    /// Seconds between two checkpoints, of which the newest is kept
+    /// Seconds between two checkpoints; only the newest is kept
     #[arg(long, default_value_t = 60.0)]
     checkpoint_s: f64,
-    /// Seed of every random stream
+    /// Seed of all random draws
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
 impl RunArgs {
-    /// Trains; what came of it.
+    /// Trains to the end of the budget and returns a summary as JSON.
     ///
     /// # Errors
-    /// Anything that is wrong with the data, the condition, the settings or the folder.
+    /// If the data, the condition or the settings do not fit, or the folder holds another run.
     pub fn run(&self) -> anyhow::Result<Value> {
         let started = cedm_torch::start();
         let preset = settings(&self.preset, &self.set)?;
@@ -91,7 +93,7 @@ impl RunArgs {
         for (field, from) in [("channels", "the data"), ("label_dim", "the condition")] {
             ensure!(
                 !changed(field),
-                "--set network.{field}: it follows from {from}, leave it out"
+                "--set network.{field}: cannot be set, it follows from {from}"
             );
         }
         let mut network = preset.network;
@@ -114,27 +116,27 @@ impl RunArgs {
         let mut training = Training::new(recipe, &pictures.images, condition, started.device)?;
 
         std::fs::create_dir_all(&self.out)
-            .with_context(|| format!("make {}", self.out.display()))?;
+            .with_context(|| format!("create {}", self.out.display()))?;
         let state = self.out.join("state.safetensors");
-        let another = "the folder holds another run: choose another --out, or remove it";
+        let other_run = "the folder holds another run: choose another --out, or remove it";
         if state.exists() {
-            training.load_state(&state).context(another)?;
+            training.load_state(&state).context(other_run)?;
         }
         let newest = self.monitor().newest()?;
         if let Some((_, file)) = &newest {
-            training.check_state(file).context(another)?;
+            training.check_state(file).context(other_run)?;
         }
-        let noted = self.out.join("training.json");
-        write_json(&noted, &self.describe(&training, images))
-            .with_context(|| format!("write {}", noted.display()))?;
+        let record = self.out.join("training.json");
+        write_json(&record, &self.describe(&training, images))
+            .with_context(|| format!("write {}", record.display()))?;
         if !prior.is_empty() {
             let prior: Vec<(&str, &Tensor)> =
                 prior.iter().map(|(name, tensor)| (*name, tensor)).collect();
             weights::write(&self.out.join("condition.safetensors"), &prior, None)
                 .map_err(job_error)?;
         }
-        // A checkpoint may stand beyond the next snapshot, where these have come closer together
-        // since.
+        // The newest checkpoint may lie beyond the next snapshot if --snapshot-kimg was reduced
+        // since: snapshots that it has passed are left out.
         let mut reached = newest.map_or(0, |(step, _)| step * batch);
         let interval = self.snapshot_kimg.map_or(whole(budget), whole).max(batch);
         let mut last = None;
@@ -155,6 +157,7 @@ impl RunArgs {
         }))
     }
 
+    /// Trains to image `to` and writes weights, curve and state; returns a summary.
     fn segment(&self, training: &mut Training, to: u64) -> anyhow::Result<Value> {
         let monitor = self.monitor();
         let curve = self.out.join(format!("curve-{}.json", images_name(to)));
@@ -165,7 +168,7 @@ impl RunArgs {
                 .train(training, &monitor, &self.out)
                 .map_err(|error| match error {
                     JobError::Drained => anyhow!(
-                        "stopped at image {}: the same command goes on from there",
+                        "stopped at image {}: repeat the command to resume from there",
                         training.nimg()
                     ),
                     error => anyhow!("train to image {to}: {error}"),
@@ -177,7 +180,7 @@ impl RunArgs {
             .curve
             .write(&curve)
             .with_context(|| format!("write {}", curve.display()))?;
-        // The state comes last: what it says is done is all there.
+        // The state is written last: it marks the segment as done, so all else must exist.
         training
             .save_state(&self.out.join("state.safetensors"))
             .map_err(job_error)?;

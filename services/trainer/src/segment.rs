@@ -1,4 +1,5 @@
-//! The loop of one segment: steps, ticks, checkpoints, the wish to stop.
+//! The training loop of one segment: optimiser steps, ticks, checkpoints, and the end at a request
+//! to stop.
 
 use crate::{
     curve::{Curve, Tick},
@@ -14,14 +15,15 @@ use std::{
 };
 use tch::{Device, Tensor};
 
-/// Ticks of a segment: points of its curve, at least.
+/// Smallest number of ticks of a segment, the points of its curve.
 const TICKS: u64 = 50;
-/// Images between two ticks at most, as upstream's own tick.
+/// Largest number of images between two ticks: 50 kimg, EDM's own default (spec §7.5).
 const TICK_IMAGES: u64 = 50_000;
-/// Images whose positions an error names.
+/// Number of images whose indices an error names.
 const NAMED_IMAGES: usize = 8;
 
-/// One segment: from where `training` stands, or from its newest checkpoint, to `to_nimg`.
+/// One segment of a run: from the state of `training`, or its newest checkpoint, to `to_nimg`
+/// images.
 #[derive(Debug)]
 pub struct Segment {
     from_nimg: u64,
@@ -31,24 +33,24 @@ pub struct Segment {
     curve_file: Option<PathBuf>,
 }
 
-/// What a finished segment leaves beside the training itself.
+/// The numbers of a finished segment; its weights are in the [`Training`].
 #[derive(Debug)]
 pub struct Finished {
-    /// All ticks.
+    /// The ticks of the segment.
     pub curve: Curve,
     /// Mean loss per pixel over the last tick.
     pub loss: Option<f64>,
-    /// Seconds in this process.
+    /// Time that this process trained, in seconds.
     pub seconds: f64,
-    /// Images trained on in this process.
+    /// Images that this process trained on; fewer than the segment's after a resume.
     pub images: u64,
 }
 
 impl Segment {
-    /// Checks the budget.
+    /// A segment from image `from_nimg` to image `to_nimg` of the run.
     ///
     /// # Errors
-    /// `Reject` for an empty budget, or one that is no whole number of batches.
+    /// `Reject` for an empty budget, or bounds that are not multiples of the batch.
     pub fn new(from_nimg: u64, to_nimg: u64, batch: u32) -> Result<Self, JobError> {
         let batch = u64::from(batch.max(1));
         if to_nimg <= from_nimg {
@@ -60,7 +62,7 @@ impl Segment {
         if !from_nimg.is_multiple_of(batch) || !to_nimg.is_multiple_of(batch) {
             let below = to_nimg / batch * batch;
             return Err(JobError::reject(anyhow!(
-                "images {from_nimg} to {to_nimg} are no whole number of batches of {batch}: the \
+                "images {from_nimg} to {to_nimg} are not a whole number of batches of {batch}: the \
                  nearest ends are {below} and {}",
                 below + batch
             )));
@@ -77,18 +79,18 @@ impl Segment {
         })
     }
 
-    /// Writes the curve so far to this file with every checkpoint.
+    /// The same segment, which also writes the curve so far to this file with every checkpoint.
     #[must_use]
     pub fn with_curve(mut self, file: PathBuf) -> Self {
         self.curve_file = Some(file);
         self
     }
 
-    /// Trains to the end.
+    /// Trains to the end of the segment.
     ///
     /// # Errors
-    /// `Drained` after a checkpoint when asked to stop; `Reject` naming step and images when the
-    /// loss is not finite.
+    /// `Drained` after a checkpoint if the monitor requests a stop; `Reject` naming step and images
+    /// if the loss is not finite.
     pub fn train(
         &mut self,
         training: &mut Training,
@@ -97,15 +99,15 @@ impl Segment {
     ) -> Result<Finished, JobError> {
         let mut curve = Curve::default();
         let batch = u64::from(training.recipe.optimiser.batch);
-        // A checkpoint that is no further than the segment's start was left behind by a crash after
-        // its segment's end.
+        // A checkpoint at or before the segment's start belongs to the previous segment: a crash
+        // between that segment's end and the removal of its checkpoints left it behind.
         if let Some((step, file)) = monitor
             .resume()?
             .filter(|(step, _)| step * batch > self.from_nimg)
         {
             if step * batch > self.to_nimg {
                 return Err(JobError::reject(anyhow!(
-                    "the checkpoint of step {step} stands at image {}, beyond the end at image {}",
+                    "the checkpoint of step {step} is at image {}, beyond the end at image {}",
                     step * batch,
                     self.to_nimg
                 )));
@@ -113,10 +115,10 @@ impl Segment {
             let kept = training.load_state(&file).map_err(job_error)?;
             curve = kept.map_or_else(Curve::default, |kept| Curve::from_tensor(&kept));
             self.last_good = format!("checkpoint of step {step}");
-            tracing::info!(step, nimg = training.nimg(), "goes on from a checkpoint");
+            tracing::info!(step, nimg = training.nimg(), "resuming from a checkpoint");
         }
-        let (begun, begun_at) = (Instant::now(), training.nimg());
-        let (mut tick_begun, mut tick_begun_at) = (begun, begun_at);
+        let (started, started_at) = (Instant::now(), training.nimg());
+        let (mut tick_started, mut tick_started_at) = (started, started_at);
         let mut pending: Vec<Tensor> = Vec::new();
         let mut loss = curve.ticks.last().map(|tick| tick.loss);
         while training.nimg() < self.to_nimg {
@@ -135,49 +137,50 @@ impl Segment {
                 "images",
             );
             let steps_done = (training.nimg() - self.from_nimg) / batch;
-            let ends = training.nimg() >= self.to_nimg;
-            let ticks = steps_done.is_multiple_of(self.tick_steps) || ends;
-            let (saves, stops) = (
-                !ends && monitor.checkpoint_due(),
-                !ends && monitor.stopping(),
+            let is_end = training.nimg() >= self.to_nimg;
+            let is_tick = steps_done.is_multiple_of(self.tick_steps) || is_end;
+            let (save, stop) = (
+                !is_end && monitor.checkpoint_due(),
+                !is_end && monitor.stopping(),
             );
-            // Reading a loss waits for the device: every step on the CPU, where nothing is gained
-            // by waiting, else every tick.
-            if training.device() == Device::Cpu || ticks || saves || stops {
+            // Reading a loss waits for the device. On a CPU that costs nothing, so a NaN is found
+            // at once; on a GPU losses are read once a tick.
+            if training.device() == Device::Cpu || is_tick || save || stop {
                 self.read_losses(training, &mut pending)?;
             }
-            if ticks {
+            if is_tick {
                 let (sum, steps) = std::mem::replace(&mut training.tick, (0.0, 0));
-                let seconds = tick_begun.elapsed().as_secs_f64().max(1e-9);
+                let seconds = tick_started.elapsed().as_secs_f64().max(1e-9);
                 let tick = Tick {
                     kimg: training.nimg() as f64 / 1000.0,
                     loss: sum / steps as f64,
                     gradient_norm: gradient_norm.double_value(&[]),
                     lr,
-                    images_per_second: (training.nimg() - tick_begun_at) as f64 / seconds,
+                    images_per_second: (training.nimg() - tick_started_at) as f64 / seconds,
                     resident_bytes: cedm_torch::resident_bytes() as f64,
                     device_bytes: cedm_torch::device_bytes().unwrap_or(0) as f64,
                 };
                 publish(monitor, &tick);
                 loss = Some(tick.loss);
                 curve.ticks.push(tick);
-                (tick_begun, tick_begun_at) = (Instant::now(), training.nimg());
+                (tick_started, tick_started_at) = (Instant::now(), training.nimg());
             }
-            if saves || stops {
+            if save || stop {
                 self.checkpoint(training, &curve, monitor, scratch)?;
             }
-            if stops {
+            if stop {
                 return Err(JobError::Drained);
             }
         }
         Ok(Finished {
             curve,
             loss,
-            seconds: begun.elapsed().as_secs_f64(),
-            images: training.nimg() - begun_at,
+            seconds: started.elapsed().as_secs_f64(),
+            images: training.nimg() - started_at,
         })
     }
 
+    /// Hands a checkpoint of training and curve to the monitor.
     fn checkpoint(
         &mut self,
         training: &Training,
@@ -198,7 +201,8 @@ impl Segment {
         Ok(())
     }
 
-    /// Adds the losses of the steps since the last reading to the tick.
+    /// Adds the losses of the steps since the last reading to the tick, after a check that they are
+    /// finite.
     fn read_losses(
         &self,
         training: &mut Training,
@@ -229,6 +233,7 @@ impl Segment {
     }
 }
 
+/// Reports a tick as metrics, progress note and log line.
 fn publish(monitor: &dyn Monitor, tick: &Tick) {
     for (gauge, value) in [
         (&metrics::LOSS, tick.loss),
@@ -257,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_is_a_whole_number_of_batches_and_not_none() {
+    fn a_budget_is_at_least_one_whole_batch() {
         let says = |from, to| Segment::new(from, to, 32).unwrap_err().to_string();
         assert!(says(0, 0).contains(
             "the budget is empty: from image 0 to image 0, expected at least one batch of 32"
@@ -265,7 +270,7 @@ mod tests {
         assert!(says(64, 32).contains("the budget is empty"));
         assert!(
             says(0, 100)
-                .contains("no whole number of batches of 32: the nearest ends are 96 and 128")
+                .contains("not a whole number of batches of 32: the nearest ends are 96 and 128")
         );
         assert_eq!(Segment::new(0, 3200, 32).unwrap().tick_steps, 2);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! A preset with single settings changed by path: `--set optimiser.lr=2e-3`.
+//! A preset with single settings changed by name: `--set optimiser.lr=2e-3`.
 
 use anyhow::{Context, bail};
 use cedm_contract::kinds::train::OptimiserParams;
@@ -6,10 +6,11 @@ use cedm_sweep::{Preset, largest_divisor, preset, preset_names};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-/// The preset with this name and these changes.
+/// The preset with this name and these changes, each `<part>.<setting>=<value>` with a value in
+/// JSON or a plain string.
 ///
 /// # Errors
-/// Naming the presets there are, the setting that is not known, or the value that does not fit.
+/// For an unknown preset (naming the known ones), an unknown setting, or a value of the wrong type.
 pub fn settings(name: &str, changes: &[String]) -> anyhow::Result<Preset> {
     let mut preset = preset(name).with_context(|| {
         format!(
@@ -18,7 +19,7 @@ pub fn settings(name: &str, changes: &[String]) -> anyhow::Result<Preset> {
         )
     })?;
     let mut tree = json!({"network": preset.network, "optimiser": preset.optimiser, "augment": preset.augment, "precision": preset.precision});
-    // Left out of what is written where it is the embedding's own, but a setting like the others.
+    // Serialisation leaves this one out where it has its default, but it can be set like the others.
     if let Some(network) = tree["network"].as_object_mut() {
         network.entry("channel_mult_noise").or_insert(Value::Null);
     }
@@ -39,15 +40,15 @@ pub fn settings(name: &str, changes: &[String]) -> anyhow::Result<Preset> {
     preset.optimiser = decode(&tree, "optimiser")?;
     preset.augment = decode(&tree, "augment")?;
     preset.precision = decode(&tree, "precision")?;
-    // Where the micro-batch is the preset's, it gives way to the batch, as in a sweep; one that was
-    // asked for is only cut to it.
-    let asked = changes
+    // The preset's micro-batch is adapted to a changed batch, as in a sweep; one that was set
+    // explicitly is only limited to the batch.
+    let explicit = changes
         .iter()
         .any(|change| change.starts_with("optimiser.micro_batch="));
     let OptimiserParams {
         batch, micro_batch, ..
     } = preset.optimiser;
-    preset.optimiser.micro_batch = if asked {
+    preset.optimiser.micro_batch = if explicit {
         micro_batch.min(batch)
     } else {
         largest_divisor(batch, micro_batch)
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_setting_changes_and_the_rest_stays() {
+    fn a_change_affects_its_setting_alone() {
         let plain = settings("cifar10", &[]).unwrap();
         let changed = settings(
             "cifar10",
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_is_named() {
+    fn unknown_presets_and_settings_are_named() {
         let says = |name: &str, change: &str| {
             format!("{:#}", settings(name, &[change.into()]).unwrap_err())
         };

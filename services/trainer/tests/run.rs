@@ -274,7 +274,7 @@ fn killed_again_and_again_it_ends_on_the_same_bytes() {
     let stopped = |images, signal| interrupted(command(&data, &killed, &more), images, signal);
     let said = stopped(64, Signal::SIGINT);
     assert!(
-        said.contains("the same command goes on from there"),
+        said.contains("repeat the command to resume from there"),
         "{said}"
     );
     let checkpoints = || {

@@ -1,90 +1,91 @@
-//! The one error type of this crate.
+//! [`ClusteringError`], the one error type of this crate.
 
 use std::path::PathBuf;
 
 /// Why features cannot be clustered, or a state cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusteringError {
-    /// A tensor whose dimensions or type do not fit.
+    /// A tensor has the wrong dimensions or type.
     #[error("{what} is {found}, expected {expected}")]
     Shape {
-        /// Which tensor.
+        /// Name of the tensor.
         what: String,
         /// Its type and shape.
         found: String,
         /// What was expected, in words.
         expected: String,
     },
-    /// NaN or infinite features.
+    /// Features hold NaN or infinite values.
     #[error(
         "features hold {count} rows with NaN or infinite values, the first is row {row}: were \
          they extracted in too low a precision?"
     )]
     NotFinite {
-        /// Rows that hold such values.
+        /// Number of rows with such values.
         count: i64,
-        /// The first of them.
+        /// Index of the first of them.
         row: i64,
     },
-    /// Rows of length zero, which have no direction.
+    /// Rows are all zero, so they have no direction.
     #[error(
         "{count} feature rows are all zero, the first is row {row}: their cosine to other rows is \
          undefined"
     )]
     ZeroRow {
-        /// How many.
+        /// Number of such rows.
         count: i64,
-        /// The first.
+        /// Index of the first of them.
         row: i64,
     },
-    /// A setting outside its range.
+    /// A setting is outside its range.
     #[error("{setting} is {found}, expected {expected}")]
     Setting {
-        /// Which setting, as in the sweep file.
+        /// Name of the setting, as in the sweep file.
         setting: &'static str,
         /// Its value.
         found: String,
-        /// What is allowed, and why.
+        /// The allowed values and their reason, in words.
         expected: String,
     },
-    /// A loss that is no number any more.
+    /// The loss of a head is NaN or infinite.
     #[error("loss of head {head} became {value} in epoch {epoch}: lower base_lr or switch clip on")]
     Diverged {
-        /// First such head.
+        /// Index of the first such head.
         head: usize,
         /// Its loss.
         value: f64,
-        /// Epoch, from 0.
+        /// Number of the epoch, from 0.
         epoch: u32,
     },
-    /// A state or weight file that does not fit.
+    /// A state or weight file cannot be read, or is of another training.
     #[error("{}: {reason}", file.display())]
     File {
-        /// Which file.
+        /// The file.
         file: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// Weights whose names or shapes do not fit together.
+    /// Names or shapes of weights do not fit together.
     #[error("head weights: {reason}")]
     Weights {
         /// What is wrong.
         reason: String,
     },
-    /// A formula of the maths crate refused its input.
+    /// A formula of `cedm-maths` rejected its input.
     #[error(transparent)]
     Maths(#[from] cedm_maths::MathsError),
-    /// A libtorch call that failed.
+    /// A call of libtorch failed.
     #[error("libtorch, while {doing}: {source}")]
     Torch {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// libtorch's words.
+        /// libtorch's error.
         source: tch::TchError,
     },
 }
 
 impl ClusteringError {
+    /// [`ClusteringError::Setting`] from anything that can be printed.
     pub(crate) fn setting(
         setting: &'static str,
         found: impl ToString,

@@ -1,9 +1,10 @@
-//! k-means as scikit-learn does it: greedy k-means++, Lloyd, empty clusters relocated, several
-//! starts (spec §5).
+//! k-means as scikit-learn defines it: greedy k-means++, Lloyd's algorithm, relocation of empty
+//! clusters, the best of several starts (spec §5).
 //!
 //! Distances are matrix products over pieces of rows. Rows are centred on their mean first, which
-//! keeps float32 distances exact where features are far from the origin. A GPU does it all on the
-//! device. Sets that do not fit into memory are clustered by mini-batches ([`fit_mini_batch`]).
+//! keeps float32 distances accurate for features far from the origin. On a GPU everything but the
+//! choice of the best start happens on the device. Sets that do not fit into memory are clustered by
+//! mini-batches ([`fit_mini_batch`]).
 
 mod lloyd;
 mod mini_batch;
@@ -21,28 +22,29 @@ use crate::{ClusteringError, Features};
 use cedm_contract::kinds::cluster::KmeansParams;
 use tch::{Kind, Tensor};
 
-/// The best of several starts.
+/// The result of the start with the lowest inertia.
 #[derive(Debug)]
 pub struct Fitted {
-    /// \[C, D\], the features' type and device.
+    /// Centroids \[C, D\] in the features' type, on their device.
     pub centroids: Tensor,
-    /// i64 \[N\] on the CPU: the nearest centroid of each row.
+    /// Index of the nearest centroid of each row, i64 \[N\] on the CPU.
     pub ids: Tensor,
-    /// Sum of squared distances to it.
+    /// Sum over rows of the squared distance to the nearest centroid.
     pub inertia: f64,
     /// Lloyd iterations (or mini-batches) of that start.
     pub iterations: u32,
-    /// Which start it was, from 0.
+    /// Index of that start, from 0.
     pub start: u32,
-    /// Inertia of every start.
+    /// Inertia of every start, in order.
     pub inertias: Vec<f64>,
 }
 
-/// Clusters the features. `progress` hears (starts done, in all, inertia so far) and says whether
-/// to go on; the result is `None` when it said no.
+/// Clusters the features into `clusters` clusters; by mini-batches if `params.mini_batch` is not 0.
+/// `progress` is called with (starts done, starts in all, inertia so far); if it returns false the
+/// result is `None`.
 ///
 /// # Errors
-/// When a setting does not fit the data.
+/// [`ClusteringError::Setting`] for a setting that is out of range or does not fit the data.
 pub fn fit(
     features: &Features,
     clusters: u32,
@@ -56,12 +58,14 @@ pub fn fit(
     check(features.rows(), clusters, params)?;
     let _guard = tch::no_grad_guard();
     let rows = Rows::new(features);
+    // Relative to the mean variance of the features, as in scikit-learn, so that `tolerance` does
+    // not depend on their scale.
     let tolerance = params.tolerance * rows.mean_variance();
     let mut best: Option<Fitted> = None;
     let mut inertias = Vec::new();
     for start in 0..params.starts {
         let mut going = true;
-        let mut watch = |inertia: f64| {
+        let mut on_iteration = |inertia: f64| {
             going = progress(start, params.starts, inertia);
             going
         };
@@ -71,7 +75,7 @@ pub fn fit(
             &initial,
             params.max_iterations,
             tolerance,
-            &mut watch,
+            &mut on_iteration,
         );
         if !going {
             return Ok(None);
@@ -96,6 +100,7 @@ pub fn fit(
     Ok(best.map(|best| Fitted { inertias, ..best }))
 }
 
+/// Checks the settings against their ranges and against the number of rows.
 fn check(rows: i64, clusters: u32, params: &KmeansParams) -> Result<(), ClusteringError> {
     if clusters < 2 {
         return Err(ClusteringError::setting("clusters", clusters, "at least 2"));
@@ -130,10 +135,10 @@ fn check(rows: i64, clusters: u32, params: &KmeansParams) -> Result<(), Clusteri
     Ok(())
 }
 
-/// Cluster of each row of other features, by the nearest centroid: i64 \[rows\] on the CPU.
+/// Index of the nearest centroid \[C, D\] for each row of other features: i64 \[rows\] on the CPU.
 pub fn nearest_centroid(features: &Features, centroids: &Tensor) -> Tensor {
     let rows = Rows::new(features);
-    let centred = rows.moved(
+    let centred = rows.centred_centroids(
         &centroids
             .to_device(features.device())
             .to_kind(features.kind()),

@@ -1,14 +1,14 @@
-//! Exact cosine nearest neighbours in tiles (spec §3).
+//! Exact cosine nearest neighbours, in tiles of the similarity matrix (spec §3).
 //!
-//! Similarity is symmetric, so only the tiles on and above the diagonal are computed; each serves
-//! its rows and, read the other way, its columns. Every row meets its columns in ascending order,
-//! which makes "the lower index wins" a strict comparison. The matrix products run where the
-//! features lie; selection runs on the host with as many threads as libtorch uses.
+//! Similarity is symmetric, so only the tiles on and above the diagonal are computed; each is used
+//! for its rows and, transposed, for its columns. Every row is compared with the others in ascending
+//! order, so that a strict comparison keeps the lower of two equally similar rows. The matrix
+//! products run on the features' device; the selection of the best runs on the host, with as many
+//! threads as libtorch uses.
 //!
-//! Memory: one unit-length copy of the features, two tiles within the budget (one where the
-//! features lie, one on the host) and at most 32·k bytes per row. An N × N matrix never exists.
-//! Sets too large for one process, or for its memory, are searched in [`parts`](PartSearch) that
-//! any number of processes share.
+//! Memory: one unit-length copy of the features, two tiles within the budget (one on the features'
+//! device, one on the host) and at most 32·k bytes per row. The N × N matrix is never stored. Sets
+//! too large for one process are searched in [parts](PartSearch), which several processes can share.
 
 mod parts;
 mod sample;
@@ -23,24 +23,26 @@ use selection::Selection;
 use tch::{Kind, Tensor, kind::Element};
 use tiles::Tiles;
 
-/// Neighbours of every row.
+/// The nearest other rows of every row.
 #[derive(Debug)]
 pub struct Neighbours {
     /// Row indices by descending similarity, equal ones by ascending index; i32 \[N, k\] on the
     /// CPU.
     pub indices: Tensor,
-    /// Their cosine similarities; the features' type, \[N, k\] on the CPU.
+    /// Their cosine similarities in the features' type, \[N, k\] on the CPU.
     pub similarities: Tensor,
 }
 
-/// Memory for both tiles together when the caller has no wish, in bytes.
+/// Default memory for both tiles together, in bytes.
 pub const DEFAULT_TILE_BYTES: u64 = 64 << 20;
 
-/// The `k` nearest other rows of every row. `progress` hears (pairs of rows done, in all) after
-/// each tile and says whether to go on; the result is `None` when it said no.
+/// The `k` nearest other rows of every row, with `tile_bytes` of memory for both tiles. `progress`
+/// is called with (pairs of rows done, pairs in all) after each tile; if it returns false the result
+/// is `None`.
 ///
 /// # Errors
-/// When `k` is 0 or not below the number of rows, or a row is all zero.
+/// [`ClusteringError::Setting`] if `k` is 0 or not below the number of rows,
+/// [`ClusteringError::ZeroRow`] if a row is all zero.
 pub fn nearest(
     features: &Features,
     k: u32,
@@ -56,6 +58,7 @@ pub fn nearest(
     })
 }
 
+/// Checks that every row has `k` others.
 fn check_k(k: u32, rows: i64) -> Result<(), ClusteringError> {
     if k == 0 || i64::from(k) >= rows {
         let expected = format!("from 1 to {}: every row has {} others", rows - 1, rows - 1);
@@ -64,10 +67,10 @@ fn check_k(k: u32, rows: i64) -> Result<(), ClusteringError> {
     Ok(())
 }
 
-/// Refuses lists that are not of a set of `rows` rows, or shorter than `at_least`.
+/// Checks that neighbour lists belong to a set of `rows` rows and hold `at_least` neighbours each.
 ///
 /// # Errors
-/// [`ClusteringError::Shape`] with what was found.
+/// [`ClusteringError::Shape`] for another type or shape, or for indices outside the set.
 pub fn check_lists(neighbours: &Tensor, rows: i64, at_least: u32) -> Result<(), ClusteringError> {
     let size = neighbours.size();
     let error = |found: String| ClusteringError::Shape {
@@ -98,11 +101,12 @@ pub fn check_lists(neighbours: &Tensor, rows: i64, at_least: u32) -> Result<(), 
     }
 }
 
-/// Threads for the selection: as many as libtorch uses.
+/// Number of threads for the selection: as many as libtorch uses.
 fn threads() -> usize {
     tch::get_num_threads().max(1) as usize
 }
 
+/// The search over unit rows \[N, D\] of type `T`; `None` if `progress` returned false.
 fn scan<T: Element + Copy + PartialOrd + Default + Send + Sync>(
     unit: &Tensor,
     k: usize,
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn tiles_of_any_size_find_what_a_full_sort_finds() {
+    fn tiles_of_any_size_give_the_result_of_a_full_sort() {
         let features = features(333, 9, Kind::Double);
         let unit = features.unit_rows().unwrap();
         let mut similarity = unit.mm(&unit.tr());
@@ -190,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_rows_come_by_ascending_index_and_never_oneself() {
+    fn equally_similar_rows_are_ordered_by_index_without_the_row_itself() {
         let rows =
             Tensor::from_slice2(&[[1f32, 0.0], [0.0, 1.0], [2.0, 0.0], [1.0, 0.0], [3.0, 0.0]]);
         let (found, similarities) = all(&Features::new(&rows).unwrap(), 3, DEFAULT_TILE_BYTES);
@@ -202,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_neighbours_are_refused() {
+    fn too_many_neighbours_are_rejected() {
         let error = nearest(&features(5, 2, Kind::Float), 5, 1, &mut |_, _| true)
             .unwrap_err()
             .to_string();
@@ -213,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_rises_to_the_whole_and_can_stop() {
+    fn progress_rises_to_the_total_and_can_stop_the_search() {
         let features = features(300, 4, Kind::Float);
         let mut heard = Vec::new();
         nearest(&features, 3, 1, &mut |done, total| {
@@ -277,8 +281,8 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_any_number_find_what_one_search_finds() {
-        // small whole numbers in float64: cosines are exact up to one rounding, and many are equal
+    fn any_number_of_parts_gives_the_result_of_one_search() {
+        // Small whole numbers in float64: cosines are exact up to one rounding, and many are equal.
         let many = (Tensor::arange(301 * 4, (Kind::Double, Device::Cpu)) * 12.9898)
             .sin()
             .view([301, 4])
@@ -310,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_out_of_turn_and_odd_settings_are_refused() {
+    fn blocks_out_of_order_and_settings_out_of_range_are_rejected() {
         let error = |result: Result<bool, ClusteringError>| result.unwrap_err().to_string();
         assert_eq!(
             Blocks::new(9, 4).unwrap_err().to_string(),

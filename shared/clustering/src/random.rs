@@ -1,23 +1,24 @@
-//! Random streams derived from (seed, purpose, index): never carried along, so resuming needs no
-//! generator state.
+//! Random streams derived from (seed, purpose, index). No generator is kept from one use to the
+//! next, so a saved state holds no generator state.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// What a stream is for; part of its key, so that purposes never share draws.
+/// What a stream is used for; part of its key, so that purposes never share draws.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     /// Initial weights of one head.
     HeadWeights = 1,
     /// Order of the images in one epoch, and the partner of each.
     Epoch = 2,
-    /// k-means++ of one start.
+    /// k-means++ of one start of k-means.
     Seeding = 3,
-    /// One mini-batch of k-means.
+    /// Rows of one mini-batch of k-means.
     MiniBatch = 4,
 }
 
-/// The stream of this seed, purpose and index: all of them are in its key.
+/// The stream of this seed, purpose and index. All three are parts of the 32-byte key, so streams
+/// differ by construction; the last eight bytes separate them from other users of the same seed.
 pub(crate) fn stream(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
     let mut key = [0u8; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -27,10 +28,11 @@ pub(crate) fn stream(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key)
 }
 
-/// Normal draws by Box and Muller.
+/// `count` normal draws of mean 0 and standard deviation `std`, by the method of Box and Muller.
 pub(crate) fn normals(rng: &mut ChaCha8Rng, count: usize, std: f64) -> Vec<f32> {
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {
+        // 1 − u lies in (0, 1], so the logarithm is finite.
         let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt() * std;
         let (sin, cos) = (std::f64::consts::TAU * rng.random::<f64>()).sin_cos();
         values.push((radius * cos) as f32);
@@ -40,7 +42,7 @@ pub(crate) fn normals(rng: &mut ChaCha8Rng, count: usize, std: f64) -> Vec<f32> 
     values
 }
 
-/// 0..count in random order (Fisher and Yates).
+/// The numbers 0..count in random order, by the shuffle of Fisher and Yates.
 pub(crate) fn permutation(rng: &mut ChaCha8Rng, count: i64) -> Vec<i64> {
     let mut order: Vec<i64> = (0..count).collect();
     for last in (1..order.len()).rev() {

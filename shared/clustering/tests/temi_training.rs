@@ -90,7 +90,7 @@ fn separate_directions_become_clusters() {
 }
 
 #[test]
-fn a_resumed_training_equals_an_undisturbed_one() {
+fn a_resumed_training_equals_an_uninterrupted_one() {
     let whole = finish(training(&params()));
     let folder = tempfile::tempdir().unwrap();
     // in the first epoch, in mid-epoch, and right at the end of an epoch
@@ -149,7 +149,7 @@ fn the_last_layer_is_frozen_at_first() {
 }
 
 #[test]
-fn double_precision_tells_the_same_story() {
+fn float64_agrees_with_float32() {
     let (features, neighbours) = data();
     let double = Features::new(&features.tensor().to_kind(Kind::Double)).unwrap();
     let short = TemiParams {

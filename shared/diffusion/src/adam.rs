@@ -2,19 +2,19 @@
 
 use tch::{Kind, Tensor};
 
-/// Moments and step count.
+/// State of Adam for one flat weight buffer: two moments and the step count.
 #[derive(Debug)]
 pub struct Adam {
-    /// First moment.
+    /// First moment, in the shape and type of the weights (PyTorch's name in a state dict).
     pub exp_avg: Tensor,
-    /// Second moment.
+    /// Second moment, likewise.
     pub exp_avg_sq: Tensor,
-    /// Updates made.
+    /// Updates made so far, for the bias correction.
     pub steps: u64,
 }
 
 impl Adam {
-    /// Zero moments for these weights.
+    /// Zero moments in the shape, type and device of `weights`.
     pub fn new(weights: &Tensor) -> Self {
         Self {
             exp_avg: weights.detach().zeros_like(),
@@ -23,7 +23,8 @@ impl Adam {
         }
     }
 
-    /// One update of `weights`, in place.
+    /// One update of `weights`, in place, with learning rate `lr` (Kingma and Ba 2015, algorithm
+    /// 1).
     pub fn step(
         &mut self,
         weights: &mut Tensor,
@@ -41,6 +42,8 @@ impl Adam {
             let _ = self
                 .exp_avg_sq
                 .g_add_(&(gradient.square().g_mul_scalar_(1.0 - beta2)));
+            // √v̂ + ε with the correction inside the root, in PyTorch's order of operations, so that
+            // results agree with a reference run to the last digits.
             let mut denominator = self.exp_avg_sq.sqrt();
             let _ = denominator.g_mul_scalar_(1.0 / correction2.sqrt());
             let _ = denominator.g_add_scalar_(eps);
@@ -51,7 +54,8 @@ impl Adam {
     }
 }
 
-/// Euclidean norm of a flat gradient, in float64 without synchronising the device.
+/// Euclidean norm of a flat gradient: a float64 scalar on the gradient's device, so that asking
+/// for it does not wait for the device.
 pub fn norm(gradient: &Tensor) -> Tensor {
     gradient.detach().square().sum(Kind::Double).sqrt()
 }

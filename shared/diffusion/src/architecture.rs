@@ -1,4 +1,4 @@
-//! Which network: the constructor arguments of the published SongUNet, free of presets.
+//! [`Architecture`]: the constructor arguments of the published SongUNet, without presets.
 
 use crate::DiffusionError;
 use cedm_contract::kinds::train::{Embedding, NetworkSpec};
@@ -7,39 +7,39 @@ use cedm_contract::kinds::train::{Embedding, NetworkSpec};
 /// DDPM++ are two settings of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Architecture {
-    /// Side of the images.
+    /// Height and width of the images in pixels.
     pub resolution: i64,
-    /// Image channels.
+    /// Channels of the images: 1 or 3.
     pub channels: i64,
-    /// Label slots; 0 for unconditional.
+    /// Width of the class labels; 0 for an unconditional network.
     pub label_dim: i64,
     /// Width of the augmentation labels; 0 for none.
     pub augment_dim: i64,
-    /// Base width.
+    /// Base number of channels of the U-Net.
     pub model_channels: i64,
-    /// Width multiplier of each level.
+    /// Channels of each level in units of `model_channels`, from the finest to the coarsest.
     pub channel_mult: Vec<i64>,
     /// Embedding width in units of `model_channels`.
     pub channel_mult_emb: i64,
     /// Width of the noise embedding in units of `model_channels`.
     pub channel_mult_noise: i64,
-    /// Blocks per level.
+    /// Residual blocks per level of the encoder; the decoder has one more.
     pub num_blocks: i64,
-    /// Resolutions with attention.
+    /// Resolutions (in pixels) at which blocks have attention.
     pub attn_resolutions: Vec<i64>,
-    /// Dropout before the second convolution of each block.
+    /// Dropout probability before the second convolution of each block.
     pub dropout: f64,
-    /// Probability of dropping a label in training.
+    /// Probability of replacing a label by zeros in training (for classifier-free guidance).
     pub label_dropout: f64,
     /// Fourier features of the noise level instead of the positional embedding.
     pub fourier: bool,
-    /// How the encoder's coarser levels see the down-sampled image.
+    /// How the down-sampled image joins the coarser levels of the encoder.
     pub encoder: ImagePath,
-    /// Every level of the decoder adds to the image, instead of the finest alone.
+    /// Whether every level of the decoder adds to the image, instead of the finest alone.
     pub skip_decoder: bool,
-    /// Taps of the resampling filter, not normalised.
+    /// Taps of the resampling filter, not normalised: \[1, 1\] or \[1, 3, 3, 1\].
     pub resample_filter: Vec<f64>,
-    /// Expected standard deviation of the data.
+    /// Expected standard deviation of the data, for the preconditioning.
     pub sigma_data: f64,
 }
 
@@ -50,8 +50,8 @@ pub enum ImagePath {
     None,
     /// Filtered down, then added through a 1×1 convolution (`encoder_type` skip).
     Skip,
-    /// Convolved down, added, and taken further down as what it has become: NCSN++ (`encoder_type`
-    /// residual).
+    /// Convolved down and added; the sum is what the next level convolves down: NCSN++
+    /// (`encoder_type` residual).
     Residual,
 }
 
@@ -96,7 +96,7 @@ impl TryFrom<&NetworkSpec> for Architecture {
 }
 
 impl Architecture {
-    /// Refuses what cannot be built.
+    /// Checks that the network can be built.
     ///
     /// # Errors
     /// [`DiffusionError::Setting`] naming the first field that is out of range.
@@ -127,6 +127,8 @@ impl Architecture {
                 "a multiplier of at least 1 for every level".into(),
             );
         }
+        // Every level but the finest halves the resolution exactly: the up block doubles it again,
+        // and an odd side would not come back to itself.
         let halvings = self.channel_mult.len() - 1;
         if halvings >= 16 || self.resolution % (1 << halvings) != 0 {
             let expected = format!(
@@ -136,6 +138,8 @@ impl Architecture {
             );
             return refuse("resolution", self.resolution.to_string(), expected);
         }
+        // Half of the noise embedding's channels are sines, half cosines; four channels are one
+        // group of a group norm.
         if self.model_channels % 2 != 0 || self.model_channels < 4 {
             return refuse(
                 "model_channels",
@@ -161,7 +165,7 @@ impl Architecture {
         Ok(())
     }
 
-    /// Width of the noise embedding.
+    /// Width of the noise embedding, before the mapping layers.
     pub fn noise_channels(&self) -> i64 {
         self.model_channels * self.channel_mult_noise
     }
@@ -172,7 +176,8 @@ impl Architecture {
     }
 }
 
-/// Groups of a group norm: four channels each, 32 at most (spec §7.3).
+/// Number of groups of a group norm over `channels`: four channels each, 32 groups at most (spec
+/// §16.1; PyTorch has no default for it).
 pub fn group_count(channels: i64) -> i64 {
     (channels / 4).clamp(1, 32)
 }

@@ -1,4 +1,5 @@
-//! The one error type of this crate.
+//! [`DiffusionError`], the one error type of this crate, and the guard that turns libtorch's
+//! out-of-memory panics into it.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -8,45 +9,45 @@ use std::{
 /// Why something cannot be built, trained, sampled, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum DiffusionError {
-    /// A setting out of range.
+    /// A setting is out of range.
     #[error("`{field}` is {found}, expected {expected}")]
     Setting {
-        /// Which.
+        /// Name of the setting, as in the sweep file.
         field: &'static str,
         /// Its value.
         found: String,
-        /// What it may be.
+        /// The allowed values, in words.
         expected: String,
     },
-    /// Weights of another network.
+    /// Weights whose names or shapes are not those of this network.
     #[error("{origin} holds weights of another network: {difference}")]
     Weights {
-        /// The file, or what the tensors are called.
+        /// The file, or a name for the set of tensors.
         origin: String,
         /// Missing, unexpected and misshapen tensors.
         difference: String,
     },
-    /// A tensor of a wrong shape or type.
+    /// A tensor has the wrong shape or type.
     #[error("{what} has shape {found}, expected {expected}")]
     Shape {
-        /// Which tensor.
+        /// Name of the tensor.
         what: String,
-        /// As found.
+        /// Its type and shape.
         found: String,
-        /// As needed.
+        /// The required type and shape.
         expected: String,
     },
     /// Labels that do not fit the network or the data.
     #[error("{what}: {found}, expected {expected}")]
     Labels {
-        /// Which labels.
+        /// Where the labels come from.
         what: String,
-        /// As found.
+        /// What was found, in words.
         found: String,
-        /// As needed.
+        /// What is needed, in words.
         expected: String,
     },
-    /// A loss that is not finite.
+    /// The loss is not finite.
     #[error(
         "the loss became {loss} in step {step} (images {first_image} to {last_image} of the run, \
          seed {seed}, data indices {indices:?}); \
@@ -57,23 +58,23 @@ pub enum DiffusionError {
         loss: f64,
         /// Optimiser step, counted from 0.
         step: u64,
-        /// Count of images before the step.
+        /// Images trained on before the step.
         first_image: u64,
-        /// Count of images after it.
+        /// Images trained on after the step.
         last_image: u64,
         /// Seed of the run, from which every draw of the step derives.
         seed: u64,
         /// The first images of the batch, as positions in the data set.
         indices: Vec<i64>,
-        /// Where to go on from.
+        /// The checkpoint to resume from, or the start of the run.
         last_good: String,
     },
-    /// Memory ran out.
+    /// The device or the host ran out of memory.
     #[error("out of memory at {at}: try {advice}")]
     OutOfMemory {
-        /// Doing what.
+        /// The operation that needed the memory.
         at: String,
-        /// What to try.
+        /// A setting to change.
         advice: String,
     },
     /// A file that cannot be read or written.
@@ -81,27 +82,27 @@ pub enum DiffusionError {
     File {
         /// `read` or `write`.
         action: &'static str,
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with it.
         reason: String,
     },
-    /// A state that belongs to another run.
+    /// A training state that belongs to another run.
     #[error("{} is the state of another run: {difference}", path.display())]
     State {
         /// The file.
         path: PathBuf,
-        /// What differs.
+        /// The settings or data that differ.
         difference: String,
     },
-    /// libtorch's own complaint.
+    /// Any other error of libtorch, with the first line of its message.
     #[error("libtorch: {0}")]
     Torch(String),
 }
 
 impl From<tch::TchError> for DiffusionError {
     fn from(error: tch::TchError) -> Self {
-        // The first line says what; the rest is a C++ backtrace.
+        // The first line is the message; the rest is a C++ backtrace.
         Self::Torch(
             error
                 .to_string()
@@ -113,8 +114,8 @@ impl From<tch::TchError> for DiffusionError {
     }
 }
 
-/// Runs `work`; where libtorch panics because memory ran out, says doing what and what to try.
-/// Other panics go on.
+/// Runs `work` and turns a panic of libtorch for lack of memory into an error that names the
+/// operation (`at`) and a setting to change (`advice`). Other panics continue unwinding.
 ///
 /// # Errors
 /// [`DiffusionError::OutOfMemory`].
@@ -129,6 +130,8 @@ pub fn guard_memory<T>(
             .cloned()
             .unwrap_or_default()
             .to_ascii_lowercase();
+        // tch panics with libtorch's text; these are the ways in which the CPU allocator, the CUDA
+        // allocator, cuBLAS and cuDNN say that an allocation failed.
         let is_memory = [
             "out of memory",
             "can't allocate memory",

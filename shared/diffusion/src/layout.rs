@@ -1,25 +1,25 @@
 //! Every tensor of a network: its upstream name, shape and initial distribution, in the order of
 //! the state dict.
 
-/// How a tensor starts.
+/// How a tensor is initialised.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fill {
-    /// Uniform on ±√(6 / (fan_in + fan_out)), times the gain: 1, 1e-5 ("near zero, not zero") or
-    /// √0.2 (spec §7.3).
+    /// Uniform on ±√(6 / (fan_in + fan_out)), times a gain: 1 for ordinary layers, 1e-5 for those
+    /// that end a residual branch, √0.2 for queries, keys and values (spec §7.3, "Init").
     XavierUniform {
         /// Factor on the draw.
         gain: f64,
     },
-    /// Zero: biases.
+    /// All zeros, for biases.
     Zeros,
-    /// One: weights of norms.
+    /// All ones, for the weights of norms.
     Ones,
-    /// Normal with this standard deviation: Fourier frequencies.
+    /// Normal, for Fourier frequencies.
     Normal {
         /// Standard deviation.
         std: f64,
     },
-    /// The normalised resampling filter.
+    /// The outer product of the resampling filter with itself, normalised to sum 1.
     ResampleFilter,
 }
 
@@ -28,11 +28,11 @@ pub enum Fill {
 pub struct Entry {
     /// Upstream name with the `model.` prefix.
     pub name: String,
-    /// Shape.
+    /// Shape, row-major as in PyTorch.
     pub shape: Vec<i64>,
-    /// How it starts.
+    /// How it is initialised.
     pub fill: Fill,
-    /// Whether it is trained; buffers are not.
+    /// Whether it is a parameter; buffers are not trained.
     pub trained: bool,
 }
 
@@ -43,19 +43,19 @@ impl Entry {
     }
 }
 
-/// Where a layer finds its tensor: an index into [`Layout::entries`].
+/// A layer's handle to one of its tensors: an index into [`Layout::entries`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot(pub(crate) usize);
 
-/// The inventory of a network.
+/// All tensors of a network, in state-dict order; built by the layers' constructors.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layout {
-    /// In state-dict order.
+    /// The tensors in state-dict order.
     pub entries: Vec<Entry>,
 }
 
 impl Layout {
-    /// Adds a trained tensor.
+    /// Registers a trained tensor and returns its handle.
     pub fn parameter(&mut self, name: String, shape: &[i64], fill: Fill) -> Slot {
         self.entries.push(Entry {
             name,
@@ -66,7 +66,7 @@ impl Layout {
         Slot(self.entries.len() - 1)
     }
 
-    /// Adds a tensor that is not trained.
+    /// Registers a buffer, a tensor that is stored but not trained, and returns its handle.
     pub fn buffer(&mut self, name: String, shape: &[i64], fill: Fill) -> Slot {
         self.entries.push(Entry {
             name,
@@ -77,7 +77,7 @@ impl Layout {
         Slot(self.entries.len() - 1)
     }
 
-    /// Number of trained numbers.
+    /// Number of trained scalars; buffers do not count.
     pub fn parameter_count(&self) -> u64 {
         self.entries
             .iter()

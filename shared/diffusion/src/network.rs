@@ -6,6 +6,7 @@
 //! or float64.
 
 mod block;
+mod build;
 mod embedding;
 mod layers;
 mod resample;
@@ -14,60 +15,62 @@ pub use embedding::{one_hot, positional_features};
 
 use crate::{
     DiffusionError,
-    architecture::{Architecture, ImagePath, group_count},
+    architecture::{Architecture, group_count},
     layout::{Fill, Layout},
     parameters::Views,
     precondition::{Coefficients, Preconditioning},
 };
-use block::{Block, BlockShape};
+use block::Block;
+use build::{build_decoder, build_encoder};
 use embedding::Mapping;
-use layers::{Conv, ConvShape, GroupNorm, NEAR_ZERO, PLAIN, Resample};
+use layers::{Conv, GroupNorm};
 use resample::Resampler;
 use std::f64::consts::FRAC_1_SQRT_2;
 use tch::{Kind, Tensor};
 
 /// One module of the encoder.
 #[derive(Clone, Debug)]
-enum Stage {
+enum EncoderModule {
     /// First convolution of the finest level.
     Conv(Conv),
     /// Residual block.
     Block(Block),
-    /// The image goes down a level (skip encoder).
+    /// Halves the resolution of the image (skip encoder).
     ImageDown(Resampler),
-    /// It joins through a 1×1 convolution (skip encoder).
+    /// Adds the image through a 1×1 convolution (skip encoder).
     ImageSkip(Conv),
-    /// It joins on its way down (residual encoder).
+    /// Convolves the image down a level and adds it (residual encoder).
     Residual(Conv),
 }
 
 /// One module of the decoder.
 #[derive(Clone, Debug)]
-enum Rise {
+enum DecoderModule {
     /// Residual block.
     Block(Block),
-    /// The image so far goes up a level (skip decoder).
+    /// Doubles the resolution of the output image so far (skip decoder).
     ImageUp(Resampler),
-    /// What the level says of the image: norm, then convolution, each with its name.
+    /// Adds to the output image: norm, SiLU, convolution, with the norm's upstream name.
     Image {
         norm: (String, GroupNorm),
         conv: Conv,
     },
 }
 
-/// How a forward pass runs.
+/// How a forward pass is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode {
-    /// Dropout acts.
+    /// Whether dropout is active.
     pub train: bool,
-    /// Type of the activations inside the U-Net; `None` for that of the weights.
+    /// Type of the activations inside the U-Net; `None` for the type of the input.
     pub activations: Option<Kind>,
-    /// Activations with channels innermost.
+    /// Whether activations are laid out with channels innermost, which convolutions on tensor
+    /// cores prefer.
     pub channels_last: bool,
 }
 
 impl Mode {
-    /// No dropout, full precision.
+    /// Evaluation: no dropout, activations in the type of the input.
     pub const EVAL: Mode = Mode {
         train: false,
         activations: None,
@@ -75,20 +78,30 @@ impl Mode {
     };
 }
 
-/// The network.
+/// The labels of a forward pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Labels<'a> {
+    /// Class labels \[n, L\]; `None` means a row of zeros, the missing label of a conditional
+    /// network.
+    pub class: Option<&'a Tensor>,
+    /// Augmentation labels \[n, A\]; `None` skips that branch, as in sampling.
+    pub augment: Option<&'a Tensor>,
+}
+
+/// SongUNet under EDM preconditioning, without its numbers.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// What it was built from.
+    /// The arguments it was built from.
     pub architecture: Architecture,
-    /// Its tensors.
+    /// Names, shapes and initial distributions of its tensors.
     pub layout: Layout,
     mapping: Mapping,
-    encoder: Vec<(String, Stage)>,
-    decoder: Vec<(String, Rise)>,
+    encoder: Vec<(String, EncoderModule)>,
+    decoder: Vec<(String, DecoderModule)>,
 }
 
 impl Network {
-    /// Builds the structure.
+    /// Builds the network's structure and registers its tensors.
     ///
     /// # Errors
     /// [`DiffusionError::Setting`] for an architecture that cannot be built.
@@ -98,6 +111,7 @@ impl Network {
         let mapping = Mapping::new(&mut layout, &architecture);
         let (encoder, widths, width) = build_encoder(&mut layout, &architecture);
         let decoder = build_decoder(&mut layout, &architecture, widths, width);
+        // Group norms are the tensors that start as ones; each must divide into its groups.
         for entry in layout
             .entries
             .iter()
@@ -129,12 +143,12 @@ impl Network {
         })
     }
 
-    /// The raw U-Net F: \[n, c, r, r\], c_noise \[n\] → \[n, c, r, r\]. `tap` sees every module's
-    /// output under its upstream name.
+    /// The raw U-Net F of images \[n, c, r, r\] and c_noise \[n\]: \[n, c, r, r\] in the type of
+    /// the activations. `tap` is called with every module's output under its upstream name.
     ///
     /// A decoder block whose float16 output is not finite is computed again in float32, in which
-    /// the decoder then goes on (spec §7.4). Looking costs a wait for the device, so float16 is
-    /// looked at once, at its end, and block by block only then.
+    /// the decoder then continues (spec §7.4). The check waits for the device, so it is made once,
+    /// on the output; only if that overflowed is the pass repeated with a check after every block.
     pub fn unet(
         &self,
         views: &Views,
@@ -148,16 +162,16 @@ impl Network {
             .mapping
             .forward(views, c_noise, labels.class, labels.augment, tap);
         let x = x.to_kind(mode.activations.unwrap_or_else(|| x.kind()));
-        let out = self.pass(views, &x, &embedding, mode, false, tap);
+        let out = self.forward(views, &x, &embedding, mode, false, tap);
         if x.kind() == Kind::Half && !all_finite(&out) {
-            return self.pass(views, &x, &embedding, mode, true, tap);
+            return self.forward(views, &x, &embedding, mode, true, tap);
         }
         out
     }
 
     /// Encoder and decoder. The embedding stays in its own type, float32 at least (spec §7.4).
-    /// `rescue` looks at every decoder block for float16 that overflowed.
-    fn pass(
+    /// `rescue` checks every decoder block for a float16 overflow.
+    fn forward(
         &self,
         views: &Views,
         x: &Tensor,
@@ -168,29 +182,49 @@ impl Network {
     ) -> Tensor {
         let mut x = x.shallow_clone();
         if mode.channels_last {
+            // Same shape and values, but with the strides of channels-last.
             x = x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
         }
+        let skips = self.encode(views, x, embedding, mode, tap);
+        self.decode(views, skips, embedding, mode, rescue, tap)
+    }
+
+    /// The outputs of the encoder that the decoder takes as skip connections, the deepest last.
+    fn encode(
+        &self,
+        views: &Views,
+        x: Tensor,
+        embedding: &Tensor,
+        mode: Mode,
+        tap: &mut dyn FnMut(&str, &Tensor),
+    ) -> Vec<Tensor> {
+        let mut x = x;
         let mut image = x.shallow_clone();
         let mut skips: Vec<Tensor> = Vec::with_capacity(self.encoder.len());
-        for (name, stage) in &self.encoder {
-            let replaces_skip = matches!(stage, Stage::ImageSkip(_) | Stage::Residual(_));
-            match stage {
-                Stage::Conv(conv) => x = conv.forward(views, &x),
-                Stage::Block(block) => x = block.forward(views, &x, embedding, mode.train),
-                Stage::ImageDown(down) => {
+        for (name, module) in &self.encoder {
+            // What joins from the image changes the output of the module before it, whose skip
+            // connection it therefore replaces.
+            let replaces_skip = matches!(
+                module,
+                EncoderModule::ImageSkip(_) | EncoderModule::Residual(_)
+            );
+            match module {
+                EncoderModule::Conv(conv) => x = conv.forward(views, &x),
+                EncoderModule::Block(block) => x = block.forward(views, &x, embedding, mode.train),
+                EncoderModule::ImageDown(down) => {
                     image = down.forward(views, &image);
                     tap(name, &image);
                     continue;
                 }
-                Stage::ImageSkip(conv) => {
-                    let seen = conv.forward(views, &image);
-                    tap(name, &seen);
-                    x = &x + seen;
+                EncoderModule::ImageSkip(conv) => {
+                    let joining = conv.forward(views, &image);
+                    tap(name, &joining);
+                    x = &x + joining;
                 }
-                Stage::Residual(conv) => {
-                    let seen = conv.forward(views, &image);
-                    tap(name, &seen);
-                    x = (x + seen) * FRAC_1_SQRT_2;
+                EncoderModule::Residual(conv) => {
+                    let joining = conv.forward(views, &image);
+                    tap(name, &joining);
+                    x = (x + joining) * FRAC_1_SQRT_2;
                     image = x.shallow_clone();
                 }
             }
@@ -201,40 +235,58 @@ impl Network {
             }
             skips.push(x.shallow_clone());
         }
+        skips
+    }
+
+    /// The raw output F \[n, c, r, r\] from the encoder's outputs.
+    fn decode(
+        &self,
+        views: &Views,
+        mut skips: Vec<Tensor>,
+        embedding: &Tensor,
+        mode: Mode,
+        rescue: bool,
+        tap: &mut dyn FnMut(&str, &Tensor),
+    ) -> Tensor {
+        let mut x = skips
+            .last()
+            .expect("invariant: the encoder has at least one module")
+            .shallow_clone();
         let mut out: Option<Tensor> = None;
-        for (name, rise) in &self.decoder {
-            match rise {
-                Rise::Block(block) => {
+        for (name, module) in &self.decoder {
+            match module {
+                DecoderModule::Block(block) => {
                     if x.size()[1] != block.cin {
                         let skip = skips.pop().expect(
                             "invariant: the decoder takes one skip for every encoder output",
                         );
                         x = Tensor::cat(&[&x, &skip], 1);
                     }
-                    let mut risen = block.forward(views, &x, embedding, mode.train);
-                    if rescue && risen.kind() == Kind::Half && !all_finite(&risen) {
-                        risen =
+                    let mut output = block.forward(views, &x, embedding, mode.train);
+                    if rescue && output.kind() == Kind::Half && !all_finite(&output) {
+                        // From here on `x` is float32, and so are the blocks that follow.
+                        output =
                             block.forward(views, &x.to_kind(Kind::Float), embedding, mode.train);
                     }
-                    x = risen;
+                    x = output;
                     tap(name, &x);
                 }
-                Rise::ImageUp(up) => {
-                    let risen = up.forward(
+                DecoderModule::ImageUp(up) => {
+                    let doubled = up.forward(
                         views,
                         &out.expect("invariant: a coarser level made an image"),
                     );
-                    tap(name, &risen);
-                    out = Some(risen);
+                    tap(name, &doubled);
+                    out = Some(doubled);
                 }
-                Rise::Image { norm, conv } => {
+                DecoderModule::Image { norm, conv } => {
                     let normed = norm.1.forward(views, &x);
                     tap(&norm.0, &normed);
-                    let said = conv.forward(views, &normed.silu());
-                    tap(name, &said);
+                    let image = conv.forward(views, &normed.silu());
+                    tap(name, &image);
                     out = Some(match out {
-                        Some(coarser) => said + coarser,
-                        None => said,
+                        Some(coarser) => image + coarser,
+                        None => image,
                     });
                 }
             }
@@ -242,8 +294,9 @@ impl Network {
         out.expect("invariant: the finest level makes an image")
     }
 
-    /// The denoiser D(x; sigma): \[n, c, r, r\], sigma \[n\] or \[1\] → \[n, c, r, r\] in the type
-    /// of `x`.
+    /// The denoiser D(x; σ) = c_skip x + c_out F(c_in x; c_noise) for noisy images \[n, c, r, r\]
+    /// and noise levels `sigma` \[n\] or \[1\]: the clean images \[n, c, r, r\] in the type of `x`
+    /// (EDM, eq. 7; spec §7.1).
     pub fn denoise(
         &self,
         views: &Views,
@@ -278,180 +331,7 @@ impl Network {
     }
 }
 
-/// Waits for the device: asked of float16 alone.
+/// Whether no element is infinite or NaN. Waits for the device.
 fn all_finite(x: &Tensor) -> bool {
     x.isfinite().all().int64_value(&[]) == 1
-}
-
-/// What a forward pass is conditioned on.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Labels<'a> {
-    /// Class labels \[n, L\]; absent means a row of zeros.
-    pub class: Option<&'a Tensor>,
-    /// Augmentation labels \[n, A\]; absent skips the branch (sampling).
-    pub augment: Option<&'a Tensor>,
-}
-
-fn build_encoder(
-    layout: &mut Layout,
-    architecture: &Architecture,
-) -> (Vec<(String, Stage)>, Vec<i64>, i64) {
-    let filter = &architecture.resample_filter[..];
-    let mut stages = Vec::new();
-    let mut widths = Vec::new();
-    let (mut width, mut image_width) = (architecture.channels, architecture.channels);
-    for (level, mult) in architecture.channel_mult.iter().enumerate() {
-        let side = architecture.resolution >> level;
-        let plain = |kernel| ConvShape {
-            kernel,
-            gain: PLAIN,
-            resample: Resample::Keep,
-            filter,
-            fused: false,
-        };
-        if level == 0 {
-            let name = format!("model.enc.{side}x{side}_conv");
-            let conv = Conv::new(layout, &name, width, architecture.model_channels, plain(3));
-            width = architecture.model_channels;
-            stages.push((name, Stage::Conv(conv)));
-        } else {
-            let name = format!("model.enc.{side}x{side}_down");
-            let block = Block::new(
-                layout,
-                &name,
-                block_shape(architecture, width, width, Resample::Down, false),
-            );
-            stages.push((name, Stage::Block(block)));
-            match architecture.encoder {
-                ImagePath::None => {}
-                ImagePath::Skip => {
-                    let name = format!("model.enc.{side}x{side}_aux_down");
-                    let down = Resampler::new(layout, &name, filter, Resample::Down);
-                    stages.push((name, Stage::ImageDown(down)));
-                    let name = format!("model.enc.{side}x{side}_aux_skip");
-                    let conv = Conv::new(layout, &name, image_width, width, plain(1));
-                    stages.push((name, Stage::ImageSkip(conv)));
-                }
-                ImagePath::Residual => {
-                    let name = format!("model.enc.{side}x{side}_aux_residual");
-                    let shape = ConvShape {
-                        resample: Resample::Down,
-                        fused: true,
-                        ..plain(3)
-                    };
-                    stages.push((
-                        name.clone(),
-                        Stage::Residual(Conv::new(layout, &name, image_width, width, shape)),
-                    ));
-                    image_width = width;
-                }
-            }
-        }
-        widths.push(width);
-        for index in 0..architecture.num_blocks {
-            let name = format!("model.enc.{side}x{side}_block{index}");
-            let cout = architecture.model_channels * mult;
-            let attention = architecture.attn_resolutions.contains(&side);
-            let block = Block::new(
-                layout,
-                &name,
-                block_shape(architecture, width, cout, Resample::Keep, attention),
-            );
-            stages.push((name, Stage::Block(block)));
-            width = cout;
-            widths.push(width);
-        }
-    }
-    (stages, widths, width)
-}
-
-fn build_decoder(
-    layout: &mut Layout,
-    architecture: &Architecture,
-    mut skips: Vec<i64>,
-    mut width: i64,
-) -> Vec<(String, Rise)> {
-    let filter = &architecture.resample_filter[..];
-    let mut modules = Vec::new();
-    let coarsest = architecture.channel_mult.len() - 1;
-    for (level, mult) in architecture.channel_mult.iter().enumerate().rev() {
-        let side = architecture.resolution >> level;
-        let name = |module: &str| format!("model.dec.{side}x{side}_{module}");
-        let mut push = |layout: &mut Layout, module: &str, cin, cout, resample, attention| {
-            let block = Block::new(
-                layout,
-                &name(module),
-                block_shape(architecture, cin, cout, resample, attention),
-            );
-            modules.push((name(module), Rise::Block(block)));
-        };
-        if level == coarsest {
-            // `in0` has attention at every resolution (spec §16.9).
-            push(layout, "in0", width, width, Resample::Keep, true);
-            push(layout, "in1", width, width, Resample::Keep, false);
-        } else {
-            push(layout, "up", width, width, Resample::Up, false);
-        }
-        for index in 0..=architecture.num_blocks {
-            let skip = skips
-                .pop()
-                .expect("invariant: as many encoder outputs as decoder blocks");
-            let attention =
-                index == architecture.num_blocks && architecture.attn_resolutions.contains(&side);
-            let cout = architecture.model_channels * mult;
-            push(
-                layout,
-                &format!("block{index}"),
-                width + skip,
-                cout,
-                Resample::Keep,
-                attention,
-            );
-            width = cout;
-        }
-        if architecture.skip_decoder && level < coarsest {
-            let up = Resampler::new(layout, &name("aux_up"), filter, Resample::Up);
-            modules.push((name("aux_up"), Rise::ImageUp(up)));
-        }
-        if architecture.skip_decoder || level == 0 {
-            let shape = ConvShape {
-                kernel: 3,
-                gain: NEAR_ZERO,
-                resample: Resample::Keep,
-                filter: &[],
-                fused: false,
-            };
-            let norm = (
-                name("aux_norm"),
-                GroupNorm::new(layout, &name("aux_norm"), width),
-            );
-            let conv = Conv::new(
-                layout,
-                &name("aux_conv"),
-                width,
-                architecture.channels,
-                shape,
-            );
-            modules.push((name("aux_conv"), Rise::Image { norm, conv }));
-        }
-    }
-    modules
-}
-
-fn block_shape(
-    architecture: &Architecture,
-    cin: i64,
-    cout: i64,
-    resample: Resample,
-    attention: bool,
-) -> BlockShape<'_> {
-    BlockShape {
-        cin,
-        cout,
-        embedding: architecture.embedding_channels(),
-        attention,
-        resample,
-        filter: &architecture.resample_filter,
-        dropout: architecture.dropout,
-    }
 }

@@ -1,11 +1,12 @@
-//! Which image stands at which position of the run: a fresh shuffle of the whole set for every
-//! epoch, a pure function of (seed, position).
+//! The order in which a run visits the images: a fresh shuffle of the whole set for every epoch,
+//! a pure function of (seed, position). Upstream shuffles in a sliding window instead; any good
+//! reshuffle will do (spec §7.5).
 
 use crate::stream::{Purpose, derive};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
-/// An endless reshuffled walk over `count` images.
+/// An endless sequence of image indices, reshuffled every epoch.
 #[derive(Clone, Debug)]
 pub struct DataOrder {
     seed: u64,
@@ -14,7 +15,7 @@ pub struct DataOrder {
 }
 
 impl DataOrder {
-    /// Over images 0..`count`, which must not be empty.
+    /// The order over images 0..`count`; panics when there is none.
     pub fn new(seed: u64, count: u64) -> Self {
         assert!(count > 0, "invariant: a data set holds at least one image");
         Self {
@@ -24,7 +25,8 @@ impl DataOrder {
         }
     }
 
-    /// The images at positions `from..from + n` of the run.
+    /// Indices of the images at positions `from..from + n` of the run; a position divided by the
+    /// number of images is its epoch.
     pub fn at(&mut self, from: u64, n: u64) -> Vec<i64> {
         let count = self.count;
         (from..from + n)

@@ -7,42 +7,45 @@ mod seeds;
 
 pub use batches::{Sampler, Samples, block_size};
 pub use guidance::Guide;
-pub use seeds::{Drawn, LabelSupply, draw};
+pub use seeds::{LabelDistribution, SampleStart, draw_start};
 
 use crate::DiffusionError;
 use cedm_contract::kinds::sample::{SamplerParams, Solver};
 use tch::{Kind, Tensor};
 
-/// What happens inside [`solve`], for those who want to look.
+/// What the solver reports to an observer: parity tests compare every intermediate state.
 #[derive(Debug)]
-pub enum Moment<'a> {
-    /// A step begins with this state.
+pub enum SolverEvent<'a> {
+    /// A step begins.
     Step {
-        /// Counted from 0.
+        /// Index of the step, from 0.
         index: usize,
-        /// x.
+        /// x before churn, f64.
         state: &'a Tensor,
         /// Noise level after churn.
         t_hat: f64,
-        /// State after churn.
+        /// x after churn, f64.
         x_hat: &'a Tensor,
     },
-    /// The network was asked.
+    /// The network was evaluated.
     Call {
-        /// At this noise level.
+        /// The noise level.
         sigma: f64,
-        /// And said this.
+        /// The denoised images, f64.
         denoised: &'a Tensor,
     },
 }
 
-/// t_0 … t_N: N noise levels and 0 exactly.
+/// The noise levels t_0 … t_N: N levels from sigma_max to sigma_min, evenly spaced in t^(1/rho),
+/// and exactly 0 (EDM eq. 5). rho = 7 takes shorter steps at low noise, where the paper found the
+/// truncation error to matter most.
 pub fn time_steps(params: &SamplerParams) -> Vec<f64> {
     let (from, to) = (
         params.sigma_max.powf(params.rho.recip()),
         params.sigma_min.powf(params.rho.recip()),
     );
-    let share = |index: u32| {
+    let fraction = |index: u32| {
+        // A single step has no spacing: it goes from sigma_max to 0.
         if params.steps > 1 {
             f64::from(index) / f64::from(params.steps - 1)
         } else {
@@ -50,15 +53,15 @@ pub fn time_steps(params: &SamplerParams) -> Vec<f64> {
         }
     };
     (0..params.steps)
-        .map(|index| (from + share(index) * (to - from)).powf(params.rho))
+        .map(|index| (from + fraction(index) * (to - from)).powf(params.rho))
         .chain([0.0])
         .collect()
 }
 
-/// Refuses settings that make no sense.
+/// Checks the sampler's settings.
 ///
 /// # Errors
-/// [`DiffusionError::Setting`].
+/// [`DiffusionError::Setting`] naming the first one that is out of range.
 pub fn check(params: &SamplerParams) -> Result<(), DiffusionError> {
     let refuse = |field, found: String, expected: &str| {
         Err(DiffusionError::Setting {
@@ -106,15 +109,16 @@ pub fn check(params: &SamplerParams) -> Result<(), DiffusionError> {
     Ok(())
 }
 
-/// Solves from unit latents \[n, c, r, r\] to images \[n, c, r, r\] f64 in about \[−1, 1\].
-/// `denoise` takes the f64 state and a noise level and returns D in f64; `noise` gives the unit
-/// churn noise of a step, asked for only where there is churn.
+/// Solves the probability-flow ODE from unit latents \[n, c, r, r\] to images \[n, c, r, r\] f64, of
+/// which nearly all values lie in \[−1, 1\] (EDM algorithm 2). `denoise` takes the f64 state and a
+/// noise level and returns D in f64; `noise` returns the unit churn noise of a step and is called
+/// only for steps with churn.
 pub fn solve(
     params: &SamplerParams,
     latents: &Tensor,
     denoise: &mut dyn FnMut(&Tensor, f64) -> Tensor,
     noise: &mut dyn FnMut(usize) -> Tensor,
-    observe: &mut dyn FnMut(Moment<'_>),
+    observe: &mut dyn FnMut(SolverEvent<'_>),
 ) -> Tensor {
     let times = time_steps(params);
     let steps = params.steps as usize;
@@ -123,6 +127,8 @@ pub fn solve(
         let (t, next) = (times[index], times[index + 1]);
         let churns = params.s_churn > 0.0 && (params.s_min..=params.s_max).contains(&t);
         let gamma = if churns {
+            // √2 − 1 is the largest churn that never adds more new noise than there is (EDM,
+            // section 4).
             (params.s_churn / steps as f64).min(2f64.sqrt() - 1.0)
         } else {
             0.0
@@ -134,7 +140,7 @@ pub fn solve(
         } else {
             x.shallow_clone()
         };
-        observe(Moment::Step {
+        observe(SolverEvent::Step {
             index,
             state: &x,
             t_hat,
@@ -142,7 +148,7 @@ pub fn solve(
         });
         let mut slope_at = |x: &Tensor, sigma: f64| {
             let denoised = denoise(x, sigma);
-            observe(Moment::Call {
+            observe(SolverEvent::Call {
                 sigma,
                 denoised: &denoised,
             });
@@ -150,6 +156,8 @@ pub fn solve(
         };
         let slope = slope_at(&x_hat, t_hat);
         x = &x_hat + &slope * (next - t_hat);
+        // The correction needs the slope at `next`; at noise level 0 it would divide by 0, so the
+        // last step is Euler's and N steps evaluate the network 2N − 1 times.
         if params.solver == Solver::Heun && index + 1 < steps {
             let second = slope_at(&x, next);
             x = &x_hat + (slope * 0.5 + second * 0.5) * (next - t_hat);
@@ -158,7 +166,8 @@ pub fn solve(
     x
 }
 
-/// \[−1, 1\] → u8: x · 127.5 + 128, clipped, truncated (spec §16.13).
+/// Images in \[−1, 1\] as u8: x · 127.5 + 128, clipped to 0 … 255, truncated. Upstream adds 128 and
+/// truncates where one would expect 127.5 and rounding (spec §16.13).
 pub fn quantise(images: &Tensor) -> Tensor {
     (images * 127.5 + 128.0)
         .clamp(0.0, 255.0)

@@ -1,23 +1,25 @@
-//! Loss scaling for float16: keeps small gradients above the smallest float16 (spec §7.4).
+//! Dynamic loss scaling for float16 training, after PyTorch's GradScaler (spec §7.4): gradients
+//! below 6e-8 would be 0 in float16, so the loss is multiplied before the backward pass and the
+//! gradient divided after it.
 
 use cedm_contract::Precision;
 use tch::{Kind, Tensor};
 
-/// Clean steps after which the scale doubles.
+/// Steps without overflow after which the scale doubles: GradScaler's default.
 const GROWTH_INTERVAL: u64 = 2000;
 
-/// The scale and its history; 1 and inert for every other arithmetic.
+/// The current scale and its history; a constant 1 for every precision but float16.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LossScale {
-    /// log2 of the factor: doublings and halvings keep it whole.
+    /// log2 of the factor: the scale only doubles and halves, so this stays an integer.
     pub log2: i64,
-    /// Steps since it last changed.
+    /// Steps without overflow since the last change.
     pub clean_steps: u64,
     dynamic: bool,
 }
 
 impl LossScale {
-    /// 65536 for float16.
+    /// The initial scale: 65536 for float16 (GradScaler's default), 1 otherwise.
     pub fn new(precision: Precision) -> Self {
         let dynamic = precision == Precision::Fp16;
         Self {
@@ -27,17 +29,18 @@ impl LossScale {
         }
     }
 
-    /// What the loss is multiplied by.
+    /// The factor by which the loss is multiplied.
     pub fn factor(&self) -> f64 {
         2f64.powi(self.log2 as i32)
     }
 
-    /// Undoes the scale in place; says whether the step may be taken. Overflow halves the scale and
-    /// skips the step.
+    /// Divides the flat gradient by the scale, in place, and returns whether the optimiser step may
+    /// be taken: an infinite or NaN gradient halves the scale and the step is skipped.
     pub fn unscale(&mut self, gradient: &mut Tensor) -> bool {
         if !self.dynamic {
             return true;
         }
+        // The sum is finite exactly if every element is: float64 cannot overflow on float32 terms.
         let finite = gradient.sum(Kind::Double).isfinite().int64_value(&[]) == 1;
         let _ = gradient.g_mul_scalar_(1.0 / self.factor());
         self.clean_steps = if finite { self.clean_steps + 1 } else { 0 };
@@ -55,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn overflow_halves_and_patience_doubles() {
+    fn overflow_halves_the_scale_and_clean_steps_double_it() {
         let mut scale = LossScale::new(Precision::Fp16);
         let mut overflow = Tensor::from_slice(&[f32::INFINITY, 1.0]);
         assert!(!scale.unscale(&mut overflow));

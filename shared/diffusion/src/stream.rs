@@ -1,26 +1,27 @@
-//! Random streams: every draw starts from a seed that is derived from (seed of the run, purpose,
-//! step, part), never from the state of an earlier stream. Killing a run anywhere loses no stream,
-//! and data-parallel parts can draw their own.
+//! Seeds of random streams, derived from (seed of the run, purpose, step, part) and never from the
+//! state of an earlier stream: a run can be killed anywhere and resumed with the same draws, and
+//! data-parallel parts can draw their own.
 
-/// What a stream is for; two purposes never share one.
+/// What a stream is used for; two purposes never share a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Purpose {
-    /// Initial weights.
+    /// Initial weights of the network.
     Init = 1,
     /// Order of the data within an epoch.
     Order = 2,
-    /// Noise levels and noise.
+    /// Noise levels and noise of a training step.
     Noise = 3,
-    /// Augmentation.
+    /// Augmentation of a training step.
     Augment = 4,
-    /// Which labels are dropped.
+    /// The choice of labels that are dropped in a training step.
     LabelDropout = 5,
     /// Dropout inside the network; one stream per accumulation round.
     Dropout = 6,
 }
 
-/// The seed of one stream.
+/// The seed of one stream. Each word is mixed before it is folded in, so that small counts such as
+/// steps 0, 1, 2 give unrelated seeds.
 pub fn derive(seed: u64, purpose: Purpose, step: u64, part: u64) -> u64 {
     [purpose as u64, step, part]
         .into_iter()
@@ -36,8 +37,8 @@ fn mix(word: u64) -> u64 {
     word ^ (word >> 31)
 }
 
-/// Points libtorch's generators at this stream.
-pub fn begin(seed: u64, purpose: Purpose, step: u64, part: u64) {
+/// Seeds libtorch's default generators (CPU and GPU) with this stream.
+pub fn seed_generators(seed: u64, purpose: Purpose, step: u64, part: u64) {
     tch::manual_seed(derive(seed, purpose, step, part) as i64);
 }
 
@@ -47,7 +48,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn streams_do_not_meet() {
+    fn no_two_streams_share_a_seed() {
         let mut seen = HashSet::new();
         for seed in 0..4 {
             for purpose in [

@@ -1,5 +1,7 @@
-//! One training run: the data, the condition, every random draw, and the learner that they move
-//! (spec §7).
+//! One training run: the data, the condition, every random draw, and the learner that takes the
+//! steps (spec §7).
+
+mod checks;
 
 use crate::{
     DiffusionError,
@@ -18,34 +20,35 @@ use cedm_contract::{
     Digest, Precision,
     kinds::train::{AugmentParams, NetworkSpec, OptimiserParams},
 };
+use checks::{check_augment, check_images, check_optimiser};
 use tch::{Device, Kind, Tensor};
 
-/// Everything that the numbers of a run depend on, beside the data.
+/// The settings of a run: with the data and the condition they determine every number of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
-    /// The network.
+    /// Size and type of the network.
     pub network: NetworkSpec,
-    /// Optimisation.
+    /// Batch, learning rate, EMA and noise levels.
     pub optimiser: OptimiserParams,
-    /// Augmentation.
+    /// Probabilities of the augmentation pipe.
     pub augment: AugmentParams,
-    /// Arithmetic.
+    /// Type of the activations in training.
     pub precision: Precision,
-    /// Seed of every random stream.
+    /// Seed that every random stream is derived from.
     pub seed: u64,
 }
 
-/// A training run.
+/// A training run between two optimiser steps.
 #[derive(Debug)]
 pub struct Training {
-    /// What is trained, and how.
+    /// The settings of the run.
     pub recipe: Recipe,
-    /// Weights, running mean, optimiser, images seen.
+    /// Weights, EMA weights, optimiser state, images seen.
     pub learner: Learner,
-    /// Sum of the loss over the steps of the current tick, and their number: part of the state, so
-    /// that a resumed tick ends on the same mean.
+    /// Sum of the loss over the steps of the current tick, and the number of those steps: part of
+    /// the saved state, so that a resumed tick ends on the same mean.
     pub tick: (f64, u64),
-    /// Of images and condition: a state goes on with the data it began with.
+    /// Digest of images and condition: a state may only be resumed with the data it began with.
     pub(crate) data: Digest,
     images: Tensor,
     condition: Condition,
@@ -55,11 +58,13 @@ pub struct Training {
 }
 
 impl Training {
-    /// A run from its very beginning. `images` is u8 \[n, c, r, r\] and stays on the device.
+    /// A run at its first step, with random initial weights. `images` is u8 \[n, c, r, r\] and stays
+    /// on the device.
     ///
     /// # Errors
-    /// Settings out of range, images of another shape than the network's, conditions that do not
-    /// fit.
+    /// [`DiffusionError::Setting`] for settings out of range, [`DiffusionError::Shape`] for images
+    /// of another shape than the network's, [`DiffusionError::Labels`] for a condition that does
+    /// not fit the images or the network.
     pub fn new(
         recipe: Recipe,
         images: &Tensor,
@@ -96,28 +101,28 @@ impl Training {
         })
     }
 
-    /// Images seen.
+    /// Images seen so far, repetitions counted.
     pub fn nimg(&self) -> u64 {
         self.learner.nimg
     }
 
-    /// Optimiser steps taken.
+    /// Optimiser steps taken so far.
     pub fn steps(&self) -> u64 {
         self.learner.nimg / u64::from(self.recipe.optimiser.batch)
     }
 
-    /// Trained numbers of the network.
+    /// Number of trained scalars of the network.
     pub fn parameter_count(&self) -> u64 {
         self.learner.network.layout.parameter_count()
     }
 
-    /// Positions in the data set of the batch of a step.
+    /// Indices of the images in the batch of a step, counted from 0.
     pub fn indices_of(&mut self, step: u64) -> Vec<i64> {
         let batch = u64::from(self.recipe.optimiser.batch);
         self.order.at(step * batch, batch)
     }
 
-    /// One optimiser step.
+    /// Takes one optimiser step.
     ///
     /// # Errors
     /// [`DiffusionError::OutOfMemory`] with a micro-batch to try.
@@ -125,19 +130,19 @@ impl Training {
         let OptimiserParams {
             batch, micro_batch, ..
         } = self.recipe.optimiser;
-        let advice = smaller_rounds(batch, micro_batch);
+        let advice = smaller_micro_batch(batch, micro_batch);
         let (seed, step) = (self.recipe.seed, self.steps());
         guard_memory(format!("training step {step}"), advice, || {
             let drawn = self.draw(step);
             self.learner
                 .step(&drawn.rounds(i64::from(micro_batch)), &mut |round| {
-                    stream::begin(seed, Purpose::Dropout, step, round);
+                    stream::seed_generators(seed, Purpose::Dropout, step, round);
                 })
         })
     }
 
-    /// Every random number of a step, for the whole batch at once: the cut into rounds changes none
-    /// of them.
+    /// Every random number of a step, drawn for the whole batch at once, so that the size of the
+    /// micro-batches changes none of them.
     fn draw(&mut self, step: u64) -> Batch {
         let indices = upload(&Tensor::from_slice(&self.indices_of(step)), self.device);
         let seed = self.recipe.seed;
@@ -146,13 +151,13 @@ impl Training {
         let size = pixels.size();
         let options = (Kind::Float, self.device);
 
-        stream::begin(seed, Purpose::Augment, step, 0);
+        stream::seed_generators(seed, Purpose::Augment, step, 0);
         let (images, augment) = if self.pipe.label_width() > 0 {
             let on = Transform::ALL
                 .into_iter()
                 .filter(|&transform| self.pipe.multiplier(transform) > 0.0);
-            // On the CPU, where the few numbers of a batch cost nothing and the padding they need
-            // is known without a wait.
+            // Drawn on the CPU: these are a few numbers per image, and the padding that follows
+            // from them is known without waiting for the device.
             let augmented = self
                 .pipe
                 .apply(&pixels, &Draws::fresh(on, size[0], Device::Cpu));
@@ -167,13 +172,13 @@ impl Training {
         let mut class = self.condition.rows(&indices, Kind::Float, self.device);
         let dropout = architecture.label_dropout;
         if let (Some(class), true) = (&mut class, dropout > 0.0) {
-            stream::begin(seed, Purpose::LabelDropout, step, 0);
+            stream::seed_generators(seed, Purpose::LabelDropout, step, 0);
             *class *= Tensor::rand([size[0], 1], options)
                 .ge(dropout)
                 .to_kind(Kind::Float);
         }
 
-        stream::begin(seed, Purpose::Noise, step, 0);
+        stream::seed_generators(seed, Purpose::Noise, step, 0);
         let noise = Noise {
             rnd_normal: Tensor::randn([size[0]], options),
             unit: Tensor::randn(&size, options),
@@ -186,14 +191,15 @@ impl Training {
         }
     }
 
-    /// Where it computes.
+    /// The device that holds the images and the network.
     pub fn device(&self) -> Device {
         self.device
     }
 }
 
-/// What to try where a round does not fit into memory: the largest one of at most half its size.
-fn smaller_rounds(batch: u32, micro_batch: u32) -> String {
+/// Advice for a micro-batch that does not fit into memory: the largest divisor of the batch that is
+/// at most half as large.
+fn smaller_micro_batch(batch: u32, micro_batch: u32) -> String {
     match (1..=micro_batch / 2)
         .rev()
         .find(|size| batch.is_multiple_of(*size))
@@ -208,7 +214,7 @@ fn smaller_rounds(batch: u32, micro_batch: u32) -> String {
     }
 }
 
-/// Of the pixels and of what they are conditioned on, in the order of the data set.
+/// Digest of the pixels and of the condition, in the order of the data set.
 fn digest_of(images: &Tensor, condition: &Condition) -> Digest {
     let parts =
         [Some(images), condition.values()].map(|tensor| tensor.map_or_else(Vec::new, bytes_of));
@@ -227,140 +233,20 @@ fn bytes_of(tensor: &Tensor) -> Vec<u8> {
     bytes
 }
 
-fn check_optimiser(params: &OptimiserParams) -> Result<(), DiffusionError> {
-    let refuse = |field, found: String, expected: &str| {
-        Err(DiffusionError::Setting {
-            field,
-            found,
-            expected: expected.into(),
-        })
-    };
-    if params.batch == 0 {
-        return refuse("batch", "0".into(), "at least 1");
-    }
-    if params.micro_batch == 0 || !params.batch.is_multiple_of(params.micro_batch) {
-        let found = format!("{} for a batch of {}", params.micro_batch, params.batch);
-        return refuse("micro_batch", found, "a divisor of the batch");
-    }
-    for (field, value) in [
-        ("lr", params.lr),
-        ("eps", params.eps),
-        ("p_std", params.p_std),
-        ("loss_scaling", params.loss_scaling),
-    ] {
-        if !(value.is_finite() && value > 0.0) {
-            return refuse(field, value.to_string(), "a positive number");
-        }
-    }
-    if !params.p_mean.is_finite() {
-        return refuse("p_mean", params.p_mean.to_string(), "a finite number");
-    }
-    for (field, value) in [
-        ("lr_rampup_kimg", params.lr_rampup_kimg),
-        ("ema_halflife_kimg", params.ema_halflife_kimg),
-    ] {
-        if !(value.is_finite() && value >= 0.0) {
-            return refuse(field, value.to_string(), "a number of at least 0");
-        }
-    }
-    if let Some(ratio) = params.ema_rampup_ratio
-        && !(ratio.is_finite() && ratio > 0.0)
-    {
-        return refuse(
-            "ema_rampup_ratio",
-            ratio.to_string(),
-            "a positive number, or none for no ramp",
-        );
-    }
-    if !(0.0..1.0).contains(&params.betas.0) || !(0.0..1.0).contains(&params.betas.1) {
-        return refuse(
-            "betas",
-            format!("{:?}", params.betas),
-            "two numbers from 0 to below 1",
-        );
-    }
-    Ok(())
-}
-
-fn check_augment(pipe: &AugmentPipe, architecture: &Architecture) -> Result<(), DiffusionError> {
-    let full: i64 = Transform::TRAINING
-        .iter()
-        .map(|transform| transform.label_width())
-        .sum();
-    let (wanted, on) = (architecture.augment_dim, pipe.label_width());
-    if !(0.0..=1.0).contains(&pipe.p) {
-        return Err(DiffusionError::Setting {
-            field: "augment.p",
-            found: pipe.p.to_string(),
-            expected: "a probability".into(),
-        });
-    }
-    if pipe.p > 0.0 && on == 0 {
-        return Err(DiffusionError::Setting {
-            field: "augment.p",
-            found: format!("{} with every transform off", pipe.p),
-            expected: "0, or a transform with a multiplier above 0".into(),
-        });
-    }
-    if on > 0 && wanted != full && wanted != on {
-        let expected = format!("{full} (all training transforms) or {on} (those that are on)");
-        return Err(DiffusionError::Setting {
-            field: "augment_dim",
-            found: wanted.to_string(),
-            expected,
-        });
-    }
-    Ok(())
-}
-
-fn check_images(images: &Tensor, architecture: &Architecture) -> Result<(), DiffusionError> {
-    let (size, side) = (images.size(), architecture.resolution);
-    if images.kind() != Kind::Uint8
-        || size.len() != 4
-        || size[1..] != [architecture.channels, side, side]
-        || size[0] == 0
-    {
-        return Err(DiffusionError::Shape {
-            what: "training images".into(),
-            found: format!("{:?} {size:?}", images.kind()),
-            expected: format!(
-                "Uint8 [n, {}, {side}, {side}] with n of at least 1, as the network has",
-                architecture.channels
-            ),
-        });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_rounds_to_try_divide_the_batch() {
+    fn the_advised_micro_batch_divides_the_batch() {
         assert_eq!(
-            smaller_rounds(96, 64),
+            smaller_micro_batch(96, 64),
             "a micro_batch of 32 instead of 64 (`trainer run --set optimiser.micro_batch=32`)"
         );
-        assert!(smaller_rounds(7, 7).starts_with("a micro_batch of 1 instead of 7"));
+        assert!(smaller_micro_batch(7, 7).starts_with("a micro_batch of 1 instead of 7"));
         assert_eq!(
-            smaller_rounds(4, 1),
+            smaller_micro_batch(4, 1),
             "a smaller network: the micro_batch is 1 already"
-        );
-    }
-
-    #[test]
-    fn augmentation_with_every_transform_off_is_refused() {
-        let mut preset = cedm_sweep::preset("digits8").unwrap();
-        preset.augment.p = 0.12;
-        let architecture = Architecture::try_from(&preset.network).unwrap();
-        let error = check_augment(&AugmentPipe::from(&preset.augment), &architecture)
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            error,
-            "`augment.p` is 0.12 with every transform off, expected 0, or a transform with a \
-             multiplier above 0"
         );
     }
 }

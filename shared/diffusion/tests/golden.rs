@@ -83,7 +83,7 @@ fn filled(layout: &Layout, amplitude: f64) -> HashMap<String, Tensor> {
 }
 
 #[test]
-fn the_tiny_network() {
+fn the_tiny_network_matches_the_golden_outputs() {
     let golden = golden("edm_tiny");
     let network = Network::new(Architecture {
         resolution: 16,
@@ -171,7 +171,7 @@ fn published_presets_have_the_published_sizes() {
 }
 
 #[test]
-fn the_positional_embedding_ends_at_its_end_point() {
+fn the_positional_embedding_matches_the_golden_values() {
     let golden = golden("pos_embedding_8ch_noise0.5");
     let found = positional_features(&Tensor::from_slice(&[0.5f32]), 8);
     let swapped = found.reshape([1, 2, 4]).flip(1).flatten(0, -1);
@@ -188,7 +188,7 @@ fn the_positional_embedding_ends_at_its_end_point() {
 }
 
 #[test]
-fn the_time_grid() {
+fn time_steps_match_the_golden_values() {
     let expect = |steps: u32, entry: &str| {
         let times = time_steps(&SamplerParams {
             steps,
@@ -210,7 +210,7 @@ fn the_time_grid() {
 }
 
 #[test]
-fn heun_on_a_gaussian() {
+fn heun_on_a_gaussian_matches_the_golden_solution() {
     let latents = Tensor::from_slice(&[1f32]).view([1, 1, 1, 1]);
     let mut denoise = |x: &Tensor, t: f64| x * (0.25 / (0.25 + t * t));
     let mut run = |params: SamplerParams| {
@@ -245,7 +245,7 @@ fn heun_on_a_gaussian() {
 }
 
 #[test]
-fn augmentation_with_given_draws() {
+fn augmentation_with_prescribed_draws_matches_the_golden_values() {
     let golden = golden("augment_fixed");
     let ones = |transform: Transform| {
         (
@@ -296,7 +296,7 @@ fn augmentation_with_given_draws() {
 }
 
 #[test]
-fn closed_gates_leave_images_alone() {
+fn closed_gates_leave_images_unchanged() {
     let pipe = AugmentPipe {
         p: 1e-12,
         multipliers: Transform::TRAINING

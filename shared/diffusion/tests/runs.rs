@@ -1,5 +1,5 @@
-//! Training runs: bit-exact resume, what a cut into rounds may change, samples that do not depend
-//! on their shard, clear errors.
+//! Training runs: bit-exact resume, what the size of a micro-batch may change, samples that do not
+//! depend on their shard, clear errors.
 
 use cedm_contract::{
     Precision,
@@ -11,7 +11,7 @@ use cedm_contract::{
 
 use cedm_diffusion::{
     Architecture, Condition, DiffusionError, Network, Parameters, Recipe, Training,
-    sampler::{LabelSupply, Sampler},
+    sampler::{LabelDistribution, Sampler},
 };
 use cedm_sweep::preset;
 use std::path::Path;
@@ -91,9 +91,9 @@ fn state_bytes(training: &Training, folder: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// libtorch's generator is one for the process, and a service has one compute thread: so have these
-/// tests.
-fn alone() -> std::sync::MutexGuard<'static, ()> {
+/// Runs tests one at a time: libtorch has one default generator for the process, and a service
+/// draws from it on one compute thread.
+fn lock_generator() -> std::sync::MutexGuard<'static, ()> {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     ONE.lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -103,20 +103,20 @@ fn sampler(
     network: &Network,
     weights: &Parameters,
     params: SamplerParams,
-    labels: LabelSupply,
+    labels: LabelDistribution,
 ) -> Sampler {
     Sampler::new(network.clone(), weights, params, labels, Device::Cpu).unwrap()
 }
 
-fn short() -> SamplerParams {
+fn four_steps() -> SamplerParams {
     SamplerParams {
         steps: 4,
         ..SamplerParams::default()
     }
 }
 
-/// A network whose last layers are not near zero, so that labels show.
-fn lively(label_dim: u32) -> (Network, Parameters) {
+/// A network with noise on all its weights: near-zero last layers would hide the labels' effect.
+fn random_network(label_dim: u32) -> (Network, Parameters) {
     let network = Network::new(
         Architecture::try_from(&NetworkSpec {
             label_dim,

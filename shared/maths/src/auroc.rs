@@ -1,22 +1,23 @@
-//! Nearest-neighbour cosine scores and the area under their ROC curve (spec §10.4).
+//! Cosine similarity to the nearest training row, and the area under the ROC curve that tells test
+//! rows from generated ones by it (spec §10.4).
 
 use crate::{Features, MathsError};
 use tch::{Device, Kind};
 
-/// Elements of one tile of similarities.
+/// Elements of one tile of similarities: 64 MiB in float64.
 const TILE_ELEMENTS: i64 = 8 << 20;
 
-/// The most similar training row.
+/// The training row that is most similar to a query.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NearestCosine {
-    /// Its index.
+    /// Index of the training row.
     pub index: i64,
-    /// Cosine similarity, −1 to 1.
+    /// Its cosine similarity to the query, −1 to 1.
     pub similarity: f64,
 }
 
-/// The row of `train` with the largest cosine similarity to each query \[n\], in the kind of
-/// `queries`.
+/// The row of `train` with the largest cosine similarity to each of the n rows of `queries`,
+/// computed in the type of `queries`, in tiles.
 ///
 /// # Errors
 /// [`MathsError::Width`] for sets of different width.
@@ -47,7 +48,8 @@ pub fn nearest_cosine(
     Ok(found)
 }
 
-/// P(positive > negative) + P(tie) / 2, by mid-ranks. `None` when a side is empty.
+/// Area under the ROC curve, P(positive > negative) + P(tie) / 2, from the Mann-Whitney U
+/// statistic. `None` if either list is empty.
 pub fn area_under_roc(positive: &[f64], negative: &[f64]) -> Option<f64> {
     if positive.is_empty() || negative.is_empty() {
         return None;
@@ -56,9 +58,12 @@ pub fn area_under_roc(positive: &[f64], negative: &[f64]) -> Option<f64> {
     Some(crate::mann_whitney_u(positive, negative) / pairs)
 }
 
-/// AUROC of the test split (positive) against the generated set (negative) under
-/// [`nearest_cosine`]. Similarities are rounded to twelve decimals first, so that copies of one
-/// training image tie whatever the summation order was.
+/// AUROC of telling the test split (positive) from the generated set (negative) by
+/// [`nearest_cosine`]: 0.5 if generated images are as close to the training images as test images
+/// are, larger if they are farther away.
+///
+/// Similarities are rounded to twelve decimals first, so that copies of one training image tie
+/// whatever the summation order was.
 ///
 /// # Errors
 /// [`MathsError::Width`] for sets of different width.
@@ -90,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_against_itself_is_undecided() {
+    fn a_set_against_itself_scores_one_half() {
         let rows = Tensor::arange(60, (Kind::Double, Device::Cpu))
             .sin()
             .view([20, 3]);

@@ -1,19 +1,22 @@
-//! Authenticity: which generated rows are no copies (spec §10.5).
+//! Authenticity: the share of generated rows that are not copies of training rows (Alaa et al.
+//! 2022; spec §10.5).
 
 use crate::{Features, MathsError, Nearest, nearest, radii};
 
-/// Which generated rows are authentic.
+/// Authenticity of every generated row, with the distances it follows from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Authenticity {
     /// Percentage of authentic rows.
     pub percent: f64,
     /// The nearest real row of each generated one.
     pub nearest: Vec<Nearest>,
-    /// Whether it is farther from that row than that row is from its own nearest other real row.
+    /// Whether each generated row is farther from its nearest real row than that row is from its
+    /// own nearest other real row.
     pub authentic: Vec<bool>,
 }
 
-/// Authenticity of `fake` against the training set `real`.
+/// Authenticity of the generated set `fake` against the training set `real`, both in one feature
+/// space; distances are Euclidean.
 ///
 /// # Errors
 /// [`MathsError::TooFew`] for a training set of one row, [`MathsError::Width`] for sets of

@@ -1,28 +1,30 @@
-//! Maximum-softmax confidence of cluster assignments (spec §11).
+//! Maximum-softmax confidence of cluster assignments, computed where probabilities saturate (spec
+//! §11).
 
 use tch::{Kind, Tensor};
 
-/// Confidence of each row of logits.
+/// Cluster and confidence of each row of logits.
 #[derive(Debug)]
 pub struct Confidence {
     /// Index of the largest logit, the lowest one where several are equal; i64 \[n\].
     pub cluster: Tensor,
-    /// Maximum of log softmax(logits / temperature), f64 \[n\]; probabilities saturate at 1 where
-    /// these still differ.
+    /// Maximum of log softmax(logits / temperature), f64 \[n\]. At TEMI's temperature of 0.1 many
+    /// probabilities are 1 even in float64; their logarithms still differ.
     pub log_confidence: Tensor,
 }
 
-/// Confidence of logits \[n, clusters\] at a temperature, in float64.
+/// Cluster and confidence of logits \[n, clusters\] at a temperature, computed in float64.
 pub fn confidence(logits: &Tensor, temperature: f64) -> Confidence {
     let logits = logits.to_kind(Kind::Double);
     let largest = logits.amax([1].as_slice(), true);
     let columns = Tensor::arange(logits.size()[1], (Kind::Int64, logits.device()));
+    // The lowest of several equal columns, on every device.
     let cluster = columns
         .expand_as(&logits)
         .where_scalarother(&logits.eq_tensor(&largest), i64::MAX)
         .amin([1].as_slice(), false);
-    // ln p = −ln(1 + Σ exp of the others' distances): the sum of the others alone keeps what 1 + Σ
-    // would round away.
+    // ln p = −ln(1 + Σ exp of the other logits' distances to the largest): `log1p` of the sum
+    // without the largest keeps terms below 1e-16 that 1 + Σ would round away.
     let others = ((&logits - &largest) / temperature)
         .exp()
         .masked_fill(&columns.eq_tensor(&cluster.unsqueeze(1)), 0.0);
@@ -36,11 +38,11 @@ pub fn confidence(logits: &Tensor, temperature: f64) -> Confidence {
 }
 
 impl Confidence {
-    /// Maximum softmax, f64 \[n\].
+    /// Maximum softmax probability, f64 \[n\].
     pub fn probability(&self) -> Tensor {
         self.log_confidence.exp()
     }
-    /// Rows by descending confidence, equal ones by ascending row.
+    /// Row indices by descending confidence, equal ones by ascending row.
     pub fn descending(&self) -> Vec<i64> {
         let values = Vec::<f64>::try_from(&self.log_confidence.to_device(tch::Device::Cpu))
             .expect("invariant: a vector of float64");
@@ -69,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn saturated_rows_still_rank() {
+    fn rows_with_probability_one_are_ranked_by_log_confidence() {
         let found = confidence(
             &Tensor::from_slice2(&[[0f64, 60.0], [0.0, 80.0], [0.0, 70.0]]),
             1.0,

@@ -1,9 +1,9 @@
-//! Exact Euclidean neighbours at the price of a float32 matrix product, in bounded memory.
+//! Exact Euclidean nearest neighbours at the cost of a float32 matrix product, in bounded memory.
 //!
-//! Squared distances from |x|² + |y|² − 2xy carry a rounding error with a known bound. Tiles of
-//! lower and upper bounds name the few pairs that can matter, and only those are computed again in
-//! float64 from the differences themselves. Radii and cross distances thus come from one routine,
-//! so that exact ties stay ties and `<` means `<`.
+//! Squared distances from |x|² + |y|² − 2xy have a rounding error with a known bound. Tiles of lower
+//! and upper bounds single out the few pairs that can matter, and only those are computed again, in
+//! float64 and from the differences. Radii and cross distances come from this one routine, so exact
+//! ties stay ties and a strict comparison is strict.
 
 use crate::{Features, MathsError};
 use tch::{Kind, Tensor};
@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 /// Elements of one tile of distances: 64 MiB in float32.
 const TILE_ELEMENTS: i64 = 16 << 20;
 
-/// Feature rows on the CPU for exact distances.
+/// Feature rows on the CPU, row by row, for exact distances.
 pub(crate) enum Exact {
     Single(Vec<f32>, usize),
     Double(Vec<f64>, usize),
@@ -47,8 +47,8 @@ impl Exact {
     }
 }
 
-/// Eight independent sums: the compiler may vectorise them, and the order never depends on anything
-/// but the width.
+/// Squared distance of two rows as eight independent sums, which the compiler can vectorise; the
+/// order of summation depends on the width alone.
 fn squared<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
     const LANES: usize = 8;
     let mut sums = [0.0f64; LANES];
@@ -67,30 +67,39 @@ fn squared<T: Copy + Into<f64>>(a: &[T], b: &[T]) -> f64 {
     sums.iter().sum()
 }
 
-/// Two sets made ready for distances from each row of the first to each of the second.
+/// Two sets prepared for distances from each row of the first to each row of the second.
 pub(crate) struct Pairing {
-    queries: Side,
-    base: Side,
-    /// Bounds are of distances times this.
+    queries: PreparedSet,
+    base: PreparedSet,
+    /// Factor on all coordinates of the bounds.
     scale: f64,
+    /// Relative error of the squared norms that the bounds allow for.
     slack: f64,
 }
 
-struct Side {
+/// One set of a [`Pairing`].
+struct PreparedSet {
+    /// The features themselves.
     exact: Exact,
+    /// Centred and scaled rows, f32 \[n, d\].
     rows: Tensor,
+    /// Their squared norms, f32 \[n\].
     norms: Tensor,
 }
 
 /// Bounds of a tile's squared distances, in the pairing's scaled unit: \[rows, base\] float32.
 pub(crate) struct Tile {
-    /// Index of the first row.
+    /// Index of the tile's first row in the set of queries.
     pub(crate) first: i64,
     pub(crate) lower: Tensor,
     pub(crate) upper: Tensor,
 }
 
 impl Pairing {
+    /// Prepares both sets.
+    ///
+    /// # Errors
+    /// [`MathsError::Width`] for sets of different width.
     pub(crate) fn new(queries: &Features, base: &Features) -> Result<Self, MathsError> {
         queries.require_width_of(base)?;
         let both_single = queries.kind() == Kind::Float && base.kind() == Kind::Float;
@@ -99,6 +108,8 @@ impl Pairing {
         } else {
             Kind::Double
         };
+        // Rounding errors of |x|² + |y|² − 2xy grow with the norms, distances do not change when both
+        // sets move: centring keeps the bounds tight for features far from the origin.
         let centre =
             base.rows()
                 .to_kind(Kind::Double)
@@ -110,38 +121,40 @@ impl Pairing {
             .max()
             .double_value(&[])
             .max(b.abs().max().double_value(&[]));
-        // A power of two scales without rounding and keeps squares of any features within float32.
+        // A power of two scales without rounding, and a largest value of 1 keeps squares of any
+        // features within the range of float32.
         let scale = if largest > 0.0 {
             (-largest.log2().ceil()).exp2()
         } else {
             1.0
         };
-        let side = |features: &Features, centred: Tensor| {
+        let prepare = |features: &Features, centred: Tensor| {
             let rows = (centred * scale).to_kind(Kind::Float);
             let norms = rows.to_kind(Kind::Double).square().sum_dim_intlist(
                 [1i64].as_slice(),
                 false,
                 Kind::Double,
             );
-            Side {
+            PreparedSet {
                 exact: Exact::of(features, kind),
                 rows,
                 norms: norms.to_kind(Kind::Float),
             }
         };
-        // Rounding of a float32 scalar product of d terms is below d u |x||y| ≤ d u (|x|² + |y|²) /
-        // 2, u = 2⁻²⁴; rounding of the centred values, the norms and the sums adds less than 16 u
-        // (|x|² + |y|²).
+        // The rounding error of a float32 scalar product of d terms is below d u |x||y|, which is at
+        // most d u (|x|² + |y|²) / 2, with u = 2⁻²⁴ = EPSILON / 2; −2xy doubles it. Rounding of the
+        // centred values, the norms and the sums adds less than 16 u (|x|² + |y|²). The factor 1.1
+        // covers products of these small terms.
         let slack = 1.1 * (base.width() as f64 + 16.0) * f64::from(f32::EPSILON) / 2.0;
         Ok(Self {
-            queries: side(queries, q),
-            base: side(base, b),
+            queries: prepare(queries, q),
+            base: prepare(base, b),
             scale,
             slack,
         })
     }
 
-    /// Visits tiles of rows in order.
+    /// Calls `visit` with tiles of rows × the whole base set, in row order.
     pub(crate) fn tiles(&self, mut visit: impl FnMut(Tile)) {
         let (count, base) = (self.queries.rows.size()[0], self.base.rows.size()[0]);
         let rows = (TILE_ELEMENTS / base).clamp(1, count);
@@ -151,8 +164,8 @@ impl Pairing {
         while first < count {
             let len = rows.min(count - first);
             let norms = self.queries.norms.narrow(0, first, len).unsqueeze(1);
-            // −2xy + lower(|y|²) + lower(|x|²)
-            // A factor of two is exact, so scaling an operand is the same as scaling the product.
+            // −2xy + (1 − slack)|y|² + (1 − slack)|x|². A factor of two is exact, so scaling an
+            // operand is the same as scaling the product.
             let mut lower = lower_base.addmm(
                 &(self.queries.rows.narrow(0, first, len) * -2.0),
                 &transposed,
@@ -170,14 +183,15 @@ impl Pairing {
         }
     }
 
-    /// Exact squared distance from query `i` to base row `j`, in the features' own unit.
+    /// Squared distance from query `i` to base row `j`, in the features' own unit, from differences
+    /// in float64.
     pub(crate) fn squared(&self, i: i64, j: i64) -> f64 {
         self.queries
             .exact
             .squared(i as usize, &self.base.exact, j as usize)
     }
 
-    /// A float32 tensor of squared distances in the scaled unit, rounded towards the given side.
+    /// Squared distances f32 in the unit of the bounds, rounded up or down.
     pub(crate) fn scaled(&self, squares: &[f64], up: bool) -> Tensor {
         let factor = self.scale * self.scale;
         let round = |square: &f64| {
@@ -193,7 +207,7 @@ impl Pairing {
     }
 }
 
-/// Pairs (row, column) where `mask` holds, in row order.
+/// Pairs (row, column) where `mask` is true, in row order.
 pub(crate) fn pairs(mask: &Tensor) -> Vec<(i64, i64)> {
     let flat: Vec<i64> = Vec::try_from(mask.nonzero().to_device(tch::Device::Cpu).reshape([-1]))
         .expect("invariant: indices are int64");
@@ -202,9 +216,12 @@ pub(crate) fn pairs(mask: &Tensor) -> Vec<(i64, i64)> {
         .collect()
 }
 
-/// An upper bound of the k-th smallest value of each row \[n, m\] → \[n, 1\]: the k-th smallest of
-/// the minima of column blocks.
+/// An upper bound \[n, 1\] of the k-th smallest value of each row of `upper` \[n, m\]: the k-th
+/// smallest of the minima of blocks of columns, which is much cheaper to find than that of all
+/// columns.
 fn kth_bound(upper: &Tensor, k: i64) -> Tensor {
+    // With at least four blocks per neighbour, two of the k nearest rarely share one, so the bound
+    // stays close.
     const BLOCKS: i64 = 256;
     let (rows, columns) = (upper.size()[0], upper.size()[1]);
     let width = columns / BLOCKS;
@@ -221,7 +238,7 @@ fn kth_bound(upper: &Tensor, k: i64) -> Tensor {
     minima.topk(k, 1, false, true).0.narrow(1, k - 1, 1)
 }
 
-/// Squared distance of each row to its k-th nearest other row of the same set.
+/// Squared Euclidean distance of each row to its k-th nearest other row of the same set.
 pub(crate) fn squared_radii(features: &Features, k: i64) -> Result<Vec<f64>, MathsError> {
     if k < 1 {
         let expected = "at least 1".to_owned();
@@ -243,6 +260,7 @@ pub(crate) fn squared_radii(features: &Features, k: i64) -> Result<Vec<f64>, Mat
              lower,
              upper,
          }| {
+            // A row is not its own neighbour.
             let _ = upper
                 .narrow(1, first, upper.size()[0])
                 .diagonal(0, 0, 1)
@@ -263,11 +281,11 @@ pub(crate) fn squared_radii(features: &Features, k: i64) -> Result<Vec<f64>, Mat
     Ok(radii)
 }
 
-/// Euclidean distance \[n\] of each row to its k-th nearest other row of the same set; the row
-/// itself does not count.
+/// Euclidean distance of each row to its k-th nearest other row of the same set; the row itself does
+/// not count.
 ///
 /// # Errors
-/// [`MathsError::TooFew`] when there are not more than k rows.
+/// [`MathsError::TooFew`] for k rows or fewer, [`MathsError::OutOfRange`] for k below 1.
 pub fn radii(features: &Features, k: i64) -> Result<Vec<f64>, MathsError> {
     Ok(squared_radii(features, k)?
         .into_iter()
@@ -275,16 +293,16 @@ pub fn radii(features: &Features, k: i64) -> Result<Vec<f64>, MathsError> {
         .collect())
 }
 
-/// The nearest row of another set.
+/// The nearest row of another set, for one row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Nearest {
-    /// Its index; the lowest one of several at the same distance.
+    /// Index of the nearest row; the lowest one of several at the same distance.
     pub index: i64,
-    /// Euclidean distance.
+    /// Euclidean distance to it.
     pub distance: f64,
 }
 
-/// The nearest row of `base` for each row of `queries`.
+/// The nearest row of `base` for each row of `queries`, exactly.
 ///
 /// # Errors
 /// [`MathsError::Width`] for sets of different width.

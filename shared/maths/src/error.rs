@@ -1,84 +1,84 @@
-//! The one error type of this crate.
+//! [`MathsError`], the one error type of this crate.
 
 use std::path::PathBuf;
 
-/// Why a number cannot be computed.
+/// Why a score or statistic cannot be computed.
 #[derive(Debug, thiserror::Error)]
 pub enum MathsError {
-    /// A tensor whose dimensions do not fit.
+    /// A tensor has the wrong dimensions.
     #[error("{what} has shape {found:?}, expected {expected}")]
     Shape {
-        /// Which tensor.
+        /// Name of the tensor.
         what: String,
         /// Its shape.
         found: Vec<i64>,
         /// What was expected, in words.
         expected: String,
     },
-    /// Two sets of different feature width.
+    /// Two sets have different numbers of features per row.
     #[error(
         "{what} has {found} features per row, {other} has {expected}: were they made by the same \
          extractor?"
     )]
     Width {
-        /// Which set.
+        /// Name of the one set.
         what: String,
-        /// Its width.
+        /// Its number of features.
         found: i64,
-        /// The other set.
+        /// Name of the other set.
         other: String,
-        /// The other's width.
+        /// The other's number of features.
         expected: i64,
     },
-    /// Too few rows for what is asked.
+    /// A set has too few rows for a computation.
     #[error("{what} has {found} rows, {purpose} needs at least {needed}")]
     TooFew {
-        /// Which set.
+        /// Name of the set.
         what: String,
-        /// Its rows.
+        /// Its number of rows.
         found: i64,
-        /// The least number.
+        /// The smallest number of rows that will do.
         needed: i64,
-        /// For what.
+        /// The computation.
         purpose: &'static str,
     },
-    /// NaN or infinite values.
+    /// A set holds NaN or infinite values.
     #[error("{what} holds {found} values that are NaN or infinite, the first in row {row}")]
     NotFinite {
-        /// Which set.
+        /// Name of the set.
         what: String,
-        /// How many.
+        /// Number of such values.
         found: i64,
-        /// Row of the first.
+        /// Row of the first of them.
         row: i64,
     },
-    /// A value outside its range.
+    /// A value is outside its range.
     #[error("{what} is {found}, expected {expected}")]
     OutOfRange {
-        /// Which value.
+        /// Name of the value.
         what: String,
-        /// As found.
+        /// The value.
         found: String,
         /// What was expected, in words.
         expected: String,
     },
-    /// Ids that are no partition.
+    /// Cluster ids or labels are not a partition of the rows.
     #[error(transparent)]
     Partition(#[from] cedm_partitions::PartitionError),
-    /// A statistics file that cannot be read or written.
+    /// A statistics file cannot be read or written.
     #[error("{}: {reason}", file.display())]
     File {
-        /// Which file.
+        /// The file.
         file: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// A decomposition that libtorch could not finish.
+    /// libtorch could not compute a matrix decomposition.
     #[error("{what}: {source}")]
     Torch {
-        /// What was being computed.
+        /// The decomposition and its matrix.
         what: String,
-        /// libtorch's words.
+        /// libtorch's error.
         source: tch::TchError,
     },
 }

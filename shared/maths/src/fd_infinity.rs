@@ -1,30 +1,30 @@
-//! Fréchet distance extrapolated to infinitely many samples (spec §10.5): its bias is linear in
-//! 1/N.
+//! Fréchet distance extrapolated to infinitely many samples: its bias is linear in 1/N to first
+//! order (Chong & Forsyth 2020; spec §10.5).
 
-use crate::{Features, Gaussian, MathsError, Moments, Spread, frechet_to, random_subsets};
+use crate::{Features, Gaussian, MathsError, MeanStd, Moments, frechet_to, random_subsets};
 use tch::Tensor;
 
-/// Sizes at which the distance is taken.
+/// Number of subset sizes at which the distance is computed, as in dgm-eval.
 pub const SIZES: usize = 15;
 
-/// The extrapolated distance and what it was drawn through.
+/// The extrapolated distance with the line it was read from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FdInfinity {
     /// Intercept of the line at 1/N = 0.
     pub distance: f64,
-    /// Slope per 1/N.
+    /// Slope of the line: distance per 1/N.
     pub slope: f64,
     /// Standard deviation of the points around the line.
     pub residual: f64,
-    /// (N, distance) of every subset.
+    /// (N, distance) of every subset, by ascending N.
     pub points: Vec<(i64, f64)>,
 }
 
-/// FD∞ of `generated` to a reference with its root: random subsets, drawn by `seed`, of 15 sizes
-/// evenly spaced from min(5000, max(N/10, 2)) to N.
+/// FD∞ of `generated` to a reference whose [`Gaussian::root`] is given: a line through the distances
+/// of random subsets, drawn by `seed`, of 15 sizes evenly spaced from min(5000, max(N/10, 2)) to N.
 ///
 /// # Errors
-/// [`MathsError::TooFew`] for less than 30 rows; else as [`frechet_to`].
+/// [`MathsError::TooFew`] for fewer than 30 rows; otherwise as [`frechet_to`].
 pub fn fd_infinity(
     root: &Tensor,
     reference: &Gaussian,
@@ -54,12 +54,12 @@ pub fn fd_infinity(
     Ok(FdInfinity {
         distance,
         slope,
-        residual: Spread::of(&deviations).std,
+        residual: MeanStd::of(&deviations).std,
         points,
     })
 }
 
-/// Least squares of distance = intercept + slope / N.
+/// Least-squares fit of distance = intercept + slope / N: (intercept, slope).
 fn line(points: &[(i64, f64)]) -> (f64, f64) {
     let count = points.len() as f64;
     let mean_x = points
@@ -84,7 +84,7 @@ mod tests {
     use tch::{Device, Kind};
 
     #[test]
-    fn a_line_is_found_exactly() {
+    fn points_on_a_line_give_that_line() {
         let points: Vec<(i64, f64)> = [10, 20, 50, 400]
             .map(|n| (n, 3.0 + 7.0 / n as f64))
             .to_vec();

@@ -1,9 +1,9 @@
 //! Fréchet distance between Gaussians (spec §10.1).
 //!
-//! tr √(Σ₁Σ₂) is the sum of the singular values of M = R₁ᵀR₂ for any R with R Rᵀ = Σ, so that one
-//! of the factors can be computed once and kept. The eigenvalues of MMᵀ give it fastest; where the
-//! squaring may cost more than [`TOLERANCE`] (small eigenvalues of nearly singular covariances grow
-//! from rounding level to its square root) M itself is decomposed.
+//! tr √(Σ₁Σ₂) is the sum of the singular values of M = R₁ᵀR₂ for any R with R Rᵀ = Σ, so the factor
+//! of a reference can be computed once and kept. The eigenvalues of MMᵀ are the fastest way to that
+//! sum. Squaring M loses half of the digits of small singular values, though: where that may cost
+//! more than [`TOLERANCE`] of the distance, M itself is decomposed.
 
 use crate::{
     MathsError,
@@ -14,7 +14,7 @@ use tch::{Kind, Tensor};
 /// Largest share of a distance that may be lost to rounding on the fast path.
 const TOLERANCE: f64 = 1e-7;
 
-/// Mean \[d\] and unbiased covariance \[d, d\] of a set of features, float64.
+/// Mean \[d\] and unbiased covariance \[d, d\] of a set of features, both float64.
 #[derive(Debug)]
 pub struct Gaussian {
     name: String,
@@ -22,24 +22,26 @@ pub struct Gaussian {
     sigma: Tensor,
 }
 
-/// The parts of a Fréchet distance.
+/// A Fréchet distance with its terms.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Frechet {
-    /// ‖μ₁−μ₂‖² + tr Σ₁ + tr Σ₂ − 2 tr √(Σ₁Σ₂), at least 0.
+    /// The (squared) distance ‖μ₁−μ₂‖² + tr Σ₁ + tr Σ₂ − 2 tr √(Σ₁Σ₂), at least 0.
     pub distance: f64,
-    /// ‖μ₁−μ₂‖².
+    /// The squared distance of the means, ‖μ₁−μ₂‖².
     pub mean_term: f64,
-    /// tr Σ₁ and tr Σ₂.
+    /// The traces tr Σ₁ and tr Σ₂.
     pub traces: [f64; 2],
-    /// tr √(Σ₁Σ₂).
+    /// The trace of the root, tr √(Σ₁Σ₂).
     pub trace_root: f64,
 }
 
 impl Gaussian {
-    /// From mean \[d\] and covariance \[d, d\].
+    /// From a mean \[d\] and a covariance \[d, d\] of any float type. `name` is what errors call the
+    /// set.
     ///
     /// # Errors
-    /// When the shapes do not fit, a value is not finite, or the covariance is not symmetric.
+    /// [`MathsError::Shape`] for shapes that do not fit, [`MathsError::NotFinite`], and
+    /// [`MathsError::OutOfRange`] for a covariance that is not symmetric.
     pub fn new(name: impl Into<String>, mu: &Tensor, sigma: &Tensor) -> Result<Self, MathsError> {
         let name = name.into();
         let width = mu.size().first().copied().unwrap_or(0);
@@ -51,7 +53,7 @@ impl Gaussian {
             });
         }
         if sigma.size() != [width, width] {
-            let expected = format!("[{width}, {width}] as its mean demands");
+            let expected = format!("[{width}, {width}], the width of its mean");
             return Err(MathsError::Shape {
                 what: format!("covariance of {name}"),
                 found: sigma.size(),
@@ -65,7 +67,8 @@ impl Gaussian {
             (&sigma - sigma.tr()).abs().max().double_value(&[]),
             sigma.abs().max().double_value(&[]),
         );
-        // float32 statistics are symmetric to 1e-7 at worst; anything far beyond is no covariance.
+        // Statistics stored in float32 are symmetric to about 1e-7 of the largest value; far more
+        // than that is not a covariance.
         if skew > 1e-5 * size {
             let expected = format!("symmetric (largest value {size:.3e})");
             return Err(MathsError::OutOfRange {
@@ -78,28 +81,29 @@ impl Gaussian {
         Ok(Self { name, mu, sigma })
     }
 
-    /// What errors call the set.
+    /// The name that errors use for the set.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// d.
+    /// Number of features, d.
     pub fn width(&self) -> i64 {
         self.mu.size()[0]
     }
 
-    /// Mean \[d\].
+    /// Mean, f64 \[d\].
     pub fn mu(&self) -> &Tensor {
         &self.mu
     }
 
-    /// Covariance \[d, d\].
+    /// Covariance, f64 \[d, d\], symmetric.
     pub fn sigma(&self) -> &Tensor {
         &self.sigma
     }
 
-    /// R \[d, rank\] with R Rᵀ = Σ: the Cholesky factor, or scaled eigenvectors where Σ is
-    /// singular. Eigenvalues below d ε λ_max are rounding and left out, negative ones with them.
+    /// A root R \[d, rank\] with R Rᵀ = Σ: the Cholesky factor, or scaled eigenvectors if Σ is
+    /// singular, as it is for fewer rows than features. Eigenvalues below d ε λ_max are rounding
+    /// errors and left out, negative ones with them.
     ///
     /// # Errors
     /// [`MathsError::Torch`] when the eigenvalues do not converge.
@@ -122,7 +126,7 @@ impl Gaussian {
         Ok(vectors.index_select(1, &kept) * values.index_select(0, &kept).sqrt())
     }
 
-    /// The Cholesky factor, unless Σ is singular to rounding.
+    /// The Cholesky factor, or `None` if Σ is singular to rounding.
     fn cholesky(&self) -> Option<Tensor> {
         let (factor, code) = self.sigma.f_linalg_cholesky_ex(false, false).ok()?;
         if code.int64_value(&[]) != 0 {
@@ -134,14 +138,14 @@ impl Gaussian {
         sound.then_some(factor)
     }
 
-    /// Relative size below which an eigenvalue cannot be told from zero: d ε, as matrix ranks are
-    /// commonly found.
+    /// Relative size below which an eigenvalue cannot be distinguished from zero: d ε, the tolerance
+    /// of NumPy's `matrix_rank`.
     fn rounding(&self) -> f64 {
         self.width() as f64 * f64::EPSILON
     }
 }
 
-/// Fréchet distance of `a` and `b`.
+/// Fréchet distance of two Gaussians.
 ///
 /// # Errors
 /// [`MathsError::Width`] for different widths, [`MathsError::Torch`] when a decomposition fails.
@@ -150,7 +154,7 @@ pub fn frechet(a: &Gaussian, b: &Gaussian) -> Result<Frechet, MathsError> {
     frechet_to(&a.root()?, a, b)
 }
 
-/// Fréchet distance of `b` to a reference whose [`Gaussian::root`] is at hand.
+/// Fréchet distance of `b` to a reference whose [`Gaussian::root`] was computed before.
 ///
 /// # Errors
 /// [`MathsError::Width`] for different widths, [`MathsError::Torch`] when a decomposition fails.
@@ -179,13 +183,14 @@ pub fn frechet_to(
     Ok(assemble(reference, b, trace_root))
 }
 
-/// Sum of the singular values of M as roots of the eigenvalues of MMᵀ (or MᵀM, the smaller), and
-/// how far rounding may have moved it.
+/// Sum of the singular values of M, as roots of the eigenvalues of MMᵀ (or MᵀM, whichever is
+/// smaller), and a bound of its rounding error. `None` if the decomposition fails.
 ///
-/// Product and eigenvalues are backward stable: each eigenvalue is off by at most a modest multiple
-/// of ε‖M‖² times, as rounding errors add up like a random walk (Higham & Mary 2019, SIAM J. Sci.
-/// Comput. 41:A2815), the root of the longer side; the Frobenius norm stands for both. The root of
-/// an eigenvalue λ off by δ is off by less than δ/√λ, and less than √δ.
+/// Product and eigenvalues are backward stable: the error δ of each eigenvalue is a modest multiple
+/// of ε‖M‖² √n with n the longer side, since rounding errors add up like a random walk (Higham &
+/// Mary 2019, SIAM J. Sci. Comput. 41:A2815). The Frobenius norm, which is larger than the spectral
+/// norm, covers the multiple. An eigenvalue λ with error δ has a root with an error below δ/√λ, and
+/// below √δ.
 fn by_eigenvalues(matrix: &Tensor) -> Option<(f64, f64)> {
     let (rows, columns) = matrix.size2().ok()?;
     if matrix.numel() == 0 {
@@ -204,8 +209,8 @@ fn by_eigenvalues(matrix: &Tensor) -> Option<(f64, f64)> {
     (sum.is_finite() && slack.is_finite()).then_some((sum, slack))
 }
 
-/// Sum of singular values: by the polar factor where there is one, which needs no more than
-/// products and inverses.
+/// Sum of the singular values of M: by its polar decomposition if M is regular, which is faster,
+/// else by its singular value decomposition.
 fn nuclear_norm(matrix: &Tensor, name: &str) -> Result<f64, MathsError> {
     if matrix.numel() == 0 {
         return Ok(0.0); // one of the sets has no variance at all
@@ -224,6 +229,7 @@ fn nuclear_norm(matrix: &Tensor, name: &str) -> Result<f64, MathsError> {
     Ok(values.sum(Kind::Double).double_value(&[]))
 }
 
+/// The distance from the trace of the root.
 fn assemble(a: &Gaussian, b: &Gaussian, trace_root: f64) -> Frechet {
     let mean_term = (&a.mu - &b.mu).square().sum(Kind::Double).double_value(&[]);
     let traces = [&a.sigma, &b.sigma].map(|sigma| sigma.trace().double_value(&[]));
@@ -261,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fast_sum_says_how_far_it_may_be_off() {
+    fn the_error_bound_of_the_fast_sum_holds() {
         let (u, v) = (orthogonal(60, 0.0), orthogonal(60, 0.4));
         for decades in [0.0, 4.0, 8.0, 12.0] {
             let values = graded(60, decades);

@@ -1,30 +1,32 @@
-//! Inception Score and mean softmax score: of class probabilities alone (spec §10.5).
+//! Inception Score and mean softmax score, which need the class probabilities of generated images
+//! alone (Salimans et al. 2016; spec §10.5).
 
-use crate::{Features, MathsError, Spread};
+use crate::{Features, MathsError, MeanStd};
 use tch::{Kind, Tensor};
 
-/// How rows are dealt to the splits.
+/// How rows are divided into splits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Splits {
-    /// ⌊sN/S⌋ to ⌊(s+1)N/S⌋: every row counts (torch-fidelity).
+    /// Split s holds rows ⌊sN/S⌋ to ⌊(s+1)N/S⌋: every row counts (torch-fidelity).
     Proportional,
-    /// s⌊N/S⌋ to (s+1)⌊N/S⌋: the remainder is dropped (dgm-eval).
+    /// Split s holds rows s⌊N/S⌋ to (s+1)⌊N/S⌋: the remainder is dropped (dgm-eval).
     DropRemainder,
 }
 
-/// exp(mean KL(p(y|x) ‖ p(y))) over `splits` splits, with the population standard deviation.
-/// `logits` \[n, classes\]; the softmax is in their kind, everything behind it in float64.
-/// `permutation` is applied first: row i of the shuffled set is `logits[permutation[i]]`.
+/// Inception Score exp(mean KL(p(y|x) ‖ p(y))): mean and standard deviation over `splits` splits.
+///
+/// `logits` is \[n, classes\]; the softmax is computed in their type, everything after it in
+/// float64. `permutation` is applied first: row i of the shuffled set is `logits[permutation[i]]`.
 ///
 /// # Errors
-/// [`MathsError::TooFew`] for less rows than splits, [`MathsError::OutOfRange`] for a permutation
-/// that is none.
+/// [`MathsError::TooFew`] for fewer rows than splits, [`MathsError::OutOfRange`] for a
+/// `permutation` that does not hold every row once.
 pub fn inception_score(
     logits: &Features,
     splits: i64,
     rule: Splits,
     permutation: Option<&[i64]>,
-) -> Result<Spread, MathsError> {
+) -> Result<MeanStd, MathsError> {
     if splits < 1 {
         let expected = "at least 1".to_owned();
         return Err(MathsError::OutOfRange {
@@ -56,7 +58,8 @@ pub fn inception_score(
             let q = p
                 .mean_dim([0i64].as_slice(), true, Kind::Double)
                 .expand_as(&p);
-            // x log y with 0 log 0 = 0, as the limit demands
+            // `xlogy` has 0 log 0 = 0: classes of probability 0 add nothing, where ln p would give
+            // NaN.
             let divergence = (p.special_xlogy(&p) - p.special_xlogy(&q)).sum_dim_intlist(
                 [1i64].as_slice(),
                 false,
@@ -65,11 +68,12 @@ pub fn inception_score(
             divergence.mean(Kind::Double).double_value(&[]).exp()
         })
         .collect();
-    Ok(Spread::of(&scores))
+    Ok(MeanStd::of(&scores))
 }
 
-/// Mean and standard deviation over rows of the largest class probability.
-pub fn mean_softmax_score(logits: &Features) -> Spread {
+/// Mean and standard deviation over rows of the largest class probability, for logits \[n,
+/// classes\]; each row weighs the same (spec §10.5, "MSS").
+pub fn mean_softmax_score(logits: &Features) -> MeanStd {
     let largest = logits
         .rows()
         .softmax(1, logits.kind())
@@ -77,11 +81,11 @@ pub fn mean_softmax_score(logits: &Features) -> Spread {
         .amax([1i64].as_slice(), false);
     let largest: Vec<f64> =
         Vec::try_from(largest.to_device(tch::Device::Cpu)).expect("invariant: a vector on the CPU");
-    Spread::of(&largest)
+    MeanStd::of(&largest)
 }
 
-/// Softmax in the logits' kind, rows brought to sum 1 in float64: float32 rows miss it by 1e-7,
-/// which would tilt every divergence.
+/// Class probabilities f64 \[n, classes\]: softmax in the logits' type, then normalised in float64.
+/// Rows of a float32 softmax miss the sum 1 by about 1e-7, which would bias every divergence.
 fn probabilities(logits: &Features) -> Tensor {
     let raw = logits
         .rows()
@@ -117,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn certain_and_balanced_classes_score_their_number() {
+    fn certain_and_balanced_predictions_score_the_number_of_classes() {
         let certain = logits(&[900.0, 0.0, 0.0, 0.0, 900.0, 0.0, 0.0, 0.0, 900.0], 3);
         let score = inception_score(&certain, 1, Splits::Proportional, None).unwrap();
         assert!((score.mean - 3.0).abs() < 1e-12);
         assert_eq!(
             mean_softmax_score(&certain),
-            Spread {
+            MeanStd {
                 mean: 1.0,
                 std: 0.0
             }
@@ -131,11 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn undecided_classes_score_one() {
+    fn uniform_predictions_score_one() {
         let flat = logits(&[0.0; 12], 3);
         assert_eq!(
             inception_score(&flat, 2, Splits::Proportional, None).unwrap(),
-            Spread {
+            MeanStd {
                 mean: 1.0,
                 std: 0.0
             }
@@ -144,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_rows_and_false_permutations_are_refused() {
+    fn too_few_rows_and_invalid_permutations_are_rejected() {
         let flat = logits(&[0.0; 12], 3);
         assert!(matches!(
             inception_score(&flat, 5, Splits::Proportional, None),

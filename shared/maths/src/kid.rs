@@ -1,20 +1,23 @@
-//! Kernel distance: unbiased squared MMD under a cubic kernel (spec §10.5).
+//! Kernel distance (KID): unbiased squared MMD under a cubic kernel (Bińkowski et al. 2018; spec
+//! §10.5).
 
 use crate::{Features, MathsError};
 use rand::{SeedableRng, seq::index::sample};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
-/// Unbiased MMD² of every pair of subsets: rows `subsets[s].0` of `a` against rows `subsets[s].1`
-/// of `b` (as many of each), kernel (x·y/d + 1)³, computed in the features' kind and summed in
-/// float64.
+/// Unbiased MMD² of every pair of subsets: rows `subsets[s].0` of `a` against as many rows
+/// `subsets[s].1` of `b`, under the kernel (x·y/d + 1)³, computed in the features' type and summed
+/// in float64.
 ///
-/// Subsets overlap: where all of them together ask for more pairs of rows than there are, the
-/// kernel of every pair is computed once and weighted by who asked for it.
+/// Subsets overlap. If all of them together contain more pairs of rows than the two sets do, the
+/// kernel of every pair of rows is computed once and weighted by the number of subsets that
+/// contain it.
 ///
 /// # Errors
-/// [`MathsError::Width`] for sets of different width, [`MathsError::Shape`] for subsets of
-/// different or less than two rows, [`MathsError::OutOfRange`] for rows that a set does not have.
+/// [`MathsError::Width`] for sets of different width, [`MathsError::Shape`] for a pair of subsets of
+/// different size or of fewer than two rows, [`MathsError::OutOfRange`] for rows that a set does not
+/// have.
 pub fn kid(
     a: &Features,
     b: &Features,
@@ -26,7 +29,7 @@ pub fn kid(
             return Err(MathsError::Shape {
                 what: "a pair of subsets".to_owned(),
                 found: vec![rows_a.len() as i64, rows_b.len() as i64],
-                expected: "twice the same, at least 2".to_owned(),
+                expected: "two equal sizes of at least 2".to_owned(),
             });
         }
         a.require_rows(rows_a)?;
@@ -37,7 +40,7 @@ pub fn kid(
         .iter()
         .map(|(rows, _)| (2 * rows.len()).pow(2) as f64)
         .sum();
-    // Weighting costs as much as so many more features.
+    // Weighting a pair for s subsets costs as much as s more features in its scalar product.
     if rows * rows * (1.0 + subsets.len() as f64 / width) < asked {
         let all = |of: &Features, times: Vec<Tensor>| Weighted {
             rows: of.rows().shallow_clone(),
@@ -45,11 +48,11 @@ pub fn kid(
         };
         let first = subsets
             .iter()
-            .map(|(rows, _)| times_asked(rows, a))
+            .map(|(rows, _)| occurrences(rows, a))
             .collect();
         let second = subsets
             .iter()
-            .map(|(_, rows)| times_asked(rows, b))
+            .map(|(_, rows)| occurrences(rows, b))
             .collect();
         return Ok(mmd2(&all(a, first), &all(b, second)));
     }
@@ -65,8 +68,8 @@ pub fn kid(
     Ok(found)
 }
 
-/// How often each row of a set is asked for, f64 \[n\].
-fn times_asked(rows: &[i64], of: &Features) -> Tensor {
+/// How often each row of a set occurs in `rows`, f64 \[n\].
+fn occurrences(rows: &[i64], of: &Features) -> Tensor {
     let device = of.rows().device();
     let places = Tensor::from_slice(rows).to_device(device);
     Tensor::zeros([of.count()], (Kind::Double, device)).index_add(
@@ -76,7 +79,7 @@ fn times_asked(rows: &[i64], of: &Features) -> Tensor {
     )
 }
 
-/// Rows \[n, d\] and how often each subset holds them, f64 \[subsets, n\].
+/// Rows \[n, d\] with how often each subset contains them, f64 \[subsets, n\].
 struct Weighted {
     rows: Tensor,
     weights: Tensor,
@@ -102,11 +105,12 @@ impl Weighted {
     }
 }
 
-/// Rows that are held against others at a time: memory stays bounded, and of a symmetric kernel the
-/// blocks below the diagonal need not be computed.
+/// Rows whose kernel with all others is computed at a time: memory stays bounded, and of a symmetric
+/// kernel the blocks below the diagonal are skipped.
 const STRIPE: i64 = 256;
 
-/// One value per subset.
+/// MMD² of each pair of subsets: mean kernel within each side without the pairs of a row with
+/// itself, minus twice the mean kernel across.
 fn mmd2(x: &Weighted, y: &Weighted) -> Vec<f64> {
     let zero = || Tensor::zeros([x.weights.size()[0]], (Kind::Double, x.rows.device()));
     let across = x
@@ -129,7 +133,8 @@ fn mmd2(x: &Weighted, y: &Weighted) -> Vec<f64> {
     Vec::try_from(found.to_device(Device::Cpu)).expect("invariant: a vector of float64")
 }
 
-/// (x·y/d + 1)³ of every pair of rows, f64 whatever the rows are.
+/// Kernel (x·y/d + 1)³ of every pair of rows of \[n, d\] and \[m, d\]: f64 \[n, m\], computed in the
+/// rows' type.
 fn kernel(x: &Tensor, y: &Tensor) -> Tensor {
     let mut base = x.matmul(&y.tr());
     let cube = base
@@ -139,20 +144,21 @@ fn kernel(x: &Tensor, y: &Tensor) -> Tensor {
     cube.to_kind(Kind::Double)
 }
 
-/// Sums of the kernel over the pairs of each subset.
+/// Sum of the kernel over the pairs of rows of each subset, f64 \[subsets\].
 fn between(x: &Weighted, y: &Weighted) -> Tensor {
     weigh(&kernel(&x.rows, &y.rows), &x.weights, &y.weights)
 }
 
+/// Σ_ij left_si kernel_ij right_sj for each subset s.
 fn weigh(kernel: &Tensor, left: &Tensor, right: &Tensor) -> Tensor {
     (kernel.matmul(&right.tr()) * left.tr()).sum_dim_intlist([0].as_slice(), false, Kind::Double)
 }
 
-/// `subsets` sets of `size` different row indices below `count`, from one ChaCha8 stream per
-/// subset.
+/// `subsets` random sets of `size` distinct row indices below `count`. Each subset has its own
+/// ChaCha8 stream of the seed, so it does not depend on how many there are.
 ///
 /// # Errors
-/// [`MathsError::OutOfRange`] when `size` exceeds `count`.
+/// [`MathsError::OutOfRange`] if `size` is 0 or exceeds `count`.
 pub fn random_subsets(
     seed: u64,
     count: i64,
@@ -188,8 +194,8 @@ mod tests {
         Features::new(name, &angles.sin().view([count, 3])).unwrap()
     }
 
-    /// The definition, pair by pair.
-    fn defined(x: &Tensor, y: &Tensor) -> f64 {
+    /// MMD² by its definition, pair by pair.
+    fn by_definition(x: &Tensor, y: &Tensor) -> f64 {
         let n = x.size()[0] as f64;
         let whole = |a: &Tensor, b: &Tensor| (a.matmul(&b.tr()) / 3.0 + 1.0).pow_tensor_scalar(3);
         let apart =
@@ -199,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_definition_whether_pairs_are_shared_or_not() {
+    fn it_equals_the_definition_whether_pairs_are_shared_or_not() {
         let count = 2 * STRIPE + 37;
         let (a, b) = (set("a", count, 0.0), set("b", count + 20, 0.3));
         for (size, subsets) in [(400, 1), (400, 9), (3, 2)] {
@@ -210,7 +216,7 @@ mod tests {
                 .zip(random_subsets(2, b.count(), size, subsets).unwrap())
                 .collect();
             for (found, (rows_a, rows_b)) in kid(&a, &b, &pairs).unwrap().iter().zip(&pairs) {
-                let expected = defined(
+                let expected = by_definition(
                     a.select(rows_a).unwrap().rows(),
                     b.select(rows_b).unwrap().rows(),
                 );

@@ -1,9 +1,19 @@
-//! The formulas: moments, Fréchet distance, precision and recall, kernel distance and the other
-//! scores of spec §10.
+//! The formulas of evaluation: moments, Fréchet distance, precision and recall, kernel distance and
+//! the other scores of spec §10.
 //!
-//! Tensors in, numbers out. It knows no network, no job and no file but the reference statistics of
-//! the field. Sets of features enter through [`Features`], which checks shape and finiteness once;
-//! every function states shapes, units, errors and the definition it follows.
+//! It is a library of functions from tensors to numbers: it knows no network, no job and no message
+//! queue. It reads and writes one kind of file, the reference statistics (npz with `mu` and `sigma`)
+//! that other evaluation tools use. Sets of features enter through [`Features`], which checks shape
+//! and finiteness once; every function states shapes, units, errors and the definition it follows.
+//!
+//! In the order of an evaluation:
+//! - [`Features`], [`Moments`], [`Gaussian`], [`Statistics`]: what is known of a set of images.
+//! - [`frechet`], [`fd_infinity`], [`sliced_wasserstein`], [`kid`]: distances of distributions.
+//! - [`radii`] and [`nearest`], with [`prdc`], [`realism`], [`authenticity`], [`copying_score`] and
+//!   [`nearest_cosine_auroc`] on top of them: scores by nearest neighbours.
+//! - [`inception_score`], [`mean_softmax_score`], [`mod@vendi`], [`confidence`]: scores of one set
+//!   alone.
+//! - [`partition`]: agreement of two clusterings, from its own crate.
 
 #![forbid(unsafe_code)]
 
@@ -29,7 +39,7 @@ mod vendi;
 pub use auroc::{NearestCosine, area_under_roc, nearest_cosine, nearest_cosine_auroc};
 pub use authenticity::{Authenticity, authenticity};
 pub use cedm_partitions as partition;
-pub use copying::{Celled, CopyingScore, copying_score, mann_whitney_u, zu_score};
+pub use copying::{CellAssignment, CopyingScore, copying_score, mann_whitney_u, zu_score};
 pub use distances::{Nearest, nearest, radii};
 pub use error::MathsError;
 pub use fd_infinity::{FdInfinity, fd_infinity};
@@ -44,17 +54,18 @@ pub use sliced::{sliced_wasserstein, sliced_wasserstein_of_gaussians};
 pub use statistics_file::{Statistics, array_names, read_statistics, write_statistics};
 pub use vendi::{Order, vendi, vendi_polynomial};
 
-/// A mean with its population standard deviation.
+/// A mean with the population standard deviation (ddof 0), as the field's tools report a score over
+/// subsets or splits.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Spread {
-    /// Mean.
+pub struct MeanStd {
+    /// Mean of the values.
     pub mean: f64,
-    /// Standard deviation, ddof 0.
+    /// Population standard deviation (ddof 0) of the values.
     pub std: f64,
 }
 
-impl Spread {
-    /// Of a list that is not empty.
+impl MeanStd {
+    /// Mean and standard deviation of `values`; NaN if there are none.
     pub fn of(values: &[f64]) -> Self {
         let count = values.len() as f64;
         let mean = values.iter().sum::<f64>() / count;

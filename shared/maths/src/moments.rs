@@ -1,4 +1,5 @@
-//! Mergeable float64 moments of features: n, Σx, Σxxᵀ (spec §10.1).
+//! Mergeable moments of features, n, Σx and Σxxᵀ in float64, from which mean and covariance of a
+//! set follow however it was cut into shards (spec §10.1).
 
 use crate::{
     Features, MathsError,
@@ -7,8 +8,8 @@ use crate::{
 };
 use tch::{Kind, Tensor};
 
-/// Number, sum \[d\] and sum of outer products \[d, d\] of a set of features, in float64. A shard
-/// of one row is a set like any other.
+/// Number of rows, sum \[d\] and sum of outer products \[d, d\] of a set of features, in float64. A
+/// set of one row is allowed, since a shard may have one.
 #[derive(Debug)]
 pub struct Moments {
     name: String,
@@ -17,11 +18,11 @@ pub struct Moments {
     outer: Tensor,
 }
 
-/// Rows that are widened to float64 at a time.
+/// Rows that are converted to float64 at a time, so that the copy stays small.
 const TILE_ROWS: i64 = 8192;
 
 impl Moments {
-    /// Moments of all rows.
+    /// Moments of all rows of `features`, on their device.
     pub fn of(features: &Features) -> Self {
         let width = features.width();
         let options = (Kind::Double, features.rows().device());
@@ -42,10 +43,12 @@ impl Moments {
         }
     }
 
-    /// Moments from their parts, as read from a file.
+    /// Moments from their parts, as read from a file: `sum` \[d\] and `outer` \[d, d\] of any float
+    /// type. `name` is what errors call the set.
     ///
     /// # Errors
-    /// When the shapes do not fit, the count is not positive or a value is not finite.
+    /// [`MathsError::Shape`] for shapes that do not fit, [`MathsError::OutOfRange`] for a count
+    /// below 1, [`MathsError::NotFinite`].
     pub fn from_parts(
         name: impl Into<String>,
         count: i64,
@@ -88,7 +91,8 @@ impl Moments {
         })
     }
 
-    /// Adds the moments of further rows; order and grouping do not matter but for rounding.
+    /// Adds the moments of further rows. Order and grouping of shards change the result by rounding
+    /// only.
     ///
     /// # Errors
     /// [`MathsError::Width`] for features of another width.
@@ -100,12 +104,12 @@ impl Moments {
         Ok(())
     }
 
-    /// What errors call the set.
+    /// The name that errors use for the set.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The same under another name.
+    /// The same moments under another name.
     pub fn named(self, name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -113,32 +117,33 @@ impl Moments {
         }
     }
 
-    /// n.
+    /// Number of rows, n.
     pub fn count(&self) -> i64 {
         self.count
     }
 
-    /// d.
+    /// Number of features per row, d.
     pub fn width(&self) -> i64 {
         self.sum.size()[0]
     }
 
-    /// Σx \[d\].
+    /// Sum of the rows, Σx: f64 \[d\].
     pub fn sum(&self) -> &Tensor {
         &self.sum
     }
 
-    /// Σxxᵀ \[d, d\].
+    /// Sum of the outer products, Σxxᵀ: f64 \[d, d\].
     pub fn outer(&self) -> &Tensor {
         &self.outer
     }
 
-    /// Mean \[d\].
+    /// Mean of the rows, f64 \[d\].
     pub fn mean(&self) -> Tensor {
         &self.sum / self.count as f64
     }
 
-    /// Mean and unbiased covariance: (Σxxᵀ − n μμᵀ) / (n − 1).
+    /// Mean and unbiased covariance (Σxxᵀ − n μμᵀ) / (n − 1). The difference is harmless in float64,
+    /// where features are of the order of their deviation (spec §10.1).
     ///
     /// # Errors
     /// [`MathsError::TooFew`] for a single row.

@@ -1,6 +1,8 @@
-//! NumPy's legacy permutations, which the field's fixed shuffles are named by (spec §10.2, §10.5).
+//! NumPy's legacy permutations: dgm-eval and torch-fidelity fix their subsets and shuffles by a
+//! NumPy seed, so the same rows can only be chosen by the same generator (spec §10.2, §10.5).
 
-/// MT19937, as `numpy.random.RandomState(seed)` seeds it (Matsumoto & Nishimura 1998).
+/// MT19937 as `numpy.random.RandomState(seed)` seeds it; constants are those of the generator's
+/// definition (Matsumoto & Nishimura 1998).
 struct MersenneTwister {
     state: [u32; 624],
     next: usize,
@@ -36,7 +38,7 @@ impl MersenneTwister {
         y ^ (y >> 18)
     }
 
-    /// Uniform in 0..=most by masking and rejection.
+    /// Uniform in 0..=most, by masking and rejection as NumPy's legacy `interval` does.
     fn up_to(&mut self, most: u32) -> u32 {
         let mask = u32::MAX.checked_shr(most.leading_zeros()).unwrap_or(0);
         loop {
@@ -48,8 +50,8 @@ impl MersenneTwister {
     }
 }
 
-/// `numpy.random.RandomState(seed).permutation(count)`. Its first k entries are `choice(count, k,
-/// replace=False)`.
+/// What `numpy.random.RandomState(seed).permutation(count)` returns. Its first k entries are what
+/// `choice(count, k, replace=False)` returns.
 pub fn numpy_permutation(seed: u32, count: u32) -> Vec<i64> {
     let mut random = MersenneTwister::new(seed);
     let mut order: Vec<i64> = (0..i64::from(count)).collect();
@@ -64,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numpy_gives_the_same() {
+    fn permutations_equal_those_of_numpy() {
         assert_eq!(
             numpy_permutation(2020, 12),
             [2, 1, 11, 4, 10, 5, 7, 9, 6, 3, 8, 0]

@@ -1,17 +1,23 @@
-//! Sum of singular values from the polar decomposition: several times as fast as the singular
-//! values themselves, for it is all matrix products and factorisations, where a bidiagonalisation
-//! waits for memory.
+//! Sum of the singular values of a matrix from its polar decomposition. This is several times as
+//! fast as computing the singular values: it consists of matrix products and factorisations, where
+//! a bidiagonalisation is bound by memory bandwidth.
 
 use tch::{Kind, Tensor};
 
-/// More steps than any matrix that float64 can invert needs (Byers & Xu 2008, SIAM J. Matrix Anal.
-/// 30:822: nine).
-const MOST_STEPS: usize = 20;
+/// Limit on the iterations: twice the nine that any matrix needs that float64 can invert (Byers &
+/// Xu 2008, SIAM J. Matrix Anal. 30:822).
+const MAX_STEPS: usize = 20;
+/// Relative size of a step below which the iteration counts as converged: convergence is quadratic,
+/// so the error after such a step is about its square, 1e-16.
+const CONVERGED: f64 = 1e-8;
+/// Relative size of a step above which the iterate is still scaled. Below it plain Newton converges
+/// quadratically, and scaling would disturb it.
+const SCALED: f64 = 1e-2;
 
-/// ‖M‖₊ = tr(UᵀM) of a square matrix with U its orthogonal polar factor, by Newton's iteration X ←
-/// (ζX + X⁻ᵀ/ζ)/2 with Higham's scaling (Higham 1986, SIAM J. Sci. Stat. Comput. 7:1160). Near the
-/// end each step squares the error, so that a last step of 1e-8 leaves none. `None` where the
-/// iteration does not end in an orthogonal matrix to rounding: M is singular, or not square.
+/// Sum of the singular values of a square f64 matrix M: tr(UᵀM) with U its orthogonal polar factor,
+/// which Newton's iteration X ← (ζX + X⁻ᵀ/ζ)/2 finds with Higham's scaling ζ (Higham 1986, SIAM J.
+/// Sci. Stat. Comput. 7:1160). `None` if M is not square, or so close to singular that the iteration
+/// does not end in an orthogonal matrix.
 pub(crate) fn nuclear_norm(matrix: &Tensor) -> Option<f64> {
     let [rows, columns] = matrix.size()[..] else {
         return None;
@@ -19,6 +25,7 @@ pub(crate) fn nuclear_norm(matrix: &Tensor) -> Option<f64> {
     if rows != columns {
         return None;
     }
+    // ‖X‖₁ ‖X‖∞, which bounds the square of the largest singular value.
     let size = |x: &Tensor| {
         let sums = |axis: i64| {
             x.abs()
@@ -29,14 +36,12 @@ pub(crate) fn nuclear_norm(matrix: &Tensor) -> Option<f64> {
         sums(0) * sums(1)
     };
     let (mut x, mut last) = (matrix.shallow_clone(), f64::INFINITY);
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         let (inverse, code) = Tensor::f_linalg_inv_ex(&x, false).ok()?;
         if code.int64_value(&[]) != 0 {
             return None;
         }
-        // Near the end the plain iteration converges quadratically, and scaling would only disturb
-        // it.
-        let scale = if last > 1e-2 {
+        let scale = if last > SCALED {
             (size(&inverse) / size(&x)).powf(0.25)
         } else {
             1.0
@@ -47,7 +52,7 @@ pub(crate) fn nuclear_norm(matrix: &Tensor) -> Option<f64> {
         let next = (&x * scale + inverse.tr() / scale) * 0.5;
         let step = ((&next - &x).norm() / next.norm()).double_value(&[]);
         x = next;
-        if step < 1e-8 && last < 1e-2 {
+        if step < CONVERGED && last < SCALED {
             return is_orthogonal(&x).then(|| (x * matrix).sum(Kind::Double).double_value(&[]));
         }
         last = step;
@@ -55,6 +60,8 @@ pub(crate) fn nuclear_norm(matrix: &Tensor) -> Option<f64> {
     None
 }
 
+/// Whether XᵀX = 1 to rounding: without this check an iteration that stalled would pass for a
+/// result.
 fn is_orthogonal(x: &Tensor) -> bool {
     let side = x.size()[0];
     let gap = x.tr().matmul(x) - Tensor::eye(side, (x.kind(), x.device()));
@@ -81,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_sum_of_singular_values_whatever_the_condition() {
+    fn it_equals_the_sum_of_singular_values_at_any_condition_number() {
         let (u, _) = Tensor::linalg_qr(&waves(40), "reduced");
         let (v, _) = Tensor::linalg_qr(
             &(waves(40) + Tensor::eye(40, (Kind::Double, Device::Cpu))),
@@ -103,12 +110,12 @@ mod tests {
         let matrix = (&u * 2.0).matmul(&v);
         assert!(
             (nuclear_norm(&matrix).unwrap() - 80.0).abs() < 1e-11,
-            "this one must not need the slow way"
+            "a well-conditioned matrix must not need the singular value decomposition"
         );
     }
 
     #[test]
-    fn singular_and_oblong_matrices_are_left_to_others() {
+    fn singular_and_non_square_matrices_give_none() {
         assert_eq!(
             nuclear_norm(&Tensor::zeros([3, 3], (Kind::Double, Device::Cpu))),
             None

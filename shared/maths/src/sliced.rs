@@ -1,9 +1,11 @@
-//! Sliced Wasserstein distance under the Gaussian approximation of random projections.
+//! Sliced Wasserstein distance, approximated without projections: random projections of
+//! high-dimensional features are nearly Gaussian (Nadjahi et al. 2021; spec §10.5).
 
 use crate::{Features, Gaussian, MathsError, features::require_width};
 use tch::Kind;
 
-/// √( ‖m_X − m_Y‖²/d + (√(mean ‖X − m_X‖²/d) − √(mean ‖Y − m_Y‖²/d))² ), in the features' kind.
+/// The approximated 2-Wasserstein distance of two sets of features, computed in their type:
+/// √( ‖m_X − m_Y‖²/d + (√(mean ‖X − m_X‖²/d) − √(mean ‖Y − m_Y‖²/d))² ).
 ///
 /// # Errors
 /// [`MathsError::Width`] for sets of different width.
@@ -22,7 +24,8 @@ pub fn sliced_wasserstein(x: &Features, y: &Features) -> Result<f64, MathsError>
     Ok(distance(gap, spread_x, spread_y, x.width()))
 }
 
-/// The same from means, covariances and numbers of rows, float64.
+/// The same distance from means, unbiased covariances and numbers of rows, in float64; it needs no
+/// single features.
 ///
 /// # Errors
 /// [`MathsError::Width`] for sets of different width.
@@ -31,7 +34,7 @@ pub fn sliced_wasserstein_of_gaussians(
     y: (&Gaussian, i64),
 ) -> Result<f64, MathsError> {
     require_width(y.0.name(), y.0.width(), x.0.name(), x.0.width())?;
-    // mean ‖X − m_X‖² = tr Σ (n − 1) / n
+    // mean ‖X − m_X‖² = tr Σ (n − 1) / n, as Σ is unbiased and the mean is over n rows.
     let spread = |(set, count): (&Gaussian, i64)| {
         set.sigma().trace().double_value(&[]) * (count - 1) as f64 / count as f64
     };

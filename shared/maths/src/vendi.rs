@@ -1,24 +1,27 @@
-//! Vendi score: the effective number of different rows (spec §10.5).
+//! Vendi score: the effective number of different rows, the exponential of the entropy of the
+//! kernel's eigenvalues (Friedman & Dieng 2023; spec §10.5).
 
 use crate::{Features, MathsError};
 use tch::{Kind, Tensor};
 
-/// Order q of the Rényi entropy.
+/// Order q of the Rényi entropy of the eigenvalues w.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// q = 1: exp of the Shannon entropy.
+    /// q = 1: the score is exp(−Σ w ln w), from the Shannon entropy.
     One,
-    /// q = 2: 1 / Σw².
+    /// q = 2: the score is 1 / Σw².
     Two,
-    /// q = ∞: 1 / max w.
+    /// q = ∞: the score is 1 / max w.
     Infinity,
 }
 
-/// Largest number of rows whose n × n kernel is formed: 3.2 GB in float64.
-const MOST_ROWS: i64 = 20_000;
+/// Largest number of rows whose n × n kernel is formed: it then has 3.2 GB in float64.
+const MAX_ROWS: i64 = 20_000;
 
-/// Vendi score under the cosine kernel K = X Xᵀ / n of unit rows, in the features' kind. The d × d
-/// Gram matrix has the same eigenvalues but for zeros, so that n may be large.
+/// Vendi score, 1 to n, under the cosine kernel K = X Xᵀ / n of unit rows, in the features' type.
+///
+/// With more rows than features the d × d matrix Xᵀ X / n is decomposed instead: it has the same
+/// eigenvalues but for zeros, which the entropy ignores.
 ///
 /// # Errors
 /// [`MathsError::Torch`] when the eigenvalues do not converge.
@@ -33,15 +36,15 @@ pub fn vendi(features: &Features, order: Order) -> Result<f64, MathsError> {
 }
 
 /// Vendi score of order 1 under the kernel (x·y/d + 1)³ of unit rows, divided by n and not
-/// renormalised: its eigenvalues do not sum to 1 and the number counts nothing, but it is what the
-/// field's tool gives.
+/// normalised. Its eigenvalues do not sum to 1, so it is no effective number of rows; it exists for
+/// comparison with dgm-eval, which computes this.
 ///
 /// # Errors
 /// [`MathsError::OutOfRange`] for more than 20,000 rows, [`MathsError::Torch`] when the eigenvalues
 /// do not converge.
 pub fn vendi_polynomial(features: &Features) -> Result<f64, MathsError> {
-    if features.count() > MOST_ROWS {
-        let expected = format!("at most {MOST_ROWS}: the kernel is a matrix of rows by rows");
+    if features.count() > MAX_ROWS {
+        let expected = format!("at most {MAX_ROWS}: the kernel is a matrix of rows by rows");
         return Err(MathsError::OutOfRange {
             what: format!("rows of {}", features.name()),
             found: features.count().to_string(),
@@ -63,6 +66,7 @@ fn score(features: &Features, kernel: &Tensor, order: Order) -> Result<f64, Math
         })?;
     let values: Vec<f64> = Vec::try_from(values.to_kind(Kind::Double).to_device(tch::Device::Cpu))
         .expect("invariant: a vector on the CPU");
+    // Rounding leaves eigenvalues that should be 0 slightly below it.
     let positive = || values.iter().copied().filter(|&value| value > 0.0);
     Ok(match order {
         Order::One => (-positive().map(|value| value * value.ln()).sum::<f64>()).exp(),

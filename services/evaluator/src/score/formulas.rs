@@ -4,9 +4,9 @@ use super::{Settings, Sides, Value};
 use crate::{EvaluatorError, cells::cells_of, confidence::confidences};
 use cedm_catalogue::metrics::{Against, Metric};
 use cedm_maths::{
-    Celled, Features, Order, Prdc, Splits, Spread, authenticity, copying_score, fd_infinity,
-    frechet_to, inception_score, kid, mean_softmax_score, nearest_cosine_auroc, numpy_permutation,
-    prdc, random_subsets, realism, sliced_wasserstein_of_gaussians, vendi,
+    CellAssignment, Features, MeanStd, Order, Prdc, Splits, authenticity, copying_score,
+    fd_infinity, frechet_to, inception_score, kid, mean_softmax_score, nearest_cosine_auroc,
+    numpy_permutation, prdc, random_subsets, realism, sliced_wasserstein_of_gaussians, vendi,
 };
 use std::cell::OnceCell;
 
@@ -109,7 +109,7 @@ impl<'a> Formulas<'a> {
             self.settings.kid_subsets as usize,
         )?;
         let pairs: Vec<_> = first.into_iter().zip(second).collect();
-        Ok(Spread::of(&kid(&generated, &reference, &pairs)?).into())
+        Ok(MeanStd::of(&kid(&generated, &reference, &pairs)?).into())
     }
 
     fn prdc(&self) -> Result<Prdc, EvaluatorError> {
@@ -166,14 +166,14 @@ impl<'a> Formulas<'a> {
         let (train, test) = (self.reference()?, self.sides.role("test")?.features()?);
         let generated = self.sides.generated.features()?;
         let cells = cells_of(train, &[test, generated], self.seed)?;
-        let celled = |features, index: usize| Celled {
+        let assigned = |features, index: usize| CellAssignment {
             features,
             cells: &cells.ids[index],
         };
         let found = copying_score(
-            &celled(train, 0),
-            &celled(test, 1),
-            &celled(generated, 2),
+            &assigned(train, 0),
+            &assigned(test, 1),
+            &assigned(generated, 2),
             cells.count,
         )?;
         let lacking = || EvaluatorError::Lacking {
@@ -196,7 +196,7 @@ impl<'a> Formulas<'a> {
         let probability = confidences(self.sides.heads()?, self.sides.generated)?.probability();
         let values: Vec<f64> = Vec::try_from(probability.to_device(tch::Device::Cpu))
             .expect("invariant: a vector of float64");
-        Ok(Spread::of(&values).into())
+        Ok(MeanStd::of(&values).into())
     }
 
     fn sliced(&self) -> Result<Value, EvaluatorError> {

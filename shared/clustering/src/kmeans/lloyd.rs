@@ -1,32 +1,33 @@
-//! Lloyd's iterations from given centroids.
+//! Lloyd's algorithm from given initial centroids.
 
 use super::rows::{Nearest, Rows};
 use tch::{Device, Kind, Tensor};
 
-/// What the iterations led to.
+/// The result of one run of Lloyd's algorithm.
 #[derive(Debug)]
 pub struct LloydRun {
-    /// Centred like the rows: \[C, D\].
+    /// Final centroids \[C, D\], centred like the rows.
     pub centroids: Tensor,
-    /// i64 \[N\] on the CPU, nearest to those centroids.
+    /// Index of the nearest final centroid of each row, i64 \[N\] on the CPU.
     pub ids: Tensor,
-    /// Sum of squared distances with those centroids.
+    /// Sum of squared distances to the final centroids.
     pub inertia: f64,
     /// Inertia of the assignment of each iteration, before its centroids moved.
     pub inertia_by_iteration: Vec<f64>,
-    /// Iterations.
+    /// Number of iterations.
     pub iterations: u32,
 }
 
-/// Assigns and averages until no id changes, the centroids' summed squared shift is at most
-/// `tolerance`, or `max_iterations` are done; ids then match the centroids. `watch` hears each
-/// inertia and says whether to go on.
+/// Assigns rows and averages clusters until no id changes, or the sum over centroids of their
+/// squared shift is at most `tolerance`, or `max_iterations` are done; a last assignment then makes
+/// ids match the final centroids. `on_iteration` is called with each inertia and stops the run by
+/// returning false.
 pub fn lloyd(
     rows: &Rows,
     initial: &Tensor,
     max_iterations: u32,
     tolerance: f64,
-    watch: &mut dyn FnMut(f64) -> bool,
+    on_iteration: &mut dyn FnMut(f64) -> bool,
 ) -> LloydRun {
     let mut centroids = initial.shallow_clone();
     let mut inertia_by_iteration = Vec::new();
@@ -49,7 +50,7 @@ pub fn lloyd(
             .double_value(&[]);
         centroids = moved;
         previous = Some(nearest.ids);
-        if !watch(nearest.inertia) || (tolerance > 0.0 && shift <= tolerance) {
+        if !on_iteration(nearest.inertia) || (tolerance > 0.0 && shift <= tolerance) {
             break;
         }
     }
@@ -65,8 +66,9 @@ pub fn lloyd(
     }
 }
 
-/// Means of the clusters. A cluster without rows moves to the row farthest from its own centroid
-/// (the next farthest for the next one), which leaves the cluster it was in.
+/// Means of the clusters \[C, D\]. As in scikit-learn, an empty cluster takes the row that is
+/// farthest from its own centroid (the next empty one the next farthest row), which leaves the
+/// cluster it was in.
 fn averages(rows: &Rows, centroids: &Tensor, nearest: &Nearest) -> Tensor {
     let clusters = centroids.size()[0];
     let (sums, counts) = rows.sums(&nearest.ids, clusters);
@@ -76,7 +78,7 @@ fn averages(rows: &Rows, centroids: &Tensor, nearest: &Nearest) -> Tensor {
         let (_, farthest) = nearest.distances.sort_stable(true, 0, true);
         let mut donors = (0..farthest.size()[0]).map(|rank| farthest.int64_value(&[rank]));
         for cluster in empty {
-            // a cluster of one row cannot give it away
+            // A cluster of one row would become empty itself.
             let Some((row, old)) = donors
                 .by_ref()
                 .map(|row| (row, nearest.ids.int64_value(&[row])))
@@ -91,7 +93,7 @@ fn averages(rows: &Rows, centroids: &Tensor, nearest: &Nearest) -> Tensor {
             let _ = counts.get(cluster).fill_(1.0);
         }
     }
-    // still empty where rows do not suffice: such centroids stay where they were
+    // A cluster is still empty if there are too few rows: its centroid stays where it was.
     let stays = counts.eq(0.0).unsqueeze(1);
     let means = (sums / counts.unsqueeze(1).clamp_min(1.0)).to_kind(centroids.kind());
     centroids.where_self(&stays, &means)
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn separate_blobs_are_found() {
+    fn well_separated_clusters_are_found() {
         let fitted = fit(&blobs(), 3, &KmeansParams::default(), 0, &mut |_, _, _| {
             true
         })
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn inertia_never_rises_and_the_end_is_a_fixed_point() {
+    fn inertia_never_rises_and_the_result_is_a_fixed_point() {
         let rows = Rows::new(&blobs());
         let run = lloyd(
             &rows,
@@ -166,7 +168,7 @@ mod tests {
         ]))
         .unwrap();
         let rows = Rows::new(&features);
-        let initial = rows.moved(&Tensor::from_slice2(&[[0f64, 0.0], [500.0, 500.0]]));
+        let initial = rows.centred_centroids(&Tensor::from_slice2(&[[0f64, 0.0], [500.0, 500.0]]));
         let run = lloyd(&rows, &initial, 300, 0.0, &mut |_| true);
         assert_eq!(Vec::<i64>::try_from(&run.ids).unwrap(), [0, 0, 0, 1]);
         assert!(
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_rows_leave_clusters_empty_without_harm() {
+    fn equal_rows_leave_clusters_empty_and_centroids_finite() {
         let features = Features::new(&Tensor::ones([6, 2], (Kind::Float, Device::Cpu))).unwrap();
         let fitted = fit(&features, 3, &KmeansParams::default(), 0, &mut |_, _, _| {
             true
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_settings_are_refused() {
+    fn settings_out_of_range_are_rejected() {
         let check = |clusters, params: KmeansParams, expect: &str| {
             let error = fit(&blobs(), clusters, &params, 0, &mut |_, _, _| true)
                 .unwrap_err()

@@ -1,13 +1,13 @@
 //! Mini-batch k-means for sets that do not fit into memory (Sculley 2010).
 //!
-//! In memory at a time: one batch, its distances, a piece of the rows in the passes at the
-//! beginning (mean) and the end (assignment), and the ids with their distances.
+//! What is in memory at a time: one batch with its distances, a piece of the rows in the passes at
+//! the beginning (mean) and the end (assignment), and id and distance of every row.
 
 use super::{
     RowSource, check,
     rows::{assign, sums},
     seeding::plus_plus,
-    source::{Assigned, Centred},
+    source::{Centred, SourceAssignment},
 };
 use crate::{
     ClusteringError,
@@ -18,19 +18,22 @@ use cedm_contract::kinds::cluster::KmeansParams;
 use rand::Rng;
 use tch::{Kind, Tensor};
 
-/// Batches without improvement of the smoothed inertia after which to stop.
+/// Batches without improvement of the smoothed inertia after which a start ends: scikit-learn's
+/// `max_no_improvement`.
 const PATIENCE: u32 = 10;
-/// Passes over all rows to fill clusters that none of them is nearest to.
-const MOST_FILLINGS: u32 = 3;
-/// Batches' worth of rows that the initial centroids are chosen from.
+/// Largest number of passes over all rows to fill empty clusters. Each pass costs a reading of the
+/// whole set, and a filled cluster may empty another.
+const MAX_REFILLS: u32 = 3;
+/// Number of batches of rows that the initial centroids are chosen from: scikit-learn's `init_size`.
 const SEEDING_BATCHES: i64 = 3;
 
-/// Clusters the rows of `source` by batches of `params.mini_batch`; the start whose centroids have
-/// the lowest inertia over all rows wins. `progress` hears (starts done, in all, inertia so far)
-/// and says whether to go on; the result is `None` when it said no.
+/// Clusters the rows of `source` by batches of `params.mini_batch` rows; the start whose centroids
+/// have the lowest inertia over all rows wins. `progress` is called with (starts done, starts in
+/// all, inertia so far); if it returns false the result is `None`.
 ///
 /// # Errors
-/// When a setting does not fit the data, or rows cannot be read or are no features.
+/// [`ClusteringError::Setting`] for a setting that is out of range or does not fit the data;
+/// otherwise the errors of [`RowSource::piece`].
 pub fn fit_mini_batch(
     source: &dyn RowSource,
     clusters: u32,
@@ -51,13 +54,14 @@ pub fn fit_mini_batch(
     let mut best: Option<Fitted> = None;
     let mut inertias = Vec::new();
     for start in 0..params.starts {
-        let mut watch = |inertia: f64| progress(start, params.starts, inertia);
+        let mut on_batch = |inertia: f64| progress(start, params.starts, inertia);
         let Some((centroids, iterations)) =
-            one_start(&rows, clusters, params, seed, start, &mut watch)?
+            one_start(&rows, clusters, params, seed, start, &mut on_batch)?
         else {
             return Ok(None);
         };
-        let (centroids, Assigned { ids, inertia, .. }) = assign_all(&rows, centroids, clusters)?;
+        let (centroids, SourceAssignment { ids, inertia, .. }) =
+            assign_all(&rows, centroids, clusters)?;
         inertias.push(inertia);
         if best.as_ref().is_none_or(|best| inertia < best.inertia) {
             best = Some(Fitted {
@@ -76,27 +80,34 @@ pub fn fit_mini_batch(
     Ok(best.map(|best| Fitted { inertias, ..best }))
 }
 
-/// Each batch pulls its nearest centroids towards it, by one over the rows that a centroid has
-/// seen. Stops when the smoothed inertia of the batches has not improved for ten of them, or after
-/// `max_iterations` passes over the data. Returns (centred) centroids and the number of batches.
+/// One start: the (centred) centroids and the number of batches, or `None` if `on_batch` returned
+/// false.
+///
+/// Each batch moves the centroids that are nearest to its rows towards them, with a learning rate of
+/// one over the number of rows that a centroid has received so far (Sculley 2010). It ends when the
+/// smoothed inertia of the batches has not improved for [`PATIENCE`] of them, or after
+/// `max_iterations` passes over the data.
 fn one_start(
     data: &Centred<'_>,
     clusters: u32,
     params: &KmeansParams,
     seed: u64,
     start: u32,
-    watch: &mut dyn FnMut(f64) -> bool,
+    on_batch: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Option<(Tensor, u32)>, ClusteringError> {
     let (count, size) = (data.count(), i64::from(params.mini_batch).min(data.count()));
     let draw = |batch: u64, rows: i64| {
+        // Index of the stream: the start in the upper 24 bits, the batch in the lower 40.
         let mut rng = stream(seed, Purpose::MiniBatch, u64::from(start) << 40 | batch);
         let places: Vec<i64> = (0..rows).map(|_| rng.random_range(0..count)).collect();
-        data.draw(&places)
+        data.gather(&places)
     };
     let (sample, squares) = draw(0, (SEEDING_BATCHES * size).max(i64::from(clusters)))?;
     let mut centroids = plus_plus(&sample, &squares, clusters, seed, start);
-    let mut seen = Tensor::zeros([clusters.into(), 1], (Kind::Double, centroids.device()));
+    let mut received = Tensor::zeros([clusters.into(), 1], (Kind::Double, centroids.device()));
     let batches = u64::from(params.max_iterations) * (count as u64).div_ceil(size as u64);
+    // Weight of a new batch in the smoothed inertia, as in scikit-learn: an average over about as
+    // many batches as make one pass over the data.
     let smoothing = (2.0 * size as f64 / (count as f64 + 1.0)).min(1.0);
     let (mut smoothed, mut best, mut waited, mut done) = (None, f64::INFINITY, 0, 0);
     for batch in 1..=batches {
@@ -104,9 +115,9 @@ fn one_start(
         let nearest = assign(&sample, &squares, &centroids);
         let (sums, counts) = sums(&sample, &nearest.ids, clusters.into());
         let counts = counts.unsqueeze(1);
-        seen += &counts;
-        let pull = (sums - &counts * centroids.to_kind(Kind::Double)) / seen.clamp_min(1.0);
-        centroids = &centroids + pull.to_kind(sample.kind());
+        received += &counts;
+        let shift = (sums - &counts * centroids.to_kind(Kind::Double)) / received.clamp_min(1.0);
+        centroids = &centroids + shift.to_kind(sample.kind());
         done += 1;
         let inertia = nearest.inertia / size as f64;
         let now = smoothed.map_or(inertia, |old: f64| {
@@ -115,7 +126,7 @@ fn one_start(
         smoothed = Some(now);
         waited = if now < best { 0 } else { waited + 1 };
         best = best.min(now);
-        if !watch(now * count as f64) {
+        if !on_batch(now * count as f64) {
             return Ok(None);
         }
         if waited >= PATIENCE {
@@ -125,16 +136,16 @@ fn one_start(
     Ok(Some((centroids, done)))
 }
 
-/// The nearest centroid of every row. Clusters that stay empty (seeds that were alike, say) move to
-/// the rows furthest from their own centroids, as those of full iterations do; where every row lies
-/// on its centroid, none does.
+/// The nearest centroid of every row, and the centroids. An empty cluster (of two equal initial
+/// centroids, say) moves to the row that is farthest from its own centroid, as in Lloyd's
+/// iterations, unless every row lies on its centroid.
 fn assign_all(
     rows: &Centred<'_>,
     mut centroids: Tensor,
     clusters: u32,
-) -> Result<(Tensor, Assigned), ClusteringError> {
+) -> Result<(Tensor, SourceAssignment), ClusteringError> {
     let mut assigned = rows.assign(&centroids)?;
-    for _ in 0..MOST_FILLINGS {
+    for _ in 0..MAX_REFILLS {
         let empty = assigned
             .ids
             .bincount::<Tensor>(None, clusters.into())
@@ -147,9 +158,9 @@ fn assign_all(
             break;
         }
         let (_, order) = assigned.distances.sort_stable(true, 0, true);
-        let furthest =
+        let farthest =
             Vec::<i64>::try_from(order.narrow(0, 0, count)).expect("invariant: a vector of int64");
-        let (chosen, _) = rows.draw(&furthest)?;
+        let (chosen, _) = rows.gather(&farthest)?;
         let places = empty.narrow(0, 0, count).to_device(centroids.device());
         centroids = centroids.index_copy(0, &places, &chosen);
         assigned = rows.assign(&centroids)?;
@@ -164,7 +175,7 @@ mod tests {
     use tch::Device;
 
     #[test]
-    fn comes_close_to_full_iterations() {
+    fn inertia_is_close_to_that_of_full_iterations() {
         let values = (Tensor::arange(8000, (Kind::Float, Device::Cpu)) * 12.9898)
             .sin()
             .view([2000, 4]);
@@ -223,18 +234,18 @@ mod tests {
         );
     }
 
-    /// Rows that are made when they are asked for; no more than `most` at once.
-    struct Made {
+    /// A source that computes rows on request and records the largest request in `most`.
+    struct ComputedRows {
         count: i64,
         most: std::cell::Cell<i64>,
     }
-    impl Made {
+    impl ComputedRows {
         fn row(place: i64) -> [f32; 2] {
             let noise = (place as f32 * 12.9898).sin();
             [(place % 5) as f32 * 10.0 + noise, noise * 0.5]
         }
     }
-    impl RowSource for Made {
+    impl RowSource for ComputedRows {
         fn count(&self) -> i64 {
             self.count
         }
@@ -253,7 +264,7 @@ mod tests {
 
     #[test]
     fn rows_need_not_be_in_memory() {
-        let made = Made {
+        let made = ComputedRows {
             count: 100_000,
             most: std::cell::Cell::new(0),
         };

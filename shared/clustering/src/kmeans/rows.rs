@@ -1,13 +1,13 @@
-//! Rows prepared for squared distances, and the two passes over them: nearest centroid, sums by
-//! cluster.
+//! Rows prepared for squared distances, and the two passes over them: the nearest centroid of each
+//! row, and the sum of the rows of each cluster.
 
 use crate::Features;
 use tch::{Kind, Tensor};
 
-/// Bytes of distances computed at a time: they stay in the last-level cache.
+/// Bytes of distances that are computed at a time, few enough to stay in the last-level cache.
 const PIECE_BYTES: i64 = 4 << 20;
 
-/// Features minus their mean, with their squared norms.
+/// A feature matrix minus its mean, with the squared norms of its rows.
 #[derive(Debug)]
 pub struct Rows {
     centred: Tensor,
@@ -15,19 +15,19 @@ pub struct Rows {
     mean: Tensor,
 }
 
-/// Nearest centroids.
+/// The nearest centroid of every row.
 #[derive(Debug)]
 pub struct Nearest {
-    /// i64 \[N\].
+    /// Index of the nearest centroid, i64 \[N\].
     pub ids: Tensor,
-    /// Squared distance to it, \[N\].
+    /// Squared distance to it in the rows' type, \[N\].
     pub distances: Tensor,
-    /// Sum of those distances.
+    /// Sum of those squared distances.
     pub inertia: f64,
 }
 
 impl Rows {
-    /// Centres the features.
+    /// Centres the features on their mean, which is computed in float64.
     pub fn new(features: &Features) -> Self {
         let mean = features
             .tensor()
@@ -49,19 +49,19 @@ impl Rows {
     pub fn squares(&self) -> &Tensor {
         &self.squares
     }
-    /// N.
+    /// Number of rows, N.
     pub fn count(&self) -> i64 {
         self.centred.size()[0]
     }
-    /// Centroids of the original rows.
+    /// Centroids \[C, D\] of the original rows, from those of the centred rows.
     pub fn uncentred(&self, centroids: &Tensor) -> Tensor {
         centroids + &self.mean
     }
-    /// Centroids of the centred rows.
-    pub fn moved(&self, centroids: &Tensor) -> Tensor {
+    /// Centroids \[C, D\] of the centred rows, from those of the original rows.
+    pub fn centred_centroids(&self, centroids: &Tensor) -> Tensor {
         centroids - &self.mean
     }
-    /// Mean over features of the variance (ddof 0): what the tolerance is relative to.
+    /// Mean over features of the variance (ddof 0), to which the stopping tolerance is relative.
     pub fn mean_variance(&self) -> f64 {
         self.squares.sum(Kind::Double).double_value(&[]) / self.centred.numel() as f64
     }
@@ -76,7 +76,9 @@ impl Rows {
         sums(&self.centred, ids, clusters)
     }
 
-    /// Sum of squared distances computed by differences, in float64: the value that is reported.
+    /// Sum of squared distances, computed from differences and in float64: the value that is
+    /// reported and by which starts are compared. The sum of [`Nearest::distances`] is only accurate
+    /// to float32.
     pub fn inertia(&self, centroids: &Tensor, ids: &Tensor) -> f64 {
         let piece = (PIECE_BYTES / (8 * self.centred.size()[1])).max(1);
         let mut sum = 0.0;
@@ -98,14 +100,15 @@ pub(super) fn squared_norms(rows: &Tensor) -> Tensor {
         .sum_dim_intlist([1].as_slice(), false, rows.kind())
 }
 
-/// The nearest centroid of each row.
+/// The nearest centroid of each row, the lowest index among equal ones. `squares` are the squared
+/// norms of `rows` \[n, D\].
 pub(super) fn assign(rows: &Tensor, squares: &Tensor, centroids: &Tensor) -> Nearest {
     let half_squares = (squared_norms(centroids) * 0.5).unsqueeze(0);
     let transposed = centroids.tr();
     let piece = (PIECE_BYTES / (8 * centroids.size()[0])).clamp(256, 1 << 16);
     let (mut ids, mut distances) = (Vec::new(), Vec::new());
     for (rows, squares) in rows.split(piece, 0).iter().zip(squares.split(piece, 0)) {
-        // ‖c‖²/2 − x·c is smallest where ‖x − c‖² is
+        // ‖c‖²/2 − x·c is smallest where ‖x − c‖² is: ‖x‖² is the same for every centroid.
         let (least, nearest) = (&half_squares - rows.mm(&transposed)).min_dim(1, false);
         distances.push((least * 2.0 + squares).clamp_min(0.0));
         ids.push(nearest);
@@ -123,7 +126,8 @@ pub(super) fn assign(rows: &Tensor, squares: &Tensor, centroids: &Tensor) -> Nea
 pub(super) fn sums(rows: &Tensor, ids: &Tensor, clusters: i64) -> (Tensor, Tensor) {
     let options = (Kind::Double, rows.device());
     let mut total = Tensor::zeros([clusters, rows.size()[1]], options);
-    // pieces small enough that float32 sums lose nothing that float64 totals would show
+    // A float32 sum over a whole cluster of a large set would lose digits, a float64 copy of all
+    // rows would double the memory: float32 within a piece, float64 across pieces.
     for (rows, ids) in rows.split(4096, 0).iter().zip(ids.split(4096, 0)) {
         let mut part = Tensor::zeros([clusters, rows.size()[1]], (rows.kind(), rows.device()));
         total += part.index_add_(0, &ids, rows).to_kind(Kind::Double);

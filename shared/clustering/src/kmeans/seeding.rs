@@ -1,12 +1,16 @@
-//! Greedy k-means++ (Arthur and Vassilvitskii 2007; several trials per centre as in scikit-learn).
+//! Greedy k-means++: initial centroids far from each other (Arthur and Vassilvitskii 2007, with
+//! several trials per centroid as in scikit-learn).
 
 use super::rows::squared_norms;
 use crate::random::{Purpose, stream};
 use rand::Rng;
 use tch::{Kind, Tensor};
 
-/// Initial centroids \[C, D\] among the rows: each next one is the best of 2 + ⌊ln C⌋ draws in
-/// proportion to the squared distance from those before. A function of seed and start alone.
+/// Initial centroids \[C, D\], chosen among the rows \[N, D\] with squared norms `squares` \[N\].
+///
+/// The first is uniform; each next one is the best of 2 + ⌊ln C⌋ rows (scikit-learn's number) drawn
+/// with probability proportional to the squared distance from the centroids before it, best meaning
+/// the lowest inertia. The draws depend on seed and start alone.
 pub fn plus_plus(rows: &Tensor, squares: &Tensor, clusters: u32, seed: u64, start: u32) -> Tensor {
     let mut rng = stream(seed, Purpose::Seeding, start.into());
     let (count, device) = (rows.size()[0], rows.device());
@@ -20,6 +24,8 @@ pub fn plus_plus(rows: &Tensor, squares: &Tensor, clusters: u32, seed: u64, star
     let mut closest = distances(&first);
     let mut chosen = vec![first];
     for _ in 1..clusters {
+        // Inverse transform sampling from the cumulative distances, in float64: a float32 sum over
+        // many rows would leave some of them without any probability.
         let cumulative = closest
             .squeeze_dim(0)
             .to_kind(Kind::Double)
@@ -47,7 +53,7 @@ mod tests {
     use tch::Device;
 
     #[test]
-    fn one_centre_falls_into_each_far_blob() {
+    fn each_of_several_distant_clusters_gets_one_centroid() {
         let rows = Tensor::arange(400, (Kind::Double, Device::Cpu))
             .remainder(8.0)
             .view([400, 1])
@@ -61,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn starts_and_seeds_differ_and_repeat() {
+    fn each_seed_and_start_has_its_own_repeatable_centroids() {
         let rows = (Tensor::arange(600, (Kind::Float, Device::Cpu)) * 1.7)
             .sin()
             .view([200, 3]);

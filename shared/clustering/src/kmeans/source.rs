@@ -1,25 +1,27 @@
-//! Rows that mini-batches are drawn from: in memory, or wherever sets lie that do not fit there.
+//! [`RowSource`]: rows that mini-batches are drawn from, in memory or in files that do not fit
+//! there.
 
 use super::rows::{Nearest, assign, squared_norms};
 use crate::{ClusteringError, Features};
 use tch::{Device, Kind, Tensor};
 
-/// Rows read at a time in a pass over all of them.
+/// Rows that are read at a time in a pass over all of them.
 const PASS_ROWS: i64 = 1 << 14;
 
 /// A feature matrix that is read in pieces.
 pub trait RowSource {
-    /// N.
+    /// Number of rows, N.
     fn count(&self) -> i64;
-    /// D.
+    /// Number of features per row, D.
     fn width(&self) -> i64;
     /// Rows `first..first + count` \[count, D\], checked: float32 or float64, finite, on the device
     /// that computes.
     ///
     /// # Errors
-    /// When they cannot be read or are no features.
+    /// [`ClusteringError::File`] if they cannot be read, [`ClusteringError::Shape`] or
+    /// [`ClusteringError::NotFinite`] if they are not valid features.
     fn piece(&self, first: i64, count: i64) -> Result<Features, ClusteringError>;
-    /// The rows at these places \[places, D\], in their order, repetitions included.
+    /// The rows with these indices \[places, D\], in the order of `places`, repetitions included.
     ///
     /// # Errors
     /// As [`RowSource::piece`].
@@ -42,28 +44,28 @@ impl RowSource for Features {
     }
 }
 
-/// The nearest centroid of every row.
-pub(super) struct Assigned {
-    /// i64 \[N\] on the CPU.
+/// The nearest centroid of every row of a source.
+pub(super) struct SourceAssignment {
+    /// Index of the nearest centroid, i64 \[N\] on the CPU.
     pub(super) ids: Tensor,
     /// Squared distance to it, f32 \[N\] on the CPU.
     pub(super) distances: Tensor,
-    /// Sum of those distances, by differences in float64.
+    /// Sum of those squared distances, from differences in float64.
     pub(super) inertia: f64,
 }
 
-/// A source with the mean of its rows, which are centred on it when they are read.
+/// A source with the mean of its rows, on which rows are centred as they are read.
 pub(super) struct Centred<'a> {
     source: &'a dyn RowSource,
     mean: Tensor,
 }
 
 impl<'a> Centred<'a> {
-    /// One pass over the rows.
+    /// Computes the mean in one pass over the rows.
     pub(super) fn new(source: &'a dyn RowSource) -> Result<Self, ClusteringError> {
         let mut sum: Option<Tensor> = None;
         let mut kind = Kind::Float;
-        pass(source, |piece| {
+        for_each_piece(source, |piece| {
             let part = piece
                 .tensor()
                 .sum_dim_intlist([0].as_slice(), true, Kind::Double);
@@ -80,23 +82,24 @@ impl<'a> Centred<'a> {
             mean: (sum / source.count() as f64).to_kind(kind),
         })
     }
+    /// Number of rows, N.
     pub(super) fn count(&self) -> i64 {
         self.source.count()
     }
-    /// Centred rows and their squared norms.
-    pub(super) fn draw(&self, places: &[i64]) -> Result<(Tensor, Tensor), ClusteringError> {
+    /// The rows with these indices, centred, and their squared norms.
+    pub(super) fn gather(&self, places: &[i64]) -> Result<(Tensor, Tensor), ClusteringError> {
         let rows = self.source.gather(places)?.tensor() - &self.mean;
         let squares = squared_norms(&rows);
         Ok((rows, squares))
     }
-    /// Centroids of the rows as they were.
+    /// Centroids of the original rows, from those of the centred rows.
     pub(super) fn uncentred(&self, centroids: &Tensor) -> Tensor {
         centroids + &self.mean
     }
-    /// The nearest centroid of every row.
-    pub(super) fn assign(&self, centroids: &Tensor) -> Result<Assigned, ClusteringError> {
+    /// The nearest of the (centred) centroids for every row, in one pass.
+    pub(super) fn assign(&self, centroids: &Tensor) -> Result<SourceAssignment, ClusteringError> {
         let (mut ids, mut distances, mut inertia) = (Vec::new(), Vec::new(), 0.0);
-        pass(self.source, |piece| {
+        for_each_piece(self.source, |piece| {
             let rows = piece.tensor() - &self.mean;
             let Nearest { ids: nearest, .. } = assign(&rows, &squared_norms(&rows), centroids);
             let difference = (rows - centroids.index_select(0, &nearest)).to_kind(Kind::Double);
@@ -107,7 +110,7 @@ impl<'a> Centred<'a> {
             ids.push(nearest.to_device(Device::Cpu));
             distances.push(squares.to_kind(Kind::Float).to_device(Device::Cpu));
         })?;
-        Ok(Assigned {
+        Ok(SourceAssignment {
             ids: Tensor::cat(&ids, 0),
             distances: Tensor::cat(&distances, 0),
             inertia,
@@ -115,7 +118,11 @@ impl<'a> Centred<'a> {
     }
 }
 
-fn pass(source: &dyn RowSource, mut visit: impl FnMut(&Features)) -> Result<(), ClusteringError> {
+/// Calls `visit` with all rows of a source, piece by piece.
+fn for_each_piece(
+    source: &dyn RowSource,
+    mut visit: impl FnMut(&Features),
+) -> Result<(), ClusteringError> {
     for first in (0..source.count()).step_by(PASS_ROWS as usize) {
         visit(&source.piece(first, PASS_ROWS.min(source.count() - first))?);
     }

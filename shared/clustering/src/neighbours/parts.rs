@@ -1,10 +1,10 @@
-//! The same search shared by several processes: parts of equal work, each over a few blocks of
-//! rows, and their merge.
+//! The search for neighbours shared by several processes: parts of equal work, each over some blocks
+//! of rows, and the merge of their results.
 //!
-//! An odd number B of blocks stands in a circle. Part i compares block i with itself and with the
-//! (B − 1)/2 blocks after it, so that every pair of blocks is compared exactly once and all parts
-//! are equally much work. A part holds two blocks of unit rows at a time, two tiles, and lists of
-//! the blocks it has met; what it leaves behind is at most N·k·(B + 1)/2B candidates.
+//! An odd number B of blocks is arranged in a circle. Part i compares block i with itself and with
+//! the (B − 1)/2 blocks after it, so every pair of blocks is compared exactly once and all parts do
+//! the same amount of work. A part holds two blocks of unit rows at a time, two tiles, and the lists
+//! of the blocks that it has compared; it returns at most N·k·(B + 1)/2B candidates.
 
 use super::{
     Neighbours,
@@ -23,10 +23,10 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// `count` blocks of `rows` rows.
+    /// Cuts `rows` rows into `count` blocks.
     ///
     /// # Errors
-    /// When `count` is even or above the number of rows.
+    /// [`ClusteringError::Setting`] if `count` is even or above the number of rows.
     pub fn new(rows: i64, count: u32) -> Result<Self, ClusteringError> {
         if count.is_multiple_of(2) || i64::from(count) > rows {
             let expected = format!("an odd number of at most the {rows} rows");
@@ -34,18 +34,19 @@ impl Blocks {
         }
         Ok(Self { rows, count })
     }
-    /// B.
+    /// Number of blocks, B.
     pub fn count(&self) -> u32 {
         self.count
     }
-    /// Rows of a block.
+    /// Row indices of a block.
     pub fn rows(&self, block: u32) -> Range<i64> {
         let edge = |block: u32| {
             (i128::from(self.rows) * i128::from(block) / i128::from(self.count)) as i64
         };
         edge(block)..edge(block + 1)
     }
-    /// The blocks that a part looks at, its own among them, ascending.
+    /// The blocks that a part compares its own rows with, its own block included, in ascending
+    /// order.
     pub fn of_part(&self, part: u32) -> Vec<u32> {
         let mut blocks: Vec<u32> = (0..=(self.count - 1) / 2)
             .map(|ahead| (part + ahead) % self.count)
@@ -53,7 +54,7 @@ impl Blocks {
         blocks.sort_unstable();
         blocks
     }
-    /// Pairs of rows that a part compares, both directions counted.
+    /// Number of pairs of rows that a part compares, both directions counted.
     pub fn pairs_of_part(&self, part: u32) -> u64 {
         let length = |block| self.rows(block).count() as u64;
         let others: u64 = self
@@ -66,29 +67,30 @@ impl Blocks {
     }
 }
 
-/// Candidates of a block's rows among the rows that a part compared them with.
+/// The best candidates of a block's rows among the rows that one part compared them with.
 #[derive(Debug)]
 pub struct BlockLists {
-    /// Whose rows.
+    /// Index of the block.
     pub block: u32,
-    /// Row indices of the whole set, best first: i32 \[rows, ≤ k\] on the CPU.
+    /// Candidates of each of its rows as row indices of the whole set, best first: i32 \[rows, ≤ k\]
+    /// on the CPU.
     pub indices: Tensor,
-    /// Their cosines in the features' type, \[rows, ≤ k\] on the CPU.
+    /// Their cosine similarities in the features' type, \[rows, ≤ k\] on the CPU.
     pub similarities: Tensor,
 }
 
-/// One part of the search. Its caller brings the blocks of [`Blocks::of_part`] one after the other,
-/// ascending.
+/// One part of the search. Its caller passes the blocks of [`Blocks::of_part`] to
+/// [`PartSearch::compare`] one after the other, in ascending order.
 pub struct PartSearch {
     scan: Box<dyn Scan>,
 }
 
 impl PartSearch {
-    /// Part `part` of the search for `k` neighbours, about to start; `own` holds the rows of its
-    /// own block.
+    /// Prepares part `part` of the search for `k` neighbours; `own` holds the rows of its own block.
     ///
     /// # Errors
-    /// When the part is not one of the blocks, `k` does not fit, or a row is all zero.
+    /// [`ClusteringError::Setting`] if there is no such part or `k` does not fit,
+    /// [`ClusteringError::Shape`] for another number of rows, [`ClusteringError::ZeroRow`].
     pub fn new(
         blocks: Blocks,
         part: u32,
@@ -115,20 +117,20 @@ impl PartSearch {
     }
 
     /// Compares the part's own rows with those of `block`; `features` is `None` for the own block.
-    /// `more` hears the pairs done since the last call and says whether to go on; false when it
-    /// said no.
+    /// `progress` is called with the pairs done since its last call; if it returns false the
+    /// comparison stops and so returns false.
     ///
     /// # Errors
-    /// When the block comes out of turn, its rows are too few or many or of another type, or one is
-    /// all zero.
+    /// [`ClusteringError::Setting`] if it is not the block's turn, [`ClusteringError::Shape`] if its
+    /// rows have another number or type, [`ClusteringError::ZeroRow`].
     pub fn compare(
         &mut self,
         block: u32,
         features: Option<&Features>,
-        more: &mut dyn FnMut(u64) -> bool,
+        progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<bool, ClusteringError> {
         let _guard = tch::no_grad_guard();
-        let (blocks, kind) = self.scan.expects(block)?;
+        let (blocks, kind) = self.scan.check_turn(block)?;
         let unit = match features {
             None => None,
             Some(features) => {
@@ -148,10 +150,10 @@ impl PartSearch {
                 Some(features.unit_rows()?)
             }
         };
-        Ok(self.scan.compare(block, unit, more))
+        Ok(self.scan.compare(block, unit, progress))
     }
 
-    /// Candidates of every block that was met.
+    /// The candidates of every block that was compared.
     pub fn finish(self) -> Vec<BlockLists> {
         self.scan.finish()
     }
@@ -169,14 +171,15 @@ fn check_rows(blocks: Blocks, block: u32, features: &Features) -> Result<(), Clu
     })
 }
 
-/// [`PartScan`] of either precision.
+/// A [`PartScan`] in float32 or float64.
 trait Scan {
-    fn expects(&self, block: u32) -> Result<(Blocks, Kind), ClusteringError>;
+    /// The blocks and the type of the features, if it is this block's turn.
+    fn check_turn(&self, block: u32) -> Result<(Blocks, Kind), ClusteringError>;
     fn compare(
         &mut self,
         block: u32,
         unit: Option<Tensor>,
-        more: &mut dyn FnMut(u64) -> bool,
+        progress: &mut dyn FnMut(u64) -> bool,
     ) -> bool;
     fn finish(self: Box<Self>) -> Vec<BlockLists>;
 }
@@ -188,7 +191,7 @@ struct PartScan<T> {
     unit: Tensor,
     tiles: Tiles<T>,
     own: Selection<T>,
-    /// Blocks still to come, ascending.
+    /// Blocks still to be compared, in ascending order: rows must meet their columns in that order.
     waiting: Vec<u32>,
     done: Vec<BlockLists>,
 }
@@ -219,7 +222,7 @@ fn selection<T: Copy + PartialOrd + Send + Sync>(rows: &Range<i64>, k: usize) ->
 }
 
 impl<T: Element + Copy + PartialOrd + Default + Send + Sync> Scan for PartScan<T> {
-    fn expects(&self, block: u32) -> Result<(Blocks, Kind), ClusteringError> {
+    fn check_turn(&self, block: u32) -> Result<(Blocks, Kind), ClusteringError> {
         if self.waiting.first() == Some(&block) {
             return Ok((self.blocks, T::KIND));
         }
@@ -234,7 +237,7 @@ impl<T: Element + Copy + PartialOrd + Default + Send + Sync> Scan for PartScan<T
         &mut self,
         block: u32,
         unit: Option<Tensor>,
-        more: &mut dyn FnMut(u64) -> bool,
+        progress: &mut dyn FnMut(u64) -> bool,
     ) -> bool {
         self.waiting.remove(0);
         let (mine, theirs) = (self.blocks.rows(self.part), self.blocks.rows(block));
@@ -258,7 +261,7 @@ impl<T: Element + Copy + PartialOrd + Default + Send + Sync> Scan for PartScan<T
                     None => {}
                 }
                 let directions = if diagonal && first == second { 1 } else { 2 };
-                if !more(directions * tile.len() as u64) {
+                if !progress(directions * tile.len() as u64) {
                     return false;
                 }
             }
@@ -284,10 +287,10 @@ fn lists<T: Element>(block: u32, lists: Lists<T>) -> BlockLists {
     }
 }
 
-/// The k best of a block's candidates, from the lists of all parts that met it.
+/// The k best candidates of each row of a block, from the lists of all parts that compared it.
 ///
 /// # Errors
-/// When they are not of one block, have no rows in common, or are too few.
+/// [`ClusteringError::Shape`] if the lists are not of one block, or are too few for k.
 pub fn merge_block(lists: &[BlockLists], k: u32) -> Result<Neighbours, ClusteringError> {
     let wrong = |found: String, expected: String| ClusteringError::Shape {
         what: "candidates of a block".to_owned(),
@@ -297,7 +300,7 @@ pub fn merge_block(lists: &[BlockLists], k: u32) -> Result<Neighbours, Clusterin
     let Some(one) = lists.first() else {
         return Err(wrong(
             "none".to_owned(),
-            "those of every part that met it".to_owned(),
+            "the lists of every part that compared it".to_owned(),
         ));
     };
     let rows = one.indices.size().first().copied().unwrap_or(0);
@@ -343,7 +346,7 @@ pub fn merge_block(lists: &[BlockLists], k: u32) -> Result<Neighbours, Clusterin
         order.extend(values.iter().copied().zip(indices.iter().copied()));
         if order.iter().any(|(value, _)| value.is_nan()) {
             return Err(wrong(
-                "a similarity that is no number".to_owned(),
+                "a similarity that is NaN".to_owned(),
                 "cosines".to_owned(),
             ));
         }

@@ -1,19 +1,19 @@
-//! How often near images share a cluster, estimated from some of the rows: for clusterings that
-//! need no neighbours themselves.
+//! How often neighbours share a cluster, estimated from a sample of the rows, for clusterings such
+//! as k-means that need no neighbours themselves.
 
 use crate::{ClusteringError, features::directions, kmeans::RowSource};
 use tch::{Kind, Tensor};
 
-/// Rows held against the sample at a time.
+/// Rows that are compared with the sample at a time.
 const PIECE: i64 = 1 << 12;
 
-/// Share of the `k` nearest others (by cosine; all others where there are fewer) that lie in a
-/// row's own cluster, over at most `sample` evenly spaced rows; `ids` are the clusters of all rows.
-/// One pass over the source; a row of length zero is equally far from all.
+/// Share of a row's `k` nearest other rows, by cosine, that lie in its own cluster: the mean over
+/// at most `sample` evenly spaced rows. `ids` are the clusters of all rows. It takes one pass over
+/// the source; a row of length zero is equally far from all others.
 ///
 /// # Errors
-/// When rows cannot be read or are no features, or there are not as many ids as rows, or fewer than
-/// two.
+/// [`ClusteringError::Setting`] if there is not one id per row, or only one row; otherwise the
+/// errors of [`RowSource::piece`].
 pub fn sampled_agreement(
     source: &dyn RowSource,
     ids: &[i64],
@@ -31,17 +31,17 @@ pub fn sampled_agreement(
     let _guard = tch::no_grad_guard();
     let (k, sample) = (k.clamp(1, count - 1), sample.clamp(1, count));
     let places: Vec<i64> = (0..sample).map(|index| index * count / sample).collect();
-    let asked = directions(source.gather(&places)?.tensor());
-    let places = Tensor::from_slice(&places).to_device(asked.device());
+    let sampled = directions(source.gather(&places)?.tensor());
+    let places = Tensor::from_slice(&places).to_device(sampled.device());
     let mut best: Option<(Tensor, Tensor)> = None;
     for first in (0..count).step_by(PIECE as usize) {
         let rows = directions(source.piece(first, PIECE.min(count - first))?.tensor());
         let columns =
             Tensor::arange_start(first, first + rows.size()[0], (Kind::Int64, rows.device()));
-        let oneself = places.unsqueeze(1).eq_tensor(&columns);
-        let similarity = asked
+        let itself = places.unsqueeze(1).eq_tensor(&columns);
+        let similarity = sampled
             .mm(&rows.tr())
-            .masked_fill(&oneself, f64::NEG_INFINITY);
+            .masked_fill(&itself, f64::NEG_INFINITY);
         let columns = columns.expand_as(&similarity);
         let (similarity, columns) = match best {
             Some((before, at)) => (
@@ -54,7 +54,7 @@ pub fn sampled_agreement(
         best = Some((values, columns.gather(1, &chosen, false)));
     }
     let (_, nearest) = best.expect("invariant: there are rows");
-    let ids = Tensor::from_slice(ids).to_device(asked.device());
+    let ids = Tensor::from_slice(ids).to_device(sampled.device());
     let theirs = ids.index_select(0, &nearest.view(-1)).view_as(&nearest);
     let own = ids.index_select(0, &places).unsqueeze(1);
     Ok(theirs
@@ -74,7 +74,7 @@ mod tests {
     use tch::Device;
 
     #[test]
-    fn a_sample_of_all_rows_is_the_whole_and_parts_come_close() {
+    fn a_sample_of_all_rows_is_exact_and_a_smaller_one_is_close() {
         let count = PIECE + 500;
         let noise =
             (Tensor::arange(count * 5, (Kind::Double, Device::Cpu)) * 12.9898).sin() * 43758.5453;
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn few_rows_and_zero_rows_are_borne() {
+    fn few_rows_and_zero_rows_are_allowed() {
         let features =
             Features::new(&Tensor::from_slice2(&[[1f32, 0.0], [0.0, 0.0], [2.0, 0.1]])).unwrap();
         assert!(

@@ -1,23 +1,26 @@
-//! The best k columns of every row, fed tile by tile.
+//! The k most similar columns of every row, selected tile by tile.
 
 use std::{cmp::Ordering, thread};
 
-/// Columns looked at together: most hold nothing better than the k-th best so far.
+/// Columns that are compared with the threshold at once, without a branch: in most of these groups
+/// nothing exceeds the k-th best so far.
 const LANE: usize = 16;
 
-/// Candidates of a run of rows.
+/// Candidates of consecutive rows.
 pub(super) struct Selection<T> {
-    /// Index of the first of them in the whole set.
+    /// Index of the first of these rows in the whole set.
     origin: usize,
     k: usize,
     threads: usize,
+    /// (similarity, column) of each row, unordered: up to 2k + [`LANE`], so that a list is cut to
+    /// its best k only once in k candidates.
     candidates: Vec<Vec<(T, i32)>>,
     /// Similarity that a new candidate must exceed, by row; `None` while a row has fewer than k.
     threshold: Vec<Option<T>>,
 }
 
 impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
-    /// Of `rows` rows, the first of which is row `origin` of the whole set.
+    /// An empty selection for `rows` rows, the first of which is row `origin` of the whole set.
     pub(super) fn new(origin: usize, rows: usize, k: usize, threads: usize) -> Self {
         Self {
             origin,
@@ -28,8 +31,8 @@ impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
         }
     }
 
-    /// Takes a tile \[height, width\] for the rows from `first` on; its columns are those from
-    /// `second` on, all above the columns that these rows met before.
+    /// Adds a tile \[height, width\] for the rows from `first` on. Its columns are those from
+    /// `second` on, all higher than the columns that these rows were compared with before.
     pub(super) fn take_rows(&mut self, tile: &[T], first: usize, second: usize, width: usize) {
         let k = self.k;
         self.split(first, tile.len() / width, |start, candidates, threshold| {
@@ -47,7 +50,7 @@ impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
         });
     }
 
-    /// Takes the same tile read the other way, for the rows from `second` on that are its columns.
+    /// Adds the same tile transposed, for the rows from `second` on, which are its columns.
     pub(super) fn take_columns(&mut self, tile: &[T], first: usize, second: usize, width: usize) {
         let k = self.k;
         self.split(second, width, |start, candidates, threshold| {
@@ -103,15 +106,15 @@ impl<T: Copy + PartialOrd + Send + Sync> Selection<T> {
     }
 }
 
-/// What was chosen, row by row.
+/// The selected candidates, row by row.
 pub(super) struct Lists<T> {
-    /// Candidates of each row.
+    /// Number of candidates of each row.
     pub(super) width: usize,
     pub(super) indices: Vec<i32>,
     pub(super) similarities: Vec<T>,
 }
 
-/// More similar first, then the lower index.
+/// Order of candidates: the more similar first, of equally similar ones the lower index.
 pub(super) fn better<T: PartialOrd>(a: &(T, i32), b: &(T, i32)) -> Ordering {
     b.0.partial_cmp(&a.0)
         .expect("invariant: cosines of finite rows are finite")
@@ -125,7 +128,8 @@ fn cut<T: Copy + PartialOrd>(list: &mut Vec<(T, i32)>, k: usize) -> T {
     list[k - 1].0
 }
 
-/// Adds a candidate whose index is above all earlier ones: equal similarity loses against them.
+/// Adds a candidate. Its index is higher than those of all earlier candidates, so one that only
+/// equals the threshold has lost already.
 fn offer<T: Copy + PartialOrd>(
     value: T,
     index: i32,
@@ -139,6 +143,7 @@ fn offer<T: Copy + PartialOrd>(
     }
 }
 
+/// Offers the values of one row of a tile, except the row's similarity with itself.
 fn scan_row<T: Copy + PartialOrd>(
     values: &[T],
     first_column: usize,
@@ -164,8 +169,8 @@ fn scan_row<T: Copy + PartialOrd>(
     }
 }
 
-/// One line of a tile read the other way: value j belongs to row j of `candidates`, `index` is the
-/// other row.
+/// Offers one row of a tile read as a column: value j belongs to row j of `candidates`, and `index`
+/// is the other row.
 fn scan_column_line<T: Copy + PartialOrd>(
     line: &[T],
     index: i32,
@@ -201,9 +206,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_tiling_equals_sorting(levels in prop::collection::vec(0u8..6, 45 * 46 / 2), side in 1usize..46, k in 1usize..12, threads in 1usize..4) {
+        fn any_tiling_gives_the_result_of_sorting(levels in prop::collection::vec(0u8..6, 45 * 46 / 2), side in 1usize..46, k in 1usize..12, threads in 1usize..4) {
             let rows = 45;
-            // symmetric, with many equal values
+            // A symmetric matrix with many equal values.
             let value = |i: usize, j: usize| { let (a, b) = (i.min(j), i.max(j)); f32::from(levels[b * (b + 1) / 2 + a]) };
             let mut selection = Selection::new(0, rows, k, threads);
             for first in (0..rows).step_by(side) {

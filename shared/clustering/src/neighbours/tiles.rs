@@ -2,7 +2,7 @@
 
 use tch::{Device, Tensor, kind::Element};
 
-/// Room for one tile where the features lie and one on the host.
+/// Buffers for one tile on the features' device and its copy on the host.
 pub(super) struct Tiles<T> {
     side: usize,
     tile: Tensor,
@@ -10,8 +10,8 @@ pub(super) struct Tiles<T> {
 }
 
 impl<T: Element + Copy + Default> Tiles<T> {
-    /// Square tiles as large as `bytes` allow for both copies together, at least 64 and at most
-    /// 16,384 rows high.
+    /// Square tiles as large as `bytes` allow for both copies together, but at least 64 rows high,
+    /// below which the matrix product is not worth its call, and at most 16,384.
     pub(super) fn new(bytes: u64, rows: usize, device: Device) -> Self {
         let side = ((bytes / (2 * size_of::<T>() as u64)) as f64).sqrt() as usize;
         let side = side.clamp(64, 16_384).min(rows);
@@ -22,13 +22,13 @@ impl<T: Element + Copy + Default> Tiles<T> {
         }
     }
 
-    /// Rows and columns of a tile that is not at an edge.
+    /// Number of rows and of columns of a tile that is not at an edge.
     pub(super) fn side(&self) -> usize {
         self.side
     }
 
-    /// Cosines of the unit rows of `left` from `first` on with those of `right` from `second` on,
-    /// row by row, and the number of columns.
+    /// Cosine similarities of the unit rows of `left` from `first` on with those of `right` from
+    /// `second` on: one tile, row by row, and its number of columns.
     pub(super) fn product(
         &mut self,
         left: &Tensor,

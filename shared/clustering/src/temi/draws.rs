@@ -1,21 +1,21 @@
-//! Which pairs an epoch visits: every image once in random order, with a partner drawn anew among
-//! its neighbours.
+//! The pairs of an epoch: every image once in random order, each with a partner drawn anew among
+//! its neighbours (spec §3).
 
 use crate::random::{Purpose, permutation, stream};
 use rand::Rng;
 use tch::{Device, Tensor};
 
-/// Indices of one epoch.
+/// The pairs of one epoch, step by step.
 #[derive(Debug)]
 pub struct EpochDraws {
-    /// Images: i64 \[steps, B\].
+    /// Row of each image: i64 \[steps, B\].
     pub anchors: Tensor,
-    /// Which of its neighbours each one is paired with: i64 \[steps, B\], in 0..k.
+    /// Position in the image's list of neighbours of its partner: i64 \[steps, B\], in 0..k.
     pub choices: Tensor,
 }
 
-/// Draws of epoch `epoch`: a function of the seed and the epoch alone. The last images that fill no
-/// batch sit out.
+/// The pairs of epoch `epoch`, a function of seed and epoch alone. Images that fill no whole batch
+/// are left out, as with PyTorch's `drop_last`.
 pub fn epoch_draws(
     seed: u64,
     epoch: u32,
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_is_a_function_of_seed_and_number() {
+    fn draws_are_a_function_of_seed_and_epoch() {
         let draws = |seed, epoch| epoch_draws(seed, epoch, 103, 5, 10, Device::Cpu);
         assert!(
             draws(1, 4).anchors.equal(&draws(1, 4).anchors)
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn no_image_comes_twice_and_every_neighbour_comes() {
+    fn an_epoch_has_no_image_twice_and_draws_all_neighbours() {
         let draws = epoch_draws(0, 0, 1003, 5, 10, Device::Cpu);
         assert_eq!(draws.anchors.size(), [100, 10]);
         let mut seen = Vec::<i64>::try_from(draws.anchors.view(-1)).unwrap();

@@ -1,13 +1,14 @@
-//! The student's forward pass with what its backward pass needs, and that backward pass, written
-//! out.
+//! The student's forward pass and its backward pass, written out instead of left to autograd: the
+//! gradients of one group of heads are used while they are in the cache, and nothing is kept of the
+//! other groups.
 
 use super::Heads;
 use tch::Tensor;
 
-/// Smallest norm that the bottleneck is divided by (spec §4.1).
+/// Smallest norm by which the bottleneck is divided, PyTorch's default in `normalize` (spec §4.1).
 pub const NORM_EPS: f64 = 1e-12;
 
-/// What a forward pass leaves for the backward pass.
+/// The values of a forward pass that its backward pass needs.
 #[derive(Debug)]
 pub struct Activations {
     /// Input of each linear map: \[H or broadcast, rows, inputs\].
@@ -18,14 +19,15 @@ pub struct Activations {
     unit: Tensor,
     /// Its norm before division, at least [`NORM_EPS`]: \[H, rows, 1\].
     norms: Tensor,
-    /// Rows of the last layer with their lengths.
+    /// Weights of the last layer, g v/‖v‖: \[H, C, bottleneck\].
     last_layer: Tensor,
     /// Logits \[H, rows, C\].
     pub logits: Tensor,
 }
 
-/// [`Heads::forward`] that keeps what [`backward`] needs.
-pub fn forward_keeping(heads: &Heads, features: &Tensor) -> Activations {
+/// [`Heads::forward`] on standardised features \[rows, D\], which also returns what [`backward`]
+/// needs.
+pub fn forward_with_activations(heads: &Heads, features: &Tensor) -> Activations {
     let mut inputs = vec![
         features
             .unsqueeze(0)
@@ -56,10 +58,9 @@ pub fn forward_keeping(heads: &Heads, features: &Tensor) -> Activations {
     }
 }
 
-/// Gradients of every tensor of `heads`, in the order of [`Heads::tensors`], from d loss / d
-/// logits.
-///
-/// `skip_last` leaves the two tensors of the last layer out (they are frozen).
+/// Gradients of every tensor of `heads`, in the order of [`Heads::tensors`], from the gradient of
+/// the loss by the logits \[H, rows, C\]. With `skip_last` the two tensors of the last layer get
+/// none, as they are frozen.
 pub fn backward(
     heads: &Heads,
     kept: &Activations,
@@ -72,7 +73,8 @@ pub fn backward(
         last_layer_gradients(heads, kept, d_logits)
     };
     let d_unit = d_logits.bmm(&kept.last_layer);
-    // u = b / max(‖b‖, eps): the part of du along u is lost, unless the norm was clamped.
+    // u = b / max(‖b‖, eps): the component of du along u has no effect, unless the norm was clamped
+    // and is a constant.
     let along = (&kept.unit * &d_unit).sum_dim_intlist([2].as_slice(), true, d_unit.kind())
         * kept.norms.gt(NORM_EPS);
     let mut d_output = (d_unit - &kept.unit * along) / &kept.norms;
@@ -99,7 +101,8 @@ pub fn backward(
         .collect()
 }
 
-/// Gradients of lengths and directions: row = g v/‖v‖.
+/// Gradients of length g \[H, C, 1\] and direction v \[H, C, bottleneck\] of the rows g v/‖v‖ of the
+/// last layer.
 fn last_layer_gradients(
     heads: &Heads,
     kept: &Activations,
@@ -128,7 +131,7 @@ mod tests {
             clusters: 4,
         };
         let heads = Heads::initialise(shape, 3, Kind::Double, Device::Cpu);
-        // lengths off 1 and weights of ordinary size, so that every path carries a gradient
+        // Lengths other than 1 and larger weights, so that every path has a gradient.
         let heads = heads.map(|t| (t * 20.0 + 0.1).set_requires_grad(true));
         let features = Tensor::arange(3 * 7, (Kind::Double, Device::Cpu))
             .cos()
@@ -136,7 +139,7 @@ mod tests {
         let outer = Tensor::arange(2 * 3 * 4, (Kind::Double, Device::Cpu))
             .sin()
             .view([2, 3, 4]);
-        let kept = forward_keeping(&heads, &features);
+        let kept = forward_with_activations(&heads, &features);
         let expected = Tensor::run_backward(
             &[(&kept.logits * &outer).sum(Kind::Double)],
             &heads.tensors(),
@@ -144,7 +147,7 @@ mod tests {
             false,
         );
         let found = tch::no_grad(|| {
-            let kept = forward_keeping(&heads, &features);
+            let kept = forward_with_activations(&heads, &features);
             assert!(
                 (&kept.logits - heads.forward(&features))
                     .abs()
@@ -161,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn equals_automatic_differentiation() {
+    fn gradients_equal_automatic_differentiation() {
         (1..=3).for_each(check);
     }
 }

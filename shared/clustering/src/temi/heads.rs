@@ -1,4 +1,5 @@
-//! A stack of heads: weights, initialisation, forward pass (spec §4.1).
+//! [`Heads`]: the weights of a stack of heads, their initialisation and their forward pass (spec
+//! §4.1).
 
 use super::HeadShape;
 use crate::{
@@ -11,31 +12,31 @@ use tch::{Device, Kind, Tensor};
 /// Weights of H identical heads, stacked in the first dimension.
 #[derive(Debug)]
 pub struct Heads {
-    /// Their sizes.
+    /// The sizes of all tensors.
     pub shape: HeadShape,
-    /// Of each linear map: \[H, 1, outputs\].
+    /// Bias of each linear map: \[H, 1, outputs\].
     pub biases: Vec<Tensor>,
-    /// Of each linear map: \[H, outputs, inputs\].
+    /// Weight of each linear map: \[H, outputs, inputs\].
     pub weights: Vec<Tensor>,
-    /// Length of each row of the last layer: \[H, C, 1\].
+    /// Length g of each row of the weight-normalised last layer: \[H, C, 1\].
     pub weight_g: Tensor,
-    /// Direction of each row of the last layer: \[H, C, bottleneck\].
+    /// Direction v of each row of the last layer, of any length: \[H, C, bottleneck\].
     pub weight_v: Tensor,
 }
 
-/// What happens to features before the first layer.
+/// The transformation of features before the first layer.
 #[derive(Debug)]
 pub struct Standardisation {
-    /// Subtracted: \[D\].
+    /// Mean that is subtracted, \[D\].
     pub mean: Tensor,
-    /// Divided by: \[D\].
+    /// Standard deviation by which features are divided, \[D\].
     pub std: Tensor,
-    /// Whether rows are divided by their norm afterwards.
+    /// Whether rows are then divided by their L2 norm.
     pub l2_norm: bool,
 }
 
 impl Standardisation {
-    /// Leaves features of this width as they are.
+    /// The default of TEMI, which leaves features of this width unchanged.
     pub fn identity(width: i64, kind: Kind, device: Device) -> Self {
         Self {
             mean: Tensor::zeros([width], (kind, device)),
@@ -43,7 +44,7 @@ impl Standardisation {
             l2_norm: false,
         }
     }
-    /// (x − mean) / std, and on to unit rows if asked for.
+    /// (x − mean) / std of features \[rows, D\], and unit rows of that if `l2_norm` is set.
     pub fn apply(&self, features: &Tensor) -> Tensor {
         let z = (features - &self.mean) / &self.std;
         if self.l2_norm { directions(&z) } else { z }
@@ -51,9 +52,11 @@ impl Standardisation {
 }
 
 impl Heads {
-    /// Fresh heads: linear maps normal with std 0.02 (cut at 100 standard deviations upstream, so
-    /// never), biases 0, lengths 1, directions uniform in ±1/√bottleneck. Head h draws from its own
-    /// stream, whatever H is.
+    /// Heads with random initial weights, as upstream has them: linear maps normal with standard
+    /// deviation 0.02 (upstream cuts at ±2, which is 100 standard deviations and never happens),
+    /// biases 0, lengths 1, directions uniform in ±1/√bottleneck. The directions keep PyTorch's
+    /// default for a linear layer because upstream creates that layer after its other initialisation
+    /// (spec §4.1). Head h draws from its own stream, so it does not depend on the number of heads.
     pub fn initialise(shape: HeadShape, seed: u64, kind: Kind, device: Device) -> Self {
         let maps = shape.maps();
         let bound = 1.0 / (shape.bottleneck as f64).sqrt();
@@ -85,7 +88,7 @@ impl Heads {
             weight_v: place(&directions),
         }
     }
-    /// Every tensor in a fixed order: biases, weights, lengths, directions.
+    /// All tensors in a fixed order: biases, weights, lengths, directions.
     pub fn tensors(&self) -> Vec<&Tensor> {
         self.biases
             .iter()
@@ -93,7 +96,7 @@ impl Heads {
             .chain([&self.weight_g, &self.weight_v])
             .collect()
     }
-    /// The same sizes with other tensors, in the order of [`Heads::tensors`].
+    /// Heads from their tensors, in the order of [`Heads::tensors`].
     pub fn with_tensors(shape: HeadShape, tensors: Vec<Tensor>) -> Self {
         let layers = shape.layers as usize;
         let mut rest = tensors.into_iter();
@@ -111,21 +114,21 @@ impl Heads {
             weight_v: last(),
         }
     }
-    /// New tensors made from each one.
+    /// Heads of the same sizes, whose tensors are `f` of these.
     pub fn map(&self, f: impl FnMut(&Tensor) -> Tensor) -> Self {
         Self::with_tensors(self.shape, self.tensors().into_iter().map(f).collect())
     }
-    /// A view of `count` heads from `first` on: writing to it writes to these.
+    /// A view of `count` heads from `first` on; writing to it writes to these heads.
     pub fn group(&self, first: i64, count: i64) -> Self {
         let mut group = self.map(|tensor| tensor.narrow(0, first, count));
         group.shape.heads = count;
         group
     }
-    /// Rows of the last layer with their lengths: g v/||v||, \[H, C, bottleneck\].
+    /// Weights g v/‖v‖ of the last layer: \[H, C, bottleneck\].
     pub fn last_layer(&self) -> Tensor {
         &self.weight_v * (&self.weight_g / self.direction_norms())
     }
-    /// ||v|| of each row of the last layer: \[H, C, 1\].
+    /// Norm ‖v‖ of each direction of the last layer: \[H, C, 1\].
     pub fn direction_norms(&self) -> Tensor {
         self.weight_v.norm_scalaropt_dim(2.0, [2].as_slice(), true)
     }
@@ -173,7 +176,7 @@ mod tests {
         for weight in &heads.weights {
             assert!((weight.std(true).double_value(&[]) - 0.02).abs() < 1e-3);
         }
-        // uniform in ±1/16 has std 1/√(3·256) = 0.0361
+        // Uniform in ±1/16 has the standard deviation 1/√(3·256) = 0.0361.
         assert!((heads.weight_v.std(true).double_value(&[]) - 0.0361).abs() < 2e-4);
         assert!(heads.weight_v.abs().max().double_value(&[]) <= 0.0625);
         assert_eq!(heads.weight_g.min().double_value(&[]), 1.0);
@@ -200,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_compute_what_the_stack_computes() {
+    fn a_group_of_heads_gives_the_logits_of_the_whole_stack() {
         let heads = Heads::initialise(shape(), 1, Kind::Double, Device::Cpu);
         let features = Tensor::arange(5 * 32, (Kind::Double, Device::Cpu))
             .sin()

@@ -1,49 +1,57 @@
 //! The TEMI loss in log space, and its gradient (spec §4.2–4.4).
 //!
-//! With q = softmax(β(log p_s + log p_t) − log p̃) over clusters, d l / d log p_s = −β q, and since
-//! q sums to 1 the gradient of the student's logits is β (p_s − q) / τ_s times the row's weight.
-//! Nothing underflows, however peaked the logits.
+//! The loss of a pair is l = −log Σ_c (p_s p_t)^β / p̃. With q = softmax(β(log p_s + log p_t) − log
+//! p̃) over clusters, d l / d log p_s = −β q, and since q sums to 1 the gradient of the student's
+//! logits is β (p_s − q) / τ_s times the row's weight. In logarithms nothing underflows, however
+//! peaked the logits are; the power β < 1 of an underflowed probability has no finite gradient.
+//!
+//! Why β: dividing by p̃ rewards rare clusters, and β < 1 weakens the numerator that otherwise lets
+//! all pairs collapse into few clusters. β = 0.6 uses clusters nearly evenly, β = 1 is for the lower
+//! bound on their number (spec §4.4, §6.2).
 
 use cedm_contract::kinds::cluster::TemiParams;
 use tch::{Device, Kind, Tensor};
 
-/// Lower clamp of log p̃: below it float32 has no exponent left (spec §4.4).
+/// Lower limit of log p̃: e^−87 is about the smallest normal float32, and a share that only ever
+/// decays by λ = 0.9 gets there in some 800 steps (spec §4.4).
 const LOG_MARGINAL_FLOOR: f64 = -87.0;
 
-/// p̃: the running share of each cluster, per head.
+/// The running cluster marginal p̃ of each head: a moving average of the teacher's probabilities.
 #[derive(Debug)]
 pub struct Marginal {
-    /// \[H, C\].
+    /// Share of each cluster, \[H, C\]. The rows sum to 1 by construction and are not normalised
+    /// again.
     pub shares: Tensor,
 }
 
 impl Marginal {
-    /// 1/C everywhere.
+    /// The initial marginal, 1/C for every cluster.
     pub fn uniform(heads: i64, clusters: i64, kind: Kind, device: Device) -> Self {
         Self {
             shares: Tensor::full([heads, clusters], 1.0 / clusters as f64, (kind, device)),
         }
     }
-    /// p̃ ← λ p̃ + (1 − λ) mean over all rows of both views of p_t \[H, rows, C\].
+    /// p̃ ← λ p̃ + (1 − λ) mean of the teacher's probabilities p_t \[H, rows, C\] over all rows of
+    /// both views, with λ = `momentum`: 0.9, an average over the last ten steps or so (spec §4.3).
     pub fn update(&mut self, teacher: &Tensor, momentum: f64) {
         let mean = teacher.mean_dim([1].as_slice(), false, None::<Kind>);
         self.shares = &self.shares * momentum + mean * (1.0 - momentum);
     }
 }
 
-/// Everything about a step that comes from the teachers; carries no gradient.
+/// The part of a step's loss that comes from the teachers, through which no gradient flows.
 #[derive(Debug)]
 pub struct Targets {
-    /// β log p_t of the *other* view − log p̃, \[H, 2B, C\].
+    /// β log p_t − log p̃ with p_t of the *other* view of each row, \[H, 2B, C\].
     pub shifted: Tensor,
-    /// Weight of each row divided by 2B, \[2B\]: shared by all heads.
+    /// Instance weight of each row's pair divided by 2B, \[2B\]; the same for all heads.
     pub row_weights: Tensor,
-    /// Cluster of each row by each teacher, \[H, 2B\].
+    /// Cluster that each teacher assigns to each row, i64 \[H, 2B\].
     pub clusters: Tensor,
 }
 
-/// Targets of teacher logits \[H, 2B, C\], rows 0..B the anchors and B..2B their neighbours.
-/// Updates the marginal first.
+/// Targets from teacher logits \[H, 2B, C\], of which rows 0..B are the images and B..2B their
+/// neighbours. Updates the marginal first, this batch included (spec §16.19).
 pub fn targets(
     teacher_logits: &Tensor,
     temperature: f64,
@@ -56,6 +64,8 @@ pub fn targets(
     let log_teacher = (teacher_logits / temperature).log_softmax(2, None::<Kind>);
     let teacher = log_teacher.exp();
     marginal.update(&teacher, params.marginal_momentum);
+    // w(x, x') = mean over heads of Σ_c p_t(c|x) p_t(c|x'): pairs on whose cluster the teachers
+    // agree weigh more (spec §4.4).
     let row_weights = if params.weighted {
         let agreement = (teacher.narrow(1, 0, half) * teacher.narrow(1, half, half))
             .sum_dim_intlist([2].as_slice(), false, kind);
@@ -86,7 +96,7 @@ pub fn targets(
 }
 
 impl Targets {
-    /// Those of `count` heads from `first` on.
+    /// The targets of `count` heads from `first` on.
     pub fn group(&self, first: i64, count: i64) -> Self {
         Self {
             shifted: self.shifted.narrow(0, first, count),
@@ -94,15 +104,16 @@ impl Targets {
             clusters: self.clusters.narrow(0, first, count),
         }
     }
-    /// The instance weights \[B\], as the loss uses them (ones when unweighted).
+    /// The instance weights \[B\] of the pairs; ones if the loss is not weighted.
     pub fn instance_weights(&self) -> Tensor {
         let rows = self.row_weights.size()[0];
         self.row_weights.narrow(0, 0, rows / 2) * rows as f64
     }
 }
 
-/// Loss of each head \[H\] and the gradient of their mean over `all_heads` heads with respect to
-/// student logits \[H, 2B, C\].
+/// Loss of each head \[H\], and the gradient by the student logits \[H, 2B, C\] of its mean over
+/// `all_heads` heads. Both directions of a pair are rows, so the mean over rows symmetrises the
+/// loss.
 pub fn student_loss(
     student_logits: &Tensor,
     targets: &Targets,
@@ -115,6 +126,7 @@ pub fn student_loss(
     let mut coefficient = (&targets.row_weights
         * (params.beta / params.student_temperature / all_heads as f64))
         .view([1, -1, 1]);
+    // An option of TEMI's code: pairs whose pointwise mutual information is negative count as 0.
     let clamped = if params.positive_pmi {
         coefficient = &coefficient * pmi.ge(0.0);
         pmi.clamp_min(0.0)
@@ -132,7 +144,7 @@ mod tests {
 
     #[test]
     fn uniform_probabilities_have_the_closed_form() {
-        // q uniform and p̃ = 1/C: l = (2β − 2) ln C (spec §17); weight = Σ 1/C² = 1/C
+        // For uniform q and p̃ = 1/C: l = (2β − 2) ln C (spec §17), weight = Σ 1/C² = 1/C.
         let logits = Tensor::zeros([2, 6, 5], (Kind::Double, Device::Cpu));
         for beta in [0.5, 0.6, 1.0] {
             let params = TemiParams {
@@ -181,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn peaked_logits_stay_finite() {
+    fn loss_and_gradient_of_peaked_logits_are_finite() {
         let params = TemiParams::default();
         let logits = (Tensor::arange(8 * 5, (Kind::Float, Device::Cpu)) * 2.3)
             .sin()

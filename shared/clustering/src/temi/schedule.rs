@@ -1,18 +1,19 @@
-//! Schedules of learning rate, weight decay, teacher momentum and teacher temperature (spec §4.5).
+//! Schedules of learning rate, weight decay, teacher momentum and teacher temperature, as DINO's
+//! code builds them, on which TEMI's is based (spec §4.5).
 
 use crate::ClusteringError;
 use cedm_contract::kinds::cluster::TemiParams;
 
-/// Values for every step, and the teacher temperature of every epoch.
+/// The value of each setting at every step, and the teacher temperature of every epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schedules {
-    /// Learning rate.
+    /// Learning rate of each step.
     pub lr: Vec<f64>,
-    /// Weight decay.
+    /// Weight decay of each step.
     pub weight_decay: Vec<f64>,
-    /// Teacher momentum.
+    /// Weight of the old teacher in its moving average, for each step.
     pub teacher_momentum: Vec<f64>,
-    /// Teacher temperature by epoch.
+    /// Teacher temperature of each epoch.
     pub teacher_temperature: Vec<f64>,
 }
 
@@ -20,7 +21,7 @@ impl Schedules {
     /// Schedules over `epochs` × `steps_per_epoch` steps.
     ///
     /// # Errors
-    /// When the warm-up is longer than the training.
+    /// [`ClusteringError::Setting`] if the warm-up is longer than the training.
     pub fn new(params: &TemiParams, steps_per_epoch: usize) -> Result<Self, ClusteringError> {
         if params.warmup_epochs > params.epochs {
             let expected = format!(
@@ -35,6 +36,7 @@ impl Schedules {
         }
         let steps = params.epochs as usize * steps_per_epoch;
         let warmup = params.warmup_epochs as usize * steps_per_epoch;
+        // The linear scaling rule: rates are given for a batch of 256 (spec §4.5, §16.20).
         let scale = f64::from(params.batch) / 256.0;
         let (base, end) = (params.base_lr * scale, params.min_lr * scale);
         let mut lr = linspace(0.0, base, warmup);
@@ -58,7 +60,8 @@ impl Schedules {
     }
 }
 
-/// `count` values from `first` to `last`, both included; just `first` for one.
+/// `count` evenly spaced values from `first` to `last`, both included, as NumPy's `linspace`; for a
+/// count of 1 only `first`. A warm-up from 0 therefore starts with a step of rate 0 (spec §4.5).
 pub fn linspace(first: f64, last: f64, count: usize) -> Vec<f64> {
     let step = (last - first) / count.saturating_sub(1).max(1) as f64;
     (0..count)
@@ -72,8 +75,8 @@ pub fn linspace(first: f64, last: f64, count: usize) -> Vec<f64> {
         .collect()
 }
 
-/// last + ½ (first − last)(1 + cos(π j / n)) for j in 0..n: begins at `first`, never reaches
-/// `last`.
+/// The values last + ½ (first − last)(1 + cos(π j / n)) for j in 0..n: they begin at `first` and end
+/// one step short of `last`.
 pub fn cosine(first: f64, last: f64, count: usize) -> Vec<f64> {
     let value = |j: usize| {
         last + 0.5 * (first - last) * (1.0 + (std::f64::consts::PI * j as f64 / count as f64).cos())
@@ -86,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn warm_up_starts_at_zero_and_includes_its_end() {
+    fn warm_up_starts_at_zero_and_reaches_the_base_rate() {
         let params = TemiParams {
             epochs: 4,
             warmup_epochs: 1,
@@ -103,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn temperature_warms_up_by_epoch() {
+    fn the_temperature_changes_by_epoch() {
         let params = TemiParams {
             epochs: 4,
             warmup_epochs: 0,
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warm_up_beyond_the_end_is_refused() {
+    fn a_warm_up_longer_than_the_training_is_rejected() {
         let params = TemiParams {
             epochs: 10,
             ..TemiParams::default()

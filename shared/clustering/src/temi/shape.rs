@@ -1,4 +1,4 @@
-//! Sizes of a stack of heads.
+//! [`HeadShape`]: the sizes of a stack of heads, and the counts that follow from them.
 
 use crate::ClusteringError;
 use cedm_contract::kinds::cluster::TemiParams;
@@ -6,25 +6,25 @@ use cedm_contract::kinds::cluster::TemiParams;
 /// Sizes of a stack of identical heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadShape {
-    /// H.
+    /// Number of heads, H.
     pub heads: i64,
-    /// D: width of the features.
+    /// Number of features per row, D.
     pub inputs: i64,
-    /// Linear maps before the last layer.
+    /// Number of linear maps before the last layer.
     pub layers: i64,
     /// Width between those maps.
     pub hidden: i64,
-    /// Width before the last layer.
+    /// Width of the input of the last layer.
     pub bottleneck: i64,
-    /// C.
+    /// Number of clusters, C.
     pub clusters: i64,
 }
 
 impl HeadShape {
-    /// Sizes that the parameters ask for.
+    /// Sizes from the parameters, the width of the features and C.
     ///
     /// # Errors
-    /// When one of them is zero.
+    /// [`ClusteringError::Setting`] if one of them is zero.
     pub fn new(params: &TemiParams, inputs: i64, clusters: u32) -> Result<Self, ClusteringError> {
         let sizes = [
             ("heads", params.heads),
@@ -58,7 +58,7 @@ impl HeadShape {
             .map(|layer| (input(layer), output(layer)))
             .collect()
     }
-    /// Parameters of one head.
+    /// Number of trained scalars of one head.
     pub fn parameters_per_head(&self) -> i64 {
         let maps: i64 = self
             .maps()
@@ -67,7 +67,7 @@ impl HeadShape {
             .sum();
         maps + self.clusters * (self.bottleneck + 1)
     }
-    /// Floating-point operations of one head's forward pass over one row.
+    /// Floating-point operations of one head's forward pass over one row, matrix products only.
     pub fn flops_per_row(&self) -> i64 {
         let maps: i64 = self
             .maps()
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paper_head_has_its_size() {
+    fn default_sizes_are_those_of_the_paper() {
         let shape = HeadShape::new(&TemiParams::default(), 768, 100).unwrap();
         assert_eq!(shape.maps(), [(768, 512), (512, 256)]);
         assert_eq!(
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn one_layer_goes_straight_to_the_bottleneck() {
+    fn a_single_layer_maps_features_to_the_bottleneck() {
         let params = TemiParams {
             layers: 1,
             bottleneck: 24,
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_sizes_are_refused() {
+    fn zero_sizes_are_rejected() {
         let params = TemiParams {
             hidden: 0,
             ..TemiParams::default()

@@ -1,21 +1,21 @@
-//! Colour transforms: 4×4 matrices on RGB and one; not part of the published training setting, but
-//! of the pipe.
+//! Colour transforms as 4×4 matrices on homogeneous RGB. The published training settings use none
+//! of them; the parity fixtures do.
 
-use super::{Draws, Reach, Transform};
+use super::{Draws, Transform, TransformRanges};
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 
-/// Gated value, label columns and matrices \[n, 4, 4\] of a colour transform.
+/// A colour transform's gated value \[n\], its label columns \[n\] and its matrices \[n, 4, 4\].
 pub(super) fn transform(
     transform: Transform,
     draws: &Draws,
-    reach: &Reach,
+    ranges: &TransformRanges,
     gated: &dyn Fn(Transform, &Tensor, f64) -> Tensor,
 ) -> (Tensor, Vec<Tensor>, Tensor) {
     match transform {
         Transform::Brightness => {
             let w = gated(transform, &draws.normal(transform), 0.0);
-            let b = &w * reach.brightness_std;
+            let b = &w * ranges.brightness_std;
             let column = Tensor::stack(&[&b, &b, &b, &b.zeros_like()], -1).unsqueeze(-1);
             let last = Tensor::from_slice(&[0.0, 0.0, 0.0, 1.0])
                 .to_kind(b.kind())
@@ -25,7 +25,7 @@ pub(super) fn transform(
         }
         Transform::Contrast => {
             let w = gated(transform, &draws.normal(transform), 0.0);
-            let c = (&w * reach.contrast_std).exp2();
+            let c = (&w * ranges.contrast_std).exp2();
             let matrix = diagonal(&c);
             (c, vec![w], matrix)
         }
@@ -38,7 +38,7 @@ pub(super) fn transform(
         Transform::Hue => {
             let angle = gated(
                 transform,
-                &((draws.uniform(transform) * 2.0 - 1.0) * (PI * reach.hue_max)),
+                &((draws.uniform(transform) * 2.0 - 1.0) * (PI * ranges.hue_max)),
                 0.0,
             );
             let matrix = turn_about_luma(&angle);
@@ -47,7 +47,7 @@ pub(super) fn transform(
         }
         Transform::Saturation => {
             let w = gated(transform, &draws.normal(transform), 0.0);
-            let s = (&w * reach.saturation_std).exp2();
+            let s = (&w * ranges.saturation_std).exp2();
             let luma = luma(&s);
             let matrix = &luma + (identity(&s) - &luma) * s.view([-1, 1, 1]);
             (s, vec![w], matrix)
@@ -56,7 +56,8 @@ pub(super) fn transform(
     }
 }
 
-/// Applies matrices \[n, 4, 4\] to images \[n, 1 or 3, h, w\].
+/// Applies matrices \[n, 4, 4\] to images \[n, 1 or 3, h, w\]; a grey image takes the mean over the
+/// rows of the matrix, as upstream does.
 pub(super) fn apply(images: &Tensor, matrices: &Tensor) -> Tensor {
     let size = images.size();
     let (n, channels) = (size[0], size[1]);
@@ -77,19 +78,20 @@ pub(super) fn apply(images: &Tensor, matrices: &Tensor) -> Tensor {
     mixed.reshape(&size)
 }
 
-/// \[n, 4, 4\] ones on the diagonal.
+/// Identity matrices \[n, 4, 4\] for n values.
 fn identity(like: &Tensor) -> Tensor {
     Tensor::eye(4, (like.kind(), like.device()))
         .unsqueeze(0)
         .repeat([like.size()[0], 1, 1])
 }
 
+/// Matrices \[n, 4, 4\] that multiply RGB by c \[n\].
 fn diagonal(c: &Tensor) -> Tensor {
     let rows = Tensor::stack(&[c, c, c, &c.ones_like()], -1);
     identity(c) * rows.unsqueeze(1)
 }
 
-/// v vᵀ of the luma axis v = (1, 1, 1, 0) / √3: \[4, 4\].
+/// Projection \[4, 4\] onto the luma axis: v vᵀ with v = (1, 1, 1, 0) / √3.
 fn luma(like: &Tensor) -> Tensor {
     let third = 1.0 / 3.0;
     let axis = Tensor::from_slice(&[third, third, third, 0.0])
@@ -97,10 +99,12 @@ fn luma(like: &Tensor) -> Tensor {
     axis.to_kind(like.kind()).to_device(like.device())
 }
 
-/// Rotation about (1, 1, 1) by Rodrigues' formula.
+/// Rotation matrices \[n, 4, 4\] about the luma axis by `angle` \[n\] in radians (Rodrigues'
+/// formula: I cos + K sin + v vᵀ (1 − cos)).
 fn turn_about_luma(angle: &Tensor) -> Tensor {
     let r = 1.0 / 3f64.sqrt();
     #[rustfmt::skip]
+    // K, the cross product with the unit axis (r, r, r).
     let cross = Tensor::from_slice(&[0.0, -r, r, 0.0,  r, 0.0, -r, 0.0,  -r, r, 0.0, 0.0,  0.0, 0.0, 0.0, 0.0]).view([4, 4]);
     let cross = cross.to_kind(angle.kind()).to_device(angle.device());
     let rgb = identity(angle)

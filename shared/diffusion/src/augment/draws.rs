@@ -1,41 +1,41 @@
-//! The transforms of the pipe and the raw random numbers each of them takes.
+//! The transforms of the pipe, and the random numbers that each of them draws.
 
 use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
 
-/// A transform.
+/// One transform of the augmentation pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transform {
-    /// Mirror left and right.
+    /// Mirrors left and right.
     Xflip,
-    /// Mirror top and bottom.
+    /// Mirrors top and bottom.
     Yflip,
-    /// Quarter turns.
+    /// Rotates by quarter turns, exactly.
     RotateInt,
-    /// Whole pixels.
+    /// Translates by whole pixels, exactly.
     TranslateInt,
-    /// Isotropic scaling.
+    /// Scales both axes alike.
     Scale,
-    /// Any angle.
+    /// Rotates by any angle.
     RotateFrac,
-    /// Scaling along one direction.
+    /// Stretches along one direction and shrinks across it.
     Aniso,
-    /// Any distance.
+    /// Translates by any distance.
     TranslateFrac,
-    /// Adds a constant.
+    /// Adds a constant to all channels.
     Brightness,
-    /// Scales about zero.
+    /// Multiplies all channels.
     Contrast,
-    /// Inverts luma.
+    /// Negates the luma and keeps the colours.
     Lumaflip,
-    /// Turns colours about the luma axis.
+    /// Rotates colours about the luma axis.
     Hue,
-    /// Scales chroma.
+    /// Multiplies the distance of colours from grey.
     Saturation,
 }
 
 impl Transform {
-    /// In the order of the pipe and of the labels.
+    /// All transforms, in the order in which they are applied and labelled.
     pub const ALL: [Transform; 13] = [
         Transform::Xflip,
         Transform::Yflip,
@@ -51,7 +51,7 @@ impl Transform {
         Transform::Hue,
         Transform::Saturation,
     ];
-    /// Those of the published training setting: nine labels.
+    /// The transforms of the published training settings, which have nine label columns.
     pub const TRAINING: [Transform; 6] = [
         Transform::Xflip,
         Transform::Yflip,
@@ -61,7 +61,7 @@ impl Transform {
         Transform::TranslateFrac,
     ];
 
-    /// Upstream name.
+    /// The name that upstream's `AugmentPipe` gives it.
     pub fn name(self) -> &'static str {
         match self {
             Transform::Xflip => "xflip",
@@ -80,7 +80,8 @@ impl Transform {
         }
     }
 
-    /// Name of its value in plain units, for transforms with one value.
+    /// Name of its parameter in [`Augmented::values`](super::Augmented::values), for transforms
+    /// that have one.
     pub(super) fn value_name(self) -> &'static str {
         match self {
             Transform::Xflip => "xflip.flag",
@@ -99,7 +100,7 @@ impl Transform {
         }
     }
 
-    /// Label columns.
+    /// Number of label columns: two for an angle (cos − 1, sin) and for a translation.
     pub fn label_width(self) -> i64 {
         match self {
             Transform::Xflip | Transform::Yflip | Transform::Scale => 1,
@@ -112,16 +113,16 @@ impl Transform {
     }
 }
 
-/// Raw draws by `<transform>.<draw>`, each \[n\] or, for pairs, \[2, n\].
+/// Random numbers for a batch of n images, before gating and scaling.
 #[derive(Debug, Default)]
 pub struct Draws {
-    /// By name.
+    /// By `<transform>.<draw>`, each \[n\] or, for a pair of coordinates, \[2, n\].
     pub raw: HashMap<String, Tensor>,
 }
 
 impl Draws {
-    /// Fresh draws from libtorch's generator for `n` images, in the order of the transforms, value
-    /// before gate.
+    /// Fresh draws for `n` images from libtorch's default generator. The order is part of a run's
+    /// numbers: transform by transform, each with its value before its gate.
     pub fn fresh(on: impl Iterator<Item = Transform>, n: i64, device: Device) -> Self {
         let options = (Kind::Float, device);
         let (uniform, normal) = (
@@ -167,6 +168,7 @@ impl Draws {
             panic!("invariant: draw {name} was made for every transform that is on")
         })
     }
+    // Each of these is [n]: fixtures may hold draws as [n, 1, 1, 1].
     pub(super) fn integer(&self, transform: Transform) -> Tensor {
         self.get(transform, "i").flatten(0, -1)
     }

@@ -1,18 +1,21 @@
-//! Geometric transforms: exact ones on pixels, and all others as one resampling through a
-//! band-limited 2× image (spec §7.6, "Execution").
+//! Geometric transforms: quarter turns and whole-pixel moves exactly, all others as one resampling
+//! of the image at twice its resolution, between two low-pass filters (spec §7.6, "Execution").
 
 use crate::learner::upload;
 use tch::{Device, Kind, Tensor};
 
-/// Low-pass filter: the sym6 wavelet's scaling taps (spec §7.6).
+/// Low-pass filter: the scaling taps of the sym6 wavelet, upstream's choice (Karras et al. 2020,
+/// appendix B; spec §7.6).
 #[rustfmt::skip]
 const SYM6: [f64; 12] = [
     0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633, 0.4910559419267466, 0.787641141030194,
     0.3379294217276218, -0.07263752278646252, -0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148,
 ];
-/// A quarter of the taps: what the filter needs beyond the image's edge.
+/// Pixels that the filter needs beyond the image's edge: 12 taps at twice the resolution reach 3
+/// pixels to each side (upstream's `Hz_pad`).
 const FILTER_MARGIN: i64 = 3;
 
+/// Matrices \[n, 3, 3\] from elements \[n\].
 fn matrix(rows: [[&Tensor; 3]; 3]) -> Tensor {
     let rows: Vec<Tensor> = rows.iter().map(|row| Tensor::stack(row, -1)).collect();
     Tensor::stack(&rows, -2)
@@ -22,13 +25,13 @@ fn constants(like: &Tensor) -> (Tensor, Tensor) {
     (like.zeros_like(), like.ones_like())
 }
 
-/// Scaling matrices \[n, 3, 3\].
+/// Matrices \[n, 3, 3\] that scale by x and y \[n\].
 pub(super) fn scale(x: &Tensor, y: &Tensor) -> Tensor {
     let (zero, one) = constants(x);
     matrix([[x, &zero, &zero], [&zero, y, &zero], [&zero, &zero, &one]])
 }
 
-/// Rotation matrices \[n, 3, 3\].
+/// Matrices \[n, 3, 3\] that rotate by `angle` \[n\] in radians.
 pub(super) fn rotate(angle: &Tensor) -> Tensor {
     let (zero, one) = constants(angle);
     let (cos, sin, minus_sin) = (angle.cos(), angle.sin(), -angle.sin());
@@ -39,12 +42,13 @@ pub(super) fn rotate(angle: &Tensor) -> Tensor {
     ])
 }
 
-/// Translation matrices \[n, 3, 3\].
+/// Matrices \[n, 3, 3\] that translate by x and y \[n\] in pixels.
 pub(super) fn translate(x: &Tensor, y: &Tensor) -> Tensor {
     let (zero, one) = constants(x);
     matrix([[&one, &zero, x], [&zero, &one, y], [&zero, &zero, &one]])
 }
 
+/// One constant matrix \[3, 3\] for all images.
 fn fixed(values: [[f64; 3]; 3], kind: Kind, device: Device) -> Tensor {
     Tensor::from_slice(values.as_flattened())
         .view([3, 3])
@@ -66,7 +70,8 @@ fn fixed_translate(x: f64, y: f64, kind: Kind, device: Device) -> Tensor {
     )
 }
 
-/// Mirrors columns, rows or the diagonal so that image i is turned by `turns[i]` quarter turns.
+/// Rotates image i by `turns[i]` quarter turns, composed of mirrored columns, mirrored rows and a
+/// transposition, each of which is exact. Images are square.
 pub(super) fn quarter_turns(images: &Tensor, turns: &Tensor) -> Tensor {
     let pick = |of: &Tensor, a: i64, b: i64, other: &Tensor| {
         let chosen = turns.eq(a).logical_or(&turns.eq(b)).view([-1, 1, 1, 1]);
@@ -77,13 +82,13 @@ pub(super) fn quarter_turns(images: &Tensor, turns: &Tensor) -> Tensor {
     pick(&images.transpose(2, 3), 1, 3, &images)
 }
 
-/// Moves image i by whole pixels; what leaves on one side comes back mirrored.
+/// Translates image i by whole pixels `tx[i]`, `ty[i]`; uncovered pixels are filled by reflection.
 pub(super) fn translate_mirrored(images: &Tensor, tx: &Tensor, ty: &Tensor) -> Tensor {
     let size = images.size();
     let mirrored = |side: i64, shift: &Tensor| {
         let positions = Tensor::arange(side, (Kind::Int64, images.device())).view([1, -1])
             - shift.view([-1, 1]);
-        // Triangle wave of period 2·side − 2: … 2 1 0 1 2 … side−2 side−1 side−2 …
+        // Reflection is a triangle wave of period 2·side − 2: … 2 1 0 1 2 … side−2 side−1 side−2 …
         (side - 1) - ((side - 1) - positions.remainder(2 * side - 2)).abs()
     };
     // Upstream's signs: to the right with tx, but upwards with ty.
@@ -96,8 +101,9 @@ pub(super) fn translate_mirrored(images: &Tensor, tx: &Tensor, ty: &Tensor) -> T
     images.gather(2, &rows, false).gather(3, &columns, false)
 }
 
-/// Padding \[left, top, right, bottom\] that the images' corners need under the matrices: one
-/// margin for the whole batch.
+/// Padding \[left, top, right, bottom\] in pixels, so that every output pixel reads inside the padded
+/// image: one margin for the whole batch, since a batch has one shape. Reflection cannot pad by
+/// more than side − 1.
 pub fn padding_of(matrices: &Tensor, height: i64, width: i64) -> [i64; 4] {
     let (cx, cy) = ((width - 1) as f64 / 2.0, (height - 1) as f64 / 2.0);
     let corners = fixed(
@@ -110,11 +116,17 @@ pub fn padding_of(matrices: &Tensor, height: i64, width: i64) -> [i64; 4] {
         .to_kind(matrices.kind())
         .to_device(matrices.device());
     let mapped = matrices.matmul(&Tensor::cat(&[corners, last], 1)); // [n, 3, 4]
-    let reach = |axis: i64, sign: f64| (mapped.select(1, axis) * sign).max();
+    let extent = |axis: i64, sign: f64| (mapped.select(1, axis) * sign).max();
     let margin = Tensor::stack(
-        &[reach(0, -1.0), reach(1, -1.0), reach(0, 1.0), reach(1, 1.0)],
+        &[
+            extent(0, -1.0),
+            extent(1, -1.0),
+            extent(0, 1.0),
+            extent(1, 1.0),
+        ],
         0,
     );
+    // Twice the filter's margin: it is applied once going up and once coming down.
     let spare = 2.0 * FILTER_MARGIN as f64;
     let margin = margin
         + Tensor::from_slice(&[spare - cx, spare - cy, spare - cx, spare - cy])
@@ -131,9 +143,10 @@ pub fn padding_of(matrices: &Tensor, height: i64, width: i64) -> [i64; 4] {
     ]
 }
 
-/// Resamples images \[n, c, h, w\] through output-to-input matrices \[n, 3, 3\] in centred pixels.
-/// The matrices may lie on the CPU whatever device the images are on: their products are small, and
-/// the padding is read from them.
+/// Resamples images \[n, c, h, w\] through output-to-input matrices \[n, 3, 3\] in centred pixel units
+/// and returns the same shape. The matrices may lie on the CPU whatever device the images are on:
+/// their products are small, and the host reads the padding from them without waiting for the
+/// device.
 pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
     let size = images.size();
     let (n, channels, height, width) = (size[0], size[1], size[2], size[3]);
@@ -163,12 +176,12 @@ pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
     )
     .matmul(&matrices);
 
-    // Up: zeros between samples, then the filter. `conv2d` correlates, so the reversed taps
-    // convolve.
+    // Up: zeros between samples, then the filter. `conv2d` correlates, so the taps are reversed to
+    // make it a convolution.
     let reversed = taps.flip(0);
     let up = (SYM6.len() as i64) / 2;
     let size = padded.size();
-    let spread = |x: &Tensor, axis: i64| {
+    let insert_zeros = |x: &Tensor, axis: i64| {
         let mut shape = x.size();
         let doubled = Tensor::stack(&[x, &x.zeros_like()], axis + 1);
         shape[axis as usize] *= 2;
@@ -176,7 +189,7 @@ pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
             .reshape(&shape)
             .narrow(axis, 0, shape[axis as usize] - 1)
     };
-    let wide = spread(&padded, 3).conv2d(
+    let wide = insert_zeros(&padded, 3).conv2d(
         &along(&reversed, true),
         None::<&Tensor>,
         1,
@@ -184,7 +197,7 @@ pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
         1,
         channels,
     );
-    let fine = spread(&wide, 2).conv2d(
+    let fine = insert_zeros(&wide, 2).conv2d(
         &along(&reversed, false),
         None::<&Tensor>,
         1,
@@ -193,6 +206,7 @@ pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
         channels,
     );
     debug_assert_eq!(fine.size()[3], size[3] * 2);
+    // The same map in the pixels of the doubled image, whose centre lies half a pixel further.
     let g = fixed_scale(2.0, 2.0, kind, device)
         .matmul(&g)
         .matmul(&fixed_scale(0.5, 0.5, kind, device));
@@ -200,7 +214,8 @@ pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
         .matmul(&g)
         .matmul(&fixed_translate(0.5, 0.5, kind, device));
 
-    // The resampling itself, onto a canvas with room for the second filter.
+    // The resampling itself, onto a canvas with a margin for the second filter. `affine_grid` wants
+    // coordinates in [−1, 1].
     let (canvas_h, canvas_w) = (
         (height + 2 * FILTER_MARGIN) * 2,
         (width + 2 * FILTER_MARGIN) * 2,
@@ -219,7 +234,7 @@ pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
     let grid = Tensor::affine_grid_generator(&theta, [n, channels, canvas_h, canvas_w], false);
     let resampled = fine.grid_sampler(&grid, 0, 0, false); // bilinear, zeros outside
 
-    // Down: filter and keep every other sample; drop the margin.
+    // Down: filter (not reversed, spec §7.6e), keep every other sample, drop the margin.
     let down = up - 1;
     let narrow = resampled
         .conv2d(

@@ -1,33 +1,35 @@
 //! The residual block of SongUNet, with optional attention (spec §7.3, "UNetBlock").
 
-use super::layers::{Conv, ConvShape, GroupNorm, Linear, NEAR_ZERO, PLAIN, Resample};
+use super::layers::{Conv, ConvShape, GroupNorm, Linear, NEAR_ZERO_GAIN, Resample, UNIT_GAIN};
 use crate::{layout::Layout, parameters::Views};
 use std::f64::consts::FRAC_1_SQRT_2;
 use tch::{Kind, Tensor};
 
-/// What one block is.
+/// The settings of one block.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockShape<'a> {
     /// Input channels.
     pub cin: i64,
     /// Output channels.
     pub cout: i64,
-    /// Width of the embedding.
+    /// Width of the embedding that shifts the activations.
     pub embedding: i64,
-    /// Whether attention follows.
+    /// Whether self-attention follows the residual branch.
     pub attention: bool,
-    /// Resampling of the input.
+    /// Resampling of the input, on both branches.
     pub resample: Resample,
     /// Taps of the resampling filter.
     pub filter: &'a [f64],
-    /// Dropout probability.
+    /// Dropout probability before the second convolution.
     pub dropout: f64,
 }
 
-/// One block.
+/// A residual block: norm, SiLU, convolution, shift by the embedding, norm, SiLU, dropout,
+/// convolution; then, optionally, attention.
 #[derive(Clone, Debug)]
 pub struct Block {
-    /// Input channels: decoder blocks that have more than arrives take a skip connection.
+    /// Input channels; a decoder block that has more of them than its predecessor's output takes a
+    /// skip connection.
     pub cin: i64,
     norm0: GroupNorm,
     conv0: Conv,
@@ -58,6 +60,7 @@ impl Block {
             filter,
             fused: false,
         };
+        // Only the second convolution starts near zero: a fresh block is close to its skip branch.
         Self {
             cin,
             norm0: GroupNorm::new(layout, &format!("{name}.norm0"), cin),
@@ -66,7 +69,7 @@ impl Block {
                 &format!("{name}.conv0"),
                 cin,
                 cout,
-                conv(3, PLAIN, resample),
+                conv(3, UNIT_GAIN, resample),
             ),
             affine: Linear::new(layout, &format!("{name}.affine"), embedding, cout, true),
             norm1: GroupNorm::new(layout, &format!("{name}.norm1"), cout),
@@ -75,7 +78,7 @@ impl Block {
                 &format!("{name}.conv1"),
                 cout,
                 cout,
-                conv(3, NEAR_ZERO, Resample::Keep),
+                conv(3, NEAR_ZERO_GAIN, Resample::Keep),
             ),
             skip: (cin != cout || resample != Resample::Keep).then(|| {
                 Conv::new(
@@ -83,7 +86,7 @@ impl Block {
                     &format!("{name}.skip"),
                     cin,
                     cout,
-                    conv(1, PLAIN, resample),
+                    conv(1, UNIT_GAIN, resample),
                 )
             }),
             attention: attention.then(|| Attention::new(layout, name, cout)),
@@ -91,11 +94,13 @@ impl Block {
         }
     }
 
-    /// \[n, cin, h, w\] and the embedding \[n, e\] → \[n, cout, h', w'\].
+    /// The block's output \[n, cout, h', w'\] for activations \[n, cin, h, w\] and the embedding \[n,
+    /// e\], in the type of `x`; h' and w' are halved or doubled where the block resamples.
     pub fn forward(&self, views: &Views, x: &Tensor, embedding: &Tensor, train: bool) -> Tensor {
         let h = self
             .conv0
             .forward(views, &self.norm0.forward(views, x).silu());
+        // The embedding is float32 at least; only its projection is cast to the activations' type.
         let shift = self
             .affine
             .forward(views, embedding)
@@ -109,6 +114,8 @@ impl Block {
             h
         };
         let h = self.conv1.forward(views, &h);
+        // √½ keeps the variance of a sum of two branches of variance 1 at 1 (spec §16.3); upstream
+        // calls it `skip_scale`.
         let x = match &self.skip {
             Some(skip) => (h + skip.forward(views, x)) * FRAC_1_SQRT_2,
             None => (h + x) * FRAC_1_SQRT_2,
@@ -120,7 +127,7 @@ impl Block {
     }
 }
 
-/// Self-attention over all pixels with one head.
+/// Self-attention over all pixels with one head, after a group norm, with a residual connection.
 #[derive(Clone, Debug)]
 struct Attention {
     norm: GroupNorm,
@@ -144,14 +151,14 @@ impl Attention {
                 &format!("{name}.qkv"),
                 channels,
                 3 * channels,
-                conv(0.2f64.sqrt()),
+                conv(0.2f64.sqrt()), // upstream's `init_attn` (spec §7.3)
             ),
             proj: Conv::new(
                 layout,
                 &format!("{name}.proj"),
                 channels,
                 channels,
-                conv(NEAR_ZERO),
+                conv(NEAR_ZERO_GAIN),
             ),
         }
     }
@@ -191,7 +198,7 @@ mod tests {
     use tch::Device;
 
     #[test]
-    fn the_embedding_keeps_its_digits_where_activations_are_short() {
+    fn the_embedding_stays_float32_when_activations_are_bfloat16() {
         let mut layout = Layout::default();
         let shape = BlockShape {
             cin: 4,

@@ -1,4 +1,5 @@
-//! How the noise level, the label and the augmentation enter: one vector that every block reads.
+//! The mapping network: noise level, class label and augmentation label become one embedding that
+//! every block reads.
 
 use super::layers::Linear;
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
 use std::f64::consts::PI;
 use tch::{Device, Kind, Tensor};
 
-/// Mapping network (spec §7.3, "Mapping").
+/// The mapping network (spec §7.3, "Mapping").
 #[derive(Clone, Debug)]
 pub struct Mapping {
     width: i64,
@@ -36,6 +37,7 @@ impl Mapping {
         Self {
             width: noise,
             label_dim,
+            // Random frequencies of standard deviation 16 (Song et al. 2021, NCSN++), a buffer.
             fourier: architecture.fourier.then(|| {
                 layout.buffer(
                     "model.map_noise.freqs".into(),
@@ -52,8 +54,8 @@ impl Mapping {
         }
     }
 
-    /// c_noise \[n\], class labels \[n, L\] (zeros when absent), augmentation labels (branch
-    /// skipped when absent) → \[n, e\].
+    /// The embedding \[n, e\] of c_noise \[n\], class labels \[n, L\] (`None`: zeros) and augmentation
+    /// labels \[n, A\] (`None`: that branch is skipped), in the type of `c_noise`.
     pub fn forward(
         &self,
         views: &Views,
@@ -68,7 +70,8 @@ impl Mapping {
             None => positional_features(c_noise, self.width),
         };
         tap("model.map_noise", &waves);
-        // Cosines and sines change places (spec §16.5).
+        // [cos, sin] becomes [sin, cos], the order that published weights were trained with (spec
+        // §16.5).
         let mut embedding = waves
             .reshape([-1, 2, self.width / 2])
             .flip(1)
@@ -81,7 +84,7 @@ impl Mapping {
                 )
             };
             let labels = class_labels.map_or_else(zeros, |labels| labels.to_kind(kind));
-            // √L keeps one-hot rows at unit scale (spec §16.6).
+            // √L brings one-hot rows to unit mean square, whatever L is (spec §16.6).
             embedding += map_label.forward(views, &(labels * (self.label_dim as f64).sqrt()));
         }
         if let (Some(map_augment), Some(labels)) = (&self.map_augment, augment_labels) {
@@ -95,26 +98,29 @@ impl Mapping {
     }
 }
 
-/// \[cos, sin\] of c_noise times 10000^(−j / (w/2 − 1)), j < w/2: the last frequency is 1e-4
-/// exactly.
+/// Positional embedding \[n, width\] of c_noise \[n\]: \[cos, sin\] of c_noise times the frequencies
+/// 10000^(−j / (width/2 − 1)), j < width/2. Dividing by width/2 − 1 (upstream's `endpoint=True`)
+/// makes the last frequency exactly 1e-4 (spec §16.5).
 pub fn positional_features(c_noise: &Tensor, width: i64) -> Tensor {
     let options = (c_noise.kind(), c_noise.device());
     let steps = Tensor::arange(width / 2, options) / (width / 2 - 1) as f64;
     waves(c_noise, &Tensor::pow_scalar(1.0 / 10000.0, &steps))
 }
 
-/// \[cos, sin\] of c_noise times 2π times the stored frequencies.
+/// Fourier features \[n, 2f\] of c_noise \[n\]: \[cos, sin\] of c_noise times 2π times the stored
+/// frequencies \[f\].
 fn fourier_features(c_noise: &Tensor, frequencies: &Tensor) -> Tensor {
     waves(c_noise, &(frequencies * (2.0 * PI)))
 }
 
+/// \[cos, sin\] of every product of a noise level \[n\] and a frequency \[f\]: \[n, 2f\].
 fn waves(c_noise: &Tensor, frequencies: &Tensor) -> Tensor {
     let phases = c_noise.outer(frequencies);
     Tensor::cat(&[phases.cos(), phases.sin()], 1)
 }
 
-/// Rows of one-hot labels \[n, dim\]; ids below 0 give a row of zeros, the "no label" of a
-/// conditional network.
+/// One-hot rows \[n, dim\] of integer ids \[n\]. An id outside 0..dim gives a row of zeros, the
+/// missing label of a conditional network.
 pub fn one_hot(ids: &Tensor, dim: i64, kind: Kind, device: Device) -> Tensor {
     let ids = ids.to_device(device).to_kind(Kind::Int64);
     let columns = Tensor::arange(dim, (Kind::Int64, device));

@@ -1,4 +1,4 @@
-//! The few layers that SongUNet is made of; each knows where its tensors lie and how to apply them.
+//! The layers of SongUNet: each registers its tensors in the [`Layout`] and applies them.
 
 pub use super::resample::Resample;
 
@@ -10,12 +10,16 @@ use crate::{
 };
 use tch::Tensor;
 
-/// Initial gain of ordinary layers.
-pub const PLAIN: f64 = 1.0;
-/// Initial gain of the layers that end a residual branch: near zero, not zero (spec §7.3).
-pub const NEAR_ZERO: f64 = 1e-5;
+/// Gain of the initial weights of ordinary layers.
+pub const UNIT_GAIN: f64 = 1.0;
+/// Gain of the initial weights of the layers that end a residual branch: near zero, not zero, as
+/// upstream's `init_zero` (spec §16.4).
+pub const NEAR_ZERO_GAIN: f64 = 1e-5;
+/// Added to the variance in group norms. PyTorch's default is 1e-5, which gives other activations
+/// (spec §16.1).
+const GROUP_NORM_EPS: f64 = 1e-6;
 
-/// Fully connected layer.
+/// Fully connected layer, with or without a bias.
 #[derive(Clone, Debug)]
 pub struct Linear {
     weight: Slot,
@@ -28,12 +32,12 @@ impl Linear {
         let weight = layout.parameter(
             format!("{name}.weight"),
             &[cout, cin],
-            Fill::XavierUniform { gain: PLAIN },
+            Fill::XavierUniform { gain: UNIT_GAIN },
         );
         let bias = bias.then(|| layout.parameter(format!("{name}.bias"), &[cout], Fill::Zeros));
         Self { weight, bias }
     }
-    /// \[n, cin\] → \[n, cout\] in the type of `x`.
+    /// x Wᵀ + b \[n, cout\] of `x` \[n, cin\]; weights are cast to the type of `x`.
     pub fn forward(&self, views: &Views, x: &Tensor) -> Tensor {
         let kind = x.kind();
         x.linear(
@@ -43,7 +47,7 @@ impl Linear {
     }
 }
 
-/// Group norm with eps 1e-6 (torch's own default of 1e-5 is wrong here, spec §16.1).
+/// Group normalisation with a learnt weight and bias per channel.
 #[derive(Clone, Debug)]
 pub struct GroupNorm {
     weight: Slot,
@@ -52,7 +56,7 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// Registers `name.weight` and `name.bias`.
+    /// Registers `name.weight` and `name.bias`, both \[channels\].
     pub fn new(layout: &mut Layout, name: &str, channels: i64) -> Self {
         let weight = layout.parameter(format!("{name}.weight"), &[channels], Fill::Ones);
         let bias = layout.parameter(format!("{name}.bias"), &[channels], Fill::Zeros);
@@ -62,20 +66,21 @@ impl GroupNorm {
             groups: group_count(channels),
         }
     }
-    /// Same shape and type as `x`.
+    /// `x` \[n, channels, h, w\] with every group of channels brought to mean 0 and variance 1, in
+    /// the type of `x`.
     pub fn forward(&self, views: &Views, x: &Tensor) -> Tensor {
         let kind = x.kind();
         x.group_norm(
             self.groups,
             Some(views.get(self.weight, kind)),
             Some(views.get(self.bias, kind)),
-            1e-6,
+            GROUP_NORM_EPS,
             true,
         )
     }
 }
 
-/// Convolution of odd kernel size with optional resampling of its input.
+/// Convolution with an odd kernel and "same" padding, with optional resampling of its input.
 #[derive(Clone, Debug)]
 pub struct Conv {
     weight: Slot,
@@ -85,18 +90,19 @@ pub struct Conv {
     fused: bool,
 }
 
-/// What a convolution is, beside its name and widths.
+/// The settings of a convolution beside its name and channels.
 #[derive(Clone, Copy, Debug)]
 pub struct ConvShape<'a> {
-    /// Kernel size.
+    /// Height and width of the kernel, an odd number.
     pub kernel: i64,
-    /// Initial gain.
+    /// Gain of the initial weights.
     pub gain: f64,
-    /// Resampling before it.
+    /// Resampling of the input.
     pub resample: Resample,
-    /// Taps of the resampling filter.
+    /// Taps of the resampling filter, not normalised.
     pub filter: &'a [f64],
-    /// The filter acts after the convolution instead of before (residual encoder).
+    /// Whether the filter is applied after the convolution instead of before it (residual
+    /// encoder).
     pub fused: bool,
 }
 
@@ -128,7 +134,8 @@ impl Conv {
         }
     }
 
-    /// \[n, cin, h, w\] → \[n, cout, h', w'\].
+    /// The convolution \[n, cout, h', w'\] of `x` \[n, cin, h, w\], with h' and w' halved or doubled
+    /// where it resamples; weights are cast to the type of `x`.
     pub fn forward(&self, views: &Views, x: &Tensor) -> Tensor {
         let kind = x.kind();
         let (weight, bias) = (views.get(self.weight, kind), views.get(self.bias, kind));
@@ -137,8 +144,8 @@ impl Conv {
         match &self.resampler {
             None => convolve(x),
             Some(filter) if self.fused => {
-                // Filter after the convolution, whose padding is widened by the filter's own (spec
-                // §7.3, NCSN++).
+                // The filter after the convolution, whose padding is widened by the filter's own
+                // so that border pixels are filtered over real values (spec §7.3, NCSN++).
                 let wide = x.conv2d(
                     &weight,
                     None::<&Tensor>,
@@ -149,8 +156,8 @@ impl Conv {
                 );
                 filter.down(views, &wide, 0) + bias.view([1, -1, 1, 1])
             }
-            // A 1×1 kernel commutes with nearest neighbours: a quarter of the work at the lower
-            // resolution.
+            // A 1×1 kernel commutes with repeating pixels: convolving first is the same result for
+            // a quarter of the work.
             Some(filter) if self.kernel == 1 && filter.repeats() => {
                 filter.forward(views, &convolve(x))
             }

@@ -1,4 +1,4 @@
-//! Doubling and halving the resolution with the network's filter (spec §7.3).
+//! Doubling and halving the resolution by a fixed filter, channel by channel (spec §7.3).
 
 use crate::{
     layout::{Fill, Layout, Slot},
@@ -6,25 +6,25 @@ use crate::{
 };
 use tch::{Kind, Tensor};
 
-/// What happens to the resolution.
+/// How a layer changes the resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resample {
-    /// Nothing.
+    /// Keeps height and width.
     Keep,
-    /// Doubles it.
+    /// Doubles height and width.
     Up,
-    /// Halves it.
+    /// Halves height and width.
     Down,
 }
 
-/// A filter that doubles or halves, channel by channel.
+/// A depthwise filter that doubles or halves the resolution.
 #[derive(Clone, Debug)]
 pub struct Resampler {
     filter: Slot,
     taps: i64,
     up: bool,
-    /// \[1, 1\] is a 2×2 mean going down and nearest neighbours going up: both are exact and
-    /// cheaper than a convolution.
+    /// Whether the filter is \[1, 1\]: a 2×2 mean going down and repeated pixels going up, both
+    /// exact and cheaper than a convolution (spec §16.8).
     is_box: bool,
 }
 
@@ -44,23 +44,24 @@ impl Resampler {
         }
     }
 
-    /// What the filter reaches beyond a pixel.
+    /// Zero padding on each side that keeps the filter centred, upstream's `f_pad`.
     pub fn padding(&self) -> i64 {
         (self.taps - 1) / 2
     }
 
-    /// Whether going up repeats pixels.
+    /// Whether it doubles the resolution by repeating pixels.
     pub fn repeats(&self) -> bool {
         self.up && self.is_box
     }
 
-    /// \[n, c, h, w\] → \[n, c, 2h, 2w\] or \[n, c, h/2, w/2\].
+    /// `x` \[n, c, h, w\] at double or half the resolution.
     pub fn forward(&self, views: &Views, x: &Tensor) -> Tensor {
         let size = x.size();
         match (self.up, self.is_box) {
             (true, true) => x.upsample_nearest2d([size[2] * 2, size[3] * 2], None, None),
             (false, true) => x.avg_pool2d(2, 2, 0, false, true, None::<i64>),
             (true, false) => {
+                // Times 4: three of four pixels that the transposed convolution reads are zeros.
                 let filter = self.depthwise(views, x.kind(), size[1]) * 4.0;
                 x.conv_transpose2d(&filter, None::<&Tensor>, 2, self.padding(), 0, size[1], 1)
             }
@@ -68,7 +69,7 @@ impl Resampler {
         }
     }
 
-    /// The filter and every other pixel, after zero padding.
+    /// Filters `x` \[n, c, h, w\] with this zero padding and keeps every other row and column.
     pub fn down(&self, views: &Views, x: &Tensor, padding: i64) -> Tensor {
         let channels = x.size()[1];
         x.conv2d(

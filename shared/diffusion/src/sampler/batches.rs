@@ -1,65 +1,67 @@
-//! Images by seed, in batches whose cut no one can see.
+//! [`Sampler`]: images by seed, where an image does not depend on the range it was requested in.
 //!
-//! Kernels may round differently for another batch size or another place in the batch. So the seeds
+//! Kernels may round differently for another batch size or another position in the batch. So seeds
 //! are cut into fixed blocks, aligned at multiples of the block size, and a block is always
-//! computed whole: an image then depends on its seed and the weights, whatever range was asked for.
-//! Ranges aligned to [`block_size`] waste nothing.
+//! computed whole: an image then depends on its seed, the weights and the block size alone. Ranges
+//! aligned to [`block_size`] waste nothing.
 
-use super::{Guide, LabelSupply, draw, guidance, quantise, seeds::Drawn, solve};
+use super::{Guide, LabelDistribution, SampleStart, draw_start, guidance, quantise, solve};
 use crate::{
     DiffusionError, Mode, Network, Parameters, Views, error::guard_memory, network::one_hot,
 };
 use cedm_contract::{Precision, kinds::sample::SamplerParams};
 use tch::{Device, Kind, Tensor};
 
-/// Images computed together.
+/// Default number of images that are computed together on this device, a power of two.
 pub fn block_size(resolution: i64, device: Device) -> u64 {
     let pixels = (resolution * resolution) as u64;
     match device {
+        // About 4,096 pixels: 4 images of 32×32, 64 of 8×8.
         Device::Cpu => (4096 / pixels).clamp(4, 64).next_power_of_two(),
         // One block of 512 CIFAR images fills a large GPU.
         _ => (524_288 / pixels).clamp(16, 1024).next_power_of_two(),
     }
 }
 
-/// Finished images.
+/// Finished images with their labels and seeds, on the CPU.
 #[derive(Debug)]
 pub struct Samples {
     /// u8 \[n, c, r, r\].
     pub images: Tensor,
-    /// i64 \[n\], −1 when unconditional.
+    /// Label of each image (or row of the condition's vectors), i64 \[n\]; −1 when unconditional.
     pub labels: Tensor,
-    /// i64 \[n\].
+    /// Seed of each image, i64 \[n\].
     pub seeds: Tensor,
 }
 
-/// A network ready to sample.
+/// A network on its device, with everything that a range of seeds needs.
 #[derive(Debug)]
 pub struct Sampler {
     network: Network,
     views: Views,
     guide: Guide,
     params: SamplerParams,
-    labels: LabelSupply,
+    labels: LabelDistribution,
     device: Device,
     block: u64,
 }
 
 impl Sampler {
-    /// Checks the settings and moves the weights to the device.
+    /// Checks the settings and copies the weights to the device.
     ///
     /// # Errors
-    /// Settings out of range, or labels that do not fit the network.
+    /// [`DiffusionError::Setting`] for settings out of range, [`DiffusionError::Labels`] for labels
+    /// that do not fit the network.
     pub fn new(
         network: Network,
         weights: &Parameters,
         params: SamplerParams,
-        labels: LabelSupply,
+        labels: LabelDistribution,
         device: Device,
     ) -> Result<Self, DiffusionError> {
         super::check(&params)?;
         let slots = network.architecture.label_dim;
-        let refuse = |what: &str, found: String| {
+        let mismatch = |what: &str, found: String| {
             Err(DiffusionError::Labels {
                 what: what.into(),
                 found,
@@ -67,18 +69,18 @@ impl Sampler {
             })
         };
         match &labels {
-            LabelSupply::None => {}
-            LabelSupply::Prior(counts) if counts.len() as i64 != slots => {
-                return refuse("prior", format!("{} label slots", counts.len()));
+            LabelDistribution::None => {}
+            LabelDistribution::Prior(counts) if counts.len() as i64 != slots => {
+                return mismatch("prior", format!("{} label slots", counts.len()));
             }
-            LabelSupply::Uniform(n) if *n != slots || slots == 0 => {
-                return refuse("uniform labels", format!("{n} label slots"));
+            LabelDistribution::Uniform(n) if *n != slots || slots == 0 => {
+                return mismatch("uniform labels", format!("{n} label slots"));
             }
-            LabelSupply::Fixed(label) if !(0..slots).contains(label) => {
-                return refuse("fixed label", format!("label {label}"));
+            LabelDistribution::Fixed(label) if !(0..slots).contains(label) => {
+                return mismatch("fixed label", format!("label {label}"));
             }
-            LabelSupply::Rows(rows) if rows.size()[1] != slots => {
-                return refuse("label vectors", format!("width {}", rows.size()[1]));
+            LabelDistribution::Rows(rows) if rows.size()[1] != slots => {
+                return mismatch("label vectors", format!("width {}", rows.size()[1]));
             }
             _ => {}
         }
@@ -98,12 +100,12 @@ impl Sampler {
         })
     }
 
-    /// In blocks of another size, where memory is short. Images change by rounding, so one size
-    /// belongs to one set.
+    /// The same sampler with another block size, for machines with little memory. Images change by
+    /// rounding, so a sample set must be made with one block size.
     ///
     /// # Errors
-    /// [`DiffusionError::Setting`] for blocks of nothing.
-    pub fn in_blocks_of(mut self, images: u64) -> Result<Self, DiffusionError> {
+    /// [`DiffusionError::Setting`] for a block size of 0.
+    pub fn with_block_size(mut self, images: u64) -> Result<Self, DiffusionError> {
         if images == 0 {
             return Err(DiffusionError::Setting {
                 field: "block",
@@ -115,15 +117,16 @@ impl Sampler {
         Ok(self)
     }
 
-    /// Images computed together.
+    /// Number of images that are computed together.
     pub fn block(&self) -> u64 {
         self.block
     }
 
-    /// Guides by a weaker network (autoguidance) instead of by the missing label.
+    /// The same sampler with a weaker network as its guide (autoguidance) instead of the network
+    /// itself without a label.
     ///
     /// # Errors
-    /// [`DiffusionError::Shape`] when the guide makes other images.
+    /// [`DiffusionError::Shape`] when the guide's images or labels have another shape.
     pub fn guided_by(
         mut self,
         network: Network,
@@ -170,11 +173,11 @@ impl Sampler {
         )
     }
 
-    /// Images of seeds `first..first + count`. `progress` hears the number finished and may stop it
-    /// by returning false.
+    /// The images of seeds `first..first + count`, or `None` if `progress` returned false; it is
+    /// called with the number of finished images after every block.
     ///
     /// # Errors
-    /// [`DiffusionError::OutOfMemory`]; `Ok(None)` when stopped.
+    /// [`DiffusionError::OutOfMemory`] with a block size to try.
     pub fn images(
         &self,
         first: u64,
@@ -185,14 +188,16 @@ impl Sampler {
         let (mut images, mut labels) = (Vec::new(), Vec::new());
         let mut start = first - first % block;
         while start < first + count {
-            let drawn: Vec<Drawn> = (start..start + block).map(|seed| self.draw(seed)).collect();
-            let pixels = self.guarded(&drawn)?;
+            let starts: Vec<SampleStart> = (start..start + block)
+                .map(|seed| self.start(seed))
+                .collect();
+            let pixels = self.sample_block(&starts)?;
             let (from, to) = (first.max(start), (first + count).min(start + block));
             images.push(pixels.narrow(0, (from - start) as i64, (to - from) as i64));
             labels.extend(
-                drawn[(from - start) as usize..(to - start) as usize]
+                starts[(from - start) as usize..(to - start) as usize]
                     .iter()
-                    .map(|drawn| drawn.label),
+                    .map(|start| start.label),
             );
             start += block;
             if !progress(to - first) {
@@ -212,16 +217,17 @@ impl Sampler {
         }))
     }
 
-    fn draw(&self, seed: u64) -> Drawn {
+    fn start(&self, seed: u64) -> SampleStart {
         let (channels, side) = self.shape();
         let churn = (self.params.s_churn > 0.0).then_some(i64::from(self.params.steps));
-        draw(seed, [channels, side, side], &self.labels, churn)
+        draw_start(seed, [channels, side, side], &self.labels, churn)
     }
 
-    fn guarded(&self, drawn: &[Drawn]) -> Result<Tensor, DiffusionError> {
+    /// Images u8 \[n, c, r, r\] on the CPU of one block.
+    fn sample_block(&self, starts: &[SampleStart]) -> Result<Tensor, DiffusionError> {
         let at = format!(
             "sampling {} images at {} pixels",
-            drawn.len(),
+            starts.len(),
             self.network.architecture.resolution
         );
         let advice = match self.block / 2 {
@@ -232,20 +238,17 @@ impl Sampler {
                 self.block
             ),
         };
-        guard_memory(at, advice, || tch::no_grad(|| self.solved(drawn)))
+        guard_memory(at, advice, || tch::no_grad(|| self.solve_block(starts)))
     }
 
-    fn solved(&self, drawn: &[Drawn]) -> Tensor {
-        let latents = Tensor::stack(
-            &drawn.iter().map(|drawn| &drawn.latents).collect::<Vec<_>>(),
-            0,
-        )
-        .to_device(self.device);
-        let ids: Vec<i64> = drawn.iter().map(|drawn| drawn.label).collect();
+    fn solve_block(&self, starts: &[SampleStart]) -> Tensor {
+        let latents: Vec<&Tensor> = starts.iter().map(|start| &start.latents).collect();
+        let latents = Tensor::stack(&latents, 0).to_device(self.device);
+        let ids: Vec<i64> = starts.iter().map(|start| start.label).collect();
         let slots = self.network.architecture.label_dim;
         let labels = match &self.labels {
-            LabelSupply::None => None,
-            LabelSupply::Rows(rows) => Some(
+            LabelDistribution::None => None,
+            LabelDistribution::Rows(rows) => Some(
                 rows.index_select(0, &Tensor::from_slice(&ids))
                     .to_device(self.device),
             ),
@@ -274,14 +277,14 @@ impl Sampler {
             )
         };
         let mut noise = |step: usize| {
-            let of = |drawn: &Drawn| {
-                drawn
+            let of = |start: &SampleStart| {
+                start
                     .churn
                     .as_ref()
                     .expect("invariant: drawn where churn is on")
                     .get(step as i64)
             };
-            Tensor::stack(&drawn.iter().map(of).collect::<Vec<_>>(), 0).to_device(self.device)
+            Tensor::stack(&starts.iter().map(of).collect::<Vec<_>>(), 0).to_device(self.device)
         };
         quantise(&solve(
             &self.params,
@@ -294,6 +297,7 @@ impl Sampler {
     }
 }
 
+/// Type of the network's activations; TF32 is float32 to PyTorch, with another matrix product.
 fn activations(precision: Precision) -> Option<Kind> {
     match precision {
         Precision::Fp32 | Precision::Tf32 => None,

@@ -5,7 +5,7 @@ use crate::{Labels, Mode, Network, Views};
 use cedm_contract::kinds::sample::Guidance;
 use tch::{Kind, Tensor};
 
-/// The other denoiser.
+/// The second denoiser D' of guidance.
 #[derive(Debug)]
 pub enum Guide {
     /// The network itself, without a label: classifier-free guidance (Ho, Salimans 2022).
@@ -14,8 +14,8 @@ pub enum Guide {
     Weaker(Box<Network>, Views),
 }
 
-/// D(x; sigma, y), guided where the settings say so: state in float64, network in the type of its
-/// weights.
+/// D(x; σ, y) in float64 for the float64 state x \[n, c, r, r\], with guidance where its weight is
+/// not 0 and σ lies in its interval; the network computes in the type of its weights.
 pub(super) fn denoise(
     (network, views): (&Network, &Views),
     guide: &Guide,
@@ -27,7 +27,7 @@ pub(super) fn denoise(
 ) -> Tensor {
     let input = x.to_kind(weights);
     let level = Tensor::full([1], sigma, (weights, x.device()));
-    let ask = |network: &Network, views: &Views, class: Option<&Tensor>| {
+    let evaluate = |network: &Network, views: &Views, class: Option<&Tensor>| {
         let class = class.filter(|_| network.architecture.label_dim > 0);
         network
             .denoise(
@@ -42,14 +42,14 @@ pub(super) fn denoise(
             )
             .to_kind(Kind::Double)
     };
-    let plain = ask(network, views, labels);
+    let plain = evaluate(network, views, labels);
     let guided = settings.weight != 0.0 && (settings.sigma_lo..=settings.sigma_hi).contains(&sigma);
     if !guided {
         return plain;
     }
     let other = match guide {
-        Guide::Unlabelled => ask(network, views, None),
-        Guide::Weaker(weaker, weaker_views) => ask(weaker, weaker_views, labels),
+        Guide::Unlabelled => evaluate(network, views, None),
+        Guide::Weaker(weaker, weaker_views) => evaluate(weaker, weaker_views, labels),
     };
     plain * (1.0 + settings.weight) - other * settings.weight
 }

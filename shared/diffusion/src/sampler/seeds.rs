@@ -1,26 +1,26 @@
-//! What an image starts from, by its seed alone: latents first, then the label, then churn noise
-//! (spec §9).
+//! The random draws of one image, a function of its seed alone: latents first, then the label, then
+//! churn noise (spec §9).
 
 use tch::{Device, Kind, Tensor};
 
-/// Where labels come from, with the numbers that needs.
+/// The distribution that labels are drawn from.
 #[derive(Debug)]
-pub enum LabelSupply {
-    /// Unconditional.
+pub enum LabelDistribution {
+    /// No labels: the network is unconditional.
     None,
-    /// p(c) in proportion to these counts.
+    /// The empirical prior p(c), in proportion to these counts.
     Prior(Vec<i64>),
-    /// Every one of so many labels equally often.
+    /// Uniform over this number of labels.
     Uniform(i64),
-    /// Always this one.
+    /// Always this label.
     Fixed(i64),
-    /// A row of these vectors \[n, d\], each equally often.
+    /// A row of these vectors \[n, d\], all with equal probability (oracle features).
     Rows(Tensor),
 }
 
-/// The start of one image.
+/// The random draws that one image starts from.
 #[derive(Debug)]
-pub struct Drawn {
+pub struct SampleStart {
     /// Unit latents \[c, r, r\] f32.
     pub latents: Tensor,
     /// Label, or row of the vectors; −1 when unconditional.
@@ -29,22 +29,32 @@ pub struct Drawn {
     pub churn: Option<Tensor>,
 }
 
-/// Draws on the CPU, so that a seed means the same on every device. Latents come first: equal seeds
-/// give equal noise whatever the labels are.
-pub fn draw(seed: u64, shape: [i64; 3], labels: &LabelSupply, churn_steps: Option<i64>) -> Drawn {
+/// Draws the start of the image of `seed` in the shape \[c, r, r\], with churn noise for
+/// `churn_steps` steps if given.
+///
+/// It draws on the CPU, so that a seed means the same on every device. Latents come first: equal
+/// seeds give equal latents whatever the labels are.
+pub fn draw_start(
+    seed: u64,
+    shape: [i64; 3],
+    labels: &LabelDistribution,
+    churn_steps: Option<i64>,
+) -> SampleStart {
+    // Modulo 2³² as upstream, where a seed beyond it repeats an image.
     tch::manual_seed((seed % (1 << 32)) as i64);
     let options = (Kind::Float, Device::Cpu);
     let latents = Tensor::randn(shape, options);
     let uniform = |n: i64| Tensor::randint(n, [1], (Kind::Int64, Device::Cpu)).int64_value(&[0]);
     let label = match labels {
-        LabelSupply::None => -1,
-        LabelSupply::Prior(counts) => Tensor::from_slice(counts)
+        LabelDistribution::None => -1,
+        // float32, as upstream's multinomial has it: float64 could draw another label.
+        LabelDistribution::Prior(counts) => Tensor::from_slice(counts)
             .to_kind(Kind::Float)
             .multinomial(1, true)
             .int64_value(&[0]),
-        LabelSupply::Uniform(n) => uniform(*n),
-        LabelSupply::Fixed(label) => *label,
-        LabelSupply::Rows(rows) => uniform(rows.size()[0]),
+        LabelDistribution::Uniform(n) => uniform(*n),
+        LabelDistribution::Fixed(label) => *label,
+        LabelDistribution::Rows(rows) => uniform(rows.size()[0]),
     };
     let churn = churn_steps.map(|steps| {
         Tensor::stack(
@@ -54,7 +64,7 @@ pub fn draw(seed: u64, shape: [i64; 3], labels: &LabelSupply, churn_steps: Optio
             0,
         )
     });
-    Drawn {
+    SampleStart {
         latents,
         label,
         churn,

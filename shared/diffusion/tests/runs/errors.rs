@@ -1,18 +1,18 @@
-//! What cannot be done says what it is, what was found, and what was expected.
+//! Errors name the setting, file or tensor, the value found and the value expected.
 
-use super::{alone, lively, recipe, short, training};
+use super::{four_steps, lock_generator, random_network, recipe, training};
 use cedm_contract::kinds::sample::SamplerParams;
 use cedm_diffusion::{
     Condition, DiffusionError, Network, Parameters, Recipe, Training,
-    sampler::{LabelSupply, Sampler},
+    sampler::{LabelDistribution, Sampler},
     weights,
 };
 use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
 
 #[test]
-fn errors_say_what_and_what_was_expected() {
-    let _alone = alone();
+fn setting_errors_name_the_field_the_value_and_the_range() {
+    let _guard = lock_generator();
     let says = |result: Result<Training, DiffusionError>| result.expect_err("an error").to_string();
     let with = |change: fn(&mut Recipe)| {
         let mut recipe = recipe(8, 0.0);
@@ -66,7 +66,7 @@ fn errors_say_what_and_what_was_expected() {
         "`augment.p` is 1.5, expected a probability"
     );
 
-    let (network, own) = lively(3);
+    let (network, own) = random_network(3);
     let refuse = |params: SamplerParams, labels| {
         Sampler::new(network.clone(), &own, params, labels, Device::Cpu)
             .expect_err("an error")
@@ -76,9 +76,9 @@ fn errors_say_what_and_what_was_expected() {
         refuse(
             SamplerParams {
                 sigma_min: 90.0,
-                ..short()
+                ..four_steps()
             },
-            LabelSupply::Uniform(3)
+            LabelDistribution::Uniform(3)
         ),
         "`sigma_min` is 90 with sigma_max 80, expected above 0 and below sigma_max"
     );
@@ -87,9 +87,9 @@ fn errors_say_what_and_what_was_expected() {
             SamplerParams {
                 s_min: 5.0,
                 s_max: 1.0,
-                ..short()
+                ..four_steps()
             },
-            LabelSupply::Uniform(3)
+            LabelDistribution::Uniform(3)
         ),
         "`s_churn` is s_churn 0, s_min 5, s_max 1, expected s_churn of at least 0 and s_min up to s_max"
     );
@@ -97,27 +97,27 @@ fn errors_say_what_and_what_was_expected() {
         refuse(
             SamplerParams {
                 steps: 0,
-                ..short()
+                ..four_steps()
             },
-            LabelSupply::Uniform(3)
+            LabelDistribution::Uniform(3)
         ),
         "`steps` is 0, expected at least 1"
     );
     assert_eq!(
-        refuse(short(), LabelSupply::Fixed(3)),
+        refuse(four_steps(), LabelDistribution::Fixed(3)),
         "fixed label: label 3, expected 3 label slots, as the network has"
     );
     assert_eq!(
-        refuse(short(), LabelSupply::Prior(vec![1, 2])),
+        refuse(four_steps(), LabelDistribution::Prior(vec![1, 2])),
         "prior: 2 label slots, expected 3 label slots, as the network has"
     );
 }
 
 #[test]
-fn weights_of_another_network_are_told_apart() {
-    let _alone = alone();
-    let (network, own) = lively(3);
-    let (other, _) = lively(5);
+fn weights_of_another_network_are_rejected() {
+    let _guard = lock_generator();
+    let (network, own) = random_network(3);
+    let (other, _) = random_network(5);
     let tensors = |network: &Network, own: &Parameters| -> HashMap<String, Tensor> {
         network
             .layout
@@ -164,7 +164,7 @@ fn weights_of_another_network_are_told_apart() {
 
 #[test]
 fn a_state_of_another_run_is_refused() {
-    let _alone = alone();
+    let _guard = lock_generator();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state.safetensors");
     training(recipe(8, 0.0)).unwrap().save_state(&file).unwrap();
@@ -209,8 +209,8 @@ fn a_state_of_another_run_is_refused() {
 }
 
 #[test]
-fn memory_that_runs_out_names_a_smaller_batch() {
-    let _alone = alone();
+fn out_of_memory_advises_a_smaller_micro_batch() {
+    let _guard = lock_generator();
     let error = cedm_diffusion::guard_memory("training step 0", "micro_batch = 4", || {
         drop(Tensor::zeros([1 << 50], (Kind::Float, Device::Cpu)))
     });
@@ -221,8 +221,8 @@ fn memory_that_runs_out_names_a_smaller_batch() {
 }
 
 #[test]
-fn a_state_goes_on_with_its_own_data() {
-    let _alone = alone();
+fn a_state_resumes_only_with_its_own_data() {
+    let _guard = lock_generator();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state.safetensors");
     training(recipe(8, 0.0)).unwrap().save_state(&file).unwrap();
@@ -248,9 +248,9 @@ fn a_state_goes_on_with_its_own_data() {
 }
 
 #[test]
-fn of_several_networks_in_a_file_the_running_mean_is_taken() {
-    let _alone = alone();
-    let (network, own) = lively(3);
+fn a_file_with_several_networks_yields_the_ema() {
+    let _guard = lock_generator();
+    let (network, own) = random_network(3);
     let named = |prefix: &str, parameters: &Parameters| -> HashMap<String, Tensor> {
         let names = network
             .layout
@@ -306,13 +306,19 @@ fn vectors_are_finite_and_of_unit_length() {
 }
 
 #[test]
-fn a_guide_makes_the_same_images() {
-    let _alone = alone();
-    let (network, own) = lively(3);
-    let (five, five_weights) = lively(5);
-    let guided = Sampler::new(network, &own, short(), LabelSupply::Uniform(3), Device::Cpu)
-        .unwrap()
-        .guided_by(five, &five_weights);
+fn a_guide_with_other_labels_is_rejected() {
+    let _guard = lock_generator();
+    let (network, own) = random_network(3);
+    let (five, five_weights) = random_network(5);
+    let guided = Sampler::new(
+        network,
+        &own,
+        four_steps(),
+        LabelDistribution::Uniform(3),
+        Device::Cpu,
+    )
+    .unwrap()
+    .guided_by(five, &five_weights);
     assert_eq!(
         guided.unwrap_err().to_string(),
         "guide has shape (1, 8, 8) with 5 labels, expected (1, 8, 8) with 3 labels or none"

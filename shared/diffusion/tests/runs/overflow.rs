@@ -1,11 +1,11 @@
-//! float16 overflows in a decoder block; the network goes on in float32 from there.
+//! A float16 overflow in a decoder block: the decoder continues in float32 from that block.
 
 use super::*;
 use cedm_diffusion::{Labels, Mode};
 
-/// Weights of a network whose block `name` ends in numbers that float16 cannot hold; a norm follows
-/// that brings them back.
-fn loud(network: &Network, name: &str) -> Parameters {
+/// Weights with which block `name` outputs numbers that float16 cannot represent; the norm after it
+/// brings them back into range.
+fn overflowing_weights(network: &Network, name: &str) -> Parameters {
     let weights = Parameters::initial(&network.layout, &[1.0, 1.0], 5, Device::Cpu);
     let tensors = weights.tensors(&network.layout);
     let at = network
@@ -21,7 +21,7 @@ fn loud(network: &Network, name: &str) -> Parameters {
 
 #[test]
 fn a_block_beyond_float16_is_computed_again_in_float32() {
-    let _alone = alone();
+    let _guard = lock_generator();
     let network = Network::new(Architecture::try_from(&recipe(8, 0.0).network).unwrap()).unwrap();
     let x = (Tensor::arange(2 * 64, (Kind::Float, Device::Cpu)) * 1.7)
         .sin()
@@ -50,7 +50,7 @@ fn a_block_beyond_float16_is_computed_again_in_float32() {
     );
 
     let block = "model.dec.4x4_block0";
-    let weights = loud(&network, block);
+    let weights = overflowing_weights(&network, block);
     let (single, _) = run(&weights, None);
     let (half, kinds) = run(&weights, Some(Kind::Half));
     assert_eq!(half.isfinite().all().int64_value(&[]), 1);

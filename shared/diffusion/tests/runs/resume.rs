@@ -1,14 +1,14 @@
-//! Interrupted and cut into rounds: what must not change, and what may.
+//! What interruptions and micro-batches must not change, and what they may.
 
-use super::{alone, recipe, state_bytes, steps, training};
+use super::{lock_generator, recipe, state_bytes, steps, training};
 use cedm_contract::Precision;
 use cedm_diffusion::Recipe;
 use cedm_sweep::preset;
 use tch::{Device, Kind, Tensor};
 
 #[test]
-fn killed_anywhere_and_resumed_ends_on_the_same_bytes() {
-    let _alone = alone();
+fn a_killed_and_resumed_run_ends_on_the_same_bytes() {
+    let _guard = lock_generator();
     let folder = tempfile::tempdir().unwrap();
     let mut whole = training(recipe(4, 0.3)).unwrap();
     steps(&mut whole, 9);
@@ -49,8 +49,8 @@ fn killed_anywhere_and_resumed_ends_on_the_same_bytes() {
 }
 
 #[test]
-fn other_rounds_change_rounding_and_dropout_masks_only() {
-    let _alone = alone();
+fn micro_batches_change_only_rounding_and_dropout_masks() {
+    let _guard = lock_generator();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("state.safetensors");
     // Without a ramp, so that the layers that start near zero are away from it when the rounds
@@ -93,7 +93,7 @@ fn other_rounds_change_rounding_and_dropout_masks_only() {
 
 #[test]
 fn the_loss_falls() {
-    let _alone = alone();
+    let _guard = lock_generator();
     let mut run = training(Recipe {
         augment: preset("tiny8").unwrap().augment,
         ..recipe(8, 0.0)
@@ -114,7 +114,7 @@ fn the_loss_falls() {
 
 #[test]
 fn half_precision_trains() {
-    let _alone = alone();
+    let _guard = lock_generator();
     for precision in [Precision::Bf16, Precision::Fp16] {
         let mut run = training(Recipe {
             precision,

@@ -1,13 +1,13 @@
 //! Samples by seed, guidance, and weights on disk.
 
-use super::{alone, lively, recipe, sampler, short};
+use super::{four_steps, lock_generator, random_network, recipe, sampler};
 use cedm_contract::kinds::{
     sample::{Guidance, SamplerParams},
     train::{Embedding, NetworkSpec},
 };
 use cedm_diffusion::{
     Architecture, ImagePath, Labels, Mode, Network, Parameters,
-    sampler::{LabelSupply, block_size},
+    sampler::{LabelDistribution, block_size},
     weights,
 };
 use std::collections::HashMap;
@@ -15,9 +15,9 @@ use tch::{Device, Kind, Tensor};
 
 #[test]
 fn an_image_depends_on_its_seed_and_not_on_its_shard() {
-    let _alone = alone();
+    let _guard = lock_generator();
     tch::set_num_threads(1);
-    let (network, weights) = lively(3);
+    let (network, weights) = random_network(3);
     let block = block_size(8, Device::Cpu);
     for churn in [0.0, 10.0] {
         let sampler = sampler(
@@ -25,9 +25,9 @@ fn an_image_depends_on_its_seed_and_not_on_its_shard() {
             &weights,
             SamplerParams {
                 s_churn: churn,
-                ..short()
+                ..four_steps()
             },
-            LabelSupply::Prior(vec![1, 5, 2]),
+            LabelDistribution::Prior(vec![1, 5, 2]),
         );
         let get = |first, count| {
             sampler
@@ -62,7 +62,7 @@ fn an_image_depends_on_its_seed_and_not_on_its_shard() {
         assert!(whole.images.get(0) != whole.images.get(1));
         // Another block is another rounding, nothing else.
         let small = sampler
-            .in_blocks_of(7)
+            .with_block_size(7)
             .unwrap()
             .images(first, count, &mut |_| true)
             .unwrap()
@@ -77,17 +77,17 @@ fn an_image_depends_on_its_seed_and_not_on_its_shard() {
 
 #[test]
 fn guidance_is_off_by_default_and_acts_in_its_interval() {
-    let _alone = alone();
-    let (network, weights) = lively(3);
+    let _guard = lock_generator();
+    let (network, weights) = random_network(3);
     let images = |guidance: Guidance| {
         let sampler = sampler(
             &network,
             &weights,
             SamplerParams {
                 guidance,
-                ..short()
+                ..four_steps()
             },
-            LabelSupply::Fixed(1),
+            LabelDistribution::Fixed(1),
         );
         sampler.images(0, 4, &mut |_| true).unwrap().unwrap().images
     };
@@ -102,7 +102,7 @@ fn guidance_is_off_by_default_and_acts_in_its_interval() {
     assert!(plain != within(0.0, 1e9));
     assert_eq!(plain, within(100.0, 200.0));
     assert!(within(0.0, 1.0) != within(0.0, 1e9));
-    let (weaker, weaker_weights) = lively(0);
+    let (weaker, weaker_weights) = random_network(0);
     let auto = sampler(
         &network,
         &weights,
@@ -111,9 +111,9 @@ fn guidance_is_off_by_default_and_acts_in_its_interval() {
                 weight: 2.0,
                 ..Guidance::default()
             },
-            ..short()
+            ..four_steps()
         },
-        LabelSupply::Fixed(1),
+        LabelDistribution::Fixed(1),
     );
     let auto = auto.guided_by(weaker, &weaker_weights).unwrap();
     assert!(auto.images(0, 4, &mut |_| true).unwrap().unwrap().images != within(0.0, 1e9));
@@ -121,19 +121,21 @@ fn guidance_is_off_by_default_and_acts_in_its_interval() {
 
 #[test]
 fn equal_seeds_start_from_equal_noise_whatever_the_labels() {
-    let _alone = alone();
-    let draw = |labels: &LabelSupply| cedm_diffusion::sampler::draw(77, [1, 8, 8], labels, Some(2));
+    let _guard = lock_generator();
+    let draw = |labels: &LabelDistribution| {
+        cedm_diffusion::sampler::draw_start(77, [1, 8, 8], labels, Some(2))
+    };
     let (none, prior) = (
-        draw(&LabelSupply::None),
-        draw(&LabelSupply::Prior(vec![1, 1, 8])),
+        draw(&LabelDistribution::None),
+        draw(&LabelDistribution::Prior(vec![1, 1, 8])),
     );
     assert_eq!(none.latents, prior.latents);
     assert_eq!(none.label, -1);
     let counts = (0..3000).fold([0; 3], |mut counts, seed| {
-        counts[cedm_diffusion::sampler::draw(
+        counts[cedm_diffusion::sampler::draw_start(
             seed,
             [1, 8, 8],
-            &LabelSupply::Prior(vec![1, 1, 8]),
+            &LabelDistribution::Prior(vec![1, 1, 8]),
             None,
         )
         .label as usize] += 1;
@@ -146,8 +148,8 @@ fn equal_seeds_start_from_equal_noise_whatever_the_labels() {
 }
 
 #[test]
-fn weights_survive_the_disk_and_say_what_they_are() {
-    let _alone = alone();
+fn written_weights_read_back_with_their_architecture() {
+    let _guard = lock_generator();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ema.safetensors");
     let ncsnpp = NetworkSpec {

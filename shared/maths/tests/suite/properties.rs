@@ -125,7 +125,7 @@ proptest! {
 }
 
 #[test]
-fn sets_that_do_not_fit_are_told_apart() {
+fn sets_of_different_width_are_rejected() {
     let (a, b) = (random(1, 10, 4), random(2, 10, 5));
     let message = frechet(
         &Moments::of(&a).gaussian().unwrap(),

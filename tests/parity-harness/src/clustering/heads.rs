@@ -2,7 +2,7 @@
 
 use super::{Case, KINDS, differing, gap, line};
 use crate::fixture::Line;
-use cedm_clustering::temi::{forward_keeping, from_upstream, to_upstream};
+use cedm_clustering::temi::{forward_with_activations, from_upstream, to_upstream};
 use tch::Kind;
 
 pub(super) fn forward(case: &Case) -> anyhow::Result<Vec<Line>> {
@@ -19,7 +19,7 @@ pub(super) fn forward(case: &Case) -> anyhow::Result<Vec<Line>> {
             gap(&logits, case.get("logits_f64")?),
             tolerance,
         ));
-        let kept = forward_keeping(&model.heads, &standardised).logits;
+        let kept = forward_with_activations(&model.heads, &standardised).logits;
         lines.push(line(
             format!("{name} logits of the training pass"),
             gap(&kept, case.get("logits_f64")?),

@@ -4,7 +4,7 @@ use super::{Case, KINDS, differing, gap, line, worse};
 use crate::fixture::Line;
 use cedm_clustering::{
     Features,
-    temi::{StepInput, Training, from_upstream, to_upstream},
+    temi::{PairBatch, Training, from_upstream, to_upstream},
 };
 use std::collections::HashMap;
 use tch::{IndexOp, Kind, Tensor};
@@ -53,7 +53,7 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
     let per_epoch = case.number("iters_per_epoch")? as i64;
     let (mut losses, mut best, mut after_first) = (Vec::new(), Vec::new(), 0.0);
     for step in 0..case.number("steps")? as i64 {
-        losses.push(training.step_on(&StepInput {
+        losses.push(training.step_with_pairs(&PairBatch {
             anchors: anchors.i(step),
             partners: partners.i(step),
         })?);

@@ -5,7 +5,7 @@ use super::{Case, double, line, max_abs};
 use crate::fixture::{Fixture, Line};
 use anyhow::{Context, bail};
 use cedm_diffusion::{
-    augment::{AugmentPipe, Draws, Reach, Transform},
+    augment::{AugmentPipe, Draws, Transform, TransformRanges},
     loss::normalise,
 };
 use serde_json::Value;
@@ -145,7 +145,7 @@ fn pipe(config: &Value) -> anyhow::Result<AugmentPipe> {
         {
             Some(transform) => pipe.multipliers.push((transform, multiplier)),
             None => {
-                *reach(&mut pipe.reach, name)
+                *range_of(&mut pipe.ranges, name)
                     .with_context(|| format!("augment setting {name} is not known here"))? =
                     multiplier
             }
@@ -155,18 +155,18 @@ fn pipe(config: &Value) -> anyhow::Result<AugmentPipe> {
 }
 
 /// The setting of this upstream name.
-fn reach<'r>(reach: &'r mut Reach, name: &str) -> Option<&'r mut f64> {
+fn range_of<'r>(ranges: &'r mut TransformRanges, name: &str) -> Option<&'r mut f64> {
     Some(match name {
-        "translate_int_max" => &mut reach.translate_int_max,
-        "scale_std" => &mut reach.scale_std,
-        "rotate_frac_max" => &mut reach.rotate_frac_max,
-        "aniso_std" => &mut reach.aniso_std,
-        "aniso_rotate_prob" => &mut reach.aniso_rotate_prob,
-        "translate_frac_std" => &mut reach.translate_frac_std,
-        "brightness_std" => &mut reach.brightness_std,
-        "contrast_std" => &mut reach.contrast_std,
-        "hue_max" => &mut reach.hue_max,
-        "saturation_std" => &mut reach.saturation_std,
+        "translate_int_max" => &mut ranges.translate_int_max,
+        "scale_std" => &mut ranges.scale_std,
+        "rotate_frac_max" => &mut ranges.rotate_frac_max,
+        "aniso_std" => &mut ranges.aniso_std,
+        "aniso_rotate_prob" => &mut ranges.aniso_rotate_prob,
+        "translate_frac_std" => &mut ranges.translate_frac_std,
+        "brightness_std" => &mut ranges.brightness_std,
+        "contrast_std" => &mut ranges.contrast_std,
+        "hue_max" => &mut ranges.hue_max,
+        "saturation_std" => &mut ranges.saturation_std,
         _ => return None,
     })
 }

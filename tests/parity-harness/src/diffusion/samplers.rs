@@ -6,7 +6,7 @@ use anyhow::Context;
 use cedm_contract::kinds::sample::{SamplerParams, Solver};
 use cedm_diffusion::{
     Labels, Mode,
-    sampler::{Moment, quantise, solve, time_steps},
+    sampler::{SolverEvent, quantise, solve, time_steps},
 };
 use tch::{Kind, Tensor};
 
@@ -153,8 +153,8 @@ fn run(
             .expect("churn cases store their noise")
             .get(step as i64)
     };
-    let mut observe = |moment: Moment<'_>| match moment {
-        Moment::Step {
+    let mut observe = |moment: SolverEvent<'_>| match moment {
+        SolverEvent::Step {
             state,
             t_hat,
             x_hat,
@@ -164,7 +164,7 @@ fn run(
             churned.push(x_hat.copy());
             t_hats.push(t_hat);
         }
-        Moment::Call { sigma, denoised } => {
+        SolverEvent::Call { sigma, denoised } => {
             sigmas.push(sigma);
             outputs.push(denoised.copy());
         }

@@ -2,7 +2,7 @@
 
 use super::{Case, Precision, gap, line, relative, worst};
 use crate::fixture::Line;
-use cedm_maths::{Frechet, Gaussian, Moments, Spread, frechet, frechet_to, kid};
+use cedm_maths::{Frechet, Gaussian, MeanStd, Moments, frechet, frechet_to, kid};
 
 /// fd from features, from shards and from statistics.
 pub(super) fn frechet_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
@@ -187,7 +187,7 @@ pub(super) fn kernel_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
             worst(&found, &expected),
             tolerance,
         ));
-        let spread = Spread::of(&found);
+        let spread = MeanStd::of(&found);
         let summary = worst(
             &[spread.mean, spread.std],
             &[

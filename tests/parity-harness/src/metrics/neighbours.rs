@@ -4,8 +4,8 @@
 use super::{Case, Precision, differing, line, relative, worst};
 use crate::fixture::Line;
 use cedm_maths::{
-    Celled, area_under_roc, authenticity, copying_score, mann_whitney_u, nearest, nearest_cosine,
-    nearest_cosine_auroc, prdc, radii, realism, sliced_wasserstein, zu_score,
+    CellAssignment, area_under_roc, authenticity, copying_score, mann_whitney_u, nearest,
+    nearest_cosine, nearest_cosine_auroc, prdc, radii, realism, sliced_wasserstein, zu_score,
 };
 use tch::Kind;
 
@@ -143,14 +143,14 @@ pub(super) fn copying(case: &Case) -> anyhow::Result<Vec<Line>> {
             .collect())
     };
     let (to_generated, to_test) = (distances(&generated)?, distances(&test)?);
-    let celled = |features, index: usize| Celled {
+    let assigned = |features, index: usize| CellAssignment {
         features,
         cells: &cells[index],
     };
     let found = copying_score(
-        &celled(&train, 0),
-        &celled(&test, 1),
-        &celled(&generated, 2),
+        &assigned(&train, 0),
+        &assigned(&test, 1),
+        &assigned(&generated, 2),
         expected_cells.len() as i64,
     )?;
     let kept: Vec<bool> = case.config["values"]["cells_kept"]

@@ -89,6 +89,28 @@ fn import() -> Job {
     )
 }
 
+/// The import of a test split: other images of the same shape.
+pub(crate) fn second_import() -> Manifest {
+    let params = ImportParams {
+        content: Digest::of(b"other pixels"),
+        labels: Digest::of(b"labels"),
+        shard_size: 1_000,
+    };
+    let job = Job::new(
+        JobSpec::Import(params),
+        Vec::new(),
+        Default::default(),
+        Default::default(),
+    );
+    let set = ImageSet {
+        count: 400,
+        content: Digest::of(b"other pixels"),
+        shards: shards(400, 1_000, "test"),
+        ..image_set()
+    };
+    manifest_of(&job, JobResult::Import(set), 1)
+}
+
 fn image_set() -> ImageSet {
     ImageSet {
         count: IMAGES,

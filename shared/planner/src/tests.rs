@@ -1,6 +1,7 @@
 //! What the planner promises, with a world that performs its jobs in any order.
 
 mod answers;
+mod keys;
 
 use crate::{
     Knowledge, Known, Plan, State, estimate,

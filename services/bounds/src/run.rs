@@ -7,7 +7,7 @@ pub use on_features::FeatureArgs;
 
 use crate::search::{self, Observation};
 use anyhow::{Context, bail};
-use cedm_contract::params::{BoundParams, FineGrid};
+use cedm_contract::kinds::bound::{BoundParams, FineGrid};
 use std::{
     collections::BTreeMap,
     io::Read,

@@ -6,10 +6,7 @@
 //! comparison is a strict `>` on one correctly rounded division: exact ties occur in the published
 //! tables (576/600 = 0.96).
 
-use cedm_contract::{
-    BoundDecision, BoundResult, Probe,
-    params::{BoundParams, FineGrid},
-};
+use cedm_contract::kinds::bound::{BoundDecision, BoundParams, BoundResult, FineGrid, Probe};
 use std::collections::BTreeMap;
 
 /// What clusterings at one C used: the number of non-empty clusters of every seed.

@@ -3,7 +3,14 @@
 
 use crate::search::{self, Observation};
 use anyhow::anyhow;
-use cedm_contract::{BoundDecision, JobResult, JobSpec, Service};
+use cedm_contract::{
+    JobResult, JobSpec, Service,
+    kinds::{
+        bound::{BoundDecision, BoundInputs, BoundParams},
+        cluster::ClusterParams,
+        import::ImportParams,
+    },
+};
 use cedm_runtime::{JobContext, JobError, Outcome, Worker};
 use std::collections::BTreeMap;
 
@@ -27,29 +34,18 @@ impl Worker for BoundsWorker {
                 context.job().kind()
             )));
         };
-        let images = match &context.input("images")?.result {
-            JobResult::Import(set) => set.count,
-            other => {
-                return Err(JobError::reject(anyhow!(
-                    "input `images` is {other:?}, expected an image set"
-                )));
-            }
-        };
+        let BoundInputs { images, probes } = context.inputs::<BoundParams>()?;
+        let (_, images) = images.as_kind::<ImportParams>().map_err(JobError::reject)?;
         let mut used: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for (role, manifest) in context.inputs("probe/") {
-            let JobResult::Cluster(cluster) = &manifest.result else {
-                return Err(JobError::reject(anyhow!(
-                    "input `{role}` is a {} result, expected a clustering",
-                    manifest.kind()
-                )));
-            };
+        for probe in probes.into_values() {
+            let (_, cluster) = probe.as_kind::<ClusterParams>().map_err(JobError::reject)?;
             used.entry(cluster.clusters).or_default().push(cluster.used);
         }
         let history: Vec<Observation> = used
             .into_iter()
             .map(|(clusters, used)| Observation { clusters, used })
             .collect();
-        let result = search::next(&history, params, images).map_err(JobError::reject)?;
+        let result = search::next(&history, params, images.count).map_err(JobError::reject)?;
         match &result.decision {
             BoundDecision::Probe { clusters } => {
                 tracing::info!(probes = result.probes.len(), next = ?clusters, "bound search goes on")

@@ -8,7 +8,7 @@ use crate::{
     up::{self, Came, Tether, Wish},
 };
 use anyhow::{Context, Result};
-use cedm_contract::Service;
+use cedm_contract::{Service, kinds::report::PAGE};
 use serde_json::Value;
 use std::{
     fs,
@@ -77,10 +77,7 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
         complete,
         headline,
     } = came?;
-    let (page, took) = (
-        args.out.join("report.html"),
-        render::duration(began.elapsed()),
-    );
+    let (page, took) = (args.out.join(PAGE), render::duration(began.elapsed()));
     match output {
         Output::Json => crate::say!(
             "{}",

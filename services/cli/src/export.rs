@@ -5,7 +5,10 @@ use crate::{
     client, import, keys, render,
 };
 use anyhow::{Context, Result, bail, ensure};
-use cedm_contract::{ImageSet, JobResult, Manifest, SampleSetResult};
+use cedm_contract::{
+    JobResult, Manifest,
+    kinds::{import::ImageSet, sample_set::SampleSetResult},
+};
 use cedm_runtime::{Connection, Submitter};
 use std::path::Path;
 

@@ -11,7 +11,9 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use cedm_contract::{
     Attempt, Digest, Input, Job, JobKey, JobResult, JobSpec, Manifest, ObjectRef, Output as File,
-    SCHEMA_VERSION, Software, Timings, output_key,
+    OutputName, SCHEMA_VERSION, Software, Timings,
+    kinds::import::{NAMES, SKIPPED},
+    output_key,
 };
 use cedm_images::{ImportOptions, Imported, Progress};
 use cedm_runtime::{
@@ -161,10 +163,10 @@ async fn store(connection: &Connection, imported: &Imported, folder: &Path) -> R
             .await
             .with_context(|| format!("store {}", file.display()))?;
     }
-    let names = fs::read(folder.join("names.jsonl")).context("read the names of the images")?;
-    let mut put = async |name: &str, bytes: Vec<u8>, volatile: bool| {
+    let names = fs::read(folder.join(NAMES)).context("read the names of the images")?;
+    let mut put = async |name: OutputName, bytes: Vec<u8>| {
         let object = ObjectRef {
-            object: output_key(&key, &attempt, name),
+            object: output_key(&key, &attempt, name.as_str()),
             size: bytes.len() as u64,
             digest: Digest::of(&bytes),
         };
@@ -172,21 +174,12 @@ async fn store(connection: &Connection, imported: &Imported, folder: &Path) -> R
             .store()
             .put(&object.object, Body::Bytes(Bytes::from(bytes)))
             .await?;
-        outputs.push(File {
-            name: name.to_owned(),
-            object,
-            volatile,
-        });
+        outputs.push(File::new(name, object));
         anyhow::Ok(())
     };
-    put("names.jsonl", names, true).await?;
+    put(NAMES, names).await?;
     if !imported.skipped.is_empty() {
-        put(
-            "skipped.json",
-            serde_json::to_vec_pretty(&imported.skipped)?,
-            true,
-        )
-        .await?;
+        put(SKIPPED, serde_json::to_vec_pretty(&imported.skipped)?).await?;
     }
     let result = JobResult::Import(set);
     let finished_ms = render::now_ms();

@@ -6,7 +6,10 @@ use crate::{
     sweeps::Reader,
 };
 use anyhow::{Context, Result};
-use cedm_contract::{Digest, ObjectRef};
+use cedm_contract::{
+    Digest, ObjectRef,
+    kinds::report::{DATA, PAGE},
+};
 use cedm_report::{Artefacts, render};
 use cedm_runtime::{Connection, store::Store};
 use serde_json::json;
@@ -31,7 +34,7 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
             .context("make the report")?;
         fs::create_dir_all(&args.out)
             .with_context(|| format!("make the folder {}", args.out.display()))?;
-        let files = [("report.html", &report.html), ("report.json", &report.json)];
+        let files = [(PAGE.as_str(), &report.html), (DATA.as_str(), &report.json)];
         let csvs = report.csvs.iter().map(|csv| (csv.name.as_str(), &csv.text));
         let mut names = Vec::new();
         for (name, text) in files.into_iter().chain(csvs) {
@@ -44,11 +47,7 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
                 "{}",
                 json!({"headline": report.headline, "folder": args.out, "files": names})
             ),
-            Output::Text => crate::say!(
-                "{}\n{}",
-                report.headline,
-                args.out.join("report.html").display()
-            ),
+            Output::Text => crate::say!("{}\n{}", report.headline, args.out.join(PAGE).display()),
         }
         Ok(())
     })

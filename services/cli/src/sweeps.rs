@@ -3,7 +3,7 @@
 use crate::render;
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{JobKey, Kind, SweepId, sweep_key};
-use cedm_planner::{Knowledge, Known, Node, Plan, State, fold, plan};
+use cedm_planner::{Node, Observed, ObservedState, Plan, State, fold, plan};
 use cedm_runtime::{
     Bucket, Connection, DeadLetters, SWEEPS, Submitter,
     store::{Created, Store},
@@ -29,7 +29,7 @@ pub enum Submitted {
 /// Reads sweeps; manifests once read are kept, for they never change.
 pub struct Reader {
     connection: Connection,
-    known: Known,
+    known: Observed,
     sweeps: BTreeMap<SweepId, Sweep>,
 }
 
@@ -51,7 +51,7 @@ impl Reader {
     pub fn new(connection: &Connection) -> Self {
         Self {
             connection: connection.clone(),
-            known: Known::default(),
+            known: Observed::default(),
             sweeps: BTreeMap::new(),
         }
     }
@@ -162,7 +162,7 @@ impl Reader {
             if self.known.manifest(key).is_none()
                 && let Some(manifest) = submitter.manifest(key).await?
             {
-                self.known.learn(manifest);
+                self.known.record(manifest);
             }
         }
         let letters = DeadLetters::new(&self.connection).list().await?;
@@ -183,10 +183,12 @@ impl Reader {
                     .await?;
             for (key, manifest) in open.into_iter().zip(found) {
                 match (manifest, letters.iter().find(|letter| letter.key == key)) {
-                    (Some(manifest), _) => self.known.learn(manifest),
-                    (None, Some(letter)) => self.known.mark_dead(key.clone(), letter.error.clone()),
+                    (Some(manifest), _) => self.known.record(manifest),
+                    (None, Some(letter)) => {
+                        self.known.record_dead(key.clone(), letter.error.clone())
+                    }
                     (None, None) => {
-                        self.known.revive(&key);
+                        self.known.clear_dead(&key);
                         asked.insert(key);
                         continue;
                     }

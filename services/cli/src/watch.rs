@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use bars::Bars;
-use cedm_contract::{Event, EventWhat, JobKey, SweepId};
+use cedm_contract::{Event, EventAttempt, EventWhat, JobKey, SweepId};
 use cedm_runtime::{Connection, EventFilter, live_events, past_events};
 use cedm_sweep::outcome::SweepState;
 use futures::StreamExt;
@@ -95,15 +95,10 @@ async fn everything(connection: &Connection, output: Output) -> Result<ExitCode>
 }
 
 /// What makes an event the same when it comes twice.
-type Identity = (JobKey, EventWhat, String, u64);
+type Identity = (JobKey, EventWhat, Option<EventAttempt>, u64);
 
 fn identity(event: &Event) -> Identity {
-    (
-        event.key.clone(),
-        event.what,
-        event.attempt.clone(),
-        event.at_ms,
-    )
+    (event.key.clone(), event.what, event.attempt, event.at_ms)
 }
 
 fn print(event: &Event, output: Output) {

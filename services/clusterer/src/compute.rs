@@ -13,7 +13,7 @@ use cedm_clustering::{
     neighbours::{self as knn, Neighbours},
     temi::{EpochFacts, Training, to_upstream},
 };
-use cedm_contract::params::{KmeansParams, TemiParams};
+use cedm_contract::kinds::cluster::{KmeansParams, TemiParams};
 use cedm_runtime::{JobError, Monitor};
 use std::{path::Path, time::Instant};
 use tch::{Kind, Tensor};

@@ -3,17 +3,25 @@
 use crate::{FeatureFiles, read::read_ids};
 use anyhow::anyhow;
 use cedm_clustering::{Features, kmeans::RowSource};
-use cedm_contract::{FeatureSet, ImageSet, JobResult, Manifest, ObjectRef, ShardRef};
+use cedm_contract::{
+    Manifest, ObjectRef, ShardRef,
+    kinds::{
+        extract::features::FEATURES,
+        features::{FeatureSet, FeaturesParams},
+        import::{
+            ImageSet, ImportParams,
+            shard::{COARSE_LABELS, LABELS},
+        },
+        neighbours::{NEIGHBOURS, neighbour_lists::INDICES},
+    },
+};
 use cedm_runtime::{JobContext, JobError};
 use std::{ops::Range, path::Path};
 use tch::{Kind, Tensor};
 
-/// Output of a search for neighbours.
-pub(crate) const NEIGHBOURS: &str = "neighbours.safetensors";
-
-/// All features of the input `features`, on the device of this process.
-pub(crate) fn features(context: &JobContext) -> Result<Features, JobError> {
-    let set = feature_set(context.input("features")?)?;
+/// All features of a Features manifest, on the device of this process.
+pub(crate) fn features(context: &JobContext, features: &Manifest) -> Result<Features, JobError> {
+    let set = feature_set(features)?;
     let mut pieces = Vec::with_capacity(set.shards.len());
     for shard in &set.shards {
         let piece = feature_shard(context, set, shard)?;
@@ -40,14 +48,17 @@ pub(crate) fn features(context: &JobContext) -> Result<Features, JobError> {
 }
 
 /// The same features left on disk, for computations that need a few rows at a time.
-pub(crate) fn feature_files(context: &JobContext) -> Result<FeatureFiles, JobError> {
-    let set = feature_set(context.input("features")?)?;
+pub(crate) fn feature_files(
+    context: &JobContext,
+    features: &Manifest,
+) -> Result<FeatureFiles, JobError> {
+    let set = feature_set(features)?;
     let paths = set
         .shards
         .iter()
         .map(|shard| context.fetch(&shard.object))
         .collect::<Result<Vec<_>, _>>()?;
-    let files = FeatureFiles::open(&paths, Some("features"), cedm_torch::device())
+    let files = FeatureFiles::open(&paths, Some(FEATURES.name), cedm_torch::device())
         .map_err(JobError::reject)?;
     let (found, expected) = (
         (files.count(), files.width()),
@@ -61,10 +72,14 @@ pub(crate) fn feature_files(context: &JobContext) -> Result<FeatureFiles, JobErr
     Ok(files)
 }
 
-/// Rows `rows` of the input `features`, on the device of this process: only the shards that hold
-/// them are fetched, one at a time.
-pub(crate) fn feature_rows(context: &JobContext, rows: Range<i64>) -> Result<Features, JobError> {
-    let set = feature_set(context.input("features")?)?;
+/// Rows `rows` of a Features manifest, on the device of this process: only the shards that hold them
+/// are fetched, one at a time.
+pub(crate) fn feature_rows(
+    context: &JobContext,
+    features: &Manifest,
+    rows: Range<i64>,
+) -> Result<Features, JobError> {
+    let set = feature_set(features)?;
     let mut pieces = Vec::new();
     for shard in &set.shards {
         let (first, end) = (shard.first as i64, (shard.first + shard.count) as i64);
@@ -89,7 +104,7 @@ fn feature_shard(
     set: &FeatureSet,
     shard: &ShardRef,
 ) -> Result<Tensor, JobError> {
-    let piece = tensor(&context.fetch(&shard.object)?, "features")?;
+    let piece = tensor(&context.fetch(&shard.object)?, FEATURES.name)?;
     if piece.size() == [shard.count as i64, i64::from(set.dim)] {
         return Ok(piece);
     }
@@ -102,32 +117,19 @@ fn feature_shard(
     )))
 }
 
-/// Images that the job is about: rows of its features, else images of its image set.
-pub(crate) fn count(context: &JobContext) -> Result<u64, JobError> {
-    match context.optional("features") {
-        Some(features) => Ok(feature_set(features)?.count),
-        None => Ok(image_set(context.input("images")?)?.count),
-    }
+/// Neighbours i32 \[n, k\] of a Neighbours manifest.
+pub(crate) fn neighbours(context: &JobContext, neighbours: &Manifest) -> Result<Tensor, JobError> {
+    let file = context.fetch_output(neighbours, NEIGHBOURS)?;
+    tensor(&file, INDICES.name)
 }
 
-/// Neighbours i32 \[n, k\], if the job has that input.
-pub(crate) fn neighbours(context: &JobContext) -> Result<Option<Tensor>, JobError> {
-    let Some(manifest) = context.optional("neighbours") else {
-        return Ok(None);
-    };
-    Ok(Some(tensor(
-        &context.fetch_output(manifest, NEIGHBOURS)?,
-        "indices",
-    )?))
-}
-
-/// Labels of the input `images`, −1 where an image has none; `None` where the job has no images or
-/// they have no labels.
-pub(crate) fn labels(context: &JobContext, coarse: bool) -> Result<Option<Vec<i64>>, JobError> {
-    let Some(manifest) = context.optional("images") else {
-        return Ok(None);
-    };
-    let set = image_set(manifest)?;
+/// Labels of an Import manifest, −1 where an image has none; `None` where the set has no labels.
+pub(crate) fn labels(
+    context: &JobContext,
+    images: &Manifest,
+    coarse: bool,
+) -> Result<Option<Vec<i64>>, JobError> {
+    let set = image_set(images)?;
     if (if coarse {
         set.coarse_classes
     } else {
@@ -136,10 +138,10 @@ pub(crate) fn labels(context: &JobContext, coarse: bool) -> Result<Option<Vec<i6
     {
         return Ok(None);
     }
-    let name = if coarse { "coarse_labels" } else { "labels" };
+    let name = if coarse { COARSE_LABELS } else { LABELS };
     let mut labels = Vec::with_capacity(set.count as usize);
     for shard in &set.shards {
-        let piece = tensor(&context.fetch(&shard.object)?, name)?;
+        let piece = tensor(&context.fetch(&shard.object)?, name.name)?;
         labels.extend(
             Vec::<i64>::try_from(piece.to_kind(Kind::Int64).view(-1)).map_err(JobError::reject)?,
         );
@@ -147,10 +149,14 @@ pub(crate) fn labels(context: &JobContext, coarse: bool) -> Result<Option<Vec<i6
     Ok(Some(labels))
 }
 
-/// Imported ids, one for each image of the job.
-pub(crate) fn imported(context: &JobContext, object: &ObjectRef) -> Result<Vec<i64>, JobError> {
+/// Imported ids, one for each image of the set.
+pub(crate) fn imported(
+    context: &JobContext,
+    images: &Manifest,
+    object: &ObjectRef,
+) -> Result<Vec<i64>, JobError> {
     let ids = read_ids(&context.fetch(object)?).map_err(JobError::reject)?;
-    let count = count(context)?;
+    let count = image_set(images)?.count;
     if ids.len() as u64 == count {
         Ok(ids)
     } else {
@@ -162,23 +168,17 @@ pub(crate) fn imported(context: &JobContext, object: &ObjectRef) -> Result<Vec<i
 }
 
 pub(crate) fn feature_set(manifest: &Manifest) -> Result<&FeatureSet, JobError> {
-    match &manifest.result {
-        JobResult::Features(set) => Ok(set),
-        _ => Err(JobError::reject(anyhow!(
-            "the features come from a {} job, expected features",
-            manifest.kind()
-        ))),
-    }
+    let (_, set) = manifest
+        .as_kind::<FeaturesParams>()
+        .map_err(JobError::reject)?;
+    Ok(set)
 }
 
 fn image_set(manifest: &Manifest) -> Result<&ImageSet, JobError> {
-    match &manifest.result {
-        JobResult::Import(set) => Ok(set),
-        _ => Err(JobError::reject(anyhow!(
-            "the images come from a {} job, expected import",
-            manifest.kind()
-        ))),
-    }
+    let (_, set) = manifest
+        .as_kind::<ImportParams>()
+        .map_err(JobError::reject)?;
+    Ok(set)
 }
 
 /// One tensor of a safetensors file.

@@ -8,16 +8,12 @@ use crate::{
 };
 use anyhow::anyhow;
 use cedm_contract::{
-    JobResult, JobSpec, Service,
-    params::{ClusterMethod, ClusterParams},
+    JobResult, JobSpec, Manifest, OutputName, Service,
+    kinds::cluster::{ASSIGNMENTS, CURVE, ClusterInputs, ClusterMethod, ClusterParams, HEADS},
 };
-use cedm_runtime::{JobContext, JobError, Outcome, Stability, Worker, metrics::MetricDefinition};
+use cedm_runtime::{JobContext, JobError, Outcome, Worker, metrics::MetricDefinition};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Tensor;
-
-const ASSIGNMENTS: &str = "assignments.safetensors";
-const HEADS: &str = "heads.safetensors";
-const CURVE: &str = "curve.json";
 
 /// The clusterer at work.
 pub struct ClustererWorker {
@@ -58,16 +54,31 @@ impl Worker for ClustererWorker {
 }
 
 fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobError> {
-    let neighbours = inputs::neighbours(context)?;
+    let ClusterInputs {
+        features,
+        neighbours,
+        images,
+    } = context.inputs::<ClusterParams>()?;
+    let needed = |features: Option<_>| {
+        features.ok_or_else(|| {
+            JobError::reject(anyhow!(
+                "the job has no input `features`, its method needs one"
+            ))
+        })
+    };
+    let neighbours = neighbours
+        .map(|manifest| inputs::neighbours(context, manifest))
+        .transpose()?;
     let started = Instant::now();
     let clustering = match &params.method {
         ClusterMethod::Temi(temi) => {
-            context.input("neighbours")?;
-            let partners = neighbours
-                .as_ref()
-                .ok_or_else(|| JobError::bug(anyhow!("the neighbours were just there")))?;
+            let partners = neighbours.as_ref().ok_or_else(|| {
+                JobError::reject(anyhow!(
+                    "TEMI needs an input `neighbours`, the job has none"
+                ))
+            })?;
             compute::cluster_temi(
-                &inputs::features(context)?,
+                &inputs::features(context, needed(features)?)?,
                 partners,
                 temi,
                 params.clusters,
@@ -77,26 +88,28 @@ fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobE
             )?
         }
         ClusterMethod::Kmeans(kmeans) if kmeans.mini_batch > 0 => compute::cluster_mini_batch(
-            &inputs::feature_files(context)?,
+            &inputs::feature_files(context, needed(features)?)?,
             kmeans,
             params.clusters,
             params.seed,
             context,
         )?,
         ClusterMethod::Kmeans(kmeans) => compute::cluster_kmeans(
-            &inputs::features(context)?,
+            &inputs::features(context, needed(features)?)?,
             kmeans,
             params.clusters,
             params.seed,
             context,
         )?,
-        ClusterMethod::GroundTruth { coarse } => ground_truth(context, *coarse, params.clusters)?,
+        ClusterMethod::GroundTruth { coarse } => {
+            ground_truth(context, images, *coarse, params.clusters)?
+        }
         ClusterMethod::Imported { ids } => {
-            Clustering::given(inputs::imported(context, ids)?, params.clusters)
+            Clustering::given(inputs::imported(context, images, ids)?, params.clusters)
         }
     };
     let seconds = started.elapsed().as_secs_f64();
-    let labels = inputs::labels(context, false)?;
+    let labels = inputs::labels(context, images, false)?;
     let facts = Context {
         labels: labels.as_deref(),
         neighbours: neighbours.as_ref(),
@@ -107,7 +120,7 @@ fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobE
         put_tensors(context, HEADS, heads)?;
         let curve = serde_json::to_vec(&serde_json::json!({ "head_losses": clustering.curve }))
             .map_err(JobError::bug)?;
-        context.put_bytes(CURVE, &curve, Stability::Stable)?;
+        context.put_bytes(CURVE, &curve)?;
     }
     let result = artefact.result;
     tracing::info!(
@@ -129,10 +142,14 @@ fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobE
     })
 }
 
-fn ground_truth(context: &JobContext, coarse: bool, clusters: u32) -> Result<Clustering, JobError> {
-    let images = context.input("images")?;
+fn ground_truth(
+    context: &JobContext,
+    images: &Manifest,
+    coarse: bool,
+    clusters: u32,
+) -> Result<Clustering, JobError> {
     let what = if coarse { "coarse labels" } else { "labels" };
-    let labels = inputs::labels(context, coarse)?;
+    let labels = inputs::labels(context, images, coarse)?;
     let labels = labels.ok_or_else(|| {
         JobError::reject(anyhow!(
             "the image set {} has no {what}",
@@ -149,11 +166,11 @@ fn ground_truth(context: &JobContext, coarse: bool, clusters: u32) -> Result<Clu
 
 fn put_tensors(
     context: &JobContext,
-    name: &str,
+    name: OutputName,
     tensors: &[(String, Tensor)],
 ) -> Result<(), JobError> {
     let file = context.scratch().join(name);
     Tensor::write_safetensors(tensors, &file).map_err(JobError::retry)?;
-    context.put(name, &file, Stability::Stable)?;
+    context.put(name, &file)?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::{
     report, sweeps,
 };
 use cedm_contract::{Event, EventWhat, Job, JobKey, Manifest, SweepId};
-use cedm_planner::{Knowledge, Known, Plan, plan};
+use cedm_planner::{Observed, ObservedState, Plan, plan};
 use cedm_runtime::{
     Connection, DeadLetters, Health, RuntimeError, ServiceProcess, SubmitOutcome, Submitter, now_ms,
 };
@@ -27,7 +27,7 @@ pub(crate) struct Coordinator {
     submitter: Submitter,
     letters: DeadLetters,
     sweeps: BTreeMap<SweepId, Sweep>,
-    known: Known,
+    known: Observed,
     /// Jobs that were in the queue when last looked at, and have not been heard of since.
     queued: BTreeSet<JobKey>,
     /// Jobs with a failed attempt: what they read is looked at again, for it may be gone.
@@ -49,7 +49,7 @@ impl Coordinator {
             submitter: Submitter::new(connection),
             letters: DeadLetters::new(connection),
             sweeps: BTreeMap::new(),
-            known: Known::default(),
+            known: Observed::default(),
             queued: BTreeSet::new(),
             doubtful: BTreeSet::new(),
         }
@@ -67,13 +67,13 @@ impl Coordinator {
                 true
             }
             // Without an attempt it says that a stored result was discarded.
-            EventWhat::Failed if event.attempt.is_empty() => {
-                self.known.forget(&event.key);
+            EventWhat::Failed if event.attempt.is_none() => {
+                self.known.remove(&event.key);
                 self.queued.remove(&event.key);
                 true
             }
             EventWhat::Started if self.known.is_dead(&event.key) => {
-                self.known.revive(&event.key);
+                self.known.clear_dead(&event.key);
                 self.queued.insert(event.key.clone());
                 true
             }
@@ -105,7 +105,7 @@ impl Coordinator {
         let outstanding = self.submitter.outstanding(None).await?;
         self.queued = outstanding.into_iter().map(|job| job.key).collect();
         let letters = self.letters.list().await?;
-        self.known.set_dead(
+        self.known.replace_dead(
             letters
                 .into_iter()
                 .map(|letter| (letter.key, letter.error))
@@ -232,7 +232,7 @@ impl Coordinator {
         for (_, key) in looked.into_iter().filter(|(is_lost, _)| *is_lost) {
             tracing::warn!(sweep = %plan.sweep, job = %key, "a result is gone before its sweep \
                 has ended; it is made again");
-            self.known.forget(&key);
+            self.known.remove(&key);
             self.queued.remove(&key);
             has_lost = true;
         }
@@ -253,13 +253,13 @@ impl Coordinator {
             match self.submitter.manifest(&input.key).await? {
                 Some(manifest) if manifest.digest == input.digest => {}
                 Some(manifest) => {
-                    self.known.learn(manifest);
+                    self.known.record(manifest);
                     differs = true;
                 }
                 None => {
                     tracing::warn!(input = %input.key, role = input.role, "a result that was used \
                         is gone; it is made again");
-                    self.known.forget(&input.key);
+                    self.known.remove(&input.key);
                     self.queued.remove(&input.key);
                     differs = true;
                 }
@@ -278,7 +278,7 @@ impl Coordinator {
             if self.known.manifest(key).is_none()
                 && let Some(manifest) = self.submitter.manifest(key).await?
             {
-                self.known.learn(manifest);
+                self.known.record(manifest);
             }
         }
         loop {
@@ -309,7 +309,7 @@ impl Coordinator {
                             metrics.add(&CACHE_HITS, 1);
                         }
                         metrics.set(&LAST_PROGRESS, now_ms() as f64 / 1000.0);
-                        self.known.learn(*manifest);
+                        self.known.record(*manifest);
                         changed = true;
                     }
                     Asked::Queued(key) => {
@@ -318,7 +318,7 @@ impl Coordinator {
                     }
                     Asked::Dead { job, error } => {
                         tracing::warn!(sweep = %sweep.id, job = %job.key, kind = %job.kind(), error, "job is dead; its cell fails, the rest goes on");
-                        self.known.mark_dead(job.key.clone(), error);
+                        self.known.record_dead(job.key.clone(), error);
                         changed = true;
                     }
                 }

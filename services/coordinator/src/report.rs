@@ -5,9 +5,11 @@ use anyhow::Context;
 use bytes::Bytes;
 use cedm_contract::{
     Attempt, Digest, Job, JobResult, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software,
-    Timings, output_key, sweep_key,
+    Timings,
+    kinds::report::{DATA, PAGE, ReportResult},
+    output_key, sweep_key,
 };
-use cedm_planner::{Known, Plan, State, fold};
+use cedm_planner::{Observed, Plan, State, fold};
 use cedm_report::Report;
 use cedm_runtime::{
     Committed, REVISION, ServiceProcess, Submitter, VERSION, now_ms,
@@ -24,7 +26,7 @@ pub(crate) async fn make(
     process: &ServiceProcess,
     submitter: &Submitter,
     sweep: &Sweep,
-    known: &mut Known,
+    known: &mut Observed,
     plan: &Plan,
 ) -> anyhow::Result<bool> {
     let Some(node) = plan.report() else {
@@ -37,7 +39,7 @@ pub(crate) async fn make(
     let (manifest, made) = match (&node.state, submitter.manifest(&job.key).await?) {
         (State::Done { .. }, Some(manifest)) => (manifest, false),
         (_, Some(manifest)) => {
-            known.learn(manifest.clone());
+            known.record(manifest.clone());
             (manifest, false)
         }
         (_, None) => {
@@ -45,19 +47,19 @@ pub(crate) async fn make(
             match submitter.commit(&manifest).await? {
                 Committed::Ours => {
                     submitter.announce_done(&manifest, false).await?;
-                    known.learn(manifest.clone());
+                    known.record(manifest.clone());
                     (manifest, true)
                 }
                 // Another coordinator was first: its report stands, and it says so.
                 Committed::Theirs(winner) => {
-                    known.learn((*winner).clone());
+                    known.record((*winner).clone());
                     (*winner, false)
                 }
             }
         }
     };
-    if let (true, JobResult::Report { headline }) = (plan.complete(), &manifest.result) {
-        mark_done(store.as_ref(), sweep, &manifest, headline).await?;
+    if let (true, JobResult::Report(result)) = (plan.complete(), &manifest.result) {
+        mark_done(store.as_ref(), sweep, &manifest, &result.headline).await?;
     }
     if made {
         let outcome = if plan.complete() {
@@ -90,8 +92,8 @@ async fn render(
     let attempt = Attempt::new(0, 1);
     let headline = report.headline.clone();
     let files = [
-        ("report.html".to_owned(), report.html),
-        ("report.json".to_owned(), report.json),
+        (PAGE.as_str().to_owned(), report.html),
+        (DATA.as_str().to_owned(), report.json),
     ];
     let mut outputs = Vec::new();
     for (name, text) in files
@@ -113,7 +115,7 @@ async fn render(
             volatile: false,
         });
     }
-    let result = JobResult::Report { headline };
+    let result = JobResult::Report(ReportResult { headline });
     Ok(Manifest {
         schema: SCHEMA_VERSION,
         key: job.key.clone(),

@@ -2,7 +2,7 @@
 
 use crate::EvaluatorError;
 use cedm_clustering::{ClusteringError, kmeans};
-use cedm_contract::params::KmeansParams;
+use cedm_contract::kinds::cluster::KmeansParams;
 use cedm_maths::{Features, MathsError};
 
 /// Cells of several sets.

@@ -1,10 +1,7 @@
 //! The identity of a feature space: scores mean something only within one.
 
 use crate::EvaluatorError;
-use cedm_contract::{
-    Digest,
-    params::{ExtractorSpec, Precision},
-};
+use cedm_contract::{Digest, ExtractorSpec, Precision};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -10,24 +10,19 @@ use crate::{
 use anyhow::anyhow;
 use cedm_clustering::temi::Model;
 use cedm_contract::{
-    JobResult, JobSpec, Manifest, MeasureResult, ReferenceResult, ScoreResult, Service, ShardRef,
-    params::{
-        ClusterMethod, ClusterParams, ExtractorSpec, MeasureParams, ReferenceParams, ScoreParams,
+    ExtractorSpec, JobResult, JobSpec, Manifest, OutputName, Service, ShardRef, TensorName,
+    kinds::{
+        cluster::{ClusterMethod, ClusterParams, HEADS},
+        fit::EXTRACTOR,
+        measure::{self, MeasureInputs, MeasureParams, MeasureResult},
+        reference::{self, ReferenceInputs, ReferenceParams, ReferenceResult, gaussian},
+        score::{self, ScoreInputs, ScoreParams, ScoreResult, confidence},
     },
 };
 use cedm_maths::Gaussian;
 use cedm_nets::Extractor;
-use cedm_runtime::{
-    JobContext, JobError, Monitor, Outcome, Stability, Worker, metrics::MetricDefinition,
-};
+use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
 use std::{collections::BTreeMap, time::Instant};
-
-const FEATURES: &str = "features.safetensors";
-const MOMENTS: &str = "moments.safetensors";
-const REFERENCE: &str = "reference.safetensors";
-const SPACE: &str = "space.json";
-const HEADS: &str = "heads.safetensors";
-const CONFIDENCE: &str = "confidence.safetensors";
 
 /// The evaluator at work; it keeps the extractor of the last job.
 #[derive(Default)]
@@ -68,12 +63,12 @@ impl EvaluatorWorker {
         context: &JobContext,
         params: &MeasureParams,
     ) -> Result<Outcome, JobError> {
-        let images = context.input("images")?;
+        let MeasureInputs { images, fit } = context.inputs::<MeasureParams>()?;
         let shard = shard_of(images, params.shard)?;
         let pixels = cedm_images::read_shard(&context.fetch(&shard.object)?)
             .map_err(|error| refuse(error.into()))?;
-        let space = space_of(context, &params.extractor);
-        self.load(context, &params.extractor, &space)?;
+        let space = FeatureSpace::of(&params.extractor, fit.map(|fit| fit.digest.clone()));
+        self.load(context, &params.extractor, fit, &space)?;
         let (_, _, extractor) = self.loaded.as_ref().expect("invariant: loaded above");
         let started = Instant::now();
         let name = format!(
@@ -85,14 +80,14 @@ impl EvaluatorWorker {
         let found = measure(&name, extractor, &images_of(&pixels)).map_err(refuse)?;
         let seconds = started.elapsed().as_secs_f64();
         let (features, moments) = (
-            context.scratch().join(FEATURES),
-            context.scratch().join(MOMENTS),
+            context.scratch().join(measure::FEATURES),
+            context.scratch().join(measure::MOMENTS),
         );
         found.write_features(&features).map_err(refuse)?;
         found.write_moments(&moments).map_err(refuse)?;
-        context.put(FEATURES, &features, Stability::Stable)?;
-        context.put(MOMENTS, &moments, Stability::Stable)?;
-        context.put_bytes(SPACE, &space.encode(), Stability::Stable)?;
+        context.put(measure::FEATURES, &features)?;
+        context.put(measure::MOMENTS, &moments)?;
+        context.put_bytes(measure::SPACE, &space.encode())?;
         let (count, dim) = (found.features.count() as u64, found.features.width() as u32);
         context.count(&metrics::IMAGES, count);
         context.progress(count, count, "images");
@@ -111,6 +106,7 @@ impl EvaluatorWorker {
         &mut self,
         context: &JobContext,
         spec: &ExtractorSpec,
+        fit: Option<&Manifest>,
         space: &FeatureSpace,
     ) -> Result<(), JobError> {
         if self
@@ -125,9 +121,8 @@ impl EvaluatorWorker {
             .as_ref()
             .map(|weights| context.fetch(weights))
             .transpose()?;
-        let fit = context
-            .optional("fit")
-            .map(|fit| context.fetch_output(fit, "extractor.safetensors"))
+        let fit = fit
+            .map(|fit| context.fetch_output(fit, EXTRACTOR))
             .transpose()?;
         let extractor = Extractor::load(
             spec,
@@ -143,14 +138,19 @@ impl EvaluatorWorker {
 
 /// Merges the moments of all shards; the root is computed here, once for all scores.
 fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, JobError> {
-    let inputs = context.inputs("shard/");
+    let ReferenceInputs { shards: inputs } = context.inputs::<ReferenceParams>()?;
     let (mut space, mut shards, mut first) = (None, Vec::new(), 0);
-    for (role, manifest) in &inputs {
-        let measured = measured_by(role, manifest, &params.extractor)?;
-        require_space(&mut space, role, read_space(context, manifest)?)?;
-        let features = manifest
-            .output(FEATURES)
-            .ok_or_else(|| JobError::reject(anyhow!("{role} has no output {FEATURES}")))?;
+    for (index, manifest) in inputs.iter().enumerate() {
+        let measured = measured_by(index, manifest, &params.extractor)?;
+        require_space(
+            &mut space,
+            index,
+            read_space(context, manifest, measure::SPACE)?,
+        )?;
+        let features = manifest.output(measure::FEATURES).ok_or_else(|| {
+            let name = measure::FEATURES;
+            JobError::reject(anyhow!("shard {index} has no output {name}"))
+        })?;
         shards.push(ShardRef {
             object: features.object.clone(),
             first,
@@ -160,9 +160,9 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
     }
     let mut set = merged(context, "the reference", &inputs)?;
     if let Some(limit) = params.at_most.filter(|limit| *limit < first) {
-        let file = context.scratch().join(FEATURES);
+        let file = context.scratch().join(reference::FEATURES);
         set = set.at_most(limit, &file).map_err(refuse)?;
-        let object = context.put(FEATURES, &file, Stability::Stable)?;
+        let object = context.put(reference::FEATURES, &file)?;
         shards = vec![ShardRef {
             object,
             first: 0,
@@ -172,19 +172,19 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
     }
     let root = set.root().map_err(refuse)?;
     let gaussian = set.gaussian().map_err(refuse)?;
-    let file = context.scratch().join(REFERENCE);
+    let file = context.scratch().join(reference::REFERENCE);
     write_tensors(
         &file,
         &[
-            ("mu", gaussian.mu()),
-            ("root", root),
-            ("sigma", gaussian.sigma()),
+            (gaussian::MU.name, gaussian.mu()),
+            (gaussian::ROOT.name, root),
+            (gaussian::SIGMA.name, gaussian.sigma()),
         ],
     )
     .map_err(refuse)?;
-    context.put(REFERENCE, &file, Stability::Stable)?;
+    context.put(reference::REFERENCE, &file)?;
     let space = space.unwrap_or_else(|| FeatureSpace::of(&params.extractor, None));
-    context.put_bytes(SPACE, &space.encode(), Stability::Stable)?;
+    context.put_bytes(reference::SPACE, &space.encode())?;
     let metrics = BTreeMap::from([("rank".to_owned(), root.size()[1] as f64)]);
     Ok(Outcome {
         result: JobResult::Reference(ReferenceResult {
@@ -198,29 +198,37 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
 
 fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError> {
     let metrics = metrics_named(&params.metrics).map_err(refuse)?;
-    let inputs = context.inputs("shard/");
+    let ScoreInputs {
+        reference,
+        shards,
+        unconditional,
+        test,
+        condition,
+    } = context.inputs::<ScoreParams>()?;
     let mut space = None;
-    for (role, manifest) in &inputs {
-        measured_by(role, manifest, &params.extractor)?;
-        require_space(&mut space, role, read_space(context, manifest)?)?;
+    for (index, manifest) in shards.iter().enumerate() {
+        measured_by(index, manifest, &params.extractor)?;
+        require_space(
+            &mut space,
+            index,
+            read_space(context, manifest, measure::SPACE)?,
+        )?;
     }
-    let generated = merged(context, "the sample set", &inputs)?.within(space);
-    let side = |role: &str, name: &str| {
-        context
-            .optional(role)
-            .map(|manifest| referred(context, role, name, manifest, &params.extractor))
-            .transpose()
-    };
-    let reference = side("reference", "the training images")?;
-    let unconditional = side("unconditional", "the unconditional sample set")?;
-    let test = side("test", "the test split")?;
-    let heads = context
-        .optional("condition")
+    let generated = merged(context, "the sample set", &shards)?.within(space);
+    let side = |manifest, name| referred(context, name, manifest, &params.extractor);
+    let reference = side(reference, "the training images")?;
+    let unconditional = unconditional
+        .map(|manifest| side(manifest, "the unconditional sample set"))
+        .transpose()?;
+    let test = test
+        .map(|manifest| side(manifest, "the test split"))
+        .transpose()?;
+    let heads = condition
         .map(|manifest| heads_of(context, manifest))
         .transpose()?;
     let sides = Sides {
         generated: &generated,
-        reference: reference.as_ref(),
+        reference: Some(&reference),
         unconditional: unconditional.as_ref(),
         test: test.as_ref(),
         heads: heads.as_ref(),
@@ -245,7 +253,7 @@ fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError
     let count = |set: Option<&MeasuredSet>| set.and_then(|set| set.count).unwrap_or(0) as u64;
     let result = ScoreResult {
         count: count(Some(&generated)),
-        reference_count: count(reference.as_ref()),
+        reference_count: count(Some(&reference)),
         scores,
     };
     Ok(Outcome {
@@ -256,15 +264,13 @@ fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError
 
 /// The TEMI head behind a clustering.
 fn heads_of(context: &JobContext, manifest: &Manifest) -> Result<Model, JobError> {
-    let JobSpec::Cluster(ClusterParams {
-        method: ClusterMethod::Temi(temi),
-        ..
-    }) = &manifest.spec
-    else {
+    let (params, _) = manifest
+        .as_kind::<ClusterParams>()
+        .map_err(JobError::reject)?;
+    let ClusterMethod::Temi(temi) = &params.method else {
         return Err(JobError::reject(anyhow!(
-            "input `condition` is a {} job, expected a TEMI clustering: only its head has a \
-             confidence",
-            manifest.kind()
+            "the condition {} is not a TEMI clustering: only the head of one has a confidence",
+            manifest.key
         )));
     };
     read_heads(&context.fetch_output(manifest, HEADS)?, temi.l2_norm).map_err(refuse)
@@ -277,36 +283,32 @@ fn put_confidence(
     generated: &MeasuredSet,
 ) -> Result<(), JobError> {
     let found = confidences(heads, generated).map_err(refuse)?;
-    let file = context.scratch().join(CONFIDENCE);
+    let file = context.scratch().join(score::CONFIDENCE);
     let log_confidence = found.log_confidence.to_kind(tch::Kind::Float);
     write_tensors(
         &file,
         &[
-            ("cluster", &found.cluster),
-            ("log_confidence", &log_confidence),
+            (confidence::CLUSTER.name, &found.cluster),
+            (confidence::LOG_CONFIDENCE.name, &log_confidence),
         ],
     )
     .map_err(refuse)?;
-    context.put(CONFIDENCE, &file, Stability::Stable)?;
+    context.put(score::CONFIDENCE, &file)?;
     Ok(())
 }
 
-/// The measured set behind `shard/…` inputs.
-fn merged(
-    context: &JobContext,
-    name: &str,
-    inputs: &[(&str, &Manifest)],
-) -> Result<MeasuredSet, JobError> {
+/// The measured set of all shards.
+fn merged(context: &JobContext, name: &str, inputs: &[&Manifest]) -> Result<MeasuredSet, JobError> {
     let mut files = Vec::with_capacity(inputs.len());
-    for (_, manifest) in inputs {
-        files.push(context.fetch_output(manifest, FEATURES)?);
+    for manifest in inputs {
+        files.push(context.fetch_output(manifest, measure::FEATURES)?);
     }
     let mut moments = Vec::with_capacity(inputs.len());
-    for (done, (role, manifest)) in inputs.iter().enumerate() {
-        context.progress(done as u64, inputs.len() as u64, "shards");
+    for (index, manifest) in inputs.iter().enumerate() {
+        context.progress(index as u64, inputs.len() as u64, "shards");
         moments.push(read_moments(
-            role,
-            &context.fetch_output(manifest, MOMENTS)?,
+            &format!("shard {index}"),
+            &context.fetch_output(manifest, measure::MOMENTS)?,
         ));
     }
     MeasuredSet::merge(name, moments, files).map_err(refuse)
@@ -315,37 +317,31 @@ fn merged(
 /// The set behind a Reference manifest.
 fn referred(
     context: &JobContext,
-    role: &str,
     name: &str,
     manifest: &Manifest,
     extractor: &ExtractorSpec,
 ) -> Result<MeasuredSet, JobError> {
-    let (JobSpec::Reference(params), JobResult::Reference(found)) =
-        (&manifest.spec, &manifest.result)
-    else {
-        return Err(JobError::reject(anyhow!(
-            "input `{role}` is a {} job, expected a reference job",
-            manifest.kind()
-        )));
+    let (params, found) = manifest
+        .as_kind::<ReferenceParams>()
+        .map_err(JobError::reject)?;
+    require_extractor(name, &params.extractor, extractor)?;
+    let output = reference::REFERENCE;
+    let file = context.fetch_output(manifest, output)?;
+    let tensor = |part: TensorName| {
+        read_tensor(&file, part.name)
+            .map_err(refuse)?
+            .ok_or_else(|| JobError::reject(anyhow!("{output} of {name} has no tensor `{part}`")))
     };
-    require_extractor(role, &params.extractor, extractor)?;
-    let file = context.fetch_output(manifest, REFERENCE)?;
-    let tensor = |part: &str| {
-        read_tensor(&file, part).map_err(refuse)?.ok_or_else(|| {
-            JobError::reject(anyhow!("{REFERENCE} of `{role}` has no tensor `{part}`"))
-        })
-    };
-    let gaussian = Gaussian::new(name, &tensor("mu")?, &tensor("sigma")?)
+    let fitted = Gaussian::new(name, &tensor(gaussian::MU)?, &tensor(gaussian::SIGMA)?)
         .map_err(|error| refuse(error.into()))?;
-    let root = tensor("root")?;
+    let root = tensor(gaussian::ROOT)?;
     let files = found
         .shards
         .iter()
         .map(|shard| context.fetch(&shard.object))
         .collect::<Result<_, _>>()?;
-    let set =
-        MeasuredSet::from_gaussian(name, gaussian, Some(root), Some(found.count as i64), files);
-    Ok(set.within(Some(read_space(context, manifest)?)))
+    let set = MeasuredSet::from_gaussian(name, fitted, Some(root), Some(found.count as i64), files);
+    Ok(set.within(Some(read_space(context, manifest, reference::SPACE)?)))
 }
 
 fn shard_of(images: &Manifest, index: u32) -> Result<&ShardRef, JobError> {
@@ -369,23 +365,19 @@ fn shard_of(images: &Manifest, index: u32) -> Result<&ShardRef, JobError> {
 }
 
 fn measured_by<'a>(
-    role: &str,
+    index: usize,
     manifest: &'a Manifest,
     extractor: &ExtractorSpec,
 ) -> Result<&'a MeasureResult, JobError> {
-    let (JobSpec::Measure(params), JobResult::Measure(found)) = (&manifest.spec, &manifest.result)
-    else {
-        return Err(JobError::reject(anyhow!(
-            "input `{role}` is a {} job, expected a measure job",
-            manifest.kind()
-        )));
-    };
-    require_extractor(role, &params.extractor, extractor)?;
+    let (params, found) = manifest
+        .as_kind::<MeasureParams>()
+        .map_err(JobError::reject)?;
+    require_extractor(&format!("shard {index}"), &params.extractor, extractor)?;
     Ok(found)
 }
 
 fn require_extractor(
-    role: &str,
+    name: &str,
     found: &ExtractorSpec,
     expected: &ExtractorSpec,
 ) -> Result<(), JobError> {
@@ -393,19 +385,17 @@ fn require_extractor(
         FeatureSpace::of(found, None),
         FeatureSpace::of(expected, None),
     );
-    expected
-        .require("this job", &found, &format!("input `{role}`"))
-        .map_err(refuse)
+    expected.require("this job", &found, name).map_err(refuse)
 }
 
 fn require_space(
     space: &mut Option<FeatureSpace>,
-    role: &str,
+    index: usize,
     found: FeatureSpace,
 ) -> Result<(), JobError> {
     match space {
         Some(first) => first
-            .require("the first shard", &found, role)
+            .require("the first shard", &found, &format!("shard {index}"))
             .map_err(refuse),
         None => {
             *space = Some(found);
@@ -414,15 +404,16 @@ fn require_space(
     }
 }
 
-fn space_of(context: &JobContext, spec: &ExtractorSpec) -> FeatureSpace {
-    FeatureSpace::of(spec, context.optional("fit").map(|fit| fit.digest.clone()))
-}
-
-fn read_space(context: &JobContext, manifest: &Manifest) -> Result<FeatureSpace, JobError> {
-    let file = context.fetch_output(manifest, SPACE)?;
+/// The feature space that a Measure or Reference job wrote as `name`.
+fn read_space(
+    context: &JobContext,
+    manifest: &Manifest,
+    name: OutputName,
+) -> Result<FeatureSpace, JobError> {
+    let file = context.fetch_output(manifest, name)?;
     let bytes = std::fs::read(&file).map_err(JobError::retry)?;
     serde_json::from_slice(&bytes)
-        .map_err(|error| JobError::reject(anyhow!("{SPACE} of {}: {error}", manifest.key)))
+        .map_err(|error| JobError::reject(anyhow!("{name} of {}: {error}", manifest.key)))
 }
 
 /// Wrong inputs stay wrong; failing disks and broken decompositions may not.

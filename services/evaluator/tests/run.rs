@@ -417,7 +417,7 @@ fn the_cut_into_shards_does_not_change_any_score() {
 fn the_head_of_a_clustering_judges_generated_features() {
     use cedm_clustering::temi::{HeadShape, Heads, Model, Standardisation, to_upstream};
     let context = JobContext::new();
-    let temi = cedm_contract::params::TemiParams {
+    let temi = cedm_contract::kinds::cluster::TemiParams {
         heads: 1,
         hidden: 8,
         bottleneck: 4,

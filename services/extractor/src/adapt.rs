@@ -5,13 +5,10 @@ mod command;
 pub use command::AdaptArgs;
 
 use crate::metrics::{ADAPT_LEARNING_RATE, ADAPT_LOSS, ADAPT_SPREAD, ADAPTED};
-use cedm_contract::AdaptResult;
+use cedm_contract::kinds::adapt::AdaptResult;
 use cedm_dino::Training;
 use cedm_runtime::{JobError, Monitor};
 use std::path::Path;
-
-/// Name of the output that holds the adapted backbone.
-pub const BACKBONE: &str = "backbone.safetensors";
 
 /// Steps `training` to its end; goes on at the monitor's checkpoint where there is one. Checkpoints
 /// are written into the folder `scratch` before the monitor stores them.

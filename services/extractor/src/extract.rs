@@ -1,7 +1,10 @@
 //! Shards of images to features, and what fitted extractors learn from them.
 
 use anyhow::{Context, Result, ensure};
-use cedm_contract::params::ExtractorSpec;
+use cedm_contract::{
+    ExtractorSpec,
+    kinds::extract::features::{FEATURES, LOGITS},
+};
 use cedm_images::Shard;
 use cedm_nets::{Extractor, Features, PcaFit};
 use cedm_runtime::{JobError, Monitor};
@@ -100,12 +103,12 @@ pub fn fit_shards(
 /// # Errors
 /// When the file cannot be written.
 pub fn write_features(features: &Features, out: &Path) -> Result<()> {
-    let mut tensors = vec![("features", features.features.shallow_clone())];
+    let mut tensors = vec![(FEATURES, features.features.shallow_clone())];
     tensors.extend(
         features
             .logits
             .as_ref()
-            .map(|logits| ("logits", logits.shallow_clone())),
+            .map(|logits| (LOGITS, logits.shallow_clone())),
     );
     Tensor::write_safetensors(&tensors, out).with_context(|| format!("write {}", out.display()))
 }
@@ -119,9 +122,10 @@ pub fn read_features(file: &Path) -> Result<Tensor> {
         Tensor::read_safetensors(file).with_context(|| format!("read {}", file.display()))?;
     let found = tensors
         .into_iter()
-        .find(|(name, _)| name == "features")
+        .find(|(name, _)| name == FEATURES.name)
         .map(|(_, tensor)| tensor);
-    let features = found.with_context(|| format!("{} has no tensor `features`", file.display()))?;
+    let features =
+        found.with_context(|| format!("{} has no tensor `{FEATURES}`", file.display()))?;
     ensure!(
         features.dim() == 2,
         "{}: `features` has shape {:?}, expected [n, dim]",

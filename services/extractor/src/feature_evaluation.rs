@@ -2,7 +2,11 @@
 //! a linear probe.
 
 use anyhow::{Context, Result, ensure};
-use cedm_contract::{FeatureEvaluationResult, params::FeatureEvaluationParams};
+use cedm_contract::kinds::{
+    extract::features::FEATURES,
+    feature_evaluation::{FeatureEvaluationParams, FeatureEvaluationResult},
+    import::shard::LABELS,
+};
 use cedm_nets::normalise_rows;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -137,10 +141,10 @@ fn read(path: &Path) -> Result<Labelled> {
     for (name, tensor) in
         Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?
     {
-        match name.as_str() {
-            "features" => features = Some(tensor.to_kind(Kind::Float)),
-            "labels" => labels = Some(tensor.to_kind(Kind::Int64)),
-            _ => {}
+        if name == FEATURES.name {
+            features = Some(tensor.to_kind(Kind::Float));
+        } else if name == LABELS.name {
+            labels = Some(tensor.to_kind(Kind::Int64));
         }
     }
     let features =

@@ -7,7 +7,7 @@ use crate::{
     inputs::{Images, local, weights_of},
 };
 use anyhow::{Context, Result, bail, ensure};
-use cedm_contract::params::{ExtractorSpec, Precision};
+use cedm_contract::{ExtractorSpec, Precision};
 use cedm_images::read_shard;
 use cedm_nets::{
     Extractor, Weights,

@@ -7,7 +7,14 @@ use crate::{
     write_features,
 };
 use anyhow::{Context, Result, ensure};
-use cedm_contract::params::{ExtractorSpec, Precision};
+use cedm_contract::{
+    ExtractorSpec, Precision,
+    kinds::{
+        extract::features::{FEATURES, LOGITS},
+        fit::EXTRACTOR,
+        import::shard::LABELS,
+    },
+};
 use cedm_images::read_shard;
 use cedm_nets::{Extractor, Features};
 use cedm_runtime::ConsoleMonitor;
@@ -145,7 +152,7 @@ impl RunArgs {
         {
             return Ok(self.fit.clone());
         }
-        let out = scratch.join("extractor.safetensors");
+        let out = scratch.join(EXTRACTOR);
         fit_shards(
             spec,
             files.iter().cloned().map(Ok),
@@ -195,14 +202,14 @@ fn write(features: &Features, labels: Option<&[i64]>, out: &Path) -> Result<()> 
         write_npy(&features.features, &partial)?;
     } else if let Some(labels) = labels {
         let mut tensors = vec![
-            ("features", features.features.shallow_clone()),
-            ("labels", Tensor::from_slice(labels)),
+            (FEATURES, features.features.shallow_clone()),
+            (LABELS, Tensor::from_slice(labels)),
         ];
         tensors.extend(
             features
                 .logits
                 .as_ref()
-                .map(|logits| ("logits", logits.shallow_clone())),
+                .map(|logits| (LOGITS, logits.shallow_clone())),
         );
         Tensor::write_safetensors(&tensors, &partial)
             .with_context(|| format!("write {}", partial.display()))?;

@@ -3,7 +3,7 @@
 
 use crate::{
     Statistics,
-    adapt::{BACKBONE, adapt, curve},
+    adapt::{adapt, curve},
     extract::read_features,
     extract_shard,
     feature_evaluation::{Labelled, evaluate_features, stride},
@@ -11,23 +11,20 @@ use crate::{
 };
 use anyhow::anyhow;
 use cedm_contract::{
-    FeatureSet, JobResult, JobSpec, Manifest, Service, ShardRef,
-    params::{
-        AdaptParams, ExtractParams, ExtractorSpec, FeatureEvaluationParams, FeaturesParams,
-        FitParams,
+    ExtractorSpec, JobResult, JobSpec, Manifest, Service, ShardRef,
+    kinds::{
+        adapt::{self, AdaptInputs, AdaptParams},
+        extract::{self, ExtractInputs, ExtractParams, ExtractResult},
+        feature_evaluation::{FeatureEvaluationInputs, FeatureEvaluationParams},
+        features::{self, FeatureSet, FeaturesInputs, FeaturesParams},
+        fit::{self, FitInputs, FitParams, FitResult},
     },
 };
 use cedm_dino::{ImageSource, Training};
 use cedm_nets::Extractor;
-use cedm_runtime::{
-    JobContext, JobError, Monitor, Outcome, Stability, Worker, metrics::MetricDefinition,
-};
+use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Tensor;
-
-const FIT: &str = "extractor.safetensors";
-const FEATURES: &str = "features.safetensors";
-const STATISTICS: &str = "stats.safetensors";
 
 /// The extractor at work; it keeps the network of the last job.
 pub struct ExtractorWorker {
@@ -85,7 +82,11 @@ impl ExtractorWorker {
         context: &JobContext,
         params: &ExtractParams,
     ) -> Result<Outcome, JobError> {
-        let images = context.input("images")?;
+        let ExtractInputs {
+            images,
+            fit,
+            adapted,
+        } = context.inputs::<ExtractParams>()?;
         let (shards, count) = shards_of(images)?;
         let shard = shards.get(params.shard as usize).ok_or_else(|| {
             JobError::reject(anyhow!(
@@ -98,7 +99,7 @@ impl ExtractorWorker {
         })?;
         let pixels =
             cedm_images::read_shard(&context.fetch(&shard.object)?).map_err(JobError::reject)?;
-        self.load(context, &params.extractor)?;
+        self.load(context, &params.extractor, fit, adapted)?;
         let extractor = &self
             .loaded
             .as_ref()
@@ -113,22 +114,27 @@ impl ExtractorWorker {
             images_per_second = rate,
             "extracted"
         );
-        let file = context.scratch().join(FEATURES);
+        let file = context.scratch().join(extract::FEATURES);
         write_features(&features, &file).map_err(JobError::retry)?;
-        context.put(FEATURES, &file, Stability::Stable)?;
+        context.put(extract::FEATURES, &file)?;
         let (count, dim) = (
             features.features.size()[0] as u64,
             features.features.size()[1] as u32,
         );
         Ok(Outcome {
-            result: JobResult::Extract { count, dim },
+            result: JobResult::Extract(ExtractResult { count, dim }),
             metrics: BTreeMap::from([("images_per_second".to_owned(), rate)]),
         })
     }
 
     /// Loads the network unless the last job left it loaded.
-    fn load(&mut self, context: &JobContext, spec: &ExtractorSpec) -> Result<(), JobError> {
-        let (fit, adapted) = (context.optional("fit"), context.optional("adapted"));
+    fn load(
+        &mut self,
+        context: &JobContext,
+        spec: &ExtractorSpec,
+        fit: Option<&Manifest>,
+        adapted: Option<&Manifest>,
+    ) -> Result<(), JobError> {
         let learnt =
             [fit, adapted].map(|manifest| manifest.map(|manifest| manifest.digest.to_string()));
         if self
@@ -140,11 +146,13 @@ impl ExtractorWorker {
         }
         self.loaded = None;
         let weights = match (adapted, &spec.weights) {
-            (Some(adapted), _) => Some(context.fetch_output(adapted, BACKBONE)?),
+            (Some(adapted), _) => Some(context.fetch_output(adapted, adapt::BACKBONE)?),
             (None, Some(weights)) => Some(context.fetch(weights)?),
             (None, None) => None,
         };
-        let fit = fit.map(|fit| context.fetch_output(fit, FIT)).transpose()?;
+        let fit = fit
+            .map(|fit| context.fetch_output(fit, fit::EXTRACTOR))
+            .transpose()?;
         let extractor = Extractor::load(
             spec,
             weights.as_deref(),
@@ -162,7 +170,8 @@ impl ExtractorWorker {
 }
 
 fn adapted(context: &JobContext, params: &AdaptParams) -> Result<Outcome, JobError> {
-    let (shards, _) = shards_of(context.input("images")?)?;
+    let AdaptInputs { images } = context.inputs::<AdaptParams>()?;
+    let (shards, _) = shards_of(images)?;
     let mut images = ImageSource::default();
     for shard in shards {
         let shard =
@@ -185,11 +194,11 @@ fn adapted(context: &JobContext, params: &AdaptParams) -> Result<Outcome, JobErr
     )
     .map_err(JobError::reject)?;
     let result = adapt(&mut training, context.scratch(), context)?;
-    let file = context.scratch().join(BACKBONE);
+    let file = context.scratch().join(adapt::BACKBONE);
     training.write_backbone(&file).map_err(JobError::retry)?;
-    context.put(BACKBONE, &file, Stability::Stable)?;
+    context.put(adapt::BACKBONE, &file)?;
     let curve = serde_json::to_vec_pretty(&curve(&training)).map_err(JobError::bug)?;
-    context.put_bytes("curve.json", &curve, Stability::Volatile)?;
+    context.put_bytes(adapt::CURVE, &curve)?;
     let seconds = started.elapsed().as_secs_f64();
     Ok(Outcome {
         metrics: BTreeMap::from([("seconds".to_owned(), seconds)]),
@@ -198,14 +207,12 @@ fn adapted(context: &JobContext, params: &AdaptParams) -> Result<Outcome, JobErr
 }
 
 fn judged(context: &JobContext, params: &FeatureEvaluationParams) -> Result<Outcome, JobError> {
-    let (images, features) = (context.input("images")?, context.input("features")?);
+    let FeatureEvaluationInputs { features, images } =
+        context.inputs::<FeatureEvaluationParams>()?;
     let (shards, count) = shards_of(images)?;
-    let JobResult::Features(set) = &features.result else {
-        return Err(JobError::reject(anyhow!(
-            "input features is a {} manifest, expected features",
-            features.kind()
-        )));
-    };
+    let (_, set) = features
+        .as_kind::<FeaturesParams>()
+        .map_err(JobError::reject)?;
     let counts = |shards: &[ShardRef]| shards.iter().map(|shard| shard.count).collect::<Vec<_>>();
     if counts(shards) != counts(&set.shards) {
         return Err(JobError::reject(anyhow!(
@@ -242,8 +249,9 @@ fn judged(context: &JobContext, params: &FeatureEvaluationParams) -> Result<Outc
 }
 
 fn fit(context: &JobContext, params: &FitParams) -> Result<Outcome, JobError> {
-    let (shards, count) = shards_of(context.input("images")?)?;
-    let out = context.scratch().join(FIT);
+    let FitInputs { images } = context.inputs::<FitParams>()?;
+    let (shards, count) = shards_of(images)?;
+    let out = context.scratch().join(fit::EXTRACTOR);
     let dim = fit_shards(
         &params.extractor,
         shards.iter().map(|shard| context.fetch(&shard.object)),
@@ -251,15 +259,15 @@ fn fit(context: &JobContext, params: &FitParams) -> Result<Outcome, JobError> {
         &out,
         context,
     )?;
-    context.put(FIT, &out, Stability::Stable)?;
+    context.put(fit::EXTRACTOR, &out)?;
     Ok(Outcome {
-        result: JobResult::Fit { dim },
+        result: JobResult::Fit(FitResult { dim }),
         metrics: BTreeMap::new(),
     })
 }
 
 fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobError> {
-    let inputs = context.inputs("shard/");
+    let FeaturesInputs { shards: inputs } = context.inputs::<FeaturesParams>()?;
     if inputs.len() != params.shards as usize {
         return Err(JobError::reject(anyhow!(
             "{} feature shards are given, {} are to be merged",
@@ -268,38 +276,33 @@ fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobEr
         )));
     }
     let (mut files, mut shards, mut first, mut before) = (Vec::new(), Vec::new(), 0, None);
-    for (role, manifest) in &inputs {
-        let (JobSpec::Extract(extract), JobResult::Extract { count, .. }) =
-            (&manifest.spec, &manifest.result)
-        else {
-            return Err(JobError::reject(anyhow!(
-                "input {role} is the result of a {} job, expected extract",
-                manifest.kind()
-            )));
-        };
+    for (index, manifest) in inputs.into_iter().enumerate() {
+        let (made_by, made) = manifest
+            .as_kind::<ExtractParams>()
+            .map_err(JobError::reject)?;
         if before
-            .replace(&extract.extractor)
-            .is_some_and(|before| *before != extract.extractor)
+            .replace(&made_by.extractor)
+            .is_some_and(|before| *before != made_by.extractor)
         {
             return Err(JobError::reject(anyhow!(
-                "input {role} comes from another extractor than the shards before it"
+                "shard {index} comes from another extractor than the shards before it"
             )));
         }
-        files.push(context.fetch_output(manifest, FEATURES)?);
+        files.push(context.fetch_output(manifest, extract::FEATURES)?);
         let output = manifest
-            .output(FEATURES)
+            .output(extract::FEATURES)
             .expect("invariant: it was fetched");
         shards.push(ShardRef {
             object: output.object.clone(),
             first,
-            count: *count,
+            count: made.count,
         });
-        first += count;
+        first += made.count;
     }
     let statistics = Statistics::of(&files).map_err(JobError::reject)?;
-    let out = context.scratch().join(STATISTICS);
+    let out = context.scratch().join(features::STATISTICS);
     statistics.write(&out).map_err(JobError::retry)?;
-    context.put(STATISTICS, &out, Stability::Stable)?;
+    context.put(features::STATISTICS, &out)?;
     context.progress(first, first, "images");
     Ok(Outcome {
         result: JobResult::Features(FeatureSet {

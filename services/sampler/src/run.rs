@@ -6,7 +6,10 @@ use crate::{
     source::{condition_beside, read_network},
 };
 use anyhow::{Context, bail, ensure};
-use cedm_contract::params::{Guidance, LabelSource, Precision, SamplerParams, Solver};
+use cedm_contract::{
+    Precision,
+    kinds::sample::{Guidance, LabelSource, SamplerParams, Solver},
+};
 use cedm_diffusion::sampler::{Sampler, Samples};
 use cedm_runtime::{ConsoleMonitor, Monitor};
 use serde_json::{Value, json};

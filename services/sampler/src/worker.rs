@@ -6,19 +6,20 @@ use crate::{
 };
 use anyhow::{Context, anyhow, ensure};
 use cedm_contract::{
-    JobResult, JobSpec, Manifest, SampleSetResult, Service, ShardRef,
-    params::{Precision, SampleParams, SampleSetParams},
+    JobResult, JobSpec, Manifest, Precision, Service, ShardRef,
+    kinds::{
+        cluster::ASSIGNMENTS,
+        sample::{IMAGES, SampleInputs, SampleParams, SampleResult, images},
+        sample_set::{SampleSetInputs, SampleSetParams, SampleSetResult},
+        train::{EMA, TrainParams},
+    },
 };
 use cedm_diffusion::{
     Architecture, DiffusionError, Network, Parameters, sampler::Sampler, weights,
 };
-use cedm_runtime::{
-    JobContext, JobError, Monitor, Outcome, Stability, Worker, metrics::MetricDefinition,
-};
+use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Kind;
-
-const IMAGES: &str = "images.safetensors";
 
 /// The sampler service.
 #[derive(Debug)]
@@ -92,19 +93,19 @@ impl SamplerWorker {
         let seconds = begun.elapsed().as_secs_f64();
         let file = context.scratch().join(IMAGES);
         let tensors = [
-            ("images", &samples.images),
-            ("labels", &samples.labels),
-            ("seeds", &samples.seeds),
+            (images::IMAGES.name, &samples.images),
+            (images::LABELS.name, &samples.labels),
+            (images::SEEDS.name, &samples.seeds),
         ];
         weights::write(&file, &tensors, None).map_err(failed)?;
-        context.put(IMAGES, &file, Stability::Stable)?;
+        context.put(IMAGES, &file)?;
         let (channels, side) = sampler.shape();
-        let result = JobResult::Sample {
+        let result = JobResult::Sample(SampleResult {
             count,
             first_seed: first,
             channels: channels as u32,
             resolution: side as u32,
-        };
+        });
         Ok(Outcome {
             result,
             metrics: BTreeMap::from([(
@@ -154,38 +155,26 @@ fn failed(error: DiffusionError) -> JobError {
 
 fn load(context: &JobContext, params: &SampleParams) -> Result<Sampler, JobError> {
     let device = cedm_torch::device();
-    let (network, parameters) = network(context, context.input("weights")?)?;
-    let prior = context
-        .optional("condition")
+    let SampleInputs { weights, condition } = context.inputs::<SampleParams>()?;
+    let (network, parameters) = network(context, weights)?;
+    let prior = condition
         .map(|condition| prior(context, condition))
         .transpose()?;
     let labels =
         supply(params.sampler.labels, network.architecture.label_dim, prior).map_err(failed)?;
-    let sampler = Sampler::new(network, &parameters, params.sampler.clone(), labels, device)
-        .map_err(failed)?;
-    match context.optional("guide") {
-        None => Ok(sampler),
-        Some(guide) => {
-            let (network, parameters) = self::network(context, guide)?;
-            sampler.guided_by(network, &parameters).map_err(failed)
-        }
-    }
+    Sampler::new(network, &parameters, params.sampler.clone(), labels, device).map_err(failed)
 }
 
 /// The network of a training segment, with its EMA weights.
 fn network(context: &JobContext, manifest: &Manifest) -> Result<(Network, Parameters), JobError> {
-    let JobSpec::Train(params) = &manifest.spec else {
-        return Err(JobError::reject(anyhow!(
-            "weights come from a {} manifest, expected train",
-            manifest.kind()
-        )));
-    };
+    let (params, _) = manifest
+        .as_kind::<TrainParams>()
+        .map_err(JobError::reject)?;
     let network = Architecture::try_from(&params.network)
         .and_then(Network::new)
         .map_err(failed)?;
-    let tensors =
-        weights::read(&context.fetch_output(manifest, "ema.safetensors")?).map_err(failed)?;
-    let origin = format!("ema.safetensors of train job {}", manifest.key.short());
+    let tensors = weights::read(&context.fetch_output(manifest, EMA)?).map_err(failed)?;
+    let origin = format!("{EMA} of train job {}", manifest.key.short());
     let parameters = Parameters::from_tensors(
         &network.layout,
         &tensors,
@@ -198,60 +187,47 @@ fn network(context: &JobContext, manifest: &Manifest) -> Result<(Network, Parame
 }
 
 fn prior(context: &JobContext, condition: &Manifest) -> Result<Prior, JobError> {
-    Prior::read(&context.fetch_output(condition, "assignments.safetensors")?)
-        .map_err(JobError::reject)
+    Prior::read(&context.fetch_output(condition, ASSIGNMENTS)?).map_err(JobError::reject)
 }
 
 /// The shards in order, without gap, as one set.
 fn merge(context: &JobContext, params: &SampleSetParams) -> Result<Outcome, JobError> {
-    let result = merged(&context.inputs("shard/"), params).map_err(JobError::reject)?;
+    let SampleSetInputs { shards } = context.inputs::<SampleSetParams>()?;
+    let result = merged(&shards, params).map_err(JobError::reject)?;
     Ok(Outcome {
         result: JobResult::SampleSet(result),
         metrics: BTreeMap::new(),
     })
 }
 
-fn merged(
-    inputs: &[(&str, &Manifest)],
-    params: &SampleSetParams,
-) -> anyhow::Result<SampleSetResult> {
+fn merged(inputs: &[&Manifest], params: &SampleSetParams) -> anyhow::Result<SampleSetResult> {
     let mut shards: Vec<ShardRef> = Vec::new();
     let mut shape = None;
     let mut next = 0;
-    for (role, manifest) in inputs {
-        let JobResult::Sample {
-            count,
-            first_seed,
-            channels,
-            resolution,
-        } = &manifest.result
-        else {
-            return Err(anyhow!(
-                "{role} is a {} manifest, expected sample",
-                manifest.kind()
-            ));
-        };
+    for (index, manifest) in inputs.iter().enumerate() {
+        let (_, shard) = manifest.as_kind::<SampleParams>()?;
         ensure!(
-            *first_seed == params.first_seed + next,
-            "{role} starts at seed {first_seed}, expected {}",
+            shard.first_seed == params.first_seed + next,
+            "shard {index} starts at seed {}, expected {}",
+            shard.first_seed,
             params.first_seed + next
         );
-        let (channels, resolution) = (*channels, *resolution);
+        let (channels, resolution) = (shard.channels, shard.resolution);
         let first_shape = *shape.get_or_insert((channels, resolution));
         ensure!(
             first_shape == (channels, resolution),
-            "{role} holds {channels}×{resolution}×{resolution} images, the ones before it \
+            "shard {index} holds {channels}×{resolution}×{resolution} images, the ones before it \
              {first_shape:?}"
         );
         let output = manifest
             .output(IMAGES)
-            .with_context(|| format!("{role} has no output {IMAGES}"))?;
+            .with_context(|| format!("shard {index} has no output {IMAGES}"))?;
         shards.push(ShardRef {
             object: output.object.clone(),
             first: next,
-            count: *count,
+            count: shard.count,
         });
-        next += count;
+        next += shard.count;
     }
     ensure!(
         next == params.count,
@@ -273,7 +249,7 @@ mod tests {
     use super::*;
     use cedm_contract::{
         Attempt, Digest, Hints, Job, ObjectRef, Output, Priority, SCHEMA_VERSION, Software,
-        Timings, params::SamplerParams,
+        Timings, kinds::sample::SamplerParams,
     };
 
     fn shard(first_seed: u64, count: u32) -> Manifest {
@@ -288,17 +264,13 @@ mod tests {
             size: 1,
             digest: Digest::of(&first_seed.to_le_bytes()),
         };
-        let outputs = vec![Output {
-            name: IMAGES.into(),
-            object,
-            volatile: false,
-        }];
-        let result = JobResult::Sample {
+        let outputs = vec![Output::new(IMAGES, object)];
+        let result = JobResult::Sample(SampleResult {
             count: count.into(),
             first_seed,
             channels: 1,
             resolution: 8,
-        };
+        });
         Manifest {
             schema: SCHEMA_VERSION,
             key: job.key,
@@ -317,7 +289,7 @@ mod tests {
     #[test]
     fn a_set_has_no_gaps() {
         let (a, b) = (shard(100, 64), shard(164, 10));
-        let inputs = [("shard/00000", &a), ("shard/00001", &b)];
+        let inputs = [&a, &b];
         let set = merged(
             &inputs,
             &SampleSetParams {
@@ -329,7 +301,7 @@ mod tests {
         assert_eq!((set.count, set.channels, set.resolution), (74, 1, 8));
         assert_eq!((set.shards[1].first, set.shards[1].count), (64, 10));
         assert_eq!(set.shards[1].object.object, "object/164");
-        let says = |inputs: &[(&str, &Manifest)], count| {
+        let says = |inputs: &[&Manifest], count| {
             merged(
                 inputs,
                 &SampleSetParams {

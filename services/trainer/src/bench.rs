@@ -1,7 +1,7 @@
 //! `trainer bench`: training and sampling speed of a preset on random images.
 
 use crate::settings::settings;
-use cedm_contract::params::{Precision, SamplerParams};
+use cedm_contract::{Precision, kinds::sample::SamplerParams};
 use cedm_diffusion::{
     Condition, Recipe, Training,
     sampler::{LabelSupply, Sampler, block_size},

@@ -7,7 +7,7 @@ mod subject;
 
 use crate::{conditions::ConditionArgs, pictures::Pictures};
 use anyhow::{Context, ensure};
-use cedm_contract::params::SamplerParams;
+use cedm_contract::kinds::sample::SamplerParams;
 use cedm_diffusion::{precondition::NoiseLevels, sampler::time_steps};
 use ground::{Ground, Paired, mean};
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! A preset with single settings changed by path: `--set optimiser.lr=2e-3`.
 
 use anyhow::{Context, bail};
-use cedm_contract::params::OptimiserParams;
+use cedm_contract::kinds::train::OptimiserParams;
 use cedm_sweep::{Preset, largest_divisor, preset, preset_names};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};

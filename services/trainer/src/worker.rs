@@ -3,11 +3,15 @@
 use crate::{failure::job_error, metrics, pictures::Pictures, segment::Segment};
 use anyhow::{Context, anyhow};
 use cedm_contract::{
-    Digest, JobResult, JobSpec, Manifest, Service, TrainResult,
-    params::{Precision, TrainParams},
+    Digest, JobResult, JobSpec, Manifest, Precision, Service,
+    kinds::{
+        cluster::{ASSIGNMENTS, ClusterParams, assignments::IDS},
+        import::ImportParams,
+        train::{CURVE, EMA, STATE, TrainInputs, TrainParams, TrainResult},
+    },
 };
 use cedm_diffusion::{Condition, Recipe, Training};
-use cedm_runtime::{JobContext, JobError, Outcome, Stability, Worker, metrics::MetricDefinition};
+use cedm_runtime::{JobContext, JobError, Outcome, Worker, metrics::MetricDefinition};
 use std::collections::BTreeMap;
 
 /// The trainer service.
@@ -26,19 +30,19 @@ impl Trainer {
         Self { held: None }
     }
 
-    fn pictures(&mut self, context: &JobContext) -> Result<&Pictures, JobError> {
-        let manifest = context.input("images")?;
+    fn pictures(
+        &mut self,
+        context: &JobContext,
+        manifest: &Manifest,
+    ) -> Result<&Pictures, JobError> {
         if self
             .held
             .as_ref()
             .is_none_or(|(digest, _)| digest != manifest.digest.as_str())
         {
-            let JobResult::Import(set) = &manifest.result else {
-                return Err(JobError::reject(anyhow!(
-                    "input images is a {} manifest, expected import",
-                    manifest.kind()
-                )));
-            };
+            let (_, set) = manifest
+                .as_kind::<ImportParams>()
+                .map_err(JobError::reject)?;
             let mut shards = Vec::new();
             for shard in &set.shards {
                 shards.push(
@@ -81,8 +85,13 @@ impl Worker for Trainer {
         };
         let mut segment = Segment::new(params.from_nimg, params.to_nimg, params.optimiser.batch)?;
         cedm_torch::allow_tf32(params.precision == Precision::Tf32);
-        let condition = condition(context)?;
-        let pictures = self.pictures(context)?;
+        let TrainInputs {
+            images,
+            condition,
+            previous,
+        } = context.inputs::<TrainParams>()?;
+        let condition = condition_of(context, images, condition)?;
+        let pictures = self.pictures(context, images)?;
         let mut training = Training::new(
             recipe(params),
             &pictures.images,
@@ -90,22 +99,15 @@ impl Worker for Trainer {
             cedm_torch::device(),
         )
         .map_err(job_error)?;
-        continue_training(context, params, &mut training)?;
+        continue_training(context, params, previous, &mut training)?;
         let finished = segment.train(&mut training, context, context.scratch())?;
 
-        let (ema, state) = (
-            context.scratch().join("ema.safetensors"),
-            context.scratch().join("state.safetensors"),
-        );
+        let (ema, state) = (context.scratch().join(EMA), context.scratch().join(STATE));
         training.save_ema(&ema).map_err(job_error)?;
         training.save_state(&state).map_err(job_error)?;
-        context.put("ema.safetensors", &ema, Stability::Stable)?;
-        context.put("state.safetensors", &state, Stability::Stable)?;
-        context.put_bytes(
-            "curve.json",
-            finished.curve.to_json().to_string().as_bytes(),
-            Stability::Volatile,
-        )?;
+        context.put(EMA, &ema)?;
+        context.put(STATE, &state)?;
+        context.put_bytes(CURVE, finished.curve.to_json().to_string().as_bytes())?;
         let result = TrainResult {
             nimg: training.nimg(),
             steps: training.steps(),
@@ -146,60 +148,57 @@ fn recipe(params: &TrainParams) -> Recipe {
 }
 
 /// The condition, from the same images as the ones trained on.
-fn condition(context: &JobContext) -> Result<Condition, JobError> {
-    let Some(manifest) = context.optional("condition") else {
+fn condition_of(
+    context: &JobContext,
+    images: &Manifest,
+    condition: Option<&Manifest>,
+) -> Result<Condition, JobError> {
+    let Some(manifest) = condition else {
         return Ok(Condition::None);
     };
-    check_same_images(&context.input("images")?.digest, manifest).map_err(JobError::reject)?;
-    let file = context.fetch_output(manifest, "assignments.safetensors")?;
+    check_same_images(&images.digest, manifest).map_err(JobError::reject)?;
+    let file = context.fetch_output(manifest, ASSIGNMENTS)?;
     let tensors = cedm_diffusion::weights::read(&file).map_err(job_error)?;
     let ids = tensors
-        .get("ids")
-        .context("assignments.safetensors has no tensor `ids`")
+        .get(IDS.name)
+        .with_context(|| format!("{ASSIGNMENTS} has no tensor `{IDS}`"))
         .map_err(JobError::reject)?;
     let ids = Vec::<i64>::try_from(ids)
-        .context("`ids` of assignments.safetensors is no list of integers")
+        .with_context(|| format!("`{IDS}` of {ASSIGNMENTS} is not a list of integers"))
         .map_err(JobError::reject)?;
     Condition::compact(&ids).map_err(job_error)
 }
 
 /// A clustering must name its images, and they must be the ones of this job.
 fn check_same_images(own: &Digest, condition: &Manifest) -> anyhow::Result<()> {
-    match condition.inputs.iter().find(|input| input.role == "images") {
-        Some(theirs) if theirs.digest != *own => Err(anyhow!(
-            "the condition was made from other images: digest {}, the images of this job have {}",
-            theirs.digest.short(),
-            own.short()
-        )),
-        Some(_) => Ok(()),
-        None => Err(anyhow!(
-            "the condition {} does not say which images it was made from: expected an input \
-             `images` with digest {}",
-            condition.key.short(),
-            own.short()
-        )),
-    }
+    let theirs = &condition.inputs_of::<ClusterParams>()?.images.digest;
+    anyhow::ensure!(
+        theirs == own,
+        "the condition was made from other images: digest {}, the images of this job have {}",
+        theirs.short(),
+        own.short()
+    );
+    Ok(())
 }
 
-/// Takes over the state of the segment before.
+/// Loads the state of the segment before, unless this is the first one.
 fn continue_training(
     context: &JobContext,
     params: &TrainParams,
+    previous: Option<&Manifest>,
     training: &mut Training,
 ) -> Result<(), JobError> {
-    let previous = context.optional("previous");
-    match (previous, params.from_nimg) {
+    let previous = match (previous, params.from_nimg) {
         (None, 0) => return Ok(()),
         (None, from) => {
             return Err(JobError::reject(anyhow!(
                 "the segment starts at image {from}, but the job names no previous segment"
             )));
         }
-        (Some(_), _) => {}
-    }
-    let previous = context.input("previous")?;
+        (Some(previous), _) => previous,
+    };
     training
-        .load_state(&context.fetch_output(previous, "state.safetensors")?)
+        .load_state(&context.fetch_output(previous, STATE)?)
         .map_err(job_error)?;
     if training.nimg() != params.from_nimg {
         let (found, expected) = (training.nimg(), params.from_nimg);
@@ -214,41 +213,30 @@ fn continue_training(
 mod tests {
     use super::*;
     use cedm_contract::{
-        Attempt, Hints, Input, Job, Priority, SCHEMA_VERSION, Software, Timings,
-        params::{SampleSetParams, TrainParams},
+        Attempt, Hints, Input, Job, JobKey, Priority, SCHEMA_VERSION, Software, Timings,
+        kinds::{cluster::ClusterMethod, fit::FitResult},
     };
     use cedm_sweep::preset;
 
-    fn made_from(images: &Digest) -> Manifest {
-        // Any kind will do: only what it was made from is looked at.
-        let params = SampleSetParams {
-            first_seed: 0,
-            count: 1,
+    fn made_from(images: Option<&Digest>) -> Manifest {
+        let params = ClusterParams {
+            method: ClusterMethod::GroundTruth { coarse: false },
+            clusters: 1,
+            seed: 0,
         };
-        let key = Job::new(
-            JobSpec::SampleSet(params.clone()),
-            vec![],
-            Priority::P1,
-            Hints::default(),
-        )
-        .key;
-        let inputs = vec![Input {
+        let inputs = images.map(|digest| Input {
             role: "images".into(),
-            key,
-            digest: images.clone(),
-        }];
+            key: JobKey::of(b"images"),
+            digest: digest.clone(),
+        });
         let job = Job::new(
-            JobSpec::SampleSet(params),
-            inputs,
+            params.into(),
+            inputs.into_iter().collect(),
             Priority::P1,
             Hints::default(),
         );
-        let result = JobResult::Sample {
-            count: 1,
-            first_seed: 0,
-            channels: 1,
-            resolution: 8,
-        };
+        // Only what it was made from is looked at.
+        let result = JobResult::Fit(FitResult { dim: 1 });
         Manifest {
             schema: SCHEMA_VERSION,
             key: job.key,
@@ -265,25 +253,23 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_of_other_images_is_refused() {
+    fn a_condition_of_other_images_is_rejected() {
         let (own, other) = (Digest::of(b"own"), Digest::of(b"other"));
-        assert!(check_same_images(&own, &made_from(&own)).is_ok());
-        let mut nameless = made_from(&own);
-        nameless.inputs.clear();
-        let error = check_same_images(&own, &nameless).unwrap_err().to_string();
-        assert!(
-            error.contains("does not say which images it was made from"),
-            "{error}"
+        assert!(check_same_images(&own, &made_from(Some(&own))).is_ok());
+        let says = |images| {
+            let error = check_same_images(&own, &made_from(images)).unwrap_err();
+            error.to_string()
+        };
+        assert_eq!(
+            says(None),
+            "input `images` of a cluster job: found none, expected one"
         );
-        let error = check_same_images(&own, &made_from(&other))
-            .unwrap_err()
-            .to_string();
         let expected = format!(
             "made from other images: digest {}, the images of this job have {}",
             other.short(),
             own.short()
         );
-        assert!(error.contains(&expected), "{error}");
+        assert!(says(Some(&other)).contains(&expected));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use seeding::plus_plus;
 pub use source::RowSource;
 
 use crate::{ClusteringError, Features};
-use cedm_contract::params::KmeansParams;
+use cedm_contract::kinds::cluster::KmeansParams;
 use tch::{Kind, Tensor};
 
 /// The best of several starts.

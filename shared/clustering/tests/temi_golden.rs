@@ -5,7 +5,7 @@
 //! float64, cast to float32; lengths add 1.
 
 use cedm_clustering::temi::{Marginal, Model, from_upstream, student_loss, targets};
-use cedm_contract::params::TemiParams;
+use cedm_contract::kinds::cluster::TemiParams;
 use std::collections::{BTreeMap, HashMap};
 use tch::{Device, Kind, Tensor};
 

@@ -2,7 +2,7 @@
 //! work.
 
 use cedm_clustering::{ClusteringError, Features, neighbours::nearest, temi::Training};
-use cedm_contract::params::TemiParams;
+use cedm_contract::kinds::cluster::TemiParams;
 use tch::{Device, Kind, Tensor};
 
 /// Six directions with noise, 40 rows each.

@@ -1,6 +1,8 @@
 //! The one error type of this crate.
 
-/// What is wrong with a message, an identifier or a sweep file.
+use crate::{JobKey, Kind};
+
+/// What is wrong with a message or an identifier.
 #[derive(Debug, thiserror::Error)]
 pub enum ContractError {
     /// A text that should be an identifier is not one.
@@ -30,7 +32,7 @@ pub enum ContractError {
     Decode {
         /// Which message.
         what: &'static str,
-        /// The decoder's words.
+        /// What the decoder said.
         reason: String,
     },
     /// A message above [`crate::MAX_MESSAGE_BYTES`].
@@ -45,5 +47,27 @@ pub enum ContractError {
         found: usize,
         /// The limit in bytes.
         limit: usize,
+    },
+    /// Inputs that are not those of the job's kind.
+    #[error("input `{role}` of a {kind} job: found {found}, expected {expected}")]
+    Role {
+        /// The job's kind.
+        kind: Kind,
+        /// The role.
+        role: String,
+        /// What was found in that role.
+        found: String,
+        /// What the kind reads.
+        expected: String,
+    },
+    /// A job or manifest of another kind than the one that can be used.
+    #[error("{key} is a {found} job, expected a {expected} job")]
+    OtherKind {
+        /// The job.
+        key: JobKey,
+        /// Its kind.
+        found: Kind,
+        /// The kind that can be used.
+        expected: Kind,
     },
 }

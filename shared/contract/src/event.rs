@@ -1,8 +1,8 @@
-//! What happened: events, heartbeats of workers, dead letters.
+//! What happened: events, dead letters, heartbeats of workers.
 
-use crate::{Job, JobKey, Kind};
-use serde::{Deserialize, Serialize};
-use std::fmt;
+use crate::{Attempt, ContractError, Job, JobKey, Kind};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{fmt, str::FromStr};
 
 /// What an event says about its job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -10,7 +10,7 @@ use std::fmt;
 pub enum EventWhat {
     /// A worker began an attempt.
     Started,
-    /// How far it is.
+    /// How far the attempt is.
     Progress,
     /// A manifest exists.
     Done,
@@ -18,7 +18,7 @@ pub enum EventWhat {
     Failed,
     /// An attempt finished after another had won; its result was discarded.
     Superseded,
-    /// The job lies among the dead letters.
+    /// The job was moved to the dead letters.
     Dead,
 }
 impl fmt::Display for EventWhat {
@@ -34,7 +34,92 @@ impl fmt::Display for EventWhat {
     }
 }
 
-/// One event. Readers are idempotent: what counts is the manifest, an event only wakes them.
+/// The attempt that an event is about: an [`Attempt`], or in events of progress only the delivery
+/// that it works on. Text `<sequence>-<delivery>-<ULID>` or `<sequence>-<delivery>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventAttempt {
+    /// See [`Attempt::sequence`].
+    pub sequence: u64,
+    /// See [`Attempt::delivery`].
+    pub delivery: u64,
+    /// See [`Attempt::ulid`]; absent in events of progress.
+    pub ulid: Option<ulid::Ulid>,
+}
+
+impl EventAttempt {
+    /// A delivery whose attempt is not named.
+    pub fn of_delivery(sequence: u64, delivery: u64) -> Self {
+        Self {
+            sequence,
+            delivery,
+            ulid: None,
+        }
+    }
+}
+impl From<&Attempt> for EventAttempt {
+    fn from(attempt: &Attempt) -> Self {
+        Self {
+            sequence: attempt.sequence,
+            delivery: attempt.delivery,
+            ulid: Some(attempt.ulid),
+        }
+    }
+}
+impl fmt::Display for EventAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.sequence, self.delivery)?;
+        match self.ulid {
+            Some(ulid) => write!(f, "-{ulid}"),
+            None => Ok(()),
+        }
+    }
+}
+impl FromStr for EventAttempt {
+    type Err = ContractError;
+    fn from_str(text: &str) -> Result<Self, ContractError> {
+        let malformed = || ContractError::Malformed {
+            what: "attempt of an event",
+            found: text.chars().take(80).collect(),
+            expected: "<sequence>-<delivery>, with or without -<ULID>",
+        };
+        let mut parts = text.splitn(3, '-');
+        let mut number = || parts.next().and_then(|part| part.parse().ok());
+        let (sequence, delivery) = number().zip(number()).ok_or_else(malformed)?;
+        let ulid = parts.next().map(str::parse).transpose();
+        Ok(Self {
+            sequence,
+            delivery,
+            ulid: ulid.map_err(|_| malformed())?,
+        })
+    }
+}
+
+/// On the wire: its text, empty for none.
+mod attempt_text {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(
+        attempt: &Option<EventAttempt>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match attempt {
+            Some(attempt) => to.collect_str(attempt),
+            None => to.serialize_str(""),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<EventAttempt>, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(serde::de::Error::custom)
+    }
+}
+
+/// One event. Readers are idempotent: what counts is the manifest, an event only tells them to look.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// [`crate::SCHEMA_VERSION`] of the writer.
@@ -45,8 +130,9 @@ pub struct Event {
     pub kind: Kind,
     /// What happened.
     pub what: EventWhat,
-    /// Which attempt, as text; empty when none is involved (a cache hit).
-    pub attempt: String,
+    /// Which attempt; absent when none is involved (a cache hit).
+    #[serde(with = "attempt_text")]
+    pub attempt: Option<EventAttempt>,
     /// Which worker process.
     pub worker: String,
     /// Unix time in milliseconds.
@@ -68,19 +154,19 @@ pub struct Event {
     pub message: String,
 }
 
-/// How a failed attempt is treated; only this decides between nak, term and alarm.
+/// How a failed attempt is treated; only this decides between a later retry, a dead letter and an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// The world was in the way (store, broker, disk): again later.
+    /// The environment failed (store, broker, disk): tried again later.
     Retry,
-    /// The job itself is wrong (bad input, impossible parameters): never again by itself.
+    /// The job itself is wrong (bad input, impossible parameters): not tried again by itself.
     Reject,
-    /// The program is wrong (panic, broken invariant): again, and loudly.
+    /// The program is wrong (panic, broken invariant): tried again, with an alert.
     Bug,
 }
 
-/// A job that nobody could do, with the reason, as it lies in the DEAD stream.
+/// A job that will not be tried again by itself, with the reason, as stored in the DEAD stream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
     /// [`crate::SCHEMA_VERSION`] of the writer.
@@ -106,7 +192,7 @@ pub struct DeadLetter {
     pub raw: Vec<u8>,
 }
 
-/// What a running worker process says of itself, kept in the `workers` bucket with a time to live.
+/// The state of a running worker process, kept in the `workers` bucket with a time to live.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// Unique per process.
@@ -117,7 +203,7 @@ pub struct Heartbeat {
     pub host: String,
     /// Process id.
     pub pid: u32,
-    /// Job in hand, if any.
+    /// The job that it works on, if any.
     pub job: Option<JobKey>,
     /// Its kind.
     pub kind: Option<Kind>,
@@ -127,10 +213,10 @@ pub struct Heartbeat {
     pub total: u64,
     /// Unit of both.
     pub unit: String,
-    /// Unix time in milliseconds at which the job in hand began.
+    /// Unix time in milliseconds at which that job began.
     pub since_ms: u64,
     /// Program version.
     pub version: String,
-    /// Where its /metrics is.
+    /// Address of its `/metrics`.
     pub metrics: String,
 }

@@ -1,7 +1,8 @@
 //! The request message: one job.
 
 use crate::{
-    ContractError, Digest, JobKey, Kind, MAX_MESSAGE_BYTES, SCHEMA_VERSION, SweepId, params::*,
+    ContractError, Digest, Inputs, JobKey, JobKind, JobSpec, Kind, MAX_MESSAGE_BYTES,
+    SCHEMA_VERSION, SweepId,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -12,12 +13,12 @@ use std::{fmt, str::FromStr};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// A person waits.
+    /// Somebody waits for it.
     P0,
     /// The default.
     #[default]
     P1,
-    /// Whenever there is room.
+    /// Whenever workers are free.
     P2,
 }
 impl Priority {
@@ -52,7 +53,8 @@ impl FromStr for Priority {
 /// What a job reads: the manifest of an earlier job, pinned by the digest of its outputs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// What it is for: `images`, `features`, `condition`, `previous`, `shard/00007`, …
+    /// What it is for: `images`, `features`, `condition`, `shard/00007`, …; a field of the kind's
+    /// inputs struct ([`JobKind::Inputs`]).
     pub role: String,
     /// Which manifest.
     pub key: JobKey,
@@ -74,80 +76,6 @@ pub struct Hints {
     pub label: String,
 }
 
-/// The parameters of a job by kind: everything beside the inputs that its result depends on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum JobSpec {
-    /// See [`ImportParams`]. No inputs.
-    Import(ImportParams),
-    /// See [`AdaptParams`]. Inputs: `images` (Import).
-    Adapt(AdaptParams),
-    /// See [`FitParams`]. Inputs: `images` (Import).
-    Fit(FitParams),
-    /// See [`ExtractParams`]. Inputs: `images` (Import or SampleSet), `fit` (Fit) for fitted
-    /// extractors, `adapted` (Adapt) for adapted ones: their weights are its
-    /// `backbone.safetensors`.
-    Extract(ExtractParams),
-    /// See [`FeaturesParams`]. Inputs: `shard/<index>` (Extract), in order.
-    Features(FeaturesParams),
-    /// See [`FeatureEvaluationParams`]. Inputs: `features` (Features), `images` (Import) with labels.
-    #[serde(rename = "judge")]
-    FeatureEvaluation(FeatureEvaluationParams),
-    /// See [`NeighboursParams`]. Inputs: `features` (Features); to merge parts `part/<index>`
-    /// (Neighbours) of each one, in order.
-    Neighbours(NeighboursParams),
-    /// See [`ClusterParams`]. Inputs: `features` (Features), `neighbours` (Neighbours) for TEMI,
-    /// `images` (Import) for ground truth and, where labels exist, for the quality scores.
-    Cluster(ClusterParams),
-    /// See [`BoundParams`]. Inputs: `images` (Import), `probe/<C>/<seed>` (Cluster) of every probe
-    /// so far.
-    Bound(BoundParams),
-    /// See [`TrainParams`]. Inputs: `images` (Import), `condition` (Cluster) unless unconditional,
-    /// `previous` (Train) unless it is the first segment.
-    Train(TrainParams),
-    /// See [`SampleParams`]. Inputs: `weights` (Train), `condition` (Cluster) unless unconditional.
-    Sample(SampleParams),
-    /// See [`SampleSetParams`]. Inputs: `shard/<index>` (Sample), in order.
-    SampleSet(SampleSetParams),
-    /// See [`MeasureParams`]. Inputs: `images` (Import or SampleSet), `fit` (Fit) for fitted
-    /// extractors.
-    Measure(MeasureParams),
-    /// See [`ReferenceParams`]. Inputs: `shard/<index>` (Measure), in order.
-    Reference(ReferenceParams),
-    /// See [`ScoreParams`]. Inputs: `reference` (Reference), `shard/<index>` (Measure) of the
-    /// sample set, in order, `unconditional` (Reference over a sample set) where `ufd` is asked
-    /// for, and `test` (Reference over the test split) where `auroc` or `ct` is
-    /// ([`crate::metrics::Against::roles`]). A metric whose input is absent gets a score without
-    /// value.
-    Score(ScoreParams),
-    /// See [`ReportParams`]. Inputs: everything the report was made from.
-    Report(ReportParams),
-}
-
-impl JobSpec {
-    /// The kind of these parameters.
-    pub fn kind(&self) -> Kind {
-        match self {
-            JobSpec::Import(_) => Kind::Import,
-            JobSpec::Adapt(_) => Kind::Adapt,
-            JobSpec::Fit(_) => Kind::Fit,
-            JobSpec::Extract(_) => Kind::Extract,
-            JobSpec::Features(_) => Kind::Features,
-            JobSpec::FeatureEvaluation(_) => Kind::FeatureEvaluation,
-            JobSpec::Neighbours(_) => Kind::Neighbours,
-            JobSpec::Cluster(_) => Kind::Cluster,
-            JobSpec::Bound(_) => Kind::Bound,
-            JobSpec::Train(_) => Kind::Train,
-            JobSpec::Sample(_) => Kind::Sample,
-            JobSpec::SampleSet(_) => Kind::SampleSet,
-            JobSpec::Measure(_) => Kind::Measure,
-            JobSpec::Reference(_) => Kind::Reference,
-            JobSpec::Score(_) => Kind::Score,
-            JobSpec::Report(_) => Kind::Report,
-        }
-    }
-}
-
 /// One unit of work, as it travels through the queue (MessagePack with named fields).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -157,7 +85,7 @@ pub struct Job {
     pub key: JobKey,
     /// Parameters.
     pub spec: JobSpec,
-    /// What it reads, in a fixed order.
+    /// What it reads, in the order of the kind's inputs struct.
     pub inputs: Vec<Input>,
     /// Urgency.
     #[serde(default)]
@@ -206,9 +134,13 @@ impl Job {
         self.spec.kind()
     }
 
-    /// The input with this role.
-    pub fn input(&self, role: &str) -> Option<&Input> {
-        self.inputs.iter().find(|input| input.role == role)
+    /// Its inputs, where it is a job of kind `K`.
+    ///
+    /// # Errors
+    /// [`ContractError::OtherKind`] for a job of another kind, [`ContractError::Role`] for inputs
+    /// that are not those of this kind.
+    pub fn inputs_of<K: JobKind>(&self) -> Result<K::Inputs<&Input>, ContractError> {
+        typed_inputs::<K>(&self.key, self.kind(), &self.inputs)
     }
 
     /// Encoded bytes.
@@ -268,4 +200,21 @@ impl Job {
         }
         Ok(job)
     }
+}
+
+/// The inputs of the job `key` as those of kind `K`.
+pub(crate) fn typed_inputs<'a, K: JobKind>(
+    key: &JobKey,
+    found: Kind,
+    inputs: &'a [Input],
+) -> Result<K::Inputs<&'a Input>, ContractError> {
+    if found != K::KIND {
+        return Err(ContractError::OtherKind {
+            key: key.clone(),
+            found,
+            expected: K::KIND,
+        });
+    }
+    let roles = inputs.iter().map(|input| (input.role.as_str(), input));
+    K::Inputs::from_roles(K::KIND, roles)
 }

@@ -1,44 +1,49 @@
-//! What is said: messages, identifiers, subjects, object keys, manifests and the sweep file of
-//! C-EDM.
+//! What the processes of C-EDM say to each other: messages, identifiers, subjects, object keys and
+//! manifests.
 //!
 //! Pure data. No I/O, no async, no tensors; nothing of ours is imported here and every other crate
-//! may import it. A reader who knows [`Job`], [`Manifest`] and [`Kind`] knows every hop of the
+//! may import it. A reader who knows [`Job`], [`Manifest`] and [`Kind`] knows every step of the
 //! system: one request message, one result manifest, one object prefix, one metric prefix.
+//!
+//! What all kinds of job share stands at the root; what belongs to one kind (parameters, inputs,
+//! result, names of outputs and tensors) in its module of [`kinds`], one file each, and is imported
+//! from there.
 
 #![forbid(unsafe_code)]
 
 mod error;
 mod event;
+mod extractor;
 mod ids;
+mod inputs;
 mod job;
-mod kind;
+pub mod kinds;
 mod manifest;
 mod objects;
-pub mod params;
-mod results;
+mod outputs;
+mod service;
 mod subjects;
 
 pub use error::ContractError;
-pub use event::{DeadLetter, Event, EventWhat, FailureKind, Heartbeat};
+pub use event::{DeadLetter, Event, EventAttempt, EventWhat, FailureKind, Heartbeat};
+pub use extractor::{ExtractorSpec, Precision};
 pub use ids::{Attempt, Digest, JobKey, SweepId};
-pub use job::{Hints, Input, Job, JobSpec, Priority};
-pub use kind::{Kind, Service};
-pub use manifest::{Manifest, ObjectRef, Output, Software, Timings};
+pub use inputs::{Inputs, NoInputs, Role, RoleReader};
+pub use job::{Hints, Input, Job, Priority};
+pub use kinds::{JobKind, JobResult, JobSpec, Kind, ListedKind};
+pub use manifest::{Manifest, ObjectRef, Output, ShardRef, Software, Timings};
 pub use objects::{
     MAX_OBJECT_KEY, attempt_prefix, blob_key, checkpoint_key, checkpoint_prefix, manifest_key,
     output_key, sweep_key,
 };
-pub use results::{
-    AdaptResult, BoundDecision, BoundResult, ClusterQuality, ClusterResult,
-    FeatureEvaluationResult, FeatureSet, ImageSet, JobResult, MeasureResult, Probe,
-    ReferenceResult, SampleSetResult, Score, ScoreResult, ShardRef, TrainResult,
-};
+pub use outputs::{OutputName, Stability, TensorName};
+pub use service::Service;
 pub use subjects::{
     ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM, dead_subject,
     delay_subject, due_subject, event_subject, job_subject, parse_job_subject,
 };
 
-/// Version of every message and manifest written by this build. Readers refuse newer ones, and read
+/// Version of every message and manifest written by this build. Readers reject newer ones, and read
 /// older ones.
 pub const SCHEMA_VERSION: u32 = 1;
 

@@ -1,7 +1,8 @@
 //! The result record: one manifest per key, written last and never again.
 
 use crate::{
-    Attempt, ContractError, Digest, Input, JobKey, JobResult, JobSpec, Kind, SCHEMA_VERSION,
+    Attempt, ContractError, Digest, Input, JobKey, JobKind, JobResult, JobSpec, Kind, OutputName,
+    SCHEMA_VERSION, job::typed_inputs,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,6 +18,18 @@ pub struct ObjectRef {
     pub digest: Digest,
 }
 
+/// One shard of a sharded artefact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRef {
+    /// Where its bytes are.
+    #[serde(flatten)]
+    pub object: ObjectRef,
+    /// Index of its first row in the whole.
+    pub first: u64,
+    /// Number of rows.
+    pub count: u64,
+}
+
 /// One file that a job made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
@@ -29,6 +42,17 @@ pub struct Output {
     /// digest.
     #[serde(default)]
     pub volatile: bool,
+}
+
+impl Output {
+    /// The output `name`, stored as `object`.
+    pub fn new(name: OutputName, object: ObjectRef) -> Self {
+        Self {
+            name: name.as_str().to_owned(),
+            object,
+            volatile: name.is_volatile(),
+        }
+    }
 }
 
 /// When what happened, in Unix milliseconds.
@@ -113,8 +137,32 @@ impl Manifest {
     }
 
     /// The output with this name.
-    pub fn output(&self, name: &str) -> Option<&Output> {
-        self.outputs.iter().find(|output| output.name == name)
+    pub fn output(&self, name: OutputName) -> Option<&Output> {
+        self.outputs
+            .iter()
+            .find(|output| output.name == name.as_str())
+    }
+
+    /// Its parameters and result, where it is the result of a job of kind `K`.
+    ///
+    /// # Errors
+    /// [`ContractError::OtherKind`] for any other manifest.
+    pub fn as_kind<K: JobKind>(&self) -> Result<(&K, &K::Result), ContractError> {
+        K::in_spec(&self.spec)
+            .zip(K::in_result(&self.result))
+            .ok_or_else(|| ContractError::OtherKind {
+                key: self.key.clone(),
+                found: self.kind(),
+                expected: K::KIND,
+            })
+    }
+
+    /// What it was made from, where it is the result of a job of kind `K`.
+    ///
+    /// # Errors
+    /// As [`crate::Job::inputs_of`].
+    pub fn inputs_of<K: JobKind>(&self) -> Result<K::Inputs<&Input>, ContractError> {
+        typed_inputs::<K>(&self.key, self.kind(), &self.inputs)
     }
 
     /// This manifest as an input in the given role.

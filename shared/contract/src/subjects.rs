@@ -6,11 +6,11 @@ use crate::{ContractError, EventWhat, JobKey, Kind, Priority};
 pub const JOBS_STREAM: &str = "JOBS";
 /// Retries that wait for their time.
 pub const DELAYS_STREAM: &str = "DELAYS";
-/// What happened, for days to weeks.
+/// Events, kept for days to weeks.
 pub const EVENTS_STREAM: &str = "EVENTS";
 /// The broker's advisories about jobs it gave up on.
 pub const ADVISORIES_STREAM: &str = "ADVISORIES";
-/// Jobs that nobody could do.
+/// Dead letters: jobs that will not be tried again by themselves.
 pub const DEAD_STREAM: &str = "DEAD";
 
 /// `cedm.job.<kind>.<p0,p1,p2>.<key>`: the key is the last token, so that the stream holds one

@@ -1,7 +1,7 @@
 //! Which network: the constructor arguments of the published SongUNet, free of presets.
 
 use crate::DiffusionError;
-use cedm_contract::params::{Embedding, NetworkSpec};
+use cedm_contract::kinds::train::{Embedding, NetworkSpec};
 
 /// SongUNet under EDM preconditioning (spec §7.1, §7.3). Finer than [`NetworkSpec`]: NCSN++ and
 /// DDPM++ are two settings of it.

@@ -11,7 +11,7 @@ pub use draws::{Draws, Transform};
 pub use geometry::{geometric, padding_of};
 
 use crate::learner::upload;
-use cedm_contract::params::AugmentParams;
+use cedm_contract::kinds::train::AugmentParams;
 use std::f64::consts::PI;
 use tch::{Kind, Tensor};
 

@@ -13,7 +13,7 @@ use crate::{
     scaling::LossScale,
     schedule,
 };
-use cedm_contract::params::{OptimiserParams, Precision};
+use cedm_contract::{Precision, kinds::train::OptimiserParams};
 use tch::{Device, Kind, Tensor};
 
 /// Copies to the device without waiting for it: the copy takes its place among the device's work,

@@ -10,7 +10,7 @@ pub use guidance::Guide;
 pub use seeds::{Drawn, LabelSupply, draw};
 
 use crate::DiffusionError;
-use cedm_contract::params::{SamplerParams, Solver};
+use cedm_contract::kinds::sample::{SamplerParams, Solver};
 use tch::{Kind, Tensor};
 
 /// What happens inside [`solve`], for those who want to look.

@@ -1,6 +1,6 @@
 //! Loss scaling for float16: keeps small gradients above the smallest float16 (spec §7.4).
 
-use cedm_contract::params::Precision;
+use cedm_contract::Precision;
 use tch::{Kind, Tensor};
 
 /// Clean steps after which the scale doubles.

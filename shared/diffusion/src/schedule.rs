@@ -1,6 +1,6 @@
 //! Learning rate and EMA by images seen (spec §7.5). `nimg` is always the count before the step.
 
-use cedm_contract::params::OptimiserParams;
+use cedm_contract::kinds::train::OptimiserParams;
 
 /// lr · min(nimg / ramp, 1): the very first step has rate 0.
 pub fn learning_rate(params: &OptimiserParams, nimg: u64) -> f64 {

@@ -15,8 +15,8 @@ use crate::{
     stream::{self, Purpose},
 };
 use cedm_contract::{
-    Digest,
-    params::{AugmentParams, NetworkSpec, OptimiserParams, Precision},
+    Digest, Precision,
+    kinds::train::{AugmentParams, NetworkSpec, OptimiserParams},
 };
 use tch::{Device, Kind, Tensor};
 

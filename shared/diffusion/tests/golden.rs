@@ -1,7 +1,7 @@
 //! The golden numbers of the specification's appendix C: network, embedding, time grid, solver,
 //! augmentation.
 
-use cedm_contract::params::{SamplerParams, Solver};
+use cedm_contract::kinds::sample::{SamplerParams, Solver};
 use cedm_diffusion::{
     Architecture, ImagePath, Labels, Mode, Network, Parameters,
     augment::{AugmentPipe, Draws, Transform},

@@ -1,8 +1,12 @@
 //! Training runs: bit-exact resume, what a cut into rounds may change, samples that do not depend
 //! on their shard, clear errors.
 
-use cedm_contract::params::{
-    AugmentParams, NetworkSpec, OptimiserParams, Precision, SamplerParams,
+use cedm_contract::{
+    Precision,
+    kinds::{
+        sample::SamplerParams,
+        train::{AugmentParams, NetworkSpec, OptimiserParams},
+    },
 };
 
 use cedm_diffusion::{

@@ -5,7 +5,7 @@ mod blur;
 mod colour;
 
 use blur::blur;
-use cedm_contract::params::DinoParams;
+use cedm_contract::kinds::adapt::DinoParams;
 use cedm_images::{
     Picture,
     pillow::{Filter, resize},

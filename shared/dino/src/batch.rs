@@ -5,7 +5,7 @@ use crate::{
     images::ImageSource,
     random::{order_stream, view_stream},
 };
-use cedm_contract::params::DinoParams;
+use cedm_contract::kinds::adapt::DinoParams;
 use cedm_nets::preprocess::IMAGENET;
 use rand::seq::SliceRandom;
 use std::thread;

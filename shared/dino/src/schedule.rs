@@ -1,7 +1,7 @@
 //! What changes from step to step: learning rate, weight decay, teacher momentum, teacher
 //! temperature.
 
-use cedm_contract::params::DinoParams;
+use cedm_contract::kinds::adapt::DinoParams;
 
 /// The batch size that the learning rate is given for; other batches scale it in proportion, as
 /// upstream does (Goyal et al. 2017, §2.1).

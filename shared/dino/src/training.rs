@@ -7,7 +7,7 @@ use crate::{
     network::{Network, is_trainable},
     optimiser::{AdamW, follow},
 };
-use cedm_contract::params::{DinoParams, ExtractorSpec};
+use cedm_contract::{ExtractorSpec, kinds::adapt::DinoParams};
 use cedm_nets::{
     Architecture, Weights,
     vit::{FeedForward, Vit, VitConfig, unchunked},

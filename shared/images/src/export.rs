@@ -2,7 +2,7 @@
 //! (spec §9).
 
 use crate::{ImageError, shard::read_shard};
-use cedm_contract::ImageSet;
+use cedm_contract::kinds::import::ImageSet;
 use npyz::WriterBuilder;
 use std::{
     collections::BTreeMap,

@@ -7,7 +7,10 @@ use crate::{
     shard::{Shard, read_shard, write_shard},
     source,
 };
-use cedm_contract::{Digest, ImageSet, ShardRef, params::ImportParams};
+use cedm_contract::{
+    Digest, ShardRef,
+    kinds::import::{ImageSet, ImportParams, NAMES},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, OpenOptions},
@@ -76,7 +79,6 @@ impl Imported {
 /// File of [`Imported`] in the folder.
 const RECORD: &str = "import.json";
 /// File of the images' names.
-const NAMES: &str = "names.jsonl";
 /// Images decoded between two reports of progress.
 const CHUNK: usize = 512;
 

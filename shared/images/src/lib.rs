@@ -1,7 +1,7 @@
 //! The bytes: data sets in, immutable shards of uint8 images out. No tensors.
 //!
 //! [`import`] reads EDM archives, image folders, CIFAR archives, tar files, WebDataset shards and
-//! numpy arrays, and writes a folder of safetensors shards with an [`cedm_contract::ImageSet`] over
+//! numpy arrays, and writes a folder of safetensors shards with an [`cedm_contract::kinds::import::ImageSet`] over
 //! them. [`read_shard`] reads one shard back. [`export_edm_archive`] writes a set as an archive
 //! that the EDM tools read, [`export_npz`] and [`export_folder`] as evaluation suites do.
 //! [`pillow`] resizes exactly as Pillow does, [`framing`] crops as torchvision and the EDM tool do.

@@ -12,7 +12,7 @@ use crate::{
     vit::{Vit, VitConfig},
     weights::Encoder,
 };
-use cedm_contract::params::{ExtractorSpec, Precision};
+use cedm_contract::{ExtractorSpec, Precision};
 use std::path::Path;
 use tch::{CModule, Device, Kind, Tensor};
 

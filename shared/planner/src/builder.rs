@@ -1,100 +1,72 @@
-//! Puts the plan together node by node: gives a job its key when its inputs are known, and a reason
-//! to wait when not.
+//! Puts the plan together node by node: a job gets its key once its inputs are done, and a reason to
+//! wait until then.
 
-use crate::{Cell, Knowledge, Node, Plan, State, Work};
-use cedm_contract::{Hints, Input, Job, JobSpec, Kind, Manifest};
+use crate::{Cell, Node, ObservedState, Plan, State, Work};
+use cedm_contract::{Hints, Input, Inputs, Job, JobKey, JobKind, JobSpec, Kind, Manifest};
 use cedm_sweep::Sweep;
 use std::collections::{BTreeSet, HashMap};
 
-/// Something that a node reads.
+/// A node that another one reads.
 #[derive(Clone, Copy)]
-pub(crate) enum Dep<'k> {
-    /// Its manifest.
+pub(crate) enum Dependency<'k> {
+    /// It is done: its manifest.
     Done(&'k Manifest),
-    /// The node that is not done, by index.
+    /// It is not done: its index in the plan.
     Open(usize),
 }
 
-impl<'k> Dep<'k> {
-    /// The manifest, once there.
+impl<'k> Dependency<'k> {
+    /// Its manifest, once it is done.
     pub(crate) fn done(self) -> Option<&'k Manifest> {
         match self {
-            Dep::Done(manifest) => Some(manifest),
-            Dep::Open(_) => None,
+            Dependency::Done(manifest) => Some(manifest),
+            Dependency::Open(_) => None,
         }
     }
 }
 
-/// A node to be added.
-pub(crate) struct Draft<'k> {
+/// A node to be added: what it is called, where it belongs and how much work it is.
+pub(crate) struct NodeDraft {
     id: String,
-    kind: Kind,
     cell: Option<Cell>,
     space: Option<String>,
     work: Work,
-    reads: Vec<(String, Dep<'k>)>,
 }
 
-impl<'k> Draft<'k> {
-    pub(crate) fn new(id: impl Into<String>, kind: Kind, work: Work) -> Self {
+impl NodeDraft {
+    pub(crate) fn new(id: impl Into<String>, work: Work) -> Self {
         Self {
             id: id.into(),
-            kind,
             cell: None,
             space: None,
             work,
-            reads: Vec::new(),
         }
     }
+    /// Coordinates in the sweep.
     pub(crate) fn cell(mut self, cell: &Cell) -> Self {
         self.cell = Some(cell.clone());
         self
     }
+    /// Name of the evaluation feature space.
     pub(crate) fn space(mut self, space: &str) -> Self {
         self.space = Some(space.to_owned());
         self
     }
-    pub(crate) fn reads(mut self, role: impl Into<String>, dep: Dep<'k>) -> Self {
-        self.reads.push((role.into(), dep));
-        self
-    }
-    /// Reads all shards in order, in roles `shard/<index>`.
-    pub(crate) fn shards(mut self, shards: Vec<Dep<'k>>) -> Self {
-        self.reads.extend(
-            shards
-                .into_iter()
-                .enumerate()
-                .map(|(index, dep)| (shard_role(index), dep)),
-        );
-        self
-    }
-    /// Reads something that may not be asked for.
-    pub(crate) fn maybe(self, role: &str, dep: Option<Dep<'k>>) -> Self {
-        match dep {
-            Some(dep) => self.reads(role, dep),
-            None => self,
-        }
-    }
 }
 
-/// `shard/00007`.
-fn shard_role(index: usize) -> String {
-    format!("shard/{index:05}")
-}
-
-/// The plan in the making.
-pub(crate) struct Builder<'k> {
+/// A plan that nodes are added to.
+pub(crate) struct PlanBuilder<'k> {
     pub(crate) sweep: &'k Sweep,
-    known: &'k dyn Knowledge,
+    observed: &'k dyn ObservedState,
     nodes: Vec<Node>,
     by_id: HashMap<String, usize>,
 }
 
-impl<'k> Builder<'k> {
-    pub(crate) fn new(sweep: &'k Sweep, known: &'k dyn Knowledge) -> Self {
+impl<'k> PlanBuilder<'k> {
+    pub(crate) fn new(sweep: &'k Sweep, observed: &'k dyn ObservedState) -> Self {
         Self {
             sweep,
-            known,
+            observed,
             nodes: Vec::new(),
             by_id: HashMap::new(),
         }
@@ -108,50 +80,46 @@ impl<'k> Builder<'k> {
     }
 
     /// The node with this id, if it was added before.
-    pub(crate) fn existing(&self, id: &str) -> Option<Dep<'k>> {
-        self.by_id.get(id).map(|index| self.dep(*index))
+    pub(crate) fn existing(&self, id: &str) -> Option<Dependency<'k>> {
+        self.by_id.get(id).map(|index| self.dependency(*index))
     }
 
-    /// Adds a node (once per id). `spec` is asked for only when everything it reads is done; an
-    /// error makes the node dead.
-    pub(crate) fn add(
+    /// Adds a job of kind `K` (once per id). Its parameters are asked for only when everything that
+    /// it reads is done; an error makes the node dead.
+    pub(crate) fn add<K: JobKind>(
         &mut self,
-        draft: Draft<'k>,
-        spec: impl FnOnce() -> Result<JobSpec, String>,
-    ) -> Dep<'k> {
-        if let Some(dep) = self.existing(&draft.id) {
-            return dep;
+        draft: NodeDraft,
+        inputs: K::Inputs<Dependency<'k>>,
+        params: impl FnOnce() -> Result<K, String>,
+    ) -> Dependency<'k> {
+        if let Some(dependency) = self.existing(&draft.id) {
+            return dependency;
         }
-        let open: Vec<usize> = draft
-            .reads
-            .iter()
-            .filter_map(|(_, dep)| {
-                if let Dep::Open(index) = dep {
-                    Some(*index)
-                } else {
-                    None
-                }
-            })
-            .collect();
+        let mut done = Vec::new();
+        let mut open = Vec::new();
+        for (role, dependency) in inputs.into_roles() {
+            match dependency {
+                Dependency::Done(manifest) => done.push(manifest.as_input(role)),
+                Dependency::Open(index) => open.push(index),
+            }
+        }
         let (job, state) = if open.is_empty() {
-            match spec() {
-                Ok(spec) => self.keyed(&draft, spec),
+            match params() {
+                Ok(params) => self.keyed(&draft, params.into(), done),
                 Err(reason) => (None, State::Dead { reason }),
             }
         } else {
             (None, self.held_up(&open))
         };
-        let Draft {
+        let NodeDraft {
             id,
-            kind,
             cell,
             space,
             work,
-            ..
         } = draft;
         self.push(Node {
             id,
-            kind,
+            kind: K::KIND,
             cell,
             space,
             job,
@@ -160,18 +128,45 @@ impl<'k> Builder<'k> {
         })
     }
 
-    /// A node that stands for an import: its key was given at submission.
-    pub(crate) fn given(
+    /// Adds a node that nobody can do, with the reason.
+    pub(crate) fn add_dead(
+        &mut self,
+        draft: NodeDraft,
+        kind: Kind,
+        reason: String,
+    ) -> Dependency<'k> {
+        if let Some(dependency) = self.existing(&draft.id) {
+            return dependency;
+        }
+        let NodeDraft {
+            id,
+            cell,
+            space,
+            work,
+        } = draft;
+        self.push(Node {
+            id,
+            kind,
+            cell,
+            space,
+            job: None,
+            state: State::Dead { reason },
+            work,
+        })
+    }
+
+    /// Adds an import: its key was given at submission.
+    pub(crate) fn add_import(
         &mut self,
         id: String,
-        key: &cedm_contract::JobKey,
+        key: &JobKey,
         missing: String,
-    ) -> Dep<'k> {
-        let state = match self.known.manifest(key) {
+    ) -> Dependency<'k> {
+        let state = match self.observed.manifest(key) {
             Some(manifest) => self.done(manifest),
             None => State::Dead { reason: missing },
         };
-        let job = self.known.manifest(key).map(|manifest| Job {
+        let job = self.observed.manifest(key).map(|manifest| Job {
             schema: manifest.schema,
             key: manifest.key.clone(),
             spec: manifest.spec.clone(),
@@ -194,35 +189,33 @@ impl<'k> Builder<'k> {
         })
     }
 
-    fn push(&mut self, node: Node) -> Dep<'k> {
+    fn push(&mut self, node: Node) -> Dependency<'k> {
         let index = self.nodes.len();
         self.by_id.insert(node.id.clone(), index);
         self.nodes.push(node);
-        self.dep(index)
+        self.dependency(index)
     }
 
-    fn dep(&self, index: usize) -> Dep<'k> {
+    fn dependency(&self, index: usize) -> Dependency<'k> {
         let node = &self.nodes[index];
         let manifest = match (&node.state, &node.job) {
-            (State::Done { .. }, Some(job)) => self.known.manifest(&job.key),
+            (State::Done { .. }, Some(job)) => self.observed.manifest(&job.key),
             _ => None,
         };
-        manifest.map_or(Dep::Open(index), Dep::Done)
+        manifest.map_or(Dependency::Open(index), Dependency::Done)
     }
 
-    fn keyed(&self, draft: &Draft<'k>, spec: JobSpec) -> (Option<Job>, State) {
-        let inputs: Vec<Input> = draft
-            .reads
-            .iter()
-            .filter_map(|(role, dep)| dep.done().map(|manifest| manifest.as_input(role)))
-            .collect();
+    fn keyed(&self, draft: &NodeDraft, spec: JobSpec, inputs: Vec<Input>) -> (Option<Job>, State) {
         let hints = Hints {
             checkpoint_every_s: None,
             sweep: Some(self.sweep.id.clone()),
             label: draft.id.clone(),
         };
         let job = Job::new(spec, inputs, self.sweep.spec.priority, hints);
-        let state = match (self.known.manifest(&job.key), self.known.dead(&job.key)) {
+        let state = match (
+            self.observed.manifest(&job.key),
+            self.observed.dead(&job.key),
+        ) {
             (Some(manifest), _) => self.done(manifest),
             (None, Some(reason)) => State::Dead {
                 reason: reason.to_owned(),
@@ -239,7 +232,7 @@ impl<'k> Builder<'k> {
         }
     }
 
-    /// Waiting for these nodes, or blocked when one of them will not come.
+    /// Waiting for these nodes, or blocked when one of them is dead or blocked.
     fn held_up(&self, open: &[usize]) -> State {
         let mut roots = BTreeSet::new();
         for index in open {

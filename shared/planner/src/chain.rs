@@ -1,36 +1,43 @@
-//! The walk of a batch, as nodes: images → features → clusters ⇄ bound → networks → samples →
-//! scores → report.
+//! The jobs of a sweep in the order of the pipeline: images → features → clusters ⇄ bound →
+//! networks → samples → scores → report.
 
+mod bound;
 mod clusters;
 mod features;
 mod networks;
 mod scores;
 
 use crate::{
-    State, Work,
-    builder::{Builder, Dep, Draft},
+    Node, State, Work,
+    builder::{Dependency, NodeDraft, PlanBuilder},
 };
-use cedm_contract::{ImageSet, JobResult, JobSpec, Kind, params::ReportParams};
+use cedm_contract::{
+    JobKey, Kind,
+    kinds::{
+        import::{ImageSet, ImportParams},
+        report::{ReportInputs, ReportParams},
+    },
+};
 use cedm_sweep::{ClusteringSpec, Method};
 
-pub(crate) use clusters::lower_bound_clusters;
+pub(crate) use bound::lower_bound_clusters;
 
-/// The image sets, once known.
+/// An image set that is imported.
 #[derive(Clone, Copy)]
 pub(crate) struct Images<'k> {
-    pub(crate) dep: Dep<'k>,
+    pub(crate) dependency: Dependency<'k>,
     pub(crate) set: &'k ImageSet,
 }
 
 /// Adds every node of the sweep.
-pub(crate) fn build(b: &mut Builder<'_>) {
+pub(crate) fn build(b: &mut PlanBuilder<'_>) {
     let sweep = b.sweep;
     let name = &sweep.spec.image_set;
-    let Some(images) = given(b, name, &sweep.images) else {
+    let Some(images) = import(b, name, &sweep.images) else {
         return;
     };
     let test = sweep.test_images.as_ref().and_then(|key| {
-        given(
+        import(
             b,
             sweep.spec.test_set.as_deref().unwrap_or("test split"),
             key,
@@ -44,7 +51,7 @@ pub(crate) fn build(b: &mut Builder<'_>) {
         .iter()
         .any(|clustering| clusters_features(&clustering.method))
     {
-        features::judged(b, images, &sweep.spec.extractor);
+        features::evaluation(b, images, &sweep.spec.extractor);
     }
     for clustering in &sweep.spec.clusterings {
         for cell in clusters::cells(b, context, clustering) {
@@ -54,57 +61,54 @@ pub(crate) fn build(b: &mut Builder<'_>) {
     report(b);
 }
 
-/// What every part of the walk knows.
+/// What every part of the plan reads.
 #[derive(Clone, Copy)]
 pub(crate) struct PlanContext<'k> {
     pub(crate) images: Images<'k>,
     pub(crate) test: Option<Images<'k>>,
 }
 
-fn given<'k>(b: &mut Builder<'k>, name: &str, key: &cedm_contract::JobKey) -> Option<Images<'k>> {
+fn import<'k>(b: &mut PlanBuilder<'k>, name: &str, key: &JobKey) -> Option<Images<'k>> {
     let missing = format!("the image set `{name}` ({key}) is not in the store: import it again");
-    let dep = b.given(format!("import {name}"), key, missing);
-    match &dep.done()?.result {
-        JobResult::Import(set) => Some(Images { dep, set }),
-        _ => None,
-    }
+    let dependency = b.add_import(format!("import {name}"), key, missing);
+    let (_, set) = dependency.done()?.as_kind::<ImportParams>().ok()?;
+    Some(Images { dependency, set })
 }
 
-/// The report waits until nothing else moves; its inputs are everything it is made from.
-fn report(b: &mut Builder<'_>) {
+/// Kinds of job that the report is made from.
+const SHOWN: [Kind; 7] = [
+    Kind::Import,
+    Kind::FeatureEvaluation,
+    Kind::Cluster,
+    Kind::Bound,
+    Kind::Train,
+    Kind::SampleSet,
+    Kind::Score,
+];
+
+/// The report waits for every node that can still change; then its inputs are the results that it
+/// shows.
+fn report(b: &mut PlanBuilder<'_>) {
     let sweep = b.sweep.id.clone();
     let settled = b.nodes().iter().all(|node| node.state.is_settled());
-    let made_from = |kind: Kind| {
-        matches!(
-            kind,
-            Kind::Import
-                | Kind::FeatureEvaluation
-                | Kind::Cluster
-                | Kind::Bound
-                | Kind::Train
-                | Kind::SampleSet
-                | Kind::Score
-        )
+    let is_read = |node: &&Node| {
+        if settled {
+            SHOWN.contains(&node.kind) && matches!(node.state, State::Done { .. })
+        } else {
+            !node.state.is_settled()
+        }
     };
-    let mut draft = Draft::new(format!("report {sweep}"), Kind::Report, Work::one());
-    let ids: Vec<String> = b
+    let results = b
         .nodes()
         .iter()
-        .filter(|node| {
-            if settled {
-                made_from(node.kind) && matches!(node.state, State::Done { .. })
-            } else {
-                !node.state.is_settled()
-            }
-        })
-        .map(|node| node.id.clone())
+        .filter(is_read)
+        .filter_map(|node| Some((node.id.clone(), b.existing(&node.id)?)))
         .collect();
-    for id in ids {
-        if let Some(dep) = b.existing(&id) {
-            draft = draft.reads(id, dep);
-        }
-    }
-    b.add(draft, || Ok(JobSpec::Report(ReportParams { sweep })));
+    b.add(
+        NodeDraft::new(format!("report {sweep}"), Work::one()),
+        ReportInputs { results },
+        || Ok(ReportParams { sweep }),
+    );
 }
 
 /// What a person calls a network: "temi C=20", "unconditional".

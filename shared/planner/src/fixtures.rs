@@ -1,24 +1,39 @@
-//! For tests: a world in which every job succeeds at once, with results that look like real ones
-//! and depend on the job alone.
+//! For tests: manifests of jobs that succeed at once, with results that look like real ones and depend
+//! on the job alone.
 
-use crate::Known;
+use crate::Observed;
 use cedm_catalogue::metrics::metric;
 use cedm_contract::{
-    AdaptResult, Attempt, BoundDecision, BoundResult, ClusterResult, Digest,
-    FeatureEvaluationResult, FeatureSet, ImageSet, Job, JobKey, JobResult, JobSpec, Manifest,
-    MeasureResult, ObjectRef, Output, Probe, ReferenceResult, SampleSetResult, Score, ScoreResult,
-    ShardRef, Software, Timings, TrainResult,
-    params::{ClusterMethod, ImportParams},
+    Attempt, Digest, Job, JobKey, JobResult, JobSpec, Manifest, ObjectRef, Output, OutputName,
+    ShardRef, Software, Timings,
+    kinds::{
+        adapt::AdaptResult,
+        bound::{BoundDecision, BoundParams, BoundResult, Probe},
+        cluster::{self, ClusterMethod, ClusterParams, ClusterResult},
+        extract::ExtractResult,
+        feature_evaluation::FeatureEvaluationResult,
+        features::FeatureSet,
+        fit::FitResult,
+        import::{ImageSet, ImportParams},
+        measure::MeasureResult,
+        neighbours::NeighboursResult,
+        reference::ReferenceResult,
+        report::ReportResult,
+        sample::SampleResult,
+        sample_set::SampleSetResult,
+        score::{Score, ScoreParams, ScoreResult},
+        train::{self, TrainResult},
+    },
 };
 use cedm_sweep::{Sweep, SweepSpec};
 use std::collections::BTreeMap;
 
 pub(crate) const SUBMITTED_MS: u64 = 1_000_000;
 
-/// Images of the fabricated set.
+/// Images of the made-up set.
 pub(crate) const IMAGES: u64 = 1_797;
 
-/// Clusters that the fabricated images fill at most.
+/// Clusters that the made-up images fill at most.
 pub(crate) const FILLED: u32 = 43;
 
 pub(crate) const TOML: &str = r#"
@@ -55,13 +70,13 @@ extractor = { name = "pca", dim = 16 }
 metrics = ["fd", "ufd", "precision"]
 "#;
 
-/// A sweep on the fabricated images, and the knowledge that these are imported.
-pub(crate) fn sweep(id: &str, toml: &str) -> (Sweep, Known) {
+/// A sweep on the made-up images, and a state in which these are imported.
+pub(crate) fn sweep(id: &str, toml: &str) -> (Sweep, Observed) {
     let spec = SweepSpec::parse(toml).unwrap_or_else(|error| panic!("{error}"));
     let import = manifest_of(&import(), JobResult::Import(image_set()), 1);
-    let mut known = Known::default();
+    let mut observed = Observed::default();
     let key = import.key.clone();
-    known.learn(import);
+    observed.record(import);
     (
         Sweep::new(
             id.parse().unwrap(),
@@ -71,7 +86,7 @@ pub(crate) fn sweep(id: &str, toml: &str) -> (Sweep, Known) {
             SUBMITTED_MS,
             toml.to_owned(),
         ),
-        known,
+        observed,
     )
 }
 
@@ -142,19 +157,14 @@ fn shards(count: u64, size: u64, name: &str) -> Vec<ShardRef> {
 }
 
 /// The manifest that the right service would write.
-pub(crate) fn perform(job: &Job, known: &Known) -> Manifest {
-    manifest_of(job, result_of(job, known), SUBMITTED_MS + 500)
+pub(crate) fn perform(job: &Job, observed: &Observed) -> Manifest {
+    manifest_of(job, result_of(job, observed), SUBMITTED_MS + 500)
 }
 
 fn manifest_of(job: &Job, result: JobResult, finished_ms: u64) -> Manifest {
-    let output = |name: &str| Output {
-        name: name.to_owned(),
-        object: object(&format!("{}/{name}", job.key)),
-        volatile: name == "curve.json",
-    };
-    let outputs: Vec<Output> = ["assignments.safetensors", "ema.safetensors", "curve.json"]
-        .map(output)
-        .into();
+    let output = |name: OutputName| Output::new(name, object(&format!("{}/{name}", job.key)));
+    let outputs = [cluster::ASSIGNMENTS, train::EMA, train::CURVE].map(output);
+    let outputs = Vec::from(outputs);
     Manifest {
         schema: 1,
         key: job.key.clone(),
@@ -207,18 +217,14 @@ fn clustered(clusters: u32, used: u32) -> ClusterResult {
 }
 
 /// Doubling alone: enough of a search for the planner.
-fn bound_step(job: &Job, known: &Known, start: u32, alpha: f64, cap: u32) -> BoundResult {
-    let mut probes: Vec<Probe> = job
-        .inputs
-        .iter()
-        .filter(|input| input.role.starts_with("probe/"))
+fn bound_step(job: &Job, observed: &Observed, start: u32, alpha: f64, cap: u32) -> BoundResult {
+    let inputs = job.inputs_of::<BoundParams>().unwrap();
+    let mut probes: Vec<Probe> = inputs
+        .probes
+        .values()
         .map(|input| {
-            let JobResult::Cluster(result) = &crate::Knowledge::manifest(known, &input.key)
-                .unwrap()
-                .result
-            else {
-                panic!("a probe")
-            };
+            let manifest = crate::ObservedState::manifest(observed, &input.key).unwrap();
+            let (_, result) = manifest.as_kind::<ClusterParams>().unwrap();
             Probe {
                 clusters: result.clusters,
                 used: vec![result.used],
@@ -249,7 +255,7 @@ fn bound_step(job: &Job, known: &Known, start: u32, alpha: f64, cap: u32) -> Bou
     BoundResult { probes, decision }
 }
 
-fn result_of(job: &Job, known: &Known) -> JobResult {
+fn result_of(job: &Job, observed: &Observed) -> JobResult {
     match &job.spec {
         JobSpec::Import(_) => JobResult::Import(image_set()),
         JobSpec::Adapt(_) => JobResult::Adapt(AdaptResult {
@@ -265,20 +271,20 @@ fn result_of(job: &Job, known: &Known) -> JobResult {
             knn_accuracy: 0.9,
             probe_accuracy: 0.8,
         }),
-        JobSpec::Fit(_) => JobResult::Fit { dim: 32 },
-        JobSpec::Extract(params) => JobResult::Extract {
+        JobSpec::Fit(_) => JobResult::Fit(FitResult { dim: 32 }),
+        JobSpec::Extract(params) => JobResult::Extract(ExtractResult {
             count: u64::from(params.shard) + 1,
             dim: 32,
-        },
+        }),
         JobSpec::Features(_) => JobResult::Features(FeatureSet {
             count: IMAGES,
             dim: 32,
             shards: shards(IMAGES, 1_000, "features"),
         }),
-        JobSpec::Neighbours(params) => JobResult::Neighbours {
+        JobSpec::Neighbours(params) => JobResult::Neighbours(NeighboursResult {
             count: IMAGES,
             k: params.k,
-        },
+        }),
         JobSpec::Cluster(params) => {
             let used = match params.method {
                 ClusterMethod::Temi(_) => params.clusters.min(FILLED),
@@ -288,7 +294,7 @@ fn result_of(job: &Job, known: &Known) -> JobResult {
         }
         JobSpec::Bound(params) => JobResult::Bound(bound_step(
             job,
-            known,
+            observed,
             params.start,
             params.alpha,
             params.cap,
@@ -300,12 +306,12 @@ fn result_of(job: &Job, known: &Known) -> JobResult {
             parameters: 60_000,
             loss: Some(draw(&job.key)),
         }),
-        JobSpec::Sample(params) => JobResult::Sample {
+        JobSpec::Sample(params) => JobResult::Sample(SampleResult {
             count: u64::from(params.count),
             first_seed: params.first_seed,
             channels: 1,
             resolution: 8,
-        },
+        }),
         JobSpec::SampleSet(params) => JobResult::SampleSet(SampleSetResult {
             count: params.count,
             channels: 1,
@@ -334,20 +340,16 @@ fn result_of(job: &Job, known: &Known) -> JobResult {
                     },
                 )
             };
-            let count = job
-                .inputs
-                .iter()
-                .filter(|input| input.role.starts_with("shard/"))
-                .count() as u64
-                * 100;
+            let inputs = job.inputs_of::<ScoreParams>().unwrap();
+            let count = inputs.shards.len() as u64 * 100;
             JobResult::Score(ScoreResult {
                 count,
                 reference_count: IMAGES,
                 scores: params.metrics.iter().map(score).collect(),
             })
         }
-        JobSpec::Report(_) => JobResult::Report {
+        JobSpec::Report(_) => JobResult::Report(ReportResult {
             headline: "done".to_owned(),
-        },
+        }),
     }
 }

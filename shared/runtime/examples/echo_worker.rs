@@ -5,13 +5,19 @@
 //! refuses, `retry:<file>` fails once.
 
 use anyhow::anyhow;
-use cedm_contract::{JobResult, JobSpec, Service};
+use cedm_contract::{
+    JobResult, JobSpec, OutputName, Service,
+    kinds::fit::{FitParams, FitResult},
+};
 use cedm_runtime::{
-    JobContext, JobError, Monitor, Outcome, ServeArgs, Stability, Worker,
-    metrics::MetricDefinition, serve,
+    JobContext, JobError, Monitor, Outcome, ServeArgs, Worker, metrics::MetricDefinition, serve,
 };
 use clap::Parser;
 use std::{collections::BTreeMap, fs::OpenOptions, path::Path, time::Duration};
+
+const ECHO: OutputName = OutputName::stable("echo.txt");
+const NOTE: OutputName = OutputName::volatile("note.txt");
+const FIRST_STEP: OutputName = OutputName::volatile("first-step.txt");
 
 #[derive(Parser)]
 struct Args {
@@ -63,7 +69,7 @@ impl Worker for Echo {
             "deaf" => std::thread::sleep(Duration::from_secs(600)),
             // Reads what its input wrote.
             "read" => {
-                let file = context.fetch_output(context.input("previous")?, "echo.txt")?;
+                let file = context.fetch_output(context.inputs::<FitParams>()?.images, ECHO)?;
                 text = std::fs::read_to_string(file).map_err(JobError::retry)?;
             }
             // One step further with every life.
@@ -71,16 +77,12 @@ impl Worker for Echo {
             "slow" => text = count(context, argument.parse().map_err(JobError::reject)?)?,
             _ => {}
         }
-        context.put_bytes("echo.txt", text.as_bytes(), Stability::Stable)?;
-        context.put_bytes(
-            "note.txt",
-            context.scratch().display().to_string().as_bytes(),
-            Stability::Volatile,
-        )?;
+        context.put_bytes(ECHO, text.as_bytes())?;
+        context.put_bytes(NOTE, context.scratch().display().to_string().as_bytes())?;
         Ok(Outcome {
-            result: JobResult::Fit {
+            result: JobResult::Fit(FitResult {
                 dim: u32::try_from(text.len()).map_err(JobError::bug)?,
-            },
+            }),
             metrics: BTreeMap::new(),
         })
     }
@@ -112,11 +114,7 @@ fn count(context: &JobContext, total: u64) -> Result<String, JobError> {
             return Err(JobError::Drained);
         }
     }
-    context.put_bytes(
-        "first-step.txt",
-        first.to_string().as_bytes(),
-        Stability::Volatile,
-    )?;
+    context.put_bytes(FIRST_STEP, first.to_string().as_bytes())?;
     Ok(state)
 }
 

@@ -321,7 +321,7 @@ impl AttemptRunner {
             key: in_flight.job.key.clone(),
             kind: in_flight.job.kind(),
             what,
-            attempt: in_flight.attempt.to_string(),
+            attempt: Some((&in_flight.attempt).into()),
             worker: self.software.worker.clone(),
             at_ms: now_ms(),
             cached,

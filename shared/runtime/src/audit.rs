@@ -13,7 +13,7 @@ use crate::{
     store::{Store, StoreError},
     verify::{Found, LookUpError, Verifier, objects_of},
 };
-use cedm_contract::{Event, EventWhat, JobKey, Manifest, attempt_prefix};
+use cedm_contract::{Event, EventAttempt, EventWhat, JobKey, Manifest, attempt_prefix};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -38,7 +38,7 @@ impl Claims {
         for event in events {
             let is_done = match event.what {
                 EventWhat::Done => true,
-                EventWhat::Failed if event.attempt.is_empty() => false,
+                EventWhat::Failed if event.attempt.is_none() => false,
                 _ => continue,
             };
             let entry = last.entry(&event.key).or_insert((0, false));
@@ -191,8 +191,8 @@ fn misplaced(manifest: &Manifest) -> Option<String> {
 
 /// How many different attempts committed a result, by job, as the events tell: one, unless a result
 /// was discarded in between.
-pub fn commits(events: &[Event]) -> BTreeMap<JobKey, BTreeSet<String>> {
-    let mut commits: BTreeMap<JobKey, BTreeSet<String>> = BTreeMap::new();
+pub fn commits(events: &[Event]) -> BTreeMap<JobKey, BTreeSet<EventAttempt>> {
+    let mut commits: BTreeMap<JobKey, BTreeSet<EventAttempt>> = BTreeMap::new();
     // An event may be published twice (an answer that was lost): attempts are counted, not events.
     for event in events
         .iter()
@@ -201,7 +201,7 @@ pub fn commits(events: &[Event]) -> BTreeMap<JobKey, BTreeSet<String>> {
         commits
             .entry(event.key.clone())
             .or_default()
-            .insert(event.attempt.clone());
+            .extend(event.attempt);
     }
     commits
 }
@@ -322,15 +322,15 @@ mod tests {
     #[test]
     fn a_discarded_result_is_claimed_no_more() {
         let key = JobKey::of(b"job");
-        let event = |what, at_ms, attempt: &str| Event {
+        let event = |what, at_ms, attempt: Option<(u64, u64)>| Event {
             at_ms,
-            attempt: attempt.to_owned(),
+            attempt: attempt.map(|(sequence, at)| EventAttempt::of_delivery(sequence, at)),
             cached: false,
             ..crate::redeliverer::event(cedm_contract::Kind::Fit, &key, what)
         };
         let mut events = vec![
-            event(EventWhat::Done, 1, "1-1-A"),
-            event(EventWhat::Done, 1, "1-1-A"),
+            event(EventWhat::Done, 1, Some((1, 1))),
+            event(EventWhat::Done, 1, Some((1, 1))),
         ];
         assert_eq!(Claims::of_events(&events).announced.len(), 1);
         assert_eq!(
@@ -338,15 +338,15 @@ mod tests {
             1,
             "the same event twice is one commit"
         );
-        events.push(event(EventWhat::Failed, 2, "1-2-B"));
+        events.push(event(EventWhat::Failed, 2, Some((1, 2))));
         assert_eq!(
             Claims::of_events(&events).announced.len(),
             1,
             "a failed attempt takes nothing back"
         );
-        events.push(event(EventWhat::Failed, 3, ""));
+        events.push(event(EventWhat::Failed, 3, None));
         assert!(Claims::of_events(&events).announced.is_empty());
-        events.push(event(EventWhat::Done, 4, "2-1-C"));
+        events.push(event(EventWhat::Done, 4, Some((2, 1))));
         assert_eq!(Claims::of_events(&events).announced.len(), 1);
         assert_eq!(commits(&events)[&key].len(), 2);
     }

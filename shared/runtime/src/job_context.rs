@@ -15,7 +15,8 @@ use crate::{
 };
 use anyhow::anyhow;
 use cedm_contract::{
-    Attempt, Digest, Job, MAX_OBJECT_KEY, Manifest, ObjectRef, Output, output_key,
+    Attempt, ContractError, Digest, Inputs, Job, JobKind, MAX_OBJECT_KEY, Manifest, ObjectRef,
+    Output, OutputName, output_key,
 };
 use std::{
     future::Future,
@@ -27,15 +28,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::runtime::Handle;
-
-/// Whether an output is the same in every run of the same job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stability {
-    /// The same bytes in every run; part of the manifest's digest.
-    Stable,
-    /// Timings and the like.
-    Volatile,
-}
 
 /// What all desks of a process share.
 #[derive(Clone)]
@@ -96,38 +88,25 @@ impl JobContext {
         &self.job
     }
 
-    /// The manifest of the input with this role, read and checked against the digest that the job
-    /// pins.
+    /// The manifests of the job's inputs, by the roles of its kind; each was read and has the digest
+    /// that the job pins.
     ///
     /// # Errors
-    /// `Reject` when the job has no such input.
-    pub fn input(&self, role: &str) -> Result<&Manifest, JobError> {
-        self.optional(role).ok_or_else(|| {
-            let roles: Vec<&str> = self.inputs.iter().map(|(role, _)| role.as_str()).collect();
-            JobError::reject(anyhow!(
-                "a {} job needs an input `{role}`, this one has {roles:?}",
-                self.job.kind()
-            ))
-        })
-    }
-
-    /// The same for an input that may be absent.
-    pub fn optional(&self, role: &str) -> Option<&Manifest> {
-        self.inputs
-            .iter()
-            .find(|(found, _)| found == role)
-            .map(|(_, manifest)| manifest)
-    }
-
-    /// Every input whose role starts with `prefix`, in the job's order.
-    pub fn inputs<'a>(&'a self, prefix: &'a str) -> Vec<(&'a str, &'a Manifest)> {
-        let matching = self
+    /// `Reject` when the job is not of kind `K`, or has other inputs than this kind.
+    pub fn inputs<K: JobKind>(&self) -> Result<K::Inputs<&Manifest>, JobError> {
+        let found = self.job.kind();
+        if found != K::KIND {
+            return Err(JobError::reject(ContractError::OtherKind {
+                key: self.job.key.clone(),
+                found,
+                expected: K::KIND,
+            }));
+        }
+        let roles = self
             .inputs
             .iter()
-            .filter(|(role, _)| role.starts_with(prefix));
-        matching
-            .map(|(role, manifest)| (role.as_str(), manifest))
-            .collect()
+            .map(|(role, manifest)| (role.as_str(), manifest));
+        K::Inputs::from_roles(K::KIND, roles).map_err(JobError::reject)
     }
 
     /// A local file with the object's bytes, size and digest verified; kept in a bounded node-local
@@ -163,7 +142,7 @@ impl JobContext {
     ///
     /// # Errors
     /// `Reject` when the manifest has no such output; else as [`JobContext::fetch`].
-    pub fn fetch_output(&self, manifest: &Manifest, name: &str) -> Result<PathBuf, JobError> {
+    pub fn fetch_output(&self, manifest: &Manifest, name: OutputName) -> Result<PathBuf, JobError> {
         let output = manifest.output(name).ok_or_else(|| {
             let names: Vec<&str> = manifest
                 .outputs
@@ -188,26 +167,16 @@ impl JobContext {
     ///
     /// # Errors
     /// `Retry` when the store fails.
-    pub fn put(
-        &self,
-        name: &str,
-        file: &Path,
-        stability: Stability,
-    ) -> Result<ObjectRef, JobError> {
-        self.wait(self.put_async(name, Body::File(file), stability))
+    pub fn put(&self, name: OutputName, file: &Path) -> Result<ObjectRef, JobError> {
+        self.wait(self.put_async(name, Body::File(file)))
     }
 
     /// Uploads bytes as an output of this attempt.
     ///
     /// # Errors
     /// `Retry` when the store fails.
-    pub fn put_bytes(
-        &self,
-        name: &str,
-        bytes: &[u8],
-        stability: Stability,
-    ) -> Result<ObjectRef, JobError> {
-        self.wait(self.put_async(name, Body::Bytes(bytes.to_vec().into()), stability))
+    pub fn put_bytes(&self, name: OutputName, bytes: &[u8]) -> Result<ObjectRef, JobError> {
+        self.wait(self.put_async(name, Body::Bytes(bytes.to_vec().into())))
     }
 
     pub(crate) async fn fetch_async(&self, object: &ObjectRef) -> Result<PathBuf, JobError> {
@@ -274,18 +243,18 @@ impl JobContext {
 
     pub(crate) async fn put_async(
         &self,
-        name: &str,
+        name: OutputName,
         body: Body<'_>,
-        stability: Stability,
     ) -> Result<ObjectRef, JobError> {
-        let key = output_key(&self.job.key, &self.attempt, name);
-        if key.len() > MAX_OBJECT_KEY || name.split('/').any(|part| matches!(part, "" | "." | ".."))
-        {
+        let key = output_key(&self.job.key, &self.attempt, name.as_str());
+        let mut parts = name.as_str().split('/');
+        if key.len() > MAX_OBJECT_KEY || parts.any(|part| matches!(part, "" | "." | "..")) {
             return Err(JobError::bug(anyhow!(
                 "output name `{name}` is no plain name, or makes a key above {MAX_OBJECT_KEY} bytes"
             )));
         }
-        if self.outputs().iter().any(|output| output.name == name) {
+        let name_taken = |output: &Output| output.name == name.as_str();
+        if self.outputs().iter().any(name_taken) {
             return Err(JobError::bug(anyhow!("output `{name}` was put twice")));
         }
         let (size, digest) = match &body {
@@ -307,12 +276,7 @@ impl JobContext {
             size,
             digest,
         };
-        let output = Output {
-            name: name.to_owned(),
-            object: object.clone(),
-            volatile: stability == Stability::Volatile,
-        };
-        self.outputs().push(output);
+        self.outputs().push(Output::new(name, object.clone()));
         Ok(object)
     }
 

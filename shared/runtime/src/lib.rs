@@ -57,7 +57,7 @@ pub use envelope::{Envelope, TraceId};
 pub use error::{JobError, RuntimeError};
 pub use events::{EventFilter, live_events, past_events};
 pub use health::Health;
-pub use job_context::{JobContext, Stability};
+pub use job_context::JobContext;
 pub use metrics::Metrics;
 pub use monitor::{ConsoleMonitor, Monitor, QuietMonitor};
 pub use queue::{QueueError, Stored};

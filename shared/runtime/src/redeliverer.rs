@@ -395,7 +395,7 @@ pub(crate) fn event(kind: Kind, key: &JobKey, what: EventWhat) -> Event {
         key: key.clone(),
         kind,
         what,
-        attempt: String::new(),
+        attempt: None,
         worker: worker_name(),
         at_ms: now_ms(),
         cached: what == EventWhat::Done,

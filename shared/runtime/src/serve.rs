@@ -16,7 +16,7 @@ use crate::{
     worker_name,
 };
 use anyhow::Context as _;
-use cedm_contract::{Event, EventWhat, Kind, Priority, SCHEMA_VERSION, Software};
+use cedm_contract::{Event, EventAttempt, EventWhat, Kind, Priority, SCHEMA_VERSION, Software};
 use futures::StreamExt;
 use std::{
     path::PathBuf,
@@ -371,7 +371,10 @@ fn progress_event(runner: &AttemptRunner, delivery: &Delivery, progress: &Progre
         key: progress.key.clone(),
         kind: progress.kind,
         what: EventWhat::Progress,
-        attempt: format!("{}-{}", delivery.sequence, delivery.delivered),
+        attempt: Some(EventAttempt::of_delivery(
+            delivery.sequence,
+            delivery.delivered,
+        )),
         worker: runner.software.worker.clone(),
         at_ms: crate::now_ms(),
         cached: false,

@@ -1,8 +1,9 @@
 //! Small jobs and manifests for this crate's own tests.
 
 use cedm_contract::{
-    Attempt, Hints, Job, JobResult, JobSpec, Manifest, Priority, SCHEMA_VERSION, Software, Timings,
-    params::{ExtractorSpec, FitParams, Precision},
+    Attempt, ExtractorSpec, Hints, Job, JobResult, JobSpec, Manifest, Precision, Priority,
+    SCHEMA_VERSION, Software, Timings,
+    kinds::fit::{FitParams, FitResult},
 };
 use std::collections::BTreeMap;
 
@@ -23,7 +24,7 @@ pub(crate) fn job(name: &str) -> Job {
 
 /// A manifest without outputs, always of the same job, by the attempt of this delivery.
 pub(crate) fn manifest(delivery: u64) -> Manifest {
-    let (job, result) = (job("test"), JobResult::Fit { dim: 4 });
+    let (job, result) = (job("test"), JobResult::Fit(FitResult { dim: 4 }));
     Manifest {
         schema: SCHEMA_VERSION,
         key: job.key,

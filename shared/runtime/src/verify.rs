@@ -1,7 +1,7 @@
 //! Whether what a manifest promises is really in the store.
 
 use crate::store::{Store, StoreError};
-use cedm_contract::{ContractError, Digest, JobKey, JobResult, Manifest, ObjectRef, manifest_key};
+use cedm_contract::{ContractError, Digest, JobKey, Manifest, ObjectRef, manifest_key};
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
@@ -31,19 +31,12 @@ pub struct Verifier {
 
 /// Every object that a manifest relies on: its outputs, and the shards that its result names.
 pub fn objects_of(manifest: &Manifest) -> Vec<&ObjectRef> {
-    let shards = match &manifest.result {
-        JobResult::Import(set) => set.shards.as_slice(),
-        JobResult::Features(set) => &set.shards,
-        JobResult::SampleSet(set) => &set.shards,
-        JobResult::Reference(set) => &set.shards,
-        _ => &[],
-    };
     let mut objects: Vec<&ObjectRef> = manifest
         .outputs
         .iter()
         .map(|output| &output.object)
         .collect();
-    objects.extend(shards.iter().map(|shard| &shard.object));
+    objects.extend(manifest.result.shards().iter().map(|shard| &shard.object));
     objects.sort_by(|a, b| a.object.cmp(&b.object));
     objects.dedup();
     objects

@@ -8,9 +8,12 @@ use crate::{
     rules, training,
 };
 use cedm_contract::{
-    Priority, SweepId,
-    params::{
-        BoundParams, DinoParams, FineGrid, KmeansParams, Precision, SamplerParams, TemiParams,
+    Precision, Priority, SweepId,
+    kinds::{
+        adapt::DinoParams,
+        bound::{BoundParams, FineGrid},
+        cluster::{KmeansParams, TemiParams},
+        sample::SamplerParams,
     },
 };
 use serde::{

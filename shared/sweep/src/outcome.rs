@@ -10,8 +10,12 @@ pub use answer::{Agreement, Answer, Comparison, Efficiency, RunnerUp, UniformEff
 
 use crate::SweepSpec;
 use cedm_contract::{
-    AdaptResult, BoundResult, ClusterResult, Digest, FeatureEvaluationResult, ImageSet, Input,
-    JobKey, Kind, ObjectRef, SampleSetResult, ScoreResult, Software, SweepId, Timings, TrainResult,
+    Digest, Input, JobKey, Kind, ObjectRef, Software, SweepId, Timings,
+    kinds::{
+        adapt::AdaptResult, bound::BoundResult, cluster::ClusterResult,
+        feature_evaluation::FeatureEvaluationResult, import::ImageSet, sample_set::SampleSetResult,
+        score::ScoreResult, train::TrainResult,
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

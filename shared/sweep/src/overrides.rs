@@ -1,8 +1,11 @@
 //! Keys of the sweep file that override single fields of a preset.
 
-use cedm_contract::params::{
-    AugmentParams, Embedding, Guidance, LabelSource, NetworkSpec, OptimiserParams, Precision,
-    SamplerParams, Solver,
+use cedm_contract::{
+    Precision,
+    kinds::{
+        sample::{Guidance, LabelSource, SamplerParams, Solver},
+        train::{AugmentParams, Embedding, NetworkSpec, OptimiserParams},
+    },
 };
 use serde::Deserialize;
 

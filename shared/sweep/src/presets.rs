@@ -1,6 +1,9 @@
 //! Training presets: the paper's (spec §7.5, its table) and small ones for CPUs.
 
-use cedm_contract::params::{AugmentParams, Embedding, NetworkSpec, OptimiserParams, Precision};
+use cedm_contract::{
+    Precision,
+    kinds::train::{AugmentParams, Embedding, NetworkSpec, OptimiserParams},
+};
 
 /// A starting point for `[training]`: every field can be overridden in the sweep file.
 #[derive(Clone, Debug, PartialEq)]

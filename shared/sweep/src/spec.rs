@@ -6,10 +6,13 @@
 
 use crate::{SweepFileError, file};
 use cedm_contract::{
-    ContractError, JobKey, ObjectRef, Priority, SCHEMA_VERSION, SweepId,
-    params::{
-        AugmentParams, BoundParams, DinoParams, ExtractorSpec, KmeansParams, NetworkSpec,
-        OptimiserParams, Precision, SamplerParams, TemiParams,
+    ContractError, ExtractorSpec, JobKey, ObjectRef, Precision, Priority, SCHEMA_VERSION, SweepId,
+    kinds::{
+        adapt::DinoParams,
+        bound::BoundParams,
+        cluster::{KmeansParams, TemiParams},
+        sample::SamplerParams,
+        train::{AugmentParams, NetworkSpec, OptimiserParams},
     },
 };
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,7 @@ use crate::{
     presets::{Preset, preset, preset_names},
     suggest::did_you_mean,
 };
-use cedm_contract::params::whole_batch_images;
+use cedm_contract::kinds::train::whole_batch_images;
 
 /// The training with its preset; `None` (and a finding) when there is no such preset.
 pub(super) fn resolve(

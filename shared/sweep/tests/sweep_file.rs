@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use cedm_contract::{
-    ObjectRef, Priority,
-    params::{FineGrid, LabelSource, Precision, TemiParams, VitSize},
+    ObjectRef, Precision, Priority,
+    kinds::{adapt::VitSize, bound::FineGrid, cluster::TemiParams, sample::LabelSource},
 };
 
 use cedm_sweep::{Clusters, Method, SweepSpec, preset, preset_names};

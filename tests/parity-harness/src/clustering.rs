@@ -10,7 +10,7 @@ mod trajectory;
 
 use crate::fixture::{Fixture, Line, Verdict};
 use anyhow::Context;
-use cedm_contract::params::TemiParams;
+use cedm_contract::kinds::cluster::TemiParams;
 use serde_json::Value;
 use std::collections::HashMap;
 use tch::{Kind, Tensor};

@@ -3,7 +3,10 @@
 
 use crate::search::{self, Observation, spread};
 use anyhow::{Context, Result, bail, ensure};
-use cedm_contract::{BoundDecision, params::BoundParams};
+use cedm_contract::kinds::{
+    bound::{BoundDecision, BoundParams},
+    neighbours::NEIGHBOURS,
+};
 use serde_json::{Map, Value, json};
 use std::{
     fs,
@@ -136,10 +139,7 @@ impl Folder<'_> {
 
     /// Neighbours, once for all probes; returns the number of images.
     fn neighbours(&self, k: Option<&Value>) -> Result<u64> {
-        let (file, summary) = (
-            self.out.join("neighbours.safetensors"),
-            self.out.join("neighbours.json"),
-        );
+        let (file, summary) = (self.out.join(NEIGHBOURS), self.out.join("neighbours.json"));
         if !summary.exists() {
             let mut command = self.command("neighbours");
             command.arg("--out").arg(&file);
@@ -176,7 +176,7 @@ impl Folder<'_> {
                 .arg(Value::Object(settings.clone()).to_string());
             command
                 .arg("--neighbours")
-                .arg(self.out.join("neighbours.safetensors"))
+                .arg(self.out.join(NEIGHBOURS))
                 .arg("--out")
                 .arg(&folder);
             if let Some(labels) = &self.args.labels {

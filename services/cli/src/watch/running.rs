@@ -1,7 +1,7 @@
 //! Which jobs run, how far they are and how fast: folded from events, drawn elsewhere.
 
 use crate::watch::pace::Pace;
-use cedm_contract::{Event, EventWhat, JobKey, Kind};
+use cedm_contract::{Event, EventAttempt, EventWhat, JobKey, Kind};
 use std::{collections::BTreeMap, time::Duration};
 
 /// One running job.
@@ -12,7 +12,7 @@ pub struct Run {
     /// Its worker.
     pub worker: String,
     /// Which attempt.
-    pub attempt: String,
+    pub attempt: Option<EventAttempt>,
     /// When it began, in Unix milliseconds.
     pub since_ms: u64,
     /// Work done, in `unit`.
@@ -67,7 +67,7 @@ impl Running {
                 let fresh = self
                     .jobs
                     .get(&event.key)
-                    .is_none_or(|run| run.attempt != event.attempt);
+                    .is_none_or(|run| delivery(run.attempt) != delivery(event.attempt));
                 let run = self
                     .jobs
                     .entry(event.key.clone())
@@ -82,7 +82,9 @@ impl Running {
             EventWhat::Done | EventWhat::Dead => self.end(&event.key),
             // A late attempt says nothing of the one that runs now.
             EventWhat::Failed | EventWhat::Superseded => match self.jobs.get(&event.key) {
-                Some(run) if run.attempt == event.attempt => self.end(&event.key),
+                Some(run) if delivery(run.attempt) == delivery(event.attempt) => {
+                    self.end(&event.key)
+                }
                 _ => Change::Nothing,
             },
         }
@@ -112,7 +114,7 @@ impl Running {
         Run {
             kind: event.kind,
             worker: event.worker.clone(),
-            attempt: event.attempt.clone(),
+            attempt: event.attempt,
             since_ms: event.at_ms,
             done: event.done,
             total: event.total,
@@ -122,17 +124,26 @@ impl Running {
     }
 }
 
+/// What identifies an attempt in every event: events of progress carry no more.
+fn delivery(attempt: Option<EventAttempt>) -> Option<(u64, u64)> {
+    attempt.map(|attempt| (attempt.sequence, attempt.delivery))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn event(what: EventWhat, attempt: &str, at_ms: u64, done: u64) -> Event {
+    fn event(what: EventWhat, delivery: u64, at_ms: u64, done: u64) -> Event {
+        let attempt = match what {
+            EventWhat::Progress => format!("1-{delivery}"),
+            _ => format!("1-{delivery}-01ARZ3NDEKTSV4RRFFQ69G5FAV"),
+        };
         Event {
             schema: 1,
             key: JobKey::of(b"a"),
             kind: Kind::Train,
             what,
-            attempt: attempt.into(),
+            attempt: Some(attempt.parse().unwrap()),
             worker: "w".into(),
             at_ms,
             cached: false,
@@ -147,11 +158,11 @@ mod tests {
     fn a_job_runs_from_its_start_to_its_end() {
         let (mut running, key) = (Running::default(), JobKey::of(b"a"));
         assert_eq!(
-            running.take(&event(EventWhat::Started, "1", 0, 0)),
+            running.take(&event(EventWhat::Started, 1, 0, 0)),
             Change::Began
         );
         assert_eq!(
-            running.take(&event(EventWhat::Progress, "1", 1_000, 10)),
+            running.take(&event(EventWhat::Progress, 1, 1_000, 10)),
             Change::Moved
         );
         assert_eq!(
@@ -160,24 +171,24 @@ mod tests {
         );
         // Its worker dies; another goes on from a checkpoint at 5.
         assert_eq!(
-            running.take(&event(EventWhat::Started, "2", 9_000, 5)),
+            running.take(&event(EventWhat::Started, 2, 9_000, 5)),
             Change::Began
         );
         assert_eq!(
-            running.take(&event(EventWhat::Failed, "1", 9_500, 0)),
+            running.take(&event(EventWhat::Failed, 1, 9_500, 0)),
             Change::Nothing
         );
         assert_eq!(
-            running.take(&event(EventWhat::Progress, "2", 10_000, 25)),
+            running.take(&event(EventWhat::Progress, 2, 10_000, 25)),
             Change::Moved
         );
         assert!((running.get(&key).unwrap().rate().unwrap() - 20.0).abs() < 1e-9);
         assert_eq!(
-            running.take(&event(EventWhat::Done, "2", 20_000, 0)),
+            running.take(&event(EventWhat::Done, 2, 20_000, 0)),
             Change::Ended
         );
         assert_eq!(
-            running.take(&event(EventWhat::Superseded, "1", 21_000, 0)),
+            running.take(&event(EventWhat::Superseded, 1, 21_000, 0)),
             Change::Nothing
         );
         assert!(running.is_empty());

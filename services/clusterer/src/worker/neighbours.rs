@@ -2,21 +2,20 @@
 //! merges them.
 
 use super::put_tensors;
-use crate::{
-    compute,
-    inputs::{self, NEIGHBOURS},
-};
+use crate::{compute, inputs};
 use anyhow::anyhow;
 use cedm_clustering::neighbours::{BlockLists, Blocks, Neighbours, PartSearch, merge_block};
 use cedm_contract::{
     JobResult, Manifest,
-    params::{NeighbourPart, NeighboursParams},
+    kinds::neighbours::{
+        CANDIDATES, NEIGHBOURS, NeighbourPart, NeighboursInputs, NeighboursParams,
+        NeighboursResult, candidates,
+        neighbour_lists::{INDICES, SIMILARITIES},
+    },
 };
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome};
 use std::{collections::BTreeMap, time::Instant};
 use tch::{Kind, Tensor};
-
-const CANDIDATES: &str = "candidates.safetensors";
 
 /// The job with these parameters.
 pub(super) fn perform(
@@ -24,13 +23,13 @@ pub(super) fn perform(
     params: &NeighboursParams,
     tile_bytes: u64,
 ) -> Result<Outcome, JobError> {
-    let count = inputs::feature_set(context.input("features")?)?.count;
-    let parts = context.inputs("part/");
+    let NeighboursInputs { features, parts } = context.inputs::<NeighboursParams>()?;
+    let count = inputs::feature_set(features)?.count;
     let started = Instant::now();
     let pairs = match params.part {
-        Some(part) => candidates(context, params.k, part, count, tile_bytes)?,
+        Some(part) => search_part(context, features, params.k, part, tile_bytes)?,
         None if parts.is_empty() => {
-            let features = inputs::features(context)?;
+            let features = inputs::features(context, features)?;
             put(
                 context,
                 compute::neighbours(&features, params.k, tile_bytes, context)?,
@@ -44,7 +43,7 @@ pub(super) fn perform(
     };
     let per_second = pairs as f64 / started.elapsed().as_secs_f64().max(1e-9);
     Ok(Outcome {
-        result: JobResult::Neighbours { count, k: params.k },
+        result: JobResult::Neighbours(NeighboursResult { count, k: params.k }),
         metrics: (pairs > 0)
             .then(|| ("pairs_per_second".to_owned(), per_second))
             .into_iter()
@@ -58,22 +57,23 @@ fn put(context: &JobContext, found: Neighbours) -> Result<(), JobError> {
         context,
         NEIGHBOURS,
         &[
-            ("indices".to_owned(), found.indices),
-            ("similarities".to_owned(), similarities),
+            (INDICES.to_string(), found.indices),
+            (SIMILARITIES.to_string(), similarities),
         ],
     )
 }
 
 /// One part: block by block, so that two blocks at most are in memory. Returns the pairs compared.
-fn candidates(
+fn search_part(
     context: &JobContext,
+    features: &Manifest,
     k: u32,
     part: NeighbourPart,
-    count: u64,
     tile_bytes: u64,
 ) -> Result<u64, JobError> {
+    let count = inputs::feature_set(features)?.count;
     let blocks = Blocks::new(count as i64, part.of).map_err(compute::refuse)?;
-    let own = inputs::feature_rows(context, blocks.rows(part.index))?;
+    let own = inputs::feature_rows(context, features, blocks.rows(part.index))?;
     let mut search =
         PartSearch::new(blocks, part.index, k, tile_bytes, &own).map_err(compute::refuse)?;
     drop(own);
@@ -85,13 +85,13 @@ fn candidates(
         !context.stopping()
     };
     for block in blocks.of_part(part.index) {
-        let features = if block == part.index {
+        let other = if block == part.index {
             None
         } else {
-            Some(inputs::feature_rows(context, blocks.rows(block))?)
+            Some(inputs::feature_rows(context, features, blocks.rows(block))?)
         };
         if !search
-            .compare(block, features.as_ref(), &mut watch)
+            .compare(block, other.as_ref(), &mut watch)
             .map_err(compute::refuse)?
         {
             return Err(JobError::Drained);
@@ -99,8 +99,8 @@ fn candidates(
     }
     let mut tensors = Vec::new();
     for lists in search.finish() {
-        tensors.push((format!("indices.{}", lists.block), lists.indices));
-        tensors.push((format!("similarities.{}", lists.block), lists.similarities));
+        tensors.push((candidates::indices(lists.block), lists.indices));
+        tensors.push((candidates::similarities(lists.block), lists.similarities));
     }
     put_tensors(context, CANDIDATES, &tensors)?;
     Ok(total)
@@ -111,7 +111,7 @@ fn merge(
     context: &JobContext,
     k: u32,
     count: u64,
-    parts: &[(&str, &Manifest)],
+    parts: &[&Manifest],
 ) -> Result<Neighbours, JobError> {
     let blocks = Blocks::new(count as i64, parts.len() as u32).map_err(compute::refuse)?;
     let (mut indices, mut similarities) = (Vec::new(), Vec::new());
@@ -120,7 +120,7 @@ fn merge(
             .zip(parts)
             .filter(|(part, _)| blocks.of_part(*part).contains(&block));
         let lists = met
-            .map(|(_, (role, part))| read(context, role, part, block))
+            .map(|(index, part)| read(context, index, part, block))
             .collect::<Result<Vec<_>, _>>()?;
         let found = merge_block(&lists, k).map_err(compute::refuse)?;
         let (rows, expected) = (found.indices.size()[0], blocks.rows(block));
@@ -144,18 +144,18 @@ fn merge(
 
 fn read(
     context: &JobContext,
-    role: &str,
+    index: u32,
     part: &Manifest,
     block: u32,
 ) -> Result<BlockLists, JobError> {
     let file = context.fetch_output(part, CANDIDATES)?;
-    let named = |what: &str| {
-        inputs::tensor(&file, &format!("{what}.{block}"))
-            .map_err(|error| JobError::reject(anyhow!("{role}: {error}")))
+    let named = |name: String| {
+        inputs::tensor(&file, &name)
+            .map_err(|error| JobError::reject(anyhow!("part {index}: {error}")))
     };
     Ok(BlockLists {
         block,
-        indices: named("indices")?,
-        similarities: named("similarities")?,
+        indices: named(candidates::indices(block))?,
+        similarities: named(candidates::similarities(block))?,
     })
 }

@@ -6,7 +6,10 @@ use crate::{
     inputs::{Images, weights_of},
 };
 use anyhow::{Context, Result, ensure};
-use cedm_contract::params::{DinoParams, ExtractorSpec, Precision, VitSize};
+use cedm_contract::{
+    ExtractorSpec, Precision,
+    kinds::adapt::{DinoParams, VitSize},
+};
 use cedm_dino::{ImageSource, Training};
 use cedm_images::read_shard;
 use cedm_runtime::ConsoleMonitor;

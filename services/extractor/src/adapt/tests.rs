@@ -1,7 +1,10 @@
 //! A job that was stopped writes a checkpoint, and its next attempt ends as if nothing happened.
 
 use super::*;
-use cedm_contract::params::{DinoParams, ExtractorSpec, Precision, VitSize};
+use cedm_contract::{
+    ExtractorSpec, Precision,
+    kinds::adapt::{DinoParams, VitSize},
+};
 use cedm_dino::ImageSource;
 use cedm_images::Shard;
 use cedm_runtime::QuietMonitor;

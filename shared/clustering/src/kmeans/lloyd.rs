@@ -104,7 +104,7 @@ mod tests {
         *,
     };
     use crate::Features;
-    use cedm_contract::params::KmeansParams;
+    use cedm_contract::kinds::cluster::KmeansParams;
 
     fn blobs() -> Features {
         let noise = (Tensor::arange(600, (Kind::Float, Device::Cpu)) * 12.9898)

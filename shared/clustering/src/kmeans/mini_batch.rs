@@ -14,7 +14,7 @@ use crate::{
     kmeans::Fitted,
     random::{Purpose, stream},
 };
-use cedm_contract::params::KmeansParams;
+use cedm_contract::kinds::cluster::KmeansParams;
 use rand::Rng;
 use tch::{Kind, Tensor};
 

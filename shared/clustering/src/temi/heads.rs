@@ -151,7 +151,7 @@ impl Heads {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cedm_contract::params::TemiParams;
+    use cedm_contract::kinds::cluster::TemiParams;
 
     fn shape() -> HeadShape {
         HeadShape::new(

@@ -4,7 +4,7 @@
 //! q sums to 1 the gradient of the student's logits is β (p_s − q) / τ_s times the row's weight.
 //! Nothing underflows, however peaked the logits.
 
-use cedm_contract::params::TemiParams;
+use cedm_contract::kinds::cluster::TemiParams;
 use tch::{Device, Kind, Tensor};
 
 /// Lower clamp of log p̃: below it float32 has no exponent left (spec §4.4).

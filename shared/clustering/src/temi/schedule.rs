@@ -1,7 +1,7 @@
 //! Schedules of learning rate, weight decay, teacher momentum and teacher temperature (spec §4.5).
 
 use crate::ClusteringError;
-use cedm_contract::params::TemiParams;
+use cedm_contract::kinds::cluster::TemiParams;
 
 /// Values for every step, and the teacher temperature of every epoch.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! Sizes of a stack of heads.
 
 use crate::ClusteringError;
-use cedm_contract::params::TemiParams;
+use cedm_contract::kinds::cluster::TemiParams;
 
 /// Sizes of a stack of identical heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use super::{
     backward, epoch_draws, forward_keeping, student_loss, targets,
 };
 use crate::{ClusteringError, Features, neighbours::check_lists};
-use cedm_contract::params::TemiParams;
+use cedm_contract::kinds::cluster::TemiParams;
 use cedm_maths::confidence::confidence;
 use tch::{Device, IndexOp, Kind, Tensor};
 

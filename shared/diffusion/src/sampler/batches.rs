@@ -9,7 +9,7 @@ use super::{Guide, LabelSupply, draw, guidance, quantise, seeds::Drawn, solve};
 use crate::{
     DiffusionError, Mode, Network, Parameters, Views, error::guard_memory, network::one_hot,
 };
-use cedm_contract::params::{Precision, SamplerParams};
+use cedm_contract::{Precision, kinds::sample::SamplerParams};
 use tch::{Device, Kind, Tensor};
 
 /// Images computed together.

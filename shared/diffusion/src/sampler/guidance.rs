@@ -2,7 +2,7 @@
 //! weaker one with it.
 
 use crate::{Labels, Mode, Network, Views};
-use cedm_contract::params::Guidance;
+use cedm_contract::kinds::sample::Guidance;
 use tch::{Kind, Tensor};
 
 /// The other denoiser.

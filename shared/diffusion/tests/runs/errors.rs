@@ -1,7 +1,7 @@
 //! What cannot be done says what it is, what was found, and what was expected.
 
 use super::{alone, lively, recipe, short, training};
-use cedm_contract::params::SamplerParams;
+use cedm_contract::kinds::sample::SamplerParams;
 use cedm_diffusion::{
     Condition, DiffusionError, Network, Parameters, Recipe, Training,
     sampler::{LabelSupply, Sampler},

@@ -1,7 +1,7 @@
 //! Interrupted and cut into rounds: what must not change, and what may.
 
 use super::{alone, recipe, state_bytes, steps, training};
-use cedm_contract::params::Precision;
+use cedm_contract::Precision;
 use cedm_diffusion::Recipe;
 use cedm_sweep::preset;
 use tch::{Device, Kind, Tensor};

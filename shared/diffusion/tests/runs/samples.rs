@@ -1,7 +1,10 @@
 //! Samples by seed, guidance, and weights on disk.
 
 use super::{alone, lively, recipe, sampler, short};
-use cedm_contract::params::{Embedding, Guidance, NetworkSpec, SamplerParams};
+use cedm_contract::kinds::{
+    sample::{Guidance, SamplerParams},
+    train::{Embedding, NetworkSpec},
+};
 use cedm_diffusion::{
     Architecture, ImagePath, Labels, Mode, Network, Parameters,
     sampler::{LabelSupply, block_size},

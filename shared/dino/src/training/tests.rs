@@ -2,7 +2,7 @@
 //! cannot be trained is refused with a reason.
 
 use super::*;
-use cedm_contract::params::{Precision, VitSize};
+use cedm_contract::{Precision, kinds::adapt::VitSize};
 use cedm_images::Shard;
 
 /// Two kinds of image: stripes along x or y, with a phase.

@@ -3,19 +3,23 @@
 use super::Images;
 use crate::{
     Work,
-    builder::{Builder, Dep, Draft},
+    builder::{Dependency, NodeDraft, PlanBuilder},
 };
 use cedm_catalogue::extractors::extractor;
 use cedm_contract::{
-    JobSpec, Kind,
-    params::{
-        AdaptParams, ExtractParams, ExtractorSpec, FeatureEvaluationParams, FeaturesParams,
-        FitParams, NeighbourPart, NeighboursParams,
+    ExtractorSpec,
+    kinds::{
+        adapt::{AdaptInputs, AdaptParams},
+        extract::{ExtractInputs, ExtractParams},
+        feature_evaluation::{FeatureEvaluationInputs, FeatureEvaluationParams},
+        features::{FeaturesInputs, FeaturesParams},
+        fit::{FitInputs, FitParams},
+        neighbours::{NeighbourPart, NeighboursInputs, NeighboursParams},
     },
 };
 use cedm_sweep::ExtractorChoice;
 
-/// "pca-32": the extractor with what tells it from others of its name.
+/// "pca-32": the extractor with whatever distinguishes it from others of its name.
 pub(super) fn label(choice: &ExtractorChoice) -> String {
     let mut label = choice.name.clone();
     if let Some(dim) = choice.dim {
@@ -37,7 +41,10 @@ pub(super) fn label(choice: &ExtractorChoice) -> String {
     label
 }
 
-/// Why the extractor cannot run.
+/// The extractor as a job parameter.
+///
+/// # Errors
+/// Why it cannot run: its weights are not stored.
 pub(super) fn spec(choice: &ExtractorChoice) -> Result<ExtractorSpec, String> {
     choice.spec().ok_or_else(|| {
         let path = choice
@@ -51,49 +58,50 @@ pub(super) fn spec(choice: &ExtractorChoice) -> Result<ExtractorSpec, String> {
     })
 }
 
-/// What a fitted extractor learns from the training images; `None` for the others.
+/// What a fitted extractor learns from the training images; `None` for extractors that need no fit.
 pub(super) fn fit<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     images: Images<'k>,
     choice: &ExtractorChoice,
-) -> Option<Dep<'k>> {
+) -> Option<Dependency<'k>> {
     extractor(&choice.name).filter(|known| known.fitted)?;
-    let draft = Draft::new(
+    let draft = NodeDraft::new(
         format!("fit {}", label(choice)),
-        Kind::Fit,
         Work::images(images.set.count),
-    )
-    .reads("images", images.dep);
-    Some(b.add(draft, || {
-        Ok(JobSpec::Fit(FitParams {
+    );
+    let inputs = FitInputs {
+        images: images.dependency,
+    };
+    Some(b.add(draft, inputs, || {
+        Ok(FitParams {
             extractor: spec(choice)?,
-        }))
+        })
     }))
 }
 
-/// The backbone adapted to the training images; `None` where it stays as it is.
+/// The backbone adapted to the training images; `None` where it is used as it is.
 fn adapted<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     images: Images<'k>,
     choice: &ExtractorChoice,
-) -> Option<Dep<'k>> {
+) -> Option<Dependency<'k>> {
     let training = choice.adapt.as_ref()?;
-    let draft = Draft::new(
+    let draft = NodeDraft::new(
         format!("adapt {}", label(choice)),
-        Kind::Adapt,
         Work::epochs(training.epochs),
-    )
-    .reads("images", images.dep);
-    Some(b.add(draft, || {
-        Ok(JobSpec::Adapt(AdaptParams {
+    );
+    let inputs = AdaptInputs {
+        images: images.dependency,
+    };
+    Some(b.add(draft, inputs, || {
+        Ok(AdaptParams {
             extractor: spec(choice)?,
             training: training.clone(),
-        }))
+        })
     }))
 }
 
-/// The extractor of the jobs that extract: an adapted one reads its weights from the job that made
-/// them.
+/// The extractor of extract jobs: an adapted one reads its weights from its Adapt job.
 fn extracting(choice: &ExtractorChoice) -> Result<ExtractorSpec, String> {
     let spec = spec(choice)?;
     Ok(match choice.adapt {
@@ -107,94 +115,97 @@ fn extracting(choice: &ExtractorChoice) -> Result<ExtractorSpec, String> {
 
 /// All features of the training images.
 pub(super) fn features<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     images: Images<'k>,
     choice: &ExtractorChoice,
-) -> Dep<'k> {
+) -> Dependency<'k> {
     let id = format!("features {}", label(choice));
-    if let Some(dep) = b.existing(&id) {
-        return dep;
+    if let Some(dependency) = b.existing(&id) {
+        return dependency;
     }
     let (fit, adapted) = (fit(b, images, choice), adapted(b, images, choice));
     let mut shards = Vec::new();
     for (index, shard) in (0u32..).zip(&images.set.shards) {
-        let draft = Draft::new(
+        let draft = NodeDraft::new(
             format!("extract {} shard {index}", label(choice)),
-            Kind::Extract,
             Work::images(shard.count),
-        )
-        .reads("images", images.dep)
-        .maybe("fit", fit)
-        .maybe("adapted", adapted);
-        shards.push(b.add(draft, || {
-            Ok(JobSpec::Extract(ExtractParams {
+        );
+        let inputs = ExtractInputs {
+            images: images.dependency,
+            fit,
+            adapted,
+        };
+        shards.push(b.add(draft, inputs, || {
+            Ok(ExtractParams {
                 extractor: extracting(choice)?,
                 shard: index,
-            }))
+            })
         }));
     }
     let count = shards.len() as u32;
     b.add(
-        Draft::new(id, Kind::Features, Work::one()).shards(shards),
-        || Ok(JobSpec::Features(FeaturesParams { shards: count })),
+        NodeDraft::new(id, Work::one()),
+        FeaturesInputs { shards },
+        || Ok(FeaturesParams { shards: count }),
     )
 }
 
 /// The k nearest neighbours of every training image: one job, or parts that any number of
-/// clusterers share and their merge.
+/// clusterers can run at once, and their merge.
 pub(super) fn neighbours<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     images: Images<'k>,
     choice: &ExtractorChoice,
     k: u32,
-) -> Dep<'k> {
+) -> Dependency<'k> {
     let id = format!("neighbours {} k={k}", label(choice));
-    if let Some(dep) = b.existing(&id) {
-        return dep;
+    if let Some(dependency) = b.existing(&id) {
+        return dependency;
     }
     let features = features(b, images, choice);
     let count = images.set.count;
     let of = b.sweep.spec.neighbours.parts(count);
     // the merge compares no rows
     let work = Work::images(if of == 1 { count } else { 0 });
-    let mut whole = Draft::new(id.clone(), Kind::Neighbours, work).reads("features", features);
+    let mut parts = Vec::new();
     for index in (0..of).filter(|_| of > 1) {
-        let draft = Draft::new(
+        let draft = NodeDraft::new(
             format!("{id} part {index}"),
-            Kind::Neighbours,
             Work::images(count / u64::from(of)),
         );
-        let part = b.add(draft.reads("features", features), || {
+        let inputs = NeighboursInputs {
+            features,
+            parts: Vec::new(),
+        };
+        parts.push(b.add(draft, inputs, || {
             let part = Some(NeighbourPart { index, of });
-            Ok(JobSpec::Neighbours(NeighboursParams { k, part }))
-        });
-        whole = whole.reads(format!("part/{index:05}"), part);
+            Ok(NeighboursParams { k, part })
+        }));
     }
-    b.add(whole, || {
-        Ok(JobSpec::Neighbours(NeighboursParams { k, part: None }))
-    })
+    b.add(
+        NodeDraft::new(id, work),
+        NeighboursInputs { features, parts },
+        || Ok(NeighboursParams { k, part: None }),
+    )
 }
 
 /// How well the features tell the labels apart, for the report; `None` without labels.
-pub(super) fn judged<'k>(
-    b: &mut Builder<'k>,
+pub(super) fn evaluation<'k>(
+    b: &mut PlanBuilder<'k>,
     images: Images<'k>,
     choice: &ExtractorChoice,
-) -> Option<Dep<'k>> {
+) -> Option<Dependency<'k>> {
     if images.set.classes < 2 {
         return None;
     }
     let features = features(b, images, choice);
-    let draft = Draft::new(
+    let draft = NodeDraft::new(
         format!("judge {}", label(choice)),
-        Kind::FeatureEvaluation,
         Work::images(images.set.count),
-    )
-    .reads("features", features)
-    .reads("images", images.dep);
-    Some(b.add(draft, || {
-        Ok(JobSpec::FeatureEvaluation(
-            FeatureEvaluationParams::default(),
-        ))
-    }))
+    );
+    let inputs = FeatureEvaluationInputs {
+        features,
+        images: images.dependency,
+    };
+    Some(b.add(draft, inputs, || Ok(FeatureEvaluationParams::default())))
 }

@@ -4,12 +4,14 @@
 use super::{PlanContext, clusters::NetworkCell, kimg, scores};
 use crate::{
     Cell, Purpose, Work,
-    builder::{Builder, Dep, Draft},
+    builder::{Dependency, NodeDraft, PlanBuilder},
     obstacles::network_obstacle,
 };
-use cedm_contract::{
-    JobResult, JobSpec, Kind,
-    params::{LabelSource, NetworkSpec, SampleParams, SampleSetParams, SamplerParams, TrainParams},
+use cedm_contract::kinds::{
+    cluster::ClusterParams,
+    sample::{LabelSource, SampleInputs, SampleParams, SamplerParams},
+    sample_set::{SampleSetInputs, SampleSetParams},
+    train::{NetworkSpec, TrainInputs, TrainParams},
 };
 
 /// A sample set to be made: of which network, when, and which seeds.
@@ -33,11 +35,11 @@ impl SetPlan {
 
 /// Everything that follows from one condition.
 pub(super) fn network<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     network: &NetworkCell<'k>,
 ) {
-    let mut previous: Option<Dep<'k>> = None;
+    let mut previous: Option<Dependency<'k>> = None;
     let mut from = 0;
     for to in &b.sweep.spec.training.snapshots_nimg {
         let weights = segment(b, context, network, previous, (from, *to));
@@ -51,41 +53,39 @@ pub(super) fn network<'k>(
 
 /// One training segment.
 fn segment<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     network: &NetworkCell<'k>,
-    previous: Option<Dep<'k>>,
+    previous: Option<Dependency<'k>>,
     (from, to): (u64, u64),
-) -> Dep<'k> {
+) -> Dependency<'k> {
     let (training, set) = (&b.sweep.spec.training, context.images.set);
     let cell = Cell {
         nimg: Some(to),
         ..network.cell.clone()
     };
-    let draft = Draft::new(
+    let draft = NodeDraft::new(
         format!("train {} to {} kimg", network.label, kimg(to)),
-        Kind::Train,
         Work::kimg(to - from),
-    )
-    .cell(&cell)
-    .reads("images", context.images.dep)
-    .maybe("condition", network.condition)
-    .maybe("previous", previous);
+    );
+    let inputs = TrainInputs {
+        images: context.images.dependency,
+        condition: network.condition,
+        previous,
+    };
     let spec = &b.sweep.spec;
-    b.add(draft, || {
+    b.add(draft.cell(&cell), inputs, || {
         if let Some(reason) = network_obstacle(spec, set) {
             return Err(reason);
         }
-        let label_dim = match network
-            .condition
-            .and_then(Dep::done)
-            .map(|manifest| &manifest.result)
-        {
+        let label_dim = match network.condition.and_then(Dependency::done) {
             None => 0,
-            Some(JobResult::Cluster(clusters)) => clusters.used,
-            Some(_) => return Err("the condition is no clustering".to_owned()),
+            Some(manifest) => {
+                let clustering = manifest.as_kind::<ClusterParams>();
+                clustering.map_err(|error| error.to_string())?.1.used
+            }
         };
-        Ok(JobSpec::Train(TrainParams {
+        Ok(TrainParams {
             network: NetworkSpec {
                 label_dim,
                 channels: set.channels,
@@ -97,14 +97,14 @@ fn segment<'k>(
             seed: training.seed,
             from_nimg: from,
             to_nimg: to,
-        }))
+        })
     })
 }
 
 /// The sample sets of a snapshot: the full ones at the end, one smaller before (spec §9: seeds
 /// follow on each other from 0). At the end also one as small as those before, and those with
 /// uniform labels, where either says anything new.
-fn sets(b: &Builder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPlan> {
+fn sets(b: &PlanBuilder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPlan> {
     let (sampling, last) = (
         &b.sweep.spec.sampling,
         nimg == b.sweep.spec.training.budget_nimg(),
@@ -157,14 +157,14 @@ fn sets(b: &Builder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPlan> {
 
 /// A sample set, by shards.
 fn sample_set<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     network: &NetworkCell<'k>,
-    weights: Dep<'k>,
+    weights: Dependency<'k>,
     set: &SetPlan,
-) -> Dep<'k> {
+) -> Dependency<'k> {
     let id = format!("sample_set {}", set.label);
-    if let Some(dep) = b.existing(&id) {
-        return dep;
+    if let Some(dependency) = b.existing(&id) {
+        return dependency;
     }
     let sampling = &b.sweep.spec.sampling;
     let mut shards = Vec::new();
@@ -173,14 +173,14 @@ fn sample_set<'k>(
         .enumerate()
     {
         let count = u64::from(sampling.shard_size).min(set.images - first);
-        let draft = Draft::new(
+        let draft = NodeDraft::new(
             format!("sample {}, shard {index}", set.label),
-            Kind::Sample,
             Work::images(count),
-        )
-        .cell(&set.cell)
-        .reads("weights", weights)
-        .maybe("condition", network.condition);
+        );
+        let inputs = SampleInputs {
+            weights,
+            condition: network.condition,
+        };
         let params = SampleParams {
             sampler: match set.purpose() {
                 Purpose::Uniform => SamplerParams {
@@ -192,26 +192,25 @@ fn sample_set<'k>(
             first_seed: set.first_seed + first,
             count: count as u32,
         };
-        shards.push(b.add(draft, || Ok(JobSpec::Sample(params))));
+        shards.push(b.add(draft.cell(&set.cell), inputs, || Ok(params)));
     }
     let params = SampleSetParams {
         first_seed: set.first_seed,
         count: set.images,
     };
     b.add(
-        Draft::new(id, Kind::SampleSet, Work::one())
-            .cell(&set.cell)
-            .shards(shards),
-        || Ok(JobSpec::SampleSet(params)),
+        NodeDraft::new(id, Work::one()).cell(&set.cell),
+        SampleSetInputs { shards },
+        || Ok(params),
     )
 }
 
 /// The first sample set of the finished unconditional network, where the sweep has one: what `ufd`
 /// compares with.
 pub(super) fn unconditional_set<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
-) -> Option<(Dep<'k>, SetPlan)> {
+) -> Option<(Dependency<'k>, SetPlan)> {
     let sweep = b.sweep;
     let clustering = sweep
         .spec

@@ -9,21 +9,23 @@ use super::{
 };
 use crate::{
     Purpose, Work,
-    builder::{Builder, Dep, Draft},
+    builder::{Dependency, NodeDraft, PlanBuilder},
 };
 use cedm_catalogue::metrics::{Against, metric};
-use cedm_contract::{
-    ImageSet, JobSpec, Kind,
-    params::{MeasureParams, ReferenceParams, ScoreParams, reference_limit},
+use cedm_contract::kinds::{
+    import::ImageSet,
+    measure::{MeasureInputs, MeasureParams},
+    reference::{ReferenceInputs, ReferenceParams, reference_limit},
+    score::{ScoreInputs, ScoreParams},
 };
 use cedm_sweep::{EvaluationSpec, Method};
 
 /// The scores of one sample set in every feature space of the sweep.
 pub(super) fn scores<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     network: &NetworkCell<'k>,
-    samples: Dep<'k>,
+    samples: Dependency<'k>,
     set: &SetPlan,
 ) {
     let clusterings = &b.sweep.spec.clusterings;
@@ -49,7 +51,7 @@ pub(super) fn scores<'k>(
         };
         let reference = training_reference(b, context, evaluation);
         let shards = measured_samples(b, context, evaluation, samples, set);
-        let other = if against(Against::Unconditional) {
+        let unconditional = if against(Against::Unconditional) {
             unconditional_reference(b, context, evaluation)
         } else {
             None
@@ -60,24 +62,25 @@ pub(super) fn scores<'k>(
             None
         };
         let condition = network.condition.filter(|_| against(Against::Heads));
-        let draft = Draft::new(
+        let draft = NodeDraft::new(
             format!("score {} {}", evaluation.name, set.label),
-            Kind::Score,
             Work::images(set.images),
         )
         .cell(&set.cell)
-        .space(&evaluation.name)
-        .reads("reference", reference)
-        .shards(shards)
-        .maybe("unconditional", other)
-        .maybe("test", test)
-        .maybe("condition", condition);
-        b.add(draft, || {
-            Ok(JobSpec::Score(ScoreParams {
+        .space(&evaluation.name);
+        let inputs = ScoreInputs {
+            reference,
+            shards,
+            unconditional,
+            test,
+            condition,
+        };
+        b.add(draft, inputs, || {
+            Ok(ScoreParams {
                 extractor: features::spec(&evaluation.extractor)?,
                 metrics,
                 seed: evaluation.seed,
-            }))
+            })
         });
     }
 }
@@ -95,12 +98,12 @@ fn applies(name: &str, method: Option<&Method>, set: &SetPlan) -> bool {
 }
 
 fn measured_samples<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
-    samples: Dep<'k>,
+    samples: Dependency<'k>,
     set: &SetPlan,
-) -> Vec<Dep<'k>> {
+) -> Vec<Dependency<'k>> {
     let size = u64::from(b.sweep.spec.sampling.shard_size.max(1));
     let counts = (0..set.images)
         .step_by(size as usize)
@@ -117,44 +120,41 @@ fn measured_samples<'k>(
 
 /// Features and moments of every shard of an image or sample set.
 fn measured<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
-    (images, of, counts): (Dep<'k>, &str, Vec<u64>),
+    (images, of, counts): (Dependency<'k>, &str, Vec<u64>),
     set: Option<&SetPlan>,
-) -> Vec<Dep<'k>> {
+) -> Vec<Dependency<'k>> {
     let fit = features::fit(b, context.images, &evaluation.extractor);
     let mut shards = Vec::new();
     for (shard, count) in (0u32..).zip(counts) {
-        let mut draft = Draft::new(
+        let mut draft = NodeDraft::new(
             format!(
                 "measure {} {of}, shard {shard}",
                 features::label(&evaluation.extractor)
             ),
-            Kind::Measure,
             Work::images(count),
         )
-        .space(&evaluation.name)
-        .reads("images", images)
-        .maybe("fit", fit);
+        .space(&evaluation.name);
         if let Some(set) = set {
             draft = draft.cell(&set.cell);
         }
-        shards.push(b.add(draft, || {
-            Ok(JobSpec::Measure(MeasureParams {
+        shards.push(b.add(draft, MeasureInputs { images, fit }, || {
+            Ok(MeasureParams {
                 extractor: features::spec(&evaluation.extractor)?,
                 shard,
-            }))
+            })
         }));
     }
     shards
 }
 
 fn training_reference<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
-) -> Dep<'k> {
+) -> Dependency<'k> {
     image_reference(b, context, evaluation, context.images, "training images")
 }
 
@@ -172,24 +172,30 @@ fn shape_obstacle(test: &ImageSet, training: &ImageSet) -> Option<String> {
 }
 
 fn test_reference<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
-) -> Option<Dep<'k>> {
+) -> Option<Dependency<'k>> {
     context
         .test
         .map(|test| image_reference(b, context, evaluation, test, "test images"))
 }
 
 fn image_reference<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
     images: Images<'k>,
     of: &str,
-) -> Dep<'k> {
+) -> Dependency<'k> {
     let counts = images.set.shards.iter().map(|shard| shard.count).collect();
-    let shards = measured(b, context, evaluation, (images.dep, of, counts), None);
+    let shards = measured(
+        b,
+        context,
+        evaluation,
+        (images.dependency, of, counts),
+        None,
+    );
     // Written down only where it cuts something off: the key of a whole reference does not depend
     // on the rule.
     let at_most =
@@ -199,32 +205,34 @@ fn image_reference<'k>(
 }
 
 fn unconditional_reference<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,
     evaluation: &EvaluationSpec,
-) -> Option<Dep<'k>> {
+) -> Option<Dependency<'k>> {
     let (samples, set) = unconditional_set(b, context)?;
     let shards = measured_samples(b, context, evaluation, samples, &set);
     Some(reference(b, evaluation, &set.label, shards, Ok(None)))
 }
 
 fn reference<'k>(
-    b: &mut Builder<'k>,
+    b: &mut PlanBuilder<'k>,
     evaluation: &EvaluationSpec,
     of: &str,
-    shards: Vec<Dep<'k>>,
+    shards: Vec<Dependency<'k>>,
     at_most: Result<Option<u64>, String>,
-) -> Dep<'k> {
-    let draft = Draft::new(
+) -> Dependency<'k> {
+    let draft = NodeDraft::new(
         format!("reference {} {of}", features::label(&evaluation.extractor)),
-        Kind::Reference,
         Work::one(),
+    );
+    b.add(
+        draft.space(&evaluation.name),
+        ReferenceInputs { shards },
+        || {
+            Ok(ReferenceParams {
+                extractor: features::spec(&evaluation.extractor)?,
+                at_most: at_most?,
+            })
+        },
     )
-    .space(&evaluation.name);
-    b.add(draft.shards(shards), || {
-        Ok(JobSpec::Reference(ReferenceParams {
-            extractor: features::spec(&evaluation.extractor)?,
-            at_most: at_most?,
-        }))
-    })
 }

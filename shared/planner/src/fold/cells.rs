@@ -2,7 +2,10 @@
 
 use super::{View, artefact, summary::summarise};
 use crate::{Cell, Node, Purpose, chain::cell_label};
-use cedm_contract::{JobResult, Kind, Manifest};
+use cedm_contract::{
+    JobResult, Kind, Manifest,
+    kinds::{score, train},
+};
 use cedm_sweep::{
     ClusteringSpec, Method,
     outcome::{
@@ -56,8 +59,8 @@ fn cell(view: &View<'_>, clustering: &ClusteringSpec, clusters: Option<u32>) -> 
                 .as_ref()
                 .is_some_and(|cell| cell.clustering == clustering.name)
         });
-        let input = own.find_map(|node| node.job.as_ref()?.input("condition"))?;
-        view.known.manifest(&input.key)
+        let input = own.find_map(super::condition)?;
+        view.observed.manifest(&input.key)
     });
     let clustered = condition.and_then(|manifest| {
         if let JobResult::Cluster(result) = &manifest.result {
@@ -138,12 +141,12 @@ fn training(manifest: &Manifest) -> Option<TrainingOutcome> {
     let JobResult::Train(result) = &manifest.result else {
         return None;
     };
-    let object = |name: &str| manifest.output(name).map(|output| output.object.clone());
+    let object = |name| manifest.output(name).map(|output| output.object.clone());
     Some(TrainingOutcome {
         artefact: artefact(manifest),
         result: result.clone(),
-        weights: object("ema.safetensors"),
-        curve: object("curve.json"),
+        weights: object(train::EMA),
+        curve: object(train::CURVE),
         seconds: manifest
             .timings
             .finished_ms
@@ -194,7 +197,7 @@ fn sets(view: &View<'_>, at: &Cell) -> Vec<SetOutcome> {
                         artefact: artefact(manifest),
                         result: result.clone(),
                         confidence: manifest
-                            .output("confidence.safetensors")
+                            .output(score::CONFIDENCE)
                             .map(|output| output.object.clone()),
                     },
                 ))

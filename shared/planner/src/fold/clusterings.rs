@@ -3,8 +3,11 @@
 use super::{View, artefact, summary::mean_and_std};
 use crate::{candidates::spread, chain::lower_bound_clusters};
 use cedm_contract::{
-    BoundDecision, BoundResult, JobResult, JobSpec, Kind, Manifest,
-    params::{ClusterMethod, ClusterParams},
+    JobResult, JobSpec, Kind, Manifest,
+    kinds::{
+        bound::BoundResult,
+        cluster::{ASSIGNMENTS, ClusterMethod, ClusterParams},
+    },
 };
 use cedm_sweep::{
     ClusteringSpec, Clusters, Method,
@@ -18,8 +21,7 @@ pub(super) fn clusterings(view: &View<'_>) -> Vec<ClusteringOutcome> {
         .plan
         .nodes
         .iter()
-        .filter(|node| node.kind == Kind::Train)
-        .filter_map(|node| node.job.as_ref()?.input("condition"))
+        .filter_map(super::condition)
         .map(|input| input.key.clone())
         .collect();
     let mut found = Vec::new();
@@ -55,7 +57,7 @@ pub(super) fn clusterings(view: &View<'_>) -> Vec<ClusteringOutcome> {
             artefact: artefact(manifest),
             result: result.clone(),
             assignments: manifest
-                .output("assignments.safetensors")
+                .output(ASSIGNMENTS)
                 .map(|output| output.object.clone()),
             trained: conditions.contains(&manifest.key),
         });
@@ -109,22 +111,8 @@ fn bound(view: &View<'_>, clustering: &ClusteringSpec) -> BoundOutcome {
             None
         }
     });
-    let c_max = result.and_then(|result| {
-        if let BoundDecision::Found { c_max, .. } = result.decision {
-            c_max
-        } else {
-            None
-        }
-    });
-    let passing: Vec<u32> = match (result, c_max) {
-        (Some(result), Some(c_max)) => result
-            .probes
-            .iter()
-            .filter(|p| p.passes && p.clusters <= c_max)
-            .map(|p| p.clusters)
-            .collect(),
-        _ => Vec::new(),
-    };
+    let c_max = result.and_then(BoundResult::c_max);
+    let passing = result.map(BoundResult::passing).unwrap_or_default();
     let count = if clustering.clusters == Clusters::CMax {
         1
     } else {

@@ -60,7 +60,7 @@ fn shortened(on: &[String]) -> String {
 /// A bound search that ended without any C that passes.
 fn no_network(bound: &BoundOutcome) -> Option<Missing> {
     let found = bound.result.as_ref()?;
-    let cedm_contract::BoundDecision::Found {
+    let cedm_contract::kinds::bound::BoundDecision::Found {
         c_max: None,
         reason,
     } = &found.decision

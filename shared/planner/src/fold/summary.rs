@@ -1,6 +1,6 @@
 //! Mean and spread over sample sets.
 
-use cedm_contract::ScoreResult;
+use cedm_contract::kinds::score::ScoreResult;
 
 use cedm_catalogue::metrics::{Against, metric};
 

@@ -4,8 +4,12 @@
 use super::finished;
 use crate::{fixtures::TOML, plan};
 use cedm_contract::{
-    JobSpec,
-    params::{LabelSource, reference_limit},
+    JobSpec, ListedKind,
+    kinds::{
+        reference::{ReferenceParams, reference_limit},
+        sample::LabelSource,
+        score::ScoreParams,
+    },
 };
 use cedm_sweep::outcome::CellOutcome;
 
@@ -76,7 +80,7 @@ fn curves_end_on_equal_terms_and_measure_sample_efficiency() {
 #[test]
 fn uniform_labels_are_held_against_the_prior_from_the_same_seeds() {
     let toml = TOML.replace("sets = 2", "sets = 2\nuniform_sets = 1");
-    let (sweep, known, outcome) = finished(&toml);
+    let (sweep, observed, outcome) = finished(&toml);
     let conditional = outcome.cells.iter().filter(|cell| cell.method != "none");
     for cell in conditional {
         let last = &cell.snapshots[1];
@@ -110,7 +114,7 @@ fn uniform_labels_are_held_against_the_prior_from_the_same_seeds() {
             (1, last.summary["pca/fd"].images)
         );
     }
-    let plan = plan(&sweep, &known);
+    let plan = plan(&sweep, &observed);
     let uniform = |id: &str| match &plan.node(id).unwrap().job.as_ref().unwrap().spec {
         JobSpec::Sample(params) => params.sampler.labels,
         other => panic!("{other:?}"),
@@ -166,7 +170,7 @@ fn the_head_judges_samples_of_its_own_networks_alone() {
         "dim = 16 }\nmetrics = [\"fd\", \"ufd\", \"precision\"]",
         "dim = 32 }\nmetrics = [\"fd\", \"confidence\"]",
     );
-    let (sweep, known, outcome) = finished(&toml);
+    let (sweep, observed, outcome) = finished(&toml);
     for cell in &outcome.cells {
         let has = |at: usize| cell.snapshots[at].summary.contains_key("pca/confidence");
         assert_eq!(
@@ -176,15 +180,11 @@ fn the_head_judges_samples_of_its_own_networks_alone() {
             cell.label
         );
     }
-    let plan = plan(&sweep, &known);
-    let roles = |id: &str| {
-        plan.node(id)
-            .unwrap()
-            .job
-            .as_ref()
-            .unwrap()
-            .input("condition")
-            .map(|input| input.key.clone())
+    let plan = plan(&sweep, &observed);
+    let condition_of = |id: &str| {
+        let job = plan.node(id).unwrap().job.as_ref().unwrap();
+        let inputs = job.inputs_of::<ScoreParams>().unwrap();
+        inputs.condition.map(|input| input.key.clone())
     };
     let condition = plan
         .node("cluster temi C=5")
@@ -195,27 +195,22 @@ fn the_head_judges_samples_of_its_own_networks_alone() {
         .key
         .clone();
     assert_eq!(
-        roles("score pca temi C=5 at 2.016 kimg, set 0"),
+        condition_of("score pca temi C=5 at 2.016 kimg, set 0"),
         Some(condition)
     );
-    assert_eq!(roles("score pca kmeans C=10 at 2.016 kimg, set 0"), None);
+    assert_eq!(
+        condition_of("score pca kmeans C=10 at 2.016 kimg, set 0"),
+        None
+    );
 }
 
 #[test]
 fn large_references_are_cut_where_the_literature_cuts_them() {
     assert_eq!(reference_limit("dinov2_vitl14"), Some(50_000));
     assert_eq!(reference_limit("inception_fid"), None);
-    let (sweep, known, _) = finished(TOML);
-    let plan = plan(&sweep, &known);
-    let JobSpec::Reference(params) = &plan
-        .node("reference pca-16 training images")
-        .unwrap()
-        .job
-        .as_ref()
-        .unwrap()
-        .spec
-    else {
-        panic!("a reference")
-    };
+    let (sweep, observed, _) = finished(TOML);
+    let plan = plan(&sweep, &observed);
+    let node = plan.node("reference pca-16 training images").unwrap();
+    let params = ReferenceParams::in_spec(&node.job.as_ref().unwrap().spec).unwrap();
     assert_eq!(params.at_most, None, "1,797 images are not cut");
 }

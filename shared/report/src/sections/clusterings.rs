@@ -6,7 +6,7 @@ use crate::{
     section::{Section, Table, absent, figure, optional},
     words,
 };
-use cedm_contract::BoundDecision;
+use cedm_contract::kinds::bound::BoundDecision;
 use cedm_sweep::outcome::{BoundOutcome, ClusteringOutcome};
 use maud::{Markup, html};
 
@@ -192,7 +192,7 @@ fn table(facts: &Facts) -> Markup {
     };
     let row = |clustering: &ClusteringOutcome| {
         let result = &clustering.result;
-        let quality = |pick: fn(&cedm_contract::ClusterQuality) -> f64| {
+        let quality = |pick: fn(&cedm_contract::kinds::cluster::ClusterQuality) -> f64| {
             optional(result.quality.as_ref().map(pick), no_labels)
         };
         vec![

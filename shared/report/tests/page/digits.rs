@@ -7,8 +7,16 @@ use super::{
     story::{answer, costs, lineage},
 };
 use cedm_contract::{
-    BoundDecision, BoundResult, ClusterQuality, ClusterResult, FeatureEvaluationResult, ImageSet,
-    Probe, SampleSetResult, Score, ScoreResult, SweepId, TrainResult,
+    SweepId,
+    kinds::{
+        bound::{BoundDecision, BoundResult, Probe},
+        cluster::{ClusterQuality, ClusterResult},
+        feature_evaluation::FeatureEvaluationResult,
+        import::ImageSet,
+        sample_set::SampleSetResult,
+        score::{Score, ScoreResult},
+        train::TrainResult,
+    },
 };
 use cedm_sweep::{SweepSpec, outcome::*};
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use super::{ACK_WAIT, Dice, frozen::Frozen, ram_queue::Shared};
 use crate::{
-    Envelope, JobError, Outcome, RuntimeError, Stability,
+    Envelope, JobError, Outcome, RuntimeError,
     attempt::AttemptRunner,
     compute::{Compute, Finished},
     job_context::JobContext,
@@ -12,8 +12,14 @@ use crate::{
     verify::{Found, LookUpError, Verifier},
 };
 use bytes::Bytes;
-use cedm_contract::{Digest, Job, JobResult};
+use cedm_contract::{
+    Digest, Job, JobResult, OutputName,
+    kinds::fit::{FitInputs, FitParams, FitResult},
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+const RESULT: OutputName = OutputName::stable("result");
+const NOTE: OutputName = OutputName::volatile("note");
 
 /// Parts of a job's work, with a chance of a checkpoint after each.
 const PARTS: u64 = 4;
@@ -31,8 +37,9 @@ fn chain(start: &str, from: u64, to: u64) -> String {
 impl Sleeper {
     async fn compute(&self, context: &JobContext) -> Result<Outcome, JobError> {
         let dice = &self.0;
-        for (_, manifest) in context.inputs("previous") {
-            let output = manifest.output("result").expect("every result has one");
+        if !context.job().inputs.is_empty() {
+            let FitInputs { images } = context.inputs::<FitParams>()?;
+            let output = images.output(RESULT).expect("every result has one");
             context.fetch_async(&output.object).await?;
         }
         let (mut part, mut state) = match context.resume_async().await? {
@@ -59,15 +66,11 @@ impl Sleeper {
                 return Err(JobError::Drained);
             }
         }
-        context
-            .put_async("result", Body::Bytes(state.into()), Stability::Stable)
-            .await?;
+        context.put_async(RESULT, Body::Bytes(state.into())).await?;
         let note = dice.pick(0..1000).to_string();
-        context
-            .put_async("note", Body::Bytes(note.into()), Stability::Volatile)
-            .await?;
+        context.put_async(NOTE, Body::Bytes(note.into())).await?;
         Ok(Outcome {
-            result: JobResult::Fit { dim: 1 },
+            result: JobResult::Fit(FitResult { dim: 1 }),
             metrics: BTreeMap::new(),
         })
     }
@@ -93,7 +96,7 @@ pub(super) fn check_result(seed: u64, store: &RamStore, job: &Job, found: Found)
         panic!("seed {seed}: {} has no sound result: {found:?}", job.key)
     };
     let object = &manifest
-        .output("result")
+        .output(RESULT)
         .expect("every result has one")
         .object
         .object;
@@ -170,7 +173,7 @@ impl Coordinator {
         let mut wanted = self.leaders.clone();
         for leader in &self.leaders {
             if let Found::Sound(manifest) = verifier.look_up(&leader.key, false).await? {
-                let inputs = vec![manifest.as_input("previous")];
+                let inputs = vec![manifest.as_input("images")];
                 wanted.push(Job::new(
                     leader.spec.clone(),
                     inputs,

@@ -32,7 +32,7 @@ async fn check(place: &str) {
         .expect("one sound manifest");
     let object = connection
         .store()
-        .get(&manifest.output("echo.txt").unwrap().object.object)
+        .get(&manifest.output(crate::harness::ECHO).unwrap().object.object)
         .await
         .unwrap()
         .unwrap();

@@ -1,8 +1,8 @@
 //! SIGTERM: no new job, a checkpoint of the one in hand, and another worker goes on at once, to the
 //! same result.
 
-use crate::harness::{House, Story, counted, job};
-use cedm_contract::{EventWhat, Service, checkpoint_prefix};
+use crate::harness::{ECHO, FIRST_STEP, House, Story, counted, job};
+use cedm_contract::{EventWhat, OutputName, Service, checkpoint_prefix};
 use cedm_runtime::{Submitter, workers};
 use nix::sys::signal::Signal;
 
@@ -28,7 +28,7 @@ async fn a_drained_job_goes_on_elsewhere_and_ends_the_same() {
     let _second = harness.worker(&[], &[]);
     story.next(EventWhat::Done).await;
     let manifest = submitter.manifest(&job.key).await.unwrap().unwrap();
-    let read = async |name: &str| {
+    let read = async |name: OutputName| {
         let bytes = connection
             .store()
             .get(&manifest.output(name).unwrap().object.object)
@@ -37,8 +37,8 @@ async fn a_drained_job_goes_on_elsewhere_and_ends_the_same() {
             .unwrap();
         String::from_utf8(bytes.to_vec()).unwrap()
     };
-    assert_ne!(read("first-step.txt").await, "0", "it resumed");
-    assert_eq!(read("echo.txt").await, counted(60));
+    assert_ne!(read(FIRST_STEP).await, "0", "it resumed");
+    assert_eq!(read(ECHO).await, counted(60));
     crate::harness::eventually("checkpoints of a finished job are removed", async || {
         connection
             .store()

@@ -2,8 +2,8 @@
 //! worker processes.
 
 use cedm_contract::{
-    Event, EventWhat, Hints, Job, JobSpec, Manifest, Priority, Service,
-    params::{ExtractorSpec, FitParams, Precision},
+    Event, EventWhat, ExtractorSpec, Hints, Job, JobSpec, Manifest, OutputName, Precision,
+    Priority, Service, kinds::fit::FitParams,
 };
 use cedm_runtime::{
     ConnectArgs, Connection, EventFilter, Redeliverer, Submitter,
@@ -17,6 +17,11 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
+
+/// What the echo worker writes.
+pub const ECHO: OutputName = OutputName::stable("echo.txt");
+/// The first step that its last attempt counted.
+pub const FIRST_STEP: OutputName = OutputName::volatile("first-step.txt");
 
 /// Longest wait for anything; reached only when the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -312,7 +317,7 @@ pub fn job_after(name: &str, previous: &[&Manifest]) -> Job {
     };
     let inputs = previous
         .iter()
-        .map(|manifest| manifest.as_input("previous"))
+        .map(|manifest| manifest.as_input("images"))
         .collect();
     Job::new(
         JobSpec::Fit(FitParams { extractor }),

@@ -90,7 +90,12 @@ async fn is_made_again(scene: Scene) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_is_gone() {
     let scene = scene().await;
-    let object = &scene.made.output("echo.txt").unwrap().object.object;
+    let object = &scene
+        .made
+        .output(crate::harness::ECHO)
+        .unwrap()
+        .object
+        .object;
     scene.connection.store().delete(object).await.unwrap();
     is_made_again(scene).await;
 }
@@ -98,7 +103,12 @@ async fn an_object_that_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_whose_bytes_changed() {
     let scene = scene().await;
-    let object = &scene.made.output("echo.txt").unwrap().object.object;
+    let object = &scene
+        .made
+        .output(crate::harness::ECHO)
+        .unwrap()
+        .object
+        .object;
     scene
         .connection
         .store()
@@ -121,7 +131,12 @@ async fn a_manifest_that_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_in_the_middle_of_it() {
     let scene = scene().await;
-    let object = &scene.made.output("echo.txt").unwrap().object.object;
+    let object = &scene
+        .made
+        .output(crate::harness::ECHO)
+        .unwrap()
+        .object
+        .object;
     scene.connection.store().delete(object).await.unwrap();
     let reader = job_after("read", &[&scene.made]);
     let mut story = Story::of(&scene.connection, &reader).await;

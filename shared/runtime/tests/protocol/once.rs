@@ -34,7 +34,7 @@ async fn submitted_twice_is_one_job_and_then_a_cached_result() {
     let SubmitOutcome::Cached(manifest) = submitter.submit(&job).await.unwrap() else {
         panic!("the result exists")
     };
-    assert_eq!(manifest.attempt.to_string(), done.attempt);
+    assert_eq!(Some((&manifest.attempt).into()), done.attempt);
     assert_eq!(manifest.outputs.len(), 2);
     assert!(
         manifest.timings.queued_ms <= manifest.timings.started_ms
@@ -122,7 +122,11 @@ async fn a_job_that_comes_too_late_goes_to_somebody_else_at_once() {
     .await;
     let _free = harness.worker(&[], &[]);
     assert!(
-        story.next(EventWhat::Done).await.attempt.contains("-2-"),
+        story
+            .next(EventWhat::Done)
+            .await
+            .attempt
+            .is_some_and(|attempt| attempt.delivery == 2),
         "it was delivered twice"
     );
 }
@@ -141,7 +145,7 @@ async fn a_result_that_lost_an_object_is_made_again() {
 
     connection
         .store()
-        .delete(&first.output("echo.txt").unwrap().object.object)
+        .delete(&first.output(crate::harness::ECHO).unwrap().object.object)
         .await
         .unwrap();
     assert!(matches!(
@@ -170,7 +174,7 @@ async fn damaged_bytes_of_the_right_size_are_found_by_a_fresh_submitter() {
         .await
         .unwrap()
         .unwrap();
-    let object = &manifest.output("echo.txt").unwrap().object;
+    let object = &manifest.output(crate::harness::ECHO).unwrap().object;
     let damaged = vec![b'x'; usize::try_from(object.size).unwrap()];
     connection
         .store()

@@ -145,7 +145,7 @@ async fn nothing_is_lost_or_done_twice() {
     }
     for (job, steps) in jobs.iter().zip(2..) {
         let manifest = submitter.manifest(&job.key).await.unwrap().unwrap();
-        let object = &manifest.output("echo.txt").unwrap().object.object;
+        let object = &manifest.output(crate::harness::ECHO).unwrap().object.object;
         let text = connection.store().get(object).await.unwrap().unwrap();
         assert_eq!(
             *text,

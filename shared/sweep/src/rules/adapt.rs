@@ -3,7 +3,7 @@
 use super::{Findings, Section};
 use crate::SweepSpec;
 use cedm_catalogue::extractors::extractor;
-use cedm_contract::params::DinoParams;
+use cedm_contract::kinds::adapt::DinoParams;
 
 pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
     for (index, evaluation) in spec.evaluations.iter().enumerate() {

@@ -5,7 +5,10 @@ use crate::{
     BoundSpec, ClusteringSpec, Clusters, Method, SweepSpec,
     file::{ClusteringFile, ClustersFile},
 };
-use cedm_contract::params::{FineGrid, KmeansParams, TemiParams};
+use cedm_contract::kinds::{
+    bound::FineGrid,
+    cluster::{KmeansParams, TemiParams},
+};
 use std::collections::BTreeMap;
 
 const METHODS: [&str; 5] = ["temi", "kmeans", "ground_truth", "imported", "none"];

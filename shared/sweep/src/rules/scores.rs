@@ -6,7 +6,7 @@ use cedm_catalogue::{
     extractors::extractor,
     metrics::{Against, Direction, FoundBy, Needs, metric, score_metric_names},
 };
-use cedm_contract::params::{LabelSource, SamplerParams};
+use cedm_contract::kinds::sample::{LabelSource, SamplerParams};
 use std::collections::BTreeSet;
 
 pub(super) fn sampling(spec: &SweepSpec, findings: &mut Findings) {

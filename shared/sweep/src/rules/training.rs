@@ -2,7 +2,7 @@
 
 use super::{Findings, Section};
 use crate::TrainingSpec;
-use cedm_contract::params::{AugmentParams, NetworkSpec, OptimiserParams};
+use cedm_contract::kinds::train::{AugmentParams, NetworkSpec, OptimiserParams};
 
 pub(super) fn resolved(training: &TrainingSpec, findings: &mut Findings) {
     check_network(

@@ -7,7 +7,7 @@ use cedm_clustering::{
     Features,
     kmeans::{Rows, fit, lloyd},
 };
-use cedm_contract::params::KmeansParams;
+use cedm_contract::kinds::cluster::KmeansParams;
 use tch::{Kind, Tensor};
 
 pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {

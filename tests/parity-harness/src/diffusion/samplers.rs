@@ -3,7 +3,7 @@
 use super::{Case, Model, double, line, max_abs, worst_relative};
 use crate::fixture::{Fixture, Line};
 use anyhow::Context;
-use cedm_contract::params::{SamplerParams, Solver};
+use cedm_contract::kinds::sample::{SamplerParams, Solver};
 use cedm_diffusion::{
     Labels, Mode,
     sampler::{Moment, quantise, solve, time_steps},

@@ -3,7 +3,7 @@
 use super::{Case, KINDS, line, max_abs, worst_relative};
 use crate::fixture::{Fixture, Line};
 use anyhow::Context;
-use cedm_contract::params::OptimiserParams;
+use cedm_contract::kinds::train::OptimiserParams;
 use cedm_diffusion::{
     precondition::{Coefficients, NoiseLevels, Preconditioning},
     schedule::{ema_beta, learning_rate},

@@ -4,7 +4,7 @@
 use super::{Case, KINDS, Model, double, line, max_abs, tables, worst_relative};
 use crate::fixture::{Fixture, Line};
 use anyhow::Context;
-use cedm_contract::params::Precision;
+use cedm_contract::Precision;
 use cedm_diffusion::{
     Batch, Learner,
     loss::{Noise, normalise},

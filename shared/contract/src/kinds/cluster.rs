@@ -1,28 +1,8 @@
-//! Neighbours, clusters and the bound (spec §§3–6).
+//! Cluster ids of an image set: TEMI, k-means, ground truth or imported (spec §4, §5).
 
-use crate::ObjectRef;
+use super::JobKind;
+use crate::{ObjectRef, OutputName, Service, inputs::inputs};
 use serde::{Deserialize, Serialize};
-
-/// Exact cosine nearest neighbours, the row itself excluded (spec §3).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NeighboursParams {
-    /// Neighbours per row.
-    pub k: u32,
-    /// One part of a search that several jobs share; absent for a whole search and for the merge of
-    /// parts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub part: Option<NeighbourPart>,
-}
-
-/// A part of a search: it compares block `index` of the rows with itself and with the `of`/2 blocks
-/// after it, in a circle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NeighbourPart {
-    /// Which block, from 0.
-    pub index: u32,
-    /// Blocks, and parts, in all: an odd number, so that every pair of blocks is compared once.
-    pub of: u32,
-}
 
 /// One clustering.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +34,104 @@ pub enum ClusterMethod {
         /// The file.
         ids: ObjectRef,
     },
+}
+
+impl JobKind for ClusterParams {
+    const SERVICE: Service = Service::Clusterer;
+    const VERSION: u32 = 3;
+    type Inputs<T> = ClusterInputs<T>;
+    type Result = ClusterResult;
+}
+
+inputs! {
+    /// What a clustering reads.
+    pub struct ClusterInputs<T> {
+        /// The features (Features), for methods that read them.
+        pub features: Option<T> as "features",
+        /// The nearest neighbours (Neighbours), for TEMI.
+        pub neighbours: Option<T> as "neighbours",
+        /// The image set (Import): for ground truth, for the quality scores where labels exist, and
+        /// so that a trainer can hold the images of its condition against its own.
+        pub images: T as "images",
+    }
+}
+
+/// The ids of every image, and what follows from them.
+pub const ASSIGNMENTS: OutputName = OutputName::stable("assignments.safetensors");
+
+/// The teacher of the best head of TEMI, under upstream's names.
+pub const HEADS: OutputName = OutputName::stable("heads.safetensors");
+
+/// The loss of every head by epoch of TEMI.
+pub const CURVE: OutputName = OutputName::stable("curve.json");
+
+/// Tensors of [`ASSIGNMENTS`].
+pub mod assignments {
+    use crate::TensorName;
+
+    /// Ids of the cluster slots, 0 to C − 1.
+    pub const RAW_IDS: TensorName = TensorName::new("raw_ids", "i64 [n]");
+    /// Ids of the used clusters, numbered without gaps: the network's labels.
+    pub const IDS: TensorName = TensorName::new("ids", "i64 [n]");
+    /// Images of every used cluster.
+    pub const COUNTS: TensorName = TensorName::new("counts", "i64 [U]");
+    /// p(c): the share of every used cluster.
+    pub const PRIOR: TensorName = TensorName::new("prior", "f64 [U]");
+    /// Maximum log-softmax of every image at temperature 0.1; TEMI alone.
+    pub const CONFIDENCE: TensorName = TensorName::new("confidence", "f32 [n]");
+    /// Centres of every cluster slot; k-means alone.
+    pub const CENTROIDS: TensorName = TensorName::new("centroids", "f32 [C, D]");
+}
+
+/// A clustering in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClusterResult {
+    /// Images.
+    pub count: u64,
+    /// C: cluster slots asked for.
+    pub clusters: u32,
+    /// U: clusters with at least one image.
+    pub used: u32,
+    /// r_C = U / C, by one division (spec §6.1).
+    pub utilisation: f64,
+    /// Entropy of p(c) in nats.
+    pub marginal_entropy: f64,
+    /// KL(uniform over used clusters || p) in nats.
+    pub kl_uniform: f64,
+    /// Images of the smallest and of the largest used cluster.
+    pub smallest: u64,
+    /// See `smallest`.
+    pub largest: u64,
+    /// Mean of the maximum softmax at temperature 0.1, for TEMI.
+    #[serde(default)]
+    pub mean_confidence: Option<f64>,
+    /// Share of (image, neighbour) pairs in the same cluster: of all images where neighbours were
+    /// given; for k-means without them of the 50 nearest of at most 1,000 images; absent where a
+    /// clustering reads no features.
+    #[serde(default)]
+    pub neighbour_agreement: Option<f64>,
+    /// Sum of squared distances, for k-means.
+    #[serde(default)]
+    pub inertia: Option<f64>,
+    /// Chosen head and its loss in the last epoch, for TEMI.
+    #[serde(default)]
+    pub best_head: Option<(u32, f64)>,
+    /// Agreement with labels, where labels exist.
+    #[serde(default)]
+    pub quality: Option<ClusterQuality>,
+}
+
+/// Agreement of clusters with labels (spec §10.6), as fractions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClusterQuality {
+    /// Normalised mutual information, arithmetic mean.
+    pub nmi: f64,
+    /// Adjusted mutual information, arithmetic mean.
+    pub anmi: f64,
+    /// Adjusted Rand index.
+    pub ari: f64,
+    /// Accuracy after Hungarian matching, upstream's rule.
+    pub acc: f64,
 }
 
 /// TEMI (spec §4.1–4.5; defaults of the paper's Table 8).
@@ -175,49 +253,6 @@ impl Default for KmeansParams {
             max_iterations: 300,
             tolerance: 1e-4,
             mini_batch: 0,
-        }
-    }
-}
-
-/// How the grid between the last passing and the first failing C of the doubling phase is searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "fine", rename_all = "snake_case")]
-pub enum FineGrid {
-    /// Every multiple of `step` strictly between them; the highest passing one wins.
-    Step {
-        /// Distance of grid points.
-        step: u32,
-    },
-    /// Bisection until the gap is at most `resolution`.
-    Bisect {
-        /// Gap at which to stop.
-        resolution: u32,
-    },
-}
-
-/// The upper-bound search (spec §6.1).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BoundParams {
-    /// Utilisation must exceed this, strictly.
-    pub alpha: f64,
-    /// First C.
-    pub start: u32,
-    /// No C above this is tried; the number of images is a cap too.
-    pub cap: u32,
-    /// The second phase.
-    pub fine: FineGrid,
-    /// Clusterings per C; their mean utilisation counts.
-    pub seeds: u32,
-}
-
-impl Default for BoundParams {
-    fn default() -> Self {
-        Self {
-            alpha: 0.96,
-            start: 50,
-            cap: 12_800,
-            fine: FineGrid::Step { step: 100 },
-            seeds: 1,
         }
     }
 }

@@ -1,7 +1,72 @@
-//! EDM training (spec §7).
+//! One segment of an EDM training run, from one snapshot to the next (spec §7). A run is a chain of
+//! segments, so that a longer budget continues a shorter one and every snapshot is an artefact of its
+//! own.
 
-use crate::params::Precision;
+use super::JobKind;
+use crate::{OutputName, Precision, Service, inputs::inputs};
 use serde::{Deserialize, Serialize};
+
+/// The network, how it is trained, and from where to where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainParams {
+    /// The network; its `label_dim` equals the condition's number of used clusters.
+    pub network: NetworkSpec,
+    /// Optimisation.
+    pub optimiser: OptimiserParams,
+    /// Augmentation.
+    pub augment: AugmentParams,
+    /// Arithmetic.
+    pub precision: Precision,
+    /// Seed of every random stream.
+    pub seed: u64,
+    /// Images seen before this segment.
+    pub from_nimg: u64,
+    /// Images seen at its end: a multiple of the batch.
+    pub to_nimg: u64,
+}
+
+impl JobKind for TrainParams {
+    const SERVICE: Service = Service::Trainer;
+    const VERSION: u32 = 2;
+    type Inputs<T> = TrainInputs<T>;
+    type Result = TrainResult;
+}
+
+inputs! {
+    /// What a training segment reads.
+    pub struct TrainInputs<T> {
+        /// The image set (Import).
+        pub images: T as "images",
+        /// The condition (Cluster); absent for an unconditional network.
+        pub condition: Option<T> as "condition",
+        /// The segment before (Train); absent in the first one.
+        pub previous: Option<T> as "previous",
+    }
+}
+
+/// The running mean of the weights (EMA), under upstream's names: what samplers load.
+pub const EMA: OutputName = OutputName::stable("ema.safetensors");
+
+/// Everything needed to continue bit-exactly: weights, EMA, moments of Adam, random state.
+pub const STATE: OutputName = OutputName::stable("state.safetensors");
+
+/// Loss, gradient norm, learning rate and images per second by kimg.
+pub const CURVE: OutputName = OutputName::volatile("curve.json");
+
+/// How far the training is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainResult {
+    /// Images seen since the very start.
+    pub nimg: u64,
+    /// Optimiser steps since the very start.
+    pub steps: u64,
+    /// Label slots of the network; 0 when unconditional.
+    pub label_dim: u32,
+    /// Parameters of the network.
+    pub parameters: u64,
+    /// Mean loss per pixel over the last tick.
+    pub loss: Option<f64>,
+}
 
 /// How the noise level enters the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -52,6 +117,34 @@ pub struct NetworkSpec {
     pub sigma_data: f64,
 }
 
+impl NetworkSpec {
+    /// [`NetworkSpec::channel_mult_noise`], or that of the published form.
+    pub fn noise_multiplier(&self) -> u32 {
+        self.channel_mult_noise
+            .unwrap_or(self.embedding.noise_multiplier())
+    }
+
+    /// Leaves out what is as in the published form, so that one network has one description, hence
+    /// one key.
+    pub fn normalise(&mut self) {
+        let published = self.embedding.noise_multiplier();
+        self.channel_mult_noise = self
+            .channel_mult_noise
+            .filter(|&multiplier| multiplier != published);
+    }
+}
+
+impl Embedding {
+    /// Width of the noise level's features in the published form, in units of `model_channels`
+    /// (spec appendix A).
+    fn noise_multiplier(self) -> u32 {
+        match self {
+            Embedding::Ddpmpp => 1,
+            Embedding::Ncsnpp => 2,
+        }
+    }
+}
+
 /// Adam, its ramp, and the weights' running mean (spec §7.5).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,34 +174,6 @@ pub struct OptimiserParams {
     pub loss_scaling: f64,
 }
 
-impl NetworkSpec {
-    /// [`NetworkSpec::channel_mult_noise`], or that of the published form.
-    pub fn noise_multiplier(&self) -> u32 {
-        self.channel_mult_noise
-            .unwrap_or(self.embedding.noise_multiplier())
-    }
-
-    /// Leaves out what is as in the published form, so that one network has one description, hence
-    /// one key.
-    pub fn normalise(&mut self) {
-        let published = self.embedding.noise_multiplier();
-        self.channel_mult_noise = self
-            .channel_mult_noise
-            .filter(|&multiplier| multiplier != published);
-    }
-}
-
-impl Embedding {
-    /// Width of the noise level's features in the published form, in units of `model_channels`
-    /// (spec appendix A).
-    fn noise_multiplier(self) -> u32 {
-        match self {
-            Embedding::Ddpmpp => 1,
-            Embedding::Ncsnpp => 2,
-        }
-    }
-}
-
 /// Images of a budget in thousand images: those of whole batches, rounded up as the reference loop
 /// ends (spec §7.5); 0 for nothing.
 pub fn whole_batch_images(kimg: f64, batch: u64) -> u64 {
@@ -135,26 +200,6 @@ pub struct AugmentParams {
     pub aniso: f64,
     /// Multiplier of translation.
     pub translate_frac: f64,
-}
-
-/// One segment of a training run: from one snapshot to the next. A run is a chain of segments, so
-/// that a longer budget goes on from a shorter one and every snapshot is an artefact of its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainParams {
-    /// The network; its `label_dim` equals the condition's number of used clusters.
-    pub network: NetworkSpec,
-    /// Optimisation.
-    pub optimiser: OptimiserParams,
-    /// Augmentation.
-    pub augment: AugmentParams,
-    /// Arithmetic.
-    pub precision: Precision,
-    /// Seed of every random stream.
-    pub seed: u64,
-    /// Images seen before this segment.
-    pub from_nimg: u64,
-    /// Images seen at its end: a multiple of the batch.
-    pub to_nimg: u64,
 }
 
 #[cfg(test)]

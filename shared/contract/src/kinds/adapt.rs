@@ -1,6 +1,8 @@
-//! Self-supervised adaptation of a backbone to an image set (spec §12).
+//! A backbone adapted to an image set by DINO training, or a small one trained from nothing (spec
+//! §12).
 
-use super::ExtractorSpec;
+use super::JobKind;
+use crate::{ExtractorSpec, OutputName, Service, inputs::inputs};
 use serde::{Deserialize, Serialize};
 
 /// DINO training of a backbone on an image set; no label is read.
@@ -11,6 +13,41 @@ pub struct AdaptParams {
     pub extractor: ExtractorSpec,
     /// How it is trained.
     pub training: DinoParams,
+}
+
+impl JobKind for AdaptParams {
+    const SERVICE: Service = Service::Extractor;
+    const VERSION: u32 = 1;
+    type Inputs<T> = AdaptInputs<T>;
+    type Result = AdaptResult;
+}
+
+inputs! {
+    /// What an adaptation reads.
+    pub struct AdaptInputs<T> {
+        /// The image set (Import).
+        pub images: T as "images",
+    }
+}
+
+/// The teacher's backbone under upstream's names, its `heads` beside them.
+pub const BACKBONE: OutputName = OutputName::stable("backbone.safetensors");
+
+/// Loss, learning rate and spread by step.
+pub const CURVE: OutputName = OutputName::volatile("curve.json");
+
+/// How an adaptation ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdaptResult {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Feature width D.
+    pub dim: u32,
+    /// Mean loss over the last epoch.
+    pub loss: f64,
+    /// Mean standard deviation of the teacher's outputs over the last batch; towards 0 when
+    /// training collapses.
+    pub spread: f64,
 }
 
 /// Size of a small vision transformer.

@@ -1,0 +1,131 @@
+//! One step of the search for the upper bound: what to probe next, or C_max (spec §6).
+
+use super::JobKind;
+use crate::{Service, inputs::inputs};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The upper-bound search (spec §6.1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BoundParams {
+    /// Utilisation must exceed this, strictly.
+    pub alpha: f64,
+    /// First C.
+    pub start: u32,
+    /// No C above this is tried; the number of images is a cap too.
+    pub cap: u32,
+    /// The second phase.
+    pub fine: FineGrid,
+    /// Clusterings per C; their mean utilisation counts.
+    pub seeds: u32,
+}
+
+impl Default for BoundParams {
+    fn default() -> Self {
+        Self {
+            alpha: 0.96,
+            start: 50,
+            cap: 12_800,
+            fine: FineGrid::Step { step: 100 },
+            seeds: 1,
+        }
+    }
+}
+
+/// How the grid between the last passing and the first failing C of the doubling phase is searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fine", rename_all = "snake_case")]
+pub enum FineGrid {
+    /// Every multiple of `step` strictly between them; the highest passing one wins.
+    Step {
+        /// Distance of grid points.
+        step: u32,
+    },
+    /// Bisection until the gap is at most `resolution`.
+    Bisect {
+        /// Gap at which to stop.
+        resolution: u32,
+    },
+}
+
+impl JobKind for BoundParams {
+    const SERVICE: Service = Service::Bounds;
+    const VERSION: u32 = 1;
+    type Inputs<T> = BoundInputs<T>;
+    type Result = BoundResult;
+}
+
+inputs! {
+    /// What a step of the search reads.
+    pub struct BoundInputs<T> {
+        /// The image set (Import): its size is an upper limit of C.
+        pub images: T as "images",
+        /// Every clustering so far (Cluster), by C and seed.
+        pub probes: BTreeMap<(u32, u64), T> as "probe",
+    }
+}
+
+/// Result of one step of the bound search.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BoundResult {
+    /// Every probe so far, ascending by C.
+    pub probes: Vec<Probe>,
+    /// What next.
+    pub decision: BoundDecision,
+}
+
+impl BoundResult {
+    /// C_max, once it is found; `None` too when no C passes.
+    pub fn c_max(&self) -> Option<u32> {
+        match self.decision {
+            BoundDecision::Found { c_max, .. } => c_max,
+            BoundDecision::Probe { .. } => None,
+        }
+    }
+
+    /// Every C up to C_max that passes, ascending; empty until C_max is found.
+    pub fn passing(&self) -> Vec<u32> {
+        let Some(c_max) = self.c_max() else {
+            return Vec::new();
+        };
+        let passing = self
+            .probes
+            .iter()
+            .filter(|probe| probe.passes && probe.clusters <= c_max);
+        passing.map(|probe| probe.clusters).collect()
+    }
+}
+
+/// One probe of the bound search.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probe {
+    /// C.
+    pub clusters: u32,
+    /// U of every seed.
+    pub used: Vec<u32>,
+    /// Mean utilisation over the seeds.
+    pub utilisation: f64,
+    /// Standard deviation (ddof 1) of the utilisation over the seeds; absent for a single seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilisation_std: Option<f64>,
+    /// Whether utilisation > alpha.
+    pub passes: bool,
+}
+
+/// What comes next in a bound search.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "next", rename_all = "snake_case")]
+pub enum BoundDecision {
+    /// Cluster at these C, then ask again.
+    Probe {
+        /// Ascending.
+        clusters: Vec<u32>,
+    },
+    /// The search is over.
+    Found {
+        /// Largest C whose utilisation exceeds alpha; absent when even the first C fails.
+        c_max: Option<u32>,
+        /// Why it ended, for people.
+        reason: String,
+    },
+}

@@ -1,0 +1,59 @@
+//! All features of an image set: its feature shards in order, with mean and standard deviation.
+
+use super::JobKind;
+use crate::{OutputName, Service, ShardRef, inputs::inputs};
+use serde::{Deserialize, Serialize};
+
+/// How many shards are merged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeaturesParams {
+    /// Number of shards, for the record.
+    pub shards: u32,
+}
+
+impl JobKind for FeaturesParams {
+    const SERVICE: Service = Service::Extractor;
+    const VERSION: u32 = 1;
+    type Inputs<T> = FeaturesInputs<T>;
+    type Result = FeatureSet;
+
+    fn shards(set: &FeatureSet) -> &[ShardRef] {
+        &set.shards
+    }
+    fn shards_mut(set: &mut FeatureSet) -> &mut [ShardRef] {
+        &mut set.shards
+    }
+}
+
+inputs! {
+    /// What a merge of features reads.
+    pub struct FeaturesInputs<T> {
+        /// The shards (Extract), in the order of the image set.
+        pub shards: Vec<T> as "shard",
+    }
+}
+
+/// Statistics of the whole set.
+pub const STATISTICS: OutputName = OutputName::stable("stats.safetensors");
+
+/// Tensors of [`STATISTICS`].
+pub mod statistics {
+    use crate::TensorName;
+
+    /// Mean of every column.
+    pub const MEAN: TensorName = TensorName::new("mean", "f64 [D]");
+    /// Standard deviation of every column (ddof 1).
+    pub const STD: TensorName = TensorName::new("std", "f64 [D]");
+}
+
+/// All features of an image set. Its shards are the outputs of the extractions, with the tensors of
+/// [`super::extract::features`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeatureSet {
+    /// Rows.
+    pub count: u64,
+    /// Width D.
+    pub dim: u32,
+    /// The shards in order.
+    pub shards: Vec<ShardRef>,
+}

@@ -1,0 +1,37 @@
+//! What an extractor learns from a whole image set before it can extract (`pca`: mean and basis).
+
+use super::JobKind;
+use crate::{ExtractorSpec, OutputName, Service, inputs::inputs};
+use serde::{Deserialize, Serialize};
+
+/// Which extractor learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FitParams {
+    /// The extractor.
+    pub extractor: ExtractorSpec,
+}
+
+impl JobKind for FitParams {
+    const SERVICE: Service = Service::Extractor;
+    const VERSION: u32 = 1;
+    type Inputs<T> = FitInputs<T>;
+    type Result = FitResult;
+}
+
+inputs! {
+    /// What a fit reads.
+    pub struct FitInputs<T> {
+        /// The image set (Import).
+        pub images: T as "images",
+    }
+}
+
+/// What was learnt, as the extractor loads it.
+pub const EXTRACTOR: OutputName = OutputName::stable("extractor.safetensors");
+
+/// A fitted extractor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FitResult {
+    /// Feature width D.
+    pub dim: u32,
+}

@@ -1,0 +1,61 @@
+//! Features and float64 moments of one image shard in an evaluation feature space (spec §10).
+
+use super::JobKind;
+use crate::{ExtractorSpec, OutputName, Service, inputs::inputs};
+use serde::{Deserialize, Serialize};
+
+/// Which shard, in which feature space.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MeasureParams {
+    /// The evaluation feature space.
+    pub extractor: ExtractorSpec,
+    /// Index of the shard in the set.
+    pub shard: u32,
+}
+
+impl JobKind for MeasureParams {
+    const SERVICE: Service = Service::Evaluator;
+    const VERSION: u32 = 2;
+    type Inputs<T> = MeasureInputs<T>;
+    type Result = MeasureResult;
+}
+
+inputs! {
+    /// What a measurement reads.
+    pub struct MeasureInputs<T> {
+        /// The image set (Import) or sample set (SampleSet).
+        pub images: T as "images",
+        /// What a fitted extractor learnt from the training images (Fit).
+        pub fit: Option<T> as "fit",
+    }
+}
+
+/// The features, with the tensors of [`super::extract::features`].
+pub const FEATURES: OutputName = OutputName::stable("features.safetensors");
+
+/// Their moments.
+pub const MOMENTS: OutputName = OutputName::stable("moments.safetensors");
+
+/// What made the features: extractor, digest of its weights, precision.
+pub const SPACE: OutputName = OutputName::stable("space.json");
+
+/// Tensors of [`MOMENTS`].
+pub mod moments {
+    use crate::TensorName;
+
+    /// Number of rows.
+    pub const COUNT: TensorName = TensorName::new("count", "i64 [1]");
+    /// Sum of the rows.
+    pub const SUM: TensorName = TensorName::new("sum", "f64 [D]");
+    /// XᵀX.
+    pub const OUTER: TensorName = TensorName::new("outer", "f64 [D, D]");
+}
+
+/// How large the features are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasureResult {
+    /// Rows.
+    pub count: u64,
+    /// Width D.
+    pub dim: u32,
+}

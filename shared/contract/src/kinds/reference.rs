@@ -1,0 +1,80 @@
+//! The reference side of a score: merged moments of an image or sample set, and their matrix root.
+
+use super::JobKind;
+use crate::{ExtractorSpec, OutputName, Service, ShardRef, inputs::inputs};
+use serde::{Deserialize, Serialize};
+
+/// In which feature space, by how many images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReferenceParams {
+    /// The evaluation feature space.
+    pub extractor: ExtractorSpec,
+    /// Of more images, a random subset of this many is the reference (spec §10.2): drawn without
+    /// replacement by NumPy's seed [`REFERENCE_SEED`], in order. All of them when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<u64>,
+}
+
+/// The seed by which dgm-eval draws the subset of a large reference set.
+pub const REFERENCE_SEED: u32 = 13579;
+
+/// Images of the reference in this feature space, where the literature limits them: 50,000 for FDD,
+/// all elsewhere.
+pub fn reference_limit(extractor: &str) -> Option<u64> {
+    (extractor == "dinov2_vitl14").then_some(50_000)
+}
+
+impl JobKind for ReferenceParams {
+    const SERVICE: Service = Service::Evaluator;
+    const VERSION: u32 = 1;
+    type Inputs<T> = ReferenceInputs<T>;
+    type Result = ReferenceResult;
+
+    fn shards(reference: &ReferenceResult) -> &[ShardRef] {
+        &reference.shards
+    }
+    fn shards_mut(reference: &mut ReferenceResult) -> &mut [ShardRef] {
+        &mut reference.shards
+    }
+}
+
+inputs! {
+    /// What a reference is merged from.
+    pub struct ReferenceInputs<T> {
+        /// The shards (Measure), in the order of the set.
+        pub shards: Vec<T> as "shard",
+    }
+}
+
+/// Mean, covariance and its root.
+pub const REFERENCE: OutputName = OutputName::stable("reference.safetensors");
+
+/// The features of a reference that was cut to a subset: its only shard, with the tensors of
+/// [`super::extract::features`].
+pub const FEATURES: OutputName = OutputName::stable("features.safetensors");
+
+/// What made the features: extractor, digest of its weights, precision.
+pub const SPACE: OutputName = OutputName::stable("space.json");
+
+/// Tensors of [`REFERENCE`].
+pub mod gaussian {
+    use crate::TensorName;
+
+    /// Mean.
+    pub const MU: TensorName = TensorName::new("mu", "f64 [D]");
+    /// Covariance (ddof 1).
+    pub const SIGMA: TensorName = TensorName::new("sigma", "f64 [D, D]");
+    /// R with R Rᵀ = sigma; columns of vanishing eigenvalues are left out.
+    pub const ROOT: TensorName = TensorName::new("root", "f64 [D, rank]");
+}
+
+/// How large the reference is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceResult {
+    /// Images behind it.
+    pub count: u64,
+    /// Width D.
+    pub dim: u32,
+    /// Feature shards in order, for metrics that need single features.
+    pub shards: Vec<ShardRef>,
+}

@@ -1,0 +1,52 @@
+//! All shards of a sample set.
+
+use super::JobKind;
+use crate::{Service, ShardRef, inputs::inputs};
+use serde::{Deserialize, Serialize};
+
+/// Which images the set consists of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampleSetParams {
+    /// Seed of the first image of the set.
+    pub first_seed: u64,
+    /// Images in all.
+    pub count: u64,
+}
+
+impl JobKind for SampleSetParams {
+    const SERVICE: Service = Service::Sampler;
+    const VERSION: u32 = 1;
+    type Inputs<T> = SampleSetInputs<T>;
+    type Result = SampleSetResult;
+
+    fn shards(set: &SampleSetResult) -> &[ShardRef] {
+        &set.shards
+    }
+    fn shards_mut(set: &mut SampleSetResult) -> &mut [ShardRef] {
+        &mut set.shards
+    }
+}
+
+inputs! {
+    /// What a merge of samples reads.
+    pub struct SampleSetInputs<T> {
+        /// The shards (Sample), by ascending seed.
+        pub shards: Vec<T> as "shard",
+    }
+}
+
+/// A sample set. Its shards are outputs of the samplers, with the tensors of
+/// [`super::sample::images`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleSetResult {
+    /// Number of images.
+    pub count: u64,
+    /// 1 or 3.
+    pub channels: u32,
+    /// Side in pixels.
+    pub resolution: u32,
+    /// Seed of the first image; seeds are consecutive.
+    pub first_seed: u64,
+    /// The shards in order.
+    pub shards: Vec<ShardRef>,
+}

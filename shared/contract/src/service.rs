@@ -1,0 +1,67 @@
+//! The services: which program performs which kinds of job.
+
+use crate::Kind;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A program of the system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Service {
+    /// Plans sweeps and collects results.
+    Coordinator,
+    /// Images to features.
+    Extractor,
+    /// Features to cluster ids.
+    Clusterer,
+    /// Utilisation history to C_max.
+    Bounds,
+    /// Images and condition to weights.
+    Trainer,
+    /// Weights to images.
+    Sampler,
+    /// Images to scores.
+    Evaluator,
+    /// The `cedm` command.
+    Cli,
+}
+
+impl Service {
+    /// Every service that runs as a process of its own, in the order of the pipeline.
+    pub const RUNNING: &'static [Service] = &[
+        Service::Coordinator,
+        Service::Extractor,
+        Service::Clusterer,
+        Service::Bounds,
+        Service::Trainer,
+        Service::Sampler,
+        Service::Evaluator,
+    ];
+
+    /// Its name in metrics, logs and credentials.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Coordinator => "coordinator",
+            Service::Extractor => "extractor",
+            Service::Clusterer => "clusterer",
+            Service::Bounds => "bounds",
+            Service::Trainer => "trainer",
+            Service::Sampler => "sampler",
+            Service::Evaluator => "evaluator",
+            Service::Cli => "cli",
+        }
+    }
+    /// The queued kinds it performs, in the order of the pipeline.
+    pub fn kinds(self) -> Vec<Kind> {
+        Kind::ALL
+            .iter()
+            .copied()
+            .filter(|kind| kind.service() == self && kind.is_queued())
+            .collect()
+    }
+}
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

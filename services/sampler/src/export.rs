@@ -1,7 +1,10 @@
 //! Samples as files that other programs read: npz, PNG archive, folder, and a grid to look at.
 
 use anyhow::{Context, ensure};
-use cedm_contract::{Digest, ObjectRef, ShardRef, kinds::import::ImageSet};
+use cedm_contract::{
+    Digest, ObjectRef, ShardRef,
+    kinds::{import::ImageSet, sample::IMAGES},
+};
 use cedm_diffusion::{sampler::Samples, weights};
 use std::{
     fs::File,
@@ -49,7 +52,7 @@ fn with_set(
     write: impl FnOnce(&ImageSet, &Path) -> Result<(), cedm_images::ImageError>,
 ) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let name = "images.safetensors";
+    let name = IMAGES.as_str();
     let file = folder.path().join(name);
     write_shard(samples, &file)?;
     let size = samples.images.size();

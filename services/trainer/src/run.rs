@@ -5,7 +5,10 @@ use crate::{
     segment::Segment, settings::settings,
 };
 use anyhow::{Context, anyhow, ensure};
-use cedm_contract::{Precision, kinds::train::whole_batch_images};
+use cedm_contract::{
+    Precision,
+    kinds::train::{STATE, whole_batch_images},
+};
 use cedm_diffusion::{Recipe, Training, weights};
 use cedm_runtime::{ConsoleMonitor, JobError};
 use serde_json::{Value, json};
@@ -115,7 +118,7 @@ impl RunArgs {
 
         std::fs::create_dir_all(&self.out)
             .with_context(|| format!("make {}", self.out.display()))?;
-        let state = self.out.join("state.safetensors");
+        let state = self.out.join(STATE);
         let another = "the folder holds another run: choose another --out, or remove it";
         if state.exists() {
             training.load_state(&state).context(another)?;
@@ -179,7 +182,7 @@ impl RunArgs {
             .with_context(|| format!("write {}", curve.display()))?;
         // The state comes last: what it says is done is all there.
         training
-            .save_state(&self.out.join("state.safetensors"))
+            .save_state(&self.out.join(STATE))
             .map_err(job_error)?;
         let checkpoints = self.out.join("checkpoints");
         if checkpoints.exists() {

@@ -2,7 +2,7 @@
 //! done once.
 
 use anyhow::{Context, Result, ensure};
-use cedm_contract::{EventWhat, JobKey, Kind, Manifest};
+use cedm_contract::{EventAttempt, EventWhat, JobKey, Kind, Manifest};
 use cedm_runtime::commits;
 use cedm_tests::{StartOptions, System, digits, events::Watch};
 use std::{
@@ -81,7 +81,7 @@ fn every_job_runs_once() -> Result<()> {
         })
         .collect();
     assert!(failures.is_empty(), "{failures:?}");
-    let mut attempts: BTreeMap<&JobKey, BTreeSet<&str>> = BTreeMap::new();
+    let mut attempts: BTreeMap<&JobKey, BTreeSet<EventAttempt>> = BTreeMap::new();
     for event in events
         .iter()
         .filter(|event| event.what == EventWhat::Started)
@@ -89,7 +89,7 @@ fn every_job_runs_once() -> Result<()> {
         attempts
             .entry(&event.key)
             .or_default()
-            .insert(&event.attempt);
+            .extend(event.attempt);
     }
     let (commits, mut checked) = (commits(&events), 0);
     system.with_connection(async |connection| {
@@ -100,7 +100,7 @@ fn every_job_runs_once() -> Result<()> {
                 .await?
                 .context("a listed manifest is missing")?;
             let manifest = Manifest::decode(&bytes)?;
-            let committed: Vec<&String> =
+            let committed: Vec<&EventAttempt> =
                 commits.get(&manifest.key).into_iter().flatten().collect();
             if manifest.kind() != Kind::Import {
                 assert_eq!(
@@ -120,7 +120,7 @@ fn every_job_runs_once() -> Result<()> {
                     manifest.kind(),
                     manifest.key
                 );
-                assert_eq!(*committed[0], manifest.attempt.to_string());
+                assert_eq!(*committed[0], EventAttempt::from(&manifest.attempt));
                 checked += 1;
             }
         }

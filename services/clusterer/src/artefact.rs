@@ -1,6 +1,6 @@
 //! The one artefact of every clustering, whatever its origin.
 
-use cedm_contract::kinds::cluster::{ClusterQuality, ClusterResult};
+use cedm_contract::kinds::cluster::{ClusterQuality, ClusterResult, assignments};
 use cedm_maths::{
     MathsError,
     partition::{Usage, accuracy, agreement, compact},
@@ -96,18 +96,27 @@ impl Artefact {
         let counts: Vec<i64> = usage.counts.iter().map(|&count| count as i64).collect();
         let mut tensors = vec![
             (
-                "raw_ids".to_owned(),
+                assignments::RAW_IDS.to_string(),
                 Tensor::from_slice(&clustering.raw_ids),
             ),
-            ("ids".to_owned(), compact_ids.shallow_clone()),
-            ("counts".to_owned(), Tensor::from_slice(&counts)),
-            ("prior".to_owned(), Tensor::from_slice(&usage.prior)),
+            (assignments::IDS.to_string(), compact_ids.shallow_clone()),
+            (assignments::COUNTS.to_string(), Tensor::from_slice(&counts)),
+            (
+                assignments::PRIOR.to_string(),
+                Tensor::from_slice(&usage.prior),
+            ),
         ];
         if let Some(confidence) = &clustering.log_confidence {
-            tensors.push(("confidence".to_owned(), confidence.shallow_clone()));
+            tensors.push((
+                assignments::CONFIDENCE.to_string(),
+                confidence.shallow_clone(),
+            ));
         }
         if let Some(centroids) = &clustering.centroids {
-            tensors.push(("centroids".to_owned(), centroids.shallow_clone()));
+            tensors.push((
+                assignments::CENTROIDS.to_string(),
+                centroids.shallow_clone(),
+            ));
         }
         let mean_confidence = clustering.log_confidence.as_ref().map(|log| {
             log.to_kind(Kind::Double)
@@ -196,14 +205,20 @@ mod tests {
                 .1
                 .shallow_clone()
         };
-        assert_eq!(Vec::<i64>::try_from(tensor("ids")).unwrap(), [2, 0, 2, 1]);
         assert_eq!(
-            Vec::<i64>::try_from(tensor("raw_ids")).unwrap(),
+            Vec::<i64>::try_from(tensor(assignments::IDS.name)).unwrap(),
+            [2, 0, 2, 1]
+        );
+        assert_eq!(
+            Vec::<i64>::try_from(tensor(assignments::RAW_IDS.name)).unwrap(),
             [5, 0, 5, 2]
         );
-        assert_eq!(Vec::<i64>::try_from(tensor("counts")).unwrap(), [1, 1, 2]);
         assert_eq!(
-            Vec::<f64>::try_from(tensor("prior")).unwrap(),
+            Vec::<i64>::try_from(tensor(assignments::COUNTS.name)).unwrap(),
+            [1, 1, 2]
+        );
+        assert_eq!(
+            Vec::<f64>::try_from(tensor(assignments::PRIOR.name)).unwrap(),
             [0.25, 0.25, 0.5]
         );
         let result = artefact.result;

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use cedm_clustering::{ClusteringError, Features, kmeans::RowSource};
+use cedm_contract::kinds::extract::features::FEATURES;
 use std::{
     fs::File,
     io::Read,
@@ -108,7 +109,7 @@ fn open(path: &Path, name: Option<&str>, first: i64) -> Result<Opened> {
         .collect();
     let name = match (name, names.as_slice()) {
         (None, [only]) => only.as_str(),
-        (name, _) => name.unwrap_or("features"),
+        (name, _) => name.unwrap_or(FEATURES.name),
     };
     let tensor = json
         .get(name)

@@ -1,6 +1,9 @@
 //! Features and ids from plain files: safetensors, npy, npz, and PyTorch's own.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use cedm_contract::kinds::{
+    cluster::assignments::RAW_IDS, extract::features::FEATURES, import::shard::LABELS,
+};
 use cedm_nets::Weights;
 use npyz::{DType, NpyHeader, TypeChar};
 use std::{
@@ -18,8 +21,8 @@ use zip::ZipArchive;
 /// # Errors
 /// When the file cannot be read, is truncated, or holds no such tensor.
 pub fn read_features(path: &Path, name: Option<&str>) -> Result<Tensor> {
-    let (found, tensor) =
-        pick(read_arrays(path)?, name, "features").with_context(|| path.display().to_string())?;
+    let (found, tensor) = pick(read_arrays(path)?, name, FEATURES.name)
+        .with_context(|| path.display().to_string())?;
     ensure!(
         tensor.size().len() == 2,
         "{}: `{found}` has shape {:?}, expected [rows, width]",
@@ -37,7 +40,7 @@ pub fn read_features(path: &Path, name: Option<&str>) -> Result<Tensor> {
 /// When the file cannot be read, is truncated, or holds no single vector of whole numbers, or the
 /// counts are of other ids.
 pub fn read_ids(path: &Path) -> Result<Vec<i64>> {
-    read_column(path, "raw_ids")
+    read_column(path, RAW_IDS.name)
 }
 
 /// The same for labels: of several arrays in the file, the one called `labels`.
@@ -45,7 +48,7 @@ pub fn read_ids(path: &Path) -> Result<Vec<i64>> {
 /// # Errors
 /// As [`read_ids`].
 pub fn read_labels(path: &Path) -> Result<Vec<i64>> {
-    read_column(path, "labels")
+    read_column(path, LABELS.name)
 }
 
 fn read_column(path: &Path, usual: &str) -> Result<Vec<i64>> {

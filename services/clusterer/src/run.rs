@@ -20,7 +20,10 @@ use anyhow::{Context, Result, bail, ensure};
 use cedm_clustering::{Features, neighbours::check_lists};
 use cedm_contract::{
     Digest,
-    kinds::cluster::{KmeansParams, TemiParams},
+    kinds::{
+        cluster::{ASSIGNMENTS, HEADS, KmeansParams, TemiParams},
+        neighbours::neighbour_lists::INDICES,
+    },
 };
 use cedm_runtime::ConsoleMonitor;
 use clap::ValueEnum;
@@ -101,8 +104,8 @@ impl RunArgs {
             neighbours: neighbours.as_ref(),
         };
         let artefact = Artefact::new(&clustering, &facts)?;
-        write(&self.out.join("assignments.safetensors"), &artefact.tensors)?;
-        let heads = self.out.join("heads.safetensors");
+        write(&self.out.join(ASSIGNMENTS), &artefact.tensors)?;
+        let heads = self.out.join(HEADS);
         match &clustering.heads {
             Some(tensors) => write(&heads, tensors)?,
             // Those of an earlier run into this folder would tell of another clustering.
@@ -256,10 +259,10 @@ fn settings<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
 fn read_neighbours(path: &Path) -> Result<Tensor> {
     let tensors =
         Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?;
-    let found = tensors.into_iter().find(|(name, _)| name == "indices");
+    let found = tensors.into_iter().find(|(name, _)| name == INDICES.name);
     found
         .map(|(_, tensor)| tensor)
-        .with_context(|| format!("{}: tensor `indices` is missing", path.display()))
+        .with_context(|| format!("{}: tensor `{INDICES}` is missing", path.display()))
 }
 
 /// Writes beside the file first: nothing half-written is ever there.

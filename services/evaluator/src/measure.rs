@@ -1,6 +1,13 @@
 //! Images of one shard → features, logits and float64 moments.
 
 use crate::EvaluatorError;
+use cedm_contract::{
+    TensorName,
+    kinds::{
+        extract::features::{FEATURES, LOGITS},
+        measure::moments::{COUNT, OUTER, SUM},
+    },
+};
 use cedm_images::Shard;
 use cedm_maths::{Features, Moments};
 use cedm_nets::Extractor;
@@ -60,8 +67,12 @@ impl Measured {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_features(&self, file: &Path) -> Result<(), EvaluatorError> {
-        let mut tensors = vec![("features", self.features.rows())];
-        tensors.extend(self.logits.as_ref().map(|logits| ("logits", logits.rows())));
+        let mut tensors = vec![(FEATURES.name, self.features.rows())];
+        tensors.extend(
+            self.logits
+                .as_ref()
+                .map(|logits| (LOGITS.name, logits.rows())),
+        );
         write_tensors(file, &tensors)
     }
 
@@ -74,9 +85,9 @@ impl Measured {
         write_tensors(
             file,
             &[
-                ("count", &count),
-                ("outer", self.moments.outer()),
-                ("sum", self.moments.sum()),
+                (COUNT.name, &count),
+                (OUTER.name, self.moments.outer()),
+                (SUM.name, self.moments.sum()),
             ],
         )
     }
@@ -116,25 +127,28 @@ pub(crate) fn read_tensor(file: &Path, name: &str) -> Result<Option<Tensor>, Eva
 /// # Errors
 /// When it is no such file.
 pub fn read_moments(name: &str, file: &Path) -> Result<Moments, EvaluatorError> {
-    let tensor = |part: &str| {
-        read_tensor(file, part)?.ok_or_else(|| {
+    let tensor = |part: TensorName| {
+        read_tensor(file, part.name)?.ok_or_else(|| {
             EvaluatorError::file(
                 file,
-                format!("has no tensor `{part}`; moments hold `count`, `sum` and `outer`"),
+                format!("has no tensor `{part}`; moments hold `{COUNT}`, `{SUM}` and `{OUTER}`"),
             )
         })
     };
-    let count = tensor("count")?;
+    let count = tensor(COUNT)?;
     if count.numel() != 1 {
         return Err(EvaluatorError::file(
             file,
-            format!("`count` has shape {:?}, expected one number", count.size()),
+            format!(
+                "`{COUNT}` has shape {:?}, expected one number",
+                count.size()
+            ),
         ));
     }
     Ok(Moments::from_parts(
         name,
         count.reshape([1]).int64_value(&[0]),
-        &tensor("sum")?,
-        &tensor("outer")?,
+        &tensor(SUM)?,
+        &tensor(OUTER)?,
     )?)
 }

@@ -11,10 +11,10 @@ use crate::{
     measure::write_tensors,
     score::{Settings, Sides, metrics_named, scores},
 };
-use cedm_catalogue::metrics::METRICS;
+use cedm_catalogue::metrics::{FoundBy, METRICS, Side};
 use cedm_contract::{
     ExtractorSpec,
-    kinds::{reference::reference_limit, score::Score},
+    kinds::{extract::features::FEATURES, reference::reference_limit, score::Score},
 };
 use cedm_maths::{Statistics, write_statistics};
 use cedm_runtime::ConsoleMonitor;
@@ -222,7 +222,7 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
         save_statistics(file, generated)?;
     }
     if let Some(file) = &args.save_features {
-        write_tensors(file, &[("features", generated.features()?.rows())])?;
+        write_tensors(file, &[(FEATURES.name, generated.features()?.rows())])?;
     }
     let space = sets.values().find_map(|set| set.space.clone());
     let described = |name: String, score: Score| {
@@ -274,16 +274,16 @@ fn wanted(args: &RunArgs) -> Vec<String> {
     match args.metrics.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["none"] => Vec::new(),
         ["all"] => {
-            let given = |role: &&str| match *role {
-                "reference" => args.reference.is_some(),
-                "unconditional" => args.unconditional.is_some(),
-                "condition" => args.heads.is_some(),
-                _ => args.test.is_some(),
+            let given = |side: &Side| match side {
+                Side::Reference => args.reference.is_some(),
+                Side::Unconditional => args.unconditional.is_some(),
+                Side::Test => args.test.is_some(),
+                Side::Heads => args.heads.is_some(),
             };
             let rows = METRICS
                 .iter()
-                .filter(|metric| metric.found_by == cedm_catalogue::metrics::FoundBy::Score);
-            rows.filter(|metric| metric.against.roles().iter().all(&given))
+                .filter(|metric| metric.found_by == FoundBy::Score);
+            rows.filter(|metric| metric.against.sides().iter().all(given))
                 .map(|metric| metric.name.to_owned())
                 .collect()
         }

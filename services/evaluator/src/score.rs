@@ -5,7 +5,7 @@ mod formulas;
 mod settings;
 
 use crate::{EvaluatorError, set::MeasuredSet};
-use cedm_catalogue::metrics::{Against, FoundBy, Metric, Needs, metric, score_metric_names};
+use cedm_catalogue::metrics::{Against, FoundBy, Metric, Needs, Side, metric, score_metric_names};
 use cedm_clustering::temi::Model;
 use cedm_contract::kinds::score::Score;
 use cedm_runtime::Monitor;
@@ -112,13 +112,33 @@ fn missing(reason: String) -> Score {
     }
 }
 
+/// The set of a side that may be absent; `needed` is what it would be.
+fn given<'a>(
+    set: Option<&'a MeasuredSet>,
+    needed: &'static str,
+) -> Result<&'a MeasuredSet, EvaluatorError> {
+    set.ok_or_else(|| EvaluatorError::Lacking {
+        what: "the job".to_owned(),
+        found: "no such input",
+        needed,
+    })
+}
+
 impl<'a> Sides<'a> {
-    /// What the generated images are held against by `against`.
+    /// The sets that the generated images are compared with; an error where one is missing.
     pub(crate) fn against(&self, against: Against) -> Result<Vec<&'a MeasuredSet>, EvaluatorError> {
-        if against == Against::Heads {
-            return self.heads().map(|_| Vec::new());
+        let mut sets = Vec::new();
+        for side in against.sides() {
+            match side {
+                Side::Reference => sets.push(self.reference()?),
+                Side::Unconditional => sets.push(self.unconditional()?),
+                Side::Test => sets.push(self.test()?),
+                Side::Heads => {
+                    self.heads()?;
+                }
+            }
         }
-        against.roles().iter().map(|role| self.role(role)).collect()
+        Ok(sets)
     }
 
     pub(crate) fn heads(&self) -> Result<&'a Model, EvaluatorError> {
@@ -129,20 +149,19 @@ impl<'a> Sides<'a> {
         })
     }
 
-    pub(crate) fn role(&self, role: &str) -> Result<&'a MeasuredSet, EvaluatorError> {
-        let (set, needed) = match role {
-            "reference" => (self.reference, "the training images"),
-            "unconditional" => (
-                self.unconditional,
-                "a sample set of the unconditional model",
-            ),
-            _ => (self.test, "the test split"),
-        };
-        set.ok_or_else(|| EvaluatorError::Lacking {
-            what: "the job".to_owned(),
-            found: "no such input",
-            needed,
-        })
+    pub(crate) fn reference(&self) -> Result<&'a MeasuredSet, EvaluatorError> {
+        given(self.reference, "the training images")
+    }
+
+    pub(crate) fn unconditional(&self) -> Result<&'a MeasuredSet, EvaluatorError> {
+        given(
+            self.unconditional,
+            "a sample set of the unconditional model",
+        )
+    }
+
+    pub(crate) fn test(&self) -> Result<&'a MeasuredSet, EvaluatorError> {
+        given(self.test, "the test split")
     }
 
     fn require_one_space(&self) -> Result<(), EvaluatorError> {

@@ -5,7 +5,10 @@ use crate::{
     measure::{read_tensor, write_tensors},
     space::FeatureSpace,
 };
-use cedm_contract::kinds::reference::REFERENCE_SEED;
+use cedm_contract::kinds::{
+    extract::features::{FEATURES, LOGITS},
+    reference::REFERENCE_SEED,
+};
 use cedm_maths::{Features, Gaussian, Moments, numpy_permutation};
 use std::{
     cell::OnceCell,
@@ -102,7 +105,7 @@ impl MeasuredSet {
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         rows.sort_unstable();
         let kept = all.select(&rows)?;
-        write_tensors(file, &[("features", kept.rows())])?;
+        write_tensors(file, &[(FEATURES.name, kept.rows())])?;
         Ok(
             Self::merge(&self.name, [Ok(Moments::of(&kept))], vec![file.to_owned()])?
                 .within(self.space),
@@ -161,7 +164,7 @@ impl MeasuredSet {
                 found: "mean and covariance only",
                 needed: "single features",
             };
-            self.read("features")?.ok_or_else(lacking)
+            self.read(FEATURES.name)?.ok_or_else(lacking)
         })
     }
 
@@ -176,7 +179,7 @@ impl MeasuredSet {
                 found: "no logits",
                 needed: "an extractor with a classifier (inception_fid)",
             };
-            self.read("logits")?.ok_or_else(lacking)
+            self.read(LOGITS.name)?.ok_or_else(lacking)
         })
     }
 

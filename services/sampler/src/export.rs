@@ -1,7 +1,10 @@
 //! Samples as files for other programs: npz, PNG archive, folder of PNGs, and a grid as one image.
 
 use anyhow::{Context, ensure};
-use cedm_contract::{Digest, ObjectRef, ShardRef, kinds::import::ImageSet};
+use cedm_contract::{
+    Digest, ObjectRef, ShardRef,
+    kinds::{import::ImageSet, sample::IMAGES},
+};
 use cedm_diffusion::{sampler::Samples, weights};
 use std::{
     fs::File,
@@ -50,7 +53,7 @@ fn with_set(
     write: impl FnOnce(&ImageSet, &Path) -> Result<(), cedm_images::ImageError>,
 ) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let name = "images.safetensors";
+    let name = IMAGES.as_str();
     let file = folder.path().join(name);
     write_shard(samples, &file)?;
     let size = samples.images.size();

@@ -2,7 +2,7 @@
 //! with.
 
 use anyhow::Context;
-use cedm_contract::kinds::sample::LabelSource;
+use cedm_contract::kinds::{cluster::assignments::COUNTS, sample::LabelSource};
 use cedm_diffusion::{DiffusionError, sampler::LabelDistribution, weights};
 use std::path::Path;
 use tch::{Kind, Tensor};
@@ -32,14 +32,15 @@ impl Prior {
             );
             return Ok(Self::Rows(rows.to_kind(Kind::Float)));
         }
-        let counts = tensors.get("counts").with_context(|| {
+        let counts = tensors.get(COUNTS.name).with_context(|| {
             format!(
-                "{} has neither a tensor `counts` nor `rows`",
+                "{} has neither a tensor `{COUNTS}` nor `rows`",
                 path.display()
             )
         })?;
-        let counts = Vec::<i64>::try_from(counts)
-            .with_context(|| format!("`counts` of {} is not a list of integers", path.display()))?;
+        let counts = Vec::<i64>::try_from(counts).with_context(|| {
+            format!("`{COUNTS}` of {} is not a list of integers", path.display())
+        })?;
         Ok(Self::Counts(counts))
     }
 }

@@ -5,7 +5,10 @@ use crate::{
     segment::Segment, settings::settings,
 };
 use anyhow::{Context, anyhow, ensure};
-use cedm_contract::{Precision, kinds::train::whole_batch_images};
+use cedm_contract::{
+    Precision,
+    kinds::train::{STATE, whole_batch_images},
+};
 use cedm_diffusion::{Recipe, Training, weights};
 use cedm_runtime::{ConsoleMonitor, JobError};
 use serde_json::{Value, json};
@@ -117,7 +120,7 @@ impl RunArgs {
 
         std::fs::create_dir_all(&self.out)
             .with_context(|| format!("create {}", self.out.display()))?;
-        let state = self.out.join("state.safetensors");
+        let state = self.out.join(STATE);
         let other_run = "the folder holds another run: choose another --out, or remove it";
         if state.exists() {
             training.load_state(&state).context(other_run)?;
@@ -182,7 +185,7 @@ impl RunArgs {
             .with_context(|| format!("write {}", curve.display()))?;
         // The state is written last: it marks the segment as done, so all else must exist.
         training
-            .save_state(&self.out.join("state.safetensors"))
+            .save_state(&self.out.join(STATE))
             .map_err(job_error)?;
         let checkpoints = self.out.join("checkpoints");
         if checkpoints.exists() {

@@ -75,16 +75,28 @@ pub enum Against {
     Heads,
 }
 
+/// Something that generated images are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The training images.
+    Reference,
+    /// A sample set of the unconditional model.
+    Unconditional,
+    /// The test split.
+    Test,
+    /// The TEMI head behind the network's condition.
+    Heads,
+}
+
 impl Against {
-    /// The inputs of a score job beside the sample set's `shard/…`: the roles that
-    /// `JobSpec::Score` names.
-    pub fn roles(self) -> &'static [&'static str] {
+    /// What a score job has to read for it, beside the sample set.
+    pub fn sides(self) -> &'static [Side] {
         match self {
             Against::Nothing | Against::Labels => &[],
-            Against::Heads => &["condition"],
-            Against::Training => &["reference"],
-            Against::Unconditional => &["unconditional"],
-            Against::TrainingAndTest => &["reference", "test"],
+            Against::Heads => &[Side::Heads],
+            Against::Training => &[Side::Reference],
+            Against::Unconditional => &[Side::Unconditional],
+            Against::TrainingAndTest => &[Side::Reference, Side::Test],
         }
     }
 

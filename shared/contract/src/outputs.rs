@@ -55,7 +55,7 @@ impl fmt::Display for OutputName {
     }
 }
 
-/// So that a scratch file can carry the output's name: `scratch.join(ASSIGNMENTS)`.
+/// So that a file can carry the output's name: `folder.join(ASSIGNMENTS)`.
 impl AsRef<std::path::Path> for OutputName {
     fn as_ref(&self) -> &std::path::Path {
         self.name.as_ref()
@@ -81,5 +81,12 @@ impl TensorName {
 impl fmt::Display for TensorName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
+    }
+}
+
+/// So that a list of named tensors can be written as it is.
+impl AsRef<str> for TensorName {
+    fn as_ref(&self) -> &str {
+        self.name
     }
 }

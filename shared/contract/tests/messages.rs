@@ -7,17 +7,20 @@
 #![forbid(unsafe_code)]
 
 use cedm_contract::{
-    Attempt, ContractError, DeadLetter, Digest, Event, EventWhat, ExtractorSpec, FailureKind,
-    Hints, Input, Job, JobKey, JobResult, JobSpec, Kind, Manifest, ObjectRef, Output, Precision,
-    Priority, Software, SweepId, Timings, attempt_prefix, blob_key, checkpoint_key, delay_subject,
-    job_subject,
+    Attempt, ContractError, DeadLetter, Digest, Event, EventAttempt, EventWhat, ExtractorSpec,
+    FailureKind, Hints, Input, Job, JobKey, JobResult, JobSpec, Kind, Manifest, ObjectRef, Output,
+    OutputName, Precision, Priority, Software, SweepId, Timings, attempt_prefix, blob_key,
+    checkpoint_key, delay_subject, job_subject,
     kinds::{
         adapt::{AdaptParams, DinoParams},
         cluster::{ClusterMethod, ClusterParams, TemiParams},
         feature_evaluation::FeatureEvaluationParams,
         neighbours::{NeighbourPart, NeighboursParams},
+        reference::REFERENCE,
         sample::{SampleParams, SamplerParams},
-        train::{AugmentParams, Embedding, NetworkSpec, OptimiserParams, TrainParams, TrainResult},
+        train::{
+            self, AugmentParams, Embedding, NetworkSpec, OptimiserParams, TrainParams, TrainResult,
+        },
     },
     manifest_key, output_key, parse_job_subject, sweep_key,
 };
@@ -196,19 +199,18 @@ fn jobs() -> Vec<(&'static str, Job)> {
 
 fn manifest() -> Manifest {
     let job = train();
-    let output = |name: &str, volatile| Output {
-        name: name.to_owned(),
-        object: ObjectRef {
+    let output = |name: OutputName| {
+        let object = ObjectRef {
             object: format!("object/{}/x/{name}", job.key),
             size: 1_234,
-            digest: Digest::of(name.as_bytes()),
-        },
-        volatile,
+            digest: Digest::of(name.as_str().as_bytes()),
+        };
+        Output::new(name, object)
     };
     let outputs = vec![
-        output("ema.safetensors", false),
-        output("state.safetensors", false),
-        output("curve.json", true),
+        output(train::EMA),
+        output(train::STATE),
+        output(train::CURVE),
     ];
     let result = JobResult::Train(TrainResult {
         nimg: 14_528,
@@ -255,6 +257,48 @@ fn jobs_keep_their_bytes_and_keys() {
     golden("keys.txt", keys.as_bytes());
 }
 
+/// Token and version are hashed into every key; the service decides who consumes the jobs.
+#[test]
+fn kinds_keep_their_token_service_and_version() {
+    let lines: Vec<String> = Kind::ALL
+        .iter()
+        .map(|kind| {
+            let how = if kind.is_queued() {
+                "queued"
+            } else {
+                "committed"
+            };
+            let version = kind.algorithm_version();
+            format!("{kind} {version} {how} {}", kind.service())
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "import 1 committed cli",
+            "adapt 1 queued extractor",
+            "fit 1 queued extractor",
+            "extract 2 queued extractor",
+            "features 1 queued extractor",
+            "judge 1 queued extractor",
+            "neighbours 1 queued clusterer",
+            "cluster 3 queued clusterer",
+            "bound 1 queued bounds",
+            "train 2 queued trainer",
+            "sample 2 queued sampler",
+            "sample_set 1 queued sampler",
+            "measure 2 queued evaluator",
+            "reference 1 queued evaluator",
+            "score 2 queued evaluator",
+            "report 1 committed coordinator",
+        ]
+    );
+    for kind in Kind::ALL {
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.token());
+        assert_eq!(kind.token().parse::<Kind>().unwrap(), *kind);
+    }
+}
+
 #[test]
 fn manifests_keep_their_bytes() {
     golden("manifest_train.json", &manifest().encode());
@@ -271,7 +315,7 @@ fn events_and_letters_keep_their_bytes() {
         key: train().key,
         kind: Kind::Train,
         what: EventWhat::Progress,
-        attempt: "41-2-01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(),
+        attempt: Some("41-2-01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap()),
         worker: "trainer-1".to_owned(),
         at_ms: 5,
         cached: false,
@@ -285,6 +329,16 @@ fn events_and_letters_keep_their_bytes() {
         rmp_serde::from_slice::<Event>(&stored("event.msgpack")).unwrap(),
         event
     );
+    // Progress names the delivery alone, a cache hit no attempt at all.
+    for (attempt, text) in [(Some(EventAttempt::of_delivery(41, 2)), "41-2"), (None, "")] {
+        let event = Event {
+            attempt,
+            ..event.clone()
+        };
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!(json["attempt"], text);
+        assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
+    }
     let letter: DeadLetter = rmp_serde::from_slice(&stored_letter()).unwrap();
     assert_eq!(
         (letter.kind, letter.failure, letter.job),
@@ -439,7 +493,7 @@ proptest! {
         let attempt = Attempt { sequence, delivery, ulid: ulid::Ulid::from_parts((1 << 48) - 1, u128::MAX) };
         let sweep: SweepId = "a".repeat(48).parse().unwrap();
         let digest = Digest::of(&seed.to_le_bytes());
-        for text in [manifest_key(&key), checkpoint_key(&key, step, &attempt), blob_key(&digest), sweep_key(&sweep, "cancelled"), output_key(&key, &attempt, "reference.safetensors")] {
+        for text in [manifest_key(&key), checkpoint_key(&key, step, &attempt), blob_key(&digest), sweep_key(&sweep, "cancelled"), output_key(&key, &attempt, REFERENCE.as_str())] {
             prop_assert!(text.len() <= cedm_contract::MAX_OBJECT_KEY, "{} bytes: {}", text.len(), text);
         }
         prop_assert!(output_key(&key, &attempt, "x").starts_with(&attempt_prefix(&key, &attempt)));

@@ -4,6 +4,7 @@
 //! features are [`Condition::Vectors`]. A new kind of condition is a new way to make one of these.
 
 use crate::{DiffusionError, network::one_hot};
+use cedm_contract::kinds::cluster::assignments::{COUNTS, RAW_IDS};
 use tch::{Device, Kind, Tensor};
 
 /// One condition per training image.
@@ -170,8 +171,8 @@ impl Condition {
         match self {
             Condition::None => Vec::new(),
             Condition::Ids { counts, raw, .. } => vec![
-                ("counts", Tensor::from_slice(counts)),
-                ("raw_ids", Tensor::from_slice(raw)),
+                (COUNTS.name, Tensor::from_slice(counts)),
+                (RAW_IDS.name, Tensor::from_slice(raw)),
             ],
             Condition::Vectors { rows } => vec![("rows", rows.shallow_clone())],
         }

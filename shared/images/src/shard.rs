@@ -1,7 +1,10 @@
 //! Shards: safetensors files of uint8 images with their labels and digests.
 
 use crate::ImageError;
-use cedm_contract::{Digest, ObjectRef};
+use cedm_contract::{
+    Digest, ObjectRef,
+    kinds::import::shard::{COARSE_LABELS, DIGESTS, IMAGES, LABELS},
+};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::{fs::File, io::Read, path::Path};
 
@@ -65,7 +68,7 @@ fn parse(bytes: &[u8]) -> Result<Shard, String> {
     let file =
         SafeTensors::deserialize(bytes).map_err(|error| format!("no safetensors file: {error}"))?;
     let images = file
-        .tensor("images")
+        .tensor(IMAGES.name)
         .map_err(|_| "tensor `images` is missing".to_owned())?;
     let [count, channels, height, width] = images.shape()[..] else {
         return Err(format!(
@@ -106,8 +109,8 @@ fn parse(bytes: &[u8]) -> Result<Shard, String> {
         channels,
         resolution: height,
         images: images.data().to_vec(),
-        labels: integers("labels")?,
-        coarse_labels: integers("coarse_labels")?,
+        labels: integers(LABELS.name)?,
+        coarse_labels: integers(COARSE_LABELS.name)?,
         digests: digests.unwrap_or_default(),
     })
 }
@@ -135,7 +138,7 @@ pub(crate) fn write_shard(
     };
     let mut tensors = vec![
         (
-            "images",
+            IMAGES.name,
             view(
                 Dtype::U8,
                 vec![
@@ -148,16 +151,16 @@ pub(crate) fn write_shard(
             )?,
         ),
         (
-            "digests",
+            DIGESTS.name,
             view(Dtype::U8, vec![shard.count, 32], &shard.digests)?,
         ),
     ];
     if let Some(labels) = &labels {
-        tensors.push(("labels", view(Dtype::I64, vec![shard.count], labels)?));
+        tensors.push((LABELS.name, view(Dtype::I64, vec![shard.count], labels)?));
     }
     if let Some(coarse) = &coarse {
         tensors.push((
-            "coarse_labels",
+            COARSE_LABELS.name,
             view(Dtype::I64, vec![shard.count], coarse)?,
         ));
     }

@@ -1,7 +1,7 @@
 //! Puts the plan together node by node: a job gets its key once its inputs are done, and a reason to
 //! wait until then.
 
-use crate::{Cell, Knowledge, Node, Plan, State, Work};
+use crate::{Cell, Node, ObservedState, Plan, State, Work};
 use cedm_contract::{Hints, Input, Inputs, Job, JobKey, JobKind, JobSpec, Kind, Manifest};
 use cedm_sweep::Sweep;
 use std::collections::{BTreeSet, HashMap};
@@ -57,16 +57,16 @@ impl NodeDraft {
 /// A plan that nodes are added to.
 pub(crate) struct PlanBuilder<'k> {
     pub(crate) sweep: &'k Sweep,
-    known: &'k dyn Knowledge,
+    observed: &'k dyn ObservedState,
     nodes: Vec<Node>,
     by_id: HashMap<String, usize>,
 }
 
 impl<'k> PlanBuilder<'k> {
-    pub(crate) fn new(sweep: &'k Sweep, known: &'k dyn Knowledge) -> Self {
+    pub(crate) fn new(sweep: &'k Sweep, observed: &'k dyn ObservedState) -> Self {
         Self {
             sweep,
-            known,
+            observed,
             nodes: Vec::new(),
             by_id: HashMap::new(),
         }
@@ -162,11 +162,11 @@ impl<'k> PlanBuilder<'k> {
         key: &JobKey,
         missing: String,
     ) -> Dependency<'k> {
-        let state = match self.known.manifest(key) {
+        let state = match self.observed.manifest(key) {
             Some(manifest) => self.done(manifest),
             None => State::Dead { reason: missing },
         };
-        let job = self.known.manifest(key).map(|manifest| Job {
+        let job = self.observed.manifest(key).map(|manifest| Job {
             schema: manifest.schema,
             key: manifest.key.clone(),
             spec: manifest.spec.clone(),
@@ -199,7 +199,7 @@ impl<'k> PlanBuilder<'k> {
     fn dependency(&self, index: usize) -> Dependency<'k> {
         let node = &self.nodes[index];
         let manifest = match (&node.state, &node.job) {
-            (State::Done { .. }, Some(job)) => self.known.manifest(&job.key),
+            (State::Done { .. }, Some(job)) => self.observed.manifest(&job.key),
             _ => None,
         };
         manifest.map_or(Dependency::Open(index), Dependency::Done)
@@ -212,7 +212,10 @@ impl<'k> PlanBuilder<'k> {
             label: draft.id.clone(),
         };
         let job = Job::new(spec, inputs, self.sweep.spec.priority, hints);
-        let state = match (self.known.manifest(&job.key), self.known.dead(&job.key)) {
+        let state = match (
+            self.observed.manifest(&job.key),
+            self.observed.dead(&job.key),
+        ) {
             (Some(manifest), _) => self.done(manifest),
             (None, Some(reason)) => State::Dead {
                 reason: reason.to_owned(),

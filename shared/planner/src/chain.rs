@@ -1,6 +1,7 @@
 //! The jobs of a sweep in the order of the pipeline: images → features → clusters ⇄ bound →
 //! networks → samples → scores → report.
 
+mod bound;
 mod clusters;
 mod features;
 mod networks;
@@ -19,7 +20,7 @@ use cedm_contract::{
 };
 use cedm_sweep::{ClusteringSpec, Method};
 
-pub(crate) use clusters::lower_bound_clusters;
+pub(crate) use bound::lower_bound_clusters;
 
 /// An image set that is imported.
 #[derive(Clone, Copy)]

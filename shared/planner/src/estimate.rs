@@ -24,7 +24,7 @@ pub struct KindEstimate {
     pub unit: &'static str,
 }
 
-/// The plan by kind, in walking order; work that two cells share counts once.
+/// The plan by kind, in the order of the pipeline; work that two cells share counts once.
 pub fn estimate(plan: &Plan) -> Vec<KindEstimate> {
     let mut seen = BTreeSet::new();
     let mut rows: Vec<KindEstimate> = Vec::new();

@@ -1,7 +1,7 @@
-//! For tests: a world in which every job succeeds at once, with results that look like real ones
-//! and depend on the job alone.
+//! For tests: manifests of jobs that succeed at once, with results that look like real ones and depend
+//! on the job alone.
 
-use crate::Known;
+use crate::Observed;
 use cedm_catalogue::metrics::metric;
 use cedm_contract::{
     Attempt, Digest, Job, JobKey, JobResult, JobSpec, Manifest, ObjectRef, Output, OutputName,
@@ -30,10 +30,10 @@ use std::collections::BTreeMap;
 
 pub(crate) const SUBMITTED_MS: u64 = 1_000_000;
 
-/// Images of the fabricated set.
+/// Images of the made-up set.
 pub(crate) const IMAGES: u64 = 1_797;
 
-/// Clusters that the fabricated images fill at most.
+/// Clusters that the made-up images fill at most.
 pub(crate) const FILLED: u32 = 43;
 
 pub(crate) const TOML: &str = r#"
@@ -70,13 +70,13 @@ extractor = { name = "pca", dim = 16 }
 metrics = ["fd", "ufd", "precision"]
 "#;
 
-/// A sweep on the fabricated images, and the knowledge that these are imported.
-pub(crate) fn sweep(id: &str, toml: &str) -> (Sweep, Known) {
+/// A sweep on the made-up images, and a state in which these are imported.
+pub(crate) fn sweep(id: &str, toml: &str) -> (Sweep, Observed) {
     let spec = SweepSpec::parse(toml).unwrap_or_else(|error| panic!("{error}"));
     let import = manifest_of(&import(), JobResult::Import(image_set()), 1);
-    let mut known = Known::default();
+    let mut observed = Observed::default();
     let key = import.key.clone();
-    known.learn(import);
+    observed.record(import);
     (
         Sweep::new(
             id.parse().unwrap(),
@@ -86,7 +86,7 @@ pub(crate) fn sweep(id: &str, toml: &str) -> (Sweep, Known) {
             SUBMITTED_MS,
             toml.to_owned(),
         ),
-        known,
+        observed,
     )
 }
 
@@ -157,8 +157,8 @@ fn shards(count: u64, size: u64, name: &str) -> Vec<ShardRef> {
 }
 
 /// The manifest that the right service would write.
-pub(crate) fn perform(job: &Job, known: &Known) -> Manifest {
-    manifest_of(job, result_of(job, known), SUBMITTED_MS + 500)
+pub(crate) fn perform(job: &Job, observed: &Observed) -> Manifest {
+    manifest_of(job, result_of(job, observed), SUBMITTED_MS + 500)
 }
 
 fn manifest_of(job: &Job, result: JobResult, finished_ms: u64) -> Manifest {
@@ -217,13 +217,13 @@ fn clustered(clusters: u32, used: u32) -> ClusterResult {
 }
 
 /// Doubling alone: enough of a search for the planner.
-fn bound_step(job: &Job, known: &Known, start: u32, alpha: f64, cap: u32) -> BoundResult {
+fn bound_step(job: &Job, observed: &Observed, start: u32, alpha: f64, cap: u32) -> BoundResult {
     let inputs = job.inputs_of::<BoundParams>().unwrap();
     let mut probes: Vec<Probe> = inputs
         .probes
         .values()
         .map(|input| {
-            let manifest = crate::Knowledge::manifest(known, &input.key).unwrap();
+            let manifest = crate::ObservedState::manifest(observed, &input.key).unwrap();
             let (_, result) = manifest.as_kind::<ClusterParams>().unwrap();
             Probe {
                 clusters: result.clusters,
@@ -255,7 +255,7 @@ fn bound_step(job: &Job, known: &Known, start: u32, alpha: f64, cap: u32) -> Bou
     BoundResult { probes, decision }
 }
 
-fn result_of(job: &Job, known: &Known) -> JobResult {
+fn result_of(job: &Job, observed: &Observed) -> JobResult {
     match &job.spec {
         JobSpec::Import(_) => JobResult::Import(image_set()),
         JobSpec::Adapt(_) => JobResult::Adapt(AdaptResult {
@@ -294,7 +294,7 @@ fn result_of(job: &Job, known: &Known) -> JobResult {
         }
         JobSpec::Bound(params) => JobResult::Bound(bound_step(
             job,
-            known,
+            observed,
             params.start,
             params.alpha,
             params.cap,

@@ -6,7 +6,7 @@ mod clusterings;
 mod missing;
 mod summary;
 
-use crate::{Knowledge, Plan, State, plan};
+use crate::{ObservedState, Plan, State, plan};
 use cedm_contract::{Input, JobResult, Kind, Manifest, kinds::train::TrainParams};
 use cedm_sweep::{
     Sweep,
@@ -18,11 +18,11 @@ use cedm_sweep::{
 use std::collections::BTreeSet;
 
 /// The outcome so far; complete once the plan is settled.
-pub fn fold(sweep: &Sweep, known: &dyn Knowledge) -> SweepOutcome {
-    let plan = plan(sweep, known);
+pub fn fold(sweep: &Sweep, observed: &dyn ObservedState) -> SweepOutcome {
+    let plan = plan(sweep, observed);
     let view = View {
         sweep,
-        known,
+        observed,
         plan: &plan,
     };
     let bounds = clusterings::bounds(&view);
@@ -55,7 +55,7 @@ pub fn fold(sweep: &Sweep, known: &dyn Knowledge) -> SweepOutcome {
 /// A plan with the manifests behind it.
 struct View<'a> {
     sweep: &'a Sweep,
-    known: &'a dyn Knowledge,
+    observed: &'a dyn ObservedState,
     plan: &'a Plan,
 }
 
@@ -63,7 +63,7 @@ impl<'a> View<'a> {
     /// The manifest of a node, where it is done.
     fn manifest(&self, node: &crate::Node) -> Option<&'a Manifest> {
         match (&node.state, &node.job) {
-            (State::Done { .. }, Some(job)) => self.known.manifest(&job.key),
+            (State::Done { .. }, Some(job)) => self.observed.manifest(&job.key),
             _ => None,
         }
     }
@@ -125,7 +125,7 @@ fn counts(plan: &Plan) -> JobCounts {
 }
 
 fn images(view: &View<'_>) -> Option<ImagesOutcome> {
-    let manifest = view.known.manifest(&view.sweep.images)?;
+    let manifest = view.observed.manifest(&view.sweep.images)?;
     let JobResult::Import(set) = &manifest.result else {
         return None;
     };

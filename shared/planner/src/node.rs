@@ -4,7 +4,7 @@ use cedm_contract::{Digest, Job, JobKey, Kind, SweepId};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// Everything a sweep asks for.
+/// Everything that a sweep asks for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
     /// The sweep.
@@ -33,14 +33,14 @@ impl Plan {
         self.nodes.iter().find(|node| node.kind == Kind::Report)
     }
 
-    /// Whether nothing is left but the report.
+    /// Whether no node but the report can still change.
     pub fn settled(&self) -> bool {
         self.nodes
             .iter()
             .all(|node| node.kind == Kind::Report || node.state.is_settled())
     }
 
-    /// Whether everything asked for is there, the report aside.
+    /// Whether every node but the report is done.
     pub fn complete(&self) -> bool {
         self.nodes
             .iter()
@@ -63,19 +63,19 @@ impl Plan {
 /// One job of the plan.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Node {
-    /// What a person calls it, stable and unique: "train temi C=20 to 29 kimg".
+    /// Its name for people, stable and unique: "train temi C=20 to 29 kimg".
     pub id: String,
     /// Its kind.
     pub kind: Kind,
-    /// Where it belongs; `None` for what all cells share.
+    /// Where it belongs; `None` for nodes that all cells share.
     pub cell: Option<Cell>,
-    /// Name of the feature space it judges in, for evaluation jobs.
+    /// Name of the evaluation feature space, for evaluation jobs.
     pub space: Option<String>,
     /// The job, once all its inputs are known.
     pub job: Option<Job>,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
-    /// How much work it is.
+    /// The amount of work.
     pub work: Work,
 }
 
@@ -94,53 +94,66 @@ pub struct Cell {
     pub purpose: Purpose,
 }
 
+impl Cell {
+    /// A clustering at this C, before any training.
+    pub(crate) fn new(clustering: &str, clusters: Option<u32>) -> Self {
+        Self {
+            clustering: clustering.to_owned(),
+            clusters,
+            nimg: None,
+            set: None,
+            purpose: Purpose::Evaluation,
+        }
+    }
+}
+
 /// What a sample set is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// To be evaluated.
+    /// The set whose scores count.
     #[default]
     #[serde(rename = "judge")]
     Evaluation,
     /// As large as the sets of earlier snapshots, so that a curve along training ends on equal
     /// terms.
     Curve,
-    /// Labels drawn uniformly instead of from p(c), from the seeds of the set to be judged.
+    /// Labels drawn uniformly instead of from p(c), from the seeds of the set whose scores count.
     Uniform,
 }
 
-/// Where a node stands.
+/// The state of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
-    /// A manifest exists.
+    /// Its manifest exists.
     Done {
         /// Whether it did before the sweep was submitted.
         cached: bool,
         /// Its digest.
         digest: Digest,
     },
-    /// Everything it reads is there.
+    /// Everything that it reads is done.
     Ready,
-    /// Something it reads is still to come.
+    /// Something that it reads is not done yet.
     Waiting {
         /// Ids of these nodes.
         on: Vec<String>,
     },
-    /// Nobody could do it.
+    /// It is a dead letter, or its parameters cannot be made.
     Dead {
         /// Why.
         reason: String,
     },
-    /// Something it reads will not come.
+    /// Something that it reads is dead or blocked.
     Blocked {
-        /// Ids of the dead nodes at the root of it.
+        /// Ids of the dead nodes that cause it.
         by: Vec<String>,
     },
 }
 
 impl State {
-    /// Whether nothing will change without a person.
+    /// Whether its state is final unless somebody intervenes.
     pub fn is_settled(&self) -> bool {
         matches!(
             self,
@@ -154,7 +167,7 @@ impl State {
 pub struct Work {
     /// How many.
     pub amount: f64,
-    /// Of what: "images", "epochs", "kimg", "jobs".
+    /// What is counted: "images", "epochs", "kimg", "jobs".
     pub unit: &'static str,
 }
 

@@ -1,10 +1,10 @@
-//! What stands between a sweep and its image set: things that only show once the images are known.
+//! Reasons why a sweep cannot run on its image set; they only show once the images are known.
 
 use cedm_contract::kinds::import::ImageSet;
 
 use cedm_sweep::{Clusters, Method, SweepSpec};
 
-/// Why this sweep cannot run on this image set; empty when it can. For the moment of submission.
+/// Why this sweep cannot run on this image set; empty when it can. Checked at submission.
 pub fn obstacles(spec: &SweepSpec, images: &ImageSet) -> Vec<String> {
     let mut found: Vec<String> = network_obstacle(spec, images).into_iter().collect();
     for clustering in &spec.clusterings {

@@ -1,6 +1,7 @@
 //! `clusterer gallery`: the images of a clustering, to be looked at.
 
 use anyhow::{Context, Result, ensure};
+use cedm_contract::kinds::cluster::assignments::{CONFIDENCE, IDS};
 use cedm_images::{Imported, Picture, Shard, read_shard};
 use std::{
     fs::{self, File},
@@ -97,12 +98,12 @@ impl Read {
                 .find(|(found, _)| found == name)
                 .map(|(_, tensor)| tensor)
         };
-        let ids =
-            find("ids").with_context(|| format!("{}: tensor `ids` is missing", path.display()))?;
+        let ids = find(IDS.name)
+            .with_context(|| format!("{}: tensor `{IDS}` is missing", path.display()))?;
         let ids = Vec::<i64>::try_from(&ids.to_kind(Kind::Int64))
             .with_context(|| format!("{}: `ids` is no vector", path.display()))?;
         let confidence =
-            match find("confidence") {
+            match find(CONFIDENCE.name) {
                 None => None,
                 Some(tensor) => {
                     let values = Vec::<f64>::try_from(&tensor.to_kind(Kind::Double));

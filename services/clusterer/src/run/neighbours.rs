@@ -2,6 +2,7 @@
 
 use super::{Memory, find_neighbours, load, write};
 use anyhow::Result;
+use cedm_contract::kinds::neighbours::neighbour_lists::{INDICES, SIMILARITIES};
 use cedm_runtime::ConsoleMonitor;
 use std::{path::PathBuf, time::Instant};
 use tch::Kind;
@@ -45,8 +46,8 @@ impl NeighboursArgs {
         write(
             &self.out,
             &[
-                ("indices".to_owned(), found.indices),
-                ("similarities".to_owned(), similarities),
+                (INDICES.to_string(), found.indices),
+                (SIMILARITIES.to_string(), similarities),
             ],
         )?;
         Ok(serde_json::json!({

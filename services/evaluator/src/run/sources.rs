@@ -6,7 +6,15 @@ use crate::{
     measure::{images_of, measure, read_moments, read_tensor},
 };
 use cedm_catalogue::extractors::extractor;
-use cedm_contract::{Digest, ExtractorSpec};
+use cedm_contract::{
+    Digest, ExtractorSpec,
+    kinds::{
+        extract::features::FEATURES,
+        import::shard::IMAGES,
+        measure::moments::{OUTER, SUM},
+        reference::gaussian::{MU, SIGMA},
+    },
+};
 use cedm_images::{ImportOptions, Shard, import, read_shard};
 use cedm_maths::{Features, Moments, read_statistics};
 use cedm_nets::{Extractor, PcaFit};
@@ -126,11 +134,11 @@ fn tensors_of(path: &Path) -> Result<Holds, EvaluatorError> {
     let tensors = Tensor::read_safetensors(path)
         .map_err(|error| EvaluatorError::file(path, format!("is no safetensors file: {error}")))?;
     let has = |name: &str| tensors.iter().any(|(found, _)| found == name);
-    if has("images") {
+    if has(IMAGES.name) {
         images(vec![path.to_owned()], Vec::new())
-    } else if has("features") {
+    } else if has(FEATURES.name) {
         Ok(Holds::Features)
-    } else if has("sum") && has("outer") {
+    } else if has(SUM.name) && has(OUTER.name) {
         Ok(Holds::Moments)
     } else {
         let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
@@ -147,7 +155,7 @@ fn tensors_of(path: &Path) -> Result<Holds, EvaluatorError> {
 fn holds_statistics(path: &Path) -> Result<bool, EvaluatorError> {
     Ok(cedm_maths::array_names(path)?
         .iter()
-        .any(|name| name == "mu" || name == "sigma"))
+        .any(|name| name == MU.name || name == SIGMA.name))
 }
 
 /// Safetensors files directly in a folder, by name: a sample set, or the folder of an import.
@@ -238,7 +246,7 @@ impl Lab {
         match &source.holds {
             Holds::Images { shards, .. } => self.measure_images(source.role, shards),
             Holds::Features => {
-                let rows = read_tensor(path, "features")?
+                let rows = read_tensor(path, FEATURES.name)?
                     .expect("invariant: seen when the file was opened");
                 MeasuredSet::merge(
                     role,

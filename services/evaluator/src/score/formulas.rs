@@ -60,7 +60,7 @@ impl<'a> Formulas<'a> {
     }
 
     fn reference(&self) -> Result<&'a Features, EvaluatorError> {
-        self.sides.role("reference")?.features()
+        self.sides.reference()?.features()
     }
 
     fn frechet(&self, against: Against) -> Result<Value, EvaluatorError> {
@@ -77,7 +77,7 @@ impl<'a> Formulas<'a> {
     }
 
     fn fd_infinity(&self) -> Result<Value, EvaluatorError> {
-        let reference = self.sides.role("reference")?;
+        let reference = self.sides.reference()?;
         Ok(fd_infinity(
             reference.root()?,
             reference.gaussian()?,
@@ -163,7 +163,7 @@ impl<'a> Formulas<'a> {
     }
 
     fn copying(&self) -> Result<Value, EvaluatorError> {
-        let (train, test) = (self.reference()?, self.sides.role("test")?.features()?);
+        let (train, test) = (self.reference()?, self.sides.test()?.features()?);
         let generated = self.sides.generated.features()?;
         let cells = cells_of(train, &[test, generated], self.seed)?;
         let assigned = |features, index: usize| CellAssignment {
@@ -187,7 +187,7 @@ impl<'a> Formulas<'a> {
     fn auroc(&self) -> Result<Value, EvaluatorError> {
         let (train, test) = (
             self.reference()?.double(),
-            self.sides.role("test")?.features()?.double(),
+            self.sides.test()?.features()?.double(),
         );
         Ok(nearest_cosine_auroc(&train, &test, &self.sides.generated.features()?.double())?.into())
     }
@@ -200,7 +200,7 @@ impl<'a> Formulas<'a> {
     }
 
     fn sliced(&self) -> Result<Value, EvaluatorError> {
-        let (generated, reference) = (self.sides.generated, self.sides.role("reference")?);
+        let (generated, reference) = (self.sides.generated, self.sides.reference()?);
         let count = |set: &crate::MeasuredSet| {
             set.count.ok_or_else(|| EvaluatorError::Lacking {
                 what: set.name.clone(),

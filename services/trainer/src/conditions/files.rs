@@ -1,6 +1,9 @@
 //! Numbers per image from files: npy, safetensors, and PyTorch files read as data.
 
 use anyhow::{Context, bail, ensure};
+use cedm_contract::kinds::{
+    cluster::assignments::IDS, extract::features::FEATURES, import::shard::LABELS,
+};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -9,7 +12,7 @@ use tch::{Kind, Tensor};
 /// # Errors
 /// When the file cannot be read, or holds no single list of whole numbers.
 pub fn read_ids(path: &Path) -> anyhow::Result<Vec<i64>> {
-    let tensor = read_tensor(path, &["ids", "labels", "cluster_ids"])?;
+    let tensor = read_tensor(path, &[IDS.name, LABELS.name, "cluster_ids"])?;
     ensure!(
         tensor.numel() > 0 && tensor.numel() as i64 == tensor.size().into_iter().max().unwrap_or(0),
         "{} has shape {:?}: expected one id per image",
@@ -30,7 +33,7 @@ pub fn read_ids(path: &Path) -> anyhow::Result<Vec<i64>> {
 /// # Errors
 /// When the file cannot be read, or holds no matrix.
 pub fn read_vectors(path: &Path) -> anyhow::Result<Tensor> {
-    let tensor = read_tensor(path, &["features", "vectors"])?;
+    let tensor = read_tensor(path, &[FEATURES.name, "vectors"])?;
     ensure!(
         tensor.size().len() == 2,
         "{} has shape {:?}: expected [images, width]",
@@ -120,13 +123,17 @@ mod tests {
         let npy = folder.path().join("ids.npy");
         write_npy(&npy, &[5, 0, 5]);
         assert_eq!(read_ids(&npy).unwrap(), [5, 0, 5]);
-        let assignments = folder.path().join("assignments.safetensors");
+        let assignments = folder.path().join("clustering.safetensors");
         let (ids, prior) = (
             Tensor::from_slice(&[1i64, 0, 1]),
             Tensor::from_slice(&[0.3, 0.7]),
         );
-        cedm_diffusion::weights::write(&assignments, &[("ids", &ids), ("prior", &prior)], None)
-            .unwrap();
+        cedm_diffusion::weights::write(
+            &assignments,
+            &[(IDS.name, &ids), (PRIOR.name, &prior)],
+            None,
+        )
+        .unwrap();
         assert_eq!(read_ids(&assignments).unwrap(), [1, 0, 1]);
     }
 

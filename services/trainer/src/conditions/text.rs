@@ -3,6 +3,7 @@
 
 use super::files::{read_tensor, read_vectors};
 use anyhow::ensure;
+use cedm_contract::kinds::extract::features::FEATURES;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -12,7 +13,7 @@ use tch::{Kind, Tensor};
 /// # Errors
 /// When a file cannot be read, or the two are of different widths.
 pub fn pseudo_labels(text: &Path, images: &Path) -> anyhow::Result<Vec<i64>> {
-    let prompts = read_tensor(text, &["text_embeddings", "features"])?.to_kind(Kind::Float);
+    let prompts = read_tensor(text, &["text_embeddings", FEATURES.name])?.to_kind(Kind::Float);
     let embeddings = read_vectors(images)?;
     let size = prompts.size();
     ensure!(

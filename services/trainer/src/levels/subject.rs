@@ -2,6 +2,7 @@
 
 use crate::pictures::Pictures;
 use anyhow::{bail, ensure};
+use cedm_contract::kinds::cluster::assignments::RAW_IDS;
 use cedm_diffusion::{Condition, Network, Views, network::one_hot, weights};
 use std::{collections::HashMap, path::Path};
 use tch::{Device, Kind, Tensor};
@@ -96,7 +97,7 @@ fn labels(
     label_dim: i64,
     chosen: &Tensor,
 ) -> anyhow::Result<Option<Tensor>> {
-    let (known, vectors) = (trained.remove("raw_ids"), trained.contains_key("rows"));
+    let (known, vectors) = (trained.remove(RAW_IDS.name), trained.contains_key("rows"));
     match condition {
         _ if label_dim == 0 => Ok(None),
         Condition::None => bail!(
@@ -193,7 +194,7 @@ mod tests {
     #[test]
     fn labels_keep_the_numbers_of_training() {
         let chosen = Tensor::from_slice(&[2i64, 0]);
-        let known = || HashMap::from([("raw_ids".to_owned(), Tensor::from_slice(&[2i64, 5, 9]))]);
+        let known = || HashMap::from([(RAW_IDS.to_string(), Tensor::from_slice(&[2i64, 5, 9]))]);
         // A held-out set lacks cluster 5: its ids compact to two.
         let condition = Condition::compacting(&[9, 2, 2]).unwrap();
         let rows = labels("a", &condition, known(), 3, &chosen)

@@ -74,6 +74,28 @@ pub struct BoundResult {
     pub decision: BoundDecision,
 }
 
+impl BoundResult {
+    /// C_max, once it is found; `None` too when no C passes.
+    pub fn c_max(&self) -> Option<u32> {
+        match self.decision {
+            BoundDecision::Found { c_max, .. } => c_max,
+            BoundDecision::Probe { .. } => None,
+        }
+    }
+
+    /// Every C up to C_max that passes, ascending; empty until C_max is found.
+    pub fn passing(&self) -> Vec<u32> {
+        let Some(c_max) = self.c_max() else {
+            return Vec::new();
+        };
+        let passing = self
+            .probes
+            .iter()
+            .filter(|probe| probe.passes && probe.clusters <= c_max);
+        passing.map(|probe| probe.clusters).collect()
+    }
+}
+
 /// One probe of the bound search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Probe {

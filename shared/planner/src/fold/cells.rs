@@ -60,7 +60,7 @@ fn cell(view: &View<'_>, clustering: &ClusteringSpec, clusters: Option<u32>) -> 
                 .is_some_and(|cell| cell.clustering == clustering.name)
         });
         let input = own.find_map(super::condition)?;
-        view.known.manifest(&input.key)
+        view.observed.manifest(&input.key)
     });
     let clustered = condition.and_then(|manifest| {
         if let JobResult::Cluster(result) = &manifest.result {

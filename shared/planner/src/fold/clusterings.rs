@@ -5,7 +5,7 @@ use crate::{candidates::spread, chain::lower_bound_clusters};
 use cedm_contract::{
     JobResult, JobSpec, Kind, Manifest,
     kinds::{
-        bound::{BoundDecision, BoundResult},
+        bound::BoundResult,
         cluster::{ASSIGNMENTS, ClusterMethod, ClusterParams},
     },
 };
@@ -111,22 +111,8 @@ fn bound(view: &View<'_>, clustering: &ClusteringSpec) -> BoundOutcome {
             None
         }
     });
-    let c_max = result.and_then(|result| {
-        if let BoundDecision::Found { c_max, .. } = result.decision {
-            c_max
-        } else {
-            None
-        }
-    });
-    let passing: Vec<u32> = match (result, c_max) {
-        (Some(result), Some(c_max)) => result
-            .probes
-            .iter()
-            .filter(|p| p.passes && p.clusters <= c_max)
-            .map(|p| p.clusters)
-            .collect(),
-        _ => Vec::new(),
-    };
+    let c_max = result.and_then(BoundResult::c_max);
+    let passing = result.map(BoundResult::passing).unwrap_or_default();
     let count = if clustering.clusters == Clusters::CMax {
         1
     } else {

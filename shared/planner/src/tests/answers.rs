@@ -80,7 +80,7 @@ fn curves_end_on_equal_terms_and_measure_sample_efficiency() {
 #[test]
 fn uniform_labels_are_held_against_the_prior_from_the_same_seeds() {
     let toml = TOML.replace("sets = 2", "sets = 2\nuniform_sets = 1");
-    let (sweep, known, outcome) = finished(&toml);
+    let (sweep, observed, outcome) = finished(&toml);
     let conditional = outcome.cells.iter().filter(|cell| cell.method != "none");
     for cell in conditional {
         let last = &cell.snapshots[1];
@@ -114,7 +114,7 @@ fn uniform_labels_are_held_against_the_prior_from_the_same_seeds() {
             (1, last.summary["pca/fd"].images)
         );
     }
-    let plan = plan(&sweep, &known);
+    let plan = plan(&sweep, &observed);
     let uniform = |id: &str| match &plan.node(id).unwrap().job.as_ref().unwrap().spec {
         JobSpec::Sample(params) => params.sampler.labels,
         other => panic!("{other:?}"),
@@ -170,7 +170,7 @@ fn the_head_judges_samples_of_its_own_networks_alone() {
         "dim = 16 }\nmetrics = [\"fd\", \"ufd\", \"precision\"]",
         "dim = 32 }\nmetrics = [\"fd\", \"confidence\"]",
     );
-    let (sweep, known, outcome) = finished(&toml);
+    let (sweep, observed, outcome) = finished(&toml);
     for cell in &outcome.cells {
         let has = |at: usize| cell.snapshots[at].summary.contains_key("pca/confidence");
         assert_eq!(
@@ -180,7 +180,7 @@ fn the_head_judges_samples_of_its_own_networks_alone() {
             cell.label
         );
     }
-    let plan = plan(&sweep, &known);
+    let plan = plan(&sweep, &observed);
     let condition_of = |id: &str| {
         let job = plan.node(id).unwrap().job.as_ref().unwrap();
         let inputs = job.inputs_of::<ScoreParams>().unwrap();
@@ -208,8 +208,8 @@ fn the_head_judges_samples_of_its_own_networks_alone() {
 fn large_references_are_cut_where_the_literature_cuts_them() {
     assert_eq!(reference_limit("dinov2_vitl14"), Some(50_000));
     assert_eq!(reference_limit("inception_fid"), None);
-    let (sweep, known, _) = finished(TOML);
-    let plan = plan(&sweep, &known);
+    let (sweep, observed, _) = finished(TOML);
+    let plan = plan(&sweep, &observed);
     let node = plan.node("reference pca-16 training images").unwrap();
     let params = ReferenceParams::in_spec(&node.job.as_ref().unwrap().spec).unwrap();
     assert_eq!(params.at_most, None, "1,797 images are not cut");

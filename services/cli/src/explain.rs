@@ -178,11 +178,9 @@ async fn explain_job(
         );
     }
     for event in &facts.events {
-        let attempt = if event.attempt.is_empty() {
-            String::new()
-        } else {
-            format!("  attempt {}", event.attempt)
-        };
+        let attempt = event
+            .attempt
+            .map_or_else(String::new, |attempt| format!("  attempt {attempt}"));
         let cached = if event.cached { "  reused" } else { "" };
         crate::outln!(
             "{:>12} ago  {:<10} {}{attempt}{cached}  {}",

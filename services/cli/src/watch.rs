@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use bars::Bars;
-use cedm_contract::{Event, EventWhat, JobKey, SweepId};
+use cedm_contract::{Event, EventAttempt, EventWhat, JobKey, SweepId};
 use cedm_runtime::{Connection, EventFilter, live_events, past_events};
 use cedm_sweep::outcome::SweepState;
 use clap::Args;
@@ -106,15 +106,10 @@ async fn follow_all(connection: &Connection, output: Output) -> Result<ExitCode>
 }
 
 /// What two copies of one event have in common.
-type EventIdentity = (JobKey, EventWhat, String, u64);
+type EventIdentity = (JobKey, EventWhat, Option<EventAttempt>, u64);
 
 fn identity(event: &Event) -> EventIdentity {
-    (
-        event.key.clone(),
-        event.what,
-        event.attempt.clone(),
-        event.at_ms,
-    )
+    (event.key.clone(), event.what, event.attempt, event.at_ms)
 }
 
 fn print(event: &Event, output: Output) {

@@ -15,7 +15,7 @@ use crate::{
     report, sweeps,
 };
 use cedm_contract::{Event, EventWhat, JobKey, SweepId};
-use cedm_planner::{Known, Plan, plan};
+use cedm_planner::{Observed, Plan, plan};
 use cedm_runtime::{Connection, DeadLetters, Health, ServiceProcess, Submitter};
 use cedm_sweep::Sweep;
 use std::{
@@ -35,7 +35,7 @@ pub(crate) struct Coordinator {
     /// Active sweeps.
     sweeps: BTreeMap<SweepId, Sweep>,
     /// Results and dead jobs.
-    known: Known,
+    known: Observed,
     /// Jobs that were in the queue when it was last read, and have not ended since.
     queued: BTreeSet<JobKey>,
     /// Jobs with a failed attempt. Their inputs are checked again, since a missing input is one
@@ -51,7 +51,7 @@ impl Coordinator {
             submitter: Submitter::new(connection),
             letters: DeadLetters::new(connection),
             sweeps: BTreeMap::new(),
-            known: Known::default(),
+            known: Observed::default(),
             queued: BTreeSet::new(),
             suspect: BTreeSet::new(),
         }
@@ -70,14 +70,14 @@ impl Coordinator {
                 true
             }
             // A failure without an attempt says that a stored result was discarded.
-            EventWhat::Failed if event.attempt.is_empty() => {
-                self.known.forget(&event.key);
+            EventWhat::Failed if event.attempt.is_none() => {
+                self.known.remove(&event.key);
                 self.queued.remove(&event.key);
                 true
             }
             // A dead letter was replayed.
             EventWhat::Started if self.known.is_dead(&event.key) => {
-                self.known.revive(&event.key);
+                self.known.clear_dead(&event.key);
                 self.queued.insert(event.key.clone());
                 true
             }
@@ -108,7 +108,7 @@ impl Coordinator {
         let outstanding = self.submitter.outstanding(None).await?;
         self.queued = outstanding.into_iter().map(|job| job.key).collect();
         let letters = self.letters.list().await?;
-        self.known.set_dead(
+        self.known.replace_dead(
             letters
                 .into_iter()
                 .map(|letter| (letter.key, letter.error))

@@ -5,9 +5,9 @@ use anyhow::Context;
 use bytes::Bytes;
 use cedm_contract::{
     Attempt, Digest, Job, JobResult, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software,
-    Timings, output_key, sweep_key,
+    Timings, kinds::report::ReportResult, output_key, sweep_key,
 };
-use cedm_planner::{Known, Plan, State, fold};
+use cedm_planner::{Observed, Plan, State, fold};
 use cedm_report::Report;
 use cedm_runtime::{
     Committed, REVISION, ServiceProcess, Submitter, VERSION, now_ms,
@@ -24,7 +24,7 @@ pub(crate) async fn write(
     process: &ServiceProcess,
     submitter: &Submitter,
     sweep: &Sweep,
-    known: &mut Known,
+    known: &mut Observed,
     plan: &Plan,
 ) -> anyhow::Result<bool> {
     let Some(node) = plan.report() else {
@@ -37,7 +37,7 @@ pub(crate) async fn write(
     let (manifest, written) = match (&node.state, submitter.manifest(&job.key).await?) {
         (State::Done { .. }, Some(manifest)) => (manifest, false),
         (_, Some(manifest)) => {
-            known.learn(manifest.clone());
+            known.record(manifest.clone());
             (manifest, false)
         }
         (_, None) => {
@@ -45,19 +45,19 @@ pub(crate) async fn write(
             match submitter.commit(&manifest).await? {
                 Committed::Ours => {
                     submitter.announce_done(&manifest, false).await?;
-                    known.learn(manifest.clone());
+                    known.record(manifest.clone());
                     (manifest, true)
                 }
                 // Another coordinator committed first; it also publishes the event.
                 Committed::Theirs(winner) => {
-                    known.learn((*winner).clone());
+                    known.record((*winner).clone());
                     (*winner, false)
                 }
             }
         }
     };
-    if let (true, JobResult::Report { headline }) = (plan.complete(), &manifest.result) {
-        mark_done(store.as_ref(), sweep, &manifest, headline).await?;
+    if let (true, JobResult::Report(result)) = (plan.complete(), &manifest.result) {
+        mark_done(store.as_ref(), sweep, &manifest, &result.headline).await?;
     }
     if written {
         let outcome = if plan.complete() {
@@ -113,7 +113,7 @@ async fn render(
             volatile: false,
         });
     }
-    let result = JobResult::Report { headline };
+    let result = JobResult::Report(ReportResult { headline });
     Ok(Manifest {
         schema: SCHEMA_VERSION,
         key: job.key.clone(),

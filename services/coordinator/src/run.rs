@@ -6,7 +6,7 @@ use cedm_contract::{
     Software, Timings,
     kinds::import::{ImageSet, ImportParams},
 };
-use cedm_planner::{KindEstimate, Known, Plan, estimate, obstacles, plan};
+use cedm_planner::{KindEstimate, Observed, Plan, estimate, obstacles, plan};
 use cedm_sweep::{Sweep, SweepSpec};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
@@ -86,8 +86,8 @@ impl RunArgs {
             import.timings.finished_ms,
             toml,
         );
-        let mut known = Known::default();
-        known.learn(import);
+        let mut known = Observed::default();
+        known.record(import);
         let plan = plan(&sweep, &known);
         Ok(Planned {
             obstacles,

@@ -91,17 +91,19 @@ mod tests {
     fn the_prior_needs_a_condition() {
         let counts = || Some(Prior::Counts(vec![3, 4]));
         assert!(matches!(
-            supply(LabelSource::Prior, 0, None),
+            label_distribution(LabelSource::Prior, 0, None),
             Ok(LabelDistribution::None)
         ));
         assert!(
-            matches!(supply(LabelSource::Prior, 2, counts()), Ok(LabelDistribution::Prior(counts)) if counts == [3, 4])
+            matches!(label_distribution(LabelSource::Prior, 2, counts()), Ok(LabelDistribution::Prior(counts)) if counts == [3, 4])
         );
         assert!(matches!(
-            supply(LabelSource::Uniform, 2, None),
+            label_distribution(LabelSource::Uniform, 2, None),
             Ok(LabelDistribution::Uniform(2))
         ));
-        let error = supply(LabelSource::Prior, 7, None).unwrap_err().to_string();
+        let error = label_distribution(LabelSource::Prior, 7, None)
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             "labels: the prior, but no condition, expected the counts of the network's 7 labels, \
@@ -117,9 +119,9 @@ mod tests {
         weights::write(&path, &[("rows", &rows)], None).unwrap();
         let prior = || Some(Prior::read(&path).unwrap());
         assert!(
-            matches!(supply(LabelSource::Prior, 3, prior()), Ok(LabelDistribution::Rows(rows)) if rows.size() == [5, 3])
+            matches!(label_distribution(LabelSource::Prior, 3, prior()), Ok(LabelDistribution::Rows(rows)) if rows.size() == [5, 3])
         );
-        assert!(supply(LabelSource::Uniform, 3, prior()).is_err());
+        assert!(label_distribution(LabelSource::Uniform, 3, prior()).is_err());
         weights::write(&path, &[("ids", &rows)], None).unwrap();
         let error = Prior::read(&path).unwrap_err().to_string();
         assert!(

@@ -171,7 +171,7 @@ mod tests {
             key: JobKey::of(b"a"),
             kind: Kind::Train,
             what: EventWhat::Failed,
-            attempt: String::new(),
+            attempt: None,
             worker: String::new(),
             at_ms: 0,
             cached: false,

@@ -3,7 +3,7 @@
 use super::View;
 use anyhow::{Context, Result};
 use cedm_contract::{JobKey, SweepId, sweep_key};
-use cedm_planner::{Knowledge, Known, Plan, State, fold, plan};
+use cedm_planner::{Observed, ObservedState, Plan, State, fold, plan};
 use cedm_runtime::{Connection, DeadLetters, Submitter, store::Store};
 use cedm_sweep::{Sweep, outcome::SweepState};
 use std::{
@@ -14,7 +14,7 @@ use std::{
 /// Reads sweeps. Manifests are cached: they never change once written.
 pub struct Reader {
     pub(super) connection: Connection,
-    known: Known,
+    known: Observed,
     sweeps: BTreeMap<SweepId, Sweep>,
 }
 
@@ -23,7 +23,7 @@ impl Reader {
     pub fn new(connection: &Connection) -> Self {
         Self {
             connection: connection.clone(),
-            known: Known::default(),
+            known: Observed::default(),
             sweeps: BTreeMap::new(),
         }
     }
@@ -135,7 +135,7 @@ impl Reader {
             if self.known.manifest(key).is_none()
                 && let Some(manifest) = submitter.manifest(key).await?
             {
-                self.known.learn(manifest);
+                self.known.record(manifest);
             }
         }
         let letters = DeadLetters::new(&self.connection).list().await?;
@@ -156,10 +156,12 @@ impl Reader {
                     .await?;
             for (key, manifest) in open.into_iter().zip(found) {
                 match (manifest, letters.iter().find(|letter| letter.key == key)) {
-                    (Some(manifest), _) => self.known.learn(manifest),
-                    (None, Some(letter)) => self.known.mark_dead(key.clone(), letter.error.clone()),
+                    (Some(manifest), _) => self.known.record(manifest),
+                    (None, Some(letter)) => {
+                        self.known.record_dead(key.clone(), letter.error.clone())
+                    }
                     (None, None) => {
-                        self.known.revive(&key);
+                        self.known.clear_dead(&key);
                         looked_up.insert(key);
                         continue;
                     }

@@ -1,14 +1,14 @@
 //! The running jobs of a sweep with their progress, folded from events.
 
 use crate::watch::rate::RateEstimate;
-use cedm_contract::{Event, EventWhat, JobKey};
+use cedm_contract::{Event, EventAttempt, EventWhat, JobKey};
 use std::{collections::BTreeMap, time::Duration};
 
 /// One running job.
 #[derive(Clone, Debug)]
 pub struct RunningJob {
     /// The attempt that runs.
-    attempt: String,
+    attempt: Option<EventAttempt>,
     /// Work done, in `unit`.
     pub done: u64,
     /// Work in all; 0 while unknown.
@@ -61,7 +61,7 @@ impl RunningJobs {
                 let is_new = self
                     .jobs
                     .get(&event.key)
-                    .is_none_or(|job| job.attempt != event.attempt);
+                    .is_none_or(|job| delivery(job.attempt) != delivery(event.attempt));
                 let job = self
                     .jobs
                     .entry(event.key.clone())
@@ -80,7 +80,9 @@ impl RunningJobs {
             EventWhat::Done | EventWhat::Dead => self.end(&event.key),
             // The end of an earlier attempt does not concern the one that runs now.
             EventWhat::Failed | EventWhat::Superseded => match self.jobs.get(&event.key) {
-                Some(job) if job.attempt == event.attempt => self.end(&event.key),
+                Some(job) if delivery(job.attempt) == delivery(event.attempt) => {
+                    self.end(&event.key)
+                }
                 _ => Change::None,
             },
         }
@@ -100,7 +102,7 @@ impl RunningJobs {
 
     fn started(event: &Event) -> RunningJob {
         RunningJob {
-            attempt: event.attempt.clone(),
+            attempt: event.attempt,
             done: event.done,
             total: event.total,
             unit: event.unit.clone(),
@@ -109,18 +111,28 @@ impl RunningJobs {
     }
 }
 
+/// What identifies an attempt in every event: events of progress carry no more.
+fn delivery(attempt: Option<EventAttempt>) -> Option<(u64, u64)> {
+    attempt.map(|attempt| (attempt.sequence, attempt.delivery))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use cedm_contract::Kind;
 
-    fn event(what: EventWhat, attempt: &str, at_ms: u64, done: u64) -> Event {
+    /// Events of progress name the delivery alone.
+    fn event(what: EventWhat, delivery: u64, at_ms: u64, done: u64) -> Event {
+        let attempt = match what {
+            EventWhat::Progress => EventAttempt::of_delivery(1, delivery),
+            _ => (&cedm_contract::Attempt::new(1, delivery)).into(),
+        };
         Event {
             schema: 1,
             key: JobKey::of(b"a"),
             kind: Kind::Train,
             what,
-            attempt: attempt.into(),
+            attempt: Some(attempt),
             worker: "w".into(),
             at_ms,
             cached: false,
@@ -135,11 +147,11 @@ mod tests {
     fn a_job_runs_from_its_start_to_its_end() {
         let (mut running, key) = (RunningJobs::default(), JobKey::of(b"a"));
         assert_eq!(
-            running.apply(&event(EventWhat::Started, "1", 0, 0)),
+            running.apply(&event(EventWhat::Started, 1, 0, 0)),
             Change::Started
         );
         assert_eq!(
-            running.apply(&event(EventWhat::Progress, "1", 1_000, 10)),
+            running.apply(&event(EventWhat::Progress, 1, 1_000, 10)),
             Change::Advanced
         );
         assert_eq!(
@@ -148,24 +160,24 @@ mod tests {
         );
         // Its worker dies; another attempt continues from a checkpoint at 5.
         assert_eq!(
-            running.apply(&event(EventWhat::Started, "2", 9_000, 5)),
+            running.apply(&event(EventWhat::Started, 2, 9_000, 5)),
             Change::Started
         );
         assert_eq!(
-            running.apply(&event(EventWhat::Failed, "1", 9_500, 0)),
+            running.apply(&event(EventWhat::Failed, 1, 9_500, 0)),
             Change::None
         );
         assert_eq!(
-            running.apply(&event(EventWhat::Progress, "2", 10_000, 25)),
+            running.apply(&event(EventWhat::Progress, 2, 10_000, 25)),
             Change::Advanced
         );
         assert!((running.get(&key).unwrap().rate().unwrap() - 20.0).abs() < 1e-9);
         assert_eq!(
-            running.apply(&event(EventWhat::Done, "2", 20_000, 0)),
+            running.apply(&event(EventWhat::Done, 2, 20_000, 0)),
             Change::Ended
         );
         assert_eq!(
-            running.apply(&event(EventWhat::Superseded, "1", 21_000, 0)),
+            running.apply(&event(EventWhat::Superseded, 1, 21_000, 0)),
             Change::None
         );
         assert!(running.get(&key).is_none());

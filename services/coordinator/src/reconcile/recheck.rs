@@ -29,7 +29,7 @@ impl Coordinator {
         let mut any_lost = false;
         for (_, key) in found.into_iter().filter(|(is_lost, _)| *is_lost) {
             tracing::warn!(sweep = %plan.sweep, job = %key, "result lost before the end of its sweep; running the job again");
-            self.known.forget(&key);
+            self.known.remove(&key);
             self.queued.remove(&key);
             any_lost = true;
         }
@@ -49,12 +49,12 @@ impl Coordinator {
             match self.submitter.manifest(&input.key).await? {
                 Some(manifest) if manifest.digest == input.digest => {}
                 Some(manifest) => {
-                    self.known.learn(manifest);
+                    self.known.record(manifest);
                     changed = true;
                 }
                 None => {
                     tracing::warn!(input = %input.key, role = input.role, "input of a failed job is lost; running its job again");
-                    self.known.forget(&input.key);
+                    self.known.remove(&input.key);
                     self.queued.remove(&input.key);
                     changed = true;
                 }

@@ -4,7 +4,7 @@
 use super::{CONCURRENCY, Coordinator, while_alive};
 use crate::metrics::{CACHE_HITS, LAST_PROGRESS, SUBMITTED};
 use cedm_contract::{Job, JobKey, Manifest};
-use cedm_planner::{Knowledge, Plan, plan};
+use cedm_planner::{ObservedState, Plan, plan};
 use cedm_runtime::{RuntimeError, SubmitOutcome, Submitter, now_ms};
 use cedm_sweep::Sweep;
 use futures::{StreamExt, TryStreamExt};
@@ -60,7 +60,7 @@ impl Coordinator {
             if self.known.manifest(key).is_none()
                 && let Some(manifest) = self.submitter.manifest(key).await?
             {
-                self.known.learn(manifest);
+                self.known.record(manifest);
             }
         }
         Ok(())
@@ -75,7 +75,7 @@ impl Coordinator {
                     metrics.add(&CACHE_HITS, 1);
                 }
                 metrics.set(&LAST_PROGRESS, now_ms() as f64 / 1000.0);
-                self.known.learn(*manifest);
+                self.known.record(*manifest);
                 true
             }
             Submitted::Queued(key) => {
@@ -85,7 +85,7 @@ impl Coordinator {
             }
             Submitted::Dead { job, error } => {
                 tracing::warn!(sweep = %sweep.id, job = %job.key, kind = %job.kind(), error, "job is dead; jobs that need it are blocked");
-                self.known.mark_dead(job.key.clone(), error);
+                self.known.record_dead(job.key.clone(), error);
                 true
             }
         }

@@ -65,6 +65,16 @@ fn a_dead_job_blocks_only_its_own_cell() {
         "{:?}",
         outcome.missing
     );
+    let of_network = |missing: &&cedm_sweep::outcome::Missing| {
+        let cell = missing.cell.as_ref().unwrap();
+        (cell.clustering.as_str(), cell.clusters) == ("temi", Some(20))
+    };
+    assert_eq!(
+        outcome.missing.iter().filter(of_network).count(),
+        outcome.missing.len(),
+        "everything missing names its network"
+    );
+    assert_eq!(dead.cell.as_ref().unwrap().nimg, Some(1_024));
     // Replayed and done, the sweep completes.
     let key = dead.key.clone().unwrap();
     observed.clear_dead(&key);

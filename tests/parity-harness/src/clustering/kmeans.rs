@@ -19,7 +19,7 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {
             (2e-6, 2e-6)
         };
         let rows = Rows::new(&Features::new(&case.get("features")?.to_kind(kind))?);
-        let initial = rows.moved(&case.get("init_centroids")?.to_kind(kind));
+        let initial = rows.centred_centroids(&case.get("init_centroids")?.to_kind(kind));
         for (count, what) in [(1, "after1"), (5, "after5"), (u32::MAX, "")] {
             let run = lloyd(&rows, &initial, count, 0.0, &mut |_| true);
             let at = if what.is_empty() {

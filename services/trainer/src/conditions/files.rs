@@ -102,6 +102,7 @@ fn read_npy(path: &Path) -> anyhow::Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cedm_contract::kinds::cluster::assignments::PRIOR;
     use npyz::WriterBuilder;
 
     fn write_npy(path: &Path, values: &[i16]) {

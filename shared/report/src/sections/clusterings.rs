@@ -6,7 +6,7 @@ use crate::{
     section::{Section, Table, absent, figure, optional},
     words,
 };
-use cedm_contract::kinds::bound::BoundDecision;
+use cedm_contract::kinds::{bound::BoundDecision, cluster::assignments::COUNTS};
 use cedm_sweep::outcome::{BoundOutcome, ClusteringOutcome};
 use maud::{Markup, html};
 
@@ -153,7 +153,7 @@ fn counts(facts: &Facts, clustering: &ClusteringOutcome) -> Result<Vec<i64>, Str
         .ok_or("the clustering has no assignments file")?;
     let counts = facts
         .artefacts
-        .integers(object, "counts")?
+        .integers(object, COUNTS.name)?
         .ok_or("the assignments file holds no counts")?;
     if counts.iter().sum::<i64>() > 0 {
         Ok(counts)

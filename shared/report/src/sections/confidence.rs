@@ -8,6 +8,11 @@ use crate::{
     section::{Section, absent},
     tiles, words,
 };
+use cedm_contract::kinds::{
+    cluster::assignments::{CONFIDENCE, IDS},
+    sample::images::LABELS,
+    score::confidence::LOG_CONFIDENCE,
+};
 use cedm_sweep::outcome::{CellOutcome, ClusteringOutcome, SamplesOutcome};
 use maud::{Markup, html};
 
@@ -59,7 +64,7 @@ fn ranked<'a>(
     } else {
         let labels = facts
             .artefacts
-            .column(&samples.result.shards, "labels")?
+            .column(&samples.result.shards, LABELS.name)?
             .ok_or("the sample set holds no labels")?;
         let means = cluster_means(facts, clustering)?;
         labels
@@ -113,7 +118,7 @@ fn judged<'a>(
         };
         let found = facts
             .artefacts
-            .floats(object, "log_confidence")?
+            .floats(object, LOG_CONFIDENCE.name)?
             .ok_or("the confidence file holds no `log_confidence`")?;
         if found.len() as u64 != samples.result.count {
             return Err(format!(
@@ -136,11 +141,11 @@ fn cluster_means(facts: &Facts, clustering: &ClusteringOutcome) -> Result<Vec<f6
         .ok_or("the clustering has no assignments file")?;
     let ids = facts
         .artefacts
-        .integers(object, "ids")?
+        .integers(object, IDS.name)?
         .ok_or("the assignments file holds no ids")?;
     let confidence = facts
         .artefacts
-        .floats(object, "confidence")?
+        .floats(object, CONFIDENCE.name)?
         .ok_or("the assignments file holds no confidence")?;
     let clusters = ids.iter().max().map_or(0, |id| (*id).max(-1) + 1) as usize;
     let (mut sums, mut counts) = (vec![0.0; clusters], vec![0.0; clusters]);

@@ -6,6 +6,7 @@ use crate::{
     section::{Section, absent},
     tiles, words,
 };
+use cedm_contract::kinds::{cluster::assignments::IDS, sample::images::LABELS};
 use cedm_sweep::outcome::{CellOutcome, SamplesOutcome};
 use maud::{Markup, html};
 use std::collections::BTreeMap;
@@ -145,13 +146,13 @@ fn clusters_of(facts: &Facts, cell: &CellOutcome) -> Result<Clusters, String> {
         .ok_or("the clustering has no assignments file")?;
     let ids = facts
         .artefacts
-        .integers(assignments, "ids")?
+        .integers(assignments, IDS.name)?
         .ok_or("the assignments file holds no ids")?;
     let real = rows_by_label(&ids);
     let (_, samples) = sampled(cell)?;
     let labels = facts
         .artefacts
-        .column(&samples.result.shards, "labels")?
+        .column(&samples.result.shards, LABELS.name)?
         .ok_or("the sample set holds no labels")?;
     let generated = rows_by_label(&labels);
     let mut by_size: Vec<(&i64, &Vec<u64>)> = real.iter().collect();

@@ -8,6 +8,7 @@ use crate::{
     section::{Section, absent},
     tiles, words,
 };
+use cedm_contract::kinds::{cluster::assignments::IDS, sample::images::LABELS};
 use cedm_partitions::{Contingency, best_matching};
 use cedm_sweep::outcome::{CellOutcome, SamplesOutcome};
 use maud::{Markup, html};
@@ -88,7 +89,7 @@ impl<'a> Pairs<'a> {
             .sum();
         let (clustered, truth) = (sampled(clustered)?.1, sampled(truth)?.1);
         let drawn = |set: &SamplesOutcome| {
-            let labels = facts.artefacts.column(&set.result.shards, "labels")?;
+            let labels = facts.artefacts.column(&set.result.shards, LABELS.name)?;
             Ok::<_, String>(rows_by_label(
                 &labels.ok_or("a sample set holds no labels")?,
             ))
@@ -165,7 +166,7 @@ fn ids(facts: &Facts, cell: &CellOutcome) -> Result<Vec<i64>, String> {
         .ok_or_else(|| format!("the condition of {} has no assignments file", cell.label))?;
     facts
         .artefacts
-        .integers(object, "ids")?
+        .integers(object, IDS.name)?
         .ok_or_else(|| format!("the assignments of {} hold no ids", cell.label))
 }
 

@@ -5,6 +5,7 @@ use crate::{
     section::{Section, absent},
     words,
 };
+use cedm_contract::kinds::{cluster::assignments::IDS, import::shard::LABELS};
 use cedm_sweep::outcome::{CellOutcome, ClusteringOutcome};
 use maud::{Markup, html};
 
@@ -76,11 +77,11 @@ fn counted(
         .ok_or("the clustering has no assignments file")?;
     let ids = facts
         .artefacts
-        .integers(object, "ids")?
+        .integers(object, IDS.name)?
         .ok_or("the assignments file holds no ids")?;
     let labels = facts
         .artefacts
-        .column(&images.set.shards, "labels")?
+        .column(&images.set.shards, LABELS.name)?
         .ok_or("the image shards hold no labels")?;
     if ids.len() != labels.len() {
         return Err(format!(

@@ -1,7 +1,7 @@
 //! Reading artefacts: pictures and columns of tensor files.
 
 use crate::Artefacts;
-use cedm_contract::{ObjectRef, ShardRef};
+use cedm_contract::{ObjectRef, ShardRef, kinds::sample::images::IMAGES};
 use safetensors::{Dtype, SafeTensors};
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
@@ -113,7 +113,7 @@ impl<'a> ArtefactCache<'a> {
             let bytes = self.bytes(&shard.object)?;
             let file = opened(&bytes, &shard.object)?;
             let images = file
-                .tensor("images")
+                .tensor(IMAGES.name)
                 .map_err(|error| format!("{}: {error}", shard.object.object))?;
             let &[count, channels, side, width] = images.shape() else {
                 return Err(format!(

@@ -143,7 +143,7 @@ pub fn bar() -> impl FnMut(Progress) {
     }
 }
 
-/// `64` or `128x96`.
+/// Width and height, parsed from `64` or `128x96`.
 #[derive(Debug, Clone, Copy)]
 struct Size(u32, u32);
 
@@ -162,7 +162,7 @@ impl FromStr for Size {
 enum FramingArg {
     /// No crop; the aspect ratio is not kept
     Scale,
-    /// The central square
+    /// The central square is used
     CenterCrop,
     /// The central part of the wanted aspect ratio, on a black square
     CenterCropWide,

@@ -16,7 +16,7 @@ pub struct ShapeArgs {
     /// Resize every image to this size: 64, or 128x96 (width x height)
     #[arg(long)]
     resolution: Option<Size>,
-    /// How images are cropped before; resized by Pillow's Lanczos filter
+    /// How images are cropped before Pillow's Lanczos filter resizes them
     #[arg(long, value_enum, default_value = "scale")]
     framing: FramingArg,
     /// Channels of the result

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// Clusterings at one C: the number of clusters with at least one image, for every seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
-    /// C.
+    /// Number of clusters C that images could be assigned to.
     pub clusters: u32,
     /// Used clusters U of every seed; at least one seed.
     pub used: Vec<u32>,
@@ -24,19 +24,19 @@ pub enum SearchError {
     /// A parameter out of range.
     #[error("bound.{field} is {found}, expected {expected}")]
     Parameter {
-        /// Its name.
+        /// Name of the parameter, as in the sweep file.
         field: &'static str,
-        /// Its value.
+        /// The value that was given.
         found: String,
-        /// The allowed values.
+        /// The allowed values, in words.
         expected: &'static str,
     },
-    /// An impossible probe.
+    /// A probe that cannot exist: without seeds, given twice, or with more used clusters than C.
     #[error("the probe at C = {clusters} {reason}")]
     Observation {
-        /// C.
+        /// C of the probe.
         clusters: u32,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
 }

@@ -89,6 +89,7 @@ pub fn fit_shards(
         if monitor.stopping() {
             return Err(JobError::Drained);
         }
+        // One shard in memory at a time.
         let shard = cedm_images::read_shard(&file?).map_err(JobError::reject)?;
         fit.add(&images_of(&shard)).map_err(JobError::reject)?;
         done += shard.count as u64;

@@ -40,9 +40,9 @@ pub struct FeatureEvaluationArgs {
 
 /// Features and the label of each row.
 pub struct Labelled {
-    /// float32 \[n, dim\].
+    /// Features, float32 \[n, dim\].
     pub features: Tensor,
-    /// int64 \[n\], from 0.
+    /// Labels, int64 \[n\], from 0.
     pub labels: Tensor,
 }
 

@@ -16,7 +16,7 @@ pub struct ShapeArgs {
     /// Resize every image to this size: 64, or 128x96 (width x height)
     #[arg(long)]
     resolution: Option<Size>,
-    /// How images are cropped before; resized by Pillow's Lanczos filter
+    /// How images are cropped before Pillow's Lanczos filter resizes them
     #[arg(long, value_enum, default_value = "scale")]
     framing: FramingArg,
     /// Channels of the result
@@ -143,7 +143,7 @@ pub fn bar() -> impl FnMut(Progress) {
     }
 }
 
-/// `64` or `128x96`.
+/// Width and height, parsed from `64` or `128x96`.
 #[derive(Debug, Clone, Copy)]
 struct Size(u32, u32);
 
@@ -162,7 +162,7 @@ impl FromStr for Size {
 enum FramingArg {
     /// No crop; the aspect ratio is not kept
     Scale,
-    /// The central square
+    /// The central square is used
     CenterCrop,
     /// The central part of the wanted aspect ratio, on a black square
     CenterCropWide,

@@ -120,6 +120,8 @@ impl LabelArgs {
         write(&found, &self.out)?;
         let counts = found.labels.bincount::<&Tensor>(None, classes.len() as i64);
         let agreement = known.map(|known| {
+            // Only a sanity check: pseudo-labels use the indices of the given class names, which
+            // need not be those of the labels.
             let same = found.labels.eq_tensor(&Tensor::from_slice(&known));
             same.to_kind(Kind::Double)
                 .mean(Kind::Double)

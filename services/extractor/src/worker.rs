@@ -39,7 +39,7 @@ struct Loaded {
 }
 
 impl ExtractorWorker {
-    /// Starts libtorch.
+    /// A worker without a network; starts libtorch.
     pub fn start() -> Self {
         cedm_torch::start();
         Self { loaded: None }
@@ -216,6 +216,7 @@ fn evaluate(context: &JobContext, params: &FeatureEvaluationParams) -> Result<Ou
         .as_kind::<FeaturesParams>()
         .map_err(JobError::reject)?;
     let counts = |shards: &[ShardRef]| shards.iter().map(|shard| shard.count).collect::<Vec<_>>();
+    // Feature shards follow image shards one by one: other sizes mean another image set.
     if counts(shards) != counts(&set.shards) {
         return Err(JobError::reject(anyhow!(
             "the shards of {count} images and {} rows of features have different sizes: they belong to different sets",
@@ -301,6 +302,7 @@ fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobEr
             first,
             count: made.count,
         });
+        // Offsets accumulate in the order of the roles, which is that of the image shards.
         first += made.count;
     }
     let statistics = Statistics::of(&files).map_err(JobError::reject)?;

@@ -30,7 +30,7 @@ pub(crate) enum View {
     First,
     /// A large crop, seldom blurred, sometimes solarised.
     Second,
-    /// A small crop.
+    /// A small crop, blurred half of the time.
     Local,
 }
 

@@ -15,7 +15,7 @@ pub enum DinoError {
     /// A loss that is infinite or not a number.
     #[error("the loss is {loss} at step {step}: a smaller learning rate may help")]
     NotFinite {
-        /// Its value.
+        /// Value of the loss.
         loss: f64,
         /// Steps done, this one included.
         step: u64,
@@ -23,7 +23,7 @@ pub enum DinoError {
     /// A checkpoint that is not one of this training.
     #[error("{}: {reason}", file.display())]
     Checkpoint {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
         /// What was found and what was expected.
         reason: String,
@@ -31,9 +31,9 @@ pub enum DinoError {
     /// A file that could not be written.
     #[error("write {}: {source}", file.display())]
     Write {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// libtorch's answer.
+        /// libtorch's error.
         source: tch::TchError,
     },
     /// Weights that could not be read, or do not fit the network.

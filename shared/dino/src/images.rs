@@ -36,7 +36,7 @@ impl ImageSource {
         Ok(())
     }
 
-    /// Number of images.
+    /// Number of images over all shards.
     pub fn len(&self) -> usize {
         self.count
     }

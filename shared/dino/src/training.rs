@@ -25,7 +25,6 @@ pub struct Training {
     pub(crate) teacher: Network,
     pub(crate) optimiser: AdamW,
     pub(crate) loss: DinoLoss,
-    /// Steps done.
     pub(crate) step: u64,
     /// Loss of every step so far.
     pub(crate) losses: Vec<f64>,
@@ -37,7 +36,7 @@ pub struct Training {
 pub struct StepReport {
     /// Loss before the update.
     pub loss: f64,
-    /// As [`Training::spread`].
+    /// Spread of the teacher's scores, as [`Training::spread`].
     pub spread: f64,
     /// Learning rate of the step.
     pub learning_rate: f64,
@@ -46,7 +45,7 @@ pub struct StepReport {
 /// What one epoch showed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EpochSummary {
-    /// From 1.
+    /// Number of the epoch, from 1.
     pub epoch: usize,
     /// Mean loss over the steps of the epoch that are done.
     pub loss: f64,
@@ -113,7 +112,7 @@ impl Training {
         &self.config
     }
 
-    /// Images per step.
+    /// Number of images of one step.
     pub fn batch(&self) -> u32 {
         self.params.batch
     }
@@ -123,17 +122,17 @@ impl Training {
         self.images.len()
     }
 
-    /// ⌊images / batch⌋.
+    /// Steps of one epoch, ⌊images / batch⌋: what is left over is skipped.
     pub fn steps_per_epoch(&self) -> u64 {
         self.images.len() as u64 / u64::from(self.params.batch)
     }
 
-    /// Steps in all.
+    /// Number of steps of the whole training.
     pub fn steps(&self) -> u64 {
         self.steps_per_epoch() * u64::from(self.params.epochs)
     }
 
-    /// Steps done.
+    /// Number of steps done so far; a restored training continues with this one.
     pub fn steps_done(&self) -> u64 {
         self.step
     }

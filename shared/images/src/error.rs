@@ -10,7 +10,7 @@ pub enum ImageError {
     Io {
         /// The attempted operation: "read", "write", "list" or "remove".
         action: &'static str,
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// The operating system's error.
         source: std::io::Error,
@@ -18,7 +18,7 @@ pub enum ImageError {
     /// A file in none of the supported formats, or a damaged one.
     #[error("{}: {reason}", path.display())]
     Format {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// What was found and what was expected.
         reason: String,
@@ -34,7 +34,7 @@ pub enum ImageError {
     /// A data set without a single usable image.
     #[error("{}: no image found{hint}", path.display())]
     NoImages {
-        /// Which source.
+        /// Path of the source.
         path: PathBuf,
         /// What was found instead.
         hint: String,
@@ -42,7 +42,7 @@ pub enum ImageError {
     /// Labels that do not fit the images.
     #[error("labels of {what}: {reason}")]
     Labels {
-        /// Whose labels.
+        /// File or records that hold the labels.
         what: String,
         /// What was found and what was expected.
         reason: String,
@@ -52,9 +52,9 @@ pub enum ImageError {
     Limit {
         /// What is too large.
         what: String,
-        /// The limit.
+        /// Value of the limit.
         limit: u64,
-        /// Its unit.
+        /// Unit of the limit: "bytes" or "members".
         unit: &'static str,
         /// What to do if the data set really is this large.
         advice: &'static str,
@@ -62,7 +62,7 @@ pub enum ImageError {
     /// A member name that points outside its archive.
     #[error("{}: member `{name}` points outside the archive", path.display())]
     UnsafeName {
-        /// Which archive.
+        /// Path of the archive.
         path: PathBuf,
         /// The name as found.
         name: String,
@@ -70,7 +70,7 @@ pub enum ImageError {
     /// Options that contradict each other or the data.
     #[error("option {option}: {reason}")]
     Option {
-        /// Which option.
+        /// Name of the option.
         option: &'static str,
         /// What was found and what was expected.
         reason: String,

@@ -30,7 +30,7 @@ use tally::Tally;
 pub struct Progress {
     /// Images processed, skipped ones included.
     pub done: u64,
-    /// Images in all.
+    /// Images of the whole import.
     pub total: u64,
     /// Images skipped so far.
     pub skipped: u64,
@@ -57,7 +57,7 @@ pub struct Imported {
     pub set: ImageSet,
     /// Digest over labels and class names.
     pub labels: Digest,
-    /// Images per shard.
+    /// Images per shard; the last shard may have fewer.
     pub shard_size: u32,
     /// Skipped images, with reasons.
     pub skipped: Vec<Skipped>,

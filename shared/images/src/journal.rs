@@ -12,7 +12,7 @@ use std::{
 
 const FILE: &str = "journal.jsonl";
 
-/// A finished shard.
+/// A finished shard, one line of the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub shard: ShardRef,

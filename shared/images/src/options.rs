@@ -34,10 +34,10 @@ pub enum Channels {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// Training images.
+    /// The training images.
     #[default]
     Train,
-    /// Test images.
+    /// The test images.
     Test,
 }
 
@@ -49,7 +49,7 @@ pub struct ImportOptions {
     pub resolution: Option<(u32, u32)>,
     /// How images are cropped and resized.
     pub framing: Framing,
-    /// Number of channels.
+    /// Number of channels of the result.
     pub channels: Channels,
     /// Images per shard; decides the digest of no image, but the number of jobs.
     pub shard_size: u32,

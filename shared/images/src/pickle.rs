@@ -18,38 +18,38 @@ pub type Id = usize;
 pub struct PickleError {
     /// Position in the bytes.
     pub offset: usize,
-    /// What was found.
+    /// What was found, and what was expected.
     pub reason: String,
 }
 
 /// One object of a pickle.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Node<'a> {
-    /// `None`.
+    /// The value `None`.
     None,
-    /// A truth value.
+    /// `True` or `False`.
     Bool(bool),
     /// An integer that fits 64 bits.
     Int(i64),
     /// A longer integer: little-endian two's complement.
     Long(&'a [u8]),
-    /// A float.
+    /// A float of 64 bits.
     Float(f64),
-    /// Unicode text.
+    /// A `str` of Python 3.
     Text(&'a str),
     /// Bytes, or a `str` of Python 2.
     Bytes(&'a [u8]),
     /// A list or set.
     List(Vec<Id>),
-    /// A tuple.
+    /// A tuple of nodes.
     Tuple(Vec<Id>),
-    /// A dict.
+    /// A dict as pairs of key and value, in order.
     Dict(Vec<(Id, Id)>),
     /// A class or function by name; it is never imported.
     Global {
-        /// Module.
+        /// Module that it is imported from.
         module: &'a str,
-        /// Name in it.
+        /// Name inside the module.
         name: &'a str,
     },
     /// A reference to something outside the pickle; its identifier.
@@ -82,6 +82,8 @@ impl<'a> Pickle<'a> {
     /// # Errors
     /// When the bytes end early, hold an unknown opcode, or use a stack that is empty.
     pub fn read(bytes: &'a [u8]) -> Result<Self, PickleError> {
+        // The memo lets later opcodes refer to earlier objects; marks delimit what collections
+        // take.
         let mut machine = machine::Machine {
             bytes,
             at: 0,
@@ -103,7 +105,7 @@ impl<'a> Pickle<'a> {
         self.root
     }
 
-    /// All nodes.
+    /// Indices of all nodes, in the order in which they were read.
     pub fn ids(&self) -> std::ops::Range<Id> {
         0..self.nodes.len()
     }
@@ -184,6 +186,8 @@ impl<'a> Pickle<'a> {
     pub fn get(&self, id: Id, key: &str) -> Option<Id> {
         self.items(id)?
             .into_iter()
+            // A list of pairs and not a map: keys may be anything, and pickles of data sets have
+            // few.
             .find(|(name, _)| self.text(*name) == Some(key))
             .map(|(_, value)| value)
     }

@@ -28,7 +28,7 @@ pub(crate) trait Source: Sync {
     fn name(&self, index: usize) -> String;
     /// Labels of all images.
     fn labels(&self) -> &Labels;
-    /// Decodes one image.
+    /// Reads and decodes one image.
     fn read(&self, index: usize) -> Result<Picture, ImageError>;
 }
 

@@ -8,9 +8,9 @@ pub enum NetError {
     /// A file could not be read or written.
     #[error("{action} {}: {source}", path.display())]
     Io {
-        /// "read" or "write".
+        /// The attempted operation: "read" or "write".
         action: &'static str,
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// The operating system's error.
         source: std::io::Error,
@@ -18,7 +18,7 @@ pub enum NetError {
     /// A file in none of the formats of weight files, or a damaged one.
     #[error("{}: {reason}", path.display())]
     Format {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// What was found and what was expected.
         reason: String,
@@ -41,7 +41,7 @@ pub enum NetError {
     /// An extractor that does not exist, lacks a file, or cannot take its input.
     #[error("extractor `{name}`: {reason}")]
     Extractor {
-        /// Its name.
+        /// Name of the extractor.
         name: String,
         /// What was found and what was expected.
         reason: String,

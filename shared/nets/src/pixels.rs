@@ -120,11 +120,11 @@ impl PcaFit {
 /// Principal components of pixels on the scale −1 to 1.
 #[derive(Debug)]
 pub struct Pca {
-    /// float64 \[pixels\].
+    /// Mean of each pixel, float64 \[pixels\].
     mean: Tensor,
-    /// float64 \[pixels, dim\], orthonormal columns.
+    /// Orthonormal columns, float64 \[pixels, dim\].
     basis: Tensor,
-    /// float64 \[dim\], descending.
+    /// Variance of each component, float64 \[dim\], descending.
     variance: Tensor,
 }
 

@@ -12,7 +12,7 @@ use cedm_catalogue::extractors::{EXTRACTORS, Extractor as Row};
 /// How an extractor computes its features.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Architecture {
-    /// The pixels themselves.
+    /// The pixels themselves, scaled to −1 to 1.
     Pixels,
     /// Principal components of the pixels, fitted to the image set.
     Pca,
@@ -39,7 +39,7 @@ pub enum Architecture {
 pub struct Backbone {
     /// Its row in the catalogue: name, width, where its weights are published.
     pub row: &'static Row,
-    /// Its network.
+    /// Its network with all sizes.
     pub architecture: Architecture,
     /// Resizing and normalisation before it; absent where the network takes uint8 images itself.
     pub preprocessing: Option<Preprocessing>,

@@ -219,7 +219,7 @@ impl Vit {
         }
     }
 
-    /// Its sizes.
+    /// Sizes of this network.
     pub fn config(&self) -> &VitConfig {
         &self.config
     }

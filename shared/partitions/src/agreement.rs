@@ -12,7 +12,7 @@ pub struct Agreement {
     pub nmi: f64,
     /// (MI − E\[MI\]) / (mean entropy − E\[MI\]), expectation under the hypergeometric model.
     pub anmi: f64,
-    /// Adjusted Rand index.
+    /// Adjusted Rand index: 0 for random partitions, 1 for equal ones.
     pub ari: f64,
 }
 

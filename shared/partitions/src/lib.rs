@@ -21,9 +21,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is {found}, expected {expected}")]
 pub struct PartitionError {
-    /// Which value.
+    /// The value that is wrong.
     pub what: String,
-    /// Its value.
+    /// What was found.
     pub found: String,
     /// The expected values, in words.
     pub expected: String,
@@ -59,6 +59,7 @@ impl Contingency {
                 ),
             });
         }
+        // A map of cells and not a matrix: C may be in the thousands and most cells are empty.
         let (row, rows) = ranks(labels);
         let (column, columns) = ranks(clusters);
         let mut table = Self {

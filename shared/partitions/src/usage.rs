@@ -42,6 +42,8 @@ pub fn compact(raw_ids: &[i64], slots: u32) -> Result<(Vec<i64>, Usage), Partiti
             expected: "0 or more".to_owned(),
         });
     }
+    // Ranks and not the ids themselves: p(c) and class embeddings have one entry for each used
+    // cluster.
     let (rank, used) = crate::ranks(raw_ids);
     if used as u64 > u64::from(slots) {
         let (what, found) = (
@@ -90,6 +92,7 @@ impl Usage {
     /// KL(uniform over used clusters || p) in nats: −mean ln(U p_c).
     pub fn kl_uniform(&self) -> f64 {
         let used = self.prior.len() as f64;
+        // Rounding may leave a uniform prior slightly below 0.
         (-self.prior.iter().map(|p| (used * p).ln()).sum::<f64>() / used).max(0.0)
     }
 }

@@ -216,47 +216,6 @@ fn errors_name_the_parameter_and_the_probe() {
     );
 }
 
-/// Every published table of the paper at every threshold from 0.90 to 0.99, from every start. A C
-/// that is not in the table counts as failed.
-#[test]
-fn the_papers_tables_give_the_papers_bounds() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/parity/clustering/bound_cifar10.json"
-    );
-    let fixture: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let mut checked = 0;
-    for (backbone, by_beta) in fixture["expected_C_max"].as_object().unwrap() {
-        for (beta, thresholds) in by_beta.as_object().unwrap() {
-            let number = |value: &serde_json::Value| value.as_u64().unwrap() as u32;
-            let table: BTreeMap<u32, u32> = fixture["tables"][backbone][beta]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|row| (number(&row["C"]), number(&row["utilised"])))
-                .collect();
-            let cap = *table.last_key_value().unwrap().0;
-            for expected in thresholds.as_array().unwrap() {
-                let alpha = expected["alpha"].as_f64().unwrap();
-                for (start, outcome) in expected["doubling"].as_object().unwrap() {
-                    let grid = FineGrid::Step { step: 1 };
-                    let params = params(alpha, start.parse().unwrap(), cap, grid);
-                    let found = search(&params, 50_000, |c| {
-                        vec![table.get(&c).copied().unwrap_or(1)]
-                    });
-                    assert_eq!(
-                        c_max(&found.unwrap()).map(u64::from),
-                        outcome["C_max_strict_gt_both"].as_u64(),
-                        "{backbone}, beta {beta}, alpha {alpha}, from {start}"
-                    );
-                    checked += 1;
-                }
-            }
-        }
-    }
-    assert!(checked > 100, "only {checked} cases");
-}
-
 /// The same search by brute force over a complete table: no state, no early end.
 fn brute_force(table: &[u32], alpha: f64, start: u32, cap: u32, step: u32) -> Option<u32> {
     let passes = |c: u32| f64::from(table[c as usize]) / f64::from(c) > alpha;

@@ -32,7 +32,13 @@ pub struct AdaptArgs {
     #[arg(long)]
     weights: Option<String>,
     /// Size of a small one: image side, patch side, width, blocks, heads
-    #[arg(long, value_delimiter = ',', num_args = 5, default_values_t = [32, 4, 192, 6, 3])]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_names = ["IMAGE", "PATCH", "WIDTH", "BLOCKS", "HEADS"],
+        num_args = 5,
+        default_values_t = [32, 4, 192, 6, 3]
+    )]
     fresh: Vec<u32>,
     /// Passes over the images
     #[arg(long, default_value_t = DinoParams::default().epochs)]
@@ -47,7 +53,13 @@ pub struct AdaptArgs {
     #[arg(long, default_value_t = DinoParams::default().local_size)]
     local_size: u32,
     /// Widths of the projection head: hidden, bottleneck, out
-    #[arg(long, value_delimiter = ',', num_args = 3, default_values_t = [2048, 256, 65536])]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_names = ["HIDDEN", "BOTTLENECK", "OUT"],
+        num_args = 3,
+        default_values_t = [2048, 256, 65536]
+    )]
     head: Vec<u32>,
     /// Peak learning rate for a batch of 256; scaled with the batch
     #[arg(long, default_value_t = DinoParams::default().learning_rate)]
@@ -56,13 +68,31 @@ pub struct AdaptArgs {
     #[arg(long, default_value_t = DinoParams::default().warmup_epochs)]
     warmup_epochs: u32,
     /// Smallest and largest area of the large crops, as shares of the image
-    #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0.4, 1.0])]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_names = ["SMALLEST", "LARGEST"],
+        num_args = 2,
+        default_values_t = [0.4, 1.0]
+    )]
     global_scale: Vec<f64>,
     /// Smallest and largest area of the small crops
-    #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0.05, 0.4])]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_names = ["SMALLEST", "LARGEST"],
+        num_args = 2,
+        default_values_t = [0.05, 0.4]
+    )]
     local_scale: Vec<f64>,
     /// Teacher temperature at the start and after its warm-up
-    #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0.04, 0.07])]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_names = ["START", "WARM"],
+        num_args = 2,
+        default_values_t = [0.04, 0.07]
+    )]
     teacher_temperature: Vec<f64>,
     /// Teacher momentum at the start; 1 at the end
     #[arg(long, default_value_t = DinoParams::default().teacher_momentum)]

@@ -18,6 +18,7 @@ pub fn list(root: &Path, limits: &Limits) -> Result<Vec<Member>, ImageError> {
             let entry = entry.map_err(ImageError::io("list", &folder))?;
             let path = entry.path();
             let kind = entry.file_type().map_err(ImageError::io("list", &path))?;
+            // Also what macOS leaves behind (`.DS_Store`, `._name.png`).
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }

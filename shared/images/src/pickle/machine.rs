@@ -31,10 +31,12 @@ impl<'a> Machine<'a> {
             // PROTO and FRAME: version and frame length say nothing about the object.
             0x80 => drop(self.take(1)?),
             0x95 => drop(self.take(8)?),
+            // MARK; NONE, NEWTRUE, NEWFALSE.
             b'(' => self.marks.push(self.stack.len()),
             b'N' => self.push(Node::None),
             0x88 => self.push(Node::Bool(true)),
             0x89 => self.push(Node::Bool(false)),
+            // BININT, BININT1, BININT2: of these only the first is signed. LONG1, LONG4. BINFLOAT.
             b'J' => self.fixed_int(4, true)?,
             b'K' => self.fixed_int(1, false)?,
             b'M' => self.fixed_int(2, false)?,
@@ -47,21 +49,26 @@ impl<'a> Machine<'a> {
                     .expect("invariant: eight bytes were taken");
                 self.push(Node::Float(f64::from_be_bytes(bytes)));
             }
+            // SHORT_BINSTRING and SHORT_BINBYTES; BINSTRING and BINBYTES; BINBYTES8 and BYTEARRAY8.
             b'U' | b'C' => self.bytes_of(1)?,
             b'T' | b'B' => self.bytes_of(4)?,
             0x8e | 0x96 => self.bytes_of(8)?,
+            // SHORT_BINUNICODE, BINUNICODE, BINUNICODE8.
             0x8c => self.text_of(1)?,
             b'X' => self.text_of(4)?,
             0x8d => self.text_of(8)?,
+            // EMPTY_LIST and EMPTY_SET, EMPTY_DICT, EMPTY_TUPLE.
             b']' | 0x8f => self.push(Node::List(Vec::new())),
             b'}' => self.push(Node::Dict(Vec::new())),
             b')' => self.push(Node::Tuple(Vec::new())),
+            // TUPLE, LIST and FROZENSET, DICT: of everything above the mark.
             b't' => self.collect(Node::Tuple)?,
             b'l' | 0x91 => self.collect(Node::List)?,
             b'd' => {
                 let ids = self.above_mark()?;
                 self.push(Node::Dict(pairs(&ids)));
             }
+            // TUPLE1 to TUPLE3 need no mark.
             0x85..=0x87 => {
                 let from = self
                     .stack
@@ -71,6 +78,7 @@ impl<'a> Machine<'a> {
                 let ids = self.stack.split_off(from);
                 self.push(Node::Tuple(ids));
             }
+            // APPEND; APPENDS and ADDITEMS; SETITEM; SETITEMS.
             b'a' => {
                 let id = self.pop()?;
                 self.append(vec![id])?;
@@ -87,9 +95,11 @@ impl<'a> Machine<'a> {
                 let ids = self.above_mark()?;
                 self.set(pairs(&ids))?;
             }
+            // POP, POP_MARK, DUP.
             b'0' => drop(self.pop()?),
             b'1' => drop(self.above_mark()?),
             b'2' => self.stack.push(self.top()?),
+            // BINPUT, LONG_BINPUT; MEMOIZE takes the next free index; BINGET, LONG_BINGET.
             b'q' => self.put(1)?,
             b'r' => self.put(4)?,
             0x94 => {
@@ -117,6 +127,7 @@ impl<'a> Machine<'a> {
                     items: Vec::new(),
                 });
             }
+            // NEWOBJ_EX: as NEWOBJ, with keyword arguments, which nothing here needs.
             0x92 => {
                 let (_keywords, args, callable) = (self.pop()?, self.pop()?, self.pop()?);
                 self.push(Node::Call {
@@ -126,6 +137,7 @@ impl<'a> Machine<'a> {
                     items: Vec::new(),
                 });
             }
+            // BUILD sets the state of the object below; BINPERSID refers to something outside.
             b'b' => self.build()?,
             b'Q' => {
                 let id = self.pop()?;
@@ -230,6 +242,7 @@ impl<'a> Machine<'a> {
     fn long(&mut self, width: usize) -> Step<()> {
         let count = self.number(width)? as usize;
         let bytes = self.take(count)?;
+        // Two's complement of as many bytes as are needed: the sign is extended to eight.
         let sign = if bytes.last().is_some_and(|byte| byte & 0x80 != 0) {
             0xff
         } else {

@@ -116,6 +116,7 @@ impl Arrays {
             .map_err(ImageError::io("read", path))?;
         let shape: Vec<usize> = header.shape().iter().map(|size| *size as usize).collect();
         let dtype = header.dtype().descr();
+        // Floats would need a scale that the file does not give.
         if !matches!(dtype.as_str(), "'|u1'" | "|u1") || header.order() != Order::C {
             return Err(fail(format!(
                 "array of dtype {dtype}, expected uint8 in C order"
@@ -201,6 +202,7 @@ fn read_labels(container: &Container, member: &Member) -> Result<Vec<i64>, Image
             "shape {shape:?}, expected one label for each image"
         )));
     }
+    // Structured arrays have named fields; none of them is known to be the label.
     let DType::Plain(kind) = read.dtype() else {
         return Err(fail("a structured array".to_owned()));
     };
@@ -233,6 +235,7 @@ impl Source for Arrays {
     fn read(&self, index: usize) -> Result<Picture, ImageError> {
         let mut pixels = vec![0; self.height * self.width * self.channels];
         let offset = self.offset + index as u64 * pixels.len() as u64;
+        // Positioned reads: threads share the file without a lock.
         self.file
             .read_exact_at(&mut pixels, offset)
             .map_err(ImageError::io("read", &self.path))?;

@@ -56,6 +56,7 @@ const PACKAGES: [Package; 4] = [
         coarse: false,
     },
     Package {
+        // CIFAR-100: one file for each split, and coarse labels beside the fine ones.
         train: &["train"],
         test: &["test"],
         names: "meta",
@@ -111,6 +112,7 @@ impl Cifar {
         };
         let (mut fine, mut coarse) = (Vec::new(), Vec::new());
         for file in files {
+            // Batches in the order of their numbers: the order of images is part of the data set.
             let member = find(container, file).ok_or_else(|| {
                 ImageError::format(&container.path, format!("`{file}` is missing"))
             })?;
@@ -188,6 +190,7 @@ fn read_records(bytes: &[u8], coarse: bool) -> Result<Batch, String> {
         if coarse {
             batch.coarse.push(i64::from(record[0]));
         }
+        // Red plane, green plane, blue plane, each row by row: as shards have them.
         batch.pixels.extend_from_slice(&record[head..]);
     }
     Ok(batch)
@@ -239,6 +242,7 @@ fn read_pickle(bytes: &[u8], coarse: bool) -> Result<Batch, String> {
 /// order, bytes).
 fn array_bytes(pickle: &Pickle<'_>, id: usize) -> Option<Vec<u8>> {
     let state = pickle.elements(pickle.state(id)?)?;
+    // A transposed array would have its bytes in another order.
     if state.len() != 5 || !matches!(pickle.node(state[3]), Node::Bool(false) | Node::Int(0)) {
         return None;
     }

@@ -32,6 +32,7 @@ fn from_json(bytes: &[u8], names: &[&str]) -> Result<Labels, ImageError> {
         reason,
     };
     let json: Value = serde_json::from_slice(bytes).map_err(|error| fail(error.to_string()))?;
+    // `null` where a set has no labels, as the EDM tool writes it.
     let fine = column(&json["labels"], names).map_err(fail)?;
     let coarse = column(&json["coarse_labels"], names).map_err(fail)?;
     let class_names = json["class_names"].as_array().map(|list| {
@@ -57,6 +58,7 @@ fn column(value: &Value, names: &[&str]) -> Result<Option<Vec<i64>>, String> {
         let (Some(name), label) = (pair[0].as_str(), &pair[1]) else {
             return Err(format!("`{pair}` is not a pair of name and label"));
         };
+        // The EDM tool allows vectors; conditions here are classes.
         if label.is_array() {
             return Err(
                 "label vectors are not supported, only integers: give --ignore-labels to \
@@ -129,6 +131,7 @@ fn from_folders(names: &[&str]) -> Labels {
     if folders.len() < 2
         // Images outside all folders would have no class.
         || names.iter().any(|name| !name.contains('/'))
+        // Folders of an EDM archive number blocks of images.
         || folders.iter().all(|name| is_edm_block(name))
     {
         return Labels::default();

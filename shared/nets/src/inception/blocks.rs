@@ -99,6 +99,7 @@ impl Convs<'_> {
             &format!("{}.{name}", self.block),
             dim_in,
             dim_out,
+            // Stride 2 without padding: 35 becomes 17, 17 becomes 8.
             (3, 3),
             2,
             (0, 0),
@@ -124,6 +125,7 @@ impl Mixed {
                 of.conv("branch3x3dbl_2", 64, 96, THREE),
                 of.conv("branch3x3dbl_3", 96, 96, THREE),
             ]),
+            // 32 channels in the first of the three blocks A, 64 in the others.
             Branch::AveragePool(of.conv("branch_pool", dim, pool, ONE)),
         ])
     }
@@ -188,6 +190,7 @@ impl Mixed {
         let of = Convs { from, block };
         // Side by side here, not one after the other as in block C.
         let (wide, tall) = ((1, 3), (3, 1));
+        // The same weights serve either kind of pool.
         let pool = of.conv("branch_pool", dim, 192, ONE);
         Self(vec![
             Branch::Chain(vec![of.conv("branch1x1", dim, 320, ONE)]),

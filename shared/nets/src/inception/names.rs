@@ -93,6 +93,7 @@ fn branches(block: &str) -> &'static [(&'static str, &'static str)] {
 
 /// Every convolution: its name in the detector, its name here.
 fn convolutions() -> Vec<(String, String)> {
+    // The stem's layers have no block around them.
     let mut all: Vec<_> = STEM
         .iter()
         .map(|(theirs, ours)| (format!("layers.{theirs}"), (*ours).to_owned()))
@@ -144,6 +145,7 @@ fn from_detector(weights: &Weights) -> Weights {
         _ => None,
     });
     for (theirs, ours) in convolutions() {
+        // The detector calls the shift of a normalisation `beta`, as TensorFlow does.
         for (part, name) in [
             ("weight", "conv.weight"),
             ("beta", "bn.bias"),

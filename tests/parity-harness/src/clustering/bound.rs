@@ -3,7 +3,7 @@
 use super::line;
 use crate::fixture::{Fixture, Verdict};
 use anyhow::Context;
-use cedm_bounds::search::{Observation, search, utilisation};
+use cedm_bounds::search::{Observation, next, utilisation};
 use cedm_contract::kinds::bound::{BoundDecision, BoundParams, FineGrid};
 use serde_json::Value;
 
@@ -64,22 +64,35 @@ pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     ]))
 }
 
-/// C_max of the search from `start` where the clusterings are those of a table. A C that is not in
-/// it counts as failed: only one cluster used.
+/// C_max of the service's search from `start` where the clusterings are those of a table: doubling
+/// as far as the table goes, then every entry up to the first that failed.
 fn c_max_in(table: &[Observation], alpha: f64, start: u32) -> anyhow::Result<Option<u32>> {
+    let passes = |c: u32| {
+        let entry = table.iter().find(|entry| entry.clusters == c);
+        entry.map(|entry| utilisation(entry) > alpha)
+    };
+    let mut last = start;
+    while passes(last) == Some(true) && passes(last * 2).is_some() {
+        last *= 2;
+    }
+    let failed = passes(last) == Some(false);
+    let history: Vec<Observation> = table
+        .iter()
+        .filter(|entry| !failed || entry.clusters <= last)
+        .cloned()
+        .collect();
     let params = BoundParams {
         alpha,
         start,
-        cap: table.iter().map(|entry| entry.clusters).max().unwrap_or(0),
-        fine: FineGrid::Step { step: 1 },
+        cap: last,
+        // Wider than any table: its entries are the finer grid.
+        fine: FineGrid::Step { step: u32::MAX },
         seeds: 1,
     };
-    let found = search(&params, u64::MAX, |c| {
-        let entry = table.iter().find(|entry| entry.clusters == c);
-        entry.map_or_else(|| vec![1], |entry| entry.used.clone())
-    })?;
-    match found.decision {
+    match next(&history, &params, u64::MAX)?.decision {
         BoundDecision::Found { c_max, .. } => Ok(c_max),
-        BoundDecision::Probe { .. } => anyhow::bail!("the search ended without a decision"),
+        BoundDecision::Probe { clusters } => {
+            anyhow::bail!("the search asks for {clusters:?}, which the table does not have")
+        }
     }
 }

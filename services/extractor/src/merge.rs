@@ -2,6 +2,7 @@
 
 use crate::extract::read_features;
 use anyhow::{Context, Result, ensure};
+use cedm_contract::kinds::features::statistics::{MEAN, STD};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
@@ -67,7 +68,7 @@ impl Statistics {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, out: &Path) -> Result<()> {
-        Tensor::write_safetensors(&[("mean", &self.mean), ("std", &self.std)], out)
+        Tensor::write_safetensors(&[(MEAN.name, &self.mean), (STD.name, &self.std)], out)
             .with_context(|| format!("write {}", out.display()))
     }
 }

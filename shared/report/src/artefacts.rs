@@ -1,6 +1,7 @@
 //! Reading artefacts: pictures and columns of tensor files.
 
 use crate::Artefacts;
+use cedm_contract::kinds::sample::images::LABELS;
 use cedm_contract::{ObjectRef, ShardRef, kinds::sample::images::IMAGES};
 use safetensors::{Dtype, SafeTensors};
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
@@ -87,7 +88,7 @@ impl<'a> ArtefactCache<'a> {
     pub fn labels(&self, shards: &[ShardRef]) -> Result<Vec<i64>, String> {
         let mut all = Vec::new();
         for shard in shards {
-            let labels = self.integers(&shard.object, "labels")?;
+            let labels = self.integers(&shard.object, LABELS.name)?;
             all.extend(labels.ok_or("the image shards hold no `labels`")?);
         }
         Ok(all)

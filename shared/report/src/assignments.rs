@@ -2,6 +2,7 @@
 
 use crate::context::ReportContext;
 use cedm_contract::ObjectRef;
+use cedm_contract::kinds::cluster::assignments::{CONFIDENCE, COUNTS, IDS};
 use cedm_sweep::outcome::ClusteringOutcome;
 use std::collections::BTreeMap;
 
@@ -27,14 +28,14 @@ impl<'a> Assignments<'a> {
 
     /// The cluster of every training image, from 0 without gaps, in the order of the set.
     pub fn ids(&self) -> Result<Vec<i64>, String> {
-        let ids = self.context.artefacts.integers(self.file, "ids")?;
-        ids.ok_or_else(|| self.holds_no("ids"))
+        let ids = self.context.artefacts.integers(self.file, IDS.name)?;
+        ids.ok_or_else(|| self.holds_no(IDS.name))
     }
 
     /// Images of every used cluster, by its id.
     pub fn counts(&self) -> Result<Vec<i64>, String> {
-        let counts = self.context.artefacts.integers(self.file, "counts")?;
-        let counts = counts.ok_or_else(|| self.holds_no("counts"))?;
+        let counts = self.context.artefacts.integers(self.file, COUNTS.name)?;
+        let counts = counts.ok_or_else(|| self.holds_no(COUNTS.name))?;
         if counts.iter().sum::<i64>() > 0 {
             Ok(counts)
         } else {
@@ -44,8 +45,8 @@ impl<'a> Assignments<'a> {
 
     /// Log-confidence of every training image, in the order of the set; TEMI alone writes it.
     pub fn confidence(&self) -> Result<Vec<f32>, String> {
-        let confidence = self.context.artefacts.floats(self.file, "confidence")?;
-        confidence.ok_or_else(|| self.holds_no("confidence"))
+        let confidence = self.context.artefacts.floats(self.file, CONFIDENCE.name)?;
+        confidence.ok_or_else(|| self.holds_no(CONFIDENCE.name))
     }
 
     fn holds_no(&self, name: &str) -> String {

@@ -4,6 +4,7 @@ use crate::{
     assignments::{Assignments, number_of_labels},
     context::{ReportContext, end, sampled},
 };
+use cedm_contract::kinds::score::confidence::LOG_CONFIDENCE;
 use cedm_sweep::outcome::{CellOutcome, ClusteringOutcome, SamplesOutcome};
 use std::collections::BTreeMap;
 
@@ -69,7 +70,7 @@ fn with_own_confidence<'a>(
         let (Some(samples), Some(file)) = (&set.samples, file) else {
             continue;
         };
-        let found = context.artefacts.floats(file, "log_confidence")?;
+        let found = context.artefacts.floats(file, LOG_CONFIDENCE.name)?;
         let found = found.ok_or("the confidence file holds no `log_confidence`")?;
         let count = samples.result.count;
         if found.len() as u64 != count {

@@ -40,7 +40,7 @@ pub enum Line {
     /// Marks alone.
     Marks,
     /// Marks joined by a line.
-    MarksAndLine,
+    JoinedMarks,
     /// A line alone: dense curves, whose points only answer to the pointer.
     Curve,
 }
@@ -233,7 +233,7 @@ mod tests {
         Series {
             name: name.to_owned(),
             style,
-            line: Line::MarksAndLine,
+            line: Line::JoinedMarks,
             points: clusters.iter().map(point).collect(),
         }
     }

@@ -12,6 +12,8 @@ use maud::{Markup, html};
 const TICK_CHARACTER: f64 = 7.6;
 /// Ticks below the plot, however wide it is.
 const MOST_TICKS: f64 = 10.0;
+/// Pixels of the picture's height for each tick of a vertical axis.
+const TICK_HEIGHT: f64 = 48.0;
 /// Height of a line of text.
 pub const LINE_HEIGHT: f64 = 16.0;
 /// Pixels below the plot for tick labels and the name of the axis.
@@ -50,14 +52,14 @@ impl Frame {
     pub fn new(chart: &Chart, width: f64, height: f64) -> Self {
         let y = chart
             .y
-            .laid_out(&vertical_extent(chart), (height / 48.0) as usize);
+            .laid_out(&vertical_extent(chart), (height / TICK_HEIGHT) as usize);
         let second = chart.right.as_ref().map(|(axis, series)| {
             let values: Vec<_> = series
                 .iter()
                 .flat_map(|one| &one.points)
                 .map(|point| (point.y, point.y))
                 .collect();
-            axis.laid_out(&values, (height / 48.0) as usize)
+            axis.laid_out(&values, (height / TICK_HEIGHT) as usize)
         });
         let labels = |layout: &Layout| 12.0 + TICK_CHARACTER * layout.longest_label() as f64;
         let left = labels(&y);

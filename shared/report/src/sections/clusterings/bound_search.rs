@@ -59,7 +59,7 @@ fn chart(context: &ReportContext, bound: &BoundOutcome, result: &BoundResult) ->
     let series = Series {
         name: bound.clustering.clone(),
         style: context.style(&bound.clustering),
-        line: Line::MarksAndLine,
+        line: Line::JoinedMarks,
         points: result.probes.iter().map(point).collect(),
     };
     let y = Axis::linear("r_C, share of clusters in use").within((0.0, 1.0));

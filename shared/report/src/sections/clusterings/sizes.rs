@@ -48,7 +48,7 @@ fn curve(label: String, style: usize, mut counts: Vec<i64>) -> Series {
         tooltip: format!("{label}, rank {}: {count} images", rank + 1),
     };
     let line = if counts.len() <= MOST_MARKS {
-        Line::MarksAndLine
+        Line::JoinedMarks
     } else {
         Line::Curve
     };

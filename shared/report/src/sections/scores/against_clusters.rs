@@ -38,7 +38,7 @@ pub fn chart(context: &ReportContext, measure: &Measure) -> Chart {
     let series = by_clustering(
         context,
         context.granularities(),
-        Line::MarksAndLine,
+        Line::JoinedMarks,
         |cell| {
             let score = context.score(cell, &measure.key)?;
             let clusters = f64::from(cell.clusters?);
@@ -111,7 +111,7 @@ fn utilisation(context: &ReportContext, scored: &[Series]) -> Vec<Series> {
     let series = |(name, by_clusters): (&str, BTreeMap<u32, Vec<f64>>)| Series {
         name: name.to_owned(),
         style: context.style(name),
-        line: Line::MarksAndLine,
+        line: Line::JoinedMarks,
         points: by_clusters
             .iter()
             .map(|(clusters, values)| point(name, *clusters, values))

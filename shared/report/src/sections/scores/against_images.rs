@@ -109,7 +109,7 @@ fn chart(context: &ReportContext, measure: &Measure) -> Chart {
         Series {
             name: cell.label.clone(),
             style,
-            line: Line::MarksAndLine,
+            line: Line::JoinedMarks,
             points: cell.snapshots.iter().filter_map(scored).collect(),
         }
     });

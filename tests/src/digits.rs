@@ -22,7 +22,7 @@ pub const LONG: &str = include_str!("../long.toml");
 /// Imports the digits and submits a sweep file under a name.
 ///
 /// # Errors
-/// When either fails.
+/// When the import or the submission fails.
 pub fn submit(system: &System, name: &str, toml: &str) -> Result<serde_json::Value> {
     let file = system.home().join(format!("{name}.toml"));
     fs::write(&file, toml).context("write the sweep file")?;

@@ -40,7 +40,7 @@ pub struct Cli {
     /// How results are printed: text for people, json for scripts
     #[arg(long, short, global = true, value_enum, default_value = "text")]
     pub output: Output,
-    /// The subcommand.
+    /// The subcommand with its options.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -48,13 +48,13 @@ pub struct Cli {
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// For people.
+    /// Text and tables for people.
     Text,
     /// One JSON value, or one per line where results come one by one.
     Json,
 }
 
-/// The subcommands.
+/// The subcommands in the order of `cedm --help`.
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Start a whole system on this machine: broker, store, coordinator and workers. Where one is

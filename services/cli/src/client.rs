@@ -55,7 +55,7 @@ pub async fn connect() -> Result<Connection> {
 /// Runs an async command to completion.
 ///
 /// # Errors
-/// The command's.
+/// Those of the command.
 pub fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -4,7 +4,7 @@ use crate::{args::Output, render};
 use anyhow::Result;
 use cedm_catalogue::extractors::{EXTRACTORS, Extractor};
 
-/// Prints the table.
+/// Prints the table of extractors.
 ///
 /// # Errors
 /// None in practice: the table always encodes.

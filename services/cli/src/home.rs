@@ -76,7 +76,7 @@ impl Home {
     pub fn state(&self) -> Result<Option<State>> {
         read_json(&self.0.join("state.json"))
     }
-    /// Keeps the state.
+    /// Writes which processes run.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -126,7 +126,7 @@ impl Home {
 /// Which processes run in a home; kept in `state.json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// The supervisor.
+    /// The process that supervises the system.
     pub supervisor: Process,
     /// Whether it is starting, ready or stopping.
     pub phase: Phase,
@@ -150,7 +150,7 @@ pub enum Phase {
 /// A process and its start time: process ids are reused, pairs of both are not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// Process id.
+    /// The process id.
     pub pid: i32,
     /// Clock ticks from boot to its start, as the kernel counts them.
     pub start_ticks: u64,
@@ -167,7 +167,7 @@ pub struct Child {
     pub restarts: u32,
     /// Where its metrics and health are, `127.0.0.1:<port>`; absent where there are none.
     pub metrics: Option<String>,
-    /// Its log file.
+    /// The child's log file.
     pub log: PathBuf,
 }
 

@@ -10,7 +10,7 @@ pub use args::ImportArgs;
 use cedm_contract::{Digest, JobResult, Manifest};
 use cedm_images::{ImportOptions, Imported, Progress};
 use cedm_runtime::{Submitter, store::ObjectUri};
-pub use dataset::{Pointer, pointer_key, resolve};
+pub use dataset::resolve;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     fs,

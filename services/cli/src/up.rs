@@ -52,7 +52,7 @@ pub const REMOVED_VARIABLES: [&str; 6] = [
     "AWS_PROFILE",
 ];
 
-/// What to start.
+/// Which processes `cedm up` starts.
 #[derive(Clone, Debug, Default)]
 pub struct UpRequest {
     /// Processes of each service; one where a service is absent.

@@ -48,7 +48,7 @@ pub struct Planned {
 }
 
 impl RunArgs {
-    /// Plans the sweep.
+    /// Plans the sweep against an empty store.
     ///
     /// # Errors
     /// When the sweep file or the manifest cannot be read or is invalid.

@@ -12,9 +12,9 @@ use tokio::net::TcpListener;
 /// The only key pair that the store accepts.
 #[derive(Clone)]
 pub struct Keys {
-    /// Access key id.
+    /// The access key id.
     pub access: String,
-    /// Secret access key.
+    /// The secret access key, used to verify signatures.
     pub secret: String,
 }
 impl std::fmt::Debug for Keys {

@@ -6,7 +6,7 @@ use serde::Serialize;
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Extractor {
-    /// Its name.
+    /// Name in sweep files and on command lines.
     pub name: &'static str,
     /// One-line description.
     pub about: &'static str,

@@ -14,9 +14,9 @@ pub use table::METRICS;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// Smaller is better.
+    /// Lower scores are better.
     Lower,
-    /// Larger is better.
+    /// Higher scores are better.
     Higher,
     /// The closer to this value the better.
     Target(f64),
@@ -63,7 +63,7 @@ impl Direction {
 pub enum Against {
     /// Nothing: the generated images alone.
     Nothing,
-    /// All training images.
+    /// All images of the training set.
     Training,
     /// A sample set of the unconditional model.
     Unconditional,
@@ -119,7 +119,7 @@ impl Against {
 pub enum Needs {
     /// The float64 mean and covariance of the features.
     Moments,
-    /// All features.
+    /// The features of every image.
     Features,
     /// The classifier's logits: extractors with a classifier only.
     Logits,

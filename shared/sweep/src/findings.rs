@@ -15,7 +15,7 @@ pub struct Finding {
     pub message: String,
     /// The line's text.
     pub text: String,
-    /// Characters to underline.
+    /// Number of characters to underline from `column` on.
     pub width: usize,
 }
 

@@ -29,5 +29,4 @@ pub use spec::{
     BoundSpec, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef, Method,
     NeighbourSpec, PAPER_SET_IMAGES, SamplingSpec, SweepSpec, TrainingSpec,
 };
-pub use suggest::did_you_mean;
 pub use training::largest_divisor;

@@ -1,6 +1,7 @@
 //! Rules that a sweep file must satisfy beyond its types: ranges, known names, and combinations.
 
 mod adapt;
+mod bound;
 mod clusters;
 mod scores;
 mod training;
@@ -43,6 +44,7 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
     check_extractor(&spec.extractor, "extractor", findings);
     adapt::resolved(spec, findings);
     clusters::resolved(spec, findings);
+    bound::resolved(spec, findings);
     training::resolved(&spec.training, findings);
     scores::sampling(spec, findings);
     scores::evaluations(spec, findings);

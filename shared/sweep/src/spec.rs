@@ -39,11 +39,11 @@ pub struct SweepSpec {
     pub neighbours: NeighbourSpec,
     /// The clusterings that condition the networks; names are unique.
     pub clusterings: Vec<ClusteringSpec>,
-    /// The bound search.
+    /// The bound search and its candidates.
     pub bound: BoundSpec,
     /// The networks and their training.
     pub training: TrainingSpec,
-    /// The sample sets.
+    /// The sample sets of every network.
     pub sampling: SamplingSpec,
     /// The feature spaces in which sample sets are scored; at least one, the first decides.
     pub evaluations: Vec<EvaluationSpec>,
@@ -285,7 +285,7 @@ impl TrainingSpec {
 pub struct SamplingSpec {
     /// Sets of the final network; their seeds are consecutive from 0 (spec §9).
     pub sets: u32,
-    /// Images per set.
+    /// Images per sample set.
     pub images: u64,
     /// Images of the one set of each earlier snapshot; 0 for none.
     pub snapshot_images: u64,
@@ -293,7 +293,7 @@ pub struct SamplingSpec {
     /// from p(c), from the seeds of the first sets: the effect of the prior (paper, table 6).
     #[serde(default)]
     pub uniform_sets: u32,
-    /// Images per job.
+    /// Images per sampling job.
     pub shard_size: u32,
     /// Parameters of the sampler.
     pub sampler: SamplerParams,
@@ -304,7 +304,7 @@ pub struct SamplingSpec {
 pub struct EvaluationSpec {
     /// Unique within the sweep; the extractor's name unless the file gives another.
     pub name: String,
-    /// The feature space.
+    /// The extractor that gives the features.
     pub extractor: ExtractorChoice,
     /// Names from [`cedm_catalogue::metrics::METRICS`], in the order of the file.
     pub metrics: Vec<String>,

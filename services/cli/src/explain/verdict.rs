@@ -8,11 +8,11 @@ use cedm_contract::{DeadLetter, Event, EventWhat, Heartbeat, Kind, Manifest};
 pub struct Facts {
     /// Its kind, where anything names it.
     pub kind: Option<Kind>,
-    /// Its result.
+    /// The manifest of its result, if it has one.
     pub manifest: Option<Manifest>,
     /// Whether a result is stored whose objects are missing or damaged.
     pub broken: bool,
-    /// Its dead letter.
+    /// Its dead letter, if it was given up.
     pub dead_letter: Option<DeadLetter>,
     /// `Some` when it is queued, with `true` when it waits for its next attempt after a failure.
     pub queued: Option<bool>,

@@ -81,9 +81,9 @@ mirrored! {
 mirrored! {
     /// See [`cedm_images::Split`].
     SplitArg of cedm_images::Split {
-        /// Training images.
+        /// The training images.
         Train,
-        /// Test images.
+        /// The test images.
         Test,
     }
 }

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 /// What is stored at `dataset/<name>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pointer {
+struct Pointer {
     /// Key of the import job.
-    pub key: JobKey,
+    key: JobKey,
 }
 
 /// The object key of an image set's name.
-pub fn pointer_key(name: &str) -> String {
+fn pointer_key(name: &str) -> String {
     format!("dataset/{name}")
 }
 

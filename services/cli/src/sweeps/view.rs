@@ -14,7 +14,7 @@ pub struct View {
     pub sweep: Sweep,
     /// Its results so far.
     pub outcome: SweepOutcome,
-    /// Its planned jobs.
+    /// Its jobs, as far as they are planned.
     pub jobs: Vec<Node>,
     /// Whether it was cancelled.
     pub cancelled: bool,
@@ -33,7 +33,7 @@ impl View {
     pub fn label(&self, key: &JobKey) -> Option<&str> {
         self.node(key).map(|node| node.id.as_str())
     }
-    /// The job's kind.
+    /// The kind of a job of this sweep.
     pub fn kind(&self, key: &JobKey) -> Option<Kind> {
         self.node(key).map(|node| node.kind)
     }

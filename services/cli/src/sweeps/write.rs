@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 /// Whether a submission wrote a new sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submitted {
-    /// It did.
+    /// It wrote the sweep.
     New,
     /// The sweep existed already, with the same spec.
     Attached,

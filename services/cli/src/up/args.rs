@@ -27,7 +27,7 @@ pub struct UpArgs {
 }
 
 impl UpArgs {
-    /// What to start.
+    /// The processes that these options ask for.
     pub fn request(&self) -> UpRequest {
         UpRequest {
             workers: self.workers.iter().copied().collect::<BTreeMap<_, _>>(),

@@ -18,7 +18,7 @@ use std::{
 /// How long a supervisor in the background runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// Until `cedm down`.
+    /// Until `cedm down` stops it.
     UntilDown,
     /// Until [`BackgroundSystem`] is dropped, or the process that holds it dies.
     WithCaller,

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 pub struct Endpoints {
     /// Client port of nats-server.
     pub nats_port: u16,
-    /// Its monitoring port.
+    /// Port of nats-server's HTTP monitoring.
     pub nats_monitor_port: u16,
     /// Port of the embedded store.
     pub s3_port: u16,
-    /// The bucket.
+    /// Bucket in the embedded store.
     pub bucket: String,
     /// Port of Prometheus, where it was asked for.
     #[serde(default)]

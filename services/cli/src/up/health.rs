@@ -16,7 +16,7 @@ use tokio::{
 /// How to find out whether a child is ready.
 #[derive(Clone, Debug)]
 pub struct Probe {
-    /// The child.
+    /// The child's name in the process table.
     pub name: String,
     /// `127.0.0.1:<port>`.
     pub address: String,

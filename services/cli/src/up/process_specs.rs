@@ -105,7 +105,7 @@ pub fn nats(home: &Home, endpoints: &Endpoints) -> Result<(ProcessSpec, Probe)> 
     ))
 }
 
-/// The embedded store.
+/// The embedded object store, `cedm-store`.
 ///
 /// # Errors
 /// When its program was not built.

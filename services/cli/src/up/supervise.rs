@@ -28,7 +28,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(30);
 /// Stages of a shutdown, in order: services drain while broker and store still run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ShutdownStage {
-    /// Nothing is stopped.
+    /// The system runs; nothing is stopped.
     Running,
     /// Workers and the coordinator are stopped.
     StopServices,
@@ -43,7 +43,7 @@ pub struct ProcessSpec {
     pub name: String,
     /// Path of the program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments of the program.
     pub arguments: Vec<OsString>,
     /// Variables added to the inherited environment.
     pub environment: Vec<(String, String)>,

@@ -4,7 +4,7 @@ use crate::watch::rate::RateEstimate;
 use cedm_contract::{Event, EventAttempt, EventWhat, JobKey};
 use std::{collections::BTreeMap, time::Duration};
 
-/// One running job.
+/// A running job with its latest progress.
 #[derive(Clone, Debug)]
 pub struct RunningJob {
     /// The attempt that runs.
@@ -87,7 +87,7 @@ impl RunningJobs {
             },
         }
     }
-    /// Removes a job.
+    /// Removes a job that no longer runs.
     fn end(&mut self, key: &JobKey) -> Change {
         if self.jobs.remove(key).is_some() {
             Change::Ended

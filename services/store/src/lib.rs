@@ -14,6 +14,7 @@
 mod folder;
 mod listing;
 mod multipart;
+mod object_file;
 mod s3;
 mod server;
 

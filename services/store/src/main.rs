@@ -30,7 +30,7 @@ enum Mode {
         /// Buckets to create at start.
         #[arg(long = "bucket", env = "CEDM_S3_BUCKET", value_delimiter = ',')]
         buckets: Vec<String>,
-        /// Access key id that clients must use.
+        /// Access key id that clients must use; its secret is read from AWS_SECRET_ACCESS_KEY.
         #[arg(long, env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]
         access_key: String,
         /// The secret is read from AWS_SECRET_ACCESS_KEY only: arguments are visible in process lists.

@@ -1,16 +1,13 @@
 //! The S3 operations, implemented over [`Folder`].
 
-use crate::{Folder, listing, multipart};
-use bytes::Bytes;
-use futures::StreamExt;
-use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
-use std::{
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::Arc,
+use crate::{
+    Folder, listing, multipart,
+    object_file::{blocking, e_tag, internal, open, receive},
 };
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use bytes::Bytes;
+use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
+use std::{io, path::PathBuf, sync::Arc};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 /// Bytes per chunk of a response body.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -20,74 +17,6 @@ const CHUNK_BYTES: usize = 128 << 10;
 pub(crate) struct Service(pub Arc<Folder>);
 
 type Reply<T> = S3Result<S3Response<T>>;
-
-fn internal(error: io::Error) -> s3s::S3Error {
-    s3_error!(error, InternalError)
-}
-
-/// Runs file-system work on the blocking pool.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> S3Result<T> + Send + 'static,
-) -> S3Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| s3_error!(error, InternalError))?
-}
-
-/// An opaque tag that differs between versions of an object.
-fn e_tag(about: &fs::Metadata) -> ETag {
-    ETag::Strong(format!(
-        "{:x}-{:x}-{:x}",
-        about.ino(),
-        about.mtime_nsec(),
-        about.len()
-    ))
-}
-
-/// Opens an object's file; a folder is not an object.
-async fn open(path: &Path) -> S3Result<(tokio::fs::File, fs::Metadata)> {
-    let file = tokio::fs::File::open(path)
-        .await
-        .map_err(|error| s3_error!(error, NoSuchKey))?;
-    let about = file.metadata().await.map_err(internal)?;
-    if about.is_file() {
-        Ok((file, about))
-    } else {
-        Err(s3_error!(NoSuchKey))
-    }
-}
-
-/// Writes a request's body to `path` and syncs it; removes the file when anything fails.
-async fn receive(
-    path: &Path,
-    body: Option<StreamingBlob>,
-    expected: Option<i64>,
-) -> S3Result<ETag> {
-    let outcome = async {
-        let mut file = tokio::fs::File::create_new(path).await.map_err(internal)?;
-        let mut written = 0_u64;
-        if let Some(mut body) = body {
-            while let Some(chunk) = body.next().await {
-                let chunk =
-                    chunk.map_err(|error| s3_error!(io::Error::other(error), IncompleteBody))?;
-                written += chunk.len() as u64;
-                file.write_all(&chunk).await.map_err(internal)?;
-            }
-        }
-        if expected.is_some_and(|expected| u64::try_from(expected) != Ok(written)) {
-            return Err(s3_error!(IncompleteBody));
-        }
-        file.flush().await.map_err(internal)?;
-        file.sync_all().await.map_err(internal)?;
-        Ok(e_tag(&file.metadata().await.map_err(internal)?))
-    }
-    .await;
-    if outcome.is_err() {
-        // Best effort: leftovers are removed at the next start.
-        let _ = tokio::fs::remove_file(path).await;
-    }
-    outcome
-}
 
 impl Service {
     /// Publishes a complete file under the request's If-None-Match condition.

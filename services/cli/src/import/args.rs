@@ -15,7 +15,7 @@ pub struct ImportArgs {
     /// size, and all must be squares of one size
     #[arg(long, value_parser = resolution, value_name = "N")]
     pub resolution: Option<(u32, u32)>,
-    /// How images of another aspect ratio are resized
+    /// How images are fitted to that size
     #[arg(long, value_enum, default_value = "scale")]
     pub framing: FramingArg,
     /// Colour channels; by default those of the first image

@@ -52,7 +52,10 @@ fn default_of(section: &Section, key: &Key, sparse: &Value) -> String {
             .iter()
             .find_map(|place| sparse.pointer(&format!("{place}/{}", key.name))),
     };
-    shown(found.unwrap_or_else(|| panic!("no default of `{}` in [{}]", key.name, section.path)))
+    shown(found.unwrap_or_else(|| panic!(
+            "the resolved sweep has no `{}` in [{}]: write its default in words, or as a JSON pointer",
+            key.name, section.path
+        )))
 }
 
 fn path_of(section: &Section, key: &Key) -> String {
@@ -209,7 +212,13 @@ fn every_accepted_key_is_documented_and_every_documented_key_is_accepted() {
         documented.insert(section.path.to_owned());
         documented.extend(section.keys.iter().map(|key| path_of(section, key)));
     }
-    assert_eq!(accepted.into_keys().collect::<BTreeSet<_>>(), documented);
+    let accepted: BTreeSet<String> = accepted.into_keys().collect();
+    let missing: Vec<_> = accepted.difference(&documented).collect();
+    let unknown: Vec<_> = documented.difference(&accepted).collect();
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "reference/keys.txt lacks {missing:?} and has {unknown:?}, which the sweep file does not accept"
+    );
 }
 
 /// [`SPARSE`] with one more key, or another value of a required one.

@@ -133,7 +133,7 @@ fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobE
         ("utilisation".to_owned(), result.utilisation),
         ("cluster_seconds".to_owned(), seconds),
     ]);
-    if let Some(speed) = clustering.course.steps_per_second {
+    if let Some(speed) = clustering.statistics.steps_per_second {
         metrics.insert("steps_per_second".to_owned(), speed);
     }
     Ok(Outcome {

@@ -1,6 +1,7 @@
 //! Errors of `run`, which name the setting or file and write no result.
 
 use super::{cedm_clusterer, text, write_data};
+use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 #[test]

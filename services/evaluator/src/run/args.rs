@@ -46,6 +46,7 @@ pub struct RunArgs {
     /// Seed of the random subsets that some metrics use
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Constants of the metrics.
     #[command(flatten)]
     pub settings: Settings,
     /// Largest number of reference images; a larger set is reduced to the subset that dgm-eval draws.

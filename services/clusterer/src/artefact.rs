@@ -1,4 +1,5 @@
-//! The one artefact of every clustering, whatever its origin.
+//! What is stored of a clustering, the same for every method: the tensors of
+//! `assignments.safetensors` and the job's result.
 
 use cedm_contract::kinds::cluster::{ClusterQuality, ClusterResult, assignments};
 use cedm_maths::{
@@ -7,47 +8,47 @@ use cedm_maths::{
 };
 use tch::{Kind, Tensor};
 
-/// Cluster ids with what their method knows beside.
+/// Cluster ids with what their method knows of them.
 #[derive(Debug)]
 pub struct Clustering {
-    /// C.
+    /// Number of clusters that was requested, C; fewer may be used.
     pub slots: u32,
-    /// One id per image; may have gaps.
+    /// Cluster id of each image as the method assigned it, below C; some may be unused.
     pub raw_ids: Vec<i64>,
     /// Maximum log-softmax of each image, f32 \[n\], for TEMI.
     pub log_confidence: Option<Tensor>,
-    /// The best head's teacher under upstream names, for TEMI.
+    /// The teacher of the best head under upstream names, for TEMI.
     pub heads: Option<Vec<(String, Tensor)>>,
     /// Mean loss of every head in every epoch, for TEMI.
     pub curve: Vec<Vec<f64>>,
-    /// The best head and its loss in the last epoch, for TEMI.
+    /// Index of the best head and its mean loss in the last epoch, for TEMI.
     pub best_head: Option<(u32, f64)>,
-    /// Share of near images in the same cluster, where the method looked itself.
+    /// Share of neighbours in the same cluster, if the method measured it itself.
     pub neighbour_agreement: Option<f64>,
-    /// Sum of squared distances, for k-means.
+    /// Sum of squared distances to the nearest centroid, for k-means.
     pub inertia: Option<f64>,
-    /// f64 \[C, D\], for k-means.
+    /// Centroids f64 \[C, D\], for k-means.
     pub centroids: Option<Tensor>,
-    /// How it came about: for people and benchmarks, no part of the artefact.
-    pub course: Course,
+    /// Speed and iterations, for summaries and benchmarks; not stored.
+    pub statistics: RunStatistics,
 }
 
 /// How a computation went.
 #[derive(Debug, Default)]
-pub struct Course {
-    /// TEMI optimiser steps per second, reading and set-up not counted.
+pub struct RunStatistics {
+    /// Optimiser steps of TEMI per second, without reading and set-up.
     pub steps_per_second: Option<f64>,
-    /// Inertia of every k-means start.
+    /// Inertia of every start of k-means.
     pub inertias: Vec<f64>,
-    /// Iterations of the k-means start that was kept.
+    /// Number of iterations of the k-means start that was kept.
     pub iterations: Option<u32>,
-    /// Seconds that k-means took, reading not counted.
+    /// Duration of k-means in seconds, without reading.
     pub kmeans_seconds: Option<f64>,
 }
 
 impl Clustering {
-    /// Ids that come from elsewhere.
-    pub fn given(raw_ids: Vec<i64>, slots: u32) -> Self {
+    /// A clustering of which only the ids are known.
+    pub fn from_ids(raw_ids: Vec<i64>, slots: u32) -> Self {
         let (log_confidence, heads, best_head, neighbour_agreement, inertia, centroids) =
             (None, None, None, None, None, None);
         Self {
@@ -60,37 +61,41 @@ impl Clustering {
             neighbour_agreement,
             inertia,
             centroids,
-            course: Course::default(),
+            statistics: RunStatistics::default(),
         }
     }
 }
 
-/// What a clustering is held against.
+/// What the quality of a clustering is measured against, as far as it is known.
 #[derive(Debug, Default)]
-pub struct Context<'a> {
-    /// Labels, −1 where an image has none.
+pub struct QualityInputs<'a> {
+    /// True label of each image, −1 if it has none.
     pub labels: Option<&'a [i64]>,
-    /// Neighbours of each image, integers \[n, k\].
+    /// Indices of the neighbours of each image, integers \[n, k\].
     pub neighbours: Option<&'a Tensor>,
 }
 
 /// A clustering ready to be stored.
 #[derive(Debug)]
 pub struct Artefact {
-    /// Tensors of `assignments.safetensors`.
+    /// The tensors of `assignments.safetensors`.
     pub tensors: Vec<(String, Tensor)>,
-    /// The facts.
+    /// The job's result: utilisation, entropy and quality.
     pub result: ClusterResult,
     /// Compact ids and their counts.
     pub usage: Usage,
 }
 
 impl Artefact {
-    /// Derives everything from the ids.
+    /// Compacts the ids and measures the clustering.
     ///
     /// # Errors
-    /// When ids are negative or more than C, or labels are not one per image.
-    pub fn new(clustering: &Clustering, facts: &Context) -> Result<Self, MathsError> {
+    /// If an id is negative, there are more than C different ids, or there is not one label per
+    /// image.
+    pub fn new(
+        clustering: &Clustering,
+        quality_inputs: &QualityInputs,
+    ) -> Result<Self, MathsError> {
         let (ids, usage) = compact(&clustering.raw_ids, clustering.slots)?;
         let compact_ids = Tensor::from_slice(&ids);
         let counts: Vec<i64> = usage.counts.iter().map(|&count| count as i64).collect();
@@ -134,13 +139,13 @@ impl Artefact {
             smallest: usage.counts.iter().copied().min().unwrap_or(0),
             largest: usage.counts.iter().copied().max().unwrap_or(0),
             mean_confidence,
-            neighbour_agreement: facts
+            neighbour_agreement: quality_inputs
                 .neighbours
                 .map(|neighbours| neighbour_agreement(&compact_ids, neighbours))
                 .or(clustering.neighbour_agreement),
             inertia: clustering.inertia,
             best_head: clustering.best_head,
-            quality: facts
+            quality: quality_inputs
                 .labels
                 .map(|labels| quality(labels, &ids))
                 .transpose()?
@@ -166,7 +171,7 @@ fn neighbour_agreement(ids: &Tensor, neighbours: &Tensor) -> f64 {
         .double_value(&[])
 }
 
-/// Agreement over the images that have a label; `None` when none has.
+/// Agreement of ids and labels over the images that have a label; `None` if none has.
 fn quality(labels: &[i64], ids: &[i64]) -> Result<Option<ClusterQuality>, MathsError> {
     if labels.len() != ids.len() {
         return Ok(agreement(labels, ids).map(|_| None)?);
@@ -194,8 +199,11 @@ mod tests {
 
     #[test]
     fn ids_are_compacted_and_counted() {
-        let artefact =
-            Artefact::new(&Clustering::given(vec![5, 0, 5, 2], 8), &Context::default()).unwrap();
+        let artefact = Artefact::new(
+            &Clustering::from_ids(vec![5, 0, 5, 2], 8),
+            &QualityInputs::default(),
+        )
+        .unwrap();
         let tensor = |name: &str| {
             artefact
                 .tensors
@@ -235,13 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_and_labels_are_held_against_it() {
+    fn quality_is_measured_by_neighbours_and_labels() {
         let neighbours = Tensor::from_slice2(&[[1i32, 2], [0, 3], [3, 0], [2, 1]]);
-        let facts = Context {
+        let facts = QualityInputs {
             labels: Some(&[7, 7, 9, -1]),
             neighbours: Some(&neighbours),
         };
-        let result = Artefact::new(&Clustering::given(vec![0, 0, 1, 1], 2), &facts)
+        let result = Artefact::new(&Clustering::from_ids(vec![0, 0, 1, 1], 2), &facts)
             .unwrap()
             .result;
         assert_eq!(result.neighbour_agreement, Some(0.5));
@@ -250,12 +258,12 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_another_length_are_refused() {
-        let facts = Context {
+    fn labels_of_another_length_are_rejected() {
+        let facts = QualityInputs {
             labels: Some(&[0, 1]),
-            ..Context::default()
+            ..QualityInputs::default()
         };
-        let error = Artefact::new(&Clustering::given(vec![0, 0, 1], 2), &facts)
+        let error = Artefact::new(&Clustering::from_ids(vec![0, 0, 1], 2), &facts)
             .unwrap_err()
             .to_string();
         assert_eq!(

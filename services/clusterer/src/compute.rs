@@ -1,7 +1,8 @@
-//! From features to a clustering, under the eyes of a monitor.
+//! From features to a clustering, with progress, metrics, checkpoints and stop requests by way of a
+//! [`Monitor`].
 
 use crate::{
-    artefact::{Clustering, Course},
+    artefact::{Clustering, RunStatistics},
     metrics::{
         HEAD_LOSS, INERTIA, LOSS_MAX, LOSS_MEAN, LOSS_MIN, MARGINAL_ENTROPY, NEIGHBOUR_PAIRS,
         STEPS, UTILISATION,
@@ -18,12 +19,13 @@ use cedm_runtime::{JobError, Monitor};
 use std::{path::Path, time::Instant};
 use tch::{Kind, Tensor};
 
-/// The file that checkpoints are written to before they are handed over.
+/// File in the scratch folder to which a checkpoint is written before it is handed to the monitor.
 const STATE: &str = "temi-state.safetensors";
 
-/// Nearest others of so many rows that k-means looks at to say how often near images share a
-/// cluster.
+/// Number of nearest rows over which k-means measures how often neighbours share a cluster: as many
+/// as TEMI's neighbours (spec §3).
 const SAMPLED_NEIGHBOURS: i64 = 50;
+/// Number of rows in that sample, which bounds the cost of the measurement.
 const SAMPLED_ROWS: i64 = 1_000;
 
 /// What kind of failure a clustering error is: the job's own, except for a state that this program
@@ -38,30 +40,31 @@ pub(crate) fn refuse(error: ClusteringError) -> JobError {
 /// Nearest neighbours of every row, with `tile_bytes` of memory for similarities.
 ///
 /// # Errors
-/// `Reject` when the features or `k` do not fit; `Drained` when the monitor wants to stop.
+/// `Reject` if the features or `k` do not fit; `Drained` if the monitor requests a stop.
 pub fn neighbours(
     features: &Features,
     k: u32,
     tile_bytes: u64,
     monitor: &dyn Monitor,
 ) -> Result<Neighbours, JobError> {
-    let mut before = 0;
-    let mut watch = |done: u64, total: u64| {
+    let mut counted = 0;
+    let mut on_tile = |done: u64, total: u64| {
         monitor.progress(done, total, "pairs");
-        monitor.count(&NEIGHBOUR_PAIRS, done - before);
-        before = done;
+        monitor.count(&NEIGHBOUR_PAIRS, done - counted);
+        counted = done;
         !monitor.stopping()
     };
-    knn::nearest(features, k, tile_bytes, &mut watch)
+    knn::nearest(features, k, tile_bytes, &mut on_tile)
         .map_err(refuse)?
         .ok_or(JobError::Drained)
 }
 
-/// TEMI: trains the heads, or goes on from the monitor's checkpoint, and assigns by the best one.
+/// Clusters by TEMI: trains the heads, resuming from the monitor's checkpoint if there is one, and
+/// assigns clusters by the best head. `scratch` is a folder for temporary files.
 ///
 /// # Errors
-/// `Reject` when features or parameters do not fit, or the loss diverges; `Drained` after a
-/// checkpoint when the monitor wants to stop.
+/// `Reject` if features or parameters do not fit, or the loss diverges; `Drained` after a checkpoint
+/// if the monitor requests a stop.
 pub fn cluster_temi(
     features: &Features,
     neighbours: &Tensor,
@@ -75,13 +78,13 @@ pub fn cluster_temi(
         Training::new(params, clusters, seed, features, neighbours).map_err(refuse)?;
     if let Some((step, file)) = monitor.resume()? {
         training.load(&file).map_err(refuse)?;
-        tracing::info!(step, "goes on from a checkpoint");
+        tracing::info!(step, "resuming from a checkpoint");
     }
     let state = scratch.join(STATE);
     let (started, first_step) = (Instant::now(), training.steps_done());
     while !training.finished() {
-        if let Some(facts) = training.advance().map_err(refuse)? {
-            show(&facts, monitor);
+        if let Some(summary) = training.advance().map_err(refuse)? {
+            report_epoch(&summary, monitor);
         }
         monitor.progress(training.steps_done(), training.steps(), "steps");
         monitor.count(&STEPS, 1);
@@ -108,43 +111,44 @@ pub fn cluster_temi(
         neighbour_agreement: None,
         inertia: None,
         centroids: None,
-        course: Course {
+        statistics: RunStatistics {
             steps_per_second: Some(steps_per_second),
-            ..Course::default()
+            ..RunStatistics::default()
         },
     })
 }
 
-fn show(facts: &EpochSummary, monitor: &dyn Monitor) {
-    let mean = facts.head_losses.iter().sum::<f64>() / facts.head_losses.len() as f64;
+/// Reports an epoch as metrics and as a log line.
+fn report_epoch(summary: &EpochSummary, monitor: &dyn Monitor) {
+    let mean = summary.head_losses.iter().sum::<f64>() / summary.head_losses.len() as f64;
     monitor.gauge(&LOSS_MEAN, mean);
-    monitor.gauge(&LOSS_MIN, facts.head_losses[facts.best_head]);
+    monitor.gauge(&LOSS_MIN, summary.head_losses[summary.best_head]);
     monitor.gauge(
         &LOSS_MAX,
-        facts
+        summary
             .head_losses
             .iter()
             .copied()
             .fold(f64::NEG_INFINITY, f64::max),
     );
-    monitor.gauge_list(&HEAD_LOSS, &facts.head_losses);
-    monitor.gauge(&UTILISATION, facts.utilisation);
-    monitor.gauge(&MARGINAL_ENTROPY, facts.marginal_entropy);
+    monitor.gauge_list(&HEAD_LOSS, &summary.head_losses);
+    monitor.gauge(&UTILISATION, summary.utilisation);
+    monitor.gauge(&MARGINAL_ENTROPY, summary.marginal_entropy);
     tracing::debug!(
-        epoch = facts.epoch,
+        epoch = summary.epoch,
         mean,
-        best = facts.best_head,
-        utilisation = facts.utilisation,
-        marginal_entropy = facts.marginal_entropy,
-        head_losses = ?facts.head_losses,
+        best = summary.best_head,
+        utilisation = summary.utilisation,
+        marginal_entropy = summary.marginal_entropy,
+        head_losses = ?summary.head_losses,
         "epoch"
     );
 }
 
-/// k-means.
+/// Clusters features in memory by k-means.
 ///
 /// # Errors
-/// `Reject` when features or parameters do not fit; `Drained` when the monitor wants to stop.
+/// `Reject` if features or parameters do not fit; `Drained` if the monitor requests a stop.
 pub fn cluster_kmeans(
     features: &Features,
     params: &KmeansParams,
@@ -152,12 +156,12 @@ pub fn cluster_kmeans(
     seed: u64,
     monitor: &dyn Monitor,
 ) -> Result<Clustering, JobError> {
-    kmeans_by(features, clusters, monitor, |watch| {
-        kmeans::fit(features, clusters, params, seed, watch)
+    kmeans_by(features, clusters, monitor, |progress| {
+        kmeans::fit(features, clusters, params, seed, progress)
     })
 }
 
-/// k-means by mini-batches of rows that need not fit into memory.
+/// Clusters rows that need not fit into memory by k-means with mini-batches.
 ///
 /// # Errors
 /// As [`cluster_kmeans`].
@@ -168,27 +172,31 @@ pub fn cluster_mini_batch(
     seed: u64,
     monitor: &dyn Monitor,
 ) -> Result<Clustering, JobError> {
-    kmeans_by(rows, clusters, monitor, |watch| {
-        kmeans::fit_mini_batch(rows, clusters, params, seed, watch)
+    kmeans_by(rows, clusters, monitor, |progress| {
+        kmeans::fit_mini_batch(rows, clusters, params, seed, progress)
     })
 }
 
-/// Hears (starts done, in all, inertia so far) and says whether to go on.
-type Watch<'a> = &'a mut dyn FnMut(u32, u32, f64) -> bool;
+/// Progress callback of k-means with (starts done, starts in all, inertia so far); returns whether to
+/// continue.
+type Progress<'a> = &'a mut dyn FnMut(u32, u32, f64) -> bool;
 
+/// Runs k-means by `fit` and measures on a sample how often neighbours share a cluster.
 fn kmeans_by(
     rows: &dyn RowSource,
     clusters: u32,
     monitor: &dyn Monitor,
-    fit: impl FnOnce(Watch<'_>) -> Result<Option<Fitted>, ClusteringError>,
+    fit: impl FnOnce(Progress<'_>) -> Result<Option<Fitted>, ClusteringError>,
 ) -> Result<Clustering, JobError> {
-    let mut watch = |done: u32, starts: u32, inertia: f64| {
+    let mut progress = |done: u32, starts: u32, inertia: f64| {
         monitor.progress(done.into(), starts.into(), "starts");
         monitor.gauge(&INERTIA, inertia);
         !monitor.stopping()
     };
     let started = Instant::now();
-    let fitted = fit(&mut watch).map_err(refuse)?.ok_or(JobError::Drained)?;
+    let fitted = fit(&mut progress)
+        .map_err(refuse)?
+        .ok_or(JobError::Drained)?;
     let kmeans_seconds = Some(started.elapsed().as_secs_f64());
     let ids = Vec::<i64>::try_from(&fitted.ids).map_err(JobError::bug)?;
     let neighbour_agreement =
@@ -202,12 +210,12 @@ fn kmeans_by(
                 .to_device(tch::Device::Cpu)
                 .to_kind(Kind::Double),
         ),
-        course: Course {
+        statistics: RunStatistics {
             kmeans_seconds,
             inertias: fitted.inertias,
             iterations: Some(fitted.iterations),
-            ..Course::default()
+            ..RunStatistics::default()
         },
-        ..Clustering::given(ids, clusters)
+        ..Clustering::from_ids(ids, clusters)
     })
 }

@@ -1,8 +1,15 @@
-//! The clusterer: features in; nearest neighbours, cluster ids and their prior out (spec §§3–5).
+//! The clusterer service: features in; nearest neighbours, cluster ids and their prior out (spec
+//! §3–§5). It performs `neighbours` and `cluster` jobs.
 //!
-//! It performs `neighbours` and `cluster` jobs. The numbers come from `cedm-clustering` and
-//! `cedm-maths`; here are the recipes, the artefacts and the files. Nothing here draws random
+//! It reads features and neighbours, and writes `neighbours.safetensors`, or
+//! `assignments.safetensors` with `heads.safetensors` for TEMI. The algorithms are in
+//! `cedm-clustering` and the scores of a clustering in `cedm-maths`; nothing here draws random
 //! numbers.
+//!
+//! Modules in the order of a job: `inputs`, `feature_files`, `read` and `authors` (input files in
+//! memory or on disk, and the C-EDM authors' layout), `compute` (the algorithms, with checkpoints
+//! and metrics), `artefact` (what is stored of a clustering), `worker` (jobs from the queue) and
+//! `run` (the commands for plain files).
 
 #![forbid(unsafe_code)]
 
@@ -16,7 +23,7 @@ mod read;
 mod run;
 mod worker;
 
-pub use artefact::{Artefact, Clustering, Context, Course};
+pub use artefact::{Artefact, Clustering, QualityInputs, RunStatistics};
 pub use authors::{Layout, write_pt};
 pub use compute::{cluster_kmeans, cluster_mini_batch, cluster_temi, neighbours};
 pub use feature_files::FeatureFiles;

@@ -1,4 +1,5 @@
-//! `cedm-clusterer`: the service and its commands for plain files.
+//! The program `cedm-clusterer`: `serve` performs jobs from the queue, the other commands work on
+//! plain files.
 
 #![forbid(unsafe_code)]
 
@@ -6,26 +7,24 @@ use cedm_clusterer::{ClustererWorker, ExportArgs, GalleryArgs, Memory, Neighbour
 use cedm_runtime::ServeArgs;
 use clap::Parser;
 
-/// Groups images by their features: exact nearest neighbours, TEMI, k-means; or takes the groups
-/// from a file.
+/// Cluster images by their features, with TEMI or k-means, or import clusters from a file.
 #[derive(Parser)]
 #[command(name = "cedm-clusterer", version)]
 enum Command {
-    /// Pull `neighbours` and `cluster` jobs from the queue until SIGTERM.
+    /// Perform `neighbours` and `cluster` jobs from the queue until SIGTERM.
     Serve {
         #[command(flatten)]
         serve: ServeArgs,
         #[command(flatten)]
         memory: Memory,
     },
-    /// Cluster a file of features; ids and prior go to a folder, a summary to stdout as JSON.
+    /// Cluster a file of features and write ids and prior to a folder; prints a summary as JSON.
     Run(Box<RunArgs>),
-    /// Find the nearest neighbours of every row of a file of features; a summary goes to stdout as
-    /// JSON.
+    /// Find the nearest neighbours of every row of a file of features; prints a summary as JSON.
     Neighbours(NeighboursArgs),
-    /// Turn a clustering into npy files or into the folder layout that the C-EDM authors publish.
+    /// Convert a clustering to npy files, or to the folder layout that the C-EDM authors publish.
     Export(ExportArgs),
-    /// Draw the most and least confident images, and images of each cluster.
+    /// Draw the most and the least confident images and the images of each cluster as PNG files.
     Gallery(GalleryArgs),
 }
 

@@ -1,4 +1,4 @@
-//! The commands for plain files: cluster, find neighbours, export, look at.
+//! The commands for plain files: `run` (here), `neighbours`, `export` and `gallery`.
 
 mod export;
 mod gallery;
@@ -12,7 +12,7 @@ pub use neighbours::NeighboursArgs;
 
 use crate::{
     FeatureFiles,
-    artefact::{Artefact, Clustering, Context as Against},
+    artefact::{Artefact, Clustering, QualityInputs},
     cluster_kmeans, cluster_mini_batch, cluster_temi, neighbours as find_neighbours, read_features,
     read_ids, read_labels,
 };
@@ -34,39 +34,43 @@ use std::{
 };
 use tch::Tensor;
 
-/// Clusters a file of features.
+/// Cluster a file of features. Repeat the command to resume an interrupted TEMI training.
+///
+/// The output folder holds assignments.safetensors (ids, counts and prior), heads.safetensors for
+/// TEMI, and result.json.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Features, one row per image: .safetensors, .npy, .npz or .pt; float16, float32 or float64
     #[arg(long)]
     features: Option<PathBuf>,
-    /// Name of the array in that file; default: `features`, or the only one
+    /// Name of the array in that file. Default: `features`, or the only array
     #[arg(long)]
     array: Option<String>,
-    /// How to group
+    /// Clustering method
     #[arg(long, value_enum, default_value = "temi")]
     method: Method,
-    /// C: number of clusters
+    /// Number of clusters, C
     #[arg(long)]
     clusters: u32,
-    /// Ids to take over with `--method imported`: .npy, .npz, .safetensors, `cluster_ids.pt`, or
-    /// the authors' folder around it
+    /// Ids to import with `--method imported`: .npy, .npz, .safetensors, `cluster_ids.pt`, or the
+    /// folder of the C-EDM authors that holds it
     #[arg(long)]
     ids: Option<PathBuf>,
-    /// True labels, to say how well the clusters agree with them: the only array of the file, or
+    /// True labels, to measure how well the clusters agree with them: the only array of the file, or
     /// `labels`; may be the file of features
     #[arg(long)]
     labels: Option<PathBuf>,
-    /// Neighbours from an earlier run (`neighbours.safetensors`); else they are found first
+    /// Neighbours from an earlier run (`neighbours.safetensors`). Default: TEMI finds them first
     #[arg(long)]
     neighbours: Option<PathBuf>,
-    /// Settings of the method as JSON, as in a sweep file: '{"heads": 16, "epochs": 100}'
+    /// Settings of the method as JSON, with the names of the sweep file: '{"heads": 16, "epochs":
+    /// 100}'
     #[arg(long, default_value = "{}")]
     settings: String,
-    /// Seed of every random draw
+    /// Seed of all random draws
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Folder for the results
+    /// Output folder
     #[arg(long)]
     out: PathBuf,
     #[command(flatten)]
@@ -75,23 +79,23 @@ pub struct RunArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Method {
-    /// Heads that learn which neighbours belong together
+    /// Heads trained to give an image and its neighbours the same cluster
     Temi,
-    /// k-means
+    /// k-means as in scikit-learn
     Kmeans,
-    /// Ids from a file
+    /// Ids from a file, by --ids
     Imported,
 }
 
 impl RunArgs {
-    /// Clusters; what came of it as JSON. An interrupted TEMI run goes on from the checkpoint in
-    /// `--out`.
+    /// Clusters, writes the results and returns a summary as JSON. An interrupted TEMI training is
+    /// resumed from the checkpoint in `--out`.
     ///
     /// # Errors
-    /// When files cannot be read or written, or settings do not fit the data.
+    /// If files cannot be read or written, or settings do not fit the data.
     pub fn run(&self) -> Result<serde_json::Value> {
         cedm_torch::start();
-        fs::create_dir_all(&self.out).with_context(|| format!("make {}", self.out.display()))?;
+        fs::create_dir_all(&self.out).with_context(|| format!("create {}", self.out.display()))?;
         let labels = self.labels.as_deref().map(read_labels).transpose()?;
         let started = Instant::now();
         let (clustering, neighbours) = self.cluster(labels.as_deref())?;
@@ -99,16 +103,16 @@ impl RunArgs {
         if let Some(neighbours) = &neighbours {
             check_lists(neighbours, clustering.raw_ids.len() as i64, 1)?;
         }
-        let facts = Against {
+        let quality_inputs = QualityInputs {
             labels: labels.as_deref(),
             neighbours: neighbours.as_ref(),
         };
-        let artefact = Artefact::new(&clustering, &facts)?;
+        let artefact = Artefact::new(&clustering, &quality_inputs)?;
         write(&self.out.join(ASSIGNMENTS), &artefact.tensors)?;
         let heads = self.out.join(HEADS);
         match &clustering.heads {
             Some(tensors) => write(&heads, tensors)?,
-            // Those of an earlier run into this folder would tell of another clustering.
+            // Heads that an earlier run left in this folder belong to another clustering.
             None if heads.exists() => {
                 fs::remove_file(&heads).with_context(|| format!("remove {}", heads.display()))?
             }
@@ -121,10 +125,10 @@ impl RunArgs {
             "device": cedm_torch::device_name(),
             "seconds": seconds,
             "first_and_last_losses": [clustering.curve.first(), clustering.curve.last()],
-            "steps_per_second": clustering.course.steps_per_second,
-            "inertia_of_each_start": clustering.course.inertias,
-            "iterations": clustering.course.iterations,
-            "kmeans_seconds": clustering.course.kmeans_seconds,
+            "steps_per_second": clustering.statistics.steps_per_second,
+            "inertia_of_each_start": clustering.statistics.inertias,
+            "iterations": clustering.statistics.iterations,
+            "kmeans_seconds": clustering.statistics.kmeans_seconds,
         });
         if let (Some(summary), serde_json::Value::Object(more)) = (summary.as_object_mut(), more) {
             summary.extend(more);
@@ -142,24 +146,28 @@ impl RunArgs {
         Ok(summary)
     }
 
+    /// Folder for the checkpoints of all trainings into `--out`; removed when one is finished.
     fn checkpoints(&self) -> PathBuf {
         self.out.join("checkpoints")
     }
 
-    /// Folder for the checkpoints of this training and of no other: of these settings on the
-    /// contents of these files.
+    /// Folder for the checkpoints of this training alone, named by a digest of its settings and of
+    /// the contents of its input files.
     fn own_checkpoints(&self) -> Result<PathBuf> {
-        let mut what = format!(
+        let mut identity = format!(
             "{:?} C={} seed={} {}",
             self.array, self.clusters, self.seed, self.settings
         );
         for path in self.features.iter().chain(&self.neighbours) {
             let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
-            what += Digest::of(&bytes).as_str();
+            identity += Digest::of(&bytes).as_str();
         }
-        Ok(self.checkpoints().join(Digest::of(what.as_bytes()).short()))
+        Ok(self
+            .checkpoints()
+            .join(Digest::of(identity.as_bytes()).short()))
     }
 
+    /// The clustering by the chosen method, and the neighbours if they are known.
     fn cluster(&self, labels: Option<&[i64]>) -> Result<(Clustering, Option<Tensor>)> {
         let given = self
             .neighbours
@@ -171,12 +179,13 @@ impl RunArgs {
                 let Some(ids) = &self.ids else {
                     bail!("--method imported needs --ids")
                 };
-                Ok((Clustering::given(read_ids(ids)?, self.clusters), given))
+                Ok((Clustering::from_ids(read_ids(ids)?, self.clusters), given))
             }
             Method::Kmeans => {
                 let params: KmeansParams = settings(&self.settings)?;
                 let monitor = ConsoleMonitor::default();
                 let (seed, path) = (self.seed, self.features.as_deref());
+                // Mini-batches read a safetensors file in pieces; other formats are read whole.
                 let on_disk = path.filter(|path| {
                     params.mini_batch > 0
                         && path
@@ -213,7 +222,7 @@ impl RunArgs {
                         .indices
                     }
                 };
-                let scratch = tempfile::tempdir().context("make a temporary folder")?;
+                let scratch = tempfile::tempdir().context("create a temporary folder")?;
                 let monitor = ConsoleMonitor::keeping(self.own_checkpoints()?);
                 let clustering = cluster_temi(
                     &features,
@@ -229,7 +238,8 @@ impl RunArgs {
         }
     }
 
-    /// The features, held against the labels at once: a training may take hours.
+    /// Reads the features, and compares their number with that of the labels before a training that
+    /// may take hours.
     fn read(&self, labels: Option<&[i64]>) -> Result<Features> {
         let Some(path) = &self.features else {
             bail!("--method {:?} needs --features", self.method)
@@ -245,7 +255,7 @@ impl RunArgs {
     }
 }
 
-/// Features of a file on this process's device.
+/// Features of a file, on the device of this process.
 fn load(path: &Path, array: Option<&str>) -> Result<Features> {
     let features =
         Features::new(&read_features(path, array)?).with_context(|| path.display().to_string())?;
@@ -265,7 +275,7 @@ fn read_neighbours(path: &Path) -> Result<Tensor> {
         .with_context(|| format!("{}: tensor `{INDICES}` is missing", path.display()))
 }
 
-/// Writes beside the file first: nothing half-written is ever there.
+/// Writes tensors to a temporary file and renames it, so that no reader sees a part of it.
 fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     let part = path.with_extension("part");
     Tensor::write_safetensors(tensors, &part)

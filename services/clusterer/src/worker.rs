@@ -3,7 +3,7 @@
 mod neighbours;
 
 use crate::{
-    artefact::{Artefact, Clustering, Context},
+    artefact::{Artefact, Clustering, QualityInputs},
     compute, inputs, metrics,
 };
 use anyhow::anyhow;
@@ -105,12 +105,12 @@ fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobE
             ground_truth(context, images, *coarse, params.clusters)?
         }
         ClusterMethod::Imported { ids } => {
-            Clustering::given(inputs::imported(context, images, ids)?, params.clusters)
+            Clustering::from_ids(inputs::imported(context, images, ids)?, params.clusters)
         }
     };
     let seconds = started.elapsed().as_secs_f64();
     let labels = inputs::labels(context, images, false)?;
-    let facts = Context {
+    let facts = QualityInputs {
         labels: labels.as_deref(),
         neighbours: neighbours.as_ref(),
     };
@@ -133,7 +133,7 @@ fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobE
         ("utilisation".to_owned(), result.utilisation),
         ("cluster_seconds".to_owned(), seconds),
     ]);
-    if let Some(speed) = clustering.course.steps_per_second {
+    if let Some(speed) = clustering.statistics.steps_per_second {
         metrics.insert("steps_per_second".to_owned(), speed);
     }
     Ok(Outcome {
@@ -161,7 +161,7 @@ fn ground_truth(
             "image {image} has no label: ground truth needs one for every image"
         )));
     }
-    Ok(Clustering::given(labels, clusters))
+    Ok(Clustering::from_ids(labels, clusters))
 }
 
 fn put_tensors(

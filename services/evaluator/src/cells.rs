@@ -1,27 +1,32 @@
-//! The cells of the data-copying score: 3 k-means clusters of the training features.
+//! The cells of the feature space for the data-copying score: 3 k-means clusters of the training
+//! features, as in dgm-eval.
 
 use crate::EvaluatorError;
 use cedm_clustering::{ClusteringError, kmeans};
 use cedm_contract::kinds::cluster::KmeansParams;
 use cedm_maths::{Features, MathsError};
 
-/// Cells of several sets.
+/// The cell of every row of several sets.
 pub(crate) struct Cells {
     /// Number of cells.
     pub(crate) count: i64,
-    /// Cell of each row: of the training set first, then of the others in order.
+    /// Cell of each row: first of the training set, then of the other sets in order.
     pub(crate) ids: Vec<Vec<i64>>,
 }
 
+/// Number of cells.
 const CELLS: u32 = 3;
 
-/// Clusters `train` and assigns the rows of `others` to the nearest centres.
+/// Clusters `train` by k-means and assigns the rows of `others` to the nearest centroids.
+///
+/// # Errors
+/// If `train` has too few rows for the clusters.
 pub(crate) fn cells_of(
     train: &Features,
     others: &[&Features],
     seed: u64,
 ) -> Result<Cells, EvaluatorError> {
-    let refused = |error: ClusteringError| {
+    let not_clusterable = |error: ClusteringError| {
         let what = format!("cells of {}", train.name());
         MathsError::OutOfRange {
             what,
@@ -29,20 +34,20 @@ pub(crate) fn cells_of(
             expected: format!("features that fall into {CELLS} clusters"),
         }
     };
-    let of = |set: &Features| kmeans_features(set).map_err(refused);
+    let convert = |set: &Features| kmeans_features(set).map_err(not_clusterable);
     let fitted = kmeans::fit(
-        &of(train)?,
+        &convert(train)?,
         CELLS,
         &KmeansParams::default(),
         seed,
         &mut |_, _, _| true,
     )
-    .map_err(refused)?
-    .expect("invariant: nobody stops this search");
+    .map_err(not_clusterable)?
+    .expect("invariant: the progress callback never stops the clustering");
     let read = "invariant: an int64 vector on the CPU";
     let mut ids: Vec<Vec<i64>> = vec![Vec::try_from(&fitted.ids).expect(read)];
     for other in others {
-        let nearest = kmeans::nearest_centroid(&of(other)?, &fitted.centroids);
+        let nearest = kmeans::nearest_centroid(&convert(other)?, &fitted.centroids);
         ids.push(Vec::try_from(&nearest).expect(read));
     }
     Ok(Cells {

@@ -1,4 +1,4 @@
-//! How sure the TEMI head of a network is of each generated image (spec §11).
+//! Confidence of the TEMI head behind a network's condition in each generated image (spec §11).
 
 use crate::{EvaluatorError, MeasuredSet, measure::read_tensors};
 use cedm_clustering::temi::{Model, from_upstream};
@@ -8,22 +8,24 @@ use cedm_maths::{
 };
 use std::path::Path;
 
-/// The temperature that the heads were trained at.
+/// The temperature of the softmax, the one that heads are trained at by default (spec §4.2, §11).
 const TEMPERATURE: f64 = 0.1;
 
-/// Reads `heads.safetensors`; `l2_norm` is whether the head was trained on unit rows.
+/// Reads `heads.safetensors` of a clustering; `l2_norm` says whether the head was trained on rows of
+/// unit length.
 ///
 /// # Errors
-/// [`EvaluatorError::File`] for anything that is no TEMI state dict.
+/// [`EvaluatorError::File`] if it is not a TEMI state dict.
 pub fn read_heads(file: &Path, l2_norm: bool) -> Result<Model, EvaluatorError> {
     from_upstream(&read_tensors(file)?.into_iter().collect(), l2_norm)
         .map_err(|error| EvaluatorError::file(file, error.to_string()))
 }
 
-/// Confidence of every image of `set`, whose features must be those that the head was trained on.
+/// Confidence of every image of `set`, whose features must be of the extractor that the head was
+/// trained on.
 ///
 /// # Errors
-/// When only moments of the set are known, or the head reads features of another width.
+/// If only moments of the set are known, or the head takes features of another width.
 pub fn confidences(heads: &Model, set: &MeasuredSet) -> Result<Confidence, EvaluatorError> {
     let features = set.features()?;
     let expected = heads.standardisation.mean.size()[0];

@@ -1,9 +1,15 @@
-//! The evaluator: images → features and float64 moments of one shard → merged reference → scores
-//! (spec §10).
+//! The evaluator service: shards of images in; features, moments, reference statistics and scores
+//! out (spec §10). It performs `measure`, `reference` and `score` jobs.
 //!
-//! Reads image shards, sample sets and an extractor's weights; writes features, moments, reference
-//! statistics and scores by the metric table ([`cedm_catalogue::metrics`]). It trains nothing and
-//! draws nothing but the random subsets that some metrics ask for.
+//! It reads image shards, sample sets and an extractor's weights, and computes the scores of the
+//! metric table ([`cedm_catalogue::metrics`]). The formulas are in `cedm-maths`, the networks in
+//! `cedm-nets`. It trains nothing, and draws no random numbers but the subsets of rows that some
+//! metrics need.
+//!
+//! Modules in the order of a job: [`measure`] (features and moments of a shard), [`set`] (the
+//! measured set, merged from its shards), `space` (the feature space it was measured in), [`score`]
+//! (which formula gives which metric) with `cells` and [`confidence`] (the inputs of two metrics),
+//! `worker` (jobs from the queue) and [`run`] (the command for plain files).
 
 #![forbid(unsafe_code)]
 

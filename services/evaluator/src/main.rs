@@ -1,4 +1,5 @@
-//! `cedm-evaluator`: scores of generated images.
+//! The program `cedm-evaluator`: `serve` performs jobs from the queue, `run` compares sets of images
+//! on disk.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +10,7 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "cedm-evaluator",
     version,
-    about = "Scores of generated images: Fréchet distance, kernel distance, precision, recall and more"
+    about = "Score generated images: Fréchet distance, kernel distance, precision, recall and more"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -18,18 +19,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Pull measure, reference and score jobs from the queue until told to stop
+    /// Perform `measure`, `reference` and `score` jobs from the queue until SIGTERM
     Serve(cedm_runtime::ServeArgs),
-    /// Compare two sets of images, features or statistics; scores as JSON on stdout
+    /// Compare two sets of images, features or statistics; prints the scores as JSON
     #[command(after_long_help = run::as_text())]
     Run(run::RunArgs),
-    /// Print the metric table
+    /// Print the table of all metrics, as Markdown
     Metrics {
-        /// As JSON instead of Markdown
+        /// Print JSON instead of Markdown
         #[arg(long)]
         json: bool,
     },
-    /// Print which options of other tools are which of ours, as Markdown
+    /// Print the options of other evaluation tools with their equivalents here, as Markdown
     Others,
 }
 

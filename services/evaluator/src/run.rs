@@ -1,15 +1,17 @@
-//! `evaluator run`: two sets in, JSON out; no queue and no store.
+//! `cedm-evaluator run`: sets of images on disk in, scores as JSON out; no queue and no object store.
 
+mod args;
 mod others;
 mod sources;
 
+pub use args::RunArgs;
 pub use others::{OTHERS, as_markdown, as_text};
 
 use crate::{
     EvaluatorError, FeatureSpace, MeasuredSet,
     confidence::read_heads,
     measure::write_tensors,
-    score::{Settings, Sides, metrics_named, scores},
+    score::{ComparedSets, Settings, metrics_named, scores},
 };
 use cedm_catalogue::metrics::{FoundBy, METRICS, Side};
 use cedm_contract::{
@@ -19,74 +21,14 @@ use cedm_contract::{
 use cedm_maths::{Statistics, write_statistics};
 use cedm_runtime::ConsoleMonitor;
 use serde::Serialize;
-use sources::{Lab, Source};
+use sources::{InputSet, SetMeasurer};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     time::Instant,
 };
 
-/// Options of `evaluator run`.
-#[derive(Debug, clap::Args)]
-pub struct RunArgs {
-    /// The images to judge: a folder, zip, tar, npz or npy of images, a sample set, features or
-    /// moments (safetensors), or statistics (npz)
-    #[arg(long, value_name = "PATH")]
-    pub generated: PathBuf,
-    /// The images to judge by, in any of the same forms
-    #[arg(long, value_name = "PATH")]
-    pub reference: Option<PathBuf>,
-    /// The test split, for auroc and ct
-    #[arg(long, value_name = "PATH")]
-    pub test: Option<PathBuf>,
-    /// A sample set of the unconditional model, for ufd
-    #[arg(long, value_name = "PATH")]
-    pub unconditional: Option<PathBuf>,
-    /// The TEMI head of a clustering (heads.safetensors), for confidence; the extractor must be the
-    /// one that it was trained on
-    #[arg(long, value_name = "FILE")]
-    pub heads: Option<PathBuf>,
-    /// The TEMI head was trained on unit rows
-    #[arg(long, requires = "heads")]
-    pub heads_l2_norm: bool,
-    /// The feature space: a name of `cedm extractors`
-    #[arg(long, default_value = "inception_fid")]
-    pub extractor: String,
-    /// The extractor's weights: safetensors, or the file that its authors publish
-    #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
-    /// What a fitted extractor learnt (pca); learnt from the reference images when absent
-    #[arg(long, value_name = "FILE")]
-    pub fit: Option<PathBuf>,
-    /// Feature width of extractors that can choose it (pca)
-    #[arg(long)]
-    pub dim: Option<u32>,
-    /// Metrics by name, separated by commas; `all` for every one whose inputs are given, `none` for
-    /// measuring only
-    #[arg(long, value_delimiter = ',', default_value = "fd")]
-    pub metrics: Vec<String>,
-    /// Seed of random subsets
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Constants of the metrics.
-    #[command(flatten)]
-    pub settings: Settings,
-    /// At most so many reference images, drawn as dgm-eval draws them; 50,000 for dinov2_vitl14 as
-    /// the literature has it, else all
-    #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u64).range(2..))]
-    pub reference_at_most: Option<u64>,
-    /// Allow sets of different resolution; right only for extractors that resize
-    #[arg(long)]
-    pub mixed_resolution: bool,
-    /// Write mean and covariance of the generated set as an npz file that the field's tools read
-    #[arg(long, value_name = "FILE")]
-    pub save_stats: Option<PathBuf>,
-    /// Write the features of the generated set as a safetensors file
-    #[arg(long, value_name = "FILE")]
-    pub save_features: Option<PathBuf>,
-}
-
-/// What `run` prints.
+/// The JSON that `run` prints.
 #[derive(Debug, Serialize)]
 struct Report {
     extractor: String,
@@ -105,7 +47,7 @@ struct SetReport {
     images: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shape: Option<String>,
-    /// From images to features and moments, loading aside.
+    /// Duration of measuring the images in seconds, without loading the extractor.
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds: Option<f64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -125,11 +67,11 @@ struct ScoreReport {
     defined_in: &'static str,
 }
 
-/// Measures, compares, prints.
+/// Measures the sets, computes the scores and prints them as JSON; missing scores are named on
+/// standard error.
 ///
 /// # Errors
-/// When a set cannot be read or the sets cannot be compared at all; single missing scores are no
-/// errors.
+/// If a set cannot be read, or the sets cannot be compared at all.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let _guard = tch::no_grad_guard();
     cedm_torch::start();
@@ -145,7 +87,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
 
 fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
     let started = Instant::now();
-    let names = wanted(args);
+    let names = metric_names(args);
     let metrics = metrics_named(&names)?;
     let paths = [
         ("generated", Some(&args.generated)),
@@ -154,12 +96,15 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
         ("test", args.test.as_ref()),
     ];
     let scratch = tempfile::tempdir().map_err(|error| {
-        EvaluatorError::file(std::env::temp_dir(), format!("no scratch folder: {error}"))
+        EvaluatorError::file(
+            std::env::temp_dir(),
+            format!("cannot create a temporary folder: {error}"),
+        )
     })?;
     let mut sources = BTreeMap::new();
     for (role, path) in paths {
         if let Some(path) = path {
-            sources.insert(role, Source::open(role, path, scratch.path())?);
+            sources.insert(role, InputSet::open(role, path, scratch.path())?);
         }
     }
     if !args.mixed_resolution {
@@ -171,14 +116,15 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
         dim: args.dim,
         precision: Default::default(),
     };
-    let mut lab = Lab::new(
+    let mut measurer = SetMeasurer::new(
         spec,
         args.weights.clone(),
         args.fit.clone(),
         scratch.path().to_owned(),
     );
-    // A fitted extractor learns from the reference images where there are any.
-    lab.learn_from(
+    // A fitted extractor is fitted to the reference images, or to the generated ones if the
+    // reference has no images.
+    measurer.fit_to(
         ["reference", "generated"]
             .iter()
             .filter_map(|role| sources.get(role))
@@ -186,11 +132,11 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
     )?;
     let mut sets = BTreeMap::new();
     for (&role, source) in &sources {
-        let mut set = lab.measure(source)?;
+        let mut set = measurer.measure(source)?;
         let limit = args
             .reference_at_most
             .or_else(|| reference_limit(&args.extractor));
-        if let (Some(limit), "reference", true) = (limit, role, source.is_single_features()) {
+        if let (Some(limit), "reference", true) = (limit, role, source.has_single_features()) {
             set = set.at_most(
                 limit,
                 &scratch.path().join("reference.features.safetensors"),
@@ -204,7 +150,7 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
         .map(|file| read_heads(file, args.heads_l2_norm))
         .transpose()?;
     let generated = &sets["generated"];
-    let sides = Sides {
+    let compared = ComparedSets {
         generated,
         reference: sets.get("reference"),
         unconditional: sets.get("unconditional"),
@@ -213,7 +159,7 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
     };
     let found = scores(
         &metrics,
-        sides,
+        compared,
         args.settings,
         args.seed,
         &ConsoleMonitor::default(),
@@ -257,7 +203,12 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
             .map(ToString::to_string),
         sets: sources
             .iter()
-            .map(|(&role, source)| (role, source.report(sets[role].count, lab.seconds(role))))
+            .map(|(&role, source)| {
+                (
+                    role,
+                    source.report(sets[role].count, measurer.seconds(role)),
+                )
+            })
             .collect(),
         scores: found
             .into_iter()
@@ -269,8 +220,8 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
     })
 }
 
-/// Metric names with `all` and `none` resolved.
-fn wanted(args: &RunArgs) -> Vec<String> {
+/// The requested metric names, with `all` and `none` resolved.
+fn metric_names(args: &RunArgs) -> Vec<String> {
     match args.metrics.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["none"] => Vec::new(),
         ["all"] => {
@@ -291,7 +242,8 @@ fn wanted(args: &RunArgs) -> Vec<String> {
     }
 }
 
-fn require_one_shape(sources: &BTreeMap<&'static str, Source>) -> Result<(), EvaluatorError> {
+/// Checks that the images of all sets have one shape.
+fn require_one_shape(sources: &BTreeMap<&'static str, InputSet>) -> Result<(), EvaluatorError> {
     let mut shapes = sources
         .iter()
         .filter_map(|(role, source)| Some((*role, source.shape()?)));
@@ -311,6 +263,7 @@ fn require_one_shape(sources: &BTreeMap<&'static str, Source>) -> Result<(), Eva
     Ok(())
 }
 
+/// Writes mean and covariance of a set, with its feature space, as npz.
 fn save_statistics(file: &Path, set: &MeasuredSet) -> Result<(), EvaluatorError> {
     let gaussian = set.gaussian()?;
     let gaussian = cedm_maths::Gaussian::new(set.name.clone(), gaussian.mu(), gaussian.sigma())?;

@@ -1,5 +1,5 @@
-//! Measured sets → the scores that were asked for. A score that cannot be computed says why instead
-//! of being a number.
+//! The requested scores of measured sets. A score that cannot be computed has a reason instead of a
+//! number.
 
 mod formulas;
 mod settings;
@@ -13,10 +13,10 @@ use formulas::Formulas;
 pub use settings::Settings;
 use std::collections::BTreeMap;
 
-/// Everything that a score may be computed from.
+/// The sets that are compared, and the other inputs of a score.
 #[derive(Clone, Copy)]
-pub struct Sides<'a> {
-    /// The images that are judged.
+pub struct ComparedSets<'a> {
+    /// The generated images, which are scored.
     pub generated: &'a MeasuredSet,
     /// The training images.
     pub reference: Option<&'a MeasuredSet>,
@@ -28,7 +28,7 @@ pub struct Sides<'a> {
     pub heads: Option<&'a Model>,
 }
 
-/// A number with the spread that belongs to it.
+/// A score with its standard deviation, if it has one.
 pub(crate) struct Value {
     pub(crate) value: f64,
     pub(crate) std: Option<f64>,
@@ -52,7 +52,7 @@ impl From<cedm_maths::MeanStd> for Value {
 /// The rows of the metric table with these names.
 ///
 /// # Errors
-/// [`EvaluatorError::Metric`] for a name that no score has.
+/// [`EvaluatorError::Metric`] for an unknown name, or one that is not a score of generated images.
 pub fn metrics_named(names: &[String]) -> Result<Vec<&'static Metric>, EvaluatorError> {
     let unknown = |name: &str| EvaluatorError::Metric {
         found: name.to_owned(),
@@ -68,25 +68,25 @@ pub fn metrics_named(names: &[String]) -> Result<Vec<&'static Metric>, Evaluator
         .collect()
 }
 
-/// Scores by metric name. `seed` draws the random subsets, `settings` are the literature's unless
-/// somebody asks for others.
+/// Scores by metric name. `seed` determines the random subsets, `settings` the constants of the
+/// metrics.
 ///
 /// # Errors
-/// Only for sets of different feature spaces: then no score means anything. Everything else makes
-/// single scores missing.
+/// Only for sets measured in different feature spaces, whose comparison would mean nothing. Any
+/// other error makes a single score missing, with the error as its reason.
 pub fn scores(
     metrics: &[&Metric],
-    sides: Sides,
+    sets: ComparedSets,
     settings: Settings,
     seed: u64,
     monitor: &dyn Monitor,
 ) -> Result<BTreeMap<String, Score>, EvaluatorError> {
-    sides.require_one_space()?;
-    let formulas = Formulas::new(sides, settings, seed);
+    sets.require_one_space()?;
+    let formulas = Formulas::new(sets, settings, seed);
     let mut found = BTreeMap::new();
     for (done, metric) in metrics.iter().enumerate() {
         monitor.progress(done as u64, metrics.len() as u64, "metrics");
-        let score = match sides
+        let score = match sets
             .require_images(metric)
             .and_then(|()| formulas.compute(metric))
         {
@@ -112,7 +112,7 @@ fn missing(reason: String) -> Score {
     }
 }
 
-/// The set of a side that may be absent; `needed` is what it would be.
+/// A set that may be absent; `needed` describes it in the error.
 fn given<'a>(
     set: Option<&'a MeasuredSet>,
     needed: &'static str,
@@ -124,7 +124,7 @@ fn given<'a>(
     })
 }
 
-impl<'a> Sides<'a> {
+impl<'a> ComparedSets<'a> {
     /// The sets that the generated images are compared with; an error where one is missing.
     pub(crate) fn against(&self, against: Against) -> Result<Vec<&'a MeasuredSet>, EvaluatorError> {
         let mut sets = Vec::new();
@@ -164,6 +164,7 @@ impl<'a> Sides<'a> {
         given(self.test, "the test split")
     }
 
+    /// Checks that all sets with a known feature space were measured in the same one.
     fn require_one_space(&self) -> Result<(), EvaluatorError> {
         let sets: Vec<_> = [
             Some(self.generated),
@@ -183,6 +184,7 @@ impl<'a> Sides<'a> {
         known.try_for_each(|(name, other)| space.require(first, other, name))
     }
 
+    /// Checks that the sets of a metric have as many images as it needs.
     fn require_images(&self, metric: &Metric) -> Result<(), EvaluatorError> {
         for set in std::iter::once(self.generated).chain(self.against(metric.against)?) {
             if let Some(count) = set.count.filter(|&count| count < metric.at_least as i64) {

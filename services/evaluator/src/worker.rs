@@ -5,7 +5,7 @@ use crate::{
     confidence::{confidences, read_heads},
     measure::{images_of, measure, read_moments, read_tensor, write_tensors},
     metrics,
-    score::{Settings, Sides, metrics_named, scores},
+    score::{ComparedSets, Settings, metrics_named, scores},
 };
 use anyhow::anyhow;
 use cedm_clustering::temi::Model;
@@ -226,7 +226,7 @@ fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError
     let heads = condition
         .map(|manifest| heads_of(context, manifest))
         .transpose()?;
-    let sides = Sides {
+    let sides = ComparedSets {
         generated: &generated,
         reference: Some(&reference),
         unconditional: unconditional.as_ref(),

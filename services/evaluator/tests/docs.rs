@@ -30,15 +30,15 @@ fn the_readme_shows_the_tables_of_the_program() {
 }
 
 #[test]
-fn every_option_named_for_others_exists() {
+fn every_equivalent_of_an_option_exists() {
     let help = std::process::Command::new(env!("CARGO_BIN_EXE_cedm-evaluator"))
         .args(["run", "--help"])
         .output()
         .unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     let (options, table) = help
-        .split_once("What you know from other tools")
-        .expect("the table stands below the options");
+        .split_once("Options of other tools and their equivalents")
+        .expect("the table is below the options");
     assert!(table.contains("torch-fidelity") && table.contains("clean-fid"));
     let names = cedm_catalogue::metrics::score_metric_names();
     for (tool, rows) in cedm_evaluator::run::OTHERS {

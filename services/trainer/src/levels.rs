@@ -1,76 +1,80 @@
-//! `trainer loss`: the denoising loss of finished weights, noise level by noise level, on images
-//! and noise that stay the same from one network to the next. It tells networks apart long before
-//! their samples do, and shows how much the labels say.
+//! `cedm-trainer loss`: the denoising loss of finished weights, noise level by noise level, on the
+//! same images and noise for every network. It separates networks long before their samples do, and
+//! shows how much the labels help.
 
-mod ground;
-mod subject;
+mod evaluation_set;
+mod measured_network;
 
 use crate::{conditions::ConditionArgs, pictures::Pictures};
 use anyhow::{Context, ensure};
 use cedm_contract::kinds::sample::SamplerParams;
 use cedm_diffusion::{precondition::NoiseLevels, sampler::time_steps};
-use ground::{Ground, Paired, mean};
+use evaluation_set::{EvaluationSet, PairedDifference, mean};
+use measured_network::MeasuredNetwork;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use subject::Subject;
 use tch::Tensor;
 
-/// Measures the loss of weights (EDM's: weighted, mean over pixels) at each noise level that the
-/// sampler visits, and over the noise levels of their training. A network with labels is also asked
-/// with wrong ones: `other_labels` is how much worse it then is. With --against, `against` is how
-/// far the first network lies above the second (below, where it is negative). Both are means of
-/// differences image by image, which are known far better than the losses themselves.
+/// Measure the loss of weights (EDM's weighted loss, mean over pixels) at each noise level that the
+/// sampler visits, and over the noise levels of training.
+///
+/// A network with labels is also evaluated with the labels of other images: `other_labels` is by how
+/// much the loss rises. With --against, `against` is the loss of the first network minus that of the
+/// second. Both are means of differences image by image, whose standard errors are much smaller than
+/// those of the losses themselves.
 #[derive(Debug, clap::Args)]
 pub struct LossArgs {
-    /// EMA weights, as `run` leaves them; what `run` left beside them tells the noise levels of
-    /// training and the ids behind the labels
+    /// EMA weights written by `run`. From training.json and condition.safetensors beside them come
+    /// the noise levels of training and the ids of the labels
     #[arg(long)]
     weights: PathBuf,
-    /// Further weights to compare with, on the same images and noise
+    /// Weights to compare with, on the same images and noise
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
-    /// Data set, as for `run`
+    /// Data set, in the formats of `run`
     #[arg(long)]
     data: PathBuf,
-    /// What the networks are conditioned on, one row for each image of --data.
     #[command(flatten)]
     condition: ConditionArgs,
-    /// Images, drawn from the data set by the seed; all when it holds fewer
+    /// Number of images, drawn from the data set by the seed; all if it holds fewer
     #[arg(long, default_value_t = 1024)]
     images: u64,
-    /// Images computed together
+    /// Number of images computed together
     #[arg(long, default_value_t = 64)]
     batch: i64,
-    /// Noise levels: as many as the sampler takes steps
+    /// Number of noise levels, those that the sampler visits with as many steps
     #[arg(long, default_value_t = 18)]
     levels: u32,
-    /// Mean of ln sigma over the noise levels of training; when absent, that of --weights if known,
-    /// else EDM's −1.2
+    /// Mean of ln sigma over the noise levels of training. Default: that of --weights if known, else
+    /// EDM's −1.2
     #[arg(long, allow_negative_numbers = true)]
     p_mean: Option<f64>,
-    /// Standard deviation of ln sigma; likewise, else EDM's 1.2
+    /// Standard deviation of ln sigma over the noise levels of training. Default: that of --weights
+    /// if known, else EDM's 1.2
     #[arg(long)]
     p_std: Option<f64>,
-    /// Seed of images and noise
+    /// Seed of the choice of images and of the noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
 }
 
-/// Means over the images.
+/// Mean losses over the images.
 #[derive(Debug, Serialize)]
 struct Losses {
+    /// Mean loss of the first network.
     loss: f64,
+    /// Standard error of that mean.
     standard_error: f64,
     /// Loss with the labels of other images minus that with the images' own; absent without labels.
     #[serde(skip_serializing_if = "Option::is_none")]
-    other_labels: Option<Paired>,
+    other_labels: Option<PairedDifference>,
     /// Loss minus that of the second network; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    against: Option<Paired>,
+    against: Option<PairedDifference>,
 }
 
-/// The same at one noise level.
+/// Mean losses at one noise level.
 #[derive(Debug, Serialize)]
 struct Level {
     sigma: f64,
@@ -79,11 +83,11 @@ struct Level {
 }
 
 impl LossArgs {
-    /// The losses.
+    /// Measures the losses and returns them as JSON.
     ///
     /// # Errors
-    /// When a file cannot be read, the images or the condition do not fit a network, an option is
-    /// out of range, or a loss is not finite.
+    /// If a file cannot be read, the images or the condition do not fit a network, an option is out
+    /// of range, or a loss is not finite.
     pub fn run(&self) -> anyhow::Result<Value> {
         for (option, value) in [("--images", self.images), ("--levels", self.levels.into())] {
             ensure!(value > 0, "{option} is 0: expected at least 1");
@@ -110,17 +114,18 @@ impl LossArgs {
         let device = cedm_torch::start().device;
         let pictures = Pictures::read(&self.data)?;
         let condition = self.condition.read(&pictures)?;
-        let (ground, chosen) = Ground::new(&pictures, self.images, self.batch, self.seed, device)
-            .with_context(|| self.data.display().to_string())?;
-        let subject =
-            |weights: &Path| Subject::new(weights, &pictures, &condition, &chosen, device);
-        let own = subject(&self.weights)?;
-        let other = self.against.as_deref().map(subject).transpose()?;
+        let (set, chosen) =
+            EvaluationSet::new(&pictures, self.images, self.batch, self.seed, device)
+                .with_context(|| self.data.display().to_string())?;
+        let load =
+            |weights: &Path| MeasuredNetwork::new(weights, &pictures, &condition, &chosen, device);
+        let own = load(&self.weights)?;
+        let other = self.against.as_deref().map(load).transpose()?;
         ensure!(
             condition.label_dim() == 0
                 || own.takes_labels()
-                || other.as_ref().is_some_and(Subject::takes_labels),
-            "a condition, but the network of {} takes no labels",
+                || other.as_ref().is_some_and(MeasuredNetwork::takes_labels),
+            "a condition was given, but the network of {} has no labels",
             self.weights.display()
         );
         if let Some(other) = &other {
@@ -133,9 +138,9 @@ impl LossArgs {
         }
 
         let _no_gradient = tch::no_grad_guard();
-        let at = |levels: NoiseLevels, place: &str| -> anyhow::Result<Losses> {
-            let losses = |subject: &Subject, class: Option<&Tensor>| {
-                ground.losses(subject, class, levels, place)
+        let losses_at = |levels: NoiseLevels, place: &str| -> anyhow::Result<Losses> {
+            let losses = |measured: &MeasuredNetwork, class: Option<&Tensor>| {
+                set.losses(measured, class, levels, place)
             };
             let own_losses = losses(&own, own.class())?;
             let with_others = own
@@ -150,8 +155,8 @@ impl LossArgs {
             Ok(Losses {
                 loss,
                 standard_error,
-                other_labels: with_others.map(|losses| Paired::of(&losses, &own_losses)),
-                against: of_other.map(|losses| Paired::of(&own_losses, &losses)),
+                other_labels: with_others.map(|losses| PairedDifference::of(&losses, &own_losses)),
+                against: of_other.map(|losses| PairedDifference::of(&own_losses, &losses)),
             })
         };
         let steps = time_steps(&SamplerParams {
@@ -160,17 +165,17 @@ impl LossArgs {
         });
         let mut by_level = Vec::new();
         for &sigma in &steps[..steps.len() - 1] {
-            // Deviation 0 puts every image at the same level.
+            // A standard deviation of 0 gives every image the same noise level.
             let levels = NoiseLevels {
                 p_mean: sigma.ln(),
                 p_std: 0.0,
             };
             by_level.push(Level {
                 sigma,
-                losses: at(levels, &format!("noise level {sigma}"))?,
+                losses: losses_at(levels, &format!("noise level {sigma}"))?,
             });
         }
-        let training = at(
+        let training = losses_at(
             NoiseLevels { p_mean, p_std },
             "the noise levels of training",
         )?;
@@ -178,7 +183,7 @@ impl LossArgs {
             "weights": self.weights,
             "against": self.against,
             "data": self.data,
-            "images": ground.count(),
+            "images": set.count(),
             "seed": self.seed,
             "training": {"p_mean": p_mean, "p_std": p_std, "losses": training},
             "levels": by_level,
@@ -187,16 +192,17 @@ impl LossArgs {
     }
 }
 
-/// The noise levels that `trainer run` noted beside the weights, else EDM's (EDM table 1).
+/// The noise levels of training that `cedm-trainer run` noted in training.json beside the weights,
+/// else EDM's (EDM table 1).
 fn trained_levels(weights: &Path) -> anyhow::Result<NoiseLevels> {
     let file = weights.with_file_name("training.json");
-    let noted: Value = if file.exists() {
+    let record: Value = if file.exists() {
         let text = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("{} is no JSON", file.display()))?
+        serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", file.display()))?
     } else {
         Value::Null
     };
-    let number = |name: &str, edm: f64| noted["optimiser"][name].as_f64().unwrap_or(edm);
+    let number = |name: &str, edm: f64| record["optimiser"][name].as_f64().unwrap_or(edm);
     Ok(NoiseLevels {
         p_mean: number("p_mean", -1.2),
         p_std: number("p_std", 1.2),

@@ -1,5 +1,5 @@
-//! `trainer loss` as a process: numbers that follow from a formula, labels that matter, clear words
-//! when something does not fit.
+//! `cedm-trainer loss` as a process: losses that follow from a formula, the effect of labels, and
+//! errors.
 
 use cedm_diffusion::{Architecture, Network, Parameters, weights};
 use cedm_sweep::preset;
@@ -32,7 +32,7 @@ fn loss(weights: &Path, data: &Path, more: &[&str]) -> Output {
     trainer(&[&files[..], more].concat())
 }
 
-fn said(output: &Output) -> Value {
+fn json(output: &Output) -> Value {
     assert!(
         output.status.success(),
         "{}",
@@ -41,7 +41,7 @@ fn said(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Images of four kinds, told apart by their grey alone: 40, 90, 140, 190.
+/// Uniform images of four classes, each a shade of grey: 40, 90, 140, 190.
 fn greys(folder: &Path) -> PathBuf {
     let path = folder.join("data.safetensors");
     let labels = Tensor::arange(64, (Kind::Int64, Device::Cpu)).remainder(4i64);
@@ -53,7 +53,7 @@ fn greys(folder: &Path) -> PathBuf {
     path
 }
 
-/// Weights of a small network for [`greys`], every number the same.
+/// Weights of a small network for [`greys`], all of them `value`.
 fn filled(folder: &Path, name: &str, value: f64) -> PathBuf {
     let mut spec = preset("tiny8").unwrap().network;
     spec.channels = 1;
@@ -66,11 +66,11 @@ fn filled(folder: &Path, name: &str, value: f64) -> PathBuf {
 }
 
 #[test]
-fn a_network_that_says_nothing_has_the_loss_of_its_preconditioning() {
+fn a_network_of_zeros_has_the_loss_of_its_preconditioning() {
     let folder = tempfile::tempdir().unwrap();
     let data = greys(folder.path());
-    let file = filled(folder.path(), "silent.safetensors", 0.0);
-    let measured = said(&loss(&file, &data, &["--levels", "7"]));
+    let file = filled(folder.path(), "zeros.safetensors", 0.0);
+    let measured = json(&loss(&file, &data, &["--levels", "7"]));
     assert_eq!(measured["images"], 64);
 
     // D(x) = c_skip x, so that the error is c_skip noise − (1 − c_skip) image (EDM table 1).
@@ -88,13 +88,12 @@ fn a_network_that_says_nothing_has_the_loss_of_its_preconditioning() {
         let weight = (noise + data) / (noise * data);
         let expected = weight * (skip * skip * noise + (1.0 - skip).powi(2) * power);
         let found = level["loss"].as_f64().unwrap();
-        // 4,096 normal numbers stand for their deviation.
+        // The noise is 4,096 normal draws, whose variance is 1 within a few percent.
         assert!(
             (found / expected - 1.0).abs() < 0.08,
             "sigma {sigma}: {found}, expected about {expected}"
         );
-        // At high noise the greys themselves differ in their loss; at low noise only the noise
-        // does.
+        // At high noise the loss depends on the image, at low noise on the noise alone.
         let error = level["standard_error"].as_f64().unwrap();
         assert!(
             error > 0.0 && error < 0.15 * found,
@@ -105,7 +104,7 @@ fn a_network_that_says_nothing_has_the_loss_of_its_preconditioning() {
 }
 
 #[test]
-fn labels_that_say_all_are_missed_when_they_are_wrong() {
+fn wrong_labels_raise_the_loss_where_labels_determine_the_image() {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (greys(folder.path()), folder.path().join("out"));
     let files = [
@@ -121,8 +120,8 @@ fn labels_that_say_all_are_missed_when_they_are_wrong() {
         ]
         .concat(),
     );
-    let file = PathBuf::from(said(&trained)["weights"].as_str().unwrap());
-    let measured = said(&loss(&file, &data, &["--labels"]));
+    let file = PathBuf::from(json(&trained)["weights"].as_str().unwrap());
+    let measured = json(&loss(&file, &data, &["--labels"]));
     let highest = &measured["levels"][0];
     let own = highest["loss"].as_f64().unwrap();
     let gain = highest["other_labels"]["difference"].as_f64().unwrap();
@@ -130,23 +129,23 @@ fn labels_that_say_all_are_missed_when_they_are_wrong() {
         gain > own,
         "{own} with the right labels, {gain} more with wrong ones"
     );
-    // The noise levels of training are those that the run noted.
+    // The noise levels of training are those in training.json.
     let of_training = |measured: &Value| measured["training"]["p_mean"].as_f64().unwrap();
     assert_eq!(of_training(&measured), -1.2);
-    let elsewhere = said(&loss(
+    let elsewhere = json(&loss(
         &file,
         &data,
         &["--labels", "--levels", "1", "--p-mean", "-0.5"],
     ));
     assert_eq!(of_training(&elsewhere), -0.5);
-    // The same command says the same; in other batches the same to rounding.
-    let again = said(&loss(&file, &data, &["--labels"]));
+    // The command is repeatable; with another batch it is equal to rounding.
+    let again = json(&loss(&file, &data, &["--labels"]));
     assert_eq!(measured, again);
-    let in_parts = said(&loss(&file, &data, &["--labels", "--batch", "24"]));
+    let in_parts = json(&loss(&file, &data, &["--labels", "--batch", "24"]));
     let part = in_parts["levels"][0]["loss"].as_f64().unwrap();
     assert!((part / own - 1.0).abs() < 1e-4, "{part} and {own}");
 
-    // Against a network without labels, image by image; against itself, nothing.
+    // Compared with an unconditional network it is better; with itself the difference is 0.
     let unconditional = folder.path().join("unconditional");
     let files = [
         "--data",
@@ -154,12 +153,12 @@ fn labels_that_say_all_are_missed_when_they_are_wrong() {
         "--out",
         unconditional.to_str().unwrap(),
     ];
-    let trained = said(&trainer(
+    let trained = json(&trainer(
         &[&["run", "--preset", "tiny8", "--kimg", "6"], &files[..]].concat(),
     ));
     let other = trained["weights"].as_str().unwrap();
     let against = |other: &str| {
-        said(&loss(
+        json(&loss(
             &file,
             &data,
             &["--labels", "--levels", "2", "--against", other],
@@ -184,7 +183,7 @@ fn labels_that_say_all_are_missed_when_they_are_wrong() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn errors_name_the_option_or_file() {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (greys(folder.path()), folder.path().join("out"));
     let files = [
@@ -200,8 +199,8 @@ fn what_does_not_fit_is_named() {
         ]
         .concat(),
     );
-    let file = PathBuf::from(said(&trained)["weights"].as_str().unwrap());
-    let complains = |data: &Path, more: &[&str], words: &[&str]| {
+    let file = PathBuf::from(json(&trained)["weights"].as_str().unwrap());
+    let check_error = |data: &Path, more: &[&str], words: &[&str]| {
         let output = loss(&file, data, more);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(
@@ -209,16 +208,16 @@ fn what_does_not_fit_is_named() {
             "{error}"
         );
     };
-    complains(&data, &[], &["takes 4 labels", "--ids"]);
-    complains(&data, &["--labels", "--images", "0"], &["--images is 0"]);
-    complains(&data, &["--labels", "--p-std", "0"], &["--p-std is 0"]);
+    check_error(&data, &[], &["takes 4 labels", "--ids"]);
+    check_error(&data, &["--labels", "--images", "0"], &["--images is 0"]);
+    check_error(&data, &["--labels", "--p-std", "0"], &["--p-std is 0"]);
 
-    // Four labels, but others than the network knows.
+    // Four labels, but not those of training.
     let other = folder.path().join("other.safetensors");
     let labels = Tensor::arange(64, (Kind::Int64, Device::Cpu)).remainder(4i64) + 3i64;
     let images = Tensor::zeros([64, 1, 8, 8], F32).to_kind(Kind::Uint8);
     weights::write(&other, &[("images", &images), ("labels", &labels)], None).unwrap();
-    complains(
+    check_error(
         &other,
         &["--labels"],
         &["of these images", "was trained without it"],
@@ -227,7 +226,7 @@ fn what_does_not_fit_is_named() {
     let wide = folder.path().join("wide.safetensors");
     let images = Tensor::zeros([64, 3, 4, 4], F32).to_kind(Kind::Uint8);
     weights::write(&wide, &[("images", &images)], None).unwrap();
-    complains(
+    check_error(
         &wide,
         &[],
         &["holds 4×4 images of 3 channels", "takes 8×8 of 1"],
@@ -235,11 +234,11 @@ fn what_does_not_fit_is_named() {
     let empty = folder.path().join("empty.safetensors");
     let images = Tensor::zeros([0, 1, 8, 8], F32).to_kind(Kind::Uint8);
     weights::write(&empty, &[("images", &images)], None).unwrap();
-    complains(&empty, &[], &["empty.safetensors", "no image"]);
+    check_error(&empty, &[], &["empty.safetensors", "no images"]);
 }
 
 #[test]
-fn numbers_that_are_none_are_no_result() {
+fn a_loss_that_is_nan_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let data = greys(folder.path());
     let file = filled(folder.path(), "broken.safetensors", f64::NAN);

@@ -1,5 +1,4 @@
-//! `trainer run` as a process: plain files in, weights out, going on where it stopped, clear words
-//! when it cannot.
+//! `cedm-trainer run` as a process: files in, weights out, resuming after interruptions, and errors.
 
 use cedm_diffusion::weights;
 use nix::{
@@ -43,22 +42,22 @@ fn command(data: &Path, out: &Path, more: &[&str]) -> Command {
     command
 }
 
-/// Starts a run, sends the signal as soon as it has done `images` of the segment, and returns what
-/// it had to say.
+/// Starts a run, sends the signal as soon as it has trained on `images` of the segment, and returns
+/// its standard error.
 fn interrupted(mut command: Command, images: u64, signal: Signal) -> String {
     let mut child = command
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let (mut said, mut sent) = (Vec::new(), false);
+    let (mut stderr_text, mut sent) = (Vec::new(), false);
     let mut stderr = child.stderr.take().unwrap();
     let mut byte = [0];
     while stderr.read(&mut byte).unwrap() == 1 {
-        said.push(byte[0]);
+        stderr_text.push(byte[0]);
         // "…\r<done>/<total> images, …"
         if !sent && byte[0] == b'/' {
-            let text = String::from_utf8_lossy(&said).into_owned();
+            let text = String::from_utf8_lossy(&stderr_text).into_owned();
             let done = text
                 .rsplit(['\r', '\n'])
                 .next()
@@ -72,13 +71,13 @@ fn interrupted(mut command: Command, images: u64, signal: Signal) -> String {
     assert!(
         sent,
         "the run was over before it could be interrupted: {}",
-        String::from_utf8_lossy(&said)
+        String::from_utf8_lossy(&stderr_text)
     );
     assert!(!child.wait().unwrap().success());
-    String::from_utf8_lossy(&said).into_owned()
+    String::from_utf8_lossy(&stderr_text).into_owned()
 }
 
-fn fine(output: Output) -> serde_json::Value {
+fn succeed(output: Output) -> serde_json::Value {
     assert!(
         output.status.success(),
         "{}",
@@ -88,14 +87,14 @@ fn fine(output: Output) -> serde_json::Value {
 }
 
 #[test]
-fn a_longer_budget_goes_on_from_a_shorter_one() {
+fn a_longer_budget_extends_a_finished_run() {
     let folder = tempfile::tempdir().unwrap();
     let (data, one, two) = (
         data(folder.path()),
         folder.path().join("one"),
         folder.path().join("two"),
     );
-    let whole = fine(run(
+    let whole = succeed(run(
         &data,
         &one,
         &["--labels", "--kimg", "0.192", "--snapshot-kimg", "0.096"],
@@ -108,8 +107,8 @@ fn a_longer_budget_goes_on_from_a_shorter_one() {
         ),
         (Some(192), Some(6), Some(4))
     );
-    fine(run(&data, &two, &["--labels", "--kimg", "0.096"]));
-    let longer = fine(run(&data, &two, &["--labels", "--kimg", "0.192"]));
+    succeed(run(&data, &two, &["--labels", "--kimg", "0.096"]));
+    let longer = succeed(run(&data, &two, &["--labels", "--kimg", "0.192"]));
     assert_eq!(longer["nimg"], 192);
     for file in [
         "state.safetensors",
@@ -133,15 +132,15 @@ fn a_longer_budget_goes_on_from_a_shorter_one() {
     let curve: serde_json::Value =
         serde_json::from_slice(&std::fs::read(one.join("curve-000000192.json")).unwrap()).unwrap();
     assert_eq!(curve["loss"].as_array().unwrap().len(), 3);
-    // Nothing is left to do: the same command again says so and changes nothing.
+    // Repeating the command of a finished run changes nothing.
     assert_eq!(
-        fine(run(&data, &one, &["--labels", "--kimg", "0.192"]))["nimg"],
+        succeed(run(&data, &one, &["--labels", "--kimg", "0.192"]))["nimg"],
         192
     );
 }
 
 #[test]
-fn what_does_not_fit_is_said_in_one_sentence() {
+fn errors_are_one_sentence_that_names_the_option_or_file() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(folder.path());
     let says = |out: &str, more: &[&str]| {
@@ -163,7 +162,7 @@ fn what_does_not_fit_is_said_in_one_sentence() {
     );
     assert!(
         says("a", &["--set", "network.label_dim=4"])
-            .contains("--set network.label_dim: it follows from the condition")
+            .contains("--set network.label_dim: cannot be set, it follows from the condition")
     );
     assert!(says("b", &["--text-embeddings", "t.npy"]).contains("--image-embeddings <FILE>"));
     assert!(says("b", &["--coarse-labels"]).contains("the data set has no coarse label"));
@@ -177,8 +176,8 @@ fn what_does_not_fit_is_said_in_one_sentence() {
     .unwrap();
     let ids = ids.to_str().unwrap().to_owned();
     assert!(says("d", &["--ids", &ids]).contains("7 rows, expected one for each of the 40 images"));
-    fine(run(&data, &folder.path().join("e"), &["--kimg", "0.032"]));
-    let noted = std::fs::read(folder.path().join("e/training.json")).unwrap();
+    succeed(run(&data, &folder.path().join("e"), &["--kimg", "0.032"]));
+    let record = std::fs::read(folder.path().join("e/training.json")).unwrap();
     assert!(
         says("e", &["--kimg", "0.064", "--seed", "5"]).contains("the folder holds another run")
     );
@@ -187,8 +186,8 @@ fn what_does_not_fit_is_said_in_one_sentence() {
             .contains("its network.label_dim is 0, this run's is 4")
     );
     assert!(
-        std::fs::read(folder.path().join("e/training.json")).unwrap() == noted,
-        "a refused run changes nothing"
+        std::fs::read(folder.path().join("e/training.json")).unwrap() == record,
+        "a rejected run changes nothing"
     );
     assert!(
         says(
@@ -207,15 +206,15 @@ fn what_does_not_fit_is_said_in_one_sentence() {
 }
 
 #[test]
-fn an_unfinished_run_shows_its_curve_and_is_not_taken_for_another() {
+fn an_unfinished_run_has_its_curve_and_rejects_other_settings() {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (data(folder.path()), folder.path().join("out"));
-    // A budget that is no whole number of batches ends after it (spec §7.5).
+    // A budget that is not a whole number of batches is rounded up to one (spec §7.5).
     let more = ["--labels", "--kimg", "7.99"];
-    let said = interrupted(command(&data, &out, &more), 4_500, Signal::SIGINT);
+    let stderr_text = interrupted(command(&data, &out, &more), 4_500, Signal::SIGINT);
     assert!(
-        said.contains(" kimg: loss 0.") && said.contains("images/s"),
-        "{said}"
+        stderr_text.contains(" kimg: loss 0.") && stderr_text.contains("images/s"),
+        "{stderr_text}"
     );
     let curve: serde_json::Value =
         serde_json::from_slice(&std::fs::read(out.join("curve-000008000.json")).unwrap()).unwrap();
@@ -227,21 +226,21 @@ fn an_unfinished_run_shows_its_curve_and_is_not_taken_for_another() {
         [0, 1, 2, 3]
     );
 
-    let noted = std::fs::read(out.join("training.json")).unwrap();
+    let record = std::fs::read(out.join("training.json")).unwrap();
     let other = run(&data, &out, &[&more[..], &["--seed", "5"]].concat());
-    let said = String::from_utf8_lossy(&other.stderr).into_owned();
+    let stderr_text = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(
-        said.contains("the folder holds another run")
-            && said.contains("its seed is 0, this run's is 5"),
-        "{said}"
+        stderr_text.contains("the folder holds another run")
+            && stderr_text.contains("its seed is 0, this run's is 5"),
+        "{stderr_text}"
     );
     assert!(
-        std::fs::read(out.join("training.json")).unwrap() == noted,
-        "a refused run changes nothing"
+        std::fs::read(out.join("training.json")).unwrap() == record,
+        "a rejected run changes nothing"
     );
 
-    // Snapshots may come closer together from where it stopped.
-    let done = fine(run(
+    // The interval of snapshots may be reduced when a run is resumed.
+    let done = succeed(run(
         &data,
         &out,
         &[&more[..], &["--snapshot-kimg", "1.6"]].concat(),
@@ -254,7 +253,7 @@ fn an_unfinished_run_shows_its_curve_and_is_not_taken_for_another() {
 }
 
 #[test]
-fn killed_again_and_again_it_ends_on_the_same_bytes() {
+fn a_run_killed_several_times_ends_on_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let (data, whole, killed) = (
         data(folder.path()),
@@ -270,12 +269,12 @@ fn killed_again_and_again_it_ends_on_the_same_bytes() {
         "--set",
         "network.dropout=0.1",
     ];
-    fine(run(&data, &whole, &more));
+    succeed(run(&data, &whole, &more));
     let stopped = |images, signal| interrupted(command(&data, &killed, &more), images, signal);
-    let said = stopped(64, Signal::SIGINT);
+    let stderr_text = stopped(64, Signal::SIGINT);
     assert!(
-        said.contains("repeat the command to resume from there"),
-        "{said}"
+        stderr_text.contains("repeat the command to resume from there"),
+        "{stderr_text}"
     );
     let checkpoints = || {
         std::fs::read_dir(killed.join("checkpoints"))
@@ -286,7 +285,7 @@ fn killed_again_and_again_it_ends_on_the_same_bytes() {
     stopped(1_000, Signal::SIGKILL);
     stopped(1_500, Signal::SIGINT);
     assert_eq!(checkpoints(), 1);
-    fine(run(&data, &killed, &more));
+    succeed(run(&data, &killed, &more));
     let names = |out: &Path| {
         let mut names: Vec<_> = std::fs::read_dir(out)
             .unwrap()
@@ -295,7 +294,7 @@ fn killed_again_and_again_it_ends_on_the_same_bytes() {
         names.sort();
         names
     };
-    assert_eq!(names(&whole), names(&killed), "nothing is left behind");
+    assert_eq!(names(&whole), names(&killed), "no temporary files are left");
     for file in [
         "state.safetensors",
         "ema-000004000.safetensors",

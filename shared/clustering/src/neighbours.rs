@@ -125,6 +125,7 @@ fn scan<T: Element + Copy + PartialOrd + Default + Send + Sync>(
             if first != second {
                 selection.take_columns(tile, first, second, width);
             }
+            // A tile off the diagonal serves both directions of its pairs.
             done += if first == second { 1 } else { 2 } * tile.len() as u64;
             if !progress(done, total) {
                 return None;
@@ -219,17 +220,17 @@ mod tests {
     #[test]
     fn progress_rises_to_the_total_and_can_stop_the_search() {
         let features = features(300, 4, Kind::Float);
-        let mut heard = Vec::new();
+        let mut calls = Vec::new();
         nearest(&features, 3, 1, &mut |done, total| {
-            heard.push((done, total));
+            calls.push((done, total));
             true
         })
         .unwrap();
         assert!(
-            heard.windows(2).all(|pair| pair[0].0 < pair[1].0),
-            "{heard:?}"
+            calls.windows(2).all(|pair| pair[0].0 < pair[1].0),
+            "{calls:?}"
         );
-        assert_eq!(heard.last(), Some(&(90_000, 90_000)));
+        assert_eq!(calls.last(), Some(&(90_000, 90_000)));
         assert!(
             nearest(&features, 3, 1, &mut |done, _| done < 10_000)
                 .unwrap()

@@ -101,7 +101,7 @@ impl Architecture {
     /// # Errors
     /// [`DiffusionError::Setting`] naming the first field that is out of range.
     pub fn check(&self) -> Result<(), DiffusionError> {
-        let refuse = |field: &'static str, found: String, expected: String| {
+        let invalid = |field: &'static str, found: String, expected: String| {
             Err(DiffusionError::Setting {
                 field,
                 found,
@@ -117,11 +117,11 @@ impl Architecture {
             ("num_blocks", self.num_blocks),
         ] {
             if value < 1 {
-                return refuse(field, value.to_string(), "at least 1".into());
+                return invalid(field, value.to_string(), "at least 1".into());
             }
         }
         if self.channel_mult.is_empty() || self.channel_mult.iter().any(|&mult| mult < 1) {
-            return refuse(
+            return invalid(
                 "channel_mult",
                 format!("{:?}", self.channel_mult),
                 "a multiplier of at least 1 for every level".into(),
@@ -136,12 +136,12 @@ impl Architecture {
                 1u64 << halvings.min(16),
                 halvings + 1
             );
-            return refuse("resolution", self.resolution.to_string(), expected);
+            return invalid("resolution", self.resolution.to_string(), expected);
         }
         // Half of the noise embedding's channels are sines, half cosines; four channels are one
         // group of a group norm.
         if self.model_channels % 2 != 0 || self.model_channels < 4 {
-            return refuse(
+            return invalid(
                 "model_channels",
                 self.model_channels.to_string(),
                 "an even number of at least 4".into(),
@@ -152,11 +152,11 @@ impl Architecture {
             ("label_dropout", self.label_dropout),
         ] {
             if !(0.0..1.0).contains(&value) {
-                return refuse(field, value.to_string(), "at least 0 and below 1".into());
+                return invalid(field, value.to_string(), "at least 0 and below 1".into());
             }
         }
         if self.sigma_data <= 0.0 || !self.sigma_data.is_finite() {
-            return refuse(
+            return invalid(
                 "sigma_data",
                 self.sigma_data.to_string(),
                 "a positive number".into(),

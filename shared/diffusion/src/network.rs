@@ -163,6 +163,7 @@ impl Network {
             .forward(views, c_noise, labels.class, labels.augment, tap);
         let x = x.to_kind(mode.activations.unwrap_or_else(|| x.kind()));
         let out = self.forward(views, &x, &embedding, mode, false, tap);
+        // float32 and bfloat16 have the range to hold any activation; only float16 can overflow.
         if x.kind() == Kind::Half && !all_finite(&out) {
             return self.forward(views, &x, &embedding, mode, true, tap);
         }
@@ -256,6 +257,8 @@ impl Network {
         for (name, module) in &self.decoder {
             match module {
                 DecoderModule::Block(block) => {
+                    // Upstream decides by the number of channels too: `in0`, `in1` and up blocks
+                    // take none.
                     if x.size()[1] != block.cin {
                         let skip = skips.pop().expect(
                             "invariant: the decoder takes one skip for every encoder output",

@@ -63,7 +63,7 @@ pub fn time_steps(params: &SamplerParams) -> Vec<f64> {
 /// # Errors
 /// [`DiffusionError::Setting`] naming the first one that is out of range.
 pub fn check(params: &SamplerParams) -> Result<(), DiffusionError> {
-    let refuse = |field, found: String, expected: &str| {
+    let invalid = |field, found: String, expected: &str| {
         Err(DiffusionError::Setting {
             field,
             found,
@@ -71,24 +71,24 @@ pub fn check(params: &SamplerParams) -> Result<(), DiffusionError> {
         })
     };
     if params.steps == 0 {
-        return refuse("steps", "0".into(), "at least 1");
+        return invalid("steps", "0".into(), "at least 1");
     }
     if !(params.sigma_min > 0.0
         && params.sigma_min < params.sigma_max
         && params.sigma_max.is_finite())
     {
         let found = format!("{} with sigma_max {}", params.sigma_min, params.sigma_max);
-        return refuse("sigma_min", found, "above 0 and below sigma_max");
+        return invalid("sigma_min", found, "above 0 and below sigma_max");
     }
     if !(params.rho > 0.0 && params.rho.is_finite()) {
-        return refuse("rho", params.rho.to_string(), "a positive number");
+        return invalid("rho", params.rho.to_string(), "a positive number");
     }
     if params.s_churn < 0.0 || params.s_min > params.s_max {
         let found = format!(
             "s_churn {}, s_min {}, s_max {}",
             params.s_churn, params.s_min, params.s_max
         );
-        return refuse(
+        return invalid(
             "s_churn",
             found,
             "s_churn of at least 0 and s_min up to s_max",
@@ -100,7 +100,7 @@ pub fn check(params: &SamplerParams) -> Result<(), DiffusionError> {
             "weight {}, sigma_lo {}, sigma_hi {}",
             guidance.weight, guidance.sigma_lo, guidance.sigma_hi
         );
-        return refuse(
+        return invalid(
             "guidance",
             found,
             "a finite weight and sigma_lo up to sigma_hi",
@@ -122,6 +122,7 @@ pub fn solve(
 ) -> Tensor {
     let times = time_steps(params);
     let steps = params.steps as usize;
+    // The state is float64: the steps at low noise are small differences of it (spec §16.12).
     let mut x = latents.to_kind(Kind::Double) * times[0];
     for index in 0..steps {
         let (t, next) = (times[index], times[index + 1]);
@@ -133,6 +134,7 @@ pub fn solve(
         } else {
             0.0
         };
+        // Churn raises the noise level to t_hat by adding exactly the missing noise.
         let t_hat = t + gamma * t;
         let x_hat = if gamma > 0.0 {
             &x + noise(index).to_kind(Kind::Double)
@@ -146,6 +148,7 @@ pub fn solve(
             t_hat,
             x_hat: &x_hat,
         });
+        // dx/dσ = (x − D(x; σ)) / σ, the probability-flow ODE for σ(t) = t (EDM eq. 3).
         let mut slope_at = |x: &Tensor, sigma: f64| {
             let denoised = denoise(x, sigma);
             observe(SolverEvent::Call {

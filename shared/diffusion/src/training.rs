@@ -147,10 +147,13 @@ impl Training {
         let indices = upload(&Tensor::from_slice(&self.indices_of(step)), self.device);
         let seed = self.recipe.seed;
         let architecture = &self.learner.network.architecture;
+        // Images are kept as bytes and become float32 batch by batch: a quarter of the memory.
         let pixels = normalise(&self.images.index_select(0, &indices), Kind::Float);
         let size = pixels.size();
         let options = (Kind::Float, self.device);
 
+        // Every purpose has its own stream: switching augmentation off, say, leaves the noise of the
+        // run unchanged.
         stream::seed_generators(seed, Purpose::Augment, step, 0);
         let (images, augment) = if self.pipe.label_width() > 0 {
             let on = Transform::ALL
@@ -173,6 +176,7 @@ impl Training {
         let dropout = architecture.label_dropout;
         if let (Some(class), true) = (&mut class, dropout > 0.0) {
             stream::seed_generators(seed, Purpose::LabelDropout, step, 0);
+            // A dropped label is a row of zeros, the same as a missing one (spec §7.3).
             *class *= Tensor::rand([size[0], 1], options)
                 .ge(dropout)
                 .to_kind(Kind::Float);

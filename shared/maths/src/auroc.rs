@@ -26,6 +26,7 @@ pub fn nearest_cosine(
     train: &Features,
 ) -> Result<Vec<NearestCosine>, MathsError> {
     queries.require_width_of(train)?;
+    // The cosine of unit rows is their scalar product.
     let (unit, base) = (
         queries.unit_rows(),
         train.unit_rows().to_kind(queries.kind()).tr(),

@@ -265,6 +265,8 @@ pub(crate) fn squared_radii(features: &Features, k: i64) -> Result<Vec<f64>, Mat
                 .narrow(1, first, upper.size()[0])
                 .diagonal(0, 0, 1)
                 .fill_(f64::INFINITY);
+            // Every row that may be among the k nearest: its lower bound is not above an upper
+            // bound of the k-th distance. There are at least k of them.
             let near = pairs(&lower.le_tensor(&kth_bound(&upper, k)));
             for group in near.chunk_by(|a, b| a.0 == b.0) {
                 let row = first + group[0].0;
@@ -315,6 +317,8 @@ pub fn nearest(queries: &Features, base: &Features) -> Result<Vec<Nearest>, Math
              lower,
              upper,
          }| {
+            // Every row that may be the nearest: its lower bound is not above the lowest upper
+            // bound.
             let near = pairs(&lower.le_tensor(&upper.amin([1i64].as_slice(), true)));
             for group in near.chunk_by(|a, b| a.0 == b.0) {
                 let squares = group

@@ -33,6 +33,8 @@ pub fn fd_infinity(
 ) -> Result<FdInfinity, MathsError> {
     generated.require(2 * SIZES as i64, "a line through 15 sizes")?;
     let count = generated.count();
+    // dgm-eval starts at 5,000 images; smaller sets start at a tenth, but with two rows, which a
+    // covariance needs.
     let least = (count / 10).clamp(2, 5000);
     let mut points = Vec::with_capacity(SIZES);
     for index in 0..SIZES {

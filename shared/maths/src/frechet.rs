@@ -175,6 +175,7 @@ pub fn frechet_to(
     let product = root.to_kind(Kind::Double).tr().matmul(&b.root()?);
     if let Some((trace_root, slack)) = by_eigenvalues(&product) {
         let found = assemble(reference, b, trace_root);
+        // The trace of the root enters the distance twice.
         if 2.0 * slack <= TOLERANCE * found.distance {
             return Ok(found);
         }
@@ -201,6 +202,7 @@ fn by_eigenvalues(matrix: &Tensor) -> Option<(f64, f64)> {
     } else {
         matrix.tr().matmul(matrix)
     };
+    // Rounding may leave eigenvalues of a singular product slightly negative.
     let values = square.f_linalg_eigvalsh("L").ok()?.clamp_min(0.0);
     let roots = values.sqrt();
     let off = (rows.max(columns) as f64).sqrt() * f64::EPSILON * square.trace().double_value(&[]);
@@ -219,7 +221,7 @@ fn nuclear_norm(matrix: &Tensor, name: &str) -> Result<f64, MathsError> {
         return Ok(sum);
     }
     let what = || format!("singular values of the product of roots with {name}");
-    // `linalg_svdvals` of tch always names a driver, which libtorch refuses on the CPU.
+    // `linalg_svdvals` of tch always names a driver, which libtorch rejects on the CPU.
     let (_, values, _) = matrix
         .f_svd(true, false)
         .map_err(|source| MathsError::Torch {
@@ -233,6 +235,7 @@ fn nuclear_norm(matrix: &Tensor, name: &str) -> Result<f64, MathsError> {
 fn assemble(a: &Gaussian, b: &Gaussian, trace_root: f64) -> Frechet {
     let mean_term = (&a.mu - &b.mu).square().sum(Kind::Double).double_value(&[]);
     let traces = [&a.sigma, &b.sigma].map(|sigma| sigma.trace().double_value(&[]));
+    // A distance of 0 may come out slightly negative.
     let distance = (mean_term + traces[0] + traces[1] - 2.0 * trace_root).max(0.0);
     Frechet {
         distance,
@@ -275,7 +278,7 @@ mod tests {
             let off = (sum - values.sum(Kind::Double).double_value(&[])).abs();
             assert!(
                 off <= slack && slack < 1e-5,
-                "{decades} decades: off by {off}, said {slack}"
+                "{decades} decades: error {off}, bound {slack}"
             );
         }
     }

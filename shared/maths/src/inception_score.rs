@@ -55,6 +55,7 @@ pub fn inception_score(
     let scores: Vec<f64> = (0..splits)
         .map(|split| {
             let p = probabilities.narrow(0, bounds(split), bounds(split + 1) - bounds(split));
+            // p(y) is the mean over the images of this split alone.
             let q = p
                 .mean_dim([0i64].as_slice(), true, Kind::Double)
                 .expand_as(&p);

@@ -36,12 +36,12 @@ pub fn kid(
         b.require_rows(rows_b)?;
     }
     let (rows, width) = ((a.count() + b.count()) as f64, a.rows().size()[1] as f64);
-    let asked: f64 = subsets
+    let requested: f64 = subsets
         .iter()
         .map(|(rows, _)| (2 * rows.len()).pow(2) as f64)
         .sum();
     // Weighting a pair for s subsets costs as much as s more features in its scalar product.
-    if rows * rows * (1.0 + subsets.len() as f64 / width) < asked {
+    if rows * rows * (1.0 + subsets.len() as f64 / width) < requested {
         let all = |of: &Features, times: Vec<Tensor>| Weighted {
             rows: of.rows().shallow_clone(),
             weights: Tensor::stack(&times, 0),
@@ -119,6 +119,8 @@ fn mmd2(x: &Weighted, y: &Weighted) -> Vec<f64> {
     let within = [x, y].map(|set| {
         set.stripes().fold(zero(), |sum, (stripe, end)| {
             let block = kernel(&stripe.rows, &stripe.rows);
+            // A kernel within a set is symmetric: the block of the stripe with itself, without the
+            // pairs of a row with itself, and twice the rows after it.
             let own = weigh(&block, &stripe.weights, &stripe.weights)
                 - stripe.weights.matmul(&block.diag(0));
             let right = between(&stripe, &set.part(end, set.count() - end));
@@ -136,6 +138,7 @@ fn mmd2(x: &Weighted, y: &Weighted) -> Vec<f64> {
 /// Kernel (x·y/d + 1)³ of every pair of rows of \[n, d\] and \[m, d\]: f64 \[n, m\], computed in the
 /// rows' type.
 fn kernel(x: &Tensor, y: &Tensor) -> Tensor {
+    // In place, since the block is the largest tensor here.
     let mut base = x.matmul(&y.tr());
     let cube = base
         .g_mul_scalar_(1.0 / x.size()[1] as f64)
@@ -210,7 +213,7 @@ mod tests {
         let (a, b) = (set("a", count, 0.0), set("b", count + 20, 0.3));
         for (size, subsets) in [(400, 1), (400, 9), (3, 2)] {
             let mut first = random_subsets(1, a.count(), size, subsets).unwrap();
-            first[0][1] = first[0][0]; // a row that is asked for twice counts twice
+            first[0][1] = first[0][0]; // a row that occurs twice counts twice
             let pairs: Vec<_> = first
                 .into_iter()
                 .zip(random_subsets(2, b.count(), size, subsets).unwrap())

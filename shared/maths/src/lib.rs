@@ -8,10 +8,10 @@
 //!
 //! In the order of an evaluation:
 //! - [`Features`], [`Moments`], [`Gaussian`], [`Statistics`]: what is known of a set of images.
-//! - [`frechet`], [`fd_infinity`], [`sliced_wasserstein`], [`kid`]: distances of distributions.
-//! - [`radii`] and [`nearest`], with [`prdc`], [`realism`], [`authenticity`], [`copying_score`] and
+//! - [`frechet()`], [`fd_infinity()`], [`sliced_wasserstein`], [`kid()`]: distances of distributions.
+//! - [`radii`] and [`nearest`], with [`prdc()`], [`realism`], [`authenticity()`], [`copying_score`] and
 //!   [`nearest_cosine_auroc`] on top of them: scores by nearest neighbours.
-//! - [`inception_score`], [`mean_softmax_score`], [`mod@vendi`], [`confidence`]: scores of one set
+//! - [`inception_score()`], [`mean_softmax_score`], [`vendi()`], [`confidence`]: scores of one set
 //!   alone.
 //! - [`partition`]: agreement of two clusterings, from its own crate.
 

@@ -30,6 +30,8 @@ impl Moments {
             Tensor::zeros([width], options),
             Tensor::zeros([width, width], options),
         );
+        // In float64: the covariance is a difference of sums over all rows, which would lose most
+        // digits of float32.
         for tile in features.rows().split(TILE_ROWS, 0) {
             let tile = tile.to_kind(Kind::Double);
             sum += tile.sum_dim_intlist([0i64].as_slice(), false, Kind::Double);

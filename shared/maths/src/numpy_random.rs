@@ -22,6 +22,7 @@ impl MersenneTwister {
 
     fn next_u32(&mut self) -> u32 {
         if self.next == 624 {
+            // All 624 words are used up: the generator's recurrence makes the next ones.
             for i in 0..624 {
                 let mixed =
                     (self.state[i] & 0x8000_0000) | (self.state[(i + 1) % 624] & 0x7fff_ffff);
@@ -30,6 +31,7 @@ impl MersenneTwister {
             }
             self.next = 0;
         }
+        // Tempering, which improves the distribution of the upper bits.
         let mut y = self.state[self.next];
         self.next += 1;
         y ^= y >> 11;
@@ -55,6 +57,7 @@ impl MersenneTwister {
 pub fn numpy_permutation(seed: u32, count: u32) -> Vec<i64> {
     let mut random = MersenneTwister::new(seed);
     let mut order: Vec<i64> = (0..i64::from(count)).collect();
+    // Fisher and Yates from the end, with the draws in NumPy's order.
     for last in (1..count).rev() {
         order.swap(last as usize, random.up_to(last) as usize);
     }

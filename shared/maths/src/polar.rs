@@ -37,6 +37,7 @@ pub(crate) fn nuclear_norm(matrix: &Tensor) -> Option<f64> {
     };
     let (mut x, mut last) = (matrix.shallow_clone(), f64::INFINITY);
     for _ in 0..MAX_STEPS {
+        // `inv_ex` reports a singular matrix as a code instead of an error.
         let (inverse, code) = Tensor::f_linalg_inv_ex(&x, false).ok()?;
         if code.int64_value(&[]) != 0 {
             return None;
@@ -49,6 +50,8 @@ pub(crate) fn nuclear_norm(matrix: &Tensor) -> Option<f64> {
         if !scale.is_finite() || scale <= 0.0 {
             return None;
         }
+        // Each step moves every singular value s of X to (ζs + 1/(ζs))/2, towards 1, and keeps the
+        // singular vectors.
         let next = (&x * scale + inverse.tr() / scale) * 0.5;
         let step = ((&next - &x).norm() / next.norm()).double_value(&[]);
         x = next;

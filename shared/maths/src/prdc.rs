@@ -148,6 +148,7 @@ fn mark(flags: &mut [bool], found: &Tensor) {
 pub fn realism(real: &Features, fake: &Features, k: i64) -> Result<Vec<f64>, MathsError> {
     fake.require_width_of(real)?;
     let radii = squared_radii(real, k)?;
+    // Radii are compared as distances, not squares: the mean of two middle values differs.
     let median = median(&radii.iter().map(|square| square.sqrt()).collect::<Vec<_>>());
     let small: Vec<i64> = (0..real.count())
         .filter(|&index| radii[index as usize].sqrt() < median)
@@ -173,6 +174,8 @@ pub fn realism(real: &Features, fake: &Features, k: i64) -> Result<Vec<f64>, Mat
              lower,
              upper,
          }| {
+            // A certain lower bound of each row's largest ratio; only pairs whose upper bound
+            // reaches it are computed exactly. The factor covers the rounding of the division.
             let least = (&low / upper).amax([1i64].as_slice(), true);
             // A lower bound of the distance at or below zero allows any ratio.
             let most = (&high / lower.clamp_min(0.0)).nan_to_num(
@@ -184,6 +187,7 @@ pub fn realism(real: &Features, fake: &Features, k: i64) -> Result<Vec<f64>, Mat
             {
                 let ratios = group.iter().map(|&(row, column)| {
                     let square = pairing.squared(first + row, column);
+                    // 0 / 0 for a copy of a row whose own radius is 0 would be NaN.
                     if square == 0.0 {
                         f64::INFINITY
                     } else {

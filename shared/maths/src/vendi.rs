@@ -26,6 +26,7 @@ const MAX_ROWS: i64 = 20_000;
 /// # Errors
 /// [`MathsError::Torch`] when the eigenvalues do not converge.
 pub fn vendi(features: &Features, order: Order) -> Result<f64, MathsError> {
+    // Divided by n, the eigenvalues of unit rows' kernel sum to 1, as a distribution's weights do.
     let unit = features.unit_rows();
     let gram = if features.width() <= features.count() {
         unit.tr().matmul(&unit)

@@ -1,4 +1,4 @@
-//! A fixture file, opened by what it is.
+//! A fixture file with its metadata and tensors, and the outcome of its comparisons.
 
 use anyhow::Context;
 use std::{
@@ -9,9 +9,9 @@ use tch::Tensor;
 
 /// One comparison.
 pub struct Line {
-    /// What was compared.
+    /// What was compared, for people.
     pub what: String,
-    /// Worst error found; 0 for exact agreement.
+    /// Largest error found; 0 for exact agreement.
     pub error: f64,
     /// Largest error allowed.
     pub tolerance: f64,
@@ -28,9 +28,9 @@ impl Line {
     }
 }
 
-/// What a module says about a file.
+/// What a module makes of a file.
 pub enum Verdict {
-    /// Belongs to another module.
+    /// Not a fixture of this module.
     NotMine,
     /// Checked, with these outcomes.
     Checked(Vec<Line>),
@@ -68,7 +68,7 @@ impl Fixture {
     /// A JSON value from its metadata.
     pub fn json(&self, key: &str) -> Option<serde_json::Value> {
         let text = self.meta.get(key)?;
-        // Python writes NaN and infinities bare, which JSON has not: they read as missing.
+        // Python writes NaN and infinities as bare words, which are not JSON: they read as missing.
         let strict = || {
             [": NaN", ": Infinity", ": -Infinity"]
                 .iter()
@@ -96,7 +96,7 @@ pub fn read_safetensors(path: &Path) -> anyhow::Result<HashMap<String, Tensor>> 
         .collect())
 }
 
-/// Every fixture file below `dir`, sorted; README files are no fixtures.
+/// Every fixture file below `dir`, sorted; README files are left out.
 pub fn files_below(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let (mut files, mut folders) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(folder) = folders.pop() {

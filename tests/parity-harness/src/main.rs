@@ -1,9 +1,10 @@
-//! `cedm-parity [DIR]`: holds this implementation against numbers that others computed.
+//! `cedm-parity [DIR]`: compares this implementation with numbers that reference implementations
+//! computed.
 //!
-//! Goes through every fixture file below DIR, recognises each by its own metadata (never by its
-//! name), checks it and prints a line per comparison: outcome, file, what was compared, worst
-//! error, tolerance; then a table of the worst and totals. Ends with 1 on a mismatch or on a file
-//! that nothing recognises.
+//! It reads every fixture file below DIR, recognises each by its own metadata (never by its name),
+//! checks it and prints one line per comparison (outcome, file, what was compared, largest error,
+//! tolerance), then a table of the largest errors and totals. It exits with 1 if a comparison fails
+//! or a file is not recognised. It writes nothing.
 
 #![forbid(unsafe_code)]
 
@@ -18,11 +19,14 @@ use fixture::{Fixture, Line, Verdict};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(clap::Parser)]
-#[command(about = "Checks every parity fixture below a folder", version)]
+#[command(
+    about = "Compare this implementation with every parity fixture below a folder",
+    version
+)]
 struct Args {
     /// Folder with fixtures; default: $CEDM_PARITY_DIR, else ../shared/parity, else tests/parity
     dir: Option<PathBuf>,
-    /// Only fixtures whose path contains this text
+    /// Check only fixtures whose path contains this text
     #[arg(long)]
     only: Option<String>,
     /// Print failures and totals only
@@ -43,9 +47,9 @@ fn default_dir() -> PathBuf {
     }
 }
 
-/// What is to be said of a file. libtorch's complaints about shapes arrive as panics: the files
-/// that follow are still checked.
-fn judge(path: &std::path::Path) -> anyhow::Result<Verdict> {
+/// The verdict on a file. libtorch reports wrong shapes as panics, which are caught here, so that the
+/// files that follow are still checked.
+fn check_file(path: &std::path::Path) -> anyhow::Result<Verdict> {
     let checked = std::panic::catch_unwind(|| {
         let fixture = Fixture::open(path)?;
         for check in [
@@ -62,12 +66,12 @@ fn judge(path: &std::path::Path) -> anyhow::Result<Verdict> {
         Ok(Verdict::NotMine)
     });
     checked.unwrap_or_else(|panic| {
-        let said = panic
+        let message = panic
             .downcast_ref::<String>()
             .map_or("no message", String::as_str);
         Err(anyhow::anyhow!(
             "{}",
-            said.lines().next().unwrap_or_default()
+            message.lines().next().unwrap_or_default()
         ))
     })
 }
@@ -92,7 +96,7 @@ fn main() -> anyhow::Result<ExitCode> {
         {
             continue;
         }
-        match judge(&path) {
+        match check_file(&path) {
             Ok(Verdict::Checked(lines)) if lines.is_empty() => {
                 failed += 1;
                 println!("FAIL {shown}: nothing in it was compared");

@@ -1,9 +1,9 @@
-//! The worst of every group of fixtures, as rows of a Markdown table.
+//! The largest error of every group of fixtures, as rows of a Markdown table.
 
 use crate::fixture::Line;
 use std::{collections::BTreeMap, fmt::Display};
 
-/// Tolerances up to here are for float64 alone.
+/// Tolerances up to this one are for comparisons in float64.
 const DOUBLE: f64 = 1e-8;
 
 /// What was compared, by the two upper folders, or folder and first word of the file name.
@@ -14,7 +14,7 @@ pub struct Summary(BTreeMap<String, Group>);
 struct Group {
     files: usize,
     lines: usize,
-    /// Counts of things that must not differ at all.
+    /// Comparisons of integers and bytes, which must be equal.
     differing: f64,
     double: Worst,
     single: Worst,
@@ -28,9 +28,8 @@ struct Worst {
 }
 
 impl Worst {
-    /// Keeps what comes nearest to its own tolerance, or goes furthest beyond; NaN is beyond
-    /// everything.
-    fn meet(&mut self, line: &Line) {
+    /// Keeps the comparison with the largest ratio of error to tolerance; NaN counts as infinite.
+    fn add(&mut self, line: &Line) {
         let share = |error: f64, tolerance: f64| {
             if error.is_nan() {
                 f64::INFINITY
@@ -69,9 +68,9 @@ impl Summary {
                 };
                 group.differing = group.differing.max(error);
             } else if line.tolerance <= DOUBLE {
-                group.double.meet(line);
+                group.double.add(line);
             } else {
-                group.single.meet(line);
+                group.single.add(line);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `clusterer export`.
+//! `cedm-clusterer export`: a clustering as npy files, or in the folder layout of the C-EDM authors.
 
 use crate::{Layout, read_ids};
 use anyhow::{Context, Result, bail};
@@ -10,33 +10,33 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Writes a clustering as npy files, or as the C-EDM authors do.
+/// Write a clustering as npy files, or in the folder layout of the C-EDM authors (--backbone).
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
     /// `assignments.safetensors` of a clustering, or any file of ids
     #[arg(long)]
     ids: PathBuf,
-    /// Folder to write to; for the authors' layout, the folder of the data set
+    /// Output folder; for the authors' layout, the folder of the data set
     #[arg(long)]
     out: PathBuf,
-    /// The authors' layout: the feature extractor's name; without it ids.npy, raw_ids.npy and
-    /// counts.npy are written
+    /// Use the authors' layout, with this name of the feature extractor. Without it the files
+    /// ids.npy, raw_ids.npy and counts.npy are written
     #[arg(long)]
     backbone: Option<String>,
-    /// C, for the authors' layout; default: the largest id plus one
+    /// Number of clusters, C, for the authors' layout. Default: the largest id plus one
     #[arg(long)]
     clusters: Option<u32>,
-    /// beta of TEMI as the folder's name shows it; without it the folder is that of a k-means
-    /// clustering
+    /// TEMI's beta in the folder's name of the authors' layout. Without it the folder is named as
+    /// for k-means
     #[arg(long)]
     beta: Option<String>,
 }
 
 impl ExportArgs {
-    /// Exports; what was written as JSON.
+    /// Writes the clustering and returns a summary as JSON.
     ///
     /// # Errors
-    /// When files cannot be read or written.
+    /// If files cannot be read or written, or the options do not fit together.
     pub fn run(&self) -> Result<serde_json::Value> {
         let raw_ids = read_ids(&self.ids)?;
         let largest = raw_ids.iter().copied().max().unwrap_or(0);
@@ -48,7 +48,7 @@ impl ExportArgs {
         let folder = match (&self.backbone, &self.beta) {
             (None, None) => {
                 fs::create_dir_all(&self.out)
-                    .with_context(|| format!("make {}", self.out.display()))?;
+                    .with_context(|| format!("create {}", self.out.display()))?;
                 for (name, values) in [
                     ("ids.npy", &ids),
                     ("raw_ids.npy", &raw_ids),
@@ -88,7 +88,7 @@ impl ExportArgs {
     }
 }
 
-/// Writes beside the file first: nothing half-written is ever there.
+/// Writes an npy file i64 \[n\] by way of a temporary file, so that no reader sees a part of it.
 fn write_npy(path: &Path, values: &[i64]) -> Result<()> {
     let part = path.with_extension("part");
     let write = || -> Result<()> {

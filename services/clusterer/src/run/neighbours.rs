@@ -1,4 +1,4 @@
-//! `clusterer neighbours`.
+//! `cedm-clusterer neighbours`: the nearest rows of every row of a file of features.
 
 use super::{Memory, find_neighbours, load, write};
 use anyhow::Result;
@@ -7,30 +7,30 @@ use cedm_runtime::ConsoleMonitor;
 use std::{path::PathBuf, time::Instant};
 use tch::Kind;
 
-/// Finds nearest neighbours by cosine similarity.
+/// Find the nearest neighbours of every row by cosine similarity.
 #[derive(Debug, clap::Args)]
 pub struct NeighboursArgs {
     /// Features, one row per image: .safetensors, .npy, .npz or .pt
     #[arg(long)]
     features: PathBuf,
-    /// Name of the array in that file; default: `features`, or the only one
+    /// Name of the array in that file. Default: `features`, or the only array
     #[arg(long)]
     array: Option<String>,
-    /// Neighbours per row, the row itself not counted
+    /// Number of neighbours per row, the row itself not counted
     #[arg(short, default_value_t = 50)]
     k: u32,
     #[command(flatten)]
     memory: Memory,
-    /// The file to write: `indices` i32 [n, k] and `similarities` f32 [n, k]
+    /// Output file (safetensors) with `indices` i32 [n, k] and `similarities` f32 [n, k]
     #[arg(long)]
     out: PathBuf,
 }
 
 impl NeighboursArgs {
-    /// Searches; what came of it as JSON.
+    /// Searches, writes the neighbours and returns a summary as JSON.
     ///
     /// # Errors
-    /// When files cannot be read or written, or k does not fit.
+    /// If files cannot be read or written, or there are not more than k rows.
     pub fn run(&self) -> Result<serde_json::Value> {
         cedm_torch::start();
         let features = load(&self.features, self.array.as_deref())?;

@@ -1,10 +1,10 @@
-//! For people who come from other tools: which of their options is which of ours.
+//! Options of other evaluation tools and their equivalents in `cedm-evaluator run`.
 
-/// Another tool: its name, then its options beside ours.
+/// The name of another tool, and its options with their equivalents.
 pub type Tool = (&'static str, &'static [(&'static str, &'static str)]);
 
-/// Every tool whose users we expect. Checked against clean-fid 0.1.35, torch-fidelity 0.4.0,
-/// pytorch-fid 0.3.0 and dgm-eval (2023).
+/// The tools with their options, checked against clean-fid 0.1.35, torch-fidelity 0.4.0, pytorch-fid
+/// 0.3.0 and dgm-eval (2023).
 pub const OTHERS: &[Tool] = &[
     (
         "clean-fid",
@@ -138,9 +138,9 @@ pub const OTHERS: &[Tool] = &[
     ),
 ];
 
-/// For `run --help`.
+/// The table as plain text, for `run --help`.
 pub fn as_text() -> String {
-    let mut text = "What you know from other tools:\n".to_owned();
+    let mut text = "Options of other tools and their equivalents:\n".to_owned();
     for (tool, options) in OTHERS {
         text += &format!("\n  {tool}\n");
         for (theirs, ours) in *options {
@@ -150,7 +150,7 @@ pub fn as_text() -> String {
     text
 }
 
-/// For the docs.
+/// The table as Markdown, for the documentation.
 pub fn as_markdown() -> String {
     let mut text = String::new();
     for (tool, options) in OTHERS {

@@ -1,4 +1,4 @@
-//! What a path given to `run` holds, and how it becomes a measured set.
+//! The sets given to `run`: what a path contents, and how it becomes a measured set.
 
 use super::SetReport;
 use crate::{
@@ -25,15 +25,17 @@ use std::{
 };
 use tch::Tensor;
 
-/// One set as it was given.
-pub(super) struct Source {
+/// One set as it was given on the command line.
+pub(super) struct InputSet {
     role: &'static str,
     path: PathBuf,
-    holds: Holds,
+    contents: Contents,
 }
 
-enum Holds {
-    /// Image shards in order, channels and side, names of images left out.
+/// What a path holds.
+enum Contents {
+    /// Image shards in order, with channels and side of the images, and the images that could not be
+    /// imported.
     Images {
         shards: Vec<PathBuf>,
         shape: (u32, u32),
@@ -47,8 +49,11 @@ enum Holds {
     Statistics,
 }
 
-impl Source {
-    /// Looks at `path`; images of foreign formats are imported into `scratch`.
+impl InputSet {
+    /// Finds out what `path` holds; images in other formats than shards are imported into `scratch`.
+    ///
+    /// # Errors
+    /// If the path does not exist or holds none of the known contents.
     pub(super) fn open(
         role: &'static str,
         path: &Path,
@@ -57,9 +62,9 @@ impl Source {
         if !path.exists() {
             return Err(EvaluatorError::file(path, "does not exist"));
         }
-        let holds = match path.extension().and_then(|extension| extension.to_str()) {
+        let contents = match path.extension().and_then(|extension| extension.to_str()) {
             Some("safetensors") => tensors_of(path)?,
-            Some("npz") if holds_statistics(path)? => Holds::Statistics,
+            Some("npz") if holds_statistics(path)? => Contents::Statistics,
             _ if path.is_dir() && !shards_in(path)?.is_empty() => {
                 images(shards_in(path)?, Vec::new())?
             }
@@ -85,14 +90,14 @@ impl Source {
         Ok(Self {
             role,
             path: path.to_owned(),
-            holds,
+            contents,
         })
     }
 
-    /// Channels and side of its images, where it holds images.
+    /// Channels and side of its images in words; `None` if it does not hold images.
     pub(super) fn shape(&self) -> Option<String> {
-        match &self.holds {
-            Holds::Images {
+        match &self.contents {
+            Contents::Images {
                 shape: (channels, side),
                 ..
             } => Some(format!("{side}x{side} pixels, {channels} channels")),
@@ -100,17 +105,18 @@ impl Source {
         }
     }
 
-    /// Whether every single image can be told apart: not in moments and statistics.
-    pub(super) fn is_single_features(&self) -> bool {
-        matches!(self.holds, Holds::Images { .. } | Holds::Features)
+    /// Whether it has features of every single image, which moments and statistics do not have.
+    pub(super) fn has_single_features(&self) -> bool {
+        matches!(self.contents, Contents::Images { .. } | Contents::Features)
     }
 
+    /// The set as it is described in the output.
     pub(super) fn report(&self, images: Option<i64>, seconds: Option<f64>) -> SetReport {
-        let (kind, skipped) = match &self.holds {
-            Holds::Images { skipped, .. } => ("images", skipped.clone()),
-            Holds::Features => ("features", Vec::new()),
-            Holds::Moments => ("moments", Vec::new()),
-            Holds::Statistics => ("statistics", Vec::new()),
+        let (kind, skipped) = match &self.contents {
+            Contents::Images { skipped, .. } => ("images", skipped.clone()),
+            Contents::Features => ("features", Vec::new()),
+            Contents::Moments => ("moments", Vec::new()),
+            Contents::Statistics => ("statistics", Vec::new()),
         };
         SetReport {
             path: self.path.clone(),
@@ -123,23 +129,24 @@ impl Source {
     }
 
     fn shards(&self) -> &[PathBuf] {
-        match &self.holds {
-            Holds::Images { shards, .. } => shards,
+        match &self.contents {
+            Contents::Images { shards, .. } => shards,
             _ => &[],
         }
     }
 }
 
-fn tensors_of(path: &Path) -> Result<Holds, EvaluatorError> {
-    let tensors = Tensor::read_safetensors(path)
-        .map_err(|error| EvaluatorError::file(path, format!("is no safetensors file: {error}")))?;
+fn tensors_of(path: &Path) -> Result<Contents, EvaluatorError> {
+    let tensors = Tensor::read_safetensors(path).map_err(|error| {
+        EvaluatorError::file(path, format!("is not a safetensors file: {error}"))
+    })?;
     let has = |name: &str| tensors.iter().any(|(found, _)| found == name);
     if has(IMAGES.name) {
         images(vec![path.to_owned()], Vec::new())
     } else if has(FEATURES.name) {
-        Ok(Holds::Features)
+        Ok(Contents::Features)
     } else if has(SUM.name) && has(OUTER.name) {
-        Ok(Holds::Moments)
+        Ok(Contents::Moments)
     } else {
         let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
         Err(EvaluatorError::file(
@@ -158,7 +165,8 @@ fn holds_statistics(path: &Path) -> Result<bool, EvaluatorError> {
         .any(|name| name == MU.name || name == SIGMA.name))
 }
 
-/// Safetensors files directly in a folder, by name: a sample set, or the folder of an import.
+/// Safetensors files directly in a folder, ordered by name: the shards of a sample set or of an
+/// import.
 fn shards_in(folder: &Path) -> Result<Vec<PathBuf>, EvaluatorError> {
     let entries = std::fs::read_dir(folder)
         .map_err(|error| EvaluatorError::file(folder, format!("cannot be listed: {error}")))?;
@@ -170,7 +178,8 @@ fn shards_in(folder: &Path) -> Result<Vec<PathBuf>, EvaluatorError> {
     Ok(shards)
 }
 
-fn images(shards: Vec<PathBuf>, skipped: Vec<String>) -> Result<Holds, EvaluatorError> {
+/// The contents of image shards, whose images must all have one shape.
+fn images(shards: Vec<PathBuf>, skipped: Vec<String>) -> Result<Contents, EvaluatorError> {
     let mut shape = None;
     for path in &shards {
         let Shard {
@@ -189,25 +198,25 @@ fn images(shards: Vec<PathBuf>, skipped: Vec<String>) -> Result<Holds, Evaluator
         }
     }
     let shape = shape.expect("invariant: called with at least one shard");
-    Ok(Holds::Images {
+    Ok(Contents::Images {
         shards,
         shape,
         skipped,
     })
 }
 
-/// Measures sources with one extractor, loaded when the first images come.
-pub(super) struct Lab {
+/// Measures sets with one extractor, which is loaded when the first images are measured.
+pub(super) struct SetMeasurer {
     spec: ExtractorSpec,
     weights: Option<PathBuf>,
     fit: Option<PathBuf>,
     scratch: PathBuf,
     loaded: Option<(Extractor, FeatureSpace)>,
-    /// By role: seconds from images to features and moments, loading aside.
+    /// Duration of measuring the images of each role in seconds, without loading the extractor.
     seconds: BTreeMap<&'static str, f64>,
 }
 
-impl Lab {
+impl SetMeasurer {
     pub(super) fn new(
         spec: ExtractorSpec,
         weights: Option<PathBuf>,
@@ -224,9 +233,9 @@ impl Lab {
         }
     }
 
-    /// Fits an extractor that needs it to the images of `source`, unless a fit was given or there
-    /// are no images.
-    pub(super) fn learn_from(&mut self, source: Option<&Source>) -> Result<(), EvaluatorError> {
+    /// Fits an extractor that needs it (pca) to the images of `source`, unless a fit was given or
+    /// there are no images.
+    pub(super) fn fit_to(&mut self, source: Option<&InputSet>) -> Result<(), EvaluatorError> {
         let needs = extractor(&self.spec.name).is_some_and(|extractor| extractor.fitted);
         let Some(source) = source.filter(|_| needs && self.fit.is_none()) else {
             return Ok(());
@@ -241,26 +250,27 @@ impl Lab {
         Ok(())
     }
 
-    pub(super) fn measure(&mut self, source: &Source) -> Result<MeasuredSet, EvaluatorError> {
+    /// Features and moments of a set, as far as its contents give them.
+    pub(super) fn measure(&mut self, source: &InputSet) -> Result<MeasuredSet, EvaluatorError> {
         let (role, path) = (source.role, &source.path);
-        match &source.holds {
-            Holds::Images { shards, .. } => self.measure_images(source.role, shards),
-            Holds::Features => {
+        match &source.contents {
+            Contents::Images { shards, .. } => self.measure_images(source.role, shards),
+            Contents::Features => {
                 let rows = read_tensor(path, FEATURES.name)?
-                    .expect("invariant: seen when the file was opened");
+                    .expect("invariant: found when the file was opened");
                 MeasuredSet::merge(
                     role,
                     [Ok(Moments::of(&Features::new(role, &rows)?))],
                     vec![path.clone()],
                 )
             }
-            Holds::Moments => MeasuredSet::merge(role, [read_moments(role, path)], Vec::new()),
-            Holds::Statistics => {
+            Contents::Moments => MeasuredSet::merge(role, [read_moments(role, path)], Vec::new()),
+            Contents::Statistics => {
                 let found = read_statistics(path)?;
                 let broken = |_| {
                     EvaluatorError::file(
                         path,
-                        "array `weights` is no digest of 64 hexadecimal digits",
+                        "array `weights` is not a digest of 64 hexadecimal digits",
                     )
                 };
                 let weights: Option<Digest> = found
@@ -281,7 +291,7 @@ impl Lab {
         }
     }
 
-    /// Seconds that measuring the images of `role` took; `None` where there was nothing to measure.
+    /// Duration of measuring the images of `role` in seconds; `None` if it had no images.
     pub(super) fn seconds(&self, role: &str) -> Option<f64> {
         self.seconds.get(role).copied()
     }
@@ -313,6 +323,7 @@ impl Lab {
         Ok(MeasuredSet::merge(role, moments, files)?.within(Some(space)))
     }
 
+    /// Loads the extractor and notes the feature space, with the digest of its weights or fit.
     fn load(&mut self) -> Result<(), EvaluatorError> {
         if self.loaded.is_none() {
             let digest = |file: &PathBuf| {

@@ -1,6 +1,6 @@
-//! Which formula gives which row of the metric table.
+//! The formula behind each metric of the table.
 
-use super::{Settings, Sides, Value};
+use super::{ComparedSets, Settings, Value};
 use crate::{EvaluatorError, cells::cells_of, confidence::confidences};
 use cedm_catalogue::metrics::{Against, Metric};
 use cedm_maths::{
@@ -10,26 +10,29 @@ use cedm_maths::{
 };
 use std::cell::OnceCell;
 
-/// Seed of the Inception Score's fixed shuffle (spec §10.5).
+/// Seed of the Inception Score's shuffle: torch-fidelity's, so that splits hold the same images
+/// (spec §10.5).
 const IS_SHUFFLE_SEED: u32 = 2020;
 
+/// Computes metrics of some sets; what several metrics share is computed once.
 pub(super) struct Formulas<'a> {
-    sides: Sides<'a>,
+    sets: ComparedSets<'a>,
     settings: Settings,
     seed: u64,
     prdc: OnceCell<Prdc>,
 }
 
 impl<'a> Formulas<'a> {
-    pub(super) fn new(sides: Sides<'a>, settings: Settings, seed: u64) -> Self {
+    pub(super) fn new(sets: ComparedSets<'a>, settings: Settings, seed: u64) -> Self {
         Self {
-            sides,
+            sets,
             settings,
             seed,
             prdc: OnceCell::new(),
         }
     }
 
+    /// The value of one metric.
     pub(super) fn compute(&self, metric: &Metric) -> Result<Value, EvaluatorError> {
         match metric.name {
             "fd" | "ufd" => self.frechet(metric.against),
@@ -42,15 +45,14 @@ impl<'a> Formulas<'a> {
             "realism" => self.realism(),
             "inception_score" => self.inception_score(),
             "mean_softmax_score" => {
-                Ok(mean_softmax_score(&self.sides.generated.logits()?.double()).into())
+                Ok(mean_softmax_score(&self.sets.generated.logits()?.double()).into())
             }
-            "vendi" => Ok(vendi(&self.sides.generated.features()?.double(), Order::One)?.into()),
-            "authenticity" => Ok(authenticity(
-                self.reference()?,
-                self.sides.generated.features()?,
-            )?
-            .percent
-            .into()),
+            "vendi" => Ok(vendi(&self.sets.generated.features()?.double(), Order::One)?.into()),
+            "authenticity" => Ok(
+                authenticity(self.reference()?, self.sets.generated.features()?)?
+                    .percent
+                    .into(),
+            ),
             "ct" => self.copying(),
             "auroc" => self.auroc(),
             "sw" => self.sliced(),
@@ -60,37 +62,39 @@ impl<'a> Formulas<'a> {
     }
 
     fn reference(&self) -> Result<&'a Features, EvaluatorError> {
-        self.sides.reference()?.features()
+        self.sets.reference()?.features()
     }
 
     fn frechet(&self, against: Against) -> Result<Value, EvaluatorError> {
-        let [other] = self.sides.against(against)?[..] else {
-            unreachable!("invariant: a Fréchet distance has one other side")
+        let [other] = self.sets.against(against)?[..] else {
+            unreachable!("invariant: a Fréchet distance compares with one other set")
         };
         Ok(frechet_to(
             other.root()?,
             other.gaussian()?,
-            self.sides.generated.gaussian()?,
+            self.sets.generated.gaussian()?,
         )?
         .distance
         .into())
     }
 
     fn fd_infinity(&self) -> Result<Value, EvaluatorError> {
-        let reference = self.sides.reference()?;
+        let reference = self.sets.reference()?;
         Ok(fd_infinity(
             reference.root()?,
             reference.gaussian()?,
-            self.sides.generated.features()?,
+            self.sets.generated.features()?,
             self.seed,
         )?
         .distance
         .into())
     }
 
+    /// In float64, like all kernels and cosines here: the unbiased estimate is a small difference of
+    /// large sums.
     fn kid(&self) -> Result<Value, EvaluatorError> {
         let (generated, reference) = (
-            self.sides.generated.features()?.double(),
+            self.sets.generated.features()?.double(),
             self.reference()?.double(),
         );
         let rows = i64::from(self.settings.kid_subset_size)
@@ -117,18 +121,19 @@ impl<'a> Formulas<'a> {
             return Ok(*found);
         }
         let real = self.at_most(self.reference()?, 0)?;
-        let fake = self.at_most(self.sides.generated.features()?, 1)?;
+        let fake = self.at_most(self.sets.generated.features()?, 1)?;
         let found = prdc(&real, &fake, self.settings.neighbours.into())?;
         Ok(*self.prdc.get_or_init(|| found))
     }
 
-    /// All rows, or as many as the settings allow drawn from stream `side`.
-    fn at_most(&self, set: &Features, side: usize) -> Result<Features, EvaluatorError> {
+    /// All rows of a set, or as many random rows as the settings allow. `stream` keeps the draws of
+    /// real and generated rows apart.
+    fn at_most(&self, set: &Features, stream: usize) -> Result<Features, EvaluatorError> {
         let most = i64::from(self.settings.neighbour_images);
         let rows = if set.count() <= most {
             (0..set.count()).collect()
         } else {
-            random_subsets(self.seed, set.count(), most, side + 1)?.swap_remove(side)
+            random_subsets(self.seed, set.count(), most, stream + 1)?.swap_remove(stream)
         };
         Ok(set.select(&rows)?)
     }
@@ -137,7 +142,7 @@ impl<'a> Formulas<'a> {
         let real = self.at_most(self.reference()?, 0)?;
         let mut scores = realism(
             &real,
-            &self.at_most(self.sides.generated.features()?, 1)?,
+            &self.at_most(self.sets.generated.features()?, 1)?,
             self.settings.neighbours.into(),
         )?;
         scores.sort_by(f64::total_cmp);
@@ -151,7 +156,7 @@ impl<'a> Formulas<'a> {
     }
 
     fn inception_score(&self) -> Result<Value, EvaluatorError> {
-        let logits = self.sides.generated.logits()?.double();
+        let logits = self.sets.generated.logits()?.double();
         let shuffle = numpy_permutation(IS_SHUFFLE_SEED, logits.count() as u32);
         Ok(inception_score(
             &logits,
@@ -163,8 +168,8 @@ impl<'a> Formulas<'a> {
     }
 
     fn copying(&self) -> Result<Value, EvaluatorError> {
-        let (train, test) = (self.reference()?, self.sides.test()?.features()?);
-        let generated = self.sides.generated.features()?;
+        let (train, test) = (self.reference()?, self.sets.test()?.features()?);
+        let generated = self.sets.generated.features()?;
         let cells = cells_of(train, &[test, generated], self.seed)?;
         let assigned = |features, index: usize| CellAssignment {
             features,
@@ -177,7 +182,7 @@ impl<'a> Formulas<'a> {
             cells.count,
         )?;
         let lacking = || EvaluatorError::Lacking {
-            what: self.sides.generated.name.clone(),
+            what: self.sets.generated.name.clone(),
             found: "no cell of the training set with more than 20 of its images",
             needed: "at least one such cell",
         };
@@ -187,20 +192,20 @@ impl<'a> Formulas<'a> {
     fn auroc(&self) -> Result<Value, EvaluatorError> {
         let (train, test) = (
             self.reference()?.double(),
-            self.sides.test()?.features()?.double(),
+            self.sets.test()?.features()?.double(),
         );
-        Ok(nearest_cosine_auroc(&train, &test, &self.sides.generated.features()?.double())?.into())
+        Ok(nearest_cosine_auroc(&train, &test, &self.sets.generated.features()?.double())?.into())
     }
 
     fn confidence(&self) -> Result<Value, EvaluatorError> {
-        let probability = confidences(self.sides.heads()?, self.sides.generated)?.probability();
+        let probability = confidences(self.sets.heads()?, self.sets.generated)?.probability();
         let values: Vec<f64> = Vec::try_from(probability.to_device(tch::Device::Cpu))
             .expect("invariant: a vector of float64");
         Ok(MeanStd::of(&values).into())
     }
 
     fn sliced(&self) -> Result<Value, EvaluatorError> {
-        let (generated, reference) = (self.sides.generated, self.sides.reference()?);
+        let (generated, reference) = (self.sets.generated, self.sets.reference()?);
         let count = |set: &crate::MeasuredSet| {
             set.count.ok_or_else(|| EvaluatorError::Lacking {
                 what: set.name.clone(),

@@ -1,24 +1,26 @@
-//! Constants of the metrics that other tools let their users choose; the defaults are the
-//! literature's.
+//! Constants of the metrics that can be changed on the command line, as in other tools; the defaults
+//! are those of the literature.
 
 use serde::Serialize;
 
-/// What the table of metrics says, unless `evaluator run` is asked for something else.
+/// Constants of the metrics. The defaults are those of the metric table; `cedm-evaluator run` can
+/// change them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::Args)]
 pub struct Settings {
-    /// k of precision, recall, density, coverage and realism
+    /// Number of neighbours k of precision, recall, density, coverage and realism
     #[arg(long, default_value_t = 5, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub neighbours: u32,
-    /// At most so many images of each side for precision and its kin, drawn by the seed
+    /// Largest number of images of each set for the metrics with --neighbours; a random subset of
+    /// larger sets
     #[arg(long, default_value_t = 10_000, value_name = "IMAGES", value_parser = clap::value_parser!(u32).range(2..))]
     pub neighbour_images: u32,
-    /// Subsets of the kernel distance
+    /// Number of random subsets of the kernel distance
     #[arg(long, default_value_t = 100, value_name = "SUBSETS", value_parser = clap::value_parser!(u32).range(1..))]
     pub kid_subsets: u32,
-    /// Images in each of these subsets; all of a smaller set
+    /// Number of images in each subset of the kernel distance; all of a smaller set
     #[arg(long, default_value_t = 1_000, value_name = "IMAGES", value_parser = clap::value_parser!(u32).range(2..))]
     pub kid_subset_size: u32,
-    /// Splits of the Inception Score
+    /// Number of splits of the Inception Score
     #[arg(long, default_value_t = 10, value_name = "SPLITS", value_parser = clap::value_parser!(u32).range(1..))]
     pub isc_splits: u32,
 }
@@ -47,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_starts_from_the_literature() {
+    fn the_defaults_of_the_command_line_are_those_of_the_jobs() {
         assert_eq!(Line::parse_from(["run"]).settings, Settings::default());
     }
 }

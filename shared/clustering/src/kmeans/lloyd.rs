@@ -36,6 +36,7 @@ pub fn lloyd(
     while inertia_by_iteration.len() < max_iterations as usize {
         let nearest = rows.assign(&centroids);
         inertia_by_iteration.push(nearest.inertia);
+        // The same assignment twice: its means are the centroids already.
         if previous
             .as_ref()
             .is_some_and(|previous| previous.equal(&nearest.ids))
@@ -54,6 +55,7 @@ pub fn lloyd(
             break;
         }
     }
+    // After a stop by tolerance or by the limit, centroids have moved since the last assignment.
     let ids = fixed.unwrap_or_else(|| rows.assign(&centroids).ids);
     let inertia = rows.inertia(&centroids, &ids);
     let iterations = inertia_by_iteration.len() as u32;
@@ -75,6 +77,7 @@ fn averages(rows: &Rows, centroids: &Tensor, nearest: &Nearest) -> Tensor {
     let empty = Vec::<i64>::try_from(counts.eq(0.0).nonzero().view(-1).to_device(Device::Cpu))
         .expect("invariant: indices");
     if !empty.is_empty() {
+        // A stable sort: of equally far rows the first, on every device.
         let (_, farthest) = nearest.distances.sort_stable(true, 0, true);
         let mut donors = (0..farthest.size()[0]).map(|rank| farthest.int64_value(&[rank]));
         for cluster in empty {

@@ -29,6 +29,8 @@ pub struct Nearest {
 impl Rows {
     /// Centres the features on their mean, which is computed in float64.
     pub fn new(features: &Features) -> Self {
+        // Rounded to the features' type: what is subtracted from rows is what is added to centroids
+        // again.
         let mean = features
             .tensor()
             .mean_dim([0].as_slice(), true, Kind::Double)
@@ -110,6 +112,7 @@ pub(super) fn assign(rows: &Tensor, squares: &Tensor, centroids: &Tensor) -> Nea
     for (rows, squares) in rows.split(piece, 0).iter().zip(squares.split(piece, 0)) {
         // ‖c‖²/2 − x·c is smallest where ‖x − c‖² is: ‖x‖² is the same for every centroid.
         let (least, nearest) = (&half_squares - rows.mm(&transposed)).min_dim(1, false);
+        // Rounding may leave the distance of a row to a centroid on it slightly negative.
         distances.push((least * 2.0 + squares).clamp_min(0.0));
         ids.push(nearest);
     }

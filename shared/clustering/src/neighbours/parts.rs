@@ -40,6 +40,7 @@ impl Blocks {
     }
     /// Row indices of a block.
     pub fn rows(&self, block: u32) -> Range<i64> {
+        // In 128 bits: rows times block may exceed 64.
         let edge = |block: u32| {
             (i128::from(self.rows) * i128::from(block) / i128::from(self.count)) as i64
         };
@@ -191,7 +192,7 @@ struct PartScan<T> {
     unit: Tensor,
     tiles: Tiles<T>,
     own: Selection<T>,
-    /// Blocks still to be compared, in ascending order: rows must meet their columns in that order.
+    /// Blocks still to be compared, in ascending order: rows must be offered their columns in that order.
     waiting: Vec<u32>,
     done: Vec<BlockLists>,
 }
@@ -250,6 +251,7 @@ impl<T: Element + Copy + PartialOrd + Default + Send + Sync> Scan for PartScan<T
         let mut other = (!diagonal).then(|| selection::<T>(&theirs, self.k));
         let right = unit.as_ref().unwrap_or(&self.unit);
         for first in (0..mine.count()).step_by(side) {
+            // On the diagonal block half of the tiles suffice, as in a search of one process.
             let from = if diagonal { first } else { 0 };
             for second in (from..theirs.clone().count()).step_by(side) {
                 let (tile, width) = self.tiles.product(&self.unit, first, right, second);
@@ -332,6 +334,7 @@ pub fn merge_block(lists: &[BlockLists], k: u32) -> Result<Neighbours, Clusterin
         Tensor::cat(&lists.iter().map(pick).collect::<Vec<_>>(), 1)
     };
     let (indices, similarities) = (all(|list| &list.indices), all(|list| &list.similarities));
+    // float64 holds every float32 exactly, so one order serves both types.
     let mut order: Vec<(f64, i32)> = Vec::new();
     let (mut chosen, mut cosines) = (Vec::new(), Vec::new());
     let flat = Vec::<i32>::try_from(indices.contiguous().view(-1))

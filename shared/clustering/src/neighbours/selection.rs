@@ -138,6 +138,8 @@ fn offer<T: Copy + PartialOrd>(
     limit: &mut Option<T>,
 ) {
     list.push((value, index));
+    // The first threshold as soon as there are k candidates; later ones when the list has doubled,
+    // so that the linear-time cut costs a constant per candidate.
     if list.len() == k && limit.is_none() || list.len() >= 2 * k + LANE {
         *limit = Some(cut(list, k));
     }
@@ -153,6 +155,7 @@ fn scan_row<T: Copy + PartialOrd>(
     limit: &mut Option<T>,
 ) {
     for (lane, values) in values.chunks(LANE).enumerate() {
+        // `fold` with `|` instead of `any`: without an early exit the compiler vectorises it.
         if limit.is_some_and(|limit| {
             !values
                 .iter()

@@ -78,6 +78,7 @@ pub fn backward(
     let along = (&kept.unit * &d_unit).sum_dim_intlist([2].as_slice(), true, d_unit.kind())
         * kept.norms.gt(NORM_EPS);
     let mut d_output = (d_unit - &kept.unit * along) / &kept.norms;
+    // From the last linear map to the first; between two of them is a GELU.
     let layers = heads.weights.len();
     let (mut d_biases, mut d_weights) = (Vec::new(), Vec::new());
     for layer in (0..layers).rev() {
@@ -110,6 +111,7 @@ fn last_layer_gradients(
 ) -> (Option<Tensor>, Option<Tensor>) {
     let d_rows = d_logits.transpose(1, 2).bmm(&kept.unit);
     let norms = heads.direction_norms();
+    // With r = g v/‖v‖: dg = dr · v/‖v‖, and dv is the part of dr across v, times g/‖v‖.
     let direction = &heads.weight_v / &norms;
     let d_length = (&d_rows * &direction).sum_dim_intlist([2].as_slice(), true, d_rows.kind());
     let d_direction = (d_rows - &direction * &d_length) * (&heads.weight_g / norms);

@@ -139,10 +139,12 @@ impl Heads {
             .expand([self.shape.heads, -1, -1], false);
         for (layer, (bias, weight)) in self.biases.iter().zip(&self.weights).enumerate() {
             if layer > 0 {
+                // "none": exact, by the error function; in place, as the teacher keeps nothing.
                 hidden = hidden.gelu_("none");
             }
             hidden = bias.baddbmm(&hidden, &weight.transpose(1, 2), 1, 1);
         }
+        // No activation after the last map: the bottleneck is a direction, positive or negative.
         let norms = hidden
             .norm_scalaropt_dim(2.0, [2].as_slice(), true)
             .clamp_min(super::gradients::NORM_EPS);

@@ -76,6 +76,8 @@ pub fn targets(
     } else {
         Tensor::full([rows], 1.0 / rows as f64, (kind, teacher_logits.device()))
     };
+    // The teacher's view of a pair's other image: a student and a teacher on the same image are not
+    // compared (spec §4.4).
     let other = Tensor::cat(
         &[
             log_teacher.narrow(1, half, half),
@@ -120,6 +122,7 @@ pub fn student_loss(
     params: &TemiParams,
     all_heads: i64,
 ) -> (Tensor, Tensor) {
+    // log_softmax and logsumexp subtract the largest term first, so neither overflows.
     let log_student = (student_logits / params.student_temperature).log_softmax(2, None::<Kind>);
     let joint = &log_student * params.beta + &targets.shifted;
     let pmi = joint.logsumexp([2].as_slice(), true);
@@ -134,6 +137,7 @@ pub fn student_loss(
         pmi.shallow_clone()
     };
     let losses = -clamped.squeeze_dim(2).matmul(&targets.row_weights);
+    // exp(joint − pmi) is q, a softmax over clusters of the joint term.
     let gradient = (log_student.exp() - (joint - pmi).exp()) * coefficient;
     (losses, gradient)
 }

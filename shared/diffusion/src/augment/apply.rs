@@ -59,9 +59,9 @@ impl AugmentPipe {
                     let [x, y] = draws
                         .pair(transform)
                         .map(|u| gated(transform, &(u * 2.0 - 1.0), 0.0));
-                    let ranges = self.ranges.translate_int_max;
+                    let largest = self.ranges.translate_int_max;
                     let steps = |value: &Tensor, side: i64| {
-                        (value * (side as f64 * ranges))
+                        (value * (side as f64 * largest))
                             .round()
                             .to_kind(Kind::Int64)
                     };
@@ -72,8 +72,9 @@ impl AugmentPipe {
                         &upload(&ty, device),
                     );
                     let share = |steps: &Tensor, side: i64| {
-                        steps.to_kind(Kind::Float) / (side as f64 * ranges)
+                        steps.to_kind(Kind::Float) / (side as f64 * largest)
                     };
+                    // The label is the distance after rounding, which is what the image shows.
                     out.label(&[&share(&tx, width), &share(&ty, height)], kind);
                     out.values
                         .extend([("translate_int.tx_px", tx), ("translate_int.ty_px", ty)]);
@@ -106,6 +107,8 @@ impl AugmentPipe {
                     let angle = ((draws.angle() * 2.0 - 1.0) * PI)
                         .where_self(&turned, &w.zeros_like().narrow(0, 0, 1));
                     let s = (&w * self.ranges.aniso_std).exp2();
+                    // Turn the axis to the horizontal, stretch by s along it and by 1/s across, turn
+                    // back (as output-to-input matrices, in reverse).
                     out.compose(&geometry::rotate(&-&angle));
                     out.compose(&geometry::scale(&s.reciprocal(), &s));
                     out.compose(&geometry::rotate(&angle));
@@ -119,6 +122,7 @@ impl AugmentPipe {
                         &x * (width as f64 * self.ranges.translate_frac_std),
                         &y * (height as f64 * self.ranges.translate_frac_std),
                     );
+                    // Negated, because the matrices map the output to the input.
                     out.compose(&geometry::translate(&-&tx, &-&ty));
                     out.label(&[&x, &y], kind);
                     out.values

@@ -107,6 +107,8 @@ impl Block {
             .to_kind(h.kind())
             .unsqueeze(-1)
             .unsqueeze(-1);
+        // The shift comes before the norm, so that it changes channels relative to their group;
+        // upstream's `adaptive_scale` (a factor and a shift after the norm) is off.
         let h = self.norm1.forward(views, &(h + shift)).silu();
         let h = if train && self.dropout > 0.0 {
             h.dropout(self.dropout, true)
@@ -120,6 +122,7 @@ impl Block {
             Some(skip) => (h + skip.forward(views, x)) * FRAC_1_SQRT_2,
             None => (h + x) * FRAC_1_SQRT_2,
         };
+        // Attention follows as a residual branch of its own, not in parallel.
         match &self.attention {
             Some(attention) => attention.forward(views, &x),
             None => x,

@@ -20,6 +20,8 @@ pub(super) fn build_encoder(
 ) -> (Vec<(String, EncoderModule)>, Vec<i64>, i64) {
     let filter = &architecture.resample_filter[..];
     let mut modules = Vec::new();
+    // Channels of the skip connections: one per module that is not an image module, so the first
+    // convolution or down block counts like a block.
     let mut widths = Vec::new();
     let (mut width, mut image_width) = (architecture.channels, architecture.channels);
     for (level, mult) in architecture.channel_mult.iter().enumerate() {
@@ -33,6 +35,7 @@ pub(super) fn build_encoder(
         };
         if level == 0 {
             let name = format!("model.enc.{side}x{side}_conv");
+            // To the base width, whatever the level's multiplier: the first block widens it.
             let conv = Conv::new(layout, &name, width, architecture.model_channels, plain(3));
             width = architecture.model_channels;
             modules.push((name, EncoderModule::Conv(conv)));
@@ -71,6 +74,7 @@ pub(super) fn build_encoder(
                             shape,
                         )),
                     ));
+                    // The next level convolves the sum, which has the width of this level.
                     image_width = width;
                 }
             }

@@ -77,6 +77,7 @@ impl Mapping {
             .flip(1)
             .reshape([-1, self.width]);
         if let Some(map_label) = &self.map_label {
+            // A conditional network without a label gets zeros, as with label dropout in training.
             let zeros = || {
                 Tensor::zeros(
                     [c_noise.size()[0], self.label_dim],
@@ -87,6 +88,8 @@ impl Mapping {
             // √L brings one-hot rows to unit mean square, whatever L is (spec §16.6).
             embedding += map_label.forward(views, &(labels * (self.label_dim as f64).sqrt()));
         }
+        // This layer has no bias: leaving it out equals labels of zero, an image that was not
+        // augmented (spec §16.7).
         if let (Some(map_augment), Some(labels)) = (&self.map_augment, augment_labels) {
             embedding += map_augment.forward(views, &labels.to_kind(kind));
         }

@@ -186,8 +186,11 @@ impl Sampler {
     ) -> Result<Option<Samples>, DiffusionError> {
         let block = self.block;
         let (mut images, mut labels) = (Vec::new(), Vec::new());
+        // From the start of the first seed's block; images outside the range are computed and
+        // dropped.
         let mut start = first - first % block;
         while start < first + count {
+            // Drawn for the whole block, even where the range ends in it.
             let starts: Vec<SampleStart> = (start..start + block)
                 .map(|seed| self.start(seed))
                 .collect();

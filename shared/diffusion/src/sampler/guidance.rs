@@ -47,6 +47,7 @@ pub(super) fn denoise(
     if !guided {
         return plain;
     }
+    // Only here, as a second evaluation doubles the cost of a step.
     let other = match guide {
         Guide::Unlabelled => evaluate(network, views, None),
         Guide::Weaker(weaker, weaker_views) => evaluate(weaker, weaker_views, labels),

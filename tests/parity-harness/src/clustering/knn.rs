@@ -21,7 +21,7 @@ pub(super) fn nearest_rows(case: &Case) -> anyhow::Result<Vec<Line>> {
         for tile_bytes in [DEFAULT_TILE_BYTES, 1 << 16] {
             let found = nearest(&features, k as u32, tile_bytes, &mut |_, _| true)?
                 .context("the search stopped by itself")?;
-            judge(
+            compare_lists(
                 case,
                 kind,
                 &format!("{name}, tiles of {} KiB:", tile_bytes >> 10),
@@ -31,7 +31,7 @@ pub(super) fn nearest_rows(case: &Case) -> anyhow::Result<Vec<Line>> {
         }
         for count in [3, 7] {
             let found = in_parts(&features, k as u32, count)?;
-            judge(
+            compare_lists(
                 case,
                 kind,
                 &format!("{name}, {count} parts merged:"),
@@ -43,7 +43,7 @@ pub(super) fn nearest_rows(case: &Case) -> anyhow::Result<Vec<Line>> {
     Ok(lines)
 }
 
-fn judge(
+fn compare_lists(
     case: &Case,
     kind: Kind,
     search: &str,
@@ -74,7 +74,7 @@ fn judge(
     ));
     let own = gap(&found.similarities.narrow(0, 0, exact.size()[0]), exact);
     let all = gap(&found.similarities, expected);
-    // the stored f32 similarities are themselves rounded
+    // The stored f32 similarities are rounded themselves.
     let (tolerance, all) = if kind == Kind::Double {
         (1e-12, if all <= 1e-7 { 0.0 } else { all })
     } else {

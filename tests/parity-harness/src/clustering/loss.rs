@@ -96,7 +96,8 @@ fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Lin
             ),
         );
     }
-    // logits beyond ±30 after the temperature: the looser bar for peaked softmaxes
+    // Logits beyond ±30 after division by the temperature have the looser tolerance of peaked
+    // softmaxes.
     let peaked = case
         .get("step0.student_logits")?
         .abs()
@@ -108,8 +109,8 @@ fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Lin
         (_, true) => (5e-6, 5e-6, 2e-7),
         (_, false) => (2e-6, 3e-6, 2e-7),
     };
-    // The fixtures name no bar for it in float32: a factor of the loss that may reach 1 has the
-    // loss's own.
+    // The fixtures have no float32 tolerance for the weights: as a factor of the loss that may reach
+    // 1 they get the loss's.
     let weight_bar = if kind == Kind::Double {
         1e-12
     } else {

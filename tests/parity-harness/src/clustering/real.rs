@@ -40,7 +40,7 @@ pub(super) fn published(case: &Case) -> anyhow::Result<Vec<Line>> {
                 1e-9,
             ));
         }
-        // stored in float32 percent
+        // The reference stores percentages in float32.
         lines.push(line(
             format!("{key} accuracy"),
             (accuracy(&labels, &ids)? - number("acc_upstream_pct")? / 100.0).abs(),

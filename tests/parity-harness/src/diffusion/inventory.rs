@@ -75,8 +75,8 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
                 tensor.abs().max().double_value(&[]),
             );
             let exact = matches!(entry.fill, Fill::Zeros | Fill::Ones | Fill::ResampleFilter);
-            // One draw against one draw: an RMS of n uniform numbers wanders by about 0.45 / √n,
-            // the stored one has 3 digits.
+            // Two independent draws are compared: the RMS of n uniform numbers has a relative
+            // standard deviation of about 0.45 / √n, and the stored one has 3 digits.
             let spread = if exact {
                 1.0
             } else {

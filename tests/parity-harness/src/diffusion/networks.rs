@@ -242,8 +242,8 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         ));
         let (mut worst, mut count) = (0.0f64, 0);
         let total = case.get("gradnorm_total_f64")?;
-        // A gradient that is 0 in exact arithmetic (key biases alone cannot be told from the norm)
-        // is judged against the total.
+        // A gradient that is 0 in exact arithmetic (of key biases) consists of rounding errors: its
+        // error is taken relative to the norm of all gradients.
         let floor = 1e-9 * total.double_value(&[0]);
         for (parameter, expected) in case.below("gradnorm_f64/") {
             let (found, expected) = (

@@ -10,7 +10,7 @@ use cedm_diffusion::{
 };
 use tch::{Kind, Tensor};
 
-/// What a run left behind.
+/// The intermediate states and network calls of a run of the solver.
 struct Trace {
     images: Tensor,
     states: Vec<Tensor>,
@@ -88,7 +88,7 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         max_abs(&bytes, case.get("images_u8")?),
         0.0,
     ));
-    // The steps stand in the tensor's name: x_hat_step1_3_6.
+    // The tensor's name lists the steps: x_hat_step1_3_6.
     for (steps, expected) in case.below("x_hat_step") {
         let states = steps.split('_').map(|step| {
             let state = step

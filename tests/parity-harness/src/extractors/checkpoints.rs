@@ -1,11 +1,12 @@
-//! PyTorch files against their safetensors twins: the same tensors, bit for bit.
+//! PyTorch files and their copies as safetensors: the same tensors, bit for bit.
 
 use super::{Line, Verdict, exact, listing::Listing};
 use crate::fixture::Fixture;
 use cedm_nets::{Weights, weights::Encoder};
 use tch::Kind;
 
-/// What a checkpoint may hold, with words that its twin's name may contain.
+/// The networks that a checkpoint may hold, with words that the name of its safetensors copy may
+/// contain.
 const FORMS: [(&str, &[&str]); 4] = [
     (
         "the slow encoder",
@@ -46,8 +47,8 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
         if found.is_empty() {
             continue;
         }
-        // A twin that is named after another form does not count; random tensors agree with their
-        // own twin alone.
+        // A copy named after another form does not count; random tensors agree with their own copy
+        // alone.
         let another = |name: &str| {
             FORMS.iter().any(|(other, theirs)| {
                 other != form

@@ -49,7 +49,7 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
     Ok(Verdict::Checked(lines))
 }
 
-/// The token embedding is not shipped but filled.
+/// The token embedding is not part of the fixture but filled by a rule.
 fn insert_embedding(weights: &mut Weights, case: &Value) -> anyhow::Result<()> {
     let rule = &case["token_embedding_rule"];
     let Some(name) = rule["name"].as_str() else {
@@ -164,7 +164,7 @@ fn text_tower(
     let (classes, templates) = (texts("classes")?, texts("templates")?);
     let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
     let tokenizer = super::tokenizer::beside(listing)?;
-    // The ids are the fixture's own: what the tokenizer makes of the texts is checked with them.
+    // The token ids come from the fixture; the tokenizer is checked against them separately.
     let ids = super::tokenizer::ids_beside(listing)?;
     let net = ClipText::load(weights, config, Kind::Float, Device::Cpu)?;
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! The Inception network of the Fréchet distance, under four ways of bringing images to its size.
+//! The Inception network of the Fréchet distance, with four ways of resizing images.
 
 use super::{Line, Verdict, absolute, exact, listing::Listing, over_rms, vit::fill};
 use crate::fixture::Fixture;
@@ -128,7 +128,7 @@ fn outputs(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
     Ok(case.lines)
 }
 
-/// Modules whose results pytorch-fid and torch-fidelity give out, by feature width.
+/// Modules whose outputs pytorch-fid and torch-fidelity return, by feature width.
 const OUTLETS: [(&str, usize, &str); 3] = [
     ("MaxPool_1", 0, "64"),
     ("MaxPool_2", 1, "192"),

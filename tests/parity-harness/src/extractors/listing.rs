@@ -1,4 +1,4 @@
-//! The manifest above a fixture, and what it says.
+//! The manifest of a fixture's folder, and the fixture's entry in it.
 
 use crate::fixture::{Fixture, read_safetensors};
 use anyhow::Context;

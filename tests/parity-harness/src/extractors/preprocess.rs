@@ -1,6 +1,6 @@
 //! Resizing, cropping and normalising, and the PNG files behind them.
 //!
-//! Every tensor's name says what was done to the source tensor that its name starts with.
+//! A tensor's name starts with that of its source and continues with the operations applied to it.
 
 use super::{Line, Verdict, absolute, exact, listing::Listing};
 use crate::fixture::Fixture;

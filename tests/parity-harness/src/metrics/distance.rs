@@ -13,7 +13,8 @@ pub(super) fn frechet_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
     let (reference, moments) = (Moments::of(&reference).gaussian()?, Moments::of(&generated));
     let gaussian = moments.gaussian()?;
     let width = gaussian.width() as f64;
-    // Full rank: 1e-9. Singular: what the common tools reach, 1e-5.
+    // Tolerance for covariances of full rank 1e-9; for singular ones 1e-5, the accuracy of the
+    // reference tools.
     let singular = case.config["singular"]
         .as_bool()
         .unwrap_or((generated.count() as f64) < width);
@@ -133,7 +134,7 @@ fn given_shards(
     ])
 }
 
-/// The distance must not depend on where the set is cut: one row, a third, the rest.
+/// Moments merged from parts of a set (one row, a third, the rest) must give the same distance.
 fn own_cut(
     generated: &cedm_maths::Features,
     reference: &Gaussian,

@@ -1,5 +1,5 @@
-//! Metrics over nearest neighbours: precision and its kin, authenticity, data copying,
-//! out-of-distribution scores.
+//! Metrics over nearest neighbours: precision, recall, density, coverage, authenticity, data copying
+//! and out-of-distribution scores.
 
 use super::{Case, Precision, differing, line, relative, worst};
 use crate::fixture::Line;
@@ -34,8 +34,8 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
                 ("density", found.density),
                 ("coverage", found.coverage),
             ];
-            // Radii and distances come from one direct routine, so ties must stay ties: the strict
-            // counts exactly.
+            // Radii and distances come from one routine, so exact ties are kept and strict
+            // comparisons must give exactly the reference's counts.
             let mut error: f64 = 0.0;
             for (metric, value) in found {
                 error = error
@@ -101,7 +101,8 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Relative where finite. Where a row copies a real one we say infinite, others a huge number.
+/// Relative error of finite values. For a copy of a real row this implementation returns infinity,
+/// the reference a very large number.
 fn realism_error(found: &[f64], expected: &[f64]) -> f64 {
     if found.len() != expected.len() {
         return f64::NAN;
@@ -219,7 +220,7 @@ pub(super) fn out_of_distribution(case: &Case) -> anyhow::Result<Vec<Line>> {
                 error,
                 score_tolerance,
             ));
-            // Where two training rows tie, the expected one must be as similar as ours.
+            // If two training rows tie, the expected one must be as similar as the one found.
             let (unit, base) = (
                 queries.unit_rows().to_kind(Kind::Double),
                 train.unit_rows().to_kind(Kind::Double),

@@ -176,8 +176,8 @@ pub(super) fn softmax_confidence(case: &Case) -> anyhow::Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// Places in which two rankings name rows whose confidences are apart. Rows that float64 saturates
-/// at 1 may come in any order: we rank them by log-confidence.
+/// Number of positions at which two rankings have rows of different confidence. Rows whose
+/// probability is 1 in float64 may come in any order: here they are ranked by log-confidence.
 fn misplaced(found: &[i64], expected: &[i64], confidence: &[f64]) -> f64 {
     if found.len() != expected.len() {
         return f64::NAN;

@@ -5,7 +5,7 @@ use crate::fixture::{Fixture, Verdict, read_safetensors};
 use anyhow::Context;
 use cedm_maths::{Gaussian, Statistics, array_names, read_statistics, write_statistics};
 
-/// Reads the file, writes it again, and holds it against the Fréchet fixture beside it that has the
+/// Reads the file, writes it again, and compares it with the Fréchet fixture beside it that has the
 /// same statistics.
 pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     let names = array_names(&fixture.path)?;

@@ -46,6 +46,7 @@ impl Training {
     pub fn advance(&mut self) -> Result<Option<EpochSummary>, ClusteringError> {
         let epoch = (self.step / self.steps_per_epoch()) as u32;
         let place = (self.step % self.steps_per_epoch()) as i64;
+        // Drawn once an epoch, and again after a state was loaded in the middle of one.
         if self.draws.as_ref().is_none_or(|(of, _)| *of != epoch) {
             let (rows, k) = (self.rows.size()[0], self.neighbours.size()[1]);
             self.draws = Some((
@@ -62,6 +63,7 @@ impl Training {
         }
         let (_, draws) = self.draws.as_ref().expect("invariant: made above");
         let (anchors, choices) = (draws.anchors.i(place), draws.choices.i(place));
+        // The chosen entry of each image's row of the neighbour matrix, by flat index.
         let partners = self
             .neighbours
             .view(-1)
@@ -90,6 +92,8 @@ impl Training {
         let _guard = tch::no_grad_guard();
         let (epoch, place) = (self.step / self.steps_per_epoch(), self.step as usize);
         let frozen = epoch < u64::from(self.params.freeze_last_layer_epochs);
+        // The last layer's Adam steps are counted from the end of its freeze: its bias correction
+        // starts then (spec §4.5).
         let settings = StepSettings {
             lr: self.schedules.lr[place],
             weight_decay: self.schedules.weight_decay[place],
@@ -129,6 +133,8 @@ impl Training {
         drop(teacher);
         let _ = self.epoch_used.scatter_value_(1, &targets.clusters, 1);
 
+        // Then each group of students: forward, loss, backward and update while its activations and
+        // gradients are in the cache.
         let mut losses = Vec::with_capacity(spans.len());
         for (first, count) in spans {
             let student = self.student.group(first, count);
@@ -201,6 +207,7 @@ impl Training {
             return shape.heads;
         }
         let widest = shape.hidden.max(shape.bottleneck).max(shape.clusters);
+        // 2 views × batch rows × widest layer × 8 bytes, enough for float64.
         (GROUP_BYTES / (2 * i64::from(self.params.batch) * widest * 8)).clamp(1, shape.heads)
     }
 }

@@ -1,4 +1,4 @@
-//! A network under measurement, with its labels for the images that it is measured on.
+//! A network whose loss is measured, with its labels for the images it is measured on.
 
 use crate::pictures::Pictures;
 use anyhow::{bail, ensure};
@@ -7,25 +7,25 @@ use cedm_diffusion::{Condition, Network, Views, network::one_hot, weights};
 use std::{collections::HashMap, path::Path};
 use tch::{Device, Kind, Tensor};
 
-/// A network, its numbers on the device, and its labels.
+/// A network with its weights on the device, and its labels for the images.
 #[derive(Debug)]
-pub struct Subject {
-    /// The weight file.
+pub struct MeasuredNetwork {
+    /// Path of the weight file, for error messages.
     pub origin: String,
-    /// Structure.
+    /// The network's structure.
     pub network: Network,
-    /// Numbers.
+    /// Its weights, float32 on the device.
     pub views: Views,
     class: Option<Tensor>,
     other_labels: Option<Tensor>,
 }
 
-impl Subject {
-    /// Reads it and finds its labels for the pictures at `chosen`, i64 \[n\].
+impl MeasuredNetwork {
+    /// Reads a weight file, and makes its labels for the images with indices `chosen`, i64 \[n\].
     ///
     /// # Errors
-    /// When the file cannot be read, its images have another shape, or the condition is none that
-    /// it was trained with.
+    /// If the file cannot be read, its network takes images of another shape, or the condition does
+    /// not fit the one it was trained with.
     pub fn new(
         file: &Path,
         pictures: &Pictures,
@@ -52,7 +52,7 @@ impl Subject {
         };
         let labels = labels(&origin, condition, trained, architecture.label_dim, chosen)?;
         let other_labels = labels.as_ref().and_then(|rows| {
-            let other = others(rows)?;
+            let other = next_different(rows)?;
             Some(rows.index_select(0, &other))
         });
         Ok(Self {
@@ -66,30 +66,31 @@ impl Subject {
         })
     }
 
-    /// Whether it is conditional.
+    /// Whether the network is conditional.
     pub fn takes_labels(&self) -> bool {
         self.class.is_some()
     }
 
-    /// Label rows of the images, \[n, L\] f32 on the CPU.
+    /// Label rows of the images, f32 \[n, L\] on the CPU; `None` for an unconditional network.
     pub fn class(&self) -> Option<&Tensor> {
         self.class.as_ref()
     }
 
-    /// Wrong ones, each that of another image of the set; nothing where all images share one.
+    /// Wrong label rows, each that of another image with another label; `None` if all images have
+    /// the same.
     pub fn other_labels(&self) -> Option<&Tensor> {
         self.other_labels.as_ref()
     }
 
-    /// Expected standard deviation of the data, which the loss is weighted for.
+    /// Expected standard deviation of the data, on which the weight of the loss depends.
     pub fn sigma_data(&self) -> f64 {
         self.network.architecture.sigma_data
     }
 }
 
-/// Label rows \[n, `label_dim`\] of the chosen images, numbered as in training: by what
-/// `condition.safetensors` beside the weights says, where it is there. Nothing for an unconditional
-/// network.
+/// Label rows f32 \[n, `label_dim`\] of the chosen images, or `None` for an unconditional network.
+/// Ids are numbered as in training, according to `trained`, the tensors of `condition.safetensors`
+/// beside the weights (empty if there is no such file).
 fn labels(
     origin: &str,
     condition: &Condition,
@@ -101,7 +102,8 @@ fn labels(
     match condition {
         _ if label_dim == 0 => Ok(None),
         Condition::None => bail!(
-            "the network of {origin} takes {label_dim} labels: say which (--ids, --labels, …)"
+            "the network of {origin} takes {label_dim} labels: give them by --ids, --labels, \
+             --coarse-labels, --vectors or --text-embeddings"
         ),
         Condition::Ids { ids, raw, .. } => {
             ensure!(
@@ -134,8 +136,8 @@ fn labels(
                     Device::Cpu,
                 ))),
                 Err(id) => bail!(
-                    "id {id} of these images: the network of {origin} was trained without it, it \
-                     is of another condition"
+                    "id {id} of these images: the network of {origin} was trained without it, on \
+                     another condition"
                 ),
             }
         }
@@ -154,15 +156,17 @@ fn labels(
     }
 }
 
-/// For each row the next one (in a circle) that differs, i64 \[n\]; nothing when all are the same.
-fn others(rows: &Tensor) -> Option<Tensor> {
+/// For each row the index of the next row (in a circle) that differs from it, i64 \[n\]; `None` if
+/// all rows are equal.
+fn next_different(rows: &Tensor) -> Option<Tensor> {
     let n = rows.size()[0];
-    // Where the following row is another one; a run of equal rows jumps to its end.
+    // Whether each row differs from the one after it: the rows of a run of equal ones all point to
+    // the first row after the run.
     let changes =
         Vec::<bool>::try_from(rows.ne_tensor(&rows.roll([-1], [0])).any_dim(1, false)).ok()?;
     let last = (0..n).rev().find(|&index| changes[index as usize])?;
     let mut next = vec![0i64; n as usize];
-    // The rows after the last change belong to the run that begins there, around the circle.
+    // The rows after the last change belong to the run that continues at row 0.
     let mut target = (0..=last)
         .find(|&index| changes[index as usize])
         .map(|index| (index + 1) % n)?;
@@ -180,10 +184,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_labels_are_wrong() {
+    fn wrong_labels_differ_from_the_right_ones() {
         let next = |ids: &[i64]| {
             let rows = one_hot(&Tensor::from_slice(ids), 4, Kind::Float, Device::Cpu);
-            others(&rows).map(|next| Vec::<i64>::try_from(&next).unwrap())
+            next_different(&rows).map(|next| Vec::<i64>::try_from(&next).unwrap())
         };
         assert_eq!(next(&[0, 1, 2]), Some(vec![1, 2, 0]));
         assert_eq!(next(&[0, 0, 3, 0, 0]), Some(vec![2, 2, 3, 2, 2]));
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_keep_the_numbers_of_training() {
+    fn ids_are_numbered_as_in_training() {
         let chosen = Tensor::from_slice(&[2i64, 0]);
         let known = || HashMap::from([(RAW_IDS.to_string(), Tensor::from_slice(&[2i64, 5, 9]))]);
         // A held-out set lacks cluster 5: its ids compact to two.

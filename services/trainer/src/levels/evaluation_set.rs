@@ -1,6 +1,6 @@
-//! What every network is measured on, and what is said of the losses.
+//! The images and noise that every network is measured on, and the statistics of the losses.
 
-use super::subject::Subject;
+use super::measured_network::MeasuredNetwork;
 use crate::pictures::Pictures;
 use anyhow::ensure;
 use cedm_diffusion::{
@@ -11,26 +11,26 @@ use cedm_diffusion::{
 use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
-/// Images and noise, the same for all networks and noise levels. They stay on the CPU; batches
-/// move.
+/// Images and noise, the same for all networks and noise levels. They stay on the CPU; batches of
+/// them are copied to the device.
 #[derive(Debug)]
-pub struct Ground {
-    /// u8 \[n, c, r, r\].
+pub struct EvaluationSet {
+    /// Pixels u8 \[n, c, r, r\].
     images: Tensor,
-    /// Normal draws \[n\], one noise level for each image.
+    /// Standard normal draws \[n\], from which each image's noise level follows.
     rnd_normal: Tensor,
-    /// Noise of deviation 1, \[n, c, r, r\].
+    /// Standard normal noise \[n, c, r, r\].
     unit: Tensor,
     batch: i64,
     device: Device,
 }
 
-impl Ground {
-    /// `count` of the pictures (all when there are fewer), and their positions in the data set, i64
-    /// \[n\]. Noise is drawn on the CPU, so that it is the same on every device.
+impl EvaluationSet {
+    /// Chooses `count` of the images (all if there are fewer) and returns the set with their indices
+    /// in the data set, i64 \[n\]. Noise is drawn on the CPU, so that it is the same on every device.
     ///
     /// # Errors
-    /// When there is no picture.
+    /// If the data set is empty.
     pub fn new(
         pictures: &Pictures,
         count: u64,
@@ -39,33 +39,34 @@ impl Ground {
         device: Device,
     ) -> anyhow::Result<(Self, Tensor)> {
         let available = pictures.shape().0 as u64;
-        ensure!(available > 0, "there is no image to measure on");
+        ensure!(available > 0, "the data set holds no images");
         let chosen =
             Tensor::from_slice(&DataOrder::new(seed, available).at(0, count.min(available)));
         let images = pictures.images.index_select(0, &chosen);
         tch::manual_seed(seed as i64);
-        let ground = Self {
+        let set = Self {
             rnd_normal: Tensor::randn([images.size()[0]], (Kind::Float, Device::Cpu)),
             unit: Tensor::randn(images.size(), (Kind::Float, Device::Cpu)),
             images,
             batch,
             device,
         };
-        Ok((ground, chosen))
+        Ok((set, chosen))
     }
 
-    /// Images.
+    /// Number of images.
     pub fn count(&self) -> i64 {
         self.images.size()[0]
     }
 
-    /// Mean over the pixels of each image, \[n\] f64 on the CPU.
+    /// The loss of each image, the mean over its pixels: f64 \[n\] on the CPU. `place` names the
+    /// noise levels in errors.
     ///
     /// # Errors
-    /// When memory runs out, or a loss is not finite.
+    /// If memory runs out, or a loss is not finite.
     pub fn losses(
         &self,
-        subject: &Subject,
+        measured: &MeasuredNetwork,
         class: Option<&Tensor>,
         levels: NoiseLevels,
         place: &str,
@@ -88,8 +89,8 @@ impl Ground {
                 };
                 let clean = normalise(&cut(&self.images), Kind::Float);
                 let map = loss_map(
-                    &subject.network,
-                    &subject.views,
+                    &measured.network,
+                    &measured.views,
                     &clean,
                     &noise,
                     levels,
@@ -105,15 +106,14 @@ impl Ground {
         ensure!(
             losses.isfinite().all().int64_value(&[]) == 1,
             "the loss of {} at {place} is {}: expected finite numbers",
-            subject.origin,
+            measured.origin,
             losses.mean(Kind::Double).double_value(&[])
         );
         Ok(losses)
     }
 }
 
-/// Mean and its standard error of values \[n\] f64; an error of 0 for a single one, which has no
-/// deviation.
+/// Mean of values f64 \[n\] and its standard error, which is 0 for a single value.
 pub fn mean(values: &Tensor) -> (f64, f64) {
     let n = values.numel();
     let variance = values.var(n > 1).double_value(&[]);
@@ -123,19 +123,19 @@ pub fn mean(values: &Tensor) -> (f64, f64) {
     )
 }
 
-/// How far one list of losses lies above another, image by image.
+/// By how much one list of losses is above another, image by image.
 #[derive(Debug, Serialize)]
-pub struct Paired {
+pub struct PairedDifference {
     /// Mean of the differences.
     difference: f64,
-    /// Of that mean.
+    /// Standard error of that mean.
     standard_error: f64,
-    /// The difference as a part of the mean of what was subtracted.
+    /// The difference divided by the mean of the subtracted losses.
     relative: f64,
 }
 
-impl Paired {
-    /// Of two losses \[n\] of the same images under the same noise.
+impl PairedDifference {
+    /// The difference of two lists of losses \[n\] of the same images under the same noise.
     pub fn of(losses: &Tensor, subtracted: &Tensor) -> Self {
         let (difference, standard_error) = mean(&(losses - subtracted));
         Self {
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn standard_errors_are_those_of_the_formula() {
+    fn mean_and_standard_error_follow_their_formulas() {
         let values = Tensor::from_slice(&[1.0, 2.0, 4.0, 9.0]);
         // Mean 4, squared deviations 9 + 4 + 0 + 25, unbiased variance 38/3.
         let (middle, error) = mean(&values);
@@ -161,7 +161,7 @@ mod tests {
             "{error}"
         );
         assert_eq!(mean(&values.narrow(0, 1, 1)), (2.0, 0.0));
-        let paired = Paired::of(&(&values * 2.0), &values);
+        let paired = PairedDifference::of(&(&values * 2.0), &values);
         assert_eq!((paired.difference, paired.relative), (4.0, 1.0));
         assert!((paired.standard_error - error).abs() < 1e-12);
     }

@@ -1,0 +1,151 @@
+//! The forms in which a set may be given, and the subsets that are drawn of it.
+
+use super::{TestFolder, report, text, value};
+use std::path::PathBuf;
+use tch::{Device, Kind, Tensor};
+
+#[test]
+fn images_features_moments_and_statistics_give_one_distance() {
+    let folder = TestFolder::new();
+    let (a, b) = (
+        folder.images("a.safetensors", 60, 4, 0.0),
+        folder.images("b.safetensors", 50, 4, 0.3),
+    );
+    let stats = folder.path("b.npz");
+    let features = folder.path("features.safetensors");
+    let plain = report(&[
+        "--generated",
+        text(&a),
+        "--reference",
+        text(&b),
+        "--extractor",
+        "pixels",
+        "--save-features",
+        text(&features),
+    ]);
+    report(&[
+        "--generated",
+        text(&b),
+        "--metrics",
+        "none",
+        "--extractor",
+        "pixels",
+        "--save-stats",
+        text(&stats),
+    ]);
+    let from_stats = report(&[
+        "--generated",
+        text(&a),
+        "--reference",
+        text(&stats),
+        "--extractor",
+        "pixels",
+    ]);
+    let from_features = report(&["--generated", text(&features), "--reference", text(&stats)]);
+    let expected = value(&plain, "fd");
+    assert!(expected > 0.0);
+    assert!((value(&from_stats, "fd") / expected - 1.0).abs() < 1e-9);
+    assert!((value(&from_features, "fd") / expected - 1.0).abs() < 1e-9);
+    assert_eq!(from_stats["sets"]["reference"]["images"], 50);
+    assert_eq!(plain["scores"]["fd"]["direction"], "lower is better");
+}
+
+/// Writes a folder of image shards with these numbers of images; all shards together always hold the
+/// same images.
+fn write_in_shards(folder: &TestFolder, name: &str, counts: &[i64]) -> PathBuf {
+    let out = folder.path(name);
+    std::fs::create_dir(&out).unwrap();
+    let whole = folder.images("whole.safetensors", counts.iter().sum(), 4, 0.0);
+    let images = Tensor::read_safetensors(&whole).unwrap().remove(0).1;
+    let mut first = 0;
+    for (index, count) in counts.iter().enumerate() {
+        let shard = images.narrow(0, first, *count).contiguous();
+        Tensor::write_safetensors(
+            &[("images", shard)],
+            out.join(format!("{index:05}.safetensors")),
+        )
+        .unwrap();
+        first += count;
+    }
+    out
+}
+
+#[test]
+fn the_division_into_shards_changes_no_score() {
+    let folder = TestFolder::new();
+    let reference = folder.images("reference.safetensors", 70, 4, 0.4);
+    let of = |counts: &[i64]| {
+        let name = format!("{counts:?}");
+        let shards = write_in_shards(&folder, &name, counts);
+        report(&[
+            "--generated",
+            text(&shards),
+            "--reference",
+            text(&reference),
+            "--extractor",
+            "pixels",
+            "--metrics",
+            "fd,kid,precision,recall,density,coverage,sw,vendi,authenticity,fd_infinity",
+        ])
+    };
+    let whole = of(&[90]);
+    for counts in [&[45, 45][..], &[1, 88, 1], &[13, 27, 50]] {
+        let found = of(counts);
+        for name in whole["scores"].as_object().unwrap().keys() {
+            let (a, b) = (value(&whole, name), value(&found, name));
+            assert!(
+                (a - b).abs() <= 1e-9 * a.abs(),
+                "{name} of {counts:?}: {b}, whole: {a}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_large_reference_is_reduced_to_the_subset_that_dgm_eval_draws() {
+    let folder = TestFolder::new();
+    let rows = |count: i64, phase: f64| {
+        (Tensor::arange(count * 3, (Kind::Double, Device::Cpu)) * 1.7 + phase)
+            .sin()
+            .view([count, 3])
+    };
+    let generated = folder.features("generated.safetensors", &rows(40, 0.5));
+    let all = rows(100, 0.0);
+    let whole = folder.features("whole.safetensors", &all);
+    let mut kept = cedm_maths::numpy_permutation(13579, 100);
+    kept.truncate(30);
+    kept.sort_unstable();
+    let subset = folder.features(
+        "subset.safetensors",
+        &all.index_select(0, &Tensor::from_slice(&kept)),
+    );
+    let sets = [
+        "--generated",
+        text(&generated),
+        "--metrics",
+        "fd,kid,precision",
+    ];
+    let expected = report(&[&sets[..], &["--reference", text(&subset)]].concat());
+    let found = report(
+        &[
+            &sets[..],
+            &["--reference", text(&whole), "--reference-at-most", "30"],
+        ]
+        .concat(),
+    );
+    assert_eq!(found["sets"]["reference"]["images"], 30);
+    for name in ["fd", "kid", "precision"] {
+        assert_eq!(
+            found["scores"][name]["value"], expected["scores"][name]["value"],
+            "{name}"
+        );
+    }
+    let uncut = report(
+        &[
+            &sets[..],
+            &["--reference", text(&whole), "--reference-at-most", "100"],
+        ]
+        .concat(),
+    );
+    assert_eq!(uncut["sets"]["reference"]["images"], 100);
+}

@@ -23,7 +23,7 @@ const ACCEPTED: &[(&str, &str)] = &[
         "nats-server logs this on a busy machine; nothing is lost",
     ),
     (
-        "no sign of life could be sent",
+        "progress acknowledgement not sent",
         "on a busy machine the broker may be late; the next heartbeat follows",
     ),
 ];

@@ -30,8 +30,7 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    let inputs = cedm_runtime::store::LocalArgs::gather()?;
-    match Args::parse_from(inputs.args()).command {
+    match Args::parse().command {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(BoundsWorker))?),
         Command::Run(args) => {
             println!("{}", serde_json::to_string_pretty(&run::run(&args)?)?);

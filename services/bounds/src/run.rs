@@ -8,11 +8,8 @@ pub use on_features::FeatureArgs;
 use crate::search::{self, Observation};
 use anyhow::{Context, bail};
 use cedm_contract::kinds::bound::{BoundParams, FineGrid};
-use std::{
-    collections::BTreeMap,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use cedm_runtime::InputPath;
+use std::{collections::BTreeMap, io::Read};
 
 /// Options of `cedm-bounds run`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +21,7 @@ pub struct RunArgs {
         conflicts_with = "features",
         requires = "images"
     )]
-    pub table: Option<PathBuf>,
+    pub table: Option<InputPath>,
     /// Number of images in the set; C never exceeds it
     #[arg(long)]
     pub images: Option<u64>,
@@ -68,13 +65,14 @@ pub fn run(args: &RunArgs) -> anyhow::Result<serde_json::Value> {
     let (Some(table), Some(images)) = (&args.table, args.images) else {
         return on_features::search(&args.on_features, params);
     };
-    let history = parse(&read(table)?).with_context(|| format!("table {}", table.display()))?;
+    let history = parse(&read(table)?).with_context(|| format!("table {table}"))?;
     Ok(serde_json::to_value(search::next(
         &history, &params, images,
     )?)?)
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
+fn read(table: &InputPath) -> anyhow::Result<String> {
+    let path = table.path()?;
     if path.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin()
@@ -82,7 +80,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
             .context("read standard input")?;
         return Ok(text);
     }
-    std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+    std::fs::read_to_string(path).with_context(|| format!("read {table}"))
 }
 
 fn parse(text: &str) -> anyhow::Result<Vec<Observation>> {
@@ -128,6 +126,7 @@ fn parse(text: &str) -> anyhow::Result<Vec<Observation>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
     #[test]
     fn reads_csv_and_json() {
@@ -142,5 +141,23 @@ mod tests {
     fn an_error_names_the_line() {
         let error = parse("50,50\n100 99\n").expect_err("no comma").to_string();
         assert_eq!(error, "line 2: found `100 99`, expected `C,used`");
+    }
+
+    #[test]
+    fn a_table_is_a_path_or_an_object_of_a_store() {
+        #[derive(Debug, Parser)]
+        struct Cli {
+            #[command(flatten)]
+            run: RunArgs,
+        }
+        let parse = |input: &str| Cli::try_parse_from(["run", input, "--images", "100"]);
+        for input in ["table.csv", "s3://data/table.csv", "-"] {
+            let args = parse(input).expect("valid").run;
+            assert_eq!(args.table.expect("given").to_string(), input);
+        }
+        let error = parse("https://host/table.csv")
+            .expect_err("no path")
+            .to_string();
+        assert!(error.contains("s3://bucket/key"), "{error}");
     }
 }

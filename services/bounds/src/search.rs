@@ -7,6 +7,7 @@
 //! published tables (576/600 = 0.96).
 
 use cedm_contract::kinds::bound::{BoundDecision, BoundParams, BoundResult, FineGrid, Probe};
+use cedm_fault::{Fault, HasFault};
 use std::collections::BTreeMap;
 
 /// Clusterings at one C: the number of clusters with at least one image, for every seed.
@@ -39,6 +40,12 @@ pub enum SearchError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl HasFault for SearchError {
+    fn fault(&self) -> Fault {
+        Fault::Input
+    }
 }
 
 /// Mean utilisation r_C over the seeds. For a single seed it is one division, U / C, so that ties

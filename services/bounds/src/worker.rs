@@ -2,7 +2,6 @@
 //! never waits for a probe.
 
 use crate::search::{self, Observation};
-use anyhow::anyhow;
 use cedm_contract::{
     JobResult, JobSpec, Service,
     kinds::{
@@ -29,10 +28,7 @@ impl Worker for BoundsWorker {
 
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
         let JobSpec::Bound(params) = &context.job().spec else {
-            return Err(JobError::bug(anyhow!(
-                "the bounds service performs bound jobs, this is a {} job",
-                context.job().kind()
-            )));
+            return Err(JobError::wrong_kind(Service::Bounds, context.job().kind()));
         };
         let BoundInputs { images, probes } = context.inputs::<BoundParams>()?;
         let (_, images) = images.as_kind::<ImportParams>().map_err(JobError::reject)?;
@@ -45,7 +41,7 @@ impl Worker for BoundsWorker {
             .into_iter()
             .map(|(clusters, used)| Observation { clusters, used })
             .collect();
-        let result = search::next(&history, params, images.count).map_err(JobError::reject)?;
+        let result = search::next(&history, params, images.count)?;
         match &result.decision {
             BoundDecision::Probe { clusters } => {
                 tracing::info!(probes = result.probes.len(), next = ?clusters, "bound search continues")

@@ -54,7 +54,7 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
     let fetched = folder.with_extension("source");
     let source = match uri {
         Some(uri) if !folder.join("import.json").is_file() => uri
-            .bring(&fetched)
+            .fetch(&fetched)
             .with_context(|| format!("read {}", args.path))?,
         _ => source,
     };

@@ -72,7 +72,7 @@ impl Artefacts for StoreArtefacts {
         let found = self
             .handle
             .block_on(self.store.get(&object.object))
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| cedm_runtime::chain(&error))?;
         let bytes = found.ok_or_else(|| format!("object `{}` not found", object.object))?;
         if Digest::of(&bytes) != object.digest {
             return Err(format!(

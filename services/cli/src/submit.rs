@@ -98,7 +98,7 @@ async fn resolve(
             None => folder.join(&path),
             Some(uri) => {
                 let to = fetched.path().join(stored.len().to_string());
-                let downloaded = tokio::task::spawn_blocking(move || uri.bring(&to))
+                let downloaded = tokio::task::spawn_blocking(move || uri.fetch(&to))
                     .await
                     .context("wait for a download")?;
                 downloaded.with_context(|| format!("file `{path}` of the sweep"))?

@@ -28,15 +28,6 @@ const SAMPLED_NEIGHBOURS: i64 = 50;
 /// Number of rows in that sample, which bounds the cost of the measurement.
 const SAMPLED_ROWS: i64 = 1_000;
 
-/// What kind of failure a clustering error is: the job's own, except for a state that this program
-/// wrote itself.
-pub(crate) fn refuse(error: ClusteringError) -> JobError {
-    match error {
-        ClusteringError::File { .. } | ClusteringError::Torch { .. } => JobError::bug(error),
-        other => JobError::reject(other),
-    }
-}
-
 /// Nearest neighbours of every row, with `tile_bytes` of memory for similarities.
 ///
 /// # Errors
@@ -54,9 +45,7 @@ pub fn neighbours(
         counted = done;
         !monitor.stopping()
     };
-    knn::nearest(features, k, tile_bytes, &mut on_tile)
-        .map_err(refuse)?
-        .ok_or(JobError::Drained)
+    knn::nearest(features, k, tile_bytes, &mut on_tile)?.ok_or(JobError::Drained)
 }
 
 /// Clusters by TEMI: trains the heads, resuming from the monitor's checkpoint if there is one, and
@@ -74,23 +63,22 @@ pub fn cluster_temi(
     scratch: &Path,
     monitor: &dyn Monitor,
 ) -> Result<Clustering, JobError> {
-    let mut training =
-        Training::new(params, clusters, seed, features, neighbours).map_err(refuse)?;
+    let mut training = Training::new(params, clusters, seed, features, neighbours)?;
     if let Some((step, file)) = monitor.resume()? {
-        training.load(&file).map_err(refuse)?;
+        training.load(&file)?;
         tracing::info!(step, "resuming from a checkpoint");
     }
     let state = scratch.join(STATE);
     let (started, first_step) = (Instant::now(), training.steps_done());
     while !training.finished() {
-        if let Some(summary) = training.advance().map_err(refuse)? {
+        if let Some(summary) = training.advance()? {
             report_epoch(&summary, monitor);
         }
         monitor.progress(training.steps_done(), training.steps(), "steps");
         monitor.count(&STEPS, 1);
         let stopping = monitor.stopping();
         if (stopping || monitor.checkpoint_due()) && !training.finished() {
-            training.save(&state).map_err(refuse)?;
+            training.save(&state)?;
             monitor.checkpoint(training.steps_done(), &state)?;
             if stopping {
                 return Err(JobError::Drained);
@@ -194,13 +182,15 @@ fn kmeans_by(
         !monitor.stopping()
     };
     let started = Instant::now();
-    let fitted = fit(&mut progress)
-        .map_err(refuse)?
-        .ok_or(JobError::Drained)?;
+    let fitted = fit(&mut progress)?.ok_or(JobError::Drained)?;
     let kmeans_seconds = Some(started.elapsed().as_secs_f64());
     let ids = Vec::<i64>::try_from(&fitted.ids).map_err(JobError::bug)?;
-    let neighbour_agreement =
-        Some(knn::sampled_agreement(rows, &ids, SAMPLED_NEIGHBOURS, SAMPLED_ROWS).map_err(refuse)?);
+    let neighbour_agreement = Some(knn::sampled_agreement(
+        rows,
+        &ids,
+        SAMPLED_NEIGHBOURS,
+        SAMPLED_ROWS,
+    )?);
     Ok(Clustering {
         neighbour_agreement,
         inertia: Some(fitted.inertia),

@@ -29,8 +29,7 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    let inputs = cedm_runtime::store::LocalArgs::gather()?;
-    match Command::parse_from(inputs.args()) {
+    match Command::parse() {
         Command::Serve { serve, memory } => Ok(cedm_runtime::serve(serve, move || {
             Ok(ClustererWorker::start(memory.tile_bytes()))
         })?),

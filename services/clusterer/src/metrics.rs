@@ -10,11 +10,13 @@ cedm_runtime::metrics! {
     pub HEAD_LOSS: GaugeList["head"] =
         "cedm_cluster_head_loss", "nats", "TEMI loss of each head in the last epoch";
     pub UTILISATION: Gauge =
-        "cedm_cluster_utilisation", "share", "Share of the best head's clusters in use during the last epoch";
+        "cedm_cluster_utilisation", "share",
+        "Share of the best head's clusters in use during the last epoch";
     pub MARGINAL_ENTROPY: Gauge =
         "cedm_cluster_marginal_entropy_nats", "nats", "Entropy of the best head's running marginal";
     pub INERTIA: Gauge =
-        "cedm_cluster_inertia", "squared distance", "Sum of squared distances of the current k-means start";
+        "cedm_cluster_inertia", "squared distance",
+        "Sum of squared distances of the current k-means start";
     pub STEPS: Counter = "cedm_cluster_steps_total", "steps", "TEMI optimiser steps";
     pub NEIGHBOUR_PAIRS: Counter =
         "cedm_neighbour_pairs_total", "pairs", "Pairs of rows whose similarity was computed";

@@ -25,7 +25,7 @@ use cedm_contract::{
         neighbours::neighbour_lists::INDICES,
     },
 };
-use cedm_runtime::ConsoleMonitor;
+use cedm_runtime::{ConsoleMonitor, InputPath};
 use clap::ValueEnum;
 use std::{
     fs,
@@ -42,7 +42,7 @@ use tch::Tensor;
 pub struct RunArgs {
     /// Features, one row per image: .safetensors, .npy, .npz or .pt; float16, float32 or float64
     #[arg(long)]
-    features: Option<PathBuf>,
+    features: Option<InputPath>,
     /// Name of the array in that file. Default: `features`, or the only array
     #[arg(long)]
     array: Option<String>,
@@ -55,14 +55,14 @@ pub struct RunArgs {
     /// Ids to import with `--method imported`: .npy, .npz, .safetensors, `cluster_ids.pt`, or the
     /// folder of the C-EDM authors that holds it
     #[arg(long)]
-    ids: Option<PathBuf>,
+    ids: Option<InputPath>,
     /// True labels, to measure how well the clusters agree with them: the only array of the file, or
     /// `labels`; may be the file of features
     #[arg(long)]
-    labels: Option<PathBuf>,
+    labels: Option<InputPath>,
     /// Neighbours from an earlier run (`neighbours.safetensors`). Default: TEMI finds them first
     #[arg(long)]
-    neighbours: Option<PathBuf>,
+    neighbours: Option<InputPath>,
     /// Settings of the method as JSON, with the names of the sweep file: '{"heads": 16, "epochs":
     /// 100}'
     #[arg(long, default_value = "{}")]
@@ -96,7 +96,9 @@ impl RunArgs {
     pub fn run(&self) -> Result<serde_json::Value> {
         cedm_torch::start();
         fs::create_dir_all(&self.out).with_context(|| format!("create {}", self.out.display()))?;
-        let labels = self.labels.as_deref().map(read_labels).transpose()?;
+        InputPath::fetch_all(self.inputs())?;
+        let labels = self.labels.as_ref();
+        let labels = labels.map(|file| file.read(read_labels)).transpose()?;
         let started = Instant::now();
         let (clustering, neighbours) = self.cluster(labels.as_deref())?;
         let seconds = started.elapsed().as_secs_f64();
@@ -146,6 +148,12 @@ impl RunArgs {
         Ok(summary)
     }
 
+    fn inputs(&self) -> impl Iterator<Item = &InputPath> {
+        [&self.features, &self.ids, &self.labels, &self.neighbours]
+            .into_iter()
+            .flatten()
+    }
+
     /// Folder for the checkpoints of all trainings into `--out`; removed when one is finished.
     fn checkpoints(&self) -> PathBuf {
         self.out.join("checkpoints")
@@ -158,8 +166,8 @@ impl RunArgs {
             "{:?} C={} seed={} {}",
             self.array, self.clusters, self.seed, self.settings
         );
-        for path in self.features.iter().chain(&self.neighbours) {
-            let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+        for input in self.features.iter().chain(&self.neighbours) {
+            let bytes = fs::read(input.path()?).with_context(|| format!("read {input}"))?;
             identity += Digest::of(&bytes).as_str();
         }
         Ok(self
@@ -171,20 +179,24 @@ impl RunArgs {
     fn cluster(&self, labels: Option<&[i64]>) -> Result<(Clustering, Option<Tensor>)> {
         let given = self
             .neighbours
-            .as_deref()
-            .map(read_neighbours)
+            .as_ref()
+            .map(|file| file.read(read_neighbours))
             .transpose()?;
         match self.method {
             Method::Imported => {
                 let Some(ids) = &self.ids else {
                     bail!("--method imported needs --ids")
                 };
-                Ok((Clustering::from_ids(read_ids(ids)?, self.clusters), given))
+                Ok((
+                    Clustering::from_ids(ids.read(read_ids)?, self.clusters),
+                    given,
+                ))
             }
             Method::Kmeans => {
                 let params: KmeansParams = settings(&self.settings)?;
                 let monitor = ConsoleMonitor::default();
-                let (seed, path) = (self.seed, self.features.as_deref());
+                let path = self.features.as_ref().map(InputPath::path).transpose()?;
+                let seed = self.seed;
                 // Mini-batches read a safetensors file in pieces; other formats are read whole.
                 let on_disk = path.filter(|path| {
                     params.mini_batch > 0
@@ -241,10 +253,10 @@ impl RunArgs {
     /// Reads the features, and compares their number with that of the labels before a training that
     /// may take hours.
     fn read(&self, labels: Option<&[i64]>) -> Result<Features> {
-        let Some(path) = &self.features else {
+        let Some(file) = &self.features else {
             bail!("--method {:?} needs --features", self.method)
         };
-        let features = load(path, self.array.as_deref())?;
+        let features = file.read(|path| load(path, self.array.as_deref()))?;
         let (rows, found) = (features.rows(), labels.map(<[i64]>::len));
         ensure!(
             found.is_none_or(|found| found as i64 == rows),
@@ -287,4 +299,37 @@ fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
         path.display()
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[test]
+    fn inputs_are_paths_or_objects_of_a_store() {
+        let parse = |input: &str| {
+            Cli::try_parse_from([
+                "run",
+                "--features",
+                input,
+                "--clusters",
+                "5",
+                "--out",
+                "out",
+            ])
+        };
+        for input in ["a.safetensors", "s3://data/a.safetensors"] {
+            let args = parse(input).unwrap().run;
+            assert_eq!(args.features.unwrap().to_string(), input);
+        }
+        let error = parse("https://host/a.safetensors").unwrap_err().to_string();
+        assert!(error.contains("s3://bucket/key"), "{error}");
+    }
 }

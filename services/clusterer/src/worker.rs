@@ -45,10 +45,7 @@ impl Worker for ClustererWorker {
         match &context.job().spec {
             JobSpec::Neighbours(params) => neighbours::perform(context, params, self.tile_bytes),
             JobSpec::Cluster(params) => cluster(context, params),
-            other => Err(JobError::reject(anyhow!(
-                "the clusterer performs neighbours and cluster jobs, this is a {} job",
-                other.kind()
-            ))),
+            other => Err(JobError::wrong_kind(Service::Clusterer, other.kind())),
         }
     }
 }

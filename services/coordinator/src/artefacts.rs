@@ -17,7 +17,7 @@ impl Artefacts for StoreArtefacts {
         let found = self
             .handle
             .block_on(self.store.get(&object.object))
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| cedm_runtime::chain(&error))?;
         let bytes = found.ok_or_else(|| format!("object `{}` not found", object.object))?;
         if bytes.len() as u64 != object.size || Digest::of(&bytes) != object.digest {
             return Err(format!(

@@ -2,7 +2,7 @@
 
 use crate::metrics::{self, ACK_PENDING, PENDING, REDELIVERED};
 use cedm_contract::Kind;
-use cedm_runtime::{Connection, DeadLetters, Metrics, RuntimeError, queue_depths};
+use cedm_runtime::{Connection, DeadLetters, Metrics, RuntimeError, chain, queue_depths};
 use std::time::Duration;
 
 /// How often queue depths are read.
@@ -34,7 +34,7 @@ impl Gauges {
         loop {
             ticks.tick().await;
             if let Err(error) = self.update(&connection).await {
-                tracing::debug!(%error, "queue depths cannot be read");
+                tracing::debug!(error = %chain(&error), "queue depths cannot be read");
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What can be wrong with an evaluation.
 
+use cedm_fault::{Fault, HasFault};
 use std::path::PathBuf;
 
 /// Why sets cannot be measured or compared.
@@ -14,6 +15,9 @@ pub enum EvaluatorError {
     /// The images.
     #[error(transparent)]
     Images(#[from] cedm_images::ImageError),
+    /// An input of `run` that could not be fetched.
+    #[error(transparent)]
+    Store(#[from] cedm_runtime::StoreError),
     /// Features of different extractors.
     #[error(
         "{what} was measured by {found}, {other} by {expected}: scores across feature spaces mean nothing"
@@ -77,6 +81,23 @@ pub enum EvaluatorError {
         /// libtorch's words.
         source: tch::TchError,
     },
+}
+
+impl HasFault for EvaluatorError {
+    fn fault(&self) -> Fault {
+        match self {
+            EvaluatorError::Maths(error) => error.fault(),
+            EvaluatorError::Net(error) => error.fault(),
+            EvaluatorError::Images(error) => error.fault(),
+            EvaluatorError::Store(error) => error.fault(),
+            EvaluatorError::OtherSpace { .. }
+            | EvaluatorError::OtherResolution { .. }
+            | EvaluatorError::File { .. }
+            | EvaluatorError::Metric { .. }
+            | EvaluatorError::Lacking { .. } => Fault::Input,
+            EvaluatorError::Torch { .. } => Fault::Bug,
+        }
+    }
 }
 
 impl EvaluatorError {

@@ -35,8 +35,7 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    let inputs = cedm_runtime::store::LocalArgs::gather()?;
-    match Cli::parse_from(inputs.args()).command {
+    match Cli::parse().command {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || {
             cedm_torch::start();
             Ok(EvaluatorWorker::default())

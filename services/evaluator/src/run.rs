@@ -19,7 +19,7 @@ use cedm_contract::{
     kinds::{extract::features::FEATURES, reference::reference_limit, score::Score},
 };
 use cedm_maths::{Statistics, write_statistics};
-use cedm_runtime::ConsoleMonitor;
+use cedm_runtime::{ConsoleMonitor, InputPath};
 use serde::Serialize;
 use sources::{InputSet, SetMeasurer};
 use std::{
@@ -32,7 +32,7 @@ use std::{
 #[derive(Debug, Serialize)]
 struct Report {
     extractor: String,
-    weights: Option<String>,
+    weights: Option<InputPath>,
     sets: BTreeMap<&'static str, SetReport>,
     scores: BTreeMap<String, ScoreReport>,
     settings: Settings,
@@ -42,7 +42,7 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct SetReport {
-    path: PathBuf,
+    path: InputPath,
     kind: &'static str,
     images: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +101,9 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
             format!("cannot create a temporary folder: {error}"),
         )
     })?;
+    let sets = paths.iter().filter_map(|(_, path)| *path);
+    let others = [&args.heads, &args.weights, &args.fit];
+    InputPath::fetch_all(sets.chain(others.into_iter().flatten()))?;
     let mut sources = BTreeMap::new();
     for (role, path) in paths {
         if let Some(path) = path {
@@ -118,8 +121,8 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
     };
     let mut measurer = SetMeasurer::new(
         spec,
-        args.weights.clone(),
-        args.fit.clone(),
+        local(&args.weights)?,
+        local(&args.fit)?,
         scratch.path().to_owned(),
     );
     // A fitted extractor is fitted to the reference images, or to the generated ones if the
@@ -147,7 +150,7 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
     let heads = args
         .heads
         .as_ref()
-        .map(|file| read_heads(file, args.heads_l2_norm))
+        .map(|file| read_heads(file.path()?, args.heads_l2_norm))
         .transpose()?;
     let generated = &sets["generated"];
     let compared = ComparedSets {
@@ -220,6 +223,11 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
     })
 }
 
+fn local(input: &Option<InputPath>) -> Result<Option<PathBuf>, EvaluatorError> {
+    let path = input.as_ref().map(InputPath::path).transpose()?;
+    Ok(path.map(Path::to_owned))
+}
+
 /// The requested metric names, with `all` and `none` resolved.
 fn metric_names(args: &RunArgs) -> Vec<String> {
     match args.metrics.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -277,4 +285,27 @@ fn save_statistics(file: &Path, set: &MeasuredSet) -> Result<(), EvaluatorError>
             .map(ToString::to_string),
     };
     Ok(write_statistics(file, &statistics)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[test]
+    fn inputs_are_paths_or_objects_of_a_store() {
+        let parse = |input: &str| Cli::try_parse_from(["run", "--generated", input]);
+        for input in ["a.safetensors", "s3://data/a.safetensors"] {
+            let args = parse(input).unwrap().run;
+            assert_eq!(args.generated.to_string(), input);
+        }
+        let error = parse("https://host/a.safetensors").unwrap_err().to_string();
+        assert!(error.contains("s3://bucket/key"), "{error}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The recipes of the three kinds of job: measure a shard, merge a reference, score a sample set.
 
 use crate::{
-    EvaluatorError, FeatureSpace, MeasuredSet,
+    FeatureSpace, MeasuredSet,
     confidence::{confidences, read_heads},
     measure::{images_of, measure, read_moments, read_tensor, write_tensors},
     metrics,
@@ -49,10 +49,7 @@ impl Worker for EvaluatorWorker {
             JobSpec::Measure(params) => self.measure(context, params),
             JobSpec::Reference(params) => reference(context, params),
             JobSpec::Score(params) => score(context, params),
-            other => Err(JobError::reject(anyhow!(
-                "the evaluator performs measure, reference and score jobs, this is a {} job",
-                other.kind()
-            ))),
+            other => Err(JobError::wrong_kind(Service::Evaluator, other.kind())),
         }
     }
 }
@@ -65,8 +62,7 @@ impl EvaluatorWorker {
     ) -> Result<Outcome, JobError> {
         let MeasureInputs { images, fit } = context.inputs::<MeasureParams>()?;
         let shard = shard_of(images, params.shard)?;
-        let pixels = cedm_images::read_shard(&context.fetch(&shard.object)?)
-            .map_err(|error| refuse(error.into()))?;
+        let pixels = cedm_images::read_shard(&context.fetch(&shard.object)?)?;
         let space = FeatureSpace::of(&params.extractor, fit.map(|fit| fit.digest.clone()));
         self.load(context, &params.extractor, fit, &space)?;
         let (_, _, extractor) = self.loaded.as_ref().expect("invariant: loaded above");
@@ -77,14 +73,14 @@ impl EvaluatorWorker {
             images.kind(),
             images.key.short()
         );
-        let found = measure(&name, extractor, &images_of(&pixels)).map_err(refuse)?;
+        let found = measure(&name, extractor, &images_of(&pixels))?;
         let seconds = started.elapsed().as_secs_f64();
         let (features, moments) = (
             context.scratch().join(measure::FEATURES),
             context.scratch().join(measure::MOMENTS),
         );
-        found.write_features(&features).map_err(refuse)?;
-        found.write_moments(&moments).map_err(refuse)?;
+        found.write_features(&features)?;
+        found.write_moments(&moments)?;
         context.put(measure::FEATURES, &features)?;
         context.put(measure::MOMENTS, &moments)?;
         context.put_bytes(measure::SPACE, &space.encode())?;
@@ -129,8 +125,7 @@ impl EvaluatorWorker {
             weights.as_deref(),
             fit.as_deref(),
             cedm_torch::device(),
-        )
-        .map_err(|error| refuse(error.into()))?;
+        )?;
         self.loaded = Some((space.clone(), spec.clone(), extractor));
         Ok(())
     }
@@ -161,7 +156,7 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
     let mut set = merged(context, "the reference", &inputs)?;
     if let Some(limit) = params.at_most.filter(|limit| *limit < first) {
         let file = context.scratch().join(reference::FEATURES);
-        set = set.at_most(limit, &file).map_err(refuse)?;
+        set = set.at_most(limit, &file)?;
         let object = context.put(reference::FEATURES, &file)?;
         shards = vec![ShardRef {
             object,
@@ -170,8 +165,8 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
         }];
         first = limit;
     }
-    let root = set.root().map_err(refuse)?;
-    let gaussian = set.gaussian().map_err(refuse)?;
+    let root = set.root()?;
+    let gaussian = set.gaussian()?;
     let file = context.scratch().join(reference::REFERENCE);
     write_tensors(
         &file,
@@ -180,8 +175,7 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
             (gaussian::ROOT.name, root),
             (gaussian::SIGMA.name, gaussian.sigma()),
         ],
-    )
-    .map_err(refuse)?;
+    )?;
     context.put(reference::REFERENCE, &file)?;
     let space = space.unwrap_or_else(|| FeatureSpace::of(&params.extractor, None));
     context.put_bytes(reference::SPACE, &space.encode())?;
@@ -197,7 +191,7 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
 }
 
 fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError> {
-    let metrics = metrics_named(&params.metrics).map_err(refuse)?;
+    let metrics = metrics_named(&params.metrics)?;
     let ScoreInputs {
         reference,
         shards,
@@ -233,8 +227,7 @@ fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError
         test: test.as_ref(),
         heads: heads.as_ref(),
     };
-    let scores =
-        scores(&metrics, sides, Settings::default(), params.seed, context).map_err(refuse)?;
+    let scores = scores(&metrics, sides, Settings::default(), params.seed, context)?;
     if let (Some(heads), true) = (
         &heads,
         scores
@@ -273,7 +266,10 @@ fn heads_of(context: &JobContext, manifest: &Manifest) -> Result<Model, JobError
             manifest.key
         )));
     };
-    read_heads(&context.fetch_output(manifest, HEADS)?, temi.l2_norm).map_err(refuse)
+    Ok(read_heads(
+        &context.fetch_output(manifest, HEADS)?,
+        temi.l2_norm,
+    )?)
 }
 
 /// What the head thinks of every single image, for galleries.
@@ -282,7 +278,7 @@ fn put_confidence(
     heads: &Model,
     generated: &MeasuredSet,
 ) -> Result<(), JobError> {
-    let found = confidences(heads, generated).map_err(refuse)?;
+    let found = confidences(heads, generated)?;
     let file = context.scratch().join(score::CONFIDENCE);
     let log_confidence = found.log_confidence.to_kind(tch::Kind::Float);
     write_tensors(
@@ -291,8 +287,7 @@ fn put_confidence(
             (confidence::CLUSTER.name, &found.cluster),
             (confidence::LOG_CONFIDENCE.name, &log_confidence),
         ],
-    )
-    .map_err(refuse)?;
+    )?;
     context.put(score::CONFIDENCE, &file)?;
     Ok(())
 }
@@ -311,7 +306,7 @@ fn merged(context: &JobContext, name: &str, inputs: &[&Manifest]) -> Result<Meas
             &context.fetch_output(manifest, measure::MOMENTS)?,
         ));
     }
-    MeasuredSet::merge(name, moments, files).map_err(refuse)
+    Ok(MeasuredSet::merge(name, moments, files)?)
 }
 
 /// The set behind a Reference manifest.
@@ -328,12 +323,10 @@ fn referred(
     let output = reference::REFERENCE;
     let file = context.fetch_output(manifest, output)?;
     let tensor = |part: TensorName| {
-        read_tensor(&file, part.name)
-            .map_err(refuse)?
+        read_tensor(&file, part.name)?
             .ok_or_else(|| JobError::reject(anyhow!("{output} of {name} has no tensor `{part}`")))
     };
-    let fitted = Gaussian::new(name, &tensor(gaussian::MU)?, &tensor(gaussian::SIGMA)?)
-        .map_err(|error| refuse(error.into()))?;
+    let fitted = Gaussian::new(name, &tensor(gaussian::MU)?, &tensor(gaussian::SIGMA)?)?;
     let root = tensor(gaussian::ROOT)?;
     let files = found
         .shards
@@ -385,7 +378,7 @@ fn require_extractor(
         FeatureSpace::of(found, None),
         FeatureSpace::of(expected, None),
     );
-    expected.require("this job", &found, name).map_err(refuse)
+    Ok(expected.require("this job", &found, name)?)
 }
 
 fn require_space(
@@ -394,9 +387,7 @@ fn require_space(
     found: FeatureSpace,
 ) -> Result<(), JobError> {
     match space {
-        Some(first) => first
-            .require("the first shard", &found, &format!("shard {index}"))
-            .map_err(refuse),
+        Some(first) => Ok(first.require("the first shard", &found, &format!("shard {index}"))?),
         None => {
             *space = Some(found);
             Ok(())
@@ -414,17 +405,4 @@ fn read_space(
     let bytes = std::fs::read(&file).map_err(JobError::retry)?;
     serde_json::from_slice(&bytes)
         .map_err(|error| JobError::reject(anyhow!("{name} of {}: {error}", manifest.key)))
-}
-
-/// Wrong inputs stay wrong; failing disks and broken decompositions may not.
-fn refuse(error: EvaluatorError) -> JobError {
-    match error {
-        EvaluatorError::Images(cedm_images::ImageError::Io { .. })
-        | EvaluatorError::Net(cedm_nets::NetError::Io { .. }) => JobError::retry(error),
-        EvaluatorError::Torch { .. } | EvaluatorError::Net(cedm_nets::NetError::Torch(_)) => {
-            JobError::bug(error)
-        }
-        EvaluatorError::Maths(cedm_maths::MathsError::Torch { .. }) => JobError::bug(error),
-        other => JobError::reject(other),
-    }
 }

@@ -34,7 +34,7 @@ pub fn adapt(
         if stopping {
             return Err(JobError::Drained);
         }
-        let report = training.step().map_err(JobError::reject)?;
+        let report = training.step()?;
         monitor.progress(training.steps_done(), training.steps(), "steps");
         monitor.count(&ADAPTED, training.batch().into());
         monitor.gauge(&ADAPT_LOSS, report.loss);

@@ -2,13 +2,14 @@
 
 use crate::{import::ShapeArgs, inputs::Images};
 use anyhow::{Context, Result, ensure};
+use cedm_runtime::InputPath;
 use std::path::PathBuf;
 
 /// Writes images as an EDM archive: stored PNGs and `dataset.json`.
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
     /// Images: a folder that `import` made, or any source that it accepts
-    images: String,
+    images: InputPath,
     /// The archive to write (.zip)
     #[arg(long)]
     out: PathBuf,

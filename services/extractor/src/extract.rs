@@ -42,9 +42,7 @@ pub fn extract_shard(
             return Err(JobError::Drained);
         }
         let rows = STRIDE.min(count - from);
-        let part = extractor
-            .extract(&images.narrow(0, from, rows))
-            .map_err(JobError::reject)?;
+        let part = extractor.extract(&images.narrow(0, from, rows))?;
         features.push(part.features);
         logits.extend(part.logits);
         monitor.count(&crate::metrics::EXTRACTED, rows as u64);
@@ -90,12 +88,12 @@ pub fn fit_shards(
             return Err(JobError::Drained);
         }
         // One shard in memory at a time.
-        let shard = cedm_images::read_shard(&file?).map_err(JobError::reject)?;
-        fit.add(&images_of(&shard)).map_err(JobError::reject)?;
+        let shard = cedm_images::read_shard(&file?)?;
+        fit.add(&images_of(&shard))?;
         done += shard.count as u64;
         monitor.progress(done, total, "images");
     }
-    let pca = fit.finish(spec.dim).map_err(JobError::reject)?;
+    let pca = fit.finish(spec.dim)?;
     pca.write(out).map_err(JobError::retry)?;
     Ok(pca.dim() as u32)
 }

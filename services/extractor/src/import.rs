@@ -1,8 +1,8 @@
 //! The `import` command: a data set of any supported format as a folder of shards.
 
-use crate::inputs::local;
 use anyhow::{Context, Result, bail};
 use cedm_images::{Channels, Framing, ImportOptions, Progress, Split};
+use cedm_runtime::InputPath;
 use clap::ValueEnum;
 use std::{
     io::{IsTerminal, Write},
@@ -50,7 +50,7 @@ pub struct ShapeArgs {
 pub struct ImportArgs {
     /// An EDM archive, an image folder, a CIFAR archive, a tar file (plain, gzip, zstd),
     /// WebDataset shards, an npy or npz file: path or s3:// URI
-    source: String,
+    source: InputPath,
     /// The folder to create; the same command continues an interrupted import
     #[arg(long)]
     out: PathBuf,
@@ -68,7 +68,7 @@ impl ImportArgs {
         // continue with.
         let mut fetched = self.out.clone().into_os_string();
         fetched.push(".source");
-        let source = local(&self.source, Path::new(&fetched))?;
+        let source = self.source.fetch_into(Path::new(&fetched))?;
         let imported = cedm_images::import(&source, &self.shape.options(), &self.out, &mut bar())?;
         if Path::new(&fetched).is_dir() {
             std::fs::remove_dir_all(&fetched)

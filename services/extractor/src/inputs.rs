@@ -1,25 +1,14 @@
-//! What a command names: images and weight files, by path or `s3://` URI.
+//! Images and weight files that a command reads.
 
 use crate::import::{ShapeArgs, bar};
 use anyhow::{Context, Result};
 use cedm_contract::ObjectRef;
 use cedm_images::Imported;
-use cedm_runtime::store::ObjectUri;
+use cedm_runtime::InputPath;
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-
-/// A local path for what `named` names; an object of a store is brought into `folder` first.
-///
-/// # Errors
-/// When the URI is none, or cannot be read.
-pub fn local(named: &str, folder: &Path) -> Result<PathBuf> {
-    match ObjectUri::parse(named)? {
-        None => Ok(PathBuf::from(named)),
-        Some(uri) => uri.bring(folder).with_context(|| format!("read {named}")),
-    }
-}
 
 /// Imported images: the shards of a folder that an import made, or of an import into a temporary
 /// folder.
@@ -30,24 +19,27 @@ pub struct Images {
 }
 
 impl Images {
-    /// Opens or imports what `named` names.
+    /// Opens a folder that an import made, or imports into `scratch`.
     ///
     /// # Errors
-    /// As [`cedm_images::import`].
-    pub fn open(named: &str, shape: &ShapeArgs, scratch: &Path) -> Result<Self> {
-        let source = local(named, &scratch.join("source"))?;
+    /// As [`InputPath::path`] and [`cedm_images::import`].
+    pub fn open(source: &InputPath, shape: &ShapeArgs, scratch: &Path) -> Result<Self> {
+        source.read(|path| Self::open_local(path, shape, scratch))
+    }
+
+    fn open_local(source: &Path, shape: &ShapeArgs, scratch: &Path) -> Result<Self> {
         let record = source.join("import.json");
         if record.is_file() {
             let bytes = fs::read(&record).with_context(|| format!("read {}", record.display()))?;
             let imported = serde_json::from_slice(&bytes)
                 .with_context(|| format!("{} is no import record", record.display()))?;
             return Ok(Self {
-                folder: source,
+                folder: source.to_owned(),
                 imported,
             });
         }
         let folder = scratch.join("images");
-        let imported = cedm_images::import(&source, &shape.options(), &folder, &mut bar())?;
+        let imported = cedm_images::import(source, &shape.options(), &folder, &mut bar())?;
         Ok(Self { folder, imported })
     }
 
@@ -69,12 +61,12 @@ impl Images {
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn weights_of(named: Option<&str>, scratch: &Path) -> Result<Option<(PathBuf, ObjectRef)>> {
-    let Some(named) = named else { return Ok(None) };
-    let path = local(named, &scratch.join("weights"))?;
-    let (size, digest) = cedm_images::file_digest(&path)?;
+pub fn weights_of(file: Option<&InputPath>) -> Result<Option<(PathBuf, ObjectRef)>> {
+    let Some(file) = file else { return Ok(None) };
+    let path = file.path()?.to_owned();
+    let (size, digest) = file.read(cedm_images::file_digest)?;
     let object = ObjectRef {
-        object: named.to_owned(),
+        object: file.to_string(),
         size,
         digest,
     };

@@ -4,7 +4,7 @@
 use crate::{
     extract::{extract_shard, images_of},
     import::ShapeArgs,
-    inputs::{Images, local, weights_of},
+    inputs::{Images, weights_of},
 };
 use anyhow::{Context, Result, bail, ensure};
 use cedm_contract::{ExtractorSpec, Precision};
@@ -15,7 +15,7 @@ use cedm_nets::{
     text_tower,
     weights::Encoder,
 };
-use cedm_runtime::ConsoleMonitor;
+use cedm_runtime::{ConsoleMonitor, InputPath};
 use npyz::WriterBuilder;
 use std::{
     fs::{self, File},
@@ -28,23 +28,23 @@ use tch::{Kind, Tensor};
 #[derive(Debug, clap::Args)]
 pub struct LabelArgs {
     /// Images: any source that `import` accepts (path or s3:// URI), or a folder that it made
-    images: String,
+    images: InputPath,
     /// A CLIP of the list `cedm extractors`
     #[arg(long, default_value = "openclip_vit_bigg14")]
     extractor: String,
     /// Its weight file: path or s3:// URI
     #[arg(long)]
-    weights: String,
+    weights: InputPath,
     /// File of class names, one per line; default: those of the image set
     #[arg(long)]
     classes: Option<PathBuf>,
     /// The published vocabulary of the tokenizer: bpe_simple_vocab_16e6.txt.gz
     #[arg(long, required_unless_present = "text_embeddings")]
-    vocabulary: Option<PathBuf>,
+    vocabulary: Option<InputPath>,
     /// Precomputed text embeddings instead of the text tower: a file with one tensor [classes x
     /// prompts, width], class by class
     #[arg(long, conflicts_with = "vocabulary")]
-    text_embeddings: Option<PathBuf>,
+    text_embeddings: Option<InputPath>,
     /// The file to write: .safetensors (`labels`, and `scores`: the softmax over the classes) or
     /// .npy (labels alone, as a sweep's `imported` clustering reads them)
     #[arg(long)]
@@ -83,8 +83,7 @@ impl LabelArgs {
         let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let images = Images::open(&self.images, &self.shape, scratch.path())?;
         let classes = self.class_names(&images)?;
-        let (file, object) =
-            weights_of(Some(&self.weights), scratch.path())?.context("--weights is missing")?;
+        let (file, object) = weights_of(Some(&self.weights))?.context("--weights is missing")?;
         let spec = ExtractorSpec {
             name: self.extractor.clone(),
             weights: Some(object),
@@ -92,10 +91,9 @@ impl LabelArgs {
             precision: Precision::Fp32,
         };
         let text = match (&self.text_embeddings, &self.vocabulary) {
-            (Some(path), _) => classifier_from(&embeddings(path)?, classes.len() as i64)?,
+            (Some(file), _) => classifier_from(&file.read(embeddings)?, classes.len() as i64)?,
             (None, Some(vocabulary)) => {
-                let tokenizer =
-                    Tokenizer::read(&local(&vocabulary.display().to_string(), scratch.path())?)?;
+                let tokenizer = vocabulary.read(Tokenizer::read)?;
                 // The file of a whole CLIP: both towers are loaded from it.
                 let weights = Weights::read(&file)?.backbone(Encoder::Teacher);
                 let text = ClipText::load(&weights, tower, Kind::Float, cedm_torch::device())?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use cedm_contract::{ExtractorSpec, Precision};
 use cedm_images::read_shard;
 use cedm_nets::{Extractor, Features};
-use cedm_runtime::ConsoleMonitor;
+use cedm_runtime::{ConsoleMonitor, InputPath};
 use clap::ValueEnum;
 use std::{
     fs::{self, File},
@@ -23,7 +23,7 @@ use tch::{Kind, Tensor};
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Images: any source that `import` accepts (path or s3:// URI), or a folder that it made
-    images: String,
+    images: InputPath,
     /// An extractor of the list `cedm extractors`: pixels, pca, cifar_resnet56, dino_vitb16,
     /// dinov2_vitl14, inception_fid, …
     #[arg(long)]
@@ -34,10 +34,10 @@ pub struct RunArgs {
     out: PathBuf,
     /// Its published weight file (.safetensors, .pth, .pt): path or s3:// URI
     #[arg(long)]
-    weights: Option<String>,
+    weights: Option<InputPath>,
     /// The fit of an extractor such as pca from an earlier run; default: fit to these images
     #[arg(long)]
-    fit: Option<PathBuf>,
+    fit: Option<InputPath>,
     /// Feature width, for extractors where it can be chosen
     #[arg(long)]
     dim: Option<u32>,
@@ -93,9 +93,11 @@ impl RunArgs {
         cedm_torch::start();
         let _guard = tch::no_grad_guard();
         let scratch = tempfile::tempdir().context("create a temporary folder")?;
+        let inputs = [&self.images].into_iter().chain(&self.weights);
+        InputPath::fetch_all(inputs.chain(&self.fit))?;
         let images = Images::open(&self.images, &self.shape, scratch.path())?;
         let (files, imported) = (images.files(), &images.imported);
-        let (weights, object) = weights_of(self.weights.as_deref(), scratch.path())?.unzip();
+        let (weights, object) = weights_of(self.weights.as_ref())?.unzip();
         let spec = ExtractorSpec {
             name: self.extractor.clone(),
             weights: object,
@@ -143,7 +145,8 @@ impl RunArgs {
         if self.fit.is_some()
             || !cedm_nets::extractor(&spec.name).is_some_and(|backbone| backbone.row.fitted)
         {
-            return Ok(self.fit.clone());
+            let fit = self.fit.as_ref().map(InputPath::path).transpose()?;
+            return Ok(fit.map(Path::to_owned));
         }
         let out = scratch.join("extractor.safetensors");
         fit_shards(
@@ -231,4 +234,29 @@ fn write_npy(features: &Tensor, path: &Path) -> Result<()> {
         .extend(values)
         .and_then(|()| writer.finish())
         .with_context(|| format!("write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[test]
+    fn inputs_are_paths_or_objects_of_a_store() {
+        let parse = |input: &str| {
+            Cli::try_parse_from(["run", input, "--extractor", "pixels", "--out", "a.npy"])
+        };
+        for input in ["a.safetensors", "s3://data/a.safetensors"] {
+            let args = parse(input).unwrap().run;
+            assert_eq!(args.images.to_string(), input);
+        }
+        let error = parse("https://host/a.safetensors").unwrap_err().to_string();
+        assert!(error.contains("s3://bucket/key"), "{error}");
+    }
 }

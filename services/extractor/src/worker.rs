@@ -67,10 +67,7 @@ impl Worker for ExtractorWorker {
             JobSpec::Extract(params) => self.extract(context, params),
             JobSpec::Features(params) => merge(context, params),
             JobSpec::FeatureEvaluation(params) => evaluate(context, params),
-            other => Err(JobError::reject(anyhow!(
-                "the extractor performs adapt, fit, extract, features and judge jobs, this is a {} job",
-                other.kind()
-            ))),
+            other => Err(JobError::wrong_kind(Service::Extractor, other.kind())),
         }
     }
 }
@@ -96,8 +93,7 @@ impl ExtractorWorker {
                 shards.len()
             ))
         })?;
-        let pixels =
-            cedm_images::read_shard(&context.fetch(&shard.object)?).map_err(JobError::reject)?;
+        let pixels = cedm_images::read_shard(&context.fetch(&shard.object)?)?;
         self.load(context, &params.extractor, fit, adapted)?;
         let extractor = &self
             .loaded
@@ -159,8 +155,7 @@ impl ExtractorWorker {
             weights.as_deref(),
             fit.as_deref(),
             cedm_torch::device(),
-        )
-        .map_err(JobError::reject)?;
+        )?;
         self.loaded = Some(Loaded {
             spec: spec.clone(),
             fitted_by,
@@ -175,9 +170,8 @@ fn adapt_backbone(context: &JobContext, params: &AdaptParams) -> Result<Outcome,
     let (shards, _) = shards_of(images)?;
     let mut images = ImageSource::default();
     for shard in shards {
-        let shard =
-            cedm_images::read_shard(&context.fetch(&shard.object)?).map_err(JobError::reject)?;
-        images.add(shard).map_err(JobError::reject)?;
+        let shard = cedm_images::read_shard(&context.fetch(&shard.object)?)?;
+        images.add(shard)?;
     }
     let weights = params
         .extractor
@@ -192,8 +186,7 @@ fn adapt_backbone(context: &JobContext, params: &AdaptParams) -> Result<Outcome,
         weights.as_deref(),
         images,
         cedm_torch::device(),
-    )
-    .map_err(JobError::reject)?;
+    )?;
     let result = adapt(&mut training, context.scratch(), context)?;
     let file = context.scratch().join(adapt::BACKBONE);
     training.write_backbone(&file).map_err(JobError::retry)?;
@@ -225,8 +218,7 @@ fn evaluate(context: &JobContext, params: &FeatureEvaluationParams) -> Result<Ou
     }
     let (stride, mut rows, mut labels) = (stride(count), Vec::new(), Vec::new());
     for (shard, part) in shards.iter().zip(&set.shards) {
-        let shard =
-            cedm_images::read_shard(&context.fetch(&shard.object)?).map_err(JobError::reject)?;
+        let shard = cedm_images::read_shard(&context.fetch(&shard.object)?)?;
         let known = shard
             .labels
             .ok_or_else(|| JobError::reject(anyhow!("the images have no labels")))?;

@@ -19,8 +19,7 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    let inputs = cedm_runtime::store::LocalArgs::gather()?;
-    match Command::parse_from(inputs.args()) {
+    match Command::parse() {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(SamplerWorker::new()))?),
         Command::Run(args) => {
             println!("{}", serde_json::to_string_pretty(&args.run()?)?);

@@ -11,7 +11,7 @@ use cedm_contract::{
     kinds::sample::{Guidance, LabelSource, SamplerParams, Solver},
 };
 use cedm_diffusion::sampler::{Sampler, Samples};
-use cedm_runtime::{ConsoleMonitor, Monitor};
+use cedm_runtime::{ConsoleMonitor, InputPath, Monitor};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -53,7 +53,7 @@ pub struct RunArgs {
     /// Weights with upstream names: a safetensors file, or a PyTorch state dict, which may be nested
     /// or prefixed
     #[arg(long)]
-    weights: PathBuf,
+    weights: InputPath,
     /// Seed of the first image
     #[arg(long, default_value_t = 0)]
     first_seed: u64,
@@ -67,11 +67,11 @@ pub struct RunArgs {
     /// The condition whose prior is used: `assignments.safetensors` of a clustering. Default:
     /// `condition.safetensors` beside the weights
     #[arg(long, value_name = "FILE")]
-    assignments: Option<PathBuf>,
+    assignments: Option<InputPath>,
     /// Further weights to sample from the same seeds; may be repeated. Every output is written once
     /// for each network (`a.npz`, `a.2.npz`, …); the grid shows one network per row
     #[arg(long, value_name = "FILE")]
-    beside: Vec<PathBuf>,
+    beside: Vec<InputPath>,
     /// Standard deviation of the training data, for the preconditioning. Default: the value noted in
     /// the weight file, else 0.5
     #[arg(long)]
@@ -115,7 +115,7 @@ pub struct RunArgs {
     guidance_interval: Option<Vec<f64>>,
     /// Weights of a weaker network to use as D' (autoguidance); needs --guidance
     #[arg(long, value_name = "FILE")]
-    guide: Option<PathBuf>,
+    guide: Option<InputPath>,
     /// Write an npz file with the array `arr_0`, uint8 [n, h, w, c]
     #[arg(long, value_name = "FILE")]
     npz: Option<PathBuf>,
@@ -153,6 +153,8 @@ impl RunArgs {
             self.guide.is_none() || self.guidance != 0.0,
             "--guide without --guidance: its weight is 0, so the guide would have no effect"
         );
+        let inputs = [&self.weights].into_iter().chain(&self.beside);
+        InputPath::fetch_all(inputs.chain(&self.assignments).chain(&self.guide))?;
         let device = cedm_torch::start().device;
         cedm_torch::allow_tf32(matches!(self.precision, PrecisionName::Tf32));
         let monitor = ConsoleMonitor::default();
@@ -190,35 +192,34 @@ impl RunArgs {
     }
 
     /// A sampler for a weight file, and the number of the network's parameters.
-    fn sampler(&self, weights: &Path, device: Device) -> anyhow::Result<(Sampler, u64)> {
-        let (network, parameters) = read_network(weights, self.sigma_data)?;
+    fn sampler(&self, weights: &InputPath, device: Device) -> anyhow::Result<(Sampler, u64)> {
+        let (network, parameters) = weights.read(|path| read_network(path, self.sigma_data))?;
         let condition = match &self.assignments {
-            Some(path) if *weights == self.weights => Some(path.clone()),
-            _ => condition_beside(weights),
+            Some(file) if *weights == self.weights => Some(file.path()?.to_owned()),
+            _ => condition_beside(weights.path()?),
         };
         let prior = condition.as_deref().map(Prior::read).transpose()?;
         let source = self.label_source(prior.is_some())?;
         if network.architecture.label_dim == 0 && *weights == self.weights {
-            let file = weights.display();
             ensure!(
                 self.labels.is_none(),
-                "--labels: the network of {file} has no labels"
+                "--labels: the network of {weights} has no labels"
             );
             ensure!(
                 self.guidance == 0.0 || self.guide.is_some(),
-                "--guidance: the network of {file} has no labels; guidance needs labels, or a \
+                "--guidance: the network of {weights} has no labels; guidance needs labels, or a \
                  weaker network by --guide"
             );
         }
         let labels = label_distribution(source, network.architecture.label_dim, prior)?;
         let count = network.layout.parameter_count();
         let mut sampler = Sampler::new(network, &parameters, self.params(source), labels, device)
-            .with_context(|| format!("sample from {}", weights.display()))?;
+            .with_context(|| format!("sample from {weights}"))?;
         if let Some(block) = self.block {
             sampler = sampler.with_block_size(block)?;
         }
         if let Some(guide) = &self.guide {
-            let (network, parameters) = read_network(guide, self.sigma_data)?;
+            let (network, parameters) = guide.read(|path| read_network(path, self.sigma_data))?;
             sampler = sampler.guided_by(network, &parameters)?;
         }
         Ok((sampler, count))
@@ -298,5 +299,28 @@ fn numbered(path: &Path, index: usize) -> PathBuf {
         (_, Some(extension)) => {
             path.with_extension(format!("{}.{}", index + 1, extension.to_string_lossy()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[test]
+    fn inputs_are_paths_or_objects_of_a_store() {
+        let parse = |input: &str| Cli::try_parse_from(["run", "--weights", input]);
+        for input in ["a.safetensors", "s3://data/a.safetensors"] {
+            let args = parse(input).unwrap().run;
+            assert_eq!(args.weights.to_string(), input);
+        }
+        let error = parse("https://host/a.safetensors").unwrap_err().to_string();
+        assert!(error.contains("s3://bucket/key"), "{error}");
     }
 }

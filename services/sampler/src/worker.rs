@@ -14,9 +14,7 @@ use cedm_contract::{
         train::{EMA, TrainParams},
     },
 };
-use cedm_diffusion::{
-    Architecture, DiffusionError, Network, Parameters, sampler::Sampler, weights,
-};
+use cedm_diffusion::{Architecture, Network, Parameters, sampler::Sampler, weights};
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Kind;
@@ -84,10 +82,7 @@ impl SamplerWorker {
             !context.stopping()
         };
         // A shard is small: what was begun is begun again by another worker.
-        let Some(samples) = sampler
-            .images(first, count, &mut progress)
-            .map_err(failed)?
-        else {
+        let Some(samples) = sampler.images(first, count, &mut progress)? else {
             return Err(JobError::Drained);
         };
         let seconds = begun.elapsed().as_secs_f64();
@@ -97,7 +92,7 @@ impl SamplerWorker {
             (images::LABELS.name, &samples.labels),
             (images::SEEDS.name, &samples.seeds),
         ];
-        weights::write(&file, &tensors, None).map_err(failed)?;
+        weights::write(&file, &tensors, None)?;
         context.put(IMAGES, &file)?;
         let (channels, side) = sampler.shape();
         let result = JobResult::Sample(SampleResult {
@@ -137,19 +132,8 @@ impl Worker for SamplerWorker {
         match &context.job().spec {
             JobSpec::Sample(params) => self.sample(context, params),
             JobSpec::SampleSet(params) => merge(context, params),
-            other => Err(JobError::bug(anyhow!(
-                "a {} job came to the sampler",
-                other.kind()
-            ))),
+            other => Err(JobError::wrong_kind(Service::Sampler, other.kind())),
         }
-    }
-}
-
-fn failed(error: DiffusionError) -> JobError {
-    match error {
-        DiffusionError::File { .. } | DiffusionError::OutOfMemory { .. } => JobError::retry(error),
-        DiffusionError::Torch(_) => JobError::bug(error),
-        _ => JobError::reject(error),
     }
 }
 
@@ -160,9 +144,14 @@ fn load(context: &JobContext, params: &SampleParams) -> Result<Sampler, JobError
     let prior = condition
         .map(|condition| prior(context, condition))
         .transpose()?;
-    let labels = label_distribution(params.sampler.labels, network.architecture.label_dim, prior)
-        .map_err(failed)?;
-    Sampler::new(network, &parameters, params.sampler.clone(), labels, device).map_err(failed)
+    let labels = label_distribution(params.sampler.labels, network.architecture.label_dim, prior)?;
+    Ok(Sampler::new(
+        network,
+        &parameters,
+        params.sampler.clone(),
+        labels,
+        device,
+    )?)
 }
 
 /// The network of a training segment, with its EMA weights.
@@ -170,10 +159,8 @@ fn network(context: &JobContext, manifest: &Manifest) -> Result<(Network, Parame
     let (params, _) = manifest
         .as_kind::<TrainParams>()
         .map_err(JobError::reject)?;
-    let network = Architecture::try_from(&params.network)
-        .and_then(Network::new)
-        .map_err(failed)?;
-    let tensors = weights::read(&context.fetch_output(manifest, EMA)?).map_err(failed)?;
+    let network = Architecture::try_from(&params.network).and_then(Network::new)?;
+    let tensors = weights::read(&context.fetch_output(manifest, EMA)?)?;
     let origin = format!("{EMA} of train job {}", manifest.key.short());
     let parameters = Parameters::from_tensors(
         &network.layout,
@@ -181,8 +168,7 @@ fn network(context: &JobContext, manifest: &Manifest) -> Result<(Network, Parame
         &origin,
         Kind::Float,
         cedm_torch::device(),
-    )
-    .map_err(failed)?;
+    )?;
     Ok((network, parameters))
 }
 

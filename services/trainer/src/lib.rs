@@ -15,7 +15,6 @@
 mod bench;
 mod conditions;
 mod curve;
-mod failure;
 mod levels;
 pub mod metrics;
 mod pictures;
@@ -26,7 +25,6 @@ mod worker;
 
 pub use bench::BenchArgs;
 pub use curve::{Curve, Tick};
-pub use failure::job_error;
 pub use levels::LossArgs;
 pub use run::RunArgs;
 pub use segment::{Finished, Segment};

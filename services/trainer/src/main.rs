@@ -24,8 +24,7 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    let inputs = cedm_runtime::store::LocalArgs::gather()?;
-    let result = match Command::parse_from(inputs.args()) {
+    let result = match Command::parse() {
         Command::Serve(args) => return Ok(cedm_runtime::serve(args, || Ok(Trainer::new()))?),
         Command::Run(args) => args.run()?,
         Command::Loss(args) => args.run()?,

@@ -1,8 +1,8 @@
 //! `cedm-trainer run`: from a data set on disk to a folder of weights, resumable at any moment.
 
 use crate::{
-    conditions::ConditionArgs, curve::write_json, failure::job_error, pictures::Pictures,
-    segment::Segment, settings::settings,
+    conditions::ConditionArgs, curve::write_json, pictures::Pictures, segment::Segment,
+    settings::settings,
 };
 use anyhow::{Context, anyhow, ensure};
 use cedm_contract::{
@@ -10,7 +10,7 @@ use cedm_contract::{
     kinds::train::{STATE, whole_batch_images},
 };
 use cedm_diffusion::{Recipe, Training, weights};
-use cedm_runtime::{ConsoleMonitor, JobError};
+use cedm_runtime::{ConsoleMonitor, InputPath, JobError};
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
@@ -30,7 +30,7 @@ pub struct RunArgs {
     /// Data set: an EDM archive, a folder of images, or a safetensors file with `images` u8 [n, c,
     /// r, r]
     #[arg(long)]
-    data: PathBuf,
+    data: InputPath,
     /// Output folder; an unfinished run in it is resumed
     #[arg(long)]
     out: PathBuf,
@@ -85,7 +85,8 @@ impl RunArgs {
         );
         cedm_torch::start_training();
         cedm_torch::allow_tf32(preset.precision == Precision::Tf32);
-        let pictures = Pictures::read(&self.data)?;
+        InputPath::fetch_all([&self.data].into_iter().chain(self.condition.files()))?;
+        let pictures = self.data.read(Pictures::read)?;
         let condition = self.condition.read(&pictures)?;
         let (images, channels, side) = pictures.shape();
         let changed = |field: &str| {
@@ -125,7 +126,8 @@ impl RunArgs {
         if state.exists() {
             training.load_state(&state).context(other_run)?;
         }
-        let newest = self.monitor().newest()?;
+        let monitor = self.monitor();
+        let newest = monitor.newest()?;
         if let Some((_, file)) = &newest {
             training.check_state(file).context(other_run)?;
         }
@@ -135,8 +137,7 @@ impl RunArgs {
         if !prior.is_empty() {
             let prior: Vec<(&str, &Tensor)> =
                 prior.iter().map(|(name, tensor)| (*name, tensor)).collect();
-            weights::write(&self.out.join("condition.safetensors"), &prior, None)
-                .map_err(job_error)?;
+            weights::write(&self.out.join("condition.safetensors"), &prior, None)?;
         }
         // The newest checkpoint may lie beyond the next snapshot if --snapshot-kimg was reduced
         // since: snapshots that it has passed are left out.
@@ -146,7 +147,7 @@ impl RunArgs {
         while training.nimg() < whole(budget) {
             let from = training.nimg().max(std::mem::take(&mut reached));
             let to = ((from / interval + 1) * interval).min(whole(budget));
-            last = Some(self.segment(&mut training, to)?);
+            last = Some(self.segment(&mut training, to, &monitor)?);
         }
         Ok(json!({
             "out": self.out,
@@ -161,14 +162,18 @@ impl RunArgs {
     }
 
     /// Trains to image `to` and writes weights, curve and state; returns a summary.
-    fn segment(&self, training: &mut Training, to: u64) -> anyhow::Result<Value> {
-        let monitor = self.monitor();
+    fn segment(
+        &self,
+        training: &mut Training,
+        to: u64,
+        monitor: &ConsoleMonitor,
+    ) -> anyhow::Result<Value> {
         let curve = self.out.join(format!("curve-{}.json", images_name(to)));
         let mut segment = Segment::new(training.nimg(), to, training.recipe.optimiser.batch)?
             .with_curve(curve.clone());
         let finished =
             segment
-                .train(training, &monitor, &self.out)
+                .train(training, monitor, &self.out)
                 .map_err(|error| match error {
                     JobError::Drained => anyhow!(
                         "stopped at image {}: repeat the command to resume from there",
@@ -176,17 +181,13 @@ impl RunArgs {
                     ),
                     error => anyhow!("train to image {to}: {error}"),
                 })?;
-        training
-            .save_ema(&weights_file(&self.out, to))
-            .map_err(job_error)?;
+        training.save_ema(&weights_file(&self.out, to))?;
         finished
             .curve
             .write(&curve)
             .with_context(|| format!("write {}", curve.display()))?;
         // The state is written last: it marks the segment as done, so all else must exist.
-        training
-            .save_state(&self.out.join(STATE))
-            .map_err(job_error)?;
+        training.save_state(&self.out.join(STATE))?;
         let checkpoints = self.out.join("checkpoints");
         if checkpoints.exists() {
             std::fs::remove_dir_all(&checkpoints)
@@ -202,10 +203,8 @@ impl RunArgs {
     }
 
     fn monitor(&self) -> ConsoleMonitor {
-        ConsoleMonitor {
-            checkpoints: Some(self.out.join("checkpoints")),
-            every: Duration::from_secs_f64(self.checkpoint_s),
-        }
+        ConsoleMonitor::keeping(self.out.join("checkpoints"))
+            .with_interval(Duration::from_secs_f64(self.checkpoint_s))
     }
 
     fn describe(&self, training: &Training, images: i64) -> Value {
@@ -229,4 +228,27 @@ fn images_name(nimg: u64) -> String {
 
 fn weights_file(out: &Path, nimg: u64) -> PathBuf {
     out.join(format!("ema-{}.safetensors", images_name(nimg)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    #[test]
+    fn inputs_are_paths_or_objects_of_a_store() {
+        let parse = |input: &str| Cli::try_parse_from(["run", "--data", input, "--out", "out"]);
+        for input in ["a.safetensors", "s3://data/a.safetensors"] {
+            let args = parse(input).unwrap().run;
+            assert_eq!(args.data.to_string(), input);
+        }
+        let error = parse("https://host/a.safetensors").unwrap_err().to_string();
+        assert!(error.contains("s3://bucket/key"), "{error}");
+    }
 }

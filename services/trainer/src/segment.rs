@@ -3,7 +3,6 @@
 
 use crate::{
     curve::{Curve, Tick},
-    failure::job_error,
     metrics,
 };
 use anyhow::anyhow;
@@ -112,7 +111,7 @@ impl Segment {
                     self.to_nimg
                 )));
             }
-            let kept = training.load_state(&file).map_err(job_error)?;
+            let kept = training.load_state(&file)?;
             curve = kept.map_or_else(Curve::default, |kept| Curve::from_tensor(&kept));
             self.last_good = format!("checkpoint of step {step}");
             tracing::info!(step, nimg = training.nimg(), "resuming from a checkpoint");
@@ -127,7 +126,7 @@ impl Segment {
                 gradient_norm,
                 lr,
                 ..
-            } = training.step().map_err(job_error)?;
+            } = training.step()?;
             pending.push(step_loss);
             monitor.count(&metrics::IMAGES, batch);
             monitor.count(&metrics::STEPS, 1);
@@ -189,9 +188,7 @@ impl Segment {
         scratch: &Path,
     ) -> Result<(), JobError> {
         let file = scratch.join("checkpoint.safetensors");
-        training
-            .save_checkpoint(&file, &curve.to_tensor())
-            .map_err(job_error)?;
+        training.save_checkpoint(&file, &curve.to_tensor())?;
         monitor.checkpoint(training.steps(), &file)?;
         std::fs::remove_file(&file).map_err(JobError::retry)?;
         self.last_good = format!("checkpoint of step {}", training.steps());
@@ -216,7 +213,7 @@ impl Segment {
             if !loss.is_finite() {
                 let mut indices = training.indices_of(step);
                 indices.truncate(NAMED_IMAGES);
-                return Err(job_error(DiffusionError::Loss {
+                return Err(DiffusionError::Loss {
                     loss,
                     step,
                     first_image: step * batch,
@@ -224,7 +221,8 @@ impl Segment {
                     seed: training.recipe.seed,
                     indices,
                     last_good: self.last_good.clone(),
-                }));
+                }
+                .into());
             }
             training.tick.0 += loss;
             training.tick.1 += 1;

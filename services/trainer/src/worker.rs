@@ -1,6 +1,6 @@
 //! The train recipe: images, condition and the segment before in; weights, state and curve out.
 
-use crate::{failure::job_error, metrics, pictures::Pictures, segment::Segment};
+use crate::{metrics, pictures::Pictures, segment::Segment};
 use anyhow::{Context, anyhow};
 use cedm_contract::{
     Digest, JobResult, JobSpec, Manifest, Precision, Service,
@@ -78,10 +78,7 @@ impl Worker for Trainer {
 
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
         let JobSpec::Train(params) = &context.job().spec else {
-            return Err(JobError::bug(anyhow!(
-                "a {} job came to the trainer",
-                context.job().kind()
-            )));
+            return Err(JobError::wrong_kind(Service::Trainer, context.job().kind()));
         };
         let mut segment = Segment::new(params.from_nimg, params.to_nimg, params.optimiser.batch)?;
         cedm_torch::allow_tf32(params.precision == Precision::Tf32);
@@ -97,14 +94,13 @@ impl Worker for Trainer {
             &pictures.images,
             condition,
             cedm_torch::device(),
-        )
-        .map_err(job_error)?;
+        )?;
         continue_training(context, params, previous, &mut training)?;
         let finished = segment.train(&mut training, context, context.scratch())?;
 
         let (ema, state) = (context.scratch().join(EMA), context.scratch().join(STATE));
-        training.save_ema(&ema).map_err(job_error)?;
-        training.save_state(&state).map_err(job_error)?;
+        training.save_ema(&ema)?;
+        training.save_state(&state)?;
         context.put(EMA, &ema)?;
         context.put(STATE, &state)?;
         context.put_bytes(CURVE, finished.curve.to_json().to_string().as_bytes())?;
@@ -158,7 +154,7 @@ fn condition_of(
     };
     check_same_images(&images.digest, manifest).map_err(JobError::reject)?;
     let file = context.fetch_output(manifest, ASSIGNMENTS)?;
-    let tensors = cedm_diffusion::weights::read(&file).map_err(job_error)?;
+    let tensors = cedm_diffusion::weights::read(&file)?;
     let ids = tensors
         .get(IDS.name)
         .with_context(|| format!("{ASSIGNMENTS} has no tensor `{IDS}`"))
@@ -166,7 +162,7 @@ fn condition_of(
     let ids = Vec::<i64>::try_from(ids)
         .with_context(|| format!("`{IDS}` of {ASSIGNMENTS} is not a list of integers"))
         .map_err(JobError::reject)?;
-    Condition::compact(&ids).map_err(job_error)
+    Ok(Condition::compact(&ids)?)
 }
 
 /// A clustering must name its images, and they must be the ones of this job.
@@ -197,9 +193,7 @@ fn continue_training(
         }
         (Some(previous), _) => previous,
     };
-    training
-        .load_state(&context.fetch_output(previous, STATE)?)
-        .map_err(job_error)?;
+    training.load_state(&context.fetch_output(previous, STATE)?)?;
     if training.nimg() != params.from_nimg {
         let (found, expected) = (training.nimg(), params.from_nimg);
         return Err(JobError::reject(anyhow!(

@@ -1,5 +1,6 @@
 //! [`ClusteringError`], the one error type of this crate.
 
+use cedm_fault::{Fault, HasFault};
 use std::path::PathBuf;
 
 /// Why features cannot be clustered, or a state cannot be read.
@@ -82,6 +83,22 @@ pub enum ClusteringError {
         /// libtorch's error.
         source: tch::TchError,
     },
+}
+
+impl HasFault for ClusteringError {
+    fn fault(&self) -> Fault {
+        match self {
+            ClusteringError::Shape { .. }
+            | ClusteringError::NotFinite { .. }
+            | ClusteringError::ZeroRow { .. }
+            | ClusteringError::Setting { .. }
+            | ClusteringError::Diverged { .. }
+            | ClusteringError::Weights { .. } => Fault::Input,
+            ClusteringError::Maths(error) => error.fault(),
+            // A state that this program wrote itself and that verified when it was fetched.
+            ClusteringError::File { .. } | ClusteringError::Torch { .. } => Fault::Bug,
+        }
+    }
 }
 
 impl ClusteringError {

@@ -1,6 +1,7 @@
 //! [`DiffusionError`], the one error type of this crate, and the guard that turns libtorch's
 //! out-of-memory panics into it.
 
+use cedm_fault::{Fault, HasFault};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
@@ -111,6 +112,23 @@ impl From<tch::TchError> for DiffusionError {
                 .unwrap_or_default()
                 .to_owned(),
         )
+    }
+}
+
+impl HasFault for DiffusionError {
+    fn fault(&self) -> Fault {
+        match self {
+            DiffusionError::Setting { .. }
+            | DiffusionError::Weights { .. }
+            | DiffusionError::Shape { .. }
+            | DiffusionError::Labels { .. }
+            | DiffusionError::State { .. }
+            // The run is deterministic: it would diverge in the same step again.
+            | DiffusionError::Loss { .. } => Fault::Input,
+            // Another process on the machine may hold the memory now.
+            DiffusionError::OutOfMemory { .. } | DiffusionError::File { .. } => Fault::Unavailable,
+            DiffusionError::Torch(_) => Fault::Bug,
+        }
     }
 }
 

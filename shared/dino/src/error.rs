@@ -1,5 +1,6 @@
 //! The error type of this crate.
 
+use cedm_fault::{Fault, HasFault};
 use cedm_nets::NetError;
 use std::path::PathBuf;
 
@@ -39,4 +40,17 @@ pub enum DinoError {
     /// Weights that could not be read, or do not fit the network.
     #[error(transparent)]
     Weights(#[from] NetError),
+}
+
+impl HasFault for DinoError {
+    fn fault(&self) -> Fault {
+        match self {
+            // A diverging run is deterministic: it would diverge in the same step again.
+            DinoError::Parameters(_) | DinoError::Backbone(_) | DinoError::NotFinite { .. } => {
+                Fault::Input
+            }
+            DinoError::Checkpoint { .. } | DinoError::Write { .. } => Fault::Unavailable,
+            DinoError::Weights(error) => error.fault(),
+        }
+    }
 }

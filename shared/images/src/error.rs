@@ -1,5 +1,6 @@
 //! The error type of this crate.
 
+use cedm_fault::{Fault, HasFault};
 use std::path::PathBuf;
 
 /// Why a data set could not be read, written or made into shards.
@@ -75,6 +76,21 @@ pub enum ImageError {
         /// What was found and what was expected.
         reason: String,
     },
+}
+
+impl HasFault for ImageError {
+    fn fault(&self) -> Fault {
+        match self {
+            ImageError::Io { .. } => Fault::Unavailable,
+            ImageError::Format { .. }
+            | ImageError::Image { .. }
+            | ImageError::NoImages { .. }
+            | ImageError::Labels { .. }
+            | ImageError::Limit { .. }
+            | ImageError::UnsafeName { .. }
+            | ImageError::Option { .. } => Fault::Input,
+        }
+    }
 }
 
 impl ImageError {

@@ -1,5 +1,6 @@
 //! [`MathsError`], the one error type of this crate.
 
+use cedm_fault::{Fault, HasFault};
 use std::path::PathBuf;
 
 /// Why a score or statistic cannot be computed.
@@ -81,4 +82,19 @@ pub enum MathsError {
         /// libtorch's error.
         source: tch::TchError,
     },
+}
+
+impl HasFault for MathsError {
+    fn fault(&self) -> Fault {
+        match self {
+            MathsError::Shape { .. }
+            | MathsError::Width { .. }
+            | MathsError::TooFew { .. }
+            | MathsError::NotFinite { .. }
+            | MathsError::OutOfRange { .. }
+            | MathsError::Partition(_)
+            | MathsError::File { .. } => Fault::Input,
+            MathsError::Torch { .. } => Fault::Bug,
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The error type of this crate: weight files and extractors.
 
+use cedm_fault::{Fault, HasFault};
 use std::path::PathBuf;
 
 /// Why weights could not be read, or features not be computed.
@@ -49,6 +50,18 @@ pub enum NetError {
     /// An operation that failed inside libtorch.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
+}
+
+impl HasFault for NetError {
+    fn fault(&self) -> Fault {
+        match self {
+            NetError::Io { .. } => Fault::Unavailable,
+            NetError::Format { .. } | NetError::Mismatch { .. } | NetError::Extractor { .. } => {
+                Fault::Input
+            }
+            NetError::Torch(_) => Fault::Bug,
+        }
+    }
 }
 
 impl NetError {

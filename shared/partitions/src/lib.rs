@@ -15,6 +15,7 @@ pub use agreement::{Agreement, agreement};
 pub use matching::best_matching;
 pub use usage::{Usage, compact};
 
+use cedm_fault::{Fault, HasFault};
 use std::collections::BTreeMap;
 
 /// Ids that do not form a partition, or two partitions of different images.
@@ -27,6 +28,12 @@ pub struct PartitionError {
     pub found: String,
     /// The expected values, in words.
     pub expected: String,
+}
+
+impl HasFault for PartitionError {
+    fn fault(&self) -> Fault {
+        Fault::Input
+    }
 }
 
 /// Contingency table: how often each pair of label and cluster occurs. Rows and columns are the ids

@@ -59,7 +59,7 @@ impl Worker for Echo {
                     source: anyhow!("failed on request"),
                 });
             }
-            // A poison that somebody cures: the file is the cure.
+            // Fails until the file exists.
             "poison" if !Path::new(argument).exists() => {
                 return Err(JobError::reject(anyhow!("poisoned")));
             }

@@ -1,6 +1,12 @@
-//! One attempt at one job, from its delivery to its acknowledgement, in the order that makes
-//! at-least-once delivery have exactly one effect: manifest looked up, inputs verified, work done
-//! below the attempt's own prefix, manifest committed, event, acknowledgement last.
+//! One attempt at one job, from its delivery to its acknowledgement.
+//!
+//! JetStream delivers at least once: a job is redelivered when its worker dies, when `ack_wait`
+//! passes without a progress acknowledgement, or when an acknowledgement is lost. The order of the
+//! steps makes one effect of many deliveries: (1) look up the manifest, for a job that is done is
+//! only acknowledged; (2) read and verify the inputs; (3) compute, writing objects below a prefix
+//! of this attempt alone; (4) commit the manifest by a create-only put, which exactly one attempt
+//! wins; (5) publish the event; (6) acknowledge. A crash between any two steps leaves a job that
+//! is redelivered and either finds the manifest or is computed again.
 
 mod settle;
 
@@ -18,7 +24,7 @@ use crate::{
     now_ms,
     queue::{Delivery, Queue},
     store::StoreError,
-    verify::{Found, LookUpError, Verifier},
+    verify::{Found, Verifier},
 };
 use anyhow::anyhow;
 use cedm_contract::{
@@ -33,7 +39,7 @@ use std::{
     time::Duration,
 };
 
-/// An object that never exists: asking for it tells whether the store answers.
+/// An object that never exists: any answer to a request for it shows that the store works.
 const NO_OBJECT: &str = "probe/answers";
 
 /// Everything that attempts of one process share.
@@ -92,19 +98,19 @@ impl Ended {
     }
 }
 
-/// A job in hand.
+/// A job that is being performed.
 struct InFlight<'a> {
     job: Job,
     attempt: Attempt,
     delivery: &'a Delivery,
     started_ms: u64,
-    /// Whether this attempt stored a checkpoint: the next one starts further on.
+    /// Whether this attempt stored a checkpoint, from which the next one would continue.
     advanced: AtomicBool,
 }
 
 impl AttemptRunner {
-    /// Works off a delivery. An error means that the broker could not be told: the job comes again
-    /// by itself.
+    /// Performs a delivered job and settles its message. An error means that the broker could not
+    /// be reached at the end: the job will be redelivered.
     pub(crate) async fn handle(&self, delivery: &Delivery) -> Result<Ended, RuntimeError> {
         let job = match Job::decode(&delivery.payload) {
             Ok(job) => job,
@@ -144,12 +150,12 @@ impl AttemptRunner {
         ended
     }
 
-    /// Asks the store for an object that never exists.
+    /// Whether the store answers at all; the request names an object that never exists.
     pub(crate) async fn store_answers(&self) -> Result<(), StoreError> {
         self.worker.store.size(NO_OBJECT).await.map(|_| ())
     }
 
-    /// The way to a result; every error on it is a [`JobError`].
+    /// All steps up to the acknowledgement; every error on the way is a [`JobError`].
     async fn attempt(&self, in_flight: &InFlight<'_>) -> Result<Ended, JobError> {
         if self.has_result(in_flight).await? {
             self.worker.metrics.add(&CACHE_HITS, 1);
@@ -230,7 +236,7 @@ impl AttemptRunner {
             Found::Nothing => Ok(false),
             Found::Broken(reason, attempt) => {
                 tracing::warn!(%reason, "the stored result does not verify; it is discarded and \
-                    made again");
+                    computed again");
                 self.verifier
                     .discard(&in_flight.job.key, attempt.as_ref())
                     .await
@@ -264,8 +270,8 @@ impl AttemptRunner {
             if manifest.digest != input.digest {
                 let (found, expected) = (&manifest.digest, &input.digest);
                 return Err(lost(anyhow!(
-                    "manifest {} has digest {found}, the job pins {expected}: its result was made \
-                     again and differs",
+                    "manifest {} has digest {found}, the job pins {expected}: its result was \
+                     computed again and differs",
                     input.key
                 )));
             }
@@ -308,7 +314,7 @@ impl AttemptRunner {
         }
     }
 
-    /// Events only wake: one that is lost is made good by the next reconciliation.
+    /// Events are hints: after a lost one, the coordinator's next reconciliation finds the result.
     async fn publish_event(
         &self,
         in_flight: &InFlight<'_>,
@@ -335,15 +341,15 @@ impl AttemptRunner {
             .publish_event(&event, &in_flight.delivery.envelope)
             .await
         {
-            tracing::warn!(%error, %what, "event not stored");
+            tracing::warn!(error = %chain(&error), %what, "event not stored");
         }
     }
 
-    /// The last step. An acknowledgement that is lost is a redelivery that finds the manifest.
+    /// The last step. If the acknowledgement is lost, the redelivery finds the manifest.
     async fn acknowledge(&self, in_flight: &InFlight<'_>) {
         if let Err(error) = in_flight.delivery.receipt.double_ack().await {
             tracing::warn!(error = %chain(&error), "result committed, acknowledgement lost: the \
-                job comes again and finds its result");
+                redelivery will find the result");
         }
     }
 }
@@ -358,10 +364,4 @@ fn superseded(ours: &Manifest, winner: &Manifest) -> String {
         "attempt {} finished after {} had won, {verdict}",
         ours.attempt, winner.attempt
     )
-}
-
-impl From<LookUpError> for JobError {
-    fn from(error: LookUpError) -> Self {
-        JobError::retry(error)
-    }
 }

@@ -1,7 +1,7 @@
 //! The invariants of the protocol, checked by one piece of code: by `cedm fsck` over a real store,
 //! by the simulation and the process tests over theirs.
 //!
-//! 1. A manifest can be read, is that of its key, and its own outputs lie below its attempt's
+//! 1. A manifest can be read, is that of its key, and its own outputs are below its attempt's
 //!    prefix.
 //! 2. Every object that it relies on has the size and digest that it promises.
 //! 3. What an event called done has a manifest.
@@ -19,14 +19,14 @@ use std::{
     sync::Arc,
 };
 
-/// What is said about the results of a store.
+/// What an audit assumes about the results of a store.
 #[derive(Debug, Default, Clone)]
 pub struct Claims {
     /// Jobs that an event called done.
     pub announced: BTreeSet<JobKey>,
-    /// Jobs that somebody asked for.
+    /// Jobs that were submitted.
     pub wanted: BTreeSet<JobKey>,
-    /// Jobs that need not be done yet, or ever: queued, in hand, dead, cancelled.
+    /// Jobs that need not have a result: queued, being performed, dead, cancelled.
     pub open: BTreeSet<JobKey>,
 }
 
@@ -88,12 +88,13 @@ pub struct Findings {
     pub violations: Vec<Violation>,
     /// Manifests of a newer program, which are not ours to judge.
     pub newer: Vec<JobKey>,
-    /// Objects that no manifest names: attempts that were superseded or given up, or are under way.
+    /// Objects that no manifest names: attempts that were superseded or abandoned, or are still
+    /// running.
     pub unclaimed: Volume,
 }
 
-/// Looks at everything, or at the manifests of `keys` alone; `progress` hears how many of how many
-/// manifests are done.
+/// Looks at everything, or at the manifests of `keys` alone; `progress` receives how many of how
+/// many manifests are done.
 ///
 /// # Errors
 /// When the store fails.
@@ -113,7 +114,7 @@ pub async fn audit(
                 .collect()
         }
     };
-    // With fresh eyes: nothing counts as proven.
+    // A new verifier: nothing counts as verified already.
     let verifier = Verifier::new(store.clone());
     let (mut findings, mut owned, mut standing) =
         (Findings::default(), HashSet::new(), BTreeSet::new());
@@ -129,7 +130,7 @@ pub async fn audit(
                 misplaced(&manifest)
             }
             Ok(Found::Broken(reason, _)) => Some(reason),
-            Ok(Found::Nothing) => Some("its manifest is gone".to_owned()),
+            Ok(Found::Nothing) => Some("its manifest is missing".to_owned()),
             Err(LookUpError::Newer(_)) => {
                 findings.newer.push(key.clone());
                 None
@@ -176,7 +177,7 @@ pub async fn audit(
     Ok(findings)
 }
 
-/// An output of the manifest that lies elsewhere than below its attempt's prefix.
+/// An output of the manifest that is not below its attempt's prefix.
 fn misplaced(manifest: &Manifest) -> Option<String> {
     let prefix = attempt_prefix(&manifest.key, &manifest.attempt);
     let stray = manifest
@@ -184,7 +185,7 @@ fn misplaced(manifest: &Manifest) -> Option<String> {
         .iter()
         .find(|output| !output.object.object.starts_with(&prefix))?;
     Some(format!(
-        "output `{}` lies at `{}`, not below `{prefix}`",
+        "output `{}` is at `{}`, not below `{prefix}`",
         stray.name, stray.object.object
     ))
 }

@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 
 /// Active sweeps.
 pub const SWEEPS: &str = "sweeps";
-/// Heartbeats of running workers.
+/// Heartheartbeats of running workers.
 pub const WORKERS: &str = "workers";
 /// Who holds what for a short while.
 pub const LEASES: &str = "leases";
@@ -109,7 +109,7 @@ impl Bucket {
         }
     }
 
-    /// Removes an entry; it may be gone already.
+    /// Removes an entry; a missing one is no error.
     ///
     /// # Errors
     /// When NATS fails.
@@ -120,8 +120,8 @@ impl Bucket {
             .map_err(|error| self.failed("remove", key, error))
     }
 
-    /// Removes an entry that must still have this revision: it may have expired, and be somebody
-    /// else's by now.
+    /// Removes an entry that must still have this revision: it may have expired, and belong to
+    /// another process by now.
     ///
     /// # Errors
     /// When NATS fails, or it has another.
@@ -173,7 +173,12 @@ impl Bucket {
         }))
     }
 
-    fn failed(&self, action: &str, key: &str, error: impl std::error::Error) -> RuntimeError {
+    fn failed(
+        &self,
+        action: &str,
+        key: &str,
+        error: impl std::error::Error + Send + Sync + 'static,
+    ) -> RuntimeError {
         RuntimeError::broker(format!("{action} `{key}` in bucket {}", self.name), error)
     }
 
@@ -194,17 +199,17 @@ fn convert(entry: kv::Entry) -> Entry {
     }
 }
 
-/// The workers that gave a sign of life lately, by name.
+/// The last heartheartbeats of all workers that are up, by worker name.
 ///
 /// # Errors
 /// When NATS fails.
 pub async fn workers(connection: &Connection) -> Result<Vec<Heartbeat>, RuntimeError> {
     let bucket = Bucket::open(connection, WORKERS).await?;
     let entries = bucket.entries().await?;
-    let mut beats: Vec<Heartbeat> = entries
+    let mut heartbeats: Vec<Heartbeat> = entries
         .iter()
         .filter_map(|entry| rmp_serde::from_slice(entry.value.as_ref()?).ok())
         .collect();
-    beats.sort_by(|a, b| a.worker.cmp(&b.worker));
-    Ok(beats)
+    heartbeats.sort_by(|a, b| a.worker.cmp(&b.worker));
+    Ok(heartbeats)
 }

@@ -2,6 +2,7 @@
 //! attempt resumes from the highest step whose record and file verify, whoever wrote it.
 
 use crate::{
+    error::chain,
     failpoint::failpoint,
     store::{Body, Created, Store, StoreError, StoreErrorKind, measure_file},
 };
@@ -31,7 +32,7 @@ pub(crate) async fn write(
 ) -> Result<(), StoreError> {
     let name = checkpoint_key(key, step, attempt);
     let (size, digest) =
-        measure_file(file).map_err(|error| StoreError::local("put", &name, &error))?;
+        measure_file(file).map_err(|error| StoreError::local("put", &name, error))?;
     store.put(&name, Body::File(file)).await?;
     failpoint("inside-checkpoint");
     let record =
@@ -44,7 +45,7 @@ pub(crate) async fn write(
             failpoint("after-checkpoint");
             Ok(())
         }
-        // Without its record the checkpoint does not count; the job goes on without it.
+        // Without its record the checkpoint does not count; the job continues without it.
         Created::Conflict => Err(StoreError::new(
             "create",
             &name,
@@ -108,8 +109,9 @@ pub(crate) async fn resume(
     Ok(None)
 }
 
-/// Whether deliveries of this message (by its sequence) brought the job further than whatever was
-/// before: a job whose workers die and that goes on from checkpoint to checkpoint is no poison.
+/// Whether deliveries of this message (by its sequence) advanced the job beyond what was stored
+/// before: a job whose workers die but that continues from checkpoint to checkpoint is not a poison
+/// message.
 pub(crate) async fn advanced_by(
     store: &dyn Store,
     key: &JobKey,
@@ -147,7 +149,7 @@ pub(crate) async fn remove(store: &dyn Store, key: &JobKey) {
         Ok::<_, StoreError>(())
     };
     if let Err(error) = removed.await {
-        tracing::warn!(%error, "checkpoints of a finished job were not removed");
+        tracing::warn!(error = %chain(&error), "checkpoints of a finished job were not removed");
     }
 }
 

@@ -1,8 +1,14 @@
-//! The commit: one create-only put of the manifest, last. Whatever the store answers, afterwards it
-//! is known whose result stands.
+//! The commit: one create-only put of the manifest (`If-None-Match: *`), after all objects are
+//! stored.
+//!
+//! Several attempts at a job may run at once, since delivery is at least once and a worker cannot
+//! know that it is too slow. The store lets exactly one of them create the manifest; the others
+//! find it and discard their own result. A put whose answer is lost may have happened or not: the
+//! manifest is read back, and the attempt that it names has won.
 
 use crate::{
     RetryPolicy,
+    error::chain,
     store::{Created, Store, StoreError, StoreErrorKind},
     verify::{Found, LookUpError, Verifier},
 };
@@ -10,7 +16,7 @@ use bytes::Bytes;
 use cedm_contract::{Manifest, manifest_key};
 use std::time::Duration;
 
-/// Whose result stands.
+/// Which attempt's result is committed.
 #[derive(Debug)]
 pub enum Committed {
     /// Ours.
@@ -66,7 +72,7 @@ async fn commit_once(
     let mut unclear = match store.put_if_absent(name, bytes.clone()).await? {
         Created::Yes => return Ok(Round::Settled(Committed::Ours)),
         Created::Conflict => {
-            let reason = "409: another put of the manifest is under way";
+            let reason = "409: another put of the manifest is in progress";
             return Ok(Round::Unclear(reason.to_owned()));
         }
         Created::Exists => "the manifest exists and cannot be read".to_owned(),
@@ -85,7 +91,7 @@ async fn commit_once(
         }
         Ok(Found::Nothing) => {}
         Err(LookUpError::Store(error)) if error.kind == StoreErrorKind::Unavailable => {
-            unclear = error.to_string();
+            unclear = chain(&error);
         }
         Err(error) => return Err(error),
     }
@@ -125,7 +131,7 @@ mod tests {
         let (first, second) = (manifest(1), manifest(2));
         assert!(matches!(run(store.clone(), &first).await, Committed::Ours));
         let Committed::Theirs(winner) = run(store, &second).await else {
-            panic!("the first manifest stands")
+            panic!("the first manifest is kept")
         };
         assert_eq!(winner.attempt, first.attempt);
     }

@@ -1,5 +1,5 @@
-//! The compute thread: tensors live here, behind a channel of depth 1, so that no computation ever
-//! delays a sign of life.
+//! The compute thread: tensors live here, behind a channel of depth 1, so that no computation
+//! delays a heartbeat or a progress acknowledgement.
 
 use crate::{JobContext, JobError, Outcome, RuntimeError, Worker, metrics::MetricDefinition};
 use anyhow::anyhow;
@@ -11,21 +11,21 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-/// A job's way to the compute thread and back.
+/// A job on its way to the compute thread.
 struct Task {
     context: JobContext,
     span: tracing::Span,
     reply: oneshot::Sender<Finished>,
 }
 
-/// What comes back: the desk with its outputs, and how it ended.
+/// What comes back: the context with its outputs, and how the job ended.
 pub(crate) struct Finished {
     pub context: JobContext,
     pub outcome: Result<Outcome, JobError>,
     pub took: Duration,
 }
 
-/// What a worker says of itself before its first job.
+/// What a worker reports before its first job.
 pub(crate) struct Profile {
     pub service: Service,
     pub kinds: Vec<Kind>,
@@ -36,14 +36,14 @@ pub(crate) struct Profile {
 /// What performs jobs: a thread in a service, plain async code in a simulation.
 #[async_trait::async_trait]
 pub(crate) trait Compute: Send + Sync + 'static {
-    /// Performs the job on this desk.
+    /// Performs the job of this context.
     async fn perform(&self, context: JobContext) -> Result<Finished, RuntimeError>;
 }
 
 /// The thread.
 pub(crate) struct ComputeThread(mpsc::Sender<Task>);
 
-/// Builds the worker on its own thread and waits until it stands.
+/// Builds the worker on its own thread and waits until it is ready.
 pub(crate) async fn start<W: Worker>(
     build: impl FnOnce() -> anyhow::Result<W> + Send + 'static,
 ) -> Result<(ComputeThread, Profile), RuntimeError> {
@@ -58,7 +58,7 @@ pub(crate) async fn start<W: Worker>(
                 Err(panic) => {
                     return drop(ready.send(Err(anyhow!(
                         "the worker panicked at start: {}",
-                        said(&*panic)
+                        panic_message(&*panic)
                     ))));
                 }
             };
@@ -76,7 +76,7 @@ pub(crate) async fn start<W: Worker>(
     spawned.map_err(|error| anyhow!("start the compute thread: {error}"))?;
     let profile = built
         .await
-        .map_err(|_| anyhow!("the compute thread ended before its worker stood"))??;
+        .map_err(|_| anyhow!("the compute thread ended before its worker was ready"))??;
     Ok((ComputeThread(tasks), profile))
 }
 
@@ -89,10 +89,12 @@ fn work<W: Worker>(worker: &mut W, mut queue: mpsc::Receiver<Task>) {
     {
         let entered = span.enter();
         let start = Instant::now();
-        let outcome = catch_unwind(AssertUnwindSafe(|| worker.perform(&context)))
-            .unwrap_or_else(|panic| Err(JobError::bug(anyhow!("panic: {}", said(&*panic)))));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| worker.perform(&context))).unwrap_or_else(|panic| {
+                Err(JobError::bug(anyhow!("panic: {}", panic_message(&*panic))))
+            });
         drop(entered);
-        // Nobody waits any more when the process is leaving.
+        // The receiver is dropped when the process is stopping.
         drop(reply.send(Finished {
             context,
             outcome,
@@ -101,10 +103,10 @@ fn work<W: Worker>(worker: &mut W, mut queue: mpsc::Receiver<Task>) {
     }
 }
 
-fn said(panic: &(dyn std::any::Any + Send)) -> String {
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without words".to_owned())
+        .unwrap_or_else(|| "no message".to_owned())
 }
 
 #[async_trait::async_trait]
@@ -119,9 +121,9 @@ impl Compute for ComputeThread {
         self.0
             .send(task)
             .await
-            .map_err(|_| anyhow!("the compute thread is gone"))?;
+            .map_err(|_| anyhow!("the compute thread has ended"))?;
         Ok(finished
             .await
-            .map_err(|_| anyhow!("the compute thread is gone"))?)
+            .map_err(|_| anyhow!("the compute thread has ended"))?)
     }
 }

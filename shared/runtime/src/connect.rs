@@ -2,6 +2,7 @@
 
 use crate::{
     RetryPolicy, RuntimeError,
+    error::chain,
     queue::NatsQueue,
     store::{Leased, S3Settings, S3Store, Store, StoreError, StoreErrorKind, probe_create_only},
     streams::{self, Delivering},
@@ -40,7 +41,8 @@ pub struct ConnectArgs {
     /// NATS credentials file (JWT and seed), instead of a user.
     #[arg(long, env = "CEDM_NATS_CREDS")]
     pub nats_creds: Option<PathBuf>,
-    /// S3 endpoint, for stores other than AWS; keys come from the AWS chain (AWS_ACCESS_KEY_ID, …).
+    /// S3 endpoint, for stores other than AWS; keys come from the AWS chain (AWS_ACCESS_KEY_ID,
+    /// …).
     #[arg(long, env = "CEDM_S3_ENDPOINT")]
     pub s3_endpoint: Option<String>,
     /// S3 bucket.
@@ -52,8 +54,8 @@ pub struct ConnectArgs {
     /// Access key id and secret of the store, where they do not come from the AWS chain.
     #[arg(skip)]
     pub s3_keys: Option<(String, String)>,
-    /// Seconds without a sign of life after which a job goes to another worker; the same for all
-    /// processes.
+    /// Seconds without a progress acknowledgement after which a job is redelivered to another
+    /// worker; the same for all processes.
     #[arg(long, env = "CEDM_ACK_WAIT_S", value_parser = seconds)]
     pub ack_wait_s: Option<Duration>,
     /// Guards commits by a lease in NATS, for a store without an atomic create-only put.
@@ -72,7 +74,7 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
-/// What is known of the connection to NATS.
+/// What is known about the connection to NATS.
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     /// Permission violations since the start: they show as time-outs elsewhere, and here by name.
@@ -147,7 +149,7 @@ impl Connection {
             let password = match &args.nats_password {
                 Some(password) => password.clone(),
                 None => std::env::var("CEDM_NATS_PASSWORD")
-                    .context("a NATS user is given and CEDM_NATS_PASSWORD is not set")?,
+                    .context("a NATS user is given, but CEDM_NATS_PASSWORD is not set")?,
             };
             options = options.user_and_password(user.clone(), password);
         }
@@ -183,7 +185,7 @@ impl Connection {
         &self.store
     }
 
-    /// Whether NATS answers at the moment; changes wake whoever waits.
+    /// Whether NATS is connected; the receiver is notified of changes.
     pub fn connected(&self) -> watch::Receiver<bool> {
         self.connected.clone()
     }
@@ -215,43 +217,44 @@ impl Connection {
         let mut connected = self.connected();
         while connected.changed().await.is_ok() {
             if *connected.borrow_and_update() {
-                // Without a connection there is nothing to try; the next one starts this anew.
+                // Without a connection it cannot succeed; the next connection starts another round.
                 let is_connected = |_: &RuntimeError| *connected.borrow();
                 let create = || self.ensure_streams();
                 if let Err(error) = SET_UP
                     .retry("create the streams", is_connected, create)
                     .await
                 {
-                    tracing::debug!(%error, "the connection was lost before the streams were there");
+                    tracing::debug!(error = %chain(&error), "the connection was lost before the \
+                        streams were there");
                 }
             }
         }
     }
 
-    /// Waits until somebody has created the streams.
+    /// Waits until another process has created the streams.
     ///
     /// # Errors
-    /// When they are not there in time.
+    /// When they do not exist in time.
     pub async fn await_streams(&self) -> Result<(), RuntimeError> {
         let waited = self.timeout.as_secs();
         let exist = || async {
             if streams::exist(self.queue.context()).await {
                 return Ok(());
             }
-            Err(anyhow::anyhow!(
+            Err(RuntimeError::Other(anyhow::anyhow!(
                 "the JetStream streams are still missing after {waited} s: is a coordinator \
                  running?"
-            ))
+            )))
         };
         let policy = CONNECT.within(self.timeout);
-        Ok(policy.retry("find the streams", |_| true, exist).await?)
+        policy.retry("find the streams", |_| true, exist).await
     }
 
-    /// Checks that the store is there and that of eight racing create-only writers exactly one
+    /// Checks that the store answers and that exactly one of eight concurrent create-only writers
     /// wins.
     ///
     /// # Errors
-    /// When it does not answer in time, or is not fit for the protocol.
+    /// When it does not answer in time, or does not support what the protocol needs.
     pub async fn probe_store(&self) -> Result<(), RuntimeError> {
         let is_retryable = |error: &StoreError| error.kind == StoreErrorKind::Unavailable;
         let probe = || probe_create_only(&self.store);
@@ -262,7 +265,7 @@ impl Connection {
     /// Sends what is buffered.
     pub async fn flush(&self) {
         if let Err(error) = self.queue.client().flush().await {
-            tracing::warn!(%error, "NATS connection not flushed");
+            tracing::warn!(error = %chain(&error), "NATS connection not flushed");
         }
     }
 
@@ -299,7 +302,8 @@ fn note(link: &Link, is_connected: &watch::Sender<bool>, event: &Event) {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) =
             Some((std::time::Instant::now(), text.clone()));
-        tracing::error!(event = %text, "NATS denies a permission: what needed it will time out");
+        tracing::error!(event = %text, "NATS denies a permission; the request that needed it will \
+            time out");
     } else {
         tracing::info!(event = %text, "NATS connection");
     }

@@ -1,4 +1,4 @@
-//! Dead letters: what nobody could do, with the reason; listed, shown, replayed.
+//! Dead letters: jobs that failed for good, with the reason; listed, shown, replayed.
 
 use crate::{
     Connection, Envelope, RuntimeError,
@@ -22,7 +22,7 @@ pub enum Replayed {
     Queued,
     /// It was queued already.
     AlreadyQueued,
-    /// Its result exists by now; the letter is gone.
+    /// Its result exists by now; the letter is removed.
     Done,
 }
 
@@ -36,7 +36,7 @@ impl DeadLetters {
     }
 
     /// All letters, oldest first. A letter whose job has a sound result by now is removed instead
-    /// (a zombie may finish late).
+    /// (a worker that lost the job may finish after all).
     ///
     /// # Errors
     /// When NATS or the store fails.

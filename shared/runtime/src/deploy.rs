@@ -1,6 +1,6 @@
 //! What a deployment needs as files: the NATS and Prometheus configuration that `cedm up` starts
 //! them with, the credentials of every service, and the environment that hands them over. The
-//! templates lie in `deploy/`.
+//! templates are in `deploy/`.
 
 mod credentials;
 
@@ -10,9 +10,6 @@ use crate::streams::consumer_name;
 use cedm_contract::{Priority, Service};
 use std::{fmt::Write, net::SocketAddr, path::Path};
 
-/// `deploy/jetstream.toml`: streams, buckets and consumers, created by
-/// [`crate::Connection::ensure_streams`].
-pub const JETSTREAM: &str = include_str!("../../../deploy/jetstream.toml");
 const NATS: &str = include_str!("../../../deploy/nats-server.conf");
 const PROMETHEUS: &str = include_str!("../../../deploy/prometheus.yml");
 
@@ -29,7 +26,7 @@ pub struct NatsSettings<'a> {
     pub monitor: Option<SocketAddr>,
     /// Folder of JetStream.
     pub store_dir: &'a Path,
-    /// Who may connect; nobody else may.
+    /// The identities that may connect.
     pub credentials: &'a Credentials,
 }
 

@@ -1,4 +1,4 @@
-//! The wish to stop, and how it spreads: signals, the parent's end, a test's own hand.
+//! Graceful shutdown: begun by a signal, by the end of the parent process, or by a test.
 
 use std::{io::Read, sync::Arc};
 use tokio::{
@@ -6,7 +6,7 @@ use tokio::{
     sync::watch,
 };
 
-/// A switch that goes one way. Cheap to clone; every clone is the same switch.
+/// A flag that is set once and stays set. Cheap to clone; all clones share it.
 #[derive(Clone, Debug)]
 pub struct Drain(Arc<watch::Sender<bool>>);
 
@@ -55,7 +55,7 @@ impl Drain {
                     std::process::exit(130);
                 }
                 tracing::info!(
-                    "signal received: no new jobs, the one in hand is finished or left at a \
+                    "signal received: no new jobs; the current one is finished or stopped at a \
                      checkpoint"
                 );
                 drain.begin();
@@ -69,8 +69,8 @@ impl Drain {
 /// end, however that one died.
 pub fn exit_with_parent() {
     std::thread::spawn(|| {
-        // Whatever ends the read, the parent is gone. Nothing may be lost by it: this is the crash
-        // that the protocol survives.
+        // However the read ends, the parent has exited. Nothing may be lost by it: this is the
+        // crash that the protocol survives.
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });

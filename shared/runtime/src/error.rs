@@ -1,12 +1,14 @@
 //! Errors: of a job (what its kind decides about the message) and of the runtime itself.
 
-use cedm_contract::{FailureKind, JobKey};
-use std::time::Duration;
+use cedm_contract::{FailureKind, JobKey, Kind, Service};
+use cedm_fault::{Fault, HasFault};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-/// Why an attempt ended without a result; only the variant decides between nak, term and alarm.
+/// Why an attempt ended without a result. The variant alone decides whether the job is retried,
+/// moved to the dead letters, or returned to the queue.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// The world was in the way (store, broker, disk): again after a delay.
+    /// The store, the broker or the disk failed: retried after a delay.
     #[error("{source:#}")]
     Retry {
         /// When to try again.
@@ -14,21 +16,22 @@ pub enum JobError {
         /// What happened.
         source: anyhow::Error,
     },
-    /// The job itself is wrong (bad input, impossible parameters): straight to the dead letters.
+    /// The job itself is wrong (bad input, impossible parameters): moved to the dead letters at
+    /// once.
     #[error("{source:#}")]
     Reject {
         /// What happened.
         source: anyhow::Error,
     },
-    /// The program is wrong (broken invariant): again, and loudly.
+    /// The program is wrong (broken invariant): retried, and logged as an error.
     #[error("{source:#}")]
     Bug {
         /// What happened.
         source: anyhow::Error,
     },
-    /// An input is gone, damaged, or was made again with another result. It has to be made again
-    /// first; then whoever wants this job asks for it anew, so it leaves the queue without using up
-    /// its tries.
+    /// An input is missing, damaged, or was recomputed with another result. It has to be recomputed
+    /// first, after which the coordinator submits this job again; so this one leaves the queue
+    /// without using up its tries.
     #[error("{source:#}")]
     InputLost {
         /// The job whose result that input is.
@@ -36,7 +39,7 @@ pub enum JobError {
         /// What happened.
         source: anyhow::Error,
     },
-    /// The process is draining; a checkpoint was written and another worker goes on at once.
+    /// The process is draining; a checkpoint was written and another worker continues at once.
     #[error("stopped by drain at a checkpoint")]
     Drained,
 }
@@ -48,7 +51,7 @@ impl JobError {
             source: source.into(),
         }
     }
-    /// The world was in the way; again after five seconds.
+    /// The store, the broker or the disk failed; retried after five seconds.
     pub fn retry(source: impl Into<anyhow::Error>) -> Self {
         Self::Retry {
             after: Duration::from_secs(5),
@@ -72,7 +75,18 @@ impl JobError {
         }
     }
 
-    /// Whether the store did not answer: a reason to ask whether it answers anybody.
+    /// A job of a kind that the service does not perform: nothing that the service could do later
+    /// would change that.
+    pub fn wrong_kind(service: Service, found: Kind) -> Self {
+        let kinds: Vec<&str> = service.kinds().iter().map(|kind| kind.token()).collect();
+        Self::reject(anyhow::anyhow!(
+            "this is a {found} job, the {} performs {} jobs",
+            service.name(),
+            kinds.join(", ")
+        ))
+    }
+
+    /// Whether the store did not answer: a reason to check whether it answers at all.
     pub(crate) fn is_unanswered(&self) -> bool {
         use crate::{
             store::{StoreError, StoreErrorKind},
@@ -91,16 +105,27 @@ impl JobError {
     }
 }
 
-/// What the runtime itself can fail at.
+/// Decides by whose fault an error is what happens to the job, so that `?` suffices in a worker.
+impl<E: HasFault + Send + Sync + 'static> From<E> for JobError {
+    fn from(error: E) -> Self {
+        match error.fault() {
+            Fault::Input => JobError::reject(error),
+            Fault::Unavailable => JobError::retry(error),
+            Fault::Bug => JobError::bug(error),
+        }
+    }
+}
+
+/// What can fail in the runtime itself.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// The broker refused or did not answer.
-    #[error("NATS: {action}: {reason}")]
+    #[error("NATS: {action}")]
     Broker {
         /// What was tried.
         action: String,
-        /// The cause, with its chain.
-        reason: String,
+        /// The cause.
+        source: Cause,
     },
     /// The queue refused or did not answer.
     #[error(transparent)]
@@ -111,7 +136,7 @@ pub enum RuntimeError {
     /// A message, manifest or identifier that is not what it should be.
     #[error(transparent)]
     Contract(#[from] cedm_contract::ContractError),
-    /// Somebody else changed the entry first.
+    /// Another process changed the entry first.
     #[error("bucket `{bucket}`: `{key}` was changed by another process meanwhile")]
     Conflict {
         /// Which bucket.
@@ -119,22 +144,57 @@ pub enum RuntimeError {
         /// Which entry.
         key: String,
     },
-    /// Anything, with its chain.
-    #[error("{0:#}")]
+    /// Anything else; its causes follow as sources.
+    #[error(transparent)]
     Other(#[from] anyhow::Error),
 }
 
 impl RuntimeError {
-    pub(crate) fn broker(action: impl Into<String>, error: impl std::error::Error) -> Self {
+    pub(crate) fn broker(
+        action: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
         Self::Broker {
             action: action.into(),
-            reason: chain(&error),
+            source: Cause::new(source),
         }
     }
 }
 
-/// An error with all its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+/// The cause of another error, shared so that the error can be cloned. Its text is one line with
+/// all causes below it, each once: many libraries repeat a cause in their own message, and printed
+/// as a chain they would say everything twice. Hence it names no further source; [`Cause::error`]
+/// has it.
+#[derive(Clone)]
+pub struct Cause(Arc<dyn Error + Send + Sync>);
+
+impl Cause {
+    pub(crate) fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(error.into().into())
+    }
+
+    /// The error itself, with its own sources.
+    pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        self.0.as_ref()
+    }
+}
+
+impl Error for Cause {}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&chain(self.0.as_ref()))
+    }
+}
+
+impl fmt::Debug for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An error with all its causes in one line, each once: for logs.
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -146,4 +206,51 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0:?}")]
+    struct Failure(Fault);
+
+    impl HasFault for Failure {
+        fn fault(&self) -> Fault {
+            self.0
+        }
+    }
+
+    #[test]
+    fn the_fault_of_an_error_decides_about_the_job() {
+        for (fault, expected) in [
+            (Fault::Input, FailureKind::Reject),
+            (Fault::Unavailable, FailureKind::Retry),
+            (Fault::Bug, FailureKind::Bug),
+        ] {
+            assert_eq!(JobError::from(Failure(fault)).kind(), Some(expected));
+        }
+        let disk = JobError::from(io::Error::other("disk full"));
+        assert_eq!(disk.kind(), Some(FailureKind::Retry));
+    }
+
+    #[test]
+    fn a_job_of_a_wrong_kind_is_rejected_by_every_service() {
+        for service in [Service::Bounds, Service::Trainer, Service::Evaluator] {
+            let error = JobError::wrong_kind(service, Kind::Report);
+            assert_eq!(error.kind(), Some(FailureKind::Reject));
+            assert!(error.to_string().starts_with("this is a report job, the "));
+        }
+    }
+
+    #[test]
+    fn a_chain_names_every_cause_once() {
+        let io = io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused");
+        let error = RuntimeError::broker("connect to nats://host", io);
+        let expected = "NATS: connect to nats://host: connection refused";
+        assert_eq!(chain(&error), expected);
+        assert_eq!(format!("{:#}", anyhow::Error::from(error)), expected);
+    }
 }

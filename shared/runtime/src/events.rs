@@ -1,7 +1,7 @@
 //! Events: live ones as they are published, and the story of a job from the stream. They only wake;
 //! the manifests are the truth.
 
-use crate::{Connection, RuntimeError};
+use crate::{Connection, RuntimeError, error::chain};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use cedm_contract::{EVENTS_STREAM, Event, EventWhat, JobKey, Kind};
 use futures::{Stream, StreamExt};
@@ -102,7 +102,7 @@ fn read(payload: &[u8]) -> Option<Event> {
     match rmp_serde::from_slice(payload) {
         Ok(event) => Some(event),
         Err(error) => {
-            tracing::debug!(%error, "event not understood");
+            tracing::debug!(error = %chain(&error), "event not understood");
             None
         }
     }

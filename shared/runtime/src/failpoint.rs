@@ -5,10 +5,10 @@ use std::{path::Path, time::Duration};
 /// Ends or holds the process here when `CEDM_FAILPOINT` asks for it:
 /// `[<program>/]<place>[:<marker>[:hold]]`.
 ///
-/// It dies as if by SIGKILL. With a marker, a file that is created now and gets its process id,
-/// only the first process that comes here is concerned, so that a restarted one passes. With `hold`
-/// this thread stays here until `<marker>.go` exists, so that a test can kill, freeze or drain a
-/// process of which it knows where it stands.
+/// The process ends as if by SIGKILL. With a marker, a file that is created now and gets its
+/// process id, only the first process that comes here is concerned, so that a restarted one passes.
+/// With `hold` this thread stays here until `<marker>.go` exists, so that a test can kill, freeze
+/// or drain a process whose state it knows.
 pub(crate) fn failpoint(place: &str) {
     let Ok(wanted) = std::env::var("CEDM_FAILPOINT") else {
         return;
@@ -31,7 +31,7 @@ pub(crate) fn failpoint(place: &str) {
     }
 }
 
-/// Creates the marker; an error when somebody was here before. It appears with its content.
+/// Creates the marker; an error when it exists already. It appears with its content.
 fn mark(marker: &Path) -> std::io::Result<()> {
     let draft = marker.with_extension(std::process::id().to_string());
     std::fs::write(&draft, std::process::id().to_string())?;

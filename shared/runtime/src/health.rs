@@ -1,9 +1,10 @@
-//! `/metrics`, `/livez`, `/readyz`: whether the process lives is its own business, whether it is
-//! ready is that of its connections.
+//! `/metrics`, `/livez`, `/readyz`: liveness depends on the main loop alone, readiness on the
+//! connections.
 
 use crate::{
     Connection, Metrics, RuntimeError,
     drain::Drain,
+    error::chain,
     metrics::process::{NATS_CONNECTED, NATS_DENIED},
 };
 use anyhow::Context as _;
@@ -47,7 +48,7 @@ impl Health {
         Self(Arc::new(inner))
     }
 
-    /// The main loop turned once more.
+    /// Notes that the main loop has run once more.
     pub fn tick(&self) {
         self.0
             .ticked_s
@@ -72,7 +73,7 @@ impl Health {
             .with_state(self.clone());
         tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the metrics endpoint ended");
+                tracing::error!(error = %chain(&error), "the metrics endpoint ended");
             }
         });
         Ok(address)
@@ -124,7 +125,7 @@ async fn live(State(health): State<Health>) -> (StatusCode, String) {
     } else {
         (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("the main loop has not turned for {silent_s} s\n"),
+            format!("the main loop has not run for {silent_s} s\n"),
         )
     }
 }

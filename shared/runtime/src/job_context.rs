@@ -1,9 +1,11 @@
-//! The desk of one job: its inputs fetched and verified, a place for its outputs, a line to the
-//! outside. Synchronous: it is used on the compute thread and hands I/O to the async side.
+//! Everything a worker needs for one job: its inputs, fetched and verified; its outputs; progress,
+//! metrics and checkpoints. Synchronous: it is used on the compute thread and runs I/O on the async
+//! runtime.
 
 use crate::{
     JobError, Metrics, Monitor, checkpoints,
     drain::Drain,
+    error::chain,
     failpoint::failpoint,
     metrics::{
         Counter, Gauge, GaugeList, Metric,
@@ -41,7 +43,7 @@ pub(crate) struct WorkerContext {
     pub checkpoint_every: Duration,
 }
 
-/// One job's desk.
+/// One job, with the means to perform it.
 pub struct JobContext {
     worker: WorkerContext,
     handle: Handle,
@@ -113,13 +115,14 @@ impl JobContext {
     /// cache. Not to be written to.
     ///
     /// # Errors
-    /// `Retry` when the store fails; `InputLost` when an input's object is gone or its bytes do not
-    /// verify.
+    /// `Retry` when the store fails; `InputLost` when an input's object is missing or its bytes do
+    /// not verify.
     pub fn fetch(&self, object: &ObjectRef) -> Result<PathBuf, JobError> {
         self.wait(self.fetch_async(object))
     }
 
-    /// An object that is gone or damaged is its maker's business, where it belongs to an input.
+    /// An object of an input that is missing or damaged has to be recomputed by the job that made
+    /// it.
     fn blame(&self, object: &ObjectRef, error: StoreError) -> JobError {
         let is_lost = matches!(
             error.kind,
@@ -195,8 +198,8 @@ impl JobContext {
         Ok(to)
     }
 
-    /// A store that does not take a checkpoint must not end the computation that would be resumed
-    /// from it: the next one is tried after the usual time.
+    /// A checkpoint that cannot be stored must not end the computation that it protects: the next
+    /// one is tried after the usual interval.
     pub(crate) async fn checkpoint_async(&self, step: u64, file: &Path) -> Result<(), JobError> {
         let written = checkpoints::write(
             self.worker.store.as_ref(),
@@ -220,8 +223,8 @@ impl JobContext {
             }
             Err(error) => {
                 self.worker.metrics.add(&CHECKPOINT_FAILURES, 1);
-                tracing::warn!(%error, step, "checkpoint not stored; the computation goes on \
-                    without it");
+                tracing::warn!(error = %chain(&error), step, "checkpoint not stored; the \
+                    computation continues without it");
             }
         }
         Ok(())
@@ -250,7 +253,8 @@ impl JobContext {
         let mut parts = name.as_str().split('/');
         if key.len() > MAX_OBJECT_KEY || parts.any(|part| matches!(part, "" | "." | "..")) {
             return Err(JobError::bug(anyhow!(
-                "output name `{name}` is no plain name, or makes a key above {MAX_OBJECT_KEY} bytes"
+                "output name `{name}` is no plain name, or makes a key above {MAX_OBJECT_KEY} \
+                 bytes"
             )));
         }
         let name_taken = |output: &Output| output.name == name.as_str();
@@ -294,7 +298,7 @@ impl JobContext {
         outputs
     }
 
-    /// Whether a checkpoint was stored from this desk.
+    /// Whether this attempt has stored a checkpoint.
     pub(crate) fn has_checkpointed(&self) -> bool {
         self.has_checkpointed.load(Ordering::Relaxed)
     }
@@ -306,7 +310,7 @@ impl JobContext {
             .elapsed()
     }
 
-    /// The compute thread is no thread of the async runtime, so it may wait for it.
+    /// The compute thread does not belong to the async runtime, so it may block on it.
     fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         self.handle.block_on(work)
     }

@@ -1,13 +1,13 @@
-//! How a room lives: configuration, the NATS work loop, the store, telemetry, health and drain. No
-//! tensors.
+//! What every process shares: configuration, the NATS work loop, the object store, metrics, logs,
+//! health and graceful shutdown. No tensors.
 //!
-//! A service gives [`serve`] a [`Worker`]; everything that is the same in every room happens here.
-//! The coordinator and the `cedm` command use [`Connection`] and what opens on it: [`Submitter`],
-//! [`DeadLetters`], [`Redeliverer`], [`Bucket`], events.
+//! A service gives [`serve`] a [`Worker`]; everything that all services have in common happens
+//! here. The coordinator and the `cedm` command use [`Connection`] and what opens on it:
+//! [`Submitter`], [`DeadLetters`], [`Redeliverer`], [`Bucket`], events.
 //!
 //! It reads jobs, manifests and objects; it writes manifests (create-only), objects below
 //! `object/<key>/<attempt>/`, checkpoints, events, heartbeats, delayed jobs and dead letters. It
-//! computes nothing.
+//! computes nothing itself.
 
 #![forbid(unsafe_code)]
 
@@ -54,7 +54,7 @@ pub use connect::{ConnectArgs, Connection};
 pub use dead::{DeadLetters, Replayed};
 pub use drain::{Drain, exit_with_parent};
 pub use envelope::{Envelope, TraceId};
-pub use error::{JobError, RuntimeError};
+pub use error::{Cause, JobError, RuntimeError, chain};
 pub use events::{EventFilter, live_events, past_events};
 pub use health::Health;
 pub use job_context::JobContext;
@@ -65,7 +65,7 @@ pub use redeliverer::Redeliverer;
 pub use retries::RetryPolicy;
 pub use serve::{serve, serve_until};
 pub use service_process::ServiceProcess;
-pub use store::{Body, Created, S3Settings, S3Store, Store, StoreError};
+pub use store::{Body, Created, InputPath, S3Settings, S3Store, Store, StoreError};
 pub use streams::{Delivering, Depth, consumer_name, queue_depths};
 pub use submit::{Outstanding, SubmitOutcome, Submitter};
 pub use telemetry::{LogFormat, start_logging};

@@ -9,7 +9,7 @@ pub use definition::{
     MetricType, count,
 };
 
-use crate::{RuntimeError, attempt::Ended};
+use crate::{RuntimeError, attempt::Ended, error::chain};
 use anyhow::Context as _;
 use cedm_contract::Kind;
 use process::{BUILD, JOB_DURATION, JOBS, QUEUE_WAIT, STORE_REQUESTS};
@@ -131,7 +131,8 @@ impl Metrics {
         known.or_else(|| match self.register_one(definition) {
             Ok(collector) => Some(collector),
             Err(error) => {
-                tracing::warn!(%error, name = definition.name, "metric not registered");
+                tracing::warn!(error = %chain(&error), name = definition.name, "metric not \
+                    registered");
                 None
             }
         })

@@ -1,5 +1,5 @@
-//! How a long computation talks to the outside without knowing who listens: progress, checkpoints,
-//! the wish to stop.
+//! How a long computation reports progress and metrics, stores checkpoints and learns that it
+//! should stop, without knowing whether a queue or a terminal is behind it.
 
 use crate::{
     JobError,
@@ -8,7 +8,7 @@ use crate::{
 use std::{
     path::{Path, PathBuf},
     sync::{
-        LazyLock, Mutex, Once,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -17,13 +17,13 @@ use std::{
 /// Given to every long computation. In `serve` it is the job's [`crate::JobContext`]; in `run` a
 /// [`ConsoleMonitor`]; in tests a [`QuietMonitor`].
 pub trait Monitor {
-    /// How far the work is; called as often as convenient, the receiver thins it out.
+    /// Reports how far the work is. Called as often as convenient: the receiver limits the rate.
     fn progress(&self, done: u64, total: u64, unit: &'static str);
     /// Sets a gauge of the service (`cedm_train_loss`).
     fn gauge(&self, _gauge: &'static Metric<Gauge>, _value: f64) {}
     /// Sets a list of gauges of the service, one series per element.
     fn gauge_list(&self, _list: &'static Metric<GaugeList, 1>, _values: &[f64]) {}
-    /// A line for a person who looks on while `run` works; services have their gauges and logs.
+    /// A line for a person who watches `run`; services have gauges and logs instead.
     fn note(&self, _line: &str) {}
     /// Adds to a counter of the service (`cedm_train_images_total`).
     fn count(&self, _counter: &'static Metric<Counter>, _by: u64) {}
@@ -31,20 +31,21 @@ pub trait Monitor {
     fn stopping(&self) -> bool;
     /// Whether it is time for a checkpoint.
     fn checkpoint_due(&self) -> bool;
-    /// Stores the file as the checkpoint at `step`; create-only, verified when read back. A store
-    /// that is away is borne: the computation goes on, and an earlier checkpoint stands.
+    /// Stores the file as the checkpoint at `step`; create-only, verified when it is read back. If
+    /// the store cannot be reached, the computation continues and an earlier checkpoint stays
+    /// valid.
     ///
     /// # Errors
     /// When the file cannot be read, or (in a folder) written.
     fn checkpoint(&self, step: u64, file: &Path) -> Result<(), JobError>;
-    /// The highest checkpoint that verifies, as a local file.
+    /// Step and local file of the highest checkpoint that verifies.
     ///
     /// # Errors
     /// When the store cannot be read.
     fn resume(&self) -> Result<Option<(u64, PathBuf)>, JobError>;
 }
 
-/// Says nothing, never stops, keeps no checkpoint.
+/// Ignores progress and metrics, never stops, keeps no checkpoint.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct QuietMonitor;
 
@@ -64,20 +65,35 @@ impl Monitor for QuietMonitor {
     }
 }
 
-/// For `run`: a progress line on stderr, checkpoints in a folder, Ctrl-C as the wish to stop.
+/// For `run`: a progress line on stderr, checkpoints in a folder, Ctrl-C as the request to stop.
 #[derive(Debug)]
 pub struct ConsoleMonitor {
-    /// Folder for checkpoints; none are kept when absent.
-    pub checkpoints: Option<PathBuf>,
-    /// Between two checkpoints.
-    pub every: Duration,
+    checkpoints: Option<PathBuf>,
+    every: Duration,
+    state: Mutex<ConsoleState>,
+    interrupt: Interrupt,
 }
 
+/// What the console remembers between two calls.
+#[derive(Debug)]
+struct ConsoleState {
+    pace: Option<Pace>,
+    drawn: Option<Instant>,
+    saved: Instant,
+}
+
+/// Without checkpoints.
 impl Default for ConsoleMonitor {
     fn default() -> Self {
         Self {
             checkpoints: None,
             every: Duration::from_secs(60),
+            state: Mutex::new(ConsoleState {
+                pace: None,
+                drawn: None,
+                saved: Instant::now(),
+            }),
+            interrupt: Interrupt::default(),
         }
     }
 }
@@ -91,7 +107,13 @@ impl ConsoleMonitor {
         }
     }
 
-    /// Step of the newest checkpoint, if there is one.
+    /// The same with this time between two checkpoints.
+    pub fn with_interval(mut self, every: Duration) -> Self {
+        self.every = every;
+        self
+    }
+
+    /// Step and file of the newest checkpoint, if there is one.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -101,17 +123,13 @@ impl ConsoleMonitor {
             _ => Ok(None),
         }
     }
+
+    fn state(&self) -> MutexGuard<'_, ConsoleState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// What the console remembers between two calls; there is one per process.
-#[derive(Debug)]
-struct ConsoleState {
-    pace: Mutex<Option<Pace>>,
-    drawn: Mutex<Option<Instant>>,
-    saved: Mutex<Instant>,
-}
-
-/// Where the counting of one stretch of work began: not at 0 when it goes on from a checkpoint.
+/// Where the counting of one stretch of work began: not at 0 when it continues from a checkpoint.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     total: u64,
@@ -125,8 +143,8 @@ impl Pace {
     /// Units per second since the stretch began; another total or unit, or a smaller number, begins
     /// a new one.
     fn rate(slot: &mut Option<Pace>, done: u64, total: u64, unit: &'static str) -> Option<f64> {
-        let goes_on = |pace: &Pace| pace.total == total && pace.unit == unit && pace.last <= done;
-        let pace = slot.take().filter(goes_on).unwrap_or_else(|| Pace {
+        let continues = |pace: &Pace| pace.total == total && pace.unit == unit && pace.last <= done;
+        let pace = slot.take().filter(continues).unwrap_or_else(|| Pace {
             total,
             unit,
             from: done,
@@ -139,35 +157,30 @@ impl Pace {
     }
 }
 
-impl Default for ConsoleState {
-    fn default() -> Self {
-        Self {
-            pace: Mutex::default(),
-            drawn: Mutex::default(),
-            saved: Mutex::new(Instant::now()),
-        }
-    }
-}
-
-static STATE: LazyLock<ConsoleState> = LazyLock::new(ConsoleState::default);
-
 /// Between two drawings of the progress line.
 const REDRAW: Duration = Duration::from_millis(200);
 
-/// Set by the first Ctrl-C; the second ends the process.
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// Hears Ctrl-C from the first call on: the first asks the computation to stop at a checkpoint, the
-/// second ends the process.
-fn watch_interrupts() {
-    static LISTENER: Once = Once::new();
-    LISTENER.call_once(|| {
-        std::thread::spawn(listen_for_interrupts);
-    });
+/// Ctrl-C: the first asks the computation to stop at a checkpoint, the second ends the process.
+/// Signals belong to the process, so only one monitor at a time may watch them.
+#[derive(Debug, Default)]
+struct Interrupt {
+    is_asked: Arc<AtomicBool>,
+    listener: OnceLock<()>,
 }
 
-/// Without a runtime there are no signals to hear; Ctrl-C then ends the process as usual.
-fn listen_for_interrupts() {
+impl Interrupt {
+    /// Whether Ctrl-C was pressed since the first call, which begins to listen.
+    fn is_asked(&self) -> bool {
+        self.listener.get_or_init(|| {
+            let is_asked = Arc::downgrade(&self.is_asked);
+            std::thread::spawn(move || listen_for_interrupts(&is_asked));
+        });
+        self.is_asked.load(Ordering::Relaxed)
+    }
+}
+
+/// Where no async runtime starts no signal is received; Ctrl-C then ends the process as usual.
+fn listen_for_interrupts(is_asked: &Weak<AtomicBool>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -176,29 +189,26 @@ fn listen_for_interrupts() {
     };
     runtime.block_on(async {
         while tokio::signal::ctrl_c().await.is_ok() {
-            if STOP.swap(true, Ordering::Relaxed) {
-                std::process::exit(130);
+            // A monitor that has ended leaves nothing that could stop at a checkpoint.
+            match is_asked.upgrade() {
+                Some(is_asked) if !is_asked.swap(true, Ordering::Relaxed) => {
+                    eprintln!("\nstopping at the next checkpoint; Ctrl-C again to stop now");
+                }
+                _ => std::process::exit(130),
             }
-            eprintln!("\nstopping at the next checkpoint; Ctrl-C again to stop now");
         }
     });
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 impl Monitor for ConsoleMonitor {
     fn progress(&self, done: u64, total: u64, unit: &'static str) {
-        let rate = Pace::rate(&mut lock(&STATE.pace), done, total, unit);
-        let mut drawn = lock(&STATE.drawn);
+        let mut state = self.state();
+        let rate = Pace::rate(&mut state.pace, done, total, unit);
         let is_last = total > 0 && done >= total;
-        if !is_last && drawn.is_some_and(|at| at.elapsed() < REDRAW) {
+        if !is_last && state.drawn.is_some_and(|at| at.elapsed() < REDRAW) {
             return;
         }
-        *drawn = Some(Instant::now());
+        state.drawn = Some(Instant::now());
         let rate = rate.map_or_else(String::new, |rate| format!(", {rate:.1}/s"));
         let end = if is_last { "\n" } else { "" };
         eprint!("\r{done}/{total} {unit}{rate}   {end}");
@@ -208,33 +218,29 @@ impl Monitor for ConsoleMonitor {
     }
     fn stopping(&self) -> bool {
         // Where no checkpoints are kept, Ctrl-C ends the process as usual.
-        if self.checkpoints.is_none() {
-            return false;
-        }
-        watch_interrupts();
-        STOP.load(Ordering::Relaxed)
+        self.checkpoints.is_some() && self.interrupt.is_asked()
     }
     fn checkpoint_due(&self) -> bool {
-        self.checkpoints.is_some() && lock(&STATE.saved).elapsed() >= self.every
+        self.checkpoints.is_some() && self.state().saved.elapsed() >= self.every
     }
     fn checkpoint(&self, step: u64, file: &Path) -> Result<(), JobError> {
         let Some(folder) = &self.checkpoints else {
             return Ok(());
         };
-        std::fs::create_dir_all(folder).map_err(JobError::retry)?;
-        // Visible only when whole; the older ones go afterwards.
+        std::fs::create_dir_all(folder)?;
+        // It is renamed when it is complete; only then are older ones removed.
         let part = folder.join("part");
         let _ = std::fs::remove_file(&part);
-        // A second name for the same bytes where the file system has that: a checkpoint can be
+        // A second name for the same bytes where the file system supports that: a checkpoint can be
         // gigabytes.
         if std::fs::hard_link(file, &part).is_err() {
-            std::fs::copy(file, &part).map_err(JobError::retry)?;
+            std::fs::copy(file, &part)?;
         }
-        std::fs::rename(&part, folder.join(format!("step-{step:012}"))).map_err(JobError::retry)?;
-        *lock(&STATE.saved) = Instant::now();
+        std::fs::rename(&part, folder.join(format!("step-{step:012}")))?;
+        self.state().saved = Instant::now();
         for (older, path) in saved(folder)? {
             if older < step {
-                std::fs::remove_file(path).map_err(JobError::retry)?;
+                std::fs::remove_file(path)?;
             }
         }
         Ok(())
@@ -242,7 +248,7 @@ impl Monitor for ConsoleMonitor {
     fn resume(&self) -> Result<Option<(u64, PathBuf)>, JobError> {
         let found = self.newest()?;
         if let Some((step, _)) = &found {
-            eprintln!("going on from the checkpoint at step {step}");
+            eprintln!("resuming from the checkpoint at step {step}");
         }
         Ok(found)
     }
@@ -251,8 +257,8 @@ impl Monitor for ConsoleMonitor {
 /// Checkpoints of a folder by step, ascending.
 fn saved(folder: &Path) -> Result<Vec<(u64, PathBuf)>, JobError> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(JobError::retry)? {
-        let entry = entry.map_err(JobError::retry)?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
         let name = entry.file_name();
         if let Some(step) = name
             .to_str()
@@ -271,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_console_keeps_the_last_checkpoint() {
+    fn only_the_last_checkpoint_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let monitor = ConsoleMonitor::keeping(folder.path().join("checkpoints"));
         assert!(monitor.resume().unwrap().is_none());
@@ -295,13 +301,13 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_counts_what_this_process_did() {
+    fn the_rate_counts_only_the_work_of_this_process() {
         let mut pace = None;
         assert_eq!(Pace::rate(&mut pace, 300_000, 1_000_000, "images"), None);
         std::thread::sleep(Duration::from_millis(20));
         let rate = Pace::rate(&mut pace, 300_010, 1_000_000, "images").unwrap();
         assert!(rate > 0.0 && rate <= 500.0, "{rate}");
-        // Other work begins anew.
+        // Other work starts a new count.
         assert_eq!(Pace::rate(&mut pace, 300_010, 2_000_000, "images"), None);
         assert_eq!(Pace::rate(&mut pace, 10, 2_000_000, "images"), None);
     }

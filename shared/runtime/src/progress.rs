@@ -1,10 +1,10 @@
-//! How far the job in hand is: written by the compute thread, read by heartbeats and progress
+//! How far the current job is: written by the compute thread, read by heartbeats and progress
 //! events.
 
 use cedm_contract::{JobKey, Kind};
 use std::sync::{Mutex, PoisonError};
 
-/// The job in hand, if any.
+/// The current job, if any.
 #[derive(Debug, Default)]
 pub(crate) struct ProgressTable(Mutex<Option<Progress>>);
 

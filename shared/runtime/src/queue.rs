@@ -5,19 +5,32 @@ mod nats;
 
 pub(crate) use nats::NatsQueue;
 
-use crate::Envelope;
+use crate::{Envelope, error::Cause};
 use bytes::Bytes;
 use cedm_contract::{DeadLetter, Event, JobKey, Kind, Priority};
+use std::error::Error;
 use std::time::Duration;
 
 /// A request to the broker failed; it may have had its effect.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("broker: {action}: {reason}")]
+#[error("broker: {action}")]
 pub struct QueueError {
     /// What was tried.
     pub action: &'static str,
     /// The cause.
-    pub reason: String,
+    pub source: Cause,
+}
+
+impl QueueError {
+    pub(crate) fn new(
+        action: &'static str,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            action,
+            source: Cause::new(source),
+        }
+    }
 }
 
 /// How a publish ended.
@@ -45,19 +58,19 @@ pub struct Delivery {
     pub receipt: Box<dyn Receipt>,
 }
 
-/// The answers to a delivery. None of them proves that the job is still ours: the store's
-/// create-only manifest does.
+/// The possible answers to a delivery. None of them proves that the job is still ours; only the
+/// create-only put of the manifest does.
 #[async_trait::async_trait]
 pub trait Receipt: Send + Sync {
-    /// Removes the job and waits for the broker's word.
+    /// Removes the job and waits for the broker's confirmation.
     async fn double_ack(&self) -> Result<(), QueueError>;
-    /// Gives the job back, to anybody, at once or after a while.
+    /// Returns the job to the queue, for any worker, at once or after a delay.
     async fn nak(&self, after: Option<Duration>) -> Result<(), QueueError>;
-    /// Says that work goes on.
+    /// Restarts `ack_wait`: work continues.
     async fn progress(&self) -> Result<(), QueueError>;
 }
 
-/// A message as it lies in a stream.
+/// A message of a stream.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// Its subject.
@@ -72,15 +85,15 @@ pub struct Stored {
     pub stored_ms: u64,
 }
 
-/// What workers, submitters and movers need of the broker.
+/// What workers, submitters and the redeliverer need from the broker.
 #[async_trait::async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// One job of a kind and priority, if one waits. Never abandon this future: a job in flight to
-    /// it would wait for `ack_wait`.
+    /// One job of a kind and priority, if one waits. Never drop this future before it is ready: a
+    /// job on its way to it would wait for `ack_wait`.
     async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError>;
-    /// A job that came after its pull had stopped waiting, if there is one: nobody else can have it
-    /// before `ack_wait` is over.
-    async fn late(&self) -> Option<Delivery>;
+    /// A job that arrived after its pull had stopped waiting, if there is one: it is delivered to
+    /// this worker, so no other gets it before `ack_wait` has passed.
+    async fn late_delivery(&self) -> Option<Delivery>;
     /// Publishes a job; `id` makes a repeated publish harmless.
     async fn publish(
         &self,
@@ -90,8 +103,7 @@ pub trait Queue: Send + Sync + 'static {
         envelope: Envelope,
         id: &str,
     ) -> Result<Published, QueueError>;
-    /// Stores a job that enters its queue after a while. It survives everything that the queue
-    /// survives.
+    /// Stores a job that enters its queue after a while. It is as durable as the queue.
     async fn delay(
         &self,
         lane: (Kind, Priority),

@@ -1,9 +1,17 @@
-//! The mover: retries whose time has come go back into their queue, jobs that the broker gave up on
-//! become dead letters. Past `max_deliver` a message would stay in the work queue for ever; one
-//! advisory tells of it, at most once, so a sweep over the queue is the second net.
+//! The redeliverer: puts delayed jobs back into their queue when they are due, and moves jobs that
+//! the broker has stopped delivering to the dead letters.
+//!
+//! A delayed copy is scheduled by the broker onto a subject of the delay stream, from which it is
+//! published to its job subject; if the original still occupies that subject, the copy is dropped.
+//! Once a message was delivered `max_deliver` times without an acknowledgement, JetStream delivers
+//! it no more but keeps it in the work queue for ever. It publishes one advisory, at most once, so
+//! a sweep over the queue finds what an advisory missed. The durable consumers are called `mover`
+//! on the wire, as since the first version. Every step can be repeated, so several processes may
+//! run this.
 
 use crate::{
     Connection, Envelope, RetryPolicy, RuntimeError, checkpoints,
+    error::chain,
     failpoint::failpoint,
     now_ms,
     queue::{NatsQueue, Queue, Stored},
@@ -39,8 +47,8 @@ struct Advisory {
 }
 
 impl Advisory {
-    /// Whether it can be about this message: a stream that was made anew gives its sequences to
-    /// others.
+    /// Whether it can be about this message: a stream that was created again assigns its sequences
+    /// to others.
     fn is_about(&self, stored: &Stored) -> bool {
         let sent_ms = OffsetDateTime::parse(&self.timestamp, &Rfc3339)
             .map(|at| at.unix_timestamp_nanos() / 1_000_000);
@@ -48,7 +56,8 @@ impl Advisory {
     }
 }
 
-/// Moves given-up jobs to the dead letters. Any number may run: moving twice is moving once.
+/// Forwards delayed jobs and moves abandoned ones to the dead letters. Several may run at once:
+/// every step can be repeated.
 #[derive(Clone)]
 pub struct Redeliverer {
     queue: NatsQueue,
@@ -84,12 +93,12 @@ impl Redeliverer {
         loop {
             tick.tick().await;
             if let Err(error) = self.drain_advisories().await {
-                tracing::debug!(%error, "advisories not read");
+                tracing::debug!(error = %chain(&error), "advisories not read");
             }
             if turn.is_multiple_of(60)
                 && let Err(error) = self.sweep().await
             {
-                tracing::warn!(%error, "sweep for stuck jobs failed");
+                tracing::warn!(error = %chain(&error), "sweep for stuck jobs failed");
             }
             turn += 1;
         }
@@ -106,10 +115,10 @@ impl Redeliverer {
 
     /// Puts retries whose time has come into their queue, waiting a few seconds for one; how many.
     /// A subject that still holds the original, whose worker died before its acknowledgement, needs
-    /// no copy: the original comes again by itself.
+    /// no copy: the original is redelivered.
     ///
     /// # Errors
-    /// When NATS fails; what was not forwarded comes again.
+    /// When NATS fails; what was not forwarded is delivered again.
     pub async fn forward_due(&self) -> Result<usize, RuntimeError> {
         let config = pull::Config {
             durable_name: Some("mover".to_owned()),
@@ -124,7 +133,7 @@ impl Redeliverer {
             .create_consumer_on_stream(config, DELAYS_STREAM)
             .await;
         let consumer =
-            consumer.map_err(|error| RuntimeError::broker("create consumer mover", error))?;
+            consumer.map_err(|error| RuntimeError::broker("create the consumer `mover`", error))?;
         let mut forwarded = 0;
         let batch = consumer
             .batch()
@@ -151,7 +160,10 @@ impl Redeliverer {
                     failpoint("after-forward");
                     forwarded += 1;
                 }
-                Err(error) => tracing::warn!(%error, "a due message that is no job is dropped"),
+                Err(error) => {
+                    tracing::warn!(error = %chain(&error), "a delayed message that is not a job \
+                        is dropped")
+                }
             }
             message
                 .double_ack()
@@ -164,7 +176,7 @@ impl Redeliverer {
     /// Handles the advisories that wait; how many jobs were moved.
     ///
     /// # Errors
-    /// When NATS fails; what was not handled comes again.
+    /// When NATS fails; what was not handled is delivered again.
     pub async fn drain_advisories(&self) -> Result<usize, RuntimeError> {
         let config = pull::Config {
             durable_name: Some("mover".to_owned()),
@@ -179,7 +191,7 @@ impl Redeliverer {
             .create_consumer_on_stream(config, ADVISORIES_STREAM)
             .await;
         let consumer =
-            consumer.map_err(|error| RuntimeError::broker("create consumer mover", error))?;
+            consumer.map_err(|error| RuntimeError::broker("create the consumer `mover`", error))?;
         let mut moved = 0;
         let batch = consumer
             .fetch()
@@ -205,7 +217,8 @@ impl Redeliverer {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, subject = %message.subject, "advisory not understood")
+                    tracing::warn!(error = %chain(&error), subject = %message.subject, "advisory \
+                        not understood")
                 }
             }
             message
@@ -216,8 +229,8 @@ impl Redeliverer {
         Ok(moved)
     }
 
-    /// Looks for stuck jobs that no advisory told of; how many were moved. A job is stuck when its
-    /// consumer has settled it (it lies below the acknowledgement floor, or nothing is pending at
+    /// Looks for stuck jobs of which no advisory came; how many were moved. A job is stuck when its
+    /// consumer has settled it (it is below the acknowledgement floor, or nothing is pending at
     /// all) and it is in the stream nevertheless.
     ///
     /// # Errors
@@ -242,7 +255,7 @@ impl Redeliverer {
             .consumer_info(&name)
             .await
             .map_err(|error| RuntimeError::broker(format!("consumer {name}"), error))?;
-        // Pending: not delivered yet. Ack-pending: in hand, or due for another delivery.
+        // Pending: not delivered yet. Ack-pending: being performed, or due for another delivery.
         let is_idle = info.num_pending == 0 && info.num_ack_pending == 0;
         let settled_below = if is_idle {
             info.delivered.stream_sequence
@@ -258,7 +271,8 @@ impl Redeliverer {
             let Some(stored) = self.queue.last(JOBS_STREAM, &subject).await? else {
                 continue;
             };
-            // An answer may be under way: only what has lain there for long is stuck.
+            // An acknowledgement may be on its way: only a message that has been there for long is
+            // stuck.
             let settled_ms = u64::try_from((self.ack_wait * 2).as_millis()).unwrap_or(u64::MAX);
             if stored.sequence > settled_below || stored.stored_ms + settled_ms > now_ms() {
                 continue;
@@ -275,7 +289,7 @@ impl Redeliverer {
     }
 
     /// Takes a job off the queue that the broker gave up on. Where its result exists by now, or its
-    /// deliveries brought it further, it is not dead.
+    /// deliveries advanced it, it is not dead.
     async fn take_off(
         &self,
         stored: &Stored,
@@ -284,7 +298,8 @@ impl Redeliverer {
     ) -> Result<(), RuntimeError> {
         if let Ok((kind, priority, key)) = parse_job_subject(&stored.subject) {
             if let Found::Sound(_) = self.verifier.look_up(&key, false).await? {
-                tracing::warn!(job = %key, %kind, "the broker gave up on a job whose result exists");
+                tracing::warn!(job = %key, %kind, "the broker gave up on a job whose result \
+                    exists");
                 self.queue.remove(JOBS_STREAM, stored.sequence).await?;
                 return Ok(self
                     .queue
@@ -313,7 +328,7 @@ impl Redeliverer {
     }
 
     /// The letter first, then the removal: a crash in between repeats both. The event comes last:
-    /// whoever hears it finds the letter and an empty place in the queue.
+    /// whoever receives it finds the dead letter and the job no longer in the queue.
     async fn dead_letter(
         &self,
         stored: &Stored,
@@ -388,7 +403,7 @@ pub(crate) fn dead_event(letter: &DeadLetter) -> Event {
     event
 }
 
-/// An event of now that no attempt brought about.
+/// An event of the present moment that no attempt caused.
 pub(crate) fn event(kind: Kind, key: &JobKey, what: EventWhat) -> Event {
     Event {
         schema: SCHEMA_VERSION,

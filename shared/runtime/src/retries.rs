@@ -1,6 +1,7 @@
 //! When to try again: one policy type for every wait between a failure and the next try.
 
-use std::{fmt::Display, future::Future, iter, time::Duration};
+use crate::error::chain;
+use std::{error::Error, future::Future, iter, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// After this many doublings a delay grows no further, whatever its limit.
@@ -61,8 +62,8 @@ impl RetryPolicy {
         self.first.saturating_mul(1 << doublings).min(self.longest)
     }
 
-    /// The same, up to a tenth more or less. The deviation derives from `seed`: whoever waits for
-    /// different things waits for different times, and a repeated run waits as long as before.
+    /// The same, up to a tenth more or less. The deviation is derived from `seed`: waits for
+    /// different things differ, and a repeated run waits as long as before.
     pub fn delay_with_jitter(&self, failures: u64, seed: &[u8]) -> Duration {
         let jitter = blake3::hash(seed).as_bytes()[0];
         self.delay(failures)
@@ -94,7 +95,7 @@ impl RetryPolicy {
         mut attempt: impl FnMut() -> F,
     ) -> Result<T, E>
     where
-        E: Display,
+        E: Error,
         F: Future<Output = Result<T, E>>,
     {
         let begun = Instant::now();
@@ -114,9 +115,9 @@ impl RetryPolicy {
             };
             // One line per outage, not one per try.
             if std::mem::replace(&mut is_first, false) {
-                tracing::info!(%error, "{what}: not yet, trying again");
+                tracing::info!(error = %chain(&error), "{what}: not yet, trying again");
             } else {
-                tracing::debug!(%error, "{what}: still not");
+                tracing::debug!(error = %chain(&error), "{what}: still not");
             }
             sleep(delay).await;
         }
@@ -126,25 +127,25 @@ impl RetryPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
+    use std::{cell::Cell, io};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     /// Fails `failures` times; how many tries were made, the answer, and the virtual seconds it
     /// took.
     async fn tried(policy: RetryPolicy, failures: u32) -> (u32, Result<u32, String>, f64) {
+        let is_retryable = |error: &io::Error| !error.to_string().ends_with('9');
         let (count, begun) = (Cell::new(0), Instant::now());
         let attempt = || async {
             count.set(count.get() + 1);
             if count.get() > failures {
                 Ok(count.get())
             } else {
-                Err(format!("failure {}", count.get()))
+                Err(io::Error::other(format!("failure {}", count.get())))
             }
         };
-        let answer = policy
-            .retry("test", |error: &String| !error.ends_with('9'), attempt)
-            .await;
+        let answer = policy.retry("test", is_retryable, attempt).await;
+        let answer = answer.map_err(|error| error.to_string());
         (count.get(), answer, begun.elapsed().as_secs_f64())
     }
 

@@ -59,7 +59,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes a folder and its lock when nobody holds the lock.
+/// Removes a folder and its lock unless a process holds the lock.
 fn remove_if_left(lock: &Path) -> io::Result<()> {
     let held = File::open(lock)?;
     if held.try_lock().is_ok() {
@@ -81,7 +81,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let first = Scratch::open(base.path()).unwrap();
         fs::write(first.path().join("work"), "").unwrap();
-        // A process that died: its folder and its lock are there, and nobody holds the lock.
+        // A process that died: its folder and its lock are there, and no process holds the lock.
         let dead = base.path().join("1-DEAD");
         fs::create_dir(&dead).unwrap();
         fs::write(dead.with_extension(LOCK), "").unwrap();

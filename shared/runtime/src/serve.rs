@@ -1,10 +1,17 @@
-//! The work loop: one pull per free slot, most urgent lane first, until drained.
+//! The work loop of a service: pull one job, perform it, settle it, until the drain begins.
+//!
+//! Jobs are pulled one at a time, the most urgent lane (kind and priority) first, so that a worker
+//! never holds jobs that it does not perform: `ack_wait` runs from the delivery on. While a job is
+//! performed, a task of its own sends progress acknowledgements every quarter of `ack_wait`; a
+//! worker that stops sending them loses the job to another. Publishes on job subjects wake the loop
+//! early, but only as hints: it polls as well.
 
 use crate::{
     RetryPolicy, RuntimeError, ServeArgs, ServiceProcess, Worker,
     attempt::{AttemptRunner, Ended},
     compute::{self, ComputeThread, Profile},
     drain::{Drain, exit_with_parent},
+    error::chain,
     job_context::WorkerContext,
     metrics::process::HEARTBEAT_FAILURES,
     progress::Progress,
@@ -30,7 +37,7 @@ const AGAIN: RetryPolicy = RetryPolicy::every(Duration::from_secs(1));
 /// Longest pause of a worker whose attempts fail one after the other.
 const RECOVERY: RetryPolicy =
     RetryPolicy::doubling(Duration::from_secs(1), Duration::from_secs(60));
-/// Between progress events of the job in hand.
+/// Between progress events of the current job.
 const PROGRESS_EVENT: Duration = Duration::from_secs(2);
 
 /// Runs a service until SIGTERM or SIGINT: `main.rs` calls this and nothing else. `build` runs on
@@ -56,7 +63,7 @@ pub fn serve<W: Worker>(
         drain.on_signals().context("install signal handlers")?;
         serve_until(args, drain, build).await
     });
-    // A computation that did not end within the grace must not hold the process.
+    // A computation that did not end within the grace period must not keep the process alive.
     runtime.shutdown_background();
     ended
 }
@@ -161,7 +168,7 @@ impl WorkLoop {
             self.process.health.tick();
             match self.next().await {
                 Ok(Some(delivery)) if self.process.drain.has_begun() => {
-                    self.give_back(&delivery).await
+                    self.return_to_queue(&delivery).await
                 }
                 Ok(Some(delivery)) => {
                     failing = false;
@@ -178,9 +185,10 @@ impl WorkLoop {
                 }
                 Ok(None) => failing = false,
                 Err(error) => {
-                    // Said once per outage, not once per second.
+                    // Logged once per outage, not once per second.
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(%error, "no jobs can be pulled at the moment");
+                        tracing::warn!(error = %chain(&error), "no jobs can be pulled at the \
+                            moment");
                     }
                     tokio::time::sleep(AGAIN.delay(1)).await;
                 }
@@ -192,7 +200,7 @@ impl WorkLoop {
                 tracing::info!("idle long enough");
                 break;
             }
-            // Whatever wakes it: the next pull tells.
+            // Whatever wakes it, the next pull shows whether there is a job.
             tokio::select! {
                 _ = wakes.next(), if !failing => {}
                 _ = connected.changed() => {}
@@ -205,9 +213,9 @@ impl WorkLoop {
         tracing::info!(jobs, "stopped");
     }
 
-    /// After attempts that failed one after the other: a machine with a full disk or without its
-    /// store must not run through the queue and use up every job's tries. It waits until the store
-    /// answers, and longer from failure to failure.
+    /// Pauses after attempts that failed one after the other: a machine with a full disk or without
+    /// its store must not run through the queue and use up every job's tries. It waits until the
+    /// store answers, and longer from failure to failure.
     async fn recover(&self, in_a_row: u64) {
         if in_a_row == 0 {
             return;
@@ -230,8 +238,8 @@ impl WorkLoop {
         }
     }
 
-    /// Publishes of jobs that this service could do. Only a hint: a subscription that fails is
-    /// replaced by the poll.
+    /// A stream with one item per publish of a job that this service performs. Only a hint: where
+    /// the subscription fails, polling finds the jobs.
     async fn wakes(&self) -> futures::stream::BoxStream<'static, ()> {
         let client = self.process.connection.queue.client();
         let mut streams: Vec<futures::stream::BoxStream<'static, ()>> =
@@ -245,14 +253,15 @@ impl WorkLoop {
                         .boxed(),
                 ),
                 Err(error) => {
-                    tracing::warn!(%error, %kind, "no wake-ups, jobs are found by polling")
+                    tracing::warn!(error = %chain(&error), %kind, "no wake-ups, jobs are found by \
+                        polling")
                 }
             }
         }
         futures::stream::select_all(streams).boxed()
     }
 
-    /// The most urgent job that waits.
+    /// The most urgent job in the queue.
     async fn next(&self) -> Result<Option<Delivery>, QueueError> {
         for priority in Priority::ALL {
             for kind in &self.kinds {
@@ -264,25 +273,30 @@ impl WorkLoop {
         Ok(None)
     }
 
-    async fn give_back(&self, delivery: &Delivery) {
-        if let Err(error) = self.runner.give_back(delivery).await {
-            tracing::warn!(%error, "a job was not given back: it comes again by itself");
+    async fn return_to_queue(&self, delivery: &Delivery) {
+        if let Err(error) = self.runner.return_to_queue(delivery).await {
+            tracing::warn!(error = %chain(&error), "a job was not returned to the queue: it is \
+                redelivered after ack_wait");
         }
     }
 
-    /// Gives back what came for a pull that had stopped waiting, while another job is in hand.
-    async fn give_back_late(&self) {
-        while let Some(delivery) = self.runner.queue.late().await {
-            self.give_back(&delivery).await;
+    /// Returns jobs that arrived for a pull that had timed out, while another job is being
+    /// performed.
+    async fn return_to_queue_late(&self) {
+        while let Some(delivery) = self.runner.queue.late_delivery().await {
+            self.return_to_queue(&delivery).await;
         }
     }
 
-    /// One job, with signs of life beside it, ended by force when the grace of a drain is over. How
-    /// it ended, where that is known.
+    /// Performs one job, with progress acknowledgements beside it; aborts it when the grace period
+    /// of a drain is over. How it ended, where that is known.
     async fn work(&self, delivery: Delivery) -> Option<Ended> {
         let delivery = Arc::new(delivery);
         let span = job_span(&delivery);
-        let alive = tokio::spawn(self.alive(delivery.clone()).instrument(span.clone()));
+        let progress = tokio::spawn(
+            self.acknowledge_progress(delivery.clone())
+                .instrument(span.clone()),
+        );
         let mut work = {
             let (runner, delivery) = (self.runner.clone(), delivery.clone());
             tokio::spawn(async move { runner.handle(&delivery).await }.instrument(span))
@@ -303,37 +317,41 @@ impl WorkLoop {
                         break Some(ended);
                     }
                     Ok(Err(error)) => {
-                        tracing::error!(%error, "the broker could not be told how a job ended: it \
-                            comes again by itself");
+                        tracing::error!(error = %chain(&error), "the outcome of a job could not \
+                            be reported to the broker: the job is redelivered");
                         tokio::time::sleep(AGAIN.delay(1)).await;
                         break None;
                     }
                     Err(error) => {
-                        tracing::error!(%error, "the attempt broke off: its job comes again by itself");
+                        tracing::error!(error = %chain(&error), "the attempt was aborted: its job \
+                            is redelivered");
                         break None;
                     }
                 },
                 _ = tick.tick() => {
                     self.process.health.tick();
-                    self.give_back_late().await;
+                    self.return_to_queue_late().await;
                 }
                 () = &mut overdue => {
                     tracing::warn!(grace_s = self.grace.as_secs_f64(), "the job did not end \
-                        within the grace: given back");
+                        within the grace period: returned to the queue");
                     work.abort();
                     self.runner.worker.progress_table.end();
-                    self.give_back(&delivery).await;
+                    self.return_to_queue(&delivery).await;
                     break None;
                 }
             }
         };
-        alive.abort();
+        progress.abort();
         ended
     }
 
     /// Progress acknowledgements every quarter of `ack_wait`, and progress events, from a task that
     /// no computation can block.
-    fn alive(&self, delivery: Arc<Delivery>) -> impl Future<Output = ()> + Send + 'static {
+    fn acknowledge_progress(
+        &self,
+        delivery: Arc<Delivery>,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (runner, ack_wait) = (self.runner.clone(), self.ack_wait);
         async move {
             let mut acks = tokio::time::interval(ack_wait / 4);
@@ -344,7 +362,8 @@ impl WorkLoop {
                     _ = acks.tick() => {
                         if let Err(error) = delivery.receipt.progress().await {
                             runner.worker.metrics.add(&HEARTBEAT_FAILURES, 1);
-                            tracing::warn!(%error, "no sign of life could be sent");
+                            tracing::warn!(error = %chain(&error), "progress acknowledgement not \
+                                sent");
                         }
                     }
                     _ = events.tick() => {
@@ -354,7 +373,8 @@ impl WorkLoop {
                         {
                             let event = progress_event(&runner, &delivery, &progress);
                             if let Err(error) = runner.queue.publish_event(&event, &delivery.envelope).await {
-                                tracing::debug!(%error, "progress event not stored");
+                                tracing::debug!(error = %chain(&error), "progress event not \
+                                    stored");
                             }
                             last = Some(progress);
                         }

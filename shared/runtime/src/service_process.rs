@@ -1,5 +1,5 @@
-//! The shell around every long-running process: logs, connections, metrics, health, drain, sign of
-//! life.
+//! What surrounds the main loop of every long-running process: logs, connections, metrics, health,
+//! drain, heartbeats.
 
 use crate::{
     Connection, Health, Metrics, RuntimeError, ServeArgs, bucket,
@@ -15,7 +15,7 @@ use crate::{
 use cedm_contract::{Heartbeat, Kind, Service};
 use std::{sync::Arc, time::Duration};
 
-/// A process that is up: the coordinator holds one directly, workers through [`crate::serve`].
+/// A running process: the coordinator holds one directly, workers through [`crate::serve`].
 #[derive(Clone)]
 pub struct ServiceProcess {
     pub(crate) connection: Connection,
@@ -28,7 +28,7 @@ pub struct ServiceProcess {
 }
 
 impl ServiceProcess {
-    /// Brings a process up: starts its logs, connects, serves its endpoints, follows its signals.
+    /// Starts a process: its logs, connections, endpoints and signal handlers.
     /// With `bootstrap` it creates the streams, else it waits for them. The store is probed.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl ServiceProcess {
         process.connection.probe_store().await?;
         process.health.passed_probe();
         process.health.tick();
-        tokio::spawn(process.clone().beat());
+        tokio::spawn(process.clone().send_heartbeats());
         Ok(process)
     }
 
@@ -90,11 +90,11 @@ impl ServiceProcess {
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
-    /// The metrics, to add one's own.
+    /// The metrics, to register a service's own.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
-    /// The health; its [`Health::tick`] belongs into the main loop.
+    /// The health; the main loop has to call its [`Health::tick`].
     pub fn health(&self) -> &Health {
         &self.health
     }
@@ -103,20 +103,20 @@ impl ServiceProcess {
         &self.drain
     }
 
-    /// Says goodbye: removes the sign of life and sends what is buffered.
+    /// Ends the process's presence: removes its heartbeat and flushes what is buffered.
     pub async fn stop(&self) {
         if let Ok(bucket) = Bucket::open(&self.connection, bucket::WORKERS).await {
-            // Its time to live removes it otherwise.
+            // Otherwise it expires.
             let _ = bucket.remove(&worker_name()).await;
         }
         self.connection.flush().await;
     }
 
-    /// Signs of life: every five seconds, and every second while the job in hand moves.
-    async fn beat(self) {
+    /// Sends heartbeats: every five seconds, and every second while the current job advances.
+    async fn send_heartbeats(self) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        // The first one goes out at once: who is ready is seen.
+        // The first one is sent at once, so that a ready worker shows.
         let (mut bucket, mut last, mut silent) = (None, None, 5);
         while !self.drain.has_begun() || self.progress_table.read().is_some() {
             tick.tick().await;
@@ -128,11 +128,11 @@ impl ServiceProcess {
             if bucket.is_none() {
                 bucket = Bucket::open(&self.connection, bucket::WORKERS).await.ok();
             }
-            let beat = self.heartbeat();
+            let heartbeat = self.heartbeat();
             let bytes =
-                rmp_serde::to_vec_named(&beat).expect("invariant: plain data always encodes");
+                rmp_serde::to_vec_named(&heartbeat).expect("invariant: plain data always encodes");
             let sent = match &bucket {
-                Some(bucket) => bucket.put(&beat.worker, bytes).await.is_ok(),
+                Some(bucket) => bucket.put(&heartbeat.worker, bytes).await.is_ok(),
                 None => false,
             };
             if sent {

@@ -1,6 +1,6 @@
-//! The protocol under simulated misfortune: the real attempt, commit and checkpoint code over a
-//! store and a broker in memory that fail, forget, rot and answer late, with workers that die or
-//! freeze at any point. Time is simulated; everything follows from one seed.
+//! The protocol under simulated faults: the real attempt, commit and checkpoint code over a store
+//! and a broker in memory that fail, lose and corrupt data, and answer late, with workers that die
+//! or freeze at any point. Time is simulated, and everything is derived from one seed.
 
 mod actors;
 mod frozen;
@@ -16,7 +16,7 @@ use crate::{
     testing::job,
     verify::Verifier,
 };
-use actors::{Coordinator, Sleeper, worker};
+use actors::{Coordinator, SimulatedCompute, worker};
 use bytes::Bytes;
 use cedm_contract::{EventWhat, Job, Manifest, Software, manifest_key};
 use frozen::Distant;
@@ -55,7 +55,7 @@ impl Dice {
             (true, false) => Fault::After,
         }
     }
-    /// Mostly none, now and then long enough for others to overtake.
+    /// Mostly zero, sometimes long enough for others to overtake.
     fn delay(&self) -> Duration {
         Duration::from_millis(match self.pick(0..100) {
             0..80 => 0,
@@ -66,23 +66,23 @@ impl Dice {
     }
 }
 
-/// What goes wrong in one run.
+/// The faults of one run.
 #[derive(Debug, Clone, Copy)]
-struct Weather {
+struct FaultPlan {
     /// How often a request fails.
-    faults: f64,
+    chance: f64,
     /// Whether the broker loses everything once.
-    wipe: bool,
+    broker_loss: bool,
     /// Whether objects of results go missing (`false`) or change their bytes (`true`).
-    rot: Option<bool>,
+    corruption: Option<bool>,
 }
 
-impl Weather {
+impl FaultPlan {
     fn of(seed: u64) -> Self {
         Self {
-            faults: [0.0, 0.01, 0.1][usize::try_from(seed % 3).unwrap()],
-            wipe: seed.is_multiple_of(5),
-            rot: match seed % 7 {
+            chance: [0.0, 0.01, 0.1][usize::try_from(seed % 3).unwrap()],
+            broker_loss: seed.is_multiple_of(5),
+            corruption: match seed % 7 {
                 3 => Some(false),
                 5 => Some(true),
                 _ => None,
@@ -95,8 +95,8 @@ fn manifests(store: &RamStore) -> BTreeMap<String, Bytes> {
     store.below("manifest/").into_iter().collect()
 }
 
-/// Takes an object of some result away, or spoils its bytes.
-fn rot(store: &RamStore, dice: &Dice, stays: bool) {
+/// Removes an object of some result, or (where it `stays`) changes its bytes.
+fn corrupt(store: &RamStore, dice: &Dice, stays: bool) {
     let all = manifests(store);
     let outputs = all
         .values()
@@ -104,38 +104,37 @@ fn rot(store: &RamStore, dice: &Dice, stays: bool) {
         .flat_map(|manifest| manifest.outputs);
     let objects: Vec<String> = outputs.map(|output| output.object.object).collect();
     if !objects.is_empty() {
-        let unlucky = usize::try_from(dice.pick(0..objects.len() as u64)).unwrap();
-        store.rot(&objects[unlucky], stays);
+        let chosen = usize::try_from(dice.pick(0..objects.len() as u64)).unwrap();
+        store.corrupt(&objects[chosen], stays);
     }
 }
 
-struct World {
+struct Simulation {
     seed: u64,
-    random_faults: Weather,
+    faults: FaultPlan,
     dice: Dice,
     store: Arc<RamStore>,
     queue: Shared,
     coordinator: Coordinator,
 }
 
-impl World {
-    fn new(seed: u64, is_store_sound: bool) -> Self {
-        let (random_faults, dice) = (
-            Weather::of(seed),
+impl Simulation {
+    fn new(seed: u64, is_store_atomic: bool) -> Self {
+        let (faults, dice) = (
+            FaultPlan::of(seed),
             Dice(Arc::new(Mutex::new(StdRng::seed_from_u64(seed)))),
         );
         let (store_dice, queue_dice) = (dice.clone(), dice.clone());
-        let store = RamStore::with_faults(move |_, _| store_dice.fault(random_faults.faults));
-        let store = Arc::new(if is_store_sound {
+        let store = RamStore::with_faults(move |_, _| store_dice.fault(faults.chance));
+        let store = Arc::new(if is_store_atomic {
             store
         } else {
-            store.that_lets_all_win()
+            store.that_ignores_if_none_match()
         });
-        let witnessed = store.clone();
-        let witness = move |event: &cedm_contract::Event| {
+        let observed = store.clone();
+        let observe = move |event: &cedm_contract::Event| {
             let is_kept = || {
-                random_faults.rot.is_some()
-                    || !witnessed.below(&manifest_key(&event.key)).is_empty()
+                faults.corruption.is_some() || !observed.below(&manifest_key(&event.key)).is_empty()
             };
             assert!(
                 event.what != EventWhat::Done || is_kept(),
@@ -144,8 +143,8 @@ impl World {
         };
         let queue = RamQueue::new(
             (ACK_WAIT, MAX_DELIVER),
-            move |_| queue_dice.fault(random_faults.faults),
-            witness,
+            move |_| queue_dice.fault(faults.chance),
+            observe,
         );
         let queue = Shared(Arc::new(queue));
         let leaders: Vec<Job> = (0..LEADERS)
@@ -158,7 +157,7 @@ impl World {
         };
         Self {
             seed,
-            random_faults,
+            faults,
             dice,
             store,
             queue,
@@ -174,7 +173,7 @@ impl World {
         });
         let worker = WorkerContext {
             store: store.clone(),
-            // Nothing is kept: a cached object would hide what became of the stored one.
+            // Nothing is cached: a cached object would hide what happened to the stored one.
             cache: Cache::open(&folder.join("cache"), 0).unwrap(),
             metrics: metrics.clone(),
             progress_table: Arc::default(),
@@ -184,7 +183,7 @@ impl World {
         };
         AttemptRunner {
             queue: Arc::new(self.queue.clone()),
-            compute: Arc::new(Sleeper(self.dice.clone())),
+            compute: Arc::new(SimulatedCompute(self.dice.clone())),
             worker,
             verifier: Verifier::new(store),
             software: Software::default(),
@@ -193,22 +192,22 @@ impl World {
         }
     }
 
-    /// Lets it run until everything asked for is done, or for much longer than that can take.
+    /// Runs until everything that is wanted is done, or for much longer than that can take.
     async fn run(&self) {
         let mut seen: BTreeMap<String, Bytes> = BTreeMap::new();
         for second in 0..40_000_u64 {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            if second == 100 && self.random_faults.wipe {
-                self.queue.0.wipe();
+            if second == 100 && self.faults.broker_loss {
+                self.queue.0.broker_loss();
             }
-            if let Some(stays) = self.random_faults.rot
+            if let Some(stays) = self.faults.corruption
                 && second < 400
                 && second % 50 == 49
             {
-                rot(&self.store, &self.dice, stays);
+                corrupt(&self.store, &self.dice, stays);
             }
             let now = manifests(&self.store);
-            if self.random_faults.rot.is_none() {
+            if self.faults.corruption.is_none() {
                 for (key, bytes) in &seen {
                     let seed = self.seed;
                     assert_eq!(
@@ -219,7 +218,7 @@ impl World {
                 }
             }
             seen = now;
-            // Late results of frozen workers are waited for as well: nothing they do may harm.
+            // Late results of frozen workers are awaited as well: they must not change anything.
             if second > 500 && self.queue.0.is_empty() && self.coordinator.is_satisfied().await {
                 return;
             }
@@ -263,7 +262,7 @@ impl World {
                 .unwrap();
             actors::check_result(seed, &self.store, job, manifest);
         }
-        if self.random_faults.rot.is_none() {
+        if self.faults.corruption.is_none() {
             for (key, attempts) in commits(&events) {
                 assert_eq!(
                     attempts.len(),
@@ -275,28 +274,31 @@ impl World {
     }
 }
 
-async fn simulate(seed: u64, metrics: &Metrics, folder: &Path, is_store_sound: bool) {
-    let world = World::new(seed, is_store_sound);
+async fn simulate(seed: u64, metrics: &Metrics, folder: &Path, is_store_atomic: bool) {
+    let simulation = Simulation::new(seed, is_store_atomic);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..3 {
-        tasks.spawn(worker(world.runner(metrics, folder), world.dice.clone()));
+        tasks.spawn(worker(
+            simulation.runner(metrics, folder),
+            simulation.dice.clone(),
+        ));
     }
     // Two coordinators: nothing may depend on there being one.
     for _ in 0..2 {
-        let dice = world.dice.clone();
-        tasks.spawn(world.coordinator.clone().run(dice));
+        let dice = simulation.dice.clone();
+        tasks.spawn(simulation.coordinator.clone().run(dice));
     }
     tokio::select! {
-        () = world.run() => {}
-        // A broken promise inside a task ends the run.
+        () = simulation.run() => {}
+        // A failed assertion inside a task ends the run.
         Some(ended) = tasks.join_next() => std::panic::resume_unwind(ended.unwrap_err().into_panic()),
     }
     tasks.shutdown().await;
-    world.store.heal();
-    world.check().await;
+    simulation.store.heal();
+    simulation.check().await;
 }
 
-fn run(seeds: std::ops::Range<u64>, is_store_sound: bool) {
+fn run(seeds: std::ops::Range<u64>, is_store_atomic: bool) {
     let (metrics, next) = (
         Metrics::new("simulation", &[job("").kind()]).unwrap(),
         AtomicU64::new(seeds.start),
@@ -314,7 +316,7 @@ fn run(seeds: std::ops::Range<u64>, is_store_sound: bool) {
                 .build();
             runtime
                 .unwrap()
-                .block_on(simulate(seed, &metrics, folder.path(), is_store_sound));
+                .block_on(simulate(seed, &metrics, folder.path(), is_store_atomic));
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -330,7 +332,7 @@ fn run(seeds: std::ops::Range<u64>, is_store_sound: bool) {
 
 /// `CEDM_SEEDS=<first>..<end>` runs others.
 #[test]
-fn every_job_ends_once_whatever_happens() {
+fn every_job_ends_once_under_any_faults() {
     let range = std::env::var("CEDM_SEEDS").unwrap_or_else(|_| "0..500".to_owned());
     let (first, end) = range
         .split_once("..")
@@ -340,6 +342,6 @@ fn every_job_ends_once_whatever_happens() {
 
 #[test]
 #[should_panic(expected = "changed after it was committed")]
-fn the_checker_sees_a_store_that_lets_two_win() {
+fn the_checker_detects_a_store_without_create_only_puts() {
     run(0..300, false);
 }

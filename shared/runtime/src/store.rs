@@ -1,7 +1,8 @@
-//! The object store as the protocol sees it: a small object-safe trait, S3 behind it, a double in
-//! memory beside it.
+//! The object store: a small object-safe trait, its implementation over S3, and one in memory for
+//! tests.
 
 mod cache;
+mod input_path;
 mod leased;
 mod metered;
 mod multipart;
@@ -11,20 +12,23 @@ mod s3;
 mod uri;
 
 pub use cache::Cache;
+pub use input_path::InputPath;
 pub(crate) use leased::Leased;
 pub(crate) use metered::Metered;
 pub use probe::probe_create_only;
 pub use ram::{Fault, RamStore};
 pub use s3::{S3Settings, S3Store};
-pub use uri::{LocalArgs, ObjectUri};
+pub use uri::ObjectUri;
 
+use crate::error::Cause;
 use bytes::Bytes;
 use cedm_contract::Digest;
-use std::{ops::Range, path::Path};
+use cedm_fault::{Fault as FaultOf, HasFault};
+use std::{error::Error, ops::Range, path::Path};
 
 /// What went wrong with one request to the store.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("store: {op} `{key}`: {reason}")]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("store: {op} `{key}`")]
 pub struct StoreError {
     /// Which operation: `get`, `put`, …
     pub op: &'static str,
@@ -32,20 +36,20 @@ pub struct StoreError {
     pub key: String,
     /// Whether trying again can help.
     pub kind: StoreErrorKind,
-    /// The cause, with its chain.
-    pub reason: String,
+    /// The cause.
+    pub source: Cause,
 }
 
 /// Whether trying again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreErrorKind {
-    /// The store did not answer, or said that it is in trouble.
+    /// The store did not answer, or answered with a server error.
     Unavailable,
     /// The credentials do not allow it.
     Denied,
-    /// The object is not there, though it should be.
+    /// The object does not exist, though it should.
     Missing,
-    /// The object is there, and its bytes are not those that it should have.
+    /// The object exists, but its bytes are not those that it should have.
     Damaged,
     /// The local side failed: a full disk, an unreadable file.
     Local,
@@ -60,7 +64,7 @@ pub enum Created {
     Exists,
     /// Another put of the same key was in flight (409): ask again.
     Conflict,
-    /// No answer: it may have happened or not. Read it back.
+    /// No answer: the put may have happened or not; the caller has to read the object back.
     Unknown(String),
 }
 
@@ -100,10 +104,17 @@ pub trait Store: Send + Sync + 'static {
     /// Puts an object that must not exist (`If-None-Match: *`). An error means that it surely did
     /// not happen.
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError>;
-    /// Removes an object; it may be gone already.
+    /// Removes an object; a missing one is no error.
     async fn delete(&self, key: &str) -> Result<(), StoreError>;
     /// Everything below a prefix in byte order. For rebuilding and cleaning, never for correctness.
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError>;
+}
+
+/// Whatever a store fails at, a job that needs it may succeed later.
+impl HasFault for StoreError {
+    fn fault(&self) -> FaultOf {
+        FaultOf::Unavailable
+    }
 }
 
 impl StoreError {
@@ -111,17 +122,17 @@ impl StoreError {
         op: &'static str,
         key: &str,
         kind: StoreErrorKind,
-        reason: impl std::fmt::Display,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
         Self {
             op,
             key: key.to_owned(),
             kind,
-            reason: reason.to_string(),
+            source: Cause::new(source),
         }
     }
 
-    pub(crate) fn local(op: &'static str, key: &str, error: &std::io::Error) -> Self {
+    pub(crate) fn local(op: &'static str, key: &str, error: std::io::Error) -> Self {
         Self::new(op, key, StoreErrorKind::Local, error)
     }
 }

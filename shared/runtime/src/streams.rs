@@ -92,9 +92,10 @@ fn definition() -> Definition {
 /// `ack_wait` and the delivery budget in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivering {
-    /// How long the broker waits for a sign of life before it gives the job to another worker.
+    /// How long the broker waits for a progress acknowledgement before it redelivers the job to
+    /// another worker.
     pub ack_wait: Duration,
-    /// Deliveries before it gives up.
+    /// Deliveries before the broker stops delivering a job.
     pub max_deliver: i64,
 }
 
@@ -166,22 +167,22 @@ pub(crate) async fn exist(js: &Context) -> bool {
     true
 }
 
-/// What waits in one lane of the work queue.
+/// The depth of one lane (kind and priority) of the work queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
     /// Which kind.
     pub kind: Kind,
     /// Which priority.
     pub priority: Priority,
-    /// Jobs that nobody has yet.
+    /// Jobs that were not delivered yet.
     pub pending: u64,
-    /// Jobs in hand, or due for another delivery.
+    /// Jobs being performed, or due for another delivery.
     pub ack_pending: u64,
     /// Of those, delivered more than once.
     pub redelivered: u64,
 }
 
-/// What waits in every lane, as the leader of each consumer knows it.
+/// The depth of every lane, as the leader of each consumer reports it.
 ///
 /// # Errors
 /// When NATS fails.

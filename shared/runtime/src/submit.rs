@@ -1,4 +1,4 @@
-//! Submitting a job: reuse what verifies, attach to what is under way, else publish.
+//! Submitting a job: reuse what verifies, attach to what is outstanding, else publish.
 
 use crate::{
     Connection, Envelope, RuntimeError,
@@ -22,10 +22,10 @@ pub enum SubmitOutcome {
     Cached(Box<Manifest>),
     /// It is queued now.
     Queued,
-    /// It was queued, in hand or waiting for a retry already; whoever asked first, all share its
+    /// It was queued, being performed or waiting for a retry already; all who submit it share its
     /// result.
     AlreadyQueued,
-    /// It lies among the dead letters and stays there until it is replayed.
+    /// It is in the dead letters and stays there until it is replayed.
     Dead(Box<DeadLetter>),
 }
 
@@ -104,7 +104,7 @@ impl Submitter {
             Some(ours)
                 if self
                     .queue
-                    .has_elder(kind, priority, key, ours.sequence)
+                    .has_earlier_copy(kind, priority, key, ours.sequence)
                     .await? =>
             {
                 self.queue.remove(JOBS_STREAM, ours.sequence).await?;
@@ -129,7 +129,7 @@ impl Submitter {
             Found::Sound(manifest) => Ok(Some(manifest)),
             Found::Broken(reason, attempt) => {
                 tracing::warn!(job = %key, %kind, %reason, "a stored result does not verify; it \
-                    is discarded and will be made again");
+                    is discarded and will be recomputed");
                 self.verifier.discard(key, attempt.as_ref()).await?;
                 let message = format!("stored result discarded: {reason}");
                 self.announce(kind, key, EventWhat::Failed, false, message)
@@ -152,7 +152,7 @@ impl Submitter {
     }
 
     /// Commits a result that was made without a worker: its objects are all stored, the manifest is
-    /// put last, create-only. Whose result stands afterwards.
+    /// put last, create-only. Which result is committed afterwards.
     ///
     /// # Errors
     /// When the store fails or gives no clear answer.
@@ -198,7 +198,7 @@ impl Submitter {
         Ok(self.queue.publish_event(&event, &Envelope::fresh()).await?)
     }
 
-    /// Whether a job is queued, in hand, or waiting for its time.
+    /// Whether a job is queued, being performed, or delayed.
     ///
     /// # Errors
     /// When NATS fails.
@@ -241,7 +241,8 @@ impl Submitter {
         Ok(parsed.collect())
     }
 
-    /// Takes an outstanding job back. A worker that has it in hand finishes it; its result is kept.
+    /// Withdraws an outstanding job. A worker that is performing it finishes it; its result is
+    /// kept.
     ///
     /// # Errors
     /// When NATS fails.

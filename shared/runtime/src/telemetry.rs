@@ -15,21 +15,15 @@ pub enum LogFormat {
     Human,
 }
 
-/// Starts logging. `CEDM_LOG` chooses what is logged (default `info`, libraries from `warn` on). A
-/// second call has no effect.
+/// What is logged unless `CEDM_LOG` says otherwise. A target matches by prefix, so `cedm` covers
+/// all crates of this workspace.
+const DEFAULT_FILTER: &str = "warn,cedm=info";
+
+/// Starts logging. `CEDM_LOG` chooses what is logged, in the syntax of `RUST_LOG`; by default our
+/// own crates from `info` on, libraries from `warn` on. A second call has no effect.
 pub fn start_logging(format: LogFormat, service: &str) {
-    let filter = EnvFilter::try_from_env("CEDM_LOG")
-        .unwrap_or_else(|_| "warn,cedm=info,cedm_runtime=info".into());
-    let filter = match std::env::var_os("CEDM_LOG") {
-        Some(_) => filter,
-        // Every crate of ours, whatever its name.
-        None => OURS.iter().fold(filter, |filter, name| {
-            match format!("{name}=info").parse() {
-                Ok(directive) => filter.add_directive(directive),
-                Err(_) => filter,
-            }
-        }),
-    };
+    let filter =
+        EnvFilter::try_from_env("CEDM_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Json => registry.with(JsonLines::new(service)).try_init(),
@@ -48,26 +42,46 @@ pub fn start_logging(format: LogFormat, service: &str) {
     }
 }
 
-/// Targets logged from `info` on.
-const OURS: [&str; 20] = [
-    "cedm",
-    "cedm_cli",
-    "cedm_runtime",
-    "cedm_coordinator",
-    "cedm_extractor",
-    "cedm_clusterer",
-    "cedm_bounds",
-    "cedm_trainer",
-    "cedm_sampler",
-    "cedm_evaluator",
-    "cedm_store",
-    "cedm_images",
-    "cedm_nets",
-    "cedm_torch",
-    "cedm_maths",
-    "cedm_clustering",
-    "cedm_diffusion",
-    "cedm_planner",
-    "cedm_report",
-    "cedm_tests",
-];
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        io,
+        sync::{Arc, Mutex, PoisonError},
+    };
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn our_crates_log_from_info_on_and_libraries_from_warn_on() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(DEFAULT_FILTER))
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "cedm_trainer::worker", "shown 1");
+            tracing::info!(target: "cedm", "shown 2");
+            tracing::warn!(target: "async_nats", "shown 3");
+            tracing::debug!(target: "cedm_trainer", "hidden");
+            tracing::info!(target: "async_nats", "hidden");
+        });
+        let lines = lines.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&lines);
+        assert_eq!(text.matches("shown").count(), 3, "{text}");
+        assert!(!text.contains("hidden"), "{text}");
+    }
+}

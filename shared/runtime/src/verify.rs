@@ -1,7 +1,12 @@
-//! Whether what a manifest promises is really in the store.
+//! Whether what a manifest names is really in the store.
+//!
+//! A job counts as done only if its manifest can be read, is that of its key, and all its objects
+//! exist with the size (and, where asked, the digest) that it states. Anything else is discarded
+//! and computed again: at-least-once delivery makes that safe.
 
 use crate::store::{Store, StoreError};
 use cedm_contract::{ContractError, Digest, JobKey, Manifest, ObjectRef, manifest_key};
+use cedm_fault::{Fault, HasFault};
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
@@ -10,7 +15,7 @@ use std::{
 /// Objects are read in pieces of this size for their digest.
 const PIECE_BYTES: u64 = 8 << 20;
 
-/// What stands at `manifest/<key>`.
+/// What `manifest/<key>` holds.
 #[derive(Debug)]
 pub enum Found {
     /// Nothing.
@@ -165,6 +170,14 @@ pub enum LookUpError {
     #[error(transparent)]
     Newer(ContractError),
 }
+
+/// The store may answer later, and a newer worker may take the job.
+impl HasFault for LookUpError {
+    fn fault(&self) -> Fault {
+        Fault::Unavailable
+    }
+}
+
 impl From<LookUpError> for crate::RuntimeError {
     fn from(error: LookUpError) -> Self {
         match error {

@@ -1,4 +1,4 @@
-//! The worker: what a service must say of itself to be served.
+//! The worker: what a service implements to be run by [`crate::serve`].
 
 use crate::{
     ConnectArgs, JobContext, JobError, LogFormat, connect::seconds, metrics::MetricDefinition,
@@ -6,16 +6,17 @@ use crate::{
 use cedm_contract::{JobResult, Service};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-/// What a finished job hands over; the runtime writes the manifest.
+/// What a finished job returns; the runtime writes the manifest from it.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What it found.
+    /// Its result, as the manifest will hold it.
     pub result: JobResult,
-    /// Numbers about the run.
+    /// Measurements of the run (seconds, images per second), kept in the manifest outside its
+    /// digest.
     pub metrics: BTreeMap<String, f64>,
 }
 
-/// A service's own part: one job in, one outcome out, on the compute thread.
+/// A service's own part: performs one job at a time on the compute thread.
 pub trait Worker: Send + 'static {
     /// Which service this is; it pulls the kinds of [`Service::kinds`].
     fn service(&self) -> Service;
@@ -26,10 +27,11 @@ pub trait Worker: Send + 'static {
     fn metrics(&self) -> &'static [&'static MetricDefinition] {
         &[]
     }
-    /// Performs one job. Outputs go through [`JobContext::put`]; a panic counts as [`JobError::Bug`].
+    /// Performs one job. Outputs go through [`JobContext::put`]; a panic counts as
+    /// [`JobError::Bug`].
     ///
     /// # Errors
-    /// Anything; the variant decides what becomes of the message.
+    /// Any; the variant decides whether the job is retried, rejected or returned to the queue.
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError>;
 }
 
@@ -56,7 +58,8 @@ pub struct ServeArgs {
         help_heading = "Process"
     )]
     pub listen: SocketAddr,
-    /// Seconds for the job in hand after SIGTERM; then it is given back and the process ends.
+    /// Seconds that the current job may take after SIGTERM; then it is returned to the queue and
+    /// the process ends.
     #[arg(long, env = "CEDM_GRACE_S", default_value = "25", value_parser = seconds, help_heading = "Process")]
     pub grace_s: Duration,
     /// Ends after this many seconds without a job.
@@ -65,22 +68,22 @@ pub struct ServeArgs {
     /// Ends after this many jobs.
     #[arg(long, help_heading = "Process")]
     pub max_jobs: Option<u64>,
-    /// Seconds between two looks at the queue while no publication wakes the worker.
+    /// Seconds between two polls of the queue while no publish wakes the worker.
     #[arg(long, env = "CEDM_POLL_S", default_value = "1", value_parser = seconds, help_heading = "Process")]
     pub poll_s: Duration,
     /// Ends when standard input closes, that is, with the process that started this one.
     #[arg(long, help_heading = "Process")]
     pub exit_with_parent: bool,
-    /// Failures of one job before it goes to the dead letters.
+    /// Failed attempts at one job before it goes to the dead letters.
     #[arg(long, env = "CEDM_MAX_ATTEMPTS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Jobs")]
     pub max_attempts: u64,
-    /// Seconds between checkpoints of a long job that does not say otherwise.
+    /// Seconds between checkpoints of a long job, where the job itself sets none.
     #[arg(long, env = "CEDM_CHECKPOINT_EVERY_S", default_value = "60", value_parser = seconds, help_heading = "Jobs")]
     pub checkpoint_every_s: Duration,
     /// Folder of the node's object cache; default: `cedm` below the user's cache folder.
     #[arg(long, env = "CEDM_CACHE_DIR", help_heading = "Jobs")]
     pub cache_dir: Option<PathBuf>,
-    /// Bound of the object cache in bytes.
+    /// Largest size of the object cache in bytes.
     #[arg(
         long,
         env = "CEDM_CACHE_BYTES",

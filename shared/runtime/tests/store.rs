@@ -60,7 +60,7 @@ async fn of_eight_racing_writers_one_wins_every_time() {
         assert_eq!(
             store.get(&key).await.unwrap().unwrap(),
             winners[0].to_string(),
-            "the winner's bytes stand"
+            "the winner's bytes are kept"
         );
     }
     probe_create_only(&store).await.unwrap();
@@ -127,7 +127,7 @@ async fn what_is_not_there_is_said_to_be_missing_and_deleting_it_is_fine() {
 async fn more_than_a_page_is_listed_whole() {
     let root = tempfile::tempdir().unwrap();
     let store = in_process(root.path()).await;
-    // Straight into the folder: 2,500 signed puts would only test patience.
+    // Straight into the folder: 2,500 signed puts would only take time.
     let folder = root.path().join("objects/cedm/many");
     std::fs::create_dir_all(&folder).unwrap();
     for index in 0..2500 {
@@ -188,12 +188,9 @@ async fn killed_in_the_middle_of_puts_it_shows_whole_objects_only() {
             let (store, bytes, first) = (store.clone(), bytes.clone(), first.clone());
             tokio::spawn(async move {
                 for index in 0.. {
-                    if store
-                        .put_if_absent(&format!("object/{writer}/{index}"), bytes.clone())
-                        .await
-                        != Ok(Created::Yes)
-                        || first.send(()).await.is_err()
-                    {
+                    let key = format!("object/{writer}/{index}");
+                    let created = store.put_if_absent(&key, bytes.clone()).await;
+                    if !matches!(created, Ok(Created::Yes)) || first.send(()).await.is_err() {
                         return;
                     }
                 }

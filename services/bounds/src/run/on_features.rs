@@ -4,6 +4,7 @@
 use crate::search::{self, Observation, spread};
 use anyhow::{Context, Result, bail, ensure};
 use cedm_contract::kinds::bound::{BoundDecision, BoundParams};
+use cedm_runtime::InputPath;
 use serde_json::{Map, Value, json};
 use std::{
     fs,
@@ -19,13 +20,13 @@ pub struct FeatureArgs {
     /// Search on these features instead of a table: .safetensors, .npy, .npz or .pt, one row per
     /// image
     #[arg(long, requires = "out")]
-    pub features: Option<PathBuf>,
+    pub features: Option<InputPath>,
     /// Name of the array in that file; default: `features`, or the only one
     #[arg(long, requires = "features")]
     array: Option<String>,
     /// True labels, to report how well each probe agrees with them
     #[arg(long, requires = "features")]
-    labels: Option<PathBuf>,
+    labels: Option<InputPath>,
     /// Folder for the probes; an interrupted search continues from those in it
     #[arg(long, requires = "features")]
     out: Option<PathBuf>,
@@ -55,6 +56,9 @@ pub fn search(args: &FeatureArgs, params: BoundParams) -> Result<Value> {
     let (Some(features), Some(out)) = (&args.features, &args.out) else {
         bail!("a search on features needs --features and --out");
     };
+    let given = features;
+    InputPath::fetch_all([given].into_iter().chain(&args.labels))?;
+    let features = given.path()?;
     let settings: Map<String, Value> = serde_json::from_str(&args.settings)
         .with_context(|| format!("--settings {}", args.settings))?;
     let folder = Folder {
@@ -70,10 +74,7 @@ pub fn search(args: &FeatureArgs, params: BoundParams) -> Result<Value> {
         ..params
     };
     if let Some(large) = args.lower_bound.iter().find(|c| u64::from(**c) > images) {
-        anyhow::bail!(
-            "--lower-bound {large} is more than the {images} rows of {}",
-            features.display()
-        );
+        anyhow::bail!("--lower-bound {large} is more than the {images} rows of {given}");
     }
     let mut history = Vec::new();
     let found = loop {
@@ -121,7 +122,7 @@ impl Folder<'_> {
             .ok()
             .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         let own = json!({
-            "features": self.features,
+            "features": self.args.features,
             "array": self.args.array,
             "bytes": data.len(),
             "changed_ms": changed.map(|time| time.as_millis() as u64),
@@ -187,7 +188,7 @@ impl Folder<'_> {
                 .arg("--out")
                 .arg(&folder);
             if let Some(labels) = &self.args.labels {
-                command.arg("--labels").arg(labels);
+                command.arg("--labels").arg(labels.path()?);
             }
             write(
                 &done,

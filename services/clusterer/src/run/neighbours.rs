@@ -3,7 +3,7 @@
 use super::{Memory, find_neighbours, load, write};
 use anyhow::Result;
 use cedm_contract::kinds::neighbours::neighbour_lists::{INDICES, SIMILARITIES};
-use cedm_runtime::ConsoleMonitor;
+use cedm_runtime::{ConsoleMonitor, InputPath};
 use std::{path::PathBuf, time::Instant};
 use tch::Kind;
 
@@ -12,7 +12,7 @@ use tch::Kind;
 pub struct NeighboursArgs {
     /// Features, one row per image: .safetensors, .npy, .npz or .pt
     #[arg(long)]
-    features: PathBuf,
+    features: InputPath,
     /// Name of the array in that file. Default: `features`, or the only array
     #[arg(long)]
     array: Option<String>,
@@ -33,7 +33,8 @@ impl NeighboursArgs {
     /// If files cannot be read or written, or there are not more than k rows.
     pub fn run(&self) -> Result<serde_json::Value> {
         cedm_torch::start();
-        let features = load(&self.features, self.array.as_deref())?;
+        let array = self.array.as_deref();
+        let features = self.features.read(|path| load(path, array))?;
         let started = Instant::now();
         let found = find_neighbours(
             &features,

@@ -72,10 +72,9 @@ fn search_part(
     tile_bytes: u64,
 ) -> Result<u64, JobError> {
     let count = inputs::feature_set(features)?.count;
-    let blocks = Blocks::new(count as i64, part.of).map_err(compute::refuse)?;
+    let blocks = Blocks::new(count as i64, part.of)?;
     let own = inputs::feature_rows(context, features, blocks.rows(part.index))?;
-    let mut search =
-        PartSearch::new(blocks, part.index, k, tile_bytes, &own).map_err(compute::refuse)?;
+    let mut search = PartSearch::new(blocks, part.index, k, tile_bytes, &own)?;
     drop(own);
     let (mut done, total) = (0, blocks.pairs_of_part(part.index));
     let mut watch = |pairs: u64| {
@@ -90,10 +89,7 @@ fn search_part(
         } else {
             Some(inputs::feature_rows(context, features, blocks.rows(block))?)
         };
-        if !search
-            .compare(block, other.as_ref(), &mut watch)
-            .map_err(compute::refuse)?
-        {
+        if !search.compare(block, other.as_ref(), &mut watch)? {
             return Err(JobError::Drained);
         }
     }
@@ -113,7 +109,7 @@ fn merge(
     count: u64,
     parts: &[&Manifest],
 ) -> Result<Neighbours, JobError> {
-    let blocks = Blocks::new(count as i64, parts.len() as u32).map_err(compute::refuse)?;
+    let blocks = Blocks::new(count as i64, parts.len() as u32)?;
     let (mut indices, mut similarities) = (Vec::new(), Vec::new());
     for block in 0..blocks.count() {
         let met = (0u32..)
@@ -122,7 +118,7 @@ fn merge(
         let lists = met
             .map(|(index, part)| read(context, index, part, block))
             .collect::<Result<Vec<_>, _>>()?;
-        let found = merge_block(&lists, k).map_err(compute::refuse)?;
+        let found = merge_block(&lists, k)?;
         let (rows, expected) = (found.indices.size()[0], blocks.rows(block));
         if rows != expected.end - expected.start {
             return Err(JobError::reject(anyhow!(

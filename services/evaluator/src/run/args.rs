@@ -1,6 +1,7 @@
 //! The options of `cedm-evaluator run`.
 
 use crate::score::Settings;
+use cedm_runtime::InputPath;
 use std::path::PathBuf;
 
 /// Compare two sets of images, features or statistics, and print the scores as JSON. A set may be
@@ -10,20 +11,20 @@ pub struct RunArgs {
     /// The generated set: a folder, zip, tar, npz or npy of images, a sample set, features or moments
     /// (safetensors), or statistics (npz)
     #[arg(long, value_name = "PATH")]
-    pub generated: PathBuf,
+    pub generated: InputPath,
     /// The reference set, usually the training images, in any of the same forms
     #[arg(long, value_name = "PATH")]
-    pub reference: Option<PathBuf>,
+    pub reference: Option<InputPath>,
     /// The test split of the data set, for auroc and ct
     #[arg(long, value_name = "PATH")]
-    pub test: Option<PathBuf>,
+    pub test: Option<InputPath>,
     /// A sample set of the unconditional model, for ufd
     #[arg(long, value_name = "PATH")]
-    pub unconditional: Option<PathBuf>,
+    pub unconditional: Option<InputPath>,
     /// TEMI head of a clustering (heads.safetensors), for confidence; --extractor must be the one it
     /// was trained on
     #[arg(long, value_name = "FILE")]
-    pub heads: Option<PathBuf>,
+    pub heads: Option<InputPath>,
     /// The TEMI head was trained on features of unit length (setting l2_norm)
     #[arg(long, requires = "heads")]
     pub heads_l2_norm: bool,
@@ -32,10 +33,10 @@ pub struct RunArgs {
     pub extractor: String,
     /// Weights of the extractor: safetensors, or the file that its authors publish
     #[arg(long, value_name = "FILE")]
-    pub weights: Option<PathBuf>,
+    pub weights: Option<InputPath>,
     /// Fit of an extractor that is fitted to data (pca). Default: it is fitted to the reference images
     #[arg(long, value_name = "FILE")]
-    pub fit: Option<PathBuf>,
+    pub fit: Option<InputPath>,
     /// Number of features of extractors where it can be chosen (pca)
     #[arg(long)]
     pub dim: Option<u32>,

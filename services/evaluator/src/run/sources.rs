@@ -18,6 +18,7 @@ use cedm_contract::{
 use cedm_images::{ImportOptions, Shard, import, read_shard};
 use cedm_maths::{Features, Moments, read_statistics};
 use cedm_nets::{Extractor, PcaFit};
+use cedm_runtime::InputPath;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -28,6 +29,7 @@ use tch::Tensor;
 /// One set as it was given on the command line.
 pub(super) struct InputSet {
     role: &'static str,
+    given: InputPath,
     path: PathBuf,
     contents: Contents,
 }
@@ -50,15 +52,16 @@ enum Contents {
 }
 
 impl InputSet {
-    /// Finds out what `path` holds; images in other formats than shards are imported into `scratch`.
+    /// Finds out what was given; images in other formats than shards are imported into `scratch`.
     ///
     /// # Errors
     /// If the path does not exist or holds none of the known contents.
     pub(super) fn open(
         role: &'static str,
-        path: &Path,
+        given: &InputPath,
         scratch: &Path,
     ) -> Result<Self, EvaluatorError> {
+        let path = given.path()?;
         if !path.exists() {
             return Err(EvaluatorError::file(path, "does not exist"));
         }
@@ -89,6 +92,7 @@ impl InputSet {
         };
         Ok(Self {
             role,
+            given: given.clone(),
             path: path.to_owned(),
             contents,
         })
@@ -119,7 +123,7 @@ impl InputSet {
             Contents::Statistics => ("statistics", Vec::new()),
         };
         SetReport {
-            path: self.path.clone(),
+            path: self.given.clone(),
             kind,
             images,
             shape: self.shape(),

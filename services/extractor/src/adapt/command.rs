@@ -12,7 +12,7 @@ use cedm_contract::{
 };
 use cedm_dino::{ImageSource, Training};
 use cedm_images::read_shard;
-use cedm_runtime::ConsoleMonitor;
+use cedm_runtime::{ConsoleMonitor, InputPath};
 use std::{fs, path::PathBuf, time::Instant};
 
 /// Adapts a vision transformer to a data set without labels, or trains a small one from random
@@ -20,7 +20,7 @@ use std::{fs, path::PathBuf, time::Instant};
 #[derive(Debug, clap::Args)]
 pub struct AdaptArgs {
     /// Images: any source that `import` accepts (path or s3:// URI), or a folder that it made
-    images: String,
+    images: InputPath,
     /// The weight file to write (.safetensors), to be loaded by the same extractor
     #[arg(long)]
     out: PathBuf,
@@ -30,7 +30,7 @@ pub struct AdaptArgs {
     extractor: String,
     /// Its weight file: path or s3:// URI
     #[arg(long)]
-    weights: Option<String>,
+    weights: Option<InputPath>,
     /// Size of a small one: image side, patch side, width, blocks, heads
     #[arg(
         long,
@@ -131,7 +131,7 @@ impl AdaptArgs {
         cedm_torch::start();
         let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let images = self.images(scratch.path())?;
-        let (weights, object) = weights_of(self.weights.as_deref(), scratch.path())?.unzip();
+        let (weights, object) = weights_of(self.weights.as_ref())?.unzip();
         let extractor = ExtractorSpec {
             name: self.extractor.clone(),
             weights: object,
@@ -145,9 +145,9 @@ impl AdaptArgs {
             images,
             cedm_torch::device(),
         )?;
-        let monitor = ConsoleMonitor {
-            checkpoints: self.checkpoints.clone(),
-            ..ConsoleMonitor::default()
+        let monitor = match &self.checkpoints {
+            Some(folder) => ConsoleMonitor::keeping(folder.clone()),
+            None => ConsoleMonitor::default(),
         };
         let started = Instant::now();
         let found = adapt(&mut training, scratch.path(), &monitor)?;

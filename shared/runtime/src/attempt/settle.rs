@@ -1,10 +1,16 @@
-//! What becomes of a job whose attempt gave no result: another try later, a dead letter, or
-//! another's hands at once. What replaces the message is stored before the message is acknowledged.
+//! What happens to a job whose attempt has failed: a retry after a delay, a dead letter, or an
+//! immediate redelivery to another worker.
+//!
+//! The kind of [`JobError`] decides. Whatever replaces the message (the delayed copy, the dead
+//! letter) is stored before the message is acknowledged: a crash in between leaves both, and a
+//! second copy is harmless, where a lost job would not be. Retries are delayed copies in a stream
+//! of their own rather than naks with a delay, so that they survive the worker and do not use up
+//! the consumer's delivery budget.
 
 use super::{AttemptRunner, Ended, InFlight};
 use crate::{
     Envelope, RetryPolicy, RuntimeError,
-    error::JobError,
+    error::{JobError, chain},
     failpoint::failpoint,
     queue::{Delivery, Published},
     redeliverer::{dead_event, letter_of},
@@ -13,7 +19,7 @@ use crate::{
 use cedm_contract::{ContractError, EventWhat, FailureKind, Job, JobKey};
 use std::{sync::atomic::Ordering, time::Duration};
 
-/// A job of a newer program waits this long for a newer worker.
+/// How long a job of a newer program is delayed before it is offered again.
 const NEWER_SCHEMA_DELAY: Duration = Duration::from_secs(30);
 /// Between a failure and the first try after it.
 const FIRST_DELAY: Duration = Duration::from_secs(5);
@@ -21,7 +27,7 @@ const FIRST_DELAY: Duration = Duration::from_secs(5);
 const LONGEST_DELAY: Duration = Duration::from_secs(600);
 
 impl AttemptRunner {
-    /// What becomes of a job whose attempt failed: only the error's kind decides.
+    /// Settles the message of a failed attempt; only the kind of error decides how.
     pub(super) async fn settle(
         &self,
         in_flight: &InFlight<'_>,
@@ -30,8 +36,8 @@ impl AttemptRunner {
         let text = format!("{error:#}");
         match &error {
             JobError::Drained => {
-                tracing::info!("left at a checkpoint for another worker");
-                self.give_back(in_flight.delivery).await?;
+                tracing::info!("stopped at a checkpoint; another worker continues");
+                self.return_to_queue(in_flight.delivery).await?;
                 Ok(Ended::Drained)
             }
             JobError::Reject { .. } => {
@@ -42,8 +48,8 @@ impl AttemptRunner {
             }
             JobError::InputLost { input, .. } => match self.is_lost(in_flight, input).await {
                 Ok(true) => {
-                    tracing::warn!(error = %text, "an input has to be made again; the job leaves \
-                        the queue until it is there");
+                    tracing::warn!(error = %text, "an input has to be recomputed; the job leaves \
+                        the queue until it exists");
                     self.publish_event(in_flight, EventWhat::Failed, false, text)
                         .await;
                     failpoint("after-input-lost");
@@ -70,9 +76,9 @@ impl AttemptRunner {
         }
     }
 
-    /// Whether an input that could not be read has really to be made again; a result of it that
-    /// does not verify is discarded. It is looked at with fresh eyes: what this process found sound
-    /// once may have been damaged since.
+    /// Whether an input that could not be read has to be recomputed; a result of it that does not
+    /// verify is discarded. Nothing that this process verified earlier counts: it may have been
+    /// damaged since.
     async fn is_lost(&self, in_flight: &InFlight<'_>, input: &JobKey) -> Result<bool, LookUpError> {
         match Verifier::new(self.worker.store.clone())
             .look_up(input, true)
@@ -88,7 +94,7 @@ impl AttemptRunner {
                 Ok(pinned.any(|found| found.digest != manifest.digest))
             }
             Found::Broken(reason, attempt) => {
-                tracing::warn!(%input, %reason, "the result of an input does not verify; it is \
+                tracing::warn!(%input, %reason, "the result of an input does not verify and is \
                     discarded");
                 self.verifier.discard(input, attempt.as_ref()).await?;
                 Ok(true)
@@ -96,9 +102,9 @@ impl AttemptRunner {
         }
     }
 
-    /// Another try later, or none any more. An attempt that stored a checkpoint came further than
-    /// the last one, so the count begins anew; and a store that answers nobody is no fault of this
-    /// job.
+    /// Another try later, or a dead letter when no try is left. An attempt that stored a checkpoint
+    /// made progress, so the count starts again; and while the store answers no request at all, a
+    /// failure is not counted against the job.
     async fn fail(
         &self,
         in_flight: &InFlight<'_>,
@@ -116,7 +122,7 @@ impl AttemptRunner {
         let failures = if is_outage { before } else { before + 1 };
         let ended = match failure {
             FailureKind::Bug => {
-                tracing::error!(error = %text, failures, "attempt failed by a mistake of the program");
+                tracing::error!(error = %text, failures, "attempt failed because of a bug");
                 Ended::Bug
             }
             FailureKind::Retry | FailureKind::Reject => {
@@ -136,7 +142,8 @@ impl AttemptRunner {
         Ok(ended)
     }
 
-    /// The event comes last here: whoever hears it finds the letter, and the queue without the job.
+    /// The event comes last here: whoever receives it finds the dead letter, and the job no longer
+    /// in the queue.
     async fn dead_letter(
         &self,
         in_flight: &InFlight<'_>,
@@ -160,12 +167,12 @@ impl AttemptRunner {
             .publish_event(&dead_event(&letter), &in_flight.delivery.envelope)
             .await
         {
-            tracing::warn!(%error, "event not stored");
+            tracing::warn!(error = %chain(&error), "event not stored");
         }
         Ok(())
     }
 
-    /// Stores the job for later and takes it off the queue.
+    /// Stores a delayed copy of the job and removes the job from the queue.
     async fn postpone(
         &self,
         delivery: &Delivery,
@@ -191,10 +198,10 @@ impl AttemptRunner {
         Ok(delivery.receipt.double_ack().await?)
     }
 
-    /// Gives a job back at once. A drain is no failure, so it must not use up the deliveries that
-    /// the broker counts: when they run low, the job goes round through a delay of no length, which
-    /// starts the count again.
-    pub(crate) async fn give_back(&self, delivery: &Delivery) -> Result<(), RuntimeError> {
+    /// Returns a job to the queue at once. A drain is not a failure, so it must not use up the
+    /// deliveries that the broker counts: when few are left, the job goes through the delay stream
+    /// with a delay of zero, which starts the count again.
+    pub(crate) async fn return_to_queue(&self, delivery: &Delivery) -> Result<(), RuntimeError> {
         if delivery.delivered + 2 >= self.max_deliver
             && let Ok(job) = Job::decode(&delivery.payload)
         {
@@ -205,8 +212,8 @@ impl AttemptRunner {
         Ok(delivery.receipt.nak(None).await?)
     }
 
-    /// A message that is no job of ours: one of a newer program waits for a newer worker, anything
-    /// else is a dead letter.
+    /// A message that is not a job: one of a newer program waits for a newer worker, anything else
+    /// becomes a dead letter.
     pub(super) async fn refuse(
         &self,
         delivery: &Delivery,
@@ -215,8 +222,8 @@ impl AttemptRunner {
         if let ContractError::NewerSchema { .. } = error
             && let Ok((kind, priority, key)) = cedm_contract::parse_job_subject(&delivery.subject)
         {
-            tracing::error!(%error, subject = %delivery.subject, "a job of a newer program: left \
-                for a newer worker");
+            tracing::error!(error = %chain(&error), subject = %delivery.subject, "a job of a \
+                newer program: delayed until a newer worker takes it");
             self.queue
                 .delay(
                     (kind, priority),
@@ -229,8 +236,8 @@ impl AttemptRunner {
             delivery.receipt.double_ack().await?;
             return Ok(Ended::Refused);
         }
-        tracing::error!(%error, subject = %delivery.subject, "a message that is no job: moved to \
-            the dead letters");
+        tracing::error!(error = %chain(&error), subject = %delivery.subject, "a message that is \
+            not a job: moved to the dead letters");
         let letter = letter_of(
             &delivery.subject,
             &delivery.payload,
@@ -245,14 +252,14 @@ impl AttemptRunner {
     }
 }
 
-/// The priority under which the job was queued; its own if somebody published by hand.
+/// The priority under which the job was queued; the job's own if the subject cannot be parsed.
 fn lane_priority(delivery: &Delivery, job: &Job) -> cedm_contract::Priority {
     cedm_contract::parse_job_subject(&delivery.subject)
         .map_or(job.priority, |(_, priority, _)| priority)
 }
 
-/// Doubles with every failure, up to ten minutes; a tenth up or down by key, so that jobs that
-/// failed together do not come again together.
+/// Doubles with every failure, up to ten minutes; a tenth more or less by key, so that jobs that
+/// failed together are not retried together.
 fn backoff(key: &JobKey, first: Duration, failures: u64) -> Duration {
     let seed = format!("{key} {failures}");
     RetryPolicy::doubling(first, LONGEST_DELAY).delay_with_jitter(failures, seed.as_bytes())
@@ -263,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backoff_doubles_and_ends() {
+    fn the_delay_doubles_up_to_ten_minutes() {
         let key = JobKey::of(b"job");
         let seconds = |failures| backoff(&key, Duration::from_secs(5), failures).as_secs_f64();
         for (failures, expect) in [

@@ -13,7 +13,7 @@ pub struct MetricDefinition {
     pub unit: &'static str,
     /// Its labels; every series carries `service` besides.
     pub labels: &'static [&'static str],
-    /// What it tells, in one sentence without a full stop.
+    /// What it measures, in one sentence without a full stop.
     pub help: &'static str,
     /// Upper bounds of a histogram's buckets; empty otherwise.
     pub buckets: &'static [f64],
@@ -55,7 +55,7 @@ pub trait MetricType {
 /// A number that goes up and down.
 #[derive(Debug)]
 pub struct Gauge;
-/// Numbers by position: one series per element, told apart by one label of value 0, 1, …
+/// Numbers by position: one series per element, distinguished by one label of value 0, 1, …
 #[derive(Debug)]
 pub struct GaugeList;
 /// A sum that only rises.

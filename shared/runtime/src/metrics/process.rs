@@ -9,19 +9,24 @@ crate::metrics! {
         "cedm_job_queue_wait_seconds", "seconds", "From submission to the start of an attempt";
     pub(crate) IN_FLIGHT: Gauge = "cedm_jobs_in_flight", "jobs", "Jobs being performed";
     pub(crate) REDELIVERIES: Counter =
-        "cedm_redeliveries_total", "deliveries", "Jobs delivered again after another delivery of them";
+        "cedm_redeliveries_total", "deliveries",
+        "Jobs delivered again after another delivery of them";
     pub(crate) CACHE_HITS: Counter =
         "cedm_cache_hits_total", "jobs", "Jobs whose verified result existed already";
     pub(crate) SUPERSEDED: Counter =
-        "cedm_superseded_total", "attempts", "Attempts that finished after another attempt had committed";
+        "cedm_superseded_total", "attempts",
+        "Attempts that finished after another attempt had committed";
     pub(crate) HEARTBEAT_FAILURES: Counter =
-        "cedm_heartbeat_failures_total", "heartbeats", "Heartbeats and progress acknowledgements that could not be sent";
+        "cedm_heartbeat_failures_total", "heartbeats",
+        "Heartbeats and progress acknowledgements that could not be sent";
     pub(crate) CHECKPOINT_AGE: Gauge =
-        "cedm_checkpoint_age_seconds", "seconds", "Since the last checkpoint of the current job, or since its start; 0 without a job";
+        "cedm_checkpoint_age_seconds", "seconds",
+        "Since the last checkpoint of the current job, or since its start; 0 without a job";
     pub(crate) CHECKPOINTS: Counter =
         "cedm_checkpoints_total", "checkpoints", "Checkpoints stored";
     pub(crate) CHECKPOINT_FAILURES: Counter =
-        "cedm_checkpoint_failures_total", "checkpoints", "Checkpoints that could not be stored; the computation continued";
+        "cedm_checkpoint_failures_total", "checkpoints",
+        "Checkpoints that could not be stored; the computation continued";
     pub(crate) NATS_CONNECTED: Gauge = "cedm_nats_connected", "0 or 1", "1 while NATS answers";
     pub(crate) NATS_DENIED: Gauge =
         "cedm_nats_denied_count", "requests", "Permission violations since the start";

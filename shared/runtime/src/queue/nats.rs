@@ -1,24 +1,24 @@
 //! The queue over JetStream.
 
-use super::{Delivery, Envelope, Published, Queue, QueueError, Receipt, Stored};
-use crate::{RetryPolicy, error::chain, streams::consumer_name};
+mod lookup;
+
+use super::{Delivery, Envelope, Published, Queue, QueueError, Receipt};
+use crate::{RetryPolicy, streams::consumer_name};
 use async_nats::{
     Client, HeaderMap, StatusCode, Subscriber,
     header::{NATS_MESSAGE_ID, NATS_SCHEDULE, NATS_SCHEDULE_TARGET},
     jetstream::{
-        AckKind, Context, ErrorCode, Message,
-        context::PublishError,
-        message::PublishMessage,
-        stream::{LastRawMessageErrorKind, RawMessageErrorKind, Stream},
+        AckKind, Context, ErrorCode, Message, context::PublishError, message::PublishMessage,
     },
 };
 use bytes::Bytes;
 use cedm_contract::{
-    DEAD_STREAM, DELAYS_STREAM, DeadLetter, Event, JOBS_STREAM, JobKey, Kind, Priority,
-    dead_subject, delay_subject, due_subject, event_subject, job_subject,
+    DeadLetter, Event, JOBS_STREAM, JobKey, Kind, Priority, dead_subject, delay_subject,
+    due_subject, event_subject, job_subject,
 };
 use futures::{FutureExt, StreamExt};
 use std::{
+    error::Error,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -42,19 +42,18 @@ pub(crate) struct NatsQueue {
     deliveries: Arc<Mutex<Option<Inbox>>>,
 }
 
-/// Where pulled jobs arrive. It stays open between pulls, so that a job whose answer came too late
-/// is taken up by the next one and does not wait for `ack_wait`.
+/// Where pulled jobs arrive. It stays open between pulls, so that a job that arrives after its pull
+/// has timed out is taken by the next pull instead of waiting for `ack_wait`.
 #[derive(Debug)]
 struct Inbox {
     subject: String,
     messages: Subscriber,
 }
 
-fn fail(action: &'static str) -> impl Fn(&dyn std::error::Error) -> QueueError {
-    move |error| QueueError {
-        action,
-        reason: chain(error),
-    }
+fn fail<E: Into<Box<dyn Error + Send + Sync>>>(
+    action: &'static str,
+) -> impl FnOnce(E) -> QueueError {
+    move |error| QueueError::new(action, error)
 }
 
 impl NatsQueue {
@@ -97,7 +96,7 @@ impl NatsQueue {
         match PUBLISH.retry(action, is_unanswered, publish).await {
             Ok(_) => Ok(Published::Stored),
             Err(error) if server_code(&error) == Some(SUBJECT_OCCUPIED) => Ok(Published::Occupied),
-            Err(error) => Err(fail(action)(&error)),
+            Err(error) => Err(QueueError::new(action, error)),
         }
     }
 
@@ -107,7 +106,7 @@ impl NatsQueue {
             .client
             .subscribe(subject.clone())
             .await
-            .map_err(|error| fail("pull")(&error))?;
+            .map_err(fail("pull"))?;
         Ok(Inbox { subject, messages })
     }
 
@@ -120,36 +119,30 @@ impl NatsQueue {
         None
     }
 
-    /// A job, or the broker's word that there is none.
+    /// The delivered job, or `None` when the broker reports that there is none.
     fn delivery(&self, message: async_nats::Message) -> Result<Option<Delivery>, QueueError> {
         match message.status {
             None | Some(StatusCode::OK) => {}
             Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => return Ok(None),
             Some(StatusCode::NO_RESPONDERS) => {
-                return Err(QueueError {
-                    action: "pull",
-                    reason: "the stream or its consumer does not exist".to_owned(),
-                });
+                return Err(QueueError::new(
+                    "pull",
+                    "the stream or its consumer does not exist",
+                ));
             }
             Some(status) => {
                 let reason = format!(
                     "{status} {}",
                     message.description.as_deref().unwrap_or_default()
                 );
-                return Err(QueueError {
-                    action: "pull",
-                    reason,
-                });
+                return Err(QueueError::new("pull", reason));
             }
         }
         let message = Message {
             message,
             context: self.js.clone(),
         };
-        let info = message.info().map_err(|error| QueueError {
-            action: "pull",
-            reason: error.to_string(),
-        })?;
+        let info = message.info().map_err(fail("pull"))?;
         let (sequence, delivered) = (
             info.stream_sequence,
             u64::try_from(info.delivered).unwrap_or(1),
@@ -163,123 +156,6 @@ impl NatsQueue {
             receipt: Box::new(message),
         }))
     }
-
-    async fn stream(&self, name: &str) -> Result<Stream<()>, QueueError> {
-        self.js
-            .get_stream_no_info(name)
-            .await
-            .map_err(|error| fail("get stream")(&error))
-    }
-
-    /// The last message of a stream on a subject (wildcards allowed).
-    pub(crate) async fn last(
-        &self,
-        stream: &str,
-        subject: &str,
-    ) -> Result<Option<Stored>, QueueError> {
-        match self
-            .stream(stream)
-            .await?
-            .get_last_raw_message_by_subject(subject)
-            .await
-        {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(fail("look up a message")(&error)),
-        }
-    }
-
-    /// The message with this sequence.
-    pub(crate) async fn at(
-        &self,
-        stream: &str,
-        sequence: u64,
-    ) -> Result<Option<Stored>, QueueError> {
-        match self.stream(stream).await?.get_raw_message(sequence).await {
-            Ok(message) => Ok(Some(stored(message))),
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
-            Err(error) => Err(fail("look up a message")(&error)),
-        }
-    }
-
-    /// Removes a message by sequence; `false` when it was gone.
-    pub(crate) async fn remove(&self, stream: &str, sequence: u64) -> Result<bool, QueueError> {
-        match self.stream(stream).await?.delete_message(sequence).await {
-            Ok(removed) => Ok(removed),
-            // Gone is what was wanted; anything else shows in the message being there still.
-            Err(error) => match self.at(stream, sequence).await? {
-                None => Ok(false),
-                Some(_) => Err(fail("remove a message")(&error)),
-            },
-        }
-    }
-
-    /// Subjects of a stream that match and hold messages.
-    pub(crate) async fn subjects(
-        &self,
-        stream: &str,
-        filter: &str,
-    ) -> Result<Vec<String>, QueueError> {
-        use futures::TryStreamExt;
-        let listed = self
-            .stream(stream)
-            .await?
-            .info_with_subjects(filter)
-            .await
-            .map_err(|error| fail("list subjects")(&error))?;
-        let subjects: Vec<(String, usize)> = listed
-            .try_collect()
-            .await
-            .map_err(|error| fail("list subjects")(&error))?;
-        Ok(subjects.into_iter().map(|(subject, _)| subject).collect())
-    }
-
-    /// What is outstanding for a key: queued or in hand, or waiting for its time.
-    pub(crate) async fn outstanding(
-        &self,
-        kind: Kind,
-        key: &JobKey,
-    ) -> Result<Option<Stored>, QueueError> {
-        // In this order a job on its way from one to the other is at worst found in neither, and
-        // then its subject refuses a second.
-        for (stream, areas) in [(JOBS_STREAM, "job"), (DELAYS_STREAM, "*")] {
-            if let Some(found) = self
-                .last(stream, &format!("cedm.{areas}.{kind}.*.{key}"))
-                .await?
-            {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whether the same job was queued before this one, under another priority.
-    pub(crate) async fn has_elder(
-        &self,
-        kind: Kind,
-        priority: Priority,
-        key: &JobKey,
-        sequence: u64,
-    ) -> Result<bool, QueueError> {
-        for other in Priority::ALL.into_iter().filter(|other| *other != priority) {
-            if let Some(found) = self
-                .last(JOBS_STREAM, &job_subject(kind, other, key))
-                .await?
-                && found.sequence < sequence
-            {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    pub(crate) async fn letter(
-        &self,
-        kind: Kind,
-        key: &JobKey,
-    ) -> Result<Option<Stored>, QueueError> {
-        self.last(DEAD_STREAM, &dead_subject(kind, key)).await
-    }
 }
 
 /// The JetStream error code of the server's answer, where there was one.
@@ -292,16 +168,6 @@ fn server_code(error: &(dyn std::error::Error + 'static)) -> Option<ErrorCode> {
         cause = error.source();
     }
     None
-}
-
-fn stored(message: async_nats::jetstream::message::StreamMessage) -> Stored {
-    Stored {
-        subject: message.subject.to_string(),
-        sequence: message.sequence,
-        envelope: Envelope::of(Some(&message.headers)),
-        payload: message.payload,
-        stored_ms: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
-    }
 }
 
 /// RFC 3339 in UTC, whole seconds, never earlier than asked for: what `Nats-Schedule: @at` reads.
@@ -321,10 +187,7 @@ fn schedule_at(after: Duration) -> String {
 #[async_trait::async_trait]
 impl Queue for NatsQueue {
     async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError> {
-        let failed = |reason: String| QueueError {
-            action: "pull",
-            reason,
-        };
+        let failed = |reason: String| QueueError::new("pull", reason);
         let mut connected = self.connected.clone();
         if !*connected.borrow_and_update() {
             // The client would keep the request and send it later, when nobody waits for its job
@@ -347,20 +210,20 @@ impl Queue for NatsQueue {
         self.client
             .publish_with_reply(subject, inbox.subject.clone(), request)
             .await
-            .map_err(|error| fail("pull")(&error))?;
+            .map_err(fail("pull"))?;
         tokio::select! {
             biased;
             message = inbox.messages.next() => match message {
                 Some(message) => self.delivery(message),
                 None => Err(failed("the connection is closed".to_owned())),
             },
-            // A pull dies with its connection.
+            // A pull is lost with its connection.
             _ = connected.changed() => Err(failed("the connection was lost meanwhile".to_owned())),
             () = tokio::time::sleep(PULL_TIMEOUT) => Err(failed(format!("no answer within {} s", PULL_TIMEOUT.as_secs()))),
         }
     }
 
-    async fn late(&self) -> Option<Delivery> {
+    async fn late_delivery(&self) -> Option<Delivery> {
         self.take_late(self.deliveries.lock().await.as_mut()?)
     }
 
@@ -442,25 +305,16 @@ fn encode<T: serde::Serialize>(value: &T) -> Bytes {
 #[async_trait::async_trait]
 impl Receipt for Message {
     async fn double_ack(&self) -> Result<(), QueueError> {
-        Message::double_ack(self).await.map_err(|error| QueueError {
-            action: "acknowledge",
-            reason: error.to_string(),
-        })
+        Message::double_ack(self).await.map_err(fail("acknowledge"))
     }
     async fn nak(&self, after: Option<Duration>) -> Result<(), QueueError> {
         self.ack_with(AckKind::Nak(after))
             .await
-            .map_err(|error| QueueError {
-                action: "give back",
-                reason: error.to_string(),
-            })
+            .map_err(fail("return to the queue"))
     }
     async fn progress(&self) -> Result<(), QueueError> {
         self.ack_with(AckKind::Progress)
             .await
-            .map_err(|error| QueueError {
-                action: "report progress",
-                reason: error.to_string(),
-            })
+            .map_err(fail("report progress"))
     }
 }

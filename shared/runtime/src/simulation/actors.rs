@@ -24,8 +24,8 @@ const NOTE: OutputName = OutputName::volatile("note");
 /// Parts of a job's work, with a chance of a checkpoint after each.
 const PARTS: u64 = 4;
 
-/// Computes a chain of digests by sleeping; fails now and then, and goes on from checkpoints.
-pub(super) struct Sleeper(pub Dice);
+/// Computes a chain of digests by sleeping; fails now and then, and resumes from checkpoints.
+pub(super) struct SimulatedCompute(pub Dice);
 
 /// The chain after some parts: a wrong resume shows in it.
 fn chain(start: &str, from: u64, to: u64) -> String {
@@ -34,7 +34,7 @@ fn chain(start: &str, from: u64, to: u64) -> String {
     })
 }
 
-impl Sleeper {
+impl SimulatedCompute {
     async fn compute(&self, context: &JobContext) -> Result<Outcome, JobError> {
         let dice = &self.0;
         if !context.job().inputs.is_empty() {
@@ -54,7 +54,7 @@ impl Sleeper {
             state = chain(&state, part, part + 1);
             part += 1;
             if dice.roll(0.02) {
-                return Err(JobError::retry(anyhow::anyhow!("the world was in the way")));
+                return Err(JobError::retry(anyhow::anyhow!("injected fault")));
             }
             let drains = dice.roll(0.01);
             if drains || dice.roll(0.1) {
@@ -77,7 +77,7 @@ impl Sleeper {
 }
 
 #[async_trait::async_trait]
-impl Compute for Sleeper {
+impl Compute for SimulatedCompute {
     async fn perform(&self, context: JobContext) -> Result<Finished, RuntimeError> {
         let start = tokio::time::Instant::now();
         let outcome = self.compute(&context).await;
@@ -112,8 +112,8 @@ pub(super) fn check_result(seed: u64, store: &RamStore, job: &Job, found: Found)
     );
 }
 
-/// One worker: pulls, works, and dies or freezes by the dice. A death drops the attempt at whatever
-/// await it stands.
+/// One worker: pulls, works, and dies or freezes by the dice. A death drops the attempt at
+/// whichever await it has reached.
 pub(super) async fn worker(runner: AttemptRunner, dice: Dice) {
     let job = job("kind only");
     loop {
@@ -122,18 +122,18 @@ pub(super) async fn worker(runner: AttemptRunner, dice: Dice) {
             continue;
         };
         let delivery = Arc::new(delivery);
-        let alive = async {
+        let heartbeat = async {
             loop {
                 tokio::time::sleep(ACK_WAIT / 4).await;
-                // A lost sign of life is made good by the next.
+                // A lost acknowledgement is replaced by the next.
                 let _ = delivery.receipt.progress().await;
             }
         };
         let attempt = async {
             tokio::select! {
-                // The attempt's own errors are the broker's business: the job comes again.
+                // After an error of the attempt the job is redelivered.
                 _ = runner.handle(&delivery) => {}
-                () = alive => {}
+                () = heartbeat => {}
             }
         };
         let (frozen_after, frozen_for) = if dice.roll(0.15) {
@@ -213,7 +213,7 @@ impl Coordinator {
         loop {
             tokio::time::sleep(Duration::from_millis(dice.pick(8_000..12_000))).await;
             self.queue.0.move_stuck();
-            // Whatever fails: the next round sees.
+            // Failures are repaired by the next round.
             let _ = self.publish().await;
         }
     }
@@ -228,7 +228,7 @@ impl Coordinator {
             }
             self.queue.0.forget(&job.key);
             let payload = Bytes::from(job.encode().expect("a small job"));
-            // Lost or refused: the next round sees.
+            // Lost or refused: the next round tries again.
             let _ = self
                 .queue
                 .publish((kind, priority), &job.key, payload, Envelope::fresh(), "")

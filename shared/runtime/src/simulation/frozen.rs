@@ -15,7 +15,7 @@ use std::{
 };
 use tokio::time::{Instant, Sleep};
 
-/// A future that stands still from one moment to another, as SIGSTOP and SIGCONT make a process.
+/// A future that is not polled between two moments, like a process between SIGSTOP and SIGCONT.
 pub(super) struct Frozen<F> {
     inner: Pin<Box<F>>,
     from: Instant,

@@ -17,14 +17,14 @@ use std::{
 use tokio::time::Instant;
 
 type Plan = Box<dyn FnMut(&'static str) -> Fault + Send>;
-type Witness = Box<dyn Fn(&Event) + Send>;
+type Observer = Box<dyn Fn(&Event) + Send>;
 
 struct Message {
     sequence: u64,
     payload: Bytes,
     envelope: Envelope,
     delivered: u64,
-    /// Nobody gets it before.
+    /// It is not delivered before.
     ready_at: Instant,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct RamQueue {
     state: Mutex<State>,
     plan: Mutex<Plan>,
     /// Sees every event as it is stored.
-    witness: Mutex<Witness>,
+    observe: Mutex<Observer>,
     ack_wait: Duration,
     max_deliver: u64,
 }
@@ -95,12 +95,12 @@ impl RamQueue {
     pub(super) fn new(
         (ack_wait, max_deliver): (Duration, u64),
         plan: impl FnMut(&'static str) -> Fault + Send + 'static,
-        witness: impl Fn(&Event) + Send + 'static,
+        observe: impl Fn(&Event) + Send + 'static,
     ) -> Self {
         Self {
             state: Mutex::default(),
             plan: Mutex::new(Box::new(plan)),
-            witness: Mutex::new(Box::new(witness)),
+            observe: Mutex::new(Box::new(observe)),
             ack_wait,
             max_deliver,
         }
@@ -112,10 +112,7 @@ impl RamQueue {
         effect: impl FnOnce(&mut State) -> T,
     ) -> Result<T, QueueError> {
         let fault = (lock(&self.plan))(action);
-        let lost = || QueueError {
-            action,
-            reason: "injected fault".to_owned(),
-        };
+        let lost = || QueueError::new(action, "injected fault");
         if fault == Fault::Before {
             return Err(lost());
         }
@@ -129,9 +126,9 @@ impl RamQueue {
         }
     }
 
-    /// Everything is gone, and sequences begin anew: an answer to an old delivery can hit another
+    /// Everything is lost, and sequences start again: an answer to an old delivery can hit another
     /// job.
-    pub(super) fn wipe(&self) {
+    pub(super) fn broker_loss(&self) {
         let mut state = lock(&self.state);
         let (letters, events) = (
             std::mem::take(&mut state.letters),
@@ -153,7 +150,7 @@ impl RamQueue {
         state.jobs.contains_key(&subject) || state.delayed.contains_key(&subject)
     }
 
-    /// What the mover does: jobs past their delivery budget become dead letters. How many.
+    /// What the redeliverer does: jobs past their delivery budget become dead letters. How many.
     pub(super) fn move_stuck(&self) -> usize {
         let mut state = lock(&self.state);
         state.fire();
@@ -171,7 +168,7 @@ impl RamQueue {
                     subject,
                     &message.payload,
                     failure,
-                    "given up".to_owned(),
+                    "gave up".to_owned(),
                     message.delivered,
                     String::new(),
                 );
@@ -185,7 +182,7 @@ impl RamQueue {
         lock(&self.state).letters.keys().cloned().collect()
     }
 
-    /// Takes the letter away, as a replay does.
+    /// Removes the letter, as a replay does.
     pub(super) fn forget(&self, key: &JobKey) {
         lock(&self.state).letters.remove(key);
     }
@@ -200,7 +197,7 @@ impl RamQueue {
     }
 }
 
-/// A job in somebody's hand, or in a stale one's. The broker knows it by its lane and sequence
+/// The receipt of a delivery, which may be stale. The broker knows it by its lane and sequence
 /// alone.
 struct RamReceipt {
     queue: Arc<RamQueue>,
@@ -256,7 +253,7 @@ impl Queue for Shared {
         )
     }
 
-    async fn late(&self) -> Option<Delivery> {
+    async fn late_delivery(&self) -> Option<Delivery> {
         None
     }
 
@@ -299,14 +296,14 @@ impl Queue for Shared {
     }
 
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), QueueError> {
-        self.0.request("bury", |state| {
+        self.0.request("dead_letter", |state| {
             state.letters.insert(letter.key.clone(), letter.clone());
         })
     }
 
     async fn publish_event(&self, event: &Event, _: &Envelope) -> Result<(), QueueError> {
-        self.0.request("tell", |state| {
-            (lock(&self.0.witness))(event);
+        self.0.request("publish_event", |state| {
+            (lock(&self.0.observe))(event);
             state.events.push(event.clone());
         })
     }

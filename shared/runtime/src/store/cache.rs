@@ -41,12 +41,9 @@ impl Cache {
         object: &ObjectRef,
         to: &Path,
     ) -> Result<(), StoreError> {
-        let local = |error: &io::Error| StoreError::local("get", &object.object, error);
+        let local = |error: io::Error| StoreError::local("get", &object.object, error);
         let cached = self.folder.join(object.digest.as_str());
-        if self
-            .take(&cached, object, to)
-            .map_err(|error| local(&error))?
-        {
+        if self.take(&cached, object, to).map_err(local)? {
             return Ok(());
         }
         let part = self.folder.join(format!(
@@ -59,7 +56,7 @@ impl Cache {
             Ok(Some((size, digest))) if size == object.size && digest == object.digest => {
                 fs::rename(&part, &cached)
                     .and_then(|()| link_or_copy(&cached, to))
-                    .map_err(|error| local(&error))
+                    .map_err(local)
             }
             Ok(Some((size, digest))) => Err(StoreError::new(
                 "get",
@@ -138,7 +135,7 @@ impl Cache {
     }
 }
 
-/// A hard link where both lie on one file system, else a copy.
+/// A hard link where both are on one file system, else a copy.
 fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Ok(()) => Ok(()),

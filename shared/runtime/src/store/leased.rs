@@ -6,14 +6,15 @@ use super::{Body, Created, Listed, Store, StoreError, StoreErrorKind};
 use crate::{
     RetryPolicy, RuntimeError,
     bucket::{Bucket, LEASES},
+    error::chain,
 };
 use async_nats::jetstream::Context;
 use bytes::Bytes;
 use cedm_contract::Digest;
 use std::{ops::Range, path::Path, sync::Arc, time::Duration};
 
-/// A lease expires after 30 s (`deploy/jetstream.toml`); whoever waits for one waits a little
-/// longer than that.
+/// A lease expires after 30 s (`deploy/jetstream.toml`); a waiting writer waits a little longer
+/// than that.
 const WAIT: RetryPolicy =
     RetryPolicy::every(Duration::from_millis(50)).within(Duration::from_secs(40));
 
@@ -35,17 +36,12 @@ impl Leased {
             bucket.create(name, "")
         })
         .await
-        .map_err(|error| unavailable(key, &error))
+        .map_err(|error| unavailable(key, error))
     }
 }
 
-fn unavailable(key: &str, error: &dyn std::fmt::Display) -> StoreError {
-    StoreError::new(
-        "create",
-        key,
-        StoreErrorKind::Unavailable,
-        format!("lease: {error}"),
-    )
+fn unavailable(key: &str, error: RuntimeError) -> StoreError {
+    StoreError::new("create", key, StoreErrorKind::Unavailable, error)
 }
 
 #[async_trait::async_trait]
@@ -68,7 +64,7 @@ impl Store for Leased {
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
         let bucket = Bucket::open_in(&self.js, LEASES)
             .await
-            .map_err(|error| unavailable(key, &error))?;
+            .map_err(|error| unavailable(key, error))?;
         // One token: permissions name `$KV.leases.*`.
         let name = Digest::of(key.as_bytes()).to_string();
         let revision = self.take(&bucket, &name, key).await?;
@@ -76,12 +72,12 @@ impl Store for Leased {
             Ok(Some(_)) => Ok(Created::Exists),
             Ok(None) => match self.inner.put(key, Body::Bytes(bytes)).await {
                 Ok(()) => Ok(Created::Yes),
-                Err(error) => Ok(Created::Unknown(error.to_string())),
+                Err(error) => Ok(Created::Unknown(chain(&error))),
             },
             Err(error) => Err(error),
         };
         if let Err(error) = bucket.remove_own(&name, revision).await {
-            tracing::warn!(%error, key, "lease not given back: it expires by itself");
+            tracing::warn!(error = %chain(&error), key, "lease not released: it will expire");
         }
         outcome
     }

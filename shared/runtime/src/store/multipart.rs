@@ -60,7 +60,8 @@ pub(super) async fn put_file(
             .send()
             .await
         {
-            tracing::warn!(key, error = %describe("abort", key, error), "multipart upload not aborted");
+            tracing::warn!(key, error = %describe("abort", key, error), "multipart upload not \
+                aborted");
         }
     }
     outcome

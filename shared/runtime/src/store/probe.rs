@@ -1,5 +1,5 @@
-//! The start-up probe: eight writers race for one key. A store that lets two win cannot carry the
-//! protocol.
+//! The start-up probe: eight writers race to create one key. A store on which two succeed cannot be
+//! used: commits rest on create-only puts.
 
 use super::{Created, Store, StoreError, StoreErrorKind};
 use bytes::Bytes;
@@ -37,9 +37,9 @@ pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError>
         return refuse(
             StoreErrorKind::Denied,
             format!(
-                "{won} of {WRITERS} concurrent create-only writers won: this store cannot carry \
-                 the job protocol (it needs an atomic If-None-Match: *; CEDM_COMMIT_LEASE=true \
-                 guards commits by a lease instead)"
+                "{won} of {WRITERS} concurrent create-only writers won: this store cannot be used \
+                 (it needs an atomic If-None-Match: *; CEDM_COMMIT_LEASE=true guards commits by a \
+                 lease instead)"
             ),
         );
     }
@@ -47,7 +47,7 @@ pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError>
         (Some(reason), _) => refuse(StoreErrorKind::Unavailable, reason),
         (None, None) => refuse(
             StoreErrorKind::Unavailable,
-            "a create-only put was accepted and its object cannot be read".to_owned(),
+            "a create-only put was accepted, but its object cannot be read".to_owned(),
         ),
         (None, Some(_)) if won == 0 => refuse(
             StoreErrorKind::Unavailable,
@@ -65,7 +65,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn one_winner_passes() {
+    async fn a_store_with_one_winner_passes() {
         let store: Arc<dyn Store> = Arc::new(RamStore::default());
         probe_create_only(&store).await.unwrap();
         assert!(
@@ -75,21 +75,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_winners_are_refused_with_that_reason() {
-        let store: Arc<dyn Store> = Arc::new(RamStore::default().that_lets_all_win());
+    async fn a_store_that_ignores_if_none_match_is_refused_with_that_reason() {
+        let store: Arc<dyn Store> = Arc::new(RamStore::default().that_ignores_if_none_match());
         let error = probe_create_only(&store).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::Denied);
         assert!(
             error
-                .reason
+                .source
+                .to_string()
                 .starts_with("8 of 8 concurrent create-only writers won"),
             "{}",
-            error.reason
+            error.source
         );
     }
 
     #[tokio::test]
-    async fn a_lost_answer_is_no_verdict() {
+    async fn a_lost_answer_counts_as_unavailable() {
         let store: Arc<dyn Store> = Arc::new(RamStore::with_faults(|op, _| {
             if op == "create" {
                 Fault::After

@@ -27,7 +27,7 @@ type Plan = Box<dyn FnMut(&'static str, &str) -> Fault + Send>;
 pub struct RamStore {
     objects: Mutex<BTreeMap<String, Bytes>>,
     plan: Mutex<Plan>,
-    lets_all_win: bool,
+    ignores_if_none_match: bool,
 }
 
 impl Default for RamStore {
@@ -46,14 +46,14 @@ impl RamStore {
         Self {
             objects: Mutex::default(),
             plan: Mutex::new(Box::new(plan)),
-            lets_all_win: false,
+            ignores_if_none_match: false,
         }
     }
 
     /// The same store with the flaw that the protocol cannot bear: a create-only put overwrites.
-    pub fn that_lets_all_win(self) -> Self {
+    pub fn that_ignores_if_none_match(self) -> Self {
         Self {
-            lets_all_win: true,
+            ignores_if_none_match: true,
             ..self
         }
     }
@@ -63,9 +63,9 @@ impl RamStore {
         *lock(&self.plan) = Box::new(|_, _| Fault::None);
     }
 
-    /// Takes an object away, or (where it stays) replaces its bytes by others of the same length:
+    /// Removes an object, or (where it `stays`) replaces its bytes by others of the same length:
     /// what disks and people do.
-    pub fn rot(&self, key: &str, stays: bool) {
+    pub fn corrupt(&self, key: &str, stays: bool) {
         let mut objects = lock(&self.objects);
         if let Some(bytes) = objects.remove(key)
             && stays
@@ -74,7 +74,7 @@ impl RamStore {
         }
     }
 
-    /// What lies below a prefix, whatever the plan says: for watchers that look often.
+    /// All objects below a prefix, without faults: for checks that run often.
     pub fn below(&self, prefix: &str) -> Vec<(String, Bytes)> {
         let objects = lock(&self.objects);
         let found = objects
@@ -139,7 +139,7 @@ impl Store for RamStore {
         let Some(bytes) = self.get(key).await? else {
             return Ok(None);
         };
-        std::fs::write(file, &bytes).map_err(|error| StoreError::local("get", key, &error))?;
+        std::fs::write(file, &bytes).map_err(|error| StoreError::local("get", key, error))?;
         Ok(Some((bytes.len() as u64, Digest::of(&bytes))))
     }
     async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
@@ -151,7 +151,7 @@ impl Store for RamStore {
         let bytes = match body {
             Body::Bytes(bytes) => bytes,
             Body::File(path) => std::fs::read(path)
-                .map_err(|error| StoreError::local("put", key, &error))?
+                .map_err(|error| StoreError::local("put", key, error))?
                 .into(),
         };
         self.answer("put", key, |objects| {
@@ -160,7 +160,7 @@ impl Store for RamStore {
     }
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
         let (created, fault) = self.request("create", key, |objects| {
-            if objects.contains_key(key) && !self.lets_all_win {
+            if objects.contains_key(key) && !self.ignores_if_none_match {
                 return Created::Exists;
             }
             objects.insert(key.to_owned(), bytes);

@@ -15,7 +15,7 @@ use aws_sdk_s3::{
 use aws_smithy_runtime_api::http::Response;
 use bytes::Bytes;
 use cedm_contract::Digest;
-use std::{ops::Range, path::Path, time::Duration};
+use std::{error::Error, ops::Range, path::Path, time::Duration};
 use tokio::io::AsyncWriteExt;
 
 /// Where the bucket is.
@@ -142,7 +142,7 @@ impl Store for S3Store {
         let Some(mut body) = self.body(key, None).await? else {
             return Ok(None);
         };
-        let local = |error: std::io::Error| StoreError::local("get", key, &error);
+        let local = |error: std::io::Error| StoreError::local("get", key, error);
         let mut to = tokio::fs::File::create_new(file).await.map_err(local)?;
         let (mut size, mut hasher) = (0, blake3::Hasher::new());
         while let Some(chunk) = body.next().await {
@@ -181,7 +181,7 @@ impl Store for S3Store {
             Body::File(path) => {
                 let about = tokio::fs::metadata(path)
                     .await
-                    .map_err(|error| StoreError::local("put", key, &error))?;
+                    .map_err(|error| StoreError::local("put", key, error))?;
                 if about.len() > multipart::PART_BYTES {
                     return multipart::put_file(&self.client, &self.bucket, key, path, about.len())
                         .await;
@@ -279,17 +279,13 @@ fn status<E>(error: &SdkError<E, Response>) -> Option<u16> {
         .map(|response| response.status().as_u16())
 }
 
-fn interrupted(key: &str, error: impl std::fmt::Display) -> StoreError {
-    StoreError::new(
-        "get",
-        key,
-        StoreErrorKind::Unavailable,
-        format!("interrupted: {error}"),
-    )
+/// The connection broke while the object was being received.
+fn interrupted(key: &str, error: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
+    StoreError::new("get", key, StoreErrorKind::Unavailable, error)
 }
 
-/// The SDK's error with its whole chain.
-pub(super) fn describe<E: std::error::Error + 'static>(
+/// The SDK's error, by what the HTTP status says about another try.
+pub(super) fn describe<E: std::error::Error + Send + Sync + 'static>(
     op: &'static str,
     key: &str,
     error: SdkError<E, Response>,
@@ -299,5 +295,5 @@ pub(super) fn describe<E: std::error::Error + 'static>(
         Some(404) => StoreErrorKind::Missing,
         _ => StoreErrorKind::Unavailable,
     };
-    StoreError::new(op, key, kind, DisplayErrorContext(&error))
+    StoreError::new(op, key, kind, error)
 }

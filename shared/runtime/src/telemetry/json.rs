@@ -23,7 +23,7 @@ struct Collect<'a>(&'a mut Map<String, Value>);
 
 impl Visit for Collect<'_> {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // A number that JSON cannot say is said in words.
+        // NaN and infinities, which JSON lacks, become strings.
         let value = serde_json::Number::from_f64(value)
             .map_or_else(|| Value::String(value.to_string()), Value::Number);
         self.0.insert(field.name().to_owned(), value);
@@ -88,7 +88,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         let mut text = Value::Object(line).to_string();
         text.push('\n');
         // One write per line, so that lines of several processes do not mix; a closed standard
-        // error is nobody's concern.
+        // error concerns nobody.
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
 }

@@ -1,22 +1,22 @@
-//! The crash matrix: a worker dies at each named place, not at random; the job ends the same every
-//! time.
+//! The crash matrix: a worker dies at each failpoint in turn; the job ends with the same result
+//! every time.
 
-use crate::harness::{House, Story, counted, eventually, job};
+use crate::harness::{Harness, JobEvents, counted, eventually, job};
 use cedm_contract::{EventWhat, Service, attempt_prefix};
 use cedm_runtime::{Submitter, objects_of};
 
 async fn check(place: &str) {
-    let harness = House::with_ack_wait(1.5).await;
+    let harness = Harness::with_ack_wait(1.5).await;
     let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let job = job("slow:12");
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
     let arguments = ["--checkpoint-every-s", "0.3"];
     let mut worker = harness.worker(&arguments, &[("CEDM_FAILPOINT", place)]);
     assert_eq!(worker.ended().await, None, "it dies {place}");
     let _second = harness.worker(&arguments, &[]);
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     eventually("it leaves the queue", async || {
         (!submitter
             .is_outstanding(job.kind(), &job.key)

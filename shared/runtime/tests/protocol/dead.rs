@@ -1,20 +1,20 @@
-//! What cannot be done lies among the dead letters, with its reason, until somebody replays it.
+//! A job that cannot be done stays in the dead letters, with its reason, until it is replayed.
 
-use crate::harness::{House, Story, eventually, job};
+use crate::harness::{Harness, JobEvents, eventually, job};
 use cedm_contract::{EventWhat, FailureKind, Service};
 use cedm_runtime::{DeadLetters, Redeliverer, Replayed, SubmitOutcome, Submitter};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn poison_is_listed_shown_and_replayed() {
-    let harness = House::start().await;
+async fn a_dead_letter_is_listed_shown_and_replayed() {
+    let harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let (submitter, letters) = (Submitter::new(&connection), DeadLetters::new(&connection));
     let cure = harness.root.path().join("cure");
     let job = job(&format!("poison:{}", cure.display()));
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
     let _worker = harness.worker(&[], &[]);
-    story.next(EventWhat::Dead).await;
+    events.next(EventWhat::Dead).await;
     eventually("it leaves the queue", async || {
         (!submitter
             .is_outstanding(job.kind(), &job.key)
@@ -39,7 +39,7 @@ async fn poison_is_listed_shown_and_replayed() {
             submitter.submit(&job).await.unwrap(),
             SubmitOutcome::Dead(_)
         ),
-        "a dead job is not done again by itself"
+        "a dead job is not retried by itself"
     );
     assert_eq!(
         letters.show(&job.key).await.unwrap().unwrap().job,
@@ -48,7 +48,7 @@ async fn poison_is_listed_shown_and_replayed() {
 
     std::fs::write(&cure, "").unwrap();
     assert_eq!(letters.replay(&job.key).await.unwrap(), Replayed::Queued);
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     assert!(letters.list().await.unwrap().is_empty());
     assert!(matches!(
         submitter.submit(&job).await.unwrap(),
@@ -57,15 +57,15 @@ async fn poison_is_listed_shown_and_replayed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_is_tried_again_and_then_dead() {
-    let harness = House::start().await;
+async fn a_panic_is_retried_and_then_becomes_a_dead_letter() {
+    let harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let job = job("panic");
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     Submitter::new(&connection).submit(&job).await.unwrap();
     let _worker = harness.worker(&["--max-attempts", "2"], &[]);
-    story.next(EventWhat::Failed).await;
-    story.next(EventWhat::Dead).await;
+    events.next(EventWhat::Failed).await;
+    events.next(EventWhat::Dead).await;
     let letter = DeadLetters::new(&connection)
         .show(&job.key)
         .await
@@ -81,7 +81,7 @@ async fn a_panic_is_tried_again_and_then_dead() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_kills_its_workers_is_moved_by_advisory() {
-    let harness = House::with_ack_wait(1.0).await;
+    let harness = Harness::with_ack_wait(1.0).await;
     let connection = harness.connect(Service::Coordinator).await;
     let (submitter, letters, redeliverer) = (
         Submitter::new(&connection),
@@ -95,12 +95,12 @@ async fn a_job_that_kills_its_workers_is_moved_by_advisory() {
         let mut worker = harness.worker(&["--exit-when-idle", "20"], &[]);
         match worker.ended().await {
             None => deaths += 1,
-            Some(code) => panic!("the worker found nothing to die of and ended with {code}"),
+            Some(code) => panic!("the worker did not crash and ended with {code}"),
         }
     }
-    // The broker looks at its budget when somebody asks for work.
+    // The broker checks its delivery budget at the next pull.
     let _worker = harness.worker(&[], &[]);
-    let moved = eventually("the broker tells", async || {
+    let moved = eventually("an advisory arrives", async || {
         let moved = redeliverer.drain_advisories().await.unwrap();
         (moved > 0).then_some(moved)
     })
@@ -123,7 +123,7 @@ async fn a_job_that_kills_its_workers_is_moved_by_advisory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_job_without_an_advisory_is_found_by_the_sweep() {
-    let harness = House::with_ack_wait(1.0).await;
+    let harness = Harness::with_ack_wait(1.0).await;
     let connection = harness.connect(Service::Coordinator).await;
     let redeliverer = Redeliverer::new(&connection);
     let job = job("abort");
@@ -146,20 +146,20 @@ async fn a_stuck_job_without_an_advisory_is_found_by_the_sweep() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_comes_further_with_every_death_is_not_dead() {
-    let harness = House::with_ack_wait(1.0).await;
+async fn a_job_that_advances_with_every_crash_is_not_dead() {
+    let harness = Harness::with_ack_wait(1.0).await;
     let connection = harness.connect(Service::Coordinator).await;
     let redeliverer = Redeliverer::new(&connection);
-    // More deaths than the broker's budget, each at another checkpoint.
+    // More crashes than the broker's delivery budget, each at another checkpoint.
     let job = job("climb:8");
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     Submitter::new(&connection).submit(&job).await.unwrap();
     let moving = tokio::spawn(async move { redeliverer.run().await });
     for _ in 0..7 {
         assert_eq!(harness.worker(&[], &[]).ended().await, None);
     }
     let _last = harness.worker(&[], &[]);
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     moving.abort();
     assert!(
         DeadLetters::new(&connection)
@@ -172,11 +172,11 @@ async fn a_job_that_comes_further_with_every_death_is_not_dead() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_the_letter_and_its_acknowledgement_leaves_one_letter() {
-    let harness = House::with_ack_wait(1.0).await;
+    let harness = Harness::with_ack_wait(1.0).await;
     let connection = harness.connect(Service::Coordinator).await;
     let (submitter, letters) = (Submitter::new(&connection), DeadLetters::new(&connection));
     let job = job("reject");
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
     let mut worker = harness.worker(&[], &[("CEDM_FAILPOINT", "after-letter")]);
     assert_eq!(worker.ended().await, None);
@@ -188,7 +188,7 @@ async fn a_crash_between_the_letter_and_its_acknowledgement_leaves_one_letter() 
         "not acknowledged yet"
     );
     let _second = harness.worker(&[], &[]);
-    story.next(EventWhat::Dead).await;
+    events.next(EventWhat::Dead).await;
     assert_eq!(letters.list().await.unwrap().len(), 1);
     assert!(
         !submitter

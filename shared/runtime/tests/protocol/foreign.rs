@@ -1,12 +1,13 @@
-//! Messages that are not ours to understand are refused clearly and never lost.
+//! Messages that this version cannot read are never lost: newer jobs wait, anything else is a dead
+//! letter.
 
-use crate::harness::{House, eventually, job};
+use crate::harness::{Harness, eventually, job};
 use cedm_contract::{FailureKind, Service, delay_subject, job_subject};
 use cedm_runtime::{DeadLetters, Submitter};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_of_a_newer_program_waits_for_a_newer_worker() {
-    let harness = House::start().await;
+    let harness = Harness::start().await;
     let submitter = Submitter::new(&harness.connect(Service::Coordinator).await);
     let mut newer = job("from the future");
     newer.schema = 99;
@@ -29,7 +30,7 @@ async fn a_job_of_a_newer_program_waits_for_a_newer_worker() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_becomes_a_dead_letter_with_its_bytes() {
-    let harness = House::start().await;
+    let harness = Harness::start().await;
     let letters = DeadLetters::new(&harness.connect(Service::Coordinator).await);
     let job = job("garbage");
     harness

@@ -1,4 +1,4 @@
-//! A house for one test: a real nats-server and a real embedded store on free ports, and real
+//! The surroundings of one test: a real nats-server, a real embedded store on free ports, and real
 //! worker processes.
 
 use cedm_contract::{
@@ -26,7 +26,7 @@ pub const FIRST_STEP: OutputName = OutputName::volatile("first-step.txt");
 /// Longest wait for anything; reached only when the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-pub struct House {
+pub struct Harness {
     pub root: tempfile::TempDir,
     pub credentials: Credentials,
     nats_address: SocketAddr,
@@ -65,7 +65,7 @@ fn nats_server() -> PathBuf {
     }
 }
 
-impl House {
+impl Harness {
     pub async fn start() -> Self {
         Self::with_ack_wait(10.0).await
     }
@@ -89,7 +89,7 @@ impl House {
         harness.start_nats();
         let coordinator = harness.connect(Service::Coordinator).await;
         coordinator.ensure_streams().await.unwrap();
-        // The coordinator's part in retries; burying is left to the tests that look at it.
+        // The coordinator's part in retries; dead letters are left to the tests that check them.
         harness.forwarding = Some(tokio::spawn(async move {
             let redeliverer = Redeliverer::new(&coordinator);
             loop {
@@ -124,18 +124,18 @@ impl House {
         }));
     }
 
-    /// SIGKILL, as it comes.
+    /// SIGKILL.
     pub fn kill_nats(&mut self) {
         let mut child = self.nats.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    pub fn wipe_nats(&self) {
+    pub fn delete_nats_data(&self) {
         std::fs::remove_dir_all(self.root.path().join("nats")).unwrap();
     }
 
-    /// Closes every connection to the store and takes no more.
+    /// Closes every connection to the store and accepts no more.
     pub async fn stop_store(&mut self) {
         self.store.abort();
         // Its folder and its port are free when it has ended.
@@ -147,7 +147,7 @@ impl House {
             .await
             .unwrap();
         let root = self.root.path().join("store");
-        // Requests under way hold the folder until they have ended.
+        // Running requests keep the folder open until they have ended.
         eventually("the store's folder is free", async || {
             std::fs::File::open(root.join("lock"))
                 .unwrap()
@@ -159,7 +159,7 @@ impl House {
         self.store = serve_store(&self.root.path().join("store"), &self.credentials, listener);
     }
 
-    /// A bare client, to do what the library does not.
+    /// A plain NATS client, to do what the library does not.
     pub async fn client(&self, service: Service) -> async_nats::Client {
         let args = self.args(service);
         let options = async_nats::ConnectOptions::with_user_and_password(
@@ -169,7 +169,7 @@ impl House {
         options.connect(args.nats_url).await.unwrap()
     }
 
-    /// Stores a message as it is, past the submitter.
+    /// Publishes a message as it is, without the submitter.
     pub async fn publish(&self, subject: String, payload: Vec<u8>) {
         let js = async_nats::jetstream::new(self.client(Service::Coordinator).await);
         js.publish(subject, payload.into())
@@ -247,7 +247,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for Harness {
     fn drop(&mut self) {
         self.store.abort();
         if let Some(forwarding) = &self.forwarding {
@@ -269,12 +269,12 @@ impl WorkerProcess {
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
-    /// What its parent's death does.
+    /// What happens when its parent dies.
     pub fn close_stdin(&mut self) {
         drop(self.0.stdin.take());
     }
 
-    /// Something, once it has ended.
+    /// `Some` once it has ended.
     pub fn has_ended(&mut self) -> Option<()> {
         self.0.try_wait().unwrap().map(|_| ())
     }
@@ -307,7 +307,7 @@ pub fn job(name: &str) -> Job {
     job_after(name, &[])
 }
 
-/// One that reads what others made.
+/// A job that reads the results of others.
 pub fn job_after(name: &str, previous: &[&Manifest]) -> Job {
     let extractor = ExtractorSpec {
         name: name.to_owned(),
@@ -328,9 +328,9 @@ pub fn job_after(name: &str, previous: &[&Manifest]) -> Job {
 }
 
 /// Live events of one job.
-pub struct Story(BoxStream<'static, Event>);
+pub struct JobEvents(BoxStream<'static, Event>);
 
-impl Story {
+impl JobEvents {
     pub async fn of(connection: &Connection, job: &Job) -> Self {
         let filter = EventFilter {
             key: Some(job.key.clone()),
@@ -339,11 +339,11 @@ impl Story {
         Self(live_events(connection, &filter).await.unwrap().boxed())
     }
 
-    /// The next event of this sort; others are passed over.
+    /// The next event of this kind; others are skipped.
     pub async fn next(&mut self, what: EventWhat) -> Event {
         let wait = async {
             loop {
-                let event = self.0.next().await.expect("the connection lives");
+                let event = self.0.next().await.expect("the connection is open");
                 if event.what == what {
                     return event;
                 }
@@ -355,7 +355,7 @@ impl Story {
     }
 }
 
-/// Waits until `condition` gives something; for states that no event tells of.
+/// Waits until `condition` returns `Some`; for states that no event reports.
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
@@ -367,7 +367,7 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
     }
 }
 
-/// What `slow:<steps>` gives when nobody disturbs it.
+/// The result of an undisturbed `slow:<steps>`.
 pub fn counted(steps: u64) -> String {
     (0..steps).fold(String::new(), |state, step| {
         blake3::hash(format!("{state}{step}").as_bytes()).to_string()

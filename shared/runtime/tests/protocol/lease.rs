@@ -1,15 +1,15 @@
-//! A store that lets two writers win is refused, unless commits are guarded by a lease.
+//! A store without create-only puts is refused, unless commits are guarded by a lease.
 
-use crate::harness::House;
+use crate::harness::Harness;
 use cedm_contract::Service;
 use cedm_runtime::{Connection, store::RamStore};
 use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_makes_an_unfit_store_fit() {
-    let harness = House::start().await;
+async fn a_lease_makes_up_for_missing_create_only_puts() {
+    let harness = Harness::start().await;
     let mut args = harness.args(Service::Coordinator);
-    let store = || Arc::new(RamStore::default().that_lets_all_win());
+    let store = || Arc::new(RamStore::default().that_ignores_if_none_match());
     let unfit = Connection::with_store(&args, "coordinator", store())
         .await
         .unwrap();
@@ -27,10 +27,10 @@ async fn a_lease_makes_an_unfit_store_fit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_may_take_leases() {
-    let harness = House::start().await;
+    let harness = Harness::start().await;
     let mut args = harness.args(Service::Trainer);
     args.commit_lease = true;
-    let store = Arc::new(RamStore::default().that_lets_all_win());
+    let store = Arc::new(RamStore::default().that_ignores_if_none_match());
     Connection::with_store(&args, "trainer", store)
         .await
         .unwrap()

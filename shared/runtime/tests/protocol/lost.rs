@@ -1,28 +1,28 @@
-//! A result that is gone or damaged when a later job reads it: it is made again, and the later job
-//! does not die of it.
+//! A result that is missing or damaged when a later job reads it is recomputed, and the later job
+//! does not fail for it.
 
-use crate::harness::{House, Story, eventually, job, job_after};
+use crate::harness::{Harness, JobEvents, eventually, job, job_after};
 use cedm_contract::{EventWhat, Job, Manifest, Service};
 use cedm_runtime::{Connection, DeadLetters, SubmitOutcome, Submitter, store::Body};
 
 struct Scene {
-    harness: House,
+    harness: Harness,
     connection: Connection,
     submitter: Submitter,
     maker: Job,
     made: Manifest,
 }
 
-/// A result, made by a worker that has ended.
+/// A result, computed by a worker that has ended.
 async fn scene() -> Scene {
-    let harness = House::start().await;
+    let harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let maker = job("made");
-    let mut story = Story::of(&connection, &maker).await;
+    let mut events = JobEvents::of(&connection, &maker).await;
     submitter.submit(&maker).await.unwrap();
     let mut worker = harness.worker(&["--max-jobs", "1"], &[]);
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     assert_eq!(worker.ended().await, Some(0));
     let made = submitter.manifest(&maker.key).await.unwrap().unwrap();
     Scene {
@@ -34,14 +34,14 @@ async fn scene() -> Scene {
     }
 }
 
-/// The reader leaves the queue without a letter, the maker is done again, and then the reader can
-/// be.
-async fn is_made_again(scene: Scene) {
+/// The reader leaves the queue without a dead letter, its input is recomputed, and then the reader
+/// succeeds.
+async fn is_recomputed(scene: Scene) {
     let reader = job_after("read", &[&scene.made]);
-    let mut story = Story::of(&scene.connection, &reader).await;
+    let mut events = JobEvents::of(&scene.connection, &reader).await;
     scene.submitter.submit(&reader).await.unwrap();
     let _worker = scene.harness.worker(&["--max-attempts", "1"], &[]);
-    let failed = story.next(EventWhat::Failed).await;
+    let failed = events.next(EventWhat::Failed).await;
     assert!(
         failed.message.contains("input `previous`"),
         "{}",
@@ -64,7 +64,7 @@ async fn is_made_again(scene: Scene) {
             .is_empty()
     );
 
-    // What the coordinator does when it hears of the failure.
+    // What the coordinator does after the event of the failure.
     assert!(
         scene
             .submitter
@@ -74,7 +74,7 @@ async fn is_made_again(scene: Scene) {
             .is_none(),
         "the broken result is discarded"
     );
-    let mut remade = Story::of(&scene.connection, &scene.maker).await;
+    let mut remade = JobEvents::of(&scene.connection, &scene.maker).await;
     assert!(matches!(
         scene.submitter.submit(&scene.maker).await.unwrap(),
         SubmitOutcome::Queued
@@ -84,11 +84,11 @@ async fn is_made_again(scene: Scene) {
         scene.submitter.submit(&reader).await.unwrap(),
         SubmitOutcome::Queued
     ));
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_is_gone() {
+async fn a_missing_object_is_recomputed() {
     let scene = scene().await;
     let object = &scene
         .made
@@ -97,11 +97,11 @@ async fn an_object_that_is_gone() {
         .object
         .object;
     scene.connection.store().delete(object).await.unwrap();
-    is_made_again(scene).await;
+    is_recomputed(scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_whose_bytes_changed() {
+async fn a_damaged_object_is_recomputed() {
     let scene = scene().await;
     let object = &scene
         .made
@@ -115,21 +115,21 @@ async fn an_object_whose_bytes_changed() {
         .put(object, Body::Bytes("evil".into()))
         .await
         .unwrap();
-    is_made_again(scene).await;
+    is_recomputed(scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_manifest_that_is_gone() {
+async fn a_missing_manifest_is_recomputed() {
     let scene = scene().await;
     let manifest = cedm_contract::manifest_key(&scene.maker.key);
     scene.connection.store().delete(&manifest).await.unwrap();
-    is_made_again(scene).await;
+    is_recomputed(scene).await;
 }
 
-/// A crash after the broken result was discarded, before the reader left the queue: it comes again
-/// and finds the same.
+/// A crash after the broken result was discarded, before the reader left the queue: it is
+/// redelivered and finds the same.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_in_the_middle_of_it() {
+async fn a_crash_during_the_repair_changes_nothing() {
     let scene = scene().await;
     let object = &scene
         .made
@@ -139,13 +139,13 @@ async fn a_crash_in_the_middle_of_it() {
         .object;
     scene.connection.store().delete(object).await.unwrap();
     let reader = job_after("read", &[&scene.made]);
-    let mut story = Story::of(&scene.connection, &reader).await;
+    let mut events = JobEvents::of(&scene.connection, &reader).await;
     scene.submitter.submit(&reader).await.unwrap();
     let mut dying = scene
         .harness
         .worker(&[], &[("CEDM_FAILPOINT", "after-input-lost")]);
     assert_eq!(dying.ended().await, None);
-    story.next(EventWhat::Failed).await;
+    events.next(EventWhat::Failed).await;
     assert!(
         scene
             .submitter
@@ -153,22 +153,22 @@ async fn a_crash_in_the_middle_of_it() {
             .await
             .unwrap()
     );
-    is_made_again(scene).await;
+    is_recomputed(scene).await;
 }
 
-/// The same work gave another result: a job that pins the old one is wanted by nobody any more.
+/// The same job gave another result: jobs that pin the old digest leave the queue.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_result_that_was_made_again_and_differs() {
+async fn a_recomputed_result_that_differs_drops_its_readers() {
     let scene = scene().await;
     let mut other = scene.made.clone();
     other.digest = cedm_contract::Digest::of(b"another");
     let reader = job_after("read", &[&other]);
-    let mut story = Story::of(&scene.connection, &reader).await;
+    let mut events = JobEvents::of(&scene.connection, &reader).await;
     scene.submitter.submit(&reader).await.unwrap();
     let _worker = scene.harness.worker(&["--max-attempts", "1"], &[]);
-    let failed = story.next(EventWhat::Failed).await;
+    let failed = events.next(EventWhat::Failed).await;
     assert!(
-        failed.message.contains("was made again and differs"),
+        failed.message.contains("was computed again and differs"),
         "{}",
         failed.message
     );

@@ -1,11 +1,12 @@
 //! The job protocol over a real nats-server, a real store and real worker processes: one file per
-//! promise.
+//! property.
 
 mod harness;
 
 mod crash;
 mod dead;
 mod drain;
+mod faulty_proxy;
 mod foreign;
 mod lease;
 mod lost;
@@ -15,5 +16,4 @@ mod permissions;
 mod process;
 mod random_faults;
 mod retry;
-mod wire;
 mod zombie;

@@ -1,17 +1,17 @@
-//! The same work is done once, and its stored result is trusted only as far as it verifies.
+//! The same job is performed once, and its stored result counts only as far as it verifies.
 
-use crate::harness::{House, Story, job};
+use crate::harness::{Harness, JobEvents, job};
 use cedm_contract::{EventWhat, Job, Priority, Service, manifest_key};
 use cedm_runtime::{SubmitOutcome, Submitter, queue_depths};
 use futures::StreamExt;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn submitted_twice_is_one_job_and_then_a_cached_result() {
-    let harness = House::start().await;
+async fn resubmitting_attaches_to_the_job_and_later_is_a_cache_hit() {
+    let harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let job = job("hello");
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     assert!(matches!(
         submitter.submit(&job).await.unwrap(),
         SubmitOutcome::Queued
@@ -29,7 +29,7 @@ async fn submitted_twice_is_one_job_and_then_a_cached_result() {
     assert_eq!(waiting, 1);
 
     let _worker = harness.worker(&[], &[]);
-    let done = story.next(EventWhat::Done).await;
+    let done = events.next(EventWhat::Done).await;
     assert!(!done.cached);
     let SubmitOutcome::Cached(manifest) = submitter.submit(&job).await.unwrap() else {
         panic!("the result exists")
@@ -44,23 +44,23 @@ async fn submitted_twice_is_one_job_and_then_a_cached_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_waiting_worker_is_woken_and_does_not_wait_for_its_next_look() {
-    let harness = House::start().await;
+async fn a_publish_wakes_an_idle_worker_before_its_next_poll() {
+    let harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
-    // By itself it would look again in an hour.
+    // By itself it would poll again in an hour.
     let _worker = harness.worker(&["--poll-s", "3600"], &[]);
     for index in 0..10 {
         let job = job(&format!("next {index}"));
-        let mut story = Story::of(&connection, &job).await;
+        let mut events = JobEvents::of(&connection, &job).await;
         submitter.submit(&job).await.unwrap();
-        story.next(EventWhat::Done).await;
+        events.next(EventWhat::Done).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_priorities_at_once_are_one_job() {
-    let harness = House::start().await;
+async fn the_same_job_under_two_priorities_runs_once() {
+    let harness = Harness::start().await;
     let (first, second) = (harness.submitter().await, harness.submitter().await);
     for round in 0..20 {
         let slow = job(&format!("round {round}"));
@@ -85,11 +85,11 @@ async fn two_priorities_at_once_are_one_job() {
     }
 }
 
-/// The broker's answer to a pull can come when the worker has stopped waiting for it and has
-/// another job in hand.
+/// The broker's answer to a pull can arrive when the worker has stopped waiting for it and is
+/// performing another job.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_comes_too_late_goes_to_somebody_else_at_once() {
-    let harness = House::with_ack_wait(600.0).await;
+async fn a_job_that_arrives_after_its_pull_goes_to_another_worker_at_once() {
+    let harness = Harness::with_ack_wait(600.0).await;
     let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let client = harness.client(Service::Coordinator).await;
@@ -104,10 +104,10 @@ async fn a_job_that_comes_too_late_goes_to_somebody_else_at_once() {
         }
     };
     let (long, late) = (job("deaf"), job("late"));
-    let mut story = Story::of(&connection, &long).await;
+    let mut events = JobEvents::of(&connection, &long).await;
     submitter.submit(&long).await.unwrap();
-    story.next(EventWhat::Started).await;
-    let mut story = Story::of(&connection, &late).await;
+    events.next(EventWhat::Started).await;
+    let mut events = JobEvents::of(&connection, &late).await;
     submitter.submit(&late).await.unwrap();
     let lane = "$JS.API.CONSUMER.MSG.NEXT.JOBS.fit-p1";
     client
@@ -122,7 +122,7 @@ async fn a_job_that_comes_too_late_goes_to_somebody_else_at_once() {
     .await;
     let _free = harness.worker(&[], &[]);
     assert!(
-        story
+        events
             .next(EventWhat::Done)
             .await
             .attempt
@@ -132,15 +132,15 @@ async fn a_job_that_comes_too_late_goes_to_somebody_else_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_result_that_lost_an_object_is_made_again() {
-    let harness = House::start().await;
+async fn a_result_that_lost_an_object_is_recomputed() {
+    let harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let job = job("fragile");
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
     let _worker = harness.worker(&[], &[]);
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     let first = submitter.manifest(&job.key).await.unwrap().unwrap();
 
     connection
@@ -152,23 +152,23 @@ async fn a_result_that_lost_an_object_is_made_again() {
         submitter.submit(&job).await.unwrap(),
         SubmitOutcome::Queued
     ));
-    let told = story.next(EventWhat::Failed).await;
+    let told = events.next(EventWhat::Failed).await;
     assert!(told.message.contains("is missing"), "{}", told.message);
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     let second = submitter.manifest(&job.key).await.unwrap().unwrap();
     assert_ne!(first.attempt, second.attempt);
     assert_eq!(first.digest, second.digest);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn damaged_bytes_of_the_right_size_are_found_by_a_fresh_submitter() {
-    let harness = House::start().await;
+async fn a_new_submitter_detects_damaged_bytes_of_the_right_size() {
+    let harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let job = job("damaged");
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     Submitter::new(&connection).submit(&job).await.unwrap();
     let _worker = harness.worker(&[], &[]);
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     let manifest = Submitter::new(&connection)
         .manifest(&job.key)
         .await
@@ -188,7 +188,7 @@ async fn damaged_bytes_of_the_right_size_are_found_by_a_fresh_submitter() {
         Submitter::new(&connection).submit(&job).await.unwrap(),
         SubmitOutcome::Queued
     ));
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     let again = Submitter::new(&connection)
         .manifest_or_discard(job.kind(), &job.key)
         .await

@@ -1,25 +1,25 @@
-//! The broker is lost with everything in it, or the store is away: a pause, not a loss.
+//! The broker loses everything, or the store is unreachable: work pauses and nothing is lost.
 
-use crate::harness::{House, Story, job};
+use crate::harness::{Harness, JobEvents, job};
 use cedm_contract::{EventWhat, Service, job_subject};
 use cedm_runtime::{SubmitOutcome, Submitter};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wiped_broker_is_rebuilt_and_workers_go_on() {
-    let mut harness = House::start().await;
+async fn after_the_broker_lost_its_data_the_streams_are_recreated_and_workers_continue() {
+    let mut harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let (before, after) = (job("before"), job("after"));
-    let mut story = Story::of(&connection, &before).await;
+    let mut events = JobEvents::of(&connection, &before).await;
     submitter.submit(&before).await.unwrap();
     let _worker = harness.worker(&[], &[]);
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     submitter.submit(&job("lost")).await.unwrap();
 
     harness.kill_nats();
-    harness.wipe_nats();
+    harness.delete_nats_data();
     harness.start_nats();
-    crate::harness::eventually("the streams are made again", async || {
+    crate::harness::eventually("the streams are recreated", async || {
         connection.ensure_streams().await.ok()
     })
     .await;
@@ -30,23 +30,23 @@ async fn a_wiped_broker_is_rebuilt_and_workers_go_on() {
         ),
         "results are in the store"
     );
-    let mut story = Story::of(&connection, &after).await;
+    let mut events = JobEvents::of(&connection, &after).await;
     submitter.submit(&after).await.unwrap();
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_is_away_uses_up_no_tries() {
-    let mut harness = House::start().await;
+async fn an_unreachable_store_uses_up_no_tries() {
+    let mut harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let (ready, job) = (job("ready"), job("patient"));
-    let mut story = Story::of(&connection, &ready).await;
-    // One failure of its own, and a job is dead.
+    let mut events = JobEvents::of(&connection, &ready).await;
+    // A single failure that counts would make the job dead.
     let _worker = harness.worker(&["--max-attempts", "1"], &[]);
     Submitter::new(&connection).submit(&ready).await.unwrap();
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
 
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     harness.stop_store().await;
     harness
         .publish(
@@ -54,7 +54,7 @@ async fn a_store_that_is_away_uses_up_no_tries() {
             job.encode().unwrap(),
         )
         .await;
-    story.next(EventWhat::Failed).await;
+    events.next(EventWhat::Failed).await;
     harness.start_store().await;
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
 }

@@ -1,12 +1,12 @@
 //! A worker's identity can do a worker's work and nothing else.
 
-use crate::harness::{House, job};
+use crate::harness::{Harness, job};
 use cedm_contract::{Service, job_subject};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_cannot_publish_jobs_read_other_kinds_or_delete_streams() {
-    let harness = House::start().await;
+    let harness = Harness::start().await;
     let args = harness.args(Service::Trainer);
     let options = async_nats::ConnectOptions::with_user_and_password(
         args.nats_user.unwrap(),

@@ -1,6 +1,6 @@
-//! A worker process as its surroundings see it: endpoints, sign of life, the end of its parent.
+//! A worker process from outside: endpoints, heartbeat, signals, the end of its parent.
 
-use crate::harness::{House, Story, eventually, job};
+use crate::harness::{Harness, JobEvents, eventually, job};
 use cedm_contract::{EventWhat, Service};
 use cedm_runtime::{Submitter, workers};
 use nix::sys::signal::Signal;
@@ -25,18 +25,21 @@ async fn get(address: &str, path: &str) -> (u16, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn endpoints_tell_what_the_worker_does() {
-    let mut harness = House::start().await;
+async fn metrics_and_health_endpoints_follow_the_worker() {
+    let mut harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let job = job("hello");
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     let worker = harness.worker(&[], &[]);
-    let beat = eventually("a sign of life", async || {
+    let heartbeat = eventually("a heartbeat", async || {
         workers(&connection).await.unwrap().pop()
     })
     .await;
-    assert_eq!((beat.service.as_str(), beat.job), ("extractor", None));
-    let address = beat
+    assert_eq!(
+        (heartbeat.service.as_str(), heartbeat.job),
+        ("extractor", None)
+    );
+    let address = heartbeat
         .metrics
         .strip_prefix("http://")
         .unwrap()
@@ -59,7 +62,7 @@ async fn endpoints_tell_what_the_worker_does() {
     );
 
     Submitter::new(&connection).submit(&job).await.unwrap();
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     eventually("it is counted", async || {
         get(&address, "/metrics")
             .await
@@ -78,7 +81,7 @@ async fn endpoints_tell_what_the_worker_does() {
     assert_eq!(
         get(&address, "/livez").await.0,
         200,
-        "a dependency's death is not one's own"
+        "the process is live while a dependency is down"
     );
     harness.start_nats();
     eventually("it is ready again", async || {
@@ -89,11 +92,11 @@ async fn endpoints_tell_what_the_worker_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_with_its_parent() {
-    let harness = House::start().await;
+async fn a_worker_ends_with_its_parent() {
+    let harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let mut worker = harness.worker(&[], &[]);
-    eventually("a sign of life", async || {
+    eventually("a heartbeat", async || {
         workers(&connection).await.unwrap().pop()
     })
     .await;
@@ -102,14 +105,14 @@ async fn it_ends_with_its_parent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_signal_ends_it_at_once() {
-    let harness = House::start().await;
+async fn a_second_signal_ends_the_worker_at_once() {
+    let harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let job = job("deaf");
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     Submitter::new(&connection).submit(&job).await.unwrap();
     let mut worker = harness.worker(&["--grace-s", "600"], &[]);
-    story.next(EventWhat::Started).await;
+    events.next(EventWhat::Started).await;
     worker.signal(Signal::SIGTERM);
     eventually("the second signal ends it", async || {
         worker.signal(Signal::SIGINT);
@@ -120,12 +123,12 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_job_is_not_done() {
-    let harness = House::start().await;
+async fn a_cancelled_job_is_not_performed() {
+    let harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let (cancelled, other) = (job("cancelled"), job("other"));
-    let mut story = Story::of(&connection, &other).await;
+    let mut events = JobEvents::of(&connection, &other).await;
     submitter.submit(&cancelled).await.unwrap();
     submitter.submit(&other).await.unwrap();
     assert!(
@@ -141,7 +144,7 @@ async fn a_cancelled_job_is_not_done() {
             .unwrap()
     );
     let mut worker = harness.worker(&["--exit-when-idle", "0.5"], &[]);
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     assert_eq!(worker.ended().await, Some(0), "it leaves when idle");
     assert!(submitter.manifest(&cancelled.key).await.unwrap().is_none());
 }

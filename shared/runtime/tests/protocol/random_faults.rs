@@ -1,10 +1,10 @@
-//! Everything at once: bad wires to the broker and to the store, workers that are killed and
-//! frozen, a broker and a store that restart. At the end the invariants hold that `cedm fsck`
+//! Everything at once: faulty connections to the broker and to the store, workers that are killed
+//! and frozen, a broker and a store that restart. At the end the invariants hold that `cedm fsck`
 //! checks. The seed is printed; `CEDM_SEED` chooses another.
 
 use crate::{
-    harness::{House, PATIENCE, WorkerProcess, job},
-    wire::Wire,
+    faulty_proxy::FaultyProxy,
+    harness::{Harness, PATIENCE, WorkerProcess, job},
 };
 use cedm_contract::{Job, Service};
 use cedm_runtime::{
@@ -18,7 +18,7 @@ use std::{collections::BTreeSet, time::Duration};
 const JOBS: u64 = 24;
 const WORKERS: usize = 3;
 
-fn worker(harness: &House, nats: &Wire, store: &Wire) -> WorkerProcess {
+fn worker(harness: &Harness, nats: &FaultyProxy, store: &FaultyProxy) -> WorkerProcess {
     let (nats, store) = (
         format!("nats://{}", nats.address),
         format!("http://{}", store.address),
@@ -34,17 +34,17 @@ fn worker(harness: &House, nats: &Wire, store: &Wire) -> WorkerProcess {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_lost_or_done_twice() {
+async fn no_job_is_lost_or_committed_twice() {
     let seed = std::env::var("CEDM_SEED").map_or_else(
         |_| rand::random(),
         |seed| seed.parse().expect("CEDM_SEED is a number"),
     );
     println!("seed {seed}");
     let mut dice = StdRng::seed_from_u64(seed);
-    let mut harness = House::with_ack_wait(2.0).await;
-    let (nats_wire, store_wire) = (
-        Wire::to(harness.nats_address(), seed, 30, false).await,
-        Wire::to(harness.s3_address(), seed + 1, 25, true).await,
+    let mut harness = Harness::with_ack_wait(2.0).await;
+    let (nats_proxy, store_proxy) = (
+        FaultyProxy::to(harness.nats_address(), seed, 30, false).await,
+        FaultyProxy::to(harness.s3_address(), seed + 1, 25, true).await,
     );
     let connection = harness.connect(Service::Coordinator).await;
     let (submitter, letters, redeliverer) = (
@@ -57,7 +57,7 @@ async fn nothing_is_lost_or_done_twice() {
         .map(|index| job(&format!("slow:{}", 2 + index)))
         .collect();
     let mut workers: Vec<WorkerProcess> = (0..WORKERS)
-        .map(|_| worker(&harness, &nats_wire, &store_wire))
+        .map(|_| worker(&harness, &nats_proxy, &store_proxy))
         .collect();
     let deadline = tokio::time::Instant::now() + 3 * PATIENCE;
     let mut missing = jobs.clone();
@@ -94,7 +94,7 @@ async fn nothing_is_lost_or_done_twice() {
                 harness.stop_store().await;
                 harness.start_store().await;
             }
-            (1, _) => workers[victim] = worker(&harness, &nats_wire, &store_wire),
+            (1, _) => workers[victim] = worker(&harness, &nats_proxy, &store_proxy),
             (2, _) => workers[victim].signal(Signal::SIGSTOP),
             (3, _) => workers
                 .iter()
@@ -104,18 +104,21 @@ async fn nothing_is_lost_or_done_twice() {
         for worker in &mut workers {
             // Its connections may have been so bad that it could not begin.
             if worker.has_ended().is_some() {
-                *worker = self::worker(&harness, &nats_wire, &store_wire);
+                *worker = self::worker(&harness, &nats_proxy, &store_proxy);
             }
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     moving.abort();
     println!(
-        "{} connections to the broker and {} to the store were harmed",
-        nats_wire.harmed(),
-        store_wire.harmed()
+        "{} connections to the broker and {} to the store were faulty",
+        nats_proxy.faulty(),
+        store_proxy.faulty()
     );
-    assert!(store_wire.harmed() > 0, "seed {seed}: the weather was good");
+    assert!(
+        store_proxy.faulty() > 0,
+        "seed {seed}: no connection was faulty"
+    );
 
     let events = past_events(&connection, &EventFilter::default())
         .await

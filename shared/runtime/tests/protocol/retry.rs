@@ -1,20 +1,20 @@
-//! A failure of the world is tried again after a delay that survives the broker's death.
+//! A temporary failure is retried after a delay that survives a restart of the broker.
 
-use crate::harness::{House, Story, eventually, job};
+use crate::harness::{Harness, JobEvents, eventually, job};
 use cedm_contract::{EventWhat, Service};
 use cedm_runtime::{SubmitOutcome, Submitter};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delayed_retry_survives_a_restart_of_the_broker() {
-    let mut harness = House::start().await;
+    let mut harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let marker = harness.root.path().join("failed-once");
     let job = job(&format!("retry:{}", marker.display()));
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
     let worker = harness.worker(&["--max-jobs", "1"], &[]);
-    let failed = story.next(EventWhat::Failed).await;
+    let failed = events.next(EventWhat::Failed).await;
     assert!(
         failed.message.contains("failed on request"),
         "{}",
@@ -38,7 +38,7 @@ async fn a_delayed_retry_survives_a_restart_of_the_broker() {
     harness.kill_nats();
     harness.start_nats();
     let _worker = harness.worker(&[], &[]);
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     assert!(matches!(
         submitter.submit(&job).await.unwrap(),
         SubmitOutcome::Cached(_)
@@ -56,18 +56,18 @@ async fn a_delayed_retry_survives_a_restart_of_the_broker() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_delay_and_acknowledgement_loses_nothing() {
-    let harness = House::with_ack_wait(2.0).await;
+    let harness = Harness::with_ack_wait(2.0).await;
     let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let marker = harness.root.path().join("failed-once");
     let job = job(&format!("retry:{}", marker.display()));
-    let mut story = Story::of(&connection, &job).await;
+    let mut events = JobEvents::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
     let mut worker = harness.worker(&[], &[("CEDM_FAILPOINT", "after-delay")]);
-    assert_eq!(worker.ended().await, None, "it died at the failpoint");
-    // The delayed copy fires onto the subject that the unanswered original still holds.
+    assert_eq!(worker.ended().await, None, "it crashed at the failpoint");
+    // The delayed copy is due while the unacknowledged original still occupies its subject.
     let _worker = harness.worker(&[], &[]);
-    story.next(EventWhat::Done).await;
+    events.next(EventWhat::Done).await;
     eventually("nothing is left over", async || {
         (!submitter
             .is_outstanding(job.kind(), &job.key)

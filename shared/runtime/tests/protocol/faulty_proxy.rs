@@ -1,5 +1,5 @@
-//! A proxy that makes a wire as bad as its dice say: refused and cut connections, answers that are
-//! lost after they had their effect, HTTP 500 without any.
+//! A TCP proxy that injects faults: refused and cut connections, answers that are lost after the
+//! request had its effect, HTTP 500 without any effect.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -16,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What becomes of one connection.
+/// What happens to one connection.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Good,
@@ -30,27 +30,28 @@ enum Fate {
     Slow(Duration),
 }
 
-/// A bad wire to one server, until it is dropped.
-pub struct Wire {
+/// A proxy in front of one server, until it is dropped.
+pub struct FaultyProxy {
     pub address: SocketAddr,
-    harmed: Arc<AtomicU64>,
+    faulty: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
-impl Wire {
-    /// To `server`. Of 100 connections `harm` are harmed; `http` ones also by answers of their own.
-    pub async fn to(server: SocketAddr, seed: u64, harm: u64, http: bool) -> Self {
+impl FaultyProxy {
+    /// To `server`. Of 100 connections `percent` are faulty; `http` ones also by answers of their
+    /// own.
+    pub async fn to(server: SocketAddr, seed: u64, percent: u64, http: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (dice, harmed) = (
+        let (dice, faulty) = (
             Arc::new(Mutex::new(StdRng::seed_from_u64(seed))),
             Arc::new(AtomicU64::new(0)),
         );
-        let count = harmed.clone();
+        let count = faulty.clone();
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let fate = roll(&mut dice.lock().unwrap(), harm, http);
+                let fate = roll(&mut dice.lock().unwrap(), percent, http);
                 if !matches!(fate, Fate::Good) {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
@@ -59,25 +60,25 @@ impl Wire {
         });
         Self {
             address,
-            harmed,
+            faulty,
             task,
         }
     }
 
-    /// Connections harmed so far.
-    pub fn harmed(&self) -> u64 {
-        self.harmed.load(Ordering::Relaxed)
+    /// Connections faulty so far.
+    pub fn faulty(&self) -> u64 {
+        self.faulty.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Wire {
+impl Drop for FaultyProxy {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-fn roll(dice: &mut StdRng, harm: u64, http: bool) -> Fate {
-    if dice.random_range(0..100) >= harm {
+fn roll(dice: &mut StdRng, percent: u64, http: bool) -> Fate {
+    if dice.random_range(0..100) >= percent {
         return Fate::Good;
     }
     match dice.random_range(0..if http { 4 } else { 3 }) {
@@ -123,8 +124,8 @@ async fn carry(mut client: TcpStream, server: SocketAddr, fate: Fate) {
     }
 }
 
-/// Copies until `left` bytes have passed, then one read more, so that what was cut is known to have
-/// come.
+/// Copies until `left` bytes have passed, then reads once more, so that what was cut is known to
+/// have arrived.
 async fn pump(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),

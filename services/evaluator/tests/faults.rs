@@ -1,0 +1,79 @@
+//! Whose fault an error of a library is, and so what happens to the job that meets it.
+
+use cedm_clustering::ClusteringError;
+use cedm_evaluator::EvaluatorError;
+use cedm_fault::{Fault, HasFault};
+use cedm_images::ImageError;
+use cedm_maths::MathsError;
+use cedm_nets::NetError;
+use std::io;
+
+fn check(error: &dyn HasFault, expected: Fault) {
+    assert_eq!(error.fault(), expected, "{error}");
+}
+
+fn disk() -> io::Error {
+    io::Error::other("disk full")
+}
+
+fn wrong_rows() -> MathsError {
+    MathsError::NotFinite {
+        what: "reference".to_owned(),
+        found: 1,
+        row: 0,
+    }
+}
+
+fn libtorch() -> tch::TchError {
+    tch::TchError::Kind("float".to_owned())
+}
+
+#[test]
+fn wrong_data_are_the_jobs_own_fault() {
+    check(&wrong_rows(), Fault::Input);
+    check(&ClusteringError::from(wrong_rows()), Fault::Input);
+    check(&EvaluatorError::from(wrong_rows()), Fault::Input);
+    let format = ImageError::Format {
+        path: "shard".into(),
+        reason: "no shard".to_owned(),
+    };
+    check(&EvaluatorError::from(format), Fault::Input);
+    let lacking = EvaluatorError::Lacking {
+        what: "reference".to_owned(),
+        found: "moments",
+        needed: "features",
+    };
+    check(&lacking, Fault::Input);
+}
+
+#[test]
+fn a_failing_disk_may_work_later() {
+    check(&disk(), Fault::Unavailable);
+    let image = ImageError::Io {
+        action: "read",
+        path: "shard".into(),
+        source: disk(),
+    };
+    check(&EvaluatorError::from(image), Fault::Unavailable);
+    let net = NetError::Io {
+        action: "read",
+        path: "weights".into(),
+        source: disk(),
+    };
+    check(&EvaluatorError::from(net), Fault::Unavailable);
+}
+
+#[test]
+fn what_libtorch_refuses_is_a_bug() {
+    check(&NetError::from(libtorch()), Fault::Bug);
+    let maths = MathsError::Torch {
+        what: "eigenvalues".to_owned(),
+        source: libtorch(),
+    };
+    check(&EvaluatorError::from(maths), Fault::Bug);
+    let clustering = ClusteringError::Torch {
+        doing: "a step",
+        source: libtorch(),
+    };
+    check(&clustering, Fault::Bug);
+}

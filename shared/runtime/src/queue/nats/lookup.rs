@@ -1,0 +1,138 @@
+//! Looking into streams: single messages, subjects, and what is outstanding for a job.
+
+use super::{NatsQueue, fail};
+use crate::{
+    Envelope,
+    queue::{QueueError, Stored},
+};
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind, Stream};
+use cedm_contract::{
+    DEAD_STREAM, DELAYS_STREAM, JOBS_STREAM, JobKey, Kind, Priority, dead_subject, job_subject,
+};
+
+impl NatsQueue {
+    async fn stream(&self, name: &str) -> Result<Stream<()>, QueueError> {
+        self.js
+            .get_stream_no_info(name)
+            .await
+            .map_err(fail("get stream"))
+    }
+
+    /// The last message of a stream on a subject (wildcards allowed).
+    pub(crate) async fn last(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Option<Stored>, QueueError> {
+        match self
+            .stream(stream)
+            .await?
+            .get_last_raw_message_by_subject(subject)
+            .await
+        {
+            Ok(message) => Ok(Some(stored(message))),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(QueueError::new("look up a message", error)),
+        }
+    }
+
+    /// The message with this sequence.
+    pub(crate) async fn at(
+        &self,
+        stream: &str,
+        sequence: u64,
+    ) -> Result<Option<Stored>, QueueError> {
+        match self.stream(stream).await?.get_raw_message(sequence).await {
+            Ok(message) => Ok(Some(stored(message))),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(QueueError::new("look up a message", error)),
+        }
+    }
+
+    /// Removes a message by sequence; `false` when it did not exist.
+    pub(crate) async fn remove(&self, stream: &str, sequence: u64) -> Result<bool, QueueError> {
+        match self.stream(stream).await?.delete_message(sequence).await {
+            Ok(removed) => Ok(removed),
+            // An error for a message that does not exist any more is not a failure.
+            Err(error) => match self.at(stream, sequence).await? {
+                None => Ok(false),
+                Some(_) => Err(QueueError::new("remove a message", error)),
+            },
+        }
+    }
+
+    /// Subjects of a stream that match and hold messages.
+    pub(crate) async fn subjects(
+        &self,
+        stream: &str,
+        filter: &str,
+    ) -> Result<Vec<String>, QueueError> {
+        use futures::TryStreamExt;
+        let listed = self
+            .stream(stream)
+            .await?
+            .info_with_subjects(filter)
+            .await
+            .map_err(fail("list subjects"))?;
+        let subjects: Vec<(String, usize)> =
+            listed.try_collect().await.map_err(fail("list subjects"))?;
+        Ok(subjects.into_iter().map(|(subject, _)| subject).collect())
+    }
+
+    /// The outstanding message of a key: queued, being performed, or delayed.
+    pub(crate) async fn outstanding(
+        &self,
+        kind: Kind,
+        key: &JobKey,
+    ) -> Result<Option<Stored>, QueueError> {
+        // In this order a job on its way from one to the other is at worst found in neither, and
+        // then its subject refuses a second.
+        for (stream, areas) in [(JOBS_STREAM, "job"), (DELAYS_STREAM, "*")] {
+            if let Some(found) = self
+                .last(stream, &format!("cedm.{areas}.{kind}.*.{key}"))
+                .await?
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the same job was queued before this one, under another priority.
+    pub(crate) async fn has_earlier_copy(
+        &self,
+        kind: Kind,
+        priority: Priority,
+        key: &JobKey,
+        sequence: u64,
+    ) -> Result<bool, QueueError> {
+        for other in Priority::ALL.into_iter().filter(|other| *other != priority) {
+            if let Some(found) = self
+                .last(JOBS_STREAM, &job_subject(kind, other, key))
+                .await?
+                && found.sequence < sequence
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(crate) async fn letter(
+        &self,
+        kind: Kind,
+        key: &JobKey,
+    ) -> Result<Option<Stored>, QueueError> {
+        self.last(DEAD_STREAM, &dead_subject(kind, key)).await
+    }
+}
+
+fn stored(message: async_nats::jetstream::message::StreamMessage) -> Stored {
+    Stored {
+        subject: message.subject.to_string(),
+        sequence: message.sequence,
+        envelope: Envelope::of(Some(&message.headers)),
+        payload: message.payload,
+        stored_ms: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+    }
+}

@@ -5,6 +5,7 @@ use crate::{
     up::process_table::ProcessTable,
 };
 use anyhow::{Context, Result};
+use cedm_runtime::RetryPolicy;
 use nix::sys::signal::Signal;
 use std::{
     ffi::OsString,
@@ -18,10 +19,9 @@ use tokio::{process::Command, sync::watch, time};
 
 /// A log file above this size is renamed to `<name>.log.1` when its child is first started.
 const LOG_LIMIT_BYTES: u64 = 32 << 20;
-/// Delay before the first restart; each further one waits twice as long.
-const RESTART_DELAY_FIRST: Duration = Duration::from_millis(200);
-/// Longest delay before a restart.
-const RESTART_DELAY_MAX: Duration = Duration::from_secs(10);
+/// Delays between the restarts of a child that does not stay up.
+const RESTARTS: RetryPolicy =
+    RetryPolicy::doubling(Duration::from_millis(200), Duration::from_secs(10));
 /// A child that ran this long is stable: its next restart waits only the first delay again.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
 
@@ -74,7 +74,7 @@ pub async fn supervise(
         metrics: spec.metrics.clone(),
         log: log.clone(),
     };
-    let mut delay = RESTART_DELAY_FIRST;
+    let mut failures = 0;
     loop {
         if *stage.borrow() >= spec.stops_at {
             break;
@@ -104,11 +104,12 @@ pub async fn supervise(
         if *stage.borrow() >= spec.stops_at {
             break;
         }
-        delay = if started.elapsed() >= STABLE_AFTER {
-            RESTART_DELAY_FIRST
+        failures = if started.elapsed() >= STABLE_AFTER {
+            1
         } else {
-            delay
+            failures + 1
         };
+        let delay = RESTARTS.delay(failures);
         process_table.log(&format!(
             "{} {exit}; restarting in {} (log: {})",
             spec.name,
@@ -119,7 +120,6 @@ pub async fn supervise(
             () = time::sleep(delay) => {}
             () = reached(&mut stage, spec.stops_at) => break,
         }
-        delay = (delay * 2).min(RESTART_DELAY_MAX);
         entry.restarts += 1;
     }
     Ok(())

@@ -14,6 +14,9 @@ pub enum EvaluatorError {
     /// The images.
     #[error(transparent)]
     Images(#[from] cedm_images::ImageError),
+    /// A tensor file that cannot be read or written.
+    #[error(transparent)]
+    TensorFile(#[from] cedm_tensor_files::TensorFileError),
     /// Features of different extractors.
     #[error(
         "{what} was measured by {found}, {other} by {expected}: scores across feature spaces mean nothing"

@@ -3,7 +3,7 @@
 use crate::{
     EvaluatorError, FeatureSpace, MeasuredSet,
     confidence::{confidences, read_heads},
-    measure::{images_of, measure, read_moments, read_tensor, write_tensors},
+    measure::{measure, read_moments},
     metrics,
     score::{ComparedSets, Settings, metrics_named, scores},
 };
@@ -20,8 +20,9 @@ use cedm_contract::{
     },
 };
 use cedm_maths::Gaussian;
-use cedm_nets::Extractor;
+use cedm_nets::{Extractor, images_of};
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
+use cedm_torch::tensor_files;
 use std::{collections::BTreeMap, time::Instant};
 
 /// The evaluator at work; it keeps the extractor of the last job.
@@ -173,15 +174,12 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
     let root = set.root().map_err(refuse)?;
     let gaussian = set.gaussian().map_err(refuse)?;
     let file = context.scratch().join(reference::REFERENCE);
-    write_tensors(
-        &file,
-        &[
-            (gaussian::MU.name, gaussian.mu()),
-            (gaussian::ROOT.name, root),
-            (gaussian::SIGMA.name, gaussian.sigma()),
-        ],
-    )
-    .map_err(refuse)?;
+    let tensors = [
+        (gaussian::MU.name, gaussian.mu()),
+        (gaussian::ROOT.name, root),
+        (gaussian::SIGMA.name, gaussian.sigma()),
+    ];
+    tensor_files::write(&file, &tensors, &[]).map_err(|error| refuse(error.into()))?;
     context.put(reference::REFERENCE, &file)?;
     let space = space.unwrap_or_else(|| FeatureSpace::of(&params.extractor, None));
     context.put_bytes(reference::SPACE, &space.encode())?;
@@ -285,14 +283,11 @@ fn put_confidence(
     let found = confidences(heads, generated).map_err(refuse)?;
     let file = context.scratch().join(score::CONFIDENCE);
     let log_confidence = found.log_confidence.to_kind(tch::Kind::Float);
-    write_tensors(
-        &file,
-        &[
-            (confidence::CLUSTER.name, &found.cluster),
-            (confidence::LOG_CONFIDENCE.name, &log_confidence),
-        ],
-    )
-    .map_err(refuse)?;
+    let tensors = [
+        (confidence::CLUSTER.name, &found.cluster),
+        (confidence::LOG_CONFIDENCE.name, &log_confidence),
+    ];
+    tensor_files::write(&file, &tensors, &[]).map_err(|error| refuse(error.into()))?;
     context.put(score::CONFIDENCE, &file)?;
     Ok(())
 }
@@ -328,9 +323,7 @@ fn referred(
     let output = reference::REFERENCE;
     let file = context.fetch_output(manifest, output)?;
     let tensor = |part: TensorName| {
-        read_tensor(&file, part.name)
-            .map_err(refuse)?
-            .ok_or_else(|| JobError::reject(anyhow!("{output} of {name} has no tensor `{part}`")))
+        tensor_files::read_one(&file, part.name).map_err(|error| refuse(error.into()))
     };
     let fitted = Gaussian::new(name, &tensor(gaussian::MU)?, &tensor(gaussian::SIGMA)?)
         .map_err(|error| refuse(error.into()))?;
@@ -421,6 +414,13 @@ fn refuse(error: EvaluatorError) -> JobError {
     match error {
         EvaluatorError::Images(cedm_images::ImageError::Io { .. })
         | EvaluatorError::Net(cedm_nets::NetError::Io { .. }) => JobError::retry(error),
+        EvaluatorError::TensorFile(ref file)
+        | EvaluatorError::Images(cedm_images::ImageError::TensorFile(ref file))
+        | EvaluatorError::Net(cedm_nets::NetError::TensorFile(ref file))
+            if file.is_io() =>
+        {
+            JobError::retry(error)
+        }
         EvaluatorError::Torch { .. } | EvaluatorError::Net(cedm_nets::NetError::Torch(_)) => {
             JobError::bug(error)
         }

@@ -14,10 +14,10 @@ use cedm_contract::{
         train::{EMA, TrainParams},
     },
 };
-use cedm_diffusion::{
-    Architecture, DiffusionError, Network, Parameters, sampler::Sampler, weights,
-};
+use cedm_diffusion::{Architecture, DiffusionError, Network, Parameters, sampler::Sampler};
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
+use cedm_tensor_files::TensorFileError;
+use cedm_torch::tensor_files;
 use std::{collections::BTreeMap, time::Instant};
 use tch::Kind;
 
@@ -97,7 +97,7 @@ impl SamplerWorker {
             (images::LABELS.name, &samples.labels),
             (images::SEEDS.name, &samples.seeds),
         ];
-        weights::write(&file, &tensors, None).map_err(failed)?;
+        tensor_files::write(&file, &tensors, &[]).map_err(|error| failed(error.into()))?;
         context.put(IMAGES, &file)?;
         let (channels, side) = sampler.shape();
         let result = JobResult::Sample(SampleResult {
@@ -147,7 +147,9 @@ impl Worker for SamplerWorker {
 
 fn failed(error: DiffusionError) -> JobError {
     match error {
-        DiffusionError::File { .. } | DiffusionError::OutOfMemory { .. } => JobError::retry(error),
+        DiffusionError::TensorFile(TensorFileError::Io { .. } | TensorFileError::Format { .. })
+        | DiffusionError::File { .. }
+        | DiffusionError::OutOfMemory { .. } => JobError::retry(error),
         DiffusionError::Torch(_) => JobError::bug(error),
         _ => JobError::reject(error),
     }
@@ -173,7 +175,8 @@ fn network(context: &JobContext, manifest: &Manifest) -> Result<(Network, Parame
     let network = Architecture::try_from(&params.network)
         .and_then(Network::new)
         .map_err(failed)?;
-    let tensors = weights::read(&context.fetch_output(manifest, EMA)?).map_err(failed)?;
+    let tensors = tensor_files::read(&context.fetch_output(manifest, EMA)?)
+        .map_err(|error| failed(error.into()))?;
     let origin = format!("{EMA} of train job {}", manifest.key.short());
     let parameters = Parameters::from_tensors(
         &network.layout,

@@ -77,7 +77,10 @@ pub enum DiffusionError {
         /// A setting to change.
         advice: String,
     },
-    /// A file that cannot be read or written.
+    /// A tensor file that cannot be read or written.
+    #[error(transparent)]
+    TensorFile(#[from] cedm_tensor_files::TensorFileError),
+    /// A file whose content is unusable.
     #[error("cannot {action} {}: {reason}", path.display())]
     File {
         /// `read` or `write`.

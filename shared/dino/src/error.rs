@@ -1,7 +1,6 @@
 //! The error type of this crate.
 
 use cedm_nets::NetError;
-use std::path::PathBuf;
 
 /// Why a training cannot start, continue or be saved.
 #[derive(Debug, thiserror::Error)]
@@ -20,22 +19,10 @@ pub enum DinoError {
         /// Steps done, this one included.
         step: u64,
     },
-    /// A checkpoint that is not one of this training.
-    #[error("{}: {reason}", file.display())]
-    Checkpoint {
-        /// Path of the file.
-        file: PathBuf,
-        /// What was found and what was expected.
-        reason: String,
-    },
-    /// A file that could not be written.
-    #[error("write {}: {source}", file.display())]
-    Write {
-        /// Path of the file.
-        file: PathBuf,
-        /// libtorch's error.
-        source: tch::TchError,
-    },
+    /// A checkpoint or backbone file that cannot be read or written, or a checkpoint of another
+    /// training.
+    #[error(transparent)]
+    TensorFile(#[from] cedm_tensor_files::TensorFileError),
     /// Weights that could not be read, or do not fit the network.
     #[error(transparent)]
     Weights(#[from] NetError),

@@ -23,6 +23,9 @@ pub enum ImageError {
         /// What was found and what was expected.
         reason: String,
     },
+    /// A shard that cannot be read or written.
+    #[error(transparent)]
+    TensorFile(#[from] cedm_tensor_files::TensorFileError),
     /// One image that cannot be used.
     #[error("image `{name}`: {reason}")]
     Image {

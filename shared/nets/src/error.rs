@@ -23,6 +23,9 @@ pub enum NetError {
         /// What was found and what was expected.
         reason: String,
     },
+    /// A safetensors file that cannot be read or written.
+    #[error(transparent)]
+    TensorFile(#[from] cedm_tensor_files::TensorFileError),
     /// Weights that belong to another network.
     #[error(
         "the weights do not fit {architecture}: {}",

@@ -6,7 +6,7 @@ use std::{
     io::Read,
     process::{Command, Stdio},
 };
-use tch::{Kind, Tensor};
+use tch::Kind;
 
 #[test]
 fn an_interrupted_training_is_resumed_for_the_same_data_only() {

@@ -19,6 +19,7 @@ const TORCH_FREE: &[&str] = &[
     "cedm-catalogue",
     "cedm-sweep",
     "cedm-runtime",
+    "cedm-tensor-files",
     "cedm-images",
     "cedm-partitions",
     "cedm-planner",
@@ -63,7 +64,7 @@ fn crates_import_only_what_the_layers_allow() {
         "it must build without libtorch",
     );
     forbid(
-        &["cedm-contract", "cedm-catalogue", "cedm-torch"],
+        &["cedm-contract", "cedm-catalogue", "cedm-tensor-files"],
         &workspace.members_but(&[]),
         "it stands at the bottom and imports no crate of the workspace",
     );
@@ -76,6 +77,11 @@ fn crates_import_only_what_the_layers_allow() {
         &["cedm-contract", "cedm-catalogue", "cedm-sweep"],
         &["tokio", "async-nats"],
         "it is pure data",
+    );
+    forbid(
+        &["cedm-torch"],
+        &workspace.members_but(&["cedm-tensor-files"]),
+        "every crate with tensors builds on it",
     );
     forbid(
         &["cedm-images"],
@@ -107,6 +113,15 @@ fn crates_import_only_what_the_layers_allow() {
             .importers("openssl-sys")
             .into_iter()
             .map(|name| format!("{name} imports openssl-sys: rustls is the only TLS stack")),
+    );
+    broken.extend(
+        workspace
+            .importers("safetensors")
+            .into_iter()
+            .filter(|name| name != "cedm-tensor-files")
+            .map(|name| {
+                format!("{name} imports safetensors: only cedm-tensor-files opens such files")
+            }),
     );
     for direct in ["async-nats", "aws-sdk-s3", "aws-config"] {
         broken.extend(
@@ -246,6 +261,27 @@ fn no_file_names_a_machine_or_a_registry_host() {
                 source
                     .lines_with(needle)
                     .map(|line| format!("{}:{line}: {needle}", source.path)),
+            );
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn tensor_files_are_read_and_written_in_one_place() {
+    let mut broken = Vec::new();
+    // tch's own reader and writer stand in one test alone, which compares them with ours.
+    let others =
+        |source: &&Source| source.is_rust() && source.path != "shared/torch/src/tensor_files.rs";
+    for source in sources().iter().filter(others) {
+        for needle in [
+            concat!("read_safe", "tensors("),
+            concat!("write_safe", "tensors("),
+        ] {
+            broken.extend(
+                source
+                    .lines_with(needle)
+                    .map(|line| format!("{}:{line}: use cedm_torch::tensor_files", source.path)),
             );
         }
     }

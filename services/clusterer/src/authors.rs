@@ -10,7 +10,7 @@ use std::{
 };
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-/// What the folder of a clustering is called.
+/// Name of a clustering's folder in the authors' layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// `TEMI-{backbone}/clusters_{C}/beta-{beta}`
@@ -59,7 +59,7 @@ impl Layout {
     }
 }
 
-/// Writes a vector of int64 as `torch.save` does: a zip archive with the pickled description and
+/// Writes a vector of int64 as `torch.save` writes it: a zip archive with the pickled description and
 /// the numbers as its members.
 ///
 /// # Errors

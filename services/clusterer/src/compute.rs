@@ -9,12 +9,13 @@ use crate::{
     },
 };
 use cedm_clustering::{
-    ClusteringError, Features,
+    ClusteringError,
     kmeans::{self, Fitted, RowSource},
     neighbours::{self as knn, Neighbours},
     temi::{EpochSummary, Training, to_upstream},
 };
 use cedm_contract::kinds::cluster::{KmeansParams, TemiParams};
+use cedm_maths::Features;
 use cedm_runtime::{JobError, Monitor};
 use std::{path::Path, time::Instant};
 use tch::{Kind, Tensor};

@@ -2,7 +2,7 @@
 
 use crate::{FeatureFiles, read::read_ids};
 use anyhow::anyhow;
-use cedm_clustering::{Features, kmeans::RowSource};
+use cedm_clustering::kmeans::RowSource;
 use cedm_contract::{
     Manifest, ObjectRef, ShardRef,
     kinds::{
@@ -15,7 +15,9 @@ use cedm_contract::{
         neighbours::{NEIGHBOURS, neighbour_lists::INDICES},
     },
 };
+use cedm_maths::Features;
 use cedm_runtime::{JobContext, JobError};
+use cedm_torch::tensor_files;
 use std::{ops::Range, path::Path};
 use tch::{Kind, Tensor};
 
@@ -42,7 +44,7 @@ pub(crate) fn features(context: &JobContext, features: &Manifest) -> Result<Feat
     if pieces.is_empty() {
         return Err(JobError::reject(anyhow!("the feature set has no shards")));
     }
-    let whole = Features::new(&Tensor::cat(&pieces, 0)).map_err(JobError::reject)?;
+    let whole = Features::new("features", &Tensor::cat(&pieces, 0)).map_err(JobError::reject)?;
     drop(pieces);
     Ok(whole.to_device(cedm_torch::device()))
 }
@@ -94,7 +96,7 @@ pub(crate) fn feature_rows(
             "the feature set holds {found} of the rows {rows:?}"
         )));
     }
-    let block = Features::new(&Tensor::cat(&pieces, 0)).map_err(JobError::reject)?;
+    let block = Features::new("features", &Tensor::cat(&pieces, 0)).map_err(JobError::reject)?;
     Ok(block.to_device(cedm_torch::device()))
 }
 
@@ -181,12 +183,7 @@ fn image_set(manifest: &Manifest) -> Result<&ImageSet, JobError> {
     Ok(set)
 }
 
-/// One tensor of a safetensors file.
+/// One tensor of a tensor file.
 pub(crate) fn tensor(file: &Path, name: &str) -> Result<Tensor, JobError> {
-    let tensors = Tensor::read_safetensors(file)
-        .map_err(|error| JobError::reject(anyhow!("input file with `{name}`: {error}")))?;
-    let found = tensors.into_iter().find(|(found, _)| found == name);
-    found
-        .map(|(_, tensor)| tensor)
-        .ok_or_else(|| JobError::reject(anyhow!("input file: tensor `{name}` is missing")))
+    tensor_files::read_one(file, name).map_err(JobError::reject)
 }

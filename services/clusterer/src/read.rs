@@ -262,12 +262,13 @@ mod tests {
         archive.write_all(&row_major).unwrap();
         let archive = archive.finish().unwrap().into_inner();
         let safetensors = folder.path().join("f.safetensors");
-        Tensor::write_safetensors(
+        cedm_torch::tensor_files::write(
+            &safetensors,
             &[
                 ("features", &expected),
                 ("labels", &Tensor::from_slice(&[1i64, 2])),
             ],
-            &safetensors,
+            &[],
         )
         .unwrap();
         for path in [
@@ -283,7 +284,8 @@ mod tests {
             );
         }
         let half = folder.path().join("half.safetensors");
-        Tensor::write_safetensors(&[("x", &expected.to_kind(Kind::Half))], &half).unwrap();
+        cedm_torch::tensor_files::write(&half, &[("x", &expected.to_kind(Kind::Half))], &[])
+            .unwrap();
         assert!(
             read_features(&half, None)
                 .unwrap()

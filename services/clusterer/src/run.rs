@@ -17,7 +17,7 @@ use crate::{
     read_ids, read_labels,
 };
 use anyhow::{Context, Result, bail, ensure};
-use cedm_clustering::{Features, neighbours::check_lists};
+use cedm_clustering::neighbours::check_lists;
 use cedm_contract::{
     Digest,
     kinds::{
@@ -25,7 +25,9 @@ use cedm_contract::{
         neighbours::neighbour_lists::INDICES,
     },
 };
+use cedm_maths::Features;
 use cedm_runtime::{ConsoleMonitor, InputPath};
+use cedm_torch::tensor_files;
 use clap::ValueEnum;
 use std::{
     fs,
@@ -110,10 +112,10 @@ impl RunArgs {
             neighbours: neighbours.as_ref(),
         };
         let artefact = Artefact::new(&clustering, &quality_inputs)?;
-        write(&self.out.join(ASSIGNMENTS), &artefact.tensors)?;
+        tensor_files::write(&self.out.join(ASSIGNMENTS), &artefact.tensors, &[])?;
         let heads = self.out.join(HEADS);
         match &clustering.heads {
-            Some(tensors) => write(&heads, tensors)?,
+            Some(tensors) => tensor_files::write(&heads, tensors, &[])?,
             // Heads that an earlier run left in this folder belong to another clustering.
             None if heads.exists() => {
                 fs::remove_file(&heads).with_context(|| format!("remove {}", heads.display()))?
@@ -180,7 +182,7 @@ impl RunArgs {
         let given = self
             .neighbours
             .as_ref()
-            .map(|file| file.read(read_neighbours))
+            .map(|file| file.read(|path| tensor_files::read_one(path, INDICES.name)))
             .transpose()?;
         match self.method {
             Method::Imported => {
@@ -257,7 +259,7 @@ impl RunArgs {
             bail!("--method {:?} needs --features", self.method)
         };
         let features = file.read(|path| load(path, self.array.as_deref()))?;
-        let (rows, found) = (features.rows(), labels.map(<[i64]>::len));
+        let (rows, found) = (features.count(), labels.map(<[i64]>::len));
         ensure!(
             found.is_none_or(|found| found as i64 == rows),
             "number of labels is {}, expected one for each of the {rows} rows",
@@ -269,36 +271,13 @@ impl RunArgs {
 
 /// Features of a file, on the device of this process.
 fn load(path: &Path, array: Option<&str>) -> Result<Features> {
-    let features =
-        Features::new(&read_features(path, array)?).with_context(|| path.display().to_string())?;
+    let features = Features::new("features", &read_features(path, array)?)
+        .with_context(|| path.display().to_string())?;
     Ok(features.to_device(cedm_torch::device()))
 }
 
 fn settings<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).with_context(|| format!("--settings {text}"))
-}
-
-fn read_neighbours(path: &Path) -> Result<Tensor> {
-    let tensors =
-        Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?;
-    let found = tensors.into_iter().find(|(name, _)| name == INDICES.name);
-    found
-        .map(|(_, tensor)| tensor)
-        .with_context(|| format!("{}: tensor `{INDICES}` is missing", path.display()))
-}
-
-/// Writes tensors to a temporary file and renames it, so that no reader sees a part of it.
-fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
-    let part = path.with_extension("part");
-    Tensor::write_safetensors(tensors, &part)
-        .with_context(|| format!("write {}", part.display()))?;
-    ensure!(
-        fs::rename(&part, path).is_ok(),
-        "cannot rename {} to {}",
-        part.display(),
-        path.display()
-    );
-    Ok(())
 }
 
 #[cfg(test)]

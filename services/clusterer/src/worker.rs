@@ -12,6 +12,7 @@ use cedm_contract::{
     kinds::cluster::{ASSIGNMENTS, CURVE, ClusterInputs, ClusterMethod, ClusterParams, HEADS},
 };
 use cedm_runtime::{JobContext, JobError, Outcome, Worker, metrics::MetricDefinition};
+use cedm_torch::tensor_files;
 use std::{collections::BTreeMap, time::Instant};
 use tch::Tensor;
 
@@ -167,7 +168,7 @@ fn put_tensors(
     tensors: &[(String, Tensor)],
 ) -> Result<(), JobError> {
     let file = context.scratch().join(name);
-    Tensor::write_safetensors(tensors, &file).map_err(JobError::retry)?;
+    tensor_files::write(&file, tensors, &[]).map_err(JobError::retry)?;
     context.put(name, &file)?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The commands of `cedm-clusterer` for plain files, as processes.
 
+use cedm_torch::tensor_files;
 use serde_json::Value;
 use std::{path::Path, process::Command};
 use tch::{Device, Kind, Tensor};
@@ -40,12 +41,18 @@ fn write_data(folder: &Path, kind: Kind) {
         * 2.0;
     let features = (noise + centres.repeat([30, 1])).to_kind(kind);
     let labels = Tensor::arange(120, (Kind::Int64, Device::Cpu)).remainder(4);
-    Tensor::write_safetensors(
+    tensor_files::write(
+        &folder.join("features.safetensors"),
         &[("features", features)],
-        folder.join("features.safetensors"),
+        &[],
     )
     .unwrap();
-    Tensor::write_safetensors(&[("labels", labels)], folder.join("labels.safetensors")).unwrap();
+    tensor_files::write(
+        &folder.join("labels.safetensors"),
+        &[("labels", labels)],
+        &[],
+    )
+    .unwrap();
 }
 
 const TEMI: &str = r#"{"heads": 2, "hidden": 32, "bottleneck": 16, "epochs": 15, "batch": 40, "base_lr": 0.02, "warmup_epochs": 1,
@@ -162,19 +169,17 @@ fn one_file_may_hold_labels_and_features_of_any_type() {
     let folder = tempfile::tempdir().unwrap();
     write_data(folder.path(), Kind::Float);
     let read = |name: &str| {
-        Tensor::read_safetensors(folder.path().join(name))
-            .unwrap()
-            .remove(0)
-            .1
+        let file = folder.path().join(format!("{name}.safetensors"));
+        tensor_files::read_one(&file, name).unwrap()
     };
-    let (features, labels) = (read("features.safetensors"), read("labels.safetensors"));
+    let (features, labels) = (read("features"), read("labels"));
     let both = folder.path().join("both.safetensors");
     let arrays = [
         ("features", features.to_kind(Kind::Half)),
         ("double", features.to_kind(Kind::Double)),
         ("labels", labels),
     ];
-    Tensor::write_safetensors(&arrays, &both).unwrap();
+    tensor_files::write(&both, &arrays, &[]).unwrap();
     for (settings, array) in [
         ("{}", "features"),
         ("{}", "double"),
@@ -224,7 +229,7 @@ fn equal_rows_give_fewer_clusters_and_no_error() {
     let folder = tempfile::tempdir().unwrap();
     let features = folder.path().join("features.safetensors");
     let cluster = |rows: Tensor, method: &[&str]| -> serde_json::Value {
-        Tensor::write_safetensors(&[("features", rows)], &features).unwrap();
+        tensor_files::write(&features, &[("features", rows)], &[]).unwrap();
         let out = folder.path().join("out");
         let output = Command::new(env!("CARGO_BIN_EXE_cedm-clusterer"))
             .args([

@@ -34,9 +34,8 @@ pub(crate) fn cells_of(
             expected: format!("features that fall into {CELLS} clusters"),
         }
     };
-    let convert = |set: &Features| kmeans_features(set).map_err(not_clusterable);
     let fitted = kmeans::fit(
-        &convert(train)?,
+        train,
         CELLS,
         &KmeansParams::default(),
         seed,
@@ -47,15 +46,11 @@ pub(crate) fn cells_of(
     let read = "invariant: an int64 vector on the CPU";
     let mut ids: Vec<Vec<i64>> = vec![Vec::try_from(&fitted.ids).expect(read)];
     for other in others {
-        let nearest = kmeans::nearest_centroid(&convert(other)?, &fitted.centroids);
+        let nearest = kmeans::nearest_centroid(other, &fitted.centroids);
         ids.push(Vec::try_from(&nearest).expect(read));
     }
     Ok(Cells {
         count: i64::from(CELLS),
         ids,
     })
-}
-
-fn kmeans_features(set: &Features) -> Result<cedm_clustering::Features, ClusteringError> {
-    cedm_clustering::Features::new(set.rows())
 }

@@ -1,11 +1,12 @@
 //! Confidence of the TEMI head behind a network's condition in each generated image (spec §11).
 
-use crate::{EvaluatorError, MeasuredSet, measure::read_tensors};
+use crate::{EvaluatorError, MeasuredSet};
 use cedm_clustering::temi::{Model, from_upstream};
 use cedm_maths::{
     MathsError,
     confidence::{Confidence, confidence},
 };
+use cedm_torch::tensor_files;
 use std::path::Path;
 
 /// The temperature of the softmax, the one that heads are trained at by default (spec §4.2, §11).
@@ -17,7 +18,7 @@ const TEMPERATURE: f64 = 0.1;
 /// # Errors
 /// [`EvaluatorError::File`] if it is not a TEMI state dict.
 pub fn read_heads(file: &Path, l2_norm: bool) -> Result<Model, EvaluatorError> {
-    from_upstream(&read_tensors(file)?.into_iter().collect(), l2_norm)
+    from_upstream(&tensor_files::read(file)?, l2_norm)
         .map_err(|error| EvaluatorError::file(file, error.to_string()))
 }
 

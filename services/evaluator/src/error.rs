@@ -18,6 +18,9 @@ pub enum EvaluatorError {
     /// An input of `run` that could not be fetched.
     #[error(transparent)]
     Store(#[from] cedm_runtime::StoreError),
+    /// A tensor file that cannot be read or written.
+    #[error(transparent)]
+    TensorFile(#[from] cedm_tensor_files::TensorFileError),
     /// Features of different extractors.
     #[error(
         "{what} was measured by {found}, {other} by {expected}: scores across feature spaces mean nothing"
@@ -90,6 +93,7 @@ impl HasFault for EvaluatorError {
             EvaluatorError::Net(error) => error.fault(),
             EvaluatorError::Images(error) => error.fault(),
             EvaluatorError::Store(error) => error.fault(),
+            EvaluatorError::TensorFile(error) => error.fault(),
             EvaluatorError::OtherSpace { .. }
             | EvaluatorError::OtherResolution { .. }
             | EvaluatorError::File { .. }

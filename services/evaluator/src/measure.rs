@@ -8,9 +8,10 @@ use cedm_contract::{
         measure::moments::{COUNT, OUTER, SUM},
     },
 };
-use cedm_images::Shard;
 use cedm_maths::{Features, Moments};
 use cedm_nets::Extractor;
+use cedm_tensor_files::TensorFile;
+use cedm_torch::tensor_files;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -23,16 +24,6 @@ pub struct Measured {
     pub logits: Option<Features>,
     /// Moments of the features.
     pub moments: Moments,
-}
-
-/// The images of a shard as uint8 \[n, channels, side, side\].
-pub fn images_of(shard: &Shard) -> Tensor {
-    let (count, channels, side) = (
-        shard.count as i64,
-        shard.channels as i64,
-        shard.resolution as i64,
-    );
-    Tensor::from_slice(&shard.images).view([count, channels, side, side])
 }
 
 /// Measures one shard; `name` is what errors call it.
@@ -73,7 +64,7 @@ impl Measured {
                 .as_ref()
                 .map(|logits| (LOGITS.name, logits.rows())),
         );
-        write_tensors(file, &tensors)
+        Ok(tensor_files::write(file, &tensors, &[])?)
     }
 
     /// Writes `moments.safetensors`.
@@ -82,68 +73,26 @@ impl Measured {
     /// When the file cannot be written.
     pub fn write_moments(&self, file: &Path) -> Result<(), EvaluatorError> {
         let count = Tensor::from_slice(&[self.moments.count()]);
-        write_tensors(
-            file,
-            &[
-                (COUNT.name, &count),
-                (OUTER.name, self.moments.outer()),
-                (SUM.name, self.moments.sum()),
-            ],
-        )
+        let tensors = [
+            (COUNT.name, &count),
+            (OUTER.name, self.moments.outer()),
+            (SUM.name, self.moments.sum()),
+        ];
+        Ok(tensor_files::write(file, &tensors, &[])?)
     }
-}
-
-/// Writes a safetensors file.
-pub(crate) fn write_tensors(
-    file: &Path,
-    tensors: &[(&str, &Tensor)],
-) -> Result<(), EvaluatorError> {
-    let tensors: Vec<(&str, Tensor)> = tensors
-        .iter()
-        .map(|(name, tensor)| (*name, tensor.to_device(tch::Device::Cpu).contiguous()))
-        .collect();
-    Tensor::write_safetensors(&tensors, file).map_err(|source| EvaluatorError::Torch {
-        what: format!("write {}", file.display()),
-        source,
-    })
-}
-
-/// All tensors of a safetensors file.
-pub(crate) fn read_tensors(file: &Path) -> Result<Vec<(String, Tensor)>, EvaluatorError> {
-    Tensor::read_safetensors(file)
-        .map_err(|error| EvaluatorError::file(file, format!("is no safetensors file: {error}")))
-}
-
-/// One tensor of a safetensors file.
-pub(crate) fn read_tensor(file: &Path, name: &str) -> Result<Option<Tensor>, EvaluatorError> {
-    Ok(read_tensors(file)?
-        .into_iter()
-        .find(|(found, _)| found == name)
-        .map(|(_, tensor)| tensor))
 }
 
 /// The moments in a `moments.safetensors` file.
 ///
 /// # Errors
-/// When it is no such file.
+/// [`EvaluatorError::TensorFile`] when it is not such a file, [`EvaluatorError::Maths`] when the
+/// shapes do not fit together.
 pub fn read_moments(name: &str, file: &Path) -> Result<Moments, EvaluatorError> {
-    let tensor = |part: TensorName| {
-        read_tensor(file, part.name)?.ok_or_else(|| {
-            EvaluatorError::file(
-                file,
-                format!("has no tensor `{part}`; moments hold `{COUNT}`, `{SUM}` and `{OUTER}`"),
-            )
-        })
-    };
+    let tensors = TensorFile::open(file)?;
+    let tensor = |part: TensorName| tensor_files::tensor(&tensors, part.name);
     let count = tensor(COUNT)?;
     if count.numel() != 1 {
-        return Err(EvaluatorError::file(
-            file,
-            format!(
-                "`{COUNT}` has shape {:?}, expected one number",
-                count.size()
-            ),
-        ));
+        return Err(tensors.unexpected(COUNT.name, "one number").into());
     }
     Ok(Moments::from_parts(
         name,

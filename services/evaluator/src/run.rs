@@ -10,7 +10,6 @@ pub use others::{OTHERS, as_markdown, as_text};
 use crate::{
     EvaluatorError, FeatureSpace, MeasuredSet,
     confidence::read_heads,
-    measure::write_tensors,
     score::{ComparedSets, Settings, metrics_named, scores},
 };
 use cedm_catalogue::metrics::{FoundBy, METRICS, Side};
@@ -20,6 +19,7 @@ use cedm_contract::{
 };
 use cedm_maths::{Statistics, write_statistics};
 use cedm_runtime::{ConsoleMonitor, InputPath};
+use cedm_torch::tensor_files;
 use serde::Serialize;
 use sources::{InputSet, SetMeasurer};
 use std::{
@@ -171,7 +171,7 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
         save_statistics(file, generated)?;
     }
     if let Some(file) = &args.save_features {
-        write_tensors(file, &[(FEATURES.name, generated.features()?.rows())])?;
+        tensor_files::write(file, &[(FEATURES.name, generated.features()?.rows())], &[])?;
     }
     let space = sets.values().find_map(|set| set.space.clone());
     let described = |name: String, score: Score| {

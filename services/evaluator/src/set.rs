@@ -1,15 +1,13 @@
 //! One side of a comparison: moments at hand, single features read when a metric asks for them.
 
-use crate::{
-    EvaluatorError,
-    measure::{read_tensor, write_tensors},
-    space::FeatureSpace,
-};
+use crate::{EvaluatorError, space::FeatureSpace};
 use cedm_contract::kinds::{
     extract::features::{FEATURES, LOGITS},
     reference::REFERENCE_SEED,
 };
 use cedm_maths::{Features, Gaussian, Moments, numpy_permutation};
+use cedm_tensor_files::TensorFile;
+use cedm_torch::tensor_files;
 use std::{
     cell::OnceCell,
     path::{Path, PathBuf},
@@ -105,7 +103,7 @@ impl MeasuredSet {
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         rows.sort_unstable();
         let kept = all.select(&rows)?;
-        write_tensors(file, &[(FEATURES.name, kept.rows())])?;
+        tensor_files::write(file, &[(FEATURES.name, kept.rows())], &[])?;
         Ok(
             Self::merge(&self.name, [Ok(Moments::of(&kept))], vec![file.to_owned()])?
                 .within(self.space),
@@ -186,10 +184,11 @@ impl MeasuredSet {
     fn read(&self, tensor: &str) -> Result<Option<Features>, EvaluatorError> {
         let mut parts = Vec::with_capacity(self.files.len());
         for file in &self.files {
-            let Some(part) = read_tensor(file, tensor)? else {
+            let file = TensorFile::open(file)?;
+            if !file.has(tensor) {
                 return Ok(None);
-            };
-            parts.push(part);
+            }
+            parts.push(tensor_files::tensor(&file, tensor)?);
         }
         if parts.is_empty() {
             return Ok(None);

@@ -3,7 +3,7 @@
 use crate::{
     FeatureSpace, MeasuredSet,
     confidence::{confidences, read_heads},
-    measure::{images_of, measure, read_moments, read_tensor, write_tensors},
+    measure::{measure, read_moments},
     metrics,
     score::{ComparedSets, Settings, metrics_named, scores},
 };
@@ -20,8 +20,9 @@ use cedm_contract::{
     },
 };
 use cedm_maths::Gaussian;
-use cedm_nets::Extractor;
+use cedm_nets::{Extractor, images_of};
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
+use cedm_torch::tensor_files;
 use std::{collections::BTreeMap, time::Instant};
 
 /// The evaluator at work; it keeps the extractor of the last job.
@@ -168,14 +169,12 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
     let root = set.root()?;
     let gaussian = set.gaussian()?;
     let file = context.scratch().join(reference::REFERENCE);
-    write_tensors(
-        &file,
-        &[
-            (gaussian::MU.name, gaussian.mu()),
-            (gaussian::ROOT.name, root),
-            (gaussian::SIGMA.name, gaussian.sigma()),
-        ],
-    )?;
+    let tensors = [
+        (gaussian::MU.name, gaussian.mu()),
+        (gaussian::ROOT.name, root),
+        (gaussian::SIGMA.name, gaussian.sigma()),
+    ];
+    tensor_files::write(&file, &tensors, &[])?;
     context.put(reference::REFERENCE, &file)?;
     let space = space.unwrap_or_else(|| FeatureSpace::of(&params.extractor, None));
     context.put_bytes(reference::SPACE, &space.encode())?;
@@ -281,13 +280,11 @@ fn put_confidence(
     let found = confidences(heads, generated)?;
     let file = context.scratch().join(score::CONFIDENCE);
     let log_confidence = found.log_confidence.to_kind(tch::Kind::Float);
-    write_tensors(
-        &file,
-        &[
-            (confidence::CLUSTER.name, &found.cluster),
-            (confidence::LOG_CONFIDENCE.name, &log_confidence),
-        ],
-    )?;
+    let tensors = [
+        (confidence::CLUSTER.name, &found.cluster),
+        (confidence::LOG_CONFIDENCE.name, &log_confidence),
+    ];
+    tensor_files::write(&file, &tensors, &[])?;
     context.put(score::CONFIDENCE, &file)?;
     Ok(())
 }
@@ -322,10 +319,7 @@ fn referred(
     require_extractor(name, &params.extractor, extractor)?;
     let output = reference::REFERENCE;
     let file = context.fetch_output(manifest, output)?;
-    let tensor = |part: TensorName| {
-        read_tensor(&file, part.name)?
-            .ok_or_else(|| JobError::reject(anyhow!("{output} of {name} has no tensor `{part}`")))
-    };
+    let tensor = |part: TensorName| tensor_files::read_one(&file, part.name);
     let fitted = Gaussian::new(name, &tensor(gaussian::MU)?, &tensor(gaussian::SIGMA)?)?;
     let root = tensor(gaussian::ROOT)?;
     let files = found

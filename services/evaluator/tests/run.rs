@@ -1,5 +1,6 @@
 //! `cedm-evaluator run` as a process: files in, JSON out, and one sentence for each error.
 
+use cedm_torch::tensor_files;
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -39,13 +40,13 @@ impl TestFolder {
             + 128.0;
         let images = pixels.to_kind(Kind::Uint8).view([count, 1, side, side]);
         let path = self.path(name);
-        Tensor::write_safetensors(&[("images", images)], &path).unwrap();
+        tensor_files::write(&path, &[("images", images)], &[]).unwrap();
         path
     }
 
     fn features(&self, name: &str, rows: &Tensor) -> PathBuf {
         let path = self.path(name);
-        Tensor::write_safetensors(&[("features", rows)], &path).unwrap();
+        tensor_files::write(&path, &[("features", rows)], &[]).unwrap();
         path
     }
 }

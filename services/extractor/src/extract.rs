@@ -1,26 +1,17 @@
 //! Features of image shards, and the fit of extractors that learn from them.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use cedm_contract::ExtractorSpec;
-use cedm_images::Shard;
-use cedm_nets::{Extractor, Features, PcaFit};
+use cedm_nets::{Extracted, Extractor, PcaFit, images_of};
 use cedm_runtime::{JobError, Monitor};
+use cedm_tensor_files::TensorFile;
+use cedm_torch::tensor_files;
 use std::path::Path;
 use tch::Tensor;
 
 /// Images between two checks for a stop; a multiple of the batch of a network, since a part of a
 /// batch costs as much as a whole one.
 const STRIDE: i64 = 128;
-
-/// The images of a shard as uint8 \[n, channels, side, side\].
-pub fn images_of(shard: &Shard) -> Tensor {
-    let (count, channels, side) = (
-        shard.count as i64,
-        shard.channels as i64,
-        shard.resolution as i64,
-    );
-    Tensor::from_slice(&shard.images).view([count, channels, side, side])
-}
 
 /// Features of uint8 images \[n, c, h, w\]. Progress counts from the `done` images that came before
 /// them, out of `total`.
@@ -34,7 +25,7 @@ pub fn extract_shard(
     done: u64,
     total: u64,
     monitor: &dyn Monitor,
-) -> Result<Features, JobError> {
+) -> Result<Extracted, JobError> {
     let count = images.size()[0];
     let (mut features, mut logits) = (Vec::new(), Vec::new());
     for from in (0..count).step_by(STRIDE as usize) {
@@ -48,7 +39,7 @@ pub fn extract_shard(
         monitor.count(&crate::metrics::EXTRACTED, rows as u64);
         monitor.progress(done + (from + rows) as u64, total, "images");
     }
-    let features = Features {
+    let features = Extracted {
         features: Tensor::cat(&features, 0),
         logits: (!logits.is_empty()).then(|| Tensor::cat(&logits, 0)),
     };
@@ -98,39 +89,28 @@ pub fn fit_shards(
     Ok(pca.dim() as u32)
 }
 
-/// Writes safetensors with `features` f32 \[n, dim\] and, for classifiers, `logits` f32 \[n,
-/// classes\].
+/// Writes `features` f32 \[n, dim\], `logits` f32 \[n, classes\] of extractors that classify, and
+/// `labels` i64 \[n\] where they are given.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_features(features: &Features, out: &Path) -> Result<()> {
+pub fn write_features(features: &Extracted, labels: Option<&[i64]>, out: &Path) -> Result<()> {
     let mut tensors = vec![("features", features.features.shallow_clone())];
-    tensors.extend(
-        features
-            .logits
-            .as_ref()
-            .map(|logits| ("logits", logits.shallow_clone())),
-    );
-    Tensor::write_safetensors(&tensors, out).with_context(|| format!("write {}", out.display()))
+    tensors.extend(labels.map(|labels| ("labels", Tensor::from_slice(labels))));
+    let logits = features.logits.as_ref();
+    tensors.extend(logits.map(|logits| ("logits", logits.shallow_clone())));
+    Ok(tensor_files::write(out, &tensors, &[])?)
 }
 
 /// Reads the tensor `features` \[n, dim\] that [`write_features`] wrote.
 ///
 /// # Errors
-/// When the file cannot be read, or lacks such a tensor.
-pub fn read_features(file: &Path) -> Result<Tensor> {
-    let tensors =
-        Tensor::read_safetensors(file).with_context(|| format!("read {}", file.display()))?;
-    let found = tensors
-        .into_iter()
-        .find(|(name, _)| name == "features")
-        .map(|(_, tensor)| tensor);
-    let features = found.with_context(|| format!("{} has no tensor `features`", file.display()))?;
-    ensure!(
-        features.dim() == 2,
-        "{}: `features` has shape {:?}, expected [n, dim]",
-        file.display(),
-        features.size()
-    );
+/// When the file cannot be read or holds no such matrix.
+pub fn read_features(path: &Path) -> Result<Tensor> {
+    let file = TensorFile::open(path)?;
+    let features = tensor_files::tensor(&file, "features")?;
+    if features.dim() != 2 {
+        return Err(file.unexpected("features", "[n, dim]").into());
+    }
     Ok(features)
 }

@@ -4,6 +4,11 @@
 use anyhow::{Context, Result, ensure};
 use cedm_contract::kinds::feature_evaluation::{FeatureEvaluationParams, FeatureEvaluationResult};
 use cedm_nets::normalise_rows;
+use cedm_tensor_files::TensorFile;
+use cedm_torch::{
+    adam::{Adam, Moments, Order},
+    tensor_files,
+};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
@@ -134,25 +139,11 @@ impl Labelled {
 }
 
 fn read(path: &Path) -> Result<Labelled> {
-    let mut features = None;
-    let mut labels = None;
-    for (name, tensor) in
-        Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?
-    {
-        match name.as_str() {
-            "features" => features = Some(tensor.to_kind(Kind::Float)),
-            "labels" => labels = Some(tensor.to_kind(Kind::Int64)),
-            _ => {}
-        }
-    }
-    let features =
-        features.with_context(|| format!("{} has no tensor `features`", path.display()))?;
-    let labels = labels.with_context(|| {
-        format!(
-            "{} has no tensor `labels`: the images have none, or they were not imported",
-            path.display()
-        )
-    })?;
+    let file = TensorFile::open(path)?;
+    let features = tensor_files::tensor(&file, "features")?.to_kind(Kind::Float);
+    let labels = tensor_files::tensor(&file, "labels")
+        .context("labels are needed: the images have none, or they were left out")?
+        .to_kind(Kind::Int64);
     let fits = features.dim() == 2
         && labels.size() == [features.size()[0]]
         && features.size()[0] > 1
@@ -213,7 +204,7 @@ fn probe_accuracy(train: &Labelled, test: &Labelled) -> f64 {
     let (x, classes) = (scaled(train), train.labels.max().int64_value(&[]) + 1);
     let targets = train.labels.one_hot(classes).to_kind(Kind::Float);
     let rows = x.size()[0] as f64;
-    let mut weight = Tensor::zeros([x.size()[1] + 1, classes], (Kind::Float, x.device()));
+    let weight = Tensor::zeros([x.size()[1] + 1, classes], (Kind::Float, x.device()));
     // A column of ones makes the bias a weight like the others.
     let with_one = |x: &Tensor| {
         Tensor::cat(
@@ -225,20 +216,22 @@ fn probe_accuracy(train: &Labelled, test: &Labelled) -> f64 {
         )
     };
     let x = with_one(&x);
-    let (mut first, mut second) = (weight.zeros_like(), weight.zeros_like());
+    let moments = Moments::zeros(&weight);
+    let adam = Adam {
+        lr: LEARNING_RATE,
+        betas: (0.9, 0.999),
+        eps: 1e-8,
+        weight_decay: 0.0,
+        order: Order::Textbook,
+    };
     for step in 1..=STEPS {
+        // The penalty is part of the loss, as in logistic regression, and so of the gradient.
         let gradient = x
             .tr()
             .matmul(&(x.matmul(&weight).softmax(1, Kind::Float) - &targets))
             / rows
             + &weight * DECAY;
-        first = first * 0.9 + &gradient * 0.1;
-        second = second * 0.999 + gradient.square() * 0.001;
-        let (one, two) = (
-            1.0 - 0.9f64.powi(step as i32),
-            1.0 - 0.999f64.powi(step as i32),
-        );
-        weight = &weight - &first / one / ((&second / two).sqrt() + 1e-8) * LEARNING_RATE;
+        adam.update(&weight, &moments, gradient, step as u64);
     }
     let found = with_one(&scaled(test)).matmul(&weight).argmax(1, false);
     found

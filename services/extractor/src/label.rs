@@ -2,7 +2,7 @@
 //! a classifier, and each image gets the class that fits its CLIP embedding best (spec §8).
 
 use crate::{
-    extract::{extract_shard, images_of},
+    extract::extract_shard,
     import::ShapeArgs,
     inputs::{Images, weights_of},
 };
@@ -12,10 +12,11 @@ use cedm_images::read_shard;
 use cedm_nets::{
     Extractor, Weights,
     clip::{ClipText, TEMPLATES, Tokenizer, ZeroShot, classifier, classifier_from, zero_shot},
-    text_tower,
+    images_of, text_tower,
     weights::Encoder,
 };
 use cedm_runtime::{ConsoleMonitor, InputPath};
+use cedm_torch::tensor_files;
 use npyz::WriterBuilder;
 use std::{
     fs::{self, File},
@@ -215,23 +216,18 @@ fn embeddings(path: &Path) -> Result<Tensor> {
 
 /// Writes beside `out` first: a file that exists is complete.
 fn write(found: &ZeroShot, out: &Path) -> Result<()> {
-    let partial = out.with_extension("partial");
-    if out.extension().is_some_and(|extension| extension == "npy") {
-        let labels = Vec::<i64>::try_from(&found.labels)?;
-        let file =
-            File::create(&partial).with_context(|| format!("write {}", partial.display()))?;
-        let options = npyz::WriteOptions::new()
-            .default_dtype()
-            .shape(&[labels.len() as u64]);
-        let mut writer = options.writer(BufWriter::new(file)).begin_nd()?;
-        writer.extend(labels)?;
-        writer.finish()?;
-    } else {
-        Tensor::write_safetensors(
-            &[("labels", &found.labels), ("scores", &found.scores)],
-            &partial,
-        )
-        .with_context(|| format!("write {}", partial.display()))?;
+    if out.extension().is_none_or(|extension| extension != "npy") {
+        let tensors = [("labels", &found.labels), ("scores", &found.scores)];
+        return Ok(tensor_files::write(out, &tensors, &[])?);
     }
+    let partial = out.with_extension("partial");
+    let labels = Vec::<i64>::try_from(&found.labels)?;
+    let file = File::create(&partial).with_context(|| format!("write {}", partial.display()))?;
+    let options = npyz::WriteOptions::new()
+        .default_dtype()
+        .shape(&[labels.len() as u64]);
+    let mut writer = options.writer(BufWriter::new(file)).begin_nd()?;
+    writer.extend(labels)?;
+    writer.finish()?;
     fs::rename(&partial, out).with_context(|| format!("write {}", out.display()))
 }

@@ -3,6 +3,7 @@
 use crate::extract::read_features;
 use anyhow::{Context, Result, ensure};
 use cedm_contract::kinds::features::statistics::{MEAN, STD};
+use cedm_torch::tensor_files;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
@@ -68,8 +69,8 @@ impl Statistics {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, out: &Path) -> Result<()> {
-        Tensor::write_safetensors(&[(MEAN.name, &self.mean), (STD.name, &self.std)], out)
-            .with_context(|| format!("write {}", out.display()))
+        let tensors = [(MEAN.name, &self.mean), (STD.name, &self.std)];
+        Ok(tensor_files::write(out, &tensors, &[])?)
     }
 }
 
@@ -80,7 +81,7 @@ mod tests {
 
     fn shard(folder: &Path, name: &str, rows: &Tensor) -> PathBuf {
         let path = folder.join(name);
-        Tensor::write_safetensors(&[("features", rows)], &path).unwrap();
+        tensor_files::write(&path, &[("features", rows)], &[]).unwrap();
         path
     }
 

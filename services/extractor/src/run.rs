@@ -1,14 +1,14 @@
 //! The `run` command: features of a data set on disk in one file.
 
 use crate::{
-    extract::{extract_shard, fit_shards, images_of, write_features},
+    extract::{extract_shard, fit_shards, write_features},
     import::ShapeArgs,
     inputs::{Images, weights_of},
 };
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{ExtractorSpec, Precision};
 use cedm_images::read_shard;
-use cedm_nets::{Extractor, Features};
+use cedm_nets::{Extracted, Extractor, images_of};
 use cedm_runtime::{ConsoleMonitor, InputPath};
 use clap::ValueEnum;
 use std::{
@@ -165,7 +165,7 @@ fn extract(
     extractor: &Extractor,
     files: &[PathBuf],
     total: u64,
-) -> Result<(Features, Option<Vec<i64>>)> {
+) -> Result<(Extracted, Option<Vec<i64>>)> {
     let (mut features, mut logits, mut labels, mut done) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for file in files {
         let shard = read_shard(file)?;
@@ -185,7 +185,7 @@ fn extract(
     let labels = (labels.len() as u64 == total).then_some(labels);
     let logits = (!logits.is_empty()).then(|| Tensor::cat(&logits, 0));
     Ok((
-        Features {
+        Extracted {
             features: Tensor::cat(&features, 0),
             logits,
         },
@@ -194,26 +194,12 @@ fn extract(
 }
 
 /// Writes beside `out` first: a file that exists is complete.
-fn write(features: &Features, labels: Option<&[i64]>, out: &Path) -> Result<()> {
-    let partial = out.with_extension("partial");
-    if out.extension().is_some_and(|extension| extension == "npy") {
-        write_npy(&features.features, &partial)?;
-    } else if let Some(labels) = labels {
-        let mut tensors = vec![
-            ("features", features.features.shallow_clone()),
-            ("labels", Tensor::from_slice(labels)),
-        ];
-        tensors.extend(
-            features
-                .logits
-                .as_ref()
-                .map(|logits| ("logits", logits.shallow_clone())),
-        );
-        Tensor::write_safetensors(&tensors, &partial)
-            .with_context(|| format!("write {}", partial.display()))?;
-    } else {
-        write_features(features, &partial)?;
+fn write(features: &Extracted, labels: Option<&[i64]>, out: &Path) -> Result<()> {
+    if out.extension().is_none_or(|extension| extension != "npy") {
+        return write_features(features, labels, out);
     }
+    let partial = out.with_extension("partial");
+    write_npy(&features.features, &partial)?;
     fs::rename(&partial, out).with_context(|| format!("write {}", out.display()))
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     adapt::{adapt, curve},
-    extract::{extract_shard, fit_shards, images_of, read_features, write_features},
+    extract::{extract_shard, fit_shards, read_features, write_features},
     feature_evaluation::{Labelled, evaluate_features, stride},
     merge::Statistics,
     metrics,
@@ -20,7 +20,7 @@ use cedm_contract::{
     },
 };
 use cedm_dino::{ImageSource, Training};
-use cedm_nets::Extractor;
+use cedm_nets::{Extractor, images_of};
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
 use std::{collections::BTreeMap, time::Instant};
 use tch::Tensor;
@@ -110,7 +110,7 @@ impl ExtractorWorker {
             "extracted"
         );
         let file = context.scratch().join(extract::FEATURES);
-        write_features(&features, &file).map_err(JobError::retry)?;
+        write_features(&features, None, &file).map_err(JobError::retry)?;
         context.put(extract::FEATURES, &file)?;
         let (count, dim) = (
             features.features.size()[0] as u64,

@@ -31,11 +31,8 @@ fn failure(args: &[&str]) -> String {
     assert!(!out.status.success(), "{args:?} should fail");
     String::from_utf8_lossy(&out.stderr).into_owned()
 }
-fn tensors(path: &Path) -> std::collections::BTreeMap<String, Tensor> {
-    Tensor::read_safetensors(path)
-        .unwrap()
-        .into_iter()
-        .collect()
+fn tensors(path: &Path) -> std::collections::HashMap<String, Tensor> {
+    cedm_torch::tensor_files::read(path).unwrap()
 }
 
 #[test]

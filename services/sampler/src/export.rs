@@ -5,7 +5,8 @@ use cedm_contract::{
     Digest, ObjectRef, ShardRef,
     kinds::{import::ImageSet, sample::IMAGES},
 };
-use cedm_diffusion::{sampler::Samples, weights};
+use cedm_diffusion::sampler::Samples;
+use cedm_torch::tensor_files;
 use std::{
     fs::File,
     io::{BufWriter, Write},
@@ -21,7 +22,7 @@ pub fn write_shard(samples: &Samples, path: &Path) -> anyhow::Result<()> {
         ("labels", &samples.labels),
         ("seeds", &samples.seeds),
     ];
-    Ok(weights::write(path, &tensors, None)?)
+    Ok(tensor_files::write(path, &tensors, &[])?)
 }
 
 /// Writes an npz file with `arr_0`, u8 \[n, h, w, c\], the form that evaluation tools read.

@@ -1,9 +1,10 @@
 //! The distribution of labels, from a job's settings and the condition that the network was trained
 //! with.
 
-use anyhow::Context;
 use cedm_contract::kinds::{cluster::assignments::COUNTS, sample::LabelSource};
-use cedm_diffusion::{DiffusionError, sampler::LabelDistribution, weights};
+use cedm_diffusion::{DiffusionError, sampler::LabelDistribution};
+use cedm_tensor_files::TensorFile;
+use cedm_torch::tensor_files;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -22,25 +23,21 @@ impl Prior {
     /// # Errors
     /// If the file cannot be read, or holds neither `counts` nor `rows`.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let tensors = weights::read(path)?;
-        if let Some(rows) = tensors.get("rows") {
-            anyhow::ensure!(
-                rows.size().len() == 2 && rows.size()[0] > 0,
-                "`rows` of {} has shape {:?}: expected [images, width]",
-                path.display(),
-                rows.size()
-            );
+        let file = TensorFile::open(path)?;
+        if file.has("rows") {
+            let rows = tensor_files::tensor(&file, "rows")?;
+            if rows.size().len() != 2 || rows.size()[0] == 0 {
+                return Err(file.unexpected("rows", "[images, width]").into());
+            }
             return Ok(Self::Rows(rows.to_kind(Kind::Float)));
         }
-        let counts = tensors.get(COUNTS.name).with_context(|| {
-            format!(
-                "{} has neither a tensor `{COUNTS}` nor `rows`",
-                path.display()
-            )
-        })?;
-        let counts = Vec::<i64>::try_from(counts).with_context(|| {
-            format!("`{COUNTS}` of {} is not a list of integers", path.display())
-        })?;
+        anyhow::ensure!(
+            file.has(COUNTS.name),
+            "{}: neither a tensor `{COUNTS}` nor `rows`, found {:?}",
+            path.display(),
+            file.names()
+        );
+        let counts = file.values::<i64>(COUNTS.name)?;
         Ok(Self::Counts(counts))
     }
 }
@@ -116,16 +113,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("condition.safetensors");
         let rows = Tensor::ones([5, 3], (Kind::Float, Device::Cpu));
-        weights::write(&path, &[("rows", &rows)], None).unwrap();
+        tensor_files::write(&path, &[("rows", &rows)], &[]).unwrap();
         let prior = || Some(Prior::read(&path).unwrap());
         assert!(
             matches!(label_distribution(LabelSource::Prior, 3, prior()), Ok(LabelDistribution::Rows(rows)) if rows.size() == [5, 3])
         );
         assert!(label_distribution(LabelSource::Uniform, 3, prior()).is_err());
-        weights::write(&path, &[("ids", &rows)], None).unwrap();
+        tensor_files::write(&path, &[("ids", &rows)], &[]).unwrap();
         let error = Prior::read(&path).unwrap_err().to_string();
         assert!(
-            error.ends_with("has neither a tensor `counts` nor `rows`"),
+            error.ends_with("neither a tensor `counts` nor `rows`, found [\"ids\"]"),
             "{error}"
         );
     }

@@ -14,8 +14,9 @@ use cedm_contract::{
         train::{EMA, TrainParams},
     },
 };
-use cedm_diffusion::{Architecture, Network, Parameters, sampler::Sampler, weights};
+use cedm_diffusion::{Architecture, Network, Parameters, sampler::Sampler};
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
+use cedm_torch::tensor_files;
 use std::{collections::BTreeMap, time::Instant};
 use tch::Kind;
 
@@ -92,7 +93,7 @@ impl SamplerWorker {
             (images::LABELS.name, &samples.labels),
             (images::SEEDS.name, &samples.seeds),
         ];
-        weights::write(&file, &tensors, None)?;
+        tensor_files::write(&file, &tensors, &[])?;
         context.put(IMAGES, &file)?;
         let (channels, side) = sampler.shape();
         let result = JobResult::Sample(SampleResult {
@@ -160,7 +161,7 @@ fn network(context: &JobContext, manifest: &Manifest) -> Result<(Network, Parame
         .as_kind::<TrainParams>()
         .map_err(JobError::reject)?;
     let network = Architecture::try_from(&params.network).and_then(Network::new)?;
-    let tensors = weights::read(&context.fetch_output(manifest, EMA)?)?;
+    let tensors = tensor_files::read(&context.fetch_output(manifest, EMA)?)?;
     let origin = format!("{EMA} of train job {}", manifest.key.short());
     let parameters = Parameters::from_tensors(
         &network.layout,

@@ -2,6 +2,7 @@
 
 use cedm_diffusion::{Architecture, Network, Parameters, weights};
 use cedm_sweep::preset;
+use cedm_torch::tensor_files;
 use std::{
     path::Path,
     process::{Command, Output},
@@ -41,10 +42,10 @@ fn every_export_holds_the_same_images() {
     let file = folder.path().join("ema.safetensors");
     network(&file, 2);
     let assignments = folder.path().join("assignments.safetensors");
-    weights::write(
+    tensor_files::write(
         &assignments,
         &[("counts", &Tensor::from_slice(&[3i64, 1]))],
-        None,
+        &[],
     )
     .unwrap();
     let (npz, zip, pngs, shard, grid) = (
@@ -151,13 +152,13 @@ fn errors_are_one_sentence_that_names_the_option_or_file() {
             .contains("has no labels; guidance needs labels, or a weaker network by --guide")
     );
     let other = folder.path().join("other.safetensors");
-    weights::write(
+    tensor_files::write(
         &other,
         &[(
             "fc.weight",
             &Tensor::zeros([2, 2], (Kind::Float, Device::Cpu)),
         )],
-        None,
+        &[],
     )
     .unwrap();
     let output = run(&other, &["--npz", &npz]);
@@ -176,10 +177,10 @@ fn the_grid_has_equal_seeds_in_one_column_and_the_condition_is_found_beside_the_
     network(&two, 0);
     // All images have label 1: so it is known where the labels come from.
     let condition = folder.path().join("one/condition.safetensors");
-    weights::write(
+    tensor_files::write(
         &condition,
         &[("counts", &Tensor::from_slice(&[0i64, 7]))],
-        None,
+        &[],
     )
     .unwrap();
     let (shard, grid) = (

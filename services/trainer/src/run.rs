@@ -9,14 +9,14 @@ use cedm_contract::{
     Precision,
     kinds::train::{STATE, whole_batch_images},
 };
-use cedm_diffusion::{Recipe, Training, weights};
+use cedm_diffusion::{Recipe, Training};
 use cedm_runtime::{ConsoleMonitor, InputPath, JobError};
+use cedm_torch::tensor_files;
 use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tch::Tensor;
 
 /// Train on a data set on disk. Repeat the command to resume an interrupted run, or with a larger
 /// --kimg to extend a finished one.
@@ -135,9 +135,7 @@ impl RunArgs {
         write_json(&record, &self.describe(&training, images))
             .with_context(|| format!("write {}", record.display()))?;
         if !prior.is_empty() {
-            let prior: Vec<(&str, &Tensor)> =
-                prior.iter().map(|(name, tensor)| (*name, tensor)).collect();
-            weights::write(&self.out.join("condition.safetensors"), &prior, None)?;
+            tensor_files::write(&self.out.join("condition.safetensors"), &prior, &[])?;
         }
         // The newest checkpoint may lie beyond the next snapshot if --snapshot-kimg was reduced
         // since: snapshots that it has passed are left out.

@@ -1,7 +1,7 @@
 //! The train recipe: images, condition and the segment before in; weights, state and curve out.
 
 use crate::{metrics, pictures::Pictures, segment::Segment};
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use cedm_contract::{
     Digest, JobResult, JobSpec, Manifest, Precision, Service,
     kinds::{
@@ -12,6 +12,7 @@ use cedm_contract::{
 };
 use cedm_diffusion::{Condition, Recipe, Training};
 use cedm_runtime::{JobContext, JobError, Outcome, Worker, metrics::MetricDefinition};
+use cedm_tensor_files::TensorFile;
 use std::collections::BTreeMap;
 
 /// The trainer service.
@@ -154,14 +155,7 @@ fn condition_of(
     };
     check_same_images(&images.digest, manifest).map_err(JobError::reject)?;
     let file = context.fetch_output(manifest, ASSIGNMENTS)?;
-    let tensors = cedm_diffusion::weights::read(&file)?;
-    let ids = tensors
-        .get(IDS.name)
-        .with_context(|| format!("{ASSIGNMENTS} has no tensor `{IDS}`"))
-        .map_err(JobError::reject)?;
-    let ids = Vec::<i64>::try_from(ids)
-        .with_context(|| format!("`{IDS}` of {ASSIGNMENTS} is not a list of integers"))
-        .map_err(JobError::reject)?;
+    let ids = TensorFile::open(&file).and_then(|file| file.values::<i64>(IDS.name))?;
     Ok(Condition::compact(&ids)?)
 }
 

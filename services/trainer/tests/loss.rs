@@ -3,6 +3,7 @@
 
 use cedm_diffusion::{Architecture, Network, Parameters, weights};
 use cedm_sweep::preset;
+use cedm_torch::tensor_files;
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -49,7 +50,7 @@ fn greys(folder: &Path) -> PathBuf {
         .view([64, 1, 1, 1])
         .expand([64, 1, 8, 8], false);
     let images = images.to_kind(Kind::Uint8).contiguous();
-    weights::write(&path, &[("images", &images), ("labels", &labels)], None).unwrap();
+    tensor_files::write(&path, &[("images", &images), ("labels", &labels)], &[]).unwrap();
     path
 }
 
@@ -216,7 +217,7 @@ fn errors_name_the_option_or_file() {
     let other = folder.path().join("other.safetensors");
     let labels = Tensor::arange(64, (Kind::Int64, Device::Cpu)).remainder(4i64) + 3i64;
     let images = Tensor::zeros([64, 1, 8, 8], F32).to_kind(Kind::Uint8);
-    weights::write(&other, &[("images", &images), ("labels", &labels)], None).unwrap();
+    tensor_files::write(&other, &[("images", &images), ("labels", &labels)], &[]).unwrap();
     check_error(
         &other,
         &["--labels"],
@@ -225,7 +226,7 @@ fn errors_name_the_option_or_file() {
 
     let wide = folder.path().join("wide.safetensors");
     let images = Tensor::zeros([64, 3, 4, 4], F32).to_kind(Kind::Uint8);
-    weights::write(&wide, &[("images", &images)], None).unwrap();
+    tensor_files::write(&wide, &[("images", &images)], &[]).unwrap();
     check_error(
         &wide,
         &[],
@@ -233,7 +234,7 @@ fn errors_name_the_option_or_file() {
     );
     let empty = folder.path().join("empty.safetensors");
     let images = Tensor::zeros([0, 1, 8, 8], F32).to_kind(Kind::Uint8);
-    weights::write(&empty, &[("images", &images)], None).unwrap();
+    tensor_files::write(&empty, &[("images", &images)], &[]).unwrap();
     check_error(&empty, &[], &["empty.safetensors", "no images"]);
 }
 

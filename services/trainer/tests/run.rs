@@ -1,6 +1,7 @@
 //! `cedm-trainer run` as a process: files in, weights out, resuming after interruptions, and errors.
 
 use cedm_diffusion::weights;
+use cedm_torch::tensor_files;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -19,7 +20,7 @@ fn data(folder: &Path) -> std::path::PathBuf {
         .to_kind(Kind::Uint8)
         .view([40, 1, 8, 8]);
     let labels = Tensor::arange(40, (Kind::Int64, Device::Cpu)).remainder(4i64);
-    weights::write(&path, &[("images", &images), ("labels", &labels)], None).unwrap();
+    tensor_files::write(&path, &[("images", &images), ("labels", &labels)], &[]).unwrap();
     path
 }
 
@@ -121,7 +122,7 @@ fn a_longer_budget_extends_a_finished_run() {
         );
     }
     let network = weights::recognise(
-        &weights::read(&one.join("ema-000000192.safetensors")).unwrap(),
+        &tensor_files::read(&one.join("ema-000000192.safetensors")).unwrap(),
         "ema",
     )
     .unwrap();
@@ -168,10 +169,10 @@ fn errors_are_one_sentence_that_names_the_option_or_file() {
     assert!(says("b", &["--coarse-labels"]).contains("the data set has no coarse label"));
     assert!(says("c", &["--set", "network.channel_mult=[]"]).contains("`channel_mult` is []"));
     let ids = folder.path().join("ids.safetensors");
-    weights::write(
+    tensor_files::write(
         &ids,
         &[("ids", &Tensor::zeros([7], (Kind::Int64, Device::Cpu)))],
-        None,
+        &[],
     )
     .unwrap();
     let ids = ids.to_str().unwrap().to_owned();
@@ -220,7 +221,7 @@ fn an_unfinished_run_has_its_curve_and_rejects_other_settings() {
         serde_json::from_slice(&std::fs::read(out.join("curve-000008000.json")).unwrap()).unwrap();
     let seen = curve["kimg"].as_array().unwrap().len();
     assert!((20..50).contains(&seen), "{seen} of 50 ticks");
-    let condition = weights::read(&out.join("condition.safetensors")).unwrap();
+    let condition = tensor_files::read(&out.join("condition.safetensors")).unwrap();
     assert_eq!(
         Vec::<i64>::try_from(&condition["raw_ids"]).unwrap(),
         [0, 1, 2, 3]

@@ -16,17 +16,6 @@ pub enum ClusteringError {
         /// What was expected, in words.
         expected: String,
     },
-    /// Features hold NaN or infinite values.
-    #[error(
-        "features hold {count} rows with NaN or infinite values, the first is row {row}: were \
-         they extracted in too low a precision?"
-    )]
-    NotFinite {
-        /// Number of rows with such values.
-        count: i64,
-        /// Index of the first of them.
-        row: i64,
-    },
     /// Rows are all zero, so they have no direction.
     #[error(
         "{count} feature rows are all zero, the first is row {row}: their cosine to other rows is \
@@ -58,7 +47,10 @@ pub enum ClusteringError {
         /// Number of the epoch, from 0.
         epoch: u32,
     },
-    /// A state or weight file cannot be read, or is of another training.
+    /// A tensor file cannot be read or written.
+    #[error(transparent)]
+    TensorFile(#[from] cedm_tensor_files::TensorFileError),
+    /// A state or weight file is of another training.
     #[error("{}: {reason}", file.display())]
     File {
         /// The file.
@@ -72,7 +64,7 @@ pub enum ClusteringError {
         /// What is wrong.
         reason: String,
     },
-    /// A formula of `cedm-maths` rejected its input.
+    /// Features that are none, or another input that a formula of `cedm-maths` rejected.
     #[error(transparent)]
     Maths(#[from] cedm_maths::MathsError),
     /// A call of libtorch failed.
@@ -89,12 +81,12 @@ impl HasFault for ClusteringError {
     fn fault(&self) -> Fault {
         match self {
             ClusteringError::Shape { .. }
-            | ClusteringError::NotFinite { .. }
             | ClusteringError::ZeroRow { .. }
             | ClusteringError::Setting { .. }
             | ClusteringError::Diverged { .. }
             | ClusteringError::Weights { .. } => Fault::Input,
             ClusteringError::Maths(error) => error.fault(),
+            ClusteringError::TensorFile(error) => error.fault(),
             // A state that this program wrote itself and that verified when it was fetched.
             ClusteringError::File { .. } | ClusteringError::Torch { .. } => Fault::Bug,
         }

@@ -18,8 +18,9 @@ pub use rows::Rows;
 pub use seeding::plus_plus;
 pub use source::RowSource;
 
-use crate::{ClusteringError, Features};
+use crate::ClusteringError;
 use cedm_contract::kinds::cluster::KmeansParams;
+use cedm_maths::Features;
 use tch::{Kind, Tensor};
 
 /// The result of the start with the lowest inertia.
@@ -55,7 +56,7 @@ pub fn fit(
     if params.mini_batch > 0 {
         return fit_mini_batch(features, clusters, params, seed, progress);
     }
-    check(features.rows(), clusters, params)?;
+    check(features.count(), clusters, params)?;
     let _guard = tch::no_grad_guard();
     let rows = Rows::new(features);
     // Relative to the mean variance of the features, as in scikit-learn, so that `tolerance` does

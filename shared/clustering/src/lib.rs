@@ -17,12 +17,12 @@
 
 #![forbid(unsafe_code)]
 
+mod directions;
 mod error;
-mod features;
 pub mod kmeans;
 pub mod neighbours;
 mod random;
 pub mod temi;
 
+pub use directions::unit_rows;
 pub use error::ClusteringError;
-pub use features::Features;

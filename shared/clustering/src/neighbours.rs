@@ -18,7 +18,8 @@ mod tiles;
 pub use parts::{BlockLists, Blocks, PartSearch, merge_block};
 pub use sample::sampled_agreement;
 
-use crate::{ClusteringError, Features};
+use crate::{ClusteringError, unit_rows};
+use cedm_maths::Features;
 use selection::Selection;
 use tch::{Kind, Tensor, kind::Element};
 use tiles::Tiles;
@@ -49,9 +50,9 @@ pub fn nearest(
     tile_bytes: u64,
     progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Option<Neighbours>, ClusteringError> {
-    check_k(k, features.rows())?;
+    check_k(k, features.count())?;
     let _guard = tch::no_grad_guard();
-    let unit = features.unit_rows()?;
+    let unit = unit_rows(features)?;
     Ok(match features.kind() {
         Kind::Double => scan::<f64>(&unit, k as usize, tile_bytes, progress),
         _ => scan::<f32>(&unit, k as usize, tile_bytes, progress),
@@ -149,6 +150,7 @@ mod tests {
         let values = (Tensor::arange(rows * width, (Kind::Double, Device::Cpu)) * 12.9898).sin()
             * 43758.5453;
         Features::new(
+            "features",
             &(&values - values.floor() - 0.5)
                 .view([rows, width])
                 .to_kind(kind),
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn tiles_of_any_size_give_the_result_of_a_full_sort() {
         let features = features(333, 9, Kind::Double);
-        let unit = features.unit_rows().unwrap();
+        let unit = unit_rows(&features).unwrap();
         let mut similarity = unit.mm(&unit.tr());
         let _ = similarity.fill_diagonal_(f64::NEG_INFINITY, false);
         let (values, indices) = similarity.sort_stable(true, 1, true);
@@ -198,7 +200,11 @@ mod tests {
     fn equally_similar_rows_are_ordered_by_index_without_the_row_itself() {
         let rows =
             Tensor::from_slice2(&[[1f32, 0.0], [0.0, 1.0], [2.0, 0.0], [1.0, 0.0], [3.0, 0.0]]);
-        let (found, similarities) = all(&Features::new(&rows).unwrap(), 3, DEFAULT_TILE_BYTES);
+        let (found, similarities) = all(
+            &Features::new("features", &rows).unwrap(),
+            3,
+            DEFAULT_TILE_BYTES,
+        );
         assert_eq!(found[..3], [2, 3, 4]);
         assert_eq!(found[3..6], [0, 2, 3]);
         assert_eq!(found[6..9], [0, 3, 4]);
@@ -239,10 +245,14 @@ mod tests {
     }
 
     fn in_parts(features: &Features, k: u32, count: u32, tile_bytes: u64) -> (Vec<i32>, Vec<f64>) {
-        let blocks = Blocks::new(features.rows(), count).unwrap();
+        let blocks = Blocks::new(features.count(), count).unwrap();
         let of = |block: u32| {
             let rows = blocks.rows(block);
-            Features::new(&features.tensor().narrow(0, rows.start, rows.count() as i64)).unwrap()
+            Features::new(
+                "features",
+                &features.rows().narrow(0, rows.start, rows.count() as i64),
+            )
+            .unwrap()
         };
         let mut lists: Vec<BlockLists> = Vec::new();
         let mut pairs = 0;
@@ -262,7 +272,7 @@ mod tests {
         }
         assert_eq!(
             pairs,
-            (features.rows() * features.rows()) as u64,
+            (features.count() * features.count()) as u64,
             "every pair once"
         );
         let (mut indices, mut similarities) = (Vec::new(), Vec::new());
@@ -288,7 +298,7 @@ mod tests {
             .sin()
             .view([301, 4])
             * 2.0;
-        let features = Features::new(&(many.round() + 0.5)).unwrap();
+        let features = Features::new("features", &(many.round() + 0.5)).unwrap();
         for (k, tile_bytes) in [(1, 1), (7, 1 << 15), (50, DEFAULT_TILE_BYTES)] {
             let expected = all(&features, k, tile_bytes).1;
             for count in [1, 3, 5, 9, 43] {

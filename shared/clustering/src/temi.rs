@@ -27,7 +27,7 @@ pub use gradients::{Activations, backward, forward_with_activations};
 pub use heads::{Heads, Standardisation};
 pub use loss::{Marginal, Targets, student_loss, targets};
 pub use names::{Model, from_upstream, to_upstream};
-pub use optimiser::{AdamW, StepSettings};
+pub use optimiser::{HeadMoments, StepSettings};
 pub use schedule::{Schedules, cosine, linspace};
 pub use shape::HeadShape;
 pub use training::{Assignment, EpochSummary, PairBatch, Training};

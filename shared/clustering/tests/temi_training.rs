@@ -1,8 +1,9 @@
 //! Whole trainings on small data: they learn, repeat, resume bit by bit, and refuse what cannot
 //! work.
 
-use cedm_clustering::{ClusteringError, Features, neighbours::nearest, temi::Training};
+use cedm_clustering::{ClusteringError, neighbours::nearest, temi::Training};
 use cedm_contract::kinds::cluster::TemiParams;
+use cedm_maths::Features;
 use tch::{Device, Kind, Tensor};
 
 /// Six directions with noise, 40 rows each.
@@ -15,7 +16,7 @@ fn data() -> (Features, Tensor) {
         .cos()
         .view([6, 12])
         * 2.0;
-    let features = Features::new(&(noise + centres.repeat([40, 1]))).unwrap();
+    let features = Features::new("features", &(noise + centres.repeat([40, 1]))).unwrap();
     let neighbours = nearest(&features, 10, 1 << 20, &mut |_, _| true)
         .unwrap()
         .unwrap();
@@ -126,7 +127,7 @@ fn a_state_of_another_training_is_refused() {
     let bytes = std::fs::read(&file).unwrap();
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     let error = training(&params()).load(&file).unwrap_err();
-    assert!(matches!(error, ClusteringError::File { .. }), "{error}");
+    assert!(matches!(error, ClusteringError::TensorFile(_)), "{error}");
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn the_last_layer_is_frozen_at_first() {
 #[test]
 fn float64_agrees_with_float32() {
     let (features, neighbours) = data();
-    let double = Features::new(&features.tensor().to_kind(Kind::Double)).unwrap();
+    let double = Features::new("features", &features.rows().to_kind(Kind::Double)).unwrap();
     let short = TemiParams {
         epochs: 3,
         ..params()
@@ -223,13 +224,16 @@ fn impossible_settings_are_refused() {
         6,
         "warmup_epochs is 21, expected at most epochs (20)",
     );
-    let constant = Features::new(&Tensor::cat(
-        &[
-            features.tensor(),
-            &Tensor::ones([240, 1], (Kind::Float, Device::Cpu)),
-        ],
-        1,
-    ))
+    let constant = Features::new(
+        "features",
+        &Tensor::cat(
+            &[
+                features.rows(),
+                &Tensor::ones([240, 1], (Kind::Float, Device::Cpu)),
+            ],
+            1,
+        ),
+    )
     .unwrap();
     let error = Training::new(
         &TemiParams {

@@ -1,7 +1,7 @@
 //! What a network is conditioned on: one row per training image, whatever it came from (spec §8).
 //!
 //! Cluster ids, ground truth, imported ids and pseudo-labels are all [`Condition::Ids`]; oracle
-//! features are [`Condition::Vectors`]. A new kind of condition is a new way to make one of these.
+//! features are [`Condition::Vectors`]. A new kind of condition is made into one of these.
 
 use crate::{DiffusionError, network::one_hot};
 use cedm_contract::kinds::cluster::assignments::{COUNTS, RAW_IDS};
@@ -29,8 +29,8 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// From ids as they came: used values are renumbered 0, 1, … in ascending order (spec §8),
-    /// negative ids are refused.
+    /// From ids of any range: the values in use are renumbered 0, 1, … in ascending order (spec
+    /// §8).
     ///
     /// # Errors
     /// [`DiffusionError::Labels`] for an empty list or a negative id.
@@ -39,9 +39,9 @@ impl Condition {
         used.sort_unstable();
         used.dedup();
         match used.first() {
-            None => return Err(refuse("condition", "no ids", "one id per image")),
+            None => return Err(labels_error("condition", "no ids", "one id per image")),
             Some(&first) if first < 0 => {
-                return Err(refuse(
+                return Err(labels_error(
                     "condition",
                     format!("id {first}"),
                     "ids of at least 0",
@@ -71,7 +71,7 @@ impl Condition {
     pub fn vectors(rows: &Tensor) -> Result<Self, DiffusionError> {
         let size = rows.size();
         if size.len() != 2 || size[0] == 0 || size[1] == 0 {
-            return Err(refuse(
+            return Err(labels_error(
                 "condition",
                 format!("vectors of shape {size:?}"),
                 "[images, width]",
@@ -80,7 +80,7 @@ impl Condition {
         let rows = rows.to_kind(Kind::Float);
         let lengths = rows.norm_scalaropt_dim(2, [1i64].as_slice(), true);
         if lengths.isfinite().all().int64_value(&[]) == 0 {
-            return Err(refuse(
+            return Err(labels_error(
                 "condition",
                 "vectors that are not finite",
                 "finite numbers",
@@ -91,7 +91,7 @@ impl Condition {
         })
     }
 
-    /// From ids that are compact already.
+    /// From ids that are compact already: every one from 0 to the highest is in use.
     ///
     /// # Errors
     /// [`DiffusionError::Labels`] when an id of 0..=max is unused or one is negative.
@@ -103,7 +103,7 @@ impl Condition {
                 "ids up to {highest}, {} of them used",
                 condition.label_dim()
             );
-            return Err(refuse(
+            return Err(labels_error(
                 "condition",
                 found,
                 "compact ids: every one from 0 to the highest in use",
@@ -132,7 +132,7 @@ impl Condition {
             Condition::Vectors { rows } => rows.size()[0],
         };
         if rows != images {
-            return Err(refuse(
+            return Err(labels_error(
                 "condition",
                 format!("{rows} rows"),
                 format!("one for each of the {images} images: it belongs to another data set"),
@@ -140,7 +140,7 @@ impl Condition {
         }
         if self.label_dim() != label_dim {
             let expected = format!("label_dim {label_dim}, as the network has");
-            return Err(refuse(
+            return Err(labels_error(
                 "condition",
                 format!("{} label slots", self.label_dim()),
                 expected,
@@ -178,7 +178,7 @@ impl Condition {
         }
     }
 
-    /// The numbers behind it: ids \[n\] or rows \[n, d\].
+    /// One entry per image: ids \[n\] i64 or rows \[n, d\] f32; `None` when unconditional.
     pub(crate) fn values(&self) -> Option<&Tensor> {
         match self {
             Condition::None => None,
@@ -187,7 +187,7 @@ impl Condition {
         }
     }
 
-    /// Moved to a device.
+    /// The same with its tensors on `device`.
     pub fn to_device(self, device: Device) -> Self {
         match self {
             Condition::None => Condition::None,
@@ -203,7 +203,11 @@ impl Condition {
     }
 }
 
-fn refuse(what: &str, found: impl Into<String>, expected: impl Into<String>) -> DiffusionError {
+fn labels_error(
+    what: &str,
+    found: impl Into<String>,
+    expected: impl Into<String>,
+) -> DiffusionError {
     DiffusionError::Labels {
         what: what.into(),
         found: found.into(),
@@ -226,22 +230,23 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_other_data_or_another_network_are_refused() {
-        let says = |error: DiffusionError| error.to_string();
+    fn ids_of_other_data_or_another_network_are_errors() {
+        let message = |error: DiffusionError| error.to_string();
         assert_eq!(
-            says(Condition::compacting(&[0, -1]).unwrap_err()),
+            message(Condition::compacting(&[0, -1]).unwrap_err()),
             "condition: id -1, expected ids of at least 0"
         );
         assert!(
-            says(Condition::compact(&[0, 2]).unwrap_err()).contains("ids up to 2, 2 of them used")
+            message(Condition::compact(&[0, 2]).unwrap_err())
+                .contains("ids up to 2, 2 of them used")
         );
         let condition = Condition::compact(&[0, 1, 1]).unwrap();
         assert!(
-            says(condition.check(5, 2).unwrap_err())
+            message(condition.check(5, 2).unwrap_err())
                 .contains("3 rows, expected one for each of the 5 images")
         );
         assert!(
-            says(condition.check(3, 4).unwrap_err())
+            message(condition.check(3, 4).unwrap_err())
                 .contains("2 label slots, expected label_dim 4")
         );
         assert!(condition.check(3, 2).is_ok());

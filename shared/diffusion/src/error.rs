@@ -78,7 +78,10 @@ pub enum DiffusionError {
         /// A setting to change.
         advice: String,
     },
-    /// A file that cannot be read or written.
+    /// A tensor file that cannot be read or written.
+    #[error(transparent)]
+    TensorFile(#[from] cedm_tensor_files::TensorFileError),
+    /// A file whose content is unusable.
     #[error("cannot {action} {}: {reason}", path.display())]
     File {
         /// `read` or `write`.
@@ -127,6 +130,7 @@ impl HasFault for DiffusionError {
             | DiffusionError::Loss { .. } => Fault::Input,
             // Another process on the machine may hold the memory now.
             DiffusionError::OutOfMemory { .. } | DiffusionError::File { .. } => Fault::Unavailable,
+            DiffusionError::TensorFile(error) => error.fault(),
             DiffusionError::Torch(_) => Fault::Bug,
         }
     }

@@ -5,7 +5,6 @@
 //! replayed exactly, in float32 or float64: the parity trajectories drive this very code.
 
 use crate::{
-    adam::{self, Adam},
     loss::{Noise, loss_map},
     network::{Labels, Mode, Network},
     parameters::Parameters,
@@ -14,6 +13,7 @@ use crate::{
     schedule,
 };
 use cedm_contract::{Precision, kinds::train::OptimiserParams};
+use cedm_torch::adam::{Adam, Moments, Order};
 use tch::{Device, Kind, Tensor};
 
 /// Copies to the device without waiting for it: the copy takes its place among the device's work,
@@ -78,8 +78,10 @@ pub struct Learner {
     pub weights: Parameters,
     /// Running mean of the trained numbers, flat.
     pub ema: Tensor,
-    /// Optimiser.
-    pub adam: Adam,
+    /// Adam's moments of the trained numbers, flat.
+    pub moments: Moments,
+    /// Updates that Adam has made; fewer than steps where fp16 skipped some.
+    pub updates: u64,
     /// Images seen.
     pub nimg: u64,
     pub(crate) scale: LossScale,
@@ -103,7 +105,8 @@ impl Learner {
         let device = weights.flat.device();
         Self {
             ema: weights.flat.copy(),
-            adam: Adam::new(&weights.flat),
+            moments: Moments::zeros(&weights.flat),
+            updates: 0,
             nimg: 0,
             scale: LossScale::new(precision),
             network,
@@ -171,18 +174,20 @@ impl Learner {
     fn apply(&mut self, mut gradient: Tensor) -> Tensor {
         let params = &self.params;
         let usable = tch::no_grad(|| self.scale.unscale(&mut gradient));
-        let gradient_norm = adam::norm(&gradient);
+        let gradient_norm = norm(&gradient);
         if usable {
             // Spec §7.4: fp32 cleans the gradient instead of skipping the step.
             let _ = tch::no_grad(|| gradient.nan_to_num_(0.0, 1e5, -1e5));
-            let lr = schedule::learning_rate(params, self.nimg);
-            self.adam.step(
-                &mut self.weights.flat,
-                &gradient,
-                lr,
-                params.betas,
-                params.eps,
-            );
+            let adam = Adam {
+                lr: schedule::learning_rate(params, self.nimg),
+                betas: params.betas,
+                eps: params.eps,
+                weight_decay: 0.0,
+                order: Order::FoldedCorrections,
+            };
+            self.updates += 1;
+            let spent = gradient.shallow_clone();
+            tch::no_grad(|| adam.update(&self.weights.flat, &self.moments, spent, self.updates));
         }
         tch::no_grad(|| {
             let beta = schedule::ema_beta(params, self.nimg);
@@ -205,4 +210,9 @@ impl Learner {
                 .collect(),
         }
     }
+}
+
+/// Euclidean norm of a flat gradient, in float64 without synchronising the device.
+fn norm(gradient: &Tensor) -> Tensor {
+    gradient.detach().square().sum(Kind::Double).sqrt()
 }

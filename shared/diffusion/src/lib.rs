@@ -22,7 +22,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod adam;
 pub mod architecture;
 pub mod augment;
 mod condition;

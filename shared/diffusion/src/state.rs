@@ -7,11 +7,13 @@ use crate::{
     training::{Recipe, Training},
     weights,
 };
+use cedm_tensor_files::TensorFile;
+use cedm_torch::tensor_files;
 use serde_json::json;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// Key of the note that says which run a state belongs to.
+/// Key in the metadata under which a state says which run it belongs to.
 const RUN: &str = "cedm_run";
 
 impl Training {
@@ -44,7 +46,7 @@ impl Training {
     /// Writes the state, atomically.
     ///
     /// # Errors
-    /// [`DiffusionError::File`].
+    /// [`DiffusionError::TensorFile`].
     pub fn save_state(&self, path: &Path) -> Result<(), DiffusionError> {
         self.write_state(path, None)
     }
@@ -53,7 +55,7 @@ impl Training {
     /// timings).
     ///
     /// # Errors
-    /// [`DiffusionError::File`].
+    /// [`DiffusionError::TensorFile`].
     pub fn save_checkpoint(&self, path: &Path, curve: &Tensor) -> Result<(), DiffusionError> {
         self.write_state(path, Some(curve))
     }
@@ -61,7 +63,7 @@ impl Training {
     fn write_state(&self, path: &Path, curve: Option<&Tensor>) -> Result<(), DiffusionError> {
         let counters = Tensor::from_slice(&[
             self.learner.nimg as i64,
-            self.learner.adam.steps as i64,
+            self.learner.updates as i64,
             self.tick.1 as i64,
             self.learner.scale.log2,
             self.learner.scale.clean_steps as i64,
@@ -70,8 +72,8 @@ impl Training {
         let mut tensors: Vec<(String, &Tensor)> = vec![
             ("weights".into(), &self.learner.weights.flat),
             ("ema".into(), &self.learner.ema),
-            ("exp_avg".into(), &self.learner.adam.exp_avg),
-            ("exp_avg_sq".into(), &self.learner.adam.exp_avg_sq),
+            ("exp_avg".into(), &self.learner.moments.first),
+            ("exp_avg_sq".into(), &self.learner.moments.second),
             ("counters".into(), &counters),
             ("tick_loss".into(), &tick_loss),
         ];
@@ -88,47 +90,46 @@ impl Training {
             .iter()
             .map(|(name, tensor)| (name.as_str(), *tensor))
             .collect();
-        weights::write(path, &named, Some((RUN, &self.identity())))
-    }
-
-    /// Whether this run may go on from a state: nothing but its note is read.
-    ///
-    /// # Errors
-    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::File`] when it
-    /// cannot be read.
-    pub fn check_state(&self, path: &Path) -> Result<(), DiffusionError> {
-        let other = |difference: String| DiffusionError::State {
-            path: path.to_owned(),
-            difference,
-        };
-        let run = weights::read_metadata(path)?
-            .remove(RUN)
-            .ok_or_else(|| other(format!("it lacks the note `{RUN}`")))?;
-        let own = self.identity();
-        if run != own {
-            return Err(other(first_difference(&run, &own)));
-        }
+        tensor_files::write(path, &named, &[(RUN, &self.identity())])?;
         Ok(())
     }
 
-    /// Goes on from a state; the curve of a checkpoint, if it carries one.
+    /// Whether this run may be resumed from a state; nothing but the file's header is read.
     ///
     /// # Errors
-    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::File`] when it
-    /// cannot be read.
+    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::TensorFile`]
+    /// when it cannot be read.
+    pub fn check_state(&self, path: &Path) -> Result<(), DiffusionError> {
+        self.check(&TensorFile::open(path)?)
+    }
+
+    fn check(&self, file: &TensorFile<'_>) -> Result<(), DiffusionError> {
+        let other = |difference: String| DiffusionError::State {
+            path: file.origin().to_owned(),
+            difference,
+        };
+        let own = self.identity();
+        match file.notes().get(RUN) {
+            None => Err(other(format!("its metadata has no `{RUN}`"))),
+            Some(run) if *run != own => Err(other(first_difference(run, &own))),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Resumes from a state. Returns the training curve of a checkpoint that carries one.
+    ///
+    /// # Errors
+    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::TensorFile`]
+    /// when it cannot be read or lacks a tensor.
     pub fn load_state(&mut self, path: &Path) -> Result<Option<Tensor>, DiffusionError> {
-        self.check_state(path)?;
+        let file = TensorFile::open(path)?;
+        self.check(&file)?;
         let other = |difference: String| DiffusionError::State {
             path: path.to_owned(),
             difference,
         };
-        let stored = weights::read(path)?;
-        let get = |name: &str| {
-            stored
-                .get(name)
-                .ok_or_else(|| other(format!("it lacks `{name}`")))
-        };
-        let counters = Vec::<i64>::try_from(get("counters")?)?;
+        let get = |name: &str| tensor_files::tensor(&file, name);
+        let counters = file.values::<i64>("counters")?;
         let tick_loss = get("tick_loss")?.double_value(&[0]);
         let [nimg, adam_steps, tick_steps, log2, clean_steps] = counters[..] else {
             return Err(other(format!(
@@ -140,8 +141,8 @@ impl Training {
             let targets = [
                 ("weights", &mut self.learner.weights.flat),
                 ("ema", &mut self.learner.ema),
-                ("exp_avg", &mut self.learner.adam.exp_avg),
-                ("exp_avg_sq", &mut self.learner.adam.exp_avg_sq),
+                ("exp_avg", &mut self.learner.moments.first),
+                ("exp_avg_sq", &mut self.learner.moments.second),
             ];
             for (name, target) in targets {
                 let source = get(name)?;
@@ -152,24 +153,24 @@ impl Training {
                         target.size()
                     )));
                 }
-                target.copy_(source);
+                target.copy_(&source);
             }
             for (index, buffer) in self.learner.weights.buffers.iter_mut().enumerate() {
-                buffer.copy_(get(&format!("buffer.{index}"))?);
+                buffer.copy_(&get(&format!("buffer.{index}"))?);
             }
             Ok(())
         })?;
         self.learner.nimg = nimg as u64;
-        self.learner.adam.steps = adam_steps as u64;
+        self.learner.updates = adam_steps as u64;
         self.tick = (tick_loss, tick_steps as u64);
         (self.learner.scale.log2, self.learner.scale.clean_steps) = (log2, clean_steps as u64);
-        Ok(stored.get("curve").map(Tensor::shallow_clone))
+        Ok(file.has("curve").then(|| get("curve")).transpose()?)
     }
 
     /// Writes the running mean with upstream names.
     ///
     /// # Errors
-    /// [`DiffusionError::File`].
+    /// [`DiffusionError::TensorFile`].
     pub fn save_ema(&self, path: &Path) -> Result<(), DiffusionError> {
         weights::save(path, &self.learner.network, &self.learner.ema_parameters())
     }

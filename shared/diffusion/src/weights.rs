@@ -8,6 +8,8 @@ use crate::{
     network::Network,
     parameters::Parameters,
 };
+use cedm_tensor_files::TensorFile;
+use cedm_torch::tensor_files;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
@@ -18,8 +20,8 @@ use tch::{Device, Kind, Tensor};
 /// it.
 pub const SIGMA_DATA: &str = "sigma_data";
 
-/// What precedes the network's own name of a tensor (`ema.` of `ema.model.enc.…`), if it is a
-/// SongUNet's.
+/// The prefix before the network's own name of a tensor (`ema.` of `ema.model.enc.…`); `None` when
+/// it is not a tensor of a SongUNet.
 fn wrapper(name: &str) -> Option<&str> {
     let starts = std::iter::once(0).chain(name.match_indices('.').map(|(dot, _)| dot + 1));
     starts
@@ -94,7 +96,7 @@ pub fn upstream_names<'t>(
         .collect())
 }
 
-/// What is missing, unexpected or of another shape, for people; `None` when all fits.
+/// A sentence with what is missing, unexpected or of another shape; `None` when everything fits.
 pub fn difference(layout: &Layout, tensors: &HashMap<String, &Tensor>) -> Option<String> {
     let wanted: BTreeMap<&str, &[i64]> = layout
         .entries
@@ -143,8 +145,8 @@ pub fn difference(layout: &Layout, tensors: &HashMap<String, &Tensor>) -> Option
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// The architecture that a state dict belongs to, read off its names and shapes. Dropout is 0 and
-/// sigma_data 0.5: weights do not say, and sampling needs neither.
+/// The architecture of a state dict, inferred from its names and shapes. Dropout is 0 and
+/// sigma_data 0.5: shapes do not show them, and sampling does not need dropout.
 ///
 /// # Errors
 /// [`DiffusionError::Weights`] when the names are not those of a SongUNet.
@@ -153,7 +155,7 @@ pub fn recognise(
     origin: &str,
 ) -> Result<Architecture, DiffusionError> {
     let named = upstream_names(tensors, origin)?;
-    let refuse = |difference: String| DiffusionError::Weights {
+    let mismatch = |difference: String| DiffusionError::Weights {
         origin: origin.to_owned(),
         difference,
     };
@@ -169,7 +171,7 @@ pub fn recognise(
                 .ok()
         })
         .ok_or_else(|| {
-            refuse(
+            mismatch(
                 "1 missing: model.enc.<side>x<side>_conv.weight, by which a SongUNet is known"
                     .to_owned(),
             )
@@ -177,9 +179,9 @@ pub fn recognise(
     let first =
         size(&format!("model.enc.{resolution}x{resolution}_conv.weight")).unwrap_or_default();
     let layer0 = size("model.map_layer0.weight")
-        .ok_or_else(|| refuse("1 missing: model.map_layer0.weight".to_owned()))?;
+        .ok_or_else(|| mismatch("1 missing: model.map_layer0.weight".to_owned()))?;
     if first.len() != 4 || layer0.len() != 2 || first[0] == 0 || layer0[1] == 0 {
-        return Err(refuse(format!(
+        return Err(mismatch(format!(
             "first convolution {first:?} and map_layer0 {layer0:?} have the wrong number of axes"
         )));
     }
@@ -232,7 +234,7 @@ pub fn recognise(
     let network = Network::new(architecture)?;
     match difference(&network.layout, &named) {
         None => Ok(network.architecture),
-        Some(difference) => Err(refuse(difference)),
+        Some(difference) => Err(mismatch(difference)),
     }
 }
 
@@ -246,21 +248,23 @@ fn taps_of(filter: &Tensor) -> Vec<f64> {
     sums.iter().map(|sum| sum / sums[0]).collect()
 }
 
-/// The network that a weight file of ours belongs to, with its numbers in float32 on the CPU.
+/// The network of a weight file that [`save`] wrote, with its parameters in float32 on the CPU.
 ///
 /// # Errors
-/// [`DiffusionError::File`], or [`DiffusionError::Weights`] when its tensors are not those of one
+/// [`DiffusionError::TensorFile`] or [`DiffusionError::File`] when the file cannot be read,
+/// [`DiffusionError::Weights`] when its tensors are not those of one
 /// SongUNet.
 pub fn load(path: &Path) -> Result<(Network, Parameters), DiffusionError> {
+    let file = TensorFile::open(path)?;
     assemble(
-        &read(path)?,
+        &tensor_files::tensors(&file)?,
         &path.display().to_string(),
-        noted_sigma_data(path)?,
+        sigma_data_of(&file)?,
     )
 }
 
-/// The network that a state dict belongs to, for data of deviation `sigma_data` (0.5 when nothing
-/// is known), with its numbers in float32 on the CPU.
+/// The network of a state dict, for data of standard deviation `sigma_data` (0.5, EDM's value, for
+/// `None`), with its parameters in float32 on the CPU.
 ///
 /// # Errors
 /// [`DiffusionError::Weights`] when the tensors are not those of one SongUNet,
@@ -278,125 +282,33 @@ pub fn assemble(
     Ok((network, parameters))
 }
 
-/// The [`SIGMA_DATA`] that a safetensors file notes; weights of others say nothing.
+/// The [`SIGMA_DATA`] in a safetensors file's metadata; `None` where it does not say.
 ///
 /// # Errors
-/// [`DiffusionError::File`] when it cannot be read, or notes what is no positive number.
+/// [`DiffusionError::TensorFile`] when the file cannot be read, [`DiffusionError::File`] when the
+/// value is not a positive number.
 pub fn noted_sigma_data(path: &Path) -> Result<Option<f64>, DiffusionError> {
-    let Some(text) = read_metadata(path)?.remove(SIGMA_DATA) else {
+    sigma_data_of(&TensorFile::open(path)?)
+}
+
+fn sigma_data_of(file: &TensorFile<'_>) -> Result<Option<f64>, DiffusionError> {
+    let Some(text) = file.notes().remove(SIGMA_DATA) else {
         return Ok(None);
     };
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() && value > 0.0 => Ok(Some(value)),
         _ => Err(DiffusionError::File {
             action: "read",
-            path: path.to_owned(),
-            reason: format!("it notes {SIGMA_DATA} `{text}`, expected a positive number"),
+            path: file.origin().to_owned(),
+            reason: format!("{SIGMA_DATA} is `{text}`, expected a positive number"),
         }),
     }
-}
-
-/// All tensors of a safetensors file, on the CPU.
-///
-/// # Errors
-/// [`DiffusionError::File`].
-pub fn read(path: &Path) -> Result<HashMap<String, Tensor>, DiffusionError> {
-    let file_error = |reason: String| DiffusionError::File {
-        action: "read",
-        path: path.to_owned(),
-        reason,
-    };
-    let bytes = std::fs::read(path).map_err(|error| file_error(error.to_string()))?;
-    let file = safetensors::SafeTensors::deserialize(&bytes)
-        .map_err(|error| file_error(format!("not a safetensors file: {error}")))?;
-    let mut tensors = HashMap::new();
-    for (name, view) in file.iter() {
-        let kind = kind_of(view.dtype()).ok_or_else(|| {
-            file_error(format!(
-                "tensor {name} has unsupported type {:?}",
-                view.dtype()
-            ))
-        })?;
-        let shape: Vec<i64> = view.shape().iter().map(|&side| side as i64).collect();
-        tensors.insert(
-            name.to_owned(),
-            Tensor::f_from_data_size(view.data(), &shape, kind)?,
-        );
-    }
-    Ok(tensors)
-}
-
-/// The string metadata of a safetensors file.
-///
-/// # Errors
-/// [`DiffusionError::File`].
-pub fn read_metadata(path: &Path) -> Result<HashMap<String, String>, DiffusionError> {
-    let file_error = |reason: String| DiffusionError::File {
-        action: "read",
-        path: path.to_owned(),
-        reason,
-    };
-    let bytes = std::fs::read(path).map_err(|error| file_error(error.to_string()))?;
-    let (_, header) = safetensors::SafeTensors::read_metadata(&bytes)
-        .map_err(|error| file_error(error.to_string()))?;
-    Ok(header.metadata().clone().unwrap_or_default())
-}
-
-/// Writes tensors as safetensors: to a file beside `path`, then renamed, so that no reader ever
-/// sees half of it. Bytes depend on names, values and `note` alone: one note at most, because the
-/// format leaves their order open.
-///
-/// # Errors
-/// [`DiffusionError::File`].
-pub fn write(
-    path: &Path,
-    tensors: &[(&str, &Tensor)],
-    note: Option<(&str, &str)>,
-) -> Result<(), DiffusionError> {
-    let file_error = |reason: String| DiffusionError::File {
-        action: "write",
-        path: path.to_owned(),
-        reason,
-    };
-    let bytes: Vec<(&str, safetensors::Dtype, Vec<usize>, Vec<u8>)> = tensors
-        .iter()
-        .map(|(name, tensor)| {
-            let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
-            let dtype = dtype_of(tensor.kind())
-                .ok_or_else(|| file_error(format!("tensor {name} has type {:?}", tensor.kind())))?;
-            let mut data = vec![0u8; tensor.numel() * tensor.kind().elt_size_in_bytes()];
-            tensor.f_copy_data_u8(&mut data, tensor.numel())?;
-            Ok((
-                *name,
-                dtype,
-                tensor.size().iter().map(|&side| side as usize).collect(),
-                data,
-            ))
-        })
-        .collect::<Result<_, DiffusionError>>()?;
-    let views: Vec<(&str, safetensors::tensor::TensorView<'_>)> = bytes
-        .iter()
-        .map(|(name, dtype, shape, data)| {
-            Ok((
-                *name,
-                safetensors::tensor::TensorView::new(*dtype, shape.clone(), data)
-                    .map_err(|e| file_error(e.to_string()))?,
-            ))
-        })
-        .collect::<Result<_, DiffusionError>>()?;
-    let metadata = note.map(|(key, value)| HashMap::from([(key.to_owned(), value.to_owned())]));
-    let encoded =
-        safetensors::serialize(views, metadata).map_err(|error| file_error(error.to_string()))?;
-    let partial = path.with_extension("partial");
-    std::fs::write(&partial, encoded)
-        .and_then(|()| std::fs::rename(&partial, path))
-        .map_err(|error| file_error(error.to_string()))
 }
 
 /// Writes a network's weights with upstream names, and the [`SIGMA_DATA`] they were trained for.
 ///
 /// # Errors
-/// [`DiffusionError::File`].
+/// [`DiffusionError::TensorFile`].
 pub fn save(path: &Path, network: &Network, parameters: &Parameters) -> Result<(), DiffusionError> {
     let tensors = parameters.tensors(&network.layout);
     let names = network
@@ -405,43 +317,7 @@ pub fn save(path: &Path, network: &Network, parameters: &Parameters) -> Result<(
         .iter()
         .map(|entry| entry.name.as_str());
     let named: Vec<(&str, &Tensor)> = names.zip(&tensors).collect();
-    write(
-        path,
-        &named,
-        Some((SIGMA_DATA, &network.architecture.sigma_data.to_string())),
-    )
-}
-
-fn kind_of(dtype: safetensors::Dtype) -> Option<Kind> {
-    use safetensors::Dtype;
-    Some(match dtype {
-        Dtype::U8 => Kind::Uint8,
-        Dtype::I8 => Kind::Int8,
-        Dtype::I16 => Kind::Int16,
-        Dtype::I32 => Kind::Int,
-        Dtype::I64 => Kind::Int64,
-        Dtype::F16 => Kind::Half,
-        Dtype::BF16 => Kind::BFloat16,
-        Dtype::F32 => Kind::Float,
-        Dtype::F64 => Kind::Double,
-        Dtype::BOOL => Kind::Bool,
-        _ => return None,
-    })
-}
-
-fn dtype_of(kind: Kind) -> Option<safetensors::Dtype> {
-    use safetensors::Dtype;
-    Some(match kind {
-        Kind::Uint8 => Dtype::U8,
-        Kind::Int8 => Dtype::I8,
-        Kind::Int16 => Dtype::I16,
-        Kind::Int => Dtype::I32,
-        Kind::Int64 => Dtype::I64,
-        Kind::Half => Dtype::F16,
-        Kind::BFloat16 => Dtype::BF16,
-        Kind::Float => Dtype::F32,
-        Kind::Double => Dtype::F64,
-        Kind::Bool => Dtype::BOOL,
-        _ => return None,
-    })
+    let sigma_data = network.architecture.sigma_data.to_string();
+    tensor_files::write(path, &named, &[(SIGMA_DATA, &sigma_data)])?;
+    Ok(())
 }

@@ -2,11 +2,13 @@
 
 use crate::{DinoError, Training};
 use cedm_nets::Weights;
+use cedm_tensor_files::TensorFile;
+use cedm_torch::tensor_files;
 use std::path::Path;
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 impl Training {
-    /// Writes everything needed to continue with the same bits: safetensors with both networks (`student.`,
+    /// Writes everything needed to resume to the same bits: safetensors with both networks (`student.`,
     /// `teacher.`), AdamW's means (`first.`, `second.`), `center`, `step`, `losses` and `spread`.
     ///
     /// # Errors
@@ -18,49 +20,40 @@ impl Training {
             .flat_map(|(part, weights)| {
                 weights
                     .iter()
-                    .map(move |(name, tensor)| (format!("{part}.{name}"), tensor.detach()))
+                    .map(move |(name, tensor)| (format!("{part}.{name}"), tensor.shallow_clone()))
             })
             .collect();
         tensors.push(("center".to_owned(), self.loss.center.shallow_clone()));
         tensors.push(("step".to_owned(), Tensor::from(self.step as i64)));
         tensors.push(("losses".to_owned(), Tensor::from_slice(&self.losses)));
         tensors.push(("spread".to_owned(), Tensor::from(self.spread)));
-        write(&tensors, file)
+        Ok(tensor_files::write(file, &tensors, &[])?)
     }
 
-    /// Takes over what [`Training::save`] wrote.
+    /// Resumes from what [`Training::save`] wrote.
     ///
     /// # Errors
-    /// When the file cannot be read, or is that of a training with other sizes.
+    /// [`DinoError::TensorFile`] when the file cannot be read, or is that of a training with other
+    /// sizes.
     pub fn restore(&mut self, file: &Path) -> Result<(), DinoError> {
         let _guard = tch::no_grad_guard();
-        let saved = Weights::read(file)?;
-        let error = |reason: String| DinoError::Checkpoint {
-            file: file.to_owned(),
-            reason,
-        };
-        let take = |name: &str| {
-            saved
-                .get(name)
-                .ok_or_else(|| error(format!("tensor `{name}` is missing")))
-        };
+        let saved = TensorFile::open(file)?;
+        let take = |name: &str| tensor_files::tensor(&saved, name);
         for (part, weights) in self.parts() {
             for (name, tensor) in weights.iter() {
-                let found = take(&format!("{part}.{name}"))?;
+                let name = format!("{part}.{name}");
+                let found = take(&name)?;
                 if found.size() != tensor.size() {
-                    return Err(error(format!(
-                        "tensor `{part}.{name}` has shape {:?}, expected {:?}",
-                        found.size(),
-                        tensor.size()
-                    )));
+                    return Err(saved
+                        .unexpected(&name, format!("{:?}", tensor.size()))
+                        .into());
                 }
-                tensor.shallow_clone().copy_(found);
+                tensor.shallow_clone().copy_(&found);
             }
         }
-        self.loss.center.copy_(take("center")?);
+        self.loss.center.copy_(&take("center")?);
         self.step = take("step")?.int64_value(&[]) as u64;
-        self.losses = Vec::try_from(take("losses")?)
-            .map_err(|source| error(format!("tensor `losses`: {source}")))?;
+        self.losses = saved.values("losses")?;
         self.spread = take("spread")?.double_value(&[]);
         Ok(())
     }
@@ -76,10 +69,10 @@ impl Training {
             .weights
             .below("backbone.")
             .iter()
-            .map(|(name, tensor)| (name.to_owned(), tensor.to_device(Device::Cpu).contiguous()))
+            .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
             .collect();
         tensors.push(("heads".to_owned(), Tensor::from(self.config.heads)));
-        write(&tensors, file)
+        Ok(tensor_files::write(file, &tensors, &[])?)
     }
 
     /// Sets of tensors that a checkpoint holds, by their prefix.
@@ -91,11 +84,4 @@ impl Training {
             ("second", &self.optimiser.second),
         ]
     }
-}
-
-fn write(tensors: &[(String, Tensor)], file: &Path) -> Result<(), DinoError> {
-    Tensor::write_safetensors(tensors, file).map_err(|source| DinoError::Write {
-        file: file.to_owned(),
-        source,
-    })
 }

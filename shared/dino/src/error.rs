@@ -2,7 +2,6 @@
 
 use cedm_fault::{Fault, HasFault};
 use cedm_nets::NetError;
-use std::path::PathBuf;
 
 /// Why a training cannot start, continue or be saved.
 #[derive(Debug, thiserror::Error)]
@@ -21,22 +20,10 @@ pub enum DinoError {
         /// Steps done, this one included.
         step: u64,
     },
-    /// A checkpoint that is not one of this training.
-    #[error("{}: {reason}", file.display())]
-    Checkpoint {
-        /// Path of the file.
-        file: PathBuf,
-        /// What was found and what was expected.
-        reason: String,
-    },
-    /// A file that could not be written.
-    #[error("write {}: {source}", file.display())]
-    Write {
-        /// Path of the file.
-        file: PathBuf,
-        /// libtorch's error.
-        source: tch::TchError,
-    },
+    /// A checkpoint or backbone file that cannot be read or written, or a checkpoint of another
+    /// training.
+    #[error(transparent)]
+    TensorFile(#[from] cedm_tensor_files::TensorFileError),
     /// Weights that could not be read, or do not fit the network.
     #[error(transparent)]
     Weights(#[from] NetError),
@@ -49,7 +36,7 @@ impl HasFault for DinoError {
             DinoError::Parameters(_) | DinoError::Backbone(_) | DinoError::NotFinite { .. } => {
                 Fault::Input
             }
-            DinoError::Checkpoint { .. } | DinoError::Write { .. } => Fault::Unavailable,
+            DinoError::TensorFile(error) => error.fault(),
             DinoError::Weights(error) => error.fault(),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::{network::Network, schedule::StepSettings};
 use cedm_nets::Weights;
-use tch::Tensor;
+use cedm_torch::adam::{Adam, Moments, Order};
 
 /// PyTorch's defaults, which upstream keeps.
 const BETAS: (f64, f64) = (0.9, 0.999);
@@ -11,12 +11,12 @@ const EPS: f64 = 1e-8;
 const CLIP_EPS: f64 = 1e-6;
 
 /// Running means of the gradients and of their squares, by tensor name.
-pub(crate) struct AdamW {
+pub(crate) struct AdamMoments {
     pub(crate) first: Weights,
     pub(crate) second: Weights,
 }
 
-impl AdamW {
+impl AdamMoments {
     /// All means at zero, for the tensors of `weights`.
     pub(crate) fn new(weights: &Weights) -> Self {
         let zeros = || {
@@ -42,6 +42,18 @@ impl AdamW {
     ) {
         for (name, tensor) in student.trainable() {
             let mut tensor = tensor.shallow_clone();
+            let adam = Adam {
+                lr: settings.learning_rate,
+                betas: BETAS,
+                eps: EPS,
+                // Biases and norms, which have one axis, do not decay.
+                weight_decay: if tensor.dim() > 1 {
+                    settings.weight_decay
+                } else {
+                    0.0
+                },
+                order: Order::Textbook,
+            };
             // Upstream drops the last layer's gradients while it is frozen, so that its Adam, and
             // the bias correction, begin afterwards.
             let frozen = if name.starts_with("head.last_layer") {
@@ -57,45 +69,16 @@ impl AdamW {
                 // Each tensor is clipped alone, not all of them together, as upstream does.
                 let gradient = tensor.grad();
                 let factor = (clip_grad / (gradient.norm() + CLIP_EPS)).clamp_max(1.0);
-                let steps = (step + 1 - frozen) as i32;
-                update(
-                    &mut tensor,
-                    &(&gradient * factor),
-                    (first, second),
-                    settings,
-                    steps,
-                );
+                let moments = Moments {
+                    first: first.shallow_clone(),
+                    second: second.shallow_clone(),
+                };
+                adam.update(&tensor, &moments, &gradient * factor, step + 1 - frozen);
             }
             // Also where nothing was updated, or a frozen layer would add up gradients.
             tensor.zero_grad();
         }
     }
-}
-
-/// AdamW on one tensor; `steps` counts its own steps, this one included.
-fn update(
-    tensor: &mut Tensor,
-    gradient: &Tensor,
-    (first, second): (&Tensor, &Tensor),
-    settings: &StepSettings,
-    steps: i32,
-) {
-    let (one, two) = (1.0 - BETAS.0.powi(steps), 1.0 - BETAS.1.powi(steps));
-    // Handles on the same storage: the means are updated in place.
-    let (mut first, mut second) = (first.shallow_clone(), second.shallow_clone());
-    let _ = first
-        .g_mul_scalar_(BETAS.0)
-        .g_add_(&(gradient * (1.0 - BETAS.0)));
-    let _ = second
-        .g_mul_scalar_(BETAS.1)
-        .g_add_(&(gradient.square() * (1.0 - BETAS.1)));
-    // Biases and norms, which have one axis, do not decay.
-    if tensor.dim() > 1 {
-        // Decoupled: the weight shrinks by itself, not through the gradient's means.
-        let _ = tensor.g_mul_scalar_(1.0 - settings.learning_rate * settings.weight_decay);
-    }
-    let _ =
-        tensor.g_sub_(&(&first / one / ((&second / two).sqrt() + EPS) * settings.learning_rate));
 }
 
 /// Moves the teacher towards the student: momentum · teacher + (1 − momentum) · student.

@@ -5,7 +5,7 @@ use crate::{
     batch::{Views, batch_indices, draw_views},
     initial::{initial_backbone, initial_head},
     network::{Network, is_trainable},
-    optimiser::{AdamW, follow},
+    optimiser::{AdamMoments, follow},
 };
 use cedm_contract::{ExtractorSpec, kinds::adapt::DinoParams};
 use cedm_nets::{
@@ -23,7 +23,7 @@ pub struct Training {
     pub(crate) config: VitConfig,
     pub(crate) student: Network,
     pub(crate) teacher: Network,
-    pub(crate) optimiser: AdamW,
+    pub(crate) optimiser: AdamMoments,
     pub(crate) loss: DinoLoss,
     pub(crate) step: u64,
     /// Loss of every step so far.
@@ -84,7 +84,7 @@ impl Training {
         };
         let student = copy();
         // Before gradients are switched on: its means are not part of any graph.
-        let optimiser = AdamW::new(&student);
+        let optimiser = AdamMoments::new(&student);
         for (_, tensor) in student.iter().filter(|(name, _)| is_trainable(name)) {
             let _ = tensor.set_requires_grad(true);
         }

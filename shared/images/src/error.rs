@@ -24,6 +24,9 @@ pub enum ImageError {
         /// What was found and what was expected.
         reason: String,
     },
+    /// A shard that cannot be read or written.
+    #[error(transparent)]
+    TensorFile(#[from] cedm_tensor_files::TensorFileError),
     /// One image that cannot be used.
     #[error("image `{name}`: {reason}")]
     Image {
@@ -82,6 +85,7 @@ impl HasFault for ImageError {
     fn fault(&self) -> Fault {
         match self {
             ImageError::Io { .. } => Fault::Unavailable,
+            ImageError::TensorFile(error) => error.fault(),
             ImageError::Format { .. }
             | ImageError::Image { .. }
             | ImageError::NoImages { .. }

@@ -1,11 +1,11 @@
-//! Shards: safetensors files of uint8 images with their labels and digests.
+//! Shards: tensor files of uint8 images with their labels and digests.
 
 use crate::ImageError;
 use cedm_contract::{
     Digest, ObjectRef,
     kinds::import::shard::{COARSE_LABELS, DIGESTS, IMAGES, LABELS},
 };
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use cedm_tensor_files::{Data, Dtype, TensorFile, write};
 use std::{fs::File, io::Read, path::Path};
 
 /// One shard in memory.
@@ -50,68 +50,49 @@ pub fn image_digest(channels: u32, resolution: u32, planes: &[u8]) -> [u8; 32] {
 /// Reads a shard file.
 ///
 /// # Errors
-/// When it cannot be read or is no such file.
+/// [`ImageError::TensorFile`] when it cannot be read or is not a shard.
 pub fn read_shard(path: &Path) -> Result<Shard, ImageError> {
-    let bytes = std::fs::read(path).map_err(ImageError::io("read", path))?;
-    parse(&bytes).map_err(|reason| ImageError::format(path, reason))
+    parse(&TensorFile::open(path)?)
 }
 
 /// Reads a shard from the bytes of its file.
 ///
 /// # Errors
-/// When they are no such file.
+/// [`ImageError::TensorFile`] when they are not a shard.
 pub fn read_shard_bytes(bytes: &[u8]) -> Result<Shard, ImageError> {
-    parse(bytes).map_err(|reason| ImageError::format("shard", reason))
+    parse(&TensorFile::from_bytes("shard", bytes)?)
 }
 
-fn parse(bytes: &[u8]) -> Result<Shard, String> {
-    let file =
-        SafeTensors::deserialize(bytes).map_err(|error| format!("no safetensors file: {error}"))?;
-    let images = file
-        .tensor(IMAGES.name)
-        .map_err(|_| "tensor `images` is missing".to_owned())?;
-    let [count, channels, height, width] = images.shape()[..] else {
-        return Err(format!(
-            "`images` has shape {:?}, expected [n, channels, side, side]",
-            images.shape()
-        ));
-    };
-    if images.dtype() != Dtype::U8 || !matches!(channels, 1 | 3) || height != width {
-        return Err(format!(
-            "`images` is {:?} {:?}, expected uint8 [n, 1 or 3, side, side]",
-            images.dtype(),
-            images.shape()
-        ));
-    }
-    let integers = |name: &str| -> Result<Option<Vec<i64>>, String> {
-        let Ok(view) = file.tensor(name) else {
-            return Ok(None);
-        };
-        if view.dtype() != Dtype::I64 || view.shape() != [count] {
-            return Err(format!(
-                "`{name}` is {:?} {:?}, expected int64 [{count}]",
-                view.dtype(),
-                view.shape()
-            ));
+fn parse(file: &TensorFile<'_>) -> Result<Shard, ImageError> {
+    let images = file.require(IMAGES.name)?;
+    let (count, channels, resolution) = match (images.dtype, images.shape) {
+        (Dtype::U8, &[count, channels @ (1 | 3), height, width]) if height == width => {
+            (count, channels, height)
         }
-        let number = |bytes: &[u8]| {
-            i64::from_le_bytes(bytes.try_into().expect("invariant: chunks of eight"))
-        };
-        Ok(Some(view.data().chunks_exact(8).map(number).collect()))
+        _ => {
+            return Err(file
+                .unexpected(IMAGES.name, "U8 [n, 1 or 3, side, side]")
+                .into());
+        }
     };
-    let digests = file
-        .tensor("digests")
-        .ok()
-        .filter(|view| view.shape() == [count, 32])
-        .map(|view| view.data().to_vec());
+    let labels = |name: &str| match file.entry(name) {
+        Some(entry) if entry.shape != [count] => {
+            Err(file.unexpected(name, format!("I64 [{count}]")))
+        }
+        _ => file.optional::<i64>(name),
+    };
+    let digests = match file.entry(DIGESTS.name) {
+        Some(entry) if entry.shape == [count, 32] => file.bytes(DIGESTS.name)?.into_owned(),
+        _ => Vec::new(),
+    };
     Ok(Shard {
         count,
         channels,
-        resolution: height,
-        images: images.data().to_vec(),
-        labels: integers(LABELS.name)?,
-        coarse_labels: integers(COARSE_LABELS.name)?,
-        digests: digests.unwrap_or_default(),
+        resolution,
+        images: file.bytes(IMAGES.name)?.into_owned(),
+        labels: labels(LABELS.name)?,
+        coarse_labels: labels(COARSE_LABELS.name)?,
+        digests,
     })
 }
 
@@ -122,52 +103,22 @@ pub(crate) fn write_shard(
     shard: &Shard,
 ) -> Result<ObjectRef, ImageError> {
     let path = folder.join(name);
-    let bytes_of = |labels: &[i64]| {
-        labels
-            .iter()
-            .flat_map(|label| label.to_le_bytes())
-            .collect::<Vec<u8>>()
-    };
-    let (labels, coarse) = (
-        shard.labels.as_deref().map(bytes_of),
-        shard.coarse_labels.as_deref().map(bytes_of),
-    );
-    let view = |dtype, shape: Vec<usize>, bytes| {
-        TensorView::new(dtype, shape, bytes)
-            .map_err(|error| ImageError::format(&path, error.to_string()))
-    };
+    let (count, side) = (shard.count, shard.resolution);
     let mut tensors = vec![
         (
             IMAGES.name,
-            view(
-                Dtype::U8,
-                vec![
-                    shard.count,
-                    shard.channels,
-                    shard.resolution,
-                    shard.resolution,
-                ],
-                &shard.images,
-            )?,
+            Data::of_bytes(&[count, shard.channels, side, side], &shard.images),
         ),
-        (
-            DIGESTS.name,
-            view(Dtype::U8, vec![shard.count, 32], &shard.digests)?,
-        ),
+        (DIGESTS.name, Data::of_bytes(&[count, 32], &shard.digests)),
     ];
-    if let Some(labels) = &labels {
-        tensors.push((LABELS.name, view(Dtype::I64, vec![shard.count], labels)?));
+    let labels = [
+        (LABELS.name, &shard.labels),
+        (COARSE_LABELS.name, &shard.coarse_labels),
+    ];
+    for (name, labels) in labels {
+        tensors.extend(labels.iter().map(|ids| (name, Data::of(&[count], ids))));
     }
-    if let Some(coarse) = &coarse {
-        tensors.push((
-            COARSE_LABELS.name,
-            view(Dtype::I64, vec![shard.count], coarse)?,
-        ));
-    }
-    safetensors::serialize_to_file(tensors, None, &path).map_err(|error| match error {
-        safetensors::SafeTensorError::IoError(source) => ImageError::io("write", &path)(source),
-        other => ImageError::format(&path, other.to_string()),
-    })?;
+    write(&path, &tensors, &[])?;
     let (size, digest) = file_digest(&path)?;
     Ok(ObjectRef {
         object: name.to_owned(),
@@ -234,13 +185,13 @@ mod tests {
         for bytes in [&b""[..], b"hello, world, how are you?"] {
             assert!(read_shard_bytes(bytes).is_err());
         }
-        let view = TensorView::new(Dtype::U8, vec![2, 2], &[1, 2, 3, 4]).unwrap();
-        let bytes = safetensors::serialize([("images", view)], None).unwrap();
+        let images = Data::of_bytes(&[2, 2], &[1, 2, 3, 4]);
+        let bytes = cedm_tensor_files::encode("shard", &[("images", images)], &[]).unwrap();
         assert!(
             read_shard_bytes(&bytes)
                 .unwrap_err()
                 .to_string()
-                .contains("expected [n, channels, side, side]")
+                .ends_with("tensor `images` is U8 [2, 2], expected U8 [n, 1 or 3, side, side]")
         );
     }
 }

@@ -16,6 +16,14 @@ pub enum MathsError {
         /// What was expected, in words.
         expected: String,
     },
+    /// A tensor that is no feature matrix.
+    #[error("{what} is {found}, expected float16, bfloat16, float32 or float64 [rows, width]")]
+    Features {
+        /// Which set.
+        what: String,
+        /// Its type and shape.
+        found: String,
+    },
     /// Two sets have different numbers of features per row.
     #[error(
         "{what} has {found} features per row, {other} has {expected}: were they made by the same \
@@ -44,7 +52,10 @@ pub enum MathsError {
         purpose: &'static str,
     },
     /// A set holds NaN or infinite values.
-    #[error("{what} holds {found} values that are NaN or infinite, the first in row {row}")]
+    #[error(
+        "{what} holds {found} values that are NaN or infinite, the first in row {row}: were they \
+         extracted in too low a precision?"
+    )]
     NotFinite {
         /// Name of the set.
         what: String,
@@ -88,6 +99,7 @@ impl HasFault for MathsError {
     fn fault(&self) -> Fault {
         match self {
             MathsError::Shape { .. }
+            | MathsError::Features { .. }
             | MathsError::Width { .. }
             | MathsError::TooFew { .. }
             | MathsError::NotFinite { .. }

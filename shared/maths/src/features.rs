@@ -1,11 +1,12 @@
-//! The door: a matrix of features is checked once, here, and trusted everywhere behind.
+//! Features of a set of images: checked once, here, and trusted by everything that takes them.
 
 use crate::MathsError;
-use tch::{IndexOp, Kind, Tensor};
+use tch::{Device, IndexOp, Kind, Tensor};
 
-/// Features of a set of images: \[n, d\] with n ≥ 1, d ≥ 1, floating and finite.
+/// Features of a set of images: \[n, d\] with n ≥ 1, d ≥ 1, float32 or float64, finite, contiguous,
+/// on some device.
 ///
-/// Every metric computes in the kind of the features it is given; pass [`Features::double`] for the
+/// Everything computes in the kind of the features it is given; pass [`Features::double`] for the
 /// literature's numbers.
 #[derive(Debug)]
 pub struct Features {
@@ -14,30 +15,25 @@ pub struct Features {
 }
 
 impl Features {
-    /// Takes `rows` \[n, d\] of any floating kind; half precision is widened to float32. `name` is
-    /// what errors call the set.
+    /// Takes `rows` \[n, d\]; float16 and bfloat16 are widened to float32. `name` is what errors
+    /// call the set.
     ///
     /// # Errors
-    /// [`MathsError::Shape`] for anything else, [`MathsError::NotFinite`] for NaN and infinities.
+    /// [`MathsError::Shape`] for what is not such a matrix, [`MathsError::NotFinite`] for NaN and
+    /// infinities.
     pub fn new(name: impl Into<String>, rows: &Tensor) -> Result<Self, MathsError> {
         let name = name.into();
-        let shape = rows.size();
-        if shape.len() != 2 || shape[0] == 0 || shape[1] == 0 || !rows.is_floating_point() {
-            let expected = format!(
-                "a floating matrix [rows, features] that is not empty, found kind {:?}",
-                rows.kind()
-            );
-            return Err(MathsError::Shape {
-                what: name,
-                found: shape,
-                expected,
-            });
-        }
-        let rows = match rows.kind() {
-            Kind::Half | Kind::BFloat16 => rows.to_kind(Kind::Float),
-            _ => rows.shallow_clone(),
+        let kind = match (rows.kind(), &rows.size()[..]) {
+            (Kind::Half | Kind::BFloat16 | Kind::Float, &[n, d]) if n > 0 && d > 0 => Kind::Float,
+            (Kind::Double, &[n, d]) if n > 0 && d > 0 => Kind::Double,
+            (kind, size) => {
+                return Err(MathsError::Features {
+                    what: name,
+                    found: format!("{kind:?} {size:?}"),
+                });
+            }
         };
-        let rows = rows.detach().contiguous();
+        let rows = rows.detach().to_kind(kind).contiguous();
         require_finite(&name, &rows)?;
         Ok(Self { name, rows })
     }
@@ -58,6 +54,26 @@ impl Features {
         }
     }
 
+    /// The same on another device.
+    pub fn to_device(&self, device: Device) -> Self {
+        Self {
+            name: self.name.clone(),
+            rows: self.rows.to_device(device),
+        }
+    }
+
+    /// Rows `first..first + count`, which share memory with these.
+    ///
+    /// # Errors
+    /// [`MathsError::OutOfRange`] when they are not all there.
+    pub fn narrow(&self, first: i64, count: i64) -> Result<Self, MathsError> {
+        self.require_rows(&[first, first + count.max(1) - 1])?;
+        Ok(Self {
+            name: self.name.clone(),
+            rows: self.rows.narrow(0, first, count.max(1)),
+        })
+    }
+
     /// Whether there are rows with these indices.
     ///
     /// # Errors
@@ -76,7 +92,7 @@ impl Features {
         }
     }
 
-    /// The rows with these indices, in this order.
+    /// The rows with these indices, in this order, repetitions included.
     ///
     /// # Errors
     /// [`MathsError::OutOfRange`] when there is no such row or none is asked for.
@@ -102,12 +118,12 @@ impl Features {
         &self.name
     }
 
-    /// n.
+    /// n, the number of rows.
     pub fn count(&self) -> i64 {
         self.rows.size()[0]
     }
 
-    /// d.
+    /// d, the features of each row.
     pub fn width(&self) -> i64 {
         self.rows.size()[1]
     }
@@ -115,6 +131,11 @@ impl Features {
     /// float32 or float64.
     pub fn kind(&self) -> Kind {
         self.rows.kind()
+    }
+
+    /// Where they lie.
+    pub fn device(&self) -> Device {
+        self.rows.device()
     }
 
     /// The matrix \[n, d\].
@@ -168,11 +189,16 @@ pub(crate) fn require_width(
 }
 
 pub(crate) fn require_finite(what: &str, rows: &Tensor) -> Result<(), MathsError> {
-    let finite = rows.isfinite();
-    if finite.all().int64_value(&[]) == 1 {
+    // NaN survives minimum and maximum, and infinities are one of them: no mask as large as the
+    // features is made unless there is something to find.
+    let (least, most) = rows.aminmax(None, false);
+    if (most - least).isfinite().int64_value(&[]) == 1 {
         return Ok(());
     }
-    let bad = finite.logical_not();
+    let bad = rows.isfinite().logical_not();
+    if bad.any().int64_value(&[]) == 0 {
+        return Ok(()); // finite numbers so far apart that their difference is not
+    }
     let row = bad.nonzero().i((0, 0)).int64_value(&[]);
     Err(MathsError::NotFinite {
         what: what.to_owned(),
@@ -194,8 +220,11 @@ mod tests {
             Features::new("generated", &Tensor::from_slice(&rows).view([4, 3])).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "generated holds 2 values that are NaN or infinite, the first in row 2"
+            "generated holds 2 values that are NaN or infinite, the first in row 2: were they \
+             extracted in too low a precision?"
         );
+        let apart = Tensor::from_slice(&[f32::MAX, f32::MIN]).view([2, 1]);
+        assert!(Features::new("generated", &apart).is_ok());
     }
 
     #[test]
@@ -207,7 +236,7 @@ mod tests {
         ] {
             assert!(matches!(
                 Features::new("set", &tensor),
-                Err(MathsError::Shape { .. })
+                Err(MathsError::Features { .. })
             ));
         }
     }

@@ -24,6 +24,9 @@ pub enum NetError {
         /// What was found and what was expected.
         reason: String,
     },
+    /// A safetensors file that cannot be read or written.
+    #[error(transparent)]
+    TensorFile(#[from] cedm_tensor_files::TensorFileError),
     /// Weights that belong to another network.
     #[error(
         "the weights do not fit {architecture}: {}",
@@ -56,6 +59,7 @@ impl HasFault for NetError {
     fn fault(&self) -> Fault {
         match self {
             NetError::Io { .. } => Fault::Unavailable,
+            NetError::TensorFile(error) => error.fault(),
             NetError::Format { .. } | NetError::Mismatch { .. } | NetError::Extractor { .. } => {
                 Fault::Input
             }

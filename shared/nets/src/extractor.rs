@@ -24,7 +24,7 @@ const BATCH: i64 = 32;
 
 /// The output of an extractor.
 #[derive(Debug)]
-pub struct Features {
+pub struct Extracted {
     /// float32 \[n, dim\], on the CPU.
     pub features: Tensor,
     /// float32 \[n, classes\] on the CPU, where the network classifies. Those of Inception are
@@ -129,7 +129,7 @@ impl Extractor {
     /// # Errors
     /// When there are no images, the tensor is of another type or shape, or the extractor cannot
     /// take images of this size.
-    pub fn extract(&self, images: &Tensor) -> Result<Features, NetError> {
+    pub fn extract(&self, images: &Tensor) -> Result<Extracted, NetError> {
         let _guard = tch::no_grad_guard();
         let n = images.size().first().copied().unwrap_or(0);
         if n == 0 {
@@ -164,13 +164,13 @@ impl Extractor {
         } else {
             Some(Tensor::cat(&logits, 0))
         };
-        Ok(Features {
+        Ok(Extracted {
             features: Tensor::cat(&features, 0),
             logits,
         })
     }
 
-    fn pass(&self, images: &Tensor) -> Result<Features, NetError> {
+    fn pass(&self, images: &Tensor) -> Result<Extracted, NetError> {
         // Inception resizes by its own rule, pixels and components read bytes.
         let input = match &self.backbone.preprocessing {
             Some(preprocessing) => preprocessing.apply(images)?.to_kind(self.kind),
@@ -182,7 +182,7 @@ impl Extractor {
             Network::CifarResnet(net) => {
                 let features = net.forward(&input);
                 let logits = Some(to_host(&net.logits(&features)));
-                return Ok(Features {
+                return Ok(Extracted {
                     features: to_host(&features),
                     logits,
                 });
@@ -194,14 +194,14 @@ impl Extractor {
                 // The inception score is defined on scores without bias, as in the TensorFlow
                 // graph.
                 let logits = Some(to_host(&net.logits_unbiased(&features)));
-                return Ok(Features {
+                return Ok(Extracted {
                     features: to_host(&features),
                     logits,
                 });
             }
             Network::Script(module) => self.black_box(module, &input)?,
         };
-        Ok(Features {
+        Ok(Extracted {
             features: to_host(&features),
             logits: None,
         })

@@ -17,6 +17,7 @@ mod layers;
 mod pixels;
 pub mod preprocess;
 mod registry;
+mod shard;
 #[cfg(test)]
 mod testing;
 pub mod vit;
@@ -24,8 +25,9 @@ pub mod weights;
 
 pub use cifar_resnet::CifarResnet;
 pub use error::NetError;
-pub use extractor::{Extractor, Features};
+pub use extractor::{Extracted, Extractor};
 pub use layers::normalise_rows;
 pub use pixels::{Pca, PcaFit};
 pub use registry::{Architecture, Backbone, extractor, extractors, text_tower};
+pub use shard::images_of;
 pub use weights::Weights;

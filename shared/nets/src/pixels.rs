@@ -160,14 +160,12 @@ impl Pca {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), NetError> {
-        Ok(Tensor::write_safetensors(
-            &[
-                ("mean", &self.mean),
-                ("basis", &self.basis),
-                ("variance", &self.variance),
-            ],
-            path,
-        )?)
+        let tensors = [
+            ("mean", &self.mean),
+            ("basis", &self.basis),
+            ("variance", &self.variance),
+        ];
+        Ok(cedm_torch::tensor_files::write(path, &tensors, &[])?)
     }
 
     /// Number of components.

@@ -4,7 +4,6 @@
 mod legacy;
 mod loading;
 mod rebuild;
-mod safetensors_file;
 mod select;
 mod zipped;
 
@@ -12,6 +11,7 @@ pub use loading::{Loading, blueprint};
 pub use select::Encoder;
 
 use crate::NetError;
+use cedm_torch::tensor_files;
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 use tch::{Device, Kind, Tensor};
 
@@ -22,26 +22,31 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Every tensor of a file, told by its first bytes; whatever is no tensor is left out.
+    /// Every tensor of a file, on the CPU. The first bytes tell the format; entries of a PyTorch
+    /// file that are not tensors are left out.
     ///
     /// # Errors
-    /// When the file cannot be read, is truncated, or is none of the three formats.
+    /// [`NetError::Io`] or [`NetError::TensorFile`] when the file cannot be read,
+    /// [`NetError::Format`] when it is truncated, empty, or none of the three formats.
     pub fn read(path: &Path) -> Result<Self, NetError> {
         let mut head = Vec::new();
         let file = File::open(path).map_err(NetError::io("read", path))?;
         file.take(64)
             .read_to_end(&mut head)
             .map_err(NetError::io("read", path))?;
+        let format = |reason| NetError::format(path, reason);
         let tensors = if head.starts_with(b"PK\x03\x04") {
-            zipped::read(path)
+            zipped::read(path).map_err(format)?
         } else if legacy::is_legacy(&head) {
-            legacy::read(path)
+            legacy::read(path).map_err(format)?
         } else if head.get(8) == Some(&b'{') {
-            safetensors_file::read(path)
+            tensor_files::read(path)?.into_iter().collect()
         } else {
-            Err("not a safetensors file, nor a PyTorch file (zip or legacy)".to_owned())
+            return Err(NetError::format(
+                path,
+                "not a safetensors file, nor a PyTorch file (zip or legacy)",
+            ));
         };
-        let tensors = tensors.map_err(|reason| NetError::format(path, reason))?;
         if tensors.is_empty() {
             return Err(NetError::format(path, "no tensor in this file"));
         }
@@ -58,7 +63,7 @@ impl Weights {
     pub fn len(&self) -> usize {
         self.tensors.len()
     }
-    /// Whether there is none.
+    /// Whether there is no tensor.
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }
@@ -84,7 +89,7 @@ impl Weights {
     pub fn below(&self, prefix: &str) -> Self {
         self.renamed(|name| name.strip_prefix(prefix).map(str::to_owned))
     }
-    /// A loading of these weights into a network of the given precision on `device`.
+    /// Starts loading these weights into a network of the given precision on `device`.
     pub fn load(&self, kind: Kind, device: Device) -> Loading<'_> {
         Loading::new(self, kind, device)
     }

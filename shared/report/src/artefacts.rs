@@ -3,7 +3,7 @@
 use crate::Artefacts;
 use cedm_contract::kinds::sample::images::LABELS;
 use cedm_contract::{ObjectRef, ShardRef, kinds::sample::images::IMAGES};
-use safetensors::{Dtype, SafeTensors};
+use cedm_tensor_files::{Dtype, Element, TensorFile, TensorFileError};
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 /// Bytes of the artefacts kept in memory: several parts of the page read the same shards.
@@ -54,34 +54,19 @@ impl<'a> ArtefactCache<'a> {
 
     /// The i64 column `name` of a tensor file; `None` where it has no such column.
     pub fn integers(&self, object: &ObjectRef, name: &str) -> Result<Option<Vec<i64>>, String> {
-        self.column(object, name, Dtype::I64, i64::from_le_bytes)
+        self.values(object, name)
     }
 
     /// The f32 column `name` of a tensor file; `None` where it has no such column.
     pub fn floats(&self, object: &ObjectRef, name: &str) -> Result<Option<Vec<f32>>, String> {
-        self.column(object, name, Dtype::F32, f32::from_le_bytes)
+        self.values(object, name)
     }
 
-    fn column<T, const SIZE: usize>(
-        &self,
-        object: &ObjectRef,
-        name: &str,
-        dtype: Dtype,
-        value: fn([u8; SIZE]) -> T,
-    ) -> Result<Option<Vec<T>>, String> {
+    fn values<T: Element>(&self, object: &ObjectRef, name: &str) -> Result<Option<Vec<T>>, String> {
         let bytes = self.bytes(object)?;
-        let file = opened(&bytes, object)?;
-        let Ok(column) = file.tensor(name) else {
-            return Ok(None);
-        };
-        if column.dtype() != dtype {
-            let (object, found) = (&object.object, column.dtype());
-            return Err(format!(
-                "`{name}` of {object} is {found:?}, expected {dtype:?}"
-            ));
-        }
-        let (values, _) = column.data().as_chunks::<SIZE>();
-        Ok(Some(values.iter().copied().map(value).collect()))
+        let file = TensorFile::from_bytes(&object.object, &bytes);
+        file.and_then(|file| file.optional(name))
+            .map_err(|error| error.to_string())
     }
 
     /// The labels of a sharded set of images, in order; −1 where an image has none.
@@ -112,25 +97,20 @@ impl<'a> ArtefactCache<'a> {
                 continue;
             }
             let bytes = self.bytes(&shard.object)?;
-            let file = opened(&bytes, &shard.object)?;
-            let images = file
-                .tensor(IMAGES.name)
-                .map_err(|error| format!("{}: {error}", shard.object.object))?;
-            let &[count, channels, side, width] = images.shape() else {
-                return Err(format!(
-                    "`images` of {} has the shape {:?}, expected [n, channels, side, side]",
-                    shard.object.object,
-                    images.shape()
-                ));
+            let text = |error: TensorFileError| error.to_string();
+            let file = TensorFile::from_bytes(&shard.object.object, &bytes).map_err(text)?;
+            let entry = file.require(IMAGES.name).map_err(text)?;
+            let (count, channels, side) = match (entry.dtype, entry.shape) {
+                (Dtype::U8, &[count, channels @ (1 | 3), side, width]) if side == width => {
+                    (count, channels, side)
+                }
+                _ => {
+                    return Err(text(
+                        file.unexpected(IMAGES.name, "U8 [n, 1 or 3, side, side]"),
+                    ));
+                }
             };
-            if images.dtype() != Dtype::U8 || side != width || !matches!(channels, 1 | 3) {
-                return Err(format!(
-                    "`images` of {} is {:?} {:?}, expected square u8",
-                    shard.object.object,
-                    images.dtype(),
-                    images.shape()
-                ));
-            }
+            let images = file.bytes(IMAGES.name).map_err(text)?;
             let size = channels * side * side;
             for (place, row) in inside {
                 let at = (row - shard.first) as usize;
@@ -138,16 +118,11 @@ impl<'a> ArtefactCache<'a> {
                     found[place] = Some(Picture {
                         channels,
                         side,
-                        pixels: images.data()[at * size..(at + 1) * size].to_vec(),
+                        pixels: images[at * size..(at + 1) * size].to_vec(),
                     });
                 }
             }
         }
         Ok(found)
     }
-}
-
-fn opened<'b>(bytes: &'b [u8], object: &ObjectRef) -> Result<SafeTensors<'b>, String> {
-    SafeTensors::deserialize(bytes)
-        .map_err(|error| format!("{} is not a safetensors file: {error}", object.object))
 }

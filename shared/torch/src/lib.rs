@@ -1,5 +1,5 @@
-//! What tch lacks: starting libtorch with or without CUDA, the TF32 switch, memory in use. The only
-//! crate with `unsafe`.
+//! What tch lacks: starting libtorch with or without CUDA, the TF32 switch, memory in use, tensors
+//! in tensor files, and Adam on plain tensors. The only crate with `unsafe`.
 //!
 //! Programs here link libtorch's CPU half alone. Where `libtorch_cuda.so` can be loaded at start,
 //! its static initialisers register the CUDA kernels with the dispatcher and the same program
@@ -7,7 +7,9 @@
 
 #![allow(unsafe_code)] // see `load_cuda`, `memory` and `tf32`
 
+pub mod adam;
 mod memory;
+pub mod tensor_files;
 mod tf32;
 
 pub use memory::{device_bytes, peak_resident_bytes, resident_bytes};

@@ -8,7 +8,7 @@ mod samplers;
 mod tables;
 mod trajectory;
 
-use crate::fixture::{Fixture, Line, Verdict, read_safetensors};
+use crate::fixture::{Fixture, Line, Verdict};
 use anyhow::{Context, anyhow};
 use cedm_diffusion::{Architecture, ImagePath, Network, Parameters};
 use serde_json::Value;
@@ -81,7 +81,9 @@ impl Model {
         let held;
         let weights = match fixture.meta.get("weights_file") {
             Some(name) => {
-                held = Case(read_safetensors(&fixture.sibling(name.trim_matches('"')))?);
+                held = Case(cedm_torch::tensor_files::read(
+                    &fixture.sibling(name.trim_matches('"')),
+                )?);
                 held.below("w/")
             }
             None => case.below("w/"),

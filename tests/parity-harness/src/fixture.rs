@@ -1,6 +1,8 @@
 //! A fixture file with its metadata and tensors, and the outcome of its comparisons.
 
 use anyhow::Context;
+use cedm_tensor_files::TensorFile;
+use cedm_torch::tensor_files;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -51,10 +53,9 @@ impl Fixture {
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let mut meta = HashMap::new();
         if path.extension().is_some_and(|e| e == "safetensors") {
-            let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-            let (_, header) = safetensors::SafeTensors::read_metadata(&bytes)
-                .with_context(|| format!("header of {}", path.display()))?;
-            meta = header.metadata().clone().unwrap_or_default();
+            let notes = TensorFile::open(path)?;
+            let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+            meta = notes.notes().into_iter().map(owned).collect();
         }
         Ok(Self {
             path: path.to_owned(),
@@ -80,20 +81,12 @@ impl Fixture {
     }
     /// All its tensors by name, on the CPU.
     pub fn tensors(&self) -> anyhow::Result<HashMap<String, Tensor>> {
-        read_safetensors(&self.path)
+        Ok(tensor_files::read(&self.path)?)
     }
     /// A file beside it.
     pub fn sibling(&self, name: &str) -> PathBuf {
         self.path.with_file_name(name)
     }
-}
-
-/// All tensors of a safetensors file by name.
-pub fn read_safetensors(path: &Path) -> anyhow::Result<HashMap<String, Tensor>> {
-    Ok(Tensor::read_safetensors(path)
-        .with_context(|| format!("read {}", path.display()))?
-        .into_iter()
-        .collect())
 }
 
 /// Every fixture file below `dir`, sorted; README files are left out.

@@ -4,12 +4,14 @@ mod images;
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::kinds::cluster::assignments::{CONFIDENCE, IDS};
+use cedm_tensor_files::TensorFile;
+use cedm_torch::tensor_files;
 use images::{ImageFolder, montage, write_png};
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tch::{Kind, Tensor};
+use tch::Kind;
 
 /// Draw images of a clustering as PNG sheets: the most and the least confident ones (spec §11), and
 /// one row for each cluster.
@@ -88,36 +90,33 @@ struct ClusteringFile {
 
 impl ClusteringFile {
     fn open(path: &Path) -> Result<Self> {
-        let tensors =
-            Tensor::read_safetensors(path).with_context(|| format!("read {}", path.display()))?;
-        let find = |name: &str| {
-            tensors
-                .iter()
-                .find(|(found, _)| found == name)
-                .map(|(_, tensor)| tensor)
+        let file = TensorFile::open(path)?;
+        let column = |name: &str, kind: Kind| {
+            let tensor = tensor_files::tensor(&file, name)?;
+            match tensor.dim() {
+                1 => Ok(tensor.to_kind(kind)),
+                _ => Err(file.unexpected(name, "one number per image")),
+            }
         };
-        let ids = find(IDS.name)
-            .with_context(|| format!("{}: tensor `{IDS}` is missing", path.display()))?;
-        let ids = Vec::<i64>::try_from(&ids.to_kind(Kind::Int64))
-            .with_context(|| format!("{}: `ids` is not a vector", path.display()))?;
-        let confidence =
-            match find(CONFIDENCE.name) {
-                None => None,
-                Some(tensor) => {
-                    let values = Vec::<f64>::try_from(&tensor.to_kind(Kind::Double));
-                    Some(values.with_context(|| {
-                        format!("{}: `confidence` is not a vector", path.display())
-                    })?)
-                }
-            };
-        let found = confidence.as_ref().map_or(ids.len(), Vec::len);
+        let ids = Vec::<i64>::try_from(column(IDS.name, Kind::Int64)?)?;
+        if !file.has(CONFIDENCE.name) {
+            return Ok(Self {
+                ids,
+                confidence: None,
+            });
+        }
+        let confidence = Vec::<f64>::try_from(column(CONFIDENCE.name, Kind::Double)?)?;
         ensure!(
-            found == ids.len(),
-            "{}: {found} confidences for {} ids",
+            confidence.len() == ids.len(),
+            "{}: {} confidences for {} ids",
             path.display(),
+            confidence.len(),
             ids.len()
         );
-        Ok(Self { ids, confidence })
+        Ok(Self {
+            ids,
+            confidence: Some(confidence),
+        })
     }
 
     /// Image indices by descending confidence, equal ones by index; by index alone if there is no

@@ -1,9 +1,10 @@
 //! `cedm-clusterer neighbours`: the nearest rows of every row of a file of features.
 
-use super::{Memory, find_neighbours, load, write};
+use super::{Memory, find_neighbours, load};
 use anyhow::Result;
 use cedm_contract::kinds::neighbours::neighbour_lists::{INDICES, SIMILARITIES};
 use cedm_runtime::{ConsoleMonitor, InputPath};
+use cedm_torch::tensor_files;
 use std::{path::PathBuf, time::Instant};
 use tch::Kind;
 
@@ -44,17 +45,18 @@ impl NeighboursArgs {
         )?;
         let seconds = started.elapsed().as_secs_f64();
         let similarities = found.similarities.to_kind(Kind::Float);
-        write(
+        tensor_files::write(
             &self.out,
             &[
-                (INDICES.to_string(), found.indices),
-                (SIMILARITIES.to_string(), similarities),
+                (INDICES.name, found.indices),
+                (SIMILARITIES.name, similarities),
             ],
+            &[],
         )?;
         Ok(serde_json::json!({
             "out": self.out,
             "device": cedm_torch::device_name(),
-            "count": features.rows(),
+            "count": features.count(),
             "dim": features.width(),
             "k": self.k,
             "seconds": seconds,

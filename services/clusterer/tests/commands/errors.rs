@@ -47,9 +47,10 @@ fn errors_name_the_setting_or_file_and_write_no_result() {
         "unknown field `headz`",
     );
     let labels = folder.path().join("few.safetensors");
-    Tensor::write_safetensors(
-        &[("labels", Tensor::zeros([7], (Kind::Int64, Device::Cpu)))],
+    cedm_torch::tensor_files::write(
         &labels,
+        &[("labels", Tensor::zeros([7], (Kind::Int64, Device::Cpu)))],
+        &[],
     )
     .unwrap();
     check(
@@ -60,7 +61,7 @@ fn errors_name_the_setting_or_file_and_write_no_result() {
     let others = folder.path().join("others.safetensors");
     let foreign = |rows: i64, value: i64| {
         let indices = Tensor::full([rows, 3], value, (Kind::Int64, Device::Cpu));
-        Tensor::write_safetensors(&[("indices", indices)], &others).unwrap();
+        cedm_torch::tensor_files::write(&others, &[("indices", indices)], &[]).unwrap();
     };
     let with_neighbours = [&kmeans[..], &["4", "--neighbours", text(&others)]].concat();
     foreign(60, 0);
@@ -77,16 +78,17 @@ fn errors_name_the_setting_or_file_and_write_no_result() {
     );
 
     let broken = folder.path().join("broken.safetensors");
-    let tensor = Tensor::read_safetensors(&features).unwrap().remove(0).1;
-    let write =
-        |tensor: &Tensor| Tensor::write_safetensors(&[("features", tensor)], &broken).unwrap();
+    let tensor = cedm_torch::tensor_files::read_one(&features, "features").unwrap();
+    let write = |tensor: &Tensor| {
+        cedm_torch::tensor_files::write(&broken, &[("features", tensor)], &[]).unwrap()
+    };
     let mut with_nan = tensor.copy();
     let _ = with_nan.narrow(0, 5, 1).fill_(f64::NAN);
     write(&with_nan);
     check(
         &broken,
         &[&kmeans[..], &["4"]].concat(),
-        "1 rows with NaN or infinite values, the first is row 5",
+        "values that are NaN or infinite, the first in row 5",
     );
     with_nan = tensor.copy();
     let _ = with_nan.narrow(0, 9, 2).zero_();
@@ -108,9 +110,9 @@ fn errors_name_the_setting_or_file_and_write_no_result() {
     // Rows that stay on disk are checked as they are read.
     let mini = r#"{"mini_batch": 40}"#;
     let on_disk = [&kmeans[..], &["4", "--settings", mini]].concat();
-    check(&broken, &on_disk, "truncated?");
+    check(&broken, &on_disk, "truncated");
     write(&with_nan.fill_(f64::INFINITY));
-    check(&broken, &on_disk, "rows with NaN or infinite values");
+    check(&broken, &on_disk, "values that are NaN or infinite");
     check(
         &features,
         &[&on_disk[..], &["--array", "embeddings"]].concat(),
@@ -137,12 +139,13 @@ fn errors_name_the_setting_or_file_and_write_no_result() {
     ];
     check(&features, &imported, "ids.pt");
     let halves = folder.path().join("halves.safetensors");
-    Tensor::write_safetensors(
+    cedm_torch::tensor_files::write(
+        &halves,
         &[(
             "labels",
             Tensor::full([120], 0.5, (Kind::Float, Device::Cpu)),
         )],
-        &halves,
+        &[],
     )
     .unwrap();
     check(

@@ -6,7 +6,7 @@ use std::{
     io::Read,
     process::{Command, Stdio},
 };
-use tch::{Kind, Tensor};
+use tch::Kind;
 
 #[test]
 fn an_interrupted_training_is_resumed_for_the_same_data_only() {
@@ -91,8 +91,13 @@ fn an_interrupted_training_is_resumed_for_the_same_data_only() {
     );
 
     interrupt("other");
-    let tensor = Tensor::read_safetensors(&features).unwrap().remove(0).1;
-    Tensor::write_safetensors(&[("features", tensor.flip([1i64].as_slice()))], &features).unwrap();
+    let tensor = cedm_torch::tensor_files::read_one(&features, "features").unwrap();
+    cedm_torch::tensor_files::write(
+        &features,
+        &[("features", tensor.flip([1i64].as_slice()))],
+        &[],
+    )
+    .unwrap();
     assert_eq!(
         finish("other"),
         (finish("fresh").0, false),

@@ -3,7 +3,7 @@
 use super::SetReport;
 use crate::{
     EvaluatorError, FeatureSpace, MeasuredSet,
-    measure::{images_of, measure, read_moments, read_tensor},
+    measure::{measure, read_moments},
 };
 use cedm_catalogue::extractors::extractor;
 use cedm_contract::{
@@ -17,14 +17,15 @@ use cedm_contract::{
 };
 use cedm_images::{ImportOptions, Shard, import, read_shard};
 use cedm_maths::{Features, Moments, read_statistics};
-use cedm_nets::{Extractor, PcaFit};
+use cedm_nets::{Extractor, PcaFit, images_of};
 use cedm_runtime::InputPath;
+use cedm_tensor_files::TensorFile;
+use cedm_torch::tensor_files;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     time::Instant,
 };
-use tch::Tensor;
 
 /// One set as it was given on the command line.
 pub(super) struct InputSet {
@@ -141,22 +142,19 @@ impl InputSet {
 }
 
 fn tensors_of(path: &Path) -> Result<Contents, EvaluatorError> {
-    let tensors = Tensor::read_safetensors(path).map_err(|error| {
-        EvaluatorError::file(path, format!("is not a safetensors file: {error}"))
-    })?;
-    let has = |name: &str| tensors.iter().any(|(found, _)| found == name);
-    if has(IMAGES.name) {
+    let file = TensorFile::open(path)?;
+    if file.has(IMAGES.name) {
         images(vec![path.to_owned()], Vec::new())
-    } else if has(FEATURES.name) {
+    } else if file.has(FEATURES.name) {
         Ok(Contents::Features)
-    } else if has(SUM.name) && has(OUTER.name) {
+    } else if file.has(SUM.name) && file.has(OUTER.name) {
         Ok(Contents::Moments)
     } else {
-        let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
         Err(EvaluatorError::file(
             path,
             format!(
-                "holds {names:?}, expected `images`, `features`, or `count`, `sum` and `outer`"
+                "holds {:?}, expected `images`, `features`, or `count`, `sum` and `outer`",
+                file.names()
             ),
         ))
     }
@@ -260,8 +258,7 @@ impl SetMeasurer {
         match &source.contents {
             Contents::Images { shards, .. } => self.measure_images(source.role, shards),
             Contents::Features => {
-                let rows = read_tensor(path, FEATURES.name)?
-                    .expect("invariant: found when the file was opened");
+                let rows = tensor_files::read_one(path, FEATURES.name)?;
                 MeasuredSet::merge(
                     role,
                     [Ok(Moments::of(&Features::new(role, &rows)?))],

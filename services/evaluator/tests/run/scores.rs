@@ -140,7 +140,7 @@ fn confidence_is_that_of_the_head_of_a_clustering() {
         .view([20, 3]);
     let features = folder.features("features.safetensors", &rows);
     let heads = folder.path("heads.safetensors");
-    Tensor::write_safetensors(&to_upstream(&model(3)), &heads).unwrap();
+    cedm_torch::tensor_files::write(&heads, &to_upstream(&model(3)), &[]).unwrap();
     let found = report(&[
         "--generated",
         text(&features),
@@ -160,7 +160,7 @@ fn confidence_is_that_of_the_head_of_a_clustering() {
         "{found}"
     );
     assert!(found["scores"]["confidence"]["std"].as_f64().unwrap() > 0.0);
-    Tensor::write_safetensors(&to_upstream(&model(4)), &heads).unwrap();
+    cedm_torch::tensor_files::write(&heads, &to_upstream(&model(4)), &[]).unwrap();
     let found = report(&[
         "--generated",
         text(&features),

@@ -56,13 +56,14 @@ fn write_in_shards(folder: &TestFolder, name: &str, counts: &[i64]) -> PathBuf {
     let out = folder.path(name);
     std::fs::create_dir(&out).unwrap();
     let whole = folder.images("whole.safetensors", counts.iter().sum(), 4, 0.0);
-    let images = Tensor::read_safetensors(&whole).unwrap().remove(0).1;
+    let images = cedm_torch::tensor_files::read_one(&whole, "images").unwrap();
     let mut first = 0;
     for (index, count) in counts.iter().enumerate() {
         let shard = images.narrow(0, first, *count).contiguous();
-        Tensor::write_safetensors(
+        cedm_torch::tensor_files::write(
+            &out.join(format!("{index:05}.safetensors")),
             &[("images", shard)],
-            out.join(format!("{index:05}.safetensors")),
+            &[],
         )
         .unwrap();
         first += count;

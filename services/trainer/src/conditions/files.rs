@@ -129,10 +129,10 @@ mod tests {
             Tensor::from_slice(&[1i64, 0, 1]),
             Tensor::from_slice(&[0.3, 0.7]),
         );
-        cedm_diffusion::weights::write(
+        cedm_torch::tensor_files::write(
             &assignments,
             &[(IDS.name, &ids), (PRIOR.name, &prior)],
-            None,
+            &[],
         )
         .unwrap();
         assert_eq!(read_ids(&assignments).unwrap(), [1, 0, 1]);
@@ -143,24 +143,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("two.safetensors");
         let (a, b) = (Tensor::from_slice(&[1i64]), Tensor::from_slice(&[0.5f32]));
-        cedm_diffusion::weights::write(&path, &[("a", &a), ("b", &b)], None).unwrap();
+        cedm_torch::tensor_files::write(&path, &[("a", &a), ("b", &b)], &[]).unwrap();
         assert!(
             read_ids(&path)
                 .unwrap_err()
                 .to_string()
                 .contains("holds 2 tensors")
         );
-        cedm_diffusion::weights::write(&path, &[("b", &b)], None).unwrap();
+        cedm_torch::tensor_files::write(&path, &[("b", &b)], &[]).unwrap();
         assert!(
             read_ids(&path)
                 .unwrap_err()
                 .to_string()
                 .contains("not whole")
         );
-        cedm_diffusion::weights::write(
+        cedm_torch::tensor_files::write(
             &path,
             &[("b", &Tensor::zeros([2, 3], (Kind::Int64, tch::Device::Cpu)))],
-            None,
+            &[],
         )
         .unwrap();
         assert!(

@@ -41,7 +41,7 @@ fn unit(rows: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cedm_diffusion::weights::write;
+    use cedm_torch::tensor_files::write;
 
     #[test]
     fn an_image_gets_the_class_that_its_prompts_point_to() {
@@ -54,11 +54,11 @@ mod tests {
         // on average.
         let prompts =
             Tensor::from_slice(&[9f32, 9.0, 0.1, -0.1, 0.0, 1.0, 0.0, 1.0]).view([2, 2, 2]);
-        write(&text, &[("text_embeddings", &prompts)], None).unwrap();
+        write(&text, &[("text_embeddings", &prompts)], &[]).unwrap();
         let embeddings = Tensor::from_slice(&[5f32, 1.0, 0.1, 0.9]).view([2, 2]);
-        write(&images, &[("features", &embeddings)], None).unwrap();
+        write(&images, &[("features", &embeddings)], &[]).unwrap();
         assert_eq!(pseudo_labels(&text, &images).unwrap(), [0, 1]);
-        write(&images, &[("features", &embeddings.view([1, 4]))], None).unwrap();
+        write(&images, &[("features", &embeddings.view([1, 4]))], &[]).unwrap();
         let error = pseudo_labels(&text, &images).unwrap_err().to_string();
         assert!(
             error.contains("has shape [2, 2, 2]: expected [classes, 4] or [classes, prompts, 4]"),

@@ -4,6 +4,7 @@ use crate::pictures::Pictures;
 use anyhow::{bail, ensure};
 use cedm_contract::kinds::cluster::assignments::RAW_IDS;
 use cedm_diffusion::{Condition, Network, Views, network::one_hot, weights};
+use cedm_torch::tensor_files;
 use std::{collections::HashMap, path::Path};
 use tch::{Device, Kind, Tensor};
 
@@ -46,7 +47,7 @@ impl MeasuredNetwork {
         );
         let beside = file.with_file_name("condition.safetensors");
         let trained = if beside.exists() {
-            weights::read(&beside)?
+            tensor_files::read(&beside)?
         } else {
             HashMap::new()
         };

@@ -108,8 +108,8 @@ mod tests {
         super::{fit, plus_plus},
         *,
     };
-    use crate::Features;
     use cedm_contract::kinds::cluster::KmeansParams;
+    use cedm_maths::Features;
 
     fn blobs() -> Features {
         let noise = (Tensor::arange(600, (Kind::Float, Device::Cpu)) * 12.9898)
@@ -119,7 +119,7 @@ mod tests {
             .remainder(3.0)
             .view([300, 1])
             * 10.0;
-        Features::new(&(noise + centre + 1000.0)).unwrap()
+        Features::new("features", &(noise + centre + 1000.0)).unwrap()
     }
 
     #[test]
@@ -163,12 +163,10 @@ mod tests {
 
     #[test]
     fn an_empty_cluster_moves_to_the_farthest_row() {
-        let features = Features::new(&Tensor::from_slice2(&[
-            [0f64, 0.0],
-            [1.0, 0.0],
-            [0.0, 1.0],
-            [9.0, 9.0],
-        ]))
+        let features = Features::new(
+            "features",
+            &Tensor::from_slice2(&[[0f64, 0.0], [1.0, 0.0], [0.0, 1.0], [9.0, 9.0]]),
+        )
         .unwrap();
         let rows = Rows::new(&features);
         let initial = rows.centred_centroids(&Tensor::from_slice2(&[[0f64, 0.0], [500.0, 500.0]]));
@@ -185,7 +183,11 @@ mod tests {
 
     #[test]
     fn equal_rows_leave_clusters_empty_and_centroids_finite() {
-        let features = Features::new(&Tensor::ones([6, 2], (Kind::Float, Device::Cpu))).unwrap();
+        let features = Features::new(
+            "features",
+            &Tensor::ones([6, 2], (Kind::Float, Device::Cpu)),
+        )
+        .unwrap();
         let fitted = fit(&features, 3, &KmeansParams::default(), 0, &mut |_, _, _| {
             true
         })

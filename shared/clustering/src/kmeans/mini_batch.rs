@@ -171,7 +171,7 @@ fn assign_all(
 #[cfg(test)]
 mod tests {
     use super::{super::fit, *};
-    use crate::Features;
+    use cedm_maths::Features;
     use tch::Device;
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
             .remainder(10.0)
             .view([2000, 1])
             * Tensor::from_slice(&[3f32, -2.0, 5.0, 1.0]);
-        let features = Features::new(&(values + centre)).unwrap();
+        let features = Features::new("features", &(values + centre)).unwrap();
         let inertia = |mini_batch| {
             let params = KmeansParams {
                 mini_batch,
@@ -219,7 +219,7 @@ mod tests {
             ..KmeansParams::default()
         };
         let used = |features: &Tensor| {
-            let features = Features::new(features).unwrap();
+            let features = Features::new("features", features).unwrap();
             let found = fit(&features, 60, &params, 1, &mut |_, _, _| true)
                 .unwrap()
                 .unwrap();
@@ -258,7 +258,8 @@ mod tests {
         fn gather(&self, places: &[i64]) -> Result<Features, ClusteringError> {
             self.most.set(self.most.get().max(places.len() as i64));
             let values: Vec<f32> = places.iter().flat_map(|place| Self::row(*place)).collect();
-            Features::new(&Tensor::from_slice(&values).view([-1, 2]))
+            let rows = Tensor::from_slice(&values).view([-1, 2]);
+            Ok(Features::new("features", &rows)?)
         }
     }
 

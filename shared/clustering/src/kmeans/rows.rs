@@ -1,7 +1,7 @@
 //! Rows prepared for squared distances, and the two passes over them: the nearest centroid of each
 //! row, and the sum of the rows of each cluster.
 
-use crate::Features;
+use cedm_maths::Features;
 use tch::{Kind, Tensor};
 
 /// Bytes of distances that are computed at a time, few enough to stay in the last-level cache.
@@ -32,10 +32,10 @@ impl Rows {
         // Rounded to the features' type: what is subtracted from rows is what is added to centroids
         // again.
         let mean = features
-            .tensor()
+            .rows()
             .mean_dim([0].as_slice(), true, Kind::Double)
             .to_kind(features.kind());
-        let centred = features.tensor() - &mean;
+        let centred = features.rows() - &mean;
         let squares = squared_norms(&centred);
         Self {
             centred,

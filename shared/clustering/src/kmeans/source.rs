@@ -2,7 +2,8 @@
 //! there.
 
 use super::rows::{Nearest, assign, squared_norms};
-use crate::{ClusteringError, Features};
+use crate::ClusteringError;
+use cedm_maths::Features;
 use tch::{Device, Kind, Tensor};
 
 /// Rows that are read at a time in a pass over all of them.
@@ -30,17 +31,16 @@ pub trait RowSource {
 
 impl RowSource for Features {
     fn count(&self) -> i64 {
-        self.rows()
+        Features::count(self)
     }
     fn width(&self) -> i64 {
         Features::width(self)
     }
     fn piece(&self, first: i64, count: i64) -> Result<Features, ClusteringError> {
-        Ok(Features::trusted(self.tensor().narrow(0, first, count)))
+        Ok(self.narrow(first, count)?)
     }
     fn gather(&self, places: &[i64]) -> Result<Features, ClusteringError> {
-        let places = Tensor::from_slice(places).to_device(self.device());
-        Ok(Features::trusted(self.tensor().index_select(0, &places)))
+        Ok(self.select(places)?)
     }
 }
 
@@ -67,7 +67,7 @@ impl<'a> Centred<'a> {
         let mut kind = Kind::Float;
         for_each_piece(source, |piece| {
             let part = piece
-                .tensor()
+                .rows()
                 .sum_dim_intlist([0].as_slice(), true, Kind::Double);
             kind = piece.kind();
             sum = Some(match sum.take() {
@@ -88,7 +88,7 @@ impl<'a> Centred<'a> {
     }
     /// The rows with these indices, centred, and their squared norms.
     pub(super) fn gather(&self, places: &[i64]) -> Result<(Tensor, Tensor), ClusteringError> {
-        let rows = self.source.gather(places)?.tensor() - &self.mean;
+        let rows = self.source.gather(places)?.rows() - &self.mean;
         let squares = squared_norms(&rows);
         Ok((rows, squares))
     }
@@ -100,7 +100,7 @@ impl<'a> Centred<'a> {
     pub(super) fn assign(&self, centroids: &Tensor) -> Result<SourceAssignment, ClusteringError> {
         let (mut ids, mut distances, mut inertia) = (Vec::new(), Vec::new(), 0.0);
         for_each_piece(self.source, |piece| {
-            let rows = piece.tensor() - &self.mean;
+            let rows = piece.rows() - &self.mean;
             let Nearest { ids: nearest, .. } = assign(&rows, &squared_norms(&rows), centroids);
             let difference = (rows - centroids.index_select(0, &nearest)).to_kind(Kind::Double);
             let squares = difference

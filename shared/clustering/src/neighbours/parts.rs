@@ -11,7 +11,8 @@ use super::{
     selection::{Lists, Selection, better},
     tiles::Tiles,
 };
-use crate::{ClusteringError, Features};
+use crate::{ClusteringError, unit_rows};
+use cedm_maths::Features;
 use std::ops::Range;
 use tch::{Device, Kind, Tensor, kind::Element};
 
@@ -109,7 +110,7 @@ impl PartSearch {
         }
         check_rows(blocks, part, own)?;
         let _guard = tch::no_grad_guard();
-        let unit = own.unit_rows()?;
+        let unit = unit_rows(own)?;
         let scan: Box<dyn Scan> = match own.kind() {
             Kind::Double => Box::new(PartScan::<f64>::new(blocks, part, k, tile_bytes, unit)),
             _ => Box::new(PartScan::<f32>::new(blocks, part, k, tile_bytes, unit)),
@@ -148,7 +149,7 @@ impl PartSearch {
                         expected,
                     });
                 }
-                Some(features.unit_rows()?)
+                Some(unit_rows(features)?)
             }
         };
         Ok(self.scan.compare(block, unit, progress))
@@ -162,12 +163,12 @@ impl PartSearch {
 
 fn check_rows(blocks: Blocks, block: u32, features: &Features) -> Result<(), ClusteringError> {
     let expected = blocks.rows(block).count() as i64;
-    if features.rows() == expected {
+    if features.count() == expected {
         return Ok(());
     }
     Err(ClusteringError::Shape {
         what: format!("block {block} of the features"),
-        found: format!("{} rows", features.rows()),
+        found: format!("{} rows", features.count()),
         expected: format!("{expected} rows"),
     })
 }

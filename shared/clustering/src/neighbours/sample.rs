@@ -1,7 +1,7 @@
 //! How often neighbours share a cluster, estimated from a sample of the rows, for clusterings such
 //! as k-means that need no neighbours themselves.
 
-use crate::{ClusteringError, features::directions, kmeans::RowSource};
+use crate::{ClusteringError, directions::directions, kmeans::RowSource};
 use tch::{Kind, Tensor};
 
 /// Rows that are compared with the sample at a time.
@@ -31,11 +31,11 @@ pub fn sampled_agreement(
     let _guard = tch::no_grad_guard();
     let (k, sample) = (k.clamp(1, count - 1), sample.clamp(1, count));
     let places: Vec<i64> = (0..sample).map(|index| index * count / sample).collect();
-    let sampled = directions(source.gather(&places)?.tensor());
+    let sampled = directions(source.gather(&places)?.rows());
     let places = Tensor::from_slice(&places).to_device(sampled.device());
     let mut best: Option<(Tensor, Tensor)> = None;
     for first in (0..count).step_by(PIECE as usize) {
-        let rows = directions(source.piece(first, PIECE.min(count - first))?.tensor());
+        let rows = directions(source.piece(first, PIECE.min(count - first))?.rows());
         let columns =
             Tensor::arange_start(first, first + rows.size()[0], (Kind::Int64, rows.device()));
         let itself = places.unsqueeze(1).eq_tensor(&columns);
@@ -70,7 +70,7 @@ mod tests {
         super::{DEFAULT_TILE_BYTES, nearest},
         *,
     };
-    use crate::Features;
+    use cedm_maths::Features;
     use tch::Device;
 
     #[test]
@@ -85,7 +85,11 @@ mod tests {
         let centres = (Tensor::arange(35, (Kind::Float, Device::Cpu)) * 2.7)
             .cos()
             .view([7, 5]);
-        let features = Features::new(&(noise * 1.5 + centres.index_select(0, &groups))).unwrap();
+        let features = Features::new(
+            "features",
+            &(noise * 1.5 + centres.index_select(0, &groups)),
+        )
+        .unwrap();
         let ids = Vec::<i64>::try_from(&groups).unwrap();
         let found = nearest(&features, 10, DEFAULT_TILE_BYTES, &mut |_, _| true)
             .unwrap()
@@ -108,8 +112,11 @@ mod tests {
 
     #[test]
     fn few_rows_and_zero_rows_are_allowed() {
-        let features =
-            Features::new(&Tensor::from_slice2(&[[1f32, 0.0], [0.0, 0.0], [2.0, 0.1]])).unwrap();
+        let features = Features::new(
+            "features",
+            &Tensor::from_slice2(&[[1f32, 0.0], [0.0, 0.0], [2.0, 0.1]]),
+        )
+        .unwrap();
         assert!(
             (sampled_agreement(&features, &[0, 1, 0], 50, 1000).unwrap() - 1.0 / 3.0).abs() < 1e-12
         );

@@ -3,7 +3,7 @@
 
 use super::HeadShape;
 use crate::{
-    features::directions,
+    directions::directions,
     random::{Purpose, normals, stream},
 };
 use rand::Rng;

@@ -1,16 +1,21 @@
 //! AdamW and the teacher's moving average, applied to a group of heads while its gradients are
 //! still in the cache.
+//!
+//! The formula is `cedm_torch`'s; what is particular here is that many heads lie in one tensor,
+//! that the last layer counts its own steps, and that student, moments and teacher of a piece are
+//! updated together.
 
 use super::Heads;
+use cedm_torch::adam::{Adam, Moments, Order};
 use tch::{Device, Tensor};
 
 /// Elements handled at a time on a CPU: parameter, gradient, two moments and teacher of a piece
 /// then stay in the L2 cache.
 const PIECE: i64 = 1 << 15;
 
-/// First and second moments of every weight.
+/// Adam's moments of every weight of the heads.
 #[derive(Debug)]
-pub struct AdamW {
+pub struct HeadMoments {
     /// Moving averages of gradients.
     pub first: Heads,
     /// Moving averages of squared gradients.
@@ -38,7 +43,7 @@ pub struct StepSettings {
     pub last_layer_steps: u64,
 }
 
-impl AdamW {
+impl HeadMoments {
     /// Zero moments for heads of these sizes.
     pub fn new(heads: &Heads) -> Self {
         Self {
@@ -78,10 +83,17 @@ impl AdamW {
                 continue;
             };
             let gradient = clipped(gradient, settings.clip).contiguous().view(-1);
-            let decay = if index < layers {
-                0.0
-            } else {
-                settings.weight_decay
+            let adam = Adam {
+                lr: settings.lr,
+                betas: settings.betas,
+                eps: settings.eps,
+                // Biases come first and do not decay.
+                weight_decay: if index < layers {
+                    0.0
+                } else {
+                    settings.weight_decay
+                },
+                order: Order::FusedDivision,
             };
             let steps = if index < 2 * layers {
                 settings.steps
@@ -105,11 +117,8 @@ impl AdamW {
                 let [weights, average, first, second, gradient] = flat
                     .each_ref()
                     .map(|t| t.narrow(0, start, piece.min(length - start)));
-                update(weights, first, second, gradient, decay, steps, settings);
-                let _ = { average }.lerp_(
-                    &flat[0].narrow(0, start, piece.min(length - start)),
-                    1.0 - settings.teacher_momentum,
-                );
+                adam.update(&weights, &Moments { first, second }, gradient, steps);
+                let _ = { average }.lerp_(&weights, 1.0 - settings.teacher_momentum);
             }
         }
     }
@@ -122,36 +131,6 @@ fn clipped(gradient: Tensor, limit: f64) -> Tensor {
     }
     let norms = gradient.norm_scalaropt_dim(2.0, [1, 2].as_slice(), true);
     gradient * (limit / (norms + 1e-6)).clamp_max(1.0)
-}
-
-/// AdamW of Loshchilov and Hutter (2019) on views of one piece; the gradient is used up.
-fn update(
-    mut weights: Tensor,
-    mut first: Tensor,
-    mut second: Tensor,
-    mut gradient: Tensor,
-    decay: f64,
-    steps: u64,
-    settings: &StepSettings,
-) {
-    let (lr, (beta1, beta2)) = (settings.lr, settings.betas);
-    let _ = first.lerp_(&gradient, 1.0 - beta1);
-    let _ = second.lerp_(&gradient.square_(), 1.0 - beta2);
-    if lr == 0.0 {
-        return; // the first step of the warm-up: only the moments move
-    }
-    if decay != 0.0 {
-        let _ = weights.g_mul_scalar_(1.0 - lr * decay);
-    }
-    let power = i32::try_from(steps).unwrap_or(i32::MAX);
-    let (correction1, correction2) = (1.0 - beta1.powi(power), 1.0 - beta2.powi(power));
-    // w −= (lr / c1) m / (√v / √c2 + eps), with the factor moved into the divisor
-    let factor = -correction1 / lr;
-    let divisor = second
-        .sqrt()
-        .g_mul_scalar_(factor / correction2.sqrt())
-        .g_add_scalar_(factor * settings.eps);
-    let _ = weights.addcdiv_(&first, &divisor);
 }
 
 #[cfg(test)]
@@ -191,7 +170,7 @@ mod tests {
             .iter()
             .map(|t| Some(t.ones_like() * -3.0))
             .collect();
-        AdamW::new(&student).step(&student, &teacher, gradients, &settings());
+        HeadMoments::new(&student).step(&student, &teacher, gradients, &settings());
         let before = heads();
         for (index, ((now, then), average)) in student
             .tensors()
@@ -213,47 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn betas_and_epsilon_are_those_of_the_settings() {
-        let (student, teacher, before) = (heads(), heads(), heads());
-        let adam = AdamW::new(&student);
-        let set = StepSettings {
-            betas: (0.5, 0.25),
-            eps: 3.0,
-            weight_decay: 0.0,
-            ..settings()
-        };
-        for steps in 1..=2 {
-            let gradients = student
-                .tensors()
-                .iter()
-                .map(|t| Some(t.ones_like() * f64::from(steps)))
-                .collect();
-            let set = StepSettings {
-                steps: steps as u64,
-                last_layer_steps: steps as u64,
-                ..set
-            };
-            adam.step(&student, &teacher, gradients, &set);
-        }
-        // gradients 1, then 2: moments by hand
-        let (m1, v1, m2, v2): (f64, f64, f64, f64) = (0.5, 0.75, 1.25, 3.1875);
-        let first = 0.1 * (m1 / 0.5) / ((v1 / 0.75).sqrt() + 3.0);
-        let second = 0.1 * (m2 / 0.75) / ((v2 / 0.9375).sqrt() + 3.0);
-        for (now, then) in student.tensors().iter().zip(before.tensors()) {
-            assert!(
-                (*now - (then - first - second))
-                    .abs()
-                    .max()
-                    .double_value(&[])
-                    < 1e-12
-            );
-        }
-    }
-
-    #[test]
     fn tensors_without_gradient_stay() {
         let (student, teacher) = (heads(), heads());
-        let adam = AdamW::new(&student);
+        let adam = HeadMoments::new(&student);
         let mut gradients: Vec<_> = student
             .tensors()
             .iter()

@@ -1,71 +1,51 @@
-//! A training's state as a file: everything a later process needs to go on bit by bit.
+//! A training's state as a file: all that another process needs to resume to the same bits.
 
 use super::{Heads, Training};
 use crate::ClusteringError;
-use std::{collections::HashMap, path::Path};
-use tch::{Device, Kind, Tensor};
+use cedm_tensor_files::TensorFile;
+use cedm_torch::tensor_files;
+use std::path::Path;
+use tch::{Kind, Tensor};
 
 const STACKS: [&str; 4] = ["student", "teacher", "first_moment", "second_moment"];
 
 impl Training {
-    /// Writes the state to a safetensors file.
+    /// Writes the state to a safetensors file, atomically.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// [`ClusteringError::TensorFile`] when the file cannot be written.
     pub fn save(&self, file: &Path) -> Result<(), ClusteringError> {
         let mut named = Vec::new();
         for (stack, heads) in STACKS.into_iter().zip(self.stacks()) {
             for (index, tensor) in heads.tensors().into_iter().enumerate() {
-                named.push((
-                    format!("{stack}.{index}"),
-                    tensor.to_device(Device::Cpu).contiguous(),
-                ));
+                named.push((format!("{stack}.{index}"), tensor.shallow_clone()));
             }
         }
-        named.push((
-            "marginal".to_owned(),
-            self.marginal.shares.to_device(Device::Cpu),
-        ));
-        named.push((
-            "epoch_losses".to_owned(),
-            self.epoch_losses.to_device(Device::Cpu),
-        ));
-        named.push((
-            "epoch_used".to_owned(),
-            self.epoch_used.to_device(Device::Cpu),
-        ));
-        named.push(("step".to_owned(), Tensor::from_slice(&[self.step as i64])));
-        named.push((
-            "identity".to_owned(),
-            Tensor::from_slice(self.identity().as_bytes()),
-        ));
+        let mut push = |name: &str, tensor: Tensor| named.push((name.to_owned(), tensor));
+        push("marginal", self.marginal.shares.shallow_clone());
+        push("epoch_losses", self.epoch_losses.shallow_clone());
+        push("epoch_used", self.epoch_used.shallow_clone());
+        push("step", Tensor::from_slice(&[self.step as i64]));
+        push("identity", Tensor::from_slice(self.identity().as_bytes()));
         let history: Vec<f64> = self.history.iter().flatten().copied().collect();
         if !history.is_empty() {
-            named.push((
-                "history".to_owned(),
-                Tensor::from_slice(&history).view([-1, self.shape().heads]),
-            ));
+            let rows = Tensor::from_slice(&history).view([-1, self.shape().heads]);
+            push("history", rows);
         }
-        Tensor::write_safetensors(&named, file)
-            .map_err(|error| Self::unusable(file, error.to_string()))
+        Ok(tensor_files::write(file, &named, &[])?)
     }
 
-    /// Takes up the state that [`Training::save`] wrote for the same parameters, seed and data
+    /// Resumes from the state that [`Training::save`] wrote for the same parameters, seed and data
     /// sizes.
     ///
     /// # Errors
-    /// When the file cannot be read, is incomplete, or belongs to another training; this training
-    /// is unchanged then.
+    /// [`ClusteringError::TensorFile`] when the file cannot be read or lacks a tensor,
+    /// [`ClusteringError::File`] when it belongs to another training; this training is unchanged
+    /// then.
     pub fn load(&mut self, file: &Path) -> Result<(), ClusteringError> {
-        let read = Tensor::read_safetensors(file)
-            .map_err(|error| Self::unusable(file, error.to_string()))?;
-        let mut named: HashMap<String, Tensor> = read.into_iter().collect();
-        let mut take = |name: &str| {
-            named
-                .remove(name)
-                .ok_or_else(|| Self::unusable(file, format!("`{name}` is missing")))
-        };
-        let found = Vec::<u8>::try_from(take("identity")?).unwrap_or_default();
+        let saved = TensorFile::open(file)?;
+        let take = |name: &str| tensor_files::tensor(&saved, name);
+        let found = saved.values::<u8>("identity")?;
         if found != self.identity().as_bytes() {
             let reason = format!(
                 "it is the state of another training: {}, expected {}",
@@ -81,14 +61,10 @@ impl Training {
             for (index, old) in heads.tensors().into_iter().enumerate() {
                 let tensor = take(&format!("{stack}.{index}"))?;
                 if tensor.size() != old.size() || tensor.kind() != old.kind() {
-                    return Err(Self::unusable(
-                        file,
-                        format!(
-                            "`{stack}.{index}` has shape {:?}, expected {:?}",
-                            tensor.size(),
-                            old.size()
-                        ),
-                    ));
+                    let expected = format!("{:?} {:?}", old.kind(), old.size());
+                    return Err(saved
+                        .unexpected(&format!("{stack}.{index}"), expected)
+                        .into());
                 }
                 tensors.push(tensor.to_device(device));
             }

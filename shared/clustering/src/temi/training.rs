@@ -8,9 +8,10 @@ mod steps;
 pub use outcome::Assignment;
 pub use steps::{EpochSummary, PairBatch};
 
-use super::{AdamW, EpochDraws, HeadShape, Heads, Marginal, Schedules, Standardisation};
-use crate::{ClusteringError, Features, neighbours::check_lists};
+use super::{EpochDraws, HeadMoments, HeadShape, Heads, Marginal, Schedules, Standardisation};
+use crate::{ClusteringError, neighbours::check_lists, unit_rows};
 use cedm_contract::kinds::cluster::TemiParams;
+use cedm_maths::Features;
 use settings::check_settings;
 use tch::{Device, Kind, Tensor};
 
@@ -26,7 +27,7 @@ pub struct Training {
     pub(super) neighbours: Tensor,
     pub(super) student: Heads,
     pub(super) teacher: Heads,
-    pub(super) adam: AdamW,
+    pub(super) adam: HeadMoments,
     pub(super) marginal: Marginal,
     pub(super) schedules: Schedules,
     pub(super) step: u64,
@@ -56,15 +57,15 @@ impl Training {
         neighbours: &Tensor,
     ) -> Result<Self, ClusteringError> {
         let shape = HeadShape::new(params, features.width(), clusters)?;
-        check_settings(params, clusters, features.rows())?;
+        check_settings(params, clusters, features.count())?;
         let heads = Heads::initialise(shape, seed, features.kind(), features.device());
         let mut standardisation =
             Standardisation::identity(features.width(), features.kind(), features.device());
         if params.standardise {
             standardisation.mean = features
-                .tensor()
+                .rows()
                 .mean_dim([0].as_slice(), false, None::<Kind>);
-            standardisation.std = features.tensor().std_dim([0].as_slice(), true, false);
+            standardisation.std = features.rows().std_dim([0].as_slice(), true, false);
             // A constant feature has deviation 0, by which rows cannot be divided.
             let constant = standardisation.std.eq(0.0).to_kind(Kind::Int64);
             if constant.sum(Kind::Int64).int64_value(&[]) > 0 {
@@ -82,7 +83,7 @@ impl Training {
         standardisation.l2_norm = params.l2_norm;
         if params.l2_norm {
             // For its error alone: a row of zeros has no unit length.
-            let _ = features.unit_rows()?;
+            let _ = unit_rows(features)?;
         }
         Self::with_heads(params, seed, features, neighbours, standardisation, heads)
     }
@@ -100,14 +101,14 @@ impl Training {
         heads: Heads,
     ) -> Result<Self, ClusteringError> {
         let shape = heads.shape;
-        check_settings(params, shape.clusters as u32, features.rows())?;
-        check_lists(neighbours, features.rows(), params.neighbours)?;
+        check_settings(params, shape.clusters as u32, features.count())?;
+        check_lists(neighbours, features.count(), params.neighbours)?;
         let (kind, device) = (features.kind(), features.device());
         let plain = !params.standardise && !standardisation.l2_norm;
         let rows = if plain {
-            features.tensor().shallow_clone()
+            features.rows().shallow_clone()
         } else {
-            standardisation.apply(features.tensor())
+            standardisation.apply(features.rows())
         };
         let neighbours = neighbours
             .narrow(1, 0, params.neighbours.into())
@@ -117,10 +118,10 @@ impl Training {
         Ok(Self {
             schedules: Schedules::new(
                 params,
-                (features.rows() / i64::from(params.batch)) as usize,
+                (features.count() / i64::from(params.batch)) as usize,
             )?,
             teacher: heads.map(Tensor::copy),
-            adam: AdamW::new(&heads),
+            adam: HeadMoments::new(&heads),
             student: heads,
             marginal: Marginal::uniform(shape.heads, shape.clusters, kind, device),
             step: 0,

@@ -197,15 +197,15 @@ fn a_state_of_another_run_is_refused() {
         narrower.contains("its network.channel_mult_noise is 4, this run's is null"),
         "{narrower}"
     );
-    weights::write(
+    cedm_torch::tensor_files::write(
         &file,
         &[("x", &Tensor::zeros([1], (Kind::Float, Device::Cpu)))],
-        None,
+        &[],
     )
     .unwrap();
-    assert!(says(|_| ()).contains("lacks the note"));
+    assert!(says(|_| ()).contains("metadata has no `cedm_run`"));
     std::fs::write(&file, b"no").unwrap();
-    assert!(says(|_| ()).starts_with("cannot read"));
+    assert!(says(|_| ()).contains("not a valid safetensors file"));
 }
 
 #[test]

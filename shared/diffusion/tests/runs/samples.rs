@@ -185,7 +185,7 @@ fn written_weights_read_back_with_their_architecture() {
             Device::Cpu,
         );
         weights::save(&path, &network, &own).unwrap();
-        let tensors = weights::read(&path).unwrap();
+        let tensors = cedm_torch::tensor_files::read(&path).unwrap();
         let recognised = weights::recognise(&tensors, "file").unwrap();
         assert_eq!(
             recognised,
@@ -202,10 +202,7 @@ fn written_weights_read_back_with_their_architecture() {
             Parameters::from_tensors(&network.layout, &prefixed, "file", Kind::Float, Device::Cpu)
                 .unwrap();
         assert_eq!(read.flat, own.flat);
-        assert_eq!(
-            weights::read_metadata(&path).unwrap()[weights::SIGMA_DATA],
-            "0.5"
-        );
+        assert_eq!(weights::noted_sigma_data(&path).unwrap(), Some(0.5));
         let (x, sigma) = (
             Tensor::ones([2, 1, 8, 8], (Kind::Float, Device::Cpu)),
             Tensor::from_slice(&[0.5f32, 2.0]),

@@ -1,5 +1,5 @@
-//! Weights going into a network: every name and shape is checked, and everything wrong is told at
-//! once.
+//! Loading weights into a network: every name and shape is checked, and all mismatches are reported
+//! in one error.
 
 use super::Weights;
 use crate::NetError;
@@ -14,7 +14,8 @@ struct Notes {
     misshapen: Vec<String>,
 }
 
-/// One network's loading; [`Loading::finish`] tells whether it went well.
+/// The loading of one network: tensors are taken by name, [`Loading::finish`] reports what did not
+/// fit.
 pub struct Loading<'a> {
     weights: &'a Weights,
     kind: Kind,
@@ -58,7 +59,7 @@ impl<'a> Loading<'a> {
         self.weights.get(name).map(Tensor::size)
     }
 
-    /// Notes that these names are known and not needed.
+    /// Marks names for which `known` is true as expected though the network does not read them.
     pub fn ignore(&self, known: impl Fn(&str) -> bool) {
         let names = self
             .weights
@@ -69,7 +70,7 @@ impl<'a> Loading<'a> {
         self.notes.borrow_mut().used.extend(names);
     }
 
-    /// Checks that everything was there and nothing is left.
+    /// Checks that every tensor asked for was there and no other is left.
     ///
     /// # Errors
     /// [`NetError::Mismatch`] with all that is missing, unexpected or of another shape.
@@ -98,7 +99,7 @@ impl<'a> Loading<'a> {
     }
 }
 
-/// Names and shapes of all that a network loads.
+/// Names and shapes of every tensor that a network loads, in loading order.
 pub fn blueprint<T>(assemble: impl FnOnce(&Loading<'_>) -> T) -> Vec<(String, Vec<i64>)> {
     let nothing = Weights::default();
     let from = nothing.load(Kind::Float, Device::Cpu);

@@ -2,7 +2,7 @@
 
 use cedm_contract::{Digest, JobKey, ObjectRef, ShardRef};
 use cedm_report::Artefacts;
-use safetensors::{Dtype, tensor::TensorView};
+use cedm_tensor_files::{Data, encode};
 use std::collections::BTreeMap;
 
 /// Rows of a 5×7 font, most significant bit left.
@@ -73,8 +73,8 @@ impl StoredArtefacts {
         let (mut pixels, mut labels, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
         for row in first..first + count {
             let (label, noise) = content(row);
-            labels.extend((if labelled { label as i64 } else { -1 }).to_le_bytes());
-            seeds.extend((row as i64).to_le_bytes());
+            labels.push(if labelled { label as i64 } else { -1 });
+            seeds.push(row as i64);
             let mut state = row.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(noise);
             for y in 0..8 {
                 for x in 0..8 {
@@ -91,36 +91,21 @@ impl StoredArtefacts {
         }
         let n = count as usize;
         let tensors = [
-            (
-                "images",
-                TensorView::new(Dtype::U8, vec![n, 1, 8, 8], &pixels).unwrap(),
-            ),
-            (
-                "labels",
-                TensorView::new(Dtype::I64, vec![n], &labels).unwrap(),
-            ),
-            (
-                "seeds",
-                TensorView::new(Dtype::I64, vec![n], &seeds).unwrap(),
-            ),
+            ("images", Data::of_bytes(&[n, 1, 8, 8], &pixels)),
+            ("labels", Data::of(&[n], &labels)),
+            ("seeds", Data::of(&[n], &seeds)),
         ];
         ShardRef {
-            object: self.put(name, safetensors::serialize(tensors, None).unwrap()),
+            object: self.put(name, encode(name, &tensors, &[]).unwrap()),
             first,
             count,
         }
     }
     /// What a score job writes where the head was asked.
     pub fn confidence(&mut self, name: &str, log_confidence: &[f32]) -> ObjectRef {
-        let bytes: Vec<u8> = log_confidence
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        let view = TensorView::new(Dtype::F32, vec![log_confidence.len()], &bytes).unwrap();
-        self.put(
-            name,
-            safetensors::serialize([("log_confidence", view)], None).unwrap(),
-        )
+        let values = Data::of(&[log_confidence.len()], log_confidence);
+        let bytes = encode(name, &[("log_confidence", values)], &[]).unwrap();
+        self.put(name, bytes)
     }
     /// What a clustering job writes.
     pub fn assignments(
@@ -130,38 +115,14 @@ impl StoredArtefacts {
         counts: &[i64],
         confidence: Option<&[f32]>,
     ) -> ObjectRef {
-        let bytes = |values: &[i64]| {
-            values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect::<Vec<u8>>()
-        };
-        let (ids, counts, rows, used) = (bytes(ids), bytes(counts), ids.len(), counts.len());
-        let confidence: Option<Vec<u8>> = confidence.map(|values| {
-            values
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect()
-        });
         let mut tensors = vec![
-            (
-                "ids",
-                TensorView::new(Dtype::I64, vec![rows], &ids).unwrap(),
-            ),
-            (
-                "counts",
-                TensorView::new(Dtype::I64, vec![used], &counts).unwrap(),
-            ),
+            ("ids", Data::of(&[ids.len()], ids)),
+            ("counts", Data::of(&[counts.len()], counts)),
         ];
-        if let Some(confidence) = &confidence {
-            tensors.push((
-                "confidence",
-                TensorView::new(Dtype::F32, vec![rows], confidence).unwrap(),
-            ));
-        }
+        tensors.extend(confidence.map(|values| ("confidence", Data::of(&[ids.len()], values))));
         self.put(
             &format!("assignments-{name}"),
-            safetensors::serialize(tensors, None).unwrap(),
+            encode(name, &tensors, &[]).unwrap(),
         )
     }
 }

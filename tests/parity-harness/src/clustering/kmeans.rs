@@ -3,11 +3,9 @@
 use super::{Case, KINDS, differing, gap, line, worse};
 use crate::fixture::Line;
 use anyhow::Context;
-use cedm_clustering::{
-    Features,
-    kmeans::{Rows, fit, lloyd},
-};
+use cedm_clustering::kmeans::{Rows, fit, lloyd};
 use cedm_contract::kinds::cluster::KmeansParams;
+use cedm_maths::Features;
 use tch::{Kind, Tensor};
 
 pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {
@@ -18,7 +16,10 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {
         } else {
             (2e-6, 2e-6)
         };
-        let rows = Rows::new(&Features::new(&case.get("features")?.to_kind(kind))?);
+        let rows = Rows::new(&Features::new(
+            "features",
+            &case.get("features")?.to_kind(kind),
+        )?);
         let initial = rows.centred_centroids(&case.get("init_centroids")?.to_kind(kind));
         for (count, what) in [(1, "after1"), (5, "after5"), (u32::MAX, "")] {
             let run = lloyd(&rows, &initial, count, 0.0, &mut |_| true);
@@ -81,7 +82,7 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {
 /// Mean inertia of five starts against faiss's mean plus two standard deviations: how far above, if
 /// at all.
 fn quality(case: &Case) -> anyhow::Result<Line> {
-    let features = Features::new(case.get("features")?)?;
+    let features = Features::new("features", case.get("features")?)?;
     let clusters = case.number("K")? as u32;
     let params = KmeansParams {
         starts: 5,

@@ -4,11 +4,12 @@ use super::{Case, KINDS, gap, line, worse};
 use crate::fixture::Line;
 use anyhow::Context;
 use cedm_clustering::{
-    Features,
     neighbours::{
         BlockLists, Blocks, DEFAULT_TILE_BYTES, Neighbours, PartSearch, merge_block, nearest,
     },
+    unit_rows,
 };
+use cedm_maths::Features;
 use tch::{Kind, Tensor};
 
 /// Index lists count as equal when the float64 cosine at each rank is the expected one: ties may
@@ -17,7 +18,7 @@ pub(super) fn nearest_rows(case: &Case) -> anyhow::Result<Vec<Line>> {
     let k = case.number("k")? as i64;
     let mut lines = Vec::new();
     for (kind, name) in KINDS {
-        let features = Features::new(&case.get("features")?.to_kind(kind))?;
+        let features = Features::new("features", &case.get("features")?.to_kind(kind))?;
         for tile_bytes in [DEFAULT_TILE_BYTES, 1 << 16] {
             let found = nearest(&features, k as u32, tile_bytes, &mut |_, _| true)?
                 .context("the search stopped by itself")?;
@@ -51,7 +52,10 @@ fn compare_lists(
     lines: &mut Vec<Line>,
 ) -> anyhow::Result<()> {
     let (expected, exact) = (case.get("sim")?, case.get("sim_f64")?);
-    let unit = Features::new(&case.get("features")?.to_kind(Kind::Double))?.unit_rows()?;
+    let unit = unit_rows(&Features::new(
+        "features",
+        &case.get("features")?.to_kind(Kind::Double),
+    )?)?;
     let (rows, k) = (found.indices.size()[0], found.indices.size()[1]);
     let chosen = found.indices.to_kind(Kind::Int64);
     let others = unit.index_select(0, &chosen.view(-1)).view([rows, k, -1]);
@@ -90,13 +94,12 @@ fn compare_lists(
 
 /// The same search as `count` parts, each as its own job would do it, and their merge.
 fn in_parts(features: &Features, k: u32, count: u32) -> anyhow::Result<Neighbours> {
-    let blocks = Blocks::new(features.rows(), count)?;
+    let blocks = Blocks::new(features.count(), count)?;
     let of = |block: u32| {
         let rows = blocks.rows(block);
         Features::new(
-            &features
-                .tensor()
-                .narrow(0, rows.start, rows.end - rows.start),
+            "features",
+            &features.rows().narrow(0, rows.start, rows.end - rows.start),
         )
     };
     let mut lists: Vec<BlockLists> = Vec::new();

@@ -2,10 +2,8 @@
 
 use super::{Case, KINDS, differing, gap, line, worse};
 use crate::fixture::Line;
-use cedm_clustering::{
-    Features,
-    temi::{PairBatch, Training, from_upstream, to_upstream},
-};
+use cedm_clustering::temi::{PairBatch, Training, from_upstream, to_upstream};
+use cedm_maths::Features;
 use std::collections::HashMap;
 use tch::{IndexOp, Kind, Tensor};
 
@@ -20,7 +18,7 @@ pub(super) fn training(case: &Case) -> anyhow::Result<Vec<Line>> {
 fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
     let double = kind == Kind::Double;
     let params = case.params();
-    let features = Features::new(&case.get("features")?.to_kind(kind))?;
+    let features = Features::new("features", &case.get("features")?.to_kind(kind))?;
     let start = from_upstream(&case.below("init.", kind), params.l2_norm)?;
     let (standardisation, heads) = (start.standardisation, start.heads);
     let mut training = Training::with_heads(
@@ -104,7 +102,7 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
         gap(training.marginal(), case.get("pk_final_f64")?),
         marginal_bar,
     ));
-    let logits = training.model().best_logits(features.tensor());
+    let logits = training.model().best_logits(features.rows());
     lines.push(line(
         format!("{name} final logits"),
         gap(&logits, case.get("final_best_logits_f64")?),

@@ -135,8 +135,8 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
                 1e-9,
             ));
             let moments = [
-                ("adam_exp_avg_f64/", &learner.adam.exp_avg),
-                ("adam_exp_avg_sq_f64/", &learner.adam.exp_avg_sq),
+                ("adam_exp_avg_f64/", &learner.moments.first),
+                ("adam_exp_avg_sq_f64/", &learner.moments.second),
             ];
             for (prefix, moment) in moments {
                 let moment = named(pieces(&learner, moment));

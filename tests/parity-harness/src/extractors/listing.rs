@@ -1,6 +1,6 @@
 //! The manifest of a fixture's folder, and the fixture's entry in it.
 
-use crate::fixture::{Fixture, read_safetensors};
+use crate::fixture::Fixture;
 use anyhow::Context;
 use cedm_nets::Weights;
 use serde_json::Value;
@@ -127,7 +127,7 @@ impl Listing {
 
     /// Tensors of a listed file.
     pub fn read(&self, name: &str) -> anyhow::Result<HashMap<String, Tensor>> {
-        read_safetensors(&self.path(name))
+        Ok(cedm_torch::tensor_files::read(&self.path(name))?)
     }
 
     /// Weights of a listed file.

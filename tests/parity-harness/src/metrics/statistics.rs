@@ -1,7 +1,7 @@
 //! Reference statistics in EDM's npz form.
 
 use super::{gap, line};
-use crate::fixture::{Fixture, Verdict, read_safetensors};
+use crate::fixture::{Fixture, Verdict};
 use anyhow::Context;
 use cedm_maths::{Gaussian, Statistics, array_names, read_statistics, write_statistics};
 
@@ -54,7 +54,7 @@ pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         {
             continue;
         }
-        let tensors = read_safetensors(&path)?;
+        let tensors = cedm_torch::tensor_files::read(&path)?;
         let (Some(mu), Some(sigma)) = (tensors.get("mu_ref"), tensors.get("sigma_ref")) else {
             continue;
         };

@@ -1,0 +1,62 @@
+//! What can be wrong with a tensor file.
+
+use cedm_fault::{Fault, HasFault};
+use std::path::PathBuf;
+
+/// Why a tensor file cannot be read or written. `file` is its path, or what the caller calls bytes
+/// that lie in memory.
+#[derive(Debug, thiserror::Error)]
+pub enum TensorFileError {
+    /// The system could not read or write it.
+    #[error("cannot {action} {}", file.display())]
+    Io {
+        /// `read` or `write`.
+        action: &'static str,
+        /// Which file.
+        file: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// It is no safetensors file, or a truncated or damaged one.
+    #[error("{}: not a valid safetensors file: {reason}", file.display())]
+    Format {
+        /// Which file.
+        file: PathBuf,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// It does not hold a tensor of this name.
+    #[error("{}: tensor `{name}` is missing, found {found:?}", file.display())]
+    Missing {
+        /// Which file.
+        file: PathBuf,
+        /// The name.
+        name: String,
+        /// Names of the tensors that it holds, in byte order.
+        found: Vec<String>,
+    },
+    /// A tensor of another type or shape.
+    #[error("{}: tensor `{name}` is {found}, expected {expected}", file.display())]
+    Unexpected {
+        /// Which file.
+        file: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its type and shape.
+        found: String,
+        /// What was expected, in words.
+        expected: String,
+    },
+}
+
+impl HasFault for TensorFileError {
+    fn fault(&self) -> Fault {
+        match self {
+            TensorFileError::Io { .. } => Fault::Unavailable,
+            // Fetched files have been verified against their digest: what is wrong was written so.
+            TensorFileError::Format { .. }
+            | TensorFileError::Missing { .. }
+            | TensorFileError::Unexpected { .. } => Fault::Input,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Files that lie about themselves.
+
+use cedm_tensor_files::{Data, TensorFile, TensorFileError, encode};
+use proptest::prelude::*;
+
+/// A file of this header and as many bytes of data.
+fn file(header: &str, data: usize) -> Vec<u8> {
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.resize(bytes.len() + data, 0);
+    bytes
+}
+
+/// An error from memory and from disk, and no panic.
+fn check(bytes: &[u8], expect: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("f");
+    std::fs::write(&path, bytes).unwrap();
+    let on_disk = TensorFile::open(&path).unwrap_err();
+    let in_memory = TensorFile::from_bytes(&path, bytes).unwrap_err();
+    for error in [on_disk, in_memory] {
+        assert!(matches!(error, TensorFileError::Format { .. }));
+        assert!(error.to_string().contains(expect), "{error}");
+    }
+}
+
+#[test]
+fn truncated_files_are_refused_wherever_they_end() {
+    let whole = encode("f", &[("a", Data::of(&[3], &[1i64, 2, 3]))], &[]).unwrap();
+    for length in 0..whole.len() {
+        check(&whole[..length], "not a valid safetensors file");
+    }
+    check(&whole[..whole.len() - 1], "truncated");
+    check(&[whole, vec![0]].concat(), "1 bytes after the last tensor");
+}
+
+#[test]
+fn giant_headers_are_not_allocated() {
+    for length in [u64::MAX, 1 << 62, 100_000_001, 99_999_999, 17] {
+        let mut bytes = length.to_le_bytes().to_vec();
+        bytes.extend(b"{\"a\":{}}");
+        check(&bytes, "the header length is");
+    }
+    check(b"hello, world, how are you?", "the header length is");
+}
+
+#[test]
+fn headers_that_are_none_are_refused() {
+    check(&file("", 0), "its header");
+    check(&file("[]", 0), "its header");
+    check(
+        &file(
+            "{\"a\":{\"dtype\":\"F7\",\"shape\":[],\"data_offsets\":[0,0]}}",
+            0,
+        ),
+        "its header",
+    );
+    check(
+        &file(
+            "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}",
+            4,
+        ),
+        "its header",
+    );
+    check(&file(&"[".repeat(100_000), 0), "its header");
+    check(
+        &[&8u64.to_le_bytes()[..], &[0xff; 8]].concat(),
+        "its header",
+    );
+}
+
+#[test]
+fn tensors_that_overlap_leave_gaps_or_do_not_fit_are_refused() {
+    let pair = |a: &str, b: &str| {
+        format!(
+            "{{\"a\":{{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":{a}}},\
+             \"b\":{{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":{b}}}}}"
+        )
+    };
+    assert!(TensorFile::from_bytes("f", &file(&pair("[0,4]", "[4,8]"), 8)).is_ok());
+    for (a, b) in [
+        ("[0,4]", "[2,6]"),
+        ("[0,4]", "[0,4]"),
+        ("[0,4]", "[5,9]"),
+        ("[4,0]", "[4,8]"),
+        ("[0,8]", "[8,12]"),
+        ("[0,4]", "[18446744073709551612,18446744073709551615]"),
+    ] {
+        check(&file(&pair(a, b), 8), "invalid");
+    }
+    check(
+        &file(
+            "{\"a\":{\"dtype\":\"U8\",\"shape\":[1152921504606846975],\"data_offsets\":[0,1152921504606846975]}}",
+            8,
+        ),
+        "truncated",
+    );
+}
+
+#[test]
+fn shapes_beyond_all_memory_are_refused() {
+    let shaped = |shape: &str| {
+        file(
+            &format!("{{\"a\":{{\"dtype\":\"F32\",\"shape\":{shape},\"data_offsets\":[0,0]}}}}"),
+            0,
+        )
+    };
+    assert!(TensorFile::from_bytes("f", &shaped("[0,3]")).is_ok());
+    check(&shaped("[4294967296,4294967296,4294967296]"), "overflow");
+    check(
+        &shaped("[0,18446744073709551615]"),
+        "has shape [0, 18446744073709551615]",
+    );
+    check(
+        &shaped("[0,4294967296,4294967296]"),
+        "has shape [0, 4294967296, 4294967296]",
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(at in 0..120usize, value: u8, cut in 0..140usize) {
+        let tensors = [("a", Data::of(&[2, 2], &[1f32, 2.0, 3.0, 4.0])), ("b", Data::of(&[1], &[5f32]))];
+        let mut bytes = encode("f", &tensors, &[("k", "v")]).unwrap();
+        let length = bytes.len();
+        bytes[at % length] = value;
+        bytes.truncate(cut.max(length / 2));
+        if let Ok(file) = TensorFile::from_bytes("f", &bytes) {
+            for name in file.names() {
+                let _ = (file.values::<f32>(&name), file.bytes(&name));
+            }
+        }
+    }
+}

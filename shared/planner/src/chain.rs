@@ -18,7 +18,7 @@ use cedm_contract::{
         report::{ReportInputs, ReportParams},
     },
 };
-use cedm_sweep::{ClusteringSpec, Method};
+use cedm_sweep::{ClusteringSpec, Reads};
 
 pub(crate) use bound::lower_bound_clusters;
 
@@ -44,13 +44,8 @@ pub(crate) fn build(b: &mut PlanBuilder<'_>) {
         )
     });
     let context = PlanContext { images, test };
-    let clusters_features = |method: &Method| matches!(method, Method::Temi(_) | Method::Kmeans(_));
-    if sweep
-        .spec
-        .clusterings
-        .iter()
-        .any(|clustering| clusters_features(&clustering.method))
-    {
+    let reads_features = |spec: &ClusteringSpec| spec.method.reads() != Reads::Images;
+    if sweep.spec.clusterings.iter().any(reads_features) {
         features::evaluation(b, images, &sweep.spec.extractor);
     }
     for clustering in &sweep.spec.clusterings {

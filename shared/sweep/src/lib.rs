@@ -11,6 +11,7 @@
 
 mod file;
 mod findings;
+mod method;
 pub mod outcome;
 mod overrides;
 mod presets;
@@ -23,10 +24,11 @@ mod suggest;
 mod training;
 
 pub use findings::{Finding, SweepFileError};
+pub use method::{Method, Reads};
 pub use presets::{Preset, preset, preset_names};
 pub use record::Sweep;
 pub use spec::{
-    BoundSpec, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef, Method,
-    NeighbourSpec, PAPER_SET_IMAGES, SamplingSpec, SweepSpec, TrainingSpec,
+    BoundSpec, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef, NeighbourSpec,
+    PAPER_SET_IMAGES, SamplingSpec, SweepSpec, TrainingSpec,
 };
 pub use training::largest_divisor;

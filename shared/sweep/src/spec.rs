@@ -1,12 +1,11 @@
 //! The resolved sweep: what a sweep file asks for, with every default and preset filled in.
 
-use crate::{SweepFileError, file};
+use crate::{Method, SweepFileError, file};
 use cedm_contract::{
     ExtractorSpec, ObjectRef, Precision, Priority, SweepId,
     kinds::{
         adapt::DinoParams,
         bound::BoundParams,
-        cluster::{KmeansParams, TemiParams},
         sample::SamplerParams,
         train::{AugmentParams, NetworkSpec, OptimiserParams},
     },
@@ -154,41 +153,6 @@ pub struct ClusteringSpec {
     pub clusters: Clusters,
     /// Seed of every random draw of the clustering.
     pub seed: u64,
-}
-
-/// Where the labels that condition a network come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// TEMI clustering (spec §4).
-    Temi(TemiParams),
-    /// k-means clustering (spec §5).
-    Kmeans(KmeansParams),
-    /// The labels of the image set.
-    GroundTruth {
-        /// Whether to use coarse labels instead of fine ones.
-        coarse: bool,
-    },
-    /// Ids from a file.
-    Imported {
-        /// The file with one id per image.
-        ids: FileRef,
-    },
-    /// No labels: the unconditional network.
-    None,
-}
-
-impl Method {
-    /// Its name in the sweep file.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Method::Temi(_) => "temi",
-            Method::Kmeans(_) => "kmeans",
-            Method::GroundTruth { .. } => "ground_truth",
-            Method::Imported { .. } => "imported",
-            Method::None => "none",
-        }
-    }
 }
 
 /// The values of C that are trained for a clustering.

@@ -7,8 +7,8 @@ use crate::{
     candidates::spread,
     obstacles::label_obstacle,
 };
-use cedm_contract::kinds::cluster::{ClusterInputs, ClusterMethod, ClusterParams};
-use cedm_sweep::{ClusteringSpec, Clusters, Method};
+use cedm_contract::kinds::cluster::{ClusterInputs, ClusterParams};
+use cedm_sweep::{ClusteringSpec, Clusters, Method, Reads};
 
 /// One network to be trained: its coordinates, its label for people, and its condition.
 pub(super) struct NetworkCell<'k> {
@@ -150,51 +150,28 @@ pub(super) fn cluster_job<'k>(
     let spec = &b.sweep.spec;
     let images = context.images;
     let cell = Cell::new(&clustering.name, Some(c));
-    let (work, features, neighbours) = match method {
-        Method::Temi(temi) => {
-            let features = features::features(b, images, &spec.extractor);
-            let neighbours = features::neighbours(b, images, &spec.extractor, temi.neighbours);
-            (Work::epochs(temi.epochs), Some(features), Some(neighbours))
-        }
-        Method::Kmeans(_) => (
-            Work::epochs(1),
+    let (features, neighbours) = match method.reads() {
+        Reads::Images => (None, None),
+        Reads::Features => (Some(features::features(b, images, &spec.extractor)), None),
+        Reads::Neighbours(k) => (
             Some(features::features(b, images, &spec.extractor)),
-            None,
+            Some(features::neighbours(b, images, &spec.extractor, k)),
         ),
-        Method::GroundTruth { .. } | Method::Imported { .. } | Method::None => {
-            (Work::epochs(0), None, None)
-        }
     };
+    let work = Work::epochs(method.epochs());
     let inputs = ClusterInputs {
         features,
         neighbours,
         images: images.dependency,
     };
     b.add(NodeDraft::new(id, work).cell(&cell), inputs, || {
-        let method = match method {
-            Method::Temi(temi) => ClusterMethod::Temi(temi.clone()),
-            Method::Kmeans(kmeans) => ClusterMethod::Kmeans(kmeans.clone()),
-            Method::GroundTruth { coarse } => {
-                if let Some(reason) = label_obstacle(spec, images.set, *coarse) {
-                    return Err(reason);
-                }
-                ClusterMethod::GroundTruth { coarse: *coarse }
-            }
-            Method::Imported { ids } => match &ids.object {
-                Some(object) => ClusterMethod::Imported {
-                    ids: object.clone(),
-                },
-                None => {
-                    return Err(format!(
-                        "the ids `{}` are not in the store: submit the sweep again",
-                        ids.path
-                    ));
-                }
-            },
-            Method::None => return Err("the unconditional network has no clustering".to_owned()),
-        };
+        if let Method::GroundTruth { coarse } = method
+            && let Some(reason) = label_obstacle(spec, images.set, *coarse)
+        {
+            return Err(reason);
+        }
         Ok(ClusterParams {
-            method,
+            method: method.as_job()?,
             clusters: c,
             seed,
         })

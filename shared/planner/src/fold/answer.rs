@@ -7,7 +7,7 @@ mod uniform;
 use cedm_catalogue::metrics::metric;
 
 use cedm_sweep::{
-    Sweep,
+    Method, Sweep,
     outcome::{Answer, BoundOutcome, CellOutcome, Comparison, RunnerUp, Summary},
 };
 
@@ -101,7 +101,7 @@ pub(super) fn answer(
 
 /// Whether a cell competes: a clustering with a choice of C.
 fn is_granularity(cell: &CellOutcome) -> bool {
-    matches!(cell.method.as_str(), "temi" | "kmeans" | "imported")
+    Method::WITH_A_CHOICE_OF_C.contains(&cell.method.as_str())
 }
 
 fn final_score<'a>(cell: &'a CellOutcome, metric: &str) -> Option<&'a Summary> {

@@ -32,7 +32,7 @@ use std::{
 #[derive(Debug, Serialize)]
 struct Report {
     extractor: String,
-    weights: Option<InputPath>,
+    weights: Option<String>,
     sets: BTreeMap<&'static str, SetReport>,
     scores: BTreeMap<String, ScoreReport>,
     settings: Settings,

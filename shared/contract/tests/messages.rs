@@ -7,22 +7,19 @@
 #![forbid(unsafe_code)]
 
 use cedm_contract::{
-    Attempt, ContractError, DeadLetter, Digest, Event, EventAttempt, EventWhat, ExtractorSpec,
-    FailureKind, Hints, Input, Job, JobKey, JobResult, JobSpec, Kind, Manifest, ObjectRef, Output,
-    OutputName, Precision, Priority, Software, SweepId, Timings, attempt_prefix, blob_key,
-    checkpoint_key, delay_subject, job_subject,
+    ContractError, DeadLetter, Digest, Event, EventAttempt, EventWhat, ExtractorSpec, FailureKind,
+    Hints, Input, Job, JobKey, JobResult, JobSpec, Kind, Manifest, ObjectRef, Output, OutputName,
+    Precision, Priority, Software, Timings,
     kinds::{
         adapt::{AdaptParams, DinoParams},
         cluster::{ClusterMethod, ClusterParams, TemiParams},
         feature_evaluation::FeatureEvaluationParams,
         neighbours::{NeighbourPart, NeighboursParams},
-        reference::REFERENCE,
         sample::{SampleParams, SamplerParams},
         train::{
             self, AugmentParams, Embedding, NetworkSpec, OptimiserParams, TrainParams, TrainResult,
         },
     },
-    manifest_key, output_key, parse_job_subject, sweep_key,
 };
 
 use proptest::prelude::*;
@@ -465,40 +462,6 @@ fn digests_ignore_places_and_volatile_outputs() {
 }
 
 proptest! {
-    #[test]
-    fn identifiers_survive_their_text(bytes in prop::collection::vec(any::<u8>(), 0..40), sequence: u64, delivery: u64, time in 0u64..1 << 48, random: u128) {
-        let key = JobKey::of(&bytes);
-        prop_assert_eq!(key.as_str().parse::<JobKey>().unwrap(), key);
-        let attempt = Attempt { sequence, delivery, ulid: ulid::Ulid::from_parts(time, random) };
-        prop_assert_eq!(attempt.to_string().parse::<Attempt>().unwrap(), attempt);
-    }
-
-    #[test]
-    fn no_text_is_taken_for_an_identifier_by_mistake(text in "\\PC{0,60}") {
-        if let Ok(key) = text.parse::<JobKey>() { prop_assert_eq!(key.as_str(), &text); }
-        if let Ok(sweep) = text.parse::<SweepId>() { prop_assert_eq!(sweep.as_str(), &text); }
-        if let Ok(attempt) = text.parse::<Attempt>() { prop_assert_eq!(attempt.to_string().to_lowercase(), text.to_lowercase()); }
-    }
-
-    #[test]
-    fn subjects_say_what_they_hold(seed: u64, kind in prop::sample::select(Kind::ALL), priority in prop::sample::select(&Priority::ALL[..])) {
-        let key = JobKey::of(&seed.to_le_bytes());
-        prop_assert_eq!(parse_job_subject(&job_subject(kind, priority, &key)).unwrap(), (kind, priority, key.clone()));
-        prop_assert_eq!(parse_job_subject(&delay_subject(kind, priority, &key)).unwrap(), (kind, priority, key));
-    }
-
-    #[test]
-    fn object_keys_fit_every_store(seed: u64, sequence: u64, delivery: u64, step in 0u64..1_000_000_000_000) {
-        let key = JobKey::of(&seed.to_le_bytes());
-        let attempt = Attempt { sequence, delivery, ulid: ulid::Ulid::from_parts((1 << 48) - 1, u128::MAX) };
-        let sweep: SweepId = "a".repeat(48).parse().unwrap();
-        let digest = Digest::of(&seed.to_le_bytes());
-        for text in [manifest_key(&key), checkpoint_key(&key, step, &attempt), blob_key(&digest), sweep_key(&sweep, "cancelled"), output_key(&key, &attempt, REFERENCE.as_str())] {
-            prop_assert!(text.len() <= cedm_contract::MAX_OBJECT_KEY, "{} bytes: {}", text.len(), text);
-        }
-        prop_assert!(output_key(&key, &attempt, "x").starts_with(&attempt_prefix(&key, &attempt)));
-    }
-
     /// The key is made of what the result depends on, and of nothing else.
     #[test]
     fn keys_depend_on_work_alone(label in ".{0,30}", every: Option<u64>, priority in prop::sample::select(&Priority::ALL[..]), seed in 8u64..) {

@@ -2,7 +2,7 @@
 
 use crate::harness::Harness;
 use cedm_contract::Service;
-use cedm_runtime::{Connection, store::RamStore};
+use cedm_runtime::{Connection, chain, store::RamStore};
 use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -13,7 +13,7 @@ async fn a_lease_makes_up_for_missing_create_only_puts() {
     let unfit = Connection::with_store(&args, "coordinator", store())
         .await
         .unwrap();
-    let refusal = unfit.probe_store().await.unwrap_err().to_string();
+    let refusal = chain(&unfit.probe_store().await.unwrap_err());
     assert!(
         refusal.contains("8 of 8 concurrent create-only writers won"),
         "{refusal}"

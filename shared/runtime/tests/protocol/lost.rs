@@ -43,7 +43,7 @@ async fn is_recomputed(scene: Scene) {
     let _worker = scene.harness.worker(&["--max-attempts", "1"], &[]);
     let failed = events.next(EventWhat::Failed).await;
     assert!(
-        failed.message.contains("input `previous`"),
+        failed.message.contains("input `images`"),
         "{}",
         failed.message
     );

@@ -1,4 +1,4 @@
-//! What a job reads: features, neighbours, labels, imported ids.
+//! The inputs of a job: features, neighbours, labels, imported ids.
 
 use crate::{FeatureFiles, read::read_ids};
 use anyhow::anyhow;
@@ -19,10 +19,14 @@ use cedm_maths::Features;
 use cedm_runtime::{JobContext, JobError};
 use cedm_torch::tensor_files;
 use std::{ops::Range, path::Path};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-/// All features of a Features manifest, on the device of this process.
-pub(crate) fn features(context: &JobContext, features: &Manifest) -> Result<Features, JobError> {
+/// All features of a `features` job, on `device`.
+pub(crate) fn features(
+    context: &JobContext,
+    features: &Manifest,
+    device: Device,
+) -> Result<Features, JobError> {
     let set = feature_set(features)?;
     let mut pieces = Vec::with_capacity(set.shards.len());
     for shard in &set.shards {
@@ -34,8 +38,8 @@ pub(crate) fn features(context: &JobContext, features: &Manifest) -> Result<Feat
         {
             let found = piece.kind();
             return Err(JobError::reject(anyhow!(
-                "feature shard at row {} is {found:?}, the first shard is {first:?}: one \
-                 extractor writes one type",
+                "feature shard at row {} has type {found:?}, the first shard has {first:?}: \
+                 expected one type",
                 shard.first
             )));
         }
@@ -46,13 +50,14 @@ pub(crate) fn features(context: &JobContext, features: &Manifest) -> Result<Feat
     }
     let whole = Features::new("features", &Tensor::cat(&pieces, 0)).map_err(JobError::reject)?;
     drop(pieces);
-    Ok(whole.to_device(cedm_torch::device()))
+    Ok(whole.to_device(device))
 }
 
-/// The same features left on disk, for computations that need a few rows at a time.
+/// The same features left on disk, for computations that read a few rows at a time to `device`.
 pub(crate) fn feature_files(
     context: &JobContext,
     features: &Manifest,
+    device: Device,
 ) -> Result<FeatureFiles, JobError> {
     let set = feature_set(features)?;
     let paths = set
@@ -60,8 +65,8 @@ pub(crate) fn feature_files(
         .iter()
         .map(|shard| context.fetch(&shard.object))
         .collect::<Result<Vec<_>, _>>()?;
-    let files = FeatureFiles::open(&paths, Some(FEATURES.name), cedm_torch::device())
-        .map_err(JobError::reject)?;
+    let files =
+        FeatureFiles::open(&paths, Some(FEATURES.name), device).map_err(JobError::reject)?;
     let (found, expected) = (
         (files.count(), files.width()),
         (set.count as i64, i64::from(set.dim)),
@@ -74,12 +79,13 @@ pub(crate) fn feature_files(
     Ok(files)
 }
 
-/// Rows `rows` of a Features manifest, on the device of this process: only the shards that hold them
-/// are fetched, one at a time.
+/// Rows `rows` of the features of a `features` job, on `device`: only the shards that hold them are
+/// fetched, one at a time.
 pub(crate) fn feature_rows(
     context: &JobContext,
     features: &Manifest,
     rows: Range<i64>,
+    device: Device,
 ) -> Result<Features, JobError> {
     let set = feature_set(features)?;
     let mut pieces = Vec::new();
@@ -97,10 +103,10 @@ pub(crate) fn feature_rows(
         )));
     }
     let block = Features::new("features", &Tensor::cat(&pieces, 0)).map_err(JobError::reject)?;
-    Ok(block.to_device(cedm_torch::device()))
+    Ok(block.to_device(device))
 }
 
-/// One shard, of the shape that the set says.
+/// One shard, after a check that it has the shape that the set states.
 fn feature_shard(
     context: &JobContext,
     set: &FeatureSet,
@@ -119,13 +125,13 @@ fn feature_shard(
     )))
 }
 
-/// Neighbours i32 \[n, k\] of a Neighbours manifest.
+/// The neighbours that a `neighbours` job found, i32 \[n, k\].
 pub(crate) fn neighbours(context: &JobContext, neighbours: &Manifest) -> Result<Tensor, JobError> {
     let file = context.fetch_output(neighbours, NEIGHBOURS)?;
     tensor(&file, INDICES.name)
 }
 
-/// Labels of an Import manifest, −1 where an image has none; `None` where the set has no labels.
+/// Labels of an imported image set, −1 where an image has none; `None` if the set has no labels.
 pub(crate) fn labels(
     context: &JobContext,
     images: &Manifest,
@@ -151,7 +157,7 @@ pub(crate) fn labels(
     Ok(Some(labels))
 }
 
-/// Imported ids, one for each image of the set.
+/// The ids in an imported file, one for each image of the set.
 pub(crate) fn imported(
     context: &JobContext,
     images: &Manifest,
@@ -163,12 +169,13 @@ pub(crate) fn imported(
         Ok(ids)
     } else {
         Err(JobError::reject(anyhow!(
-            "the file holds {} ids, the set {count} images",
+            "the file has {} ids, expected one for each of the {count} images",
             ids.len()
         )))
     }
 }
 
+/// The result of a `features` job.
 pub(crate) fn feature_set(manifest: &Manifest) -> Result<&FeatureSet, JobError> {
     let (_, set) = manifest
         .as_kind::<FeaturesParams>()
@@ -176,6 +183,7 @@ pub(crate) fn feature_set(manifest: &Manifest) -> Result<&FeatureSet, JobError> 
     Ok(set)
 }
 
+/// The result of an `import` job.
 fn image_set(manifest: &Manifest) -> Result<&ImageSet, JobError> {
     let (_, set) = manifest
         .as_kind::<ImportParams>()

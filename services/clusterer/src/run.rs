@@ -34,7 +34,7 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// Cluster a file of features. Repeat the command to resume an interrupted TEMI training.
 ///
@@ -96,13 +96,13 @@ impl RunArgs {
     /// # Errors
     /// If files cannot be read or written, or settings do not fit the data.
     pub fn run(&self) -> Result<serde_json::Value> {
-        cedm_torch::start();
+        let compute = cedm_torch::start();
         fs::create_dir_all(&self.out).with_context(|| format!("create {}", self.out.display()))?;
         InputPath::fetch_all(self.inputs())?;
         let labels = self.labels.as_ref();
         let labels = labels.map(|file| file.read(read_labels)).transpose()?;
         let started = Instant::now();
-        let (clustering, neighbours) = self.cluster(labels.as_deref())?;
+        let (clustering, neighbours) = self.cluster(labels.as_deref(), compute.device)?;
         let seconds = started.elapsed().as_secs_f64();
         if let Some(neighbours) = &neighbours {
             check_lists(neighbours, clustering.raw_ids.len() as i64, 1)?;
@@ -126,7 +126,7 @@ impl RunArgs {
         let more = serde_json::json!({
             "method": format!("{:?}", self.method).to_lowercase(),
             "out": self.out,
-            "device": cedm_torch::device_name(),
+            "device": compute.device_name(),
             "seconds": seconds,
             "first_and_last_losses": [clustering.curve.first(), clustering.curve.last()],
             "steps_per_second": clustering.statistics.steps_per_second,
@@ -178,7 +178,11 @@ impl RunArgs {
     }
 
     /// The clustering by the chosen method, and the neighbours if they are known.
-    fn cluster(&self, labels: Option<&[i64]>) -> Result<(Clustering, Option<Tensor>)> {
+    fn cluster(
+        &self,
+        labels: Option<&[i64]>,
+        device: Device,
+    ) -> Result<(Clustering, Option<Tensor>)> {
         let given = self
             .neighbours
             .as_ref()
@@ -208,22 +212,25 @@ impl RunArgs {
                 });
                 let clustering = match on_disk {
                     Some(path) => {
-                        let rows = FeatureFiles::open(
-                            &[path.to_owned()],
-                            self.array.as_deref(),
-                            cedm_torch::device(),
-                        )?;
+                        let rows =
+                            FeatureFiles::open(&[path.to_owned()], self.array.as_deref(), device)?;
                         cluster_mini_batch(&rows, &params, self.clusters, seed, &monitor)?
                     }
-                    None => {
-                        cluster_kmeans(&self.read(labels)?, &params, self.clusters, seed, &monitor)?
-                    }
+                    None => cluster_kmeans(
+                        &self.read(labels, device)?,
+                        &params,
+                        self.clusters,
+                        seed,
+                        &monitor,
+                    )?,
                 };
                 Ok((clustering, given))
             }
             Method::Temi => {
-                let (features, params) =
-                    (self.read(labels)?, settings::<TemiParams>(&self.settings)?);
+                let (features, params) = (
+                    self.read(labels, device)?,
+                    settings::<TemiParams>(&self.settings)?,
+                );
                 let neighbours = match given {
                     Some(neighbours) => neighbours,
                     None => {
@@ -254,11 +261,11 @@ impl RunArgs {
 
     /// Reads the features, and compares their number with that of the labels before a training that
     /// may take hours.
-    fn read(&self, labels: Option<&[i64]>) -> Result<Features> {
+    fn read(&self, labels: Option<&[i64]>, device: Device) -> Result<Features> {
         let Some(file) = &self.features else {
             bail!("--method {:?} needs --features", self.method)
         };
-        let features = file.read(|path| load(path, self.array.as_deref()))?;
+        let features = file.read(|path| load(path, self.array.as_deref(), device))?;
         let (rows, found) = (features.count(), labels.map(<[i64]>::len));
         ensure!(
             found.is_none_or(|found| found as i64 == rows),
@@ -269,11 +276,11 @@ impl RunArgs {
     }
 }
 
-/// Features of a file, on the device of this process.
-fn load(path: &Path, array: Option<&str>) -> Result<Features> {
+/// Features of a file, on `device`.
+fn load(path: &Path, array: Option<&str>, device: Device) -> Result<Features> {
     let features = Features::new("features", &read_features(path, array)?)
         .with_context(|| path.display().to_string())?;
-    Ok(features.to_device(cedm_torch::device()))
+    Ok(features.to_device(device))
 }
 
 fn settings<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {

@@ -1,4 +1,4 @@
-//! The recipes of the two kinds of job.
+//! The two kinds of job: find nearest neighbours, and cluster.
 
 mod neighbours;
 
@@ -12,20 +12,24 @@ use cedm_contract::{
     kinds::cluster::{ASSIGNMENTS, CURVE, ClusterInputs, ClusterMethod, ClusterParams, HEADS},
 };
 use cedm_runtime::{JobContext, JobError, Outcome, Worker, metrics::MetricDefinition};
-use cedm_torch::tensor_files;
+use cedm_torch::{Compute, tensor_files};
 use std::{collections::BTreeMap, time::Instant};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
-/// The clusterer at work.
+/// Performs `neighbours` and `cluster` jobs.
 pub struct ClustererWorker {
+    compute: Compute,
+    /// Memory for tiles of similarities in a search for neighbours.
     tile_bytes: u64,
 }
 
 impl ClustererWorker {
-    /// Starts libtorch. A search for neighbours uses `tile_bytes` for similarities.
+    /// Starts libtorch. A search for neighbours uses `tile_bytes` of memory for similarities.
     pub fn start(tile_bytes: u64) -> Self {
-        cedm_torch::start();
-        Self { tile_bytes }
+        Self {
+            compute: cedm_torch::start(),
+            tile_bytes,
+        }
     }
 }
 
@@ -35,7 +39,7 @@ impl Worker for ClustererWorker {
     }
 
     fn device(&self) -> String {
-        cedm_torch::device_name()
+        self.compute.device_name()
     }
 
     fn metrics(&self) -> &'static [&'static MetricDefinition] {
@@ -44,14 +48,20 @@ impl Worker for ClustererWorker {
 
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
         match &context.job().spec {
-            JobSpec::Neighbours(params) => neighbours::perform(context, params, self.tile_bytes),
-            JobSpec::Cluster(params) => cluster(context, params),
+            JobSpec::Neighbours(params) => {
+                neighbours::perform(context, params, self.tile_bytes, self.compute.device)
+            }
+            JobSpec::Cluster(params) => cluster(context, params, self.compute.device),
             other => Err(JobError::wrong_kind(Service::Clusterer, other.kind())),
         }
     }
 }
 
-fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobError> {
+fn cluster(
+    context: &JobContext,
+    params: &ClusterParams,
+    device: Device,
+) -> Result<Outcome, JobError> {
     let ClusterInputs {
         features,
         neighbours,
@@ -76,7 +86,7 @@ fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobE
                 ))
             })?;
             compute::cluster_temi(
-                &inputs::features(context, needed(features)?)?,
+                &inputs::features(context, needed(features)?, device)?,
                 partners,
                 temi,
                 params.clusters,
@@ -86,14 +96,14 @@ fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobE
             )?
         }
         ClusterMethod::Kmeans(kmeans) if kmeans.mini_batch > 0 => compute::cluster_mini_batch(
-            &inputs::feature_files(context, needed(features)?)?,
+            &inputs::feature_files(context, needed(features)?, device)?,
             kmeans,
             params.clusters,
             params.seed,
             context,
         )?,
         ClusterMethod::Kmeans(kmeans) => compute::cluster_kmeans(
-            &inputs::features(context, needed(features)?)?,
+            &inputs::features(context, needed(features)?, device)?,
             kmeans,
             params.clusters,
             params.seed,
@@ -108,11 +118,11 @@ fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobE
     };
     let seconds = started.elapsed().as_secs_f64();
     let labels = inputs::labels(context, images, false)?;
-    let facts = QualityInputs {
+    let quality_inputs = QualityInputs {
         labels: labels.as_deref(),
         neighbours: neighbours.as_ref(),
     };
-    let artefact = Artefact::new(&clustering, &facts).map_err(JobError::reject)?;
+    let artefact = Artefact::new(&clustering, &quality_inputs).map_err(JobError::reject)?;
     put_tensors(context, ASSIGNMENTS, &artefact.tensors)?;
     if let Some(heads) = &clustering.heads {
         put_tensors(context, HEADS, heads)?;
@@ -140,6 +150,7 @@ fn cluster(context: &JobContext, params: &ClusterParams) -> Result<Outcome, JobE
     })
 }
 
+/// The labels of the images as clusters; every image must have one.
 fn ground_truth(
     context: &JobContext,
     images: &Manifest,
@@ -162,6 +173,7 @@ fn ground_truth(
     Ok(Clustering::from_ids(labels, clusters))
 }
 
+/// Stores tensors as the output `name` of the job.
 fn put_tensors(
     context: &JobContext,
     name: OutputName,

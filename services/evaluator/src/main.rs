@@ -36,10 +36,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
-        Command::Serve(args) => Ok(cedm_runtime::serve(args, || {
-            cedm_torch::start();
-            Ok(EvaluatorWorker::default())
-        })?),
+        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(EvaluatorWorker::start()))?),
         Command::Run(args) => run::run(&args),
         Command::Metrics { json } => {
             let table = if json {

@@ -27,6 +27,7 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
+use tch::Device;
 
 /// The JSON that `run` prints.
 #[derive(Debug, Serialize)]
@@ -74,8 +75,8 @@ struct ScoreReport {
 /// If a set cannot be read, or the sets cannot be compared at all.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let _guard = tch::no_grad_guard();
-    cedm_torch::start();
-    let report = evaluate(args)?;
+    let compute = cedm_torch::start();
+    let report = evaluate(args, compute.device)?;
     for (name, score) in &report.scores {
         if let Some(reason) = &score.score.missing {
             eprintln!("{name} is missing: {reason}");
@@ -85,7 +86,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
+fn evaluate(args: &RunArgs, device: Device) -> Result<Report, EvaluatorError> {
     let started = Instant::now();
     let names = metric_names(args);
     let metrics = metrics_named(&names)?;
@@ -124,6 +125,7 @@ fn evaluate(args: &RunArgs) -> Result<Report, EvaluatorError> {
         local(&args.weights)?,
         local(&args.fit)?,
         scratch.path().to_owned(),
+        device,
     );
     // A fitted extractor is fitted to the reference images, or to the generated ones if the
     // reference has no images.

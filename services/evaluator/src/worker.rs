@@ -1,4 +1,4 @@
-//! The recipes of the three kinds of job: measure a shard, merge a reference, score a sample set.
+//! The three kinds of job: measure a shard, merge a reference, score a sample set.
 
 use crate::{
     FeatureSpace, MeasuredSet,
@@ -22,12 +22,12 @@ use cedm_contract::{
 use cedm_maths::Gaussian;
 use cedm_nets::{Extractor, images_of};
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
-use cedm_torch::tensor_files;
+use cedm_torch::{Compute, tensor_files};
 use std::{collections::BTreeMap, time::Instant};
 
-/// The evaluator at work; it keeps the extractor of the last job.
-#[derive(Default)]
+/// Performs `measure`, `reference` and `score` jobs; keeps the extractor of the last one.
 pub struct EvaluatorWorker {
+    compute: Compute,
     loaded: Option<(FeatureSpace, ExtractorSpec, Extractor)>,
 }
 
@@ -37,7 +37,7 @@ impl Worker for EvaluatorWorker {
     }
 
     fn device(&self) -> String {
-        cedm_torch::device_name()
+        self.compute.device_name()
     }
 
     fn metrics(&self) -> &'static [&'static MetricDefinition] {
@@ -56,6 +56,14 @@ impl Worker for EvaluatorWorker {
 }
 
 impl EvaluatorWorker {
+    /// A worker without an extractor; starts libtorch.
+    pub fn start() -> Self {
+        Self {
+            compute: cedm_torch::start(),
+            loaded: None,
+        }
+    }
+
     fn measure(
         &mut self,
         context: &JobContext,
@@ -125,14 +133,14 @@ impl EvaluatorWorker {
             spec,
             weights.as_deref(),
             fit.as_deref(),
-            cedm_torch::device(),
+            self.compute.device,
         )?;
         self.loaded = Some((space.clone(), spec.clone(), extractor));
         Ok(())
     }
 }
 
-/// Merges the moments of all shards; the root is computed here, once for all scores.
+/// Merges the moments of all shards, and computes the root of the covariance once for all scores.
 fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, JobError> {
     let ReferenceInputs { shards: inputs } = context.inputs::<ReferenceParams>()?;
     let (mut space, mut shards, mut first) = (None, Vec::new(), 0);
@@ -208,7 +216,7 @@ fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError
         )?;
     }
     let generated = merged(context, "the sample set", &shards)?.within(space);
-    let side = |manifest, name| referred(context, name, manifest, &params.extractor);
+    let side = |manifest, name| reference_set(context, name, manifest, &params.extractor);
     let reference = side(reference, "the training images")?;
     let unconditional = unconditional
         .map(|manifest| side(manifest, "the unconditional sample set"))
@@ -271,7 +279,7 @@ fn heads_of(context: &JobContext, manifest: &Manifest) -> Result<Model, JobError
     )?)
 }
 
-/// What the head thinks of every single image, for galleries.
+/// Stores the cluster of every image and the head's confidence in it, for galleries.
 fn put_confidence(
     context: &JobContext,
     heads: &Model,
@@ -289,7 +297,7 @@ fn put_confidence(
     Ok(())
 }
 
-/// The measured set of all shards.
+/// The set of all shards: their moments merged, their features left in files.
 fn merged(context: &JobContext, name: &str, inputs: &[&Manifest]) -> Result<MeasuredSet, JobError> {
     let mut files = Vec::with_capacity(inputs.len());
     for manifest in inputs {
@@ -306,8 +314,8 @@ fn merged(context: &JobContext, name: &str, inputs: &[&Manifest]) -> Result<Meas
     Ok(MeasuredSet::merge(name, moments, files)?)
 }
 
-/// The set behind a Reference manifest.
-fn referred(
+/// The set that a `reference` job measured.
+fn reference_set(
     context: &JobContext,
     name: &str,
     manifest: &Manifest,
@@ -337,20 +345,21 @@ fn shard_of(images: &Manifest, index: u32) -> Result<&ShardRef, JobError> {
         JobResult::SampleSet(set) => &set.shards,
         _ => {
             return Err(JobError::reject(anyhow!(
-                "input `images` is a {} job, expected import or sample_set",
+                "input `images` is the result of a {} job, expected import or sample_set",
                 images.kind()
             )));
         }
     };
     shards.get(index as usize).ok_or_else(|| {
         JobError::reject(anyhow!(
-            "there is no shard {index}: the {} has {}",
+            "shard {index} of the {} does not exist: it has {} shards",
             images.kind(),
             shards.len()
         ))
     })
 }
 
+/// The result of a `measure` job, after a check that it used this extractor.
 fn measured_by<'a>(
     index: usize,
     manifest: &'a Manifest,
@@ -375,6 +384,7 @@ fn require_extractor(
     Ok(expected.require("this job", &found, name)?)
 }
 
+/// Checks that all shards were measured in the feature space of the first one.
 fn require_space(
     space: &mut Option<FeatureSpace>,
     index: usize,
@@ -389,7 +399,7 @@ fn require_space(
     }
 }
 
-/// The feature space that a Measure or Reference job wrote as `name`.
+/// The feature space that a `measure` or `reference` job wrote as `name`.
 fn read_space(
     context: &JobContext,
     manifest: &Manifest,

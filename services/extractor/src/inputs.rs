@@ -32,7 +32,7 @@ impl Images {
         if record.is_file() {
             let bytes = fs::read(&record).with_context(|| format!("read {}", record.display()))?;
             let imported = serde_json::from_slice(&bytes)
-                .with_context(|| format!("{} is no import record", record.display()))?;
+                .with_context(|| format!("{} is not an import record", record.display()))?;
             return Ok(Self {
                 folder: source.to_owned(),
                 imported,

@@ -79,7 +79,7 @@ impl LabelArgs {
                 self.extractor
             );
         };
-        cedm_torch::start();
+        let compute = cedm_torch::start();
         let _guard = tch::no_grad_guard();
         let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let images = Images::open(&self.images, &self.shape, scratch.path())?;
@@ -97,7 +97,7 @@ impl LabelArgs {
                 let tokenizer = vocabulary.read(Tokenizer::read)?;
                 // The file of a whole CLIP: both towers are loaded from it.
                 let weights = Weights::read(&file)?.backbone(Encoder::Teacher);
-                let text = ClipText::load(&weights, tower, Kind::Float, cedm_torch::device())?;
+                let text = ClipText::load(&weights, tower, Kind::Float, compute.device)?;
                 classifier(&text, &tokenizer, &classes, &TEMPLATES)?
             }
             (None, None) => bail!("expected --vocabulary or --text-embeddings"),
@@ -109,7 +109,7 @@ impl LabelArgs {
             self.extractor,
             tower.embed_dim
         );
-        let mut extractor = Extractor::load(&spec, Some(&file), None, cedm_torch::device())?;
+        let mut extractor = Extractor::load(&spec, Some(&file), None, compute.device)?;
         if let Some(batch) = self.batch {
             ensure!(batch > 0, "--batch {batch}: expected at least 1");
             extractor = extractor.with_batch(batch);

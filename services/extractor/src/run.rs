@@ -90,7 +90,7 @@ impl RunArgs {
             "--out {}: expected a name that ends in .safetensors or .npy",
             self.out.display()
         );
-        cedm_torch::start();
+        let compute = cedm_torch::start();
         let _guard = tch::no_grad_guard();
         let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let inputs = [&self.images].into_iter().chain(&self.weights);
@@ -105,12 +105,8 @@ impl RunArgs {
             precision: self.precision.into(),
         };
         let fit = self.fitted(&spec, &files, imported.set.count, scratch.path())?;
-        let mut extractor = Extractor::load(
-            &spec,
-            weights.as_deref(),
-            fit.as_deref(),
-            cedm_torch::device(),
-        )?;
+        let mut extractor =
+            Extractor::load(&spec, weights.as_deref(), fit.as_deref(), compute.device)?;
         if let Some(batch) = self.batch {
             ensure!(batch > 0, "--batch {batch}: expected at least 1");
             extractor = extractor.with_batch(batch);
@@ -122,7 +118,7 @@ impl RunArgs {
         Ok(serde_json::json!({
             "out": self.out,
             "extractor": spec.name,
-            "device": cedm_torch::device_name(),
+            "device": compute.device_name(),
             "count": features.features.size()[0],
             "dim": features.features.size()[1],
             "logits": features.logits.as_ref().map(|logits| logits.size()[1]),

@@ -22,18 +22,20 @@ use cedm_contract::{
 use cedm_dino::{ImageSource, Training};
 use cedm_nets::{Extractor, images_of};
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
+use cedm_torch::Compute;
 use std::{collections::BTreeMap, time::Instant};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// Performs the jobs of this service; keeps the network of the last one loaded.
 pub struct ExtractorWorker {
+    compute: Compute,
     loaded: Option<Loaded>,
 }
 
 /// A loaded network, and what it was loaded from.
 struct Loaded {
     spec: ExtractorSpec,
-    /// Digests of the manifests of its `fit` and `adapt` jobs, where there are such.
+    /// Digests of the manifests of its `fit` and `adapt` jobs; `None` where it has no such job.
     fitted_by: [Option<String>; 2],
     extractor: Extractor,
 }
@@ -41,8 +43,10 @@ struct Loaded {
 impl ExtractorWorker {
     /// A worker without a network; starts libtorch.
     pub fn start() -> Self {
-        cedm_torch::start();
-        Self { loaded: None }
+        Self {
+            compute: cedm_torch::start(),
+            loaded: None,
+        }
     }
 }
 
@@ -52,7 +56,7 @@ impl Worker for ExtractorWorker {
     }
 
     fn device(&self) -> String {
-        cedm_torch::device_name()
+        self.compute.device_name()
     }
 
     fn metrics(&self) -> &'static [&'static MetricDefinition] {
@@ -62,11 +66,11 @@ impl Worker for ExtractorWorker {
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {
         let _guard = tch::no_grad_guard();
         match &context.job().spec {
-            JobSpec::Adapt(params) => adapt_backbone(context, params),
+            JobSpec::Adapt(params) => adapt_backbone(context, params, self.compute.device),
             JobSpec::Fit(params) => fit(context, params),
             JobSpec::Extract(params) => self.extract(context, params),
             JobSpec::Features(params) => merge(context, params),
-            JobSpec::FeatureEvaluation(params) => evaluate(context, params),
+            JobSpec::FeatureEvaluation(params) => evaluate(context, params, self.compute.device),
             other => Err(JobError::wrong_kind(Service::Extractor, other.kind())),
         }
     }
@@ -154,7 +158,7 @@ impl ExtractorWorker {
             spec,
             weights.as_deref(),
             fit.as_deref(),
-            cedm_torch::device(),
+            self.compute.device,
         )?;
         self.loaded = Some(Loaded {
             spec: spec.clone(),
@@ -165,7 +169,11 @@ impl ExtractorWorker {
     }
 }
 
-fn adapt_backbone(context: &JobContext, params: &AdaptParams) -> Result<Outcome, JobError> {
+fn adapt_backbone(
+    context: &JobContext,
+    params: &AdaptParams,
+    device: Device,
+) -> Result<Outcome, JobError> {
     let AdaptInputs { images } = context.inputs::<AdaptParams>()?;
     let (shards, _) = shards_of(images)?;
     let mut images = ImageSource::default();
@@ -185,7 +193,7 @@ fn adapt_backbone(context: &JobContext, params: &AdaptParams) -> Result<Outcome,
         &params.training,
         weights.as_deref(),
         images,
-        cedm_torch::device(),
+        device,
     )?;
     let result = adapt(&mut training, context.scratch(), context)?;
     let file = context.scratch().join(adapt::BACKBONE);
@@ -201,7 +209,11 @@ fn adapt_backbone(context: &JobContext, params: &AdaptParams) -> Result<Outcome,
     })
 }
 
-fn evaluate(context: &JobContext, params: &FeatureEvaluationParams) -> Result<Outcome, JobError> {
+fn evaluate(
+    context: &JobContext,
+    params: &FeatureEvaluationParams,
+    device: Device,
+) -> Result<Outcome, JobError> {
     let FeatureEvaluationInputs { features, images } =
         context.inputs::<FeatureEvaluationParams>()?;
     let (shards, count) = shards_of(images)?;
@@ -212,7 +224,7 @@ fn evaluate(context: &JobContext, params: &FeatureEvaluationParams) -> Result<Ou
     // Feature shards follow image shards one by one: other sizes mean another image set.
     if counts(shards) != counts(&set.shards) {
         return Err(JobError::reject(anyhow!(
-            "the shards of {count} images and {} rows of features have different sizes: they belong to different sets",
+            "the shards of {count} images and those of {} rows of features have different sizes: the features were made from other images",
             set.count
         )));
     }
@@ -232,7 +244,6 @@ fn evaluate(context: &JobContext, params: &FeatureEvaluationParams) -> Result<Ou
         rows.push(all.index_select(0, &Tensor::from_slice(&picked)));
         context.progress(part.first + part.count, count, "images");
     }
-    let device = cedm_torch::device();
     let labelled = Labelled {
         features: Tensor::cat(&rows, 0).to_device(device),
         labels: Tensor::from_slice(&labels).to_device(device),
@@ -271,18 +282,18 @@ fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobEr
             params.shards
         )));
     }
-    let (mut files, mut shards, mut first, mut before) = (Vec::new(), Vec::new(), 0, None);
-    // Mixed features would have statistics that mean nothing.
+    let (mut files, mut shards, mut first, mut previous) = (Vec::new(), Vec::new(), 0, None);
+    // Statistics over features of several extractors would mean nothing.
     for (index, manifest) in inputs.into_iter().enumerate() {
         let (made_by, made) = manifest
             .as_kind::<ExtractParams>()
             .map_err(JobError::reject)?;
-        if before
+        if previous
             .replace(&made_by.extractor)
-            .is_some_and(|before| *before != made_by.extractor)
+            .is_some_and(|previous| *previous != made_by.extractor)
         {
             return Err(JobError::reject(anyhow!(
-                "shard {index} comes from another extractor than the shards before it"
+                "shard {index} was made by another extractor than the shards before it"
             )));
         }
         files.push(context.fetch_output(manifest, extract::FEATURES)?);
@@ -318,7 +329,7 @@ fn shards_of(images: &Manifest) -> Result<(&[ShardRef], u64), JobError> {
         JobResult::Import(set) => Ok((&set.shards, set.count)),
         JobResult::SampleSet(set) => Ok((&set.shards, set.count)),
         _ => Err(JobError::reject(anyhow!(
-            "the images come from a {} job, expected import or sample_set",
+            "input `images` is the result of a {} job, expected import or sample_set",
             images.kind()
         ))),
     }

@@ -20,7 +20,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
-        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(SamplerWorker::new()))?),
+        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(SamplerWorker::start()))?),
         Command::Run(args) => {
             println!("{}", serde_json::to_string_pretty(&args.run()?)?);
             Ok(())

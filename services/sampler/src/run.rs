@@ -155,12 +155,12 @@ impl RunArgs {
         );
         let inputs = [&self.weights].into_iter().chain(&self.beside);
         InputPath::fetch_all(inputs.chain(&self.assignments).chain(&self.guide))?;
-        let device = cedm_torch::start().device;
+        let compute = cedm_torch::start();
         cedm_torch::allow_tf32(matches!(self.precision, PrecisionName::Tf32));
         let monitor = ConsoleMonitor::default();
         let (mut sets, mut summaries) = (Vec::new(), Vec::new());
         for weights in std::iter::once(&self.weights).chain(&self.beside) {
-            let (sampler, parameters) = self.sampler(weights, device)?;
+            let (sampler, parameters) = self.sampler(weights, compute.device)?;
             let begun = Instant::now();
             let mut progress = |done| {
                 monitor.progress(done, self.count, "images");
@@ -185,9 +185,9 @@ impl RunArgs {
             "images": self.count,
             "first_seed": self.first_seed,
             "networks": summaries,
-            "device": cedm_torch::device_name(),
+            "device": compute.device_name(),
             "peak_resident_bytes": cedm_torch::peak_resident_bytes(),
-            "device_bytes": cedm_torch::device_bytes(),
+            "device_bytes": cedm_torch::device_bytes(compute.device),
         }))
     }
 

@@ -1,4 +1,5 @@
-//! The two recipes of the sampler: one shard of images, and the list of all shards of a set.
+//! The two kinds of job: sample one shard of images (`sample`), and list the shards of a whole set
+//! (`sample_set`).
 
 use crate::{
     labels::{Prior, label_distribution},
@@ -16,25 +17,31 @@ use cedm_contract::{
 };
 use cedm_diffusion::{Architecture, Network, Parameters, sampler::Sampler};
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
-use cedm_torch::tensor_files;
+use cedm_torch::{Compute, tensor_files};
 use std::{collections::BTreeMap, time::Instant};
-use tch::Kind;
+use tch::{Device, Kind};
 
-/// The sampler service.
+/// Performs `sample` and `sample_set` jobs; keeps the sampler of the last one, because the shards of
+/// a set differ only in their seeds.
 #[derive(Debug)]
 pub struct SamplerWorker {
-    /// The sampler of the last job: shards of a set differ in seeds alone.
+    compute: Compute,
+    /// Digests of the inputs and the settings as JSON, and the sampler loaded from them.
     loaded: Option<(String, Sampler)>,
 }
 
 impl SamplerWorker {
-    /// Starts libtorch.
-    pub fn new() -> Self {
-        let started = cedm_torch::start();
-        tracing::info!(device = ?started.device, reason = started.reason, "libtorch");
-        Self { loaded: None }
+    /// A worker without a sampler; starts libtorch.
+    pub fn start() -> Self {
+        let compute = cedm_torch::start();
+        tracing::info!(device = ?compute.device, reason = compute.reason, "libtorch");
+        Self {
+            compute,
+            loaded: None,
+        }
     }
 
+    /// The sampler of a job; loaded unless the last job left it loaded.
     fn sampler(
         &mut self,
         context: &JobContext,
@@ -56,7 +63,7 @@ impl SamplerWorker {
             .as_ref()
             .is_none_or(|(loaded, _)| *loaded != key)
         {
-            self.loaded = Some((key, load(context, params)?));
+            self.loaded = Some((key, load(context, params, self.compute.device)?));
         }
         Ok(&self.loaded.as_ref().expect("invariant: set above").1)
     }
@@ -71,10 +78,10 @@ impl SamplerWorker {
         cedm_torch::allow_tf32(params.sampler.precision == Precision::Tf32);
         let sampler = self.sampler(context, params)?;
         let begun = Instant::now();
-        let mut told = 0;
+        let mut reported = 0;
         let mut progress = |done: u64| {
-            context.count(&metrics::IMAGES, done - told);
-            told = done;
+            context.count(&metrics::IMAGES, done - reported);
+            reported = done;
             context.gauge(
                 &metrics::IMAGES_PER_SECOND,
                 done as f64 / begun.elapsed().as_secs_f64().max(1e-9),
@@ -82,7 +89,7 @@ impl SamplerWorker {
             context.progress(done, count, "images");
             !context.stopping()
         };
-        // A shard is small: what was begun is begun again by another worker.
+        // A shard is small, so it has no checkpoints: another worker samples it from the start.
         let Some(samples) = sampler.images(first, count, &mut progress)? else {
             return Err(JobError::Drained);
         };
@@ -112,18 +119,12 @@ impl SamplerWorker {
     }
 }
 
-impl Default for SamplerWorker {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Worker for SamplerWorker {
     fn service(&self) -> Service {
         Service::Sampler
     }
     fn device(&self) -> String {
-        cedm_torch::device_name()
+        self.compute.device_name()
     }
     fn metrics(&self) -> &'static [&'static MetricDefinition] {
         metrics::METRICS
@@ -138,10 +139,10 @@ impl Worker for SamplerWorker {
     }
 }
 
-fn load(context: &JobContext, params: &SampleParams) -> Result<Sampler, JobError> {
-    let device = cedm_torch::device();
+/// Fetches weights and prior of a job and builds its sampler on `device`.
+fn load(context: &JobContext, params: &SampleParams, device: Device) -> Result<Sampler, JobError> {
     let SampleInputs { weights, condition } = context.inputs::<SampleParams>()?;
-    let (network, parameters) = network(context, weights)?;
+    let (network, parameters) = network(context, weights, device)?;
     let prior = condition
         .map(|condition| prior(context, condition))
         .transpose()?;
@@ -156,20 +157,19 @@ fn load(context: &JobContext, params: &SampleParams) -> Result<Sampler, JobError
 }
 
 /// The network of a training segment, with its EMA weights.
-fn network(context: &JobContext, manifest: &Manifest) -> Result<(Network, Parameters), JobError> {
+fn network(
+    context: &JobContext,
+    manifest: &Manifest,
+    device: Device,
+) -> Result<(Network, Parameters), JobError> {
     let (params, _) = manifest
         .as_kind::<TrainParams>()
         .map_err(JobError::reject)?;
     let network = Architecture::try_from(&params.network).and_then(Network::new)?;
     let tensors = tensor_files::read(&context.fetch_output(manifest, EMA)?)?;
     let origin = format!("{EMA} of train job {}", manifest.key.short());
-    let parameters = Parameters::from_tensors(
-        &network.layout,
-        &tensors,
-        &origin,
-        Kind::Float,
-        cedm_torch::device(),
-    )?;
+    let parameters =
+        Parameters::from_tensors(&network.layout, &tensors, &origin, Kind::Float, device)?;
     Ok((network, parameters))
 }
 
@@ -177,7 +177,7 @@ fn prior(context: &JobContext, condition: &Manifest) -> Result<Prior, JobError> 
     Prior::read(&context.fetch_output(condition, ASSIGNMENTS)?).map_err(JobError::reject)
 }
 
-/// The shards in order, without gap, as one set.
+/// Lists the shards as one set.
 fn merge(context: &JobContext, params: &SampleSetParams) -> Result<Outcome, JobError> {
     let SampleSetInputs { shards } = context.inputs::<SampleSetParams>()?;
     let result = merged(&shards, params).map_err(JobError::reject)?;
@@ -187,6 +187,7 @@ fn merge(context: &JobContext, params: &SampleSetParams) -> Result<Outcome, JobE
     })
 }
 
+/// The shards in order, after a check that their seeds leave no gap and their images have one shape.
 fn merged(inputs: &[&Manifest], params: &SampleSetParams) -> anyhow::Result<SampleSetResult> {
     let mut shards: Vec<ShardRef> = Vec::new();
     let mut shape = None;
@@ -203,8 +204,11 @@ fn merged(inputs: &[&Manifest], params: &SampleSetParams) -> anyhow::Result<Samp
         let first_shape = *shape.get_or_insert((channels, resolution));
         ensure!(
             first_shape == (channels, resolution),
-            "shard {index} holds {channels}×{resolution}×{resolution} images, the ones before it \
-             {first_shape:?}"
+            "shard {index} holds {channels}×{resolution}×{resolution} images, the shards before it \
+             {}×{}×{}",
+            first_shape.0,
+            first_shape.1,
+            first_shape.1
         );
         let output = manifest
             .output(IMAGES)

@@ -38,9 +38,10 @@ impl BenchArgs {
     /// # Errors
     /// If the preset or a setting is unknown or out of range.
     pub fn run(&self) -> anyhow::Result<Value> {
-        let device = cedm_torch::start().device;
+        let compute = cedm_torch::start();
+        let device = compute.device;
         let preset = settings(&self.preset, &self.set)?;
-        cedm_torch::start_training();
+        cedm_torch::start_training(device);
         cedm_torch::allow_tf32(preset.precision == Precision::Tf32);
         let mut network = preset.network;
         network.label_dim = self.labels;
@@ -103,7 +104,7 @@ impl BenchArgs {
         }
         Ok(json!({
             "preset": self.preset,
-            "device": cedm_torch::device_name(),
+            "device": compute.device_name(),
             "precision": preset.precision,
             "threads": tch::get_num_threads(),
             "network": training.recipe.network,
@@ -118,7 +119,7 @@ impl BenchArgs {
             "sample_images_per_second": block as f64 / median(&sample.wall),
             "sample_seconds": sample,
             "peak_bytes": cedm_torch::peak_resident_bytes(),
-            "device_bytes": cedm_torch::device_bytes(),
+            "device_bytes": cedm_torch::device_bytes(device),
         }))
     }
 }

@@ -111,7 +111,8 @@ impl LossArgs {
             "--p-std is {p_std}: expected a positive number"
         );
 
-        let device = cedm_torch::start().device;
+        let compute = cedm_torch::start();
+        let device = compute.device;
         let pictures = Pictures::read(&self.data)?;
         let condition = self.condition.read(&pictures)?;
         let (set, chosen) =
@@ -187,7 +188,7 @@ impl LossArgs {
             "seed": self.seed,
             "training": {"p_mean": p_mean, "p_std": p_std, "losses": training},
             "levels": by_level,
-            "device": cedm_torch::device_name(),
+            "device": compute.device_name(),
         }))
     }
 }

@@ -28,4 +28,4 @@ pub use curve::{Curve, Tick};
 pub use levels::LossArgs;
 pub use run::RunArgs;
 pub use segment::{Finished, Segment};
-pub use worker::Trainer;
+pub use worker::TrainerWorker;

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use cedm_runtime::ServeArgs;
-use cedm_trainer::{BenchArgs, LossArgs, RunArgs, Trainer};
+use cedm_trainer::{BenchArgs, LossArgs, RunArgs, TrainerWorker};
 use clap::Parser;
 
 /// Train EDM networks, unconditional or conditioned on one label or vector per image.
@@ -25,7 +25,9 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     let result = match Command::parse() {
-        Command::Serve(args) => return Ok(cedm_runtime::serve(args, || Ok(Trainer::new()))?),
+        Command::Serve(args) => {
+            return Ok(cedm_runtime::serve(args, || Ok(TrainerWorker::start()))?);
+        }
         Command::Run(args) => args.run()?,
         Command::Loss(args) => args.run()?,
         Command::Bench(args) => args.run()?,

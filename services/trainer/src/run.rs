@@ -63,7 +63,7 @@ impl RunArgs {
     /// # Errors
     /// If the data, the condition or the settings do not fit, or the folder holds another run.
     pub fn run(&self) -> anyhow::Result<Value> {
-        let started = cedm_torch::start();
+        let compute = cedm_torch::start();
         let preset = settings(&self.preset, &self.set)?;
         let batch = u64::from(preset.optimiser.batch.max(1));
         let whole = |kimg: f64| whole_batch_images(kimg, batch);
@@ -83,7 +83,7 @@ impl RunArgs {
             Duration::try_from_secs_f64(checkpoint_s).is_ok(),
             "--checkpoint-s is {checkpoint_s}: expected seconds of at least 0"
         );
-        cedm_torch::start_training();
+        cedm_torch::start_training(compute.device);
         cedm_torch::allow_tf32(preset.precision == Precision::Tf32);
         InputPath::fetch_all([&self.data].into_iter().chain(self.condition.files()))?;
         let pictures = self.data.read(Pictures::read)?;
@@ -117,7 +117,7 @@ impl RunArgs {
             seed: self.seed,
         };
         let prior = condition.supply();
-        let mut training = Training::new(recipe, &pictures.images, condition, started.device)?;
+        let mut training = Training::new(recipe, &pictures.images, condition, compute.device)?;
 
         std::fs::create_dir_all(&self.out)
             .with_context(|| format!("create {}", self.out.display()))?;
@@ -154,7 +154,7 @@ impl RunArgs {
             "steps": training.steps(),
             "parameters": training.parameter_count(),
             "label_dim": training.recipe.network.label_dim,
-            "device": cedm_torch::device_name(),
+            "device": compute.device_name(),
             "last_segment": last,
         }))
     }
@@ -196,7 +196,7 @@ impl RunArgs {
             "images_per_second": finished.images as f64 / finished.seconds.max(1e-9),
             "seconds": finished.seconds,
             "resident_bytes": cedm_torch::resident_bytes(),
-            "device_bytes": cedm_torch::device_bytes(),
+            "device_bytes": cedm_torch::device_bytes(training.device()),
         }))
     }
 

@@ -1,4 +1,5 @@
-//! The train recipe: images, condition and the segment before in; weights, state and curve out.
+//! The `train` job: reads images, a condition and the previous segment's state; writes weights, state
+//! and curve.
 
 use crate::{metrics, pictures::Pictures, segment::Segment};
 use anyhow::anyhow;
@@ -13,31 +14,38 @@ use cedm_contract::{
 use cedm_diffusion::{Condition, Recipe, Training};
 use cedm_runtime::{JobContext, JobError, Outcome, Worker, metrics::MetricDefinition};
 use cedm_tensor_files::TensorFile;
+use cedm_torch::Compute;
 use std::collections::BTreeMap;
 
-/// The trainer service.
+/// Performs `train` jobs; keeps the images of the last one, which the next job of a sweep often
+/// trains on too.
 #[derive(Debug)]
-pub struct Trainer {
-    /// Image sets are kept between jobs of a sweep: (digest of the images' manifest, images).
-    held: Option<(String, Pictures)>,
+pub struct TrainerWorker {
+    compute: Compute,
+    /// Digest of the images' manifest, and the images.
+    loaded: Option<(String, Pictures)>,
 }
 
-impl Trainer {
-    /// Starts libtorch.
-    pub fn new() -> Self {
-        let started = cedm_torch::start();
-        cedm_torch::start_training();
-        tracing::info!(device = ?started.device, reason = started.reason, "libtorch");
-        Self { held: None }
+impl TrainerWorker {
+    /// A worker without images; starts libtorch.
+    pub fn start() -> Self {
+        let compute = cedm_torch::start();
+        cedm_torch::start_training(compute.device);
+        tracing::info!(device = ?compute.device, reason = compute.reason, "libtorch");
+        Self {
+            compute,
+            loaded: None,
+        }
     }
 
+    /// The images of a manifest, on the CPU; fetched unless the last job left them loaded.
     fn pictures(
         &mut self,
         context: &JobContext,
         manifest: &Manifest,
     ) -> Result<&Pictures, JobError> {
         if self
-            .held
+            .loaded
             .as_ref()
             .is_none_or(|(digest, _)| digest != manifest.digest.as_str())
         {
@@ -51,27 +59,21 @@ impl Trainer {
                         .map_err(JobError::reject)?,
                 );
             }
-            self.held = Some((
+            self.loaded = Some((
                 manifest.digest.to_string(),
                 Pictures::join(shards).map_err(JobError::reject)?,
             ));
         }
-        Ok(&self.held.as_ref().expect("invariant: set above").1)
+        Ok(&self.loaded.as_ref().expect("invariant: set above").1)
     }
 }
 
-impl Default for Trainer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Worker for Trainer {
+impl Worker for TrainerWorker {
     fn service(&self) -> Service {
         Service::Trainer
     }
     fn device(&self) -> String {
-        cedm_torch::device_name()
+        self.compute.device_name()
     }
     fn metrics(&self) -> &'static [&'static MetricDefinition] {
         metrics::METRICS
@@ -89,13 +91,9 @@ impl Worker for Trainer {
             previous,
         } = context.inputs::<TrainParams>()?;
         let condition = condition_of(context, images, condition)?;
+        let device = self.compute.device;
         let pictures = self.pictures(context, images)?;
-        let mut training = Training::new(
-            recipe(params),
-            &pictures.images,
-            condition,
-            cedm_torch::device(),
-        )?;
+        let mut training = Training::new(recipe(params), &pictures.images, condition, device)?;
         continue_training(context, params, previous, &mut training)?;
         let finished = segment.train(&mut training, context, context.scratch())?;
 
@@ -124,7 +122,7 @@ impl Worker for Trainer {
             ),
             (
                 "device_bytes".to_owned(),
-                cedm_torch::device_bytes().unwrap_or(0) as f64,
+                cedm_torch::device_bytes(device).unwrap_or(0) as f64,
             ),
         ]);
         Ok(Outcome {
@@ -144,7 +142,7 @@ fn recipe(params: &TrainParams) -> Recipe {
     }
 }
 
-/// The condition, from the same images as the ones trained on.
+/// The condition of the job: the ids of a clustering of the same images, renumbered without gaps.
 fn condition_of(
     context: &JobContext,
     images: &Manifest,
@@ -161,17 +159,17 @@ fn condition_of(
 
 /// A clustering must name its images, and they must be the ones of this job.
 fn check_same_images(own: &Digest, condition: &Manifest) -> anyhow::Result<()> {
-    let theirs = &condition.inputs_of::<ClusterParams>()?.images.digest;
+    let clustered = &condition.inputs_of::<ClusterParams>()?.images.digest;
     anyhow::ensure!(
-        theirs == own,
+        clustered == own,
         "the condition was made from other images: digest {}, the images of this job have {}",
-        theirs.short(),
+        clustered.short(),
         own.short()
     );
     Ok(())
 }
 
-/// Loads the state of the segment before, unless this is the first one.
+/// Loads the state of the previous segment, unless this is the first one.
 fn continue_training(
     context: &JobContext,
     params: &TrainParams,

@@ -18,23 +18,37 @@ pub use tf32::allow_tf32;
 use std::{path::PathBuf, sync::OnceLock};
 use tch::Device;
 
-/// The outcome of [`start`].
+/// What this process computes on. A worker or command gets it from [`start`], keeps it, and passes
+/// the device to everything that allocates tensors.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Started {
+pub struct Compute {
     /// The device to compute on.
     pub device: Device,
     /// Why this device was chosen, for logs.
     pub reason: String,
 }
 
-static STARTED: OnceLock<Started> = OnceLock::new();
+impl Compute {
+    /// The name of the device as manifests record it: `cpu`, or `cuda:<index>`.
+    pub fn device_name(&self) -> String {
+        match self.device {
+            Device::Cuda(index) => format!("cuda:{index}"),
+            _ => "cpu".to_owned(),
+        }
+    }
+}
 
-/// Starts libtorch once per process: loads its CUDA half if it is installed, sets the number of
-/// intra-op threads (`CEDM_THREADS`, otherwise all cores) and forbids TF32, so that float32
+/// Starts libtorch and chooses the device: loads the CUDA half if it is installed, sets the number
+/// of intra-op threads (`CEDM_THREADS`, otherwise all cores) and forbids TF32, so that float32
 /// products have float32 precision unless a job asks for less. `CEDM_DEVICE=cpu` stays on the CPU,
-/// `CEDM_DEVICE=cuda:1` chooses a GPU. Later calls return the first result.
-pub fn start() -> &'static Started {
-    STARTED.get_or_init(|| {
+/// `CEDM_DEVICE=cuda:1` chooses a GPU.
+///
+/// A process can load libtorch's CUDA half and set its threads only once, so the first result is
+/// kept here and later calls return it. Call this where a program begins; code below takes the
+/// device as an argument.
+pub fn start() -> Compute {
+    static FIRST: OnceLock<Compute> = OnceLock::new();
+    let compute = FIRST.get_or_init(|| {
         let threads = std::env::var("CEDM_THREADS")
             .ok()
             .and_then(|text| text.parse().ok());
@@ -43,34 +57,23 @@ pub fn start() -> &'static Started {
         tch::set_num_threads(threads.max(1));
         allow_tf32(false);
         choose(std::env::var("CEDM_DEVICE").unwrap_or_default().trim())
-    })
-}
-
-/// The device chosen by [`start`].
-pub fn device() -> Device {
-    start().device
-}
-
-/// The name of the chosen device as manifests record it: `cpu`, or `cuda:<index>`.
-pub fn device_name() -> String {
-    match device() {
-        Device::Cuda(index) => format!("cuda:{index}"),
-        _ => "cpu".to_owned(),
-    }
+    });
+    compute.clone()
 }
 
 /// On a GPU, lets cuDNN try its algorithms once for every shape and keep the fastest, as upstream
 /// does: the shapes of a training step never change. Which one wins may differ between runs, so
-/// jobs whose results must be reproducible do not call this.
-pub fn start_training() {
-    if device().is_cuda() {
+/// jobs whose results must be reproducible do not call this. The setting is libtorch's and holds
+/// for the whole process.
+pub fn start_training(device: Device) {
+    if device.is_cuda() {
         tch::Cuda::cudnn_set_benchmark(true);
     }
 }
 
 /// The device for a value of `CEDM_DEVICE`; empty for the first GPU, or the CPU without one.
-fn choose(requested: &str) -> Started {
-    let cpu = |reason: String| Started {
+fn choose(requested: &str) -> Compute {
+    let cpu = |reason: String| Compute {
         device: Device::Cpu,
         reason,
     };
@@ -90,7 +93,7 @@ fn choose(requested: &str) -> Started {
             "GPU {index} does not exist: found {}",
             tch::Cuda::device_count()
         )),
-        Ok(()) => Started {
+        Ok(()) => Compute {
             device: Device::Cuda(index),
             reason: format!("GPU {index} of {}", tch::Cuda::device_count()),
         },
@@ -138,9 +141,9 @@ mod tests {
 
     #[test]
     fn starts_on_a_device_that_computes() {
-        let started = start();
-        assert!(!started.reason.is_empty());
-        let sum = tch::Tensor::ones([4], (tch::Kind::Float, started.device))
+        let compute = start();
+        assert!(!compute.reason.is_empty());
+        let sum = tch::Tensor::ones([4], (tch::Kind::Float, compute.device))
             .sum(tch::Kind::Float)
             .double_value(&[]);
         assert_eq!(sum, 4.0);
@@ -149,6 +152,18 @@ mod tests {
 
     #[test]
     fn the_cpu_can_be_requested() {
-        assert_eq!(choose("cpu").device, Device::Cpu);
+        let compute = choose("cpu");
+        assert_eq!(compute.device, Device::Cpu);
+        assert_eq!(compute.device_name(), "cpu");
+        assert_eq!(device_bytes(compute.device), None);
+    }
+
+    #[test]
+    fn the_name_of_a_gpu_has_its_index() {
+        let compute = Compute {
+            device: Device::Cuda(1),
+            reason: String::new(),
+        };
+        assert_eq!(compute.device_name(), "cuda:1");
     }
 }

@@ -29,10 +29,10 @@ pub fn peak_resident_bytes() -> u64 {
         * 1024
 }
 
-/// Memory of the chosen GPU that is in use by all processes, in bytes; `None` on a CPU. libtorch's
-/// allocator does not return memory, so this is also the highest need so far.
-pub fn device_bytes() -> Option<u64> {
-    let Device::Cuda(index) = crate::device() else {
+/// Memory of a GPU that is in use by all processes, in bytes; `None` for a CPU. libtorch's allocator
+/// does not return memory, so this is also the highest need so far.
+pub fn device_bytes(device: Device) -> Option<u64> {
+    let Device::Cuda(index) = device else {
         return None;
     };
     let program = libloading::os::unix::Library::this();

@@ -16,6 +16,9 @@ const SETTERS: [&[u8]; 2] = [
 /// Allows or forbids that matrix products and convolutions of float32 tensors round their inputs to
 /// TF32 (10 bits of mantissa) on GPUs; libtorch's own default allows it for convolutions. Without
 /// effect on CPUs. Returns whether this libtorch has the switch.
+///
+/// The switch is libtorch's and holds for the whole process: a worker sets it before each job by the
+/// job's precision.
 pub fn allow_tf32(allow: bool) -> bool {
     let program = libloading::os::unix::Library::this();
     // SAFETY: the names carry their own C++ signatures: no argument and a reference to the one

@@ -33,9 +33,11 @@ impl NeighboursArgs {
     /// # Errors
     /// If files cannot be read or written, or there are not more than k rows.
     pub fn run(&self) -> Result<serde_json::Value> {
-        cedm_torch::start();
+        let compute = cedm_torch::start();
         let array = self.array.as_deref();
-        let features = self.features.read(|path| load(path, array))?;
+        let features = self
+            .features
+            .read(|path| load(path, array, compute.device))?;
         let started = Instant::now();
         let found = find_neighbours(
             &features,
@@ -55,7 +57,7 @@ impl NeighboursArgs {
         )?;
         Ok(serde_json::json!({
             "out": self.out,
-            "device": cedm_torch::device_name(),
+            "device": compute.device_name(),
             "count": features.count(),
             "dim": features.width(),
             "k": self.k,

@@ -13,23 +13,28 @@ use cedm_contract::{
         neighbour_lists::{INDICES, SIMILARITIES},
     },
 };
+use cedm_maths::Features;
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome};
-use std::{collections::BTreeMap, time::Instant};
-use tch::{Kind, Tensor};
+use std::{collections::BTreeMap, ops::Range, time::Instant};
+use tch::{Device, Kind, Tensor};
 
-/// The job with these parameters.
+/// Performs a `neighbours` job: a whole search, one part of a shared search, or the merge of parts.
 pub(super) fn perform(
     context: &JobContext,
     params: &NeighboursParams,
     tile_bytes: u64,
+    device: Device,
 ) -> Result<Outcome, JobError> {
     let NeighboursInputs { features, parts } = context.inputs::<NeighboursParams>()?;
     let count = inputs::feature_set(features)?.count;
     let started = Instant::now();
     let pairs = match params.part {
-        Some(part) => search_part(context, features, params.k, part, tile_bytes)?,
+        Some(part) => {
+            let rows = |rows| inputs::feature_rows(context, features, rows, device);
+            search_part(context, count, params.k, part, tile_bytes, rows)?
+        }
         None if parts.is_empty() => {
-            let features = inputs::features(context, features)?;
+            let features = inputs::features(context, features, device)?;
             put(
                 context,
                 compute::neighbours(&features, params.k, tile_bytes, context)?,
@@ -51,6 +56,7 @@ pub(super) fn perform(
     })
 }
 
+/// Stores the neighbours found.
 fn put(context: &JobContext, found: Neighbours) -> Result<(), JobError> {
     let similarities = found.similarities.to_kind(Kind::Float);
     put_tensors(
@@ -63,21 +69,22 @@ fn put(context: &JobContext, found: Neighbours) -> Result<(), JobError> {
     )
 }
 
-/// One part: block by block, so that two blocks at most are in memory. Returns the pairs compared.
+/// Searches one part block by block, so that at most two blocks are in memory; `rows` reads those of
+/// a block. Returns the number of pairs compared.
 fn search_part(
     context: &JobContext,
-    features: &Manifest,
+    count: u64,
     k: u32,
     part: NeighbourPart,
     tile_bytes: u64,
+    rows: impl Fn(Range<i64>) -> Result<Features, JobError>,
 ) -> Result<u64, JobError> {
-    let count = inputs::feature_set(features)?.count;
     let blocks = Blocks::new(count as i64, part.of)?;
-    let own = inputs::feature_rows(context, features, blocks.rows(part.index))?;
+    let own = rows(blocks.rows(part.index))?;
     let mut search = PartSearch::new(blocks, part.index, k, tile_bytes, &own)?;
     drop(own);
     let (mut done, total) = (0, blocks.pairs_of_part(part.index));
-    let mut watch = |pairs: u64| {
+    let mut progress = |pairs: u64| {
         done += pairs;
         context.progress(done, total, "pairs");
         context.count(&crate::metrics::NEIGHBOUR_PAIRS, pairs);
@@ -87,9 +94,9 @@ fn search_part(
         let other = if block == part.index {
             None
         } else {
-            Some(inputs::feature_rows(context, features, blocks.rows(block))?)
+            Some(rows(blocks.rows(block))?)
         };
-        if !search.compare(block, other.as_ref(), &mut watch)? {
+        if !search.compare(block, other.as_ref(), &mut progress)? {
             return Err(JobError::Drained);
         }
     }
@@ -102,7 +109,8 @@ fn search_part(
     Ok(total)
 }
 
-/// The merge: block by block over the parts that met it.
+/// Merges the candidates of all parts, block by block: those of a block are in the parts that compared
+/// it.
 fn merge(
     context: &JobContext,
     k: u32,
@@ -112,10 +120,10 @@ fn merge(
     let blocks = Blocks::new(count as i64, parts.len() as u32)?;
     let (mut indices, mut similarities) = (Vec::new(), Vec::new());
     for block in 0..blocks.count() {
-        let met = (0u32..)
+        let parts_of_block = (0u32..)
             .zip(parts)
             .filter(|(part, _)| blocks.of_part(*part).contains(&block));
-        let lists = met
+        let lists = parts_of_block
             .map(|(index, part)| read(context, index, part, block))
             .collect::<Result<Vec<_>, _>>()?;
         let found = merge_block(&lists, k)?;
@@ -138,6 +146,7 @@ fn merge(
     })
 }
 
+/// The candidates of one block in part `index`.
 fn read(
     context: &JobContext,
     index: u32,

@@ -1,4 +1,4 @@
-//! The sets given to `run`: what a path contents, and how it becomes a measured set.
+//! The sets given to `run`: what a path holds, and how it becomes a measured set.
 
 use super::SetReport;
 use crate::{
@@ -26,6 +26,7 @@ use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
+use tch::Device;
 
 /// One set as it was given on the command line.
 pub(super) struct InputSet {
@@ -213,6 +214,7 @@ pub(super) struct SetMeasurer {
     weights: Option<PathBuf>,
     fit: Option<PathBuf>,
     scratch: PathBuf,
+    device: Device,
     loaded: Option<(Extractor, FeatureSpace)>,
     /// Duration of measuring the images of each role in seconds, without loading the extractor.
     seconds: BTreeMap<&'static str, f64>,
@@ -224,12 +226,14 @@ impl SetMeasurer {
         weights: Option<PathBuf>,
         fit: Option<PathBuf>,
         scratch: PathBuf,
+        device: Device,
     ) -> Self {
         Self {
             spec,
             weights,
             fit,
             scratch,
+            device,
             loaded: None,
             seconds: BTreeMap::new(),
         }
@@ -348,7 +352,7 @@ impl SetMeasurer {
                 &self.spec,
                 self.weights.as_deref(),
                 self.fit.as_deref(),
-                cedm_torch::device(),
+                self.device,
             )?;
             self.loaded = Some((loaded, space));
         }

@@ -128,7 +128,7 @@ impl AdaptArgs {
             "--out {}: expected a name that ends in .safetensors",
             self.out.display()
         );
-        cedm_torch::start();
+        let compute = cedm_torch::start();
         let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let images = self.images(scratch.path())?;
         let (weights, object) = weights_of(self.weights.as_ref())?.unzip();
@@ -143,7 +143,7 @@ impl AdaptArgs {
             &self.params(),
             weights.as_deref(),
             images,
-            cedm_torch::device(),
+            compute.device,
         )?;
         let monitor = match &self.checkpoints {
             Some(folder) => ConsoleMonitor::keeping(folder.clone()),

@@ -150,7 +150,7 @@ fn decide(
     };
     // The finer grid ends below the first failure, or at the cap, which is itself allowed.
     let end = failing.unwrap_or_else(|| cap.saturating_add(1));
-    // Grid points do not depend on each other: all that are missing are asked for at once.
+    // Grid points do not depend on each other: all missing ones are requested at once.
     let missing = match params.fine {
         FineGrid::Step { step } => grid(passing, end, step)
             .filter(|c| !probes.contains_key(c))

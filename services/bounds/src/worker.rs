@@ -1,5 +1,5 @@
-//! The bound job: manifests of the probes in, one step of the search out. It takes microseconds and
-//! never waits for a probe.
+//! The `bound` job: reads the results of the probes so far and decides the next step of the search. It
+//! takes microseconds and never waits for a probe.
 
 use crate::search::{self, Observation};
 use cedm_contract::{
@@ -13,7 +13,7 @@ use cedm_contract::{
 use cedm_runtime::{JobContext, JobError, Outcome, Worker};
 use std::collections::BTreeMap;
 
-/// Performs [`cedm_contract::Kind::Bound`] jobs.
+/// Performs `bound` jobs; has no state.
 #[derive(Debug, Default)]
 pub struct BoundsWorker;
 

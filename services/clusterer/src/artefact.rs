@@ -8,7 +8,7 @@ use cedm_maths::{
 };
 use tch::{Kind, Tensor};
 
-/// Cluster ids with what their method knows of them.
+/// Cluster ids, with what their method reports about them.
 #[derive(Debug)]
 pub struct Clustering {
     /// Number of clusters that was requested, C; fewer may be used.

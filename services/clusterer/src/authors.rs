@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(
             read_ids(&written).unwrap(),
             [4, 0, 599, 4],
-            "the folder stands for its ids"
+            "the folder reads as its ids"
         );
         write_pt(&written.join("freq.pt"), &[2, 2]).unwrap();
         let error = read_ids(&written).unwrap_err().to_string();

@@ -20,7 +20,7 @@ use cedm_runtime::{JobError, Monitor};
 use std::{path::Path, time::Instant};
 use tch::{Kind, Tensor};
 
-/// File in the scratch folder to which a checkpoint is written before it is handed to the monitor.
+/// File in the scratch folder to which a checkpoint is written before the monitor stores it.
 const STATE: &str = "temi-state.safetensors";
 
 /// Number of nearest rows over which k-means measures how often neighbours share a cluster: as many

@@ -1,4 +1,4 @@
-//! Features that stay on disk: rows are read when they are asked for, so that a set larger than
+//! Features that stay on disk: rows are read on demand, so that a set larger than
 //! memory can be clustered.
 
 use anyhow::{Context, Result, ensure};
@@ -38,7 +38,7 @@ impl FeatureFiles {
     /// to `device`.
     ///
     /// # Errors
-    /// When a file is no safetensors file with a matrix of floating numbers `name`, is truncated,
+    /// When a file is not a safetensors file with a matrix of floating numbers `name`, is truncated,
     /// or does not fit the others.
     pub fn open(paths: &[PathBuf], name: Option<&str>, device: Device) -> Result<Self> {
         let mut files: Vec<Part> = Vec::with_capacity(paths.len());
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_from_any_file() {
+    fn rows_are_read_across_several_files() {
         let folder = tempfile::tempdir().unwrap();
         for kind in [Kind::Half, Kind::Float, Kind::Double] {
             let (paths, whole) = files(folder.path(), kind);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_do_not_fit_are_named() {
+    fn an_error_names_a_file_that_does_not_fit_the_others() {
         let folder = tempfile::tempdir().unwrap();
         let (mut paths, _) = files(folder.path(), Kind::Float);
         let error = |paths: &[PathBuf], name: &str| {

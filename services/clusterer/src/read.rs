@@ -15,11 +15,11 @@ use std::{
 use tch::{Kind, Tensor};
 use zip::ZipArchive;
 
-/// A feature matrix from a .safetensors, .npy, .npz or PyTorch file: the tensor named `name`, else
-/// `features`, else the only one.
+/// Reads a feature matrix \[n, dim\] from a .safetensors, .npy, .npz or PyTorch file: the array `name`,
+/// by default `features` or the only array.
 ///
 /// # Errors
-/// When the file cannot be read, is truncated, or holds no such tensor.
+/// When the file cannot be read, is truncated, or has no such array.
 pub fn read_features(path: &Path, name: Option<&str>) -> Result<Tensor> {
     let (found, tensor) = pick(read_arrays(path)?, name, FEATURES.name)
         .with_context(|| path.display().to_string())?;
@@ -32,18 +32,17 @@ pub fn read_features(path: &Path, name: Option<&str>) -> Result<Tensor> {
     Ok(tensor)
 }
 
-/// Ids or labels: whole numbers, one per image, from the same kinds of file (`cluster_ids.pt` as
-/// the C-EDM authors publish it), or from a folder in the authors' layout, whose `freq.pt` must
-/// count the ids of its `cluster_ids.pt`.
+/// Reads cluster ids, one integer per image, from the same file formats, or from a folder in the
+/// layout of the C-EDM authors: `cluster_ids.pt`, and `freq.pt` with the sizes of its clusters.
 ///
 /// # Errors
-/// When the file cannot be read, is truncated, or holds no single vector of whole numbers, or the
-/// counts are of other ids.
+/// When the file cannot be read, is truncated, or has no single vector of integers, or the sizes in
+/// `freq.pt` are not those of the clusters.
 pub fn read_ids(path: &Path) -> Result<Vec<i64>> {
     read_column(path, RAW_IDS.name)
 }
 
-/// The same for labels: of several arrays in the file, the one called `labels`.
+/// Reads labels, one integer per image: the array `labels`, or the only array.
 ///
 /// # Errors
 /// As [`read_ids`].
@@ -51,19 +50,20 @@ pub fn read_labels(path: &Path) -> Result<Vec<i64>> {
     read_column(path, LABELS.name)
 }
 
-fn read_column(path: &Path, usual: &str) -> Result<Vec<i64>> {
+/// The vector of integers named `default`, or the only array of the file.
+fn read_column(path: &Path, default: &str) -> Result<Vec<i64>> {
     if path.is_dir() {
         return read_folder(path);
     }
     let (found, tensor) =
-        pick(read_arrays(path)?, None, usual).with_context(|| path.display().to_string())?;
-    let whole = matches!(
+        pick(read_arrays(path)?, None, default).with_context(|| path.display().to_string())?;
+    let integers = matches!(
         tensor.kind(),
         Kind::Uint8 | Kind::Int8 | Kind::Int16 | Kind::Int | Kind::Int64
     );
     ensure!(
-        whole && tensor.size().len() == 1,
-        "{}: `{found}` is {:?} {:?}, expected one whole number per image",
+        integers && tensor.size().len() == 1,
+        "{}: `{found}` is {:?} {:?}, expected one integer per image",
         path.display(),
         tensor.kind(),
         tensor.size()
@@ -71,7 +71,8 @@ fn read_column(path: &Path, usual: &str) -> Result<Vec<i64>> {
     Ok(Vec::<i64>::try_from(tensor.to_kind(Kind::Int64))?)
 }
 
-/// `freq.pt` holds the sizes of the used clusters by ascending id (spec §4.6).
+/// The ids in a folder of the C-EDM authors, checked against `freq.pt`, which holds the sizes of the
+/// used clusters by ascending id (spec §4.6).
 fn read_folder(folder: &Path) -> Result<Vec<i64>> {
     let ids = read_ids(&folder.join("cluster_ids.pt"))?;
     let counts = folder.join("freq.pt");
@@ -82,8 +83,8 @@ fn read_folder(folder: &Path) -> Result<Vec<i64>> {
         let (found, expected): (Vec<i64>, _) = (found.into_values().collect(), read_ids(&counts)?);
         ensure!(
             found == expected,
-            "{}: counts {} clusters of {} images, `cluster_ids.pt` beside it has {} of {}: they \
-             are not of one clustering",
+            "{} counts {} clusters of {} images, but `cluster_ids.pt` in the same folder has {} \
+             clusters of {} images: the files belong to different clusterings",
             counts.display(),
             expected.len(),
             expected.iter().sum::<i64>(),
@@ -94,18 +95,21 @@ fn read_folder(folder: &Path) -> Result<Vec<i64>> {
     Ok(ids)
 }
 
+/// The array `name`; without a name, the array `default` or the only one.
 fn pick(
     mut arrays: Vec<(String, Tensor)>,
     name: Option<&str>,
-    usual: &str,
+    default: &str,
 ) -> Result<(String, Tensor)> {
     let names: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
-    let wanted = name.unwrap_or(usual);
-    let place = names.iter().position(|found| found == wanted);
-    match place {
-        Some(place) => Ok(arrays.swap_remove(place)),
+    let wanted = name.unwrap_or(default);
+    let position = names.iter().position(|found| found == wanted);
+    match position {
+        Some(position) => Ok(arrays.swap_remove(position)),
         None if name.is_none() && arrays.len() == 1 => Ok(arrays.remove(0)),
-        None => Err(anyhow!("no array `{wanted}`, only {names:?}")),
+        None => Err(anyhow!(
+            "array `{wanted}` not found, the file has {names:?}"
+        )),
     }
 }
 
@@ -141,8 +145,8 @@ fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>> {
 }
 
 fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let mut archive =
-        ZipArchive::new(BufReader::new(File::open(path)?)).context("zip archive (truncated?)")?;
+    let mut archive = ZipArchive::new(BufReader::new(File::open(path)?))
+        .context("not a zip archive (truncated?)")?;
     let mut arrays = Vec::new();
     for index in 0..archive.len() {
         let member = archive.by_index(index)?;
@@ -157,11 +161,12 @@ fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
     Ok(arrays)
 }
 
-/// The header says how many bytes follow; never more than those are read.
+/// Reads one array. At most the number of bytes that its header announces is read, so that a damaged
+/// archive cannot fill the memory.
 fn read_npy(mut reader: impl Read) -> Result<Tensor> {
     let header = NpyHeader::from_reader(&mut reader)?;
     let DType::Plain(plain) = header.dtype() else {
-        bail!("a structured array, expected plain numbers")
+        bail!("found a structured array, expected plain numbers")
     };
     let kind = match (plain.type_char(), plain.size_field()) {
         (TypeChar::Float, 2) => Kind::Half,
@@ -173,12 +178,12 @@ fn read_npy(mut reader: impl Read) -> Result<Tensor> {
         (TypeChar::Int, 8) => Kind::Int64,
         (TypeChar::Uint, 1) => Kind::Uint8,
         _ => bail!(
-            "numbers of type {plain}, expected float16, float32, float64, uint8 or signed integers"
+            "found numbers of type {plain}, expected float16, float32, float64, uint8 or signed integers"
         ),
     };
     ensure!(
         plain.endianness() != npyz::Endianness::Big,
-        "big-endian numbers, expected little-endian ones"
+        "found big-endian numbers, expected little-endian ones"
     );
     let shape = header
         .shape()
@@ -197,7 +202,7 @@ fn read_npy(mut reader: impl Read) -> Result<Tensor> {
     reader.take(expected).read_to_end(&mut bytes)?;
     ensure!(
         bytes.len() as u64 == expected,
-        "{} bytes of numbers, its header says {expected}: truncated?",
+        "found {} bytes of numbers, expected {expected}: truncated?",
         bytes.len()
     );
     if header.order() == npyz::Order::Fortran {
@@ -240,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn every_format_gives_the_same_features() {
+    fn every_file_format_gives_the_same_features() {
         let folder = tempfile::tempdir().unwrap();
         let expected = Tensor::from_slice2(&[[1f32, 2.0, 3.0], [4.0, 5.0, 6.0]]);
         let row_major = npy(&[2, 3], npyz::Order::C, &[1f32, 2.0, 3.0, 4.0, 5.0, 6.0]);
@@ -302,12 +307,12 @@ mod tests {
     }
 
     #[test]
-    fn broken_files_are_named() {
+    fn an_error_names_the_broken_file() {
         let whole = npy(&[2, 3], npyz::Order::C, &[0f32; 6]);
         check(
             &whole[..whole.len() - 4],
             "cut.npy",
-            "20 bytes of numbers, its header says 24: truncated?",
+            "found 20 bytes of numbers, expected 24: truncated?",
         );
         check(
             &npy(&[6], npyz::Order::C, &[0f32; 6]),
@@ -320,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_whole_numbers() {
+    fn ids_are_integers() {
         let folder = tempfile::tempdir().unwrap();
         let ids = file(
             &folder,
@@ -335,7 +340,7 @@ mod tests {
         );
         let error = format!("{:#}", read_ids(&floats).unwrap_err());
         assert!(
-            error.contains("is Float [3], expected one whole number per image"),
+            error.contains("is Float [3], expected one integer per image"),
             "{error}"
         );
     }

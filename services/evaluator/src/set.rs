@@ -1,4 +1,4 @@
-//! One side of a comparison: moments at hand, single features read when a metric asks for them.
+//! One side of a comparison: moments in memory, single features read when a metric needs them.
 
 use crate::{EvaluatorError, space::FeatureSpace};
 use cedm_contract::kinds::{

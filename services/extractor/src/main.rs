@@ -1,4 +1,5 @@
-//! `cedm-extractor`: the service, and its commands for plain files.
+//! The program `cedm-extractor`: `serve` performs jobs from the queue, the other commands work on
+//! plain files.
 
 #![forbid(unsafe_code)]
 
@@ -8,12 +9,12 @@ use cedm_extractor::{
 use cedm_runtime::ServeArgs;
 use clap::Parser;
 
-/// Computes features of images: pixels, principal components, DINO, DINOv2, MoCo v3, iBOT, CLIP,
+/// Compute features of images: pixels, principal components, DINO, DINOv2, MoCo v3, iBOT, CLIP,
 /// Inception, ResNets, TorchScript.
 #[derive(Parser)]
 #[command(name = "cedm-extractor", version)]
 enum Command {
-    /// Pull `adapt`, `fit`, `extract`, `features` and `judge` jobs from the queue until SIGTERM.
+    /// Perform `adapt`, `fit`, `extract`, `features` and `judge` jobs from the queue until SIGTERM.
     Serve(ServeArgs),
     /// Extract features of an archive or folder of images into one file; prints a summary as JSON.
     Run(RunArgs),

@@ -177,7 +177,7 @@ fn extract(
         labels.extend(shard.labels.unwrap_or_default());
         done += shard.count as u64;
     }
-    // Labels of some shards alone could not be told apart from those of all.
+    // Labels of some shards only would be mistaken for those of the first images.
     let labels = (labels.len() as u64 == total).then_some(labels);
     let logits = (!logits.is_empty()).then(|| Tensor::cat(&logits, 0));
     Ok((

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_cut_at_fifty_thousand() {
+    fn a_folder_starts_a_subfolder_every_fifty_thousand_images() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("by-seed");
         write_folder(&three(), &out).unwrap();

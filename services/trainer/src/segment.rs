@@ -179,7 +179,7 @@ impl Segment {
         })
     }
 
-    /// Hands a checkpoint of training and curve to the monitor.
+    /// Writes a checkpoint of training and curve and has the monitor store it.
     fn checkpoint(
         &mut self,
         training: &Training,

@@ -16,7 +16,7 @@ pub enum MathsError {
         /// What was expected, in words.
         expected: String,
     },
-    /// A tensor that is no feature matrix.
+    /// A tensor that is not a feature matrix.
     #[error("{what} is {found}, expected float16, bfloat16, float32 or float64 [rows, width]")]
     Features {
         /// Which set.

@@ -95,7 +95,7 @@ impl Features {
     /// The rows with these indices, in this order, repetitions included.
     ///
     /// # Errors
-    /// [`MathsError::OutOfRange`] when there is no such row or none is asked for.
+    /// [`MathsError::OutOfRange`] when a row does not exist or no rows are given.
     pub fn select(&self, indices: &[i64]) -> Result<Self, MathsError> {
         self.require_rows(indices)?;
         if indices.is_empty() {

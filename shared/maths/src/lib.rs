@@ -1,7 +1,7 @@
 //! The formulas of evaluation: moments, Fréchet distance, precision and recall, kernel distance and
 //! the other scores of spec §10.
 //!
-//! It is a library of functions from tensors to numbers: it knows no network, no job and no message
+//! It is a library of functions from tensors to numbers: it has no networks, no jobs and no message
 //! queue. It reads and writes one kind of file, the reference statistics (npz with `mu` and `sigma`)
 //! that other evaluation tools use. Sets of features enter through [`Features`], which checks shape
 //! and finiteness once; every function states shapes, units, errors and the definition it follows.

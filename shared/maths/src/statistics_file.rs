@@ -1,9 +1,9 @@
-//! Reference statistics in EDM's form: an npz file with `mu` \[d\] and `sigma` \[d, d\] (spec
+//! Reference statistics in EDM's file format: an npz archive with `mu` \[d\] and `sigma` \[d, d\] (spec
 //! §10.1).
 //!
-//! Files of EDM, C-EDM, pytorch-fid, clean-fid and dgm-eval are read, compressed or not. Ours also
-//! say how many images stand behind them and which extractor made them, in arrays that the others'
-//! readers ignore.
+//! Files written by EDM, C-EDM, pytorch-fid, clean-fid and dgm-eval can be read, compressed or not.
+//! Files written here also hold the number of images and the extractor, in arrays that the readers of
+//! those programs ignore.
 
 use crate::{Gaussian, MathsError};
 use npyz::{DType, NpyFile, Order, TypeStr, WriterBuilder};
@@ -15,24 +15,24 @@ use std::{
 use tch::{Device, Kind, Tensor};
 use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 
-/// What a statistics file says.
+/// The contents of a statistics file.
 #[derive(Debug)]
 pub struct Statistics {
     /// Mean and covariance.
     pub gaussian: Gaussian,
-    /// Images behind it, where the file says so.
+    /// Number of images it was computed from, if the file has it.
     pub count: Option<i64>,
-    /// Name of the extractor, where the file says so.
+    /// Name of the extractor, if the file has it.
     pub extractor: Option<String>,
-    /// Digest of the extractor's weights, where the file says so.
+    /// Digest of the extractor's weights, if the file has it.
     pub weights: Option<String>,
 }
 
 /// Reads a statistics file.
 ///
 /// # Errors
-/// [`MathsError::File`] for anything that is no such file; the errors of [`Gaussian::new`] for
-/// values that are no statistics.
+/// [`MathsError::File`] for a file that cannot be read or has another format; the errors of
+/// [`Gaussian::new`] for values that are not a mean and a covariance.
 pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
     let broken = |reason: String| MathsError::File {
         file: file.to_owned(),
@@ -40,13 +40,13 @@ pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
     };
     let opened = File::open(file).map_err(|error| broken(format!("cannot be opened: {error}")))?;
     let mut archive = ZipArchive::new(BufReader::new(opened))
-        .map_err(|error| broken(format!("is no npz archive: {error}")))?;
+        .map_err(|error| broken(format!("is not an npz archive: {error}")))?;
     let mut member = |name: &str| -> Result<Option<Vec<u8>>, MathsError> {
         let mut bytes = Vec::new();
         match archive.by_name(&format!("{name}.npy")) {
             Err(zip::result::ZipError::FileNotFound) => return Ok(None),
             Err(error) => return Err(broken(format!("array `{name}` cannot be read: {error}"))),
-            // A checksum over the member is verified at its end.
+            // Reading to the end also verifies the checksum of the member.
             Ok(mut entry) => entry
                 .read_to_end(&mut bytes)
                 .map_err(|error| broken(format!("array `{name}` cannot be read: {error}")))?,
@@ -54,11 +54,8 @@ pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
         Ok(Some(bytes))
     };
     let mut required = |name: &str| -> Result<Tensor, MathsError> {
-        let bytes = member(name)?.ok_or_else(|| {
-            broken(format!(
-                "has no array `{name}`; reference statistics hold `mu` and `sigma`"
-            ))
-        })?;
+        let bytes = member(name)?
+            .ok_or_else(|| broken(format!("has no array `{name}`, expected `mu` and `sigma`")))?;
         floats(&bytes).map_err(|reason| broken(format!("array `{name}` {reason}")))
     };
     let (mu, sigma) = (required("mu")?, required("sigma")?);
@@ -68,7 +65,7 @@ pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
         };
         let read = NpyFile::new(&bytes[..]).and_then(NpyFile::into_vec::<String>);
         Ok(read
-            .map_err(|error| broken(format!("array `{name}` is no text: {error}")))?
+            .map_err(|error| broken(format!("array `{name}` is not a string: {error}")))?
             .into_iter()
             .next())
     };
@@ -77,7 +74,7 @@ pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
         None => None,
         Some(bytes) => {
             let read = NpyFile::new(&bytes[..]).and_then(NpyFile::into_vec::<i64>);
-            read.map_err(|error| broken(format!("array `count` is no integer: {error}")))?
+            read.map_err(|error| broken(format!("array `count` is not an integer: {error}")))?
                 .into_iter()
                 .next()
         }
@@ -97,7 +94,7 @@ pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
 /// Names of the arrays in an npz file.
 ///
 /// # Errors
-/// [`MathsError::File`] for anything that is no such file.
+/// [`MathsError::File`] for a file that cannot be read or is not an npz archive.
 pub fn array_names(file: &Path) -> Result<Vec<String>, MathsError> {
     let broken = |reason: String| MathsError::File {
         file: file.to_owned(),
@@ -105,11 +102,11 @@ pub fn array_names(file: &Path) -> Result<Vec<String>, MathsError> {
     };
     let opened = File::open(file).map_err(|error| broken(format!("cannot be opened: {error}")))?;
     let archive = ZipArchive::new(BufReader::new(opened))
-        .map_err(|error| broken(format!("is no npz archive: {error}")))?;
+        .map_err(|error| broken(format!("is not an npz archive: {error}")))?;
     let names = archive
         .file_names()
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| broken(format!("has a broken directory: {error}")))?;
+        .map_err(|error| broken(format!("has a damaged archive directory: {error}")))?;
     Ok(names
         .iter()
         .filter_map(|name| npyz::npz::array_name_from_file_name(name))
@@ -117,9 +114,9 @@ pub fn array_names(file: &Path) -> Result<Vec<String>, MathsError> {
         .collect())
 }
 
-/// The float64 tensor in an npy member of float32 or float64.
+/// Reads an npy array of float32 or float64 as a float64 tensor.
 fn floats(bytes: &[u8]) -> Result<Tensor, String> {
-    let npy = NpyFile::new(bytes).map_err(|error| format!("is no npy array: {error}"))?;
+    let npy = NpyFile::new(bytes).map_err(|error| format!("is not an npy array: {error}"))?;
     let shape: Vec<i64> = npy.shape().iter().map(|&side| side as i64).collect();
     let (order, dtype) = (npy.order(), npy.dtype().descr());
     let expected: u64 = npy.shape().iter().product();
@@ -132,10 +129,10 @@ fn floats(bytes: &[u8]) -> Result<Tensor, String> {
             Err(_) => return Err(format!("is of type {dtype}, expected float64 or float32")),
         },
     }
-    .map_err(|error| format!("breaks off: {error}"))?;
+    .map_err(|error| format!("is truncated: {error}"))?;
     if values.len() as u64 != expected {
         return Err(format!(
-            "breaks off after {} of {expected} values",
+            "is truncated: found {} values, expected {expected}",
             values.len()
         ));
     }
@@ -150,7 +147,8 @@ fn floats(bytes: &[u8]) -> Result<Tensor, String> {
     })
 }
 
-/// Writes a statistics file, uncompressed, as `numpy.savez` does.
+/// Writes a statistics file, uncompressed like those of `numpy.savez`. Equal statistics give equal
+/// bytes.
 ///
 /// # Errors
 /// [`MathsError::File`] when the file cannot be written.
@@ -164,7 +162,7 @@ pub fn write_statistics(file: &Path, statistics: &Statistics) -> Result<(), Math
 fn write(file: &Path, statistics: &Statistics) -> std::io::Result<()> {
     let mut archive = ZipWriter::new(BufWriter::new(File::create(file)?));
     let mut member = |name: &str, bytes: Vec<u8>| {
-        // One date for all: equal statistics give equal files.
+        // A fixed date: equal statistics must give equal files.
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .last_modified_time(zip::DateTime::DEFAULT);
@@ -214,7 +212,7 @@ fn write(file: &Path, statistics: &Statistics) -> std::io::Result<()> {
     archive.finish()?.into_inner()?.sync_all()
 }
 
-/// A NumPy array of no dimensions that holds one text.
+/// A NumPy array of no dimensions that holds one string.
 fn text_array(text: &str) -> std::io::Result<Vec<u8>> {
     let dtype: TypeStr = format!("<U{}", text.chars().count().max(1))
         .parse()

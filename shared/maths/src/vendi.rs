@@ -37,7 +37,7 @@ pub fn vendi(features: &Features, order: Order) -> Result<f64, MathsError> {
 }
 
 /// Vendi score of order 1 under the kernel (x·y/d + 1)³ of unit rows, divided by n and not
-/// normalised. Its eigenvalues do not sum to 1, so it is no effective number of rows; it exists for
+/// normalised. Its eigenvalues do not sum to 1, so it is not an effective number of rows; it exists for
 /// comparison with dgm-eval, which computes this.
 ///
 /// # Errors

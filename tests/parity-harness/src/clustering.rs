@@ -8,7 +8,7 @@ mod loss;
 mod real;
 mod trajectory;
 
-use crate::fixture::{Fixture, Line, Verdict};
+use crate::fixture::{Comparison, Fixture, Verdict};
 use anyhow::Context;
 use cedm_contract::kinds::cluster::TemiParams;
 use serde_json::Value;
@@ -21,7 +21,7 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         return bound::check(fixture);
     }
     let Some(config) = fixture.json("config") else {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     };
     let check = match config["case"].as_str() {
         Some("knn_cosine") => knn::nearest_rows,
@@ -30,7 +30,7 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         Some("temi_trajectory") => trajectory::training,
         Some("kmeans_lloyd") => kmeans::iterations,
         Some("real_assignments") => real::published,
-        _ => return Ok(Verdict::NotMine),
+        _ => return Ok(Verdict::NotRecognised),
     };
     let case = Case {
         config,
@@ -56,7 +56,7 @@ impl Case {
     fn number(&self, name: &str) -> anyhow::Result<f64> {
         self.config[name]
             .as_f64()
-            .with_context(|| format!("config `{name}` is no number"))
+            .with_context(|| format!("config `{name}` is not a number"))
     }
     fn flag(&self, name: &str) -> bool {
         self.config[name].as_bool().unwrap_or(false)
@@ -123,7 +123,7 @@ impl Case {
 }
 
 /// Largest |found − expected|; NaN where shapes differ or a value is NaN.
-fn gap(found: &Tensor, expected: &Tensor) -> f64 {
+fn max_abs_error(found: &Tensor, expected: &Tensor) -> f64 {
     if found.size() != expected.size() {
         return f64::NAN;
     }
@@ -133,9 +133,9 @@ fn gap(found: &Tensor, expected: &Tensor) -> f64 {
         .double_value(&[])
 }
 
-/// [`gap`] over the largest |expected|.
+/// [`max_abs_error`] over the largest |expected|.
 fn relative(found: &Tensor, expected: &Tensor) -> f64 {
-    gap(found, expected)
+    max_abs_error(found, expected)
         / expected
             .abs()
             .max()
@@ -144,16 +144,16 @@ fn relative(found: &Tensor, expected: &Tensor) -> f64 {
 }
 
 /// Number of places in which two lists differ.
-fn differing(found: &[i64], expected: &[i64]) -> f64 {
+fn count_differences(found: &[i64], expected: &[i64]) -> f64 {
     let places = found.iter().zip(expected).filter(|(a, b)| a != b).count();
     (places + found.len().abs_diff(expected.len())) as f64
 }
 
 /// The larger of two errors; NaN wins.
-fn worse(a: f64, b: f64) -> f64 {
+fn larger_error(a: f64, b: f64) -> f64 {
     if a.is_nan() || a > b { a } else { b }
 }
 
-fn line(what: impl Into<String>, error: f64, tolerance: f64) -> Line {
-    Line::new(what, error, tolerance)
+fn comparison(what: impl Into<String>, error: f64, tolerance: f64) -> Comparison {
+    Comparison::new(what, error, tolerance)
 }

@@ -8,7 +8,7 @@ mod samplers;
 mod tables;
 mod trajectory;
 
-use crate::fixture::{Fixture, Line, Verdict};
+use crate::fixture::{Comparison, Fixture, Verdict};
 use anyhow::{Context, anyhow};
 use cedm_diffusion::{Architecture, ImagePath, Network, Parameters};
 use serde_json::Value;
@@ -24,7 +24,7 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         return inventory::check(fixture);
     }
     let Some(kind) = fixture.meta.get("kind") else {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     };
     let compare = match kind.as_str() {
         "net" => networks::forward,
@@ -33,9 +33,9 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         "tables" => tables::schedules,
         "trajectory" => trajectory::check,
         "sampler" => samplers::check,
-        "augment" => augmentation::together,
-        "augment_single" => augmentation::alone,
-        _ => return Ok(Verdict::NotMine),
+        "augment" => augmentation::combined_transforms,
+        "augment_single" => augmentation::single_transforms,
+        _ => return Ok(Verdict::NotRecognised),
     };
     Ok(Verdict::Checked(compare(fixture)?))
 }
@@ -189,6 +189,6 @@ fn worst_relative(found: &Tensor, expected: &Tensor) -> f64 {
     let scale = expected.abs().clamp_min(1e-300);
     ((found - expected).abs() / scale).max().double_value(&[])
 }
-fn line(what: impl Into<String>, error: f64, tolerance: f64) -> Line {
-    Line::new(what, error, tolerance)
+fn comparison(what: impl Into<String>, error: f64, tolerance: f64) -> Comparison {
+    Comparison::new(what, error, tolerance)
 }

@@ -13,14 +13,14 @@ mod preprocess;
 mod tokenizer;
 mod vit;
 
-use crate::fixture::{Fixture, Line, Verdict};
+use crate::fixture::{Comparison, Fixture, Verdict};
 use listing::Listing;
 use tch::{Kind, Tensor};
 
 /// Checks one file of this kind.
 pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     let Some(listing) = Listing::of(fixture)? else {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     };
     let _guard = tch::no_grad_guard();
     if listing.is_manifest() {
@@ -36,21 +36,21 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         checkpoints::check,
     ] {
         match check(fixture, &listing)? {
-            Verdict::NotMine => {}
+            Verdict::NotRecognised => {}
             verdict => return Ok(verdict),
         }
     }
-    Ok(Verdict::NotMine)
+    Ok(Verdict::NotRecognised)
 }
 
 /// Largest difference over the reference's root mean square; infinite when shapes differ.
-fn over_rms(found: &Tensor, expect: &Tensor) -> f64 {
+fn max_error_over_rms(found: &Tensor, expect: &Tensor) -> f64 {
     let expect = expect.to_kind(Kind::Double);
-    absolute(found, &expect) / expect.square().mean(Kind::Double).sqrt().double_value(&[])
+    max_abs_error(found, &expect) / expect.square().mean(Kind::Double).sqrt().double_value(&[])
 }
 
 /// Largest difference; infinite when shapes differ.
-fn absolute(found: &Tensor, expect: &Tensor) -> f64 {
+fn max_abs_error(found: &Tensor, expect: &Tensor) -> f64 {
     if found.size() != expect.size() {
         return f64::INFINITY;
     }
@@ -60,7 +60,7 @@ fn absolute(found: &Tensor, expect: &Tensor) -> f64 {
         .double_value(&[])
 }
 
-/// A line for an exact comparison.
-fn exact(what: impl Into<String>, same: bool) -> Line {
-    Line::new(what, if same { 0.0 } else { f64::INFINITY }, 0.0)
+/// A comparison of values that must be equal.
+fn exact_match(what: impl Into<String>, same: bool) -> Comparison {
+    Comparison::new(what, if same { 0.0 } else { f64::INFINITY }, 0.0)
 }

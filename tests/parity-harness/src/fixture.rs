@@ -10,7 +10,7 @@ use std::{
 use tch::Tensor;
 
 /// One comparison.
-pub struct Line {
+pub struct Comparison {
     /// What was compared, for people.
     pub what: String,
     /// Largest error found; 0 for exact agreement.
@@ -19,7 +19,7 @@ pub struct Line {
     pub tolerance: f64,
 }
 
-impl Line {
+impl Comparison {
     /// A comparison with its worst error and what is allowed.
     pub fn new(what: impl Into<String>, error: f64, tolerance: f64) -> Self {
         Self {
@@ -30,12 +30,12 @@ impl Line {
     }
 }
 
-/// What a module makes of a file.
+/// The outcome of checking one file.
 pub enum Verdict {
     /// Not a fixture of this module.
-    NotMine,
+    NotRecognised,
     /// Checked, with these outcomes.
-    Checked(Vec<Line>),
+    Checked(Vec<Comparison>),
     /// Holds weights or inputs that another file of the case names; checked there.
     PartOf(String),
 }

@@ -15,7 +15,7 @@ mod fixture;
 mod metrics;
 mod summary;
 
-use fixture::{Fixture, Line, Verdict};
+use fixture::{Comparison, Fixture, Verdict};
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(clap::Parser)]
@@ -47,7 +47,7 @@ fn default_dir() -> PathBuf {
     }
 }
 
-/// The verdict on a file. libtorch reports wrong shapes as panics, which are caught here, so that the
+/// Checks one file. libtorch reports wrong shapes as panics, which are caught here, so that the
 /// files that follow are still checked.
 fn check_file(path: &std::path::Path) -> anyhow::Result<Verdict> {
     let checked = std::panic::catch_unwind(|| {
@@ -59,11 +59,11 @@ fn check_file(path: &std::path::Path) -> anyhow::Result<Verdict> {
             extractors::check,
         ] {
             match check(&fixture)? {
-                Verdict::NotMine => {}
+                Verdict::NotRecognised => {}
                 verdict => return Ok(verdict),
             }
         }
-        Ok(Verdict::NotMine)
+        Ok(Verdict::NotRecognised)
     });
     checked.unwrap_or_else(|panic| {
         let message = panic
@@ -97,17 +97,17 @@ fn main() -> anyhow::Result<ExitCode> {
             continue;
         }
         match check_file(&path) {
-            Ok(Verdict::Checked(lines)) if lines.is_empty() => {
+            Ok(Verdict::Checked(comparisons)) if comparisons.is_empty() => {
                 failed += 1;
                 println!("FAIL {shown}: nothing in it was compared");
             }
-            Ok(Verdict::Checked(lines)) => {
-                summary.add(&shown, &lines);
-                for Line {
+            Ok(Verdict::Checked(comparisons)) => {
+                summary.add(&shown, &comparisons);
+                for Comparison {
                     what,
                     error,
                     tolerance,
-                } in lines
+                } in comparisons
                 {
                     let ok = error <= tolerance; // NaN fails
                     if ok {
@@ -128,7 +128,7 @@ fn main() -> anyhow::Result<ExitCode> {
                     println!("part {shown}: read with {owner}");
                 }
             }
-            Ok(Verdict::NotMine) => {
+            Ok(Verdict::NotRecognised) => {
                 unknown += 1;
                 println!("FAIL {shown}: not recognised by its metadata");
             }

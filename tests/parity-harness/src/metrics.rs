@@ -6,7 +6,7 @@ mod partition;
 mod set_scores;
 mod statistics;
 
-use crate::fixture::{Fixture, Line, Verdict};
+use crate::fixture::{Comparison, Fixture, Verdict};
 use anyhow::{Context, bail};
 use cedm_maths::Features;
 use serde_json::Value;
@@ -19,7 +19,7 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         return statistics::check(fixture);
     }
     let Some(config) = fixture.json("config") else {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     };
     let check = match config["case"].as_str() {
         Some("frechet") => distance::frechet_distance,
@@ -31,7 +31,7 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         Some("vendi") => set_scores::vendi_score,
         Some("max_softmax_confidence") => set_scores::softmax_confidence,
         Some("partition_metrics") => partition::agreement_of_partitions,
-        _ => return Ok(Verdict::NotMine),
+        _ => return Ok(Verdict::NotRecognised),
     };
     let case = Case {
         config,
@@ -115,7 +115,7 @@ fn relative(found: f64, expected: f64) -> f64 {
 }
 
 /// Largest |found − expected|; NaN for lists of different length, so that the line fails.
-fn worst(found: &[f64], expected: &[f64]) -> f64 {
+fn max_abs_difference(found: &[f64], expected: &[f64]) -> f64 {
     if found.len() != expected.len() {
         return f64::NAN;
     }
@@ -134,14 +134,14 @@ fn worst(found: &[f64], expected: &[f64]) -> f64 {
 }
 
 /// Number of places in which two lists differ.
-fn differing<T: PartialEq>(found: &[T], expected: &[T]) -> f64 {
+fn count_differences<T: PartialEq>(found: &[T], expected: &[T]) -> f64 {
     let shorter = found.len().min(expected.len());
     let places = found.iter().zip(expected).filter(|(a, b)| a != b).count();
     (places + found.len().max(expected.len()) - shorter) as f64
 }
 
 /// Largest |found − expected| of two tensors.
-fn gap(found: &Tensor, expected: &Tensor) -> f64 {
+fn max_abs_error(found: &Tensor, expected: &Tensor) -> f64 {
     if found.size() != expected.size() {
         return f64::NAN;
     }
@@ -151,6 +151,6 @@ fn gap(found: &Tensor, expected: &Tensor) -> f64 {
         .double_value(&[])
 }
 
-fn line(what: impl Into<String>, error: f64, tolerance: f64) -> Line {
-    Line::new(what, error, tolerance)
+fn comparison(what: impl Into<String>, error: f64, tolerance: f64) -> Comparison {
+    Comparison::new(what, error, tolerance)
 }

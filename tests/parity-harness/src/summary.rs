@@ -1,6 +1,6 @@
 //! The largest error of every group of fixtures, as rows of a Markdown table.
 
-use crate::fixture::Line;
+use crate::fixture::Comparison;
 use std::{collections::BTreeMap, fmt::Display};
 
 /// Tolerances up to this one are for comparisons in float64.
@@ -13,7 +13,7 @@ pub struct Summary(BTreeMap<String, Group>);
 #[derive(Default)]
 struct Group {
     files: usize,
-    lines: usize,
+    comparisons: usize,
     /// Comparisons of integers and bytes, which must be equal.
     differing: f64,
     double: Worst,
@@ -29,7 +29,7 @@ struct Worst {
 
 impl Worst {
     /// Keeps the comparison with the largest ratio of error to tolerance; NaN counts as infinite.
-    fn add(&mut self, line: &Line) {
+    fn add(&mut self, line: &Comparison) {
         let share = |error: f64, tolerance: f64| {
             if error.is_nan() {
                 f64::INFINITY
@@ -55,11 +55,11 @@ impl Display for Worst {
 
 impl Summary {
     /// Counts the comparisons of one file.
-    pub fn add(&mut self, shown: &str, lines: &[Line]) {
+    pub fn add(&mut self, shown: &str, comparisons: &[Comparison]) {
         let group = self.0.entry(group_of(shown)).or_default();
         group.files += 1;
-        group.lines += lines.len();
-        for line in lines {
+        group.comparisons += comparisons.len();
+        for line in comparisons {
             if line.tolerance == 0.0 {
                 let error = if line.error.is_nan() {
                     f64::INFINITY
@@ -98,14 +98,14 @@ impl Display for Summary {
         for (name, group) in &self.0 {
             let Group {
                 files,
-                lines,
+                comparisons,
                 differing,
                 double,
                 single,
             } = group;
             writeln!(
                 f,
-                "| {name} | {files} | {lines} | {differing} | {double} | {single} |"
+                "| {name} | {files} | {comparisons} | {differing} | {double} | {single} |"
             )?;
         }
         Ok(())
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_worst_is_what_comes_nearest_to_its_tolerance() {
-        let line = |error, tolerance| Line {
+        let line = |error, tolerance| Comparison {
             what: String::new(),
             error,
             tolerance,

@@ -116,7 +116,7 @@ fn errors_name_the_setting_or_file_and_write_no_result() {
     check(
         &features,
         &[&on_disk[..], &["--array", "embeddings"]].concat(),
-        "no array `embeddings`, only [\"features\"]",
+        "array `embeddings` not found, the file has [\"features\"]",
     );
     let too_small = [&kmeans[..], &["5", "--settings", r#"{"mini_batch": 4}"#]].concat();
     check(
@@ -151,6 +151,6 @@ fn errors_name_the_setting_or_file_and_write_no_result() {
     check(
         &features,
         &[&kmeans[..], &["4", "--labels", text(&halves)]].concat(),
-        "Float [120], expected one whole number per image",
+        "Float [120], expected one integer per image",
     );
 }

@@ -328,7 +328,7 @@ impl SetMeasurer {
         Ok(MeasuredSet::merge(role, moments, files)?.within(Some(space)))
     }
 
-    /// Loads the extractor and notes the feature space, with the digest of its weights or fit.
+    /// Loads the extractor and records the feature space, with the digest of its weights or fit.
     fn load(&mut self) -> Result<(), EvaluatorError> {
         if self.loaded.is_none() {
             let digest = |file: &PathBuf| {

@@ -92,7 +92,7 @@ fn corrupt_files_and_nan_features_are_rejected() {
         "pixels",
     ]);
     assert!(
-        message.contains("corrupt.npz: is no npz archive"),
+        message.contains("corrupt.npz: is not an npz archive"),
         "{message}"
     );
     let rows = Tensor::arange(20, (Kind::Float, Device::Cpu)).view([10, 2]);

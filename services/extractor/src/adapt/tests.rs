@@ -49,7 +49,7 @@ fn training() -> Training {
     Training::new(&extractor, &params, None, images, Device::Cpu).unwrap()
 }
 
-/// Asks to stop after the given step, and keeps the checkpoint.
+/// A monitor that requests a stop after the given step and keeps the checkpoint.
 struct StopsAfter {
     step: u64,
     done: Cell<u64>,

@@ -71,7 +71,7 @@ pub fn read_tensor(path: &Path, names: &[&str]) -> anyhow::Result<Tensor> {
 fn read_npy(path: &Path) -> anyhow::Result<Tensor> {
     let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
     let file = npyz::NpyFile::new(&bytes[..])
-        .with_context(|| format!("{} is no npy file", path.display()))?;
+        .with_context(|| format!("{} is not an npy file", path.display()))?;
     ensure!(
         file.order() == npyz::Order::C,
         "{} is in Fortran order: expected C order",
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_ids_is_named() {
+    fn an_error_names_a_file_that_is_not_a_list_of_ids() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("two.safetensors");
         let (a, b) = (Tensor::from_slice(&[1i64]), Tensor::from_slice(&[0.5f32]));

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_labels_differ_from_the_right_ones() {
+    fn other_labels_are_never_the_true_ones() {
         let next = |ids: &[i64]| {
             let rows = one_hot(&Tensor::from_slice(ids), 4, Kind::Float, Device::Cpu);
             next_different(&rows).map(|next| Vec::<i64>::try_from(&next).unwrap())

@@ -135,8 +135,8 @@ fn broken_files_say_what_is_wrong() {
     let c = npyz::Order::C;
     let cases = [
         (path("absent.npz"), "cannot be opened"),
-        (path("text.npz"), "is no npz archive"),
-        (path("cut.npz"), "is no npz archive"),
+        (path("text.npz"), "is not an npz archive"),
+        (path("cut.npz"), "is not an npz archive"),
         (path("flipped.npz"), "array `mu` cannot be read"),
         (
             npz(&path("only-mu.npz"), &[mu()], CompressionMethod::Stored),
@@ -152,7 +152,7 @@ fn broken_files_say_what_is_wrong() {
         ),
         (
             with("junk.npz", b"junk".to_vec()),
-            "array `sigma` is no npy array",
+            "array `sigma` is not an npy array",
         ),
         (
             with(

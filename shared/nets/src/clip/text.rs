@@ -91,14 +91,14 @@ impl ClipText {
     /// `trace` is called with `text_blocks_out`, the input of `ln_final`.
     pub fn forward(&self, ids: &Tensor, trace: Trace<'_>) -> Tensor {
         let ids = ids.to_device(self.token_embedding.device());
-        // No padding index (−1): padding tokens stand behind the end token, where the causal mask
+        // No padding index (−1): padding tokens come after the end token, where the causal mask
         // hides them.
         let x = Tensor::embedding(&self.token_embedding, &ids, -1, false, false)
             + &self.positional_embedding;
         let x = self.blocks.iter().fold(x, |x, block| block.forward(&x));
         trace("text_blocks_out", &x);
         let x = self.ln_final.forward(&x);
-        // The embedding stands at the end token, which has the largest id of all: every earlier
+        // The embedding is taken at the end token, which has the largest id of all: every earlier
         // position has seen only a part of the text.
         let end = ids.argmax(1, false);
         let rows = Tensor::arange(x.size()[0], (Kind::Int64, x.device()));

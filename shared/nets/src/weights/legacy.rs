@@ -1,5 +1,5 @@
-//! The stream format of PyTorch before 1.6: magic number, protocol, system, object, storage keys
-//! (five pickles), then the storages, each with its number of elements before it.
+//! PyTorch files before 1.6: five pickles (magic number, protocol, system, object, storage keys), then
+//! the storages, each preceded by its number of elements.
 
 use super::rebuild::{Storages, build, storage, storages_of, tensors_of};
 use cedm_images::pickle::{Node, Pickle};
@@ -8,12 +8,18 @@ use tch::Tensor;
 
 /// 0x1950a86a20f9469cfc6c as pickle protocol 2 writes it.
 const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+/// `torch.serialization.PROTOCOL_VERSION`.
 const PROTOCOL: i64 = 1001;
 
+/// Whether a file that begins with these bytes has this format.
 pub(super) fn is_legacy(head: &[u8]) -> bool {
     head.starts_with(MAGIC)
 }
 
+/// Reads all tensors of the file by name.
+///
+/// # Errors
+/// When the file is truncated or holds a type that is not supported.
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     let mut at = MAGIC.len();
@@ -25,7 +31,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     let protocol = next("protocol")?;
     if protocol.int(protocol.root()) != Some(PROTOCOL) {
         return Err(format!(
-            "protocol {:?}, expected {PROTOCOL}",
+            "protocol is {:?}, expected {PROTOCOL}",
             protocol.node(protocol.root())
         ));
     }
@@ -46,9 +52,9 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     let mut storages = Storages::new();
     for key in keys
         .elements(keys.root())
-        .ok_or("the storage keys are no list")?
+        .ok_or("the storage keys are not a list")?
     {
-        let key = keys.text(*key).ok_or("a storage key is no text")?;
+        let key = keys.text(*key).ok_or("a storage key is not a string")?;
         let count = bytes
             .get(at..at + 8)
             .ok_or_else(|| format!("truncated before storage {key}"))?;
@@ -57,7 +63,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
         at += 8;
         let kind = *kinds
             .get(key)
-            .ok_or_else(|| format!("storage {key} is named nowhere"))?;
+            .ok_or_else(|| format!("no object refers to storage {key}"))?;
         let end = usize::try_from(count)
             .ok()
             .and_then(|count| count.checked_mul(kind.elt_size_in_bytes()))

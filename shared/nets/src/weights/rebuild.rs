@@ -1,51 +1,56 @@
 //! Tensors from the pickled object of a PyTorch file.
 //!
-//! A tensor is a call of `torch._utils._rebuild_tensor_v2` over a storage that the pickle names and
-//! the file holds elsewhere. Calls that are not known are no tensors and left out.
+//! A pickled tensor is a call of `torch._utils._rebuild_tensor_v2` on a storage, which the pickle
+//! only names: its bytes are elsewhere in the file. Other calls are skipped.
 
 use cedm_images::pickle::{Id, Node, Pickle};
 use std::collections::{BTreeMap, HashMap};
 use tch::{Kind, Tensor};
 
-/// How deep names are nested at most; each module of a whole model takes three levels.
+/// Largest depth at which tensors are looked for; each module of a model saved whole takes three
+/// levels.
 const MAX_DEPTH: usize = 48;
-/// Most objects that are looked at.
+/// Largest number of objects that are visited, since a pickle may contain cycles.
 const MAX_STEPS: usize = 1 << 22;
 
-/// A storage as a pickle names it.
+/// A storage as a pickle refers to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StorageName {
+    /// Key of its bytes in the file.
     pub key: String,
+    /// Type of its elements.
     pub kind: Kind,
-    /// Elements.
+    /// Number of elements.
     pub count: usize,
-    /// First element, for views of another storage.
+    /// Index of the first element, for views of another storage.
     pub offset: usize,
 }
 
-/// A tensor as a pickle describes it.
+/// A tensor as a pickle describes it, without its values.
 #[derive(Debug)]
 pub(super) struct Described {
+    /// Keys on the path from the root, joined by dots.
     pub name: String,
+    /// The storage that holds its values.
     pub storage: StorageName,
     offset: usize,
     size: Vec<i64>,
     stride: Vec<i64>,
 }
 
-/// Every tensor below the root, with its path joined by dots.
+/// Finds every tensor below the root of the pickle.
 pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Vec<Described>, String> {
-    let mut walk = Rebuilder {
+    let mut search = Rebuilder {
         pickle,
         found: Vec::new(),
         steps_left: MAX_STEPS,
     };
-    walk.visit(pickle.root(), String::new(), 0)?;
-    Ok(walk.found)
+    search.visit(pickle.root(), String::new(), 0)?;
+    Ok(search.found)
 }
 
-/// A walk through the tree; shared branches are walked once for each path to them, so the steps are
-/// counted.
+/// A depth-first search for tensors. It visits a shared object once for each path to it, so the
+/// number of visits is limited.
 struct Rebuilder<'p, 'a> {
     pickle: &'p Pickle<'a>,
     found: Vec<Described>,
@@ -57,7 +62,7 @@ impl Rebuilder<'_, '_> {
         self.steps_left = self
             .steps_left
             .checked_sub(1)
-            .ok_or("its objects refer to each other without an end")?;
+            .ok_or("its objects form a cycle")?;
         let pickle = self.pickle;
         if let Some(tensor) =
             describe(pickle, id).map_err(|reason| format!("tensor `{path}`: {reason}"))?
@@ -72,7 +77,7 @@ impl Rebuilder<'_, '_> {
             return Ok(());
         }
         let join = |key: &str| match key {
-            // Where a Python module keeps its parts; a state dict leaves these names out.
+            // Attributes in which a Python module keeps its parts; state dicts omit these names.
             "_parameters" | "_buffers" | "_modules" => path.clone(),
             _ if path.is_empty() => key.to_owned(),
             _ => format!("{path}.{key}"),
@@ -92,14 +97,15 @@ impl Rebuilder<'_, '_> {
                 self.visit(*element, join(&index.to_string()), depth + 1)?;
             }
         } else if let Some(state) = pickle.state(id) {
-            // A module saved whole, or as TorchScript (OpenAI's CLIP): its attributes are the state
-            // of an object.
+            // A module saved whole or as TorchScript (OpenAI's CLIP): its attributes are in the
+            // state of an object.
             self.visit(state, path, depth + 1)?;
         }
         Ok(())
     }
 }
 
+/// The tensor that an object stands for, without its name; `None` if it is not a tensor.
 fn describe(pickle: &Pickle<'_>, id: Id) -> Result<Option<Described>, String> {
     let mut id = id;
     for _ in 0..MAX_DEPTH {
@@ -117,16 +123,15 @@ fn describe(pickle: &Pickle<'_>, id: Id) -> Result<Option<Described>, String> {
                 let offset = pickle
                     .int(args[1])
                     .and_then(|offset| usize::try_from(offset).ok())
-                    .ok_or("its offset is no integer")?;
+                    .ok_or("its offset is not an integer")?;
                 let sizes = |id: Id| -> Result<Vec<i64>, String> {
-                    let elements = pickle.elements(id).ok_or("its shape is no tuple")?;
+                    let elements = pickle.elements(id).ok_or("its shape is not a tuple")?;
                     elements
                         .iter()
                         .map(|id| {
-                            pickle
-                                .int(*id)
-                                .filter(|size| *size >= 0)
-                                .ok_or_else(|| "its shape is negative".to_owned())
+                            pickle.int(*id).filter(|size| *size >= 0).ok_or_else(|| {
+                                "its shape is not a tuple of integers of at least 0".to_owned()
+                            })
                         })
                         .collect()
                 };
@@ -145,7 +150,7 @@ fn describe(pickle: &Pickle<'_>, id: Id) -> Result<Option<Described>, String> {
     Ok(None)
 }
 
-/// Every storage that is named anywhere, whether a known tensor uses it or not.
+/// Every storage that the pickle refers to, including those of skipped objects.
 pub(super) fn storages_of(pickle: &Pickle<'_>) -> Vec<StorageName> {
     pickle
         .ids()
@@ -153,8 +158,8 @@ pub(super) fn storages_of(pickle: &Pickle<'_>) -> Vec<StorageName> {
         .collect()
 }
 
-/// `('storage', type, key, location, count[, view])`, `view` being `(key, offset, count)` in files
-/// before 0.4.
+/// Parses the reference to a storage: `('storage', type, key, location, count[, view])`, where `view`
+/// is `(key, offset, count)` in files from before PyTorch 0.4. `None` for any other object.
 fn storage_name(pickle: &Pickle<'_>, id: Id) -> Result<Option<StorageName>, String> {
     let Node::Persistent(id) = pickle.node(id) else {
         return Ok(None);
@@ -177,7 +182,11 @@ fn storage_name(pickle: &Pickle<'_>, id: Id) -> Result<Option<StorageName>, Stri
         "CharStorage" => Kind::Int8,
         "ByteStorage" => Kind::Uint8,
         "BoolStorage" => Kind::Bool,
-        other => return Err(format!("its storage is a {other}, which is not supported")),
+        other => {
+            return Err(format!(
+                "its storage has type {other}, which is not supported"
+            ));
+        }
     };
     let key = pickle
         .text(parts[2])
@@ -187,7 +196,7 @@ fn storage_name(pickle: &Pickle<'_>, id: Id) -> Result<Option<StorageName>, Stri
         .int(parts[4])
         .and_then(|count| usize::try_from(count).ok());
     let (Some(key), Some(count)) = (key, count) else {
-        return Err("its storage has no key".to_owned());
+        return Err("its storage has no key or no element count".to_owned());
     };
     let view = parts
         .get(5)
@@ -216,7 +225,7 @@ pub(super) fn storage(bytes: &[u8], kind: Kind) -> Result<Tensor, String> {
     .map_err(|error| error.to_string())
 }
 
-/// The described tensors over their storages, contiguous.
+/// Builds the described tensors from their storages; each one is contiguous.
 pub(super) fn build(
     described: Vec<Described>,
     storages: &Storages,
@@ -246,8 +255,7 @@ pub(super) fn build(
         };
         if fits() != Some(true) {
             return Err(format!(
-                "tensor `{name}` of shape {size:?} reaches behind the end of its storage of {} \
-                 elements",
+                "tensor `{name}` of shape {size:?} extends beyond its storage of {} elements",
                 whole.numel()
             ));
         }

@@ -1,4 +1,4 @@
-//! The zip format of PyTorch since 1.6: `<prefix>/data.pkl` and a member for each storage.
+//! PyTorch files since 1.6: zip archives with `<prefix>/data.pkl` and one entry per storage.
 
 use super::rebuild::{Storages, build, storage, tensors_of};
 use cedm_images::pickle::Pickle;
@@ -11,11 +11,15 @@ use std::{
 use tch::Tensor;
 use zip::ZipArchive;
 
+/// Reads all tensors of the file by name.
+///
+/// # Errors
+/// When the file is not such an archive, is truncated, or holds a type that is not supported.
 pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let mut archive = ZipArchive::new(BufReader::new(file))
-        .map_err(|error| format!("zip archive: {error} (truncated?)"))?;
+        .map_err(|error| format!("not a readable zip archive: {error} (truncated?)"))?;
     let names: Vec<String> = archive
         .file_names()
         .filter_map(|name| name.ok().map(|name| name.to_string()))
@@ -25,34 +29,35 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
         .find_map(|name| name.strip_suffix("/data.pkl"))
         .map(str::to_owned)
     else {
-        return Err("a zip archive without `data.pkl`: no PyTorch file".to_owned());
+        return Err("not a PyTorch file: the zip archive has no `data.pkl`".to_owned());
     };
-    let mut member = |name: &str| -> Result<Vec<u8>, String> {
+    let mut entry_bytes = |name: &str| -> Result<Vec<u8>, String> {
         let entry = archive
             .by_name(&format!("{prefix}/{name}"))
             .map_err(|error| format!("`{name}`: {error}"))?;
-        // PyTorch stores its members unpacked, so none can be larger than the file.
+        // PyTorch stores its entries uncompressed, so none can be larger than the file; a small archive
+        // that expands to gigabytes is rejected.
         let mut bytes = Vec::new();
         entry
             .take(length + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| format!("`{name}`: {error}"))?;
         if bytes.len() as u64 > length {
-            return Err(format!("`{name}` expands to more than the file"));
+            return Err(format!("`{name}` is larger than the file that contains it"));
         }
         Ok(bytes)
     };
-    if names.contains(&format!("{prefix}/byteorder")) && member("byteorder")? != b"little" {
+    if names.contains(&format!("{prefix}/byteorder")) && entry_bytes("byteorder")? != b"little" {
         return Err("written on a big-endian machine, which is not supported".to_owned());
     }
-    let bytes = member("data.pkl")?;
+    let bytes = entry_bytes("data.pkl")?;
     let pickle = Pickle::read(&bytes).map_err(|error| error.to_string())?;
     let described = tensors_of(&pickle)?;
     let mut storages = Storages::new();
     for tensor in &described {
         let key = &tensor.storage.key;
         if !storages.contains_key(key) {
-            let flat = storage(&member(&format!("data/{key}"))?, tensor.storage.kind)
+            let flat = storage(&entry_bytes(&format!("data/{key}"))?, tensor.storage.kind)
                 .map_err(|error| format!("storage {key}: {error}"))?;
             storages.insert(key.clone(), flat);
         }

@@ -1,6 +1,6 @@
 //! The bound search over the published utilisation tables.
 
-use super::line;
+use super::comparison;
 use crate::fixture::{Fixture, Verdict};
 use anyhow::Context;
 use cedm_bounds::search::{Observation, next, utilisation};
@@ -9,13 +9,13 @@ use serde_json::Value;
 
 pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     let Ok(json) = serde_json::from_slice::<Value>(&std::fs::read(&fixture.path)?) else {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     };
     let (Some(tables), Some(expected)) = (
         json["tables"].as_object(),
         json["expected_C_max"].as_object(),
     ) else {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     };
     let (mut rows, mut wrong_ratios, mut searches, mut wrong_bounds) = (0, 0, 0, 0);
     for (backbone, by_beta) in tables {
@@ -51,12 +51,12 @@ pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         }
     }
     Ok(Verdict::Checked(vec![
-        line(
+        comparison(
             format!("{rows} utilisations that differ from the literal"),
             wrong_ratios as f64,
             0.0,
         ),
-        line(
+        comparison(
             format!("{searches} searches whose C_max differs (strict rule)"),
             wrong_bounds as f64,
             if searches > 0 { 0.0 } else { f64::NAN },

@@ -1,15 +1,15 @@
 //! k-means: iterations from given centroids, and the quality of our own initialisation.
 
-use super::{Case, KINDS, differing, gap, line, worse};
-use crate::fixture::Line;
+use super::{Case, KINDS, comparison, count_differences, larger_error, max_abs_error};
+use crate::fixture::Comparison;
 use anyhow::Context;
 use cedm_clustering::kmeans::{Rows, fit, lloyd};
 use cedm_contract::kinds::cluster::KmeansParams;
 use cedm_maths::Features;
 use tch::{Kind, Tensor};
 
-pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {
-    let mut lines = Vec::new();
+pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Comparison>> {
+    let mut comparisons = Vec::new();
     for (kind, name) in KINDS {
         let (centroid_bar, inertia_bar) = if kind == Kind::Double {
             (1e-9, 1e-10)
@@ -41,17 +41,17 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {
                 ),
             };
             let inertia = case.number(&inertia)?;
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("{name} {at}: centroids"),
-                gap(&rows.uncentred(&run.centroids), case.get(&centroids)?),
+                max_abs_error(&rows.uncentred(&run.centroids), case.get(&centroids)?),
                 centroid_bar,
             ));
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("{name} {at}: ids that differ"),
-                differing(&Vec::<i64>::try_from(&run.ids)?, &case.integers(&assign)?),
+                count_differences(&Vec::<i64>::try_from(&run.ids)?, &case.integers(&assign)?),
                 0.0,
             ));
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("{name} {at}: inertia, rel"),
                 (run.inertia - inertia).abs() / inertia,
                 inertia_bar,
@@ -67,7 +67,7 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {
                 } else {
                     f64::NAN
                 };
-                lines.push(line(
+                comparisons.push(comparison(
                     format!("{name} inertia of each iteration, rel"),
                     error,
                     inertia_bar,
@@ -75,13 +75,13 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Line>> {
             }
         }
     }
-    lines.push(quality(case)?);
-    Ok(lines)
+    comparisons.push(quality(case)?);
+    Ok(comparisons)
 }
 
 /// Mean inertia of five starts against faiss's mean plus two standard deviations: how far above, if
 /// at all.
-fn quality(case: &Case) -> anyhow::Result<Line> {
+fn quality(case: &Case) -> anyhow::Result<Comparison> {
     let features = Features::new("features", case.get("features")?)?;
     let clusters = case.number("K")? as u32;
     let params = KmeansParams {
@@ -103,5 +103,5 @@ fn quality(case: &Case) -> anyhow::Result<Line> {
     let what = format!(
         "mean inertia of 5 starts {mean:.1} (scikit-learn k-means++ {plus_plus:.1}) above {bar:.1}"
     );
-    Ok(line(what, worse(mean - bar, 0.0), 0.0))
+    Ok(comparison(what, larger_error(mean - bar, 0.0), 0.0))
 }

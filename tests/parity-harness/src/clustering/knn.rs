@@ -1,7 +1,7 @@
 //! Cosine nearest neighbours.
 
-use super::{Case, KINDS, gap, line, worse};
-use crate::fixture::Line;
+use super::{Case, KINDS, comparison, larger_error, max_abs_error};
+use crate::fixture::Comparison;
 use anyhow::Context;
 use cedm_clustering::{
     neighbours::{
@@ -14,9 +14,9 @@ use tch::{Kind, Tensor};
 
 /// Index lists count as equal when the float64 cosine at each rank is the expected one: ties may
 /// come in any order.
-pub(super) fn nearest_rows(case: &Case) -> anyhow::Result<Vec<Line>> {
+pub(super) fn nearest_rows(case: &Case) -> anyhow::Result<Vec<Comparison>> {
     let k = case.number("k")? as i64;
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     for (kind, name) in KINDS {
         let features = Features::new("features", &case.get("features")?.to_kind(kind))?;
         for tile_bytes in [DEFAULT_TILE_BYTES, 1 << 16] {
@@ -27,7 +27,7 @@ pub(super) fn nearest_rows(case: &Case) -> anyhow::Result<Vec<Line>> {
                 kind,
                 &format!("{name}, tiles of {} KiB:", tile_bytes >> 10),
                 &found,
-                &mut lines,
+                &mut comparisons,
             )?;
         }
         for count in [3, 7] {
@@ -37,11 +37,11 @@ pub(super) fn nearest_rows(case: &Case) -> anyhow::Result<Vec<Line>> {
                 kind,
                 &format!("{name}, {count} parts merged:"),
                 &found,
-                &mut lines,
+                &mut comparisons,
             )?;
         }
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
 fn compare_lists(
@@ -49,7 +49,7 @@ fn compare_lists(
     kind: Kind,
     search: &str,
     found: &Neighbours,
-    lines: &mut Vec<Line>,
+    comparisons: &mut Vec<Comparison>,
 ) -> anyhow::Result<()> {
     let (expected, exact) = (case.get("sim")?, case.get("sim_f64")?);
     let unit = unit_rows(&Features::new(
@@ -60,9 +60,9 @@ fn compare_lists(
     let chosen = found.indices.to_kind(Kind::Int64);
     let others = unit.index_select(0, &chosen.view(-1)).view([rows, k, -1]);
     let cosine = (others * unit.unsqueeze(1)).sum_dim_intlist([2].as_slice(), false, Kind::Double);
-    lines.push(line(
+    comparisons.push(comparison(
         format!("{search} cosine at each rank"),
-        gap(&cosine, expected),
+        max_abs_error(&cosine, expected),
         1e-6,
     ));
     let lists = Vec::<i64>::try_from(chosen.view(-1))?;
@@ -71,22 +71,22 @@ fn compare_lists(
         sorted.sort_unstable();
         sorted.windows(2).any(|pair| pair[0] == pair[1]) || sorted.contains(&(*row as i64))
     });
-    lines.push(line(
+    comparisons.push(comparison(
         format!("{search} rows with repeats or themselves"),
         wrong.count() as f64,
         0.0,
     ));
-    let own = gap(&found.similarities.narrow(0, 0, exact.size()[0]), exact);
-    let all = gap(&found.similarities, expected);
+    let own = max_abs_error(&found.similarities.narrow(0, 0, exact.size()[0]), exact);
+    let all = max_abs_error(&found.similarities, expected);
     // The stored f32 similarities are rounded themselves.
     let (tolerance, all) = if kind == Kind::Double {
         (1e-12, if all <= 1e-7 { 0.0 } else { all })
     } else {
         (2e-6, all)
     };
-    lines.push(line(
+    comparisons.push(comparison(
         format!("{search} similarities"),
-        worse(own, all),
+        larger_error(own, all),
         tolerance,
     ));
     Ok(())

@@ -1,30 +1,30 @@
 //! The TEMI loss, its gradient and the running marginal.
 
-use super::{Case, KINDS, gap, line, relative, worse};
-use crate::fixture::Line;
+use super::{Case, KINDS, comparison, larger_error, max_abs_error, relative};
+use crate::fixture::Comparison;
 use anyhow::Context;
 use cedm_clustering::temi::{Marginal, linspace, student_loss, targets};
 use tch::{Kind, Tensor};
 
-pub(super) fn steps(case: &Case) -> anyhow::Result<Vec<Line>> {
+pub(super) fn steps(case: &Case) -> anyhow::Result<Vec<Comparison>> {
     let betas = case.config["betas"].as_array().context("config `betas`")?;
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     for (kind, name) in KINDS {
         let double = kind == Kind::Double;
         for beta in betas {
-            let beta = beta.as_f64().context("a beta is no number")?;
-            lines.extend(one(case, kind, name, beta)?);
+            let beta = beta.as_f64().context("a beta is not a number")?;
+            comparisons.extend(steps_in_precision(case, kind, name, beta)?);
         }
         if double {
             let used = case.number("teacher_temp_used")?;
-            lines.push(line(
+            comparisons.push(comparison(
                 "teacher temperature of the schedule",
                 (temperature(case)? - used).abs(),
                 1e-15,
             ));
         }
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
 /// The teacher temperature that the schedule has at the fixture's epoch.
@@ -44,7 +44,12 @@ fn temperature(case: &Case) -> anyhow::Result<f64> {
         .unwrap_or(end))
 }
 
-fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Line>> {
+fn steps_in_precision(
+    case: &Case,
+    kind: Kind,
+    name: &str,
+    beta: f64,
+) -> anyhow::Result<Vec<Comparison>> {
     let mut params = case.params();
     params.beta = beta;
     let heads = case.number("H")? as i64;
@@ -69,8 +74,8 @@ fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Lin
             .to_kind(kind);
         let (losses, d_student) = student_loss(&student, &found, &params, heads);
         let expected = case.get(&format!("{at}.head_losses_f64"))?;
-        head = worse(head, relative(&losses, expected));
-        loss = worse(
+        head = larger_error(head, relative(&losses, expected));
+        loss = larger_error(
             loss,
             relative(
                 &losses.mean(Kind::Double),
@@ -83,14 +88,14 @@ fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Lin
             Some(exact) => exact,
             None => case.get(&format!("{at}.grad_student"))?,
         };
-        gradient = worse(gradient, relative(&d_student, expected));
-        shares = worse(
+        gradient = larger_error(gradient, relative(&d_student, expected));
+        shares = larger_error(
             shares,
-            gap(&marginal.shares, case.get(&format!("step{step}.pk_after"))?),
+            max_abs_error(&marginal.shares, case.get(&format!("step{step}.pk_after"))?),
         );
-        weight = worse(
+        weight = larger_error(
             weight,
-            gap(
+            max_abs_error(
                 &found.instance_weights(),
                 case.get(&format!("step{step}.weight"))?,
             ),
@@ -118,11 +123,11 @@ fn one(case: &Case, kind: Kind, name: &str, beta: f64) -> anyhow::Result<Vec<Lin
     };
     let what = format!("{name} beta {beta}");
     Ok(vec![
-        line(format!("{what}: loss, rel"), loss, loss_bar),
-        line(format!("{what}: loss of each head, rel"), head, loss_bar),
-        line(format!("{what}: gradient, rel"), gradient, gradient_bar),
-        line(format!("{what}: marginal"), shares, marginal_bar),
-        line(format!("{what}: instance weight"), weight, weight_bar),
+        comparison(format!("{what}: loss, rel"), loss, loss_bar),
+        comparison(format!("{what}: loss of each head, rel"), head, loss_bar),
+        comparison(format!("{what}: gradient, rel"), gradient, gradient_bar),
+        comparison(format!("{what}: marginal"), shares, marginal_bar),
+        comparison(format!("{what}: instance weight"), weight, weight_bar),
     ])
 }
 

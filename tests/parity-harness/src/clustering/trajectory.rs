@@ -1,21 +1,21 @@
 //! Whole TEMI trainings over given pairs.
 
-use super::{Case, KINDS, differing, gap, line, worse};
-use crate::fixture::Line;
+use super::{Case, KINDS, comparison, count_differences, larger_error, max_abs_error};
+use crate::fixture::Comparison;
 use cedm_clustering::temi::{PairBatch, Training, from_upstream, to_upstream};
 use cedm_maths::Features;
 use std::collections::HashMap;
 use tch::{IndexOp, Kind, Tensor};
 
-pub(super) fn training(case: &Case) -> anyhow::Result<Vec<Line>> {
-    let mut lines = Vec::new();
+pub(super) fn training(case: &Case) -> anyhow::Result<Vec<Comparison>> {
+    let mut comparisons = Vec::new();
     for (kind, name) in KINDS {
-        lines.extend(one(case, kind, name)?);
+        comparisons.extend(train_in_precision(case, kind, name)?);
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
-fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
+fn train_in_precision(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Comparison>> {
     let double = kind == Kind::Double;
     let params = case.params();
     let features = Features::new("features", &case.get("features")?.to_kind(kind))?;
@@ -29,7 +29,7 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
         standardisation,
         heads,
     )?;
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     if double {
         let schedules = training.schedules();
         for (what, found) in [
@@ -37,9 +37,9 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
             ("wd", &schedules.weight_decay),
             ("teacher_momentum", &schedules.teacher_momentum),
         ] {
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("schedule {what}"),
-                gap(&Tensor::from_slice(found), case.get(what)?),
+                max_abs_error(&Tensor::from_slice(found), case.get(what)?),
                 1e-15,
             ));
         }
@@ -59,8 +59,8 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
             let epoch = (step / per_epoch) as u32;
             best.push(training.close_epoch(epoch)?.best_head as i64);
             if epoch == 0 {
-                after_first = weights_gap(
-                    &student_named(&training),
+                after_first = max_weight_error(
+                    &student_by_upstream_name(&training),
                     &case.below("after_epoch0.student.", Kind::Double),
                 )?;
             }
@@ -71,41 +71,45 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
     } else {
         (1e-5, 3e-5, 5e-6)
     };
-    lines.push(line(
+    comparisons.push(comparison(
         format!("{name} loss of each head at each step"),
-        gap(&Tensor::stack(&losses, 0), case.get("head_losses_f64")?),
+        max_abs_error(&Tensor::stack(&losses, 0), case.get("head_losses_f64")?),
         loss_bar,
     ));
-    lines.push(line(
+    comparisons.push(comparison(
         format!("{name} best heads that differ"),
-        differing(&best, &case.integers("best_head_per_epoch")?),
+        count_differences(&best, &case.integers("best_head_per_epoch")?),
         0.0,
     ));
-    lines.push(line(
+    comparisons.push(comparison(
         format!("{name} students after epoch 0"),
         after_first,
         weight_bar,
     ));
-    let student = weights_gap(
-        &student_named(&training),
+    let student = max_weight_error(
+        &student_by_upstream_name(&training),
         &case.below("final_student.", Kind::Double),
     )?;
-    lines.push(line(format!("{name} final students"), student, weight_bar));
-    let teacher = to_upstream(&training.model()).into_iter().collect();
-    lines.push(line(
-        format!("{name} final teachers"),
-        weights_gap(&teacher, &case.below("final_teacher.", Kind::Double))?,
+    comparisons.push(comparison(
+        format!("{name} final students"),
+        student,
         weight_bar,
     ));
-    lines.push(line(
+    let teacher = to_upstream(&training.model()).into_iter().collect();
+    comparisons.push(comparison(
+        format!("{name} final teachers"),
+        max_weight_error(&teacher, &case.below("final_teacher.", Kind::Double))?,
+        weight_bar,
+    ));
+    comparisons.push(comparison(
         format!("{name} final marginal"),
-        gap(training.marginal(), case.get("pk_final_f64")?),
+        max_abs_error(training.marginal(), case.get("pk_final_f64")?),
         marginal_bar,
     ));
     let logits = training.model().best_logits(features.rows());
-    lines.push(line(
+    comparisons.push(comparison(
         format!("{name} final logits"),
-        gap(&logits, case.get("final_best_logits_f64")?),
+        max_abs_error(&logits, case.get("final_best_logits_f64")?),
         weight_bar,
     ));
     let clear = Vec::<f64>::try_from(case.get("assignment_margin")?.to_kind(Kind::Double))?;
@@ -117,22 +121,22 @@ fn one(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Line>> {
         .zip(&clear)
         .filter(|((a, b), margin)| a != b && **margin > 1e-4)
         .count();
-    lines.push(line(
+    comparisons.push(comparison(
         format!("{name} clear assignments that differ"),
         wrong as f64,
         0.0,
     ));
-    Ok(lines)
+    Ok(comparisons)
 }
 
-fn student_named(training: &Training) -> HashMap<String, Tensor> {
+fn student_by_upstream_name(training: &Training) -> HashMap<String, Tensor> {
     let mut model = training.model();
     model.heads = training.student().map(Tensor::shallow_clone);
     to_upstream(&model).into_iter().collect()
 }
 
 /// Largest deviation over the floating tensors that the fixture names.
-fn weights_gap(
+fn max_weight_error(
     found: &HashMap<String, Tensor>,
     expected: &HashMap<String, Tensor>,
 ) -> anyhow::Result<f64> {
@@ -144,7 +148,7 @@ fn weights_gap(
         let found = found
             .get(name)
             .ok_or_else(|| anyhow::anyhow!("no tensor `{name}`"))?;
-        worst = worse(gap(found, expected), worst);
+        worst = larger_error(max_abs_error(found, expected), worst);
     }
     Ok(worst)
 }

@@ -1,8 +1,8 @@
 //! The augmentation pipe with prescribed draws: every transform alone, and the training set of them
 //! together.
 
-use super::{Case, double, line, max_abs};
-use crate::fixture::{Fixture, Line};
+use super::{Case, comparison, double, max_abs};
+use crate::fixture::{Comparison, Fixture};
 use anyhow::{Context, bail};
 use cedm_diffusion::{
     augment::{AugmentPipe, Draws, Transform, TransformRanges},
@@ -12,18 +12,18 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 
 /// An `augment_single` case.
-pub fn alone(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
+pub fn single_transforms(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let configs = fixture.json("configs").context("metadata `configs`")?;
-    let mut lines = Vec::new();
-    for (name, config) in configs.as_object().context("`configs` is no object")? {
-        lines.extend(compare(&case, &format!("{name}/"), config)?);
+    let mut comparisons = Vec::new();
+    for (name, config) in configs.as_object().context("`configs` is not an object")? {
+        comparisons.extend(compare(&case, &format!("{name}/"), config)?);
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
 /// An `augment` case.
-pub fn together(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
+pub fn combined_transforms(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     compare(
         &Case::open(fixture)?,
         "",
@@ -31,7 +31,7 @@ pub fn together(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
     )
 }
 
-fn compare(case: &Case, prefix: &str, config: &Value) -> anyhow::Result<Vec<Line>> {
+fn compare(case: &Case, prefix: &str, config: &Value) -> anyhow::Result<Vec<Comparison>> {
     let pipe = pipe(config)?;
     let raw = case
         .below(&format!("{prefix}draw/"))
@@ -72,7 +72,7 @@ fn compare(case: &Case, prefix: &str, config: &Value) -> anyhow::Result<Vec<Line
     } else {
         3e-6
     };
-    let mut lines = vec![line(
+    let mut comparisons = vec![comparison(
         format!("{label}: images, max abs"),
         max_abs(&found.images, expected),
         allowed,
@@ -83,10 +83,10 @@ fn compare(case: &Case, prefix: &str, config: &Value) -> anyhow::Result<Vec<Line
             .mean(Kind::Double)
             .sqrt()
             .double_value(&[]);
-        lines.push(line(format!("{label}: images, RMS"), rms, 5e-6));
+        comparisons.push(comparison(format!("{label}: images, RMS"), rms, 5e-6));
     }
     let labels = case.get(&format!("{prefix}labels_f32"))?;
-    lines.push(line(
+    comparisons.push(comparison(
         format!("{label}: labels, max abs"),
         max_abs(&found.labels, labels),
         2e-6,
@@ -99,7 +99,7 @@ fn compare(case: &Case, prefix: &str, config: &Value) -> anyhow::Result<Vec<Line
                 / double(expected).abs().max().double_value(&[]).max(1.0),
         );
     }
-    lines.push(line(
+    comparisons.push(comparison(
         format!("{label}: {} values in plain units", found.values.len()),
         worst,
         2e-6,
@@ -110,12 +110,12 @@ fn compare(case: &Case, prefix: &str, config: &Value) -> anyhow::Result<Vec<Line
             raw: draws.raw.iter().map(in_double).collect(),
         },
     );
-    lines.push(line(
+    comparisons.push(comparison(
         format!("{label}: f64 images, max abs"),
         max_abs(&precise.images, expected),
         if exact { 1e-7 } else { allowed },
     ));
-    Ok(lines)
+    Ok(comparisons)
 }
 
 fn in_double((name, draw): (&String, &Tensor)) -> (String, Tensor) {
@@ -132,7 +132,10 @@ fn pipe(config: &Value) -> anyhow::Result<AugmentPipe> {
         p: config["p"].as_f64().unwrap_or(1.0),
         ..AugmentPipe::default()
     };
-    for (name, value) in config.as_object().context("augment config is no object")? {
+    for (name, value) in config
+        .as_object()
+        .context("augment config is not an object")?
+    {
         if name == "p" {
             continue;
         }

@@ -1,6 +1,6 @@
 //! Inventories of full-size networks: names, shapes, kinds and initial scales of every tensor.
 
-use super::{architecture, line};
+use super::{architecture, comparison};
 use crate::fixture::{Fixture, Verdict};
 use cedm_diffusion::{Network, Parameters, layout::Fill};
 use serde_json::Value;
@@ -10,13 +10,13 @@ use tch::{Device, Kind};
 /// An inventory, if the file is one.
 pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     let Ok(file) = serde_json::from_slice::<Value>(&std::fs::read(&fixture.path)?) else {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     };
     let is_inventory = file["config"]["img_resolution"].is_i64()
         && file["columns"].is_array()
         && file["tensors"].is_array();
     if !is_inventory {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     }
     let columns: Vec<&str> = file["columns"]
         .as_array()
@@ -105,22 +105,22 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         .unwrap_or(0)
         .abs_diff(network.layout.parameter_count());
     Ok(Verdict::Checked(vec![
-        line(
+        comparison(
             format!("{} tensors: names, shapes, kinds", rows.len()),
             (wrong + missing) as f64,
             0.0,
         ),
-        line(
+        comparison(
             "order of the state dict: places that differ",
             order as f64,
             0.0,
         ),
-        line(
+        comparison(
             format!("{} parameters", network.layout.parameter_count()),
             counted as f64,
             0.0,
         ),
-        line(
+        comparison(
             "initial scales, in units of what one draw allows",
             scale_error,
             1.0,

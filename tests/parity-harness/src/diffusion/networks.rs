@@ -1,7 +1,7 @@
 //! Forward passes with every module's output, and losses with their gradients.
 
-use super::{Case, KINDS, Model, double, line, max_abs, relative, worst_relative};
-use crate::fixture::{Fixture, Line};
+use super::{Case, KINDS, Model, comparison, double, max_abs, relative, worst_relative};
+use crate::fixture::{Comparison, Fixture};
 use anyhow::Context;
 use cedm_diffusion::{
     Labels, Mode,
@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 /// A `net` case.
-pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
+pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     for (kind, name) in KINDS {
         let Model {
             network,
@@ -58,17 +58,17 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         } else {
             (5e-5, 2e-5)
         };
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} F_x, max abs"),
             max_abs(&raw, case.get("F_x_f64")?),
             raw_allowed,
         ));
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} F_x, rel L2"),
             relative(&raw, case.get("F_x_f64")?),
             if kind == Kind::Double { 1e-12 } else { 1e-5 },
         ));
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} D_x, max abs"),
             max_abs(&denoise(&sigma, both), case.get("D_x_f64")?),
             image_allowed,
@@ -95,7 +95,7 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         ];
         for (variant, sigma, labels) in variants {
             if let Some(expected) = case.find(variant) {
-                lines.push(line(
+                comparisons.push(comparison(
                     format!("{name} {}, max abs", variant.trim_end_matches("_f64")),
                     max_abs(&denoise(sigma, labels), expected),
                     image_allowed,
@@ -103,7 +103,7 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             }
         }
         if kind == Kind::Float {
-            lines.push(line(
+            comparisons.push(comparison(
                 "f32 D_x against the reference's own f32, max abs",
                 max_abs(&denoise(&sigma, both), case.get("D_x_f32")?),
                 image_allowed,
@@ -123,14 +123,14 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         }
         if !probes.is_empty() {
             let allowed = if kind == Kind::Double { 1e-10 } else { 5e-5 };
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("{name} {} modules, worst {}", probes.len(), worst.1),
                 worst.0,
                 allowed,
             ));
         }
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
 /// Mean, RMS, and the values at floor(k · numel / 8), k = 0..7.
@@ -152,7 +152,7 @@ fn probe(output: &Tensor) -> Tensor {
 }
 
 /// A `loss` case.
-pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
+pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let settings = fixture.json("loss").context("metadata `loss`")?;
     let number = |name: &str, default| settings[name].as_f64().unwrap_or(default);
@@ -165,7 +165,7 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         .get("loss_scaling")
         .and_then(|text| text.parse().ok())
         .unwrap_or(1.0);
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     for (kind, name) in KINDS {
         let Model {
             network,
@@ -199,19 +199,19 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
 
         let exact = kind == Kind::Double;
         let pick = |tight: f64, loose: f64| if exact { tight } else { loose };
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} loss map, rel L2"),
             relative(&map, case.get("loss_map_f64")?),
             pick(1e-9, 1e-5),
         ));
         let mean = double(&map).mean(Kind::Double);
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} loss mean, rel"),
             worst_relative(&mean, case.get("loss_mean_f64")?),
             pick(1e-9, 1e-5),
         ));
         let sum = double(&map).sum(Kind::Double) / batch;
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} loss sum over batch, rel"),
             worst_relative(&sum, case.get("loss_sum_over_batch_f64")?),
             pick(1e-9, 1e-5),
@@ -235,7 +235,7 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         for (parameter, expected) in case.below("grad_f64/") {
             worst = worst.max(relative(find(parameter)?, expected));
         }
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} stored gradients, rel L2"),
             worst,
             pick(1e-9, 1e-4),
@@ -253,16 +253,16 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             worst = worst.max((found - expected).abs() / expected.max(floor));
             count += 1;
         }
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} gradient norms of {count} parameters, rel"),
             worst,
             pick(1e-9, 1e-4),
         ));
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} total gradient norm, rel"),
             worst_relative(&double(&gradient).norm(), total),
             pick(1e-9, 1e-5),
         ));
     }
-    Ok(lines)
+    Ok(comparisons)
 }

@@ -1,7 +1,7 @@
 //! Samplers: time grid, every state, the network's calls, the images.
 
-use super::{Case, Model, double, line, max_abs, worst_relative};
-use crate::fixture::{Fixture, Line};
+use super::{Case, Model, comparison, double, max_abs, worst_relative};
+use crate::fixture::{Comparison, Fixture};
 use anyhow::Context;
 use cedm_contract::kinds::sample::{SamplerParams, Solver};
 use cedm_diffusion::{
@@ -21,7 +21,7 @@ struct Trace {
 }
 
 /// A `sampler` case.
-pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
+pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let setting = fixture.json("sampler").context("metadata `sampler`")?;
     let number = |name: &str, default: f64| setting[name].as_f64().unwrap_or(default);
@@ -42,8 +42,8 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         ..SamplerParams::default()
     };
     let f32_run = run(fixture, &case, &params, Kind::Float)?;
-    let mut lines = vec![
-        line(
+    let mut comparisons = vec![
+        comparison(
             "t_steps, rel",
             worst_relative(
                 &Tensor::from_slice(&time_steps(&params)),
@@ -51,12 +51,12 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             ),
             1e-13,
         ),
-        line(
+        comparison(
             "t_hat, rel",
             worst_relative(&Tensor::from_slice(&f32_run.t_hat), case.get("t_hat")?),
             1e-13,
         ),
-        line(
+        comparison(
             "sigma of every call, rel",
             worst_relative(
                 &Tensor::from_slice(&f32_run.sigmas),
@@ -64,26 +64,26 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             ),
             1e-13,
         ),
-        line(
+        comparison(
             "state is float64",
             f64::from(u8::from(
                 f32_run.states.iter().any(|x| x.kind() != Kind::Double),
             )),
             0.0,
         ),
-        line(
+        comparison(
             "f32 x_cur, max abs",
             max_abs(&Tensor::stack(&f32_run.states, 0), case.get("x_cur")?),
             2e-5,
         ),
-        line(
+        comparison(
             "f32 images before rounding, max abs",
             max_abs(&f32_run.images, case.get("images_f64state")?),
             2e-5,
         ),
     ];
     let bytes = quantise(&f32_run.images).permute([0, 2, 3, 1]).contiguous();
-    lines.push(line(
+    comparisons.push(comparison(
         "images_u8, largest difference",
         max_abs(&bytes, case.get("images_u8")?),
         0.0,
@@ -100,7 +100,7 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
                 .shallow_clone())
         });
         let churned = Tensor::stack(&states.collect::<anyhow::Result<Vec<_>>>()?, 0);
-        lines.push(line(
+        comparisons.push(comparison(
             format!("f32 x_hat of steps {steps}, max abs"),
             max_abs(&churned, expected),
             2e-5,
@@ -111,19 +111,19 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             .iter()
             .map(|&call| f32_run.denoised[call as usize].shallow_clone())
             .collect();
-        lines.push(line(
+        comparisons.push(comparison(
             "f32 network outputs of stored calls, max abs",
             max_abs(&Tensor::stack(&calls, 0), expected),
             2e-5,
         ));
     }
     let f64_run = run(fixture, &case, &params, Kind::Double)?;
-    lines.push(line(
+    comparisons.push(comparison(
         "f64 images, max abs",
         max_abs(&f64_run.images, case.get("images_full_f64")?),
         1e-10,
     ));
-    Ok(lines)
+    Ok(comparisons)
 }
 
 fn run(

@@ -1,7 +1,7 @@
 //! Preconditioning coefficients, loss weights, and the tables of learning rate and EMA.
 
-use super::{Case, KINDS, line, max_abs, worst_relative};
-use crate::fixture::{Fixture, Line};
+use super::{Case, KINDS, comparison, max_abs, worst_relative};
+use crate::fixture::{Comparison, Fixture};
 use anyhow::Context;
 use cedm_contract::kinds::train::OptimiserParams;
 use cedm_diffusion::{
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 
 /// A `precond` case.
-pub fn preconditioning(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
+pub fn preconditioning(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let config = fixture.json("config").context("metadata `config`")?;
     let number = |name: &str, default| config[name].as_f64().unwrap_or(default);
@@ -23,7 +23,7 @@ pub fn preconditioning(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         p_mean: number("P_mean", -1.2),
         p_std: number("P_std", 1.2),
     };
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     for (kind, name) in KINDS {
         let exact = kind == Kind::Double;
         let Coefficients {
@@ -43,28 +43,31 @@ pub fn preconditioning(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         ];
         for (what, found, allowed) in relative {
             let expected = case.get(&format!("{what}_f64"))?;
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("{name} {what}, rel"),
                 worst_relative(found, expected),
                 if exact { 1e-13 } else { allowed },
             ));
         }
         let error = max_abs(&c_noise, case.get("c_noise_f64")?);
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} c_noise, max abs"),
             error,
             if exact { 1e-13 } else { 5e-7 },
         ));
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
 /// A `tables` case.
-pub fn schedules(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
+pub fn schedules(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let settings = fixture.json("settings").context("metadata `settings`")?;
-    let mut lines = Vec::new();
-    for (name, setting) in settings.as_object().context("`settings` is no object")? {
+    let mut comparisons = Vec::new();
+    for (name, setting) in settings
+        .as_object()
+        .context("`settings` is not an object")?
+    {
         let params = optimiser(setting);
         let nimg = Vec::<i64>::try_from(case.get(&format!("{name}/nimg"))?)?;
         let table = |of: fn(&OptimiserParams, u64) -> f64| {
@@ -75,18 +78,18 @@ pub fn schedules(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
                     .collect::<Vec<_>>(),
             )
         };
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} lr, rel"),
             worst_relative(&table(learning_rate), case.get(&format!("{name}/lr"))?),
             1e-12,
         ));
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} EMA beta, rel"),
             worst_relative(&table(ema_beta), case.get(&format!("{name}/ema_beta"))?),
             1e-12,
         ));
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
 /// Optimiser settings of a fixture; absent ones have upstream's defaults.

@@ -1,8 +1,8 @@
 //! Whole training runs with prescribed draws, through the trainer's own step: losses, gradient
 //! norms, weights, EMA and moments of every step.
 
-use super::{Case, KINDS, Model, double, line, max_abs, tables, worst_relative};
-use crate::fixture::{Fixture, Line};
+use super::{Case, KINDS, Model, comparison, double, max_abs, tables, worst_relative};
+use crate::fixture::{Comparison, Fixture};
 use anyhow::Context;
 use cedm_contract::Precision;
 use cedm_diffusion::{
@@ -14,13 +14,13 @@ use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
 /// A `trajectory` case.
-pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
+pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let hyper = fixture.json("hyper").context("metadata `hyper`")?;
     let params = tables::optimiser(&hyper);
     let steps = case.get("images_u8")?.size()[0];
     let rounds = case.get("images_u8")?.size()[1];
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     for (kind, name) in KINDS {
         let exact = kind == Kind::Double;
         let pick = |tight: f64, loose: f64| if exact { tight } else { loose };
@@ -67,8 +67,8 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         for step in 0..=steps {
             if exact {
                 let (weights, means) = (
-                    pieces(&learner, &learner.weights.flat),
-                    pieces(&learner, &learner.ema),
+                    split_by_parameter(&learner, &learner.weights.flat),
+                    split_by_parameter(&learner, &learner.ema),
                 );
                 tracked = tracked.max(worst("track_f64/", &named(weights), Some(step))?);
                 tracked = tracked.max(worst("track_ema_f64/", &named(means), Some(step))?);
@@ -77,7 +77,7 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
                 break;
             }
             let draws: Vec<Batch> = (0..rounds)
-                .map(|round| drawn(&case, step, round, kind))
+                .map(|round| stored_draws(&case, step, round, kind))
                 .collect::<anyhow::Result<_>>()?;
             counts.push(learner.nimg as i64);
             betas.push(ema_beta(&params, learner.nimg));
@@ -88,48 +88,48 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
         }
         let found_losses = Tensor::stack(&losses, 0);
         let (l, n) = (case.get("loss_mean_f64")?, case.get("gradnorm_f64")?);
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} losses, rel"),
             worst_relative(&found_losses, l),
             pick(1e-9, 1e-5),
         ));
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} gradient norms, rel"),
             worst_relative(&Tensor::from_slice(&norms), n),
             pick(1e-9, 1e-5),
         ));
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} cur_nimg"),
             max_abs(&Tensor::from_slice(&counts), case.get("cur_nimg")?),
             0.0,
         ));
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} lr, rel"),
             worst_relative(&Tensor::from_slice(&rates), case.get("lr")?),
             1e-12,
         ));
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} EMA beta, rel"),
             worst_relative(&Tensor::from_slice(&betas), case.get("ema_beta")?),
             1e-12,
         ));
-        let weights = named(pieces(&learner, &learner.weights.flat));
-        let means = named(pieces(&learner, &learner.ema));
+        let weights = named(split_by_parameter(&learner, &learner.weights.flat));
+        let means = named(split_by_parameter(&learner, &learner.ema));
         for (what, prefix, pieces) in [("final", "final", &weights), ("EMA", "ema", &means)] {
             let prefix = format!("{prefix}_{name}/");
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("{name} {what} weights, max abs"),
                 worst(&prefix, pieces, None)?,
                 pick(1e-9, 5e-6),
             ));
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("{name} {what} weights, rel L2"),
-                relative_over(&case, &prefix, pieces)?,
+                relative_over_parameters(&case, &prefix, pieces)?,
                 pick(1e-9, 1e-6),
             ));
         }
         if exact {
-            lines.push(line(
+            comparisons.push(comparison(
                 "f64 tracked weights and EMA of every step, max abs",
                 tracked,
                 1e-9,
@@ -139,8 +139,8 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
                 ("adam_exp_avg_sq_f64/", &learner.moments.second),
             ];
             for (prefix, moment) in moments {
-                let moment = named(pieces(&learner, moment));
-                lines.push(line(
+                let moment = named(split_by_parameter(&learner, moment));
+                comparisons.push(comparison(
                     format!("f64 {}, max abs", prefix.trim_end_matches("_f64/")),
                     worst(prefix, &moment, None)?,
                     1e-9,
@@ -148,16 +148,16 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Line>> {
             }
         }
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
 /// A flat tensor by the network's entries.
-fn pieces(learner: &Learner, flat: &Tensor) -> Vec<Tensor> {
+fn split_by_parameter(learner: &Learner, flat: &Tensor) -> Vec<Tensor> {
     learner.weights.split(&learner.network.layout, flat)
 }
 
 /// The stored draws of one round.
-fn drawn(case: &Case, step: i64, round: i64, kind: Kind) -> anyhow::Result<Batch> {
+fn stored_draws(case: &Case, step: i64, round: i64, kind: Kind) -> anyhow::Result<Batch> {
     let draw = |name: &str| {
         case.find(name)
             .map(|tensor| tensor.get(step).get(round).to_kind(kind))
@@ -185,7 +185,7 @@ fn without_key_bias(parameter: &str, tensor: &Tensor) -> Tensor {
     double(tensor).index_select(0, &Tensor::from_slice(&kept))
 }
 
-fn relative_over(
+fn relative_over_parameters(
     case: &Case,
     prefix: &str,
     pieces: &BTreeMap<&str, Tensor>,

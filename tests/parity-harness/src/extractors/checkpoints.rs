@@ -1,6 +1,6 @@
 //! PyTorch files and their copies as safetensors: the same tensors, bit for bit.
 
-use super::{Line, Verdict, exact, listing::Listing};
+use super::{Comparison, Verdict, exact_match, listing::Listing};
 use crate::fixture::Fixture;
 use cedm_nets::{Weights, weights::Encoder};
 use tch::Kind;
@@ -23,12 +23,12 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
             .iter()
             .any(|end| name.ends_with(end))
     };
-    let beside = listing.beside();
+    let beside = listing.siblings();
     if listing.name.ends_with(".safetensors") && beside.iter().any(|name| pytorch(name)) {
         return Ok(Verdict::PartOf("its twins in PyTorch's formats".to_owned()));
     }
     if !pytorch(&listing.name) {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     }
     let file = Weights::read(&fixture.path)?;
     let twins: Vec<(&str, Weights)> = beside
@@ -42,7 +42,7 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
         file.head(Encoder::Teacher),
         file,
     ];
-    let mut lines: Vec<Line> = Vec::new();
+    let mut comparisons: Vec<Comparison> = Vec::new();
     for ((form, words), found) in FORMS.iter().zip(&forms) {
         if found.is_empty() {
             continue;
@@ -59,18 +59,18 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
         };
         if let Some((name, _)) = twins
             .iter()
-            .find(|(name, twin)| !another(name) && same(found, twin))
+            .find(|(name, twin)| !another(name) && bitwise_equal(found, twin))
         {
-            lines.push(exact(format!("{form}: {name}"), true));
+            comparisons.push(exact_match(format!("{form}: {name}"), true));
         }
     }
-    if lines.is_empty() {
-        lines.push(exact("a twin with the same tensors", false));
+    if comparisons.is_empty() {
+        comparisons.push(exact_match("a twin with the same tensors", false));
     }
-    Ok(Verdict::Checked(lines))
+    Ok(Verdict::Checked(comparisons))
 }
 
-fn same(found: &Weights, twin: &Weights) -> bool {
+fn bitwise_equal(found: &Weights, twin: &Weights) -> bool {
     let bits = |tensor: &tch::Tensor| {
         if tensor.is_floating_point() {
             tensor.contiguous().view_dtype(integers(tensor.kind()))

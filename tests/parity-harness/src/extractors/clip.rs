@@ -1,9 +1,9 @@
 //! CLIP's two towers and its pseudo-labels.
 
 use super::{
-    Line, Verdict, exact,
+    Comparison, Verdict, exact_match,
     listing::{Listing, integer},
-    over_rms,
+    max_error_over_rms,
     vit::fill,
 };
 use crate::fixture::Fixture;
@@ -35,7 +35,7 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
     let Some(case) = listing.case().filter(|case| {
         case["config"]["vision_cfg"].is_object() && tensors.contains_key("image_features")
     }) else {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     };
     let expect = fixture.tensors()?;
     let mut weights = listing.read_weights(
@@ -44,9 +44,9 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
             .context("no weights are listed beside it")?,
     )?;
     insert_embedding(&mut weights, case)?;
-    let mut lines = image_tower(listing, case, &weights, &expect)?;
-    lines.extend(text_tower(listing, case, &weights, &expect)?);
-    Ok(Verdict::Checked(lines))
+    let mut comparisons = image_tower(listing, case, &weights, &expect)?;
+    comparisons.extend(text_tower(listing, case, &weights, &expect)?);
+    Ok(Verdict::Checked(comparisons))
 }
 
 /// The token embedding is not part of the fixture but filled by a rule.
@@ -95,7 +95,7 @@ fn image_tower(
     case: &Value,
     weights: &Weights,
     expect: &HashMap<String, Tensor>,
-) -> anyhow::Result<Vec<Line>> {
+) -> anyhow::Result<Vec<Comparison>> {
     let (all, vision) = (&case["config"], &case["config"]["vision_cfg"]);
     let config = VisionConfig {
         image: integer(vision, "image_size")?,
@@ -109,33 +109,33 @@ fn image_tower(
         activation: activation(all),
     };
     let x = listing.shared_input(config.image)?;
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     let found = ClipVision::load(weights, config, Kind::Float, Device::Cpu)?.forward(
         &x,
         &mut |name, value| {
             if let Some(expect) = expect.get(name) {
                 let found = value.narrow(0, 0, expect.size()[0]);
-                lines.push(Line::new(
+                comparisons.push(Comparison::new(
                     format!("image {name}"),
-                    over_rms(&found, expect),
+                    max_error_over_rms(&found, expect),
                     INTERMEDIATES,
                 ));
             }
         },
     );
-    lines.push(Line::new(
+    comparisons.push(Comparison::new(
         "image features",
-        over_rms(&found, &expect["image_features"]),
+        max_error_over_rms(&found, &expect["image_features"]),
         FEATURES,
     ));
     let double =
         ClipVision::load(weights, config, Kind::Double, Device::Cpu)?.forward(&x, &mut |_, _| {});
-    lines.push(Line::new(
+    comparisons.push(Comparison::new(
         "image features in float64",
-        over_rms(&double, &expect["image_features_f64"]),
+        max_error_over_rms(&double, &expect["image_features_f64"]),
         DOUBLE,
     ));
-    Ok(lines)
+    Ok(comparisons)
 }
 
 fn text_tower(
@@ -143,7 +143,7 @@ fn text_tower(
     case: &Value,
     weights: &Weights,
     expect: &HashMap<String, Tensor>,
-) -> anyhow::Result<Vec<Line>> {
+) -> anyhow::Result<Vec<Comparison>> {
     let (all, text) = (&case["config"], &case["config"]["text_cfg"]);
     let config = TextConfig {
         width: integer(text, "width")?,
@@ -163,28 +163,28 @@ fn text_tower(
     };
     let (classes, templates) = (texts("classes")?, texts("templates")?);
     let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
-    let tokenizer = super::tokenizer::beside(listing)?;
+    let tokenizer = super::tokenizer::read_listed(listing)?;
     // The token ids come from the fixture; the tokenizer is checked against them separately.
-    let ids = super::tokenizer::ids_beside(listing)?;
+    let ids = super::tokenizer::read_listed_ids(listing)?;
     let net = ClipText::load(weights, config, Kind::Float, Device::Cpu)?;
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     let features = net.forward(&ids, &mut |_, value| {
         let expect = &expect["text_blocks_out"];
-        lines.push(Line::new(
+        comparisons.push(Comparison::new(
             "text blocks",
-            over_rms(&value.narrow(0, 0, expect.size()[0]), expect),
+            max_error_over_rms(&value.narrow(0, 0, expect.size()[0]), expect),
             INTERMEDIATES,
         ));
     });
-    lines.push(Line::new(
+    comparisons.push(Comparison::new(
         "text features",
-        over_rms(&features, &expect["text_features"]),
+        max_error_over_rms(&features, &expect["text_features"]),
         FEATURES,
     ));
     let double = ClipText::load(weights, config, Kind::Double, Device::Cpu)?;
-    lines.push(Line::new(
+    comparisons.push(Comparison::new(
         "text features in float64",
-        over_rms(
+        max_error_over_rms(
             &double.forward(&ids, &mut |_, _| {}),
             &expect["text_features_f64"],
         ),
@@ -194,34 +194,34 @@ fn text_tower(
         &tokenizer.batch(&prompts_of(&classes, &templates)),
         &mut |_, _| {},
     ));
-    lines.push(Line::new(
+    comparisons.push(Comparison::new(
         "prompts",
-        over_rms(&prompts, &expect["prompt_features_normalized"]),
+        max_error_over_rms(&prompts, &expect["prompt_features_normalized"]),
         FEATURES,
     ));
     let found = classifier(&net, &tokenizer, &classes, &templates)?;
-    lines.push(Line::new(
+    comparisons.push(Comparison::new(
         "classifier",
-        over_rms(&found, &expect["zeroshot_classifier"]),
+        max_error_over_rms(&found, &expect["zeroshot_classifier"]),
         FEATURES,
     ));
     let in_double = classifier(&double, &tokenizer, &classes, &templates)?;
-    lines.push(Line::new(
+    comparisons.push(Comparison::new(
         "classifier in float64",
-        over_rms(&in_double, &expect["zeroshot_classifier_f64"]),
+        max_error_over_rms(&in_double, &expect["zeroshot_classifier_f64"]),
         DOUBLE,
     ));
     let labels = zero_shot(&expect["image_features"], &found);
-    lines.push(Line::new(
+    comparisons.push(Comparison::new(
         "logits",
-        over_rms(&labels.logits, &expect["zeroshot_logits"]),
+        max_error_over_rms(&labels.logits, &expect["zeroshot_logits"]),
         INTERMEDIATES,
     ));
-    lines.push(exact(
+    comparisons.push(exact_match(
         "pseudo-labels",
         labels
             .labels
             .equal(&expect["pseudo_labels"].to_kind(Kind::Int64)),
     ));
-    Ok(lines)
+    Ok(comparisons)
 }

@@ -1,9 +1,9 @@
 //! DINO's loss over consecutive steps, and its projection heads.
 
 use super::{
-    Line, Verdict, absolute,
+    Comparison, Verdict,
     listing::{Listing, integer},
-    over_rms,
+    max_abs_error, max_error_over_rms,
 };
 use crate::fixture::Fixture;
 use anyhow::Context;
@@ -33,10 +33,10 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
             .context("no parameters are listed for it")?;
         return Ok(Verdict::Checked(loss(&fixture.tensors()?, params)?));
     }
-    Ok(Verdict::NotMine)
+    Ok(Verdict::NotRecognised)
 }
 
-fn head(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
+fn head(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Comparison>> {
     let expect = fixture.tensors()?;
     let weights = listing.read_weights(
         &listing
@@ -49,42 +49,46 @@ fn head(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
     );
     let double = DinoHead::load(&weights, Kind::Double, Device::Cpu)?
         .forward(&x.to_kind(Kind::Double), false);
-    let mut lines = vec![
-        Line::new(
+    let mut comparisons = vec![
+        Comparison::new(
             "bottleneck",
-            over_rms(
+            max_error_over_rms(
                 &single.bottleneck(x, false),
                 &expect["bottleneck_normalized"],
             ),
             1e-5,
         ),
-        Line::new(
+        Comparison::new(
             "scores",
-            over_rms(&single.forward(x, false), &expect["y"]),
+            max_error_over_rms(&single.forward(x, false), &expect["y"]),
             1e-5,
         ),
-        Line::new(
+        Comparison::new(
             "scores in float64",
-            over_rms(&double, &expect["y_f64"]),
+            max_error_over_rms(&double, &expect["y_f64"]),
             1e-9,
         ),
     ];
     if let Some(trained) = expect.get("y_train_mode") {
-        lines.push(Line::new(
+        comparisons.push(Comparison::new(
             "scores in training",
-            over_rms(&single.forward(x, true), trained),
+            max_error_over_rms(&single.forward(x, true), trained),
             1e-5,
         ));
         for (name, found) in single.statistics() {
-            lines.extend(expect.get(&format!("after_train.{name}")).map(|expect| {
-                Line::new(format!("{name} afterwards"), over_rms(&found, expect), 1e-5)
+            comparisons.extend(expect.get(&format!("after_train.{name}")).map(|expect| {
+                Comparison::new(
+                    format!("{name} afterwards"),
+                    max_error_over_rms(&found, expect),
+                    1e-5,
+                )
             }));
         }
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
-fn loss(tensors: &HashMap<String, Tensor>, params: &Value) -> anyhow::Result<Vec<Line>> {
+fn loss(tensors: &HashMap<String, Tensor>, params: &Value) -> anyhow::Result<Vec<Comparison>> {
     let number = |key: &str| {
         params[key]
             .as_f64()
@@ -101,9 +105,9 @@ fn loss(tensors: &HashMap<String, Tensor>, params: &Value) -> anyhow::Result<Vec
     let schedule: Vec<f64> = (0..integer(params, "ne")?)
         .map(temperature)
         .collect::<anyhow::Result<_>>()?;
-    let mut lines = vec![Line::new(
+    let mut comparisons = vec![Comparison::new(
         "teacher temperatures",
-        absolute(
+        max_abs_error(
             &Tensor::from_slice(&schedule),
             &tensors["teacher_temp_schedule"],
         ),
@@ -134,30 +138,30 @@ fn loss(tensors: &HashMap<String, Tensor>, params: &Value) -> anyhow::Result<Vec
             let loss = tch::with_grad(|| state.loss(&student, &teacher, schedule[*epoch as usize]));
             state.update_center(&teacher);
             if kind == Kind::Double {
-                lines.push(Line::new(
+                comparisons.push(Comparison::new(
                     format!("loss {step} in float64"),
-                    absolute(&loss.reshape([1]), &tensors[&format!("loss_f64_{step}")]),
+                    max_abs_error(&loss.reshape([1]), &tensors[&format!("loss_f64_{step}")]),
                     1e-9,
                 ));
                 continue;
             }
             loss.backward();
-            lines.push(Line::new(
+            comparisons.push(Comparison::new(
                 format!("loss {step}"),
-                absolute(&loss.reshape([1]), &tensors[&format!("loss_{step}")]),
+                max_abs_error(&loss.reshape([1]), &tensors[&format!("loss_{step}")]),
                 2e-5,
             ));
-            lines.push(Line::new(
+            comparisons.push(Comparison::new(
                 format!("gradient {step}"),
-                absolute(&student.grad(), &tensors[&format!("grad_student_{step}")]),
+                max_abs_error(&student.grad(), &tensors[&format!("grad_student_{step}")]),
                 1e-6,
             ));
-            lines.push(Line::new(
+            comparisons.push(Comparison::new(
                 format!("centre {}", step + 1),
-                absolute(&state.center, &tensors[&format!("center_{}", step + 1)]),
+                max_abs_error(&state.center, &tensors[&format!("center_{}", step + 1)]),
                 1e-6,
             ));
         }
     }
-    Ok(lines)
+    Ok(comparisons)
 }

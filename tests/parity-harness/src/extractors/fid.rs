@@ -1,6 +1,9 @@
 //! The Inception network of the Fréchet distance, with four ways of resizing images.
 
-use super::{Line, Verdict, absolute, exact, listing::Listing, over_rms, vit::fill};
+use super::{
+    Comparison, Verdict, exact_match, listing::Listing, max_abs_error, max_error_over_rms,
+    vit::fill,
+};
 use crate::fixture::Fixture;
 use anyhow::Context;
 use cedm_nets::{
@@ -20,7 +23,7 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
     if tensors.keys().any(|name| name.contains(".torch_fidelity.")) {
         return Ok(Verdict::Checked(outputs(fixture, listing)?));
     }
-    if listing.beside().iter().any(|name| {
+    if listing.siblings().iter().any(|name| {
         listing
             .tensors_of(name)
             .keys()
@@ -35,11 +38,11 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
             return Ok(Verdict::Checked(names(&json)?));
         }
     }
-    Ok(Verdict::NotMine)
+    Ok(Verdict::NotRecognised)
 }
 
 /// Names and shapes of the published file, and the other names for the same tensors.
-fn names(json: &serde_json::Value) -> anyhow::Result<Vec<Line>> {
+fn names(json: &serde_json::Value) -> anyhow::Result<Vec<Comparison>> {
     let listed: BTreeMap<String, Vec<i64>> =
         serde_json::from_value(json["names_and_shapes"].clone())?;
     let counters = |name: &String| name.ends_with("num_batches_tracked");
@@ -48,7 +51,7 @@ fn names(json: &serde_json::Value) -> anyhow::Result<Vec<Line>> {
         .filter(|(name, _)| !counters(name))
         .map(|(name, shape)| (name.clone(), shape.clone()))
         .collect();
-    let mut lines = vec![exact(
+    let mut comparisons = vec![exact_match(
         format!("{} names and shapes", listed.len()),
         Inception::blueprint()
             .into_iter()
@@ -71,7 +74,7 @@ fn names(json: &serde_json::Value) -> anyhow::Result<Vec<Line>> {
         .iter()
         .map(|(name, shape)| (theirs(name), ones(shape)))
         .collect();
-    lines.push(exact(
+    comparisons.push(exact_match(
         "pytorch-fid's names",
         Inception::load(&wrapped, Kind::Float, Device::Cpu).is_ok(),
     ));
@@ -85,8 +88,8 @@ fn names(json: &serde_json::Value) -> anyhow::Result<Vec<Line>> {
         .map(Weights::from_iter);
     let loaded =
         other.is_some_and(|weights| Inception::load(&weights, Kind::Float, Device::Cpu).is_ok());
-    lines.push(exact("the detector's names", loaded));
-    Ok(lines)
+    comparisons.push(exact_match("the detector's names", loaded));
+    Ok(comparisons)
 }
 
 /// Inputs and weights of a case in both precisions.
@@ -94,17 +97,17 @@ struct Case {
     expect: HashMap<String, Tensor>,
     single: Inception,
     double: Inception,
-    lines: Vec<Line>,
+    comparisons: Vec<Comparison>,
 }
 
-fn outputs(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
+fn outputs(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Comparison>> {
     let table = listing
-        .beside()
+        .siblings()
         .into_iter()
         .find(|name| name.ends_with("rule_table.json"))
         .context("no table of filled weights beside it")?;
     let weights = fill::weights(&listing.json(table)?)?;
-    let input = listing.beside().into_iter().find(|name| {
+    let input = listing.siblings().into_iter().find(|name| {
         listing
             .tensors_of(name)
             .values()
@@ -115,7 +118,7 @@ fn outputs(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
         expect: fixture.tensors()?,
         single: Inception::load(&weights, Kind::Float, Device::Cpu)?,
         double: Inception::load(&weights, Kind::Double, Device::Cpu)?,
-        lines: Vec::new(),
+        comparisons: Vec::new(),
     };
     let mut tags: Vec<&String> = inputs.keys().collect();
     tags.sort();
@@ -125,7 +128,7 @@ fn outputs(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
         case.clean_fid(tag, &inputs[tag])?;
         case.planes(tag, &inputs[tag])?;
     }
-    Ok(case.lines)
+    Ok(case.comparisons)
 }
 
 /// Modules whose outputs pytorch-fid and torch-fidelity return, by feature width.
@@ -138,8 +141,11 @@ const OUTLETS: [(&str, usize, &str); 3] = [
 impl Case {
     fn compare(&mut self, name: String, found: &Tensor, tolerance: f64) {
         if let Some(expect) = self.expect.get(&name) {
-            self.lines
-                .push(Line::new(name, over_rms(found, expect), tolerance));
+            self.comparisons.push(Comparison::new(
+                name,
+                max_error_over_rms(found, expect),
+                tolerance,
+            ));
         }
     }
 
@@ -216,9 +222,10 @@ impl Case {
             };
             let planes = found.flatten(0, 1);
             let worst = (0..planes.size()[0])
-                .map(|at| absolute(&planes.get(at), &expect.squeeze()))
+                .map(|at| max_abs_error(&planes.get(at), &expect.squeeze()))
                 .fold(f64::INFINITY, f64::min);
-            self.lines.push(Line::new(name, worst, tolerance));
+            self.comparisons
+                .push(Comparison::new(name, worst, tolerance));
         }
         Ok(())
     }

@@ -90,7 +90,7 @@ impl Listing {
     }
 
     /// Names of the files in the same folder.
-    pub fn beside(&self) -> Vec<&str> {
+    pub fn siblings(&self) -> Vec<&str> {
         self.files()
             .into_iter()
             .filter(|name| name.starts_with(self.folder()) && *name != self.name)

@@ -2,7 +2,7 @@
 //!
 //! A tensor's name starts with that of its source and continues with the operations applied to it.
 
-use super::{Line, Verdict, absolute, exact, listing::Listing};
+use super::{Comparison, Verdict, exact_match, listing::Listing, max_abs_error};
 use crate::fixture::Fixture;
 use anyhow::Context;
 use cedm_images::{
@@ -29,16 +29,18 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
         let tensors = fixture.tensors()?;
         let mut names: Vec<&String> = tensors.keys().collect();
         names.sort();
-        let mut lines = Vec::new();
+        let mut comparisons = Vec::new();
         for name in names {
-            lines.extend(one(name, &tensors).with_context(|| format!("tensor `{name}`"))?);
+            comparisons.extend(
+                compare_tensor(name, &tensors).with_context(|| format!("tensor `{name}`"))?,
+            );
         }
-        return Ok(Verdict::Checked(lines));
+        return Ok(Verdict::Checked(comparisons));
     }
     if listing.name.ends_with(".png") {
         return Ok(Verdict::Checked(vec![png(fixture, listing)?]));
     }
-    Ok(Verdict::NotMine)
+    Ok(Verdict::NotRecognised)
 }
 
 /// The source whose name a tensor's starts with: `syn_180x240_u8` for `syn_180x240_224_crop_u8`;
@@ -63,7 +65,7 @@ fn source<'a>(name: &'a str, tensors: &Tensors) -> Option<(Tensor, &'a str)> {
     Some((stack.get(digits.parse().ok()?), rest))
 }
 
-fn one(name: &str, tensors: &Tensors) -> anyhow::Result<Option<Line>> {
+fn compare_tensor(name: &str, tensors: &Tensors) -> anyhow::Result<Option<Comparison>> {
     let Some((source, what)) = source(name, tensors) else {
         return Ok(None);
     };
@@ -125,9 +127,9 @@ fn one(name: &str, tensors: &Tensors) -> anyhow::Result<Option<Line>> {
             })?
         }
         [side, dataset, "norm"] => {
-            return Ok(Some(Line::new(
+            return Ok(Some(Comparison::new(
                 name,
-                absolute(
+                max_abs_error(
                     &normalised(&source, side, dataset, expect.size()[0])?,
                     expect,
                 ),
@@ -143,9 +145,9 @@ fn one(name: &str, tensors: &Tensors) -> anyhow::Result<Option<Line>> {
                 ],
                 0,
             );
-            return Ok(Some(Line::new(
+            return Ok(Some(Comparison::new(
                 name,
-                absolute(&found, expect),
+                max_abs_error(&found, expect),
                 TENSOR_RESIZE,
             )));
         }
@@ -153,9 +155,9 @@ fn one(name: &str, tensors: &Tensors) -> anyhow::Result<Option<Line>> {
             let side: i64 = side.parse()?;
             let found = (source.narrow(0, 0, expect.size()[0]).to_kind(Kind::Float) / 255.0)
                 .upsample_bicubic2d([side, side], false, None, None);
-            return Ok(Some(Line::new(
+            return Ok(Some(Comparison::new(
                 name,
-                absolute(&found, expect),
+                max_abs_error(&found, expect),
                 TENSOR_RESIZE,
             )));
         }
@@ -176,7 +178,11 @@ fn one(name: &str, tensors: &Tensors) -> anyhow::Result<Option<Line>> {
             let found = Tensor::from_slice(&found)
                 .reshape([side as i64, side as i64])
                 .clamp(0.0, 255.0);
-            return Ok(Some(Line::new(name, absolute(&found, expect), CLEAN_FID)));
+            return Ok(Some(Comparison::new(
+                name,
+                max_abs_error(&found, expect),
+                CLEAN_FID,
+            )));
         }
         [side, "pytorchfid", channel] => {
             let (side, channel): (i64, i64) =
@@ -190,13 +196,13 @@ fn one(name: &str, tensors: &Tensors) -> anyhow::Result<Option<Line>> {
             let found = plane
                 .upsample_bilinear2d([side, side], false, None, None)
                 .squeeze();
-            return Ok(Some(Line::new(
+            return Ok(Some(Comparison::new(
                 name,
-                absolute(&found, expect),
+                max_abs_error(&found, expect),
                 TENSOR_RESIZE,
             )));
         }
-        _ => anyhow::bail!("its name says nothing that is known: `{what}`"),
+        _ => anyhow::bail!("its name is not recognised: `{what}`"),
     };
     // Some results are kept for the first images alone.
     let found = if found.dim() == 4 {
@@ -204,7 +210,7 @@ fn one(name: &str, tensors: &Tensors) -> anyhow::Result<Option<Line>> {
     } else {
         found
     };
-    Ok(Some(exact(name, found.equal(expect))))
+    Ok(Some(exact_match(name, found.equal(expect))))
 }
 
 fn normalised(source: &Tensor, side: &str, dataset: &str, count: i64) -> anyhow::Result<Tensor> {
@@ -242,7 +248,7 @@ fn bytes(source: &Tensor, map: impl Fn(Picture) -> Option<Picture>) -> anyhow::R
 }
 
 /// A PNG must decode to one of the source tensors, or to an image of one.
-fn png(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Line> {
+fn png(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Comparison> {
     let picture = cedm_images::decode(
         &listing.name,
         &std::fs::read(&fixture.path)?,
@@ -277,7 +283,7 @@ fn png(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Line> {
             && tensor.numel().is_multiple_of(planes.numel())
             && tensor.size().ends_with(&shape[1..])
     };
-    Ok(exact(
+    Ok(exact_match(
         "pixels",
         tensors.values().any(|tensor| fits(tensor) && same(tensor)),
     ))

@@ -1,6 +1,6 @@
 //! Token ids of texts.
 
-use super::{Verdict, exact, listing::Listing};
+use super::{Verdict, exact_match, listing::Listing};
 use crate::fixture::Fixture;
 use anyhow::Context;
 use cedm_nets::clip::Tokenizer;
@@ -15,14 +15,14 @@ pub fn check(_: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
         return Ok(Verdict::PartOf("the texts beside it".to_owned()));
     }
     if !listing.name.ends_with(".json") {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     }
     let json = listing.json(&listing.name)?;
     let Some(prompts) = json["prompts"].as_array() else {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     };
-    let tokenizer = beside(listing)?;
-    let (mut lines, mut texts) = (Vec::new(), Vec::new());
+    let tokenizer = read_listed(listing)?;
+    let (mut comparisons, mut texts) = (Vec::new(), Vec::new());
     for prompt in prompts {
         let text = prompt["text"].as_str().context("a prompt has a text")?;
         let expect: Vec<i64> = prompt["ids"]
@@ -40,20 +40,20 @@ pub fn check(_: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
             .position(|id| Some(id) == expect.last())
             .map_or(found.len(), |at| at + 1);
         found.truncate(end);
-        lines.push(exact(format!("ids of {shown:?}"), found == expect));
+        comparisons.push(exact_match(format!("ids of {shown:?}"), found == expect));
         texts.push(text.to_owned());
     }
-    lines.push(exact(
+    comparisons.push(exact_match(
         "padded ids",
-        tokenizer.batch(&texts).equal(&ids_beside(listing)?),
+        tokenizer.batch(&texts).equal(&read_listed_ids(listing)?),
     ));
-    Ok(Verdict::Checked(lines))
+    Ok(Verdict::Checked(comparisons))
 }
 
 /// The tokenizer over the vocabulary in the same folder.
-pub fn beside(listing: &Listing) -> anyhow::Result<Tokenizer> {
+pub fn read_listed(listing: &Listing) -> anyhow::Result<Tokenizer> {
     let name = listing
-        .beside()
+        .siblings()
         .into_iter()
         .find(|name| name.ends_with(".txt.gz"))
         .context("no vocabulary beside it")?;
@@ -61,10 +61,10 @@ pub fn beside(listing: &Listing) -> anyhow::Result<Tokenizer> {
 }
 
 /// The padded ids in the same folder.
-pub fn ids_beside(listing: &Listing) -> anyhow::Result<Tensor> {
+pub fn read_listed_ids(listing: &Listing) -> anyhow::Result<Tensor> {
     let holds_ids = |name: &&str| listing.tensors_of(name).keys().eq(["ids"].iter());
     let name = listing
-        .beside()
+        .siblings()
         .into_iter()
         .find(holds_ids)
         .context("no token ids beside it")?;

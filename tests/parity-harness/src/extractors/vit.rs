@@ -1,9 +1,9 @@
 //! Vision transformers, their positions, and the full ViT with filled weights.
 
 use super::{
-    Line, Verdict, absolute,
+    Comparison, Verdict,
     listing::{Listing, integer},
-    over_rms,
+    max_abs_error, max_error_over_rms,
 };
 use crate::fixture::Fixture;
 use anyhow::{Context, ensure};
@@ -59,7 +59,7 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
         Some(config) if tensors.contains_key("feat") => {
             Ok(Verdict::Checked(tiny(fixture, listing, config)?))
         }
-        _ => Ok(Verdict::NotMine),
+        _ => Ok(Verdict::NotRecognised),
     }
 }
 
@@ -116,7 +116,7 @@ fn config_of(config: &Value) -> anyhow::Result<VitConfig> {
     Ok(found)
 }
 
-fn tiny(fixture: &Fixture, listing: &Listing, case: &Value) -> anyhow::Result<Vec<Line>> {
+fn tiny(fixture: &Fixture, listing: &Listing, case: &Value) -> anyhow::Result<Vec<Comparison>> {
     let config = config_of(case)?;
     let expect = fixture.tensors()?;
     let weights = listing.read_weights(
@@ -126,40 +126,36 @@ fn tiny(fixture: &Fixture, listing: &Listing, case: &Value) -> anyhow::Result<Ve
     )?;
     let x = listing.shared_input(integer(case, "image")?)?;
     let net = Vit::load(&weights, config, Kind::Float, Device::Cpu)?;
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     let features = net
         .tokens(&x, &mut |name, value| match name {
-            "pos" => lines.extend(
-                expect
-                    .get("pos_224")
-                    .map(|expect| Line::new("positions", absolute(value, expect), POSITIONS)),
-            ),
+            "pos" => comparisons.extend(expect.get("pos_224").map(|expect| {
+                Comparison::new("positions", max_abs_error(value, expect), POSITIONS)
+            })),
             name => {
                 // Intermediates are kept for the first image alone.
                 let found = value.narrow(0, 0, 1);
-                lines.extend(
-                    expect
-                        .get(name)
-                        .map(|expect| Line::new(name, over_rms(&found, expect), INTERMEDIATES)),
-                );
+                comparisons.extend(expect.get(name).map(|expect| {
+                    Comparison::new(name, max_error_over_rms(&found, expect), INTERMEDIATES)
+                }));
             }
         })
         .select(1, 0);
-    lines.push(Line::new(
+    comparisons.push(Comparison::new(
         "features",
-        over_rms(&features, &expect["feat"]),
+        max_error_over_rms(&features, &expect["feat"]),
         FEATURES,
     ));
     let double = Vit::load(&weights, config, Kind::Double, Device::Cpu)?.forward(&x);
     // DINOv2's positions are resampled in float32 whatever the network's precision.
     let tolerance = if config.layer_scale { 1e-6 } else { 1e-9 };
-    lines.push(Line::new(
+    comparisons.push(Comparison::new(
         "features in float64",
-        over_rms(&double, &expect["feat_f64"]),
+        max_error_over_rms(&double, &expect["feat_f64"]),
         tolerance,
     ));
-    lines.extend(variants(&net, &weights, config, &x, &expect)?);
-    Ok(lines)
+    comparisons.extend(variants(&net, &weights, config, &x, &expect)?);
+    Ok(comparisons)
 }
 
 /// Other sizes, other poolings, other position rules that a case carries.
@@ -169,8 +165,8 @@ fn variants(
     config: VitConfig,
     x: &Tensor,
     expect: &HashMap<String, Tensor>,
-) -> anyhow::Result<Vec<Line>> {
-    let mut lines = Vec::new();
+) -> anyhow::Result<Vec<Comparison>> {
+    let mut comparisons = Vec::new();
     for (name, input) in expect.iter().filter(|(name, _)| name.starts_with("x_")) {
         let size = &name[2..];
         let mut found = None;
@@ -180,14 +176,14 @@ fn variants(
             }
         });
         let positions = found.context("positions are traced")?;
-        lines.push(Line::new(
+        comparisons.push(Comparison::new(
             format!("positions at {size}"),
-            absolute(&positions, &expect[&format!("pos_{size}")]),
+            max_abs_error(&positions, &expect[&format!("pos_{size}")]),
             POSITIONS,
         ));
-        lines.push(Line::new(
+        comparisons.push(Comparison::new(
             format!("features at {size}"),
-            over_rms(&features.select(1, 0), &expect[&format!("feat_{size}")]),
+            max_error_over_rms(&features.select(1, 0), &expect[&format!("feat_{size}")]),
             FEATURES,
         ));
     }
@@ -197,9 +193,9 @@ fn variants(
             ..config
         };
         let found = Vit::load(weights, other, Kind::Float, Device::Cpu)?.forward(x);
-        lines.push(Line::new(
+        comparisons.push(Comparison::new(
             "features with timm's positions",
-            over_rms(&found, wanted),
+            max_error_over_rms(&found, wanted),
             FEATURES,
         ));
         let grid = x.size()[2] / config.patch;
@@ -209,9 +205,9 @@ fn variants(
             grid,
             Interpolation::Antialias,
         );
-        lines.push(Line::new(
+        comparisons.push(Comparison::new(
             "timm's positions",
-            absolute(&positions, &expect["pos_224_timm"]),
+            max_abs_error(&positions, &expect["pos_224_timm"]),
             POSITIONS,
         ));
     }
@@ -221,9 +217,9 @@ fn variants(
             &expect["meanpool_fc_norm.weight"],
             &expect["meanpool_fc_norm.bias"],
         );
-        lines.push(Line::new(
+        comparisons.push(Comparison::new(
             "features by mean pooling",
-            over_rms(&found, wanted),
+            max_error_over_rms(&found, wanted),
             FEATURES,
         ));
     }
@@ -237,25 +233,25 @@ fn variants(
             .and_then(|size| size.split_once('x'))
             .context("a size in the name")?;
         let found = sin_cos(rows.parse()?, columns.parse()?, wanted.size()[2]);
-        lines.push(Line::new(
+        comparisons.push(Comparison::new(
             name.as_str(),
-            absolute(&found, wanted),
+            max_abs_error(&found, wanted),
             POSITIONS,
         ));
         if wanted.size() == weights.get("pos_embed").context("pos_embed")?.size() {
-            lines.push(Line::new(
+            comparisons.push(Comparison::new(
                 "the file's fixed positions",
-                absolute(&found, weights.get("pos_embed").context("pos_embed")?),
+                max_abs_error(&found, weights.get("pos_embed").context("pos_embed")?),
                 POSITIONS,
             ));
         }
     }
-    lines.sort_by(|a, b| a.what.cmp(&b.what));
-    Ok(lines)
+    comparisons.sort_by(|a, b| a.what.cmp(&b.what));
+    Ok(comparisons)
 }
 
 /// `<rule>_<grid>_to_<rows>x<columns>` from `pos_<grid>`.
-fn positions(tensors: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Line>> {
+fn positions(tensors: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Comparison>> {
     let mut names: Vec<&String> = tensors
         .keys()
         .filter(|name| name.contains("_to_"))
@@ -274,9 +270,9 @@ fn positions(tensors: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Line>> {
             .get(&format!("pos_{grid}"))
             .with_context(|| format!("pos_{grid} is missing"))?;
         let found = resample(source, rows.parse()?, columns.parse()?, interpolation);
-        Ok(Line::new(
+        Ok(Comparison::new(
             name.as_str(),
-            absolute(&found, &tensors[name]),
+            max_abs_error(&found, &tensors[name]),
             POSITIONS,
         ))
     };
@@ -284,10 +280,10 @@ fn positions(tensors: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Line>> {
 }
 
 /// A published size with filled weights; the table beside it gives names and shapes.
-fn full(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
+fn full(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Comparison>> {
     let expect = fixture.tensors()?;
     let table = listing
-        .beside()
+        .siblings()
         .into_iter()
         .find(|name| name.ends_with("rule_table.json"))
         .context("no table of filled weights beside it")?;
@@ -318,12 +314,12 @@ fn full(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
     };
     let x = listing.shared_input(grid * patch[2])?;
     let net = Vit::load(&weights, config, Kind::Float, Device::Cpu)?;
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     let mut compare = |name: String, found: Tensor| {
-        lines.extend(
+        comparisons.extend(
             expect
                 .get(&name)
-                .map(|expect| Line::new(name, over_rms(&found, expect), FEATURES)),
+                .map(|expect| Comparison::new(name, max_error_over_rms(&found, expect), FEATURES)),
         );
     };
     let tokens = net.tokens(&x, &mut |name, value| {
@@ -336,10 +332,10 @@ fn full(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Line>> {
     compare("feat".to_owned(), tokens.select(1, 0));
     drop(net);
     let double = Vit::load(&weights, config, Kind::Double, Device::Cpu)?.forward(&x);
-    lines.push(Line::new(
+    comparisons.push(Comparison::new(
         "feat in float64",
-        over_rms(&double, &expect["feat_f64"]),
+        max_error_over_rms(&double, &expect["feat_f64"]),
         1e-9,
     ));
-    Ok(lines)
+    Ok(comparisons)
 }

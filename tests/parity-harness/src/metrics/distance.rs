@@ -1,11 +1,11 @@
 //! Fréchet and kernel distances.
 
-use super::{Case, Precision, gap, line, relative, worst};
-use crate::fixture::Line;
+use super::{Case, Precision, comparison, max_abs_difference, max_abs_error, relative};
+use crate::fixture::Comparison;
 use cedm_maths::{Frechet, Gaussian, MeanStd, Moments, frechet, frechet_to, kid};
 
 /// fd from features, from shards and from statistics.
-pub(super) fn frechet_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
+pub(super) fn frechet_distance(case: &Case) -> anyhow::Result<Vec<Comparison>> {
     let (reference, generated) = (
         case.features("feat_ref", Precision::Double)?,
         case.features("feat_gen", Precision::Double)?,
@@ -21,38 +21,38 @@ pub(super) fn frechet_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
     let tolerance = if singular { 1e-5 } else { 1e-9 };
     let expected = case.floats("fd")?[0];
     let found = frechet(&reference, &gaussian)?;
-    let mut lines = vec![
-        line(
+    let mut comparisons = vec![
+        comparison(
             "fd, f64 relative",
             relative(found.distance, expected),
             tolerance,
         ),
-        line(
+        comparison(
             "|mu1 - mu2|^2, relative",
             relative(found.mean_term, case.floats("mean_term")?[0]),
             1e-9,
         ),
-        line(
+        comparison(
             "tr S1, tr S2, absolute per dimension",
-            worst(&found.traces, &case.floats("trace_sigma")?) / width,
+            max_abs_difference(&found.traces, &case.floats("trace_sigma")?) / width,
             1e-9,
         ),
-        line(
+        comparison(
             "tr sqrt(S1 S2), f64 relative",
             relative(found.trace_root, case.floats("trace_sqrt")?[0]),
             tolerance,
         ),
     ];
     for (name, of) in [("ref", &reference), ("gen", &gaussian)] {
-        lines.push(line(
+        comparisons.push(comparison(
             format!("mu_{name}"),
-            gap(of.mu(), case.tensor(&format!("mu_{name}"))?),
+            max_abs_error(of.mu(), case.tensor(&format!("mu_{name}"))?),
             1e-12,
         ));
         if case.has(&format!("sigma_{name}")) {
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("sigma_{name}"),
-                gap(of.sigma(), case.tensor(&format!("sigma_{name}"))?),
+                max_abs_error(of.sigma(), case.tensor(&format!("sigma_{name}"))?),
                 1e-12,
             ));
         }
@@ -66,27 +66,27 @@ pub(super) fn frechet_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
             )?)
         };
         let from_statistics = frechet(&stored("ref")?, &stored("gen")?)?;
-        lines.push(line(
+        comparisons.push(comparison(
             "fd from stored mu and sigma, relative",
             relative(from_statistics.distance, expected),
             tolerance,
         ));
     }
-    lines.extend(given_shards(
+    comparisons.extend(merge_of_stored_shards(
         case, &reference, &moments, expected, tolerance,
     )?);
-    lines.push(own_cut(&generated, &reference, &found)?);
-    Ok(lines)
+    comparisons.push(merge_of_uneven_parts(&generated, &reference, &found)?);
+    Ok(comparisons)
 }
 
 /// Merges `shard{i}.n`, `.sum`, `.outer`, where the file has them.
-fn given_shards(
+fn merge_of_stored_shards(
     case: &Case,
     reference: &Gaussian,
     whole: &Moments,
     expected: f64,
     tolerance: f64,
-) -> anyhow::Result<Vec<Line>> {
+) -> anyhow::Result<Vec<Comparison>> {
     let mut merged: Option<Moments> = None;
     for index in 0.. {
         let part = |name: &str| format!("shard{index}.{name}");
@@ -111,22 +111,22 @@ fn given_shards(
     let gaussian = merged.gaussian()?;
     let found = frechet(reference, &gaussian)?;
     Ok(vec![
-        line(
+        comparison(
             "shards: count",
             (merged.count() - whole.count()).abs() as f64,
             0.0,
         ),
-        line(
+        comparison(
             "shards: mu",
-            gap(gaussian.mu(), case.tensor("mu_gen")?),
+            max_abs_error(gaussian.mu(), case.tensor("mu_gen")?),
             1e-12,
         ),
-        line(
+        comparison(
             "shards: sigma",
-            gap(gaussian.sigma(), case.tensor("sigma_gen")?),
+            max_abs_error(gaussian.sigma(), case.tensor("sigma_gen")?),
             1e-12,
         ),
-        line(
+        comparison(
             "shards: fd, relative",
             relative(found.distance, expected),
             tolerance,
@@ -135,11 +135,11 @@ fn given_shards(
 }
 
 /// Moments merged from parts of a set (one row, a third, the rest) must give the same distance.
-fn own_cut(
+fn merge_of_uneven_parts(
     generated: &cedm_maths::Features,
     reference: &Gaussian,
     whole: &Frechet,
-) -> anyhow::Result<Line> {
+) -> anyhow::Result<Comparison> {
     let count = generated.count();
     let mut merged: Option<Moments> = None;
     for (from, to) in [(count / 3, count), (0, 1), (1, count / 3)] {
@@ -154,7 +154,7 @@ fn own_cut(
     }
     let gaussian = merged.expect("a set has rows").gaussian()?;
     let found = frechet_to(&reference.root()?, reference, &gaussian)?;
-    Ok(line(
+    Ok(comparison(
         "fd of another cut, relative",
         relative(found.distance, whole.distance),
         1e-9,
@@ -162,7 +162,7 @@ fn own_cut(
 }
 
 /// Unbiased MMD² over the given subsets.
-pub(super) fn kernel_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
+pub(super) fn kernel_distance(case: &Case) -> anyhow::Result<Vec<Comparison>> {
     let rows = |name: &str| -> anyhow::Result<Vec<Vec<i64>>> {
         let size = case.tensor(name)?.size()[1] as usize;
         Ok(case
@@ -176,31 +176,31 @@ pub(super) fn kernel_distance(case: &Case) -> anyhow::Result<Vec<Line>> {
         .zip(rows("subset_idx_2")?)
         .collect();
     let expected = case.floats("mmd2_per_subset_f64")?;
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     for (precision, tolerance) in [(Precision::Double, 1e-10), (Precision::Single, 5e-6)] {
         let found = kid(
             &case.features("feat_1", precision)?,
             &case.features("feat_2", precision)?,
             &subsets,
         )?;
-        lines.push(line(
+        comparisons.push(comparison(
             format!("mmd2 per subset, {}", precision.name()),
-            worst(&found, &expected),
+            max_abs_difference(&found, &expected),
             tolerance,
         ));
         let spread = MeanStd::of(&found);
-        let summary = worst(
+        let summary = max_abs_difference(
             &[spread.mean, spread.std],
             &[
                 case.number(&["values", "mean"])?,
                 case.number(&["values", "std"])?,
             ],
         );
-        lines.push(line(
+        comparisons.push(comparison(
             format!("mean and std, {}", precision.name()),
             summary,
             tolerance,
         ));
     }
-    Ok(lines)
+    Ok(comparisons)
 }

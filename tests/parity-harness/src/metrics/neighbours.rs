@@ -1,8 +1,8 @@
 //! Metrics over nearest neighbours: precision, recall, density, coverage, authenticity, data copying
 //! and out-of-distribution scores.
 
-use super::{Case, Precision, differing, line, relative, worst};
-use crate::fixture::Line;
+use super::{Case, Precision, comparison, count_differences, max_abs_difference, relative};
+use crate::fixture::Comparison;
 use cedm_maths::{
     CellAssignment, area_under_roc, authenticity, copying_score, mann_whitney_u, nearest,
     nearest_cosine, nearest_cosine_auroc, prdc, radii, realism, sliced_wasserstein, zu_score,
@@ -10,8 +10,8 @@ use cedm_maths::{
 use tch::Kind;
 
 /// Precision, recall, density, coverage, radii, realism, authenticity and the sliced distance.
-pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
-    let mut lines = Vec::new();
+pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Comparison>> {
+    let mut comparisons = Vec::new();
     let ks: Vec<i64> = case.config["ks"]
         .as_array()
         .into_iter()
@@ -41,7 +41,7 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
                 error = error
                     .max((value - case.number(&["values", &key, "direct_strict", metric])?).abs());
             }
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("k={k} precision, recall, density, coverage, {name}"),
                 error,
                 1e-12,
@@ -49,9 +49,9 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
             for (side, set) in [("real", &real), ("fake", &fake)] {
                 let expected = format!("{key}.radii_{side}_f64");
                 if case.has(&expected) {
-                    lines.push(line(
+                    comparisons.push(comparison(
                         format!("k={k} radii of {side}, {name}"),
-                        worst(&radii(set, k)?, &case.floats(&expected)?),
+                        max_abs_difference(&radii(set, k)?, &case.floats(&expected)?),
                         1e-9,
                     ));
                 }
@@ -61,7 +61,11 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
                     &realism(&real, &fake, k)?,
                     &case.floats(&format!("{key}.realism_f64"))?,
                 );
-                lines.push(line(format!("k={k} realism, {name} relative"), error, 1e-9));
+                comparisons.push(comparison(
+                    format!("k={k} realism, {name} relative"),
+                    error,
+                    1e-9,
+                ));
             }
         }
         let found = authenticity(&real, &fake)?;
@@ -70,20 +74,20 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
             .iter()
             .map(|&flag| i64::from(flag))
             .collect();
-        lines.push(line(
+        comparisons.push(comparison(
             format!("authentic rows, {name}"),
-            differing(&mask, &case.integers("authentic_mask")?),
+            count_differences(&mask, &case.integers("authentic_mask")?),
             0.0,
         ));
-        lines.push(line(
+        comparisons.push(comparison(
             format!("authenticity in percent, {name}"),
             (found.percent - case.number(&["values", "authpct", "fp64"])?).abs(),
             1e-10,
         ));
         let indices: Vec<i64> = found.nearest.iter().map(|near| near.index).collect();
-        lines.push(line(
+        comparisons.push(comparison(
             format!("nearest real rows, {name}"),
-            differing(&indices, &case.integers("nn_real_of_fake")?),
+            count_differences(&indices, &case.integers("nn_real_of_fake")?),
             0.0,
         ));
         let tolerance = if precision == Precision::Double {
@@ -92,13 +96,13 @@ pub(super) fn balls(case: &Case) -> anyhow::Result<Vec<Line>> {
             1e-5
         };
         let expected = case.number(&["values", "sw_approx", "fp64"])?;
-        lines.push(line(
+        comparisons.push(comparison(
             format!("sliced distance, {name} relative"),
             relative(sliced_wasserstein(&real, &fake)?, expected),
             tolerance,
         ));
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
 /// Relative error of finite values. For a copy of a real row this implementation returns infinity,
@@ -120,7 +124,7 @@ fn realism_error(found: &[f64], expected: &[f64]) -> f64 {
 }
 
 /// C_T with its cells and the global Z score.
-pub(super) fn copying(case: &Case) -> anyhow::Result<Vec<Line>> {
+pub(super) fn copying(case: &Case) -> anyhow::Result<Vec<Comparison>> {
     let (train, test, generated) = (
         case.features("train", Precision::Double)?,
         case.features("test", Precision::Double)?,
@@ -161,29 +165,33 @@ pub(super) fn copying(case: &Case) -> anyhow::Result<Vec<Line>> {
         .filter_map(serde_json::Value::as_bool)
         .collect();
     Ok(vec![
-        line(
+        comparison(
             "distances of generated rows",
-            worst(&to_generated, &case.floats("nn_dist_gen")?),
+            max_abs_difference(&to_generated, &case.floats("nn_dist_gen")?),
             1e-9,
         ),
-        line(
+        comparison(
             "distances of test rows",
-            worst(&to_test, &case.floats("nn_dist_test")?),
+            max_abs_difference(&to_test, &case.floats("nn_dist_test")?),
             1e-9,
         ),
-        line(
+        comparison(
             "U over all cells",
             (mann_whitney_u(&to_generated, &to_test) - case.number(&["values", "U_global"])?).abs(),
             1e-9,
         ),
-        line(
+        comparison(
             "Z over all cells",
             (zu_score(&to_generated, &to_test) - case.number(&["values", "Zu_global"])?).abs(),
             1e-9,
         ),
-        line("Z of each cell", worst(&found.cells, &expected_cells), 1e-9),
-        line("cells kept", differing(&found.kept, &kept), 0.0),
-        line(
+        comparison(
+            "Z of each cell",
+            max_abs_difference(&found.cells, &expected_cells),
+            1e-9,
+        ),
+        comparison("cells kept", count_differences(&found.kept, &kept), 0.0),
+        comparison(
             "C_T",
             (found.score.unwrap_or(f64::NAN) - case.number(&["values", "C_T"])?).abs(),
             1e-9,
@@ -192,10 +200,10 @@ pub(super) fn copying(case: &Case) -> anyhow::Result<Vec<Line>> {
 }
 
 /// Nearest-neighbour cosine scores and their AUROC.
-pub(super) fn out_of_distribution(case: &Case) -> anyhow::Result<Vec<Line>> {
+pub(super) fn out_of_distribution(case: &Case) -> anyhow::Result<Vec<Comparison>> {
     let ties = case.number(&["values", "tie_pairs"])? > 0.0;
     let expected = case.number(&["values", "auroc_test_positive"])?;
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     for precision in Precision::BOTH {
         let name = precision.name();
         let (score_tolerance, auroc_tolerance) = match (precision, ties) {
@@ -208,14 +216,14 @@ pub(super) fn out_of_distribution(case: &Case) -> anyhow::Result<Vec<Line>> {
             let queries = case.features(side, precision)?;
             let found = nearest_cosine(&queries, &train)?;
             let scores: Vec<f64> = found.iter().map(|near| near.similarity).collect();
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("scores of {side}, {name}"),
-                worst(&scores, &case.floats(&format!("score_{side}_f64"))?),
+                max_abs_difference(&scores, &case.floats(&format!("score_{side}_f64"))?),
                 score_tolerance,
             ));
             let mean = scores.iter().sum::<f64>() / scores.len() as f64;
             let error = (mean - case.number(&["values", &format!("mean_sim_{side}")])?).abs();
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("mean score of {side}, {name}"),
                 error,
                 score_tolerance,
@@ -232,9 +240,9 @@ pub(super) fn out_of_distribution(case: &Case) -> anyhow::Result<Vec<Line>> {
                     false,
                     Kind::Double,
                 ))?;
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("nearest row of {side}, {name}"),
-                worst(&scores, &theirs),
+                max_abs_difference(&scores, &theirs),
                 score_tolerance,
             ));
         }
@@ -243,7 +251,7 @@ pub(super) fn out_of_distribution(case: &Case) -> anyhow::Result<Vec<Line>> {
             &case.features("test", precision)?,
             &case.features("gen", precision)?,
         )?;
-        lines.push(line(
+        comparisons.push(comparison(
             format!("AUROC, {name}"),
             (found - expected).abs(),
             auroc_tolerance,
@@ -259,10 +267,10 @@ pub(super) fn out_of_distribution(case: &Case) -> anyhow::Result<Vec<Line>> {
     let swapped =
         area_under_roc(&negated("score_gen_f64")?, &negated("score_test_f64")?).unwrap_or(f64::NAN);
     let expected = case.number(&["values", "auroc_generated_positive_with_neg_score"])?;
-    lines.push(line(
+    comparisons.push(comparison(
         "AUROC of negated scores, sides swapped",
         (swapped - expected).abs(),
         1e-9,
     ));
-    Ok(lines)
+    Ok(comparisons)
 }

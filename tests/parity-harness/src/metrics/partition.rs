@@ -1,11 +1,11 @@
 //! Agreement of partitions.
 
-use super::{Case, line, number};
-use crate::fixture::Line;
+use super::{Case, comparison, number};
+use crate::fixture::Comparison;
 use cedm_maths::partition::{accuracy, agreement, one_to_one_accuracy};
 
 /// Every `<case>.labels` with its `<case>.clusters`.
-pub(super) fn agreement_of_partitions(case: &Case) -> anyhow::Result<Vec<Line>> {
+pub(super) fn agreement_of_partitions(case: &Case) -> anyhow::Result<Vec<Comparison>> {
     let mut names: Vec<&str> = case
         .tensors
         .keys()
@@ -13,7 +13,7 @@ pub(super) fn agreement_of_partitions(case: &Case) -> anyhow::Result<Vec<Line>> 
         .collect();
     names.sort_unstable();
     anyhow::ensure!(!names.is_empty(), "no tensor ends in `.labels`");
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     for name in names {
         let (labels, clusters) = (
             case.integers(&format!("{name}.labels"))?,
@@ -30,12 +30,12 @@ pub(super) fn agreement_of_partitions(case: &Case) -> anyhow::Result<Vec<Line>> 
             ("acc_upstream", accuracy(&labels, &clusters)?, 1e-6),
             ("acc_hungarian_one_to_one", one_to_one, 1e-6),
         ] {
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("{name} {key}"),
                 (found - number(values, &[key])?).abs(),
                 tolerance,
             ));
         }
     }
-    Ok(lines)
+    Ok(comparisons)
 }

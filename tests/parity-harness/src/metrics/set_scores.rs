@@ -1,7 +1,7 @@
 //! Scores of one set alone: Inception Score, Vendi score, softmax confidence.
 
-use super::{Case, Precision, differing, line, number, relative, worst};
-use crate::fixture::Line;
+use super::{Case, Precision, comparison, count_differences, max_abs_difference, number, relative};
+use crate::fixture::Comparison;
 use cedm_maths::{
     Features, Order, Splits, confidence::confidence, inception_score, mean_softmax_score, vendi,
     vendi_polynomial,
@@ -9,12 +9,12 @@ use cedm_maths::{
 use std::collections::BTreeMap;
 
 /// Inception Score under both conventions.
-pub(super) fn inception(case: &Case) -> anyhow::Result<Vec<Line>> {
+pub(super) fn inception(case: &Case) -> anyhow::Result<Vec<Comparison>> {
     let splits = case.config["splits"]
         .as_i64()
         .ok_or_else(|| anyhow::anyhow!("metadata has no `splits`"))?;
     let order = case.integers("permutation")?;
-    let mut lines = Vec::new();
+    let mut comparisons = Vec::new();
     for (precision, tolerance) in [(Precision::Double, 1e-10), (Precision::Single, 1e-7)] {
         let logits = case.features("logits", precision)?;
         let name = precision.name();
@@ -31,25 +31,25 @@ pub(super) fn inception(case: &Case) -> anyhow::Result<Vec<Line>> {
             let found = inception_score(&logits, splits, rule, permutation)?;
             let error = relative(found.mean, case.number(&["values", key, "mean"])?)
                 .max(relative(found.std, case.number(&["values", key, "std"])?));
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("{key} mean and std, {name} relative"),
                 error,
                 tolerance,
             ));
         }
         let single = inception_score(&logits, 1, Splits::Proportional, Some(&order))?;
-        lines.push(line(
+        comparisons.push(comparison(
             format!("single split, {name} relative"),
             relative(single.mean, case.number(&["values", "single_split"])?),
             tolerance,
         ));
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
 /// Vendi scores of all orders, per class, and under the polynomial kernel.
-pub(super) fn vendi_score(case: &Case) -> anyhow::Result<Vec<Line>> {
-    let mut lines = Vec::new();
+pub(super) fn vendi_score(case: &Case) -> anyhow::Result<Vec<Comparison>> {
+    let mut comparisons = Vec::new();
     let labels = case.integers("labels")?;
     let mut rows: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for (row, &label) in labels.iter().enumerate() {
@@ -58,7 +58,7 @@ pub(super) fn vendi_score(case: &Case) -> anyhow::Result<Vec<Line>> {
     for (precision, tolerance) in [(Precision::Double, 1e-9), (Precision::Single, 1e-4)] {
         let features = case.features("features", precision)?;
         let mut check = |what: &str, found: f64, key: &str| -> anyhow::Result<()> {
-            lines.push(line(
+            comparisons.push(comparison(
                 format!("{what}, {} relative", precision.name()),
                 relative(found, case.number(&["values", key])?),
                 tolerance,
@@ -98,18 +98,18 @@ pub(super) fn vendi_score(case: &Case) -> anyhow::Result<Vec<Line>> {
             .zip(&expected)
             .map(|(found, expected)| relative(*found, *expected))
             .fold(0.0, f64::max);
-        lines.push(line(
+        comparisons.push(comparison(
             format!("each class, {} relative", precision.name()),
             error,
             tolerance,
         ));
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
 /// Confidence and ranking of logits at each temperature.
-pub(super) fn softmax_confidence(case: &Case) -> anyhow::Result<Vec<Line>> {
-    let mut lines = Vec::new();
+pub(super) fn softmax_confidence(case: &Case) -> anyhow::Result<Vec<Comparison>> {
+    let mut comparisons = Vec::new();
     let mut names: Vec<&str> = case
         .tensors
         .keys()
@@ -123,28 +123,28 @@ pub(super) fn softmax_confidence(case: &Case) -> anyhow::Result<Vec<Line>> {
         let found = confidence(logits, temperature);
         let probability: Vec<f64> = Vec::try_from(&found.probability())?;
         let expected = case.floats(&format!("{name}.confidence_f64"))?;
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} confidence, f64"),
-            worst(&probability, &expected),
+            max_abs_difference(&probability, &expected),
             1e-12,
         ));
         let single = Features::new("logits", &(logits / temperature))?.single();
         let values = &case.config["values"][name];
         let mean = mean_softmax_score(&single).mean;
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} mean confidence, f32"),
             (mean - number(values, &["mean_confidence"])?).abs(),
             2e-6,
         ));
         let cluster: Vec<i64> = Vec::try_from(&found.cluster)?;
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} cluster"),
-            differing(&cluster, &case.integers(&format!("{name}.cluster"))?),
+            count_differences(&cluster, &case.integers(&format!("{name}.cluster"))?),
             0.0,
         ));
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} order"),
-            misplaced(
+            count_misranked(
                 &found.descending(),
                 &case.integers(&format!("{name}.order_desc"))?,
                 &expected,
@@ -155,7 +155,7 @@ pub(super) fn softmax_confidence(case: &Case) -> anyhow::Result<Vec<Line>> {
         sorted.sort_by(|a, b| b.total_cmp(a));
         let tenth = sorted.len() / 10;
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let summary = worst(
+        let summary = max_abs_difference(
             &[
                 mean(&sorted),
                 mean(&sorted[..tenth]),
@@ -167,18 +167,18 @@ pub(super) fn softmax_confidence(case: &Case) -> anyhow::Result<Vec<Line>> {
                 number(values, &["bottom10pct_mean"])?,
             ],
         );
-        lines.push(line(
+        comparisons.push(comparison(
             format!("{name} mean, top and bottom tenth"),
             summary,
             1e-12,
         ));
     }
-    Ok(lines)
+    Ok(comparisons)
 }
 
 /// Number of positions at which two rankings have rows of different confidence. Rows whose
 /// probability is 1 in float64 may come in any order: here they are ranked by log-confidence.
-fn misplaced(found: &[i64], expected: &[i64], confidence: &[f64]) -> f64 {
+fn count_misranked(found: &[i64], expected: &[i64], confidence: &[f64]) -> f64 {
     if found.len() != expected.len() {
         return f64::NAN;
     }

@@ -1,6 +1,6 @@
 //! Reference statistics in EDM's npz form.
 
-use super::{gap, line};
+use super::{comparison, max_abs_error};
 use crate::fixture::{Fixture, Verdict};
 use anyhow::Context;
 use cedm_maths::{Gaussian, Statistics, array_names, read_statistics, write_statistics};
@@ -13,7 +13,7 @@ pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         .iter()
         .all(|wanted| names.iter().any(|name| name == wanted))
     {
-        return Ok(Verdict::NotMine);
+        return Ok(Verdict::NotRecognised);
     }
     let read = read_statistics(&fixture.path)?.gaussian;
     let copy = Gaussian::new("copy", read.mu(), read.sigma())?;
@@ -29,11 +29,15 @@ pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
     )?;
     let again = read_statistics(&scratch)?.gaussian;
     std::fs::remove_file(&scratch)?;
-    let mut lines = vec![
-        line("mu written and read again", gap(again.mu(), read.mu()), 0.0),
-        line(
+    let mut comparisons = vec![
+        comparison(
+            "mu written and read again",
+            max_abs_error(again.mu(), read.mu()),
+            0.0,
+        ),
+        comparison(
             "sigma written and read again",
-            gap(again.sigma(), read.sigma()),
+            max_abs_error(again.sigma(), read.sigma()),
             0.0,
         ),
     ];
@@ -58,14 +62,17 @@ pub(super) fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         let (Some(mu), Some(sigma)) = (tensors.get("mu_ref"), tensors.get("sigma_ref")) else {
             continue;
         };
-        let errors = (gap(read.mu(), mu), gap(read.sigma(), sigma));
+        let errors = (
+            max_abs_error(read.mu(), mu),
+            max_abs_error(read.sigma(), sigma),
+        );
         if nearest.is_none_or(|best| errors.0 < best.0) && !errors.0.is_nan() {
             nearest = Some(errors);
         }
     }
     if let Some((mu, sigma)) = nearest {
-        lines.push(line("mu of the fixture beside it", mu, 1e-12));
-        lines.push(line("sigma of the fixture beside it", sigma, 1e-12));
+        comparisons.push(comparison("mu of the fixture beside it", mu, 1e-12));
+        comparisons.push(comparison("sigma of the fixture beside it", sigma, 1e-12));
     }
-    Ok(Verdict::Checked(lines))
+    Ok(Verdict::Checked(comparisons))
 }

@@ -1,6 +1,6 @@
 //! Weights filled by a rule of 64-bit arithmetic, so that large networks need no file.
 
-use crate::extractors::{Line, Verdict, exact, listing::Listing};
+use crate::extractors::{Comparison, Verdict, exact_match, listing::Listing};
 use anyhow::Context;
 use cedm_nets::Weights;
 use serde_json::Value;
@@ -88,10 +88,10 @@ pub fn check_table(listing: &Listing) -> anyhow::Result<Verdict> {
         count += 1;
     }
     Ok(Verdict::Checked(vec![
-        exact(
+        exact_match(
             format!("values of {count} filled tensors"),
             same && count > 0,
         ),
-        Line::new("their sums", worst, 1e-7),
+        Comparison::new("their sums", worst, 1e-7),
     ]))
 }

@@ -32,7 +32,7 @@ pub struct Statistics {
 ///
 /// # Errors
 /// [`MathsError::File`] for anything that is no such file; the errors of [`Gaussian::new`] for
-/// values that are no statistics.
+/// values that are not statistics.
 pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
     let broken = |reason: String| MathsError::File {
         file: file.to_owned(),

@@ -56,7 +56,7 @@ impl Case {
     fn number(&self, name: &str) -> anyhow::Result<f64> {
         self.config[name]
             .as_f64()
-            .with_context(|| format!("config `{name}` is no number"))
+            .with_context(|| format!("config `{name}` is not a number"))
     }
     fn flag(&self, name: &str) -> bool {
         self.config[name].as_bool().unwrap_or(false)

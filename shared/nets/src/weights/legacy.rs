@@ -46,7 +46,7 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     let mut storages = Storages::new();
     for key in keys
         .elements(keys.root())
-        .ok_or("the storage keys are no list")?
+        .ok_or("the storage keys are not a list")?
     {
         let key = keys.text(*key).ok_or("a storage key is no text")?;
         let count = bytes

@@ -1,7 +1,7 @@
 //! Tensors from the pickled object of a PyTorch file.
 //!
 //! A tensor is a call of `torch._utils._rebuild_tensor_v2` over a storage that the pickle names and
-//! the file holds elsewhere. Calls that are not known are no tensors and left out.
+//! the file holds elsewhere. Unknown calls are not tensors and are left out.
 
 use cedm_images::pickle::{Id, Node, Pickle};
 use std::collections::{BTreeMap, HashMap};
@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 
 /// How deep names are nested at most; each module of a whole model takes three levels.
 const MAX_DEPTH: usize = 48;
-/// Most objects that are looked at.
+/// Most objects that are visited.
 const MAX_STEPS: usize = 1 << 22;
 
 /// A storage as a pickle names it.
@@ -35,16 +35,16 @@ pub(super) struct Described {
 
 /// Every tensor below the root, with its path joined by dots.
 pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Vec<Described>, String> {
-    let mut walk = Rebuilder {
+    let mut rebuilder = Rebuilder {
         pickle,
         found: Vec::new(),
         steps_left: MAX_STEPS,
     };
-    walk.visit(pickle.root(), String::new(), 0)?;
-    Ok(walk.found)
+    rebuilder.visit(pickle.root(), String::new(), 0)?;
+    Ok(rebuilder.found)
 }
 
-/// A walk through the tree; shared branches are walked once for each path to them, so the steps are
+/// Visits the tree; shared branches are visited once for each path to them, so the steps are
 /// counted.
 struct Rebuilder<'p, 'a> {
     pickle: &'p Pickle<'a>,

@@ -22,7 +22,7 @@ const CONTAINERS: [&str; 5] = [
 ];
 /// What wrappers put before every name.
 const WRAPPERS: [&str; 3] = ["module.", "_orig_mod.", "backbone."];
-/// Parts of a training checkpoint that are no backbone.
+/// Parts of a training checkpoint that do not belong to the backbone.
 const DROPPED: [&str; 3] = ["head.", "predictor.", "projector."];
 
 impl Weights {

@@ -12,7 +12,7 @@ pub(super) fn steps(case: &Case) -> anyhow::Result<Vec<Line>> {
     for (kind, name) in KINDS {
         let double = kind == Kind::Double;
         for beta in betas {
-            let beta = beta.as_f64().context("a beta is no number")?;
+            let beta = beta.as_f64().context("a beta is not a number")?;
             lines.extend(one(case, kind, name, beta)?);
         }
         if double {

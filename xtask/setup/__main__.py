@@ -270,7 +270,7 @@ def main():
     except Setback as error:
         raise SystemExit(str(error)) from None
     except KeyboardInterrupt:
-        raise SystemExit("interrupted; run setup again, it goes on where it stopped") from None
+        raise SystemExit("interrupted; run setup again, it continues where it stopped") from None
     except OSError as error:
         where = error.filename or args.cache
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

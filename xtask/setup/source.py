@@ -67,7 +67,7 @@ class PipIndex:
 
 class PartialWheel(io.RawIOBase):
     """A sparse local copy of a wheel, filled by what is read. A journal beside it lists the filled spans, so that a later
-    run goes on where this one ended."""
+    run continues where this one ended."""
 
     def __init__(self, wheel, folder):
         self.wheel, self.size, self.position = wheel, wheel["size"], 0
@@ -214,7 +214,7 @@ class PartialWheel(io.RawIOBase):
         if attempt >= ATTEMPTS:
             raise Setback(
                 f"the download of {self.wheel['file']} broke {ATTEMPTS} times in a row ({error}); "
-                "check the network and run setup again, it goes on where it stopped"
+                "check the network and run setup again, it continues where it stopped"
             )
         time.sleep(0.25 * 2**attempt)
         return attempt

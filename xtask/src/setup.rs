@@ -48,7 +48,7 @@ pub fn run(cuda: bool) -> Result<(), String> {
             Err("not finished, for the reason above".to_owned())
         }
         Ok(status) => Err(format!(
-            "Python ended with {status}; run setup again, it goes on where it stopped"
+            "Python ended with {status}; run setup again, it continues where it stopped"
         )),
         Err(error) => Err(format!("could not start Python: {error}")),
     }

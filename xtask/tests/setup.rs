@@ -1,5 +1,5 @@
 //! `cargo xtask setup` against a package index that breaks: every setback is one sentence, and the
-//! next run goes on.
+//! next run continues.
 
 #[path = "setup/index.rs"]
 mod index;
@@ -92,7 +92,7 @@ fn a_dead_network_is_one_sentence_and_the_next_run_goes_on() {
     index.die();
     clone
         .setup()
-        .fails_with("run setup again, it goes on where it stopped");
+        .fails_with("run setup again, it continues where it stopped");
     let before = index.bytes_served();
     index.revive();
     clone.setup().succeeds();

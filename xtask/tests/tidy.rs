@@ -7,6 +7,8 @@ mod dependencies;
 mod docs;
 #[path = "tidy/imports.rs"]
 mod imports;
+#[path = "tidy/metrics.rs"]
+mod metrics;
 #[path = "tidy/sources.rs"]
 mod sources;
 
@@ -16,6 +18,7 @@ use sources::{Source, sources};
 /// Crates that never link libtorch: they build in seconds and run anywhere.
 const TORCH_FREE: &[&str] = &[
     "cedm-contract",
+    "cedm-fault",
     "cedm-catalogue",
     "cedm-sweep",
     "cedm-runtime",
@@ -64,9 +67,14 @@ fn crates_import_only_what_the_layers_allow() {
         "it must build without libtorch",
     );
     forbid(
-        &["cedm-contract", "cedm-catalogue", "cedm-tensor-files"],
+        &["cedm-contract", "cedm-catalogue", "cedm-fault"],
         &workspace.members_but(&[]),
         "it stands at the bottom and imports no crate of the workspace",
+    );
+    forbid(
+        &["cedm-tensor-files", "cedm-partitions"],
+        &workspace.members_but(&["cedm-fault"]),
+        "files and formulas know of the workspace only how an error is treated",
     );
     forbid(
         &["cedm-sweep"],
@@ -74,13 +82,18 @@ fn crates_import_only_what_the_layers_allow() {
         "the sweep file is checked with the contract and the catalogue alone",
     );
     forbid(
-        &["cedm-contract", "cedm-catalogue", "cedm-sweep"],
+        &[
+            "cedm-contract",
+            "cedm-catalogue",
+            "cedm-fault",
+            "cedm-sweep",
+        ],
         &["tokio", "async-nats"],
         "it is pure data",
     );
     forbid(
         &["cedm-torch"],
-        &workspace.members_but(&["cedm-tensor-files"]),
+        &workspace.members_but(&["cedm-tensor-files", "cedm-fault"]),
         "every crate with tensors builds on it",
     );
     forbid(
@@ -100,7 +113,7 @@ fn crates_import_only_what_the_layers_allow() {
             "cedm-clustering",
             "cedm-diffusion",
         ],
-        &["cedm-runtime"],
+        &["cedm-runtime", "tokio"],
         "networks and methods do not depend on how jobs are run",
     );
     forbid(

@@ -326,7 +326,7 @@ fn a_small_network_is_trained_and_its_features_evaluated() {
         (run["dim"].as_u64(), run["count"].as_u64()),
         (Some(16), Some(1797))
     );
-    let judged = summary(&["judge", &features]);
+    let judged = summary(&["evaluate-features", &features]);
     for accuracy in ["knn_accuracy", "linear_probe_accuracy"] {
         let found = judged[accuracy].as_f64().unwrap();
         assert!(

@@ -21,10 +21,10 @@ use std::{
 /// Train on a data set on disk. Repeat the command to resume an interrupted run, or with a larger
 /// --kimg to extend a finished one.
 ///
-/// The output folder holds training.json (the settings), ema-<images>.safetensors for every snapshot
-/// (upstream names), state.safetensors (to extend the run), curve-<images>.json (updated with every
-/// checkpoint), condition.safetensors (the labels' prior and the ids before compaction), and the
-/// folder `checkpoints` while it runs.
+/// The output folder holds `training.json` (the settings), `ema-<images>.safetensors` for every
+/// snapshot (upstream names), `state.safetensors` (to extend the run), `curve-<images>.json` (updated
+/// with every checkpoint), `condition.safetensors` (the labels' prior and the ids before compaction),
+/// and the folder `checkpoints` while it runs.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// Data set: an EDM archive, a folder of images, or a safetensors file with `images` u8 [n, c,

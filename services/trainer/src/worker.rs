@@ -221,7 +221,7 @@ mod tests {
             Priority::P1,
             Hints::default(),
         );
-        // Only what it was made from is looked at.
+        // Only the inputs it was made from are checked.
         let result = JobResult::Fit(FitResult { dim: 1 });
         Manifest {
             schema: SCHEMA_VERSION,

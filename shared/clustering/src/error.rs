@@ -64,7 +64,7 @@ pub enum ClusteringError {
         /// What is wrong.
         reason: String,
     },
-    /// Features that are none, or another input that a formula of `cedm-maths` rejected.
+    /// Invalid features, or another input that a formula of `cedm-maths` rejected.
     #[error(transparent)]
     Maths(#[from] cedm_maths::MathsError),
     /// A call of libtorch failed.

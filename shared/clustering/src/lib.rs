@@ -10,7 +10,7 @@
 //! equals an uninterrupted one bit by bit.
 //!
 //! In the order of a clustering:
-//! - [`Features`]: a checked feature matrix.
+//! - [`unit_rows`]: the directions of feature rows, checked by [`cedm_maths::Features`].
 //! - [`neighbours`]: the nearest rows of every row, in one process or in parts.
 //! - [`temi`]: heads trained on pairs of neighbours, their weights under upstream's names.
 //! - [`kmeans`]: Lloyd's algorithm, and mini-batches for sets that do not fit into memory.

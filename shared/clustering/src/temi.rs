@@ -8,7 +8,7 @@
 //!
 //! In the order of a training: [`HeadShape`] and [`Heads`] (weights), [`epoch_draws`] (pairs),
 //! [`targets`] and [`student_loss`] (loss and its gradient), [`backward`] (gradients of the
-//! weights), [`AdamW`] and [`Schedules`] (update), [`Training`] (all of it), [`Model`] (weights
+//! weights), [`cedm_torch::adam::Adam`] and [`Schedules`] (update), [`Training`] (all of it), [`Model`] (weights
 //! under upstream's names).
 
 mod draws;

@@ -13,7 +13,7 @@ use std::{fmt, str::FromStr};
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// Somebody waits for it.
+    /// A person waits for it.
     P0,
     /// The default.
     #[default]

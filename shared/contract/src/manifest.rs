@@ -99,7 +99,7 @@ pub struct Manifest {
     pub outputs: Vec<Output>,
     /// What it found.
     pub result: JobResult,
-    /// Numbers about the run that are no part of the result (images per second, memory).
+    /// Numbers about the run that are not part of the result (images per second, memory).
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
     /// When.

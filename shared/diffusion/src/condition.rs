@@ -66,7 +66,7 @@ impl Condition {
     /// float32 (spec §8).
     ///
     /// # Errors
-    /// [`DiffusionError::Labels`] when the rows are no matrix, are empty, or hold a number that is
+    /// [`DiffusionError::Labels`] when the rows are not a matrix, are empty, or hold a number that is
     /// not finite.
     pub fn vectors(rows: &Tensor) -> Result<Self, DiffusionError> {
         let size = rows.size();

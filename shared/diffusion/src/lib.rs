@@ -16,7 +16,7 @@
 //!   [`precondition`]: the denoiser around it.
 //! - [`Condition`] and [`DataOrder`]: what each image is conditioned on, and in which order images
 //!   come; [`augment`]: the augmentation pipe.
-//! - [`loss`], [`schedule`], [`adam`], [`Learner`]: one optimiser step; [`Training`]: the run with
+//! - [`loss`], [`schedule`], [`Learner`]: one optimiser step; [`Training`]: the run with
 //!   its state.
 //! - [`sampler`]: from seeds to images.
 

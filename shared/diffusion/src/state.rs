@@ -17,7 +17,7 @@ use tch::{Kind, Tensor};
 const RUN: &str = "cedm_run";
 
 impl Training {
-    /// What two runs must share for one to go on from the other's state: recipe and data. The cut
+    /// What two runs must share for one to continue from the other's state: recipe and data. The cut
     /// into rounds is left out: it changes rounding and dropout masks, nothing else.
     fn identity(&self) -> String {
         let mut optimiser = serde_json::to_value(&self.recipe.optimiser)

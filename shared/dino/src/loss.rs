@@ -48,7 +48,7 @@ impl DinoLoss {
     pub fn update_center(&mut self, teacher: &Tensor) {
         let mean = teacher.detach().mean_dim([0i64].as_slice(), true, None);
         // Subtracting the centre keeps one score from winning everywhere; the sharp temperature
-        // keeps scores from becoming uniform. Either alone collapses (§5.3 of the paper).
+        // keeps scores from becoming uniform. Either alone collapses (Caron et al. 2021, §5.3).
         self.center = &self.center * self.center_momentum + mean * (1.0 - self.center_momentum);
     }
 }

@@ -1,7 +1,7 @@
 //! Whose fault an error is: the one question that decides whether a failed job is tried again.
 //!
 //! Libraries answer it for their own errors by implementing [`HasFault`]; the runtime turns the
-//! answer into the job's fate. This crate depends on nothing, so that formulas and networks need no
+//! answer into what happens to the job: input errors go to the dead letters, the others are retried. This crate depends on nothing, so that formulas and networks need no
 //! job loop to say what went wrong. It reads and writes nothing.
 
 #![forbid(unsafe_code)]

@@ -128,7 +128,7 @@ impl<'k> PlanBuilder<'k> {
         })
     }
 
-    /// Adds a node that nobody can do, with the reason.
+    /// Adds a node that no service can perform, with the reason.
     pub(crate) fn add_dead(
         &mut self,
         draft: NodeDraft,

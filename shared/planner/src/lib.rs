@@ -1,4 +1,4 @@
-//! From a sweep and the observed state to the jobs that come next ([`plan`]), and to what has come of
+//! From a sweep and the observed state to the jobs that come next ([`plan`]), and to the outcome of
 //! the sweep ([`fold`]).
 //!
 //! Pure: both read an [`ObservedState`] of manifests and dead letters and return plain data. No I/O,

@@ -153,7 +153,7 @@ pub enum State {
 }
 
 impl State {
-    /// Whether its state is final unless somebody intervenes.
+    /// Whether its state is final until an operator intervenes.
     pub fn is_settled(&self) -> bool {
         matches!(
             self,

@@ -3,7 +3,7 @@
 use cedm_contract::{JobKey, Manifest};
 use std::collections::HashMap;
 
-/// What has become of a job. The planner asks for the same key often: answers should be cheap.
+/// The state of a job. The planner asks for the same key often: answers should be cheap.
 pub trait ObservedState {
     /// Its manifest, where one exists.
     fn manifest(&self, key: &JobKey) -> Option<&Manifest>;

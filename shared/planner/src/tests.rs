@@ -1,4 +1,4 @@
-//! What the planner promises, with jobs that are performed in any order.
+//! The properties of the planner, with jobs that are performed in any order.
 
 mod answers;
 mod bound;
@@ -74,7 +74,7 @@ fn check_sound(plan: &Plan, observed: &Observed) {
         for input in node.job.iter().flat_map(|job| &job.inputs) {
             let manifest = observed
                 .manifest(&input.key)
-                .unwrap_or_else(|| panic!("{} reads {} which nobody made", node.id, input.role));
+                .unwrap_or_else(|| panic!("{} reads {} which no job made", node.id, input.role));
             assert_eq!(manifest.digest, input.digest, "{}", node.id);
         }
         assert!(

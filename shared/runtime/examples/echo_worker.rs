@@ -60,12 +60,12 @@ impl Worker for Echo {
                 });
             }
             // Fails until the file exists.
-            "poison" if !Path::new(argument).exists() => {
-                return Err(JobError::reject(anyhow!("poisoned")));
+            "fail_until" if !Path::new(argument).exists() => {
+                return Err(JobError::reject(anyhow!("not yet")));
             }
             "panic" => panic!("on request"),
             "abort" => std::process::abort(),
-            // Long, and without an ear for drains.
+            // Long, and never checks whether it should drain.
             "deaf" => std::thread::sleep(Duration::from_secs(600)),
             // Reads what its input wrote.
             "read" => {

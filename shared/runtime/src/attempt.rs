@@ -114,7 +114,7 @@ impl AttemptRunner {
     pub(crate) async fn handle(&self, delivery: &Delivery) -> Result<Ended, RuntimeError> {
         let job = match Job::decode(&delivery.payload) {
             Ok(job) => job,
-            Err(error) => return self.refuse(delivery, &error).await,
+            Err(error) => return self.set_aside(delivery, &error).await,
         };
         let attempt = Attempt::new(delivery.sequence, delivery.delivered);
         let in_flight = InFlight {

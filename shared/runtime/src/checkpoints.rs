@@ -110,8 +110,8 @@ pub(crate) async fn resume(
 }
 
 /// Whether deliveries of this message (by its sequence) advanced the job beyond what was stored
-/// before: a job whose workers die but that continues from checkpoint to checkpoint is not a poison
-/// message.
+/// before: a job whose workers die but that continues from checkpoint to checkpoint is not
+/// one that kills every worker.
 pub(crate) async fn advanced_by(
     store: &dyn Store,
     key: &JobKey,

@@ -64,7 +64,7 @@ impl JobError {
             source: source.into(),
         }
     }
-    /// The kind as it goes into dead letters; `None` for a drain and a lost input, which are no
+    /// The kind as it goes into dead letters; `None` for a drain and a lost input, which are not
     /// failures of the job.
     pub fn kind(&self) -> Option<FailureKind> {
         match self {

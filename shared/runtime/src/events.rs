@@ -1,4 +1,4 @@
-//! Events: live ones as they are published, and the story of a job from the stream. They only wake;
+//! Events: live ones as they are published, and the history of a job from the stream. They only wake;
 //! the manifests are the truth.
 
 use crate::{Connection, RuntimeError, error::chain};

@@ -31,7 +31,7 @@ use std::{
 };
 use tokio::runtime::Handle;
 
-/// What all desks of a process share.
+/// What all contexts of a process share.
 #[derive(Clone)]
 pub(crate) struct WorkerContext {
     pub store: Arc<dyn Store>,

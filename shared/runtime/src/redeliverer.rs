@@ -346,7 +346,7 @@ impl Redeliverer {
         tracing::error!(job = %letter.key, kind = %letter.kind, reason = %letter.error, "job \
             moved to the dead letters");
         self.queue.dead_letter(&letter).await?;
-        failpoint("after-mover-letter");
+        failpoint("after-redeliverer-letter");
         self.queue.remove(JOBS_STREAM, stored.sequence).await?;
         self.queue
             .publish_event(&dead_event(&letter), &stored.envelope)
@@ -367,7 +367,7 @@ pub(crate) fn letter_of(
     let job = Job::decode(payload).ok();
     let (kind, key) = match parse_job_subject(subject) {
         Ok((kind, _, key)) => (kind, key),
-        // Somebody published by hand: the letter must have a key nevertheless.
+        // Published by another program: the dead letter must have a key nevertheless.
         Err(_) => (
             job.as_ref().map_or(Kind::Import, Job::kind),
             JobKey::of(subject.as_bytes()),

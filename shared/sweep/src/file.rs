@@ -3,9 +3,10 @@
 mod forms;
 
 use crate::{
-    BoundSpec, ClusteringSpec, Clusters, EvaluationSpec, ExtractorChoice, FileRef, Method,
-    NeighbourSpec, SamplingSpec, SweepFileError, SweepSpec,
+    BoundSpec, EvaluationSpec, ExtractorChoice, FileRef, NeighbourSpec, SamplingSpec,
+    SweepFileError, SweepSpec,
     findings::{Findings, from_toml},
+    method::ClusteringFile,
     overrides::{AugmentOverrides, NetworkOverrides, OptimiserOverrides, SamplerOverrides},
     rules, training,
 };
@@ -14,7 +15,6 @@ use cedm_contract::{
     kinds::{
         adapt::DinoParams,
         bound::{BoundParams, FineGrid},
-        cluster::{KmeansParams, TemiParams},
         sample::SamplerParams,
     },
 };
@@ -67,56 +67,6 @@ impl From<ExtractorFile> for ExtractorChoice {
             dim: file.dim,
             precision: file.precision,
             adapt: file.adapt,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ClusteringFile {
-    pub(super) name: Option<String>,
-    pub(super) method: String,
-    pub(super) clusters: Option<ClustersFile>,
-    #[serde(default)]
-    seed: u64,
-    pub(super) coarse: Option<bool>,
-    pub(super) file: Option<String>,
-    pub(super) temi: Option<TemiParams>,
-    pub(super) kmeans: Option<KmeansParams>,
-}
-
-impl ClusteringFile {
-    /// The resolved clustering. An unknown method counts as none; the rules have reported it by then.
-    fn into_spec(self) -> ClusteringSpec {
-        let clusters = match self.clusters {
-            Some(ClustersFile::Word(word)) if word == "bound" => Clusters::Bound,
-            Some(ClustersFile::Word(_)) => Clusters::CMax,
-            Some(ClustersFile::List(mut list)) => {
-                list.sort_unstable();
-                Clusters::List(list)
-            }
-            None => Clusters::Given,
-        };
-        let method = match self.method.as_str() {
-            "temi" => Method::Temi(self.temi.unwrap_or_default()),
-            "kmeans" => Method::Kmeans(self.kmeans.unwrap_or_default()),
-            "ground_truth" => Method::GroundTruth {
-                coarse: self.coarse.unwrap_or(false),
-            },
-            "imported" => Method::Imported {
-                ids: FileRef {
-                    path: self.file.unwrap_or_default(),
-                    object: None,
-                },
-            },
-            _ => Method::None,
-        };
-        let name = self.name.unwrap_or_else(|| method.name().replace('_', "-"));
-        ClusteringSpec {
-            name,
-            method,
-            clusters,
-            seed: self.seed,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What came of a sweep: everything that its report, `cedm status` and the JSON beside the report
+//! The results of a sweep: everything that its report, `cedm status` and the JSON beside the report
 //! are made from.
 //!
 //! Plain data, folded from manifests by the planner. What is missing is missing with its reason,

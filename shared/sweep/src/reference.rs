@@ -5,7 +5,7 @@
 mod accepted;
 mod keys;
 
-use crate::{SweepSpec, file::SweepFile, preset, preset_names};
+use crate::{SweepSpec, file::SweepFile, method::METHODS, preset, preset_names};
 use accepted::accepted_keys;
 use keys::{Default, Key, Section, sections};
 use serde_json::Value;
@@ -28,14 +28,17 @@ fn sparse_sweep() -> Value {
 fn places(section: &str) -> Vec<String> {
     let known: &[(&str, &[&str])] = &[
         ("clustering", &["/clusterings/0"]),
-        ("clustering.temi", &["/clusterings/0/method/temi"]),
-        ("clustering.kmeans", &["/clusterings/1/method/kmeans"]),
         ("evaluation", &["/evaluations/0"]),
         ("bound", &["/bound/params", "/bound"]),
     ];
     match known.iter().find(|(path, _)| *path == section) {
         Some((_, places)) => places.iter().map(|place| (*place).to_owned()).collect(),
         None if section.is_empty() => vec![String::new()],
+        None if section.starts_with("clustering.") => {
+            let method = &section["clustering.".len()..];
+            let place = |index| format!("/clusterings/{index}/method/{method}");
+            (0..METHODS.len()).map(place).collect()
+        }
         None => vec![format!("/{}", section.replace('.', "/"))],
     }
 }

@@ -7,9 +7,7 @@ mod scores;
 mod training;
 
 use crate::{
-    ExtractorChoice, SweepSpec,
-    file::{BoundFile, ClusteringFile},
-    findings::Findings,
+    ExtractorChoice, SweepSpec, file::BoundFile, findings::Findings, method::ClusteringFile,
     suggest::did_you_mean,
 };
 use cedm_catalogue::extractors::{EXTRACTORS, extractor};
@@ -105,31 +103,31 @@ fn unknown(what: &str, found: &str, known: &[&str]) -> String {
 }
 
 /// Checks the keys of one section; every message names the key, its value and what was expected.
-struct Section<'a> {
-    path: &'a str,
-    findings: &'a mut Findings,
+pub(crate) struct Section<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) findings: &'a mut Findings,
 }
 
 impl Section<'_> {
-    fn at_least(&mut self, key: &str, value: u64, least: u64) {
+    pub(crate) fn at_least(&mut self, key: &str, value: u64, least: u64) {
         self.findings.check(
             value >= least,
             format!("{}.{key}", self.path),
             format!("`{key}` is {value}: expected at least {least}"),
         );
     }
-    fn positive(&mut self, key: &str, value: f64) {
+    pub(crate) fn positive(&mut self, key: &str, value: f64) {
         self.check_value(value > 0.0 && value.is_finite(), key, value, "more than 0");
     }
-    fn not_negative(&mut self, key: &str, value: f64) {
+    pub(crate) fn not_negative(&mut self, key: &str, value: f64) {
         self.check_value(value >= 0.0 && value.is_finite(), key, value, "at least 0");
     }
     /// In \[0, 1\].
-    fn fraction(&mut self, key: &str, value: f64) {
+    pub(crate) fn fraction(&mut self, key: &str, value: f64) {
         self.check_value((0.0..=1.0).contains(&value), key, value, "0 to 1");
     }
     /// In \[0, 1).
-    fn below_one(&mut self, key: &str, value: f64) {
+    pub(crate) fn below_one(&mut self, key: &str, value: f64) {
         self.check_value(
             (0.0..1.0).contains(&value),
             key,
@@ -137,14 +135,14 @@ impl Section<'_> {
             "at least 0 and below 1",
         );
     }
-    fn check_value(&mut self, fine: bool, key: &str, value: f64, expected: &str) {
+    pub(crate) fn check_value(&mut self, fine: bool, key: &str, value: f64, expected: &str) {
         self.findings.check(
             fine,
             format!("{}.{key}", self.path),
             format!("`{key}` is {value}: expected {expected}"),
         );
     }
-    fn check(&mut self, fine: bool, key: &str, message: impl Into<String>) {
+    pub(crate) fn check(&mut self, fine: bool, key: &str, message: impl Into<String>) {
         self.findings
             .check(fine, format!("{}.{key}", self.path), message);
     }

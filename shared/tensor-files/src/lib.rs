@@ -1,7 +1,7 @@
 //! Tensor files: the one place where safetensors files are opened, checked and written.
 //!
 //! What it is: [`TensorFile`] reads the header of a file, checks it whole, and then hands out
-//! single tensors as bytes or plain numbers, reading nothing that nobody asked for; [`write`]
+//! single tensors as bytes or plain numbers, reading nothing that nobody asked for; [`write()`]
 //! writes tensors with string metadata, atomically and with the same bytes for the same content.
 //!
 //! What it is not: it knows no libtorch, so that images, reports and the command line can use it.

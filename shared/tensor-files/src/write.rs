@@ -95,10 +95,10 @@ pub fn write<S: AsRef<str>, V: View>(
     })
 }
 
-/// The bytes that [`write`] writes.
+/// The bytes that [`write()`] writes.
 ///
 /// # Errors
-/// As [`write`]; `origin` is what errors call them.
+/// As [`write()`]; `origin` is what errors call them.
 pub fn encode<S: AsRef<str>, V: View>(
     origin: &str,
     tensors: &[(S, V)],

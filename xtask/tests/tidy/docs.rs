@@ -5,10 +5,7 @@ use crate::{
     imports::Workspace,
     sources::{Source, sources},
 };
-use std::{
-    collections::BTreeSet,
-    path::{Component, Path, PathBuf},
-};
+use std::path::{Component, Path, PathBuf};
 
 /// Folders at the top: a path in backticks that begins with one of them is a path of this clone.
 const FOLDERS: &[&str] = &[
@@ -140,22 +137,6 @@ fn names<'a>(text: &'a str, open: &'a str) -> impl Iterator<Item = &'a str> {
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         &rest[..end.unwrap_or(rest.len())]
     })
-}
-
-#[test]
-fn the_table_of_metrics_has_those_that_services_define() {
-    let table = document("dashboards/README.md").text;
-    let documented: BTreeSet<&str> = names(&table, concat!("`ce", "dm_")).collect();
-    let sources = sources();
-    let defined: BTreeSet<&str> = sources
-        .iter()
-        .filter(|source| {
-            source.path == "shared/runtime/src/metrics/process.rs"
-                || source.path.starts_with("services/") && source.text.contains("metrics! {")
-        })
-        .flat_map(|source| names(&source.text, concat!("\"ce", "dm_")))
-        .collect();
-    assert_eq!(documented, defined);
 }
 
 #[test]

@@ -29,7 +29,7 @@ impl Source {
     }
 }
 
-/// Tracked files and new ones that are not ignored; files that are no UTF-8 are left out.
+/// Tracked files and new ones that are not ignored; files that are not UTF-8 are left out.
 pub fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = Command::new("git")

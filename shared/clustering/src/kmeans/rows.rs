@@ -79,7 +79,7 @@ impl Rows {
     }
 
     /// Sum of squared distances, computed from differences and in float64: the value that is
-    /// reported and by which starts are compared. The sum of [`Nearest::distances`] is only accurate
+    /// reported and by which starts are compared. The sum of `Nearest::distances` is only accurate
     /// to float32.
     pub fn inertia(&self, centroids: &Tensor, ids: &Tensor) -> f64 {
         let piece = (PIECE_BYTES / (8 * self.centred.size()[1])).max(1);

@@ -19,8 +19,8 @@ pub trait RowSource {
     /// that computes.
     ///
     /// # Errors
-    /// [`ClusteringError::File`] if they cannot be read, [`ClusteringError::Shape`] or
-    /// [`ClusteringError::NotFinite`] if they are not valid features.
+    /// [`ClusteringError::TensorFile`] if they cannot be read, [`ClusteringError::Maths`] if they
+    /// are not valid features.
     fn piece(&self, first: i64, count: i64) -> Result<Features, ClusteringError>;
     /// The rows with these indices \[places, D\], in the order of `places`, repetitions included.
     ///

@@ -67,13 +67,13 @@ fn setting_errors_name_the_field_the_value_and_the_range() {
     );
 
     let (network, own) = random_network(3);
-    let refuse = |params: SamplerParams, labels| {
+    let sampling_error = |params: SamplerParams, labels| {
         Sampler::new(network.clone(), &own, params, labels, Device::Cpu)
             .expect_err("an error")
             .to_string()
     };
     assert_eq!(
-        refuse(
+        sampling_error(
             SamplerParams {
                 sigma_min: 90.0,
                 ..four_steps()
@@ -83,7 +83,7 @@ fn setting_errors_name_the_field_the_value_and_the_range() {
         "`sigma_min` is 90 with sigma_max 80, expected above 0 and below sigma_max"
     );
     assert_eq!(
-        refuse(
+        sampling_error(
             SamplerParams {
                 s_min: 5.0,
                 s_max: 1.0,
@@ -94,7 +94,7 @@ fn setting_errors_name_the_field_the_value_and_the_range() {
         "`s_churn` is s_churn 0, s_min 5, s_max 1, expected s_churn of at least 0 and s_min up to s_max"
     );
     assert_eq!(
-        refuse(
+        sampling_error(
             SamplerParams {
                 steps: 0,
                 ..four_steps()
@@ -104,11 +104,11 @@ fn setting_errors_name_the_field_the_value_and_the_range() {
         "`steps` is 0, expected at least 1"
     );
     assert_eq!(
-        refuse(four_steps(), LabelDistribution::Fixed(3)),
+        sampling_error(four_steps(), LabelDistribution::Fixed(3)),
         "fixed label: label 3, expected 3 label slots, as the network has"
     );
     assert_eq!(
-        refuse(four_steps(), LabelDistribution::Prior(vec![1, 2])),
+        sampling_error(four_steps(), LabelDistribution::Prior(vec![1, 2])),
         "prior: 2 label slots, expected 3 label slots, as the network has"
     );
 }
@@ -227,7 +227,7 @@ fn a_state_resumes_only_with_its_own_data() {
     let file = folder.path().join("state.safetensors");
     training(recipe(8, 0.0)).unwrap().save_state(&file).unwrap();
     let (images, ids) = super::data();
-    let refuses = |images: &Tensor, ids: &[i64]| {
+    let expect_error = |images: &Tensor, ids: &[i64]| {
         let mut other = Training::new(
             recipe(8, 0.0),
             images,
@@ -241,10 +241,10 @@ fn a_state_resumes_only_with_its_own_data() {
             "{error}"
         );
     };
-    refuses(&(255i64 - &images).to_kind(Kind::Uint8), &ids);
+    expect_error(&(255i64 - &images).to_kind(Kind::Uint8), &ids);
     let mut renamed = ids.clone();
     renamed.rotate_left(1);
-    refuses(&images, &renamed);
+    expect_error(&images, &renamed);
 }
 
 #[test]

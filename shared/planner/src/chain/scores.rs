@@ -86,7 +86,7 @@ pub(super) fn scores<'k>(
 }
 
 /// Whether a metric is asked of this sample set: the distance to the unconditional network and the
-/// confidence of the head only of what finished networks are judged by, and only where there is
+/// confidence of the head only of what finished networks are compared by, and only where there is
 /// such a head.
 fn applies(name: &str, method: Option<&Method>, set: &SetPlan) -> bool {
     let judged = set.last && set.purpose() == Purpose::Evaluation;

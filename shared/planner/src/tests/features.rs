@@ -108,6 +108,6 @@ fn features_are_evaluated_where_they_are_clustered_and_labels_exist() {
     assert_eq!(
         judged(&without),
         0,
-        "nothing is extracted for a judgement alone"
+        "nothing is extracted for a feature evaluation alone"
     );
 }

@@ -214,7 +214,7 @@ impl AttemptRunner {
 
     /// A message that is not a job: one of a newer program waits for a newer worker, anything else
     /// becomes a dead letter.
-    pub(super) async fn refuse(
+    pub(super) async fn set_aside(
         &self,
         delivery: &Delivery,
         error: &ContractError,

@@ -32,9 +32,9 @@ pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError>
     }
     let found = store.get(&key).await?;
     store.delete(&key).await?;
-    let refuse = |kind, reason: String| Err(StoreError::new("probe", &key, kind, reason));
+    let error = |kind, reason: String| Err(StoreError::new("probe", &key, kind, reason));
     if won > 1 {
-        return refuse(
+        return error(
             StoreErrorKind::Denied,
             format!(
                 "{won} of {WRITERS} concurrent create-only writers won: this store cannot be used \
@@ -44,12 +44,12 @@ pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError>
         );
     }
     match (unclear, found) {
-        (Some(reason), _) => refuse(StoreErrorKind::Unavailable, reason),
-        (None, None) => refuse(
+        (Some(reason), _) => error(StoreErrorKind::Unavailable, reason),
+        (None, None) => error(
             StoreErrorKind::Unavailable,
             "a create-only put was accepted, but its object cannot be read".to_owned(),
         ),
-        (None, Some(_)) if won == 0 => refuse(
+        (None, Some(_)) if won == 0 => error(
             StoreErrorKind::Unavailable,
             format!("none of {WRITERS} create-only writers won a fresh key"),
         ),

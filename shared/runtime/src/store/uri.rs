@@ -102,7 +102,7 @@ impl ObjectUri {
         for object in below.iter().filter(|object| !object.key.ends_with('/')) {
             let name = object.key.strip_prefix(&prefix).unwrap_or(&object.key);
             if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
-                let reason = "this key is no file name below a folder";
+                let reason = "this key is not a file name below a folder";
                 return Err(StoreError::new(
                     "get",
                     &object.key,

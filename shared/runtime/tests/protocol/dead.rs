@@ -10,7 +10,7 @@ async fn a_dead_letter_is_listed_shown_and_replayed() {
     let connection = harness.connect(Service::Coordinator).await;
     let (submitter, letters) = (Submitter::new(&connection), DeadLetters::new(&connection));
     let cure = harness.root.path().join("cure");
-    let job = job(&format!("poison:{}", cure.display()));
+    let job = job(&format!("fail_until:{}", cure.display()));
     let mut events = JobEvents::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
     let _worker = harness.worker(&[], &[]);
@@ -32,7 +32,7 @@ async fn a_dead_letter_is_listed_shown_and_replayed() {
             listed[0].error.as_str(),
             listed[0].attempts
         ),
-        (FailureKind::Reject, "poisoned", 1)
+        (FailureKind::Reject, "not yet", 1)
     );
     assert!(
         matches!(

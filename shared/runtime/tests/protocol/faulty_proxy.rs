@@ -18,7 +18,7 @@ use tokio::{
 
 /// What happens to one connection.
 #[derive(Debug, Clone, Copy)]
-enum Fate {
+enum Outcome {
     Good,
     /// Cut after so many bytes to the server.
     CutRequest(u64),
@@ -51,11 +51,11 @@ impl FaultyProxy {
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let fate = roll(&mut dice.lock().unwrap(), percent, http);
-                if !matches!(fate, Fate::Good) {
+                let outcome = roll(&mut dice.lock().unwrap(), percent, http);
+                if !matches!(outcome, Outcome::Good) {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
-                connections.spawn(carry(client, server, fate));
+                connections.spawn(carry(client, server, outcome));
             }
         });
         Self {
@@ -77,24 +77,24 @@ impl Drop for FaultyProxy {
     }
 }
 
-fn roll(dice: &mut StdRng, percent: u64, http: bool) -> Fate {
+fn roll(dice: &mut StdRng, percent: u64, http: bool) -> Outcome {
     if dice.random_range(0..100) >= percent {
-        return Fate::Good;
+        return Outcome::Good;
     }
     match dice.random_range(0..if http { 4 } else { 3 }) {
-        0 => Fate::CutRequest(dice.random_range(0..20_000)),
-        1 => Fate::CutAnswer(if dice.random_bool(0.5) {
+        0 => Outcome::CutRequest(dice.random_range(0..20_000)),
+        1 => Outcome::CutAnswer(if dice.random_bool(0.5) {
             0
         } else {
             dice.random_range(0..20_000)
         }),
-        2 => Fate::Slow(Duration::from_millis(dice.random_range(0..1_500))),
-        _ => Fate::Refused,
+        2 => Outcome::Slow(Duration::from_millis(dice.random_range(0..1_500))),
+        _ => Outcome::Refused,
     }
 }
 
-async fn carry(mut client: TcpStream, server: SocketAddr, fate: Fate) {
-    if matches!(fate, Fate::Refused) {
+async fn carry(mut client: TcpStream, server: SocketAddr, outcome: Outcome) {
+    if matches!(outcome, Outcome::Refused) {
         let mut head = [0; 512];
         let _ = client.read(&mut head).await;
         let _ = client
@@ -111,11 +111,11 @@ async fn carry(mut client: TcpStream, server: SocketAddr, fate: Fate) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let (mut up, mut down, mut pause) = (u64::MAX, u64::MAX, Duration::ZERO);
-    match fate {
-        Fate::CutRequest(bytes) => up = bytes,
-        Fate::CutAnswer(bytes) => down = bytes,
-        Fate::Slow(how_long) => pause = how_long,
-        Fate::Good | Fate::Refused => {}
+    match outcome {
+        Outcome::CutRequest(bytes) => up = bytes,
+        Outcome::CutAnswer(bytes) => down = bytes,
+        Outcome::Slow(how_long) => pause = how_long,
+        Outcome::Good | Outcome::Refused => {}
     }
     // Whichever direction ends first ends both.
     tokio::select! {

@@ -16,4 +16,4 @@ mod permissions;
 mod process;
 mod random_faults;
 mod retry;
-mod zombie;
+mod suspended;

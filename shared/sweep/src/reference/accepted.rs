@@ -2,7 +2,7 @@
 //!
 //! [`Probe`] is a deserialiser without input: it records what each `Deserialize` implementation asks
 //! for and answers with a dummy value. Types that accept several forms ask for "any" value; there
-//! the field list is taken from the error that an unknown key provokes, and the walk starts over.
+//! the field list is taken from the error that an unknown key provokes, and the search starts over.
 
 mod contents;
 
@@ -27,7 +27,7 @@ pub(super) fn accepted_keys<T: for<'de> Deserialize<'de>>() -> BTreeMap<String, 
         match T::deserialize(probe) {
             Ok(_) => return state.into_inner().found,
             Err(_) if std::mem::take(&mut state.borrow_mut().start_over) => {}
-            Err(error) => panic!("the walk over the sweep file's keys failed: {error}"),
+            Err(error) => panic!("the search over the sweep file's keys failed: {error}"),
         }
     }
 }
@@ -37,7 +37,7 @@ struct State {
     found: BTreeMap<String, String>,
     /// How values of "any" type are to be answered, by path.
     forms: BTreeMap<String, Form>,
-    /// Set when an error has added to `forms`, so that the walk starts over.
+    /// Set when an error has added to `forms`, so that the search starts over.
     start_over: bool,
 }
 

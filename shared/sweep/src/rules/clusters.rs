@@ -1,36 +1,30 @@
 //! Rules of `[[clustering]]`.
 
-use super::{Findings, Section, unknown};
+use super::{Findings, unknown};
 use crate::{
     Clusters, Method, SweepSpec,
-    file::{ClusteringFile, ClustersFile},
+    file::ClustersFile,
+    method::{ClusteringFile, Granularity, METHODS},
 };
-use cedm_contract::kinds::cluster::{KmeansParams, TemiParams};
 use std::collections::BTreeMap;
-
-const METHODS: [&str; 5] = ["temi", "kmeans", "ground_truth", "imported", "none"];
 
 /// Checks that a clustering has the keys of its method and no others.
 pub(super) fn as_written(file: &ClusteringFile, path: &str, findings: &mut Findings) {
     let method = file.method.as_str();
-    if !METHODS.contains(&method) {
+    let Some((_, granularity)) = METHODS.iter().find(|(name, _)| *name == method) else {
         findings.add(
             format!("{path}.method"),
-            unknown("clustering method", method, &METHODS),
+            unknown("clustering method", method, &METHODS.map(|(name, _)| name)),
         );
         return;
-    }
-    let foreign = |present: bool, key: &str, owner: &str, findings: &mut Findings| {
+    };
+    for (present, key, owner) in file.method_keys() {
         findings.check(
             !present || method == owner,
             format!("{path}.{key}"),
             format!("`{key}` belongs to method \"{owner}\", not to \"{method}\": remove it"),
         );
-    };
-    foreign(file.temi.is_some(), "temi", "temi", findings);
-    foreign(file.kmeans.is_some(), "kmeans", "kmeans", findings);
-    foreign(file.coarse.is_some(), "coarse", "ground_truth", findings);
-    foreign(file.file.is_some(), "file", "imported", findings);
+    }
     if method == "imported" {
         let given = file.file.as_deref().is_some_and(|file| !file.is_empty());
         findings.check(
@@ -40,23 +34,23 @@ pub(super) fn as_written(file: &ClusteringFile, path: &str, findings: &mut Findi
         );
     }
     let at = format!("{path}.clusters");
-    match (method, &file.clusters) {
-        ("ground_truth" | "none", Some(_)) => findings.add(
+    match (granularity, &file.clusters) {
+        (Granularity::Absent, Some(_)) => findings.add(
             at,
             format!(
                 "method \"{method}\" has no choice of granularity: remove \
                  `clusters`"
             ),
         ),
-        ("temi" | "kmeans", None) => findings.add(
+        (Granularity::Chosen, None) => findings.add(
             at,
             format!(
                 "method \"{method}\" needs `clusters`: \"bound\", \"c_max\", or a list such \
                  as [10, 20, 40]"
             ),
         ),
-        ("imported", Some(ClustersFile::List(list))) if list.len() == 1 => {}
-        ("imported", _) => findings.add(
+        (Granularity::OneNumber, Some(ClustersFile::List(list))) if list.len() == 1 => {}
+        (Granularity::OneNumber, _) => findings.add(
             at,
             "imported ids need `clusters = <number of ids>`: one number",
         ),
@@ -115,31 +109,16 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
                  or \"c_max\" in this sweep",
             );
         }
-        match &clustering.method {
-            Method::Temi(temi) => check_temi(
-                temi,
-                Section {
-                    path: &format!("{path}.temi"),
-                    findings,
-                },
-            ),
-            Method::Kmeans(kmeans) => check_kmeans(
-                kmeans,
-                &clustering.clusters,
-                Section {
-                    path: &format!("{path}.kmeans"),
-                    findings,
-                },
-            ),
-            Method::None => {
-                unconditional += 1;
-                findings.check(
-                    unconditional < 2,
-                    format!("{path}.method"),
-                    "a second unconditional network would be the same: remove it",
-                );
-            }
-            Method::GroundTruth { .. } | Method::Imported { .. } => {}
+        clustering
+            .method
+            .check(&clustering.clusters, &path, findings);
+        if clustering.method == Method::None {
+            unconditional += 1;
+            findings.check(
+                unconditional < 2,
+                format!("{path}.method"),
+                "a second unconditional network would be the same: remove it",
+            );
         }
     }
 }
@@ -165,82 +144,6 @@ fn check_list(list: &[u32], path: &str, findings: &mut Findings) {
             index == 0 || list[index - 1] != *c,
             path,
             format!("C = {c} is listed twice"),
-        );
-    }
-}
-
-fn check_temi(temi: &TemiParams, mut at: Section<'_>) {
-    for (key, value) in [
-        ("heads", temi.heads),
-        ("layers", temi.layers),
-        ("hidden", temi.hidden),
-        ("bottleneck", temi.bottleneck),
-        ("epochs", temi.epochs),
-        ("batch", temi.batch),
-        ("neighbours", temi.neighbours),
-    ] {
-        at.at_least(key, u64::from(value), 1);
-    }
-    for (key, value) in [
-        ("beta", temi.beta),
-        ("student_temperature", temi.student_temperature),
-        ("teacher_temperature_start", temi.teacher_temperature_start),
-        ("teacher_temperature", temi.teacher_temperature),
-        ("base_lr", temi.base_lr),
-    ] {
-        at.positive(key, value);
-    }
-    at.check_value(
-        temi.beta <= 2.0,
-        "beta",
-        temi.beta,
-        "at most 2 (0.6 for near-uniform use, 1 for the lower bound)",
-    );
-    for (key, value) in [
-        ("min_lr", temi.min_lr),
-        ("weight_decay", temi.weight_decay),
-        ("weight_decay_end", temi.weight_decay_end),
-        ("clip", temi.clip),
-    ] {
-        at.not_negative(key, value);
-    }
-    at.below_one("marginal_momentum", temi.marginal_momentum);
-    at.below_one("betas", temi.betas.0);
-    at.below_one("betas", temi.betas.1);
-    at.positive("eps", temi.eps);
-    at.fraction("teacher_momentum", temi.teacher_momentum);
-    at.fraction("teacher_momentum_end", temi.teacher_momentum_end);
-    {
-        let (key, value) = ("warmup_epochs", temi.warmup_epochs);
-        let message = format!(
-            "`{key}` is {value}, more than the {} epochs of the training",
-            temi.epochs
-        );
-        at.check(value <= temi.epochs || temi.epochs == 0, key, message);
-    }
-    {
-        let (key, value) = ("freeze_last_layer_epochs", temi.freeze_last_layer_epochs);
-        let message = format!(
-            "`{key}` is {value} of {} epochs: the last layer would never learn",
-            temi.epochs
-        );
-        at.check(value < temi.epochs || temi.epochs == 0, key, message);
-    }
-}
-
-fn check_kmeans(kmeans: &KmeansParams, clusters: &Clusters, mut at: Section<'_>) {
-    at.at_least("starts", u64::from(kmeans.starts), 1);
-    at.at_least("max_iterations", u64::from(kmeans.max_iterations), 1);
-    at.not_negative("tolerance", kmeans.tolerance);
-    if let Clusters::List(list) = clusters {
-        let (rows, most) = (kmeans.mini_batch, list.iter().copied().max().unwrap_or(0));
-        at.check(
-            rows == 0 || rows >= most,
-            "mini_batch",
-            format!(
-                "`mini_batch` is {rows}: expected 0 for full iterations, or at least the \
-                 {most} clusters"
-            ),
         );
     }
 }

@@ -14,9 +14,9 @@ async fn a_late_result_is_superseded_and_reported() {
     let job = job("slow:20");
     let mut events = JobEvents::of(&connection, &job).await;
     submitter.submit(&job).await.unwrap();
-    let zombie = harness.worker(&[], &[]);
+    let suspended = harness.worker(&[], &[]);
     let first = events.next(EventWhat::Started).await;
-    zombie.signal(Signal::SIGSTOP);
+    suspended.signal(Signal::SIGSTOP);
     let _second = harness.worker(&[], &[]);
     let second = events.next(EventWhat::Started).await;
     assert_ne!(first.attempt, second.attempt);
@@ -24,7 +24,7 @@ async fn a_late_result_is_superseded_and_reported() {
     assert_eq!(done.attempt, second.attempt);
     let winner = submitter.manifest(&job.key).await.unwrap().unwrap();
 
-    zombie.signal(Signal::SIGCONT);
+    suspended.signal(Signal::SIGCONT);
     let superseded = events.next(EventWhat::Superseded).await;
     assert_eq!(superseded.attempt, first.attempt);
     assert!(

@@ -3,5 +3,6 @@
 cedm_runtime::metrics! {
     pub IMAGES: Counter = "cedm_evaluate_images_total", "images", "Images measured";
     pub SCORES_MISSING: Counter =
-        "cedm_evaluate_scores_missing_total", "scores", "Scores that could not be computed";
+        "cedm_evaluate_scores_missing_total", "scores",
+        "Scores that could not be computed; the report gives each reason";
 }

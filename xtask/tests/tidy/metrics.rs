@@ -70,6 +70,7 @@ fn rows(source: &Source, service: Option<&str>) -> String {
         let service = service.map_or(String::new(), |service| format!("{service} | "));
         let labels = labels.join(", ");
         format!("| `{name}` | {kind} | {service}{labels} | {unit} | {help} |\n")
+            .replace("|  |", "| |")
     };
     definitions(&source.text).into_iter().map(row).collect()
 }

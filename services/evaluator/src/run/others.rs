@@ -125,7 +125,7 @@ pub const OTHERS: &[Tool] = &[
             ),
             (
                 "--metrics kd, prdc, is, vendi, authpct, ct, fd-infinity",
-                "--metrics kid, precision and its kin, inception_score, vendi, authenticity, ct, \
+                "--metrics kid, precision, recall, density and coverage, inception_score, vendi, authenticity, ct, \
                  fd_infinity",
             ),
             (

@@ -125,8 +125,8 @@ pub const OTHERS: &[Tool] = &[
             ),
             (
                 "--metrics kd, prdc, is, vendi, authpct, ct, fd-infinity",
-                "--metrics kid, precision, recall, density and coverage, inception_score, vendi, authenticity, ct, \
-                 fd_infinity",
+                "--metrics kid, precision, recall, density, coverage, inception_score, vendi, \
+                 authenticity, ct, fd_infinity",
             ),
             (
                 "--nsample 50000 (reference)",

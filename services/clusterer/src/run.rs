@@ -286,36 +286,3 @@ fn load(path: &Path, array: Option<&str>, device: Device) -> Result<Features> {
 fn settings<T: serde::de::DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).with_context(|| format!("--settings {text}"))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Cli {
-        #[command(flatten)]
-        run: RunArgs,
-    }
-
-    #[test]
-    fn inputs_are_paths_or_objects_of_a_store() {
-        let parse = |input: &str| {
-            Cli::try_parse_from([
-                "run",
-                "--features",
-                input,
-                "--clusters",
-                "5",
-                "--out",
-                "out",
-            ])
-        };
-        for input in ["a.safetensors", "s3://data/a.safetensors"] {
-            let args = parse(input).unwrap().run;
-            assert_eq!(args.features.unwrap().to_string(), input);
-        }
-        let error = parse("https://host/a.safetensors").unwrap_err().to_string();
-        assert!(error.contains("s3://bucket/key"), "{error}");
-    }
-}

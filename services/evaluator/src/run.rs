@@ -288,26 +288,3 @@ fn save_statistics(file: &Path, set: &MeasuredSet) -> Result<(), EvaluatorError>
     };
     Ok(write_statistics(file, &statistics)?)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Cli {
-        #[command(flatten)]
-        run: RunArgs,
-    }
-
-    #[test]
-    fn inputs_are_paths_or_objects_of_a_store() {
-        let parse = |input: &str| Cli::try_parse_from(["run", "--generated", input]);
-        for input in ["a.safetensors", "s3://data/a.safetensors"] {
-            let args = parse(input).unwrap().run;
-            assert_eq!(args.generated.to_string(), input);
-        }
-        let error = parse("https://host/a.safetensors").unwrap_err().to_string();
-        assert!(error.contains("s3://bucket/key"), "{error}");
-    }
-}

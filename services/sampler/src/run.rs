@@ -301,26 +301,3 @@ fn numbered(path: &Path, index: usize) -> PathBuf {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Cli {
-        #[command(flatten)]
-        run: RunArgs,
-    }
-
-    #[test]
-    fn inputs_are_paths_or_objects_of_a_store() {
-        let parse = |input: &str| Cli::try_parse_from(["run", "--weights", input]);
-        for input in ["a.safetensors", "s3://data/a.safetensors"] {
-            let args = parse(input).unwrap().run;
-            assert_eq!(args.weights.to_string(), input);
-        }
-        let error = parse("https://host/a.safetensors").unwrap_err().to_string();
-        assert!(error.contains("s3://bucket/key"), "{error}");
-    }
-}

@@ -227,26 +227,3 @@ fn images_name(nimg: u64) -> String {
 fn weights_file(out: &Path, nimg: u64) -> PathBuf {
     out.join(format!("ema-{}.safetensors", images_name(nimg)))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Cli {
-        #[command(flatten)]
-        run: RunArgs,
-    }
-
-    #[test]
-    fn inputs_are_paths_or_objects_of_a_store() {
-        let parse = |input: &str| Cli::try_parse_from(["run", "--data", input, "--out", "out"]);
-        for input in ["a.safetensors", "s3://data/a.safetensors"] {
-            let args = parse(input).unwrap().run;
-            assert_eq!(args.data.to_string(), input);
-        }
-        let error = parse("https://host/a.safetensors").unwrap_err().to_string();
-        assert!(error.contains("s3://bucket/key"), "{error}");
-    }
-}

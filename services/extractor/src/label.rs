@@ -5,6 +5,7 @@ use crate::{
     extract::extract_shard,
     import::ShapeArgs,
     inputs::{Images, weights_of},
+    output::{require_array_name, write_npy},
 };
 use anyhow::{Context, Result, bail, ensure};
 use cedm_contract::{ExtractorSpec, Precision};
@@ -17,10 +18,8 @@ use cedm_nets::{
 };
 use cedm_runtime::{ConsoleMonitor, InputPath};
 use cedm_torch::tensor_files;
-use npyz::WriterBuilder;
 use std::{
-    fs::{self, File},
-    io::BufWriter,
+    fs,
     path::{Path, PathBuf},
 };
 use tch::{Kind, Tensor};
@@ -63,16 +62,7 @@ impl LabelArgs {
     /// # Errors
     /// When images, weights, vocabulary or embeddings cannot be read or do not fit each other.
     pub fn run(&self) -> Result<serde_json::Value> {
-        let extension = self
-            .out
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .unwrap_or("");
-        ensure!(
-            matches!(extension, "safetensors" | "npy"),
-            "--out {}: expected a name that ends in .safetensors or .npy",
-            self.out.display()
-        );
+        require_array_name(&self.out)?;
         let Some(tower) = text_tower(&self.extractor) else {
             bail!(
                 "--extractor {}: it has no text tower; expected a CLIP of the list `cedm extractors`",
@@ -220,14 +210,6 @@ fn write(found: &ZeroShot, out: &Path) -> Result<()> {
         let tensors = [("labels", &found.labels), ("scores", &found.scores)];
         return Ok(tensor_files::write(out, &tensors, &[])?);
     }
-    let partial = out.with_extension("partial");
     let labels = Vec::<i64>::try_from(&found.labels)?;
-    let file = File::create(&partial).with_context(|| format!("write {}", partial.display()))?;
-    let options = npyz::WriteOptions::new()
-        .default_dtype()
-        .shape(&[labels.len() as u64]);
-    let mut writer = options.writer(BufWriter::new(file)).begin_nd()?;
-    writer.extend(labels)?;
-    writer.finish()?;
-    fs::rename(&partial, out).with_context(|| format!("write {}", out.display()))
+    write_npy(out, &[labels.len() as u64], labels)
 }

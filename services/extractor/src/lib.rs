@@ -22,6 +22,7 @@ mod inputs;
 mod label;
 mod merge;
 pub mod metrics;
+mod output;
 mod run;
 mod worker;
 

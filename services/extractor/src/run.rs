@@ -4,6 +4,7 @@ use crate::{
     extract::{extract_shard, fit_shards, write_features},
     import::ShapeArgs,
     inputs::{Images, weights_of},
+    output::{require_array_name, write_npy},
 };
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{ExtractorSpec, Precision};
@@ -12,8 +13,6 @@ use cedm_nets::{Extracted, Extractor, images_of};
 use cedm_runtime::{ConsoleMonitor, InputPath};
 use clap::ValueEnum;
 use std::{
-    fs::{self, File},
-    io::BufWriter,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -80,16 +79,7 @@ impl RunArgs {
     /// # Errors
     /// When the images cannot be read, the weights do not fit, or the file cannot be written.
     pub fn run(&self) -> Result<serde_json::Value> {
-        let extension = self
-            .out
-            .extension()
-            .and_then(|extension| extension.to_str())
-            .unwrap_or("");
-        ensure!(
-            matches!(extension, "safetensors" | "npy"),
-            "--out {}: expected a name that ends in .safetensors or .npy",
-            self.out.display()
-        );
+        require_array_name(&self.out)?;
         let compute = cedm_torch::start();
         let _guard = tch::no_grad_guard();
         let scratch = tempfile::tempdir().context("create a temporary folder")?;
@@ -194,26 +184,11 @@ fn write(features: &Extracted, labels: Option<&[i64]>, out: &Path) -> Result<()>
     if out.extension().is_none_or(|extension| extension != "npy") {
         return write_features(features, labels, out);
     }
-    let partial = out.with_extension("partial");
-    write_npy(&features.features, &partial)?;
-    fs::rename(&partial, out).with_context(|| format!("write {}", out.display()))
-}
-
-fn write_npy(features: &Tensor, path: &Path) -> Result<()> {
-    use npyz::WriterBuilder;
-    let (rows, width) = features.size2().context("features have two axes")?;
-    let file = File::create(path).with_context(|| format!("write {}", path.display()))?;
-    let options = npyz::WriteOptions::new()
-        .default_dtype()
-        .shape(&[rows as u64, width as u64]);
-    let mut writer = options
-        .writer(BufWriter::new(file))
-        .begin_nd()
-        .with_context(|| format!("write {}", path.display()))?;
-    let values = Vec::<f32>::try_from(features.to_kind(Kind::Float).contiguous().view([-1]))
-        .context("read the features")?;
-    writer
-        .extend(values)
-        .and_then(|()| writer.finish())
-        .with_context(|| format!("write {}", path.display()))
+    let (rows, width) = features
+        .features
+        .size2()
+        .context("features have two axes")?;
+    let values = features.features.to_kind(Kind::Float).contiguous();
+    let values = Vec::<f32>::try_from(values.view([-1])).context("read the features")?;
+    write_npy(out, &[rows as u64, width as u64], values)
 }

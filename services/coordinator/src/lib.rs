@@ -11,8 +11,9 @@
 //! and `sweep/<id>/done`. No tensors.
 //!
 //! Modules in the order of a sweep: `sweeps` (submitted sweeps in the store), `serve` (the control
-//! loop), `reconcile` (desired minus existing jobs), `gauges` and `metrics` (what is shown meanwhile),
-//! `artefacts` and `report` (the end of a sweep), and `run` (the plan of a sweep file as a command).
+//! loop), `reconcile` (desired minus existing jobs), `gauges` and `metrics` (what is shown
+//! meanwhile), `artefacts` and `report` (the end of a sweep), and `run` (the plan of a sweep file
+//! as a command).
 
 #![forbid(unsafe_code)]
 

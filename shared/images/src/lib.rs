@@ -9,9 +9,9 @@
 //! trusted: [`Limits`] bounds what they may expand to.
 //!
 //! Modules in the order of an import: `options`, `limits`, `container` (folders and archives),
-//! `source` (formats), `pickle`, `decode` (files to pixels), `picture`, `framing` and `pillow` (cropping
-//! and resizing), `shard` (what is written), `journal` (continuing after an interruption), `import`
-//! (all of it together); then `export`, and `error`.
+//! `source` (formats), `pickle`, `decode` (files to pixels), `picture`, `framing` and `pillow`
+//! (cropping and resizing), `shard` (what is written), `journal` (continuing after an
+//! interruption), `import` (all of it together); then `export`, and `error`.
 
 #![forbid(unsafe_code)]
 

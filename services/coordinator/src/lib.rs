@@ -9,6 +9,11 @@
 //!
 //! Reads: sweeps, manifests, dead letters, events. Writes: jobs; at the end of a sweep its report
 //! and `sweep/<id>/done`. No tensors.
+//!
+//! Modules in the order of a sweep: `sweeps` (submitted sweeps in the store), `serve` (the control
+//! loop), `reconcile` (desired minus existing jobs), `gauges` and `metrics` (what is shown
+//! meanwhile), `artefacts` and `report` (the end of a sweep), and `run` (the plan of a sweep file
+//! as a command).
 
 #![forbid(unsafe_code)]
 

@@ -8,6 +8,12 @@
 //! What all kinds of job share stands at the root; what belongs to one kind (parameters, inputs,
 //! result, names of outputs and tensors) in its module of [`kinds`], one file each, and is imported
 //! from there.
+//!
+//! Modules in the order of reading: `job` (the request), `ids`, `inputs` and `outputs` (what a job
+//! reads and writes), `kinds` (one file per kind), `extractor` (the parameter that several kinds
+//! share), `manifest` (the result), `objects` (keys in the store), `subjects` (streams and
+//! subjects), `event` (events, dead letters, heartbeats), `service` (which program performs which
+//! kinds), `error`.
 
 #![forbid(unsafe_code)]
 

@@ -7,6 +7,11 @@
 //! [`pillow`] resizes exactly as Pillow does, [`framing`] crops as torchvision and the EDM tool do.
 //! [`pickle`] reads Python pickles as data and never executes anything in them. Sources are not
 //! trusted: [`Limits`] bounds what they may expand to.
+//!
+//! Modules in the order of an import: `options`, `limits`, `container` (folders and archives),
+//! `source` (formats), `pickle`, `decode` (files to pixels), `picture`, `framing` and `pillow`
+//! (cropping and resizing), `shard` (what is written), `journal` (continuing after an
+//! interruption), `import` (all of it together); then `export`, and `error`.
 
 #![forbid(unsafe_code)]
 

@@ -5,6 +5,11 @@
 //! [`extractors`] lists all of them. [`Weights`] reads safetensors, PyTorch zip and legacy files
 //! as data: nothing in a file is executed. The networks compute in the precision of their weights,
 //! on the device that they are loaded to. No training, no jobs, no storage.
+//!
+//! Modules in the order from a weight file to features: `registry` (which network an extractor
+//! has), `weights` (files as named tensors), `shard` and `preprocess` (images as tensors),
+//! `layers`, the networks `vit`, `clip`, `inception` and `cifar_resnet`, `pixels` (extractors
+//! without a network), `extractor` (all of it together), `error`.
 
 #![forbid(unsafe_code)]
 

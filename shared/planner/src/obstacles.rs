@@ -2,14 +2,14 @@
 
 use cedm_contract::kinds::import::ImageSet;
 
-use cedm_sweep::{Clusters, Method, SweepSpec};
+use cedm_sweep::{Clusters, Reads, SweepSpec};
 
 /// Why this sweep cannot run on this image set; empty when it can. Checked at submission.
 pub fn obstacles(spec: &SweepSpec, images: &ImageSet) -> Vec<String> {
     let mut found: Vec<String> = network_obstacle(spec, images).into_iter().collect();
     for clustering in &spec.clusterings {
         let name = &clustering.name;
-        if let Method::GroundTruth { coarse } = clustering.method
+        if let Some(coarse) = clustering.method.needs_labels()
             && let Some(reason) = label_obstacle(spec, images, coarse)
         {
             found.push(format!("clustering `{name}`: {reason}"));
@@ -22,21 +22,23 @@ pub fn obstacles(spec: &SweepSpec, images: &ImageSet) -> Vec<String> {
                 images.count, spec.image_set
             ));
         }
-        if let Method::Temi(temi) = &clustering.method
-            && u64::from(temi.neighbours) >= images.count
+        if let Reads::Neighbours(neighbours) = clustering.method.reads()
+            && u64::from(neighbours) >= images.count
         {
             found.push(format!(
-                "clustering `{name}`: {} neighbours of each of {} images: expected fewer",
-                temi.neighbours, images.count
+                "clustering `{name}`: {neighbours} neighbours of each of {} images: expected fewer",
+                images.count
             ));
         }
-        if let Method::Temi(temi) = &clustering.method
-            && u64::from(temi.batch) > images.count
+        if let Some(batch) = clustering.method.batch()
+            && u64::from(batch) > images.count
         {
             found.push(format!(
-                "clustering `{name}`: a batch of {} is more than the {} images of `{}`: set a \
-                 smaller `temi.batch`",
-                temi.batch, images.count, spec.image_set
+                "clustering `{name}`: a batch of {batch} is more than the {} images of `{}`: set a \
+                 smaller `{}.batch`",
+                images.count,
+                spec.image_set,
+                clustering.method.name()
             ));
         }
     }

@@ -100,10 +100,10 @@ impl<'a> ReportContext<'a> {
     /// Why a score makes no sense for a network; `None` where it does.
     pub fn not_applicable(&self, cell: &CellOutcome, measure: &Measure) -> Option<&'static str> {
         match measure.metric.against {
-            Against::Unconditional if cell.method == "none" => {
+            Against::Unconditional if cell.is_unconditional() => {
                 Some("it is the unconditional network itself")
             }
-            Against::Heads if cell.method != "temi" => Some("no TEMI head made its condition"),
+            Against::Heads if !cell.has_heads() => Some("no TEMI head made its condition"),
             _ => None,
         }
     }
@@ -134,7 +134,7 @@ impl<'a> ReportContext<'a> {
     /// The unconditional network, if the sweep has one.
     pub fn unconditional(&self) -> Option<&'a CellOutcome> {
         let mut cells = self.outcome.cells.iter();
-        cells.find(|cell| cell.method == "none" || cell.clusters.is_none())
+        cells.find(|cell| cell.is_unconditional() || cell.clusters.is_none())
     }
 
     /// The networks with a granularity, in the order of the file, then ascending C.

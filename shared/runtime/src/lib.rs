@@ -8,6 +8,16 @@
 //! It reads jobs, manifests and objects; it writes manifests (create-only), objects below
 //! `object/<key>/<attempt>/`, checkpoints, events, heartbeats, delayed jobs and dead letters. It
 //! computes nothing itself.
+//!
+//! Modules in the order of a job:
+//!
+//! - connecting: `connect`, `streams`, `deploy`, `queue`, `store`, `bucket`
+//! - submitting: `envelope`, `submit`, `verify`
+//! - working: `service_process`, `worker`, `serve`, `attempt`, `job_context`, `compute`, `monitor`,
+//!   `progress`, `checkpoints`, `scratch`
+//! - finishing: `commit`, `events`, `error`, `retries`, `redeliverer`, `dead`, `drain`
+//! - observing: `metrics`, `health`, `telemetry`, `audit`
+//! - tests: `failpoint`, `simulation`, `testing`
 
 #![forbid(unsafe_code)]
 

@@ -2,7 +2,8 @@
 //! they read, and the job that each makes.
 
 use crate::{
-    ClusteringSpec, Clusters, FileRef, file::ClustersFile, findings::Findings, rules::Section,
+    ClusteringSpec, Clusters, FileRef, file::ClustersFile, findings::Findings,
+    outcome::CellOutcome, rules::Section,
 };
 use cedm_contract::kinds::cluster::{ClusterMethod, KmeansParams, TemiParams};
 use serde::{Deserialize, Serialize};
@@ -39,14 +40,90 @@ pub(crate) enum Granularity {
     OneNumber,
 }
 
-/// The methods by name.
-pub(crate) const METHODS: [(&str, Granularity); 5] = [
-    ("temi", Granularity::Chosen),
-    ("kmeans", Granularity::Chosen),
-    ("ground_truth", Granularity::Absent),
-    ("imported", Granularity::OneNumber),
-    ("none", Granularity::Absent),
-];
+/// What is fixed for a method. Results keep its name alone, so that this table also answers questions
+/// about them.
+pub(crate) struct MethodRow {
+    /// Its name in the sweep file and in results.
+    pub(crate) name: &'static str,
+    pub(crate) granularity: Granularity,
+    /// Whether trained heads give the clusters, so that samples can be scored by a head.
+    pub(crate) has_heads: bool,
+    /// Makes the method of its keys in `[[clustering]]`, and takes them out.
+    parse: fn(&mut ClusteringFile) -> Method,
+}
+
+static TEMI: MethodRow = MethodRow {
+    name: "temi",
+    granularity: Granularity::Chosen,
+    has_heads: true,
+    parse: |file| Method::Temi(file.temi.take().unwrap_or_default()),
+};
+static KMEANS: MethodRow = MethodRow {
+    name: "kmeans",
+    granularity: Granularity::Chosen,
+    has_heads: false,
+    parse: |file| Method::Kmeans(file.kmeans.take().unwrap_or_default()),
+};
+static GROUND_TRUTH: MethodRow = MethodRow {
+    name: "ground_truth",
+    granularity: Granularity::Absent,
+    has_heads: false,
+    parse: |file| Method::GroundTruth {
+        coarse: file.coarse.unwrap_or(false),
+    },
+};
+static IMPORTED: MethodRow = MethodRow {
+    name: "imported",
+    granularity: Granularity::OneNumber,
+    has_heads: false,
+    parse: |file| Method::Imported {
+        ids: FileRef {
+            path: file.file.take().unwrap_or_default(),
+            object: None,
+        },
+    },
+};
+static NONE: MethodRow = MethodRow {
+    name: "none",
+    granularity: Granularity::Absent,
+    has_heads: false,
+    parse: |_| Method::None,
+};
+
+/// All methods, in the order of the reference.
+pub(crate) static METHODS: [&MethodRow; 5] = [&TEMI, &KMEANS, &GROUND_TRUTH, &IMPORTED, &NONE];
+
+impl MethodRow {
+    /// The method of this name.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        METHODS.into_iter().find(|row| row.name == name)
+    }
+}
+
+/// Questions about the network of a result, answered by the name of its method; of an unknown name
+/// every answer is no.
+impl CellOutcome {
+    /// Whether it is the unconditional network.
+    pub fn is_unconditional(&self) -> bool {
+        self.method == NONE.name
+    }
+
+    /// Whether its condition is the labels of the image set instead of clusters.
+    pub fn is_on_labels(&self) -> bool {
+        self.method == GROUND_TRUTH.name
+    }
+
+    /// Whether trained heads gave its condition.
+    pub fn has_heads(&self) -> bool {
+        MethodRow::named(&self.method).is_some_and(|row| row.has_heads)
+    }
+
+    /// Whether its method has a choice of C: such networks compete for the answer.
+    pub fn has_a_choice_of_c(&self) -> bool {
+        MethodRow::named(&self.method)
+            .is_some_and(|row| !matches!(row.granularity, Granularity::Absent))
+    }
+}
 
 /// `[[clustering]]` as written.
 #[derive(Deserialize)]
@@ -67,15 +144,17 @@ impl ClusteringFile {
     /// The keys that belong to one method: whether each is given, its name, and its method's.
     pub(crate) fn method_keys(&self) -> [(bool, &'static str, &'static str); 4] {
         [
-            (self.temi.is_some(), "temi", "temi"),
-            (self.kmeans.is_some(), "kmeans", "kmeans"),
-            (self.coarse.is_some(), "coarse", "ground_truth"),
-            (self.file.is_some(), "file", "imported"),
+            (self.temi.is_some(), "temi", TEMI.name),
+            (self.kmeans.is_some(), "kmeans", KMEANS.name),
+            (self.coarse.is_some(), "coarse", GROUND_TRUTH.name),
+            (self.file.is_some(), "file", IMPORTED.name),
         ]
     }
 
     /// The resolved clustering. An unknown method counts as none; the rules have reported it by then.
-    pub(crate) fn into_spec(self) -> ClusteringSpec {
+    pub(crate) fn into_spec(mut self) -> ClusteringSpec {
+        let row = MethodRow::named(&self.method);
+        let method = row.map_or(Method::None, |row| (row.parse)(&mut self));
         let clusters = match self.clusters {
             Some(ClustersFile::Word(word)) if word == "bound" => Clusters::Bound,
             Some(ClustersFile::Word(_)) => Clusters::CMax,
@@ -84,20 +163,6 @@ impl ClusteringFile {
                 Clusters::List(list)
             }
             None => Clusters::Given,
-        };
-        let method = match self.method.as_str() {
-            "temi" => Method::Temi(self.temi.unwrap_or_default()),
-            "kmeans" => Method::Kmeans(self.kmeans.unwrap_or_default()),
-            "ground_truth" => Method::GroundTruth {
-                coarse: self.coarse.unwrap_or(false),
-            },
-            "imported" => Method::Imported {
-                ids: FileRef {
-                    path: self.file.unwrap_or_default(),
-                    object: None,
-                },
-            },
-            _ => Method::None,
         };
         let name = self.name.unwrap_or_else(|| method.name().replace('_', "-"));
         ClusteringSpec {
@@ -112,12 +177,48 @@ impl ClusteringFile {
 impl Method {
     /// Its name in the sweep file.
     pub fn name(&self) -> &'static str {
+        self.row().name
+    }
+
+    fn row(&self) -> &'static MethodRow {
         match self {
-            Method::Temi(_) => "temi",
-            Method::Kmeans(_) => "kmeans",
-            Method::GroundTruth { .. } => "ground_truth",
-            Method::Imported { .. } => "imported",
-            Method::None => "none",
+            Method::Temi(_) => &TEMI,
+            Method::Kmeans(_) => &KMEANS,
+            Method::GroundTruth { .. } => &GROUND_TRUTH,
+            Method::Imported { .. } => &IMPORTED,
+            Method::None => &NONE,
+        }
+    }
+
+    /// Whether it makes the unconditional network.
+    pub fn is_unconditional(&self) -> bool {
+        *self == Method::None
+    }
+
+    /// Whether trained heads give its clusters.
+    pub fn has_heads(&self) -> bool {
+        self.row().has_heads
+    }
+
+    /// Whether the bound search runs on it: its clusters may stay empty when C is large (spec §6).
+    pub fn has_a_bound_search(&self) -> bool {
+        matches!(self, Method::Temi(_))
+    }
+
+    /// The labels of the image set that it needs: true for the coarse ones, false for the fine
+    /// ones; `None` where it needs none.
+    pub fn needs_labels(&self) -> Option<bool> {
+        match self {
+            Method::GroundTruth { coarse } => Some(*coarse),
+            _ => None,
+        }
+    }
+
+    /// Images in one step of its training; `None` where it has no steps of a fixed size.
+    pub fn batch(&self) -> Option<u32> {
+        match self {
+            Method::Temi(temi) => Some(temi.batch),
+            _ => None,
         }
     }
 
@@ -138,9 +239,6 @@ impl Method {
             Method::GroundTruth { .. } | Method::Imported { .. } | Method::None => 0,
         }
     }
-
-    /// Names of the methods with a choice of C: the granularities that compete for the answer.
-    pub const WITH_A_CHOICE_OF_C: [&str; 3] = ["temi", "kmeans", "imported"];
 
     /// Checks the ranges of its parameters.
     pub(crate) fn check(&self, clusters: &Clusters, path: &str, findings: &mut Findings) {

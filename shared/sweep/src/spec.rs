@@ -93,7 +93,7 @@ impl SweepSpec {
     /// `"c_max"`: their own when it is TEMI, else the first TEMI clustering that searches.
     pub fn bound_source(&self, clustering: &ClusteringSpec) -> Option<&ClusteringSpec> {
         let searches =
-            |c: &&ClusteringSpec| matches!(c.method, Method::Temi(_)) && c.clusters.needs_bound();
+            |c: &&ClusteringSpec| c.method.has_a_bound_search() && c.clusters.needs_bound();
         if searches(&clustering) {
             return self.clusterings.iter().find(|c| c.name == clustering.name);
         }

@@ -165,8 +165,8 @@ pub(super) fn cluster_job<'k>(
         images: images.dependency,
     };
     b.add(NodeDraft::new(id, work).cell(&cell), inputs, || {
-        if let Method::GroundTruth { coarse } = method
-            && let Some(reason) = label_obstacle(spec, images.set, *coarse)
+        if let Some(coarse) = method.needs_labels()
+            && let Some(reason) = label_obstacle(spec, images.set, coarse)
         {
             return Err(reason);
         }

@@ -216,7 +216,7 @@ pub(super) fn unconditional_set<'k>(
         .spec
         .clusterings
         .iter()
-        .find(|clustering| clustering.method == cedm_sweep::Method::None)?;
+        .find(|clustering| clustering.method.is_unconditional())?;
     let network = super::clusters::cells(b, context, clustering).pop()?;
     let (mut weights, mut from) = (None, 0);
     for to in &sweep.spec.training.snapshots_nimg {

@@ -91,8 +91,8 @@ pub(super) fn scores<'k>(
 fn applies(name: &str, method: Option<&Method>, set: &SetPlan) -> bool {
     let judged = set.last && set.purpose() == Purpose::Evaluation;
     metric(name).is_some_and(|row| match row.against {
-        Against::Unconditional => judged && method != Some(&Method::None),
-        Against::Heads => judged && matches!(method, Some(Method::Temi(_))),
+        Against::Unconditional => judged && !method.is_some_and(Method::is_unconditional),
+        Against::Heads => judged && method.is_some_and(Method::has_heads),
         Against::Nothing | Against::Training | Against::TrainingAndTest | Against::Labels => true,
     })
 }

@@ -7,7 +7,7 @@ mod uniform;
 use cedm_catalogue::metrics::metric;
 
 use cedm_sweep::{
-    Method, Sweep,
+    Sweep,
     outcome::{Answer, BoundOutcome, CellOutcome, Comparison, RunnerUp, Summary},
 };
 
@@ -101,7 +101,7 @@ pub(super) fn answer(
 
 /// Whether a cell competes: a clustering with a choice of C.
 fn is_granularity(cell: &CellOutcome) -> bool {
-    Method::WITH_A_CHOICE_OF_C.contains(&cell.method.as_str())
+    cell.has_a_choice_of_c()
 }
 
 fn final_score<'a>(cell: &'a CellOutcome, metric: &str) -> Option<&'a Summary> {

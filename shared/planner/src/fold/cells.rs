@@ -7,7 +7,7 @@ use cedm_contract::{
     kinds::{score, train},
 };
 use cedm_sweep::{
-    ClusteringSpec, Method,
+    ClusteringSpec,
     outcome::{
         CellOutcome, SamplesOutcome, ScoresOutcome, SetOutcome, SnapshotOutcome, Summary,
         TrainingOutcome,
@@ -34,7 +34,7 @@ pub(super) fn cells(view: &View<'_>) -> Vec<CellOutcome> {
             .filter_map(|node| node.cell.as_ref());
         let granularities: BTreeSet<Option<u32>> = trained.map(|cell| cell.clusters).collect();
         for clusters in granularities {
-            if clusters.is_some() || clustering.method == Method::None {
+            if clusters.is_some() || clustering.method.is_unconditional() {
                 cells.push(cell(view, clustering, clusters));
             }
         }

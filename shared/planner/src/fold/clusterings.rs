@@ -82,9 +82,8 @@ fn is_lower_bound(spec: &ClusteringSpec, params: &ClusterParams) -> bool {
 
 /// Every bound search of the sweep.
 pub(super) fn bounds(view: &View<'_>) -> Vec<BoundOutcome> {
-    let searched = |spec: &&ClusteringSpec| {
-        spec.clusters.needs_bound() && matches!(spec.method, Method::Temi(_))
-    };
+    let searched =
+        |spec: &&ClusteringSpec| spec.clusters.needs_bound() && spec.method.has_a_bound_search();
     view.sweep
         .spec
         .clusterings

@@ -20,7 +20,7 @@ pub fn section(context: &ReportContext) -> Option<Section> {
         .images
         .as_ref()
         .filter(|images| images.set.classes > 0)?;
-    let learned = |cell: &&CellOutcome| cell.condition.is_some() && cell.method != "ground_truth";
+    let learned = |cell: &&CellOutcome| cell.condition.is_some() && !cell.is_on_labels();
     let cell = context
         .best()
         .filter(learned)

@@ -22,12 +22,10 @@ const PAIRS_SHOWN: usize = 40;
 /// where none was.
 pub fn section(context: &ReportContext) -> Option<Section> {
     let cells = &context.outcome.cells;
-    let is_truth = |cell: &&CellOutcome| cell.method == "ground_truth" && cell.clusters.is_some();
+    let is_truth = |cell: &&CellOutcome| cell.is_on_labels() && cell.clusters.is_some();
     let equal = |truth: &CellOutcome| {
         let same = |cell: &&CellOutcome| {
-            cell.condition.is_some()
-                && cell.method != "ground_truth"
-                && cell.clusters == truth.clusters
+            cell.condition.is_some() && !cell.is_on_labels() && cell.clusters == truth.clusters
         };
         context.best_of(cells.iter().filter(same))
     };

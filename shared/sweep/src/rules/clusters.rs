@@ -2,19 +2,19 @@
 
 use super::{Findings, unknown};
 use crate::{
-    Clusters, Method, SweepSpec,
+    Clusters, SweepSpec,
     file::ClustersFile,
-    method::{ClusteringFile, Granularity, METHODS},
+    method::{ClusteringFile, Granularity, METHODS, MethodRow},
 };
 use std::collections::BTreeMap;
 
 /// Checks that a clustering has the keys of its method and no others.
 pub(super) fn as_written(file: &ClusteringFile, path: &str, findings: &mut Findings) {
     let method = file.method.as_str();
-    let Some((_, granularity)) = METHODS.iter().find(|(name, _)| *name == method) else {
+    let Some(row) = MethodRow::named(method) else {
         findings.add(
             format!("{path}.method"),
-            unknown("clustering method", method, &METHODS.map(|(name, _)| name)),
+            unknown("clustering method", method, &METHODS.map(|row| row.name)),
         );
         return;
     };
@@ -34,7 +34,7 @@ pub(super) fn as_written(file: &ClusteringFile, path: &str, findings: &mut Findi
         );
     }
     let at = format!("{path}.clusters");
-    match (granularity, &file.clusters) {
+    match (&row.granularity, &file.clusters) {
         (Granularity::Absent, Some(_)) => findings.add(
             at,
             format!(
@@ -112,7 +112,7 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
         clustering
             .method
             .check(&clustering.clusters, &path, findings);
-        if clustering.method == Method::None {
+        if clustering.method.is_unconditional() {
             unconditional += 1;
             findings.check(
                 unconditional < 2,

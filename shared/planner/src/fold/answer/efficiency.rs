@@ -12,7 +12,7 @@ pub(super) fn efficiency(
     metric: &str,
     direction: Direction,
 ) -> Vec<Efficiency> {
-    let Some(unconditional) = cells.iter().find(|cell| cell.method == "none") else {
+    let Some(unconditional) = cells.iter().find(|cell| cell.is_unconditional()) else {
         return Vec::new();
     };
     let curve = |cell: &CellOutcome| -> Vec<(u64, f64, u64)> {
@@ -51,7 +51,7 @@ pub(super) fn efficiency(
     };
     cells
         .iter()
-        .filter(|cell| cell.method != "none")
+        .filter(|cell| !cell.is_unconditional())
         .filter_map(of)
         .collect()
 }

@@ -65,7 +65,8 @@ pub struct Input {
 /// How to run a job, without any effect on its result; not part of the key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
 pub struct Hints {
-    /// Seconds between checkpoints of a long job; the service's own setting when absent.
+    /// Unused: the service's own setting decides how often it makes checkpoints. Always absent, and
+    /// kept because the messages of schema version 1 name it.
     #[serde(default)]
     pub checkpoint_every_s: Option<u64>,
     /// The sweep that asked first, for logs.

@@ -86,7 +86,7 @@ pub struct Findings {
     pub sound: Volume,
     /// What does not hold; empty in a store that is as it should be.
     pub violations: Vec<Violation>,
-    /// Manifests of a newer program, which are not ours to judge.
+    /// Manifests with a newer schema version, which this program cannot check.
     pub newer: Vec<JobKey>,
     /// Objects that no manifest names: attempts that were superseded or abandoned, or are still
     /// running.

@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 
 /// Active sweeps.
 pub const SWEEPS: &str = "sweeps";
-/// Heartheartbeats of running workers.
+/// Heartbeats of running workers.
 pub const WORKERS: &str = "workers";
 /// Who holds what for a short while.
 pub const LEASES: &str = "leases";

@@ -1,5 +1,5 @@
-//! Events: live ones as they are published, and the history of a job from the stream. They only wake;
-//! the manifests are the truth.
+//! Events: live ones as they are published, and the history of a job from the stream. A reader looks
+//! up the manifest when an event arrives and relies on that alone, so a lost event loses no result.
 
 use crate::{Connection, RuntimeError, error::chain};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};

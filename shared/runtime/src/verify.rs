@@ -60,7 +60,8 @@ impl Verifier {
     /// too.
     ///
     /// # Errors
-    /// When the store fails. A newer manifest is an error too: it is not ours to judge.
+    /// When the store fails. A manifest with a newer schema version is an error too: this
+    /// program cannot tell whether it is valid.
     pub async fn look_up(&self, key: &JobKey, digests: bool) -> Result<Found, LookUpError> {
         let Some(bytes) = self.store.get(&manifest_key(key)).await? else {
             return Ok(Found::Nothing);

@@ -117,7 +117,8 @@ pub struct FeaturesOutcome {
     /// Result of adapting the backbone, where that was asked for.
     pub adapted: Option<AdaptResult>,
     /// How well the features separate the labels, where there are labels.
-    pub judged: Option<FeatureEvaluationResult>,
+    #[serde(rename = "judged")]
+    pub evaluation: Option<FeatureEvaluationResult>,
 }
 
 /// A bound search.

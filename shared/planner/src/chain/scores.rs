@@ -89,10 +89,10 @@ pub(super) fn scores<'k>(
 /// confidence of the head only of what finished networks are compared by, and only where there is
 /// such a head.
 fn applies(name: &str, method: Option<&Method>, set: &SetPlan) -> bool {
-    let judged = set.last && set.purpose() == Purpose::Evaluation;
+    let compares = set.last && set.purpose() == Purpose::Evaluation;
     metric(name).is_some_and(|row| match row.against {
-        Against::Unconditional => judged && method != Some(&Method::None),
-        Against::Heads => judged && matches!(method, Some(Method::Temi(_))),
+        Against::Unconditional => compares && method != Some(&Method::None),
+        Against::Heads => compares && matches!(method, Some(Method::Temi(_))),
         Against::Nothing | Against::Training | Against::TrainingAndTest | Against::Labels => true,
     })
 }

@@ -7,14 +7,14 @@ use cedm_contract::{EVENTS_STREAM, Event, EventWhat, JobKey, Kind};
 use futures::{Stream, StreamExt};
 use std::time::Duration;
 
-/// Which events.
+/// Which events to read: those that match every field that is set.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
     /// Of one kind of job.
     pub kind: Option<Kind>,
-    /// Of one sort.
+    /// Only events of this type.
     pub what: Option<EventWhat>,
-    /// Of one job.
+    /// Only events of the job with this key.
     pub key: Option<JobKey>,
 }
 

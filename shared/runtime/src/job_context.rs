@@ -82,7 +82,7 @@ impl JobContext {
         })
     }
 
-    /// The job.
+    /// The job that is performed, as it was submitted.
     pub fn job(&self) -> &Job {
         &self.job
     }

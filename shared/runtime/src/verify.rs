@@ -15,10 +15,10 @@ use std::{
 /// Objects are read in pieces of this size for their digest.
 const PIECE_BYTES: u64 = 8 << 20;
 
-/// What `manifest/<key>` holds.
+/// The state of the manifest of a key and of the objects it names.
 #[derive(Debug)]
 pub enum Found {
-    /// Nothing.
+    /// No manifest is stored.
     Nothing,
     /// A manifest whose objects verify.
     Sound(Box<Manifest>),
@@ -48,7 +48,7 @@ pub fn objects_of(manifest: &Manifest) -> Vec<&ObjectRef> {
 }
 
 impl Verifier {
-    /// For one store.
+    /// A verifier of the manifests and objects of one store.
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
@@ -164,7 +164,7 @@ impl Verifier {
 /// Why a manifest could not be looked up.
 #[derive(Debug, thiserror::Error)]
 pub enum LookUpError {
-    /// The store failed.
+    /// The request to the store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A newer program wrote it.

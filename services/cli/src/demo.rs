@@ -12,7 +12,7 @@ use crate::{
     },
 };
 use anyhow::{Context, Result};
-use cedm_contract::Service;
+use cedm_contract::{Service, kinds::report::PAGE};
 use clap::Args;
 use serde_json::Value;
 use std::{
@@ -97,7 +97,7 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
         headline,
     } = outcome?;
     let (page, took) = (
-        args.out.join("report.html"),
+        args.out.join(PAGE.as_str()),
         render::duration(started.elapsed()),
     );
     match output {

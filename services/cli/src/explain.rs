@@ -12,7 +12,7 @@ use cedm_contract::{JobKey, Kind, SweepId, manifest_key};
 use cedm_runtime::{Connection, DeadLetters, EventFilter, Submitter, past_events, workers};
 use clap::Args;
 use serde_json::json;
-use verdict::{Facts, verdict};
+use verdict::{JobStatus, verdict};
 
 /// Options of `cedm explain`.
 #[derive(Args, Debug)]
@@ -71,43 +71,46 @@ fn print_kinds(output: Output) {
 }
 
 /// Collects what store, queue, events and workers say about a job, with the sweeps that contain it.
-async fn collect_facts(
+async fn job_status(
     connection: &Connection,
     reader: &mut Reader,
     key: &JobKey,
-) -> Result<(Facts, Vec<(SweepId, String)>)> {
+) -> Result<(JobStatus, Vec<(SweepId, String)>)> {
     let filter = EventFilter {
         key: Some(key.clone()),
         ..EventFilter::default()
     };
-    let mut facts = Facts {
+    let mut status = JobStatus {
         events: past_events(connection, &filter).await?,
-        ..Facts::default()
+        ..JobStatus::default()
     };
-    facts.manifest = Submitter::new(connection).manifest(key).await?;
-    facts.broken =
-        facts.manifest.is_none() && connection.store().size(&manifest_key(key)).await?.is_some();
-    facts.dead_letter = DeadLetters::new(connection).show(key).await?;
+    status.manifest = Submitter::new(connection).manifest(key).await?;
+    status.broken =
+        status.manifest.is_none() && connection.store().size(&manifest_key(key)).await?.is_some();
+    status.dead_letter = DeadLetters::new(connection).show(key).await?;
     let outstanding = Submitter::new(connection).outstanding(None).await?;
     let queued = outstanding.iter().find(|job| job.key == *key);
-    facts.queued = queued.map(|job| job.delayed);
+    status.queued = queued.map(|job| job.delayed);
     let mut sweeps = Vec::new();
     for sweep in reader.all().await? {
         let view = reader.view(&sweep).await?;
         if let Some(label) = view.label(key) {
             sweeps.push((sweep, label.to_owned()));
-            facts.waits_for = view.waits_for(key);
-            facts.kind = facts.kind.or(view.kind(key));
+            status.waits_for = view.waits_for(key);
+            status.kind = status.kind.or(view.kind(key));
         }
     }
-    let from_events = facts.events.first().map(|event| event.kind);
-    facts.kind = facts
+    let from_events = status.events.first().map(|event| event.kind);
+    status.kind = status
         .kind
         .or(from_events)
         .or(queued.map(|job| job.kind))
-        .or(facts.manifest.as_ref().map(|manifest| manifest.spec.kind()));
-    if let Some(kind) = facts.kind {
-        facts.others = outstanding
+        .or(status
+            .manifest
+            .as_ref()
+            .map(|manifest| manifest.spec.kind()));
+    if let Some(kind) = status.kind {
+        status.others = outstanding
             .iter()
             .filter(|job| job.kind == kind && job.key != *key)
             .count();
@@ -116,18 +119,18 @@ async fn collect_facts(
             .into_iter()
             .filter(|worker| worker.service == kind.service().name())
             .collect();
-        (facts.workers, facts.busy) = (
+        (status.workers, status.busy) = (
             of_service.len(),
             of_service
                 .iter()
                 .filter(|worker| worker.job.is_some())
                 .count(),
         );
-        facts.worker = of_service
+        status.worker = of_service
             .into_iter()
             .find(|worker| worker.job.as_ref() == Some(key));
     }
-    Ok((facts, sweeps))
+    Ok((status, sweeps))
 }
 
 async fn explain_job(
@@ -136,8 +139,8 @@ async fn explain_job(
     key: &JobKey,
     output: Output,
 ) -> Result<()> {
-    let (facts, sweeps) = collect_facts(connection, reader, key).await?;
-    let verdict = verdict(&facts);
+    let (status, sweeps) = job_status(connection, reader, key).await?;
+    let verdict = verdict(&status);
     if output == Output::Json {
         let sweeps: Vec<_> = sweeps
             .iter()
@@ -145,8 +148,8 @@ async fn explain_job(
             .collect();
         crate::outln!(
             "{}",
-            json!({"key": key, "kind": facts.kind, "verdict": verdict, "sweeps": sweeps, "waits_for": facts.waits_for, "manifest": facts.manifest,
-                "dead_letter": facts.dead_letter, "events": facts.events})
+            json!({"key": key, "kind": status.kind, "verdict": verdict, "sweeps": sweeps, "waits_for": status.waits_for, "manifest": status.manifest,
+                "dead_letter": status.dead_letter, "events": status.events})
         );
         return Ok(());
     }
@@ -155,7 +158,7 @@ async fn explain_job(
         crate::outln!("label   {label}, in sweep {sweep}");
     }
     crate::outln!("state   {verdict}");
-    if let Some(manifest) = &facts.manifest {
+    if let Some(manifest) = &status.manifest {
         for input in &manifest.inputs {
             crate::outln!(
                 "read    {:<16} {} (digest {})",
@@ -177,7 +180,7 @@ async fn explain_job(
             manifest.digest.short()
         );
     }
-    for event in &facts.events {
+    for event in &status.events {
         let attempt = event
             .attempt
             .map_or_else(String::new, |attempt| format!("  attempt {attempt}"));

@@ -8,7 +8,7 @@ use crate::{args::Output, client, home::Home, render};
 use anyhow::{Context, Result, ensure};
 pub use args::ImportArgs;
 use cedm_contract::{Digest, JobResult, Manifest};
-use cedm_images::{ImportOptions, Imported, Progress};
+use cedm_images::{IMPORT_RECORD, ImportOptions, Imported, Progress};
 use cedm_runtime::{Submitter, store::ObjectUri};
 pub use dataset::resolve;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -53,7 +53,7 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
         .join(&Digest::of(format!("{source:?} {modified:?} {args:?}").as_bytes()).as_str()[..16]);
     let fetched = folder.with_extension("source");
     let source = match uri {
-        Some(uri) if !folder.join("import.json").is_file() => uri
+        Some(uri) if !folder.join(IMPORT_RECORD).is_file() => uri
             .fetch(&fetched)
             .with_context(|| format!("read {}", args.path))?,
         _ => source,
@@ -81,7 +81,7 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
 
 /// Reads and converts the images into `folder`, unless an earlier call has done so.
 fn read(source: &Path, args: &ImportArgs, folder: &Path) -> Result<Imported> {
-    if let Ok(bytes) = fs::read(folder.join("import.json")) {
+    if let Ok(bytes) = fs::read(folder.join(IMPORT_RECORD)) {
         // Prepared by an earlier command that was interrupted during the upload.
         return serde_json::from_slice(&bytes)
             .with_context(|| format!("{} is damaged; remove it", folder.display()));

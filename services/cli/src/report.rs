@@ -2,7 +2,10 @@
 
 use crate::{args::Output, client, sweeps::Reader};
 use anyhow::{Context, Result};
-use cedm_contract::{Digest, ObjectRef};
+use cedm_contract::{
+    Digest, ObjectRef,
+    kinds::report::{DATA, PAGE},
+};
 use cedm_report::{Artefacts, render};
 use cedm_runtime::store::Store;
 use clap::Args;
@@ -38,7 +41,7 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
             .context("render the report")?;
         fs::create_dir_all(&args.out)
             .with_context(|| format!("create the folder {}", args.out.display()))?;
-        let files = [("report.html", &report.html), ("report.json", &report.json)];
+        let files = [(PAGE.as_str(), &report.html), (DATA.as_str(), &report.json)];
         let csvs = report.csvs.iter().map(|csv| (csv.name.as_str(), &csv.text));
         let mut names = Vec::new();
         for (name, text) in files.into_iter().chain(csvs) {
@@ -54,7 +57,7 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
             Output::Text => crate::outln!(
                 "{}\n{}",
                 report.headline,
-                args.out.join("report.html").display()
+                args.out.join(PAGE.as_str()).display()
             ),
         }
         Ok(())

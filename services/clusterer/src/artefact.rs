@@ -245,11 +245,11 @@ mod tests {
     #[test]
     fn quality_is_measured_by_neighbours_and_labels() {
         let neighbours = Tensor::from_slice2(&[[1i32, 2], [0, 3], [3, 0], [2, 1]]);
-        let facts = QualityInputs {
+        let inputs = QualityInputs {
             labels: Some(&[7, 7, 9, -1]),
             neighbours: Some(&neighbours),
         };
-        let result = Artefact::new(&Clustering::from_ids(vec![0, 0, 1, 1], 2), &facts)
+        let result = Artefact::new(&Clustering::from_ids(vec![0, 0, 1, 1], 2), &inputs)
             .unwrap()
             .result;
         assert_eq!(result.neighbour_agreement, Some(0.5));
@@ -259,11 +259,11 @@ mod tests {
 
     #[test]
     fn labels_of_another_length_are_rejected() {
-        let facts = QualityInputs {
+        let inputs = QualityInputs {
             labels: Some(&[0, 1]),
             ..QualityInputs::default()
         };
-        let error = Artefact::new(&Clustering::from_ids(vec![0, 0, 1], 2), &facts)
+        let error = Artefact::new(&Clustering::from_ids(vec![0, 0, 1], 2), &inputs)
             .unwrap_err()
             .to_string();
         assert_eq!(

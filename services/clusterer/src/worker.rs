@@ -10,6 +10,7 @@ use anyhow::anyhow;
 use cedm_contract::{
     JobResult, JobSpec, Manifest, OutputName, Service,
     kinds::cluster::{ASSIGNMENTS, CURVE, ClusterInputs, ClusterMethod, ClusterParams, HEADS},
+    run_metrics,
 };
 use cedm_runtime::{JobContext, JobError, Outcome, Worker, metrics::MetricDefinition};
 use cedm_torch::{Compute, tensor_files};
@@ -138,11 +139,11 @@ fn cluster(
         "clustered"
     );
     let mut metrics = BTreeMap::from([
-        ("utilisation".to_owned(), result.utilisation),
-        ("cluster_seconds".to_owned(), seconds),
+        (run_metrics::UTILISATION.to_owned(), result.utilisation),
+        (run_metrics::CLUSTER_SECONDS.to_owned(), seconds),
     ]);
     if let Some(speed) = clustering.statistics.steps_per_second {
-        metrics.insert("steps_per_second".to_owned(), speed);
+        metrics.insert(run_metrics::STEPS_PER_SECOND.to_owned(), speed);
     }
     Ok(Outcome {
         result: JobResult::Cluster(result),

@@ -5,7 +5,9 @@ use anyhow::Context;
 use bytes::Bytes;
 use cedm_contract::{
     Attempt, Digest, Job, JobResult, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software,
-    Timings, kinds::report::ReportResult, output_key, sweep_key,
+    Timings,
+    kinds::report::{DATA, PAGE, ReportResult},
+    output_key, sweep_key,
 };
 use cedm_planner::{Observed, Plan, State, fold};
 use cedm_report::Report;
@@ -90,8 +92,8 @@ async fn render(
     let attempt = Attempt::new(0, 1);
     let headline = report.headline.clone();
     let files = [
-        ("report.html".to_owned(), report.html),
-        ("report.json".to_owned(), report.json),
+        (PAGE.to_string(), report.html),
+        (DATA.to_string(), report.json),
     ];
     let mut outputs = Vec::new();
     for (name, text) in files

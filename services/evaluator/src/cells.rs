@@ -8,13 +8,13 @@ use cedm_maths::{Features, MathsError};
 
 /// The cell of every row of several sets.
 pub(crate) struct Cells {
-    /// Number of cells.
+    /// Number of cells of the training set.
     pub(crate) count: i64,
     /// Cell of each row: first of the training set, then of the other sets in order.
     pub(crate) ids: Vec<Vec<i64>>,
 }
 
-/// Number of cells.
+/// Number of cells into which the training set is clustered.
 const CELLS: u32 = 3;
 
 /// Clusters `train` by k-means and assigns the rows of `others` to the nearest centroids.

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 /// Why sets cannot be measured or compared.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluatorError {
-    /// The numbers themselves.
+    /// A computation of `cedm-maths` failed.
     #[error(transparent)]
     Maths(#[from] cedm_maths::MathsError),
     /// The extractor or its weights.
     #[error(transparent)]
     Net(#[from] cedm_nets::NetError),
-    /// The images.
+    /// Images could not be read.
     #[error(transparent)]
     Images(#[from] cedm_images::ImageError),
     /// An input of `run` that could not be fetched.
@@ -26,11 +26,11 @@ pub enum EvaluatorError {
         "{what} was measured by {found}, {other} by {expected}: scores across feature spaces mean nothing"
     )]
     OtherSpace {
-        /// One set.
+        /// Name of the set that does not fit the other.
         what: String,
-        /// Its feature space.
+        /// Feature space of that set.
         found: String,
-        /// The other set.
+        /// Name of the set that it is compared with.
         other: String,
         /// The other's feature space.
         expected: String,
@@ -41,11 +41,11 @@ pub enum EvaluatorError {
          pass --mixed-resolution if the extractor resizes them"
     )]
     OtherResolution {
-        /// One set.
+        /// Name of the set that does not fit the other.
         what: String,
-        /// Channels and side.
+        /// Channels and side of its images.
         found: String,
-        /// The other set.
+        /// Name of the set that it is compared with.
         other: String,
         /// Channels and side of the other.
         expected: String,
@@ -53,7 +53,7 @@ pub enum EvaluatorError {
     /// A file that is not what it should be.
     #[error("{}: {reason}", file.display())]
     File {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
         /// What was found and what was expected.
         reason: String,
@@ -61,27 +61,27 @@ pub enum EvaluatorError {
     /// A metric that is not in the table.
     #[error("there is no metric `{found}`; known are {known}")]
     Metric {
-        /// The name.
+        /// The name that was asked for.
         found: String,
-        /// All names.
+        /// Names of all metrics, separated by commas.
         known: String,
     },
     /// A set that lacks what a metric or an option needs.
     #[error("{what} has {found}, needed is {needed}")]
     Lacking {
-        /// Which set.
+        /// Name of the set.
         what: String,
-        /// What it has.
+        /// What the set has, in words.
         found: &'static str,
-        /// What is needed.
+        /// What the metric or option needs, in words.
         needed: &'static str,
     },
-    /// libtorch.
+    /// An operation of libtorch failed.
     #[error("{what}: {source}")]
     Torch {
         /// What was being done.
         what: String,
-        /// libtorch's words.
+        /// The error that libtorch reported.
         source: tch::TchError,
     },
 }

@@ -18,7 +18,7 @@ use tch::{Kind, Tensor};
 /// What is known of one shard.
 #[derive(Debug)]
 pub struct Measured {
-    /// float32 \[n, dim\].
+    /// Features of the n images, float32 \[n, dim\].
     pub features: Features,
     /// float32 \[n, classes\], of extractors that classify.
     pub logits: Option<Features>,

@@ -18,11 +18,11 @@ use std::collections::BTreeMap;
 pub struct ComparedSets<'a> {
     /// The generated images, which are scored.
     pub generated: &'a MeasuredSet,
-    /// The training images.
+    /// The training images, which most metrics compare with.
     pub reference: Option<&'a MeasuredSet>,
     /// A sample set of the unconditional model.
     pub unconditional: Option<&'a MeasuredSet>,
-    /// The test split.
+    /// The test split, for `auroc` and `ct`.
     pub test: Option<&'a MeasuredSet>,
     /// The TEMI head behind the network's condition.
     pub heads: Option<&'a Model>,

@@ -28,7 +28,7 @@ impl FeatureSpace {
         }
     }
 
-    /// JSON.
+    /// The feature space as JSON, the content of `space.json`.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).expect("invariant: plain data always encodes")
     }

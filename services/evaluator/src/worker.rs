@@ -18,6 +18,7 @@ use cedm_contract::{
         reference::{self, ReferenceInputs, ReferenceParams, ReferenceResult, gaussian},
         score::{self, ScoreInputs, ScoreParams, ScoreResult, confidence},
     },
+    run_metrics,
 };
 use cedm_maths::Gaussian;
 use cedm_nets::{Extractor, images_of};
@@ -97,7 +98,7 @@ impl EvaluatorWorker {
         context.count(&metrics::IMAGES, count);
         context.progress(count, count, "images");
         let metrics = BTreeMap::from([(
-            "images_per_second".to_owned(),
+            run_metrics::IMAGES_PER_SECOND.to_owned(),
             count as f64 / seconds.max(1e-9),
         )]);
         Ok(Outcome {
@@ -186,7 +187,7 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
     context.put(reference::REFERENCE, &file)?;
     let space = space.unwrap_or_else(|| FeatureSpace::of(&params.extractor, None));
     context.put_bytes(reference::SPACE, &space.encode())?;
-    let metrics = BTreeMap::from([("rank".to_owned(), root.size()[1] as f64)]);
+    let metrics = BTreeMap::from([(run_metrics::RANK.to_owned(), root.size()[1] as f64)]);
     Ok(Outcome {
         result: JobResult::Reference(ReferenceResult {
             count: first,

@@ -1,7 +1,13 @@
 //! Features of image shards, and the fit of extractors that learn from them.
 
 use anyhow::Result;
-use cedm_contract::ExtractorSpec;
+use cedm_contract::{
+    ExtractorSpec,
+    kinds::{
+        extract::features::{FEATURES, LOGITS},
+        import::shard::LABELS,
+    },
+};
 use cedm_nets::{Extracted, Extractor, PcaFit, images_of};
 use cedm_runtime::{JobError, Monitor};
 use cedm_tensor_files::TensorFile;
@@ -95,10 +101,10 @@ pub fn fit_shards(
 /// # Errors
 /// When the file cannot be written.
 pub fn write_features(features: &Extracted, labels: Option<&[i64]>, out: &Path) -> Result<()> {
-    let mut tensors = vec![("features", features.features.shallow_clone())];
-    tensors.extend(labels.map(|labels| ("labels", Tensor::from_slice(labels))));
+    let mut tensors = vec![(FEATURES, features.features.shallow_clone())];
+    tensors.extend(labels.map(|labels| (LABELS, Tensor::from_slice(labels))));
     let logits = features.logits.as_ref();
-    tensors.extend(logits.map(|logits| ("logits", logits.shallow_clone())));
+    tensors.extend(logits.map(|logits| (LOGITS, logits.shallow_clone())));
     Ok(tensor_files::write(out, &tensors, &[])?)
 }
 
@@ -108,9 +114,9 @@ pub fn write_features(features: &Extracted, labels: Option<&[i64]>, out: &Path) 
 /// When the file cannot be read or holds no such matrix.
 pub fn read_features(path: &Path) -> Result<Tensor> {
     let file = TensorFile::open(path)?;
-    let features = tensor_files::tensor(&file, "features")?;
+    let features = tensor_files::tensor(&file, FEATURES.name)?;
     if features.dim() != 2 {
-        return Err(file.unexpected("features", "[n, dim]").into());
+        return Err(file.unexpected(FEATURES.name, "[n, dim]").into());
     }
     Ok(features)
 }

@@ -2,7 +2,11 @@
 //! probe.
 
 use anyhow::{Context, Result, ensure};
-use cedm_contract::kinds::feature_evaluation::{FeatureEvaluationParams, FeatureEvaluationResult};
+use cedm_contract::kinds::{
+    extract::features::FEATURES,
+    feature_evaluation::{FeatureEvaluationParams, FeatureEvaluationResult},
+    import::shard::LABELS,
+};
 use cedm_nets::normalise_rows;
 use cedm_tensor_files::TensorFile;
 use cedm_torch::{
@@ -140,8 +144,8 @@ impl Labelled {
 
 fn read(path: &Path) -> Result<Labelled> {
     let file = TensorFile::open(path)?;
-    let features = tensor_files::tensor(&file, "features")?.to_kind(Kind::Float);
-    let labels = tensor_files::tensor(&file, "labels")
+    let features = tensor_files::tensor(&file, FEATURES.name)?.to_kind(Kind::Float);
+    let labels = tensor_files::tensor(&file, LABELS.name)
         .context("labels are needed: the images have none, or they were left out")?
         .to_kind(Kind::Int64);
     let fits = features.dim() == 2

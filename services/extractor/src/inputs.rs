@@ -3,7 +3,7 @@
 use crate::import::{ShapeArgs, bar};
 use anyhow::{Context, Result};
 use cedm_contract::ObjectRef;
-use cedm_images::Imported;
+use cedm_images::{IMPORT_RECORD, Imported};
 use cedm_runtime::InputPath;
 use std::{
     fs,
@@ -28,7 +28,7 @@ impl Images {
     }
 
     fn open_local(source: &Path, shape: &ShapeArgs, scratch: &Path) -> Result<Self> {
-        let record = source.join("import.json");
+        let record = source.join(IMPORT_RECORD);
         if record.is_file() {
             let bytes = fs::read(&record).with_context(|| format!("read {}", record.display()))?;
             let imported = serde_json::from_slice(&bytes)

@@ -18,6 +18,7 @@ use cedm_contract::{
         features::{self, FeatureSet, FeaturesInputs, FeaturesParams},
         fit::{self, FitInputs, FitParams, FitResult},
     },
+    run_metrics,
 };
 use cedm_dino::{ImageSource, Training};
 use cedm_nets::{Extractor, images_of};
@@ -122,7 +123,7 @@ impl ExtractorWorker {
         );
         Ok(Outcome {
             result: JobResult::Extract(ExtractResult { count, dim }),
-            metrics: BTreeMap::from([("images_per_second".to_owned(), rate)]),
+            metrics: BTreeMap::from([(run_metrics::IMAGES_PER_SECOND.to_owned(), rate)]),
         })
     }
 
@@ -204,7 +205,7 @@ fn adapt_backbone(
     // Wall-clock time differs between runs: it is a metric and not part of the result.
     let seconds = started.elapsed().as_secs_f64();
     Ok(Outcome {
-        metrics: BTreeMap::from([("seconds".to_owned(), seconds)]),
+        metrics: BTreeMap::from([(run_metrics::SECONDS.to_owned(), seconds)]),
         result: JobResult::Adapt(result),
     })
 }

@@ -3,7 +3,10 @@
 use anyhow::{Context, ensure};
 use cedm_contract::{
     Digest, ObjectRef, ShardRef,
-    kinds::{import::ImageSet, sample::IMAGES},
+    kinds::{
+        import::ImageSet,
+        sample::{IMAGES, images},
+    },
 };
 use cedm_diffusion::sampler::Samples;
 use cedm_torch::tensor_files;
@@ -18,9 +21,9 @@ use tch::{Kind, Tensor};
 /// `labels` and `seeds` i64 \[n\].
 pub fn write_shard(samples: &Samples, path: &Path) -> anyhow::Result<()> {
     let tensors = [
-        ("images", &samples.images),
-        ("labels", &samples.labels),
-        ("seeds", &samples.seeds),
+        (images::IMAGES, &samples.images),
+        (images::LABELS, &samples.labels),
+        (images::SEEDS, &samples.seeds),
     ];
     Ok(tensor_files::write(path, &tensors, &[])?)
 }

@@ -1,7 +1,10 @@
 //! A network on disk: its weight file (safetensors or PyTorch) and the condition file beside it.
 
 use anyhow::Context;
-use cedm_diffusion::{Network, Parameters, weights};
+use cedm_diffusion::{
+    Network, Parameters,
+    weights::{self, CONDITION_FILE},
+};
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -35,5 +38,5 @@ pub fn read_network(path: &Path, sigma_data: Option<f64>) -> anyhow::Result<(Net
 /// `condition.safetensors` in the folder of the weights, where `trainer run` writes it; `None` if
 /// there is none.
 pub fn condition_beside(weights: &Path) -> Option<PathBuf> {
-    Some(weights.with_file_name("condition.safetensors")).filter(|path| path.exists())
+    Some(weights.with_file_name(CONDITION_FILE)).filter(|path| path.exists())
 }

@@ -14,6 +14,7 @@ use cedm_contract::{
         sample_set::{SampleSetInputs, SampleSetParams, SampleSetResult},
         train::{EMA, TrainParams},
     },
+    run_metrics,
 };
 use cedm_diffusion::{Architecture, Network, Parameters, sampler::Sampler};
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
@@ -112,7 +113,7 @@ impl SamplerWorker {
         Ok(Outcome {
             result,
             metrics: BTreeMap::from([(
-                "images_per_second".to_owned(),
+                run_metrics::IMAGES_PER_SECOND.to_owned(),
                 count as f64 / seconds.max(1e-9),
             )]),
         })

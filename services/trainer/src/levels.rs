@@ -8,7 +8,7 @@ mod measured_network;
 use crate::{conditions::ConditionArgs, pictures::Pictures};
 use anyhow::{Context, ensure};
 use cedm_contract::kinds::sample::SamplerParams;
-use cedm_diffusion::{precondition::NoiseLevels, sampler::time_steps};
+use cedm_diffusion::{precondition::NoiseLevels, sampler::time_steps, weights::TRAINING_FILE};
 use evaluation_set::{EvaluationSet, PairedDifference, mean};
 use measured_network::MeasuredNetwork;
 use serde::Serialize;
@@ -196,7 +196,7 @@ impl LossArgs {
 /// The noise levels of training that `cedm-trainer run` noted in training.json beside the weights,
 /// else EDM's (EDM table 1).
 fn trained_levels(weights: &Path) -> anyhow::Result<NoiseLevels> {
-    let file = weights.with_file_name("training.json");
+    let file = weights.with_file_name(TRAINING_FILE);
     let record: Value = if file.exists() {
         let text = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
         serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", file.display()))?

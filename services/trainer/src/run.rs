@@ -9,7 +9,10 @@ use cedm_contract::{
     Precision,
     kinds::train::{STATE, whole_batch_images},
 };
-use cedm_diffusion::{Recipe, Training};
+use cedm_diffusion::{
+    Recipe, Training,
+    weights::{CONDITION_FILE, TRAINING_FILE},
+};
 use cedm_runtime::{ConsoleMonitor, InputPath, JobError};
 use cedm_torch::tensor_files;
 use serde_json::{Value, json};
@@ -131,11 +134,11 @@ impl RunArgs {
         if let Some((_, file)) = &newest {
             training.check_state(file).context(other_run)?;
         }
-        let record = self.out.join("training.json");
+        let record = self.out.join(TRAINING_FILE);
         write_json(&record, &self.describe(&training, images))
             .with_context(|| format!("write {}", record.display()))?;
         if !prior.is_empty() {
-            tensor_files::write(&self.out.join("condition.safetensors"), &prior, &[])?;
+            tensor_files::write(&self.out.join(CONDITION_FILE), &prior, &[])?;
         }
         // The newest checkpoint may lie beyond the next snapshot if --snapshot-kimg was reduced
         // since: snapshots that it has passed are left out.

@@ -10,6 +10,7 @@ use cedm_contract::{
         import::ImportParams,
         train::{CURVE, EMA, STATE, TrainInputs, TrainParams, TrainResult},
     },
+    run_metrics,
 };
 use cedm_diffusion::{Condition, Recipe, Training};
 use cedm_runtime::{JobContext, JobError, Outcome, Worker, metrics::MetricDefinition};
@@ -112,16 +113,19 @@ impl Worker for TrainerWorker {
         };
         let metrics = BTreeMap::from([
             (
-                "images_per_second".to_owned(),
+                run_metrics::IMAGES_PER_SECOND.to_owned(),
                 finished.images as f64 / finished.seconds.max(1e-9),
             ),
-            ("images_in_this_process".to_owned(), finished.images as f64),
             (
-                "resident_bytes".to_owned(),
+                run_metrics::IMAGES_IN_THIS_PROCESS.to_owned(),
+                finished.images as f64,
+            ),
+            (
+                run_metrics::RESIDENT_BYTES.to_owned(),
                 cedm_torch::resident_bytes() as f64,
             ),
             (
-                "device_bytes".to_owned(),
+                run_metrics::DEVICE_BYTES.to_owned(),
                 cedm_torch::device_bytes(device).unwrap_or(0) as f64,
             ),
         ]);

@@ -8,7 +8,7 @@ use serde::Serialize;
 pub struct Extractor {
     /// Name in sweep files and on command lines.
     pub name: &'static str,
-    /// One-line description.
+    /// Description in one line, for tables.
     pub about: &'static str,
     /// Side in pixels to which images are resized; `None` where they are not resized.
     pub input: Option<u32>,

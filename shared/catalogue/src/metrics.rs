@@ -78,11 +78,11 @@ pub enum Against {
 /// Something that generated images are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The training images.
+    /// The training images, as a merged reference.
     Reference,
     /// A sample set of the unconditional model.
     Unconditional,
-    /// The test split.
+    /// The test split of the data set.
     Test,
     /// The TEMI head behind the network's condition.
     Heads,

@@ -8,7 +8,8 @@ pub enum ContractError {
     /// A text that should be an identifier is not one.
     #[error("{what} `{found}` is malformed: expected {expected}")]
     Malformed {
-        /// Which identifier.
+        /// Sort of identifier that was expected, for the error text: `job key`, `digest`,
+        /// `priority`, …
         what: &'static str,
         /// The text as found.
         found: String,
@@ -20,9 +21,9 @@ pub enum ContractError {
         "{what} has schema version {found}, this program reads up to {supported}: upgrade this service"
     )]
     NewerSchema {
-        /// Which message.
+        /// Sort of message for the error text: `job`, `manifest`, …
         what: &'static str,
-        /// Version found.
+        /// Schema version that the message carries.
         found: u32,
         /// Newest version this build reads.
         supported: u32,
@@ -30,7 +31,7 @@ pub enum ContractError {
     /// Bytes that are not the message they should be.
     #[error("{what} cannot be decoded: {reason}")]
     Decode {
-        /// Which message.
+        /// Sort of message for the error text: `job`, `manifest`, …
         what: &'static str,
         /// What the decoder said.
         reason: String,
@@ -41,7 +42,7 @@ pub enum ContractError {
          names fewer inputs"
     )]
     TooLarge {
-        /// Which message.
+        /// Sort of message for the error text: `job`, `manifest`, …
         what: &'static str,
         /// Its size in bytes.
         found: usize,
@@ -51,9 +52,9 @@ pub enum ContractError {
     /// Inputs that are not those of the job's kind.
     #[error("input `{role}` of a {kind} job: found {found}, expected {expected}")]
     Role {
-        /// The job's kind.
+        /// Kind of the job that names the input.
         kind: Kind,
-        /// The role.
+        /// Role of the input as the job names it, cut to 80 characters.
         role: String,
         /// What was found in that role.
         found: String,
@@ -63,9 +64,9 @@ pub enum ContractError {
     /// A job or manifest of another kind than the one that can be used.
     #[error("{key} is a {found} job, expected a {expected} job")]
     OtherKind {
-        /// The job.
+        /// Key of the job or manifest that was given.
         key: JobKey,
-        /// Its kind.
+        /// Kind of the job or manifest that was given.
         found: Kind,
         /// The kind that can be used.
         expected: Kind,

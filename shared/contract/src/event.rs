@@ -12,7 +12,7 @@ pub enum EventWhat {
     Started,
     /// How far the attempt is.
     Progress,
-    /// A manifest exists.
+    /// The manifest of the job exists: its result can be read.
     Done,
     /// An attempt ended in an error.
     Failed,
@@ -38,9 +38,9 @@ impl fmt::Display for EventWhat {
 /// that it works on. Text `<sequence>-<delivery>-<ULID>` or `<sequence>-<delivery>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventAttempt {
-    /// See [`Attempt::sequence`].
+    /// Sequence of the job's message in the JOBS stream, as in [`Attempt::sequence`].
     pub sequence: u64,
-    /// See [`Attempt::delivery`].
+    /// How often that message had been delivered, this time included, as in [`Attempt::delivery`].
     pub delivery: u64,
     /// See [`Attempt::ulid`]; absent in events of progress.
     pub ulid: Option<ulid::Ulid>,
@@ -124,16 +124,16 @@ mod attempt_text {
 pub struct Event {
     /// [`crate::SCHEMA_VERSION`] of the writer.
     pub schema: u32,
-    /// The job.
+    /// Key of the job that the event is about.
     pub key: JobKey,
-    /// Its kind.
+    /// In an event the kind of that job; in a heartbeat the kind of `job`, absent without one.
     pub kind: Kind,
-    /// What happened.
+    /// What happened to the job; also a token of the event's subject.
     pub what: EventWhat,
     /// Which attempt; absent when none is involved (a cache hit).
     #[serde(with = "attempt_text")]
     pub attempt: Option<EventAttempt>,
-    /// Which worker process.
+    /// Name of the worker process that published the event.
     pub worker: String,
     /// Unix time in milliseconds.
     pub at_ms: u64,
@@ -173,15 +173,15 @@ pub struct DeadLetter {
     pub schema: u32,
     /// The job as it was submitted; absent when its bytes could not be read.
     pub job: Option<Job>,
-    /// The job's kind.
+    /// Kind of the job, known from the subject even when its bytes could not be read.
     pub kind: Kind,
-    /// The job's key.
+    /// Key of the job, known from the subject even when its bytes could not be read.
     pub key: JobKey,
     /// How the last attempt failed.
     pub failure: FailureKind,
     /// The error, outermost cause first.
     pub error: String,
-    /// Attempts made.
+    /// Number of attempts made before the job was given up.
     pub attempts: u64,
     /// Unix time in milliseconds.
     pub at_ms: u64,
@@ -195,27 +195,27 @@ pub struct DeadLetter {
 /// The state of a running worker process, kept in the `workers` bucket with a time to live.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// Unique per process.
+    /// Name of the worker, unique per process.
     pub worker: String,
-    /// Service name.
+    /// Name of the service, as in [`crate::Service::name`].
     pub service: String,
-    /// Host name.
+    /// Name of the host on which the process runs.
     pub host: String,
-    /// Process id.
+    /// Id of the process on that host.
     pub pid: u32,
     /// The job that it works on, if any.
     pub job: Option<JobKey>,
-    /// Its kind.
+    /// In an event the kind of that job; in a heartbeat the kind of `job`, absent without one.
     pub kind: Option<Kind>,
     /// Work done so far.
     pub done: u64,
     /// Work in all; 0 when unknown.
     pub total: u64,
-    /// Unit of both.
+    /// What `done` and `total` count: "images", "epochs", "kimg".
     pub unit: String,
     /// Unix time in milliseconds at which that job began.
     pub since_ms: u64,
-    /// Program version.
+    /// Version of the program that the worker runs.
     pub version: String,
     /// Address of its `/metrics`.
     pub metrics: String,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
-    /// float32 without TF32.
+    /// float32 throughout, without TF32 in matrix products.
     #[default]
     Fp32,
     /// float32 with TF32 matrix products, on GPUs that have them.
@@ -30,7 +30,7 @@ pub struct ExtractorSpec {
     /// Feature width of extractors that can choose it (`pca`).
     #[serde(default)]
     pub dim: Option<u32>,
-    /// Arithmetic.
+    /// Arithmetic of the forward pass; float32 by default.
     #[serde(default)]
     pub precision: Precision,
 }

@@ -154,7 +154,7 @@ impl From<Attempt> for String {
 pub struct SweepId(String);
 
 impl SweepId {
-    /// The text.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

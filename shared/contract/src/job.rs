@@ -15,7 +15,7 @@ use std::{fmt, str::FromStr};
 pub enum Priority {
     /// A person waits for it.
     P0,
-    /// The default.
+    /// Ordinary work; the default.
     #[default]
     P1,
     /// Whenever workers are free.
@@ -56,7 +56,7 @@ pub struct Input {
     /// What it is for: `images`, `features`, `condition`, `shard/00007`, …; a field of the kind's
     /// inputs struct ([`JobKind::Inputs`]).
     pub role: String,
-    /// Which manifest.
+    /// Key of the job whose manifest is read.
     pub key: JobKey,
     /// [`crate::Manifest::digest`] of that manifest.
     pub digest: Digest,
@@ -65,7 +65,8 @@ pub struct Input {
 /// How to run a job, without any effect on its result; not part of the key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
 pub struct Hints {
-    /// Seconds between checkpoints of a long job; the service's own setting when absent.
+    /// Unused: the service's own setting decides how often it makes checkpoints. Always absent, and
+    /// kept because the messages of schema version 1 name it.
     #[serde(default)]
     pub checkpoint_every_s: Option<u64>,
     /// The sweep that asked first, for logs.
@@ -83,11 +84,11 @@ pub struct Job {
     pub schema: u32,
     /// [`Job::key_of`] of `spec` and `inputs`.
     pub key: JobKey,
-    /// Parameters.
+    /// Parameters of the job with its kind; part of the key.
     pub spec: JobSpec,
     /// What it reads, in the order of the kind's inputs struct.
     pub inputs: Vec<Input>,
-    /// Urgency.
+    /// Urgency among jobs of one kind; not part of the key.
     #[serde(default)]
     pub priority: Priority,
     /// How to run it.
@@ -129,7 +130,7 @@ impl Job {
         JobKey::of(&canonical)
     }
 
-    /// Its kind.
+    /// The kind of the job, from its parameters.
     pub fn kind(&self) -> Kind {
         self.spec.kind()
     }

@@ -59,7 +59,7 @@ pub trait JobKind: ListedKind {
 
 /// What the list of kinds knows of each of them.
 pub trait ListedKind: Sized + Into<JobSpec> {
-    /// The kind.
+    /// The kind whose parameters this type holds.
     const KIND: Kind;
     /// These parameters, where `spec` is of this kind.
     fn in_spec(spec: &JobSpec) -> Option<&Self>;
@@ -87,7 +87,8 @@ macro_rules! kinds {
             pub fn service(self) -> Service {
                 match self { $(Kind::$variant => <$module::$params as JobKind>::SERVICE,)* }
             }
-            /// See [`JobKind::VERSION`].
+            /// Version of the algorithm behind the kind, part of every job key:
+            /// [`JobKind::VERSION`].
             pub fn algorithm_version(self) -> u32 {
                 match self { $(Kind::$variant => <$module::$params as JobKind>::VERSION,)* }
             }

@@ -27,6 +27,7 @@ pub mod kinds;
 mod manifest;
 mod objects;
 mod outputs;
+pub mod run_metrics;
 mod service;
 mod subjects;
 

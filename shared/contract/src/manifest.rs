@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub struct ObjectRef {
     /// Object key in the bucket.
     pub object: String,
-    /// Size in bytes.
+    /// Size of the object in bytes.
     pub size: u64,
     /// BLAKE3 of the bytes.
     pub digest: Digest,
@@ -26,7 +26,7 @@ pub struct ShardRef {
     pub object: ObjectRef,
     /// Index of its first row in the whole.
     pub first: u64,
-    /// Number of rows.
+    /// Number of rows in the shard.
     pub count: u64,
 }
 
@@ -35,7 +35,7 @@ pub struct ShardRef {
 pub struct Output {
     /// Its name, unique within the manifest: `features.safetensors`.
     pub name: String,
-    /// Where it lies.
+    /// The stored object, with its size and digest.
     #[serde(flatten)]
     pub object: ObjectRef,
     /// Whether it may differ from run to run (timings, rates); then it is no part of the manifest's
@@ -60,7 +60,7 @@ impl Output {
 pub struct Timings {
     /// The message entered the queue.
     pub queued_ms: u64,
-    /// This attempt began.
+    /// A worker began the attempt that made the result.
     pub started_ms: u64,
     /// The manifest was written.
     pub finished_ms: u64,
@@ -71,11 +71,11 @@ pub struct Timings {
 /// What made the result.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Software {
-    /// Package version.
+    /// Version of the program that made the result.
     pub version: String,
     /// Source revision, or empty.
     pub revision: String,
-    /// Worker identity.
+    /// Name of the worker process.
     pub worker: String,
     /// `cpu` or the accelerator's name.
     pub device: String,
@@ -89,22 +89,22 @@ pub struct Manifest {
     pub schema: u32,
     /// The job's content key.
     pub key: JobKey,
-    /// Which attempt won.
+    /// The attempt whose manifest was stored first; the others were discarded.
     pub attempt: Attempt,
-    /// The job's parameters.
+    /// Parameters of the job, with its kind.
     pub spec: JobSpec,
-    /// What it read.
+    /// Manifests that the job read, in the order that is hashed into its key.
     pub inputs: Vec<Input>,
-    /// What it wrote.
+    /// Files that the job wrote, each a stored object.
     pub outputs: Vec<Output>,
-    /// What it found.
+    /// Numbers and shards that the job found, by its kind.
     pub result: JobResult,
     /// Numbers about the run that are not part of the result (images per second, memory).
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
-    /// When.
+    /// When the job was queued, started and finished.
     pub timings: Timings,
-    /// By what.
+    /// Program, worker and device that made the result.
     pub software: Software,
     /// [`Manifest::digest_of`]: what later jobs pin.
     pub digest: Digest,
@@ -131,7 +131,7 @@ impl Manifest {
         Digest::of(&bytes)
     }
 
-    /// Its kind.
+    /// The kind of the job, from its parameters.
     pub fn kind(&self) -> Kind {
         self.spec.kind()
     }

@@ -10,19 +10,19 @@ use std::fmt;
 pub enum Service {
     /// Plans sweeps and collects results.
     Coordinator,
-    /// Images to features.
+    /// Extracts features from images, and fits or adapts extractors.
     Extractor,
-    /// Features to cluster ids.
+    /// Finds nearest neighbours and clusters features.
     Clusterer,
-    /// Utilisation history to C_max.
+    /// Searches the upper bound C_max by the utilisation of earlier clusterings.
     Bounds,
-    /// Images and condition to weights.
+    /// Trains networks on images and their condition.
     Trainer,
-    /// Weights to images.
+    /// Samples images from trained networks.
     Sampler,
-    /// Images to scores.
+    /// Measures image sets and computes scores.
     Evaluator,
-    /// The `cedm` command.
+    /// The `cedm` command, which commits imports itself.
     Cli,
 }
 

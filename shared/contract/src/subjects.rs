@@ -26,11 +26,11 @@ pub fn delay_subject(kind: Kind, priority: Priority, key: &JobKey) -> String {
 pub fn due_subject(kind: Kind, priority: Priority, key: &JobKey) -> String {
     format!("cedm.due.{kind}.{priority}.{key}")
 }
-/// `cedm.evt.<kind>.<what>.<key>`.
+/// Subject of an event: `cedm.evt.<kind>.<what>.<key>`.
 pub fn event_subject(kind: Kind, what: EventWhat, key: &JobKey) -> String {
     format!("cedm.evt.{kind}.{what}.{key}")
 }
-/// `cedm.dead.<kind>.<key>`.
+/// Subject of a dead letter: `cedm.dead.<kind>.<key>`.
 pub fn dead_subject(kind: Kind, key: &JobKey) -> String {
     format!("cedm.dead.{kind}.{key}")
 }

@@ -20,7 +20,7 @@ use tch::Tensor;
 /// applied to an image with probability p · multiplier (at most 1); multiplier 0 switches it off.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct AugmentPipe {
-    /// Overall probability.
+    /// Probability that the multipliers are factors of.
     pub p: f64,
     /// Multiplier of each transform that is not off.
     pub multipliers: Vec<(Transform, f64)>,

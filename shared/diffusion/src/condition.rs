@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 /// One condition per training image.
 #[derive(Debug)]
 pub enum Condition {
-    /// Unconditional.
+    /// No condition: the network is unconditional.
     None,
     /// A class per image.
     Ids {
@@ -23,7 +23,7 @@ pub enum Condition {
     },
     /// A vector per image.
     Vectors {
-        /// \[n, d\] f32.
+        /// The vector of every image, f32 \[n, d\].
         rows: Tensor,
     },
 }

@@ -15,7 +15,7 @@ pub enum DiffusionError {
     Setting {
         /// Name of the setting, as in the sweep file.
         field: &'static str,
-        /// Its value.
+        /// The value that was given.
         found: String,
         /// The allowed values, in words.
         expected: String,
@@ -84,9 +84,9 @@ pub enum DiffusionError {
     /// A file whose content is unusable.
     #[error("cannot {action} {}: {reason}", path.display())]
     File {
-        /// `read` or `write`.
+        /// What was tried with the file: `read` or `write`.
         action: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -94,7 +94,7 @@ pub enum DiffusionError {
     /// A training state that belongs to another run.
     #[error("{} is the state of another run: {difference}", path.display())]
     State {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The settings or data that differ.
         difference: String,

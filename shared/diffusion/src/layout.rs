@@ -16,7 +16,7 @@ pub enum Fill {
     Ones,
     /// Normal, for Fourier frequencies.
     Normal {
-        /// Standard deviation.
+        /// Standard deviation of the distribution; its mean is 0.
         std: f64,
     },
     /// The outer product of the resampling filter with itself, normalised to sum 1.
@@ -37,7 +37,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Number of elements.
+    /// Number of elements of the tensor.
     pub fn numel(&self) -> i64 {
         self.shape.iter().product()
     }

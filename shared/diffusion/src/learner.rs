@@ -65,16 +65,16 @@ pub struct Step {
     pub round_losses: Tensor,
     /// Norm of the gradient before clean-up, a scalar.
     pub gradient_norm: Tensor,
-    /// Learning rate.
+    /// Learning rate of the step.
     pub lr: f64,
 }
 
 /// Weights on their way.
 #[derive(Debug)]
 pub struct Learner {
-    /// Structure.
+    /// Structure of the network, without its weights.
     pub network: Network,
-    /// Its numbers.
+    /// Current weights of the network.
     pub weights: Parameters,
     /// Running mean of the trained numbers, flat.
     pub ema: Tensor,
@@ -82,7 +82,7 @@ pub struct Learner {
     pub moments: Moments,
     /// Updates that Adam has made; fewer than steps where fp16 skipped some.
     pub updates: u64,
-    /// Images seen.
+    /// Images seen since the start of the training.
     pub nimg: u64,
     pub(crate) scale: LossScale,
     params: OptimiserParams,

@@ -33,7 +33,7 @@ use tch::{Kind, Tensor};
 enum EncoderModule {
     /// First convolution of the finest level.
     Conv(Conv),
-    /// Residual block.
+    /// Residual block, with attention where its level has it.
     Block(Block),
     /// Halves the resolution of the image (skip encoder).
     ImageDown(Resampler),
@@ -46,7 +46,7 @@ enum EncoderModule {
 /// One module of the decoder.
 #[derive(Clone, Debug)]
 enum DecoderModule {
-    /// Residual block.
+    /// Residual block, with attention where its level has it.
     Block(Block),
     /// Doubles the resolution of the output image so far (skip decoder).
     ImageUp(Resampler),

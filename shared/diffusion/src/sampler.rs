@@ -16,7 +16,7 @@ use tch::{Kind, Tensor};
 /// What the solver reports to an observer: parity tests compare every intermediate state.
 #[derive(Debug)]
 pub enum SolverEvent<'a> {
-    /// A step begins.
+    /// A step of the solver begins.
     Step {
         /// Index of the step, from 0.
         index: usize,
@@ -29,7 +29,7 @@ pub enum SolverEvent<'a> {
     },
     /// The network was evaluated.
     Call {
-        /// The noise level.
+        /// Noise level of the images that the network was given.
         sigma: f64,
         /// The denoised images, f64.
         denoised: &'a Tensor,

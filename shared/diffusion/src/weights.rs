@@ -20,6 +20,14 @@ use tch::{Device, Kind, Tensor};
 /// it.
 pub const SIGMA_DATA: &str = "sigma_data";
 
+/// The file beside the weights of `cedm-trainer run` that holds what the sampler draws labels from:
+/// the prior of the condition and its ids before compaction, or its embedding rows; absent for an
+/// unconditional network.
+pub const CONDITION_FILE: &str = "condition.safetensors";
+
+/// The file beside the weights of `cedm-trainer run` that describes the training as JSON.
+pub const TRAINING_FILE: &str = "training.json";
+
 /// The prefix before the network's own name of a tensor (`ema.` of `ema.model.enc.…`); `None` when
 /// it is not a tensor of a SongUNet.
 fn wrapper(name: &str) -> Option<&str> {

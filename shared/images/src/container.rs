@@ -38,7 +38,7 @@ pub(crate) struct Member {
     pub place: Place,
 }
 
-/// An opened source.
+/// An opened source with the list of its members.
 pub(crate) struct Container {
     /// The path that the user gave.
     pub path: PathBuf,

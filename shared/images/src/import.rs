@@ -76,8 +76,9 @@ impl Imported {
     }
 }
 
-/// File in the folder that holds [`Imported`].
-const RECORD: &str = "import.json";
+/// The file of an import folder that holds [`Imported`] as JSON: written after all shards, so that
+/// its presence says that the import is complete.
+pub const IMPORT_RECORD: &str = "import.json";
 /// File in the folder that holds the images' names.
 const NAMES: &str = "names.jsonl";
 /// Images decoded between two reports of progress: enough to keep all cores busy.
@@ -370,7 +371,7 @@ impl Run<'_> {
             skipped: self.skipped,
             seconds: started.elapsed().as_secs_f64(),
         };
-        let record = self.folder.join(RECORD);
+        let record = self.folder.join(IMPORT_RECORD);
         let file = File::create(&record).map_err(ImageError::io("write", &record))?;
         serde_json::to_writer_pretty(file, &imported)
             .map_err(|error| ImageError::io("write", &record)(error.into()))?;

@@ -33,7 +33,7 @@ mod source;
 pub use decode::decode;
 pub use error::ImageError;
 pub use export::{export_edm_archive, export_folder, export_npz};
-pub use import::{Imported, Progress, Skipped, import};
+pub use import::{IMPORT_RECORD, Imported, Progress, Skipped, import};
 pub use limits::Limits;
 pub use options::{Channels, Framing, ImportOptions, Split};
 pub use picture::Picture;

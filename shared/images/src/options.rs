@@ -34,10 +34,10 @@ pub enum Channels {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// The training images.
+    /// The training part of the data set.
     #[default]
     Train,
-    /// The test images.
+    /// The test part of the data set.
     Test,
 }
 
@@ -59,7 +59,7 @@ pub struct ImportOptions {
     pub split: Split,
     /// Use only members below this folder inside the source, such as `train`.
     pub inside: Option<String>,
-    /// Import without labels.
+    /// Import the images without labels, even where the source has them.
     pub ignore_labels: bool,
     /// Import only this many images, in the order of the set.
     pub max_images: Option<u64>,

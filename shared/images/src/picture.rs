@@ -5,9 +5,9 @@ use crate::ImageError;
 /// An 8-bit image: rows of pixels with interleaved channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
-    /// Width in pixels.
+    /// Width of the image in pixels.
     pub width: usize,
-    /// Height in pixels.
+    /// Height of the image in pixels.
     pub height: usize,
     /// 1 (grey) or 3 (RGB).
     pub channels: usize,

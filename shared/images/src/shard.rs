@@ -11,17 +11,17 @@ use std::{fs::File, io::Read, path::Path};
 /// One shard in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Shard {
-    /// Images.
+    /// Number of images in the shard.
     pub count: usize,
-    /// 1 or 3.
+    /// Channels of every image: 1 for grey, 3 for RGB.
     pub channels: usize,
-    /// Side in pixels.
+    /// Side of the square images in pixels.
     pub resolution: usize,
     /// `count` × `channels` × `resolution` × `resolution` bytes.
     pub images: Vec<u8>,
     /// One label for each image; −1 stands for none.
     pub labels: Option<Vec<i64>>,
-    /// Coarse labels.
+    /// One coarse label for each image, where the set has them.
     pub coarse_labels: Option<Vec<i64>>,
     /// [`image_digest`] of each image, 32 bytes each; empty in shards of generated images.
     pub digests: Vec<u8>,

@@ -22,7 +22,7 @@ pub(crate) struct Labels {
 
 /// An opened data set.
 pub(crate) trait Source: Sync {
-    /// Number of images.
+    /// Number of images in the source.
     fn len(&self) -> usize;
     /// Name of one image.
     fn name(&self, index: usize) -> String;

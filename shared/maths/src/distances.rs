@@ -79,7 +79,7 @@ pub(crate) struct Pairing {
 
 /// One set of a [`Pairing`].
 struct PreparedSet {
-    /// The features themselves.
+    /// The features in their own precision, for exact distances.
     exact: Exact,
     /// Centred and scaled rows, f32 \[n, d\].
     rows: Tensor,

@@ -128,12 +128,12 @@ impl Features {
         self.rows.size()[1]
     }
 
-    /// float32 or float64.
+    /// Type of the values: float32 or float64.
     pub fn kind(&self) -> Kind {
         self.rows.kind()
     }
 
-    /// Where they lie.
+    /// Device on which the features lie.
     pub fn device(&self) -> Device {
         self.rows.device()
     }

@@ -91,7 +91,7 @@ impl Gaussian {
         self.mu.size()[0]
     }
 
-    /// Mean, f64 \[d\].
+    /// Mean of the features, f64 \[d\].
     pub fn mu(&self) -> &Tensor {
         &self.mu
     }

@@ -18,7 +18,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
 /// The contents of a statistics file.
 #[derive(Debug)]
 pub struct Statistics {
-    /// Mean and covariance.
+    /// Mean and covariance of the features.
     pub gaussian: Gaussian,
     /// Number of images it was computed from, if the file has it.
     pub count: Option<i64>,

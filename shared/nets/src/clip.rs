@@ -29,7 +29,7 @@ pub struct VisionConfig {
     pub patch: i64,
     /// Width of a token.
     pub width: i64,
-    /// Number of blocks.
+    /// Number of transformer blocks.
     pub layers: i64,
     /// Width of an attention head.
     pub head_width: i64,

@@ -42,7 +42,7 @@ enum Network {
     Script(CModule),
 }
 
-/// A loaded extractor.
+/// An extractor with its weights, ready to compute features.
 pub struct Extractor {
     backbone: Backbone,
     network: Network,

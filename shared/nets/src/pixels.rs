@@ -168,7 +168,7 @@ impl Pca {
         Ok(cedm_torch::tensor_files::write(path, &tensors, &[])?)
     }
 
-    /// Number of components.
+    /// Number of components, the width of the features.
     pub fn dim(&self) -> i64 {
         self.basis.size()[1]
     }

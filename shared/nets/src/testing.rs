@@ -24,7 +24,7 @@ fn is_norm_weight(name: &str) -> bool {
         .is_some_and(|last| last.starts_with("norm") || last.starts_with("ln_"))
 }
 
-/// Inputs `sin(0.05 i)`.
+/// Inputs of this shape, float32: element i is sin(0.05 i).
 pub fn waves(shape: &[i64]) -> Tensor {
     (Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu)) * 0.05)
         .sin()

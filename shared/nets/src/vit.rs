@@ -30,7 +30,7 @@ pub struct VitConfig {
     pub patch: i64,
     /// Width D of a token, and of the features.
     pub dim: i64,
-    /// Number of blocks.
+    /// Number of transformer blocks.
     pub depth: i64,
     /// Attention heads of a block.
     pub heads: i64,

@@ -59,7 +59,7 @@ impl Weights {
             .iter()
             .map(|(name, tensor)| (name.as_str(), tensor))
     }
-    /// Number of tensors.
+    /// Number of tensors in the set.
     pub fn len(&self) -> usize {
         self.tensors.len()
     }
@@ -71,11 +71,11 @@ impl Weights {
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
     }
-    /// Sets a tensor.
+    /// Adds a tensor, in place of one with the same name.
     pub fn insert(&mut self, name: impl Into<String>, tensor: Tensor) {
         self.tensors.insert(name.into(), tensor);
     }
-    /// Removes a tensor.
+    /// Removes the tensor with this name and returns it.
     pub fn remove(&mut self, name: &str) -> Option<Tensor> {
         self.tensors.remove(name)
     }

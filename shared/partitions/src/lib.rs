@@ -40,7 +40,7 @@ impl HasFault for PartitionError {
 /// that occur, in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contingency {
-    /// Number of images.
+    /// Number of images in both partitions.
     pub total: u64,
     /// Number of images of each label.
     pub labels: Vec<u64>,

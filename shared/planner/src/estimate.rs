@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 /// Jobs and work of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct KindEstimate {
-    /// The kind.
+    /// Kind of the jobs that are counted.
     pub kind: Kind,
     /// Jobs in all; an upper limit while the bound is not known.
     pub jobs: u64,
@@ -16,11 +16,11 @@ pub struct KindEstimate {
     pub done: u64,
     /// Of these: could run now.
     pub ready: u64,
-    /// Work in all.
+    /// Work of all these jobs, in `unit`.
     pub work: f64,
     /// Work that is left.
     pub work_left: f64,
-    /// Unit of both.
+    /// What `work` and `work_left` count: "images", "epochs", "kimg", "jobs".
     pub unit: &'static str,
 }
 

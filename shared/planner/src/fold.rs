@@ -149,8 +149,8 @@ fn features(view: &View<'_>) -> Option<FeaturesOutcome> {
             JobResult::Adapt(adapted) => Some(adapted.clone()),
             _ => None,
         }),
-        judged: results().find_map(|result| match result {
-            JobResult::FeatureEvaluation(judged) => Some(judged.clone()),
+        evaluation: results().find_map(|result| match result {
+            JobResult::FeatureEvaluation(evaluation) => Some(evaluation.clone()),
             _ => None,
         }),
     })

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 /// Everything that a sweep asks for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
-    /// The sweep.
+    /// Name of the sweep that is planned.
     pub sweep: SweepId,
     /// Jobs; each stands after what it waits for.
     pub nodes: Vec<Node>,
@@ -28,7 +28,7 @@ impl Plan {
             .collect()
     }
 
-    /// The report's node.
+    /// The node of the sweep's report.
     pub fn report(&self) -> Option<&Node> {
         self.nodes.iter().find(|node| node.kind == Kind::Report)
     }
@@ -65,7 +65,7 @@ impl Plan {
 pub struct Node {
     /// Its name for people, stable and unique: "train temi C=20 to 29 kimg".
     pub id: String,
-    /// Its kind.
+    /// Kind of the job.
     pub kind: Kind,
     /// Where it belongs; `None` for nodes that all cells share.
     pub cell: Option<Cell>,
@@ -73,7 +73,7 @@ pub struct Node {
     pub space: Option<String>,
     /// The job, once all its inputs are known.
     pub job: Option<Job>,
-    /// Its state.
+    /// Whether the job is done, ready, waiting, dead or blocked.
     pub state: State,
     /// The amount of work.
     pub work: Work,
@@ -126,11 +126,11 @@ pub enum Purpose {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
-    /// Its manifest exists.
+    /// The job's manifest exists.
     Done {
         /// Whether it did before the sweep was submitted.
         cached: bool,
-        /// Its digest.
+        /// Digest of that manifest.
         digest: Digest,
     },
     /// Everything that it reads is done.
@@ -142,7 +142,7 @@ pub enum State {
     },
     /// It is a dead letter, or its parameters cannot be made.
     Dead {
-        /// Why.
+        /// Why the job cannot be done, for people.
         reason: String,
     },
     /// Something that it reads is dead or blocked.
@@ -165,7 +165,7 @@ impl State {
 /// An amount of work.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Work {
-    /// How many.
+    /// Amount in the given unit.
     pub amount: f64,
     /// What is counted: "images", "epochs", "kimg", "jobs".
     pub unit: &'static str,

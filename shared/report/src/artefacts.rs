@@ -27,7 +27,7 @@ pub struct ArtefactCache<'a> {
 }
 
 impl<'a> ArtefactCache<'a> {
-    /// An empty cache.
+    /// An empty cache that reads from `artefacts`.
     pub fn new(artefacts: &'a dyn Artefacts) -> Self {
         Self {
             artefacts,

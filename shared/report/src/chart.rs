@@ -37,7 +37,7 @@ pub struct Point {
 /// How the points of a series are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// Marks alone.
+    /// Marks without a line.
     Marks,
     /// Marks joined by a line.
     JoinedMarks,
@@ -80,7 +80,7 @@ pub struct Chart {
     pub right: Option<(Axis, Vec<Series>)>,
     /// Series against the left axis.
     pub series: Vec<Series>,
-    /// Horizontal lines.
+    /// Horizontal lines with values to compare with.
     pub levels: Vec<Level>,
     /// Vertical lines with their captions.
     pub verticals: Vec<(f64, String)>,

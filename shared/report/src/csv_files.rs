@@ -16,7 +16,7 @@ mod uniform;
 
 use crate::{Attachment, context::ReportContext};
 
-/// Every file.
+/// Every CSV file of the report.
 pub fn all(context: &ReportContext) -> Vec<Attachment> {
     vec![
         scores::file(context),

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-/// Four significant digits.
+/// A number with four significant digits.
 pub fn number(value: f64) -> String {
     with_decimals(value, decimals(value))
 }

@@ -52,13 +52,13 @@ impl Artefacts for NoArtefacts {
 /// A file beside the HTML.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
-    /// File name: `scores.csv`.
+    /// Name of the file, such as `scores.csv`.
     pub name: String,
-    /// Its content.
+    /// Content of the file.
     pub text: String,
 }
 
-/// A finished report.
+/// A rendered report: the page, its data and its tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The answer in one line; "no answer yet" where there is none.

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 /// A part of the page.
 pub struct Section {
-    /// Anchor.
+    /// Anchor of the section in the page.
     pub id: &'static str,
     /// Head, also in the navigation.
     pub title: &'static str,

@@ -55,7 +55,7 @@ impl Claims {
 /// What does not hold.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Violation {
-    /// Of which job.
+    /// Key of the job whose manifest it is.
     pub key: JobKey,
     /// What is wrong with it.
     pub reason: String,
@@ -64,9 +64,9 @@ pub struct Violation {
 /// Objects and their bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Volume {
-    /// How many.
+    /// Number of objects.
     pub objects: u64,
-    /// Their size together.
+    /// Total size of these objects in bytes.
     pub bytes: u64,
 }
 
@@ -80,13 +80,13 @@ impl Volume {
 /// What an audit found.
 #[derive(Debug, Default, Clone, serde::Serialize)]
 pub struct Findings {
-    /// Manifests looked at.
+    /// Number of manifests that were checked.
     pub manifests: u64,
     /// Objects that they rely on, all of them verified, each counted once.
     pub sound: Volume,
     /// What does not hold; empty in a store that is as it should be.
     pub violations: Vec<Violation>,
-    /// Manifests of a newer program, which are not ours to judge.
+    /// Manifests with a newer schema version, which this program cannot check.
     pub newer: Vec<JobKey>,
     /// Objects that no manifest names: attempts that were superseded or abandoned, or are still
     /// running.

@@ -10,14 +10,14 @@ use bytes::Bytes;
 use cedm_contract::Heartbeat;
 use futures::{Stream, StreamExt, TryStreamExt};
 
-/// Active sweeps.
+/// Name of the bucket of active sweeps.
 pub const SWEEPS: &str = "sweeps";
-/// Heartheartbeats of running workers.
+/// Heartbeats of running workers.
 pub const WORKERS: &str = "workers";
 /// Who holds what for a short while.
 pub const LEASES: &str = "leases";
 
-/// One key-value bucket.
+/// Handle of one JetStream key-value bucket.
 #[derive(Clone)]
 pub struct Bucket {
     name: &'static str,
@@ -27,11 +27,11 @@ pub struct Bucket {
 /// An entry and the revision that a compare-and-set names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its key.
+    /// Key of the entry in the bucket.
     pub key: String,
     /// Its bytes; `None` after a removal (in a watch only).
     pub value: Option<Bytes>,
-    /// Its revision.
+    /// Revision of the entry, which an update must name.
     pub revision: u64,
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Which attempt's result is committed.
 #[derive(Debug)]
 pub enum Committed {
-    /// Ours.
+    /// This attempt's manifest was stored first and is the result.
     Ours,
     /// Another attempt was first; its manifest.
     Theirs(Box<Manifest>),

@@ -40,7 +40,7 @@ pub(crate) trait Compute: Send + Sync + 'static {
     async fn perform(&self, context: JobContext) -> Result<Finished, RuntimeError>;
 }
 
-/// The thread.
+/// Handle of the thread that runs computations, one after another.
 pub(crate) struct ComputeThread(mpsc::Sender<Task>);
 
 /// Builds the worker on its own thread and waits until it is ready.

@@ -180,7 +180,7 @@ impl Connection {
         })
     }
 
-    /// The store.
+    /// The object store of the installation.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }

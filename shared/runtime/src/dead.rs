@@ -27,7 +27,7 @@ pub enum Replayed {
 }
 
 impl DeadLetters {
-    /// On these connections.
+    /// Access to the dead letters over an open connection.
     pub fn new(connection: &Connection) -> Self {
         Self {
             queue: connection.queue.clone(),

@@ -20,11 +20,11 @@ const BOOTSTRAP: [Service; 2] = [Service::Coordinator, Service::Cli];
 /// A NATS server of one machine.
 #[derive(Debug, Clone)]
 pub struct NatsSettings<'a> {
-    /// Client port.
+    /// Address and port at which clients connect.
     pub listen: SocketAddr,
     /// Monitoring port, if wanted.
     pub monitor: Option<SocketAddr>,
-    /// Folder of JetStream.
+    /// Folder in which JetStream keeps its streams.
     pub store_dir: &'a Path,
     /// The identities that may connect.
     pub credentials: &'a Credentials,

@@ -17,7 +17,7 @@ impl Default for Drain {
 }
 
 impl Drain {
-    /// Begins the drain.
+    /// Begins the drain: running jobs stop at their next checkpoint.
     pub fn begin(&self) {
         self.0.send_replace(true);
     }

@@ -15,7 +15,7 @@ const QUEUED_MS: &str = "Cedm-Queued-Ms";
 pub struct TraceId(u128);
 
 impl TraceId {
-    /// A fresh one.
+    /// A new random trace id, never zero.
     pub fn generate() -> Self {
         // Zero means "invalid" in the standard.
         Self(rand::random::<u128>().max(1))
@@ -57,7 +57,7 @@ pub struct Envelope {
     pub failures: u64,
     /// When the job was first queued, in Unix milliseconds.
     pub queued_ms: u64,
-    /// Its trace.
+    /// Id of the trace that the job belongs to.
     pub trace: TraceId,
 }
 

@@ -13,20 +13,20 @@ pub enum JobError {
     Retry {
         /// When to try again.
         after: Duration,
-        /// What happened.
+        /// The error, with its causes.
         source: anyhow::Error,
     },
     /// The job itself is wrong (bad input, impossible parameters): moved to the dead letters at
     /// once.
     #[error("{source:#}")]
     Reject {
-        /// What happened.
+        /// The error, with its causes.
         source: anyhow::Error,
     },
     /// The program is wrong (broken invariant): retried, and logged as an error.
     #[error("{source:#}")]
     Bug {
-        /// What happened.
+        /// The error, with its causes.
         source: anyhow::Error,
     },
     /// An input is missing, damaged, or was recomputed with another result. It has to be recomputed
@@ -36,7 +36,7 @@ pub enum JobError {
     InputLost {
         /// The job whose result that input is.
         input: JobKey,
-        /// What happened.
+        /// The error, with its causes.
         source: anyhow::Error,
     },
     /// The process is draining; a checkpoint was written and another worker continues at once.
@@ -122,9 +122,9 @@ pub enum RuntimeError {
     /// The broker refused or did not answer.
     #[error("NATS: {action}")]
     Broker {
-        /// What was tried.
+        /// The request that failed, for the error text.
         action: String,
-        /// The cause.
+        /// The error of the client library.
         source: Cause,
     },
     /// The queue refused or did not answer.
@@ -139,9 +139,9 @@ pub enum RuntimeError {
     /// Another process changed the entry first.
     #[error("bucket `{bucket}`: `{key}` was changed by another process meanwhile")]
     Conflict {
-        /// Which bucket.
+        /// Name of the bucket.
         bucket: &'static str,
-        /// Which entry.
+        /// Key of the entry that was changed.
         key: String,
     },
     /// Anything else; its causes follow as sources.

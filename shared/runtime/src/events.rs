@@ -1,5 +1,5 @@
-//! Events: live ones as they are published, and the history of a job from the stream. They only wake;
-//! the manifests are the truth.
+//! Events: live ones as they are published, and the history of a job from the stream. A reader looks
+//! up the manifest when an event arrives and relies on that alone, so a lost event loses no result.
 
 use crate::{Connection, RuntimeError, error::chain};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -7,14 +7,14 @@ use cedm_contract::{EVENTS_STREAM, Event, EventWhat, JobKey, Kind};
 use futures::{Stream, StreamExt};
 use std::time::Duration;
 
-/// Which events.
+/// Which events to read: those that match every field that is set.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
     /// Of one kind of job.
     pub kind: Option<Kind>,
-    /// Of one sort.
+    /// Only events of this type.
     pub what: Option<EventWhat>,
-    /// Of one job.
+    /// Only events of the job with this key.
     pub key: Option<JobKey>,
 }
 

@@ -67,10 +67,7 @@ impl JobContext {
         let scratch = tempfile::Builder::new()
             .prefix("job-")
             .tempdir_in(&worker.scratch)?;
-        let checkpoint_every = job
-            .hints
-            .checkpoint_every_s
-            .map_or(worker.checkpoint_every, Duration::from_secs);
+        let checkpoint_every = worker.checkpoint_every;
         Ok(Self {
             worker,
             handle: Handle::current(),
@@ -85,7 +82,7 @@ impl JobContext {
         })
     }
 
-    /// The job.
+    /// The job that is performed, as it was submitted.
     pub fn job(&self) -> &Job {
         &self.job
     }

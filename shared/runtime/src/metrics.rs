@@ -138,7 +138,7 @@ impl Metrics {
         })
     }
 
-    /// Sets a gauge.
+    /// Sets a gauge that has no labels.
     pub fn set(&self, gauge: &'static Metric<Gauge>, value: f64) {
         self.set_at(gauge, [], value);
     }

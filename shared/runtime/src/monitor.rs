@@ -82,7 +82,7 @@ struct ConsoleState {
     saved: Instant,
 }
 
-/// Without checkpoints.
+/// A monitor that writes no checkpoints.
 impl Default for ConsoleMonitor {
     fn default() -> Self {
         Self {

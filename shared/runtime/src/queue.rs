@@ -15,9 +15,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("broker: {action}")]
 pub struct QueueError {
-    /// What was tried.
+    /// The request that failed, for the error text.
     pub action: &'static str,
-    /// The cause.
+    /// The error of the client library.
     pub source: Cause,
 }
 
@@ -44,11 +44,11 @@ pub enum Published {
 
 /// A job handed to this worker.
 pub struct Delivery {
-    /// `cedm.job.<kind>.<priority>.<key>`.
+    /// Subject of the message, `cedm.job.<kind>.<priority>.<key>`.
     pub subject: String,
-    /// The encoded job.
+    /// The job as encoded MessagePack.
     pub payload: Bytes,
-    /// Its headers.
+    /// Headers of the message: failures so far, time of queueing, trace.
     pub envelope: Envelope,
     /// Sequence in the stream.
     pub sequence: u64,
@@ -73,13 +73,13 @@ pub trait Receipt: Send + Sync {
 /// A message of a stream.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    /// Its subject.
+    /// Subject under which the message is stored.
     pub subject: String,
-    /// Its sequence.
+    /// Sequence of the message in its stream.
     pub sequence: u64,
-    /// Its bytes.
+    /// Payload of the message.
     pub payload: Bytes,
-    /// Its headers.
+    /// Headers of the message: failures so far, time of queueing, trace.
     pub envelope: Envelope,
     /// When it was stored, in Unix milliseconds.
     pub stored_ms: u64,
@@ -114,6 +114,6 @@ pub trait Queue: Send + Sync + 'static {
     ) -> Result<Published, QueueError>;
     /// Stores a dead letter in place of an earlier one of the same job.
     async fn dead_letter(&self, letter: &DeadLetter) -> Result<(), QueueError>;
-    /// Stores an event.
+    /// Stores an event in the EVENTS stream.
     async fn publish_event(&self, event: &Event, envelope: &Envelope) -> Result<(), QueueError>;
 }

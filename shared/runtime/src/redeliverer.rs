@@ -68,7 +68,7 @@ pub struct Redeliverer {
 }
 
 impl Redeliverer {
-    /// On these connections.
+    /// A redeliverer over an open connection.
     pub fn new(connection: &Connection) -> Self {
         let max_deliver = u64::try_from(connection.delivering.max_deliver).unwrap_or(u64::MAX);
         Self {

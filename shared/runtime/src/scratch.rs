@@ -45,7 +45,7 @@ impl Scratch {
         }
     }
 
-    /// The folder.
+    /// Path of the scratch folder.
     pub(crate) fn path(&self) -> &Path {
         &self.folder
     }

@@ -86,7 +86,7 @@ impl ServiceProcess {
         Ok(process)
     }
 
-    /// The connections.
+    /// The process's connection to queue and store.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }

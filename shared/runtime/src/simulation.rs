@@ -330,7 +330,7 @@ fn run(seeds: std::ops::Range<u64>, is_store_atomic: bool) {
     });
 }
 
-/// `CEDM_SEEDS=<first>..<end>` runs others.
+/// The environment variable `CEDM_SEEDS=<first>..<end>` runs other seeds than 0 to 499.
 #[test]
 fn every_job_ends_once_under_any_faults() {
     let range = std::env::var("CEDM_SEEDS").unwrap_or_else(|_| "0..500".to_owned());

@@ -32,11 +32,11 @@ use std::{error::Error, ops::Range, path::Path};
 pub struct StoreError {
     /// Which operation: `get`, `put`, …
     pub op: &'static str,
-    /// Which object.
+    /// Key of the object.
     pub key: String,
     /// Whether trying again can help.
     pub kind: StoreErrorKind,
-    /// The cause.
+    /// The error of the client library or file system.
     pub source: Cause,
 }
 
@@ -71,24 +71,24 @@ pub enum Created {
 /// An object as LIST and HEAD see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// Size in bytes.
+    /// Size of the object in bytes.
     pub size: u64,
     /// Unix milliseconds of its last change; 0 when the store does not say.
     pub modified_ms: u64,
 }
 
-/// What is put.
+/// The content of an object to be stored.
 #[derive(Debug, Clone)]
 pub enum Body<'a> {
-    /// From memory.
+    /// Bytes in memory.
     Bytes(Bytes),
     /// From a file that does not change meanwhile.
     File(&'a Path),
 }
 
-/// One bucket.
+/// An object store: one bucket of objects by key.
 #[async_trait::async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The whole object, `None` when there is none.

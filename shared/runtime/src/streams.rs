@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const DEFINITION: &str = include_str!("../../../deploy/jetstream.toml");
 
-/// `deploy/jetstream.toml`.
+/// The content of `deploy/jetstream.toml`: streams and buckets.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Definition {
@@ -170,9 +170,9 @@ pub(crate) async fn exist(js: &Context) -> bool {
 /// The depth of one lane (kind and priority) of the work queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
-    /// Which kind.
+    /// Kind of the lane's jobs.
     pub kind: Kind,
-    /// Which priority.
+    /// Priority of the lane's jobs.
     pub priority: Priority,
     /// Jobs that were not delivered yet.
     pub pending: u64,

@@ -32,11 +32,11 @@ pub enum SubmitOutcome {
 /// Something outstanding in the queue.
 #[derive(Debug, Clone)]
 pub struct Outstanding {
-    /// Its key.
+    /// Key of the job.
     pub key: JobKey,
-    /// Its kind.
+    /// Kind of the job.
     pub kind: Kind,
-    /// Its priority.
+    /// Priority with which the job was queued.
     pub priority: Priority,
     /// Whether it waits for the time of its next try.
     pub delayed: bool,
@@ -51,7 +51,7 @@ pub struct Submitter {
 }
 
 impl Submitter {
-    /// On these connections.
+    /// A submitter over an open connection.
     pub fn new(connection: &Connection) -> Self {
         Self {
             queue: connection.queue.clone(),

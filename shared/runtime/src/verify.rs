@@ -15,10 +15,10 @@ use std::{
 /// Objects are read in pieces of this size for their digest.
 const PIECE_BYTES: u64 = 8 << 20;
 
-/// What `manifest/<key>` holds.
+/// The state of the manifest of a key and of the objects it names.
 #[derive(Debug)]
 pub enum Found {
-    /// Nothing.
+    /// No manifest is stored.
     Nothing,
     /// A manifest whose objects verify.
     Sound(Box<Manifest>),
@@ -48,7 +48,7 @@ pub fn objects_of(manifest: &Manifest) -> Vec<&ObjectRef> {
 }
 
 impl Verifier {
-    /// For one store.
+    /// A verifier of the manifests and objects of one store.
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
@@ -60,7 +60,8 @@ impl Verifier {
     /// too.
     ///
     /// # Errors
-    /// When the store fails. A newer manifest is an error too: it is not ours to judge.
+    /// When the store fails. A manifest with a newer schema version is an error too: this
+    /// program cannot tell whether it is valid.
     pub async fn look_up(&self, key: &JobKey, digests: bool) -> Result<Found, LookUpError> {
         let Some(bytes) = self.store.get(&manifest_key(key)).await? else {
             return Ok(Found::Nothing);
@@ -163,7 +164,7 @@ impl Verifier {
 /// Why a manifest could not be looked up.
 #[derive(Debug, thiserror::Error)]
 pub enum LookUpError {
-    /// The store failed.
+    /// The request to the store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A newer program wrote it.

@@ -7,13 +7,13 @@ use toml::{Spanned, de::DeValue};
 /// One error in a sweep file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Line, from 1.
+    /// Number of the line in the file, from 1.
     pub line: usize,
     /// Column in characters, from 1.
     pub column: usize,
     /// What is wrong and what was expected.
     pub message: String,
-    /// The line's text.
+    /// Text of that line.
     pub text: String,
     /// Number of characters to underline from `column` on.
     pub width: usize,

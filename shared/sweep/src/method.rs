@@ -125,7 +125,7 @@ impl CellOutcome {
     }
 }
 
-/// `[[clustering]]` as written.
+/// A `[[clustering]]` table as it is written in the sweep file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClusteringFile {
@@ -278,9 +278,9 @@ impl Method {
 /// What the cluster jobs of a method read beside the images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reads {
-    /// Nothing.
+    /// The image set alone.
     Images,
-    /// The features.
+    /// The features of all images.
     Features,
     /// The features, and this many nearest neighbours of every image.
     Neighbours(u32),

@@ -35,7 +35,7 @@ pub enum SweepState {
 /// How many jobs are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobCounts {
-    /// Have a manifest.
+    /// Jobs with a manifest.
     pub done: u64,
     /// Of these: had one before the sweep was submitted.
     pub cached: u64,
@@ -52,16 +52,16 @@ pub struct JobCounts {
 /// An artefact: which manifest, and its digest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artefact {
-    /// The job.
+    /// Key of the job that made it.
     pub key: JobKey,
-    /// [`cedm_contract::Manifest::digest`].
+    /// Digest of the reproducible part of the result: [`cedm_contract::Manifest::digest`].
     pub digest: Digest,
 }
 
 /// The outcome of a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepOutcome {
-    /// Its name.
+    /// Name of the sweep.
     pub sweep: SweepId,
     /// When it was submitted, in Unix milliseconds.
     pub submitted_ms: u64,
@@ -71,7 +71,7 @@ pub struct SweepOutcome {
     pub toml: String,
     /// The file with every default and preset filled in.
     pub spec: SweepSpec,
-    /// Where it stands.
+    /// Whether the sweep is running, complete, or ended without some of its jobs.
     pub state: SweepState,
     /// Its jobs by state.
     pub jobs: JobCounts,
@@ -96,12 +96,12 @@ pub struct SweepOutcome {
     pub costs: Vec<KindCost>,
 }
 
-/// The image set.
+/// The image set of the sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImagesOutcome {
     /// Its name in the sweep file.
     pub name: String,
-    /// The import.
+    /// Manifest of the import.
     pub artefact: Artefact,
     /// What it holds, with its shards.
     pub set: ImageSet,
@@ -112,15 +112,16 @@ pub struct ImagesOutcome {
 pub struct FeaturesOutcome {
     /// Name of the extractor.
     pub extractor: String,
-    /// Width D.
+    /// Width D of a feature row.
     pub dim: u32,
     /// Result of adapting the backbone, where that was asked for.
     pub adapted: Option<AdaptResult>,
     /// How well the features separate the labels, where there are labels.
-    pub judged: Option<FeatureEvaluationResult>,
+    #[serde(rename = "judged")]
+    pub evaluation: Option<FeatureEvaluationResult>,
 }
 
-/// A bound search.
+/// The search for the upper bound C_max of one clustering.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BoundOutcome {
     /// Name of the clustering that is searched.
@@ -148,22 +149,22 @@ pub struct LowerBound {
     pub std: Option<f64>,
 }
 
-/// One computed clustering.
+/// One computed clustering: a method at one C with one seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClusteringOutcome {
     /// Name in the sweep file.
     pub name: String,
     /// `temi`, `kmeans`, `ground_truth`, `imported`.
     pub method: String,
-    /// C.
+    /// C, the number of cluster slots.
     pub clusters: u32,
-    /// Its seed.
+    /// Seed of the clustering.
     pub seed: u64,
     /// Whether it was made with beta = 1 for the lower bound.
     pub lower_bound: bool,
-    /// The job.
+    /// Manifest of the job that made it.
     pub artefact: Artefact,
-    /// Utilisation, sizes, quality.
+    /// Utilisation, cluster sizes and agreement with labels.
     pub result: ClusterResult,
     /// `assignments.safetensors`: ids, counts, prior and confidence.
     pub assignments: Option<ObjectRef>,
@@ -174,11 +175,11 @@ pub struct ClusteringOutcome {
 /// One network: a condition at one granularity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CellOutcome {
-    /// "temi C=20", "unconditional".
+    /// Name of the network in tables: "temi C=20", "unconditional".
     pub label: String,
     /// Name of the clustering in the sweep file.
     pub clustering: String,
-    /// Its method.
+    /// Method of that clustering, as in [`ClusteringOutcome::method`].
     pub method: String,
     /// C; absent for the unconditional network.
     pub clusters: Option<u32>,
@@ -201,7 +202,7 @@ pub struct SnapshotOutcome {
     pub last: bool,
     /// The training segment that ends here, once done.
     pub training: Option<TrainingOutcome>,
-    /// Its sample sets.
+    /// Sample sets of the snapshot with labels from p(c).
     pub sets: Vec<SetOutcome>,
     /// By `<space>/<metric>`: mean and spread over the sets that have a number.
     pub summary: BTreeMap<String, Summary>,
@@ -221,14 +222,14 @@ pub struct SnapshotOutcome {
     pub uniform: BTreeMap<String, Summary>,
 }
 
-/// A training segment.
+/// One training segment, which ends at a snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingOutcome {
-    /// The job.
+    /// Manifest of the job that made it.
     pub artefact: Artefact,
     /// Images, steps, parameters, loss.
     pub result: TrainResult,
-    /// `ema.safetensors`.
+    /// `ema.safetensors`: the running mean of the weights.
     pub weights: Option<ObjectRef>,
     /// `curve.json`: loss, gradient norm, learning rate and rate by kimg.
     pub curve: Option<ObjectRef>,
@@ -239,33 +240,33 @@ pub struct TrainingOutcome {
 /// One sample set of a snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SetOutcome {
-    /// 0, 1, 2.
+    /// Number of the set among those of its snapshot, from 0.
     pub index: u32,
-    /// Images asked for.
+    /// Number of images that the sweep asks for.
     pub images: u64,
     /// Seed of its first image.
     pub first_seed: u64,
     /// The merged set, once done.
     pub samples: Option<SamplesOutcome>,
-    /// By feature space.
+    /// Scores by the name of the feature space.
     pub scores: BTreeMap<String, ScoresOutcome>,
 }
 
 /// A finished sample set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SamplesOutcome {
-    /// The job.
+    /// Manifest of the job that made it.
     pub artefact: Artefact,
-    /// Its shards.
+    /// Size, first seed and shards of the set.
     pub result: SampleSetResult,
 }
 
 /// The scores of a sample set in one feature space.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScoresOutcome {
-    /// The job.
+    /// Manifest of the job that made it.
     pub artefact: Artefact,
-    /// By metric.
+    /// Scores by the name of the metric.
     pub result: ScoreResult,
     /// `confidence.safetensors`: `log_confidence` f32 \[n\] and `cluster` i64 \[n\] of every image
     /// in seed order, where the metric `confidence` was asked for.
@@ -330,13 +331,13 @@ impl MissingCell {
 pub struct LineageNode {
     /// Its name for people: "train temi C=20 to 29 kimg".
     pub id: String,
-    /// Its kind.
+    /// Kind of the job.
     pub kind: Kind,
-    /// Its key.
+    /// Key of the job.
     pub key: JobKey,
     /// Digest of what it made.
     pub digest: Digest,
-    /// What it read.
+    /// Manifests that the job read, with their roles.
     pub inputs: Vec<Input>,
     /// When it was queued, started and finished.
     pub timings: Timings,
@@ -353,7 +354,7 @@ pub struct LineageNode {
 /// What the jobs of one kind cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KindCost {
-    /// The kind.
+    /// Kind of the jobs that are counted.
     pub kind: Kind,
     /// Jobs with a manifest.
     pub jobs: u64,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Sweep {
     /// The [`SCHEMA_VERSION`] of the program that wrote it.
     pub schema: u32,
-    /// The sweep's name.
+    /// Name of the sweep, unique in the installation.
     pub id: SweepId,
     /// The resolved sweep file.
     pub spec: SweepSpec,

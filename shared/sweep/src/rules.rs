@@ -122,11 +122,11 @@ impl Section<'_> {
     pub(crate) fn not_negative(&mut self, key: &str, value: f64) {
         self.check_value(value >= 0.0 && value.is_finite(), key, value, "at least 0");
     }
-    /// In \[0, 1\].
+    /// Requires a value in \[0, 1\].
     pub(crate) fn fraction(&mut self, key: &str, value: f64) {
         self.check_value((0.0..=1.0).contains(&value), key, value, "0 to 1");
     }
-    /// In \[0, 1).
+    /// Requires a value in \[0, 1).
     pub(crate) fn below_one(&mut self, key: &str, value: f64) {
         self.check_value(
             (0.0..1.0).contains(&value),

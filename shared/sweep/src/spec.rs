@@ -161,7 +161,7 @@ pub struct ClusteringSpec {
 pub enum Clusters {
     /// The candidates up to C_max (see [`BoundSpec::candidates`]).
     Bound,
-    /// C_max only.
+    /// C_max alone, as the bound search finds it.
     CMax,
     /// The given values, ascending.
     List(Vec<u32>),

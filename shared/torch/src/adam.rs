@@ -6,7 +6,7 @@ use tch::Tensor;
 /// Settings of an update, those of `torch.optim.AdamW`.
 #[derive(Clone, Copy, Debug)]
 pub struct Adam {
-    /// Learning rate.
+    /// Learning rate of this update.
     pub lr: f64,
     /// Decay of the first and of the second moment.
     pub betas: (f64, f64),
@@ -36,9 +36,9 @@ pub enum Order {
 /// Running means of a tensor's gradients and of their squares, of the same shape.
 #[derive(Debug)]
 pub struct Moments {
-    /// First moment m.
+    /// First moment m: the running mean of the gradients.
     pub first: Tensor,
-    /// Second moment v.
+    /// Second moment v: the running mean of the squared gradients.
     pub second: Tensor,
 }
 

@@ -5,7 +5,7 @@ use cedm_contract::{DeadLetter, Event, EventWhat, Heartbeat, Kind, Manifest};
 
 /// What is known about a job.
 #[derive(Debug, Default)]
-pub struct Facts {
+pub struct JobStatus {
     /// Its kind, where anything names it.
     pub kind: Option<Kind>,
     /// The manifest of its result, if it has one.
@@ -31,16 +31,16 @@ pub struct Facts {
 }
 
 /// The state of a job as the rest of a sentence that starts with "the job".
-pub fn verdict(facts: &Facts) -> String {
-    if let Some(manifest) = &facts.manifest {
-        return done(manifest, &facts.events);
+pub fn verdict(status: &JobStatus) -> String {
+    if let Some(manifest) = &status.manifest {
+        return done(manifest, &status.events);
     }
-    if facts.broken {
+    if status.broken {
         return "has a result whose objects are missing or damaged (`cedm fsck` names them); the next \
             submit discards it and runs the job again"
             .to_owned();
     }
-    if let Some(worker) = &facts.worker {
+    if let Some(worker) = &status.worker {
         let progress = if worker.total > 0 {
             format!(", {} of {} {}", worker.done, worker.total, worker.unit)
         } else {
@@ -52,17 +52,17 @@ pub fn verdict(facts: &Facts) -> String {
             render::since(worker.since_ms)
         );
     }
-    if let Some(letter) = &facts.dead_letter {
+    if let Some(letter) = &status.dead_letter {
         return format!(
             "is dead after {} attempts: {}",
             letter.attempts,
             first_line(&letter.error)
         );
     }
-    let service = facts.kind.map_or("a worker", |kind| kind.service().name());
-    match facts.queued {
+    let service = status.kind.map_or("a worker", |kind| kind.service().name());
+    match status.queued {
         Some(true) => {
-            let last = facts
+            let last = status
                 .events
                 .iter()
                 .rev()
@@ -72,31 +72,31 @@ pub fn verdict(facts: &Facts) -> String {
             });
             format!("waits for its next attempt{why}")
         }
-        Some(false) if facts.workers == 0 => format!(
+        Some(false) if status.workers == 0 => format!(
             "waits because no {service} is running: start one \
              (`cedm up --workers {service}=1`)"
         ),
-        Some(false) if facts.busy >= facts.workers => {
+        Some(false) if status.busy >= status.workers => {
             format!(
                 "waits for a free {service}: {} of {} are busy, and {} other jobs of its kind are queued",
-                facts.busy, facts.workers, facts.others
+                status.busy, status.workers, status.others
             )
         }
         Some(false) => format!(
             "is queued and should start at once: {} of {} {service} processes are free",
-            facts.workers - facts.busy,
-            facts.workers
+            status.workers - status.busy,
+            status.workers
         ),
-        None if !facts.waits_for.is_empty() => {
+        None if !status.waits_for.is_empty() => {
             let (shown, more) = (
-                facts
+                status
                     .waits_for
                     .iter()
                     .take(4)
                     .cloned()
                     .collect::<Vec<_>>()
                     .join(", "),
-                facts.waits_for.len().saturating_sub(4),
+                status.waits_for.len().saturating_sub(4),
             );
             let more = if more > 0 {
                 format!(" and {more} more")
@@ -105,7 +105,7 @@ pub fn verdict(facts: &Facts) -> String {
             };
             format!("waits for {shown}{more}")
         }
-        None if facts.events.is_empty() => {
+        None if status.events.is_empty() => {
             "is unknown: no result, message or event has this key".to_owned()
         }
         None => {
@@ -157,8 +157,8 @@ mod tests {
     use super::*;
     use cedm_contract::{JobKey, SCHEMA_VERSION};
 
-    fn check(facts: Facts, expect: &str) {
-        let found = verdict(&facts);
+    fn check(status: JobStatus, expect: &str) {
+        let found = verdict(&status);
         assert!(
             found.contains(expect),
             "expected {expect:?}, found {found:?}"
@@ -184,15 +184,15 @@ mod tests {
 
     #[test]
     fn every_state_of_a_job_is_described() {
-        let queued = |delayed| Facts {
+        let queued = |delayed| JobStatus {
             kind: Some(Kind::Train),
             queued: Some(delayed),
-            ..Facts::default()
+            ..JobStatus::default()
         };
-        check(Facts::default(), "is unknown");
+        check(JobStatus::default(), "is unknown");
         check(queued(false), "no trainer is running");
         check(
-            Facts {
+            JobStatus {
                 workers: 2,
                 busy: 2,
                 others: 5,
@@ -201,7 +201,7 @@ mod tests {
             "2 of 2 are busy, and 5 other jobs",
         );
         check(
-            Facts {
+            JobStatus {
                 workers: 2,
                 busy: 1,
                 ..queued(false)
@@ -209,23 +209,23 @@ mod tests {
             "should start at once",
         );
         check(
-            Facts {
+            JobStatus {
                 events: vec![failed("store: no answer\nmore")],
                 ..queued(true)
             },
             "the last attempt failed (store: no answer)",
         );
         check(
-            Facts {
+            JobStatus {
                 waits_for: vec!["cluster temi C=20".into()],
-                ..Facts::default()
+                ..JobStatus::default()
             },
             "waits for cluster temi C=20",
         );
         check(
-            Facts {
+            JobStatus {
                 broken: true,
-                ..Facts::default()
+                ..JobStatus::default()
             },
             "missing or damaged",
         );

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use cedm_contract::{
     Attempt, Digest, Input, Job, JobResult, JobSpec, Manifest, ObjectRef, Output as File,
-    SCHEMA_VERSION, Software, Timings, output_key,
+    SCHEMA_VERSION, Software, Timings, output_key, run_metrics,
 };
 use cedm_images::Imported;
 use cedm_runtime::{Connection, Submitter, store::Body};
@@ -78,7 +78,7 @@ pub(super) async fn upload(
         outputs,
         result,
         metrics: [(
-            "images_per_second".to_owned(),
+            run_metrics::IMAGES_PER_SECOND.to_owned(),
             imported.set.count as f64 / imported.seconds.max(1e-9),
         )]
         .into(),

@@ -12,6 +12,7 @@ use cedm_contract::{
         NeighboursResult, candidates,
         neighbour_lists::{INDICES, SIMILARITIES},
     },
+    run_metrics,
 };
 use cedm_maths::Features;
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome};
@@ -50,7 +51,7 @@ pub(super) fn perform(
     Ok(Outcome {
         result: JobResult::Neighbours(NeighboursResult { count, k: params.k }),
         metrics: (pairs > 0)
-            .then(|| ("pairs_per_second".to_owned(), per_second))
+            .then(|| (run_metrics::PAIRS_PER_SECOND.to_owned(), per_second))
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
     })

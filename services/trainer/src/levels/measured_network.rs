@@ -45,7 +45,7 @@ impl MeasuredNetwork {
             architecture.resolution,
             architecture.channels
         );
-        let beside = file.with_file_name("condition.safetensors");
+        let beside = file.with_file_name(weights::CONDITION_FILE);
         let trained = if beside.exists() {
             tensor_files::read(&beside)?
         } else {

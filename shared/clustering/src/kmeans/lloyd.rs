@@ -14,7 +14,7 @@ pub struct LloydRun {
     pub inertia: f64,
     /// Inertia of the assignment of each iteration, before its centroids moved.
     pub inertia_by_iteration: Vec<f64>,
-    /// Number of iterations.
+    /// Number of iterations until convergence or the limit.
     pub iterations: u32,
 }
 

@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 pub struct Model {
     /// What happens to features first.
     pub standardisation: Standardisation,
-    /// The heads.
+    /// Weights of all heads, stacked.
     pub heads: Heads,
     /// The one that assigns.
     pub best_head: i64,

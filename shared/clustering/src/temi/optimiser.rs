@@ -25,7 +25,7 @@ pub struct HeadMoments {
 /// What one step does beside following the gradient.
 #[derive(Clone, Copy, Debug)]
 pub struct StepSettings {
-    /// Learning rate.
+    /// Learning rate of the step.
     pub lr: f64,
     /// Decoupled decay of tensors with two or more dimensions (of a single head): all but biases.
     pub weight_decay: f64,

@@ -67,15 +67,6 @@ impl HeadShape {
             .sum();
         maps + self.clusters * (self.bottleneck + 1)
     }
-    /// Floating-point operations of one head's forward pass over one row, matrix products only.
-    pub fn flops_per_row(&self) -> i64 {
-        let maps: i64 = self
-            .maps()
-            .iter()
-            .map(|(input, output)| 2 * input * output)
-            .sum();
-        maps + 2 * self.clusters * self.bottleneck
-    }
 }
 
 #[cfg(test)]

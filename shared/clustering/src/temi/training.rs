@@ -169,7 +169,7 @@ impl Training {
     pub fn schedules(&self) -> &Schedules {
         &self.schedules
     }
-    /// The students' weights.
+    /// Current weights of the student heads.
     pub fn student(&self) -> &Heads {
         &self.student
     }

@@ -39,9 +39,9 @@ pub const CURVE: OutputName = OutputName::volatile("curve.json");
 /// How an adaptation ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdaptResult {
-    /// Optimiser steps.
+    /// Number of optimiser steps that were made.
     pub steps: u64,
-    /// Feature width D.
+    /// Width D of the backbone's features.
     pub dim: u32,
     /// Mean loss over the last epoch.
     pub loss: f64,
@@ -56,13 +56,13 @@ pub struct AdaptResult {
 pub struct VitSize {
     /// Side of the images that it reads; a multiple of `patch`.
     pub image: u32,
-    /// Patch side.
+    /// Side of a patch in pixels.
     pub patch: u32,
     /// Width; a multiple of `heads`.
     pub dim: u32,
-    /// Blocks.
+    /// Number of transformer blocks.
     pub depth: u32,
-    /// Attention heads.
+    /// Attention heads of each block.
     pub heads: u32,
 }
 
@@ -116,7 +116,7 @@ pub struct DinoParams {
     pub vit: VitSize,
     /// Passes over the set.
     pub epochs: u32,
-    /// Images per step.
+    /// Images per optimiser step.
     pub batch: u32,
     /// Small crops beside the two large ones.
     pub local_crops: u32,
@@ -135,7 +135,7 @@ pub struct DinoParams {
     /// Peak learning rate at a batch of 256; scaled with the batch. Upstream advises less, 1e-5 to
     /// 5e-5, for fine-tuning.
     pub learning_rate: f64,
-    /// Last learning rate.
+    /// Learning rate at the end of the cosine schedule.
     pub last_learning_rate: f64,
     /// Epochs over which the learning rate rises.
     pub warmup_epochs: u32,

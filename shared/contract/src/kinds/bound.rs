@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 pub struct BoundParams {
     /// Utilisation must exceed this, strictly.
     pub alpha: f64,
-    /// First C.
+    /// First C that is probed; the doubling phase starts from it.
     pub start: u32,
     /// No C above this is tried; the number of images is a cap too.
     pub cap: u32,
-    /// The second phase.
+    /// How the search narrows the interval after the doubling phase.
     pub fine: FineGrid,
     /// Clusterings per C; their mean utilisation counts.
     pub seeds: u32,
@@ -70,7 +70,7 @@ inputs! {
 pub struct BoundResult {
     /// Every probe so far, ascending by C.
     pub probes: Vec<Probe>,
-    /// What next.
+    /// Which C to cluster next, or the end of the search.
     pub decision: BoundDecision,
 }
 
@@ -99,7 +99,7 @@ impl BoundResult {
 /// One probe of the bound search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
-    /// C.
+    /// C, the number of cluster slots of the probe.
     pub clusters: u32,
     /// U of every seed.
     pub used: Vec<u32>,
@@ -118,7 +118,7 @@ pub struct Probe {
 pub enum BoundDecision {
     /// Cluster at these C, then ask again.
     Probe {
-        /// Ascending.
+        /// The values of C to cluster at, ascending.
         clusters: Vec<u32>,
     },
     /// The search is over.

@@ -4,10 +4,10 @@ use super::JobKind;
 use crate::{ObjectRef, OutputName, Service, inputs::inputs};
 use serde::{Deserialize, Serialize};
 
-/// One clustering.
+/// The method, C and seed of one clustering.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClusterParams {
-    /// How.
+    /// Where the ids come from, with the settings of that method.
     pub method: ClusterMethod,
     /// C: cluster slots. For ground truth and imported ids: the number of classes or distinct ids.
     pub clusters: u32,
@@ -21,7 +21,7 @@ pub struct ClusterParams {
 pub enum ClusterMethod {
     /// TEMI self-distillation (spec §4).
     Temi(TemiParams),
-    /// k-means (spec §5).
+    /// k-means on the features (spec §5).
     Kmeans(KmeansParams),
     /// The labels of the image set.
     GroundTruth {
@@ -31,7 +31,7 @@ pub enum ClusterMethod {
     /// A file of ids, one per image in data-set order (npy, or a PyTorch file as the C-EDM authors
     /// publish).
     Imported {
-        /// The file.
+        /// The stored file of ids.
         ids: ObjectRef,
     },
 }
@@ -65,7 +65,7 @@ pub const HEADS: OutputName = OutputName::stable("heads.safetensors");
 /// The loss of every head by epoch of TEMI.
 pub const CURVE: OutputName = OutputName::stable("curve.json");
 
-/// Tensors of [`ASSIGNMENTS`].
+/// Names and shapes of the tensors in [`ASSIGNMENTS`]; n images, C slots, U used clusters.
 pub mod assignments {
     use crate::TensorName;
 
@@ -86,7 +86,7 @@ pub mod assignments {
 /// A clustering in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClusterResult {
-    /// Images.
+    /// Number of images that were clustered.
     pub count: u64,
     /// C: cluster slots asked for.
     pub clusters: u32,
@@ -100,7 +100,7 @@ pub struct ClusterResult {
     pub kl_uniform: f64,
     /// Images of the smallest and of the largest used cluster.
     pub smallest: u64,
-    /// See `smallest`.
+    /// Images of the largest used cluster.
     pub largest: u64,
     /// Mean of the maximum softmax at temperature 0.1, for TEMI.
     #[serde(default)]
@@ -128,7 +128,7 @@ pub struct ClusterQuality {
     pub nmi: f64,
     /// Adjusted mutual information, arithmetic mean.
     pub anmi: f64,
-    /// Adjusted Rand index.
+    /// Adjusted Rand index; 0 for what chance would give.
     pub ari: f64,
     /// Accuracy after Hungarian matching, upstream's rule.
     pub acc: f64,
@@ -142,9 +142,9 @@ pub struct TemiParams {
     pub heads: u32,
     /// Linear maps before the last layer, upstream's counting.
     pub layers: u32,
-    /// Hidden width.
+    /// Width of the hidden layers of a head.
     pub hidden: u32,
-    /// Bottleneck width.
+    /// Width of the bottleneck before the last layer of a head.
     pub bottleneck: u32,
     /// beta of the loss: 0.6 for near-uniform use, 1 for the lower bound.
     pub beta: f64,
@@ -153,7 +153,7 @@ pub struct TemiParams {
     /// Whether the logarithm of the pointwise mutual information is clamped below at 0.
     #[serde(default)]
     pub positive_pmi: bool,
-    /// Student temperature.
+    /// Temperature of the student's softmax.
     pub student_temperature: f64,
     /// Teacher temperature at the start.
     pub teacher_temperature_start: f64,
@@ -163,9 +163,9 @@ pub struct TemiParams {
     pub teacher_temperature_warmup_epochs: u32,
     /// lambda of the running marginal.
     pub marginal_momentum: f64,
-    /// Epochs.
+    /// Passes over the features.
     pub epochs: u32,
-    /// Pairs per step.
+    /// Pairs (image, neighbour) per optimiser step.
     pub batch: u32,
     /// Learning rate before scaling by batch/256.
     pub base_lr: f64,
@@ -177,11 +177,11 @@ pub struct TemiParams {
     pub weight_decay: f64,
     /// Final weight decay of the cosine.
     pub weight_decay_end: f64,
-    /// Betas of AdamW.
+    /// Decay rates of AdamW's first and second moment.
     pub betas: (f64, f64),
-    /// Epsilon of AdamW.
+    /// Term that AdamW adds to the denominator.
     pub eps: f64,
-    /// Teacher momentum.
+    /// Momentum of the teacher's running mean at the start of its cosine schedule.
     pub teacher_momentum: f64,
     /// Final teacher momentum of the cosine.
     pub teacher_momentum_end: f64,
@@ -191,7 +191,7 @@ pub struct TemiParams {
     pub clip: f64,
     /// Standardise features by their stored mean and standard deviation.
     pub standardise: bool,
-    /// L2-normalise features.
+    /// Scale every feature row to an L2 norm of 1.
     pub l2_norm: bool,
     /// Neighbours to draw partners from.
     pub neighbours: u32,
@@ -238,7 +238,7 @@ impl Default for TemiParams {
 pub struct KmeansParams {
     /// Starts; the lowest inertia is kept.
     pub starts: u32,
-    /// Iterations at most.
+    /// Largest number of Lloyd iterations of one start.
     pub max_iterations: u32,
     /// Tolerance on the squared centre shift, relative to the mean variance of the features.
     pub tolerance: f64,

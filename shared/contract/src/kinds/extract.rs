@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Which shard, by which extractor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExtractParams {
-    /// The extractor.
+    /// The extractor and its weights.
     pub extractor: ExtractorSpec,
     /// Index of the shard in the set.
     pub shard: u32,
@@ -35,7 +35,7 @@ inputs! {
 /// The features of the shard.
 pub const FEATURES: OutputName = OutputName::stable("features.safetensors");
 
-/// Tensors of [`FEATURES`].
+/// Names and shapes of the tensors in [`FEATURES`], for n images of the shard.
 pub mod features {
     use crate::TensorName;
 
@@ -48,8 +48,8 @@ pub mod features {
 /// How large the features are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtractResult {
-    /// Rows.
+    /// Rows of the features: one for each image of the shard.
     pub count: u64,
-    /// Width D.
+    /// Width D of a feature row.
     pub dim: u32,
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FeatureEvaluationParams {
-    /// Neighbours that vote.
+    /// Number of nearest rows that vote on a label.
     pub k: u32,
     /// Temperature of their votes, exp(cosine / temperature).
     pub temperature: f64,
@@ -34,7 +34,7 @@ impl JobKind for FeatureEvaluationParams {
 inputs! {
     /// What an evaluation of features reads.
     pub struct FeatureEvaluationInputs<T> {
-        /// The features (Features).
+        /// The features of all images (Features).
         pub features: T as "features",
         /// The labelled image set that they were extracted from (Import).
         pub images: T as "images",
@@ -44,11 +44,11 @@ inputs! {
 /// How well features tell labels apart, as fractions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureEvaluationResult {
-    /// Rows with labels.
+    /// Rows with a label; the others are left out.
     pub count: u64,
-    /// Width D.
+    /// Width D of a feature row.
     pub dim: u32,
-    /// Distinct labels.
+    /// Number of distinct labels.
     pub classes: u32,
     /// Rows whose label their k nearest other rows vote for.
     pub knn_accuracy: f64,

@@ -36,7 +36,7 @@ inputs! {
 /// Statistics of the whole set.
 pub const STATISTICS: OutputName = OutputName::stable("stats.safetensors");
 
-/// Tensors of [`STATISTICS`].
+/// Names and shapes of the tensors in [`STATISTICS`], for features of width D.
 pub mod statistics {
     use crate::TensorName;
 
@@ -50,9 +50,9 @@ pub mod statistics {
 /// [`super::extract::features`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeatureSet {
-    /// Rows.
+    /// Rows of all shards together: one for each image of the set.
     pub count: u64,
-    /// Width D.
+    /// Width D of a feature row.
     pub dim: u32,
     /// The shards in order.
     pub shards: Vec<ShardRef>,

@@ -4,10 +4,10 @@ use super::JobKind;
 use crate::{ExtractorSpec, OutputName, Service, inputs::inputs};
 use serde::{Deserialize, Serialize};
 
-/// Which extractor learns.
+/// The extractor to be fitted to the image set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FitParams {
-    /// The extractor.
+    /// The extractor with its settings, such as the width of `pca`.
     pub extractor: ExtractorSpec,
 }
 
@@ -29,9 +29,9 @@ inputs! {
 /// What was learnt, as the extractor loads it.
 pub const EXTRACTOR: OutputName = OutputName::stable("extractor.safetensors");
 
-/// A fitted extractor.
+/// The size of what the fitted extractor computes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FitResult {
-    /// Feature width D.
+    /// Width D of the features that the fitted extractor gives.
     pub dim: u32,
 }

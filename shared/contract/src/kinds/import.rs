@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 /// An import: the images' own content names it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImportParams {
-    /// See [`ImageSet::content`].
+    /// Digest over the images in order: [`ImageSet::content`].
     pub content: Digest,
     /// Digest over labels and class names, so that relabelled images are another set.
     pub labels: Digest,
-    /// Images per shard.
+    /// Images per shard; the last one may hold fewer.
     pub shard_size: u32,
 }
 
@@ -40,7 +40,7 @@ pub const SKIPPED: OutputName = OutputName::volatile("skipped.json");
 pub mod shard {
     use crate::TensorName;
 
-    /// The pixels.
+    /// The pixels of every image, channel first.
     pub const IMAGES: TensorName = TensorName::new("images", "u8 [n, channels, side, side]");
     /// Digest of every image (shape and pixels).
     pub const DIGESTS: TensorName = TensorName::new("digests", "u8 [n, 32]");
@@ -53,11 +53,11 @@ pub mod shard {
 /// An imported image set; the tensors of its shards are named in [`shard`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageSet {
-    /// Number of images.
+    /// Number of images in all shards.
     pub count: u64,
-    /// 1 or 3.
+    /// Channels of every image: 1 for grey, 3 for RGB.
     pub channels: u32,
-    /// Side in pixels.
+    /// Side of the square images in pixels.
     pub resolution: u32,
     /// Number of classes; 0 when unlabelled.
     pub classes: u32,

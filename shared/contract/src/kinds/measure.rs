@@ -33,29 +33,29 @@ inputs! {
 /// The features, with the tensors of [`super::extract::features`].
 pub const FEATURES: OutputName = OutputName::stable("features.safetensors");
 
-/// Their moments.
+/// Count, sum and sum of outer products of the features, for the mean and covariance of the set.
 pub const MOMENTS: OutputName = OutputName::stable("moments.safetensors");
 
 /// What made the features: extractor, digest of its weights, precision.
 pub const SPACE: OutputName = OutputName::stable("space.json");
 
-/// Tensors of [`MOMENTS`].
+/// Names and shapes of the tensors in [`MOMENTS`], for features X of width D.
 pub mod moments {
     use crate::TensorName;
 
-    /// Number of rows.
+    /// Number of rows of X.
     pub const COUNT: TensorName = TensorName::new("count", "i64 [1]");
     /// Sum of the rows.
     pub const SUM: TensorName = TensorName::new("sum", "f64 [D]");
-    /// XᵀX.
+    /// XᵀX, the sum of the outer products of the rows.
     pub const OUTER: TensorName = TensorName::new("outer", "f64 [D, D]");
 }
 
 /// How large the features are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeasureResult {
-    /// Rows.
+    /// Rows of the features: one for each image of the shard.
     pub count: u64,
-    /// Width D.
+    /// Width D of a feature row.
     pub dim: u32,
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// How many neighbours, and which part of the search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NeighboursParams {
-    /// Neighbours per row.
+    /// Number of neighbours of every row.
     pub k: u32,
     /// One part of a search that several jobs share; absent for a whole search and for the merge of
     /// parts.
@@ -38,7 +38,7 @@ impl JobKind for NeighboursParams {
 inputs! {
     /// What a search for neighbours reads.
     pub struct NeighboursInputs<T> {
-        /// The features (Features).
+        /// The features of all images (Features).
         pub features: T as "features",
         /// The parts to be merged (Neighbours); empty in a part and in a search of one job.
         pub parts: Vec<T> as "part",
@@ -51,13 +51,13 @@ pub const NEIGHBOURS: OutputName = OutputName::stable("neighbours.safetensors");
 /// What a part of a search found, for the merge.
 pub const CANDIDATES: OutputName = OutputName::stable("candidates.safetensors");
 
-/// Tensors of [`NEIGHBOURS`].
+/// Names and shapes of the tensors in [`NEIGHBOURS`], for n rows with k neighbours each.
 pub mod neighbour_lists {
     use crate::TensorName;
 
     /// Row numbers of the neighbours, the nearest first.
     pub const INDICES: TensorName = TensorName::new("indices", "i32 [n, k]");
-    /// Their cosine similarities.
+    /// Cosine similarities of the row and its neighbours, in the order of the indices.
     pub const SIMILARITIES: TensorName = TensorName::new("similarities", "f32 [n, k]");
 }
 
@@ -78,8 +78,8 @@ pub mod candidates {
 /// How many neighbours were found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeighboursResult {
-    /// Rows.
+    /// Rows of the features.
     pub count: u64,
-    /// Neighbours per row.
+    /// Number of neighbours of every row.
     pub k: u32,
 }

@@ -56,13 +56,13 @@ pub const FEATURES: OutputName = OutputName::stable("features.safetensors");
 /// What made the features: extractor, digest of its weights, precision.
 pub const SPACE: OutputName = OutputName::stable("space.json");
 
-/// Tensors of [`REFERENCE`].
+/// Names and shapes of the tensors in [`REFERENCE`], for features of width D.
 pub mod gaussian {
     use crate::TensorName;
 
-    /// Mean.
+    /// Mean of every column.
     pub const MU: TensorName = TensorName::new("mu", "f64 [D]");
-    /// Covariance (ddof 1).
+    /// Covariance of the columns (ddof 1).
     pub const SIGMA: TensorName = TensorName::new("sigma", "f64 [D, D]");
     /// R with R Rᵀ = sigma; columns of vanishing eigenvalues are left out.
     pub const ROOT: TensorName = TensorName::new("root", "f64 [D, rank]");
@@ -71,9 +71,9 @@ pub mod gaussian {
 /// How large the reference is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferenceResult {
-    /// Images behind it.
+    /// Number of images that the moments were computed from.
     pub count: u64,
-    /// Width D.
+    /// Width D of a feature row.
     pub dim: u32,
     /// Feature shards in order, for metrics that need single features.
     pub shards: Vec<ShardRef>,

@@ -4,10 +4,10 @@ use super::JobKind;
 use crate::{OutputName, Service, SweepId, inputs::inputs};
 use serde::{Deserialize, Serialize};
 
-/// Which sweep.
+/// The sweep that is reported.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReportParams {
-    /// The sweep.
+    /// Name of the sweep.
     pub sweep: SweepId,
 }
 
@@ -27,7 +27,7 @@ inputs! {
     }
 }
 
-/// The page.
+/// The report as one HTML page.
 pub const PAGE: OutputName = OutputName::stable("report.html");
 
 /// Everything on the page as data. The tables beside it are CSV files that name themselves.

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 /// The sampler, and the seeds that it starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SampleParams {
-    /// The sampler.
+    /// Settings of the sampler, the same for all shards of a set.
     pub sampler: SamplerParams,
     /// Seed of the first image.
     pub first_seed: u64,
-    /// Images.
+    /// Number of images in the shard; their seeds are consecutive.
     pub count: u32,
 }
 
@@ -37,11 +37,11 @@ inputs! {
 /// The images, with their labels and seeds.
 pub const IMAGES: OutputName = OutputName::stable("images.safetensors");
 
-/// Tensors of [`IMAGES`].
+/// Names and shapes of the tensors in [`IMAGES`], for n images of the shard.
 pub mod images {
     use crate::TensorName;
 
-    /// The pixels.
+    /// The pixels of every image, channel first.
     pub const IMAGES: TensorName = TensorName::new("images", "u8 [n, channels, side, side]");
     /// The label that each image was made for; −1 when unconditional.
     pub const LABELS: TensorName = TensorName::new("labels", "i64 [n]");
@@ -52,13 +52,13 @@ pub mod images {
 /// A shard of samples.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SampleResult {
-    /// Images.
+    /// Number of images in the shard; their seeds are consecutive.
     pub count: u64,
     /// Seed of the first.
     pub first_seed: u64,
-    /// 1 or 3.
+    /// Channels of every image: 1 for grey, 3 for RGB.
     pub channels: u32,
-    /// Side in pixels.
+    /// Side of the square images in pixels.
     pub resolution: u32,
 }
 
@@ -68,15 +68,15 @@ pub struct SampleResult {
 pub struct SamplerParams {
     /// N: 18 for CIFAR, 40 for FFHQ.
     pub steps: u32,
-    /// Order.
+    /// Order of the solver: second (Heun) by default.
     pub solver: Solver,
-    /// Lowest noise level.
+    /// Lowest noise level of the time grid that is not 0.
     pub sigma_min: f64,
-    /// Highest noise level.
+    /// Highest noise level of the time grid, at which sampling starts.
     pub sigma_max: f64,
     /// Exponent of the time grid.
     pub rho: f64,
-    /// Stochasticity.
+    /// Amount of noise added during sampling, EDM's S_churn; 0 for a deterministic sampler.
     pub s_churn: f64,
     /// Lowest t with churn.
     pub s_min: f64,
@@ -84,9 +84,9 @@ pub struct SamplerParams {
     pub s_max: f64,
     /// Inflation of churn noise.
     pub s_noise: f64,
-    /// Guidance.
+    /// Classifier-free guidance; off by default.
     pub guidance: Guidance,
-    /// Labels.
+    /// Where the label of each image comes from.
     pub labels: LabelSource,
     /// Arithmetic of the network; the state is float64 always.
     pub precision: Precision,
@@ -115,10 +115,10 @@ impl Default for SamplerParams {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Solver {
-    /// Second order.
+    /// Heun's method, of second order: two evaluations of the network per step.
     #[default]
     Heun,
-    /// First order.
+    /// Euler's method, of first order: one evaluation of the network per step.
     Euler,
 }
 
@@ -133,7 +133,7 @@ pub enum LabelSource {
     Uniform,
     /// One label for all.
     Fixed {
-        /// Compact id.
+        /// The label as the network numbers it: an id among the used clusters, from 0.
         label: u32,
     },
 }
@@ -143,7 +143,7 @@ pub enum LabelSource {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Guidance {
-    /// w.
+    /// The weight w of the formula above.
     pub weight: f64,
     /// Lowest sigma at which it acts.
     pub sigma_lo: f64,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct SampleSetParams {
     /// Seed of the first image of the set.
     pub first_seed: u64,
-    /// Images in all.
+    /// Number of images in all shards.
     pub count: u64,
 }
 
@@ -39,11 +39,11 @@ inputs! {
 /// [`super::sample::images`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SampleSetResult {
-    /// Number of images.
+    /// Number of images in all shards.
     pub count: u64,
-    /// 1 or 3.
+    /// Channels of every image: 1 for grey, 3 for RGB.
     pub channels: u32,
-    /// Side in pixels.
+    /// Side of the square images in pixels.
     pub resolution: u32,
     /// Seed of the first image; seeds are consecutive.
     pub first_seed: u64,

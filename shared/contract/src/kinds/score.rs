@@ -42,7 +42,7 @@ inputs! {
 /// The confidence of every image, in seed order, where `confidence` was asked for.
 pub const CONFIDENCE: OutputName = OutputName::stable("confidence.safetensors");
 
-/// Tensors of [`CONFIDENCE`].
+/// Names and shapes of the tensors in [`CONFIDENCE`], for n images of the sample set.
 pub mod confidence {
     use crate::TensorName;
 
@@ -63,7 +63,7 @@ pub struct ScoreResult {
     pub scores: BTreeMap<String, Score>,
 }
 
-/// One score.
+/// The value of one metric, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The number; absent when it could not be computed.

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 pub struct TrainParams {
     /// The network; its `label_dim` equals the condition's number of used clusters.
     pub network: NetworkSpec,
-    /// Optimisation.
+    /// Batch, learning rate, Adam, EMA and the distribution of noise levels.
     pub optimiser: OptimiserParams,
-    /// Augmentation.
+    /// Augmentation of the images before noise is added.
     pub augment: AugmentParams,
-    /// Arithmetic.
+    /// Arithmetic of the forward and backward pass.
     pub precision: Precision,
     /// Seed of every random stream.
     pub seed: u64,
@@ -85,13 +85,13 @@ pub enum Embedding {
 pub struct NetworkSpec {
     /// Side of the images.
     pub resolution: u32,
-    /// Image channels.
+    /// Channels of the images: 1 for grey, 3 for RGB.
     pub channels: u32,
     /// Label slots; 0 for unconditional.
     pub label_dim: u32,
     /// Augmentation labels: 9, or 0 without augmentation.
     pub augment_dim: u32,
-    /// Base width.
+    /// Width that `channel_mult` multiplies, in channels.
     pub model_channels: u32,
     /// Width multiplier of each level.
     pub channel_mult: Vec<u32>,
@@ -102,15 +102,15 @@ pub struct NetworkSpec {
     /// appendix A).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_mult_noise: Option<u32>,
-    /// Blocks per level.
+    /// Residual blocks per resolution level.
     pub num_blocks: u32,
-    /// Resolutions with attention.
+    /// Sides in pixels of the levels whose blocks have self-attention.
     pub attn_resolutions: Vec<u32>,
     /// Dropout before the second convolution of each block.
     pub dropout: f64,
     /// Probability of dropping a label in training.
     pub label_dropout: f64,
-    /// DDPM++ or NCSN++.
+    /// Form of the network: DDPM++ by default, or NCSN++.
     #[serde(default)]
     pub embedding: Embedding,
     /// Expected standard deviation of the data.
@@ -149,7 +149,7 @@ impl Embedding {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimiserParams {
-    /// Images per step.
+    /// Images per optimiser step.
     pub batch: u32,
     /// Images per forward pass; `batch` must be a multiple. Part of the key: rounding depends on
     /// it.
@@ -158,9 +158,9 @@ pub struct OptimiserParams {
     pub lr: f64,
     /// Linear ramp, in thousand images (10,000 in the paper).
     pub lr_rampup_kimg: f64,
-    /// Adam betas.
+    /// Decay rates of Adam's first and second moment.
     pub betas: (f64, f64),
-    /// Adam epsilon.
+    /// Term that Adam adds to the denominator.
     pub eps: f64,
     /// Half-life of the EMA, in thousand images (500 in the paper).
     pub ema_halflife_kimg: f64,
@@ -170,7 +170,7 @@ pub struct OptimiserParams {
     pub p_mean: f64,
     /// Standard deviation of ln sigma.
     pub p_std: f64,
-    /// Loss scaling.
+    /// Factor of the loss before the backward pass.
     pub loss_scaling: f64,
 }
 
@@ -185,7 +185,7 @@ pub fn whole_batch_images(kimg: f64, batch: u64) -> u64 {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AugmentParams {
-    /// Overall probability.
+    /// Probability that the multipliers below are factors of.
     pub p: f64,
     /// Multiplier of the x-flip gate: 1e8 in the paper (half of all images), 0 where mirrored
     /// images are wrong (digits).
@@ -194,11 +194,11 @@ pub struct AugmentParams {
     pub yflip: f64,
     /// Multiplier of isotropic scaling.
     pub scale: f64,
-    /// Multiplier of rotation.
+    /// Multiplier of rotation by any angle.
     pub rotate_frac: f64,
     /// Multiplier of anisotropic scaling.
     pub aniso: f64,
-    /// Multiplier of translation.
+    /// Multiplier of translation by any distance.
     pub translate_frac: f64,
 }
 

@@ -24,7 +24,7 @@ pub enum Transform {
     TranslateFrac,
     /// Adds a constant to all channels.
     Brightness,
-    /// Multiplies all channels.
+    /// Multiplies all channels by a factor.
     Contrast,
     /// Negates the luma and keeps the colours.
     Lumaflip,

@@ -8,9 +8,9 @@ use tch::{Kind, Tensor};
 /// The settings of one block.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockShape<'a> {
-    /// Input channels.
+    /// Number of input channels.
     pub cin: i64,
-    /// Output channels.
+    /// Number of output channels.
     pub cout: i64,
     /// Width of the embedding that shifts the activations.
     pub embedding: i64,

@@ -12,7 +12,7 @@ pub enum LabelDistribution {
     Prior(Vec<i64>),
     /// Uniform over this number of labels.
     Uniform(i64),
-    /// Always this label.
+    /// The same label for every image.
     Fixed(i64),
     /// A row of these vectors \[n, d\], all with equal probability (oracle features).
     Rows(Tensor),

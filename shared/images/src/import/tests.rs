@@ -169,7 +169,8 @@ fn shards_hold_planes_labels_and_digests_in_order_of_names() {
     assert_eq!(last.digests[32..64], crate::image_digest(3, 4, &planes));
     let names = fs::read_to_string(out.join(NAMES)).unwrap();
     assert_eq!(names.lines().nth(21), Some("\"00000/img00000021.png\""));
-    let record: Imported = serde_json::from_slice(&fs::read(out.join(RECORD)).unwrap()).unwrap();
+    let record: Imported =
+        serde_json::from_slice(&fs::read(out.join(IMPORT_RECORD)).unwrap()).unwrap();
     assert_eq!(record, imported);
     assert!(!partial_of(&out).exists() && !out.join("journal.jsonl").exists());
 }

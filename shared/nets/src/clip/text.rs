@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 pub struct TextConfig {
     /// Width of a token.
     pub width: i64,
-    /// Number of blocks.
+    /// Number of transformer blocks.
     pub layers: i64,
     /// Attention heads of a block.
     pub heads: i64,

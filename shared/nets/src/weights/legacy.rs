@@ -8,7 +8,7 @@ use tch::Tensor;
 
 /// 0x1950a86a20f9469cfc6c as pickle protocol 2 writes it.
 const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
-/// `torch.serialization.PROTOCOL_VERSION`.
+/// Version of the format, `torch.serialization.PROTOCOL_VERSION`.
 const PROTOCOL: i64 = 1001;
 
 /// Whether a file that begins with these bytes has this format.

@@ -20,7 +20,7 @@ pub(super) struct StorageName {
     pub key: String,
     /// Type of its elements.
     pub kind: Kind,
-    /// Number of elements.
+    /// Number of elements in the storage.
     pub count: usize,
     /// Index of the first element, for views of another storage.
     pub offset: usize,

@@ -121,7 +121,7 @@ pub(super) fn cluster_id(clustering: &ClusteringSpec, c: u32, seed: u64) -> Stri
     }
 }
 
-/// One clustering.
+/// Adds the job of one clustering at one C with one seed.
 pub(super) fn cluster<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,

@@ -51,7 +51,7 @@ pub(super) fn network<'k>(
     }
 }
 
-/// One training segment.
+/// Adds the job of one training segment.
 fn segment<'k>(
     b: &mut PlanBuilder<'k>,
     context: PlanContext<'k>,

@@ -89,10 +89,10 @@ pub(super) fn scores<'k>(
 /// confidence of the head only of what finished networks are compared by, and only where there is
 /// such a head.
 fn applies(name: &str, method: Option<&Method>, set: &SetPlan) -> bool {
-    let judged = set.last && set.purpose() == Purpose::Evaluation;
+    let compares = set.last && set.purpose() == Purpose::Evaluation;
     metric(name).is_some_and(|row| match row.against {
-        Against::Unconditional => judged && !method.is_some_and(Method::is_unconditional),
-        Against::Heads => judged && method.is_some_and(Method::has_heads),
+        Against::Unconditional => compares && !method.is_some_and(Method::is_unconditional),
+        Against::Heads => compares && method.is_some_and(Method::has_heads),
         Against::Nothing | Against::Training | Against::TrainingAndTest | Against::Labels => true,
     })
 }

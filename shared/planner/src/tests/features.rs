@@ -85,7 +85,7 @@ fn an_adapted_backbone_comes_before_every_extraction() {
     assert_eq!(
         (
             features.adapted.unwrap().steps,
-            features.judged.unwrap().knn_accuracy
+            features.evaluation.unwrap().knn_accuracy
         ),
         (10, 0.9)
     );
@@ -93,7 +93,7 @@ fn an_adapted_backbone_comes_before_every_extraction() {
 
 #[test]
 fn features_are_evaluated_where_they_are_clustered_and_labels_exist() {
-    let judged = |toml: &str| {
+    let evaluations = |toml: &str| {
         let (sweep, observed, _) = finished(toml);
         plan(&sweep, &observed)
             .nodes
@@ -101,12 +101,12 @@ fn features_are_evaluated_where_they_are_clustered_and_labels_exist() {
             .filter(|node| node.kind == Kind::FeatureEvaluation)
             .count()
     };
-    assert_eq!(judged(TOML), 1);
+    assert_eq!(evaluations(TOML), 1);
     let start = TOML.find("[[clustering]]").unwrap();
     let end = TOML.find("[bound]").unwrap();
     let without = TOML.replacen(&TOML[start..end], "[[clustering]]\nmethod = \"none\"\n", 1);
     assert_eq!(
-        judged(&without),
+        evaluations(&without),
         0,
         "nothing is extracted for a feature evaluation alone"
     );

@@ -7,16 +7,16 @@ use ticks::{round_ticks, thinned};
 /// How values are spread along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scale {
-    /// Equal steps.
+    /// Equal differences take equal lengths.
     Linear,
-    /// Equal factors.
+    /// Equal factors take equal lengths.
     Logarithmic,
 }
 
 /// Where ticks stand.
 #[derive(Clone, Debug, PartialEq)]
 enum Ticks {
-    /// At round numbers.
+    /// At round numbers within the range.
     Round,
     /// At the values themselves: granularities, snapshots.
     AtValues,

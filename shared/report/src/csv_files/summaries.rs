@@ -9,7 +9,7 @@ struct Row<'a> {
     snapshot: &'a SnapshotOutcome,
     /// What the sets are for, as in the plan: `judge`, `curve` or `uniform`.
     purpose: &'static str,
-    /// `<space>/<metric>`.
+    /// The metric, as `<space>/<metric>`.
     score: &'a str,
     summary: &'a Summary,
 }

@@ -15,7 +15,7 @@ pub fn section(context: &ReportContext) -> Option<Section> {
         .images
         .as_ref()
         .is_some_and(|images| images.set.classes > 1);
-    let evaluation: Markup = match &features.judged {
+    let evaluation: Markup = match &features.evaluation {
         Some(found) => html! {
             p { "Accuracy against the labels, which nothing else here has seen: k nearest \
                 neighbours (k = 20, cosine, temperature 0.07) "

@@ -81,7 +81,7 @@ pub fn sweep() -> (SweepOutcome, StoredArtefacts) {
             extractor: "pca".to_owned(),
             dim: 32,
             adapted: None,
-            judged: Some(FeatureEvaluationResult {
+            evaluation: Some(FeatureEvaluationResult {
                 count: IMAGES,
                 dim: 32,
                 classes: 10,

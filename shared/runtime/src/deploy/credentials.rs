@@ -29,7 +29,7 @@ fn secret() -> String {
 }
 
 impl Credentials {
-    /// Fresh ones.
+    /// New random credentials.
     pub fn generate() -> Self {
         let services = std::iter::once(Service::Cli).chain(Service::RUNNING.iter().copied());
         let nats = services

@@ -32,12 +32,12 @@ const PULL_TIMEOUT: Duration = Duration::from_secs(5);
 /// "maximum messages per subject exceeded": the subject holds a job already.
 const SUBJECT_OCCUPIED: ErrorCode = ErrorCode(10077);
 
-/// JetStream.
+/// The queue on NATS JetStream.
 #[derive(Debug, Clone)]
 pub(crate) struct NatsQueue {
     client: Client,
     js: Context,
-    /// Whether NATS answers.
+    /// Whether the client is connected to NATS.
     connected: watch::Receiver<bool>,
     deliveries: Arc<Mutex<Option<Inbox>>>,
 }

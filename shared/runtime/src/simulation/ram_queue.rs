@@ -43,7 +43,7 @@ struct State {
     events: Vec<Event>,
 }
 
-/// The broker.
+/// A broker in memory, for the simulation.
 pub(super) struct RamQueue {
     state: Mutex<State>,
     plan: Mutex<Plan>,
@@ -201,7 +201,7 @@ impl RamQueue {
 /// alone.
 struct RamReceipt {
     queue: Arc<RamQueue>,
-    /// `cedm.job.<kind>.<priority>.`
+    /// Prefix of the subject, `cedm.job.<kind>.<priority>.`
     lane: String,
     sequence: u64,
 }

@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-/// One cache folder.
+/// A folder of cached objects, limited in size.
 #[derive(Debug, Clone)]
 pub struct Cache {
     folder: PathBuf,

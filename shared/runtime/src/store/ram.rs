@@ -13,7 +13,7 @@ use std::{
 /// What becomes of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing: it works.
+    /// No fault: the request succeeds.
     None,
     /// It fails and had no effect.
     Before,

@@ -23,7 +23,7 @@ use tokio::io::AsyncWriteExt;
 pub struct S3Settings {
     /// Custom endpoint; AWS when absent.
     pub endpoint: Option<String>,
-    /// Bucket name.
+    /// Name of the bucket.
     pub bucket: String,
     /// Region; the default chain's when absent, `us-east-1` for a custom endpoint.
     pub region: Option<String>,

@@ -12,7 +12,7 @@ use std::{
 /// An object or a prefix in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectUri {
-    /// The bucket.
+    /// Name of the bucket.
     pub bucket: String,
     /// Key or prefix, without a slash at either end.
     pub key: String,

@@ -10,7 +10,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-/// The layer.
+/// Layer of `tracing` that writes one JSON object per event.
 pub(super) struct JsonLines {
     service: String,
 }
@@ -18,7 +18,7 @@ pub(super) struct JsonLines {
 /// Fields of a span, kept with it.
 struct Fields(Map<String, Value>);
 
-/// Collects fields.
+/// Visitor that collects the fields of an event or span as JSON.
 struct Collect<'a>(&'a mut Map<String, Value>);
 
 impl Visit for Collect<'_> {

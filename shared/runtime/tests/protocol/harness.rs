@@ -124,7 +124,7 @@ impl Harness {
         }));
     }
 
-    /// SIGKILL.
+    /// Ends the NATS server by SIGKILL, as a crash would.
     pub fn kill_nats(&mut self) {
         let mut child = self.nats.take().unwrap();
         child.kill().unwrap();

@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 /// What the sweep found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// `<space>/<metric>` that decides.
+    /// The metric that decides, as `<space>/<metric>`.
     pub metric: String,
     /// Label of the best network among all granularities of clusterings (ground truth and the
     /// unconditional one excluded).
     pub best: String,
-    /// Its clustering.
+    /// Name of the best network's clustering.
     pub clustering: String,
-    /// Its C.
+    /// C of the best network.
     pub clusters: u32,
-    /// Its score.
+    /// Score of the best network over its sample sets.
     pub score: Summary,
     /// Whether another network is within one standard deviation of the best: then the order is not
     /// certain.
@@ -66,9 +66,9 @@ pub struct Comparison {
 /// The granularity after the best one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunnerUp {
-    /// The network.
+    /// Label of the network, as in the table of networks.
     pub cell: String,
-    /// Its mean score.
+    /// Mean score over its sample sets.
     pub score: f64,
     /// Mean over the sets of (its score − the best's); sets of one index share their seeds, so that
     /// they are compared in pairs.
@@ -81,7 +81,7 @@ pub struct RunnerUp {
 /// What the primary metric of another feature space says (paper, figure 6).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
-    /// `<space>/<metric>`.
+    /// The metric, as `<space>/<metric>`.
     pub metric: String,
     /// Its best network among all granularities.
     pub best: String,
@@ -101,17 +101,17 @@ pub struct Agreement {
 /// A network with labels drawn uniformly instead of from p(c) (paper, table 6).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UniformEffect {
-    /// The network.
+    /// Label of the network, as in the table of networks.
     pub cell: String,
-    /// `<space>/<metric>`.
+    /// The metric, as `<space>/<metric>`.
     pub metric: String,
     /// Mean score with labels from p(c), over the sets that were also drawn uniformly.
     pub prior: f64,
     /// Mean score with uniform labels.
     pub uniform: f64,
-    /// uniform − prior.
+    /// `uniform` − `prior`.
     pub increase: f64,
-    /// Pairs of sets.
+    /// Number of pairs of sets that are compared.
     pub sets: u32,
     /// Images of each set.
     pub images: u64,
@@ -120,7 +120,7 @@ pub struct UniformEffect {
 /// Sample efficiency (spec §13).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Efficiency {
-    /// The network.
+    /// Label of the network, as in the table of networks.
     pub cell: String,
     /// Training images of the first snapshot at which it beats the unconditional network's best;
     /// absent when it never does.

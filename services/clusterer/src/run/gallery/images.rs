@@ -1,7 +1,7 @@
 //! The images of a gallery: read from an imported folder, laid out on one sheet, written as PNG.
 
 use anyhow::{Context, Result, ensure};
-use cedm_images::{Imported, Picture, Shard, read_shard};
+use cedm_images::{IMPORT_RECORD, Imported, Picture, Shard, read_shard};
 use std::{
     fs::{self, File},
     io::BufWriter,
@@ -21,7 +21,7 @@ pub(super) struct ImageFolder {
 
 impl ImageFolder {
     pub(super) fn open(folder: &Path) -> Result<Self> {
-        let record = folder.join("import.json");
+        let record = folder.join(IMPORT_RECORD);
         let text = fs::read(&record).with_context(|| {
             format!(
                 "read {}: is it a folder written by `cedm-extractor import`?",

@@ -192,7 +192,7 @@ fn extract(
 /// Writes beside `out` first: a file that exists is complete.
 fn write(features: &Extracted, labels: Option<&[i64]>, out: &Path) -> Result<()> {
     if out.extension().is_none_or(|extension| extension != "npy") {
-        return write_features(features, labels, out);
+        return Ok(write_features(features, labels, out)?);
     }
     let partial = out.with_extension("partial");
     write_npy(&features.features, &partial)?;

@@ -31,10 +31,14 @@ impl Worker for BoundsWorker {
             return Err(JobError::wrong_kind(Service::Bounds, context.job().kind()));
         };
         let BoundInputs { images, probes } = context.inputs::<BoundParams>()?;
-        let (_, images) = images.as_kind::<ImportParams>().map_err(JobError::reject)?;
+        let (_, images) = images
+            .as_kind::<ImportParams>()
+            .map_err(JobError::contract)?;
         let mut used: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for probe in probes.into_values() {
-            let (_, cluster) = probe.as_kind::<ClusterParams>().map_err(JobError::reject)?;
+            let (_, cluster) = probe
+                .as_kind::<ClusterParams>()
+                .map_err(JobError::contract)?;
             used.entry(cluster.clusters).or_default().push(cluster.used);
         }
         let history: Vec<Observation> = used

@@ -3,7 +3,7 @@
 use crate::home::Home;
 use anyhow::{Context, Result};
 use cedm_contract::{Manifest, Service, manifest_key};
-use cedm_runtime::{ConnectArgs, Connection, store::Created};
+use cedm_runtime::{ConnectArgs, Connection, Written, create_only};
 use clap::Parser;
 use std::{os::unix::process::CommandExt, process::Command};
 
@@ -72,15 +72,10 @@ pub fn block_on<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
 /// When the store fails.
 pub async fn commit(connection: &Connection, manifest: Manifest) -> Result<Manifest> {
     let (store, key) = (connection.store(), manifest_key(&manifest.key));
-    loop {
-        match store.put_if_absent(&key, manifest.encode().into()).await? {
-            Created::Yes => return Ok(manifest),
-            Created::Conflict => continue,
-            Created::Exists | Created::Unknown(_) => {
-                if let Some(bytes) = store.get(&key).await? {
-                    return Manifest::decode(&bytes).with_context(|| format!("decode {key}"));
-                }
-            }
+    match create_only(store.as_ref(), &key, manifest.encode().into()).await? {
+        Written::Ours => Ok(manifest),
+        Written::Exists { bytes, .. } => {
+            Manifest::decode(&bytes).with_context(|| format!("decode {key}"))
         }
     }
 }

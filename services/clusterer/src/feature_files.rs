@@ -1,7 +1,6 @@
 //! Features that stay on disk: rows are read on demand, so that a set larger than
 //! memory can be clustered.
 
-use anyhow::{Context, Result, ensure};
 use cedm_clustering::{ClusteringError, kmeans::RowSource};
 use cedm_contract::kinds::extract::features::FEATURES;
 use cedm_maths::Features;
@@ -40,29 +39,43 @@ impl FeatureFiles {
     /// # Errors
     /// When a file is not a safetensors file with a matrix of floating numbers `name`, is truncated,
     /// or does not fit the others.
-    pub fn open(paths: &[PathBuf], name: Option<&str>, device: Device) -> Result<Self> {
+    pub fn open(
+        paths: &[PathBuf],
+        name: Option<&str>,
+        device: Device,
+    ) -> Result<Self, ClusteringError> {
         let mut files: Vec<Part> = Vec::with_capacity(paths.len());
         let mut count = 0;
         for path in paths {
             let opened = Part::open(path, name, count)?;
-            if let Some(before) = files.first() {
-                ensure!(
-                    (opened.width, opened.kind) == (before.width, before.kind),
-                    "{}: {:?} rows of width {}, {} holds {:?} ones of width {}",
-                    path.display(),
-                    opened.kind,
-                    opened.width,
-                    before.file.origin().display(),
-                    before.kind,
-                    before.width
-                );
+            if let Some(before) = files.first()
+                && (opened.width, opened.kind) != (before.width, before.kind)
+            {
+                return Err(ClusteringError::Shape {
+                    what: path.display().to_string(),
+                    found: format!("{:?} rows of width {}", opened.kind, opened.width),
+                    expected: format!(
+                        "{:?} rows of width {} as in {}",
+                        before.kind,
+                        before.width,
+                        before.file.origin().display()
+                    ),
+                });
             }
             count += opened.count;
             files.push(opened);
         }
-        let first = files.first().context("no feature files")?;
-        let (width, kind) = (first.width, first.kind);
-        ensure!(count > 0, "the feature files hold no rows");
+        let Some((width, kind)) = files
+            .first()
+            .filter(|_| count > 0)
+            .map(|first| (first.width, first.kind))
+        else {
+            return Err(ClusteringError::Shape {
+                what: "the set of features".to_owned(),
+                found: format!("empty ({} files)", files.len()),
+                expected: "at least one row".to_owned(),
+            });
+        };
         Ok(Self {
             files,
             count,
@@ -83,7 +96,7 @@ impl FeatureFiles {
 }
 
 impl Part {
-    fn open(path: &Path, name: Option<&str>, first: i64) -> Result<Self> {
+    fn open(path: &Path, name: Option<&str>, first: i64) -> Result<Self, ClusteringError> {
         let file = TensorFile::open(path)?;
         let name = name.map_or_else(|| file.only_or(FEATURES.name), str::to_owned);
         let entry = file.require(&name)?;

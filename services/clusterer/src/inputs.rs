@@ -16,9 +16,10 @@ use cedm_contract::{
     },
 };
 use cedm_maths::Features;
+use cedm_nets::NetError;
 use cedm_runtime::{JobContext, JobError};
 use cedm_torch::tensor_files;
-use std::{ops::Range, path::Path};
+use std::{io, ops::Range, path::Path};
 use tch::{Device, Kind, Tensor};
 
 /// All features of a `features` job, on `device`.
@@ -48,7 +49,7 @@ pub(crate) fn features(
     if pieces.is_empty() {
         return Err(JobError::reject(anyhow!("the feature set has no shards")));
     }
-    let whole = Features::new("features", &Tensor::cat(&pieces, 0)).map_err(JobError::reject)?;
+    let whole = Features::new("features", &Tensor::cat(&pieces, 0))?;
     drop(pieces);
     Ok(whole.to_device(device))
 }
@@ -65,8 +66,7 @@ pub(crate) fn feature_files(
         .iter()
         .map(|shard| context.fetch(&shard.object))
         .collect::<Result<Vec<_>, _>>()?;
-    let files =
-        FeatureFiles::open(&paths, Some(FEATURES.name), device).map_err(JobError::reject)?;
+    let files = FeatureFiles::open(&paths, Some(FEATURES.name), device)?;
     let (found, expected) = (
         (files.count(), files.width()),
         (set.count as i64, i64::from(set.dim)),
@@ -102,7 +102,7 @@ pub(crate) fn feature_rows(
             "the feature set holds {found} of the rows {rows:?}"
         )));
     }
-    let block = Features::new("features", &Tensor::cat(&pieces, 0)).map_err(JobError::reject)?;
+    let block = Features::new("features", &Tensor::cat(&pieces, 0))?;
     Ok(block.to_device(device))
 }
 
@@ -151,7 +151,7 @@ pub(crate) fn labels(
     for shard in &set.shards {
         let piece = tensor(&context.fetch(&shard.object)?, name.name)?;
         labels.extend(
-            Vec::<i64>::try_from(piece.to_kind(Kind::Int64).view(-1)).map_err(JobError::reject)?,
+            Vec::<i64>::try_from(piece.to_kind(Kind::Int64).view(-1)).map_err(JobError::bug)?,
         );
     }
     Ok(Some(labels))
@@ -163,7 +163,7 @@ pub(crate) fn imported(
     images: &Manifest,
     object: &ObjectRef,
 ) -> Result<Vec<i64>, JobError> {
-    let ids = read_ids(&context.fetch(object)?).map_err(JobError::reject)?;
+    let ids = read_ids(&context.fetch(object)?).map_err(unreadable)?;
     let count = image_set(images)?.count;
     if ids.len() as u64 == count {
         Ok(ids)
@@ -175,11 +175,27 @@ pub(crate) fn imported(
     }
 }
 
+/// What an imported file that was not read means for the job. Decoders report damaged content as I/O
+/// errors too: only errors with a code of the operating system are those of the disk.
+fn unreadable(error: anyhow::Error) -> JobError {
+    let is_disk = error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.raw_os_error().is_some())
+    });
+    if is_disk {
+        return JobError::retry(error);
+    }
+    error
+        .downcast::<NetError>()
+        .map_or_else(JobError::reject, JobError::from)
+}
+
 /// The result of a `features` job.
 pub(crate) fn feature_set(manifest: &Manifest) -> Result<&FeatureSet, JobError> {
     let (_, set) = manifest
         .as_kind::<FeaturesParams>()
-        .map_err(JobError::reject)?;
+        .map_err(JobError::contract)?;
     Ok(set)
 }
 
@@ -187,11 +203,11 @@ pub(crate) fn feature_set(manifest: &Manifest) -> Result<&FeatureSet, JobError> 
 fn image_set(manifest: &Manifest) -> Result<&ImageSet, JobError> {
     let (_, set) = manifest
         .as_kind::<ImportParams>()
-        .map_err(JobError::reject)?;
+        .map_err(JobError::contract)?;
     Ok(set)
 }
 
 /// One tensor of a tensor file.
 pub(crate) fn tensor(file: &Path, name: &str) -> Result<Tensor, JobError> {
-    tensor_files::read_one(file, name).map_err(JobError::reject)
+    Ok(tensor_files::read_one(file, name)?)
 }

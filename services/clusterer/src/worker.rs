@@ -123,7 +123,7 @@ fn cluster(
         labels: labels.as_deref(),
         neighbours: neighbours.as_ref(),
     };
-    let artefact = Artefact::new(&clustering, &quality_inputs).map_err(JobError::reject)?;
+    let artefact = Artefact::new(&clustering, &quality_inputs)?;
     put_tensors(context, ASSIGNMENTS, &artefact.tensors)?;
     if let Some(heads) = &clustering.heads {
         put_tensors(context, HEADS, heads)?;
@@ -181,7 +181,7 @@ fn put_tensors(
     tensors: &[(String, Tensor)],
 ) -> Result<(), JobError> {
     let file = context.scratch().join(name);
-    tensor_files::write(&file, tensors, &[]).map_err(JobError::retry)?;
+    tensor_files::write(&file, tensors, &[])?;
     context.put(name, &file)?;
     Ok(())
 }

@@ -12,8 +12,8 @@ use cedm_contract::{
 use cedm_planner::{Observed, Plan, State, fold};
 use cedm_report::Report;
 use cedm_runtime::{
-    Committed, REVISION, ServiceProcess, Submitter, VERSION, now_ms,
-    store::{Body, Created, Store},
+    Committed, REVISION, ServiceProcess, Submitter, VERSION, create_only, now_ms,
+    store::{Body, Store},
     worker_name,
 };
 use cedm_sweep::{Sweep, outcome::SweepOutcome};
@@ -152,25 +152,8 @@ async fn mark_done(
         return Ok(());
     }
     let marker = serde_json::json!({"schema": SCHEMA_VERSION, "report": report.key, "headline": headline, "finished_ms": now_ms()});
-    create(store, &key, marker.to_string().into_bytes()).await?;
+    // Another coordinator may have written it first: either marker will do.
+    create_only(store, &key, marker.to_string().into()).await?;
     tracing::info!(sweep = %sweep.id, headline, "sweep done");
     Ok(())
-}
-
-/// Creates an object unless it exists; repeats when the store's answer is unclear.
-async fn create(store: &dyn Store, key: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
-    let bytes = Bytes::from(bytes);
-    for _ in 0..8 {
-        match store.put_if_absent(key, bytes.clone()).await? {
-            Created::Yes | Created::Exists => return Ok(()),
-            Created::Conflict => {}
-            Created::Unknown(reason) => {
-                if store.size(key).await?.is_some() {
-                    return Ok(());
-                }
-                tracing::warn!(key, reason, "unclear answer from the store; retrying");
-            }
-        }
-    }
-    anyhow::bail!("the store gave no clear answer for {key} in 8 attempts")
 }

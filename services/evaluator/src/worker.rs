@@ -267,7 +267,7 @@ fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError
 fn heads_of(context: &JobContext, manifest: &Manifest) -> Result<Model, JobError> {
     let (params, _) = manifest
         .as_kind::<ClusterParams>()
-        .map_err(JobError::reject)?;
+        .map_err(JobError::contract)?;
     let ClusterMethod::Temi(temi) = &params.method else {
         return Err(JobError::reject(anyhow!(
             "the condition {} is not a TEMI clustering: only the head of one has a confidence",
@@ -324,7 +324,7 @@ fn reference_set(
 ) -> Result<MeasuredSet, JobError> {
     let (params, found) = manifest
         .as_kind::<ReferenceParams>()
-        .map_err(JobError::reject)?;
+        .map_err(JobError::contract)?;
     require_extractor(name, &params.extractor, extractor)?;
     let output = reference::REFERENCE;
     let file = context.fetch_output(manifest, output)?;
@@ -368,7 +368,7 @@ fn measured_by<'a>(
 ) -> Result<&'a MeasureResult, JobError> {
     let (params, found) = manifest
         .as_kind::<MeasureParams>()
-        .map_err(JobError::reject)?;
+        .map_err(JobError::contract)?;
     require_extractor(&format!("shard {index}"), &params.extractor, extractor)?;
     Ok(found)
 }
@@ -407,7 +407,7 @@ fn read_space(
     name: OutputName,
 ) -> Result<FeatureSpace, JobError> {
     let file = context.fetch_output(manifest, name)?;
-    let bytes = std::fs::read(&file).map_err(JobError::retry)?;
+    let bytes = std::fs::read(&file)?;
     serde_json::from_slice(&bytes)
         .map_err(|error| JobError::reject(anyhow!("{name} of {}: {error}", manifest.key)))
 }

@@ -6,6 +6,7 @@ use cedm_fault::{Fault, HasFault};
 use cedm_images::ImageError;
 use cedm_maths::MathsError;
 use cedm_nets::NetError;
+use cedm_tensor_files::TensorFileError;
 use std::io;
 
 fn check(error: &dyn HasFault, expected: Fault) {
@@ -61,6 +62,44 @@ fn a_failing_disk_may_work_later() {
         source: disk(),
     };
     check(&EvaluatorError::from(net), Fault::Unavailable);
+    let statistics = MathsError::Io {
+        action: "open",
+        file: "statistics.npz".into(),
+        source: disk(),
+    };
+    check(&EvaluatorError::from(statistics), Fault::Unavailable);
+    let shard = || TensorFileError::Io {
+        action: "read",
+        file: "shard".into(),
+        source: disk(),
+    };
+    check(&EvaluatorError::from(shard()), Fault::Unavailable);
+    check(&ClusteringError::Checkpoint(shard()), Fault::Unavailable);
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_is_a_bug() {
+    let lacking = || TensorFileError::Missing {
+        file: "checkpoint".into(),
+        name: "step".to_owned(),
+        found: Vec::new(),
+    };
+    check(&ClusteringError::from(lacking()), Fault::Input);
+    check(&ClusteringError::Checkpoint(lacking()), Fault::Bug);
+    let other = ClusteringError::File {
+        file: "checkpoint".into(),
+        reason: "it is the state of another training".to_owned(),
+    };
+    check(&other, Fault::Bug);
+}
+
+#[test]
+fn tensors_that_make_no_file_are_a_bug() {
+    let layout = TensorFileError::Layout {
+        file: "shard".into(),
+        reason: "two tensors have one name".to_owned(),
+    };
+    check(&EvaluatorError::from(layout), Fault::Bug);
 }
 
 #[test]

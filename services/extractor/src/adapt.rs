@@ -15,20 +15,20 @@ use std::path::Path;
 ///
 /// # Errors
 /// `Drained` when the process is stopping, `Reject` when the loss is not finite, `Retry` when a
-/// checkpoint cannot be read or written.
+/// checkpoint cannot be read or written, `Bug` when a checkpoint does not fit this training.
 pub fn adapt(
     training: &mut Training,
     scratch: &Path,
     monitor: &dyn Monitor,
 ) -> Result<AdaptResult, JobError> {
     if let Some((_, file)) = monitor.resume()? {
-        training.restore(&file).map_err(JobError::retry)?;
+        training.restore(&file)?;
     }
     while !training.finished() {
         let stopping = monitor.stopping();
         if stopping || monitor.checkpoint_due() {
             let file = scratch.join("adapt.safetensors");
-            training.save(&file).map_err(JobError::retry)?;
+            training.save(&file)?;
             monitor.checkpoint(training.steps_done(), &file)?;
         }
         if stopping {

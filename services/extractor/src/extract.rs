@@ -1,6 +1,5 @@
 //! Features of image shards, and the fit of extractors that learn from them.
 
-use anyhow::Result;
 use cedm_contract::{
     ExtractorSpec,
     kinds::{
@@ -10,7 +9,7 @@ use cedm_contract::{
 };
 use cedm_nets::{Extracted, Extractor, PcaFit, images_of};
 use cedm_runtime::{JobError, Monitor};
-use cedm_tensor_files::TensorFile;
+use cedm_tensor_files::{TensorFile, TensorFileError};
 use cedm_torch::tensor_files;
 use std::path::Path;
 use tch::Tensor;
@@ -91,7 +90,7 @@ pub fn fit_shards(
         monitor.progress(done, total, "images");
     }
     let pca = fit.finish(spec.dim)?;
-    pca.write(out).map_err(JobError::retry)?;
+    pca.write(out)?;
     Ok(pca.dim() as u32)
 }
 
@@ -100,23 +99,27 @@ pub fn fit_shards(
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_features(features: &Extracted, labels: Option<&[i64]>, out: &Path) -> Result<()> {
+pub fn write_features(
+    features: &Extracted,
+    labels: Option<&[i64]>,
+    out: &Path,
+) -> Result<(), TensorFileError> {
     let mut tensors = vec![(FEATURES, features.features.shallow_clone())];
     tensors.extend(labels.map(|labels| (LABELS, Tensor::from_slice(labels))));
     let logits = features.logits.as_ref();
     tensors.extend(logits.map(|logits| (LOGITS, logits.shallow_clone())));
-    Ok(tensor_files::write(out, &tensors, &[])?)
+    tensor_files::write(out, &tensors, &[])
 }
 
 /// Reads the tensor `features` \[n, dim\] that [`write_features`] wrote.
 ///
 /// # Errors
 /// When the file cannot be read or holds no such matrix.
-pub fn read_features(path: &Path) -> Result<Tensor> {
+pub fn read_features(path: &Path) -> Result<Tensor, TensorFileError> {
     let file = TensorFile::open(path)?;
     let features = tensor_files::tensor(&file, FEATURES.name)?;
     if features.dim() != 2 {
-        return Err(file.unexpected(FEATURES.name, "[n, dim]").into());
+        return Err(file.unexpected(FEATURES.name, "[n, dim]"));
     }
     Ok(features)
 }

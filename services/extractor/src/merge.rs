@@ -1,8 +1,10 @@
 //! Mean and standard deviation over feature shards, with one shard in memory at a time.
 
 use crate::extract::read_features;
-use anyhow::{Context, Result, ensure};
+use anyhow::anyhow;
 use cedm_contract::kinds::features::statistics::{MEAN, STD};
+use cedm_runtime::JobError;
+use cedm_tensor_files::TensorFileError;
 use cedm_torch::tensor_files;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -21,8 +23,9 @@ impl Statistics {
     /// would lose digits.
     ///
     /// # Errors
-    /// When a shard cannot be read or has another width than the first.
-    pub fn of(files: &[PathBuf]) -> Result<Self> {
+    /// `Retry` when a shard cannot be read, `Reject` when it is no matrix or has another width than the
+    /// first.
+    pub fn of(files: &[PathBuf]) -> Result<Self, JobError> {
         let _guard = tch::no_grad_guard();
         let (mut sum, mut count): (Option<Tensor>, u64) = (None, 0);
         for file in files {
@@ -32,20 +35,21 @@ impl Statistics {
             sum = Some(match sum {
                 None => part,
                 Some(sum) => {
-                    ensure!(
-                        sum.size() == part.size(),
-                        "{} has width {}, the shards before it {}",
-                        file.display(),
-                        part.size()[0],
-                        sum.size()[0]
-                    );
+                    if sum.size() != part.size() {
+                        return Err(JobError::reject(anyhow!(
+                            "{} has width {}, the shards before it {}",
+                            file.display(),
+                            part.size()[0],
+                            sum.size()[0]
+                        )));
+                    }
                     sum + part
                 }
             });
             count += rows.size()[0] as u64;
         }
         let count = count as f64;
-        let mean = sum.context("no feature shards")? / count;
+        let mean = sum.ok_or_else(|| JobError::reject(anyhow!("no feature shards")))? / count;
         let mut squares = Tensor::zeros_like(&mean);
         for file in files {
             let deviations = read_features(file)?.to_kind(Kind::Double) - &mean;
@@ -68,9 +72,9 @@ impl Statistics {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, out: &Path) -> Result<()> {
+    pub fn write(&self, out: &Path) -> Result<(), TensorFileError> {
         let tensors = [(MEAN.name, &self.mean), (STD.name, &self.std)];
-        Ok(tensor_files::write(out, &tensors, &[])?)
+        tensor_files::write(out, &tensors, &[])
     }
 }
 

@@ -182,7 +182,7 @@ fn extract(
 /// Writes beside `out` first: a file that exists is complete.
 fn write(features: &Extracted, labels: Option<&[i64]>, out: &Path) -> Result<()> {
     if out.extension().is_none_or(|extension| extension != "npy") {
-        return write_features(features, labels, out);
+        return Ok(write_features(features, labels, out)?);
     }
     let (rows, width) = features
         .features

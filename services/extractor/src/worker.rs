@@ -115,7 +115,7 @@ impl ExtractorWorker {
             "extracted"
         );
         let file = context.scratch().join(extract::FEATURES);
-        write_features(&features, None, &file).map_err(JobError::retry)?;
+        write_features(&features, None, &file)?;
         context.put(extract::FEATURES, &file)?;
         let (count, dim) = (
             features.features.size()[0] as u64,
@@ -198,7 +198,7 @@ fn adapt_backbone(
     )?;
     let result = adapt(&mut training, context.scratch(), context)?;
     let file = context.scratch().join(adapt::BACKBONE);
-    training.write_backbone(&file).map_err(JobError::retry)?;
+    training.write_backbone(&file)?;
     context.put(adapt::BACKBONE, &file)?;
     let curve = serde_json::to_vec_pretty(&curve(&training)).map_err(JobError::bug)?;
     context.put_bytes(adapt::CURVE, &curve)?;
@@ -220,7 +220,7 @@ fn evaluate(
     let (shards, count) = shards_of(images)?;
     let (_, set) = features
         .as_kind::<FeaturesParams>()
-        .map_err(JobError::reject)?;
+        .map_err(JobError::contract)?;
     let counts = |shards: &[ShardRef]| shards.iter().map(|shard| shard.count).collect::<Vec<_>>();
     // Feature shards follow image shards one by one: other sizes mean another image set.
     if counts(shards) != counts(&set.shards) {
@@ -241,7 +241,7 @@ fn evaluate(
             .step_by(stride as usize)
             .collect::<Vec<_>>();
         labels.extend(picked.iter().map(|at| known[*at as usize]));
-        let all = read_features(&context.fetch(&part.object)?).map_err(JobError::reject)?;
+        let all = read_features(&context.fetch(&part.object)?)?;
         rows.push(all.index_select(0, &Tensor::from_slice(&picked)));
         context.progress(part.first + part.count, count, "images");
     }
@@ -249,6 +249,7 @@ fn evaluate(
         features: Tensor::cat(&rows, 0).to_device(device),
         labels: Tensor::from_slice(&labels).to_device(device),
     };
+    // It reads no file: what it refuses are the parameters.
     let result = evaluate_features(&labelled, None, params).map_err(JobError::reject)?;
     Ok(Outcome {
         metrics: BTreeMap::new(),
@@ -288,7 +289,7 @@ fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobEr
     for (index, manifest) in inputs.into_iter().enumerate() {
         let (made_by, made) = manifest
             .as_kind::<ExtractParams>()
-            .map_err(JobError::reject)?;
+            .map_err(JobError::contract)?;
         if previous
             .replace(&made_by.extractor)
             .is_some_and(|previous| *previous != made_by.extractor)
@@ -309,9 +310,9 @@ fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobEr
         // Offsets accumulate in the order of the roles, which is that of the image shards.
         first += made.count;
     }
-    let statistics = Statistics::of(&files).map_err(JobError::reject)?;
+    let statistics = Statistics::of(&files)?;
     let out = context.scratch().join(features::STATISTICS);
-    statistics.write(&out).map_err(JobError::retry)?;
+    statistics.write(&out)?;
     context.put(features::STATISTICS, &out)?;
     context.progress(first, first, "images");
     Ok(Outcome {

@@ -21,8 +21,9 @@ impl Prior {
     /// Reads `assignments.safetensors` of a clustering, or `condition.safetensors` of `trainer run`.
     ///
     /// # Errors
-    /// If the file cannot be read, or holds neither `counts` nor `rows`.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
+    /// [`DiffusionError::TensorFile`] if the file cannot be read, [`DiffusionError::File`] if it holds
+    /// neither `counts` nor `rows`.
+    pub fn read(path: &Path) -> Result<Self, DiffusionError> {
         let file = TensorFile::open(path)?;
         if file.has("rows") {
             let rows = tensor_files::tensor(&file, "rows")?;
@@ -31,12 +32,16 @@ impl Prior {
             }
             return Ok(Self::Rows(rows.to_kind(Kind::Float)));
         }
-        anyhow::ensure!(
-            file.has(COUNTS.name),
-            "{}: neither a tensor `{COUNTS}` nor `rows`, found {:?}",
-            path.display(),
-            file.names()
-        );
+        if !file.has(COUNTS.name) {
+            return Err(DiffusionError::File {
+                action: "read",
+                path: path.to_owned(),
+                reason: format!(
+                    "neither a tensor `{COUNTS}` nor `rows`, found {:?}",
+                    file.names()
+                ),
+            });
+        }
         let counts = file.values::<i64>(COUNTS.name)?;
         Ok(Self::Counts(counts))
     }

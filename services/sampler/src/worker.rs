@@ -165,7 +165,7 @@ fn network(
 ) -> Result<(Network, Parameters), JobError> {
     let (params, _) = manifest
         .as_kind::<TrainParams>()
-        .map_err(JobError::reject)?;
+        .map_err(JobError::contract)?;
     let network = Architecture::try_from(&params.network).and_then(Network::new)?;
     let tensors = tensor_files::read(&context.fetch_output(manifest, EMA)?)?;
     let origin = format!("{EMA} of train job {}", manifest.key.short());
@@ -175,7 +175,7 @@ fn network(
 }
 
 fn prior(context: &JobContext, condition: &Manifest) -> Result<Prior, JobError> {
-    Prior::read(&context.fetch_output(condition, ASSIGNMENTS)?).map_err(JobError::reject)
+    Ok(Prior::read(&context.fetch_output(condition, ASSIGNMENTS)?)?)
 }
 
 /// Lists the shards as one set.

@@ -105,7 +105,8 @@ impl Segment {
             .filter(|(step, _)| step * batch > self.from_nimg)
         {
             if step * batch > self.to_nimg {
-                return Err(JobError::reject(anyhow!(
+                // Only this program writes checkpoints of this job.
+                return Err(JobError::bug(anyhow!(
                     "the checkpoint of step {step} is at image {}, beyond the end at image {}",
                     step * batch,
                     self.to_nimg

@@ -52,13 +52,10 @@ impl TrainerWorker {
         {
             let (_, set) = manifest
                 .as_kind::<ImportParams>()
-                .map_err(JobError::reject)?;
+                .map_err(JobError::contract)?;
             let mut shards = Vec::new();
             for shard in &set.shards {
-                shards.push(
-                    cedm_images::read_shard(&context.fetch(&shard.object)?)
-                        .map_err(JobError::reject)?,
-                );
+                shards.push(cedm_images::read_shard(&context.fetch(&shard.object)?)?);
             }
             self.loaded = Some((
                 manifest.digest.to_string(),

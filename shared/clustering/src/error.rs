@@ -50,6 +50,9 @@ pub enum ClusteringError {
     /// A tensor file cannot be read or written.
     #[error(transparent)]
     TensorFile(#[from] cedm_tensor_files::TensorFileError),
+    /// A training's state cannot be read or lacks a tensor.
+    #[error(transparent)]
+    Checkpoint(cedm_tensor_files::TensorFileError),
     /// A state or weight file is of another training.
     #[error("{}: {reason}", file.display())]
     File {
@@ -87,6 +90,7 @@ impl HasFault for ClusteringError {
             | ClusteringError::Weights { .. } => Fault::Input,
             ClusteringError::Maths(error) => error.fault(),
             ClusteringError::TensorFile(error) => error.fault(),
+            ClusteringError::Checkpoint(error) => error.fault_in_checkpoint(),
             // A state that this program wrote itself and that verified when it was fetched.
             ClusteringError::File { .. } | ClusteringError::Torch { .. } => Fault::Bug,
         }
@@ -94,6 +98,14 @@ impl HasFault for ClusteringError {
 }
 
 impl ClusteringError {
+    /// The same error, met while a training's state was read.
+    pub(crate) fn in_checkpoint(self) -> Self {
+        match self {
+            Self::TensorFile(error) => Self::Checkpoint(error),
+            other => other,
+        }
+    }
+
     /// [`ClusteringError::Setting`] from anything that can be printed.
     pub(crate) fn setting(
         setting: &'static str,

@@ -127,7 +127,7 @@ fn a_state_of_another_training_is_refused() {
     let bytes = std::fs::read(&file).unwrap();
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     let error = training(&params()).load(&file).unwrap_err();
-    assert!(matches!(error, ClusteringError::TensorFile(_)), "{error}");
+    assert!(matches!(error, ClusteringError::Checkpoint(_)), "{error}");
 }
 
 #[test]

@@ -81,6 +81,9 @@ pub enum DiffusionError {
     /// A tensor file that cannot be read or written.
     #[error(transparent)]
     TensorFile(#[from] cedm_tensor_files::TensorFileError),
+    /// A training state that cannot be read or lacks a tensor.
+    #[error(transparent)]
+    Checkpoint(cedm_tensor_files::TensorFileError),
     /// A file whose content is unusable.
     #[error("cannot {action} {}: {reason}", path.display())]
     File {
@@ -118,6 +121,16 @@ impl From<tch::TchError> for DiffusionError {
     }
 }
 
+impl DiffusionError {
+    /// The same error, met while a training state was read.
+    pub(crate) fn in_checkpoint(self) -> Self {
+        match self {
+            Self::TensorFile(error) => Self::Checkpoint(error),
+            other => other,
+        }
+    }
+}
+
 impl HasFault for DiffusionError {
     fn fault(&self) -> Fault {
         match self {
@@ -125,13 +138,15 @@ impl HasFault for DiffusionError {
             | DiffusionError::Weights { .. }
             | DiffusionError::Shape { .. }
             | DiffusionError::Labels { .. }
-            | DiffusionError::State { .. }
+            | DiffusionError::File { .. }
             // The run is deterministic: it would diverge in the same step again.
             | DiffusionError::Loss { .. } => Fault::Input,
             // Another process on the machine may hold the memory now.
-            DiffusionError::OutOfMemory { .. } | DiffusionError::File { .. } => Fault::Unavailable,
+            DiffusionError::OutOfMemory { .. } => Fault::Unavailable,
             DiffusionError::TensorFile(error) => error.fault(),
-            DiffusionError::Torch(_) => Fault::Bug,
+            // A state that this program wrote itself and that verified when it was fetched.
+            DiffusionError::Checkpoint(error) => error.fault_in_checkpoint(),
+            DiffusionError::State { .. } | DiffusionError::Torch(_) => Fault::Bug,
         }
     }
 }

@@ -97,10 +97,11 @@ impl Training {
     /// Whether this run may be resumed from a state; nothing but the file's header is read.
     ///
     /// # Errors
-    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::TensorFile`]
+    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::Checkpoint`]
     /// when it cannot be read.
     pub fn check_state(&self, path: &Path) -> Result<(), DiffusionError> {
-        self.check(&TensorFile::open(path)?)
+        let file = TensorFile::open(path).map_err(DiffusionError::Checkpoint)?;
+        self.check(&file)
     }
 
     fn check(&self, file: &TensorFile<'_>) -> Result<(), DiffusionError> {
@@ -119,9 +120,13 @@ impl Training {
     /// Resumes from a state. Returns the training curve of a checkpoint that carries one.
     ///
     /// # Errors
-    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::TensorFile`]
+    /// [`DiffusionError::State`] when it belongs to another run, [`DiffusionError::Checkpoint`]
     /// when it cannot be read or lacks a tensor.
     pub fn load_state(&mut self, path: &Path) -> Result<Option<Tensor>, DiffusionError> {
+        self.read_state(path).map_err(DiffusionError::in_checkpoint)
+    }
+
+    fn read_state(&mut self, path: &Path) -> Result<Option<Tensor>, DiffusionError> {
         let file = TensorFile::open(path)?;
         self.check(&file)?;
         let other = |difference: String| DiffusionError::State {

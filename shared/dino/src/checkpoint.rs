@@ -2,7 +2,7 @@
 
 use crate::{DinoError, Training};
 use cedm_nets::Weights;
-use cedm_tensor_files::TensorFile;
+use cedm_tensor_files::{TensorFile, TensorFileError};
 use cedm_torch::tensor_files;
 use std::path::Path;
 use tch::Tensor;
@@ -33,9 +33,13 @@ impl Training {
     /// Resumes from what [`Training::save`] wrote.
     ///
     /// # Errors
-    /// [`DinoError::TensorFile`] when the file cannot be read, or is that of a training with other
+    /// [`DinoError::Checkpoint`] when the file cannot be read, or is that of a training with other
     /// sizes.
     pub fn restore(&mut self, file: &Path) -> Result<(), DinoError> {
+        self.read(file).map_err(DinoError::Checkpoint)
+    }
+
+    fn read(&mut self, file: &Path) -> Result<(), TensorFileError> {
         let _guard = tch::no_grad_guard();
         let saved = TensorFile::open(file)?;
         let take = |name: &str| tensor_files::tensor(&saved, name);
@@ -44,9 +48,7 @@ impl Training {
                 let name = format!("{part}.{name}");
                 let found = take(&name)?;
                 if found.size() != tensor.size() {
-                    return Err(saved
-                        .unexpected(&name, format!("{:?}", tensor.size()))
-                        .into());
+                    return Err(saved.unexpected(&name, format!("{:?}", tensor.size())));
                 }
                 tensor.shallow_clone().copy_(&found);
             }

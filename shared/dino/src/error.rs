@@ -2,6 +2,7 @@
 
 use cedm_fault::{Fault, HasFault};
 use cedm_nets::NetError;
+use cedm_tensor_files::TensorFileError;
 
 /// Why a training cannot start, continue or be saved.
 #[derive(Debug, thiserror::Error)]
@@ -20,10 +21,12 @@ pub enum DinoError {
         /// Steps done, this one included.
         step: u64,
     },
-    /// A checkpoint or backbone file that cannot be read or written, or a checkpoint of another
-    /// training.
+    /// A checkpoint or backbone file that cannot be written.
     #[error(transparent)]
-    TensorFile(#[from] cedm_tensor_files::TensorFileError),
+    TensorFile(#[from] TensorFileError),
+    /// A checkpoint that cannot be read, or is that of another training.
+    #[error(transparent)]
+    Checkpoint(TensorFileError),
     /// Weights that could not be read, or do not fit the network.
     #[error(transparent)]
     Weights(#[from] NetError),
@@ -37,6 +40,7 @@ impl HasFault for DinoError {
                 Fault::Input
             }
             DinoError::TensorFile(error) => error.fault(),
+            DinoError::Checkpoint(error) => error.fault_in_checkpoint(),
             DinoError::Weights(error) => error.fault(),
         }
     }

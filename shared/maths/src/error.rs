@@ -77,7 +77,17 @@ pub enum MathsError {
     /// Cluster ids or labels are not a partition of the rows.
     #[error(transparent)]
     Partition(#[from] cedm_partitions::PartitionError),
-    /// A statistics file cannot be read or written.
+    /// The system could not open or write a statistics file.
+    #[error("cannot {action} {}", file.display())]
+    Io {
+        /// `open` or `write`.
+        action: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A statistics file has another content than it should.
     #[error("{}: {reason}", file.display())]
     File {
         /// The file.
@@ -106,6 +116,7 @@ impl HasFault for MathsError {
             | MathsError::OutOfRange { .. }
             | MathsError::Partition(_)
             | MathsError::File { .. } => Fault::Input,
+            MathsError::Io { .. } => Fault::Unavailable,
             MathsError::Torch { .. } => Fault::Bug,
         }
     }

@@ -31,14 +31,14 @@ pub struct Statistics {
 /// Reads a statistics file.
 ///
 /// # Errors
-/// [`MathsError::File`] for a file that cannot be read or has another format; the errors of
-/// [`Gaussian::new`] for values that are not a mean and a covariance.
+/// [`MathsError::Io`] for a file that cannot be opened, [`MathsError::File`] for one of another
+/// format; the errors of [`Gaussian::new`] for values that are not a mean and a covariance.
 pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
     let broken = |reason: String| MathsError::File {
         file: file.to_owned(),
         reason,
     };
-    let opened = File::open(file).map_err(|error| broken(format!("cannot be opened: {error}")))?;
+    let opened = open(file)?;
     let mut archive = ZipArchive::new(BufReader::new(opened))
         .map_err(|error| broken(format!("is not an npz archive: {error}")))?;
     let mut member = |name: &str| -> Result<Option<Vec<u8>>, MathsError> {
@@ -94,13 +94,14 @@ pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
 /// Names of the arrays in an npz file.
 ///
 /// # Errors
-/// [`MathsError::File`] for a file that cannot be read or is not an npz archive.
+/// [`MathsError::Io`] for a file that cannot be opened, [`MathsError::File`] for one that is no npz
+/// archive.
 pub fn array_names(file: &Path) -> Result<Vec<String>, MathsError> {
     let broken = |reason: String| MathsError::File {
         file: file.to_owned(),
         reason,
     };
-    let opened = File::open(file).map_err(|error| broken(format!("cannot be opened: {error}")))?;
+    let opened = open(file)?;
     let archive = ZipArchive::new(BufReader::new(opened))
         .map_err(|error| broken(format!("is not an npz archive: {error}")))?;
     let names = archive
@@ -112,6 +113,16 @@ pub fn array_names(file: &Path) -> Result<Vec<String>, MathsError> {
         .filter_map(|name| npyz::npz::array_name_from_file_name(name))
         .map(str::to_owned)
         .collect())
+}
+
+/// Opens a statistics file. Only this counts as a failure of the disk: a truncated archive shows as an
+/// I/O error too, but later, while it is read.
+fn open(file: &Path) -> Result<File, MathsError> {
+    File::open(file).map_err(|source| MathsError::Io {
+        action: "open",
+        file: file.to_owned(),
+        source,
+    })
 }
 
 /// Reads an npy array of float32 or float64 as a float64 tensor.
@@ -151,11 +162,12 @@ fn floats(bytes: &[u8]) -> Result<Tensor, String> {
 /// bytes.
 ///
 /// # Errors
-/// [`MathsError::File`] when the file cannot be written.
+/// [`MathsError::Io`] when the file cannot be written.
 pub fn write_statistics(file: &Path, statistics: &Statistics) -> Result<(), MathsError> {
-    write(file, statistics).map_err(|error| MathsError::File {
+    write(file, statistics).map_err(|source| MathsError::Io {
+        action: "write",
         file: file.to_owned(),
-        reason: format!("cannot be written: {error}"),
+        source,
     })
 }
 

@@ -263,7 +263,7 @@ impl AttemptRunner {
             let manifest = match Manifest::decode(&bytes) {
                 Ok(manifest) => manifest,
                 Err(error @ ContractError::NewerSchema { .. }) => {
-                    return Err(JobError::retry(error));
+                    return Err(JobError::contract(error));
                 }
                 Err(error) => return Err(lost(error.into())),
             };

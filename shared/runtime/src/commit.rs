@@ -7,14 +7,13 @@
 //! manifest is read back, and the attempt that it names has won.
 
 use crate::{
-    RetryPolicy,
+    create_only::ROUNDS,
     error::chain,
     store::{Created, Store, StoreError, StoreErrorKind},
     verify::{Found, LookUpError, Verifier},
 };
 use bytes::Bytes;
 use cedm_contract::{Manifest, manifest_key};
-use std::time::Duration;
 
 /// Which attempt's result is committed.
 #[derive(Debug)]
@@ -24,10 +23,6 @@ pub enum Committed {
     /// Another attempt was first; its manifest.
     Theirs(Box<Manifest>),
 }
-
-/// Rounds of put and look-up before the store counts as unavailable.
-const ROUNDS: RetryPolicy =
-    RetryPolicy::doubling(Duration::from_millis(100), Duration::from_millis(3200)).at_most(8);
 
 /// Commits a manifest whose objects are all uploaded.
 pub(crate) async fn commit(
@@ -102,7 +97,7 @@ async fn commit_once(
 mod tests {
     use super::*;
     use crate::{
-        store::{Body, Fault, RamStore},
+        store::{Body, InjectedFault, RamStore},
         testing::manifest,
     };
     use std::sync::Arc;
@@ -117,9 +112,9 @@ mod tests {
         let mut first = true;
         let store = Arc::new(RamStore::with_faults(move |op, _| {
             if op == "create" && std::mem::take(&mut first) {
-                Fault::After
+                InjectedFault::After
             } else {
-                Fault::None
+                InjectedFault::None
             }
         }));
         assert!(matches!(run(store, &manifest(1)).await, Committed::Ours));

@@ -236,18 +236,24 @@ impl Connection {
     /// # Errors
     /// When they do not exist in time.
     pub async fn await_streams(&self) -> Result<(), RuntimeError> {
-        let waited = self.timeout.as_secs();
         let exist = || async {
             if streams::exist(self.queue.context()).await {
                 return Ok(());
             }
-            Err(RuntimeError::Other(anyhow::anyhow!(
-                "the JetStream streams are still missing after {waited} s: is a coordinator \
-                 running?"
-            )))
+            Err(std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                "the JetStream streams do not exist",
+            ))
         };
         let policy = CONNECT.within(self.timeout);
-        policy.retry("find the streams", |_| true, exist).await
+        let found = policy.retry("find the streams", |_| true, exist).await;
+        found.map_err(|_| {
+            let waited = self.timeout.as_secs();
+            RuntimeError::Other(anyhow::anyhow!(
+                "the JetStream streams are still missing after {waited} s: is a coordinator \
+                 running?"
+            ))
+        })
     }
 
     /// Checks that the store answers and that exactly one of eight concurrent create-only writers

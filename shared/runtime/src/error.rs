@@ -1,6 +1,6 @@
 //! Errors: of a job (what its kind decides about the message) and of the runtime itself.
 
-use cedm_contract::{FailureKind, JobKey, Kind, Service};
+use cedm_contract::{ContractError, FailureKind, JobKey, Kind, Service};
 use cedm_fault::{Fault, HasFault};
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
@@ -72,6 +72,20 @@ impl JobError {
             JobError::Reject { .. } => Some(FailureKind::Reject),
             JobError::Bug { .. } => Some(FailureKind::Bug),
             JobError::InputLost { .. } | JobError::Drained => None,
+        }
+    }
+
+    /// What a message of another shape than expected means for the job: a message of a newer program
+    /// is left to a newer worker, anything else fails again in the same way. (A function and not
+    /// [`HasFault`], because the contract crate depends on no other crate of this workspace.)
+    pub fn contract(error: ContractError) -> Self {
+        match error {
+            ContractError::NewerSchema { .. } => Self::retry(error),
+            ContractError::Malformed { .. }
+            | ContractError::Decode { .. }
+            | ContractError::TooLarge { .. }
+            | ContractError::Role { .. }
+            | ContractError::OtherKind { .. } => Self::reject(error),
         }
     }
 
@@ -199,8 +213,9 @@ pub fn chain(error: &dyn Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        // Many libraries repeat the cause in their own message.
-        if !text.contains(&cause_text) {
+        // Many libraries repeat the cause in their own message, after a colon. Only whole parts count:
+        // "disk" is not said by "disk cache".
+        if !format!(": {text}: ").contains(&format!(": {cause_text}: ")) {
             text = format!("{text}: {cause_text}");
         }
         source = cause.source();
@@ -237,6 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn a_message_of_a_newer_program_waits_for_a_newer_worker() {
+        let newer = ContractError::NewerSchema {
+            what: "manifest",
+            found: 9,
+            supported: 1,
+        };
+        let kind = JobError::contract(newer).kind();
+        assert_eq!(kind, Some(FailureKind::Retry));
+        let damaged = ContractError::Decode {
+            what: "manifest",
+            reason: "end of input".to_owned(),
+        };
+        let kind = JobError::contract(damaged).kind();
+        assert_eq!(kind, Some(FailureKind::Reject));
+    }
+
+    #[test]
     fn a_job_of_a_wrong_kind_is_rejected_by_every_service() {
         for service in [Service::Bounds, Service::Trainer, Service::Evaluator] {
             let error = JobError::wrong_kind(service, Kind::Report);
@@ -252,5 +284,13 @@ mod tests {
         let expected = "NATS: connect to nats://host: connection refused";
         assert_eq!(chain(&error), expected);
         assert_eq!(format!("{:#}", anyhow::Error::from(error)), expected);
+    }
+
+    #[test]
+    fn a_chain_keeps_a_cause_that_is_only_part_of_a_word_before_it() {
+        let part = anyhow::anyhow!("disk").context("write to the disk cache");
+        assert_eq!(chain(part.as_ref()), "write to the disk cache: disk");
+        let whole = anyhow::anyhow!("disk").context("write: disk: full");
+        assert_eq!(chain(whole.as_ref()), "write: disk: full");
     }
 }

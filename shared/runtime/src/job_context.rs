@@ -95,7 +95,7 @@ impl JobContext {
     pub fn inputs<K: JobKind>(&self) -> Result<K::Inputs<&Manifest>, JobError> {
         let found = self.job.kind();
         if found != K::KIND {
-            return Err(JobError::reject(ContractError::OtherKind {
+            return Err(JobError::contract(ContractError::OtherKind {
                 key: self.job.key.clone(),
                 found,
                 expected: K::KIND,
@@ -105,7 +105,7 @@ impl JobContext {
             .inputs
             .iter()
             .map(|(role, manifest)| (role.as_str(), manifest));
-        K::Inputs::from_roles(K::KIND, roles).map_err(JobError::reject)
+        K::Inputs::from_roles(K::KIND, roles).map_err(JobError::contract)
     }
 
     /// A local file with the object's bytes, size and digest verified; kept in a bounded node-local

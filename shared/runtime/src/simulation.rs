@@ -12,7 +12,7 @@ use crate::{
     audit::{Claims, audit, commits},
     drain::Drain,
     job_context::WorkerContext,
-    store::{Cache, Fault, RamStore, Store},
+    store::{Cache, InjectedFault, RamStore, Store},
     testing::job,
     verify::Verifier,
 };
@@ -48,11 +48,11 @@ impl Dice {
     fn pick(&self, range: std::ops::Range<u64>) -> u64 {
         self.0.lock().unwrap().random_range(range)
     }
-    fn fault(&self, chance: f64) -> Fault {
+    fn fault(&self, chance: f64) -> InjectedFault {
         match (self.roll(chance), self.roll(0.5)) {
-            (false, _) => Fault::None,
-            (true, true) => Fault::Before,
-            (true, false) => Fault::After,
+            (false, _) => InjectedFault::None,
+            (true, true) => InjectedFault::Before,
+            (true, false) => InjectedFault::After,
         }
     }
     /// Mostly zero, sometimes long enough for others to overtake.

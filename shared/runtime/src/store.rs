@@ -16,14 +16,14 @@ pub use input_path::InputPath;
 pub(crate) use leased::Leased;
 pub(crate) use metered::Metered;
 pub use probe::probe_create_only;
-pub use ram::{Fault, RamStore};
+pub use ram::{InjectedFault, RamStore};
 pub use s3::{S3Settings, S3Store};
 pub use uri::ObjectUri;
 
 use crate::error::Cause;
 use bytes::Bytes;
 use cedm_contract::Digest;
-use cedm_fault::{Fault as FaultOf, HasFault};
+use cedm_fault::{Fault, HasFault};
 use std::{error::Error, ops::Range, path::Path};
 
 /// What went wrong with one request to the store.
@@ -112,8 +112,8 @@ pub trait Store: Send + Sync + 'static {
 
 /// Whatever a store fails at, a job that needs it may succeed later.
 impl HasFault for StoreError {
-    fn fault(&self) -> FaultOf {
-        FaultOf::Unavailable
+    fn fault(&self) -> Fault {
+        Fault::Unavailable
     }
 }
 

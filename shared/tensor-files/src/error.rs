@@ -25,6 +25,14 @@ pub enum TensorFileError {
         /// What was found and what was expected.
         reason: String,
     },
+    /// Tensors that make no file: two of one name, or a shape that does not fit its numbers.
+    #[error("{}: cannot be written: {reason}", file.display())]
+    Layout {
+        /// The file that they were meant for.
+        file: PathBuf,
+        /// What is wrong with them.
+        reason: String,
+    },
     /// It does not hold a tensor of this name.
     #[error("{}: tensor `{name}` is missing, found {found:?}", file.display())]
     Missing {
@@ -57,6 +65,19 @@ impl HasFault for TensorFileError {
             TensorFileError::Format { .. }
             | TensorFileError::Missing { .. }
             | TensorFileError::Unexpected { .. } => Fault::Input,
+            TensorFileError::Layout { .. } => Fault::Bug,
+        }
+    }
+}
+
+impl TensorFileError {
+    /// The fault where the file is a checkpoint or state that this program wrote itself. It verified
+    /// against its digest when it was fetched, so content that does not fit is a bug and not wrong
+    /// input: the one rule for the checkpoints of all trainings.
+    pub fn fault_in_checkpoint(&self) -> Fault {
+        match self.fault() {
+            Fault::Unavailable => Fault::Unavailable,
+            Fault::Input | Fault::Bug => Fault::Bug,
         }
     }
 }

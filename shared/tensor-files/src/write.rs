@@ -61,14 +61,14 @@ impl View for Data<'_> {
 /// order they come in: digests of results rest on them.
 ///
 /// # Errors
-/// [`TensorFileError::Io`] when it cannot be written, [`TensorFileError::Format`] when two tensors
+/// [`TensorFileError::Io`] when it cannot be written, [`TensorFileError::Layout`] when two tensors
 /// have one name or a shape does not fit its numbers.
 pub fn write<S: AsRef<str>, V: View>(
     path: &Path,
     tensors: &[(S, V)],
     notes: &[(&str, &str)],
 ) -> Result<(), TensorFileError> {
-    let layout = Layout::of(tensors, notes).map_err(|reason| TensorFileError::Format {
+    let layout = Layout::of(tensors, notes).map_err(|reason| TensorFileError::Layout {
         file: path.to_owned(),
         reason,
     })?;
@@ -104,15 +104,15 @@ pub fn encode<S: AsRef<str>, V: View>(
     tensors: &[(S, V)],
     notes: &[(&str, &str)],
 ) -> Result<Vec<u8>, TensorFileError> {
-    let format = |reason| TensorFileError::Format {
+    let refused = |reason| TensorFileError::Layout {
         file: origin.into(),
         reason,
     };
-    let layout = Layout::of(tensors, notes).map_err(format)?;
+    let layout = Layout::of(tensors, notes).map_err(refused)?;
     let mut bytes = Vec::new();
     layout
         .write(&mut bytes)
-        .map_err(|error| format(error.to_string()))?;
+        .map_err(|error| refused(error.to_string()))?;
     Ok(bytes)
 }
 

@@ -79,7 +79,8 @@ fn doubled_names_and_shapes_that_do_not_fit_are_not_written() {
     let path = folder.path().join("a");
     let check = |tensors: &[(&str, Data<'_>)], expect: &str| {
         let error = write(&path, tensors, &[]).unwrap_err();
-        assert!(matches!(error, TensorFileError::Format { .. }));
+        assert!(matches!(error, TensorFileError::Layout { .. }));
+        assert_eq!(error.fault(), Fault::Bug);
         assert!(error.to_string().contains(expect), "{error}");
         assert!(!path.exists());
     };

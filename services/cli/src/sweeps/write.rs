@@ -5,10 +5,7 @@ use crate::render;
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{SweepId, sweep_key};
 use cedm_planner::State;
-use cedm_runtime::{
-    Bucket, SWEEPS, Submitter,
-    store::{Body, Created},
-};
+use cedm_runtime::{Bucket, SWEEPS, Submitter, Written, create_only, store::Body};
 use cedm_sweep::{Sweep, outcome::SweepState};
 use std::collections::BTreeSet;
 
@@ -28,29 +25,19 @@ impl Reader {
     /// When another spec has its name, or the store or NATS fails.
     pub async fn submit(&mut self, sweep: &Sweep) -> Result<Submitted> {
         let key = sweep_key(&sweep.id, "spec");
-        let mut answer_lost = false;
-        let submitted = loop {
-            match self
-                .store()
-                .put_if_absent(&key, sweep.encode().into())
-                .await?
-            {
-                Created::Yes => break Submitted::New,
-                Created::Conflict => {}
-                created @ (Created::Exists | Created::Unknown(_)) => {
-                    // The stored sweep may be our own only when an earlier answer was lost; without
-                    // that, somebody else submitted the same spec in the same millisecond.
-                    answer_lost |= created != Created::Exists;
-                    if let Some(bytes) = self.store().get(&key).await? {
-                        let stored =
-                            Sweep::decode(&bytes).with_context(|| format!("sweep {}", sweep.id))?;
-                        ensure_same(&stored, sweep)?;
-                        break if answer_lost && stored.submitted_ms == sweep.submitted_ms {
-                            Submitted::New
-                        } else {
-                            Submitted::Attached
-                        };
-                    }
+        let written = create_only(self.store().as_ref(), &key, sweep.encode().into()).await?;
+        let submitted = match written {
+            Written::Ours => Submitted::New,
+            Written::Exists { bytes, answer_lost } => {
+                let stored =
+                    Sweep::decode(&bytes).with_context(|| format!("sweep {}", sweep.id))?;
+                ensure_same(&stored, sweep)?;
+                // The stored sweep may be our own only when an earlier answer was lost; without
+                // that, somebody else submitted the same spec in the same millisecond.
+                if answer_lost && stored.submitted_ms == sweep.submitted_ms {
+                    Submitted::New
+                } else {
+                    Submitted::Attached
                 }
             }
         };

@@ -125,7 +125,7 @@ fn merge(
             .zip(parts)
             .filter(|(part, _)| blocks.of_part(*part).contains(&block));
         let lists = parts_of_block
-            .map(|(index, part)| read(context, index, part, block))
+            .map(|(_, part)| read(context, part, block))
             .collect::<Result<Vec<_>, _>>()?;
         let found = merge_block(&lists, k)?;
         let (rows, expected) = (found.indices.size()[0], blocks.rows(block));
@@ -147,18 +147,10 @@ fn merge(
     })
 }
 
-/// The candidates of one block in part `index`.
-fn read(
-    context: &JobContext,
-    index: u32,
-    part: &Manifest,
-    block: u32,
-) -> Result<BlockLists, JobError> {
+/// The candidates of one block in one part.
+fn read(context: &JobContext, part: &Manifest, block: u32) -> Result<BlockLists, JobError> {
     let file = context.fetch_output(part, CANDIDATES)?;
-    let named = |name: String| {
-        inputs::tensor(&file, &name)
-            .map_err(|error| JobError::reject(anyhow!("part {index}: {error}")))
-    };
+    let named = |name: String| inputs::tensor(&file, &name);
     Ok(BlockLists {
         block,
         indices: named(candidates::indices(block))?,

@@ -39,10 +39,14 @@ impl Training {
     /// sizes.
     ///
     /// # Errors
-    /// [`ClusteringError::TensorFile`] when the file cannot be read or lacks a tensor,
+    /// [`ClusteringError::Checkpoint`] when the file cannot be read or lacks a tensor,
     /// [`ClusteringError::File`] when it belongs to another training; this training is unchanged
     /// then.
     pub fn load(&mut self, file: &Path) -> Result<(), ClusteringError> {
+        self.read(file).map_err(ClusteringError::in_checkpoint)
+    }
+
+    fn read(&mut self, file: &Path) -> Result<(), ClusteringError> {
         let saved = TensorFile::open(file)?;
         let take = |name: &str| tensor_files::tensor(&saved, name);
         let found = saved.values::<u8>("identity")?;

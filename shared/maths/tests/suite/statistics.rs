@@ -134,7 +134,7 @@ fn broken_files_say_what_is_wrong() {
     };
     let c = npyz::Order::C;
     let cases = [
-        (path("absent.npz"), "cannot be opened"),
+        (path("absent.npz"), "cannot open"),
         (path("text.npz"), "is not an npz archive"),
         (path("cut.npz"), "is not an npz archive"),
         (path("flipped.npz"), "array `mu` cannot be read"),

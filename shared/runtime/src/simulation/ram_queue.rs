@@ -5,7 +5,7 @@
 use crate::{
     Envelope,
     queue::{Delivery, Published, Queue, QueueError, Receipt},
-    store::Fault,
+    store::InjectedFault,
 };
 use bytes::Bytes;
 use cedm_contract::{DeadLetter, Event, JobKey, Kind, Priority, job_subject};
@@ -16,7 +16,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-type Plan = Box<dyn FnMut(&'static str) -> Fault + Send>;
+type Plan = Box<dyn FnMut(&'static str) -> InjectedFault + Send>;
 type Observer = Box<dyn Fn(&Event) + Send>;
 
 struct Message {
@@ -94,7 +94,7 @@ impl State {
 impl RamQueue {
     pub(super) fn new(
         (ack_wait, max_deliver): (Duration, u64),
-        plan: impl FnMut(&'static str) -> Fault + Send + 'static,
+        plan: impl FnMut(&'static str) -> InjectedFault + Send + 'static,
         observe: impl Fn(&Event) + Send + 'static,
     ) -> Self {
         Self {
@@ -113,13 +113,13 @@ impl RamQueue {
     ) -> Result<T, QueueError> {
         let fault = (lock(&self.plan))(action);
         let lost = || QueueError::new(action, "injected fault");
-        if fault == Fault::Before {
+        if fault == InjectedFault::Before {
             return Err(lost());
         }
         let mut state = lock(&self.state);
         state.fire();
         let value = effect(&mut state);
-        if fault == Fault::After {
+        if fault == InjectedFault::After {
             Err(lost())
         } else {
             Ok(value)

@@ -60,7 +60,7 @@ pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError>
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Fault, RamStore},
+        super::{InjectedFault, RamStore},
         *,
     };
 
@@ -93,9 +93,9 @@ mod tests {
     async fn a_lost_answer_counts_as_unavailable() {
         let store: Arc<dyn Store> = Arc::new(RamStore::with_faults(|op, _| {
             if op == "create" {
-                Fault::After
+                InjectedFault::After
             } else {
-                Fault::None
+                InjectedFault::None
             }
         }));
         assert_eq!(

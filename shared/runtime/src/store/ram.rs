@@ -12,7 +12,7 @@ use std::{
 
 /// What becomes of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedFault {
     /// No fault: the request succeeds.
     None,
     /// It fails and had no effect.
@@ -21,7 +21,7 @@ pub enum Fault {
     After,
 }
 
-type Plan = Box<dyn FnMut(&'static str, &str) -> Fault + Send>;
+type Plan = Box<dyn FnMut(&'static str, &str) -> InjectedFault + Send>;
 
 /// Objects in a map; the plan is asked for a fault before every request (operation, key).
 pub struct RamStore {
@@ -32,7 +32,7 @@ pub struct RamStore {
 
 impl Default for RamStore {
     fn default() -> Self {
-        Self::with_faults(|_, _| Fault::None)
+        Self::with_faults(|_, _| InjectedFault::None)
     }
 }
 
@@ -42,7 +42,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl RamStore {
     /// A store whose requests fail as `plan` says.
-    pub fn with_faults(plan: impl FnMut(&'static str, &str) -> Fault + Send + 'static) -> Self {
+    pub fn with_faults(
+        plan: impl FnMut(&'static str, &str) -> InjectedFault + Send + 'static,
+    ) -> Self {
         Self {
             objects: Mutex::default(),
             plan: Mutex::new(Box::new(plan)),
@@ -60,7 +62,7 @@ impl RamStore {
 
     /// From now on every request works.
     pub fn heal(&self) {
-        *lock(&self.plan) = Box::new(|_, _| Fault::None);
+        *lock(&self.plan) = Box::new(|_, _| InjectedFault::None);
     }
 
     /// Removes an object, or (where it `stays`) replaces its bytes by others of the same length:
@@ -96,11 +98,13 @@ impl RamStore {
         op: &'static str,
         key: &str,
         effect: impl FnOnce(&mut BTreeMap<String, Bytes>) -> T,
-    ) -> (Option<T>, Fault) {
+    ) -> (Option<T>, InjectedFault) {
         let fault = (lock(&self.plan))(op, key);
         match fault {
-            Fault::Before => (None, fault),
-            Fault::None | Fault::After => (Some(effect(&mut lock(&self.objects))), fault),
+            InjectedFault::Before => (None, fault),
+            InjectedFault::None | InjectedFault::After => {
+                (Some(effect(&mut lock(&self.objects))), fault)
+            }
         }
     }
 
@@ -111,7 +115,7 @@ impl RamStore {
         effect: impl FnOnce(&mut BTreeMap<String, Bytes>) -> T,
     ) -> Result<T, StoreError> {
         match self.request(op, key, effect) {
-            (Some(value), Fault::None) => Ok(value),
+            (Some(value), InjectedFault::None) => Ok(value),
             _ => Err(StoreError::new(
                 op,
                 key,
@@ -167,7 +171,7 @@ impl Store for RamStore {
             Created::Yes
         });
         match (created, fault) {
-            (Some(created), Fault::None) => Ok(created),
+            (Some(created), InjectedFault::None) => Ok(created),
             _ => Ok(Created::Unknown("injected fault".to_owned())),
         }
     }

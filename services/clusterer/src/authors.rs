@@ -155,7 +155,9 @@ mod tests {
         write_pt(&written.join("freq.pt"), &[2, 2]).unwrap();
         let error = read_ids(&written).unwrap_err().to_string();
         assert!(
-            error.contains("counts 2 clusters of 4 images, `cluster_ids.pt` beside it has 3 of 4"),
+            error
+                .contains("counts 2 clusters of 4 images, but `cluster_ids.pt` in the same folder")
+                && error.contains("has 3 clusters of 4 images"),
             "{error}"
         );
         assert_eq!(

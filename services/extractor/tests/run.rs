@@ -157,7 +157,7 @@ fn errors_are_reported_and_leave_no_files() {
                 "--out",
                 out_text,
             ],
-            "no PyTorch file",
+            "not a PyTorch file",
         ),
         (
             vec!["run", archive, "--extractor", "pixels", "--out", "f.csv"],

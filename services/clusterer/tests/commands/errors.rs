@@ -116,7 +116,7 @@ fn errors_name_the_setting_or_file_and_write_no_result() {
     check(
         &features,
         &[&on_disk[..], &["--array", "embeddings"]].concat(),
-        "array `embeddings` not found, the file has [\"features\"]",
+        "tensor `embeddings` is missing, found [\"features\"]",
     );
     let too_small = [&kmeans[..], &["5", "--settings", r#"{"mini_batch": 4}"#]].concat();
     check(

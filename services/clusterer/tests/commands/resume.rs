@@ -41,7 +41,7 @@ fn an_interrupted_training_is_resumed_for_the_same_data_only() {
         let stderr_text = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{stderr_text}");
         let found: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let resumed = stderr_text.contains("going on from the checkpoint at step");
+        let resumed = stderr_text.contains("resuming from the checkpoint at step");
         (
             (
                 found["best_head"].clone(),

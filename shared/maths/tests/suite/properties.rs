@@ -49,7 +49,9 @@ proptest! {
         let a = Moments::of(&random(seed, count, width)).gaussian().unwrap();
         let b = Moments::of(&random(seed ^ 1, count + 7, width)).gaussian().unwrap();
         let (there, back) = (frechet(&a, &b).unwrap(), frechet(&b, &a).unwrap());
-        prop_assert!((there.distance - back.distance).abs() <= 1e-9 * there.distance, "{there:?} \
+        // The sum of roots is taken from eigenvalues where that costs at most 1e-7 of the distance,
+        // and the two ways round differently: covariances of few rows are singular.
+        prop_assert!((there.distance - back.distance).abs() <= 2e-7 * there.distance, "{there:?} \
             {back:?}");
     }
 

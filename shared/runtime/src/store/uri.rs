@@ -224,6 +224,6 @@ mod tests {
             .fetch_from(&store, folder.path())
             .await
             .unwrap_err();
-        assert!(chain(&error).contains("no file name"), "{error:?}");
+        assert!(chain(&error).contains("not a file name"), "{error:?}");
     }
 }

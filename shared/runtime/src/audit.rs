@@ -191,9 +191,10 @@ fn misplaced(manifest: &Manifest) -> Option<String> {
 }
 
 /// How many different attempts committed a result, by job, as the events tell: one, unless a result
-/// was discarded in between.
-pub fn commits(events: &[Event]) -> BTreeMap<JobKey, BTreeSet<EventAttempt>> {
-    let mut commits: BTreeMap<JobKey, BTreeSet<EventAttempt>> = BTreeMap::new();
+/// was discarded in between. `None` stands for the program itself, which commits imports and
+/// reports without a delivery.
+pub fn commits(events: &[Event]) -> BTreeMap<JobKey, BTreeSet<Option<EventAttempt>>> {
+    let mut commits: BTreeMap<JobKey, BTreeSet<Option<EventAttempt>>> = BTreeMap::new();
     // An event may be published twice (an answer that was lost): attempts are counted, not events.
     for event in events
         .iter()
@@ -202,7 +203,7 @@ pub fn commits(events: &[Event]) -> BTreeMap<JobKey, BTreeSet<EventAttempt>> {
         commits
             .entry(event.key.clone())
             .or_default()
-            .extend(event.attempt);
+            .insert(event.attempt);
     }
     commits
 }

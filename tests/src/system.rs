@@ -118,7 +118,7 @@ impl System {
             supervisor_stdin,
         })
     }
-    /// The system's home.
+    /// The folder that the system keeps its state in.
     pub fn home(&self) -> &Path {
         self.home.path()
     }

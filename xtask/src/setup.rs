@@ -78,7 +78,7 @@ fn complete(deps: &Path, pins: &Path, cuda: bool) -> bool {
             .is_some_and(|files| !files.is_empty() && files.iter().all(in_place))
 }
 
-/// `$XDG_CACHE_HOME/cedm`, else `~/.cache/cedm`.
+/// The per-user cache: `$XDG_CACHE_HOME/cedm`, else `~/.cache/cedm`.
 fn cache_folder() -> Result<PathBuf, String> {
     let set = |name| {
         std::env::var_os(name)

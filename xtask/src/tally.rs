@@ -5,9 +5,9 @@ use std::fmt;
 /// Totals over everything that ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Ran and passed.
+    /// Tests that ran and passed.
     pub passed: u64,
-    /// Ran and failed.
+    /// Tests that ran and failed.
     pub failed: u64,
     /// Could not run here, and said so.
     pub skipped: u64,

@@ -301,6 +301,54 @@ fn tensor_files_are_read_and_written_in_one_place() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
+/// The statement that ends in a call of `inputs::<…>` takes a whole struct apart: the compiler then
+/// asks for every field, and warns of one that nobody reads.
+fn takes_every_role(text_before_call: &str) -> bool {
+    let Some(start) = text_before_call.rfind("let ") else {
+        return false;
+    };
+    let statement = &text_before_call[start..];
+    let fields = statement
+        .split_once("Inputs {")
+        .and_then(|(_, rest)| rest.split_once('}'));
+    matches!(fields, Some((fields, rest))
+        if rest.trim_start().starts_with('=')
+            && !fields.contains("..")
+            && !fields.contains(": _")
+            && !rest.contains(';'))
+}
+
+#[test]
+fn a_worker_takes_every_role_of_its_inputs() {
+    let call = concat!(".inputs", "::<");
+    let mut found = 0;
+    let mut broken = Vec::new();
+    for source in sources().iter().filter(|source| source.is_rust()) {
+        for (at, _) in source.text.match_indices(call) {
+            found += 1;
+            if !takes_every_role(&source.text[..at]) {
+                let line = source.text[..at].lines().count();
+                broken.push(format!(
+                    "{}:{line}: take the inputs apart, `let FitInputs {{ images }} = …`, so that \
+                     a role which nobody reads does not compile",
+                    source.path
+                ));
+            }
+        }
+    }
+    assert!(found > 10, "found only {found} calls");
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+    assert!(takes_every_role("let FitInputs { images } = context"));
+    for ignored in [
+        "let images = context",
+        "let FitInputs { .. } = context",
+        "let FitInputs { images: _ } = context",
+        "let FitInputs { images } = other; fetch(context",
+    ] {
+        assert!(!takes_every_role(ignored), "{ignored}");
+    }
+}
+
 #[test]
 fn the_checks_detect_violations() {
     let source = Source {

@@ -7,7 +7,7 @@ use clap::Args;
 /// Options of `cedm cancel`.
 #[derive(Args, Debug)]
 pub struct CancelArgs {
-    /// The sweep
+    /// Name or id of the sweep, as `cedm status` shows it
     pub sweep: String,
 }
 

@@ -150,7 +150,7 @@ pub enum Phase {
 /// A process and its start time: process ids are reused, pairs of both are not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// The process id.
+    /// Its process id, to signal it by.
     pub pid: i32,
     /// Clock ticks from boot to its start, as the kernel counts them.
     pub start_ticks: u64,

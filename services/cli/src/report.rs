@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 /// Options of `cedm report`.
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// The sweep
+    /// Name or id of the sweep, as `cedm status` shows it
     pub sweep: String,
     /// Folder for the report's files; created when it does not exist
     #[arg(long, value_name = "DIR")]

@@ -23,7 +23,7 @@ use std::{
 /// Options of `cedm submit`.
 #[derive(Args, Debug)]
 pub struct SubmitArgs {
-    /// The sweep file
+    /// The sweep file to submit, TOML
     pub file: PathBuf,
     /// The sweep's name; by default the `name` in the file, else the file's own name
     #[arg(long)]

@@ -13,20 +13,20 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 /// Name of a clustering's folder in the authors' layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// `TEMI-{backbone}/clusters_{C}/beta-{beta}`
+    /// A folder `TEMI-{backbone}/clusters_{C}/beta-{beta}`.
     Temi {
-        /// Feature extractor.
+        /// Feature extractor, by the authors' name.
         backbone: String,
-        /// C.
+        /// Number of clusters C that was asked for.
         clusters: u32,
         /// beta as written: `0.6`, `1`.
         beta: String,
     },
-    /// `kmeans-{backbone}/clusters-{C}`
+    /// A folder `kmeans-{backbone}/clusters-{C}`.
     Kmeans {
-        /// Feature extractor.
+        /// Feature extractor, by the authors' name.
         backbone: String,
-        /// C.
+        /// Number of clusters C that was asked for.
         clusters: u32,
     },
 }

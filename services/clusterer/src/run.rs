@@ -48,7 +48,7 @@ pub struct RunArgs {
     /// Name of the array in that file. Default: `features`, or the only array
     #[arg(long)]
     array: Option<String>,
-    /// Clustering method
+    /// How the clusters are found
     #[arg(long, value_enum, default_value = "temi")]
     method: Method,
     /// Number of clusters, C
@@ -72,7 +72,7 @@ pub struct RunArgs {
     /// Seed of all random draws
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Output folder
+    /// Folder for the clustering, made if it is missing
     #[arg(long)]
     out: PathBuf,
     #[command(flatten)]

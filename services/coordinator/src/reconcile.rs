@@ -32,7 +32,7 @@ pub(crate) struct Coordinator {
     process: ServiceProcess,
     submitter: Submitter,
     letters: DeadLetters,
-    /// Active sweeps.
+    /// The active sweeps as last read, by id.
     sweeps: BTreeMap<SweepId, Sweep>,
     /// Results and dead jobs.
     known: Observed,

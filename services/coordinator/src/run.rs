@@ -14,12 +14,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 /// Options of `cedm-coordinator run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Sweep file (TOML).
+    /// The sweep file to drive to its end, TOML
     sweep: PathBuf,
     /// Import manifest (JSON) of the image set. Without it, describe the images by the options below.
     #[arg(long, conflicts_with_all = ["count", "resolution"])]
     images: Option<PathBuf>,
-    /// Number of images.
+    /// Number of images in the set, where no `--images` is given
     #[arg(long, required_unless_present = "images")]
     count: Option<u64>,
     /// Side of the square images in pixels.
@@ -31,7 +31,7 @@ pub struct RunArgs {
     /// Classes of the labels; 0 for unlabelled images.
     #[arg(long, default_value_t = 0)]
     classes: u32,
-    /// Images per shard.
+    /// Images per shard of the assumed set
     #[arg(long, default_value_t = 5_000)]
     shard_size: u32,
 }

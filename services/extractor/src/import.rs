@@ -28,13 +28,13 @@ pub struct ShapeArgs {
     /// Import only this folder inside the source
     #[arg(long)]
     inside: Option<String>,
-    /// Import without labels
+    /// Import without labels, even where the source has some
     #[arg(long)]
     ignore_labels: bool,
     /// Import only the first N images
     #[arg(long, value_name = "N")]
     max_images: Option<u64>,
-    /// Images per shard
+    /// Images per shard of the image set
     #[arg(long, default_value_t = ImportOptions::default().shard_size)]
     shard_size: u32,
     /// Fail at the first corrupt image instead of skipping it
@@ -172,16 +172,16 @@ enum FramingArg {
 enum ChannelsArg {
     /// As many as the first image has
     Auto,
-    /// One
+    /// One channel, the luma of a colour image
     Grey,
-    /// Three
+    /// Three channels; a grey image has three equal ones
     Rgb,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum SplitArg {
-    /// Training images
+    /// The images meant for training
     Train,
-    /// Test images
+    /// The images meant for testing
     Test,
 }

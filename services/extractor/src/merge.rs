@@ -12,7 +12,7 @@ use tch::{Kind, Tensor};
 /// Mean and standard deviation of each feature over the whole set.
 #[derive(Debug)]
 pub struct Statistics {
-    /// Means, float64 \[dim\].
+    /// Mean of every feature over all rows, float64 \[dim\].
     pub mean: Tensor,
     /// Standard deviations with n − 1 in the denominator, float64 \[dim\]; zero for a single row.
     pub std: Tensor,

@@ -127,7 +127,7 @@ impl BenchArgs {
 /// Durations in seconds of repeated measurements.
 #[derive(Debug, Default, Serialize)]
 struct Timings {
-    /// Elapsed time.
+    /// Wall-clock seconds of each measured step.
     wall: Vec<f64>,
     /// Processor time of all threads together, which other load on the machine hardly changes.
     cpu: Vec<f64>,

@@ -32,7 +32,7 @@ pub enum ClusteringError {
     Setting {
         /// Name of the setting, as in the sweep file.
         setting: &'static str,
-        /// Its value.
+        /// The value that it had.
         found: String,
         /// The allowed values and their reason, in words.
         expected: String,
@@ -42,7 +42,7 @@ pub enum ClusteringError {
     Diverged {
         /// Index of the first such head.
         head: usize,
-        /// Its loss.
+        /// Its loss, which is not finite.
         value: f64,
         /// Number of the epoch, from 0.
         epoch: u32,
@@ -56,7 +56,7 @@ pub enum ClusteringError {
     /// A state or weight file is of another training.
     #[error("{}: {reason}", file.display())]
     File {
-        /// The file.
+        /// The file that was read.
         file: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -64,7 +64,7 @@ pub enum ClusteringError {
     /// Names or shapes of weights do not fit together.
     #[error("head weights: {reason}")]
     Weights {
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
     /// Invalid features, or another input that a formula of `cedm-maths` rejected.
@@ -73,9 +73,9 @@ pub enum ClusteringError {
     /// A call of libtorch failed.
     #[error("libtorch, while {doing}: {source}")]
     Torch {
-        /// The operation.
+        /// What was being computed.
         doing: &'static str,
-        /// libtorch's error.
+        /// What libtorch said of it.
         source: tch::TchError,
     },
 }

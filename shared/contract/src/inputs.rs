@@ -253,11 +253,11 @@ mod tests {
     inputs! {
         /// One field of each type.
         pub struct Every<T> {
-            /// One.
+            /// One input, always there.
             pub images: T as "images",
-            /// None or one.
+            /// One input that may be absent.
             pub fit: Option<T> as "fit",
-            /// Numbered.
+            /// Inputs numbered from 0.
             pub shards: Vec<T> as "shard",
             /// By C and seed.
             pub probes: BTreeMap<(u32, u64), T> as "probe",

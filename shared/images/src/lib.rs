@@ -37,4 +37,4 @@ pub use import::{IMPORT_RECORD, Imported, Progress, Skipped, import};
 pub use limits::Limits;
 pub use options::{Channels, Framing, ImportOptions, Split};
 pub use picture::Picture;
-pub use shard::{Shard, file_digest, image_digest, read_shard, read_shard_bytes};
+pub use shard::{Shard, file_digest, image_digest, read_shard};

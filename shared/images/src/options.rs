@@ -41,7 +41,7 @@ pub enum Split {
     Test,
 }
 
-/// Options of [`crate::import`].
+/// How [`crate::import`] reads a source and cuts it into shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportOptions {
     /// Width and height that every image is resized to. Without it images stay as they are, and

@@ -11,7 +11,7 @@ pub enum MathsError {
     Shape {
         /// Name of the tensor.
         what: String,
-        /// Its shape.
+        /// The shape that it has.
         found: Vec<i64>,
         /// What was expected, in words.
         expected: String,
@@ -19,7 +19,7 @@ pub enum MathsError {
     /// A tensor that is not a feature matrix.
     #[error("{what} is {found}, expected float16, bfloat16, float32 or float64 [rows, width]")]
     Features {
-        /// Which set.
+        /// Which of the two sets.
         what: String,
         /// Its type and shape.
         found: String,
@@ -48,7 +48,7 @@ pub enum MathsError {
         found: i64,
         /// The smallest number of rows that will do.
         needed: i64,
-        /// The computation.
+        /// What the matrix was needed for.
         purpose: &'static str,
     },
     /// A set holds NaN or infinite values.
@@ -69,7 +69,7 @@ pub enum MathsError {
     OutOfRange {
         /// Name of the value.
         what: String,
-        /// The value.
+        /// The value that was given.
         found: String,
         /// What was expected, in words.
         expected: String,
@@ -80,17 +80,17 @@ pub enum MathsError {
     /// The system could not open or write a statistics file.
     #[error("cannot {action} {}", file.display())]
     Io {
-        /// `open` or `write`.
+        /// What was tried: `open` or `write`.
         action: &'static str,
-        /// The file.
+        /// The file it was tried on.
         file: PathBuf,
-        /// The system's answer.
+        /// What the operating system answered.
         source: std::io::Error,
     },
     /// A statistics file has another content than it should.
     #[error("{}: {reason}", file.display())]
     File {
-        /// The file.
+        /// The file that was read.
         file: PathBuf,
         /// What is wrong with it.
         reason: String,
@@ -100,7 +100,7 @@ pub enum MathsError {
     Torch {
         /// The decomposition and its matrix.
         what: String,
-        /// libtorch's error.
+        /// What libtorch said of it.
         source: tch::TchError,
     },
 }

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 pub struct PartitionError {
     /// The value that is wrong.
     pub what: String,
-    /// What was found.
+    /// What was found instead.
     pub found: String,
     /// The expected values, in words.
     pub expected: String,

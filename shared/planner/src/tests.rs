@@ -90,7 +90,7 @@ fn all(n: usize) -> Vec<usize> {
     (0..n).collect()
 }
 
-/// No job fails.
+/// A history in which no job fails.
 fn never(_: &str) -> bool {
     false
 }

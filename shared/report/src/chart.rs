@@ -72,7 +72,7 @@ pub struct Level {
 /// A chart: axes, series, and lines for comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chart {
-    /// Horizontal axis.
+    /// The horizontal axis, shared by all series.
     pub x: Axis,
     /// Vertical axis on the left.
     pub y: Axis,

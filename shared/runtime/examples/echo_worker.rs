@@ -7,7 +7,7 @@
 use anyhow::anyhow;
 use cedm_contract::{
     JobResult, JobSpec, OutputName, Service,
-    kinds::fit::{FitParams, FitResult},
+    kinds::fit::{FitInputs, FitParams, FitResult},
 };
 use cedm_runtime::{
     JobContext, JobError, Monitor, Outcome, ServeArgs, Worker, metrics::MetricDefinition, serve,
@@ -69,7 +69,8 @@ impl Worker for Echo {
             "deaf" => std::thread::sleep(Duration::from_secs(600)),
             // Reads what its input wrote.
             "read" => {
-                let file = context.fetch_output(context.inputs::<FitParams>()?.images, ECHO)?;
+                let FitInputs { images } = context.inputs::<FitParams>()?;
+                let file = context.fetch_output(images, ECHO)?;
                 text = std::fs::read_to_string(file).map_err(JobError::retry)?;
             }
             // One step further with every life.

@@ -64,7 +64,7 @@ pub struct Violation {
 /// Objects and their bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Volume {
-    /// Number of objects.
+    /// Number of objects below the prefix.
     pub objects: u64,
     /// Total size of these objects in bytes.
     pub bytes: u64,

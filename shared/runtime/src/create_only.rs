@@ -16,9 +16,9 @@ pub(crate) const ROUNDS: RetryPolicy =
 pub enum Written {
     /// The object was not there, and now has our bytes.
     Ours,
-    /// The object exists.
+    /// An object was there before.
     Exists {
-        /// What is stored.
+        /// The bytes that are stored there.
         bytes: Bytes,
         /// Whether the answer to one of our own puts was lost: the bytes may then be ours.
         answer_lost: bool,

@@ -82,7 +82,7 @@ pub struct Listed {
 /// The content of an object to be stored.
 #[derive(Debug, Clone)]
 pub enum Body<'a> {
-    /// Bytes in memory.
+    /// Bytes that are in memory already.
     Bytes(Bytes),
     /// From a file that does not change meanwhile.
     File(&'a Path),

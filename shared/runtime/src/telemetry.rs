@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitEx
 pub enum LogFormat {
     /// One JSON object per line.
     Json,
-    /// For people.
+    /// Lines for people at a terminal.
     #[default]
     Human,
 }

@@ -77,7 +77,7 @@ pub struct ServeArgs {
     /// Failed attempts at one job before it goes to the dead letters.
     #[arg(long, env = "CEDM_MAX_ATTEMPTS", default_value = "5", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Jobs")]
     pub max_attempts: u64,
-    /// Seconds between checkpoints of a long job, where the job itself sets none.
+    /// Seconds between checkpoints of a long job.
     #[arg(long, env = "CEDM_CHECKPOINT_EVERY_S", default_value = "60", value_parser = seconds, help_heading = "Jobs")]
     pub checkpoint_every_s: Duration,
     /// Folder of the node's object cache; default: `cedm` below the user's cache folder.

@@ -10,17 +10,17 @@ pub enum TensorFileError {
     /// The system could not read or write it.
     #[error("cannot {action} {}", file.display())]
     Io {
-        /// `read` or `write`.
+        /// What was tried: `read` or `write`.
         action: &'static str,
-        /// Which file.
+        /// The file it was tried on.
         file: PathBuf,
-        /// The system's answer.
+        /// What the operating system answered.
         source: std::io::Error,
     },
     /// It is no safetensors file, or a truncated or damaged one.
     #[error("{}: not a valid safetensors file: {reason}", file.display())]
     Format {
-        /// Which file.
+        /// The file that was read.
         file: PathBuf,
         /// What was found and what was expected.
         reason: String,
@@ -36,9 +36,9 @@ pub enum TensorFileError {
     /// It does not hold a tensor of this name.
     #[error("{}: tensor `{name}` is missing, found {found:?}", file.display())]
     Missing {
-        /// Which file.
+        /// The file that was read.
         file: PathBuf,
-        /// The name.
+        /// The tensor that it lacks.
         name: String,
         /// Names of the tensors that it holds, in byte order.
         found: Vec<String>,
@@ -46,9 +46,9 @@ pub enum TensorFileError {
     /// A tensor of another type or shape.
     #[error("{}: tensor `{name}` is {found}, expected {expected}", file.display())]
     Unexpected {
-        /// Which file.
+        /// The file that was read.
         file: PathBuf,
-        /// The tensor.
+        /// The tensor that does not fit.
         name: String,
         /// Its type and shape.
         found: String,

@@ -9,13 +9,13 @@ use std::{
 };
 use tch::Tensor;
 
-/// One comparison.
+/// A computed number beside the reference's.
 pub struct Comparison {
     /// What was compared, for people.
     pub what: String,
     /// Largest error found; 0 for exact agreement.
     pub error: f64,
-    /// Largest error allowed.
+    /// Largest error that passes.
     pub tolerance: f64,
 }
 
@@ -42,7 +42,7 @@ pub enum Verdict {
 
 /// One file of a fixture folder.
 pub struct Fixture {
-    /// Where it is.
+    /// The path of its file.
     pub path: PathBuf,
     /// String metadata of a safetensors file; empty for others.
     pub meta: HashMap<String, String>,
@@ -62,7 +62,7 @@ impl Fixture {
             meta,
         })
     }
-    /// Its extension.
+    /// The extension of its file name.
     pub fn extension(&self) -> &str {
         self.path.extension().and_then(|e| e.to_str()).unwrap_or("")
     }

@@ -25,7 +25,7 @@ struct Faults {
     served: AtomicU64,
 }
 
-/// The index.
+/// A package index on loopback.
 pub struct Index {
     folder: tempfile::TempDir,
     port: u16,
@@ -83,7 +83,7 @@ impl Index {
         self.faults.dead.store(true, SeqCst);
         self.cut_next_answers(1);
     }
-    /// Serves again.
+    /// Answers requests again after a failure.
     pub fn revive(&self) {
         self.faults.dead.store(false, SeqCst);
     }
@@ -263,7 +263,7 @@ impl Clone {
             & 0o100
             != 0
     }
-    /// Removes a file.
+    /// Removes a file from the clone.
     pub fn remove(&self, path: &str) {
         std::fs::remove_file(self.root.join(path)).unwrap();
     }
@@ -300,7 +300,7 @@ impl Clone {
 pub struct Setup(Command);
 
 impl Setup {
-    /// Sets a variable.
+    /// Sets an environment variable of the command.
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         self.0.env(name, value);
         self
@@ -309,7 +309,7 @@ impl Setup {
     pub fn with_path(self, path: &str) -> Self {
         self.with_env("CXX", "/usr/bin/c++").with_env("PATH", path)
     }
-    /// Must end well.
+    /// Runs it and requires success.
     pub fn succeeds(mut self) -> Outcome {
         let outcome = Outcome::of(self.0.output().unwrap());
         assert!(outcome.success, "{}", outcome.said);

@@ -2,11 +2,11 @@
 
 use std::{path::Path, process::Command};
 
-/// A file.
+/// A Rust source file of the workspace.
 pub struct Source {
-    /// Below the clone.
+    /// Its path below the top of the clone.
     pub path: String,
-    /// What it holds.
+    /// The text that it holds.
     pub text: String,
 }
 

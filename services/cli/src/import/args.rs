@@ -57,7 +57,7 @@ macro_rules! mirrored {
     };
 }
 mirrored! {
-    /// See [`cedm_images::Framing`].
+    /// What becomes of an image that is not square, as [`cedm_images::Framing`].
     FramingArg of cedm_images::Framing {
         /// Resize to the target; the aspect ratio is not kept.
         Scale,
@@ -68,22 +68,22 @@ mirrored! {
     }
 }
 mirrored! {
-    /// See [`cedm_images::Channels`].
+    /// Which colour channels are kept, as [`cedm_images::Channels`].
     ChannelsArg of cedm_images::Channels {
         /// Those of the first image.
         Auto,
-        /// One channel.
+        /// One channel, the luma of a colour image.
         Grey,
-        /// Three channels.
+        /// Three channels; a grey image has three equal ones.
         Rgb,
     }
 }
 mirrored! {
-    /// See [`cedm_images::Split`].
+    /// Which half of a data set with a fixed division, as [`cedm_images::Split`].
     SplitArg of cedm_images::Split {
-        /// The training images.
+        /// The images meant for training.
         Train,
-        /// The test images.
+        /// The images meant for testing.
         Test,
     }
 }

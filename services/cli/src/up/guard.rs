@@ -17,7 +17,7 @@ pub struct GuardArgs {
     /// The process whose end is this program's end
     #[arg(long)]
     pub parent: i32,
-    /// Program and arguments
+    /// The program to run, then its arguments
     #[arg(last = true, required = true)]
     pub program: Vec<OsString>,
 }

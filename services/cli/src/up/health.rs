@@ -18,7 +18,7 @@ use tokio::{
 pub struct Probe {
     /// The child's name in the process table.
     pub name: String,
-    /// `127.0.0.1:<port>`.
+    /// Where its health endpoint listens, `127.0.0.1:<port>`.
     pub address: String,
     /// Path that answers 200 once the child is ready. `None` for the store, which logs a warning for
     /// every request without credentials: there, an accepted connection is enough.

@@ -103,7 +103,7 @@ impl Bars {
             eprintln!("{line}");
         }
     }
-    /// Removes all bars.
+    /// Removes all bars from the terminal.
     pub fn clear(&mut self) {
         self.total.finish_and_clear();
         self.all.clear().ok(); // the terminal may be closed by now

@@ -43,7 +43,7 @@ pub struct AdaptArgs {
     /// Passes over the images
     #[arg(long, default_value_t = DinoParams::default().epochs)]
     epochs: u32,
-    /// Images per step
+    /// Images per optimiser step
     #[arg(long, default_value_t = DinoParams::default().batch)]
     batch: u32,
     /// Small crops of each image, beside two large ones

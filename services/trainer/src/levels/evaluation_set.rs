@@ -54,7 +54,7 @@ impl EvaluationSet {
         Ok((set, chosen))
     }
 
-    /// Number of images.
+    /// Number of images in the set.
     pub fn count(&self) -> i64 {
         self.images.size()[0]
     }

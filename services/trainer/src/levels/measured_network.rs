@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 pub struct MeasuredNetwork {
     /// Path of the weight file, for error messages.
     pub origin: String,
-    /// The network's structure.
+    /// The structure that the weights fit.
     pub network: Network,
     /// Its weights, float32 on the device.
     pub views: Views,

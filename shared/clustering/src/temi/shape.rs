@@ -58,15 +58,6 @@ impl HeadShape {
             .map(|layer| (input(layer), output(layer)))
             .collect()
     }
-    /// Number of trained scalars of one head.
-    pub fn parameters_per_head(&self) -> i64 {
-        let maps: i64 = self
-            .maps()
-            .iter()
-            .map(|(input, output)| (input + 1) * output)
-            .sum();
-        maps + self.clusters * (self.bottleneck + 1)
-    }
 }
 
 #[cfg(test)]
@@ -77,10 +68,6 @@ mod tests {
     fn default_sizes_are_those_of_the_paper() {
         let shape = HeadShape::new(&TemiParams::default(), 768, 100).unwrap();
         assert_eq!(shape.maps(), [(768, 512), (512, 256)]);
-        assert_eq!(
-            shape.parameters_per_head(),
-            769 * 512 + 513 * 256 + 100 * 257
-        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Gaussian blur.
+//! Gaussian blur of a batch, one of DINO's augmentations (spec §3).
 
 /// Blurs a square image of side `side` in place, with a standard deviation of `sigma` pixels.
 ///

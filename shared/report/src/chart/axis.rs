@@ -13,7 +13,7 @@ enum Scale {
     Logarithmic,
 }
 
-/// Where ticks stand.
+/// How ticks are spaced along an axis.
 #[derive(Clone, Debug, PartialEq)]
 enum Ticks {
     /// At round numbers within the range.

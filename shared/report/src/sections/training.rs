@@ -1,4 +1,4 @@
-//! Training curves.
+//! The training curves: loss over images shown, one line per network.
 
 use crate::{
     chart::{Axis, Chart, Line, Point, Series},

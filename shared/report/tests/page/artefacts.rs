@@ -1,4 +1,4 @@
-//! Artefacts in memory.
+//! An artefact store in memory, for pages without a system.
 
 use cedm_contract::{Digest, JobKey, ObjectRef, ShardRef};
 use cedm_report::Artefacts;
@@ -19,7 +19,7 @@ const FONT: [[u8; 7]; 10] = [
     [14, 17, 17, 15, 1, 2, 12],
 ];
 
-/// Objects by key.
+/// The stored objects, by object key.
 #[derive(Default)]
 pub struct StoredArtefacts {
     objects: BTreeMap<String, Vec<u8>>,
@@ -44,7 +44,7 @@ pub fn digest(name: &str) -> Digest {
 }
 
 impl StoredArtefacts {
-    /// Stores bytes.
+    /// Stores bytes under a name and returns the reference to them.
     pub fn put(&mut self, name: &str, bytes: Vec<u8>) -> ObjectRef {
         let object = ObjectRef {
             object: name.to_owned(),
@@ -54,7 +54,7 @@ impl StoredArtefacts {
         self.objects.insert(name.to_owned(), bytes);
         object
     }
-    /// Loses an object.
+    /// Removes an object, as a store that lost it.
     pub fn lose(&mut self, name: &str) {
         assert!(
             self.objects.remove(name).is_some(),

@@ -19,7 +19,7 @@ use cedm_contract::{
 use cedm_sweep::{SweepSpec, outcome::*};
 
 const FILE: &str = include_str!("digits.toml");
-/// Real images.
+/// Number of real images in the made-up set.
 pub const IMAGES: u64 = 600;
 /// Images of a sample set.
 pub const SET: u64 = 500;

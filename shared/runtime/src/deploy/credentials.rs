@@ -29,7 +29,7 @@ fn secret() -> String {
 }
 
 impl Credentials {
-    /// New random credentials.
+    /// New credentials, random for every service.
     pub fn generate() -> Self {
         let services = std::iter::once(Service::Cli).chain(Service::RUNNING.iter().copied());
         let nats = services

@@ -109,7 +109,7 @@ pub struct UniformEffect {
     pub prior: f64,
     /// Mean score with uniform labels.
     pub uniform: f64,
-    /// `uniform` − `prior`.
+    /// Score with uniform labels minus score with labels from the prior.
     pub increase: f64,
     /// Number of pairs of sets that are compared.
     pub sets: u32,

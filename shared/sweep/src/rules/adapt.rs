@@ -1,4 +1,4 @@
-//! Rules of `[extractor.adapt]`.
+//! What must hold of `[extractor.adapt]` beyond its types.
 
 use super::{Findings, Section};
 use crate::SweepSpec;

@@ -1,4 +1,4 @@
-//! Rules of `[[clustering]]`.
+//! What must hold of `[[clustering]]` beyond its types.
 
 use super::{Findings, unknown};
 use crate::{

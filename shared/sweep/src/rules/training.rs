@@ -1,4 +1,4 @@
-//! Rules of `[training]`.
+//! What must hold of `[training]` beyond its types.
 
 use super::{Findings, Section};
 use crate::TrainingSpec;

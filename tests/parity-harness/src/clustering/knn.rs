@@ -1,4 +1,4 @@
-//! Cosine nearest neighbours.
+//! Fixtures of the nearest neighbours by cosine similarity.
 
 use super::{Case, KINDS, comparison, larger_error, max_abs_error};
 use crate::fixture::Comparison;

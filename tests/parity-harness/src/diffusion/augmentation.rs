@@ -11,7 +11,7 @@ use cedm_diffusion::{
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-/// An `augment_single` case.
+/// An `augment_single` fixture: one transform alone.
 pub fn single_transforms(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let configs = fixture.json("configs").context("metadata `configs`")?;
@@ -22,7 +22,7 @@ pub fn single_transforms(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     Ok(comparisons)
 }
 
-/// An `augment` case.
+/// An `augment` fixture: all transforms composed.
 pub fn combined_transforms(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     compare(
         &Case::open(fixture)?,

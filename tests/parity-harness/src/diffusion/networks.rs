@@ -11,7 +11,7 @@ use cedm_diffusion::{
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
-/// A `net` case.
+/// A `net` fixture: the forward pass of one network.
 pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let mut comparisons = Vec::new();
@@ -151,7 +151,7 @@ fn probe(output: &Tensor) -> Tensor {
     )
 }
 
-/// A `loss` case.
+/// A `loss` fixture: the EDM loss and its gradients.
 pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let settings = fixture.json("loss").context("metadata `loss`")?;

@@ -20,7 +20,7 @@ struct Trace {
     denoised: Vec<Tensor>,
 }
 
-/// A `sampler` case.
+/// A `sampler` fixture: images from given noise.
 pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let setting = fixture.json("sampler").context("metadata `sampler`")?;

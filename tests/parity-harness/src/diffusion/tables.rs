@@ -11,7 +11,7 @@ use cedm_diffusion::{
 use serde_json::Value;
 use tch::{Kind, Tensor};
 
-/// A `precond` case.
+/// A `precond` fixture: c_skip, c_out, c_in and c_noise.
 pub fn preconditioning(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let config = fixture.json("config").context("metadata `config`")?;
@@ -59,7 +59,7 @@ pub fn preconditioning(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     Ok(comparisons)
 }
 
-/// A `tables` case.
+/// A `tables` fixture: time grids and schedules of hyperparameters.
 pub fn schedules(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let settings = fixture.json("settings").context("metadata `settings`")?;

@@ -13,7 +13,7 @@ use cedm_diffusion::{
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
-/// A `trajectory` case.
+/// A `trajectory` fixture: several training steps in a row.
 pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
     let hyper = fixture.json("hyper").context("metadata `hyper`")?;

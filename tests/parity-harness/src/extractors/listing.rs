@@ -161,7 +161,7 @@ impl Listing {
     }
 }
 
-/// A JSON file.
+/// The JSON value in a file.
 pub fn read_json(path: &Path) -> anyhow::Result<Value> {
     serde_json::from_slice(&std::fs::read(path)?)
         .with_context(|| format!("read {}", path.display()))

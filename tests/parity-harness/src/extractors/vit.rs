@@ -250,7 +250,7 @@ fn variants(
     Ok(comparisons)
 }
 
-/// `<rule>_<grid>_to_<rows>x<columns>` from `pos_<grid>`.
+/// The cases `<rule>_<grid>_to_<rows>x<columns>`, each resized from `pos_<grid>`.
 fn positions(tensors: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Comparison>> {
     let mut names: Vec<&String> = tensors
         .keys()

@@ -1,4 +1,4 @@
-//! Agreement of partitions.
+//! Fixtures of the agreement of two partitions.
 
 use super::{Case, comparison, number};
 use crate::fixture::Comparison;

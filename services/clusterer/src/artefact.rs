@@ -96,6 +96,8 @@ impl Artefact {
         clustering: &Clustering,
         quality_inputs: &QualityInputs,
     ) -> Result<Self, MathsError> {
+        // A network's condition is one-hot of width U: ids of empty clusters would be inputs that
+        // training never sees (spec §4.6).
         let (ids, usage) = compact(&clustering.raw_ids, clustering.slots)?;
         let compact_ids = Tensor::from_slice(&ids);
         let counts: Vec<i64> = usage.counts.iter().map(|&count| count as i64).collect();
@@ -123,6 +125,7 @@ impl Artefact {
                 centroids.shallow_clone(),
             ));
         }
+        // In float64: a float32 mean over a million probabilities near 1 loses its last digits.
         let mean_confidence = clustering.log_confidence.as_ref().map(|log| {
             log.to_kind(Kind::Double)
                 .exp()
@@ -179,6 +182,7 @@ fn quality(labels: &[i64], ids: &[i64]) -> Result<Option<ClusterQuality>, MathsE
     let (labels, ids): (Vec<i64>, Vec<i64>) = labels
         .iter()
         .zip(ids)
+        // −1 marks an image without a label; as a class of its own it would be scored.
         .filter(|&(&label, _)| label >= 0)
         .unzip();
     if labels.is_empty() {

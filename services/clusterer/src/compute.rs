@@ -78,6 +78,7 @@ pub fn cluster_temi(
         monitor.progress(training.steps_done(), training.steps(), "steps");
         monitor.count(&STEPS, 1);
         let stopping = monitor.stopping();
+        // After the last step the result itself is stored; a checkpoint would only cost time.
         if (stopping || monitor.checkpoint_due()) && !training.finished() {
             training.save(&state)?;
             monitor.checkpoint(training.steps_done(), &state)?;
@@ -86,8 +87,10 @@ pub fn cluster_temi(
             }
         }
     }
+    // Steps of this process alone: those before a resumption took somebody else's seconds.
     let steps_per_second =
         (training.steps_done() - first_step) as f64 / started.elapsed().as_secs_f64().max(1e-9);
+    // By the teacher of the head with the lowest loss, as the authors' evaluation does (spec §4.6).
     let assigned = training.assign();
     let best_head = training.best_head().map(|(head, loss)| (head as u32, loss));
     Ok(Clustering {
@@ -186,6 +189,7 @@ fn kmeans_by(
     let fitted = fit(&mut progress)?.ok_or(JobError::Drained)?;
     let kmeans_seconds = Some(started.elapsed().as_secs_f64());
     let ids = Vec::<i64>::try_from(&fitted.ids).map_err(JobError::bug)?;
+    // A sample: the search over all rows would take longer than k-means itself.
     let neighbour_agreement = Some(knn::sampled_agreement(
         rows,
         &ids,

@@ -50,6 +50,7 @@ pub(crate) fn features(
         return Err(JobError::reject(anyhow!("the feature set has no shards")));
     }
     let whole = Features::new("features", &Tensor::cat(&pieces, 0))?;
+    // Before the copy to the device: else the features would be in memory twice.
     drop(pieces);
     Ok(whole.to_device(device))
 }

@@ -96,6 +96,7 @@ fn cluster(
                 context,
             )?
         }
+        // Mini-batches read rows from files: they are for sets whose features exceed the memory.
         ClusterMethod::Kmeans(kmeans) if kmeans.mini_batch > 0 => compute::cluster_mini_batch(
             &inputs::feature_files(context, needed(features)?, device)?,
             kmeans,
@@ -118,6 +119,7 @@ fn cluster(
         }
     };
     let seconds = started.elapsed().as_secs_f64();
+    // Labels judge the clustering afterwards; no method but ground truth sees them.
     let labels = inputs::labels(context, images, false)?;
     let quality_inputs = QualityInputs {
         labels: labels.as_deref(),

@@ -37,6 +37,7 @@ pub(crate) fn cells_of(
     let fitted = kmeans::fit(
         train,
         CELLS,
+        // Ten starts of k-means++ by default: the score is compared across sweeps.
         &KmeansParams::default(),
         seed,
         &mut |_, _, _| true,

@@ -35,6 +35,7 @@ pub fn measure(
     extractor: &Extractor,
     images: &Tensor,
 ) -> Result<Measured, EvaluatorError> {
+    // Without gradients no activation is kept: memory is that of one layer.
     let found = tch::no_grad(|| extractor.extract(images))?;
     let features = Features::new(
         format!("features of {name}"),

@@ -95,6 +95,7 @@ pub fn scores(
                 std: std.filter(|std| std.is_finite()),
                 missing: None,
             },
+            // JSON has no NaN: such a score would come back as missing without a reason.
             Ok(Value { value, .. }) => missing(format!("the result is {value}")),
             Err(error) => missing(error.to_string()),
         };

@@ -101,6 +101,7 @@ impl MeasuredSet {
         })?;
         let mut rows = numpy_permutation(REFERENCE_SEED, count);
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        // In order, so that the shards are read front to back; moments do not depend on it.
         rows.sort_unstable();
         let kept = all.select(&rows)?;
         tensor_files::write(file, &[(FEATURES.name, kept.rows())], &[])?;

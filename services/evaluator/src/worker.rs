@@ -77,6 +77,7 @@ impl EvaluatorWorker {
         self.load(context, &params.extractor, fit, &space)?;
         let (_, _, extractor) = self.loaded.as_ref().expect("invariant: loaded above");
         let started = Instant::now();
+        // Errors name the shard as a person finds it, by number and by the job that made it.
         let name = format!(
             "shard {} of {} {}",
             params.shard,
@@ -99,6 +100,7 @@ impl EvaluatorWorker {
         context.progress(count, count, "images");
         let metrics = BTreeMap::from([(
             run_metrics::IMAGES_PER_SECOND.to_owned(),
+            // A clock that did not move must not put an infinity into the manifest.
             count as f64 / seconds.max(1e-9),
         )]);
         Ok(Outcome {
@@ -164,6 +166,7 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
         first += measured.count;
     }
     let mut set = merged(context, "the reference", &inputs)?;
+    // The subset is stored, so that every score of the sweep compares with the same rows.
     if let Some(limit) = params.at_most.filter(|limit| *limit < first) {
         let file = context.scratch().join(reference::FEATURES);
         set = set.at_most(limit, &file)?;
@@ -175,6 +178,8 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
         }];
         first = limit;
     }
+    // Of a Fréchet distance the eigendecomposition is the expensive half, and it depends on this
+    // side alone: once here instead of once per sample set.
     let root = set.root()?;
     let gaussian = set.gaussian()?;
     let file = context.scratch().join(reference::REFERENCE);
@@ -288,6 +293,7 @@ fn put_confidence(
 ) -> Result<(), JobError> {
     let found = confidences(heads, generated)?;
     let file = context.scratch().join(score::CONFIDENCE);
+    // The logarithm in float32 still orders images whose probability rounds to 1.
     let log_confidence = found.log_confidence.to_kind(tch::Kind::Float);
     let tensors = [
         (confidence::CLUSTER.name, &found.cluster),
@@ -302,6 +308,7 @@ fn put_confidence(
 fn merged(context: &JobContext, name: &str, inputs: &[&Manifest]) -> Result<MeasuredSet, JobError> {
     let mut files = Vec::with_capacity(inputs.len());
     for manifest in inputs {
+        // Fetched, not read: a metric that needs single features reads them when it is computed.
         files.push(context.fetch_output(manifest, measure::FEATURES)?);
     }
     let mut moments = Vec::with_capacity(inputs.len());

@@ -54,6 +54,7 @@ impl SamplerWorker {
             .iter()
             .map(|input| input.digest.as_str())
             .collect();
+        // Digests and not object keys: the same weights may lie below another attempt.
         let key = format!(
             "{} {}",
             inputs.join(" "),
@@ -81,6 +82,7 @@ impl SamplerWorker {
         let begun = Instant::now();
         let mut reported = 0;
         let mut progress = |done: u64| {
+            // A counter takes differences, the sampler reports totals.
             context.count(&metrics::IMAGES, done - reported);
             reported = done;
             context.gauge(

@@ -103,6 +103,7 @@ impl<'k> PlanBuilder<'k> {
                 Dependency::Open(index) => open.push(index),
             }
         }
+        // A key covers the digests of the inputs, so there is none before all of them exist.
         let (job, state) = if open.is_empty() {
             match params() {
                 Ok(params) => self.keyed(&draft, params.into(), done),
@@ -216,6 +217,7 @@ impl<'k> PlanBuilder<'k> {
             self.observed.manifest(&job.key),
             self.observed.dead(&job.key),
         ) {
+            // A result wins over a dead letter: a worker that lost the job may have finished after all.
             (Some(manifest), _) => self.done(manifest),
             (None, Some(reason)) => State::Dead {
                 reason: reason.to_owned(),
@@ -227,6 +229,7 @@ impl<'k> PlanBuilder<'k> {
 
     fn done(&self, manifest: &Manifest) -> State {
         State::Done {
+            // Finished before this sweep existed, so another one paid for it.
             cached: manifest.timings.finished_ms < self.sweep.submitted_ms,
             digest: manifest.digest.clone(),
         }
@@ -241,6 +244,7 @@ impl<'k> PlanBuilder<'k> {
                 State::Dead { .. } => {
                     roots.insert(node.id.clone());
                 }
+                // The roots of the trouble, not the chain: a person has to mend those.
                 State::Blocked { by } => roots.extend(by.iter().cloned()),
                 _ => {}
             }
@@ -253,6 +257,7 @@ impl<'k> PlanBuilder<'k> {
         let mut on: Vec<String> = Vec::new();
         for index in open {
             let id = &self.nodes[*index].id;
+            // A shard list may name one node often; a person reads it once.
             if !on.contains(id) {
                 on.push(id.clone());
             }

@@ -32,6 +32,7 @@ pub fn estimate(plan: &Plan) -> Vec<KindEstimate> {
         if node
             .job
             .as_ref()
+            // Two cells that share a job (equal clusterings, say) pay for it once.
             .is_some_and(|job| !seen.insert(job.key.clone()))
         {
             continue;

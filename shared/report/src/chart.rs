@@ -156,6 +156,7 @@ impl Chart {
                 .filter(|one| holds(one, x))
                 .count();
             let all = self.series.iter().filter(|one| holds(one, x)).count();
+            // At most 80 % of the gap to the next C, so that the groups of two C stay apart.
             let step = MARK_STEP.min(frame.narrowest_column(self) * 0.8 / all as f64);
             (before as f64 - (all - 1) as f64 / 2.0) * step
         };
@@ -191,6 +192,7 @@ fn main_series(
         @for (point, (x, y)) in series.points.iter().zip(&path) {
             @if let Some(error) = point.error.filter(|error| *error > 0.0) {
                 @let (top, bottom) = (frame.y(point.y + error), frame.y(point.y - error));
+                // As wide as the caps of the bar.
                 (captions.avoid((x - 4.0, top.min(*y)), (x + 4.0, bottom.max(*y))))
                 (marks::error_bar(*x, top, bottom, series.style))
             }
@@ -200,6 +202,7 @@ fn main_series(
         @for (point, (x, y)) in series.points.iter().zip(&path) {
             @if series.line == Line::Curve { (marks::hidden(*x, *y, &point.tooltip)) }
             @else {
+                // As large as a mark with its outline.
                 (captions.avoid((x - 6.0, y - 6.0), (x + 6.0, y + 6.0)))
                 (marks::mark(*x, *y, series.style, &point.tooltip))
             }

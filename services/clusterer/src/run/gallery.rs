@@ -65,6 +65,7 @@ impl GalleryArgs {
         let order = clustering.by_confidence();
         if clustering.confidence.is_some() {
             draw("most-confident.png", &order[..shown.min(order.len())])?;
+            // The least confident image first, as in the most confident sheet the most confident one.
             let least: Vec<usize> = order.iter().rev().take(shown).copied().collect();
             draw("least-confident.png", &least)?;
         }
@@ -154,6 +155,7 @@ impl ClusteringFile {
                     .filter(|row| self.ids[*row] == cluster)
                     .take(columns),
             );
+            // Every cluster has a row of its own, with empty places at its end.
             rows.resize(from + columns, usize::MAX);
         }
         rows

@@ -97,6 +97,7 @@ impl<'a> Formulas<'a> {
             self.sets.generated.features()?.double(),
             self.reference()?.double(),
         );
+        // A smaller set gives smaller subsets instead of no score; the result stays unbiased.
         let rows = i64::from(self.settings.kid_subset_size)
             .min(generated.count())
             .min(reference.count());
@@ -107,6 +108,7 @@ impl<'a> Formulas<'a> {
             self.settings.kid_subsets as usize,
         )?;
         let second = random_subsets(
+            // Not the same rows of both sets, should they have equally many.
             self.seed.wrapping_add(1),
             reference.count(),
             rows,
@@ -120,6 +122,7 @@ impl<'a> Formulas<'a> {
         if let Some(found) = self.prdc.get() {
             return Ok(*found);
         }
+        // Both sets are cut alike: density and coverage depend on the numbers of rows.
         let real = self.at_most(self.reference()?, 0)?;
         let fake = self.at_most(self.sets.generated.features()?, 1)?;
         let found = prdc(&real, &fake, self.settings.neighbours.into())?;
@@ -133,6 +136,7 @@ impl<'a> Formulas<'a> {
         let rows = if set.count() <= most {
             (0..set.count()).collect()
         } else {
+            // The draws follow one another from one generator, so stream k needs those before it.
             random_subsets(self.seed, set.count(), most, stream + 1)?.swap_remove(stream)
         };
         Ok(set.select(&rows)?)
@@ -145,6 +149,7 @@ impl<'a> Formulas<'a> {
             &self.at_most(self.sets.generated.features()?, 1)?,
             self.settings.neighbours.into(),
         )?;
+        // The median: a fake that equals a real image has a realism without bound, which a mean would show.
         scores.sort_by(f64::total_cmp);
         let middle = scores.len() / 2;
         let median = if scores.len() % 2 == 1 {

@@ -131,6 +131,8 @@ fn sets(b: &PlanBuilder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPla
                 ..network.cell.clone()
             },
             label: format!("{} at {} kimg, {what}", network.label, kimg(nimg)),
+            // Seeds of consecutive sets follow on each other and never overlap; two networks' sets i share
+            // seeds, and so noise, which pairs their scores.
             first_seed: u64::from(set) * images,
             images,
             last,
@@ -142,6 +144,8 @@ fn sets(b: &PlanBuilder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPla
     if last {
         let fewer = sampling.snapshot_images;
         let earlier = b.sweep.spec.training.snapshots_nimg.len() > 1;
+        // A Fréchet distance is biased by its number of images: the last point of a curve needs as
+        // few of them as the earlier ones.
         sets.extend(
             (earlier && fewer > 0 && fewer < images).then(|| plan(Purpose::Curve, 0, fewer)),
         );

@@ -93,12 +93,14 @@ impl Axis {
 
     /// The axis for these (low, high) values, with at most `most` ticks.
     pub fn laid_out(&self, values: &[(f64, f64)], most: usize) -> Layout {
+        // One tick gives no scale.
         let most = most.max(2);
         let (low, high) = self.extent(values);
         let range = match self.scale {
             Scale::Linear => self.padded(low, high),
             Scale::Logarithmic => {
                 let (low, high) = (logarithm(low), logarithm(high));
+                // 6 % keeps marks off the frame; a single value gets half a unit of ln C on each side.
                 let pad = if high > low { (high - low) * 0.06 } else { 0.5 };
                 (low - pad, high + pad)
             }
@@ -135,6 +137,7 @@ impl Axis {
     /// A little room at both ends, but not beyond a limit, an end that is asked for, or zero: a
     /// distance or a count below zero does not exist.
     fn padded(&self, low: f64, high: f64) -> (f64, f64) {
+        // 7 % keeps marks off the frame; a single value gets a tenth of itself on each side.
         let pad = if high > low {
             (high - low) * 0.07
         } else {
@@ -158,6 +161,7 @@ impl Axis {
 }
 
 fn logarithm(value: f64) -> f64 {
+    // A logarithmic axis has no zero: what is not positive stands at its left end.
     value.max(1e-12).ln()
 }
 

@@ -4,7 +4,8 @@
 #![forbid(unsafe_code)]
 
 use anyhow::{Context, Result, ensure};
-use cedm_tests::program;
+use cedm_runtime::Body;
+use cedm_tests::{System, program};
 use serde_json::Value;
 use std::{path::Path, process::Command};
 
@@ -33,19 +34,26 @@ fn write_features(path: &Path) -> Result<()> {
 const TEMI: &str = r#"{"heads": 2, "hidden": 16, "bottleneck": 8, "epochs": 6, "batch": 32, "base_lr": 0.02, "warmup_epochs": 1,
     "teacher_momentum": 0.9, "teacher_momentum_end": 0.9, "neighbours": 10}"#;
 
+const SEARCH: [&str; 11] = [
+    "run", "--start", "2", "--cap", "16", "--step", "2", "--alpha", "0.9", "--seeds", "2",
+];
+
 fn bounds(folder: &Path, more: &[&str]) -> Result<Result<Value, String>> {
-    let done = Command::new(program("cedm-bounds")?)
-        .args([
-            "run", "--start", "2", "--cap", "16", "--step", "2", "--alpha", "0.9", "--seeds", "2",
-        ])
+    let mut command = Command::new(program("cedm-bounds")?);
+    command
+        .args(SEARCH)
         .arg("--features")
         .arg(folder.join("features.npy"))
         .arg("--out")
         .arg(folder.join("search"))
         .args(more)
-        .env("CEDM_THREADS", "1")
-        .output()
-        .context("start cedm-bounds")?;
+        .env("CEDM_THREADS", "1");
+    finish(command)
+}
+
+/// What the program prints as JSON, or its error output.
+fn finish(mut command: Command) -> Result<Result<Value, String>> {
+    let done = command.output().context("start cedm-bounds")?;
     Ok(if done.status.success() {
         Ok(serde_json::from_slice(&done.stdout)?)
     } else {
@@ -97,6 +105,62 @@ fn a_bound_is_found_from_a_file_of_features() -> Result<()> {
     );
 
     let other = bounds(folder.path(), &["--settings", r#"{"heads": 3}"#])?;
+    ensure!(
+        other
+            .as_ref()
+            .is_err_and(|error| error.contains("holds the probes of another search")),
+        "{other:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_search_on_features_in_a_store_is_continued() -> Result<()> {
+    let system = System::start()?;
+    let folder = tempfile::tempdir()?;
+    let local = folder.path().join("features.npy");
+    write_features(&local)?;
+    let features = String::from("s3://cedm/mine/features.npy");
+    let put = |local: &Path| {
+        system.with_connection(async |connection| {
+            Ok(connection
+                .store
+                .put("mine/features.npy", Body::File(local))
+                .await?)
+        })
+    };
+    let environment = system.run_json(&["up"])?["environment"].clone();
+    let variables = environment.as_object().context("no environment")?;
+    let search = || -> Result<Result<Value, String>> {
+        let mut command = Command::new(program("cedm-bounds")?);
+        command
+            .args(SEARCH)
+            .args(["--settings", TEMI, "--features", &features]);
+        command.arg("--out").arg(folder.path().join("search"));
+        command.env("CEDM_THREADS", "1");
+        command.envs(
+            variables
+                .iter()
+                .filter_map(|(name, value)| Some((name, value.as_str()?))),
+        );
+        finish(command)
+    };
+    put(&local)?;
+    let found = search()?.map_err(anyhow::Error::msg)?;
+    let probe = folder.path().join("search/C2-seed0/probe.json");
+    let before = std::fs::metadata(&probe)?.modified()?;
+    // A second download has another time of change, and is still the same features.
+    let again = search()?.map_err(anyhow::Error::msg)?;
+    ensure!(
+        again == found && std::fs::metadata(&probe)?.modified()? == before,
+        "probes were recomputed"
+    );
+    // As many bytes, one of them different.
+    let mut bytes = std::fs::read(&local)?;
+    *bytes.last_mut().context("an empty file")? ^= 1;
+    std::fs::write(&local, bytes)?;
+    put(&local)?;
+    let other = search()?;
     ensure!(
         other
             .as_ref()

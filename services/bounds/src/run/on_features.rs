@@ -98,6 +98,14 @@ pub fn search(args: &FeatureArgs, params: BoundParams) -> Result<Value> {
     Ok(summary)
 }
 
+/// BLAKE3 of a file, in hexadecimal.
+fn digest(path: &Path) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let read = fs::File::open(path).and_then(|file| hasher.update_reader(file).map(|_| ()));
+    read.with_context(|| format!("read {}", path.display()))?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
 /// The folder of one search, and how to run the clusterer for it.
 struct Folder<'a> {
     args: &'a FeatureArgs,
@@ -115,19 +123,29 @@ impl Folder<'_> {
         fs::create_dir_all(self.out).with_context(|| format!("create {}", self.out.display()))?;
         let data = fs::metadata(self.features)
             .with_context(|| format!("read {}", self.features.display()))?;
-        // Size and time stand for the contents: hashing gigabytes at every start would cost more
-        // than a probe.
-        let changed = data
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-        let own = json!({
+        let mut own = json!({
             "features": self.args.features,
             "array": self.args.array,
             "bytes": data.len(),
-            "changed_ms": changed.map(|time| time.as_millis() as u64),
             "settings": settings,
         });
+        if self
+            .args
+            .features
+            .as_ref()
+            .is_some_and(InputPath::is_remote)
+        {
+            // Every download has a time of its own, and reading the file again takes little of it.
+            own["blake3"] = json!(digest(self.features)?);
+        } else {
+            // Size and time stand for the contents: hashing gigabytes at every start would cost
+            // more than a probe.
+            let changed = data
+                .modified()
+                .ok()
+                .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+            own["changed_ms"] = json!(changed.map(|time| time.as_millis() as u64));
+        }
         let path = self.out.join("search.json");
         if path.exists() {
             let found = read(&path)?;

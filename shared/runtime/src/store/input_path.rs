@@ -78,6 +78,11 @@ impl InputPath {
         Ok(&fetched.get_or_init(|| made).path)
     }
 
+    /// Whether it names something in a store, which is fetched anew by every process.
+    pub fn is_remote(&self) -> bool {
+        self.remote.is_some()
+    }
+
     /// What `read` makes of the local file. An error names what the user wrote, not the temporary
     /// file.
     ///

@@ -124,7 +124,7 @@ fn a_search_on_features_in_a_store_is_continued() -> Result<()> {
     let put = |local: &Path| {
         system.with_connection(async |connection| {
             Ok(connection
-                .store
+                .store()
                 .put("mine/features.npy", Body::File(local))
                 .await?)
         })

@@ -8,12 +8,13 @@ use cedm_contract::kinds::{
     import::shard::LABELS,
 };
 use cedm_nets::normalise_rows;
+use cedm_runtime::InputPath;
 use cedm_tensor_files::TensorFile;
 use cedm_torch::{
     adam::{Adam, Moments, Order},
     tensor_files,
 };
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tch::{Kind, Tensor};
 
 /// Query rows compared at once; bounds the memory for similarities.
@@ -33,12 +34,12 @@ const MOST: u64 = 50_000;
 /// Evaluates features by their labels.
 #[derive(Debug, clap::Args)]
 pub struct FeatureEvaluationArgs {
-    /// Features with labels, as written by `run`
-    features: PathBuf,
+    /// Features with labels, as written by `run`: path or s3:// URI
+    features: InputPath,
     /// Features to classify. Default: every row is classified by all others, and every fifth row
     /// by a probe on the rest
     #[arg(long)]
-    test: Option<PathBuf>,
+    test: Option<InputPath>,
     /// Number of neighbours that vote
     #[arg(long, default_value_t = FeatureEvaluationParams::default().k)]
     k: u32,
@@ -67,8 +68,9 @@ impl FeatureEvaluationArgs {
             k: self.k,
             temperature: self.temperature,
         };
-        let train = read(&self.features)?;
-        let test = self.test.as_deref().map(read).transpose()?;
+        let train = self.features.read(read)?;
+        let test = self.test.as_ref().map(|test| test.read(read));
+        let test = test.transpose()?;
         let found = evaluate_features(&train, test.as_ref(), &params)?;
         Ok(serde_json::json!({
             "rows": found.count,

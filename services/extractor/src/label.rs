@@ -37,7 +37,7 @@ pub struct LabelArgs {
     weights: InputPath,
     /// File of class names, one per line; default: those of the image set
     #[arg(long)]
-    classes: Option<PathBuf>,
+    classes: Option<InputPath>,
     /// The published vocabulary of the tokenizer: bpe_simple_vocab_16e6.txt.gz
     #[arg(long, required_unless_present = "text_embeddings")]
     vocabulary: Option<InputPath>,
@@ -136,7 +136,9 @@ impl LabelArgs {
             );
             return Ok(names);
         };
-        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let text = path.read(|file| {
+            fs::read_to_string(file).with_context(|| format!("read {}", file.display()))
+        })?;
         let names: Vec<String> = text
             .lines()
             .map(str::trim)
@@ -145,8 +147,7 @@ impl LabelArgs {
             .collect();
         ensure!(
             !names.is_empty(),
-            "{}: no class name found, expected one per line",
-            path.display()
+            "{path}: no class name found, expected one per line"
         );
         Ok(names)
     }

@@ -9,6 +9,7 @@ use crate::{conditions::ConditionArgs, pictures::Pictures};
 use anyhow::{Context, ensure};
 use cedm_contract::kinds::sample::SamplerParams;
 use cedm_diffusion::{precondition::NoiseLevels, sampler::time_steps, weights::TRAINING_FILE};
+use cedm_runtime::InputPath;
 use evaluation_set::{EvaluationSet, PairedDifference, mean};
 use measured_network::MeasuredNetwork;
 use serde::Serialize;
@@ -34,7 +35,7 @@ pub struct LossArgs {
     against: Option<PathBuf>,
     /// Data set, in the formats of `run`
     #[arg(long)]
-    data: PathBuf,
+    data: InputPath,
     #[command(flatten)]
     condition: ConditionArgs,
     /// Number of images, drawn from the data set by the seed; all if it holds fewer
@@ -113,11 +114,11 @@ impl LossArgs {
 
         let compute = cedm_torch::start();
         let device = compute.device;
-        let pictures = Pictures::read(&self.data)?;
+        let pictures = self.data.read(Pictures::read)?;
         let condition = self.condition.read(&pictures)?;
         let (set, chosen) =
             EvaluationSet::new(&pictures, self.images, self.batch, self.seed, device)
-                .with_context(|| self.data.display().to_string())?;
+                .with_context(|| self.data.to_string())?;
         let load =
             |weights: &Path| MeasuredNetwork::new(weights, &pictures, &condition, &chosen, device);
         let own = load(&self.weights)?;

@@ -3,6 +3,7 @@
 use crate::{Layout, read_ids};
 use anyhow::{Context, Result, bail};
 use cedm_maths::partition::compact;
+use cedm_runtime::InputPath;
 use npyz::WriterBuilder;
 use std::{
     fs::{self, File},
@@ -13,9 +14,9 @@ use std::{
 /// Write a clustering as npy files, or in the folder layout of the C-EDM authors (--backbone).
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
-    /// `assignments.safetensors` of a clustering, or any file of ids
+    /// `assignments.safetensors` of a clustering, or any file of ids: path or s3:// URI
     #[arg(long)]
-    ids: PathBuf,
+    ids: InputPath,
     /// Output folder; for the authors' layout, the folder of the data set
     #[arg(long)]
     out: PathBuf,
@@ -38,7 +39,7 @@ impl ExportArgs {
     /// # Errors
     /// If files cannot be read or written, or the options do not fit together.
     pub fn run(&self) -> Result<serde_json::Value> {
-        let raw_ids = read_ids(&self.ids)?;
+        let raw_ids = self.ids.read(read_ids)?;
         let largest = raw_ids.iter().copied().max().unwrap_or(0);
         let slots = self
             .clusters

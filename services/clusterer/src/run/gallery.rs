@@ -4,6 +4,7 @@ mod images;
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::kinds::cluster::assignments::{CONFIDENCE, IDS};
+use cedm_runtime::InputPath;
 use cedm_tensor_files::TensorFile;
 use cedm_torch::tensor_files;
 use images::{ImageFolder, montage, write_png};
@@ -18,12 +19,12 @@ use tch::Kind;
 #[derive(Debug, clap::Args)]
 pub struct GalleryArgs {
     /// The clustered images in the order of their features: a folder written by `cedm-extractor
-    /// import`
+    /// import`, path or s3:// URI
     #[arg(long)]
-    images: PathBuf,
-    /// `assignments.safetensors` of the clustering
+    images: InputPath,
+    /// `assignments.safetensors` of the clustering: path or s3:// URI
     #[arg(long)]
-    assignments: PathBuf,
+    assignments: InputPath,
     /// Output folder for clusters.png and, for TEMI, most-confident.png and least-confident.png
     #[arg(long)]
     out: PathBuf,
@@ -44,14 +45,14 @@ impl GalleryArgs {
     /// # Errors
     /// If files cannot be read or written, or the numbers of ids and images differ.
     pub fn run(&self) -> Result<serde_json::Value> {
-        let images = ImageFolder::open(&self.images)?;
-        let clustering = ClusteringFile::open(&self.assignments)?;
+        let images = self.images.read(ImageFolder::open)?;
+        let clustering = self.assignments.read(ClusteringFile::open)?;
         ensure!(
             clustering.ids.len() == images.count,
             "{} holds {} ids, {} holds {} images",
-            self.assignments.display(),
+            self.assignments,
             clustering.ids.len(),
-            self.images.display(),
+            self.images,
             images.count
         );
         fs::create_dir_all(&self.out).with_context(|| format!("create {}", self.out.display()))?;

@@ -18,8 +18,12 @@ use std::{
 pub(crate) enum Place {
     /// In a file of its own, below the folder.
     Own,
-    /// A range of container file `file`.
-    Stored { file: u32, offset: u64 },
+    /// A range of container file `file`, with the checksum of its bytes where there is one.
+    Stored {
+        file: u32,
+        offset: u64,
+        crc: Option<u32>,
+    },
     /// A deflated range of container file `file`.
     Deflated {
         file: u32,
@@ -191,12 +195,15 @@ impl Container {
         let short = |error: std::io::Error| ImageError::image(&member.name, error.to_string());
         match member.place {
             Place::Own => folder::read(&self.root.join(&member.name), limit).map_err(short),
-            Place::Stored { file, offset } => {
+            Place::Stored { file, offset, crc } => {
                 let mut bytes = vec![0; member.size as usize];
                 self.files[file as usize]
                     .read_exact_at(&mut bytes, offset)
                     .map_err(short)?;
-                Ok(bytes)
+                match crc.map(|crc| zipped::check(&bytes, crc)) {
+                    Some(Err(reason)) => Err(ImageError::image(&member.name, reason)),
+                    Some(Ok(())) | None => Ok(bytes),
+                }
             }
             Place::Deflated {
                 file,
@@ -226,16 +233,23 @@ impl Container {
                 let path = self.root.join(&member.name);
                 Box::new(File::open(&path).map_err(ImageError::io("read", path))?)
             }
-            Place::Stored { file, offset } => Box::new(at(file, offset).take(member.size)),
+            Place::Stored { file, offset, crc } => {
+                let bytes = at(file, offset).take(member.size);
+                match crc {
+                    Some(crc) => Box::new(Checked::new(bytes, crc)),
+                    None => Box::new(bytes),
+                }
+            }
             Place::Deflated {
                 file,
                 offset,
                 compressed,
-                ..
-            } => Box::new(
-                flate2::read::DeflateDecoder::new(at(file, offset).take(compressed))
-                    .take(member.size),
-            ),
+                crc,
+            } => {
+                let packed = at(file, offset).take(compressed);
+                let bytes = flate2::read::DeflateDecoder::new(packed).take(member.size);
+                Box::new(Checked::new(bytes, crc))
+            }
         })
     }
 }
@@ -255,6 +269,34 @@ impl Read for Positioned<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.file.read_at(buffer, self.offset)?;
         self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+/// Bytes whose checksum is compared at their end.
+struct Checked<R> {
+    bytes: R,
+    sum: flate2::Crc,
+    expected: u32,
+}
+
+impl<R: Read> Checked<R> {
+    fn new(bytes: R, expected: u32) -> Self {
+        Self {
+            bytes,
+            sum: flate2::Crc::new(),
+            expected,
+        }
+    }
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.bytes.read(buffer)?;
+        self.sum.update(&buffer[..count]);
+        if count == 0 && !buffer.is_empty() && self.sum.sum() != self.expected {
+            return Err(std::io::Error::other(zipped::WRONG_CHECKSUM));
+        }
         Ok(count)
     }
 }

@@ -1,56 +1,201 @@
-//! Decoding of PNG, JPEG, WebP, BMP and TIFF files to 8-bit pixels.
+//! Decoding of image files to 8-bit pixels: PNG, JPEG, WebP, BMP, TIFF, GIF and netpbm.
+
+mod jpeg;
 
 use crate::{ImageError, Limits, Picture};
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata::Orientation};
+use jpeg::Jpeg;
 use std::io::Cursor;
 
-/// Decodes one image, named `name` in errors. Grey stays one channel; palettes and CMYK become RGB;
-/// alpha is dropped; 16 bits are rounded to 8; the EXIF orientation is applied.
+/// An image file whose header has been read: its size is known, its pixels are not decoded.
+pub(crate) struct Encoded<'a> {
+    name: &'a str,
+    width: usize,
+    height: usize,
+    /// Bytes of one decoded pixel.
+    pixel_bytes: u64,
+    decoder: Decoder<'a>,
+}
+
+enum Decoder<'a> {
+    Jpeg(Jpeg),
+    Other(Box<dyn ImageDecoder + 'a>, Orientation),
+}
+
+impl<'a> Encoded<'a> {
+    /// Reads the header of one image, named `name` in errors.
+    ///
+    /// # Errors
+    /// [`ImageError::Image`] when the bytes are in another format, or declare an image that is
+    /// larger than `limits` allows.
+    pub(crate) fn open(
+        name: &'a str,
+        bytes: &'a [u8],
+        limits: &Limits,
+    ) -> Result<Self, ImageError> {
+        let fail = |reason: String| ImageError::image(name, reason);
+        if bytes.is_empty() {
+            return Err(fail("the file is empty".to_owned()));
+        }
+        // By its first bytes: extensions are often wrong.
+        let encoded = if bytes.starts_with(&jpeg::MAGIC) {
+            let jpeg = Jpeg::open(bytes).map_err(|reason| fail(format!("JPEG file: {reason}")))?;
+            Self {
+                name,
+                width: jpeg.width,
+                height: jpeg.height,
+                pixel_bytes: jpeg.channels as u64,
+                decoder: Decoder::Jpeg(jpeg),
+            }
+        } else {
+            Self::by_image_crate(name, bytes)?
+        };
+        // Checked before anything is allocated: a header of a few bytes can declare any size.
+        let (width, height) = (encoded.width as u64, encoded.height as u64);
+        let pixels = width.saturating_mul(height);
+        if pixels > limits.pixels {
+            return Err(fail(format!(
+                "{width}x{height} pixels are more than the allowed {}",
+                limits.pixels
+            )));
+        }
+        let decoded = encoded.decoded_bytes();
+        if decoded > limits.decoded_bytes {
+            return Err(fail(format!(
+                "{width}x{height} pixels take {decoded} bytes, more than the allowed {}",
+                limits.decoded_bytes
+            )));
+        }
+        Ok(encoded)
+    }
+
+    fn by_image_crate(name: &'a str, bytes: &'a [u8]) -> Result<Self, ImageError> {
+        let fail = |reason: String| ImageError::image(name, reason);
+        let reader = ImageReader::new(Cursor::new(bytes))
+            .with_guessed_format()
+            .map_err(|error| fail(error.to_string()))?;
+        if !reader.format().is_some_and(|format| READ.contains(&format)) {
+            let found = foreign_format(bytes).map_or(String::new(), |found| format!("{found}: "));
+            return Err(fail(format!(
+                "{found}not a PNG, JPEG, WebP, BMP, TIFF, GIF or netpbm file"
+            )));
+        }
+        let mut decoder = reader
+            .into_decoder()
+            .map_err(|error| fail(error.to_string()))?;
+        let (width, height) = decoder.dimensions();
+        let orientation = decoder
+            .orientation()
+            .map_err(|error| fail(error.to_string()))?;
+        Ok(Self {
+            name,
+            width: width as usize,
+            height: height as usize,
+            pixel_bytes: decoder.color_type().bytes_per_pixel().into(),
+            decoder: Decoder::Other(Box::new(decoder), orientation),
+        })
+    }
+
+    /// Bytes of its decoded pixels.
+    pub(crate) fn decoded_bytes(&self) -> u64 {
+        let pixels = (self.width as u64).saturating_mul(self.height as u64);
+        pixels.saturating_mul(self.pixel_bytes)
+    }
+
+    /// Decodes it. Grey stays one channel; palettes and CMYK become RGB; alpha is dropped; 16 bits
+    /// are rounded to 8; of several pictures the first is taken; the EXIF orientation is applied.
+    ///
+    /// # Errors
+    /// [`ImageError::Image`] when the file is damaged or ends early.
+    pub(crate) fn decode(self) -> Result<Picture, ImageError> {
+        let name = self.name;
+        let fail = |reason: String| ImageError::image(name, reason);
+        let (mut picture, orientation) = match self.decoder {
+            Decoder::Jpeg(jpeg) => {
+                let pixels = jpeg
+                    .pixels()
+                    .map_err(|reason| fail(format!("JPEG file: {reason}")))?;
+                let (width, height) = (self.width as u32, self.height as u32);
+                let picture = if jpeg.channels == 1 {
+                    image::GrayImage::from_raw(width, height, pixels).map(DynamicImage::from)
+                } else {
+                    image::RgbImage::from_raw(width, height, pixels).map(DynamicImage::from)
+                };
+                let lacking = || fail("JPEG file: the pixels do not fill the image".to_owned());
+                (picture.ok_or_else(lacking)?, jpeg.orientation)
+            }
+            Decoder::Other(decoder, orientation) => (
+                DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?,
+                orientation,
+            ),
+        };
+        // Cameras store pixels as the sensor reads them; Pillow leaves this to `exif_transpose`,
+        // which the EDM tool does not call. Sets with such files are framed as people see them.
+        picture.apply_orientation(orientation);
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        // `into_rgb8` and `into_luma8` drop alpha and round 16 bits.
+        if picture.color().has_color() {
+            Picture::new(width, height, 3, picture.into_rgb8().into_raw())
+        } else {
+            Picture::new(width, height, 1, picture.into_luma8().into_raw())
+        }
+        .map_err(|error| fail(error.to_string()))
+    }
+}
+
+/// The formats that are read, beside JPEG.
+const READ: [ImageFormat; 6] = [
+    ImageFormat::Png,
+    ImageFormat::WebP,
+    ImageFormat::Bmp,
+    ImageFormat::Tiff,
+    ImageFormat::Gif,
+    ImageFormat::Pnm,
+];
+
+/// Decodes one image, named `name` in errors, as [`Encoded::decode`] does.
 ///
 /// # Errors
 /// [`ImageError::Image`] when the bytes are in another format, truncated, or declare more pixels
 /// than `limits` allows.
 pub fn decode(name: &str, bytes: &[u8], limits: &Limits) -> Result<Picture, ImageError> {
-    let fail = |reason: String| ImageError::image(name, reason);
-    if bytes.is_empty() {
-        return Err(fail("the file is empty".to_owned()));
-    }
-    let reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|error| fail(error.to_string()))?;
-    // By its first bytes: extensions are often wrong.
-    if reader.format().is_none() {
-        return Err(fail("not a PNG, JPEG, WebP, BMP or TIFF file".to_owned()));
-    }
-    let mut decoder = reader
-        .into_decoder()
-        .map_err(|error| fail(error.to_string()))?;
-    // Checked before anything is allocated: a header of a few bytes can declare any size.
-    let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > limits.pixels {
-        return Err(fail(format!(
-            "{width}x{height} pixels are more than the allowed {}",
-            limits.pixels
-        )));
-    }
-    let orientation = decoder
-        .orientation()
-        .map_err(|error| fail(error.to_string()))?;
-    let mut picture =
-        DynamicImage::from_decoder(decoder).map_err(|error| fail(error.to_string()))?;
-    // Cameras store pixels as the sensor reads them; Pillow leaves this to `exif_transpose`, which
-    // the EDM tool does not call. Sets with such files are framed as people see them.
-    picture.apply_orientation(orientation);
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    // `into_rgb8` and `into_luma8` drop alpha and round 16 bits.
-    if picture.color().has_color() {
-        Picture::new(width, height, 3, picture.into_rgb8().into_raw())
-    } else {
-        Picture::new(width, height, 1, picture.into_luma8().into_raw())
-    }
-    .map_err(|error| fail(error.to_string()))
+    Encoded::open(name, bytes, limits)?.decode()
 }
+
+/// The name of an image format that people have and this crate does not read.
+fn foreign_format(bytes: &[u8]) -> Option<&'static str> {
+    // ISO base media files name their kind after a length and `ftyp`.
+    if bytes.get(4..8) == Some(b"ftyp") {
+        return match bytes.get(8..12)? {
+            b"avif" | b"avis" => Some("an AVIF file"),
+            b"heic" | b"heix" | b"hevc" | b"mif1" | b"msf1" => Some("a HEIC file"),
+            _ => None,
+        };
+    }
+    let known: [(&[u8], &str); 8] = [
+        (b"\xff\x0a", "a JPEG XL file"),
+        (b"\0\0\0\x0cJXL ", "a JPEG XL file"),
+        (b"\0\0\0\x0cjP  ", "a JPEG 2000 file"),
+        (b"\xff\x4f\xff\x51", "a JPEG 2000 file"),
+        (b"8BPS", "a Photoshop file"),
+        (b"v/1\x01", "an OpenEXR file"),
+        (b"DDS ", "a DirectDraw texture"),
+        (b"<svg", "an SVG drawing"),
+    ];
+    let found = known.iter().find(|(magic, _)| bytes.starts_with(magic));
+    found.map(|(_, name)| *name)
+}
+
+/// Extensions of the formats that are read, in lower case.
+const EXTENSIONS: [&str; 19] = [
+    "png", "apng", "jpg", "jpeg", "jpe", "jfif", "pjpeg", "pjp", "webp", "bmp", "dib", "tif",
+    "tiff", "gif", "pnm", "ppm", "pgm", "pbm", "pam",
+];
+/// Extensions of images that are not read, in lower case: their files are counted and listed as
+/// skipped, not passed over.
+const FOREIGN_EXTENSIONS: [&str; 11] = [
+    "avif", "heic", "heif", "jxl", "jp2", "j2k", "psd", "exr", "tga", "dds", "svg",
+];
 
 /// Whether a member name has the extension of an image.
 pub(crate) fn is_image_name(name: &str) -> bool {
@@ -58,10 +203,10 @@ pub(crate) fn is_image_name(name: &str) -> bool {
         .rsplit_once('.')
         .map_or("", |(_, extension)| extension)
         .to_ascii_lowercase();
-    matches!(
-        extension.as_str(),
-        "png" | "jpg" | "jpeg" | "jfif" | "webp" | "bmp" | "tif" | "tiff"
-    )
+    EXTENSIONS
+        .iter()
+        .chain(&FOREIGN_EXTENSIONS)
+        .any(|known| *known == extension)
 }
 
 #[cfg(test)]
@@ -212,6 +357,34 @@ mod tests {
             turned.pixels[0] < 50 && turned.pixels[8 * 16 - 1] > 200,
             "left became top"
         );
+    }
+
+    #[test]
+    fn gif_and_netpbm_are_read_and_other_formats_are_named() {
+        let pixels: Vec<u8> = (0..5 * 3 * 3).map(|v| (v * 5) as u8).collect();
+        let mut gif = Vec::new();
+        codecs::gif::GifEncoder::new(&mut gif)
+            .encode(&pixels, 5, 3, ExtendedColorType::Rgb8)
+            .unwrap();
+        assert_eq!(decoded(&gif).pixels, pixels);
+        let ppm = [b"P6\n5 3\n255\n", &pixels[..]].concat();
+        assert_eq!(decoded(&ppm).pixels, pixels);
+        let grey = decoded(b"P2\n2 1\n255\n7 250\n");
+        assert_eq!((grey.channels, grey.pixels), (1, vec![7, 250]));
+        for (bytes, expected) in [
+            (&b"\0\0\0\x1cftypavif\0\0\0\0"[..], "an AVIF file"),
+            (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC file"),
+            (b"8BPS\0\x01", "a Photoshop file"),
+        ] {
+            let error = decode("x", bytes, &Limits::default())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        for end in [gif.len() / 2, gif.len() * 3 / 4] {
+            assert!(decode("x", &gif[..end], &Limits::default()).is_err());
+        }
+        assert!(decode("x", &ppm[..ppm.len() - 1], &Limits::default()).is_err());
     }
 
     #[test]

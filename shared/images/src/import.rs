@@ -3,6 +3,7 @@
 
 use crate::{
     ImageError, ImportOptions,
+    budget::Budget,
     journal::{Entry, Journal},
     shard::{Shard, read_shard, write_shard},
     source,
@@ -83,6 +84,8 @@ pub const IMPORT_RECORD: &str = "import.json";
 const NAMES: &str = "names.jsonl";
 /// Images decoded between two reports of progress: enough to keep all cores busy.
 const CHUNK: usize = 512;
+/// Bytes of decoded images between two reports of progress; one image at least.
+const CHUNK_BYTES: u64 = 64 << 20;
 
 /// Imports `source` into the new folder `out`. An interrupted import leaves `<out>.partial`, which
 /// the same call continues.
@@ -124,6 +127,7 @@ pub fn import(
         journal: Journal::open(&partial, &identity(source, options, set.as_ref()))?,
         set: set.as_ref(),
         options,
+        budget: Budget::new(options.limits.in_flight_bytes),
         folder: &partial,
         tally: Tally::new(set.labels()),
         shape: None,
@@ -192,6 +196,7 @@ fn identity(path: &Path, options: &ImportOptions, set: &dyn source::Source) -> S
 struct Run<'a> {
     set: &'a dyn source::Source,
     options: &'a ImportOptions,
+    budget: Budget,
     folder: &'a Path,
     journal: Journal,
     tally: Tally,
@@ -232,13 +237,25 @@ impl Run<'_> {
         .map_err(ImageError::io("write", &names))
     }
 
+    /// Images of a full shard: as many as asked for, and fewer where those would not fit into memory.
+    fn images_per_shard(&self) -> usize {
+        let fit = |shape: Shape| (self.options.limits.shard_bytes / shape.bytes()).max(1);
+        let fit = self.shape.map_or(u64::MAX, fit);
+        fit.min(self.options.shard_size.into()) as usize
+    }
+
+    /// Images to be decoded before the next report; one while their shape is not known.
+    fn images_at_once(&self) -> usize {
+        let fit = |shape: Shape| (CHUNK_BYTES / shape.bytes()).max(1);
+        self.shape.map_or(1, fit).min(CHUNK as u64) as usize
+    }
+
     /// Fills and writes one shard. `report` is called with images processed and skipped.
     fn shard(
         &mut self,
         total: usize,
         report: &mut dyn FnMut(usize, usize),
     ) -> Result<(), ImageError> {
-        let size = self.options.shard_size as usize;
         let labels = self.set.labels();
         let mut shard = Shard {
             labels: labels.fine.as_ref().map(|_| Vec::new()),
@@ -246,13 +263,19 @@ impl Run<'_> {
             ..Shard::default()
         };
         let (mut names, mut skipped) = (Vec::new(), Vec::new());
-        while shard.count < size && self.next < total {
+        while self.next < total {
+            let room = self.images_per_shard().saturating_sub(shard.count);
+            if room == 0 {
+                break;
+            }
             // Never more than the shard still takes.
-            let end = total.min(self.next + CHUNK.min(size - shard.count));
+            let end = total.min(self.next + self.images_at_once().min(room));
+            let only_shape = self.shape.is_none() && end < total && room > 1;
             for (index, prepared) in (self.next..end).zip(prepare(
                 self.set,
                 self.next..end,
                 self.options,
+                &self.budget,
                 &mut self.shape,
             )?) {
                 match prepared {
@@ -276,7 +299,10 @@ impl Run<'_> {
                 }
             }
             self.next = end;
-            report(end, self.skipped.len() + skipped.len());
+            // The image that shows the shape is reported with those that follow.
+            if !only_shape {
+                report(end, self.skipped.len() + skipped.len());
+            }
         }
         self.skipped.extend(skipped.iter().cloned());
         // All remaining images were skipped: there is no shard to write.

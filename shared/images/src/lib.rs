@@ -8,13 +8,14 @@
 //! [`pickle`] reads Python pickles as data and never executes anything in them. Sources are not
 //! trusted: [`Limits`] bounds what they may expand to.
 //!
-//! Modules in the order of an import: `options`, `limits`, `container` (folders and archives),
+//! Modules in the order of an import: `options`, `limits`, `budget`, `container` (folders and archives),
 //! `source` (formats), `pickle`, `decode` (files to pixels), `picture`, `framing` and `pillow`
 //! (cropping and resizing), `shard` (what is written), `journal` (continuing after an
 //! interruption), `import` (all of it together); then `export`, and `error`.
 
 #![forbid(unsafe_code)]
 
+mod budget;
 mod container;
 mod decode;
 mod error;
@@ -35,6 +36,6 @@ pub use error::ImageError;
 pub use export::{export_edm_archive, export_folder, export_npz};
 pub use import::{IMPORT_RECORD, Imported, Progress, Skipped, import};
 pub use limits::Limits;
-pub use options::{Channels, Framing, ImportOptions, Split};
+pub use options::{Channels, Framing, ImportOptions, Split, Values};
 pub use picture::Picture;
 pub use shard::{Shard, file_digest, image_digest, read_shard};

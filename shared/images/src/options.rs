@@ -41,6 +41,16 @@ pub enum Split {
     Test,
 }
 
+/// Range of the numbers in arrays of floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Values {
+    /// From 0 (black) to 1 (white), as torchvision's `ToTensor` gives.
+    Unit,
+    /// From −1 (black) to 1 (white), as diffusion models see images.
+    Signed,
+}
+
 /// How [`crate::import`] reads a source and cuts it into shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportOptions {
@@ -55,10 +65,12 @@ pub struct ImportOptions {
     pub shard_size: u32,
     /// Stop at the first corrupt image instead of counting and listing it.
     pub strict: bool,
-    /// Which part of a CIFAR archive; other formats do not distinguish.
+    /// Which part of a CIFAR archive or npz file; other formats do not distinguish.
     pub split: Split,
     /// Use only members below this folder inside the source, such as `train`.
     pub inside: Option<String>,
+    /// Range of the numbers in an array of floats; such an array is refused without it.
+    pub values: Option<Values>,
     /// Import the images without labels, even where the source has them.
     pub ignore_labels: bool,
     /// Import only this many images, in the order of the set.
@@ -79,6 +91,7 @@ impl Default for ImportOptions {
             strict: false,
             split: Split::default(),
             inside: None,
+            values: None,
             ignore_labels: false,
             max_images: None,
             threads: 0,

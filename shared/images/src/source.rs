@@ -8,6 +8,7 @@ mod labels;
 
 use crate::{
     ImageError, ImportOptions, Picture,
+    budget::{Budget, Share},
     container::{Container, head_of},
 };
 use std::path::Path;
@@ -28,8 +29,13 @@ pub(crate) trait Source: Sync {
     fn name(&self, index: usize) -> String;
     /// Labels of all images.
     fn labels(&self) -> &Labels;
-    /// Reads and decodes one image.
-    fn read(&self, index: usize) -> Result<Picture, ImageError>;
+    /// Reads and decodes one image, whose memory is counted against the budget until the share is
+    /// dropped.
+    fn read<'b>(
+        &self,
+        index: usize,
+        budget: &'b Budget,
+    ) -> Result<(Picture, Share<'b>), ImageError>;
 }
 
 /// Opens the data set at `path`; its content decides the format.
@@ -43,7 +49,7 @@ pub(crate) fn open(
         return Err(ImageError::io("read", path)(missing));
     }
     if path.is_file() && head_of(path)?.starts_with(b"\x93NUMPY") {
-        return Ok(Box::new(arrays::Arrays::open_npy(path)?));
+        return Ok(Box::new(arrays::Arrays::open_npy(path, options)?));
     }
     let container = Container::open(path, options, scratch)?;
     // Before arrays and images: its files have names of their own.

@@ -123,6 +123,8 @@ pub fn list(
             place: Place::Stored {
                 file: index,
                 offset,
+                // tar has checksums of headers alone.
+                crc: None,
             },
         });
         if members.len() as u64 > limits.members {

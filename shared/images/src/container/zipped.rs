@@ -7,7 +7,27 @@ use std::{
     io::{BufReader, Read},
     path::Path,
 };
-use zip::{CompressionMethod, ZipArchive};
+use zip::{
+    CompressionMethod, ZipArchive,
+    read::{ArchiveOffset, Config},
+    result::ZipResult,
+};
+
+/// Opens an archive. The zip format says where the directory begins, and that holds of nearly every
+/// file. Only where it does not, something stands before the archive (a self-extracting program),
+/// and its length has to be guessed; guessing first would misread sound archives whose first entry
+/// is as long as the zip64 end records.
+fn open(file: &File) -> ZipResult<ZipArchive<BufReader<&File>>> {
+    let with = |archive_offset| {
+        let mut archive = ZipArchive::with_config(Config { archive_offset }, BufReader::new(file))?;
+        // The first local header is read too: it is what a wrong offset misses.
+        if !archive.is_empty() {
+            archive.by_index_raw(0)?;
+        }
+        Ok(archive)
+    };
+    with(ArchiveOffset::Known(0)).or_else(|_| with(ArchiveOffset::Detect))
+}
 
 /// The members of an archive, from its central directory.
 pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, ImageError> {
@@ -15,11 +35,12 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
         |error: zip::result::ZipError| ImageError::format(path, format!("zip archive: {error}"));
     let again = file.try_clone().map_err(ImageError::io("read", path))?;
     let length = file.metadata().map_err(ImageError::io("read", path))?.len();
-    let mut archive = ZipArchive::new(BufReader::new(again)).map_err(broken)?;
+    let mut archive = open(&again).map_err(broken)?;
     if archive.len() as u64 > limits.members {
         return Err(super::tarball::too_many(path, limits));
     }
     let mut members = Vec::with_capacity(archive.len());
+    let mut ranges = Vec::with_capacity(archive.len());
     for index in 0..archive.len() {
         // Raw: nothing is inflated.
         let entry = archive.by_index_raw(index).map_err(broken)?;
@@ -47,8 +68,13 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
                 format!("truncated: member `{name}` ends beyond the end of the file"),
             ));
         }
+        ranges.push((entry.header_start(), offset + compressed, name.clone()));
         let place = match entry.compression() {
-            CompressionMethod::Stored => Place::Stored { file: 0, offset },
+            CompressionMethod::Stored => Place::Stored {
+                file: 0,
+                offset,
+                crc: Some(entry.crc32()),
+            },
             CompressionMethod::Deflated => Place::Deflated {
                 file: 0,
                 offset,
@@ -75,7 +101,23 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
             place,
         });
     }
+    refuse_overlaps(path, ranges)?;
     Ok(members)
+}
+
+/// Refuses archives whose members share bytes: a small file could expand to any size that way.
+fn refuse_overlaps(path: &Path, mut ranges: Vec<(u64, u64, String)>) -> Result<(), ImageError> {
+    ranges.sort();
+    match ranges.windows(2).find(|pair| pair[1].0 < pair[0].1) {
+        None => Ok(()),
+        Some(pair) => Err(ImageError::format(
+            path,
+            format!(
+                "zip archive: members `{}` and `{}` lie on the same bytes",
+                pair[0].2, pair[1].2
+            ),
+        )),
+    }
 }
 
 /// Inflates one member.
@@ -96,10 +138,23 @@ pub fn inflate(packed: &[u8], size: u64, crc: u32) -> Result<Vec<u8>, String> {
             bytes.len()
         ));
     }
-    let mut sum = flate2::Crc::new();
-    sum.update(&bytes);
-    if sum.sum() != crc {
-        return Err("wrong checksum".to_owned());
-    }
+    check(&bytes, crc)?;
     Ok(bytes)
+}
+
+/// What is said of bytes that are not those that the archive was made of.
+pub const WRONG_CHECKSUM: &str = "wrong checksum (CRC-32): the archive is damaged";
+
+/// Compares the checksum of a member.
+///
+/// # Errors
+/// When it differs.
+pub fn check(bytes: &[u8], crc: u32) -> Result<(), String> {
+    let mut sum = flate2::Crc::new();
+    sum.update(bytes);
+    if sum.sum() == crc {
+        Ok(())
+    } else {
+        Err(WRONG_CHECKSUM.to_owned())
+    }
 }

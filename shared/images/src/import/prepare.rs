@@ -1,8 +1,8 @@
 //! Decoding and resizing images on all cores.
 
 use crate::{
-    Channels, Framing, ImageError, ImportOptions, Picture, framing::edm_frame, shard::image_digest,
-    source::Source,
+    Channels, Framing, ImageError, ImportOptions, Picture, budget::Budget, framing::edm_frame,
+    shard::image_digest, source::Source,
 };
 use std::{
     ops::Range,
@@ -15,6 +15,13 @@ use std::{
 pub(super) struct Shape {
     pub channels: usize,
     pub side: usize,
+}
+
+impl Shape {
+    /// Bytes of one image.
+    pub(super) fn bytes(self) -> u64 {
+        (self.channels * self.side * self.side) as u64
+    }
 }
 
 /// One image after preparation.
@@ -32,6 +39,7 @@ pub(super) fn prepare(
     set: &dyn Source,
     range: Range<usize>,
     options: &ImportOptions,
+    budget: &Budget,
     shape: &mut Option<Shape>,
 ) -> Result<Vec<Prepared>, ImageError> {
     let mut out = Vec::with_capacity(range.len());
@@ -40,13 +48,21 @@ pub(super) fn prepare(
     while shape.is_none() && !rest.is_empty() {
         let index = rest.start;
         rest.start += 1;
-        out.push(match framed(set, index, options)? {
+        out.push(match framed(set, index, options, budget)? {
             Ok(picture) => {
                 let picture = channelled(picture, options.channels);
                 if picture.width != picture.height {
                     let reason = format!(
                         "{}x{} is not a square: give a resolution and how to crop",
                         picture.width, picture.height
+                    );
+                    return Err(ImageError::image(set.name(index), reason));
+                }
+                if picture.width > options.limits.side {
+                    let reason = format!(
+                        "{0}x{0} pixels, more than the allowed side of {1}: give a resolution to \
+                         resize all images to",
+                        picture.width, options.limits.side
                     );
                     return Err(ImageError::image(set.name(index), reason));
                 }
@@ -76,7 +92,7 @@ pub(super) fn prepare(
                 return mine;
             }
             for index in from..rest.end.min(from + GRAIN) {
-                mine.push((index, one(set, index, options, shape)));
+                mine.push((index, one(set, index, options, budget, shape)));
             }
         }
     };
@@ -107,9 +123,10 @@ fn one(
     set: &dyn Source,
     index: usize,
     options: &ImportOptions,
+    budget: &Budget,
     shape: Shape,
 ) -> Result<Prepared, ImageError> {
-    let picture = match framed(set, index, options)? {
+    let picture = match framed(set, index, options, budget)? {
         Ok(picture) => picture,
         Err(reason) => return Ok(Prepared::Skipped(reason)),
     };
@@ -141,9 +158,11 @@ fn framed(
     set: &dyn Source,
     index: usize,
     options: &ImportOptions,
+    budget: &Budget,
 ) -> Result<Result<Picture, String>, ImageError> {
-    let picture = match set.read(index) {
-        Ok(picture) => picture,
+    // The share is held until the image is small.
+    let (picture, _share) = match set.read(index, budget) {
+        Ok(read) => read,
         Err(error) if error.is_about_one_image() && !options.strict => {
             return Ok(Err(error.to_string()));
         }

@@ -363,3 +363,4 @@ fn an_interrupted_import_continues_after_its_last_shard() {
 }
 
 mod errors;
+mod pixels;

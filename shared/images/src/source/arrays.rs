@@ -2,13 +2,14 @@
 
 use super::{Labels, Source};
 use crate::{
-    ImageError, ImportOptions, Picture,
+    ImageError, ImportOptions, Picture, Split, Values,
+    budget::{Budget, Share},
     container::{Container, Member},
 };
-use npyz::{DType, NpyHeader, Order};
+use cedm_tensor_files::{NpyHeader, NpyType};
 use std::{
     fs::File,
-    io::Read,
+    io::{BufReader, Seek},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -33,33 +34,54 @@ pub(super) struct Arrays {
     width: usize,
     channels: usize,
     layout: Layout,
+    dtype: NpyType,
+    /// Range of the numbers, where they are floats.
+    values: Option<Values>,
     labels: Labels,
 }
 
-/// Names under which images and labels are usually stored.
-const IMAGE_NAMES: [&str; 7] = [
-    "images",
-    "x",
-    "x_train",
-    "data",
-    "samples",
-    "arr_0",
-    "train_images",
-];
-const LABEL_NAMES: [&str; 7] = [
-    "labels",
-    "y",
-    "y_train",
-    "label",
-    "targets",
-    "arr_1",
-    "train_labels",
-];
+/// Names under which images and labels of each part are usually stored.
+fn names(split: Split) -> (&'static [&'static str], &'static [&'static str]) {
+    match split {
+        Split::Train => (
+            &[
+                "images",
+                "x",
+                "x_train",
+                "train_x",
+                "data",
+                "samples",
+                "arr_0",
+                "train_images",
+            ],
+            &[
+                "labels",
+                "y",
+                "y_train",
+                "train_y",
+                "label",
+                "targets",
+                "arr_1",
+                "train_labels",
+            ],
+        ),
+        Split::Test => (
+            &["x_test", "test_x", "test_images", "images_test"],
+            &["y_test", "test_y", "test_labels", "labels_test"],
+        ),
+    }
+}
 
 impl Arrays {
-    pub(super) fn open_npy(path: &Path) -> Result<Self, ImageError> {
+    pub(super) fn open_npy(path: &Path, options: &ImportOptions) -> Result<Self, ImageError> {
         let file = File::open(path).map_err(ImageError::io("read", path))?;
-        Self::over(path, file)
+        if options.split == Split::Test {
+            return Err(ImageError::Option {
+                option: "split",
+                reason: "test, but an npy file has no parts".to_owned(),
+            });
+        }
+        Self::over(path, file, options)
     }
 
     pub(super) fn open_npz(
@@ -67,12 +89,13 @@ impl Arrays {
         options: &ImportOptions,
         scratch: &Path,
     ) -> Result<Self, ImageError> {
+        let (image_names, label_names) = names(options.split);
         let array = |names: &[&str]| {
             names
                 .iter()
                 .find_map(|name| container.find(&format!("{name}.npy")))
         };
-        let Some(images) = array(&IMAGE_NAMES) else {
+        let Some(images) = array(image_names) else {
             let found: Vec<&str> = container
                 .members
                 .iter()
@@ -82,18 +105,26 @@ impl Arrays {
             let reason = format!(
                 "no array of images: found {}, expected one of {}",
                 found.join(", "),
-                IMAGE_NAMES.join(", ")
+                image_names.join(", ")
             );
             return Err(ImageError::format(&container.path, reason));
         };
+        // The header first: a shape that cannot be read needs no unpacking.
+        let mut start = BufReader::new(container.stream(images)?);
+        let named = |reason: String| {
+            ImageError::format(&container.path, format!("`{}`: {reason}", images.name))
+        };
+        NpyHeader::read(&mut start, images.size).map_err(named)?;
+        drop(start);
         let mut set = Self::over(
             &container.path,
             unpack(container, images, options, scratch)?,
+            options,
         )?;
         if !options.ignore_labels
-            && let Some(member) = array(&LABEL_NAMES)
+            && let Some(member) = array(label_names)
         {
-            let labels = read_labels(container, member)?;
+            let labels = read_labels(container, member, options)?;
             if labels.len() != set.count {
                 let reason = format!("{} labels for {} images", labels.len(), set.count);
                 return Err(ImageError::Labels {
@@ -106,63 +137,81 @@ impl Arrays {
         Ok(set)
     }
 
-    fn over(path: &Path, mut file: File) -> Result<Self, ImageError> {
-        use std::io::Seek;
+    fn over(path: &Path, mut file: File, options: &ImportOptions) -> Result<Self, ImageError> {
         let fail = |reason: String| ImageError::format(path, reason);
-        let header = NpyHeader::from_reader(&mut file)
-            .map_err(|error| fail(format!("npy header: {error}")))?;
-        let offset = file
-            .stream_position()
-            .map_err(ImageError::io("read", path))?;
-        let shape: Vec<usize> = header.shape().iter().map(|size| *size as usize).collect();
-        let dtype = header.dtype().descr();
-        // Floats would need a scale that the file does not give.
-        if !matches!(dtype.as_str(), "'|u1'" | "|u1") || header.order() != Order::C {
-            return Err(fail(format!(
-                "array of dtype {dtype}, expected uint8 in C order"
-            )));
-        }
-        // Channels last where both fit: that is how image files are stacked.
-        let (count, height, width, channels, layout) = match shape[..] {
-            [n, h, w] => (n, h, w, 1, Layout::ChannelsLast),
-            [n, h, w, c @ (1 | 3)] => (n, h, w, c, Layout::ChannelsLast),
-            [n, c @ (1 | 3), h, w] => (n, h, w, c, Layout::Planes),
-            _ => {
-                return Err(fail(format!(
-                    "array of shape {shape:?}, expected [n, h, w], [n, h, w, 1 or 3] or [n, 1 or \
-                     3, h, w]"
-                )));
-            }
-        };
-        // The shape is the file's claim; a product that overflows is as wrong as one that is too
-        // large.
-        let bytes = (count as u64).checked_mul((height * width * channels) as u64);
         let length = file.metadata().map_err(ImageError::io("read", path))?.len();
-        if bytes
-            .and_then(|bytes| bytes.checked_add(offset))
-            .is_none_or(|end| end > length)
-        {
-            return Err(fail(format!(
-                "truncated: {length} bytes do not hold an array of shape {shape:?}"
-            )));
+        let header = NpyHeader::read(&mut file, length).map_err(fail)?;
+        let (dtype, shape) = (header.dtype, &header.shape);
+        let values = values_of(dtype, options).map_err(fail)?;
+        if header.fortran_order && shape.len() > 1 {
+            return Err(fail(
+                "array in Fortran order, expected C order: save np.ascontiguousarray(images)"
+                    .to_owned(),
+            ));
         }
-        if count == 0 || height * width == 0 {
+        let (height, width, channels, layout) = axes(shape).map_err(fail)?;
+        if header.count == 0 {
             return Err(ImageError::NoImages {
                 path: path.to_owned(),
                 hint: format!(": the array has shape {shape:?}"),
             });
         }
+        let pixels = (height as u64).saturating_mul(width as u64);
+        if pixels > options.limits.pixels {
+            return Err(fail(format!(
+                "images of {width}x{height} pixels, more than the allowed {}",
+                options.limits.pixels
+            )));
+        }
         Ok(Self {
             path: path.to_owned(),
             file,
-            offset,
-            count,
+            offset: header.offset,
+            count: shape[0],
             height,
             width,
             channels,
             layout,
+            dtype,
+            values,
             labels: Labels::default(),
         })
+    }
+}
+
+/// How the numbers of a type are to be read as pixels: bytes as they are, floats by the range that
+/// the options give. A scale is never guessed.
+fn values_of(dtype: NpyType, options: &ImportOptions) -> Result<Option<Values>, String> {
+    match (dtype.kind, dtype.size, options.values) {
+        ('u', 1, None) => Ok(None),
+        ('u', 1, Some(_)) => {
+            Err("array of uint8, which has one range: leave `values` out".to_owned())
+        }
+        ('f', 2 | 4 | 8, Some(values)) => Ok(Some(values)),
+        ('f', ..) => Err(format!(
+            "array of {dtype}, whose range the file does not say: give `values`, `unit` for [0, 1] \
+             or `signed` for [-1, 1]"
+        )),
+        _ => Err(format!("array of {dtype}, expected uint8 or floats")),
+    }
+}
+
+/// Height, width, channels and layout of an array of images. Of several readings the one of square
+/// images is meant; a shape that only another layout explains is named.
+fn axes(shape: &[usize]) -> Result<(usize, usize, usize, Layout), String> {
+    let expected = "expected [n, h, w], [n, h, w, 1 or 3] or [n, 1 or 3, h, w]";
+    let unlike = |what: &str| Err(format!("array of shape {shape:?}, {what}: {expected}"));
+    match shape[..] {
+        [n, h, 3] if n == h => unlike("a single image"),
+        [_, h, w] => Ok((h, w, 1, Layout::ChannelsLast)),
+        [_, h, w, c @ (1 | 3)] if h == w => Ok((h, w, c, Layout::ChannelsLast)),
+        [_, c @ (1 | 3), h, w] if h == w => Ok((h, w, c, Layout::Planes)),
+        [h, w, 1 | 3, _] if h == w => unlike("height and width first"),
+        [1 | 3, h, w, _] if h == w => unlike("channels first and images last"),
+        [_, h, w, c @ (1 | 3)] => Ok((h, w, c, Layout::ChannelsLast)),
+        [_, c @ (1 | 3), h, w] => Ok((h, w, c, Layout::Planes)),
+        [_, _, _, 4] | [_, 4, _, _] => unlike("with alpha"),
+        _ => unlike("of no known layout"),
     }
 }
 
@@ -173,14 +222,26 @@ fn unpack(
     options: &ImportOptions,
     scratch: &Path,
 ) -> Result<File, ImageError> {
-    use std::io::Seek;
-    // Directory entries may understate the size: reading stops at a limit of its own.
-    let limit = options
-        .limits
-        .expanded_from(0)
-        .max(member.size.min(1 << 40));
+    let packed = match std::fs::metadata(&container.path) {
+        Ok(data) if data.is_file() => data.len(),
+        _ => member.size,
+    };
+    let limit = options.limits.expanded_from(packed);
+    if member.size > limit {
+        return Err(ImageError::Limit {
+            what: format!(
+                "the size of `{}` in {}",
+                member.name,
+                container.path.display()
+            ),
+            limit,
+            unit: "bytes",
+            advice: "expand it yourself and import the npy file",
+        });
+    }
     let mut file = tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
-    let mut reader = container.stream(member)?.take(limit);
+    // The reader stops at the size that the directory states, which was checked above.
+    let mut reader = container.stream(member)?;
     std::io::copy(&mut reader, &mut file).map_err(|error| {
         ImageError::format(&container.path, format!("`{}`: {error}", member.name))
     })?;
@@ -188,38 +249,47 @@ fn unpack(
     Ok(file)
 }
 
-fn read_labels(container: &Container, member: &Member) -> Result<Vec<i64>, ImageError> {
+fn read_labels(
+    container: &Container,
+    member: &Member,
+    options: &ImportOptions,
+) -> Result<Vec<i64>, ImageError> {
     let fail = |reason: String| ImageError::Labels {
         what: format!("`{}`", member.name),
         reason,
     };
-    let bytes = container.read(member, 1 << 30)?;
-    let read = npyz::NpyFile::new(&bytes[..]).map_err(|error| fail(error.to_string()))?;
-    let shape = read.shape().to_vec();
+    let bytes = container.read(member, options.limits.label_bytes)?;
+    let header = NpyHeader::read(&mut &bytes[..], bytes.len() as u64).map_err(fail)?;
     // \[n\] and \[n, 1\] both hold one label for each image.
-    if shape.iter().filter(|size| **size > 1).count() > 1 {
+    if header.shape.iter().filter(|size| **size > 1).count() > 1 {
         return Err(fail(format!(
-            "shape {shape:?}, expected one label for each image"
+            "shape {:?}, expected one label for each image",
+            header.shape
         )));
     }
-    // Structured arrays have named fields; none of them is known to be the label.
-    let DType::Plain(kind) = read.dtype() else {
-        return Err(fail("a structured array".to_owned()));
-    };
-    macro_rules! read_as {
-        ($($name:literal => $type:ty),*) => {
-            match kind.to_string().trim_matches('\'').trim_start_matches(['<', '|']) {
-                $($name => read.into_vec::<$type>().map(|all| all.into_iter().map(|label| label as i64).collect()),)*
-                other => return Err(fail(format!("dtype {other}, expected integers"))),
-            }
-        };
-    }
-    let labels: Vec<i64> = read_as!("i8" => i64, "i4" => i32, "i2" => i16, "i1" => i8, "u1" => u8, "u2" => u16, "u4" => u32)
-        .map_err(|error: std::io::Error| fail(error.to_string()))?;
+    let labels = header.integers(&bytes).map_err(fail)?;
     match labels.iter().find(|label| **label < 0) {
         Some(label) => Err(fail(format!("label {label}, expected integers from 0"))),
         None => Ok(labels),
     }
+}
+
+/// A float as a byte, as EDM's tools round it: [−1, 1] by x · 127.5 + 128, [0, 1] by 255 x + 0.5,
+/// both cut to whole numbers.
+///
+/// # Errors
+/// For numbers clearly outside the range: the range would be the wrong one.
+fn byte(value: f64, values: Values) -> Result<u8, String> {
+    let (scaled, low) = match values {
+        Values::Unit => (value * 255.0 + 0.5, 0.0),
+        Values::Signed => (value * 127.5 + 128.0, -1.0),
+    };
+    // Samplers overshoot a little.
+    let slack = 0.1;
+    if !(low - slack..=1.0 + slack).contains(&value) {
+        return Err(format!("the number {value}, expected {low} to 1"));
+    }
+    Ok(scaled.clamp(0.0, 255.0) as u8)
 }
 
 impl Source for Arrays {
@@ -232,16 +302,31 @@ impl Source for Arrays {
     fn labels(&self) -> &Labels {
         &self.labels
     }
-    fn read(&self, index: usize) -> Result<Picture, ImageError> {
-        let mut pixels = vec![0; self.height * self.width * self.channels];
-        let offset = self.offset + index as u64 * pixels.len() as u64;
+    fn read<'b>(
+        &self,
+        index: usize,
+        budget: &'b Budget,
+    ) -> Result<(Picture, Share<'b>), ImageError> {
+        let numbers = self.height * self.width * self.channels;
+        let mut bytes = vec![0; numbers * self.dtype.size];
+        let share = budget.take(2 * bytes.len() as u64);
+        let offset = self.offset + index as u64 * bytes.len() as u64;
         // Positioned reads: threads share the file without a lock.
         self.file
-            .read_exact_at(&mut pixels, offset)
+            .read_exact_at(&mut bytes, offset)
             .map_err(ImageError::io("read", &self.path))?;
-        match self.layout {
+        let pixels = match self.values {
+            None => bytes,
+            Some(values) => bytes
+                .chunks_exact(self.dtype.size)
+                .map(|number| byte(self.dtype.float(number), values))
+                .collect::<Result<Vec<u8>, String>>()
+                .map_err(|reason| ImageError::image(self.name(index), reason))?,
+        };
+        let picture = match self.layout {
             Layout::ChannelsLast => Picture::new(self.width, self.height, self.channels, pixels),
             Layout::Planes => Picture::from_planes(self.width, self.height, self.channels, &pixels),
-        }
+        };
+        Ok((picture?, share))
     }
 }

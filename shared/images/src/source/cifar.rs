@@ -3,6 +3,7 @@
 use super::{Labels, Source};
 use crate::{
     ImageError, ImportOptions, Picture, Split,
+    budget::{Budget, Share},
     container::{Container, Member},
     pickle::{Node, Pickle},
 };
@@ -215,7 +216,7 @@ fn read_pickle(bytes: &[u8], coarse: bool) -> Result<Batch, String> {
     let data = pickle
         .get(root, "data")
         .ok_or("the array `data` is missing")?;
-    let pixels = array_bytes(&pickle, data).ok_or("`data` is not an array of bytes")?;
+    let pixels = planes(&pickle, data).map_err(|reason| format!("`data`: {reason}"))?;
     let fine = ints(if coarse { "fine_labels" } else { "labels" })?;
     let coarse = if coarse {
         ints("coarse_labels")?
@@ -238,24 +239,99 @@ fn read_pickle(bytes: &[u8], coarse: bool) -> Result<Batch, String> {
     })
 }
 
-/// Bytes of a pickled numpy array of dtype uint8: its state is (version, shape, dtype, fortran
-/// order, bytes).
-fn array_bytes(pickle: &Pickle<'_>, id: usize) -> Option<Vec<u8>> {
-    let state = pickle.elements(pickle.state(id)?)?;
-    // A transposed array would have its bytes in another order.
-    if state.len() != 5 || !matches!(pickle.node(state[3]), Node::Bool(false) | Node::Int(0)) {
-        return None;
+/// Images of a pickled array, each as three planes: shapes [n, 3072] and [n, 3, 32, 32] as CIFAR has
+/// them, and [n, 32, 32, 3].
+fn planes(pickle: &Pickle<'_>, id: usize) -> Result<Vec<u8>, String> {
+    let array = PickledArray::read(pickle, id)?;
+    let images = array.bytes.len() / IMAGE_BYTES;
+    match array.shape[..] {
+        [n, 3072] | [n, 3, 32, 32] if usize::try_from(n) == Ok(images) => Ok(array.bytes),
+        [n, 32, 32, 3] if usize::try_from(n) == Ok(images) => {
+            let mut planes = Vec::with_capacity(array.bytes.len());
+            for image in array.bytes.chunks_exact(IMAGE_BYTES) {
+                for channel in 0..3 {
+                    planes.extend(image[channel..].iter().step_by(3));
+                }
+            }
+            Ok(planes)
+        }
+        _ => Err(format!(
+            "array of shape {:?}, expected [n, 3072], [n, 3, 32, 32] or [n, 32, 32, 3]",
+            array.shape
+        )),
     }
-    match pickle.node(state[4]) {
+}
+
+/// A numpy array of dtype uint8 in a pickle.
+struct PickledArray {
+    shape: Vec<i64>,
+    bytes: Vec<u8>,
+}
+
+impl PickledArray {
+    /// Up to protocol 4 numpy calls `_reconstruct` and sets the state (version, shape, dtype,
+    /// fortran order, bytes); from protocol 5 on it calls `_frombuffer` with (bytes, dtype, shape,
+    /// order).
+    fn read(pickle: &Pickle<'_>, id: usize) -> Result<Self, String> {
+        let unlike = || "not an array of bytes".to_owned();
+        let ((_, function), args) = pickle.call(id).ok_or_else(unlike)?;
+        let (shape, dtype, fortran, data) = if function == "_frombuffer" {
+            let [data, dtype, shape, order] = args else {
+                return Err(unlike());
+            };
+            (*shape, *dtype, pickle.text(*order) != Some("C"), *data)
+        } else {
+            let state = pickle.state(id).and_then(|state| pickle.elements(state));
+            let Some([_, shape, dtype, fortran, data]) = state else {
+                return Err(unlike());
+            };
+            (*shape, *dtype, pickle.int(*fortran) != Some(0), *data)
+        };
+        // The dtype is made by `numpy.dtype("u1", ...)`.
+        let dtype = pickle
+            .call(dtype)
+            .and_then(|(_, args)| pickle.text(*args.first()?));
+        if !matches!(dtype, Some("u1" | "|u1" | "uint8")) {
+            return Err(format!(
+                "dtype {}, expected uint8",
+                dtype.unwrap_or("unknown")
+            ));
+        }
+        let lengths = pickle.elements(shape).ok_or_else(unlike)?;
+        let shape: Option<Vec<i64>> = lengths.iter().map(|id| pickle.int(*id)).collect();
+        let shape = shape.ok_or_else(unlike)?;
+        // A transposed array has its bytes in another order.
+        if fortran && shape.len() > 1 {
+            return Err("array in Fortran order, expected C order".to_owned());
+        }
+        let bytes = bytes_of(pickle, data).ok_or_else(unlike)?;
+        let count = shape
+            .iter()
+            .try_fold(1i64, |count, length| count.checked_mul(*length));
+        if count != i64::try_from(bytes.len()).ok() {
+            return Err(format!("{} bytes do not fill shape {shape:?}", bytes.len()));
+        }
+        Ok(Self { shape, bytes })
+    }
+}
+
+/// Bytes in a pickle, in each way that Python writes them.
+fn bytes_of(pickle: &Pickle<'_>, id: usize) -> Option<Vec<u8>> {
+    match pickle.node(id) {
         Node::Bytes(bytes) => Some(bytes.to_vec()),
-        // Python 3 writes bytes into protocol 2 as `_codecs.encode(text, "latin1")`: each character
-        // is one byte.
-        Node::Call { .. } => match pickle.call(state[4])? {
+        // Python 3 writes bytes into protocols 0 to 2 as `_codecs.encode(text, "latin1")`: each
+        // character is one byte.
+        Node::Call { .. } => match pickle.call(id)? {
             (("_codecs", "encode"), args) => pickle
                 .text(*args.first()?)?
                 .chars()
                 .map(|c| u8::try_from(u32::from(c)).ok())
                 .collect(),
+            // `bytearray(bytes)`, and `bytes()` without arguments for none.
+            (("builtins" | "__builtin__", "bytearray" | "bytes"), args) => match args.first() {
+                Some(inner) => bytes_of(pickle, *inner),
+                None => Some(Vec::new()),
+            },
             _ => None,
         },
         _ => None,
@@ -279,12 +355,13 @@ impl Source for Cifar {
     fn labels(&self) -> &Labels {
         &self.labels
     }
-    fn read(&self, index: usize) -> Result<Picture, ImageError> {
-        Picture::from_planes(
-            32,
-            32,
-            3,
-            &self.pixels[index * IMAGE_BYTES..(index + 1) * IMAGE_BYTES],
-        )
+    fn read<'b>(
+        &self,
+        index: usize,
+        budget: &'b Budget,
+    ) -> Result<(Picture, Share<'b>), ImageError> {
+        let planes = &self.pixels[index * IMAGE_BYTES..(index + 1) * IMAGE_BYTES];
+        let share = budget.take(planes.len() as u64);
+        Ok((Picture::from_planes(32, 32, 3, planes)?, share))
     }
 }

@@ -3,8 +3,9 @@
 use super::{Labels, Source, labels};
 use crate::{
     ImageError, ImportOptions, Limits, Picture,
+    budget::{Budget, Share},
     container::Container,
-    decode::{decode, is_image_name},
+    decode::{self, is_image_name},
 };
 
 /// The encoded images of a container.
@@ -47,7 +48,7 @@ impl Encoded {
                 .iter()
                 .map(|at| container.members[*at as usize].name.as_str())
                 .collect();
-            labels::find(&container, &names, options.limits.member_bytes)?
+            labels::find(&container, &names, options.limits.label_bytes)?
         };
         Ok(Self {
             container,
@@ -83,9 +84,15 @@ impl Source for Encoded {
     fn labels(&self) -> &Labels {
         &self.labels
     }
-    fn read(&self, index: usize) -> Result<Picture, ImageError> {
+    fn read<'b>(
+        &self,
+        index: usize,
+        budget: &'b Budget,
+    ) -> Result<(Picture, Share<'b>), ImageError> {
         let member = &self.container.members[self.images[index] as usize];
         let bytes = self.container.read(member, self.limits.member_bytes)?;
-        decode(&member.name, &bytes, &self.limits)
+        let encoded = decode::Encoded::open(&member.name, &bytes, &self.limits)?;
+        let share = budget.take(encoded.decoded_bytes() + bytes.len() as u64);
+        Ok((encoded.decode()?, share))
     }
 }

@@ -87,16 +87,8 @@ fn read(source: &Path, args: &ImportArgs, folder: &Path) -> Result<Imported> {
             .with_context(|| format!("{} is damaged; remove it", folder.display()));
     }
     let options = ImportOptions {
-        resolution: args.resolution,
-        framing: args.framing.into(),
-        channels: args.channels.into(),
         shard_size: args.shard_size,
-        strict: args.strict,
-        split: args.split.into(),
-        inside: args.inside.clone(),
-        ignore_labels: args.ignore_labels,
-        max_images: args.max_images,
-        ..ImportOptions::default()
+        ..args.source.options()
     };
     let bar = ProgressBar::new(0).with_style(style());
     let imported = cedm_images::import(
@@ -125,34 +117,24 @@ fn print(args: &ImportArgs, imported: &Imported, manifest: &Manifest, output: Ou
         crate::outln!(
             "{}",
             serde_json::json!({"name": args.name, "key": manifest.key, "digest": manifest.digest, "count": set.count, "channels": set.channels,
-                "resolution": set.resolution, "classes": set.classes, "shards": set.shards.len(), "skipped": imported.skipped})
+                "resolution": set.resolution, "classes": set.classes, "shards": set.shards.len(), "skipped": imported.skipped, "summary": imported.summary})
         );
         return;
     }
-    let labels = if set.classes == 0 {
-        "no labels".to_owned()
-    } else {
-        format!("{} classes", set.classes)
-    };
     crate::outln!(
-        "{}: {} images, {}×{}, {} channel{}, {labels}, in {} shard{} ({})",
+        "{}: {} images in {} shard{} ({})",
         args.name,
         render::count(set.count),
-        set.resolution,
-        set.resolution,
-        set.channels,
-        if set.channels == 1 { "" } else { "s" },
         set.shards.len(),
         if set.shards.len() == 1 { "" } else { "s" },
         render::duration(Duration::from_secs_f64(imported.seconds)),
     );
-    for skipped in imported.skipped.iter().take(5) {
-        crate::outln!("  skipped {}: {}", skipped.name, skipped.reason);
+    for line in imported.lines() {
+        crate::outln!("  {line}");
     }
-    if imported.skipped.len() > 5 {
+    if !imported.skipped.is_empty() {
         crate::outln!(
-            "  and {} more; skipped.json of import {} lists them all",
-            imported.skipped.len() - 5,
+            "  skipped.json of import {} lists all that was left out",
             manifest.key.short()
         );
     }

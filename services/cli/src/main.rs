@@ -11,7 +11,11 @@ fn main() -> ExitCode {
     match cedm_cli::run(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("cedm: {error:#}");
+            // Errors quote files and messages of strangers.
+            eprintln!(
+                "cedm: {}",
+                cedm_contract::printable_lines(&format!("{error:#}"))
+            );
             ExitCode::FAILURE
         }
     }

@@ -13,7 +13,7 @@
 //! reads and writes), `kinds` (one file per kind), `extractor` (the parameter that several kinds
 //! share), `manifest` (the result), `objects` (keys in the store), `subjects` (streams and
 //! subjects), `event` (events, dead letters, heartbeats), `service` (which program performs which
-//! kinds), `error`.
+//! kinds), `printable` (strangers' text on a terminal), `error`.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,7 @@ pub mod kinds;
 mod manifest;
 mod objects;
 mod outputs;
+mod printable;
 pub mod run_metrics;
 mod service;
 mod subjects;
@@ -44,6 +45,7 @@ pub use objects::{
     output_key, sweep_key,
 };
 pub use outputs::{OutputName, Stability, TensorName};
+pub use printable::{printable, printable_lines};
 pub use service::Service;
 pub use subjects::{
     ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM, dead_subject,

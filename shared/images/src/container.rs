@@ -2,10 +2,14 @@
 //! order.
 
 mod folder;
+mod ignored;
+mod links;
 mod tarball;
 mod zipped;
 
-use crate::{ImageError, ImportOptions};
+use crate::{ImageError, ImportOptions, Skipped};
+use ignored::is_ignored;
+use links::Link;
 use std::{
     fs::File,
     io::Read,
@@ -50,12 +54,19 @@ pub(crate) struct Container {
     pub members: Vec<Member>,
     /// Whether the members are records of WebDataset shards.
     pub webdataset: bool,
+    /// The folder around all members, with its slash; empty where there is none.
+    pub wrapper: String,
+    /// What it is, in words: "folder", "zip archive", …
+    pub kind: &'static str,
+    /// What looks like a file of the set and cannot be read, with the reason.
+    pub left_out: Vec<Skipped>,
     root: PathBuf,
     files: Vec<File>,
 }
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 
 /// The first bytes of a file, enough to recognise every format.
 pub(crate) fn head_of(path: &Path) -> Result<Vec<u8>, ImageError> {
@@ -84,33 +95,42 @@ impl Container {
             path: path.to_owned(),
             members: Vec::new(),
             webdataset: false,
+            wrapper: String::new(),
+            kind: "folder",
+            left_out: Vec::new(),
             root: path.to_owned(),
             files: Vec::new(),
         };
         if path.is_dir() {
             container.root = inside.map_or_else(|| path.to_owned(), |inside| path.join(inside));
-            // A folder of nothing but tar files is a WebDataset.
-            let shards = folder::tar_shards(&container.root)?;
+            let shards = folder::tar_shards(&container.root, options.read_as)?;
             if shards.is_empty() {
-                container.members = folder::list(&container.root, &options.limits)?;
+                let left_out = &mut container.left_out;
+                container.members = folder::list(&container.root, &options.limits, left_out)?;
             } else {
-                for shard in shards {
-                    container.add_tar(&shard, options, scratch, true)?;
+                for shard in &shards {
+                    container.add_tar(shard, options, scratch, true)?;
                 }
-                container.webdataset = true;
+                container.webdataset = !shards.iter().all(|shard| is_class_archive(shard));
+                container.kind = "folder of tar files";
             }
         } else {
             let head = head_of(path)?;
             // npz files are zip archives too.
             if head.starts_with(b"PK") {
                 let file = File::open(path).map_err(ImageError::io("read", path))?;
-                container.members = zipped::list(path, &file, &options.limits)?;
+                let (members, links) = zipped::list(path, &file, &options.limits)?;
+                container.members = members;
                 container.files.push(file);
-            } else if is_tar(&head) || head.starts_with(GZIP) || head.starts_with(ZSTD) {
+                container.follow(links);
+                container.kind = "zip archive";
+            } else if is_tar(&head) || [GZIP, ZSTD, XZ].iter().any(|magic| head.starts_with(magic))
+            {
                 container.add_tar(path, options, scratch, false)?;
+                container.kind = "tar archive";
             } else {
-                let reason = "expected a folder, a zip, tar, tar.gz or tar.zst archive, or an npy \
-                    or npz file";
+                let reason = "expected a folder, a zip, tar, tar.gz, tar.xz or tar.zst archive, an \
+                    npy or npz file, or MNIST's idx files";
                 return Err(ImageError::format(path, reason));
             }
             if let Some(inside) = inside {
@@ -126,6 +146,9 @@ impl Container {
                     });
             }
         }
+        // What programs and systems leave behind is no part of a set, wherever it lies.
+        container.members.retain(|member| !is_ignored(&member.name));
+        container.left_out.retain(|left| !is_ignored(&left.name));
         // By bytes of the name, as the EDM tool sorts: the order of a data set must not depend on
         // the order in a folder or an archive (spec §1.1).
         container.members.sort_by(|a, b| a.name.cmp(&b.name));
@@ -140,8 +163,16 @@ impl Container {
             ));
         }
         // A single tar file counts as one if it holds labels in members of their own.
-        container.webdataset |= !path.is_dir() && is_webdataset(&container.members);
+        container.webdataset |= !path.is_dir() && is_webdataset(&container.members, options);
+        container.wrapper = wrapper_of(&container.members);
         Ok(container)
+    }
+
+    /// Adds a member for each link, in place of what it names.
+    fn follow(&mut self, links: Vec<Link>) {
+        let (found, lost) = links::resolve(&self.members, links);
+        self.members.extend(found);
+        self.left_out.extend(lost);
     }
 
     fn add_tar(
@@ -161,15 +192,47 @@ impl Container {
         } else {
             String::new()
         };
-        tarball::list(
-            path,
-            &file,
-            index,
-            &prefix,
-            &options.limits,
-            &mut self.members,
-        )?;
+        let whole = tarball::Part::whole(path, &file)?;
+        let (members, links) = tarball::list(path, whole, index, &prefix, &options.limits)?;
+        let first = self.members.len();
+        self.members.extend(members);
+        // Links stay within their archive.
+        let (found, lost) = links::resolve(&self.members[first..], links);
+        self.members.extend(found);
+        self.left_out.extend(lost);
+        self.add_inner_tars(path, &file, index, first, options)?;
         self.files.push(file);
+        Ok(())
+    }
+
+    /// A tar file of tar files, as ImageNet comes: where it holds nothing else, each is a class
+    /// folder with the name of its file.
+    fn add_inner_tars(
+        &mut self,
+        path: &Path,
+        file: &File,
+        index: u32,
+        first: usize,
+        options: &ImportOptions,
+    ) -> Result<(), ImageError> {
+        let here = &self.members[first..];
+        let is_tar_name = |member: &Member| member.name.ends_with(".tar");
+        if here.is_empty() || !here.iter().all(is_tar_name) {
+            return Ok(());
+        }
+        for outer in self.members.split_off(first) {
+            let Place::Stored { offset, .. } = outer.place else {
+                continue;
+            };
+            let part = tarball::Part::new(file, offset, outer.size);
+            let prefix = format!("{}/", outer.name.trim_end_matches(".tar"));
+            let (members, links) = tarball::list(path, part, index, &prefix, &options.limits)?;
+            let from = self.members.len();
+            self.members.extend(members);
+            let (found, lost) = links::resolve(&self.members[from..], links);
+            self.members.extend(found);
+            self.left_out.extend(lost);
+        }
         Ok(())
     }
 
@@ -254,9 +317,47 @@ impl Container {
     }
 }
 
-/// Whether labels stand beside the images in files of their own (`000123.jpg`, `000123.cls`).
-fn is_webdataset(members: &[Member]) -> bool {
-    members.iter().any(|member| member.name.ends_with(".cls"))
+/// Whether labels stand beside the images in files of their own (`000123.jpg`, `000123.cls`), or the
+/// options speak of fields.
+fn is_webdataset(members: &[Member], options: &ImportOptions) -> bool {
+    let is_class = |member: &Member| member.name.to_ascii_lowercase().ends_with(".cls");
+    options.image_field.is_some() || members.iter().any(is_class)
+}
+
+/// Whether a tar file is named by a WordNet id (`n01440764.tar`): one class of ImageNet, and no shard
+/// of samples.
+fn is_class_archive(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let id = name
+        .split('.')
+        .next()
+        .and_then(|stem| stem.strip_prefix('n'));
+    id.is_some_and(|id| id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The folders that lie around all members, with a slash at the end: archives are often made of one
+/// folder, which says nothing about the images in it.
+fn wrapper_of(members: &[Member]) -> String {
+    let Some(first) = members.first() else {
+        return String::new();
+    };
+    let mut wrapper = String::new();
+    // The last part is the name of the file.
+    for part in first
+        .name
+        .split_inclusive('/')
+        .filter(|part| part.ends_with('/'))
+    {
+        let longer = format!("{wrapper}{part}");
+        if !members
+            .iter()
+            .all(|member| member.name.starts_with(&longer))
+        {
+            break;
+        }
+        wrapper = longer;
+    }
+    wrapper
 }
 
 /// Reads a file from a position on, without the cursor that all threads share.

@@ -21,9 +21,11 @@ use std::{
 };
 
 mod prepare;
+mod summary;
 mod tally;
 
 use prepare::{Prepared, Shape, prepare};
+pub use summary::Summary;
 use tally::Tally;
 
 /// Progress of an import.
@@ -60,8 +62,11 @@ pub struct Imported {
     pub labels: Digest,
     /// Images per shard; the last shard may have fewer.
     pub shard_size: u32,
-    /// Skipped images, with reasons.
+    /// Skipped images and files that look like some, with reasons.
     pub skipped: Vec<Skipped>,
+    /// What the import understood of its source.
+    #[serde(default)]
+    pub summary: Summary,
     /// Seconds that this run took.
     pub seconds: f64,
 }
@@ -120,6 +125,7 @@ pub fn import(
         .unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(ImageError::io("write", parent))?;
     let set = source::open(source, options, parent)?;
+    check_labels(set.labels())?;
     let total = options
         .max_images
         .map_or(set.len(), |max| set.len().min(max as usize));
@@ -156,6 +162,21 @@ pub fn import(
     }
     fs::rename(&partial, out).map_err(ImageError::io("write", out))?;
     Ok(imported)
+}
+
+/// More classes than any data set has: a label beyond is a mistake, and the network's input would be
+/// as wide.
+const MOST_CLASSES: i64 = 1 << 24;
+
+fn check_labels(labels: &source::Labels) -> Result<(), ImageError> {
+    let all = labels.fine.iter().chain(&labels.coarse).flatten();
+    match all.max().filter(|largest| **largest >= MOST_CLASSES) {
+        None => Ok(()),
+        Some(largest) => Err(ImageError::Labels {
+            what: "the images".to_owned(),
+            reason: format!("label {largest}, expected less than {MOST_CLASSES}"),
+        }),
+    }
 }
 
 fn partial_of(out: &Path) -> PathBuf {
@@ -390,11 +411,14 @@ impl Run<'_> {
             class_names,
         };
         let labels = self.tally.labels(&set.class_names);
+        let mut skipped = self.skipped;
+        skipped.extend_from_slice(self.set.left_out());
         let imported = Imported {
+            summary: Summary::new(self.set, self.tally.class_counts),
             set,
             labels,
             shard_size: self.options.shard_size,
-            skipped: self.skipped,
+            skipped,
             seconds: started.elapsed().as_secs_f64(),
         };
         let record = self.folder.join(IMPORT_RECORD);

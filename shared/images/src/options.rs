@@ -1,6 +1,9 @@
 //! Options of an import.
 
+mod args;
+
 use crate::Limits;
+pub use args::SourceArgs;
 use serde::{Deserialize, Serialize};
 
 /// How an image is cropped and resized to the wanted resolution; always by Pillow's Lanczos filter,
@@ -41,6 +44,16 @@ pub enum Split {
     Test,
 }
 
+/// What of a folder is the set, where it holds both tar files and images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadAs {
+    /// The tar files, as WebDataset shards.
+    Shards,
+    /// The images.
+    Images,
+}
+
 /// Range of the numbers in arrays of floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -69,6 +82,18 @@ pub struct ImportOptions {
     pub split: Split,
     /// Use only members below this folder inside the source, such as `train`.
     pub inside: Option<String>,
+    /// Import only images whose name matches one of these globs, where there are any. `*` matches
+    /// slashes too, so that `*.jpg` means every JPEG file.
+    pub include: Vec<String>,
+    /// Import no image whose name matches one of these globs.
+    pub exclude: Vec<String>,
+    /// The field of WebDataset samples that is the image, where there are several.
+    pub image_field: Option<String>,
+    /// The field of WebDataset samples, key of their JSON field, or column of a metadata file that is
+    /// the label.
+    pub label_field: Option<String>,
+    /// What of a folder is the set, where it holds both tar files and images.
+    pub read_as: Option<ReadAs>,
     /// Range of the numbers in an array of floats; such an array is refused without it.
     pub values: Option<Values>,
     /// Import the images without labels, even where the source has them.
@@ -91,6 +116,11 @@ impl Default for ImportOptions {
             strict: false,
             split: Split::default(),
             inside: None,
+            include: Vec::new(),
+            exclude: Vec::new(),
+            image_field: None,
+            label_field: None,
+            read_as: None,
             values: None,
             ignore_labels: false,
             max_images: None,

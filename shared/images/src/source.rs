@@ -4,14 +4,15 @@
 mod arrays;
 mod cifar;
 mod encoded;
+mod idx;
 mod labels;
 
 use crate::{
-    ImageError, ImportOptions, Picture,
+    ImageError, ImportOptions, Picture, Skipped,
     budget::{Budget, Share},
     container::{Container, head_of},
 };
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 /// Labels of a data set, aligned with its images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,14 @@ pub(crate) struct Labels {
     pub fine: Option<Vec<i64>>,
     pub coarse: Option<Vec<i64>>,
     pub class_names: Vec<String>,
+    /// Where they came from, in words.
+    pub from: Option<String>,
+    /// What a user should know about them.
+    pub notes: Vec<String>,
+    /// Names of the files that were read.
+    pub read: BTreeSet<String>,
+    /// Fields of samples that were read.
+    pub fields: BTreeSet<String>,
 }
 
 /// An opened data set.
@@ -29,6 +38,12 @@ pub(crate) trait Source: Sync {
     fn name(&self, index: usize) -> String;
     /// Labels of all images.
     fn labels(&self) -> &Labels;
+    /// What it is, in words: "zip archive of images".
+    fn kind(&self) -> String;
+    /// What looks like a file of the set and is no part of it, with the reason.
+    fn left_out(&self) -> &[Skipped] {
+        &[]
+    }
     /// Reads and decodes one image, whose memory is counted against the budget until the share is
     /// dropped.
     fn read<'b>(
@@ -51,10 +66,16 @@ pub(crate) fn open(
     if path.is_file() && head_of(path)?.starts_with(b"\x93NUMPY") {
         return Ok(Box::new(arrays::Arrays::open_npy(path, options)?));
     }
+    if path.is_file() && idx::recognises(path)? {
+        return Ok(Box::new(idx::Idx::open_file(path, options)?));
+    }
     let container = Container::open(path, options, scratch)?;
     // Before arrays and images: its files have names of their own.
     if cifar::recognises(&container) {
         return Ok(Box::new(cifar::Cifar::open(&container, options)?));
+    }
+    if let Some(set) = idx::Idx::open(&container, options)? {
+        return Ok(Box::new(set));
     }
     if container
         .members

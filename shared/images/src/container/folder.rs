@@ -1,41 +1,54 @@
 //! Listing a folder recursively.
 
-use super::{Member, Place};
-use crate::{ImageError, Limits};
+use super::{Member, Place, is_ignored};
+use crate::{ImageError, Limits, ReadAs, Skipped, decode::is_image_name};
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::Read,
     path::{Path, PathBuf},
 };
 
-/// Every file below `root`. Links to files are followed, links to folders are not (they may form
-/// cycles); hidden files are skipped.
-pub fn list(root: &Path, limits: &Limits) -> Result<Vec<Member>, ImageError> {
+/// Every file below `root`. Links to files and folders are followed, a folder is visited once;
+/// links that lead nowhere are added to `left_out`.
+pub fn list(
+    root: &Path,
+    limits: &Limits,
+    left_out: &mut Vec<Skipped>,
+) -> Result<Vec<Member>, ImageError> {
     // A list of folders still to visit, not recursion: depth is unbounded.
     let (mut members, mut folders) = (Vec::new(), vec![root.to_owned()]);
+    // By their real paths: links may form cycles.
+    let mut visited = BTreeSet::from_iter(fs::canonicalize(root).ok());
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).map_err(ImageError::io("list", &folder))? {
             let entry = entry.map_err(ImageError::io("list", &folder))?;
             let path = entry.path();
             let kind = entry.file_type().map_err(ImageError::io("list", &path))?;
-            // Also what macOS leaves behind (`.DS_Store`, `._name.png`).
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            // Not entered: caches of other programs may hold anything.
+            if is_ignored(&entry.file_name().to_string_lossy()) {
                 continue;
             }
-            if kind.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            // A link whose target is missing is skipped.
-            let Ok(meta) = fs::metadata(&path) else {
-                continue;
-            };
             let relative = path
                 .strip_prefix(root)
                 .expect("invariant: a walk stays below its root");
             let Some(name) = relative.to_str() else {
                 return Err(ImageError::format(&path, "the file name is not UTF-8"));
             };
+            let Ok(meta) = fs::metadata(&path) else {
+                left_out.push(Skipped {
+                    name: name.to_owned(),
+                    reason: "a link to a file that does not exist".to_owned(),
+                });
+                continue;
+            };
+            if meta.is_dir() {
+                let real = fs::canonicalize(&path).map_err(ImageError::io("list", &path))?;
+                if !kind.is_symlink() || visited.insert(real) {
+                    folders.push(path);
+                }
+                continue;
+            }
             if meta.is_file() {
                 members.push(Member {
                     name: name.to_owned(),
@@ -51,28 +64,60 @@ pub fn list(root: &Path, limits: &Limits) -> Result<Vec<Member>, ImageError> {
     Ok(members)
 }
 
-/// The tar files of a folder that holds nothing but WebDataset shards; empty for other folders.
-pub fn tar_shards(root: &Path) -> Result<Vec<PathBuf>, ImageError> {
-    let mut shards = Vec::new();
+const TAR_ENDINGS: [&str; 6] = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".txz"];
+
+/// The tar files of a folder of WebDataset shards, whatever lies beside them; empty for other
+/// folders.
+///
+/// # Errors
+/// When images lie beside them, in the folder or one below, and `read_as` does not say which of the
+/// two is the set.
+pub fn tar_shards(root: &Path, read_as: Option<ReadAs>) -> Result<Vec<PathBuf>, ImageError> {
+    let (mut shards, mut image) = (Vec::new(), None);
     for entry in fs::read_dir(root).map_err(ImageError::io("list", root))? {
-        let path = entry.map_err(ImageError::io("list", root))?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .to_string();
-        if [".tar", ".tar.gz", ".tgz", ".tar.zst"]
-            .iter()
-            .any(|end| name.ends_with(end))
-            && path.is_file()
-        {
-            shards.push(path);
-        } else if path.is_dir() || crate::decode::is_image_name(&name) {
-            return Ok(Vec::new());
+        let entry = entry.map_err(ImageError::io("list", root))?;
+        let (path, name) = (
+            entry.path(),
+            entry.file_name().to_string_lossy().into_owned(),
+        );
+        if is_ignored(&name) {
+            continue;
         }
+        if TAR_ENDINGS.iter().any(|end| name.ends_with(end)) && path.is_file() {
+            shards.push(path);
+        } else if path.is_dir() {
+            image = image.or_else(|| first_image(&path).map(|inside| format!("{name}/{inside}")));
+        } else if is_image_name(&name) {
+            image = Some(name);
+        }
+    }
+    match (image, read_as) {
+        (_, Some(ReadAs::Images)) => return Ok(Vec::new()),
+        (Some(image), None) if !shards.is_empty() => {
+            return Err(ImageError::Option {
+                option: "read-as",
+                reason: format!(
+                    "none given, but {} holds {} tar files and images beside them (`{image}`): \
+                     give --read-as shards or --read-as images",
+                    root.display(),
+                    shards.len()
+                ),
+            });
+        }
+        _ => {}
     }
     shards.sort();
     Ok(shards)
+}
+
+/// An image directly in a folder.
+fn first_image(folder: &Path) -> Option<String> {
+    let names = fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .into_iter()
+        .find(|name| !is_ignored(name) && is_image_name(name))
 }
 
 /// A file's bytes; one that grew beyond `limit` since it was listed is an error.

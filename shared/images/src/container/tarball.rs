@@ -1,16 +1,19 @@
-//! Tar files, plain or compressed with gzip or zstd.
+//! Tar files, plain or compressed with gzip, xz or zstd.
 
-use super::{GZIP, Member, Place, ZSTD, head_of, is_tar, safe_name};
+use super::{GZIP, Link, Member, Place, XZ, ZSTD, head_of, is_tar, safe_name};
 use crate::{ImageError, Limits};
 use std::{
     fs::File,
-    io::{BufReader, Read, Seek, Write},
+    io::{BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
     path::Path,
 };
 
 /// Largest zstd window, as `zstd --long=31` writes it.
 const ZSTD_WINDOW_LOG: u32 = 31;
+
+/// Most memory of the xz decoder in bytes; `xz -9` needs 65 MiB.
+const XZ_MEMORY: u64 = 256 << 20;
 
 /// Tar files are made of blocks of this size.
 const BLOCK: u64 = 512;
@@ -29,6 +32,16 @@ pub fn open(path: &Path, limits: &Limits, scratch: &Path) -> Result<File, ImageE
             .window_log_max(ZSTD_WINDOW_LOG)
             .map_err(ImageError::io("read", path))?;
         Box::new(decoder)
+    } else if head.starts_with(XZ) {
+        // One stream after another, as `xz` of several threads writes them; the memory is what its
+        // highest preset needs.
+        let flags = liblzma::stream::CONCATENATED;
+        let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, flags)
+            .map_err(|error| ImageError::format(path, format!("xz data: {error}")))?;
+        Box::new(liblzma::read::XzDecoder::new_stream(
+            BufReader::new(file),
+            stream,
+        ))
     } else {
         return Ok(file);
     };
@@ -80,20 +93,84 @@ fn expand(
     Ok(out)
 }
 
-/// Appends the regular files of a tar file to `members`, `prefix` before their names. Links and
-/// devices are skipped.
+/// A tar file, or a tar file that is a member of another.
+#[derive(Clone, Copy)]
+pub struct Part<'a> {
+    file: &'a File,
+    first: u64,
+    length: u64,
+}
+
+impl<'a> Part<'a> {
+    /// `length` bytes of `file` from `first` on.
+    pub fn new(file: &'a File, first: u64, length: u64) -> Self {
+        Self {
+            file,
+            first,
+            length,
+        }
+    }
+
+    /// All of a file.
+    ///
+    /// # Errors
+    /// When its length cannot be found out.
+    pub fn whole(path: &Path, file: &'a File) -> Result<Self, ImageError> {
+        let length = file.metadata().map_err(ImageError::io("read", path))?.len();
+        Ok(Self::new(file, 0, length))
+    }
+}
+
+/// Reads a part with a cursor of its own.
+struct Cursor<'a> {
+    part: Part<'a>,
+    at: u64,
+}
+
+impl Read for Cursor<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.part.length.saturating_sub(self.at);
+        let most = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let count = self
+            .part
+            .file
+            .read_at(&mut buffer[..most], self.part.first + self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Cursor<'_> {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        let (base, by) = match to {
+            SeekFrom::Start(at) => (at, 0),
+            SeekFrom::Current(by) => (self.at, by),
+            SeekFrom::End(by) => (self.part.length, by),
+        };
+        let at = base.checked_add_signed(by);
+        self.at = at.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
+        Ok(self.at)
+    }
+}
+
+/// The regular files and the links of a tar file, `prefix` before their names; devices are no
+/// images.
 pub fn list(
     path: &Path,
-    file: &File,
+    part: Part<'_>,
     index: u32,
     prefix: &str,
     limits: &Limits,
-    members: &mut Vec<Member>,
-) -> Result<(), ImageError> {
+) -> Result<(Vec<Member>, Vec<Link>), ImageError> {
     let broken = |error: std::io::Error| ImageError::format(path, format!("tar archive: {error}"));
-    let length = file.metadata().map_err(ImageError::io("read", path))?.len();
-    let again = file.try_clone().map_err(ImageError::io("read", path))?;
-    let mut archive = tar::Archive::new(again);
+    let utf8 = |bytes: &[u8]| {
+        String::from_utf8(bytes.to_vec())
+            .map_err(|_| ImageError::format(path, "a member name is not UTF-8"))
+    };
+    let (mut members, mut links) = (Vec::new(), Vec::new());
+    let mut archive = tar::Archive::new(Cursor { part, at: 0 });
     let mut end = 0;
     for entry in archive.entries_with_seek().map_err(broken)? {
         let entry = entry.map_err(broken)?;
@@ -103,15 +180,29 @@ pub fn list(
             .saturating_add(entry.size())
             .div_ceil(BLOCK)
             .saturating_mul(BLOCK);
-        if !entry.header().entry_type().is_file() {
+        let kind = entry.header().entry_type();
+        if !kind.is_file() && !kind.is_hard_link() && !kind.is_symlink() {
             continue;
         }
-        let name = String::from_utf8(entry.path_bytes().into_owned())
-            .map_err(|_| ImageError::format(path, "a member name is not UTF-8"))?;
-        let name = format!("{prefix}{}", safe_name(path, &name)?);
+        let name = format!("{prefix}{}", safe_name(path, &utf8(&entry.path_bytes())?)?);
+        if !kind.is_file() {
+            let target = entry.link_name_bytes().unwrap_or_default();
+            let target = utf8(&target)?;
+            links.push(if kind.is_symlink() {
+                Link::symbolic(name, &target)
+            } else {
+                // A hard link names a member from the top of the archive.
+                let target = safe_name(path, &target)?;
+                Link {
+                    name,
+                    target: Some(format!("{prefix}{target}")),
+                }
+            });
+            continue;
+        }
         let (size, offset) = (entry.size(), entry.raw_file_position());
         // The seeking reader does not notice when a member's data is cut off.
-        if offset.saturating_add(size) > length {
+        if offset.saturating_add(size) > part.length {
             return Err(ImageError::format(
                 path,
                 format!("truncated: member `{name}` ends beyond the end of the file"),
@@ -122,7 +213,7 @@ pub fn list(
             size,
             place: Place::Stored {
                 file: index,
-                offset,
+                offset: part.first + offset,
                 // tar has checksums of headers alone.
                 crc: None,
             },
@@ -133,13 +224,20 @@ pub fn list(
     }
     // A complete archive ends in blocks of zeros; one that was cut between two members does not.
     let mut mark = [1u8; BLOCK as usize];
-    if file.read_exact_at(&mut mark, end).is_err() || mark.iter().any(|byte| *byte != 0) {
+    let in_part = end.saturating_add(BLOCK) <= part.length;
+    if !in_part
+        || part
+            .file
+            .read_exact_at(&mut mark, part.first + end)
+            .is_err()
+        || mark.iter().any(|byte| *byte != 0)
+    {
         return Err(ImageError::format(
             path,
             "truncated: the tar archive has no end marker",
         ));
     }
-    Ok(())
+    Ok((members, links))
 }
 
 /// The error for an archive with too many members.

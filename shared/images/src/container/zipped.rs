@@ -1,6 +1,6 @@
 //! Zip archives with stored or deflated members.
 
-use super::{Member, Place, safe_name};
+use super::{Link, Member, Place, safe_name};
 use crate::{ImageError, Limits};
 use std::{
     fs::File,
@@ -29,8 +29,18 @@ fn open(file: &File) -> ZipResult<ZipArchive<BufReader<&File>>> {
     with(ArchiveOffset::Known(0)).or_else(|_| with(ArchiveOffset::Detect))
 }
 
-/// The members of an archive, from its central directory.
-pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, ImageError> {
+/// Bits of a Unix mode that say what a file is, and those of a symbolic link.
+const KIND_BITS: u32 = 0o170_000;
+const SYMBOLIC_LINK: u32 = 0o120_000;
+/// Longest path of a symbolic link.
+const LINK_LIMIT: u64 = 4096;
+
+/// The members and the symbolic links of an archive, from its central directory.
+pub fn list(
+    path: &Path,
+    file: &File,
+    limits: &Limits,
+) -> Result<(Vec<Member>, Vec<Link>), ImageError> {
     let broken =
         |error: zip::result::ZipError| ImageError::format(path, format!("zip archive: {error}"));
     let again = file.try_clone().map_err(ImageError::io("read", path))?;
@@ -41,6 +51,7 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
     }
     let mut members = Vec::with_capacity(archive.len());
     let mut ranges = Vec::with_capacity(archive.len());
+    let mut linked = Vec::new();
     for index in 0..archive.len() {
         // Raw: nothing is inflated.
         let entry = archive.by_index_raw(index).map_err(broken)?;
@@ -62,6 +73,11 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
             ));
         };
         let (size, compressed) = (entry.size(), entry.compressed_size());
+        let is_link = entry.unix_mode().map(|mode| mode & KIND_BITS) == Some(SYMBOLIC_LINK);
+        if is_link && size <= LINK_LIMIT {
+            linked.push((index, name));
+            continue;
+        }
         if offset.saturating_add(compressed) > length {
             return Err(ImageError::format(
                 path,
@@ -102,7 +118,19 @@ pub fn list(path: &Path, file: &File, limits: &Limits) -> Result<Vec<Member>, Im
         });
     }
     refuse_overlaps(path, ranges)?;
-    Ok(members)
+    let mut links = Vec::with_capacity(linked.len());
+    for (index, name) in linked {
+        // The contents of such an entry are the path that it points to.
+        let mut target = String::new();
+        let mut entry = archive.by_index(index).map_err(broken)?;
+        entry
+            .by_ref()
+            .take(LINK_LIMIT)
+            .read_to_string(&mut target)
+            .map_err(|error| ImageError::format(path, format!("link `{name}`: {error}")))?;
+        links.push(Link::symbolic(name, &target));
+    }
+    Ok((members, links))
 }
 
 /// Refuses archives whose members share bytes: a small file could expand to any size that way.

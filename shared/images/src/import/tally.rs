@@ -3,11 +3,14 @@
 
 use crate::{shard::Shard, source::Labels};
 use cedm_contract::Digest;
+use std::collections::BTreeMap;
 
 pub(super) struct Tally {
     pub count: u64,
     pub classes: u32,
     pub coarse_classes: u32,
+    /// Images of each label.
+    pub class_counts: BTreeMap<i64, u64>,
     content: blake3::Hasher,
     labels: blake3::Hasher,
 }
@@ -23,6 +26,7 @@ impl Tally {
             count: 0,
             classes: 0,
             coarse_classes: 0,
+            class_counts: BTreeMap::new(),
             content: blake3::Hasher::new(),
             labels: hasher,
         }
@@ -31,6 +35,9 @@ impl Tally {
     pub fn add(&mut self, shard: &Shard) {
         self.count += shard.count as u64;
         self.content.update(&shard.digests);
+        for label in shard.labels.iter().flatten() {
+            *self.class_counts.entry(*label).or_default() += 1;
+        }
         for index in 0..shard.count {
             for (labels, classes) in [
                 (&shard.labels, &mut self.classes),

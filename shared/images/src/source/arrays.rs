@@ -132,6 +132,7 @@ impl Arrays {
                     reason,
                 });
             }
+            set.labels.from = Some(member.name.clone());
             set.labels.fine = Some(labels);
         }
         Ok(set)
@@ -301,6 +302,9 @@ impl Source for Arrays {
     }
     fn labels(&self) -> &Labels {
         &self.labels
+    }
+    fn kind(&self) -> String {
+        "numpy array".to_owned()
     }
     fn read<'b>(
         &self,

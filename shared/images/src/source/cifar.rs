@@ -131,6 +131,7 @@ impl Cifar {
             coarse.extend(batch.coarse);
         }
         if !options.ignore_labels {
+            set.labels.from = Some("the archive".to_owned());
             set.labels.fine = Some(fine);
             set.labels.coarse = package.coarse.then_some(coarse);
             if let Some(member) = find(container, package.names) {
@@ -354,6 +355,9 @@ impl Source for Cifar {
     }
     fn labels(&self) -> &Labels {
         &self.labels
+    }
+    fn kind(&self) -> String {
+        "CIFAR archive".to_owned()
     }
     fn read<'b>(
         &self,

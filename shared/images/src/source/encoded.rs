@@ -2,11 +2,12 @@
 
 use super::{Labels, Source, labels};
 use crate::{
-    ImageError, ImportOptions, Limits, Picture,
+    ImageError, ImportOptions, Limits, Picture, Skipped,
     budget::{Budget, Share},
-    container::Container,
+    container::{Container, Member},
     decode::{self, is_image_name},
 };
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 /// The encoded images of a container.
 pub(super) struct Encoded {
@@ -14,6 +15,7 @@ pub(super) struct Encoded {
     /// Indices of the members that are images.
     images: Vec<u32>,
     labels: Labels,
+    left_out: Vec<Skipped>,
     limits: Limits,
 }
 
@@ -27,13 +29,18 @@ pub(super) fn has_images(container: &Container) -> bool {
 
 impl Encoded {
     pub(super) fn open(container: Container, options: &ImportOptions) -> Result<Self, ImageError> {
-        let images: Vec<u32> = container
-            .members
-            .iter()
-            .enumerate()
-            // Data sets have readmes, lists and labels beside their images.
-            .filter(|(_, member)| is_image_name(&member.name))
-            .map(|(at, _)| at as u32)
+        let (include, exclude) = (
+            globs("include", &options.include)?,
+            globs("exclude", &options.exclude)?,
+        );
+        let wanted = |name: &str| {
+            (options.include.is_empty() || include.is_match(name)) && !exclude.is_match(name)
+        };
+        let members = || (0u32..).zip(&container.members);
+        let named = members().filter(|(_, member)| is_image_name(&member.name));
+        let mut images: Vec<u32> = named
+            .filter(|(_, member)| wanted(&member.name))
+            .map(|(at, _)| at)
             .collect();
         if images.is_empty() {
             return Err(ImageError::NoImages {
@@ -41,6 +48,11 @@ impl Encoded {
                 hint: hint(&container, options),
             });
         }
+        if container.webdataset {
+            images = labels::select(&container, images, options)?;
+        }
+        let mut left_out = container.left_out.clone();
+        left_out.extend(members().filter_map(|(_, member)| unread(&container, member)));
         let labels = if options.ignore_labels {
             Labels::default()
         } else {
@@ -48,19 +60,69 @@ impl Encoded {
                 .iter()
                 .map(|at| container.members[*at as usize].name.as_str())
                 .collect();
-            labels::find(&container, &names, options.limits.label_bytes)?
+            labels::find(&container, &names, options)?
         };
         Ok(Self {
             container,
             images,
             labels,
+            left_out,
             limits: options.limits.clone(),
         })
     }
 }
 
+fn globs(option: &'static str, patterns: &[String]) -> Result<GlobSet, ImageError> {
+    let fail = |error: globset::Error| ImageError::Option {
+        option,
+        reason: error.to_string(),
+    };
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let glob = GlobBuilder::new(pattern).case_insensitive(true).build();
+        set.add(glob.map_err(fail)?);
+    }
+    set.build().map_err(fail)
+}
+
+/// Extensions of files that lie beside images and are none: notes, lists, labels, programs. In lower
+/// case.
+const BESIDE: [&str; 33] = [
+    "txt", "md", "rst", "json", "jsonl", "csv", "tsv", "xml", "html", "yaml", "yml", "toml", "ini",
+    "cfg", "pdf", "py", "sh", "log", "cls", "npy", "npz", "pkl", "mat", "parquet", "idx", "zip",
+    "tar", "gz", "xz", "zst", "db", "bib", "lock",
+];
+
+/// A file that is neither an image nor one of the known kinds beside images: it is named, as it may
+/// be an image under another name.
+fn unread(container: &Container, member: &Member) -> Option<Skipped> {
+    let base = member.name.rsplit('/').next().unwrap_or("");
+    let extension = base.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let lower = extension.to_ascii_lowercase();
+    // Fields of records that are no images (captions, latents) are told by `labels`.
+    let known = is_image_name(base) || BESIDE.contains(&lower.as_str()) || container.webdataset;
+    let license = [
+        "license", "licence", "readme", "copying", "notice", "makefile",
+    ];
+    if known || (extension.is_empty() && license.contains(&base.to_ascii_lowercase().as_str())) {
+        return None;
+    }
+    let reason = if extension.is_empty() {
+        "no extension: images are found by theirs".to_owned()
+    } else {
+        format!("unknown extension `.{extension}`: images are found by theirs")
+    };
+    Some(Skipped {
+        name: member.name.clone(),
+        reason,
+    })
+}
+
 /// What a container without images holds instead.
 fn hint(container: &Container, options: &ImportOptions) -> String {
+    if !(options.include.is_empty() && options.exclude.is_empty()) && has_images(container) {
+        return " that `include` and `exclude` leave".to_owned();
+    }
     match (&options.inside, container.members.first()) {
         (Some(inside), None) => format!(" below `{inside}`"),
         (_, None) => ": it is empty".to_owned(),
@@ -83,6 +145,17 @@ impl Source for Encoded {
     }
     fn labels(&self) -> &Labels {
         &self.labels
+    }
+    fn kind(&self) -> String {
+        let records = if self.container.webdataset {
+            "WebDataset samples"
+        } else {
+            "images"
+        };
+        format!("{} of {records}", self.container.kind)
+    }
+    fn left_out(&self) -> &[Skipped] {
+        &self.left_out
     }
     fn read<'b>(
         &self,

@@ -1,99 +1,106 @@
-//! Labels of encoded images: from `dataset.json`, WebDataset records or class folders.
+//! Labels of encoded images: from files beside them, from WebDataset records, or from class folders.
+//!
+//! Whatever a set has is used in one way or named: a label that is silently not read, or read from
+//! the wrong place, spoils every network that is trained on it.
+
+mod folders;
+mod json;
+mod metadata;
+mod records;
 
 use super::Labels;
-use crate::{ImageError, container::Container};
-use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
+use crate::{ImageError, ImportOptions, container::Container};
+use std::collections::BTreeSet;
 
-const FILE: &str = "dataset.json";
+pub(super) use records::select;
 
-/// Labels of the named images: from `dataset.json` if there is one, from the records of WebDataset
-/// shards, otherwise from folder names.
+/// A label as it was found, before it becomes the number of a class.
+#[derive(Clone, Debug, PartialEq)]
+enum RawLabel {
+    Number(i64),
+    Text(String),
+    Vector(Vec<f64>),
+}
+
+/// Labels of the named images: from `dataset.json` or `labels.json` if there is one, from the
+/// records of WebDataset shards, from `metadata.csv` or `metadata.jsonl`, otherwise from folder
+/// names.
 pub(super) fn find(
     container: &Container,
     names: &[&str],
-    limit: u64,
+    options: &ImportOptions,
 ) -> Result<Labels, ImageError> {
-    if let Some(member) = container.find(FILE) {
-        let bytes = container.read(member, limit)?;
-        return from_json(&bytes, names);
-    }
-    if container.webdataset {
-        return from_records(container, names);
-    }
-    Ok(from_folders(names))
+    let mut labels = if let Some(found) = json::dataset(container, names, options)? {
+        found
+    } else if let Some(found) = json::by_seed(container, names, options)? {
+        found
+    } else if container.webdataset {
+        records::labels(container, names, options)?
+    } else if let Some(found) = metadata::labels(container, names, options)? {
+        found
+    } else {
+        folders::labels(&container.wrapper, names)
+    };
+    labels.notes.extend(unused(container, &labels));
+    Ok(labels)
 }
 
-/// `dataset.json` of the EDM tool: pairs of name and integer under `labels`, and perhaps under
-/// `coarse_labels` (spec §1.1).
-fn from_json(bytes: &[u8], names: &[&str]) -> Result<Labels, ImageError> {
-    let fail = |reason: String| ImageError::Labels {
-        what: format!("`{FILE}`"),
-        reason,
+/// Files of labels that no rule has read, in one sentence.
+fn unused(container: &Container, labels: &Labels) -> Option<String> {
+    let of_labels = |name: &str| {
+        let base = base_name(name).to_ascii_lowercase();
+        let extension = base.rsplit_once('.').map_or("", |(_, extension)| extension);
+        matches!(
+            extension,
+            "cls" | "csv" | "tsv" | "jsonl" | "parquet" | "mat"
+        ) || matches!(extension, "json" | "xml")
+            || (extension == "txt" && (container.webdataset || base.contains("label")))
     };
-    let json: Value = serde_json::from_slice(bytes).map_err(|error| fail(error.to_string()))?;
-    // `null` where a set has no labels, as the EDM tool writes it.
-    let fine = column(&json["labels"], names).map_err(fail)?;
-    let coarse = column(&json["coarse_labels"], names).map_err(fail)?;
-    let class_names = json["class_names"].as_array().map(|list| {
-        list.iter()
-            .filter_map(|name| name.as_str().map(str::to_owned))
-            .collect()
-    });
-    Ok(Labels {
-        fine,
-        coarse,
-        class_names: class_names.unwrap_or_default(),
+    let found: Vec<&str> = container
+        .members
+        .iter()
+        .map(|member| member.name.as_str())
+        .filter(|name| of_labels(name) && !labels.read.contains(*name))
+        .filter(|name| {
+            // The fields of a record are one kind of file, not many.
+            !container.webdataset || !labels.fields.contains(&records::field_of(name))
+        })
+        .collect();
+    (!found.is_empty()).then(|| {
+        let count = found.len();
+        let (are, files) = if count == 1 {
+            ("is", "file")
+        } else {
+            ("are", "files")
+        };
+        format!(
+            "{count} {files} that may hold labels {are} not used: {}; --label-field names a field \
+             or column to be read",
+            three(found)
+        )
     })
 }
 
-fn column(value: &Value, names: &[&str]) -> Result<Option<Vec<i64>>, String> {
-    let pairs = match value {
-        Value::Null => return Ok(None),
-        Value::Array(pairs) => pairs,
-        _ => return Err("`labels` is neither null nor an array of [name, label]".to_owned()),
-    };
-    let mut by_name = HashMap::with_capacity(pairs.len());
-    for pair in pairs {
-        let (Some(name), label) = (pair[0].as_str(), &pair[1]) else {
-            return Err(format!("`{pair}` is not a pair of name and label"));
-        };
-        // The EDM tool allows vectors; conditions here are classes.
-        if label.is_array() {
-            return Err(
-                "label vectors are not supported, only integers: give --ignore-labels to \
-                 import without"
-                    .to_owned(),
-            );
-        }
-        let Some(label) = label.as_i64().filter(|label| *label >= 0) else {
-            return Err(format!(
-                "`{name}` has label {label}, expected an integer from 0"
-            ));
-        };
-        // The EDM tool on Windows writes backslashes.
-        by_name.insert(name.replace('\\', "/"), label);
+/// The part of a name behind the last slash.
+fn base_name(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// Classes of raw labels, one for each name: numbers as they are, texts by their place in the
+/// alphabet, one-hot vectors by the place of the one.
+///
+/// # Errors
+/// When some images have none, kinds are mixed, a number is negative, or a vector is not one-hot.
+fn classes(
+    raw: Vec<Option<RawLabel>>,
+    names: &[&str],
+) -> Result<Option<(Vec<i64>, Vec<String>)>, String> {
+    if raw.iter().all(Option::is_none) {
+        return Ok(None);
     }
-    let known: BTreeSet<&str> = names.iter().copied().collect();
-    let unknown: Vec<&str> = by_name
-        .keys()
-        .map(String::as_str)
-        .filter(|name| !known.contains(name))
-        .collect();
-    if !unknown.is_empty() {
-        return Err(format!(
-            "{} names without an image: {}",
-            unknown.len(),
-            three(unknown)
-        ));
-    }
-    let labels: Vec<Option<i64>> = names
-        .iter()
-        .map(|name| by_name.get(*name).copied())
-        .collect();
     let missing: Vec<&str> = names
         .iter()
-        .zip(&labels)
+        .zip(&raw)
         .filter(|(_, label)| label.is_none())
         .map(|(name, _)| *name)
         .collect();
@@ -104,10 +111,117 @@ fn column(value: &Value, names: &[&str]) -> Result<Option<Vec<i64>>, String> {
             three(missing)
         ));
     }
-    Ok(Some(labels.into_iter().flatten().collect()))
+    let raw: Vec<RawLabel> = raw.into_iter().flatten().collect();
+    let all_texts = raw.iter().all(|label| matches!(label, RawLabel::Text(_)));
+    if all_texts {
+        let texts = raw.into_iter().filter_map(|label| match label {
+            RawLabel::Text(text) => Some(text),
+            RawLabel::Number(_) | RawLabel::Vector(_) => None,
+        });
+        let texts: Vec<String> = texts.collect();
+        let known: BTreeSet<&String> = texts.iter().collect();
+        let known: Vec<String> = known.into_iter().cloned().collect();
+        let index = |text| {
+            known
+                .binary_search(text)
+                .expect("invariant: every text is known")
+        };
+        let labels = texts.iter().map(|text| index(text) as i64).collect();
+        return Ok(Some((labels, known)));
+    }
+    let width = match &raw[0] {
+        RawLabel::Vector(vector) => vector.len(),
+        _ => 0,
+    };
+    let mut labels = Vec::with_capacity(raw.len());
+    for (label, name) in raw.iter().zip(names) {
+        labels.push(match label {
+            RawLabel::Number(number) if *number >= 0 && width == 0 => *number,
+            RawLabel::Vector(vector) if vector.len() == width && width > 0 => one_hot(vector)
+                .ok_or_else(|| {
+                    format!(
+                        "`{name}` has a vector of {width} numbers that is not one-hot, expected \
+                         one class: give --ignore-labels to import without, and condition a \
+                         network on vectors by `cedm-trainer run --condition features`"
+                    )
+                })?,
+            other => {
+                return Err(format!(
+                    "`{name}` has label {}, expected {}",
+                    other.shown(),
+                    {
+                        match &raw[0] {
+                            RawLabel::Text(_) => {
+                                "the name of a class, as the first image".to_owned()
+                            }
+                            RawLabel::Vector(_) => {
+                                format!("a vector of {width}, as the first image")
+                            }
+                            RawLabel::Number(_) => "an integer from 0".to_owned(),
+                        }
+                    }
+                ));
+            }
+        });
+    }
+    Ok(Some((labels, Vec::new())))
 }
 
-/// The first three in order, for error messages.
+fn one_hot(vector: &[f64]) -> Option<i64> {
+    let one = vector.iter().position(|value| *value == 1.0)?;
+    let others = vector.iter().enumerate();
+    let zero = others
+        .filter(|(at, _)| *at != one)
+        .all(|(_, value)| *value == 0.0);
+    zero.then_some(one as i64)
+}
+
+impl RawLabel {
+    /// A label written as text: a whole number, or the name of a class.
+    fn of_text(text: &str) -> Self {
+        let text = text.trim();
+        text.parse()
+            .map_or_else(|_| Self::Text(text.to_owned()), Self::Number)
+    }
+
+    /// A label in a JSON file; `None` for null.
+    ///
+    /// # Errors
+    /// For values that are no label.
+    fn of_json(value: &serde_json::Value) -> Result<Option<Self>, String> {
+        use serde_json::Value;
+        // Some writers make floats of all numbers.
+        let whole = |number: f64| (number.fract() == 0.0).then_some(number as i64);
+        let unlike = || {
+            let shown: String = value.to_string().chars().take(40).collect();
+            format!("label {shown}, expected an integer from 0, the name of a class or a vector")
+        };
+        Ok(Some(match value {
+            Value::Null => return Ok(None),
+            Value::Bool(truth) => Self::Number((*truth).into()),
+            Value::Number(number) => {
+                let number = number.as_i64().or_else(|| whole(number.as_f64()?));
+                Self::Number(number.ok_or_else(unlike)?)
+            }
+            Value::String(text) => Self::of_text(text),
+            Value::Array(numbers) => {
+                let numbers: Option<Vec<f64>> = numbers.iter().map(Value::as_f64).collect();
+                Self::Vector(numbers.filter(|all| !all.is_empty()).ok_or_else(unlike)?)
+            }
+            Value::Object(_) => return Err(unlike()),
+        }))
+    }
+
+    fn shown(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => format!("`{}`", text.chars().take(40).collect::<String>()),
+            Self::Vector(vector) => format!("a vector of {}", vector.len()),
+        }
+    }
+}
+
+/// The first three in order, for messages.
 fn three(mut names: Vec<&str>) -> String {
     names.sort_unstable();
     let shown = names
@@ -123,76 +237,28 @@ fn three(mut names: Vec<&str>) -> String {
     }
 }
 
-/// The label of an image is the index of its top-level folder among all, sorted by name; without
-/// labels unless all images are in folders and there is more than one (spec §1.3).
-fn from_folders(names: &[&str]) -> Labels {
-    let top = |name: &str| name.split_once('/').map(|(folder, _)| folder.to_owned());
-    let folders: BTreeSet<String> = names.iter().filter_map(|name| top(name)).collect();
-    if folders.len() < 2
-        // Images outside all folders would have no class.
-        || names.iter().any(|name| !name.contains('/'))
-        // Folders of an EDM archive number blocks of images.
-        || folders.iter().all(|name| is_edm_block(name))
-    {
-        return Labels::default();
-    }
-    let index: HashMap<&String, i64> = folders
-        .iter()
-        .enumerate()
-        .map(|(index, name)| (name, index as i64))
-        .collect();
-    let fine = names
-        .iter()
-        .filter_map(|name| top(name))
-        .map(|folder| index[&folder])
-        .collect();
-    Labels {
-        fine: Some(fine),
-        coarse: None,
-        class_names: folders.into_iter().collect(),
+/// The text of a file of labels: UTF-8 or UTF-16, with or without a byte order mark, as Windows'
+/// programs write it.
+///
+/// # Errors
+/// When it is neither.
+fn decoded(bytes: &[u8]) -> Result<String, String> {
+    let wide = |join: fn([u8; 2]) -> u16| {
+        let units = bytes[2..]
+            .chunks_exact(2)
+            .map(|pair| join([pair[0], pair[1]]));
+        String::from_utf16(&units.collect::<Vec<u16>>()).map_err(|error| error.to_string())
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => text(rest),
+        _ => text(bytes),
     }
 }
 
-/// Whether a folder is a block of a thousand images in an EDM archive (`00012`), and not a class.
-fn is_edm_block(name: &str) -> bool {
-    name.len() == 5 && name.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// WebDataset: an image's label is the integer in the member of the same stem that ends in `.cls`.
-fn from_records(container: &Container, names: &[&str]) -> Result<Labels, ImageError> {
-    let mut fine = Vec::with_capacity(names.len());
-    for name in names {
-        let stem = name.rsplit_once('.').map_or(*name, |(stem, _)| stem);
-        let fail = |reason: String| ImageError::Labels {
-            what: format!("`{stem}.cls`"),
-            reason,
-        };
-        let Some(member) = container.find(&format!("{stem}.cls")) else {
-            // A set without any label is fine, one with some labels missing is not.
-            if fine.is_empty() {
-                continue;
-            }
-            return Err(fail("is missing".to_owned()));
-        };
-        let text = String::from_utf8_lossy(&container.read(member, 64)?)
-            .trim()
-            .to_owned();
-        fine.push(
-            text.parse()
-                .ok()
-                .filter(|label| *label >= 0)
-                .ok_or_else(|| fail(format!("`{text}` is not an integer from 0")))?,
-        );
-    }
-    match fine.len() {
-        0 => Ok(Labels::default()),
-        count if count == names.len() => Ok(Labels {
-            fine: Some(fine),
-            ..Labels::default()
-        }),
-        count => Err(ImageError::Labels {
-            what: "WebDataset records".to_owned(),
-            reason: format!("{count} of {} images have a label", names.len()),
-        }),
-    }
+fn text(bytes: &[u8]) -> Result<String, String> {
+    let text = std::str::from_utf8(bytes);
+    text.map(str::to_owned)
+        .map_err(|error| format!("neither UTF-8 nor UTF-16: {error}"))
 }

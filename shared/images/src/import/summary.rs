@@ -1,0 +1,84 @@
+//! What an import understood, for people: what the source is, where labels came from, how many images
+//! each class has, and what was not used.
+
+use super::Imported;
+use crate::source::Source;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What an import understood of its source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// What the source is, in words.
+    pub source: String,
+    /// Where the labels came from; absent without labels.
+    pub labels_from: Option<String>,
+    /// Images of each label.
+    pub class_counts: BTreeMap<i64, u64>,
+    /// What a user should know of labels and files that were not used.
+    pub notes: Vec<String>,
+}
+
+/// Classes and skipped files that are listed one by one.
+const SHOWN: usize = 10;
+
+impl Summary {
+    pub(super) fn new(set: &dyn Source, class_counts: BTreeMap<i64, u64>) -> Self {
+        let labels = set.labels();
+        Self {
+            source: set.kind(),
+            labels_from: labels.from.clone(),
+            class_counts,
+            notes: labels.notes.clone(),
+        }
+    }
+}
+
+impl Imported {
+    /// The import in a few lines of text: what was read, labels and classes, notes, what was left
+    /// out. Names come from the source, which may be a stranger's: control characters are escaped.
+    pub fn lines(&self) -> Vec<String> {
+        let (set, summary) = (&self.set, &self.summary);
+        let mut lines = vec![format!(
+            "{}: {} images of {side}×{side}, {} channel{}",
+            summary.source,
+            set.count,
+            set.channels,
+            if set.channels == 1 { "" } else { "s" },
+            side = set.resolution
+        )];
+        lines.push(match &summary.labels_from {
+            None => "no labels".to_owned(),
+            Some(from) => format!("labels from {from}: {}", self.classes()),
+        });
+        lines.extend(summary.notes.iter().map(|note| format!("note: {note}")));
+        if !self.skipped.is_empty() {
+            lines.push(format!("{} left out:", self.skipped.len()));
+            let shown = self.skipped.iter().take(SHOWN);
+            lines.extend(shown.map(|left| format!("  {}: {}", left.name, left.reason)));
+        }
+        if self.skipped.len() > SHOWN {
+            lines.push(format!("  and {} more", self.skipped.len() - SHOWN));
+        }
+        let printable = |line: &String| cedm_contract::printable(line).into_owned();
+        lines.iter().map(printable).collect()
+    }
+
+    /// "3 classes, cat 120, dog 80, …".
+    fn classes(&self) -> String {
+        let counts = &self.summary.class_counts;
+        let name = |label: i64| {
+            let index = usize::try_from(label).unwrap_or(usize::MAX);
+            let name = self.set.class_names.get(index).cloned();
+            name.unwrap_or_else(|| format!("class {label}"))
+        };
+        let mut text = format!("{} classes", counts.len());
+        for (label, count) in counts.iter().take(SHOWN) {
+            text += &format!(", {} {count}", name(*label));
+        }
+        if counts.len() > SHOWN {
+            text += ", …";
+        }
+        text
+    }
+}

@@ -1,0 +1,165 @@
+//! `dataset.json` of the EDM tool, and `labels.json` beside samples.
+
+use super::{RawLabel, classes, decoded, three};
+use crate::{
+    ImageError, ImportOptions,
+    container::{Container, Member},
+    source::Labels,
+};
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
+
+/// A JSON file at the top of the container, or of the folder around everything in it.
+fn read<'a>(
+    container: &'a Container,
+    file: &str,
+    options: &ImportOptions,
+) -> Result<Option<(&'a Member, Value)>, ImageError> {
+    let wrapped = format!("{}{file}", container.wrapper);
+    let Some(member) = container.find(&wrapped).or_else(|| container.find(file)) else {
+        return Ok(None);
+    };
+    let bytes = container.read(member, options.limits.label_bytes)?;
+    let json = decoded(&bytes)
+        .and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
+    Ok(Some((member, json.map_err(|reason| fail(member, reason))?)))
+}
+
+fn fail(member: &Member, reason: String) -> ImageError {
+    ImageError::Labels {
+        what: format!("`{}`", member.name),
+        reason,
+    }
+}
+
+/// `dataset.json`: pairs of name and label under `labels`, and perhaps under `coarse_labels`
+/// (spec §1.1).
+pub(super) fn dataset(
+    container: &Container,
+    names: &[&str],
+    options: &ImportOptions,
+) -> Result<Option<Labels>, ImageError> {
+    let Some((member, json)) = read(container, "dataset.json", options)? else {
+        return Ok(None);
+    };
+    if json.get("labels").is_none() {
+        let reason = "no key `labels`, expected null or a list of [name, label]; give \
+            --ignore-labels to import without";
+        return Err(fail(member, reason.to_owned()));
+    }
+    // Names in the file are relative to its own folder.
+    let folder = member.name.strip_suffix("dataset.json").unwrap_or("");
+    let mut notes = Vec::new();
+    let mut column = |key: &str| {
+        column(&json[key], folder, names, &mut notes).map_err(|reason| fail(member, reason))
+    };
+    // `null` where a set has no labels, as the EDM tool writes it.
+    let fine = column("labels")?;
+    let coarse = column("coarse_labels")?.map(|(labels, _)| labels);
+    let listed = json["class_names"].as_array().map(|list| {
+        list.iter()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect()
+    });
+    let (fine, texts) = fine.map_or((None, Vec::new()), |(labels, texts)| (Some(labels), texts));
+    Ok(Some(Labels {
+        from: fine.is_some().then(|| member.name.clone()),
+        fine,
+        coarse,
+        class_names: listed.unwrap_or(texts),
+        notes,
+        read: BTreeSet::from([member.name.clone()]),
+        ..Labels::default()
+    }))
+}
+
+type Column = Option<(Vec<i64>, Vec<String>)>;
+
+fn column(
+    value: &Value,
+    folder: &str,
+    names: &[&str],
+    notes: &mut Vec<String>,
+) -> Result<Column, String> {
+    let pairs = match value {
+        Value::Null => return Ok(None),
+        Value::Array(pairs) => pairs,
+        _ => return Err("`labels` is neither null nor an array of [name, label]".to_owned()),
+    };
+    let mut by_name = HashMap::with_capacity(pairs.len());
+    for pair in pairs {
+        let (Some(name), Some(label)) = (pair[0].as_str(), pair.get(1)) else {
+            let shown: String = pair.to_string().chars().take(80).collect();
+            return Err(format!("`{shown}` is not a pair of name and label"));
+        };
+        let label = RawLabel::of_json(label).map_err(|error| format!("`{name}` has {error}"))?;
+        // The EDM tool on Windows writes backslashes.
+        by_name.insert(format!("{folder}{}", name.replace('\\', "/")), label);
+    }
+    let known: BTreeSet<&str> = names.iter().copied().collect();
+    let mut unknown = by_name.keys().map(String::as_str);
+    let unknown: Vec<&str> = unknown
+        .by_ref()
+        .filter(|name| !known.contains(name))
+        .collect();
+    if !unknown.is_empty() {
+        // Whoever removes images from a set seldom edits its list.
+        notes.push(format!(
+            "labels of {} images that are not there are ignored: {}",
+            unknown.len(),
+            three(unknown)
+        ));
+    }
+    let labels = names
+        .iter()
+        .map(|name| by_name.get(*name).cloned().flatten())
+        .collect();
+    match classes(labels, names)? {
+        None if !pairs.is_empty() => Err(format!(
+            "none of its {} names is that of an image; give --ignore-labels to import without",
+            pairs.len()
+        )),
+        found => Ok(found),
+    }
+}
+
+/// `labels.json` that `cedm-sampler run` writes beside its images: an object from seed to label; the
+/// name of an image is its seed (spec §9).
+pub(super) fn by_seed(
+    container: &Container,
+    names: &[&str],
+    options: &ImportOptions,
+) -> Result<Option<Labels>, ImageError> {
+    let Some((member, json)) = read(container, "labels.json", options)? else {
+        return Ok(None);
+    };
+    let seed = |name: &str| {
+        let stem = super::base_name(name).split('.').next().unwrap_or("");
+        stem.parse::<u64>().ok()
+    };
+    let (Value::Object(by_seed), Some(seeds)) = (
+        json,
+        names
+            .iter()
+            .map(|name| seed(name))
+            .collect::<Option<Vec<u64>>>(),
+    ) else {
+        // Another program's file of this name: it is named as not used.
+        return Ok(None);
+    };
+    let raw: Result<Vec<_>, String> = seeds
+        .iter()
+        .map(|seed| RawLabel::of_json(by_seed.get(&seed.to_string()).unwrap_or(&Value::Null)))
+        .collect();
+    let found = raw.and_then(|raw| classes(raw, names));
+    let Some((fine, class_names)) = found.map_err(|reason| fail(member, reason))? else {
+        return Ok(None);
+    };
+    Ok(Some(Labels {
+        from: Some(member.name.clone()),
+        fine: Some(fine),
+        class_names,
+        read: BTreeSet::from([member.name.clone()]),
+        ..Labels::default()
+    }))
+}

@@ -1,0 +1,123 @@
+//! `metadata.csv` and `metadata.jsonl` of Hugging Face image folders.
+
+use super::{RawLabel, base_name, classes, decoded};
+use crate::{
+    ImageError, ImportOptions,
+    container::{Container, Member},
+    source::Labels,
+};
+use std::collections::{BTreeSet, HashMap};
+
+/// The column of labels where the options name none.
+const COLUMN: &str = "label";
+
+/// Labels from the column of every metadata file, one of which may lie in each folder; its
+/// `file_name` is relative to it. `None` where there is no such file, or none has the column.
+pub(super) fn labels(
+    container: &Container,
+    names: &[&str],
+    options: &ImportOptions,
+) -> Result<Option<Labels>, ImageError> {
+    let is_metadata =
+        |member: &&Member| matches!(base_name(&member.name), "metadata.csv" | "metadata.jsonl");
+    let column = options.label_field.as_deref().unwrap_or(COLUMN);
+    let mut by_name = HashMap::new();
+    let mut read = BTreeSet::new();
+    for member in container.members.iter().filter(is_metadata) {
+        let fail = |reason: String| ImageError::Labels {
+            what: format!("`{}`", member.name),
+            reason,
+        };
+        let bytes = container.read(member, options.limits.label_bytes)?;
+        let text = decoded(&bytes).map_err(fail)?;
+        let folder = &member.name[..member.name.len() - base_name(&member.name).len()];
+        let rows = if member.name.ends_with(".csv") {
+            csv_rows(&text, column)
+        } else {
+            json_rows(&text, column)
+        };
+        let Some(rows) = rows.map_err(fail)? else {
+            if options.label_field.is_some() {
+                return Err(fail(format!("no column `{column}` beside `file_name`")));
+            }
+            continue;
+        };
+        read.insert(member.name.clone());
+        by_name.extend(
+            rows.into_iter()
+                .map(|(name, label)| (format!("{folder}{}", name.replace('\\', "/")), label)),
+        );
+    }
+    if read.is_empty() {
+        return Ok(None);
+    }
+    let what = read.iter().cloned().collect::<Vec<_>>().join(", ");
+    let raw = names
+        .iter()
+        .map(|name| by_name.get(*name).cloned().flatten());
+    let found = classes(raw.collect(), names).map_err(|reason| ImageError::Labels {
+        what: format!("`{what}`"),
+        reason,
+    })?;
+    let known: BTreeSet<&str> = names.iter().copied().collect();
+    let lost = by_name
+        .keys()
+        .filter(|name| !known.contains(name.as_str()))
+        .count();
+    let notes = (lost > 0).then(|| format!("{lost} rows of {what} name no image and are ignored"));
+    let (fine, class_names) = found.map_or((None, Vec::new()), |(fine, texts)| (Some(fine), texts));
+    Ok(Some(Labels {
+        from: fine
+            .is_some()
+            .then(|| format!("column `{column}` of {what}")),
+        fine,
+        class_names,
+        notes: notes.into_iter().collect(),
+        read,
+        ..Labels::default()
+    }))
+}
+
+type Rows = Option<Vec<(String, Option<RawLabel>)>>;
+
+fn csv_rows(text: &str, column: &str) -> Result<Rows, String> {
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(false)
+        .from_reader(text.as_bytes());
+    let heads = reader.headers().map_err(|error| error.to_string())?.clone();
+    let place = |wanted: &str| heads.iter().position(|head| head.trim() == wanted);
+    let Some(name) = place("file_name") else {
+        return Err("no column `file_name`".to_owned());
+    };
+    let Some(label) = place(column) else {
+        return Ok(None);
+    };
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| error.to_string())?;
+        let (name, label) = (&record[name], &record[label]);
+        let label = (!label.trim().is_empty()).then(|| RawLabel::of_text(label));
+        rows.push((name.to_owned(), label));
+    }
+    Ok(Some(rows))
+}
+
+fn json_rows(text: &str, column: &str) -> Result<Rows, String> {
+    let (mut rows, mut found) = (Vec::new(), false);
+    for (index, line) in text.lines().enumerate() {
+        if line.trim().is_empty() {
+            continue;
+        }
+        let at = |reason: String| format!("line {}: {reason}", index + 1);
+        let row: serde_json::Value =
+            serde_json::from_str(line).map_err(|error| at(error.to_string()))?;
+        let name = row["file_name"].as_str();
+        let name = name.ok_or_else(|| at("no text `file_name`".to_owned()))?;
+        found |= row.get(column).is_some();
+        rows.push((
+            name.to_owned(),
+            RawLabel::of_json(&row[column]).map_err(at)?,
+        ));
+    }
+    Ok(found.then_some(rows))
+}

@@ -1,0 +1,183 @@
+//! WebDataset: members that share a key are one sample, with a field for each of them.
+//!
+//! The key is the name up to the first dot of its last part, the field is the rest, in which case
+//! does not matter: `a/000.left.JPG` is the field `left.jpg` of sample `a/000`.
+
+use super::{RawLabel, classes, three};
+use crate::{
+    ImageError, ImportOptions,
+    container::{Container, Member},
+    decode::is_image_name,
+    source::Labels,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The field of class numbers, where the options name none.
+const FIELD: &str = "cls";
+/// Bound on a field that holds a label.
+const FIELD_LIMIT: u64 = 1 << 20;
+
+/// Key and field of a member.
+pub(in crate::source) struct Sample<'a> {
+    key: &'a str,
+    field: String,
+}
+
+impl<'a> Sample<'a> {
+    pub(in crate::source) fn of(name: &'a str) -> Self {
+        let base = name.rfind('/').map_or(0, |slash| slash + 1);
+        match name[base..].find('.') {
+            None => Self {
+                key: name,
+                field: String::new(),
+            },
+            Some(dot) => Self {
+                key: &name[..base + dot],
+                field: name[base + dot + 1..].to_lowercase(),
+            },
+        }
+    }
+}
+
+/// The field of a member.
+pub(super) fn field_of(name: &str) -> String {
+    Sample::of(name).field
+}
+
+/// Of these members of records the images to import: the field that the options name, or the only
+/// image of each sample.
+///
+/// # Errors
+/// When samples have several images and no field is named, or none has the named field.
+pub(in crate::source) fn select(
+    container: &Container,
+    images: Vec<u32>,
+    options: &ImportOptions,
+) -> Result<Vec<u32>, ImageError> {
+    let name = |at: &u32| container.members[*at as usize].name.as_str();
+    if let Some(wanted) = &options.image_field {
+        let wanted = wanted.to_lowercase();
+        let matches = |at: &u32| {
+            let field = field_of(name(at));
+            field == wanted || field.rsplit('.').next() == Some(&wanted)
+        };
+        let (chosen, rest): (Vec<u32>, Vec<u32>) = images.into_iter().partition(matches);
+        if chosen.is_empty() {
+            return Err(ImageError::Option {
+                option: "image-field",
+                reason: format!(
+                    "`{wanted}`, expected one of {}",
+                    fields(rest.iter().map(name))
+                ),
+            });
+        }
+        return one_each(container, chosen);
+    }
+    one_each(container, images)
+}
+
+fn one_each(container: &Container, images: Vec<u32>) -> Result<Vec<u32>, ImageError> {
+    let name = |at: &u32| container.members[*at as usize].name.as_str();
+    let mut keys = BTreeSet::new();
+    let twice = images
+        .iter()
+        .find(|at| !keys.insert(Sample::of(name(at)).key));
+    match twice {
+        None => Ok(images),
+        Some(at) => Err(ImageError::Option {
+            option: "image-field",
+            reason: format!(
+                "none given, but sample `{}` has several images: give --image-field, one of {}",
+                Sample::of(name(at)).key,
+                fields(images.iter().map(name))
+            ),
+        }),
+    }
+}
+
+/// The fields of members, for messages.
+fn fields<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let fields: BTreeSet<String> = names.map(field_of).collect();
+    three(fields.iter().map(String::as_str).collect())
+}
+
+/// Labels of the samples of the named images: of the field that the options name (`cls` by default),
+/// or of that key in the field `json`.
+pub(super) fn labels(
+    container: &Container,
+    names: &[&str],
+    options: &ImportOptions,
+) -> Result<Labels, ImageError> {
+    let wanted = options.label_field.as_deref().unwrap_or(FIELD);
+    let lower = wanted.to_lowercase();
+    let mut by_field: BTreeMap<String, HashMap<&str, &Member>> = BTreeMap::new();
+    for member in &container.members {
+        let Sample { key, field } = Sample::of(&member.name);
+        if field == lower || field == "json" {
+            by_field.entry(field).or_default().insert(key, member);
+        }
+    }
+    let (field, in_json) = if by_field.contains_key(&lower) {
+        (lower.as_str(), false)
+    } else if options.label_field.is_some() && by_field.contains_key("json") {
+        ("json", true)
+    } else if let Some(wanted) = &options.label_field {
+        let others = container.members.iter().map(|member| member.name.as_str());
+        let others = others.filter(|name| !is_image_name(name));
+        return Err(ImageError::Option {
+            option: "label-field",
+            reason: format!(
+                "`{wanted}`, but the samples have the fields {}",
+                fields(others)
+            ),
+        });
+    } else {
+        return Ok(Labels::default());
+    };
+    let members = &by_field[field];
+    let mut raw = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(member) = members.get(Sample::of(name).key) else {
+            raw.push(None);
+            continue;
+        };
+        let fail = |reason: String| ImageError::Labels {
+            what: format!("`{}`", member.name),
+            reason,
+        };
+        let bytes = container.read(member, FIELD_LIMIT)?;
+        let text = super::decoded(&bytes).map_err(fail)?;
+        raw.push(if in_json {
+            let json: serde_json::Value =
+                serde_json::from_str(&text).map_err(|error| fail(error.to_string()))?;
+            RawLabel::of_json(&json[wanted]).map_err(fail)?
+        } else {
+            Some(RawLabel::of_text(&text))
+        });
+        // Words where nobody asked for words are captions, or another program's field.
+        if options.label_field.is_none() && !matches!(raw.last(), Some(Some(RawLabel::Number(0..))))
+        {
+            let shown: String = text.trim().chars().take(40).collect();
+            return Err(fail(format!(
+                "`{shown}` is not an integer from 0; --label-field {field} takes names of classes"
+            )));
+        }
+    }
+    let found = classes(raw, names).map_err(|reason| ImageError::Labels {
+        what: format!("field `{field}` of the samples"),
+        reason,
+    })?;
+    let (fine, class_names) = found.map_or((None, Vec::new()), |(fine, texts)| (Some(fine), texts));
+    let place = if in_json {
+        format!("`{wanted}` in field `json`")
+    } else {
+        format!("field `{field}`")
+    };
+    Ok(Labels {
+        from: fine.is_some().then(|| format!("{place} of the samples")),
+        fine,
+        class_names,
+        fields: BTreeSet::from([field.to_owned()]),
+        ..Labels::default()
+    })
+}

@@ -196,8 +196,11 @@ pub fn recognise(
     let (model_channels, channels) = (first[0], first[1]);
     let (mut channel_mult, mut num_blocks, mut attn_resolutions) = (Vec::new(), 0, Vec::new());
     let mut side = resolution;
-    while let Some(shape) = size(&format!("model.enc.{side}x{side}_block0.conv0.weight")) {
-        channel_mult.push(shape[0] / model_channels);
+    // A side of 0 would never end: names are whatever a file says.
+    while side > 0
+        && let Some(shape) = size(&format!("model.enc.{side}x{side}_block0.conv0.weight"))
+    {
+        channel_mult.push(shape.first().copied().unwrap_or(0) / model_channels);
         num_blocks = (0..)
             .take_while(|index| {
                 named.contains_key(&format!(
@@ -214,11 +217,15 @@ pub fn recognise(
     let filter = named
         .iter()
         .find(|(name, _)| name.ends_with("resample_filter"));
+    let width = |name: &str| {
+        let shape = size(name).unwrap_or_default();
+        shape.get(1).copied().unwrap_or(0)
+    };
     let architecture = Architecture {
         resolution,
         channels,
-        label_dim: size("model.map_label.weight").map_or(0, |shape| shape[1]),
-        augment_dim: size("model.map_augment.weight").map_or(0, |shape| shape[1]),
+        label_dim: width("model.map_label.weight"),
+        augment_dim: width("model.map_augment.weight"),
         model_channels,
         channel_mult,
         channel_mult_emb: layer0[0] / model_channels,

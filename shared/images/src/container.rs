@@ -16,6 +16,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
+pub use zipped::open_zip;
 
 /// Where a member's bytes are.
 #[derive(Clone, Debug)]

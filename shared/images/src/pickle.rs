@@ -2,11 +2,12 @@
 //! executes anything.
 //!
 //! A call in a pickle is kept as a [`Node::Call`]; whoever reads the tree interprets the few calls
-//! that it knows and ignores the rest. Protocols 1 to 5, opcodes as in CPython's
-//! `pickletools`.
+//! that it knows and ignores the rest. Protocols 0 to 5, opcodes as in CPython's
+//! `pickletools`. Memory is bounded by the bytes and by a largest number of objects.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
+mod lines;
 mod machine;
 
 /// Index of a node in its pickle.
@@ -36,9 +37,9 @@ pub enum Node<'a> {
     /// A float of 64 bits.
     Float(f64),
     /// A `str` of Python 3.
-    Text(&'a str),
+    Text(Cow<'a, str>),
     /// Bytes, or a `str` of Python 2.
-    Bytes(&'a [u8]),
+    Bytes(Cow<'a, [u8]>),
     /// A list or set.
     List(Vec<Id>),
     /// A tuple of nodes.
@@ -48,9 +49,9 @@ pub enum Node<'a> {
     /// A class or function by name; it is never imported.
     Global {
         /// Module that it is imported from.
-        module: &'a str,
+        module: Cow<'a, str>,
         /// Name inside the module.
-        name: &'a str,
+        name: Cow<'a, str>,
     },
     /// A reference to something outside the pickle; its identifier.
     Persistent(Id),
@@ -116,7 +117,7 @@ impl<'a> Pickle<'a> {
     }
 
     /// A text, also from bytes in UTF-8, which is how Python 2 wrote names.
-    pub fn text(&self, id: Id) -> Option<&'a str> {
+    pub fn text(&self, id: Id) -> Option<&str> {
         match self.node(id) {
             Node::Text(text) => Some(text),
             Node::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
@@ -149,7 +150,8 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// The keys and values of a dict or `OrderedDict`.
+    /// The keys and values of a dict, an `OrderedDict`, or an object of another class whose items are
+    /// set as those of a dict (`defaultdict`, `EasyDict`).
     pub fn items(&self, id: Id) -> Option<Vec<(Id, Id)>> {
         match self.node(id) {
             Node::Dict(items) => Some(items.clone()),
@@ -158,7 +160,9 @@ impl<'a> Pickle<'a> {
                 args,
                 items,
                 ..
-            } if self.global(*callable) == Some(("collections", "OrderedDict")) => {
+            } if !items.is_empty()
+                || self.global(*callable) == Some(("collections", "OrderedDict")) =>
+            {
                 // Python 2 passes the pairs to the constructor, later versions set them afterwards.
                 let given = self
                     .elements(*args)
@@ -193,7 +197,7 @@ impl<'a> Pickle<'a> {
     }
 
     /// Module and name of a global.
-    pub fn global(&self, id: Id) -> Option<(&'a str, &'a str)> {
+    pub fn global(&self, id: Id) -> Option<(&str, &str)> {
         match self.node(id) {
             Node::Global { module, name } => Some((module, name)),
             _ => None,
@@ -201,7 +205,7 @@ impl<'a> Pickle<'a> {
     }
 
     /// Name of the callable and the arguments of a call.
-    pub fn call(&self, id: Id) -> Option<((&'a str, &'a str), &[Id])> {
+    pub fn call(&self, id: Id) -> Option<((&str, &str), &[Id])> {
         match self.node(id) {
             Node::Call { callable, args, .. } => {
                 Some((self.global(*callable)?, self.elements(*args)?))

@@ -3,6 +3,8 @@
 
 mod legacy;
 mod loading;
+mod names;
+mod plain;
 mod rebuild;
 mod select;
 mod zipped;
@@ -19,6 +21,27 @@ use tch::{Device, Kind, Tensor};
 #[derive(Debug, Default)]
 pub struct Weights {
     tensors: BTreeMap<String, Tensor>,
+    /// Tensors of a kind that is not read, by name, with the reason.
+    unread: BTreeMap<String, String>,
+    /// What a pickled network says of itself.
+    origin: Option<Origin>,
+}
+
+/// What a network that was pickled whole says of itself (EDM's snapshots).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Origin {
+    /// Name of the network's class, `EDMPrecond`.
+    pub class: String,
+    /// `sigma_data` among its arguments or attributes, where it is there.
+    pub sigma_data: Option<f64>,
+}
+
+/// All that a file holds.
+#[derive(Debug, Default)]
+struct Contents {
+    tensors: BTreeMap<String, Tensor>,
+    unread: BTreeMap<String, String>,
+    origin: Option<Origin>,
 }
 
 impl Weights {
@@ -35,24 +58,51 @@ impl Weights {
             .read_to_end(&mut head)
             .map_err(NetError::io("read", path))?;
         let format = |reason| NetError::format(path, reason);
-        let tensors = if head.starts_with(b"PK\x03\x04") {
+        let contents = if head.starts_with(b"PK\x03\x04") {
             zipped::read(path).map_err(format)?
         } else if legacy::is_legacy(&head) {
             legacy::read(path).map_err(format)?
         } else if head.get(8) == Some(&b'{') {
-            tensor_files::read(path)?.into_iter().collect()
+            Contents {
+                tensors: tensor_files::read(path)?.into_iter().collect(),
+                ..Contents::default()
+            }
+        } else if plain::is_pickle(&head) {
+            plain::read(path).map_err(format)?
         } else {
             return Err(NetError::format(
                 path,
-                "not a safetensors file, nor a PyTorch file (zip or legacy)",
+                "not a safetensors file, nor a PyTorch file (zip or legacy), nor a pickle",
             ));
         };
+        let Contents {
+            tensors,
+            unread,
+            origin,
+        } = contents;
         if tensors.is_empty() {
-            return Err(NetError::format(path, "no tensor in this file"));
+            let reason = match unread.iter().next() {
+                None => "no tensor in this file".to_owned(),
+                Some((name, reason)) => format!("no tensor that is read: `{name}`: {reason}"),
+            };
+            return Err(NetError::format(path, reason));
         }
-        Ok(Self { tensors })
+        Ok(Self {
+            tensors,
+            unread,
+            origin,
+        })
     }
 
+    /// Why a tensor of this name is not among those that were read, where the file has one of a kind
+    /// that is not supported (quantised, sparse, complex).
+    pub fn unread(&self, name: &str) -> Option<&str> {
+        self.unread.get(name).map(String::as_str)
+    }
+    /// What the network says of itself, where it was pickled whole.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
     /// Names in byte order, with their tensors.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.tensors
@@ -83,7 +133,21 @@ impl Weights {
     pub fn renamed(&self, rename: impl Fn(&str) -> Option<String>) -> Self {
         self.iter()
             .filter_map(|(name, tensor)| Some((rename(name)?, tensor.shallow_clone())))
-            .collect()
+            .collect::<Self>()
+            .with_notes(
+                self.unread
+                    .iter()
+                    .filter_map(|(name, reason)| Some((rename(name)?, reason.clone())))
+                    .collect(),
+                self.origin.clone(),
+            )
+    }
+    fn with_notes(self, unread: BTreeMap<String, String>, origin: Option<Origin>) -> Self {
+        Self {
+            unread,
+            origin,
+            ..self
+        }
     }
     /// The tensors below `prefix`, without it.
     pub fn below(&self, prefix: &str) -> Self {
@@ -99,6 +163,7 @@ impl FromIterator<(String, Tensor)> for Weights {
     fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(all: I) -> Self {
         Self {
             tensors: all.into_iter().collect(),
+            ..Self::default()
         }
     }
 }

@@ -10,15 +10,20 @@ use std::{
 use zip::{
     CompressionMethod, ZipArchive,
     read::{ArchiveOffset, Config},
-    result::ZipResult,
+    result::{ZipError, ZipResult},
 };
 
 /// Opens an archive. The zip format says where the directory begins, and that holds of nearly every
 /// file. Only where it does not, something stands before the archive (a self-extracting program),
 /// and its length has to be guessed; guessing first would misread sound archives whose first entry
 /// is as long as the zip64 end records.
-fn open(file: &File) -> ZipResult<ZipArchive<BufReader<&File>>> {
-    let with = |archive_offset| {
+///
+/// Archives whose members share bytes are refused: a small file could expand to any size that way.
+///
+/// # Errors
+/// When it is no archive, or a damaged one.
+pub fn open_zip(file: &File) -> ZipResult<ZipArchive<BufReader<&File>>> {
+    let with = |archive_offset| -> ZipResult<_> {
         let mut archive = ZipArchive::with_config(Config { archive_offset }, BufReader::new(file))?;
         // The first local header is read too: it is what a wrong offset misses.
         if !archive.is_empty() {
@@ -26,7 +31,9 @@ fn open(file: &File) -> ZipResult<ZipArchive<BufReader<&File>>> {
         }
         Ok(archive)
     };
-    with(ArchiveOffset::Known(0)).or_else(|_| with(ArchiveOffset::Detect))
+    let mut archive = with(ArchiveOffset::Known(0)).or_else(|_| with(ArchiveOffset::Detect))?;
+    refuse_overlaps(&mut archive)?;
+    Ok(archive)
 }
 
 /// Bits of a Unix mode that say what a file is, and those of a symbolic link.
@@ -45,12 +52,11 @@ pub fn list(
         |error: zip::result::ZipError| ImageError::format(path, format!("zip archive: {error}"));
     let again = file.try_clone().map_err(ImageError::io("read", path))?;
     let length = file.metadata().map_err(ImageError::io("read", path))?.len();
-    let mut archive = open(&again).map_err(broken)?;
+    let mut archive = open_zip(&again).map_err(broken)?;
     if archive.len() as u64 > limits.members {
         return Err(super::tarball::too_many(path, limits));
     }
     let mut members = Vec::with_capacity(archive.len());
-    let mut ranges = Vec::with_capacity(archive.len());
     let mut linked = Vec::new();
     for index in 0..archive.len() {
         // Raw: nothing is inflated.
@@ -84,7 +90,6 @@ pub fn list(
                 format!("truncated: member `{name}` ends beyond the end of the file"),
             ));
         }
-        ranges.push((entry.header_start(), offset + compressed, name.clone()));
         let place = match entry.compression() {
             CompressionMethod::Stored => Place::Stored {
                 file: 0,
@@ -117,7 +122,6 @@ pub fn list(
             place,
         });
     }
-    refuse_overlaps(path, ranges)?;
     let mut links = Vec::with_capacity(linked.len());
     for (index, name) in linked {
         // The contents of such an entry are the path that it points to.
@@ -133,17 +137,21 @@ pub fn list(
     Ok((members, links))
 }
 
-/// Refuses archives whose members share bytes: a small file could expand to any size that way.
-fn refuse_overlaps(path: &Path, mut ranges: Vec<(u64, u64, String)>) -> Result<(), ImageError> {
-    ranges.sort();
+fn refuse_overlaps(archive: &mut ZipArchive<BufReader<&File>>) -> ZipResult<()> {
+    let mut ranges = Vec::with_capacity(archive.len().min(1 << 20));
+    for index in 0..archive.len() {
+        let entry = archive.by_index_raw(index)?;
+        let data = entry.data_start().unwrap_or(entry.header_start());
+        ranges.push((
+            entry.header_start(),
+            data.saturating_add(entry.compressed_size()),
+        ));
+    }
+    ranges.sort_unstable();
     match ranges.windows(2).find(|pair| pair[1].0 < pair[0].1) {
         None => Ok(()),
-        Some(pair) => Err(ImageError::format(
-            path,
-            format!(
-                "zip archive: members `{}` and `{}` lie on the same bytes",
-                pair[0].2, pair[1].2
-            ),
+        Some(_) => Err(ZipError::InvalidArchive(
+            "two of its members lie on the same bytes".into(),
         )),
     }
 }

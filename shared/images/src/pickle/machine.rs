@@ -1,7 +1,7 @@
 //! The stack machine of the pickle format.
 
-use super::{Id, Node, PickleError};
-use std::collections::HashMap;
+use super::{Id, Node, PickleError, lines};
+use std::{borrow::Cow, collections::HashMap};
 
 pub(super) struct Machine<'a> {
     pub bytes: &'a [u8],
@@ -14,6 +14,11 @@ pub(super) struct Machine<'a> {
 
 type Step<T> = Result<T, PickleError>;
 
+/// Most objects of a pickle, some 200 MB; a checkpoint of thousands of tensors has a tenth of it.
+const MAX_NODES: usize = 2_000_000;
+/// Most entries of the stack: a list is built on it.
+const MAX_STACK: usize = 8_000_000;
+
 impl<'a> Machine<'a> {
     /// Runs until STOP; returns the object on top.
     pub fn run(&mut self) -> Step<Id> {
@@ -23,6 +28,13 @@ impl<'a> Machine<'a> {
                 return self.pop();
             }
             self.step(opcode)?;
+            // An object takes a hundred times the byte that asks for it.
+            if self.nodes.len() > MAX_NODES {
+                return Err(self.error(format!("more than {MAX_NODES} objects")));
+            }
+            if self.stack.len() > MAX_STACK || self.marks.len() > MAX_STACK {
+                return Err(self.error(format!("more than {MAX_STACK} objects on the stack")));
+            }
         }
     }
 
@@ -48,6 +60,24 @@ impl<'a> Machine<'a> {
                     .try_into()
                     .expect("invariant: eight bytes were taken");
                 self.push(Node::Float(f64::from_be_bytes(bytes)));
+            }
+            // Protocol 0 writes a line of text for each: INT, LONG, FLOAT, STRING, UNICODE.
+            b'I' => self.int_line()?,
+            b'L' => self.long_line()?,
+            b'F' => {
+                let line = self.line()?;
+                let number = line.parse().map_err(|_| self.error("not a float"))?;
+                self.push(Node::Float(number));
+            }
+            b'S' => {
+                let line = self.line()?;
+                let bytes = lines::string(line).ok_or_else(|| self.error("not a string"))?;
+                self.push(Node::Bytes(Cow::Owned(bytes)));
+            }
+            b'V' => {
+                let line = self.line_bytes()?;
+                let text = lines::unicode(line).ok_or_else(|| self.error("not a text"))?;
+                self.push(Node::Text(Cow::Owned(text)));
             }
             // SHORT_BINSTRING and SHORT_BINBYTES; BINSTRING and BINBYTES; BINBYTES8 and BYTEARRAY8.
             b'U' | b'C' => self.bytes_of(1)?,
@@ -99,6 +129,36 @@ impl<'a> Machine<'a> {
             b'0' => drop(self.pop()?),
             b'1' => drop(self.above_mark()?),
             b'2' => self.stack.push(self.top()?),
+            // PUT and GET with the index as text; PERSID; INST and OBJ make an object of a class.
+            b'p' => {
+                let (key, top) = (self.index_line()?, self.top()?);
+                self.memo.insert(key, top);
+            }
+            b'g' => {
+                let key = self.index_line()?;
+                self.recall_key(key)?;
+            }
+            b'P' => {
+                let name = self.line()?;
+                self.push(Node::Text(Cow::Borrowed(name)));
+                let id = self.pop()?;
+                self.push(Node::Persistent(id));
+            }
+            b'i' => {
+                let (module, name) = (self.line()?.into(), self.line()?.into());
+                let args = self.above_mark()?;
+                self.push(Node::Global { module, name });
+                let callable = self.pop()?;
+                self.object(callable, args)?;
+            }
+            b'o' => {
+                let mut args = self.above_mark()?;
+                if args.is_empty() {
+                    return Err(self.error("an object without a class"));
+                }
+                let callable = args.remove(0);
+                self.object(callable, args)?;
+            }
             // BINPUT, LONG_BINPUT; MEMOIZE takes the next free index; BINGET, LONG_BINGET.
             b'q' => self.put(1)?,
             b'r' => self.put(4)?,
@@ -110,7 +170,7 @@ impl<'a> Machine<'a> {
             b'j' => self.recall(4)?,
             // GLOBAL and STACK_GLOBAL name a class or function; it is recorded, never imported.
             b'c' => {
-                let (module, name) = (self.line()?, self.line()?);
+                let (module, name) = (self.line()?.into(), self.line()?.into());
                 self.push(Node::Global { module, name });
             }
             0x93 => {
@@ -143,6 +203,8 @@ impl<'a> Machine<'a> {
                 let id = self.pop()?;
                 self.push(Node::Persistent(id));
             }
+            // NEXT_BUFFER and READONLY_BUFFER.
+            0x97 | 0x98 => return Err(self.error("its buffers are kept outside the pickle")),
             other => return Err(self.error(format!("unknown opcode 0x{other:02x}"))),
         }
         Ok(())
@@ -181,14 +243,19 @@ impl<'a> Machine<'a> {
             .fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
     }
 
-    fn line(&mut self) -> Step<&'a str> {
+    fn line_bytes(&mut self) -> Step<&'a [u8]> {
         let rest = &self.bytes[self.at..];
         let end = rest
             .iter()
             .position(|byte| *byte == b'\n')
             .ok_or_else(|| self.error("a line has no end"))?;
         self.at += end + 1;
-        std::str::from_utf8(&rest[..end]).map_err(|_| self.error("a name is not UTF-8"))
+        Ok(&rest[..end])
+    }
+
+    fn line(&mut self) -> Step<&'a str> {
+        let line = self.line_bytes()?;
+        std::str::from_utf8(line).map_err(|_| self.error("a name is not UTF-8"))
     }
 
     fn push(&mut self, node: Node<'a>) {
@@ -209,10 +276,10 @@ impl<'a> Machine<'a> {
         Ok(id)
     }
 
-    fn pop_text(&mut self) -> Step<&'a str> {
+    fn pop_text(&mut self) -> Step<Cow<'a, str>> {
         let id = self.pop()?;
-        match self.nodes[id] {
-            Node::Text(text) => Ok(text),
+        match &self.nodes[id] {
+            Node::Text(text) => Ok(text.clone()),
             _ => Err(self.error("the name of a global is not text")),
         }
     }
@@ -261,7 +328,7 @@ impl<'a> Machine<'a> {
     fn bytes_of(&mut self, width: usize) -> Step<()> {
         let count = self.number(width)? as usize;
         let bytes = self.take(count)?;
-        self.push(Node::Bytes(bytes));
+        self.push(Node::Bytes(Cow::Borrowed(bytes)));
         Ok(())
     }
 
@@ -269,7 +336,10 @@ impl<'a> Machine<'a> {
         let count = self.number(width)? as usize;
         let bytes = self.take(count)?;
         // Lone surrogates may occur in Python text; such a text is kept as bytes.
-        self.push(std::str::from_utf8(bytes).map_or(Node::Bytes(bytes), Node::Text));
+        self.push(std::str::from_utf8(bytes).map_or_else(
+            |_| Node::Bytes(Cow::Borrowed(bytes)),
+            |text| Node::Text(Cow::Borrowed(text)),
+        ));
         Ok(())
     }
 
@@ -300,13 +370,56 @@ impl<'a> Machine<'a> {
     }
 
     fn recall(&mut self, width: usize) -> Step<()> {
-        // Memo indices may come in any order and need not be dense.
         let key = self.number(width)?;
+        self.recall_key(key)
+    }
+
+    fn recall_key(&mut self, key: u64) -> Step<()> {
+        // Memo indices may come in any order and need not be dense.
         let id = *self
             .memo
             .get(&key)
             .ok_or_else(|| self.error(format!("memo {key} was never filled")))?;
         self.stack.push(id);
+        Ok(())
+    }
+
+    /// `I01\n` and `I00\n` are truth values.
+    fn int_line(&mut self) -> Step<()> {
+        let line = self.line()?;
+        let node = match line.trim() {
+            "01" => Node::Bool(true),
+            "00" => Node::Bool(false),
+            number => Node::Int(number.parse().map_err(|_| self.error("not an integer"))?),
+        };
+        self.push(node);
+        Ok(())
+    }
+
+    fn long_line(&mut self) -> Step<()> {
+        let line = self.line()?.trim();
+        let digits = line.strip_suffix('L').unwrap_or(line);
+        let number = digits.parse();
+        let number = number.map_err(|_| self.error("not an integer of 64 bits"))?;
+        self.push(Node::Int(number));
+        Ok(())
+    }
+
+    fn index_line(&mut self) -> Step<u64> {
+        let line = self.line()?.trim();
+        line.parse()
+            .map_err(|_| self.error("not an index of the memo"))
+    }
+
+    fn object(&mut self, callable: Id, args: Vec<Id>) -> Step<()> {
+        self.push(Node::Tuple(args));
+        let args = self.pop()?;
+        self.push(Node::Call {
+            callable,
+            args,
+            state: None,
+            items: Vec::new(),
+        });
         Ok(())
     }
 

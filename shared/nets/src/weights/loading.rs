@@ -40,7 +40,10 @@ impl<'a> Loading<'a> {
         notes.used.insert(name.to_owned());
         notes.wanted.push((name.to_owned(), shape.to_vec()));
         match self.weights.get(name) {
-            None => notes.missing.push(name.to_owned()),
+            None => notes.missing.push(match self.weights.unread(name) {
+                None => name.to_owned(),
+                Some(reason) => format!("{name}: {reason}"),
+            }),
             Some(found) if found.size() != shape => notes
                 .misshapen
                 .push(format!("{name}: {:?} instead of {shape:?}", found.size())),

@@ -3,6 +3,7 @@
 //! A pickled tensor is a call of `torch._utils._rebuild_tensor_v2` on a storage, which the pickle
 //! only names: its bytes are elsewhere in the file. Other calls are skipped.
 
+use super::Origin;
 use cedm_images::pickle::{Id, Node, Pickle};
 use std::collections::{BTreeMap, HashMap};
 use tch::{Kind, Tensor};
@@ -12,6 +13,12 @@ use tch::{Kind, Tensor};
 const MAX_DEPTH: usize = 48;
 /// Largest number of objects that are visited, since a pickle may contain cycles.
 const MAX_STEPS: usize = 1 << 22;
+
+/// Longest name of a tensor. Names are joined from the keys on the way to it, which may be shared: a
+/// small file could ask for gigabytes of them.
+const MAX_NAME: usize = 1024;
+/// Most tensors of a file.
+const MAX_TENSORS: usize = 200_000;
 
 /// A storage as a pickle refers to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +31,8 @@ pub(super) struct StorageName {
     pub count: usize,
     /// Index of the first element, for views of another storage.
     pub offset: usize,
+    /// Node whose bytes are a file of the storage alone, where it lies inside the pickle.
+    pub inline: Option<Id>,
 }
 
 /// A tensor as a pickle describes it, without its values.
@@ -36,13 +45,26 @@ pub(super) struct Described {
     offset: usize,
     size: Vec<i64>,
     stride: Vec<i64>,
+    /// Whether the stored numbers are those of the tensor with the other sign.
+    negated: bool,
+}
+
+/// What a pickle holds.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Its tensors, in the order of the pickle.
+    pub tensors: Vec<Described>,
+    /// Tensors of a kind that is not read, with the reason.
+    pub unread: BTreeMap<String, String>,
+    /// What the first network that was pickled whole says of itself.
+    pub origin: Option<Origin>,
 }
 
 /// Finds every tensor below the root of the pickle.
-pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Vec<Described>, String> {
+pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Found, String> {
     let mut search = Rebuilder {
         pickle,
-        found: Vec::new(),
+        found: Found::default(),
         steps_left: MAX_STEPS,
     };
     search.visit(pickle.root(), String::new(), 0)?;
@@ -53,7 +75,7 @@ pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Vec<Described>, String> 
 /// number of visits is limited.
 struct Rebuilder<'p, 'a> {
     pickle: &'p Pickle<'a>,
-    found: Vec<Described>,
+    found: Found,
     steps_left: usize,
 }
 
@@ -63,15 +85,29 @@ impl Rebuilder<'_, '_> {
             .steps_left
             .checked_sub(1)
             .ok_or("its objects form a cycle")?;
+        if path.len() > MAX_NAME {
+            let start: String = path.chars().take(60).collect();
+            return Err(format!(
+                "the name `{start}…` of an entry is longer than {MAX_NAME} bytes"
+            ));
+        }
         let pickle = self.pickle;
-        if let Some(tensor) =
-            describe(pickle, id).map_err(|reason| format!("tensor `{path}`: {reason}"))?
-        {
-            self.found.push(Described {
-                name: path,
-                ..tensor
-            });
-            return Ok(());
+        match describe(pickle, id).map_err(|reason| format!("tensor `{path}`: {reason}"))? {
+            Kindness::Tensor(tensor) => {
+                self.found.tensors.push(Described {
+                    name: path,
+                    ..*tensor
+                });
+                if self.found.tensors.len() > MAX_TENSORS {
+                    return Err(format!("more than {MAX_TENSORS} tensors"));
+                }
+                return Ok(());
+            }
+            Kindness::Unread(reason) => {
+                self.found.unread.insert(path, reason);
+                return Ok(());
+            }
+            Kindness::Other => {}
         }
         if depth == MAX_DEPTH {
             return Ok(());
@@ -82,7 +118,16 @@ impl Rebuilder<'_, '_> {
             _ if path.is_empty() => key.to_owned(),
             _ => format!("{path}.{key}"),
         };
-        if let Some(items) = pickle.items(id) {
+        if let Some(((_, "_reconstruct_persistent_obj"), [meta])) = pickle.call(id) {
+            // EDM's pickles carry the source text of their classes, which is not looked at, and the
+            // attributes of the object.
+            if self.found.origin.is_none() {
+                self.found.origin = origin(pickle, *meta);
+            }
+            if let Some(state) = pickle.get(*meta, "state") {
+                self.visit(state, path, depth + 1)?;
+            }
+        } else if let Some(items) = pickle.items(id) {
             for (key, value) in items {
                 let key = pickle
                     .text(key)
@@ -105,73 +150,228 @@ impl Rebuilder<'_, '_> {
     }
 }
 
-/// The tensor that an object stands for, without its name; `None` if it is not a tensor.
-fn describe(pickle: &Pickle<'_>, id: Id) -> Result<Option<Described>, String> {
-    let mut id = id;
-    for _ in 0..MAX_DEPTH {
-        match pickle.call(id) {
-            Some((
-                ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state"),
-                args,
-            )) if !args.is_empty() => id = args[0],
-            Some((("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor"), args))
-                if args.len() >= 4 =>
-            {
-                let Some(storage) = storage_name(pickle, args[0])? else {
-                    return Ok(None);
-                };
-                let offset = pickle
-                    .int(args[1])
-                    .and_then(|offset| usize::try_from(offset).ok())
-                    .ok_or("its offset is not an integer")?;
-                let sizes = |id: Id| -> Result<Vec<i64>, String> {
-                    let elements = pickle.elements(id).ok_or("its shape is not a tuple")?;
-                    elements
-                        .iter()
-                        .map(|id| {
-                            pickle.int(*id).filter(|size| *size >= 0).ok_or_else(|| {
-                                "its shape is not a tuple of integers of at least 0".to_owned()
-                            })
-                        })
-                        .collect()
-                };
-                let (size, stride) = (sizes(args[2])?, sizes(args[3])?);
-                return Ok(Some(Described {
-                    name: String::new(),
-                    storage,
-                    offset,
-                    size,
-                    stride,
-                }));
+/// What an object is to a reader of weights.
+enum Kindness {
+    /// A tensor, without its name.
+    Tensor(Box<Described>),
+    /// A tensor of a kind that is not read, with the reason.
+    Unread(String),
+    /// No tensor.
+    Other,
+}
+
+/// What an object stands for.
+fn describe(pickle: &Pickle<'_>, id: Id) -> Result<Kindness, String> {
+    let Some(((module, name), args)) = pickle.call(id) else {
+        return Ok(Kindness::Other);
+    };
+    described(pickle, (module, name), args, 0)
+}
+
+fn described(
+    pickle: &Pickle<'_>,
+    (module, name): (&str, &str),
+    args: &[Id],
+    depth: usize,
+) -> Result<Kindness, String> {
+    if depth > 8 || !module.starts_with("torch") {
+        return Ok(Kindness::Other);
+    }
+    match (name, args) {
+        // Parameters and buffers: a tensor with attributes that a network does not need.
+        (
+            "_rebuild_parameter" | "_rebuild_parameter_with_state" | "_rebuild_buffer",
+            [inner, ..],
+        )
+        | ("Parameter" | "Buffer", [inner, ..]) => match pickle.call(*inner) {
+            Some((inner, args)) => described(pickle, inner, args, depth + 1),
+            None => Ok(Kindness::Other),
+        },
+        // A subclass of tensors: (function, class, arguments of the function, state).
+        ("_rebuild_from_type_v2" | "_rebuild_from_type", [function, _, inner, ..]) => {
+            match (pickle.global(*function), pickle.elements(*inner)) {
+                (Some(function), Some(inner)) => described(pickle, function, inner, depth + 1),
+                _ => Ok(Kindness::Other),
             }
-            _ => return Ok(None),
         }
+        // (storage, offset, size, stride, requires_grad, hooks, metadata); version 3 has the type
+        // before the metadata, as its storage has none.
+        ("_rebuild_tensor" | "_rebuild_tensor_v2", [storage, offset, size, stride, rest @ ..]) => {
+            let (storage, metadata) = (storage_name(pickle, *storage, None), rest.get(2));
+            strided(
+                pickle,
+                storage?,
+                [*offset, *size, *stride],
+                metadata.copied(),
+            )
+        }
+        ("_rebuild_tensor_v3", [storage, offset, size, stride, _, _, dtype, rest @ ..]) => {
+            let dtype = pickle.global(*dtype).map(|(_, name)| name);
+            let kind = dtype.and_then(kind_of_dtype);
+            let Some(kind) = kind else {
+                let dtype = dtype.unwrap_or("unknown");
+                return Ok(Kindness::Unread(format!("its type is {dtype}")));
+            };
+            let storage = storage_name(pickle, *storage, Some(kind))?;
+            strided(
+                pickle,
+                storage,
+                [*offset, *size, *stride],
+                rest.first().copied(),
+            )
+        }
+        (name, _) if name.starts_with("_rebuild_") => Ok(Kindness::Unread(format!(
+            "it is made by `{name}`, expected a dense tensor"
+        ))),
+        _ => Ok(Kindness::Other),
     }
-    Ok(None)
 }
 
-/// Every storage that the pickle refers to, including those of skipped objects.
-pub(super) fn storages_of(pickle: &Pickle<'_>) -> Vec<StorageName> {
-    pickle
-        .ids()
-        .filter_map(|id| storage_name(pickle, id).ok().flatten())
-        .collect()
-}
-
-/// Parses the reference to a storage: `('storage', type, key, location, count[, view])`, where `view`
-/// is `(key, offset, count)` in files from before PyTorch 0.4. `None` for any other object.
-fn storage_name(pickle: &Pickle<'_>, id: Id) -> Result<Option<StorageName>, String> {
-    let Node::Persistent(id) = pickle.node(id) else {
-        return Ok(None);
+/// A dense tensor over a storage.
+fn strided(
+    pickle: &Pickle<'_>,
+    storage: StorageRef,
+    [offset, size, stride]: [Id; 3],
+    metadata: Option<Id>,
+) -> Result<Kindness, String> {
+    let storage = match storage {
+        StorageRef::Found(storage) => storage,
+        StorageRef::Unread(reason) => return Ok(Kindness::Unread(reason)),
+        StorageRef::Other => return Ok(Kindness::Other),
     };
-    let parts = pickle.elements(*id).unwrap_or(&[]);
+    let flag = |key: &str| {
+        let value = metadata.and_then(|metadata| pickle.get(metadata, key));
+        value.and_then(|value| pickle.int(value)) == Some(1)
+    };
+    if flag("conj") {
+        return Ok(Kindness::Unread("it is a conjugate view".to_owned()));
+    }
+    let offset = pickle
+        .int(offset)
+        .and_then(|offset| usize::try_from(offset).ok())
+        .ok_or("its offset is not an integer")?;
+    let sizes = |id: Id| -> Result<Vec<i64>, String> {
+        let elements = pickle.elements(id).ok_or("its shape is not a tuple")?;
+        elements
+            .iter()
+            .map(|id| {
+                pickle
+                    .int(*id)
+                    .filter(|size| *size >= 0)
+                    .ok_or_else(|| "its shape is not a tuple of integers of at least 0".to_owned())
+            })
+            .collect()
+    };
+    Ok(Kindness::Tensor(Box::new(Described {
+        name: String::new(),
+        storage,
+        offset,
+        size: sizes(size)?,
+        stride: sizes(stride)?,
+        negated: flag("neg"),
+    })))
+}
+
+/// What a network of EDM's says of itself: the name of its class, and its `sigma_data`, an attribute
+/// and an argument of its constructor.
+fn origin(pickle: &Pickle<'_>, meta: Id) -> Option<Origin> {
+    let class = pickle.text(pickle.get(meta, "class_name")?)?.to_owned();
+    let state = pickle.get(meta, "state")?;
+    let kwargs = ["_init_kwargs", "init_kwargs"];
+    let arguments = kwargs.iter().find_map(|key| pickle.get(state, key));
+    let value = |place: Id| match pickle.node(pickle.get(place, "sigma_data")?) {
+        Node::Float(value) => Some(*value),
+        Node::Int(value) => Some(*value as f64),
+        _ => None,
+    };
+    Some(Origin {
+        class,
+        sigma_data: value(state).or_else(|| value(arguments?)),
+    })
+}
+
+/// Every storage that the pickle refers to, including those of skipped objects; `None` in place of
+/// one of a type that is not read.
+pub(super) fn storages_of(pickle: &Pickle<'_>) -> Vec<(String, usize)> {
+    let size = |id: Id| -> Option<(String, usize)> {
+        let Node::Persistent(id) = pickle.node(id) else {
+            return None;
+        };
+        let (class, key, _, _) = storage_parts(pickle, *id)?;
+        Some((key, element_bytes(class)?))
+    };
+    pickle.ids().filter_map(size).collect()
+}
+
+/// A reference to a storage.
+enum StorageRef {
+    Found(StorageName),
+    Unread(String),
+    Other,
+}
+
+/// Parses the reference to a storage: outside the pickle, or a file of its own in the bytes of a call
+/// of `_load_from_bytes`. `kind` is the type of the numbers, where the storage has none.
+fn storage_name(pickle: &Pickle<'_>, id: Id, kind: Option<Kind>) -> Result<StorageRef, String> {
+    let parts = match pickle.node(id) {
+        Node::Persistent(id) => storage_parts(pickle, *id),
+        Node::Call { .. } => {
+            let Some((("torch.storage", "_load_from_bytes"), [bytes])) = pickle.call(id) else {
+                return Ok(StorageRef::Other);
+            };
+            // Its type is in the bytes and is filled in when they are read.
+            return Ok(StorageRef::Found(StorageName {
+                key: format!("bytes {bytes}"),
+                kind: kind.unwrap_or(Kind::Float),
+                count: 0,
+                offset: 0,
+                inline: Some(*bytes),
+            }));
+        }
+        _ => return Ok(StorageRef::Other),
+    };
+    let Some((class, key, count, offset)) = parts else {
+        return Err("its storage has no type, no key or no element count".to_owned());
+    };
+    let Some(kind) = kind.or_else(|| kind_of_storage(class)) else {
+        return Ok(StorageRef::Unread(format!(
+            "its storage has type {class}, which is not supported"
+        )));
+    };
+    Ok(StorageRef::Found(StorageName {
+        key,
+        kind,
+        count,
+        offset,
+        inline: None,
+    }))
+}
+
+/// Class, key, element count and first element of a storage: `('storage', type, key, location,
+/// count[, view])`, where `view` is `(key, offset, count)` in files from before PyTorch 0.4.
+fn storage_parts<'p>(pickle: &'p Pickle<'_>, id: Id) -> Option<(&'p str, String, usize, usize)> {
+    let parts = pickle.elements(id)?;
     if parts.len() < 5 || pickle.text(parts[0]) != Some("storage") {
-        return Ok(None);
+        return None;
     }
-    let Some(("torch" | "torch.storage", class)) = pickle.global(parts[1]) else {
-        return Err("its storage has no type".to_owned());
+    let ("torch" | "torch.storage", class) = pickle.global(parts[1])? else {
+        return None;
     };
-    let kind = match class {
+    let key = pickle
+        .text(parts[2])
+        .map(str::to_owned)
+        .or_else(|| pickle.int(parts[2]).map(|key| key.to_string()))?;
+    let count = usize::try_from(pickle.int(parts[4])?).ok()?;
+    let view = parts
+        .get(5)
+        .and_then(|view| pickle.elements(*view))
+        .and_then(|view| pickle.int(*view.get(1)?))
+        .unwrap_or(0);
+    Some((class, key, count, usize::try_from(view).unwrap_or(0)))
+}
+
+fn kind_of_storage(class: &str) -> Option<Kind> {
+    Some(match class {
         "FloatStorage" => Kind::Float,
         "DoubleStorage" => Kind::Double,
         "HalfStorage" => Kind::Half,
@@ -182,33 +382,56 @@ fn storage_name(pickle: &Pickle<'_>, id: Id) -> Result<Option<StorageName>, Stri
         "CharStorage" => Kind::Int8,
         "ByteStorage" => Kind::Uint8,
         "BoolStorage" => Kind::Bool,
-        other => {
-            return Err(format!(
-                "its storage has type {other}, which is not supported"
-            ));
-        }
+        _ => return None,
+    })
+}
+
+/// Bytes of one element, of all classes of storages: those that are not read are passed over.
+fn element_bytes(class: &str) -> Option<usize> {
+    kind_of_storage(class)
+        .map(Kind::elt_size_in_bytes)
+        .or(match class {
+            "ComplexDoubleStorage" => Some(16),
+            "ComplexFloatStorage" => Some(8),
+            "QInt32Storage" => Some(4),
+            "QInt8Storage" | "QUInt8Storage" | "QUInt4x2Storage" | "QUInt2x4Storage"
+            | "UntypedStorage" => Some(1),
+            _ => None,
+        })
+}
+
+fn kind_of_dtype(name: &str) -> Option<Kind> {
+    Some(match name {
+        "float32" => Kind::Float,
+        "float64" => Kind::Double,
+        "float16" => Kind::Half,
+        "bfloat16" => Kind::BFloat16,
+        "int64" => Kind::Int64,
+        "int32" => Kind::Int,
+        "int16" => Kind::Int16,
+        "int8" => Kind::Int8,
+        "uint8" => Kind::Uint8,
+        "bool" => Kind::Bool,
+        _ => return None,
+    })
+}
+
+/// The storage that is the whole object of a file.
+pub(super) fn only_storage(pickle: &Pickle<'_>) -> Result<StorageName, String> {
+    match storage_name(pickle, pickle.root(), None)? {
+        StorageRef::Found(storage) if storage.inline.is_none() => Ok(storage),
+        StorageRef::Unread(reason) => Err(reason),
+        StorageRef::Found(_) | StorageRef::Other => Err("its object is not a storage".to_owned()),
+    }
+}
+
+/// The storage in the bytes that `_load_from_bytes` takes, as a flat tensor: a file of PyTorch's own
+/// whose object is the storage.
+pub(super) fn inline_storage(pickle: &Pickle<'_>, id: Id) -> Result<Tensor, String> {
+    let Node::Bytes(bytes) = pickle.node(id) else {
+        return Err("a storage in the pickle is not bytes".to_owned());
     };
-    let key = pickle
-        .text(parts[2])
-        .map(str::to_owned)
-        .or_else(|| pickle.int(parts[2]).map(|key| key.to_string()));
-    let count = pickle
-        .int(parts[4])
-        .and_then(|count| usize::try_from(count).ok());
-    let (Some(key), Some(count)) = (key, count) else {
-        return Err("its storage has no key or no element count".to_owned());
-    };
-    let view = parts
-        .get(5)
-        .and_then(|view| pickle.elements(*view))
-        .and_then(|view| pickle.int(*view.get(1)?))
-        .unwrap_or(0);
-    Ok(Some(StorageName {
-        key,
-        kind,
-        count,
-        offset: usize::try_from(view).unwrap_or(0),
-    }))
+    super::legacy::single_storage(bytes)
 }
 
 /// The storages of a file by key, as flat tensors.
@@ -225,7 +448,7 @@ pub(super) fn storage(bytes: &[u8], kind: Kind) -> Result<Tensor, String> {
     .map_err(|error| error.to_string())
 }
 
-/// Builds the described tensors from their storages; each one is contiguous.
+/// Builds the described tensors from their storages: views of them.
 pub(super) fn build(
     described: Vec<Described>,
     storages: &Storages,
@@ -237,6 +460,7 @@ pub(super) fn build(
         offset,
         size,
         stride,
+        negated,
     } in described
     {
         let whole = storages
@@ -260,12 +484,14 @@ pub(super) fn build(
             ));
         }
         let tensor = if size.contains(&0) {
-            Tensor::f_zeros(&size[..], (storage.kind, tch::Device::Cpu))
+            Tensor::f_zeros(&size[..], (whole.kind(), tch::Device::Cpu))
         } else {
             whole.f_as_strided(&size[..], &stride[..], (offset + storage.offset) as i64)
         };
+        // A view, not a copy: with a stride of 0 a few bytes have any shape. Whoever loads a network
+        // compares the shape first, and then copies.
         let tensor = tensor
-            .and_then(|tensor| tensor.f_contiguous())
+            .and_then(|tensor| if negated { tensor.f_neg() } else { Ok(tensor) })
             .map_err(|error| format!("tensor `{name}`: {error}"))?;
         tensors.insert(name, tensor);
     }

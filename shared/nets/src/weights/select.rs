@@ -1,6 +1,6 @@
 //! Which tensors of a training checkpoint are the backbone (spec §2.2).
 
-use super::Weights;
+use super::{Weights, names};
 
 /// Which of the two encoders of a self-supervised checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -29,7 +29,8 @@ impl Weights {
     /// The backbone of one of the encoders, names as the backbone itself has them.
     ///
     /// Looks for a container (`teacher`, `state_dict`, …), strips `module.` and `backbone.`, picks
-    /// MoCo v3's encoder and leaves projection heads out.
+    /// MoCo v3's encoder, leaves projection heads out, and gives tensors that another library has named
+    /// upstream's names.
     pub fn backbone(&self, encoder: Encoder) -> Weights {
         let (own, other, moco) = match encoder {
             Encoder::Teacher => ("teacher.", "student.", "momentum_encoder."),
@@ -52,7 +53,7 @@ impl Weights {
                 (!DROPPED.iter().any(|part| name.starts_with(part))).then(|| name.to_owned())
             });
         }
-        weights
+        names::upstream(weights)
     }
 
     /// The projection head beside a backbone, without `head.`.

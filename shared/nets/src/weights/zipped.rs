@@ -1,24 +1,20 @@
 //! PyTorch files since 1.6: zip archives with `<prefix>/data.pkl` and one entry per storage.
 
-use super::rebuild::{Storages, build, storage, tensors_of};
-use cedm_images::pickle::Pickle;
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{BufReader, Read},
-    path::Path,
+use super::{
+    Contents,
+    rebuild::{Storages, build, inline_storage, storage, tensors_of},
 };
-use tch::Tensor;
-use zip::ZipArchive;
+use cedm_images::pickle::Pickle;
+use std::{fs::File, io::Read, path::Path};
 
 /// Reads all tensors of the file by name.
 ///
 /// # Errors
 /// When the file is not such an archive, is truncated, or holds a type that is not supported.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
+pub(super) fn read(path: &Path) -> Result<Contents, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
-    let mut archive = ZipArchive::new(BufReader::new(file))
+    let mut archive = cedm_images::open_zip(&file)
         .map_err(|error| format!("not a readable zip archive: {error} (truncated?)"))?;
     let names: Vec<String> = archive
         .file_names()
@@ -52,15 +48,21 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, String> {
     }
     let bytes = entry_bytes("data.pkl")?;
     let pickle = Pickle::read(&bytes).map_err(|error| error.to_string())?;
-    let described = tensors_of(&pickle)?;
+    let found = tensors_of(&pickle)?;
     let mut storages = Storages::new();
-    for tensor in &described {
+    for tensor in &found.tensors {
         let key = &tensor.storage.key;
-        if !storages.contains_key(key) {
+        if let (Some(id), false) = (tensor.storage.inline, storages.contains_key(key)) {
+            storages.insert(key.clone(), inline_storage(&pickle, id)?);
+        } else if !storages.contains_key(key) {
             let flat = storage(&entry_bytes(&format!("data/{key}"))?, tensor.storage.kind)
                 .map_err(|error| format!("storage {key}: {error}"))?;
             storages.insert(key.clone(), flat);
         }
     }
-    build(described, &storages)
+    Ok(Contents {
+        tensors: build(found.tensors, &storages)?,
+        unread: found.unread,
+        origin: found.origin,
+    })
 }

@@ -105,6 +105,7 @@ impl Coordinator {
         for id in active {
             self.adopt(&id).await?;
         }
+        self.settle_notices().await;
         let outstanding = self.submitter.outstanding(None).await?;
         self.queued = outstanding.into_iter().map(|job| job.key).collect();
         let letters = self.letters.list().await?;
@@ -170,6 +171,9 @@ impl Coordinator {
     /// stop the others; the last failure is returned at the end.
     pub(crate) async fn reconcile(&mut self) -> anyhow::Result<()> {
         self.process.metrics().add(&RECONCILES, 1);
+        if !self.suspect.is_empty() {
+            self.settle_notices().await;
+        }
         let ids: Vec<SweepId> = self.sweeps.keys().cloned().collect();
         let mut result = Ok(());
         for id in ids {

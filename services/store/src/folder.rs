@@ -1,10 +1,18 @@
 //! Buckets and objects as folders and files, with the two atomic ways to publish an object.
 
-use s3s::{S3Result, s3_error};
+use crate::{
+    failure::{failed, full, is_missing, missing_or_failed},
+    multipart::Target,
+};
+use s3s::{S3ErrorCode, S3Result, s3_error};
 use std::{
+    collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Longest accepted key in bytes, as in S3; the keys of C-EDM stay below 140.
@@ -17,6 +25,8 @@ pub struct Folder {
     objects: PathBuf,
     partial: PathBuf,
     next_partial: AtomicU64,
+    uploads: Mutex<HashMap<String, Target>>,
+    reserve_bytes: u64,
     _lock: fs::File,
 }
 
@@ -45,8 +55,41 @@ impl Folder {
             objects,
             partial,
             next_partial: AtomicU64::new(0),
+            uploads: Mutex::default(),
+            reserve_bytes: 0,
             _lock: lock,
         })
+    }
+
+    /// The same store, which refuses objects that would leave less than this free on its disk, for
+    /// what else is on that disk. Refused with the error of a full disk.
+    pub fn with_reserve(mut self, bytes: u64) -> Self {
+        self.reserve_bytes = bytes;
+        self
+    }
+
+    /// Fails unless an object of this size fits.
+    pub(crate) fn ensure_space(&self, content_length: Option<i64>) -> S3Result<()> {
+        if self.reserve_bytes == 0 {
+            return Ok(());
+        }
+        let about =
+            nix::sys::statvfs::statvfs(&self.partial).map_err(|error| failed(error.into()))?;
+        let free = u64::from(about.blocks_available()) * u64::from(about.fragment_size());
+        let wanted = content_length.and_then(|size| u64::try_from(size).ok());
+        let needed = self.reserve_bytes.saturating_add(wanted.unwrap_or(0));
+        if free < needed {
+            let reserve = self.reserve_bytes;
+            return Err(full(&format!(
+                "{free} bytes are free, of which {reserve} are kept in reserve"
+            )));
+        }
+        Ok(())
+    }
+
+    /// The uploads in progress, by id.
+    pub(crate) fn uploads(&self) -> MutexGuard<'_, HashMap<String, Target>> {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Creates a bucket unless it exists.
@@ -56,7 +99,7 @@ impl Folder {
     /// be created.
     pub fn create_bucket(&self, bucket: &str) -> S3Result<()> {
         let path = self.bucket_path(bucket)?;
-        fs::create_dir_all(path).map_err(|error| s3_error!(error, InternalError))
+        fs::create_dir_all(path).map_err(failed)
     }
 
     /// A new path below `partial/`.
@@ -68,11 +111,9 @@ impl Folder {
         )
     }
 
-    pub(crate) fn upload_path(&self, id: &str) -> S3Result<PathBuf> {
-        match id.parse::<u64>() {
-            Ok(number) => Ok(self.partial.join(number.to_string())),
-            Err(_) => Err(s3_error!(NoSuchUpload)),
-        }
+    /// The folder of an upload whose id this process has made.
+    pub(crate) fn upload_path(&self, id: &str) -> PathBuf {
+        self.partial.join(format!("upload-{id}"))
     }
 
     pub(crate) fn bucket_path(&self, bucket: &str) -> S3Result<PathBuf> {
@@ -90,10 +131,10 @@ impl Folder {
     /// The folder of an existing bucket.
     pub(crate) fn existing_bucket(&self, bucket: &str) -> S3Result<PathBuf> {
         let path = self.bucket_path(bucket)?;
-        if path.is_dir() {
-            Ok(path)
-        } else {
-            Err(s3_error!(NoSuchBucket))
+        match fs::metadata(&path) {
+            Ok(about) if about.is_dir() => Ok(path),
+            Ok(_) => Err(s3_error!(NoSuchBucket)),
+            Err(error) => Err(missing_or_failed(error, S3ErrorCode::NoSuchBucket)),
         }
     }
 
@@ -133,8 +174,9 @@ impl Folder {
                 outcome => break outcome,
             }
         };
-        if create_only {
-            fs::remove_file(from)?;
+        if create_only || outcome.is_err() {
+            // Best effort: leftovers are removed at the next start.
+            let _ = fs::remove_file(from);
         }
         match outcome {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -159,15 +201,8 @@ impl Folder {
         let path = self.object_path(bucket, key)?;
         match fs::remove_file(&path) {
             Ok(()) => {}
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                return Ok(());
-            }
-            Err(error) => return Err(s3_error!(error, InternalError)),
+            Err(error) if is_missing(&error) => return Ok(()),
+            Err(error) => return Err(failed(error)),
         }
         let bucket = self.bucket_path(bucket)?;
         let mut folder = path.parent();

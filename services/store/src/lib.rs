@@ -6,17 +6,24 @@
 //! put. A process killed during a put leaves a file in `partial/`, never a partial object. Objects
 //! have no metadata.
 //!
-//! Reads and writes: the folder given to [`Folder::open`]. Not supported: versioning, access control
-//! beyond one key pair, replication.
+//! Clients are the identities of a [`Policy`], each with a key pair and rules of verbs and key
+//! prefixes.
+//!
+//! Reads and writes: the folder given to [`Folder::open`]. Not supported: versioning, replication.
 
 #![forbid(unsafe_code)]
 
+mod access;
+mod failure;
 mod folder;
 mod listing;
 mod multipart;
 mod object_file;
+mod policy;
 mod s3;
 mod server;
 
+pub use failure::STORE_FULL;
 pub use folder::Folder;
-pub use server::{Keys, serve};
+pub use policy::{Identity, Keys, Policy, Rule, Verb};
+pub use server::serve;

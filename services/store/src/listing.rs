@@ -1,5 +1,6 @@
 //! ListObjectsV2: keys with a prefix, in byte order, one page at a time.
 
+use crate::failure::is_missing;
 use std::{collections::BTreeSet, fs, io, path::Path, time::SystemTime};
 
 /// An object in a listing.
@@ -31,14 +32,7 @@ fn descend(folder: &Path, below: &str, prefix: &str, found: &mut Vec<Found>) -> 
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         // Removed meanwhile, or the prefix names an object.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(());
-        }
+        Err(error) if is_missing(&error) => return Ok(()),
         Err(error) => return Err(error),
     };
     for entry in entries {
@@ -47,8 +41,10 @@ fn descend(folder: &Path, below: &str, prefix: &str, found: &mut Vec<Found>) -> 
             continue;
         };
         let key = format!("{below}{name}");
-        let Ok(about) = entry.metadata() else {
-            continue;
+        let about = match entry.metadata() {
+            Ok(about) => about,
+            Err(error) if is_missing(&error) => continue,
+            Err(error) => return Err(error),
         };
         if about.is_dir() {
             let inner = format!("{key}/");

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use anyhow::Context;
-use cedm_store::{Folder, Keys, serve};
+use cedm_store::{Folder, Keys, Policy, serve};
 use clap::{Parser, Subcommand};
 use std::{io::Read, net::SocketAddr, path::PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,12 +30,24 @@ enum Mode {
         /// Buckets to create at start.
         #[arg(long = "bucket", env = "CEDM_S3_BUCKET", value_delimiter = ',')]
         buckets: Vec<String>,
-        /// Access key id that clients must use; its secret is read from AWS_SECRET_ACCESS_KEY.
-        #[arg(long, env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]
-        access_key: String,
+        /// Identities with their keys and rights: a JSON file of mode 0600.
+        #[arg(long)]
+        policy: Option<PathBuf>,
+        /// Without a policy: the access key id that clients must use, with all rights; its secret is
+        /// read from AWS_SECRET_ACCESS_KEY.
+        #[arg(
+            long,
+            env = "AWS_ACCESS_KEY_ID",
+            hide_env_values = true,
+            required_unless_present = "policy"
+        )]
+        access_key: Option<String>,
         /// The secret is read from AWS_SECRET_ACCESS_KEY only: arguments are visible in process lists.
         #[arg(skip)]
         secret_key: (),
+        /// Refuse objects that would leave less than this many bytes free on the disk.
+        #[arg(long, default_value = "0")]
+        reserve_bytes: u64,
         /// Exit when standard input closes, that is, with the process that started this one.
         #[arg(long)]
         exit_with_parent: bool,
@@ -55,15 +67,19 @@ async fn main() -> anyhow::Result<()> {
         root,
         listen,
         buckets,
+        policy,
         access_key,
         secret_key: (),
+        reserve_bytes,
         exit_with_parent,
     } = Args::parse().mode;
-    let secret = std::env::var("AWS_SECRET_ACCESS_KEY").context(
-        "AWS_SECRET_ACCESS_KEY is not set: it must hold the secret that belongs to the access key",
-    )?;
-    let folder =
-        Folder::open(&root).with_context(|| format!("open the store in {}", root.display()))?;
+    let policy = match policy {
+        Some(file) => Policy::load(&file)?,
+        None => one_key_pair(access_key)?,
+    };
+    let folder = Folder::open(&root)
+        .with_context(|| format!("open the store in {}", root.display()))?
+        .with_reserve(reserve_bytes);
     for bucket in &buckets {
         folder
             .create_bucket(bucket)
@@ -86,8 +102,17 @@ async fn main() -> anyhow::Result<()> {
         signal(SignalKind::interrupt())?,
     );
     tokio::select! {
-        served = serve(folder, Keys { access: access_key, secret }, listener) => served.context("serve"),
+        served = serve(folder, policy, listener) => served.context("serve"),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
     }
+}
+
+/// The policy of a store with one key pair.
+fn one_key_pair(access_key: Option<String>) -> anyhow::Result<Policy> {
+    let access = access_key.context("neither a policy nor an access key is given")?;
+    let secret = std::env::var("AWS_SECRET_ACCESS_KEY").context(
+        "AWS_SECRET_ACCESS_KEY is not set: it must hold the secret that belongs to the access key",
+    )?;
+    Ok(Keys { access, secret }.into())
 }

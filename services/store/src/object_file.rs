@@ -1,18 +1,14 @@
 //! Object files: writing a request's body, opening for a response, entity tags.
 
+use crate::failure::{failed, missing_or_failed};
 use futures::StreamExt;
 use s3s::{
-    S3Result,
+    S3ErrorCode, S3Result,
     dto::{ETag, StreamingBlob},
     s3_error,
 };
 use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 use tokio::io::AsyncWriteExt;
-
-/// An I/O error as S3's InternalError.
-pub(crate) fn internal(error: io::Error) -> s3s::S3Error {
-    s3_error!(error, InternalError)
-}
 
 /// Runs file-system work on the blocking pool.
 pub(crate) async fn blocking<T: Send + 'static>(
@@ -37,8 +33,8 @@ pub(crate) fn e_tag(about: &fs::Metadata) -> ETag {
 pub(crate) async fn open(path: &Path) -> S3Result<(tokio::fs::File, fs::Metadata)> {
     let file = tokio::fs::File::open(path)
         .await
-        .map_err(|error| s3_error!(error, NoSuchKey))?;
-    let about = file.metadata().await.map_err(internal)?;
+        .map_err(|error| missing_or_failed(error, S3ErrorCode::NoSuchKey))?;
+    let about = file.metadata().await.map_err(failed)?;
     if about.is_file() {
         Ok((file, about))
     } else {
@@ -53,22 +49,22 @@ pub(crate) async fn receive(
     expected: Option<i64>,
 ) -> S3Result<ETag> {
     let outcome = async {
-        let mut file = tokio::fs::File::create_new(path).await.map_err(internal)?;
+        let mut file = tokio::fs::File::create_new(path).await.map_err(failed)?;
         let mut written = 0_u64;
         if let Some(mut body) = body {
             while let Some(chunk) = body.next().await {
                 let chunk =
                     chunk.map_err(|error| s3_error!(io::Error::other(error), IncompleteBody))?;
                 written += chunk.len() as u64;
-                file.write_all(&chunk).await.map_err(internal)?;
+                file.write_all(&chunk).await.map_err(failed)?;
             }
         }
         if expected.is_some_and(|expected| u64::try_from(expected) != Ok(written)) {
             return Err(s3_error!(IncompleteBody));
         }
-        file.flush().await.map_err(internal)?;
-        file.sync_all().await.map_err(internal)?;
-        Ok(e_tag(&file.metadata().await.map_err(internal)?))
+        file.flush().await.map_err(failed)?;
+        file.sync_all().await.map_err(failed)?;
+        Ok(e_tag(&file.metadata().await.map_err(failed)?))
     }
     .await;
     if outcome.is_err() {

@@ -1,11 +1,14 @@
 //! The S3 operations, implemented over [`Folder`].
 
 use crate::{
-    Folder, listing, multipart,
-    object_file::{blocking, e_tag, internal, open, receive},
+    Folder,
+    failure::{failed, missing_or_failed},
+    listing,
+    multipart::{self, Target},
+    object_file::{blocking, e_tag, open, receive},
 };
 use bytes::Bytes;
-use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
+use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result, dto::*, s3_error};
 use std::{io, path::PathBuf, sync::Arc};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
@@ -38,7 +41,7 @@ impl Service {
         };
         let folder = self.0.clone();
         let created =
-            blocking(move || folder.publish(&from, &to, create_only).map_err(internal)).await?;
+            blocking(move || folder.publish(&from, &to, create_only).map_err(failed)).await?;
         if created {
             Ok(())
         } else {
@@ -65,6 +68,7 @@ impl S3 for Service {
         if input.if_match.is_some() {
             return Err(s3_error!(NotImplemented, "If-Match is not supported"));
         }
+        self.0.ensure_space(input.content_length)?;
         let from = self.0.partial_path();
         let e_tag = receive(&from, input.body, input.content_length).await?;
         self.publish(from, to, input.if_none_match).await?;
@@ -77,6 +81,12 @@ impl S3 for Service {
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> Reply<GetObjectOutput> {
         let input = req.input;
         let (mut file, about) = open(&self.0.object_path(&input.bucket, &input.key)?).await?;
+        // A client that resumes an interrupted read must go on with the bytes of the same version.
+        if let Some(ETagCondition::ETag(wanted)) = &input.if_match
+            && *wanted != e_tag(&about)
+        {
+            return Err(s3_error!(PreconditionFailed, "the object was replaced"));
+        }
         let size = about.len();
         let range = match input.range {
             Some(range) => range.check(size)?,
@@ -85,7 +95,7 @@ impl S3 for Service {
         if range.start > 0 {
             file.seek(io::SeekFrom::Start(range.start))
                 .await
-                .map_err(internal)?;
+                .map_err(failed)?;
         }
         let length = range.end - range.start;
         let body = futures::stream::try_unfold((file, length), |(mut file, left)| async move {
@@ -147,7 +157,7 @@ impl S3 for Service {
         let page = {
             let (prefix, delimiter) = (prefix.clone(), delimiter.clone());
             blocking(move || {
-                let found = listing::list(&bucket, &prefix).map_err(internal)?;
+                let found = listing::list(&bucket, &prefix).map_err(failed)?;
                 Ok(listing::page(
                     found,
                     &prefix,
@@ -192,9 +202,10 @@ impl S3 for Service {
         &self,
         req: S3Request<CreateMultipartUploadInput>,
     ) -> Reply<CreateMultipartUploadOutput> {
+        let target = Target::of(&req, &req.input.bucket, &req.input.key);
         let input = req.input;
         self.0.object_path(&input.bucket, &input.key)?;
-        let upload_id = multipart::begin(&self.0)?;
+        let upload_id = multipart::begin(&self.0, target)?;
         let output = CreateMultipartUploadOutput {
             bucket: Some(input.bucket),
             key: Some(input.key),
@@ -205,14 +216,18 @@ impl S3 for Service {
     }
 
     async fn upload_part(&self, req: S3Request<UploadPartInput>) -> Reply<UploadPartOutput> {
+        let target = Target::of(&req, &req.input.bucket, &req.input.key);
         let input = req.input;
-        let to = multipart::part_path(&self.0, &input.upload_id, input.part_number)?;
+        let to = multipart::part_path(&self.0, &input.upload_id, &target, input.part_number)?;
+        self.0.ensure_space(input.content_length)?;
         let from = self.0.partial_path();
         let e_tag = receive(&from, input.body, input.content_length).await?;
         // A part that is sent again replaces the earlier one.
-        tokio::fs::rename(&from, &to)
-            .await
-            .map_err(|error| s3_error!(error, NoSuchUpload))?;
+        if let Err(error) = tokio::fs::rename(&from, &to).await {
+            // Best effort: leftovers are removed at the next start.
+            let _ = tokio::fs::remove_file(&from).await;
+            return Err(missing_or_failed(error, S3ErrorCode::NoSuchUpload));
+        }
         Ok(S3Response::new(UploadPartOutput {
             e_tag: Some(e_tag),
             ..Default::default()
@@ -223,6 +238,7 @@ impl S3 for Service {
         &self,
         req: S3Request<CompleteMultipartUploadInput>,
     ) -> Reply<CompleteMultipartUploadOutput> {
+        let target = Target::of(&req, &req.input.bucket, &req.input.key);
         let input = req.input;
         let to = self.0.object_path(&input.bucket, &input.key)?;
         let (folder, id) = (self.0.clone(), input.upload_id);
@@ -230,8 +246,8 @@ impl S3 for Service {
             .multipart_upload
             .and_then(|upload| upload.parts)
             .unwrap_or_default();
-        let from = blocking(move || multipart::join(&folder, &id, &parts)).await?;
-        let e_tag = e_tag(&tokio::fs::metadata(&from).await.map_err(internal)?);
+        let from = blocking(move || multipart::join(&folder, &id, &target, &parts)).await?;
+        let e_tag = e_tag(&tokio::fs::metadata(&from).await.map_err(failed)?);
         self.publish(from, to, input.if_none_match).await?;
         let output = CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),
@@ -246,8 +262,9 @@ impl S3 for Service {
         &self,
         req: S3Request<AbortMultipartUploadInput>,
     ) -> Reply<AbortMultipartUploadOutput> {
+        let target = Target::of(&req, &req.input.bucket, &req.input.key);
         let (folder, id) = (self.0.clone(), req.input.upload_id);
-        blocking(move || multipart::abort(&folder, &id)).await?;
+        blocking(move || multipart::abort(&folder, &id, &target)).await?;
         Ok(S3Response::new(AbortMultipartUploadOutput::default()))
     }
 }

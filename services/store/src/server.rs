@@ -1,38 +1,28 @@
 //! The HTTP server of the store.
 
-use crate::{Folder, s3::Service};
+use crate::{Folder, Policy, access::Guard, s3::Service};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
 };
-use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use s3s::service::S3ServiceBuilder;
 use std::{io, sync::Arc};
 use tokio::net::TcpListener;
 
-/// The only key pair that the store accepts.
-#[derive(Clone)]
-pub struct Keys {
-    /// The access key id.
-    pub access: String,
-    /// The secret access key, used to verify signatures.
-    pub secret: String,
-}
-impl std::fmt::Debug for Keys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keys")
-            .field("access", &self.access)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Serves the folder until the future is dropped. A put that is interrupted by this leaves no
+/// Serves the folder to the identities of a policy (or to one key pair) until the future is dropped. A put that is interrupted by this leaves no
 /// object.
 ///
 /// # Errors
 /// None at present: failures to accept a connection are logged and retried.
-pub async fn serve(folder: Folder, keys: Keys, listener: TcpListener) -> io::Result<()> {
+pub async fn serve(
+    folder: Folder,
+    policy: impl Into<Policy>,
+    listener: TcpListener,
+) -> io::Result<()> {
+    let guard = Guard(Arc::new(policy.into()));
     let mut builder = S3ServiceBuilder::new(Service(Arc::new(folder)));
-    builder.set_auth(SimpleAuth::from_single(keys.access, keys.secret));
+    builder.set_auth(guard.clone());
+    builder.set_access(guard);
     let service = builder.build();
     let http = Builder::new(TokioExecutor::new());
     let mut connections = tokio::task::JoinSet::new();

@@ -41,8 +41,8 @@ pub use job::{Hints, Input, Job, Priority};
 pub use kinds::{JobKind, JobResult, JobSpec, Kind, ListedKind};
 pub use manifest::{Manifest, ObjectRef, Output, ShardRef, Software, Timings};
 pub use objects::{
-    MAX_OBJECT_KEY, attempt_prefix, blob_key, checkpoint_key, checkpoint_prefix, manifest_key,
-    output_key, sweep_key,
+    IDENTITY_KEY, MAX_OBJECT_KEY, NOTICE_PREFIX, attempt_prefix, blob_key, checkpoint_key,
+    checkpoint_prefix, manifest_key, notice_key, output_key, set_aside_key, sweep_key,
 };
 pub use outputs::{OutputName, Stability, TensorName};
 pub use printable::{printable, printable_lines};

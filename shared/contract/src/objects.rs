@@ -33,3 +33,16 @@ pub fn blob_key(digest: &Digest) -> String {
 pub fn sweep_key(sweep: &SweepId, what: &str) -> String {
     format!("sweep/{sweep}/{what}")
 }
+/// `suspect/manifest/<key>/<name>`: a manifest that did not verify, moved here out of the way.
+pub fn set_aside_key(key: &JobKey, name: &str) -> String {
+    format!("suspect/manifest/{key}/{name}")
+}
+/// Everything below it is a [`notice_key`].
+pub const NOTICE_PREFIX: &str = "suspect/notice/";
+/// `suspect/notice/<key>`: a worker's word that a result does not verify, for whoever may move it
+/// aside.
+pub fn notice_key(key: &JobKey) -> String {
+    format!("{NOTICE_PREFIX}{key}")
+}
+/// `system/identity`: which store this is; create-only, never changed.
+pub const IDENTITY_KEY: &str = "system/identity";

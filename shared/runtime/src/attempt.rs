@@ -24,7 +24,7 @@ use crate::{
     now_ms,
     queue::{Delivery, Queue},
     store::StoreError,
-    verify::{Found, Verifier},
+    verify::{Found, SetAside, Verifier},
 };
 use anyhow::anyhow;
 use cedm_contract::{
@@ -234,14 +234,22 @@ impl AttemptRunner {
         {
             Found::Sound(_) => Ok(true),
             Found::Nothing => Ok(false),
-            Found::Broken(reason, attempt) => {
-                tracing::warn!(%reason, "the stored result does not verify; it is discarded and \
-                    computed again");
-                self.verifier
-                    .discard(&in_flight.job.key, attempt.as_ref())
+            Found::Broken(reason) => {
+                tracing::warn!(%reason, "the stored result does not verify; looked at again");
+                let key = &in_flight.job.key;
+                match self
+                    .verifier
+                    .set_aside(key, false)
                     .await
-                    .map_err(JobError::retry)?;
-                Ok(false)
+                    .map_err(JobError::retry)?
+                {
+                    SetAside::Sound(_) => Ok(true),
+                    SetAside::Gone => Ok(false),
+                    SetAside::Noticed(reason) => Err(JobError::retry(anyhow!(
+                        "the stored result does not verify, and the coordinator has to move it \
+                         aside first: {reason}"
+                    ))),
+                }
             }
         }
     }

@@ -129,7 +129,7 @@ pub async fn audit(
                 }
                 misplaced(&manifest)
             }
-            Ok(Found::Broken(reason, _)) => Some(reason),
+            Ok(Found::Broken(reason)) => Some(reason),
             Ok(Found::Nothing) => Some("its manifest is missing".to_owned()),
             Err(LookUpError::Newer(_)) => {
                 findings.newer.push(key.clone());

@@ -10,7 +10,7 @@ use crate::{
     create_only::ROUNDS,
     error::chain,
     store::{Created, Store, StoreError, StoreErrorKind},
-    verify::{Found, LookUpError, Verifier},
+    verify::{Found, LookUpError, SetAside, Verifier},
 };
 use bytes::Bytes;
 use cedm_contract::{Manifest, manifest_key};
@@ -79,10 +79,15 @@ async fn commit_once(
             return Ok(Round::Settled(Committed::Ours));
         }
         Ok(Found::Sound(found)) => return Ok(Round::Settled(Committed::Theirs(found))),
-        Ok(Found::Broken(reason, attempt)) => {
+        Ok(Found::Broken(reason)) => {
             tracing::warn!(job = %manifest.key, %reason, "the manifest in place does not verify; \
-                it is replaced");
-            verifier.discard(&manifest.key, attempt.as_ref()).await?;
+                it is replaced if a second look confirms that");
+            match verifier.set_aside(&manifest.key, false).await? {
+                SetAside::Gone | SetAside::Sound(_) => {}
+                SetAside::Noticed(reason) => {
+                    unclear = format!("a manifest that does not verify is in place: {reason}");
+                }
+            }
         }
         Ok(Found::Nothing) => {}
         Err(LookUpError::Store(error)) if error.kind == StoreErrorKind::Unavailable => {

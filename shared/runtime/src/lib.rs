@@ -81,7 +81,7 @@ pub use store::{Body, Created, InputPath, S3Settings, S3Store, Store, StoreError
 pub use streams::{Delivering, Depth, consumer_name, queue_depths};
 pub use submit::{Outstanding, SubmitOutcome, Submitter};
 pub use telemetry::{LogFormat, start_logging};
-pub use verify::objects_of;
+pub use verify::{LookUpError, SetAside, Verifier, objects_of};
 pub use worker::{Outcome, ServeArgs, Worker};
 
 /// Version of this build.

@@ -1,6 +1,7 @@
 //! The object store: a small object-safe trait, its implementation over S3, and one in memory for
 //! tests.
 
+mod answer;
 mod cache;
 mod input_path;
 mod leased;
@@ -8,6 +9,7 @@ mod metered;
 mod multipart;
 mod probe;
 mod ram;
+mod reader;
 mod s3;
 mod uri;
 
@@ -45,7 +47,9 @@ pub struct StoreError {
 pub enum StoreErrorKind {
     /// The store did not answer, or answered with a server error.
     Unavailable,
-    /// The credentials do not allow it.
+    /// The store has no room left.
+    Full,
+    /// The credentials do not allow it, or the store cannot do it at all.
     Denied,
     /// The object does not exist, though it should.
     Missing,

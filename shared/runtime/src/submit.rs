@@ -6,7 +6,7 @@ use crate::{
     failpoint::failpoint,
     queue::{NatsQueue, Published, Queue, Stored},
     store::Store,
-    verify::{Found, Verifier},
+    verify::{Found, SetAside, Verifier},
 };
 use bytes::Bytes;
 use cedm_contract::{
@@ -115,7 +115,7 @@ impl Submitter {
     }
 
     /// The result of a job, if it exists and its objects verify (sizes now, digests once per
-    /// process). A broken one is discarded, loudly, so that the job can be done again.
+    /// process). A broken one is moved aside, loudly, so that the job can be done again.
     ///
     /// # Errors
     /// When the store fails.
@@ -127,16 +127,27 @@ impl Submitter {
         match self.verifier.look_up(key, true).await? {
             Found::Nothing => Ok(None),
             Found::Sound(manifest) => Ok(Some(manifest)),
-            Found::Broken(reason, attempt) => {
-                tracing::warn!(job = %key, %kind, %reason, "a stored result does not verify; it \
-                    is discarded and will be recomputed");
-                self.verifier.discard(key, attempt.as_ref()).await?;
+            Found::Broken(reason) => {
+                tracing::warn!(job = %key, %kind, %reason, "a stored result does not verify; \
+                    looked at again");
+                if let SetAside::Sound(manifest) = self.verifier.set_aside(key, true).await? {
+                    return Ok(Some(manifest));
+                }
                 let message = format!("stored result discarded: {reason}");
                 self.announce(kind, key, EventWhat::Failed, false, message)
                     .await?;
                 Ok(None)
             }
         }
+    }
+
+    /// Looks into the results that workers gave notice of (they may not move them aside), and moves
+    /// those aside that do not verify. Which keys have no result now.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn settle_notices(&self) -> Result<Vec<JobKey>, RuntimeError> {
+        Ok(self.verifier.settle_notices().await?)
     }
 
     /// The result of a job, if it exists and the sizes of its objects are right; nothing is

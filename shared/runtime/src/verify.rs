@@ -1,10 +1,18 @@
 //! Whether what a manifest names is really in the store.
 //!
 //! A job counts as done only if its manifest can be read, is that of its key, and all its objects
-//! exist with the size (and, where asked, the digest) that it states. Anything else is discarded
-//! and computed again: at-least-once delivery makes that safe.
+//! exist with the size (and, where asked, the digest) that it states. Anything else is moved aside
+//! ([`Verifier::set_aside`]) and computed again: at-least-once delivery makes that safe.
 
-use crate::store::{Store, StoreError};
+mod set_aside;
+
+pub(crate) use set_aside::SECOND_LOOK;
+pub use set_aside::SetAside;
+
+use crate::{
+    error::chain,
+    store::{Store, StoreError, StoreErrorKind},
+};
 use cedm_contract::{ContractError, Digest, JobKey, Manifest, ObjectRef, manifest_key};
 use cedm_fault::{Fault, HasFault};
 use std::{
@@ -22,8 +30,8 @@ pub enum Found {
     Nothing,
     /// A manifest whose objects verify.
     Sound(Box<Manifest>),
-    /// A manifest that cannot be used: why, and the attempt it names if it could be read.
-    Broken(String, Option<cedm_contract::Attempt>),
+    /// A manifest that cannot be used, and why.
+    Broken(String),
 }
 
 /// Looks up and verifies manifests; digests once proven in this process are not read again, sizes
@@ -63,25 +71,29 @@ impl Verifier {
     /// When the store fails. A manifest with a newer schema version is an error too: this
     /// program cannot tell whether it is valid.
     pub async fn look_up(&self, key: &JobKey, digests: bool) -> Result<Found, LookUpError> {
-        let Some(bytes) = self.store.get(&manifest_key(key)).await? else {
-            return Ok(Found::Nothing);
+        let bytes = match self.store.get(&manifest_key(key)).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(Found::Nothing),
+            // It is too large to be one.
+            Err(error) if error.kind == StoreErrorKind::Damaged => {
+                return Ok(Found::Broken(chain(&error)));
+            }
+            Err(error) => return Err(error.into()),
         };
         let manifest = match Manifest::decode(&bytes) {
             Ok(manifest) => manifest,
             Err(error @ ContractError::NewerSchema { .. }) => {
                 return Err(LookUpError::Newer(error));
             }
-            Err(error) => return Ok(Found::Broken(error.to_string(), None)),
+            Err(error) => return Ok(Found::Broken(error.to_string())),
         };
         if manifest.key != *key {
-            return Ok(Found::Broken(
-                format!("the manifest is that of {}", manifest.key),
-                None,
-            ));
+            let reason = format!("the manifest is that of {}", manifest.key);
+            return Ok(Found::Broken(reason));
         }
         for object in objects_of(&manifest) {
             if let Some(reason) = self.flaw(object, digests).await? {
-                return Ok(Found::Broken(reason, Some(manifest.attempt)));
+                return Ok(Found::Broken(reason));
             }
         }
         Ok(Found::Sound(Box::new(manifest)))
@@ -136,28 +148,6 @@ impl Verifier {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(object.clone());
         Ok(None)
-    }
-
-    /// Removes a broken manifest, unless another took its place meanwhile. Two repairers may still
-    /// race between the second look and the removal: then a sound manifest is lost and its work is
-    /// done once more, which is safe.
-    pub async fn discard(
-        &self,
-        key: &JobKey,
-        attempt: Option<&cedm_contract::Attempt>,
-    ) -> Result<(), StoreError> {
-        let name = manifest_key(key);
-        let Some(bytes) = self.store.get(&name).await? else {
-            return Ok(());
-        };
-        let present = Manifest::decode(&bytes)
-            .ok()
-            .map(|manifest| manifest.attempt);
-        if present.as_ref() == attempt {
-            self.store.delete(&name).await
-        } else {
-            Ok(())
-        }
     }
 }
 

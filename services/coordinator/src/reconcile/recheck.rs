@@ -4,11 +4,30 @@
 use super::{CONCURRENCY, Coordinator, while_alive};
 use cedm_contract::{Job, JobKey};
 use cedm_planner::Plan;
-use cedm_runtime::RuntimeError;
+use cedm_runtime::{RuntimeError, chain};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeSet;
 
 impl Coordinator {
+    /// Looks into the results that workers say do not verify; those that are gone now are
+    /// forgotten, so that they are made again. A failure here must not stop the sweeps: the notices
+    /// stay.
+    pub(super) async fn settle_notices(&mut self) {
+        let settled = self.submitter.settle_notices();
+        match while_alive(self.process.health(), settled).await {
+            Ok(gone) => {
+                for key in gone {
+                    tracing::warn!(job = %key, "a worker's notice was right: running the job again");
+                    self.known.remove(&key);
+                    self.queued.remove(&key);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "notices of workers cannot be settled now");
+            }
+        }
+    }
+
     /// Last check before a sweep ends: forgets every result that is no longer in the store, even
     /// when no remaining job would read it. Returns whether there was one.
     pub(super) async fn forget_lost_results(&mut self, plan: &Plan) -> anyhow::Result<bool> {

@@ -14,7 +14,7 @@ use crate::{
     failpoint::failpoint,
     queue::{Delivery, Published},
     redeliverer::{dead_event, letter_of},
-    verify::{Found, LookUpError, Verifier},
+    verify::{Found, LookUpError, SECOND_LOOK, SetAside, Verifier},
 };
 use cedm_contract::{ContractError, EventWhat, FailureKind, Job, JobKey};
 use std::{sync::atomic::Ordering, time::Duration};
@@ -76,30 +76,29 @@ impl AttemptRunner {
         }
     }
 
-    /// Whether an input that could not be read has to be recomputed; a result of it that does not
-    /// verify is discarded. Nothing that this process verified earlier counts: it may have been
-    /// damaged since.
+    /// Whether an input that could not be read has to be recomputed: looked at again after a pause,
+    /// and if it does not verify, once more before it is moved aside. Nothing that this process
+    /// verified earlier counts: it may have been damaged since.
     async fn is_lost(&self, in_flight: &InFlight<'_>, input: &JobKey) -> Result<bool, LookUpError> {
-        match Verifier::new(self.worker.store.clone())
-            .look_up(input, true)
-            .await?
-        {
-            Found::Nothing => Ok(true),
-            Found::Sound(manifest) => {
-                let mut pinned = in_flight
-                    .job
-                    .inputs
-                    .iter()
-                    .filter(|found| found.key == *input);
-                Ok(pinned.any(|found| found.digest != manifest.digest))
+        tokio::time::sleep(SECOND_LOOK).await;
+        let verifier = Verifier::new(self.worker.store.clone());
+        let manifest = match verifier.look_up(input, true).await? {
+            Found::Nothing => return Ok(true),
+            Found::Sound(manifest) => manifest,
+            Found::Broken(reason) => {
+                tracing::warn!(%input, %reason, "the result of an input does not verify");
+                match verifier.set_aside(input, true).await? {
+                    SetAside::Gone | SetAside::Noticed(_) => return Ok(true),
+                    SetAside::Sound(manifest) => manifest,
+                }
             }
-            Found::Broken(reason, attempt) => {
-                tracing::warn!(%input, %reason, "the result of an input does not verify and is \
-                    discarded");
-                self.verifier.discard(input, attempt.as_ref()).await?;
-                Ok(true)
-            }
-        }
+        };
+        let mut pinned = in_flight
+            .job
+            .inputs
+            .iter()
+            .filter(|found| found.key == *input);
+        Ok(pinned.any(|found| found.digest != manifest.digest))
     }
 
     /// Another try later, or a dead letter when no try is left. An attempt that stored a checkpoint

@@ -9,7 +9,7 @@ use crate::{
     queue::Queue,
     store::{Body, RamStore},
     testing::job,
-    verify::{Found, LookUpError, Verifier},
+    verify::{Found, LookUpError, SetAside, Verifier},
 };
 use bytes::Bytes;
 use cedm_contract::{
@@ -202,9 +202,9 @@ impl Coordinator {
         match verifier.look_up(&job.key, digests).await? {
             Found::Sound(_) => Ok(true),
             Found::Nothing => Ok(false),
-            Found::Broken(_, attempt) => {
-                verifier.discard(&job.key, attempt.as_ref()).await?;
-                Ok(false)
+            Found::Broken(_) => {
+                let done = verifier.set_aside(&job.key, digests).await?;
+                Ok(matches!(done, SetAside::Sound(_)))
             }
         }
     }

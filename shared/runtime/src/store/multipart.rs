@@ -1,11 +1,13 @@
 //! Uploads above 16 MiB: in parts, a few at a time, aborted when any of them fails.
 
-use super::{StoreError, StoreErrorKind, s3::describe};
+use super::{StoreError, StoreErrorKind, answer};
 use aws_sdk_s3::{
     Client,
+    error::{ProvideErrorMetadata, SdkError},
     primitives::{ByteStream, Length},
     types::{CompletedMultipartUpload, CompletedPart},
 };
+use aws_smithy_runtime_api::http::Response;
 use futures::{StreamExt, TryStreamExt};
 use std::path::Path;
 
@@ -122,4 +124,21 @@ async fn parts(
         .await;
     sent.map(|_| ())
         .map_err(|error| describe("put", key, error))
+}
+
+/// An upload that the store does not know any more was lost with a restart of the store: another
+/// one may succeed.
+fn describe<E>(op: &'static str, key: &str, error: SdkError<E, Response>) -> StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let is_gone = error.code() == Some("NoSuchUpload");
+    let error = answer::describe(op, key, error);
+    if is_gone {
+        return StoreError {
+            kind: StoreErrorKind::Unavailable,
+            ..error
+        };
+    }
+    error
 }

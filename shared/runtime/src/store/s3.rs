@@ -1,7 +1,12 @@
 //! The store over S3: explicit time-outs, checksums only where the store requires them, path style
 //! for custom endpoints.
 
-use super::{Body, Created, Listed, Store, StoreError, StoreErrorKind, multipart};
+use super::{
+    Body, Created, Listed, Store, StoreError, StoreErrorKind,
+    answer::{describe, status},
+    multipart,
+    reader::ObjectReader,
+};
 use aws_sdk_s3::{
     Client,
     config::{
@@ -12,11 +17,14 @@ use aws_sdk_s3::{
     error::{DisplayErrorContext, SdkError},
     primitives::ByteStream,
 };
-use aws_smithy_runtime_api::http::Response;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cedm_contract::Digest;
-use std::{error::Error, ops::Range, path::Path, time::Duration};
+use std::{ops::Range, path::Path, time::Duration};
 use tokio::io::AsyncWriteExt;
+
+/// Larger objects are read as files or in parts only: what is read into memory are manifests and
+/// records, and anybody with the right to write one could write a larger one.
+const MOST_IN_MEMORY: u64 = 512 << 20;
 
 /// Where the bucket is.
 #[derive(Debug, Clone)]
@@ -89,35 +97,30 @@ impl S3Store {
         }
     }
 
-    async fn body(
+    /// The bytes of an object, or of a part of it, in memory.
+    async fn collect(
         &self,
         key: &str,
-        range: Option<String>,
-    ) -> Result<Option<ByteStream>, StoreError> {
-        match self
-            .client
-            .get_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .set_range(range)
-            .send()
-            .await
-        {
-            Ok(reply) => Ok(Some(reply.body)),
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(describe("get", key, error)),
-        }
-    }
-
-    async fn collect(&self, key: &str, range: Option<String>) -> Result<Option<Bytes>, StoreError> {
-        let Some(body) = self.body(key, range).await? else {
+        range: Option<Range<u64>>,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let reader = ObjectReader::open(&self.client, &self.bucket, key, range).await?;
+        let Some(mut reader) = reader else {
             return Ok(None);
         };
-        let bytes = body
-            .collect()
-            .await
-            .map_err(|error| interrupted(key, error))?;
-        Ok(Some(bytes.into_bytes()))
+        let size = reader.left();
+        if size > MOST_IN_MEMORY {
+            return Err(StoreError::new(
+                "get",
+                key,
+                StoreErrorKind::Damaged,
+                format!("it has {size} bytes, at most {MOST_IN_MEMORY} are read into memory"),
+            ));
+        }
+        let mut bytes = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0));
+        while let Some(chunk) = reader.next().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Some(bytes.freeze()))
     }
 }
 
@@ -131,22 +134,18 @@ impl Store for S3Store {
         if range.is_empty() {
             return Ok(self.size(key).await?.map(|_| Bytes::new()));
         }
-        self.collect(
-            key,
-            Some(format!("bytes={}-{}", range.start, range.end - 1)),
-        )
-        .await
+        self.collect(key, Some(range)).await
     }
 
     async fn download(&self, key: &str, file: &Path) -> Result<Option<(u64, Digest)>, StoreError> {
-        let Some(mut body) = self.body(key, None).await? else {
+        let reader = ObjectReader::open(&self.client, &self.bucket, key, None).await?;
+        let Some(mut reader) = reader else {
             return Ok(None);
         };
         let local = |error: std::io::Error| StoreError::local("get", key, error);
         let mut to = tokio::fs::File::create_new(file).await.map_err(local)?;
         let (mut size, mut hasher) = (0, blake3::Hasher::new());
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(|error| interrupted(key, error))?;
+        while let Some(chunk) = reader.next().await? {
             size += chunk.len() as u64;
             hasher.update(&chunk);
             to.write_all(&chunk).await.map_err(local)?;
@@ -170,7 +169,19 @@ impl Store for S3Store {
                     .and_then(|size| u64::try_from(size).ok())
                     .unwrap_or(0),
             )),
-            Err(error) if status(&error) == Some(404) => Ok(None),
+            // An answer to HEAD has no body that would say who sends the 404: GET must agree.
+            Err(error) if status(&error) == Some(404) => {
+                match self.collect(key, Some(0..1)).await {
+                    Ok(None) => Ok(None),
+                    Ok(Some(_)) => Err(StoreError::new(
+                        "head",
+                        key,
+                        StoreErrorKind::Unavailable,
+                        "HEAD says that it is missing, and GET finds it",
+                    )),
+                    Err(error) => Err(error),
+                }
+            }
             Err(error) => Err(describe("head", key, error)),
         }
     }
@@ -220,7 +231,7 @@ impl Store for S3Store {
             Some(412) => Ok(Created::Exists),
             Some(409) => Ok(Created::Conflict),
             // The store refused it before any effect.
-            Some(400..=499) => Err(describe("create", key, error)),
+            Some(400..=499 | 501 | 507) => Err(describe("create", key, error)),
             _ if matches!(error, SdkError::ConstructionFailure(_)) => {
                 Err(describe("create", key, error))
             }
@@ -271,29 +282,4 @@ impl Store for S3Store {
         }
         Ok(listed)
     }
-}
-
-fn status<E>(error: &SdkError<E, Response>) -> Option<u16> {
-    error
-        .raw_response()
-        .map(|response| response.status().as_u16())
-}
-
-/// The connection broke while the object was being received.
-fn interrupted(key: &str, error: impl Into<Box<dyn Error + Send + Sync>>) -> StoreError {
-    StoreError::new("get", key, StoreErrorKind::Unavailable, error)
-}
-
-/// The SDK's error, by what the HTTP status says about another try.
-pub(super) fn describe<E: std::error::Error + Send + Sync + 'static>(
-    op: &'static str,
-    key: &str,
-    error: SdkError<E, Response>,
-) -> StoreError {
-    let kind = match status(&error) {
-        Some(401 | 403) => StoreErrorKind::Denied,
-        Some(404) => StoreErrorKind::Missing,
-        _ => StoreErrorKind::Unavailable,
-    };
-    StoreError::new(op, key, kind, error)
 }

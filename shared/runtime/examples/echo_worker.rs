@@ -73,6 +73,8 @@ impl Worker for Echo {
                 let file = context.fetch_output(images, ECHO)?;
                 text = std::fs::read_to_string(file).map_err(JobError::retry)?;
             }
+            // A result of this many bytes.
+            "large" => text = "x".repeat(argument.parse().map_err(JobError::reject)?),
             // One step further with every life.
             "climb" => climb(context, argument.parse().map_err(JobError::reject)?)?,
             "slow" => text = count(context, argument.parse().map_err(JobError::reject)?)?,

@@ -23,7 +23,7 @@ use crate::{
     },
     now_ms,
     queue::{Delivery, Queue},
-    store::StoreError,
+    store::{StoreError, probe_write},
     verify::{Found, SetAside, Verifier},
 };
 use anyhow::anyhow;
@@ -38,9 +38,6 @@ use std::{
     },
     time::Duration,
 };
-
-/// An object that never exists: any answer to a request for it shows that the store works.
-const NO_OBJECT: &str = "probe/answers";
 
 /// Everything that attempts of one process share.
 #[derive(Clone)]
@@ -150,9 +147,9 @@ impl AttemptRunner {
         ended
     }
 
-    /// Whether the store answers at all; the request names an object that never exists.
+    /// Whether the store answers, and can be written.
     pub(crate) async fn store_answers(&self) -> Result<(), StoreError> {
-        self.worker.store.size(NO_OBJECT).await.map(|_| ())
+        probe_write(self.worker.store.as_ref()).await
     }
 
     /// All steps up to the acknowledgement; every error on the way is a [`JobError`].

@@ -8,6 +8,7 @@ use std::fmt;
 pub(crate) const SCHEMA: &str = "Cedm-Schema";
 const TRACEPARENT: &str = "traceparent";
 const FAILURES: &str = "Cedm-Failures";
+const OUTAGES: &str = "Cedm-Outages";
 const QUEUED_MS: &str = "Cedm-Queued-Ms";
 
 /// A W3C trace id: the same from the submission of a job through all its attempts to its events.
@@ -55,6 +56,8 @@ impl fmt::Debug for TraceId {
 pub struct Envelope {
     /// Failures that workers reported; a crash is counted by the broker instead.
     pub failures: u64,
+    /// Attempts that failed since the store did not give or take an object, though it answers.
+    pub outages: u64,
     /// When the job was first queued, in Unix milliseconds.
     pub queued_ms: u64,
     /// Id of the trace that the job belongs to.
@@ -66,6 +69,7 @@ impl Envelope {
     pub fn fresh() -> Self {
         Self {
             failures: 0,
+            outages: 0,
             queued_ms: crate::now_ms(),
             trace: TraceId::generate(),
         }
@@ -76,6 +80,9 @@ impl Envelope {
         headers.insert(SCHEMA, SCHEMA_VERSION.to_string());
         headers.insert(TRACEPARENT, self.trace.traceparent());
         headers.insert(FAILURES, self.failures.to_string());
+        if self.outages > 0 {
+            headers.insert(OUTAGES, self.outages.to_string());
+        }
         headers.insert(QUEUED_MS, self.queued_ms.to_string());
         headers
     }
@@ -91,6 +98,7 @@ impl Envelope {
         let fresh = Self::fresh();
         Self {
             failures: number(FAILURES).unwrap_or(0),
+            outages: number(OUTAGES).unwrap_or(0),
             queued_ms: number(QUEUED_MS).unwrap_or(fresh.queued_ms),
             trace: text(TRACEPARENT)
                 .and_then(TraceId::parse)
@@ -107,6 +115,7 @@ mod tests {
     fn headers_round_trip() {
         let envelope = Envelope {
             failures: 3,
+            outages: 2,
             queued_ms: 1_700_000_000_000,
             trace: TraceId::generate(),
         };

@@ -100,23 +100,39 @@ impl JobError {
         ))
     }
 
-    /// Whether the store did not answer: a reason to check whether it answers at all.
-    pub(crate) fn is_unanswered(&self) -> bool {
+    /// Whether the store did not answer, or has no room left.
+    pub(crate) fn outage(&self) -> Option<Outage> {
         use crate::{
             store::{StoreError, StoreErrorKind},
             verify::LookUpError,
         };
         let JobError::Retry { source, .. } = self else {
-            return false;
+            return None;
         };
-        source.chain().any(|cause| {
+        source.chain().find_map(|cause| {
             let store = match cause.downcast_ref::<LookUpError>() {
                 Some(LookUpError::Store(error)) => Some(error),
                 _ => cause.downcast_ref::<StoreError>(),
             };
-            store.is_some_and(|error| error.kind == StoreErrorKind::Unavailable)
+            match store?.kind {
+                StoreErrorKind::Unavailable => Some(Outage::NoAnswer),
+                StoreErrorKind::Full => Some(Outage::Full),
+                StoreErrorKind::Denied
+                | StoreErrorKind::Missing
+                | StoreErrorKind::Damaged
+                | StoreErrorKind::Local => None,
+            }
         })
     }
+}
+
+/// What a failed request says about the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outage {
+    /// It did not answer this request, or not to the end.
+    NoAnswer,
+    /// It says that its disk is full.
+    Full,
 }
 
 /// Decides by whose fault an error is what happens to the job, so that `?` suffices in a worker.

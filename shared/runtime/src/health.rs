@@ -10,9 +10,10 @@ use crate::{
 use anyhow::Context as _;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -33,6 +34,7 @@ struct Inner {
     probed: AtomicBool,
     start: Instant,
     ticked_s: std::sync::atomic::AtomicU64,
+    reasons: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Health {
@@ -44,6 +46,7 @@ impl Health {
             probed: AtomicBool::new(false),
             start: Instant::now(),
             ticked_s: Default::default(),
+            reasons: Mutex::default(),
         };
         Self(Arc::new(inner))
     }
@@ -58,6 +61,19 @@ impl Health {
     /// The streams are there and the store passed its probe.
     pub(crate) fn passed_probe(&self) {
         self.0.probed.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes why the process is not ready, or (`None`) that this topic is no reason any more.
+    pub(crate) fn set_reason(&self, topic: &'static str, reason: Option<String>) {
+        let mut reasons = self
+            .0
+            .reasons
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match reason {
+            Some(reason) => reasons.insert(topic, reason),
+            None => reasons.remove(topic),
+        };
     }
 
     /// Serves the endpoints until the process ends; the address bound.
@@ -96,6 +112,12 @@ impl Health {
                 "NATS denied {count} requests, the last one: {last}"
             ));
         }
+        let noted = self
+            .0
+            .reasons
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        reasons.extend(noted.values().cloned());
         reasons
     }
 }

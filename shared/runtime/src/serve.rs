@@ -37,6 +37,10 @@ const AGAIN: RetryPolicy = RetryPolicy::every(Duration::from_secs(1));
 /// Longest pause of a worker whose attempts fail one after the other.
 const RECOVERY: RetryPolicy =
     RetryPolicy::doubling(Duration::from_secs(1), Duration::from_secs(60));
+/// From so many jobs in a row on whose inputs are missing, the worker itself is in doubt.
+const LOST_LIMIT: u64 = 3;
+/// Pause of such a worker before it tries another job.
+const LOST: RetryPolicy = RetryPolicy::doubling(Duration::from_secs(5), Duration::from_secs(600));
 /// Between progress events of the current job.
 const PROGRESS_EVENT: Duration = Duration::from_secs(2);
 
@@ -96,6 +100,40 @@ pub async fn serve_until<W: Worker>(
     let service = WorkLoop::new(&args, process, thread, profile)?;
     service.run().await;
     Ok(())
+}
+
+/// How many attempts have failed one after the other.
+#[derive(Debug, Clone, Copy, Default)]
+struct Streak {
+    /// Failures that are retried.
+    failed: u64,
+    /// Jobs whose inputs were missing or damaged.
+    lost: u64,
+}
+
+impl Streak {
+    fn add(&mut self, ended: Option<Ended>) {
+        *self = match ended {
+            Some(Ended::Retry | Ended::Bug) => Self {
+                failed: self.failed + 1,
+                ..*self
+            },
+            Some(Ended::InputLost) => Self {
+                lost: self.lost + 1,
+                failed: 0,
+            },
+            _ => Self::default(),
+        };
+    }
+
+    /// How long to take no job; `None` when there is no reason to wait.
+    fn pause(&self) -> Option<Duration> {
+        if self.failed > 0 {
+            return Some(RECOVERY.delay(self.failed));
+        }
+        // Several jobs may well share one lost input.
+        (self.lost >= LOST_LIMIT).then(|| LOST.delay(self.lost - LOST_LIMIT + 1))
+    }
 }
 
 struct WorkLoop {
@@ -163,7 +201,8 @@ impl WorkLoop {
     async fn run(&self) {
         let mut wakes = self.wakes().await;
         let mut connected = self.process.connection.connected();
-        let (mut jobs, mut idle_since, mut failing, mut in_a_row) = (0, Instant::now(), false, 0);
+        let (mut jobs, mut idle_since, mut failing) = (0, Instant::now(), false);
+        let mut streak = Streak::default();
         while !self.process.drain.has_begun() && self.max_jobs.is_none_or(|limit| jobs < limit) {
             self.process.health.tick();
             match self.next().await {
@@ -174,12 +213,8 @@ impl WorkLoop {
                     failing = false;
                     jobs += 1;
                     let ended = self.work(delivery).await;
-                    in_a_row = if matches!(ended, Some(Ended::Retry | Ended::Bug)) {
-                        in_a_row + 1
-                    } else {
-                        0
-                    };
-                    self.recover(in_a_row).await;
+                    streak.add(ended);
+                    self.recover(streak).await;
                     idle_since = Instant::now();
                     continue;
                 }
@@ -215,22 +250,52 @@ impl WorkLoop {
 
     /// Pauses after attempts that failed one after the other: a machine with a full disk or without
     /// its store must not run through the queue and use up every job's tries. It waits until the
-    /// store answers, and longer from failure to failure.
-    async fn recover(&self, in_a_row: u64) {
-        if in_a_row == 0 {
+    /// store answers and can be written, and longer from failure to failure. A worker that finds
+    /// the inputs of every job missing most likely has another store than those who made them.
+    async fn recover(&self, streak: Streak) {
+        let health = &self.process.health;
+        let is_suspect = streak.lost >= LOST_LIMIT;
+        health.set_reason(
+            "inputs",
+            is_suspect.then(|| {
+                format!(
+                    "the inputs of {} jobs in a row are missing or damaged in this worker's store: \
+                     is it the coordinator's? One job is tried from time to time",
+                    streak.lost
+                )
+            }),
+        );
+        let Some(pause) = streak.pause() else {
             return;
+        };
+        if is_suspect {
+            tracing::warn!(
+                lost = streak.lost,
+                pause_s = pause.as_secs_f64(),
+                "the inputs of job after job are missing; no jobs are taken for a while"
+            );
         }
         let healed = async {
-            tokio::time::sleep(RECOVERY.delay(in_a_row)).await;
-            let tick = |_: &StoreError| {
-                self.process.health.tick();
+            let paused = tokio::time::sleep(pause);
+            tokio::pin!(paused);
+            let mut tick = tokio::time::interval(Duration::from_secs(5));
+            loop {
+                tokio::select! {
+                    () = &mut paused => break,
+                    _ = tick.tick() => health.tick(),
+                }
+            }
+            let unwell = |error: &StoreError| {
+                health.tick();
+                health.set_reason("store", Some(format!("the store: {}", chain(error))));
                 true
             };
             let ask = || self.runner.store_answers();
             // Without an end: an error is not possible.
             let _ = AGAIN
-                .retry("ask the store before the next job", tick, ask)
+                .retry("write to the store before the next job", unwell, ask)
                 .await;
+            health.set_reason("store", None);
         };
         tokio::select! {
             () = healed => {}

@@ -18,6 +18,7 @@ pub use input_path::InputPath;
 pub(crate) use leased::Leased;
 pub(crate) use metered::Metered;
 pub use probe::probe_create_only;
+pub(crate) use probe::probe_write;
 pub use ram::{InjectedFault, RamStore};
 pub use s3::{S3Settings, S3Store};
 pub use uri::ObjectUri;

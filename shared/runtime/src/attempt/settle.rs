@@ -10,7 +10,7 @@
 use super::{AttemptRunner, Ended, InFlight};
 use crate::{
     Envelope, RetryPolicy, RuntimeError,
-    error::{JobError, chain},
+    error::{JobError, Outage, chain},
     failpoint::failpoint,
     queue::{Delivery, Published},
     redeliverer::{dead_event, letter_of},
@@ -25,6 +25,9 @@ const NEWER_SCHEMA_DELAY: Duration = Duration::from_secs(30);
 const FIRST_DELAY: Duration = Duration::from_secs(5);
 /// The longest delay between two tries of a job.
 const LONGEST_DELAY: Duration = Duration::from_secs(600);
+/// Tries of a job whose objects the store does not give or take, though it answers: with these
+/// delays about five and a half hours.
+const OUTAGE_TRIES: u64 = 40;
 
 impl AttemptRunner {
     /// Settles the message of a failed attempt; only the kind of error decides how.
@@ -102,8 +105,9 @@ impl AttemptRunner {
     }
 
     /// Another try later, or a dead letter when no try is left. An attempt that stored a checkpoint
-    /// made progress, so the count starts again; and while the store answers no request at all, a
-    /// failure is not counted against the job.
+    /// made progress, so the count starts again. What is the store's failure is not counted against
+    /// the job: while the store is full, or cannot be written, for as long as that lasts; while it
+    /// answers and only this job's objects cannot be had, for [`OUTAGE_TRIES`].
     async fn fail(
         &self,
         in_flight: &InFlight<'_>,
@@ -112,31 +116,43 @@ impl AttemptRunner {
         error: &JobError,
     ) -> Result<Ended, RuntimeError> {
         let text = format!("{error:#}");
-        let before = if in_flight.advanced.load(Ordering::Relaxed) {
-            0
-        } else {
-            in_flight.delivery.envelope.failures
+        let mut envelope = in_flight.delivery.envelope;
+        if in_flight.advanced.load(Ordering::Relaxed) {
+            envelope.failures = 0;
+        }
+        let delay = match error.outage() {
+            Some(Outage::Full) => Some(after),
+            Some(Outage::NoAnswer) if self.store_answers().await.is_err() => Some(after),
+            Some(Outage::NoAnswer) => {
+                envelope.outages += 1;
+                let is_last = envelope.outages >= OUTAGE_TRIES;
+                (!is_last).then(|| backoff(&in_flight.job.key, after, envelope.outages))
+            }
+            None => {
+                envelope.failures += 1;
+                let is_last = envelope.failures >= self.max_failures;
+                (!is_last).then(|| backoff(&in_flight.job.key, after, envelope.failures))
+            }
         };
-        let is_outage = error.is_unanswered() && self.store_answers().await.is_err();
-        let failures = if is_outage { before } else { before + 1 };
+        let (failures, outages) = (envelope.failures, envelope.outages);
         let ended = match failure {
             FailureKind::Bug => {
                 tracing::error!(error = %text, failures, "attempt failed because of a bug");
                 Ended::Bug
             }
             FailureKind::Retry | FailureKind::Reject => {
-                tracing::warn!(error = %text, failures, is_outage, "attempt failed");
+                tracing::warn!(error = %text, failures, outages, "attempt failed");
                 Ended::Retry
             }
         };
-        if failures >= self.max_failures && !is_outage {
-            self.dead_letter(in_flight, failure, text).await?;
-        } else {
-            self.publish_event(in_flight, EventWhat::Failed, false, text)
-                .await;
-            let delay = backoff(&in_flight.job.key, after, failures);
-            self.postpone(in_flight.delivery, &in_flight.job, failures, delay)
-                .await?;
+        match delay {
+            Some(delay) => {
+                self.publish_event(in_flight, EventWhat::Failed, false, text)
+                    .await;
+                self.postpone(in_flight.delivery, &in_flight.job, envelope, delay)
+                    .await?;
+            }
+            None => self.dead_letter(in_flight, failure, text).await?,
         }
         Ok(ended)
     }
@@ -176,14 +192,10 @@ impl AttemptRunner {
         &self,
         delivery: &Delivery,
         job: &Job,
-        failures: u64,
+        envelope: Envelope,
         after: Duration,
     ) -> Result<(), RuntimeError> {
         let lane = (job.kind(), lane_priority(delivery, job));
-        let envelope = Envelope {
-            failures,
-            ..delivery.envelope
-        };
         match self
             .queue
             .delay(lane, &job.key, delivery.payload.clone(), envelope, after)
@@ -205,7 +217,7 @@ impl AttemptRunner {
             && let Ok(job) = Job::decode(&delivery.payload)
         {
             return self
-                .postpone(delivery, &job, delivery.envelope.failures, Duration::ZERO)
+                .postpone(delivery, &job, delivery.envelope, Duration::ZERO)
                 .await;
         }
         Ok(delivery.receipt.nak(None).await?)

@@ -1,5 +1,5 @@
-//! The start-up probe: eight writers race to create one key. A store on which two succeed cannot be
-//! used: commits rest on create-only puts.
+//! Probes. At start: eight writers race to create one key. A store on which two succeed cannot be
+//! used: commits rest on create-only puts. After a failure: can the store be written at all?
 
 use super::{Created, Store, StoreError, StoreErrorKind};
 use bytes::Bytes;
@@ -55,6 +55,29 @@ pub async fn probe_create_only(store: &Arc<dyn Store>) -> Result<(), StoreError>
         ),
         (None, Some(_)) => Ok(()),
     }
+}
+
+/// Enough to show a full disk, and little beside what a job writes.
+const WRITTEN_BYTES: usize = 256 << 10;
+
+/// Writes an object and removes it again: reading may work long after the disk is full.
+///
+/// # Errors
+/// When the store does not answer, or has no room.
+pub(crate) async fn probe_write(store: &dyn Store) -> Result<(), StoreError> {
+    let key = format!("probe/write-{}", ulid::Ulid::generate());
+    let created = store
+        .put_if_absent(&key, Bytes::from(vec![0; WRITTEN_BYTES]))
+        .await?;
+    if let Created::Unknown(reason) = created {
+        return Err(StoreError::new(
+            "probe",
+            &key,
+            StoreErrorKind::Unavailable,
+            reason,
+        ));
+    }
+    store.delete(&key).await
 }
 
 #[cfg(test)]

@@ -30,10 +30,14 @@ enum Outcome {
     Slow(Duration),
 }
 
+/// Chooses what happens to the next connection.
+type Choice = Box<dyn FnMut() -> Outcome + Send>;
+
 /// A proxy in front of one server, until it is dropped.
 pub struct FaultyProxy {
     pub address: SocketAddr,
     faulty: Arc<AtomicU64>,
+    choice: Arc<Mutex<Choice>>,
     task: JoinHandle<()>,
 }
 
@@ -41,17 +45,24 @@ impl FaultyProxy {
     /// To `server`. Of 100 connections `percent` are faulty; `http` ones also by answers of their
     /// own.
     pub async fn to(server: SocketAddr, seed: u64, percent: u64, http: bool) -> Self {
+        let mut dice = StdRng::seed_from_u64(seed);
+        Self::choosing(server, Box::new(move || roll(&mut dice, percent, http))).await
+    }
+
+    /// To `server`. Every connection is cut after so many bytes of its answers.
+    pub async fn cutting_answers(server: SocketAddr, bytes: u64) -> Self {
+        Self::choosing(server, Box::new(move || Outcome::CutAnswer(bytes))).await
+    }
+
+    async fn choosing(server: SocketAddr, choice: Choice) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (dice, faulty) = (
-            Arc::new(Mutex::new(StdRng::seed_from_u64(seed))),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let count = faulty.clone();
+        let (choice, faulty) = (Arc::new(Mutex::new(choice)), Arc::new(AtomicU64::new(0)));
+        let (count, chosen) = (faulty.clone(), choice.clone());
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let outcome = roll(&mut dice.lock().unwrap(), percent, http);
+                let outcome = (chosen.lock().unwrap())();
                 if !matches!(outcome, Outcome::Good) {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
@@ -61,8 +72,14 @@ impl FaultyProxy {
         Self {
             address,
             faulty,
+            choice,
             task,
         }
+    }
+
+    /// From now on every new connection is good.
+    pub fn heal(&self) {
+        *self.choice.lock().unwrap() = Box::new(|| Outcome::Good);
     }
 
     /// Connections faulty so far.

@@ -4,6 +4,7 @@
 mod harness;
 
 mod crash;
+mod cut_answers;
 mod dead;
 mod drain;
 mod faulty_proxy;

@@ -6,8 +6,8 @@
 //! 2. Every object that it relies on has the size and digest that it promises.
 //! 3. What an event called done has a manifest.
 //! 4. What was asked for has a manifest, unless it is open: queued, dead or cancelled.
-//! 5. Every object of an attempt belongs to a manifest, or to the collector: a superseded or
-//!    abandoned attempt left it.
+//! 5. Every object of an attempt belongs to a manifest, or is counted as unclaimed: a superseded or
+//!    abandoned attempt left it, or one that is still running.
 
 use crate::{
     store::{Store, StoreError},

@@ -1,5 +1,6 @@
 //! Checkpoints of long jobs: the file first, then a create-only record with its size and digest. An
-//! attempt resumes from the highest step whose record and file verify, whoever wrote it.
+//! attempt resumes from the highest step whose record and file verify, whoever wrote it. While the
+//! job runs the newest few are kept, and all are removed when it is done.
 
 use crate::{
     error::chain,
@@ -11,6 +12,9 @@ use cedm_contract::{Attempt, Digest, JobKey, checkpoint_key, checkpoint_prefix};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
+/// How many checkpoints of a running job are kept: one that turns out to be damaged has others
+/// before it.
+const KEPT: usize = 3;
 /// Ends the name of a record.
 const RECORD: &str = ".json";
 
@@ -139,8 +143,45 @@ pub(crate) async fn advanced_by(
     Ok(ours > others)
 }
 
-/// Removes all checkpoints of a job whose manifest is committed. Best effort: the collector removes
-/// what stays.
+/// Removes all but the newest few checkpoints of a running job, and what unfinished checkpoints
+/// before those have left. A checkpoint counts where its record can be read and its file has the
+/// size that the record states.
+pub(crate) async fn prune(store: &dyn Store, key: &JobKey) -> Result<(), StoreError> {
+    let prefix = checkpoint_prefix(key);
+    let mut listed = store.list(&prefix).await?;
+    // Steps are zero-padded: names sort by step.
+    listed.sort_unstable_by(|a, b| b.key.cmp(&a.key));
+    let size_of = |name: &str| {
+        let found = listed.iter().find(|listed| listed.key == name);
+        found.map(|listed| listed.size)
+    };
+    let mut whole = Vec::new();
+    for name in listed
+        .iter()
+        .filter_map(|listed| listed.key.strip_suffix(RECORD))
+    {
+        let record = store.get(&format!("{name}{RECORD}")).await?;
+        let record = record.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        if record.is_some_and(|record| size_of(name) == Some(record.size)) {
+            whole.push(name);
+        }
+        if whole.len() == KEPT {
+            break;
+        }
+    }
+    let Some(oldest) = whole.get(KEPT - 1) else {
+        return Ok(());
+    };
+    // From the end of the alphabet on: the record of a checkpoint goes before its file, so that a
+    // crash in between leaves a file that does not count.
+    for old in listed.iter().filter(|listed| listed.key.as_str() < *oldest) {
+        store.delete(&old.key).await?;
+    }
+    Ok(())
+}
+
+/// Removes all checkpoints of a job whose manifest is committed. Best effort: what stays is read by
+/// nothing, and may be deleted by hand.
 pub(crate) async fn remove(store: &dyn Store, key: &JobKey) {
     let removed = async {
         for listed in store.list(&checkpoint_prefix(key)).await? {
@@ -157,6 +198,34 @@ pub(crate) async fn remove(store: &dyn Store, key: &JobKey) {
 mod tests {
     use super::*;
     use crate::store::RamStore;
+
+    #[tokio::test]
+    async fn the_newest_whole_ones_are_kept_while_a_job_runs() {
+        let (store, folder) = (RamStore::default(), tempfile::tempdir().unwrap());
+        let (key, attempt) = (JobKey::of(b"job"), Attempt::new(1, 1));
+        let file = folder.path().join("state");
+        for step in 1..=200 {
+            std::fs::write(&file, format!("state at {step}")).unwrap();
+            write(&store, &key, &attempt, step, &file).await.unwrap();
+            // Every tenth loses its record or is cut short.
+            let name = checkpoint_key(&key, step, &attempt);
+            match step % 20 {
+                0 => store.put(&name, Body::Bytes("cut".into())).await.unwrap(),
+                10 => store.delete(&format!("{name}{RECORD}")).await.unwrap(),
+                _ => {}
+            }
+            prune(&store, &key).await.unwrap();
+            assert!(store.snapshot().len() <= 2 * KEPT + 2, "at step {step}");
+        }
+        // 200 is cut short: those before it are the newest that are whole.
+        for step in [199, 198, 197] {
+            let name = checkpoint_key(&key, step, &attempt);
+            assert_eq!(store.snapshot()[&name], format!("state at {step}"));
+        }
+        let (step, _) = resume(&store, &key, folder.path()).await.unwrap().unwrap();
+        assert_eq!(step, 199);
+        assert!(advanced_by(&store, &key, 1).await.unwrap());
+    }
 
     #[tokio::test]
     async fn the_highest_that_verifies_is_taken() {

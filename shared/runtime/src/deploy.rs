@@ -3,8 +3,10 @@
 //! templates are in `deploy/`.
 
 mod credentials;
+mod store_policy;
 
 pub use credentials::Credentials;
+pub use store_policy::{allowed_objects, render_store_policy};
 
 use crate::streams::consumer_name;
 use cedm_contract::{Priority, Service};

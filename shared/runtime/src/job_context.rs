@@ -214,6 +214,12 @@ impl JobContext {
             Ok(()) => {
                 self.worker.metrics.add(&CHECKPOINTS, 1);
                 self.has_checkpointed.store(true, Ordering::Relaxed);
+                // The next checkpoint tries again.
+                if let Err(error) =
+                    checkpoints::prune(self.worker.store.as_ref(), &self.job.key).await
+                {
+                    tracing::warn!(error = %chain(&error), "old checkpoints were not removed");
+                }
             }
             Err(error) if error.kind == StoreErrorKind::Local => {
                 return Err(JobError::retry(error));

@@ -45,7 +45,7 @@ impl Endpoints {
             None
         };
         let (bucket, credentials) = match previous {
-            Some(last) => (last.bucket, last.credentials),
+            Some(last) => (last.bucket, last.credentials.completed()),
             None => ("cedm".to_owned(), Credentials::generate()),
         };
         Ok(Self {

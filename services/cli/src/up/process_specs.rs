@@ -12,7 +12,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use cedm_contract::Service;
-use cedm_runtime::deploy::{NatsSettings, render_nats, render_prometheus};
+use cedm_runtime::deploy::{NatsSettings, render_nats, render_prometheus, render_store_policy};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -108,7 +108,7 @@ pub fn nats(home: &Home, endpoints: &Endpoints) -> Result<(ProcessSpec, Probe)> 
 /// The embedded object store, `cedm-store`.
 ///
 /// # Errors
-/// When its program was not built.
+/// When its program was not built, or its policy cannot be written.
 pub fn store(home: &Home, endpoints: &Endpoints) -> Result<(ProcessSpec, Probe)> {
     let address = format!("127.0.0.1:{}", endpoints.s3_port);
     let mut arguments = os_strings(&[
@@ -119,11 +119,19 @@ pub fn store(home: &Home, endpoints: &Endpoints) -> Result<(ProcessSpec, Probe)>
         "--root",
     ]);
     arguments.push(home.objects().into_os_string());
+    let policy = home.path().join("store-policy.json");
+    write_private(&policy, &render_store_policy(&endpoints.credentials))?;
+    arguments.extend([
+        "--policy".into(),
+        policy.into_os_string(),
+        "--bucket".into(),
+        endpoints.bucket.clone().into(),
+    ]);
     let spec = ProcessSpec {
         name: "store".to_owned(),
         program: programs::own("cedm-store")?,
         arguments,
-        environment: endpoints.environment(Service::Cli),
+        environment: Vec::new(),
         metrics: None,
         stops_at: ShutdownStage::StopInfrastructure,
         grace: INFRASTRUCTURE_GRACE,

@@ -233,6 +233,9 @@ impl Harness {
                 self.credentials
                     .environment(Service::Extractor, &url, &endpoint, "cedm"),
             )
+            // This store has one key pair.
+            .env("AWS_ACCESS_KEY_ID", &self.credentials.s3_access_key)
+            .env("AWS_SECRET_ACCESS_KEY", &self.credentials.s3_secret_key)
             .env("CEDM_ACK_WAIT_S", self.ack_wait_s.to_string())
             .env("CEDM_CACHE_DIR", self.root.path().join("cache"))
             .envs(environment.iter().copied())

@@ -5,6 +5,7 @@ mod descriptors;
 mod full;
 mod multipart;
 mod raw;
+mod rights;
 mod unsupported;
 
 use cedm_runtime::store::{S3Settings, S3Store};

@@ -9,6 +9,7 @@ pub(crate) const SCHEMA: &str = "Cedm-Schema";
 const TRACEPARENT: &str = "traceparent";
 const FAILURES: &str = "Cedm-Failures";
 const OUTAGES: &str = "Cedm-Outages";
+const STORE: &str = "Cedm-Store";
 const QUEUED_MS: &str = "Cedm-Queued-Ms";
 
 /// A W3C trace id: the same from the submission of a job through all its attempts to its events.
@@ -62,6 +63,8 @@ pub struct Envelope {
     pub queued_ms: u64,
     /// Id of the trace that the job belongs to.
     pub trace: TraceId,
+    /// Id of the store in which its inputs are, where it is known.
+    pub store: Option<ulid::Ulid>,
 }
 
 impl Envelope {
@@ -72,6 +75,7 @@ impl Envelope {
             outages: 0,
             queued_ms: crate::now_ms(),
             trace: TraceId::generate(),
+            store: None,
         }
     }
 
@@ -80,6 +84,9 @@ impl Envelope {
         headers.insert(SCHEMA, SCHEMA_VERSION.to_string());
         headers.insert(TRACEPARENT, self.trace.traceparent());
         headers.insert(FAILURES, self.failures.to_string());
+        if let Some(store) = self.store {
+            headers.insert(STORE, store.to_string());
+        }
         if self.outages > 0 {
             headers.insert(OUTAGES, self.outages.to_string());
         }
@@ -103,6 +110,7 @@ impl Envelope {
             trace: text(TRACEPARENT)
                 .and_then(TraceId::parse)
                 .unwrap_or(fresh.trace),
+            store: text(STORE).and_then(|text| text.parse().ok()),
         }
     }
 }
@@ -118,6 +126,7 @@ mod tests {
             outages: 2,
             queued_ms: 1_700_000_000_000,
             trace: TraceId::generate(),
+            store: Some(ulid::Ulid::generate()),
         };
         assert_eq!(Envelope::of(Some(&envelope.headers())), envelope);
         assert_eq!(Envelope::of(None).failures, 0);

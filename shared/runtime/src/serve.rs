@@ -17,7 +17,7 @@ use crate::{
     progress::Progress,
     queue::{Delivery, QueueError},
     scratch::Scratch,
-    store::{Cache, StoreError},
+    store::{Cache, StoreError, identity},
     telemetry::start_logging,
     verify::Verifier,
     worker_name,
@@ -209,6 +209,15 @@ impl WorkLoop {
                 Ok(Some(delivery)) if self.process.drain.has_begun() => {
                     self.return_to_queue(&delivery).await
                 }
+                Ok(Some(delivery)) if self.is_of_another_store(&delivery).await => {
+                    failing = false;
+                    self.return_to_queue(&delivery).await;
+                    tokio::select! {
+                        () = self.pause(LOST.delay(1)) => {}
+                        () = self.process.drain.begun() => {}
+                    }
+                    continue;
+                }
                 Ok(Some(delivery)) => {
                     failing = false;
                     jobs += 1;
@@ -276,15 +285,7 @@ impl WorkLoop {
             );
         }
         let healed = async {
-            let paused = tokio::time::sleep(pause);
-            tokio::pin!(paused);
-            let mut tick = tokio::time::interval(Duration::from_secs(5));
-            loop {
-                tokio::select! {
-                    () = &mut paused => break,
-                    _ = tick.tick() => health.tick(),
-                }
-            }
+            self.pause(pause).await;
             let unwell = |error: &StoreError| {
                 health.tick();
                 health.set_reason("store", Some(format!("the store: {}", chain(error))));
@@ -301,6 +302,44 @@ impl WorkLoop {
             () = healed => {}
             () = self.process.drain.begun() => {}
         }
+    }
+
+    /// Waits, alive.
+    async fn pause(&self, pause: Duration) {
+        let paused = tokio::time::sleep(pause);
+        tokio::pin!(paused);
+        let mut tick = tokio::time::interval(Duration::from_secs(5));
+        loop {
+            tokio::select! {
+                () = &mut paused => return,
+                _ = tick.tick() => self.process.health.tick(),
+            }
+        }
+    }
+
+    /// Whether the job's inputs are in another store than this worker's: then nothing that this
+    /// worker could say about them would be true. A store that does not answer is for the attempt
+    /// to find out.
+    async fn is_of_another_store(&self, delivery: &Delivery) -> bool {
+        let Some(expected) = delivery.envelope.store else {
+            return false;
+        };
+        let Ok(found) = identity(self.process.connection.store().as_ref()).await else {
+            return false;
+        };
+        let is_other = found != Some(expected);
+        let reason = is_other.then(|| {
+            let found = found.map_or("has no id".to_owned(), |found| format!("is {found}"));
+            format!(
+                "this worker has another store than the coordinator: its own {found}, the jobs' is \
+                 {expected}; compare CEDM_S3_ENDPOINT and CEDM_S3_BUCKET. No job is performed"
+            )
+        });
+        if let Some(reason) = &reason {
+            tracing::error!("{reason}");
+        }
+        self.process.health.set_reason("other store", reason);
+        is_other
     }
 
     /// A stream with one item per publish of a job that this service performs. Only a hint: where

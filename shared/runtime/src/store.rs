@@ -3,6 +3,7 @@
 
 mod answer;
 mod cache;
+mod identity;
 mod input_path;
 mod leased;
 mod metered;
@@ -14,6 +15,7 @@ mod s3;
 mod uri;
 
 pub use cache::Cache;
+pub(crate) use identity::{ensure_identity, identity};
 pub use input_path::InputPath;
 pub(crate) use leased::Leased;
 pub(crate) use metered::Metered;

@@ -5,7 +5,7 @@ use crate::{
     commit::{Committed, commit},
     failpoint::failpoint,
     queue::{NatsQueue, Published, Queue, Stored},
-    store::Store,
+    store::{Store, ensure_identity},
     verify::{Found, SetAside, Verifier},
 };
 use bytes::Bytes;
@@ -48,6 +48,7 @@ pub struct Submitter {
     queue: NatsQueue,
     store: Arc<dyn Store>,
     verifier: Verifier,
+    identity: Arc<tokio::sync::OnceCell<Option<ulid::Ulid>>>,
 }
 
 impl Submitter {
@@ -57,6 +58,7 @@ impl Submitter {
             queue: connection.queue.clone(),
             store: connection.store.clone(),
             verifier: Verifier::new(connection.store.clone()),
+            identity: Arc::default(),
         }
     }
 
@@ -77,9 +79,13 @@ impl Submitter {
         }
         let payload = Bytes::from(job.encode()?);
         let id = format!("submit-{}", ulid::Ulid::generate());
+        let envelope = Envelope {
+            store: self.identity().await?,
+            ..Envelope::fresh()
+        };
         match self
             .queue
-            .publish((kind, job.priority), key, payload, Envelope::fresh(), &id)
+            .publish((kind, job.priority), key, payload, envelope, &id)
             .await?
         {
             Published::Occupied => Ok(SubmitOutcome::AlreadyQueued),
@@ -90,6 +96,14 @@ impl Submitter {
                 self.withdraw_if_later(job).await
             }
         }
+    }
+
+    /// The id of the store, read or written once per process.
+    async fn identity(&self) -> Result<Option<ulid::Ulid>, RuntimeError> {
+        let known = self
+            .identity
+            .get_or_try_init(|| ensure_identity(self.store.as_ref()));
+        Ok(*known.await?)
     }
 
     /// A subject holds one job, and the priority is part of it: of two submitters at once under two

@@ -12,6 +12,7 @@ mod foreign;
 mod lease;
 mod lost;
 mod once;
+mod other_store;
 mod outage;
 mod permissions;
 mod process;

@@ -141,6 +141,17 @@ impl AugmentPipe {
     }
 }
 
+/// A product of matrices, in float64 where either is: a transform whose draw is an integer makes
+/// float32 matrices, whatever the type of the other draws.
+fn product(a: &Tensor, b: &Tensor) -> Tensor {
+    let wider = if a.kind() == b.kind() {
+        a.kind()
+    } else {
+        Kind::Double
+    };
+    a.to_kind(wider).matmul(&b.to_kind(wider))
+}
+
 /// Images, labels and matrices while the pipe runs.
 struct PipeState {
     images: Tensor,
@@ -163,14 +174,14 @@ impl PipeState {
     /// G ← G M, where G maps output to input coordinates.
     fn compose(&mut self, matrix: &Tensor) {
         self.matrices = Some(match &self.matrices {
-            Some(matrices) => matrices.matmul(matrix),
+            Some(matrices) => product(matrices, matrix),
             None => matrix.shallow_clone(),
         });
     }
     /// C ← M C, where C maps input to output colours.
     fn compose_colour(&mut self, matrix: &Tensor) {
         self.colour = Some(match &self.colour {
-            Some(colour) => matrix.matmul(colour),
+            Some(colour) => product(matrix, colour),
             None => matrix.shallow_clone(),
         });
     }

@@ -1,11 +1,11 @@
 //! Features and ids from plain files: safetensors, npy, npz, and PyTorch's own.
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use cedm_contract::kinds::{
     cluster::assignments::RAW_IDS, extract::features::FEATURES, import::shard::LABELS,
 };
 use cedm_nets::Weights;
-use npyz::{DType, NpyHeader, TypeChar};
+use cedm_torch::npy;
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -13,7 +13,6 @@ use std::{
     path::Path,
 };
 use tch::{Kind, Tensor};
-use zip::ZipArchive;
 
 /// Reads a feature matrix \[n, dim\] from a .safetensors, .npy, .npz or PyTorch file: the array `name`,
 /// by default `features` or the only array.
@@ -126,7 +125,8 @@ fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>> {
         .with_context(|| format!("read {}", path.display()))?;
     if head[..length].starts_with(b"\x93NUMPY") {
         let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
-        let array = read_npy(BufReader::new(file))
+        let array = npy::read(BufReader::new(file))
+            .map_err(anyhow::Error::msg)
             .with_context(|| format!("{}: npy array", path.display()))?;
         return Ok(vec![(
             path.file_stem()
@@ -138,15 +138,31 @@ fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>> {
         return read_npz(path).with_context(|| format!("{}: npz archive", path.display()));
     }
     let weights = Weights::read(path)?;
-    Ok(weights
+    weights
         .iter()
-        .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
-        .collect())
+        .map(|(name, tensor)| {
+            // A stride of 0 makes any shape of a few bytes: no features are stored so.
+            ensure!(
+                !is_expanded(tensor),
+                "{}: `{name}` of shape {:?} repeats a few numbers (an expanded view)",
+                path.display(),
+                tensor.size()
+            );
+            Ok((name.to_owned(), tensor.contiguous()))
+        })
+        .collect()
+}
+
+/// Whether a tensor shows numbers of its storage more than once.
+fn is_expanded(tensor: &Tensor) -> bool {
+    let axes = tensor.size().into_iter().zip(tensor.stride());
+    axes.into_iter()
+        .any(|(size, stride)| size > 1 && stride == 0)
 }
 
 fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let mut archive = ZipArchive::new(BufReader::new(File::open(path)?))
-        .context("not a zip archive (truncated?)")?;
+    let file = File::open(path)?;
+    let mut archive = cedm_images::open_zip(&file).context("not a zip archive (truncated?)")?;
     let mut arrays = Vec::new();
     for index in 0..archive.len() {
         let member = archive.by_index(index)?;
@@ -154,65 +170,13 @@ fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
         if let Some(name) = name.strip_suffix(".npy").map(str::to_owned) {
             arrays.push((
                 name.clone(),
-                read_npy(member).with_context(|| format!("array `{name}`"))?,
+                npy::read(member)
+                    .map_err(anyhow::Error::msg)
+                    .with_context(|| format!("array `{name}`"))?,
             ));
         }
     }
     Ok(arrays)
-}
-
-/// Reads one array. At most the number of bytes that its header announces is read, so that a damaged
-/// archive cannot fill the memory.
-fn read_npy(mut reader: impl Read) -> Result<Tensor> {
-    let header = NpyHeader::from_reader(&mut reader)?;
-    let DType::Plain(plain) = header.dtype() else {
-        bail!("found a structured array, expected plain numbers")
-    };
-    let kind = match (plain.type_char(), plain.size_field()) {
-        (TypeChar::Float, 2) => Kind::Half,
-        (TypeChar::Float, 4) => Kind::Float,
-        (TypeChar::Float, 8) => Kind::Double,
-        (TypeChar::Int, 1) => Kind::Int8,
-        (TypeChar::Int, 2) => Kind::Int16,
-        (TypeChar::Int, 4) => Kind::Int,
-        (TypeChar::Int, 8) => Kind::Int64,
-        (TypeChar::Uint, 1) => Kind::Uint8,
-        _ => bail!(
-            "found numbers of type {plain}, expected float16, float32, float64, uint8 or signed integers"
-        ),
-    };
-    ensure!(
-        plain.endianness() != npyz::Endianness::Big,
-        "found big-endian numbers, expected little-endian ones"
-    );
-    let shape = header
-        .shape()
-        .iter()
-        .map(|&size| i64::try_from(size))
-        .collect::<Result<Vec<_>, _>>()
-        .context("shape")?;
-    let count = shape
-        .iter()
-        .try_fold(1i64, |product, &size| product.checked_mul(size))
-        .context("shape overflows")?;
-    let expected = u64::try_from(count)?
-        .checked_mul(kind.elt_size_in_bytes() as u64)
-        .context("size overflows")?;
-    let mut bytes = Vec::new();
-    reader.take(expected).read_to_end(&mut bytes)?;
-    ensure!(
-        bytes.len() as u64 == expected,
-        "found {} bytes of numbers, expected {expected}: truncated?",
-        bytes.len()
-    );
-    if header.order() == npyz::Order::Fortran {
-        let reversed: Vec<i64> = shape.iter().rev().copied().collect();
-        let axes: Vec<i64> = (0..shape.len() as i64).rev().collect();
-        return Ok(Tensor::f_from_data_size(&bytes, &reversed, kind)?
-            .permute(axes)
-            .contiguous());
-    }
-    Ok(Tensor::f_from_data_size(&bytes, &shape, kind)?)
 }
 
 #[cfg(test)]

@@ -28,11 +28,31 @@ pub fn read_network(path: &Path, sigma_data: Option<f64>) -> anyhow::Result<(Net
     let has_metadata = path
         .extension()
         .is_some_and(|extension| extension == "safetensors");
+    let origin_of_pickle = file.origin();
+    if let Some(pickled) = origin_of_pickle {
+        check_class(&pickled.class)?;
+    }
     let sigma_data = match sigma_data {
         None if has_metadata => weights::noted_sigma_data(path)?,
+        None => origin_of_pickle.and_then(|pickled| pickled.sigma_data),
         given => given,
     };
     Ok(weights::assemble(&tensors, &origin, sigma_data)?)
+}
+
+/// Refuses networks that are preconditioned in another way than EDM's (Karras et al. 2022, table 1):
+/// their tensors may have the same names and shapes, and mean something else.
+fn check_class(class: &str) -> anyhow::Result<()> {
+    let other = match class {
+        "VPPrecond" => "VP, of score SDEs (DDPM++)",
+        "VEPrecond" => "VE, of score SDEs (NCSN++)",
+        "iDDPMPrecond" => "iDDPM, of improved DDPM",
+        _ => return Ok(()),
+    };
+    anyhow::bail!(
+        "the network is a {class}: preconditioned as {other}; expected EDMPrecond, the one that the \
+         sampler computes"
+    )
 }
 
 /// `condition.safetensors` in the folder of the weights, where `trainer run` writes it; `None` if

@@ -6,7 +6,8 @@
 //! those programs ignore.
 
 use crate::{Gaussian, MathsError};
-use npyz::{DType, NpyFile, Order, TypeStr, WriterBuilder};
+use cedm_tensor_files::NpyHeader;
+use npyz::{DType, TypeStr, WriterBuilder};
 use std::{
     fs::File,
     io::{BufReader, BufWriter, Cursor, Read, Write},
@@ -63,18 +64,15 @@ pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
         let Some(bytes) = member(name)? else {
             return Ok(None);
         };
-        let read = NpyFile::new(&bytes[..]).and_then(NpyFile::into_vec::<String>);
-        Ok(read
-            .map_err(|error| broken(format!("array `{name}` is not a string: {error}")))?
-            .into_iter()
-            .next())
+        let read = header(&bytes).and_then(|header| header.text(&bytes));
+        read.map_err(|reason| broken(format!("array `{name}` is not a string: {reason}")))
     };
     let (extractor, weights) = (text("extractor")?, text("weights")?);
     let count = match member("count")? {
         None => None,
         Some(bytes) => {
-            let read = NpyFile::new(&bytes[..]).and_then(NpyFile::into_vec::<i64>);
-            read.map_err(|error| broken(format!("array `count` is not an integer: {error}")))?
+            let read = header(&bytes).and_then(|header| header.integers(&bytes));
+            read.map_err(|reason| broken(format!("array `count` is not an integer: {reason}")))?
                 .into_iter()
                 .next()
         }
@@ -125,37 +123,21 @@ fn open(file: &Path) -> Result<File, MathsError> {
     })
 }
 
+fn header(bytes: &[u8]) -> Result<NpyHeader, String> {
+    NpyHeader::read(&mut &bytes[..], bytes.len() as u64)
+}
+
 /// Reads an npy array of float32 or float64 as a float64 tensor.
 fn floats(bytes: &[u8]) -> Result<Tensor, String> {
-    let npy = NpyFile::new(bytes).map_err(|error| format!("is not an npy array: {error}"))?;
-    let shape: Vec<i64> = npy.shape().iter().map(|&side| side as i64).collect();
-    let (order, dtype) = (npy.order(), npy.dtype().descr());
-    let expected: u64 = npy.shape().iter().product();
-    let values: Vec<f64> = match npy.try_data::<f64>() {
-        Ok(data) => data.collect::<Result<_, _>>(),
-        Err(npy) => match npy.try_data::<f32>() {
-            Ok(data) => data
-                .map(|value| value.map(f64::from))
-                .collect::<Result<_, _>>(),
-            Err(_) => return Err(format!("is of type {dtype}, expected float64 or float32")),
-        },
-    }
-    .map_err(|error| format!("is truncated: {error}"))?;
-    if values.len() as u64 != expected {
+    let header = header(bytes).map_err(|reason| format!("is not an npy array: {reason}"))?;
+    if header.dtype.kind != 'f' || header.dtype.size < 4 {
         return Err(format!(
-            "is truncated: found {} values, expected {expected}",
-            values.len()
+            "is of type {}, expected float64 or float32",
+            header.dtype
         ));
     }
-    let tensor = Tensor::from_slice(&values);
-    Ok(match order {
-        Order::C => tensor.view(shape.as_slice()),
-        Order::Fortran => {
-            let reversed: Vec<i64> = shape.iter().rev().copied().collect();
-            let axes: Vec<i64> = (0..shape.len() as i64).rev().collect();
-            tensor.view(reversed.as_slice()).permute(axes.as_slice())
-        }
-    })
+    let shape: Vec<i64> = header.shape.iter().map(|&side| side as i64).collect();
+    Ok(Tensor::from_slice(&header.floats(bytes)?).view(shape.as_slice()))
 }
 
 /// Writes a statistics file, uncompressed like those of `numpy.savez`. Equal statistics give equal

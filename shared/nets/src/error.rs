@@ -29,8 +29,9 @@ pub enum NetError {
     TensorFile(#[from] cedm_tensor_files::TensorFileError),
     /// Weights that belong to another network.
     #[error(
-        "the weights do not fit {architecture}: {}",
-        describe(missing, unexpected, misshapen)
+        "the weights do not fit {architecture}: {}{}",
+        describe(missing, unexpected, misshapen),
+        nearest.as_ref().map_or_else(String::new, |nearest| format!("; nearest is {nearest}"))
     )]
     Mismatch {
         /// The network they should fit.
@@ -41,6 +42,8 @@ pub enum NetError {
         unexpected: Vec<String>,
         /// Names with the shapes found and expected.
         misshapen: Vec<String>,
+        /// The extractor whose tensors are most like these, in words.
+        nearest: Option<String>,
     },
     /// An extractor that does not exist, lacks a file, or cannot take its input.
     #[error("extractor `{name}`: {reason}")]

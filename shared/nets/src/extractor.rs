@@ -42,6 +42,37 @@ enum Network {
     Script(CModule),
 }
 
+/// The extractor whose tensors are most like these weights, in words; `None` where less than half of
+/// any extractor's tensors are there.
+fn nearest(weights: &Weights) -> Option<String> {
+    let backbone = weights.backbone(Encoder::Teacher);
+    let share = |names: &[(String, Vec<i64>)], weights: &Weights| {
+        let fits = |(name, shape): &&(String, Vec<i64>)| {
+            weights
+                .get(name)
+                .is_some_and(|tensor| tensor.size() == *shape)
+        };
+        (names.iter().filter(fits).count(), names.len())
+    };
+    let found = extractors().filter_map(|candidate| {
+        let (fits, all) = match candidate.architecture {
+            Architecture::Vit(config) => share(&Vit::blueprint(config), &backbone),
+            Architecture::Clip(config) => {
+                let images = if backbone.has_below("visual.") {
+                    backbone.below("visual.")
+                } else {
+                    backbone.shallow_clone()
+                };
+                share(&ClipVision::blueprint(config), &images)
+            }
+            _ => return None,
+        };
+        (2 * fits > all).then_some((fits, all, candidate.row.name))
+    });
+    let (fits, all, name) = found.max_by_key(|(fits, all, _)| (fits * 1000 / all, *fits))?;
+    Some(format!("`{name}`, {fits} of whose {all} tensors it holds"))
+}
+
 /// An extractor with its weights, ready to compute features.
 pub struct Extractor {
     backbone: Backbone,
@@ -58,6 +89,35 @@ impl Extractor {
     /// # Errors
     /// When the name is unknown, or a file is missing or belongs to another network.
     pub fn load(
+        spec: &ExtractorSpec,
+        weights: Option<&Path>,
+        fit: Option<&Path>,
+        device: Device,
+    ) -> Result<Self, NetError> {
+        Self::load_named(spec, weights, fit, device).map_err(|error| match (error, weights) {
+            (
+                NetError::Mismatch {
+                    architecture,
+                    missing,
+                    unexpected,
+                    misshapen,
+                    nearest: None,
+                },
+                Some(file),
+            ) => NetError::Mismatch {
+                nearest: Weights::read(file)
+                    .ok()
+                    .and_then(|weights| nearest(&weights)),
+                architecture,
+                missing,
+                unexpected,
+                misshapen,
+            },
+            (error, _) => error,
+        })
+    }
+
+    fn load_named(
         spec: &ExtractorSpec,
         weights: Option<&Path>,
         fit: Option<&Path>,

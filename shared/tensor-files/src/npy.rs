@@ -23,7 +23,8 @@ pub struct NpyHeader {
 /// Type of the numbers in an npy file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NpyType {
-    /// NumPy's kind: `b` truth values, `i` and `u` integers, `f` floats; others are not read.
+    /// NumPy's kind: `b` truth values, `i` and `u` integers, `f` floats, `c` complex numbers, `U` and
+    /// `S` texts.
     pub kind: char,
     /// Bytes of one number.
     pub size: usize,
@@ -146,6 +147,29 @@ impl NpyHeader {
         }
         let items = self.items(file)?;
         Ok(self.row_major(items.map(|bytes| self.dtype.float(bytes)).collect()))
+    }
+
+    /// The first text of a whole file in memory, without the zeros that fill it up.
+    ///
+    /// # Errors
+    /// For arrays of other types, and characters that are none.
+    pub fn text(&self, file: &[u8]) -> Result<Option<String>, String> {
+        if !matches!(self.dtype.kind, 'U' | 'S') {
+            return Err(format!("dtype {}, expected text", self.dtype));
+        }
+        let Some(bytes) = self.items(file)?.next() else {
+            return Ok(None);
+        };
+        let text: Option<String> = if self.dtype.kind == 'S' {
+            String::from_utf8(bytes.to_vec()).ok()
+        } else {
+            let codes = bytes
+                .chunks_exact(4)
+                .map(|code| self.dtype.unsigned(code) as u32);
+            codes.map(char::from_u32).collect()
+        };
+        let text = text.ok_or("its characters are none")?;
+        Ok(Some(text.trim_end_matches('\0').to_owned()))
     }
 
     fn items<'a>(&self, file: &'a [u8]) -> Result<std::slice::ChunksExact<'a, u8>, String> {
@@ -335,11 +359,21 @@ fn dtype_of(text: &str) -> Result<NpyType, String> {
     let kind = rest.chars().next().ok_or_else(unknown)?;
     let (kind, size) = match (kind, rest.get(1..)) {
         ('?', Some("")) => ('b', 1),
-        ('b' | 'i' | 'u' | 'f' | 'c', Some(size)) => (kind, size.parse().map_err(|_| unknown())?),
+        ('b' | 'i' | 'u' | 'f' | 'c' | 'S', Some(size)) => {
+            (kind, size.parse().map_err(|_| unknown())?)
+        }
+        // Characters of 32 bits.
+        ('U', Some(size)) => {
+            let count = size
+                .parse::<usize>()
+                .ok()
+                .and_then(|count| count.checked_mul(4));
+            (kind, count.ok_or_else(unknown)?)
+        }
         ('O', _) => return Err("an array of Python objects, expected plain numbers".to_owned()),
         _ => return Err(unknown()),
     };
-    if !matches!(size, 1 | 2 | 4 | 8 | 16) {
+    if !matches!(kind, 'U' | 'S') && !matches!(size, 1 | 2 | 4 | 8 | 16) {
         return Err(unknown());
     }
     Ok(NpyType {
@@ -446,7 +480,7 @@ mod tests {
             (header("|u1", "False", "(5,)"), "truncated: "),
             (header("|u1", "Maybe", "(5,)"), "expected \"False\""),
             (header("|O", "False", "(5,)"), "Python objects"),
-            (header("<U7", "False", "(5,)"), "plain numbers"),
+            (header("<m8", "False", "(5,)"), "plain numbers"),
             (
                 "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': ()}".into(),
                 "structured",

@@ -9,6 +9,7 @@
 
 pub mod adam;
 mod memory;
+pub mod npy;
 pub mod tensor_files;
 mod tf32;
 

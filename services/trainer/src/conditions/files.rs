@@ -1,6 +1,6 @@
 //! Numbers per image from files: npy, safetensors, and PyTorch files read as data.
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use cedm_contract::kinds::{
     cluster::assignments::IDS, extract::features::FEATURES, import::shard::LABELS,
 };
@@ -69,34 +69,10 @@ pub fn read_tensor(path: &Path, names: &[&str]) -> anyhow::Result<Tensor> {
 }
 
 fn read_npy(path: &Path) -> anyhow::Result<Tensor> {
-    let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-    let file = npyz::NpyFile::new(&bytes[..])
-        .with_context(|| format!("{} is not an npy file", path.display()))?;
-    ensure!(
-        file.order() == npyz::Order::C,
-        "{} is in Fortran order: expected C order",
-        path.display()
-    );
-    let shape: Vec<i64> = file.shape().iter().map(|&side| side as i64).collect();
-    let npyz::DType::Plain(kind) = file.dtype() else {
-        bail!(
-            "{} holds structured records: expected plain numbers",
-            path.display()
-        )
-    };
-    macro_rules! read {
-        ($($type:ty),*) => { $(
-            if let Ok(reader) = npyz::NpyFile::new(&bytes[..])?.data::<$type>() {
-                let values = reader.collect::<Result<Vec<$type>, _>>()?;
-                return Ok(Tensor::from_slice(&values.iter().map(|&value| value as f64).collect::<Vec<f64>>()).view(shape.as_slice()));
-            }
-        )* };
-    }
-    read!(i64, i32, i16, i8, u8, u16, u32, f32, f64);
-    bail!(
-        "{} holds values of type {kind}: expected integers or floats",
-        path.display()
-    )
+    let file = std::fs::File::open(path).with_context(|| format!("read {}", path.display()))?;
+    let array = cedm_torch::npy::read(std::io::BufReader::new(file));
+    let array = array.map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
+    Ok(array.to_kind(tch::Kind::Double))
 }
 
 #[cfg(test)]

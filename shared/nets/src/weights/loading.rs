@@ -98,6 +98,7 @@ impl<'a> Loading<'a> {
             missing,
             unexpected,
             misshapen,
+            nearest: None,
         })
     }
 }

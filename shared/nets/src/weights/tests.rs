@@ -135,3 +135,129 @@ fn modules_saved_whole_give_the_tensors_of_their_state_dict() {
         assert_eq!(read.get("body.0.fc.weight").unwrap().size(), [2, 3]);
     }
 }
+
+/// A file of the structure of EDM's `network-snapshot-*.pkl`, whose storages are files of their own
+/// and whose classes carry source text that would end the process.
+#[test]
+fn edms_snapshots_are_read_as_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network-snapshot-000000.pkl");
+    let bytes = include_bytes!("edm.pkl");
+    std::fs::write(&path, bytes).unwrap();
+    let read = Weights::read(&path).unwrap();
+    assert_eq!(
+        names(&read),
+        ["ema.model.map_layer0.bias", "ema.model.map_layer0.weight"]
+    );
+    let weight = read.get("ema.model.map_layer0.weight").unwrap();
+    assert_eq!((weight.kind(), weight.size()), (Kind::Half, vec![2, 3]));
+    assert_eq!(weight.double_value(&[1, 2]), 6.0);
+    let origin = read.origin().unwrap();
+    assert_eq!(
+        (origin.class.as_str(), origin.sigma_data),
+        ("EDMPrecond", Some(0.25))
+    );
+    for end in 0..bytes.len() {
+        std::fs::write(&path, &bytes[..end]).unwrap();
+        assert!(Weights::read(&path).is_err(), "cut at {end}");
+    }
+}
+
+/// A PyTorch zip file around this pickle, with one storage of four floats.
+fn torch_zip(path: &Path, prefix: &str, pickle: &[u8]) {
+    use std::io::Write;
+    let mut archive = zip::ZipWriter::new(File::create(path).unwrap());
+    let options =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let numbers: Vec<u8> = [1f32, 2.0, 3.0, 4.0]
+        .iter()
+        .flat_map(|n| n.to_le_bytes())
+        .collect();
+    for (name, bytes) in [("data.pkl", pickle), ("data/0", &numbers)] {
+        archive
+            .start_file(format!("{prefix}/{name}"), options)
+            .unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap();
+}
+
+/// `{"w": tensor}` in protocol 2, with this shape, these strides and this text of opcodes for the
+/// arguments behind them.
+fn tensor_pickle(key: &str, shape: &[u8], stride: &[u8], rest: &[u8]) -> Vec<u8> {
+    let text = |text: &str| {
+        let length = (text.len() as u32).to_le_bytes();
+        [b"X", &length[..], text.as_bytes()].concat()
+    };
+    [
+        b"\x80\x02}",
+        &text(key)[..],
+        b"ctorch._utils\n_rebuild_tensor_v2\n((",
+        &text("storage"),
+        b"ctorch\nFloatStorage\n",
+        &text("0"),
+        &text("cpu"),
+        b"K\x04tQK\x00",
+        shape,
+        stride,
+        rest,
+        b"tRs.",
+    ]
+    .concat()
+}
+
+#[test]
+fn views_are_read_with_their_sign_and_cost_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.pt");
+    let hooks = b"\x89ccollections\nOrderedDict\n)R";
+    let negated = [&hooks[..], b"}X\x03\x00\x00\x00neg\x88s"].concat();
+    // The name of 21 characters makes the first entry of the directory as long as zip64's records.
+    torch_zip(
+        &path,
+        "training-state-000000",
+        &tensor_pickle("w", b"K\x04\x85", b"K\x01\x85", &negated),
+    );
+    let read = Weights::read(&path).unwrap();
+    let values = Vec::<f64>::try_from(read.get("w").unwrap().to_kind(Kind::Double)).unwrap();
+    assert_eq!(values, [-1.0, -2.0, -3.0, -4.0]);
+    // A thousand million rows of one number, in a file of some hundred bytes.
+    let giant = tensor_pickle("w", b"J\x00\xca\x9a\x3bK\x10\x86", b"K\x00K\x00\x86", hooks);
+    torch_zip(&path, "w", &giant);
+    let read = Weights::read(&path).unwrap();
+    assert_eq!(read.get("w").unwrap().size(), [1_000_000_000, 16]);
+    let from = read.load(Kind::Float, Device::Cpu);
+    let _ = from.take("w", &[4, 4]);
+    assert!(
+        from.finish("a net")
+            .unwrap_err()
+            .to_string()
+            .contains("another shape")
+    );
+    // Names are joined from keys, which a small file may share.
+    let long = tensor_pickle(&"k".repeat(2_000), b"K\x04\x85", b"K\x01\x85", hooks);
+    torch_zip(&path, "w", &long);
+    let error = Weights::read(&path).unwrap_err().to_string();
+    assert!(error.contains("longer than 1024 bytes"), "{error}");
+}
+
+#[test]
+fn tensors_of_other_kinds_are_named_only_where_they_are_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.pt");
+    let hooks = b"\x89ccollections\nOrderedDict\n)R";
+    let pickle = tensor_pickle("w", b"K\x04\x85", b"K\x01\x85", hooks);
+    // The same dict with a quantised tensor beside the other.
+    let quantised = b"X\x01\x00\x00\x00qctorch._utils\n_rebuild_qtensor\n)Rs.";
+    let both = [&pickle[..pickle.len() - 1], quantised].concat();
+    torch_zip(&path, "w", &both);
+    let read = Weights::read(&path).unwrap();
+    assert_eq!(names(&read), ["w"]);
+    let from = read.load(Kind::Float, Device::Cpu);
+    let _ = (from.take("w", &[4]), from.take("q", &[4]));
+    let error = from.finish("a net").unwrap_err().to_string();
+    assert!(
+        error.contains("q: it is made by `_rebuild_qtensor`"),
+        "{error}"
+    );
+}

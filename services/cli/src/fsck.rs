@@ -80,7 +80,7 @@ fn print(findings: &Findings, output: Output) {
     let broken = &findings.violations;
     if output == Output::Json {
         let rows = serde_json::json!({"manifests": findings.manifests, "objects": findings.sound.objects, "bytes": findings.sound.bytes,
-            "broken": broken, "newer": findings.newer, "unclaimed": findings.unclaimed});
+            "broken": broken, "newer": findings.newer, "strange": findings.strange, "unclaimed": findings.unclaimed});
         crate::outln!("{rows}");
         return;
     }
@@ -101,6 +101,9 @@ fn print(findings: &Findings, output: Output) {
             render::count(findings.unclaimed.objects),
             render::bytes(findings.unclaimed.bytes)
         );
+    }
+    for name in &findings.strange {
+        crate::outln!("{name:?} is named like no result: nothing reads it, and it may be deleted");
     }
     if !findings.newer.is_empty() {
         crate::outln!(

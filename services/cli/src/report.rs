@@ -55,9 +55,11 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
                 json!({"headline": report.headline, "folder": args.out, "files": names})
             ),
             Output::Text => crate::outln!(
-                "{}\n{}",
+                "{}\n{}\nwhat the report reads was verified; of everything else the sizes were: `cedm fsck \
+                 --sweep {}` reads all of it",
                 report.headline,
-                args.out.join(PAGE.as_str()).display()
+                args.out.join(PAGE.as_str()).display(),
+                args.sweep
             ),
         }
         Ok(())

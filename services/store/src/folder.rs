@@ -75,7 +75,7 @@ impl Folder {
         }
         let about =
             nix::sys::statvfs::statvfs(&self.partial).map_err(|error| failed(error.into()))?;
-        let free = u64::from(about.blocks_available()) * u64::from(about.fragment_size());
+        let free = about.blocks_available() * about.fragment_size();
         let wanted = content_length.and_then(|size| u64::try_from(size).ok());
         let needed = self.reserve_bytes.saturating_add(wanted.unwrap_or(0));
         if free < needed {

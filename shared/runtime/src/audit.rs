@@ -86,6 +86,8 @@ pub struct Findings {
     pub sound: Volume,
     /// What does not hold; empty in a store that is as it should be.
     pub violations: Vec<Violation>,
+    /// Objects below `manifest/` whose name is no job's key: nothing reads them.
+    pub strange: Vec<String>,
     /// Manifests with a newer schema version, which this program cannot check.
     pub newer: Vec<JobKey>,
     /// Objects that no manifest names: attempts that were superseded or abandoned, or are still
@@ -104,20 +106,30 @@ pub async fn audit(
     claims: &Claims,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Findings, StoreError> {
+    let mut strange = Vec::new();
     let listed: Vec<JobKey> = match keys {
         Some(keys) => keys.to_vec(),
         None => {
-            let listed = store.list("manifest/").await?;
-            listed
-                .iter()
-                .filter_map(|object| object.key.strip_prefix("manifest/")?.parse().ok())
-                .collect()
+            let mut found = Vec::new();
+            for object in store.list("manifest/").await? {
+                match object.key["manifest/".len()..].parse() {
+                    Ok(key) => found.push(key),
+                    Err(_) => strange.push(object.key),
+                }
+            }
+            found
         }
     };
     // A new verifier: nothing counts as verified already.
     let verifier = Verifier::new(store.clone());
-    let (mut findings, mut owned, mut standing) =
-        (Findings::default(), HashSet::new(), BTreeSet::new());
+    let (mut findings, mut owned, mut standing) = (
+        Findings {
+            strange,
+            ..Findings::default()
+        },
+        HashSet::new(),
+        BTreeSet::new(),
+    );
     for (position, key) in listed.iter().enumerate() {
         progress(position as u64, listed.len() as u64);
         let violation = match verifier.look_up(key, true).await {
@@ -265,12 +277,17 @@ mod tests {
             open: BTreeSet::new(),
         };
         let sound = audited(
-            &[(&place, "text"), ("object/x/y/z", "left")],
+            &[
+                (&place, "text"),
+                ("object/x/y/z", "left"),
+                ("manifest/../x", "no key"),
+            ],
             Some(&good),
             &claims(&good.key),
         )
         .await;
         assert!(sound.violations.is_empty(), "{sound:?}");
+        assert_eq!(sound.strange, ["manifest/../x"], "shown, and no obstacle");
         assert_eq!(
             (sound.manifests, sound.sound, sound.unclaimed),
             (

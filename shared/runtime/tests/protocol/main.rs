@@ -9,6 +9,7 @@ mod dead;
 mod drain;
 mod faulty_proxy;
 mod foreign;
+mod full_store;
 mod lease;
 mod lost;
 mod once;

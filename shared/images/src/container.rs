@@ -4,6 +4,7 @@
 mod folder;
 mod ignored;
 mod links;
+mod table;
 mod tarball;
 mod zipped;
 
@@ -16,6 +17,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
+pub use table::Table;
 pub use zipped::open_zip;
 
 /// Where a member's bytes are.
@@ -57,6 +59,8 @@ pub(crate) struct Container {
     pub webdataset: bool,
     /// The folder around all members, with its slash; empty where there is none.
     pub wrapper: String,
+    /// What a table says of its rows; absent for other containers.
+    pub table: Option<Table>,
     /// What it is, in words: "folder", "zip archive", …
     pub kind: &'static str,
     /// What looks like a file of the set and cannot be read, with the reason.
@@ -97,6 +101,7 @@ impl Container {
             members: Vec::new(),
             webdataset: false,
             wrapper: String::new(),
+            table: None,
             kind: "folder",
             left_out: Vec::new(),
             root: path.to_owned(),
@@ -105,7 +110,10 @@ impl Container {
         if path.is_dir() {
             container.root = inside.map_or_else(|| path.to_owned(), |inside| path.join(inside));
             let shards = folder::tar_shards(&container.root, options.read_as)?;
-            if shards.is_empty() {
+            let tables = table::files(&container.root, options.split)?;
+            if !tables.is_empty() && shards.is_empty() {
+                container.add_tables(&tables, options, scratch)?;
+            } else if shards.is_empty() {
                 let left_out = &mut container.left_out;
                 container.members = folder::list(&container.root, &options.limits, left_out)?;
             } else {
@@ -118,7 +126,9 @@ impl Container {
         } else {
             let head = head_of(path)?;
             // npz files are zip archives too.
-            if head.starts_with(b"PK") {
+            if head.starts_with(table::MAGIC) {
+                container.add_tables(&[path.to_owned()], options, scratch)?;
+            } else if head.starts_with(b"PK") {
                 let file = File::open(path).map_err(ImageError::io("read", path))?;
                 let (members, links) = zipped::list(path, &file, &options.limits)?;
                 container.members = members;
@@ -131,7 +141,7 @@ impl Container {
                 container.kind = "tar archive";
             } else {
                 let reason = "expected a folder, a zip, tar, tar.gz, tar.xz or tar.zst archive, an \
-                    npy or npz file, or MNIST's idx files";
+                    npy or npz file, a parquet file, or MNIST's idx files";
                 return Err(ImageError::format(path, reason));
             }
             if let Some(inside) = inside {
@@ -164,7 +174,9 @@ impl Container {
             ));
         }
         // A single tar file counts as one if it holds labels in members of their own.
-        container.webdataset |= !path.is_dir() && is_webdataset(&container.members, options);
+        container.webdataset |= !path.is_dir()
+            && container.table.is_none()
+            && is_webdataset(&container.members, options);
         container.wrapper = wrapper_of(&container.members);
         Ok(container)
     }
@@ -203,6 +215,24 @@ impl Container {
         self.left_out.extend(lost);
         self.add_inner_tars(path, &file, index, first, options)?;
         self.files.push(file);
+        Ok(())
+    }
+
+    fn add_tables(
+        &mut self,
+        paths: &[PathBuf],
+        options: &ImportOptions,
+        scratch: &Path,
+    ) -> Result<(), ImageError> {
+        let mut table = Table::default();
+        for path in paths {
+            let index = self.files.len() as u32;
+            let members = &mut self.members;
+            let file = table::open(path, index, options, scratch, members, &mut table)?;
+            self.files.push(file);
+        }
+        self.table = Some(table);
+        self.kind = "parquet table";
         Ok(())
     }
 

@@ -186,6 +186,14 @@ fn foreign_format(bytes: &[u8]) -> Option<&'static str> {
     found.map(|(_, name)| *name)
 }
 
+/// The extension that suits encoded bytes; `png` where they are of no known format, so that they are
+/// tried and named as damaged.
+pub(crate) fn sniffed_extension(bytes: &[u8]) -> &'static str {
+    let format = image::guess_format(bytes).ok();
+    let known = format.and_then(|format| format.extensions_str().first());
+    known.copied().unwrap_or("png")
+}
+
 /// Extensions of the formats that are read, in lower case.
 const EXTENSIONS: [&str; 19] = [
     "png", "apng", "jpg", "jpeg", "jpe", "jfif", "pjpeg", "pjp", "webp", "bmp", "dib", "tif",

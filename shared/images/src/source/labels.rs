@@ -7,6 +7,7 @@ mod folders;
 mod json;
 mod metadata;
 mod records;
+mod table;
 
 use super::Labels;
 use crate::{ImageError, ImportOptions, container::Container};
@@ -30,7 +31,9 @@ pub(super) fn find(
     names: &[&str],
     options: &ImportOptions,
 ) -> Result<Labels, ImageError> {
-    let mut labels = if let Some(found) = json::dataset(container, names, options)? {
+    let mut labels = if let Some(found) = table::labels(container, names, options)? {
+        found
+    } else if let Some(found) = json::dataset(container, names, options)? {
         found
     } else if let Some(found) = json::by_seed(container, names, options)? {
         found

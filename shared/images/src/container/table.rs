@@ -1,0 +1,244 @@
+//! Parquet files of images, as data sets of the Hugging Face hub come: a column of encoded images and
+//! perhaps one of labels.
+
+use super::{Member, Place};
+use crate::{ImageError, ImportOptions, Split, decode::sniffed_extension};
+use parquet::{
+    file::reader::{FileReader, SerializedFileReader},
+    record::{Field, Row, reader::RowIter},
+};
+use serde_json::Value;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs::File,
+    io::{BufWriter, Seek, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+/// The first bytes of a parquet file.
+pub const MAGIC: &[u8] = b"PAR1";
+/// The column of labels where the options name none.
+const LABEL: &str = "label";
+/// Rows that are decoded at once: each holds an image.
+const BATCH: usize = 16;
+
+/// What a table says of its rows beside the images.
+#[derive(Default)]
+pub struct Table {
+    /// The column of labels that was read; absent where there is none of that name.
+    pub column: Option<String>,
+    /// Names of the other columns.
+    pub others: BTreeSet<String>,
+    /// Label of each member, by name.
+    pub labels: HashMap<String, Value>,
+    /// Names of the classes, where the file has them.
+    pub class_names: Vec<String>,
+}
+
+/// The parquet files of the wanted part in a folder; empty for other folders. Files of the hub are
+/// named by their part (`train-00000-of-00002.parquet`).
+pub fn files(root: &Path, split: Split) -> Result<Vec<PathBuf>, ImageError> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(root).map_err(ImageError::io("list", root))? {
+        let path = entry.map_err(ImageError::io("list", root))?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "parquet")
+        {
+            all.push(path);
+        }
+    }
+    all.sort();
+    let starts = |path: &PathBuf, part: &str| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.strip_prefix(part)
+            .is_some_and(|rest| rest.starts_with(['-', '.']))
+    };
+    let part = match split {
+        Split::Train => "train",
+        Split::Test => "test",
+    };
+    // Files without the name of a part are one set.
+    let named = |path: &PathBuf| {
+        ["train", "test", "validation"]
+            .iter()
+            .any(|part| starts(path, part))
+    };
+    if all.iter().any(named) {
+        all.retain(|path| starts(path, part));
+        if all.is_empty() {
+            return Err(ImageError::format(
+                root,
+                format!("`{part}-….parquet` is missing"),
+            ));
+        }
+    }
+    Ok(all)
+}
+
+/// Copies the images of a file one after another into an unnamed file in `scratch`, where they are
+/// members with the number of their row as name.
+///
+/// # Errors
+/// When it is no such file, is damaged, has no column of images, or expands beyond the limits.
+pub fn open(
+    path: &Path,
+    index: u32,
+    options: &ImportOptions,
+    scratch: &Path,
+    members: &mut Vec<Member>,
+    table: &mut Table,
+) -> Result<File, ImageError> {
+    let broken = |reason: String| ImageError::format(path, format!("parquet file: {reason}"));
+    // The library checks less than a file of a stranger needs; its panics end here.
+    let opened = catch_unwind(AssertUnwindSafe(|| {
+        copy(path, index, options, scratch, members, table)
+    }));
+    opened.map_err(|_| broken("it is damaged".to_owned()))?
+}
+
+fn copy(
+    path: &Path,
+    index: u32,
+    options: &ImportOptions,
+    scratch: &Path,
+    members: &mut Vec<Member>,
+    table: &mut Table,
+) -> Result<File, ImageError> {
+    let broken = |reason: String| ImageError::format(path, format!("parquet file: {reason}"));
+    let library = |error: parquet::errors::ParquetError| broken(error.to_string());
+    let file = File::open(path).map_err(ImageError::io("read", path))?;
+    let length = file.metadata().map_err(ImageError::io("read", path))?.len();
+    let limit = options.limits.expanded_from(length);
+    let reader = SerializedFileReader::new(file).map_err(library)?;
+    if table.class_names.is_empty() {
+        let wanted = options.label_field.as_deref().unwrap_or(LABEL);
+        table.class_names = class_names(&reader, wanted);
+    }
+    let out = tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
+    let mut writer = BufWriter::new(out);
+    let mut offset = 0;
+    let stem = path
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let rows = RowIter::from_file_into(Box::new(reader)).with_batch_size(BATCH);
+    for (number, row) in rows.enumerate() {
+        let row = row.map_err(library)?;
+        let Some(image) = image_of(&row, options.image_field.as_deref()) else {
+            let columns: Vec<&str> = row
+                .get_column_iter()
+                .map(|(name, _)| name.as_str())
+                .collect();
+            return Err(broken(format!(
+                "row {number} has no image: columns {}; --image-field names the column",
+                columns.join(", ")
+            )));
+        };
+        let size = image.len() as u64;
+        if offset + size > limit {
+            return Err(ImageError::Limit {
+                what: format!("the expanded size of {}", path.display()),
+                limit,
+                unit: "bytes",
+                advice: "expand it yourself and import the folder",
+            });
+        }
+        writer
+            .write_all(image)
+            .map_err(ImageError::io("write", scratch))?;
+        let name = format!("{stem}/{number:08}.{}", sniffed_extension(image));
+        label_of(
+            &row,
+            &name,
+            options.label_field.as_deref().unwrap_or(LABEL),
+            table,
+        );
+        members.push(Member {
+            name,
+            size,
+            place: Place::Stored {
+                file: index,
+                offset,
+                crc: None,
+            },
+        });
+        if members.len() as u64 > options.limits.members {
+            return Err(super::tarball::too_many(path, &options.limits));
+        }
+        offset += size;
+    }
+    let mut out = writer
+        .into_inner()
+        .map_err(|error| ImageError::io("write", scratch)(error.into_error()))?;
+    out.rewind().map_err(ImageError::io("read", scratch))?;
+    Ok(out)
+}
+
+/// The bytes of the image in a row: of the named column, or of the first that holds bytes.
+fn image_of<'r>(row: &'r Row, wanted: Option<&str>) -> Option<&'r [u8]> {
+    let bytes = |field: &'r Field| match field {
+        Field::Bytes(bytes) => Some(bytes.data()),
+        // The hub's images are pairs of bytes and path.
+        Field::Group(pair) => pair
+            .get_column_iter()
+            .find_map(|(name, field)| match field {
+                Field::Bytes(bytes) if name == "bytes" => Some(bytes.data()),
+                _ => None,
+            }),
+        _ => None,
+    };
+    row.get_column_iter()
+        .filter(|(name, _)| wanted.is_none_or(|wanted| *name == wanted))
+        .find_map(|(_, field)| bytes(field))
+}
+
+/// Takes the label of a row into the table.
+fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) {
+    for (name, field) in row.get_column_iter() {
+        let value = match field {
+            Field::Bool(truth) => Value::from(*truth),
+            Field::Byte(number) => Value::from(*number),
+            Field::Short(number) => Value::from(*number),
+            Field::Int(number) => Value::from(*number),
+            Field::Long(number) => Value::from(*number),
+            Field::UByte(number) => Value::from(*number),
+            Field::UShort(number) => Value::from(*number),
+            Field::UInt(number) => Value::from(*number),
+            Field::ULong(number) => Value::from(*number),
+            Field::Str(text) => Value::from(text.as_str()),
+            _ => continue,
+        };
+        if name == wanted {
+            table.column = Some(name.clone());
+            table.labels.insert(member.to_owned(), value);
+        } else {
+            table.others.insert(name.clone());
+        }
+    }
+}
+
+/// Names of the classes of a column, which the hub's library writes into the file's metadata.
+fn class_names(reader: &SerializedFileReader<File>, column: &str) -> Vec<String> {
+    let metadata = reader.metadata().file_metadata().key_value_metadata();
+    let text = metadata
+        .into_iter()
+        .flatten()
+        .find(|pair| pair.key == "huggingface");
+    let json: Option<Value> = text
+        .and_then(|pair| pair.value.as_deref())
+        .and_then(|text| serde_json::from_str(text).ok());
+    let names = json.map(|json| json["info"]["features"][column]["names"].clone());
+    let names = names
+        .as_ref()
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let names: Option<Vec<String>> = names
+        .iter()
+        .map(|name| name.as_str().map(str::to_owned))
+        .collect();
+    names.unwrap_or_default()
+}

@@ -4,6 +4,7 @@
 mod folder;
 mod ignored;
 mod links;
+mod lmdb;
 mod table;
 mod tarball;
 mod zipped;
@@ -110,8 +111,11 @@ impl Container {
         if path.is_dir() {
             container.root = inside.map_or_else(|| path.to_owned(), |inside| path.join(inside));
             let shards = folder::tar_shards(&container.root, options.read_as)?;
+            let database = container.root.join(lmdb::FILE);
             let tables = table::files(&container.root, options.split)?;
-            if !tables.is_empty() && shards.is_empty() {
+            if database.is_file() {
+                container.add_lmdb(&database, options)?;
+            } else if !tables.is_empty() && shards.is_empty() {
                 container.add_tables(&tables, options, scratch)?;
             } else if shards.is_empty() {
                 let left_out = &mut container.left_out;
@@ -128,6 +132,8 @@ impl Container {
             // npz files are zip archives too.
             if head.starts_with(table::MAGIC) {
                 container.add_tables(&[path.to_owned()], options, scratch)?;
+            } else if lmdb::is_lmdb(&head) {
+                container.add_lmdb(path, options)?;
             } else if head.starts_with(b"PK") {
                 let file = File::open(path).map_err(ImageError::io("read", path))?;
                 let (members, links) = zipped::list(path, &file, &options.limits)?;
@@ -141,7 +147,8 @@ impl Container {
                 container.kind = "tar archive";
             } else {
                 let reason = "expected a folder, a zip, tar, tar.gz, tar.xz or tar.zst archive, an \
-                    npy or npz file, a parquet file, or MNIST's idx files";
+                    npy or npz file, a parquet file, an LMDB database, or \
+                    MNIST's idx files";
                 return Err(ImageError::format(path, reason));
             }
             if let Some(inside) = inside {
@@ -215,6 +222,14 @@ impl Container {
         self.left_out.extend(lost);
         self.add_inner_tars(path, &file, index, first, options)?;
         self.files.push(file);
+        Ok(())
+    }
+
+    fn add_lmdb(&mut self, path: &Path, options: &ImportOptions) -> Result<(), ImageError> {
+        let file = File::open(path).map_err(ImageError::io("read", path))?;
+        self.members = lmdb::list(path, &file, &options.limits)?;
+        self.files.push(file);
+        self.kind = "LMDB database";
         Ok(())
     }
 

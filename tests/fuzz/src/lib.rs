@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use std::{fs, path::Path};
 
 /// Sound files up to this size are seeds: longer ones are slow, and parsers read their heads.
-const LARGEST_SEED: u64 = 64 << 10;
+const LARGEST_SEED: u64 = 128 << 10;
 
 /// Every file below a folder that may be a seed of `target`, in the order of their names.
 ///

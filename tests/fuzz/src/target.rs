@@ -52,8 +52,10 @@ impl Target {
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
         match self {
             Target::Archive => {
-                matches!(extension, "zip" | "tar" | "npz" | "npy" | "xz" | "gz")
-                    || name.contains("idx")
+                matches!(
+                    extension,
+                    "zip" | "tar" | "npz" | "npy" | "xz" | "gz" | "mdb" | "parquet"
+                ) || name.contains("idx")
             }
             Target::Image => matches!(
                 extension,

@@ -5,6 +5,7 @@ use crate::{ImageError, Limits};
 use std::{
     fs::File,
     io::{BufReader, Read},
+    os::unix::fs::FileExt,
     path::Path,
 };
 use zip::{
@@ -33,6 +34,7 @@ pub fn open_zip(file: &File) -> ZipResult<ZipArchive<BufReader<&File>>> {
     };
     let mut archive = with(ArchiveOffset::Known(0)).or_else(|_| with(ArchiveOffset::Detect))?;
     refuse_overlaps(&mut archive)?;
+    refuse_doubles(file, archive.len() as u64)?;
     Ok(archive)
 }
 
@@ -135,6 +137,50 @@ pub fn list(
         links.push(Link::symbolic(name, &target));
     }
     Ok((members, links))
+}
+
+/// Refuses archives in which two members have one name: the library keeps the last of them and says
+/// nothing, so that an image would be lost.
+fn refuse_doubles(file: &File, names: u64) -> ZipResult<()> {
+    match entries(file)? {
+        Some(entries) if entries > names => Err(ZipError::InvalidArchive(
+            format!("its directory has {entries} entries of {names} names: two have the same")
+                .into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Number of entries that the end of the directory states: 16 bits in its record, or 64 in the one of
+/// zip64 that a locator before it points to.
+fn entries(file: &File) -> ZipResult<Option<u64>> {
+    // The record takes 22 bytes, the comment behind it at most 65,535.
+    const RECORD: usize = 22;
+    const LOCATOR: usize = 20;
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub((RECORD + LOCATOR + 0xffff) as u64);
+    let mut tail = vec![0; (length - start) as usize];
+    file.read_exact_at(&mut tail, start)?;
+    let mut places = (0..tail.len().saturating_sub(RECORD - 1)).rev();
+    let Some(record) = places.find(|at| tail[*at..].starts_with(b"PK\x05\x06")) else {
+        return Ok(None);
+    };
+    let count = u16::from_le_bytes([tail[record + 10], tail[record + 11]]);
+    if count != u16::MAX {
+        return Ok(Some(count.into()));
+    }
+    let Some(locator) = record.checked_sub(LOCATOR).map(|at| &tail[at..record]) else {
+        return Ok(None);
+    };
+    if !locator.starts_with(b"PK\x06\x07") {
+        return Ok(Some(count.into()));
+    }
+    let place = u64::from_le_bytes(locator[8..16].try_into().unwrap_or_default());
+    let mut wide = [0; 40];
+    let found = file.read_exact_at(&mut wide, place).is_ok() && wide.starts_with(b"PK\x06\x06");
+    let count = u64::from_le_bytes(wide[32..40].try_into().unwrap_or_default());
+    // An archive behind a program has its offsets from another place.
+    Ok(found.then_some(count))
 }
 
 fn refuse_overlaps(archive: &mut ZipArchive<BufReader<&File>>) -> ZipResult<()> {

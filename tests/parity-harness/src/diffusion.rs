@@ -71,6 +71,8 @@ impl Case {
 struct Model {
     network: Network,
     parameters: Parameters,
+    /// The reference's state dict, by name.
+    state: HashMap<String, Tensor>,
 }
 
 impl Model {
@@ -97,6 +99,7 @@ impl Model {
         Ok(Self {
             network,
             parameters,
+            state: weights,
         })
     }
 }

@@ -4,11 +4,11 @@ use super::{Case, KINDS, Model, comparison, double, max_abs, relative, worst_rel
 use crate::fixture::{Comparison, Fixture};
 use anyhow::Context;
 use cedm_diffusion::{
-    Labels, Mode,
+    Labels, Mode, Network, Parameters,
     loss::{Noise, loss_map, normalise},
     precondition::{NoiseLevels, Preconditioning},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use tch::{Kind, Tensor};
 
 /// A `net` fixture: the forward pass of one network.
@@ -19,7 +19,11 @@ pub fn forward(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
         let Model {
             network,
             parameters,
+            state,
         } = Model::open(fixture, &case, kind)?;
+        if kind == Kind::Float {
+            comparisons.push(written(&network, &parameters, &state)?);
+        }
         let views = parameters.views(&network.layout, None);
         let as_kind = |name: &str| case.find(name).map(|tensor| tensor.to_kind(kind));
         let (x, sigma) = (
@@ -151,6 +155,34 @@ fn probe(output: &Tensor) -> Tensor {
     )
 }
 
+/// What is written of a network is the reference's state dict: the same names, shapes and numbers, so
+/// that its own class loads the file. The error counts tensors that differ.
+fn written(
+    network: &Network,
+    parameters: &Parameters,
+    state: &HashMap<String, Tensor>,
+) -> anyhow::Result<Comparison> {
+    let file = tempfile::NamedTempFile::new()?;
+    cedm_diffusion::weights::save(file.path(), network, parameters)?;
+    let written = cedm_torch::tensor_files::read(file.path())?;
+    let same = |(name, tensor): &(&String, &Tensor)| {
+        let other = written.get(*name);
+        other.is_some_and(|other| {
+            other.size() == tensor.size() && other.equal(&tensor.to_kind(Kind::Float))
+        })
+    };
+    let differing = state.iter().filter(|pair| !same(pair)).count();
+    let more = written
+        .keys()
+        .filter(|name| !state.contains_key(*name))
+        .count();
+    Ok(comparison(
+        "tensors of the written file unlike the state dict".to_owned(),
+        (differing + more) as f64,
+        0.0,
+    ))
+}
+
 /// A `loss` fixture: the EDM loss and its gradients.
 pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
     let case = Case::open(fixture)?;
@@ -170,6 +202,7 @@ pub fn loss(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
         let Model {
             network,
             mut parameters,
+            ..
         } = Model::open(fixture, &case, kind)?;
         parameters.flat = parameters.flat.set_requires_grad(true);
         let views = parameters.views(&network.layout, None);

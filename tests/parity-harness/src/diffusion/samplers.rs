@@ -135,6 +135,7 @@ fn run(
     let Model {
         network,
         parameters,
+        ..
     } = Model::open(fixture, case, kind)?;
     let views = parameters.views(&network.layout, None);
     let class = case.find("class_labels").map(|labels| labels.to_kind(kind));

@@ -27,6 +27,7 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Vec<Comparison>> {
         let Model {
             network,
             parameters,
+            ..
         } = Model::open(fixture, &case, kind)?;
         let mut learner =
             Learner::new(network.clone(), parameters, params.clone(), Precision::Fp32);

@@ -77,7 +77,7 @@ pub enum Command {
     Watch(WatchArgs),
     /// Explain why a job waits, ran or was reused, or what a sweep waits for
     Explain(ExplainArgs),
-    /// List, show and replay dead letters: jobs that were given up
+    /// List, show, replay and forget dead letters: jobs that were given up
     #[command(subcommand)]
     Dead(DeadCommand),
     /// Cancel a sweep: no further job of it is started, and results are kept

@@ -1,9 +1,9 @@
-//! `cedm dead`: list, show and replay dead letters, the jobs that were given up.
+//! `cedm dead`: list, show, replay and forget dead letters, the jobs that were given up.
 
 use crate::{args::Output, client, keys, render};
 use anyhow::{Context, Result};
 use cedm_contract::{DeadLetter, FailureKind, JobKey};
-use cedm_runtime::{Connection, DeadLetters, Replayed};
+use cedm_runtime::{Connection, DeadLetters, Replayed, UnreadableLetter};
 use clap::Subcommand;
 
 /// Subcommands of `cedm dead`.
@@ -25,9 +25,15 @@ pub enum DeadCommand {
         #[arg(long, conflicts_with = "job")]
         all: bool,
     },
+    /// Remove a dead letter, or a message that is none: the job is submitted again when a sweep needs
+    /// it
+    Forget {
+        /// The job's key, its first digits suffice; or the subject of a message, as `list` shows it
+        job: String,
+    },
 }
 
-/// Lists, shows or replays dead letters.
+/// Lists, shows, replays or forgets dead letters.
 ///
 /// # Errors
 /// When NATS or the store fails, or the job is not dead.
@@ -36,7 +42,19 @@ pub fn run(command: &DeadCommand, output: Output) -> Result<()> {
         let connection = client::connect().await?;
         let letters = DeadLetters::new(&connection);
         match command {
-            DeadCommand::List => list(&letters.list().await?, output),
+            DeadCommand::List => {
+                list(&letters.list().await?, output);
+                list_unreadable(&letters.unreadable().await?, output);
+            }
+            DeadCommand::Forget { job } => {
+                let forgotten = if job.starts_with("cedm.") {
+                    letters.forget_subject(job).await?
+                } else {
+                    letters.forget(&keys::find(&connection, job).await?).await?
+                };
+                anyhow::ensure!(forgotten, "`{job}` has no dead letter");
+                print_forgotten(job, output);
+            }
             DeadCommand::Show { job } => show(&find(&connection, job).await?, output)?,
             DeadCommand::Replay { job, all: _ } => {
                 let keys: Vec<JobKey> = match job {
@@ -106,6 +124,30 @@ fn list(letters: &[DeadLetter], output: Output) {
     crate::outln!(
         "`cedm dead show JOB` shows the whole error, `cedm dead replay JOB` queues the job again"
     );
+}
+
+/// Messages that are no letters. As JSON they are left out of the list of letters, whose form is
+/// fixed: text alone names them.
+fn list_unreadable(messages: &[UnreadableLetter], output: Output) {
+    if output == Output::Json {
+        return;
+    }
+    for message in messages {
+        crate::outln!(
+            "unreadable: {} ({} bytes): {}; `cedm dead forget {}` removes it",
+            message.subject,
+            message.bytes,
+            message.reason,
+            message.subject
+        );
+    }
+}
+
+fn print_forgotten(job: &str, output: Output) {
+    match output {
+        Output::Json => crate::outln!("{}", serde_json::json!({"forgotten": job})),
+        Output::Text => crate::outln!("the dead letter of {job} is removed"),
+    }
 }
 
 fn show(letter: &DeadLetter, output: Output) -> Result<()> {

@@ -1,4 +1,7 @@
-//! Dead letters: jobs that failed for good, with the reason; listed, shown, replayed.
+//! Dead letters: jobs that failed for good, with the reason; listed, shown, replayed, forgotten.
+//!
+//! Whoever may publish a letter may publish anything in its place. What cannot be decoded is no
+//! letter: it stops nobody, blocks no job, and is listed apart until it is forgotten.
 
 use crate::{
     Connection, Envelope, RuntimeError,
@@ -13,6 +16,17 @@ use cedm_contract::{DEAD_STREAM, DeadLetter, JobKey};
 pub struct DeadLetters {
     queue: NatsQueue,
     verifier: Verifier,
+}
+
+/// A message among the dead letters that is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableLetter {
+    /// Subject under which it is stored.
+    pub subject: String,
+    /// Size of the message in bytes.
+    pub bytes: usize,
+    /// Why it cannot be read.
+    pub reason: String,
 }
 
 /// What became of a replayed letter.
@@ -35,7 +49,7 @@ impl DeadLetters {
         }
     }
 
-    /// All letters, oldest first. A letter whose job has a sound result by now is removed instead
+    /// All letters that can be read, oldest first. A letter whose job has a sound result by now is removed instead
     /// (a worker that lost the job may finish after all).
     ///
     /// # Errors
@@ -46,7 +60,7 @@ impl DeadLetters {
             let Some(stored) = self.queue.last(DEAD_STREAM, &subject).await? else {
                 continue;
             };
-            let Some(letter) = read(Some(&stored))? else {
+            let Ok(letter) = decode(&stored) else {
                 continue;
             };
             if let Found::Sound(_) = self.verifier.look_up(&letter.key, false).await? {
@@ -59,7 +73,46 @@ impl DeadLetters {
         Ok(letters)
     }
 
-    /// How many there are.
+    /// The messages that are no letters, by subject.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn unreadable(&self) -> Result<Vec<UnreadableLetter>, RuntimeError> {
+        let mut found = Vec::new();
+        for subject in self.queue.subjects(DEAD_STREAM, "cedm.dead.>").await? {
+            if let Some(stored) = self.queue.last(DEAD_STREAM, &subject).await?
+                && let Err(reason) = decode(&stored)
+            {
+                found.push(UnreadableLetter {
+                    subject,
+                    bytes: stored.payload.len(),
+                    reason,
+                });
+            }
+        }
+        found.sort_by(|a, b| a.subject.cmp(&b.subject));
+        Ok(found)
+    }
+
+    /// Removes whatever is stored under a subject of dead letters; `false` when nothing was.
+    ///
+    /// # Errors
+    /// When the subject is no such one, or NATS fails.
+    pub async fn forget_subject(&self, subject: &str) -> Result<bool, RuntimeError> {
+        // Wildcards would choose a letter that nobody named.
+        if !subject.starts_with("cedm.dead.") || subject.contains(['*', '>', ' ']) {
+            return Err(anyhow::anyhow!(
+                "`{subject}` is no subject of a dead letter, expected cedm.dead.<kind>.<key>"
+            )
+            .into());
+        }
+        match self.queue.last(DEAD_STREAM, subject).await? {
+            Some(stored) => Ok(self.queue.remove(DEAD_STREAM, stored.sequence).await?),
+            None => Ok(false),
+        }
+    }
+
+    /// How many there are, with those that cannot be read.
     ///
     /// # Errors
     /// When NATS fails.
@@ -72,7 +125,10 @@ impl DeadLetters {
     /// # Errors
     /// When NATS fails or the letter cannot be read.
     pub async fn show(&self, key: &JobKey) -> Result<Option<DeadLetter>, RuntimeError> {
-        read(self.find(key).await?.as_ref())
+        match self.find(key).await? {
+            None => Ok(None),
+            Some(stored) => required(&stored).map(Some),
+        }
     }
 
     /// Queues the job again with a fresh budget, then removes the letter; a crash in between leaves
@@ -85,7 +141,7 @@ impl DeadLetters {
             .find(key)
             .await?
             .ok_or_else(|| anyhow::anyhow!("no dead letter of job {key}"))?;
-        let letter = read(Some(&stored))?.expect("invariant: a stored letter was given");
+        let letter = required(&stored)?;
         let job = letter.job.ok_or_else(|| {
             anyhow::anyhow!(
                 "the dead letter of {key} carries no readable job: submit its sweep again"
@@ -135,17 +191,30 @@ impl DeadLetters {
     }
 }
 
-/// The letter in a stored message.
-pub(crate) fn read(stored: Option<&Stored>) -> Result<Option<DeadLetter>, RuntimeError> {
-    let Some(stored) = stored else {
-        return Ok(None);
-    };
-    match rmp_serde::from_slice(&stored.payload) {
-        Ok(letter) => Ok(Some(letter)),
-        Err(error) => Err(anyhow::anyhow!(
-            "dead letter at `{}` cannot be decoded: {error}",
+/// The letter in a stored message; `None` where it is none, which is logged.
+pub(crate) fn read(stored: Option<&Stored>) -> Option<DeadLetter> {
+    let stored = stored?;
+    decode(stored)
+        .inspect_err(|reason| {
+            tracing::warn!(
+                subject = stored.subject,
+                reason,
+                "a message among the dead letters cannot be read; `cedm dead forget` removes it"
+            );
+        })
+        .ok()
+}
+
+fn decode(stored: &Stored) -> Result<DeadLetter, String> {
+    rmp_serde::from_slice(&stored.payload).map_err(|error| error.to_string())
+}
+
+fn required(stored: &Stored) -> Result<DeadLetter, RuntimeError> {
+    decode(stored).map_err(|reason| {
+        anyhow::anyhow!(
+            "the message at `{}` is no dead letter: {reason}; `cedm dead forget` removes it",
             stored.subject
         )
-        .into()),
-    }
+        .into()
+    })
 }

@@ -63,7 +63,7 @@ pub use bucket::{Bucket, Entry, LEASES, SWEEPS, WORKERS, workers};
 pub use commit::Committed;
 pub use connect::{ConnectArgs, Connection};
 pub use create_only::{Written, create_only};
-pub use dead::{DeadLetters, Replayed};
+pub use dead::{DeadLetters, Replayed, UnreadableLetter};
 pub use drain::{Drain, exit_with_parent};
 pub use envelope::{Envelope, TraceId};
 pub use error::{Cause, JobError, RuntimeError, chain};

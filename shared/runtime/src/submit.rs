@@ -285,6 +285,8 @@ impl Submitter {
     }
 
     async fn letter(&self, kind: Kind, key: &JobKey) -> Result<Option<DeadLetter>, RuntimeError> {
-        crate::dead::read(self.queue.letter(kind, key).await?.as_ref())
+        Ok(crate::dead::read(
+            self.queue.letter(kind, key).await?.as_ref(),
+        ))
     }
 }

@@ -198,3 +198,43 @@ async fn a_crash_between_the_letter_and_its_acknowledgement_leaves_one_letter() 
         "the event comes last"
     );
 }
+
+/// One byte in place of a letter, as whoever may publish letters may publish it: it is listed apart,
+/// blocks neither the other letters nor its own job, and can be removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_no_letter_stops_nothing() {
+    let harness = Harness::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
+    let (submitter, letters) = (Submitter::new(&connection), DeadLetters::new(&connection));
+    let job = job("done");
+    let own = cedm_contract::dead_subject(job.kind(), &job.key);
+    for subject in [own.clone(), "cedm.dead.nothing.at-all".to_owned()] {
+        harness.publish(subject, b"x".to_vec()).await;
+    }
+    let unreadable = eventually("both are stored", async || {
+        let found = letters.unreadable().await.unwrap();
+        (found.len() == 2).then_some(found)
+    })
+    .await;
+    assert!(unreadable.iter().all(|message| message.bytes == 1));
+    assert!(letters.list().await.unwrap().is_empty());
+    assert_eq!(letters.count().await.unwrap(), 2, "they are counted");
+    let error = letters.show(&job.key).await.unwrap_err().to_string();
+    assert!(error.contains("is no dead letter"), "{error}");
+    assert!(letters.replay(&job.key).await.is_err());
+
+    let mut events = JobEvents::of(&connection, &job).await;
+    assert!(matches!(
+        submitter.submit(&job).await.unwrap(),
+        SubmitOutcome::Queued
+    ));
+    let _worker = harness.worker(&[], &[]);
+    events.next(EventWhat::Done).await;
+
+    assert!(letters.forget_subject("cedm.dead.>").await.is_err());
+    for subject in [own.as_str(), "cedm.dead.nothing.at-all"] {
+        assert!(letters.forget_subject(subject).await.unwrap());
+        assert!(!letters.forget_subject(subject).await.unwrap());
+    }
+    assert!(letters.unreadable().await.unwrap().is_empty());
+}

@@ -181,10 +181,10 @@ fn differs(expect: &Value, found: &Found, folder: &Path, work: &Path) -> Result<
             return Ok(Some(format!("accepted {name}")));
         }
     }
-    if let Some(pattern) = expect["says"].as_str() {
-        if !Regex::new(pattern)?.is_match(&found.says) {
-            return Ok(Some(format!("nothing said about /{pattern}/")));
-        }
+    if let Some(pattern) = expect["says"].as_str()
+        && !Regex::new(pattern)?.is_match(&found.says)
+    {
+        return Ok(Some(format!("nothing said about /{pattern}/")));
     }
     if let Some(other) = expect.get("pixels_as") {
         let other = serde_json::json!({ "input": other });

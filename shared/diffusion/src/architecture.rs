@@ -95,6 +95,11 @@ impl TryFrom<&NetworkSpec> for Architecture {
     }
 }
 
+/// Largest width, side or number of blocks.
+const MOST: i64 = 16_384;
+/// Most labels: as many as images of the largest data sets.
+const MOST_LABELS: i64 = 100_000_000;
+
 impl Architecture {
     /// Checks that the network can be built.
     ///
@@ -119,8 +124,25 @@ impl Architecture {
             if value < 1 {
                 return invalid(field, value.to_string(), "at least 1".into());
             }
+            // Far above any network: products of these sizes must fit, and memory is reserved by
+            // them.
+            if value > MOST {
+                return invalid(field, value.to_string(), format!("at most {MOST}"));
+            }
         }
-        if self.channel_mult.is_empty() || self.channel_mult.iter().any(|&mult| mult < 1) {
+        if self.label_dim.max(self.augment_dim) > MOST_LABELS {
+            return invalid(
+                "label_dim",
+                self.label_dim.max(self.augment_dim).to_string(),
+                format!("at most {MOST_LABELS}"),
+            );
+        }
+        if self.channel_mult.is_empty()
+            || self
+                .channel_mult
+                .iter()
+                .any(|&mult| !(1..=MOST).contains(&mult))
+        {
             return invalid(
                 "channel_mult",
                 format!("{:?}", self.channel_mult),

@@ -5,10 +5,11 @@ mod forms;
 use crate::{
     BoundSpec, EvaluationSpec, ExtractorChoice, FileRef, NeighbourSpec, SamplingSpec,
     SweepFileError, SweepSpec,
-    findings::{Findings, from_toml},
+    findings::{Finding, Findings, from_toml},
     method::ClusteringFile,
     overrides::{AugmentOverrides, NetworkOverrides, OptimiserOverrides, SamplerOverrides},
-    rules, training,
+    rules::{self, limits::MAX_FILE_BYTES},
+    training,
 };
 use cedm_contract::{
     Precision, Priority, SweepId,
@@ -183,6 +184,16 @@ impl From<EvaluationFile> for EvaluationSpec {
 
 /// Parses a sweep file, resolves defaults and presets, and checks the rules.
 pub(super) fn parse(text: &str) -> Result<SweepSpec, SweepFileError> {
+    // Before it is parsed: a key of megabytes takes the parser a thousand times its size.
+    if text.len() > MAX_FILE_BYTES {
+        let message = format!(
+            "the file has {} bytes: expected at most {MAX_FILE_BYTES}",
+            text.len()
+        );
+        // Shown without its first line, which may be all of it.
+        let findings = vec![Finding::at("", 0..0, message)];
+        return Err(SweepFileError { findings });
+    }
     let file: SweepFile = toml::from_str(text).map_err(|error| from_toml(text, &error))?;
     let mut findings = Findings::default();
     let name = file.name.as_deref().and_then(|name| {

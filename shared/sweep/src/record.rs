@@ -1,6 +1,6 @@
 //! The stored record of a submitted sweep, at `sweep/<id>/spec`.
 
-use crate::SweepSpec;
+use crate::{SweepSpec, rules::limits};
 use cedm_contract::{ContractError, JobKey, SCHEMA_VERSION, SweepId};
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,14 @@ impl Sweep {
                 supported: SCHEMA_VERSION,
             });
         }
-        serde_json::from_slice(bytes).map_err(decode)
+        let sweep: Self = serde_json::from_slice(bytes).map_err(decode)?;
+        // Whoever may write to the store may have written this.
+        match limits::beyond(&sweep.spec).first() {
+            None => Ok(sweep),
+            Some((path, reason)) => Err(ContractError::Decode {
+                what: "sweep",
+                reason: format!("{path}: {reason}"),
+            }),
+        }
     }
 }

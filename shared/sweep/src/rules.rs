@@ -3,6 +3,7 @@
 mod adapt;
 mod bound;
 mod clusters;
+pub(crate) mod limits;
 mod scores;
 mod training;
 
@@ -46,6 +47,9 @@ pub(super) fn resolved(spec: &SweepSpec, findings: &mut Findings) {
     training::resolved(&spec.training, findings);
     scores::sampling(spec, findings);
     scores::evaluations(spec, findings);
+    for (path, reason) in limits::beyond(spec) {
+        findings.add(path, reason);
+    }
 }
 
 /// Checks an extractor's name and that exactly the keys it needs are given.

@@ -89,15 +89,15 @@ fn base_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
+/// The class of each image, and the names of the classes where labels were texts.
+type Classes = (Vec<i64>, Vec<String>);
+
 /// Classes of raw labels, one for each name: numbers as they are, texts by their place in the
 /// alphabet, one-hot vectors by the place of the one.
 ///
 /// # Errors
 /// When some images have none, kinds are mixed, a number is negative, or a vector is not one-hot.
-fn classes(
-    raw: Vec<Option<RawLabel>>,
-    names: &[&str],
-) -> Result<Option<(Vec<i64>, Vec<String>)>, String> {
+fn classes(raw: Vec<Option<RawLabel>>, names: &[&str]) -> Result<Option<Classes>, String> {
     if raw.iter().all(Option::is_none) {
         return Ok(None);
     }

@@ -73,7 +73,7 @@ pub(super) fn dataset(
     }))
 }
 
-type Column = Option<(Vec<i64>, Vec<String>)>;
+type Column = Option<super::Classes>;
 
 fn column(
     value: &Value,

@@ -14,6 +14,7 @@ use cedm_contract::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::HashMap,
     fs::{self, File, OpenOptions},
     io::{BufWriter, Write},
     path::{Path, PathBuf},
@@ -374,6 +375,32 @@ impl Run<'_> {
             .len())
     }
 
+    /// Writes the vectors of the imported images, where the set has some. Their names say which those
+    /// are, after an interruption too.
+    fn write_vectors(&self) -> Result<(), ImageError> {
+        let Some(vectors) = &self.set.labels().vectors else {
+            return Ok(());
+        };
+        let by_name: HashMap<String, usize> = (0..self.set.len())
+            .map(|index| (self.set.name(index), index))
+            .collect();
+        let path = self.folder.join(NAMES);
+        let names = fs::read_to_string(&path).map_err(ImageError::io("read", &path))?;
+        let (mut numbers, mut rows) = (Vec::new(), 0);
+        for line in names.lines() {
+            let name: String = serde_json::from_str(line)
+                .map_err(|error| ImageError::io("read", &path)(error.into()))?;
+            if let Some(index) = by_name.get(&name) {
+                numbers.extend_from_slice(&vectors[*index]);
+                rows += 1;
+            }
+        }
+        let width = vectors.first().map_or(0, Vec::len);
+        let data = cedm_tensor_files::Data::of(&[rows, width], &numbers);
+        let file = self.folder.join(source::VECTORS);
+        Ok(cedm_tensor_files::write(&file, &[("vectors", data)], &[])?)
+    }
+
     /// Writes the record and removes the journal.
     fn finish(self, source: &Path, started: Instant) -> Result<Imported, ImageError> {
         let Some(shape) = self.shape.filter(|_| self.tally.count > 0) else {
@@ -410,6 +437,7 @@ impl Run<'_> {
                 .collect(),
             class_names,
         };
+        self.write_vectors()?;
         let labels = self.tally.labels(&set.class_names);
         let mut skipped = self.skipped;
         skipped.extend_from_slice(self.set.left_out());

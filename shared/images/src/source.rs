@@ -14,12 +14,18 @@ use crate::{
 };
 use std::{collections::BTreeSet, path::Path};
 
+/// File in the folder of an import with the tensor `vectors`, float32 \[n, d\]: the labels of a set
+/// whose labels are vectors, in the order of its images.
+pub(crate) const VECTORS: &str = "vectors.safetensors";
+
 /// Labels of a data set, aligned with its images.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Labels {
     pub fine: Option<Vec<i64>>,
     pub coarse: Option<Vec<i64>>,
     pub class_names: Vec<String>,
+    /// Vectors of one width in place of classes.
+    pub vectors: Option<Vec<Vec<f32>>>,
     /// Where they came from, in words.
     pub from: Option<String>,
     /// What a user should know about them.

@@ -362,5 +362,29 @@ fn an_interrupted_import_continues_after_its_last_shard() {
     );
 }
 
+/// Labels that are vectors are kept in the order of the images that were imported.
+#[test]
+fn label_vectors_are_kept_in_the_order_of_the_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut some: Vec<_> = (0..5).map(|index| (name(index), png(index))).collect();
+    some[1].1.truncate(40);
+    let labels: Vec<_> = (0..5)
+        .map(|index| (name(index), [index as f64 / 2.0, 1.0]))
+        .collect();
+    let json = serde_json::json!({ "labels": labels })
+        .to_string()
+        .into_bytes();
+    some.push(("dataset.json".to_owned(), json));
+    let source = folder.path().join("set.zip");
+    zip_of(&source, &some, CompressionMethod::Stored);
+    let out = folder.path().join("out");
+    let imported = import(&source, &options(), &out, &mut |_| {}).unwrap();
+    assert_eq!((imported.set.count, imported.set.classes), (4, 0));
+    let path = out.join("vectors.safetensors");
+    let file = cedm_tensor_files::TensorFile::open(&path).unwrap();
+    let values = file.values::<f32>("vectors").unwrap();
+    assert_eq!(values, [0.0, 1.0, 1.0, 1.0, 1.5, 1.0, 2.0, 1.0]);
+}
+
 mod errors;
 mod pixels;

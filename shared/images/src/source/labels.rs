@@ -144,8 +144,7 @@ fn classes(raw: Vec<Option<RawLabel>>, names: &[&str]) -> Result<Option<Classes>
                 .ok_or_else(|| {
                     format!(
                         "`{name}` has a vector of {width} numbers that is not one-hot, expected \
-                         one class: give --ignore-labels to import without, and condition a \
-                         network on vectors by `cedm-trainer run --condition features`"
+                         one class: give --ignore-labels to import without"
                     )
                 })?,
             other => {

@@ -4,7 +4,7 @@ use super::{RawLabel, classes, decoded, three};
 use crate::{
     ImageError, ImportOptions,
     container::{Container, Member},
-    source::Labels,
+    source::{Labels, VECTORS},
 };
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -55,13 +55,32 @@ pub(super) fn dataset(
     };
     // `null` where a set has no labels, as the EDM tool writes it.
     let fine = column("labels")?;
-    let coarse = column("coarse_labels")?.map(|(labels, _)| labels);
+    if let Some(Column::Vectors(vectors)) = fine {
+        let width = vectors.first().map_or(0, Vec::len);
+        notes.push(format!(
+            "`labels` are vectors of {width} numbers, no classes: {VECTORS} in the folder of the \
+             import keeps them, for `cedm-trainer run --vectors`"
+        ));
+        return Ok(Some(Labels {
+            vectors: Some(vectors),
+            notes,
+            read: BTreeSet::from([member.name.clone()]),
+            ..Labels::default()
+        }));
+    }
+    let coarse = match column("coarse_labels")? {
+        Some(Column::Classes((labels, _))) => Some(labels),
+        Some(Column::Vectors(_)) | None => None,
+    };
     let listed = json["class_names"].as_array().map(|list| {
         list.iter()
             .filter_map(|name| name.as_str().map(str::to_owned))
             .collect()
     });
-    let (fine, texts) = fine.map_or((None, Vec::new()), |(labels, texts)| (Some(labels), texts));
+    let (fine, texts) = match fine {
+        Some(Column::Classes((labels, texts))) => (Some(labels), texts),
+        Some(Column::Vectors(_)) | None => (None, Vec::new()),
+    };
     Ok(Some(Labels {
         from: fine.is_some().then(|| member.name.clone()),
         fine,
@@ -73,14 +92,19 @@ pub(super) fn dataset(
     }))
 }
 
-type Column = Option<super::Classes>;
+/// The labels of all images.
+enum Column {
+    Classes(super::Classes),
+    /// One vector for each image, all of one width, that are no classes.
+    Vectors(Vec<Vec<f32>>),
+}
 
 fn column(
     value: &Value,
     folder: &str,
     names: &[&str],
     notes: &mut Vec<String>,
-) -> Result<Column, String> {
+) -> Result<Option<Column>, String> {
     let pairs = match value {
         Value::Null => return Ok(None),
         Value::Array(pairs) => pairs,
@@ -110,11 +134,14 @@ fn column(
             three(unknown)
         ));
     }
-    let labels = names
+    let labels: Vec<Option<RawLabel>> = names
         .iter()
         .map(|name| by_name.get(*name).cloned().flatten())
         .collect();
-    match classes(labels, names)? {
+    if let Some(vectors) = vectors(&labels) {
+        return Ok(Some(Column::Vectors(vectors)));
+    }
+    match classes(labels, names)?.map(Column::Classes) {
         None if !pairs.is_empty() => Err(format!(
             "none of its {} names is that of an image; give --ignore-labels to import without",
             pairs.len()
@@ -122,6 +149,30 @@ fn column(
         found => Ok(found),
     }
 }
+
+/// Labels that are vectors of one width, of which some is not one-hot; `None` for all others.
+fn vectors(labels: &[Option<RawLabel>]) -> Option<Vec<Vec<f32>>> {
+    let all: Option<Vec<&Vec<f64>>> = labels
+        .iter()
+        .map(|label| match label {
+            Some(RawLabel::Vector(vector)) => Some(vector),
+            _ => None,
+        })
+        .collect();
+    let all = all?;
+    let width = all.first()?.len();
+    let fits = all
+        .iter()
+        .all(|vector| vector.len() == width && width <= MOST_WIDE);
+    if !fits || all.iter().all(|vector| super::one_hot(vector).is_some()) {
+        return None;
+    }
+    let narrow = |vector: &&Vec<f64>| vector.iter().map(|value| *value as f32).collect();
+    Some(all.iter().map(narrow).collect())
+}
+
+/// Widest vector of an image.
+const MOST_WIDE: usize = 65_536;
 
 /// `labels.json` that `cedm-sampler run` writes beside its images: an object from seed to label; the
 /// name of an image is its seed (spec §9).

@@ -64,8 +64,8 @@ pub enum Command {
     Down,
     /// Print how to reach the system, as shell exports: eval "$(cedm env)"
     Env,
-    /// Copy an image set into the store: an EDM archive, a folder of images, CIFAR files, tar,
-    /// WebDataset or npz; a path or an s3:// URI
+    /// Copy an image set into the store: a folder, archive or table of images, of any format that
+    /// `services/README.md` lists; a path or an s3:// URI
     Import(ImportArgs),
     /// Write an image set or a sample set to files: an EDM archive, npz or a folder of PNGs
     Export(ExportArgs),

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 /// Options of `cedm-coordinator run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// The sweep file to drive to its end, TOML
+    /// The sweep file to plan, TOML
     sweep: PathBuf,
     /// Import manifest (JSON) of the image set. Without it, describe the images by the options below.
     #[arg(long, conflicts_with_all = ["count", "resolution"])]

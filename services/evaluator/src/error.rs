@@ -23,7 +23,7 @@ pub enum EvaluatorError {
     TensorFile(#[from] cedm_tensor_files::TensorFileError),
     /// Features of different extractors.
     #[error(
-        "{what} was measured by {found}, {other} by {expected}: scores across feature spaces mean nothing"
+        "{what} was measured by {found}, {other} by {expected}: scores of different feature spaces cannot be compared"
     )]
     OtherSpace {
         /// Name of the set that does not fit the other.
@@ -67,7 +67,7 @@ pub enum EvaluatorError {
         known: String,
     },
     /// A set that lacks what a metric or an option needs.
-    #[error("{what} has {found}, needed is {needed}")]
+    #[error("{what} has {found}, requires {needed}")]
     Lacking {
         /// Name of the set.
         what: String,

@@ -73,14 +73,22 @@ impl Measured {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_moments(&self, file: &Path) -> Result<(), EvaluatorError> {
-        let count = Tensor::from_slice(&[self.moments.count()]);
-        let tensors = [
-            (COUNT.name, &count),
-            (OUTER.name, self.moments.outer()),
-            (SUM.name, self.moments.sum()),
-        ];
-        Ok(tensor_files::write(file, &tensors, &[])?)
+        write_moments(&self.moments, file)
     }
+}
+
+/// Writes `moments.safetensors`.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_moments(moments: &Moments, file: &Path) -> Result<(), EvaluatorError> {
+    let count = Tensor::from_slice(&[moments.count()]);
+    let tensors = [
+        (COUNT.name, &count),
+        (OUTER.name, moments.outer()),
+        (SUM.name, moments.sum()),
+    ];
+    Ok(tensor_files::write(file, &tensors, &[])?)
 }
 
 /// The moments in a `moments.safetensors` file.

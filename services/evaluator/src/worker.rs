@@ -148,6 +148,17 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
     let ReferenceInputs { shards: inputs } = context.inputs::<ReferenceParams>()?;
     let (mut space, mut shards, mut first) = (None, Vec::new(), 0);
     for (index, manifest) in inputs.iter().enumerate() {
+        if let JobResult::Reference(part) = &manifest.result {
+            require_part(index, manifest, &params.extractor)?;
+            let found = read_space(context, manifest, reference::SPACE)?;
+            require_space(&mut space, index, found)?;
+            shards.extend(part.shards.iter().map(|shard| ShardRef {
+                first: first + shard.first,
+                ..shard.clone()
+            }));
+            first += part.count;
+            continue;
+        }
         let measured = measured_by(index, manifest, &params.extractor)?;
         require_space(
             &mut space,
@@ -166,6 +177,19 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
         first += measured.count;
     }
     let mut set = merged(context, "the reference", &inputs)?;
+    if params.part {
+        let file = context.scratch().join(measure::MOMENTS);
+        set.write_moments(&file)?;
+        context.put(measure::MOMENTS, &file)?;
+        let space = space.unwrap_or_else(|| FeatureSpace::of(&params.extractor, None));
+        context.put_bytes(reference::SPACE, &space.encode())?;
+        let dim = set.gaussian()?.width() as u32;
+        let count = first;
+        return Ok(Outcome {
+            result: JobResult::Reference(ReferenceResult { count, dim, shards }),
+            metrics: BTreeMap::new(),
+        });
+    }
     // The subset is stored, so that every score of the sweep compares with the same rows.
     if let Some(limit) = params.at_most.filter(|limit| *limit < first) {
         let file = context.scratch().join(reference::FEATURES);
@@ -309,7 +333,14 @@ fn merged(context: &JobContext, name: &str, inputs: &[&Manifest]) -> Result<Meas
     let mut files = Vec::with_capacity(inputs.len());
     for manifest in inputs {
         // Fetched, not read: a metric that needs single features reads them when it is computed.
-        files.push(context.fetch_output(manifest, measure::FEATURES)?);
+        match &manifest.result {
+            JobResult::Reference(part) => {
+                for shard in &part.shards {
+                    files.push(context.fetch(&shard.object)?);
+                }
+            }
+            _ => files.push(context.fetch_output(manifest, measure::FEATURES)?),
+        }
     }
     let mut moments = Vec::with_capacity(inputs.len());
     for (index, manifest) in inputs.iter().enumerate() {
@@ -378,6 +409,23 @@ fn measured_by<'a>(
         .map_err(JobError::contract)?;
     require_extractor(&format!("shard {index}"), &params.extractor, extractor)?;
     Ok(found)
+}
+
+/// Checks that a reference is a part, whose moments are there, in the same feature space.
+fn require_part(
+    index: usize,
+    manifest: &Manifest,
+    extractor: &ExtractorSpec,
+) -> Result<(), JobError> {
+    let (params, _) = manifest
+        .as_kind::<ReferenceParams>()
+        .map_err(JobError::contract)?;
+    if !params.part {
+        return Err(JobError::reject(anyhow!(
+            "input {index} is a whole reference, expected a part of one"
+        )));
+    }
+    require_extractor(&format!("part {index}"), &params.extractor, extractor)
 }
 
 fn require_extractor(

@@ -287,6 +287,18 @@ fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobEr
     let (mut files, mut shards, mut first, mut previous) = (Vec::new(), Vec::new(), 0, None);
     // Statistics over features of several extractors would mean nothing.
     for (index, manifest) in inputs.into_iter().enumerate() {
+        // A part of a large set names its shards; those of one part were compared when it was merged.
+        if let JobResult::Features(part) = &manifest.result {
+            for shard in &part.shards {
+                files.push(context.fetch(&shard.object)?);
+                shards.push(ShardRef {
+                    first: first + shard.first,
+                    ..shard.clone()
+                });
+            }
+            first += part.count;
+            continue;
+        }
         let (made_by, made) = manifest
             .as_kind::<ExtractParams>()
             .map_err(JobError::contract)?;

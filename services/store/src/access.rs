@@ -80,7 +80,7 @@ impl S3Access for Guard {
             // A bucket is everybody's: only who may write everything makes one.
             ("CreateBucket", None) => return self.allow(access_key, Verb::Put, ""),
             (name, _) => {
-                return Err(s3_error!(AccessDenied, "{name} is allowed to nobody"));
+                return Err(s3_error!(AccessDenied, "access to {name} denied"));
             }
         };
         self.allow(access_key, verb, key.unwrap_or_default())

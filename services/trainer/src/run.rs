@@ -30,7 +30,7 @@ use std::{
 /// and the folder `checkpoints` while it runs.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Data set: an EDM archive, a folder of images, or a safetensors file with `images` u8 [n, c,
+    /// Data set: any that `cedm-extractor import` reads, or a safetensors file with `images` u8 [n, c,
     /// r, r]
     #[arg(long)]
     data: InputPath,

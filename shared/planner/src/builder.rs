@@ -4,7 +4,7 @@
 use crate::{Cell, Node, ObservedState, Plan, State, Work};
 use cedm_contract::{Hints, Input, Inputs, Job, JobKey, JobKind, JobSpec, Kind, Manifest};
 use cedm_sweep::Sweep;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// A node that another one reads.
 #[derive(Clone, Copy)]
@@ -254,14 +254,11 @@ impl<'k> PlanBuilder<'k> {
                 by: roots.into_iter().collect(),
             };
         }
-        let mut on: Vec<String> = Vec::new();
-        for index in open {
-            let id = &self.nodes[*index].id;
-            // A shard list may name one node often; a person reads it once.
-            if !on.contains(id) {
-                on.push(id.clone());
-            }
-        }
+        // A shard list may name one node often; a person reads it once. The report waits for every
+        // node: a search through the list for each would be quadratic.
+        let mut seen = HashSet::with_capacity(open.len());
+        let first = open.iter().filter(|index| seen.insert(**index));
+        let on = first.map(|index| self.nodes[*index].id.clone()).collect();
         State::Waiting { on }
     }
 

@@ -4,6 +4,7 @@
 mod bound;
 mod clusters;
 mod features;
+mod merge;
 mod networks;
 mod scores;
 

@@ -72,8 +72,22 @@ metrics = ["fd", "ufd", "precision"]
 
 /// A sweep on the made-up images, and a state in which these are imported.
 pub(crate) fn sweep(id: &str, toml: &str) -> (Sweep, Observed) {
+    sweep_on(image_set(), id, toml)
+}
+
+/// The made-up images in so many shards.
+pub(crate) fn image_set_of(count: u64) -> ImageSet {
+    ImageSet {
+        count,
+        shards: shards(count, 1, "images"),
+        ..image_set()
+    }
+}
+
+/// A sweep on these images, and a state in which they are imported.
+pub(crate) fn sweep_on(images: ImageSet, id: &str, toml: &str) -> (Sweep, Observed) {
     let spec = SweepSpec::parse(toml).unwrap_or_else(|error| panic!("{error}"));
-    let import = manifest_of(&import(), JobResult::Import(image_set()), 1);
+    let import = manifest_of(&import(), JobResult::Import(images), 1);
     let mut observed = Observed::default();
     let key = import.key.clone();
     observed.record(import);

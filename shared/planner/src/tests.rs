@@ -6,6 +6,7 @@ mod end_to_end;
 mod failures;
 mod features;
 mod keys;
+mod merges;
 
 use crate::{
     Observed, ObservedState, Plan, State,

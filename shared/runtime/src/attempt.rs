@@ -363,7 +363,7 @@ fn superseded(ours: &Manifest, winner: &Manifest) -> String {
     let verdict = if ours.digest == winner.digest {
         "with the same result"
     } else {
-        "with ANOTHER result: this job is not reproducible"
+        "with a different result: this job is not reproducible"
     };
     format!(
         "attempt {} finished after {} had won, {verdict}",

@@ -199,7 +199,7 @@ fn convert(entry: kv::Entry) -> Entry {
     }
 }
 
-/// The last heartheartbeats of all workers that are up, by worker name.
+/// The last heartbeats of all workers that are up, by worker name.
 ///
 /// # Errors
 /// When NATS fails.

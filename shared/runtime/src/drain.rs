@@ -51,7 +51,7 @@ impl Drain {
                     _ = interrupt.recv() => {}
                 }
                 if drain.has_begun() {
-                    tracing::warn!("second signal: leaving at once");
+                    tracing::warn!("second signal: exiting now");
                     std::process::exit(130);
                 }
                 tracing::info!(

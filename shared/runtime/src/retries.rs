@@ -115,9 +115,9 @@ impl RetryPolicy {
             };
             // One line per outage, not one per try.
             if std::mem::replace(&mut is_first, false) {
-                tracing::info!(error = %chain(&error), "{what}: not yet, trying again");
+                tracing::info!(error = %chain(&error), "{what} failed, retrying");
             } else {
-                tracing::debug!(error = %chain(&error), "{what}: still not");
+                tracing::debug!(error = %chain(&error), "{what} still fails");
             }
             sleep(delay).await;
         }

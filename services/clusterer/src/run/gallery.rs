@@ -14,7 +14,7 @@ use std::{
 };
 use tch::Kind;
 
-/// Draw images of a clustering as PNG sheets: the most and the least confident ones (spec §11), and
+/// Draw images of a clustering as PNG sheets: the most and the least confident ones, and
 /// one row for each cluster.
 #[derive(Debug, clap::Args)]
 pub struct GalleryArgs {

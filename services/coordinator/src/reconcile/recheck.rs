@@ -17,7 +17,7 @@ impl Coordinator {
         match while_alive(self.process.health(), settled).await {
             Ok(gone) => {
                 for key in gone {
-                    tracing::warn!(job = %key, "a worker's notice was right: running the job again");
+                    tracing::warn!(job = %key, "a worker reported an invalid result, confirmed: running the job again");
                     self.known.remove(&key);
                     self.queued.remove(&key);
                 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// How many shards are merged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeaturesParams {
-    /// Number of shards, for the record.
+    /// Number of inputs, for the record.
     pub shards: u32,
 }
 
@@ -28,7 +28,7 @@ impl JobKind for FeaturesParams {
 inputs! {
     /// What a merge of features reads.
     pub struct FeaturesInputs<T> {
-        /// The shards (Extract), in the order of the image set.
+        /// The shards (Extract), or parts of the set (Features), in the order of the image set.
         pub shards: Vec<T> as "shard",
     }
 }

@@ -13,6 +13,10 @@ pub struct ReferenceParams {
     /// replacement by NumPy's seed [`REFERENCE_SEED`], in order. All of them when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most: Option<u64>,
+    /// Whether this is a part of a larger set: only its moments are merged, with the output
+    /// [`super::measure::MOMENTS`] in place of [`REFERENCE`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub part: bool,
 }
 
 /// The seed by which dgm-eval draws the subset of a large reference set.
@@ -41,7 +45,7 @@ impl JobKind for ReferenceParams {
 inputs! {
     /// What a reference is merged from.
     pub struct ReferenceInputs<T> {
-        /// The shards (Measure), in the order of the set.
+        /// The shards (Measure), or parts of the set (Reference), in its order.
         pub shards: Vec<T> as "shard",
     }
 }

@@ -1,4 +1,4 @@
-//! Gaussian blur of a batch, one of DINO's augmentations (spec §3).
+//! Gaussian blur of a batch, one of DINO's augmentations (spec §12).
 
 /// Blurs a square image of side `side` in place, with a standard deviation of `sigma` pixels.
 ///

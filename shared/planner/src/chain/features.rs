@@ -1,6 +1,6 @@
 //! Features: fitted where needed, extracted by shard, merged; and their neighbours.
 
-use super::Images;
+use super::{Images, merge};
 use crate::{
     Work,
     builder::{Dependency, NodeDraft, PlanBuilder},
@@ -142,6 +142,14 @@ pub(super) fn features<'k>(
             })
         }));
     }
+    let shards = merge::inputs(shards, |part, shards| {
+        merged(b, format!("{id} {part}"), shards)
+    });
+    merged(b, id, shards)
+}
+
+/// A merge of feature shards, or of parts that were merged before.
+fn merged<'k>(b: &mut PlanBuilder<'k>, id: String, shards: Vec<Dependency<'k>>) -> Dependency<'k> {
     let count = shards.len() as u32;
     b.add(
         NodeDraft::new(id, Work::one()),

@@ -4,7 +4,7 @@
 use super::{
     Images, PlanContext,
     clusters::NetworkCell,
-    features,
+    features, merge,
     networks::{SetPlan, unconditional_set},
 };
 use crate::{
@@ -221,18 +221,22 @@ fn reference<'k>(
     shards: Vec<Dependency<'k>>,
     at_most: Result<Option<u64>, String>,
 ) -> Dependency<'k> {
-    let draft = NodeDraft::new(
-        format!("reference {} {of}", features::label(&evaluation.extractor)),
-        Work::one(),
-    );
-    b.add(
-        draft.space(&evaluation.name),
-        ReferenceInputs { shards },
-        || {
-            Ok(ReferenceParams {
-                extractor: features::spec(&evaluation.extractor)?,
-                at_most: at_most?,
-            })
-        },
-    )
+    let id = format!("reference {} {of}", features::label(&evaluation.extractor));
+    let mut add = |id: String, shards, part, at_most: Result<Option<u64>, String>| {
+        b.add(
+            NodeDraft::new(id, Work::one()).space(&evaluation.name),
+            ReferenceInputs { shards },
+            || {
+                Ok(ReferenceParams {
+                    extractor: features::spec(&evaluation.extractor)?,
+                    at_most: at_most?,
+                    part,
+                })
+            },
+        )
+    };
+    let shards = merge::inputs(shards, |part, shards| {
+        add(format!("{id} {part}"), shards, true, Ok(None))
+    });
+    add(id, shards, false, at_most)
 }

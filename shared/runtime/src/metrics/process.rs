@@ -4,13 +4,13 @@ crate::metrics! {
     pub(crate) JOBS: Counter["kind", "outcome"] =
         "cedm_jobs_total", "attempts", "Attempts by how they ended";
     pub(crate) JOB_DURATION: JobSeconds["kind"] =
-        "cedm_job_duration_seconds", "seconds", "Time on the compute thread";
+        "cedm_job_duration_seconds", "seconds", "Compute time of an attempt";
     pub(crate) QUEUE_WAIT: JobSeconds["kind"] =
-        "cedm_job_queue_wait_seconds", "seconds", "From submission to the start of an attempt";
+        "cedm_job_queue_wait_seconds", "seconds", "Time from submission to the start of an attempt";
     pub(crate) IN_FLIGHT: Gauge = "cedm_jobs_in_flight", "jobs", "Jobs being performed";
     pub(crate) REDELIVERIES: Counter =
         "cedm_redeliveries_total", "deliveries",
-        "Jobs delivered again after another delivery of them";
+        "Redeliveries of jobs";
     pub(crate) CACHE_HITS: Counter =
         "cedm_cache_hits_total", "jobs", "Jobs whose verified result existed already";
     pub(crate) SUPERSEDED: Counter =
@@ -21,7 +21,7 @@ crate::metrics! {
         "Heartbeats and progress acknowledgements that could not be sent";
     pub(crate) CHECKPOINT_AGE: Gauge =
         "cedm_checkpoint_age_seconds", "seconds",
-        "Since the last checkpoint of the current job, or since its start; 0 without a job";
+        "Seconds since the last checkpoint of the current job, or since its start; 0 without a job";
     pub(crate) CHECKPOINTS: Counter =
         "cedm_checkpoints_total", "checkpoints", "Checkpoints stored";
     pub(crate) CHECKPOINT_FAILURES: Counter =
@@ -31,7 +31,7 @@ crate::metrics! {
     pub(crate) NATS_DENIED: Gauge =
         "cedm_nats_denied_count", "requests", "Permission violations since the start";
     pub(crate) STORE_REQUESTS: CallSeconds["op", "outcome"] =
-        "cedm_s3_request_duration_seconds", "seconds", "Requests to the store";
+        "cedm_s3_request_duration_seconds", "seconds", "Duration of requests to the store";
     pub(crate) BUILD: Gauge["version", "revision"] =
         "cedm_build_info", "1", "What this process was built from; always 1";
 }

@@ -21,7 +21,7 @@ pub(super) fn labels(wrapper: &str, names: &[&str]) -> Labels {
     if outside > 0 {
         // Images outside all folders would have no class.
         let note = format!(
-            "folders are no classes here: {outside} of {} images lie outside all {} folders",
+            "class folders are ignored: {outside} of {} images lie outside all {} folders",
             names.len(),
             folders.len()
         );

@@ -183,7 +183,7 @@ fn errors_are_reported_and_leave_no_files() {
                 "--resolution",
                 "0",
             ],
-            "expected 64 or 128x96",
+            "expected a resolution such as 32 or 32x24",
         ),
     ] {
         let error = failure(&args);

@@ -153,7 +153,9 @@ const READ: [ImageFormat; 6] = [
     ImageFormat::Pnm,
 ];
 
-/// Decodes one image, named `name` in errors, as [`Encoded::decode`] does.
+/// Decodes one image, named `name` in errors. Grey stays one channel; palettes and CMYK become
+/// RGB; alpha is dropped; 16 bits are rounded to 8; of several pictures the first is taken; the EXIF
+/// orientation is applied.
 ///
 /// # Errors
 /// [`ImageError::Image`] when the bytes are in another format, truncated, or declare more pixels

@@ -261,3 +261,22 @@ fn tensors_of_other_kinds_are_named_only_where_they_are_needed() {
         "{error}"
     );
 }
+
+/// The stream before PyTorch's zip format, in every protocol that `torch.save` takes: a view of every
+/// second number from the second on.
+#[test]
+fn legacy_streams_of_every_protocol_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.pt");
+    for bytes in [
+        &include_bytes!("legacy/legacy-2.pt")[..],
+        include_bytes!("legacy/legacy-3.pt"),
+        include_bytes!("legacy/legacy-4.pt"),
+        include_bytes!("legacy/legacy-5.pt"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let read = Weights::read(&path).unwrap();
+        let values = Vec::<f64>::try_from(read.get("w").unwrap().to_kind(Kind::Double)).unwrap();
+        assert_eq!(values, [2.0, 4.0]);
+    }
+}

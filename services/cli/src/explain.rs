@@ -87,7 +87,7 @@ async fn job_status(
     status.manifest = Submitter::new(connection).manifest(key).await?;
     status.broken =
         status.manifest.is_none() && connection.store().size(&manifest_key(key)).await?.is_some();
-    status.dead_letter = DeadLetters::new(connection).show(key).await?;
+    status.dead_letter = DeadLetters::new(connection).readable(key).await?;
     let outstanding = Submitter::new(connection).outstanding(None).await?;
     let queued = outstanding.iter().find(|job| job.key == *key);
     status.queued = queued.map(|job| job.delayed);

@@ -9,7 +9,7 @@ use crate::{
     verify::{Found, Verifier},
 };
 use bytes::Bytes;
-use cedm_contract::{DEAD_STREAM, DeadLetter, JobKey};
+use cedm_contract::{DEAD_STREAM, DeadLetter, JobKey, dead_subject};
 
 /// The dead letters. Cheap to clone.
 #[derive(Clone)]
@@ -131,6 +131,14 @@ impl DeadLetters {
         }
     }
 
+    /// The letter of one job where it can be read: what lies there otherwise says nothing of the job.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn readable(&self, key: &JobKey) -> Result<Option<DeadLetter>, RuntimeError> {
+        Ok(read(self.find(key).await?.as_ref()))
+    }
+
     /// Queues the job again with a fresh budget, then removes the letter; a crash in between leaves
     /// both, which is harmless.
     ///
@@ -206,7 +214,15 @@ pub(crate) fn read(stored: Option<&Stored>) -> Option<DeadLetter> {
 }
 
 fn decode(stored: &Stored) -> Result<DeadLetter, String> {
-    rmp_serde::from_slice(&stored.payload).map_err(|error| error.to_string())
+    let letter: DeadLetter =
+        rmp_serde::from_slice(&stored.payload).map_err(|error| error.to_string())?;
+    // A letter below another job's subject would stop that job, and be replayed as a third.
+    let own = dead_subject(letter.kind, &letter.key);
+    if own == stored.subject {
+        Ok(letter)
+    } else {
+        Err(format!("the letter is that of `{own}`"))
+    }
 }
 
 fn required(stored: &Stored) -> Result<DeadLetter, RuntimeError> {

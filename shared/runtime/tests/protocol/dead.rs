@@ -1,7 +1,7 @@
 //! A job that cannot be done stays in the dead letters, with its reason, until it is replayed.
 
 use crate::harness::{Harness, JobEvents, eventually, job};
-use cedm_contract::{EventWhat, FailureKind, Service};
+use cedm_contract::{DeadLetter, EventWhat, FailureKind, Service};
 use cedm_runtime::{DeadLetters, Redeliverer, Replayed, SubmitOutcome, Submitter};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,6 +222,7 @@ async fn a_message_that_is_no_letter_stops_nothing() {
     let error = letters.show(&job.key).await.unwrap_err().to_string();
     assert!(error.contains("is no dead letter"), "{error}");
     assert!(letters.replay(&job.key).await.is_err());
+    assert_eq!(letters.readable(&job.key).await.unwrap(), None);
 
     let mut events = JobEvents::of(&connection, &job).await;
     assert!(matches!(
@@ -237,4 +238,44 @@ async fn a_message_that_is_no_letter_stops_nothing() {
         assert!(!letters.forget_subject(subject).await.unwrap());
     }
     assert!(letters.unreadable().await.unwrap().is_empty());
+}
+
+/// A letter of one job below the subject of another: neither job is stopped, and none is replayed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_under_another_subject_stops_no_job() {
+    let harness = Harness::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
+    let (submitter, letters) = (Submitter::new(&connection), DeadLetters::new(&connection));
+    let (stopped, other) = (job("done"), job("other"));
+    let letter = DeadLetter {
+        schema: cedm_contract::SCHEMA_VERSION,
+        kind: other.kind(),
+        key: other.key.clone(),
+        job: Some(other),
+        failure: FailureKind::Reject,
+        error: "forged".to_owned(),
+        attempts: 1,
+        at_ms: 1,
+        worker: String::new(),
+        raw: Vec::new(),
+    };
+    let subject = cedm_contract::dead_subject(stopped.kind(), &stopped.key);
+    harness
+        .publish(subject.clone(), rmp_serde::to_vec_named(&letter).unwrap())
+        .await;
+    let unreadable = letters.unreadable().await.unwrap();
+    assert_eq!(unreadable.len(), 1);
+    assert!(
+        unreadable[0].reason.contains(letter.key.as_str()),
+        "{}",
+        unreadable[0].reason
+    );
+    assert!(letters.list().await.unwrap().is_empty());
+    assert_eq!(letters.readable(&stopped.key).await.unwrap(), None);
+    assert!(letters.replay(&stopped.key).await.is_err());
+    assert!(matches!(
+        submitter.submit(&stopped).await.unwrap(),
+        SubmitOutcome::Queued
+    ));
+    assert!(letters.forget_subject(&subject).await.unwrap());
 }

@@ -195,7 +195,8 @@ impl Connection {
     /// once.
     ///
     /// # Errors
-    /// When the server refuses one of them.
+    /// When the server refuses one of them or cannot schedule messages, or when one of them belongs to
+    /// another application; nothing is altered then.
     pub async fn ensure_streams(&self) -> Result<(), RuntimeError> {
         streams::ensure(self.queue.context(), self.delivering).await
     }
@@ -207,7 +208,12 @@ impl Connection {
     pub(crate) async fn ensure_streams_in_time(&self) -> Result<(), RuntimeError> {
         SET_UP
             .within(self.timeout)
-            .retry("create the streams", |_| true, || self.ensure_streams())
+            .retry(
+                "create the streams",
+                // Another application's streams and an old server stay what they are.
+                |error: &RuntimeError| !matches!(error, RuntimeError::Other(_)),
+                || self.ensure_streams(),
+            )
             .await
     }
 

@@ -3,8 +3,9 @@
 
 use crate::RuntimeError;
 use async_nats::jetstream::{
-    Context,
+    Context, ErrorCode,
     consumer::{AckPolicy, pull},
+    context::GetStreamErrorKind,
     kv,
     stream::{self, DiscardPolicy, RetentionPolicy, StorageType},
 };
@@ -122,21 +123,46 @@ pub(crate) fn lanes() -> impl Iterator<Item = (Kind, Priority)> {
 }
 
 /// Creates what is missing and updates what differs. Safe to run from several programs at once.
+///
+/// Nothing is altered before all streams and buckets of these names are found to be ours: on an
+/// account of several applications an update would take another's subjects and messages from it.
 pub(crate) async fn ensure(js: &Context, delivering: Delivering) -> Result<(), RuntimeError> {
     let definition = definition();
+    let mut configs = Vec::new();
     for stream in &definition.stream {
-        let name = stream.name.clone();
-        let replicas = replicas(js, &name).await;
-        js.create_or_update_stream(stream.config(replicas))
+        let existing = existing(js, &stream.name).await?;
+        if let Some(existing) = &existing {
+            stream.check_ours(existing)?;
+        }
+        configs.push(stream.config(replicas(existing.as_ref())));
+    }
+    let mut buckets = Vec::new();
+    for bucket in &definition.bucket {
+        let existing = existing(js, &format!("KV_{}", bucket.name)).await?;
+        if let Some(existing) = &existing {
+            bucket.check_ours(existing)?;
+        }
+        buckets.push(bucket.config(replicas(existing.as_ref())));
+    }
+    for config in configs {
+        let (name, schedules) = (config.name.clone(), config.allow_message_schedules);
+        let made = js
+            .create_or_update_stream(config)
             .await
             .map_err(|error| RuntimeError::broker(format!("create stream {name}"), error))?;
+        // A server before 2.12 ignores what it does not know: each retry would be lost.
+        if schedules && !made.config.allow_message_schedules {
+            return Err(anyhow::anyhow!(
+                "stream {name}: the NATS server (version {}) does not schedule messages, expected version 2.12 or later",
+                js.client().server_info().version
+            )
+            .into());
+        }
     }
-    for bucket in &definition.bucket {
-        let replicas = replicas(js, &format!("KV_{}", bucket.name)).await;
-        let made = js.create_or_update_key_value(bucket.config(replicas)).await;
-        made.map_err(|error| {
-            RuntimeError::broker(format!("create bucket {}", bucket.name), error)
-        })?;
+    for config in buckets {
+        let name = config.bucket.clone();
+        let made = js.create_or_update_key_value(config).await;
+        made.map_err(|error| RuntimeError::broker(format!("create bucket {name}"), error))?;
     }
     let made = lanes().map(|(kind, priority)| {
         let config = definition.consumer.config(kind, priority, delivering);
@@ -150,11 +176,28 @@ pub(crate) async fn ensure(js: &Context, delivering: Delivering) -> Result<(), R
     futures::future::try_join_all(made).await.map(|_| ())
 }
 
+/// The configuration of a stream of that name, whoever made it.
+async fn existing(js: &Context, stream: &str) -> Result<Option<stream::Config>, RuntimeError> {
+    match js.get_stream(stream).await {
+        Ok(found) => Ok(Some(found.cached_info().config.clone())),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(answer)
+                if answer.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(None)
+            }
+            _ => Err(RuntimeError::broker(
+                format!("look up stream {stream}"),
+                error,
+            )),
+        },
+    }
+}
+
 /// How many servers keep a stream: what an operator of a cluster has chosen stays as it is; a new
 /// stream has one.
-async fn replicas(js: &Context, stream: &str) -> usize {
-    let existing = js.get_stream(stream).await;
-    existing.map_or(1, |stream| stream.cached_info().config.num_replicas.max(1))
+fn replicas(existing: Option<&stream::Config>) -> usize {
+    existing.map_or(1, |config| config.num_replicas.max(1))
 }
 
 /// Whether all streams of the definition exist.
@@ -216,6 +259,27 @@ pub async fn queue_depths(connection: &crate::Connection) -> Result<Vec<Depth>, 
 }
 
 impl Stream {
+    /// Whether an existing stream of this name is ours: it is described as ours, or captures one of
+    /// our subjects, which no other stream of the account can capture then.
+    fn check_ours(&self, existing: &stream::Config) -> Result<(), RuntimeError> {
+        let ours = existing.description.as_deref() == Some(self.description.as_str())
+            || existing
+                .subjects
+                .iter()
+                .any(|subject| self.subjects.contains(subject));
+        if ours {
+            return Ok(());
+        }
+        Err(anyhow::anyhow!(
+            "stream {} belongs to another application: its subjects are {:?}, expected {:?}; it was left as it is. \
+             Give C-EDM a NATS account of its own",
+            self.name,
+            existing.subjects,
+            self.subjects
+        )
+        .into())
+    }
+
     fn config(&self, num_replicas: usize) -> stream::Config {
         stream::Config {
             name: self.name.clone(),
@@ -244,6 +308,26 @@ impl Stream {
 }
 
 impl Bucket {
+    /// Whether an existing bucket of this name is ours: it is described as ours, or an update would
+    /// remove none of its entries, as history and time to live are ours already.
+    fn check_ours(&self, existing: &stream::Config) -> Result<(), RuntimeError> {
+        let (history, ttl) = (existing.max_messages_per_subject, existing.max_age);
+        let ours = existing.description.as_deref() == Some(self.description.as_str())
+            || (history == self.history && ttl == Duration::from_secs(self.ttl_s));
+        if ours {
+            return Ok(());
+        }
+        Err(anyhow::anyhow!(
+            "bucket {} belongs to another application: history {history} and time to live {} s, expected {} and {} s; \
+             it was left as it is. Give C-EDM a NATS account of its own",
+            self.name,
+            ttl.as_secs(),
+            self.history,
+            self.ttl_s
+        )
+        .into())
+    }
+
     fn config(&self, num_replicas: usize) -> kv::Config {
         kv::Config {
             bucket: self.name.clone(),

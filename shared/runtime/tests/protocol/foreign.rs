@@ -49,3 +49,42 @@ async fn garbage_becomes_a_dead_letter_with_its_bytes() {
         (FailureKind::Reject, None, b"no job at all".as_slice())
     );
 }
+
+/// The account holds another application's stream and bucket under our names: they keep their
+/// settings and messages, and the error names them.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_of_another_application_are_left_alone() {
+    let harness = Harness::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
+    let js = async_nats::jetstream::new(harness.client(Service::Coordinator).await);
+    let theirs = |name: &str, subjects: &[&str]| async_nats::jetstream::stream::Config {
+        name: name.to_owned(),
+        subjects: subjects.iter().map(|&subject| subject.to_owned()).collect(),
+        max_messages_per_subject: 5,
+        ..Default::default()
+    };
+    for (name, subjects) in [
+        ("EVENTS", ["orders.>"].as_slice()),
+        ("KV_leases", ["$KV.leases.>"].as_slice()),
+    ] {
+        connection.ensure_streams().await.unwrap();
+        js.delete_stream(name).await.unwrap();
+        let stream = js.create_stream(theirs(name, subjects)).await.unwrap();
+        let subject = subjects[0].replace('>', "one");
+        js.publish(subject, "kept".into())
+            .await
+            .unwrap()
+            .await
+            .unwrap();
+        let before = stream.get_info().await.unwrap();
+
+        let error = connection.ensure_streams().await.unwrap_err().to_string();
+        assert!(error.contains("belongs to another application"), "{error}");
+        assert!(error.contains(name.trim_start_matches("KV_")), "{error}");
+        let after = js.get_stream(name).await.unwrap().get_info().await.unwrap();
+        assert_eq!(after.config, before.config);
+        assert_eq!(after.state.messages, 1);
+        js.delete_stream(name).await.unwrap();
+    }
+    connection.ensure_streams().await.unwrap();
+}

@@ -19,6 +19,7 @@ use sources::{Source, sources};
 const TORCH_FREE: &[&str] = &[
     "cedm-contract",
     "cedm-fault",
+    "cedm-terminal",
     "cedm-catalogue",
     "cedm-sweep",
     "cedm-runtime",

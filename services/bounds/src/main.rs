@@ -8,6 +8,7 @@ use cedm_bounds::{
 };
 use cedm_runtime::ServeArgs;
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(
@@ -29,11 +30,16 @@ enum Command {
     Run(Box<RunArgs>),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    let outcome = perform().map(|()| ExitCode::SUCCESS);
+    cedm_terminal::finish("cedm-bounds", outcome)
+}
+
+fn perform() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(BoundsWorker))?),
         Command::Run(args) => {
-            println!("{}", serde_json::to_string_pretty(&run::run(&args)?)?);
+            cedm_terminal::outjson!(serde_json::to_string_pretty(&run::run(&args)?)?);
             Ok(())
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::{args::Output, client, sweeps::Reader};
 use anyhow::Result;
+use cedm_terminal::{outjson, outln};
 use clap::Args;
 
 /// Options of `cedm cancel`.
@@ -23,15 +24,14 @@ pub fn run(args: &CancelArgs, output: Output) -> Result<()> {
             .await?;
         connection.flush().await;
         match output {
-            Output::Json => crate::outln!(
-                "{}",
-                serde_json::json!({"sweep": args.sweep, "cancelled": cancelled})
-            ),
-            Output::Text if cancelled => crate::outln!(
+            Output::Json => {
+                outjson!(serde_json::json!({"sweep": args.sweep, "cancelled": cancelled}))
+            }
+            Output::Text if cancelled => outln!(
                 "sweep {} is cancelled; running jobs finish, and every result is kept",
                 args.sweep
             ),
-            Output::Text => crate::outln!("sweep {} was not running", args.sweep),
+            Output::Text => outln!("sweep {} was not running", args.sweep),
         }
         Ok(())
     })

@@ -4,6 +4,7 @@ use crate::{args::Output, client, keys, render};
 use anyhow::{Context, Result};
 use cedm_contract::{DeadLetter, FailureKind, JobKey};
 use cedm_runtime::{Connection, DeadLetters, Replayed, UnreadableLetter};
+use cedm_terminal::{outjson, outln};
 use clap::Subcommand;
 
 /// Subcommands of `cedm dead`.
@@ -70,7 +71,7 @@ pub fn run(command: &DeadCommand, output: Output) -> Result<()> {
                     print_replayed(key, letters.replay(key).await?, output);
                 }
                 if keys.is_empty() && output == Output::Text {
-                    crate::outln!("no job is dead");
+                    outln!("no job is dead");
                 }
             }
         }
@@ -102,11 +103,11 @@ fn list(letters: &[DeadLetter], output: Output) {
                     "attempts": letter.attempts, "at_ms": letter.at_ms, "label": label(letter)})
             })
             .collect();
-        crate::outln!("{}", serde_json::Value::Array(rows));
+        outjson!(serde_json::Value::Array(rows));
         return;
     }
     if letters.is_empty() {
-        crate::outln!("no job is dead");
+        outln!("no job is dead");
         return;
     }
     let mut table = render::table(&["job", "what", "since", "attempts", "error"]);
@@ -120,8 +121,8 @@ fn list(letters: &[DeadLetter], output: Output) {
             first_line,
         ]);
     }
-    crate::outln!("{table}");
-    crate::outln!(
+    table.print();
+    outln!(
         "`cedm dead show JOB` shows the whole error, `cedm dead replay JOB` queues the job again"
     );
 }
@@ -133,7 +134,7 @@ fn list_unreadable(messages: &[UnreadableLetter], output: Output) {
         return;
     }
     for message in messages {
-        crate::outln!(
+        outln!(
             "unreadable: {} ({} bytes): {}; `cedm dead forget {}` removes it",
             message.subject,
             message.bytes,
@@ -145,34 +146,39 @@ fn list_unreadable(messages: &[UnreadableLetter], output: Output) {
 
 fn print_forgotten(job: &str, output: Output) {
     match output {
-        Output::Json => crate::outln!("{}", serde_json::json!({"forgotten": job})),
-        Output::Text => crate::outln!("the dead letter of {job} is removed"),
+        Output::Json => outjson!(serde_json::json!({"forgotten": job})),
+        Output::Text => outln!("the dead letter of {job} is removed"),
     }
 }
 
 fn show(letter: &DeadLetter, output: Output) -> Result<()> {
     if output == Output::Json {
-        crate::outln!("{}", serde_json::to_string(letter)?);
+        outjson!(serde_json::to_string(letter)?);
         return Ok(());
     }
-    crate::outln!("job       {}", letter.key);
-    crate::outln!("what      {}", label(letter));
-    crate::outln!("error     {}", letter.error.replace('\n', "\n          "));
-    crate::outln!("failure   {}", describe(letter.failure));
-    crate::outln!(
+    outln!("job       {}", letter.key);
+    outln!("what      {}", label(letter));
+    // An empty error is shown too.
+    for (index, line) in letter.error.split('\n').enumerate() {
+        let head = if index == 0 { "error" } else { "" };
+        outln!("{head:<9} {line}");
+    }
+    outln!("failure   {}", describe(letter.failure));
+    outln!(
         "attempts  {}, the last {} ago{}",
         letter.attempts,
         render::since(letter.at_ms),
         by(&letter.worker)
     );
     if let Some(job) = &letter.job {
-        crate::outln!("inputs");
+        outln!("inputs");
         for input in &job.inputs {
-            crate::outln!("          {:<16} {}", input.role, input.key);
+            outln!("          {:<16} {}", input.role, input.key);
         }
-        crate::outln!("parameters\n{}", serde_json::to_string_pretty(&job.spec)?);
+        outln!("parameters");
+        outjson!(serde_json::to_string_pretty(&job.spec)?);
     }
-    crate::outln!("replay    cedm dead replay {}", letter.key.short());
+    outln!("replay    cedm dead replay {}", letter.key.short());
     Ok(())
 }
 
@@ -217,7 +223,7 @@ fn print_replayed(key: &JobKey, outcome: Replayed, output: Output) {
         Replayed::Done => ("done", "has a result by now; its dead letter is removed"),
     };
     match output {
-        Output::Json => crate::outln!("{}", serde_json::json!({"key": key, "outcome": word})),
-        Output::Text => crate::outln!("{} {text}", key.short()),
+        Output::Json => outjson!(serde_json::json!({"key": key, "outcome": word})),
+        Output::Text => outln!("{} {text}", key.short()),
     }
 }

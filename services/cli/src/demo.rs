@@ -13,6 +13,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use cedm_contract::{Service, kinds::report::PAGE};
+use cedm_terminal::{errln, outjson, outln};
 use clap::Args;
 use serde_json::Value;
 use std::{
@@ -63,7 +64,7 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
             file
         }
     };
-    eprintln!(
+    errln!(
         "starting broker, store and services in {} …",
         home.path().display()
     );
@@ -88,7 +89,8 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
     };
     let outcome = steps.run_all(args, &archive, &sweep_file);
     if system.outcome == UpOutcome::Started && !args.keep_running {
-        eprintln!("\nstopping the services …");
+        errln!();
+        errln!("stopping the services …");
         up::down(&home)?;
     }
     let Outcome {
@@ -101,8 +103,7 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
         render::duration(started.elapsed()),
     );
     match output {
-        Output::Json => crate::outln!(
-            "{}",
+        Output::Json => outjson!(
             serde_json::json!({"complete": complete, "headline": headline, "report": page, "seconds": started.elapsed().as_secs_f64()})
         ),
         Output::Text => {
@@ -113,7 +114,7 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
                 format!("{cedm} up --detach && ")
             };
             let next = format!("{up}{cedm} explain {sweep}");
-            crate::outln!(
+            outln!(
                 "{headline} · report: {} · {took} · next: {next}",
                 page.display()
             );
@@ -195,7 +196,8 @@ impl Steps<'_> {
     }
     fn command(&self, arguments: &[&str], output: Output) -> Result<Command> {
         self.check_interrupt()?;
-        eprintln!("\n$ cedm {}", arguments.join(" "));
+        errln!();
+        errln!("$ cedm {}", arguments.join(" "));
         let mut command =
             Command::new(std::env::current_exe().context("find this program's own path")?);
         command

@@ -4,6 +4,7 @@ use crate::{args::Output, render, sweeps::Reader};
 use anyhow::Result;
 use cedm_planner::{KindEstimate, State, estimate};
 use cedm_sweep::Sweep;
+use cedm_terminal::{outjson, outln};
 use serde_json::json;
 
 /// Prints the plan of a sweep without submitting it.
@@ -14,10 +15,7 @@ pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result
     let plan = reader.plan(sweep).await?;
     let rows = estimate(&plan);
     if output == Output::Json {
-        crate::outln!(
-            "{}",
-            json!({"sweep": sweep.id, "jobs": plan.nodes, "estimate": rows})
-        );
+        outjson!(json!({"sweep": sweep.id, "jobs": plan.nodes, "estimate": rows}));
         return Ok(());
     }
     let mut table = render::table(&["job", "state", "key"]);
@@ -34,7 +32,8 @@ pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result
         let key = node.job.as_ref().map_or("", |job| job.key.short());
         table.add_row([node.id.as_str(), &state, key]);
     }
-    crate::outln!("{table}\n");
+    table.print();
+    outln!();
     let mut table = render::table(&["kind", "jobs", "cached", "work left"]);
     for KindEstimate {
         kind,
@@ -52,10 +51,8 @@ pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result
             &format!("{} {unit}", amount(*work_left)),
         ]);
     }
-    crate::outln!("{table}");
-    crate::outln!(
-        "estimates that depend on the bound search are upper limits; nothing was submitted"
-    );
+    table.print();
+    outln!("estimates that depend on the bound search are upper limits; nothing was submitted");
     Ok(())
 }
 

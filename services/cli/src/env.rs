@@ -3,6 +3,7 @@
 use crate::{args::Output, home::Home};
 use anyhow::{Context, Result};
 use cedm_contract::Service;
+use cedm_terminal::{outjson, outln};
 use std::collections::BTreeMap;
 
 /// Prints the variables that every program of the project reads.
@@ -18,13 +19,12 @@ pub fn run(home: &Home, output: Output) -> Result<()> {
     })?;
     let variables = endpoints.environment(Service::Cli);
     match output {
-        Output::Json => crate::outln!(
-            "{}",
-            serde_json::to_string(&variables.into_iter().collect::<BTreeMap<_, _>>())?
-        ),
+        Output::Json => outjson!(serde_json::to_string(
+            &variables.into_iter().collect::<BTreeMap<_, _>>()
+        )?),
         Output::Text => variables
             .iter()
-            .for_each(|(name, value)| crate::outln!("export {name}={}", quoted(value))),
+            .for_each(|(name, value)| outln!("export {name}={}", quoted(value))),
     }
     Ok(())
 }

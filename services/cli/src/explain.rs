@@ -10,6 +10,7 @@ use crate::{
 use anyhow::{Context, Result};
 use cedm_contract::{JobKey, Kind, SweepId, manifest_key};
 use cedm_runtime::{Connection, DeadLetters, EventFilter, Submitter, past_events, workers};
+use cedm_terminal::{outjson, outln};
 use clap::Args;
 use serde_json::json;
 use verdict::{JobStatus, verdict};
@@ -56,7 +57,7 @@ pub fn run(args: &ExplainArgs, output: Output) -> Result<()> {
 fn print_kinds(output: Output) {
     if output == Output::Json {
         let rows: Vec<_> = Kind::ALL.iter().map(|kind| json!({"kind": kind, "service": kind.service(), "queued": kind.is_queued(), "algorithm_version": kind.algorithm_version()})).collect();
-        crate::outln!("{}", serde_json::Value::Array(rows));
+        outjson!(serde_json::Value::Array(rows));
         return;
     }
     let mut table = render::table(&["kind", "performed by", "algorithm version"]);
@@ -67,7 +68,7 @@ fn print_kinds(output: Output) {
             &kind.algorithm_version().to_string(),
         ]);
     }
-    crate::outln!("{table}");
+    table.print();
 }
 
 /// Collects what store, queue, events and workers say about a job, with the sweeps that contain it.
@@ -146,21 +147,20 @@ async fn explain_job(
             .iter()
             .map(|(sweep, label)| json!({"sweep": sweep, "label": label}))
             .collect();
-        crate::outln!(
-            "{}",
+        outjson!(
             json!({"key": key, "kind": status.kind, "verdict": verdict, "sweeps": sweeps, "waits_for": status.waits_for, "manifest": status.manifest,
                 "dead_letter": status.dead_letter, "events": status.events})
         );
         return Ok(());
     }
-    crate::outln!("job     {key}");
+    outln!("job     {key}");
     for (sweep, label) in &sweeps {
-        crate::outln!("label   {label}, in sweep {sweep}");
+        outln!("label   {label}, in sweep {sweep}");
     }
-    crate::outln!("state   {verdict}");
+    outln!("state   {verdict}");
     if let Some(manifest) = &status.manifest {
         for input in &manifest.inputs {
-            crate::outln!(
+            outln!(
                 "read    {:<16} {} (digest {})",
                 input.role,
                 input.key.short(),
@@ -168,14 +168,14 @@ async fn explain_job(
             );
         }
         for file in &manifest.outputs {
-            crate::outln!(
+            outln!(
                 "wrote   {:<24} {} (digest {})",
                 file.name,
                 render::bytes(file.object.size),
                 file.object.digest.short()
             );
         }
-        crate::outln!(
+        outln!(
             "digest  {}   (stored objects are verified before a result is reused)",
             manifest.digest.short()
         );
@@ -185,7 +185,7 @@ async fn explain_job(
             .attempt
             .map_or_else(String::new, |attempt| format!("  attempt {attempt}"));
         let cached = if event.cached { "  reused" } else { "" };
-        crate::outln!(
+        outln!(
             "{:>12} ago  {:<10} {}{attempt}{cached}  {}",
             render::since(event.at_ms),
             event.what.to_string(),
@@ -212,14 +212,13 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
             .iter()
             .map(|job| json!({"key": job.key, "kind": job.kind, "label": view.label(&job.key), "delayed": job.delayed}))
             .collect();
-        crate::outln!(
-            "{}",
+        outjson!(
             json!({"sweep": view.sweep.id, "state": view.outcome.state, "jobs": view.outcome.jobs, "running": running, "queued": queued, "missing": view.outcome.missing})
         );
         return Ok(());
     }
     for line in view.summary_lines() {
-        crate::outln!("{line}");
+        outln!("{line}");
     }
     for worker in &running {
         let label = worker
@@ -227,7 +226,7 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
             .as_ref()
             .and_then(|key| view.label(key))
             .unwrap_or_default();
-        crate::outln!(
+        outln!(
             "running {label}: on {} for {}",
             worker.worker,
             render::since(worker.since_ms)
@@ -260,7 +259,7 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
         } else {
             String::new()
         };
-        crate::outln!("queued  {} {kind} jobs: {why}{delayed}", of_kind.len());
+        outln!("queued  {} {kind} jobs: {why}{delayed}", of_kind.len());
     }
     for missing in view
         .outcome
@@ -273,7 +272,7 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
             .as_ref()
             .map(|key| format!(" ({})", key.short()))
             .unwrap_or_default();
-        crate::outln!("missing {}{key}: {}", missing.what, missing.reason);
+        outln!("missing {}{key}: {}", missing.what, missing.reason);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use cedm_contract::{
     kinds::{import::ImageSet, sample_set::SampleSetResult},
 };
 use cedm_runtime::{Connection, Submitter};
+use cedm_terminal::{outjson, outln};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -50,11 +51,10 @@ pub fn run(args: &ExportArgs, output: Output) -> Result<()> {
         Format::Folder => cedm_images::export_folder(&set, folder.path(), first_seed, out)?,
     }
     match output {
-        Output::Json => crate::outln!(
-            "{}",
-            serde_json::json!({"out": out, "count": set.count, "content": set.content})
-        ),
-        Output::Text => crate::outln!("{}: {} images", out.display(), render::count(set.count)),
+        Output::Json => {
+            outjson!(serde_json::json!({"out": out, "count": set.count, "content": set.content}))
+        }
+        Output::Text => outln!("{}: {} images", out.display(), render::count(set.count)),
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use crate::{args::Output, render};
 use anyhow::Result;
 use cedm_catalogue::extractors::{EXTRACTORS, Extractor};
+use cedm_terminal::{outjson, outln};
 
 /// Prints the table of extractors.
 ///
@@ -10,7 +11,7 @@ use cedm_catalogue::extractors::{EXTRACTORS, Extractor};
 /// None in practice: the table always encodes.
 pub fn run(output: Output) -> Result<()> {
     if output == Output::Json {
-        crate::outln!("{}", serde_json::to_string(EXTRACTORS)?);
+        outjson!(serde_json::to_string(EXTRACTORS)?);
         return Ok(());
     }
     let mut table = render::table(&["name", "description", "input", "width", "weights"]);
@@ -32,8 +33,8 @@ pub fn run(output: Output) -> Result<()> {
             &weights(extractor),
         ]);
     }
-    crate::outln!("{table}");
-    crate::outln!(
+    table.print();
+    outln!(
         "In a sweep file `weights` names the published file by path or s3:// URI: safetensors, or \
          PyTorch's zip or legacy format."
     );

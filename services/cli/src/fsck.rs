@@ -7,6 +7,7 @@ use cedm_contract::JobKey;
 use cedm_runtime::{
     Claims, Connection, DeadLetters, EventFilter, Findings, Submitter, audit, past_events,
 };
+use cedm_terminal::{outjson, outln};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
@@ -81,13 +82,13 @@ fn print(findings: &Findings, output: Output) {
     if output == Output::Json {
         let rows = serde_json::json!({"manifests": findings.manifests, "objects": findings.sound.objects, "bytes": findings.sound.bytes,
             "broken": broken, "newer": findings.newer, "strange": findings.strange, "unclaimed": findings.unclaimed});
-        crate::outln!("{rows}");
+        outjson!(rows);
         return;
     }
     for violation in broken {
-        crate::outln!("broken {}: {}", violation.key.short(), violation.reason);
+        outln!("broken {}: {}", violation.key.short(), violation.reason);
     }
-    crate::outln!(
+    outln!(
         "{} manifests with {} objects ({}): {} broken",
         render::count(findings.manifests),
         render::count(findings.sound.objects),
@@ -95,7 +96,7 @@ fn print(findings: &Findings, output: Output) {
         broken.len()
     );
     if findings.unclaimed.objects > 0 {
-        crate::outln!(
+        outln!(
             "{} objects ({}) belong to no result: their attempts are still running, were superseded or \
              were given up",
             render::count(findings.unclaimed.objects),
@@ -103,16 +104,16 @@ fn print(findings: &Findings, output: Output) {
         );
     }
     for name in &findings.strange {
-        crate::outln!("{name:?} is named like no result: nothing reads it, and it may be deleted");
+        outln!("{name:?} is named like no result: nothing reads it, and it may be deleted");
     }
     if !findings.newer.is_empty() {
-        crate::outln!(
+        outln!(
             "{} manifests were written by a newer program and were not checked",
             findings.newer.len()
         );
     }
     if !broken.is_empty() {
-        crate::outln!(
+        outln!(
             "submit the sweeps that need them again: broken results are then discarded and recomputed"
         );
     }

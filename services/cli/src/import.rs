@@ -10,6 +10,7 @@ pub use args::ImportArgs;
 use cedm_contract::{Digest, JobResult, Manifest};
 use cedm_images::{IMPORT_RECORD, ImportOptions, Imported, Progress};
 use cedm_runtime::{Submitter, store::ObjectUri};
+use cedm_terminal::{outjson, outln};
 pub use dataset::resolve;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
@@ -114,14 +115,13 @@ fn print(args: &ImportArgs, imported: &Imported, manifest: &Manifest, output: Ou
         return;
     };
     if output == Output::Json {
-        crate::outln!(
-            "{}",
+        outjson!(
             serde_json::json!({"name": args.name, "key": manifest.key, "digest": manifest.digest, "count": set.count, "channels": set.channels,
                 "resolution": set.resolution, "classes": set.classes, "shards": set.shards.len(), "skipped": imported.skipped, "summary": imported.summary})
         );
         return;
     }
-    crate::outln!(
+    outln!(
         "{}: {} images in {} shard{} ({})",
         args.name,
         render::count(set.count),
@@ -130,10 +130,10 @@ fn print(args: &ImportArgs, imported: &Imported, manifest: &Manifest, output: Ou
         render::duration(Duration::from_secs_f64(imported.seconds)),
     );
     for line in imported.lines() {
-        crate::outln!("  {line}");
+        outln!("  {line}");
     }
     if !imported.skipped.is_empty() {
-        crate::outln!(
+        outln!(
             "  skipped.json of import {} lists all that was left out",
             manifest.key.short()
         );

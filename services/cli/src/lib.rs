@@ -26,12 +26,12 @@ pub mod report;
 pub mod status;
 pub mod submit;
 pub mod sweeps;
-pub mod terminal;
 pub mod up;
 pub mod watch;
 
 use anyhow::{Context, Result};
 use args::{Cli, Command, Output};
+use cedm_terminal::{outjson, outln};
 use home::Home;
 use std::process::ExitCode;
 
@@ -108,9 +108,9 @@ fn start(home: &Home, args: &up::args::UpArgs, output: Output) -> Result<()> {
 fn stop(home: &Home, output: Output) -> Result<()> {
     let stopped = up::down(home)?;
     match output {
-        Output::Json => crate::outln!("{}", serde_json::json!({"stopped": stopped})),
-        Output::Text if stopped => crate::outln!("stopped; `cedm up` continues where it left off"),
-        Output::Text => crate::outln!("no system is running in {}", home.path().display()),
+        Output::Json => outjson!(serde_json::json!({"stopped": stopped})),
+        Output::Text if stopped => outln!("stopped; `cedm up` continues where it left off"),
+        Output::Text => outln!("no system is running in {}", home.path().display()),
     }
     Ok(())
 }

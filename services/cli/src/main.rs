@@ -7,16 +7,5 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match cedm_cli::run(cli) {
-        Ok(code) => code,
-        Err(error) => {
-            // Errors quote files and messages of strangers.
-            eprintln!(
-                "cedm: {}",
-                cedm_contract::printable_lines(&format!("{error:#}"))
-            );
-            ExitCode::FAILURE
-        }
-    }
+    cedm_terminal::finish("cedm", cedm_cli::run(Cli::parse()))
 }

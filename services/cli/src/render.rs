@@ -1,16 +1,40 @@
 //! Text for a terminal: durations, sizes, rates, tables.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use cedm_contract::printable;
+use cedm_terminal::outtext;
+use comfy_table::{ContentArrangement, presets};
 use std::time::Duration;
 
 /// A table without a frame that wraps at the terminal's width.
+#[derive(Debug)]
+pub struct Table(comfy_table::Table);
+
+/// A table with this head and no rows yet.
 pub fn table(head: &[&str]) -> Table {
-    let mut table = Table::new();
+    let mut table = comfy_table::Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(head);
-    table
+    Table(table)
+}
+
+impl Table {
+    /// Adds a row. Cells may hold text of strangers: its line breaks and control characters are
+    /// escaped, so that it forges no row.
+    pub fn add_row<I>(&mut self, cells: I)
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let cells = cells.into_iter();
+        self.0
+            .add_row(cells.map(|cell| printable(cell.as_ref()).into_owned()));
+    }
+    /// Prints it on standard output.
+    pub fn print(&self) {
+        outtext!("{}", self.0);
+    }
 }
 
 /// A duration in its two largest units: `3 h 05 min`, `4 min 10 s`, `12 s`, `0.4 s`.
@@ -77,6 +101,15 @@ pub fn rate(per_second: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_forges_no_row() {
+        let mut table = table(&["job", "error"]);
+        table.add_row(["a", "first\nb  done\u{1b}[A"]);
+        let shown = table.0.to_string();
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+        assert!(shown.contains("first\\nb  done\\u{1b}[A"), "{shown}");
+    }
 
     #[test]
     fn numbers_are_written_for_people() {

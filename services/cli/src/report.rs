@@ -8,6 +8,7 @@ use cedm_contract::{
 };
 use cedm_report::{Artefacts, render};
 use cedm_runtime::store::Store;
+use cedm_terminal::{outjson, outln};
 use clap::Args;
 use serde_json::json;
 use std::{fs, path::PathBuf, sync::Arc};
@@ -50,17 +51,18 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
             names.push(name);
         }
         match output {
-            Output::Json => crate::outln!(
-                "{}",
-                json!({"headline": report.headline, "folder": args.out, "files": names})
-            ),
-            Output::Text => crate::outln!(
-                "{}\n{}\nwhat the report reads was verified; of everything else the sizes were: `cedm fsck \
-                 --sweep {}` reads all of it",
-                report.headline,
-                args.out.join(PAGE.as_str()).display(),
-                args.sweep
-            ),
+            Output::Json => {
+                outjson!(json!({"headline": report.headline, "folder": args.out, "files": names}))
+            }
+            Output::Text => {
+                outln!("{}", report.headline);
+                outln!("{}", args.out.join(PAGE.as_str()).display());
+                outln!(
+                    "what the report reads was verified; of everything else the sizes were: `cedm fsck \
+                     --sweep {}` reads all of it",
+                    args.sweep
+                );
+            }
         }
         Ok(())
     })

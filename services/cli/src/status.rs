@@ -5,6 +5,7 @@ use anyhow::Result;
 use cedm_contract::{Heartbeat, Service};
 use cedm_runtime::{Connection, DeadLetters, Submitter, workers};
 use cedm_sweep::outcome::SweepState;
+use cedm_terminal::{outjson, outln};
 use clap::Args;
 use serde_json::json;
 
@@ -33,14 +34,11 @@ pub fn run(args: &StatusArgs, output: Output) -> Result<()> {
 async fn print_sweep(reader: &mut Reader, sweep: &str, output: Output) -> Result<()> {
     let view = reader.view(&sweep.parse()?).await?;
     if output == Output::Json {
-        crate::outln!(
-            "{}",
-            json!({"outcome": view.outcome, "cancelled": view.cancelled, "plan": view.jobs})
-        );
+        outjson!(json!({"outcome": view.outcome, "cancelled": view.cancelled, "plan": view.jobs}));
         return Ok(());
     }
     for line in view.summary_lines() {
-        crate::outln!("{line}");
+        outln!("{line}");
     }
     let mut table = render::table(&["network", "used", "utilisation", "score", "after"]);
     for cell in &view.outcome.cells {
@@ -67,7 +65,7 @@ async fn print_sweep(reader: &mut Reader, sweep: &str, output: Output) -> Result
         ]);
     }
     if !view.outcome.cells.is_empty() {
-        crate::outln!("{table}");
+        table.print();
     }
     for missing in view
         .outcome
@@ -75,7 +73,7 @@ async fn print_sweep(reader: &mut Reader, sweep: &str, output: Output) -> Result
         .iter()
         .filter(|missing| !missing.pending)
     {
-        crate::outln!("missing {}: {}", missing.what, missing.reason);
+        outln!("missing {}: {}", missing.what, missing.reason);
     }
     Ok(())
 }
@@ -96,14 +94,11 @@ async fn print_system(connection: &Connection, reader: &mut Reader, output: Outp
                     "submitted_ms": view.sweep.submitted_ms, "headline": view.outcome.answer.as_ref().map(|answer| &answer.headline)})
             })
             .collect();
-        crate::outln!(
-            "{}",
-            json!({"sweeps": sweeps, "workers": alive, "dead": dead, "outstanding": queued})
-        );
+        outjson!(json!({"sweeps": sweeps, "workers": alive, "dead": dead, "outstanding": queued}));
         return Ok(());
     }
     if views.is_empty() {
-        crate::outln!("no sweep has been submitted yet");
+        outln!("no sweep has been submitted yet");
     } else {
         let mut table = render::table(&["sweep", "state", "jobs", "submitted", "answer"]);
         for view in &views {
@@ -128,11 +123,12 @@ async fn print_system(connection: &Connection, reader: &mut Reader, output: Outp
                 answer,
             ]);
         }
-        crate::outln!("{table}");
+        table.print();
     }
-    crate::outln!();
+    outln!();
     print_workers(&alive);
-    crate::outln!("\n{queued} jobs queued or running, {dead} dead");
+    outln!();
+    outln!("{queued} jobs queued or running, {dead} dead");
     Ok(())
 }
 
@@ -166,7 +162,7 @@ fn print_workers(alive: &[Heartbeat]) {
         ]);
     }
     if !alive.is_empty() {
-        crate::outln!("{table}");
+        table.print();
     }
     let absent: Vec<&str> = Service::RUNNING
         .iter()
@@ -174,6 +170,6 @@ fn print_workers(alive: &[Heartbeat]) {
         .filter(|name| alive.iter().all(|worker| worker.service != *name))
         .collect();
     if !absent.is_empty() {
-        crate::outln!("no heartbeat from: {}", absent.join(", "));
+        outln!("no heartbeat from: {}", absent.join(", "));
     }
 }

@@ -12,6 +12,7 @@ use cedm_runtime::{
     store::{Body, ObjectUri},
 };
 use cedm_sweep::{Sweep, SweepSpec};
+use cedm_terminal::{outjson, outln};
 use clap::Args;
 use serde_json::json;
 use std::{
@@ -154,11 +155,11 @@ async fn store_file(connection: &Connection, path: &Path, dry_run: bool) -> Resu
 fn print(id: &SweepId, submitted: Submitted, output: Output) -> Result<()> {
     let attached = submitted == Submitted::Attached;
     match output {
-        Output::Json => crate::outln!("{}", json!({"sweep": id, "attached": attached})),
-        Output::Text if attached => crate::outln!(
+        Output::Json => outjson!(json!({"sweep": id, "attached": attached})),
+        Output::Text if attached => outln!(
             "sweep {id} was submitted before with the same spec; follow it with `cedm watch {id}`"
         ),
-        Output::Text => crate::outln!("sweep {id} submitted; follow it with `cedm watch {id}`"),
+        Output::Text => outln!("sweep {id} submitted; follow it with `cedm watch {id}`"),
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use cedm_contract::Service;
+use cedm_terminal::{outjson, outln};
 use endpoints::Endpoints;
 use nix::sys::signal::Signal;
 use std::{
@@ -188,8 +189,7 @@ pub fn print_endpoints(
         Output::Json => {
             let environment: BTreeMap<String, String> =
                 endpoints.environment(Service::Cli).into_iter().collect();
-            crate::outln!(
-                "{}",
+            outjson!(
                 serde_json::json!({"home": home.path(), "attached": attached, "environment": environment})
             );
         }
@@ -199,22 +199,22 @@ pub fn print_endpoints(
             } else {
                 "running"
             };
-            crate::outln!("{state} in {}", home.path().display());
-            crate::outln!(
+            outln!("{state} in {}", home.path().display());
+            outln!(
                 "  nats   {}   monitor http://127.0.0.1:{}",
                 endpoints.nats_url(),
                 endpoints.nats_monitor_port
             );
-            crate::outln!(
+            outln!(
                 "  store  {}   bucket {}",
                 endpoints.s3_url(),
                 endpoints.bucket
             );
             if let Some(port) = endpoints.prometheus_port {
-                crate::outln!("  prometheus  http://127.0.0.1:{port}");
+                outln!("  prometheus  http://127.0.0.1:{port}");
             }
-            crate::outln!("  logs   {}", home.logs().display());
-            crate::outln!(
+            outln!("  logs   {}", home.logs().display());
+            outln!(
                 "commands run in this folder find it; elsewhere: eval \"$(cedm --home {} env)\"",
                 home.path().display()
             );

@@ -14,6 +14,7 @@ use bars::Bars;
 use cedm_contract::{Event, EventAttempt, EventWhat, JobKey, SweepId};
 use cedm_runtime::{Connection, EventFilter, live_events, past_events};
 use cedm_sweep::outcome::SweepState;
+use cedm_terminal::{outjson, outln};
 use clap::Args;
 use futures::StreamExt;
 use running::{Change, RunningJobs};
@@ -114,8 +115,7 @@ fn identity(event: &Event) -> EventIdentity {
 
 fn print(event: &Event, output: Output) {
     match output {
-        Output::Json => crate::outln!(
-            "{}",
+        Output::Json => outjson!(
             serde_json::to_string(event)
                 .expect("invariant: events are plain data and always encode")
         ),
@@ -126,7 +126,7 @@ fn print(event: &Event, output: Output) {
             } else {
                 String::new()
             };
-            crate::outln!(
+            outln!(
                 "{:<10} {:<10} {}{progress} {}",
                 event.what.to_string(),
                 event.kind.to_string(),
@@ -255,7 +255,7 @@ impl Watcher {
         let complete = self.view.outcome.state == SweepState::Complete;
         if self.output == Output::Text {
             for line in self.view.summary_lines() {
-                crate::outln!("{line}");
+                outln!("{line}");
             }
         }
         Ok(if complete {

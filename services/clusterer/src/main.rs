@@ -6,6 +6,7 @@
 use cedm_clusterer::{ClustererWorker, ExportArgs, GalleryArgs, Memory, NeighboursArgs, RunArgs};
 use cedm_runtime::ServeArgs;
 use clap::Parser;
+use std::process::ExitCode;
 
 /// Cluster images by their features, with TEMI or k-means, or import clusters from a file.
 #[derive(Parser)]
@@ -28,7 +29,12 @@ enum Command {
     Gallery(GalleryArgs),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    let outcome = run().map(|()| ExitCode::SUCCESS);
+    cedm_terminal::finish("cedm-clusterer", outcome)
+}
+
+fn run() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Serve { serve, memory } => Ok(cedm_runtime::serve(serve, move || {
             Ok(ClustererWorker::start(memory.tile_bytes()))
@@ -41,6 +47,6 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn print(summary: &serde_json::Value) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(summary)?);
+    cedm_terminal::outjson!(serde_json::to_string_pretty(summary)?);
     Ok(())
 }

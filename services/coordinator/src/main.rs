@@ -5,6 +5,7 @@
 use cedm_coordinator::RunArgs;
 use cedm_runtime::ServeArgs;
 use clap::Parser;
+use std::process::ExitCode;
 
 /// Plans the jobs of sweeps, submits those whose inputs exist, and writes the report when a sweep is
 /// done.
@@ -19,11 +20,16 @@ enum Command {
     Run(RunArgs),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    let outcome = run().map(|()| ExitCode::SUCCESS);
+    cedm_terminal::finish("cedm-coordinator", outcome)
+}
+
+fn run() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Serve(args) => cedm_coordinator::serve(args),
         Command::Run(args) => {
-            println!("{}", serde_json::to_string_pretty(&args.run()?)?);
+            cedm_terminal::outjson!(serde_json::to_string_pretty(&args.run()?)?);
             Ok(())
         }
     }

@@ -5,6 +5,7 @@
 
 use cedm_evaluator::{EvaluatorWorker, run};
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(
@@ -34,7 +35,12 @@ enum Command {
     Others,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    let outcome = perform().map(|()| ExitCode::SUCCESS);
+    cedm_terminal::finish("cedm-evaluator", outcome)
+}
+
+fn perform() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(EvaluatorWorker::start()))?),
         Command::Run(args) => run::run(&args),
@@ -44,11 +50,11 @@ fn main() -> anyhow::Result<()> {
             } else {
                 cedm_catalogue::metrics::markdown()
             };
-            println!("{table}");
+            cedm_terminal::outtext!("{table}");
             Ok(())
         }
         Command::Others => {
-            println!("{}", run::as_markdown().trim_end());
+            cedm_terminal::outtext!("{}", run::as_markdown().trim_end());
             Ok(())
         }
     }

@@ -79,10 +79,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let report = evaluate(args, compute.device)?;
     for (name, score) in &report.scores {
         if let Some(reason) = &score.score.missing {
-            eprintln!("{name} is missing: {reason}");
+            cedm_terminal::errln!("{name} is missing: {reason}");
         }
     }
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    cedm_terminal::outjson!(serde_json::to_string_pretty(&report)?);
     Ok(())
 }
 

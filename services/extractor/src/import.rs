@@ -51,7 +51,7 @@ impl ImportArgs {
                 .with_context(|| format!("remove {}", Path::new(&fetched).display()))?;
         }
         for line in imported.lines() {
-            eprintln!("{line}");
+            cedm_terminal::errln!("{line}");
         }
         Ok(serde_json::json!({
             "out": self.out,
@@ -92,14 +92,9 @@ pub fn bar() -> impl FnMut(Progress) {
                 seconds_left,
                 ..
             } = progress;
-            let end = if done == total { '\n' } else { ' ' };
-            let mut err = std::io::stderr().lock();
-            // A closed terminal does not end the import.
-            let _ = write!(
-                err,
-                "\r{done}/{total} images, {rate:.0} per second, {seconds_left:.0} s left   {end}"
-            );
-            let _ = err.flush();
+            let line =
+                format!("{done}/{total} images, {rate:.0} per second, {seconds_left:.0} s left   ");
+            cedm_terminal::redraw_message(&line, done == total);
         }
     }
 }

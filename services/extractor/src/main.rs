@@ -8,6 +8,7 @@ use cedm_extractor::{
 };
 use cedm_runtime::ServeArgs;
 use clap::Parser;
+use std::process::ExitCode;
 
 /// Compute features of images: pixels, principal components, DINO, DINOv2, MoCo v3, iBOT, CLIP,
 /// Inception, ResNets, TorchScript.
@@ -33,7 +34,12 @@ enum Command {
     Adapt(AdaptArgs),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    let outcome = run().map(|()| ExitCode::SUCCESS);
+    cedm_terminal::finish("cedm-extractor", outcome)
+}
+
+fn run() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(ExtractorWorker::start()))?),
         Command::Run(args) => print(&args.run()?),
@@ -46,6 +52,6 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn print(summary: &serde_json::Value) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(summary)?);
+    cedm_terminal::outjson!(serde_json::to_string_pretty(summary)?);
     Ok(())
 }

@@ -6,6 +6,7 @@
 use cedm_runtime::ServeArgs;
 use cedm_sampler::{RunArgs, SamplerWorker};
 use clap::Parser;
+use std::process::ExitCode;
 
 /// Sample images from the weights of an EDM network.
 #[derive(Parser)]
@@ -18,11 +19,16 @@ enum Command {
     Run(Box<RunArgs>),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    let outcome = run().map(|()| ExitCode::SUCCESS);
+    cedm_terminal::finish("cedm-sampler", outcome)
+}
+
+fn run() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(SamplerWorker::start()))?),
         Command::Run(args) => {
-            println!("{}", serde_json::to_string_pretty(&args.run()?)?);
+            cedm_terminal::outjson!(serde_json::to_string_pretty(&args.run()?)?);
             Ok(())
         }
     }

@@ -5,7 +5,7 @@
 use anyhow::Context;
 use cedm_store::{Folder, Keys, Policy, serve};
 use clap::{Parser, Subcommand};
-use std::{io::Read, net::SocketAddr, path::PathBuf};
+use std::{io::Read, net::SocketAddr, path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// An S3-compatible object store in a folder, for one machine. It supports put (with If-None-Match:
@@ -54,14 +54,19 @@ enum Mode {
     },
 }
 
+fn main() -> ExitCode {
+    let outcome = run().map(|()| ExitCode::SUCCESS);
+    cedm_terminal::finish("cedm-store", outcome)
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<()> {
     let filter =
         tracing_subscriber::EnvFilter::try_from_env("CEDM_LOG").unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(cedm_terminal::LogLines::json)
         .init();
     let Mode::Serve {
         root,
@@ -88,7 +93,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(listen)
         .await
         .with_context(|| format!("listen on {listen}"))?;
-    println!("http://{}", listener.local_addr()?);
+    cedm_terminal::outln!("http://{}", listener.local_addr()?);
     tracing::info!(service = "store", address = %listener.local_addr()?, root = %root.display(), "serving");
     if exit_with_parent {
         std::thread::spawn(|| {

@@ -6,6 +6,7 @@
 use cedm_runtime::ServeArgs;
 use cedm_trainer::{BenchArgs, LossArgs, RunArgs, TrainerWorker};
 use clap::Parser;
+use std::process::ExitCode;
 
 /// Train EDM networks, unconditional or conditioned on one label or vector per image.
 #[derive(Parser)]
@@ -23,7 +24,12 @@ enum Command {
     Bench(BenchArgs),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    let outcome = run().map(|()| ExitCode::SUCCESS);
+    cedm_terminal::finish("cedm-trainer", outcome)
+}
+
+fn run() -> anyhow::Result<()> {
     let result = match Command::parse() {
         Command::Serve(args) => {
             return Ok(cedm_runtime::serve(args, || Ok(TrainerWorker::start()))?);
@@ -32,6 +38,6 @@ fn main() -> anyhow::Result<()> {
         Command::Loss(args) => args.run()?,
         Command::Bench(args) => args.run()?,
     };
-    println!("{}", serde_json::to_string_pretty(&result)?);
+    cedm_terminal::outjson!(serde_json::to_string_pretty(&result)?);
     Ok(())
 }

@@ -45,7 +45,7 @@ pub use objects::{
     checkpoint_prefix, manifest_key, notice_key, output_key, set_aside_key, sweep_key,
 };
 pub use outputs::{OutputName, Stability, TensorName};
-pub use printable::{printable, printable_lines};
+pub use printable::{printable, printable_json, printable_lines};
 pub use service::Service;
 pub use subjects::{
     ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM, dead_subject,

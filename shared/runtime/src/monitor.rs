@@ -5,6 +5,7 @@ use crate::{
     JobError,
     metrics::{Counter, Gauge, GaugeList, Metric},
 };
+use cedm_terminal::errln;
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -19,6 +20,9 @@ use std::{
 pub trait Monitor {
     /// Reports how far the work is. Called as often as convenient: the receiver limits the rate.
     fn progress(&self, done: u64, total: u64, unit: &'static str);
+    /// Says between two reports that the work goes on; any other call says so too. A job that makes
+    /// none for longer than its kind may be silent counts as stalled: whatever takes minutes calls it.
+    fn tick(&self) {}
     /// Sets a gauge of the service (`cedm_train_loss`).
     fn gauge(&self, _gauge: &'static Metric<Gauge>, _value: f64) {}
     /// Sets a list of gauges of the service, one series per element.
@@ -192,7 +196,8 @@ fn listen_for_interrupts(is_asked: &Weak<AtomicBool>) {
             // A monitor that has ended leaves nothing that could stop at a checkpoint.
             match is_asked.upgrade() {
                 Some(is_asked) if !is_asked.swap(true, Ordering::Relaxed) => {
-                    eprintln!("\nstopping at the next checkpoint; Ctrl-C again to stop now");
+                    errln!();
+                    errln!("stopping at the next checkpoint; Ctrl-C again to stop now");
                 }
                 _ => std::process::exit(130),
             }
@@ -210,11 +215,10 @@ impl Monitor for ConsoleMonitor {
         }
         state.drawn = Some(Instant::now());
         let rate = rate.map_or_else(String::new, |rate| format!(", {rate:.1}/s"));
-        let end = if is_last { "\n" } else { "" };
-        eprint!("\r{done}/{total} {unit}{rate}   {end}");
+        cedm_terminal::redraw_message(&format!("{done}/{total} {unit}{rate}   "), is_last);
     }
     fn note(&self, line: &str) {
-        eprintln!("\r{line:<60}");
+        cedm_terminal::redraw_message(&format!("{line:<60}"), true);
     }
     fn stopping(&self) -> bool {
         // Where no checkpoints are kept, Ctrl-C ends the process as usual.
@@ -248,7 +252,7 @@ impl Monitor for ConsoleMonitor {
     fn resume(&self) -> Result<Option<(u64, PathBuf)>, JobError> {
         let found = self.newest()?;
         if let Some((step, _)) = &found {
-            eprintln!("resuming from the checkpoint at step {step}");
+            errln!("resuming from the checkpoint at step {step}");
         }
         Ok(found)
     }

@@ -2,6 +2,7 @@
 
 mod json;
 
+use cedm_terminal::LogLines;
 use json::JsonLines;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -32,7 +33,9 @@ pub fn start_logging(format: LogFormat, service: &str) {
                 tracing_subscriber::fmt::layer()
                     .compact()
                     .with_target(false)
-                    .with_writer(std::io::stderr),
+                    // Colours are control characters, and those of strangers must not pass.
+                    .with_ansi(false)
+                    .with_writer(LogLines::text),
             )
             .try_init(),
     };

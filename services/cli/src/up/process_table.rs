@@ -2,6 +2,7 @@
 
 use crate::home::{Child, Home, Phase, Process, State};
 use anyhow::{Context, Result};
+use cedm_terminal::errln;
 use std::cell::RefCell;
 
 /// The state of a running system. It lives on the supervisor's only thread.
@@ -65,7 +66,7 @@ impl ProcessTable {
     }
     /// Prints a line on the supervisor's stderr.
     pub fn log(&self, line: &str) {
-        eprintln!("cedm up: {line}");
+        errln!("cedm up: {line}");
     }
 
     fn save(&self, state: &State) {

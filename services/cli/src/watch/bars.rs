@@ -1,8 +1,9 @@
 //! Progress bars on a terminal; plain lines when stderr is something else.
 
 use crate::{render, watch::running::RunningJob};
-use cedm_contract::{Event, EventWhat, JobKey, Kind};
+use cedm_contract::{Event, EventWhat, JobKey, Kind, printable};
 use cedm_sweep::outcome::JobCounts;
+use cedm_terminal::errln;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{collections::BTreeMap, io::IsTerminal};
 
@@ -22,7 +23,7 @@ impl Bars {
             ProgressBar::new(0)
                 .with_style(style("{prefix}  {bar:24.cyan} {pos}/{len} jobs  {msg}")),
         );
-        total.set_prefix(sweep.to_owned());
+        total.set_prefix(printable(sweep).into_owned());
         Self {
             all,
             total,
@@ -53,7 +54,7 @@ impl Bars {
             self.all
                 .add(ProgressBar::new(0).with_style(style("  {prefix:34!} {bar:20} {msg}")))
         });
-        bar.set_prefix(label.to_owned());
+        bar.set_prefix(printable(label).into_owned());
         bar.set_length(job.total.max(1));
         bar.set_position(job.done.min(job.total));
         let mut parts = vec![if job.total > 0 {
@@ -66,7 +67,7 @@ impl Bars {
             job.time_left()
                 .map(|left| format!("{} left", render::duration(left))),
         );
-        bar.set_message(parts.join("  "));
+        bar.set_message(printable(&parts.join("  ")).into_owned());
     }
     /// Removes a job's bar.
     pub fn remove(&mut self, key: &JobKey) {
@@ -98,9 +99,9 @@ impl Bars {
     /// Prints a line above the bars.
     pub fn print(&self, line: &str) {
         if self.is_terminal {
-            self.all.println(line).ok(); // the terminal may be closed by now
+            self.all.println(printable(line)).ok(); // the terminal may be closed by now
         } else {
-            eprintln!("{line}");
+            errln!("{line}");
         }
     }
     /// Removes all bars from the terminal.

@@ -1,6 +1,7 @@
 //! Log lines as flat JSON objects: time, level, service, message, and the fields of the event and
 //! of the spans around it (job, kind, attempt, sweep, trace).
 
+use cedm_terminal::LogLines;
 use serde_json::{Map, Value};
 use std::{fmt::Debug, io::Write};
 use tracing::{
@@ -87,9 +88,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         line.insert("target".to_owned(), event.metadata().target().into());
         let mut text = Value::Object(line).to_string();
         text.push('\n');
-        // One write per line, so that lines of several processes do not mix; a closed standard
-        // error concerns nobody.
-        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        // It never fails.
+        let _ = LogLines::json().write_all(text.as_bytes());
     }
 }
 

@@ -1,0 +1,142 @@
+//! The one place that prints: results on standard output, messages and errors on standard error.
+//!
+//! Names of files and classes, messages of workers, letters and heartbeats come from outside and may
+//! hold anything. What is printed here can neither move the cursor nor look like a line of its own:
+//!
+//! - [`outln!`] and [`errln!`] print one line, with line breaks and control characters escaped;
+//! - [`outtext!`] prints text of several lines, whose breaks are the program's own;
+//! - [`outjson!`] prints JSON with the same characters escaped as JSON escapes them, so that every
+//!   string reads back as it was;
+//! - [`LogLines`] writes records of the log;
+//! - [`finish`] prints the error of a program, without the passwords of URLs.
+//!
+//! It reads nothing and writes to nothing but the two standard streams.
+
+#![forbid(unsafe_code)]
+
+mod logs;
+mod secrets;
+
+pub use logs::LogLines;
+pub use secrets::without_secrets;
+
+use cedm_contract::{printable, printable_json, printable_lines};
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+/// Prints one line on standard output: `println!` for text of strangers. Ends the program when it
+/// cannot be written, see [`print_line`].
+#[macro_export]
+macro_rules! outln {
+    () => { $crate::print_line(format_args!("")) };
+    ($($text:tt)*) => { $crate::print_line(format_args!($($text)*)) };
+}
+
+/// Prints text of several lines on standard output, whose breaks are the program's own: strangers'
+/// text inside goes through [`cedm_contract::printable`] first.
+#[macro_export]
+macro_rules! outtext {
+    ($($text:tt)*) => { $crate::print_text(format_args!($($text)*)) };
+}
+
+/// Prints JSON on standard output, given as a value or text that displays as JSON.
+#[macro_export]
+macro_rules! outjson {
+    ($json:expr) => {
+        $crate::print_json(&$json)
+    };
+}
+
+/// Prints one line on standard error: `eprintln!` for text of strangers.
+#[macro_export]
+macro_rules! errln {
+    () => { $crate::print_message(format_args!("")) };
+    ($($text:tt)*) => { $crate::print_message(format_args!($($text)*)) };
+}
+
+/// Prints one line on standard output. Ends the program when it cannot be written: with success when
+/// the reader has closed the pipe (`cedm status | head`), else with an error.
+pub fn print_line(text: fmt::Arguments<'_>) {
+    write_or_exit(&printable(&text.to_string()));
+}
+
+/// Prints text of several lines on standard output; ends the program as [`print_line`] does.
+pub fn print_text(text: fmt::Arguments<'_>) {
+    write_or_exit(&printable_lines(&text.to_string()));
+}
+
+/// Prints JSON on standard output; ends the program as [`print_line`] does.
+pub fn print_json(json: &dyn fmt::Display) {
+    write_or_exit(&printable_json(&json.to_string()));
+}
+
+/// Prints one line on standard error, without passwords of URLs. A closed standard error concerns
+/// nobody.
+pub fn print_message(text: fmt::Arguments<'_>) {
+    let text = text.to_string();
+    write_message(&format!("{}\n", printable(&without_secrets(&text))));
+}
+
+/// Draws a line over the present one of standard error, for progress: without a break at its end
+/// unless it `is_last`.
+pub fn redraw_message(text: &str, is_last: bool) {
+    let end = if is_last { "\n" } else { "" };
+    write_message(&format!("\r{}{end}", printable(&without_secrets(text))));
+}
+
+/// The exit code of a program. Its error is printed on standard error, after the program's name.
+///
+/// ```
+/// use std::process::ExitCode;
+///
+/// let outcome = Err::<(), _>("no such file: a\u{1b}[2J");
+/// assert_eq!(cedm_terminal::finish("cedm", outcome.map(|()| ExitCode::SUCCESS)), ExitCode::FAILURE);
+/// ```
+pub fn finish<E: fmt::Display>(program: &str, outcome: Result<ExitCode, E>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        write_message(&format!("{program}: {}\n", error_text(&error)));
+        ExitCode::FAILURE
+    })
+}
+
+/// An error with its causes, as [`finish`] prints it: all lines but the first are indented, so that
+/// none of them looks like a line of the program's.
+pub fn error_text(error: &dyn fmt::Display) -> String {
+    let text = format!("{error:#}");
+    printable_lines(&without_secrets(&text)).replace('\n', "\n  ")
+}
+
+fn write_message(text: &str) {
+    let mut err = io::stderr().lock();
+    // One write for a line, so that lines of several processes do not mix.
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
+fn write_or_exit(text: &str) {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            write_message(&format!("standard output cannot be written: {error}\n"));
+            std::process::exit(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_several_lines_forges_none() {
+        let forged = "letter\ncedm: all is well\u{1b}[A, at nats://user:secret@host:4222";
+        assert_eq!(
+            error_text(&forged),
+            "letter\n  cedm: all is well\\u{1b}[A, at nats://…@host:4222"
+        );
+    }
+}

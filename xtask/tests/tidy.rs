@@ -9,6 +9,8 @@ mod docs;
 mod imports;
 #[path = "tidy/metrics.rs"]
 mod metrics;
+#[path = "tidy/printing.rs"]
+mod printing;
 #[path = "tidy/sources.rs"]
 mod sources;
 

@@ -165,6 +165,9 @@ pub struct Child {
     pub process: Option<Process>,
     /// How often it was restarted.
     pub restarts: u32,
+    /// How it ended the last time, and what that means; absent before it has ended.
+    #[serde(default)]
+    pub last_exit: Option<String>,
     /// Where its metrics and health are, `127.0.0.1:<port>`; absent where there are none.
     pub metrics: Option<String>,
     /// The child's log file.

@@ -20,17 +20,14 @@ const RETRIES: RetryPolicy = RetryPolicy::doubling(Duration::from_secs(1), RESYN
 /// # Errors
 /// When NATS or the store cannot be reached in time, or do not meet the protocol's requirements.
 pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("start the async runtime")?;
-    runtime.block_on(async {
-        let process = ServiceProcess::start(&args, Service::Coordinator, &[], true).await?;
-        coordinate(&process).await?;
-        process.stop().await;
-        Ok(())
-    })
+    let main = async |process: &ServiceProcess| Ok(coordinate(process).await?);
+    Ok(ServiceProcess::run(
+        &args,
+        Service::Coordinator,
+        &[],
+        true,
+        main,
+    )?)
 }
 
 /// The control loop, until the process drains.
@@ -50,7 +47,13 @@ pub async fn coordinate(process: &ServiceProcess) -> anyhow::Result<()> {
     let mut failures = 0;
     while !process.drain().has_begun() {
         let started = Instant::now();
-        if let Err(error) = run_until_disconnected(process, &mut coordinator).await {
+        let ended = tokio::select! {
+            ended = run_until_disconnected(process, &mut coordinator) => ended,
+            // Without the broker or the store it waits for an answer; what was begun is made good by
+            // the next coordinator.
+            () = process.grace_over() => break,
+        };
+        if let Err(error) = ended {
             failures = if started.elapsed() < RESYNC_INTERVAL {
                 failures + 1
             } else {

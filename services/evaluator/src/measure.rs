@@ -10,6 +10,7 @@ use cedm_contract::{
 };
 use cedm_maths::{Features, Moments};
 use cedm_nets::Extractor;
+use cedm_runtime::Monitor;
 use cedm_tensor_files::TensorFile;
 use cedm_torch::tensor_files;
 use std::path::Path;
@@ -26,7 +27,7 @@ pub struct Measured {
     pub moments: Moments,
 }
 
-/// Measures one shard; `name` is what errors call it.
+/// Measures one shard; `name` is what errors call it. The monitor hears of every batch.
 ///
 /// # Errors
 /// When the extractor cannot take the images, or gives features that are not finite.
@@ -34,9 +35,11 @@ pub fn measure(
     name: &str,
     extractor: &Extractor,
     images: &Tensor,
+    monitor: &dyn Monitor,
 ) -> Result<Measured, EvaluatorError> {
+    let mut on_batch = || monitor.tick();
     // Without gradients no activation is kept: memory is that of one layer.
-    let found = tch::no_grad(|| extractor.extract(images))?;
+    let found = tch::no_grad(|| extractor.extract_reporting(images, &mut on_batch))?;
     let features = Features::new(
         format!("features of {name}"),
         &found.features.to_kind(Kind::Float),

@@ -84,7 +84,7 @@ impl EvaluatorWorker {
             images.kind(),
             images.key.short()
         );
-        let found = measure(&name, extractor, &images_of(&pixels))?;
+        let found = measure(&name, extractor, &images_of(&pixels), context)?;
         let seconds = started.elapsed().as_secs_f64();
         let (features, moments) = (
             context.scratch().join(measure::FEATURES),

@@ -8,7 +8,7 @@ use cedm_contract::kinds::{
     import::shard::LABELS,
 };
 use cedm_nets::normalise_rows;
-use cedm_runtime::InputPath;
+use cedm_runtime::{InputPath, Monitor, QuietMonitor};
 use cedm_tensor_files::TensorFile;
 use cedm_torch::{
     adam::{Adam, Moments, Order},
@@ -71,7 +71,7 @@ impl FeatureEvaluationArgs {
         let train = self.features.read(read)?;
         let test = self.test.as_ref().map(|test| test.read(read));
         let test = test.transpose()?;
-        let found = evaluate_features(&train, test.as_ref(), &params)?;
+        let found = evaluate_features(&train, test.as_ref(), &params, &QuietMonitor)?;
         Ok(serde_json::json!({
             "rows": found.count,
             "dim": found.dim,
@@ -90,7 +90,7 @@ pub fn stride(count: u64) -> u64 {
 }
 
 /// Classifies the test rows by the training rows; without test rows, each training row by all
-/// others, and every fifth by a probe on the rest.
+/// others, and every fifth by a probe on the rest. The monitor hears of every step.
 ///
 /// # Errors
 /// When k or the temperature is out of range, or the widths differ.
@@ -98,6 +98,7 @@ pub fn evaluate_features(
     train: &Labelled,
     test: Option<&Labelled>,
     params: &FeatureEvaluationParams,
+    monitor: &dyn Monitor,
 ) -> Result<FeatureEvaluationResult> {
     let (rows, dim) = train.features.size2()?;
     let k = i64::from(params.k);
@@ -115,20 +116,24 @@ pub fn evaluate_features(
         );
     }
     let probe_accuracy = match test {
-        Some(test) => probe_accuracy(train, test),
+        Some(test) => probe_accuracy(train, test, monitor),
         None => {
             // By index and not at random: the same rows for every extractor.
             let held: Tensor = Tensor::arange(rows, (Kind::Int64, train.labels.device()))
                 .remainder(HOLD_OUT)
                 .eq(0);
-            probe_accuracy(&train.rows(&held.logical_not()), &train.rows(&held))
+            probe_accuracy(
+                &train.rows(&held.logical_not()),
+                &train.rows(&held),
+                monitor,
+            )
         }
     };
     Ok(FeatureEvaluationResult {
         count: rows as u64,
         dim: dim as u32,
         classes: train.labels.max().int64_value(&[]) as u32 + 1,
-        knn_accuracy: knn_accuracy(train, test, k, params.temperature),
+        knn_accuracy: knn_accuracy(train, test, (k, params.temperature), monitor),
         probe_accuracy,
     })
 }
@@ -166,12 +171,18 @@ fn read(path: &Path) -> Result<Labelled> {
 
 /// Share of query rows whose label wins the vote of the k nearest rows by cosine, weighted by
 /// exp(cosine / temperature). A row never votes for itself.
-fn knn_accuracy(train: &Labelled, test: Option<&Labelled>, k: i64, temperature: f64) -> f64 {
+fn knn_accuracy(
+    train: &Labelled,
+    test: Option<&Labelled>,
+    (k, temperature): (i64, f64),
+    monitor: &dyn Monitor,
+) -> f64 {
     let known = normalise_rows(&train.features);
     let classes = train.labels.max().int64_value(&[]) + 1;
     let queries = test.unwrap_or(train);
     let mut right = 0;
     for from in (0..queries.features.size()[0]).step_by(CHUNK as usize) {
+        monitor.tick();
         let count = CHUNK.min(queries.features.size()[0] - from);
         let mut cosine =
             normalise_rows(&queries.features.narrow(0, from, count)).matmul(&known.tr());
@@ -199,7 +210,7 @@ fn knn_accuracy(train: &Labelled, test: Option<&Labelled>, k: i64, temperature: 
 
 /// Share of test rows that a multinomial logistic regression on the standardised training rows
 /// classifies correctly. Trained by Adam from zero weights, with PyTorch's default betas.
-fn probe_accuracy(train: &Labelled, test: &Labelled) -> f64 {
+fn probe_accuracy(train: &Labelled, test: &Labelled, monitor: &dyn Monitor) -> f64 {
     let mean = train.features.mean_dim([0i64].as_slice(), true, None);
     let std = train
         .features
@@ -231,6 +242,7 @@ fn probe_accuracy(train: &Labelled, test: &Labelled) -> f64 {
         order: Order::Textbook,
     };
     for step in 1..=STEPS {
+        monitor.tick();
         // The penalty is part of the loss, as in logistic regression, and so of the gradient.
         let gradient = x
             .tr()
@@ -266,9 +278,12 @@ mod tests {
     #[test]
     fn separable_features_are_classified() {
         let (train, test) = (clusters(120), clusters(50));
-        assert_eq!(knn_accuracy(&train, Some(&test), 5, 0.07), 1.0);
-        assert_eq!(knn_accuracy(&train, None, 5, 0.07), 1.0);
-        assert_eq!(probe_accuracy(&train, &test), 1.0);
+        assert_eq!(
+            knn_accuracy(&train, Some(&test), (5, 0.07), &QuietMonitor),
+            1.0
+        );
+        assert_eq!(knn_accuracy(&train, None, (5, 0.07), &QuietMonitor), 1.0);
+        assert_eq!(probe_accuracy(&train, &test, &QuietMonitor), 1.0);
     }
 
     #[test]
@@ -276,7 +291,7 @@ mod tests {
         let mut set = clusters(90);
         set.labels = Tensor::arange(90, (Kind::Int64, Device::Cpu));
         assert_eq!(
-            knn_accuracy(&set, None, 3, 0.07),
+            knn_accuracy(&set, None, (3, 0.07), &QuietMonitor),
             0.0,
             "every label occurs once"
         );

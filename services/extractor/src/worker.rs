@@ -250,7 +250,7 @@ fn evaluate(
         labels: Tensor::from_slice(&labels).to_device(device),
     };
     // It reads no file: what it refuses are the parameters.
-    let result = evaluate_features(&labelled, None, params).map_err(JobError::reject)?;
+    let result = evaluate_features(&labelled, None, params, context).map_err(JobError::reject)?;
     Ok(Outcome {
         metrics: BTreeMap::new(),
         result: JobResult::FeatureEvaluation(result),

@@ -82,6 +82,11 @@ impl SamplerWorker {
         let begun = Instant::now();
         let mut reported = 0;
         let mut progress = |done: u64| {
+            if done == reported {
+                // Within a block: many calls of the network may take minutes.
+                context.tick();
+                return !context.stopping();
+            }
             // A counter takes differences, the sampler reports totals.
             context.count(&metrics::IMAGES, done - reported);
             reported = done;

@@ -190,6 +190,18 @@ impl Extractor {
     /// When there are no images, the tensor is of another type or shape, or the extractor cannot
     /// take images of this size.
     pub fn extract(&self, images: &Tensor) -> Result<Extracted, NetError> {
+        self.extract_reporting(images, &mut || ())
+    }
+
+    /// The same, with a call of `on_batch` after every batch.
+    ///
+    /// # Errors
+    /// As [`Extractor::extract`].
+    pub fn extract_reporting(
+        &self,
+        images: &Tensor,
+        on_batch: &mut dyn FnMut(),
+    ) -> Result<Extracted, NetError> {
         let _guard = tch::no_grad_guard();
         let n = images.size().first().copied().unwrap_or(0);
         if n == 0 {
@@ -218,6 +230,7 @@ impl Extractor {
             let part = self.pass(&batch)?;
             features.push(part.features.narrow(0, 0, rows));
             logits.extend(part.logits.map(|logits| logits.narrow(0, 0, rows)));
+            on_batch();
         }
         let logits = if logits.is_empty() {
             None

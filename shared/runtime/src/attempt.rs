@@ -17,27 +17,22 @@ use crate::{
     error::{JobError, chain},
     failpoint::failpoint,
     job_context::{JobContext, WorkerContext},
+    job_message,
     metrics::process::{
-        CACHE_HITS, CHECKPOINT_AGE, IN_FLIGHT, JOB_DURATION, JOBS, QUEUE_WAIT, REDELIVERIES,
-        SUPERSEDED,
+        CACHE_HITS, IN_FLIGHT, JOB_DURATION, JOBS, QUEUE_WAIT, REDELIVERIES, SUPERSEDED,
     },
     now_ms,
     queue::{Delivery, Queue},
+    redeliverer,
     store::{StoreError, probe_write},
     verify::{Found, SetAside, Verifier},
 };
 use anyhow::anyhow;
 use cedm_contract::{
     Attempt, ContractError, Event, EventWhat, Input, Job, Manifest, SCHEMA_VERSION, Software,
-    Timings, manifest_key,
+    SweepId, Timings, manifest_key, sweep_key,
 };
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 /// Everything that attempts of one process share.
 #[derive(Clone)]
@@ -65,10 +60,13 @@ pub(crate) enum Ended {
     InputLost,
     Drained,
     Refused,
+    OtherVersion,
+    Cancelled,
+    Stalled,
 }
 
 impl Ended {
-    pub(crate) const ALL: [Ended; 9] = [
+    pub(crate) const ALL: [Ended; 12] = [
         Ended::Done,
         Ended::Cached,
         Ended::Superseded,
@@ -78,6 +76,9 @@ impl Ended {
         Ended::InputLost,
         Ended::Drained,
         Ended::Refused,
+        Ended::OtherVersion,
+        Ended::Cancelled,
+        Ended::Stalled,
     ];
 
     pub(crate) fn label(self) -> &'static str {
@@ -91,6 +92,9 @@ impl Ended {
             Ended::InputLost => "input_lost",
             Ended::Drained => "drained",
             Ended::Refused => "refused",
+            Ended::OtherVersion => "other_version",
+            Ended::Cancelled => "cancelled",
+            Ended::Stalled => "stalled",
         }
     }
 }
@@ -101,15 +105,14 @@ struct InFlight<'a> {
     attempt: Attempt,
     delivery: &'a Delivery,
     started_ms: u64,
-    /// Whether this attempt stored a checkpoint, from which the next one would continue.
-    advanced: AtomicBool,
 }
 
 impl AttemptRunner {
     /// Performs a delivered job and settles its message. An error means that the broker could not
     /// be reached at the end: the job will be redelivered.
     pub(crate) async fn handle(&self, delivery: &Delivery) -> Result<Ended, RuntimeError> {
-        let job = match Job::decode(&delivery.payload) {
+        let read = job_message::read(&delivery.subject, &delivery.payload, &delivery.envelope);
+        let job = match read {
             Ok(job) => job,
             Err(error) => return self.set_aside(delivery, &error).await,
         };
@@ -119,7 +122,6 @@ impl AttemptRunner {
             attempt,
             delivery,
             started_ms: now_ms(),
-            advanced: AtomicBool::new(false),
         };
         let kind = in_flight.job.kind().token();
         if delivery.delivered > 1 {
@@ -134,13 +136,18 @@ impl AttemptRunner {
         self.worker
             .progress_table
             .begin(&in_flight.job.key, in_flight.job.kind());
-        let ended = match self.attempt(&in_flight).await {
+        let attempted = tokio::select! {
+            ended = self.attempt(&in_flight) => ended,
+            stall = self.worker.progress_table.stalled(&self.worker.stall_limits) => {
+                Err(JobError::Stalled(stall))
+            }
+        };
+        let ended = match attempted {
             Ok(ended) => Ok(ended),
             Err(error) => self.settle(&in_flight, error).await,
         };
         self.worker.progress_table.end();
         metrics.set(&IN_FLIGHT, 0.0);
-        metrics.set(&CHECKPOINT_AGE, 0.0);
         if let Ok(ended) = &ended {
             metrics.add_at(&JOBS, [kind, ended.label()], 1);
         }
@@ -167,6 +174,9 @@ impl AttemptRunner {
             }
             return Ok(Ended::Cached);
         }
+        if let Some(sweep) = self.cancelled_sweep(in_flight).await {
+            return Ok(self.drop_cancelled(in_flight, &sweep).await);
+        }
         failpoint("before-inputs");
         let inputs = self.inputs(&in_flight.job.inputs).await?;
         self.publish_event(in_flight, EventWhat::Started, false, String::new())
@@ -188,9 +198,6 @@ impl AttemptRunner {
             [in_flight.job.kind().token()],
             took.as_secs_f64(),
         );
-        in_flight
-            .advanced
-            .store(context.has_checkpointed(), Ordering::Relaxed);
         let manifest = self.manifest(in_flight, context, outcome?, took);
         failpoint("before-manifest");
         let committed = commit(self.worker.store.as_ref(), &self.verifier, &manifest)
@@ -220,6 +227,34 @@ impl AttemptRunner {
         failpoint("after-acknowledgement");
         checkpoints::remove(self.worker.store.as_ref(), &in_flight.job.key).await;
         Ok(ended)
+    }
+
+    /// The sweep that asked for the job, where it is cancelled: the job was in a worker's hands, or on
+    /// its way back from a delay, when the queue was cleared. A store that does not answer is for the
+    /// next steps to find out.
+    async fn cancelled_sweep(&self, in_flight: &InFlight<'_>) -> Option<SweepId> {
+        let sweep = in_flight.job.hints.sweep.as_ref()?;
+        let mark = self.worker.store.size(&sweep_key(sweep, "cancelled")).await;
+        matches!(mark, Ok(Some(_))).then(|| sweep.clone())
+    }
+
+    /// Takes a job off the queue that nobody wants any more. Where another sweep needs it after all,
+    /// the coordinator submits it for that one: the event comes last, so that it finds the queue
+    /// without it.
+    async fn drop_cancelled(&self, in_flight: &InFlight<'_>, sweep: &SweepId) -> Ended {
+        tracing::info!(%sweep, "its sweep is cancelled: the job is not performed");
+        self.acknowledge(in_flight).await;
+        let event = Event {
+            message: format!("sweep {sweep} is cancelled: its job was not performed"),
+            ..redeliverer::event(in_flight.job.kind(), &in_flight.job.key, EventWhat::Failed)
+        };
+        let sent = self
+            .queue
+            .publish_event(&event, &in_flight.delivery.envelope);
+        if let Err(error) = sent.await {
+            tracing::warn!(error = %chain(&error), "event not stored");
+        }
+        Ended::Cancelled
     }
 
     async fn has_result(&self, in_flight: &InFlight<'_>) -> Result<bool, JobError> {

@@ -1,7 +1,10 @@
 //! Small shared state with compare-and-set: sweeps, workers, leases. All of it can be rebuilt from
 //! the store.
 
-use crate::{Connection, RuntimeError};
+use crate::{
+    Connection, RuntimeError,
+    undecodable::{Place, undecodable},
+};
 use async_nats::jetstream::{
     Context,
     kv::{self, CreateErrorKind, UpdateErrorKind},
@@ -16,6 +19,9 @@ pub const SWEEPS: &str = "sweeps";
 pub const WORKERS: &str = "workers";
 /// Who holds what for a short while.
 pub const LEASES: &str = "leases";
+
+/// What all processes of an installation have to agree on: the coordinator's store.
+pub const SYSTEM: &str = "system";
 
 /// Handle of one JetStream key-value bucket.
 #[derive(Clone)]
@@ -36,7 +42,7 @@ pub struct Entry {
 }
 
 impl Bucket {
-    /// Opens one of [`SWEEPS`], [`WORKERS`], [`LEASES`].
+    /// Opens one of [`SWEEPS`], [`WORKERS`], [`LEASES`], [`SYSTEM`].
     ///
     /// # Errors
     /// When NATS fails or the bucket does not exist.
@@ -146,9 +152,24 @@ impl Bucket {
             .map_err(|error| self.failed("list", "*", error))?;
         let mut entries = Vec::with_capacity(keys.len());
         for key in keys {
+            // Below the bucket's subjects anything can be published; the client refuses to ask for it.
+            if !is_valid_key(&key) {
+                self.undecodable(&key, 0, "its key is none of a bucket's");
+                continue;
+            }
             entries.extend(self.get(&key).await?);
         }
         Ok(entries)
+    }
+
+    /// Says that an entry is not what the bucket holds.
+    pub(crate) fn undecodable(&self, key: &str, revision: u64, reason: &str) {
+        let place = match self.name {
+            SWEEPS => Place::SweepEntries,
+            LEASES => Place::Leases,
+            _ => Place::Heartbeats,
+        };
+        undecodable(place, &format!("{key} ({revision})"), reason);
     }
 
     /// Every change from now on. The stream may end or err when the connection is lost: read the
@@ -190,6 +211,12 @@ impl Bucket {
     }
 }
 
+/// Whether the client takes this text for the key of an entry.
+fn is_valid_key(key: &str) -> bool {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-/_=.".contains(c);
+    !key.is_empty() && !key.starts_with('.') && !key.ends_with('.') && key.chars().all(is_allowed)
+}
+
 fn convert(entry: kv::Entry) -> Entry {
     let value = (entry.operation == kv::Operation::Put).then_some(entry.value);
     Entry {
@@ -208,8 +235,22 @@ pub async fn workers(connection: &Connection) -> Result<Vec<Heartbeat>, RuntimeE
     let entries = bucket.entries().await?;
     let mut heartbeats: Vec<Heartbeat> = entries
         .iter()
-        .filter_map(|entry| rmp_serde::from_slice(entry.value.as_ref()?).ok())
+        .filter_map(|entry| {
+            heartbeat(entry)
+                .inspect_err(|reason| bucket.undecodable(&entry.key, entry.revision, reason))
+                .ok()
+        })
         .collect();
     heartbeats.sort_by(|a, b| a.worker.cmp(&b.worker));
     Ok(heartbeats)
+}
+
+fn heartbeat(entry: &Entry) -> Result<Heartbeat, String> {
+    let bytes = entry.value.as_deref().unwrap_or_default();
+    let heartbeat: Heartbeat = rmp_serde::from_slice(bytes).map_err(|error| error.to_string())?;
+    if heartbeat.worker == entry.key {
+        Ok(heartbeat)
+    } else {
+        Err(format!("the heartbeat is that of `{}`", heartbeat.worker))
+    }
 }

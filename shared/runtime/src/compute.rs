@@ -1,7 +1,10 @@
 //! The compute thread: tensors live here, behind a channel of depth 1, so that no computation
 //! delays a heartbeat or a progress acknowledgement.
 
-use crate::{JobContext, JobError, Outcome, RuntimeError, Worker, metrics::MetricDefinition};
+use crate::{
+    JobContext, JobError, Outcome, RuntimeError, Worker, failpoint::failpoint,
+    metrics::MetricDefinition,
+};
 use anyhow::anyhow;
 use cedm_contract::{Kind, Service};
 use std::{
@@ -89,10 +92,13 @@ fn work<W: Worker>(worker: &mut W, mut queue: mpsc::Receiver<Task>) {
     {
         let entered = span.enter();
         let start = Instant::now();
+        context.progress_table().set_transferring(false);
+        failpoint("in-compute");
         let outcome =
             catch_unwind(AssertUnwindSafe(|| worker.perform(&context))).unwrap_or_else(|panic| {
                 Err(JobError::bug(anyhow!("panic: {}", panic_message(&*panic))))
             });
+        context.progress_table().set_transferring(true);
         drop(entered);
         // The receiver is dropped when the process is stopping.
         drop(reply.send(Finished {

@@ -15,6 +15,9 @@ use std::{fmt::Write, net::SocketAddr, path::Path};
 const NATS: &str = include_str!("../../../deploy/nats-server.conf");
 const PROMETHEUS: &str = include_str!("../../../deploy/prometheus.yml");
 
+/// Prometheus' recording rules and alerts, the text of `dashboards/rules.yml`.
+pub const PROMETHEUS_RULES: &str = include_str!("../../../dashboards/rules.yml");
+
 /// Identities that create streams and submit jobs; all others get what their own kinds need and
 /// nothing else.
 const BOOTSTRAP: [Service; 2] = [Service::Coordinator, Service::Cli];
@@ -73,6 +76,7 @@ pub fn allowed_subjects(service: Service) -> (Vec<String>, Vec<String>) {
         "DEAD",
         "KV_workers",
         "KV_leases",
+        "KV_system",
     ]
     .iter()
     .map(|stream| format!("$JS.API.STREAM.INFO.{stream}"))
@@ -83,6 +87,9 @@ pub fn allowed_subjects(service: Service) -> (Vec<String>, Vec<String>) {
         [
             "$JS.API.DIRECT.GET.KV_leases.>",
             "$JS.API.STREAM.MSG.GET.KV_leases",
+            // Which store is the coordinator's.
+            "$JS.API.DIRECT.GET.KV_system.>",
+            "$JS.API.STREAM.MSG.GET.KV_system",
         ]
         .map(str::to_owned),
     );

@@ -1,6 +1,7 @@
 //! Graceful shutdown: begun by a signal, by the end of the parent process, or by a test.
 
-use std::{io::Read, sync::Arc};
+use crate::lifecycle::{EXIT_SECOND_SIGNAL, abort_after};
+use std::{io::Read, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -34,11 +35,12 @@ impl Drain {
         let _ = watch.wait_for(|begun| *begun).await;
     }
 
-    /// The first SIGTERM or SIGINT begins the drain, the second ends the process at once.
+    /// The first SIGTERM or SIGINT begins the drain, the second ends the process at once. If it still
+    /// runs so long after the first, it is aborted.
     ///
     /// # Errors
     /// When the handlers cannot be installed.
-    pub fn on_signals(&self) -> std::io::Result<()> {
+    pub(crate) fn on_signals_within(&self, latest: Duration) -> std::io::Result<()> {
         let (mut terminate, mut interrupt) = (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
@@ -52,13 +54,14 @@ impl Drain {
                 }
                 if drain.has_begun() {
                     tracing::warn!("second signal: exiting now");
-                    std::process::exit(130);
+                    std::process::exit(EXIT_SECOND_SIGNAL);
                 }
                 tracing::info!(
                     "signal received: no new jobs; the current one is finished or stopped at a \
                      checkpoint"
                 );
                 drain.begin();
+                abort_after(latest);
             }
         });
         Ok(())

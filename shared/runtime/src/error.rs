@@ -1,5 +1,6 @@
 //! Errors: of a job (what its kind decides about the message) and of the runtime itself.
 
+use crate::stall::Stall;
 use cedm_contract::{ContractError, FailureKind, JobKey, Kind, Service};
 use cedm_fault::{Fault, HasFault};
 use std::{error::Error, fmt, sync::Arc, time::Duration};
@@ -39,6 +40,10 @@ pub enum JobError {
         /// The error, with its causes.
         source: anyhow::Error,
     },
+    /// The job showed no progress for too long. It is retried like a failed one, and the process
+    /// exits, since a computation cannot be ended from within. The runtime makes it, no worker does.
+    #[error(transparent)]
+    Stalled(Stall),
     /// The process is draining; a checkpoint was written and another worker continues at once.
     #[error("stopped by drain at a checkpoint")]
     Drained,
@@ -68,7 +73,7 @@ impl JobError {
     /// failures of the job.
     pub fn kind(&self) -> Option<FailureKind> {
         match self {
-            JobError::Retry { .. } => Some(FailureKind::Retry),
+            JobError::Retry { .. } | JobError::Stalled(_) => Some(FailureKind::Retry),
             JobError::Reject { .. } => Some(FailureKind::Reject),
             JobError::Bug { .. } => Some(FailureKind::Bug),
             JobError::InputLost { .. } | JobError::Drained => None,
@@ -80,11 +85,14 @@ impl JobError {
     /// [`HasFault`], because the contract crate depends on no other crate of this workspace.)
     pub fn contract(error: ContractError) -> Self {
         match error {
-            ContractError::NewerSchema { .. } => Self::retry(error),
+            ContractError::NewerSchema { .. } | ContractError::OtherVersion { .. } => {
+                Self::retry(error)
+            }
             ContractError::Malformed { .. }
             | ContractError::Decode { .. }
             | ContractError::TooLarge { .. }
             | ContractError::Role { .. }
+            | ContractError::OtherSubject { .. }
             | ContractError::OtherKind { .. } => Self::reject(error),
         }
     }
@@ -115,7 +123,10 @@ impl JobError {
                 _ => cause.downcast_ref::<StoreError>(),
             };
             match store?.kind {
-                StoreErrorKind::Unavailable => Some(Outage::NoAnswer),
+                // Keys may be revoked and buckets renamed while jobs run: not by the jobs' fault.
+                StoreErrorKind::Unavailable | StoreErrorKind::Misconfigured => {
+                    Some(Outage::NoAnswer)
+                }
                 StoreErrorKind::Full => Some(Outage::Full),
                 StoreErrorKind::Denied
                 | StoreErrorKind::Missing
@@ -166,6 +177,23 @@ pub enum RuntimeError {
     /// A message, manifest or identifier that is not what it should be.
     #[error(transparent)]
     Contract(#[from] cedm_contract::ContractError),
+    /// A job showed no progress for too long: the process has to end.
+    #[error(transparent)]
+    Stalled(Stall),
+    /// This process has another store than the coordinator.
+    #[error(
+        "this process has another store than the coordinator: its own {}, the coordinator's is \
+         {expected}. Compare CEDM_S3_ENDPOINT and CEDM_S3_BUCKET; if the coordinator's is the wrong \
+         one, or the store was replaced on purpose: `nats kv del system store`, and restart the \
+         coordinator",
+        found.map_or("has no id".to_owned(), |found| format!("is {found}"))
+    )]
+    OtherStore {
+        /// The id of this process's store, if it has one.
+        found: Option<ulid::Ulid>,
+        /// That of the coordinator's.
+        expected: ulid::Ulid,
+    },
     /// Another process changed the entry first.
     #[error("bucket `{bucket}`: `{key}` was changed by another process meanwhile")]
     Conflict {

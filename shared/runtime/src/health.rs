@@ -5,7 +5,8 @@ use crate::{
     Connection, Metrics, RuntimeError,
     drain::Drain,
     error::chain,
-    metrics::process::{NATS_CONNECTED, NATS_DENIED},
+    metrics::process::{CHECKPOINT_AGE, HEARTBEAT_AGE, NATS_CONNECTED, NATS_DENIED, PROGRESS_AGE},
+    progress::ProgressTable,
 };
 use anyhow::Context as _;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
@@ -31,21 +32,31 @@ struct Inner {
     metrics: Metrics,
     connection: Connection,
     drain: Drain,
+    progress_table: Arc<ProgressTable>,
     probed: AtomicBool,
     start: Instant,
     ticked_s: std::sync::atomic::AtomicU64,
+    /// When the last heartbeat was stored, or the process began.
+    heartbeat: Mutex<Instant>,
     reasons: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Health {
-    pub(crate) fn new(metrics: Metrics, connection: Connection, drain: Drain) -> Self {
+    pub(crate) fn new(
+        metrics: Metrics,
+        connection: Connection,
+        drain: Drain,
+        progress_table: Arc<ProgressTable>,
+    ) -> Self {
         let inner = Inner {
             metrics,
             connection,
             drain,
+            progress_table,
             probed: AtomicBool::new(false),
             start: Instant::now(),
             ticked_s: Default::default(),
+            heartbeat: Mutex::new(Instant::now()),
             reasons: Mutex::default(),
         };
         Self(Arc::new(inner))
@@ -63,13 +74,14 @@ impl Health {
         self.0.probed.store(true, Ordering::Relaxed);
     }
 
+    /// A heartbeat was stored.
+    pub(crate) fn sent_heartbeat(&self) {
+        *lock(&self.0.heartbeat) = Instant::now();
+    }
+
     /// Notes why the process is not ready, or (`None`) that this topic is no reason any more.
     pub(crate) fn set_reason(&self, topic: &'static str, reason: Option<String>) {
-        let mut reasons = self
-            .0
-            .reasons
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut reasons = lock(&self.0.reasons);
         match reason {
             Some(reason) => reasons.insert(topic, reason),
             None => reasons.remove(topic),
@@ -112,14 +124,14 @@ impl Health {
                 "NATS denied {count} requests, the last one: {last}"
             ));
         }
-        let noted = self
-            .0
-            .reasons
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        reasons.extend(noted.values().cloned());
+        reasons.extend(self.0.progress_table.stall().map(|stall| stall.to_string()));
+        reasons.extend(lock(&self.0.reasons).values().cloned());
         reasons
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn metrics(State(health): State<Health>) -> ([(&'static str, &'static str); 1], String) {
@@ -129,6 +141,15 @@ async fn metrics(State(health): State<Health>) -> ([(&'static str, &'static str)
     inner
         .metrics
         .set(&NATS_DENIED, inner.connection.denied().0 as f64);
+    // Ages are those of this moment: a computation that hangs reports none.
+    let ages = inner.progress_table.ages();
+    for (gauge, age) in [
+        (&PROGRESS_AGE, ages.progress),
+        (&CHECKPOINT_AGE, ages.checkpoint),
+        (&HEARTBEAT_AGE, lock(&inner.heartbeat).elapsed()),
+    ] {
+        inner.metrics.set(gauge, age.as_secs_f64());
+    }
     (
         [("content-type", "text/plain; version=0.0.4")],
         inner.metrics.render(),
@@ -136,6 +157,10 @@ async fn metrics(State(health): State<Health>) -> ([(&'static str, &'static str)
 }
 
 async fn live(State(health): State<Health>) -> (StatusCode, String) {
+    // The process is about to exit; this is for the case that it cannot.
+    if let Some(stall) = health.0.progress_table.stall() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{stall}\n"));
+    }
     let silent_s = health
         .0
         .start
@@ -155,7 +180,10 @@ async fn live(State(health): State<Health>) -> (StatusCode, String) {
 async fn ready(State(health): State<Health>) -> (StatusCode, String) {
     let reasons = health.unready();
     if reasons.is_empty() {
-        (StatusCode::OK, "ok\n".to_owned())
+        (
+            StatusCode::OK,
+            "ok\nNATS is connected\nthe store answers\n".to_owned(),
+        )
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
     }

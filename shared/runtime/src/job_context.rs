@@ -9,9 +9,10 @@ use crate::{
     failpoint::failpoint,
     metrics::{
         Counter, Gauge, GaugeList, Metric,
-        process::{CHECKPOINT_AGE, CHECKPOINT_FAILURES, CHECKPOINTS},
+        process::{CHECKPOINT_FAILURES, CHECKPOINTS},
     },
     progress::ProgressTable,
+    stall::StallLimits,
     store::{Body, Cache, Store, StoreError, StoreErrorKind, measure_file},
     verify::objects_of,
 };
@@ -23,11 +24,8 @@ use cedm_contract::{
 use std::{
     future::Future,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::runtime::Handle;
 
@@ -38,6 +36,7 @@ pub(crate) struct WorkerContext {
     pub cache: Cache,
     pub metrics: Metrics,
     pub progress_table: Arc<ProgressTable>,
+    pub stall_limits: StallLimits,
     pub drain: Drain,
     pub scratch: PathBuf,
     pub checkpoint_every: Duration,
@@ -53,8 +52,6 @@ pub struct JobContext {
     scratch: tempfile::TempDir,
     outputs: Mutex<Vec<Output>>,
     checkpoint_every: Duration,
-    checkpointed: Mutex<Instant>,
-    has_checkpointed: AtomicBool,
 }
 
 impl JobContext {
@@ -77,8 +74,6 @@ impl JobContext {
             scratch,
             outputs: Mutex::default(),
             checkpoint_every,
-            checkpointed: Mutex::new(Instant::now()),
-            has_checkpointed: AtomicBool::new(false),
         })
     }
 
@@ -206,14 +201,10 @@ impl JobContext {
             file,
         )
         .await;
-        *self
-            .checkpointed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.worker.progress_table.checkpointed(written.is_ok());
         match written {
             Ok(()) => {
                 self.worker.metrics.add(&CHECKPOINTS, 1);
-                self.has_checkpointed.store(true, Ordering::Relaxed);
                 // The next checkpoint tries again.
                 if let Err(error) =
                     checkpoints::prune(self.worker.store.as_ref(), &self.job.key).await
@@ -301,44 +292,46 @@ impl JobContext {
         outputs
     }
 
-    /// Whether this attempt has stored a checkpoint.
-    pub(crate) fn has_checkpointed(&self) -> bool {
-        self.has_checkpointed.load(Ordering::Relaxed)
-    }
-
-    fn since_checkpoint(&self) -> Duration {
-        self.checkpointed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .elapsed()
+    /// The table in which this job shows its progress.
+    pub(crate) fn progress_table(&self) -> &ProgressTable {
+        &self.worker.progress_table
     }
 
     /// The compute thread does not belong to the async runtime, so it may block on it.
     fn wait<T>(&self, work: impl Future<Output = T>) -> T {
-        self.handle.block_on(work)
+        self.progress_table().set_transferring(true);
+        let done = self.handle.block_on(work);
+        self.progress_table().set_transferring(false);
+        done
     }
 }
 
+/// Every call is a sign of life: a computation that calls none for long is taken for stalled.
 impl Monitor for JobContext {
     fn progress(&self, done: u64, total: u64, unit: &'static str) {
-        self.worker.progress_table.advance(done, total, unit);
-        let age = self.since_checkpoint().as_secs_f64();
-        self.worker.metrics.set(&CHECKPOINT_AGE, age);
+        self.progress_table().advance(done, total, unit);
+    }
+    fn tick(&self) {
+        self.progress_table().show();
     }
     fn gauge(&self, gauge: &'static Metric<Gauge>, value: f64) {
+        self.tick();
         self.worker.metrics.set(gauge, value);
     }
     fn gauge_list(&self, list: &'static Metric<GaugeList, 1>, values: &[f64]) {
+        self.tick();
         self.worker.metrics.set_list(list, values);
     }
     fn count(&self, counter: &'static Metric<Counter>, by: u64) {
+        self.tick();
         self.worker.metrics.add(counter, by);
     }
     fn stopping(&self) -> bool {
+        self.tick();
         self.worker.drain.has_begun()
     }
     fn checkpoint_due(&self) -> bool {
-        self.since_checkpoint() >= self.checkpoint_every
+        self.progress_table().ages().checkpoint >= self.checkpoint_every
     }
     fn checkpoint(&self, step: u64, file: &Path) -> Result<(), JobError> {
         self.wait(self.checkpoint_async(step, file))

@@ -12,11 +12,11 @@
 //! Modules in the order of a job:
 //!
 //! - connecting: `connect`, `streams`, `deploy`, `queue`, `store`, `bucket`
-//! - submitting: `envelope`, `submit`, `verify`
-//! - working: `service_process`, `worker`, `serve`, `attempt`, `job_context`, `compute`, `monitor`,
-//!   `progress`, `checkpoints`, `scratch`
+//! - submitting: `envelope`, `job_message`, `submit`, `verify`
+//! - working: `lifecycle`, `service_process`, `store_watch`, `worker`, `serve`, `attempt`,
+//!   `job_context`, `compute`, `monitor`, `progress`, `stall`, `checkpoints`, `scratch`
 //! - finishing: `commit`, `events`, `error`, `retries`, `redeliverer`, `dead`, `drain`
-//! - observing: `metrics`, `health`, `telemetry`, `audit`
+//! - observing: `metrics`, `health`, `telemetry`, `audit`, `undecodable`, `clock`
 //! - tests: `failpoint`, `simulation`, `testing`
 
 #![forbid(unsafe_code)]
@@ -25,6 +25,7 @@ mod attempt;
 mod audit;
 mod bucket;
 mod checkpoints;
+mod clock;
 mod commit;
 mod compute;
 mod connect;
@@ -38,6 +39,9 @@ mod events;
 mod failpoint;
 mod health;
 mod job_context;
+mod job_message;
+mod lifecycle;
+mod local_file;
 pub mod metrics;
 mod monitor;
 mod progress;
@@ -49,17 +53,21 @@ mod serve;
 mod service_process;
 #[cfg(test)]
 mod simulation;
+mod stall;
 pub mod store;
+mod store_watch;
 mod streams;
 mod submit;
 mod telemetry;
 #[cfg(test)]
 mod testing;
+mod undecodable;
 mod verify;
 mod worker;
 
 pub use audit::{Claims, Findings, Violation, Volume, audit, commits};
-pub use bucket::{Bucket, Entry, LEASES, SWEEPS, WORKERS, workers};
+pub use bucket::{Bucket, Entry, LEASES, SWEEPS, SYSTEM, WORKERS, workers};
+pub use clock::{clock_skew_ms, clock_warning};
 pub use commit::Committed;
 pub use connect::{ConnectArgs, Connection};
 pub use create_only::{Written, create_only};
@@ -70,6 +78,8 @@ pub use error::{Cause, JobError, RuntimeError, chain};
 pub use events::{EventFilter, live_events, past_events};
 pub use health::Health;
 pub use job_context::JobContext;
+pub use lifecycle::{EXIT_OTHER_STORE, EXIT_SECOND_SIGNAL, EXIT_STALLED, STOP_TIME};
+pub use local_file::{open_regular, read_regular};
 pub use metrics::Metrics;
 pub use monitor::{ConsoleMonitor, Monitor, QuietMonitor};
 pub use queue::{QueueError, Stored};
@@ -77,10 +87,12 @@ pub use redeliverer::Redeliverer;
 pub use retries::RetryPolicy;
 pub use serve::{serve, serve_until};
 pub use service_process::ServiceProcess;
+pub use stall::{Stall, StallLimit};
 pub use store::{Body, Created, InputPath, S3Settings, S3Store, Store, StoreError};
 pub use streams::{Delivering, Depth, consumer_name, queue_depths};
 pub use submit::{Outstanding, SubmitOutcome, Submitter};
 pub use telemetry::{LogFormat, start_logging};
+pub use undecodable::{Place, undecodable};
 pub use verify::{LookUpError, SetAside, Verifier, objects_of};
 pub use worker::{Outcome, ServeArgs, Worker};
 

@@ -15,10 +15,12 @@ use crate::{
     drain::{Drain, exit_with_parent},
     error::chain,
     job_context::WorkerContext,
+    lifecycle::{self, STEP_TIME, unless_drained},
     metrics::process::HEARTBEAT_FAILURES,
     progress::Progress,
     queue::{Delivery, QueueError},
     scratch::Scratch,
+    stall::{Stall, StallLimits},
     store::Cache,
     telemetry::start_logging,
     verify::Verifier,
@@ -27,7 +29,7 @@ use crate::{
 use anyhow::Context as _;
 use cedm_contract::{Event, EventAttempt, EventWhat, Kind, Priority, SCHEMA_VERSION, Software};
 use futures::StreamExt;
-use recovery::{LOST, Streak};
+use recovery::{LOST, Streak, Verdict};
 use std::{
     path::PathBuf,
     sync::Arc,
@@ -53,19 +55,9 @@ pub fn serve<W: Worker>(
     if args.exit_with_parent {
         exit_with_parent();
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("start the async runtime")?;
-    let ended = runtime.block_on(async {
-        let drain = Drain::default();
-        drain.on_signals().context("install signal handlers")?;
-        serve_until(args, drain, build).await
-    });
-    // A computation that did not end within the grace period must not keep the process alive.
-    runtime.shutdown_background();
-    ended
+    lifecycle::run(args.grace_s, async |drain| {
+        serve_until(args.clone(), drain, build).await
+    })
 }
 
 /// The service's name as its file is called: `cedm-trainer` is the trainer.
@@ -83,19 +75,47 @@ pub(crate) fn program_name() -> String {
 /// and tests.
 ///
 /// # Errors
-/// As [`serve`].
+/// As [`serve`]; also [`RuntimeError::Stalled`] after a job that showed no progress for too long, and
+/// [`RuntimeError::OtherStore`]: the process has to end then.
 pub async fn serve_until<W: Worker>(
     args: ServeArgs,
     drain: Drain,
     build: impl FnOnce() -> anyhow::Result<W> + Send + 'static,
 ) -> Result<(), RuntimeError> {
-    let (thread, profile) = compute::start(build).await?;
-    let process =
-        ServiceProcess::with_drain(&args, profile.service, &profile.kinds, false, drain).await?;
-    process.metrics.register(profile.metrics)?;
-    let service = WorkLoop::new(&args, process, thread, profile)?;
-    service.run().await;
-    Ok(())
+    let start = async {
+        let (thread, profile) = compute::start(build).await?;
+        let (service, kinds) = (profile.service, &profile.kinds);
+        let process =
+            ServiceProcess::with_drain(&args, service, kinds, false, drain.clone()).await?;
+        process.metrics.register(profile.metrics)?;
+        WorkLoop::new(&args, process, thread, profile)
+    };
+    match unless_drained(&drain, start).await? {
+        Some(service) => service.run().await,
+        None => Ok(()),
+    }
+}
+
+/// What the work loop remembers from job to job.
+struct LoopState {
+    jobs: u64,
+    idle_since: Instant,
+    /// Whether the last pull failed.
+    failing: bool,
+    streak: Streak,
+    stalled: Option<Stall>,
+}
+
+impl Default for LoopState {
+    fn default() -> Self {
+        Self {
+            jobs: 0,
+            idle_since: Instant::now(),
+            failing: false,
+            streak: Streak::default(),
+            stalled: None,
+        }
+    }
 }
 
 struct WorkLoop {
@@ -128,6 +148,7 @@ impl WorkLoop {
             cache,
             metrics: process.metrics.clone(),
             progress_table: process.progress_table.clone(),
+            stall_limits: StallLimits::new(&args.stall_after_s),
             drain: process.drain.clone(),
             scratch: scratch.path().to_owned(),
             checkpoint_every: args.checkpoint_every_s,
@@ -160,39 +181,25 @@ impl WorkLoop {
         })
     }
 
-    async fn run(&self) {
+    async fn run(&self) -> Result<(), RuntimeError> {
         let mut wakes = self.wakes().await;
         let mut connected = self.process.connection.connected();
-        let (mut jobs, mut idle_since, mut failing) = (0, Instant::now(), false);
-        let mut streak = Streak::default();
-        while !self.process.drain.has_begun() && self.max_jobs.is_none_or(|limit| jobs < limit) {
+        let mut state = LoopState::default();
+        while !self.process.drain.has_begun()
+            && self.max_jobs.is_none_or(|limit| state.jobs < limit)
+            && state.stalled.is_none()
+        {
             self.process.health.tick();
             match self.next().await {
-                Ok(Some(delivery)) if self.process.drain.has_begun() => {
-                    self.return_to_queue(&delivery).await
-                }
-                Ok(Some(delivery)) if self.is_of_another_store(&delivery).await => {
-                    failing = false;
-                    self.return_to_queue(&delivery).await;
-                    tokio::select! {
-                        () = self.pause(LOST.delay(1)) => {}
-                        () = self.process.drain.begun() => {}
-                    }
-                    continue;
-                }
                 Ok(Some(delivery)) => {
-                    failing = false;
-                    jobs += 1;
-                    let ended = self.work(delivery).await;
-                    streak.add(ended);
-                    self.recover(streak).await;
-                    idle_since = Instant::now();
+                    state.failing = false;
+                    self.receive(delivery, &mut state).await;
                     continue;
                 }
-                Ok(None) => failing = false,
+                Ok(None) => state.failing = false,
                 Err(error) => {
                     // Logged once per outage, not once per second.
-                    if !std::mem::replace(&mut failing, true) {
+                    if !std::mem::replace(&mut state.failing, true) {
                         tracing::warn!(error = %chain(&error), "no jobs can be pulled at the \
                             moment");
                     }
@@ -201,14 +208,14 @@ impl WorkLoop {
             }
             if self
                 .exit_when_idle
-                .is_some_and(|limit| idle_since.elapsed() >= limit)
+                .is_some_and(|limit| state.idle_since.elapsed() >= limit)
             {
                 tracing::info!("idle long enough");
                 break;
             }
             // Whatever wakes it, the next pull shows whether there is a job.
             tokio::select! {
-                _ = wakes.next(), if !failing => {}
+                _ = wakes.next(), if !state.failing => {}
                 _ = connected.changed() => {}
                 () = self.process.drain.begun() => {}
                 () = tokio::time::sleep(self.poll) => {}
@@ -216,7 +223,41 @@ impl WorkLoop {
         }
         self.process.drain.begin();
         self.process.stop().await;
-        tracing::info!(jobs, "stopped");
+        tracing::info!(jobs = state.jobs, "stopped");
+        let refusal = self.process.store_watch.refusal();
+        match state.stalled.map(RuntimeError::Stalled).or(refusal) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Performs a job that was delivered, unless this worker must not or need not.
+    async fn receive(&self, delivery: Delivery, state: &mut LoopState) {
+        match self.verdict(&delivery).await {
+            Verdict::Return => self.return_to_queue(&delivery).await,
+            Verdict::OtherStore => {
+                self.return_to_queue(&delivery).await;
+                tokio::select! {
+                    () = self.pause(LOST.delay(1)) => {}
+                    () = self.process.drain.begun() => {}
+                }
+            }
+            Verdict::Perform => {
+                state.jobs += 1;
+                let ended = self.work(delivery).await;
+                state.streak.add(ended);
+                match ended {
+                    Some(Ended::Stalled) => state.stalled = self.process.progress_table.stall(),
+                    Some(Ended::InputLost | Ended::Retry) => {
+                        // Perhaps the store is another by now.
+                        self.process.store_watch.look().await;
+                        self.recover(state.streak).await;
+                    }
+                    _ => self.recover(state.streak).await,
+                }
+                state.idle_since = Instant::now();
+            }
+        }
     }
 
     /// A stream with one item per publish of a job that this service performs. Only a hint: where
@@ -242,10 +283,14 @@ impl WorkLoop {
         futures::stream::select_all(streams).boxed()
     }
 
-    /// The most urgent job in the queue.
+    /// The most urgent job in the queue. A pull that was sent is awaited; with a broker that hangs,
+    /// no further one is sent once the drain has begun.
     async fn next(&self) -> Result<Option<Delivery>, QueueError> {
         for priority in Priority::ALL {
             for kind in &self.kinds {
+                if self.process.drain.has_begun() {
+                    return Ok(None);
+                }
                 if let Some(delivery) = self.runner.queue.pull(*kind, priority).await? {
                     return Ok(Some(delivery));
                 }
@@ -255,10 +300,14 @@ impl WorkLoop {
     }
 
     async fn return_to_queue(&self, delivery: &Delivery) {
-        if let Err(error) = self.runner.return_to_queue(delivery).await {
-            tracing::warn!(error = %chain(&error), "a job was not returned to the queue: it is \
-                redelivered after ack_wait");
-        }
+        let returned = self.runner.return_to_queue(delivery);
+        let why = match tokio::time::timeout(STEP_TIME, returned).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => chain(&error),
+            Err(_) => "NATS does not answer".to_owned(),
+        };
+        tracing::warn!(error = %why, "a job was not returned to the queue: it is redelivered after \
+            ack_wait");
     }
 
     /// Returns jobs that arrived for a pull that had timed out, while another job is being

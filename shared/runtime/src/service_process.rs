@@ -4,11 +4,14 @@
 use crate::{
     Connection, Health, Metrics, RuntimeError, ServeArgs, bucket,
     bucket::Bucket,
+    clock,
     drain::{Drain, exit_with_parent},
+    lifecycle::{self, STEP_TIME, unless_drained},
     metrics::process::HEARTBEAT_FAILURES,
     now_ms,
     progress::ProgressTable,
     store::{Metered, Store},
+    store_watch::StoreWatch,
     telemetry::start_logging,
     worker_name,
 };
@@ -23,32 +26,44 @@ pub struct ServiceProcess {
     pub(crate) health: Health,
     pub(crate) drain: Drain,
     pub(crate) progress_table: Arc<ProgressTable>,
+    pub(crate) store_watch: Arc<StoreWatch>,
     pub(crate) address: String,
     service: Service,
+    grace: Duration,
 }
 
 impl ServiceProcess {
-    /// Starts a process: its logs, connections, endpoints and signal handlers.
-    /// With `bootstrap` it creates the streams, else it waits for them. The store is probed.
+    /// Runs a service that pulls no jobs until `main` returns, which it has to do soon after SIGTERM
+    /// or SIGINT have begun the drain: logs, connections, endpoints and signal handlers are there when
+    /// it is called. With `bootstrap` the process creates the streams and says which store is the
+    /// right one, else it waits for the streams. The store is probed.
     ///
     /// # Errors
-    /// When NATS or the store cannot be reached in time, or are not what the protocol needs.
-    pub async fn start(
+    /// When NATS or the store cannot be reached in time, or are not what the protocol needs; those of
+    /// `main`.
+    pub fn run(
         args: &ServeArgs,
         service: Service,
         kinds: &[Kind],
         bootstrap: bool,
-    ) -> Result<Self, RuntimeError> {
+        main: impl AsyncFnOnce(&Self) -> Result<(), RuntimeError>,
+    ) -> Result<(), RuntimeError> {
         start_logging(args.log, service.name());
         if args.exit_with_parent {
             exit_with_parent();
         }
-        let drain = Drain::default();
-        drain.on_signals().map_err(anyhow::Error::from)?;
-        Self::with_drain(args, service, kinds, bootstrap, drain).await
+        lifecycle::run(args.grace_s, async |drain| {
+            let start = Self::with_drain(args, service, kinds, bootstrap, drain.clone());
+            let Some(process) = unless_drained(&drain, start).await? else {
+                return Ok(());
+            };
+            main(&process).await?;
+            process.stop().await;
+            process.store_watch.refusal().map_or(Ok(()), Err)
+        })
     }
 
-    /// The same without signals and logs: the drain is the caller's.
+    /// Starts a process. Without signals and logs: the drain is the caller's.
     pub(crate) async fn with_drain(
         args: &ServeArgs,
         service: Service,
@@ -61,17 +76,27 @@ impl ServiceProcess {
         let measured: Arc<dyn Store> =
             Arc::new(Metered::new(connection.store.clone(), metrics.clone()));
         connection.store = measured;
-        let health = Health::new(metrics.clone(), connection.clone(), drain.clone());
+        let progress_table = Arc::<ProgressTable>::default();
+        let health = Health::new(
+            metrics.clone(),
+            connection.clone(),
+            drain.clone(),
+            progress_table.clone(),
+        );
         let address = health.serve(args.listen).await?;
         tracing::info!(worker = worker_name(), metrics = %format!("http://{address}/metrics"), version = crate::VERSION, "started");
+        let store_watch =
+            StoreWatch::new(connection.clone(), health.clone(), drain.clone(), bootstrap);
         let process = Self {
             connection,
             metrics,
             health,
             drain,
-            progress_table: Arc::default(),
+            progress_table,
+            store_watch: Arc::new(store_watch),
             address: format!("http://{address}/metrics"),
             service,
+            grace: args.grace_s,
         };
         if bootstrap {
             process.connection.ensure_streams_in_time().await?;
@@ -80,9 +105,16 @@ impl ServiceProcess {
             process.connection.await_streams().await?;
         }
         process.connection.probe_store().await?;
+        process.store_watch.check().await?;
         process.health.passed_probe();
         process.health.tick();
         tokio::spawn(process.clone().send_heartbeats());
+        tokio::spawn(clock::watch(
+            process.connection.clone(),
+            process.metrics.clone(),
+        ));
+        let store_watch = process.store_watch.clone();
+        tokio::spawn(async move { store_watch.watch().await });
         Ok(process)
     }
 
@@ -103,13 +135,25 @@ impl ServiceProcess {
         &self.drain
     }
 
-    /// Ends the process's presence: removes its heartbeat and flushes what is buffered.
-    pub async fn stop(&self) {
-        if let Ok(bucket) = Bucket::open(&self.connection, bucket::WORKERS).await {
-            // Otherwise it expires.
-            let _ = bucket.remove(&worker_name()).await;
+    /// Returns when the drain has begun and its grace period is over.
+    pub async fn grace_over(&self) {
+        self.drain.begun().await;
+        tokio::time::sleep(self.grace).await;
+    }
+
+    /// Ends the process's presence: removes its heartbeat and flushes what is buffered. Gives up soon
+    /// where the broker does not answer.
+    pub(crate) async fn stop(&self) {
+        let leave = async {
+            if let Ok(bucket) = Bucket::open(&self.connection, bucket::WORKERS).await {
+                // Otherwise it expires.
+                let _ = bucket.remove(&worker_name()).await;
+            }
+            self.connection.flush().await;
+        };
+        if tokio::time::timeout(STEP_TIME, leave).await.is_err() {
+            tracing::warn!("NATS does not answer: the heartbeat was not removed, it expires");
         }
-        self.connection.flush().await;
     }
 
     /// Sends heartbeats: every five seconds, and every second while the current job advances.
@@ -137,6 +181,7 @@ impl ServiceProcess {
             };
             if sent {
                 (last, silent) = (progress, 0);
+                self.health.sent_heartbeat();
             } else {
                 self.metrics.add(&HEARTBEAT_FAILURES, 1);
                 bucket = None;
@@ -160,6 +205,7 @@ impl ServiceProcess {
             since_ms: progress.map_or(now_ms(), |progress| progress.since_ms),
             version: crate::VERSION.to_owned(),
             metrics: self.address.clone(),
+            clock_skew_ms: clock::skew_ms(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The worker: what a service implements to be run by [`crate::serve`].
 
 use crate::{
-    ConnectArgs, JobContext, JobError, LogFormat, connect::seconds, metrics::MetricDefinition,
+    ConnectArgs, JobContext, JobError, LogFormat, StallLimit, connect::seconds,
+    metrics::MetricDefinition,
 };
 use cedm_contract::{JobResult, Service};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
@@ -80,6 +81,16 @@ pub struct ServeArgs {
     /// Seconds between checkpoints of a long job.
     #[arg(long, env = "CEDM_CHECKPOINT_EVERY_S", default_value = "60", value_parser = seconds, help_heading = "Jobs")]
     pub checkpoint_every_s: Duration,
+    /// Seconds that a job may show no progress before its attempt fails and the process exits, for
+    /// all kinds or for one: `900` or `train=600,score=7200`. Defaults by kind: 900 to 14400.
+    #[arg(
+        long,
+        env = "CEDM_STALL_AFTER_S",
+        value_delimiter = ',',
+        value_name = "[KIND=]SECONDS",
+        help_heading = "Jobs"
+    )]
+    pub stall_after_s: Vec<StallLimit>,
     /// Folder of the node's object cache; default: `cedm` below the user's cache folder.
     #[arg(long, env = "CEDM_CACHE_DIR", help_heading = "Jobs")]
     pub cache_dir: Option<PathBuf>,

@@ -5,7 +5,7 @@ use crate::{
     up::process_table::ProcessTable,
 };
 use anyhow::{Context, Result};
-use cedm_runtime::RetryPolicy;
+use cedm_runtime::{EXIT_OTHER_STORE, EXIT_STALLED, RetryPolicy};
 use nix::sys::signal::Signal;
 use std::{
     ffi::OsString,
@@ -71,6 +71,7 @@ pub async fn supervise(
         name: spec.name.clone(),
         process: None,
         restarts: 0,
+        last_exit: None,
         metrics: spec.metrics.clone(),
         log: log.clone(),
     };
@@ -97,6 +98,7 @@ pub async fn supervise(
                 };
                 drop(stdin);
                 entry.process = None;
+                entry.last_exit = Some(exit.clone()).filter(|exit| !exit.is_empty());
                 process_table.update(entry.clone());
                 exit
             }
@@ -172,8 +174,20 @@ async fn reached(stage: &mut watch::Receiver<ShutdownStage>, wanted: ShutdownSta
 
 fn describe(status: std::io::Result<ExitStatus>) -> String {
     match status {
-        Ok(status) => format!("exited ({status})"),
+        Ok(status) => match status.code().and_then(meaning) {
+            Some(meaning) => format!("exited ({status}: {meaning})"),
+            None => format!("exited ({status})"),
+        },
         Err(error) => format!("cannot be watched ({error})"),
+    }
+}
+
+/// What the exit codes of our own services say.
+fn meaning(code: i32) -> Option<&'static str> {
+    match code {
+        EXIT_STALLED => Some("its job showed no progress; another attempt follows"),
+        EXIT_OTHER_STORE => Some("its store is not the coordinator's"),
+        _ => None,
     }
 }
 

@@ -18,7 +18,7 @@ use cedm_contract::{
 use cedm_images::{ImportOptions, Shard, import, read_shard};
 use cedm_maths::{Features, Moments, read_statistics};
 use cedm_nets::{Extractor, PcaFit, images_of};
-use cedm_runtime::InputPath;
+use cedm_runtime::{InputPath, QuietMonitor};
 use cedm_tensor_files::TensorFile;
 use cedm_torch::tensor_files;
 use std::{
@@ -315,6 +315,7 @@ impl SetMeasurer {
                 &format!("{role} (shard {index})"),
                 extractor,
                 &images_of(&read_shard(shard)?),
+                &QuietMonitor,
             )?;
             let file = self
                 .scratch

@@ -173,8 +173,9 @@ impl Sampler {
         )
     }
 
-    /// The images of seeds `first..first + count`, or `None` if `progress` returned false; it is
-    /// called with the number of finished images after every block.
+    /// The images of seeds `first..first + count`, or `None` if `progress` returned false after a
+    /// block; it is called with the number of finished images after every block, and after every
+    /// call of the network within one.
     ///
     /// # Errors
     /// [`DiffusionError::OutOfMemory`] with a block size to try.
@@ -194,7 +195,8 @@ impl Sampler {
             let starts: Vec<SampleStart> = (start..start + block)
                 .map(|seed| self.start(seed))
                 .collect();
-            let pixels = self.sample_block(&starts)?;
+            let done = start.max(first) - first;
+            let pixels = self.sample_block(&starts, &mut || drop(progress(done)))?;
             let (from, to) = (first.max(start), (first + count).min(start + block));
             images.push(pixels.narrow(0, (from - start) as i64, (to - from) as i64));
             labels.extend(
@@ -227,7 +229,11 @@ impl Sampler {
     }
 
     /// Images u8 \[n, c, r, r\] on the CPU of one block.
-    fn sample_block(&self, starts: &[SampleStart]) -> Result<Tensor, DiffusionError> {
+    fn sample_block(
+        &self,
+        starts: &[SampleStart],
+        on_call: &mut dyn FnMut(),
+    ) -> Result<Tensor, DiffusionError> {
         let at = format!(
             "sampling {} images at {} pixels",
             starts.len(),
@@ -241,10 +247,12 @@ impl Sampler {
                 self.block
             ),
         };
-        guard_memory(at, advice, || tch::no_grad(|| self.solve_block(starts)))
+        guard_memory(at, advice, || {
+            tch::no_grad(|| self.solve_block(starts, on_call))
+        })
     }
 
-    fn solve_block(&self, starts: &[SampleStart]) -> Tensor {
+    fn solve_block(&self, starts: &[SampleStart], on_call: &mut dyn FnMut()) -> Tensor {
         let latents: Vec<&Tensor> = starts.iter().map(|start| &start.latents).collect();
         let latents = Tensor::stack(&latents, 0).to_device(self.device);
         let ids: Vec<i64> = starts.iter().map(|start| start.label).collect();
@@ -294,7 +302,7 @@ impl Sampler {
             &latents,
             &mut denoise,
             &mut noise,
-            &mut |_| (),
+            &mut |_| on_call(),
         ))
         .to_device(Device::Cpu)
     }

@@ -12,15 +12,19 @@ use crate::{
     Envelope, RetryPolicy, RuntimeError,
     error::{JobError, Outage, chain},
     failpoint::failpoint,
+    job_message,
+    metrics::process::JOBS,
     queue::{Delivery, Published},
     redeliverer::{dead_event, letter_of},
+    store::identity,
+    undecodable::{Place, undecodable},
     verify::{Found, LookUpError, SECOND_LOOK, SetAside, Verifier},
 };
-use cedm_contract::{ContractError, EventWhat, FailureKind, Job, JobKey};
-use std::{sync::atomic::Ordering, time::Duration};
+use cedm_contract::{ContractError, EventWhat, FailureKind, Job, JobKey, Kind, Priority};
+use std::time::Duration;
 
-/// How long a job of a newer program is delayed before it is offered again.
-const NEWER_SCHEMA_DELAY: Duration = Duration::from_secs(30);
+/// How long a job for another version is delayed before it is offered again.
+const OTHER_VERSION_DELAY: Duration = Duration::from_secs(30);
 /// Between a failure and the first try after it.
 const FIRST_DELAY: Duration = Duration::from_secs(5);
 /// The longest delay between two tries of a job.
@@ -28,6 +32,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(600);
 /// Tries of a job whose objects the store does not give or take, though it answers: with these
 /// delays about five and a half hours.
 const OUTAGE_TRIES: u64 = 40;
+/// How long a process that has to exit waits for the broker's answers.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(20);
 
 impl AttemptRunner {
     /// Settles the message of a failed attempt; only the kind of error decides how.
@@ -48,6 +54,12 @@ impl AttemptRunner {
                 self.dead_letter(in_flight, FailureKind::Reject, text)
                     .await?;
                 Ok(Ended::Reject)
+            }
+            JobError::InputLost { .. } if self.has_another_store(in_flight).await => {
+                tracing::error!(error = %text, "this worker's store is not that of the job: returned \
+                    to the queue");
+                self.return_to_queue(in_flight.delivery).await?;
+                Ok(Ended::Retry)
             }
             JobError::InputLost { input, .. } => match self.is_lost(in_flight, input).await {
                 Ok(true) => {
@@ -76,7 +88,18 @@ impl AttemptRunner {
                 self.fail(in_flight, FailureKind::Bug, FIRST_DELAY, &error)
                     .await
             }
+            JobError::Stalled(_) => self.fail_stalled(in_flight, &error).await,
         }
+    }
+
+    /// Whether the store is not the one that the job's submitter had, as far as it answers: then it
+    /// says nothing about the job's inputs. Asked anew, for it may have been replaced meanwhile.
+    async fn has_another_store(&self, in_flight: &InFlight<'_>) -> bool {
+        let Some(expected) = in_flight.delivery.envelope.store else {
+            return false;
+        };
+        let found = identity(self.worker.store.as_ref()).await;
+        found.is_ok_and(|found| found != Some(expected))
     }
 
     /// Whether an input that could not be read has to be recomputed: looked at again after a pause,
@@ -104,6 +127,28 @@ impl AttemptRunner {
         Ok(pinned.any(|found| found.digest != manifest.digest))
     }
 
+    /// Fails an attempt that shows no progress. It holds up the end of this process, which has to
+    /// exit, so it waits for the broker only so long; after that the broker redelivers the job.
+    async fn fail_stalled(
+        &self,
+        in_flight: &InFlight<'_>,
+        error: &JobError,
+    ) -> Result<Ended, RuntimeError> {
+        let failed = self.fail(in_flight, FailureKind::Retry, FIRST_DELAY, error);
+        match tokio::time::timeout(LONGEST_FAREWELL, failed).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(reason)) => {
+                tracing::warn!(error = %chain(&reason), "the stalled job is redelivered when \
+                    ack_wait is over")
+            }
+            Err(_) => tracing::warn!(
+                "the broker does not answer: the stalled job is redelivered \
+                when ack_wait is over"
+            ),
+        }
+        Ok(Ended::Stalled)
+    }
+
     /// Another try later, or a dead letter when no try is left. An attempt that stored a checkpoint
     /// made progress, so the count starts again. What is the store's failure is not counted against
     /// the job: while the store is full, or cannot be written, for as long as that lasts; while it
@@ -117,7 +162,7 @@ impl AttemptRunner {
     ) -> Result<Ended, RuntimeError> {
         let text = format!("{error:#}");
         let mut envelope = in_flight.delivery.envelope;
-        if in_flight.advanced.load(Ordering::Relaxed) {
+        if self.worker.progress_table.has_checkpointed() {
             envelope.failures = 0;
         }
         let delay = match error.outage() {
@@ -149,7 +194,9 @@ impl AttemptRunner {
             Some(delay) => {
                 self.publish_event(in_flight, EventWhat::Failed, false, text)
                     .await;
-                self.postpone(in_flight.delivery, &in_flight.job, envelope, delay)
+                let job = &in_flight.job;
+                let lane = (job.kind(), lane_priority(in_flight.delivery, job));
+                self.postpone(in_flight.delivery, lane, &job.key, envelope, delay)
                     .await?;
             }
             None => self.dead_letter(in_flight, failure, text).await?,
@@ -191,14 +238,14 @@ impl AttemptRunner {
     async fn postpone(
         &self,
         delivery: &Delivery,
-        job: &Job,
+        lane: (Kind, Priority),
+        key: &JobKey,
         envelope: Envelope,
         after: Duration,
     ) -> Result<(), RuntimeError> {
-        let lane = (job.kind(), lane_priority(delivery, job));
         match self
             .queue
-            .delay(lane, &job.key, delivery.payload.clone(), envelope, after)
+            .delay(lane, key, delivery.payload.clone(), envelope, after)
             .await?
         {
             // Occupied: a delayed copy from an attempt that died before its acknowledgement waits
@@ -214,41 +261,81 @@ impl AttemptRunner {
     /// with a delay of zero, which starts the count again.
     pub(crate) async fn return_to_queue(&self, delivery: &Delivery) -> Result<(), RuntimeError> {
         if delivery.delivered + 2 >= self.max_deliver
-            && let Ok(job) = Job::decode(&delivery.payload)
+            && let Ok((kind, priority, key)) = cedm_contract::parse_job_subject(&delivery.subject)
         {
             return self
-                .postpone(delivery, &job, delivery.envelope, Duration::ZERO)
+                .postpone(
+                    delivery,
+                    (kind, priority),
+                    &key,
+                    delivery.envelope,
+                    Duration::ZERO,
+                )
                 .await;
         }
         Ok(delivery.receipt.nak(None).await?)
     }
 
-    /// A message that is not a job: one of a newer program waits for a newer worker, anything else
-    /// becomes a dead letter.
+    /// A message that is no job for this build: one for another version waits for a worker of that
+    /// version, anything else becomes a dead letter.
     pub(super) async fn set_aside(
         &self,
         delivery: &Delivery,
         error: &ContractError,
     ) -> Result<Ended, RuntimeError> {
-        if let ContractError::NewerSchema { .. } = error
-            && let Ok((kind, priority, key)) = cedm_contract::parse_job_subject(&delivery.subject)
-        {
-            tracing::error!(error = %chain(&error), subject = %delivery.subject, "a job of a \
-                newer program: delayed until a newer worker takes it");
-            self.queue
-                .delay(
-                    (kind, priority),
-                    &key,
-                    delivery.payload.clone(),
-                    delivery.envelope,
-                    NEWER_SCHEMA_DELAY,
-                )
-                .await?;
-            delivery.receipt.double_ack().await?;
-            return Ok(Ended::Refused);
+        let lane = cedm_contract::parse_job_subject(&delivery.subject);
+        let ended = match &lane {
+            Ok(lane) if job_message::is_for_other_build(error) => {
+                self.return_to_other_version(delivery, lane, error).await?
+            }
+            _ => self.refuse(delivery, error).await?,
+        };
+        if let Ok((kind, _, _)) = lane {
+            let metrics = &self.worker.metrics;
+            metrics.add_at(&JOBS, [kind.token(), ended.label()], 1);
         }
-        tracing::error!(error = %chain(&error), subject = %delivery.subject, "a message that is \
-            not a job: moved to the dead letters");
+        Ok(ended)
+    }
+
+    /// Offers the job again after a while. It goes through the delay stream, which starts the
+    /// broker's count of deliveries again; its headers say what it waits for.
+    async fn return_to_other_version(
+        &self,
+        delivery: &Delivery,
+        (kind, priority, key): &(Kind, Priority, JobKey),
+        error: &ContractError,
+    ) -> Result<Ended, RuntimeError> {
+        let mut envelope = delivery.envelope;
+        envelope.returns += 1;
+        match error {
+            ContractError::OtherVersion { found, .. } => envelope.algorithm = Some(*found),
+            ContractError::NewerSchema { found, .. } => envelope.schema = *found,
+            _ => {}
+        }
+        tracing::warn!(error = %chain(error), subject = %delivery.subject, returns = envelope.returns,
+            "a job for another version: given back");
+        let payload = delivery.payload.clone();
+        self.queue
+            .delay(
+                (*kind, *priority),
+                key,
+                payload,
+                envelope,
+                OTHER_VERSION_DELAY,
+            )
+            .await?;
+        failpoint("after-return");
+        delivery.receipt.double_ack().await?;
+        Ok(Ended::OtherVersion)
+    }
+
+    async fn refuse(
+        &self,
+        delivery: &Delivery,
+        error: &ContractError,
+    ) -> Result<Ended, RuntimeError> {
+        let name = format!("{} ({})", delivery.subject, delivery.sequence);
+        undecodable(Place::Jobs, &name, &error.to_string());
         let letter = letter_of(
             &delivery.subject,
             &delivery.payload,
@@ -259,6 +346,10 @@ impl AttemptRunner {
         );
         self.queue.dead_letter(&letter).await?;
         delivery.receipt.double_ack().await?;
+        let event = dead_event(&letter);
+        if let Err(error) = self.queue.publish_event(&event, &delivery.envelope).await {
+            tracing::warn!(error = %chain(&error), "event not stored");
+        }
         Ok(Ended::Refused)
     }
 }

@@ -21,7 +21,13 @@ crate::metrics! {
         "Heartbeats and progress acknowledgements that could not be sent";
     pub(crate) CHECKPOINT_AGE: Gauge =
         "cedm_checkpoint_age_seconds", "seconds",
-        "Seconds since the last checkpoint of the current job, or since its start; 0 without a job";
+        "Seconds since the last checkpoint of the current job, or since its start, at the scrape; 0 without a job";
+    pub(crate) PROGRESS_AGE: Gauge =
+        "cedm_progress_age_seconds", "seconds",
+        "Seconds since the current job last showed progress, at the scrape; 0 without a job";
+    pub(crate) HEARTBEAT_AGE: Gauge =
+        "cedm_heartbeat_age_seconds", "seconds",
+        "Seconds since the last heartbeat that was stored, at the scrape";
     pub(crate) CHECKPOINTS: Counter =
         "cedm_checkpoints_total", "checkpoints", "Checkpoints stored";
     pub(crate) CHECKPOINT_FAILURES: Counter =
@@ -30,6 +36,12 @@ crate::metrics! {
     pub(crate) NATS_CONNECTED: Gauge = "cedm_nats_connected", "0 or 1", "1 while NATS answers";
     pub(crate) NATS_DENIED: Gauge =
         "cedm_nats_denied_count", "requests", "Permission violations since the start";
+    pub(crate) CLOCK_SKEW: Gauge =
+        "cedm_clock_skew_seconds", "seconds",
+        "Seconds by which the clock of this process is ahead of the broker's, negative when behind";
+    pub(crate) UNDECODABLE: Counter["place"] =
+        "cedm_undecodable_messages_total", "messages",
+        "Distinct messages, entries and objects that this process could not decode and skipped";
     pub(crate) STORE_REQUESTS: CallSeconds["op", "outcome"] =
         "cedm_s3_request_duration_seconds", "seconds", "Duration of requests to the store";
     pub(crate) BUILD: Gauge["version", "revision"] =

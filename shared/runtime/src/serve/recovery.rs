@@ -2,13 +2,7 @@
 //! not answer, and when its store is not that of the jobs.
 
 use super::{AGAIN, WorkLoop};
-use crate::{
-    RetryPolicy,
-    attempt::Ended,
-    error::chain,
-    queue::Delivery,
-    store::{StoreError, identity},
-};
+use crate::{RetryPolicy, attempt::Ended, error::chain, queue::Delivery, store::StoreError};
 use std::time::Duration;
 
 /// Longest pause of a worker whose attempts fail one after the other.
@@ -19,6 +13,17 @@ const LOST_LIMIT: u64 = 3;
 /// Pause of such a worker before it tries another job.
 pub(super) const LOST: RetryPolicy =
     RetryPolicy::doubling(Duration::from_secs(5), Duration::from_secs(600));
+/// What to do with a job that was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Perform it.
+    Perform,
+    /// Return it: the process is stopping.
+    Return,
+    /// Return it, and take no other for a while: its inputs are in another store.
+    OtherStore,
+}
+
 /// How many attempts have failed one after the other.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Streak {
@@ -84,14 +89,13 @@ impl WorkLoop {
         let healed = async {
             self.pause(pause).await;
             let unwell = |error: &StoreError| {
-                health.tick();
                 health.set_reason("store", Some(format!("the store: {}", chain(error))));
                 true
             };
             let ask = || self.runner.store_answers();
             // Without an end: an error is not possible.
-            let _ = AGAIN
-                .retry("write to the store before the next job", unwell, ask)
+            let _ = self
+                .alive(AGAIN.retry("write to the store before the next job", unwell, ask))
                 .await;
             health.set_reason("store", None);
         };
@@ -103,35 +107,61 @@ impl WorkLoop {
 
     /// Waits, alive.
     pub(super) async fn pause(&self, pause: Duration) {
-        let paused = tokio::time::sleep(pause);
-        tokio::pin!(paused);
+        self.alive(tokio::time::sleep(pause)).await;
+    }
+
+    /// Awaits something that may take long, while the main loop counts as alive: a dependency that
+    /// hangs is no reason to restart this process.
+    async fn alive<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
         let mut tick = tokio::time::interval(Duration::from_secs(5));
         loop {
             tokio::select! {
-                () = &mut paused => return,
+                done = &mut work => return done,
                 _ = tick.tick() => self.process.health.tick(),
             }
         }
     }
 
+    /// Whether to perform a job that was delivered.
+    pub(super) async fn verdict(&self, delivery: &Delivery) -> Verdict {
+        let drain = &self.process.drain;
+        let is_other = tokio::select! {
+            is_other = self.is_of_another_store(delivery) => is_other,
+            () = drain.begun() => return Verdict::Return,
+        };
+        match is_other {
+            // It may have begun with the answer.
+            _ if drain.has_begun() => Verdict::Return,
+            true => Verdict::OtherStore,
+            false => Verdict::Perform,
+        }
+    }
+
     /// Whether the job's inputs are in another store than this worker's: then nothing that this
-    /// worker could say about them would be true. A store that does not answer is for the attempt
-    /// to find out.
-    pub(super) async fn is_of_another_store(&self, delivery: &Delivery) -> bool {
-        let Some(expected) = delivery.envelope.store else {
-            return false;
+    /// worker could say about them would be true. The store is asked only when its id as last read
+    /// differs; one that does not answer is for the attempt to find out.
+    async fn is_of_another_store(&self, delivery: &Delivery) -> bool {
+        let watch = &self.process.store_watch;
+        let is_known = |expected| watch.own() == Some(expected);
+        let is_other = match delivery.envelope.store {
+            None => false,
+            Some(expected) if is_known(expected) => false,
+            Some(expected) => watch.look().await && !is_known(expected),
         };
-        let Ok(found) = identity(self.process.connection.store().as_ref()).await else {
-            return false;
-        };
-        let is_other = found != Some(expected);
-        let reason = is_other.then(|| {
-            let found = found.map_or("has no id".to_owned(), |found| format!("is {found}"));
-            format!(
-                "this worker has another store than the coordinator: its own {found}, the jobs' is \
-                 {expected}; compare CEDM_S3_ENDPOINT and CEDM_S3_BUCKET. No job is performed"
-            )
-        });
+        let reason = delivery
+            .envelope
+            .store
+            .filter(|_| is_other)
+            .map(|expected| {
+                let found = watch.own();
+                let found = found.map_or("has no id".to_owned(), |found| format!("is {found}"));
+                format!(
+                    "this worker has another store than the job's submitter: its own {found}, the \
+                 job's is {expected}; compare CEDM_S3_ENDPOINT and CEDM_S3_BUCKET. No job is \
+                 performed"
+                )
+            });
         if let Some(reason) = &reason {
             tracing::error!("{reason}");
         }

@@ -131,6 +131,13 @@ impl Harness {
         child.wait().unwrap();
     }
 
+    /// Sends a signal to the NATS server: SIGSTOP makes one that does not answer.
+    pub fn signal_nats(&self, signal: nix::sys::signal::Signal) {
+        let pid = self.nats.as_ref().unwrap().id();
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
     pub fn delete_nats_data(&self) {
         std::fs::remove_dir_all(self.root.path().join("nats")).unwrap();
     }
@@ -179,6 +186,12 @@ impl Harness {
             .unwrap();
     }
 
+    /// Publishes a job without looking for its result first.
+    pub async fn publish_job(&self, job: &Job) {
+        let subject = cedm_contract::job_subject(job.kind(), job.priority, &job.key);
+        self.publish(subject, job.encode().unwrap()).await;
+    }
+
     pub fn args(&self, service: Service) -> ConnectArgs {
         ConnectArgs {
             nats_url: format!("nats://{}", self.nats_address),
@@ -188,6 +201,7 @@ impl Harness {
             s3_endpoint: Some(format!("http://{}", self.s3_address)),
             s3_bucket: "cedm".to_owned(),
             s3_region: None,
+            s3_ca_file: None,
             s3_keys: Some((
                 self.credentials.s3_access_key.clone(),
                 self.credentials.s3_secret_key.clone(),
@@ -270,6 +284,17 @@ impl WorkerProcess {
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    /// Once it has installed a handler of SIGTERM.
+    pub fn handles_sigterm(&self) -> Option<()> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).ok()?;
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+        let bit = nix::sys::signal::Signal::SIGTERM as u64 - 1;
+        (caught >> bit & 1 == 1).then_some(())
     }
 
     /// What happens when its parent dies.

@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod clock;
 mod crash;
 mod cut_answers;
 mod dead;
@@ -11,6 +12,7 @@ mod faulty_proxy;
 mod foreign;
 mod full_store;
 mod lease;
+mod lies;
 mod lost;
 mod once;
 mod other_store;
@@ -19,4 +21,8 @@ mod permissions;
 mod process;
 mod random_faults;
 mod retry;
+mod stalled;
+mod stopping;
 mod suspended;
+mod undecodable;
+mod versions;

@@ -2,7 +2,7 @@
 
 use crate::harness::{Harness, JobEvents, eventually, job};
 use cedm_contract::{EventWhat, Service};
-use cedm_runtime::{Submitter, workers};
+use cedm_runtime::{Connection, Submitter, workers};
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -22,6 +22,53 @@ pub async fn get(address: &str, path: &str) -> (u16, String) {
         head.split(' ').nth(1).unwrap().parse().unwrap(),
         body.to_owned(),
     )
+}
+
+/// Where the only worker's endpoints are, once it has sent a heartbeat.
+pub async fn address(connection: &Connection) -> String {
+    let heartbeat = eventually("a heartbeat", async || {
+        workers(connection).await.unwrap().pop()
+    })
+    .await;
+    let address = heartbeat.metrics.strip_prefix("http://").unwrap();
+    address.strip_suffix("/metrics").unwrap().to_owned()
+}
+
+/// Readiness looks at the store too, and says so, whether it refuses connections or never answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_follows_the_store() {
+    let mut harness = Harness::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
+    let _worker = harness.worker(&[], &[]);
+    let address = address(&connection).await;
+    let is_ready = async || {
+        let (status, body) = get(&address, "/readyz").await;
+        (status == 200 && body.contains("the store answers")).then_some(())
+    };
+    eventually("it is ready", is_ready).await;
+    harness.stop_store().await;
+    let why = eventually("it is not ready", async || {
+        let (status, why) = get(&address, "/readyz").await;
+        (status == 503).then_some(why)
+    })
+    .await;
+    assert!(why.starts_with("store: get `system/identity`: "), "{why}");
+    assert_eq!(
+        get(&address, "/livez").await.0,
+        200,
+        "no restart would help"
+    );
+    let silent = tokio::net::TcpListener::bind(harness.s3_address())
+        .await
+        .unwrap();
+    eventually("it says that nobody answers", async || {
+        let (_, why) = get(&address, "/readyz").await;
+        why.contains("no answer within 10 s").then_some(())
+    })
+    .await;
+    drop(silent);
+    harness.start_store().await;
+    eventually("it is ready again", is_ready).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Every panel of every dashboard shows data: its expressions are evaluated by a real Prometheus that
-//! scraped a running system, and its JSON is accepted by Grafana's file provisioning.
+//! scraped a running system, and its JSON is accepted by Grafana's file provisioning. Every rule is
+//! valid, reads series that exist, and every alert has its unit test and its section for whoever is on
+//! call.
 
 use anyhow::{Context, Result, ensure};
 use cedm_tests::{System, digits, events::Watch};
@@ -11,8 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards")
+}
+
 fn dashboards() -> Result<Vec<(PathBuf, Value)>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards");
+    let folder = folder();
     let mut found = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
         let path = entry?.path();
@@ -163,6 +169,88 @@ fn every_expression_returns_data_from_a_running_system() -> Result<()> {
             }
         }
     }
+    check_rules(port)
+}
+
+/// The rules that a running Prometheus has loaded: healthy, on series that exist, each alert with
+/// what its reader needs, and none firing where nothing is wrong.
+fn check_rules(port: u16) -> Result<()> {
+    let metric = regex::Regex::new(r"\bcedm_[a-z0-9_]+|\b[a-z]*:cedm_[a-z0-9_:]+")?;
+    let manual = std::fs::read_to_string(folder().join("README.md"))?;
+    let tests = std::fs::read_to_string(folder().join("rules_test.yml"))?;
+    let answer = get(port, "/api/v1/rules")?;
+    let rules: Vec<&Value> = list(&answer["data"]["groups"])
+        .iter()
+        .flat_map(|group| list(&group["rules"]))
+        .collect();
+    ensure!(!rules.is_empty(), "Prometheus has loaded no rules");
+    for rule in rules {
+        let name = rule["name"].as_str().context("a rule without a name")?;
+        let error = &rule["lastError"];
+        ensure!(rule["health"] != "err", "{name}: {error}");
+        let expression = rule["query"]
+            .as_str()
+            .context("a rule without expression")?;
+        for found in metric.find_iter(expression) {
+            // Recorded series exist once their own expression has data; their rule is checked itself.
+            let series = found.as_str();
+            if !series.contains(':') {
+                let answer = query(port, &format!("count({series})"))?;
+                let found = !list(&answer["data"]["result"]).is_empty();
+                ensure!(found, "{name}: nobody exposes {series}");
+            }
+        }
+        if rule["type"] == "alerting" {
+            ensure!(rule["state"] != "firing", "{name} fires: {rule}");
+            let severity = &rule["labels"]["severity"];
+            ensure!(
+                severity == "critical" || severity == "warning",
+                "{name}: severity {severity}, expected critical or warning"
+            );
+            for annotation in ["summary", "description"] {
+                let text = rule["annotations"][annotation].as_str();
+                ensure!(text.is_some(), "{name}: no {annotation}");
+            }
+            let anchor = format!("dashboards/README.md#{}", name.to_lowercase());
+            ensure!(rule["annotations"]["runbook_url"] == anchor, "{name}");
+            ensure!(
+                manual.contains(&format!("### {name}\n")),
+                "dashboards/README.md has no section {name}"
+            );
+            let fires =
+                tests.contains(&format!("        alertname: {name}\n        exp_alerts:\n"));
+            let quiet = format!("alertname: {name}, exp_alerts: []");
+            ensure!(
+                fires && tests.matches(&quiet).count() >= 2,
+                "rules_test.yml does not show {name} quiet, firing and resolved"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn rules_pass_their_unit_tests() -> Result<()> {
+    for arguments in [
+        ["check", "rules", "rules.yml"],
+        ["test", "rules", "rules_test.yml"],
+    ] {
+        let run = std::process::Command::new("promtool")
+            .args(arguments)
+            .current_dir(folder())
+            .output();
+        let Ok(output) = run else {
+            println!("SKIPPED: no promtool on this machine (Debian: apt install prometheus)");
+            return Ok(());
+        };
+        ensure!(
+            output.status.success(),
+            "promtool {}: {}{}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
     Ok(())
 }
 
@@ -172,11 +260,13 @@ fn query(port: u16, expression: &str) -> Result<Value> {
         .bytes()
         .map(|byte| format!("%{byte:02X}"))
         .collect();
+    get(port, &format!("/api/v1/query?query={encoded}"))
+}
+
+/// Asks Prometheus's HTTP API.
+fn get(port: u16, path: &str) -> Result<Value> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).context("connect to Prometheus")?;
-    write!(
-        stream,
-        "GET /api/v1/query?query={encoded} HTTP/1.0\r\nHost: localhost\r\n\r\n"
-    )?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let body = answer

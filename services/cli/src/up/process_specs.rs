@@ -12,7 +12,9 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use cedm_contract::Service;
-use cedm_runtime::deploy::{NatsSettings, render_nats, render_prometheus, render_store_policy};
+use cedm_runtime::deploy::{
+    NatsSettings, PROMETHEUS_RULES, render_nats, render_prometheus, render_store_policy,
+};
 use std::{
     collections::BTreeMap,
     ffi::OsString,
@@ -217,9 +219,11 @@ pub fn prometheus(
     let folder = home.path().join("prometheus");
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(&folder)?;
+        let (targets_file, rules) = (folder.join("targets.json"), folder.join("rules.yml"));
+        fs::write(&rules, PROMETHEUS_RULES)?;
         fs::write(
             folder.join("prometheus.yml"),
-            render_prometheus(&folder.join("targets.json"), &[], SCRAPE_EVERY_S),
+            render_prometheus(&targets_file, &[&rules], SCRAPE_EVERY_S),
         )?;
         let groups: Vec<serde_json::Value> = targets
             .iter()
@@ -230,10 +234,7 @@ pub fn prometheus(
                     .map(|address| serde_json::json!({"targets": [address], "labels": {"child": spec.name}}))
             })
             .collect();
-        fs::write(
-            folder.join("targets.json"),
-            serde_json::to_vec_pretty(&groups)?,
-        )
+        fs::write(targets_file, serde_json::to_vec_pretty(&groups)?)
     };
     write().with_context(|| {
         format!(

@@ -4,6 +4,12 @@ use crate::suggest::did_you_mean;
 use std::{fmt, ops::Range};
 use toml::{Spanned, de::DeValue};
 
+/// Most characters of a line that are shown with its error, and of the error's own sentence. A file
+/// of one line of a megabyte has as many errors as any other.
+const SHOWN_CHARS: usize = 160;
+/// Most errors that are written out; the others are counted.
+const SHOWN_FINDINGS: usize = 20;
+
 /// One error in a sweep file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -13,9 +19,11 @@ pub struct Finding {
     pub column: usize,
     /// What is wrong and what was expected.
     pub message: String,
-    /// Text of that line.
+    /// Text of that line; of a long one the part around the error.
     pub text: String,
-    /// Number of characters to underline from `column` on.
+    /// Column in `text`, from 1: equal to `column` unless the line is long.
+    pub text_column: usize,
+    /// Number of characters to underline from `text_column` on.
     pub width: usize,
 }
 
@@ -28,16 +36,49 @@ impl Finding {
             .find('\n')
             .map_or(source.len(), |at| start + at);
         let end = floor_boundary(source, span.end).clamp(start, line_end);
+        let column = source[line_start..start].chars().count() + 1;
+        let width = source[start..end].chars().count().max(1);
+        let line = source[line_start..line_end].trim_end_matches('\r');
+        let (text, text_column) = part_of(line, column);
         Self {
             line: source[..start].matches('\n').count() + 1,
-            column: source[line_start..start].chars().count() + 1,
-            message,
-            text: source[line_start..line_end]
-                .trim_end_matches('\r')
-                .to_owned(),
-            width: source[start..end].chars().count().max(1),
+            column,
+            message: shortened(message),
+            width: width.min(text.chars().count().saturating_sub(text_column - 1).max(1)),
+            text,
+            text_column,
         }
     }
+}
+
+/// The part of a line that is shown with an error at `column`, and the error's column in it.
+fn part_of(line: &str, column: usize) -> (String, usize) {
+    if line.chars().nth(SHOWN_CHARS).is_none() {
+        return (line.to_owned(), column);
+    }
+    // A third of what is shown stands before the error.
+    let first = (column - 1).saturating_sub(SHOWN_CHARS / 3);
+    let mut text = String::new();
+    if first > 0 {
+        text.push('…');
+    }
+    let mut rest = line.chars().skip(first);
+    text.extend(rest.by_ref().take(SHOWN_CHARS));
+    if rest.next().is_some() {
+        text.push('…');
+    }
+    (text, column - first + usize::from(first > 0))
+}
+
+/// A sentence without the middle of what it quotes, where that is long.
+fn shortened(message: String) -> String {
+    let length = message.chars().count();
+    if length <= 4 * SHOWN_CHARS {
+        return message;
+    }
+    let head: String = message.chars().take(SHOWN_CHARS).collect();
+    let tail: String = message.chars().skip(length - SHOWN_CHARS).collect();
+    format!("{head} … {tail}")
 }
 
 fn floor_boundary(source: &str, at: usize) -> usize {
@@ -61,7 +102,7 @@ impl fmt::Display for Finding {
         write!(
             f,
             " {margin} | {}{}",
-            " ".repeat(self.column - 1),
+            " ".repeat(self.text_column - 1),
             "^".repeat(self.width)
         )
     }
@@ -76,13 +117,16 @@ pub struct SweepFileError {
 
 impl fmt::Display for SweepFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, finding) in self.findings.iter().enumerate() {
+        for (index, finding) in self.findings.iter().take(SHOWN_FINDINGS).enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
             write!(f, "{finding}")?;
         }
-        Ok(())
+        match self.findings.len().checked_sub(SHOWN_FINDINGS) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(f, "\nand {more} more errors"),
+        }
     }
 }
 impl std::error::Error for SweepFileError {}
@@ -168,7 +212,12 @@ fn readable(message: &str) -> String {
         .find(|what| message.starts_with(&format!("unknown {what} ")));
     if let (Some(what), [found, known @ ..]) = (unknown, &quoted[..]) {
         let noun = if what == "field" { "key" } else { "value" };
-        return match did_you_mean(found, known.iter().copied()) {
+        let close = if found.len() <= SHOWN_CHARS {
+            did_you_mean(found, known.iter().copied())
+        } else {
+            None // nobody means such a key, and comparing takes its length
+        };
+        return match close {
             Some(close) => format!("unknown {noun} `{found}`; did you mean `{close}`?"),
             None => format!("unknown {noun} `{found}`; known are {}", known.join(", ")),
         };

@@ -50,6 +50,21 @@ impl Sweep {
         serde_json::to_vec_pretty(self).expect("invariant: sweeps are plain data and always encode")
     }
 
+    /// Reads the record that is stored under a name.
+    ///
+    /// # Errors
+    /// As [`Sweep::decode`]; also when it is the record of another name.
+    pub fn read(id: &SweepId, bytes: &[u8]) -> Result<Self, ContractError> {
+        let sweep = Self::decode(bytes)?;
+        if sweep.id != *id {
+            return Err(ContractError::Decode {
+                what: "sweep",
+                reason: format!("it is that of `{}`", sweep.id),
+            });
+        }
+        Ok(sweep)
+    }
+
     /// Reads a record from JSON.
     ///
     /// # Errors

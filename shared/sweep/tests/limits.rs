@@ -129,3 +129,94 @@ fn a_stored_sweep_is_held_to_the_same_limits() {
         .to_string();
     assert!(error.contains("jobs: expected at most 1000000"), "{error}");
 }
+
+/// What is quoted from a file is short, however long its lines are and however many are wrong.
+#[test]
+fn an_error_quotes_a_part_of_a_long_line() {
+    let key = "k".repeat(500_000);
+    let error = SweepSpec::parse(&format!("{GOOD}\n{key} = 1\n"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.len() < 2_000, "{} characters", error.len());
+    assert!(error.contains("unknown key `kkk"), "{error}");
+
+    // The part around the error is shown, and the caret stands below it.
+    let comment = "x".repeat(10_000);
+    let line = format!("heads = 0 # {comment}");
+    let text = GOOD.replace("heads = 8", &line);
+    let error = SweepSpec::parse(&text).unwrap_err();
+    assert_eq!(error.findings[0].column, 9, "{error}");
+    assert!(error.findings[0].text.starts_with("heads = 0 # xxx"));
+    assert!(error.to_string().len() < 1_000);
+    let text = GOOD.replace(
+        "lr = 1e-3",
+        &format!("lr = {}-1.0 # {comment}", " ".repeat(600)),
+    );
+    let error = SweepSpec::parse(&text).unwrap_err();
+    let far = &error.findings[0];
+    assert_eq!(far.column, 606, "{error}");
+    assert!(far.text.starts_with('…') && far.text.chars().count() < 200);
+    assert_eq!(far.text.chars().nth(far.text_column - 1), Some('-'));
+
+    let many: String = (0..500)
+        .map(|i| format!("[[clustering]]\nname = \"c{i}\"\nmethod = \"kmeans\"\nclusters = [1]\n"))
+        .collect();
+    let error = SweepSpec::parse(&format!("{GOOD}\n{many}"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("more errors"), "{error}");
+    assert!(error.len() < 10_000, "{} characters", error.len());
+}
+
+/// `model_channels = 4e9`, in either writing, is an error at its line; and a stored one is refused.
+#[test]
+fn four_billion_channels_are_refused_where_written_and_where_read() {
+    for (value, says) in [
+        ("4e9", "expected a whole number"),
+        (
+            "4000000000",
+            "`model_channels` is 4000000000: expected at most 4096",
+        ),
+    ] {
+        let section = format!("[training.network]\nmodel_channels = {value}\n[training.optimiser]");
+        let text = GOOD.replace("[training.optimiser]", &section);
+        let error = SweepSpec::parse(&text).unwrap_err();
+        assert!(
+            error.findings[0].text.starts_with("model_channels"),
+            "{error}"
+        );
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    let mut spec = SweepSpec::parse(GOOD).unwrap();
+    spec.training.network.model_channels = 4_000_000_000;
+    let id: cedm_contract::SweepId = "large".parse().unwrap();
+    let sweep = Sweep::new(
+        id.clone(),
+        spec,
+        JobKey::of(b"images"),
+        None,
+        0,
+        String::new(),
+    );
+    let error = Sweep::read(&id, &sweep.encode()).unwrap_err().to_string();
+    assert!(
+        error.contains("training.network.model_channels") && error.contains("at most 4096"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_sweep_that_lies_at_another_name_is_refused() {
+    let sweep = Sweep::new(
+        "one".parse().unwrap(),
+        SweepSpec::parse(GOOD).unwrap(),
+        JobKey::of(b"images"),
+        None,
+        0,
+        String::new(),
+    );
+    let bytes = sweep.encode();
+    assert!(Sweep::read(&sweep.id, &bytes).is_ok());
+    let error = Sweep::read(&"two".parse().unwrap(), &bytes).unwrap_err();
+    assert!(error.to_string().contains("that of `one`"), "{error}");
+}

@@ -7,8 +7,8 @@
 use crate::{Clusters, SweepSpec};
 use serde_json::Value;
 
-/// Most characters of a sweep file; the longest of the project has 6,000.
-pub(crate) const MAX_FILE_BYTES: usize = 1 << 20;
+/// Most bytes of a sweep file; the longest of the project has 6,000.
+pub const MAX_FILE_BYTES: usize = 1 << 20;
 /// Largest whole number of a key that is not listed below.
 const WHOLE: u64 = 1_000_000;
 /// Largest size of a real number.

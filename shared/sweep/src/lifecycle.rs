@@ -1,0 +1,221 @@
+//! The lifecycle of a sweep: which phases there are, and what decides between them.
+//!
+//! ```text
+//! submit ─► running ─► complete ─► damaged          cancel: from any phase but complete
+//!             ▲  ▲        ▲          │              submit of the same file: from cancelled and
+//!             │  └────────┼──────────┘                damaged back to running
+//!             ▼           │
+//!         incomplete ─────┘  a dead letter is replayed
+//! ```
+//!
+//! Three objects below `sweep/<id>/` decide: the spec, and the end marks `done` and `cancelled`.
+//! A sweep without an end mark is *active*: the coordinator looks after it. Only the coordinator
+//! writes `done`, after it has verified the results; only `cedm cancel` writes `cancelled`.
+//! Removing the end marks reopens the sweep: `cedm submit` and `cedm fsck --repair` do that.
+
+use crate::outcome::SweepState;
+use cedm_contract::SweepId;
+use serde::Serialize;
+use std::{collections::BTreeMap, fmt};
+
+/// Name below `sweep/<id>/` of the sweep as submitted.
+pub const SPEC: &str = "spec";
+/// Name below `sweep/<id>/` of the mark of a complete sweep.
+pub const DONE: &str = "done";
+/// Name below `sweep/<id>/` of the mark of a cancelled sweep.
+pub const CANCELLED: &str = "cancelled";
+
+/// Which of a sweep's objects exist.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The sweep was submitted.
+    pub spec: bool,
+    /// The coordinator found it complete.
+    pub done: bool,
+    /// Somebody cancelled it.
+    pub cancelled: bool,
+}
+
+impl Marks {
+    /// The marks of every sweep among these object keys, by name. Keys that are no sweep's are left
+    /// out.
+    pub fn by_sweep<'a>(keys: impl IntoIterator<Item = &'a str>) -> BTreeMap<SweepId, Self> {
+        let mut found: BTreeMap<SweepId, Self> = BTreeMap::new();
+        for key in keys {
+            let mut parts = key.splitn(3, '/');
+            let (Some("sweep"), Some(id), Some(what)) = (parts.next(), parts.next(), parts.next())
+            else {
+                continue;
+            };
+            if let Ok(id) = id.parse() {
+                let marks = found.entry(id).or_default();
+                marks.spec |= what == SPEC;
+                marks.done |= what == DONE;
+                marks.cancelled |= what == CANCELLED;
+            }
+        }
+        found
+    }
+
+    /// Whether the coordinator looks after the sweep.
+    pub fn is_active(self) -> bool {
+        self.spec && !self.has_ended()
+    }
+
+    /// Whether there is an end mark.
+    pub fn has_ended(self) -> bool {
+        self.done || self.cancelled
+    }
+}
+
+/// Where a sweep stands, for all who ask: the coordinator and every command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It is active: jobs can be done, or all are done and the coordinator verifies their results.
+    Running,
+    /// It is active, and nothing more can be done until a dead letter is replayed.
+    Incomplete,
+    /// It has ended, and every result is in its place.
+    Complete,
+    /// It has ended complete, and results have been lost since.
+    Damaged,
+    /// It was cancelled.
+    Cancelled,
+    /// Its spec cannot be read, so that nothing is known of its jobs.
+    Unreadable,
+}
+
+impl Phase {
+    /// The phase of a sweep by its marks and the state of its jobs; `None` where the spec cannot be
+    /// read.
+    pub fn of(marks: Marks, jobs: Option<SweepState>) -> Self {
+        match (jobs, marks) {
+            (
+                _,
+                Marks {
+                    cancelled: true, ..
+                },
+            ) => Phase::Cancelled,
+            (None, _) => Phase::Unreadable,
+            (Some(SweepState::Complete), Marks { done: true, .. }) => Phase::Complete,
+            (Some(_), Marks { done: true, .. }) => Phase::Damaged,
+            (Some(SweepState::Incomplete), _) => Phase::Incomplete,
+            (Some(SweepState::Running | SweepState::Complete), _) => Phase::Running,
+        }
+    }
+
+    /// Whether whoever follows the sweep need not wait any longer.
+    pub fn is_over(self) -> bool {
+        self != Phase::Running
+    }
+
+    /// Whether submitting the sweep again removes its end marks.
+    pub fn reopens(self) -> bool {
+        matches!(self, Phase::Damaged | Phase::Cancelled)
+    }
+
+    /// Whether `cedm cancel` ends it.
+    pub fn can_be_cancelled(self) -> bool {
+        !matches!(self, Phase::Complete | Phase::Cancelled)
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Phase::Running => "running",
+            Phase::Incomplete => "incomplete",
+            Phase::Complete => "complete",
+            Phase::Damaged => "damaged",
+            Phase::Cancelled => "cancelled",
+            Phase::Unreadable => "unreadable",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACTIVE: Marks = Marks {
+        spec: true,
+        done: false,
+        cancelled: false,
+    };
+    const DONE_MARK: Marks = Marks {
+        done: true,
+        ..ACTIVE
+    };
+
+    #[test]
+    fn marks_are_read_from_object_keys() {
+        let keys = [
+            "sweep/a/spec",
+            "sweep/b/spec",
+            "sweep/b/done",
+            "sweep/c/cancelled",
+            "sweep/c/spec",
+            "sweep/d/done",
+            "sweep/a/note",
+            "sweep/No Name/spec",
+            "sweep/a",
+            "manifest/a/spec",
+        ];
+        let marks = Marks::by_sweep(keys);
+        let active: Vec<&str> = marks
+            .iter()
+            .filter(|(_, marks)| marks.is_active())
+            .map(|(id, _)| id.as_str())
+            .collect();
+        assert_eq!(active, ["a"]);
+        let ended = |id: &str| marks[&id.parse().unwrap()].has_ended();
+        assert!(ended("b") && ended("c") && ended("d") && !ended("a"));
+        assert_eq!(marks.len(), 4);
+    }
+
+    #[test]
+    fn the_end_marks_decide_before_the_jobs() {
+        let cancelled = Marks {
+            cancelled: true,
+            ..DONE_MARK
+        };
+        for jobs in [
+            SweepState::Running,
+            SweepState::Complete,
+            SweepState::Incomplete,
+        ] {
+            assert_eq!(Phase::of(cancelled, Some(jobs)), Phase::Cancelled);
+        }
+        // A sweep is complete when the coordinator says so, not when its objects seem to be there.
+        assert_eq!(
+            Phase::of(ACTIVE, Some(SweepState::Complete)),
+            Phase::Running
+        );
+        assert_eq!(
+            Phase::of(DONE_MARK, Some(SweepState::Complete)),
+            Phase::Complete
+        );
+        // And what was lost afterwards shows: it does not run again by itself.
+        assert_eq!(
+            Phase::of(DONE_MARK, Some(SweepState::Running)),
+            Phase::Damaged
+        );
+        assert_eq!(
+            Phase::of(ACTIVE, Some(SweepState::Incomplete)),
+            Phase::Incomplete
+        );
+    }
+
+    #[test]
+    fn a_sweep_that_cannot_be_read_can_be_cancelled_and_ends_a_watch() {
+        let phase = Phase::of(ACTIVE, None);
+        assert_eq!(phase, Phase::Unreadable);
+        assert!(phase.is_over() && phase.can_be_cancelled() && !phase.reopens());
+        let cancelled = Marks {
+            cancelled: true,
+            ..ACTIVE
+        };
+        assert_eq!(Phase::of(cancelled, None), Phase::Cancelled);
+    }
+}

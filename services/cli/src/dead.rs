@@ -1,11 +1,16 @@
 //! `cedm dead`: list, show, replay and forget dead letters, the jobs that were given up.
 
-use crate::{args::Output, client, keys, render};
-use anyhow::{Context, Result};
+use crate::{
+    args::Output,
+    client, keys, render,
+    sweeps::{Reader, View},
+};
+use anyhow::Result;
 use cedm_contract::{DeadLetter, FailureKind, JobKey};
 use cedm_runtime::{Connection, DeadLetters, Replayed, UnreadableLetter};
 use cedm_terminal::{outjson, outln};
 use clap::Subcommand;
+use serde_json::{Value, json};
 
 /// Subcommands of `cedm dead`.
 #[derive(Subcommand, Debug)]
@@ -44,8 +49,14 @@ pub fn run(command: &DeadCommand, output: Output) -> Result<()> {
         let letters = DeadLetters::new(&connection);
         match command {
             DeadCommand::List => {
-                list(&letters.list().await?, output);
-                list_unreadable(&letters.unreadable().await?, output);
+                let (readable, others) = (letters.list().await?, letters.unreadable().await?);
+                match output {
+                    Output::Json => outjson!(Value::Array(rows(&readable, &others))),
+                    Output::Text => {
+                        list(&readable);
+                        list_unreadable(&others);
+                    }
+                }
             }
             DeadCommand::Forget { job } => {
                 let forgotten = if job.starts_with("cedm.") {
@@ -59,7 +70,7 @@ pub fn run(command: &DeadCommand, output: Output) -> Result<()> {
             DeadCommand::Show { job } => show(&find(&connection, job).await?, output)?,
             DeadCommand::Replay { job, all: _ } => {
                 let keys: Vec<JobKey> = match job {
-                    Some(job) => vec![find(&connection, job).await?.key],
+                    Some(job) => vec![keys::find(&connection, job).await?],
                     None => letters
                         .list()
                         .await?
@@ -67,12 +78,7 @@ pub fn run(command: &DeadCommand, output: Output) -> Result<()> {
                         .map(|letter| letter.key)
                         .collect(),
                 };
-                for key in &keys {
-                    print_replayed(key, letters.replay(key).await?, output);
-                }
-                if keys.is_empty() && output == Output::Text {
-                    outln!("no job is dead");
-                }
+                replay_all(&connection, &letters, &keys, output).await?;
             }
         }
         connection.flush().await;
@@ -80,32 +86,91 @@ pub fn run(command: &DeadCommand, output: Output) -> Result<()> {
     })
 }
 
+/// Replays these jobs; one that cannot be does not stop the others.
+async fn replay_all(
+    connection: &Connection,
+    letters: &DeadLetters,
+    keys: &[JobKey],
+    output: Output,
+) -> Result<()> {
+    let mut reader = Reader::new(connection);
+    let mut failed = Vec::new();
+    for key in keys {
+        match replay(letters, &mut reader, key).await {
+            Ok(outcome) => print_replayed(key, outcome, output),
+            Err(error) => failed.push(format!("{}: {error:#}", key.short())),
+        }
+    }
+    if keys.is_empty() && output == Output::Text {
+        outln!("no job is dead");
+    }
+    anyhow::ensure!(failed.is_empty(), "not replayed: {}", failed.join("; "));
+    Ok(())
+}
+
+/// Replays the job of a letter; one whose letter holds no readable job as a sweep plans it now.
+async fn replay(letters: &DeadLetters, reader: &mut Reader, key: &JobKey) -> Result<Replayed> {
+    match letters.show(key).await {
+        Ok(None) => return Err(not_dead(key)),
+        Ok(Some(letter)) if letter.job.is_some() => return Ok(letters.replay(key).await?),
+        // A letter without its job, or what is no letter.
+        Ok(Some(_)) | Err(_) => {}
+    }
+    for entry in reader.entries().await? {
+        let jobs = entry
+            .view()
+            .map(|view| view.jobs.as_slice())
+            .unwrap_or_default();
+        let mut planned = jobs.iter().filter_map(|node| node.job.as_ref());
+        if let Some(job) = planned.find(|job| job.key == *key) {
+            return Ok(letters.renew(job).await?);
+        }
+    }
+    // Its error says what can be done.
+    Ok(letters.replay(key).await?)
+}
+
+/// Removes the letters of a sweep's jobs that hold no readable job, since a person asks for the sweep:
+/// the coordinator submits the jobs anew.
+///
+/// # Errors
+/// When NATS or the store fails.
+pub async fn forget_unreadable(connection: &Connection, view: &View) -> Result<()> {
+    let letters = DeadLetters::new(connection);
+    for letter in letters.list().await? {
+        if letter.job.is_none() && view.contains(&letter.key) {
+            letters.forget(&letter.key).await?;
+        }
+    }
+    Ok(())
+}
+
+fn not_dead(key: &JobKey) -> anyhow::Error {
+    let key = key.short();
+    anyhow::anyhow!("job {key} is not dead; `cedm explain {key}` shows its state")
+}
+
 async fn find(connection: &Connection, text: &str) -> Result<DeadLetter> {
     let key = keys::find(connection, text).await?;
     DeadLetters::new(connection)
         .show(&key)
         .await?
-        .with_context(|| {
-            format!(
-                "job {} is not dead; `cedm explain {}` shows its state",
-                key.short(),
-                key.short()
-            )
-        })
+        .ok_or_else(|| not_dead(&key))
 }
 
-fn list(letters: &[DeadLetter], output: Output) {
-    if output == Output::Json {
-        let rows: Vec<_> = letters
-            .iter()
-            .map(|letter| {
-                serde_json::json!({"key": letter.key, "kind": letter.kind, "failure": letter.failure, "error": letter.error,
-                    "attempts": letter.attempts, "at_ms": letter.at_ms, "label": label(letter)})
-            })
-            .collect();
-        outjson!(serde_json::Value::Array(rows));
-        return;
-    }
+/// The letters as JSON, then the messages that are none, which have `unreadable` and no key.
+fn rows(letters: &[DeadLetter], others: &[UnreadableLetter]) -> Vec<Value> {
+    let letters = letters.iter().map(|letter| {
+        json!({"key": letter.key, "kind": letter.kind, "failure": letter.failure, "error": letter.error,
+            "attempts": letter.attempts, "at_ms": letter.at_ms, "label": label(letter)})
+    });
+    let others = others.iter().map(|message| {
+        json!({"unreadable": message.subject, "bytes": message.bytes, "error": message.reason})
+    });
+    letters.chain(others).collect()
+}
+
+fn list(letters: &[DeadLetter]) {
     if letters.is_empty() {
         outln!("no job is dead");
         return;
@@ -127,12 +192,8 @@ fn list(letters: &[DeadLetter], output: Output) {
     );
 }
 
-/// Messages that are no letters. As JSON they are left out of the list of letters, whose form is
-/// fixed: text alone names them.
-fn list_unreadable(messages: &[UnreadableLetter], output: Output) {
-    if output == Output::Json {
-        return;
-    }
+/// Messages that are no letters.
+fn list_unreadable(messages: &[UnreadableLetter]) {
     for message in messages {
         outln!(
             "unreadable: {} ({} bytes): {}; `cedm dead forget {}` removes it",

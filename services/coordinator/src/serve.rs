@@ -2,10 +2,10 @@
 
 use crate::{gauges::Gauges, metrics, reconcile::Coordinator};
 use anyhow::Context;
-use cedm_contract::{Event, Service};
+use cedm_contract::{ContractError, Event, Service};
 use cedm_runtime::{
-    Bucket, Connection, Entry, EventFilter, Redeliverer, RetryPolicy, RuntimeError, SWEEPS,
-    ServeArgs, ServiceProcess, live_events,
+    Bucket, Connection, Entry, EventFilter, Place, Redeliverer, RetryPolicy, RuntimeError, SWEEPS,
+    ServeArgs, ServiceProcess, live_events, undecodable,
 };
 use futures::{FutureExt, Stream, StreamExt};
 use std::time::{Duration, Instant};
@@ -36,11 +36,11 @@ pub fn serve(args: ServeArgs) -> anyhow::Result<()> {
 /// When its metrics cannot be registered. Failures of NATS and the store are retried.
 pub async fn coordinate(process: &ServiceProcess) -> anyhow::Result<()> {
     process.metrics().register(metrics::METRICS)?;
-    let gauges = Gauges::new(process.metrics());
+    let gauges = Gauges::new(process);
     let connection = process.connection();
     let redeliverer = Redeliverer::new(connection);
     let background = [
-        tokio::spawn(gauges.poll(connection.clone())),
+        tokio::spawn(gauges.poll()),
         tokio::spawn(async move { redeliverer.run().await }),
     ];
     let mut coordinator = Coordinator::new(process);
@@ -111,9 +111,15 @@ async fn run_until_disconnected(
             }
             entry = sweep_changes.next() => {
                 let entry = entry.context("the watch on sweeps ended")??;
-                if let Ok(id) = entry.key.parse() {
-                    coordinator.refresh(&id).await?;
-                    coordinator.reconcile().await?;
+                match entry.key.parse() {
+                    Ok(id) => {
+                        coordinator.refresh(&id).await?;
+                        coordinator.reconcile().await?;
+                    }
+                    Err(error) => {
+                        let error: ContractError = error;
+                        undecodable(Place::SweepEntries, &entry.key, &error.to_string());
+                    }
                 }
             }
         }

@@ -28,6 +28,27 @@ pub enum ContractError {
         /// Newest version this build reads.
         supported: u32,
     },
+    /// A job for another version of the algorithm than the one that this program performs.
+    #[error(
+        "the job is for version {found} of the algorithm `{kind}`, this program performs version \
+         {supported}: it waits for a worker of version {found}"
+    )]
+    OtherVersion {
+        /// Kind of the job.
+        kind: Kind,
+        /// [`crate::JobKind::VERSION`] of the program that made the job.
+        found: u32,
+        /// That of this program.
+        supported: u32,
+    },
+    /// A message whose contents belong below another subject.
+    #[error("the message at `{subject}` belongs to {found}")]
+    OtherSubject {
+        /// Where the message was found, cut to 120 characters.
+        subject: String,
+        /// What its contents belong to.
+        found: String,
+    },
     /// Bytes that are not the message they should be.
     #[error("{what} cannot be decoded: {reason}")]
     Decode {

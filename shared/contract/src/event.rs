@@ -219,4 +219,8 @@ pub struct Heartbeat {
     pub version: String,
     /// Address of its `/metrics`.
     pub metrics: String,
+    /// Milliseconds by which its clock is ahead of the broker's, negative when behind; absent until
+    /// measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_ms: Option<i64>,
 }

@@ -7,6 +7,9 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
+/// With so many versions of its algorithm a job is compared whose key is not that of this build's.
+const VERSIONS_TRIED: u32 = 64;
+
 /// Urgency; workers empty p0 before p1 before p2.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
@@ -62,6 +65,17 @@ pub struct Input {
     pub digest: Digest,
 }
 
+impl Input {
+    /// Bytes that it takes in the message of a job.
+    pub fn message_bytes(&self) -> usize {
+        encode(self).len()
+    }
+}
+
+fn encode(value: &impl Serialize) -> Vec<u8> {
+    rmp_serde::to_vec_named(value).expect("invariant: jobs are plain data and always encode")
+}
+
 /// How to run a job, without any effect on its result; not part of the key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
 pub struct Hints {
@@ -114,19 +128,17 @@ impl Job {
     /// parameters, (role, digest) of every input). Keys of the inputs' jobs are left out: the same
     /// bytes made in another way are the same input.
     pub fn key_of(spec: &JobSpec, inputs: &[Input]) -> JobKey {
+        Self::key_in_version(spec, inputs, spec.kind().algorithm_version())
+    }
+
+    fn key_in_version(spec: &JobSpec, inputs: &[Input], version: u32) -> JobKey {
         let roles: Vec<(&str, &str)> = inputs
             .iter()
             .map(|input| (input.role.as_str(), input.digest.as_str()))
             .collect();
-        let kind = spec.kind();
-        let canonical = rmp_serde::to_vec_named(&(
-            SCHEMA_VERSION,
-            kind.token(),
-            kind.algorithm_version(),
-            spec,
-            roles,
-        ))
-        .expect("invariant: parameters are plain data and always encode");
+        let canonical =
+            rmp_serde::to_vec_named(&(SCHEMA_VERSION, spec.kind().token(), version, spec, roles))
+                .expect("invariant: parameters are plain data and always encode");
         JobKey::of(&canonical)
     }
 
@@ -144,13 +156,17 @@ impl Job {
         typed_inputs::<K>(&self.key, self.kind(), &self.inputs)
     }
 
+    /// Bytes of its message, sendable or not.
+    pub fn message_bytes(&self) -> usize {
+        encode(self).len()
+    }
+
     /// Encoded bytes.
     ///
     /// # Errors
     /// [`ContractError::TooLarge`] above [`MAX_MESSAGE_BYTES`].
     pub fn encode(&self) -> Result<Vec<u8>, ContractError> {
-        let bytes = rmp_serde::to_vec_named(self)
-            .expect("invariant: jobs are plain data and always encode");
+        let bytes = encode(self);
         if bytes.len() > MAX_MESSAGE_BYTES {
             return Err(ContractError::TooLarge {
                 what: "job",
@@ -164,8 +180,9 @@ impl Job {
     /// The job in `bytes`; its key is recomputed and must agree.
     ///
     /// # Errors
-    /// [`ContractError::NewerSchema`] for a message of a newer program, [`ContractError::Decode`]
-    /// for anything else.
+    /// [`ContractError::NewerSchema`] for a message of a newer program,
+    /// [`ContractError::OtherVersion`] where its key is right for another version of its kind's
+    /// algorithm, [`ContractError::Decode`] for anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, ContractError> {
         #[derive(Deserialize)]
         struct Version {
@@ -193,6 +210,15 @@ impl Job {
         let job: Self = rmp_serde::from_slice(bytes).map_err(decode)?;
         let expected = Self::key_of(&job.spec, &job.inputs);
         if expected != job.key {
+            let is_of =
+                |version: &u32| Self::key_in_version(&job.spec, &job.inputs, *version) == job.key;
+            if let Some(found) = (0..VERSIONS_TRIED).find(is_of) {
+                return Err(ContractError::OtherVersion {
+                    kind: job.kind(),
+                    found,
+                    supported: job.kind().algorithm_version(),
+                });
+            }
             let reason = format!("its key is {}, its contents give {expected}", job.key);
             return Err(ContractError::Decode {
                 what: "job",

@@ -6,6 +6,7 @@ use crate::{
     error::chain,
     failpoint::failpoint,
     store::{Body, Created, Store, StoreError, StoreErrorKind, measure_file},
+    undecodable::{Place, undecodable},
 };
 use bytes::Bytes;
 use cedm_contract::{Attempt, Digest, JobKey, checkpoint_key, checkpoint_prefix};
@@ -92,11 +93,7 @@ pub(crate) async fn resume(
         let Some(record) = store.get(record_name).await? else {
             continue;
         };
-        let Ok(record) = serde_json::from_slice::<Record>(&record) else {
-            tracing::warn!(
-                checkpoint = name,
-                "checkpoint record cannot be read, an earlier one is used"
-            );
+        let Some(record) = decode(record_name, &record) else {
             continue;
         };
         let file = folder.join(format!("checkpoint-{step}-{}", ulid::Ulid::generate()));
@@ -111,6 +108,13 @@ pub(crate) async fn resume(
         }
     }
     Ok(None)
+}
+
+/// A record; `None` where it is none, which is counted: an earlier checkpoint is used then.
+fn decode(name: &str, bytes: &[u8]) -> Option<Record> {
+    serde_json::from_slice(bytes)
+        .inspect_err(|error| undecodable(Place::Checkpoints, name, &error.to_string()))
+        .ok()
 }
 
 /// Whether deliveries of this message (by its sequence) advanced the job beyond what was stored
@@ -160,8 +164,9 @@ pub(crate) async fn prune(store: &dyn Store, key: &JobKey) -> Result<(), StoreEr
         .iter()
         .filter_map(|listed| listed.key.strip_suffix(RECORD))
     {
-        let record = store.get(&format!("{name}{RECORD}")).await?;
-        let record = record.and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        let record_name = format!("{name}{RECORD}");
+        let record = store.get(&record_name).await?;
+        let record = record.and_then(|bytes| decode(&record_name, &bytes));
         if record.is_some_and(|record| size_of(name) == Some(record.size)) {
             whole.push(name);
         }

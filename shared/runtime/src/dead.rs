@@ -1,20 +1,29 @@
 //! Dead letters: jobs that failed for good, with the reason; listed, shown, replayed, forgotten.
 //!
 //! Whoever may publish a letter may publish anything in its place. What cannot be decoded is no
-//! letter: it stops nobody, blocks no job, and is listed apart until it is forgotten.
+//! letter: it stops nobody, blocks no job, and is listed apart until it is forgotten. A letter whose
+//! job cannot be read is one, but says nothing of what the job would do today: whoever has the job
+//! puts it into the queue anew ([`DeadLetters::renew`]).
 
 use crate::{
     Connection, Envelope, RuntimeError,
     queue::{NatsQueue, Published, Queue, Stored},
-    verify::{Found, Verifier},
+    store::Store,
+    undecodable::{Place, undecodable},
+    verify::{Found, LookUpError, Verifier},
 };
 use bytes::Bytes;
-use cedm_contract::{DEAD_STREAM, DeadLetter, JobKey, dead_subject};
+use cedm_contract::{
+    DEAD_STREAM, DeadLetter, FailureKind, Job, JobKey, Kind, dead_subject, sweep_key,
+};
+use serde::Deserialize;
+use std::sync::Arc;
 
 /// The dead letters. Cheap to clone.
 #[derive(Clone)]
 pub struct DeadLetters {
     queue: NatsQueue,
+    store: Arc<dyn Store>,
     verifier: Verifier,
 }
 
@@ -45,6 +54,7 @@ impl DeadLetters {
     pub fn new(connection: &Connection) -> Self {
         Self {
             queue: connection.queue.clone(),
+            store: connection.store.clone(),
             verifier: Verifier::new(connection.store.clone()),
         }
     }
@@ -63,7 +73,7 @@ impl DeadLetters {
             let Ok(letter) = decode(&stored) else {
                 continue;
             };
-            if let Found::Sound(_) = self.verifier.look_up(&letter.key, false).await? {
+            if self.has_result(&letter.key).await? {
                 self.queue.remove(DEAD_STREAM, stored.sequence).await?;
             } else {
                 letters.push(letter);
@@ -71,6 +81,16 @@ impl DeadLetters {
         }
         letters.sort_by_key(|letter| letter.at_ms);
         Ok(letters)
+    }
+
+    /// Whether a job has a sound result. What a newer program wrote in its place is none that this
+    /// one can vouch for.
+    async fn has_result(&self, key: &JobKey) -> Result<bool, RuntimeError> {
+        match self.verifier.look_up(key, false).await {
+            Ok(found) => Ok(matches!(found, Found::Sound(_))),
+            Err(LookUpError::Newer(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The messages that are no letters, by subject.
@@ -140,7 +160,8 @@ impl DeadLetters {
     }
 
     /// Queues the job again with a fresh budget, then removes the letter; a crash in between leaves
-    /// both, which is harmless.
+    /// both, which is harmless. A person asks for that, so it is done whatever became of the job's
+    /// sweep.
     ///
     /// # Errors
     /// When there is no letter, it carries no readable job, or NATS fails.
@@ -150,79 +171,163 @@ impl DeadLetters {
             .await?
             .ok_or_else(|| anyhow::anyhow!("no dead letter of job {key}"))?;
         let letter = required(&stored)?;
-        let job = letter.job.ok_or_else(|| {
+        let mut job = letter.job.ok_or_else(|| {
             anyhow::anyhow!(
-                "the dead letter of {key} carries no readable job: submit its sweep again"
+                "the dead letter of {key} carries no readable job, and no sweep plans one of this \
+                 key: `cedm dead forget` removes the letter"
             )
         })?;
-        let outcome = if let Found::Sound(_) = self.verifier.look_up(key, false).await? {
-            Replayed::Done
-        } else if self.queue.outstanding(letter.kind, key).await?.is_some() {
-            Replayed::AlreadyQueued
-        } else {
-            let id = format!("replay-{}", ulid::Ulid::generate());
-            match self
-                .queue
-                .publish(
-                    (letter.kind, job.priority),
-                    key,
-                    Bytes::from(job.encode()?),
-                    Envelope::fresh(),
-                    &id,
-                )
+        if let Some(sweep) = &job.hints.sweep
+            && self
+                .store
+                .size(&sweep_key(sweep, "cancelled"))
                 .await?
-            {
-                Published::Stored => Replayed::Queued,
-                Published::Occupied => Replayed::AlreadyQueued,
-            }
-        };
+                .is_some()
+        {
+            // A worker drops the jobs of a cancelled sweep.
+            job.hints.sweep = None;
+        }
+        let outcome = self.queue_anew(&job).await?;
         self.queue.remove(DEAD_STREAM, stored.sequence).await?;
         Ok(outcome)
     }
 
-    /// Removes a letter without doing its job; `false` when there was none.
+    /// The same for a letter whose job cannot be read, or a message in its place, with the job as its
+    /// sweep plans it now.
+    ///
+    /// # Errors
+    /// When NATS or the store fails.
+    pub async fn renew(&self, job: &Job) -> Result<Replayed, RuntimeError> {
+        let outcome = self.queue_anew(job).await?;
+        self.forget_subject(&dead_subject(job.kind(), &job.key))
+            .await?;
+        Ok(outcome)
+    }
+
+    async fn queue_anew(&self, job: &Job) -> Result<Replayed, RuntimeError> {
+        let (kind, key) = (job.kind(), &job.key);
+        if self.has_result(key).await? {
+            return Ok(Replayed::Done);
+        }
+        if self.queue.outstanding(kind, key).await?.is_some() {
+            return Ok(Replayed::AlreadyQueued);
+        }
+        let id = format!("replay-{}", ulid::Ulid::generate());
+        let payload = Bytes::from(job.encode()?);
+        let lane = (kind, job.priority);
+        let published = self
+            .queue
+            .publish(lane, key, payload, Envelope::of_kind(kind), &id);
+        Ok(match published.await? {
+            Published::Stored => Replayed::Queued,
+            Published::Occupied => Replayed::AlreadyQueued,
+        })
+    }
+
+    /// Removes the letter of a job without doing it, and what lies in its place below other kinds;
+    /// `false` when there was nothing.
     ///
     /// # Errors
     /// When NATS fails.
     pub async fn forget(&self, key: &JobKey) -> Result<bool, RuntimeError> {
-        match self.find(key).await? {
-            Some(stored) => Ok(self.queue.remove(DEAD_STREAM, stored.sequence).await?),
-            None => Ok(false),
+        let mut forgotten = false;
+        for stored in self.all_of(key).await? {
+            forgotten |= self.queue.remove(DEAD_STREAM, stored.sequence).await?;
         }
+        Ok(forgotten)
     }
 
+    /// What lies below the subjects of a key, which several kinds may have where somebody lies.
+    async fn all_of(&self, key: &JobKey) -> Result<Vec<Stored>, RuntimeError> {
+        let mut found = Vec::new();
+        let filter = format!("cedm.dead.*.{key}");
+        for subject in self.queue.subjects(DEAD_STREAM, &filter).await? {
+            found.extend(self.queue.last(DEAD_STREAM, &subject).await?);
+        }
+        Ok(found)
+    }
+
+    /// The letter of a key: the one that can be read, with a readable job rather than without.
     async fn find(&self, key: &JobKey) -> Result<Option<Stored>, RuntimeError> {
-        Ok(self
-            .queue
-            .last(DEAD_STREAM, &format!("cedm.dead.*.{key}"))
-            .await?)
+        let mut found = self.all_of(key).await?;
+        found.sort_by_key(|stored| match decode(stored) {
+            Ok(letter) if letter.job.is_some() => 0,
+            Ok(_) => 1,
+            Err(_) => 2,
+        });
+        Ok(found.into_iter().next())
     }
 }
 
-/// The letter in a stored message; `None` where it is none, which is logged.
+/// A letter whose job is decoded by itself: the rest tells what happened even to a job that this
+/// build cannot read.
+#[derive(Deserialize)]
+struct Cover {
+    schema: u32,
+    kind: Kind,
+    key: JobKey,
+    failure: FailureKind,
+    error: String,
+    attempts: u64,
+    at_ms: u64,
+    worker: String,
+    #[serde(default)]
+    raw: Vec<u8>,
+}
+
+/// The letter in a stored message; `None` where it is none, which is counted.
 pub(crate) fn read(stored: Option<&Stored>) -> Option<DeadLetter> {
     let stored = stored?;
-    decode(stored)
-        .inspect_err(|reason| {
-            tracing::warn!(
-                subject = stored.subject,
-                reason,
-                "a message among the dead letters cannot be read; `cedm dead forget` removes it"
-            );
-        })
-        .ok()
+    decode(stored).ok()
 }
 
 fn decode(stored: &Stored) -> Result<DeadLetter, String> {
-    let letter: DeadLetter =
-        rmp_serde::from_slice(&stored.payload).map_err(|error| error.to_string())?;
+    checked(stored).inspect_err(|reason| {
+        let name = format!("{} ({})", stored.subject, stored.sequence);
+        undecodable(Place::Dead, &name, reason);
+    })
+}
+
+fn checked(stored: &Stored) -> Result<DeadLetter, String> {
+    let mut letter = decoded(&stored.payload)?;
     // A letter below another job's subject would stop that job, and be replayed as a third.
     let own = dead_subject(letter.kind, &letter.key);
-    if own == stored.subject {
-        Ok(letter)
-    } else {
-        Err(format!("the letter is that of `{own}`"))
+    if own != stored.subject {
+        return Err(format!("the letter is that of `{own}`"));
     }
+    let Some(job) = letter.job.take() else {
+        return Ok(letter);
+    };
+    // So would a letter that carries another job.
+    let computed = Job::key_of(&job.spec, &job.inputs);
+    if job.kind() != letter.kind || job.key != letter.key {
+        let (kind, key) = (job.kind(), &job.key);
+        return Err(format!(
+            "it carries the {kind} job {key}, not that of `{own}`"
+        ));
+    }
+    // One for another version of its algorithm is kept by whom it concerns, and not replayed here.
+    letter.job = (computed == job.key).then_some(job);
+    Ok(letter)
+}
+
+fn decoded(payload: &[u8]) -> Result<DeadLetter, String> {
+    if let Ok(letter) = rmp_serde::from_slice(payload) {
+        return Ok(letter);
+    }
+    let cover: Cover = rmp_serde::from_slice(payload).map_err(|error| error.to_string())?;
+    Ok(DeadLetter {
+        schema: cover.schema,
+        job: None,
+        kind: cover.kind,
+        key: cover.key,
+        failure: cover.failure,
+        error: cover.error,
+        attempts: cover.attempts,
+        at_ms: cover.at_ms,
+        worker: cover.worker,
+        raw: cover.raw,
+    })
 }
 
 fn required(stored: &Stored) -> Result<DeadLetter, RuntimeError> {

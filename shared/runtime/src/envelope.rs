@@ -1,8 +1,8 @@
-//! What travels beside a job: schema version, W3C trace context, failures so far, when it was first
-//! queued.
+//! What travels beside a job: versions of the build that it is for, W3C trace context, failures so
+//! far, when it was first queued.
 
 use async_nats::HeaderMap;
-use cedm_contract::SCHEMA_VERSION;
+use cedm_contract::{Kind, SCHEMA_VERSION};
 use std::fmt;
 
 pub(crate) const SCHEMA: &str = "Cedm-Schema";
@@ -10,6 +10,8 @@ const TRACEPARENT: &str = "traceparent";
 const FAILURES: &str = "Cedm-Failures";
 const OUTAGES: &str = "Cedm-Outages";
 const STORE: &str = "Cedm-Store";
+const ALGORITHM: &str = "Cedm-Algorithm";
+const RETURNS: &str = "Cedm-Returns";
 const QUEUED_MS: &str = "Cedm-Queued-Ms";
 
 /// A W3C trace id: the same from the submission of a job through all its attempts to its events.
@@ -65,6 +67,12 @@ pub struct Envelope {
     pub trace: TraceId,
     /// Id of the store in which its inputs are, where it is known.
     pub store: Option<ulid::Ulid>,
+    /// [`SCHEMA_VERSION`] of the program that submitted the job.
+    pub schema: u32,
+    /// Version of the algorithm that the job is for, where it is known; part of its key.
+    pub algorithm: Option<u32>,
+    /// How often workers of another version gave the job back.
+    pub returns: u64,
 }
 
 impl Envelope {
@@ -76,19 +84,35 @@ impl Envelope {
             queued_ms: crate::now_ms(),
             trace: TraceId::generate(),
             store: None,
+            schema: SCHEMA_VERSION,
+            algorithm: None,
+            returns: 0,
+        }
+    }
+
+    /// Of a job of this kind, as this build submits it.
+    pub(crate) fn of_kind(kind: Kind) -> Self {
+        Self {
+            algorithm: Some(kind.algorithm_version()),
+            ..Self::fresh()
         }
     }
 
     pub(crate) fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(SCHEMA, SCHEMA_VERSION.to_string());
+        headers.insert(SCHEMA, self.schema.to_string());
         headers.insert(TRACEPARENT, self.trace.traceparent());
         headers.insert(FAILURES, self.failures.to_string());
         if let Some(store) = self.store {
             headers.insert(STORE, store.to_string());
         }
-        if self.outages > 0 {
-            headers.insert(OUTAGES, self.outages.to_string());
+        if let Some(algorithm) = self.algorithm {
+            headers.insert(ALGORITHM, algorithm.to_string());
+        }
+        for (name, count) in [(OUTAGES, self.outages), (RETURNS, self.returns)] {
+            if count > 0 {
+                headers.insert(name, count.to_string());
+            }
         }
         headers.insert(QUEUED_MS, self.queued_ms.to_string());
         headers
@@ -102,6 +126,7 @@ impl Envelope {
                 .map(|value| value.as_str())
         };
         let number = |name| text(name).and_then(|text| text.parse().ok());
+        let version = |name| text(name).and_then(|text| text.parse().ok());
         let fresh = Self::fresh();
         Self {
             failures: number(FAILURES).unwrap_or(0),
@@ -111,6 +136,9 @@ impl Envelope {
                 .and_then(TraceId::parse)
                 .unwrap_or(fresh.trace),
             store: text(STORE).and_then(|text| text.parse().ok()),
+            schema: version(SCHEMA).unwrap_or(fresh.schema),
+            algorithm: version(ALGORITHM),
+            returns: number(RETURNS).unwrap_or(0),
         }
     }
 }
@@ -127,6 +155,9 @@ mod tests {
             queued_ms: 1_700_000_000_000,
             trace: TraceId::generate(),
             store: Some(ulid::Ulid::generate()),
+            schema: SCHEMA_VERSION + 1,
+            algorithm: Some(7),
+            returns: 4,
         };
         assert_eq!(Envelope::of(Some(&envelope.headers())), envelope);
         assert_eq!(Envelope::of(None).failures, 0);

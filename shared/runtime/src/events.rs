@@ -1,9 +1,12 @@
 //! Events: live ones as they are published, and the history of a job from the stream. A reader looks
 //! up the manifest when an event arrives and relies on that alone, so a lost event loses no result.
 
-use crate::{Connection, RuntimeError, error::chain};
+use crate::{
+    Connection, RuntimeError,
+    undecodable::{Place, undecodable},
+};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use cedm_contract::{EVENTS_STREAM, Event, EventWhat, JobKey, Kind};
+use cedm_contract::{Digest, EVENTS_STREAM, Event, EventWhat, JobKey, Kind, event_subject};
 use futures::{Stream, StreamExt};
 use std::time::Duration;
 
@@ -36,9 +39,9 @@ pub async fn live_events(
     connection: &Connection,
     filter: &EventFilter,
 ) -> Result<impl Stream<Item = Event> + Send + Unpin + use<>, RuntimeError> {
-    let client = connection.queue.client();
+    let (client, names) = (connection.queue.client(), connection.queue.names().clone());
     let messages = client
-        .subscribe(filter.subject())
+        .subscribe(names.to_wire(&filter.subject()))
         .await
         .map_err(|error| RuntimeError::broker("subscribe to events", error))?;
     client
@@ -46,7 +49,10 @@ pub async fn live_events(
         .await
         .map_err(|error| RuntimeError::broker("subscribe to events", error))?;
     Ok(messages
-        .filter_map(|message| std::future::ready(read(&message.payload)))
+        .filter_map(move |message| {
+            let subject = names.from_wire(&message.subject);
+            std::future::ready(read(&subject, &message.payload))
+        })
         .boxed())
 }
 
@@ -58,8 +64,9 @@ pub async fn past_events(
     connection: &Connection,
     filter: &EventFilter,
 ) -> Result<Vec<Event>, RuntimeError> {
+    let names = connection.queue.names();
     let config = pull::Config {
-        filter_subject: filter.subject(),
+        filter_subject: names.to_wire(&filter.subject()),
         ack_policy: AckPolicy::None,
         deliver_policy: DeliverPolicy::All,
         inactive_threshold: Duration::from_secs(30),
@@ -69,7 +76,7 @@ pub async fn past_events(
     let consumer = connection
         .queue
         .context()
-        .create_consumer_on_stream(config, EVENTS_STREAM)
+        .create_consumer_on_stream(config, names.stream(EVENTS_STREAM))
         .await;
     let consumer = consumer.map_err(|error| RuntimeError::broker("read events", error))?;
     let mut left = consumer.cached_info().num_pending;
@@ -86,7 +93,7 @@ pub async fn past_events(
         let mut got = 0;
         while let Some(message) = batch.next().await {
             let message = message.map_err(|error| anyhow::anyhow!("read events: {error}"))?;
-            events.extend(read(&message.payload));
+            events.extend(read(&names.from_wire(&message.subject), &message.payload));
             got += 1;
         }
         if got == 0 {
@@ -97,13 +104,22 @@ pub async fn past_events(
     Ok(events)
 }
 
-/// An event that this build does not understand is none of its business.
-fn read(payload: &[u8]) -> Option<Event> {
-    match rmp_serde::from_slice(payload) {
-        Ok(event) => Some(event),
-        Err(error) => {
-            tracing::debug!(error = %chain(&error), "event not understood");
-            None
+/// The event of a message. One that this build does not understand is none of its business, and one
+/// that says something else than its subject is no event: its sender may say that only elsewhere.
+fn read(subject: &str, payload: &[u8]) -> Option<Event> {
+    let read = rmp_serde::from_slice::<Event>(payload).map_err(|error| error.to_string());
+    let checked = read.and_then(|event| {
+        let own = event_subject(event.kind, event.what, &event.key);
+        if own == subject {
+            Ok(event)
+        } else {
+            Err(format!("the event is that of `{own}`"))
         }
-    }
+    });
+    checked
+        .inspect_err(|reason| {
+            let name = format!("{subject} {}", Digest::of(payload).short());
+            undecodable(Place::Events, &name, reason);
+        })
+        .ok()
 }

@@ -9,16 +9,16 @@ pub use definition::{
     MetricType, count,
 };
 
-use crate::{RuntimeError, attempt::Ended, error::chain};
+use crate::{RuntimeError, attempt::Ended, error::chain, undecodable};
 use anyhow::Context as _;
 use cedm_contract::Kind;
-use process::{BUILD, JOB_DURATION, JOBS, QUEUE_WAIT, STORE_REQUESTS};
+use process::{BUILD, JOB_DURATION, JOBS, QUEUE_WAIT, STORE_REQUESTS, UNDECODABLE};
 use prometheus::{
     Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 const STORE_OPERATIONS: [&str; 6] = ["get", "head", "put", "create", "delete", "list"];
@@ -28,6 +28,8 @@ const STORE_OPERATIONS: [&str; 6] = ["get", "head", "put", "create", "delete", "
 pub struct Metrics {
     registry: Registry,
     collectors: Arc<RwLock<HashMap<&'static str, Collector>>>,
+    /// Held while the counter of what could not be decoded is brought up to date.
+    undecodable: Arc<Mutex<()>>,
 }
 
 /// One registered metric, with all its series.
@@ -50,6 +52,7 @@ impl Metrics {
         let metrics = Self {
             registry,
             collectors: Arc::default(),
+            undecodable: Arc::default(),
         };
         metrics.register(process::METRICS)?;
         for kind in kinds {
@@ -64,6 +67,7 @@ impl Metrics {
                 metrics.start_histogram(&STORE_REQUESTS, [operation, outcome]);
             }
         }
+        metrics.count_undecodable();
         metrics.set_at(&BUILD, [crate::VERSION, crate::REVISION], 1.0);
         Ok(metrics)
     }
@@ -208,8 +212,25 @@ impl Metrics {
         }
     }
 
+    /// Brings the counter of what could not be decoded up to the numbers of this process, which are
+    /// kept where it is decoded.
+    fn count_undecodable(&self) {
+        let Some(Collector::Counter(counters)) = self.collector(UNDECODABLE.definition()) else {
+            return;
+        };
+        let _one_at_a_time = self
+            .undecodable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (place, total) in undecodable::totals() {
+            let counter = counters.with_label_values(&[place.label()]);
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+    }
+
     /// The Prometheus text format.
     pub fn render(&self) -> String {
+        self.count_undecodable();
         let mut text = Vec::new();
         let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         encoded.expect("invariant: registered metrics encode");

@@ -19,6 +19,8 @@ pub struct QueueError {
     pub action: &'static str,
     /// The error of the client library.
     pub source: Cause,
+    /// Whether the stream or the consumer that was asked for does not exist.
+    pub is_missing: bool,
 }
 
 impl QueueError {
@@ -29,6 +31,15 @@ impl QueueError {
         Self {
             action,
             source: Cause::new(source),
+            is_missing: false,
+        }
+    }
+
+    /// The same, because a stream or a consumer does not exist.
+    pub(crate) fn missing(action: &'static str, what: String) -> Self {
+        Self {
+            is_missing: true,
+            ..Self::new(action, what)
         }
     }
 }
@@ -81,8 +92,12 @@ pub struct Stored {
     pub payload: Bytes,
     /// Headers of the message: failures so far, time of queueing, trace.
     pub envelope: Envelope,
-    /// When it was stored, in Unix milliseconds.
+    /// When it was stored, in Unix milliseconds of the broker's clock.
     pub stored_ms: u64,
+    /// When the broker publishes it again, as the header states: `@at <RFC 3339>`.
+    pub(crate) schedule: Option<String>,
+    /// Under which subject it does.
+    pub(crate) schedule_target: Option<String>,
 }
 
 /// What workers, submitters and the redeliverer need from the broker.

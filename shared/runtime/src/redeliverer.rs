@@ -9,21 +9,24 @@
 //! on the wire, as since the first version. Every step can be repeated, so several processes may
 //! run this.
 
+mod delays;
+
 use crate::{
     Connection, Envelope, RetryPolicy, RuntimeError, checkpoints,
     error::chain,
     failpoint::failpoint,
-    now_ms,
+    job_message, now_ms,
     queue::{NatsQueue, Queue, Stored},
     store::Store,
     streams::{consumer_name, lanes},
+    undecodable::{Place, undecodable},
     verify::{Found, Verifier},
     worker_name,
 };
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use cedm_contract::{
-    ADVISORIES_STREAM, DELAYS_STREAM, DeadLetter, Event, EventWhat, FailureKind, JOBS_STREAM, Job,
-    JobKey, Kind, Priority, SCHEMA_VERSION, parse_job_subject,
+    ADVISORIES_STREAM, DeadLetter, Event, EventWhat, FailureKind, JOBS_STREAM, JobKey, Kind,
+    Priority, SCHEMA_VERSION, parse_job_subject,
 };
 use futures::StreamExt;
 use serde::Deserialize;
@@ -104,75 +107,6 @@ impl Redeliverer {
         }
     }
 
-    async fn forward_loop(&self) {
-        loop {
-            // Without an end: an error is not possible.
-            let _ = FORWARD
-                .retry("forward delayed jobs", |_| true, || self.forward_due())
-                .await;
-        }
-    }
-
-    /// Puts retries whose time has come into their queue, waiting a few seconds for one; how many.
-    /// A subject that still holds the original, whose worker died before its acknowledgement, needs
-    /// no copy: the original is redelivered.
-    ///
-    /// # Errors
-    /// When NATS fails; what was not forwarded is delivered again.
-    pub async fn forward_due(&self) -> Result<usize, RuntimeError> {
-        let config = pull::Config {
-            durable_name: Some("mover".to_owned()),
-            filter_subject: "cedm.due.>".to_owned(),
-            ack_policy: AckPolicy::Explicit,
-            ack_wait: Duration::from_secs(30),
-            ..Default::default()
-        };
-        let consumer = self
-            .queue
-            .context()
-            .create_consumer_on_stream(config, DELAYS_STREAM)
-            .await;
-        let consumer =
-            consumer.map_err(|error| RuntimeError::broker("create the consumer `mover`", error))?;
-        let mut forwarded = 0;
-        let batch = consumer
-            .batch()
-            .max_messages(32)
-            .expires(Duration::from_secs(5))
-            .messages()
-            .await;
-        let mut batch = batch.map_err(|error| RuntimeError::broker("fetch due retries", error))?;
-        while let Some(message) = batch.next().await {
-            let message = message.map_err(|error| anyhow::anyhow!("fetch due retries: {error}"))?;
-            match parse_job_subject(&message.subject) {
-                Ok((kind, priority, key)) => {
-                    let envelope = Envelope::of(message.headers.as_ref());
-                    let id = format!("due-{}", ulid::Ulid::generate());
-                    self.queue
-                        .publish(
-                            (kind, priority),
-                            &key,
-                            message.payload.clone(),
-                            envelope,
-                            &id,
-                        )
-                        .await?;
-                    failpoint("after-forward");
-                    forwarded += 1;
-                }
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), "a delayed message that is not a job \
-                        is dropped")
-                }
-            }
-            message
-                .double_ack()
-                .await
-                .map_err(|error| anyhow::anyhow!("acknowledge a due retry: {error}"))?;
-        }
-        Ok(forwarded)
-    }
-
     /// Handles the advisories that wait; how many jobs were moved.
     ///
     /// # Errors
@@ -188,7 +122,7 @@ impl Redeliverer {
         let consumer = self
             .queue
             .context()
-            .create_consumer_on_stream(config, ADVISORIES_STREAM)
+            .create_consumer_on_stream(config, self.queue.names().stream(ADVISORIES_STREAM))
             .await;
         let consumer =
             consumer.map_err(|error| RuntimeError::broker("create the consumer `mover`", error))?;
@@ -217,8 +151,9 @@ impl Redeliverer {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(error = %chain(&error), subject = %message.subject, "advisory \
-                        not understood")
+                    let sequence = message.info().map_or(0, |info| info.stream_sequence);
+                    let name = format!("{} ({sequence})", message.subject);
+                    undecodable(Place::Advisories, &name, &error.to_string());
                 }
             }
             message
@@ -229,26 +164,60 @@ impl Redeliverer {
         Ok(moved)
     }
 
-    /// Looks for stuck jobs of which no advisory came; how many were moved. A job is stuck when its
-    /// consumer has settled it (it is below the acknowledgement floor, or nothing is pending at
-    /// all) and it is in the stream nevertheless.
+    /// Looks for stuck jobs of which no advisory came, for messages in the queue that no consumer
+    /// delivers, and for delayed ones that will never be due; how many were moved. A job is stuck
+    /// when its consumer has settled it (it is below the acknowledgement floor, or nothing is pending
+    /// at all) and it is in the stream nevertheless.
     ///
     /// # Errors
     /// When NATS fails.
     pub async fn sweep(&self) -> Result<usize, RuntimeError> {
-        let mut moved = 0;
+        let mut moved = self.sweep_delays().await? + self.sweep_outside_lanes().await?;
+        let now_ms = self.broker_ms().await?;
         for (kind, priority) in lanes() {
-            moved += self.sweep_lane(kind, priority).await?;
+            moved += self.sweep_lane(kind, priority, now_ms).await?;
         }
         Ok(moved)
     }
 
-    async fn sweep_lane(&self, kind: Kind, priority: Priority) -> Result<usize, RuntimeError> {
+    /// The broker's time, which messages are stamped with: this process's clock may be wrong.
+    async fn broker_ms(&self) -> Result<u64, RuntimeError> {
+        let nanos = self.queue.clock().await?.broker.unix_timestamp_nanos();
+        Ok(u64::try_from(nanos / 1_000_000).unwrap_or(0))
+    }
+
+    /// Messages below no lane: no consumer delivers them, and nothing else removes them.
+    async fn sweep_outside_lanes(&self) -> Result<usize, RuntimeError> {
+        let mut moved = 0;
+        for subject in self.queue.subjects(JOBS_STREAM, "cedm.job.>").await? {
+            let is_delivered = lanes().any(|(kind, priority)| {
+                subject.starts_with(&format!("cedm.job.{kind}.{priority}."))
+            });
+            if is_delivered {
+                continue;
+            }
+            let Some(stored) = self.queue.last(JOBS_STREAM, &subject).await? else {
+                continue;
+            };
+            let error = "no worker performs jobs of this subject".to_owned();
+            undecodable(Place::Jobs, &subject, &error);
+            self.dead_letter(&stored, 0, error).await?;
+            moved += 1;
+        }
+        Ok(moved)
+    }
+
+    async fn sweep_lane(
+        &self,
+        kind: Kind,
+        priority: Priority,
+        now_ms: u64,
+    ) -> Result<usize, RuntimeError> {
         let name = consumer_name(kind, priority);
         let stream = self
             .queue
             .context()
-            .get_stream_no_info(JOBS_STREAM)
+            .get_stream_no_info(self.queue.names().stream(JOBS_STREAM))
             .await
             .map_err(|error| RuntimeError::broker("get stream", error))?;
         let info = stream
@@ -274,7 +243,7 @@ impl Redeliverer {
             // An acknowledgement may be on its way: only a message that has been there for long is
             // stuck.
             let settled_ms = u64::try_from((self.ack_wait * 2).as_millis()).unwrap_or(u64::MAX);
-            if stored.sequence > settled_below || stored.stored_ms + settled_ms > now_ms() {
+            if stored.sequence > settled_below || stored.stored_ms + settled_ms > now_ms {
                 continue;
             }
             self.take_off(
@@ -355,7 +324,8 @@ impl Redeliverer {
     }
 }
 
-/// The letter for a job message; the job is left out, and its bytes kept, when they cannot be read.
+/// The letter for a job message; the job is left out, and its bytes kept, when they are not those of
+/// the job that its subject names.
 pub(crate) fn letter_of(
     subject: &str,
     payload: &[u8],
@@ -364,19 +334,13 @@ pub(crate) fn letter_of(
     attempts: u64,
     worker: String,
 ) -> DeadLetter {
-    let job = Job::decode(payload).ok();
-    let (kind, key) = match parse_job_subject(subject) {
-        Ok((kind, _, key)) => (kind, key),
-        // Published by another program: the dead letter must have a key nevertheless.
-        Err(_) => (
-            job.as_ref().map_or(Kind::Import, Job::kind),
-            JobKey::of(subject.as_bytes()),
-        ),
+    let Ok((kind, _, key)) = parse_job_subject(subject) else {
+        return misplaced_letter(None, subject, payload, error);
     };
-    let raw = if job.is_some() {
-        Vec::new()
-    } else {
-        payload.to_vec()
+    let job = job_message::read(subject, payload, &Envelope::fresh()).ok();
+    let raw = match job {
+        Some(_) => Vec::new(),
+        None => payload.to_vec(),
     };
     DeadLetter {
         schema: SCHEMA_VERSION,
@@ -389,6 +353,29 @@ pub(crate) fn letter_of(
         at_ms: now_ms(),
         worker,
         raw,
+    }
+}
+
+/// The letter for a message that is no job of its place: under a key of its own, so that it stands in
+/// the way of no job.
+pub(crate) fn misplaced_letter(
+    kind: Option<Kind>,
+    place: &str,
+    payload: &[u8],
+    error: String,
+) -> DeadLetter {
+    DeadLetter {
+        schema: SCHEMA_VERSION,
+        job: None,
+        // Published by another program: the dead letter must have a kind nevertheless.
+        kind: kind.unwrap_or(Kind::Import),
+        key: JobKey::of(place.as_bytes()),
+        failure: FailureKind::Reject,
+        error: error.chars().take(LONGEST_ERROR).collect(),
+        attempts: 0,
+        at_ms: now_ms(),
+        worker: String::new(),
+        raw: payload.to_vec(),
     }
 }
 

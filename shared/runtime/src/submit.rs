@@ -6,7 +6,7 @@ use crate::{
     failpoint::failpoint,
     queue::{NatsQueue, Published, Queue, Stored},
     store::{Store, ensure_identity},
-    verify::{Found, SetAside, Verifier},
+    verify::{Found, LookUpError, SetAside, Verifier},
 };
 use bytes::Bytes;
 use cedm_contract::{
@@ -62,6 +62,16 @@ impl Submitter {
         }
     }
 
+    /// A submitter that counts nothing as verified yet: what was proven earlier in this process may
+    /// have been damaged since.
+    #[must_use]
+    pub fn afresh(&self) -> Self {
+        Self {
+            verifier: Verifier::new(self.store.clone()),
+            ..self.clone()
+        }
+    }
+
     /// Submits a job (protocol step 2). Idempotent: the same job submitted twice is done once.
     ///
     /// # Errors
@@ -81,7 +91,7 @@ impl Submitter {
         let id = format!("submit-{}", ulid::Ulid::generate());
         let envelope = Envelope {
             store: self.identity().await?,
-            ..Envelope::fresh()
+            ..Envelope::of_kind(kind)
         };
         match self
             .queue
@@ -147,9 +157,7 @@ impl Submitter {
                 if let SetAside::Sound(manifest) = self.verifier.set_aside(key, true).await? {
                     return Ok(Some(manifest));
                 }
-                let message = format!("stored result discarded: {reason}");
-                self.announce(kind, key, EventWhat::Failed, false, message)
-                    .await?;
+                self.announce_discarded(kind, key, &reason).await?;
                 Ok(None)
             }
         }
@@ -165,14 +173,15 @@ impl Submitter {
     }
 
     /// The result of a job, if it exists and the sizes of its objects are right; nothing is
-    /// changed.
+    /// changed. What a newer program wrote in its place is none that this one can use.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn manifest(&self, key: &JobKey) -> Result<Option<Manifest>, RuntimeError> {
-        match self.verifier.look_up(key, false).await? {
-            Found::Sound(manifest) => Ok(Some(*manifest)),
-            Found::Nothing | Found::Broken(..) => Ok(None),
+        match self.verifier.look_up(key, false).await {
+            Ok(Found::Sound(manifest)) => Ok(Some(*manifest)),
+            Ok(Found::Nothing | Found::Broken(..)) | Err(LookUpError::Newer(_)) => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -205,6 +214,22 @@ impl Submitter {
             String::new(),
         )
         .await
+    }
+
+    /// Says that a result does not exist any more, and why: coordinators make it again where a sweep
+    /// needs it.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn announce_discarded(
+        &self,
+        kind: Kind,
+        key: &JobKey,
+        reason: &str,
+    ) -> Result<(), RuntimeError> {
+        let message = format!("stored result discarded: {reason}");
+        self.announce(kind, key, EventWhat::Failed, false, message)
+            .await
     }
 
     async fn announce(
@@ -255,6 +280,7 @@ impl Submitter {
                 .await?,
         );
         let parsed = subjects.iter().filter_map(|subject| {
+            // What lies elsewhere becomes a dead letter, by the redeliverer.
             let (kind, priority, key) = parse_job_subject(subject).ok()?;
             Some(Outstanding {
                 key,

@@ -12,6 +12,7 @@ pub use set_aside::SetAside;
 use crate::{
     error::chain,
     store::{Store, StoreError, StoreErrorKind},
+    undecodable::{Place, undecodable},
 };
 use cedm_contract::{ContractError, Digest, JobKey, Manifest, ObjectRef, manifest_key};
 use cedm_fault::{Fault, HasFault};
@@ -76,20 +77,23 @@ impl Verifier {
             Ok(None) => return Ok(Found::Nothing),
             // It is too large to be one.
             Err(error) if error.kind == StoreErrorKind::Damaged => {
-                return Ok(Found::Broken(chain(&error)));
+                return Ok(unreadable(key, chain(&error)));
             }
             Err(error) => return Err(error.into()),
         };
         let manifest = match Manifest::decode(&bytes) {
             Ok(manifest) => manifest,
             Err(error @ ContractError::NewerSchema { .. }) => {
+                undecodable(Place::Manifests, &manifest_key(key), &error.to_string());
                 return Err(LookUpError::Newer(error));
             }
-            Err(error) => return Ok(Found::Broken(error.to_string())),
+            Err(error) => return Ok(unreadable(key, error.to_string())),
         };
         if manifest.key != *key {
-            let reason = format!("the manifest is that of {}", manifest.key);
-            return Ok(Found::Broken(reason));
+            return Ok(unreadable(
+                key,
+                format!("the manifest is that of {}", manifest.key),
+            ));
         }
         for object in objects_of(&manifest) {
             if let Some(reason) = self.flaw(object, digests).await? {
@@ -149,6 +153,12 @@ impl Verifier {
             .insert(object.clone());
         Ok(None)
     }
+}
+
+/// A manifest that cannot be read, which is counted.
+fn unreadable(key: &JobKey, reason: String) -> Found {
+    undecodable(Place::Manifests, &manifest_key(key), &reason);
+    Found::Broken(reason)
 }
 
 /// Why a manifest could not be looked up.

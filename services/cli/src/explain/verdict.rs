@@ -16,6 +16,8 @@ pub struct JobStatus {
     pub dead_letter: Option<DeadLetter>,
     /// `Some` when it is queued, with `true` when it waits for its next attempt after a failure.
     pub queued: Option<bool>,
+    /// What it waits for, where it is given back by workers of other versions.
+    pub other_version: Option<String>,
     /// The worker that runs it.
     pub worker: Option<Heartbeat>,
     /// Other queued jobs of its kind.
@@ -60,6 +62,9 @@ pub fn verdict(status: &JobStatus) -> String {
         );
     }
     let service = status.kind.map_or("a worker", |kind| kind.service().name());
+    if let (Some(_), Some(wanted)) = (status.queued, &status.other_version) {
+        return format!("waits for {wanted}: update or start one; nothing is lost meanwhile");
+    }
     match status.queued {
         Some(true) => {
             let last = status
@@ -214,6 +219,13 @@ mod tests {
                 ..queued(true)
             },
             "the last attempt failed (store: no answer)",
+        );
+        check(
+            JobStatus {
+                other_version: Some("a trainer of version 3 of `train`".to_owned()),
+                ..queued(true)
+            },
+            "waits for a trainer of version 3",
         );
         check(
             JobStatus {

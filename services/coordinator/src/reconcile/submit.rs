@@ -5,7 +5,7 @@ use super::{CONCURRENCY, Coordinator, while_alive};
 use crate::metrics::{CACHE_HITS, LAST_PROGRESS, SUBMITTED};
 use cedm_contract::{Job, JobKey, Manifest};
 use cedm_planner::{ObservedState, Plan, plan};
-use cedm_runtime::{RuntimeError, SubmitOutcome, Submitter, now_ms};
+use cedm_runtime::{DeadLetters, RuntimeError, SubmitOutcome, Submitter, now_ms};
 use cedm_sweep::Sweep;
 use futures::{StreamExt, TryStreamExt};
 
@@ -15,6 +15,8 @@ enum Submitted {
     Done(Box<Manifest>),
     /// It is in the queue.
     Queued(JobKey),
+    /// It is in the queue again, in place of a letter whose job could not be read.
+    Renewed(JobKey),
     /// It cannot be run.
     Dead { job: Box<Job>, error: String },
 }
@@ -39,8 +41,12 @@ impl Coordinator {
                 return Ok(current);
             }
             let submitter = &self.submitter;
+            let (letters, renewed) = (&self.letters, &self.renewed);
             let submissions = futures::stream::iter(jobs)
-                .map(|job| async move { submit(submitter, sweep, &job).await })
+                .map(|job| async move {
+                    let letters = (!renewed.contains(&job.key)).then_some(letters);
+                    submit(submitter, letters, sweep, &job).await
+                })
                 .buffer_unordered(CONCURRENCY)
                 .try_collect::<Vec<Submitted>>();
             let submitted = while_alive(self.process.health(), submissions).await?;
@@ -83,6 +89,13 @@ impl Coordinator {
                 self.queued.insert(key);
                 false
             }
+            Submitted::Renewed(key) => {
+                metrics.add(&SUBMITTED, 1);
+                tracing::warn!(sweep = %sweep.id, job = %key, "its dead letter held no readable job: queued anew");
+                self.renewed.insert(key.clone());
+                self.queued.insert(key);
+                false
+            }
             Submitted::Dead { job, error } => {
                 tracing::warn!(sweep = %sweep.id, job = %job.key, kind = %job.kind(), error, "job is dead; jobs that need it are blocked");
                 self.known.record_dead(job.key.clone(), error);
@@ -94,9 +107,11 @@ impl Coordinator {
 
 /// Looks up the result of a job, and queues the job when it has none. A result from before the sweep
 /// is verified to the byte; one that was made for it is checked by the sizes of its objects, since
-/// the worker verified its upload moments ago.
+/// the worker verified its upload moments ago. With `letters` a letter whose job cannot be read is
+/// replaced by this job.
 async fn submit(
     submitter: &Submitter,
+    letters: Option<&DeadLetters>,
     sweep: &Sweep,
     job: &Job,
 ) -> Result<Submitted, RuntimeError> {
@@ -124,6 +139,12 @@ async fn submit(
             Ok(Submitted::Queued(job.key.clone()))
         }
         SubmitOutcome::AlreadyQueued => Ok(Submitted::Queued(job.key.clone())),
-        SubmitOutcome::Dead(letter) => Ok(dead(letter.error)),
+        SubmitOutcome::Dead(letter) => match letters {
+            Some(letters) if letter.job.is_none() => {
+                letters.renew(job).await?;
+                Ok(Submitted::Renewed(job.key.clone()))
+            }
+            _ => Ok(dead(letter.error)),
+        },
     }
 }

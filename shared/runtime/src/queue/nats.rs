@@ -3,7 +3,11 @@
 mod lookup;
 
 use super::{Delivery, Envelope, Published, Queue, QueueError, Receipt};
-use crate::{RetryPolicy, streams::consumer_name};
+use crate::{
+    RetryPolicy,
+    clock::{self, Reading},
+    streams::{Delivering, consumer_name, ensure_consumer},
+};
 use async_nats::{
     Client, HeaderMap, StatusCode, Subscriber,
     header::{NATS_MESSAGE_ID, NATS_SCHEDULE, NATS_SCHEDULE_TARGET},
@@ -13,15 +17,12 @@ use async_nats::{
 };
 use bytes::Bytes;
 use cedm_contract::{
-    DeadLetter, Event, JOBS_STREAM, JobKey, Kind, Priority, dead_subject, delay_subject,
-    due_subject, event_subject, job_subject,
+    DELAYS_STREAM, DeadLetter, Event, JOBS_STREAM, JobKey, Kind, Names, Priority, dead_subject,
+    delay_subject, due_subject, event_subject, job_subject,
 };
 use futures::{FutureExt, StreamExt};
-use std::{
-    error::Error,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{error::Error, sync::Arc, time::Duration};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::{Mutex, watch};
 
 /// A publish whose answer is lost is repeated with the same message id.
@@ -37,6 +38,11 @@ const SUBJECT_OCCUPIED: ErrorCode = ErrorCode(10077);
 pub(crate) struct NatsQueue {
     client: Client,
     js: Context,
+    /// What streams and subjects are called on the wire.
+    names: Names,
+    /// First tokens of JetStream's subjects, `$JS.API` unless another domain is asked.
+    api: String,
+    delivering: Delivering,
     /// Whether the client is connected to NATS.
     connected: watch::Receiver<bool>,
     deliveries: Arc<Mutex<Option<Inbox>>>,
@@ -57,13 +63,28 @@ fn fail<E: Into<Box<dyn Error + Send + Sync>>>(
 }
 
 impl NatsQueue {
-    pub(crate) fn new(client: Client, js: Context, connected: watch::Receiver<bool>) -> Self {
+    /// A queue over an open connection. `api` are the first tokens of JetStream's subjects.
+    pub(crate) fn new(
+        client: Client,
+        api: &str,
+        names: Names,
+        delivering: Delivering,
+        connected: watch::Receiver<bool>,
+    ) -> Self {
         Self {
+            js: async_nats::jetstream::with_prefix(client.clone(), api),
             client,
-            js,
+            names,
+            api: api.to_owned(),
+            delivering,
             connected,
             deliveries: Arc::default(),
         }
+    }
+
+    /// What streams and subjects are called on the wire.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -85,6 +106,7 @@ impl NatsQueue {
         id: &str,
     ) -> Result<Published, QueueError> {
         headers.insert(NATS_MESSAGE_ID, id);
+        let subject = self.names.to_wire(&subject);
         let publish = || async {
             let message = PublishMessage::build()
                 .payload(payload.clone())
@@ -98,6 +120,25 @@ impl NatsQueue {
             Err(error) if server_code(&error) == Some(SUBJECT_OCCUPIED) => Ok(Published::Occupied),
             Err(error) => Err(QueueError::new(action, error)),
         }
+    }
+
+    /// The broker's time, which every answer about a stream carries.
+    pub(crate) async fn clock(&self) -> Result<Reading, QueueError> {
+        #[derive(serde::Deserialize)]
+        struct Answer {
+            ts: String,
+        }
+        const ACTION: &str = "ask for the time";
+        let sent = clock::local();
+        let subject = format!("STREAM.INFO.{}", self.names.stream(DELAYS_STREAM));
+        let answer = self.js.request(subject, &()).await;
+        let received = clock::local();
+        let Answer { ts } = answer.map_err(fail(ACTION))?;
+        Ok(Reading {
+            sent,
+            broker: OffsetDateTime::parse(&ts, &Rfc3339).map_err(fail(ACTION))?,
+            received,
+        })
     }
 
     async fn open_inbox(&self) -> Result<Inbox, QueueError> {
@@ -125,17 +166,18 @@ impl NatsQueue {
             None | Some(StatusCode::OK) => {}
             Some(StatusCode::NOT_FOUND | StatusCode::TIMEOUT) => return Ok(None),
             Some(StatusCode::NO_RESPONDERS) => {
-                return Err(QueueError::new(
-                    "pull",
-                    "the stream or its consumer does not exist",
-                ));
+                let what = "the stream or its consumer does not exist".to_owned();
+                return Err(QueueError::missing("pull", what));
             }
             Some(status) => {
-                let reason = format!(
-                    "{status} {}",
-                    message.description.as_deref().unwrap_or_default()
-                );
-                return Err(QueueError::new("pull", reason));
+                let reason = message.description.as_deref().unwrap_or_default();
+                let text = format!("{status} {reason}");
+                // A pull that waited when its consumer was removed.
+                return Err(if reason.eq_ignore_ascii_case("consumer deleted") {
+                    QueueError::missing("pull", text)
+                } else {
+                    QueueError::new("pull", text)
+                });
             }
         }
         let message = Message {
@@ -148,7 +190,7 @@ impl NatsQueue {
             u64::try_from(info.delivered).unwrap_or(1),
         );
         Ok(Some(Delivery {
-            subject: message.subject.to_string(),
+            subject: self.names.from_wire(&message.subject),
             payload: message.payload.clone(),
             envelope: Envelope::of(message.headers.as_ref()),
             sequence,
@@ -171,8 +213,8 @@ fn server_code(error: &(dyn std::error::Error + 'static)) -> Option<ErrorCode> {
 }
 
 /// RFC 3339 in UTC, whole seconds, never earlier than asked for: what `Nats-Schedule: @at` reads.
-fn schedule_at(after: Duration) -> String {
-    let due = time::OffsetDateTime::from(SystemTime::now() + after) + Duration::from_millis(999);
+fn schedule_at(now: OffsetDateTime, after: Duration) -> String {
+    let due = now.to_offset(time::UtcOffset::UTC) + after + Duration::from_millis(999);
     format!(
         "@at {:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z",
         due.year(),
@@ -184,9 +226,13 @@ fn schedule_at(after: Duration) -> String {
     )
 }
 
-#[async_trait::async_trait]
-impl Queue for NatsQueue {
-    async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError> {
+impl NatsQueue {
+    /// One job of a lane, if one waits there.
+    async fn pull_once(
+        &self,
+        kind: Kind,
+        priority: Priority,
+    ) -> Result<Option<Delivery>, QueueError> {
         let failed = |reason: String| QueueError::new("pull", reason);
         let mut connected = self.connected.clone();
         if !*connected.borrow_and_update() {
@@ -203,7 +249,9 @@ impl Queue for NatsQueue {
             return Ok(Some(late));
         }
         let subject = format!(
-            "$JS.API.CONSUMER.MSG.NEXT.{JOBS_STREAM}.{}",
+            "{}.CONSUMER.MSG.NEXT.{}.{}",
+            self.api,
+            self.names.stream(JOBS_STREAM),
             consumer_name(kind, priority)
         );
         let request = Bytes::from_static(br#"{"batch":1,"no_wait":true}"#);
@@ -221,6 +269,24 @@ impl Queue for NatsQueue {
             _ = connected.changed() => Err(failed("the connection was lost meanwhile".to_owned())),
             () = tokio::time::sleep(PULL_TIMEOUT) => Err(failed(format!("no answer within {} s", PULL_TIMEOUT.as_secs()))),
         }
+    }
+}
+
+#[async_trait::async_trait]
+impl Queue for NatsQueue {
+    async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError> {
+        let missing = match self.pull_once(kind, priority).await {
+            Err(error) if error.is_missing => error,
+            other => return other,
+        };
+        // Somebody removed the consumer, or its stream with it. A stream is the coordinator's to make.
+        let made = ensure_consumer(self, kind, priority, self.delivering).await;
+        if let Err(error) = made {
+            let what = format!("{}: {}", missing.source, crate::error::chain(&error));
+            return Err(QueueError::missing("pull", what));
+        }
+        tracing::warn!(%kind, %priority, "the consumer of these jobs was gone; made again");
+        self.pull_once(kind, priority).await
     }
 
     async fn late_delivery(&self) -> Option<Delivery> {
@@ -254,8 +320,10 @@ impl Queue for NatsQueue {
         after: Duration,
     ) -> Result<Published, QueueError> {
         let mut headers = envelope.headers();
-        headers.insert(NATS_SCHEDULE, schedule_at(after));
-        headers.insert(NATS_SCHEDULE_TARGET, due_subject(lane.0, lane.1, key));
+        let now = self.clock().await?.broker;
+        headers.insert(NATS_SCHEDULE, schedule_at(now, after));
+        let due = self.names.to_wire(&due_subject(lane.0, lane.1, key));
+        headers.insert(NATS_SCHEDULE_TARGET, due);
         let id = format!("delay-{}", ulid::Ulid::generate());
         self.store(
             "delay a job",
@@ -316,5 +384,22 @@ impl Receipt for Message {
         self.ack_with(AckKind::Progress)
             .await
             .map_err(fail("report progress"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_is_due_by_the_time_that_the_broker_told() {
+        let told = OffsetDateTime::parse("2026-02-28T23:59:58.500+01:00", &Rfc3339).unwrap();
+        for (seconds, expect) in [
+            (0, "@at 2026-02-28T22:59:59Z"),
+            (5, "@at 2026-02-28T23:00:04Z"),
+            (90_000, "@at 2026-03-01T23:59:59Z"),
+        ] {
+            assert_eq!(schedule_at(told, Duration::from_secs(seconds)), expect);
+        }
     }
 }

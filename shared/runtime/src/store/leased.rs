@@ -7,8 +7,8 @@ use crate::{
     RetryPolicy, RuntimeError,
     bucket::{Bucket, LEASES},
     error::chain,
+    queue::NatsQueue,
 };
-use async_nats::jetstream::Context;
 use bytes::Bytes;
 use cedm_contract::Digest;
 use std::{ops::Range, path::Path, sync::Arc, time::Duration};
@@ -21,23 +21,36 @@ const WAIT: RetryPolicy =
 /// A store whose create-only puts take a lease on their key first.
 pub(crate) struct Leased {
     inner: Arc<dyn Store>,
-    js: Context,
+    queue: NatsQueue,
 }
 
 impl Leased {
-    pub(crate) fn new(inner: Arc<dyn Store>, js: Context) -> Self {
-        Self { inner, js }
+    pub(crate) fn new(inner: Arc<dyn Store>, queue: NatsQueue) -> Self {
+        Self { inner, queue }
     }
 
     /// Waits for the lease on a key; its revision.
     async fn take(&self, bucket: &Bucket, name: &str, key: &str) -> Result<u64, StoreError> {
         let is_held = |error: &RuntimeError| matches!(error, RuntimeError::Conflict { .. });
-        WAIT.retry("take the lease of a commit", is_held, || {
-            bucket.create(name, "")
+        WAIT.retry("take the lease of a commit", is_held, || async {
+            remove_garbage(bucket, name).await?;
+            bucket.create(name, "").await
         })
         .await
         .map_err(|error| unavailable(key, error))
     }
+}
+
+/// A lease is an empty entry; anything else in its place is held by nobody.
+async fn remove_garbage(bucket: &Bucket, name: &str) -> Result<(), RuntimeError> {
+    let Some(entry) = bucket.get(name).await? else {
+        return Ok(());
+    };
+    if entry.value.is_some_and(|value| !value.is_empty()) {
+        bucket.undecodable(name, entry.revision, "a lease is empty, and this is not");
+        bucket.remove_own(name, entry.revision).await?;
+    }
+    Ok(())
 }
 
 fn unavailable(key: &str, error: RuntimeError) -> StoreError {
@@ -62,10 +75,10 @@ impl Store for Leased {
         self.inner.put(key, body).await
     }
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
-        let bucket = Bucket::open_in(&self.js, LEASES)
+        let bucket = Bucket::open_in(&self.queue, LEASES)
             .await
             .map_err(|error| unavailable(key, error))?;
-        // One token: permissions name `$KV.leases.*`.
+        // One token: permissions name `$KV.<bucket>.*`.
         let name = Digest::of(key.as_bytes()).to_string();
         let revision = self.take(&bucket, &name, key).await?;
         let outcome = match self.inner.size(key).await {

@@ -122,7 +122,17 @@ impl Verifier {
             };
             // Nothing that this process verified earlier counts.
             let fresh = Self::new(self.store.clone());
-            let is_gone = match fresh.look_up(&key, true).await? {
+            let found = match fresh.look_up(&key, true).await {
+                Ok(found) => found,
+                Err(LookUpError::Newer(_)) => {
+                    tracing::warn!(job = %key, "a notice of a result of a newer program, which this \
+                        one cannot judge, is removed");
+                    self.store.delete(&notice.key).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let is_gone = match found {
                 Found::Nothing => true,
                 Found::Sound(_) => false,
                 Found::Broken(_) => match fresh.set_aside(&key, true).await? {

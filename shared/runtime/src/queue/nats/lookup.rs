@@ -5,6 +5,7 @@ use crate::{
     Envelope,
     queue::{QueueError, Stored},
 };
+use async_nats::header::{HeaderName, NATS_SCHEDULE, NATS_SCHEDULE_TARGET};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind, Stream};
 use cedm_contract::{
     DEAD_STREAM, DELAYS_STREAM, JOBS_STREAM, JobKey, Kind, Priority, dead_subject, job_subject,
@@ -13,7 +14,7 @@ use cedm_contract::{
 impl NatsQueue {
     async fn stream(&self, name: &str) -> Result<Stream<()>, QueueError> {
         self.js
-            .get_stream_no_info(name)
+            .get_stream_no_info(self.names.stream(name))
             .await
             .map_err(fail("get stream"))
     }
@@ -27,10 +28,10 @@ impl NatsQueue {
         match self
             .stream(stream)
             .await?
-            .get_last_raw_message_by_subject(subject)
+            .get_last_raw_message_by_subject(&self.names.to_wire(subject))
             .await
         {
-            Ok(message) => Ok(Some(stored(message))),
+            Ok(message) => Ok(Some(self.stored(message))),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(QueueError::new("look up a message", error)),
         }
@@ -43,7 +44,7 @@ impl NatsQueue {
         sequence: u64,
     ) -> Result<Option<Stored>, QueueError> {
         match self.stream(stream).await?.get_raw_message(sequence).await {
-            Ok(message) => Ok(Some(stored(message))),
+            Ok(message) => Ok(Some(self.stored(message))),
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(QueueError::new("look up a message", error)),
         }
@@ -71,12 +72,15 @@ impl NatsQueue {
         let listed = self
             .stream(stream)
             .await?
-            .info_with_subjects(filter)
+            .info_with_subjects(self.names.to_wire(filter))
             .await
             .map_err(fail("list subjects"))?;
         let subjects: Vec<(String, usize)> =
             listed.try_collect().await.map_err(fail("list subjects"))?;
-        Ok(subjects.into_iter().map(|(subject, _)| subject).collect())
+        let subjects = subjects.iter();
+        Ok(subjects
+            .map(|(subject, _)| self.names.from_wire(subject))
+            .collect())
     }
 
     /// The outstanding message of a key: queued, being performed, or delayed.
@@ -125,14 +129,18 @@ impl NatsQueue {
     ) -> Result<Option<Stored>, QueueError> {
         self.last(DEAD_STREAM, &dead_subject(kind, key)).await
     }
-}
 
-fn stored(message: async_nats::jetstream::message::StreamMessage) -> Stored {
-    Stored {
-        subject: message.subject.to_string(),
-        sequence: message.sequence,
-        envelope: Envelope::of(Some(&message.headers)),
-        payload: message.payload,
-        stored_ms: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+    fn stored(&self, message: async_nats::jetstream::message::StreamMessage) -> Stored {
+        let header = |name: HeaderName| message.headers.get(name).map(|value| value.to_string());
+        Stored {
+            subject: self.names.from_wire(&message.subject),
+            sequence: message.sequence,
+            envelope: Envelope::of(Some(&message.headers)),
+            schedule: header(NATS_SCHEDULE),
+            schedule_target: header(NATS_SCHEDULE_TARGET)
+                .map(|target| self.names.from_wire(&target)),
+            payload: message.payload,
+            stored_ms: u64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! `/readyz` what is missing.
 
 use anyhow::{Context, Result, ensure};
-use cedm_contract::Service;
+use cedm_contract::{Names, Service};
 use cedm_runtime::deploy::{Credentials, NatsSettings, render_nats, render_store_policy};
 use cedm_tests::program;
 use nix::{
@@ -186,6 +186,7 @@ fn start_nats(folder: &Path, credentials: &Credentials, listen: SocketAddr) -> R
         monitor: None,
         store_dir: &folder.join("nats"),
         credentials,
+        names: &Names::default(),
     };
     let config = folder.join("nats.conf");
     fs::write(&config, render_nats(&settings))?;

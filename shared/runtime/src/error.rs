@@ -184,8 +184,8 @@ pub enum RuntimeError {
     #[error(
         "this process has another store than the coordinator: its own {}, the coordinator's is \
          {expected}. Compare CEDM_S3_ENDPOINT and CEDM_S3_BUCKET; if the coordinator's is the wrong \
-         one, or the store was replaced on purpose: `nats kv del system store`, and restart the \
-         coordinator",
+         one, or the store was replaced on purpose: `nats kv del CEDM_system store`, and restart \
+         the coordinator",
         found.map_or("has no id".to_owned(), |found| format!("is {found}"))
     )]
     OtherStore {

@@ -13,6 +13,9 @@ use tokio::time::Instant;
 /// Between two looks for a stalled job while there is none.
 const IDLE_LOOK: Duration = Duration::from_secs(1);
 
+/// A look that comes so much later than planned shows that the whole process was suspended.
+const SUSPENDED: Duration = Duration::from_secs(5);
+
 /// The current job, if any.
 #[derive(Debug, Default)]
 pub(crate) struct ProgressTable {
@@ -124,7 +127,8 @@ impl ProgressTable {
             })
     }
 
-    /// Returns when the current job has shown no progress for longer than its kind may be silent.
+    /// Returns when the current job has shown no progress for longer than its kind may be silent,
+    /// while this process ran: after a suspension the count begins anew.
     pub(crate) async fn stalled(&self, limits: &StallLimits) -> Stall {
         loop {
             let wait = match self.silence(limits) {
@@ -139,7 +143,11 @@ impl ProgressTable {
                     rest.min(limits.of(stall.kind) / 4)
                 }
             };
-            tokio::time::sleep(wait).await;
+            let planned = Instant::now() + wait;
+            tokio::time::sleep_until(planned).await;
+            if planned.elapsed() > SUSPENDED {
+                self.show();
+            }
         }
     }
 
@@ -209,6 +217,17 @@ mod tests {
             stall.silent,
             "the age goes on without a report"
         );
+    }
+
+    /// The clock jumps, as it does for a process between SIGSTOP and SIGCONT.
+    #[tokio::test(start_paused = true)]
+    async fn a_suspended_process_is_not_stalled() {
+        let (_, waiting) = watched();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::advance(default_limit(Kind::Train) * 3).await;
+        let begun = Instant::now();
+        waiting.await.unwrap();
+        assert!(begun.elapsed() >= default_limit(Kind::Train).mul_f64(0.9));
     }
 
     #[tokio::test(start_paused = true)]

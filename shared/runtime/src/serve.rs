@@ -192,17 +192,18 @@ impl WorkLoop {
             self.process.health.tick();
             match self.next().await {
                 Ok(Some(delivery)) => {
-                    state.failing = false;
+                    self.pulled(&mut state, None);
                     self.receive(delivery, &mut state).await;
                     continue;
                 }
-                Ok(None) => state.failing = false,
+                Ok(None) => self.pulled(&mut state, None),
                 Err(error) => {
                     // Logged once per outage, not once per second.
-                    if !std::mem::replace(&mut state.failing, true) {
-                        tracing::warn!(error = %chain(&error), "no jobs can be pulled at the \
-                            moment");
+                    let reason = chain(&error);
+                    if !state.failing {
+                        tracing::warn!(error = %reason, "no jobs can be pulled at the moment");
                     }
+                    self.pulled(&mut state, Some(reason));
                     tokio::time::sleep(AGAIN.delay(1)).await;
                 }
             }
@@ -250,7 +251,10 @@ impl WorkLoop {
                     Some(Ended::Stalled) => state.stalled = self.process.progress_table.stall(),
                     Some(Ended::InputLost | Ended::Retry) => {
                         // Perhaps the store is another by now.
-                        self.process.store_watch.look().await;
+                        tokio::select! {
+                            _ = self.process.store_watch.look() => {}
+                            () = self.process.drain.begun() => {}
+                        }
                         self.recover(state.streak).await;
                     }
                     _ => self.recover(state.streak).await,
@@ -260,14 +264,24 @@ impl WorkLoop {
         }
     }
 
+    /// Notes whether jobs can be pulled, and why not, for readiness.
+    fn pulled(&self, state: &mut LoopState, failure: Option<String>) {
+        if state.failing || failure.is_some() {
+            state.failing = failure.is_some();
+            let reason = failure.map(|error| format!("no jobs can be pulled: {error}"));
+            self.process.health.set_reason("queue", reason);
+        }
+    }
+
     /// A stream with one item per publish of a job that this service performs. Only a hint: where
     /// the subscription fails, polling finds the jobs.
     async fn wakes(&self) -> futures::stream::BoxStream<'static, ()> {
-        let client = self.process.connection.queue.client();
+        let queue = &self.process.connection.queue;
         let mut streams: Vec<futures::stream::BoxStream<'static, ()>> =
             vec![futures::stream::pending().boxed()];
         for kind in &self.kinds {
-            match client.subscribe(format!("cedm.job.{kind}.>")).await {
+            let subject = queue.names().to_wire(&format!("cedm.job.{kind}.>"));
+            match queue.client().subscribe(subject).await {
                 Ok(messages) => streams.push(
                     messages
                         .map(|_| ())

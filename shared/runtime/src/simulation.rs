@@ -1,6 +1,7 @@
 //! The protocol under simulated faults: the real attempt, commit and checkpoint code over a store
 //! and a broker in memory that fail, lose and corrupt data, and answer late, with workers that die
-//! or freeze at any point. Time is simulated, and everything is derived from one seed.
+//! or freeze at any point, and computations that hang. Time is simulated, and everything is derived
+//! from one seed.
 
 mod actors;
 mod frozen;
@@ -178,7 +179,7 @@ impl Simulation {
             cache: Cache::open(&folder.join("cache"), 0).unwrap(),
             metrics: metrics.clone(),
             progress_table: Arc::default(),
-            stall_limits: StallLimits::default(),
+            stall_limits: StallLimits::new(&["200".parse().unwrap()]),
             drain: Drain::default(),
             scratch: folder.to_owned(),
             checkpoint_every: Duration::from_secs(60),

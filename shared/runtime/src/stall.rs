@@ -147,6 +147,19 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_limits_are_those_in_force() {
+        let text = include_str!("../../../deploy/README.md");
+        let (_, section) = text.split_once("\n## Jobs that hang\n").unwrap();
+        let (section, _) = section.split_once("\n## ").unwrap();
+        for kind in Kind::ALL.iter().filter(|kind| kind.is_queued()) {
+            let mut rows = section.lines().filter(|line| line.starts_with('|'));
+            let row = rows.find(|row| row.contains(&format!("`{kind}`"))).unwrap();
+            let limit = default_limit(*kind).as_secs();
+            assert!(row.ends_with(&format!("| {limit} |")), "{kind}: {row}");
+        }
+    }
+
+    #[test]
     fn a_wrong_limit_says_what_is_expected() {
         for (text, says) in [
             ("painting=5", "expected one of adapt, fit, "),

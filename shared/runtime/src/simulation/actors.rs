@@ -2,7 +2,7 @@
 
 use super::{ACK_WAIT, Dice, frozen::Frozen, ram_queue::Shared};
 use crate::{
-    Envelope, JobError, Outcome, RuntimeError,
+    Envelope, JobError, Monitor, Outcome, RuntimeError,
     attempt::AttemptRunner,
     compute::{Compute, Finished},
     job_context::JobContext,
@@ -49,7 +49,13 @@ impl SimulatedCompute {
             ),
             None => (0, context.job().key.to_string()),
         };
+        context.progress_table().set_transferring(false);
         while part < PARTS {
+            context.tick();
+            if dice.roll(0.002) {
+                // It hangs for ever.
+                std::future::pending::<()>().await;
+            }
             tokio::time::sleep(Duration::from_secs(dice.pick(1..10))).await;
             state = chain(&state, part, part + 1);
             part += 1;

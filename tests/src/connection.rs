@@ -3,7 +3,7 @@
 use crate::System;
 use anyhow::{Context, Result};
 use cedm_contract::Event;
-use cedm_runtime::{ConnectArgs, Connection, EventFilter, past_events};
+use cedm_runtime::{ConnectArgs, Connection, EventFilter, NatsArgs, past_events};
 use std::time::Duration;
 
 impl System {
@@ -23,13 +23,16 @@ impl System {
                 .with_context(|| format!("`cedm up` does not print {name}"))
         };
         let args = ConnectArgs {
-            nats_url: variable("CEDM_NATS_URL")?,
-            nats_user: Some(variable("CEDM_NATS_USER")?),
-            nats_password: Some(variable("CEDM_NATS_PASSWORD")?),
-            nats_creds: None,
+            nats: NatsArgs {
+                url: variable("CEDM_NATS_URL")?,
+                user: Some(variable("CEDM_NATS_USER")?),
+                password: Some(variable("CEDM_NATS_PASSWORD")?),
+                ..NatsArgs::default()
+            },
             s3_endpoint: Some(variable("CEDM_S3_ENDPOINT")?),
             s3_bucket: variable("CEDM_S3_BUCKET")?,
             s3_region: Some(variable("CEDM_S3_REGION")?),
+            s3_ca_file: None,
             s3_keys: Some((
                 variable("AWS_ACCESS_KEY_ID")?,
                 variable("AWS_SECRET_ACCESS_KEY")?,

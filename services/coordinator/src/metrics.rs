@@ -7,9 +7,17 @@ cedm_runtime::metrics! {
         "cedm_queue_ack_pending", "jobs", "Jobs delivered to a worker and not acknowledged yet, or waiting for redelivery";
     pub REDELIVERED: Gauge["kind"] =
         "cedm_queue_redelivered", "jobs", "Unacknowledged jobs that were delivered more than once";
+    pub DELAYED: Gauge["kind"] =
+        "cedm_queue_delayed", "jobs", "Jobs that wait for the time of their next try";
+    pub DELAYED_OLDEST: Gauge =
+        "cedm_queue_delayed_oldest_seconds", "seconds", "How long the oldest delayed job has been waiting; 0 without any, and at most ten minutes while delayed jobs come back";
+    pub GAUGE_FAILURES: Counter =
+        "cedm_queue_gauge_failures_total", "looks", "Looks at the queue that failed: the gauges of the queue are older than they seem";
     pub DEAD_LETTERS: Gauge = "cedm_dead_letters", "jobs", "Jobs that were given up";
     pub SWEEPS_ACTIVE: Gauge =
         "cedm_sweeps_active", "sweeps", "Submitted sweeps that are neither done nor cancelled";
+    pub SWEEPS_UNREADABLE: Gauge =
+        "cedm_sweeps_unreadable", "sweeps", "Submitted sweeps, neither done nor cancelled, whose spec cannot be read";
     pub LAST_PROGRESS: Gauge =
         "cedm_sweep_last_progress_timestamp_seconds", "Unix seconds", "Unix time at which a job of any active sweep last finished";
     pub RECONCILES: Counter =

@@ -36,7 +36,7 @@ pub use error::ContractError;
 pub use event::{DeadLetter, Event, EventAttempt, EventWhat, FailureKind, Heartbeat};
 pub use extractor::{ExtractorSpec, Precision};
 pub use ids::{Attempt, Digest, JobKey, SweepId};
-pub use inputs::{Inputs, NoInputs, Role, RoleReader};
+pub use inputs::{Inputs, NoInputs, Role, RoleReader, numbered_role};
 pub use job::{Hints, Input, Job, Priority};
 pub use kinds::{JobKind, JobResult, JobSpec, Kind, ListedKind};
 pub use manifest::{Manifest, ObjectRef, Output, ShardRef, Software, Timings};
@@ -48,7 +48,7 @@ pub use outputs::{OutputName, Stability, TensorName};
 pub use printable::{printable, printable_json, printable_lines};
 pub use service::Service;
 pub use subjects::{
-    ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM, dead_subject,
+    ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM, Names, dead_subject,
     delay_subject, due_subject, event_subject, job_subject, parse_job_subject,
 };
 

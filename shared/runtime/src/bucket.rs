@@ -3,12 +3,10 @@
 
 use crate::{
     Connection, RuntimeError,
+    queue::NatsQueue,
     undecodable::{Place, undecodable},
 };
-use async_nats::jetstream::{
-    Context,
-    kv::{self, CreateErrorKind, UpdateErrorKind},
-};
+use async_nats::jetstream::kv::{self, CreateErrorKind, UpdateErrorKind};
 use bytes::Bytes;
 use cedm_contract::Heartbeat;
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -47,11 +45,15 @@ impl Bucket {
     /// # Errors
     /// When NATS fails or the bucket does not exist.
     pub async fn open(connection: &Connection, name: &'static str) -> Result<Self, RuntimeError> {
-        Self::open_in(connection.queue.context(), name).await
+        Self::open_in(&connection.queue, name).await
     }
 
-    pub(crate) async fn open_in(js: &Context, name: &'static str) -> Result<Self, RuntimeError> {
-        let kv = js.get_key_value(name).await;
+    pub(crate) async fn open_in(
+        queue: &NatsQueue,
+        name: &'static str,
+    ) -> Result<Self, RuntimeError> {
+        let bucket = queue.names().bucket(name);
+        let kv = queue.context().get_key_value(bucket).await;
         Ok(Self {
             name,
             kv: kv.map_err(|error| RuntimeError::broker(format!("open bucket {name}"), error))?,

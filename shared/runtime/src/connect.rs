@@ -1,49 +1,44 @@
 //! The two connections of every process: NATS and the store.
 
+mod auth;
+mod link;
+mod nats;
+
+pub use nats::NatsArgs;
+
 use crate::{
     RetryPolicy, RuntimeError,
     error::chain,
     queue::NatsQueue,
     store::{Leased, S3Settings, S3Store, Store, StoreError, StoreErrorKind, probe_create_only},
-    streams::{self, Delivering},
+    streams::{self, Delivering, JetStream},
 };
-use anyhow::Context as _;
-use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, Event};
+use link::Link;
 use std::{
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 use tokio::sync::watch;
 
-/// Between two looks for a server, or for streams that another process creates.
+/// Between two looks for JetStream, or for streams that another process creates.
 const CONNECT: RetryPolicy = RetryPolicy::every(Duration::from_millis(200));
 /// Between two tries of what a server that has just started may refuse.
 const SET_UP: RetryPolicy = RetryPolicy::every(Duration::from_millis(500));
+/// How long a server that has just started may be without JetStream.
+const JETSTREAM_START: Duration = Duration::from_secs(3);
 
 /// Where NATS and the store are. Passwords and keys come from the environment
 /// (`CEDM_NATS_PASSWORD`, the AWS chain), never from arguments, which show in process lists.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Connections")]
 pub struct ConnectArgs {
-    /// NATS server.
-    #[arg(long, env = "CEDM_NATS_URL", default_value = "nats://127.0.0.1:4222")]
-    pub nats_url: String,
-    /// NATS user; its password is read from CEDM_NATS_PASSWORD.
-    #[arg(long, env = "CEDM_NATS_USER")]
-    pub nats_user: Option<String>,
-    /// The password, where it does not come from the environment.
-    #[arg(skip)]
-    pub nats_password: Option<String>,
-    /// NATS credentials file (JWT and seed), instead of a user.
-    #[arg(long, env = "CEDM_NATS_CREDS")]
-    pub nats_creds: Option<PathBuf>,
+    /// Where NATS is and who connects.
+    #[command(flatten)]
+    pub nats: NatsArgs,
     /// S3 endpoint, for stores other than AWS; keys come from the AWS chain (AWS_ACCESS_KEY_ID,
     /// …).
-    #[arg(long, env = "CEDM_S3_ENDPOINT")]
+    #[arg(long, env = "CEDM_S3_ENDPOINT", hide_env_values = true)]
     pub s3_endpoint: Option<String>,
     /// S3 bucket.
     #[arg(long, env = "CEDM_S3_BUCKET", default_value = "cedm")]
@@ -51,6 +46,10 @@ pub struct ConnectArgs {
     /// S3 region.
     #[arg(long, env = "CEDM_S3_REGION")]
     pub s3_region: Option<String>,
+    /// PEM file with the certificates of the authorities to trust instead of the system's, for an
+    /// https endpoint.
+    #[arg(long, env = "CEDM_S3_CA_FILE")]
+    pub s3_ca_file: Option<PathBuf>,
     /// Access key id and secret of the store, where they do not come from the AWS chain.
     #[arg(skip)]
     pub s3_keys: Option<(String, String)>,
@@ -74,15 +73,6 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
-/// What is known about the connection to NATS.
-#[derive(Debug, Default)]
-pub(crate) struct Link {
-    /// Permission violations since the start: they show as time-outs elsewhere, and here by name.
-    pub denied: AtomicU64,
-    /// The last of them.
-    pub last_denied: std::sync::Mutex<Option<(std::time::Instant, String)>>,
-}
-
 /// Open connections to NATS and the store. Cheap to clone.
 #[derive(Clone)]
 pub struct Connection {
@@ -92,6 +82,7 @@ pub struct Connection {
     pub(crate) connected: watch::Receiver<bool>,
     pub(crate) link: Arc<Link>,
     pub(crate) timeout: Duration,
+    pub(crate) store_problem: Option<String>,
 }
 
 impl Connection {
@@ -99,19 +90,29 @@ impl Connection {
     /// prefixes the inbox, which permissions name.
     ///
     /// # Errors
-    /// When NATS cannot be reached in time or refuses the credentials.
+    /// When NATS cannot be reached in time or refuses the credentials, and at once when the settings
+    /// of the store are wrong.
     pub async fn open(args: &ConnectArgs, name: &str) -> Result<Self, RuntimeError> {
         let settings = S3Settings {
             endpoint: args.s3_endpoint.clone(),
             bucket: args.s3_bucket.clone(),
             region: args.s3_region.clone(),
+            ca_file: args.s3_ca_file.clone(),
         };
-        Self::with_store(
-            args,
-            name,
-            Arc::new(S3Store::open_with(&settings, args.s3_keys.clone()).await),
-        )
-        .await
+        let store = S3Store::open_with(&settings, args.s3_keys.clone()).await?;
+        let problem = match store.check().await {
+            Err(error) if error.kind == StoreErrorKind::Misconfigured => return Err(error.into()),
+            Err(error) => Some(chain(&error)),
+            Ok(()) => None,
+        };
+        if let Some(problem) = &problem {
+            tracing::warn!(problem, "the store does not answer yet");
+        }
+        let connection = Self::with_store(args, name, Arc::new(store)).await?;
+        Ok(Self {
+            store_problem: problem,
+            ..connection
+        })
     }
 
     /// The same with another store.
@@ -125,64 +126,47 @@ impl Connection {
     ) -> Result<Self, RuntimeError> {
         let link = Arc::new(Link::default());
         let (is_connected, connected) = watch::channel(false);
-        let watched = link.clone();
-        let mut options = ConnectOptions::new()
-            .name(format!("cedm-{name}"))
-            .custom_inbox_prefix(format!("_INBOX_{name}"))
-            .connection_timeout(Duration::from_secs(5))
-            .request_timeout(Some(Duration::from_secs(10)))
-            .ping_interval(Duration::from_secs(10))
-            .reconnect_delay_callback(|attempt| {
-                Duration::from_millis((100 * attempt as u64).min(1000))
-            })
-            .event_callback(move |event| {
-                note(&watched, &is_connected, &event);
-                std::future::ready(())
-            });
-        if let Some(file) = &args.nats_creds {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("read NATS credentials {}", file.display()))?;
-            options = options
-                .credentials(&text)
-                .with_context(|| format!("NATS credentials {}", file.display()))?;
-        } else if let Some(user) = &args.nats_user {
-            let password = match &args.nats_password {
-                Some(password) => password.clone(),
-                None => std::env::var("CEDM_NATS_PASSWORD")
-                    .context("a NATS user is given, but CEDM_NATS_PASSWORD is not set")?,
-            };
-            options = options.user_and_password(user.clone(), password);
-        }
-        let action = format!("connect to {}", args.nats_url);
-        let client = CONNECT
-            .within(args.connect_timeout_s)
-            .retry(
-                &action,
-                |error: &ConnectError| error.kind() != ConnectErrorKind::AuthorizationViolation,
-                || options.clone().connect(args.nats_url.as_str()),
-            )
-            .await
-            .map_err(|error| RuntimeError::broker(action, error))?;
-        let js = async_nats::jetstream::new(client.clone());
+        let (refusing, watched) = (link.clone(), link.clone());
+        let client = args.nats.connect(
+            name,
+            args.connect_timeout_s,
+            move |reason| refusing.refuse(reason),
+            move |event| watched.note(&is_connected, event),
+        );
+        let client = client.await?;
         let delivering = Delivering::with_ack_wait(args.ack_wait_s);
+        let queue = NatsQueue::new(
+            client,
+            &args.nats.api(),
+            args.nats.names.clone(),
+            delivering,
+            connected.clone(),
+        );
+        check_jetstream(&queue, &args.nats).await?;
         let store = if args.commit_lease {
-            Arc::new(Leased::new(store, js.clone()))
+            Arc::new(Leased::new(store, queue.clone()))
         } else {
             store
         };
         Ok(Self {
-            queue: NatsQueue::new(client, js, connected.clone()),
+            queue,
             store,
             delivering,
             connected,
             link,
             timeout: args.connect_timeout_s,
+            store_problem: None,
         })
     }
 
     /// The object store of the installation.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// Why the store did not answer when the connection was opened, for a person who waits.
+    pub fn store_problem(&self) -> Option<&str> {
+        self.store_problem.as_deref()
     }
 
     /// Whether NATS is connected; the receiver is notified of changes.
@@ -198,7 +182,7 @@ impl Connection {
     /// When the server refuses one of them or cannot schedule messages, or when one of them belongs to
     /// another application; nothing is altered then.
     pub async fn ensure_streams(&self) -> Result<(), RuntimeError> {
-        streams::ensure(self.queue.context(), self.delivering).await
+        streams::ensure(&self.queue, self.delivering).await
     }
 
     /// The same at the start of a process, when JetStream may not be ready yet.
@@ -243,23 +227,26 @@ impl Connection {
     /// When they do not exist in time.
     pub async fn await_streams(&self) -> Result<(), RuntimeError> {
         let exist = || async {
-            if streams::exist(self.queue.context()).await {
-                return Ok(());
+            match streams::exist(&self.queue).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(RuntimeError::broker(
+                    "find the streams",
+                    std::io::Error::from(std::io::ErrorKind::NotFound),
+                )),
+                Err(error) => Err(error),
             }
-            Err(std::io::Error::new(
-                std::io::ErrorKind::NotFound,
-                "the JetStream streams do not exist",
-            ))
         };
         let policy = CONNECT.within(self.timeout);
-        let found = policy.retry("find the streams", |_| true, exist).await;
-        found.map_err(|_| {
-            let waited = self.timeout.as_secs();
-            RuntimeError::Other(anyhow::anyhow!(
-                "the JetStream streams are still missing after {waited} s: is a coordinator \
-                 running?"
-            ))
-        })
+        let is_missing = |error: &RuntimeError| !matches!(error, RuntimeError::Other(_));
+        match policy.retry("find the streams", is_missing, exist).await {
+            Err(error) if is_missing(&error) => Err(anyhow::anyhow!(
+                "the JetStream streams ({}, …) are still missing after {} s: is a coordinator running?",
+                self.queue.names().stream(cedm_contract::JOBS_STREAM),
+                self.timeout.as_secs()
+            )
+            .into()),
+            found => found,
+        }
     }
 
     /// Checks that the store answers and that exactly one of eight concurrent create-only writers
@@ -283,40 +270,42 @@ impl Connection {
 
     /// Permission violations seen since the start, and the last one if it is younger than a minute.
     pub fn denied(&self) -> (u64, Option<String>) {
-        let last = self
-            .link
-            .last_denied
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let recent = last
-            .as_ref()
-            .filter(|(at, _)| at.elapsed() < Duration::from_secs(60))
-            .map(|(_, text)| text.clone());
-        (self.link.denied.load(Ordering::Relaxed), recent)
+        self.link.denied()
+    }
+
+    /// For how long NATS has been refusing this process's credentials, and why; `None` while it does
+    /// not.
+    pub fn refusal(&self) -> Option<(Duration, String)> {
+        self.link.refusal()
+    }
+
+    /// The same where it has lasted longer than a start would wait: the process cannot come back by
+    /// itself.
+    pub(crate) fn lasting_refusal(&self) -> Option<String> {
+        let (since, reason) = self.refusal()?;
+        (since >= self.timeout)
+            .then(|| format!("no connection to NATS for {} s: {reason}", since.as_secs()))
     }
 }
 
-fn note(link: &Link, is_connected: &watch::Sender<bool>, event: &Event) {
-    match event {
-        Event::Connected => {
-            is_connected.send_replace(true);
-        }
-        Event::Disconnected | Event::Closed => {
-            is_connected.send_replace(false);
-        }
-        _ => {}
-    }
-    let text = event.to_string();
-    if text.to_lowercase().contains("permissions violation") {
-        link.denied.fetch_add(1, Ordering::Relaxed);
-        *link
-            .last_denied
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) =
-            Some((std::time::Instant::now(), text.clone()));
-        tracing::error!(event = %text, "NATS denies a permission; the request that needed it will \
-            time out");
-    } else {
-        tracing::info!(event = %text, "NATS connection");
+/// Fails where no JetStream answers; a server that has just started gets a moment.
+async fn check_jetstream(queue: &NatsQueue, args: &NatsArgs) -> Result<(), RuntimeError> {
+    let begun = Instant::now();
+    loop {
+        let reason = match streams::probe(queue).await {
+            JetStream::Answers => return Ok(()),
+            JetStream::Nobody if begun.elapsed() < JETSTREAM_START => {
+                tokio::time::sleep(CONNECT.delay(1)).await;
+                continue;
+            }
+            JetStream::Nobody => format!("nobody answers at {}", args.api()),
+            JetStream::Disabled(reason) => reason,
+        };
+        return Err(anyhow::anyhow!(
+            "the NATS server at {} has no JetStream for this account ({reason}): start it with JetStream (`-js`, \
+             or `jetstream` in its configuration), or set CEDM_NATS_DOMAIN where it is another server's",
+            args.servers()
+        )
+        .into());
     }
 }

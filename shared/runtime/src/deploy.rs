@@ -8,8 +8,14 @@ mod store_policy;
 pub use credentials::Credentials;
 pub use store_policy::{allowed_objects, render_store_policy};
 
-use crate::streams::consumer_name;
-use cedm_contract::{Priority, Service};
+use crate::{
+    bucket::{LEASES, SYSTEM, WORKERS},
+    streams::consumer_name,
+};
+use cedm_contract::{
+    ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM, Names, Priority,
+    Service,
+};
 use std::{fmt::Write, net::SocketAddr, path::Path};
 
 const NATS: &str = include_str!("../../../deploy/nats-server.conf");
@@ -33,6 +39,8 @@ pub struct NatsSettings<'a> {
     pub store_dir: &'a Path,
     /// The identities that may connect.
     pub credentials: &'a Credentials,
+    /// What the installation's streams and subjects are called.
+    pub names: &'a Names,
 }
 
 /// The configuration file of `nats-server`.
@@ -46,7 +54,7 @@ pub fn render_nats(settings: &NatsSettings<'_>) -> String {
         let permissions = if BOOTSTRAP.contains(&service) {
             String::new()
         } else {
-            format!(", permissions: {}", permissions(service))
+            format!(", permissions: {}", permissions(service, settings.names))
         };
         writeln!(
             users,
@@ -66,49 +74,53 @@ pub fn render_nats(settings: &NatsSettings<'_>) -> String {
         .replace("{{users}}", users.trim_end())
 }
 
-/// Subjects that a worker may publish to and subscribe to.
-pub fn allowed_subjects(service: Service) -> (Vec<String>, Vec<String>) {
-    let mut publish: Vec<String> = [
-        "JOBS",
-        "DELAYS",
-        "EVENTS",
-        "ADVISORIES",
-        "DEAD",
-        "KV_workers",
-        "KV_leases",
-        "KV_system",
-    ]
-    .iter()
-    .map(|stream| format!("$JS.API.STREAM.INFO.{stream}"))
-    .collect();
-    publish.extend(["$KV.workers.*", "$KV.leases.*"].map(str::to_owned));
-    // Taking a lease reads the entry that is in the way.
-    publish.extend(
-        [
-            "$JS.API.DIRECT.GET.KV_leases.>",
-            "$JS.API.STREAM.MSG.GET.KV_leases",
-            // Which store is the coordinator's.
-            "$JS.API.DIRECT.GET.KV_system.>",
-            "$JS.API.STREAM.MSG.GET.KV_system",
-        ]
-        .map(str::to_owned),
-    );
+/// Subjects that a worker may publish to and subscribe to, in an installation with these names.
+pub fn allowed_subjects(service: Service, names: &Names) -> (Vec<String>, Vec<String>) {
+    let streams = [
+        JOBS_STREAM,
+        DELAYS_STREAM,
+        EVENTS_STREAM,
+        ADVISORIES_STREAM,
+        DEAD_STREAM,
+    ];
+    let bucket = |name| names.bucket(name);
+    let (leases, system) = (bucket(LEASES), bucket(SYSTEM));
+    let mut publish: Vec<String> = streams.map(|stream| names.stream(stream)).to_vec();
+    publish.extend([WORKERS, LEASES, SYSTEM].map(|name| format!("KV_{}", bucket(name))));
+    for stream in &mut publish {
+        *stream = format!("$JS.API.STREAM.INFO.{stream}");
+    }
+    publish.extend([
+        format!("$KV.{}.*", bucket(WORKERS)),
+        format!("$KV.{leases}.*"),
+        // Taking a lease reads the entry that is in the way.
+        format!("$JS.API.DIRECT.GET.KV_{leases}.>"),
+        format!("$JS.API.STREAM.MSG.GET.KV_{leases}"),
+        // Which store is the coordinator's.
+        format!("$JS.API.DIRECT.GET.KV_{system}.>"),
+        format!("$JS.API.STREAM.MSG.GET.KV_{system}"),
+    ]);
     let mut subscribe = vec![format!("_INBOX_{}.>", service.name())];
+    let jobs = names.stream(JOBS_STREAM);
     for kind in service.kinds() {
         for priority in Priority::ALL {
             let consumer = consumer_name(kind, priority);
-            publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.JOBS.{consumer}"));
-            publish.push(format!("$JS.ACK.JOBS.{consumer}.>"));
+            let lane = names.to_wire(&format!("cedm.job.{kind}.{priority}.>"));
+            publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.{jobs}.{consumer}"));
+            publish.push(format!("$JS.ACK.{jobs}.{consumer}.>"));
+            // Its own consumer, with its own filter, where somebody has removed it.
+            publish.push(format!("$JS.API.CONSUMER.CREATE.{jobs}.{consumer}.{lane}"));
         }
-        publish.extend(["evt", "delay", "dead"].map(|area| format!("cedm.{area}.{kind}.>")));
+        let areas = ["evt", "delay", "dead"];
+        publish.extend(areas.map(|area| names.to_wire(&format!("cedm.{area}.{kind}.>"))));
         // Being woken by a job's publication; the job itself comes through the consumer.
-        subscribe.push(format!("cedm.job.{kind}.>"));
+        subscribe.push(names.to_wire(&format!("cedm.job.{kind}.>")));
     }
     (publish, subscribe)
 }
 
-fn permissions(service: Service) -> String {
-    let (publish, subscribe) = allowed_subjects(service);
+fn permissions(service: Service, names: &Names) -> String {
+    let (publish, subscribe) = allowed_subjects(service, names);
     let list = |subjects: &[String]| {
         subjects
             .iter()
@@ -153,6 +165,7 @@ mod tests {
             monitor: Some("127.0.0.1:8222".parse().unwrap()),
             store_dir: Path::new("/tmp/a folder"),
             credentials: &credentials,
+            names: &Names::default(),
         };
         let nats = render_nats(&settings);
         assert!(!nats.contains("{{"), "{nats}");
@@ -166,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_worker_may_not_publish_jobs_or_touch_streams() {
-        let (publish, _) = allowed_subjects(Service::Trainer);
+        let (publish, _) = allowed_subjects(Service::Trainer, &Names::default());
         assert!(publish.contains(&"cedm.evt.train.>".to_owned()));
         for forbidden in [
             "cedm.job.",
@@ -174,10 +187,25 @@ mod tests {
             "$JS.API.STREAM.DELETE",
             "$JS.API.STREAM.CREATE",
             "$JS.API.CONSUMER.DURABLE",
+            "$JS.API.CONSUMER.CREATE.CEDM_JOBS.sample",
         ] {
             assert!(
                 !publish.iter().any(|subject| subject.starts_with(forbidden)),
                 "{forbidden}"
+            );
+        }
+    }
+
+    #[test]
+    fn permissions_of_one_prefix_reach_nothing_of_another() {
+        let (publish, subscribe) = allowed_subjects(Service::Trainer, &"other".parse().unwrap());
+        for subject in publish.iter().chain(&subscribe) {
+            let is_own = ["other.", "OTHER_", "_INBOX_trainer"]
+                .iter()
+                .any(|own| subject.contains(own));
+            assert!(
+                is_own && !subject.contains("cedm.") && !subject.contains("CEDM_"),
+                "{subject}"
             );
         }
     }

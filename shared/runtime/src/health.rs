@@ -80,7 +80,7 @@ impl Health {
     }
 
     /// Notes why the process is not ready, or (`None`) that this topic is no reason any more.
-    pub(crate) fn set_reason(&self, topic: &'static str, reason: Option<String>) {
+    pub fn set_reason(&self, topic: &'static str, reason: Option<String>) {
         let mut reasons = lock(&self.0.reasons);
         match reason {
             Some(reason) => reasons.insert(topic, reason),
@@ -118,6 +118,9 @@ impl Health {
         }
         if self.0.drain.has_begun() {
             reasons.push("draining".to_owned());
+        }
+        if let Some((since, reason)) = self.0.connection.refusal() {
+            reasons.push(format!("for {} s: {reason}", since.as_secs()));
         }
         if let (count, Some(last)) = self.0.connection.denied() {
             reasons.push(format!(
@@ -160,6 +163,10 @@ async fn live(State(health): State<Health>) -> (StatusCode, String) {
     // The process is about to exit; this is for the case that it cannot.
     if let Some(stall) = health.0.progress_table.stall() {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{stall}\n"));
+    }
+    // Neither does waiting change it, nor is there anything that this process could do.
+    if let Some(refusal) = health.0.connection.lasting_refusal() {
+        return (StatusCode::SERVICE_UNAVAILABLE, format!("{refusal}\n"));
     }
     let silent_s = health
         .0

@@ -37,7 +37,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 const FORWARD: RetryPolicy = RetryPolicy::every(Duration::from_secs(1));
 
 /// Characters of an error that a letter keeps: a message must stay below what the broker takes.
-const LONGEST_ERROR: usize = 16_000;
+pub(crate) const LONGEST_ERROR: usize = 16_000;
 
 /// What an advisory says.
 #[derive(Debug, Deserialize)]
@@ -335,7 +335,8 @@ pub(crate) fn letter_of(
     worker: String,
 ) -> DeadLetter {
     let Ok((kind, _, key)) = parse_job_subject(subject) else {
-        return misplaced_letter(None, subject, payload, error);
+        // Below the kind of its lane: whoever receives from there may publish letters of no other.
+        return misplaced_letter(kind_in(subject), subject, payload, error);
     };
     let job = job_message::read(subject, payload, &Envelope::fresh()).ok();
     let raw = match job {
@@ -354,6 +355,11 @@ pub(crate) fn letter_of(
         worker,
         raw,
     }
+}
+
+/// The kind that a subject names in its third token.
+fn kind_in(subject: &str) -> Option<Kind> {
+    subject.split('.').nth(2)?.parse().ok()
 }
 
 /// The letter for a message that is no job of its place: under a key of its own, so that it stands in

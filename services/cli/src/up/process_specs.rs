@@ -11,7 +11,7 @@ use crate::{
     },
 };
 use anyhow::{Context, Result};
-use cedm_contract::Service;
+use cedm_contract::{Names, Service};
 use cedm_runtime::deploy::{
     NatsSettings, PROMETHEUS_RULES, render_nats, render_prometheus, render_store_policy,
 };
@@ -84,6 +84,7 @@ pub fn nats(home: &Home, endpoints: &Endpoints) -> Result<(ProcessSpec, Probe)> 
         monitor: Some(monitor),
         store_dir: &home.nats(),
         credentials: &endpoints.credentials,
+        names: &Names::default(),
     };
     write_private(&conf, &render_nats(&settings))?;
     let address = monitor.to_string();

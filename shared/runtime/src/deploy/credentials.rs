@@ -1,6 +1,6 @@
 //! Generated credentials of a deployment on one machine.
 
-use cedm_contract::Service;
+use cedm_contract::{Names, Service};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -85,6 +85,8 @@ impl Credentials {
         let (access_key, secret_key) = self.s3_keys(service);
         vec![
             ("CEDM_NATS_URL", nats_url.to_owned()),
+            // Whatever the environment of whoever starts it says.
+            ("CEDM_NATS_PREFIX", Names::default().to_string()),
             ("CEDM_NATS_USER", service.name().to_owned()),
             ("CEDM_NATS_PASSWORD", self.nats_password(service).to_owned()),
             ("CEDM_S3_ENDPOINT", s3_endpoint.to_owned()),

@@ -5,7 +5,7 @@
 //! broker names the subject at which a message was scheduled, no client can, and its kind, priority
 //! and key must be those of the subject that it arrived at, and of the job in it.
 
-use super::{FORWARD, Redeliverer, dead_event, letter_of, misplaced_letter};
+use super::{FORWARD, Redeliverer, dead_event, kind_in, letter_of, misplaced_letter};
 use crate::{
     Envelope, RuntimeError,
     failpoint::failpoint,
@@ -178,9 +178,4 @@ fn judge(names: &Names, message: &Message) -> Due {
             String::new(),
         ))),
     }
-}
-
-/// The kind that a subject names in its third token.
-fn kind_in(subject: &str) -> Option<Kind> {
-    subject.split('.').nth(2)?.parse().ok()
 }

@@ -2,11 +2,11 @@
 //! worker processes.
 
 use cedm_contract::{
-    Event, EventWhat, ExtractorSpec, Hints, Job, JobSpec, Manifest, OutputName, Precision,
+    Event, EventWhat, ExtractorSpec, Hints, Job, JobSpec, Manifest, Names, OutputName, Precision,
     Priority, Service, kinds::fit::FitParams,
 };
 use cedm_runtime::{
-    ConnectArgs, Connection, EventFilter, Redeliverer, Submitter,
+    ConnectArgs, Connection, EventFilter, NatsArgs, Redeliverer, Submitter,
     deploy::{Credentials, NatsSettings, render_nats},
     live_events,
 };
@@ -37,7 +37,7 @@ pub struct Harness {
     pub ack_wait_s: f64,
 }
 
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -58,7 +58,7 @@ fn serve_store(
     tokio::spawn(async move { cedm_store::serve(folder, keys, listener).await.unwrap() })
 }
 
-fn nats_server() -> PathBuf {
+pub fn nats_server() -> PathBuf {
     match std::env::var_os("CEDM_NATS_SERVER") {
         Some(path) => path.into(),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.deps/bin/nats-server"),
@@ -108,6 +108,7 @@ impl Harness {
             monitor: None,
             store_dir: &store_dir,
             credentials: &self.credentials,
+            names: &Names::default(),
         };
         let config = self.root.path().join("nats.conf");
         std::fs::write(&config, render_nats(&settings)).unwrap();
@@ -170,10 +171,10 @@ impl Harness {
     pub async fn client(&self, service: Service) -> async_nats::Client {
         let args = self.args(service);
         let options = async_nats::ConnectOptions::with_user_and_password(
-            args.nats_user.unwrap(),
-            args.nats_password.unwrap(),
+            args.nats.user.unwrap(),
+            args.nats.password.unwrap(),
         );
-        options.connect(args.nats_url).await.unwrap()
+        options.connect(args.nats.url).await.unwrap()
     }
 
     /// Publishes a message as it is, without the submitter.
@@ -194,10 +195,12 @@ impl Harness {
 
     pub fn args(&self, service: Service) -> ConnectArgs {
         ConnectArgs {
-            nats_url: format!("nats://{}", self.nats_address),
-            nats_user: Some(service.name().to_owned()),
-            nats_password: Some(self.credentials.nats_password(service).to_owned()),
-            nats_creds: None,
+            nats: NatsArgs {
+                url: format!("nats://{}", self.nats_address),
+                user: Some(service.name().to_owned()),
+                password: Some(self.credentials.nats_password(service).to_owned()),
+                ..NatsArgs::default()
+            },
             s3_endpoint: Some(format!("http://{}", self.s3_address)),
             s3_bucket: "cedm".to_owned(),
             s3_region: None,

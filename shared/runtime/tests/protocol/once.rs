@@ -109,7 +109,7 @@ async fn a_job_that_arrives_after_its_pull_goes_to_another_worker_at_once() {
     events.next(EventWhat::Started).await;
     let mut events = JobEvents::of(&connection, &late).await;
     submitter.submit(&late).await.unwrap();
-    let lane = "$JS.API.CONSUMER.MSG.NEXT.JOBS.fit-p1";
+    let lane = "$JS.API.CONSUMER.MSG.NEXT.CEDM_JOBS.fit-p1";
     client
         .publish_with_reply(lane, inbox, r#"{"batch":1,"no_wait":true}"#.into())
         .await

@@ -12,7 +12,7 @@ mod properties;
 use cedm_contract::{
     ContractError, DeadLetter, Digest, Event, EventAttempt, EventWhat, ExtractorSpec, FailureKind,
     Hints, Input, Job, JobKey, JobResult, JobSpec, Kind, Manifest, ObjectRef, Output, OutputName,
-    Precision, Priority, Software, Timings,
+    Precision, Priority, SCHEMA_VERSION, Software, Timings,
     kinds::{
         adapt::{AdaptParams, DinoParams},
         cluster::{ClusterMethod, ClusterParams, TemiParams},
@@ -402,6 +402,30 @@ fn newer_messages_are_refused_by_name() {
             found: 2,
             ..
         })
+    ));
+}
+
+#[test]
+fn a_job_for_another_version_of_its_algorithm_is_told_from_garbage() {
+    let mut job = train();
+    let version = job.kind().algorithm_version() + 1;
+    let roles: Vec<(&str, &str)> = job
+        .inputs
+        .iter()
+        .map(|input| (input.role.as_str(), input.digest.as_str()))
+        .collect();
+    let hashed = (
+        SCHEMA_VERSION,
+        job.kind().token(),
+        version,
+        &job.spec,
+        roles,
+    );
+    job.key = JobKey::of(&rmp_serde::to_vec_named(&hashed).unwrap());
+    assert!(matches!(
+        Job::decode(&job.encode().unwrap()),
+        Err(ContractError::OtherVersion { kind: Kind::Train, found, supported })
+            if found == version && supported + 1 == version
     ));
 }
 

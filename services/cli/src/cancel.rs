@@ -12,7 +12,8 @@ pub struct CancelArgs {
     pub sweep: String,
 }
 
-/// Cancels the sweep: its queued jobs are withdrawn, running ones finish, and results are kept.
+/// Cancels the sweep: its queued jobs are withdrawn, running ones finish, and results are kept. A
+/// sweep that cannot be read can be cancelled too.
 ///
 /// # Errors
 /// When the sweep is unknown or the system does not answer.
@@ -31,7 +32,10 @@ pub fn run(args: &CancelArgs, output: Output) -> Result<()> {
                 "sweep {} is cancelled; running jobs finish, and every result is kept",
                 args.sweep
             ),
-            Output::Text => outln!("sweep {} was not running", args.sweep),
+            Output::Text => outln!(
+                "sweep {} is complete or was cancelled before: nothing was changed",
+                args.sweep
+            ),
         }
         Ok(())
     })

@@ -8,8 +8,10 @@ use crate::{
     sweeps::{Reader, View},
 };
 use anyhow::{Context, Result};
-use cedm_contract::{JobKey, Kind, SweepId, manifest_key};
-use cedm_runtime::{Connection, DeadLetters, EventFilter, Submitter, past_events, workers};
+use cedm_contract::{JobKey, Kind, SCHEMA_VERSION, SweepId, manifest_key};
+use cedm_runtime::{
+    Connection, DeadLetters, Envelope, EventFilter, Submitter, clock_warning, past_events, workers,
+};
 use cedm_terminal::{outjson, outln};
 use clap::Args;
 use serde_json::json;
@@ -92,11 +94,15 @@ async fn job_status(
     let outstanding = Submitter::new(connection).outstanding(None).await?;
     let queued = outstanding.iter().find(|job| job.key == *key);
     status.queued = queued.map(|job| job.delayed);
+    if let Some(job) = queued {
+        let stored = Submitter::new(connection).look_up(job.kind, key).await?;
+        status.other_version = stored.and_then(|stored| wanted_version(job.kind, &stored.envelope));
+    }
     let mut sweeps = Vec::new();
-    for sweep in reader.all().await? {
-        let view = reader.view(&sweep).await?;
+    for entry in reader.entries().await? {
+        let Some(view) = entry.view() else { continue };
         if let Some(label) = view.label(key) {
-            sweeps.push((sweep, label.to_owned()));
+            sweeps.push((view.sweep.id.clone(), label.to_owned()));
             status.waits_for = view.waits_for(key);
             status.kind = status.kind.or(view.kind(key));
         }
@@ -134,6 +140,22 @@ async fn job_status(
     Ok((status, sweeps))
 }
 
+/// What a job waits for that workers gave back because they perform another version.
+fn wanted_version(kind: Kind, envelope: &Envelope) -> Option<String> {
+    let (service, returns) = (kind.service(), envelope.returns);
+    if returns == 0 {
+        return None;
+    }
+    let wanted = match envelope.algorithm {
+        _ if envelope.schema > SCHEMA_VERSION => format!("of message schema {}", envelope.schema),
+        Some(version) => format!("of version {version} of the algorithm `{kind}`"),
+        None => "of another version".to_owned(),
+    };
+    Some(format!(
+        "a {service} {wanted}; workers of other versions gave the job back {returns} times"
+    ))
+}
+
 async fn explain_job(
     connection: &Connection,
     reader: &mut Reader,
@@ -158,6 +180,11 @@ async fn explain_job(
         outln!("label   {label}, in sweep {sweep}");
     }
     outln!("state   {verdict}");
+    if let Some(worker) = &status.worker
+        && let Some(warning) = worker.clock_skew_ms.and_then(clock_warning)
+    {
+        outln!("clock   {}: {warning}", worker.worker);
+    }
     if let Some(manifest) = &status.manifest {
         for input in &manifest.inputs {
             outln!(
@@ -213,7 +240,7 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
             .map(|job| json!({"key": job.key, "kind": job.kind, "label": view.label(&job.key), "delayed": job.delayed}))
             .collect();
         outjson!(
-            json!({"sweep": view.sweep.id, "state": view.outcome.state, "jobs": view.outcome.jobs, "running": running, "queued": queued, "missing": view.outcome.missing})
+            json!({"sweep": view.sweep.id, "state": view.phase(), "jobs": view.outcome.jobs, "running": running, "queued": queued, "missing": view.outcome.missing})
         );
         return Ok(());
     }

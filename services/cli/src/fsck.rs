@@ -1,68 +1,157 @@
 //! `cedm fsck`: verify everything that is stored against the invariants of the protocol, with the
 //! same audit that the protocol's simulation runs.
 
-use crate::{args::Output, client, render, sweeps::Reader};
+mod repair;
+
+use crate::{
+    args::Output,
+    client, import, render,
+    sweeps::{Entry, Reader, Unreadable, View},
+};
 use anyhow::Result;
-use cedm_contract::JobKey;
+use cedm_contract::{JobKey, Manifest, SweepId, manifest_key, sweep_key};
 use cedm_runtime::{
     Claims, Connection, DeadLetters, EventFilter, Findings, Submitter, audit, past_events,
+    store::StoreErrorKind,
 };
+use cedm_sweep::lifecycle::{DONE, Phase};
 use cedm_terminal::{outjson, outln};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::process::ExitCode;
+use repair::Repair;
+use serde::Deserialize;
+use std::{collections::BTreeSet, process::ExitCode};
 
 /// Options of `cedm fsck`.
 #[derive(Args, Debug)]
 pub struct FsckArgs {
     /// Verify only the results that this sweep uses
     #[arg(long)]
-    pub sweep: Option<String>,
+    pub sweep: Option<SweepId>,
+    /// Move manifests that do not verify to suspect/, after a second look, and run the sweeps that
+    /// need them again
+    #[arg(long)]
+    pub repair: bool,
 }
 
-/// Verifies the store; the exit code is a failure when something is broken.
+/// All that is wrong in the store.
+struct Verdict {
+    findings: Findings,
+    /// Sweeps that cannot be read and are not cancelled.
+    unreadable: Vec<Unreadable>,
+    /// Damaged names of image sets: a sentence each.
+    names: Vec<String>,
+    repair: Option<Repair>,
+}
+
+impl Verdict {
+    /// Whether nothing is broken, or everything was repaired.
+    fn is_sound(&self) -> bool {
+        let left = match &self.repair {
+            None => self.findings.violations.len(),
+            Some(repair) => repair.left.len(),
+        };
+        left == 0 && self.unreadable.is_empty() && self.names.is_empty()
+    }
+}
+
+/// Verifies the store; the exit code is a failure when something is broken and was not repaired.
 ///
 /// # Errors
 /// When the store or NATS fails.
 pub fn run(args: &FsckArgs, output: Output) -> Result<ExitCode> {
     client::block_on(async {
         let connection = client::connect().await?;
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} manifests  {eta} left")
-            .expect("invariant: the template is valid");
-        let bar = ProgressBar::new(0).with_style(style);
-        let progress = |done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        };
-        let findings = match &args.sweep {
-            Some(sweep) => {
-                let keys = Reader::new(&connection).view(&sweep.parse()?).await?.done();
-                audit(
-                    connection.store(),
-                    Some(&keys),
-                    &Claims::default(),
-                    progress,
-                )
-                .await?
-            }
-            None => {
-                audit(
-                    connection.store(),
-                    None,
-                    &claims(&connection).await?,
-                    progress,
-                )
-                .await?
-            }
-        };
-        bar.finish_and_clear();
-        print(&findings, output);
-        Ok(if findings.violations.is_empty() {
+        let verdict = verify(&connection, args).await?;
+        print(&verdict, output);
+        Ok(if verdict.is_sound() {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
         })
     })
+}
+
+async fn verify(connection: &Connection, args: &FsckArgs) -> Result<Verdict> {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} manifests  {eta} left")
+        .expect("invariant: the template is valid");
+    let bar = ProgressBar::new(0).with_style(style);
+    let progress = |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let mut reader = Reader::new(connection);
+    let (keys, claims, entries, names) = match &args.sweep {
+        Some(sweep) => {
+            let entry = reader.entry(sweep).await?;
+            let keys = match entry.view() {
+                Some(view) => keys_of(connection, view).await?,
+                None => Vec::new(),
+            };
+            (Some(keys), Claims::default(), vec![entry], Vec::new())
+        }
+        None => (
+            None,
+            claims(connection).await?,
+            reader.entries().await?,
+            import::damaged_names(connection).await?,
+        ),
+    };
+    let findings = audit(connection.store(), keys.as_deref(), &claims, progress).await?;
+    bar.finish_and_clear();
+    let unreadable = entries.into_iter().filter_map(|entry| match entry {
+        Entry::Unreadable(found) if found.phase() == Phase::Unreadable => Some(found),
+        _ => None,
+    });
+    let unreadable = unreadable.collect();
+    let repair = if args.repair {
+        Some(repair::repair(connection, &findings, args.sweep.as_ref()).await?)
+    } else {
+        None
+    };
+    Ok(Verdict {
+        findings,
+        unreadable,
+        names,
+        repair,
+    })
+}
+
+/// The part of the mark of a complete sweep that is read here.
+#[derive(Deserialize)]
+struct DoneMark {
+    report: JobKey,
+}
+
+/// The results that a sweep relies on: those of its jobs, and of a sweep that was complete also all
+/// that its report was made from, since jobs behind a lost result have no key in the plan.
+async fn keys_of(connection: &Connection, view: &View) -> Result<Vec<JobKey>> {
+    let (store, mut todo) = (connection.store(), Vec::new());
+    for key in view.keys() {
+        // A job of a running sweep need not have a result yet.
+        if view.marks.done || store.size(&manifest_key(key)).await?.is_some() {
+            todo.push(key.clone());
+        }
+    }
+    if let Some(bytes) = store.get(&sweep_key(&view.sweep.id, DONE)).await? {
+        let mark = serde_json::from_slice::<DoneMark>(&bytes);
+        todo.extend(mark.map(|mark| mark.report));
+    }
+    let mut keys = BTreeSet::new();
+    while let Some(key) = todo.pop() {
+        if !keys.insert(key.clone()) {
+            continue;
+        }
+        let bytes = match store.get(&manifest_key(&key)).await {
+            Err(error) if error.kind == StoreErrorKind::Damaged => None,
+            found => found?,
+        };
+        // What is wrong with it the audit says.
+        let manifest = bytes.and_then(|bytes| Manifest::decode(&bytes).ok());
+        let inputs = manifest.map(|manifest| manifest.inputs).unwrap_or_default();
+        todo.extend(inputs.into_iter().map(|input| input.key));
+    }
+    Ok(keys.into_iter().collect())
 }
 
 /// What the events say is done, and which jobs need not be: those queued again or dead.
@@ -73,18 +162,67 @@ async fn claims(connection: &Connection) -> Result<Claims> {
     let queued = outstanding.into_iter().map(|job| job.key);
     claims.open = queued
         .chain(letters.into_iter().map(|letter| letter.key))
-        .collect::<std::collections::BTreeSet<JobKey>>();
+        .collect::<BTreeSet<JobKey>>();
     Ok(claims)
 }
 
-fn print(findings: &Findings, output: Output) {
-    let broken = &findings.violations;
+fn print(verdict: &Verdict, output: Output) {
+    let Verdict {
+        findings,
+        unreadable,
+        names,
+        repair,
+    } = verdict;
     if output == Output::Json {
-        let rows = serde_json::json!({"manifests": findings.manifests, "objects": findings.sound.objects, "bytes": findings.sound.bytes,
-            "broken": broken, "newer": findings.newer, "strange": findings.strange, "unclaimed": findings.unclaimed});
-        outjson!(rows);
+        let unreadable: Vec<_> = unreadable
+            .iter()
+            .map(|found| serde_json::json!({"sweep": found.id, "reason": found.reason}))
+            .collect();
+        outjson!(
+            serde_json::json!({"manifests": findings.manifests, "objects": findings.sound.objects, "bytes": findings.sound.bytes,
+            "broken": findings.violations, "newer": findings.newer, "strange": findings.strange, "unclaimed": findings.unclaimed,
+            "unreadable_sweeps": unreadable, "damaged_names": names, "repair": repair})
+        );
         return;
     }
+    print_findings(findings);
+    for found in unreadable {
+        outln!("{}", found.sentence());
+    }
+    for sentence in names {
+        outln!("{sentence}");
+    }
+    match repair {
+        Some(repair) => print_repair(repair),
+        None if !findings.violations.is_empty() => outln!(
+            "`cedm fsck --repair` sets broken results aside and runs the sweeps that need them again"
+        ),
+        None => {}
+    }
+}
+
+fn print_repair(repair: &Repair) {
+    outln!(
+        "{} results set aside (suspect/manifest/): jobs that a sweep needs are done again",
+        repair.set_aside.len()
+    );
+    for key in &repair.imports {
+        outln!("image set {}: import it again", key.short());
+    }
+    for id in &repair.reopened {
+        outln!("sweep {id} runs again; follow it with `cedm watch {id}`");
+    }
+    for violation in &repair.left {
+        outln!(
+            "still broken {}: {}",
+            violation.key.short(),
+            violation.reason
+        );
+    }
+}
+
+fn print_findings(findings: &Findings) {
+    let broken = &findings.violations;
     for violation in broken {
         outln!("broken {}: {}", violation.key.short(), violation.reason);
     }
@@ -110,11 +248,6 @@ fn print(findings: &Findings, output: Output) {
         outln!(
             "{} manifests were written by a newer program and were not checked",
             findings.newer.len()
-        );
-    }
-    if !broken.is_empty() {
-        outln!(
-            "submit the sweeps that need them again: broken results are then discarded and recomputed"
         );
     }
 }

@@ -11,7 +11,7 @@ use cedm_contract::{Digest, JobResult, Manifest};
 use cedm_images::{IMPORT_RECORD, ImportOptions, Imported, Progress};
 use cedm_runtime::{Submitter, store::ObjectUri};
 use cedm_terminal::{outjson, outln};
-pub use dataset::resolve;
+pub use dataset::{damaged_names, resolve};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     fs,

@@ -1,13 +1,16 @@
 //! `cedm status`: the state of sweeps, queues and workers.
 
-use crate::{args::Output, client, render, sweeps::Reader};
+use crate::{
+    args::Output,
+    client, render,
+    sweeps::{Entry, Reader, View},
+};
 use anyhow::Result;
 use cedm_contract::{Heartbeat, Service};
-use cedm_runtime::{Connection, DeadLetters, Submitter, workers};
-use cedm_sweep::outcome::SweepState;
+use cedm_runtime::{Connection, DeadLetters, Submitter, clock_skew_ms, clock_warning, delays, workers};
 use cedm_terminal::{outjson, outln};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Options of `cedm status`.
 #[derive(Args, Debug)]
@@ -32,14 +35,26 @@ pub fn run(args: &StatusArgs, output: Output) -> Result<()> {
 }
 
 async fn print_sweep(reader: &mut Reader, sweep: &str, output: Output) -> Result<()> {
-    let view = reader.view(&sweep.parse()?).await?;
+    let entry = reader.entry(&sweep.parse()?).await?;
     if output == Output::Json {
-        outjson!(json!({"outcome": view.outcome, "cancelled": view.cancelled, "plan": view.jobs}));
+        outjson!(match &entry {
+            Entry::Readable(view) => {
+                json!({"state": entry.phase(), "outcome": view.outcome, "cancelled": view.marks.cancelled, "plan": view.jobs})
+            }
+            Entry::Unreadable(_) => row(&entry),
+        });
         return Ok(());
     }
-    for line in view.summary_lines() {
+    for line in entry.summary_lines() {
         outln!("{line}");
     }
+    if let Some(view) = entry.view() {
+        print_networks(view);
+    }
+    Ok(())
+}
+
+fn print_networks(view: &View) {
     let mut table = render::table(&["network", "used", "utilisation", "score", "after"]);
     for cell in &view.outcome.cells {
         let last = cell
@@ -75,61 +90,94 @@ async fn print_sweep(reader: &mut Reader, sweep: &str, output: Output) -> Result
     {
         outln!("missing {}: {}", missing.what, missing.reason);
     }
-    Ok(())
+}
+
+/// A sweep as a row of the JSON list.
+fn row(entry: &Entry) -> Value {
+    match entry {
+        Entry::Readable(view) => {
+            json!({"sweep": view.sweep.id, "state": view.phase(), "cancelled": view.marks.cancelled, "jobs": view.outcome.jobs,
+                "submitted_ms": view.sweep.submitted_ms, "headline": view.outcome.answer.as_ref().map(|answer| &answer.headline)})
+        }
+        Entry::Unreadable(unreadable) => {
+            json!({"sweep": unreadable.id, "state": unreadable.phase(), "cancelled": unreadable.marks.cancelled, "reason": unreadable.reason})
+        }
+    }
+}
+
+fn print_sweeps(entries: &[Entry]) {
+    let mut table = render::table(&["sweep", "state", "jobs", "submitted", "answer"]);
+    for entry in entries {
+        let state = entry.phase().to_string();
+        match entry {
+            Entry::Readable(view) => table.add_row([
+                view.sweep.id.as_str(),
+                &state,
+                &format!("{}/{}", view.outcome.jobs.done, view.total()),
+                &format!("{} ago", render::since(view.sweep.submitted_ms)),
+                view.outcome
+                    .answer
+                    .as_ref()
+                    .map_or("", |answer| answer.headline.as_str()),
+            ]),
+            Entry::Unreadable(unreadable) => table.add_row([
+                unreadable.id.as_str(),
+                &state,
+                "",
+                "",
+                &format!("cannot be read: {}", unreadable.reason),
+            ]),
+        };
+    }
+    table.print();
 }
 
 async fn print_system(connection: &Connection, reader: &mut Reader, output: Output) -> Result<()> {
-    let mut views = Vec::new();
-    for sweep in reader.all().await? {
-        views.push(reader.view(&sweep).await?);
-    }
+    let entries = reader.entries().await?;
     let alive = workers(connection).await?;
     let dead = DeadLetters::new(connection).count().await?;
     let queued = Submitter::new(connection).outstanding(None).await?.len();
+    let delays = delays(connection).await?;
+    let skew_ms = clock_skew_ms(connection).await?;
     if output == Output::Json {
-        let sweeps: Vec<_> = views
-            .iter()
-            .map(|view| {
-                json!({"sweep": view.sweep.id, "state": view.outcome.state, "cancelled": view.cancelled, "jobs": view.outcome.jobs,
-                    "submitted_ms": view.sweep.submitted_ms, "headline": view.outcome.answer.as_ref().map(|answer| &answer.headline)})
-            })
-            .collect();
-        outjson!(json!({"sweeps": sweeps, "workers": alive, "dead": dead, "outstanding": queued}));
+        let sweeps: Vec<Value> = entries.iter().map(row).collect();
+        outjson!(
+            json!({"sweeps": sweeps, "workers": alive, "dead": dead, "outstanding": queued, "clock_skew_ms": skew_ms,
+                "delayed": delays.jobs, "oldest_delay_s": delays.oldest.map(|age| age.as_secs())})
+        );
         return Ok(());
     }
-    if views.is_empty() {
+    if entries.is_empty() {
         outln!("no sweep has been submitted yet");
     } else {
-        let mut table = render::table(&["sweep", "state", "jobs", "submitted", "answer"]);
-        for view in &views {
-            let jobs = &view.outcome.jobs;
-            let total = jobs.done + jobs.ready + jobs.waiting + jobs.dead + jobs.blocked;
-            let state = match view.outcome.state {
-                _ if view.cancelled => "cancelled",
-                SweepState::Running => "running",
-                SweepState::Complete => "complete",
-                SweepState::Incomplete => "incomplete",
-            };
-            let answer = view
-                .outcome
-                .answer
-                .as_ref()
-                .map_or("", |answer| answer.headline.as_str());
-            table.add_row([
-                view.sweep.id.as_str(),
-                state,
-                &format!("{}/{total}", jobs.done),
-                &format!("{} ago", render::since(view.sweep.submitted_ms)),
-                answer,
-            ]);
-        }
-        table.print();
+        print_sweeps(&entries);
     }
     outln!();
     print_workers(&alive);
+    print_clocks(&alive, skew_ms);
     outln!();
-    outln!("{queued} jobs queued or running, {dead} dead");
+    let delayed = match (delays.jobs.values().sum::<u64>(), delays.oldest) {
+        (jobs @ 1.., Some(age)) => {
+            let oldest = render::duration(age);
+            format!(" ({jobs} of them wait for another try, the oldest for {oldest})")
+        }
+        _ => String::new(),
+    };
+    outln!("{queued} jobs queued or running{delayed}, {dead} dead");
     Ok(())
+}
+
+/// Clocks that are wrong, this machine's among them.
+fn print_clocks(alive: &[Heartbeat], own_skew_ms: i64) {
+    let own = ("this machine", Some(own_skew_ms));
+    let all = alive
+        .iter()
+        .map(|worker| (worker.worker.as_str(), worker.clock_skew_ms));
+    for (name, skew_ms) in std::iter::once(own).chain(all) {
+        if let Some(warning) = skew_ms.and_then(clock_warning) {
+            outln!("{name}: {warning}");
+        }
+    }
 }
 
 fn print_workers(alive: &[Heartbeat]) {

@@ -1,5 +1,7 @@
 //! `cedm submit`: check a sweep file, resolve its names, upload its files, write the sweep once.
 
+mod files;
+
 use crate::{
     args::Output,
     client, import, render,
@@ -8,16 +10,17 @@ use crate::{
 use anyhow::{Context, Result};
 use cedm_contract::{Digest, ObjectRef, SweepId, blob_key};
 use cedm_runtime::{
-    Connection,
+    Connection, read_regular,
     store::{Body, ObjectUri},
 };
-use cedm_sweep::{Sweep, SweepSpec};
+use cedm_sweep::{MAX_FILE_BYTES, Sweep, SweepSpec, lifecycle::Phase};
 use cedm_terminal::{outjson, outln};
 use clap::Args;
+use files::Allowed;
 use serde_json::json;
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::File,
     path::{Path, PathBuf},
 };
 
@@ -32,6 +35,16 @@ pub struct SubmitArgs {
     /// Print the jobs, which of them are cached, and an estimate of the work; submit nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Upload files that the sweep file names only from below this folder or s3:// prefix, links
+    /// resolved; may be repeated. For sweep files of strangers: without it any file of weights or
+    /// cluster ids that this user can read is taken
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "CEDM_SUBMIT_FILES",
+        value_delimiter = ','
+    )]
+    pub files_below: Vec<String>,
 }
 
 /// Submits a sweep, or prints what submitting would do.
@@ -40,18 +53,31 @@ pub struct SubmitArgs {
 /// When the file is wrong, a name in it is unknown, or the sweep's name belongs to another spec.
 pub fn run(args: &SubmitArgs, output: Output) -> Result<()> {
     let file = &args.file;
-    let toml = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let toml = read_regular(file, MAX_FILE_BYTES as u64)
+        .with_context(|| format!("read {}", file.display()))?;
+    let toml = String::from_utf8(toml)
+        .with_context(|| format!("{}: expected TOML in UTF-8", file.display()))?;
     let spec = SweepSpec::parse(&toml)
         .map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", file.display()))?;
     let id = name(args, &spec)?;
+    let allowed = Allowed::below(&args.files_below)?;
     client::block_on(async {
         let connection = client::connect().await?;
-        let sweep = resolve(&connection, file, id, spec, toml, args.dry_run).await?;
+        let upload = Upload {
+            connection: &connection,
+            folder: file.parent().unwrap_or(Path::new("")),
+            allowed,
+            dry_run: args.dry_run,
+        };
+        let sweep = upload.resolve(id, spec, toml).await?;
         let mut reader = Reader::new(&connection);
         if args.dry_run {
             return crate::dry_run::print(&mut reader, &sweep, output).await;
         }
+        crate::dry_run::require_sendable(&reader.plan(&sweep).await?)?;
         let submitted = reader.submit(&sweep).await?;
+        let view = reader.view(&sweep.id).await?;
+        crate::dead::forget_unreadable(&connection, &view).await?;
         connection.flush().await;
         print(&sweep.id, submitted, output)
     })
@@ -78,88 +104,115 @@ fn name(args: &SubmitArgs, spec: &SweepSpec) -> Result<SweepId> {
     })
 }
 
-async fn resolve(
-    connection: &Connection,
-    file: &Path,
-    id: SweepId,
-    mut spec: SweepSpec,
-    toml: String,
+/// The upload of the files that a sweep file names.
+struct Upload<'a> {
+    connection: &'a Connection,
+    /// The sweep file's folder.
+    folder: &'a Path,
+    allowed: Allowed,
+    /// Whether nothing is stored.
     dry_run: bool,
-) -> Result<Sweep> {
-    let images = import::resolve(connection, &spec.image_set).await?.key;
-    let test_images = match &spec.test_set {
-        Some(name) => Some(import::resolve(connection, name).await?.key),
-        None => None,
-    };
-    let folder = file.parent().unwrap_or(Path::new(""));
-    let mut stored = BTreeMap::new();
-    let fetched = tempfile::tempdir().context("make a temporary folder")?;
-    for path in spec.files() {
-        let local = match ObjectUri::parse(&path)? {
-            None => folder.join(&path),
-            Some(uri) => {
-                let to = fetched.path().join(stored.len().to_string());
-                let downloaded = tokio::task::spawn_blocking(move || uri.fetch(&to))
-                    .await
-                    .context("wait for a download")?;
-                downloaded.with_context(|| format!("file `{path}` of the sweep"))?
-            }
-        };
-        stored.insert(
-            path.clone(),
-            store_file(connection, &local, dry_run)
-                .await
-                .with_context(|| format!("file `{path}` of the sweep"))?,
-        );
-    }
-    spec.store_files(&stored);
-    Ok(Sweep::new(
-        id,
-        spec,
-        images,
-        test_images,
-        render::now_ms(),
-        toml,
-    ))
 }
 
-/// The reference to a user's file in the store, where its digest is its name; uploaded unless it is
-/// stored already.
-async fn store_file(connection: &Connection, path: &Path, dry_run: bool) -> Result<ObjectRef> {
-    let digest = {
-        let mut hasher = blake3::Hasher::new();
-        let mut source =
-            fs::File::open(path).with_context(|| format!("open {}", path.display()))?;
-        std::io::copy(&mut source, &mut hasher)
-            .with_context(|| format!("read {}", path.display()))?;
-        Digest::finish(&hasher)
-    };
-    let size = fs::metadata(path)
-        .with_context(|| format!("read {}", path.display()))?
-        .len();
-    let object = ObjectRef {
-        object: blob_key(&digest),
-        size,
-        digest,
-    };
-    if !dry_run && connection.store().size(&object.object).await? != Some(size) {
-        connection
-            .store()
-            .put(&object.object, Body::File(path))
-            .await
-            .with_context(|| format!("store {}", path.display()))?;
+impl Upload<'_> {
+    /// The sweep with its image sets and files resolved to objects of the store.
+    async fn resolve(&self, id: SweepId, mut spec: SweepSpec, toml: String) -> Result<Sweep> {
+        let images = import::resolve(self.connection, &spec.image_set).await?.key;
+        let test_images = match &spec.test_set {
+            Some(name) => Some(import::resolve(self.connection, name).await?.key),
+            None => None,
+        };
+        // All are looked at before the first is uploaded.
+        let (mut opened, fetched) = (Vec::new(), tempfile::tempdir());
+        let fetched = fetched.context("make a temporary folder")?;
+        for (path, contents) in files::of(&spec) {
+            let file = match ObjectUri::parse(&path)? {
+                None => files::open(&self.folder.join(&path), &contents, Some(&self.allowed)),
+                Some(uri) => {
+                    let to = fetched.path().join(opened.len().to_string());
+                    match self.fetch(uri, to).await {
+                        Ok(local) => files::open(&local, &contents, None),
+                        Err(error) => Err(error),
+                    }
+                }
+            };
+            let file = file.with_context(|| format!("file `{path}` of the sweep"))?;
+            opened.push((path, file));
+        }
+        let mut stored = BTreeMap::new();
+        for (path, file) in opened {
+            let object = self.store_file(&file).await;
+            let object = object.with_context(|| format!("file `{path}` of the sweep"))?;
+            stored.insert(path, object);
+        }
+        spec.store_files(&stored);
+        let submitted_ms = render::now_ms();
+        Ok(Sweep::new(
+            id,
+            spec,
+            images,
+            test_images,
+            submitted_ms,
+            toml,
+        ))
     }
-    Ok(object)
+
+    async fn fetch(&self, uri: ObjectUri, to: PathBuf) -> Result<PathBuf> {
+        self.allowed.check_uri(&uri)?;
+        let downloaded = tokio::task::spawn_blocking(move || uri.fetch(&to)).await;
+        Ok(downloaded.context("wait for a download")??)
+    }
+
+    /// The reference to a user's file in the store, where its digest is its name; uploaded unless it
+    /// is stored already.
+    async fn store_file(&self, file: &File) -> Result<ObjectRef> {
+        let mut hasher = blake3::Hasher::new();
+        let mut source = file;
+        let size = std::io::copy(&mut source, &mut hasher).context("read it")?;
+        let digest = Digest::finish(&hasher);
+        let object = ObjectRef {
+            object: blob_key(&digest),
+            size,
+            digest,
+        };
+        let store = self.connection.store();
+        if !self.dry_run && store.size(&object.object).await? != Some(size) {
+            // By its handle: the path may name another file by now.
+            store
+                .put(&object.object, Body::File(&files::by_handle(file)))
+                .await
+                .context("store it")?;
+        }
+        Ok(object)
+    }
 }
 
 fn print(id: &SweepId, submitted: Submitted, output: Output) -> Result<()> {
-    let attached = submitted == Submitted::Attached;
-    match output {
-        Output::Json => outjson!(json!({"sweep": id, "attached": attached})),
-        Output::Text if attached => outln!(
-            "sweep {id} was submitted before with the same spec; follow it with `cedm watch {id}`"
+    let follow = format!("follow it with `cedm watch {id}`");
+    match (output, submitted) {
+        (Output::Json, _) => {
+            let (attached, reopened, found) = match submitted {
+                Submitted::New => (false, false, None),
+                Submitted::Attached(phase) => (true, false, Some(phase)),
+                Submitted::Reopened(phase) => (true, true, Some(phase)),
+            };
+            // The state in which it was found; absent for a new one.
+            outjson!(
+                json!({"sweep": id, "attached": attached, "reopened": reopened, "found": found})
+            );
+        }
+        (Output::Text, Submitted::New) => outln!("sweep {id} submitted; {follow}"),
+        (Output::Text, Submitted::Reopened(phase)) => outln!(
+            "sweep {id} was submitted before with the same spec and was {phase}: it runs again, and \
+             what it still has is reused; {follow}"
         ),
-        Output::Text => outln!("sweep {id} submitted; follow it with `cedm watch {id}`"),
+        (Output::Text, Submitted::Attached(Phase::Complete)) => outln!(
+            "sweep {id} was submitted before with the same spec and is complete: `cedm report {id} \
+             --out DIR` writes its report"
+        ),
+        (Output::Text, Submitted::Attached(phase)) => {
+            outln!("sweep {id} was submitted before with the same spec and is {phase}; {follow}")
+        }
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
-//! Sweeps in the store: read and planned, submitted, cancelled.
+//! Sweeps in the store: read and planned, submitted, cancelled, reopened. In which phase a sweep is
+//! follows from [`cedm_sweep::lifecycle`] for every command.
 
 mod reader;
 mod view;
 mod write;
 
 pub use reader::Reader;
-pub use view::View;
+pub use view::{Entry, Unreadable, View};
 pub use write::Submitted;

@@ -7,13 +7,13 @@ pub mod running;
 use crate::{
     args::Output,
     client,
-    sweeps::{Reader, View},
+    sweeps::{Entry, Reader, View},
 };
 use anyhow::{Context, Result, bail};
 use bars::Bars;
 use cedm_contract::{Event, EventAttempt, EventWhat, JobKey, SweepId};
 use cedm_runtime::{Connection, EventFilter, live_events, past_events};
-use cedm_sweep::outcome::SweepState;
+use cedm_sweep::lifecycle::Phase;
 use cedm_terminal::{outjson, outln};
 use clap::Args;
 use futures::StreamExt;
@@ -45,8 +45,8 @@ const SEEN_EVENTS_MAX: usize = 100_000;
 /// How long broker and store may be unavailable before the command fails.
 const OUTAGE_LIMIT: Duration = Duration::from_secs(120);
 
-/// Follows a sweep to its end. The exit code is success for a complete sweep, failure for one that
-/// ended incomplete.
+/// Follows a sweep to its end, which is the phase that `cedm status` shows. The exit code is success
+/// for a complete sweep, failure for any other end: incomplete, damaged, cancelled, unreadable.
 ///
 /// # Errors
 /// When the sweep is unknown, or the system is unavailable for two minutes.
@@ -61,15 +61,15 @@ pub fn run(args: &WatchArgs, output: Output) -> Result<ExitCode> {
             Some(sweep) => sweep.parse()?,
             None => only_running(&mut reader).await?,
         };
-        Watcher::new(connection, reader, sweep, output)
-            .await?
-            .run()
-            .await
+        match reader.entry(&sweep).await? {
+            Entry::Readable(view) => Watcher::new(connection, reader, *view, output).run().await,
+            Entry::Unreadable(unreadable) => bail!("{}", unreadable.sentence()),
+        }
     })
 }
 
 async fn only_running(reader: &mut Reader) -> Result<SweepId> {
-    let running = reader.active().await?;
+    let running = reader.in_phase(Phase::Running).await?;
     match running.as_slice() {
         [sweep] => Ok(sweep.clone()),
         [] => bail!("no sweep is running; `cedm status` lists them all"),
@@ -137,6 +137,15 @@ fn print(event: &Event, output: Output) {
     }
 }
 
+/// Whether an event shows that a job's result, read earlier, has been discarded since: the event that
+/// says so, or the job's beginning anew.
+fn says_there_is_no_result(event: &Event) -> bool {
+    match event.what {
+        EventWhat::Failed => event.attempt.is_none(),
+        what => what == EventWhat::Started,
+    }
+}
+
 struct Watcher {
     connection: Connection,
     reader: Reader,
@@ -151,25 +160,18 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn new(
-        connection: Connection,
-        mut reader: Reader,
-        sweep: SweepId,
-        output: Output,
-    ) -> Result<Self> {
-        let view = reader.view(&sweep).await?;
-        let bars = Bars::new(sweep.as_str());
-        Ok(Self {
+    fn new(connection: Connection, reader: Reader, view: View, output: Output) -> Self {
+        Self {
             connection,
             reader,
-            sweep,
+            bars: Bars::new(view.sweep.id.as_str()),
+            sweep: view.sweep.id.clone(),
             output,
             view,
             running: RunningJobs::default(),
-            bars,
             seen: HashSet::new(),
             unavailable_since: None,
-        })
+        }
     }
 
     async fn run(mut self) -> Result<ExitCode> {
@@ -181,10 +183,13 @@ impl Watcher {
             }
         }
         let mut next_refresh = time::Instant::now();
-        while self.view.outcome.state == SweepState::Running {
+        while !self.view.phase().is_over() {
             tokio::select! {
                 event = live.next() => {
                     let event = event.context("the connection to the broker is closed")?;
+                    if says_there_is_no_result(&event) {
+                        self.reader.forget(&event.key);
+                    }
                     if !self.view.contains(&event.key) {
                         self.refresh().await?; // perhaps a job that was planned only now
                     }
@@ -252,7 +257,7 @@ impl Watcher {
     }
 
     fn finish(self) -> Result<ExitCode> {
-        let complete = self.view.outcome.state == SweepState::Complete;
+        let complete = self.view.phase() == Phase::Complete;
         if self.output == Output::Text {
             for line in self.view.summary_lines() {
                 outln!("{line}");

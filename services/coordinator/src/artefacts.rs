@@ -2,33 +2,79 @@
 
 use cedm_contract::{Digest, ObjectRef};
 use cedm_report::Artefacts;
-use cedm_runtime::store::Store;
-use std::sync::Arc;
+use cedm_runtime::store::{Store, StoreErrorKind};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 
-/// Reads from the store on a thread that may block.
+/// Reads from the store on a thread that may block, and remembers what went wrong: a report does
+/// without what it cannot read, but a sweep does not end with it.
 pub(crate) struct StoreArtefacts {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) handle: Handle,
+    store: Arc<dyn Store>,
+    handle: Handle,
+    flaws: Mutex<Flaws>,
+}
+
+/// What went wrong while a report was rendered.
+#[derive(Debug, Default)]
+pub(crate) struct Flaws {
+    /// Objects that are missing or whose bytes are not those of their digest.
+    pub(crate) broken: Vec<ObjectRef>,
+    /// Why an object could not be read at all, where that happened.
+    pub(crate) outage: Option<String>,
+}
+
+impl StoreArtefacts {
+    /// Reads from `store` by the async runtime that calls this.
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            handle: Handle::current(),
+            flaws: Mutex::default(),
+        }
+    }
+
+    /// What went wrong so far.
+    pub(crate) fn into_flaws(self) -> Flaws {
+        self.flaws
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Flaws)) {
+        change(&mut self.flaws.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn broken(&self, object: &ObjectRef, reason: String) -> String {
+        self.note(|flaws| flaws.broken.push(object.clone()));
+        reason
+    }
 }
 
 impl Artefacts for StoreArtefacts {
     fn bytes(&self, object: &ObjectRef) -> Result<Vec<u8>, String> {
-        let found = self
-            .handle
-            .block_on(self.store.get(&object.object))
-            .map_err(|error| cedm_runtime::chain(&error))?;
-        let bytes = found.ok_or_else(|| format!("object `{}` not found", object.object))?;
-        if bytes.len() as u64 != object.size || Digest::of(&bytes) != object.digest {
-            return Err(format!(
+        let found = self.handle.block_on(self.store.get(&object.object));
+        let found = found.map_err(|error| {
+            let reason = cedm_runtime::chain(&error);
+            // What is too large for memory is no damage: the report does without it.
+            if error.kind != StoreErrorKind::Damaged {
+                self.note(|flaws| flaws.outage = Some(reason.clone()));
+            }
+            reason
+        })?;
+        let Some(bytes) = found else {
+            return Err(self.broken(object, format!("object `{}` not found", object.object)));
+        };
+        let digest = Digest::of(&bytes);
+        if bytes.len() as u64 != object.size || digest != object.digest {
+            let reason = format!(
                 "object `{}` is damaged: expected {} bytes with digest {}, found {} bytes with digest \
-                 {}",
+                 {digest}",
                 object.object,
                 object.size,
                 object.digest,
-                bytes.len(),
-                Digest::of(&bytes)
-            ));
+                bytes.len()
+            );
+            return Err(self.broken(object, reason));
         }
         Ok(bytes.to_vec())
     }

@@ -11,8 +11,9 @@ mod recheck;
 mod submit;
 
 use crate::{
-    metrics::{RECONCILES, REPORTS, SWEEPS_ACTIVE},
-    report, sweeps,
+    metrics::{RECONCILES, REPORTS, SWEEPS_ACTIVE, SWEEPS_UNREADABLE},
+    report::{self, Ended},
+    sweeps::{self, Loaded},
 };
 use cedm_contract::{Event, EventWhat, JobKey, SweepId};
 use cedm_planner::{Observed, Plan, plan};
@@ -34,10 +35,15 @@ pub(crate) struct Coordinator {
     letters: DeadLetters,
     /// The active sweeps as last read, by id.
     sweeps: BTreeMap<SweepId, Sweep>,
+    /// Active sweeps that cannot be read, with the reason. They stop no other sweep.
+    unreadable: BTreeMap<SweepId, String>,
     /// Results and dead jobs.
     known: Observed,
     /// Jobs that were in the queue when it was last read, and have not ended since.
     queued: BTreeSet<JobKey>,
+    /// Jobs that were queued anew in place of a letter whose job could not be read: once each, since a
+    /// job that no worker can read comes back as another such letter.
+    renewed: BTreeSet<JobKey>,
     /// Jobs with a failed attempt. Their inputs are checked again, since a missing input is one
     /// reason to fail.
     suspect: BTreeSet<JobKey>,
@@ -51,8 +57,10 @@ impl Coordinator {
             submitter: Submitter::new(connection),
             letters: DeadLetters::new(connection),
             sweeps: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             known: Observed::default(),
             queued: BTreeSet::new(),
+            renewed: BTreeSet::new(),
             suspect: BTreeSet::new(),
         }
     }
@@ -99,6 +107,7 @@ impl Coordinator {
             .into_iter()
             .partition(|(id, _)| active.contains(id));
         self.sweeps = kept;
+        self.unreadable.retain(|id, _| active.contains(id));
         for sweep in ended.into_values() {
             self.withdraw(&sweep).await?;
         }
@@ -112,6 +121,7 @@ impl Coordinator {
         self.known.replace_dead(
             letters
                 .into_iter()
+                .filter(|letter| letter.job.is_some() || self.renewed.contains(&letter.key))
                 .map(|letter| (letter.key, letter.error))
                 .collect::<HashMap<_, _>>(),
         );
@@ -122,6 +132,7 @@ impl Coordinator {
     /// ended.
     pub(crate) async fn refresh(&mut self, id: &SweepId) -> anyhow::Result<()> {
         if sweeps::has_ended(self.connection().store().as_ref(), id).await? {
+            self.unreadable.remove(id);
             if let Some(sweep) = self.sweeps.remove(id) {
                 self.withdraw(&sweep).await?;
             }
@@ -135,15 +146,20 @@ impl Coordinator {
         if self.sweeps.contains_key(id) {
             return Ok(());
         }
-        match sweeps::load(self.connection().store().as_ref(), id).await {
-            Ok(Some(sweep)) => {
+        match sweeps::load(self.connection().store().as_ref(), id).await? {
+            Loaded::Sweep(sweep) => {
                 tracing::info!(sweep = %id, clusterings = sweep.spec.clusterings.len(), "sweep adopted");
-                self.sweeps.insert(id.clone(), sweep);
+                self.unreadable.remove(id);
+                self.sweeps.insert(id.clone(), *sweep);
             }
-            Ok(None) => {}
-            // An unreadable sweep must not stop the others.
-            Err(error) => {
-                tracing::error!(sweep = %id, error = %format!("{error:#}"), "sweep cannot be read")
+            Loaded::Nothing => {
+                self.unreadable.remove(id);
+            }
+            Loaded::Unreadable(reason) => {
+                let before = self.unreadable.insert(id.clone(), reason.clone());
+                if before.as_ref() != Some(&reason) {
+                    tracing::error!(sweep = %id, reason, "sweep cannot be read; `cedm cancel` ends it");
+                }
             }
         }
         Ok(())
@@ -182,9 +198,9 @@ impl Coordinator {
                 result = Err(error);
             }
         }
-        self.process
-            .metrics()
-            .set(&SWEEPS_ACTIVE, self.sweeps.len() as f64);
+        let metrics = self.process.metrics();
+        metrics.set(&SWEEPS_ACTIVE, self.sweeps.len() as f64);
+        metrics.set(&SWEEPS_UNREADABLE, self.unreadable.len() as f64);
         if result.is_ok() {
             self.suspect.clear();
         }
@@ -200,17 +216,23 @@ impl Coordinator {
         if plan.complete() && self.forget_lost_results(&plan).await? {
             plan = self.submit_ready(&sweep).await?;
         }
-        if plan.settled()
-            && report::write(
+        if plan.settled() {
+            let written = report::write(
                 &self.process,
                 &self.submitter,
                 &sweep,
                 &mut self.known,
                 &plan,
-            )
-            .await?
-        {
-            self.process.metrics().add(&REPORTS, 1);
+            );
+            match while_alive(self.process.health(), written).await? {
+                Ended::Written => self.process.metrics().add(&REPORTS, 1),
+                Ended::Unchanged => {}
+                Ended::Broken(objects) => {
+                    self.discard_results_of(&plan, &objects).await?;
+                    self.submit_ready(&sweep).await?;
+                    return Ok(());
+                }
+            }
         }
         if plan.complete() && sweeps::has_ended(self.connection().store().as_ref(), id).await? {
             sweeps::remove_entry(self.connection(), id).await?;

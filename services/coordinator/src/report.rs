@@ -1,94 +1,143 @@
 //! The end of a sweep: its report, committed like any other result, then `sweep/<id>/done`.
 
-use crate::artefacts::StoreArtefacts;
+use crate::{artefacts::StoreArtefacts, sweeps};
 use anyhow::Context;
 use bytes::Bytes;
 use cedm_contract::{
-    Attempt, Digest, Job, JobResult, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software,
+    Attempt, Digest, Job, JobResult, Kind, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software,
     Timings,
     kinds::report::{DATA, PAGE, ReportResult},
     output_key, sweep_key,
 };
-use cedm_planner::{Observed, Plan, State, fold};
+use cedm_planner::{Observed, Plan, fold};
 use cedm_report::Report;
 use cedm_runtime::{
     Committed, REVISION, ServiceProcess, Submitter, VERSION, create_only, now_ms,
     store::{Body, Store},
     worker_name,
 };
-use cedm_sweep::{Sweep, outcome::SweepOutcome};
+use cedm_sweep::{Sweep, lifecycle::DONE, outcome::SweepOutcome};
 use std::{collections::BTreeMap, time::Instant};
-use tokio::runtime::Handle;
 
-/// Writes the report of a settled sweep unless it exists, and marks a complete sweep as done.
-/// Returns whether a report was written.
+/// How the end of a sweep went.
+pub(crate) enum Ended {
+    /// The report was written.
+    Written,
+    /// It existed, or cannot be written yet.
+    Unchanged,
+    /// Objects that the report reads are missing or damaged: nothing was written.
+    Broken(Vec<ObjectRef>),
+}
+
+/// Writes the report of a settled sweep unless it exists, and marks a complete sweep as done. That is
+/// the last look at its results: everything that the report reads is verified to the byte, even
+/// where the report exists, since what was complete before may have been damaged and reopened.
 pub(crate) async fn write(
     process: &ServiceProcess,
     submitter: &Submitter,
     sweep: &Sweep,
     known: &mut Observed,
     plan: &Plan,
-) -> anyhow::Result<bool> {
-    let Some(node) = plan.report() else {
-        return Ok(false);
-    };
-    let Some(job) = node.job.clone() else {
-        return Ok(false);
+) -> anyhow::Result<Ended> {
+    let Some(job) = plan.report().and_then(|node| node.job.clone()) else {
+        return Ok(Ended::Unchanged);
     };
     let store = process.connection().store();
-    let (manifest, written) = match (&node.state, submitter.manifest(&job.key).await?) {
-        (State::Done { .. }, Some(manifest)) => (manifest, false),
-        (_, Some(manifest)) => {
-            known.record(manifest.clone());
-            (manifest, false)
+    let stored = if plan.complete() {
+        let afresh = submitter.afresh();
+        let found = afresh.manifest_or_discard(Kind::Report, &job.key);
+        found.await?.map(|manifest| *manifest)
+    } else {
+        submitter.manifest(&job.key).await?
+    };
+    if let Some(manifest) = &stored {
+        known.record(manifest.clone());
+        if !plan.complete() || sweeps::has_ended(store.as_ref(), &sweep.id).await? {
+            return Ok(Ended::Unchanged);
         }
-        (_, None) => {
-            let manifest = render(store, sweep, fold(sweep, known), &job).await?;
+    }
+    let rendered = render(store, fold(sweep, known)).await?;
+    if !rendered.broken.is_empty() {
+        return Ok(Ended::Broken(rendered.broken));
+    }
+    let (manifest, written) = match stored {
+        Some(manifest) => (manifest, false),
+        None => {
+            let manifest = upload(store, sweep, &job, rendered).await?;
             match submitter.commit(&manifest).await? {
                 Committed::Ours => {
                     submitter.announce_done(&manifest, false).await?;
-                    known.record(manifest.clone());
                     (manifest, true)
                 }
                 // Another coordinator committed first; it also publishes the event.
-                Committed::Theirs(winner) => {
-                    known.record((*winner).clone());
-                    (*winner, false)
-                }
+                Committed::Theirs(winner) => (*winner, false),
             }
         }
     };
+    known.record(manifest.clone());
     if let (true, JobResult::Report(result)) = (plan.complete(), &manifest.result) {
         mark_done(store.as_ref(), sweep, &manifest, &result.headline).await?;
     }
-    if written {
-        let outcome = if plan.complete() {
-            "complete"
-        } else {
-            "incomplete"
-        };
-        tracing::info!(sweep = %sweep.id, report = %manifest.key, outcome, "report written");
+    if !written {
+        return Ok(Ended::Unchanged);
     }
-    Ok(written)
+    let outcome = if plan.complete() {
+        "complete"
+    } else {
+        "incomplete"
+    };
+    tracing::info!(sweep = %sweep.id, report = %manifest.key, outcome, "report written");
+    Ok(Ended::Written)
 }
 
-/// Renders the report and uploads its files; returns the manifest, which is not committed yet.
+/// A report that is not stored yet.
+struct Rendered {
+    report: Report,
+    /// Objects that it should have shown.
+    broken: Vec<ObjectRef>,
+    started_ms: u64,
+    compute_ms: u64,
+}
+
+/// Renders the report.
+///
+/// # Errors
+/// When the store does not answer: such a report would lack what is there.
 async fn render(
     store: &std::sync::Arc<dyn Store>,
-    sweep: &Sweep,
     outcome: SweepOutcome,
-    job: &Job,
-) -> anyhow::Result<Manifest> {
+) -> anyhow::Result<Rendered> {
     let (started, started_ms) = (Instant::now(), now_ms());
-    let artefacts = StoreArtefacts {
-        store: store.clone(),
-        handle: Handle::current(),
-    };
-    let report: Report =
-        tokio::task::spawn_blocking(move || cedm_report::render(&outcome, &artefacts))
-            .await
-            .context("render the report")?;
-    let compute_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let artefacts = StoreArtefacts::new(store.clone());
+    let rendering = tokio::task::spawn_blocking(move || {
+        let report = cedm_report::render(&outcome, &artefacts);
+        (report, artefacts.into_flaws())
+    });
+    let (report, flaws) = rendering.await.context("render the report")?;
+    if let Some(reason) = flaws.outage {
+        anyhow::bail!("read what the report shows: {reason}");
+    }
+    Ok(Rendered {
+        report,
+        broken: flaws.broken,
+        started_ms,
+        compute_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+/// Uploads a report's files; returns the manifest, which is not committed yet.
+async fn upload(
+    store: &std::sync::Arc<dyn Store>,
+    sweep: &Sweep,
+    job: &Job,
+    rendered: Rendered,
+) -> anyhow::Result<Manifest> {
+    let Rendered {
+        report,
+        started_ms,
+        compute_ms,
+        ..
+    } = rendered;
     let attempt = Attempt::new(0, 1);
     let headline = report.headline.clone();
     let files = [
@@ -147,7 +196,7 @@ async fn mark_done(
     report: &Manifest,
     headline: &str,
 ) -> anyhow::Result<()> {
-    let key = sweep_key(&sweep.id, "done");
+    let key = sweep_key(&sweep.id, DONE);
     if store.size(&key).await?.is_some() {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use cedm_contract::{
     kinds::import::{ImageSet, ImportParams},
 };
 use cedm_planner::{KindEstimate, Observed, Plan, estimate, obstacles, plan};
-use cedm_sweep::{Sweep, SweepSpec};
+use cedm_sweep::{MAX_FILE_BYTES, Sweep, SweepSpec};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -54,8 +54,10 @@ impl RunArgs {
     /// When the sweep file or the manifest cannot be read or is invalid.
     pub fn run(&self) -> anyhow::Result<Planned> {
         let path = &self.sweep;
-        let toml =
-            std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let toml = cedm_runtime::read_regular(path, MAX_FILE_BYTES as u64)
+            .with_context(|| format!("read {}", path.display()))?;
+        let toml = String::from_utf8(toml)
+            .with_context(|| format!("{}: expected TOML in UTF-8", path.display()))?;
         let mut spec = SweepSpec::parse(&toml)
             .map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", path.display()))?;
         // A plan needs references to the user's files, not their content.

@@ -4,38 +4,27 @@
 
 use anyhow::Context;
 use cedm_contract::{SweepId, sweep_key};
-use cedm_runtime::{Bucket, Connection, SWEEPS, store::Store};
-use cedm_sweep::Sweep;
-use std::collections::BTreeMap;
+use cedm_runtime::{
+    Bucket, Connection, Place, SWEEPS, chain,
+    store::{Store, StoreErrorKind},
+    undecodable,
+};
+use cedm_sweep::{
+    Sweep,
+    lifecycle::{CANCELLED, DONE, Marks, SPEC},
+};
 
-/// Which objects exist below `sweep/<id>/`.
-#[derive(Default)]
-struct Objects {
-    spec: bool,
-    ended: bool,
-}
-
-/// Submitted sweeps that are neither done nor cancelled, from a listing of the store.
+/// Submitted sweeps without an end mark, from a listing of the store.
 pub(crate) async fn list_active(store: &dyn Store) -> anyhow::Result<Vec<SweepId>> {
-    let mut folders: BTreeMap<String, Objects> = BTreeMap::new();
-    for object in store.list("sweep/").await? {
-        let mut parts = object.key.splitn(3, '/').skip(1);
-        let (Some(id), Some(what)) = (parts.next(), parts.next()) else {
-            continue;
-        };
-        let objects = folders.entry(id.to_owned()).or_default();
-        objects.spec |= what == "spec";
-        objects.ended |= what == "done" || what == "cancelled";
-    }
-    let active = folders
-        .into_iter()
-        .filter(|(_, objects)| objects.spec && !objects.ended);
-    Ok(active.filter_map(|(id, _)| id.parse().ok()).collect())
+    let listed = store.list("sweep/").await?;
+    let marks = Marks::by_sweep(listed.iter().map(|object| object.key.as_str()));
+    let active = marks.into_iter().filter(|(_, marks)| marks.is_active());
+    Ok(active.map(|(id, _)| id).collect())
 }
 
-/// Whether a sweep is done or cancelled.
+/// Whether a sweep has an end mark.
 pub(crate) async fn has_ended(store: &dyn Store, id: &SweepId) -> anyhow::Result<bool> {
-    for name in ["done", "cancelled"] {
+    for name in [DONE, CANCELLED] {
         if store.size(&sweep_key(id, name)).await?.is_some() {
             return Ok(true);
         }
@@ -43,14 +32,38 @@ pub(crate) async fn has_ended(store: &dyn Store, id: &SweepId) -> anyhow::Result
     Ok(false)
 }
 
-/// A sweep as submitted; `None` when there is none of this name.
-pub(crate) async fn load(store: &dyn Store, id: &SweepId) -> anyhow::Result<Option<Sweep>> {
-    let Some(bytes) = store.get(&sweep_key(id, "spec")).await? else {
-        return Ok(None);
+/// What is stored under a sweep's name.
+#[derive(Debug)]
+pub(crate) enum Loaded {
+    /// Nothing.
+    Nothing,
+    /// The sweep as submitted.
+    Sweep(Box<Sweep>),
+    /// Something that is no sweep for this program, and why.
+    Unreadable(String),
+}
+
+/// Reads a sweep.
+///
+/// # Errors
+/// When the store does not answer: that says nothing of the sweep.
+pub(crate) async fn load(store: &dyn Store, id: &SweepId) -> anyhow::Result<Loaded> {
+    let key = sweep_key(id, SPEC);
+    let bytes = match store.get(&key).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Loaded::Nothing),
+        Err(error) if error.kind == StoreErrorKind::Damaged => {
+            return Ok(Loaded::Unreadable(chain(&error)));
+        }
+        Err(error) => return Err(error).with_context(|| format!("read {key}")),
     };
-    Ok(Some(Sweep::decode(&bytes).with_context(|| {
-        format!("read {}", sweep_key(id, "spec"))
-    })?))
+    Ok(match Sweep::read(id, &bytes) {
+        Ok(sweep) => Loaded::Sweep(Box::new(sweep)),
+        Err(error) => {
+            undecodable(Place::Sweeps, &key, &error.to_string());
+            Loaded::Unreadable(format!("object `{key}`: {error}"))
+        }
+    })
 }
 
 /// Restores the bucket's entries for active sweeps, which a broker that lost its data does not have.
@@ -111,20 +124,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_error_of_an_unreadable_sweep_names_its_object() {
-        let store = RamStore::default();
-        let id: SweepId = "broken".parse().unwrap();
-        assert!(load(&store, &id).await.unwrap().is_none());
-        store
-            .put(
-                "sweep/broken/spec",
-                Body::Bytes(b"{\"schema\": 1}".as_slice().into()),
-            )
-            .await
-            .unwrap();
-        assert!(
-            format!("{:#}", load(&store, &id).await.unwrap_err())
-                .starts_with("read sweep/broken/spec: sweep cannot be decoded")
-        );
+    async fn what_is_no_sweep_is_said_with_its_object_and_an_outage_is_an_error() {
+        let store = RamStore::with_faults(|op, key| match (op, key) {
+            ("get", "sweep/away/spec") => cedm_runtime::store::InjectedFault::Before,
+            _ => cedm_runtime::store::InjectedFault::None,
+        });
+        let id = |id: &str| id.parse::<SweepId>().unwrap();
+        let nothing = load(&store, &id("none")).await.unwrap();
+        assert!(matches!(nothing, Loaded::Nothing));
+        for bytes in [b"{\"schema\": 1}".as_slice(), b"\0\xff\x80 garbage", b""] {
+            store
+                .put("sweep/broken/spec", Body::Bytes(bytes.into()))
+                .await
+                .unwrap();
+            let Loaded::Unreadable(reason) = load(&store, &id("broken")).await.unwrap() else {
+                panic!("{bytes:?} was taken for a sweep");
+            };
+            assert!(
+                reason.starts_with("object `sweep/broken/spec`: sweep cannot be decoded"),
+                "{reason}"
+            );
+        }
+        assert!(load(&store, &id("away")).await.is_err());
     }
 }

@@ -3,7 +3,10 @@
 use super::ImportArgs;
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{JobKey, Manifest};
-use cedm_runtime::{Connection, Submitter, store::Body};
+use cedm_runtime::{
+    Connection, Submitter, chain,
+    store::{Body, StoreErrorKind},
+};
 use serde::{Deserialize, Serialize};
 
 /// What is stored at `dataset/<name>`.
@@ -28,22 +31,64 @@ pub(super) async fn point(
     let wanted = serde_json::to_vec(&Pointer {
         key: manifest.key.clone(),
     })?;
-    if let Some(bytes) = store.get(&key).await? {
-        let known: Pointer =
-            serde_json::from_slice(&bytes).with_context(|| format!("object {key} is damaged"))?;
-        if known.key == manifest.key {
-            return Ok(());
-        }
-        ensure!(
+    match read(connection, &args.name).await? {
+        None => {}
+        Some(Ok(known)) if known == manifest.key => return Ok(()),
+        Some(Ok(known)) => ensure!(
             args.replace,
             "the name `{}` belongs to another image set (import {}): choose another name, or pass \
              --replace; submitted sweeps keep the image set that they were submitted with",
             args.name,
-            known.key.short()
-        );
+            known.short()
+        ),
+        Some(Err(reason)) => ensure!(
+            args.replace,
+            "the name `{}` is damaged ({reason}): pass --replace to write it anew",
+            args.name
+        ),
     }
     store.put(&key, Body::Bytes(wanted.into())).await?;
     Ok(())
+}
+
+/// The import that a name points to, `None` for an unknown name; or why the pointer cannot be read.
+async fn read(connection: &Connection, name: &str) -> Result<Option<Result<JobKey, String>>> {
+    let key = pointer_key(name);
+    let bytes = match connection.store().get(&key).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(None),
+        Err(error) if error.kind == StoreErrorKind::Damaged => return Ok(Some(Err(chain(&error)))),
+        Err(error) => return Err(error.into()),
+    };
+    let pointer: Result<Pointer, _> = serde_json::from_slice(&bytes);
+    Ok(Some(pointer.map(|pointer| pointer.key).map_err(|error| {
+        format!(
+            "object `{key}` has {} bytes that name no import: {error}",
+            bytes.len()
+        )
+    })))
+}
+
+/// The names of image sets that point to nothing readable, as sentences.
+///
+/// # Errors
+/// When the store fails.
+pub async fn damaged_names(connection: &Connection) -> Result<Vec<String>> {
+    let mut sentences = Vec::new();
+    for object in connection.store().list("dataset/").await? {
+        let name = object.key.strip_prefix("dataset/").unwrap_or_default();
+        if let Some(Err(reason)) = read(connection, name).await? {
+            sentences.push(damaged(name, &reason));
+        }
+    }
+    Ok(sentences)
+}
+
+fn damaged(name: &str, reason: &str) -> String {
+    format!(
+        "image set `{name}`: its name is damaged ({reason}); `cedm import PATH --name {name} \
+         --replace` writes it anew"
+    )
 }
 
 /// The import manifest of a named image set.
@@ -52,7 +97,7 @@ pub(super) async fn point(
 /// When the name is unknown, its import is missing or damaged, or the store fails.
 pub async fn resolve(connection: &Connection, name: &str) -> Result<Manifest> {
     let store = connection.store();
-    let Some(bytes) = store.get(&pointer_key(name)).await? else {
+    let Some(found) = read(connection, name).await? else {
         let listed = store.list("dataset/").await?;
         let names: Vec<&str> = listed
             .iter()
@@ -65,13 +110,12 @@ pub async fn resolve(connection: &Connection, name: &str) -> Result<Manifest> {
         };
         anyhow::bail!("image set `{name}` not found; {hint} (`cedm import PATH --name {name}`)");
     };
-    let pointer: Pointer = serde_json::from_slice(&bytes)
-        .with_context(|| format!("object dataset/{name} is damaged"))?;
-    let manifest = Submitter::new(connection).manifest(&pointer.key).await?;
+    let key = found.map_err(|reason| anyhow::anyhow!(damaged(name, &reason)))?;
+    let manifest = Submitter::new(connection).manifest(&key).await?;
     manifest.with_context(|| {
         format!(
             "image set `{name}`: its import {} is missing or damaged; import it again",
-            pointer.key.short()
+            key.short()
         )
     })
 }

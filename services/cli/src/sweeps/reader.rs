@@ -1,17 +1,28 @@
 //! Reads sweeps and their results, and plans them.
 
-use super::View;
-use anyhow::{Context, Result};
+use super::{Entry, Unreadable, View};
+use anyhow::{Context, Result, bail};
 use cedm_contract::{JobKey, SweepId, sweep_key};
 use cedm_planner::{Observed, ObservedState, Plan, State, fold, plan};
-use cedm_runtime::{Connection, DeadLetters, Submitter, store::Store};
-use cedm_sweep::{Sweep, outcome::SweepState};
+use cedm_runtime::{
+    Connection, DeadLetters, RuntimeError, Submitter, chain,
+    store::{Store, StoreErrorKind},
+};
+use cedm_sweep::{
+    Sweep,
+    lifecycle::{CANCELLED, DONE, Marks, Phase, SPEC},
+};
+use futures::StreamExt;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-/// Reads sweeps. Manifests are cached: they never change once written.
+/// Results looked up at once: a plan of many shards has hundreds of thousands.
+const LOOK_UPS: usize = 64;
+
+/// Reads sweeps. Manifests are cached: they never change once written, but one may be discarded
+/// ([`Reader::forget`]).
 pub struct Reader {
     pub(super) connection: Connection,
     known: Observed,
@@ -32,38 +43,37 @@ impl Reader {
         self.connection.store()
     }
 
-    /// Every sweep that was ever submitted, by name.
+    /// Every sweep that was ever submitted, by name, with its marks.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn all(&self) -> Result<Vec<SweepId>> {
+    pub async fn all(&self) -> Result<BTreeMap<SweepId, Marks>> {
         let listed = self.store().list("sweep/").await?;
-        Ok(listed
-            .iter()
-            .filter_map(|object| {
-                object
-                    .key
-                    .strip_prefix("sweep/")?
-                    .strip_suffix("/spec")?
-                    .parse()
-                    .ok()
-            })
-            .collect())
+        let mut marks = Marks::by_sweep(listed.iter().map(|object| object.key.as_str()));
+        marks.retain(|_, marks| marks.spec);
+        Ok(marks)
     }
 
-    /// Sweeps that are running: neither settled nor cancelled.
+    /// Every sweep with its present state; what cannot be read is among them, with the reason.
     ///
     /// # Errors
     /// When the store or NATS fails.
-    pub async fn active(&mut self) -> Result<Vec<SweepId>> {
-        let mut active = Vec::new();
-        for id in self.all().await? {
-            let view = self.view(&id).await?;
-            if view.outcome.state == SweepState::Running && !view.cancelled {
-                active.push(id);
-            }
+    pub async fn entries(&mut self) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for (id, marks) in self.all().await? {
+            entries.push(self.entry_of(&id, marks).await?);
         }
-        Ok(active)
+        Ok(entries)
+    }
+
+    /// The sweeps in one phase, by name.
+    ///
+    /// # Errors
+    /// When the store or NATS fails.
+    pub async fn in_phase(&mut self, phase: Phase) -> Result<Vec<SweepId>> {
+        let entries = self.entries().await?;
+        let found = entries.iter().filter(|entry| entry.phase() == phase);
+        Ok(found.map(|entry| entry.id().clone()).collect())
     }
 
     /// Whether a sweep of this name exists.
@@ -71,56 +81,99 @@ impl Reader {
     /// # Errors
     /// When the store fails.
     pub async fn exists(&self, id: &SweepId) -> Result<bool> {
-        Ok(self.sweeps.contains_key(id)
-            || self.store().size(&sweep_key(id, "spec")).await?.is_some())
+        Ok(self.marks(id).await?.spec)
     }
 
-    async fn sweep(&mut self, id: &SweepId) -> Result<Sweep> {
-        if let Some(sweep) = self.sweeps.get(id) {
-            return Ok(sweep.clone());
-        }
-        let bytes = self.store().get(&sweep_key(id, "spec")).await?;
-        let Some(bytes) = bytes else {
-            let names: Vec<String> = self.all().await?.iter().map(SweepId::to_string).collect();
-            let hint = if names.is_empty() {
-                "none has been submitted yet".to_owned()
-            } else {
-                format!("known are {}", names.join(", "))
-            };
-            anyhow::bail!("sweep `{id}` not found; {hint}");
+    /// Which of a sweep's objects exist.
+    pub(super) async fn marks(&self, id: &SweepId) -> Result<Marks> {
+        let exists = async |name| -> Result<bool> {
+            Ok(self.store().size(&sweep_key(id, name)).await?.is_some())
         };
-        let sweep = Sweep::decode(&bytes).with_context(|| format!("sweep {id}"))?;
-        self.sweeps.insert(id.clone(), sweep.clone());
-        Ok(sweep)
+        Ok(Marks {
+            spec: exists(SPEC).await?,
+            done: exists(DONE).await?,
+            cancelled: exists(CANCELLED).await?,
+        })
     }
 
-    /// The present state of a sweep.
+    /// The marks of a sweep that must exist.
+    pub(super) async fn marks_of_known(&self, id: &SweepId) -> Result<Marks> {
+        let marks = self.marks(id).await?;
+        if marks.spec {
+            return Ok(marks);
+        }
+        let names: Vec<String> = self.all().await?.keys().map(SweepId::to_string).collect();
+        let hint = if names.is_empty() {
+            "none has been submitted yet".to_owned()
+        } else {
+            format!("known are {}", names.join(", "))
+        };
+        bail!("sweep `{id}` not found; {hint}");
+    }
+
+    /// The sweep as submitted, or why it cannot be read. An outage is an error: it says nothing of
+    /// the sweep.
+    pub(super) async fn sweep(&mut self, id: &SweepId) -> Result<Result<Sweep, String>> {
+        if let Some(sweep) = self.sweeps.get(id) {
+            return Ok(Ok(sweep.clone()));
+        }
+        let key = sweep_key(id, SPEC);
+        let bytes = match self.store().get(&key).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(Err(format!("object `{key}` is missing"))),
+            Err(error) if error.kind == StoreErrorKind::Damaged => return Ok(Err(chain(&error))),
+            Err(error) => return Err(error).with_context(|| format!("read sweep {id}")),
+        };
+        match Sweep::read(id, &bytes) {
+            Ok(sweep) => {
+                self.sweeps.insert(id.clone(), sweep.clone());
+                Ok(Ok(sweep))
+            }
+            Err(error) => Ok(Err(format!("object `{key}`: {error}"))),
+        }
+    }
+
+    /// The present state of a sweep, readable or not.
     ///
     /// # Errors
     /// When it is unknown, or the store or NATS fails.
+    pub async fn entry(&mut self, id: &SweepId) -> Result<Entry> {
+        let marks = self.marks_of_known(id).await?;
+        self.entry_of(id, marks).await
+    }
+
+    /// The present state of a sweep that can be read.
+    ///
+    /// # Errors
+    /// When it is unknown or cannot be read, or the store or NATS fails.
     pub async fn view(&mut self, id: &SweepId) -> Result<View> {
-        let sweep = self.sweep(id).await?;
+        match self.entry(id).await? {
+            Entry::Readable(view) => Ok(*view),
+            Entry::Unreadable(unreadable) => bail!("{}", unreadable.sentence()),
+        }
+    }
+
+    async fn entry_of(&mut self, id: &SweepId, marks: Marks) -> Result<Entry> {
+        let sweep = match self.sweep(id).await? {
+            Ok(sweep) => sweep,
+            Err(reason) => {
+                return Ok(Entry::Unreadable(Unreadable {
+                    id: id.clone(),
+                    marks,
+                    reason,
+                }));
+            }
+        };
         let plan = self.plan(&sweep).await?;
-        let cancelled = self
-            .store()
-            .size(&sweep_key(id, "cancelled"))
-            .await?
-            .is_some();
         let outcome = fold(&sweep, &self.known);
-        let by_key = plan
-            .nodes
-            .iter()
-            .enumerate()
-            .rev()
-            .filter_map(|(index, node)| Some((node.job.as_ref()?.key.clone(), index)))
-            .collect();
-        Ok(View {
-            outcome,
-            jobs: plan.nodes,
-            cancelled,
-            by_key,
-            sweep,
-        })
+        Ok(Entry::Readable(Box::new(View::new(
+            sweep, marks, outcome, plan.nodes,
+        ))))
+    }
+
+    /// Forgets a result that was discarded: the store is asked for it again.
+    pub fn forget(&mut self, key: &JobKey) {
+        self.known.remove(key);
     }
 
     /// The plan of a sweep, submitted or not, with every result that the store has. The plan is made
@@ -151,16 +204,23 @@ impl Reader {
                 .filter(|key| !looked_up.contains(key))
                 .collect();
             let mut changed = false;
-            let found =
-                futures::future::try_join_all(open.iter().map(|key| submitter.manifest(key)))
-                    .await?;
+            let lookups: Vec<_> = open.iter().map(|key| submitter.manifest(key)).collect();
+            let found = futures::stream::iter(lookups).buffered(LOOK_UPS);
+            let found: Vec<_> = found.collect().await;
             for (key, manifest) in open.into_iter().zip(found) {
-                match (manifest, letters.iter().find(|letter| letter.key == key)) {
-                    (Some(manifest), _) => self.known.record(manifest),
-                    (None, Some(letter)) => {
-                        self.known.record_dead(key.clone(), letter.error.clone())
+                let letter = letters.iter().find(|letter| letter.key == key);
+                match (manifest, letter) {
+                    (Ok(Some(manifest)), _) => self.known.record(manifest),
+                    // A result of a newer program: for this one the job cannot be done. The
+                    // coordinator says the same.
+                    (Err(RuntimeError::Contract(error)), _) => {
+                        self.known.record_dead(key.clone(), error.to_string());
                     }
-                    (None, None) => {
+                    (Err(error), _) => return Err(error.into()),
+                    (Ok(None), Some(letter)) => {
+                        self.known.record_dead(key.clone(), letter.error.clone());
+                    }
+                    (Ok(None), None) => {
                         self.known.clear_dead(&key);
                         looked_up.insert(key);
                         continue;

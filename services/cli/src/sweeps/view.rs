@@ -1,12 +1,81 @@
 //! The state of one sweep at one moment.
 
-use cedm_contract::{JobKey, Kind};
+use cedm_contract::{JobKey, Kind, SweepId};
 use cedm_planner::{Node, State};
 use cedm_sweep::{
     Sweep,
-    outcome::{Summary, SweepOutcome, SweepState},
+    lifecycle::{Marks, Phase},
+    outcome::{Summary, SweepOutcome},
 };
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A sweep in the store.
+pub enum Entry {
+    /// With its outcome and jobs.
+    Readable(Box<View>),
+    /// Without, since its spec cannot be read.
+    Unreadable(Unreadable),
+}
+
+impl Entry {
+    /// Name of the sweep.
+    pub fn id(&self) -> &SweepId {
+        match self {
+            Entry::Readable(view) => &view.sweep.id,
+            Entry::Unreadable(unreadable) => &unreadable.id,
+        }
+    }
+    /// Where it stands.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Entry::Readable(view) => view.phase(),
+            Entry::Unreadable(unreadable) => unreadable.phase(),
+        }
+    }
+    /// Its view, where it can be read.
+    pub fn view(&self) -> Option<&View> {
+        match self {
+            Entry::Readable(view) => Some(view),
+            Entry::Unreadable(_) => None,
+        }
+    }
+    /// The sweep's state in a few lines, with the answer when there is one.
+    pub fn summary_lines(&self) -> Vec<String> {
+        match self {
+            Entry::Readable(view) => view.summary_lines(),
+            Entry::Unreadable(unreadable) => vec![unreadable.sentence()],
+        }
+    }
+}
+
+/// A sweep whose spec is damaged, beyond a limit, or of a newer program. The coordinator starts no
+/// job of it.
+pub struct Unreadable {
+    /// Name of the sweep.
+    pub id: SweepId,
+    /// Which of its objects exist.
+    pub marks: Marks,
+    /// Which object is wrong, and how.
+    pub reason: String,
+}
+
+impl Unreadable {
+    /// Where it stands: unreadable or cancelled.
+    pub fn phase(&self) -> Phase {
+        Phase::of(self.marks, None)
+    }
+    /// What is wrong and what can be done.
+    pub fn sentence(&self) -> String {
+        let Self { id, reason, .. } = self;
+        if self.phase() == Phase::Cancelled {
+            return format!("sweep {id} was cancelled, and cannot be read: {reason}");
+        }
+        format!(
+            "sweep {id} cannot be read: {reason}. No job of it is started; `cedm cancel {id}` ends \
+             it, and its file can be submitted under another name"
+        )
+    }
+}
 
 /// A sweep with its outcome and jobs, as read from the store.
 pub struct View {
@@ -16,12 +85,29 @@ pub struct View {
     pub outcome: SweepOutcome,
     /// Its jobs, as far as they are planned.
     pub jobs: Vec<Node>,
-    /// Whether it was cancelled.
-    pub cancelled: bool,
+    /// Which of its objects exist.
+    pub marks: Marks,
     pub(super) by_key: BTreeMap<JobKey, usize>,
 }
 
 impl View {
+    pub(super) fn new(sweep: Sweep, marks: Marks, outcome: SweepOutcome, jobs: Vec<Node>) -> Self {
+        let keys = jobs.iter().enumerate().rev();
+        let by_key = keys
+            .filter_map(|(index, node)| Some((node.job.as_ref()?.key.clone(), index)))
+            .collect();
+        Self {
+            sweep,
+            outcome,
+            jobs,
+            marks,
+            by_key,
+        }
+    }
+    /// Where the sweep stands.
+    pub fn phase(&self) -> Phase {
+        Phase::of(self.marks, Some(self.outcome.state))
+    }
     fn node(&self, key: &JobKey) -> Option<&Node> {
         self.by_key.get(key).and_then(|index| self.jobs.get(*index))
     }
@@ -45,16 +131,23 @@ impl View {
             _ => Vec::new(),
         }
     }
-    /// Keys of all results of this sweep.
-    pub fn done(&self) -> Vec<JobKey> {
+    /// Keys of its jobs, as far as they are planned.
+    pub fn keys(&self) -> impl Iterator<Item = &JobKey> {
+        self.by_key.keys()
+    }
+    /// Keys of its jobs that have a result.
+    pub fn done(&self) -> BTreeSet<&JobKey> {
         let done = self
             .jobs
             .iter()
             .filter(|node| matches!(node.state, State::Done { .. }));
-        done.filter_map(|node| Some(node.job.as_ref()?.key.clone()))
-            .collect::<BTreeSet<_>>()
-            .into_iter()
+        done.filter_map(|node| Some(&node.job.as_ref()?.key))
             .collect()
+    }
+    /// Number of its jobs, the report not counted.
+    pub fn total(&self) -> u64 {
+        let jobs = &self.outcome.jobs;
+        jobs.done + jobs.ready + jobs.waiting + jobs.dead + jobs.blocked
     }
     /// The primary metric's summary among these.
     pub fn primary<'a>(&self, summary: &'a BTreeMap<String, Summary>) -> Option<&'a Summary> {
@@ -63,24 +156,31 @@ impl View {
     }
     /// The sweep's state in a few lines, with the answer when there is one.
     pub fn summary_lines(&self) -> Vec<String> {
-        let (id, jobs) = (&self.sweep.id, &self.outcome.jobs);
-        let total = jobs.done + jobs.ready + jobs.waiting + jobs.dead + jobs.blocked;
+        let (id, jobs, total) = (&self.sweep.id, &self.outcome.jobs, self.total());
         let reused = if jobs.cached > 0 {
             format!(", {} of them reused", jobs.cached)
         } else {
             String::new()
         };
-        let mut lines = vec![match self.outcome.state {
-            SweepState::Running if self.cancelled => format!(
-                "sweep {id} was cancelled: {} of {total} jobs are done{reused}",
+        let done = format!("{} of {total} jobs are done{reused}", jobs.done);
+        let mut lines = vec![match self.phase() {
+            Phase::Cancelled => format!(
+                "sweep {id} was cancelled: {done}; every result is kept, and submitting its file \
+                 again continues it"
+            ),
+            Phase::Running if jobs.done == total => format!(
+                "sweep {id} is running: all {total} jobs are done{reused}; the coordinator verifies \
+                 them and writes the report"
+            ),
+            Phase::Running => format!("sweep {id} is running: {done}"),
+            Phase::Complete => format!("sweep {id} is complete: {} jobs{reused}", jobs.done),
+            Phase::Damaged => format!(
+                "sweep {id} is damaged: it was complete, and only {} of {total} jobs have their \
+                 result now. `cedm fsck --sweep {id}` names what is broken; submitting its file \
+                 again, or `cedm fsck --repair`, makes it again",
                 jobs.done
             ),
-            SweepState::Running => format!(
-                "sweep {id} is running: {} of {total} jobs are done{reused}",
-                jobs.done
-            ),
-            SweepState::Complete => format!("sweep {id} is complete: {} jobs{reused}", jobs.done),
-            SweepState::Incomplete => format!(
+            Phase::Incomplete | Phase::Unreadable => format!(
                 "sweep {id} ended incomplete: {} of {total} jobs are done, {} dead, {} blocked by \
                  them; see `cedm dead list`, and `cedm dead replay JOB` once the cause is fixed",
                 jobs.done, jobs.dead, jobs.blocked

@@ -1,75 +1,146 @@
-//! Submits and cancels sweeps: the two writes that a person makes.
+//! Submits, cancels and reopens sweeps: the writes that a person makes.
 
 use super::Reader;
 use crate::render;
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{SweepId, sweep_key};
 use cedm_planner::State;
-use cedm_runtime::{Bucket, SWEEPS, Submitter, Written, create_only, store::Body};
-use cedm_sweep::{Sweep, outcome::SweepState};
+use cedm_runtime::{Bucket, SWEEPS, Submitter, Written, create_only};
+use cedm_sweep::{
+    Sweep,
+    lifecycle::{CANCELLED, DONE, Marks, Phase, SPEC},
+};
 use std::collections::BTreeSet;
 
-/// Whether a submission wrote a new sweep.
+/// What a submission did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Submitted {
     /// It wrote the sweep.
     New,
-    /// The sweep existed already, with the same spec.
-    Attached,
+    /// The sweep existed already, with the same spec, in this phase; nothing was changed.
+    Attached(Phase),
+    /// The same, and it had ended in this phase without all of its results: it runs again.
+    Reopened(Phase),
 }
 
 impl Reader {
-    /// Writes the sweep create-only and wakes the coordinator.
+    /// Writes the sweep create-only and wakes the coordinator. A sweep that exists with the same spec
+    /// and has ended without all of its results is reopened.
     ///
     /// # Errors
-    /// When another spec has its name, or the store or NATS fails.
+    /// When another spec has its name or the stored one cannot be read, or the store or NATS fails.
     pub async fn submit(&mut self, sweep: &Sweep) -> Result<Submitted> {
-        let key = sweep_key(&sweep.id, "spec");
+        let id = &sweep.id;
+        let marks = self.marks(id).await?;
+        if !marks.spec {
+            // Left over from a sweep whose spec somebody deleted: the new one would be born ended.
+            self.remove_end_marks(id, marks).await?;
+        }
+        let key = sweep_key(id, SPEC);
         let written = create_only(self.store().as_ref(), &key, sweep.encode().into()).await?;
-        let submitted = match written {
-            Written::Ours => Submitted::New,
-            Written::Exists { bytes, answer_lost } => {
-                let stored =
-                    Sweep::decode(&bytes).with_context(|| format!("sweep {}", sweep.id))?;
-                ensure_same(&stored, sweep)?;
-                // The stored sweep may be our own only when an earlier answer was lost; without
-                // that, somebody else submitted the same spec in the same millisecond.
-                if answer_lost && stored.submitted_ms == sweep.submitted_ms {
-                    Submitted::New
-                } else {
-                    Submitted::Attached
-                }
+        if let Written::Exists { bytes, answer_lost } = written {
+            let stored = Sweep::read(id, &bytes).with_context(|| {
+                format!(
+                    "the name `{id}` is taken by a sweep that cannot be read (object `{key}`): \
+                     choose another name with --name"
+                )
+            })?;
+            ensure_same(&stored, sweep)?;
+            // The stored sweep may be our own only when an earlier answer was lost; without
+            // that, somebody else submitted the same spec in the same millisecond.
+            if !(answer_lost && stored.submitted_ms == sweep.submitted_ms) {
+                return self.attach(id).await;
             }
-        };
-        // The bucket only wakes coordinators early; they also list the store.
-        Bucket::open(&self.connection, SWEEPS)
-            .await?
-            .put(sweep.id.as_str(), sweep.submitted_ms.to_string())
-            .await?;
-        Ok(submitted)
+        }
+        self.wake_coordinators(id).await?;
+        Ok(Submitted::New)
     }
 
-    /// Cancels a sweep: marks it and withdraws its queued jobs, except those that another running sweep
-    /// needs. Returns whether it was running.
+    async fn attach(&mut self, id: &SweepId) -> Result<Submitted> {
+        let phase = self.entry(id).await?.phase();
+        if phase.reopens() {
+            self.reopen(id).await?;
+            return Ok(Submitted::Reopened(phase));
+        }
+        if phase != Phase::Complete {
+            self.wake_coordinators(id).await?;
+        }
+        Ok(Submitted::Attached(phase))
+    }
+
+    /// Removes a sweep's end marks, so that the coordinator looks after it again: results that are
+    /// lost are made again, the others are reused. Idempotent, and harmless for a sweep that another
+    /// command has reopened or the coordinator has completed meanwhile: the coordinator verifies it
+    /// once more and marks it as done.
+    ///
+    /// # Errors
+    /// When the store or NATS fails; reopen it again.
+    pub async fn reopen(&self, id: &SweepId) -> Result<()> {
+        self.remove_end_marks(id, self.marks(id).await?).await?;
+        self.wake_coordinators(id).await
+    }
+
+    async fn remove_end_marks(&self, id: &SweepId, marks: Marks) -> Result<()> {
+        for (exists, name) in [(marks.done, DONE), (marks.cancelled, CANCELLED)] {
+            if exists {
+                self.store().delete(&sweep_key(id, name)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bucket only wakes coordinators early; they also list the store.
+    async fn wake_coordinators(&self, id: &SweepId) -> Result<()> {
+        Bucket::open(&self.connection, SWEEPS)
+            .await?
+            .put(id.as_str(), render::now_ms().to_string())
+            .await?;
+        Ok(())
+    }
+
+    /// Cancels a sweep: marks it and withdraws its queued jobs, except those that another active sweep
+    /// needs. A sweep that cannot be read is only marked. Returns whether this changed anything: a
+    /// complete or cancelled sweep stays what it is.
     ///
     /// # Errors
     /// When it is unknown, or the store or NATS fails.
     pub async fn cancel(&mut self, id: &SweepId) -> Result<bool> {
-        let view = self.view(id).await?;
-        if view.cancelled || view.outcome.state != SweepState::Running {
+        let marks = self.marks_of_known(id).await?;
+        // Without an end mark it can be cancelled, whatever else is the matter with it.
+        if marks.has_ended() && !self.entry(id).await?.phase().can_be_cancelled() {
             return Ok(false);
         }
         let marker = serde_json::json!({"at_ms": render::now_ms()}).to_string();
-        self.store()
-            .put(&sweep_key(id, "cancelled"), Body::Bytes(marker.into()))
-            .await?;
+        create_only(
+            self.store().as_ref(),
+            &sweep_key(id, CANCELLED),
+            marker.into(),
+        )
+        .await?;
         Bucket::open(&self.connection, SWEEPS)
             .await?
             .remove(id.as_str())
             .await?;
+        self.withdraw(id).await.with_context(|| {
+            format!(
+                "sweep {id} is cancelled; its queued jobs cannot be withdrawn now, the coordinator \
+                 does so"
+            )
+        })?;
+        Ok(true)
+    }
+
+    /// Removes the queued jobs of a sweep that no other active sweep needs.
+    async fn withdraw(&mut self, id: &SweepId) -> Result<()> {
+        let entry = self.entry(id).await?;
+        let Some(view) = entry.view() else {
+            return Ok(());
+        };
         let mut needed_elsewhere = BTreeSet::new();
-        for other in self.active().await? {
-            needed_elsewhere.extend(self.view(&other).await?.by_key.into_keys());
+        for other in self.entries().await? {
+            if let Some(other) = other.view().filter(|other| other.marks.is_active()) {
+                needed_elsewhere.extend(other.keys().cloned());
+            }
         }
         let submitter = Submitter::new(&self.connection);
         for node in &view.jobs {
@@ -79,7 +150,7 @@ impl Reader {
                 submitter.cancel(node.kind, &job.key).await?;
             }
         }
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -2,8 +2,8 @@
 //! again.
 
 use super::{CONCURRENCY, Coordinator, while_alive};
-use cedm_contract::{Job, JobKey};
-use cedm_planner::Plan;
+use cedm_contract::{Job, JobKey, Kind, Manifest, ObjectRef};
+use cedm_planner::{ObservedState, Plan};
 use cedm_runtime::{RuntimeError, chain};
 use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeSet;
@@ -55,6 +55,34 @@ impl Coordinator {
         Ok(any_lost)
     }
 
+    /// Discards the results that objects belong to which the report could not read as they should
+    /// be, so that their jobs are done again. A result that verifies at the second look stays.
+    pub(super) async fn discard_results_of(
+        &mut self,
+        plan: &Plan,
+        objects: &[ObjectRef],
+    ) -> anyhow::Result<()> {
+        let submitter = self.submitter.afresh();
+        let owners: BTreeSet<JobKey> = objects.iter().filter_map(owner).collect();
+        for key in owners {
+            let Some(kind) = self.kind(plan, &key) else {
+                continue;
+            };
+            let found = submitter.manifest_or_discard(kind, &key);
+            if while_alive(self.process.health(), found).await?.is_none() {
+                tracing::warn!(sweep = %plan.sweep, job = %key, %kind, "result damaged before the end of its sweep; running the job again");
+                self.known.remove(&key);
+                self.queued.remove(&key);
+            }
+        }
+        Ok(())
+    }
+
+    fn kind(&self, plan: &Plan, key: &JobKey) -> Option<Kind> {
+        let planned = plan.nodes_of(key).next().map(|node| node.kind);
+        planned.or_else(|| self.known.manifest(key).map(Manifest::kind))
+    }
+
     /// Checks the inputs of the plan's suspect jobs. An input that is missing is forgotten, so that
     /// it is made again; one that was made again is read. Returns whether the cache changed.
     pub(super) async fn recheck_inputs(&mut self, plan: &Plan) -> anyhow::Result<bool> {
@@ -86,4 +114,12 @@ impl Coordinator {
         }
         Ok(changed)
     }
+}
+
+/// The job below whose prefix an object lies: `object/<key>/…`.
+fn owner(object: &ObjectRef) -> Option<JobKey> {
+    let mut parts = object.object.split('/');
+    (parts.next() == Some("object"))
+        .then(|| parts.next()?.parse().ok())
+        .flatten()
 }

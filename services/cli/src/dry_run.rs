@@ -1,22 +1,41 @@
 //! `cedm submit --dry-run`: the jobs, which of them are cached, and how much work is left.
 
 use crate::{args::Output, render, sweeps::Reader};
-use anyhow::Result;
-use cedm_planner::{KindEstimate, State, estimate};
+use anyhow::{Result, bail};
+use cedm_planner::{KindEstimate, Plan, State, estimate};
 use cedm_sweep::Sweep;
 use cedm_terminal::{outjson, outln};
 use serde_json::json;
 
+/// Refuses a plan with a job that no message can hold, as far as its size is known by now.
+///
+/// # Errors
+/// When there is one: its name, and why.
+pub fn require_sendable(plan: &Plan) -> Result<()> {
+    let mut refused = plan
+        .nodes
+        .iter()
+        .filter_map(|node| Some((&node.id, node.unsendable()?)));
+    let Some((first, reason)) = refused.next() else {
+        return Ok(());
+    };
+    let more = match refused.count() {
+        0 => String::new(),
+        more => format!(" ({more} more jobs cannot either)"),
+    };
+    bail!("job `{first}` of this sweep cannot be queued: {reason}{more}")
+}
+
 /// Prints the plan of a sweep without submitting it.
 ///
 /// # Errors
-/// When the store or NATS fails.
+/// When the store or NATS fails, or a job of the sweep cannot be queued.
 pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result<()> {
     let plan = reader.plan(sweep).await?;
     let rows = estimate(&plan);
     if output == Output::Json {
         outjson!(json!({"sweep": sweep.id, "jobs": plan.nodes, "estimate": rows}));
-        return Ok(());
+        return require_sendable(&plan);
     }
     let mut table = render::table(&["job", "state", "key"]);
     for node in &plan.nodes {
@@ -53,7 +72,7 @@ pub async fn print(reader: &mut Reader, sweep: &Sweep, output: Output) -> Result
     }
     table.print();
     outln!("estimates that depend on the bound search are upper limits; nothing was submitted");
-    Ok(())
+    require_sendable(&plan)
 }
 
 fn amount(number: f64) -> String {

@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod run;
 pub mod score;
 pub mod set;
+mod shards;
 mod space;
 mod worker;
 

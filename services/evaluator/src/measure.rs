@@ -76,22 +76,15 @@ impl Measured {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_moments(&self, file: &Path) -> Result<(), EvaluatorError> {
-        write_moments(&self.moments, file)
+        let moments = &self.moments;
+        let count = Tensor::from_slice(&[moments.count()]);
+        let tensors = [
+            (COUNT.name, &count),
+            (OUTER.name, moments.outer()),
+            (SUM.name, moments.sum()),
+        ];
+        Ok(tensor_files::write(file, &tensors, &[])?)
     }
-}
-
-/// Writes `moments.safetensors`.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn write_moments(moments: &Moments, file: &Path) -> Result<(), EvaluatorError> {
-    let count = Tensor::from_slice(&[moments.count()]);
-    let tensors = [
-        (COUNT.name, &count),
-        (OUTER.name, moments.outer()),
-        (SUM.name, moments.sum()),
-    ];
-    Ok(tensor_files::write(file, &tensors, &[])?)
 }
 
 /// The moments in a `moments.safetensors` file.

@@ -144,23 +144,6 @@ impl MeasuredSet {
         })
     }
 
-    /// Writes the merged moments of its shards as `moments.safetensors`.
-    ///
-    /// # Errors
-    /// [`EvaluatorError::Lacking`] where only mean and covariance are known; when the file cannot be
-    /// written.
-    pub fn write_moments(&self, file: &Path) -> Result<(), EvaluatorError> {
-        let moments = self
-            .moments
-            .as_ref()
-            .ok_or_else(|| EvaluatorError::Lacking {
-                what: self.name.clone(),
-                found: "mean and covariance only",
-                needed: "moments",
-            })?;
-        crate::measure::write_moments(moments, file)
-    }
-
     /// Root of the covariance, computed once.
     ///
     /// # Errors

@@ -3,14 +3,15 @@
 use crate::{
     FeatureSpace, MeasuredSet,
     confidence::{confidences, read_heads},
-    measure::{measure, read_moments},
+    measure::measure,
     metrics,
     score::{ComparedSets, Settings, metrics_named, scores},
+    shards::{Shards, read_space, require_extractor},
 };
 use anyhow::anyhow;
 use cedm_clustering::temi::Model;
 use cedm_contract::{
-    ExtractorSpec, JobResult, JobSpec, Manifest, OutputName, Service, ShardRef, TensorName,
+    ExtractorSpec, JobResult, JobSpec, Manifest, Service, ShardRef, TensorName,
     kinds::{
         cluster::{ClusterMethod, ClusterParams, HEADS},
         fit::EXTRACTOR,
@@ -143,53 +144,17 @@ impl EvaluatorWorker {
     }
 }
 
-/// Merges the moments of all shards, and computes the root of the covariance once for all scores.
+/// Merges the moments of all shards, and computes the root of the covariance once for all scores; of a
+/// part it only lists the shards.
 fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, JobError> {
     let ReferenceInputs { shards: inputs } = context.inputs::<ReferenceParams>()?;
-    let (mut space, mut shards, mut first) = (None, Vec::new(), 0);
-    for (index, manifest) in inputs.iter().enumerate() {
-        if let JobResult::Reference(part) = &manifest.result {
-            require_part(index, manifest, &params.extractor)?;
-            let found = read_space(context, manifest, reference::SPACE)?;
-            require_space(&mut space, index, found)?;
-            shards.extend(part.shards.iter().map(|shard| ShardRef {
-                first: first + shard.first,
-                ..shard.clone()
-            }));
-            first += part.count;
-            continue;
-        }
-        let measured = measured_by(index, manifest, &params.extractor)?;
-        require_space(
-            &mut space,
-            index,
-            read_space(context, manifest, measure::SPACE)?,
-        )?;
-        let features = manifest.output(measure::FEATURES).ok_or_else(|| {
-            let name = measure::FEATURES;
-            JobError::reject(anyhow!("shard {index} has no output {name}"))
-        })?;
-        shards.push(ShardRef {
-            object: features.object.clone(),
-            first,
-            count: measured.count,
-        });
-        first += measured.count;
+    let shards = Shards::of(context, &inputs, &params.extractor)?;
+    if params.partial {
+        return part(context, params, shards);
     }
-    let mut set = merged(context, "the reference", &inputs)?;
-    if params.part {
-        let file = context.scratch().join(measure::MOMENTS);
-        set.write_moments(&file)?;
-        context.put(measure::MOMENTS, &file)?;
-        let space = space.unwrap_or_else(|| FeatureSpace::of(&params.extractor, None));
-        context.put_bytes(reference::SPACE, &space.encode())?;
-        let dim = set.gaussian()?.width() as u32;
-        let count = first;
-        return Ok(Outcome {
-            result: JobResult::Reference(ReferenceResult { count, dim, shards }),
-            metrics: BTreeMap::new(),
-        });
-    }
+    let mut set = shards.merged(context, "the reference")?;
+    let Shards { space, listed } = shards;
+    let (mut shards, mut first) = (listed.shards, listed.count);
     // The subset is stored, so that every score of the sweep compares with the same rows.
     if let Some(limit) = params.at_most.filter(|limit| *limit < first) {
         let file = context.scratch().join(reference::FEATURES);
@@ -214,17 +179,39 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
     ];
     tensor_files::write(&file, &tensors, &[])?;
     context.put(reference::REFERENCE, &file)?;
-    let space = space.unwrap_or_else(|| FeatureSpace::of(&params.extractor, None));
-    context.put_bytes(reference::SPACE, &space.encode())?;
+    put_space(context, params, space)?;
     let metrics = BTreeMap::from([(run_metrics::RANK.to_owned(), root.size()[1] as f64)]);
     Ok(Outcome {
         result: JobResult::Reference(ReferenceResult {
             count: first,
             dim: gaussian.width() as u32,
             shards,
+            moments: Vec::new(),
         }),
         metrics,
     })
+}
+
+/// Lists the shards of a part of a set.
+fn part(context: &JobContext, params: &ReferenceParams, part: Shards) -> Result<Outcome, JobError> {
+    let Shards { space, listed } = part;
+    let objects = listed.shards.iter().chain(&listed.moments);
+    context.check(objects.map(|shard| &shard.object))?;
+    put_space(context, params, space)?;
+    Ok(Outcome {
+        result: JobResult::Reference(listed),
+        metrics: BTreeMap::new(),
+    })
+}
+
+fn put_space(
+    context: &JobContext,
+    params: &ReferenceParams,
+    space: Option<FeatureSpace>,
+) -> Result<(), JobError> {
+    let space = space.unwrap_or_else(|| FeatureSpace::of(&params.extractor, None));
+    context.put_bytes(reference::SPACE, &space.encode())?;
+    Ok(())
 }
 
 fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError> {
@@ -236,16 +223,10 @@ fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError
         test,
         condition,
     } = context.inputs::<ScoreParams>()?;
-    let mut space = None;
-    for (index, manifest) in shards.iter().enumerate() {
-        measured_by(index, manifest, &params.extractor)?;
-        require_space(
-            &mut space,
-            index,
-            read_space(context, manifest, measure::SPACE)?,
-        )?;
-    }
-    let generated = merged(context, "the sample set", &shards)?.within(space);
+    let shards = Shards::of(context, &shards, &params.extractor)?;
+    let generated = shards
+        .merged(context, "the sample set")?
+        .within(shards.space);
     let side = |manifest, name| reference_set(context, name, manifest, &params.extractor);
     let reference = side(reference, "the training images")?;
     let unconditional = unconditional
@@ -328,31 +309,6 @@ fn put_confidence(
     Ok(())
 }
 
-/// The set of all shards: their moments merged, their features left in files.
-fn merged(context: &JobContext, name: &str, inputs: &[&Manifest]) -> Result<MeasuredSet, JobError> {
-    let mut files = Vec::with_capacity(inputs.len());
-    for manifest in inputs {
-        // Fetched, not read: a metric that needs single features reads them when it is computed.
-        match &manifest.result {
-            JobResult::Reference(part) => {
-                for shard in &part.shards {
-                    files.push(context.fetch(&shard.object)?);
-                }
-            }
-            _ => files.push(context.fetch_output(manifest, measure::FEATURES)?),
-        }
-    }
-    let mut moments = Vec::with_capacity(inputs.len());
-    for (index, manifest) in inputs.iter().enumerate() {
-        context.progress(index as u64, inputs.len() as u64, "shards");
-        moments.push(read_moments(
-            &format!("shard {index}"),
-            &context.fetch_output(manifest, measure::MOMENTS)?,
-        ));
-    }
-    Ok(MeasuredSet::merge(name, moments, files)?)
-}
-
 /// The set that a `reference` job measured.
 fn reference_set(
     context: &JobContext,
@@ -396,73 +352,4 @@ fn shard_of(images: &Manifest, index: u32) -> Result<&ShardRef, JobError> {
             shards.len()
         ))
     })
-}
-
-/// The result of a `measure` job, after a check that it used this extractor.
-fn measured_by<'a>(
-    index: usize,
-    manifest: &'a Manifest,
-    extractor: &ExtractorSpec,
-) -> Result<&'a MeasureResult, JobError> {
-    let (params, found) = manifest
-        .as_kind::<MeasureParams>()
-        .map_err(JobError::contract)?;
-    require_extractor(&format!("shard {index}"), &params.extractor, extractor)?;
-    Ok(found)
-}
-
-/// Checks that a reference is a part, whose moments are there, in the same feature space.
-fn require_part(
-    index: usize,
-    manifest: &Manifest,
-    extractor: &ExtractorSpec,
-) -> Result<(), JobError> {
-    let (params, _) = manifest
-        .as_kind::<ReferenceParams>()
-        .map_err(JobError::contract)?;
-    if !params.part {
-        return Err(JobError::reject(anyhow!(
-            "input {index} is a whole reference, expected a part of one"
-        )));
-    }
-    require_extractor(&format!("part {index}"), &params.extractor, extractor)
-}
-
-fn require_extractor(
-    name: &str,
-    found: &ExtractorSpec,
-    expected: &ExtractorSpec,
-) -> Result<(), JobError> {
-    let (found, expected) = (
-        FeatureSpace::of(found, None),
-        FeatureSpace::of(expected, None),
-    );
-    Ok(expected.require("this job", &found, name)?)
-}
-
-/// Checks that all shards were measured in the feature space of the first one.
-fn require_space(
-    space: &mut Option<FeatureSpace>,
-    index: usize,
-    found: FeatureSpace,
-) -> Result<(), JobError> {
-    match space {
-        Some(first) => Ok(first.require("the first shard", &found, &format!("shard {index}"))?),
-        None => {
-            *space = Some(found);
-            Ok(())
-        }
-    }
-}
-
-/// The feature space that a `measure` or `reference` job wrote as `name`.
-fn read_space(
-    context: &JobContext,
-    manifest: &Manifest,
-    name: OutputName,
-) -> Result<FeatureSpace, JobError> {
-    let file = context.fetch_output(manifest, name)?;
-    let bytes = std::fs::read(&file)?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| JobError::reject(anyhow!("{name} of {}: {error}", manifest.key)))
 }

@@ -275,6 +275,8 @@ fn fit(context: &JobContext, params: &FitParams) -> Result<Outcome, JobError> {
     })
 }
 
+/// Lists the shards of a set; of a whole set also mean and standard deviation, over all of its shards
+/// in order whether they were listed in parts or not.
 fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobError> {
     let FeaturesInputs { shards: inputs } = context.inputs::<FeaturesParams>()?;
     if inputs.len() != params.shards as usize {
@@ -284,24 +286,53 @@ fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobEr
             params.shards
         )));
     }
-    let (mut files, mut shards, mut first, mut previous) = (Vec::new(), Vec::new(), 0, None);
-    // Statistics over features of several extractors would mean nothing.
-    for (index, manifest) in inputs.into_iter().enumerate() {
-        // A part of a large set names its shards; those of one part were compared when it was merged.
-        if let JobResult::Features(part) = &manifest.result {
-            for shard in &part.shards {
-                files.push(context.fetch(&shard.object)?);
-                shards.push(ShardRef {
-                    first: first + shard.first,
-                    ..shard.clone()
-                });
+    let mut set = listed(&inputs)?;
+    if params.partial {
+        context.check(set.shards.iter().map(|shard| &shard.object))?;
+    } else {
+        let files = set.shards.iter().map(|shard| context.fetch(&shard.object));
+        let statistics = Statistics::of(&files.collect::<Result<Vec<_>, _>>()?)?;
+        let out = context.scratch().join(features::STATISTICS);
+        statistics.write(&out)?;
+        context.put(features::STATISTICS, &out)?;
+        set.dim = statistics.dim();
+    }
+    context.progress(set.count, set.count, "images");
+    Ok(Outcome {
+        result: JobResult::Features(set),
+        metrics: BTreeMap::new(),
+    })
+}
+
+/// The shards behind the inputs of a merge, in order.
+fn listed(inputs: &[&Manifest]) -> Result<FeatureSet, JobError> {
+    let mut set = FeatureSet {
+        count: 0,
+        dim: 0,
+        shards: Vec::new(),
+    };
+    let mut previous = None;
+    for (index, manifest) in inputs.iter().enumerate() {
+        // Offsets accumulate in the order of the roles, which is that of the image shards.
+        let first = set.count;
+        if let Ok((made_by, part)) = manifest.as_kind::<FeaturesParams>() {
+            if !made_by.partial {
+                return Err(JobError::reject(anyhow!(
+                    "input {index} is a whole set of features, expected a part of one"
+                )));
             }
-            first += part.count;
+            // The shards of one part were compared when it was listed.
+            set.shards.extend(part.shards.iter().map(|shard| ShardRef {
+                first: first + shard.first,
+                ..shard.clone()
+            }));
+            (set.count, set.dim) = (first + part.count, part.dim);
             continue;
         }
         let (made_by, made) = manifest
             .as_kind::<ExtractParams>()
             .map_err(JobError::contract)?;
+        // Statistics over features of several extractors would mean nothing.
         if previous
             .replace(&made_by.extractor)
             .is_some_and(|previous| *previous != made_by.extractor)
@@ -310,31 +341,18 @@ fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobEr
                 "shard {index} was made by another extractor than the shards before it"
             )));
         }
-        files.push(context.fetch_output(manifest, extract::FEATURES)?);
-        let output = manifest
-            .output(extract::FEATURES)
-            .expect("invariant: it was fetched");
-        shards.push(ShardRef {
+        let output = manifest.output(extract::FEATURES).ok_or_else(|| {
+            let name = extract::FEATURES;
+            JobError::reject(anyhow!("shard {index} has no output {name}"))
+        })?;
+        set.shards.push(ShardRef {
             object: output.object.clone(),
             first,
             count: made.count,
         });
-        // Offsets accumulate in the order of the roles, which is that of the image shards.
-        first += made.count;
+        (set.count, set.dim) = (first + made.count, made.dim);
     }
-    let statistics = Statistics::of(&files)?;
-    let out = context.scratch().join(features::STATISTICS);
-    statistics.write(&out)?;
-    context.put(features::STATISTICS, &out)?;
-    context.progress(first, first, "images");
-    Ok(Outcome {
-        result: JobResult::Features(FeatureSet {
-            count: first,
-            dim: statistics.dim(),
-            shards,
-        }),
-        metrics: BTreeMap::new(),
-    })
+    Ok(set)
 }
 
 /// The shards and the number of images of an image set or sample set.

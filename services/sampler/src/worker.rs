@@ -189,6 +189,7 @@ fn prior(context: &JobContext, condition: &Manifest) -> Result<Prior, JobError> 
 fn merge(context: &JobContext, params: &SampleSetParams) -> Result<Outcome, JobError> {
     let SampleSetInputs { shards } = context.inputs::<SampleSetParams>()?;
     let result = merged(&shards, params).map_err(JobError::reject)?;
+    context.check(result.shards.iter().map(|shard| &shard.object))?;
     Ok(Outcome {
         result: JobResult::SampleSet(result),
         metrics: BTreeMap::new(),
@@ -201,14 +202,14 @@ fn merged(inputs: &[&Manifest], params: &SampleSetParams) -> anyhow::Result<Samp
     let mut shape = None;
     let mut next = 0;
     for (index, manifest) in inputs.iter().enumerate() {
-        let (_, shard) = manifest.as_kind::<SampleParams>()?;
+        let listed = listed(index, manifest)?;
         ensure!(
-            shard.first_seed == params.first_seed + next,
+            listed.first_seed == params.first_seed + next,
             "shard {index} starts at seed {}, expected {}",
-            shard.first_seed,
+            listed.first_seed,
             params.first_seed + next
         );
-        let (channels, resolution) = (shard.channels, shard.resolution);
+        let (channels, resolution) = (listed.channels, listed.resolution);
         let first_shape = *shape.get_or_insert((channels, resolution));
         ensure!(
             first_shape == (channels, resolution),
@@ -218,15 +219,11 @@ fn merged(inputs: &[&Manifest], params: &SampleSetParams) -> anyhow::Result<Samp
             first_shape.1,
             first_shape.1
         );
-        let output = manifest
-            .output(IMAGES)
-            .with_context(|| format!("shard {index} has no output {IMAGES}"))?;
-        shards.push(ShardRef {
-            object: output.object.clone(),
-            first: next,
-            count: shard.count,
-        });
-        next += shard.count;
+        shards.extend(listed.shards.into_iter().map(|shard| ShardRef {
+            first: next + shard.first,
+            ..shard
+        }));
+        next += listed.count;
     }
     ensure!(
         next == params.count,
@@ -240,6 +237,28 @@ fn merged(inputs: &[&Manifest], params: &SampleSetParams) -> anyhow::Result<Samp
         resolution,
         first_seed: params.first_seed,
         shards,
+    })
+}
+
+/// An input of a merge as a set of its own: one shard, or a part that was merged before.
+fn listed(index: usize, manifest: &Manifest) -> anyhow::Result<SampleSetResult> {
+    if let JobResult::SampleSet(part) = &manifest.result {
+        return Ok(part.clone());
+    }
+    let (_, shard) = manifest.as_kind::<SampleParams>()?;
+    let output = manifest
+        .output(IMAGES)
+        .with_context(|| format!("shard {index} has no output {IMAGES}"))?;
+    Ok(SampleSetResult {
+        count: shard.count,
+        channels: shard.channels,
+        resolution: shard.resolution,
+        first_seed: shard.first_seed,
+        shards: vec![ShardRef {
+            object: output.object.clone(),
+            first: 0,
+            count: shard.count,
+        }],
     })
 }
 

@@ -48,12 +48,12 @@ pub trait JobKind: ListedKind {
     type Result;
 
     /// Shards that the result names beside the manifest's outputs.
-    fn shards(_: &Self::Result) -> &[ShardRef] {
-        &[]
+    fn shards(_: &Self::Result) -> Vec<&ShardRef> {
+        Vec::new()
     }
     /// The same, to be changed.
-    fn shards_mut(_: &mut Self::Result) -> &mut [ShardRef] {
-        &mut []
+    fn shards_mut(_: &mut Self::Result) -> Vec<&mut ShardRef> {
+        Vec::new()
     }
 }
 
@@ -120,12 +120,12 @@ macro_rules! kinds {
 
         impl JobResult {
             /// The shards that it names.
-            pub fn shards(&self) -> &[ShardRef] {
+            pub fn shards(&self) -> Vec<&ShardRef> {
                 match self {
                     $(JobResult::$variant(result) => <$module::$params as JobKind>::shards(result),)*
                 }
             }
-            fn shards_mut(&mut self) -> &mut [ShardRef] {
+            fn shards_mut(&mut self) -> Vec<&mut ShardRef> {
                 match self {
                     $(JobResult::$variant(result) => {
                         <$module::$params as JobKind>::shards_mut(result)

@@ -1,8 +1,10 @@
 //! Puts the plan together node by node: a job gets its key once its inputs are done, and a reason to
 //! wait until then.
 
-use crate::{Cell, Node, ObservedState, Plan, State, Work};
-use cedm_contract::{Hints, Input, Inputs, Job, JobKey, JobKind, JobSpec, Kind, Manifest};
+use crate::{Cell, Node, ObservedState, Plan, State, Work, message};
+use cedm_contract::{
+    Hints, Input, Inputs, Job, JobKey, JobKind, JobSpec, Kind, MAX_MESSAGE_BYTES, Manifest,
+};
 use cedm_sweep::Sweep;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -97,7 +99,9 @@ impl<'k> PlanBuilder<'k> {
         }
         let mut done = Vec::new();
         let mut open = Vec::new();
-        for (role, dependency) in inputs.into_roles() {
+        let roles = inputs.into_roles();
+        let least_bytes = message::least_bytes(&roles);
+        for (role, dependency) in roles {
             match dependency {
                 Dependency::Done(manifest) => done.push(manifest.as_input(role)),
                 Dependency::Open(index) => open.push(index),
@@ -109,8 +113,17 @@ impl<'k> PlanBuilder<'k> {
                 Ok(params) => self.keyed(&draft, params.into(), done),
                 Err(reason) => (None, State::Dead { reason }),
             }
+        } else if K::IS_QUEUED && least_bytes > MAX_MESSAGE_BYTES {
+            // Said before its inputs are made, which may take days.
+            let reason = message::too_large(done.len() + open.len(), least_bytes);
+            (None, State::Dead { reason })
         } else {
             (None, self.held_up(&open))
+        };
+        let message_bytes = match &job {
+            _ if !K::IS_QUEUED => 0,
+            Some(job) => job.message_bytes(),
+            None => least_bytes,
         };
         let NodeDraft {
             id,
@@ -126,6 +139,7 @@ impl<'k> PlanBuilder<'k> {
             job,
             state,
             work,
+            message_bytes,
         })
     }
 
@@ -153,6 +167,7 @@ impl<'k> PlanBuilder<'k> {
             job: None,
             state: State::Dead { reason },
             work,
+            message_bytes: 0,
         })
     }
 
@@ -173,11 +188,7 @@ impl<'k> PlanBuilder<'k> {
             spec: manifest.spec.clone(),
             inputs: manifest.inputs.clone(),
             priority: self.sweep.spec.priority,
-            hints: Hints {
-                checkpoint_every_s: None,
-                sweep: Some(self.sweep.id.clone()),
-                label: id.clone(),
-            },
+            hints: self.hints(&id),
         });
         self.push(Node {
             id,
@@ -187,7 +198,21 @@ impl<'k> PlanBuilder<'k> {
             job,
             state,
             work: Work::one(),
+            message_bytes: 0,
         })
+    }
+
+    /// The job that is called `label`.
+    pub(crate) fn job(&self, label: &str, spec: JobSpec, inputs: Vec<Input>) -> Job {
+        Job::new(spec, inputs, self.sweep.spec.priority, self.hints(label))
+    }
+
+    fn hints(&self, label: &str) -> Hints {
+        Hints {
+            checkpoint_every_s: None,
+            sweep: Some(self.sweep.id.clone()),
+            label: label.to_owned(),
+        }
     }
 
     fn push(&mut self, node: Node) -> Dependency<'k> {
@@ -207,12 +232,7 @@ impl<'k> PlanBuilder<'k> {
     }
 
     fn keyed(&self, draft: &NodeDraft, spec: JobSpec, inputs: Vec<Input>) -> (Option<Job>, State) {
-        let hints = Hints {
-            checkpoint_every_s: None,
-            sweep: Some(self.sweep.id.clone()),
-            label: draft.id.clone(),
-        };
-        let job = Job::new(spec, inputs, self.sweep.spec.priority, hints);
+        let job = self.job(&draft.id, spec, inputs);
         let state = match (
             self.observed.manifest(&job.key),
             self.observed.dead(&job.key),
@@ -222,6 +242,11 @@ impl<'k> PlanBuilder<'k> {
             (None, Some(reason)) => State::Dead {
                 reason: reason.to_owned(),
             },
+            (None, None) if job.kind().is_queued() && job.message_bytes() > MAX_MESSAGE_BYTES => {
+                State::Dead {
+                    reason: message::too_large(job.inputs.len(), job.message_bytes()),
+                }
+            }
             (None, None) => State::Ready,
         };
         (Some(job), state)

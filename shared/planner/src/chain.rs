@@ -82,6 +82,12 @@ const SHOWN: [Kind; 7] = [
     Kind::Score,
 ];
 
+/// Whether it lists a part of a sample set: it has no number among the sets of the sweep.
+fn is_part_of_set(node: &Node) -> bool {
+    let is_numbered = node.cell.as_ref().is_some_and(|cell| cell.set.is_some());
+    node.kind == Kind::SampleSet && !is_numbered
+}
+
 /// The report waits for every node that can still change; then its inputs are the results that it
 /// shows.
 fn report(b: &mut PlanBuilder<'_>) {
@@ -89,7 +95,8 @@ fn report(b: &mut PlanBuilder<'_>) {
     let settled = b.nodes().iter().all(|node| node.state.is_settled());
     let is_read = |node: &&Node| {
         if settled {
-            SHOWN.contains(&node.kind) && matches!(node.state, State::Done { .. })
+            let is_shown = SHOWN.contains(&node.kind) && !is_part_of_set(node);
+            is_shown && matches!(node.state, State::Done { .. })
         } else {
             !node.state.is_settled()
         }

@@ -341,6 +341,7 @@ fn result_of(job: &Job, observed: &Observed) -> JobResult {
             count: IMAGES,
             dim: 16,
             shards: Vec::new(),
+            moments: Vec::new(),
         }),
         JobSpec::Score(params) => {
             let score = |name: &String| {

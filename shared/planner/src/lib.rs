@@ -15,6 +15,7 @@ mod estimate;
 #[cfg(test)]
 mod fixtures;
 mod fold;
+mod message;
 mod node;
 mod observed;
 mod obstacles;

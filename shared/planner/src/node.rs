@@ -1,6 +1,7 @@
 //! The plan: jobs with their states.
 
-use cedm_contract::{Digest, Job, JobKey, Kind, SweepId};
+use crate::message;
+use cedm_contract::{Digest, Job, JobKey, Kind, MAX_MESSAGE_BYTES, SweepId};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -77,6 +78,24 @@ pub struct Node {
     pub state: State,
     /// The amount of work.
     pub work: Work,
+    /// Bytes of the job's message, as far as they are known: all of them once there is a job, before
+    /// that those of its inputs. 0 for jobs that are not queued.
+    #[serde(skip)]
+    pub message_bytes: usize,
+}
+
+impl Node {
+    /// Why the job can never be queued, where that is known: no message is as large as its own.
+    pub fn unsendable(&self) -> Option<String> {
+        let too_large = self.message_bytes > MAX_MESSAGE_BYTES;
+        too_large.then(|| match &self.state {
+            State::Dead { reason } => reason.clone(),
+            _ => message::too_large(
+                self.job.as_ref().map_or(0, |job| job.inputs.len()),
+                self.message_bytes,
+            ),
+        })
+    }
 }
 
 /// Coordinates of a node in the sweep.

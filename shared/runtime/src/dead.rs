@@ -6,18 +6,24 @@
 //! puts it into the queue anew ([`DeadLetters::renew`]).
 
 use crate::{
-    Connection, Envelope, RuntimeError,
+    Connection, Envelope, RuntimeError, now_ms,
     queue::{NatsQueue, Published, Queue, Stored},
+    redeliverer::{LONGEST_ERROR, dead_event},
     store::Store,
     undecodable::{Place, undecodable},
     verify::{Found, LookUpError, Verifier},
+    worker_name,
 };
 use bytes::Bytes;
 use cedm_contract::{
-    DEAD_STREAM, DeadLetter, FailureKind, Job, JobKey, Kind, dead_subject, sweep_key,
+    DEAD_STREAM, DeadLetter, FailureKind, Job, JobKey, Kind, MAX_MESSAGE_BYTES, SCHEMA_VERSION,
+    dead_subject, sweep_key,
 };
 use serde::Deserialize;
 use std::sync::Arc;
+
+/// Bytes of the largest job that a letter holds: with its error it stays below what the broker takes.
+const LARGEST_JOB: usize = 2 * MAX_MESSAGE_BYTES;
 
 /// The dead letters. Cheap to clone.
 #[derive(Clone)]
@@ -202,6 +208,29 @@ impl DeadLetters {
         self.forget_subject(&dead_subject(job.kind(), &job.key))
             .await?;
         Ok(outcome)
+    }
+
+    /// Puts a job among the letters that cannot be submitted as it is (too large for a message, say),
+    /// with the reason, and says so by an event. A job that is too large for a letter is left out of it.
+    ///
+    /// # Errors
+    /// When NATS fails.
+    pub async fn give_up(&self, job: &Job, error: &str) -> Result<(), RuntimeError> {
+        let letter = DeadLetter {
+            schema: SCHEMA_VERSION,
+            job: (job.message_bytes() <= LARGEST_JOB).then(|| job.clone()),
+            kind: job.kind(),
+            key: job.key.clone(),
+            failure: FailureKind::Reject,
+            error: error.chars().take(LONGEST_ERROR).collect(),
+            attempts: 0,
+            at_ms: now_ms(),
+            worker: worker_name(),
+            raw: Vec::new(),
+        };
+        self.queue.dead_letter(&letter).await?;
+        let event = dead_event(&letter);
+        Ok(self.queue.publish_event(&event, &Envelope::fresh()).await?)
     }
 
     async fn queue_anew(&self, job: &Job) -> Result<Replayed, RuntimeError> {

@@ -21,6 +21,7 @@ use cedm_contract::{
     Attempt, ContractError, Digest, Inputs, Job, JobKind, MAX_OBJECT_KEY, Manifest, ObjectRef,
     Output, OutputName, output_key,
 };
+use futures::{StreamExt, TryStreamExt};
 use std::{
     future::Future,
     path::{Path, PathBuf},
@@ -28,6 +29,9 @@ use std::{
     time::Duration,
 };
 use tokio::runtime::Handle;
+
+/// Objects whose sizes are asked for at once.
+const CONCURRENT_CHECKS: usize = 16;
 
 /// What all contexts of a process share.
 #[derive(Clone)]
@@ -113,6 +117,59 @@ impl JobContext {
         self.wait(self.fetch_async(object))
     }
 
+    /// Makes sure that objects of inputs are in the store with their sizes, without fetching them: for
+    /// a job that only lists them. Otherwise a result that lists a lost object would be made again from
+    /// the same inputs, for ever.
+    ///
+    /// # Errors
+    /// As [`JobContext::fetch`], of the first object that is missing or has another size.
+    pub fn check<'a>(
+        &self,
+        objects: impl IntoIterator<Item = &'a ObjectRef>,
+    ) -> Result<(), JobError> {
+        let checks = futures::stream::iter(objects).map(|object| self.check_one(object));
+        self.wait(async {
+            checks
+                .buffer_unordered(CONCURRENT_CHECKS)
+                .try_collect::<()>()
+                .await
+        })
+    }
+
+    async fn check_one(&self, object: &ObjectRef) -> Result<(), JobError> {
+        let found = self.worker.store.size(&object.object).await;
+        let (kind, text) = match found.map_err(JobError::retry)? {
+            Some(size) if size == object.size => return Ok(()),
+            Some(size) => (
+                StoreErrorKind::Damaged,
+                format!("{size} bytes found, {} expected", object.size),
+            ),
+            None => (StoreErrorKind::Missing, "no such object".to_owned()),
+        };
+        let error = StoreError::new("look up", &object.object, kind, text);
+        Err(self.blame(object, error))
+    }
+
+    /// Gives the disk space of a fetched object back before the job ends: for objects that are read
+    /// one after the other, and once. Fetching it again is allowed.
+    ///
+    /// # Errors
+    /// `Retry` when the file cannot be removed.
+    pub fn release(&self, object: &ObjectRef) -> Result<(), JobError> {
+        match std::fs::remove_file(self.fetched(object)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(JobError::retry(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where [`JobContext::fetch`] puts an object.
+    fn fetched(&self, object: &ObjectRef) -> PathBuf {
+        let name = format!("in-{}", object.digest.as_str());
+        self.scratch.path().join(name)
+    }
+
     /// An object of an input that is missing or damaged has to be recomputed by the job that made
     /// it.
     fn blame(&self, object: &ObjectRef, error: StoreError) -> JobError {
@@ -175,10 +232,7 @@ impl JobContext {
     }
 
     pub(crate) async fn fetch_async(&self, object: &ObjectRef) -> Result<PathBuf, JobError> {
-        let to = self
-            .scratch
-            .path()
-            .join(format!("in-{}", object.digest.as_str()));
+        let to = self.fetched(object);
         if !to.exists() {
             let fetched = self
                 .worker

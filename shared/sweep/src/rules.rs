@@ -13,10 +13,6 @@ use crate::{
 };
 use cedm_catalogue::extractors::{EXTRACTORS, extractor};
 
-/// Most shards of a sample set: the job that merges them names each one, and a message is limited to
-/// 64 KiB.
-const MAX_SHARDS: u64 = 250;
-
 /// Rules about the file as written, for keys that the resolved spec no longer shows.
 pub(super) fn as_written(
     clusterings: &[ClusteringFile],

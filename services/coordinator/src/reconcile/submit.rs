@@ -4,7 +4,7 @@
 use super::{CONCURRENCY, Coordinator, while_alive};
 use crate::metrics::{CACHE_HITS, LAST_PROGRESS, SUBMITTED};
 use cedm_contract::{Job, JobKey, Manifest};
-use cedm_planner::{ObservedState, Plan, plan};
+use cedm_planner::{ObservedState, Plan, State, plan};
 use cedm_runtime::{DeadLetters, RuntimeError, SubmitOutcome, Submitter, now_ms};
 use cedm_sweep::Sweep;
 use futures::{StreamExt, TryStreamExt};
@@ -31,6 +31,9 @@ impl Coordinator {
             if !self.suspect.is_empty() && self.recheck_inputs(&current).await? {
                 current = plan(sweep, &self.known);
             }
+            if self.give_up_unsendable(&current).await? {
+                continue;
+            }
             let jobs: Vec<Job> = current
                 .ready()
                 .into_iter()
@@ -44,8 +47,8 @@ impl Coordinator {
             let (letters, renewed) = (&self.letters, &self.renewed);
             let submissions = futures::stream::iter(jobs)
                 .map(|job| async move {
-                    let letters = (!renewed.contains(&job.key)).then_some(letters);
-                    submit(submitter, letters, sweep, &job).await
+                    let may_renew = !renewed.contains(&job.key);
+                    submit(submitter, (letters, may_renew), sweep, &job).await
                 })
                 .buffer_unordered(CONCURRENCY)
                 .try_collect::<Vec<Submitted>>();
@@ -58,6 +61,29 @@ impl Coordinator {
                 return Ok(current);
             }
         }
+    }
+
+    /// Puts jobs that no message can hold among the dead letters, where a person finds them by their
+    /// keys. Returns whether there was one that is not there yet.
+    async fn give_up_unsendable(&mut self, plan: &Plan) -> anyhow::Result<bool> {
+        let mut any = false;
+        for node in &plan.nodes {
+            let (State::Dead { .. }, Some(job), Some(reason)) =
+                (&node.state, &node.job, node.unsendable())
+            else {
+                continue;
+            };
+            if self.known.is_dead(&job.key) {
+                continue;
+            }
+            self.letters.give_up(job, &reason).await?;
+            tracing::error!(sweep = %plan.sweep, job = %job.key, label = node.id, reason, "a job cannot be queued; jobs that need it are blocked");
+            // Its letter may be without it, and would count as one whose job is to be queued anew.
+            self.renewed.insert(job.key.clone());
+            self.known.record_dead(job.key.clone(), reason);
+            any = true;
+        }
+        Ok(any)
     }
 
     /// Reads the import manifests, on which the first plan depends.
@@ -107,11 +133,11 @@ impl Coordinator {
 
 /// Looks up the result of a job, and queues the job when it has none. A result from before the sweep
 /// is verified to the byte; one that was made for it is checked by the sizes of its objects, since
-/// the worker verified its upload moments ago. With `letters` a letter whose job cannot be read is
-/// replaced by this job.
+/// the worker verified its upload moments ago. Where `may_renew` says so, a letter whose job cannot be
+/// read is replaced by this job.
 async fn submit(
     submitter: &Submitter,
-    letters: Option<&DeadLetters>,
+    (letters, may_renew): (&DeadLetters, bool),
     sweep: &Sweep,
     job: &Job,
 ) -> Result<Submitted, RuntimeError> {
@@ -125,8 +151,11 @@ async fn submit(
         error,
     };
     let outcome = match submitter.submit(job).await {
-        // A job too large for a message, or a result of a newer program: only this job fails.
-        Err(RuntimeError::Contract(error)) => return Ok(dead(error.to_string())),
+        // A result of a newer program, say: trying again does not help, and only this job fails.
+        Err(RuntimeError::Contract(error)) => {
+            letters.give_up(job, &error.to_string()).await?;
+            return Ok(dead(error.to_string()));
+        }
         outcome => outcome?,
     };
     match outcome {
@@ -139,12 +168,10 @@ async fn submit(
             Ok(Submitted::Queued(job.key.clone()))
         }
         SubmitOutcome::AlreadyQueued => Ok(Submitted::Queued(job.key.clone())),
-        SubmitOutcome::Dead(letter) => match letters {
-            Some(letters) if letter.job.is_none() => {
-                letters.renew(job).await?;
-                Ok(Submitted::Renewed(job.key.clone()))
-            }
-            _ => Ok(dead(letter.error)),
-        },
+        SubmitOutcome::Dead(letter) if may_renew && letter.job.is_none() => {
+            letters.renew(job).await?;
+            Ok(Submitted::Renewed(job.key.clone()))
+        }
+        SubmitOutcome::Dead(letter) => Ok(dead(letter.error)),
     }
 }

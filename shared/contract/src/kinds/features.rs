@@ -1,4 +1,8 @@
 //! All features of an image set: its feature shards in order, with mean and standard deviation.
+//!
+//! Of a set of more shards than one message can name, parts are listed first, by jobs with `partial`
+//! set, and then the whole from the parts. A part is a list and nothing else, so that the numbers of
+//! the whole do not depend on how it was cut.
 
 use super::JobKind;
 use crate::{OutputName, Service, ShardRef, inputs::inputs};
@@ -9,6 +13,9 @@ use serde::{Deserialize, Serialize};
 pub struct FeaturesParams {
     /// Number of inputs, for the record.
     pub shards: u32,
+    /// Whether this is a part of a larger set: it lists its shards, and has no [`STATISTICS`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 impl JobKind for FeaturesParams {
@@ -17,23 +24,24 @@ impl JobKind for FeaturesParams {
     type Inputs<T> = FeaturesInputs<T>;
     type Result = FeatureSet;
 
-    fn shards(set: &FeatureSet) -> &[ShardRef] {
-        &set.shards
+    fn shards(set: &FeatureSet) -> Vec<&ShardRef> {
+        set.shards.iter().collect()
     }
-    fn shards_mut(set: &mut FeatureSet) -> &mut [ShardRef] {
-        &mut set.shards
+    fn shards_mut(set: &mut FeatureSet) -> Vec<&mut ShardRef> {
+        set.shards.iter_mut().collect()
     }
 }
 
 inputs! {
     /// What a merge of features reads.
     pub struct FeaturesInputs<T> {
-        /// The shards (Extract), or parts of the set (Features), in the order of the image set.
+        /// The shards (Extract), or parts of the set (Features with `partial`), in the order of the
+        /// image set.
         pub shards: Vec<T> as "shard",
     }
 }
 
-/// Statistics of the whole set.
+/// Statistics of the whole set; a part has none.
 pub const STATISTICS: OutputName = OutputName::stable("stats.safetensors");
 
 /// Names and shapes of the tensors in [`STATISTICS`], for features of width D.

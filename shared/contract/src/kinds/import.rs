@@ -22,11 +22,11 @@ impl JobKind for ImportParams {
     type Inputs<T> = NoInputs;
     type Result = ImageSet;
 
-    fn shards(set: &ImageSet) -> &[ShardRef] {
-        &set.shards
+    fn shards(set: &ImageSet) -> Vec<&ShardRef> {
+        set.shards.iter().collect()
     }
-    fn shards_mut(set: &mut ImageSet) -> &mut [ShardRef] {
-        &mut set.shards
+    fn shards_mut(set: &mut ImageSet) -> Vec<&mut ShardRef> {
+        set.shards.iter_mut().collect()
     }
 }
 

@@ -1,4 +1,8 @@
 //! The reference side of a score: merged moments of an image or sample set, and their matrix root.
+//!
+//! Of a set of more shards than one message can name, parts are listed first, by jobs with `partial`
+//! set; a reference, or the score of a sample set, is then computed from the parts. A part is a list
+//! and nothing else, so that the numbers do not depend on how a set was cut.
 
 use super::JobKind;
 use crate::{ExtractorSpec, OutputName, Service, ShardRef, inputs::inputs};
@@ -13,10 +17,10 @@ pub struct ReferenceParams {
     /// replacement by NumPy's seed [`REFERENCE_SEED`], in order. All of them when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most: Option<u64>,
-    /// Whether this is a part of a larger set: only its moments are merged, with the output
-    /// [`super::measure::MOMENTS`] in place of [`REFERENCE`].
+    /// Whether this is a part of a larger set: it lists its shards and their moments, and has no
+    /// [`REFERENCE`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub part: bool,
+    pub partial: bool,
 }
 
 /// The seed by which dgm-eval draws the subset of a large reference set.
@@ -34,23 +38,25 @@ impl JobKind for ReferenceParams {
     type Inputs<T> = ReferenceInputs<T>;
     type Result = ReferenceResult;
 
-    fn shards(reference: &ReferenceResult) -> &[ShardRef] {
-        &reference.shards
+    fn shards(reference: &ReferenceResult) -> Vec<&ShardRef> {
+        let moments = reference.moments.iter();
+        reference.shards.iter().chain(moments).collect()
     }
-    fn shards_mut(reference: &mut ReferenceResult) -> &mut [ShardRef] {
-        &mut reference.shards
+    fn shards_mut(reference: &mut ReferenceResult) -> Vec<&mut ShardRef> {
+        let moments = reference.moments.iter_mut();
+        reference.shards.iter_mut().chain(moments).collect()
     }
 }
 
 inputs! {
     /// What a reference is merged from.
     pub struct ReferenceInputs<T> {
-        /// The shards (Measure), or parts of the set (Reference), in its order.
+        /// The shards (Measure), or parts of the set (Reference with `partial`), in its order.
         pub shards: Vec<T> as "shard",
     }
 }
 
-/// Mean, covariance and its root.
+/// Mean, covariance and its root; a part has none.
 pub const REFERENCE: OutputName = OutputName::stable("reference.safetensors");
 
 /// The features of a reference that was cut to a subset: its only shard, with the tensors of
@@ -81,4 +87,7 @@ pub struct ReferenceResult {
     pub dim: u32,
     /// Feature shards in order, for metrics that need single features.
     pub shards: Vec<ShardRef>,
+    /// Of a part, the [`super::measure::MOMENTS`] of every shard, in order; else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moments: Vec<ShardRef>,
 }

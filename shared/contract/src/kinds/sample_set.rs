@@ -1,4 +1,6 @@
 //! All shards of a sample set.
+//!
+//! A set of more shards than one message can name is listed from parts, which are sample sets too.
 
 use super::JobKind;
 use crate::{Service, ShardRef, inputs::inputs};
@@ -19,18 +21,18 @@ impl JobKind for SampleSetParams {
     type Inputs<T> = SampleSetInputs<T>;
     type Result = SampleSetResult;
 
-    fn shards(set: &SampleSetResult) -> &[ShardRef] {
-        &set.shards
+    fn shards(set: &SampleSetResult) -> Vec<&ShardRef> {
+        set.shards.iter().collect()
     }
-    fn shards_mut(set: &mut SampleSetResult) -> &mut [ShardRef] {
-        &mut set.shards
+    fn shards_mut(set: &mut SampleSetResult) -> Vec<&mut ShardRef> {
+        set.shards.iter_mut().collect()
     }
 }
 
 inputs! {
     /// What a merge of samples reads.
     pub struct SampleSetInputs<T> {
-        /// The shards (Sample), by ascending seed.
+        /// The shards (Sample), or parts of the set (SampleSet), by ascending seed.
         pub shards: Vec<T> as "shard",
     }
 }

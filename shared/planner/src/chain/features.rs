@@ -4,6 +4,7 @@ use super::{Images, merge};
 use crate::{
     Work,
     builder::{Dependency, NodeDraft, PlanBuilder},
+    message,
 };
 use cedm_catalogue::extractors::extractor;
 use cedm_contract::{
@@ -142,19 +143,32 @@ pub(super) fn features<'k>(
             })
         }));
     }
-    let shards = merge::inputs(shards, |part, shards| {
-        merged(b, format!("{id} {part}"), shards)
+    let params = FeaturesParams {
+        shards: shards.len() as u32,
+        partial: false,
+    };
+    let room = message::room(b, &id, params.into(), "shard", &[]);
+    let shards = merge::inputs(shards, room, |part| {
+        merged(b, format!("{id} {}", part.name), part.inputs, true)
     });
-    merged(b, id, shards)
+    merged(b, id, shards, false)
 }
 
-/// A merge of feature shards, or of parts that were merged before.
-fn merged<'k>(b: &mut PlanBuilder<'k>, id: String, shards: Vec<Dependency<'k>>) -> Dependency<'k> {
-    let count = shards.len() as u32;
+/// A merge of feature shards, or of parts.
+fn merged<'k>(
+    b: &mut PlanBuilder<'k>,
+    id: String,
+    shards: Vec<Dependency<'k>>,
+    partial: bool,
+) -> Dependency<'k> {
+    let params = FeaturesParams {
+        shards: shards.len() as u32,
+        partial,
+    };
     b.add(
         NodeDraft::new(id, Work::one()),
         FeaturesInputs { shards },
-        || Ok(FeaturesParams { shards: count }),
+        || Ok(params),
     )
 }
 

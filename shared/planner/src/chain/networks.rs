@@ -1,10 +1,11 @@
 //! A network: its training in segments from snapshot to snapshot, the sample sets of each snapshot,
 //! their scores.
 
-use super::{PlanContext, clusters::NetworkCell, kimg, scores};
+use super::{PlanContext, clusters::NetworkCell, kimg, merge, scores};
 use crate::{
     Cell, Purpose, Work,
     builder::{Dependency, NodeDraft, PlanBuilder},
+    message,
     obstacles::network_obstacle,
 };
 use cedm_contract::kinds::{
@@ -198,14 +199,44 @@ fn sample_set<'k>(
         };
         shards.push(b.add(draft.cell(&set.cell), inputs, || Ok(params)));
     }
-    let params = SampleSetParams {
+    set_of_shards(b, id, set, shards)
+}
+
+/// The set of these shards, where it has too many by way of parts: sets too, of some of the images.
+fn set_of_shards<'k>(
+    b: &mut PlanBuilder<'k>,
+    id: String,
+    set: &SetPlan,
+    shards: Vec<Dependency<'k>>,
+) -> Dependency<'k> {
+    let whole = SampleSetParams {
         first_seed: set.first_seed,
         count: set.images,
     };
+    // A part is no set of the sweep, and has no number among them.
+    let cell_of_part = Cell {
+        set: None,
+        ..set.cell.clone()
+    };
+    let room = message::room(b, &id, whole.clone().into(), "shard", &[]);
+    let shard_size = u64::from(b.sweep.spec.sampling.shard_size.max(1));
+    let shards = merge::inputs(shards, room, |part| {
+        let first = part.shards.start as u64 * shard_size;
+        let end = (part.shards.end as u64 * shard_size).min(set.images);
+        let params = SampleSetParams {
+            first_seed: set.first_seed + first,
+            count: end - first,
+        };
+        let draft = NodeDraft::new(format!("{id} {}", part.name), Work::one());
+        let inputs = SampleSetInputs {
+            shards: part.inputs,
+        };
+        b.add(draft.cell(&cell_of_part), inputs, || Ok(params))
+    });
     b.add(
         NodeDraft::new(id, Work::one()).cell(&set.cell),
         SampleSetInputs { shards },
-        || Ok(params),
+        || Ok(whole),
     )
 }
 

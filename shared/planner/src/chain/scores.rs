@@ -8,8 +8,9 @@ use super::{
     networks::{SetPlan, unconditional_set},
 };
 use crate::{
-    Purpose, Work,
+    Cell, Purpose, Work,
     builder::{Dependency, NodeDraft, PlanBuilder},
+    message,
 };
 use cedm_catalogue::metrics::{Against, metric};
 use cedm_contract::kinds::{
@@ -62,26 +63,38 @@ pub(super) fn scores<'k>(
             None
         };
         let condition = network.condition.filter(|_| against(Against::Heads));
-        let draft = NodeDraft::new(
-            format!("score {} {}", evaluation.name, set.label),
-            Work::images(set.images),
-        )
-        .cell(&set.cell)
-        .space(&evaluation.name);
+        let id = format!("score {} {}", evaluation.name, set.label);
+        let params = features::spec(&evaluation.extractor).map(|extractor| ScoreParams {
+            extractor,
+            metrics,
+            seed: evaluation.seed,
+        });
+        let others = [
+            ("reference", true),
+            ("unconditional", unconditional.is_some()),
+            ("test", test.is_some()),
+            ("condition", condition.is_some()),
+        ];
+        let others = others.into_iter().filter(|(_, is_read)| *is_read);
+        let room = match &params {
+            Ok(params) => {
+                let others: Vec<&str> = others.map(|(role, _)| role).collect();
+                message::room(b, &id, params.clone().into(), "shard", &others)
+            }
+            // It never gets a key: any cut will do.
+            Err(_) => merge::PART,
+        };
         let inputs = ScoreInputs {
             reference,
-            shards,
+            shards: listed(b, evaluation, (&set.label, Some(&set.cell)), shards, room),
             unconditional,
             test,
             condition,
         };
-        b.add(draft, inputs, || {
-            Ok(ScoreParams {
-                extractor: features::spec(&evaluation.extractor)?,
-                metrics,
-                seed: evaluation.seed,
-            })
-        });
+        let draft = NodeDraft::new(id, Work::images(set.images))
+            .cell(&set.cell)
+            .space(&evaluation.name);
+        b.add(draft, inputs, || params);
     }
 }
 
@@ -222,21 +235,51 @@ fn reference<'k>(
     at_most: Result<Option<u64>, String>,
 ) -> Dependency<'k> {
     let id = format!("reference {} {of}", features::label(&evaluation.extractor));
-    let mut add = |id: String, shards, part, at_most: Result<Option<u64>, String>| {
-        b.add(
-            NodeDraft::new(id, Work::one()).space(&evaluation.name),
-            ReferenceInputs { shards },
-            || {
-                Ok(ReferenceParams {
-                    extractor: features::spec(&evaluation.extractor)?,
-                    at_most: at_most?,
-                    part,
-                })
-            },
-        )
-    };
-    let shards = merge::inputs(shards, |part, shards| {
-        add(format!("{id} {part}"), shards, true, Ok(None))
+    let params = features::spec(&evaluation.extractor).and_then(|extractor| {
+        Ok(ReferenceParams {
+            extractor,
+            at_most: at_most?,
+            partial: false,
+        })
     });
-    add(id, shards, false, at_most)
+    let room = match &params {
+        Ok(params) => message::room(b, &id, params.clone().into(), "shard", &[]),
+        // It never gets a key: any cut will do.
+        Err(_) => merge::PART,
+    };
+    let shards = listed(b, evaluation, (of, None), shards, room);
+    b.add(
+        NodeDraft::new(id, Work::one()).space(&evaluation.name),
+        ReferenceInputs { shards },
+        || params,
+    )
+}
+
+/// Measured shards in at most `room` inputs: themselves, or parts that list them. What a score and a
+/// reference read of one sample set are the same parts.
+fn listed<'k>(
+    b: &mut PlanBuilder<'k>,
+    evaluation: &EvaluationSpec,
+    (of, cell): (&str, Option<&Cell>),
+    shards: Vec<Dependency<'k>>,
+    room: usize,
+) -> Vec<Dependency<'k>> {
+    let id = format!("reference {} {of}", features::label(&evaluation.extractor));
+    merge::inputs(shards, room, |part| {
+        let mut draft = NodeDraft::new(format!("{id} {}", part.name), Work::one());
+        draft = draft.space(&evaluation.name);
+        if let Some(cell) = cell {
+            draft = draft.cell(cell);
+        }
+        let inputs = ReferenceInputs {
+            shards: part.inputs,
+        };
+        b.add(draft, inputs, || {
+            Ok(ReferenceParams {
+                extractor: features::spec(&evaluation.extractor)?,
+                at_most: None,
+                partial: true,
+            })
+        })
+    })
 }

@@ -1,7 +1,10 @@
 //! A job that cannot be done stays in the dead letters, with its reason, until it is replayed.
 
 use crate::harness::{Harness, JobEvents, eventually, job};
-use cedm_contract::{DeadLetter, EventWhat, FailureKind, Service};
+use cedm_contract::{
+    DeadLetter, Digest, EventWhat, FailureKind, Hints, Input, Job, JobKey, MAX_MESSAGE_BYTES,
+    Priority, Service, numbered_role,
+};
 use cedm_runtime::{DeadLetters, Redeliverer, Replayed, SubmitOutcome, Submitter};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,6 +57,40 @@ async fn a_dead_letter_is_listed_shown_and_replayed() {
         submitter.submit(&job).await.unwrap(),
         SubmitOutcome::Cached(_)
     ));
+}
+
+/// A job that no message can hold: it is nowhere in the queue, so only its letter can show it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_be_queued_is_a_dead_letter() {
+    let harness = Harness::start().await;
+    let connection = harness.connect(Service::Coordinator).await;
+    let (submitter, letters) = (Submitter::new(&connection), DeadLetters::new(&connection));
+    // The second is too large for a letter too, which is then without it.
+    for (inputs, is_held) in [(700, true), (5_000, false)] {
+        let inputs = (0..inputs).map(|index| Input {
+            role: numbered_role("shard", index),
+            key: JobKey::of(b"shard"),
+            digest: Digest::of(b"shard"),
+        });
+        let (spec, hints) = (job("large").spec, Hints::default());
+        let large = Job::new(spec, inputs.collect(), Priority::P1, hints);
+        let mut events = JobEvents::of(&connection, &large).await;
+        let refused = submitter.submit(&large).await.unwrap_err().to_string();
+        let limit = MAX_MESSAGE_BYTES.to_string();
+        assert!(refused.contains(&limit), "{refused}");
+
+        letters.give_up(&large, &refused).await.unwrap();
+        events.next(EventWhat::Dead).await;
+        let letter = letters.show(&large.key).await.unwrap().unwrap();
+        assert_eq!((letter.failure, letter.attempts), (FailureKind::Reject, 0));
+        assert_eq!(letter.error, refused);
+        assert_eq!(letter.job, is_held.then(|| large.clone()));
+        let listed = letters.list().await.unwrap();
+        assert!(listed.iter().any(|letter| letter.key == large.key));
+        // It is as large when it is replayed, and the letter stays.
+        assert!(letters.replay(&large.key).await.is_err());
+        assert!(letters.show(&large.key).await.unwrap().is_some());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! Rules of `[sampling]` and `[evaluation]`.
 
-use super::{Findings, MAX_SHARDS, Section, check_extractor, unknown};
+use super::{Findings, Section, check_extractor, unknown};
 use crate::{EvaluationSpec, Method, SweepSpec};
 use cedm_catalogue::{
     extractors::extractor,
@@ -18,18 +18,6 @@ pub(super) fn sampling(spec: &SweepSpec, findings: &mut Findings) {
     at.at_least("sets", u64::from(sampling.sets), 1);
     at.at_least("images", sampling.images, 1);
     at.at_least("shard_size", u64::from(sampling.shard_size), 1);
-    let shards = sampling
-        .images
-        .div_ceil(u64::from(sampling.shard_size.max(1)));
-    let least = sampling.images.div_ceil(MAX_SHARDS);
-    at.check(
-        shards <= MAX_SHARDS,
-        "shard_size",
-        format!(
-            "{shards} shards of {} images: expected at least {least} images per shard",
-            sampling.shard_size
-        ),
-    );
     let (images, fewer) = (sampling.images, sampling.snapshot_images);
     at.check(
         fewer <= images,

@@ -19,12 +19,6 @@ fn invalid_sampling_and_evaluations_are_located() {
             "at least 1",
         ),
         (
-            "shard_size = 600",
-            "shard_size = 2",
-            "shard_size",
-            "at least 8 images per shard",
-        ),
-        (
             "images = 1797",
             "sets = 0\nimages = 1797",
             "sets = 0",

@@ -5,7 +5,7 @@ use crate::{
     extract::extract_shard,
     import::ShapeArgs,
     inputs::{Images, weights_of},
-    output::{require_array_name, write_npy},
+    output::{ARRAYS, require_ending, write_npy},
 };
 use anyhow::{Context, Result, bail, ensure};
 use cedm_contract::{ExtractorSpec, Precision};
@@ -62,7 +62,7 @@ impl LabelArgs {
     /// # Errors
     /// When images, weights, vocabulary or embeddings cannot be read or do not fit each other.
     pub fn run(&self) -> Result<serde_json::Value> {
-        require_array_name(&self.out)?;
+        require_ending(&self.out, ARRAYS)?;
         let Some(tower) = text_tower(&self.extractor) else {
             bail!(
                 "--extractor {}: it has no text tower; expected a CLIP of the list `cedm extractors`",

@@ -24,11 +24,9 @@ pub struct Tick {
     pub device_bytes: f64,
 }
 
-/// Writes JSON to a temporary file and renames it, so that no reader sees a part of it.
+/// Writes JSON for people: indented.
 pub(crate) fn write_json(path: &Path, value: &serde_json::Value) -> io::Result<()> {
-    let part = path.with_extension("part");
-    std::fs::write(&part, serde_json::to_vec_pretty(value)?)?;
-    std::fs::rename(&part, path)
+    cedm_atomic_file::write(path, &serde_json::to_vec_pretty(value)?)
 }
 
 /// Number of fields of a [`Tick`].

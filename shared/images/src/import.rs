@@ -8,6 +8,7 @@ use crate::{
     shard::{Shard, read_shard, write_shard},
     source,
 };
+use cedm_atomic_file::folder_of;
 use cedm_contract::{
     Digest, ShardRef,
     kinds::import::{ImageSet, ImportParams},
@@ -15,7 +16,7 @@ use cedm_contract::{
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{BufWriter, Write},
     path::{Path, PathBuf},
     time::Instant,
@@ -120,10 +121,7 @@ pub fn import(
         });
     }
     let partial = partial_of(out);
-    let parent = partial
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let parent = folder_of(&partial);
     fs::create_dir_all(parent).map_err(ImageError::io("write", parent))?;
     let set = source::open(source, options, parent)?;
     check_labels(set.labels())?;
@@ -180,11 +178,9 @@ fn check_labels(labels: &source::Labels) -> Result<(), ImageError> {
     }
 }
 
-fn partial_of(out: &Path) -> PathBuf {
-    let mut name = out
-        .file_name()
-        .map(|name| name.to_owned())
-        .unwrap_or_default();
+/// The folder beside `out` that becomes `out` when it is complete.
+pub(crate) fn partial_of(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     out.with_file_name(name)
 }
@@ -369,6 +365,8 @@ impl Run<'_> {
         }
         writer.flush().map_err(ImageError::io("write", &path))?;
         drop(writer);
+        // The shard is synced too: a journal must not outlive what it promises.
+        file.sync_data().map_err(ImageError::io("write", &path))?;
         Ok(file
             .metadata()
             .map_err(ImageError::io("read", &path))?
@@ -450,9 +448,8 @@ impl Run<'_> {
             seconds: started.elapsed().as_secs_f64(),
         };
         let record = self.folder.join(IMPORT_RECORD);
-        let file = File::create(&record).map_err(ImageError::io("write", &record))?;
-        serde_json::to_writer_pretty(file, &imported)
-            .map_err(|error| ImageError::io("write", &record)(error.into()))?;
+        let json = serde_json::to_vec_pretty(&imported).expect("invariant: a record always encodes");
+        cedm_atomic_file::write(&record, &json).map_err(ImageError::io("write", &record))?;
         self.journal.close()?;
         Ok(imported)
     }

@@ -6,11 +6,12 @@
 //! those programs ignore.
 
 use crate::{Gaussian, MathsError};
+use cedm_atomic_file::AtomicFile;
 use cedm_tensor_files::NpyHeader;
 use npyz::{DType, TypeStr, WriterBuilder};
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Cursor, Read, Write},
+    io::{BufReader, Cursor, Read, Write},
     path::Path,
 };
 use tch::{Device, Kind, Tensor};
@@ -154,7 +155,7 @@ pub fn write_statistics(file: &Path, statistics: &Statistics) -> Result<(), Math
 }
 
 fn write(file: &Path, statistics: &Statistics) -> std::io::Result<()> {
-    let mut archive = ZipWriter::new(BufWriter::new(File::create(file)?));
+    let mut archive = ZipWriter::new(AtomicFile::create(file)?);
     let mut member = |name: &str, bytes: Vec<u8>| {
         // A fixed date: equal statistics must give equal files.
         let options = SimpleFileOptions::default()
@@ -203,7 +204,7 @@ fn write(file: &Path, statistics: &Statistics) -> std::io::Result<()> {
             member(name, text_array(text)?)?;
         }
     }
-    archive.finish()?.into_inner()?.sync_all()
+    archive.finish()?.commit()
 }
 
 /// A NumPy array of no dimensions that holds one string.

@@ -277,11 +277,7 @@ fn read(path: &Path) -> Result<Value> {
     serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))
 }
 
-/// Writes beside `path` first: a file that exists is complete.
 fn write(path: &Path, value: &Value) -> Result<()> {
-    let part = path.with_extension("part");
-    let bytes = serde_json::to_vec_pretty(value)?;
-    fs::write(&part, bytes)
-        .and_then(|()| fs::rename(&part, path))
+    cedm_atomic_file::write(path, &serde_json::to_vec_pretty(value)?)
         .with_context(|| format!("write {}", path.display()))
 }

@@ -1,7 +1,8 @@
 //! The error type of this crate.
 
+use crate::Limits;
 use cedm_fault::{Fault, HasFault};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a data set could not be read, written or made into shards.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +120,24 @@ impl ImageError {
         Self::Image {
             name: name.into(),
             reason: reason.into(),
+        }
+    }
+    /// An archive with more members than the limits allow.
+    pub(crate) fn too_many(path: &Path, limits: &Limits) -> Self {
+        Self::Limit {
+            what: format!("the number of members of {}", path.display()),
+            limit: limits.members,
+            unit: "members",
+            advice: "import it in parts",
+        }
+    }
+    /// A compressed file that expands to more than `limit` bytes.
+    pub(crate) fn too_large(path: &Path, limit: u64) -> Self {
+        Self::Limit {
+            what: format!("the expanded size of {}", path.display()),
+            limit,
+            unit: "bytes",
+            advice: "expand it yourself and import the folder",
         }
     }
     /// Whether the error concerns one image alone, so that an import may skip it.

@@ -57,7 +57,7 @@ pub fn list(
                 });
             }
             if members.len() as u64 > limits.members {
-                return Err(super::tarball::too_many(root, limits));
+                return Err(ImageError::too_many(root, limits));
             }
         }
     }

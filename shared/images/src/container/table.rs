@@ -55,10 +55,7 @@ pub fn files(root: &Path, split: Split) -> Result<Vec<PathBuf>, ImageError> {
         name.strip_prefix(part)
             .is_some_and(|rest| rest.starts_with(['-', '.']))
     };
-    let part = match split {
-        Split::Train => "train",
-        Split::Test => "test",
-    };
+    let part = split.name();
     // Files without the name of a part are one set.
     let named = |path: &PathBuf| {
         ["train", "test", "validation"]
@@ -77,104 +74,105 @@ pub fn files(root: &Path, split: Split) -> Result<Vec<PathBuf>, ImageError> {
     Ok(all)
 }
 
-/// Copies the images of a file one after another into an unnamed file in `scratch`, where they are
-/// members with the number of their row as name.
-///
-/// # Errors
-/// When it is no such file, is damaged, has no column of images, or expands beyond the limits.
-pub fn open(
-    path: &Path,
-    index: u32,
-    options: &ImportOptions,
-    scratch: &Path,
-    members: &mut Vec<Member>,
-    table: &mut Table,
-) -> Result<File, ImageError> {
-    let broken = |reason: String| ImageError::format(path, format!("parquet file: {reason}"));
-    // The library checks less than a file of a stranger needs; its panics end here.
-    let opened = catch_unwind(AssertUnwindSafe(|| {
-        copy(path, index, options, scratch, members, table)
-    }));
-    opened.map_err(|_| broken("it is damaged".to_owned()))?
+/// One parquet file of a table.
+pub struct TableFile<'a> {
+    /// Where it lies.
+    pub path: &'a Path,
+    /// Its number among the files of the container.
+    pub index: u32,
+    /// Which columns are read, and within which limits.
+    pub options: &'a ImportOptions,
+    /// Folder for its images.
+    pub scratch: &'a Path,
 }
 
-fn copy(
-    path: &Path,
-    index: u32,
-    options: &ImportOptions,
-    scratch: &Path,
-    members: &mut Vec<Member>,
-    table: &mut Table,
-) -> Result<File, ImageError> {
-    let broken = |reason: String| ImageError::format(path, format!("parquet file: {reason}"));
-    let library = |error: parquet::errors::ParquetError| broken(error.to_string());
-    let file = File::open(path).map_err(ImageError::io("read", path))?;
-    let length = file.metadata().map_err(ImageError::io("read", path))?.len();
-    let limit = options.limits.expanded_from(length);
-    let reader = SerializedFileReader::new(file).map_err(library)?;
-    if table.class_names.is_empty() {
-        let wanted = options.label_field.as_deref().unwrap_or(LABEL);
-        table.class_names = class_names(&reader, wanted);
+impl TableFile<'_> {
+    /// Copies the images one after another into an unnamed file in `scratch`, where they are members
+    /// with the number of their row as name.
+    ///
+    /// # Errors
+    /// When it is no such file, is damaged, has no column of images, or expands beyond the limits.
+    pub fn open(&self, members: &mut Vec<Member>, table: &mut Table) -> Result<File, ImageError> {
+        // The library checks less than a file of a stranger needs; its panics end here.
+        catch_unwind(AssertUnwindSafe(|| self.copy(members, table)))
+            .unwrap_or_else(|_| Err(self.broken("it is damaged")))
     }
-    let out = tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
-    let mut writer = BufWriter::new(out);
-    let mut offset = 0;
-    let stem = path
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let rows = RowIter::from_file_into(Box::new(reader)).with_batch_size(BATCH);
-    for (number, row) in rows.enumerate() {
-        let row = row.map_err(library)?;
-        let Some(image) = image_of(&row, options.image_field.as_deref()) else {
-            let columns: Vec<&str> = row
-                .get_column_iter()
-                .map(|(name, _)| name.as_str())
-                .collect();
-            return Err(broken(format!(
-                "row {number} has no image: columns {}; --image-field names the column",
-                columns.join(", ")
-            )));
-        };
-        let size = image.len() as u64;
-        if offset + size > limit {
-            return Err(ImageError::Limit {
-                what: format!("the expanded size of {}", path.display()),
-                limit,
-                unit: "bytes",
-                advice: "expand it yourself and import the folder",
+
+    fn broken(&self, reason: impl std::fmt::Display) -> ImageError {
+        ImageError::format(self.path, format!("parquet file: {reason}"))
+    }
+
+    fn copy(&self, members: &mut Vec<Member>, table: &mut Table) -> Result<File, ImageError> {
+        let Self {
+            path,
+            index,
+            options,
+            scratch,
+        } = *self;
+        let library = |error: parquet::errors::ParquetError| self.broken(error);
+        let file = File::open(path).map_err(ImageError::io("read", path))?;
+        let length = file.metadata().map_err(ImageError::io("read", path))?.len();
+        let limit = options.limits.expanded_from(length);
+        let reader = SerializedFileReader::new(file).map_err(library)?;
+        if table.class_names.is_empty() {
+            let wanted = options.label_field.as_deref().unwrap_or(LABEL);
+            table.class_names = class_names(&reader, wanted);
+        }
+        let out = tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
+        let mut writer = BufWriter::new(out);
+        let mut offset = 0;
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let rows = RowIter::from_file_into(Box::new(reader)).with_batch_size(BATCH);
+        for (number, row) in rows.enumerate() {
+            let row = row.map_err(library)?;
+            let Some(image) = image_of(&row, options.image_field.as_deref()) else {
+                let columns: Vec<&str> = row
+                    .get_column_iter()
+                    .map(|(name, _)| name.as_str())
+                    .collect();
+                return Err(self.broken(format!(
+                    "row {number} has no image: columns {}; --image-field names the column",
+                    columns.join(", ")
+                )));
+            };
+            let size = image.len() as u64;
+            if offset + size > limit {
+                return Err(ImageError::too_large(path, limit));
+            }
+            writer
+                .write_all(image)
+                .map_err(ImageError::io("write", scratch))?;
+            let name = format!("{stem}/{number:08}.{}", sniffed_extension(image));
+            label_of(
+                &row,
+                &name,
+                options.label_field.as_deref().unwrap_or(LABEL),
+                table,
+            );
+            members.push(Member {
+                name,
+                size,
+                place: Place::Stored {
+                    file: index,
+                    offset,
+                    crc: None,
+                },
             });
+            if members.len() as u64 > options.limits.members {
+                return Err(ImageError::too_many(path, &options.limits));
+            }
+            offset += size;
         }
-        writer
-            .write_all(image)
-            .map_err(ImageError::io("write", scratch))?;
-        let name = format!("{stem}/{number:08}.{}", sniffed_extension(image));
-        label_of(
-            &row,
-            &name,
-            options.label_field.as_deref().unwrap_or(LABEL),
-            table,
-        );
-        members.push(Member {
-            name,
-            size,
-            place: Place::Stored {
-                file: index,
-                offset,
-                crc: None,
-            },
-        });
-        if members.len() as u64 > options.limits.members {
-            return Err(super::tarball::too_many(path, &options.limits));
-        }
-        offset += size;
+        let mut out = writer
+            .into_inner()
+            .map_err(|error| ImageError::io("write", scratch)(error.into_error()))?;
+        out.rewind().map_err(ImageError::io("read", scratch))?;
+        Ok(out)
     }
-    let mut out = writer
-        .into_inner()
-        .map_err(|error| ImageError::io("write", scratch)(error.into_error()))?;
-    out.rewind().map_err(ImageError::io("read", scratch))?;
-    Ok(out)
 }
 
 /// The bytes of the image in a row: of the named column, or of the first that holds bytes.

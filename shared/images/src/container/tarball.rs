@@ -78,13 +78,7 @@ fn expand(
         }
         total += count as u64;
         if total > limit {
-            let what = format!("the expanded size of {}", path.display());
-            return Err(ImageError::Limit {
-                what,
-                limit,
-                unit: "bytes",
-                advice: "expand it yourself and import the folder",
-            });
+            return Err(ImageError::too_large(path, limit));
         }
         out.write_all(&buffer[..count])
             .map_err(ImageError::io("write", scratch))?;
@@ -219,7 +213,7 @@ pub fn list(
             },
         });
         if members.len() as u64 > limits.members {
-            return Err(too_many(path, limits));
+            return Err(ImageError::too_many(path, limits));
         }
     }
     // A complete archive ends in blocks of zeros; one that was cut between two members does not.
@@ -238,15 +232,4 @@ pub fn list(
         ));
     }
     Ok((members, links))
-}
-
-/// The error for an archive with too many members.
-pub fn too_many(path: &Path, limits: &Limits) -> ImageError {
-    let what = format!("the number of members of {}", path.display());
-    ImageError::Limit {
-        what,
-        limit: limits.members,
-        unit: "members",
-        advice: "import it in parts",
-    }
 }

@@ -56,7 +56,7 @@ pub fn list(
     let length = file.metadata().map_err(ImageError::io("read", path))?.len();
     let mut archive = open_zip(&again).map_err(broken)?;
     if archive.len() as u64 > limits.members {
-        return Err(super::tarball::too_many(path, limits));
+        return Err(ImageError::too_many(path, limits));
     }
     let mut members = Vec::with_capacity(archive.len());
     let mut linked = Vec::new();

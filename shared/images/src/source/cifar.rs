@@ -344,14 +344,7 @@ impl Source for Cifar {
         self.pixels.len() / IMAGE_BYTES
     }
     fn name(&self, index: usize) -> String {
-        format!(
-            "{}/{index:05}",
-            if self.split == Split::Train {
-                "train"
-            } else {
-                "test"
-            }
-        )
+        format!("{}/{index:05}", self.split.name())
     }
     fn labels(&self) -> &Labels {
         &self.labels

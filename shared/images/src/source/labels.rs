@@ -1,7 +1,7 @@
 //! Labels of encoded images: from files beside them, from WebDataset records, or from class folders.
 //!
 //! Whatever a set has is used in one way or named: a label that is silently not read, or read from
-//! the wrong place, spoils every network that is trained on it.
+//! the wrong place, harms every network that is trained on it.
 
 mod folders;
 mod json;
@@ -167,6 +167,20 @@ fn classes(raw: Vec<Option<RawLabel>>, names: &[&str]) -> Result<Option<Classes>
         });
     }
     Ok(Some((labels, Vec::new())))
+}
+
+/// Labels with the classes that were found, where there are some; `from` says in words where they
+/// stood.
+fn of_classes(found: Option<Classes>, from: String) -> Labels {
+    match found {
+        None => Labels::default(),
+        Some((fine, class_names)) => Labels {
+            fine: Some(fine),
+            class_names,
+            from: Some(from),
+            ..Labels::default()
+        },
+    }
 }
 
 fn one_hot(vector: &[f64]) -> Option<i64> {

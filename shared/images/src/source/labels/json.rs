@@ -1,6 +1,6 @@
 //! `dataset.json` of the EDM tool, and `labels.json` beside samples.
 
-use super::{RawLabel, classes, decoded, three};
+use super::{RawLabel, classes, decoded, of_classes, three};
 use crate::{
     ImageError, ImportOptions,
     container::{Container, Member},
@@ -77,18 +77,17 @@ pub(super) fn dataset(
             .filter_map(|name| name.as_str().map(str::to_owned))
             .collect()
     });
-    let (fine, texts) = match fine {
-        Some(Column::Classes((labels, texts))) => (Some(labels), texts),
-        Some(Column::Vectors(_)) | None => (None, Vec::new()),
+    let found = match fine {
+        Some(Column::Classes(classes)) => Some(classes),
+        Some(Column::Vectors(_)) | None => None,
     };
+    let labels = of_classes(found, member.name.clone());
     Ok(Some(Labels {
-        from: fine.is_some().then(|| member.name.clone()),
-        fine,
         coarse,
-        class_names: listed.unwrap_or(texts),
+        class_names: listed.unwrap_or(labels.class_names),
         notes,
         read: BTreeSet::from([member.name.clone()]),
-        ..Labels::default()
+        ..labels
     }))
 }
 
@@ -203,14 +202,9 @@ pub(super) fn by_seed(
         .map(|seed| RawLabel::of_json(by_seed.get(&seed.to_string()).unwrap_or(&Value::Null)))
         .collect();
     let found = raw.and_then(|raw| classes(raw, names));
-    let Some((fine, class_names)) = found.map_err(|reason| fail(member, reason))? else {
-        return Ok(None);
-    };
-    Ok(Some(Labels {
-        from: Some(member.name.clone()),
-        fine: Some(fine),
-        class_names,
+    let found = found.map_err(|reason| fail(member, reason))?;
+    Ok(found.map(|found| Labels {
         read: BTreeSet::from([member.name.clone()]),
-        ..Labels::default()
+        ..of_classes(Some(found), member.name.clone())
     }))
 }

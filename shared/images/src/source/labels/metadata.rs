@@ -1,6 +1,6 @@
 //! `metadata.csv` and `metadata.jsonl` of Hugging Face image folders.
 
-use super::{RawLabel, base_name, classes, decoded};
+use super::{RawLabel, base_name, classes, decoded, of_classes};
 use crate::{
     ImageError, ImportOptions,
     container::{Container, Member},
@@ -65,16 +65,10 @@ pub(super) fn labels(
         .filter(|name| !known.contains(name.as_str()))
         .count();
     let notes = (lost > 0).then(|| format!("{lost} rows of {what} name no image and are ignored"));
-    let (fine, class_names) = found.map_or((None, Vec::new()), |(fine, texts)| (Some(fine), texts));
     Ok(Some(Labels {
-        from: fine
-            .is_some()
-            .then(|| format!("column `{column}` of {what}")),
-        fine,
-        class_names,
         notes: notes.into_iter().collect(),
         read,
-        ..Labels::default()
+        ..of_classes(found, format!("column `{column}` of {what}"))
     }))
 }
 
@@ -84,8 +78,8 @@ fn csv_rows(text: &str, column: &str) -> Result<Rows, String> {
     let mut reader = csv::ReaderBuilder::new()
         .flexible(false)
         .from_reader(text.as_bytes());
-    let heads = reader.headers().map_err(|error| error.to_string())?.clone();
-    let place = |wanted: &str| heads.iter().position(|head| head.trim() == wanted);
+    let headers = reader.headers().map_err(|error| error.to_string())?.clone();
+    let place = |wanted: &str| headers.iter().position(|header| header.trim() == wanted);
     let Some(name) = place("file_name") else {
         return Err("no column `file_name`".to_owned());
     };

@@ -5,12 +5,7 @@ use crate::{ImageError, import::partial_of, shard::read_shard};
 use cedm_atomic_file::AtomicFile;
 use cedm_contract::kinds::import::ImageSet;
 use npyz::WriterBuilder;
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Write,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 /// Writes the shards of `set`, files in `folder`, as an EDM archive at `out`: a zip of stored

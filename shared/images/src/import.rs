@@ -24,11 +24,11 @@ use std::{
 
 mod prepare;
 mod summary;
-mod tally;
+mod totals;
 
 use prepare::{Prepared, Shape, prepare};
 pub use summary::Summary;
-use tally::Tally;
+use totals::Totals;
 
 /// Progress of an import.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -134,7 +134,7 @@ pub fn import(
         options,
         budget: Budget::new(options.limits.in_flight_bytes),
         folder: &partial,
-        tally: Tally::new(set.labels()),
+        totals: Totals::new(set.labels()),
         shape: None,
         next: 0,
         skipped: Vec::new(),
@@ -217,7 +217,7 @@ struct Run<'a> {
     budget: Budget,
     folder: &'a Path,
     journal: Journal,
-    tally: Tally,
+    totals: Totals,
     /// Shape of the first image, which all others must have.
     shape: Option<Shape>,
     /// Index of the next image in the source.
@@ -234,7 +234,7 @@ impl Run<'_> {
                 channels: shard.channels,
                 side: shard.resolution,
             });
-            self.tally.add(&shard);
+            self.totals.add(&shard);
             self.next = entry.next as usize;
             self.skipped.extend(entry.skipped.iter().cloned());
         }
@@ -336,8 +336,8 @@ impl Run<'_> {
             &format!("shard-{:05}.safetensors", self.journal.done.len()),
             &shard,
         )?;
-        let first = self.tally.count;
-        self.tally.add(&shard);
+        let first = self.totals.count;
+        self.totals.add(&shard);
         let shard = ShardRef {
             object,
             first,
@@ -401,7 +401,7 @@ impl Run<'_> {
 
     /// Writes the record and removes the journal.
     fn finish(self, source: &Path, started: Instant) -> Result<Imported, ImageError> {
-        let Some(shape) = self.shape.filter(|_| self.tally.count > 0) else {
+        let Some(shape) = self.shape.filter(|_| self.totals.count > 0) else {
             let first = self
                 .skipped
                 .first()
@@ -417,16 +417,16 @@ impl Run<'_> {
         };
         // Names that do not cover all labels would shift classes in reports.
         let mut class_names = self.set.labels().class_names.clone();
-        if class_names.len() < self.tally.classes as usize {
+        if class_names.len() < self.totals.classes as usize {
             class_names.clear();
         }
         let set = ImageSet {
-            count: self.tally.count,
+            count: self.totals.count,
             channels: shape.channels as u32,
             resolution: shape.side as u32,
-            classes: self.tally.classes.max(class_names.len() as u32),
-            coarse_classes: self.tally.coarse_classes,
-            content: self.tally.content(),
+            classes: self.totals.classes.max(class_names.len() as u32),
+            coarse_classes: self.totals.coarse_classes,
+            content: self.totals.content(),
             shards: self
                 .journal
                 .done
@@ -436,11 +436,11 @@ impl Run<'_> {
             class_names,
         };
         self.write_vectors()?;
-        let labels = self.tally.labels(&set.class_names);
+        let labels = self.totals.labels(&set.class_names);
         let mut skipped = self.skipped;
         skipped.extend_from_slice(self.set.left_out());
         let imported = Imported {
-            summary: Summary::new(self.set, self.tally.class_counts),
+            summary: Summary::new(self.set, self.totals.class_counts),
             set,
             labels,
             shard_size: self.options.shard_size,
@@ -448,7 +448,8 @@ impl Run<'_> {
             seconds: started.elapsed().as_secs_f64(),
         };
         let record = self.folder.join(IMPORT_RECORD);
-        let json = serde_json::to_vec_pretty(&imported).expect("invariant: a record always encodes");
+        let json =
+            serde_json::to_vec_pretty(&imported).expect("invariant: a record always encodes");
         cedm_atomic_file::write(&record, &json).map_err(ImageError::io("write", &record))?;
         self.journal.close()?;
         Ok(imported)

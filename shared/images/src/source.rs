@@ -9,7 +9,7 @@ mod labels;
 
 use crate::{
     ImageError, ImportOptions, Picture, Skipped,
-    budget::{Budget, Share},
+    budget::{Budget, Permit},
     container::{Container, head_of},
 };
 use std::{collections::BTreeSet, path::Path};
@@ -50,13 +50,13 @@ pub(crate) trait Source: Sync {
     fn left_out(&self) -> &[Skipped] {
         &[]
     }
-    /// Reads and decodes one image, whose memory is counted against the budget until the share is
+    /// Reads and decodes one image, whose memory is counted against the budget until the permit is
     /// dropped.
     fn read<'b>(
         &self,
         index: usize,
         budget: &'b Budget,
-    ) -> Result<(Picture, Share<'b>), ImageError>;
+    ) -> Result<(Picture, Permit<'b>), ImageError>;
 }
 
 /// Opens the data set at `path`; its content decides the format.

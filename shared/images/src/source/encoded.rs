@@ -3,7 +3,7 @@
 use super::{Labels, Source, labels};
 use crate::{
     ImageError, ImportOptions, Limits, Picture, Skipped,
-    budget::{Budget, Share},
+    budget::{Budget, Permit},
     container::{Container, Member},
     decode::{self, is_image_name},
 };
@@ -161,11 +161,11 @@ impl Source for Encoded {
         &self,
         index: usize,
         budget: &'b Budget,
-    ) -> Result<(Picture, Share<'b>), ImageError> {
+    ) -> Result<(Picture, Permit<'b>), ImageError> {
         let member = &self.container.members[self.images[index] as usize];
         let bytes = self.container.read(member, self.limits.member_bytes)?;
         let encoded = decode::Encoded::open(&member.name, &bytes, &self.limits)?;
-        let share = budget.take(encoded.decoded_bytes() + bytes.len() as u64);
-        Ok((encoded.decode()?, share))
+        let permit = budget.acquire(encoded.decoded_bytes() + bytes.len() as u64);
+        Ok((encoded.decode()?, permit))
     }
 }

@@ -4,7 +4,7 @@
 use super::{Labels, Source};
 use crate::{
     ImageError, ImportOptions, Picture, Split,
-    budget::{Budget, Share},
+    budget::{Budget, Permit},
     container::{Container, GZIP, head_of},
 };
 use std::{
@@ -220,10 +220,10 @@ impl Source for Idx {
         &self,
         index: usize,
         budget: &'b Budget,
-    ) -> Result<(Picture, Share<'b>), ImageError> {
+    ) -> Result<(Picture, Permit<'b>), ImageError> {
         let area = self.height * self.width;
-        let share = budget.take(area as u64);
+        let permit = budget.acquire(area as u64);
         let pixels = self.bytes[index * area..(index + 1) * area].to_vec();
-        Ok((Picture::new(self.width, self.height, 1, pixels)?, share))
+        Ok((Picture::new(self.width, self.height, 1, pixels)?, permit))
     }
 }

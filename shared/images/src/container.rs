@@ -71,8 +71,8 @@ pub(crate) struct Container {
     files: Vec<File>,
 }
 
-/// First bytes of what gzip, zstd and xz have compressed.
-pub(crate) const GZIP: &[u8] = &[0x1f, 0x8b];
+/// First bytes of what gzip has compressed.
+pub const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 

@@ -31,7 +31,7 @@ pub mod pillow;
 mod shard;
 mod source;
 
-pub use container::open_zip;
+pub use container::{GZIP, open_zip};
 pub use decode::decode;
 pub use error::ImageError;
 pub use export::{export_edm_archive, export_folder, export_npz};

@@ -7,6 +7,7 @@ mod names;
 mod plain;
 mod rebuild;
 mod select;
+mod storages;
 mod zipped;
 
 pub use loading::{Loading, blueprint};
@@ -36,14 +37,6 @@ pub struct Origin {
     pub sigma_data: Option<f64>,
 }
 
-/// All that a file holds.
-#[derive(Debug, Default)]
-struct Contents {
-    tensors: BTreeMap<String, Tensor>,
-    unread: BTreeMap<String, String>,
-    origin: Option<Origin>,
-}
-
 impl Weights {
     /// Every tensor of a file, on the CPU. The first bytes tell the format; entries of a PyTorch
     /// file that are not tensors are left out.
@@ -58,15 +51,12 @@ impl Weights {
             .read_to_end(&mut head)
             .map_err(NetError::io("read", path))?;
         let format = |reason| NetError::format(path, reason);
-        let contents = if head.starts_with(b"PK\x03\x04") {
+        let weights: Self = if head.starts_with(b"PK\x03\x04") {
             zipped::read(path).map_err(format)?
         } else if legacy::is_legacy(&head) {
             legacy::read(path).map_err(format)?
         } else if head.get(8) == Some(&b'{') {
-            Contents {
-                tensors: tensor_files::read(path)?.into_iter().collect(),
-                ..Contents::default()
-            }
+            tensor_files::read(path)?.into_iter().collect()
         } else if plain::is_pickle(&head) {
             plain::read(path).map_err(format)?
         } else {
@@ -75,23 +65,14 @@ impl Weights {
                 "not a safetensors file, nor a PyTorch file (zip or legacy), nor a pickle",
             ));
         };
-        let Contents {
-            tensors,
-            unread,
-            origin,
-        } = contents;
-        if tensors.is_empty() {
-            let reason = match unread.iter().next() {
+        if weights.is_empty() {
+            let reason = match weights.unread.iter().next() {
                 None => "no tensor in this file".to_owned(),
                 Some((name, reason)) => format!("no tensor that is read: `{name}`: {reason}"),
             };
             return Err(NetError::format(path, reason));
         }
-        Ok(Self {
-            tensors,
-            unread,
-            origin,
-        })
+        Ok(weights)
     }
 
     /// Why a tensor of this name is not among those that were read, where the file has one of a kind
@@ -131,22 +112,16 @@ impl Weights {
     }
     /// The tensors whose names `rename` keeps, under the names it gives.
     pub fn renamed(&self, rename: impl Fn(&str) -> Option<String>) -> Self {
-        self.iter()
-            .filter_map(|(name, tensor)| Some((rename(name)?, tensor.shallow_clone())))
-            .collect::<Self>()
-            .with_notes(
-                self.unread
-                    .iter()
-                    .filter_map(|(name, reason)| Some((rename(name)?, reason.clone())))
-                    .collect(),
-                self.origin.clone(),
-            )
-    }
-    fn with_notes(self, unread: BTreeMap<String, String>, origin: Option<Origin>) -> Self {
+        let tensors = self.tensors.iter();
+        let unread = self.unread.iter();
         Self {
-            unread,
-            origin,
-            ..self
+            tensors: tensors
+                .filter_map(|(name, tensor)| Some((rename(name)?, tensor.shallow_clone())))
+                .collect(),
+            unread: unread
+                .filter_map(|(name, reason)| Some((rename(name)?, reason.clone())))
+                .collect(),
+            origin: self.origin.clone(),
         }
     }
     /// The tensors below `prefix`, without it.

@@ -39,7 +39,7 @@ impl Tokenizer {
             .and_then(|mut file| file.read_to_end(&mut raw))
             .map_err(NetError::io("read", path))?;
         let mut text = String::new();
-        if raw.starts_with(&[0x1f, 0x8b]) {
+        if raw.starts_with(cedm_images::GZIP) {
             flate2::read::GzDecoder::new(&raw[..])
                 .read_to_string(&mut text)
                 .map_err(NetError::io("read", path))?;

@@ -1,12 +1,15 @@
 //! Tensors from the pickled object of a PyTorch file.
 //!
-//! A pickled tensor is a call of `torch._utils._rebuild_tensor_v2` on a storage, which the pickle
-//! only names: its bytes are elsewhere in the file. Other calls are skipped.
+//! A pickled tensor is a call of `torch._utils._rebuild_tensor_v2` on a storage. Other calls are
+//! skipped.
 
-use super::Origin;
+use super::{
+    Origin, Weights,
+    storages::{StorageName, StorageRef, inline_storage, kind_of_dtype, storage_name},
+};
 use cedm_images::pickle::{Id, Node, Pickle};
 use std::collections::{BTreeMap, HashMap};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Largest depth at which tensors are looked for; each module of a model saved whole takes three
 /// levels.
@@ -20,28 +23,13 @@ const MAX_NAME: usize = 1024;
 /// Most tensors of a file.
 const MAX_TENSORS: usize = 200_000;
 
-/// A storage as a pickle refers to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StorageName {
-    /// Key of its bytes in the file.
-    pub key: String,
-    /// Type of its elements.
-    pub kind: Kind,
-    /// Number of elements in the storage.
-    pub count: usize,
-    /// Index of the first element, for views of another storage.
-    pub offset: usize,
-    /// Node whose bytes are a file of the storage alone, where it lies inside the pickle.
-    pub inline: Option<Id>,
-}
-
 /// A tensor as a pickle describes it, without its values.
 #[derive(Debug)]
-pub(super) struct Described {
+struct Described {
     /// Keys on the path from the root, joined by dots.
-    pub name: String,
+    name: String,
     /// The storage that holds its values.
-    pub storage: StorageName,
+    storage: StorageName,
     offset: usize,
     size: Vec<i64>,
     stride: Vec<i64>,
@@ -51,17 +39,41 @@ pub(super) struct Described {
 
 /// What a pickle holds.
 #[derive(Default)]
-pub(super) struct Found {
+struct Found {
     /// Its tensors, in the order of the pickle.
-    pub tensors: Vec<Described>,
+    tensors: Vec<Described>,
     /// Tensors of a kind that is not read, with the reason.
-    pub unread: BTreeMap<String, String>,
+    unread: BTreeMap<String, String>,
     /// What the first network that was pickled whole says of itself.
-    pub origin: Option<Origin>,
+    origin: Option<Origin>,
+}
+
+/// Every tensor of a file by name. `outside` reads a storage whose bytes lie outside the pickle; each
+/// is asked for once.
+pub(super) fn weights_of(
+    pickle: &Pickle<'_>,
+    mut outside: impl FnMut(&StorageName) -> Result<Tensor, String>,
+) -> Result<Weights, String> {
+    let found = tensors_of(pickle)?;
+    let mut storages = Storages::new();
+    for Described { storage, .. } in &found.tensors {
+        if !storages.contains_key(&storage.key) {
+            let flat = match storage.inline {
+                Some(id) => inline_storage(pickle, id)?,
+                None => outside(storage)?,
+            };
+            storages.insert(storage.key.clone(), flat);
+        }
+    }
+    Ok(Weights {
+        tensors: build(found.tensors, &storages)?,
+        unread: found.unread,
+        origin: found.origin,
+    })
 }
 
 /// Finds every tensor below the root of the pickle.
-pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Found, String> {
+fn tensors_of(pickle: &Pickle<'_>) -> Result<Found, String> {
     let mut search = Rebuilder {
         pickle,
         found: Found::default(),
@@ -93,7 +105,7 @@ impl Rebuilder<'_, '_> {
         }
         let pickle = self.pickle;
         match describe(pickle, id).map_err(|reason| format!("tensor `{path}`: {reason}"))? {
-            Kindness::Tensor(tensor) => {
+            PickledObject::Tensor(tensor) => {
                 self.found.tensors.push(Described {
                     name: path,
                     ..*tensor
@@ -103,11 +115,11 @@ impl Rebuilder<'_, '_> {
                 }
                 return Ok(());
             }
-            Kindness::Unread(reason) => {
+            PickledObject::Unread(reason) => {
                 self.found.unread.insert(path, reason);
                 return Ok(());
             }
-            Kindness::Other => {}
+            PickledObject::Other => {}
         }
         if depth == MAX_DEPTH {
             return Ok(());
@@ -151,7 +163,7 @@ impl Rebuilder<'_, '_> {
 }
 
 /// What an object is to a reader of weights.
-enum Kindness {
+enum PickledObject {
     /// A tensor, without its name.
     Tensor(Box<Described>),
     /// A tensor of a kind that is not read, with the reason.
@@ -161,9 +173,9 @@ enum Kindness {
 }
 
 /// What an object stands for.
-fn describe(pickle: &Pickle<'_>, id: Id) -> Result<Kindness, String> {
+fn describe(pickle: &Pickle<'_>, id: Id) -> Result<PickledObject, String> {
     let Some(((module, name), args)) = pickle.call(id) else {
-        return Ok(Kindness::Other);
+        return Ok(PickledObject::Other);
     };
     described(pickle, (module, name), args, 0)
 }
@@ -173,9 +185,9 @@ fn described(
     (module, name): (&str, &str),
     args: &[Id],
     depth: usize,
-) -> Result<Kindness, String> {
+) -> Result<PickledObject, String> {
     if depth > 8 || !module.starts_with("torch") {
-        return Ok(Kindness::Other);
+        return Ok(PickledObject::Other);
     }
     match (name, args) {
         // Parameters and buffers: a tensor with attributes that a network does not need.
@@ -185,13 +197,13 @@ fn described(
         )
         | ("Parameter" | "Buffer", [inner, ..]) => match pickle.call(*inner) {
             Some((inner, args)) => described(pickle, inner, args, depth + 1),
-            None => Ok(Kindness::Other),
+            None => Ok(PickledObject::Other),
         },
         // A subclass of tensors: (function, class, arguments of the function, state).
         ("_rebuild_from_type_v2" | "_rebuild_from_type", [function, _, inner, ..]) => {
             match (pickle.global(*function), pickle.elements(*inner)) {
                 (Some(function), Some(inner)) => described(pickle, function, inner, depth + 1),
-                _ => Ok(Kindness::Other),
+                _ => Ok(PickledObject::Other),
             }
         }
         // (storage, offset, size, stride, requires_grad, hooks, metadata); version 3 has the type
@@ -210,7 +222,7 @@ fn described(
             let kind = dtype.and_then(kind_of_dtype);
             let Some(kind) = kind else {
                 let dtype = dtype.unwrap_or("unknown");
-                return Ok(Kindness::Unread(format!("its type is {dtype}")));
+                return Ok(PickledObject::Unread(format!("its type is {dtype}")));
             };
             let storage = storage_name(pickle, *storage, Some(kind))?;
             strided(
@@ -220,10 +232,10 @@ fn described(
                 rest.first().copied(),
             )
         }
-        (name, _) if name.starts_with("_rebuild_") => Ok(Kindness::Unread(format!(
+        (name, _) if name.starts_with("_rebuild_") => Ok(PickledObject::Unread(format!(
             "it is made by `{name}`, expected a dense tensor"
         ))),
-        _ => Ok(Kindness::Other),
+        _ => Ok(PickledObject::Other),
     }
 }
 
@@ -233,18 +245,18 @@ fn strided(
     storage: StorageRef,
     [offset, size, stride]: [Id; 3],
     metadata: Option<Id>,
-) -> Result<Kindness, String> {
+) -> Result<PickledObject, String> {
     let storage = match storage {
         StorageRef::Found(storage) => storage,
-        StorageRef::Unread(reason) => return Ok(Kindness::Unread(reason)),
-        StorageRef::Other => return Ok(Kindness::Other),
+        StorageRef::Unread(reason) => return Ok(PickledObject::Unread(reason)),
+        StorageRef::Other => return Ok(PickledObject::Other),
     };
     let flag = |key: &str| {
         let value = metadata.and_then(|metadata| pickle.get(metadata, key));
         value.and_then(|value| pickle.int(value)) == Some(1)
     };
     if flag("conj") {
-        return Ok(Kindness::Unread("it is a conjugate view".to_owned()));
+        return Ok(PickledObject::Unread("it is a conjugate view".to_owned()));
     }
     let offset = pickle
         .int(offset)
@@ -262,7 +274,7 @@ fn strided(
             })
             .collect()
     };
-    Ok(Kindness::Tensor(Box::new(Described {
+    Ok(PickledObject::Tensor(Box::new(Described {
         name: String::new(),
         storage,
         offset,
@@ -290,166 +302,11 @@ fn origin(pickle: &Pickle<'_>, meta: Id) -> Option<Origin> {
     })
 }
 
-/// Every storage that the pickle refers to, including those of skipped objects; `None` in place of
-/// one of a type that is not read.
-pub(super) fn storages_of(pickle: &Pickle<'_>) -> Vec<(String, usize)> {
-    let size = |id: Id| -> Option<(String, usize)> {
-        let Node::Persistent(id) = pickle.node(id) else {
-            return None;
-        };
-        let (class, key, _, _) = storage_parts(pickle, *id)?;
-        Some((key, element_bytes(class)?))
-    };
-    pickle.ids().filter_map(size).collect()
-}
-
-/// A reference to a storage.
-enum StorageRef {
-    Found(StorageName),
-    Unread(String),
-    Other,
-}
-
-/// Parses the reference to a storage: outside the pickle, or a file of its own in the bytes of a call
-/// of `_load_from_bytes`. `kind` is the type of the numbers, where the storage has none.
-fn storage_name(pickle: &Pickle<'_>, id: Id, kind: Option<Kind>) -> Result<StorageRef, String> {
-    let parts = match pickle.node(id) {
-        Node::Persistent(id) => storage_parts(pickle, *id),
-        Node::Call { .. } => {
-            let Some((("torch.storage", "_load_from_bytes"), [bytes])) = pickle.call(id) else {
-                return Ok(StorageRef::Other);
-            };
-            // Its type is in the bytes and is filled in when they are read.
-            return Ok(StorageRef::Found(StorageName {
-                key: format!("bytes {bytes}"),
-                kind: kind.unwrap_or(Kind::Float),
-                count: 0,
-                offset: 0,
-                inline: Some(*bytes),
-            }));
-        }
-        _ => return Ok(StorageRef::Other),
-    };
-    let Some((class, key, count, offset)) = parts else {
-        return Err("its storage has no type, no key or no element count".to_owned());
-    };
-    let Some(kind) = kind.or_else(|| kind_of_storage(class)) else {
-        return Ok(StorageRef::Unread(format!(
-            "its storage has type {class}, which is not supported"
-        )));
-    };
-    Ok(StorageRef::Found(StorageName {
-        key,
-        kind,
-        count,
-        offset,
-        inline: None,
-    }))
-}
-
-/// Class, key, element count and first element of a storage: `('storage', type, key, location,
-/// count[, view])`, where `view` is `(key, offset, count)` in files from before PyTorch 0.4.
-fn storage_parts<'p>(pickle: &'p Pickle<'_>, id: Id) -> Option<(&'p str, String, usize, usize)> {
-    let parts = pickle.elements(id)?;
-    if parts.len() < 5 || pickle.text(parts[0]) != Some("storage") {
-        return None;
-    }
-    let ("torch" | "torch.storage", class) = pickle.global(parts[1])? else {
-        return None;
-    };
-    let key = pickle
-        .text(parts[2])
-        .map(str::to_owned)
-        .or_else(|| pickle.int(parts[2]).map(|key| key.to_string()))?;
-    let count = usize::try_from(pickle.int(parts[4])?).ok()?;
-    let view = parts
-        .get(5)
-        .and_then(|view| pickle.elements(*view))
-        .and_then(|view| pickle.int(*view.get(1)?))
-        .unwrap_or(0);
-    Some((class, key, count, usize::try_from(view).unwrap_or(0)))
-}
-
-fn kind_of_storage(class: &str) -> Option<Kind> {
-    Some(match class {
-        "FloatStorage" => Kind::Float,
-        "DoubleStorage" => Kind::Double,
-        "HalfStorage" => Kind::Half,
-        "BFloat16Storage" => Kind::BFloat16,
-        "LongStorage" => Kind::Int64,
-        "IntStorage" => Kind::Int,
-        "ShortStorage" => Kind::Int16,
-        "CharStorage" => Kind::Int8,
-        "ByteStorage" => Kind::Uint8,
-        "BoolStorage" => Kind::Bool,
-        _ => return None,
-    })
-}
-
-/// Bytes of one element, of all classes of storages: those that are not read are passed over.
-fn element_bytes(class: &str) -> Option<usize> {
-    kind_of_storage(class)
-        .map(Kind::elt_size_in_bytes)
-        .or(match class {
-            "ComplexDoubleStorage" => Some(16),
-            "ComplexFloatStorage" => Some(8),
-            "QInt32Storage" => Some(4),
-            "QInt8Storage" | "QUInt8Storage" | "QUInt4x2Storage" | "QUInt2x4Storage"
-            | "UntypedStorage" => Some(1),
-            _ => None,
-        })
-}
-
-fn kind_of_dtype(name: &str) -> Option<Kind> {
-    Some(match name {
-        "float32" => Kind::Float,
-        "float64" => Kind::Double,
-        "float16" => Kind::Half,
-        "bfloat16" => Kind::BFloat16,
-        "int64" => Kind::Int64,
-        "int32" => Kind::Int,
-        "int16" => Kind::Int16,
-        "int8" => Kind::Int8,
-        "uint8" => Kind::Uint8,
-        "bool" => Kind::Bool,
-        _ => return None,
-    })
-}
-
-/// The storage that is the whole object of a file.
-pub(super) fn only_storage(pickle: &Pickle<'_>) -> Result<StorageName, String> {
-    match storage_name(pickle, pickle.root(), None)? {
-        StorageRef::Found(storage) if storage.inline.is_none() => Ok(storage),
-        StorageRef::Unread(reason) => Err(reason),
-        StorageRef::Found(_) | StorageRef::Other => Err("its object is not a storage".to_owned()),
-    }
-}
-
-/// The storage in the bytes that `_load_from_bytes` takes, as a flat tensor: a file of PyTorch's own
-/// whose object is the storage.
-pub(super) fn inline_storage(pickle: &Pickle<'_>, id: Id) -> Result<Tensor, String> {
-    let Node::Bytes(bytes) = pickle.node(id) else {
-        return Err("a storage in the pickle is not bytes".to_owned());
-    };
-    super::legacy::single_storage(bytes)
-}
-
 /// The storages of a file by key, as flat tensors.
-pub(super) type Storages = HashMap<String, Tensor>;
-
-/// A flat tensor over the little-endian bytes of a storage.
-pub(super) fn storage(bytes: &[u8], kind: Kind) -> Result<Tensor, String> {
-    let count = bytes.len() / kind.elt_size_in_bytes();
-    Tensor::f_from_data_size(
-        &bytes[..count * kind.elt_size_in_bytes()],
-        &[count as i64],
-        kind,
-    )
-    .map_err(|error| error.to_string())
-}
+type Storages = HashMap<String, Tensor>;
 
 /// Builds the described tensors from their storages: views of them.
-pub(super) fn build(
+fn build(
     described: Vec<Described>,
     storages: &Storages,
 ) -> Result<BTreeMap<String, Tensor>, String> {

@@ -1,9 +1,6 @@
 //! PyTorch files since 1.6: zip archives with `<prefix>/data.pkl` and one entry per storage.
 
-use super::{
-    Contents,
-    rebuild::{Storages, build, inline_storage, storage, tensors_of},
-};
+use super::{Weights, rebuild::weights_of, storages::storage};
 use cedm_images::pickle::Pickle;
 use std::{fs::File, io::Read, path::Path};
 
@@ -11,7 +8,7 @@ use std::{fs::File, io::Read, path::Path};
 ///
 /// # Errors
 /// When the file is not such an archive, is truncated, or holds a type that is not supported.
-pub(super) fn read(path: &Path) -> Result<Contents, String> {
+pub(super) fn read(path: &Path) -> Result<Weights, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
     let mut archive = cedm_images::open_zip(&file)
@@ -48,21 +45,8 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
     }
     let bytes = entry_bytes("data.pkl")?;
     let pickle = Pickle::read(&bytes).map_err(|error| error.to_string())?;
-    let found = tensors_of(&pickle)?;
-    let mut storages = Storages::new();
-    for tensor in &found.tensors {
-        let key = &tensor.storage.key;
-        if let (Some(id), false) = (tensor.storage.inline, storages.contains_key(key)) {
-            storages.insert(key.clone(), inline_storage(&pickle, id)?);
-        } else if !storages.contains_key(key) {
-            let flat = storage(&entry_bytes(&format!("data/{key}"))?, tensor.storage.kind)
-                .map_err(|error| format!("storage {key}: {error}"))?;
-            storages.insert(key.clone(), flat);
-        }
-    }
-    Ok(Contents {
-        tensors: build(found.tensors, &storages)?,
-        unread: found.unread,
-        origin: found.origin,
+    weights_of(&pickle, |name| {
+        let data = entry_bytes(&format!("data/{}", name.key))?;
+        storage(&data, name.kind).map_err(|error| format!("storage {}: {error}", name.key))
     })
 }

@@ -42,8 +42,8 @@ impl Weights {
     /// file that are not tensors are left out.
     ///
     /// # Errors
-    /// [`NetError::Io`] or [`NetError::TensorFile`] when the file cannot be read,
-    /// [`NetError::Format`] when it is truncated, empty, or none of the three formats.
+    /// [`NetError::File`] or [`NetError::TensorFile`] when the file cannot be read, is truncated,
+    /// empty, or in none of the formats.
     pub fn read(path: &Path) -> Result<Self, NetError> {
         let mut head = Vec::new();
         let file = File::open(path).map_err(NetError::io("read", path))?;

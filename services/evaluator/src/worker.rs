@@ -24,7 +24,7 @@ use cedm_maths::Gaussian;
 use cedm_nets::{Extractor, images_of};
 use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
 use cedm_torch::{Compute, tensor_files};
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 /// Performs `measure`, `reference` and `score` jobs; keeps the extractor of the last one.
 pub struct EvaluatorWorker {
@@ -176,7 +176,13 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
         });
         first += measured.count;
     }
-    let mut set = merged(context, "the reference", &inputs)?;
+    let subset = params.at_most.filter(|limit| !params.part && *limit < first);
+    // Single features are read for a subset alone: all else follows from the moments.
+    let files = match subset {
+        Some(_) => feature_files(context, &inputs)?,
+        None => Vec::new(),
+    };
+    let mut set = merged(context, "the reference", &inputs, files)?;
     if params.part {
         let file = context.scratch().join(measure::MOMENTS);
         set.write_moments(&file)?;
@@ -191,7 +197,7 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
         });
     }
     // The subset is stored, so that every score of the sweep compares with the same rows.
-    if let Some(limit) = params.at_most.filter(|limit| *limit < first) {
+    if let Some(limit) = subset {
         let file = context.scratch().join(reference::FEATURES);
         set = set.at_most(limit, &file)?;
         let object = context.put(reference::FEATURES, &file)?;
@@ -245,7 +251,8 @@ fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError
             read_space(context, manifest, measure::SPACE)?,
         )?;
     }
-    let generated = merged(context, "the sample set", &shards)?.within(space);
+    let files = feature_files(context, &shards)?;
+    let generated = merged(context, "the sample set", &shards, files)?.within(space);
     let side = |manifest, name| reference_set(context, name, manifest, &params.extractor);
     let reference = side(reference, "the training images")?;
     let unconditional = unconditional
@@ -328,11 +335,11 @@ fn put_confidence(
     Ok(())
 }
 
-/// The set of all shards: their moments merged, their features left in files.
-fn merged(context: &JobContext, name: &str, inputs: &[&Manifest]) -> Result<MeasuredSet, JobError> {
+/// The feature files of all shards. Fetched, not read: a metric that needs single features reads
+/// them when it is computed.
+fn feature_files(context: &JobContext, inputs: &[&Manifest]) -> Result<Vec<PathBuf>, JobError> {
     let mut files = Vec::with_capacity(inputs.len());
     for manifest in inputs {
-        // Fetched, not read: a metric that needs single features reads them when it is computed.
         match &manifest.result {
             JobResult::Reference(part) => {
                 for shard in &part.shards {
@@ -342,14 +349,24 @@ fn merged(context: &JobContext, name: &str, inputs: &[&Manifest]) -> Result<Meas
             _ => files.push(context.fetch_output(manifest, measure::FEATURES)?),
         }
     }
+    Ok(files)
+}
+
+/// The set of all shards: their moments merged, their features in `files`.
+fn merged(
+    context: &JobContext,
+    name: &str,
+    inputs: &[&Manifest],
+    files: Vec<PathBuf>,
+) -> Result<MeasuredSet, JobError> {
     let mut moments = Vec::with_capacity(inputs.len());
     for (index, manifest) in inputs.iter().enumerate() {
         context.progress(index as u64, inputs.len() as u64, "shards");
-        moments.push(read_moments(
-            &format!("shard {index}"),
-            &context.fetch_output(manifest, measure::MOMENTS)?,
-        ));
+        moments.push(context.fetch_output(manifest, measure::MOMENTS)?);
     }
+    // Read one by one while they are merged: each is a matrix of dim × dim.
+    let read = |(index, file): (usize, &PathBuf)| read_moments(&format!("shard {index}"), file);
+    let moments = moments.iter().enumerate().map(read);
     Ok(MeasuredSet::merge(name, moments, files)?)
 }
 
@@ -379,16 +396,12 @@ fn reference_set(
 }
 
 fn shard_of(images: &Manifest, index: u32) -> Result<&ShardRef, JobError> {
-    let shards = match &images.result {
-        JobResult::Import(set) => &set.shards,
-        JobResult::SampleSet(set) => &set.shards,
-        _ => {
-            return Err(JobError::reject(anyhow!(
-                "input `images` is the result of a {} job, expected import or sample_set",
-                images.kind()
-            )));
-        }
-    };
+    let (shards, _) = images.result.images().ok_or_else(|| {
+        JobError::reject(anyhow!(
+            "input `images` is the result of a {} job, expected import or sample_set",
+            images.kind()
+        ))
+    })?;
     shards.get(index as usize).ok_or_else(|| {
         JobError::reject(anyhow!(
             "shard {index} of the {} does not exist: it has {} shards",

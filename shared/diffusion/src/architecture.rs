@@ -130,12 +130,13 @@ impl Architecture {
                 return invalid(field, value.to_string(), format!("at most {MOST}"));
             }
         }
-        if self.label_dim.max(self.augment_dim) > MOST_LABELS {
-            return invalid(
-                "label_dim",
-                self.label_dim.max(self.augment_dim).to_string(),
-                format!("at most {MOST_LABELS}"),
-            );
+        for (field, width) in [
+            ("label_dim", self.label_dim),
+            ("augment_dim", self.augment_dim),
+        ] {
+            if !(0..=MOST_LABELS).contains(&width) {
+                return invalid(field, width.to_string(), format!("0 to {MOST_LABELS}"));
+            }
         }
         if self.channel_mult.is_empty()
             || self

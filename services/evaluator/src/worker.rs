@@ -176,7 +176,9 @@ fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, 
         });
         first += measured.count;
     }
-    let subset = params.at_most.filter(|limit| !params.part && *limit < first);
+    let subset = params
+        .at_most
+        .filter(|limit| !params.part && *limit < first);
     // Single features are read for a subset alone: all else follows from the moments.
     let files = match subset {
         Some(_) => feature_files(context, &inputs)?,

@@ -35,7 +35,10 @@ fn wrong_data_are_the_jobs_own_fault() {
     check(&ClusteringError::from(wrong_rows()), Fault::Input);
     check(&EvaluatorError::from(wrong_rows()), Fault::Input);
     let format = FileError::format("shard", "no shard");
-    check(&EvaluatorError::from(ImageError::from(format)), Fault::Input);
+    check(
+        &EvaluatorError::from(ImageError::from(format)),
+        Fault::Input,
+    );
     let lacking = EvaluatorError::Lacking {
         what: "reference".to_owned(),
         found: "moments",
@@ -48,8 +51,14 @@ fn wrong_data_are_the_jobs_own_fault() {
 fn a_failing_disk_may_work_later() {
     check(&disk(), Fault::Unavailable);
     let file = || FileError::io("read", "shard")(disk());
-    check(&EvaluatorError::from(ImageError::from(file())), Fault::Unavailable);
-    check(&EvaluatorError::from(NetError::from(file())), Fault::Unavailable);
+    check(
+        &EvaluatorError::from(ImageError::from(file())),
+        Fault::Unavailable,
+    );
+    check(
+        &EvaluatorError::from(NetError::from(file())),
+        Fault::Unavailable,
+    );
     let statistics = MathsError::Io {
         action: "open",
         file: "statistics.npz".into(),

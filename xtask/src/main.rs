@@ -10,7 +10,7 @@ mod bench;
 mod build;
 mod commands;
 mod setup;
-mod tally;
+mod counts;
 mod test;
 mod tools;
 

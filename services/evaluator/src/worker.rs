@@ -8,6 +8,7 @@ use crate::{
     score::{ComparedSets, Settings, metrics_named, scores},
 };
 use anyhow::anyhow;
+use cedm_catalogue::metrics::CONFIDENCE;
 use cedm_clustering::temi::Model;
 use cedm_contract::{
     ExtractorSpec, JobResult, JobSpec, Manifest, OutputName, Service, ShardRef, TensorName,
@@ -277,7 +278,7 @@ fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError
     if let (Some(heads), true) = (
         &heads,
         scores
-            .get("confidence")
+            .get(CONFIDENCE)
             .is_some_and(|score| score.value.is_some()),
     ) {
         put_confidence(context, heads, &generated)?;

@@ -11,7 +11,7 @@ use crate::{
 use cedm_atomic_file::folder_of;
 use cedm_contract::{
     Digest, ShardRef,
-    kinds::import::{ImageSet, ImportParams},
+    kinds::import::{ImageSet, ImportParams, NAMES},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -87,8 +87,6 @@ impl Imported {
 /// The file of an import folder that holds [`Imported`] as JSON: written after all shards, so that
 /// its presence says that the import is complete.
 pub const IMPORT_RECORD: &str = "import.json";
-/// File in the folder that holds the images' names.
-const NAMES: &str = "names.jsonl";
 /// Images decoded between two reports of progress: enough to keep all cores busy.
 const CHUNK: usize = 512;
 /// Bytes of decoded images between two reports of progress; one image at least.
@@ -165,15 +163,15 @@ pub fn import(
 
 /// More classes than any data set has: a label beyond is a mistake, and the network's input would be
 /// as wide.
-const MOST_CLASSES: i64 = 1 << 24;
+const MAX_CLASSES: i64 = 1 << 24;
 
 fn check_labels(labels: &source::Labels) -> Result<(), ImageError> {
     let all = labels.fine.iter().chain(&labels.coarse).flatten();
-    match all.max().filter(|largest| **largest >= MOST_CLASSES) {
+    match all.max().filter(|largest| **largest >= MAX_CLASSES) {
         None => Ok(()),
         Some(largest) => Err(ImageError::Labels {
             what: "the images".to_owned(),
-            reason: format!("label {largest}, expected less than {MOST_CLASSES}"),
+            reason: format!("label {largest}, expected less than {MAX_CLASSES}"),
         }),
     }
 }
@@ -396,7 +394,7 @@ impl Run<'_> {
         let width = vectors.first().map_or(0, Vec::len);
         let data = cedm_tensor_files::Data::of(&[rows, width], &numbers);
         let file = self.folder.join(source::VECTORS);
-        Ok(cedm_tensor_files::write(&file, &[("vectors", data)], &[])?)
+        Ok(cedm_tensor_files::write(&file, &[(source::VECTORS_TENSOR, data)], &[])?)
     }
 
     /// Writes the record and removes the journal.

@@ -12,11 +12,15 @@ use crate::{
     budget::{Budget, Permit},
     container::{Container, head_of},
 };
+use cedm_contract::TensorName;
 use std::{collections::BTreeSet, path::Path};
 
-/// File in the folder of an import with the tensor `vectors`, float32 \[n, d\]: the labels of a set
-/// whose labels are vectors, in the order of its images.
+/// File in the folder of an import with [`VECTORS_TENSOR`]: the labels of a set whose labels are
+/// vectors, in the order of its images.
 pub(crate) const VECTORS: &str = "vectors.safetensors";
+
+/// The tensor in [`VECTORS`].
+pub const VECTORS_TENSOR: TensorName = TensorName::new("vectors", "f32 [n, d]");
 
 /// Labels of a data set, aligned with its images.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -4,6 +4,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use cedm_contract::kinds::{
     cluster::assignments::IDS, extract::features::FEATURES, import::shard::LABELS,
 };
+use cedm_images::VECTORS_TENSOR;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -33,7 +34,7 @@ pub fn read_ids(path: &Path) -> anyhow::Result<Vec<i64>> {
 /// # Errors
 /// When the file cannot be read, or holds no matrix.
 pub fn read_vectors(path: &Path) -> anyhow::Result<Tensor> {
-    let tensor = read_tensor(path, &[FEATURES.name, "vectors"])?;
+    let tensor = read_tensor(path, &[FEATURES.name, VECTORS_TENSOR.name])?;
     ensure!(
         tensor.size().len() == 2,
         "{} has shape {:?}: expected [images, width]",

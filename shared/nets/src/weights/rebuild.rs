@@ -74,7 +74,7 @@ pub(super) fn weights_of(
 
 /// Finds every tensor below the root of the pickle.
 fn tensors_of(pickle: &Pickle<'_>) -> Result<Found, String> {
-    let mut search = Rebuilder {
+    let mut search = TensorSearch {
         pickle,
         found: Found::default(),
         steps_left: MAX_STEPS,
@@ -85,13 +85,13 @@ fn tensors_of(pickle: &Pickle<'_>) -> Result<Found, String> {
 
 /// A depth-first search for tensors. It visits a shared object once for each path to it, so the
 /// number of visits is limited.
-struct Rebuilder<'p, 'a> {
+struct TensorSearch<'p, 'a> {
     pickle: &'p Pickle<'a>,
     found: Found,
     steps_left: usize,
 }
 
-impl Rebuilder<'_, '_> {
+impl TensorSearch<'_, '_> {
     fn visit(&mut self, id: Id, path: String, depth: usize) -> Result<(), String> {
         self.steps_left = self
             .steps_left

@@ -162,7 +162,7 @@ fn vectors(labels: &[Option<RawLabel>]) -> Option<Vec<Vec<f32>>> {
     let width = all.first()?.len();
     let fits = all
         .iter()
-        .all(|vector| vector.len() == width && width <= MOST_WIDE);
+        .all(|vector| vector.len() == width && width <= MAX_WIDTH);
     if !fits || all.iter().all(|vector| super::one_hot(vector).is_some()) {
         return None;
     }
@@ -171,7 +171,7 @@ fn vectors(labels: &[Option<RawLabel>]) -> Option<Vec<Vec<f32>>> {
 }
 
 /// Widest vector of an image.
-const MOST_WIDE: usize = 65_536;
+const MAX_WIDTH: usize = 65_536;
 
 /// `labels.json` that `cedm-sampler run` writes beside its images: an object from seed to label; the
 /// name of an image is its seed (spec §9).

@@ -9,8 +9,8 @@
 mod bench;
 mod build;
 mod commands;
-mod setup;
 mod counts;
+mod setup;
 mod test;
 mod tools;
 

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change goes in.
 
-use crate::{commands, setup, counts::TestCounts, tools};
+use crate::{commands, counts::TestCounts, setup, tools};
 use std::{
     io::{BufRead, BufReader, IsTerminal},
     process::{Command, Stdio},

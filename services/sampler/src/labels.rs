@@ -28,7 +28,9 @@ impl Prior {
         if file.has(CONDITION_ROWS.name) {
             let rows = tensor_files::tensor(&file, CONDITION_ROWS.name)?;
             if rows.size().len() != 2 || rows.size()[0] == 0 {
-                return Err(file.unexpected(CONDITION_ROWS.name, "[images, width]").into());
+                return Err(file
+                    .unexpected(CONDITION_ROWS.name, "[images, width]")
+                    .into());
             }
             return Ok(Self::Rows(rows.to_kind(Kind::Float)));
         }

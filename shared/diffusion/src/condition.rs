@@ -176,7 +176,7 @@ impl Condition {
             ],
             Condition::Vectors { rows } => {
                 vec![(CONDITION_ROWS.name, rows.shallow_clone())]
-            },
+            }
         }
     }
 

@@ -394,7 +394,11 @@ impl Run<'_> {
         let width = vectors.first().map_or(0, Vec::len);
         let data = cedm_tensor_files::Data::of(&[rows, width], &numbers);
         let file = self.folder.join(source::VECTORS);
-        Ok(cedm_tensor_files::write(&file, &[(source::VECTORS_TENSOR, data)], &[])?)
+        Ok(cedm_tensor_files::write(
+            &file,
+            &[(source::VECTORS_TENSOR, data)],
+            &[],
+        )?)
     }
 
     /// Writes the record and removes the journal.

@@ -39,5 +39,5 @@ pub use import::{IMPORT_RECORD, Imported, Progress, Skipped, Summary, import};
 pub use limits::Limits;
 pub use options::{Channels, Framing, ImportOptions, ReadAs, SourceArgs, Split, Values};
 pub use picture::Picture;
-pub use source::VECTORS_TENSOR;
 pub use shard::{Shard, file_digest, image_digest, read_shard};
+pub use source::VECTORS_TENSOR;

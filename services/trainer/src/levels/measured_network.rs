@@ -103,7 +103,10 @@ fn labels(
     label_dim: i64,
     chosen: &Tensor,
 ) -> anyhow::Result<Option<Tensor>> {
-    let (known, vectors) = (trained.remove(RAW_IDS.name), trained.contains_key(CONDITION_ROWS.name));
+    let (known, vectors) = (
+        trained.remove(RAW_IDS.name),
+        trained.contains_key(CONDITION_ROWS.name),
+    );
     match condition {
         _ if label_dim == 0 => Ok(None),
         Condition::None => bail!(

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    ffi::OsStr,
+    ffi::OsString,
     fs::{File, Permissions},
     io::{self, BufWriter, Error, ErrorKind, Seek, SeekFrom, Write},
     os::unix::fs::PermissionsExt,
@@ -37,7 +37,9 @@ impl AtomicFile {
         let name = path
             .file_name()
             .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "no file name"))?;
-        let hidden = [OsStr::new("."), name, OsStr::new(".")].concat();
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(".");
         let file = tempfile::Builder::new()
             .prefix(&hidden)
             .suffix(".partial")

@@ -7,12 +7,7 @@ use safetensors::{
     tensor::{Metadata, TensorInfo},
 };
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    io::{Error, Write},
-    path::Path,
-};
+use std::{borrow::Cow, collections::BTreeMap, io::Write, path::Path};
 
 /// A tensor to be written whose bytes lie in memory.
 #[derive(Clone, Debug)]

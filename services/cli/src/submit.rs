@@ -11,7 +11,7 @@ use cedm_runtime::{
     Connection,
     store::{Body, ObjectUri},
 };
-use cedm_sweep::{Sweep, SweepSpec};
+use cedm_sweep::{SWEEP_FILE_LIMIT, Sweep, SweepSpec};
 use cedm_terminal::{outjson, outln};
 use clap::Args;
 use serde_json::json;
@@ -40,7 +40,7 @@ pub struct SubmitArgs {
 /// When the file is wrong, a name in it is unknown, or the sweep's name belongs to another spec.
 pub fn run(args: &SubmitArgs, output: Output) -> Result<()> {
     let file = &args.file;
-    let toml = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    let toml = cedm_runtime::read_text_file(file, SWEEP_FILE_LIMIT).with_context(|| format!("read {}", file.display()))?;
     let spec = SweepSpec::parse(&toml)
         .map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", file.display()))?;
     let id = name(args, &spec)?;

@@ -7,7 +7,7 @@ use cedm_contract::{
     kinds::import::{ImageSet, ImportParams},
 };
 use cedm_planner::{KindEstimate, Observed, Plan, estimate, obstacles, plan};
-use cedm_sweep::{Sweep, SweepSpec};
+use cedm_sweep::{SWEEP_FILE_LIMIT, Sweep, SweepSpec};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -55,7 +55,7 @@ impl RunArgs {
     pub fn run(&self) -> anyhow::Result<Planned> {
         let path = &self.sweep;
         let toml =
-            std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+            cedm_runtime::read_text_file(path, SWEEP_FILE_LIMIT).with_context(|| format!("read {}", path.display()))?;
         let mut spec = SweepSpec::parse(&toml)
             .map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", path.display()))?;
         // A plan needs references to the user's files, not their content.

@@ -18,10 +18,7 @@ use cedm_nets::{
 };
 use cedm_runtime::{ConsoleMonitor, InputPath};
 use cedm_torch::tensor_files;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
 /// Labels images by comparing their CLIP embeddings with those of class names.
@@ -55,6 +52,9 @@ pub struct LabelArgs {
     #[command(flatten)]
     shape: ShapeArgs,
 }
+
+/// Longest list of class names in bytes; WordNet's takes three million.
+const CLASSES_LIMIT: u64 = 16 << 20;
 
 impl LabelArgs {
     /// Labels; returns a summary as JSON.
@@ -137,7 +137,7 @@ impl LabelArgs {
             return Ok(names);
         };
         let text = path.read(|file| {
-            fs::read_to_string(file).with_context(|| format!("read {}", file.display()))
+            cedm_runtime::read_text_file(file, CLASSES_LIMIT).with_context(|| format!("read {}", file.display()))
         })?;
         let names: Vec<String> = text
             .lines()

@@ -140,7 +140,7 @@ impl Container {
                 let file = File::open(path).map_err(ImageError::io("read", path))?;
                 let (members, links) = zipped::list(path, &file, &options.limits)?;
                 container.files.push(file);
-                container.add(members, links);
+                container.add(members, links)?;
                 container.kind = "zip archive";
             } else if is_tar(&head) || [GZIP, ZSTD, XZ].iter().any(|magic| head.starts_with(magic))
             {
@@ -191,11 +191,16 @@ impl Container {
 
     /// Adds the members of one archive, and for each of its links a member in place of what it
     /// names: links stay within their archive.
-    fn add(&mut self, members: Vec<Member>, links: Vec<Link>) {
-        let (found, lost) = links::resolve(&members, links);
+    ///
+    /// # Errors
+    /// When the links stand for far more members than the archive has.
+    fn add(&mut self, members: Vec<Member>, links: Vec<Link>) -> Result<(), ImageError> {
+        let (found, lost) = links::resolve(&members, links)
+            .map_err(|reason| ImageError::format(&self.path, reason))?;
         self.members.extend(members);
         self.members.extend(found);
         self.left_out.extend(lost);
+        Ok(())
     }
 
     fn add_tar(
@@ -216,9 +221,10 @@ impl Container {
             String::new()
         };
         let whole = tarball::Part::whole(path, &file)?;
-        let (members, links) = tarball::list(path, whole, index, &prefix, &options.limits)?;
+        let listing = tarball::list(path, whole, index, &prefix, &options.limits)?;
         let first = self.members.len();
-        self.add(members, links);
+        self.left_out.extend(listing.left_out);
+        self.add(listing.members, listing.links)?;
         self.add_inner_tars(path, &file, index, first, options)?;
         self.files.push(file);
         Ok(())
@@ -275,8 +281,9 @@ impl Container {
             };
             let part = tarball::Part::new(file, offset, outer.size);
             let prefix = format!("{}/", outer.name.trim_end_matches(".tar"));
-            let (members, links) = tarball::list(path, part, index, &prefix, &options.limits)?;
-            self.add(members, links);
+            let listing = tarball::list(path, part, index, &prefix, &options.limits)?;
+            self.left_out.extend(listing.left_out);
+            self.add(listing.members, listing.links)?;
         }
         Ok(())
     }

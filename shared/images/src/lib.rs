@@ -21,6 +21,7 @@ mod decode;
 mod error;
 mod export;
 pub mod framing;
+mod guard;
 mod import;
 mod journal;
 mod limits;

@@ -5,8 +5,8 @@ use cedm_contract::{
     Digest, ObjectRef,
     kinds::import::shard::{COARSE_LABELS, DIGESTS, IMAGES, LABELS},
 };
-use cedm_tensor_files::{Data, Dtype, TensorFile, write};
-use std::{fs::File, io::Read, path::Path};
+use cedm_tensor_files::{Data, Dtype, TensorFile, open_file, write};
+use std::path::Path;
 
 /// One shard in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -124,7 +124,7 @@ pub(crate) fn write_shard(
 /// # Errors
 /// When it cannot be read.
 pub fn file_digest(path: &Path) -> Result<(u64, Digest), ImageError> {
-    File::open(path)
+    open_file(path)
         .and_then(Digest::of_reader)
         .map_err(ImageError::io("read", path))
 }

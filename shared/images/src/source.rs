@@ -73,6 +73,10 @@ pub(crate) fn open(
         let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file or folder");
         return Err(ImageError::io("read", path)(missing));
     }
+    if !path.is_file() && !path.is_dir() {
+        let reason = "a named pipe, a socket or a device, expected a file or a folder";
+        return Err(ImageError::format(path, reason));
+    }
     if path.is_file() && head_of(path)?.starts_with(b"\x93NUMPY") {
         return Ok(Box::new(arrays::Arrays::open_npy(path, options)?));
     }

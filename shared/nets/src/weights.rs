@@ -14,8 +14,9 @@ pub use loading::{Loading, blueprint};
 pub use select::Encoder;
 
 use crate::NetError;
+use cedm_tensor_files::open_file;
 use cedm_torch::tensor_files;
-use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
+use std::{collections::BTreeMap, io::Read, path::Path};
 use tch::{Device, Kind, Tensor};
 
 /// Named tensors. Nested dictionaries of a file appear as names joined by dots.
@@ -46,7 +47,7 @@ impl Weights {
     /// empty, or in none of the formats.
     pub fn read(path: &Path) -> Result<Self, NetError> {
         let mut head = Vec::new();
-        let file = File::open(path).map_err(NetError::io("read", path))?;
+        let file = open_file(path).map_err(NetError::io("read", path))?;
         file.take(64)
             .read_to_end(&mut head)
             .map_err(NetError::io("read", path))?;

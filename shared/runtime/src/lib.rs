@@ -55,6 +55,7 @@ mod submit;
 mod telemetry;
 #[cfg(test)]
 mod testing;
+mod text_file;
 mod verify;
 mod worker;
 
@@ -81,6 +82,7 @@ pub use store::{Body, Created, InputPath, S3Settings, S3Store, Store, StoreError
 pub use streams::{Delivering, Depth, consumer_name, queue_depths};
 pub use submit::{Outstanding, SubmitOutcome, Submitter};
 pub use telemetry::{LogFormat, start_logging};
+pub use text_file::read_text_file;
 pub use verify::{LookUpError, SetAside, Verifier, objects_of};
 pub use worker::{Outcome, ServeArgs, Worker};
 

@@ -32,3 +32,6 @@ pub use spec::{
     PAPER_SET_IMAGES, SamplingSpec, SweepSpec, TrainingSpec,
 };
 pub use training::largest_divisor;
+
+/// Longest sweep file in bytes; a sweep of thousands of clusterings takes some hundred thousand.
+pub const SWEEP_FILE_LIMIT: u64 = 1 << 20;

@@ -17,11 +17,17 @@ const MAX_DEPTH: usize = 48;
 /// Largest number of objects that are visited, since a pickle may contain cycles.
 const MAX_STEPS: usize = 1 << 22;
 
-/// Longest name of a tensor. Names are joined from the keys on the way to it, which may be shared: a
-/// small file could ask for gigabytes of them.
+/// Longest name of a tensor in bytes. Names are joined from the keys on the way to it, which may be
+/// shared: a small file could ask for gigabytes of them.
 const MAX_NAME: usize = 1024;
-/// Most tensors of a file.
+/// Most tensors of a file, those of a kind that is not read included.
 const MAX_TENSORS: usize = 200_000;
+/// Most axes of a tensor, as in libtorch.
+const MAX_AXES: usize = 64;
+/// Most entries of a tensor's metadata, which tensors may share; PyTorch writes two.
+const MAX_METADATA: usize = 64;
+/// A view may show numbers of its storage more than once, up to so many numbers in all.
+const MAX_EXPANDED: usize = 1 << 22;
 
 /// A tensor as a pickle describes it, without its values.
 #[derive(Debug)]
@@ -65,11 +71,7 @@ pub(super) fn weights_of(
             storages.insert(storage.key.clone(), flat);
         }
     }
-    Ok(Weights {
-        tensors: build(found.tensors, &storages)?,
-        unread: found.unread,
-        origin: found.origin,
-    })
+    build(found, &storages)
 }
 
 /// Finds every tensor below the root of the pickle.
@@ -92,11 +94,16 @@ struct TensorSearch<'p, 'a> {
 }
 
 impl TensorSearch<'_, '_> {
+    fn step(&mut self) -> Result<(), String> {
+        let left = self.steps_left.checked_sub(1);
+        self.steps_left = left.ok_or_else(|| {
+            format!("its objects form a cycle, or refer to each other more than {MAX_STEPS} times")
+        })?;
+        Ok(())
+    }
+
     fn visit(&mut self, id: Id, path: String, depth: usize) -> Result<(), String> {
-        self.steps_left = self
-            .steps_left
-            .checked_sub(1)
-            .ok_or("its objects form a cycle")?;
+        self.step()?;
         if path.len() > MAX_NAME {
             let start: String = path.chars().take(60).collect();
             return Err(format!(
@@ -104,15 +111,15 @@ impl TensorSearch<'_, '_> {
             ));
         }
         let pickle = self.pickle;
+        if self.found.tensors.len() + self.found.unread.len() > MAX_TENSORS {
+            return Err(format!("more than {MAX_TENSORS} tensors"));
+        }
         match describe(pickle, id).map_err(|reason| format!("tensor `{path}`: {reason}"))? {
             PickledObject::Tensor(tensor) => {
                 self.found.tensors.push(Described {
                     name: path,
                     ..*tensor
                 });
-                if self.found.tensors.len() > MAX_TENSORS {
-                    return Err(format!("more than {MAX_TENSORS} tensors"));
-                }
                 return Ok(());
             }
             PickledObject::Unread(reason) => {
@@ -145,8 +152,10 @@ impl TensorSearch<'_, '_> {
                     .text(key)
                     .map(str::to_owned)
                     .or_else(|| pickle.int(key).map(|key| key.to_string()));
-                if let Some(key) = key {
-                    self.visit(value, join(&key), depth + 1)?;
+                match key {
+                    Some(key) => self.visit(value, join(&key), depth + 1)?,
+                    // An object that refers to a dict often has it looked through often.
+                    None => self.step()?,
                 }
             }
         } else if let Some(elements) = pickle.elements(id) {
@@ -251,6 +260,12 @@ fn strided(
         StorageRef::Unread(reason) => return Ok(PickledObject::Unread(reason)),
         StorageRef::Other => return Ok(PickledObject::Other),
     };
+    let entries = metadata.and_then(|metadata| pickle.items(metadata));
+    if entries.is_some_and(|entries| entries.take(MAX_METADATA + 1).count() > MAX_METADATA) {
+        return Ok(PickledObject::Unread(format!(
+            "its metadata has more than {MAX_METADATA} entries"
+        )));
+    }
     let flag = |key: &str| {
         let value = metadata.and_then(|metadata| pickle.get(metadata, key));
         value.and_then(|value| pickle.int(value)) == Some(1)
@@ -264,6 +279,10 @@ fn strided(
         .ok_or("its offset is not an integer")?;
     let sizes = |id: Id| -> Result<Vec<i64>, String> {
         let elements = pickle.elements(id).ok_or("its shape is not a tuple")?;
+        if elements.len() > MAX_AXES {
+            let count = elements.len();
+            return Err(format!("it has {count} axes, expected at most {MAX_AXES}"));
+        }
         elements
             .iter()
             .map(|id| {
@@ -305,21 +324,20 @@ fn origin(pickle: &Pickle<'_>, meta: Id) -> Option<Origin> {
 /// The storages of a file by key, as flat tensors.
 type Storages = HashMap<String, Tensor>;
 
-/// Builds the described tensors from their storages: views of them.
-fn build(
-    described: Vec<Described>,
-    storages: &Storages,
-) -> Result<BTreeMap<String, Tensor>, String> {
-    let mut tensors = BTreeMap::new();
-    for Described {
-        name,
-        storage,
-        offset,
-        size,
-        stride,
-        negated,
-    } in described
-    {
+/// Builds the described tensors from their storages: views of them. A tensor that has far more numbers
+/// than its storage is put into `unread`: with a stride of 0 a few bytes have any shape, and whoever
+/// copies it would fill the memory.
+fn build(found: Found, storages: &Storages) -> Result<Weights, String> {
+    let (mut tensors, mut unread) = (BTreeMap::new(), found.unread);
+    for described in found.tensors {
+        let Described {
+            name,
+            storage,
+            offset,
+            size,
+            stride,
+            negated,
+        } = described;
         let whole = storages
             .get(&storage.key)
             .ok_or_else(|| format!("tensor `{name}`: storage {} is missing", storage.key))?;
@@ -340,17 +358,30 @@ fn build(
                 whole.numel()
             ));
         }
+        let count = size.iter().try_fold(1usize, |count, side| {
+            count.checked_mul(usize::try_from(*side).ok()?)
+        });
+        if count.is_none_or(|count| count > whole.numel().max(MAX_EXPANDED)) {
+            let reason = format!(
+                "its shape {size:?} repeats the {} numbers of its storage (an expanded view)",
+                whole.numel()
+            );
+            unread.insert(name, reason);
+            continue;
+        }
         let tensor = if size.contains(&0) {
             Tensor::f_zeros(&size[..], (whole.kind(), tch::Device::Cpu))
         } else {
             whole.f_as_strided(&size[..], &stride[..], (offset + storage.offset) as i64)
         };
-        // A view, not a copy: with a stride of 0 a few bytes have any shape. Whoever loads a network
-        // compares the shape first, and then copies.
         let tensor = tensor
             .and_then(|tensor| if negated { tensor.f_neg() } else { Ok(tensor) })
             .map_err(|error| format!("tensor `{name}`: {error}"))?;
         tensors.insert(name, tensor);
     }
-    Ok(tensors)
+    Ok(Weights {
+        tensors,
+        unread,
+        origin: found.origin,
+    })
 }

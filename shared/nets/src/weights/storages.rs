@@ -5,6 +5,9 @@ use cedm_images::pickle::{Id, Node, Pickle};
 use std::collections::BTreeMap;
 use tch::{Kind, Tensor};
 
+/// Longest key of a storage in bytes: many tensors may share a long one that is given once.
+const MAX_KEY: usize = 1024;
+
 /// A storage as a pickle refers to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StorageName {
@@ -68,7 +71,9 @@ pub(super) fn storage_name(
         _ => return Ok(StorageRef::Other),
     };
     let Some((class, key, count, offset)) = parts else {
-        return Err("its storage has no type, no key or no element count".to_owned());
+        return Err(format!(
+            "its storage has no type, no key of at most {MAX_KEY} bytes or no element count"
+        ));
     };
     let Some(kind) = kind.or_else(|| kind_of_storage(class)) else {
         return Ok(StorageRef::Unread(format!(
@@ -96,6 +101,7 @@ fn storage_parts<'p>(pickle: &'p Pickle<'_>, id: Id) -> Option<(&'p str, String,
     };
     let key = pickle
         .text(parts[2])
+        .filter(|key| key.len() <= MAX_KEY)
         .map(str::to_owned)
         .or_else(|| pickle.int(parts[2]).map(|key| key.to_string()))?;
     let count = usize::try_from(pickle.int(parts[4])?).ok()?;

@@ -10,7 +10,7 @@ use std::{fs::File, io::Read, path::Path};
 /// When the file is not such an archive, is truncated, or holds a type that is not supported.
 pub(super) fn read(path: &Path) -> Result<Weights, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
-    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    let mut left = file.metadata().map_err(|error| error.to_string())?.len();
     let mut archive = cedm_images::open_zip(&file)
         .map_err(|error| format!("not a readable zip archive: {error} (truncated?)"))?;
     let names: Vec<String> = archive
@@ -28,16 +28,16 @@ pub(super) fn read(path: &Path) -> Result<Weights, String> {
         let entry = archive
             .by_name(&format!("{prefix}/{name}"))
             .map_err(|error| format!("`{name}`: {error}"))?;
-        // PyTorch stores its entries uncompressed, so none can be larger than the file; a small archive
-        // that expands to gigabytes is rejected.
+        // PyTorch stores its entries uncompressed, so that together they are no larger than the file;
+        // a small archive that expands to gigabytes is rejected.
         let mut bytes = Vec::new();
         entry
-            .take(length + 1)
+            .take(left + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| format!("`{name}`: {error}"))?;
-        if bytes.len() as u64 > length {
-            return Err(format!("`{name}` is larger than the file that contains it"));
-        }
+        left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+            format!("the entries to `{name}` are larger than the file that contains them")
+        })?;
         Ok(bytes)
     };
     if names.contains(&format!("{prefix}/byteorder")) && entry_bytes("byteorder")? != b"little" {

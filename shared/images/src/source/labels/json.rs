@@ -1,6 +1,6 @@
 //! `dataset.json` of the EDM tool, and `labels.json` beside samples.
 
-use super::{RawLabel, classes, decoded, of_classes, three};
+use super::{RawLabel, classes, of_classes, read_text, three};
 use crate::{
     ImageError, ImportOptions,
     container::{Container, Member},
@@ -13,16 +13,16 @@ use std::collections::{BTreeSet, HashMap};
 fn read<'a>(
     container: &'a Container,
     file: &str,
+    images: usize,
     options: &ImportOptions,
 ) -> Result<Option<(&'a Member, Value)>, ImageError> {
     let wrapped = format!("{}{file}", container.wrapper);
     let Some(member) = container.find(&wrapped).or_else(|| container.find(file)) else {
         return Ok(None);
     };
-    let bytes = container.read(member, options.limits.label_bytes)?;
-    let json = decoded(&bytes)
-        .and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
-    Ok(Some((member, json.map_err(|reason| fail(member, reason))?)))
+    let text = read_text(container, member, images, options)?;
+    let json = serde_json::from_str(&text).map_err(|error| fail(member, error.to_string()))?;
+    Ok(Some((member, json)))
 }
 
 fn fail(member: &Member, reason: String) -> ImageError {
@@ -39,7 +39,7 @@ pub(super) fn dataset(
     names: &[&str],
     options: &ImportOptions,
 ) -> Result<Option<Labels>, ImageError> {
-    let Some((member, json)) = read(container, "dataset.json", options)? else {
+    let Some((member, json)) = read(container, "dataset.json", names.len(), options)? else {
         return Ok(None);
     };
     if json.get("labels").is_none() {
@@ -117,7 +117,13 @@ fn column(
         };
         let label = RawLabel::of_json(label).map_err(|error| format!("`{name}` has {error}"))?;
         // The EDM tool on Windows writes backslashes.
-        by_name.insert(format!("{folder}{}", name.replace('\\', "/")), label);
+        let full = format!("{folder}{}", name.replace('\\', "/"));
+        let before = by_name.insert(full, label.clone());
+        if before.is_some_and(|before| before != label) {
+            return Err(format!(
+                "`{name}` stands there twice, with different labels"
+            ));
+        }
     }
     let known: BTreeSet<&str> = names.iter().copied().collect();
     let mut unknown = by_name.keys().map(String::as_str);
@@ -180,7 +186,7 @@ pub(super) fn by_seed(
     names: &[&str],
     options: &ImportOptions,
 ) -> Result<Option<Labels>, ImageError> {
-    let Some((member, json)) = read(container, "labels.json", options)? else {
+    let Some((member, json)) = read(container, "labels.json", names.len(), options)? else {
         return Ok(None);
     };
     let seed = |name: &str| {

@@ -9,8 +9,8 @@
 mod bench;
 mod build;
 mod commands;
+mod counts;
 mod setup;
-mod tally;
 mod test;
 mod tools;
 

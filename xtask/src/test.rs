@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that must hold before a change goes in.
 
-use crate::{commands, setup, tally::Tally, tools};
+use crate::{commands, counts::TestCounts, setup, tools};
 use std::{
     io::{BufRead, BufReader, IsTerminal},
     process::{Command, Stdio},
@@ -10,7 +10,7 @@ use std::{
 /// A step of the suite; the tidy rules are among the tests.
 struct Step {
     name: &'static str,
-    run: fn(&mut Tally) -> Result<(), String>,
+    run: fn(&mut TestCounts) -> Result<(), String>,
 }
 
 const STEPS: &[Step] = &[
@@ -51,7 +51,7 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "parity",
-        run: |tally| counted(commands::program("cedm-parity").arg("--quiet"), tally),
+        run: |counts| counted(commands::program("cedm-parity").arg("--quiet"), counts),
     },
 ];
 
@@ -74,16 +74,16 @@ pub fn run(args: &[String]) -> Result<(), String> {
     if in_ci {
         tools::install()?;
     } else {
-        tools::announce_missing();
+        tools::warn_of_missing();
     }
-    let (mut tally, mut broken) = (Tally::default(), Vec::new());
+    let (mut counts, mut broken) = (TestCounts::default(), Vec::new());
     for step in STEPS
         .iter()
         .filter(|step| only.is_none_or(|only| only == step.name))
     {
         let began = Instant::now();
         eprintln!("── {}", step.name);
-        let outcome = (step.run)(&mut tally);
+        let outcome = (step.run)(&mut counts);
         if let Err(sentence) = &outcome {
             eprintln!("{}: {sentence}", step.name);
             broken.push(step.name);
@@ -98,10 +98,10 @@ pub fn run(args: &[String]) -> Result<(), String> {
             break; // nothing later can say more than the compiler did
         }
     }
-    if in_ci && tally.skipped > 0 {
+    if in_ci && counts.skipped > 0 {
         broken.push("skipped tests (CI=true)");
     }
-    if !broken.is_empty() || tally.failed > 0 {
+    if !broken.is_empty() || counts.failed > 0 {
         println!(
             "broken: {}",
             if broken.is_empty() {
@@ -111,16 +111,16 @@ pub fn run(args: &[String]) -> Result<(), String> {
             }
         );
     }
-    println!("{tally}");
+    println!("{counts}");
     // Its own line is the last one: no sentence follows it.
-    if broken.is_empty() && tally.failed == 0 {
+    if broken.is_empty() && counts.failed == 0 {
         Ok(())
     } else {
         std::process::exit(1)
     }
 }
 
-fn tests(tally: &mut Tally) -> Result<(), String> {
+fn tests(counts: &mut TestCounts) -> Result<(), String> {
     counted(
         commands::cargo().args([
             "test",
@@ -129,13 +129,13 @@ fn tests(tally: &mut Tally) -> Result<(), String> {
             "--",
             "--show-output",
         ]),
-        tally,
+        counts,
     )
 }
 
 /// Runs a command, counts what its output says, and passes on what a person wants to see: what
 /// passing tests print is left out, but never a skip.
-fn counted(command: &mut Command, tally: &mut Tally) -> Result<(), String> {
+fn counted(command: &mut Command, counts: &mut TestCounts) -> Result<(), String> {
     let shown = commands::display(command);
     if std::io::stderr().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
@@ -151,7 +151,7 @@ fn counted(command: &mut Command, tally: &mut Tally) -> Result<(), String> {
         let line =
             line.map_err(|error| format!("could not read the output of `{shown}`: {error}"))?;
         let line = String::from_utf8_lossy(&line);
-        tally.read(&line);
+        counts.read(&line);
         match line.as_ref() {
             "successes:" => in_successes = true,
             "failures:" => in_successes = false,

@@ -71,7 +71,7 @@ pub fn install() -> Result<(), String> {
 }
 
 /// Says which tests will be skipped, and what would change that.
-pub fn announce_missing() {
+pub fn warn_of_missing() {
     for tool in missing() {
         eprintln!(
             "without {}, {} will be skipped; `cargo xtask tools` installs it",

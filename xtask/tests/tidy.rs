@@ -22,6 +22,7 @@ const TORCH_FREE: &[&str] = &[
     "cedm-contract",
     "cedm-fault",
     "cedm-terminal",
+    "cedm-atomic-file",
     "cedm-catalogue",
     "cedm-sweep",
     "cedm-runtime",
@@ -70,13 +71,18 @@ fn crates_import_only_what_the_layers_allow() {
         "it must build without libtorch",
     );
     forbid(
-        &["cedm-contract", "cedm-catalogue", "cedm-fault"],
+        &[
+            "cedm-contract",
+            "cedm-catalogue",
+            "cedm-fault",
+            "cedm-atomic-file",
+        ],
         &workspace.members_but(&[]),
         "it stands at the bottom and imports no crate of the workspace",
     );
     forbid(
         &["cedm-tensor-files", "cedm-partitions"],
-        &workspace.members_but(&["cedm-fault"]),
+        &workspace.members_but(&["cedm-fault", "cedm-atomic-file"]),
         "files and formulas know of the workspace only how an error is treated",
     );
     forbid(
@@ -96,7 +102,7 @@ fn crates_import_only_what_the_layers_allow() {
     );
     forbid(
         &["cedm-torch"],
-        &workspace.members_but(&["cedm-tensor-files", "cedm-fault"]),
+        &workspace.members_but(&["cedm-tensor-files", "cedm-fault", "cedm-atomic-file"]),
         "every crate with tensors builds on it",
     );
     forbid(

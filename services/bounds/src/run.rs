@@ -6,7 +6,7 @@ mod on_features;
 pub use on_features::FeatureArgs;
 
 use crate::search::{self, Observation};
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use cedm_contract::kinds::bound::{BoundParams, FineGrid};
 use cedm_runtime::InputPath;
 use std::{collections::BTreeMap, io::Read};
@@ -71,16 +71,25 @@ pub fn run(args: &RunArgs) -> anyhow::Result<serde_json::Value> {
     )?)?)
 }
 
+/// Longest table in bytes: a search has some hundred lines.
+const TABLE_LIMIT: u64 = 1 << 20;
+
 fn read(table: &InputPath) -> anyhow::Result<String> {
     let path = table.path()?;
     if path.as_os_str() == "-" {
         let mut text = String::new();
         std::io::stdin()
+            .take(TABLE_LIMIT + 1)
             .read_to_string(&mut text)
             .context("read standard input")?;
+        let size = text.len() as u64;
+        ensure!(
+            size <= TABLE_LIMIT,
+            "standard input has more than {TABLE_LIMIT} bytes"
+        );
         return Ok(text);
     }
-    std::fs::read_to_string(path).with_context(|| format!("read {table}"))
+    cedm_runtime::read_text_file(path, TABLE_LIMIT).with_context(|| format!("read {table}"))
 }
 
 fn parse(text: &str) -> anyhow::Result<Vec<Observation>> {

@@ -10,7 +10,7 @@ use crate::{
 use anyhow::{Context, Result};
 use cedm_contract::{Digest, ObjectRef, SweepId, blob_key};
 use cedm_runtime::{
-    Connection, read_regular,
+    Connection, read_text_file,
     store::{Body, ObjectUri},
 };
 use cedm_sweep::{MAX_FILE_BYTES, Sweep, SweepSpec, lifecycle::Phase};
@@ -53,10 +53,8 @@ pub struct SubmitArgs {
 /// When the file is wrong, a name in it is unknown, or the sweep's name belongs to another spec.
 pub fn run(args: &SubmitArgs, output: Output) -> Result<()> {
     let file = &args.file;
-    let toml = read_regular(file, MAX_FILE_BYTES as u64)
+    let toml = read_text_file(file, MAX_FILE_BYTES as u64)
         .with_context(|| format!("read {}", file.display()))?;
-    let toml = String::from_utf8(toml)
-        .with_context(|| format!("{}: expected TOML in UTF-8", file.display()))?;
     let spec = SweepSpec::parse(&toml)
         .map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", file.display()))?;
     let id = name(args, &spec)?;

@@ -3,9 +3,10 @@
 //! its column `similarity` measures is not published.
 
 use anyhow::{Context, Result};
+use cedm_atomic_file::AtomicFile;
 use std::{
-    fs::{self, File},
-    io::{BufWriter, Write},
+    fs,
+    io::Write,
     path::{Path, PathBuf},
 };
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
@@ -65,9 +66,8 @@ impl Layout {
 /// # Errors
 /// When the file cannot be written.
 pub fn write_pt(path: &Path, values: &[i64]) -> Result<()> {
-    let part = path.with_extension("part");
     let write = || -> Result<()> {
-        let mut archive = ZipWriter::new(BufWriter::new(File::create(&part)?));
+        let mut archive = ZipWriter::new(AtomicFile::create(path)?);
         let prefix = path.file_stem().map_or_else(
             || "archive".to_owned(),
             |stem| stem.to_string_lossy().into_owned(),
@@ -89,12 +89,7 @@ pub fn write_pt(path: &Path, values: &[i64]) -> Result<()> {
             archive.start_file(format!("{prefix}/{name}"), options)?;
             archive.write_all(&content)?;
         }
-        archive
-            .finish()?
-            .into_inner()
-            .map_err(|error| error.into_error())?
-            .sync_all()?;
-        Ok(fs::rename(&part, path)?)
+        Ok(archive.finish()?.commit()?)
     };
     write().with_context(|| format!("write {}", path.display()))
 }

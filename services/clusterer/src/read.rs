@@ -5,6 +5,7 @@ use cedm_contract::kinds::{
     cluster::assignments::RAW_IDS, extract::features::FEATURES, import::shard::LABELS,
 };
 use cedm_nets::Weights;
+use cedm_tensor_files::open_file;
 use cedm_torch::npy;
 use std::{
     collections::BTreeMap,
@@ -120,7 +121,7 @@ fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>> {
         .unwrap_or("")
         .to_ascii_lowercase();
     let mut head = [0u8; 8];
-    let length = File::open(path)
+    let length = open_file(path)
         .and_then(|mut file| file.read(&mut head))
         .with_context(|| format!("read {}", path.display()))?;
     if head[..length].starts_with(b"\x93NUMPY") {
@@ -160,12 +161,27 @@ fn is_expanded(tensor: &Tensor) -> bool {
         .any(|(size, stride)| size > 1 && stride == 0)
 }
 
+/// Bytes that the arrays of an npz file may always expand to: each is in memory twice for a moment.
+const EXPANDED: u64 = 256 << 20;
+
 fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let file = File::open(path)?;
+    let file = open_file(path)?;
     let mut archive = cedm_images::open_zip(&file).context("not a zip archive (truncated?)")?;
     let mut arrays = Vec::new();
+    // Features compress by some ten at most, bombs by a thousand.
+    let packed = file.metadata()?.len();
+    let most = cedm_images::Limits::default()
+        .expanded_from(packed)
+        .min(EXPANDED.max(packed.saturating_mul(32)));
+    let mut left = most;
     for index in 0..archive.len() {
         let member = archive.by_index(index)?;
+        left = left.checked_sub(member.size()).with_context(|| {
+            format!(
+                "its {packed} bytes expand to more than {most}: expand it, and give the npy file"
+            )
+        })?;
+
         let name = member.name()?.to_string();
         if let Some(name) = name.strip_suffix(".npy").map(str::to_owned) {
             arrays.push((

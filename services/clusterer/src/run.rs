@@ -138,10 +138,8 @@ impl RunArgs {
             summary.extend(more);
         }
         let result = self.out.join("result.json");
-        let part = self.out.join("result.json.part");
-        fs::write(&part, serde_json::to_vec_pretty(&summary)?)
-            .with_context(|| format!("write {}", part.display()))?;
-        fs::rename(&part, &result).with_context(|| format!("write {}", result.display()))?;
+        cedm_atomic_file::write(&result, &serde_json::to_vec_pretty(&summary)?)
+            .with_context(|| format!("write {}", result.display()))?;
         let checkpoints = self.checkpoints();
         if checkpoints.exists() {
             fs::remove_dir_all(&checkpoints)

@@ -54,10 +54,8 @@ impl RunArgs {
     /// When the sweep file or the manifest cannot be read or is invalid.
     pub fn run(&self) -> anyhow::Result<Planned> {
         let path = &self.sweep;
-        let toml = cedm_runtime::read_regular(path, MAX_FILE_BYTES as u64)
+        let toml = cedm_runtime::read_text_file(path, MAX_FILE_BYTES as u64)
             .with_context(|| format!("read {}", path.display()))?;
-        let toml = String::from_utf8(toml)
-            .with_context(|| format!("{}: expected TOML in UTF-8", path.display()))?;
         let mut spec = SweepSpec::parse(&toml)
             .map_err(|error| anyhow::anyhow!("{} cannot be used:\n{error}", path.display()))?;
         // A plan needs references to the user's files, not their content.

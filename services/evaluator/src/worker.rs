@@ -9,6 +9,7 @@ use crate::{
     shards::{Shards, read_space, require_extractor},
 };
 use anyhow::anyhow;
+use cedm_catalogue::metrics::CONFIDENCE;
 use cedm_clustering::temi::Model;
 use cedm_contract::{
     ExtractorSpec, JobResult, JobSpec, Manifest, Service, ShardRef, TensorName,
@@ -249,7 +250,7 @@ fn score(context: &JobContext, params: &ScoreParams) -> Result<Outcome, JobError
     if let (Some(heads), true) = (
         &heads,
         scores
-            .get("confidence")
+            .get(CONFIDENCE)
             .is_some_and(|score| score.value.is_some()),
     ) {
         put_confidence(context, heads, &generated)?;
@@ -335,16 +336,12 @@ fn reference_set(
 }
 
 fn shard_of(images: &Manifest, index: u32) -> Result<&ShardRef, JobError> {
-    let shards = match &images.result {
-        JobResult::Import(set) => &set.shards,
-        JobResult::SampleSet(set) => &set.shards,
-        _ => {
-            return Err(JobError::reject(anyhow!(
-                "input `images` is the result of a {} job, expected import or sample_set",
-                images.kind()
-            )));
-        }
-    };
+    let (shards, _) = images.result.images().ok_or_else(|| {
+        JobError::reject(anyhow!(
+            "input `images` is the result of a {} job, expected import or sample_set",
+            images.kind()
+        ))
+    })?;
     shards.get(index as usize).ok_or_else(|| {
         JobError::reject(anyhow!(
             "shard {index} of the {} does not exist: it has {} shards",

@@ -2,7 +2,7 @@
 
 use cedm_clustering::ClusteringError;
 use cedm_evaluator::EvaluatorError;
-use cedm_fault::{Fault, HasFault};
+use cedm_fault::{Fault, FileError, HasFault};
 use cedm_images::ImageError;
 use cedm_maths::MathsError;
 use cedm_nets::NetError;
@@ -34,11 +34,11 @@ fn wrong_data_are_the_jobs_own_fault() {
     check(&wrong_rows(), Fault::Input);
     check(&ClusteringError::from(wrong_rows()), Fault::Input);
     check(&EvaluatorError::from(wrong_rows()), Fault::Input);
-    let format = ImageError::Format {
-        path: "shard".into(),
-        reason: "no shard".to_owned(),
-    };
-    check(&EvaluatorError::from(format), Fault::Input);
+    let format = FileError::format("shard", "no shard");
+    check(
+        &EvaluatorError::from(ImageError::from(format)),
+        Fault::Input,
+    );
     let lacking = EvaluatorError::Lacking {
         what: "reference".to_owned(),
         found: "moments",
@@ -50,18 +50,15 @@ fn wrong_data_are_the_jobs_own_fault() {
 #[test]
 fn a_failing_disk_may_work_later() {
     check(&disk(), Fault::Unavailable);
-    let image = ImageError::Io {
-        action: "read",
-        path: "shard".into(),
-        source: disk(),
-    };
-    check(&EvaluatorError::from(image), Fault::Unavailable);
-    let net = NetError::Io {
-        action: "read",
-        path: "weights".into(),
-        source: disk(),
-    };
-    check(&EvaluatorError::from(net), Fault::Unavailable);
+    let file = || FileError::io("read", "shard")(disk());
+    check(
+        &EvaluatorError::from(ImageError::from(file())),
+        Fault::Unavailable,
+    );
+    check(
+        &EvaluatorError::from(NetError::from(file())),
+        Fault::Unavailable,
+    );
     let statistics = MathsError::Io {
         action: "open",
         file: "statistics.npz".into(),

@@ -1,7 +1,7 @@
 //! The `export` command: imported images as an archive that the EDM tools read.
 
-use crate::{import::ShapeArgs, inputs::Images};
-use anyhow::{Context, Result, ensure};
+use crate::{import::ShapeArgs, inputs::Images, output::require_ending};
+use anyhow::{Context, Result};
 use cedm_runtime::InputPath;
 use std::path::PathBuf;
 
@@ -23,15 +23,7 @@ impl ExportArgs {
     /// # Errors
     /// When the images cannot be read or the archive cannot be written.
     pub fn run(&self) -> Result<serde_json::Value> {
-        let named = self
-            .out
-            .extension()
-            .is_some_and(|extension| extension == "zip");
-        ensure!(
-            named,
-            "--out {}: expected a name that ends in .zip",
-            self.out.display()
-        );
+        require_ending(&self.out, &["zip"])?;
         let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let images = Images::open(&self.images, &self.shape, scratch.path())?;
         cedm_images::export_edm_archive(&images.imported.set, images.folder(), &self.out)?;

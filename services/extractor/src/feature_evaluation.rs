@@ -29,7 +29,7 @@ const LEARNING_RATE: f64 = 0.05;
 const DECAY: f64 = 1e-4;
 
 /// Largest number of evaluated rows; of larger sets every second, third, … row is taken.
-const MOST: u64 = 50_000;
+const MAX_ROWS: u64 = 50_000;
 
 /// Evaluates features by their labels.
 #[derive(Debug, clap::Args)]
@@ -86,7 +86,7 @@ impl FeatureEvaluationArgs {
 
 /// The distance between evaluated rows in a set of `count`.
 pub fn stride(count: u64) -> u64 {
-    count.div_ceil(MOST).max(1)
+    count.div_ceil(MAX_ROWS).max(1)
 }
 
 /// Classifies the test rows by the training rows; without test rows, each training row by all

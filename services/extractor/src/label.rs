@@ -5,7 +5,7 @@ use crate::{
     extract::extract_shard,
     import::ShapeArgs,
     inputs::{Images, weights_of},
-    output::{require_array_name, write_npy},
+    output::{ARRAYS, require_ending, write_npy},
 };
 use anyhow::{Context, Result, bail, ensure};
 use cedm_contract::{ExtractorSpec, Precision};
@@ -18,10 +18,7 @@ use cedm_nets::{
 };
 use cedm_runtime::{ConsoleMonitor, InputPath};
 use cedm_torch::tensor_files;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
 /// Labels images by comparing their CLIP embeddings with those of class names.
@@ -56,13 +53,16 @@ pub struct LabelArgs {
     shape: ShapeArgs,
 }
 
+/// Longest list of class names in bytes; WordNet's takes three million.
+const CLASSES_LIMIT: u64 = 16 << 20;
+
 impl LabelArgs {
     /// Labels; returns a summary as JSON.
     ///
     /// # Errors
     /// When images, weights, vocabulary or embeddings cannot be read or do not fit each other.
     pub fn run(&self) -> Result<serde_json::Value> {
-        require_array_name(&self.out)?;
+        require_ending(&self.out, ARRAYS)?;
         let Some(tower) = text_tower(&self.extractor) else {
             bail!(
                 "--extractor {}: it has no text tower; expected a CLIP of the list `cedm extractors`",
@@ -137,7 +137,8 @@ impl LabelArgs {
             return Ok(names);
         };
         let text = path.read(|file| {
-            fs::read_to_string(file).with_context(|| format!("read {}", file.display()))
+            cedm_runtime::read_text_file(file, CLASSES_LIMIT)
+                .with_context(|| format!("read {}", file.display()))
         })?;
         let names: Vec<String> = text
             .lines()

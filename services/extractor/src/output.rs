@@ -1,41 +1,40 @@
-//! The array files that commands write: `.safetensors` or `.npy`, by the ending of `--out`.
+//! The files that commands write: their names, and arrays as `.npy`.
 
 use anyhow::{Context, Result, ensure};
+use cedm_atomic_file::AtomicFile;
 use npyz::{AutoSerialize, WriteOptions, WriterBuilder};
-use std::{
-    fs::{self, File},
-    io::BufWriter,
-    path::Path,
-};
+use std::path::Path;
 
-/// Checks the ending before anything is computed.
+/// Endings of the array files that commands write.
+pub(crate) const ARRAYS: &[&str] = &["safetensors", "npy"];
+
+/// Checks the ending of `--out` before anything is computed.
 ///
 /// # Errors
-/// For any other ending than `.safetensors` and `.npy`.
-pub(crate) fn require_array_name(out: &Path) -> Result<()> {
+/// For any other ending than these.
+pub(crate) fn require_ending(out: &Path, endings: &[&str]) -> Result<()> {
     let extension = out.extension().and_then(|extension| extension.to_str());
     ensure!(
-        matches!(extension, Some("safetensors" | "npy")),
-        "--out {}: expected a name that ends in .safetensors or .npy",
-        out.display()
+        extension.is_some_and(|extension| endings.contains(&extension)),
+        "--out {}: expected a name that ends in .{}",
+        out.display(),
+        endings.join(" or .")
     );
     Ok(())
 }
 
-/// Writes one array in C order as a .npy file: beside `out` first, so that a file that exists is
-/// complete.
+/// Writes one array in C order as a .npy file.
 ///
 /// # Errors
 /// When the file cannot be written, or `values` does not fill `shape`.
 pub(crate) fn write_npy<T: AutoSerialize>(out: &Path, shape: &[u64], values: Vec<T>) -> Result<()> {
-    let partial = out.with_extension("partial");
-    let written = || -> std::io::Result<()> {
-        let file = BufWriter::new(File::create(&partial)?);
+    let write = || -> std::io::Result<()> {
+        let mut file = AtomicFile::create(out)?;
         let options = WriteOptions::new().default_dtype().shape(shape);
-        let mut writer = options.writer(file).begin_nd()?;
+        let mut writer = options.writer(&mut file).begin_nd()?;
         writer.extend(values)?;
         writer.finish()?;
-        fs::rename(&partial, out)
+        file.commit()
     };
-    written().with_context(|| format!("write {}", out.display()))
+    write().with_context(|| format!("write {}", out.display()))
 }

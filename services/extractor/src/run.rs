@@ -4,7 +4,7 @@ use crate::{
     extract::{extract_shard, fit_shards, write_features},
     import::ShapeArgs,
     inputs::{Images, weights_of},
-    output::{require_array_name, write_npy},
+    output::{ARRAYS, require_ending, write_npy},
 };
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{ExtractorSpec, Precision};
@@ -79,7 +79,7 @@ impl RunArgs {
     /// # Errors
     /// When the images cannot be read, the weights do not fit, or the file cannot be written.
     pub fn run(&self) -> Result<serde_json::Value> {
-        require_array_name(&self.out)?;
+        require_ending(&self.out, ARRAYS)?;
         let compute = cedm_torch::start();
         let _guard = tch::no_grad_guard();
         let scratch = tempfile::tempdir().context("create a temporary folder")?;

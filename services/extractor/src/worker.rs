@@ -357,12 +357,10 @@ fn listed(inputs: &[&Manifest]) -> Result<FeatureSet, JobError> {
 
 /// The shards and the number of images of an image set or sample set.
 fn shards_of(images: &Manifest) -> Result<(&[ShardRef], u64), JobError> {
-    match &images.result {
-        JobResult::Import(set) => Ok((&set.shards, set.count)),
-        JobResult::SampleSet(set) => Ok((&set.shards, set.count)),
-        _ => Err(JobError::reject(anyhow!(
+    images.result.images().ok_or_else(|| {
+        JobError::reject(anyhow!(
             "input `images` is the result of a {} job, expected import or sample_set",
             images.kind()
-        ))),
-    }
+        ))
+    })
 }

@@ -1,6 +1,7 @@
 //! Samples as files for other programs: npz, PNG archive, folder of PNGs, and a grid as one image.
 
 use anyhow::{Context, ensure};
+use cedm_atomic_file::AtomicFile;
 use cedm_contract::{
     Digest, ObjectRef, ShardRef,
     kinds::{
@@ -10,11 +11,7 @@ use cedm_contract::{
 };
 use cedm_diffusion::sampler::Samples;
 use cedm_torch::tensor_files;
-use std::{
-    fs::File,
-    io::{BufWriter, Write},
-    path::Path,
-};
+use std::path::Path;
 use tch::{Kind, Tensor};
 
 /// Writes a shard as in the object store: a safetensors file with `images` u8 \[n, c, r, r\],
@@ -126,9 +123,9 @@ pub fn write_grid(sets: &[Samples], columns: i64, path: &Path) -> anyhow::Result
 /// Writes one image u8 \[1 or 3, h, w\] as PNG.
 fn write_png(image: &Tensor, path: &Path) -> anyhow::Result<()> {
     let size = image.size();
-    let file = File::create(path).with_context(|| format!("write {}", path.display()))?;
-    let mut out = BufWriter::new(file);
-    let mut encoder = png::Encoder::new(&mut out, size[2] as u32, size[1] as u32);
+    let written = || format!("write {}", path.display());
+    let mut file = AtomicFile::create(path).with_context(written)?;
+    let mut encoder = png::Encoder::new(&mut file, size[2] as u32, size[1] as u32);
     encoder.set_color(if size[0] == 3 {
         png::ColorType::Rgb
     } else {
@@ -137,7 +134,7 @@ fn write_png(image: &Tensor, path: &Path) -> anyhow::Result<()> {
     encoder
         .write_header()?
         .write_image_data(&bytes_of(&image.permute([1, 2, 0]).contiguous()))?;
-    Ok(out.flush()?)
+    file.commit().with_context(written)
 }
 
 fn bytes_of(tensor: &Tensor) -> Vec<u8> {

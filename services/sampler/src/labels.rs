@@ -2,7 +2,7 @@
 //! with.
 
 use cedm_contract::kinds::{cluster::assignments::COUNTS, sample::LabelSource};
-use cedm_diffusion::{DiffusionError, sampler::LabelDistribution};
+use cedm_diffusion::{DiffusionError, sampler::LabelDistribution, weights::CONDITION_ROWS};
 use cedm_tensor_files::TensorFile;
 use cedm_torch::tensor_files;
 use std::path::Path;
@@ -25,10 +25,12 @@ impl Prior {
     /// neither `counts` nor `rows`.
     pub fn read(path: &Path) -> Result<Self, DiffusionError> {
         let file = TensorFile::open(path)?;
-        if file.has("rows") {
-            let rows = tensor_files::tensor(&file, "rows")?;
+        if file.has(CONDITION_ROWS.name) {
+            let rows = tensor_files::tensor(&file, CONDITION_ROWS.name)?;
             if rows.size().len() != 2 || rows.size()[0] == 0 {
-                return Err(file.unexpected("rows", "[images, width]").into());
+                return Err(file
+                    .unexpected(CONDITION_ROWS.name, "[images, width]")
+                    .into());
             }
             return Ok(Self::Rows(rows.to_kind(Kind::Float)));
         }
@@ -37,7 +39,7 @@ impl Prior {
                 action: "read",
                 path: path.to_owned(),
                 reason: format!(
-                    "neither a tensor `{COUNTS}` nor `rows`, found {:?}",
+                    "neither a tensor `{COUNTS}` nor `{CONDITION_ROWS}`, found {:?}",
                     file.names()
                 ),
             });
@@ -118,7 +120,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("condition.safetensors");
         let rows = Tensor::ones([5, 3], (Kind::Float, Device::Cpu));
-        tensor_files::write(&path, &[("rows", &rows)], &[]).unwrap();
+        tensor_files::write(&path, &[(CONDITION_ROWS, &rows)], &[]).unwrap();
         let prior = || Some(Prior::read(&path).unwrap());
         assert!(
             matches!(label_distribution(LabelSource::Prior, 3, prior()), Ok(LabelDistribution::Rows(rows)) if rows.size() == [5, 3])

@@ -1,6 +1,9 @@
 //! The training curve: a few numbers per tick, kept in checkpoints so that it survives
 //! interruptions, and written as JSON beside the weights.
 
+use cedm_contract::kinds::train::curve::{
+    DEVICE_BYTES, GRADIENT_NORM, IMAGES_PER_SECOND, KIMG, LOSS, LR, RESIDENT_BYTES,
+};
 use serde::Serialize;
 use std::{io, path::Path};
 use tch::{Kind, Tensor};
@@ -24,15 +27,38 @@ pub struct Tick {
     pub device_bytes: f64,
 }
 
-/// Writes JSON to a temporary file and renames it, so that no reader sees a part of it.
+/// Writes JSON for people: indented.
 pub(crate) fn write_json(path: &Path, value: &serde_json::Value) -> io::Result<()> {
-    let part = path.with_extension("part");
-    std::fs::write(&part, serde_json::to_vec_pretty(value)?)?;
-    std::fs::rename(&part, path)
+    cedm_atomic_file::write(path, &serde_json::to_vec_pretty(value)?)
 }
 
 /// Number of fields of a [`Tick`].
 const WIDTH: usize = 7;
+
+/// Their names in `curve.json`, in the order of [`Tick::numbers`].
+const COLUMNS: [&str; WIDTH] = [
+    KIMG,
+    LOSS,
+    GRADIENT_NORM,
+    LR,
+    IMAGES_PER_SECOND,
+    RESIDENT_BYTES,
+    DEVICE_BYTES,
+];
+
+impl Tick {
+    fn numbers(&self) -> [f64; WIDTH] {
+        [
+            self.kimg,
+            self.loss,
+            self.gradient_norm,
+            self.lr,
+            self.images_per_second,
+            self.resident_bytes,
+            self.device_bytes,
+        ]
+    }
+}
 
 /// All ticks of a segment so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -44,21 +70,7 @@ pub struct Curve {
 impl Curve {
     /// The curve as one tensor f64 \[ticks, 7\], for checkpoints.
     pub fn to_tensor(&self) -> Tensor {
-        let rows: Vec<f64> = self
-            .ticks
-            .iter()
-            .flat_map(|tick| {
-                [
-                    tick.kimg,
-                    tick.loss,
-                    tick.gradient_norm,
-                    tick.lr,
-                    tick.images_per_second,
-                    tick.resident_bytes,
-                    tick.device_bytes,
-                ]
-            })
-            .collect();
+        let rows: Vec<f64> = self.ticks.iter().flat_map(Tick::numbers).collect();
         Tensor::from_slice(&rows).view([self.ticks.len() as i64, WIDTH as i64])
     }
 
@@ -93,16 +105,12 @@ impl Curve {
 
     /// The curve as a JSON object of columns, the form that plotting libraries take.
     pub fn to_json(&self) -> serde_json::Value {
-        let column = |of: fn(&Tick) -> f64| self.ticks.iter().map(of).collect::<Vec<f64>>();
-        serde_json::json!({
-            "kimg": column(|tick| tick.kimg),
-            "loss": column(|tick| tick.loss),
-            "gradient_norm": column(|tick| tick.gradient_norm),
-            "lr": column(|tick| tick.lr),
-            "images_per_second": column(|tick| tick.images_per_second),
-            "resident_bytes": column(|tick| tick.resident_bytes),
-            "device_bytes": column(|tick| tick.device_bytes),
-        })
+        let ticks: Vec<[f64; WIDTH]> = self.ticks.iter().map(Tick::numbers).collect();
+        let column = |at: usize| ticks.iter().map(|tick| tick[at]).collect::<Vec<f64>>();
+        let columns = COLUMNS.iter().enumerate();
+        columns
+            .map(|(at, name)| ((*name).to_owned(), column(at)))
+            .collect()
     }
 }
 

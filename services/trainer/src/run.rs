@@ -119,7 +119,7 @@ impl RunArgs {
             precision: preset.precision,
             seed: self.seed,
         };
-        let prior = condition.supply();
+        let label_tensors = condition.label_tensors();
         let mut training = Training::new(recipe, &pictures.images, condition, compute.device)?;
 
         std::fs::create_dir_all(&self.out)
@@ -137,8 +137,8 @@ impl RunArgs {
         let record = self.out.join(TRAINING_FILE);
         write_json(&record, &self.describe(&training, images))
             .with_context(|| format!("write {}", record.display()))?;
-        if !prior.is_empty() {
-            tensor_files::write(&self.out.join(CONDITION_FILE), &prior, &[])?;
+        if !label_tensors.is_empty() {
+            tensor_files::write(&self.out.join(CONDITION_FILE), &label_tensors, &[])?;
         }
         // The newest checkpoint may lie beyond the next snapshot if --snapshot-kimg was reduced
         // since: snapshots that it has passed are left out.

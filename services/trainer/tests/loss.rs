@@ -66,6 +66,19 @@ fn filled(folder: &Path, name: &str, value: f64) -> PathBuf {
     file
 }
 
+/// Weights of a small network with labels, trained for thousands of images.
+fn trained(data: &Path, out: &Path, kimg: &str) -> PathBuf {
+    let files = [
+        "--data",
+        data.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+    ];
+    let run = ["run", "--preset", "tiny8", "--kimg", kimg, "--labels"];
+    let summary = json(&trainer(&[&run[..], &files].concat()));
+    PathBuf::from(summary["weights"].as_str().unwrap())
+}
+
 #[test]
 fn a_network_of_zeros_has_the_loss_of_its_preconditioning() {
     let folder = tempfile::tempdir().unwrap();
@@ -108,20 +121,7 @@ fn a_network_of_zeros_has_the_loss_of_its_preconditioning() {
 fn wrong_labels_raise_the_loss_where_labels_determine_the_image() {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (greys(folder.path()), folder.path().join("out"));
-    let files = [
-        "--data",
-        data.to_str().unwrap(),
-        "--out",
-        out.to_str().unwrap(),
-    ];
-    let trained = trainer(
-        &[
-            &["run", "--preset", "tiny8", "--kimg", "6", "--labels"],
-            &files[..],
-        ]
-        .concat(),
-    );
-    let file = PathBuf::from(json(&trained)["weights"].as_str().unwrap());
+    let file = trained(&data, &out, "6");
     let measured = json(&loss(&file, &data, &["--labels"]));
     let highest = &measured["levels"][0];
     let own = highest["loss"].as_f64().unwrap();
@@ -187,20 +187,7 @@ fn wrong_labels_raise_the_loss_where_labels_determine_the_image() {
 fn errors_name_the_option_or_file() {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (greys(folder.path()), folder.path().join("out"));
-    let files = [
-        "--data",
-        data.to_str().unwrap(),
-        "--out",
-        out.to_str().unwrap(),
-    ];
-    let trained = trainer(
-        &[
-            &["run", "--preset", "tiny8", "--kimg", "0.1", "--labels"],
-            &files[..],
-        ]
-        .concat(),
-    );
-    let file = PathBuf::from(json(&trained)["weights"].as_str().unwrap());
+    let file = trained(&data, &out, "0.1");
     let check_error = |data: &Path, more: &[&str], words: &[&str]| {
         let output = loss(&file, data, more);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -10,6 +10,9 @@ mod table;
 
 pub use table::METRICS;
 
+/// Name of the one metric that the head of a clustering measures.
+pub const CONFIDENCE: &str = "confidence";
+
 /// Which way is better.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -25,7 +28,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Text for axes and table heads: `lower is better`, `closer to 0.5 is better`, …
+    /// Text for axes and table headers: `lower is better`, `closer to 0.5 is better`, …
     pub fn words(self) -> String {
         match self {
             Direction::Lower => "lower is better".to_owned(),

@@ -28,6 +28,6 @@ pub use heads::{Heads, Standardisation};
 pub use loss::{Marginal, Targets, student_loss, targets};
 pub use names::{Model, from_upstream, to_upstream};
 pub use optimiser::{HeadMoments, StepSettings};
-pub use schedule::{Schedules, cosine, linspace};
+pub use schedule::{Schedules, linspace};
 pub use shape::HeadShape;
 pub use training::{Assignment, EpochSummary, PairBatch, Training};

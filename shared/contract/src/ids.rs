@@ -2,7 +2,7 @@
 
 use crate::ContractError;
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{fmt, io, str::FromStr};
 
 fn is_lower_hex(text: &str, len: usize) -> bool {
     text.len() == len
@@ -83,6 +83,15 @@ impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(blake3::hash(bytes).to_hex().to_string())
+    }
+    /// Length in bytes and digest of all that a reader gives.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn of_reader(reader: impl io::Read) -> io::Result<(u64, Self)> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(reader)?;
+        Ok((hasher.count(), Self::finish(&hasher)))
     }
     /// The digest a finished hasher holds.
     pub fn finish(hasher: &blake3::Hasher) -> Self {

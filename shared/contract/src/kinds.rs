@@ -215,6 +215,14 @@ impl FromStr for Kind {
 }
 
 impl JobResult {
+    /// The shards and the number of images of an image set or a sample set; `None` for other results.
+    pub fn images(&self) -> Option<(&[ShardRef], u64)> {
+        match self {
+            JobResult::Import(set) => Some((&set.shards, set.count)),
+            JobResult::SampleSet(set) => Some((&set.shards, set.count)),
+            _ => None,
+        }
+    }
     /// A copy whose shards carry no object keys: those name attempts, and two runs of the same work
     /// differ in them.
     pub fn without_locations(&self) -> JobResult {

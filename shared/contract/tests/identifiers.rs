@@ -14,6 +14,7 @@ proptest! {
     fn identifiers_survive_their_text(bytes in prop::collection::vec(any::<u8>(), 0..40), sequence: u64, delivery: u64, time in 0u64..1 << 48, random: u128) {
         let key = JobKey::of(&bytes);
         prop_assert_eq!(key.as_str().parse::<JobKey>().unwrap(), key);
+        prop_assert_eq!(Digest::of_reader(&bytes[..]).unwrap(), (bytes.len() as u64, Digest::of(&bytes)));
         let attempt = Attempt { sequence, delivery, ulid: ulid::Ulid::from_parts(time, random) };
         prop_assert_eq!(attempt.to_string().parse::<Attempt>().unwrap(), attempt);
     }

@@ -96,9 +96,9 @@ impl TryFrom<&NetworkSpec> for Architecture {
 }
 
 /// Largest width, side or number of blocks.
-const MOST: i64 = 16_384;
+const MAX_SIZE: i64 = 16_384;
 /// Most labels: as many as images of the largest data sets.
-const MOST_LABELS: i64 = 100_000_000;
+const MAX_LABELS: i64 = 100_000_000;
 
 impl Architecture {
     /// Checks that the network can be built.
@@ -126,22 +126,23 @@ impl Architecture {
             }
             // Far above any network: products of these sizes must fit, and memory is reserved by
             // them.
-            if value > MOST {
-                return invalid(field, value.to_string(), format!("at most {MOST}"));
+            if value > MAX_SIZE {
+                return invalid(field, value.to_string(), format!("at most {MAX_SIZE}"));
             }
         }
-        if self.label_dim.max(self.augment_dim) > MOST_LABELS {
-            return invalid(
-                "label_dim",
-                self.label_dim.max(self.augment_dim).to_string(),
-                format!("at most {MOST_LABELS}"),
-            );
+        for (field, width) in [
+            ("label_dim", self.label_dim),
+            ("augment_dim", self.augment_dim),
+        ] {
+            if !(0..=MAX_LABELS).contains(&width) {
+                return invalid(field, width.to_string(), format!("0 to {MAX_LABELS}"));
+            }
         }
         if self.channel_mult.is_empty()
             || self
                 .channel_mult
                 .iter()
-                .any(|&mult| !(1..=MOST).contains(&mult))
+                .any(|&mult| !(1..=MAX_SIZE).contains(&mult))
         {
             return invalid(
                 "channel_mult",

@@ -3,7 +3,7 @@
 //! Cluster ids, ground truth, imported ids and pseudo-labels are all [`Condition::Ids`]; oracle
 //! features are [`Condition::Vectors`]. A new kind of condition is made into one of these.
 
-use crate::{DiffusionError, network::one_hot};
+use crate::{DiffusionError, network::one_hot, weights::CONDITION_ROWS};
 use cedm_contract::kinds::cluster::assignments::{COUNTS, RAW_IDS};
 use tch::{Device, Kind, Tensor};
 
@@ -167,14 +167,16 @@ impl Condition {
     /// What a sampler draws labels from, by name: of ids `counts` \[L\] i64 and `raw_ids` \[L\] i64
     /// (what each label was called before it was compacted), of vectors `rows` \[n, d\] f32;
     /// nothing when unconditional.
-    pub fn supply(&self) -> Vec<(&'static str, Tensor)> {
+    pub fn label_tensors(&self) -> Vec<(&'static str, Tensor)> {
         match self {
             Condition::None => Vec::new(),
             Condition::Ids { counts, raw, .. } => vec![
                 (COUNTS.name, Tensor::from_slice(counts)),
                 (RAW_IDS.name, Tensor::from_slice(raw)),
             ],
-            Condition::Vectors { rows } => vec![("rows", rows.shallow_clone())],
+            Condition::Vectors { rows } => {
+                vec![(CONDITION_ROWS.name, rows.shallow_clone())]
+            }
         }
     }
 

@@ -15,6 +15,8 @@ use tch::{Kind, Tensor};
 
 /// Key in the metadata under which a state says which run it belongs to.
 const RUN: &str = "cedm_run";
+/// Tensor of a checkpoint that holds the training curve.
+const CURVE: &str = "curve";
 
 impl Training {
     /// What two runs must share for one to continue from the other's state: recipe and data. The cut
@@ -85,7 +87,7 @@ impl Training {
                 .enumerate()
                 .map(|(index, buffer)| (format!("buffer.{index}"), buffer)),
         );
-        tensors.extend(curve.map(|curve| ("curve".to_owned(), curve)));
+        tensors.extend(curve.map(|curve| (CURVE.to_owned(), curve)));
         let named: Vec<(&str, &Tensor)> = tensors
             .iter()
             .map(|(name, tensor)| (name.as_str(), *tensor))
@@ -169,7 +171,7 @@ impl Training {
         self.learner.updates = adam_steps as u64;
         self.tick = (tick_loss, tick_steps as u64);
         (self.learner.scale.log2, self.learner.scale.clean_steps) = (log2, clean_steps as u64);
-        Ok(file.has("curve").then(|| get("curve")).transpose()?)
+        Ok(file.has(CURVE).then(|| get(CURVE)).transpose()?)
     }
 
     /// Writes the running mean with upstream names.

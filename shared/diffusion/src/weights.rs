@@ -8,6 +8,7 @@ use crate::{
     network::Network,
     parameters::Parameters,
 };
+use cedm_contract::TensorName;
 use cedm_tensor_files::TensorFile;
 use cedm_torch::tensor_files;
 use std::{
@@ -24,6 +25,10 @@ pub const SIGMA_DATA: &str = "sigma_data";
 /// the prior of the condition and its ids before compaction, or its embedding rows; absent for an
 /// unconditional network.
 pub const CONDITION_FILE: &str = "condition.safetensors";
+
+/// The tensor of [`CONDITION_FILE`] with the vector of every training image, of a network that is
+/// conditioned on vectors.
+pub const CONDITION_ROWS: TensorName = TensorName::new("rows", "f32 [n, d]");
 
 /// The file beside the weights of `cedm-trainer run` that describes the training as JSON.
 pub const TRAINING_FILE: &str = "training.json";

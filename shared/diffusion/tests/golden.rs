@@ -171,6 +171,27 @@ fn published_presets_have_the_published_sizes() {
 }
 
 #[test]
+fn a_fresh_network_is_nearly_c_skip_alone() {
+    let spec = cedm_sweep::preset("tiny8").unwrap().network;
+    let network = Network::new(Architecture::try_from(&spec).unwrap()).unwrap();
+    let architecture = &network.architecture;
+    let filter = &architecture.resample_filter;
+    let weights = Parameters::initial(&network.layout, filter, 3, Device::Cpu);
+    let views = weights.views(&network.layout, None);
+    let side = architecture.resolution;
+    let x = waves(0.1, &[2, architecture.channels, side, side]);
+    let sigma = Tensor::from_slice(&[0.5f32, 2.0]);
+    let labels = Labels {
+        class: None,
+        augment: None,
+    };
+    let found = tch::no_grad(|| network.denoise(&views, &x, &sigma, labels, Mode::EVAL));
+    let c_skip = Tensor::from_slice(&[0.25f32 / 0.5, 0.25 / 4.25]).view([2, 1, 1, 1]);
+    let difference = (found - x * c_skip).abs().max().double_value(&[]);
+    assert!(difference > 0.0 && difference < 1e-4, "{difference}");
+}
+
+#[test]
 fn the_positional_embedding_matches_the_golden_values() {
     let golden = golden("pos_embedding_8ch_noise0.5");
     let found = positional_features(&Tensor::from_slice(&[0.5f32]), 8);

@@ -1,5 +1,6 @@
 //! The images of a set in memory, as the bytes of their shards.
 
+use cedm_fault::FileError;
 use cedm_images::{ImageError, Picture, Shard};
 
 /// All images of a training set by index: shards of uint8 pixels, one after the other.
@@ -20,14 +21,13 @@ impl ImageSource {
         if let Some(first) = self.shards.first() {
             let shape = |shard: &Shard| (shard.channels, shard.resolution);
             if shape(first) != shape(&shard) {
-                return Err(ImageError::Format {
-                    path: format!("shard {}", self.shards.len()).into(),
-                    reason: format!(
-                        "images of {:?} (channels, side), the shards before hold {:?}",
-                        shape(&shard),
-                        shape(first)
-                    ),
-                });
+                let reason = format!(
+                    "images of {:?} (channels, side), the shards before hold {:?}",
+                    shape(&shard),
+                    shape(first)
+                );
+                let name = format!("shard {}", self.shards.len());
+                return Err(FileError::format(name, reason).into());
             }
         }
         self.firsts.push(self.count);

@@ -4,9 +4,9 @@
 //! shared by the whole process, and any other draw in it would change these weights.
 
 use crate::random::tensor_stream;
+use cedm_maths::draws::normals;
 use cedm_nets::vit::{Vit, VitConfig};
 use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Tensor};
 
 /// Standard deviation of linear layers, class token and positions. Upstream cuts the normal
@@ -77,29 +77,13 @@ fn initial_tensor(seed: u64, name: &str, shape: &[i64]) -> Tensor {
             .map(|_| rng.random_range(-bound..bound) as f32)
             .collect()
     } else if shape.len() > 1 {
-        normal(&mut rng, count)
+        normals(&mut rng, count, STD)
     } else if name.ends_with("weight") {
         return Tensor::ones(shape, options);
     } else {
         return Tensor::zeros(shape, options);
     };
     Tensor::from_slice(&values).reshape(shape)
-}
-
-/// Normal values with deviation [`STD`], two from each pair of uniform ones (Box and Muller 1958).
-fn normal(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
-    let mut values = Vec::with_capacity(count + 1);
-    while values.len() < count {
-        // 1 − u is never 0, so the logarithm is finite.
-        let (radius, angle) = (
-            (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt() * STD,
-            rng.random::<f64>() * std::f64::consts::TAU,
-        );
-        values.extend([(radius * angle.cos()) as f32, (radius * angle.sin()) as f32]);
-    }
-    // An odd count leaves one value over.
-    values.truncate(count);
-    values
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! temperature.
 
 use cedm_contract::kinds::adapt::DinoParams;
+use cedm_maths::schedule::cosine;
 
 /// The batch size that the learning rate is given for; other batches scale it in proportion, as
 /// upstream does (Goyal et al. 2017, §2.1).
@@ -57,14 +58,6 @@ impl StepSettings {
             frozen_steps: steps_per_epoch * u64::from(params.freeze_last_layer),
         }
     }
-}
-
-/// Half a cosine from `first` at 0 towards `last` at `total`; `last` itself is not reached, since
-/// the last step is `total` − 1.
-fn cosine(first: f64, last: f64, at: u64, total: u64) -> f64 {
-    last + 0.5
-        * (first - last)
-        * (1.0 + (std::f64::consts::PI * at as f64 / total.max(1) as f64).cos())
 }
 
 /// Teacher temperature of an epoch: a line from `warmup` to `last` over `warmup_epochs` (both ends

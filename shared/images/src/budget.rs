@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Bytes that the threads of an import share. Small images pass at once; of large ones so many
+/// Bytes for all threads of an import, as a semaphore. Small images pass at once; of large ones so many
 /// threads wait that the sum stays within the budget.
 pub(crate) struct Budget {
     total: u64,
@@ -11,7 +11,7 @@ pub(crate) struct Budget {
 }
 
 /// Bytes taken from a budget, until it is dropped.
-pub(crate) struct Share<'a> {
+pub(crate) struct Permit<'a> {
     budget: &'a Budget,
     bytes: u64,
 }
@@ -27,20 +27,20 @@ impl Budget {
 
     /// Waits until `bytes` are free. What is larger than the whole budget waits until nothing else
     /// is taken, and then has it alone.
-    pub(crate) fn take(&self, bytes: u64) -> Share<'_> {
+    pub(crate) fn acquire(&self, bytes: u64) -> Permit<'_> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = |taken: &mut u64| *taken > 0 && taken.saturating_add(bytes) > self.total;
         let waited = self.returned.wait_while(taken, is_full);
         let mut taken = waited.unwrap_or_else(PoisonError::into_inner);
         *taken = taken.saturating_add(bytes);
-        Share {
+        Permit {
             budget: self,
             bytes,
         }
     }
 }
 
-impl Drop for Share<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let taken = self.budget.taken.lock();
         let mut taken = taken.unwrap_or_else(PoisonError::into_inner);
@@ -66,12 +66,12 @@ mod tests {
                 scope.spawn(move || {
                     for round in 0..200 {
                         let bytes = if round % 50 == worker { 250 } else { 40 };
-                        let share = budget.take(bytes);
+                        let permit = budget.acquire(bytes);
                         let all = now.fetch_add(bytes, Ordering::SeqCst) + bytes;
                         most.fetch_max(all, Ordering::SeqCst);
                         thread::yield_now();
                         now.fetch_sub(bytes, Ordering::SeqCst);
-                        drop(share);
+                        drop(permit);
                     }
                 });
             }

@@ -19,6 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 pub use table::Table;
+use table::TableFile;
 pub use zipped::open_zip;
 
 /// Where a member's bytes are.
@@ -70,7 +71,8 @@ pub(crate) struct Container {
     files: Vec<File>,
 }
 
-const GZIP: &[u8] = &[0x1f, 0x8b];
+/// First bytes of what gzip has compressed.
+pub const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 
@@ -137,9 +139,8 @@ impl Container {
             } else if head.starts_with(b"PK") {
                 let file = File::open(path).map_err(ImageError::io("read", path))?;
                 let (members, links) = zipped::list(path, &file, &options.limits)?;
-                container.members = members;
                 container.files.push(file);
-                container.follow(links);
+                container.add(members, links)?;
                 container.kind = "zip archive";
             } else if is_tar(&head) || [GZIP, ZSTD, XZ].iter().any(|magic| head.starts_with(magic))
             {
@@ -188,11 +189,18 @@ impl Container {
         Ok(container)
     }
 
-    /// Adds a member for each link, in place of what it names.
-    fn follow(&mut self, links: Vec<Link>) {
-        let (found, lost) = links::resolve(&self.members, links);
+    /// Adds the members of one archive, and for each of its links a member in place of what it
+    /// names: links stay within their archive.
+    ///
+    /// # Errors
+    /// When the links stand for far more members than the archive has.
+    fn add(&mut self, members: Vec<Member>, links: Vec<Link>) -> Result<(), ImageError> {
+        let (found, lost) = links::resolve(&members, links)
+            .map_err(|reason| ImageError::format(&self.path, reason))?;
+        self.members.extend(members);
         self.members.extend(found);
         self.left_out.extend(lost);
+        Ok(())
     }
 
     fn add_tar(
@@ -213,13 +221,10 @@ impl Container {
             String::new()
         };
         let whole = tarball::Part::whole(path, &file)?;
-        let (members, links) = tarball::list(path, whole, index, &prefix, &options.limits)?;
+        let listing = tarball::list(path, whole, index, &prefix, &options.limits)?;
         let first = self.members.len();
-        self.members.extend(members);
-        // Links stay within their archive.
-        let (found, lost) = links::resolve(&self.members[first..], links);
-        self.members.extend(found);
-        self.left_out.extend(lost);
+        self.left_out.extend(listing.left_out);
+        self.add(listing.members, listing.links)?;
         self.add_inner_tars(path, &file, index, first, options)?;
         self.files.push(file);
         Ok(())
@@ -241,9 +246,13 @@ impl Container {
     ) -> Result<(), ImageError> {
         let mut table = Table::default();
         for path in paths {
-            let index = self.files.len() as u32;
-            let members = &mut self.members;
-            let file = table::open(path, index, options, scratch, members, &mut table)?;
+            let file = TableFile {
+                path,
+                index: self.files.len() as u32,
+                options,
+                scratch,
+            };
+            let file = file.open(&mut self.members, &mut table)?;
             self.files.push(file);
         }
         self.table = Some(table);
@@ -272,12 +281,9 @@ impl Container {
             };
             let part = tarball::Part::new(file, offset, outer.size);
             let prefix = format!("{}/", outer.name.trim_end_matches(".tar"));
-            let (members, links) = tarball::list(path, part, index, &prefix, &options.limits)?;
-            let from = self.members.len();
-            self.members.extend(members);
-            let (found, lost) = links::resolve(&self.members[from..], links);
-            self.members.extend(found);
-            self.left_out.extend(lost);
+            let listing = tarball::list(path, part, index, &prefix, &options.limits)?;
+            self.left_out.extend(listing.left_out);
+            self.add(listing.members, listing.links)?;
         }
         Ok(())
     }

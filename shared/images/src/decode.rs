@@ -2,7 +2,7 @@
 
 mod jpeg;
 
-use crate::{ImageError, Limits, Picture};
+use crate::{ImageError, Limits, Picture, guard::guarded};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, metadata::Orientation};
 use jpeg::Jpeg;
 use std::io::Cursor;
@@ -33,6 +33,10 @@ impl<'a> Encoded<'a> {
         bytes: &'a [u8],
         limits: &Limits,
     ) -> Result<Self, ImageError> {
+        guarded(|| Self::header(name, bytes, limits)).unwrap_or_else(|| Err(damaged(name)))
+    }
+
+    fn header(name: &'a str, bytes: &'a [u8], limits: &Limits) -> Result<Self, ImageError> {
         let fail = |reason: String| ImageError::image(name, reason);
         if bytes.is_empty() {
             return Err(fail("the file is empty".to_owned()));
@@ -109,6 +113,11 @@ impl<'a> Encoded<'a> {
     /// [`ImageError::Image`] when the file is damaged or ends early.
     pub(crate) fn decode(self) -> Result<Picture, ImageError> {
         let name = self.name;
+        guarded(|| self.pixels()).unwrap_or_else(|| Err(damaged(name)))
+    }
+
+    fn pixels(self) -> Result<Picture, ImageError> {
+        let name = self.name;
         let fail = |reason: String| ImageError::image(name, reason);
         let (mut picture, orientation) = match self.decoder {
             Decoder::Jpeg(jpeg) => {
@@ -141,6 +150,11 @@ impl<'a> Encoded<'a> {
         }
         .map_err(|error| fail(error.to_string()))
     }
+}
+
+/// The error for an image at which its decoder panics.
+fn damaged(name: &str) -> ImageError {
+    ImageError::image(name, "it is damaged: its decoder fails")
 }
 
 /// The formats that are read, beside JPEG.

@@ -1,29 +1,15 @@
 //! The error type of this crate.
 
-use cedm_fault::{Fault, HasFault};
-use std::path::PathBuf;
+use crate::Limits;
+use cedm_fault::{Fault, FileError, HasFault};
+use std::path::{Path, PathBuf};
 
 /// Why a data set could not be read, written or made into shards.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// A file could not be read or written.
-    #[error("{action} {}: {source}", path.display())]
-    Io {
-        /// The attempted operation: "read", "write", "list" or "remove".
-        action: &'static str,
-        /// Path of the file.
-        path: PathBuf,
-        /// The operating system's error.
-        source: std::io::Error,
-    },
-    /// A file in none of the supported formats, or a damaged one.
-    #[error("{}: {reason}", path.display())]
-    Format {
-        /// Path of the file.
-        path: PathBuf,
-        /// What was found and what was expected.
-        reason: String,
-    },
+    /// A file that cannot be read or written, is in none of the supported formats, or is damaged.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A shard that cannot be read or written.
     #[error(transparent)]
     TensorFile(#[from] cedm_tensor_files::TensorFileError),
@@ -84,10 +70,9 @@ pub enum ImageError {
 impl HasFault for ImageError {
     fn fault(&self) -> Fault {
         match self {
-            ImageError::Io { .. } => Fault::Unavailable,
+            ImageError::File(error) => error.fault(),
             ImageError::TensorFile(error) => error.fault(),
-            ImageError::Format { .. }
-            | ImageError::Image { .. }
+            ImageError::Image { .. }
             | ImageError::NoImages { .. }
             | ImageError::Labels { .. }
             | ImageError::Limit { .. }
@@ -102,23 +87,34 @@ impl ImageError {
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        let error = FileError::io(action, path);
+        move |source| error(source).into()
     }
     pub(crate) fn format(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
-        Self::Format {
-            path: path.into(),
-            reason: reason.into(),
-        }
+        FileError::format(path, reason).into()
     }
     pub(crate) fn image(name: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Image {
             name: name.into(),
             reason: reason.into(),
+        }
+    }
+    /// An archive with more members than the limits allow.
+    pub(crate) fn too_many(path: &Path, limits: &Limits) -> Self {
+        Self::Limit {
+            what: format!("the number of members of {}", path.display()),
+            limit: limits.members,
+            unit: "members",
+            advice: "import it in parts",
+        }
+    }
+    /// A compressed file that expands to more than `limit` bytes.
+    pub(crate) fn too_large(path: &Path, limit: u64) -> Self {
+        Self::Limit {
+            what: format!("the expanded size of {}", path.display()),
+            limit,
+            unit: "bytes",
+            advice: "expand it yourself and import the folder",
         }
     }
     /// Whether the error concerns one image alone, so that an import may skip it.

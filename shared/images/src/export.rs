@@ -1,15 +1,11 @@
 //! Writing image sets in the formats of other tools: EDM archive (spec §1.1), npz, folder of PNGs
 //! by seed (spec §9).
 
-use crate::{ImageError, shard::read_shard};
+use crate::{ImageError, import::partial_of, shard::read_shard};
+use cedm_atomic_file::AtomicFile;
 use cedm_contract::kinds::import::ImageSet;
 use npyz::WriterBuilder;
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{BufWriter, Write},
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 /// Writes the shards of `set`, files in `folder`, as an EDM archive at `out`: a zip of stored
@@ -18,15 +14,14 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 /// # Errors
 /// When a shard cannot be read or the archive cannot be written.
 pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), ImageError> {
-    let parent = folder_of(out);
-    let file = tempfile::NamedTempFile::new_in(parent).map_err(ImageError::io("write", parent))?;
+    let file = AtomicFile::create(out).map_err(ImageError::io("write", out))?;
     let zipped =
         |error: zip::result::ZipError| ImageError::format(out, format!("zip archive: {error}"));
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         // A fixed time: equal sets make equal archives.
         .last_modified_time(zip::DateTime::default());
-    let mut archive = ZipWriter::new(BufWriter::new(file));
+    let mut archive = ZipWriter::new(file);
     let (mut labels, mut coarse) = (Vec::new(), Vec::new());
     let mut index = 0usize;
     for shard in &set.shards {
@@ -65,14 +60,8 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
     archive
         .write_all(json.to_string().as_bytes())
         .map_err(ImageError::io("write", out))?;
-    let file = archive
-        .finish()
-        .map_err(zipped)?
-        .into_inner()
-        .map_err(|error| ImageError::io("write", out)(error.into_error()))?;
-    file.persist(out)
-        .map_err(|error| ImageError::io("write", out)(error.error))?;
-    Ok(())
+    let file = archive.finish().map_err(zipped)?;
+    file.commit().map_err(ImageError::io("write", out))
 }
 
 /// Writes the shards of `set`, files in `folder`, as npz with `arr_0`, uint8 \[n, side, side,
@@ -81,11 +70,10 @@ pub fn export_edm_archive(set: &ImageSet, folder: &Path, out: &Path) -> Result<(
 /// # Errors
 /// When a shard cannot be read or the file cannot be written.
 pub fn export_npz(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), ImageError> {
-    let parent = folder_of(out);
-    let file = tempfile::NamedTempFile::new_in(parent).map_err(ImageError::io("write", parent))?;
+    let file = AtomicFile::create(out).map_err(ImageError::io("write", out))?;
     let zipped =
         |error: zip::result::ZipError| ImageError::format(out, format!("npz file: {error}"));
-    let mut archive = ZipWriter::new(BufWriter::new(file));
+    let mut archive = ZipWriter::new(file);
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .last_modified_time(zip::DateTime::default())
@@ -114,13 +102,8 @@ pub fn export_npz(set: &ImageSet, folder: &Path, out: &Path) -> Result<(), Image
     }
     // An error when there were fewer images than the header says.
     writer.finish().map_err(write())?;
-    let file = archive
-        .finish()
-        .map_err(zipped)?
-        .into_inner()
-        .map_err(|error| write()(error.into_error()))?;
-    file.persist(out).map_err(|error| write()(error.error))?;
-    Ok(())
+    let file = archive.finish().map_err(zipped)?;
+    file.commit().map_err(write())
 }
 
 /// Writes the shards of generated images as `<out>/<seed − seed mod 50000>/<seed>.png`, seven
@@ -136,9 +119,7 @@ pub fn export_folder(
     first_seed: u64,
     out: &Path,
 ) -> Result<(), ImageError> {
-    let mut name = out.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    let partial: PathBuf = folder_of(out).join(name);
+    let partial = partial_of(out);
     if partial.exists() {
         fs::remove_dir_all(&partial).map_err(ImageError::io("remove", &partial))?;
     }
@@ -202,13 +183,6 @@ fn move_into(from: &Path, to: &Path) -> std::io::Result<()> {
         }
     }
     fs::remove_dir(from)
-}
-
-/// The parent folder; the working folder for a bare name.
-fn folder_of(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
 }
 
 /// One image as a PNG. Not compressed: training reads archives of PNGs every epoch, and inflating

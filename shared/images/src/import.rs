@@ -8,14 +8,15 @@ use crate::{
     shard::{Shard, read_shard, write_shard},
     source,
 };
+use cedm_atomic_file::folder_of;
 use cedm_contract::{
     Digest, ShardRef,
-    kinds::import::{ImageSet, ImportParams},
+    kinds::import::{ImageSet, ImportParams, NAMES},
 };
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{BufWriter, Write},
     path::{Path, PathBuf},
     time::Instant,
@@ -23,11 +24,11 @@ use std::{
 
 mod prepare;
 mod summary;
-mod tally;
+mod totals;
 
 use prepare::{Prepared, Shape, prepare};
 pub use summary::Summary;
-use tally::Tally;
+use totals::Totals;
 
 /// Progress of an import.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,8 +87,6 @@ impl Imported {
 /// The file of an import folder that holds [`Imported`] as JSON: written after all shards, so that
 /// its presence says that the import is complete.
 pub const IMPORT_RECORD: &str = "import.json";
-/// File in the folder that holds the images' names.
-const NAMES: &str = "names.jsonl";
 /// Images decoded between two reports of progress: enough to keep all cores busy.
 const CHUNK: usize = 512;
 /// Bytes of decoded images between two reports of progress; one image at least.
@@ -120,10 +119,7 @@ pub fn import(
         });
     }
     let partial = partial_of(out);
-    let parent = partial
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let parent = folder_of(&partial);
     fs::create_dir_all(parent).map_err(ImageError::io("write", parent))?;
     let set = source::open(source, options, parent)?;
     check_labels(set.labels())?;
@@ -136,7 +132,7 @@ pub fn import(
         options,
         budget: Budget::new(options.limits.in_flight_bytes),
         folder: &partial,
-        tally: Tally::new(set.labels()),
+        totals: Totals::new(set.labels()),
         shape: None,
         next: 0,
         skipped: Vec::new(),
@@ -167,24 +163,22 @@ pub fn import(
 
 /// More classes than any data set has: a label beyond is a mistake, and the network's input would be
 /// as wide.
-const MOST_CLASSES: i64 = 1 << 24;
+const MAX_CLASSES: i64 = 1 << 24;
 
 fn check_labels(labels: &source::Labels) -> Result<(), ImageError> {
     let all = labels.fine.iter().chain(&labels.coarse).flatten();
-    match all.max().filter(|largest| **largest >= MOST_CLASSES) {
+    match all.max().filter(|largest| **largest >= MAX_CLASSES) {
         None => Ok(()),
         Some(largest) => Err(ImageError::Labels {
             what: "the images".to_owned(),
-            reason: format!("label {largest}, expected less than {MOST_CLASSES}"),
+            reason: format!("label {largest}, expected less than {MAX_CLASSES}"),
         }),
     }
 }
 
-fn partial_of(out: &Path) -> PathBuf {
-    let mut name = out
-        .file_name()
-        .map(|name| name.to_owned())
-        .unwrap_or_default();
+/// The folder beside `out` that becomes `out` when it is complete.
+pub(crate) fn partial_of(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".partial");
     out.with_file_name(name)
 }
@@ -221,7 +215,7 @@ struct Run<'a> {
     budget: Budget,
     folder: &'a Path,
     journal: Journal,
-    tally: Tally,
+    totals: Totals,
     /// Shape of the first image, which all others must have.
     shape: Option<Shape>,
     /// Index of the next image in the source.
@@ -238,7 +232,7 @@ impl Run<'_> {
                 channels: shard.channels,
                 side: shard.resolution,
             });
-            self.tally.add(&shard);
+            self.totals.add(&shard);
             self.next = entry.next as usize;
             self.skipped.extend(entry.skipped.iter().cloned());
         }
@@ -340,8 +334,8 @@ impl Run<'_> {
             &format!("shard-{:05}.safetensors", self.journal.done.len()),
             &shard,
         )?;
-        let first = self.tally.count;
-        self.tally.add(&shard);
+        let first = self.totals.count;
+        self.totals.add(&shard);
         let shard = ShardRef {
             object,
             first,
@@ -369,6 +363,8 @@ impl Run<'_> {
         }
         writer.flush().map_err(ImageError::io("write", &path))?;
         drop(writer);
+        // The shard is synced too: a journal must not outlive what it promises.
+        file.sync_data().map_err(ImageError::io("write", &path))?;
         Ok(file
             .metadata()
             .map_err(ImageError::io("read", &path))?
@@ -398,12 +394,16 @@ impl Run<'_> {
         let width = vectors.first().map_or(0, Vec::len);
         let data = cedm_tensor_files::Data::of(&[rows, width], &numbers);
         let file = self.folder.join(source::VECTORS);
-        Ok(cedm_tensor_files::write(&file, &[("vectors", data)], &[])?)
+        Ok(cedm_tensor_files::write(
+            &file,
+            &[(source::VECTORS_TENSOR, data)],
+            &[],
+        )?)
     }
 
     /// Writes the record and removes the journal.
     fn finish(self, source: &Path, started: Instant) -> Result<Imported, ImageError> {
-        let Some(shape) = self.shape.filter(|_| self.tally.count > 0) else {
+        let Some(shape) = self.shape.filter(|_| self.totals.count > 0) else {
             let first = self
                 .skipped
                 .first()
@@ -419,16 +419,16 @@ impl Run<'_> {
         };
         // Names that do not cover all labels would shift classes in reports.
         let mut class_names = self.set.labels().class_names.clone();
-        if class_names.len() < self.tally.classes as usize {
+        if class_names.len() < self.totals.classes as usize {
             class_names.clear();
         }
         let set = ImageSet {
-            count: self.tally.count,
+            count: self.totals.count,
             channels: shape.channels as u32,
             resolution: shape.side as u32,
-            classes: self.tally.classes.max(class_names.len() as u32),
-            coarse_classes: self.tally.coarse_classes,
-            content: self.tally.content(),
+            classes: self.totals.classes.max(class_names.len() as u32),
+            coarse_classes: self.totals.coarse_classes,
+            content: self.totals.content(),
             shards: self
                 .journal
                 .done
@@ -438,11 +438,11 @@ impl Run<'_> {
             class_names,
         };
         self.write_vectors()?;
-        let labels = self.tally.labels(&set.class_names);
+        let labels = self.totals.labels(&set.class_names);
         let mut skipped = self.skipped;
         skipped.extend_from_slice(self.set.left_out());
         let imported = Imported {
-            summary: Summary::new(self.set, self.tally.class_counts),
+            summary: Summary::new(self.set, self.totals.class_counts),
             set,
             labels,
             shard_size: self.options.shard_size,
@@ -450,9 +450,9 @@ impl Run<'_> {
             seconds: started.elapsed().as_secs_f64(),
         };
         let record = self.folder.join(IMPORT_RECORD);
-        let file = File::create(&record).map_err(ImageError::io("write", &record))?;
-        serde_json::to_writer_pretty(file, &imported)
-            .map_err(|error| ImageError::io("write", &record)(error.into()))?;
+        let json =
+            serde_json::to_vec_pretty(&imported).expect("invariant: a record always encodes");
+        cedm_atomic_file::write(&record, &json).map_err(ImageError::io("write", &record))?;
         self.journal.close()?;
         Ok(imported)
     }

@@ -24,6 +24,10 @@ pub struct Limits {
     pub expanded_bytes: u64,
     /// A larger archive may expand to this many times its own size.
     pub expansion: u64,
+    /// Bytes that the images of a set may always decode to, all together.
+    pub all_decoded_bytes: u64,
+    /// The images of a larger set may decode to this many times their encoded size.
+    pub decoded_expansion: u64,
 }
 
 impl Default for Limits {
@@ -45,6 +49,11 @@ impl Default for Limits {
             expanded_bytes: 1 << 30,
             // Raw pixels compress by less; zip bombs by a thousand and more.
             expansion: 64,
+            // Fifty scans of 13,000×13,000 pixels.
+            all_decoded_bytes: 8 << 30,
+            // Black and white drawings compress by some hundred; an image of one colour in a large
+            // frame by eight thousand.
+            decoded_expansion: 1000,
         }
     }
 }

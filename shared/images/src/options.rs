@@ -44,6 +44,16 @@ pub enum Split {
     Test,
 }
 
+impl Split {
+    /// Its name, as formats and their authors write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        }
+    }
+}
+
 /// What of a folder is the set, where it holds both tar files and images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -92,6 +92,7 @@ impl<'a> Pickle<'a> {
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
+            entries: 0,
         };
         let root = machine.run()?;
         Ok(Self {
@@ -152,9 +153,10 @@ impl<'a> Pickle<'a> {
 
     /// The keys and values of a dict, an `OrderedDict`, or an object of another class whose items are
     /// set as those of a dict (`defaultdict`, `EasyDict`).
-    pub fn items(&self, id: Id) -> Option<Vec<(Id, Id)>> {
-        match self.node(id) {
-            Node::Dict(items) => Some(items.clone()),
+    pub fn items(&self, id: Id) -> Option<impl Iterator<Item = (Id, Id)>> {
+        // Python 2 passes the pairs to the constructor, later versions set them afterwards.
+        let (given, items) = match self.node(id) {
+            Node::Dict(items) => (&[][..], items),
             Node::Call {
                 callable,
                 args,
@@ -163,36 +165,27 @@ impl<'a> Pickle<'a> {
             } if !items.is_empty()
                 || self.global(*callable) == Some(("collections", "OrderedDict")) =>
             {
-                // Python 2 passes the pairs to the constructor, later versions set them afterwards.
-                let given = self
-                    .elements(*args)
-                    .and_then(|args| args.first())
-                    .and_then(|list| self.elements(*list))
-                    .unwrap_or(&[]);
-                let pair = |id: &Id| {
-                    self.elements(*id)
-                        .filter(|pair| pair.len() == 2)
-                        .map(|pair| (pair[0], pair[1]))
-                };
-                Some(
-                    given
-                        .iter()
-                        .filter_map(pair)
-                        .chain(items.iter().copied())
-                        .collect(),
+                let list = self.elements(*args).and_then(|args| args.first());
+                (
+                    list.and_then(|list| self.elements(*list)).unwrap_or(&[]),
+                    items,
                 )
             }
+            _ => return None,
+        };
+        let pair = |id: &Id| match self.elements(*id)? {
+            [key, value] => Some((*key, *value)),
             _ => None,
-        }
+        };
+        Some(given.iter().filter_map(pair).chain(items.iter().copied()))
     }
 
-    /// The value under a text key of a dict.
+    /// The value under a text key of a dict; of several the last, as in Python.
     pub fn get(&self, id: Id, key: &str) -> Option<Id> {
+        // A list of pairs and not a map: keys may be anything, and pickles of data sets have few.
         self.items(id)?
-            .into_iter()
-            // A list of pairs and not a map: keys may be anything, and pickles of data sets have
-            // few.
-            .find(|(name, _)| self.text(*name) == Some(key))
+            .filter(|(name, _)| self.text(*name) == Some(key))
+            .last()
             .map(|(_, value)| value)
     }
 

@@ -5,8 +5,8 @@ use cedm_contract::{
     Digest, ObjectRef,
     kinds::import::shard::{COARSE_LABELS, DIGESTS, IMAGES, LABELS},
 };
-use cedm_tensor_files::{Data, Dtype, TensorFile, write};
-use std::{fs::File, io::Read, path::Path};
+use cedm_tensor_files::{Data, Dtype, TensorFile, open_file, write};
+use std::path::Path;
 
 /// One shard in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -124,18 +124,9 @@ pub(crate) fn write_shard(
 /// # Errors
 /// When it cannot be read.
 pub fn file_digest(path: &Path) -> Result<(u64, Digest), ImageError> {
-    let mut file = File::open(path).map_err(ImageError::io("read", path))?;
-    let (mut hasher, mut buffer, mut size) = (blake3::Hasher::new(), vec![0; 1 << 20], 0);
-    loop {
-        let count = file
-            .read(&mut buffer)
-            .map_err(ImageError::io("read", path))?;
-        if count == 0 {
-            return Ok((size, Digest::finish(&hasher)));
-        }
-        hasher.update(&buffer[..count]);
-        size += count as u64;
-    }
+    open_file(path)
+        .and_then(Digest::of_reader)
+        .map_err(ImageError::io("read", path))
 }
 
 #[cfg(test)]

@@ -9,14 +9,18 @@ mod labels;
 
 use crate::{
     ImageError, ImportOptions, Picture, Skipped,
-    budget::{Budget, Share},
+    budget::{Budget, Permit},
     container::{Container, head_of},
 };
+use cedm_contract::TensorName;
 use std::{collections::BTreeSet, path::Path};
 
-/// File in the folder of an import with the tensor `vectors`, float32 \[n, d\]: the labels of a set
-/// whose labels are vectors, in the order of its images.
+/// File in the folder of an import with [`VECTORS_TENSOR`]: the labels of a set whose labels are
+/// vectors, in the order of its images.
 pub(crate) const VECTORS: &str = "vectors.safetensors";
+
+/// The tensor in [`VECTORS`].
+pub const VECTORS_TENSOR: TensorName = TensorName::new("vectors", "f32 [n, d]");
 
 /// Labels of a data set, aligned with its images.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,13 +54,13 @@ pub(crate) trait Source: Sync {
     fn left_out(&self) -> &[Skipped] {
         &[]
     }
-    /// Reads and decodes one image, whose memory is counted against the budget until the share is
+    /// Reads and decodes one image, whose memory is counted against the budget until the permit is
     /// dropped.
     fn read<'b>(
         &self,
         index: usize,
         budget: &'b Budget,
-    ) -> Result<(Picture, Share<'b>), ImageError>;
+    ) -> Result<(Picture, Permit<'b>), ImageError>;
 }
 
 /// Opens the data set at `path`; its content decides the format.
@@ -68,6 +72,10 @@ pub(crate) fn open(
     if !path.exists() {
         let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such file or folder");
         return Err(ImageError::io("read", path)(missing));
+    }
+    if !path.is_file() && !path.is_dir() {
+        let reason = "a named pipe, a socket or a device, expected a file or a folder";
+        return Err(ImageError::format(path, reason));
     }
     if path.is_file() && head_of(path)?.starts_with(b"\x93NUMPY") {
         return Ok(Box::new(arrays::Arrays::open_npy(path, options)?));

@@ -121,7 +121,7 @@ fn mmd2(x: &Weighted, y: &Weighted) -> Vec<f64> {
             let block = kernel(&stripe.rows, &stripe.rows);
             // A kernel within a set is symmetric: the block of the stripe with itself, without the
             // pairs of a row with itself, and twice the rows after it.
-            let own = weigh(&block, &stripe.weights, &stripe.weights)
+            let own = weighted_sum(&block, &stripe.weights, &stripe.weights)
                 - stripe.weights.matmul(&block.diag(0));
             let right = between(&stripe, &set.part(end, set.count() - end));
             sum + own + right * 2.0
@@ -149,11 +149,11 @@ fn kernel(x: &Tensor, y: &Tensor) -> Tensor {
 
 /// Sum of the kernel over the pairs of rows of each subset, f64 \[subsets\].
 fn between(x: &Weighted, y: &Weighted) -> Tensor {
-    weigh(&kernel(&x.rows, &y.rows), &x.weights, &y.weights)
+    weighted_sum(&kernel(&x.rows, &y.rows), &x.weights, &y.weights)
 }
 
 /// Σ_ij left_si kernel_ij right_sj for each subset s.
-fn weigh(kernel: &Tensor, left: &Tensor, right: &Tensor) -> Tensor {
+fn weighted_sum(kernel: &Tensor, left: &Tensor, right: &Tensor) -> Tensor {
     (kernel.matmul(&right.tr()) * left.tr()).sum_dim_intlist([0].as_slice(), false, Kind::Double)
 }
 

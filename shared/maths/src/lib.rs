@@ -14,6 +14,9 @@
 //! - [`inception_score()`], [`mean_softmax_score`], [`vendi()`], [`confidence`]: scores of one set
 //!   alone.
 //! - [`partition`]: agreement of two clusterings, from its own crate.
+//!
+//! [`draws`] and [`schedule`] hold what the trainings share: random draws, and values that change from
+//! step to step.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +25,7 @@ mod authenticity;
 pub mod confidence;
 mod copying;
 mod distances;
+pub mod draws;
 mod error;
 mod fd_infinity;
 mod features;
@@ -32,6 +36,7 @@ mod moments;
 mod numpy_random;
 mod polar;
 mod prdc;
+pub mod schedule;
 mod sliced;
 mod statistics_file;
 mod vendi;

@@ -6,11 +6,12 @@
 //! those programs ignore.
 
 use crate::{Gaussian, MathsError};
-use cedm_tensor_files::NpyHeader;
+use cedm_atomic_file::AtomicFile;
+use cedm_tensor_files::{NpyHeader, open_file};
 use npyz::{DType, TypeStr, WriterBuilder};
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Cursor, Read, Write},
+    io::{BufReader, Cursor, Read, Write},
     path::Path,
 };
 use tch::{Device, Kind, Tensor};
@@ -29,6 +30,9 @@ pub struct Statistics {
     pub weights: Option<String>,
 }
 
+/// Bytes that an array may always expand to: the covariance of 4,096 features takes half of it.
+const EXPANDED: u64 = 256 << 20;
+
 /// Reads a statistics file.
 ///
 /// # Errors
@@ -40,6 +44,9 @@ pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
         reason,
     };
     let opened = open(file)?;
+    // Covariances hardly compress: a small file that expands to gigabytes is none.
+    let packed = opened.metadata().map_or(0, |data| data.len());
+    let limit = EXPANDED.max(packed.saturating_mul(4));
     let mut archive = ZipArchive::new(BufReader::new(opened))
         .map_err(|error| broken(format!("is not an npz archive: {error}")))?;
     let mut member = |name: &str| -> Result<Option<Vec<u8>>, MathsError> {
@@ -48,10 +55,16 @@ pub fn read_statistics(file: &Path) -> Result<Statistics, MathsError> {
             Err(zip::result::ZipError::FileNotFound) => return Ok(None),
             Err(error) => return Err(broken(format!("array `{name}` cannot be read: {error}"))),
             // Reading to the end also verifies the checksum of the member.
-            Ok(mut entry) => entry
+            Ok(entry) => entry
+                .take(limit + 1)
                 .read_to_end(&mut bytes)
                 .map_err(|error| broken(format!("array `{name}` cannot be read: {error}")))?,
         };
+        if bytes.len() as u64 > limit {
+            return Err(broken(format!(
+                "array `{name}` expands to more than {limit} bytes"
+            )));
+        }
         Ok(Some(bytes))
     };
     let mut required = |name: &str| -> Result<Tensor, MathsError> {
@@ -116,7 +129,7 @@ pub fn array_names(file: &Path) -> Result<Vec<String>, MathsError> {
 /// Opens a statistics file. Only this counts as a failure of the disk: a truncated archive shows as an
 /// I/O error too, but later, while it is read.
 fn open(file: &Path) -> Result<File, MathsError> {
-    File::open(file).map_err(|source| MathsError::Io {
+    open_file(file).map_err(|source| MathsError::Io {
         action: "open",
         file: file.to_owned(),
         source,
@@ -154,7 +167,7 @@ pub fn write_statistics(file: &Path, statistics: &Statistics) -> Result<(), Math
 }
 
 fn write(file: &Path, statistics: &Statistics) -> std::io::Result<()> {
-    let mut archive = ZipWriter::new(BufWriter::new(File::create(file)?));
+    let mut archive = ZipWriter::new(AtomicFile::create(file)?);
     let mut member = |name: &str, bytes: Vec<u8>| {
         // A fixed date: equal statistics must give equal files.
         let options = SimpleFileOptions::default()
@@ -203,7 +216,7 @@ fn write(file: &Path, statistics: &Statistics) -> std::io::Result<()> {
             member(name, text_array(text)?)?;
         }
     }
-    archive.finish()?.into_inner()?.sync_all()
+    archive.finish()?.commit()
 }
 
 /// A NumPy array of no dimensions that holds one string.

@@ -1,29 +1,13 @@
 //! The error type of this crate: weight files and extractors.
 
-use cedm_fault::{Fault, HasFault};
-use std::path::PathBuf;
+use cedm_fault::{Fault, FileError, HasFault};
 
 /// Why weights could not be read, or features not be computed.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
-    /// A file could not be read or written.
-    #[error("{action} {}: {source}", path.display())]
-    Io {
-        /// The attempted operation: "read" or "write".
-        action: &'static str,
-        /// Path of the file.
-        path: PathBuf,
-        /// The operating system's error.
-        source: std::io::Error,
-    },
-    /// A file in none of the formats of weight files, or a damaged one.
-    #[error("{}: {reason}", path.display())]
-    Format {
-        /// Path of the file.
-        path: PathBuf,
-        /// What was found and what was expected.
-        reason: String,
-    },
+    /// A file that cannot be read or written, is in none of the supported formats, or is damaged.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A safetensors file that cannot be read or written.
     #[error(transparent)]
     TensorFile(#[from] cedm_tensor_files::TensorFileError),
@@ -61,11 +45,9 @@ pub enum NetError {
 impl HasFault for NetError {
     fn fault(&self) -> Fault {
         match self {
-            NetError::Io { .. } => Fault::Unavailable,
+            NetError::File(error) => error.fault(),
             NetError::TensorFile(error) => error.fault(),
-            NetError::Format { .. } | NetError::Mismatch { .. } | NetError::Extractor { .. } => {
-                Fault::Input
-            }
+            NetError::Mismatch { .. } | NetError::Extractor { .. } => Fault::Input,
             NetError::Torch(_) => Fault::Bug,
         }
     }
@@ -74,20 +56,13 @@ impl HasFault for NetError {
 impl NetError {
     pub(crate) fn io(
         action: &'static str,
-        path: impl Into<PathBuf>,
+        path: impl Into<std::path::PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        let error = FileError::io(action, path);
+        move |source| error(source).into()
     }
-    pub(crate) fn format(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
-        Self::Format {
-            path: path.into(),
-            reason: reason.into(),
-        }
+    pub(crate) fn format(path: impl Into<std::path::PathBuf>, reason: impl Into<String>) -> Self {
+        FileError::format(path, reason).into()
     }
     pub(crate) fn extractor(name: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Extractor {

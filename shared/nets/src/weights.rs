@@ -7,14 +7,16 @@ mod names;
 mod plain;
 mod rebuild;
 mod select;
+mod storages;
 mod zipped;
 
 pub use loading::{Loading, blueprint};
 pub use select::Encoder;
 
 use crate::NetError;
+use cedm_tensor_files::open_file;
 use cedm_torch::tensor_files;
-use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
+use std::{collections::BTreeMap, io::Read, path::Path};
 use tch::{Device, Kind, Tensor};
 
 /// Named tensors. Nested dictionaries of a file appear as names joined by dots.
@@ -36,37 +38,26 @@ pub struct Origin {
     pub sigma_data: Option<f64>,
 }
 
-/// All that a file holds.
-#[derive(Debug, Default)]
-struct Contents {
-    tensors: BTreeMap<String, Tensor>,
-    unread: BTreeMap<String, String>,
-    origin: Option<Origin>,
-}
-
 impl Weights {
     /// Every tensor of a file, on the CPU. The first bytes tell the format; entries of a PyTorch
     /// file that are not tensors are left out.
     ///
     /// # Errors
-    /// [`NetError::Io`] or [`NetError::TensorFile`] when the file cannot be read,
-    /// [`NetError::Format`] when it is truncated, empty, or none of the three formats.
+    /// [`NetError::File`] or [`NetError::TensorFile`] when the file cannot be read, is truncated,
+    /// empty, or in none of the formats.
     pub fn read(path: &Path) -> Result<Self, NetError> {
         let mut head = Vec::new();
-        let file = File::open(path).map_err(NetError::io("read", path))?;
+        let file = open_file(path).map_err(NetError::io("read", path))?;
         file.take(64)
             .read_to_end(&mut head)
             .map_err(NetError::io("read", path))?;
         let format = |reason| NetError::format(path, reason);
-        let contents = if head.starts_with(b"PK\x03\x04") {
+        let weights: Self = if head.starts_with(b"PK\x03\x04") {
             zipped::read(path).map_err(format)?
         } else if legacy::is_legacy(&head) {
             legacy::read(path).map_err(format)?
         } else if head.get(8) == Some(&b'{') {
-            Contents {
-                tensors: tensor_files::read(path)?.into_iter().collect(),
-                ..Contents::default()
-            }
+            tensor_files::read(path)?.into_iter().collect()
         } else if plain::is_pickle(&head) {
             plain::read(path).map_err(format)?
         } else {
@@ -75,23 +66,14 @@ impl Weights {
                 "not a safetensors file, nor a PyTorch file (zip or legacy), nor a pickle",
             ));
         };
-        let Contents {
-            tensors,
-            unread,
-            origin,
-        } = contents;
-        if tensors.is_empty() {
-            let reason = match unread.iter().next() {
+        if weights.is_empty() {
+            let reason = match weights.unread.iter().next() {
                 None => "no tensor in this file".to_owned(),
                 Some((name, reason)) => format!("no tensor that is read: `{name}`: {reason}"),
             };
             return Err(NetError::format(path, reason));
         }
-        Ok(Self {
-            tensors,
-            unread,
-            origin,
-        })
+        Ok(weights)
     }
 
     /// Why a tensor of this name is not among those that were read, where the file has one of a kind
@@ -131,22 +113,16 @@ impl Weights {
     }
     /// The tensors whose names `rename` keeps, under the names it gives.
     pub fn renamed(&self, rename: impl Fn(&str) -> Option<String>) -> Self {
-        self.iter()
-            .filter_map(|(name, tensor)| Some((rename(name)?, tensor.shallow_clone())))
-            .collect::<Self>()
-            .with_notes(
-                self.unread
-                    .iter()
-                    .filter_map(|(name, reason)| Some((rename(name)?, reason.clone())))
-                    .collect(),
-                self.origin.clone(),
-            )
-    }
-    fn with_notes(self, unread: BTreeMap<String, String>, origin: Option<Origin>) -> Self {
+        let tensors = self.tensors.iter();
+        let unread = self.unread.iter();
         Self {
-            unread,
-            origin,
-            ..self
+            tensors: tensors
+                .filter_map(|(name, tensor)| Some((rename(name)?, tensor.shallow_clone())))
+                .collect(),
+            unread: unread
+                .filter_map(|(name, reason)| Some((rename(name)?, reason.clone())))
+                .collect(),
+            origin: self.origin.clone(),
         }
     }
     /// The tensors below `prefix`, without it.

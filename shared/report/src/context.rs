@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 const GREY: usize = crate::chart::PALETTE - 1;
 
 /// The n-th style that is not grey.
-fn colourful(n: usize) -> usize {
+fn nth_colour(n: usize) -> usize {
     n + n / GREY
 }
 
@@ -31,7 +31,7 @@ impl<'a> ReportContext<'a> {
         let mut styles = BTreeMap::new();
         for cell in &outcome.cells {
             let others = styles.values().filter(|style| **style != GREY).count();
-            let style = cell.clusters.map_or(GREY, |_| colourful(others));
+            let style = cell.clusters.map_or(GREY, |_| nth_colour(others));
             styles.entry(cell.clustering.as_str()).or_insert(style);
         }
         Self {
@@ -55,7 +55,7 @@ impl<'a> ReportContext<'a> {
                 return GREY;
             }
             others += 1;
-            colourful(others - 1)
+            nth_colour(others - 1)
         };
         self.outcome.cells.iter().map(style).collect()
     }

@@ -99,7 +99,7 @@ fn encoded(canvas: &[u8], width: usize, height: usize, channels: usize) -> Vec<u
         .expect("invariant: the size is not zero, and memory takes every byte");
     writer
         .write_image_data(canvas)
-        .expect("invariant: the canvas has the announced size");
+        .expect("invariant: the canvas has the declared size");
     drop(writer);
     bytes
 }

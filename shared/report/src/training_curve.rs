@@ -1,11 +1,9 @@
 //! The training curve of a network, read from the `curve.json` of its segments.
 
 use crate::context::ReportContext;
+use cedm_contract::kinds::train::curve::KIMG;
 use cedm_sweep::outcome::CellOutcome;
 use std::collections::BTreeMap;
-
-/// The column of `curve.json` that the others run along: thousands of training images.
-const KIMG: &str = "kimg";
 
 /// Columns by name with one entry per tick of training; all of one length.
 type Columns = BTreeMap<String, Vec<Option<f64>>>;

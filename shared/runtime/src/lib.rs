@@ -79,7 +79,7 @@ pub use events::{EventFilter, live_events, past_events};
 pub use health::Health;
 pub use job_context::JobContext;
 pub use lifecycle::{EXIT_OTHER_STORE, EXIT_SECOND_SIGNAL, EXIT_STALLED, STOP_TIME};
-pub use local_file::{open_regular, read_regular};
+pub use local_file::{open_regular, read_regular, read_text_file};
 pub use metrics::Metrics;
 pub use monitor::{ConsoleMonitor, Monitor, QuietMonitor};
 pub use queue::{QueueError, Stored};

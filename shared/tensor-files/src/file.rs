@@ -9,7 +9,7 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     fs::File,
-    io::Read,
+    io::{self, Read},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -47,6 +47,18 @@ impl Entry<'_> {
     }
 }
 
+/// Opens a file to read it. A named pipe would wait for a writer for ever, and a device has no end.
+///
+/// # Errors
+/// When it cannot be opened, or is neither a file nor a link to one.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    if path.metadata()?.is_file() {
+        return File::open(path);
+    }
+    let reason = "a folder, a named pipe, a socket or a device, expected a file";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
+}
+
 impl TensorFile<'static> {
     /// Opens a file and reads its header.
     ///
@@ -63,7 +75,7 @@ impl TensorFile<'static> {
             file: path.to_owned(),
             reason,
         };
-        let mut file = File::open(path).map_err(io)?;
+        let mut file = open_file(path).map_err(io)?;
         let file_bytes = file.metadata().map_err(io)?.len();
         let mut first = Vec::new();
         file.by_ref()

@@ -25,7 +25,7 @@ mod write;
 
 pub use element::Element;
 pub use error::TensorFileError;
-pub use file::{Entry, TensorFile};
+pub use file::{Entry, TensorFile, open_file};
 pub use npy::{NPY_MAGIC, NpyHeader, NpyType};
 pub use safetensors::{Dtype, View};
 pub use write::{Data, encode, write};

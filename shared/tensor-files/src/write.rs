@@ -1,18 +1,13 @@
-//! Writing: beside the file first, then renamed, with the same bytes for the same content.
+//! Writing: whole files only, with the same bytes for the same content.
 
 use crate::{Element, TensorFileError};
+use cedm_atomic_file::AtomicFile;
 use safetensors::{
     Dtype, View,
     tensor::{Metadata, TensorInfo},
 };
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fs::File,
-    io::{BufWriter, Error, ErrorKind, Write},
-    path::Path,
-};
+use std::{borrow::Cow, collections::BTreeMap, io::Write, path::Path};
 
 /// A tensor to be written whose bytes lie in memory.
 #[derive(Clone, Debug)]
@@ -56,8 +51,7 @@ impl View for Data<'_> {
     }
 }
 
-/// Writes tensors and string metadata to `path`: to `<path>.partial` first, then renamed, so that
-/// no reader ever sees half of it. The bytes depend on names, numbers and notes alone, whatever
+/// Writes tensors and string metadata to an [`AtomicFile`] at `path`. The bytes depend on names, numbers and notes alone, whatever
 /// order they come in: digests of results rest on them.
 ///
 /// # Errors
@@ -72,26 +66,14 @@ pub fn write<S: AsRef<str>, V: View>(
         file: path.to_owned(),
         reason,
     })?;
-    let io = |source| TensorFileError::Io {
+    let written = AtomicFile::create(path).and_then(|mut file| {
+        layout.write(&mut file)?;
+        file.commit()
+    });
+    written.map_err(|source| TensorFileError::Io {
         action: "write",
         file: path.to_owned(),
         source,
-    };
-    let mut partial = path
-        .file_name()
-        .ok_or_else(|| io(Error::new(ErrorKind::InvalidInput, "no file name")))?
-        .to_owned();
-    partial.push(".partial");
-    let partial = path.with_file_name(partial);
-    let written = File::create(&partial).and_then(|file| {
-        let mut out = BufWriter::with_capacity(1 << 20, file);
-        layout.write(&mut out)?;
-        out.flush()?;
-        std::fs::rename(&partial, path)
-    });
-    written.map_err(|source| {
-        let _ = std::fs::remove_file(&partial);
-        io(source)
     })
 }
 

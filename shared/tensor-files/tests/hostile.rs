@@ -98,6 +98,31 @@ fn tensors_that_overlap_leave_gaps_or_do_not_fit_are_refused() {
 }
 
 #[test]
+fn what_stands_twice_or_fills_the_memory_is_refused() {
+    let tensor = "{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}";
+    check(
+        &file(&format!("{{\"a\":{tensor},\"a\":{tensor}}}"), 1),
+        "`a` stands there twice",
+    );
+    let notes = format!("{{\"__metadata__\":{{}},\"__metadata__\":{{}},\"a\":{tensor}}}");
+    check(&file(&notes, 1), "`__metadata__` stands there twice");
+    let sides = tensor.replace("[1]", &format!("[{}1]", "1,".repeat(100)));
+    check(
+        &file(&format!("{{\"a\":{sides}}}"), 1),
+        "101 sides, expected",
+    );
+    let name = "n".repeat(5000);
+    check(
+        &file(&format!("{{\"{name}\":{tensor}}}"), 1),
+        "5000 bytes and 1 sides",
+    );
+    check(
+        &file(&" ".repeat((16 << 20) + 1), 0),
+        "at most 16777216 are read",
+    );
+}
+
+#[test]
 fn shapes_beyond_all_memory_are_refused() {
     let shaped = |shape: &str| {
         file(

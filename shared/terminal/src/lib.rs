@@ -76,7 +76,7 @@ pub fn print_json(json: &dyn fmt::Display) {
 /// Prints one line on standard error, without passwords of URLs. A closed standard error concerns
 /// nobody.
 pub fn print_message(text: fmt::Arguments<'_>) {
-    let text = text.to_string();
+    let text = shortened(text.to_string());
     write_message(&format!("{}\n", printable(&without_secrets(&text))));
 }
 
@@ -105,8 +105,23 @@ pub fn finish<E: fmt::Display>(program: &str, outcome: Result<ExitCode, E>) -> E
 /// An error with its causes, as [`finish`] prints it: all lines but the first are indented, so that
 /// none of them looks like a line of the program's.
 pub fn error_text(error: &dyn fmt::Display) -> String {
-    let text = format!("{error:#}");
+    let text = shortened(format!("{error:#}"));
     printable_lines(&without_secrets(&text)).replace('\n', "\n  ")
+}
+
+/// Longest message in bytes: files of strangers may have names of megabytes.
+const MAX_MESSAGE: usize = 4096;
+
+/// A message without its middle where it is too long: it begins with the file, and ends with the
+/// cause.
+fn shortened(text: String) -> String {
+    if text.len() <= MAX_MESSAGE {
+        return text;
+    }
+    let start = text.floor_char_boundary(MAX_MESSAGE / 2);
+    let end = text.ceil_char_boundary(text.len() - MAX_MESSAGE / 4);
+    let left_out = end - start;
+    format!("{} … [{left_out} bytes] … {}", &text[..start], &text[end..])
 }
 
 fn write_message(text: &str) {
@@ -130,6 +145,20 @@ fn write_or_exit(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_keeps_its_start_and_its_end() {
+        let long = format!("a.zip: member `{}`: it ends early", "ü".repeat(1 << 20));
+        let text = error_text(&long);
+        assert!(
+            text.len() < 4096 && text.starts_with("a.zip: member `ü"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("ü`: it ends early") && text.contains("bytes]"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn an_error_of_several_lines_forges_none() {

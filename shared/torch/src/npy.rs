@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 /// The array of an npy file, on the CPU, in row-major order: in its own type where libtorch has it,
 /// int64 for longer unsigned integers, float64 for big-endian floats. At most the bytes that its
-/// header announces are read.
+/// header declares are read.
 ///
 /// # Errors
 /// What is wrong with it: another format, a type that is not read, a shape that is not filled.

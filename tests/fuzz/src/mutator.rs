@@ -23,7 +23,7 @@ const INTERESTING: [u64; 16] = [
     0xffff_ffff_ffff_ffff,
 ];
 /// Largest input.
-const MOST: usize = 256 << 10;
+const MAX_BYTES: usize = 256 << 10;
 
 /// Makes damaged files from sound ones.
 pub struct Mutator<'a> {
@@ -43,7 +43,7 @@ impl<'a> Mutator<'a> {
         let mut bytes = self.seeds[rng.random_range(0..self.seeds.len())].clone();
         for _ in 0..rng.random_range(1..=8) {
             self.change(&mut bytes, &mut rng);
-            bytes.truncate(MOST);
+            bytes.truncate(MAX_BYTES);
         }
         bytes
     }

@@ -1,8 +1,9 @@
 //! What may enter from outside: licences, sources and version requirements of all dependencies.
 
+use crate::sources::printed;
 use serde_json::Value;
 use spdx::{Expression, LicenseItem};
-use std::{path::Path, process::Command};
+use std::process::Command;
 
 /// Licences under which a program of ours may be passed on without further duties than naming them.
 const LICENCES: &[&str] = &[
@@ -24,17 +25,9 @@ const REGISTRY: &str = "registry+";
 
 /// `cargo metadata` of the workspace with everything below it.
 pub fn metadata() -> Value {
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked"])
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+    let mut cargo = Command::new(env!("CARGO"));
+    let printed = printed(cargo.args(["metadata", "--format-version", "1", "--locked"]));
+    serde_json::from_str(&printed).unwrap()
 }
 
 /// One sentence for every dependency that breaks a rule.

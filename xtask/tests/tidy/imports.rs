@@ -1,11 +1,8 @@
 //! Who imports whom, from `cargo metadata`.
 
+use crate::dependencies::metadata;
 use serde_json::Value;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    process::Command,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The workspace's crates and everything below them, without what only tests need.
 pub struct Workspace {
@@ -16,18 +13,7 @@ pub struct Workspace {
 impl Workspace {
     /// The workspace as `cargo metadata` describes it.
     pub fn read() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--locked"])
-            .current_dir(root)
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let metadata = metadata();
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let names: BTreeMap<String, (String, String)> = list(&metadata["packages"])

@@ -29,26 +29,29 @@ impl Source {
     }
 }
 
-/// Tracked files and new ones that are not ignored; files that are not UTF-8 are left out.
-pub fn sources() -> Vec<Source> {
+/// What a program prints that runs at the top of the clone and must succeed.
+pub fn printed(command: &mut Command) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let output = Command::new("git")
-        .args([
-            "ls-files",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-            "-z",
-        ])
-        .current_dir(&root)
-        .output()
-        .unwrap();
+    let output = command.current_dir(root).output().unwrap();
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let paths = String::from_utf8(output.stdout).unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Tracked files and new ones that are not ignored; files that are not UTF-8 are left out.
+pub fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut git = Command::new("git");
+    let paths = printed(git.args([
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "-z",
+    ]));
     let read = |path: &str| {
         Some(Source {
             path: path.to_owned(),

@@ -3,7 +3,10 @@
 
 use crate::search::{self, Observation, spread};
 use anyhow::{Context, Result, bail, ensure};
-use cedm_contract::kinds::bound::{BoundDecision, BoundParams};
+use cedm_contract::{
+    Digest,
+    kinds::bound::{BoundDecision, BoundParams},
+};
 use cedm_runtime::InputPath;
 use serde_json::{Map, Value, json};
 use std::{
@@ -98,12 +101,9 @@ pub fn search(args: &FeatureArgs, params: BoundParams) -> Result<Value> {
     Ok(summary)
 }
 
-/// BLAKE3 of a file, in hexadecimal.
-fn digest(path: &Path) -> Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    let read = fs::File::open(path).and_then(|file| hasher.update_reader(file).map(|_| ()));
-    read.with_context(|| format!("read {}", path.display()))?;
-    Ok(hasher.finalize().to_hex().to_string())
+fn digest(path: &Path) -> Result<Digest> {
+    let read = fs::File::open(path).and_then(Digest::of_reader);
+    Ok(read.with_context(|| format!("read {}", path.display()))?.1)
 }
 
 /// The folder of one search, and how to run the clusterer for it.
@@ -277,11 +277,7 @@ fn read(path: &Path) -> Result<Value> {
     serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))
 }
 
-/// Writes beside `path` first: a file that exists is complete.
 fn write(path: &Path, value: &Value) -> Result<()> {
-    let part = path.with_extension("part");
-    let bytes = serde_json::to_vec_pretty(value)?;
-    fs::write(&part, bytes)
-        .and_then(|()| fs::rename(&part, path))
+    cedm_atomic_file::write(path, &serde_json::to_vec_pretty(value)?)
         .with_context(|| format!("write {}", path.display()))
 }

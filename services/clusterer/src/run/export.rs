@@ -2,12 +2,12 @@
 
 use crate::{Layout, read_ids};
 use anyhow::{Context, Result, bail};
+use cedm_atomic_file::AtomicFile;
 use cedm_maths::partition::compact;
 use cedm_runtime::InputPath;
 use npyz::WriterBuilder;
 use std::{
-    fs::{self, File},
-    io::BufWriter,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -89,20 +89,19 @@ impl ExportArgs {
     }
 }
 
-/// Writes an npy file i64 \[n\] by way of a temporary file, so that no reader sees a part of it.
+/// Writes an npy file i64 \[n\].
 fn write_npy(path: &Path, values: &[i64]) -> Result<()> {
-    let part = path.with_extension("part");
     let write = || -> Result<()> {
-        let file = BufWriter::new(File::create(&part)?);
+        let mut file = AtomicFile::create(path)?;
         let shape = [values.len() as u64];
         let mut writer = npyz::WriteOptions::new()
             .default_dtype()
             .shape(&shape)
-            .writer(file)
+            .writer(&mut file)
             .begin_nd()?;
         writer.extend(values.iter().copied())?;
         writer.finish()?;
-        Ok(fs::rename(&part, path)?)
+        Ok(file.commit()?)
     };
     write().with_context(|| format!("write {}", path.display()))
 }

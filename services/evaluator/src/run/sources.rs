@@ -23,6 +23,7 @@ use cedm_tensor_files::TensorFile;
 use cedm_torch::tensor_files;
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -333,10 +334,9 @@ impl SetMeasurer {
     fn load(&mut self) -> Result<(), EvaluatorError> {
         if self.loaded.is_none() {
             let digest = |file: &PathBuf| {
-                let bytes = std::fs::read(file).map_err(|error| {
-                    EvaluatorError::file(file, format!("cannot be read: {error}"))
-                })?;
-                Ok::<_, EvaluatorError>(Digest::of(&bytes))
+                let read = File::open(file).and_then(Digest::of_reader);
+                read.map(|(_, digest)| digest)
+                    .map_err(|error| EvaluatorError::file(file, format!("cannot be read: {error}")))
             };
             let weights = self
                 .fit

@@ -2,7 +2,7 @@
 
 use super::{ComparedSets, Settings, Value};
 use crate::{EvaluatorError, cells::cells_of, confidence::confidences};
-use cedm_catalogue::metrics::{Against, Metric};
+use cedm_catalogue::metrics::{Against, CONFIDENCE, Metric};
 use cedm_maths::{
     CellAssignment, Features, MeanStd, Order, Prdc, Splits, authenticity, copying_score,
     fd_infinity, frechet_to, inception_score, kid, mean_softmax_score, nearest_cosine_auroc,
@@ -56,7 +56,7 @@ impl<'a> Formulas<'a> {
             "ct" => self.copying(),
             "auroc" => self.auroc(),
             "sw" => self.sliced(),
-            "confidence" => self.confidence(),
+            CONFIDENCE => self.confidence(),
             name => unreachable!("invariant: {name} is in the table and has its formula here"),
         }
     }

@@ -1,6 +1,6 @@
 //! Scores, their reasons where they are missing, and their settings.
 
-use super::{TestFolder, error_of, report, text, value};
+use super::{Run, TestFolder, missing, save_statistics, value};
 use tch::{Device, Kind, Tensor};
 
 #[test]
@@ -13,23 +13,9 @@ fn every_metric_has_a_number_or_a_reason() {
         set("c.safetensors", 0.5),
         set("d.safetensors", 0.9),
     );
-    let sets = [
-        "--generated",
-        text(&a),
-        "--reference",
-        text(&b),
-        "--unconditional",
-        text(&c),
-        "--test",
-        text(&d),
-    ];
-    let report = report(
-        &[
-            &sets[..],
-            &["--extractor", "pca", "--dim", "6", "--metrics", "all"],
-        ]
-        .concat(),
-    );
+    let run = Run::of(&a).against(&b).by("pca").with("--dim", "6");
+    let run = run.with("--unconditional", &c).with("--test", &d);
+    let report = run.metrics("all").report();
     let scores = report["scores"].as_object().unwrap();
     // All but the confidence, which needs the head of a clustering and has a test of its own.
     let mut known = cedm_catalogue::metrics::score_metric_names();
@@ -40,43 +26,21 @@ fn every_metric_has_a_number_or_a_reason() {
         assert_eq!(score["value"].is_null(), logits, "{name}: {score}");
         assert_eq!(score["missing"].is_null(), !logits, "{name}: {score}");
     }
-    assert!(
-        scores["inception_score"]["missing"]
-            .as_str()
-            .unwrap()
-            .contains("no logits")
-    );
+    assert!(missing(&report, "inception_score").contains("no logits"));
 }
 
 #[test]
 fn too_few_images_make_single_scores_missing() {
     let folder = TestFolder::new();
-    let (a, b) = (
-        folder.images("a.safetensors", 4, 4, 0.0),
-        folder.images("b.safetensors", 50, 4, 0.3),
-    );
-    let report = report(&[
-        "--generated",
-        text(&a),
-        "--reference",
-        text(&b),
-        "--extractor",
-        "pixels",
-        "--metrics",
-        "fd,precision,fd_infinity",
-    ]);
+    let (a, b) = folder.pair(4, 50);
+    let run = Run::of(&a).against(&b).by("pixels");
+    let report = run.metrics("fd,precision,fd_infinity").report();
     assert!(value(&report, "fd").is_finite());
-    assert!(report["scores"]["precision"]["value"].is_null());
     assert_eq!(
-        report["scores"]["precision"]["missing"],
+        missing(&report, "precision"),
         "generated has 4 rows, Precision needs at least 6"
     );
-    assert!(
-        report["scores"]["fd_infinity"]["missing"]
-            .as_str()
-            .unwrap()
-            .contains("needs at least 30")
-    );
+    assert!(missing(&report, "fd_infinity").contains("needs at least 30"));
 }
 
 #[test]
@@ -86,33 +50,11 @@ fn metrics_that_need_single_features_are_missing_for_statistics() {
         folder.images("a.safetensors", 40, 4, 0.0),
         folder.path("stats.npz"),
     );
-    report(&[
-        "--generated",
-        text(&a),
-        "--metrics",
-        "none",
-        "--extractor",
-        "pixels",
-        "--save-stats",
-        text(&stats),
-    ]);
-    let report = report(&[
-        "--generated",
-        text(&a),
-        "--reference",
-        text(&stats),
-        "--extractor",
-        "pixels",
-        "--metrics",
-        "fd,sw,kid",
-    ]);
+    save_statistics(&a, "pixels", &stats);
+    let run = Run::of(&a).against(&stats).by("pixels");
+    let report = run.metrics("fd,sw,kid").report();
     assert!(value(&report, "fd").abs() < 1e-6 && value(&report, "sw").abs() < 1e-6);
-    assert!(
-        report["scores"]["kid"]["missing"]
-            .as_str()
-            .unwrap()
-            .contains("mean and covariance only")
-    );
+    assert!(missing(&report, "kid").contains("mean and covariance only"));
 }
 
 #[test]
@@ -141,14 +83,9 @@ fn confidence_is_that_of_the_head_of_a_clustering() {
     let features = folder.features("features.safetensors", &rows);
     let heads = folder.path("heads.safetensors");
     cedm_torch::tensor_files::write(&heads, &to_upstream(&model(3)), &[]).unwrap();
-    let found = report(&[
-        "--generated",
-        text(&features),
-        "--heads",
-        text(&heads),
-        "--metrics",
-        "confidence",
-    ]);
+    let run = Run::of(&features).metrics("confidence");
+    let with_heads = run.clone().with("--heads", &heads);
+    let found = with_heads.report();
     let expected =
         (model(3).best_logits(&rows).to_kind(Kind::Double) / 0.1).softmax(1, Kind::Double);
     let expected = expected
@@ -161,69 +98,30 @@ fn confidence_is_that_of_the_head_of_a_clustering() {
     );
     assert!(found["scores"]["confidence"]["std"].as_f64().unwrap() > 0.0);
     cedm_torch::tensor_files::write(&heads, &to_upstream(&model(4)), &[]).unwrap();
-    let found = report(&[
-        "--generated",
-        text(&features),
-        "--heads",
-        text(&heads),
-        "--metrics",
-        "confidence",
-    ]);
-    let reason = found["scores"]["confidence"]["missing"].as_str().unwrap();
+    let found = with_heads.report();
+    let reason = missing(&found, "confidence");
     assert!(
         reason.contains("3 features per row, the TEMI head has 4"),
         "{reason}"
     );
-    let found = report(&["--generated", text(&features), "--metrics", "confidence"]);
-    let reason = found["scores"]["confidence"]["missing"].as_str().unwrap();
+    let found = run.report();
+    let reason = missing(&found, "confidence");
     assert!(reason.contains("no TEMI head"), "{reason}");
-    let message = error_of(&[
-        "--generated",
-        text(&features),
-        "--heads",
-        text(&features),
-        "--metrics",
-        "confidence",
-    ]);
+    let message = run.with("--heads", &features).error();
     assert!(message.contains("is it a TEMI state dict?"), "{message}");
 }
 
 #[test]
 fn constants_of_metrics_can_be_changed_and_are_reported() {
     let folder = TestFolder::new();
-    let (a, b) = (
-        folder.images("a.safetensors", 60, 4, 0.0),
-        folder.images("b.safetensors", 50, 4, 0.3),
-    );
-    let sets = [
-        "--generated",
-        text(&a),
-        "--reference",
-        text(&b),
-        "--extractor",
-        "pca",
-        "--dim",
-        "4",
-        "--metrics",
-        "density,kid",
-    ];
-    let (plain, other) = (
-        report(&sets),
-        report(
-            &[
-                &sets[..],
-                &[
-                    "--neighbours",
-                    "3",
-                    "--kid-subsets",
-                    "7",
-                    "--kid-subset-size",
-                    "20",
-                ],
-            ]
-            .concat(),
-        ),
-    );
+    let (a, b) = folder.pair(60, 50);
+    let run = Run::of(&a).against(&b).by("pca").with("--dim", "4");
+    let run = run.metrics("density,kid");
+    let other = run.clone().with("--neighbours", "3");
+    let other = other
+        .with("--kid-subsets", "7")
+        .with("--kid-subset-size", "20");
+    let (plain, other) = (run.report(), other.report());
     assert_ne!(
         plain["scores"]["density"]["value"],
         other["scores"]["density"]["value"]
@@ -242,7 +140,7 @@ fn constants_of_metrics_can_be_changed_and_are_reported() {
             .unwrap()
             .contains("divided by 5")
     );
-    let message = error_of(&[&sets[..], &["--neighbours", "0"]].concat());
+    let message = run.with("--neighbours", "0").error();
     assert!(
         message.contains("--neighbours") && message.contains("0 is not in"),
         "{message}"

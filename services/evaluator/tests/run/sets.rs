@@ -1,47 +1,20 @@
 //! The forms in which a set may be given, and the subsets that are drawn of it.
 
-use super::{TestFolder, report, text, value};
+use super::{Run, TestFolder, save_statistics, value};
 use std::path::PathBuf;
 use tch::{Device, Kind, Tensor};
 
 #[test]
 fn images_features_moments_and_statistics_give_one_distance() {
     let folder = TestFolder::new();
-    let (a, b) = (
-        folder.images("a.safetensors", 60, 4, 0.0),
-        folder.images("b.safetensors", 50, 4, 0.3),
-    );
+    let (a, b) = folder.pair(60, 50);
     let stats = folder.path("b.npz");
     let features = folder.path("features.safetensors");
-    let plain = report(&[
-        "--generated",
-        text(&a),
-        "--reference",
-        text(&b),
-        "--extractor",
-        "pixels",
-        "--save-features",
-        text(&features),
-    ]);
-    report(&[
-        "--generated",
-        text(&b),
-        "--metrics",
-        "none",
-        "--extractor",
-        "pixels",
-        "--save-stats",
-        text(&stats),
-    ]);
-    let from_stats = report(&[
-        "--generated",
-        text(&a),
-        "--reference",
-        text(&stats),
-        "--extractor",
-        "pixels",
-    ]);
-    let from_features = report(&["--generated", text(&features), "--reference", text(&stats)]);
+    let plain = Run::of(&a).against(&b).by("pixels");
+    let plain = plain.with("--save-features", &features).report();
+    save_statistics(&b, "pixels", &stats);
+    let from_stats = Run::of(&a).against(&stats).by("pixels").report();
+    let from_features = Run::of(&features).against(&stats).report();
     let expected = value(&plain, "fd");
     assert!(expected > 0.0);
     assert!((value(&from_stats, "fd") / expected - 1.0).abs() < 1e-9);
@@ -78,16 +51,11 @@ fn the_division_into_shards_changes_no_score() {
     let of = |counts: &[i64]| {
         let name = format!("{counts:?}");
         let shards = write_in_shards(&folder, &name, counts);
-        report(&[
-            "--generated",
-            text(&shards),
-            "--reference",
-            text(&reference),
-            "--extractor",
-            "pixels",
-            "--metrics",
-            "fd,kid,precision,recall,density,coverage,sw,vendi,authenticity,fd_infinity",
-        ])
+        Run::of(&shards)
+            .against(&reference)
+            .by("pixels")
+            .metrics("fd,kid,precision,recall,density,coverage,sw,vendi,authenticity,fd_infinity")
+            .report()
     };
     let whole = of(&[90]);
     for counts in [&[45, 45][..], &[1, 88, 1], &[13, 27, 50]] {
@@ -120,20 +88,13 @@ fn a_large_reference_is_reduced_to_the_subset_that_dgm_eval_draws() {
         "subset.safetensors",
         &all.index_select(0, &Tensor::from_slice(&kept)),
     );
-    let sets = [
-        "--generated",
-        text(&generated),
-        "--metrics",
-        "fd,kid,precision",
-    ];
-    let expected = report(&[&sets[..], &["--reference", text(&subset)]].concat());
-    let found = report(
-        &[
-            &sets[..],
-            &["--reference", text(&whole), "--reference-at-most", "30"],
-        ]
-        .concat(),
-    );
+    let run = Run::of(&generated).metrics("fd,kid,precision");
+    let expected = run.clone().against(&subset).report();
+    let at_most = |count| {
+        let run = run.clone().against(&whole);
+        run.with("--reference-at-most", count).report()
+    };
+    let found = at_most("30");
     assert_eq!(found["sets"]["reference"]["images"], 30);
     for name in ["fd", "kid", "precision"] {
         assert_eq!(
@@ -141,12 +102,6 @@ fn a_large_reference_is_reduced_to_the_subset_that_dgm_eval_draws() {
             "{name}"
         );
     }
-    let uncut = report(
-        &[
-            &sets[..],
-            &["--reference", text(&whole), "--reference-at-most", "100"],
-        ]
-        .concat(),
-    );
+    let uncut = at_most("100");
     assert_eq!(uncut["sets"]["reference"]["images"], 100);
 }

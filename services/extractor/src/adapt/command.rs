@@ -4,8 +4,9 @@ use super::adapt;
 use crate::{
     import::ShapeArgs,
     inputs::{Images, weights_of},
+    output::require_ending,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use cedm_contract::{
     ExtractorSpec, Precision,
     kinds::adapt::{DinoParams, VitSize},
@@ -13,7 +14,7 @@ use cedm_contract::{
 use cedm_dino::{ImageSource, Training};
 use cedm_images::read_shard;
 use cedm_runtime::{ConsoleMonitor, InputPath};
-use std::{fs, path::PathBuf, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 /// Adapts a vision transformer to a data set without labels, or trains a small one from random
 /// weights.
@@ -119,15 +120,7 @@ impl AdaptArgs {
     /// # Errors
     /// When the images cannot be read, the sizes do not fit, or the file cannot be written.
     pub fn run(&self) -> Result<serde_json::Value> {
-        let named = self
-            .out
-            .extension()
-            .is_some_and(|extension| extension == "safetensors");
-        ensure!(
-            named,
-            "--out {}: expected a name that ends in .safetensors",
-            self.out.display()
-        );
+        require_ending(&self.out, &["safetensors"])?;
         let compute = cedm_torch::start();
         let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let images = self.images(scratch.path())?;
@@ -152,9 +145,7 @@ impl AdaptArgs {
         let started = Instant::now();
         let found = adapt(&mut training, scratch.path(), &monitor)?;
         let seconds = started.elapsed().as_secs_f64();
-        let partial = self.out.with_extension("partial");
-        training.write_backbone(&partial)?;
-        fs::rename(&partial, &self.out).with_context(|| format!("write {}", self.out.display()))?;
+        training.write_backbone(&self.out)?;
         Ok(serde_json::json!({
             "out": self.out,
             "images": training.images(),

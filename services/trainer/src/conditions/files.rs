@@ -4,6 +4,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use cedm_contract::kinds::{
     cluster::assignments::IDS, extract::features::FEATURES, import::shard::LABELS,
 };
+use cedm_images::VECTORS_TENSOR;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -33,7 +34,7 @@ pub fn read_ids(path: &Path) -> anyhow::Result<Vec<i64>> {
 /// # Errors
 /// When the file cannot be read, or holds no matrix.
 pub fn read_vectors(path: &Path) -> anyhow::Result<Tensor> {
-    let tensor = read_tensor(path, &[FEATURES.name, "vectors"])?;
+    let tensor = read_tensor(path, &[FEATURES.name, VECTORS_TENSOR.name])?;
     ensure!(
         tensor.size().len() == 2,
         "{} has shape {:?}: expected [images, width]",
@@ -69,7 +70,7 @@ pub fn read_tensor(path: &Path, names: &[&str]) -> anyhow::Result<Tensor> {
 }
 
 fn read_npy(path: &Path) -> anyhow::Result<Tensor> {
-    let file = std::fs::File::open(path).with_context(|| format!("read {}", path.display()))?;
+    let file = cedm_tensor_files::open_file(path).with_context(|| format!("read {}", path.display()))?;
     let array = cedm_torch::npy::read(std::io::BufReader::new(file));
     let array = array.map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
     Ok(array.to_kind(tch::Kind::Double))

@@ -3,7 +3,11 @@
 use crate::pictures::Pictures;
 use anyhow::{bail, ensure};
 use cedm_contract::kinds::cluster::assignments::RAW_IDS;
-use cedm_diffusion::{Condition, Network, Views, network::one_hot, weights};
+use cedm_diffusion::{
+    Condition, Network, Views,
+    network::one_hot,
+    weights::{self, CONDITION_ROWS},
+};
 use cedm_torch::tensor_files;
 use std::{collections::HashMap, path::Path};
 use tch::{Device, Kind, Tensor};
@@ -99,7 +103,10 @@ fn labels(
     label_dim: i64,
     chosen: &Tensor,
 ) -> anyhow::Result<Option<Tensor>> {
-    let (known, vectors) = (trained.remove(RAW_IDS.name), trained.contains_key("rows"));
+    let (known, vectors) = (
+        trained.remove(RAW_IDS.name),
+        trained.contains_key(CONDITION_ROWS.name),
+    );
     match condition {
         _ if label_dim == 0 => Ok(None),
         Condition::None => bail!(
@@ -226,7 +233,7 @@ mod tests {
                 .size(),
             [2, 4]
         );
-        let rows = HashMap::from([("rows".to_owned(), Tensor::from_slice(&[0i64]))]);
+        let rows = HashMap::from([(CONDITION_ROWS.name.to_owned(), Tensor::from_slice(&[0i64]))]);
         assert!(says(&condition, rows, 3).contains("trained with vectors"));
         assert!(
             labels("a", &Condition::None, HashMap::new(), 0, &chosen)

@@ -1,6 +1,6 @@
 //! The rows of the metric table.
 
-use super::{Against, Direction, FoundBy, Metric, Needs};
+use super::{Against, CONFIDENCE, Direction, FoundBy, Metric, Needs};
 
 const FIFTY_THOUSAND: &str = "50,000 generated images and the whole training set; the bias of \
     other counts is of order 1/N, so compare equal counts only";
@@ -242,7 +242,7 @@ pub const METRICS: &[Metric] = &[
         ..FD
     },
     Metric {
-        name: "confidence",
+        name: CONFIDENCE,
         title: "TEMI confidence of generated images",
         short: "MSP",
         definition: "mean over generated images of the largest softmax probability of the TEMI \

@@ -1,7 +1,8 @@
 //! The pairs of an epoch: every image once in random order, each with a partner drawn anew among
 //! its neighbours (spec §3).
 
-use crate::random::{Purpose, permutation, stream};
+use crate::random::{Purpose, stream};
+use cedm_maths::draws::shuffle;
 use rand::Rng;
 use tch::{Device, Tensor};
 
@@ -26,7 +27,8 @@ pub fn epoch_draws(
 ) -> EpochDraws {
     let mut rng = stream(seed, Purpose::Epoch, epoch.into());
     let steps = rows / batch;
-    let mut anchors = permutation(&mut rng, rows);
+    let mut anchors: Vec<i64> = (0..rows).collect();
+    shuffle(&mut rng, &mut anchors);
     anchors.truncate((steps * batch) as usize);
     let choices: Vec<i64> = anchors
         .iter()

@@ -4,8 +4,9 @@
 use super::HeadShape;
 use crate::{
     directions::directions,
-    random::{Purpose, normals, stream},
+    random::{Purpose, stream},
 };
+use cedm_maths::draws::normals;
 use rand::Rng;
 use tch::{Device, Kind, Tensor};
 

@@ -3,6 +3,7 @@
 
 use crate::ClusteringError;
 use cedm_contract::kinds::cluster::TemiParams;
+use cedm_maths::schedule::cosine;
 
 /// The value of each setting at every step, and the teacher temperature of every epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,8 +40,11 @@ impl Schedules {
         // The linear scaling rule: rates are given for a batch of 256 (spec §4.5, §16.20).
         let scale = f64::from(params.batch) / 256.0;
         let (base, end) = (params.base_lr * scale, params.min_lr * scale);
+        let along_cosine = |first: f64, last: f64, count: usize| {
+            (0..count).map(move |at| cosine(first, last, at as u64, count as u64))
+        };
         let mut lr = linspace(0.0, base, warmup);
-        lr.extend(cosine(base, end, steps - warmup));
+        lr.extend(along_cosine(base, end, steps - warmup));
         let warm_epochs = params.teacher_temperature_warmup_epochs as usize;
         let mut teacher_temperature = linspace(
             params.teacher_temperature_start,
@@ -53,8 +57,14 @@ impl Schedules {
         );
         Ok(Self {
             lr,
-            weight_decay: cosine(params.weight_decay, params.weight_decay_end, steps),
-            teacher_momentum: cosine(params.teacher_momentum, params.teacher_momentum_end, steps),
+            weight_decay: along_cosine(params.weight_decay, params.weight_decay_end, steps)
+                .collect(),
+            teacher_momentum: along_cosine(
+                params.teacher_momentum,
+                params.teacher_momentum_end,
+                steps,
+            )
+            .collect(),
             teacher_temperature,
         })
     }
@@ -73,15 +83,6 @@ pub fn linspace(first: f64, last: f64, count: usize) -> Vec<f64> {
             }
         })
         .collect()
-}
-
-/// The values last + ½ (first − last)(1 + cos(π j / n)) for j in 0..n: they begin at `first` and end
-/// one step short of `last`.
-pub fn cosine(first: f64, last: f64, count: usize) -> Vec<f64> {
-    let value = |j: usize| {
-        last + 0.5 * (first - last) * (1.0 + (std::f64::consts::PI * j as f64 / count as f64).cos())
-    };
-    (0..count).map(value).collect()
 }
 
 #[cfg(test)]

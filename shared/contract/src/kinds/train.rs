@@ -53,6 +53,24 @@ pub const STATE: OutputName = OutputName::stable("state.safetensors");
 /// Loss, gradient norm, learning rate and images per second by kimg.
 pub const CURVE: OutputName = OutputName::volatile("curve.json");
 
+/// Columns of [`CURVE`], a JSON object of arrays with one number per tick of the training.
+pub mod curve {
+    /// Images seen at the tick's end, in thousands: what the other columns run along.
+    pub const KIMG: &str = "kimg";
+    /// Mean loss per pixel over the tick.
+    pub const LOSS: &str = "loss";
+    /// Euclidean norm of the gradient of the tick's last step.
+    pub const GRADIENT_NORM: &str = "gradient_norm";
+    /// Learning rate of the tick's last step.
+    pub const LR: &str = "lr";
+    /// Images trained on per second, over the tick.
+    pub const IMAGES_PER_SECOND: &str = "images_per_second";
+    /// Resident memory of the process at the tick's end, in bytes.
+    pub const RESIDENT_BYTES: &str = "resident_bytes";
+    /// Memory in use on the GPU at the tick's end, in bytes; 0 on a CPU.
+    pub const DEVICE_BYTES: &str = "device_bytes";
+}
+
 /// How far the training is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainResult {

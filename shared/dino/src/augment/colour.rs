@@ -1,5 +1,6 @@
 //! Colour jitter on RGB pixels with values 0 to 1, as torchvision's `ColorJitter`.
 
+use cedm_maths::draws::shuffle;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -27,10 +28,7 @@ pub(super) fn jitter(pixels: &mut [[f32; 3]], rng: &mut ChaCha8Rng) {
     // All four amounts are drawn before the order, and all are drawn even if they do nothing.
     let hue = rng.random_range(-HUE..=HUE);
     let mut order = [0, 1, 2, 3];
-    // Fisher and Yates' shuffle.
-    for at in (1..4).rev() {
-        order.swap(at, rng.random_range(0..=at));
-    }
+    shuffle(rng, &mut order);
     for change in order {
         match change {
             // Brightness blends with black, contrast with the mean grey, saturation with the

@@ -44,7 +44,15 @@ pub fn list(
             };
             if meta.is_dir() {
                 let real = fs::canonicalize(&path).map_err(ImageError::io("list", &path))?;
-                if !kind.is_symlink() || visited.insert(real) {
+                let inside = fs::canonicalize(&folder).map_err(ImageError::io("list", &folder))?;
+                if !kind.is_symlink() {
+                    folders.push(path);
+                } else if inside.starts_with(&real) {
+                    left_out.push(Skipped {
+                        name: name.to_owned(),
+                        reason: "a link to a folder that it lies in".to_owned(),
+                    });
+                } else if visited.insert(real) {
                     folders.push(path);
                 }
                 continue;
@@ -55,9 +63,15 @@ pub fn list(
                     size: meta.len(),
                     place: Place::Own,
                 });
+            } else {
+                // Opened, a named pipe would wait for ever.
+                left_out.push(Skipped {
+                    name: name.to_owned(),
+                    reason: "a named pipe, a socket or a device, expected a file".to_owned(),
+                });
             }
             if members.len() as u64 > limits.members {
-                return Err(super::tarball::too_many(root, limits));
+                return Err(ImageError::too_many(root, limits));
             }
         }
     }

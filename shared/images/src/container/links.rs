@@ -39,13 +39,24 @@ fn normal(folder: &str, path: &str) -> Option<String> {
 
 /// Links longer than this are loops.
 const LONGEST_CHAIN: usize = 40;
+/// Members that links may always add, and how many times the members of the archive they may add
+/// beyond: links to a folder of thousands could otherwise stand for millions.
+const ADDED: usize = 100_000;
+const ADDED_FOR_EACH: usize = 4;
 
 /// The members that the links stand for, under the links' names, and the links that lead nowhere. A
 /// link to a folder stands for everything in it.
-pub fn resolve(members: &[Member], links: Vec<Link>) -> (Vec<Member>, Vec<Skipped>) {
+///
+/// # Errors
+/// When they stand for far more members than the archive has.
+pub fn resolve(
+    members: &[Member],
+    links: Vec<Link>,
+) -> Result<(Vec<Member>, Vec<Skipped>), String> {
+    let most = ADDED.max(ADDED_FOR_EACH.saturating_mul(members.len() + links.len()));
     let (mut found, mut lost) = (Vec::new(), Vec::new());
     if links.is_empty() {
-        return (found, lost);
+        return Ok((found, lost));
     }
     let by_name: BTreeMap<&str, &Member> = members
         .iter()
@@ -80,6 +91,12 @@ pub fn resolve(members: &[Member], links: Vec<Link>) -> (Vec<Member>, Vec<Skippe
                 }));
             }
         }
+        if found.len() > most {
+            return Err(format!(
+                "its links stand for more than {most} members, of {} in the archive",
+                members.len()
+            ));
+        }
         if found.len() == before {
             let reason = match &link.target {
                 Some(target) => format!("a link to `{target}`, which is not in the archive"),
@@ -91,5 +108,5 @@ pub fn resolve(members: &[Member], links: Vec<Link>) -> (Vec<Member>, Vec<Skippe
             });
         }
     }
-    (found, lost)
+    Ok((found, lost))
 }

@@ -107,7 +107,7 @@ impl Database<'_> {
                     let place = place.ok_or_else(|| self.fail("a value's place"))?;
                     members.push(self.member(key, place, low)?);
                     if members.len() as u64 > limits.members {
-                        return Err(super::tarball::too_many(self.path, limits));
+                        return Err(ImageError::too_many(self.path, limits));
                     }
                 }
             }

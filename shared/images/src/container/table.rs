@@ -1,8 +1,10 @@
 //! Parquet files of images, as data sets of the Hugging Face hub come: a column of encoded images and
 //! perhaps one of labels.
 
+mod pages;
+
 use super::{Member, Place};
-use crate::{ImageError, ImportOptions, Split, decode::sniffed_extension};
+use crate::{ImageError, ImportOptions, Split, decode::sniffed_extension, guard::guarded};
 use parquet::{
     file::reader::{FileReader, SerializedFileReader},
     record::{Field, Row, reader::RowIter},
@@ -12,7 +14,6 @@ use std::{
     collections::{BTreeSet, HashMap},
     fs::File,
     io::{BufWriter, Seek, Write},
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
@@ -22,6 +23,9 @@ pub const MAGIC: &[u8] = b"PAR1";
 const LABEL: &str = "label";
 /// Rows that are decoded at once: each holds an image.
 const BATCH: usize = 16;
+/// Rows that a file may have, at least and for each of its bytes: one with an image takes more bytes.
+const ROWS: u64 = 1_000_000;
+const ROWS_FOR_EACH: u64 = 1;
 
 /// What a table says of its rows beside the images.
 #[derive(Default)]
@@ -45,6 +49,7 @@ pub fn files(root: &Path, split: Split) -> Result<Vec<PathBuf>, ImageError> {
         if path
             .extension()
             .is_some_and(|extension| extension == "parquet")
+            && path.is_file()
         {
             all.push(path);
         }
@@ -55,10 +60,7 @@ pub fn files(root: &Path, split: Split) -> Result<Vec<PathBuf>, ImageError> {
         name.strip_prefix(part)
             .is_some_and(|rest| rest.starts_with(['-', '.']))
     };
-    let part = match split {
-        Split::Train => "train",
-        Split::Test => "test",
-    };
+    let part = split.name();
     // Files without the name of a part are one set.
     let named = |path: &PathBuf| {
         ["train", "test", "validation"]
@@ -77,104 +79,129 @@ pub fn files(root: &Path, split: Split) -> Result<Vec<PathBuf>, ImageError> {
     Ok(all)
 }
 
-/// Copies the images of a file one after another into an unnamed file in `scratch`, where they are
-/// members with the number of their row as name.
-///
-/// # Errors
-/// When it is no such file, is damaged, has no column of images, or expands beyond the limits.
-pub fn open(
-    path: &Path,
-    index: u32,
-    options: &ImportOptions,
-    scratch: &Path,
-    members: &mut Vec<Member>,
-    table: &mut Table,
-) -> Result<File, ImageError> {
-    let broken = |reason: String| ImageError::format(path, format!("parquet file: {reason}"));
-    // The library checks less than a file of a stranger needs; its panics end here.
-    let opened = catch_unwind(AssertUnwindSafe(|| {
-        copy(path, index, options, scratch, members, table)
-    }));
-    opened.map_err(|_| broken("it is damaged".to_owned()))?
+/// One parquet file of a table.
+pub struct TableFile<'a> {
+    /// Where it lies.
+    pub path: &'a Path,
+    /// Its number among the files of the container.
+    pub index: u32,
+    /// Which columns are read, and within which limits.
+    pub options: &'a ImportOptions,
+    /// Folder for its images.
+    pub scratch: &'a Path,
 }
 
-fn copy(
-    path: &Path,
-    index: u32,
-    options: &ImportOptions,
-    scratch: &Path,
-    members: &mut Vec<Member>,
-    table: &mut Table,
-) -> Result<File, ImageError> {
-    let broken = |reason: String| ImageError::format(path, format!("parquet file: {reason}"));
-    let library = |error: parquet::errors::ParquetError| broken(error.to_string());
-    let file = File::open(path).map_err(ImageError::io("read", path))?;
-    let length = file.metadata().map_err(ImageError::io("read", path))?.len();
-    let limit = options.limits.expanded_from(length);
-    let reader = SerializedFileReader::new(file).map_err(library)?;
-    if table.class_names.is_empty() {
-        let wanted = options.label_field.as_deref().unwrap_or(LABEL);
-        table.class_names = class_names(&reader, wanted);
+impl TableFile<'_> {
+    /// Copies the images one after another into an unnamed file in `scratch`, where they are members
+    /// with the number of their row as name.
+    ///
+    /// # Errors
+    /// When it is no such file, is damaged, has no column of images, or expands beyond the limits.
+    pub fn open(&self, members: &mut Vec<Member>, table: &mut Table) -> Result<File, ImageError> {
+        guarded(|| self.copy(members, table)).unwrap_or_else(|| Err(self.broken("it is damaged")))
     }
-    let out = tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
-    let mut writer = BufWriter::new(out);
-    let mut offset = 0;
-    let stem = path
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let rows = RowIter::from_file_into(Box::new(reader)).with_batch_size(BATCH);
-    for (number, row) in rows.enumerate() {
-        let row = row.map_err(library)?;
-        let Some(image) = image_of(&row, options.image_field.as_deref()) else {
-            let columns: Vec<&str> = row
-                .get_column_iter()
-                .map(|(name, _)| name.as_str())
-                .collect();
-            return Err(broken(format!(
-                "row {number} has no image: columns {}; --image-field names the column",
-                columns.join(", ")
-            )));
-        };
-        let size = image.len() as u64;
-        if offset + size > limit {
-            return Err(ImageError::Limit {
-                what: format!("the expanded size of {}", path.display()),
-                limit,
-                unit: "bytes",
-                advice: "expand it yourself and import the folder",
+
+    fn broken(&self, reason: impl std::fmt::Display) -> ImageError {
+        ImageError::format(self.path, format!("parquet file: {reason}"))
+    }
+
+    fn copy(&self, members: &mut Vec<Member>, table: &mut Table) -> Result<File, ImageError> {
+        let Self {
+            path,
+            index,
+            options,
+            scratch,
+        } = *self;
+        let library = |error: parquet::errors::ParquetError| self.broken(error);
+        let file = File::open(path).map_err(ImageError::io("read", path))?;
+        let length = file.metadata().map_err(ImageError::io("read", path))?.len();
+        let limit = options.limits.expanded_from(length);
+        let again = file.try_clone().map_err(ImageError::io("read", path))?;
+        let reader = SerializedFileReader::new(file).map_err(library)?;
+        pages::check(&again, reader.metadata()).map_err(|reason| self.broken(reason))?;
+        if table.class_names.is_empty() {
+            let wanted = options.label_field.as_deref().unwrap_or(LABEL);
+            table.class_names = class_names(&reader, wanted);
+        }
+        let out = tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
+        let mut writer = BufWriter::new(out);
+        let (mut offset, mut read) = (0, 0u64);
+        let stem = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let rows = RowIter::from_file_into(Box::new(reader)).with_batch_size(BATCH);
+        // A run of equal rows takes a few bytes, whatever its length.
+        let most = ROWS.max(length.saturating_mul(ROWS_FOR_EACH));
+        for (number, row) in rows.enumerate() {
+            let row = row.map_err(library)?;
+            if number as u64 >= most {
+                return Err(self.broken(format!(
+                    "more than {most} rows in {length} bytes: it expands too far"
+                )));
+            }
+            // A value that is given once may stand in every row, in a column that nobody wants too.
+            let values = row.get_column_iter().map(|(_, field)| size_of(field));
+            read = read.saturating_add(values.sum());
+            if read > limit.saturating_mul(2) {
+                return Err(ImageError::too_large(path, limit));
+            }
+            let Some(image) = image_of(&row, options.image_field.as_deref()) else {
+                let columns: Vec<&str> = row
+                    .get_column_iter()
+                    .map(|(name, _)| name.as_str())
+                    .collect();
+                return Err(self.broken(format!(
+                    "row {number} has no image: columns {}; --image-field names the column",
+                    columns.join(", ")
+                )));
+            };
+            let size = image.len() as u64;
+            if offset + size > limit {
+                return Err(ImageError::too_large(path, limit));
+            }
+            writer
+                .write_all(image)
+                .map_err(ImageError::io("write", scratch))?;
+            let name = format!("{stem}/{number:08}.{}", sniffed_extension(image));
+            label_of(
+                &row,
+                &name,
+                options.label_field.as_deref().unwrap_or(LABEL),
+                table,
+            );
+            members.push(Member {
+                name,
+                size,
+                place: Place::Stored {
+                    file: index,
+                    offset,
+                    crc: None,
+                },
             });
+            if members.len() as u64 > options.limits.members {
+                return Err(ImageError::too_many(path, &options.limits));
+            }
+            offset += size;
         }
-        writer
-            .write_all(image)
-            .map_err(ImageError::io("write", scratch))?;
-        let name = format!("{stem}/{number:08}.{}", sniffed_extension(image));
-        label_of(
-            &row,
-            &name,
-            options.label_field.as_deref().unwrap_or(LABEL),
-            table,
-        );
-        members.push(Member {
-            name,
-            size,
-            place: Place::Stored {
-                file: index,
-                offset,
-                crc: None,
-            },
-        });
-        if members.len() as u64 > options.limits.members {
-            return Err(super::tarball::too_many(path, &options.limits));
-        }
-        offset += size;
+        let mut out = writer
+            .into_inner()
+            .map_err(|error| ImageError::io("write", scratch)(error.into_error()))?;
+        out.rewind().map_err(ImageError::io("read", scratch))?;
+        Ok(out)
     }
-    let mut out = writer
-        .into_inner()
-        .map_err(|error| ImageError::io("write", scratch)(error.into_error()))?;
-    out.rewind().map_err(ImageError::io("read", scratch))?;
-    Ok(out)
+}
+
+/// Bytes of the texts and the bytes of a value.
+fn size_of(field: &Field) -> u64 {
+    match field {
+        Field::Bytes(bytes) => bytes.len() as u64,
+        Field::Str(text) => text.len() as u64,
+        Field::Group(row) => row.get_column_iter().map(|(_, field)| size_of(field)).sum(),
+        Field::ListInternal(list) => list.elements().iter().map(size_of).sum(),
+        _ => 16,
+    }
 }
 
 /// The bytes of the image in a row: of the named column, or of the first that holds bytes.

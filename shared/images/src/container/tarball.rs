@@ -1,8 +1,9 @@
 //! Tar files, plain or compressed with gzip, xz or zstd.
 
 use super::{GZIP, Link, Member, Place, XZ, ZSTD, head_of, is_tar, safe_name};
-use crate::{ImageError, Limits};
+use crate::{ImageError, Limits, Skipped};
 use std::{
+    cell::Cell,
     fs::File,
     io::{BufReader, Read, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
@@ -17,6 +18,10 @@ const XZ_MEMORY: u64 = 256 << 20;
 
 /// Tar files are made of blocks of this size.
 const BLOCK: u64 = 512;
+
+/// Most bytes of the headers of one member: its name, its attributes and its map of holes, which lie
+/// in blocks of their own and are read into memory.
+const HEADERS: u64 = 1 << 20;
 
 /// The tar file at `path`; a compressed one is expanded into an unnamed file in `scratch`, within
 /// the limits.
@@ -78,13 +83,7 @@ fn expand(
         }
         total += count as u64;
         if total > limit {
-            let what = format!("the expanded size of {}", path.display());
-            return Err(ImageError::Limit {
-                what,
-                limit,
-                unit: "bytes",
-                advice: "expand it yourself and import the folder",
-            });
+            return Err(ImageError::too_large(path, limit));
         }
         out.write_all(&buffer[..count])
             .map_err(ImageError::io("write", scratch))?;
@@ -125,11 +124,19 @@ impl<'a> Part<'a> {
 struct Cursor<'a> {
     part: Part<'a>,
     at: u64,
+    /// Bytes that may be read before the next member begins.
+    left: &'a Cell<u64>,
 }
 
 impl Read for Cursor<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.left.get() == 0 {
+            return Err(std::io::Error::other(format!(
+                "the headers of a member take more than {HEADERS} bytes"
+            )));
+        }
         let left = self.part.length.saturating_sub(self.at);
+        let left = left.min(self.left.get());
         let most = buffer
             .len()
             .min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -138,6 +145,7 @@ impl Read for Cursor<'_> {
             .file
             .read_at(&mut buffer[..most], self.part.first + self.at)?;
         self.at += count as u64;
+        self.left.set(self.left.get() - count as u64);
         Ok(count)
     }
 }
@@ -155,25 +163,64 @@ impl Seek for Cursor<'_> {
     }
 }
 
-/// The regular files and the links of a tar file, `prefix` before their names; devices are no
-/// images.
+/// What a tar file holds.
+#[derive(Default)]
+pub struct Listing {
+    /// Its regular files.
+    pub members: Vec<Member>,
+    /// Its links.
+    pub links: Vec<Link>,
+    /// Its devices, named pipes and files with holes.
+    pub left_out: Vec<Skipped>,
+}
+
+/// Why the bytes of an entry are not those of a file, where they are not.
+fn no_plain_file<R: Read>(entry: &mut tar::Entry<'_, R>) -> std::io::Result<Option<&'static str>> {
+    let kind = entry.header().entry_type();
+    if !kind.is_file() && !kind.is_contiguous() {
+        return Ok(Some(if kind.is_gnu_sparse() {
+            HOLES
+        } else {
+            "a device, a named pipe or an entry of an unknown kind, expected a file"
+        }));
+    }
+    // Newer sparse files are marked by their attributes alone.
+    for attribute in entry.pax_extensions()?.into_iter().flatten() {
+        if attribute?.key_bytes().starts_with(b"GNU.sparse.") {
+            return Ok(Some(HOLES));
+        }
+    }
+    Ok(None)
+}
+
+const HOLES: &str =
+    "a sparse file, whose holes are left out of the archive: pack it without --sparse";
+
+/// The contents of a tar file, `prefix` before their names.
 pub fn list(
     path: &Path,
     part: Part<'_>,
     index: u32,
     prefix: &str,
     limits: &Limits,
-) -> Result<(Vec<Member>, Vec<Link>), ImageError> {
+) -> Result<Listing, ImageError> {
     let broken = |error: std::io::Error| ImageError::format(path, format!("tar archive: {error}"));
     let utf8 = |bytes: &[u8]| {
         String::from_utf8(bytes.to_vec())
             .map_err(|_| ImageError::format(path, "a member name is not UTF-8"))
     };
-    let (mut members, mut links) = (Vec::new(), Vec::new());
-    let mut archive = tar::Archive::new(Cursor { part, at: 0 });
+    let mut listing = Listing::default();
+    let left = Cell::new(HEADERS);
+    let cursor = Cursor {
+        part,
+        at: 0,
+        left: &left,
+    };
+    let mut archive = tar::Archive::new(cursor);
     let mut end = 0;
     for entry in archive.entries_with_seek().map_err(broken)? {
-        let entry = entry.map_err(broken)?;
+        let mut entry = entry.map_err(broken)?;
+        left.set(HEADERS);
         // Of links and devices too: the end marker follows the last entry, whatever it is.
         end = entry
             .raw_file_position()
@@ -181,14 +228,14 @@ pub fn list(
             .div_ceil(BLOCK)
             .saturating_mul(BLOCK);
         let kind = entry.header().entry_type();
-        if !kind.is_file() && !kind.is_hard_link() && !kind.is_symlink() {
+        if kind.is_dir() || kind.is_pax_global_extensions() {
             continue;
         }
         let name = format!("{prefix}{}", safe_name(path, &utf8(&entry.path_bytes())?)?);
-        if !kind.is_file() {
+        if kind.is_hard_link() || kind.is_symlink() {
             let target = entry.link_name_bytes().unwrap_or_default();
             let target = utf8(&target)?;
-            links.push(if kind.is_symlink() {
+            listing.links.push(if kind.is_symlink() {
                 Link::symbolic(name, &target)
             } else {
                 // A hard link names a member from the top of the archive.
@@ -200,6 +247,13 @@ pub fn list(
             });
             continue;
         }
+        if let Some(reason) = no_plain_file(&mut entry).map_err(broken)? {
+            listing.left_out.push(Skipped {
+                name,
+                reason: reason.to_owned(),
+            });
+            continue;
+        }
         let (size, offset) = (entry.size(), entry.raw_file_position());
         // The seeking reader does not notice when a member's data is cut off.
         if offset.saturating_add(size) > part.length {
@@ -208,7 +262,7 @@ pub fn list(
                 format!("truncated: member `{name}` ends beyond the end of the file"),
             ));
         }
-        members.push(Member {
+        listing.members.push(Member {
             name,
             size,
             place: Place::Stored {
@@ -218,8 +272,9 @@ pub fn list(
                 crc: None,
             },
         });
-        if members.len() as u64 > limits.members {
-            return Err(too_many(path, limits));
+        let count = listing.members.len() + listing.links.len() + listing.left_out.len();
+        if count as u64 > limits.members {
+            return Err(ImageError::too_many(path, limits));
         }
     }
     // A complete archive ends in blocks of zeros; one that was cut between two members does not.
@@ -237,16 +292,5 @@ pub fn list(
             "truncated: the tar archive has no end marker",
         ));
     }
-    Ok((members, links))
-}
-
-/// The error for an archive with too many members.
-pub fn too_many(path: &Path, limits: &Limits) -> ImageError {
-    let what = format!("the number of members of {}", path.display());
-    ImageError::Limit {
-        what,
-        limit: limits.members,
-        unit: "members",
-        advice: "import it in parts",
-    }
+    Ok(listing)
 }

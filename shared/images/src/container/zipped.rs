@@ -56,10 +56,11 @@ pub fn list(
     let length = file.metadata().map_err(ImageError::io("read", path))?.len();
     let mut archive = open_zip(&again).map_err(broken)?;
     if archive.len() as u64 > limits.members {
-        return Err(super::tarball::too_many(path, limits));
+        return Err(ImageError::too_many(path, limits));
     }
     let mut members = Vec::with_capacity(archive.len());
     let mut linked = Vec::new();
+    let (expanded, mut inflated) = (limits.expanded_from(length), 0u64);
     for index in 0..archive.len() {
         // Raw: nothing is inflated.
         let entry = archive.by_index_raw(index).map_err(broken)?;
@@ -98,12 +99,19 @@ pub fn list(
                 offset,
                 crc: Some(entry.crc32()),
             },
-            CompressionMethod::Deflated => Place::Deflated {
-                file: 0,
-                offset,
-                compressed,
-                crc: entry.crc32(),
-            },
+            CompressionMethod::Deflated => {
+                // Each member may be within the limits, and all together are not.
+                inflated = inflated.saturating_add(size);
+                if inflated > expanded {
+                    return Err(ImageError::too_large(path, expanded));
+                }
+                Place::Deflated {
+                    file: 0,
+                    offset,
+                    compressed,
+                    crc: entry.crc32(),
+                }
+            }
             other => {
                 return Err(ImageError::format(
                     path,

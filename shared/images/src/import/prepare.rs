@@ -160,8 +160,8 @@ fn framed(
     options: &ImportOptions,
     budget: &Budget,
 ) -> Result<Result<Picture, String>, ImageError> {
-    // The share is held until the image is small.
-    let (picture, _share) = match set.read(index, budget) {
+    // The permit is held until the image is small.
+    let (picture, _permit) = match set.read(index, budget) {
         Ok(read) => read,
         Err(error) if error.is_about_one_image() && !options.strict => {
             return Ok(Err(error.to_string()));

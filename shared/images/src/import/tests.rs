@@ -3,7 +3,7 @@
 use super::*;
 use crate::{Channels, Framing, Split, export_edm_archive};
 use image::{ExtendedColorType, ImageEncoder};
-use std::io::Cursor;
+use std::{fs::File, io::Cursor};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 const COUNT: usize = 23;

@@ -10,6 +10,8 @@ pub(super) struct Machine<'a> {
     pub stack: Vec<Id>,
     pub marks: Vec<usize>,
     pub memo: HashMap<u64, Id>,
+    /// Entries of all lists, tuples and dicts so far.
+    pub entries: usize,
 }
 
 type Step<T> = Result<T, PickleError>;
@@ -18,6 +20,11 @@ type Step<T> = Result<T, PickleError>;
 const MAX_NODES: usize = 2_000_000;
 /// Most entries of the stack: a list is built on it.
 const MAX_STACK: usize = 8_000_000;
+/// Most entries of all lists, tuples and dicts together, some 130 MB: an entry takes eight times the
+/// byte or two that ask for it, and may be asked for again after it was dropped.
+const MAX_ENTRIES: usize = 16_000_000;
+/// Longest name of a class or function in bytes: two opcodes repeat a name that is given once.
+const MAX_NAME: usize = 1024;
 
 impl<'a> Machine<'a> {
     /// Runs until STOP; returns the object on top.
@@ -34,6 +41,12 @@ impl<'a> Machine<'a> {
             }
             if self.stack.len() > MAX_STACK || self.marks.len() > MAX_STACK {
                 return Err(self.error(format!("more than {MAX_STACK} objects on the stack")));
+            }
+            if self.memo.len() > MAX_NODES {
+                return Err(self.error(format!("more than {MAX_NODES} entries of the memo")));
+            }
+            if self.entries > MAX_ENTRIES {
+                return Err(self.error(format!("more than {MAX_ENTRIES} entries of collections")));
             }
         }
     }
@@ -95,8 +108,8 @@ impl<'a> Machine<'a> {
             b't' => self.collect(Node::Tuple)?,
             b'l' | 0x91 => self.collect(Node::List)?,
             b'd' => {
-                let ids = self.above_mark()?;
-                self.push(Node::Dict(pairs(&ids)));
+                let items = self.pairs_above_mark()?;
+                self.push(Node::Dict(items));
             }
             // TUPLE1 to TUPLE3 need no mark.
             0x85..=0x87 => {
@@ -122,8 +135,8 @@ impl<'a> Machine<'a> {
                 self.set(vec![(key, value)])?;
             }
             b'u' => {
-                let ids = self.above_mark()?;
-                self.set(pairs(&ids))?;
+                let items = self.pairs_above_mark()?;
+                self.set(items)?;
             }
             // POP, POP_MARK, DUP.
             b'0' => drop(self.pop()?),
@@ -145,7 +158,7 @@ impl<'a> Machine<'a> {
                 self.push(Node::Persistent(id));
             }
             b'i' => {
-                let (module, name) = (self.line()?.into(), self.line()?.into());
+                let (module, name) = (self.name_line()?.into(), self.name_line()?.into());
                 let args = self.above_mark()?;
                 self.push(Node::Global { module, name });
                 let callable = self.pop()?;
@@ -170,7 +183,7 @@ impl<'a> Machine<'a> {
             b'j' => self.recall(4)?,
             // GLOBAL and STACK_GLOBAL name a class or function; it is recorded, never imported.
             b'c' => {
-                let (module, name) = (self.line()?.into(), self.line()?.into());
+                let (module, name) = (self.name_line()?.into(), self.name_line()?.into());
                 self.push(Node::Global { module, name });
             }
             0x93 => {
@@ -258,6 +271,21 @@ impl<'a> Machine<'a> {
         std::str::from_utf8(line).map_err(|_| self.error("a name is not UTF-8"))
     }
 
+    /// A line with the name of a module, class or function.
+    fn name_line(&mut self) -> Step<&'a str> {
+        let line = self.line()?;
+        if line.len() > MAX_NAME {
+            return Err(self.long_name(line.len()));
+        }
+        Ok(line)
+    }
+
+    fn long_name(&self, length: usize) -> PickleError {
+        self.error(format!(
+            "the name of a class or function has {length} bytes, expected at most {MAX_NAME}"
+        ))
+    }
+
     fn push(&mut self, node: Node<'a>) {
         self.nodes.push(node);
         self.stack.push(self.nodes.len() - 1);
@@ -279,6 +307,7 @@ impl<'a> Machine<'a> {
     fn pop_text(&mut self) -> Step<Cow<'a, str>> {
         let id = self.pop()?;
         match &self.nodes[id] {
+            Node::Text(text) if text.len() > MAX_NAME => Err(self.long_name(text.len())),
             Node::Text(text) => Ok(text.clone()),
             _ => Err(self.error("the name of a global is not text")),
         }
@@ -287,7 +316,19 @@ impl<'a> Machine<'a> {
     fn above_mark(&mut self) -> Step<Vec<Id>> {
         let mark = self.marks.pop().filter(|mark| *mark <= self.stack.len());
         let mark = mark.ok_or_else(|| self.error("no mark on the stack"))?;
-        Ok(self.stack.split_off(mark))
+        let ids = self.stack.split_off(mark);
+        self.entries += ids.len();
+        Ok(ids)
+    }
+
+    /// Keys and values of a dict, one after the other.
+    fn pairs_above_mark(&mut self) -> Step<Vec<(Id, Id)>> {
+        let ids = self.above_mark()?;
+        let (pairs, rest) = ids.as_chunks();
+        if !rest.is_empty() {
+            return Err(self.error("a key of a dict has no value"));
+        }
+        Ok(pairs.iter().map(|[key, value]| (*key, *value)).collect())
     }
 
     fn collect(&mut self, make: fn(Vec<Id>) -> Node<'a>) -> Step<()> {
@@ -431,8 +472,4 @@ impl<'a> Machine<'a> {
         }
         Ok(())
     }
-}
-
-fn pairs(ids: &[Id]) -> Vec<(Id, Id)> {
-    ids.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect()
 }

@@ -3,7 +3,7 @@
 use super::{Labels, Source};
 use crate::{
     ImageError, ImportOptions, Picture, Split, Values,
-    budget::{Budget, Share},
+    budget::{Budget, Permit},
     container::{Container, Member},
 };
 use cedm_tensor_files::{NpyHeader, NpyType};
@@ -310,10 +310,10 @@ impl Source for Arrays {
         &self,
         index: usize,
         budget: &'b Budget,
-    ) -> Result<(Picture, Share<'b>), ImageError> {
+    ) -> Result<(Picture, Permit<'b>), ImageError> {
         let numbers = self.height * self.width * self.channels;
         let mut bytes = vec![0; numbers * self.dtype.size];
-        let share = budget.take(2 * bytes.len() as u64);
+        let permit = budget.acquire(2 * bytes.len() as u64);
         let offset = self.offset + index as u64 * bytes.len() as u64;
         // Positioned reads: threads share the file without a lock.
         self.file
@@ -331,6 +331,6 @@ impl Source for Arrays {
             Layout::ChannelsLast => Picture::new(self.width, self.height, self.channels, pixels),
             Layout::Planes => Picture::from_planes(self.width, self.height, self.channels, &pixels),
         };
-        Ok((picture?, share))
+        Ok((picture?, permit))
     }
 }

@@ -3,7 +3,7 @@
 use super::{Labels, Source};
 use crate::{
     ImageError, ImportOptions, Picture, Split,
-    budget::{Budget, Share},
+    budget::{Budget, Permit},
     container::{Container, Member},
     pickle::{Node, Pickle},
 };
@@ -344,14 +344,7 @@ impl Source for Cifar {
         self.pixels.len() / IMAGE_BYTES
     }
     fn name(&self, index: usize) -> String {
-        format!(
-            "{}/{index:05}",
-            if self.split == Split::Train {
-                "train"
-            } else {
-                "test"
-            }
-        )
+        format!("{}/{index:05}", self.split.name())
     }
     fn labels(&self) -> &Labels {
         &self.labels
@@ -363,9 +356,9 @@ impl Source for Cifar {
         &self,
         index: usize,
         budget: &'b Budget,
-    ) -> Result<(Picture, Share<'b>), ImageError> {
+    ) -> Result<(Picture, Permit<'b>), ImageError> {
         let planes = &self.pixels[index * IMAGE_BYTES..(index + 1) * IMAGE_BYTES];
-        let share = budget.take(planes.len() as u64);
-        Ok((Picture::from_planes(32, 32, 3, planes)?, share))
+        let permit = budget.acquire(planes.len() as u64);
+        Ok((Picture::from_planes(32, 32, 3, planes)?, permit))
     }
 }

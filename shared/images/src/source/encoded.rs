@@ -3,11 +3,15 @@
 use super::{Labels, Source, labels};
 use crate::{
     ImageError, ImportOptions, Limits, Picture, Skipped,
-    budget::{Budget, Share},
+    budget::{Budget, Permit},
     container::{Container, Member},
     decode::{self, is_image_name},
 };
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// The encoded images of a container.
 pub(super) struct Encoded {
@@ -17,7 +21,13 @@ pub(super) struct Encoded {
     labels: Labels,
     left_out: Vec<Skipped>,
     limits: Limits,
+    /// Bytes of the images that were read, encoded and decoded.
+    read: (AtomicU64, AtomicU64),
+    large: Mutex<()>,
 }
+
+/// Bytes of an encoded image of which several threads may hold one at a time.
+const LARGE: u64 = 8 << 20;
 
 /// Whether any member has the name of an image.
 pub(super) fn has_images(container: &Container) -> bool {
@@ -68,6 +78,29 @@ impl Encoded {
             labels,
             left_out,
             limits: options.limits.clone(),
+            read: Default::default(),
+            large: Mutex::default(),
+        })
+    }
+
+    /// Counts an image before it is decoded. Each may be within the limits, and all together keep
+    /// the program busy for hours.
+    fn count(&self, encoded: u64, decoded: u64) -> Result<(), ImageError> {
+        let encoded = encoded + self.read.0.fetch_add(encoded, Ordering::Relaxed);
+        let decoded = decoded + self.read.1.fetch_add(decoded, Ordering::Relaxed);
+        let limit = encoded.saturating_mul(self.limits.decoded_expansion);
+        let limit = limit.max(self.limits.all_decoded_bytes);
+        if decoded <= limit {
+            return Ok(());
+        }
+        Err(ImageError::Limit {
+            what: format!(
+                "the size of the decoded images of {}, of {encoded} bytes,",
+                self.container.path.display()
+            ),
+            limit,
+            unit: "bytes",
+            advice: "leave out large images of nearly one colour, or import the set in parts",
         })
     }
 }
@@ -161,11 +194,15 @@ impl Source for Encoded {
         &self,
         index: usize,
         budget: &'b Budget,
-    ) -> Result<(Picture, Share<'b>), ImageError> {
+    ) -> Result<(Picture, Permit<'b>), ImageError> {
         let member = &self.container.members[self.images[index] as usize];
+        // Read one at a time, as the budget knows an image only once its header has been read.
+        let _alone = (member.size > LARGE)
+            .then(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
         let bytes = self.container.read(member, self.limits.member_bytes)?;
         let encoded = decode::Encoded::open(&member.name, &bytes, &self.limits)?;
-        let share = budget.take(encoded.decoded_bytes() + bytes.len() as u64);
-        Ok((encoded.decode()?, share))
+        self.count(bytes.len() as u64, encoded.decoded_bytes())?;
+        let permit = budget.acquire(encoded.decoded_bytes() + bytes.len() as u64);
+        Ok((encoded.decode()?, permit))
     }
 }

@@ -4,8 +4,8 @@
 use super::{Labels, Source};
 use crate::{
     ImageError, ImportOptions, Picture, Split,
-    budget::{Budget, Share},
-    container::{Container, head_of},
+    budget::{Budget, Permit},
+    container::{Container, GZIP, head_of},
 };
 use std::{
     fs::File,
@@ -37,7 +37,7 @@ pub(super) fn recognises(path: &Path) -> Result<bool, ImageError> {
 /// Up to `limit` bytes, without gzip; less where the bytes end early.
 fn unpacked(bytes: &[u8], limit: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    let _ends_early = if bytes.starts_with(&[0x1f, 0x8b]) {
+    let _ends_early = if bytes.starts_with(GZIP) {
         flate2::read::MultiGzDecoder::new(bytes)
             .take(limit)
             .read_to_end(&mut out)
@@ -208,12 +208,7 @@ impl Source for Idx {
         self.count
     }
     fn name(&self, index: usize) -> String {
-        let part = if self.split == Split::Train {
-            "train"
-        } else {
-            "test"
-        };
-        format!("{part}/{index:05}")
+        format!("{}/{index:05}", self.split.name())
     }
     fn labels(&self) -> &Labels {
         &self.labels
@@ -225,10 +220,10 @@ impl Source for Idx {
         &self,
         index: usize,
         budget: &'b Budget,
-    ) -> Result<(Picture, Share<'b>), ImageError> {
+    ) -> Result<(Picture, Permit<'b>), ImageError> {
         let area = self.height * self.width;
-        let share = budget.take(area as u64);
+        let permit = budget.acquire(area as u64);
         let pixels = self.bytes[index * area..(index + 1) * area].to_vec();
-        Ok((Picture::new(self.width, self.height, 1, pixels)?, share))
+        Ok((Picture::new(self.width, self.height, 1, pixels)?, permit))
     }
 }

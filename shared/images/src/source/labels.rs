@@ -1,7 +1,7 @@
 //! Labels of encoded images: from files beside them, from WebDataset records, or from class folders.
 //!
 //! Whatever a set has is used in one way or named: a label that is silently not read, or read from
-//! the wrong place, spoils every network that is trained on it.
+//! the wrong place, harms every network that is trained on it.
 
 mod folders;
 mod json;
@@ -10,7 +10,10 @@ mod records;
 mod table;
 
 use super::Labels;
-use crate::{ImageError, ImportOptions, container::Container};
+use crate::{
+    ImageError, ImportOptions,
+    container::{Container, Member},
+};
 use std::collections::BTreeSet;
 
 pub(super) use records::select;
@@ -169,6 +172,20 @@ fn classes(raw: Vec<Option<RawLabel>>, names: &[&str]) -> Result<Option<Classes>
     Ok(Some((labels, Vec::new())))
 }
 
+/// Labels with the classes that were found, where there are some; `from` says in words where they
+/// stood.
+fn of_classes(found: Option<Classes>, from: String) -> Labels {
+    match found {
+        None => Labels::default(),
+        Some((fine, class_names)) => Labels {
+            fine: Some(fine),
+            class_names,
+            from: Some(from),
+            ..Labels::default()
+        },
+    }
+}
+
 fn one_hot(vector: &[f64]) -> Option<i64> {
     let one = vector.iter().position(|value| *value == 1.0)?;
     let others = vector.iter().enumerate();
@@ -221,6 +238,59 @@ impl RawLabel {
             Self::Vector(vector) => format!("a vector of {}", vector.len()),
         }
     }
+}
+
+/// Reads a file of labels of `images` images. One that is too large for so few is refused unread: its
+/// values take some hundred times their text in memory.
+///
+/// # Errors
+/// When it cannot be read, is no text, or is too large.
+fn read_text(
+    container: &Container,
+    member: &Member,
+    images: usize,
+    options: &ImportOptions,
+) -> Result<String, ImageError> {
+    let fail = |reason: String| ImageError::Labels {
+        what: format!("`{}`", member.name),
+        reason,
+    };
+    let limit = (images as u64).saturating_mul(BYTES_FOR_EACH).max(BYTES);
+    let limit = limit.min(options.limits.label_bytes);
+    if member.size > limit {
+        return Err(fail(format!(
+            "{} bytes for {images} images, expected at most {limit}",
+            member.size
+        )));
+    }
+    let text = decoded(&container.read(member, limit)?).map_err(fail)?;
+    let limit = (images as u64).saturating_mul(MEMORY_FOR_EACH).max(MEMORY);
+    let weight = weight(&text);
+    if weight > limit {
+        return Err(fail(format!(
+            "its values take some {weight} bytes of memory for {images} images, expected at most \
+             {limit}"
+        )));
+    }
+    Ok(text)
+}
+
+/// Bytes of a file of labels, at least and for each image.
+const BYTES: u64 = 64 << 20;
+const BYTES_FOR_EACH: u64 = 16 << 10;
+/// Bytes of memory for its values, at least and for each image.
+const MEMORY: u64 = 384 << 20;
+const MEMORY_FOR_EACH: u64 = 32 << 10;
+
+/// Roughly the memory of the values of a text: of JSON, or of a table.
+fn weight(text: &str) -> u64 {
+    let of = |byte: u8| match byte {
+        b'{' => 640,
+        b'[' => 160,
+        b',' | b'"' | b'\n' => 32,
+        _ => 0,
+    };
+    text.bytes().map(of).sum()
 }
 
 /// The first three in order, for messages.

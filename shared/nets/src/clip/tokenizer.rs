@@ -1,8 +1,9 @@
 //! CLIP's byte-pair tokenizer: from text to the 77 token ids that the text tower reads.
 
 use crate::NetError;
+use cedm_tensor_files::open_file;
 use regex::Regex;
-use std::{collections::HashMap, fs::File, io::Read, path::Path};
+use std::{collections::HashMap, io::Read, path::Path};
 use tch::Tensor;
 
 mod clean;
@@ -28,6 +29,9 @@ pub struct Tokenizer {
     end: i64,
 }
 
+/// Most bytes of the vocabulary that are read, packed and unpacked; OpenAI's takes 3.2 MB.
+const LIMIT: u64 = 64 << 20;
+
 impl Tokenizer {
     /// Reads the vocabulary file, gzipped or plain.
     ///
@@ -35,12 +39,13 @@ impl Tokenizer {
     /// When it cannot be read or has too few lines.
     pub fn read(path: &Path) -> Result<Self, NetError> {
         let mut raw = Vec::new();
-        File::open(path)
-            .and_then(|mut file| file.read_to_end(&mut raw))
+        open_file(path)
+            .and_then(|file| file.take(LIMIT).read_to_end(&mut raw))
             .map_err(NetError::io("read", path))?;
         let mut text = String::new();
-        if raw.starts_with(&[0x1f, 0x8b]) {
+        if raw.starts_with(cedm_images::GZIP) {
             flate2::read::GzDecoder::new(&raw[..])
+                .take(LIMIT)
                 .read_to_string(&mut text)
                 .map_err(NetError::io("read", path))?;
         } else {

@@ -2,8 +2,9 @@
 //! the storages, each preceded by its number of elements.
 
 use super::{
-    Contents,
-    rebuild::{Storages, build, inline_storage, only_storage, storage, storages_of, tensors_of},
+    Weights,
+    rebuild::weights_of,
+    storages::{element_sizes, only_storage, storage},
 };
 use cedm_images::pickle::{Node, Pickle};
 use std::{collections::BTreeMap, path::Path};
@@ -37,32 +38,13 @@ fn magic_length(head: &[u8]) -> Option<usize> {
 ///
 /// # Errors
 /// When the file is truncated or damaged.
-pub(super) fn read(path: &Path) -> Result<Contents, String> {
+pub(super) fn read(path: &Path) -> Result<Weights, String> {
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     let file = LegacyFile::open(&bytes)?;
-    let found = tensors_of(&file.object)?;
-    let mut storages = Storages::new();
-    for tensor in &found.tensors {
-        let (key, kind) = (&tensor.storage.key, tensor.storage.kind);
-        if storages.contains_key(key) {
-            continue;
-        }
-        let flat = match tensor.storage.inline {
-            Some(id) => inline_storage(&file.object, id)?,
-            None => {
-                let data = file.storages.get(key.as_str());
-                storage(
-                    data.ok_or_else(|| format!("storage {key} is missing"))?,
-                    kind,
-                )?
-            }
-        };
-        storages.insert(key.clone(), flat);
-    }
-    Ok(Contents {
-        tensors: build(found.tensors, &storages)?,
-        unread: found.unread,
-        origin: found.origin,
+    weights_of(&file.object, |name| {
+        let data = file.storages.get(name.key.as_str());
+        let data = data.ok_or_else(|| format!("storage {} is missing", name.key))?;
+        storage(data, name.kind)
     })
 }
 
@@ -105,7 +87,7 @@ impl<'a> LegacyFile<'a> {
         }
         let object = next("object")?;
         let keys = next("storage keys")?;
-        let sizes: BTreeMap<String, usize> = storages_of(&object).into_iter().collect();
+        let sizes = element_sizes(&object);
         let mut storages = BTreeMap::new();
         for key in keys
             .elements(keys.root())

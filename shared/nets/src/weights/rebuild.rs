@@ -1,12 +1,15 @@
 //! Tensors from the pickled object of a PyTorch file.
 //!
-//! A pickled tensor is a call of `torch._utils._rebuild_tensor_v2` on a storage, which the pickle
-//! only names: its bytes are elsewhere in the file. Other calls are skipped.
+//! A pickled tensor is a call of `torch._utils._rebuild_tensor_v2` on a storage. Other calls are
+//! skipped.
 
-use super::Origin;
+use super::{
+    Origin, Weights,
+    storages::{StorageName, StorageRef, inline_storage, kind_of_dtype, storage_name},
+};
 use cedm_images::pickle::{Id, Node, Pickle};
 use std::collections::{BTreeMap, HashMap};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Largest depth at which tensors are looked for; each module of a model saved whole takes three
 /// levels.
@@ -14,34 +17,25 @@ const MAX_DEPTH: usize = 48;
 /// Largest number of objects that are visited, since a pickle may contain cycles.
 const MAX_STEPS: usize = 1 << 22;
 
-/// Longest name of a tensor. Names are joined from the keys on the way to it, which may be shared: a
-/// small file could ask for gigabytes of them.
+/// Longest name of a tensor in bytes. Names are joined from the keys on the way to it, which may be
+/// shared: a small file could ask for gigabytes of them.
 const MAX_NAME: usize = 1024;
-/// Most tensors of a file.
+/// Most tensors of a file, those of a kind that is not read included.
 const MAX_TENSORS: usize = 200_000;
-
-/// A storage as a pickle refers to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StorageName {
-    /// Key of its bytes in the file.
-    pub key: String,
-    /// Type of its elements.
-    pub kind: Kind,
-    /// Number of elements in the storage.
-    pub count: usize,
-    /// Index of the first element, for views of another storage.
-    pub offset: usize,
-    /// Node whose bytes are a file of the storage alone, where it lies inside the pickle.
-    pub inline: Option<Id>,
-}
+/// Most axes of a tensor, as in libtorch.
+const MAX_AXES: usize = 64;
+/// Most entries of a tensor's metadata, which tensors may share; PyTorch writes two.
+const MAX_METADATA: usize = 64;
+/// A view may show numbers of its storage more than once, up to so many numbers in all.
+const MAX_EXPANDED: usize = 1 << 22;
 
 /// A tensor as a pickle describes it, without its values.
 #[derive(Debug)]
-pub(super) struct Described {
+struct Described {
     /// Keys on the path from the root, joined by dots.
-    pub name: String,
+    name: String,
     /// The storage that holds its values.
-    pub storage: StorageName,
+    storage: StorageName,
     offset: usize,
     size: Vec<i64>,
     stride: Vec<i64>,
@@ -51,18 +45,38 @@ pub(super) struct Described {
 
 /// What a pickle holds.
 #[derive(Default)]
-pub(super) struct Found {
+struct Found {
     /// Its tensors, in the order of the pickle.
-    pub tensors: Vec<Described>,
+    tensors: Vec<Described>,
     /// Tensors of a kind that is not read, with the reason.
-    pub unread: BTreeMap<String, String>,
+    unread: BTreeMap<String, String>,
     /// What the first network that was pickled whole says of itself.
-    pub origin: Option<Origin>,
+    origin: Option<Origin>,
+}
+
+/// Every tensor of a file by name. `outside` reads a storage whose bytes lie outside the pickle; each
+/// is asked for once.
+pub(super) fn weights_of(
+    pickle: &Pickle<'_>,
+    mut outside: impl FnMut(&StorageName) -> Result<Tensor, String>,
+) -> Result<Weights, String> {
+    let found = tensors_of(pickle)?;
+    let mut storages = Storages::new();
+    for Described { storage, .. } in &found.tensors {
+        if !storages.contains_key(&storage.key) {
+            let flat = match storage.inline {
+                Some(id) => inline_storage(pickle, id)?,
+                None => outside(storage)?,
+            };
+            storages.insert(storage.key.clone(), flat);
+        }
+    }
+    build(found, &storages)
 }
 
 /// Finds every tensor below the root of the pickle.
-pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Found, String> {
-    let mut search = Rebuilder {
+fn tensors_of(pickle: &Pickle<'_>) -> Result<Found, String> {
+    let mut search = TensorSearch {
         pickle,
         found: Found::default(),
         steps_left: MAX_STEPS,
@@ -73,18 +87,23 @@ pub(super) fn tensors_of(pickle: &Pickle<'_>) -> Result<Found, String> {
 
 /// A depth-first search for tensors. It visits a shared object once for each path to it, so the
 /// number of visits is limited.
-struct Rebuilder<'p, 'a> {
+struct TensorSearch<'p, 'a> {
     pickle: &'p Pickle<'a>,
     found: Found,
     steps_left: usize,
 }
 
-impl Rebuilder<'_, '_> {
+impl TensorSearch<'_, '_> {
+    fn step(&mut self) -> Result<(), String> {
+        let left = self.steps_left.checked_sub(1);
+        self.steps_left = left.ok_or_else(|| {
+            format!("its objects form a cycle, or refer to each other more than {MAX_STEPS} times")
+        })?;
+        Ok(())
+    }
+
     fn visit(&mut self, id: Id, path: String, depth: usize) -> Result<(), String> {
-        self.steps_left = self
-            .steps_left
-            .checked_sub(1)
-            .ok_or("its objects form a cycle")?;
+        self.step()?;
         if path.len() > MAX_NAME {
             let start: String = path.chars().take(60).collect();
             return Err(format!(
@@ -92,22 +111,22 @@ impl Rebuilder<'_, '_> {
             ));
         }
         let pickle = self.pickle;
+        if self.found.tensors.len() + self.found.unread.len() > MAX_TENSORS {
+            return Err(format!("more than {MAX_TENSORS} tensors"));
+        }
         match describe(pickle, id).map_err(|reason| format!("tensor `{path}`: {reason}"))? {
-            Kindness::Tensor(tensor) => {
+            PickledObject::Tensor(tensor) => {
                 self.found.tensors.push(Described {
                     name: path,
                     ..*tensor
                 });
-                if self.found.tensors.len() > MAX_TENSORS {
-                    return Err(format!("more than {MAX_TENSORS} tensors"));
-                }
                 return Ok(());
             }
-            Kindness::Unread(reason) => {
+            PickledObject::Unread(reason) => {
                 self.found.unread.insert(path, reason);
                 return Ok(());
             }
-            Kindness::Other => {}
+            PickledObject::Other => {}
         }
         if depth == MAX_DEPTH {
             return Ok(());
@@ -133,8 +152,10 @@ impl Rebuilder<'_, '_> {
                     .text(key)
                     .map(str::to_owned)
                     .or_else(|| pickle.int(key).map(|key| key.to_string()));
-                if let Some(key) = key {
-                    self.visit(value, join(&key), depth + 1)?;
+                match key {
+                    Some(key) => self.visit(value, join(&key), depth + 1)?,
+                    // An object that refers to a dict often has it looked through often.
+                    None => self.step()?,
                 }
             }
         } else if let Some(elements) = pickle.elements(id) {
@@ -151,7 +172,7 @@ impl Rebuilder<'_, '_> {
 }
 
 /// What an object is to a reader of weights.
-enum Kindness {
+enum PickledObject {
     /// A tensor, without its name.
     Tensor(Box<Described>),
     /// A tensor of a kind that is not read, with the reason.
@@ -161,9 +182,9 @@ enum Kindness {
 }
 
 /// What an object stands for.
-fn describe(pickle: &Pickle<'_>, id: Id) -> Result<Kindness, String> {
+fn describe(pickle: &Pickle<'_>, id: Id) -> Result<PickledObject, String> {
     let Some(((module, name), args)) = pickle.call(id) else {
-        return Ok(Kindness::Other);
+        return Ok(PickledObject::Other);
     };
     described(pickle, (module, name), args, 0)
 }
@@ -173,9 +194,9 @@ fn described(
     (module, name): (&str, &str),
     args: &[Id],
     depth: usize,
-) -> Result<Kindness, String> {
+) -> Result<PickledObject, String> {
     if depth > 8 || !module.starts_with("torch") {
-        return Ok(Kindness::Other);
+        return Ok(PickledObject::Other);
     }
     match (name, args) {
         // Parameters and buffers: a tensor with attributes that a network does not need.
@@ -185,13 +206,13 @@ fn described(
         )
         | ("Parameter" | "Buffer", [inner, ..]) => match pickle.call(*inner) {
             Some((inner, args)) => described(pickle, inner, args, depth + 1),
-            None => Ok(Kindness::Other),
+            None => Ok(PickledObject::Other),
         },
         // A subclass of tensors: (function, class, arguments of the function, state).
         ("_rebuild_from_type_v2" | "_rebuild_from_type", [function, _, inner, ..]) => {
             match (pickle.global(*function), pickle.elements(*inner)) {
                 (Some(function), Some(inner)) => described(pickle, function, inner, depth + 1),
-                _ => Ok(Kindness::Other),
+                _ => Ok(PickledObject::Other),
             }
         }
         // (storage, offset, size, stride, requires_grad, hooks, metadata); version 3 has the type
@@ -210,7 +231,7 @@ fn described(
             let kind = dtype.and_then(kind_of_dtype);
             let Some(kind) = kind else {
                 let dtype = dtype.unwrap_or("unknown");
-                return Ok(Kindness::Unread(format!("its type is {dtype}")));
+                return Ok(PickledObject::Unread(format!("its type is {dtype}")));
             };
             let storage = storage_name(pickle, *storage, Some(kind))?;
             strided(
@@ -220,10 +241,10 @@ fn described(
                 rest.first().copied(),
             )
         }
-        (name, _) if name.starts_with("_rebuild_") => Ok(Kindness::Unread(format!(
+        (name, _) if name.starts_with("_rebuild_") => Ok(PickledObject::Unread(format!(
             "it is made by `{name}`, expected a dense tensor"
         ))),
-        _ => Ok(Kindness::Other),
+        _ => Ok(PickledObject::Other),
     }
 }
 
@@ -233,18 +254,24 @@ fn strided(
     storage: StorageRef,
     [offset, size, stride]: [Id; 3],
     metadata: Option<Id>,
-) -> Result<Kindness, String> {
+) -> Result<PickledObject, String> {
     let storage = match storage {
         StorageRef::Found(storage) => storage,
-        StorageRef::Unread(reason) => return Ok(Kindness::Unread(reason)),
-        StorageRef::Other => return Ok(Kindness::Other),
+        StorageRef::Unread(reason) => return Ok(PickledObject::Unread(reason)),
+        StorageRef::Other => return Ok(PickledObject::Other),
     };
+    let entries = metadata.and_then(|metadata| pickle.items(metadata));
+    if entries.is_some_and(|entries| entries.take(MAX_METADATA + 1).count() > MAX_METADATA) {
+        return Ok(PickledObject::Unread(format!(
+            "its metadata has more than {MAX_METADATA} entries"
+        )));
+    }
     let flag = |key: &str| {
         let value = metadata.and_then(|metadata| pickle.get(metadata, key));
         value.and_then(|value| pickle.int(value)) == Some(1)
     };
     if flag("conj") {
-        return Ok(Kindness::Unread("it is a conjugate view".to_owned()));
+        return Ok(PickledObject::Unread("it is a conjugate view".to_owned()));
     }
     let offset = pickle
         .int(offset)
@@ -252,6 +279,10 @@ fn strided(
         .ok_or("its offset is not an integer")?;
     let sizes = |id: Id| -> Result<Vec<i64>, String> {
         let elements = pickle.elements(id).ok_or("its shape is not a tuple")?;
+        if elements.len() > MAX_AXES {
+            let count = elements.len();
+            return Err(format!("it has {count} axes, expected at most {MAX_AXES}"));
+        }
         elements
             .iter()
             .map(|id| {
@@ -262,7 +293,7 @@ fn strided(
             })
             .collect()
     };
-    Ok(Kindness::Tensor(Box::new(Described {
+    Ok(PickledObject::Tensor(Box::new(Described {
         name: String::new(),
         storage,
         offset,
@@ -290,179 +321,23 @@ fn origin(pickle: &Pickle<'_>, meta: Id) -> Option<Origin> {
     })
 }
 
-/// Every storage that the pickle refers to, including those of skipped objects; `None` in place of
-/// one of a type that is not read.
-pub(super) fn storages_of(pickle: &Pickle<'_>) -> Vec<(String, usize)> {
-    let size = |id: Id| -> Option<(String, usize)> {
-        let Node::Persistent(id) = pickle.node(id) else {
-            return None;
-        };
-        let (class, key, _, _) = storage_parts(pickle, *id)?;
-        Some((key, element_bytes(class)?))
-    };
-    pickle.ids().filter_map(size).collect()
-}
-
-/// A reference to a storage.
-enum StorageRef {
-    Found(StorageName),
-    Unread(String),
-    Other,
-}
-
-/// Parses the reference to a storage: outside the pickle, or a file of its own in the bytes of a call
-/// of `_load_from_bytes`. `kind` is the type of the numbers, where the storage has none.
-fn storage_name(pickle: &Pickle<'_>, id: Id, kind: Option<Kind>) -> Result<StorageRef, String> {
-    let parts = match pickle.node(id) {
-        Node::Persistent(id) => storage_parts(pickle, *id),
-        Node::Call { .. } => {
-            let Some((("torch.storage", "_load_from_bytes"), [bytes])) = pickle.call(id) else {
-                return Ok(StorageRef::Other);
-            };
-            // Its type is in the bytes and is filled in when they are read.
-            return Ok(StorageRef::Found(StorageName {
-                key: format!("bytes {bytes}"),
-                kind: kind.unwrap_or(Kind::Float),
-                count: 0,
-                offset: 0,
-                inline: Some(*bytes),
-            }));
-        }
-        _ => return Ok(StorageRef::Other),
-    };
-    let Some((class, key, count, offset)) = parts else {
-        return Err("its storage has no type, no key or no element count".to_owned());
-    };
-    let Some(kind) = kind.or_else(|| kind_of_storage(class)) else {
-        return Ok(StorageRef::Unread(format!(
-            "its storage has type {class}, which is not supported"
-        )));
-    };
-    Ok(StorageRef::Found(StorageName {
-        key,
-        kind,
-        count,
-        offset,
-        inline: None,
-    }))
-}
-
-/// Class, key, element count and first element of a storage: `('storage', type, key, location,
-/// count[, view])`, where `view` is `(key, offset, count)` in files from before PyTorch 0.4.
-fn storage_parts<'p>(pickle: &'p Pickle<'_>, id: Id) -> Option<(&'p str, String, usize, usize)> {
-    let parts = pickle.elements(id)?;
-    if parts.len() < 5 || pickle.text(parts[0]) != Some("storage") {
-        return None;
-    }
-    let ("torch" | "torch.storage", class) = pickle.global(parts[1])? else {
-        return None;
-    };
-    let key = pickle
-        .text(parts[2])
-        .map(str::to_owned)
-        .or_else(|| pickle.int(parts[2]).map(|key| key.to_string()))?;
-    let count = usize::try_from(pickle.int(parts[4])?).ok()?;
-    let view = parts
-        .get(5)
-        .and_then(|view| pickle.elements(*view))
-        .and_then(|view| pickle.int(*view.get(1)?))
-        .unwrap_or(0);
-    Some((class, key, count, usize::try_from(view).unwrap_or(0)))
-}
-
-fn kind_of_storage(class: &str) -> Option<Kind> {
-    Some(match class {
-        "FloatStorage" => Kind::Float,
-        "DoubleStorage" => Kind::Double,
-        "HalfStorage" => Kind::Half,
-        "BFloat16Storage" => Kind::BFloat16,
-        "LongStorage" => Kind::Int64,
-        "IntStorage" => Kind::Int,
-        "ShortStorage" => Kind::Int16,
-        "CharStorage" => Kind::Int8,
-        "ByteStorage" => Kind::Uint8,
-        "BoolStorage" => Kind::Bool,
-        _ => return None,
-    })
-}
-
-/// Bytes of one element, of all classes of storages: those that are not read are passed over.
-fn element_bytes(class: &str) -> Option<usize> {
-    kind_of_storage(class)
-        .map(Kind::elt_size_in_bytes)
-        .or(match class {
-            "ComplexDoubleStorage" => Some(16),
-            "ComplexFloatStorage" => Some(8),
-            "QInt32Storage" => Some(4),
-            "QInt8Storage" | "QUInt8Storage" | "QUInt4x2Storage" | "QUInt2x4Storage"
-            | "UntypedStorage" => Some(1),
-            _ => None,
-        })
-}
-
-fn kind_of_dtype(name: &str) -> Option<Kind> {
-    Some(match name {
-        "float32" => Kind::Float,
-        "float64" => Kind::Double,
-        "float16" => Kind::Half,
-        "bfloat16" => Kind::BFloat16,
-        "int64" => Kind::Int64,
-        "int32" => Kind::Int,
-        "int16" => Kind::Int16,
-        "int8" => Kind::Int8,
-        "uint8" => Kind::Uint8,
-        "bool" => Kind::Bool,
-        _ => return None,
-    })
-}
-
-/// The storage that is the whole object of a file.
-pub(super) fn only_storage(pickle: &Pickle<'_>) -> Result<StorageName, String> {
-    match storage_name(pickle, pickle.root(), None)? {
-        StorageRef::Found(storage) if storage.inline.is_none() => Ok(storage),
-        StorageRef::Unread(reason) => Err(reason),
-        StorageRef::Found(_) | StorageRef::Other => Err("its object is not a storage".to_owned()),
-    }
-}
-
-/// The storage in the bytes that `_load_from_bytes` takes, as a flat tensor: a file of PyTorch's own
-/// whose object is the storage.
-pub(super) fn inline_storage(pickle: &Pickle<'_>, id: Id) -> Result<Tensor, String> {
-    let Node::Bytes(bytes) = pickle.node(id) else {
-        return Err("a storage in the pickle is not bytes".to_owned());
-    };
-    super::legacy::single_storage(bytes)
-}
-
 /// The storages of a file by key, as flat tensors.
-pub(super) type Storages = HashMap<String, Tensor>;
+type Storages = HashMap<String, Tensor>;
 
-/// A flat tensor over the little-endian bytes of a storage.
-pub(super) fn storage(bytes: &[u8], kind: Kind) -> Result<Tensor, String> {
-    let count = bytes.len() / kind.elt_size_in_bytes();
-    Tensor::f_from_data_size(
-        &bytes[..count * kind.elt_size_in_bytes()],
-        &[count as i64],
-        kind,
-    )
-    .map_err(|error| error.to_string())
-}
-
-/// Builds the described tensors from their storages: views of them.
-pub(super) fn build(
-    described: Vec<Described>,
-    storages: &Storages,
-) -> Result<BTreeMap<String, Tensor>, String> {
-    let mut tensors = BTreeMap::new();
-    for Described {
-        name,
-        storage,
-        offset,
-        size,
-        stride,
-        negated,
-    } in described
-    {
+/// Builds the described tensors from their storages: views of them. A tensor that has far more numbers
+/// than its storage is put into `unread`: with a stride of 0 a few bytes have any shape, and whoever
+/// copies it would fill the memory.
+fn build(found: Found, storages: &Storages) -> Result<Weights, String> {
+    let (mut tensors, mut unread) = (BTreeMap::new(), found.unread);
+    for described in found.tensors {
+        let Described {
+            name,
+            storage,
+            offset,
+            size,
+            stride,
+            negated,
+        } = described;
         let whole = storages
             .get(&storage.key)
             .ok_or_else(|| format!("tensor `{name}`: storage {} is missing", storage.key))?;
@@ -483,17 +358,30 @@ pub(super) fn build(
                 whole.numel()
             ));
         }
+        let count = size.iter().try_fold(1usize, |count, side| {
+            count.checked_mul(usize::try_from(*side).ok()?)
+        });
+        if count.is_none_or(|count| count > whole.numel().max(MAX_EXPANDED)) {
+            let reason = format!(
+                "its shape {size:?} repeats the {} numbers of its storage (an expanded view)",
+                whole.numel()
+            );
+            unread.insert(name, reason);
+            continue;
+        }
         let tensor = if size.contains(&0) {
             Tensor::f_zeros(&size[..], (whole.kind(), tch::Device::Cpu))
         } else {
             whole.f_as_strided(&size[..], &stride[..], (offset + storage.offset) as i64)
         };
-        // A view, not a copy: with a stride of 0 a few bytes have any shape. Whoever loads a network
-        // compares the shape first, and then copies.
         let tensor = tensor
             .and_then(|tensor| if negated { tensor.f_neg() } else { Ok(tensor) })
             .map_err(|error| format!("tensor `{name}`: {error}"))?;
         tensors.insert(name, tensor);
     }
-    Ok(tensors)
+    Ok(Weights {
+        tensors,
+        unread,
+        origin: found.origin,
+    })
 }

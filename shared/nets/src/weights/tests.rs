@@ -224,21 +224,95 @@ fn views_are_read_with_their_sign_and_cost_no_memory() {
     // A thousand million rows of one number, in a file of some hundred bytes.
     let giant = tensor_pickle("w", b"J\x00\xca\x9a\x3bK\x10\x86", b"K\x00K\x00\x86", hooks);
     torch_zip(&path, "w", &giant);
-    let read = Weights::read(&path).unwrap();
-    assert_eq!(read.get("w").unwrap().size(), [1_000_000_000, 16]);
-    let from = read.load(Kind::Float, Device::Cpu);
-    let _ = from.take("w", &[4, 4]);
-    assert!(
-        from.finish("a net")
-            .unwrap_err()
-            .to_string()
-            .contains("another shape")
+    let repeats = "`w`: its shape [1000000000, 16] repeats the 4 numbers of its storage";
+    refused(&path, repeats);
+    // With the other sign it would be copied at once.
+    let giant = tensor_pickle(
+        "w",
+        b"J\x00\xca\x9a\x3bK\x10\x86",
+        b"K\x00K\x00\x86",
+        &negated,
     );
+    torch_zip(&path, "w", &giant);
+    refused(&path, repeats);
+    // Some views repeat their numbers in sound files.
+    let small = tensor_pickle("w", b"K\x03K\x04\x86", b"K\x00K\x01\x86", hooks);
+    torch_zip(&path, "w", &small);
+    let read = Weights::read(&path).unwrap();
+    assert_eq!(read.get("w").unwrap().size(), [3, 4]);
     // Names are joined from keys, which a small file may share.
     let long = tensor_pickle(&"k".repeat(2_000), b"K\x04\x85", b"K\x01\x85", hooks);
     torch_zip(&path, "w", &long);
+    refused(&path, "longer than 1024 bytes");
+}
+
+/// An error that names the file.
+fn refused(path: &Path, expected: &str) {
+    let error = Weights::read(path).unwrap_err().to_string();
+    let named = error.starts_with(&path.display().to_string());
+    assert!(named && error.contains(expected), "{error}");
+}
+
+/// What a pickle gives once, it may refer to any number of times.
+#[test]
+fn objects_that_are_shared_cost_no_memory_and_no_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.pt");
+    let hooks = b"\x89ccollections\nOrderedDict\n)R";
+    let axes = [b"(", &b"K\x01".repeat(100)[..], b"t"].concat();
+    torch_zip(&path, "w", &tensor_pickle("w", &axes, &axes, hooks));
+    refused(&path, "`w`: it has 100 axes, expected at most 64");
+    let entries = [&hooks[..], b"}(", &b"NN".repeat(100), b"u"].concat();
+    torch_zip(
+        &path,
+        "w",
+        &tensor_pickle("w", b"K\x04\x85", b"K\x01\x85", &entries),
+    );
+    refused(&path, "`w`: its metadata has more than 64 entries");
+    // A dict without names, looked through by a thousand lists.
+    let dict = [b"\x80\x02}q\x01(", &b"NN".repeat(10_000)[..], b"u0("].concat();
+    let shared = [&dict[..], &b"h\x01".repeat(1_000), b"l."].concat();
+    torch_zip(&path, "w", &shared);
+    refused(&path, "refer to each other more than 4194304 times");
+    let long = tensor_pickle("w", b"K\x04\x85", b"K\x01\x85", hooks);
+    let key = [b"X", &2000u32.to_le_bytes()[..], &[b'0'; 2000]].concat();
+    let at = long
+        .windows(6)
+        .position(|at| at == b"X\x01\0\0\x000")
+        .unwrap();
+    torch_zip(&path, "w", &[&long[..at], &key, &long[at + 6..]].concat());
+    refused(&path, "no key of at most 1024 bytes");
+}
+
+/// Storages are stored as they are, so that together they are no larger than their file.
+#[test]
+fn storages_that_expand_are_refused() {
+    use std::io::Write;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.pt");
+    let hooks = b"\x89ccollections\nOrderedDict\n)R";
+    let mut archive = zip::ZipWriter::new(File::create(&path).unwrap());
+    let pickle = tensor_pickle("w", b"K\x04\x85", b"K\x01\x85", hooks);
+    for (name, bytes) in [("w/data.pkl", &pickle[..]), ("w/data/0", &[0; 1 << 20])] {
+        let options = zip::write::SimpleFileOptions::default();
+        archive.start_file(name, options).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap();
+    refused(
+        &path,
+        "`data/0` are larger than the file that contains them",
+    );
+}
+
+#[test]
+fn a_named_pipe_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("w.pt");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
     let error = Weights::read(&path).unwrap_err().to_string();
-    assert!(error.contains("longer than 1024 bytes"), "{error}");
+    assert!(error.contains("w.pt: a folder, a named pipe"), "{error}");
 }
 
 #[test]

@@ -1,9 +1,6 @@
 //! PyTorch files since 1.6: zip archives with `<prefix>/data.pkl` and one entry per storage.
 
-use super::{
-    Contents,
-    rebuild::{Storages, build, inline_storage, storage, tensors_of},
-};
+use super::{Weights, rebuild::weights_of, storages::storage};
 use cedm_images::pickle::Pickle;
 use std::{fs::File, io::Read, path::Path};
 
@@ -11,9 +8,9 @@ use std::{fs::File, io::Read, path::Path};
 ///
 /// # Errors
 /// When the file is not such an archive, is truncated, or holds a type that is not supported.
-pub(super) fn read(path: &Path) -> Result<Contents, String> {
+pub(super) fn read(path: &Path) -> Result<Weights, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
-    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    let mut left = file.metadata().map_err(|error| error.to_string())?.len();
     let mut archive = cedm_images::open_zip(&file)
         .map_err(|error| format!("not a readable zip archive: {error} (truncated?)"))?;
     let names: Vec<String> = archive
@@ -31,16 +28,16 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
         let entry = archive
             .by_name(&format!("{prefix}/{name}"))
             .map_err(|error| format!("`{name}`: {error}"))?;
-        // PyTorch stores its entries uncompressed, so none can be larger than the file; a small archive
-        // that expands to gigabytes is rejected.
+        // PyTorch stores its entries uncompressed, so that together they are no larger than the file;
+        // a small archive that expands to gigabytes is rejected.
         let mut bytes = Vec::new();
         entry
-            .take(length + 1)
+            .take(left + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| format!("`{name}`: {error}"))?;
-        if bytes.len() as u64 > length {
-            return Err(format!("`{name}` is larger than the file that contains it"));
-        }
+        left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+            format!("the entries to `{name}` are larger than the file that contains them")
+        })?;
         Ok(bytes)
     };
     if names.contains(&format!("{prefix}/byteorder")) && entry_bytes("byteorder")? != b"little" {
@@ -48,21 +45,8 @@ pub(super) fn read(path: &Path) -> Result<Contents, String> {
     }
     let bytes = entry_bytes("data.pkl")?;
     let pickle = Pickle::read(&bytes).map_err(|error| error.to_string())?;
-    let found = tensors_of(&pickle)?;
-    let mut storages = Storages::new();
-    for tensor in &found.tensors {
-        let key = &tensor.storage.key;
-        if let (Some(id), false) = (tensor.storage.inline, storages.contains_key(key)) {
-            storages.insert(key.clone(), inline_storage(&pickle, id)?);
-        } else if !storages.contains_key(key) {
-            let flat = storage(&entry_bytes(&format!("data/{key}"))?, tensor.storage.kind)
-                .map_err(|error| format!("storage {key}: {error}"))?;
-            storages.insert(key.clone(), flat);
-        }
-    }
-    Ok(Contents {
-        tensors: build(found.tensors, &storages)?,
-        unread: found.unread,
-        origin: found.origin,
+    weights_of(&pickle, |name| {
+        let data = entry_bytes(&format!("data/{}", name.key))?;
+        storage(&data, name.kind).map_err(|error| format!("storage {}: {error}", name.key))
     })
 }

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 /// Width of a character of tick labels in pixels: digits of the widest common sans-serif.
 const TICK_CHARACTER: f64 = 7.6;
 /// Ticks below the plot, however wide it is.
-const MOST_TICKS: f64 = 10.0;
+const MAX_TICKS: f64 = 10.0;
 /// Pixels of the picture's height for each tick of a vertical axis.
 const TICK_HEIGHT: f64 = 48.0;
 /// Height of a line of text.
@@ -67,7 +67,7 @@ impl Frame {
         let xs = horizontal_extent(chart);
         let longest = chart.x.laid_out(&xs, 2).longest_label() as f64;
         let most = (right - left) / (TICK_CHARACTER * longest + 16.0).max(40.0);
-        let most = most.min(MOST_TICKS);
+        let most = most.min(MAX_TICKS);
         let names = Names::new(chart, width);
         let mut frame = Self {
             width,

@@ -11,7 +11,7 @@ use cedm_sweep::outcome::{CellOutcome, ClusteringOutcome};
 use maud::{Markup, html};
 
 /// Above so many clusters the table is too long to read.
-const MOST_CLUSTERS: usize = 200;
+const MAX_CLUSTERS: usize = 200;
 
 /// The table of clusters and classes behind the best network.
 pub fn section(context: &ReportContext) -> Option<Section> {
@@ -27,7 +27,7 @@ pub fn section(context: &ReportContext) -> Option<Section> {
         .or_else(|| context.outcome.cells.iter().find(learned))?;
     let clustering = context.condition(cell)?;
     let body = match counted(context, clustering, &images.set) {
-        Ok(table) if table.len() <= MOST_CLUSTERS => heat(
+        Ok(table) if table.len() <= MAX_CLUSTERS => heat_map(
             &table,
             &names(&images.set.class_names, images.set.classes as usize),
         ),
@@ -92,7 +92,7 @@ fn counted(
     Ok(table)
 }
 
-fn heat(table: &[Vec<u64>], classes: &[String]) -> Markup {
+fn heat_map(table: &[Vec<u64>], classes: &[String]) -> Markup {
     let majority = |row: &[u64]| {
         row.iter()
             .enumerate()

@@ -7,11 +7,12 @@ use crate::{
     section::{Section, absent, figure, small_figure},
     training_curve::TrainingCurve,
 };
+use cedm_contract::kinds::train::curve;
 use cedm_sweep::outcome::CellOutcome;
 use maud::html;
 
 /// Points per curve: more would be less than six pixels apart.
-const MOST_POINTS: usize = 160;
+const MAX_POINTS: usize = 160;
 
 /// A quantity along training: what the axis says, and its column in `curve.json`.
 struct Quantity {
@@ -22,23 +23,23 @@ struct Quantity {
 const LOSS: Quantity = Quantity {
     title: "Loss",
     axis: "weighted squared error per pixel (lower is better)",
-    name: "loss",
+    name: curve::LOSS,
 };
 const OTHERS: &[Quantity] = &[
     Quantity {
         title: "Gradient norm",
         axis: "norm of the gradient",
-        name: "gradient_norm",
+        name: curve::GRADIENT_NORM,
     },
     Quantity {
         title: "Learning rate",
         axis: "learning rate",
-        name: "lr",
+        name: curve::LR,
     },
     Quantity {
         title: "Speed",
         axis: "training images per second (higher is better)",
-        name: "images_per_second",
+        name: curve::IMAGES_PER_SECOND,
     },
 ];
 
@@ -135,6 +136,6 @@ fn thinned(label: &str, ticks: &[(f64, f64)]) -> Vec<Point> {
             ),
         }
     };
-    let chunks = ticks.chunks(ticks.len().div_ceil(MOST_POINTS).max(1));
+    let chunks = ticks.chunks(ticks.len().div_ceil(MAX_POINTS).max(1));
     chunks.map(point).collect()
 }

@@ -1,6 +1,7 @@
 //! The images of a gallery: read from an imported folder, laid out on one sheet, written as PNG.
 
 use anyhow::{Context, Result, ensure};
+use cedm_atomic_file::AtomicFile;
 use cedm_images::{IMPORT_RECORD, Imported, Picture, Shard, read_shard};
 use std::{
     fs::{self, File},
@@ -105,18 +106,15 @@ pub(super) fn montage(pictures: &[Option<Picture>], columns: usize) -> Picture {
     }
 }
 
-/// Writes a picture by way of a temporary file, so that no reader sees a part of it.
+/// Writes a picture in RGB as PNG.
 pub(super) fn write_png(path: &Path, picture: &Picture) -> Result<()> {
-    let part = path.with_extension("part");
     let write = || -> Result<()> {
-        let mut encoder = png::Encoder::new(
-            BufWriter::new(File::create(&part)?),
-            picture.width as u32,
-            picture.height as u32,
-        );
+        let mut file = AtomicFile::create(path)?;
+        let (width, height) = (picture.width as u32, picture.height as u32);
+        let mut encoder = png::Encoder::new(&mut file, width, height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.write_header()?.write_image_data(&picture.pixels)?;
-        Ok(fs::rename(&part, path)?)
+        Ok(file.commit()?)
     };
     write().with_context(|| format!("write {}", path.display()))
 }

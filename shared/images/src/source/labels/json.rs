@@ -1,6 +1,6 @@
 //! `dataset.json` of the EDM tool, and `labels.json` beside samples.
 
-use super::{RawLabel, classes, decoded, three};
+use super::{RawLabel, classes, of_classes, read_text, three};
 use crate::{
     ImageError, ImportOptions,
     container::{Container, Member},
@@ -13,16 +13,16 @@ use std::collections::{BTreeSet, HashMap};
 fn read<'a>(
     container: &'a Container,
     file: &str,
+    images: usize,
     options: &ImportOptions,
 ) -> Result<Option<(&'a Member, Value)>, ImageError> {
     let wrapped = format!("{}{file}", container.wrapper);
     let Some(member) = container.find(&wrapped).or_else(|| container.find(file)) else {
         return Ok(None);
     };
-    let bytes = container.read(member, options.limits.label_bytes)?;
-    let json = decoded(&bytes)
-        .and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()));
-    Ok(Some((member, json.map_err(|reason| fail(member, reason))?)))
+    let text = read_text(container, member, images, options)?;
+    let json = serde_json::from_str(&text).map_err(|error| fail(member, error.to_string()))?;
+    Ok(Some((member, json)))
 }
 
 fn fail(member: &Member, reason: String) -> ImageError {
@@ -39,7 +39,7 @@ pub(super) fn dataset(
     names: &[&str],
     options: &ImportOptions,
 ) -> Result<Option<Labels>, ImageError> {
-    let Some((member, json)) = read(container, "dataset.json", options)? else {
+    let Some((member, json)) = read(container, "dataset.json", names.len(), options)? else {
         return Ok(None);
     };
     if json.get("labels").is_none() {
@@ -77,18 +77,17 @@ pub(super) fn dataset(
             .filter_map(|name| name.as_str().map(str::to_owned))
             .collect()
     });
-    let (fine, texts) = match fine {
-        Some(Column::Classes((labels, texts))) => (Some(labels), texts),
-        Some(Column::Vectors(_)) | None => (None, Vec::new()),
+    let found = match fine {
+        Some(Column::Classes(classes)) => Some(classes),
+        Some(Column::Vectors(_)) | None => None,
     };
+    let labels = of_classes(found, member.name.clone());
     Ok(Some(Labels {
-        from: fine.is_some().then(|| member.name.clone()),
-        fine,
         coarse,
-        class_names: listed.unwrap_or(texts),
+        class_names: listed.unwrap_or(labels.class_names),
         notes,
         read: BTreeSet::from([member.name.clone()]),
-        ..Labels::default()
+        ..labels
     }))
 }
 
@@ -118,7 +117,13 @@ fn column(
         };
         let label = RawLabel::of_json(label).map_err(|error| format!("`{name}` has {error}"))?;
         // The EDM tool on Windows writes backslashes.
-        by_name.insert(format!("{folder}{}", name.replace('\\', "/")), label);
+        let full = format!("{folder}{}", name.replace('\\', "/"));
+        let before = by_name.insert(full, label.clone());
+        if before.is_some_and(|before| before != label) {
+            return Err(format!(
+                "`{name}` stands there twice, with different labels"
+            ));
+        }
     }
     let known: BTreeSet<&str> = names.iter().copied().collect();
     let mut unknown = by_name.keys().map(String::as_str);
@@ -163,7 +168,7 @@ fn vectors(labels: &[Option<RawLabel>]) -> Option<Vec<Vec<f32>>> {
     let width = all.first()?.len();
     let fits = all
         .iter()
-        .all(|vector| vector.len() == width && width <= MOST_WIDE);
+        .all(|vector| vector.len() == width && width <= MAX_WIDTH);
     if !fits || all.iter().all(|vector| super::one_hot(vector).is_some()) {
         return None;
     }
@@ -172,7 +177,7 @@ fn vectors(labels: &[Option<RawLabel>]) -> Option<Vec<Vec<f32>>> {
 }
 
 /// Widest vector of an image.
-const MOST_WIDE: usize = 65_536;
+const MAX_WIDTH: usize = 65_536;
 
 /// `labels.json` that `cedm-sampler run` writes beside its images: an object from seed to label; the
 /// name of an image is its seed (spec §9).
@@ -181,7 +186,7 @@ pub(super) fn by_seed(
     names: &[&str],
     options: &ImportOptions,
 ) -> Result<Option<Labels>, ImageError> {
-    let Some((member, json)) = read(container, "labels.json", options)? else {
+    let Some((member, json)) = read(container, "labels.json", names.len(), options)? else {
         return Ok(None);
     };
     let seed = |name: &str| {
@@ -203,14 +208,9 @@ pub(super) fn by_seed(
         .map(|seed| RawLabel::of_json(by_seed.get(&seed.to_string()).unwrap_or(&Value::Null)))
         .collect();
     let found = raw.and_then(|raw| classes(raw, names));
-    let Some((fine, class_names)) = found.map_err(|reason| fail(member, reason))? else {
-        return Ok(None);
-    };
-    Ok(Some(Labels {
-        from: Some(member.name.clone()),
-        fine: Some(fine),
-        class_names,
+    let found = found.map_err(|reason| fail(member, reason))?;
+    Ok(found.map(|found| Labels {
         read: BTreeSet::from([member.name.clone()]),
-        ..Labels::default()
+        ..of_classes(Some(found), member.name.clone())
     }))
 }

@@ -1,6 +1,6 @@
 //! `metadata.csv` and `metadata.jsonl` of Hugging Face image folders.
 
-use super::{RawLabel, base_name, classes, decoded};
+use super::{RawLabel, base_name, classes, of_classes, read_text};
 use crate::{
     ImageError, ImportOptions,
     container::{Container, Member},
@@ -28,8 +28,7 @@ pub(super) fn labels(
             what: format!("`{}`", member.name),
             reason,
         };
-        let bytes = container.read(member, options.limits.label_bytes)?;
-        let text = decoded(&bytes).map_err(fail)?;
+        let text = read_text(container, member, names.len(), options)?;
         let folder = &member.name[..member.name.len() - base_name(&member.name).len()];
         let rows = if member.name.ends_with(".csv") {
             csv_rows(&text, column)
@@ -43,10 +42,15 @@ pub(super) fn labels(
             continue;
         };
         read.insert(member.name.clone());
-        by_name.extend(
-            rows.into_iter()
-                .map(|(name, label)| (format!("{folder}{}", name.replace('\\', "/")), label)),
-        );
+        for (name, label) in rows {
+            let full = format!("{folder}{}", name.replace('\\', "/"));
+            let before = by_name.insert(full, label.clone());
+            if before.is_some_and(|before| before != label) {
+                return Err(fail(format!(
+                    "`{name}` stands there twice, with different labels"
+                )));
+            }
+        }
     }
     if read.is_empty() {
         return Ok(None);
@@ -65,16 +69,10 @@ pub(super) fn labels(
         .filter(|name| !known.contains(name.as_str()))
         .count();
     let notes = (lost > 0).then(|| format!("{lost} rows of {what} name no image and are ignored"));
-    let (fine, class_names) = found.map_or((None, Vec::new()), |(fine, texts)| (Some(fine), texts));
     Ok(Some(Labels {
-        from: fine
-            .is_some()
-            .then(|| format!("column `{column}` of {what}")),
-        fine,
-        class_names,
         notes: notes.into_iter().collect(),
         read,
-        ..Labels::default()
+        ..of_classes(found, format!("column `{column}` of {what}"))
     }))
 }
 
@@ -84,8 +82,16 @@ fn csv_rows(text: &str, column: &str) -> Result<Rows, String> {
     let mut reader = csv::ReaderBuilder::new()
         .flexible(false)
         .from_reader(text.as_bytes());
-    let heads = reader.headers().map_err(|error| error.to_string())?.clone();
-    let place = |wanted: &str| heads.iter().position(|head| head.trim() == wanted);
+    let headers = reader.headers().map_err(|error| error.to_string())?.clone();
+    let place = |wanted: &str| headers.iter().position(|header| header.trim() == wanted);
+    let twice = headers
+        .iter()
+        .filter(|header| header.trim() == column)
+        .count()
+        > 1;
+    if twice {
+        return Err(format!("two columns `{column}`"));
+    }
     let Some(name) = place("file_name") else {
         return Err("no column `file_name`".to_owned());
     };

@@ -3,7 +3,7 @@
 //! The key is the name up to the first dot of its last part, the field is the rest, in which case
 //! does not matter: `a/000.left.JPG` is the field `left.jpg` of sample `a/000`.
 
-use super::{RawLabel, classes, three};
+use super::{RawLabel, classes, of_classes, three};
 use crate::{
     ImageError, ImportOptions,
     container::{Container, Member},
@@ -167,17 +167,13 @@ pub(super) fn labels(
         what: format!("field `{field}` of the samples"),
         reason,
     })?;
-    let (fine, class_names) = found.map_or((None, Vec::new()), |(fine, texts)| (Some(fine), texts));
     let place = if in_json {
         format!("`{wanted}` in field `json`")
     } else {
         format!("field `{field}`")
     };
     Ok(Labels {
-        from: fine.is_some().then(|| format!("{place} of the samples")),
-        fine,
-        class_names,
         fields: BTreeSet::from([field.to_owned()]),
-        ..Labels::default()
+        ..of_classes(found, format!("{place} of the samples"))
     })
 }

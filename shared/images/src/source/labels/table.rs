@@ -1,8 +1,7 @@
 //! Labels in a column of a table (parquet).
 
-use super::{RawLabel, classes};
+use super::{RawLabel, classes, of_classes};
 use crate::{ImageError, ImportOptions, container::Container, source::Labels};
-use std::collections::BTreeSet;
 
 /// Labels of the images of a table; `None` where the container is none.
 pub(super) fn labels(
@@ -41,16 +40,9 @@ pub(super) fn labels(
         .map(|name| RawLabel::of_json(table.labels.get(*name).unwrap_or(&serde_json::Value::Null)))
         .collect();
     let found = raw.and_then(|raw| classes(raw, names)).map_err(fail)?;
-    let (fine, texts) = found.map_or((None, Vec::new()), |(fine, texts)| (Some(fine), texts));
-    Ok(Some(Labels {
-        from: fine.is_some().then(|| format!("column `{column}`")),
-        fine,
-        class_names: if texts.is_empty() {
-            table.class_names.clone()
-        } else {
-            texts
-        },
-        read: BTreeSet::new(),
-        ..Labels::default()
-    }))
+    let mut labels = of_classes(found, format!("column `{column}`"));
+    if labels.class_names.is_empty() {
+        labels.class_names.clone_from(&table.class_names);
+    }
+    Ok(Some(labels))
 }

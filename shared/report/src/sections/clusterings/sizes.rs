@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Above so many clusters a curve has no marks.
-const MOST_MARKS: usize = 24;
+const MAX_MARKS: usize = 24;
 
 /// Sizes of the clusterings that condition networks, and (clustering, reason) of those that cannot
 /// be read.
@@ -47,7 +47,7 @@ fn curve(label: String, style: usize, mut counts: Vec<i64>) -> Series {
         error: None,
         tooltip: format!("{label}, rank {}: {count} images", rank + 1),
     };
-    let line = if counts.len() <= MOST_MARKS {
+    let line = if counts.len() <= MAX_MARKS {
         Line::JoinedMarks
     } else {
         Line::Curve

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// Images of one cluster in a ranking by clusters: all of them have the same confidence, and a few
 /// of every cluster say more than many of one.
-const MOST_PER_CLUSTER: usize = 8;
+const MAX_PER_CLUSTER: usize = 8;
 
 /// A sample set with its rows in the order of confidence.
 pub struct Ranking<'a> {
@@ -45,7 +45,7 @@ pub fn ranked<'a>(
         rows.retain(|row| {
             let count = taken.entry(scores[*row].to_bits()).or_insert(0);
             *count += 1;
-            *count <= MOST_PER_CLUSTER
+            *count <= MAX_PER_CLUSTER
         });
     }
     if rows.is_empty() {

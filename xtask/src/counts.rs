@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Totals over everything that ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct TestCounts {
     /// Tests that ran and passed.
     pub passed: u64,
     /// Tests that ran and failed.
@@ -13,7 +13,7 @@ pub struct Tally {
     pub skipped: u64,
 }
 
-impl Tally {
+impl TestCounts {
     /// Counts one line of output: a summary, or a skip that a test printed.
     pub fn read(&mut self, line: &str) {
         if line.trim_start().starts_with("SKIPPED:") {
@@ -30,7 +30,7 @@ impl Tally {
         }
     }
 }
-impl fmt::Display for Tally {
+impl fmt::Display for TestCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -55,9 +55,9 @@ mod tests {
     use super::*;
 
     fn check(lines: &[&str], expect: &str) {
-        let mut tally = Tally::default();
-        lines.iter().for_each(|line| tally.read(line));
-        assert_eq!(tally.to_string(), expect);
+        let mut counts = TestCounts::default();
+        lines.iter().for_each(|line| counts.read(line));
+        assert_eq!(counts.to_string(), expect);
     }
 
     #[test]

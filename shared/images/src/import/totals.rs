@@ -5,7 +5,7 @@ use crate::{shard::Shard, source::Labels};
 use cedm_contract::Digest;
 use std::collections::BTreeMap;
 
-pub(super) struct Tally {
+pub(super) struct Totals {
     pub count: u64,
     pub classes: u32,
     pub coarse_classes: u32,
@@ -15,7 +15,7 @@ pub(super) struct Tally {
     labels: blake3::Hasher,
 }
 
-impl Tally {
+impl Totals {
     pub fn new(labels: &Labels) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&[

@@ -74,9 +74,9 @@ fn wait_until_only_training_is_left(system: &System) -> Result<()> {
     })
 }
 
-/// Waits until fsck finds no broken result. A client judges a sweep by the sizes of its objects; the
-/// coordinator reads them, looks twice before it moves a broken result aside, and has it recomputed:
-/// for overwritten bytes that is after the client has seen the sweep complete.
+/// Waits until fsck finds no broken result. The coordinator looks twice before it moves a broken
+/// result aside and has it recomputed; of what the report does not read it knows the sizes alone,
+/// until another sweep reuses it.
 fn wait_until_intact(system: &System) -> Result<()> {
     let end = Instant::now() + TIMEOUT;
     loop {
@@ -190,8 +190,8 @@ fn an_input_lost_before_it_is_read_is_recomputed() -> Result<()> {
         assert_eq!(system.digests("tiny")?, expected);
         assert_eq!(system.run_json(&["dead", "list"])?, serde_json::json!([]));
         if damage == Damage::Remove {
-            // Before a sweep ends only the sizes of objects are checked: overwritten bytes that no job
-            // reads any more are found by fsck alone.
+            // Before a sweep ends, what its report reads is verified, and of the rest the sizes:
+            // overwritten bytes that nobody reads any more are found by fsck alone.
             assert_eq!(system.run_json(&["fsck"])?["broken"], serde_json::json!([]));
         }
         assert_ne!(

@@ -269,7 +269,7 @@ fn what_cannot_be_read_stops_nothing_and_can_be_cancelled() -> Result<()> {
 #[test]
 fn a_cancelled_sweep_ends_its_watch_and_is_reopened_by_its_file() -> Result<()> {
     let system = System::start()?;
-    let toml = SMALL.replace("budget_kimg = 0.256", "budget_kimg = 40");
+    let toml = SMALL.replace("budget_kimg = 0.256", "budget_kimg = 20");
     let first = digits::submit(&system, "slow", &toml)?;
     ensure!(
         first["attached"] == false && first["reopened"] == false,

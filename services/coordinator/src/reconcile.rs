@@ -228,7 +228,7 @@ impl Coordinator {
                 Ended::Written => self.process.metrics().add(&REPORTS, 1),
                 Ended::Unchanged => {}
                 Ended::Broken(objects) => {
-                    self.discard_results_of(&plan, &objects).await?;
+                    self.discard_results_of(&plan, &sweep, &objects).await?;
                     self.submit_ready(&sweep).await?;
                     return Ok(());
                 }

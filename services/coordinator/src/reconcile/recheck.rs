@@ -2,9 +2,10 @@
 //! again.
 
 use super::{CONCURRENCY, Coordinator, while_alive};
-use cedm_contract::{Job, JobKey, Kind, Manifest, ObjectRef};
+use cedm_contract::{Job, JobKey, Kind, ObjectRef};
 use cedm_planner::{ObservedState, Plan};
-use cedm_runtime::{RuntimeError, chain};
+use cedm_runtime::{RuntimeError, chain, objects_of};
+use cedm_sweep::Sweep;
 use futures::{StreamExt, TryStreamExt};
 use std::collections::BTreeSet;
 
@@ -55,19 +56,31 @@ impl Coordinator {
         Ok(any_lost)
     }
 
-    /// Discards the results that objects belong to which the report could not read as they should
-    /// be, so that their jobs are done again. A result that verifies at the second look stays.
+    /// Discards the results that name objects which the report could not read as they should be, so
+    /// that their jobs are done again: that of the job which made an object, and those that list it,
+    /// as a sample set does its shards. A result that verifies at the second look stays.
     pub(super) async fn discard_results_of(
         &mut self,
         plan: &Plan,
+        sweep: &Sweep,
         objects: &[ObjectRef],
     ) -> anyhow::Result<()> {
+        let planned = plan.nodes.iter().filter_map(|node| node.job.as_ref());
+        let keys: BTreeSet<&JobKey> = planned
+            .map(|job| &job.key)
+            .chain(std::iter::once(&sweep.images))
+            .chain(&sweep.test_images)
+            .collect();
+        let manifests = keys.into_iter().filter_map(|key| self.known.manifest(key));
+        let named: Vec<(JobKey, Kind)> = manifests
+            .filter(|manifest| {
+                let named = objects_of(manifest);
+                objects.iter().any(|object| named.contains(&object))
+            })
+            .map(|manifest| (manifest.key.clone(), manifest.kind()))
+            .collect();
         let submitter = self.submitter.afresh();
-        let owners: BTreeSet<JobKey> = objects.iter().filter_map(owner).collect();
-        for key in owners {
-            let Some(kind) = self.kind(plan, &key) else {
-                continue;
-            };
+        for (key, kind) in named {
             let found = submitter.manifest_or_discard(kind, &key);
             if while_alive(self.process.health(), found).await?.is_none() {
                 tracing::warn!(sweep = %plan.sweep, job = %key, %kind, "result damaged before the end of its sweep; running the job again");
@@ -76,11 +89,6 @@ impl Coordinator {
             }
         }
         Ok(())
-    }
-
-    fn kind(&self, plan: &Plan, key: &JobKey) -> Option<Kind> {
-        let planned = plan.nodes_of(key).next().map(|node| node.kind);
-        planned.or_else(|| self.known.manifest(key).map(Manifest::kind))
     }
 
     /// Checks the inputs of the plan's suspect jobs. An input that is missing is forgotten, so that
@@ -114,12 +122,4 @@ impl Coordinator {
         }
         Ok(changed)
     }
-}
-
-/// The job below whose prefix an object lies: `object/<key>/…`.
-fn owner(object: &ObjectRef) -> Option<JobKey> {
-    let mut parts = object.object.split('/');
-    (parts.next() == Some("object"))
-        .then(|| parts.next()?.parse().ok())
-        .flatten()
 }

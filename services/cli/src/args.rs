@@ -69,11 +69,13 @@ pub enum Command {
     Import(ImportArgs),
     /// Write an image set or a sample set to files: an EDM archive, npz or a folder of PNGs
     Export(ExportArgs),
-    /// Submit a sweep file: its jobs are queued and run by the services
+    /// Submit a sweep file: its jobs are queued and run by the services. The file of a sweep that was
+    /// cancelled, or has lost results since, runs it again
     Submit(SubmitArgs),
     /// Show the state of sweeps, queues and workers
     Status(StatusArgs),
-    /// Follow a sweep until it ends: running jobs with their rate and remaining time
+    /// Follow a sweep until it ends: running jobs with their rate and remaining time. The exit code is
+    /// 0 for a complete sweep, 1 for any other end
     Watch(WatchArgs),
     /// Explain why a job waits, ran or was reused, or what a sweep waits for
     Explain(ExplainArgs),
@@ -86,7 +88,7 @@ pub enum Command {
     Report(ReportArgs),
     /// List the feature extractors that a sweep file may name
     Extractors,
-    /// Verify the store: every object that a manifest names, its size and digest
+    /// Verify the store: every object that a manifest names, its size and digest; and repair it
     Fsck(FsckArgs),
     /// Run the whole method on 1,797 handwritten digits: about ten minutes on two cores. Run it again
     /// to continue an interrupted demo

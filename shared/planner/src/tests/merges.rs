@@ -218,13 +218,17 @@ fn params_of<K: JobKind>(spec: &cedm_contract::JobSpec) -> &K {
 /// set that does not fit, which depends on what else the message holds.
 #[test]
 fn only_what_does_not_fit_is_cut() {
+    let planned = |shards: u64| {
+        let (sweep, observed) = sweep_on(image_set_of(shards), "edge", &toml(2));
+        plan(&sweep, &observed)
+    };
     let merges = |shards: u64| {
         let (sweep, mut observed) = sweep_on(image_set_of(shards), "edge", &toml(2));
         run(&sweep, &mut observed, all, never);
         plan(&sweep, &observed)
     };
     let largest = (441..500)
-        .take_while(|shards| nodes(&merges(*shards), Kind::Features).len() == 1)
+        .take_while(|shards| nodes(&planned(*shards), Kind::Features).len() == 1)
         .last()
         .unwrap();
     let bytes = |shards| nodes(&merges(shards), Kind::Features)[0].message_bytes;

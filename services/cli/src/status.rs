@@ -7,7 +7,9 @@ use crate::{
 };
 use anyhow::Result;
 use cedm_contract::{Heartbeat, Service};
-use cedm_runtime::{Connection, DeadLetters, Submitter, clock_skew_ms, clock_warning, delays, workers};
+use cedm_runtime::{
+    Connection, DeadLetters, Submitter, clock_skew_ms, clock_warning, delays, workers,
+};
 use cedm_terminal::{outjson, outln};
 use clap::Args;
 use serde_json::{Value, json};

@@ -46,11 +46,12 @@ impl Gauges {
             let error = chain(&error);
             self.metrics().add(&GAUGE_FAILURES, 1);
             tracing::warn!(%error, "the depth of the queue cannot be read");
+            // Of a lost connection readiness says so itself.
+            let is_connected = *self.process.connection().connected().borrow();
             let reason = format!("the depth of the queue cannot be read: {error}");
-            self.process.health().set_reason("queue", Some(reason));
-            if *self.process.connection().connected().borrow()
-                && let Err(error) = self.process.connection().ensure_streams().await
-            {
+            let health = self.process.health();
+            health.set_reason("queue", Some(reason).filter(|_| is_connected));
+            if is_connected && let Err(error) = self.process.connection().ensure_streams().await {
                 tracing::warn!(error = %chain(&error), "streams and consumers cannot be made again");
             }
         }

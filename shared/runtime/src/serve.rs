@@ -268,7 +268,11 @@ impl WorkLoop {
     fn pulled(&self, state: &mut LoopState, failure: Option<String>) {
         if state.failing || failure.is_some() {
             state.failing = failure.is_some();
-            let reason = failure.map(|error| format!("no jobs can be pulled: {error}"));
+            // Of a lost connection readiness says so itself.
+            let is_connected = *self.process.connection.connected().borrow();
+            let reason = failure
+                .filter(|_| is_connected)
+                .map(|error| format!("no jobs can be pulled: {error}"));
             self.process.health.set_reason("queue", reason);
         }
     }

@@ -40,9 +40,13 @@ impl Link {
         Some((since.elapsed(), reason.clone()))
     }
 
-    /// Notes why a connection is refused; the first reason after a connection says since when.
+    /// Notes why a connection is refused, and logs each reason once; the first one after a connection
+    /// says since when.
     pub(super) fn refuse(&self, reason: String) {
         let mut refused = lock(&self.refused);
+        if refused.as_ref().is_none_or(|(_, known)| *known != reason) {
+            tracing::error!(%reason, "NATS refuses this process; it tries again");
+        }
         let since = refused
             .as_ref()
             .map_or_else(Instant::now, |(since, _)| *since);
@@ -67,6 +71,7 @@ impl Link {
                 self.refuse(
                     "the server refuses the credentials (authorization violation)".to_owned(),
                 );
+                return;
             }
             _ => {}
         }

@@ -95,11 +95,11 @@ async fn a_job_that_arrives_after_its_pull_goes_to_another_worker_at_once() {
     let client = harness.client(Service::Coordinator).await;
     let mut inboxes = client.subscribe("_INBOX_extractor.>").await.unwrap();
     let _busy = harness.worker(&[], &[]);
-    // Where it expects the answers to its pulls: those that say "no job" have a status and no
-    // payload.
+    // Where it expects the answers to its pulls: those that say "no job" have a status, and another
+    // description than those of buckets.
     let inbox = loop {
         let message = inboxes.next().await.unwrap();
-        if message.status == Some(async_nats::StatusCode::NOT_FOUND) {
+        if message.description.as_deref() == Some("No Messages") {
             break message.subject;
         }
     };

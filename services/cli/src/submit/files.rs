@@ -300,12 +300,12 @@ mod tests {
         };
         let ids = |path: &Path| open(path, &[Content::Ids].into(), None);
         ids(&npy("<i8", "(2,)", 16)).unwrap();
-        for (path, says) in [
-            (npy("<f8", "(2,)", 16), "expected one integer per image"),
-            (npy("<i8", "(2, 1)", 16), "expected one integer per image"),
-            (npy("<i8", "(9,)", 16), "damaged npy"),
+        for (dtype, shape, says) in [
+            ("<f8", "(2,)", "expected one integer per image"),
+            ("<i8", "(2, 1)", "expected one integer per image"),
+            ("<i8", "(9,)", "damaged npy"),
         ] {
-            let error = refusal(ids(&path));
+            let error = refusal(ids(&npy(dtype, shape, 16)));
             assert!(error.contains(says), "{error}");
         }
         let path = npy("<i8", "(2,)", 16);

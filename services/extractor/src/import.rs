@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use cedm_images::{ImportOptions, Progress, SourceArgs};
 use cedm_runtime::InputPath;
 use std::{
-    io::{IsTerminal, Write},
+    io::IsTerminal,
     path::{Path, PathBuf},
 };
 

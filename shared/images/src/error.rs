@@ -117,6 +117,16 @@ impl ImageError {
             advice: "expand it yourself and import the folder",
         }
     }
+    /// The error with the path of the set, where it names a file within alone.
+    pub(crate) fn within(self, source: &Path) -> Self {
+        match self {
+            Self::Labels { what, reason } => Self::Labels {
+                what: format!("{what} of {}", source.display()),
+                reason,
+            },
+            other => other,
+        }
+    }
     /// Whether the error concerns one image alone, so that an import may skip it.
     pub fn is_about_one_image(&self) -> bool {
         matches!(self, Self::Image { .. })

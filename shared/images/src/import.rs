@@ -121,8 +121,9 @@ pub fn import(
     let partial = partial_of(out);
     let parent = folder_of(&partial);
     fs::create_dir_all(parent).map_err(ImageError::io("write", parent))?;
-    let set = source::open(source, options, parent)?;
-    check_labels(set.labels())?;
+    let set = source::open(source, options, parent)
+        .and_then(|set| check_labels(set.labels()).map(|()| set))
+        .map_err(|error| error.within(source))?;
     let total = options
         .max_images
         .map_or(set.len(), |max| set.len().min(max as usize));

@@ -41,7 +41,7 @@ impl Default for Limits {
             pixels: 178_956_970,
             // 130 million pixels in colour: more than any camera for stills, but for the largest.
             decoded_bytes: 400 << 20,
-            in_flight_bytes: 512 << 20,
+            in_flight_bytes: 256 << 20,
             // Larger than any diffusion model draws: such a set was meant to be resized.
             side: 4096,
             // 4,096 images of 200×200 in colour.
@@ -49,8 +49,8 @@ impl Default for Limits {
             expanded_bytes: 1 << 30,
             // Raw pixels compress by less; zip bombs by a thousand and more.
             expansion: 64,
-            // Fifty scans of 13,000×13,000 pixels.
-            all_decoded_bytes: 8 << 30,
+            // A dozen scans of 13,000×13,000 pixels.
+            all_decoded_bytes: 2 << 30,
             // Black and white drawings compress by some hundred; an image of one colour in a large
             // frame by eight thousand.
             decoded_expansion: 1000,

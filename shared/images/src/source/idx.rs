@@ -184,7 +184,10 @@ fn labels_of(images: &str) -> Vec<String> {
         Some(plain) => plain.to_owned(),
         None => format!("{base}.gz"),
     };
-    vec![format!("{folder}{base}"), format!("{folder}{other}")]
+    let mut names = vec![format!("{folder}{base}"), format!("{folder}{other}")];
+    // A file of images under a name of its own has no file of labels beside it.
+    names.retain(|name| name != images);
+    names
 }
 
 /// The lengths of the axes after the type: big-endian numbers of 32 bits.

@@ -4,8 +4,7 @@ use anyhow::{Context, Result, ensure};
 use cedm_atomic_file::AtomicFile;
 use cedm_images::{IMPORT_RECORD, Imported, Picture, Shard, read_shard};
 use std::{
-    fs::{self, File},
-    io::BufWriter,
+    fs,
     path::{Path, PathBuf},
 };
 

@@ -44,9 +44,9 @@ async fn race() -> Result<()> {
     let settings = S3Settings {
         endpoint: Some(variable("CEDM_S3_ENDPOINT")?),
         bucket: variable("CEDM_S3_BUCKET")?,
-        region: None,
+        ..S3Settings::default()
     };
-    let store = Arc::new(S3Store::open(&settings).await);
+    let store = Arc::new(S3Store::open(&settings).await.unwrap());
     for round in 0..ROUNDS {
         let key = format!("race/{round}");
         let writers = (0..WRITERS).map(|writer| {

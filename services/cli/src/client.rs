@@ -49,7 +49,11 @@ struct Environment {
 pub async fn connect() -> Result<Connection> {
     let Environment { connect } = Environment::try_parse_from(["cedm"])
         .context("the environment does not name a complete system")?;
-    Ok(Connection::open(&connect, "cli").await?)
+    let connection = Connection::open(&connect, "cli").await?;
+    if let Some(problem) = connection.store_problem() {
+        cedm_terminal::errln!("the store does not answer yet: {problem}");
+    }
+    Ok(connection)
 }
 
 /// Runs an async command to completion.

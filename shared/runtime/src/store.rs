@@ -1,6 +1,7 @@
 //! The object store: a small object-safe trait, its implementation over S3, and one in memory for
 //! tests.
 
+mod advice;
 mod answer;
 mod cache;
 mod identity;
@@ -12,6 +13,8 @@ mod probe;
 mod ram;
 mod reader;
 mod s3;
+mod settings;
+mod tls;
 mod uri;
 
 pub use cache::Cache;
@@ -22,7 +25,8 @@ pub(crate) use metered::Metered;
 pub use probe::probe_create_only;
 pub(crate) use probe::probe_write;
 pub use ram::{InjectedFault, RamStore};
-pub use s3::{S3Settings, S3Store};
+pub use s3::S3Store;
+pub use settings::S3Settings;
 pub use uri::ObjectUri;
 
 use crate::error::Cause;
@@ -54,6 +58,9 @@ pub enum StoreErrorKind {
     Full,
     /// The credentials do not allow it, or the store cannot do it at all.
     Denied,
+    /// Address, region, bucket, keys or certificates are wrong, or the clock is: no request succeeds
+    /// until somebody mends that.
+    Misconfigured,
     /// The object does not exist, though it should.
     Missing,
     /// The object exists, but its bytes are not those that it should have.

@@ -13,9 +13,9 @@ async fn open(endpoint: &str) -> Arc<dyn Store> {
     let settings = S3Settings {
         endpoint: Some(endpoint.to_owned()),
         bucket: "cedm".to_owned(),
-        region: None,
+        ..S3Settings::default()
     };
-    Arc::new(S3Store::open_with(&settings, keys).await)
+    Arc::new(S3Store::open_with(&settings, keys).await.unwrap())
 }
 
 async fn in_process(root: &std::path::Path) -> Arc<dyn Store> {

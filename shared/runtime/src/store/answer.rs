@@ -1,7 +1,8 @@
 //! What an unsuccessful answer of an S3 store says: whether the object is missing, the disk full,
 //! the request denied or not understood, or nothing at all.
 
-use super::{StoreError, StoreErrorKind};
+use super::{StoreError, StoreErrorKind, advice::advice};
+use crate::error::chain;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::http::Response;
 use std::error::Error;
@@ -37,31 +38,41 @@ pub(super) fn interrupted(key: &str, error: impl Into<Box<dyn Error + Send + Syn
     StoreError::new("get", key, StoreErrorKind::Unavailable, error)
 }
 
-/// The SDK's error, by what the answer says about another try.
+/// The SDK's error, by what the answer says about another try, with what to do about it.
 pub(super) fn describe<E>(op: &'static str, key: &str, error: SdkError<E, Response>) -> StoreError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
-    let kind = match status(&error) {
-        _ if is_full(&error) => StoreErrorKind::Full,
-        Some(401 | 403) => StoreErrorKind::Denied,
+    let (kind, advice) = judge(op, &error);
+    match advice {
+        Some(advice) => StoreError::new(op, key, kind, anyhow::Error::from(error).context(advice)),
+        None => StoreError::new(op, key, kind, error),
+    }
+}
+
+fn judge<E>(op: &str, error: &SdkError<E, Response>) -> (StoreErrorKind, Option<String>)
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    if is_full(error) {
+        let advice = "the store's disk is full".to_owned();
+        return (StoreErrorKind::Full, Some(advice));
+    }
+    if is_missing(error) {
+        return (StoreErrorKind::Missing, None);
+    }
+    if let Some((kind, advice)) = advice(op, error, &chain(error)) {
+        return (kind, Some(advice));
+    }
+    match status(error) {
+        Some(401 | 403) => (StoreErrorKind::Denied, None),
         // A request that the store does not know at all: no other try will help.
-        Some(501) => StoreErrorKind::Denied,
-        Some(404) if is_missing(&error) => StoreErrorKind::Missing,
-        _ => StoreErrorKind::Unavailable,
-    };
-    match (kind, status(&error)) {
-        (StoreErrorKind::Full, _) => {
-            let source = anyhow::Error::from(error).context("the store's disk is full");
-            StoreError::new(op, key, kind, source)
+        Some(501) => {
+            let advice = "the store has no create-only puts (501): set CEDM_COMMIT_LEASE=true \
+                 (--commit-lease) in all processes, which guards commits by a lease instead";
+            let advice = (op == "create").then(|| advice.to_owned());
+            (StoreErrorKind::Denied, advice)
         }
-        (_, Some(501)) if op == "create" => {
-            let source = anyhow::Error::from(error).context(
-                "the store has no create-only puts (501): set CEDM_COMMIT_LEASE=true \
-                 (--commit-lease) in all processes, which guards commits by a lease instead",
-            );
-            StoreError::new(op, key, kind, source)
-        }
-        _ => StoreError::new(op, key, kind, error),
+        _ => (StoreErrorKind::Unavailable, None),
     }
 }

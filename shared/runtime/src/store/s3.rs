@@ -2,11 +2,13 @@
 //! for custom endpoints.
 
 use super::{
-    Body, Created, Listed, Store, StoreError, StoreErrorKind,
-    answer::{describe, status},
+    Body, Created, Listed, S3Settings, Store, StoreError, StoreErrorKind,
+    answer::{describe, is_missing, status},
     multipart,
     reader::ObjectReader,
+    tls,
 };
+use crate::error::chain;
 use aws_sdk_s3::{
     Client,
     config::{
@@ -14,7 +16,7 @@ use aws_sdk_s3::{
         ResponseChecksumValidation, StalledStreamProtectionConfig, retry::RetryConfig,
         timeout::TimeoutConfig,
     },
-    error::{DisplayErrorContext, SdkError},
+    error::SdkError,
     primitives::ByteStream,
 };
 use bytes::{Bytes, BytesMut};
@@ -26,37 +28,38 @@ use tokio::io::AsyncWriteExt;
 /// records, and anybody with the right to write one could write a larger one.
 const MOST_IN_MEMORY: u64 = 512 << 20;
 
-/// Where the bucket is.
-#[derive(Debug, Clone)]
-pub struct S3Settings {
-    /// Custom endpoint; AWS when absent.
-    pub endpoint: Option<String>,
-    /// Name of the bucket.
-    pub bucket: String,
-    /// Region; the default chain's when absent, `us-east-1` for a custom endpoint.
-    pub region: Option<String>,
-}
+/// How long the first request may take. Whatever is wrong with the settings shows within it.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// One bucket of an S3 store.
 #[derive(Debug, Clone)]
 pub struct S3Store {
     client: Client,
     bucket: String,
+    settings: S3Settings,
 }
 
 impl S3Store {
     /// A client with the keys of the default chain (environment, profile, instance); nothing is
     /// sent yet.
-    pub async fn open(settings: &S3Settings) -> Self {
+    ///
+    /// # Errors
+    /// When the settings cannot name a store, or certificates are needed and cannot be read.
+    pub async fn open(settings: &S3Settings) -> Result<Self, StoreError> {
         Self::open_with(settings, None).await
     }
 
     /// The same with this access key id and secret, if given.
-    pub async fn open_with(settings: &S3Settings, keys: Option<(String, String)>) -> Self {
-        use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .build_https();
+    ///
+    /// # Errors
+    /// As [`S3Store::open`].
+    pub async fn open_with(
+        settings: &S3Settings,
+        keys: Option<(String, String)>,
+    ) -> Result<Self, StoreError> {
+        settings.check()?;
+        let has_keys = keys.is_some() || std::env::var_os("AWS_ACCESS_KEY_ID").is_some();
+        let http = tls::http_client(settings, has_keys)?;
         let mut chain = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
         match (&settings.region, &settings.endpoint) {
             (Some(region), _) => chain = chain.region(Region::new(region.clone())),
@@ -91,10 +94,43 @@ impl S3Store {
                 .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         }
-        Self {
+        Ok(Self {
             client: Client::from_conf(config.build()),
             bucket: settings.bucket.clone(),
-        }
+            settings: settings.clone(),
+        })
+    }
+
+    /// Asks once, for an object that does not exist, so that wrong settings show at the start and
+    /// not after all the tries that an outage deserves.
+    ///
+    /// # Errors
+    /// Within five seconds: `Misconfigured` when address, region, bucket, keys or certificates are
+    /// wrong, or the keys lack the right to see that an object is missing; another kind when the
+    /// store does not answer, which may pass.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let key = format!("probe/{}", ulid::Ulid::generate());
+        let once = aws_sdk_s3::Config::builder()
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .operation_timeout(CHECK_TIMEOUT)
+                    .build(),
+            );
+        let asked = self.client.get_object().bucket(&self.bucket).key(&key);
+        let error = match asked.customize().config_override(once).send().await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_missing(&error) => return Ok(()),
+            Err(error) => describe("get", &key, error),
+        };
+        let kind = match error.kind {
+            // Nobody can have denied the object itself.
+            StoreErrorKind::Denied => StoreErrorKind::Misconfigured,
+            kind => kind,
+        };
+        let place = self.settings.to_string();
+        let source = anyhow::Error::new(error.source).context(place);
+        Err(StoreError::new("get", &key, kind, source))
     }
 
     /// The bytes of an object, or of a part of it, in memory.
@@ -169,15 +205,15 @@ impl Store for S3Store {
                     .and_then(|size| u64::try_from(size).ok())
                     .unwrap_or(0),
             )),
-            // An answer to HEAD has no body that would say who sends the 404: GET must agree.
-            Err(error) if status(&error) == Some(404) => {
+            // An answer to HEAD has no body that would say who refuses, and why: GET has.
+            Err(error) if matches!(status(&error), Some(300..=499)) => {
                 match self.collect(key, Some(0..1)).await {
                     Ok(None) => Ok(None),
                     Ok(Some(_)) => Err(StoreError::new(
                         "head",
                         key,
                         StoreErrorKind::Unavailable,
-                        "HEAD says that it is missing, and GET finds it",
+                        "HEAD is refused, and GET finds it",
                     )),
                     Err(error) => Err(error),
                 }
@@ -235,7 +271,7 @@ impl Store for S3Store {
             _ if matches!(error, SdkError::ConstructionFailure(_)) => {
                 Err(describe("create", key, error))
             }
-            _ => Ok(Created::Unknown(DisplayErrorContext(&error).to_string())),
+            _ => Ok(Created::Unknown(chain(&error))),
         }
     }
 

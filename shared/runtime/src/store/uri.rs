@@ -69,8 +69,9 @@ impl ObjectUri {
                     endpoint: std::env::var("CEDM_S3_ENDPOINT").ok(),
                     bucket: self.bucket.clone(),
                     region: std::env::var("CEDM_S3_REGION").ok(),
+                    ca_file: std::env::var_os("CEDM_S3_CA_FILE").map(PathBuf::from),
                 };
-                self.fetch_from(&S3Store::open(&settings).await, folder)
+                self.fetch_from(&S3Store::open(&settings).await?, folder)
                     .await
             })
             .map_err(|error| StoreError {

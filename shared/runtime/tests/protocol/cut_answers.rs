@@ -15,10 +15,10 @@ async fn store_at(harness: &Harness, endpoint: String) -> S3Store {
     let settings = S3Settings {
         endpoint: Some(endpoint),
         bucket: "cedm".to_owned(),
-        region: None,
+        ..S3Settings::default()
     };
     let keys = harness.args(Service::Coordinator).s3_keys;
-    S3Store::open_with(&settings, keys).await
+    S3Store::open_with(&settings, keys).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

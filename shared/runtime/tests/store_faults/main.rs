@@ -1,11 +1,13 @@
 //! What goes wrong with a store, and what must not follow from it: one file per fault. The store is
 //! the embedded one, in a process of its own where its limits are set from outside.
 
+mod answers;
 mod descriptors;
 mod full;
 mod multipart;
 mod raw;
 mod rights;
+mod tls;
 mod unsupported;
 
 use cedm_runtime::store::{S3Settings, S3Store};
@@ -22,10 +24,10 @@ async fn open(endpoint: &str) -> S3Store {
     let settings = S3Settings {
         endpoint: Some(endpoint.to_owned()),
         bucket: "cedm".to_owned(),
-        region: None,
+        ..S3Settings::default()
     };
     let keys = (KEYS.0.to_owned(), KEYS.1.to_owned());
-    S3Store::open_with(&settings, Some(keys)).await
+    S3Store::open_with(&settings, Some(keys)).await.unwrap()
 }
 
 /// A server process, killed when it goes out of scope.

@@ -22,9 +22,9 @@ async fn store_of(keys: (String, String), endpoint: &str) -> S3Store {
     let settings = S3Settings {
         endpoint: Some(endpoint.to_owned()),
         bucket: "cedm".to_owned(),
-        region: None,
+        ..S3Settings::default()
     };
-    S3Store::open_with(&settings, Some(keys)).await
+    S3Store::open_with(&settings, Some(keys)).await.unwrap()
 }
 
 /// Keys of everything that a system stores.

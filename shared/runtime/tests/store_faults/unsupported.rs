@@ -1,6 +1,6 @@
 //! Stores that never take a create-only put: the writer gives up after a few requests.
 
-use crate::open;
+use crate::{open, raw::answering};
 use cedm_runtime::{
     chain, create_only,
     store::{Store, StoreErrorKind, probe_create_only},
@@ -12,31 +12,10 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A server that answers every request with one status and counts them.
 async fn always(status: &'static str) -> (String, Arc<AtomicU64>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let requests = Arc::new(AtomicU64::new(0));
-    let counted = requests.clone();
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let counted = counted.clone();
-            tokio::spawn(async move {
-                // The requests of these tests fit into one read.
-                let mut request = [0; 16 << 10];
-                while client.read(&mut request).await.is_ok_and(|read| read > 0) {
-                    counted.fetch_add(1, Ordering::Relaxed);
-                    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
-                    if client.write_all(answer.as_bytes()).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    (endpoint, requests)
+    answering(status, "", "").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,10 @@ use nix::{
     unistd::Pid,
 };
 use std::{
-    fs, thread,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -54,6 +57,32 @@ fn no_child_outlives_a_killed_supervisor() -> Result<()> {
     eventually("the end of every child", || {
         !children.iter().any(|pid| is_alive(*pid))
     })
+}
+
+/// Files and folders below a folder that others than their owner may read or write.
+fn readable_by_others(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        // Files of a running system come and go.
+        let (path, Ok(data)) = (entry.as_ref().unwrap().path(), entry.unwrap().metadata()) else {
+            continue;
+        };
+        if data.permissions().mode() & 0o077 != 0 {
+            found.push(path.clone());
+        }
+        if data.is_dir() {
+            found.extend(readable_by_others(&path)?);
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn what_a_system_writes_is_for_its_owner_alone_in_a_folder_that_existed_too() -> Result<()> {
+    let system = System::start()?;
+    let found = readable_by_others(system.home())?;
+    assert!(found.is_empty(), "{found:?}");
+    Ok(())
 }
 
 #[test]

@@ -19,7 +19,7 @@ async fn main() {
     );
     let keys = cedm_store::Keys {
         access: "access".to_owned(),
-        secret: "secret".to_owned(),
+        secret: "blue-door-7".to_owned(),
     };
     cedm_store::serve(folder, keys, listener)
         .await

@@ -1,6 +1,8 @@
 //! `/metrics`, `/livez`, `/readyz`: liveness depends on the main loop alone, readiness on the
 //! connections.
 
+mod local_names;
+
 use crate::{
     Connection, Metrics, RuntimeError,
     drain::Drain,
@@ -9,7 +11,7 @@ use crate::{
     progress::ProgressTable,
 };
 use anyhow::Context as _;
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{Router, extract::State, http::StatusCode, middleware, routing::get};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -94,11 +96,14 @@ impl Health {
             .await
             .with_context(|| format!("listen on {listen} for /metrics"))?;
         let address = listener.local_addr().context("address of /metrics")?;
-        let router = Router::new()
+        let mut router = Router::new()
             .route("/metrics", get(metrics))
             .route("/livez", get(live))
             .route("/readyz", get(ready))
             .with_state(self.clone());
+        if address.ip().is_loopback() {
+            router = router.layer(middleware::from_fn(local_names::require));
+        }
         tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(error = %chain(&error), "the metrics endpoint ended");

@@ -24,6 +24,9 @@ pub(super) async fn run(
     exit_with_parent: bool,
     ready: impl FnOnce(&Endpoints) -> Result<()>,
 ) -> Result<()> {
+    // Whatever the mode of the folder: what the system writes is for its owner alone. The processes
+    // that it starts inherit this.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let mut stop = StopSignals::listen(exit_with_parent)?;
     let previous = home.state()?.unwrap_or_default();
     let leftovers = stop_leftovers(home)?;

@@ -70,7 +70,8 @@ pub fn read_tensor(path: &Path, names: &[&str]) -> anyhow::Result<Tensor> {
 }
 
 fn read_npy(path: &Path) -> anyhow::Result<Tensor> {
-    let file = cedm_tensor_files::open_file(path).with_context(|| format!("read {}", path.display()))?;
+    let file =
+        cedm_tensor_files::open_file(path).with_context(|| format!("read {}", path.display()))?;
     let array = cedm_torch::npy::read(std::io::BufReader::new(file));
     let array = array.map_err(|reason| anyhow!("{}: {reason}", path.display()))?;
     Ok(array.to_kind(tch::Kind::Double))

@@ -1,6 +1,7 @@
 //! Files that are not weight files, prefixes that are stripped, mismatches that are reported.
 
 use super::*;
+use std::fs::File;
 
 fn weights(names: &[(&str, &[i64])]) -> Weights {
     names

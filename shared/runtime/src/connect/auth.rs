@@ -223,6 +223,6 @@ mod tests {
             ..token
         };
         let error = of(both).err().unwrap().to_string();
-        assert!(error.contains("CEDM_NATS_TOKEN_FILE and"), "{error}");
+        assert!(error.contains("(CEDM_NATS_TOKEN_FILE) and"), "{error}");
     }
 }

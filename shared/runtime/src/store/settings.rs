@@ -101,6 +101,11 @@ fn check_endpoint(endpoint: &str) -> Result<(), String> {
             ));
         }
     }
+    if has_odd_port(&uri) {
+        return Err(format!(
+            "`{endpoint}` is no URL (its port is no number); {EXPECTED}"
+        ));
+    }
     if uri.host().is_none_or(str::is_empty) {
         return Err(format!("`{endpoint}` names no host; {EXPECTED}"));
     }
@@ -108,6 +113,17 @@ fn check_endpoint(endpoint: &str) -> Result<(), String> {
         return Err(format!("`{endpoint}` has a query or fragment; {EXPECTED}"));
     }
     Ok(())
+}
+
+/// Whether a colon follows the host, and no port follows the colon.
+fn has_odd_port(uri: &Uri) -> bool {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let after_brackets = authority
+        .rsplit_once(']')
+        .map_or(authority, |(_, rest)| rest);
+    after_brackets
+        .split_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_err())
 }
 
 #[cfg(test)]

@@ -8,10 +8,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Status and body of a GET.
 pub async fn get(address: &str, path: &str) -> (u16, String) {
+    get_as(address, "localhost", path).await
+}
+
+/// As [`get`], under a name for the host.
+async fn get_as(address: &str, host: &str, path: &str) -> (u16, String) {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream
         .write_all(
-            format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes(),
+            format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").as_bytes(),
         )
         .await
         .unwrap();
@@ -98,6 +103,9 @@ async fn metrics_and_health_endpoints_follow_the_worker() {
         (get(&address, "/readyz").await.0 == 200).then_some(())
     })
     .await;
+    // A page whose name resolves to this machine reads nothing through a visitor's browser.
+    let foreign = get_as(&address, "attacker.example", "/metrics").await;
+    assert_eq!(foreign.0, 421, "{foreign:?}");
     let (_, before) = get(&address, "/metrics").await;
     assert!(
         before.contains(r#"cedm_jobs_total{kind="fit",outcome="done",service="extractor"} 0"#),

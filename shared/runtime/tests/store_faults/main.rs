@@ -18,7 +18,7 @@ use std::{
 };
 
 /// The key pair of `examples/store_server.rs`.
-const KEYS: (&str, &str) = ("access", "secret");
+const KEYS: (&str, &str) = ("access", "blue-door-7");
 
 async fn open(endpoint: &str) -> S3Store {
     let settings = S3Settings {

@@ -140,6 +140,6 @@ async fn keys_of_nobody_are_refused() {
     for keys in [("nobody".to_owned(), secret.clone()), (access, secret)] {
         let store = store_of(keys, &endpoint).await;
         let error = store.list("").await.unwrap_err();
-        assert_eq!(error.kind, StoreErrorKind::Denied);
+        assert_eq!(error.kind, StoreErrorKind::Misconfigured);
     }
 }

@@ -61,12 +61,8 @@ fn get(system: &System, key: &str) -> Result<Option<Vec<u8>>> {
 }
 
 fn text(output: &Output) -> String {
-    let (out, err) = (&output.stdout, &output.stderr);
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(out),
-        String::from_utf8_lossy(err)
-    )
+    let said = [&output.stdout[..], &output.stderr].concat();
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// Runs a command, as a person does, that must fail; what it says.
@@ -478,7 +474,9 @@ fn a_submission_takes_no_file_but_weights_and_ids_from_allowed_places() -> Resul
     let accepted = submit(&weights(&module), &["--files-below", nets])?;
     ensure!(accepted.status.success(), "{}", text(&accepted));
     assert_eq!(stored()?, 1);
-
+    let whole = fs::read(&module)?;
+    let blob = cedm_contract::blob_key(&cedm_contract::Digest::of(&whole));
+    assert_eq!(get(&system, &blob)?, Some(whole));
     // The sweep file itself: endless, a pipe, too large, of four billion channels.
     let large = system.home().join("large.toml");
     fs::File::create(&large)?.set_len(1 << 40)?;

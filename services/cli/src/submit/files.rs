@@ -168,6 +168,8 @@ pub(super) fn open(
         );
         look_at(&file, *content, size).with_context(|| format!("{name} expected"))?;
     }
+    // Looking has moved the position; whoever reads the file begins at its first byte.
+    (&file).seek(SeekFrom::Start(0)).context("rewind it")?;
     Ok(file)
 }
 
@@ -234,6 +236,13 @@ mod tests {
         open(path, &[Content::Weights].into(), None)
     }
 
+    /// Fails unless the file is accepted and read from its first byte to its last.
+    fn accepted(result: Result<File>, path: &Path) {
+        let mut found = Vec::new();
+        result.unwrap().read_to_end(&mut found).unwrap();
+        assert_eq!(found, fs::read(path).unwrap(), "{}", path.display());
+    }
+
     fn refusal(result: Result<File>) -> String {
         format!("{:#}", result.expect_err("it was accepted"))
     }
@@ -253,10 +262,11 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         let nets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/nets/src/weights");
         for fine in ["module.pt", "script.pt", "edm.pkl"] {
-            weights(&nets.join(fine)).unwrap();
+            accepted(weights(&nets.join(fine)), &nets.join(fine));
         }
         fs::write(at("good.safetensors"), safetensors()).unwrap();
-        weights(&at("good.safetensors")).unwrap();
+        let good = at("good.safetensors");
+        accepted(weights(&good), &good);
 
         fs::write(at("short.safetensors"), &safetensors()[..40]).unwrap();
         fs::write(at("text"), "secret=1\n".repeat(9)).unwrap();
@@ -299,7 +309,8 @@ mod tests {
             path
         };
         let ids = |path: &Path| open(path, &[Content::Ids].into(), None);
-        ids(&npy("<i8", "(2,)", 16)).unwrap();
+        let good = npy("<i8", "(2,)", 16);
+        accepted(ids(&good), &good);
         for (dtype, shape, says) in [
             ("<f8", "(2,)", "expected one integer per image"),
             ("<i8", "(2, 1)", "expected one integer per image"),

@@ -196,7 +196,9 @@ impl Sampler {
                 .map(|seed| self.start(seed))
                 .collect();
             let done = start.max(first) - first;
-            let pixels = self.sample_block(&starts, &mut || drop(progress(done)))?;
+            let pixels = self.sample_block(&starts, &mut || {
+                progress(done);
+            })?;
             let (from, to) = (first.max(start), (first + count).min(start + block));
             images.push(pixels.narrow(0, (from - start) as i64, (to - from) as i64));
             labels.extend(

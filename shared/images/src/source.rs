@@ -19,7 +19,7 @@ use std::{collections::BTreeSet, path::Path};
 /// vectors, in the order of its images.
 pub(crate) const VECTORS: &str = "vectors.safetensors";
 
-/// The tensor in [`VECTORS`].
+/// The tensor in `VECTORS`.
 pub const VECTORS_TENSOR: TensorName = TensorName::new("vectors", "f32 [n, d]");
 
 /// Labels of a data set, aligned with its images.

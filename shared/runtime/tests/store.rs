@@ -9,7 +9,7 @@ use std::{
 };
 
 async fn open(endpoint: &str) -> Arc<dyn Store> {
-    let keys = Some(("access".to_owned(), "secret".to_owned()));
+    let keys = Some(("access".to_owned(), "blue-door-7".to_owned()));
     let settings = S3Settings {
         endpoint: Some(endpoint.to_owned()),
         bucket: "cedm".to_owned(),
@@ -25,7 +25,7 @@ async fn in_process(root: &std::path::Path) -> Arc<dyn Store> {
     folder.create_bucket("cedm").unwrap();
     let keys = cedm_store::Keys {
         access: "access".to_owned(),
-        secret: "secret".to_owned(),
+        secret: "blue-door-7".to_owned(),
     };
     tokio::spawn(async move { cedm_store::serve(folder, keys, listener).await.unwrap() });
     open(&format!("http://{address}")).await

@@ -2,7 +2,10 @@
 
 use aws_sdk_s3::{
     Client,
-    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
+    config::{
+        BehaviorVersion, Credentials, Region,
+        retry::{ReconnectMode, RetryConfig},
+    },
 };
 use std::sync::{
     Arc,
@@ -17,7 +20,10 @@ pub fn client(endpoint: &str, access: &str, secret: &str) -> Client {
         .region(Region::from_static("us-east-1"))
         .endpoint_url(endpoint)
         .force_path_style(true)
-        .retry_config(RetryConfig::disabled())
+        // A connection that is closed after an error gives the server its descriptor back.
+        .retry_config(
+            RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections),
+        )
         .credentials_provider(Credentials::new(access, secret, None, None, "test"));
     let http = aws_smithy_http_client::Builder::new().build_http();
     Client::from_conf(config.http_client(http).build())

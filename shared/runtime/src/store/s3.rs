@@ -191,35 +191,31 @@ impl Store for S3Store {
     }
 
     async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        match self
-            .client
-            .head_object()
-            .bucket(&self.bucket)
-            .key(key)
-            .send()
-            .await
-        {
-            Ok(reply) => Ok(Some(
-                reply
-                    .content_length()
-                    .and_then(|size| u64::try_from(size).ok())
-                    .unwrap_or(0),
-            )),
-            // An answer to HEAD has no body that would say who refuses, and why: GET has.
-            Err(error) if matches!(status(&error), Some(300..=499)) => {
-                match self.collect(key, Some(0..1)).await {
-                    Ok(None) => Ok(None),
-                    Ok(Some(_)) => Err(StoreError::new(
-                        "head",
-                        key,
-                        StoreErrorKind::Unavailable,
-                        "HEAD is refused, and GET finds it",
-                    )),
-                    Err(error) => Err(error),
+        // Between a HEAD that misses the object and the GET that finds it, somebody may have put it.
+        const LOOKS: usize = 3;
+        for _ in 0..LOOKS {
+            let head = self.client.head_object().bucket(&self.bucket).key(key);
+            let error = match head.send().await {
+                Ok(reply) => {
+                    let size = reply.content_length().unwrap_or(0);
+                    return Ok(Some(u64::try_from(size).unwrap_or(0)));
                 }
+                Err(error) => error,
+            };
+            // An answer to HEAD has no body that would say who refuses, and why: GET has.
+            if !matches!(status(&error), Some(300..=499)) {
+                return Err(describe("head", key, error));
             }
-            Err(error) => Err(describe("head", key, error)),
+            if self.collect(key, Some(0..1)).await?.is_none() {
+                return Ok(None);
+            }
         }
+        Err(StoreError::new(
+            "head",
+            key,
+            StoreErrorKind::Unavailable,
+            "HEAD is refused, and GET finds it",
+        ))
     }
 
     async fn put(&self, key: &str, body: Body<'_>) -> Result<(), StoreError> {

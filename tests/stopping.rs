@@ -13,6 +13,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -203,6 +204,7 @@ fn start_nats(folder: &Path, credentials: &Credentials, listen: SocketAddr) -> R
 fn start_store(folder: &Path, credentials: &Credentials, listen: SocketAddr) -> Result<Running> {
     let policy = folder.join("policy.json");
     fs::write(&policy, render_store_policy(credentials))?;
+    fs::set_permissions(&policy, fs::Permissions::from_mode(0o600))?; // it holds secrets
     let mut command = Command::new(program("cedm-store")?);
     command.args(["serve", "--bucket", "cedm", "--listen", &listen.to_string()]);
     command.arg("--root").arg(folder.join("objects"));

@@ -22,16 +22,7 @@ fn every_job_runs_once() -> Result<()> {
         environment: &[("CEDM_ACK_WAIT_S", "300")],
         home: None,
     })?;
-    system.run_json(&[
-        "import",
-        &digits::archive().display().to_string(),
-        "--name",
-        "digits",
-        "--max-images",
-        "64",
-        "--shard-size",
-        "32",
-    ])?;
+    digits::import(&system)?;
     let file = |name: &str| -> Result<String> {
         let path = system.home().join(format!("{name}.toml"));
         fs::write(

@@ -50,17 +50,7 @@ fn a_sweep_completes_beside_messages_that_are_none() -> Result<()> {
     let toml = digits::LONG.replace("budget_kimg = 12.8", "budget_kimg = 0.256");
     let file = system.home().join("sweep.toml");
     fs::write(&file, &toml)?;
-    let archive = digits::archive().display().to_string();
-    system.run_json(&[
-        "import",
-        &archive,
-        "--name",
-        "digits",
-        "--max-images",
-        "64",
-        "--shard-size",
-        "32",
-    ])?;
+    digits::import(&system)?;
     let file = file.display().to_string();
     let planned = system.run_json(&["submit", &file, "--name", "long", "--dry-run"])?;
     let mut messages: Vec<(String, &[u8])> = Vec::new();

@@ -19,6 +19,17 @@ pub const TINY: &str = include_str!("../tiny.toml");
 /// clusters, one sample set.
 pub const LONG: &str = include_str!("../long.toml");
 
+/// Imports the first 64 digits, in two shards, under the name `digits`.
+///
+/// # Errors
+/// When the import fails.
+pub fn import(system: &System) -> Result<()> {
+    let archive = archive().display().to_string();
+    let size = ["--max-images", "64", "--shard-size", "32"];
+    let arguments = [&["import", &archive, "--name", "digits"], &size[..]].concat();
+    system.run_json(&arguments).map(drop)
+}
+
 /// Imports the digits and submits a sweep file under a name.
 ///
 /// # Errors
@@ -26,15 +37,6 @@ pub const LONG: &str = include_str!("../long.toml");
 pub fn submit(system: &System, name: &str, toml: &str) -> Result<serde_json::Value> {
     let file = system.home().join(format!("{name}.toml"));
     fs::write(&file, toml).context("write the sweep file")?;
-    system.run_json(&[
-        "import",
-        &archive().display().to_string(),
-        "--name",
-        "digits",
-        "--max-images",
-        "64",
-        "--shard-size",
-        "32",
-    ])?;
+    import(system)?;
     system.run_json(&["submit", &file.display().to_string(), "--name", name])
 }

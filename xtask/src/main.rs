@@ -11,6 +11,7 @@ mod build;
 mod commands;
 mod counts;
 mod setup;
+mod suite;
 mod test;
 mod tools;
 

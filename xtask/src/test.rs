@@ -1,11 +1,7 @@
 //! `cargo xtask test`: everything that must hold before a change goes in.
 
-use crate::{commands, counts::TestCounts, setup, tools};
-use std::{
-    io::{BufRead, BufReader, IsTerminal},
-    process::{Command, Stdio},
-    time::Instant,
-};
+use crate::{commands, counts::TestCounts, setup, suite, tools};
+use std::time::Instant;
 
 /// A step of the suite; the tidy rules are among the tests.
 struct Step {
@@ -47,11 +43,11 @@ const STEPS: &[Step] = &[
     },
     Step {
         name: "tests",
-        run: tests,
+        run: suite::run,
     },
     Step {
         name: "parity",
-        run: |counts| counted(commands::program("cedm-parity").arg("--quiet"), counts),
+        run: |counts| suite::counted(commands::program("cedm-parity").arg("--quiet"), counts),
     },
 ];
 
@@ -117,57 +113,5 @@ pub fn run(args: &[String]) -> Result<(), String> {
         Ok(())
     } else {
         std::process::exit(1)
-    }
-}
-
-fn tests(counts: &mut TestCounts) -> Result<(), String> {
-    counted(
-        commands::cargo().args([
-            "test",
-            "--workspace",
-            "--no-fail-fast",
-            "--",
-            "--show-output",
-        ]),
-        counts,
-    )
-}
-
-/// Runs a command, counts what its output says, and passes on what a person wants to see: what
-/// passing tests print is left out, but never a skip.
-fn counted(command: &mut Command, counts: &mut TestCounts) -> Result<(), String> {
-    let shown = commands::display(command);
-    if std::io::stderr().is_terminal() {
-        command.env("CARGO_TERM_COLOR", "always");
-    }
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("could not start `{shown}`: {error}"))?;
-    let output = child.stdout.take().expect("invariant: stdout is piped");
-    let mut in_successes = false;
-    for line in BufReader::new(output).split(b'\n') {
-        let line =
-            line.map_err(|error| format!("could not read the output of `{shown}`: {error}"))?;
-        let line = String::from_utf8_lossy(&line);
-        counts.read(&line);
-        match line.as_ref() {
-            "successes:" => in_successes = true,
-            "failures:" => in_successes = false,
-            other if other.starts_with("test result:") => in_successes = false,
-            _ => {}
-        }
-        if !in_successes || line.trim_start().starts_with("SKIPPED:") {
-            println!("{line}");
-        }
-    }
-    let status = child
-        .wait()
-        .map_err(|error| format!("`{shown}`: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("`{shown}` ended with {status}"))
     }
 }

@@ -1,6 +1,8 @@
 //! The rules of the workspace as tests: which crate may import which, which dependencies may enter,
 //! and what no file may contain.
 
+#[path = "tidy/cuda.rs"]
+mod cuda;
 #[path = "tidy/dependencies.rs"]
 mod dependencies;
 #[path = "tidy/docs.rs"]

@@ -10,7 +10,7 @@ use cedm_contract::{
         import::ImportParams,
     },
 };
-use cedm_runtime::{JobContext, JobError, Outcome, Worker};
+use cedm_runtime::{ComputeDevice, JobContext, JobError, Outcome, Worker};
 use std::collections::BTreeMap;
 
 /// Performs `bound` jobs; has no state.
@@ -22,8 +22,8 @@ impl Worker for BoundsWorker {
         Service::Bounds
     }
 
-    fn device(&self) -> String {
-        "cpu".to_owned()
+    fn device(&self) -> ComputeDevice {
+        ComputeDevice::cpu_only()
     }
 
     fn perform(&mut self, context: &JobContext) -> Result<Outcome, JobError> {

@@ -183,7 +183,7 @@ fn print_clocks(alive: &[Heartbeat], own_skew_ms: i64) {
 }
 
 fn print_workers(alive: &[Heartbeat]) {
-    let mut table = render::table(&["worker", "service", "process", "job", "since"]);
+    let mut table = render::table(&["worker", "service", "device", "process", "job", "since"]);
     for worker in alive {
         let job = match (&worker.job, worker.kind) {
             (Some(key), Some(kind)) if worker.total > 0 => {
@@ -206,6 +206,7 @@ fn print_workers(alive: &[Heartbeat]) {
         table.add_row([
             worker.worker.as_str(),
             &worker.service,
+            &worker.device,
             &format!("{} on {}", worker.pid, worker.host),
             &job,
             &since,

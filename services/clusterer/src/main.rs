@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Serve { serve, memory } => Ok(cedm_runtime::serve(serve, move || {
-            Ok(ClustererWorker::start(memory.tile_bytes()))
+            Ok(ClustererWorker::start(memory.tile_bytes())?)
         })?),
         Command::Run(args) => print(&args.run()?),
         Command::Neighbours(args) => print(&args.run()?),

@@ -96,7 +96,7 @@ impl RunArgs {
     /// # Errors
     /// If files cannot be read or written, or settings do not fit the data.
     pub fn run(&self) -> Result<serde_json::Value> {
-        let compute = cedm_torch::start();
+        let compute = cedm_torch::start()?;
         fs::create_dir_all(&self.out).with_context(|| format!("create {}", self.out.display()))?;
         InputPath::fetch_all(self.inputs())?;
         let labels = self.labels.as_ref();

@@ -12,8 +12,10 @@ use cedm_contract::{
     kinds::cluster::{ASSIGNMENTS, CURVE, ClusterInputs, ClusterMethod, ClusterParams, HEADS},
     run_metrics,
 };
-use cedm_runtime::{JobContext, JobError, Outcome, Worker, metrics::MetricDefinition};
-use cedm_torch::{Compute, tensor_files};
+use cedm_runtime::{
+    ComputeDevice, JobContext, JobError, Outcome, Worker, metrics::MetricDefinition,
+};
+use cedm_torch::{Compute, DeviceError, tensor_files};
 use std::{collections::BTreeMap, time::Instant};
 use tch::{Device, Tensor};
 
@@ -26,11 +28,14 @@ pub struct ClustererWorker {
 
 impl ClustererWorker {
     /// Starts libtorch. A search for neighbours uses `tile_bytes` of memory for similarities.
-    pub fn start(tile_bytes: u64) -> Self {
-        Self {
-            compute: cedm_torch::start(),
+    ///
+    /// # Errors
+    /// When the device that the environment asks for cannot be had.
+    pub fn start(tile_bytes: u64) -> Result<Self, DeviceError> {
+        Ok(Self {
+            compute: cedm_torch::start()?,
             tile_bytes,
-        }
+        })
     }
 }
 
@@ -39,8 +44,12 @@ impl Worker for ClustererWorker {
         Service::Clusterer
     }
 
-    fn device(&self) -> String {
-        self.compute.device_name()
+    fn device(&self) -> ComputeDevice {
+        ComputeDevice {
+            name: self.compute.device_name(),
+            reason: self.compute.reason.clone(),
+            deterministic: self.compute.deterministic,
+        }
     }
 
     fn metrics(&self) -> &'static [&'static MetricDefinition] {

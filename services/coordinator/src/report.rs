@@ -186,6 +186,7 @@ async fn upload(
             revision: REVISION.to_owned(),
             worker: worker_name(),
             device: "cpu".to_owned(),
+            deterministic: true,
         },
     })
 }

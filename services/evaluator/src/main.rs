@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 
 fn perform() -> anyhow::Result<()> {
     match Cli::parse().command {
-        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(EvaluatorWorker::start()))?),
+        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(EvaluatorWorker::start()?))?),
         Command::Run(args) => run::run(&args),
         Command::Metrics { json } => {
             let table = if json {

@@ -75,7 +75,7 @@ struct ScoreReport {
 /// If a set cannot be read, or the sets cannot be compared at all.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let _guard = tch::no_grad_guard();
-    let compute = cedm_torch::start();
+    let compute = cedm_torch::start()?;
     let report = evaluate(args, compute.device)?;
     for (name, score) in &report.scores {
         if let Some(reason) = &score.score.missing {

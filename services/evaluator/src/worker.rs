@@ -24,8 +24,10 @@ use cedm_contract::{
 };
 use cedm_maths::Gaussian;
 use cedm_nets::{Extractor, images_of};
-use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
-use cedm_torch::{Compute, tensor_files};
+use cedm_runtime::{
+    ComputeDevice, JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition,
+};
+use cedm_torch::{Compute, DeviceError, tensor_files};
 use std::{collections::BTreeMap, time::Instant};
 
 /// Performs `measure`, `reference` and `score` jobs; keeps the extractor of the last one.
@@ -39,8 +41,12 @@ impl Worker for EvaluatorWorker {
         Service::Evaluator
     }
 
-    fn device(&self) -> String {
-        self.compute.device_name()
+    fn device(&self) -> ComputeDevice {
+        ComputeDevice {
+            name: self.compute.device_name(),
+            reason: self.compute.reason.clone(),
+            deterministic: self.compute.deterministic,
+        }
     }
 
     fn metrics(&self) -> &'static [&'static MetricDefinition] {
@@ -60,11 +66,14 @@ impl Worker for EvaluatorWorker {
 
 impl EvaluatorWorker {
     /// A worker without an extractor; starts libtorch.
-    pub fn start() -> Self {
-        Self {
-            compute: cedm_torch::start(),
+    ///
+    /// # Errors
+    /// When the device that the environment asks for cannot be had.
+    pub fn start() -> Result<Self, DeviceError> {
+        Ok(Self {
+            compute: cedm_torch::start()?,
             loaded: None,
-        }
+        })
     }
 
     fn measure(

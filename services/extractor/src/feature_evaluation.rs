@@ -62,7 +62,7 @@ impl FeatureEvaluationArgs {
     /// # Errors
     /// When a file lacks features or labels, or a parameter is out of range.
     pub fn run(&self) -> Result<serde_json::Value> {
-        cedm_torch::start();
+        cedm_torch::start()?;
         let _guard = tch::no_grad_guard();
         let params = FeatureEvaluationParams {
             k: self.k,

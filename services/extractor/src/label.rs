@@ -69,7 +69,7 @@ impl LabelArgs {
                 self.extractor
             );
         };
-        let compute = cedm_torch::start();
+        let compute = cedm_torch::start()?;
         let _guard = tch::no_grad_guard();
         let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let images = Images::open(&self.images, &self.shape, scratch.path())?;

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     match Command::parse() {
-        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(ExtractorWorker::start()))?),
+        Command::Serve(args) => Ok(cedm_runtime::serve(args, || Ok(ExtractorWorker::start()?))?),
         Command::Run(args) => print(&args.run()?),
         Command::Import(args) => print(&args.run()?),
         Command::Export(args) => print(&args.run()?),

@@ -80,7 +80,7 @@ impl RunArgs {
     /// When the images cannot be read, the weights do not fit, or the file cannot be written.
     pub fn run(&self) -> Result<serde_json::Value> {
         require_ending(&self.out, ARRAYS)?;
-        let compute = cedm_torch::start();
+        let compute = cedm_torch::start()?;
         let _guard = tch::no_grad_guard();
         let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let inputs = [&self.images].into_iter().chain(&self.weights);

@@ -22,8 +22,10 @@ use cedm_contract::{
 };
 use cedm_dino::{ImageSource, Training};
 use cedm_nets::{Extractor, images_of};
-use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
-use cedm_torch::Compute;
+use cedm_runtime::{
+    ComputeDevice, JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition,
+};
+use cedm_torch::{Compute, DeviceError};
 use std::{collections::BTreeMap, time::Instant};
 use tch::{Device, Tensor};
 
@@ -43,11 +45,14 @@ struct Loaded {
 
 impl ExtractorWorker {
     /// A worker without a network; starts libtorch.
-    pub fn start() -> Self {
-        Self {
-            compute: cedm_torch::start(),
+    ///
+    /// # Errors
+    /// When the device that the environment asks for cannot be had.
+    pub fn start() -> Result<Self, DeviceError> {
+        Ok(Self {
+            compute: cedm_torch::start()?,
             loaded: None,
-        }
+        })
     }
 }
 
@@ -56,8 +61,12 @@ impl Worker for ExtractorWorker {
         Service::Extractor
     }
 
-    fn device(&self) -> String {
-        self.compute.device_name()
+    fn device(&self) -> ComputeDevice {
+        ComputeDevice {
+            name: self.compute.device_name(),
+            reason: self.compute.reason.clone(),
+            deterministic: self.compute.deterministic,
+        }
     }
 
     fn metrics(&self) -> &'static [&'static MetricDefinition] {

@@ -155,7 +155,7 @@ impl RunArgs {
         );
         let inputs = [&self.weights].into_iter().chain(&self.beside);
         InputPath::fetch_all(inputs.chain(&self.assignments).chain(&self.guide))?;
-        let compute = cedm_torch::start();
+        let compute = cedm_torch::start()?;
         cedm_torch::allow_tf32(matches!(self.precision, PrecisionName::Tf32));
         let monitor = ConsoleMonitor::default();
         let (mut sets, mut summaries) = (Vec::new(), Vec::new());

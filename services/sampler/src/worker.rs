@@ -17,8 +17,10 @@ use cedm_contract::{
     run_metrics,
 };
 use cedm_diffusion::{Architecture, Network, Parameters, sampler::Sampler};
-use cedm_runtime::{JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition};
-use cedm_torch::{Compute, tensor_files};
+use cedm_runtime::{
+    ComputeDevice, JobContext, JobError, Monitor, Outcome, Worker, metrics::MetricDefinition,
+};
+use cedm_torch::{Compute, DeviceError, Tf32, tensor_files};
 use std::{collections::BTreeMap, time::Instant};
 use tch::{Device, Kind};
 
@@ -33,13 +35,15 @@ pub struct SamplerWorker {
 
 impl SamplerWorker {
     /// A worker without a sampler; starts libtorch.
-    pub fn start() -> Self {
-        let compute = cedm_torch::start();
-        tracing::info!(device = ?compute.device, reason = compute.reason, "libtorch");
-        Self {
+    ///
+    /// # Errors
+    /// When the device that the environment asks for cannot be had.
+    pub fn start() -> Result<Self, DeviceError> {
+        let compute = cedm_torch::start()?;
+        Ok(Self {
             compute,
             loaded: None,
-        }
+        })
     }
 
     /// The sampler of a job; loaded unless the last job left it loaded.
@@ -77,7 +81,7 @@ impl SamplerWorker {
             )));
         }
         let (first, count) = (params.first_seed, u64::from(params.count));
-        cedm_torch::allow_tf32(params.sampler.precision == Precision::Tf32);
+        let _tf32 = Tf32::set(params.sampler.precision == Precision::Tf32);
         let sampler = self.sampler(context, params)?;
         let begun = Instant::now();
         let mut reported = 0;
@@ -131,8 +135,12 @@ impl Worker for SamplerWorker {
     fn service(&self) -> Service {
         Service::Sampler
     }
-    fn device(&self) -> String {
-        self.compute.device_name()
+    fn device(&self) -> ComputeDevice {
+        ComputeDevice {
+            name: self.compute.device_name(),
+            reason: self.compute.reason.clone(),
+            deterministic: self.compute.deterministic,
+        }
     }
     fn metrics(&self) -> &'static [&'static MetricDefinition] {
         metrics::METRICS

@@ -38,10 +38,10 @@ impl BenchArgs {
     /// # Errors
     /// If the preset or a setting is unknown or out of range.
     pub fn run(&self) -> anyhow::Result<Value> {
-        let compute = cedm_torch::start();
+        let compute = cedm_torch::start()?;
         let device = compute.device;
         let preset = settings(&self.preset, &self.set)?;
-        cedm_torch::start_training(device);
+        cedm_torch::start_training(&compute);
         cedm_torch::allow_tf32(preset.precision == Precision::Tf32);
         let mut network = preset.network;
         network.label_dim = self.labels;

@@ -112,7 +112,7 @@ impl LossArgs {
             "--p-std is {p_std}: expected a positive number"
         );
 
-        let compute = cedm_torch::start();
+        let compute = cedm_torch::start()?;
         let device = compute.device;
         let pictures = self.data.read(Pictures::read)?;
         let condition = self.condition.read(&pictures)?;

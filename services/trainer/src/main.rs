@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let result = match Command::parse() {
         Command::Serve(args) => {
-            return Ok(cedm_runtime::serve(args, || Ok(TrainerWorker::start()))?);
+            return Ok(cedm_runtime::serve(args, || Ok(TrainerWorker::start()?))?);
         }
         Command::Run(args) => args.run()?,
         Command::Loss(args) => args.run()?,

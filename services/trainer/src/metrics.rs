@@ -15,6 +15,9 @@ cedm_runtime::metrics! {
     pub DEVICE_BYTES: Gauge =
         "cedm_train_device_bytes", "bytes",
         "GPU memory in use at the end of the last tick; 0 on a CPU";
+    pub IMAGES_AT_ONCE: Gauge =
+        "cedm_train_images_at_once", "images",
+        "Images computed at once: the micro-batch, or fewer where memory did not suffice";
     pub IMAGES: Counter = "cedm_train_images_total", "images", "Images trained on";
     pub STEPS: Counter = "cedm_train_steps_total", "steps", "Optimiser steps";
 }

@@ -66,7 +66,7 @@ impl RunArgs {
     /// # Errors
     /// If the data, the condition or the settings do not fit, or the folder holds another run.
     pub fn run(&self) -> anyhow::Result<Value> {
-        let compute = cedm_torch::start();
+        let compute = cedm_torch::start()?;
         let preset = settings(&self.preset, &self.set)?;
         let batch = u64::from(preset.optimiser.batch.max(1));
         let whole = |kimg: f64| whole_batch_images(kimg, batch);
@@ -86,7 +86,7 @@ impl RunArgs {
             Duration::try_from_secs_f64(checkpoint_s).is_ok(),
             "--checkpoint-s is {checkpoint_s}: expected seconds of at least 0"
         );
-        cedm_torch::start_training(compute.device);
+        cedm_torch::start_training(&compute);
         cedm_torch::allow_tf32(preset.precision == Precision::Tf32);
         InputPath::fetch_all([&self.data].into_iter().chain(self.condition.files()))?;
         let pictures = self.data.read(Pictures::read)?;
@@ -198,6 +198,7 @@ impl RunArgs {
             "loss": finished.loss,
             "images_per_second": finished.images as f64 / finished.seconds.max(1e-9),
             "seconds": finished.seconds,
+            "images_at_once": training.images_at_once(),
             "resident_bytes": cedm_torch::resident_bytes(),
             "device_bytes": cedm_torch::device_bytes(training.device()),
         }))

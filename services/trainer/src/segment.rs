@@ -120,6 +120,7 @@ impl Segment {
         let (started, started_at) = (Instant::now(), training.nimg());
         let (mut tick_started, mut tick_started_at) = (started, started_at);
         let mut pending: Vec<Tensor> = Vec::new();
+        let mut at_once = training.images_at_once();
         let mut loss = curve.ticks.last().map(|tick| tick.loss);
         while training.nimg() < self.to_nimg {
             let Step {
@@ -128,6 +129,11 @@ impl Segment {
                 lr,
                 ..
             } = training.step()?;
+            if training.images_at_once() != at_once {
+                at_once = training.images_at_once();
+                say_smaller(monitor, training.recipe.optimiser.micro_batch, at_once);
+            }
+            monitor.gauge(&metrics::IMAGES_AT_ONCE, f64::from(at_once));
             pending.push(step_loss);
             monitor.count(&metrics::IMAGES, batch);
             monitor.count(&metrics::STEPS, 1);
@@ -230,6 +236,16 @@ impl Segment {
         }
         Ok(())
     }
+}
+
+/// Says that micro-batches are computed in parts from now on.
+fn say_smaller(monitor: &dyn Monitor, micro_batch: u32, at_once: u32) {
+    let note = format!(
+        "a micro-batch of {micro_batch} does not fit into memory: {at_once} images at once; results \
+         differ by rounding alone"
+    );
+    monitor.note(&note);
+    tracing::warn!(micro_batch, at_once, "{note}");
 }
 
 /// Reports a tick as metrics, progress note and log line.

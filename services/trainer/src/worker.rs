@@ -13,9 +13,11 @@ use cedm_contract::{
     run_metrics,
 };
 use cedm_diffusion::{Condition, Recipe, Training};
-use cedm_runtime::{JobContext, JobError, Outcome, Worker, metrics::MetricDefinition};
+use cedm_runtime::{
+    ComputeDevice, JobContext, JobError, Outcome, Worker, metrics::MetricDefinition,
+};
 use cedm_tensor_files::TensorFile;
-use cedm_torch::Compute;
+use cedm_torch::{Compute, DeviceError, Tf32};
 use std::collections::BTreeMap;
 
 /// Performs `train` jobs; keeps the images of the last one, which the next job of a sweep often
@@ -29,14 +31,16 @@ pub struct TrainerWorker {
 
 impl TrainerWorker {
     /// A worker without images; starts libtorch.
-    pub fn start() -> Self {
-        let compute = cedm_torch::start();
-        cedm_torch::start_training(compute.device);
-        tracing::info!(device = ?compute.device, reason = compute.reason, "libtorch");
-        Self {
+    ///
+    /// # Errors
+    /// When the device that the environment asks for cannot be had.
+    pub fn start() -> Result<Self, DeviceError> {
+        let compute = cedm_torch::start()?;
+        cedm_torch::start_training(&compute);
+        Ok(Self {
             compute,
             loaded: None,
-        }
+        })
     }
 
     /// The images of a manifest, on the CPU; fetched unless the last job left them loaded.
@@ -70,8 +74,12 @@ impl Worker for TrainerWorker {
     fn service(&self) -> Service {
         Service::Trainer
     }
-    fn device(&self) -> String {
-        self.compute.device_name()
+    fn device(&self) -> ComputeDevice {
+        ComputeDevice {
+            name: self.compute.device_name(),
+            reason: self.compute.reason.clone(),
+            deterministic: self.compute.deterministic,
+        }
     }
     fn metrics(&self) -> &'static [&'static MetricDefinition] {
         metrics::METRICS
@@ -82,7 +90,7 @@ impl Worker for TrainerWorker {
             return Err(JobError::wrong_kind(Service::Trainer, context.job().kind()));
         };
         let mut segment = Segment::new(params.from_nimg, params.to_nimg, params.optimiser.batch)?;
-        cedm_torch::allow_tf32(params.precision == Precision::Tf32);
+        let _tf32 = Tf32::set(params.precision == Precision::Tf32);
         let TrainInputs {
             images,
             condition,
@@ -116,6 +124,10 @@ impl Worker for TrainerWorker {
             (
                 run_metrics::IMAGES_IN_THIS_PROCESS.to_owned(),
                 finished.images as f64,
+            ),
+            (
+                run_metrics::IMAGES_AT_ONCE.to_owned(),
+                f64::from(training.images_at_once()),
             ),
             (
                 run_metrics::RESIDENT_BYTES.to_owned(),

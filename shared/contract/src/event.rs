@@ -223,4 +223,10 @@ pub struct Heartbeat {
     /// measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_skew_ms: Option<i64>,
+    /// Where it computes: `cpu`, or the accelerator's name; empty for a process without jobs.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub device: String,
+    /// Why it computes there.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub device_reason: String,
 }

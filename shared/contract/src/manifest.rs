@@ -79,6 +79,10 @@ pub struct Software {
     pub worker: String,
     /// `cpu` or the accelerator's name.
     pub device: String,
+    /// Whether the same program gives the same bits again on such a device; absent, that is false,
+    /// in manifests of earlier versions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deterministic: bool,
 }
 
 /// The lineage record and result of one job, stored as JSON at `manifest/<key>` by a create-only

@@ -5,6 +5,8 @@ pub const IMAGES_PER_SECOND: &str = "images_per_second";
 /// Images that a training segment saw in the process that finished it; fewer than the segment has
 /// when it was resumed from a checkpoint.
 pub const IMAGES_IN_THIS_PROCESS: &str = "images_in_this_process";
+/// Images that a training computed at once: its micro-batch, or fewer where memory did not suffice.
+pub const IMAGES_AT_ONCE: &str = "images_at_once";
 /// Pairs of rows that a search for neighbours compared per second.
 pub const PAIRS_PER_SECOND: &str = "pairs_per_second";
 /// Optimiser steps of TEMI per second.

@@ -239,6 +239,7 @@ fn manifest() -> Manifest {
             revision: "abc".to_owned(),
             worker: "trainer-1".to_owned(),
             device: "cpu".to_owned(),
+            deterministic: false,
         },
     }
 }

@@ -1,7 +1,7 @@
 //! [`DiffusionError`], the one error type of this crate, and the guard that turns libtorch's
 //! out-of-memory panics into it.
 
-use cedm_fault::{Fault, HasFault};
+use cedm_fault::{DeviceFault, Fault, HasFault, device_fault};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::PathBuf,
@@ -162,23 +162,8 @@ pub fn guard_memory<T>(
     work: impl FnOnce() -> T,
 ) -> Result<T, DiffusionError> {
     catch_unwind(AssertUnwindSafe(work)).or_else(|panic| {
-        let message = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        // tch panics with libtorch's text; these are the ways in which the CPU allocator, the CUDA
-        // allocator, cuBLAS and cuDNN say that an allocation failed.
-        let is_memory = [
-            "out of memory",
-            "can't allocate memory",
-            "defaultcpuallocator",
-            "cublas_status_alloc_failed",
-            "cudnn_status_alloc_failed",
-        ]
-        .iter()
-        .any(|text| message.contains(text));
-        if is_memory {
+        let message = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+        if device_fault(&message) == Some(DeviceFault::OutOfMemory) {
             Err(DiffusionError::OutOfMemory {
                 at: at.into(),
                 advice: advice.into(),

@@ -6,7 +6,7 @@
 
 use crate::{
     loss::{Noise, loss_map},
-    network::{Labels, Mode, Network},
+    network::{Labels, Mode, Network, Part},
     parameters::Parameters,
     precondition::NoiseLevels,
     scaling::LossScale,
@@ -25,6 +25,8 @@ pub(crate) fn upload(tensor: &Tensor, device: Device) -> Tensor {
 /// Clean images with everything drawn for them.
 #[derive(Debug)]
 pub struct Batch {
+    /// The round that these images are a part of, for dropout; `None` for a whole one.
+    pub part: Option<Part>,
     /// \[n, c, r, r\] in \[−1, 1\], augmented already.
     pub images: Tensor,
     /// Class labels \[n, L\].
@@ -42,6 +44,7 @@ impl Batch {
         let cut = |from: i64| {
             let part = |t: &Tensor| t.narrow(0, from, size.min(n - from));
             Batch {
+                part: None,
                 images: part(&self.images),
                 class: self.class.as_ref().map(part),
                 augment: self.augment.as_ref().map(part),
@@ -52,6 +55,19 @@ impl Batch {
             }
         };
         (0..n).step_by(size.max(1) as usize).map(cut).collect()
+    }
+
+    /// A round cut into parts of `size` images, for which dropout is drawn as for the whole.
+    fn parts(&self, size: i64) -> Vec<Batch> {
+        let of = self.images.size()[0];
+        let mut parts = self.rounds(size);
+        if parts.len() > 1 {
+            for (index, part) in (0i64..).zip(&mut parts) {
+                let first = index * size;
+                part.part = Some(Part { first, of });
+            }
+        }
+        parts
     }
 }
 
@@ -116,6 +132,7 @@ impl Learner {
                 train: true,
                 activations,
                 channels_last: device.is_cuda(),
+                part: None,
             },
         }
     }
@@ -123,6 +140,48 @@ impl Learner {
     /// One optimiser step over all rounds, which together hold one batch. `begin` is called before
     /// each round, for whoever seeds dropout.
     pub fn step(&mut self, rounds: &[Batch], begin: &mut dyn FnMut(u64)) -> Step {
+        let losses = self.accumulate(rounds, i64::MAX, begin);
+        self.finish(losses)
+    }
+
+    /// Adds the gradients of all rounds, each in parts of at most `at_once` images; returns the mean
+    /// loss of each round. `begin` is called before each part with the index of its round.
+    pub(crate) fn accumulate(
+        &mut self,
+        rounds: &[Batch],
+        at_once: i64,
+        begin: &mut dyn FnMut(u64),
+    ) -> Vec<Tensor> {
+        self.weights.flat = self.weights.flat.set_requires_grad(true);
+        let mut losses = Vec::with_capacity(rounds.len());
+        for (index, round) in (0..).zip(rounds) {
+            let sums: Vec<(Tensor, usize)> = round
+                .parts(at_once)
+                .iter()
+                .map(|part| {
+                    begin(index);
+                    self.backward(part)
+                })
+                .collect();
+            let count: usize = sums.iter().map(|(_, count)| count).sum();
+            let sum = sums.into_iter().map(|(sum, _)| sum).reduce(|a, b| a + b);
+            losses.push(sum.expect("invariant: a round has images") / count as f64);
+        }
+        losses
+    }
+
+    /// Forgets what [`Learner::accumulate`] has added.
+    pub(crate) fn forget_gradient(&mut self) {
+        self.weights.flat = self.weights.flat.set_requires_grad(false);
+        let mut gradient = self.weights.flat.grad();
+        if gradient.defined() {
+            let _ = tch::no_grad(|| gradient.zero_());
+        }
+    }
+
+    /// Adds the gradient of some images of the batch; returns the sum of their losses, and of how
+    /// many numbers it is.
+    fn backward(&self, round: &Batch) -> (Tensor, usize) {
         let OptimiserParams {
             batch,
             p_mean,
@@ -131,32 +190,33 @@ impl Learner {
             ..
         } = self.params;
         let scale = loss_scaling * self.scale.factor() / f64::from(batch);
+        let mode = Mode {
+            part: round.part,
+            ..self.mode
+        };
+        let views = self.weights.views(&self.network.layout, mode.activations);
+        let labels = Labels {
+            class: round.class.as_ref(),
+            augment: round.augment.as_ref(),
+        };
+        let levels = NoiseLevels { p_mean, p_std };
+        let map = loss_map(
+            &self.network,
+            &views,
+            &round.images,
+            &round.noise,
+            levels,
+            labels,
+            mode,
+        );
+        let sum = map.sum(map.kind());
+        (&sum * scale).backward();
+        (sum.detach(), map.numel())
+    }
+
+    /// Takes the step with the gradients that were added.
+    pub(crate) fn finish(&mut self, losses: Vec<Tensor>) -> Step {
         let lr = schedule::learning_rate(&self.params, self.nimg);
-        self.weights.flat = self.weights.flat.set_requires_grad(true);
-        let mut losses = Vec::with_capacity(rounds.len());
-        for (index, round) in rounds.iter().enumerate() {
-            begin(index as u64);
-            let views = self
-                .weights
-                .views(&self.network.layout, self.mode.activations);
-            let labels = Labels {
-                class: round.class.as_ref(),
-                augment: round.augment.as_ref(),
-            };
-            let levels = NoiseLevels { p_mean, p_std };
-            let map = loss_map(
-                &self.network,
-                &views,
-                &round.images,
-                &round.noise,
-                levels,
-                labels,
-                self.mode,
-            );
-            let sum = map.sum(map.kind());
-            (&sum * scale).backward();
-            losses.push(sum.detach() / (map.numel() as f64));
-        }
         let gradient = self.weights.flat.grad();
         self.weights.flat = self.weights.flat.set_requires_grad(false);
         let gradient_norm = self.apply(gradient);

@@ -45,7 +45,7 @@ pub use architecture::{Architecture, ImagePath};
 pub use condition::Condition;
 pub use error::{DiffusionError, guard_memory};
 pub use learner::{Batch, Learner, Step};
-pub use network::{Labels, Mode, Network};
+pub use network::{Labels, Mode, Network, Part};
 pub use order::DataOrder;
 pub use parameters::{Parameters, Views};
 pub use training::{Recipe, Training};

@@ -67,6 +67,18 @@ pub struct Mode {
     /// Whether activations are laid out with channels innermost, which convolutions on tensor
     /// cores prefer.
     pub channels_last: bool,
+    /// The images as a part of a larger round, for which dropout is drawn; `None` for a whole one.
+    pub part: Option<Part>,
+}
+
+/// Some images of a round that did not fit into memory as a whole. Dropout is drawn for the whole
+/// round and cut, so that its numbers do not depend on the cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The first image of this part in its round.
+    pub first: i64,
+    /// Images of the whole round.
+    pub of: i64,
 }
 
 impl Mode {
@@ -75,6 +87,7 @@ impl Mode {
         train: false,
         activations: None,
         channels_last: false,
+        part: None,
     };
 }
 
@@ -211,7 +224,7 @@ impl Network {
             );
             match module {
                 EncoderModule::Conv(conv) => x = conv.forward(views, &x),
-                EncoderModule::Block(block) => x = block.forward(views, &x, embedding, mode.train),
+                EncoderModule::Block(block) => x = block.forward(views, &x, embedding, mode),
                 EncoderModule::ImageDown(down) => {
                     image = down.forward(views, &image);
                     tap(name, &image);
@@ -265,11 +278,10 @@ impl Network {
                         );
                         x = Tensor::cat(&[&x, &skip], 1);
                     }
-                    let mut output = block.forward(views, &x, embedding, mode.train);
+                    let mut output = block.forward(views, &x, embedding, mode);
                     if rescue && output.kind() == Kind::Half && !all_finite(&output) {
                         // From here on `x` is float32, and so are the blocks that follow.
-                        output =
-                            block.forward(views, &x.to_kind(Kind::Float), embedding, mode.train);
+                        output = block.forward(views, &x.to_kind(Kind::Float), embedding, mode);
                     }
                     x = output;
                     tap(name, &x);

@@ -122,38 +122,46 @@ impl Parameters {
     /// Any flat tensor of the same padding (a gradient, an Adam moment) by the layout's entries;
     /// buffers as they are.
     pub fn split(&self, layout: &Layout, flat: &Tensor) -> Vec<Tensor> {
-        let mut pieces = flat.split_with_sizes(padded_sizes(layout), 0).into_iter();
-        let mut buffers = self.buffers.iter();
-        let mut next = |entry: &Entry| match entry.trained {
-            true => {
-                let piece = pieces
-                    .next()
-                    .expect("invariant: as many pieces as trained entries");
-                let piece = if piece.size()[0] == entry.numel() {
-                    piece
-                } else {
-                    piece.narrow(0, 0, entry.numel())
-                };
-                piece.view(entry.shape.as_slice())
-            }
-            false => buffers
-                .next()
-                .expect("invariant: as many buffers as untrained entries")
-                .shallow_clone(),
-        };
-        layout.entries.iter().map(&mut next).collect()
+        join(layout, flat, &self.buffers)
     }
 
     /// The views of one forward pass; `activations` adds a copy cast in one piece.
     pub fn views(&self, layout: &Layout, activations: Option<Kind>) -> Views {
         let cast = activations
             .filter(|&kind| kind != self.flat.kind())
-            .map(|kind| (kind, self.split(layout, &self.flat.to_kind(kind))));
+            .map(|kind| {
+                let buffers: Vec<Tensor> = self.buffers.iter().map(|b| b.to_kind(kind)).collect();
+                (kind, join(layout, &self.flat.to_kind(kind), &buffers))
+            });
         Views {
             tensors: self.tensors(layout),
             cast,
         }
     }
+}
+
+/// Every tensor in the layout's order: views of a flat tensor, and the buffers as they are.
+fn join(layout: &Layout, flat: &Tensor, buffers: &[Tensor]) -> Vec<Tensor> {
+    let mut pieces = flat.split_with_sizes(padded_sizes(layout), 0).into_iter();
+    let mut buffers = buffers.iter();
+    let mut next = |entry: &Entry| match entry.trained {
+        true => {
+            let piece = pieces
+                .next()
+                .expect("invariant: as many pieces as trained entries");
+            let piece = if piece.size()[0] == entry.numel() {
+                piece
+            } else {
+                piece.narrow(0, 0, entry.numel())
+            };
+            piece.view(entry.shape.as_slice())
+        }
+        false => buffers
+            .next()
+            .expect("invariant: as many buffers as untrained entries")
+            .shallow_clone(),
+    };
+    layout.entries.iter().map(&mut next).collect()
 }
 
 fn padded_sizes(layout: &Layout) -> Vec<i64> {

@@ -55,6 +55,8 @@ pub struct Training {
     order: DataOrder,
     pipe: AugmentPipe,
     device: Device,
+    /// See [`Training::images_at_once`].
+    at_once: u32,
 }
 
 impl Training {
@@ -89,6 +91,7 @@ impl Training {
             images.size()[0] as u64,
         );
         Ok(Self {
+            at_once: recipe.optimiser.micro_batch,
             learner: Learner::new(network, weights, recipe.optimiser.clone(), recipe.precision),
             recipe,
             tick: (0.0, 0),
@@ -122,23 +125,53 @@ impl Training {
         self.order.at(step * batch, batch)
     }
 
-    /// Takes one optimiser step.
+    /// Takes one optimiser step. Where a micro-batch does not fit into memory, it and all later ones
+    /// are computed in smaller parts, see [`Training::images_at_once`].
     ///
     /// # Errors
-    /// [`DiffusionError::OutOfMemory`] with a micro-batch to try.
+    /// [`DiffusionError::OutOfMemory`] if not even one image fits.
     pub fn step(&mut self) -> Result<Step, DiffusionError> {
-        let OptimiserParams {
-            batch, micro_batch, ..
-        } = self.recipe.optimiser;
-        let advice = smaller_micro_batch(batch, micro_batch);
+        let micro_batch = self.recipe.optimiser.micro_batch;
         let (seed, step) = (self.recipe.seed, self.steps());
-        guard_memory(format!("training step {step}"), advice, || {
-            let drawn = self.draw(step);
-            self.learner
-                .step(&drawn.rounds(i64::from(micro_batch)), &mut |round| {
+        let at = format!("training step {step}");
+        let rounds = guard_memory(&*at, SMALLER_NETWORK, || {
+            self.draw(step).rounds(i64::from(micro_batch))
+        })?;
+        let losses = loop {
+            let at_once = self.at_once;
+            let learner = &mut self.learner;
+            let attempt = guard_memory(&*at, SMALLER_NETWORK, || {
+                learner.accumulate(&rounds, i64::from(at_once), &mut |round| {
                     stream::seed_generators(seed, Purpose::Dropout, step, round);
                 })
-        })
+            });
+            match attempt {
+                Ok(losses) => break losses,
+                Err(error) => {
+                    self.learner.forget_gradient();
+                    self.at_once = half(micro_batch, at_once).ok_or(error)?;
+                }
+            }
+        };
+        guard_memory(&*at, SMALLER_NETWORK, || self.learner.finish(losses))
+    }
+
+    /// Computes at most so many images at once from now on, whatever the recipe's micro-batch: for a
+    /// device of which it is known that no more fit. At least one.
+    pub fn limit_images_at_once(&mut self, images: u32) {
+        let micro_batch = self.recipe.optimiser.micro_batch;
+        while self.at_once > images.max(1) {
+            let Some(smaller) = half(micro_batch, self.at_once) else {
+                return;
+            };
+            self.at_once = smaller;
+        }
+    }
+
+    /// Images that go through the network at once: the recipe's micro-batch, or a divisor of it
+    /// since that did not fit into memory. Weights and losses differ by the rounding of sums alone.
+    pub fn images_at_once(&self) -> u32 {
+        self.at_once
     }
 
     /// Every random number of a step, drawn for the whole batch at once, so that the size of the
@@ -188,6 +221,7 @@ impl Training {
             unit: Tensor::randn(&size, options),
         };
         Batch {
+            part: None,
             images,
             class,
             augment,
@@ -201,21 +235,16 @@ impl Training {
     }
 }
 
-/// Advice for a micro-batch that does not fit into memory: the largest divisor of the batch that is
-/// at most half as large.
-fn smaller_micro_batch(batch: u32, micro_batch: u32) -> String {
-    match (1..=micro_batch / 2)
+/// Advice when memory does not suffice for a single image at a time, or for what a step needs beside
+/// the network's activations.
+const SMALLER_NETWORK: &str = "a smaller network, or a smaller batch";
+
+/// The largest part of a micro-batch of at most half the size of the last one that divides the
+/// micro-batch evenly; `None` where that was one image.
+fn half(micro_batch: u32, last: u32) -> Option<u32> {
+    (1..=last / 2)
         .rev()
-        .find(|size| batch.is_multiple_of(*size))
-    {
-        Some(smaller) => {
-            format!(
-                "a micro_batch of {smaller} instead of {micro_batch} (`trainer run --set \
-                 optimiser.micro_batch={smaller}`)"
-            )
-        }
-        None => "a smaller network: the micro_batch is 1 already".to_owned(),
-    }
+        .find(|size| micro_batch.is_multiple_of(*size))
 }
 
 /// Digest of the pixels and of the condition, in the order of the data set.
@@ -242,15 +271,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_advised_micro_batch_divides_the_batch() {
-        assert_eq!(
-            smaller_micro_batch(96, 64),
-            "a micro_batch of 32 instead of 64 (`trainer run --set optimiser.micro_batch=32`)"
-        );
-        assert!(smaller_micro_batch(7, 7).starts_with("a micro_batch of 1 instead of 7"));
-        assert_eq!(
-            smaller_micro_batch(4, 1),
-            "a smaller network: the micro_batch is 1 already"
-        );
+    fn parts_divide_the_micro_batch() {
+        assert_eq!(half(64, 64), Some(32));
+        assert_eq!(half(96, 96), Some(48));
+        assert_eq!(half(96, 3), Some(1));
+        assert_eq!(half(7, 7), Some(1));
+        assert_eq!(half(4, 1), None);
     }
 }

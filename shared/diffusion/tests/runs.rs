@@ -1,5 +1,5 @@
-//! Training runs: bit-exact resume, what the size of a micro-batch may change, samples that do not
-//! depend on their shard, clear errors.
+//! Training runs: bit-exact resume, what the size of a micro-batch may change, every arithmetic,
+//! samples that do not depend on their shard, clear errors.
 
 use cedm_contract::{
     Precision,
@@ -19,8 +19,12 @@ use tch::{Device, Kind, Tensor};
 
 #[path = "runs/errors.rs"]
 mod errors;
+#[path = "runs/memory.rs"]
+mod memory;
 #[path = "runs/overflow.rs"]
 mod overflow;
+#[path = "runs/precisions.rs"]
+mod precisions;
 #[path = "runs/resume.rs"]
 mod resume;
 #[path = "runs/samples.rs"]

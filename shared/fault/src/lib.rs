@@ -8,6 +8,10 @@
 
 #![forbid(unsafe_code)]
 
+mod device;
+
+pub use device::{DeviceFault, device_fault};
+
 use std::{error::Error, io, path::PathBuf};
 
 /// Whose fault an error is.

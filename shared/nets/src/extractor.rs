@@ -78,6 +78,8 @@ pub struct Extractor {
     backbone: Backbone,
     network: Network,
     kind: Kind,
+    /// Whether float32 products may be rounded to TF32 on a GPU.
+    tf32: bool,
     device: Device,
     batch: i64,
 }
@@ -167,6 +169,7 @@ impl Extractor {
             backbone,
             network,
             kind,
+            tf32: spec.precision == Precision::Tf32,
             device,
             batch: BATCH,
         })
@@ -203,6 +206,7 @@ impl Extractor {
         on_batch: &mut dyn FnMut(),
     ) -> Result<Extracted, NetError> {
         let _guard = tch::no_grad_guard();
+        let _tf32 = cedm_torch::Tf32::set(self.tf32);
         let n = images.size().first().copied().unwrap_or(0);
         if n == 0 {
             return Err(NetError::extractor(self.backbone.row.name, "no images"));

@@ -10,7 +10,8 @@ use cedm_contract::{
     kinds::fit::{FitInputs, FitParams, FitResult},
 };
 use cedm_runtime::{
-    JobContext, JobError, Monitor, Outcome, ServeArgs, Worker, metrics::MetricDefinition, serve,
+    ComputeDevice, JobContext, JobError, Monitor, Outcome, ServeArgs, Worker,
+    metrics::MetricDefinition, serve,
 };
 use clap::Parser;
 use std::{collections::BTreeMap, fs::OpenOptions, path::Path, time::Duration};
@@ -35,8 +36,8 @@ impl Worker for Echo {
     fn service(&self) -> Service {
         Service::Extractor
     }
-    fn device(&self) -> String {
-        "cpu".to_owned()
+    fn device(&self) -> ComputeDevice {
+        ComputeDevice::cpu_only()
     }
     fn metrics(&self) -> &'static [&'static MetricDefinition] {
         METRICS
@@ -64,6 +65,10 @@ impl Worker for Echo {
                 return Err(JobError::reject(anyhow!("not yet")));
             }
             "panic" => panic!("on request"),
+            // As libtorch says it, the first time.
+            "lose_device" if is_first(Path::new(argument)) => {
+                panic!("Torch(\"CUDA error: an illegal memory access was encountered\")")
+            }
             "abort" => std::process::abort(),
             // Long, and never checks whether it should drain.
             "deaf" => std::thread::sleep(Duration::from_secs(600)),

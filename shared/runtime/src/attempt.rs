@@ -63,10 +63,11 @@ pub(crate) enum Ended {
     OtherVersion,
     Cancelled,
     Stalled,
+    DeviceLost,
 }
 
 impl Ended {
-    pub(crate) const ALL: [Ended; 12] = [
+    pub(crate) const ALL: [Ended; 13] = [
         Ended::Done,
         Ended::Cached,
         Ended::Superseded,
@@ -79,6 +80,7 @@ impl Ended {
         Ended::OtherVersion,
         Ended::Cancelled,
         Ended::Stalled,
+        Ended::DeviceLost,
     ];
 
     pub(crate) fn label(self) -> &'static str {
@@ -95,6 +97,7 @@ impl Ended {
             Ended::OtherVersion => "other_version",
             Ended::Cancelled => "cancelled",
             Ended::Stalled => "stalled",
+            Ended::DeviceLost => "device_lost",
         }
     }
 }

@@ -2,7 +2,7 @@
 //! delays a heartbeat or a progress acknowledgement.
 
 use crate::{
-    JobContext, JobError, Outcome, RuntimeError, Worker, failpoint::failpoint,
+    ComputeDevice, JobContext, JobError, Outcome, RuntimeError, Worker, failpoint::failpoint,
     metrics::MetricDefinition,
 };
 use anyhow::anyhow;
@@ -32,7 +32,7 @@ pub(crate) struct Finished {
 pub(crate) struct Profile {
     pub service: Service,
     pub kinds: Vec<Kind>,
-    pub device: String,
+    pub device: ComputeDevice,
     pub metrics: &'static [&'static MetricDefinition],
 }
 
@@ -98,6 +98,7 @@ fn work<W: Worker>(worker: &mut W, mut queue: mpsc::Receiver<Task>) {
             catch_unwind(AssertUnwindSafe(|| worker.perform(&context))).unwrap_or_else(|panic| {
                 Err(JobError::bug(anyhow!("panic: {}", panic_message(&*panic))))
             });
+        let outcome = outcome.map_err(JobError::or_device_lost);
         context.progress_table().set_transferring(true);
         drop(entered);
         // The receiver is dropped when the process is stopping.

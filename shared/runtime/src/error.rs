@@ -2,7 +2,7 @@
 
 use crate::stall::Stall;
 use cedm_contract::{ContractError, FailureKind, JobKey, Kind, Service};
-use cedm_fault::{Fault, HasFault};
+use cedm_fault::{DeviceFault, Fault, HasFault, device_fault};
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 /// Why an attempt ended without a result. The variant alone decides whether the job is retried,
@@ -44,6 +44,14 @@ pub enum JobError {
     /// exits, since a computation cannot be ended from within. The runtime makes it, no worker does.
     #[error(transparent)]
     Stalled(Stall),
+    /// The accelerator failed in a way that no later call of this process survives. The job is
+    /// retried like a failed one, and the process exits for another to start. The runtime makes it
+    /// from the text of any error of a worker.
+    #[error("{source:#}")]
+    DeviceLost {
+        /// The error, with its causes.
+        source: anyhow::Error,
+    },
     /// The process is draining; a checkpoint was written and another worker continues at once.
     #[error("stopped by drain at a checkpoint")]
     Drained,
@@ -73,7 +81,9 @@ impl JobError {
     /// failures of the job.
     pub fn kind(&self) -> Option<FailureKind> {
         match self {
-            JobError::Retry { .. } | JobError::Stalled(_) => Some(FailureKind::Retry),
+            JobError::Retry { .. } | JobError::Stalled(_) | JobError::DeviceLost { .. } => {
+                Some(FailureKind::Retry)
+            }
             JobError::Reject { .. } => Some(FailureKind::Reject),
             JobError::Bug { .. } => Some(FailureKind::Bug),
             JobError::InputLost { .. } | JobError::Drained => None,
@@ -94,6 +104,19 @@ impl JobError {
             | ContractError::Role { .. }
             | ContractError::OtherSubject { .. }
             | ContractError::OtherKind { .. } => Self::reject(error),
+        }
+    }
+
+    /// The same error, unless its text says that the device is lost.
+    pub(crate) fn or_device_lost(self) -> Self {
+        match (&self, device_fault(&format!("{self:#}"))) {
+            (
+                Self::Retry { .. } | Self::Reject { .. } | Self::Bug { .. },
+                Some(DeviceFault::Lost),
+            ) => Self::DeviceLost {
+                source: self.into(),
+            },
+            _ => self,
         }
     }
 
@@ -180,6 +203,9 @@ pub enum RuntimeError {
     /// A job showed no progress for too long: the process has to end.
     #[error(transparent)]
     Stalled(Stall),
+    /// The accelerator of this process failed: the process has to end.
+    #[error("the accelerator failed, and this process cannot compute with it any more")]
+    DeviceLost,
     /// This process has another store than the coordinator.
     #[error(
         "this process has another store than the coordinator: its own {}, the coordinator's is \

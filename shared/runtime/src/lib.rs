@@ -94,7 +94,7 @@ pub use submit::{Outstanding, SubmitOutcome, Submitter};
 pub use telemetry::{LogFormat, start_logging};
 pub use undecodable::{Place, undecodable};
 pub use verify::{LookUpError, SetAside, Verifier, objects_of};
-pub use worker::{Outcome, ServeArgs, Worker};
+pub use worker::{ComputeDevice, Outcome, ServeArgs, Worker};
 
 /// Version of this build.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

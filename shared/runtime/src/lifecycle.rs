@@ -9,8 +9,8 @@ use crate::{Drain, RuntimeError, error::chain};
 use anyhow::Context as _;
 use std::{future::Future, time::Duration};
 
-/// Exit code of a worker whose job showed no progress for too long (`EX_TEMPFAIL` of sysexits.h): a
-/// new process can go on.
+/// Exit code of a worker whose job showed no progress for too long, or whose accelerator failed
+/// (`EX_TEMPFAIL` of sysexits.h): a new process can go on.
 pub const EXIT_STALLED: i32 = 75;
 /// Exit code of a process whose store is not the coordinator's (`EX_CONFIG` of sysexits.h): a new
 /// process would find the same.
@@ -60,7 +60,9 @@ pub(crate) fn run(
     runtime.shutdown_background();
     abort_after(EXIT_TIME);
     match ended {
-        Err(error @ RuntimeError::Stalled(_)) => exit(&error, EXIT_STALLED),
+        Err(error @ (RuntimeError::Stalled(_) | RuntimeError::DeviceLost)) => {
+            exit(&error, EXIT_STALLED)
+        }
         Err(error @ RuntimeError::OtherStore { .. }) => exit(&error, EXIT_OTHER_STORE),
         ended => ended,
     }

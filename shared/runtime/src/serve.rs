@@ -9,7 +9,7 @@
 mod recovery;
 
 use crate::{
-    RetryPolicy, RuntimeError, ServeArgs, ServiceProcess, Worker,
+    ComputeDevice, RetryPolicy, RuntimeError, ServeArgs, ServiceProcess, Worker,
     attempt::{AttemptRunner, Ended},
     compute::{self, ComputeThread, Profile},
     drain::{Drain, exit_with_parent},
@@ -20,7 +20,7 @@ use crate::{
     progress::Progress,
     queue::{Delivery, QueueError},
     scratch::Scratch,
-    stall::{Stall, StallLimits},
+    stall::StallLimits,
     store::Cache,
     telemetry::start_logging,
     verify::Verifier,
@@ -75,7 +75,8 @@ pub(crate) fn program_name() -> String {
 /// and tests.
 ///
 /// # Errors
-/// As [`serve`]; also [`RuntimeError::Stalled`] after a job that showed no progress for too long, and
+/// As [`serve`]; also [`RuntimeError::Stalled`] after a job that showed no progress for too long,
+/// [`RuntimeError::DeviceLost`] after an error of the accelerator that stays, and
 /// [`RuntimeError::OtherStore`]: the process has to end then.
 pub async fn serve_until<W: Worker>(
     args: ServeArgs,
@@ -85,8 +86,15 @@ pub async fn serve_until<W: Worker>(
     let start = async {
         let (thread, profile) = compute::start(build).await?;
         let (service, kinds) = (profile.service, &profile.kinds);
+        let ComputeDevice {
+            name,
+            reason,
+            deterministic,
+        } = profile.device.clone();
+        tracing::info!(device = name, reason, deterministic, "computes");
+        let device = Some(profile.device.clone());
         let process =
-            ServiceProcess::with_drain(&args, service, kinds, false, drain.clone()).await?;
+            ServiceProcess::with_drain(&args, service, kinds, false, drain.clone(), device).await?;
         process.metrics.register(profile.metrics)?;
         WorkLoop::new(&args, process, thread, profile)
     };
@@ -103,7 +111,8 @@ struct LoopState {
     /// Whether the last pull failed.
     failing: bool,
     streak: Streak,
-    stalled: Option<Stall>,
+    /// Why this process must not perform another job.
+    ends: Option<RuntimeError>,
 }
 
 impl Default for LoopState {
@@ -113,7 +122,7 @@ impl Default for LoopState {
             idle_since: Instant::now(),
             failing: false,
             streak: Streak::default(),
-            stalled: None,
+            ends: None,
         }
     }
 }
@@ -157,7 +166,8 @@ impl WorkLoop {
             version: crate::VERSION.to_owned(),
             revision: crate::REVISION.to_owned(),
             worker: worker_name(),
-            device: profile.device,
+            device: profile.device.name,
+            deterministic: profile.device.deterministic,
         };
         let runner = AttemptRunner {
             queue: Arc::new(connection.queue.clone()),
@@ -187,7 +197,7 @@ impl WorkLoop {
         let mut state = LoopState::default();
         while !self.process.drain.has_begun()
             && self.max_jobs.is_none_or(|limit| state.jobs < limit)
-            && state.stalled.is_none()
+            && state.ends.is_none()
         {
             self.process.health.tick();
             match self.next().await {
@@ -226,7 +236,7 @@ impl WorkLoop {
         self.process.stop().await;
         tracing::info!(jobs = state.jobs, "stopped");
         let refusal = self.process.store_watch.refusal();
-        match state.stalled.map(RuntimeError::Stalled).or(refusal) {
+        match state.ends.or(refusal) {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -248,7 +258,11 @@ impl WorkLoop {
                 let ended = self.work(delivery).await;
                 state.streak.add(ended);
                 match ended {
-                    Some(Ended::Stalled) => state.stalled = self.process.progress_table.stall(),
+                    Some(Ended::Stalled) => {
+                        let stall = self.process.progress_table.stall();
+                        state.ends = stall.map(RuntimeError::Stalled);
+                    }
+                    Some(Ended::DeviceLost) => state.ends = Some(RuntimeError::DeviceLost),
                     Some(Ended::InputLost | Ended::Retry) => {
                         // Perhaps the store is another by now.
                         tokio::select! {

@@ -2,12 +2,12 @@
 //! drain, heartbeats.
 
 use crate::{
-    Connection, Health, Metrics, RuntimeError, ServeArgs, bucket,
+    ComputeDevice, Connection, Health, Metrics, RuntimeError, ServeArgs, bucket,
     bucket::Bucket,
     clock,
     drain::{Drain, exit_with_parent},
     lifecycle::{self, STEP_TIME, unless_drained},
-    metrics::process::HEARTBEAT_FAILURES,
+    metrics::process::{DEVICE, HEARTBEAT_FAILURES},
     now_ms,
     progress::ProgressTable,
     store::{Metered, Store},
@@ -29,6 +29,8 @@ pub struct ServiceProcess {
     pub(crate) store_watch: Arc<StoreWatch>,
     pub(crate) address: String,
     service: Service,
+    /// Where its jobs are computed, if it has any.
+    device: Option<ComputeDevice>,
     grace: Duration,
 }
 
@@ -53,7 +55,7 @@ impl ServiceProcess {
             exit_with_parent();
         }
         lifecycle::run(args.grace_s, async |drain| {
-            let start = Self::with_drain(args, service, kinds, bootstrap, drain.clone());
+            let start = Self::with_drain(args, service, kinds, bootstrap, drain.clone(), None);
             let Some(process) = unless_drained(&drain, start).await? else {
                 return Ok(());
             };
@@ -63,15 +65,20 @@ impl ServiceProcess {
         })
     }
 
-    /// Starts a process. Without signals and logs: the drain is the caller's.
+    /// Starts a process, with the device of its jobs if it performs any. Without signals and logs:
+    /// the drain is the caller's.
     pub(crate) async fn with_drain(
         args: &ServeArgs,
         service: Service,
         kinds: &[Kind],
         bootstrap: bool,
         drain: Drain,
+        device: Option<ComputeDevice>,
     ) -> Result<Self, RuntimeError> {
         let metrics = Metrics::new(service.name(), kinds)?;
+        if let Some(device) = &device {
+            metrics.set_at(&DEVICE, [&device.name, &device.reason], 1.0);
+        }
         let mut connection = Connection::open(&args.connect, service.name()).await?;
         let measured: Arc<dyn Store> =
             Arc::new(Metered::new(connection.store.clone(), metrics.clone()));
@@ -96,6 +103,7 @@ impl ServiceProcess {
             store_watch: Arc::new(store_watch),
             address: format!("http://{address}/metrics"),
             service,
+            device,
             grace: args.grace_s,
         };
         if bootstrap {
@@ -191,7 +199,7 @@ impl ServiceProcess {
 
     fn heartbeat(&self) -> Heartbeat {
         let progress = self.progress_table.read();
-        let progress = progress.as_ref();
+        let (progress, device) = (progress.as_ref(), self.device.as_ref());
         Heartbeat {
             worker: worker_name(),
             service: self.service.name().to_owned(),
@@ -206,6 +214,8 @@ impl ServiceProcess {
             version: crate::VERSION.to_owned(),
             metrics: self.address.clone(),
             clock_skew_ms: clock::skew_ms(),
+            device: device.map_or(String::new(), |device| device.name.clone()),
+            device_reason: device.map_or(String::new(), |device| device.reason.clone()),
         }
     }
 }

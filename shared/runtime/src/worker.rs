@@ -17,12 +17,34 @@ pub struct Outcome {
     pub metrics: BTreeMap<String, f64>,
 }
 
+/// Where a worker computes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ComputeDevice {
+    /// `cpu`, or the accelerator's name as `cuda:0`.
+    pub name: String,
+    /// Why there and not elsewhere, in words.
+    pub reason: String,
+    /// Whether the same job gives the same bits again there.
+    pub deterministic: bool,
+}
+
+impl ComputeDevice {
+    /// The CPU, for a service whose jobs need no tensors.
+    pub fn cpu_only() -> Self {
+        Self {
+            name: "cpu".to_owned(),
+            reason: "its jobs need no accelerator".to_owned(),
+            deterministic: true,
+        }
+    }
+}
+
 /// A service's own part: performs one job at a time on the compute thread.
 pub trait Worker: Send + 'static {
     /// Which service this is; it pulls the kinds of [`Service::kinds`].
     fn service(&self) -> Service;
-    /// The device it computes on, for the lineage: `cpu` or the accelerator's name.
-    fn device(&self) -> String;
+    /// The device it computes on: for the lineage, the heartbeat, the log and a metric.
+    fn device(&self) -> ComputeDevice;
     /// The service's own metrics, the list that [`crate::metrics!`] makes. They are registered at
     /// start, so that every series exists from the first scrape.
     fn metrics(&self) -> &'static [&'static MetricDefinition] {

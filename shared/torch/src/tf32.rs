@@ -1,12 +1,7 @@
 //! The switch for TF32 in float32 products on GPUs, which tch does not offer.
-//!
-//! libtorch exports the setters of `at::Context`; they are looked up by their C++ names in the
-//! loaded library.
 
-use std::ffi::c_void;
+use crate::context::Context;
 
-/// `at::globalContext()`: a reference, which the C++ ABI passes as a pointer.
-const CONTEXT: &[u8] = b"_ZN2at13globalContextEv\0";
 /// `at::Context::setAllowTF32CuBLAS(bool)` and `at::Context::setAllowTF32CuDNN(bool)`.
 const SETTERS: [&[u8]; 2] = [
     b"_ZN2at7Context18setAllowTF32CuBLASEb\0",
@@ -20,19 +15,26 @@ const SETTERS: [&[u8]; 2] = [
 /// The switch is libtorch's and holds for the whole process: a worker sets it before each job by the
 /// job's precision.
 pub fn allow_tf32(allow: bool) -> bool {
-    let program = libloading::os::unix::Library::this();
-    // SAFETY: the names carry their own C++ signatures: no argument and a reference to the one
-    // static context, which lives as long as the process; then `void Context::set…(bool)`, whose
-    // `this` is an ordinary first argument on every platform that libtorch is built for.
-    unsafe {
-        let Ok(context) = program.get::<unsafe extern "C" fn() -> *mut c_void>(CONTEXT) else {
-            return false;
-        };
-        let context = context();
-        SETTERS.iter().all(|name| {
-            let setter = program.get::<unsafe extern "C" fn(*mut c_void, bool)>(*name);
-            setter.map(|set| set(context, allow)).is_ok()
-        })
+    Context::global().is_some_and(|context| SETTERS.iter().all(|name| context.set(name, allow)))
+}
+
+/// TF32 as a computation needs it, forbidden again when this is dropped: the switch is the process's,
+/// and what comes next may need float32 precision.
+#[derive(Debug)]
+#[must_use = "TF32 is forbidden again when this is dropped"]
+pub struct Tf32(());
+
+impl Tf32 {
+    /// Allows or forbids TF32 until the value is dropped, which forbids it.
+    pub fn set(allow: bool) -> Self {
+        allow_tf32(allow);
+        Self(())
+    }
+}
+
+impl Drop for Tf32 {
+    fn drop(&mut self) {
+        allow_tf32(false);
     }
 }
 
@@ -40,22 +42,12 @@ pub fn allow_tf32(allow: bool) -> bool {
 mod tests {
     use super::*;
 
-    /// `at::Context::allowTF32CuDNN(const std::string&)` needs a C++ string; the CuBLAS getter has
-    /// no argument.
+    /// The getter for cuDNN takes a C++ object; that for cuBLAS has no argument.
     fn is_allowed() -> bool {
-        let program = libloading::os::unix::Library::this();
-        // SAFETY: as above; `bool Context::allowTF32CuBLAS() const`.
-        unsafe {
-            let context = program
-                .get::<unsafe extern "C" fn() -> *mut c_void>(CONTEXT)
-                .unwrap();
-            let getter = program
-                .get::<unsafe extern "C" fn(*mut c_void) -> bool>(
-                    b"_ZNK2at7Context15allowTF32CuBLASEv\0",
-                )
-                .unwrap();
-            getter(context())
-        }
+        let context = Context::global().unwrap();
+        context
+            .get(b"_ZNK2at7Context15allowTF32CuBLASEv\0")
+            .unwrap()
     }
 
     #[test]
@@ -63,6 +55,10 @@ mod tests {
         assert!(allow_tf32(true));
         assert!(is_allowed());
         assert!(allow_tf32(false));
+        assert!(!is_allowed());
+        let allowed = Tf32::set(true);
+        assert!(is_allowed());
+        drop(allowed);
         assert!(!is_allowed());
     }
 }

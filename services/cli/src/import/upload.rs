@@ -93,6 +93,7 @@ pub(super) async fn upload(
             revision: String::new(),
             worker: "cli".to_owned(),
             device: "cpu".to_owned(),
+            deterministic: true,
         },
     };
     client::commit(connection, manifest).await

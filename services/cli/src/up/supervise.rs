@@ -185,7 +185,9 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
 /// What the exit codes of our own services say.
 fn meaning(code: i32) -> Option<&'static str> {
     match code {
-        EXIT_STALLED => Some("its job showed no progress; another attempt follows"),
+        EXIT_STALLED => {
+            Some("its job showed no progress, or its accelerator failed; another attempt follows")
+        }
         EXIT_OTHER_STORE => Some("its store is not the coordinator's"),
         _ => None,
     }

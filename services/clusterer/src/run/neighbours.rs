@@ -33,7 +33,7 @@ impl NeighboursArgs {
     /// # Errors
     /// If files cannot be read or written, or there are not more than k rows.
     pub fn run(&self) -> Result<serde_json::Value> {
-        let compute = cedm_torch::start();
+        let compute = cedm_torch::start()?;
         let array = self.array.as_deref();
         let features = self
             .features

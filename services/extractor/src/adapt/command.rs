@@ -121,7 +121,7 @@ impl AdaptArgs {
     /// When the images cannot be read, the sizes do not fit, or the file cannot be written.
     pub fn run(&self) -> Result<serde_json::Value> {
         require_ending(&self.out, &["safetensors"])?;
-        let compute = cedm_torch::start();
+        let compute = cedm_torch::start()?;
         let scratch = tempfile::tempdir().context("create a temporary folder")?;
         let images = self.images(scratch.path())?;
         let (weights, object) = weights_of(self.weights.as_ref())?.unzip();

@@ -4,7 +4,7 @@
 use super::rows::squared_norms;
 use crate::random::{Purpose, stream};
 use rand::Rng;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Initial centroids \[C, D\], chosen among the rows \[N, D\] with squared norms `squares` \[N\].
 ///
@@ -25,17 +25,19 @@ pub fn plus_plus(rows: &Tensor, squares: &Tensor, clusters: u32, seed: u64, star
     let mut chosen = vec![first];
     for _ in 1..clusters {
         // Inverse transform sampling from the cumulative distances, in float64: a float32 sum over
-        // many rows would leave some of them without any probability.
+        // many rows would leave some of them without any probability. On the CPU, because the order
+        // of a running sum on a GPU, and so its bits, differs from run to run.
         let cumulative = closest
             .squeeze_dim(0)
             .to_kind(Kind::Double)
+            .to_device(Device::Cpu)
             .cumsum(0, Kind::Double);
         let draws: Vec<f64> = (0..trials).map(|_| rng.random()).collect();
-        let draws =
-            Tensor::from_slice(&draws).to_device(device) * cumulative.narrow(0, count - 1, 1);
+        let draws = Tensor::from_slice(&draws) * cumulative.narrow(0, count - 1, 1);
         let places = draws
             .searchsorted(&cumulative, false, false, "left", None::<&Tensor>)
-            .clamp_max(count - 1);
+            .clamp_max(count - 1)
+            .to_device(device);
         let candidates = rows.index_select(0, &places);
         // The distances that every row would have to its nearest centroid with each candidate; their
         // sums in float64 decide.
@@ -52,7 +54,6 @@ pub fn plus_plus(rows: &Tensor, squares: &Tensor, clusters: u32, seed: u64, star
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
 
     #[test]
     fn each_of_several_distant_clusters_gets_one_centroid() {

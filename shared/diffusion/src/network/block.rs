@@ -1,6 +1,7 @@
 //! The residual block of SongUNet, with optional attention (spec §7.3, "UNetBlock").
 
 use super::layers::{Conv, ConvShape, GroupNorm, Linear, NEAR_ZERO_GAIN, Resample, UNIT_GAIN};
+use super::{Mode, Part};
 use crate::{layout::Layout, parameters::Views};
 use std::f64::consts::FRAC_1_SQRT_2;
 use tch::{Kind, Tensor};
@@ -96,7 +97,7 @@ impl Block {
 
     /// The block's output \[n, cout, h', w'\] for activations \[n, cin, h, w\] and the embedding \[n,
     /// e\], in the type of `x`; h' and w' are halved or doubled where the block resamples.
-    pub fn forward(&self, views: &Views, x: &Tensor, embedding: &Tensor, train: bool) -> Tensor {
+    pub fn forward(&self, views: &Views, x: &Tensor, embedding: &Tensor, mode: Mode) -> Tensor {
         let h = self
             .conv0
             .forward(views, &self.norm0.forward(views, x).silu());
@@ -110,8 +111,8 @@ impl Block {
         // The shift comes before the norm, so that it changes channels relative to their group;
         // upstream's `adaptive_scale` (a factor and a shift after the norm) is off.
         let h = self.norm1.forward(views, &(h + shift)).silu();
-        let h = if train && self.dropout > 0.0 {
-            h.dropout(self.dropout, true)
+        let h = if mode.train && self.dropout > 0.0 {
+            dropout(&h, self.dropout, mode.part)
         } else {
             h
         };
@@ -128,6 +129,26 @@ impl Block {
             None => x,
         }
     }
+}
+
+/// Activations with a share `p` of them dropped and the others scaled up. Those of a part get the
+/// factors that the whole round would have given them.
+fn dropout(h: &Tensor, p: f64, part: Option<Part>) -> Tensor {
+    let Some(Part { first, of }) = part else {
+        return h.dropout(p, true);
+    };
+    let [images, channels, height, width] = h.size()[..] else {
+        unreachable!("invariant: activations have four dimensions");
+    };
+    // Random numbers are drawn in the order of memory, so the factors need the layout of `h`.
+    let ones = |size: [i64; 4]| Tensor::ones(size, (h.kind(), h.device()));
+    let factors = tch::no_grad(|| match h.stride()[1] == 1 {
+        true => ones([of, height, width, channels])
+            .dropout(p, true)
+            .permute([0, 3, 1, 2]),
+        false => ones([of, channels, height, width]).dropout(p, true),
+    });
+    h * factors.narrow(0, first, images)
 }
 
 /// Self-attention over all pixels with one head, after a group norm, with a residual connection.
@@ -231,7 +252,7 @@ mod tests {
         let run = |kind: Kind| {
             let views = weights.views(&layout, Some(kind).filter(|kind| *kind != Kind::Float));
             block
-                .forward(&views, &x.to_kind(kind), &embedding, false)
+                .forward(&views, &x.to_kind(kind), &embedding, Mode::EVAL)
                 .get(0)
                 .double_value(&[0, 0, 0])
         };

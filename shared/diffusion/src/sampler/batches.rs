@@ -276,6 +276,7 @@ impl Sampler {
             train: false,
             activations: activations(self.params.precision),
             channels_last: self.device.is_cuda(),
+            part: None,
         };
         let mut denoise = |x: &Tensor, sigma: f64| {
             let own = (&self.network, &self.views);

@@ -121,6 +121,7 @@ pub fn lineage(cells: &[CellOutcome], clusterings: &[ClusteringOutcome]) -> Vec<
                 revision: "abc1234".to_owned(),
                 worker: "trainer-7".to_owned(),
                 device: "cpu".to_owned(),
+                deterministic: false,
             },
             attempts: if kind == Kind::Train { 2 } else { 1 },
             cached,

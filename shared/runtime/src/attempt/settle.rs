@@ -88,7 +88,14 @@ impl AttemptRunner {
                 self.fail(in_flight, FailureKind::Bug, FIRST_DELAY, &error)
                     .await
             }
-            JobError::Stalled(_) => self.fail_stalled(in_flight, &error).await,
+            JobError::Stalled(_) => {
+                self.fail_for_good(in_flight, &error).await;
+                Ok(Ended::Stalled)
+            }
+            JobError::DeviceLost { .. } => {
+                self.fail_for_good(in_flight, &error).await;
+                Ok(Ended::DeviceLost)
+            }
         }
     }
 
@@ -127,26 +134,20 @@ impl AttemptRunner {
         Ok(pinned.any(|found| found.digest != manifest.digest))
     }
 
-    /// Fails an attempt that shows no progress. It holds up the end of this process, which has to
-    /// exit, so it waits for the broker only so long; after that the broker redelivers the job.
-    async fn fail_stalled(
-        &self,
-        in_flight: &InFlight<'_>,
-        error: &JobError,
-    ) -> Result<Ended, RuntimeError> {
+    /// Fails an attempt after which this process has to exit. That must not be held up, so it waits
+    /// for the broker only so long; after that the broker redelivers the job.
+    async fn fail_for_good(&self, in_flight: &InFlight<'_>, error: &JobError) {
         let failed = self.fail(in_flight, FailureKind::Retry, FIRST_DELAY, error);
         match tokio::time::timeout(LONGEST_FAREWELL, failed).await {
             Ok(Ok(_)) => {}
             Ok(Err(reason)) => {
-                tracing::warn!(error = %chain(&reason), "the stalled job is redelivered when \
-                    ack_wait is over")
+                tracing::warn!(error = %chain(&reason), "the job is redelivered when ack_wait is \
+                    over")
             }
             Err(_) => tracing::warn!(
-                "the broker does not answer: the stalled job is redelivered \
-                when ack_wait is over"
+                "the broker does not answer: the job is redelivered when ack_wait is over"
             ),
         }
-        Ok(Ended::Stalled)
     }
 
     /// Another try later, or a dead letter when no try is left. An attempt that stored a checkpoint

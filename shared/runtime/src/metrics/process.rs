@@ -44,6 +44,8 @@ crate::metrics! {
         "Distinct messages, entries and objects that this process could not decode and skipped";
     pub(crate) STORE_REQUESTS: CallSeconds["op", "outcome"] =
         "cedm_s3_request_duration_seconds", "seconds", "Duration of requests to the store";
+    pub(crate) DEVICE: Gauge["device", "reason"] =
+        "cedm_device_info", "1", "Where this process computes, and why there; always 1";
     pub(crate) BUILD: Gauge["version", "revision"] =
         "cedm_build_info", "1", "What this process was built from; always 1";
 }

@@ -1,4 +1,4 @@
-//! A computation that hangs: its attempt is failed, the process ends for its supervisor to start
+//! A computation that hangs, or an accelerator that is lost: its attempt is failed, the process ends for its supervisor to start
 //! another, and that one finishes the job. The broker's redelivery plays no part: `ack_wait` is
 //! longer than any test.
 
@@ -110,4 +110,29 @@ async fn the_ages_of_a_frozen_job_rise() {
             .await;
         }
     }
+}
+
+/// CUDA repeats such an error for every later call of the process: it would spoil all jobs that it
+/// pulls.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_lost_its_device_gives_the_job_back_and_ends() {
+    let harness = Harness::with_ack_wait(UNREACHED_S).await;
+    let connection = harness.connect(Service::Coordinator).await;
+    let submitter = Submitter::new(&connection);
+    let marker = harness.root.path().join("lost");
+    let job = job(&format!("lose_device:{}", marker.display()));
+    let mut events = JobEvents::of(&connection, &job).await;
+    submitter.submit(&job).await.unwrap();
+    let mut first = harness.worker(&[], &[]);
+    let failed = events.next(EventWhat::Failed).await;
+    assert!(
+        failed.message.contains("an illegal memory access"),
+        "{}",
+        failed.message
+    );
+    assert_eq!(first.ended().await, Some(EXIT_STALLED));
+
+    let _second = harness.worker(&[], &[]);
+    let done = events.next(EventWhat::Done).await;
+    assert_ne!(done.worker, failed.worker);
 }

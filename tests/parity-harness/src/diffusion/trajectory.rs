@@ -164,6 +164,7 @@ fn stored_draws(case: &Case, step: i64, round: i64, kind: Kind) -> anyhow::Resul
             .map(|tensor| tensor.get(step).get(round).to_kind(kind))
     };
     Ok(Batch {
+        part: None,
         images: normalise(&case.get("images_u8")?.get(step).get(round), kind),
         class: draw("class_labels"),
         augment: draw("augment_labels"),

@@ -118,7 +118,7 @@ impl<'k> PlanBuilder<'k> {
             let reason = message::too_large(done.len() + open.len(), least_bytes);
             (None, State::Dead { reason })
         } else {
-            (None, self.held_up(&open))
+            (None, self.waiting_or_blocked(&open))
         };
         let message_bytes = match &job {
             _ if !K::IS_QUEUED => 0,
@@ -261,7 +261,7 @@ impl<'k> PlanBuilder<'k> {
     }
 
     /// Waiting for these nodes, or blocked when one of them is dead or blocked.
-    fn held_up(&self, open: &[usize]) -> State {
+    fn waiting_or_blocked(&self, open: &[usize]) -> State {
         let mut roots = BTreeSet::new();
         for index in open {
             let node = &self.nodes[*index];

@@ -20,17 +20,17 @@ pub(super) struct Part<'k> {
     pub(super) shards: Range<usize>,
 }
 
-/// At most `room` inputs for a merge of these shards, in their order: the shards themselves, or parts,
+/// At most `capacity` inputs for a merge of these shards, in their order: the shards themselves, or parts,
 /// each added by `add`.
 pub(super) fn inputs<'k>(
     shards: Vec<Dependency<'k>>,
-    room: usize,
+    capacity: usize,
     mut add: impl FnMut(Part<'k>) -> Dependency<'k>,
 ) -> Vec<Dependency<'k>> {
     let count = shards.len();
     let (mut inputs, mut level, mut width) = (shards, 0, PART);
     // One part is as few as there can be: a job without room for it is refused by its size.
-    while inputs.len() > room.max(1) {
+    while inputs.len() > capacity.max(1) {
         let parts = inputs.chunks(PART).enumerate().map(|(index, chunk)| Part {
             name: format!("part {level}.{index}"),
             inputs: chunk.to_vec(),

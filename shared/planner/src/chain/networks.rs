@@ -218,9 +218,9 @@ fn set_of_shards<'k>(
         set: None,
         ..set.cell.clone()
     };
-    let room = message::room(b, &id, whole.clone().into(), "shard", &[]);
+    let capacity = message::capacity(b, &id, whole.clone().into(), "shard", &[]);
     let shard_size = u64::from(b.sweep.spec.sampling.shard_size.max(1));
-    let shards = merge::inputs(shards, room, |part| {
+    let shards = merge::inputs(shards, capacity, |part| {
         let first = part.shards.start as u64 * shard_size;
         let end = (part.shards.end as u64 * shard_size).min(set.images);
         let params = SampleSetParams {

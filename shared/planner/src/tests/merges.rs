@@ -69,9 +69,9 @@ fn jobs(plan: &Plan) -> BTreeMap<Kind, usize> {
 }
 
 /// What parts of 400 make of so many shards: jobs that list parts, and inputs of the job at the top.
-fn tree(shards: usize, room: usize) -> (usize, usize) {
+fn tree(shards: usize, capacity: usize) -> (usize, usize) {
     let (mut inputs, mut parts) = (shards, 0);
-    while inputs > room {
+    while inputs > capacity {
         inputs = inputs.div_ceil(400);
         parts += inputs;
     }

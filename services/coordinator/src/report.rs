@@ -4,17 +4,15 @@ use crate::{artefacts::StoreArtefacts, sweeps};
 use anyhow::Context;
 use bytes::Bytes;
 use cedm_contract::{
-    Attempt, Digest, Job, JobResult, Kind, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software,
-    Timings,
+    Attempt, Digest, Job, JobResult, Kind, Manifest, ObjectRef, Output, SCHEMA_VERSION, Timings,
     kinds::report::{DATA, PAGE, ReportResult},
     output_key, sweep_key,
 };
 use cedm_planner::{Observed, Plan, fold};
 use cedm_report::Report;
 use cedm_runtime::{
-    Committed, REVISION, ServiceProcess, Submitter, VERSION, create_only, now_ms,
+    Committed, ServiceProcess, Submitter, create_only, now_ms, software,
     store::{Body, Store},
-    worker_name,
 };
 use cedm_sweep::{Sweep, lifecycle::DONE, outcome::SweepOutcome};
 use std::{collections::BTreeMap, time::Instant};
@@ -29,8 +27,8 @@ pub(crate) enum Ended {
     Broken(Vec<ObjectRef>),
 }
 
-/// Writes the report of a settled sweep unless it exists, and marks a complete sweep as done. That is
-/// the last look at its results: everything that the report reads is verified to the byte, even
+/// Writes the report of a settled sweep unless it exists, and marks a complete sweep as done. That
+/// is the last look at its results: everything that the report reads is verified to the byte, even
 /// where the report exists, since what was complete before may have been damaged and reopened.
 pub(crate) async fn write(
     process: &ServiceProcess,
@@ -181,12 +179,7 @@ async fn upload(
             finished_ms: now_ms(),
             compute_ms,
         },
-        software: Software {
-            version: VERSION.to_owned(),
-            revision: REVISION.to_owned(),
-            worker: worker_name(),
-            device: "cpu".to_owned(),
-        },
+        software: software("cpu"),
     })
 }
 

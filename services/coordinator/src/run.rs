@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use cedm_contract::{
     Attempt, Digest, Job, JobResult, JobSpec, Manifest, ObjectRef, SCHEMA_VERSION, ShardRef,
-    Software, Timings,
+    Software, Timings, blob_key,
     kinds::import::{ImageSet, ImportParams},
 };
 use cedm_planner::{KindEstimate, Observed, Plan, estimate, obstacles, plan};
@@ -16,7 +16,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub struct RunArgs {
     /// The sweep file to plan, TOML
     sweep: PathBuf,
-    /// Import manifest (JSON) of the image set. Without it, describe the images by the options below.
+    /// Import manifest (JSON) of the image set. Without it, describe the images by the options
+    /// below.
     #[arg(long, conflicts_with_all = ["count", "resolution"])]
     images: Option<PathBuf>,
     /// Number of images in the set, where no `--images` is given
@@ -159,7 +160,7 @@ impl RunArgs {
 /// A reference that stands for a file which is not stored.
 fn placeholder(name: &str) -> ObjectRef {
     ObjectRef {
-        object: format!("blob/{}", Digest::of(name.as_bytes())),
+        object: blob_key(&Digest::of(name.as_bytes())),
         size: 0,
         digest: Digest::of(name.as_bytes()),
     }

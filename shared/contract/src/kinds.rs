@@ -215,7 +215,8 @@ impl FromStr for Kind {
 }
 
 impl JobResult {
-    /// The shards and the number of images of an image set or a sample set; `None` for other results.
+    /// The shards and the number of images of an image set or a sample set; `None` for other
+    /// results.
     pub fn images(&self) -> Option<(&[ShardRef], u64)> {
         match self {
             JobResult::Import(set) => Some((&set.shards, set.count)),

@@ -13,7 +13,10 @@ use crate::{
     store::{Store, StoreError},
     verify::{Found, LookUpError, Verifier, objects_of},
 };
-use cedm_contract::{Event, EventAttempt, EventWhat, JobKey, Manifest, attempt_prefix};
+use cedm_contract::{
+    Event, EventAttempt, EventWhat, JobKey, MANIFEST_PREFIX, Manifest, OBJECT_PREFIX,
+    attempt_prefix,
+};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -111,8 +114,8 @@ pub async fn audit(
         Some(keys) => keys.to_vec(),
         None => {
             let mut found = Vec::new();
-            for object in store.list("manifest/").await? {
-                match object.key["manifest/".len()..].parse() {
+            for object in store.list(MANIFEST_PREFIX).await? {
+                match object.key[MANIFEST_PREFIX.len()..].parse() {
                     Ok(key) => found.push(key),
                     Err(_) => strange.push(object.key),
                 }
@@ -179,7 +182,7 @@ pub async fn audit(
     if keys.is_none() {
         // What a newer program names is not known here, so its jobs' objects are left out.
         let newer: HashSet<&str> = findings.newer.iter().map(JobKey::as_str).collect();
-        let objects = store.list("object/").await?;
+        let objects = store.list(OBJECT_PREFIX).await?;
         let unclaimed = objects.iter().filter(|object| {
             let key = object.key.split('/').nth(1).unwrap_or_default();
             !owned.contains(&object.key) && !newer.contains(key)

@@ -17,7 +17,7 @@ use crate::{
 use bytes::Bytes;
 use cedm_contract::{
     DEAD_STREAM, DeadLetter, FailureKind, Job, JobKey, Kind, MAX_MESSAGE_BYTES, SCHEMA_VERSION,
-    dead_subject, sweep_key,
+    dead_subject, filters, sweep_key,
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl DeadLetters {
     /// When NATS or the store fails.
     pub async fn list(&self) -> Result<Vec<DeadLetter>, RuntimeError> {
         let mut letters = Vec::new();
-        for subject in self.queue.subjects(DEAD_STREAM, "cedm.dead.>").await? {
+        for subject in self.queue.subjects(DEAD_STREAM, filters::DEAD).await? {
             let Some(stored) = self.queue.last(DEAD_STREAM, &subject).await? else {
                 continue;
             };
@@ -105,7 +105,7 @@ impl DeadLetters {
     /// When NATS fails.
     pub async fn unreadable(&self) -> Result<Vec<UnreadableLetter>, RuntimeError> {
         let mut found = Vec::new();
-        for subject in self.queue.subjects(DEAD_STREAM, "cedm.dead.>").await? {
+        for subject in self.queue.subjects(DEAD_STREAM, filters::DEAD).await? {
             if let Some(stored) = self.queue.last(DEAD_STREAM, &subject).await?
                 && let Err(reason) = decode(&stored)
             {
@@ -126,7 +126,7 @@ impl DeadLetters {
     /// When the subject is no such one, or NATS fails.
     pub async fn forget_subject(&self, subject: &str) -> Result<bool, RuntimeError> {
         // Wildcards would choose a letter that nobody named.
-        if !subject.starts_with("cedm.dead.") || subject.contains(['*', '>', ' ']) {
+        if !filters::takes(filters::DEAD, subject) || subject.contains(['*', '>', ' ']) {
             return Err(anyhow::anyhow!(
                 "`{subject}` is no subject of a dead letter, expected cedm.dead.<kind>.<key>"
             )
@@ -143,7 +143,7 @@ impl DeadLetters {
     /// # Errors
     /// When NATS fails.
     pub async fn count(&self) -> Result<u64, RuntimeError> {
-        Ok(self.queue.subjects(DEAD_STREAM, "cedm.dead.>").await?.len() as u64)
+        Ok(self.queue.subjects(DEAD_STREAM, filters::DEAD).await?.len() as u64)
     }
 
     /// The letter of one job.
@@ -269,7 +269,7 @@ impl DeadLetters {
     /// What lies below the subjects of a key, which several kinds may have where somebody lies.
     async fn all_of(&self, key: &JobKey) -> Result<Vec<Stored>, RuntimeError> {
         let mut found = Vec::new();
-        let filter = format!("cedm.dead.*.{key}");
+        let filter = filters::dead_of(key);
         for subject in self.queue.subjects(DEAD_STREAM, &filter).await? {
             found.extend(self.queue.last(DEAD_STREAM, &subject).await?);
         }

@@ -113,6 +113,16 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// This program and process, as manifests name what made a result on `device`.
+pub fn software(device: impl Into<String>) -> cedm_contract::Software {
+    cedm_contract::Software {
+        version: VERSION.to_owned(),
+        revision: REVISION.to_owned(),
+        worker: worker_name(),
+        device: device.into(),
+    }
+}
+
 /// This process among all: `<program>-<host>-<pid>-<start>`, of characters that a bucket key may
 /// have.
 pub fn worker_name() -> String {

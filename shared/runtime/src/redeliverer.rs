@@ -26,7 +26,7 @@ use crate::{
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use cedm_contract::{
     ADVISORIES_STREAM, DeadLetter, Event, EventWhat, FailureKind, JOBS_STREAM, JobKey, Kind,
-    Priority, SCHEMA_VERSION, parse_job_subject,
+    Priority, SCHEMA_VERSION, filters, parse_job_subject,
 };
 use futures::StreamExt;
 use serde::Deserialize;
@@ -189,10 +189,9 @@ impl Redeliverer {
     /// Messages below no lane: no consumer delivers them, and nothing else removes them.
     async fn sweep_outside_lanes(&self) -> Result<usize, RuntimeError> {
         let mut moved = 0;
-        for subject in self.queue.subjects(JOBS_STREAM, "cedm.job.>").await? {
-            let is_delivered = lanes().any(|(kind, priority)| {
-                subject.starts_with(&format!("cedm.job.{kind}.{priority}."))
-            });
+        for subject in self.queue.subjects(JOBS_STREAM, filters::JOBS).await? {
+            let is_delivered = lanes()
+                .any(|(kind, priority)| filters::takes(&filters::lane(kind, priority), &subject));
             if is_delivered {
                 continue;
             }
@@ -234,7 +233,7 @@ impl Redeliverer {
         let mut moved = 0;
         for subject in self
             .queue
-            .subjects(JOBS_STREAM, &format!("cedm.job.{kind}.{priority}.>"))
+            .subjects(JOBS_STREAM, &filters::lane(kind, priority))
             .await?
         {
             let Some(stored) = self.queue.last(JOBS_STREAM, &subject).await? else {

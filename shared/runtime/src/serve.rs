@@ -27,7 +27,7 @@ use crate::{
     worker_name,
 };
 use anyhow::Context as _;
-use cedm_contract::{Event, EventAttempt, EventWhat, Kind, Priority, SCHEMA_VERSION, Software};
+use cedm_contract::{Event, EventAttempt, EventWhat, Kind, Priority, SCHEMA_VERSION, filters};
 use futures::StreamExt;
 use recovery::{LOST, Streak, Verdict};
 use std::{
@@ -153,12 +153,7 @@ impl WorkLoop {
             scratch: scratch.path().to_owned(),
             checkpoint_every: args.checkpoint_every_s,
         };
-        let software = Software {
-            version: crate::VERSION.to_owned(),
-            revision: crate::REVISION.to_owned(),
-            worker: worker_name(),
-            device: profile.device,
-        };
+        let software = crate::software(profile.device);
         let runner = AttemptRunner {
             queue: Arc::new(connection.queue.clone()),
             compute: Arc::new(thread),
@@ -284,7 +279,7 @@ impl WorkLoop {
         let mut streams: Vec<futures::stream::BoxStream<'static, ()>> =
             vec![futures::stream::pending().boxed()];
         for kind in &self.kinds {
-            let subject = queue.names().to_wire(&format!("cedm.job.{kind}.>"));
+            let subject = queue.names().to_wire(&filters::jobs_of(Some(*kind)));
             match queue.client().subscribe(subject).await {
                 Ok(messages) => streams.push(
                     messages

@@ -20,7 +20,7 @@ use crate::{
 };
 use actors::{Coordinator, SimulatedCompute, worker};
 use bytes::Bytes;
-use cedm_contract::{EventWhat, Job, Manifest, Software, manifest_key};
+use cedm_contract::{EventWhat, Job, MANIFEST_PREFIX, Manifest, Software, manifest_key};
 use frozen::Distant;
 use ram_queue::{RamQueue, Shared};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -94,7 +94,7 @@ impl FaultPlan {
 }
 
 fn manifests(store: &RamStore) -> BTreeMap<String, Bytes> {
-    store.below("manifest/").into_iter().collect()
+    store.below(MANIFEST_PREFIX).into_iter().collect()
 }
 
 /// Removes an object of some result, or (where it `stays`) changes its bytes.

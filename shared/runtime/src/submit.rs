@@ -11,7 +11,7 @@ use crate::{
 use bytes::Bytes;
 use cedm_contract::{
     DELAYS_STREAM, DeadLetter, Event, EventWhat, JOBS_STREAM, Job, JobKey, Kind, Manifest,
-    Priority, job_subject, parse_job_subject,
+    Priority, filters, job_subject, parse_job_subject,
 };
 use std::sync::Arc;
 
@@ -269,14 +269,13 @@ impl Submitter {
     /// # Errors
     /// When NATS fails.
     pub async fn outstanding(&self, kind: Option<Kind>) -> Result<Vec<Outstanding>, RuntimeError> {
-        let kind = kind.map_or("*".to_owned(), |kind| kind.to_string());
         let mut subjects = self
             .queue
-            .subjects(JOBS_STREAM, &format!("cedm.job.{kind}.>"))
+            .subjects(JOBS_STREAM, &filters::jobs_of(kind))
             .await?;
         subjects.extend(
             self.queue
-                .subjects(DELAYS_STREAM, &format!("cedm.*.{kind}.>"))
+                .subjects(DELAYS_STREAM, &filters::retries_of(kind))
                 .await?,
         );
         let parsed = subjects.iter().filter_map(|subject| {
@@ -286,7 +285,7 @@ impl Submitter {
                 key,
                 kind,
                 priority,
-                delayed: !subject.starts_with("cedm.job."),
+                delayed: !filters::takes(filters::JOBS, subject),
             })
         });
         Ok(parsed.collect())
@@ -300,7 +299,7 @@ impl Submitter {
     pub async fn cancel(&self, kind: Kind, key: &JobKey) -> Result<bool, RuntimeError> {
         let mut cancelled = false;
         while let Some(found) = self.queue.outstanding(kind, key).await? {
-            let stream = if found.subject.starts_with("cedm.job.") {
+            let stream = if filters::takes(filters::JOBS, &found.subject) {
                 JOBS_STREAM
             } else {
                 DELAYS_STREAM

@@ -4,7 +4,10 @@
 //! and says so here, so that it shows in `cedm_undecodable_messages_total` wherever it lies.
 
 use crate::{LEASES, SWEEPS, WORKERS};
-use cedm_contract::{ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM};
+use cedm_contract::{
+    ADVISORIES_STREAM, CHECKPOINT_PREFIX, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM,
+    MANIFEST_PREFIX, SWEEP_PREFIX,
+};
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
@@ -70,9 +73,9 @@ impl Place {
             Place::SweepEntries => SWEEPS,
             Place::Heartbeats => WORKERS,
             Place::Leases => LEASES,
-            Place::Manifests => "manifest/",
-            Place::Sweeps => "sweep/",
-            Place::Checkpoints => "checkpoint/",
+            Place::Manifests => MANIFEST_PREFIX,
+            Place::Sweeps => SWEEP_PREFIX,
+            Place::Checkpoints => CHECKPOINT_PREFIX,
         }
     }
 }

@@ -19,15 +19,13 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs,
-    io::Write,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
     time::Duration,
 };
 
-/// Grace period of services: workers write a checkpoint when they are stopped, and the largest takes
-/// this long.
+/// Grace period of services: workers write a checkpoint when they are stopped, and the largest
+/// takes this long.
 const SERVICE_GRACE: Duration = Duration::from_secs(60);
 /// Grace period of broker and store, which only close files.
 const INFRASTRUCTURE_GRACE: Duration = Duration::from_secs(10);
@@ -41,13 +39,7 @@ fn loopback(port: u16) -> SocketAddr {
 
 /// Writes a file that only its owner can read: it holds passwords.
 fn write_private(path: &Path, text: &str) -> Result<()> {
-    let open = fs::OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(path);
-    open.and_then(|mut file| file.write_all(text.as_bytes()))
+    cedm_atomic_file::write_private(path, text.as_bytes())
         .with_context(|| format!("write {}", path.display()))
 }
 

@@ -1,8 +1,8 @@
 //! The reference side of a score: merged moments of an image or sample set, and their matrix root.
 //!
-//! Of a set of more shards than one message can name, parts are listed first, by jobs with `partial`
-//! set; a reference, or the score of a sample set, is then computed from the parts. A part is a list
-//! and nothing else, so that the numbers do not depend on how a set was cut.
+//! Of a set of more shards than one message can name, parts are listed first, by jobs with
+//! `partial` set; a reference, or the score of a sample set, is then computed from the parts. A
+//! part is a list and nothing else, so that the numbers do not depend on how a set was cut.
 
 use super::JobKind;
 use crate::{ExtractorSpec, OutputName, Service, ShardRef, inputs::inputs};

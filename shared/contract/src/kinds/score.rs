@@ -28,7 +28,8 @@ inputs! {
     pub struct ScoreInputs<T> {
         /// The training images (Reference).
         pub reference: T as "reference",
-        /// The shards of the sample set (Measure), or parts of it (Reference with `partial`), in order.
+        /// The shards of the sample set (Measure), or parts of it (Reference with `partial`), in
+        /// order.
         pub shards: Vec<T> as "shard",
         /// A sample set of the unconditional network (Reference), for `ufd`.
         pub unconditional: Option<T> as "unconditional",

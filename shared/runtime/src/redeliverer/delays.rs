@@ -22,7 +22,7 @@ use async_nats::{
 };
 use cedm_contract::{
     ContractError, DELAYS_STREAM, DeadLetter, FailureKind, JobKey, Kind, Names, Priority,
-    delay_subject, due_subject, parse_job_subject,
+    delay_subject, due_subject, filters, parse_job_subject,
 };
 use futures::StreamExt;
 use std::time::Duration;
@@ -53,7 +53,7 @@ impl Redeliverer {
     pub async fn forward_due(&self) -> Result<usize, RuntimeError> {
         let config = pull::Config {
             durable_name: Some("mover".to_owned()),
-            filter_subject: self.queue.names().to_wire("cedm.due.>"),
+            filter_subject: self.queue.names().to_wire(filters::DUE),
             ack_policy: AckPolicy::Explicit,
             ack_wait: Duration::from_secs(30),
             ..Default::default()
@@ -108,7 +108,7 @@ impl Redeliverer {
     /// job of that subject counts as queued, for ever. They become dead letters; how many.
     pub(super) async fn sweep_delays(&self) -> Result<usize, RuntimeError> {
         let mut moved = 0;
-        for subject in self.queue.subjects(DELAYS_STREAM, "cedm.delay.>").await? {
+        for subject in self.queue.subjects(DELAYS_STREAM, filters::DELAYS).await? {
             let Some(stored) = self.queue.last(DELAYS_STREAM, &subject).await? else {
                 continue;
             };

@@ -236,8 +236,8 @@ async fn a_crash_between_the_letter_and_its_acknowledgement_leaves_one_letter() 
     );
 }
 
-/// One byte in place of a letter, as whoever may publish letters may publish it: it is listed apart,
-/// blocks neither the other letters nor its own job, and can be removed.
+/// One byte in place of a letter, as whoever may publish letters may publish it: it is listed
+/// apart, blocks neither the other letters nor its own job, and can be removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_no_letter_stops_nothing() {
     let harness = Harness::start().await;

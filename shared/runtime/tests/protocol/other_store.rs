@@ -134,8 +134,8 @@ async fn a_worker_whose_store_is_replaced_calls_nothing_lost() {
     assert_never_failed(&connection, &reader).await;
 }
 
-/// Same id, and yet the inputs of job after job are missing: the worker itself is in doubt, and takes
-/// one job from time to time, until one succeeds.
+/// Same id, and yet the inputs of job after job are missing: the worker itself is in doubt, and
+/// takes one job from time to time, until one succeeds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_finds_three_inputs_in_a_row_missing_takes_itself_out() {
     let harness = Harness::start().await;

@@ -1,12 +1,12 @@
-//! Small inputs of kinds that people reported publicly, through the built programs: what is right of
-//! each stands in `cases.json` beside them.
+//! Small inputs of kinds that people reported publicly, through the built programs: what is right
+//! of each stands in `cases.json` beside them.
 //!
-//! The project's own inputs are in `tests/cases`; `$CEDM_CASES_DIR` may name a folder with more, whose
-//! `data/cases.json` has the same form. A case: `command` (`import`, with `input` and `args`; or
-//! `features`, with `weights` and `extractor`) and `expect`: any of `count`, `count_min`,
+//! The project's own inputs are in `tests/cases`; `$CEDM_CASES_DIR` may name a folder with more,
+//! whose `data/cases.json` has the same form. A case: `command` (`import`, with `input` and `args`;
+//! or `features`, with `weights` and `extractor`) and `expect`: any of `count`, `count_min`,
 //! `class_names`, `labels`, `labels_some`, `labels_differ_from`, `skipped`, `skipped_has`,
-//! `skipped_min`, `pixels_as` another input, `features_as` other weights, `features_any`, `error` and
-//! `says` patterns, or `either` with a list of acceptable ends.
+//! `skipped_min`, `pixels_as` another input, `features_as` other weights, `features_any`, `error`
+//! and `says` patterns, or `either` with a list of acceptable ends.
 
 #![forbid(unsafe_code)]
 

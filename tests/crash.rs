@@ -27,7 +27,8 @@ fn undisturbed() -> &'static BTreeMap<String, String> {
 }
 
 /// Kills the first process of a service that reaches a failpoint, and lets the sweep complete: the
-/// job that the process was running is redelivered, and all results are those of an undisturbed run.
+/// job that the process was running is redelivered, and all results are those of an undisturbed
+/// run.
 fn survives_the_kill_at(place: &str) -> Result<()> {
     let failpoint = Failpoint::at(place)?;
     // These jobs are shorter than the usual checkpoint interval; 0 makes one due at every step.

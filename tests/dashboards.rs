@@ -1,7 +1,7 @@
-//! Every panel of every dashboard shows data: its expressions are evaluated by a real Prometheus that
-//! scraped a running system, and its JSON is accepted by Grafana's file provisioning. Every rule is
-//! valid, reads series that exist, and every alert has its unit test and its section for whoever is on
-//! call.
+//! Every panel of every dashboard shows data: its expressions are evaluated by a real Prometheus
+//! that scraped a running system, and its JSON is accepted by Grafana's file provisioning. Every
+//! rule is valid, reads series that exist, and every alert has its unit test and its section for
+//! whoever is on call.
 
 use anyhow::{Context, Result, ensure};
 use cedm_tests::{System, digits, events::Watch};
@@ -192,7 +192,8 @@ fn check_rules(port: u16) -> Result<()> {
             .as_str()
             .context("a rule without expression")?;
         for found in metric.find_iter(expression) {
-            // Recorded series exist once their own expression has data; their rule is checked itself.
+            // Recorded series exist once their own expression has data; their rule is checked
+            // itself.
             let series = found.as_str();
             if !series.contains(':') {
                 let answer = query(port, &format!("count({series})"))?;

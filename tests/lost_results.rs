@@ -105,8 +105,8 @@ fn damaged_results_are_not_reused() -> Result<()> {
         "the first sweep did not complete"
     );
     let expected = system.digests("tiny")?;
-    // The coordinator has verified all of these and cached that; it is killed below, so that it must
-    // verify them again.
+    // The coordinator has verified all of these and cached that; it is killed below, so that it
+    // must verify them again.
     spoil(
         &system,
         manifests(&system, Kind::Features)?

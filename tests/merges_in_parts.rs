@@ -1,5 +1,5 @@
-//! Results of many shards are listed in parts, since a message names only so many inputs: whatever the
-//! parts, the result is the same to the last bit.
+//! Results of many shards are listed in parts, since a message names only so many inputs: whatever
+//! the parts, the result is the same to the last bit.
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{

@@ -263,8 +263,8 @@ fn services_that_wait_for_a_broker_end_on_sigterm() -> Result<()> {
     all_end(running)
 }
 
-/// The store accepts connections and never answers. The coordinator comes first: it makes the streams
-/// that the others wait for.
+/// The store accepts connections and never answers. The coordinator comes first: it makes the
+/// streams that the others wait for.
 #[test]
 fn services_that_wait_for_a_store_end_on_sigterm() -> Result<()> {
     let parts = Parts::start()?;

@@ -1,5 +1,5 @@
-//! One lifecycle of a sweep: whatever happens to it, `status`, `watch`, `cancel`, `submit`, `fsck` and
-//! the coordinator say the same; what has ended without its results can be run again; and what
+//! One lifecycle of a sweep: whatever happens to it, `status`, `watch`, `cancel`, `submit`, `fsck`
+//! and the coordinator say the same; what has ended without its results can be run again; and what
 //! cannot be read stops nothing else.
 
 use anyhow::{Context, Result, ensure};
@@ -348,7 +348,8 @@ fn a_complete_sweep_that_lost_results_is_damaged_until_it_runs_again() -> Result
     complete(&system, "small")?;
     assert_eq!(system.digests("small")?, expected);
 
-    // Bytes are flipped in a result that nobody reads any more: sizes are right, so only fsck sees it.
+    // Bytes are flipped in a result that nobody reads any more: sizes are right, so only fsck sees
+    // it.
     let clusters = manifests(&system, Kind::Cluster)?;
     let object = &clusters.first().context("no clusters")?.outputs[0].object;
     let mut bytes = get(&system, &object.object)?.context("no object")?;

@@ -15,8 +15,8 @@ pub fn archive() -> PathBuf {
 /// A sweep over the first 64 digits that needs every kind of job.
 pub const TINY: &str = include_str!("../tiny.toml");
 
-/// A sweep with one unconditional network that trains long enough to be interrupted: no features, no
-/// clusters, one sample set.
+/// A sweep with one unconditional network that trains long enough to be interrupted: no features,
+/// no clusters, one sample set.
 pub const LONG: &str = include_str!("../long.toml");
 
 /// Imports the first 64 digits, in two shards, under the name `digits`.

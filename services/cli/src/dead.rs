@@ -31,8 +31,8 @@ pub enum DeadCommand {
         #[arg(long, conflicts_with = "job")]
         all: bool,
     },
-    /// Remove a dead letter, or a message that is none: the job is submitted again when a sweep needs
-    /// it
+    /// Remove a dead letter, or a message that is none: the job is submitted again when a sweep
+    /// needs it
     Forget {
         /// The job's key, its first digits suffice; or the subject of a message, as `list` shows it
         job: String,
@@ -130,8 +130,8 @@ async fn replay(letters: &DeadLetters, reader: &mut Reader, key: &JobKey) -> Res
     Ok(letters.replay(key).await?)
 }
 
-/// Removes the letters of a sweep's jobs that hold no readable job, since a person asks for the sweep:
-/// the coordinator submits the jobs anew.
+/// Removes the letters of a sweep's jobs that hold no readable job, since a person asks for the
+/// sweep: the coordinator submits the jobs anew.
 ///
 /// # Errors
 /// When NATS or the store fails.

@@ -60,8 +60,8 @@ impl Layout {
     }
 }
 
-/// Writes a vector of int64 as `torch.save` writes it: a zip archive with the pickled description and
-/// the numbers as its members.
+/// Writes a vector of int64 as `torch.save` writes it: a zip archive with the pickled description
+/// and the numbers as its members.
 ///
 /// # Errors
 /// When the file cannot be written.

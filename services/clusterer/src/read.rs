@@ -15,8 +15,8 @@ use std::{
 };
 use tch::{Kind, Tensor};
 
-/// Reads a feature matrix \[n, dim\] from a .safetensors, .npy, .npz or PyTorch file: the array `name`,
-/// by default `features` or the only array.
+/// Reads a feature matrix \[n, dim\] from a .safetensors, .npy, .npz or PyTorch file: the array
+/// `name`, by default `features` or the only array.
 ///
 /// # Errors
 /// When the file cannot be read, is truncated, or has no such array.
@@ -71,8 +71,8 @@ fn read_column(path: &Path, default: &str) -> Result<Vec<i64>> {
     Ok(Vec::<i64>::try_from(tensor.to_kind(Kind::Int64))?)
 }
 
-/// The ids in a folder of the C-EDM authors, checked against `freq.pt`, which holds the sizes of the
-/// used clusters by ascending id (spec §4.6).
+/// The ids in a folder of the C-EDM authors, checked against `freq.pt`, which holds the sizes of
+/// the used clusters by ascending id (spec §4.6).
 fn read_folder(folder: &Path) -> Result<Vec<i64>> {
     let ids = read_ids(&folder.join("cluster_ids.pt"))?;
     let counts = folder.join("freq.pt");

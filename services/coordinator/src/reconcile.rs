@@ -1,9 +1,9 @@
 //! The reconciler: desired jobs, minus results, minus queued jobs, is what it submits.
 //!
-//! [`Coordinator`] holds a cache of the observed state and compares it with the plan of every active
-//! sweep, level-triggered as in a Kubernetes controller: events say only *that* something changed
-//! ([`Coordinator::on_event`]) and keep the cache cheap to update; what to do follows from the state
-//! alone ([`Coordinator::reconcile`]). A lost event delays a job until the next
+//! [`Coordinator`] holds a cache of the observed state and compares it with the plan of every
+//! active sweep, level-triggered as in a Kubernetes controller: events say only *that* something
+//! changed ([`Coordinator::on_event`]) and keep the cache cheap to update; what to do follows from
+//! the state alone ([`Coordinator::reconcile`]). A lost event delays a job until the next
 //! [`Coordinator::resync`], a duplicate costs one extra plan. Every step is idempotent, so it may
 //! run at any time, and in two processes at once.
 
@@ -27,8 +27,8 @@ use std::{
 /// Requests to queue and store that run concurrently.
 const CONCURRENCY: usize = 16;
 
-/// The reconciler with its cache. All of it can be lost: [`Coordinator::resync`] reads it again from
-/// store and queue.
+/// The reconciler with its cache. All of it can be lost: [`Coordinator::resync`] reads it again
+/// from store and queue.
 pub(crate) struct Coordinator {
     process: ServiceProcess,
     submitter: Submitter,
@@ -41,8 +41,8 @@ pub(crate) struct Coordinator {
     known: Observed,
     /// Jobs that were in the queue when it was last read, and have not ended since.
     queued: BTreeSet<JobKey>,
-    /// Jobs that were queued anew in place of a letter whose job could not be read: once each, since a
-    /// job that no worker can read comes back as another such letter.
+    /// Jobs that were queued anew in place of a letter whose job could not be read: once each,
+    /// since a job that no worker can read comes back as another such letter.
     renewed: BTreeSet<JobKey>,
     /// Jobs with a failed attempt. Their inputs are checked again, since a missing input is one
     /// reason to fail.
@@ -183,8 +183,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Brings every active sweep as far as possible without waiting. A failure in one sweep does not
-    /// stop the others; the last failure is returned at the end.
+    /// Brings every active sweep as far as possible without waiting. A failure in one sweep does
+    /// not stop the others; the last failure is returned at the end.
     pub(crate) async fn reconcile(&mut self) -> anyhow::Result<()> {
         self.process.metrics().add(&RECONCILES, 1);
         if !self.suspect.is_empty() {
@@ -242,8 +242,8 @@ impl Coordinator {
     }
 }
 
-/// Waits for `operation` while reporting liveness: verifying a large stored result takes longer than
-/// the liveness probe allows.
+/// Waits for `operation` while reporting liveness: verifying a large stored result takes longer
+/// than the liveness probe allows.
 async fn while_alive<T>(health: &Health, operation: impl Future<Output = T>) -> T {
     tokio::pin!(operation);
     let mut tick = tokio::time::interval(Duration::from_secs(5));

@@ -22,8 +22,8 @@ use cedm_torch::{Compute, tensor_files};
 use std::{collections::BTreeMap, time::Instant};
 use tch::{Device, Kind};
 
-/// Performs `sample` and `sample_set` jobs; keeps the sampler of the last one, because the shards of
-/// a set differ only in their seeds.
+/// Performs `sample` and `sample_set` jobs; keeps the sampler of the last one, because the shards
+/// of a set differ only in their seeds.
 #[derive(Debug)]
 pub struct SamplerWorker {
     compute: Compute,
@@ -196,7 +196,8 @@ fn merge(context: &JobContext, params: &SampleSetParams) -> Result<Outcome, JobE
     })
 }
 
-/// The shards in order, after a check that their seeds leave no gap and their images have one shape.
+/// The shards in order, after a check that their seeds leave no gap and their images have one
+/// shape.
 fn merged(inputs: &[&Manifest], params: &SampleSetParams) -> anyhow::Result<SampleSetResult> {
     let mut shards: Vec<ShardRef> = Vec::new();
     let mut shape = None;

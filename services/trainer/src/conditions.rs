@@ -1,6 +1,6 @@
 //! Conditions for the commands `run` and `loss`: from files, from the labels of the data set, from
-//! text embeddings. A new kind of condition is a file in this module that makes a [`Condition`], and
-//! an option here.
+//! text embeddings. A new kind of condition is a file in this module that makes a [`Condition`],
+//! and an option here.
 
 mod files;
 mod text;

@@ -1,5 +1,5 @@
-//! The `train` job: reads images, a condition and the previous segment's state; writes weights, state
-//! and curve.
+//! The `train` job: reads images, a condition and the previous segment's state; writes weights,
+//! state and curve.
 
 use crate::{metrics, pictures::Pictures, segment::Segment};
 use anyhow::anyhow;

@@ -48,8 +48,8 @@ impl Direction {
         }
     }
 
-    /// What the method minimises: the best score of any metric has the smallest objective. `None` for
-    /// descriptive metrics.
+    /// What the method minimises: the best score of any metric has the smallest objective. `None`
+    /// for descriptive metrics.
     pub fn objective(self, score: f64) -> Option<f64> {
         match self {
             Direction::Lower => Some(score),

@@ -6,8 +6,8 @@ use crate::{Features, MathsError, nearest};
 /// C_T with the scores of its cells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CopyingScore {
-    /// Mean of the kept cells' Z scores, weighted by their share of test rows; negative for copying.
-    /// `None` if no cell holds enough generated rows.
+    /// Mean of the kept cells' Z scores, weighted by their share of test rows; negative for
+    /// copying. `None` if no cell holds enough generated rows.
     pub score: Option<f64>,
     /// Z score of each cell; 0 for cells without generated or test rows.
     pub cells: Vec<f64>,

@@ -29,8 +29,8 @@ pub fn peak_resident_bytes() -> u64 {
         * 1024
 }
 
-/// Memory of a GPU that is in use by all processes, in bytes; `None` for a CPU. libtorch's allocator
-/// does not return memory, so this is also the highest need so far.
+/// Memory of a GPU that is in use by all processes, in bytes; `None` for a CPU. libtorch's
+/// allocator does not return memory, so this is also the highest need so far.
 pub fn device_bytes(device: Device) -> Option<u64> {
     let Device::Cuda(index) = device else {
         return None;

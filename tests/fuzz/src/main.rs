@@ -33,7 +33,8 @@ struct Args {
     /// Folder for findings
     #[arg(long, default_value = "fuzz-findings")]
     findings: PathBuf,
-    /// Run inputs in this process and write the number of each to a file (used by the program itself)
+    /// Run inputs in this process and write the number of each to a file (used by the program
+    /// itself)
     #[arg(long, hide = true)]
     worker: Option<PathBuf>,
 }

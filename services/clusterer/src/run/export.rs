@@ -1,4 +1,5 @@
-//! `cedm-clusterer export`: a clustering as npy files, or in the folder layout of the C-EDM authors.
+//! `cedm-clusterer export`: a clustering as npy files, or in the folder layout of the C-EDM
+//! authors.
 
 use crate::{Layout, read_ids};
 use anyhow::{Context, Result, bail};

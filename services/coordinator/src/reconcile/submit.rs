@@ -63,8 +63,8 @@ impl Coordinator {
         }
     }
 
-    /// Puts jobs that no message can hold among the dead letters, where a person finds them by their
-    /// keys. Returns whether there was one that is not there yet.
+    /// Puts jobs that no message can hold among the dead letters, where a person finds them by
+    /// their keys. Returns whether there was one that is not there yet.
     async fn give_up_unsendable(&mut self, plan: &Plan) -> anyhow::Result<bool> {
         let mut any = false;
         for node in &plan.nodes {
@@ -131,10 +131,10 @@ impl Coordinator {
     }
 }
 
-/// Looks up the result of a job, and queues the job when it has none. A result from before the sweep
-/// is verified to the byte; one that was made for it is checked by the sizes of its objects, since
-/// the worker verified its upload moments ago. Where `may_renew` says so, a letter whose job cannot be
-/// read is replaced by this job.
+/// Looks up the result of a job, and queues the job when it has none. A result from before the
+/// sweep is verified to the byte; one that was made for it is checked by the sizes of its objects,
+/// since the worker verified its upload moments ago. Where `may_renew` says so, a letter whose job
+/// cannot be read is replaced by this job.
 async fn submit(
     submitter: &Submitter,
     (letters, may_renew): (&DeadLetters, bool),

@@ -1,5 +1,5 @@
-//! Constants of the metrics that can be changed on the command line, as in other tools; the defaults
-//! are those of the literature.
+//! Constants of the metrics that can be changed on the command line, as in other tools; the
+//! defaults are those of the literature.
 
 use serde::Serialize;
 

@@ -54,8 +54,8 @@ struct Found {
     origin: Option<Origin>,
 }
 
-/// Every tensor of a file by name. `outside` reads a storage whose bytes lie outside the pickle; each
-/// is asked for once.
+/// Every tensor of a file by name. `outside` reads a storage whose bytes lie outside the pickle;
+/// each is asked for once.
 pub(super) fn weights_of(
     pickle: &Pickle<'_>,
     mut outside: impl FnMut(&StorageName) -> Result<Tensor, String>,
@@ -303,8 +303,8 @@ fn strided(
     })))
 }
 
-/// What a network of EDM's says of itself: the name of its class, and its `sigma_data`, an attribute
-/// and an argument of its constructor.
+/// What a network of EDM's says of itself: the name of its class, and its `sigma_data`, an
+/// attribute and an argument of its constructor.
 fn origin(pickle: &Pickle<'_>, meta: Id) -> Option<Origin> {
     let class = pickle.text(pickle.get(meta, "class_name")?)?.to_owned();
     let state = pickle.get(meta, "state")?;
@@ -324,9 +324,9 @@ fn origin(pickle: &Pickle<'_>, meta: Id) -> Option<Origin> {
 /// The storages of a file by key, as flat tensors.
 type Storages = HashMap<String, Tensor>;
 
-/// Builds the described tensors from their storages: views of them. A tensor that has far more numbers
-/// than its storage is put into `unread`: with a stride of 0 a few bytes have any shape, and whoever
-/// copies it would fill the memory.
+/// Builds the described tensors from their storages: views of them. A tensor that has far more
+/// numbers than its storage is put into `unread`: with a stride of 0 a few bytes have any shape,
+/// and whoever copies it would fill the memory.
 fn build(found: Found, storages: &Storages) -> Result<Weights, String> {
     let (mut tensors, mut unread) = (BTreeMap::new(), found.unread);
     for described in found.tensors {

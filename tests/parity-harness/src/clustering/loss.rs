@@ -114,8 +114,8 @@ fn steps_in_precision(
         (_, true) => (5e-6, 5e-6, 2e-7),
         (_, false) => (2e-6, 3e-6, 2e-7),
     };
-    // The fixtures have no float32 tolerance for the weights: as a factor of the loss that may reach
-    // 1 they get the loss's.
+    // The fixtures have no float32 tolerance for the weights: as a factor of the loss that may
+    // reach 1 they get the loss's.
     let weight_bar = if kind == Kind::Double {
         1e-12
     } else {

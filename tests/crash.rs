@@ -13,16 +13,8 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 fn undisturbed() -> &'static BTreeMap<String, String> {
     static DIGESTS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     DIGESTS.get_or_init(|| {
-        let run = || -> Result<_> {
-            let system = System::start()?;
-            digits::submit(&system, "tiny", digits::TINY)?;
-            ensure!(
-                Watch::on(&system, "tiny")?.end(TIMEOUT)?,
-                "the undisturbed run did not complete"
-            );
-            system.digests("tiny")
-        };
-        run().expect("invariant: nothing disturbs this run")
+        digits::undisturbed("tiny", digits::TINY, TIMEOUT)
+            .expect("invariant: nothing disturbs this run")
     })
 }
 

@@ -4,11 +4,9 @@
 //! whoever is on call.
 
 use anyhow::{Context, Result, ensure};
-use cedm_tests::{System, digits, events::Watch};
+use cedm_tests::{System, digits, events::Watch, http};
 use serde_json::Value;
 use std::{
-    io::{Read, Write},
-    net::TcpStream,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -266,13 +264,6 @@ fn query(port: u16, expression: &str) -> Result<Value> {
 
 /// Asks Prometheus's HTTP API.
 fn get(port: u16, path: &str) -> Result<Value> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).context("connect to Prometheus")?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let body = answer
-        .split_once("\r\n\r\n")
-        .context("no HTTP answer from Prometheus")?
-        .1;
-    serde_json::from_str(body).with_context(|| format!("answer of Prometheus: {body}"))
+    let (_, body) = http::get(("127.0.0.1", port), path).context("ask Prometheus")?;
+    serde_json::from_str(&body).with_context(|| format!("answer of Prometheus: {body}"))
 }

@@ -15,7 +15,7 @@ use cedm_runtime::{
     store::{Body, Store},
 };
 use cedm_sweep::{Sweep, lifecycle::DONE, outcome::SweepOutcome};
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 /// How the end of a sweep went.
 pub(crate) enum Ended {
@@ -164,15 +164,6 @@ async fn upload(
     }
     let result = JobResult::Report(ReportResult { headline });
     Ok(Manifest {
-        schema: SCHEMA_VERSION,
-        key: job.key.clone(),
-        attempt,
-        spec: job.spec.clone(),
-        inputs: job.inputs.clone(),
-        digest: Manifest::digest_of(&outputs, &result),
-        outputs,
-        result,
-        metrics: BTreeMap::new(),
         timings: Timings {
             queued_ms: started_ms,
             started_ms,
@@ -180,6 +171,7 @@ async fn upload(
             compute_ms,
         },
         software: software("cpu"),
+        ..Manifest::of(job.clone(), attempt, outputs, result)
     })
 }
 

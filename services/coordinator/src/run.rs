@@ -2,8 +2,7 @@
 
 use anyhow::{Context, bail};
 use cedm_contract::{
-    Attempt, Digest, Job, JobResult, JobSpec, Manifest, ObjectRef, SCHEMA_VERSION, ShardRef,
-    Software, Timings, blob_key,
+    Attempt, Digest, Job, JobResult, JobSpec, Manifest, ObjectRef, ShardRef, blob_key,
     kinds::import::{ImageSet, ImportParams},
 };
 use cedm_planner::{KindEstimate, Observed, Plan, estimate, obstacles, plan};
@@ -140,20 +139,8 @@ impl RunArgs {
             Default::default(),
             Default::default(),
         );
-        let result = JobResult::Import(set);
-        Ok(Manifest {
-            schema: SCHEMA_VERSION,
-            key: job.key,
-            attempt: Attempt::new(0, 1),
-            spec: job.spec,
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            digest: Manifest::digest_of(&[], &result),
-            result,
-            metrics: BTreeMap::new(),
-            timings: Timings::default(),
-            software: Software::default(),
-        })
+        let (attempt, result) = (Attempt::new(0, 1), JobResult::Import(set));
+        Ok(Manifest::of(job, attempt, Vec::new(), result))
     }
 }
 

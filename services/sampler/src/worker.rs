@@ -267,8 +267,7 @@ fn listed(index: usize, manifest: &Manifest) -> anyhow::Result<SampleSetResult> 
 mod tests {
     use super::*;
     use cedm_contract::{
-        Attempt, Digest, Hints, Job, ObjectRef, Output, Priority, SCHEMA_VERSION, Software,
-        Timings, kinds::sample::SamplerParams,
+        Attempt, Digest, Hints, Job, ObjectRef, Output, Priority, kinds::sample::SamplerParams,
     };
 
     fn shard(first_seed: u64, count: u32) -> Manifest {
@@ -277,7 +276,7 @@ mod tests {
             first_seed,
             count,
         });
-        let job = Job::new(spec.clone(), vec![], Priority::P1, Hints::default());
+        let job = Job::new(spec, vec![], Priority::P1, Hints::default());
         let object = ObjectRef {
             object: format!("object/{first_seed}"),
             size: 1,
@@ -290,19 +289,7 @@ mod tests {
             channels: 1,
             resolution: 8,
         });
-        Manifest {
-            schema: SCHEMA_VERSION,
-            key: job.key,
-            attempt: Attempt::new(0, 1),
-            spec,
-            inputs: vec![],
-            digest: Manifest::digest_of(&outputs, &result),
-            outputs,
-            result,
-            metrics: BTreeMap::new(),
-            timings: Timings::default(),
-            software: Software::default(),
-        }
+        Manifest::of(job, Attempt::new(0, 1), outputs, result)
     }
 
     #[test]

@@ -200,7 +200,7 @@ fn continue_training(
 mod tests {
     use super::*;
     use cedm_contract::{
-        Attempt, Hints, Input, Job, JobKey, Priority, SCHEMA_VERSION, Software, Timings,
+        Attempt, Hints, Input, Job, JobKey, Priority,
         kinds::{cluster::ClusterMethod, fit::FitResult},
     };
     use cedm_sweep::preset;
@@ -224,19 +224,7 @@ mod tests {
         );
         // Only the inputs it was made from are checked.
         let result = JobResult::Fit(FitResult { dim: 1 });
-        Manifest {
-            schema: SCHEMA_VERSION,
-            key: job.key,
-            attempt: Attempt::new(0, 1),
-            spec: job.spec,
-            inputs: job.inputs,
-            digest: Manifest::digest_of(&[], &result),
-            outputs: vec![],
-            result,
-            metrics: BTreeMap::new(),
-            timings: Timings::default(),
-            software: Software::default(),
-        }
+        Manifest::of(job, Attempt::new(0, 1), vec![], result)
     }
 
     #[test]

@@ -327,22 +327,14 @@ impl AttemptRunner {
         outcome: Outcome,
         took: Duration,
     ) -> Manifest {
-        let outputs = context.into_outputs();
-        let digest = Manifest::digest_of(&outputs, &outcome.result);
         let timings = Timings {
             queued_ms: in_flight.delivery.envelope.queued_ms,
             started_ms: in_flight.started_ms,
             finished_ms: now_ms(),
             compute_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         };
+        let (job, attempt) = (in_flight.job.clone(), in_flight.attempt.clone());
         Manifest {
-            schema: SCHEMA_VERSION,
-            key: in_flight.job.key.clone(),
-            attempt: in_flight.attempt.clone(),
-            spec: in_flight.job.spec.clone(),
-            inputs: in_flight.job.inputs.clone(),
-            outputs,
-            result: outcome.result,
             metrics: outcome
                 .metrics
                 .into_iter()
@@ -350,7 +342,7 @@ impl AttemptRunner {
                 .collect(),
             timings,
             software: self.software.clone(),
-            digest,
+            ..Manifest::of(job, attempt, context.into_outputs(), outcome.result)
         }
     }
 

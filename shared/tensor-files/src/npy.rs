@@ -4,9 +4,11 @@
 //! multiplied, reserved or read by it before it has been compared with the bytes that are there.
 
 mod header_text;
+mod write;
 
 use header_text::Parser;
 use std::{fmt, io::Read};
+pub use write::write_npy;
 
 /// What an npy file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use crate::client;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cedm_contract::{
-    Attempt, Digest, Input, Job, JobResult, JobSpec, Manifest, ObjectRef, Output as File,
-    OutputName, SCHEMA_VERSION, Software, Timings,
+    Attempt, Digest, Hints, Job, JobResult, JobSpec, Manifest, ObjectRef, Output as File,
+    OutputName, Priority, Software, Timings,
     kinds::import::{NAMES, SKIPPED},
     output_key, run_metrics,
 };
@@ -20,10 +20,9 @@ pub(super) async fn upload(
     folder: &Path,
 ) -> Result<Manifest> {
     let spec = JobSpec::Import(imported.params());
-    let no_inputs: Vec<Input> = Vec::new();
-    let key = Job::key_of(&spec, &no_inputs);
+    let job = Job::new(spec, Vec::new(), Priority::default(), Hints::default());
     let submitter = Submitter::new(connection);
-    if let Some(known) = submitter.manifest_or_discard(spec.kind(), &key).await? {
+    if let Some(known) = submitter.manifest_or_discard(job.kind(), &job.key).await? {
         return Ok(*known);
     }
     let started_ms = now_ms();
@@ -32,7 +31,7 @@ pub(super) async fn upload(
     let mut outputs = Vec::new();
     for shard in &mut set.shards {
         let name = shard.object.object.clone();
-        shard.object.object = output_key(&key, &attempt, &name);
+        shard.object.object = output_key(&job.key, &attempt, &name);
         let file = folder.join(&name);
         connection
             .store()
@@ -43,7 +42,7 @@ pub(super) async fn upload(
     let names = fs::read(folder.join(NAMES)).context("read the names of the images")?;
     let mut put = async |name: OutputName, bytes: Vec<u8>| {
         let object = ObjectRef {
-            object: output_key(&key, &attempt, name.as_str()),
+            object: output_key(&job.key, &attempt, name.as_str()),
             size: bytes.len() as u64,
             digest: Digest::of(&bytes),
         };
@@ -62,18 +61,9 @@ pub(super) async fn upload(
     if !imported.skipped.is_empty() {
         put(SKIPPED, serde_json::to_vec_pretty(&imported.skipped)?).await?;
     }
-    let result = JobResult::Import(set);
     let finished_ms = now_ms();
     let compute_ms = (imported.seconds * 1000.0) as u64;
     let manifest = Manifest {
-        schema: SCHEMA_VERSION,
-        digest: Manifest::digest_of(&outputs, &result),
-        key,
-        attempt,
-        spec,
-        inputs: no_inputs,
-        outputs,
-        result,
         metrics: [(
             run_metrics::IMAGES_PER_SECOND.to_owned(),
             imported.set.count as f64 / imported.seconds.max(1e-9),
@@ -89,6 +79,7 @@ pub(super) async fn upload(
             worker: "cli".to_owned(),
             ..software("cpu")
         },
+        ..Manifest::of(job, attempt, outputs, JobResult::Import(set))
     };
     client::commit(connection, manifest).await
 }

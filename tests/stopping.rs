@@ -155,7 +155,7 @@ impl Parts {
         started(command)
     }
 
-    /// All services, ready.
+    /// One process of every service, each ready.
     fn ready_services(&self) -> Result<Vec<(Service, SocketAddr, Running)>> {
         let mut running = Vec::new();
         for service in Service::RUNNING {

@@ -35,7 +35,7 @@ pub(crate) async fn has_ended(store: &dyn Store, id: &SweepId) -> anyhow::Result
 /// What is stored under a sweep's name.
 #[derive(Debug)]
 pub(crate) enum Loaded {
-    /// Nothing.
+    /// Nothing: it was never submitted, or is removed.
     Nothing,
     /// The sweep as submitted.
     Sweep(Box<Sweep>),

@@ -177,7 +177,7 @@ enum PickledObject {
     Tensor(Box<Described>),
     /// A tensor of a kind that is not read, with the reason.
     Unread(String),
-    /// No tensor.
+    /// Anything that is no tensor: a list, a number, the class of a network.
     Other,
 }
 

@@ -38,11 +38,11 @@ pub(super) fn element_sizes(pickle: &Pickle<'_>) -> BTreeMap<String, usize> {
 
 /// What stands where a tensor has its storage.
 pub(super) enum StorageRef {
-    /// A storage.
+    /// A storage of a type that is read.
     Found(StorageName),
     /// A storage of a type that is not read, with the reason.
     Unread(String),
-    /// No storage.
+    /// Anything that is no storage.
     Other,
 }
 

@@ -185,7 +185,12 @@ async fn mark_done(
     if store.size(&key).await?.is_some() {
         return Ok(());
     }
-    let marker = serde_json::json!({"schema": SCHEMA_VERSION, "report": report.key, "headline": headline, "finished_ms": now_ms()});
+    let marker = serde_json::json!({
+        "schema": SCHEMA_VERSION,
+        "report": report.key,
+        "headline": headline,
+        "finished_ms": now_ms(),
+    });
     // Another coordinator may have written it first: either marker will do.
     create_only(store, &key, marker.to_string().into()).await?;
     tracing::info!(sweep = %sweep.id, headline, "sweep done");

@@ -23,7 +23,7 @@ impl Statistics {
     /// would lose digits.
     ///
     /// # Errors
-    /// `Retry` when a shard cannot be read, `Reject` when it is no matrix or has another width than
+    /// `Retry` when a shard cannot be read, `Reject` when it is not a matrix or has another width than
     /// the first.
     pub fn of(files: &[PathBuf]) -> Result<Self, JobError> {
         let _guard = tch::no_grad_guard();

@@ -128,7 +128,7 @@ impl DeadLetters {
         // Wildcards would choose a letter that nobody named.
         if !filters::takes(filters::DEAD, subject) || subject.contains(['*', '>', ' ']) {
             return Err(anyhow::anyhow!(
-                "`{subject}` is no subject of a dead letter, expected cedm.dead.<kind>.<key>"
+                "`{subject}` is not the subject of a dead letter, expected cedm.dead.<kind>.<key>"
             )
             .into());
         }
@@ -362,7 +362,7 @@ fn decoded(payload: &[u8]) -> Result<DeadLetter, String> {
 fn required(stored: &Stored) -> Result<DeadLetter, RuntimeError> {
     decode(stored).map_err(|reason| {
         anyhow::anyhow!(
-            "the message at `{}` is no dead letter: {reason}; `cedm dead forget` removes it",
+            "the message at `{}` is not a dead letter: {reason}; `cedm dead forget` removes it",
             stored.subject
         )
         .into()

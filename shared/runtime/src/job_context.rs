@@ -301,7 +301,7 @@ impl JobContext {
         let mut parts = name.as_str().split('/');
         if key.len() > MAX_OBJECT_KEY || parts.any(|part| matches!(part, "" | "." | "..")) {
             return Err(JobError::bug(anyhow!(
-                "output name `{name}` is no plain name, or makes a key above {MAX_OBJECT_KEY} \
+                "output name `{name}` is not a plain name, or makes a key above {MAX_OBJECT_KEY} \
                  bytes"
             )));
         }

@@ -38,7 +38,7 @@ pub(super) async fn point(
         ),
         Some(Err(reason)) => ensure!(
             args.replace,
-            "the name `{}` is damaged ({reason}): pass --replace to write it anew",
+            "the name `{}` is damaged ({reason}): pass --replace to write it again",
             args.name
         ),
     }
@@ -82,7 +82,7 @@ pub async fn damaged_names(connection: &Connection) -> Result<Vec<String>> {
 fn damaged(name: &str, reason: &str) -> String {
     format!(
         "image set `{name}`: its name is damaged ({reason}); `cedm import PATH --name {name} \
-         --replace` writes it anew"
+         --replace` writes it again"
     )
 }
 

@@ -192,7 +192,7 @@ fn look_at(mut file: &File, content: Content, size: u64) -> Result<()> {
             });
             ensure!(
                 is_torch,
-                "a zip archive without `data.pkl` is no PyTorch file"
+                "a zip archive without `data.pkl` is not a PyTorch file"
             );
         }
         // A pickle of protocol 2 to 5: bare, or the first of an older PyTorch file.

@@ -244,7 +244,7 @@ async fn a_message_that_is_no_letter_stops_nothing() {
     assert!(letters.list().await.unwrap().is_empty());
     assert_eq!(letters.count().await.unwrap(), 2, "they are counted");
     let error = letters.show(&job.key).await.unwrap_err().to_string();
-    assert!(error.contains("is no dead letter"), "{error}");
+    assert!(error.contains("is not a dead letter"), "{error}");
     assert!(letters.replay(&job.key).await.is_err());
     assert_eq!(letters.readable(&job.key).await.unwrap(), None);
 

@@ -3,7 +3,7 @@
 //! cannot be read stops nothing else.
 
 use anyhow::{Context, Result, ensure};
-use cedm_contract::{JobKey, Kind, Manifest};
+use cedm_contract::{JobKey, Kind};
 use cedm_runtime::store::Body;
 use cedm_sweep::Sweep;
 use cedm_tests::{System, digits, events::Watch, http, program};

@@ -4,7 +4,7 @@ mod files;
 
 use crate::{
     args::Output,
-    client, import, render,
+    client, import,
     sweeps::{Reader, Submitted},
 };
 use anyhow::{Context, Result};

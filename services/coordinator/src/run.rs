@@ -8,7 +8,7 @@ use cedm_contract::{
 use cedm_planner::{KindEstimate, Observed, Plan, estimate, obstacles, plan};
 use cedm_sweep::{MAX_FILE_BYTES, Sweep, SweepSpec};
 use serde::Serialize;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 /// Options of `cedm-coordinator run`.
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,8 @@
 
 use crate::{Features, MathsError, nearest};
 
-/// A cell counts when it holds more generated rows than this: fewer say nothing (upstream's number).
+/// A cell counts when it holds more generated rows than this: fewer say nothing (upstream's
+/// number).
 const CELL_ROWS: f64 = 20.0;
 
 /// C_T with the scores of its cells.

@@ -37,8 +37,8 @@ pub fn array(path: &Path, names: &[&str]) -> Result<(String, Tensor), NetError> 
     choose(path, arrays, position, &names.join("` or `"))
 }
 
-/// One integer per image: the array that [`array()`] chooses, of shape \[n\] or \[n, 1\], of integers
-/// or whole floats.
+/// One integer per image: the array that [`array()`] chooses, of shape \[n\] or \[n, 1\], of
+/// integers or whole floats.
 ///
 /// # Errors
 /// As [`array()`], and for an array of another shape or of other numbers.

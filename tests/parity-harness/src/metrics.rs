@@ -10,6 +10,7 @@ use crate::fixture::{Case, Comparison, Fixture, Verdict};
 use anyhow::bail;
 use cedm_maths::Features;
 use serde_json::Value;
+use tch::{Kind, Tensor};
 
 /// Checks one file of this kind.
 pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {

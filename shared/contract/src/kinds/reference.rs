@@ -35,6 +35,8 @@ pub fn reference_limit(extractor: &str) -> Option<u64> {
 impl JobKind for ReferenceParams {
     const SERVICE: Service = Service::Evaluator;
     const VERSION: u32 = 1;
+    // One eigendecomposition.
+    const STALL_AFTER_S: u64 = 7_200;
     type Inputs<T> = ReferenceInputs<T>;
     type Result = ReferenceResult;
 

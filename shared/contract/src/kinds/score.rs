@@ -19,6 +19,8 @@ pub struct ScoreParams {
 impl JobKind for ScoreParams {
     const SERVICE: Service = Service::Evaluator;
     const VERSION: u32 = 2;
+    // One metric over all pairs of two sets.
+    const STALL_AFTER_S: u64 = 14_400;
     type Inputs<T> = ScoreInputs<T>;
     type Result = ScoreResult;
 }

@@ -73,9 +73,9 @@ mod tests {
     #[test]
     fn a_filter_takes_the_subjects_it_is_named_for() {
         let key = JobKey::of(b"x");
-        let job = job_subject(Kind::Fit, Priority::Normal, &key);
-        assert!(takes(JOBS, &job) && takes(&lane(Kind::Fit, Priority::Normal), &job));
-        assert!(!takes(DELAYS, &job) && !takes(&lane(Kind::Fit, Priority::Urgent), &job));
+        let job = job_subject(Kind::Fit, Priority::P1, &key);
+        assert!(takes(JOBS, &job) && takes(&lane(Kind::Fit, Priority::P1), &job));
+        assert!(!takes(DELAYS, &job) && !takes(&lane(Kind::Fit, Priority::P0), &job));
         assert!(takes(DEAD, &dead_subject(Kind::Fit, &key)));
         let event = event_subject(Kind::Fit, EventWhat::Done, &key);
         assert_eq!(

@@ -63,14 +63,14 @@ fn steps_in_precision(
         let at = format!("beta{}.step{step}", number_text(beta));
         let found = targets(
             &case
-                .get(&format!("step{step}.teacher_logits"))?
+                .tensor(&format!("step{step}.teacher_logits"))?
                 .to_kind(kind),
             temperature,
             &params,
             &mut marginal,
         );
         let student = case
-            .get(&format!("step{step}.student_logits"))?
+            .tensor(&format!("step{step}.student_logits"))?
             .to_kind(kind);
         let (losses, d_student) = student_loss(&student, &found, &params, heads);
         let expected = case.tensor(&format!("{at}.head_losses_f64"))?;
@@ -109,7 +109,7 @@ fn steps_in_precision(
     // Logits beyond ±30 after division by the temperature have the looser tolerance of peaked
     // softmaxes.
     let peaked = case
-        .get("step0.student_logits")?
+        .tensor("step0.student_logits")?
         .abs()
         .max()
         .double_value(&[])

@@ -65,7 +65,7 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
         let manifest = upload::upload(&connection, &imported, &folder).await?;
         dataset::point(&connection, args, &manifest).await?;
         Submitter::new(&connection)
-            .announce_done(&manifest, false)
+            .publish_done(&manifest, false)
             .await?;
         connection.flush().await;
         anyhow::Ok(manifest)

@@ -12,7 +12,7 @@ mod submit;
 
 use crate::{
     metrics::{RECONCILES, REPORTS, SWEEPS_ACTIVE, SWEEPS_UNREADABLE},
-    report::{self, Ended},
+    report::{self, ReportOutcome},
     sweeps::{self, Loaded},
 };
 use cedm_contract::{Event, EventWhat, JobKey, SweepId};
@@ -112,7 +112,7 @@ impl Coordinator {
             self.withdraw(&sweep).await?;
         }
         for id in active {
-            self.adopt(&id).await?;
+            self.load_sweep(&id).await?;
         }
         self.settle_notices().await;
         let outstanding = self.submitter.outstanding(None).await?;
@@ -138,17 +138,17 @@ impl Coordinator {
             }
             return Ok(());
         }
-        self.adopt(id).await
+        self.load_sweep(id).await
     }
 
     /// Loads a sweep into the cache unless it is there.
-    async fn adopt(&mut self, id: &SweepId) -> anyhow::Result<()> {
+    async fn load_sweep(&mut self, id: &SweepId) -> anyhow::Result<()> {
         if self.sweeps.contains_key(id) {
             return Ok(());
         }
         match sweeps::load(self.connection().store().as_ref(), id).await? {
             Loaded::Sweep(sweep) => {
-                tracing::info!(sweep = %id, clusterings = sweep.spec.clusterings.len(), "sweep adopted");
+                tracing::info!(sweep = %id, clusterings = sweep.spec.clusterings.len(), "sweep loaded");
                 self.unreadable.remove(id);
                 self.sweeps.insert(id.clone(), *sweep);
             }
@@ -225,9 +225,9 @@ impl Coordinator {
                 &plan,
             );
             match while_alive(self.process.health(), written).await? {
-                Ended::Written => self.process.metrics().add(&REPORTS, 1),
-                Ended::Unchanged => {}
-                Ended::Broken(objects) => {
+                ReportOutcome::Written => self.process.metrics().add(&REPORTS, 1),
+                ReportOutcome::Unchanged => {}
+                ReportOutcome::Broken(objects) => {
                     self.discard_results_of(&plan, &sweep, &objects).await?;
                     self.submit_ready(&sweep).await?;
                     return Ok(());

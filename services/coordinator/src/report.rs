@@ -18,7 +18,7 @@ use cedm_sweep::{Sweep, lifecycle::DONE, outcome::SweepOutcome};
 use std::time::Instant;
 
 /// How the end of a sweep went.
-pub(crate) enum Ended {
+pub(crate) enum ReportOutcome {
     /// The report was written.
     Written,
     /// It existed, or cannot be written yet.
@@ -36,9 +36,9 @@ pub(crate) async fn write(
     sweep: &Sweep,
     known: &mut Observed,
     plan: &Plan,
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<ReportOutcome> {
     let Some(job) = plan.report().and_then(|node| node.job.clone()) else {
-        return Ok(Ended::Unchanged);
+        return Ok(ReportOutcome::Unchanged);
     };
     let store = process.connection().store();
     let stored = if plan.complete() {
@@ -51,12 +51,12 @@ pub(crate) async fn write(
     if let Some(manifest) = &stored {
         known.record(manifest.clone());
         if !plan.complete() || sweeps::has_ended(store.as_ref(), &sweep.id).await? {
-            return Ok(Ended::Unchanged);
+            return Ok(ReportOutcome::Unchanged);
         }
     }
     let rendered = render(store, fold(sweep, known)).await?;
     if !rendered.broken.is_empty() {
-        return Ok(Ended::Broken(rendered.broken));
+        return Ok(ReportOutcome::Broken(rendered.broken));
     }
     let (manifest, written) = match stored {
         Some(manifest) => (manifest, false),
@@ -64,7 +64,7 @@ pub(crate) async fn write(
             let manifest = upload(store, sweep, &job, rendered).await?;
             match submitter.commit(&manifest).await? {
                 Committed::Ours => {
-                    submitter.announce_done(&manifest, false).await?;
+                    submitter.publish_done(&manifest, false).await?;
                     (manifest, true)
                 }
                 // Another coordinator committed first; it also publishes the event.
@@ -77,7 +77,7 @@ pub(crate) async fn write(
         mark_done(store.as_ref(), sweep, &manifest, &result.headline).await?;
     }
     if !written {
-        return Ok(Ended::Unchanged);
+        return Ok(ReportOutcome::Unchanged);
     }
     let outcome = if plan.complete() {
         "complete"
@@ -85,7 +85,7 @@ pub(crate) async fn write(
         "incomplete"
     };
     tracing::info!(sweep = %sweep.id, report = %manifest.key, outcome, "report written");
-    Ok(Ended::Written)
+    Ok(ReportOutcome::Written)
 }
 
 /// A report that is not stored yet.

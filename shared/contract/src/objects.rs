@@ -55,7 +55,7 @@ pub fn sweep_key(sweep: &SweepId, what: &str) -> String {
     format!("{SWEEP_PREFIX}{sweep}/{what}")
 }
 /// `suspect/manifest/<key>/<name>`: a manifest that did not verify, moved here out of the way.
-pub fn set_aside_key(key: &JobKey, name: &str) -> String {
+pub fn quarantine_key(key: &JobKey, name: &str) -> String {
     format!("{SUSPECT_PREFIX}manifest/{key}/{name}")
 }
 /// Everything below it is a [`notice_key`].

@@ -138,7 +138,7 @@ pub fn import(
         next: 0,
         skipped: Vec::new(),
     };
-    run.catch_up()?;
+    run.resume()?;
     let began = run.next;
     while run.next < total {
         run.shard(total, &mut |done, skipped| {
@@ -226,7 +226,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Takes over the finished shards of an interrupted import.
-    fn catch_up(&mut self) -> Result<(), ImageError> {
+    fn resume(&mut self) -> Result<(), ImageError> {
         for entry in &self.journal.done {
             let shard = read_shard(&self.folder.join(&entry.shard.object.object))?;
             self.shape = Some(Shape {

@@ -11,7 +11,7 @@
 
 use crate::{
     store::{Store, StoreError},
-    verify::{Found, LookUpError, Verifier, objects_of},
+    verify::{LookUpError, StoredResult, Verifier, objects_of},
 };
 use cedm_contract::{
     Event, EventAttempt, EventWhat, JobKey, MANIFEST_PREFIX, Manifest, OBJECT_PREFIX,
@@ -136,7 +136,7 @@ pub async fn audit(
     for (position, key) in listed.iter().enumerate() {
         progress(position as u64, listed.len() as u64);
         let violation = match verifier.look_up(key, true).await {
-            Ok(Found::Sound(manifest)) => {
+            Ok(StoredResult::Sound(manifest)) => {
                 for object in objects_of(&manifest) {
                     if owned.insert(object.object.clone()) {
                         findings.sound.add(object.size);
@@ -144,8 +144,8 @@ pub async fn audit(
                 }
                 misplaced(&manifest)
             }
-            Ok(Found::Broken(reason)) => Some(reason),
-            Ok(Found::Nothing) => Some("its manifest is missing".to_owned()),
+            Ok(StoredResult::Broken(reason)) => Some(reason),
+            Ok(StoredResult::Nothing) => Some("its manifest is missing".to_owned()),
             Err(LookUpError::Newer(_)) => {
                 findings.newer.push(key.clone());
                 None

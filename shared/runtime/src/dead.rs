@@ -11,7 +11,7 @@ use crate::{
     redeliverer::{LONGEST_ERROR, dead_event},
     store::Store,
     undecodable::{Place, undecodable},
-    verify::{Found, LookUpError, Verifier},
+    verify::{LookUpError, StoredResult, Verifier},
     worker_name,
 };
 use bytes::Bytes;
@@ -35,7 +35,7 @@ pub struct DeadLetters {
 
 /// A message among the dead letters that is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnreadableLetter {
+pub struct UndecodableMessage {
     /// Subject under which it is stored.
     pub subject: String,
     /// Size of the message in bytes.
@@ -93,7 +93,7 @@ impl DeadLetters {
     /// one can vouch for.
     async fn has_result(&self, key: &JobKey) -> Result<bool, RuntimeError> {
         match self.verifier.look_up(key, false).await {
-            Ok(found) => Ok(matches!(found, Found::Sound(_))),
+            Ok(found) => Ok(matches!(found, StoredResult::Sound(_))),
             Err(LookUpError::Newer(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -103,13 +103,13 @@ impl DeadLetters {
     ///
     /// # Errors
     /// When NATS fails.
-    pub async fn unreadable(&self) -> Result<Vec<UnreadableLetter>, RuntimeError> {
+    pub async fn unreadable(&self) -> Result<Vec<UndecodableMessage>, RuntimeError> {
         let mut found = Vec::new();
         for subject in self.queue.subjects(DEAD_STREAM, filters::DEAD).await? {
             if let Some(stored) = self.queue.last(DEAD_STREAM, &subject).await?
                 && let Err(reason) = decode(&stored)
             {
-                found.push(UnreadableLetter {
+                found.push(UndecodableMessage {
                     subject,
                     bytes: stored.payload.len(),
                     reason,
@@ -291,7 +291,7 @@ impl DeadLetters {
 /// A letter whose job is decoded by itself: the rest tells what happened even to a job that this
 /// build cannot read.
 #[derive(Deserialize)]
-struct Cover {
+struct DeadLetterHeader {
     schema: u32,
     kind: Kind,
     key: JobKey,
@@ -344,18 +344,19 @@ fn decoded(payload: &[u8]) -> Result<DeadLetter, String> {
     if let Ok(letter) = rmp_serde::from_slice(payload) {
         return Ok(letter);
     }
-    let cover: Cover = rmp_serde::from_slice(payload).map_err(|error| error.to_string())?;
+    let header: DeadLetterHeader =
+        rmp_serde::from_slice(payload).map_err(|error| error.to_string())?;
     Ok(DeadLetter {
-        schema: cover.schema,
+        schema: header.schema,
         job: None,
-        kind: cover.kind,
-        key: cover.key,
-        failure: cover.failure,
-        error: cover.error,
-        attempts: cover.attempts,
-        at_ms: cover.at_ms,
-        worker: cover.worker,
-        raw: cover.raw,
+        kind: header.kind,
+        key: header.key,
+        failure: header.failure,
+        error: header.error,
+        attempts: header.attempts,
+        at_ms: header.at_ms,
+        worker: header.worker,
+        raw: header.raw,
     })
 }
 

@@ -147,7 +147,7 @@ impl JobContext {
             None => (StoreErrorKind::Missing, "no such object".to_owned()),
         };
         let error = StoreError::new("look up", &object.object, kind, text);
-        Err(self.blame(object, error))
+        Err(self.input_error(object, error))
     }
 
     /// Gives the disk space of a fetched object back before the job ends: for objects that are read
@@ -172,7 +172,7 @@ impl JobContext {
 
     /// An object of an input that is missing or damaged has to be recomputed by the job that made
     /// it.
-    fn blame(&self, object: &ObjectRef, error: StoreError) -> JobError {
+    fn input_error(&self, object: &ObjectRef, error: StoreError) -> JobError {
         let is_lost = matches!(
             error.kind,
             StoreErrorKind::Missing | StoreErrorKind::Damaged
@@ -239,7 +239,7 @@ impl JobContext {
                 .cache
                 .fetch(self.worker.store.as_ref(), object, &to)
                 .await;
-            fetched.map_err(|error| self.blame(object, error))?;
+            fetched.map_err(|error| self.input_error(object, error))?;
         }
         Ok(to)
     }

@@ -71,7 +71,7 @@ pub use clock::{clock_skew_ms, clock_warning};
 pub use commit::Committed;
 pub use connect::{ConnectArgs, Connection, NatsArgs};
 pub use create_only::{Written, create_only};
-pub use dead::{DeadLetters, Replayed, UnreadableLetter};
+pub use dead::{DeadLetters, Replayed, UndecodableMessage};
 pub use drain::{Drain, exit_with_parent};
 pub use envelope::{Envelope, TraceId};
 pub use error::{Cause, JobError, RuntimeError, chain};
@@ -93,7 +93,7 @@ pub use streams::{Delays, Delivering, Depth, consumer_name, delays, queue_depths
 pub use submit::{Outstanding, SubmitOutcome, Submitter};
 pub use telemetry::{LogFormat, start_logging};
 pub use undecodable::{Place, undecodable};
-pub use verify::{LookUpError, SetAside, Verifier, objects_of};
+pub use verify::{LookUpError, Quarantine, Verifier, objects_of};
 pub use worker::{Outcome, ServeArgs, Worker};
 
 /// Version of this build.

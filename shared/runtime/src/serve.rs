@@ -10,7 +10,7 @@ mod recovery;
 
 use crate::{
     RetryPolicy, RuntimeError, ServeArgs, ServiceProcess, Worker,
-    attempt::{AttemptRunner, Ended},
+    attempt::{AttemptEnd, AttemptRunner},
     compute::{self, ComputeThread, Profile},
     drain::{Drain, exit_with_parent},
     error::chain,
@@ -242,8 +242,10 @@ impl WorkLoop {
                 let ended = self.work(delivery).await;
                 state.streak.add(ended);
                 match ended {
-                    Some(Ended::Stalled) => state.stalled = self.process.progress_table.stall(),
-                    Some(Ended::InputLost | Ended::Retry) => {
+                    Some(AttemptEnd::Stalled) => {
+                        state.stalled = self.process.progress_table.stall()
+                    }
+                    Some(AttemptEnd::InputLost | AttemptEnd::Retry) => {
                         // Perhaps the store is another by now.
                         tokio::select! {
                             _ = self.process.store_watch.look() => {}
@@ -332,7 +334,7 @@ impl WorkLoop {
 
     /// Performs one job, with progress acknowledgements beside it; aborts it when the grace period
     /// of a drain is over. How it ended, where that is known.
-    async fn work(&self, delivery: Delivery) -> Option<Ended> {
+    async fn work(&self, delivery: Delivery) -> Option<AttemptEnd> {
         let delivery = Arc::new(delivery);
         let span = job_span(&delivery);
         let progress = tokio::spawn(
@@ -353,7 +355,7 @@ impl WorkLoop {
             tokio::select! {
                 ended = &mut work => match ended {
                     Ok(Ok(ended)) => {
-                        if ended == Ended::Refused {
+                        if ended == AttemptEnd::Refused {
                             tokio::time::sleep(Duration::from_millis(50)).await;
                         }
                         break Some(ended);

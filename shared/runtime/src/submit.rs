@@ -6,7 +6,7 @@ use crate::{
     failpoint::failpoint,
     queue::{NatsQueue, Published, Queue, Stored},
     store::{Store, ensure_identity},
-    verify::{Found, LookUpError, SetAside, Verifier},
+    verify::{LookUpError, Quarantine, StoredResult, Verifier},
 };
 use bytes::Bytes;
 use cedm_contract::{
@@ -149,15 +149,15 @@ impl Submitter {
         key: &JobKey,
     ) -> Result<Option<Box<Manifest>>, RuntimeError> {
         match self.verifier.look_up(key, true).await? {
-            Found::Nothing => Ok(None),
-            Found::Sound(manifest) => Ok(Some(manifest)),
-            Found::Broken(reason) => {
+            StoredResult::Nothing => Ok(None),
+            StoredResult::Sound(manifest) => Ok(Some(manifest)),
+            StoredResult::Broken(reason) => {
                 tracing::warn!(job = %key, %kind, %reason, "a stored result does not verify; \
                     looked at again");
-                if let SetAside::Sound(manifest) = self.verifier.set_aside(key, true).await? {
+                if let Quarantine::Sound(manifest) = self.verifier.quarantine(key, true).await? {
                     return Ok(Some(manifest));
                 }
-                self.announce_discarded(kind, key, &reason).await?;
+                self.publish_discarded(kind, key, &reason).await?;
                 Ok(None)
             }
         }
@@ -179,8 +179,10 @@ impl Submitter {
     /// When the store fails.
     pub async fn manifest(&self, key: &JobKey) -> Result<Option<Manifest>, RuntimeError> {
         match self.verifier.look_up(key, false).await {
-            Ok(Found::Sound(manifest)) => Ok(Some(*manifest)),
-            Ok(Found::Nothing | Found::Broken(..)) | Err(LookUpError::Newer(_)) => Ok(None),
+            Ok(StoredResult::Sound(manifest)) => Ok(Some(*manifest)),
+            Ok(StoredResult::Nothing | StoredResult::Broken(..)) | Err(LookUpError::Newer(_)) => {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -201,12 +203,12 @@ impl Submitter {
     ///
     /// # Errors
     /// When NATS fails.
-    pub async fn announce_done(
+    pub async fn publish_done(
         &self,
         manifest: &Manifest,
         cached: bool,
     ) -> Result<(), RuntimeError> {
-        self.announce(
+        self.publish_event(
             manifest.kind(),
             &manifest.key,
             EventWhat::Done,
@@ -221,18 +223,18 @@ impl Submitter {
     ///
     /// # Errors
     /// When NATS fails.
-    pub async fn announce_discarded(
+    pub async fn publish_discarded(
         &self,
         kind: Kind,
         key: &JobKey,
         reason: &str,
     ) -> Result<(), RuntimeError> {
         let message = format!("stored result discarded: {reason}");
-        self.announce(kind, key, EventWhat::Failed, false, message)
+        self.publish_event(kind, key, EventWhat::Failed, false, message)
             .await
     }
 
-    async fn announce(
+    async fn publish_event(
         &self,
         kind: Kind,
         key: &JobKey,

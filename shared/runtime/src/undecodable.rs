@@ -82,15 +82,15 @@ impl Place {
 
 /// What this process has found so far.
 #[derive(Default)]
-struct Found {
+struct Totals {
     totals: [u64; Place::ALL.len()],
     known: HashSet<u64>,
 }
 
-static FOUND: Mutex<Option<Found>> = Mutex::new(None);
+static TOTALS: Mutex<Option<Totals>> = Mutex::new(None);
 
-fn found() -> MutexGuard<'static, Option<Found>> {
-    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
+fn totals_so_far() -> MutexGuard<'static, Option<Totals>> {
+    TOTALS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts something that cannot be decoded, and logs it. The same `name` (subject with sequence,
@@ -99,7 +99,7 @@ pub fn undecodable(place: Place, name: &str, reason: &str) {
     let mut hasher = DefaultHasher::new();
     (place, name).hash(&mut hasher);
     let warns = {
-        let mut found = found();
+        let mut found = totals_so_far();
         let found = found.get_or_insert_default();
         if found.known.contains(&hasher.finish()) {
             return;
@@ -130,7 +130,7 @@ pub fn undecodable(place: Place, name: &str, reason: &str) {
 
 /// How much this process has found at each place.
 pub(crate) fn totals() -> impl Iterator<Item = (Place, u64)> {
-    let totals = found()
+    let totals = totals_so_far()
         .as_ref()
         .map(|found| found.totals)
         .unwrap_or_default();

@@ -25,7 +25,7 @@ impl Coordinator {
     /// Submits every ready job. Plans again while that reveals results or dead jobs, since either
     /// can make further jobs ready or blocked. Returns the last plan.
     pub(super) async fn submit_ready(&mut self, sweep: &Sweep) -> anyhow::Result<Plan> {
-        self.learn_imports(sweep).await?;
+        self.load_imports(sweep).await?;
         loop {
             let mut current = plan(sweep, &self.known);
             if !self.suspect.is_empty() && self.recheck_inputs(&current).await? {
@@ -87,7 +87,7 @@ impl Coordinator {
     }
 
     /// Reads the import manifests, on which the first plan depends.
-    async fn learn_imports(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
+    async fn load_imports(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
         for key in std::iter::once(&sweep.images).chain(&sweep.test_images) {
             if self.known.manifest(key).is_none()
                 && let Some(manifest) = self.submitter.manifest(key).await?
@@ -160,7 +160,7 @@ async fn submit(
     };
     match outcome {
         SubmitOutcome::Cached(manifest) => {
-            submitter.announce_done(&manifest, true).await?;
+            submitter.publish_done(&manifest, true).await?;
             Ok(Submitted::Done(manifest))
         }
         SubmitOutcome::Queued => {

@@ -45,7 +45,7 @@ struct Described {
 
 /// What a pickle holds.
 #[derive(Default)]
-struct Found {
+struct PickleContents {
     /// Its tensors, in the order of the pickle.
     tensors: Vec<Described>,
     /// Tensors of a kind that is not read, with the reason.
@@ -75,10 +75,10 @@ pub(super) fn weights_of(
 }
 
 /// Finds every tensor below the root of the pickle.
-fn tensors_of(pickle: &Pickle<'_>) -> Result<Found, String> {
+fn tensors_of(pickle: &Pickle<'_>) -> Result<PickleContents, String> {
     let mut search = TensorSearch {
         pickle,
-        found: Found::default(),
+        found: PickleContents::default(),
         steps_left: MAX_STEPS,
     };
     search.visit(pickle.root(), String::new(), 0)?;
@@ -89,7 +89,7 @@ fn tensors_of(pickle: &Pickle<'_>) -> Result<Found, String> {
 /// number of visits is limited.
 struct TensorSearch<'p, 'a> {
     pickle: &'p Pickle<'a>,
-    found: Found,
+    found: PickleContents,
     steps_left: usize,
 }
 
@@ -327,7 +327,7 @@ type Storages = HashMap<String, Tensor>;
 /// Builds the described tensors from their storages: views of them. A tensor that has far more
 /// numbers than its storage is put into `unread`: with a stride of 0 a few bytes have any shape,
 /// and whoever copies it would fill the memory.
-fn build(found: Found, storages: &Storages) -> Result<Weights, String> {
+fn build(found: PickleContents, storages: &Storages) -> Result<Weights, String> {
     let (mut tensors, mut unread) = (BTreeMap::new(), found.unread);
     for described in found.tensors {
         let Described {

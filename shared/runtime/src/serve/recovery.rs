@@ -2,7 +2,7 @@
 //! not answer, and when its store is not that of the jobs.
 
 use super::{AGAIN, WorkLoop};
-use crate::{RetryPolicy, attempt::Ended, error::chain, queue::Delivery, store::StoreError};
+use crate::{RetryPolicy, attempt::AttemptEnd, error::chain, queue::Delivery, store::StoreError};
 use std::time::Duration;
 
 /// Longest pause of a worker whose attempts fail one after the other.
@@ -34,13 +34,13 @@ pub(super) struct Streak {
 }
 
 impl Streak {
-    pub(super) fn add(&mut self, ended: Option<Ended>) {
+    pub(super) fn add(&mut self, ended: Option<AttemptEnd>) {
         *self = match ended {
-            Some(Ended::Retry | Ended::Bug) => Self {
+            Some(AttemptEnd::Retry | AttemptEnd::Bug) => Self {
                 failed: self.failed + 1,
                 ..*self
             },
-            Some(Ended::InputLost) => Self {
+            Some(AttemptEnd::InputLost) => Self {
                 lost: self.lost + 1,
                 failed: 0,
             },

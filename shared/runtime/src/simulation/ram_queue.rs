@@ -164,7 +164,7 @@ impl RamQueue {
         for subject in &stuck {
             if let Some(message) = state.jobs.remove(subject) {
                 let failure = cedm_contract::FailureKind::Bug;
-                let letter = crate::redeliverer::letter_of(
+                let letter = crate::redeliverer::dead_letter_of(
                     subject,
                     &message.payload,
                     failure,

@@ -1,5 +1,5 @@
-//! Puts the plan together node by node: a job gets its key once its inputs are done, and a reason to
-//! wait until then.
+//! Puts the plan together node by node: a job gets its key once its inputs are done, and a reason
+//! to wait until then.
 
 use crate::{Cell, Node, ObservedState, Plan, State, Work, message};
 use cedm_contract::{
@@ -237,7 +237,8 @@ impl<'k> PlanBuilder<'k> {
             self.observed.manifest(&job.key),
             self.observed.dead(&job.key),
         ) {
-            // A result wins over a dead letter: a worker that lost the job may have finished after all.
+            // A result wins over a dead letter: a worker that lost the job may have finished after
+            // all.
             (Some(manifest), _) => self.done(manifest),
             (None, Some(reason)) => State::Dead {
                 reason: reason.to_owned(),

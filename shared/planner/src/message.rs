@@ -1,5 +1,5 @@
-//! The size of a job's message, before there is a job: a message names each input, and the broker takes
-//! no more than [`MAX_MESSAGE_BYTES`].
+//! The size of a job's message, before there is a job: a message names each input, and the broker
+//! takes no more than [`MAX_MESSAGE_BYTES`].
 
 use crate::builder::PlanBuilder;
 use cedm_contract::{Digest, Input, JobKey, JobSpec, MAX_MESSAGE_BYTES, numbered_role};
@@ -23,8 +23,8 @@ pub(crate) fn least_bytes<T>(roles: &[(String, T)]) -> usize {
     roles.iter().map(of).sum()
 }
 
-/// Inputs numbered `<role>/00000` and so on that the message of a job has room for, beside one input for
-/// each of `others`.
+/// Inputs numbered `<role>/00000` and so on that the message of a job has room for, beside one
+/// input for each of `others`.
 pub(crate) fn capacity(
     b: &PlanBuilder<'_>,
     label: &str,

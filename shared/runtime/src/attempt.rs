@@ -229,18 +229,18 @@ impl AttemptRunner {
         Ok(ended)
     }
 
-    /// The sweep that asked for the job, where it is cancelled: the job was in a worker's hands, or on
-    /// its way back from a delay, when the queue was cleared. A store that does not answer is for the
-    /// next steps to find out.
+    /// The sweep that asked for the job, where it is cancelled: the job was in a worker's hands, or
+    /// on its way back from a delay, when the queue was cleared. A store that does not answer is
+    /// for the next steps to find out.
     async fn cancelled_sweep(&self, in_flight: &InFlight<'_>) -> Option<SweepId> {
         let sweep = in_flight.job.hints.sweep.as_ref()?;
         let mark = self.worker.store.size(&sweep_key(sweep, "cancelled")).await;
         matches!(mark, Ok(Some(_))).then(|| sweep.clone())
     }
 
-    /// Takes a job off the queue that nobody wants any more. Where another sweep needs it after all,
-    /// the coordinator submits it for that one: the event comes last, so that it finds the queue
-    /// without it.
+    /// Takes a job off the queue that nobody wants any more. Where another sweep needs it after
+    /// all, the coordinator submits it for that one: the event comes last, so that it finds the
+    /// queue without it.
     async fn drop_cancelled(&self, in_flight: &InFlight<'_>, sweep: &SweepId) -> AttemptEnd {
         tracing::info!(%sweep, "its sweep is cancelled: the job is not performed");
         self.acknowledge(in_flight).await;

@@ -1,9 +1,9 @@
 //! Dead letters: jobs that failed for good, with the reason; listed, shown, replayed, forgotten.
 //!
 //! Whoever may publish a letter may publish anything in its place. What cannot be decoded is no
-//! letter: it stops nobody, blocks no job, and is listed apart until it is forgotten. A letter whose
-//! job cannot be read is one, but says nothing of what the job would do today: whoever has the job
-//! puts it into the queue anew ([`DeadLetters::renew`]).
+//! letter: it stops nobody, blocks no job, and is listed apart until it is forgotten. A letter
+//! whose job cannot be read is one, but says nothing of what the job would do today: whoever has
+//! the job puts it into the queue anew ([`DeadLetters::renew`]).
 
 use crate::{
     Connection, Envelope, RuntimeError, now_ms,
@@ -22,7 +22,8 @@ use cedm_contract::{
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// Bytes of the largest job that a letter holds: with its error it stays below what the broker takes.
+/// Bytes of the largest job that a letter holds: with its error it stays below what the broker
+/// takes.
 const LARGEST_JOB: usize = 2 * MAX_MESSAGE_BYTES;
 
 /// The dead letters. Cheap to clone.
@@ -65,8 +66,8 @@ impl DeadLetters {
         }
     }
 
-    /// All letters that can be read, oldest first. A letter whose job has a sound result by now is removed instead
-    /// (a worker that lost the job may finish after all).
+    /// All letters that can be read, oldest first. A letter whose job has a sound result by now is
+    /// removed instead (a worker that lost the job may finish after all).
     ///
     /// # Errors
     /// When NATS or the store fails.
@@ -157,7 +158,8 @@ impl DeadLetters {
         }
     }
 
-    /// The letter of one job where it can be read: what lies there otherwise says nothing of the job.
+    /// The letter of one job where it can be read: what lies there otherwise says nothing of the
+    /// job.
     ///
     /// # Errors
     /// When NATS fails.
@@ -198,8 +200,8 @@ impl DeadLetters {
         Ok(outcome)
     }
 
-    /// The same for a letter whose job cannot be read, or a message in its place, with the job as its
-    /// sweep plans it now.
+    /// The same for a letter whose job cannot be read, or a message in its place, with the job as
+    /// its sweep plans it now.
     ///
     /// # Errors
     /// When NATS or the store fails.
@@ -210,8 +212,9 @@ impl DeadLetters {
         Ok(outcome)
     }
 
-    /// Puts a job among the letters that cannot be submitted as it is (too large for a message, say),
-    /// with the reason, and says so by an event. A job that is too large for a letter is left out of it.
+    /// Puts a job among the letters that cannot be submitted as it is (too large for a message,
+    /// say), with the reason, and says so by an event. A job that is too large for a letter is left
+    /// out of it.
     ///
     /// # Errors
     /// When NATS fails.

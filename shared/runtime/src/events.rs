@@ -1,5 +1,6 @@
-//! Events: live ones as they are published, and the history of a job from the stream. A reader looks
-//! up the manifest when an event arrives and relies on that alone, so a lost event loses no result.
+//! Events: live ones as they are published, and the history of a job from the stream. A reader
+//! looks up the manifest when an event arrives and relies on that alone, so a lost event loses no
+//! result.
 
 use crate::{
     Connection, RuntimeError,

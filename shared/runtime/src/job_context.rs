@@ -86,8 +86,8 @@ impl JobContext {
         &self.job
     }
 
-    /// The manifests of the job's inputs, by the roles of its kind; each was read and has the digest
-    /// that the job pins.
+    /// The manifests of the job's inputs, by the roles of its kind; each was read and has the
+    /// digest that the job pins.
     ///
     /// # Errors
     /// `Reject` when the job is not of kind `K`, or has other inputs than this kind.
@@ -117,9 +117,9 @@ impl JobContext {
         self.wait(self.fetch_async(object))
     }
 
-    /// Makes sure that objects of inputs are in the store with their sizes, without fetching them: for
-    /// a job that only lists them. Otherwise a result that lists a lost object would be made again from
-    /// the same inputs, for ever.
+    /// Makes sure that objects of inputs are in the store with their sizes, without fetching them:
+    /// for a job that only lists them. Otherwise a result that lists a lost object would be made
+    /// again from the same inputs, for ever.
     ///
     /// # Errors
     /// As [`JobContext::fetch`], of the first object that is missing or has another size.

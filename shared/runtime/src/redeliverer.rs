@@ -167,8 +167,8 @@ impl Redeliverer {
 
     /// Looks for stuck jobs of which no advisory came, for messages in the queue that no consumer
     /// delivers, and for delayed ones that will never be due; how many were moved. A job is stuck
-    /// when its consumer has settled it (it is below the acknowledgement floor, or nothing is pending
-    /// at all) and it is in the stream nevertheless.
+    /// when its consumer has settled it (it is below the acknowledgement floor, or nothing is
+    /// pending at all) and it is in the stream nevertheless.
     ///
     /// # Errors
     /// When NATS fails.
@@ -324,8 +324,8 @@ impl Redeliverer {
     }
 }
 
-/// The letter for a job message; the job is left out, and its bytes kept, when they are not those of
-/// the job that its subject names.
+/// The letter for a job message; the job is left out, and its bytes kept, when they are not those
+/// of the job that its subject names.
 pub(crate) fn dead_letter_of(
     subject: &str,
     payload: &[u8],
@@ -362,8 +362,8 @@ fn kind_in(subject: &str) -> Option<Kind> {
     subject.split('.').nth(2)?.parse().ok()
 }
 
-/// The letter for a message that is no job of its place: under a key of its own, so that it stands in
-/// the way of no job.
+/// The letter for a message that is no job of its place: under a key of its own, so that it stands
+/// in the way of no job.
 pub(crate) fn misplaced_letter(
     kind: Option<Kind>,
     place: &str,

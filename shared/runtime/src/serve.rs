@@ -74,7 +74,8 @@ pub(crate) fn program_name() -> String {
 /// and tests.
 ///
 /// # Errors
-/// As [`serve`]; also [`RuntimeError::Stalled`] after a job that showed no progress for too long, and
+/// As [`serve`]; also [`RuntimeError::Stalled`] after a job that showed no progress for too long,
+/// and
 /// [`RuntimeError::OtherStore`]: the process has to end then.
 pub async fn serve_until<W: Worker>(
     args: ServeArgs,

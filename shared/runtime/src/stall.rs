@@ -64,8 +64,8 @@ impl StallLimits {
         Self(given.to_vec())
     }
 
-    /// How long a job of this kind may show no progress. A limit of the kind comes before one of all
-    /// kinds, and a later one before an earlier one.
+    /// How long a job of this kind may show no progress. A limit of the kind comes before one of
+    /// all kinds, and a later one before an earlier one.
     pub(crate) fn of(&self, kind: Kind) -> Duration {
         let given = |wanted: Option<Kind>| {
             let mut found = self.0.iter().rev().filter(|limit| limit.kind == wanted);
@@ -80,9 +80,9 @@ impl StallLimits {
 /// A job that has shown no progress for too long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stall {
-    /// The job.
+    /// Key of the job.
     pub key: JobKey,
-    /// Its kind.
+    /// Kind of the job.
     pub kind: Kind,
     /// How long it has shown no progress.
     pub silent: Duration,

@@ -60,8 +60,8 @@ pub enum StoreErrorKind {
     Full,
     /// The credentials do not allow it, or the store cannot do it at all.
     Denied,
-    /// Address, region, bucket, keys or certificates are wrong, or the clock is: no request succeeds
-    /// until somebody mends that.
+    /// Address, region, bucket, keys or certificates are wrong, or the clock is: no request
+    /// succeeds until somebody mends that.
     Misconfigured,
     /// The object does not exist, though it should.
     Missing,

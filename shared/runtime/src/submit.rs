@@ -218,8 +218,8 @@ impl Submitter {
         .await
     }
 
-    /// Says that a result does not exist any more, and why: coordinators make it again where a sweep
-    /// needs it.
+    /// Says that a result does not exist any more, and why: coordinators make it again where a
+    /// sweep needs it.
     ///
     /// # Errors
     /// When NATS fails.

@@ -22,15 +22,15 @@ const MOST_WARNINGS: usize = 1_000;
 /// Where something was found that cannot be decoded; the label `place` of the metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// The work queue.
+    /// The stream of queued jobs.
     Jobs,
     /// Retries before their time, or on their way back into the queue.
     Delays,
-    /// Events.
+    /// The stream of events.
     Events,
-    /// Dead letters.
+    /// The stream of dead letters.
     Dead,
-    /// The broker's advisories.
+    /// The stream of the broker's advisories.
     Advisories,
     /// The bucket of active sweeps.
     SweepEntries,
@@ -47,7 +47,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Every place.
+    /// Every place, in the order of the metric.
     pub const ALL: [Place; 11] = [
         Place::Jobs,
         Place::Delays,

@@ -28,8 +28,8 @@ pub struct NpyHeader {
 /// Type of the numbers in an npy file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NpyType {
-    /// NumPy's kind: `b` truth values, `i` and `u` integers, `f` floats, `c` complex numbers, `U` and
-    /// `S` texts.
+    /// NumPy's kind: `b` truth values, `i` and `u` integers, `f` floats, `c` complex numbers, `U`
+    /// and `S` texts.
     pub kind: char,
     /// Bytes of one number.
     pub size: usize,

@@ -132,8 +132,8 @@ fn sets(b: &PlanBuilder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPla
                 ..network.cell.clone()
             },
             label: format!("{} at {} kimg, {what}", network.label, kimg(nimg)),
-            // Seeds of consecutive sets follow on each other and never overlap; two networks' sets i share
-            // seeds, and so noise, which pairs their scores.
+            // Seeds of consecutive sets follow on each other and never overlap; two networks' sets
+            // i share seeds, and so noise, which pairs their scores.
             first_seed: u64::from(set) * images,
             images,
             last,

@@ -261,8 +261,8 @@ fn reference<'k>(
     )
 }
 
-/// Measured shards in at most `capacity` inputs: themselves, or parts that list them. What a score and a
-/// reference read of one sample set are the same parts.
+/// Measured shards in at most `capacity` inputs: themselves, or parts that list them. What a score
+/// and a reference read of one sample set are the same parts.
 fn listed<'k>(
     b: &mut PlanBuilder<'k>,
     evaluation: &EvaluationSpec,

@@ -45,8 +45,8 @@ impl Redeliverer {
 
     /// Puts retries whose time has come into their queue, waiting a few seconds for one; how many.
     /// A subject that still holds the original, whose worker died before its acknowledgement, needs
-    /// no copy: the original is redelivered. What is no job of the subject at which it was scheduled
-    /// becomes a dead letter instead.
+    /// no copy: the original is redelivered. What is no job of the subject at which it was
+    /// scheduled becomes a dead letter instead.
     ///
     /// # Errors
     /// When NATS fails; what was not forwarded is delivered again.
@@ -104,8 +104,8 @@ impl Redeliverer {
     }
 
     /// Looks for messages at delay subjects that will never be due there: without a schedule, with
-    /// one that repeats, or scheduled onto another subject. Each would hold its subject, so that the
-    /// job of that subject counts as queued, for ever. They become dead letters; how many.
+    /// one that repeats, or scheduled onto another subject. Each would hold its subject, so that
+    /// the job of that subject counts as queued, for ever. They become dead letters; how many.
     pub(super) async fn clear_delays(&self) -> Result<usize, RuntimeError> {
         let mut moved = 0;
         for subject in self.queue.subjects(DELAYS_STREAM, filters::DELAYS).await? {

@@ -1,5 +1,5 @@
-//! When a worker takes no jobs for a while: after failures in a row, while its store is full or does
-//! not answer, and when its store is not that of the jobs.
+//! When a worker takes no jobs for a while: after failures in a row, while its store is full or
+//! does not answer, and when its store is not that of the jobs.
 
 use super::{AGAIN, WorkLoop};
 use crate::{RetryPolicy, attempt::AttemptEnd, error::chain, queue::Delivery, store::StoreError};
@@ -16,7 +16,7 @@ pub(super) const LOST: RetryPolicy =
 /// What to do with a job that was delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Perform it.
+    /// Perform the job.
     Perform,
     /// Return it: the process is stopping.
     Return,
@@ -105,7 +105,7 @@ impl WorkLoop {
         }
     }
 
-    /// Waits, alive.
+    /// Waits, and tells the health check meanwhile that the loop is alive.
     pub(super) async fn pause(&self, pause: Duration) {
         self.alive(tokio::time::sleep(pause)).await;
     }

@@ -5,8 +5,8 @@ use cedm_catalogue::metrics::Direction;
 
 use cedm_sweep::outcome::{CellOutcome, Efficiency, SnapshotOutcome, Summary};
 
-/// One entry for each conditional network with a curve, over snapshots that are evaluated on equally
-/// many images.
+/// One entry for each conditional network with a curve, over snapshots that are evaluated on
+/// equally many images.
 pub(super) fn efficiency(
     cells: &[CellOutcome],
     metric: &str,

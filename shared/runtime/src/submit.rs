@@ -139,7 +139,7 @@ impl Submitter {
     }
 
     /// The result of a job, if it exists and its objects verify (sizes now, digests once per
-    /// process). A broken one is moved aside, loudly, so that the job can be done again.
+    /// process). A broken one is quarantined, loudly, so that the job can be done again.
     ///
     /// # Errors
     /// When the store fails.

@@ -1,7 +1,7 @@
 //! Whether what a manifest names is really in the store.
 //!
 //! A job counts as done only if its manifest can be read, is that of its key, and all its objects
-//! exist with the size (and, where asked, the digest) that it states. Anything else is moved aside
+//! exist with the size (and, where asked, the digest) that it states. Anything else is quarantined
 //! ([`Verifier::quarantine`]) and computed again: at-least-once delivery makes that safe.
 
 mod quarantine;

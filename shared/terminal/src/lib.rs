@@ -94,7 +94,8 @@ pub fn redraw_message(text: &str, is_last: bool) {
 /// use std::process::ExitCode;
 ///
 /// let outcome = Err::<(), _>("no such file: a\u{1b}[2J");
-/// assert_eq!(cedm_terminal::finish("cedm", outcome.map(|()| ExitCode::SUCCESS)), ExitCode::FAILURE);
+/// let code = cedm_terminal::finish("cedm", outcome.map(|()| ExitCode::SUCCESS));
+/// assert_eq!(code, ExitCode::FAILURE);
 /// ```
 pub fn finish<E: fmt::Display>(program: &str, outcome: Result<ExitCode, E>) -> ExitCode {
     outcome.unwrap_or_else(|error| {

@@ -103,7 +103,7 @@ impl AttemptRunner {
     }
 
     /// Whether an input that could not be read has to be recomputed: looked at again after a pause,
-    /// and if it does not verify, once more before it is moved aside. Nothing that this process
+    /// and if it does not verify, once more before it is quarantined. Nothing that this process
     /// verified earlier counts: it may have been damaged since.
     async fn is_lost(&self, in_flight: &InFlight<'_>, input: &JobKey) -> Result<bool, LookUpError> {
         tokio::time::sleep(SECOND_LOOK).await;

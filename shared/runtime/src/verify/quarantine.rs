@@ -24,7 +24,7 @@ const NOTICES_AT_ONCE: usize = 16;
 pub enum Quarantine {
     /// Looked at again it verifies: nothing was changed.
     Sound(Box<Manifest>),
-    /// There is no manifest any more, since it was moved aside or for other reasons.
+    /// There is no manifest any more, since it was quarantined or for other reasons.
     Gone,
     /// This identity may not move it; a notice was left for the coordinator. What is wrong with it.
     Noticed(String),
@@ -41,7 +41,7 @@ struct Notice<'a> {
 impl Verifier {
     /// Looks again, after a pause, at a result that does not verify, and moves its manifest aside
     /// if that is confirmed. Two repairers may race between this look and the removal: then a sound
-    /// manifest is moved aside and its work done once more, which is safe.
+    /// manifest is quarantined and its work done once more, which is safe.
     ///
     /// # Errors
     /// When the store fails; nothing was removed then.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Whether [`damage`] removes objects or overwrites their bytes.
+/// Whether [`corrupt`] removes objects or overwrites their bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Damage {
     Remove,
@@ -16,7 +16,7 @@ enum Damage {
 }
 
 /// Damages every object of a result; its manifest stays.
-fn damage(system: &System, manifest: &Manifest, damage: Damage) -> Result<()> {
+fn corrupt(system: &System, manifest: &Manifest, damage: Damage) -> Result<()> {
     system.with_connection(async |connection| {
         for output in &manifest.outputs {
             let object = &output.object;
@@ -90,7 +90,7 @@ fn damaged_results_are_not_reused() -> Result<()> {
     let expected = system.digests("tiny")?;
     // The coordinator has verified all of these and cached that; it is killed below, so that it
     // must verify them again.
-    damage(
+    corrupt(
         &system,
         system
             .manifests(Kind::Features)?
@@ -98,7 +98,7 @@ fn damaged_results_are_not_reused() -> Result<()> {
             .context("no features")?,
         Damage::Remove,
     )?;
-    damage(
+    corrupt(
         &system,
         system
             .manifests(Kind::Cluster)?
@@ -106,7 +106,7 @@ fn damaged_results_are_not_reused() -> Result<()> {
             .context("no clusters")?,
         Damage::Overwrite,
     )?;
-    damage(
+    corrupt(
         &system,
         system
             .manifests(Kind::SampleSet)?
@@ -159,7 +159,7 @@ fn an_input_lost_before_it_is_read_is_recomputed() -> Result<()> {
         let clusters = system.manifests(Kind::Cluster)?;
         ensure!(!clusters.is_empty(), "nothing was clustered");
         for manifest in &clusters {
-            damage(&system, manifest, damage)?;
+            corrupt(&system, manifest, damage)?;
         }
         failpoint.release()?;
         ensure!(

@@ -12,14 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 
 #[test]
 fn a_sweep_completes_after_the_broker_loses_its_data() -> Result<()> {
-    let untouched = System::start()?;
-    digits::submit(&untouched, "tiny", digits::TINY)?;
-    ensure!(
-        Watch::on(&untouched, "tiny")?.end(TIMEOUT)?,
-        "the undisturbed run did not complete"
-    );
-    let expected = untouched.digests("tiny")?;
-    drop(untouched);
+    let expected = digits::undisturbed("tiny", digits::TINY, TIMEOUT)?;
 
     let system = System::start()?;
     digits::submit(&system, "tiny", digits::TINY)?;

@@ -1,12 +1,12 @@
-//! Small inputs of kinds that people reported publicly, through the built programs: what is right of
-//! each stands in `cases.json` beside them.
+//! Small inputs of kinds that people reported publicly, through the built programs: what is right
+//! of each stands in `cases.json` beside them.
 //!
-//! The project's own inputs are in `tests/cases`; `$CEDM_CASES_DIR` may name a folder with more, whose
-//! `data/cases.json` has the same form. A case: `command` (`import`, with `input` and `args`; or
-//! `features`, with `weights` and `extractor`) and `expect`: any of `count`, `count_min`,
+//! The project's own inputs are in `tests/cases`; `$CEDM_CASES_DIR` may name a folder with more,
+//! whose `data/cases.json` has the same form. A case: `command` (`import`, with `input` and `args`;
+//! or `features`, with `weights` and `extractor`) and `expect`: any of `count`, `count_min`,
 //! `class_names`, `labels`, `labels_some`, `labels_differ_from`, `skipped`, `skipped_has`,
-//! `skipped_min`, `pixels_as` another input, `features_as` other weights, `features_any`, `error` and
-//! `says` patterns, or `either` with a list of acceptable ends.
+//! `skipped_min`, `pixels_as` another input, `features_as` other weights, `features_any`, `error`
+//! and `says` patterns, or `either` with a list of acceptable ends.
 
 #![forbid(unsafe_code)]
 
@@ -23,7 +23,7 @@ use std::{
 
 /// What a program made of an input.
 #[derive(Debug, Default)]
-struct Found {
+struct Imported {
     failed: bool,
     says: String,
     count: u64,
@@ -33,7 +33,7 @@ struct Found {
     skipped: Vec<String>,
 }
 
-fn import(folder: &Path, case: &Value, out: &Path) -> Result<Found> {
+fn import(folder: &Path, case: &Value, out: &Path) -> Result<Imported> {
     let input = folder.join(case["input"].as_str().context("a case without input")?);
     let args = case["args"].as_array().cloned().unwrap_or_default();
     let output = Command::new(program("cedm-extractor")?)
@@ -46,10 +46,10 @@ fn import(folder: &Path, case: &Value, out: &Path) -> Result<Found> {
         .output()?;
     let said = [&output.stdout[..], b"\n", &output.stderr].concat();
     let said = String::from_utf8_lossy(&said).replace(&input.display().to_string(), "INPUT");
-    let mut found = Found {
+    let mut found = Imported {
         failed: !output.status.success(),
         says: said,
-        ..Found::default()
+        ..Imported::default()
     };
     if found.failed {
         return Ok(found);
@@ -124,7 +124,7 @@ fn features(
 }
 
 /// `None` where the finding is as expected, else what is wrong.
-fn differs(expect: &Value, found: &Found, folder: &Path, work: &Path) -> Result<Option<String>> {
+fn differs(expect: &Value, found: &Imported, folder: &Path, work: &Path) -> Result<Option<String>> {
     if let Some(ends) = expect["either"].as_array() {
         let mut wrong = Vec::new();
         for end in ends {

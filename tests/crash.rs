@@ -13,21 +13,14 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 fn undisturbed() -> &'static BTreeMap<String, String> {
     static DIGESTS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     DIGESTS.get_or_init(|| {
-        let run = || -> Result<_> {
-            let system = System::start()?;
-            digits::submit(&system, "tiny", digits::TINY)?;
-            ensure!(
-                Watch::on(&system, "tiny")?.end(TIMEOUT)?,
-                "the undisturbed run did not complete"
-            );
-            system.digests("tiny")
-        };
-        run().expect("invariant: nothing disturbs this run")
+        digits::undisturbed("tiny", digits::TINY, TIMEOUT)
+            .expect("invariant: nothing disturbs this run")
     })
 }
 
 /// Kills the first process of a service that reaches a failpoint, and lets the sweep complete: the
-/// job that the process was running is redelivered, and all results are those of an undisturbed run.
+/// job that the process was running is redelivered, and all results are those of an undisturbed
+/// run.
 fn survives_the_kill_at(place: &str) -> Result<()> {
     let failpoint = Failpoint::at(place)?;
     // These jobs are shorter than the usual checkpoint interval; 0 makes one due at every step.

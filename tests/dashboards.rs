@@ -1,14 +1,12 @@
-//! Every panel of every dashboard shows data: its expressions are evaluated by a real Prometheus that
-//! scraped a running system, and its JSON is accepted by Grafana's file provisioning. Every rule is
-//! valid, reads series that exist, and every alert has its unit test and its section for whoever is on
-//! call.
+//! Every panel of every dashboard shows data: its expressions are evaluated by a real Prometheus
+//! that scraped a running system, and its JSON is accepted by Grafana's file provisioning. Every
+//! rule is valid, reads series that exist, and every alert has its unit test and its section for
+//! whoever is on call.
 
 use anyhow::{Context, Result, ensure};
-use cedm_tests::{System, digits, events::Watch};
+use cedm_tests::{System, digits, events::Watch, http};
 use serde_json::Value;
 use std::{
-    io::{Read, Write},
-    net::TcpStream,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -192,7 +190,8 @@ fn check_rules(port: u16) -> Result<()> {
             .as_str()
             .context("a rule without expression")?;
         for found in metric.find_iter(expression) {
-            // Recorded series exist once their own expression has data; their rule is checked itself.
+            // Recorded series exist once their own expression has data; their rule is checked
+            // itself.
             let series = found.as_str();
             if !series.contains(':') {
                 let answer = query(port, &format!("count({series})"))?;
@@ -265,13 +264,6 @@ fn query(port: u16, expression: &str) -> Result<Value> {
 
 /// Asks Prometheus's HTTP API.
 fn get(port: u16, path: &str) -> Result<Value> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).context("connect to Prometheus")?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let body = answer
-        .split_once("\r\n\r\n")
-        .context("no HTTP answer from Prometheus")?
-        .1;
-    serde_json::from_str(body).with_context(|| format!("answer of Prometheus: {body}"))
+    let (_, body) = http::get(("127.0.0.1", port), path).context("ask Prometheus")?;
+    serde_json::from_str(&body).with_context(|| format!("answer of Prometheus: {body}"))
 }

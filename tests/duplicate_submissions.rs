@@ -1,10 +1,10 @@
 //! The same work submitted several times at once, under several names, with two coordinators, is
 //! done once.
 
-use anyhow::{Context, Result, ensure};
-use cedm_contract::{EventAttempt, EventWhat, JobKey, Kind, Manifest};
+use anyhow::{Result, ensure};
+use cedm_contract::{EventAttempt, EventWhat, JobKey, Kind};
 use cedm_runtime::commits;
-use cedm_tests::{StartOptions, System, digits, events::Watch};
+use cedm_tests::{StartOptions, System, digits, events::Watch, manifests};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, thread,
@@ -84,13 +84,7 @@ fn every_job_runs_once() -> Result<()> {
     }
     let (commits, mut checked) = (commits(&events), 0);
     system.with_connection(async |connection| {
-        for listed in connection.store().list("manifest/").await? {
-            let bytes = connection
-                .store()
-                .get(&listed.key)
-                .await?
-                .context("a listed manifest is missing")?;
-            let manifest = Manifest::decode(&bytes)?;
+        for manifest in manifests(connection, None).await? {
             let committed: Vec<&Option<EventAttempt>> =
                 commits.get(&manifest.key).into_iter().flatten().collect();
             if manifest.kind() != Kind::Import {

@@ -8,24 +8,7 @@ use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// All manifests of a kind of job.
-fn manifests(system: &System, kind: Kind) -> Result<Vec<Manifest>> {
-    system.with_connection(async |connection| {
-        let mut found = Vec::new();
-        for listed in connection.store().list("manifest/").await? {
-            let bytes = connection
-                .store()
-                .get(&listed.key)
-                .await?
-                .context("a listed manifest is missing")?;
-            found.push(Manifest::decode(&bytes)?);
-        }
-        found.retain(|manifest| manifest.kind() == kind);
-        Ok(found)
-    })
-}
-
-/// Whether [`spoil`] removes objects or overwrites their bytes.
+/// Whether [`corrupt`] removes objects or overwrites their bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Damage {
     Remove,
@@ -33,7 +16,7 @@ enum Damage {
 }
 
 /// Damages every object of a result; its manifest stays.
-fn spoil(system: &System, manifest: &Manifest, damage: Damage) -> Result<()> {
+fn corrupt(system: &System, manifest: &Manifest, damage: Damage) -> Result<()> {
     system.with_connection(async |connection| {
         for output in &manifest.outputs {
             let object = &output.object;
@@ -105,30 +88,33 @@ fn damaged_results_are_not_reused() -> Result<()> {
         "the first sweep did not complete"
     );
     let expected = system.digests("tiny")?;
-    // The coordinator has verified all of these and cached that; it is killed below, so that it must
-    // verify them again.
-    spoil(
+    // The coordinator has verified all of these and cached that; it is killed below, so that it
+    // must verify them again.
+    corrupt(
         &system,
-        manifests(&system, Kind::Features)?
+        system
+            .manifests(Kind::Features)?
             .first()
             .context("no features")?,
         Damage::Remove,
     )?;
-    spoil(
+    corrupt(
         &system,
-        manifests(&system, Kind::Cluster)?
+        system
+            .manifests(Kind::Cluster)?
             .first()
             .context("no clusters")?,
         Damage::Overwrite,
     )?;
-    spoil(
+    corrupt(
         &system,
-        manifests(&system, Kind::SampleSet)?
+        system
+            .manifests(Kind::SampleSet)?
             .first()
             .context("no sample set")?,
         Damage::Remove,
     )?;
-    let before = manifests(&system, Kind::Extract)?;
+    let before = system.manifests(Kind::Extract)?;
     system.signal("coordinator-1", nix::sys::signal::Signal::SIGKILL)?;
     ensure!(
         !system.run(&["fsck"])?.status.success(),
@@ -146,7 +132,7 @@ fn damaged_results_are_not_reused() -> Result<()> {
     );
     assert_eq!(system.digests("again")?, expected);
     assert_eq!(
-        manifests(&system, Kind::Extract)?,
+        system.manifests(Kind::Extract)?,
         before,
         "intact results were recomputed"
     );
@@ -159,14 +145,7 @@ fn damaged_results_are_not_reused() -> Result<()> {
 /// digests at the end.
 #[test]
 fn an_input_lost_before_it_is_read_is_recomputed() -> Result<()> {
-    let untouched = System::start()?;
-    digits::submit(&untouched, "tiny", digits::TINY)?;
-    ensure!(
-        Watch::on(&untouched, "tiny")?.end(TIMEOUT)?,
-        "the undisturbed run did not complete"
-    );
-    let expected = untouched.digests("tiny")?;
-    drop(untouched);
+    let expected = digits::undisturbed("tiny", digits::TINY, TIMEOUT)?;
 
     for damage in [Damage::Remove, Damage::Overwrite] {
         let failpoint = Failpoint::at("trainer/before-inputs")?;
@@ -177,10 +156,10 @@ fn an_input_lost_before_it_is_read_is_recomputed() -> Result<()> {
         digits::submit(&system, "tiny", digits::TINY)?;
         failpoint.process(TIMEOUT)?;
         wait_until_only_training_is_left(&system)?;
-        let clusters = manifests(&system, Kind::Cluster)?;
+        let clusters = system.manifests(Kind::Cluster)?;
         ensure!(!clusters.is_empty(), "nothing was clustered");
         for manifest in &clusters {
-            spoil(&system, manifest, damage)?;
+            corrupt(&system, manifest, damage)?;
         }
         failpoint.release()?;
         ensure!(
@@ -195,7 +174,7 @@ fn an_input_lost_before_it_is_read_is_recomputed() -> Result<()> {
             assert_eq!(system.run_json(&["fsck"])?["broken"], serde_json::json!([]));
         }
         assert_ne!(
-            manifests(&system, Kind::Cluster)?,
+            system.manifests(Kind::Cluster)?,
             clusters,
             "the clusters were not recomputed"
         );

@@ -42,8 +42,8 @@ fn publish(system: &System, messages: &[(String, &[u8])]) -> Result<()> {
     anyhow::bail!("the broker closed the connection")
 }
 
-/// One byte among the dead letters, one below the subject of each job that is about to be queued, and a
-/// manifest of an unknown schema: the sweep completes, and what is left over can be removed.
+/// One byte among the dead letters, one below the subject of each job that is about to be queued,
+/// and a manifest of an unknown schema: the sweep completes, and what is left over can be removed.
 #[test]
 fn a_sweep_completes_beside_messages_that_are_none() -> Result<()> {
     let system = System::start()?;

@@ -1,5 +1,5 @@
-//! Results of many shards are listed in parts, since a message names only so many inputs: whatever the
-//! parts, the result is the same to the last bit.
+//! Results of many shards are listed in parts, since a message names only so many inputs: whatever
+//! the parts, the result is the same to the last bit.
 
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{
@@ -12,7 +12,7 @@ use cedm_contract::{
     },
 };
 use cedm_runtime::{Connection, DeadLetters, SubmitOutcome, Submitter};
-use cedm_tests::{System, digits, events::Watch};
+use cedm_tests::{System, digits, events::Watch, manifests};
 use std::{
     fs,
     time::{Duration, Instant},
@@ -25,17 +25,6 @@ fn four_shards() -> String {
     digits::TINY
         .replace("shard_size = 16", "shard_size = 8")
         .replace("snapshots = 2", "snapshots = 1")
-}
-
-/// What a finished sweep has of one kind.
-async fn of_kind(connection: &Connection, kind: Kind) -> Result<Vec<Manifest>> {
-    let mut found = Vec::new();
-    for listed in connection.store().list("manifest/").await? {
-        let bytes = connection.store().get(&listed.key).await?;
-        found.push(Manifest::decode(&bytes.context("a listed manifest")?)?);
-    }
-    found.retain(|manifest| manifest.kind() == kind);
-    Ok(found)
 }
 
 /// The manifests behind some inputs.
@@ -197,9 +186,9 @@ fn finished() -> Result<System> {
 #[test]
 fn results_are_the_same_however_they_are_cut_into_parts() -> Result<()> {
     finished()?.with_connection(async |connection| {
-        let features = of_kind(connection, Kind::Features).await?;
-        let sample_sets = of_kind(connection, Kind::SampleSet).await?;
-        let scores = of_kind(connection, Kind::Score).await?;
+        let features = manifests(connection, Some(Kind::Features)).await?;
+        let sample_sets = manifests(connection, Some(Kind::SampleSet)).await?;
+        let scores = manifests(connection, Some(Kind::Score)).await?;
         for whole in features.iter().chain(&sample_sets) {
             ensure!(whole.inputs.len() == 4, "{:?}", whole.inputs);
         }

@@ -14,16 +14,8 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 fn undisturbed() -> &'static BTreeMap<String, String> {
     static DIGESTS: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     DIGESTS.get_or_init(|| {
-        let run = || -> Result<_> {
-            let system = System::start()?;
-            digits::submit(&system, "long", digits::LONG)?;
-            ensure!(
-                Watch::on(&system, "long")?.end(TIMEOUT)?,
-                "the undisturbed run did not complete"
-            );
-            system.digests("long")
-        };
-        run().expect("invariant: nothing disturbs this run")
+        digits::undisturbed("long", digits::LONG, TIMEOUT)
+            .expect("invariant: nothing disturbs this run")
     })
 }
 
@@ -55,6 +47,16 @@ fn stop_at_checkpoint(place: &str, options: &[&str]) -> Result<(Failpoint, Syste
     Ok((failpoint, system))
 }
 
+/// The sweep completes, with the digests of the run without interruption.
+fn ends_as_undisturbed(system: &System) -> Result<()> {
+    ensure!(
+        Watch::on(system, "long")?.end(TIMEOUT)?,
+        "the sweep did not complete"
+    );
+    assert_eq!(&system.digests("long")?, undisturbed());
+    Ok(())
+}
+
 /// Started attempts of the training job, in the order of their deliveries.
 fn attempts(system: &System) -> Result<Vec<Event>> {
     let mut events = system.events()?;
@@ -68,11 +70,7 @@ fn sigterm_writes_a_checkpoint_from_which_another_process_continues() -> Result<
         stop_at_checkpoint("trainer/after-checkpoint", &["--workers", "trainer=2"])?;
     failpoint.signal(Signal::SIGTERM, TIMEOUT)?;
     failpoint.release()?;
-    ensure!(
-        Watch::on(&system, "long")?.end(TIMEOUT)?,
-        "the sweep did not complete"
-    );
-    assert_eq!(&system.digests("long")?, undisturbed());
+    ends_as_undisturbed(&system)?;
     let attempts = attempts(&system)?;
     assert_eq!(attempts.len(), 2, "{attempts:?}");
     assert_ne!(attempts[0].worker, attempts[1].worker);
@@ -87,11 +85,7 @@ fn sigterm_writes_a_checkpoint_from_which_another_process_continues() -> Result<
 fn a_killed_trainer_continues_from_its_last_checkpoint() -> Result<()> {
     let (failpoint, system) = stop_at_checkpoint("trainer/after-checkpoint", &[])?;
     failpoint.signal(Signal::SIGKILL, TIMEOUT)?;
-    ensure!(
-        Watch::on(&system, "long")?.end(TIMEOUT)?,
-        "the sweep did not complete"
-    );
-    assert_eq!(&system.digests("long")?, undisturbed());
+    ends_as_undisturbed(&system)?;
     assert!(
         resumed_from(&system, "trainer")? > 0,
         "training started over"
@@ -104,11 +98,7 @@ fn a_killed_trainer_continues_from_its_last_checkpoint() -> Result<()> {
 fn a_trainer_killed_during_its_first_checkpoint_starts_over() -> Result<()> {
     let (failpoint, system) = stop_at_checkpoint("trainer/inside-checkpoint", &[])?;
     failpoint.signal(Signal::SIGKILL, TIMEOUT)?;
-    ensure!(
-        Watch::on(&system, "long")?.end(TIMEOUT)?,
-        "the sweep did not complete"
-    );
-    assert_eq!(&system.digests("long")?, undisturbed());
+    ends_as_undisturbed(&system)?;
     assert!(
         resumed_from(&system, "trainer").is_err(),
         "it resumed from a partial checkpoint"

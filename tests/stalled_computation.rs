@@ -1,5 +1,5 @@
-//! A computation that hangs under `cedm up`: its process ends with a code of its own, the supervisor
-//! says why and starts another, and the sweep goes on to its end.
+//! A computation that hangs under `cedm up`: its process ends with a code of its own, the
+//! supervisor says why and starts another, and the sweep goes on to its end.
 
 use anyhow::{Context, Result, ensure};
 use cedm_tests::{StartOptions, System, digits, events::Watch, failpoint::Failpoint};

@@ -4,14 +4,13 @@
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{Names, Service};
 use cedm_runtime::deploy::{Credentials, NatsSettings, render_nats, render_store_policy};
-use cedm_tests::program;
+use cedm_tests::{http, program};
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
 };
 use std::{
     fs,
-    io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -156,7 +155,7 @@ impl Parts {
         started(command)
     }
 
-    /// All services, ready.
+    /// One process of every service, each ready.
     fn ready_services(&self) -> Result<Vec<(Service, SocketAddr, Running)>> {
         let mut running = Vec::new();
         for service in Service::RUNNING {
@@ -215,21 +214,7 @@ fn start_store(folder: &Path, credentials: &Credentials, listen: SocketAddr) -> 
 
 /// Status and body of `/readyz`; 0 while nobody listens.
 fn readiness(address: SocketAddr) -> (u16, String) {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(address)?;
-        stream
-            .write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = ask().unwrap_or_default();
-    let status = answer
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    (status.unwrap_or(0), body.to_owned())
+    http::get(address, "/readyz").unwrap_or_default()
 }
 
 fn all_end(mut running: Vec<(Service, SocketAddr, Running)>) -> Result<()> {
@@ -263,8 +248,8 @@ fn services_that_wait_for_a_broker_end_on_sigterm() -> Result<()> {
     all_end(running)
 }
 
-/// The store accepts connections and never answers. The coordinator comes first: it makes the streams
-/// that the others wait for.
+/// The store accepts connections and never answers. The coordinator comes first: it makes the
+/// streams that the others wait for.
 #[test]
 fn services_that_wait_for_a_store_end_on_sigterm() -> Result<()> {
     let parts = Parts::start()?;

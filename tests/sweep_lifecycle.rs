@@ -1,17 +1,15 @@
-//! One lifecycle of a sweep: whatever happens to it, `status`, `watch`, `cancel`, `submit`, `fsck` and
-//! the coordinator say the same; what has ended without its results can be run again; and what
+//! One lifecycle of a sweep: whatever happens to it, `status`, `watch`, `cancel`, `submit`, `fsck`
+//! and the coordinator say the same; what has ended without its results can be run again; and what
 //! cannot be read stops nothing else.
 
 use anyhow::{Context, Result, ensure};
-use cedm_contract::{JobKey, Kind, Manifest};
+use cedm_contract::{JobKey, Kind};
 use cedm_runtime::store::Body;
 use cedm_sweep::Sweep;
-use cedm_tests::{System, digits, events::Watch, program};
+use cedm_tests::{System, digits, events::Watch, http, program};
 use serde_json::Value;
 use std::{
     fs,
-    io::{Read, Write},
-    net::TcpStream,
     process::{Command, Output},
     time::{Duration, Instant},
 };
@@ -106,14 +104,7 @@ fn metrics(system: &System) -> Result<String> {
         .find(|child| child["name"] == "coordinator-1")
         .context("no coordinator")?;
     let address = coordinator["metrics"].as_str().context("no address")?;
-    let mut stream = TcpStream::connect(address).context("connect to the coordinator")?;
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
+    Ok(http::get(address, "/metrics")?.1)
 }
 
 /// Waits until a gauge of the coordinator has this value.
@@ -135,21 +126,6 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()>
         std::thread::sleep(Duration::from_millis(300));
     }
     Ok(())
-}
-
-fn manifests(system: &System, kind: Kind) -> Result<Vec<Manifest>> {
-    system.with_connection(async |connection| {
-        let mut found = Vec::new();
-        for listed in connection.store().list("manifest/").await? {
-            let bytes = connection.store().get(&listed.key).await?;
-            if let Ok(manifest) = Manifest::decode(&bytes.context("listed, and missing")?)
-                && manifest.kind() == kind
-            {
-                found.push(manifest);
-            }
-        }
-        Ok(found)
-    })
 }
 
 fn complete(system: &System, sweep: &str) -> Result<()> {
@@ -326,7 +302,7 @@ fn a_complete_sweep_that_lost_results_is_damaged_until_it_runs_again() -> Result
     complete(&system, "small")?;
     let expected = system.digests("small")?;
     let lose = |kind: Kind| -> Result<()> {
-        let manifest = manifests(&system, kind)?;
+        let manifest = system.manifests(kind)?;
         let object = &manifest.first().context("no result")?.outputs[0]
             .object
             .object;
@@ -348,15 +324,16 @@ fn a_complete_sweep_that_lost_results_is_damaged_until_it_runs_again() -> Result
     complete(&system, "small")?;
     assert_eq!(system.digests("small")?, expected);
 
-    // Bytes are flipped in a result that nobody reads any more: sizes are right, so only fsck sees it.
-    let clusters = manifests(&system, Kind::Cluster)?;
+    // Bytes are flipped in a result that nobody reads any more: sizes are right, so only fsck sees
+    // it.
+    let clusters = system.manifests(Kind::Cluster)?;
     let object = &clusters.first().context("no clusters")?.outputs[0].object;
     let mut bytes = get(&system, &object.object)?.context("no object")?;
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     put(&system, &object.object, bytes)?;
     // And a manifest is overwritten: not even the kind of its job can be read from it.
-    let scores = manifests(&system, Kind::Score)?;
+    let scores = system.manifests(Kind::Score)?;
     let score = &scores.first().context("no score")?.key;
     put(&system, &format!("manifest/{score}"), "?")?;
     let said = fails(&system, &["fsck"])?;
@@ -400,7 +377,7 @@ fn the_coordinators_last_look_verifies_what_the_report_reads() -> Result<()> {
     let expected = system.digests("small")?;
     // Pictures that the report shows, in a sample set that every job has read already. The sweep is
     // reopened, as if the coordinator had not seen its end yet.
-    let sampled = manifests(&system, Kind::SampleSet)?;
+    let sampled = system.manifests(Kind::SampleSet)?;
     let shards = sampled.first().context("no samples")?.result.shards();
     let shard = shards.first().context("no shard")?.object.clone();
     let mut bytes = get(&system, &shard.object)?.context("no object")?;
@@ -412,7 +389,7 @@ fn the_coordinators_last_look_verifies_what_the_report_reads() -> Result<()> {
     })?;
     complete(&system, "small")?;
     assert_eq!(system.digests("small")?, expected);
-    let made_again = manifests(&system, Kind::SampleSet)?;
+    let made_again = system.manifests(Kind::SampleSet)?;
     let again = &made_again[0].result.shards()[0].object;
     let found = get(&system, &again.object)?.context("no object")?;
     assert_eq!(cedm_contract::Digest::of(&found), again.digest);

@@ -2,7 +2,7 @@
 
 use crate::System;
 use anyhow::{Context, Result};
-use cedm_contract::Event;
+use cedm_contract::{Event, Kind, MANIFEST_PREFIX, Manifest};
 use cedm_runtime::{ConnectArgs, Connection, EventFilter, NatsArgs, past_events};
 use std::time::Duration;
 
@@ -48,6 +48,14 @@ impl System {
         })
     }
 
+    /// The manifests of one kind of job that can be read.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn manifests(&self, kind: Kind) -> Result<Vec<Manifest>> {
+        self.with_connection(async |connection| manifests(connection, Some(kind)).await)
+    }
+
     /// Every event in the broker's stream, oldest first.
     ///
     /// # Errors
@@ -57,4 +65,19 @@ impl System {
             Ok(past_events(connection, &EventFilter::default()).await?)
         })
     }
+}
+
+/// The manifests of one kind of job, or of all, that can be read.
+///
+/// # Errors
+/// When the store cannot be read.
+pub async fn manifests(connection: &Connection, kind: Option<Kind>) -> Result<Vec<Manifest>> {
+    let (store, mut found) = (connection.store(), Vec::new());
+    for listed in store.list(MANIFEST_PREFIX).await? {
+        let bytes = store.get(&listed.key).await?;
+        let bytes = bytes.with_context(|| format!("{} is listed, and missing", listed.key))?;
+        found.extend(Manifest::decode(&bytes));
+    }
+    found.retain(|manifest| kind.is_none_or(|kind| manifest.kind() == kind));
+    Ok(found)
 }

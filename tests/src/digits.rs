@@ -1,8 +1,8 @@
 //! Handwritten digits and tiny sweeps over them, so that a whole sweep takes seconds.
 
-use crate::System;
-use anyhow::{Context, Result};
-use std::{fs, path::PathBuf};
+use crate::{System, events::Watch};
+use anyhow::{Context, Result, ensure};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 /// The archive of digits that is part of the demo.
 pub fn archive() -> PathBuf {
@@ -15,8 +15,8 @@ pub fn archive() -> PathBuf {
 /// A sweep over the first 64 digits that needs every kind of job.
 pub const TINY: &str = include_str!("../tiny.toml");
 
-/// A sweep with one unconditional network that trains long enough to be interrupted: no features, no
-/// clusters, one sample set.
+/// A sweep with one unconditional network that trains long enough to be interrupted: no features,
+/// no clusters, one sample set.
 pub const LONG: &str = include_str!("../long.toml");
 
 /// Imports the first 64 digits, in two shards, under the name `digits`.
@@ -39,4 +39,18 @@ pub fn submit(system: &System, name: &str, toml: &str) -> Result<serde_json::Val
     fs::write(&file, toml).context("write the sweep file")?;
     import(system)?;
     system.run_json(&["submit", &file.display().to_string(), "--name", name])
+}
+
+/// The digests of a sweep that nothing disturbs, in a system of its own.
+///
+/// # Errors
+/// When it does not complete within `timeout`.
+pub fn undisturbed(name: &str, toml: &str, timeout: Duration) -> Result<BTreeMap<String, String>> {
+    let system = System::start()?;
+    submit(&system, name, toml)?;
+    ensure!(
+        Watch::on(&system, name)?.end(timeout)?,
+        "the undisturbed run did not complete"
+    );
+    system.digests(name)
 }

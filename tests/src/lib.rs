@@ -10,7 +10,9 @@ mod connection;
 pub mod digits;
 pub mod events;
 pub mod failpoint;
+pub mod http;
 pub mod logs;
 mod system;
 
+pub use connection::manifests;
 pub use system::{ACK_WAIT_S, StartOptions, System, program};

@@ -14,8 +14,8 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Seconds without an acknowledgement or heartbeat after which the broker redelivers a job. Short, so
-/// that the job of a killed worker is redelivered soon.
+/// Seconds without an acknowledgement or heartbeat after which the broker redelivers a job. Short,
+/// so that the job of a killed worker is redelivered soon.
 pub const ACK_WAIT_S: u64 = 6;
 
 /// The path of one of the project's programs, next to the folder of this test's own binary.
@@ -196,8 +196,8 @@ impl System {
         signal::kill(Pid::from_raw(self.pid(child)?), wanted)
             .with_context(|| format!("{wanted} to {child}"))
     }
-    /// The digest of every result of a complete sweep, by kind and label. Two runs of the same sweep
-    /// have equal digests.
+    /// The digest of every result of a complete sweep, by kind and label. Two runs of the same
+    /// sweep have equal digests.
     ///
     /// # Errors
     /// When the sweep is unknown or not complete.

@@ -1,5 +1,5 @@
-//! The `bound` job: reads the results of the probes so far and decides the next step of the search. It
-//! takes microseconds and never waits for a probe.
+//! The `bound` job: reads the results of the probes so far and decides the next step of the search.
+//! It takes microseconds and never waits for a probe.
 
 use crate::search::{self, Observation};
 use cedm_contract::{

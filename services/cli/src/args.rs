@@ -21,9 +21,9 @@ use std::path::PathBuf;
 /// Finds the number of clusters C for which a diffusion model, conditioned on cluster labels,
 /// generates the best images.
 ///
-/// A sweep file names the images, the clusterings, the values of C and the training budget; services
-/// compute; a report gives the best C. Start with `cedm demo`: it needs no other program than those
-/// of this project and nats-server.
+/// A sweep file names the images, the clusterings, the values of C and the training budget;
+/// services compute; a report gives the best C. Start with `cedm demo`: it needs no other program
+/// than those of this project and nats-server.
 #[derive(Parser, Debug)]
 #[command(name = "cedm", version)]
 pub struct Cli {
@@ -69,13 +69,13 @@ pub enum Command {
     Import(ImportArgs),
     /// Write an image set or a sample set to files: an EDM archive, npz or a folder of PNGs
     Export(ExportArgs),
-    /// Submit a sweep file: its jobs are queued and run by the services. The file of a sweep that was
-    /// cancelled, or has lost results since, runs it again
+    /// Submit a sweep file: its jobs are queued and run by the services. The file of a sweep that
+    /// was cancelled, or has lost results since, runs it again
     Submit(SubmitArgs),
     /// Show the state of sweeps, queues and workers
     Status(StatusArgs),
-    /// Follow a sweep until it ends: running jobs with their rate and remaining time. The exit code is
-    /// 0 for a complete sweep, 1 for any other end
+    /// Follow a sweep until it ends: running jobs with their rate and remaining time. The exit code
+    /// is 0 for a complete sweep, 1 for any other end
     Watch(WatchArgs),
     /// Explain why a job waits, ran or was reused, or what a sweep waits for
     Explain(ExplainArgs),
@@ -90,8 +90,8 @@ pub enum Command {
     Extractors,
     /// Verify the store: every object that a manifest names, its size and digest; and repair it
     Fsck(FsckArgs),
-    /// Run the whole method on 1,797 handwritten digits: about ten minutes on two cores. Run it again
-    /// to continue an interrupted demo
+    /// Run the whole method on 1,797 handwritten digits: about ten minutes on two cores. Run it
+    /// again to continue an interrupted demo
     Demo(DemoArgs),
     /// Replace this process by a program that ends with its parent
     #[command(hide = true)]

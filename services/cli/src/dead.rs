@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::Result;
 use cedm_contract::{DeadLetter, FailureKind, JobKey};
-use cedm_runtime::{Connection, DeadLetters, Replayed, UnreadableLetter};
+use cedm_runtime::{Connection, DeadLetters, Replayed, UndecodableMessage};
 use cedm_terminal::{outjson, outln};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -31,8 +31,8 @@ pub enum DeadCommand {
         #[arg(long, conflicts_with = "job")]
         all: bool,
     },
-    /// Remove a dead letter, or a message that is none: the job is submitted again when a sweep needs
-    /// it
+    /// Remove a dead letter, or a message that is none: the job is submitted again when a sweep
+    /// needs it
     Forget {
         /// The job's key, its first digits suffice; or the subject of a message, as `list` shows it
         job: String,
@@ -130,8 +130,8 @@ async fn replay(letters: &DeadLetters, reader: &mut Reader, key: &JobKey) -> Res
     Ok(letters.replay(key).await?)
 }
 
-/// Removes the letters of a sweep's jobs that hold no readable job, since a person asks for the sweep:
-/// the coordinator submits the jobs anew.
+/// Removes the letters of a sweep's jobs that hold no readable job, since a person asks for the
+/// sweep: the coordinator submits the jobs anew.
 ///
 /// # Errors
 /// When NATS or the store fails.
@@ -159,7 +159,7 @@ async fn find(connection: &Connection, text: &str) -> Result<DeadLetter> {
 }
 
 /// The letters as JSON, then the messages that are none, which have `unreadable` and no key.
-fn rows(letters: &[DeadLetter], others: &[UnreadableLetter]) -> Vec<Value> {
+fn rows(letters: &[DeadLetter], others: &[UndecodableMessage]) -> Vec<Value> {
     let letters = letters.iter().map(|letter| {
         json!({"key": letter.key, "kind": letter.kind, "failure": letter.failure, "error": letter.error,
             "attempts": letter.attempts, "at_ms": letter.at_ms, "label": label(letter)})
@@ -193,7 +193,7 @@ fn list(letters: &[DeadLetter]) {
 }
 
 /// Messages that are no letters.
-fn list_unreadable(messages: &[UnreadableLetter]) {
+fn list_unreadable(messages: &[UndecodableMessage]) {
     for message in messages {
         outln!(
             "unreadable: {} ({} bytes): {}; `cedm dead forget {}` removes it",

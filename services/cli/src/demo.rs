@@ -103,9 +103,12 @@ pub fn run(home: &Home, args: &DemoArgs, output: Output) -> Result<ExitCode> {
         render::duration(started.elapsed()),
     );
     match output {
-        Output::Json => outjson!(
-            serde_json::json!({"complete": complete, "headline": headline, "report": page, "seconds": started.elapsed().as_secs_f64()})
-        ),
+        Output::Json => outjson!(serde_json::json!({
+            "complete": complete,
+            "headline": headline,
+            "report": page,
+            "seconds": started.elapsed().as_secs_f64(),
+        })),
         Output::Text => {
             let cedm = format!("{} --home {}", command_name()?, text(home.path())?);
             let up = if args.keep_running {
@@ -162,7 +165,8 @@ fn watch_interrupts() -> Arc<AtomicBool> {
                 }
             }
         });
-        let _: Result<()> = result; // without this handler Ctrl-C ends the demo and its system at once
+        // Without this handler Ctrl-C ends the demo and its system at once.
+        let _: Result<()> = result;
     });
     interrupted
 }

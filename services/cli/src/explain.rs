@@ -58,7 +58,15 @@ pub fn run(args: &ExplainArgs, output: Output) -> Result<()> {
 
 fn print_kinds(output: Output) {
     if output == Output::Json {
-        let rows: Vec<_> = Kind::ALL.iter().map(|kind| json!({"kind": kind, "service": kind.service(), "queued": kind.is_queued(), "algorithm_version": kind.algorithm_version()})).collect();
+        let row = |kind: &Kind| {
+            json!({
+                "kind": kind,
+                "service": kind.service(),
+                "queued": kind.is_queued(),
+                "algorithm_version": kind.algorithm_version(),
+            })
+        };
+        let rows: Vec<_> = Kind::ALL.iter().map(row).collect();
         outjson!(serde_json::Value::Array(rows));
         return;
     }
@@ -239,9 +247,14 @@ async fn explain_sweep(connection: &Connection, view: &View, output: Output) -> 
             .iter()
             .map(|job| json!({"key": job.key, "kind": job.kind, "label": view.label(&job.key), "delayed": job.delayed}))
             .collect();
-        outjson!(
-            json!({"sweep": view.sweep.id, "state": view.phase(), "jobs": view.outcome.jobs, "running": running, "queued": queued, "missing": view.outcome.missing})
-        );
+        outjson!(json!({
+            "sweep": view.sweep.id,
+            "state": view.phase(),
+            "jobs": view.outcome.jobs,
+            "running": running,
+            "queued": queued,
+            "missing": view.outcome.missing,
+        }));
         return Ok(());
     }
     for line in view.summary_lines() {

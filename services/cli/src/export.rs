@@ -16,14 +16,14 @@ use std::path::{Path, PathBuf};
 pub struct ExportArgs {
     /// Name of the image set, or the key of a `sample_set` job (its first digits suffice)
     pub name: String,
-    /// File or folder to create: `.zip` for an archive in the EDM layout, `.npz` for an array `arr_0`
-    /// u8 [n, h, w, c], no extension for a folder of PNGs named by seed
+    /// File or folder to create: `.zip` for an archive in the EDM layout, `.npz` for an array
+    /// `arr_0` u8 [n, h, w, c], no extension for a folder of PNGs named by seed
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }
 
-/// Exports an image set by its name, or a sample set by the key of its job. The extension of `--out`
-/// selects the format.
+/// Exports an image set by its name, or a sample set by the key of its job. The extension of
+/// `--out` selects the format.
 ///
 /// # Errors
 /// When there is no such set, the store fails, or the files cannot be written.

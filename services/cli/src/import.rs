@@ -19,8 +19,8 @@ use std::{
     time::Duration,
 };
 
-/// Imports an image set and prints a summary. An interrupted import of an unchanged source continues
-/// from the files that it has prepared.
+/// Imports an image set and prints a summary. An interrupted import of an unchanged source
+/// continues from the files that it has prepared.
 ///
 /// # Errors
 /// When the images cannot be read, the name belongs to another image set, or the store fails.
@@ -43,8 +43,8 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
             .with_context(|| format!("make {} absolute", args.path))?,
     };
     ensure!(uri.is_some() || source.exists(), "{} not found", args.path);
-    // Prepared files are kept in a folder named by source, its modification time and the options, so
-    // that the same command finds them again after an interruption.
+    // Prepared files are kept in a folder named by source, its modification time and the options,
+    // so that the same command finds them again after an interruption.
     let modified = fs::metadata(&source)
         .and_then(|about| about.modified())
         .ok();
@@ -65,7 +65,7 @@ pub fn run(home: &Home, args: &ImportArgs, output: Output) -> Result<()> {
         let manifest = upload::upload(&connection, &imported, &folder).await?;
         dataset::point(&connection, args, &manifest).await?;
         Submitter::new(&connection)
-            .announce_done(&manifest, false)
+            .publish_done(&manifest, false)
             .await?;
         connection.flush().await;
         anyhow::Ok(manifest)

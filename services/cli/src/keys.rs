@@ -1,7 +1,7 @@
 //! Job keys by their first digits, as people type them.
 
 use anyhow::{Result, bail};
-use cedm_contract::JobKey;
+use cedm_contract::{JobKey, MANIFEST_PREFIX};
 use cedm_runtime::{Connection, DeadLetters, Submitter};
 use std::collections::BTreeSet;
 
@@ -38,11 +38,11 @@ pub async fn find(connection: &Connection, text: &str) -> Result<JobKey> {
 async fn matching(connection: &Connection, prefix: &str) -> Result<BTreeSet<JobKey>> {
     let stored = connection
         .store()
-        .list(&format!("manifest/{prefix}"))
+        .list(&format!("{MANIFEST_PREFIX}{prefix}"))
         .await?;
     let mut keys: BTreeSet<JobKey> = stored
         .iter()
-        .filter_map(|object| object.key.strip_prefix("manifest/")?.parse().ok())
+        .filter_map(|object| object.key.strip_prefix(MANIFEST_PREFIX)?.parse().ok())
         .collect();
     keys.extend(
         Submitter::new(connection)

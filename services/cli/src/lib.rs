@@ -2,8 +2,8 @@
 //! progress and results.
 //!
 //! It is not a service and keeps no state of its own except the home of a local system (`.cedm`).
-//! Everything it shows is read from the store, the broker's buckets and the event stream. One module
-//! per subcommand; [`args`] is the command line, [`run`] dispatches.
+//! Everything it shows is read from the store, the broker's buckets and the event stream. One
+//! module per subcommand; [`args`] is the command line, [`run`] dispatches.
 
 #![forbid(unsafe_code)]
 

@@ -51,14 +51,9 @@ pub fn duration(duration: Duration) -> String {
 
 /// The time since a Unix time in milliseconds, as [`duration`] writes it.
 pub fn since(at_ms: u64) -> String {
-    duration(Duration::from_millis(now_ms().saturating_sub(at_ms)))
-}
-
-/// Unix time in milliseconds.
-pub fn now_ms() -> u64 {
-    std::time::SystemTime::UNIX_EPOCH
-        .elapsed()
-        .map_or(0, |elapsed| elapsed.as_millis() as u64)
+    duration(Duration::from_millis(
+        cedm_runtime::now_ms().saturating_sub(at_ms),
+    ))
 }
 
 /// A size in decimal units: `1.2 GB`, `34.0 kB`, `12 B`.

@@ -3,15 +3,15 @@
 use crate::{args::Output, client, sweeps::Reader};
 use anyhow::{Context, Result};
 use cedm_contract::{
-    Digest, ObjectRef,
+    ObjectRef,
     kinds::report::{DATA, PAGE},
 };
-use cedm_report::{Artefacts, render};
-use cedm_runtime::store::Store;
+use cedm_report::render;
+use cedm_runtime::store::get_verified;
 use cedm_terminal::{outjson, outln};
 use clap::Args;
 use serde_json::json;
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf};
 use tokio::runtime::Handle;
 
 /// Options of `cedm report`.
@@ -32,9 +32,11 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
     client::block_on(async {
         let connection = client::connect().await?;
         let view = Reader::new(&connection).view(&args.sweep.parse()?).await?;
-        let artefacts = StoreArtefacts {
-            store: connection.store().clone(),
-            handle: Handle::current(),
+        let (store, handle) = (connection.store().clone(), Handle::current());
+        let artefacts = move |object: &ObjectRef| {
+            let found = handle.block_on(get_verified(store.as_ref(), object));
+            let bytes = found.map_err(|error| cedm_runtime::chain(&error))??;
+            Ok(bytes.to_vec())
         };
         // Rendering computes for seconds and blocks on reads of artefacts.
         let report = tokio::task::spawn_blocking(move || render(&view.outcome, &artefacts))
@@ -66,27 +68,4 @@ pub fn run(args: &ReportArgs, output: Output) -> Result<()> {
         }
         Ok(())
     })
-}
-
-/// Reads artefacts from the store and verifies their digests.
-struct StoreArtefacts {
-    store: Arc<dyn Store>,
-    handle: Handle,
-}
-
-impl Artefacts for StoreArtefacts {
-    fn bytes(&self, object: &ObjectRef) -> Result<Vec<u8>, String> {
-        let found = self
-            .handle
-            .block_on(self.store.get(&object.object))
-            .map_err(|error| cedm_runtime::chain(&error))?;
-        let bytes = found.ok_or_else(|| format!("object `{}` not found", object.object))?;
-        if Digest::of(&bytes) != object.digest {
-            return Err(format!(
-                "object `{}` is damaged: its digest differs",
-                object.object
-            ));
-        }
-        Ok(bytes.to_vec())
-    }
 }

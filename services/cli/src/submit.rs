@@ -4,13 +4,13 @@ mod files;
 
 use crate::{
     args::Output,
-    client, import, render,
+    client, import,
     sweeps::{Reader, Submitted},
 };
 use anyhow::{Context, Result};
 use cedm_contract::{Digest, ObjectRef, SweepId, blob_key};
 use cedm_runtime::{
-    Connection, read_text_file,
+    Connection, now_ms, read_text_file,
     store::{Body, ObjectUri},
 };
 use cedm_sweep::{MAX_FILE_BYTES, Sweep, SweepSpec, lifecycle::Phase};
@@ -144,7 +144,7 @@ impl Upload<'_> {
             stored.insert(path, object);
         }
         spec.store_files(&stored);
-        let submitted_ms = render::now_ms();
+        let submitted_ms = now_ms();
         Ok(Sweep::new(
             id,
             spec,
@@ -161,13 +161,10 @@ impl Upload<'_> {
         Ok(downloaded.context("wait for a download")??)
     }
 
-    /// The reference to a user's file in the store, where its digest is its name; uploaded unless it
-    /// is stored already.
+    /// The reference to a user's file in the store, where its digest is its name; uploaded unless
+    /// it is stored already.
     async fn store_file(&self, file: &File) -> Result<ObjectRef> {
-        let mut hasher = blake3::Hasher::new();
-        let mut source = file;
-        let size = std::io::copy(&mut source, &mut hasher).context("read it")?;
-        let digest = Digest::finish(&hasher);
+        let (size, digest) = Digest::of_reader(file).context("read it")?;
         let object = ObjectRef {
             object: blob_key(&digest),
             size,

@@ -45,8 +45,9 @@ const SEEN_EVENTS_MAX: usize = 100_000;
 /// How long broker and store may be unavailable before the command fails.
 const OUTAGE_LIMIT: Duration = Duration::from_secs(120);
 
-/// Follows a sweep to its end, which is the phase that `cedm status` shows. The exit code is success
-/// for a complete sweep, failure for any other end: incomplete, damaged, cancelled, unreadable.
+/// Follows a sweep to its end, which is the phase that `cedm status` shows. The exit code is
+/// success for a complete sweep, failure for any other end: incomplete, damaged, cancelled,
+/// unreadable.
 ///
 /// # Errors
 /// When the sweep is unknown, or the system is unavailable for two minutes.
@@ -137,8 +138,8 @@ fn print(event: &Event, output: Output) {
     }
 }
 
-/// Whether an event shows that a job's result, read earlier, has been discarded since: the event that
-/// says so, or the job's beginning anew.
+/// Whether an event shows that a job's result, read earlier, has been discarded since: the event
+/// that says so, or the job's beginning anew.
 fn says_there_is_no_result(event: &Event) -> bool {
     match event.what {
         EventWhat::Failed => event.attempt.is_none(),

@@ -60,8 +60,8 @@ impl Layout {
     }
 }
 
-/// Writes a vector of int64 as `torch.save` writes it: a zip archive with the pickled description and
-/// the numbers as its members.
+/// Writes a vector of int64 as `torch.save` writes it: a zip archive with the pickled description
+/// and the numbers as its members.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -116,7 +116,8 @@ fn pickle(count: usize) -> Vec<u8> {
     number(&mut out, count);
     out.extend(b"tQK\x00"); // persistent id of the storage, offset 0
     number(&mut out, count);
-    out.extend(b"\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR."); // size, stride, no gradient, no hooks
+    // Size, stride, no gradient, no hooks.
+    out.extend(b"\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR.");
     out
 }
 

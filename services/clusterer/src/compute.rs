@@ -53,8 +53,8 @@ pub fn neighbours(
 /// assigns clusters by the best head. `scratch` is a folder for temporary files.
 ///
 /// # Errors
-/// `Reject` if features or parameters do not fit, or the loss diverges; `Drained` after a checkpoint
-/// if the monitor requests a stop.
+/// `Reject` if features or parameters do not fit, or the loss diverges; `Drained` after a
+/// checkpoint if the monitor requests a stop.
 pub fn cluster_temi(
     features: &Features,
     neighbours: &Tensor,
@@ -169,8 +169,8 @@ pub fn cluster_mini_batch(
     })
 }
 
-/// Progress callback of k-means with (starts done, starts in all, inertia so far); returns whether to
-/// continue.
+/// Progress callback of k-means with (starts done, starts in all, inertia so far); returns whether
+/// to continue.
 type Progress<'a> = &'a mut dyn FnMut(u32, u32, f64) -> bool;
 
 /// Runs k-means by `fit` and measures on a sample how often neighbours share a cluster.

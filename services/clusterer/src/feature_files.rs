@@ -37,8 +37,8 @@ impl FeatureFiles {
     /// to `device`.
     ///
     /// # Errors
-    /// When a file is not a safetensors file with a matrix of floating numbers `name`, is truncated,
-    /// or does not fit the others.
+    /// When a file is not a safetensors file with a matrix of floating numbers `name`, is
+    /// truncated, or does not fit the others.
     pub fn open(
         paths: &[PathBuf],
         name: Option<&str>,

@@ -176,8 +176,8 @@ pub(crate) fn imported(
     }
 }
 
-/// What an imported file that was not read means for the job. Decoders report damaged content as I/O
-/// errors too: only errors with a code of the operating system are those of the disk.
+/// What an imported file that was not read means for the job. Decoders report damaged content as
+/// I/O errors too: only errors with a code of the operating system are those of the disk.
 fn unreadable(error: anyhow::Error) -> JobError {
     let is_disk = error.chain().any(|cause| {
         cause

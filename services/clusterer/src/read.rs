@@ -1,28 +1,23 @@
 //! Features and ids from plain files: safetensors, npy, npz, and PyTorch's own.
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use cedm_contract::kinds::{
     cluster::assignments::RAW_IDS, extract::features::FEATURES, import::shard::LABELS,
 };
-use cedm_nets::Weights;
-use cedm_tensor_files::open_file;
-use cedm_torch::npy;
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{BufReader, Read},
-    path::Path,
-};
-use tch::{Kind, Tensor};
+use cedm_nets::arrays;
+use std::{collections::BTreeMap, path::Path};
+use tch::Tensor;
 
-/// Reads a feature matrix \[n, dim\] from a .safetensors, .npy, .npz or PyTorch file: the array `name`,
-/// by default `features` or the only array.
+/// Reads a feature matrix \[n, dim\] from a .safetensors, .npy, .npz or PyTorch file: the array
+/// `name`, by default `features` or the only array.
 ///
 /// # Errors
 /// When the file cannot be read, is truncated, or has no such array.
 pub fn read_features(path: &Path, name: Option<&str>) -> Result<Tensor> {
-    let (found, tensor) = pick(read_arrays(path)?, name, FEATURES.name)
-        .with_context(|| path.display().to_string())?;
+    let (found, tensor) = match name {
+        Some(name) => arrays::named_array(path, name)?,
+        None => arrays::array(path, &[FEATURES.name])?,
+    };
     ensure!(
         tensor.size().len() == 2,
         "{}: `{found}` has shape {:?}, expected [rows, width]",
@@ -55,24 +50,11 @@ fn read_column(path: &Path, default: &str) -> Result<Vec<i64>> {
     if path.is_dir() {
         return read_folder(path);
     }
-    let (found, tensor) =
-        pick(read_arrays(path)?, None, default).with_context(|| path.display().to_string())?;
-    let integers = matches!(
-        tensor.kind(),
-        Kind::Uint8 | Kind::Int8 | Kind::Int16 | Kind::Int | Kind::Int64
-    );
-    ensure!(
-        integers && tensor.size().len() == 1,
-        "{}: `{found}` is {:?} {:?}, expected one integer per image",
-        path.display(),
-        tensor.kind(),
-        tensor.size()
-    );
-    Ok(Vec::<i64>::try_from(tensor.to_kind(Kind::Int64))?)
+    Ok(arrays::integers(path, &[default])?)
 }
 
-/// The ids in a folder of the C-EDM authors, checked against `freq.pt`, which holds the sizes of the
-/// used clusters by ascending id (spec §4.6).
+/// The ids in a folder of the C-EDM authors, checked against `freq.pt`, which holds the sizes of
+/// the used clusters by ascending id (spec §4.6).
 fn read_folder(folder: &Path) -> Result<Vec<i64>> {
     let ids = read_ids(&folder.join("cluster_ids.pt"))?;
     let counts = folder.join("freq.pt");
@@ -95,111 +77,12 @@ fn read_folder(folder: &Path) -> Result<Vec<i64>> {
     Ok(ids)
 }
 
-/// The array `name`; without a name, the array `default` or the only one.
-fn pick(
-    mut arrays: Vec<(String, Tensor)>,
-    name: Option<&str>,
-    default: &str,
-) -> Result<(String, Tensor)> {
-    let names: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
-    let wanted = name.unwrap_or(default);
-    let position = names.iter().position(|found| found == wanted);
-    match position {
-        Some(position) => Ok(arrays.swap_remove(position)),
-        None if name.is_none() && arrays.len() == 1 => Ok(arrays.remove(0)),
-        None => Err(anyhow!(
-            "array `{wanted}` not found, the file has {names:?}"
-        )),
-    }
-}
-
-/// Every array of a file with its name.
-fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let extension = path
-        .extension()
-        .and_then(|extension| extension.to_str())
-        .unwrap_or("")
-        .to_ascii_lowercase();
-    let mut head = [0u8; 8];
-    let length = open_file(path)
-        .and_then(|mut file| file.read(&mut head))
-        .with_context(|| format!("read {}", path.display()))?;
-    if head[..length].starts_with(b"\x93NUMPY") {
-        let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
-        let array = npy::read(BufReader::new(file))
-            .map_err(anyhow::Error::msg)
-            .with_context(|| format!("{}: npy array", path.display()))?;
-        return Ok(vec![(
-            path.file_stem()
-                .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
-            array,
-        )]);
-    }
-    if extension == "npz" {
-        return read_npz(path).with_context(|| format!("{}: npz archive", path.display()));
-    }
-    let weights = Weights::read(path)?;
-    weights
-        .iter()
-        .map(|(name, tensor)| {
-            // A stride of 0 makes any shape of a few bytes: no features are stored so.
-            ensure!(
-                !is_expanded(tensor),
-                "{}: `{name}` of shape {:?} repeats a few numbers (an expanded view)",
-                path.display(),
-                tensor.size()
-            );
-            Ok((name.to_owned(), tensor.contiguous()))
-        })
-        .collect()
-}
-
-/// Whether a tensor shows numbers of its storage more than once.
-fn is_expanded(tensor: &Tensor) -> bool {
-    let axes = tensor.size().into_iter().zip(tensor.stride());
-    axes.into_iter()
-        .any(|(size, stride)| size > 1 && stride == 0)
-}
-
-/// Bytes that the arrays of an npz file may always expand to: each is in memory twice for a moment.
-const EXPANDED: u64 = 256 << 20;
-
-fn read_npz(path: &Path) -> Result<Vec<(String, Tensor)>> {
-    let file = open_file(path)?;
-    let mut archive = cedm_images::open_zip(&file).context("not a zip archive (truncated?)")?;
-    let mut arrays = Vec::new();
-    // Features compress by some ten at most, bombs by a thousand.
-    let packed = file.metadata()?.len();
-    let most = cedm_images::Limits::default()
-        .expanded_from(packed)
-        .min(EXPANDED.max(packed.saturating_mul(32)));
-    let mut left = most;
-    for index in 0..archive.len() {
-        let member = archive.by_index(index)?;
-        left = left.checked_sub(member.size()).with_context(|| {
-            format!(
-                "its {packed} bytes expand to more than {most}: expand it, and give the npy file"
-            )
-        })?;
-
-        let name = member.name()?.to_string();
-        if let Some(name) = name.strip_suffix(".npy").map(str::to_owned) {
-            arrays.push((
-                name.clone(),
-                npy::read(member)
-                    .map_err(anyhow::Error::msg)
-                    .with_context(|| format!("array `{name}`"))?,
-            ));
-        }
-    }
-    Ok(arrays)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use npyz::WriterBuilder;
     use std::io::Write;
+    use tch::Kind;
 
     fn npy<T: npyz::AutoSerialize + Copy>(
         shape: &[u64],
@@ -316,7 +199,7 @@ mod tests {
         let floats = file(
             &folder,
             "floats.npy",
-            &npy(&[3], npyz::Order::C, &[3f32, 0.0, 7.0]),
+            &npy(&[3], npyz::Order::C, &[3f32, 0.5, 7.0]),
         );
         let error = format!("{:#}", read_ids(&floats).unwrap_err());
         assert!(

@@ -58,8 +58,8 @@ pub struct RunArgs {
     /// folder of the C-EDM authors that holds it
     #[arg(long)]
     ids: Option<InputPath>,
-    /// True labels, to measure how well the clusters agree with them: the only array of the file, or
-    /// `labels`; may be the file of features
+    /// True labels, to measure how well the clusters agree with them: the only array of the file,
+    /// or `labels`; may be the file of features
     #[arg(long)]
     labels: Option<InputPath>,
     /// Neighbours from an earlier run (`neighbours.safetensors`). Default: TEMI finds them first

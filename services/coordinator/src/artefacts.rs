@@ -1,8 +1,8 @@
 //! Artefacts for the report, read from the store and verified.
 
-use cedm_contract::{Digest, ObjectRef};
+use cedm_contract::ObjectRef;
 use cedm_report::Artefacts;
-use cedm_runtime::store::{Store, StoreErrorKind};
+use cedm_runtime::store::{Store, StoreErrorKind, get_verified};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 
@@ -43,16 +43,13 @@ impl StoreArtefacts {
     fn note(&self, change: impl FnOnce(&mut Flaws)) {
         change(&mut self.flaws.lock().unwrap_or_else(PoisonError::into_inner));
     }
-
-    fn broken(&self, object: &ObjectRef, reason: String) -> String {
-        self.note(|flaws| flaws.broken.push(object.clone()));
-        reason
-    }
 }
 
 impl Artefacts for StoreArtefacts {
     fn bytes(&self, object: &ObjectRef) -> Result<Vec<u8>, String> {
-        let found = self.handle.block_on(self.store.get(&object.object));
+        let found = self
+            .handle
+            .block_on(get_verified(self.store.as_ref(), object));
         let found = found.map_err(|error| {
             let reason = cedm_runtime::chain(&error);
             // What is too large for memory is no damage: the report does without it.
@@ -61,21 +58,7 @@ impl Artefacts for StoreArtefacts {
             }
             reason
         })?;
-        let Some(bytes) = found else {
-            return Err(self.broken(object, format!("object `{}` not found", object.object)));
-        };
-        let digest = Digest::of(&bytes);
-        if bytes.len() as u64 != object.size || digest != object.digest {
-            let reason = format!(
-                "object `{}` is damaged: expected {} bytes with digest {}, found {} bytes with digest \
-                 {digest}",
-                object.object,
-                object.size,
-                object.digest,
-                bytes.len()
-            );
-            return Err(self.broken(object, reason));
-        }
+        let bytes = found.inspect_err(|_| self.note(|flaws| flaws.broken.push(object.clone())))?;
         Ok(bytes.to_vec())
     }
 }

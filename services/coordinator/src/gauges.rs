@@ -32,8 +32,8 @@ impl Gauges {
         }
     }
 
-    /// Updates the gauges until dropped. Where a consumer or a stream turns out to be gone, it is made
-    /// again; until a look succeeds the process is not ready.
+    /// Updates the gauges until dropped. Where a consumer or a stream turns out to be gone, it is
+    /// made again; until a look succeeds the process is not ready.
     pub(crate) async fn poll(self) {
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

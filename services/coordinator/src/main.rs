@@ -7,8 +7,8 @@ use cedm_runtime::ServeArgs;
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Plans the jobs of sweeps, submits those whose inputs exist, and writes the report when a sweep is
-/// done.
+/// Plans the jobs of sweeps, submits those whose inputs exist, and writes the report when a sweep
+/// is done.
 #[derive(Parser)]
 #[command(name = "cedm-coordinator", version)]
 enum Command {

@@ -1,9 +1,9 @@
 //! The reconciler: desired jobs, minus results, minus queued jobs, is what it submits.
 //!
-//! [`Coordinator`] holds a cache of the observed state and compares it with the plan of every active
-//! sweep, level-triggered as in a Kubernetes controller: events say only *that* something changed
-//! ([`Coordinator::on_event`]) and keep the cache cheap to update; what to do follows from the state
-//! alone ([`Coordinator::reconcile`]). A lost event delays a job until the next
+//! [`Coordinator`] holds a cache of the observed state and compares it with the plan of every
+//! active sweep, level-triggered as in a Kubernetes controller: events say only *that* something
+//! changed ([`Coordinator::on_event`]) and keep the cache cheap to update; what to do follows from
+//! the state alone ([`Coordinator::reconcile`]). A lost event delays a job until the next
 //! [`Coordinator::resync`], a duplicate costs one extra plan. Every step is idempotent, so it may
 //! run at any time, and in two processes at once.
 
@@ -12,7 +12,7 @@ mod submit;
 
 use crate::{
     metrics::{RECONCILES, REPORTS, SWEEPS_ACTIVE, SWEEPS_UNREADABLE},
-    report::{self, Ended},
+    report::{self, ReportOutcome},
     sweeps::{self, Loaded},
 };
 use cedm_contract::{Event, EventWhat, JobKey, SweepId};
@@ -27,8 +27,8 @@ use std::{
 /// Requests to queue and store that run concurrently.
 const CONCURRENCY: usize = 16;
 
-/// The reconciler with its cache. All of it can be lost: [`Coordinator::resync`] reads it again from
-/// store and queue.
+/// The reconciler with its cache. All of it can be lost: [`Coordinator::resync`] reads it again
+/// from store and queue.
 pub(crate) struct Coordinator {
     process: ServiceProcess,
     submitter: Submitter,
@@ -41,8 +41,8 @@ pub(crate) struct Coordinator {
     known: Observed,
     /// Jobs that were in the queue when it was last read, and have not ended since.
     queued: BTreeSet<JobKey>,
-    /// Jobs that were queued anew in place of a letter whose job could not be read: once each, since a
-    /// job that no worker can read comes back as another such letter.
+    /// Jobs that were queued anew in place of a letter whose job could not be read: once each,
+    /// since a job that no worker can read comes back as another such letter.
     renewed: BTreeSet<JobKey>,
     /// Jobs with a failed attempt. Their inputs are checked again, since a missing input is one
     /// reason to fail.
@@ -112,7 +112,7 @@ impl Coordinator {
             self.withdraw(&sweep).await?;
         }
         for id in active {
-            self.adopt(&id).await?;
+            self.load_sweep(&id).await?;
         }
         self.settle_notices().await;
         let outstanding = self.submitter.outstanding(None).await?;
@@ -138,17 +138,17 @@ impl Coordinator {
             }
             return Ok(());
         }
-        self.adopt(id).await
+        self.load_sweep(id).await
     }
 
     /// Loads a sweep into the cache unless it is there.
-    async fn adopt(&mut self, id: &SweepId) -> anyhow::Result<()> {
+    async fn load_sweep(&mut self, id: &SweepId) -> anyhow::Result<()> {
         if self.sweeps.contains_key(id) {
             return Ok(());
         }
         match sweeps::load(self.connection().store().as_ref(), id).await? {
             Loaded::Sweep(sweep) => {
-                tracing::info!(sweep = %id, clusterings = sweep.spec.clusterings.len(), "sweep adopted");
+                tracing::info!(sweep = %id, clusterings = sweep.spec.clusterings.len(), "sweep loaded");
                 self.unreadable.remove(id);
                 self.sweeps.insert(id.clone(), *sweep);
             }
@@ -183,8 +183,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Brings every active sweep as far as possible without waiting. A failure in one sweep does not
-    /// stop the others; the last failure is returned at the end.
+    /// Brings every active sweep as far as possible without waiting. A failure in one sweep does
+    /// not stop the others; the last failure is returned at the end.
     pub(crate) async fn reconcile(&mut self) -> anyhow::Result<()> {
         self.process.metrics().add(&RECONCILES, 1);
         if !self.suspect.is_empty() {
@@ -225,9 +225,9 @@ impl Coordinator {
                 &plan,
             );
             match while_alive(self.process.health(), written).await? {
-                Ended::Written => self.process.metrics().add(&REPORTS, 1),
-                Ended::Unchanged => {}
-                Ended::Broken(objects) => {
+                ReportOutcome::Written => self.process.metrics().add(&REPORTS, 1),
+                ReportOutcome::Unchanged => {}
+                ReportOutcome::Broken(objects) => {
                     self.discard_results_of(&plan, &sweep, &objects).await?;
                     self.submit_ready(&sweep).await?;
                     return Ok(());
@@ -242,8 +242,8 @@ impl Coordinator {
     }
 }
 
-/// Waits for `operation` while reporting liveness: verifying a large stored result takes longer than
-/// the liveness probe allows.
+/// Waits for `operation` while reporting liveness: verifying a large stored result takes longer
+/// than the liveness probe allows.
 async fn while_alive<T>(health: &Health, operation: impl Future<Output = T>) -> T {
     tokio::pin!(operation);
     let mut tick = tokio::time::interval(Duration::from_secs(5));

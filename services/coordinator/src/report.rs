@@ -4,23 +4,21 @@ use crate::{artefacts::StoreArtefacts, sweeps};
 use anyhow::Context;
 use bytes::Bytes;
 use cedm_contract::{
-    Attempt, Digest, Job, JobResult, Kind, Manifest, ObjectRef, Output, SCHEMA_VERSION, Software,
-    Timings,
+    Attempt, Digest, Job, JobResult, Kind, Manifest, ObjectRef, Output, SCHEMA_VERSION, Timings,
     kinds::report::{DATA, PAGE, ReportResult},
     output_key, sweep_key,
 };
 use cedm_planner::{Observed, Plan, fold};
 use cedm_report::Report;
 use cedm_runtime::{
-    Committed, REVISION, ServiceProcess, Submitter, VERSION, create_only, now_ms,
+    Committed, ComputeDevice, ServiceProcess, Submitter, create_only, now_ms, software,
     store::{Body, Store},
-    worker_name,
 };
 use cedm_sweep::{Sweep, lifecycle::DONE, outcome::SweepOutcome};
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 /// How the end of a sweep went.
-pub(crate) enum Ended {
+pub(crate) enum ReportOutcome {
     /// The report was written.
     Written,
     /// It existed, or cannot be written yet.
@@ -29,8 +27,8 @@ pub(crate) enum Ended {
     Broken(Vec<ObjectRef>),
 }
 
-/// Writes the report of a settled sweep unless it exists, and marks a complete sweep as done. That is
-/// the last look at its results: everything that the report reads is verified to the byte, even
+/// Writes the report of a settled sweep unless it exists, and marks a complete sweep as done. That
+/// is the last look at its results: everything that the report reads is verified to the byte, even
 /// where the report exists, since what was complete before may have been damaged and reopened.
 pub(crate) async fn write(
     process: &ServiceProcess,
@@ -38,9 +36,9 @@ pub(crate) async fn write(
     sweep: &Sweep,
     known: &mut Observed,
     plan: &Plan,
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<ReportOutcome> {
     let Some(job) = plan.report().and_then(|node| node.job.clone()) else {
-        return Ok(Ended::Unchanged);
+        return Ok(ReportOutcome::Unchanged);
     };
     let store = process.connection().store();
     let stored = if plan.complete() {
@@ -53,12 +51,12 @@ pub(crate) async fn write(
     if let Some(manifest) = &stored {
         known.record(manifest.clone());
         if !plan.complete() || sweeps::has_ended(store.as_ref(), &sweep.id).await? {
-            return Ok(Ended::Unchanged);
+            return Ok(ReportOutcome::Unchanged);
         }
     }
     let rendered = render(store, fold(sweep, known)).await?;
     if !rendered.broken.is_empty() {
-        return Ok(Ended::Broken(rendered.broken));
+        return Ok(ReportOutcome::Broken(rendered.broken));
     }
     let (manifest, written) = match stored {
         Some(manifest) => (manifest, false),
@@ -66,7 +64,7 @@ pub(crate) async fn write(
             let manifest = upload(store, sweep, &job, rendered).await?;
             match submitter.commit(&manifest).await? {
                 Committed::Ours => {
-                    submitter.announce_done(&manifest, false).await?;
+                    submitter.publish_done(&manifest, false).await?;
                     (manifest, true)
                 }
                 // Another coordinator committed first; it also publishes the event.
@@ -79,7 +77,7 @@ pub(crate) async fn write(
         mark_done(store.as_ref(), sweep, &manifest, &result.headline).await?;
     }
     if !written {
-        return Ok(Ended::Unchanged);
+        return Ok(ReportOutcome::Unchanged);
     }
     let outcome = if plan.complete() {
         "complete"
@@ -87,7 +85,7 @@ pub(crate) async fn write(
         "incomplete"
     };
     tracing::info!(sweep = %sweep.id, report = %manifest.key, outcome, "report written");
-    Ok(Ended::Written)
+    Ok(ReportOutcome::Written)
 }
 
 /// A report that is not stored yet.
@@ -166,28 +164,14 @@ async fn upload(
     }
     let result = JobResult::Report(ReportResult { headline });
     Ok(Manifest {
-        schema: SCHEMA_VERSION,
-        key: job.key.clone(),
-        attempt,
-        spec: job.spec.clone(),
-        inputs: job.inputs.clone(),
-        digest: Manifest::digest_of(&outputs, &result),
-        outputs,
-        result,
-        metrics: BTreeMap::new(),
         timings: Timings {
             queued_ms: started_ms,
             started_ms,
             finished_ms: now_ms(),
             compute_ms,
         },
-        software: Software {
-            version: VERSION.to_owned(),
-            revision: REVISION.to_owned(),
-            worker: worker_name(),
-            device: "cpu".to_owned(),
-            deterministic: true,
-        },
+        software: software(&ComputeDevice::cpu_only()),
+        ..Manifest::of(job.clone(), attempt, outputs, result)
     })
 }
 
@@ -201,7 +185,12 @@ async fn mark_done(
     if store.size(&key).await?.is_some() {
         return Ok(());
     }
-    let marker = serde_json::json!({"schema": SCHEMA_VERSION, "report": report.key, "headline": headline, "finished_ms": now_ms()});
+    let marker = serde_json::json!({
+        "schema": SCHEMA_VERSION,
+        "report": report.key,
+        "headline": headline,
+        "finished_ms": now_ms(),
+    });
     // Another coordinator may have written it first: either marker will do.
     create_only(store, &key, marker.to_string().into()).await?;
     tracing::info!(sweep = %sweep.id, headline, "sweep done");

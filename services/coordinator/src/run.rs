@@ -2,21 +2,21 @@
 
 use anyhow::{Context, bail};
 use cedm_contract::{
-    Attempt, Digest, Job, JobResult, JobSpec, Manifest, ObjectRef, SCHEMA_VERSION, ShardRef,
-    Software, Timings,
+    Attempt, Digest, Job, JobResult, JobSpec, Manifest, ObjectRef, ShardRef, blob_key,
     kinds::import::{ImageSet, ImportParams},
 };
 use cedm_planner::{KindEstimate, Observed, Plan, estimate, obstacles, plan};
 use cedm_sweep::{MAX_FILE_BYTES, Sweep, SweepSpec};
 use serde::Serialize;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 /// Options of `cedm-coordinator run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
     /// The sweep file to plan, TOML
     sweep: PathBuf,
-    /// Import manifest (JSON) of the image set. Without it, describe the images by the options below.
+    /// Import manifest (JSON) of the image set. Without it, describe the images by the options
+    /// below.
     #[arg(long, conflicts_with_all = ["count", "resolution"])]
     images: Option<PathBuf>,
     /// Number of images in the set, where no `--images` is given
@@ -139,27 +139,15 @@ impl RunArgs {
             Default::default(),
             Default::default(),
         );
-        let result = JobResult::Import(set);
-        Ok(Manifest {
-            schema: SCHEMA_VERSION,
-            key: job.key,
-            attempt: Attempt::new(0, 1),
-            spec: job.spec,
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-            digest: Manifest::digest_of(&[], &result),
-            result,
-            metrics: BTreeMap::new(),
-            timings: Timings::default(),
-            software: Software::default(),
-        })
+        let (attempt, result) = (Attempt::new(0, 1), JobResult::Import(set));
+        Ok(Manifest::of(job, attempt, Vec::new(), result))
     }
 }
 
 /// A reference that stands for a file which is not stored.
 fn placeholder(name: &str) -> ObjectRef {
     ObjectRef {
-        object: format!("blob/{}", Digest::of(name.as_bytes())),
+        object: blob_key(&Digest::of(name.as_bytes())),
         size: 0,
         digest: Digest::of(name.as_bytes()),
     }

@@ -49,8 +49,8 @@ pub async fn coordinate(process: &ServiceProcess) -> anyhow::Result<()> {
         let started = Instant::now();
         let ended = tokio::select! {
             ended = run_until_disconnected(process, &mut coordinator) => ended,
-            // Without the broker or the store it waits for an answer; what was begun is made good by
-            // the next coordinator.
+            // Without the broker or the store it waits for an answer; what was begun is made good
+            // by the next coordinator.
             () = process.grace_over() => break,
         };
         if let Err(error) = ended {

@@ -3,7 +3,7 @@
 //! coordinators of changes; the store decides.
 
 use anyhow::Context;
-use cedm_contract::{SweepId, sweep_key};
+use cedm_contract::{SWEEP_PREFIX, SweepId, sweep_key};
 use cedm_runtime::{
     Bucket, Connection, Place, SWEEPS, chain,
     store::{Store, StoreErrorKind},
@@ -16,7 +16,7 @@ use cedm_sweep::{
 
 /// Submitted sweeps without an end mark, from a listing of the store.
 pub(crate) async fn list_active(store: &dyn Store) -> anyhow::Result<Vec<SweepId>> {
-    let listed = store.list("sweep/").await?;
+    let listed = store.list(SWEEP_PREFIX).await?;
     let marks = Marks::by_sweep(listed.iter().map(|object| object.key.as_str()));
     let active = marks.into_iter().filter(|(_, marks)| marks.is_active());
     Ok(active.map(|(id, _)| id).collect())
@@ -35,7 +35,7 @@ pub(crate) async fn has_ended(store: &dyn Store, id: &SweepId) -> anyhow::Result
 /// What is stored under a sweep's name.
 #[derive(Debug)]
 pub(crate) enum Loaded {
-    /// Nothing.
+    /// Nothing: it was never submitted, or is removed.
     Nothing,
     /// The sweep as submitted.
     Sweep(Box<Sweep>),
@@ -66,7 +66,8 @@ pub(crate) async fn load(store: &dyn Store, id: &SweepId) -> anyhow::Result<Load
     })
 }
 
-/// Restores the bucket's entries for active sweeps, which a broker that lost its data does not have.
+/// Restores the bucket's entries for active sweeps, which a broker that lost its data does not
+/// have.
 pub(crate) async fn restore_entries(
     connection: &Connection,
     active: &[SweepId],

@@ -12,8 +12,8 @@ use std::path::Path;
 /// The temperature of the softmax, the one that heads are trained at by default (spec §4.2, §11).
 const TEMPERATURE: f64 = 0.1;
 
-/// Reads `heads.safetensors` of a clustering; `l2_norm` says whether the head was trained on rows of
-/// unit length.
+/// Reads `heads.safetensors` of a clustering; `l2_norm` says whether the head was trained on rows
+/// of unit length.
 ///
 /// # Errors
 /// [`EvaluatorError::File`] if it is not a TEMI state dict.

@@ -1,5 +1,5 @@
-//! The program `cedm-evaluator`: `serve` performs jobs from the queue, `run` compares sets of images
-//! on disk.
+//! The program `cedm-evaluator`: `serve` performs jobs from the queue, `run` compares sets of
+//! images on disk.
 
 #![forbid(unsafe_code)]
 

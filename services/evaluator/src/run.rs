@@ -1,4 +1,5 @@
-//! `cedm-evaluator run`: sets of images on disk in, scores as JSON out; no queue and no object store.
+//! `cedm-evaluator run`: sets of images on disk in, scores as JSON out; no queue and no object
+//! store.
 
 mod args;
 mod others;

@@ -1,6 +1,6 @@
-//! The measured shards behind the inputs of a reference or a score: `measure` jobs, or parts that list
-//! them. However a set was cut into parts, its files are read in one order, so that its numbers are the
-//! same to the last bit.
+//! The measured shards behind the inputs of a reference or a score: `measure` jobs, or parts that
+//! list them. However a set was cut into parts, its files are read in one order, so that its
+//! numbers are the same to the last bit.
 
 use crate::{FeatureSpace, MeasuredSet, measure::read_moments};
 use anyhow::anyhow;
@@ -25,7 +25,8 @@ impl Shards {
     /// Those behind these inputs.
     ///
     /// # Errors
-    /// `Reject` for inputs of another feature space, or that are no shards; as [`JobContext::fetch`].
+    /// `Reject` for inputs of another feature space, or that are no shards; as
+    /// [`JobContext::fetch`].
     pub(crate) fn of(
         context: &JobContext,
         inputs: &[&Manifest],

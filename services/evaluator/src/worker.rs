@@ -154,8 +154,8 @@ impl EvaluatorWorker {
     }
 }
 
-/// Merges the moments of all shards, and computes the root of the covariance once for all scores; of a
-/// part it only lists the shards.
+/// Merges the moments of all shards, and computes the root of the covariance once for all scores;
+/// of a part it only lists the shards.
 fn reference(context: &JobContext, params: &ReferenceParams) -> Result<Outcome, JobError> {
     let ReferenceInputs { shards: inputs } = context.inputs::<ReferenceParams>()?;
     let shards = Shards::of(context, &inputs, &params.extractor)?;

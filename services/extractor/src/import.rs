@@ -24,8 +24,8 @@ pub struct ShapeArgs {
 /// Converts a data set of any supported format to a folder of shards.
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// A folder, zip or tar archive of images, EDM archive, WebDataset shards, CIFAR or MNIST files,
-    /// numpy array, parquet table or LMDB database: a path or an s3:// URI
+    /// A folder, zip or tar archive of images, EDM archive, WebDataset shards, CIFAR or MNIST
+    /// files, numpy array, parquet table or LMDB database: a path or an s3:// URI
     source: InputPath,
     /// The folder to create; the same command continues an interrupted import
     #[arg(long)]

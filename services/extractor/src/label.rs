@@ -5,7 +5,7 @@ use crate::{
     extract::extract_shard,
     import::ShapeArgs,
     inputs::{Images, weights_of},
-    output::{ARRAYS, require_ending, write_npy},
+    output::{ARRAYS, require_ending},
 };
 use anyhow::{Context, Result, bail, ensure};
 use cedm_contract::{ExtractorSpec, Precision};
@@ -17,6 +17,7 @@ use cedm_nets::{
     weights::Encoder,
 };
 use cedm_runtime::{ConsoleMonitor, InputPath};
+use cedm_tensor_files::write_npy;
 use cedm_torch::tensor_files;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -213,5 +214,5 @@ fn write(found: &ZeroShot, out: &Path) -> Result<()> {
         return Ok(tensor_files::write(out, &tensors, &[])?);
     }
     let labels = Vec::<i64>::try_from(&found.labels)?;
-    write_npy(out, &[labels.len() as u64], labels)
+    write_npy(out, &[labels.len()], &labels).with_context(|| format!("write {}", out.display()))
 }

@@ -2,14 +2,14 @@
 //! `features` and `judge` jobs.
 //!
 //! It reads image shards of an import or a sample set and, for networks, a weight file. It writes
-//! a feature shard for every image shard and, when all are done, a feature set with mean and standard
-//! deviation. It also adapts backbones to an image set, and evaluates features by labels. The networks
-//! are in `cedm-nets`, the DINO training in `cedm-dino`.
+//! a feature shard for every image shard and, when all are done, a feature set with mean and
+//! standard deviation. It also adapts backbones to an image set, and evaluates features by labels.
+//! The networks are in `cedm-nets`, the DINO training in `cedm-dino`.
 //!
 //! Modules in the order of a job: `import` (data sets to shards), `inputs` (images and weights of a
-//! command), `adapt` (DINO training), `extract` (fits and feature shards), `merge` (the statistics of
-//! a feature set), `feature_evaluation` (accuracies by labels), `worker` (jobs from the queue), and the
-//! commands `run`, `label` and `export` for plain files.
+//! command), `adapt` (DINO training), `extract` (fits and feature shards), `merge` (the statistics
+//! of a feature set), `feature_evaluation` (accuracies by labels), `worker` (jobs from the queue),
+//! and the commands `run`, `label` and `export` for plain files.
 
 #![forbid(unsafe_code)]
 

@@ -23,8 +23,8 @@ impl Statistics {
     /// would lose digits.
     ///
     /// # Errors
-    /// `Retry` when a shard cannot be read, `Reject` when it is no matrix or has another width than the
-    /// first.
+    /// `Retry` when a shard cannot be read, `Reject` when it is not a matrix or has another width
+    /// than the first.
     pub fn of(files: &[PathBuf]) -> Result<Self, JobError> {
         let _guard = tch::no_grad_guard();
         let (mut sum, mut count): (Option<Tensor>, u64) = (None, 0);

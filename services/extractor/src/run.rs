@@ -4,13 +4,14 @@ use crate::{
     extract::{extract_shard, fit_shards, write_features},
     import::ShapeArgs,
     inputs::{Images, weights_of},
-    output::{ARRAYS, require_ending, write_npy},
+    output::{ARRAYS, require_ending},
 };
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{ExtractorSpec, Precision};
 use cedm_images::read_shard;
 use cedm_nets::{Extracted, Extractor, images_of};
 use cedm_runtime::{ConsoleMonitor, InputPath};
+use cedm_tensor_files::write_npy;
 use clap::ValueEnum;
 use std::{
     path::{Path, PathBuf},
@@ -190,5 +191,6 @@ fn write(features: &Extracted, labels: Option<&[i64]>, out: &Path) -> Result<()>
         .context("features have two axes")?;
     let values = features.features.to_kind(Kind::Float).contiguous();
     let values = Vec::<f32>::try_from(values.view([-1])).context("read the features")?;
-    write_npy(out, &[rows as u64, width as u64], values)
+    write_npy(out, &[rows as usize, width as usize], &values)
+        .with_context(|| format!("write {}", out.display()))
 }

@@ -284,8 +284,8 @@ fn fit(context: &JobContext, params: &FitParams) -> Result<Outcome, JobError> {
     })
 }
 
-/// Lists the shards of a set; of a whole set also mean and standard deviation, over all of its shards
-/// in order whether they were listed in parts or not.
+/// Lists the shards of a set; of a whole set also mean and standard deviation, over all of its
+/// shards in order whether they were listed in parts or not.
 fn merge(context: &JobContext, params: &FeaturesParams) -> Result<Outcome, JobError> {
     let FeaturesInputs { shards: inputs } = context.inputs::<FeaturesParams>()?;
     if inputs.len() != params.shards as usize {

@@ -81,8 +81,8 @@ fn with_set(
 }
 
 /// Writes images side by side as one PNG, small ones enlarged to 32 pixels: the first `columns`² of
-/// one set; of several sets the first `columns` of each, one row per set, so that equal seeds are in
-/// one column. Sets whose images differ in shape are an error.
+/// one set; of several sets the first `columns` of each, one row per set, so that equal seeds are
+/// in one column. Sets whose images differ in shape are an error.
 pub fn write_grid(sets: &[Samples], columns: i64, path: &Path) -> anyhow::Result<()> {
     let each = if sets.len() == 1 {
         columns * columns

@@ -18,11 +18,12 @@ pub enum Prior {
 }
 
 impl Prior {
-    /// Reads `assignments.safetensors` of a clustering, or `condition.safetensors` of `trainer run`.
+    /// Reads `assignments.safetensors` of a clustering, or `condition.safetensors` of `trainer
+    /// run`.
     ///
     /// # Errors
-    /// [`DiffusionError::TensorFile`] if the file cannot be read, [`DiffusionError::File`] if it holds
-    /// neither `counts` nor `rows`.
+    /// [`DiffusionError::TensorFile`] if the file cannot be read, [`DiffusionError::File`] if it
+    /// holds neither `counts` nor `rows`.
     pub fn read(path: &Path) -> Result<Self, DiffusionError> {
         let file = TensorFile::open(path)?;
         if file.has(CONDITION_ROWS.name) {
@@ -52,8 +53,8 @@ impl Prior {
 /// The distribution of labels for a network with `label_dim` labels.
 ///
 /// # Errors
-/// [`DiffusionError::Labels`] if the prior is requested and not known, or if uniform or fixed labels
-/// are requested of a network that was conditioned on vectors.
+/// [`DiffusionError::Labels`] if the prior is requested and not known, or if uniform or fixed
+/// labels are requested of a network that was conditioned on vectors.
 pub fn label_distribution(
     source: LabelSource,
     label_dim: i64,

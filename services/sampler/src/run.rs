@@ -50,8 +50,8 @@ impl From<PrecisionName> for Precision {
 /// required. The network is recognised from the names and shapes of its tensors.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Weights with upstream names: a safetensors file, or a PyTorch state dict, which may be nested
-    /// or prefixed
+    /// Weights with upstream names: a safetensors file, or a PyTorch state dict, which may be
+    /// nested or prefixed
     #[arg(long)]
     weights: InputPath,
     /// Seed of the first image
@@ -72,8 +72,8 @@ pub struct RunArgs {
     /// for each network (`a.npz`, `a.2.npz`, …); the grid shows one network per row
     #[arg(long, value_name = "FILE")]
     beside: Vec<InputPath>,
-    /// Standard deviation of the training data, for the preconditioning. Default: the value noted in
-    /// the weight file, else 0.5
+    /// Standard deviation of the training data, for the preconditioning. Default: the value noted
+    /// in the weight file, else 0.5
     #[arg(long)]
     sigma_data: Option<f64>,
     /// Number of solver steps: 18 for CIFAR, 40 for FFHQ

@@ -40,8 +40,8 @@ pub fn read_network(path: &Path, sigma_data: Option<f64>) -> anyhow::Result<(Net
     Ok(weights::assemble(&tensors, &origin, sigma_data)?)
 }
 
-/// Refuses networks that are preconditioned in another way than EDM's (Karras et al. 2022, table 1):
-/// their tensors may have the same names and shapes, and mean something else.
+/// Refuses networks that are preconditioned in another way than EDM's (Karras et al. 2022, table
+/// 1): their tensors may have the same names and shapes, and mean something else.
 fn check_class(class: &str) -> anyhow::Result<()> {
     let other = match class {
         "VPPrecond" => "VP, of score SDEs (DDPM++)",

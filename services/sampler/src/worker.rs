@@ -24,8 +24,8 @@ use cedm_torch::{Compute, DeviceError, Tf32, tensor_files};
 use std::{collections::BTreeMap, time::Instant};
 use tch::{Device, Kind};
 
-/// Performs `sample` and `sample_set` jobs; keeps the sampler of the last one, because the shards of
-/// a set differ only in their seeds.
+/// Performs `sample` and `sample_set` jobs; keeps the sampler of the last one, because the shards
+/// of a set differ only in their seeds.
 #[derive(Debug)]
 pub struct SamplerWorker {
     compute: Compute,
@@ -204,7 +204,8 @@ fn merge(context: &JobContext, params: &SampleSetParams) -> Result<Outcome, JobE
     })
 }
 
-/// The shards in order, after a check that their seeds leave no gap and their images have one shape.
+/// The shards in order, after a check that their seeds leave no gap and their images have one
+/// shape.
 fn merged(inputs: &[&Manifest], params: &SampleSetParams) -> anyhow::Result<SampleSetResult> {
     let mut shards: Vec<ShardRef> = Vec::new();
     let mut shape = None;
@@ -274,8 +275,7 @@ fn listed(index: usize, manifest: &Manifest) -> anyhow::Result<SampleSetResult> 
 mod tests {
     use super::*;
     use cedm_contract::{
-        Attempt, Digest, Hints, Job, ObjectRef, Output, Priority, SCHEMA_VERSION, Software,
-        Timings, kinds::sample::SamplerParams,
+        Attempt, Digest, Hints, Job, ObjectRef, Output, Priority, kinds::sample::SamplerParams,
     };
 
     fn shard(first_seed: u64, count: u32) -> Manifest {
@@ -284,7 +284,7 @@ mod tests {
             first_seed,
             count,
         });
-        let job = Job::new(spec.clone(), vec![], Priority::P1, Hints::default());
+        let job = Job::new(spec, vec![], Priority::P1, Hints::default());
         let object = ObjectRef {
             object: format!("object/{first_seed}"),
             size: 1,
@@ -297,19 +297,7 @@ mod tests {
             channels: 1,
             resolution: 8,
         });
-        Manifest {
-            schema: SCHEMA_VERSION,
-            key: job.key,
-            attempt: Attempt::new(0, 1),
-            spec,
-            inputs: vec![],
-            digest: Manifest::digest_of(&outputs, &result),
-            outputs,
-            result,
-            metrics: BTreeMap::new(),
-            timings: Timings::default(),
-            software: Software::default(),
-        }
+        Manifest::of(job, Attempt::new(0, 1), outputs, result)
     }
 
     #[test]

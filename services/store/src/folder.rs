@@ -31,7 +31,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens or creates the store in `root`, and removes the unfinished writes of an earlier process.
+    /// Opens or creates the store in `root`, and removes the unfinished writes of an earlier
+    /// process.
     ///
     /// # Errors
     /// When the folder cannot be written, or another process serves it.
@@ -154,8 +155,8 @@ impl Folder {
         Ok(bucket.join(key))
     }
 
-    /// Moves the complete file `from` to `to` atomically. Returns `false` when `create_only` is set and
-    /// `to` exists already; `from` is removed in either case.
+    /// Moves the complete file `from` to `to` atomically. Returns `false` when `create_only` is set
+    /// and `to` exists already; `from` is removed in either case.
     pub(crate) fn publish(&self, from: &Path, to: &Path, create_only: bool) -> io::Result<bool> {
         let parent = to
             .parent()

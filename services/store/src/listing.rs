@@ -5,14 +5,14 @@ use std::{collections::BTreeSet, fs, io, path::Path, time::SystemTime};
 
 /// An object in a listing.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Found {
+pub(crate) struct Entry {
     pub key: String,
     pub size: u64,
     pub modified: SystemTime,
 }
 
 /// Every object of the bucket whose key starts with `prefix`, in byte order of the keys.
-pub(crate) fn list(bucket: &Path, prefix: &str) -> io::Result<Vec<Found>> {
+pub(crate) fn list(bucket: &Path, prefix: &str) -> io::Result<Vec<Entry>> {
     let mut found = Vec::new();
     // Matches can only be in the folder that the prefix names.
     let start = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -28,7 +28,7 @@ pub(crate) fn list(bucket: &Path, prefix: &str) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
-fn descend(folder: &Path, below: &str, prefix: &str, found: &mut Vec<Found>) -> io::Result<()> {
+fn descend(folder: &Path, below: &str, prefix: &str, found: &mut Vec<Entry>) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         // Removed meanwhile, or the prefix names an object.
@@ -52,7 +52,7 @@ fn descend(folder: &Path, below: &str, prefix: &str, found: &mut Vec<Found>) -> 
                 descend(&entry.path(), &inner, prefix, found)?;
             }
         } else if key.starts_with(prefix) {
-            found.push(Found {
+            found.push(Entry {
                 key,
                 size: about.len(),
                 modified: about.modified()?,
@@ -65,7 +65,7 @@ fn descend(folder: &Path, below: &str, prefix: &str, found: &mut Vec<Found>) -> 
 /// One page of a listing.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Page {
-    pub objects: Vec<Found>,
+    pub objects: Vec<Entry>,
     pub prefixes: BTreeSet<String>,
     /// Continuation token: the last entry of this page; `None` on the last page.
     pub next: Option<String>,
@@ -74,7 +74,7 @@ pub(crate) struct Page {
 /// The entries after `after`, at most `limit` of them. Keys that contain the delimiter after the
 /// prefix are grouped into common prefixes.
 pub(crate) fn page(
-    found: Vec<Found>,
+    found: Vec<Entry>,
     prefix: &str,
     delimiter: Option<&str>,
     after: &str,
@@ -124,7 +124,7 @@ pub(crate) fn page(
 mod tests {
     use super::*;
 
-    fn keys(found: &[Found]) -> Vec<&str> {
+    fn keys(found: &[Entry]) -> Vec<&str> {
         found.iter().map(|object| object.key.as_str()).collect()
     }
 

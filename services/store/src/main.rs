@@ -33,8 +33,8 @@ enum Mode {
         /// Identities with their keys and rights: a JSON file of mode 0600.
         #[arg(long)]
         policy: Option<PathBuf>,
-        /// Without a policy: the access key id that clients must use, with all rights; its secret is
-        /// read from AWS_SECRET_ACCESS_KEY.
+        /// Without a policy: the access key id that clients must use, with all rights; its secret
+        /// is read from AWS_SECRET_ACCESS_KEY.
         #[arg(
             long,
             env = "AWS_ACCESS_KEY_ID",
@@ -42,7 +42,8 @@ enum Mode {
             required_unless_present = "policy"
         )]
         access_key: Option<String>,
-        /// The secret is read from AWS_SECRET_ACCESS_KEY only: arguments are visible in process lists.
+        /// The secret is read from AWS_SECRET_ACCESS_KEY only: arguments are visible in process
+        /// lists.
         #[arg(skip)]
         secret_key: (),
         /// Refuse objects that would leave less than this many bytes free on the disk.

@@ -1,5 +1,5 @@
-//! Multipart uploads: parts are files in a folder below `partial/`; completing the upload joins them
-//! into one file, which is then published like any other.
+//! Multipart uploads: parts are files in a folder below `partial/`; completing the upload joins
+//! them into one file, which is then published like any other.
 //!
 //! An upload belongs to the key and the identity that began it; with any other it does not exist.
 //! Ids are random, and uploads end with the process: an id of an earlier process names nothing.

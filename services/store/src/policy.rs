@@ -32,7 +32,7 @@ pub enum Verb {
     Create,
     /// Write it in place of any other; includes `create`.
     Put,
-    /// Remove it.
+    /// Remove an object, which succeeds where there is none.
     Delete,
 }
 
@@ -40,7 +40,7 @@ pub enum Verb {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// The verbs.
+    /// What may be done with objects of these keys.
     pub verbs: Vec<Verb>,
     /// The prefixes; the empty one stands for every key.
     pub prefixes: Vec<String>,

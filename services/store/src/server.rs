@@ -9,8 +9,8 @@ use s3s::service::S3ServiceBuilder;
 use std::{io, sync::Arc};
 use tokio::net::TcpListener;
 
-/// Serves the folder to the identities of a policy (or to one key pair) until the future is dropped. A put that is interrupted by this leaves no
-/// object.
+/// Serves the folder to the identities of a policy (or to one key pair) until the future is
+/// dropped. A put that is interrupted by this leaves no object.
 ///
 /// # Errors
 /// None at present: failures to accept a connection are logged and retried.

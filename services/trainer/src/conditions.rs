@@ -1,6 +1,6 @@
 //! Conditions for the commands `run` and `loss`: from files, from the labels of the data set, from
-//! text embeddings. A new kind of condition is a file in this module that makes a [`Condition`], and
-//! an option here.
+//! text embeddings. A new kind of condition is a file in this module that makes a [`Condition`],
+//! and an option here.
 
 mod files;
 mod text;
@@ -16,8 +16,8 @@ use text::pseudo_labels;
 /// The source of the condition; without any of these options the network is unconditional.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ConditionArgs {
-    /// Condition on one integer per image: a npy file, a PyTorch file as the C-EDM authors publish,
-    /// or `assignments.safetensors` of a clustering
+    /// Condition on one integer per image: an npy or npz file, a PyTorch file as the C-EDM authors
+    /// publish, or `assignments.safetensors` of a clustering
     #[arg(long, value_name = "FILE", group = "condition")]
     pub ids: Option<InputPath>,
     /// Condition on the labels of the data set
@@ -26,8 +26,8 @@ pub struct ConditionArgs {
     /// Condition on the coarse labels of the data set
     #[arg(long, group = "condition")]
     pub coarse_labels: bool,
-    /// Condition on one vector per image (oracle features), normalised to unit length: npy or
-    /// safetensors, [n, d]
+    /// Condition on one vector per image (oracle features), normalised to unit length: npy,
+    /// npz or safetensors, [n, d]
     #[arg(long, value_name = "FILE", group = "condition")]
     pub vectors: Option<InputPath>,
     /// Condition on pseudo-labels: for each image the class whose text embedding is nearest to its

@@ -20,10 +20,10 @@ use tch::Tensor;
 /// Measure the loss of weights (EDM's weighted loss, mean over pixels) at each noise level that the
 /// sampler visits, and over the noise levels of training.
 ///
-/// A network with labels is also evaluated with the labels of other images: `other_labels` is by how
-/// much the loss rises. With --against, `against` is the loss of the first network minus that of the
-/// second. Both are means of differences image by image, whose standard errors are much smaller than
-/// those of the losses themselves.
+/// A network with labels is also evaluated with the labels of other images: `other_labels` is by
+/// how much the loss rises. With --against, `against` is the loss of the first network minus that
+/// of the second. Both are means of differences image by image, whose standard errors are much
+/// smaller than those of the losses themselves.
 #[derive(Debug, clap::Args)]
 pub struct LossArgs {
     /// EMA weights written by `run`. From training.json and condition.safetensors beside them come
@@ -47,8 +47,8 @@ pub struct LossArgs {
     /// Number of noise levels, those that the sampler visits with as many steps
     #[arg(long, default_value_t = 18)]
     levels: u32,
-    /// Mean of ln sigma over the noise levels of training. Default: that of --weights if known, else
-    /// EDM's −1.2
+    /// Mean of ln sigma over the noise levels of training. Default: that of --weights if known,
+    /// else EDM's −1.2
     #[arg(long, allow_negative_numbers = true)]
     p_mean: Option<f64>,
     /// Standard deviation of ln sigma over the noise levels of training. Default: that of --weights

@@ -7,8 +7,8 @@
 //!
 //! Modules in the order of a run: `pictures` (images in memory), `conditions` (what each image is
 //! conditioned on), `settings` (presets with changes), `segment` (the training loop) with `curve`
-//! (its numbers), `worker` (jobs from the queue), `run` (the command for plain files), `levels` (the
-//! command `loss`) and `bench` (the command `bench`).
+//! (its numbers), `worker` (jobs from the queue), `run` (the command for plain files), `levels`
+//! (the command `loss`) and `bench` (the command `bench`).
 
 #![forbid(unsafe_code)]
 

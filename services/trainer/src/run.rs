@@ -25,13 +25,13 @@ use std::{
 /// --kimg to extend a finished one.
 ///
 /// The output folder holds `training.json` (the settings), `ema-<images>.safetensors` for every
-/// snapshot (upstream names), `state.safetensors` (to extend the run), `curve-<images>.json` (updated
-/// with every checkpoint), `condition.safetensors` (the labels' prior and the ids before compaction),
-/// and the folder `checkpoints` while it runs.
+/// snapshot (upstream names), `state.safetensors` (to extend the run), `curve-<images>.json`
+/// (updated with every checkpoint), `condition.safetensors` (the labels' prior and the ids before
+/// compaction), and the folder `checkpoints` while it runs.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Data set: any that `cedm-extractor import` reads, or a safetensors file with `images` u8 [n, c,
-    /// r, r]
+    /// Data set: any that `cedm-extractor import` reads, or a safetensors file with `images` u8 [n,
+    /// c, r, r]
     #[arg(long)]
     data: InputPath,
     /// Output folder; an unfinished run in it is resumed

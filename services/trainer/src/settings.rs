@@ -18,8 +18,14 @@ pub fn settings(name: &str, changes: &[String]) -> anyhow::Result<Preset> {
             preset_names().join(", ")
         )
     })?;
-    let mut tree = json!({"network": preset.network, "optimiser": preset.optimiser, "augment": preset.augment, "precision": preset.precision});
-    // Serialisation leaves this one out where it has its default, but it can be set like the others.
+    let mut tree = json!({
+        "network": preset.network,
+        "optimiser": preset.optimiser,
+        "augment": preset.augment,
+        "precision": preset.precision,
+    });
+    // Serialisation leaves this one out where it has its default, but it can be set like the
+    // others.
     if let Some(network) = tree["network"].as_object_mut() {
         network.entry("channel_mult_noise").or_insert(Value::Null);
     }

@@ -1,5 +1,5 @@
-//! The `train` job: reads images, a condition and the previous segment's state; writes weights, state
-//! and curve.
+//! The `train` job: reads images, a condition and the previous segment's state; writes weights,
+//! state and curve.
 
 use crate::{metrics, pictures::Pictures, segment::Segment};
 use anyhow::anyhow;
@@ -212,7 +212,7 @@ fn continue_training(
 mod tests {
     use super::*;
     use cedm_contract::{
-        Attempt, Hints, Input, Job, JobKey, Priority, SCHEMA_VERSION, Software, Timings,
+        Attempt, Hints, Input, Job, JobKey, Priority,
         kinds::{cluster::ClusterMethod, fit::FitResult},
     };
     use cedm_sweep::preset;
@@ -236,19 +236,7 @@ mod tests {
         );
         // Only the inputs it was made from are checked.
         let result = JobResult::Fit(FitResult { dim: 1 });
-        Manifest {
-            schema: SCHEMA_VERSION,
-            key: job.key,
-            attempt: Attempt::new(0, 1),
-            spec: job.spec,
-            inputs: job.inputs,
-            digest: Manifest::digest_of(&[], &result),
-            outputs: vec![],
-            result,
-            metrics: BTreeMap::new(),
-            timings: Timings::default(),
-            software: Software::default(),
-        }
+        Manifest::of(job, Attempt::new(0, 1), vec![], result)
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `cedm-trainer run` as a process: files in, weights out, resuming after interruptions, and errors.
+//! `cedm-trainer run` as a process: files in, weights out, resuming after interruptions, and
+//! errors.
 
 use cedm_diffusion::weights;
 use cedm_torch::tensor_files;

@@ -18,6 +18,8 @@ use tempfile::NamedTempFile;
 const BUFFER: usize = 1 << 20;
 /// Rights of a new file, of which the process's umask takes its part.
 const MODE: u32 = 0o666;
+/// Rights of a file that its owner alone may read.
+const PRIVATE_MODE: u32 = 0o600;
 
 /// A file that appears at its path when [`AtomicFile::commit`] is called, in place of an older one
 /// there. Dropped before that, it leaves nothing; a process that is killed leaves a hidden file
@@ -34,6 +36,10 @@ impl AtomicFile {
     /// # Errors
     /// When `path` names no file, or none can be created in its folder.
     pub fn create(path: &Path) -> io::Result<Self> {
+        Self::with_mode(path, MODE)
+    }
+
+    fn with_mode(path: &Path, mode: u32) -> io::Result<Self> {
         let name = path
             .file_name()
             .ok_or_else(|| Error::new(ErrorKind::InvalidInput, "no file name"))?;
@@ -43,7 +49,7 @@ impl AtomicFile {
         let file = tempfile::Builder::new()
             .prefix(&hidden)
             .suffix(".partial")
-            .permissions(Permissions::from_mode(MODE))
+            .permissions(Permissions::from_mode(mode))
             .tempfile_in(folder_of(path))?;
         Ok(Self {
             file: BufWriter::with_capacity(BUFFER, file),
@@ -84,7 +90,19 @@ impl Seek for AtomicFile {
 /// # Errors
 /// As [`AtomicFile::create`] and [`AtomicFile::commit`].
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = AtomicFile::create(path)?;
+    write_with_mode(path, bytes, MODE)
+}
+
+/// As [`write`], to a file that its owner alone may read, whoever may read the one there now.
+///
+/// # Errors
+/// As [`AtomicFile::create`] and [`AtomicFile::commit`].
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with_mode(path, bytes, PRIVATE_MODE)
+}
+
+fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = AtomicFile::with_mode(path, mode)?;
     file.write_all(bytes)?;
     file.commit()
 }
@@ -142,6 +160,8 @@ mod tests {
         File::create(&plain).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&path), mode(&plain));
+        write_private(&path, b"").unwrap();
+        assert_eq!(mode(&path) & 0o777, 0o600);
     }
 
     #[test]

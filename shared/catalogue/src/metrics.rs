@@ -48,9 +48,9 @@ impl Direction {
         }
     }
 
-    /// A value to minimise: the best score of any metric is the one with the least badness. `None` for
-    /// descriptive metrics.
-    pub fn badness(self, score: f64) -> Option<f64> {
+    /// What the method minimises: the best score of any metric has the smallest objective. `None`
+    /// for descriptive metrics.
+    pub fn objective(self, score: f64) -> Option<f64> {
         match self {
             Direction::Lower => Some(score),
             Direction::Higher => Some(-score),
@@ -265,11 +265,11 @@ mod tests {
     }
 
     #[test]
-    fn badness_orders_by_direction() {
-        assert!(Direction::Lower.badness(1.0) < Direction::Lower.badness(2.0));
-        assert!(Direction::Higher.badness(2.0) < Direction::Higher.badness(1.0));
-        assert!(Direction::Target(0.5).badness(0.45) < Direction::Target(0.5).badness(0.6));
-        assert_eq!(Direction::Neither.badness(1.0), None);
+    fn objective_orders_by_direction() {
+        assert!(Direction::Lower.objective(1.0) < Direction::Lower.objective(2.0));
+        assert!(Direction::Higher.objective(2.0) < Direction::Higher.objective(1.0));
+        assert!(Direction::Target(0.5).objective(0.45) < Direction::Target(0.5).objective(0.6));
+        assert_eq!(Direction::Neither.objective(1.0), None);
     }
 
     #[test]

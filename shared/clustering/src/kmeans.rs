@@ -3,8 +3,8 @@
 //!
 //! Distances are matrix products over pieces of rows. Rows are centred on their mean first, which
 //! keeps float32 distances accurate for features far from the origin. On a GPU everything but the
-//! choice of the best start happens on the device. Sets that do not fit into memory are clustered by
-//! mini-batches ([`fit_mini_batch`]).
+//! choice of the best start happens on the device. Sets that do not fit into memory are clustered
+//! by mini-batches ([`fit_mini_batch`]).
 
 mod lloyd;
 mod mini_batch;

@@ -1,14 +1,15 @@
 //! Exact cosine nearest neighbours, in tiles of the similarity matrix (spec §3).
 //!
 //! Similarity is symmetric, so only the tiles on and above the diagonal are computed; each is used
-//! for its rows and, transposed, for its columns. Every row is compared with the others in ascending
-//! order, so that a strict comparison keeps the lower of two equally similar rows. The matrix
-//! products run on the features' device; the selection of the best runs on the host, with as many
-//! threads as libtorch uses.
+//! for its rows and, transposed, for its columns. Every row is compared with the others in
+//! ascending order, so that a strict comparison keeps the lower of two equally similar rows. The
+//! matrix products run on the features' device; the selection of the best runs on the host, with as
+//! many threads as libtorch uses.
 //!
 //! Memory: one unit-length copy of the features, two tiles within the budget (one on the features'
 //! device, one on the host) and at most 32·k bytes per row. The N × N matrix is never stored. Sets
-//! too large for one process are searched in [parts](PartSearch), which several processes can share.
+//! too large for one process are searched in [parts](PartSearch), which several processes can
+//! share.
 
 mod parts;
 mod sample;
@@ -38,8 +39,8 @@ pub struct Neighbours {
 pub const DEFAULT_TILE_BYTES: u64 = 64 << 20;
 
 /// The `k` nearest other rows of every row, with `tile_bytes` of memory for both tiles. `progress`
-/// is called with (pairs of rows done, pairs in all) after each tile; if it returns false the result
-/// is `None`.
+/// is called with (pairs of rows done, pairs in all) after each tile; if it returns false the
+/// result is `None`.
 ///
 /// # Errors
 /// [`ClusteringError::Setting`] if `k` is 0 or not below the number of rows,

@@ -8,8 +8,8 @@
 //!
 //! In the order of a training: [`HeadShape`] and [`Heads`] (weights), [`epoch_draws`] (pairs),
 //! [`targets`] and [`student_loss`] (loss and its gradient), [`backward`] (gradients of the
-//! weights), [`cedm_torch::adam::Adam`] and [`Schedules`] (update), [`Training`] (all of it), [`Model`] (weights
-//! under upstream's names).
+//! weights), [`cedm_torch::adam::Adam`] and [`Schedules`] (update), [`Training`] (all of it),
+//! [`Model`] (weights under upstream's names).
 
 mod draws;
 mod gradients;

@@ -119,7 +119,8 @@ mod attempt_text {
     }
 }
 
-/// One event. Readers are idempotent: what counts is the manifest, an event only tells them to look.
+/// One event. Readers are idempotent: what counts is the manifest, an event only tells them to
+/// look.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// [`crate::SCHEMA_VERSION`] of the writer.
@@ -154,7 +155,8 @@ pub struct Event {
     pub message: String,
 }
 
-/// How a failed attempt is treated; only this decides between a later retry, a dead letter and an alert.
+/// How a failed attempt is treated; only this decides between a later retry, a dead letter and an
+/// alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {

@@ -42,6 +42,10 @@ pub trait JobKind: ListedKind {
     /// Whether its jobs travel through the queue; the others are committed by the program that
     /// makes them.
     const IS_QUEUED: bool = true;
+    /// Longest time in seconds without progress before a job counts as hanging, far above the
+    /// longest step that reports none. The default is for jobs that report every batch, step, tile
+    /// or shard.
+    const STALL_AFTER_S: u64 = 1_800;
     /// What its jobs read, with a `T` for each input.
     type Inputs<T>: Inputs<T>;
     /// What its jobs found out, for the manifest.
@@ -91,6 +95,11 @@ macro_rules! kinds {
             /// [`JobKind::VERSION`].
             pub fn algorithm_version(self) -> u32 {
                 match self { $(Kind::$variant => <$module::$params as JobKind>::VERSION,)* }
+            }
+            /// Seconds without progress after which a job counts as hanging:
+            /// [`JobKind::STALL_AFTER_S`].
+            pub fn stall_after_s(self) -> u64 {
+                match self { $(Kind::$variant => <$module::$params as JobKind>::STALL_AFTER_S,)* }
             }
             /// Whether jobs of this kind travel through the queue.
             pub fn is_queued(self) -> bool {
@@ -215,7 +224,8 @@ impl FromStr for Kind {
 }
 
 impl JobResult {
-    /// The shards and the number of images of an image set or a sample set; `None` for other results.
+    /// The shards and the number of images of an image set or a sample set; `None` for other
+    /// results.
     pub fn images(&self) -> Option<(&[ShardRef], u64)> {
         match self {
             JobResult::Import(set) => Some((&set.shards, set.count)),

@@ -41,15 +41,17 @@ pub use job::{Hints, Input, Job, Priority};
 pub use kinds::{JobKind, JobResult, JobSpec, Kind, ListedKind};
 pub use manifest::{Manifest, ObjectRef, Output, ShardRef, Software, Timings};
 pub use objects::{
-    IDENTITY_KEY, MAX_OBJECT_KEY, NOTICE_PREFIX, attempt_prefix, blob_key, checkpoint_key,
-    checkpoint_prefix, manifest_key, notice_key, output_key, set_aside_key, sweep_key,
+    BLOB_PREFIX, CHECKPOINT_PREFIX, DATASET_PREFIX, IDENTITY_KEY, MANIFEST_PREFIX, MAX_OBJECT_KEY,
+    NOTICE_PREFIX, OBJECT_PREFIX, SUSPECT_PREFIX, SWEEP_PREFIX, SYSTEM_PREFIX, attempt_prefix,
+    blob_key, checkpoint_key, checkpoint_prefix, dataset_key, manifest_key, notice_key, output_key,
+    quarantine_key, sweep_key,
 };
 pub use outputs::{OutputName, Stability, TensorName};
 pub use printable::{printable, printable_json, printable_lines};
 pub use service::Service;
 pub use subjects::{
     ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM, Names, dead_subject,
-    delay_subject, due_subject, event_subject, job_subject, parse_job_subject,
+    delay_subject, due_subject, event_subject, filters, job_subject, parse_job_subject,
 };
 
 /// Version of every message and manifest written by this build. Readers reject newer ones, and read

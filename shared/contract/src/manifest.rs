@@ -1,8 +1,8 @@
 //! The result record: one manifest per key, written last and never again.
 
 use crate::{
-    Attempt, ContractError, Digest, Input, JobKey, JobKind, JobResult, JobSpec, Kind, OutputName,
-    SCHEMA_VERSION, job::typed_inputs,
+    Attempt, ContractError, Digest, Input, Job, JobKey, JobKind, JobResult, JobSpec, Kind,
+    OutputName, SCHEMA_VERSION, job::typed_inputs,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -115,6 +115,24 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The result of a job by one attempt, with its digest. Metrics, times and software are empty:
+    /// whoever made the result sets them.
+    pub fn of(job: Job, attempt: Attempt, outputs: Vec<Output>, result: JobResult) -> Self {
+        Self {
+            schema: SCHEMA_VERSION,
+            key: job.key,
+            attempt,
+            spec: job.spec,
+            inputs: job.inputs,
+            digest: Self::digest_of(&outputs, &result),
+            outputs,
+            result,
+            metrics: BTreeMap::new(),
+            timings: Timings::default(),
+            software: Software::default(),
+        }
+    }
+
     /// Digest of the reproducible part: name, size and digest of every output that is not volatile,
     /// and the result with object keys left out (they name the attempt).
     pub fn digest_of(outputs: &[Output], result: &JobResult) -> Digest {

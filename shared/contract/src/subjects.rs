@@ -4,6 +4,8 @@
 //! installation. The broker sees both with the installation's prefix: [`Names`] translates where a
 //! message enters or leaves.
 
+pub mod filters;
+
 use crate::{ContractError, EventWhat, JobKey, Kind, Priority};
 use std::{fmt, str::FromStr};
 

@@ -130,8 +130,8 @@ impl AugmentPipe {
             .sum()
     }
 
-    /// Labels \[n, width\] with fixed columns for each of the six training transforms, zero for those
-    /// that are off: the nine labels of the published networks, whichever transforms are on.
+    /// Labels \[n, width\] with fixed columns for each of the six training transforms, zero for
+    /// those that are off: the nine labels of the published networks, whichever transforms are on.
     pub fn labels_of_width(&self, labels: &Tensor, width: i64) -> Tensor {
         if labels.size()[1] == width {
             return labels.shallow_clone();

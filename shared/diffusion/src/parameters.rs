@@ -18,7 +18,8 @@ const ALIGNMENT: i64 = 16;
 /// The numbers of one network.
 #[derive(Debug)]
 pub struct Parameters {
-    /// All trained tensors in the layout's order, each padded with zeros to a multiple of 16 elements.
+    /// All trained tensors in the layout's order, each padded with zeros to a multiple of 16
+    /// elements.
     pub flat: Tensor,
     /// The others, in the layout's order.
     pub buffers: Vec<Tensor>,

@@ -109,9 +109,9 @@ pub fn check(params: &SamplerParams) -> Result<(), DiffusionError> {
     Ok(())
 }
 
-/// Solves the probability-flow ODE from unit latents \[n, c, r, r\] to images \[n, c, r, r\] f64, of
-/// which nearly all values lie in \[−1, 1\] (EDM algorithm 2). `denoise` takes the f64 state and a
-/// noise level and returns D in f64; `noise` returns the unit churn noise of a step and is called
+/// Solves the probability-flow ODE from unit latents \[n, c, r, r\] to images \[n, c, r, r\] f64,
+/// of which nearly all values lie in \[−1, 1\] (EDM algorithm 2). `denoise` takes the f64 state and
+/// a noise level and returns D in f64; `noise` returns the unit churn noise of a step and is called
 /// only for steps with churn.
 pub fn solve(
     params: &SamplerParams,

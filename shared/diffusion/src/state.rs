@@ -19,8 +19,8 @@ const RUN: &str = "cedm_run";
 const CURVE: &str = "curve";
 
 impl Training {
-    /// What two runs must share for one to continue from the other's state: recipe and data. The cut
-    /// into rounds is left out: it changes rounding and dropout masks, nothing else.
+    /// What two runs must share for one to continue from the other's state: recipe and data. The
+    /// cut into rounds is left out: it changes rounding and dropout masks, nothing else.
     fn identity(&self) -> String {
         let mut optimiser = serde_json::to_value(&self.recipe.optimiser)
             .expect("invariant: plain data always encodes");

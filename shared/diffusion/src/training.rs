@@ -60,8 +60,8 @@ pub struct Training {
 }
 
 impl Training {
-    /// A run at its first step, with random initial weights. `images` is u8 \[n, c, r, r\] and stays
-    /// on the device.
+    /// A run at its first step, with random initial weights. `images` is u8 \[n, c, r, r\] and
+    /// stays on the device.
     ///
     /// # Errors
     /// [`DiffusionError::Setting`] for settings out of range, [`DiffusionError::Shape`] for images
@@ -185,8 +185,8 @@ impl Training {
         let size = pixels.size();
         let options = (Kind::Float, self.device);
 
-        // Every purpose has its own stream: switching augmentation off, say, leaves the noise of the
-        // run unchanged.
+        // Every purpose has its own stream: switching augmentation off, say, leaves the noise of
+        // the run unchanged.
         stream::seed_generators(seed, Purpose::Augment, step, 0);
         let (images, augment) = if self.pipe.label_width() > 0 {
             let on = Transform::ALL

@@ -8,8 +8,9 @@ use std::path::Path;
 use tch::Tensor;
 
 impl Training {
-    /// Writes everything needed to resume to the same bits: safetensors with both networks (`student.`,
-    /// `teacher.`), AdamW's means (`first.`, `second.`), `center`, `step`, `losses` and `spread`.
+    /// Writes everything needed to resume to the same bits: safetensors with both networks
+    /// (`student.`, `teacher.`), AdamW's means (`first.`, `second.`), `center`, `step`, `losses`
+    /// and `spread`.
     ///
     /// # Errors
     /// When the file cannot be written.

@@ -82,7 +82,7 @@ impl AdamMoments {
 }
 
 /// Moves the teacher towards the student: momentum · teacher + (1 − momentum) · student.
-pub(crate) fn follow(teacher: &Network, student: &Network, momentum: f64) {
+pub(crate) fn update_teacher(teacher: &Network, student: &Network, momentum: f64) {
     for (name, tensor) in teacher.weights.iter() {
         if let Some(student) = student.weights.get(name) {
             let _ = tensor

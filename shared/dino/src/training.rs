@@ -5,7 +5,7 @@ use crate::{
     batch::{Views, batch_indices, draw_views},
     initial::{initial_backbone, initial_head},
     network::{Network, is_trainable},
-    optimiser::{AdamMoments, follow},
+    optimiser::{AdamMoments, update_teacher},
 };
 use cedm_contract::{ExtractorSpec, kinds::adapt::DinoParams};
 use cedm_nets::{
@@ -182,7 +182,7 @@ impl Training {
         let chosen = batch_indices(&self.params, self.images.len(), self.step, per_epoch);
         let side = (self.config.grid * self.config.patch) as usize;
         let views = draw_views(&self.params, &self.images, &chosen, self.step, side);
-        let loss = self.learn(&views, settings);
+        let loss = self.optimise(&views, settings);
         if !loss.is_finite() {
             let step = self.step;
             return Err(DinoError::NotFinite { loss, step });
@@ -195,7 +195,7 @@ impl Training {
     }
 
     /// One step on given views; returns its loss.
-    fn learn(&mut self, views: &Views, settings: StepSettings) -> f64 {
+    fn optimise(&mut self, views: &Views, settings: StepSettings) -> f64 {
         let device = self.loss.center.device();
         let large = views.large.to_device(device);
         let small = views.small.as_ref().map(|small| small.to_device(device));
@@ -217,7 +217,7 @@ impl Training {
         let _guard = tch::no_grad_guard();
         self.optimiser
             .step(&self.student, &settings, self.step, self.params.clip_grad);
-        follow(&self.teacher, &self.student, settings.teacher_momentum);
+        update_teacher(&self.teacher, &self.student, settings.teacher_momentum);
         self.loss.update_center(&targets);
         // Over the batch of both large views, before the centre is subtracted.
         self.spread = targets

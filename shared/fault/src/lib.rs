@@ -1,10 +1,10 @@
 //! Whose fault an error is: the one question that decides whether a failed job is tried again.
 //!
 //! Libraries answer it for their own errors by implementing [`HasFault`]; the runtime turns the
-//! answer into what happens to the job: input errors go to the dead letters, the others are retried.
-//! [`FileError`] is the error that libraries of file formats share. This crate knows no other of the
-//! workspace, so that formulas and networks need no job loop to say what went wrong. It reads and
-//! writes nothing.
+//! answer into what happens to the job: input errors go to the dead letters, the others are
+//! retried. [`FileError`] is the error that libraries of file formats share. This crate knows no
+//! other of the workspace, so that formulas and networks need no job loop to say what went wrong.
+//! It reads and writes nothing.
 
 #![forbid(unsafe_code)]
 

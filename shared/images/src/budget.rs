@@ -2,8 +2,8 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Bytes for all threads of an import, as a semaphore. Small images pass at once; of large ones so many
-/// threads wait that the sum stays within the budget.
+/// Bytes for all threads of an import, as a semaphore. Small images pass at once; of large ones so
+/// many threads wait that the sum stays within the budget.
 pub(crate) struct Budget {
     total: u64,
     taken: Mutex<u64>,

@@ -369,15 +369,15 @@ impl Container {
     }
 }
 
-/// Whether labels stand beside the images in files of their own (`000123.jpg`, `000123.cls`), or the
-/// options speak of fields.
+/// Whether labels stand beside the images in files of their own (`000123.jpg`, `000123.cls`), or
+/// the options speak of fields.
 fn is_webdataset(members: &[Member], options: &ImportOptions) -> bool {
     let is_class = |member: &Member| member.name.to_ascii_lowercase().ends_with(".cls");
     options.image_field.is_some() || members.iter().any(is_class)
 }
 
-/// Whether a tar file is named by a WordNet id (`n01440764.tar`): one class of ImageNet, and no shard
-/// of samples.
+/// Whether a tar file is named by a WordNet id (`n01440764.tar`): one class of ImageNet, and no
+/// shard of samples.
 fn is_class_archive(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let id = name

@@ -168,8 +168,8 @@ const READ: [ImageFormat; 6] = [
 ];
 
 /// Decodes one image, named `name` in errors. Grey stays one channel; palettes and CMYK become
-/// RGB; alpha is dropped; 16 bits are rounded to 8; of several pictures the first is taken; the EXIF
-/// orientation is applied.
+/// RGB; alpha is dropped; 16 bits are rounded to 8; of several pictures the first is taken; the
+/// EXIF orientation is applied.
 ///
 /// # Errors
 /// [`ImageError::Image`] when the bytes are in another format, truncated, or declare more pixels
@@ -202,8 +202,8 @@ fn foreign_format(bytes: &[u8]) -> Option<&'static str> {
     found.map(|(_, name)| *name)
 }
 
-/// The extension that suits encoded bytes; `png` where they are of no known format, so that they are
-/// tried and named as damaged.
+/// The extension that suits encoded bytes; `png` where they are of no known format, so that they
+/// are tried and named as damaged.
 pub(crate) fn sniffed_extension(bytes: &[u8]) -> &'static str {
     let format = image::guess_format(bytes).ok();
     let known = format.and_then(|format| format.extensions_str().first());

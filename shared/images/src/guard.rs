@@ -10,8 +10,8 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `call` returns; `None` where it panics. Decoders check less than a file of a stranger needs,
-/// and a damaged file is no reason to end or to print anything but its error.
+/// What `call` returns; `None` where it panics. Decoders check less than a file of a stranger
+/// needs, and a damaged file is no reason to end or to print anything but its error.
 pub(crate) fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {

@@ -138,7 +138,7 @@ pub fn import(
         next: 0,
         skipped: Vec::new(),
     };
-    run.catch_up()?;
+    run.resume()?;
     let began = run.next;
     while run.next < total {
         run.shard(total, &mut |done, skipped| {
@@ -162,8 +162,8 @@ pub fn import(
     Ok(imported)
 }
 
-/// More classes than any data set has: a label beyond is a mistake, and the network's input would be
-/// as wide.
+/// More classes than any data set has: a label beyond is a mistake, and the network's input would
+/// be as wide.
 const MAX_CLASSES: i64 = 1 << 24;
 
 fn check_labels(labels: &source::Labels) -> Result<(), ImageError> {
@@ -226,7 +226,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Takes over the finished shards of an interrupted import.
-    fn catch_up(&mut self) -> Result<(), ImageError> {
+    fn resume(&mut self) -> Result<(), ImageError> {
         for entry in &self.journal.done {
             let shard = read_shard(&self.folder.join(&entry.shard.object.object))?;
             self.shape = Some(Shape {
@@ -254,7 +254,8 @@ impl Run<'_> {
         .map_err(ImageError::io("write", &names))
     }
 
-    /// Images of a full shard: as many as asked for, and fewer where those would not fit into memory.
+    /// Images of a full shard: as many as asked for, and fewer where those would not fit into
+    /// memory.
     fn images_per_shard(&self) -> usize {
         let fit = |shape: Shape| (self.options.limits.shard_bytes / shape.bytes()).max(1);
         let fit = self.shape.map_or(u64::MAX, fit);
@@ -372,8 +373,8 @@ impl Run<'_> {
             .len())
     }
 
-    /// Writes the vectors of the imported images, where the set has some. Their names say which those
-    /// are, after an interruption too.
+    /// Writes the vectors of the imported images, where the set has some. Their names say which
+    /// those are, after an interruption too.
     fn write_vectors(&self) -> Result<(), ImageError> {
         let Some(vectors) = &self.set.labels().vectors else {
             return Ok(());

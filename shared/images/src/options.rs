@@ -60,7 +60,7 @@ impl Split {
 pub enum ReadAs {
     /// The tar files, as WebDataset shards.
     Shards,
-    /// The images.
+    /// The images, wherever they lie below the folder.
     Images,
 }
 
@@ -99,8 +99,8 @@ pub struct ImportOptions {
     pub exclude: Vec<String>,
     /// The field of WebDataset samples that is the image, where there are several.
     pub image_field: Option<String>,
-    /// The field of WebDataset samples, key of their JSON field, or column of a metadata file that is
-    /// the label.
+    /// The field of WebDataset samples, key of their JSON field, or column of a metadata file that
+    /// is the label.
     pub label_field: Option<String>,
     /// What of a folder is the set, where it holds both tar files and images.
     pub read_as: Option<ReadAs>,

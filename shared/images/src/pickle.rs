@@ -151,8 +151,8 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// The keys and values of a dict, an `OrderedDict`, or an object of another class whose items are
-    /// set as those of a dict (`defaultdict`, `EasyDict`).
+    /// The keys and values of a dict, an `OrderedDict`, or an object of another class whose items
+    /// are set as those of a dict (`defaultdict`, `EasyDict`).
     pub fn items(&self, id: Id) -> Option<impl Iterator<Item = (Id, Id)>> {
         // Python 2 passes the pairs to the constructor, later versions set them afterwards.
         let (given, items) = match self.node(id) {

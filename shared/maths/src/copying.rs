@@ -3,11 +3,15 @@
 
 use crate::{Features, MathsError, nearest};
 
+/// A cell counts when it holds more generated rows than this: fewer say nothing (upstream's
+/// number).
+const CELL_ROWS: f64 = 20.0;
+
 /// C_T with the scores of its cells.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CopyingScore {
-    /// Mean of the kept cells' Z scores, weighted by their share of test rows; negative for copying.
-    /// `None` if no cell holds enough generated rows.
+    /// Mean of the kept cells' Z scores, weighted by their share of test rows; negative for
+    /// copying. `None` if no cell holds enough generated rows.
     pub score: Option<f64>,
     /// Z score of each cell; 0 for cells without generated or test rows.
     pub cells: Vec<f64>,
@@ -94,7 +98,7 @@ pub fn copying_score(
         set.features.require_width_of(train.features)?;
     }
     // As a share, for this is how upstream compares it; rounding then decides the same way.
-    let tau = 20.0 / generated.features.count() as f64;
+    let tau = CELL_ROWS / generated.features.count() as f64;
     let (mut zs, mut kept, mut weighted, mut weight) = (Vec::new(), Vec::new(), 0.0, 0.0);
     for cell in 0..cells {
         let (train_rows, test_rows, generated_rows) = (

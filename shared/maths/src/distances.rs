@@ -1,9 +1,9 @@
 //! Exact Euclidean nearest neighbours at the cost of a float32 matrix product, in bounded memory.
 //!
-//! Squared distances from |x|² + |y|² − 2xy have a rounding error with a known bound. Tiles of lower
-//! and upper bounds single out the few pairs that can matter, and only those are computed again, in
-//! float64 and from the differences. Radii and cross distances come from this one routine, so exact
-//! ties stay ties and a strict comparison is strict.
+//! Squared distances from |x|² + |y|² − 2xy have a rounding error with a known bound. Tiles of
+//! lower and upper bounds single out the few pairs that can matter, and only those are computed
+//! again, in float64 and from the differences. Radii and cross distances come from this one
+//! routine, so exact ties stay ties and a strict comparison is strict.
 
 use crate::{Features, MathsError};
 use tch::{Kind, Tensor};
@@ -108,8 +108,8 @@ impl Pairing {
         } else {
             Kind::Double
         };
-        // Rounding errors of |x|² + |y|² − 2xy grow with the norms, distances do not change when both
-        // sets move: centring keeps the bounds tight for features far from the origin.
+        // Rounding errors of |x|² + |y|² − 2xy grow with the norms, distances do not change when
+        // both sets move: centring keeps the bounds tight for features far from the origin.
         let centre =
             base.rows()
                 .to_kind(Kind::Double)
@@ -141,10 +141,10 @@ impl Pairing {
                 norms: norms.to_kind(Kind::Float),
             }
         };
-        // The rounding error of a float32 scalar product of d terms is below d u |x||y|, which is at
-        // most d u (|x|² + |y|²) / 2, with u = 2⁻²⁴ = EPSILON / 2; −2xy doubles it. Rounding of the
-        // centred values, the norms and the sums adds less than 16 u (|x|² + |y|²). The factor 1.1
-        // covers products of these small terms.
+        // The rounding error of a float32 scalar product of d terms is below d u |x||y|, which is
+        // at most d u (|x|² + |y|²) / 2, with u = 2⁻²⁴ = EPSILON / 2; −2xy doubles it. Rounding of
+        // the centred values, the norms and the sums adds less than 16 u (|x|² + |y|²). The factor
+        // 1.1 covers products of these small terms.
         let slack = 1.1 * (base.width() as f64 + 16.0) * f64::from(f32::EPSILON) / 2.0;
         Ok(Self {
             queries: prepare(queries, q),
@@ -283,8 +283,8 @@ pub(crate) fn squared_radii(features: &Features, k: i64) -> Result<Vec<f64>, Mat
     Ok(radii)
 }
 
-/// Euclidean distance of each row to its k-th nearest other row of the same set; the row itself does
-/// not count.
+/// Euclidean distance of each row to its k-th nearest other row of the same set; the row itself
+/// does not count.
 ///
 /// # Errors
 /// [`MathsError::TooFew`] for k rows or fewer, [`MathsError::OutOfRange`] for k below 1.

@@ -20,8 +20,9 @@ pub struct FdInfinity {
     pub points: Vec<(i64, f64)>,
 }
 
-/// FD∞ of `generated` to a reference whose [`Gaussian::root`] is given: a line through the distances
-/// of random subsets, drawn by `seed`, of 15 sizes evenly spaced from min(5000, max(N/10, 2)) to N.
+/// FD∞ of `generated` to a reference whose [`Gaussian::root`] is given: a line through the
+/// distances of random subsets, drawn by `seed`, of 15 sizes evenly spaced from min(5000, max(N/10,
+/// 2)) to N.
 ///
 /// # Errors
 /// [`MathsError::TooFew`] for fewer than 30 rows; otherwise as [`frechet_to`].

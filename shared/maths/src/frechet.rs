@@ -36,8 +36,8 @@ pub struct Frechet {
 }
 
 impl Gaussian {
-    /// From a mean \[d\] and a covariance \[d, d\] of any float type. `name` is what errors call the
-    /// set.
+    /// From a mean \[d\] and a covariance \[d, d\] of any float type. `name` is what errors call
+    /// the set.
     ///
     /// # Errors
     /// [`MathsError::Shape`] for shapes that do not fit, [`MathsError::NotFinite`], and
@@ -138,8 +138,8 @@ impl Gaussian {
         sound.then_some(factor)
     }
 
-    /// Relative size below which an eigenvalue cannot be distinguished from zero: d ε, the tolerance
-    /// of NumPy's `matrix_rank`.
+    /// Relative size below which an eigenvalue cannot be distinguished from zero: d ε, the
+    /// tolerance of NumPy's `matrix_rank`.
     fn rounding(&self) -> f64 {
         self.width() as f64 * f64::EPSILON
     }

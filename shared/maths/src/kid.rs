@@ -15,9 +15,9 @@ use tch::{Device, Kind, Tensor};
 /// contain it.
 ///
 /// # Errors
-/// [`MathsError::Width`] for sets of different width, [`MathsError::Shape`] for a pair of subsets of
-/// different size or of fewer than two rows, [`MathsError::OutOfRange`] for rows that a set does not
-/// have.
+/// [`MathsError::Width`] for sets of different width, [`MathsError::Shape`] for a pair of subsets
+/// of different size or of fewer than two rows, [`MathsError::OutOfRange`] for rows that a set does
+/// not have.
 pub fn kid(
     a: &Features,
     b: &Features,
@@ -105,8 +105,8 @@ impl Weighted {
     }
 }
 
-/// Rows whose kernel with all others is computed at a time: memory stays bounded, and of a symmetric
-/// kernel the blocks below the diagonal are skipped.
+/// Rows whose kernel with all others is computed at a time: memory stays bounded, and of a
+/// symmetric kernel the blocks below the diagonal are skipped.
 const STRIPE: i64 = 256;
 
 /// MMD² of each pair of subsets: mean kernel within each side without the pairs of a row with
@@ -135,8 +135,8 @@ fn mmd2(x: &Weighted, y: &Weighted) -> Vec<f64> {
     Vec::try_from(found.to_device(Device::Cpu)).expect("invariant: a vector of float64")
 }
 
-/// Kernel (x·y/d + 1)³ of every pair of rows of \[n, d\] and \[m, d\]: f64 \[n, m\], computed in the
-/// rows' type.
+/// Kernel (x·y/d + 1)³ of every pair of rows of \[n, d\] and \[m, d\]: f64 \[n, m\], computed in
+/// the rows' type.
 fn kernel(x: &Tensor, y: &Tensor) -> Tensor {
     // In place, since the block is the largest tensor here.
     let mut base = x.matmul(&y.tr());

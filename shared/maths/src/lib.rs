@@ -2,21 +2,23 @@
 //! the other scores of spec §10.
 //!
 //! It is a library of functions from tensors to numbers: it has no networks, no jobs and no message
-//! queue. It reads and writes one kind of file, the reference statistics (npz with `mu` and `sigma`)
-//! that other evaluation tools use. Sets of features enter through [`Features`], which checks shape
-//! and finiteness once; every function states shapes, units, errors and the definition it follows.
+//! queue. It reads and writes one kind of file, the reference statistics (npz with `mu` and
+//! `sigma`) that other evaluation tools use. Sets of features enter through [`Features`], which
+//! checks shape and finiteness once; every function states shapes, units, errors and the definition
+//! it follows.
 //!
 //! In the order of an evaluation:
 //! - [`Features`], [`Moments`], [`Gaussian`], [`Statistics`]: what is known of a set of images.
-//! - [`frechet()`], [`fd_infinity()`], [`sliced_wasserstein`], [`kid()`]: distances of distributions.
-//! - [`radii`] and [`nearest`], with [`prdc()`], [`realism`], [`authenticity()`], [`copying_score`] and
-//!   [`nearest_cosine_auroc`] on top of them: scores by nearest neighbours.
+//! - [`frechet()`], [`fd_infinity()`], [`sliced_wasserstein`], [`kid()`]: distances of
+//!   distributions.
+//! - [`radii`] and [`nearest`], with [`prdc()`], [`realism`], [`authenticity()`], [`copying_score`]
+//!   and [`nearest_cosine_auroc`] on top of them: scores by nearest neighbours.
 //! - [`inception_score()`], [`mean_softmax_score`], [`vendi()`], [`confidence`]: scores of one set
 //!   alone.
 //! - [`partition`]: agreement of two clusterings, from its own crate.
 //!
-//! [`draws`] and [`schedule`] hold what the trainings share: random draws, and values that change from
-//! step to step.
+//! [`draws`] and [`schedule`] hold what the trainings share: random draws, and values that change
+//! from step to step.
 
 #![forbid(unsafe_code)]
 

@@ -144,8 +144,8 @@ impl Moments {
         &self.sum / self.count as f64
     }
 
-    /// Mean and unbiased covariance (Σxxᵀ − n μμᵀ) / (n − 1). The difference is harmless in float64,
-    /// where features are of the order of their deviation (spec §10.1).
+    /// Mean and unbiased covariance (Σxxᵀ − n μμᵀ) / (n − 1). The difference is harmless in
+    /// float64, where features are of the order of their deviation (spec §10.1).
     ///
     /// # Errors
     /// [`MathsError::TooFew`] for a single row.

@@ -16,8 +16,8 @@ const SCALED: f64 = 1e-2;
 
 /// Sum of the singular values of a square f64 matrix M: tr(UᵀM) with U its orthogonal polar factor,
 /// which Newton's iteration X ← (ζX + X⁻ᵀ/ζ)/2 finds with Higham's scaling ζ (Higham 1986, SIAM J.
-/// Sci. Stat. Comput. 7:1160). `None` if M is not square, or so close to singular that the iteration
-/// does not end in an orthogonal matrix.
+/// Sci. Stat. Comput. 7:1160). `None` if M is not square, or so close to singular that the
+/// iteration does not end in an orthogonal matrix.
 pub(crate) fn nuclear_norm(matrix: &Tensor) -> Option<f64> {
     let [rows, columns] = matrix.size()[..] else {
         return None;

@@ -1,8 +1,8 @@
 //! Values that change from step to step of a training.
 
 /// Half a cosine from `first` at 0 towards `last` at `total`:
-/// last + ½ (first − last)(1 + cos(π at / total)). `last` itself is not reached, since the last step
-/// is `total` − 1.
+/// last + ½ (first − last)(1 + cos(π at / total)). `last` itself is not reached, since the last
+/// step is `total` − 1.
 pub fn cosine(first: f64, last: f64, at: u64, total: u64) -> f64 {
     let angle = std::f64::consts::PI * at as f64 / total.max(1) as f64;
     last + 0.5 * (first - last) * (1.0 + angle.cos())

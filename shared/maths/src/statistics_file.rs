@@ -1,9 +1,9 @@
-//! Reference statistics in EDM's file format: an npz archive with `mu` \[d\] and `sigma` \[d, d\] (spec
-//! §10.1).
+//! Reference statistics in EDM's file format: an npz archive with `mu` \[d\] and `sigma` \[d, d\]
+//! (spec §10.1).
 //!
 //! Files written by EDM, C-EDM, pytorch-fid, clean-fid and dgm-eval can be read, compressed or not.
-//! Files written here also hold the number of images and the extractor, in arrays that the readers of
-//! those programs ignore.
+//! Files written here also hold the number of images and the extractor, in arrays that the readers
+//! of those programs ignore.
 
 use crate::{Gaussian, MathsError};
 use cedm_atomic_file::AtomicFile;
@@ -126,8 +126,8 @@ pub fn array_names(file: &Path) -> Result<Vec<String>, MathsError> {
         .collect())
 }
 
-/// Opens a statistics file. Only this counts as a failure of the disk: a truncated archive shows as an
-/// I/O error too, but later, while it is read.
+/// Opens a statistics file. Only this counts as a failure of the disk: a truncated archive shows as
+/// an I/O error too, but later, while it is read.
 fn open(file: &Path) -> Result<File, MathsError> {
     open_file(file).map_err(|source| MathsError::Io {
         action: "open",

@@ -37,8 +37,8 @@ pub fn vendi(features: &Features, order: Order) -> Result<f64, MathsError> {
 }
 
 /// Vendi score of order 1 under the kernel (x·y/d + 1)³ of unit rows, divided by n and not
-/// normalised. Its eigenvalues do not sum to 1, so it is not an effective number of rows; it exists for
-/// comparison with dgm-eval, which computes this.
+/// normalised. Its eigenvalues do not sum to 1, so it is not an effective number of rows; it exists
+/// for comparison with dgm-eval, which computes this.
 ///
 /// # Errors
 /// [`MathsError::OutOfRange`] for more than 20,000 rows, [`MathsError::Torch`] when the eigenvalues

@@ -42,8 +42,8 @@ enum Network {
     Script(CModule),
 }
 
-/// The extractor whose tensors are most like these weights, in words; `None` where less than half of
-/// any extractor's tensors are there.
+/// The extractor whose tensors are most like these weights, in words; `None` where less than half
+/// of any extractor's tensors are there.
 fn nearest(weights: &Weights) -> Option<String> {
     let backbone = weights.backbone(Encoder::Teacher);
     let share = |names: &[(String, Vec<i64>)], weights: &Weights| {

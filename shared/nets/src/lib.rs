@@ -7,12 +7,14 @@
 //! on the device that they are loaded to. No training, no jobs, no storage.
 //!
 //! Modules in the order from a weight file to features: `registry` (which network an extractor
-//! has), `weights` (files as named tensors), `shard` and `preprocess` (images as tensors),
-//! `layers`, the networks `vit`, `clip`, `inception` and `cifar_resnet`, `pixels` (extractors
-//! without a network), `extractor` (all of it together), `error`.
+//! has), `weights` (files as named tensors), `arrays` (features and ids that people bring), `shard`
+//! and `preprocess` (images as tensors), `layers`, the networks `vit`, `clip`, `inception` and
+//! `cifar_resnet`, `pixels` (extractors without a network), `extractor` (all of it together),
+//! `error`.
 
 #![forbid(unsafe_code)]
 
+pub mod arrays;
 mod cifar_resnet;
 pub mod clip;
 mod error;

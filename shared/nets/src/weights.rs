@@ -76,8 +76,8 @@ impl Weights {
         Ok(weights)
     }
 
-    /// Why a tensor of this name is not among those that were read, where the file has one of a kind
-    /// that is not supported (quantised, sparse, complex).
+    /// Why a tensor of this name is not among those that were read, where the file has one of a
+    /// kind that is not supported (quantised, sparse, complex).
     pub fn unread(&self, name: &str) -> Option<&str> {
         self.unread.get(name).map(String::as_str)
     }

@@ -1,5 +1,5 @@
-//! Puts the plan together node by node: a job gets its key once its inputs are done, and a reason to
-//! wait until then.
+//! Puts the plan together node by node: a job gets its key once its inputs are done, and a reason
+//! to wait until then.
 
 use crate::{Cell, Node, ObservedState, Plan, State, Work, message};
 use cedm_contract::{
@@ -118,7 +118,7 @@ impl<'k> PlanBuilder<'k> {
             let reason = message::too_large(done.len() + open.len(), least_bytes);
             (None, State::Dead { reason })
         } else {
-            (None, self.held_up(&open))
+            (None, self.waiting_or_blocked(&open))
         };
         let message_bytes = match &job {
             _ if !K::IS_QUEUED => 0,
@@ -237,7 +237,8 @@ impl<'k> PlanBuilder<'k> {
             self.observed.manifest(&job.key),
             self.observed.dead(&job.key),
         ) {
-            // A result wins over a dead letter: a worker that lost the job may have finished after all.
+            // A result wins over a dead letter: a worker that lost the job may have finished after
+            // all.
             (Some(manifest), _) => self.done(manifest),
             (None, Some(reason)) => State::Dead {
                 reason: reason.to_owned(),
@@ -261,7 +262,7 @@ impl<'k> PlanBuilder<'k> {
     }
 
     /// Waiting for these nodes, or blocked when one of them is dead or blocked.
-    fn held_up(&self, open: &[usize]) -> State {
+    fn waiting_or_blocked(&self, open: &[usize]) -> State {
         let mut roots = BTreeSet::new();
         for index in open {
             let node = &self.nodes[*index];

@@ -1,5 +1,5 @@
-//! For tests: manifests of jobs that succeed at once, with results that look like real ones and depend
-//! on the job alone.
+//! For tests: manifests of jobs that succeed at once, with results that look like real ones and
+//! depend on the job alone.
 
 use crate::Observed;
 use cedm_catalogue::metrics::metric;

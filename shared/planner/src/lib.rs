@@ -1,10 +1,10 @@
 //! From a sweep and the observed state to the jobs that come next ([`plan`]), and to the outcome of
 //! the sweep ([`fold`]).
 //!
-//! Pure: both read an [`ObservedState`] of manifests and dead letters and return plain data. No I/O,
-//! no async, no clock, no tensors. A job can only be keyed once the digests of its inputs are known,
-//! so the plan has job keys as far as manifests reach; a node beyond stands in it with the reason why
-//! it waits.
+//! Pure: both read an [`ObservedState`] of manifests and dead letters and return plain data. No
+//! I/O, no async, no clock, no tensors. A job can only be keyed once the digests of its inputs are
+//! known, so the plan has job keys as far as manifests reach; a node beyond stands in it with the
+//! reason why it waits.
 
 #![forbid(unsafe_code)]
 

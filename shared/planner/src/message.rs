@@ -1,12 +1,12 @@
-//! The size of a job's message, before there is a job: a message names each input, and the broker takes
-//! no more than [`MAX_MESSAGE_BYTES`].
+//! The size of a job's message, before there is a job: a message names each input, and the broker
+//! takes no more than [`MAX_MESSAGE_BYTES`].
 
 use crate::builder::PlanBuilder;
 use cedm_contract::{Digest, Input, JobKey, JobSpec, MAX_MESSAGE_BYTES, numbered_role};
 use std::sync::LazyLock;
 
 /// Bytes of an input whose role has no characters: keys and digests are all of one length.
-static NAMELESS: LazyLock<usize> = LazyLock::new(|| input("").message_bytes());
+static EMPTY_ROLE_BYTES: LazyLock<usize> = LazyLock::new(|| input("").message_bytes());
 
 /// Some input with this role.
 fn input(role: impl Into<String>) -> Input {
@@ -19,13 +19,13 @@ fn input(role: impl Into<String>) -> Input {
 
 /// Bytes that these inputs take in a message.
 pub(crate) fn least_bytes<T>(roles: &[(String, T)]) -> usize {
-    let of = |(role, _): &(String, T)| role.len() + *NAMELESS;
+    let of = |(role, _): &(String, T)| role.len() + *EMPTY_ROLE_BYTES;
     roles.iter().map(of).sum()
 }
 
-/// Inputs numbered `<role>/00000` and so on that the message of a job has room for, beside one input for
-/// each of `others`.
-pub(crate) fn room(
+/// Inputs numbered `<role>/00000` and so on that the message of a job has room for, beside one
+/// input for each of `others`.
+pub(crate) fn capacity(
     b: &PlanBuilder<'_>,
     label: &str,
     spec: JobSpec,
@@ -65,19 +65,19 @@ mod tests {
             partial: false,
         });
         let others = ["images", "condition"];
-        let room = room(&b, "features", spec.clone(), "shard", &others);
+        let capacity = capacity(&b, "features", spec.clone(), "shard", &others);
         let job = |shards: usize| {
             let numbered = (0..shards).map(|index| input(numbered_role("shard", index)));
             let inputs = others.iter().map(|role| input(*role)).chain(numbered);
             b.job("features", spec.clone(), inputs.collect())
         };
-        assert!(job(room).encode().is_ok() && job(room + 1).encode().is_err());
-        let roles: Vec<(String, ())> = job(room)
+        assert!(job(capacity).encode().is_ok() && job(capacity + 1).encode().is_err());
+        let roles: Vec<(String, ())> = job(capacity)
             .inputs
             .iter()
             .map(|input| (input.role.clone(), ()))
             .collect();
-        let rest = job(room).message_bytes() - least_bytes(&roles);
+        let rest = job(capacity).message_bytes() - least_bytes(&roles);
         assert!(rest < 1_000, "{rest} bytes are not those of inputs");
     }
 

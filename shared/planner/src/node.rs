@@ -78,8 +78,8 @@ pub struct Node {
     pub state: State,
     /// The amount of work.
     pub work: Work,
-    /// Bytes of the job's message, as far as they are known: all of them once there is a job, before
-    /// that those of its inputs. 0 for jobs that are not queued.
+    /// Bytes of the job's message, as far as they are known: all of them once there is a job,
+    /// before that those of its inputs. 0 for jobs that are not queued.
     #[serde(skip)]
     pub message_bytes: usize,
 }

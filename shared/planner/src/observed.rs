@@ -1,4 +1,5 @@
-//! The observed state that a plan is made from: results that exist, and jobs among the dead letters.
+//! The observed state that a plan is made from: results that exist, and jobs among the dead
+//! letters.
 
 use cedm_contract::{JobKey, Manifest};
 use std::collections::HashMap;

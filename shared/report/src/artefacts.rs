@@ -79,8 +79,8 @@ impl<'a> ArtefactCache<'a> {
         Ok(all)
     }
 
-    /// The pictures in these rows of a sharded set, whose `images` are u8 \[n, channels, side, side\];
-    /// `None` for rows that the set does not have.
+    /// The pictures in these rows of a sharded set, whose `images` are u8 \[n, channels, side,
+    /// side\]; `None` for rows that the set does not have.
     pub fn pictures(
         &self,
         shards: &[ShardRef],

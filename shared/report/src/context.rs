@@ -87,9 +87,9 @@ impl<'a> ReportContext<'a> {
         self.measure(key).map_or(key, |measure| &measure.title)
     }
 
-    /// How bad a score of this key is: the smaller the better.
-    pub fn badness(&self, key: &str, score: f64) -> Option<f64> {
-        self.measure(key)?.badness(score)
+    /// The objective of a score of this key, which is minimised.
+    pub fn objective(&self, key: &str, score: f64) -> Option<f64> {
+        self.measure(key)?.objective(score)
     }
 
     /// A score of a network at the end of its training.
@@ -123,11 +123,11 @@ impl<'a> ReportContext<'a> {
     /// The one of these networks with the best primary score; the first one where none has a
     /// score.
     pub fn best_of(&self, cells: impl Iterator<Item = &'a CellOutcome>) -> Option<&'a CellOutcome> {
-        let badness = |cell: &&'a CellOutcome| {
+        let objective = |cell: &&'a CellOutcome| {
             let measure = self.primary()?;
-            measure.badness(self.score(cell, &measure.key)?.mean)
+            measure.objective(self.score(cell, &measure.key)?.mean)
         };
-        let or_last = |cell: &&'a CellOutcome| badness(cell).unwrap_or(f64::INFINITY);
+        let or_last = |cell: &&'a CellOutcome| objective(cell).unwrap_or(f64::INFINITY);
         cells.min_by(|a, b| or_last(a).total_cmp(&or_last(b)))
     }
 

@@ -66,8 +66,8 @@ impl Measure {
         head.trim_end().to_owned()
     }
 
-    /// How bad a score is: the smaller the better. `None` where neither end is better.
-    pub fn badness(&self, score: f64) -> Option<f64> {
-        self.metric.direction.badness(score)
+    /// The objective of a score, which is minimised. `None` where neither end is better.
+    pub fn objective(&self, score: f64) -> Option<f64> {
+        self.metric.direction.objective(score)
     }
 }

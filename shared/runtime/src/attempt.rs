@@ -25,7 +25,7 @@ use crate::{
     queue::{Delivery, Queue},
     redeliverer,
     store::{StoreError, probe_write},
-    verify::{Found, SetAside, Verifier},
+    verify::{Quarantine, StoredResult, Verifier},
 };
 use anyhow::anyhow;
 use cedm_contract::{
@@ -50,7 +50,7 @@ pub(crate) struct AttemptRunner {
 
 /// How an attempt ended; the label `outcome` of `cedm_jobs_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum AttemptEnd {
     Done,
     Cached,
     Superseded,
@@ -66,38 +66,38 @@ pub(crate) enum Ended {
     DeviceLost,
 }
 
-impl Ended {
-    pub(crate) const ALL: [Ended; 13] = [
-        Ended::Done,
-        Ended::Cached,
-        Ended::Superseded,
-        Ended::Retry,
-        Ended::Reject,
-        Ended::Bug,
-        Ended::InputLost,
-        Ended::Drained,
-        Ended::Refused,
-        Ended::OtherVersion,
-        Ended::Cancelled,
-        Ended::Stalled,
-        Ended::DeviceLost,
+impl AttemptEnd {
+    pub(crate) const ALL: [AttemptEnd; 13] = [
+        AttemptEnd::Done,
+        AttemptEnd::Cached,
+        AttemptEnd::Superseded,
+        AttemptEnd::Retry,
+        AttemptEnd::Reject,
+        AttemptEnd::Bug,
+        AttemptEnd::InputLost,
+        AttemptEnd::Drained,
+        AttemptEnd::Refused,
+        AttemptEnd::OtherVersion,
+        AttemptEnd::Cancelled,
+        AttemptEnd::Stalled,
+        AttemptEnd::DeviceLost,
     ];
 
     pub(crate) fn label(self) -> &'static str {
         match self {
-            Ended::Done => "done",
-            Ended::Cached => "cached",
-            Ended::Superseded => "superseded",
-            Ended::Retry => "retry",
-            Ended::Reject => "reject",
-            Ended::Bug => "bug",
-            Ended::InputLost => "input_lost",
-            Ended::Drained => "drained",
-            Ended::Refused => "refused",
-            Ended::OtherVersion => "other_version",
-            Ended::Cancelled => "cancelled",
-            Ended::Stalled => "stalled",
-            Ended::DeviceLost => "device_lost",
+            AttemptEnd::Done => "done",
+            AttemptEnd::Cached => "cached",
+            AttemptEnd::Superseded => "superseded",
+            AttemptEnd::Retry => "retry",
+            AttemptEnd::Reject => "reject",
+            AttemptEnd::Bug => "bug",
+            AttemptEnd::InputLost => "input_lost",
+            AttemptEnd::Drained => "drained",
+            AttemptEnd::Refused => "refused",
+            AttemptEnd::OtherVersion => "other_version",
+            AttemptEnd::Cancelled => "cancelled",
+            AttemptEnd::Stalled => "stalled",
+            AttemptEnd::DeviceLost => "device_lost",
         }
     }
 }
@@ -113,11 +113,11 @@ struct InFlight<'a> {
 impl AttemptRunner {
     /// Performs a delivered job and settles its message. An error means that the broker could not
     /// be reached at the end: the job will be redelivered.
-    pub(crate) async fn handle(&self, delivery: &Delivery) -> Result<Ended, RuntimeError> {
+    pub(crate) async fn handle(&self, delivery: &Delivery) -> Result<AttemptEnd, RuntimeError> {
         let read = job_message::read(&delivery.subject, &delivery.payload, &delivery.envelope);
         let job = match read {
             Ok(job) => job,
-            Err(error) => return self.set_aside(delivery, &error).await,
+            Err(error) => return self.quarantine(delivery, &error).await,
         };
         let attempt = Attempt::new(delivery.sequence, delivery.delivered);
         let in_flight = InFlight {
@@ -163,7 +163,7 @@ impl AttemptRunner {
     }
 
     /// All steps up to the acknowledgement; every error on the way is a [`JobError`].
-    async fn attempt(&self, in_flight: &InFlight<'_>) -> Result<Ended, JobError> {
+    async fn attempt(&self, in_flight: &InFlight<'_>) -> Result<AttemptEnd, JobError> {
         if self.has_result(in_flight).await? {
             self.worker.metrics.add(&CACHE_HITS, 1);
             tracing::info!("result exists already");
@@ -175,7 +175,7 @@ impl AttemptRunner {
                 // list.
                 checkpoints::remove(self.worker.store.as_ref(), &in_flight.job.key).await;
             }
-            return Ok(Ended::Cached);
+            return Ok(AttemptEnd::Cached);
         }
         if let Some(sweep) = self.cancelled_sweep(in_flight).await {
             return Ok(self.drop_cancelled(in_flight, &sweep).await);
@@ -212,7 +212,7 @@ impl AttemptRunner {
                 tracing::info!(compute_ms = manifest.timings.compute_ms, digest = %manifest.digest.short(), "done");
                 self.publish_event(in_flight, EventWhat::Done, false, String::new())
                     .await;
-                Ended::Done
+                AttemptEnd::Done
             }
             Committed::Theirs(winner) => {
                 self.worker.metrics.add(&SUPERSEDED, 1);
@@ -222,7 +222,7 @@ impl AttemptRunner {
                     .await;
                 self.publish_event(in_flight, EventWhat::Done, true, String::new())
                     .await;
-                Ended::Superseded
+                AttemptEnd::Superseded
             }
         };
         failpoint("after-event");
@@ -232,19 +232,19 @@ impl AttemptRunner {
         Ok(ended)
     }
 
-    /// The sweep that asked for the job, where it is cancelled: the job was in a worker's hands, or on
-    /// its way back from a delay, when the queue was cleared. A store that does not answer is for the
-    /// next steps to find out.
+    /// The sweep that asked for the job, where it is cancelled: the job was in a worker's hands, or
+    /// on its way back from a delay, when the queue was cleared. A store that does not answer is
+    /// for the next steps to find out.
     async fn cancelled_sweep(&self, in_flight: &InFlight<'_>) -> Option<SweepId> {
         let sweep = in_flight.job.hints.sweep.as_ref()?;
         let mark = self.worker.store.size(&sweep_key(sweep, "cancelled")).await;
         matches!(mark, Ok(Some(_))).then(|| sweep.clone())
     }
 
-    /// Takes a job off the queue that nobody wants any more. Where another sweep needs it after all,
-    /// the coordinator submits it for that one: the event comes last, so that it finds the queue
-    /// without it.
-    async fn drop_cancelled(&self, in_flight: &InFlight<'_>, sweep: &SweepId) -> Ended {
+    /// Takes a job off the queue that nobody wants any more. Where another sweep needs it after
+    /// all, the coordinator submits it for that one: the event comes last, so that it finds the
+    /// queue without it.
+    async fn drop_cancelled(&self, in_flight: &InFlight<'_>, sweep: &SweepId) -> AttemptEnd {
         tracing::info!(%sweep, "its sweep is cancelled: the job is not performed");
         self.acknowledge(in_flight).await;
         let event = Event {
@@ -257,7 +257,7 @@ impl AttemptRunner {
         if let Err(error) = sent.await {
             tracing::warn!(error = %chain(&error), "event not stored");
         }
-        Ended::Cancelled
+        AttemptEnd::Cancelled
     }
 
     async fn has_result(&self, in_flight: &InFlight<'_>) -> Result<bool, JobError> {
@@ -267,20 +267,20 @@ impl AttemptRunner {
             .await
             .map_err(JobError::retry)?
         {
-            Found::Sound(_) => Ok(true),
-            Found::Nothing => Ok(false),
-            Found::Broken(reason) => {
+            StoredResult::Sound(_) => Ok(true),
+            StoredResult::Nothing => Ok(false),
+            StoredResult::Broken(reason) => {
                 tracing::warn!(%reason, "the stored result does not verify; looked at again");
                 let key = &in_flight.job.key;
                 match self
                     .verifier
-                    .set_aside(key, false)
+                    .quarantine(key, false)
                     .await
                     .map_err(JobError::retry)?
                 {
-                    SetAside::Sound(_) => Ok(true),
-                    SetAside::Gone => Ok(false),
-                    SetAside::Noticed(reason) => Err(JobError::retry(anyhow!(
+                    Quarantine::Sound(_) => Ok(true),
+                    Quarantine::Gone => Ok(false),
+                    Quarantine::Noticed(reason) => Err(JobError::retry(anyhow!(
                         "the stored result does not verify, and the coordinator has to move it \
                          aside first: {reason}"
                     ))),
@@ -330,22 +330,14 @@ impl AttemptRunner {
         outcome: Outcome,
         took: Duration,
     ) -> Manifest {
-        let outputs = context.into_outputs();
-        let digest = Manifest::digest_of(&outputs, &outcome.result);
         let timings = Timings {
             queued_ms: in_flight.delivery.envelope.queued_ms,
             started_ms: in_flight.started_ms,
             finished_ms: now_ms(),
             compute_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         };
+        let (job, attempt) = (in_flight.job.clone(), in_flight.attempt.clone());
         Manifest {
-            schema: SCHEMA_VERSION,
-            key: in_flight.job.key.clone(),
-            attempt: in_flight.attempt.clone(),
-            spec: in_flight.job.spec.clone(),
-            inputs: in_flight.job.inputs.clone(),
-            outputs,
-            result: outcome.result,
             metrics: outcome
                 .metrics
                 .into_iter()
@@ -353,7 +345,7 @@ impl AttemptRunner {
                 .collect(),
             timings,
             software: self.software.clone(),
-            digest,
+            ..Manifest::of(job, attempt, context.into_outputs(), outcome.result)
         }
     }
 

@@ -11,9 +11,12 @@
 
 use crate::{
     store::{Store, StoreError},
-    verify::{Found, LookUpError, Verifier, objects_of},
+    verify::{LookUpError, StoredResult, Verifier, objects_of},
 };
-use cedm_contract::{Event, EventAttempt, EventWhat, JobKey, Manifest, attempt_prefix};
+use cedm_contract::{
+    Event, EventAttempt, EventWhat, JobKey, MANIFEST_PREFIX, Manifest, OBJECT_PREFIX,
+    attempt_prefix,
+};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
@@ -111,8 +114,8 @@ pub async fn audit(
         Some(keys) => keys.to_vec(),
         None => {
             let mut found = Vec::new();
-            for object in store.list("manifest/").await? {
-                match object.key["manifest/".len()..].parse() {
+            for object in store.list(MANIFEST_PREFIX).await? {
+                match object.key[MANIFEST_PREFIX.len()..].parse() {
                     Ok(key) => found.push(key),
                     Err(_) => strange.push(object.key),
                 }
@@ -133,7 +136,7 @@ pub async fn audit(
     for (position, key) in listed.iter().enumerate() {
         progress(position as u64, listed.len() as u64);
         let violation = match verifier.look_up(key, true).await {
-            Ok(Found::Sound(manifest)) => {
+            Ok(StoredResult::Sound(manifest)) => {
                 for object in objects_of(&manifest) {
                     if owned.insert(object.object.clone()) {
                         findings.sound.add(object.size);
@@ -141,8 +144,8 @@ pub async fn audit(
                 }
                 misplaced(&manifest)
             }
-            Ok(Found::Broken(reason)) => Some(reason),
-            Ok(Found::Nothing) => Some("its manifest is missing".to_owned()),
+            Ok(StoredResult::Broken(reason)) => Some(reason),
+            Ok(StoredResult::Nothing) => Some("its manifest is missing".to_owned()),
             Err(LookUpError::Newer(_)) => {
                 findings.newer.push(key.clone());
                 None
@@ -179,7 +182,7 @@ pub async fn audit(
     if keys.is_none() {
         // What a newer program names is not known here, so its jobs' objects are left out.
         let newer: HashSet<&str> = findings.newer.iter().map(JobKey::as_str).collect();
-        let objects = store.list("object/").await?;
+        let objects = store.list(OBJECT_PREFIX).await?;
         let unclaimed = objects.iter().filter(|object| {
             let key = object.key.split('/').nth(1).unwrap_or_default();
             !owned.contains(&object.key) && !newer.contains(key)

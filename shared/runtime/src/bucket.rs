@@ -154,9 +154,10 @@ impl Bucket {
             .map_err(|error| self.failed("list", "*", error))?;
         let mut entries = Vec::with_capacity(keys.len());
         for key in keys {
-            // Below the bucket's subjects anything can be published; the client refuses to ask for it.
+            // Below the bucket's subjects anything can be published; the client refuses to ask for
+            // it.
             if !is_valid_key(&key) {
-                self.undecodable(&key, 0, "its key is none of a bucket's");
+                self.undecodable(&key, 0, "its key is not one of this bucket");
                 continue;
             }
             entries.extend(self.get(&key).await?);

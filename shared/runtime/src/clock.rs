@@ -9,7 +9,7 @@ use std::{
 };
 use time::OffsetDateTime;
 
-/// Between two measurements.
+/// Time between two measurements of the clock.
 const INTERVAL: Duration = Duration::from_secs(30);
 /// From so many milliseconds on a clock is called wrong. NTP keeps clocks within a few.
 pub const CLOCK_SKEW_LIMIT_MS: i64 = 5_000;

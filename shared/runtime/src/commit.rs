@@ -10,7 +10,7 @@ use crate::{
     create_only::ROUNDS,
     error::chain,
     store::{Created, Store, StoreError, StoreErrorKind},
-    verify::{Found, LookUpError, SetAside, Verifier},
+    verify::{LookUpError, Quarantine, StoredResult, Verifier},
 };
 use bytes::Bytes;
 use cedm_contract::{Manifest, manifest_key};
@@ -75,21 +75,21 @@ async fn commit_once(
     };
     // It exists, or it may: the attempt that it names has won.
     match verifier.look_up(&manifest.key, false).await {
-        Ok(Found::Sound(found)) if found.attempt == manifest.attempt => {
+        Ok(StoredResult::Sound(found)) if found.attempt == manifest.attempt => {
             return Ok(Round::Settled(Committed::Ours));
         }
-        Ok(Found::Sound(found)) => return Ok(Round::Settled(Committed::Theirs(found))),
-        Ok(Found::Broken(reason)) => {
+        Ok(StoredResult::Sound(found)) => return Ok(Round::Settled(Committed::Theirs(found))),
+        Ok(StoredResult::Broken(reason)) => {
             tracing::warn!(job = %manifest.key, %reason, "the manifest in place does not verify; \
                 it is replaced if a second look confirms that");
-            match verifier.set_aside(&manifest.key, false).await? {
-                SetAside::Gone | SetAside::Sound(_) => {}
-                SetAside::Noticed(reason) => {
+            match verifier.quarantine(&manifest.key, false).await? {
+                Quarantine::Gone | Quarantine::Sound(_) => {}
+                Quarantine::Noticed(reason) => {
                     unclear = format!("a manifest that does not verify is in place: {reason}");
                 }
             }
         }
-        Ok(Found::Nothing) => {}
+        Ok(StoredResult::Nothing) => {}
         Err(LookUpError::Store(error)) if error.kind == StoreErrorKind::Unavailable => {
             unclear = chain(&error);
         }

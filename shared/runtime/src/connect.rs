@@ -40,10 +40,10 @@ pub struct ConnectArgs {
     /// …).
     #[arg(long, env = "CEDM_S3_ENDPOINT", hide_env_values = true)]
     pub s3_endpoint: Option<String>,
-    /// S3 bucket.
+    /// Name of the S3 bucket, which exists.
     #[arg(long, env = "CEDM_S3_BUCKET", default_value = "cedm")]
     pub s3_bucket: String,
-    /// S3 region.
+    /// Region of the S3 bucket; without it that of the AWS configuration.
     #[arg(long, env = "CEDM_S3_REGION")]
     pub s3_region: Option<String>,
     /// PEM file with the certificates of the authorities to trust instead of the system's, for an
@@ -90,8 +90,8 @@ impl Connection {
     /// prefixes the inbox, which permissions name.
     ///
     /// # Errors
-    /// When NATS cannot be reached in time or refuses the credentials, and at once when the settings
-    /// of the store are wrong.
+    /// When NATS cannot be reached in time or refuses the credentials, and at once when the
+    /// settings of the store are wrong.
     pub async fn open(args: &ConnectArgs, name: &str) -> Result<Self, RuntimeError> {
         let settings = S3Settings {
             endpoint: args.s3_endpoint.clone(),
@@ -179,8 +179,8 @@ impl Connection {
     /// once.
     ///
     /// # Errors
-    /// When the server refuses one of them or cannot schedule messages, or when one of them belongs to
-    /// another application; nothing is altered then.
+    /// When the server refuses one of them or cannot schedule messages, or when one of them belongs
+    /// to another application; nothing is altered then.
     pub async fn ensure_streams(&self) -> Result<(), RuntimeError> {
         streams::ensure(&self.queue, self.delivering).await
     }
@@ -273,8 +273,8 @@ impl Connection {
         self.link.denied()
     }
 
-    /// For how long NATS has been refusing this process's credentials, and why; `None` while it does
-    /// not.
+    /// For how long NATS has been refusing this process's credentials, and why; `None` while it
+    /// does not.
     pub fn refusal(&self) -> Option<(Duration, String)> {
         self.link.refusal()
     }

@@ -1,9 +1,9 @@
 //! Dead letters: jobs that failed for good, with the reason; listed, shown, replayed, forgotten.
 //!
 //! Whoever may publish a letter may publish anything in its place. What cannot be decoded is no
-//! letter: it stops nobody, blocks no job, and is listed apart until it is forgotten. A letter whose
-//! job cannot be read is one, but says nothing of what the job would do today: whoever has the job
-//! puts it into the queue anew ([`DeadLetters::renew`]).
+//! letter: it stops nobody, blocks no job, and is listed apart until it is forgotten. A letter
+//! whose job cannot be read is one, but says nothing of what the job would do today: whoever has
+//! the job puts it into the queue anew ([`DeadLetters::renew`]).
 
 use crate::{
     Connection, Envelope, RuntimeError, now_ms,
@@ -11,18 +11,19 @@ use crate::{
     redeliverer::{LONGEST_ERROR, dead_event},
     store::Store,
     undecodable::{Place, undecodable},
-    verify::{Found, LookUpError, Verifier},
+    verify::{LookUpError, StoredResult, Verifier},
     worker_name,
 };
 use bytes::Bytes;
 use cedm_contract::{
     DEAD_STREAM, DeadLetter, FailureKind, Job, JobKey, Kind, MAX_MESSAGE_BYTES, SCHEMA_VERSION,
-    dead_subject, sweep_key,
+    dead_subject, filters, sweep_key,
 };
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// Bytes of the largest job that a letter holds: with its error it stays below what the broker takes.
+/// Bytes of the largest job that a letter holds: with its error it stays below what the broker
+/// takes.
 const LARGEST_JOB: usize = 2 * MAX_MESSAGE_BYTES;
 
 /// The dead letters. Cheap to clone.
@@ -35,7 +36,7 @@ pub struct DeadLetters {
 
 /// A message among the dead letters that is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnreadableLetter {
+pub struct UndecodableMessage {
     /// Subject under which it is stored.
     pub subject: String,
     /// Size of the message in bytes.
@@ -65,14 +66,14 @@ impl DeadLetters {
         }
     }
 
-    /// All letters that can be read, oldest first. A letter whose job has a sound result by now is removed instead
-    /// (a worker that lost the job may finish after all).
+    /// All letters that can be read, oldest first. A letter whose job has a sound result by now is
+    /// removed instead (a worker that lost the job may finish after all).
     ///
     /// # Errors
     /// When NATS or the store fails.
     pub async fn list(&self) -> Result<Vec<DeadLetter>, RuntimeError> {
         let mut letters = Vec::new();
-        for subject in self.queue.subjects(DEAD_STREAM, "cedm.dead.>").await? {
+        for subject in self.queue.subjects(DEAD_STREAM, filters::DEAD).await? {
             let Some(stored) = self.queue.last(DEAD_STREAM, &subject).await? else {
                 continue;
             };
@@ -93,7 +94,7 @@ impl DeadLetters {
     /// one can vouch for.
     async fn has_result(&self, key: &JobKey) -> Result<bool, RuntimeError> {
         match self.verifier.look_up(key, false).await {
-            Ok(found) => Ok(matches!(found, Found::Sound(_))),
+            Ok(found) => Ok(matches!(found, StoredResult::Sound(_))),
             Err(LookUpError::Newer(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -103,13 +104,13 @@ impl DeadLetters {
     ///
     /// # Errors
     /// When NATS fails.
-    pub async fn unreadable(&self) -> Result<Vec<UnreadableLetter>, RuntimeError> {
+    pub async fn unreadable(&self) -> Result<Vec<UndecodableMessage>, RuntimeError> {
         let mut found = Vec::new();
-        for subject in self.queue.subjects(DEAD_STREAM, "cedm.dead.>").await? {
+        for subject in self.queue.subjects(DEAD_STREAM, filters::DEAD).await? {
             if let Some(stored) = self.queue.last(DEAD_STREAM, &subject).await?
                 && let Err(reason) = decode(&stored)
             {
-                found.push(UnreadableLetter {
+                found.push(UndecodableMessage {
                     subject,
                     bytes: stored.payload.len(),
                     reason,
@@ -126,9 +127,9 @@ impl DeadLetters {
     /// When the subject is no such one, or NATS fails.
     pub async fn forget_subject(&self, subject: &str) -> Result<bool, RuntimeError> {
         // Wildcards would choose a letter that nobody named.
-        if !subject.starts_with("cedm.dead.") || subject.contains(['*', '>', ' ']) {
+        if !filters::takes(filters::DEAD, subject) || subject.contains(['*', '>', ' ']) {
             return Err(anyhow::anyhow!(
-                "`{subject}` is no subject of a dead letter, expected cedm.dead.<kind>.<key>"
+                "`{subject}` is not the subject of a dead letter, expected cedm.dead.<kind>.<key>"
             )
             .into());
         }
@@ -143,7 +144,7 @@ impl DeadLetters {
     /// # Errors
     /// When NATS fails.
     pub async fn count(&self) -> Result<u64, RuntimeError> {
-        Ok(self.queue.subjects(DEAD_STREAM, "cedm.dead.>").await?.len() as u64)
+        Ok(self.queue.subjects(DEAD_STREAM, filters::DEAD).await?.len() as u64)
     }
 
     /// The letter of one job.
@@ -157,7 +158,8 @@ impl DeadLetters {
         }
     }
 
-    /// The letter of one job where it can be read: what lies there otherwise says nothing of the job.
+    /// The letter of one job where it can be read: what lies there otherwise says nothing of the
+    /// job.
     ///
     /// # Errors
     /// When NATS fails.
@@ -198,8 +200,8 @@ impl DeadLetters {
         Ok(outcome)
     }
 
-    /// The same for a letter whose job cannot be read, or a message in its place, with the job as its
-    /// sweep plans it now.
+    /// The same for a letter whose job cannot be read, or a message in its place, with the job as
+    /// its sweep plans it now.
     ///
     /// # Errors
     /// When NATS or the store fails.
@@ -210,8 +212,9 @@ impl DeadLetters {
         Ok(outcome)
     }
 
-    /// Puts a job among the letters that cannot be submitted as it is (too large for a message, say),
-    /// with the reason, and says so by an event. A job that is too large for a letter is left out of it.
+    /// Puts a job among the letters that cannot be submitted as it is (too large for a message,
+    /// say), with the reason, and says so by an event. A job that is too large for a letter is left
+    /// out of it.
     ///
     /// # Errors
     /// When NATS fails.
@@ -269,7 +272,7 @@ impl DeadLetters {
     /// What lies below the subjects of a key, which several kinds may have where somebody lies.
     async fn all_of(&self, key: &JobKey) -> Result<Vec<Stored>, RuntimeError> {
         let mut found = Vec::new();
-        let filter = format!("cedm.dead.*.{key}");
+        let filter = filters::dead_of(key);
         for subject in self.queue.subjects(DEAD_STREAM, &filter).await? {
             found.extend(self.queue.last(DEAD_STREAM, &subject).await?);
         }
@@ -291,7 +294,7 @@ impl DeadLetters {
 /// A letter whose job is decoded by itself: the rest tells what happened even to a job that this
 /// build cannot read.
 #[derive(Deserialize)]
-struct Cover {
+struct DeadLetterHeader {
     schema: u32,
     kind: Kind,
     key: JobKey,
@@ -344,25 +347,26 @@ fn decoded(payload: &[u8]) -> Result<DeadLetter, String> {
     if let Ok(letter) = rmp_serde::from_slice(payload) {
         return Ok(letter);
     }
-    let cover: Cover = rmp_serde::from_slice(payload).map_err(|error| error.to_string())?;
+    let header: DeadLetterHeader =
+        rmp_serde::from_slice(payload).map_err(|error| error.to_string())?;
     Ok(DeadLetter {
-        schema: cover.schema,
+        schema: header.schema,
         job: None,
-        kind: cover.kind,
-        key: cover.key,
-        failure: cover.failure,
-        error: cover.error,
-        attempts: cover.attempts,
-        at_ms: cover.at_ms,
-        worker: cover.worker,
-        raw: cover.raw,
+        kind: header.kind,
+        key: header.key,
+        failure: header.failure,
+        error: header.error,
+        attempts: header.attempts,
+        at_ms: header.at_ms,
+        worker: header.worker,
+        raw: header.raw,
     })
 }
 
 fn required(stored: &Stored) -> Result<DeadLetter, RuntimeError> {
     decode(stored).map_err(|reason| {
         anyhow::anyhow!(
-            "the message at `{}` is no dead letter: {reason}; `cedm dead forget` removes it",
+            "the message at `{}` is not a dead letter: {reason}; `cedm dead forget` removes it",
             stored.subject
         )
         .into()

@@ -14,7 +14,7 @@ use crate::{
 };
 use cedm_contract::{
     ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM, Names, Priority,
-    Service,
+    Service, filters,
 };
 use std::{fmt::Write, net::SocketAddr, path::Path};
 
@@ -105,16 +105,20 @@ pub fn allowed_subjects(service: Service, names: &Names) -> (Vec<String>, Vec<St
     for kind in service.kinds() {
         for priority in Priority::ALL {
             let consumer = consumer_name(kind, priority);
-            let lane = names.to_wire(&format!("cedm.job.{kind}.{priority}.>"));
+            let lane = names.to_wire(&filters::lane(kind, priority));
             publish.push(format!("$JS.API.CONSUMER.MSG.NEXT.{jobs}.{consumer}"));
             publish.push(format!("$JS.ACK.{jobs}.{consumer}.>"));
             // Its own consumer, with its own filter, where somebody has removed it.
             publish.push(format!("$JS.API.CONSUMER.CREATE.{jobs}.{consumer}.{lane}"));
         }
-        let areas = ["evt", "delay", "dead"];
-        publish.extend(areas.map(|area| names.to_wire(&format!("cedm.{area}.{kind}.>"))));
+        let all = [
+            filters::events_of,
+            filters::delays_of,
+            filters::dead_of_kind,
+        ];
+        publish.extend(all.map(|of| names.to_wire(&of(kind))));
         // Being woken by a job's publication; the job itself comes through the consumer.
-        subscribe.push(names.to_wire(&format!("cedm.job.{kind}.>")));
+        subscribe.push(names.to_wire(&filters::jobs_of(Some(kind))));
     }
     (publish, subscribe)
 }

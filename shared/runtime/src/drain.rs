@@ -35,8 +35,8 @@ impl Drain {
         let _ = watch.wait_for(|begun| *begun).await;
     }
 
-    /// The first SIGTERM or SIGINT begins the drain, the second ends the process at once. If it still
-    /// runs so long after the first, it is aborted.
+    /// The first SIGTERM or SIGINT begins the drain, the second ends the process at once. If it
+    /// still runs so long after the first, it is aborted.
     ///
     /// # Errors
     /// When the handlers cannot be installed.

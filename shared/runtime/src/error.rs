@@ -41,7 +41,8 @@ pub enum JobError {
         source: anyhow::Error,
     },
     /// The job showed no progress for too long. It is retried like a failed one, and the process
-    /// exits, since a computation cannot be ended from within. The runtime makes it, no worker does.
+    /// exits, since a computation cannot be ended from within. The runtime makes it, no worker
+    /// does.
     #[error(transparent)]
     Stalled(Stall),
     /// The accelerator failed in a way that no later call of this process survives. The job is
@@ -90,9 +91,10 @@ impl JobError {
         }
     }
 
-    /// What a message of another shape than expected means for the job: a message of a newer program
-    /// is left to a newer worker, anything else fails again in the same way. (A function and not
-    /// [`HasFault`], because the contract crate depends on no other crate of this workspace.)
+    /// What a message of another shape than expected means for the job: a message of a newer
+    /// program is left to a newer worker, anything else fails again in the same way. (A function
+    /// and not [`HasFault`], because the contract crate depends on no other crate of this
+    /// workspace.)
     pub fn contract(error: ContractError) -> Self {
         match error {
             ContractError::NewerSchema { .. } | ContractError::OtherVersion { .. } => {
@@ -283,8 +285,8 @@ pub fn chain(error: &dyn Error) -> String {
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        // Many libraries repeat the cause in their own message, after a colon. Only whole parts count:
-        // "disk" is not said by "disk cache".
+        // Many libraries repeat the cause in their own message, after a colon. Only whole parts
+        // count: "disk" is not said by "disk cache".
         if !format!(": {text}: ").contains(&format!(": {cause_text}: ")) {
             text = format!("{text}: {cause_text}");
         }

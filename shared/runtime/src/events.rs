@@ -1,12 +1,15 @@
-//! Events: live ones as they are published, and the history of a job from the stream. A reader looks
-//! up the manifest when an event arrives and relies on that alone, so a lost event loses no result.
+//! Events: live ones as they are published, and the history of a job from the stream. A reader
+//! looks up the manifest when an event arrives and relies on that alone, so a lost event loses no
+//! result.
 
 use crate::{
     Connection, RuntimeError,
     undecodable::{Place, undecodable},
 };
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use cedm_contract::{Digest, EVENTS_STREAM, Event, EventWhat, JobKey, Kind, event_subject};
+use cedm_contract::{
+    Digest, EVENTS_STREAM, Event, EventWhat, JobKey, Kind, event_subject, filters,
+};
 use futures::{Stream, StreamExt};
 use std::time::Duration;
 
@@ -23,10 +26,7 @@ pub struct EventFilter {
 
 impl EventFilter {
     fn subject(&self) -> String {
-        let kind = self.kind.map_or("*".to_owned(), |kind| kind.to_string());
-        let what = self.what.map_or("*".to_owned(), |what| what.to_string());
-        let key = self.key.as_ref().map_or("*".to_owned(), JobKey::to_string);
-        format!("cedm.evt.{kind}.{what}.{key}")
+        filters::events(self.kind, self.what, self.key.as_ref())
     }
 }
 

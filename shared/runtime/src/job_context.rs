@@ -86,8 +86,8 @@ impl JobContext {
         &self.job
     }
 
-    /// The manifests of the job's inputs, by the roles of its kind; each was read and has the digest
-    /// that the job pins.
+    /// The manifests of the job's inputs, by the roles of its kind; each was read and has the
+    /// digest that the job pins.
     ///
     /// # Errors
     /// `Reject` when the job is not of kind `K`, or has other inputs than this kind.
@@ -117,9 +117,9 @@ impl JobContext {
         self.wait(self.fetch_async(object))
     }
 
-    /// Makes sure that objects of inputs are in the store with their sizes, without fetching them: for
-    /// a job that only lists them. Otherwise a result that lists a lost object would be made again from
-    /// the same inputs, for ever.
+    /// Makes sure that objects of inputs are in the store with their sizes, without fetching them:
+    /// for a job that only lists them. Otherwise a result that lists a lost object would be made
+    /// again from the same inputs, for ever.
     ///
     /// # Errors
     /// As [`JobContext::fetch`], of the first object that is missing or has another size.
@@ -147,7 +147,7 @@ impl JobContext {
             None => (StoreErrorKind::Missing, "no such object".to_owned()),
         };
         let error = StoreError::new("look up", &object.object, kind, text);
-        Err(self.blame(object, error))
+        Err(self.input_error(object, error))
     }
 
     /// Gives the disk space of a fetched object back before the job ends: for objects that are read
@@ -172,7 +172,7 @@ impl JobContext {
 
     /// An object of an input that is missing or damaged has to be recomputed by the job that made
     /// it.
-    fn blame(&self, object: &ObjectRef, error: StoreError) -> JobError {
+    fn input_error(&self, object: &ObjectRef, error: StoreError) -> JobError {
         let is_lost = matches!(
             error.kind,
             StoreErrorKind::Missing | StoreErrorKind::Damaged
@@ -239,7 +239,7 @@ impl JobContext {
                 .cache
                 .fetch(self.worker.store.as_ref(), object, &to)
                 .await;
-            fetched.map_err(|error| self.blame(object, error))?;
+            fetched.map_err(|error| self.input_error(object, error))?;
         }
         Ok(to)
     }
@@ -301,7 +301,7 @@ impl JobContext {
         let mut parts = name.as_str().split('/');
         if key.len() > MAX_OBJECT_KEY || parts.any(|part| matches!(part, "" | "." | "..")) {
             return Err(JobError::bug(anyhow!(
-                "output name `{name}` is no plain name, or makes a key above {MAX_OBJECT_KEY} \
+                "output name `{name}` is not a plain name, or makes a key above {MAX_OBJECT_KEY} \
                  bytes"
             )));
         }

@@ -71,7 +71,7 @@ pub use clock::{clock_skew_ms, clock_warning};
 pub use commit::Committed;
 pub use connect::{ConnectArgs, Connection, NatsArgs};
 pub use create_only::{Written, create_only};
-pub use dead::{DeadLetters, Replayed, UnreadableLetter};
+pub use dead::{DeadLetters, Replayed, UndecodableMessage};
 pub use drain::{Drain, exit_with_parent};
 pub use envelope::{Envelope, TraceId};
 pub use error::{Cause, JobError, RuntimeError, chain};
@@ -93,7 +93,7 @@ pub use streams::{Delays, Delivering, Depth, consumer_name, delays, queue_depths
 pub use submit::{Outstanding, SubmitOutcome, Submitter};
 pub use telemetry::{LogFormat, start_logging};
 pub use undecodable::{Place, undecodable};
-pub use verify::{LookUpError, SetAside, Verifier, objects_of};
+pub use verify::{LookUpError, Quarantine, Verifier, objects_of};
 pub use worker::{ComputeDevice, Outcome, ServeArgs, Worker};
 
 /// Version of this build.
@@ -111,6 +111,17 @@ pub fn now_ms() -> u64 {
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// This program and process, as manifests name what made a result on `device`.
+pub fn software(device: &ComputeDevice) -> cedm_contract::Software {
+    cedm_contract::Software {
+        version: VERSION.to_owned(),
+        revision: REVISION.to_owned(),
+        worker: worker_name(),
+        device: device.name.clone(),
+        deterministic: device.deterministic,
+    }
 }
 
 /// This process among all: `<program>-<host>-<pid>-<start>`, of characters that a bucket key may

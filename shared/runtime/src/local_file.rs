@@ -12,7 +12,8 @@ use std::{
 /// # Errors
 /// When it cannot be opened, or is a folder, a pipe, a socket or a device: the message says which.
 pub fn open_regular(path: &Path) -> io::Result<File> {
-    // Opening a pipe waits for a writer, unless it is told not to; opening a regular file never does.
+    // Opening a pipe waits for a writer, unless it is told not to; opening a regular file never
+    // does.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())

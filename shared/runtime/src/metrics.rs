@@ -9,7 +9,7 @@ pub use definition::{
     MetricType, count,
 };
 
-use crate::{RuntimeError, attempt::Ended, error::chain, undecodable};
+use crate::{RuntimeError, attempt::AttemptEnd, error::chain, undecodable};
 use anyhow::Context as _;
 use cedm_contract::Kind;
 use process::{BUILD, JOB_DURATION, JOBS, QUEUE_WAIT, STORE_REQUESTS, UNDECODABLE};
@@ -56,7 +56,7 @@ impl Metrics {
         };
         metrics.register(process::METRICS)?;
         for kind in kinds {
-            for ended in Ended::ALL {
+            for ended in AttemptEnd::ALL {
                 metrics.add_at(&JOBS, [kind.token(), ended.label()], 0);
             }
             metrics.start_histogram(&JOB_DURATION, [kind.token()]);

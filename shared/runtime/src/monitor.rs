@@ -21,7 +21,8 @@ pub trait Monitor {
     /// Reports how far the work is. Called as often as convenient: the receiver limits the rate.
     fn progress(&self, done: u64, total: u64, unit: &'static str);
     /// Says between two reports that the work goes on; any other call says so too. A job that makes
-    /// none for longer than its kind may be silent counts as stalled: whatever takes minutes calls it.
+    /// none for longer than its kind may be silent counts as stalled: whatever takes minutes calls
+    /// it.
     fn tick(&self) {}
     /// Sets a gauge of the service (`cedm_train_loss`).
     fn gauge(&self, _gauge: &'static Metric<Gauge>, _value: f64) {}

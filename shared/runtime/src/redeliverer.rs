@@ -20,13 +20,13 @@ use crate::{
     store::Store,
     streams::{consumer_name, lanes},
     undecodable::{Place, undecodable},
-    verify::{Found, Verifier},
+    verify::{StoredResult, Verifier},
     worker_name,
 };
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use cedm_contract::{
     ADVISORIES_STREAM, DeadLetter, Event, EventWhat, FailureKind, JOBS_STREAM, JobKey, Kind,
-    Priority, SCHEMA_VERSION, parse_job_subject,
+    Priority, SCHEMA_VERSION, filters, parse_job_subject,
 };
 use futures::StreamExt;
 use serde::Deserialize;
@@ -146,7 +146,8 @@ impl Redeliverer {
                              workers died or hung",
                             advisory.deliveries
                         );
-                        self.take_off(&stored, advisory.deliveries, reason).await?;
+                        self.remove_undeliverable(&stored, advisory.deliveries, reason)
+                            .await?;
                         moved += 1;
                     }
                 }
@@ -166,16 +167,16 @@ impl Redeliverer {
 
     /// Looks for stuck jobs of which no advisory came, for messages in the queue that no consumer
     /// delivers, and for delayed ones that will never be due; how many were moved. A job is stuck
-    /// when its consumer has settled it (it is below the acknowledgement floor, or nothing is pending
-    /// at all) and it is in the stream nevertheless.
+    /// when its consumer has settled it (it is below the acknowledgement floor, or nothing is
+    /// pending at all) and it is in the stream nevertheless.
     ///
     /// # Errors
     /// When NATS fails.
     pub async fn sweep(&self) -> Result<usize, RuntimeError> {
-        let mut moved = self.sweep_delays().await? + self.sweep_outside_lanes().await?;
+        let mut moved = self.clear_delays().await? + self.clear_outside_lanes().await?;
         let now_ms = self.broker_ms().await?;
         for (kind, priority) in lanes() {
-            moved += self.sweep_lane(kind, priority, now_ms).await?;
+            moved += self.clear_lane(kind, priority, now_ms).await?;
         }
         Ok(moved)
     }
@@ -187,12 +188,11 @@ impl Redeliverer {
     }
 
     /// Messages below no lane: no consumer delivers them, and nothing else removes them.
-    async fn sweep_outside_lanes(&self) -> Result<usize, RuntimeError> {
+    async fn clear_outside_lanes(&self) -> Result<usize, RuntimeError> {
         let mut moved = 0;
-        for subject in self.queue.subjects(JOBS_STREAM, "cedm.job.>").await? {
-            let is_delivered = lanes().any(|(kind, priority)| {
-                subject.starts_with(&format!("cedm.job.{kind}.{priority}."))
-            });
+        for subject in self.queue.subjects(JOBS_STREAM, filters::JOBS).await? {
+            let is_delivered = lanes()
+                .any(|(kind, priority)| filters::takes(&filters::lane(kind, priority), &subject));
             if is_delivered {
                 continue;
             }
@@ -207,7 +207,7 @@ impl Redeliverer {
         Ok(moved)
     }
 
-    async fn sweep_lane(
+    async fn clear_lane(
         &self,
         kind: Kind,
         priority: Priority,
@@ -234,7 +234,7 @@ impl Redeliverer {
         let mut moved = 0;
         for subject in self
             .queue
-            .subjects(JOBS_STREAM, &format!("cedm.job.{kind}.{priority}.>"))
+            .subjects(JOBS_STREAM, &filters::lane(kind, priority))
             .await?
         {
             let Some(stored) = self.queue.last(JOBS_STREAM, &subject).await? else {
@@ -246,7 +246,7 @@ impl Redeliverer {
             if stored.sequence > settled_below || stored.stored_ms + settled_ms > now_ms {
                 continue;
             }
-            self.take_off(
+            self.remove_undeliverable(
                 &stored,
                 self.max_deliver,
                 "found undeliverable in the queue: its workers died or hung".to_owned(),
@@ -259,14 +259,14 @@ impl Redeliverer {
 
     /// Takes a job off the queue that the broker gave up on. Where its result exists by now, or its
     /// deliveries advanced it, it is not dead.
-    async fn take_off(
+    async fn remove_undeliverable(
         &self,
         stored: &Stored,
         deliveries: u64,
         error: String,
     ) -> Result<(), RuntimeError> {
         if let Ok((kind, priority, key)) = parse_job_subject(&stored.subject) {
-            if let Found::Sound(_) = self.verifier.look_up(&key, false).await? {
+            if let StoredResult::Sound(_) = self.verifier.look_up(&key, false).await? {
                 tracing::warn!(job = %key, %kind, "the broker gave up on a job whose result \
                     exists");
                 self.queue.remove(JOBS_STREAM, stored.sequence).await?;
@@ -304,7 +304,7 @@ impl Redeliverer {
         attempts: u64,
         error: String,
     ) -> Result<(), RuntimeError> {
-        let letter = letter_of(
+        let letter = dead_letter_of(
             &stored.subject,
             &stored.payload,
             FailureKind::Bug,
@@ -324,9 +324,9 @@ impl Redeliverer {
     }
 }
 
-/// The letter for a job message; the job is left out, and its bytes kept, when they are not those of
-/// the job that its subject names.
-pub(crate) fn letter_of(
+/// The letter for a job message; the job is left out, and its bytes kept, when they are not those
+/// of the job that its subject names.
+pub(crate) fn dead_letter_of(
     subject: &str,
     payload: &[u8],
     failure: FailureKind,
@@ -362,8 +362,8 @@ fn kind_in(subject: &str) -> Option<Kind> {
     subject.split('.').nth(2)?.parse().ok()
 }
 
-/// The letter for a message that is no job of its place: under a key of its own, so that it stands in
-/// the way of no job.
+/// The letter for a message that is no job of its place: under a key of its own, so that it stands
+/// in the way of no job.
 pub(crate) fn misplaced_letter(
     kind: Option<Kind>,
     place: &str,

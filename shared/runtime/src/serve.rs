@@ -10,7 +10,7 @@ mod recovery;
 
 use crate::{
     ComputeDevice, RetryPolicy, RuntimeError, ServeArgs, ServiceProcess, Worker,
-    attempt::{AttemptRunner, Ended},
+    attempt::{AttemptEnd, AttemptRunner},
     compute::{self, ComputeThread, Profile},
     drain::{Drain, exit_with_parent},
     error::chain,
@@ -24,10 +24,9 @@ use crate::{
     store::Cache,
     telemetry::start_logging,
     verify::Verifier,
-    worker_name,
 };
 use anyhow::Context as _;
-use cedm_contract::{Event, EventAttempt, EventWhat, Kind, Priority, SCHEMA_VERSION, Software};
+use cedm_contract::{Event, EventAttempt, EventWhat, Kind, Priority, SCHEMA_VERSION, filters};
 use futures::StreamExt;
 use recovery::{LOST, Streak, Verdict};
 use std::{
@@ -162,13 +161,7 @@ impl WorkLoop {
             scratch: scratch.path().to_owned(),
             checkpoint_every: args.checkpoint_every_s,
         };
-        let software = Software {
-            version: crate::VERSION.to_owned(),
-            revision: crate::REVISION.to_owned(),
-            worker: worker_name(),
-            device: profile.device.name,
-            deterministic: profile.device.deterministic,
-        };
+        let software = crate::software(&profile.device);
         let runner = AttemptRunner {
             queue: Arc::new(connection.queue.clone()),
             compute: Arc::new(thread),
@@ -258,12 +251,12 @@ impl WorkLoop {
                 let ended = self.work(delivery).await;
                 state.streak.add(ended);
                 match ended {
-                    Some(Ended::Stalled) => {
+                    Some(AttemptEnd::Stalled) => {
                         let stall = self.process.progress_table.stall();
                         state.ends = stall.map(RuntimeError::Stalled);
                     }
-                    Some(Ended::DeviceLost) => state.ends = Some(RuntimeError::DeviceLost),
-                    Some(Ended::InputLost | Ended::Retry) => {
+                    Some(AttemptEnd::DeviceLost) => state.ends = Some(RuntimeError::DeviceLost),
+                    Some(AttemptEnd::InputLost | AttemptEnd::Retry) => {
                         // Perhaps the store is another by now.
                         tokio::select! {
                             _ = self.process.store_watch.look() => {}
@@ -298,7 +291,7 @@ impl WorkLoop {
         let mut streams: Vec<futures::stream::BoxStream<'static, ()>> =
             vec![futures::stream::pending().boxed()];
         for kind in &self.kinds {
-            let subject = queue.names().to_wire(&format!("cedm.job.{kind}.>"));
+            let subject = queue.names().to_wire(&filters::jobs_of(Some(*kind)));
             match queue.client().subscribe(subject).await {
                 Ok(messages) => streams.push(
                     messages
@@ -352,7 +345,7 @@ impl WorkLoop {
 
     /// Performs one job, with progress acknowledgements beside it; aborts it when the grace period
     /// of a drain is over. How it ended, where that is known.
-    async fn work(&self, delivery: Delivery) -> Option<Ended> {
+    async fn work(&self, delivery: Delivery) -> Option<AttemptEnd> {
         let delivery = Arc::new(delivery);
         let span = job_span(&delivery);
         let progress = tokio::spawn(
@@ -373,7 +366,7 @@ impl WorkLoop {
             tokio::select! {
                 ended = &mut work => match ended {
                     Ok(Ok(ended)) => {
-                        if ended == Ended::Refused {
+                        if ended == AttemptEnd::Refused {
                             tokio::time::sleep(Duration::from_millis(50)).await;
                         }
                         break Some(ended);

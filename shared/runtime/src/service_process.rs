@@ -35,14 +35,14 @@ pub struct ServiceProcess {
 }
 
 impl ServiceProcess {
-    /// Runs a service that pulls no jobs until `main` returns, which it has to do soon after SIGTERM
-    /// or SIGINT have begun the drain: logs, connections, endpoints and signal handlers are there when
-    /// it is called. With `bootstrap` the process creates the streams and says which store is the
-    /// right one, else it waits for the streams. The store is probed.
+    /// Runs a service that pulls no jobs until `main` returns, which it has to do soon after
+    /// SIGTERM or SIGINT have begun the drain: logs, connections, endpoints and signal handlers are
+    /// there when it is called. With `bootstrap` the process creates the streams and says which
+    /// store is the right one, else it waits for the streams. The store is probed.
     ///
     /// # Errors
-    /// When NATS or the store cannot be reached in time, or are not what the protocol needs; those of
-    /// `main`.
+    /// When NATS or the store cannot be reached in time, or are not what the protocol needs; those
+    /// of `main`.
     pub fn run(
         args: &ServeArgs,
         service: Service,
@@ -149,8 +149,8 @@ impl ServiceProcess {
         tokio::time::sleep(self.grace).await;
     }
 
-    /// Ends the process's presence: removes its heartbeat and flushes what is buffered. Gives up soon
-    /// where the broker does not answer.
+    /// Ends the process's presence: removes its heartbeat and flushes what is buffered. Gives up
+    /// soon where the broker does not answer.
     pub(crate) async fn stop(&self) {
         let leave = async {
             if let Ok(bucket) = Bucket::open(&self.connection, bucket::WORKERS).await {

@@ -20,8 +20,8 @@ use crate::{
 };
 use actors::{Coordinator, SimulatedCompute, worker};
 use bytes::Bytes;
-use cedm_contract::{EventWhat, Job, Manifest, Software, manifest_key};
-use frozen::Distant;
+use cedm_contract::{EventWhat, Job, MANIFEST_PREFIX, Manifest, Software, manifest_key};
+use frozen::SlowStore;
 use ram_queue::{RamQueue, Shared};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -94,7 +94,7 @@ impl FaultPlan {
 }
 
 fn manifests(store: &RamStore) -> BTreeMap<String, Bytes> {
-    store.below("manifest/").into_iter().collect()
+    store.below(MANIFEST_PREFIX).into_iter().collect()
 }
 
 /// Removes an object of some result, or (where it `stays`) changes its bytes.
@@ -169,7 +169,7 @@ impl Simulation {
 
     fn runner(&self, metrics: &Metrics, folder: &Path) -> AttemptRunner {
         let dice = self.dice.clone();
-        let store: Arc<dyn Store> = Arc::new(Distant {
+        let store: Arc<dyn Store> = Arc::new(SlowStore {
             store: self.store.clone(),
             delay: move || dice.delay(),
         });

@@ -16,6 +16,7 @@ mod s3;
 mod settings;
 mod tls;
 mod uri;
+mod verified;
 
 pub use cache::Cache;
 pub(crate) use identity::{ensure_identity, identity};
@@ -28,6 +29,7 @@ pub use ram::{InjectedFault, RamStore};
 pub use s3::S3Store;
 pub use settings::S3Settings;
 pub use uri::ObjectUri;
+pub use verified::get_verified;
 
 use crate::error::Cause;
 use bytes::Bytes;
@@ -58,8 +60,8 @@ pub enum StoreErrorKind {
     Full,
     /// The credentials do not allow it, or the store cannot do it at all.
     Denied,
-    /// Address, region, bucket, keys or certificates are wrong, or the clock is: no request succeeds
-    /// until somebody mends that.
+    /// Address, region, bucket, keys or certificates are wrong, or the clock is: no request
+    /// succeeds until somebody mends that.
     Misconfigured,
     /// The object does not exist, though it should.
     Missing,
@@ -153,7 +155,5 @@ impl StoreError {
 
 /// Size and digest of a local file.
 pub(crate) fn measure_file(path: &Path) -> std::io::Result<(u64, Digest)> {
-    let mut hasher = blake3::Hasher::new();
-    let size = std::io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
-    Ok((size, Digest::finish(&hasher)))
+    std::fs::File::open(path).and_then(Digest::of_reader)
 }

@@ -70,8 +70,8 @@ impl StoreWatch {
         self.known().refusal.take()
     }
 
-    /// Reads the id of the store and that of the coordinator's store; the coordinator itself sets the
-    /// latter where it is not set.
+    /// Reads the id of the store and that of the coordinator's store; the coordinator itself sets
+    /// the latter where it is not set.
     ///
     /// # Errors
     /// [`RuntimeError::OtherStore`] when they differ; otherwise when store or broker do not answer.

@@ -6,12 +6,12 @@ use crate::{
     failpoint::failpoint,
     queue::{NatsQueue, Published, Queue, Stored},
     store::{Store, ensure_identity},
-    verify::{Found, LookUpError, SetAside, Verifier},
+    verify::{LookUpError, Quarantine, StoredResult, Verifier},
 };
 use bytes::Bytes;
 use cedm_contract::{
     DELAYS_STREAM, DeadLetter, Event, EventWhat, JOBS_STREAM, Job, JobKey, Kind, Manifest,
-    Priority, job_subject, parse_job_subject,
+    Priority, filters, job_subject, parse_job_subject,
 };
 use std::sync::Arc;
 
@@ -139,7 +139,7 @@ impl Submitter {
     }
 
     /// The result of a job, if it exists and its objects verify (sizes now, digests once per
-    /// process). A broken one is moved aside, loudly, so that the job can be done again.
+    /// process). A broken one is quarantined, loudly, so that the job can be done again.
     ///
     /// # Errors
     /// When the store fails.
@@ -149,15 +149,15 @@ impl Submitter {
         key: &JobKey,
     ) -> Result<Option<Box<Manifest>>, RuntimeError> {
         match self.verifier.look_up(key, true).await? {
-            Found::Nothing => Ok(None),
-            Found::Sound(manifest) => Ok(Some(manifest)),
-            Found::Broken(reason) => {
+            StoredResult::Nothing => Ok(None),
+            StoredResult::Sound(manifest) => Ok(Some(manifest)),
+            StoredResult::Broken(reason) => {
                 tracing::warn!(job = %key, %kind, %reason, "a stored result does not verify; \
                     looked at again");
-                if let SetAside::Sound(manifest) = self.verifier.set_aside(key, true).await? {
+                if let Quarantine::Sound(manifest) = self.verifier.quarantine(key, true).await? {
                     return Ok(Some(manifest));
                 }
-                self.announce_discarded(kind, key, &reason).await?;
+                self.publish_discarded(kind, key, &reason).await?;
                 Ok(None)
             }
         }
@@ -179,8 +179,10 @@ impl Submitter {
     /// When the store fails.
     pub async fn manifest(&self, key: &JobKey) -> Result<Option<Manifest>, RuntimeError> {
         match self.verifier.look_up(key, false).await {
-            Ok(Found::Sound(manifest)) => Ok(Some(*manifest)),
-            Ok(Found::Nothing | Found::Broken(..)) | Err(LookUpError::Newer(_)) => Ok(None),
+            Ok(StoredResult::Sound(manifest)) => Ok(Some(*manifest)),
+            Ok(StoredResult::Nothing | StoredResult::Broken(..)) | Err(LookUpError::Newer(_)) => {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -201,12 +203,12 @@ impl Submitter {
     ///
     /// # Errors
     /// When NATS fails.
-    pub async fn announce_done(
+    pub async fn publish_done(
         &self,
         manifest: &Manifest,
         cached: bool,
     ) -> Result<(), RuntimeError> {
-        self.announce(
+        self.publish_event(
             manifest.kind(),
             &manifest.key,
             EventWhat::Done,
@@ -216,23 +218,23 @@ impl Submitter {
         .await
     }
 
-    /// Says that a result does not exist any more, and why: coordinators make it again where a sweep
-    /// needs it.
+    /// Says that a result does not exist any more, and why: coordinators make it again where a
+    /// sweep needs it.
     ///
     /// # Errors
     /// When NATS fails.
-    pub async fn announce_discarded(
+    pub async fn publish_discarded(
         &self,
         kind: Kind,
         key: &JobKey,
         reason: &str,
     ) -> Result<(), RuntimeError> {
         let message = format!("stored result discarded: {reason}");
-        self.announce(kind, key, EventWhat::Failed, false, message)
+        self.publish_event(kind, key, EventWhat::Failed, false, message)
             .await
     }
 
-    async fn announce(
+    async fn publish_event(
         &self,
         kind: Kind,
         key: &JobKey,
@@ -269,14 +271,13 @@ impl Submitter {
     /// # Errors
     /// When NATS fails.
     pub async fn outstanding(&self, kind: Option<Kind>) -> Result<Vec<Outstanding>, RuntimeError> {
-        let kind = kind.map_or("*".to_owned(), |kind| kind.to_string());
         let mut subjects = self
             .queue
-            .subjects(JOBS_STREAM, &format!("cedm.job.{kind}.>"))
+            .subjects(JOBS_STREAM, &filters::jobs_of(kind))
             .await?;
         subjects.extend(
             self.queue
-                .subjects(DELAYS_STREAM, &format!("cedm.*.{kind}.>"))
+                .subjects(DELAYS_STREAM, &filters::retries_of(kind))
                 .await?,
         );
         let parsed = subjects.iter().filter_map(|subject| {
@@ -286,7 +287,7 @@ impl Submitter {
                 key,
                 kind,
                 priority,
-                delayed: !subject.starts_with("cedm.job."),
+                delayed: !filters::takes(filters::JOBS, subject),
             })
         });
         Ok(parsed.collect())
@@ -300,7 +301,7 @@ impl Submitter {
     pub async fn cancel(&self, kind: Kind, key: &JobKey) -> Result<bool, RuntimeError> {
         let mut cancelled = false;
         while let Some(found) = self.queue.outstanding(kind, key).await? {
-            let stream = if found.subject.starts_with("cedm.job.") {
+            let stream = if filters::takes(filters::JOBS, &found.subject) {
                 JOBS_STREAM
             } else {
                 DELAYS_STREAM

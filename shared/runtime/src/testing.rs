@@ -2,10 +2,8 @@
 
 use cedm_contract::{
     Attempt, ExtractorSpec, Hints, Job, JobResult, JobSpec, Manifest, Precision, Priority,
-    SCHEMA_VERSION, Software, Timings,
     kinds::fit::{FitParams, FitResult},
 };
-use std::collections::BTreeMap;
 
 pub(crate) fn job(name: &str) -> Job {
     let extractor = ExtractorSpec {
@@ -25,17 +23,5 @@ pub(crate) fn job(name: &str) -> Job {
 /// A manifest without outputs, always of the same job, by the attempt of this delivery.
 pub(crate) fn manifest(delivery: u64) -> Manifest {
     let (job, result) = (job("test"), JobResult::Fit(FitResult { dim: 4 }));
-    Manifest {
-        schema: SCHEMA_VERSION,
-        key: job.key,
-        attempt: Attempt::new(1, delivery),
-        spec: job.spec,
-        inputs: Vec::new(),
-        outputs: Vec::new(),
-        digest: Manifest::digest_of(&[], &result),
-        result,
-        metrics: BTreeMap::new(),
-        timings: Timings::default(),
-        software: Software::default(),
-    }
+    Manifest::of(job, Attempt::new(1, delivery), Vec::new(), result)
 }

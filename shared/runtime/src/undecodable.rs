@@ -4,7 +4,10 @@
 //! and says so here, so that it shows in `cedm_undecodable_messages_total` wherever it lies.
 
 use crate::{LEASES, SWEEPS, WORKERS};
-use cedm_contract::{ADVISORIES_STREAM, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM};
+use cedm_contract::{
+    ADVISORIES_STREAM, CHECKPOINT_PREFIX, DEAD_STREAM, DELAYS_STREAM, EVENTS_STREAM, JOBS_STREAM,
+    MANIFEST_PREFIX, SWEEP_PREFIX,
+};
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
@@ -19,15 +22,15 @@ const MOST_WARNINGS: usize = 1_000;
 /// Where something was found that cannot be decoded; the label `place` of the metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// The work queue.
+    /// The stream of queued jobs.
     Jobs,
     /// Retries before their time, or on their way back into the queue.
     Delays,
-    /// Events.
+    /// The stream of events.
     Events,
-    /// Dead letters.
+    /// The stream of dead letters.
     Dead,
-    /// The broker's advisories.
+    /// The stream of the broker's advisories.
     Advisories,
     /// The bucket of active sweeps.
     SweepEntries,
@@ -44,7 +47,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Every place.
+    /// Every place, in the order of the metric.
     pub const ALL: [Place; 11] = [
         Place::Jobs,
         Place::Delays,
@@ -70,24 +73,24 @@ impl Place {
             Place::SweepEntries => SWEEPS,
             Place::Heartbeats => WORKERS,
             Place::Leases => LEASES,
-            Place::Manifests => "manifest/",
-            Place::Sweeps => "sweep/",
-            Place::Checkpoints => "checkpoint/",
+            Place::Manifests => MANIFEST_PREFIX,
+            Place::Sweeps => SWEEP_PREFIX,
+            Place::Checkpoints => CHECKPOINT_PREFIX,
         }
     }
 }
 
 /// What this process has found so far.
 #[derive(Default)]
-struct Found {
+struct Totals {
     totals: [u64; Place::ALL.len()],
     known: HashSet<u64>,
 }
 
-static FOUND: Mutex<Option<Found>> = Mutex::new(None);
+static TOTALS: Mutex<Option<Totals>> = Mutex::new(None);
 
-fn found() -> MutexGuard<'static, Option<Found>> {
-    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
+fn totals_so_far() -> MutexGuard<'static, Option<Totals>> {
+    TOTALS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts something that cannot be decoded, and logs it. The same `name` (subject with sequence,
@@ -96,7 +99,7 @@ pub fn undecodable(place: Place, name: &str, reason: &str) {
     let mut hasher = DefaultHasher::new();
     (place, name).hash(&mut hasher);
     let warns = {
-        let mut found = found();
+        let mut found = totals_so_far();
         let found = found.get_or_insert_default();
         if found.known.contains(&hasher.finish()) {
             return;
@@ -127,7 +130,7 @@ pub fn undecodable(place: Place, name: &str, reason: &str) {
 
 /// How much this process has found at each place.
 pub(crate) fn totals() -> impl Iterator<Item = (Place, u64)> {
-    let totals = found()
+    let totals = totals_so_far()
         .as_ref()
         .map(|found| found.totals)
         .unwrap_or_default();

@@ -1,13 +1,13 @@
 //! Whether what a manifest names is really in the store.
 //!
 //! A job counts as done only if its manifest can be read, is that of its key, and all its objects
-//! exist with the size (and, where asked, the digest) that it states. Anything else is moved aside
-//! ([`Verifier::set_aside`]) and computed again: at-least-once delivery makes that safe.
+//! exist with the size (and, where asked, the digest) that it states. Anything else is quarantined
+//! ([`Verifier::quarantine`]) and computed again: at-least-once delivery makes that safe.
 
-mod set_aside;
+mod quarantine;
 
-pub(crate) use set_aside::SECOND_LOOK;
-pub use set_aside::SetAside;
+pub use quarantine::Quarantine;
+pub(crate) use quarantine::SECOND_LOOK;
 
 use crate::{
     error::chain,
@@ -26,7 +26,7 @@ const PIECE_BYTES: u64 = 8 << 20;
 
 /// The state of the manifest of a key and of the objects it names.
 #[derive(Debug)]
-pub enum Found {
+pub enum StoredResult {
     /// No manifest is stored.
     Nothing,
     /// A manifest whose objects verify.
@@ -71,10 +71,10 @@ impl Verifier {
     /// # Errors
     /// When the store fails. A manifest with a newer schema version is an error too: this
     /// program cannot tell whether it is valid.
-    pub async fn look_up(&self, key: &JobKey, digests: bool) -> Result<Found, LookUpError> {
+    pub async fn look_up(&self, key: &JobKey, digests: bool) -> Result<StoredResult, LookUpError> {
         let bytes = match self.store.get(&manifest_key(key)).await {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(Found::Nothing),
+            Ok(None) => return Ok(StoredResult::Nothing),
             // It is too large to be one.
             Err(error) if error.kind == StoreErrorKind::Damaged => {
                 return Ok(unreadable(key, chain(&error)));
@@ -97,10 +97,10 @@ impl Verifier {
         }
         for object in objects_of(&manifest) {
             if let Some(reason) = self.flaw(object, digests).await? {
-                return Ok(Found::Broken(reason));
+                return Ok(StoredResult::Broken(reason));
             }
         }
-        Ok(Found::Sound(Box::new(manifest)))
+        Ok(StoredResult::Sound(Box::new(manifest)))
     }
 
     /// What is wrong with an object, if anything.
@@ -156,9 +156,9 @@ impl Verifier {
 }
 
 /// A manifest that cannot be read, which is counted.
-fn unreadable(key: &JobKey, reason: String) -> Found {
+fn unreadable(key: &JobKey, reason: String) -> StoredResult {
     undecodable(Place::Manifests, &manifest_key(key), &reason);
-    Found::Broken(reason)
+    StoredResult::Broken(reason)
 }
 
 /// Why a manifest could not be looked up.

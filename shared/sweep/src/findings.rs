@@ -203,8 +203,8 @@ pub(super) fn from_toml(source: &str, error: &toml::de::Error) -> SweepFileError
     }
 }
 
-/// Serde's message in terms of a sweep file: keys instead of fields, and a suggestion for a misspelt
-/// name.
+/// Serde's message in terms of a sweep file: keys instead of fields, and a suggestion for a
+/// misspelt name.
 fn readable(message: &str) -> String {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let unknown = ["field", "variant"]

@@ -32,7 +32,7 @@ pub struct Marks {
     pub spec: bool,
     /// The coordinator found it complete.
     pub done: bool,
-    /// Somebody cancelled it.
+    /// Somebody cancelled it (`cedm cancel`).
     pub cancelled: bool,
 }
 
@@ -80,7 +80,7 @@ pub enum Phase {
     Complete,
     /// It has ended complete, and results have been lost since.
     Damaged,
-    /// It was cancelled.
+    /// It was cancelled, and its queued jobs withdrawn.
     Cancelled,
     /// Its spec cannot be read, so that nothing is known of its jobs.
     Unreadable,

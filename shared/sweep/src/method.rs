@@ -40,8 +40,8 @@ pub(crate) enum Granularity {
     OneNumber,
 }
 
-/// What is fixed for a method. Results keep its name alone, so that this table also answers questions
-/// about them.
+/// What is fixed for a method. Results keep its name alone, so that this table also answers
+/// questions about them.
 pub(crate) struct MethodRow {
     /// Its name in the sweep file and in results.
     pub(crate) name: &'static str,
@@ -151,7 +151,8 @@ impl ClusteringFile {
         ]
     }
 
-    /// The resolved clustering. An unknown method counts as none; the rules have reported it by then.
+    /// The resolved clustering. An unknown method counts as none; the rules have reported it by
+    /// then.
     pub(crate) fn into_spec(mut self) -> ClusteringSpec {
         let row = MethodRow::named(&self.method);
         let method = row.map_or(Method::None, |row| (row.parse)(&mut self));

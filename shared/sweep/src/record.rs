@@ -68,8 +68,8 @@ impl Sweep {
     /// Reads a record from JSON.
     ///
     /// # Errors
-    /// [`ContractError::NewerSchema`] for a record of a newer program, [`ContractError::Decode`] for
-    /// any other failure.
+    /// [`ContractError::NewerSchema`] for a record of a newer program, [`ContractError::Decode`]
+    /// for any other failure.
     pub fn decode(bytes: &[u8]) -> Result<Self, ContractError> {
         #[derive(Deserialize)]
         struct Version {

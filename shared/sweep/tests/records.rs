@@ -1,4 +1,5 @@
-//! Stored sweeps keep their bytes: what an earlier build wrote, this one reads, and writes the same.
+//! Stored sweeps keep their bytes: what an earlier build wrote, this one reads, and writes the
+//! same.
 //!
 //! `CEDM_BLESS=1 cargo test -p cedm-sweep --test records` writes the golden file anew, for a
 //! deliberate change of format.

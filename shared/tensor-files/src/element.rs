@@ -6,6 +6,8 @@ use safetensors::Dtype;
 pub trait Element: Copy {
     /// The type in the file; no other is converted.
     const DTYPE: Dtype;
+    /// The type in the header of an npy file.
+    const NPY_DESCR: &'static str;
     /// Numbers of a tensor's little-endian bytes.
     fn from_bytes(bytes: &[u8]) -> Vec<Self>;
     /// The little-endian bytes of numbers.
@@ -13,9 +15,10 @@ pub trait Element: Copy {
 }
 
 macro_rules! elements {
-    ($($type:ty => $dtype:ident),* $(,)?) => { $(
+    ($($type:ty => $dtype:ident $descr:literal),* $(,)?) => { $(
         impl Element for $type {
             const DTYPE: Dtype = Dtype::$dtype;
+            const NPY_DESCR: &'static str = $descr;
             fn from_bytes(bytes: &[u8]) -> Vec<Self> {
                 let (chunks, _) = bytes.as_chunks();
                 chunks.iter().map(|chunk| Self::from_le_bytes(*chunk)).collect()
@@ -27,4 +30,4 @@ macro_rules! elements {
     )* };
 }
 
-elements!(u8 => U8, i32 => I32, i64 => I64, f32 => F32, f64 => F64);
+elements!(u8 => U8 "|u1", i32 => I32 "<i4", i64 => I64 "<i8", f32 => F32 "<f4", f64 => F64 "<f8");

@@ -71,9 +71,9 @@ impl HasFault for TensorFileError {
 }
 
 impl TensorFileError {
-    /// The fault where the file is a checkpoint or state that this program wrote itself. It verified
-    /// against its digest when it was fetched, so content that does not fit is a bug and not wrong
-    /// input: the one rule for the checkpoints of all trainings.
+    /// The fault where the file is a checkpoint or state that this program wrote itself. It
+    /// verified against its digest when it was fetched, so content that does not fit is a bug and
+    /// not wrong input: the one rule for the checkpoints of all trainings.
     pub fn fault_in_checkpoint(&self) -> Fault {
         match self.fault() {
             Fault::Unavailable => Fault::Unavailable,

@@ -8,8 +8,8 @@
 //! Tensors of libtorch are converted in `cedm_torch::tensor_files`. PyTorch's own files are read
 //! in `cedm_nets::Weights`.
 //!
-//! Headers and numbers of npy files are read here too ([`NpyHeader`]), since people have their
-//! features, labels and ids in them.
+//! Headers and numbers of npy files are read here too ([`NpyHeader`]), and written
+//! ([`write_npy`]), since people have their features, labels and ids in them.
 //!
 //! Reads and writes: safetensors, format version of the `safetensors` crate: an 8-byte length, a
 //! JSON header, the data of all tensors without gaps, little-endian, row-major.
@@ -26,6 +26,6 @@ mod write;
 pub use element::Element;
 pub use error::TensorFileError;
 pub use file::{Entry, TensorFile, open_file};
-pub use npy::{NPY_MAGIC, NpyHeader, NpyType};
+pub use npy::{NPY_MAGIC, NpyHeader, NpyType, write_npy};
 pub use safetensors::{Dtype, View};
 pub use write::{Data, encode, write};

@@ -4,9 +4,11 @@
 //! multiplied, reserved or read by it before it has been compared with the bytes that are there.
 
 mod header_text;
+mod write;
 
 use header_text::Parser;
 use std::{fmt, io::Read};
+pub use write::write_npy;
 
 /// What an npy file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +28,8 @@ pub struct NpyHeader {
 /// Type of the numbers in an npy file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NpyType {
-    /// NumPy's kind: `b` truth values, `i` and `u` integers, `f` floats, `c` complex numbers, `U` and
-    /// `S` texts.
+    /// NumPy's kind: `b` truth values, `i` and `u` integers, `f` floats, `c` complex numbers, `U`
+    /// and `S` texts.
     pub kind: char,
     /// Bytes of one number.
     pub size: usize,

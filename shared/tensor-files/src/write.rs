@@ -51,8 +51,8 @@ impl View for Data<'_> {
     }
 }
 
-/// Writes tensors and string metadata to an [`AtomicFile`] at `path`. The bytes depend on names, numbers and notes alone, whatever
-/// order they come in: digests of results rest on them.
+/// Writes tensors and string metadata to an [`AtomicFile`] at `path`. The bytes depend on names,
+/// numbers and notes alone, whatever order they come in: digests of results rest on them.
 ///
 /// # Errors
 /// [`TensorFileError::Io`] when it cannot be written, [`TensorFileError::Layout`] when two tensors

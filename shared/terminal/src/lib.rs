@@ -1,7 +1,8 @@
 //! The one place that prints: results on standard output, messages and errors on standard error.
 //!
-//! Names of files and classes, messages of workers, letters and heartbeats come from outside and may
-//! hold anything. What is printed here can neither move the cursor nor look like a line of its own:
+//! Names of files and classes, messages of workers, letters and heartbeats come from outside and
+//! may hold anything. What is printed here can neither move the cursor nor look like a line of its
+//! own:
 //!
 //! - [`outln!`] and [`errln!`] print one line, with line breaks and control characters escaped;
 //! - [`outtext!`] prints text of several lines, whose breaks are the program's own;
@@ -57,8 +58,8 @@ macro_rules! errln {
     ($($text:tt)*) => { $crate::print_message(format_args!($($text)*)) };
 }
 
-/// Prints one line on standard output. Ends the program when it cannot be written: with success when
-/// the reader has closed the pipe (`cedm status | head`), else with an error.
+/// Prints one line on standard output. Ends the program when it cannot be written: with success
+/// when the reader has closed the pipe (`cedm status | head`), else with an error.
 pub fn print_line(text: fmt::Arguments<'_>) {
     write_or_exit(&printable(&text.to_string()));
 }
@@ -93,7 +94,8 @@ pub fn redraw_message(text: &str, is_last: bool) {
 /// use std::process::ExitCode;
 ///
 /// let outcome = Err::<(), _>("no such file: a\u{1b}[2J");
-/// assert_eq!(cedm_terminal::finish("cedm", outcome.map(|()| ExitCode::SUCCESS)), ExitCode::FAILURE);
+/// let code = cedm_terminal::finish("cedm", outcome.map(|()| ExitCode::SUCCESS));
+/// assert_eq!(code, ExitCode::FAILURE);
 /// ```
 pub fn finish<E: fmt::Display>(program: &str, outcome: Result<ExitCode, E>) -> ExitCode {
     outcome.unwrap_or_else(|error| {

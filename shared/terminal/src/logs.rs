@@ -4,8 +4,8 @@ use crate::{secrets::without_secrets, write_message};
 use cedm_contract::{printable, printable_json};
 use std::io;
 
-/// Writes log records on standard error, one line each, whatever they quote. A record has to come in
-/// one call, as the formatters of `tracing-subscriber` write it.
+/// Writes log records on standard error, one line each, whatever they quote. A record has to come
+/// in one call, as the formatters of `tracing-subscriber` write it.
 #[derive(Debug, Clone, Copy)]
 pub struct LogLines {
     is_json: bool,

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// `text` with `…` in place of the user and password of every URL: `nats://user:secret@host` becomes
-/// `nats://…@host`.
+/// `text` with `…` in place of the user and password of every URL: `nats://user:secret@host`
+/// becomes `nats://…@host`.
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
     let mut shown = String::new();
     let mut rest = text;
@@ -26,8 +26,8 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Whether a character cannot be part of a URL's authority (RFC 3986, section 3.2); a comma can, but
-/// separates the URLs of a list.
+/// Whether a character cannot be part of a URL's authority (RFC 3986, section 3.2); a comma can,
+/// but separates the URLs of a list.
 fn ends_authority(character: char) -> bool {
     matches!(character, '/' | '?' | '#' | '"' | '`' | '<' | '>' | ',')
         || character.is_whitespace()

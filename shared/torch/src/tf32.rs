@@ -12,8 +12,8 @@ const SETTERS: [&[u8]; 2] = [
 /// TF32 (10 bits of mantissa) on GPUs; libtorch's own default allows it for convolutions. Without
 /// effect on CPUs. Returns whether this libtorch has the switch.
 ///
-/// The switch is libtorch's and holds for the whole process: a worker sets it before each job by the
-/// job's precision.
+/// The switch is libtorch's and holds for the whole process: a worker sets it before each job by
+/// the job's precision.
 pub fn allow_tf32(allow: bool) -> bool {
     Context::global().is_some_and(|context| SETTERS.iter().all(|name| context.set(name, allow)))
 }

@@ -1,11 +1,11 @@
 //! Fuzzing of every reader of strangers' bytes: archives, arrays, images, label files, pickles and
 //! weight files.
 //!
-//! Inputs are made from sound files by seeded mutation, so that a finding is made again by its seed.
-//! The toolchain of the project is stable Rust, which has no coverage instrumentation for fuzzers
-//! behind a stable flag; the mutations know of lengths and counts instead, which is what parsers
-//! trust too much. [`Target`] lists the readers, [`Mutator`] makes inputs, the program runs them in
-//! child processes with limits of memory and time.
+//! Inputs are made from sound files by seeded mutation, so that a finding is made again by its
+//! seed. The toolchain of the project is stable Rust, which has no coverage instrumentation for
+//! fuzzers behind a stable flag; the mutations know of lengths and counts instead, which is what
+//! parsers trust too much. [`Target`] lists the readers, [`Mutator`] makes inputs, the program runs
+//! them in child processes with limits of memory and time.
 
 #![forbid(unsafe_code)]
 

@@ -30,10 +30,11 @@ struct Args {
     /// Number of the first input; the others follow
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// Folder for findings
+    /// Folder for inputs that made a reader fail
     #[arg(long, default_value = "fuzz-findings")]
     findings: PathBuf,
-    /// Run inputs in this process and write the number of each to a file (used by the program itself)
+    /// Run inputs in this process and write the number of each to a file (used by the program
+    /// itself)
     #[arg(long, hide = true)]
     worker: Option<PathBuf>,
 }

@@ -22,7 +22,7 @@ const INTERESTING: [u64; 16] = [
     0x7fff_ffff_ffff_ffff,
     0xffff_ffff_ffff_ffff,
 ];
-/// Largest input.
+/// Largest input; what readers do wrong, they do wrong with small ones.
 const MAX_BYTES: usize = 256 << 10;
 
 /// Makes damaged files from sound ones.

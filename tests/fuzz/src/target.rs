@@ -18,20 +18,20 @@ pub enum Target {
     Archive,
     /// The import of an archive with this `dataset.json`
     Labels,
-    /// One image file
+    /// One image file, decoded
     Image,
-    /// A pickle
+    /// A pickle, read as data
     Pickle,
-    /// An npy file
+    /// The header and numbers of an npy file
     Npy,
-    /// A safetensors file
+    /// The header and tensors of a safetensors file
     Tensors,
     /// A weight file: PyTorch zip, legacy stream, pickle, safetensors
     Weights,
 }
 
 impl Target {
-    /// All of them.
+    /// Every target, in the order in which they are fuzzed.
     pub const ALL: [Target; 7] = [
         Target::Archive,
         Target::Labels,

@@ -8,10 +8,9 @@ mod loss;
 mod real;
 mod trajectory;
 
-use crate::fixture::{Comparison, Fixture, Verdict};
+use crate::fixture::{Case, Comparison, Fixture, Verdict};
 use anyhow::Context;
 use cedm_contract::kinds::cluster::TemiParams;
-use serde_json::Value;
 use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
@@ -32,39 +31,20 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         Some("real_assignments") => real::published,
         _ => return Ok(Verdict::NotRecognised),
     };
-    let case = Case {
-        config,
-        tensors: fixture.tensors()?,
-    };
+    let case = Case::open(fixture, config)?;
     Ok(Verdict::Checked(check(&case)?))
-}
-
-/// A fixture's settings and tensors.
-struct Case {
-    config: Value,
-    tensors: HashMap<String, Tensor>,
 }
 
 const KINDS: [(Kind, &str); 2] = [(Kind::Double, "f64"), (Kind::Float, "f32")];
 
 impl Case {
-    fn get(&self, name: &str) -> anyhow::Result<&Tensor> {
-        self.tensors
-            .get(name)
-            .with_context(|| format!("no tensor `{name}`"))
-    }
-    fn number(&self, name: &str) -> anyhow::Result<f64> {
+    fn setting(&self, name: &str) -> anyhow::Result<f64> {
         self.config[name]
             .as_f64()
             .with_context(|| format!("config `{name}` is not a number"))
     }
     fn flag(&self, name: &str) -> bool {
         self.config[name].as_bool().unwrap_or(false)
-    }
-    fn integers(&self, name: &str) -> anyhow::Result<Vec<i64>> {
-        Ok(Vec::try_from(
-            &self.get(name)?.to_kind(Kind::Int64).reshape([-1]),
-        )?)
     }
     /// Tensors below a prefix, without it, in one precision.
     fn below(&self, prefix: &str, kind: Kind) -> HashMap<String, Tensor> {

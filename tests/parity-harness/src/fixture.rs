@@ -3,11 +3,12 @@
 use anyhow::Context;
 use cedm_tensor_files::TensorFile;
 use cedm_torch::tensor_files;
+use serde_json::Value;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
 };
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// A computed number beside the reference's.
 pub struct Comparison {
@@ -67,7 +68,7 @@ impl Fixture {
         self.path.extension().and_then(|e| e.to_str()).unwrap_or("")
     }
     /// A JSON value from its metadata.
-    pub fn json(&self, key: &str) -> Option<serde_json::Value> {
+    pub fn json(&self, key: &str) -> Option<Value> {
         let text = self.meta.get(key)?;
         // Python writes NaN and infinities as bare words, which are not JSON: they read as missing.
         let strict = || {
@@ -86,6 +87,37 @@ impl Fixture {
     /// A file beside it.
     pub fn sibling(&self, name: &str) -> PathBuf {
         self.path.with_file_name(name)
+    }
+}
+
+/// The settings and tensors of a fixture whose metadata has a `config` that names its case.
+pub struct Case {
+    /// What the reference was computed with.
+    pub config: Value,
+    /// Inputs and expected values by name.
+    pub tensors: HashMap<String, Tensor>,
+}
+
+impl Case {
+    /// Reads the tensors of a fixture.
+    pub fn open(fixture: &Fixture, config: Value) -> anyhow::Result<Self> {
+        let tensors = fixture.tensors()?;
+        Ok(Self { config, tensors })
+    }
+    /// A tensor that the fixture must have.
+    pub fn tensor(&self, name: &str) -> anyhow::Result<&Tensor> {
+        let found = self.tensors.get(name);
+        found.with_context(|| format!("no tensor `{name}`"))
+    }
+    /// The integers of a tensor, in row-major order.
+    pub fn integers(&self, name: &str) -> anyhow::Result<Vec<i64>> {
+        let flat = self.tensor(name)?.to_kind(Kind::Int64).reshape([-1]);
+        Ok(Vec::try_from(&flat)?)
+    }
+    /// The numbers of a tensor, in row-major order.
+    pub fn floats(&self, name: &str) -> anyhow::Result<Vec<f64>> {
+        let flat = self.tensor(name)?.to_kind(Kind::Double).reshape([-1]);
+        Ok(Vec::try_from(&flat)?)
     }
 }
 

@@ -6,11 +6,10 @@ mod partition;
 mod set_scores;
 mod statistics;
 
-use crate::fixture::{Comparison, Fixture, Verdict};
-use anyhow::{Context, bail};
+use crate::fixture::{Case, Comparison, Fixture, Verdict};
+use anyhow::bail;
 use cedm_maths::Features;
 use serde_json::Value;
-use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
 /// Checks one file of this kind.
@@ -33,26 +32,11 @@ pub fn check(fixture: &Fixture) -> anyhow::Result<Verdict> {
         Some("partition_metrics") => partition::agreement_of_partitions,
         _ => return Ok(Verdict::NotRecognised),
     };
-    let case = Case {
-        config,
-        tensors: fixture.tensors()?,
-    };
+    let case = Case::open(fixture, config)?;
     Ok(Verdict::Checked(check(&case)?))
 }
 
-/// A fixture's expectations and tensors.
-struct Case {
-    config: Value,
-    tensors: HashMap<String, Tensor>,
-}
-
 impl Case {
-    fn tensor(&self, name: &str) -> anyhow::Result<&Tensor> {
-        self.tensors
-            .get(name)
-            .with_context(|| format!("no tensor `{name}`"))
-    }
-
     fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
@@ -64,18 +48,6 @@ impl Case {
             Precision::Double => features.double(),
             Precision::Single => features.single(),
         })
-    }
-
-    fn floats(&self, name: &str) -> anyhow::Result<Vec<f64>> {
-        Ok(Vec::try_from(
-            &self.tensor(name)?.to_kind(Kind::Double).reshape([-1]),
-        )?)
-    }
-
-    fn integers(&self, name: &str) -> anyhow::Result<Vec<i64>> {
-        Ok(Vec::try_from(
-            &self.tensor(name)?.to_kind(Kind::Int64).reshape([-1]),
-        )?)
     }
 
     /// A number of the metadata by its path.

@@ -18,7 +18,12 @@ fn asking(source: &Source) -> Vec<String> {
     }
     let lines = ASKS.iter().flat_map(|ask| source.lines_with(ask));
     lines
-        .map(|line| format!("{}:{line}: take the device from cedm_torch::start", source.path))
+        .map(|line| {
+            format!(
+                "{}:{line}: take the device from cedm_torch::start",
+                source.path
+            )
+        })
         .collect()
 }
 

@@ -4,7 +4,7 @@ use crate::sweeps::Reader;
 use anyhow::Result;
 use cedm_contract::{JobKey, Kind, SweepId};
 use cedm_runtime::{
-    Connection, EventFilter, Findings, SetAside, Submitter, Verifier, Violation, past_events,
+    Connection, EventFilter, Findings, Quarantine, Submitter, Verifier, Violation, past_events,
 };
 use cedm_sweep::lifecycle::Phase;
 use futures::{StreamExt, TryStreamExt};
@@ -64,10 +64,10 @@ async fn set_aside(
     let outcomes: Vec<(&Violation, bool)> = futures::stream::iter(&findings.violations)
         .map(|violation| async move {
             let key = &violation.key;
-            let is_gone = matches!(verifier.set_aside(key, true).await?, SetAside::Gone);
+            let is_gone = matches!(verifier.quarantine(key, true).await?, Quarantine::Gone);
             if let (true, Some(kind)) = (is_gone, kinds.get(key)) {
                 submitter
-                    .announce_discarded(*kind, key, &violation.reason)
+                    .publish_discarded(*kind, key, &violation.reason)
                     .await?;
             }
             anyhow::Ok((violation, is_gone))

@@ -6,8 +6,8 @@ use clap::Args;
 /// Options of `cedm import`.
 #[derive(Args, Debug)]
 pub struct ImportArgs {
-    /// A folder, zip or tar archive of images, EDM archive, WebDataset shards, CIFAR or MNIST files,
-    /// numpy array, parquet table or LMDB database: a path or an s3:// URI
+    /// A folder, zip or tar archive of images, EDM archive, WebDataset shards, CIFAR or MNIST
+    /// files, numpy array, parquet table or LMDB database: a path or an s3:// URI
     pub path: String,
     /// Name by which sweep files refer to this image set
     #[arg(long)]

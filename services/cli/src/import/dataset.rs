@@ -2,7 +2,7 @@
 
 use super::ImportArgs;
 use anyhow::{Context, Result, ensure};
-use cedm_contract::{JobKey, Manifest};
+use cedm_contract::{DATASET_PREFIX, JobKey, Manifest, dataset_key};
 use cedm_runtime::{
     Connection, Submitter, chain,
     store::{Body, StoreErrorKind},
@@ -16,18 +16,13 @@ struct Pointer {
     key: JobKey,
 }
 
-/// The object key of an image set's name.
-fn pointer_key(name: &str) -> String {
-    format!("dataset/{name}")
-}
-
 /// Points the name at the import; an existing name is moved only with `--replace`.
 pub(super) async fn point(
     connection: &Connection,
     args: &ImportArgs,
     manifest: &Manifest,
 ) -> Result<()> {
-    let (store, key) = (connection.store(), pointer_key(&args.name));
+    let (store, key) = (connection.store(), dataset_key(&args.name));
     let wanted = serde_json::to_vec(&Pointer {
         key: manifest.key.clone(),
     })?;
@@ -43,7 +38,7 @@ pub(super) async fn point(
         ),
         Some(Err(reason)) => ensure!(
             args.replace,
-            "the name `{}` is damaged ({reason}): pass --replace to write it anew",
+            "the name `{}` is damaged ({reason}): pass --replace to write it again",
             args.name
         ),
     }
@@ -53,7 +48,7 @@ pub(super) async fn point(
 
 /// The import that a name points to, `None` for an unknown name; or why the pointer cannot be read.
 async fn read(connection: &Connection, name: &str) -> Result<Option<Result<JobKey, String>>> {
-    let key = pointer_key(name);
+    let key = dataset_key(name);
     let bytes = match connection.store().get(&key).await {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(None),
@@ -75,8 +70,8 @@ async fn read(connection: &Connection, name: &str) -> Result<Option<Result<JobKe
 /// When the store fails.
 pub async fn damaged_names(connection: &Connection) -> Result<Vec<String>> {
     let mut sentences = Vec::new();
-    for object in connection.store().list("dataset/").await? {
-        let name = object.key.strip_prefix("dataset/").unwrap_or_default();
+    for object in connection.store().list(DATASET_PREFIX).await? {
+        let name = object.key.strip_prefix(DATASET_PREFIX).unwrap_or_default();
         if let Some(Err(reason)) = read(connection, name).await? {
             sentences.push(damaged(name, &reason));
         }
@@ -87,7 +82,7 @@ pub async fn damaged_names(connection: &Connection) -> Result<Vec<String>> {
 fn damaged(name: &str, reason: &str) -> String {
     format!(
         "image set `{name}`: its name is damaged ({reason}); `cedm import PATH --name {name} \
-         --replace` writes it anew"
+         --replace` writes it again"
     )
 }
 
@@ -98,10 +93,10 @@ fn damaged(name: &str, reason: &str) -> String {
 pub async fn resolve(connection: &Connection, name: &str) -> Result<Manifest> {
     let store = connection.store();
     let Some(found) = read(connection, name).await? else {
-        let listed = store.list("dataset/").await?;
+        let listed = store.list(DATASET_PREFIX).await?;
         let names: Vec<&str> = listed
             .iter()
-            .filter_map(|object| object.key.strip_prefix("dataset/"))
+            .filter_map(|object| object.key.strip_prefix(DATASET_PREFIX))
             .collect();
         let hint = if names.is_empty() {
             "nothing has been imported yet".to_owned()

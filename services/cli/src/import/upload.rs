@@ -1,14 +1,16 @@
 //! Upload of an imported image set: its objects, then its manifest.
 
-use crate::{client, render};
+use crate::client;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cedm_contract::{
-    Attempt, Digest, Input, Job, JobResult, JobSpec, Manifest, ObjectRef, Output as File,
-    SCHEMA_VERSION, Software, Timings, output_key, run_metrics,
+    Attempt, Digest, Hints, Job, JobResult, JobSpec, Manifest, ObjectRef, Output as File,
+    OutputName, Priority, Software, Timings,
+    kinds::import::{NAMES, SKIPPED},
+    output_key, run_metrics,
 };
 use cedm_images::Imported;
-use cedm_runtime::{Connection, Submitter, store::Body};
+use cedm_runtime::{ComputeDevice, Connection, Submitter, now_ms, software, store::Body};
 use std::{fs, path::Path};
 
 /// Uploads the objects and commits the manifest, unless the same import is stored already.
@@ -18,19 +20,18 @@ pub(super) async fn upload(
     folder: &Path,
 ) -> Result<Manifest> {
     let spec = JobSpec::Import(imported.params());
-    let no_inputs: Vec<Input> = Vec::new();
-    let key = Job::key_of(&spec, &no_inputs);
+    let job = Job::new(spec, Vec::new(), Priority::default(), Hints::default());
     let submitter = Submitter::new(connection);
-    if let Some(known) = submitter.manifest_or_discard(spec.kind(), &key).await? {
+    if let Some(known) = submitter.manifest_or_discard(job.kind(), &job.key).await? {
         return Ok(*known);
     }
-    let started_ms = render::now_ms();
+    let started_ms = now_ms();
     let attempt = Attempt::new(0, 1);
     let mut set = imported.set.clone();
     let mut outputs = Vec::new();
     for shard in &mut set.shards {
         let name = shard.object.object.clone();
-        shard.object.object = output_key(&key, &attempt, &name);
+        shard.object.object = output_key(&job.key, &attempt, &name);
         let file = folder.join(&name);
         connection
             .store()
@@ -38,10 +39,10 @@ pub(super) async fn upload(
             .await
             .with_context(|| format!("store {}", file.display()))?;
     }
-    let names = fs::read(folder.join("names.jsonl")).context("read the names of the images")?;
-    let mut put = async |name: &str, bytes: Vec<u8>, volatile: bool| {
+    let names = fs::read(folder.join(NAMES)).context("read the names of the images")?;
+    let mut put = async |name: OutputName, bytes: Vec<u8>| {
         let object = ObjectRef {
-            object: output_key(&key, &attempt, name),
+            object: output_key(&job.key, &attempt, name.as_str()),
             size: bytes.len() as u64,
             digest: Digest::of(&bytes),
         };
@@ -50,33 +51,19 @@ pub(super) async fn upload(
             .put(&object.object, Body::Bytes(Bytes::from(bytes)))
             .await?;
         outputs.push(File {
-            name: name.to_owned(),
+            name: name.to_string(),
             object,
-            volatile,
+            volatile: name.is_volatile(),
         });
         anyhow::Ok(())
     };
-    put("names.jsonl", names, true).await?;
+    put(NAMES, names).await?;
     if !imported.skipped.is_empty() {
-        put(
-            "skipped.json",
-            serde_json::to_vec_pretty(&imported.skipped)?,
-            true,
-        )
-        .await?;
+        put(SKIPPED, serde_json::to_vec_pretty(&imported.skipped)?).await?;
     }
-    let result = JobResult::Import(set);
-    let finished_ms = render::now_ms();
+    let finished_ms = now_ms();
     let compute_ms = (imported.seconds * 1000.0) as u64;
     let manifest = Manifest {
-        schema: SCHEMA_VERSION,
-        digest: Manifest::digest_of(&outputs, &result),
-        key,
-        attempt,
-        spec,
-        inputs: no_inputs,
-        outputs,
-        result,
         metrics: [(
             run_metrics::IMAGES_PER_SECOND.to_owned(),
             imported.set.count as f64 / imported.seconds.max(1e-9),
@@ -89,12 +76,10 @@ pub(super) async fn upload(
             compute_ms,
         },
         software: Software {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            revision: String::new(),
             worker: "cli".to_owned(),
-            device: "cpu".to_owned(),
-            deterministic: true,
+            ..software(&ComputeDevice::cpu_only())
         },
+        ..Manifest::of(job, attempt, outputs, JobResult::Import(set))
     };
     client::commit(connection, manifest).await
 }

@@ -32,7 +32,8 @@ impl Content {
             Content::Ids => "cluster ids",
         }
     }
-    /// Largest file: the largest published backbones have some 20 GB; ids of ten million images 80 MB.
+    /// Largest file: the largest published backbones have some 20 GB; ids of ten million images 80
+    /// MB.
     fn most_bytes(self) -> u64 {
         match self {
             Content::Weights => 64 << 30,
@@ -110,8 +111,8 @@ impl Allowed {
         self.check(is_below)
     }
 
-    /// Fails for an open file that is not below an allowed folder. The file itself is asked where it
-    /// is, not its name, which may be a link or change meanwhile.
+    /// Fails for an open file that is not below an allowed folder. The file itself is asked where
+    /// it is, not its name, which may be a link or change meanwhile.
     fn check_file(&self, file: &File) -> Result<()> {
         if self.places.is_empty() {
             return Ok(());
@@ -191,7 +192,7 @@ fn look_at(mut file: &File, content: Content, size: u64) -> Result<()> {
             });
             ensure!(
                 is_torch,
-                "a zip archive without `data.pkl` is no PyTorch file"
+                "a zip archive without `data.pkl` is not a PyTorch file"
             );
         }
         // A pickle of protocol 2 to 5: bare, or the first of an older PyTorch file.

@@ -2,7 +2,7 @@
 
 use super::{Entry, Unreadable, View};
 use anyhow::{Context, Result, bail};
-use cedm_contract::{JobKey, SweepId, sweep_key};
+use cedm_contract::{JobKey, SWEEP_PREFIX, SweepId, sweep_key};
 use cedm_planner::{Observed, ObservedState, Plan, State, fold, plan};
 use cedm_runtime::{
     Connection, DeadLetters, RuntimeError, Submitter, chain,
@@ -48,7 +48,7 @@ impl Reader {
     /// # Errors
     /// When the store fails.
     pub async fn all(&self) -> Result<BTreeMap<SweepId, Marks>> {
-        let listed = self.store().list("sweep/").await?;
+        let listed = self.store().list(SWEEP_PREFIX).await?;
         let mut marks = Marks::by_sweep(listed.iter().map(|object| object.key.as_str()));
         marks.retain(|_, marks| marks.spec);
         Ok(marks)
@@ -176,9 +176,9 @@ impl Reader {
         self.known.remove(key);
     }
 
-    /// The plan of a sweep, submitted or not, with every result that the store has. The plan is made
-    /// repeatedly: results found in one round determine further jobs, whose results are looked up in
-    /// the next.
+    /// The plan of a sweep, submitted or not, with every result that the store has. The plan is
+    /// made repeatedly: results found in one round determine further jobs, whose results are looked
+    /// up in the next.
     ///
     /// # Errors
     /// When the store or NATS fails.

@@ -25,7 +25,7 @@ impl Entry {
             Entry::Unreadable(unreadable) => &unreadable.id,
         }
     }
-    /// Where it stands.
+    /// Its phase, which `cedm status` shows.
     pub fn phase(&self) -> Phase {
         match self {
             Entry::Readable(view) => view.phase(),

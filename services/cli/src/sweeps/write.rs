@@ -1,11 +1,10 @@
 //! Submits, cancels and reopens sweeps: the writes that a person makes.
 
 use super::Reader;
-use crate::render;
 use anyhow::{Context, Result, ensure};
 use cedm_contract::{SweepId, sweep_key};
 use cedm_planner::State;
-use cedm_runtime::{Bucket, SWEEPS, Submitter, Written, create_only};
+use cedm_runtime::{Bucket, SWEEPS, Submitter, Written, create_only, now_ms};
 use cedm_sweep::{
     Sweep,
     lifecycle::{CANCELLED, DONE, Marks, Phase, SPEC},
@@ -24,8 +23,8 @@ pub enum Submitted {
 }
 
 impl Reader {
-    /// Writes the sweep create-only and wakes the coordinator. A sweep that exists with the same spec
-    /// and has ended without all of its results is reopened.
+    /// Writes the sweep create-only and wakes the coordinator. A sweep that exists with the same
+    /// spec and has ended without all of its results is reopened.
     ///
     /// # Errors
     /// When another spec has its name or the stored one cannot be read, or the store or NATS fails.
@@ -69,9 +68,9 @@ impl Reader {
     }
 
     /// Removes a sweep's end marks, so that the coordinator looks after it again: results that are
-    /// lost are made again, the others are reused. Idempotent, and harmless for a sweep that another
-    /// command has reopened or the coordinator has completed meanwhile: the coordinator verifies it
-    /// once more and marks it as done.
+    /// lost are made again, the others are reused. Idempotent, and harmless for a sweep that
+    /// another command has reopened or the coordinator has completed meanwhile: the coordinator
+    /// verifies it once more and marks it as done.
     ///
     /// # Errors
     /// When the store or NATS fails; reopen it again.
@@ -93,14 +92,14 @@ impl Reader {
     async fn wake_coordinators(&self, id: &SweepId) -> Result<()> {
         Bucket::open(&self.connection, SWEEPS)
             .await?
-            .put(id.as_str(), render::now_ms().to_string())
+            .put(id.as_str(), now_ms().to_string())
             .await?;
         Ok(())
     }
 
-    /// Cancels a sweep: marks it and withdraws its queued jobs, except those that another active sweep
-    /// needs. A sweep that cannot be read is only marked. Returns whether this changed anything: a
-    /// complete or cancelled sweep stays what it is.
+    /// Cancels a sweep: marks it and withdraws its queued jobs, except those that another active
+    /// sweep needs. A sweep that cannot be read is only marked. Returns whether this changed
+    /// anything: a complete or cancelled sweep stays what it is.
     ///
     /// # Errors
     /// When it is unknown, or the store or NATS fails.
@@ -110,7 +109,7 @@ impl Reader {
         if marks.has_ended() && !self.entry(id).await?.phase().can_be_cancelled() {
             return Ok(false);
         }
-        let marker = serde_json::json!({"at_ms": render::now_ms()}).to_string();
+        let marker = serde_json::json!({"at_ms": now_ms()}).to_string();
         create_only(
             self.store().as_ref(),
             &sweep_key(id, CANCELLED),

@@ -4,8 +4,8 @@
 //! Our own services watch their stdin. A program that cannot (nats-server, Prometheus) is started
 //! through this: the process asks the kernel for a signal at its parent's death and then replaces
 //! itself by the program (`exec`), so no intermediate process is left that could be killed. A
-//! process that still escapes is stopped by the next `cedm up`, which knows its process id and start
-//! time.
+//! process that still escapes is stopped by the next `cedm up`, which knows its process id and
+//! start time.
 
 use anyhow::{Context, Result};
 use clap::Args;

@@ -20,8 +20,8 @@ pub struct Probe {
     pub name: String,
     /// Where its health endpoint listens, `127.0.0.1:<port>`.
     pub address: String,
-    /// Path that answers 200 once the child is ready. `None` for the store, which logs a warning for
-    /// every request without credentials: there, an accepted connection is enough.
+    /// Path that answers 200 once the child is ready. `None` for the store, which logs a warning
+    /// for every request without credentials: there, an accepted connection is enough.
     pub path: Option<&'static str>,
 }
 
@@ -64,7 +64,8 @@ pub async fn status(address: &str, path: &str) -> Option<u16> {
 /// Waits until every child is ready.
 ///
 /// # Errors
-/// When a child was restarted five times, or is not ready within `timeout`; with the end of its log.
+/// When a child was restarted five times, or is not ready within `timeout`; with the end of its
+/// log.
 pub async fn all_ready(
     probes: &[Probe],
     process_table: &ProcessTable,

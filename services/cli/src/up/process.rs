@@ -55,7 +55,8 @@ pub fn stop_all(processes: &[Process]) -> usize {
         .collect();
     for process in &alive {
         process.signal(Signal::SIGTERM);
-        process.signal(Signal::SIGCONT); // a process stopped by SIGSTOP handles SIGTERM only after it continues
+        // A process stopped by SIGSTOP handles SIGTERM only after it continues.
+        process.signal(Signal::SIGCONT);
     }
     for process in &alive {
         if !process.wait_gone(Duration::from_secs(5)) {

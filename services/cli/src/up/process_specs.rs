@@ -19,15 +19,13 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fs,
-    io::Write,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
-/// Grace period of services: workers write a checkpoint when they are stopped, and the largest takes
-/// this long.
+/// Grace period of services: workers write a checkpoint when they are stopped, and the largest
+/// takes this long.
 const SERVICE_GRACE: Duration = Duration::from_secs(60);
 /// Grace period of broker and store, which only close files.
 const INFRASTRUCTURE_GRACE: Duration = Duration::from_secs(10);
@@ -41,14 +39,36 @@ fn loopback(port: u16) -> SocketAddr {
 
 /// Writes a file that only its owner can read: it holds passwords.
 fn write_private(path: &Path, text: &str) -> Result<()> {
-    let open = fs::OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(path);
-    open.and_then(|mut file| file.write_all(text.as_bytes()))
+    cedm_atomic_file::write_private(path, text.as_bytes())
         .with_context(|| format!("write {}", path.display()))
+}
+
+/// A child that every service needs: its program with arguments, its address, and the path there
+/// that tells when it is ready.
+fn infrastructure(
+    name: &str,
+    (program, arguments): (PathBuf, Vec<OsString>),
+    address: String,
+    path: Option<&'static str>,
+) -> (ProcessSpec, Probe) {
+    let spec = ProcessSpec {
+        name: name.to_owned(),
+        program,
+        arguments,
+        environment: Vec::new(),
+        metrics: None,
+        stops_at: ShutdownStage::StopInfrastructure,
+        grace: INFRASTRUCTURE_GRACE,
+    };
+    let name = name.to_owned();
+    (
+        spec,
+        Probe {
+            name,
+            address,
+            path,
+        },
+    )
 }
 
 fn os_strings(list: &[&str]) -> Vec<OsString> {
@@ -89,22 +109,12 @@ pub fn nats(home: &Home, endpoints: &Endpoints) -> Result<(ProcessSpec, Probe)> 
     write_private(&conf, &render_nats(&settings))?;
     let address = monitor.to_string();
     let arguments = vec!["--config".into(), conf.into_os_string()];
-    let spec = ProcessSpec {
-        name: "nats".to_owned(),
-        program: this_program()?,
-        arguments: guard_arguments(&server, arguments)?,
-        environment: Vec::new(),
-        metrics: None,
-        stops_at: ShutdownStage::StopInfrastructure,
-        grace: INFRASTRUCTURE_GRACE,
-    };
-    Ok((
-        spec,
-        Probe {
-            name: "nats".to_owned(),
-            address,
-            path: Some("/healthz?js-enabled-only=true"),
-        },
+    let command = (this_program()?, guard_arguments(&server, arguments)?);
+    Ok(infrastructure(
+        "nats",
+        command,
+        address,
+        Some("/healthz?js-enabled-only=true"),
     ))
 }
 
@@ -130,23 +140,8 @@ pub fn store(home: &Home, endpoints: &Endpoints) -> Result<(ProcessSpec, Probe)>
         "--bucket".into(),
         endpoints.bucket.clone().into(),
     ]);
-    let spec = ProcessSpec {
-        name: "store".to_owned(),
-        program: programs::own("cedm-store")?,
-        arguments,
-        environment: Vec::new(),
-        metrics: None,
-        stops_at: ShutdownStage::StopInfrastructure,
-        grace: INFRASTRUCTURE_GRACE,
-    };
-    Ok((
-        spec,
-        Probe {
-            name: "store".to_owned(),
-            address,
-            path: None,
-        },
-    ))
+    let command = (programs::own("cedm-store")?, arguments);
+    Ok(infrastructure("store", command, address, None))
 }
 
 /// The coordinator and the requested number of processes of every other service.
@@ -250,21 +245,11 @@ pub fn prometheus(
         "--storage.tsdb.path".into(),
         folder.join("data").into_os_string(),
     ]);
-    let spec = ProcessSpec {
-        name: "prometheus".to_owned(),
-        program: this_program()?,
-        arguments: guard_arguments(&program, arguments)?,
-        environment: Vec::new(),
-        metrics: None,
-        stops_at: ShutdownStage::StopInfrastructure,
-        grace: INFRASTRUCTURE_GRACE,
-    };
-    Ok((
-        spec,
-        Probe {
-            name: "prometheus".to_owned(),
-            address,
-            path: Some("/-/ready"),
-        },
+    let command = (this_program()?, guard_arguments(&program, arguments)?);
+    Ok(infrastructure(
+        "prometheus",
+        command,
+        address,
+        Some("/-/ready"),
     ))
 }

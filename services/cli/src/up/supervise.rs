@@ -140,7 +140,8 @@ fn start(spec: &ProcessSpec, log: &Path) -> Result<tokio::process::Child> {
         .stdin(Stdio::piped())
         .stdout(out)
         .stderr(err)
-        .process_group(0) // Ctrl-C at the terminal reaches only the supervisor, which stops its children in order
+        // Ctrl-C at the terminal reaches only the supervisor, which stops its children in order.
+        .process_group(0)
         .spawn()
         .with_context(|| format!("start {}", spec.program.display()))
 }

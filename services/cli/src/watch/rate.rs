@@ -14,8 +14,8 @@ pub struct RateEstimate {
 }
 
 impl RateEstimate {
-    /// An estimate for an attempt that has done this much; one that resumes from a checkpoint starts
-    /// above zero.
+    /// An estimate for an attempt that has done this much; one that resumes from a checkpoint
+    /// starts above zero.
     pub fn starting_at(at_ms: u64, done: u64) -> Self {
         Self {
             at_ms,

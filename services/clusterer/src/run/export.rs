@@ -1,15 +1,12 @@
-//! `cedm-clusterer export`: a clustering as npy files, or in the folder layout of the C-EDM authors.
+//! `cedm-clusterer export`: a clustering as npy files, or in the folder layout of the C-EDM
+//! authors.
 
 use crate::{Layout, read_ids};
 use anyhow::{Context, Result, bail};
-use cedm_atomic_file::AtomicFile;
 use cedm_maths::partition::compact;
 use cedm_runtime::InputPath;
-use npyz::WriterBuilder;
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use cedm_tensor_files::write_npy;
+use std::{fs, path::PathBuf};
 
 /// Write a clustering as npy files, or in the folder layout of the C-EDM authors (--backbone).
 #[derive(Debug, clap::Args)]
@@ -55,7 +52,9 @@ impl ExportArgs {
                     ("raw_ids.npy", &raw_ids),
                     ("counts.npy", &counts),
                 ] {
-                    write_npy(&self.out.join(name), values)?;
+                    let file = self.out.join(name);
+                    write_npy(&file, &[values.len()], values)
+                        .with_context(|| format!("write {}", file.display()))?;
                 }
                 self.out.clone()
             }
@@ -87,21 +86,4 @@ impl ExportArgs {
             serde_json::json!({ "folder": folder, "count": raw_ids.len(), "clusters": slots, "used": usage.used() }),
         )
     }
-}
-
-/// Writes an npy file i64 \[n\].
-fn write_npy(path: &Path, values: &[i64]) -> Result<()> {
-    let write = || -> Result<()> {
-        let mut file = AtomicFile::create(path)?;
-        let shape = [values.len() as u64];
-        let mut writer = npyz::WriteOptions::new()
-            .default_dtype()
-            .shape(&shape)
-            .writer(&mut file)
-            .begin_nd()?;
-        writer.extend(values.iter().copied())?;
-        writer.finish()?;
-        Ok(file.commit()?)
-    };
-    write().with_context(|| format!("write {}", path.display()))
 }

@@ -66,7 +66,8 @@ impl GalleryArgs {
         let order = clustering.by_confidence();
         if clustering.confidence.is_some() {
             draw("most-confident.png", &order[..shown.min(order.len())])?;
-            // The least confident image first, as in the most confident sheet the most confident one.
+            // The least confident image first, as in the most confident sheet the most confident
+            // one.
             let least: Vec<usize> = order.iter().rev().take(shown).copied().collect();
             draw("least-confident.png", &least)?;
         }
@@ -143,8 +144,8 @@ impl ClusteringFile {
         sizes
     }
 
-    /// The first `columns` images of each of the largest `clusters` clusters by `order`, filled with
-    /// `usize::MAX` if a cluster has fewer.
+    /// The first `columns` images of each of the largest `clusters` clusters by `order`, filled
+    /// with `usize::MAX` if a cluster has fewer.
     fn rows_by_cluster(&self, order: &[usize], columns: usize, clusters: usize) -> Vec<usize> {
         let mut rows = Vec::new();
         for (_, cluster) in self.sizes().into_iter().take(clusters) {

@@ -18,6 +18,7 @@ pub struct NeighboursArgs {
     #[arg(long)]
     array: Option<String>,
     /// Number of neighbours per row, the row itself not counted
+    // As many as TEMI learns from (spec §3).
     #[arg(short, default_value_t = 50)]
     k: u32,
     #[command(flatten)]

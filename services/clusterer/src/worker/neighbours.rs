@@ -70,8 +70,8 @@ fn put(context: &JobContext, found: Neighbours) -> Result<(), JobError> {
     )
 }
 
-/// Searches one part block by block, so that at most two blocks are in memory; `rows` reads those of
-/// a block. Returns the number of pairs compared.
+/// Searches one part block by block, so that at most two blocks are in memory; `rows` reads those
+/// of a block. Returns the number of pairs compared.
 fn search_part(
     context: &JobContext,
     count: u64,
@@ -110,8 +110,8 @@ fn search_part(
     Ok(total)
 }
 
-/// Merges the candidates of all parts, block by block: those of a block are in the parts that compared
-/// it.
+/// Merges the candidates of all parts, block by block: those of a block are in the parts that
+/// compared it.
 fn merge(
     context: &JobContext,
     k: u32,

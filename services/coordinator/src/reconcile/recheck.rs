@@ -57,8 +57,8 @@ impl Coordinator {
     }
 
     /// Discards the results that name objects which the report could not read as they should be, so
-    /// that their jobs are done again: that of the job which made an object, and those that list it,
-    /// as a sample set does its shards. A result that verifies at the second look stays.
+    /// that their jobs are done again: that of the job which made an object, and those that list
+    /// it, as a sample set does its shards. A result that verifies at the second look stays.
     pub(super) async fn discard_results_of(
         &mut self,
         plan: &Plan,

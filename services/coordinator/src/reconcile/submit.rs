@@ -25,7 +25,7 @@ impl Coordinator {
     /// Submits every ready job. Plans again while that reveals results or dead jobs, since either
     /// can make further jobs ready or blocked. Returns the last plan.
     pub(super) async fn submit_ready(&mut self, sweep: &Sweep) -> anyhow::Result<Plan> {
-        self.learn_imports(sweep).await?;
+        self.load_imports(sweep).await?;
         loop {
             let mut current = plan(sweep, &self.known);
             if !self.suspect.is_empty() && self.recheck_inputs(&current).await? {
@@ -63,8 +63,8 @@ impl Coordinator {
         }
     }
 
-    /// Puts jobs that no message can hold among the dead letters, where a person finds them by their
-    /// keys. Returns whether there was one that is not there yet.
+    /// Puts jobs that no message can hold among the dead letters, where a person finds them by
+    /// their keys. Returns whether there was one that is not there yet.
     async fn give_up_unsendable(&mut self, plan: &Plan) -> anyhow::Result<bool> {
         let mut any = false;
         for node in &plan.nodes {
@@ -87,7 +87,7 @@ impl Coordinator {
     }
 
     /// Reads the import manifests, on which the first plan depends.
-    async fn learn_imports(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
+    async fn load_imports(&mut self, sweep: &Sweep) -> anyhow::Result<()> {
         for key in std::iter::once(&sweep.images).chain(&sweep.test_images) {
             if self.known.manifest(key).is_none()
                 && let Some(manifest) = self.submitter.manifest(key).await?
@@ -131,10 +131,10 @@ impl Coordinator {
     }
 }
 
-/// Looks up the result of a job, and queues the job when it has none. A result from before the sweep
-/// is verified to the byte; one that was made for it is checked by the sizes of its objects, since
-/// the worker verified its upload moments ago. Where `may_renew` says so, a letter whose job cannot be
-/// read is replaced by this job.
+/// Looks up the result of a job, and queues the job when it has none. A result from before the
+/// sweep is verified to the byte; one that was made for it is checked by the sizes of its objects,
+/// since the worker verified its upload moments ago. Where `may_renew` says so, a letter whose job
+/// cannot be read is replaced by this job.
 async fn submit(
     submitter: &Submitter,
     (letters, may_renew): (&DeadLetters, bool),
@@ -160,7 +160,7 @@ async fn submit(
     };
     match outcome {
         SubmitOutcome::Cached(manifest) => {
-            submitter.announce_done(&manifest, true).await?;
+            submitter.publish_done(&manifest, true).await?;
             Ok(Submitted::Done(manifest))
         }
         SubmitOutcome::Queued => {

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 /// given in any form; features, moments and statistics need no extractor.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// The generated set: a folder, zip, tar, npz or npy of images, a sample set, features or moments
-    /// (safetensors), or statistics (npz)
+    /// The generated set: a folder, zip, tar, npz or npy of images, a sample set, features or
+    /// moments (safetensors), or statistics (npz)
     #[arg(long, value_name = "PATH")]
     pub generated: InputPath,
     /// The reference set, usually the training images, in any of the same forms
@@ -21,8 +21,8 @@ pub struct RunArgs {
     /// A sample set of the unconditional model, for ufd
     #[arg(long, value_name = "PATH")]
     pub unconditional: Option<InputPath>,
-    /// TEMI head of a clustering (heads.safetensors), for confidence; --extractor must be the one it
-    /// was trained on
+    /// TEMI head of a clustering (heads.safetensors), for confidence; --extractor must be the one
+    /// it was trained on
     #[arg(long, value_name = "FILE")]
     pub heads: Option<InputPath>,
     /// The TEMI head was trained on features of unit length (setting l2_norm)
@@ -34,14 +34,15 @@ pub struct RunArgs {
     /// Weights of the extractor: safetensors, or the file that its authors publish
     #[arg(long, value_name = "FILE")]
     pub weights: Option<InputPath>,
-    /// Fit of an extractor that is fitted to data (pca). Default: it is fitted to the reference images
+    /// Fit of an extractor that is fitted to data (pca). Default: it is fitted to the reference
+    /// images
     #[arg(long, value_name = "FILE")]
     pub fit: Option<InputPath>,
     /// Number of features of extractors where it can be chosen (pca)
     #[arg(long)]
     pub dim: Option<u32>,
-    /// Metrics by name, separated by commas; `all` for every metric whose inputs are given, `none` to
-    /// measure only
+    /// Metrics by name, separated by commas; `all` for every metric whose inputs are given, `none`
+    /// to measure only
     #[arg(long, value_delimiter = ',', default_value = "fd")]
     pub metrics: Vec<String>,
     /// Seed of the random subsets that some metrics use
@@ -50,8 +51,8 @@ pub struct RunArgs {
     /// Constants of the metrics.
     #[command(flatten)]
     pub settings: Settings,
-    /// Largest number of reference images; a larger set is reduced to the subset that dgm-eval draws.
-    /// Default: 50,000 for dinov2_vitl14, as in the literature, else all
+    /// Largest number of reference images; a larger set is reduced to the subset that dgm-eval
+    /// draws. Default: 50,000 for dinov2_vitl14, as in the literature, else all
     #[arg(long, value_name = "IMAGES", value_parser = clap::value_parser!(u64).range(2..))]
     pub reference_at_most: Option<u64>,
     /// Allow sets of different resolution, which is right only for extractors that resize images

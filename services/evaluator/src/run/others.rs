@@ -3,8 +3,8 @@
 /// The name of another tool, and its options with their equivalents.
 pub type Tool = (&'static str, &'static [(&'static str, &'static str)]);
 
-/// The tools with their options, checked against clean-fid 0.1.35, torch-fidelity 0.4.0, pytorch-fid
-/// 0.3.0 and dgm-eval (2023).
+/// The tools with their options, checked against clean-fid 0.1.35, torch-fidelity 0.4.0,
+/// pytorch-fid 0.3.0 and dgm-eval (2023).
 pub const OTHERS: &[Tool] = &[
     (
         "clean-fid",

@@ -39,8 +39,8 @@ pub(super) struct InputSet {
 
 /// What a path holds.
 enum Contents {
-    /// Image shards in order, with channels and side of the images, and the images that could not be
-    /// imported.
+    /// Image shards in order, with channels and side of the images, and the images that could not
+    /// be imported.
     Images {
         shards: Vec<PathBuf>,
         shape: (u32, u32),

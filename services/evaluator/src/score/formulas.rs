@@ -90,8 +90,8 @@ impl<'a> Formulas<'a> {
         .into())
     }
 
-    /// In float64, like all kernels and cosines here: the unbiased estimate is a small difference of
-    /// large sums.
+    /// In float64, like all kernels and cosines here: the unbiased estimate is a small difference
+    /// of large sums.
     fn kid(&self) -> Result<Value, EvaluatorError> {
         let (generated, reference) = (
             self.sets.generated.features()?.double(),
@@ -149,7 +149,8 @@ impl<'a> Formulas<'a> {
             &self.at_most(self.sets.generated.features()?, 1)?,
             self.settings.neighbours.into(),
         )?;
-        // The median: a fake that equals a real image has a realism without bound, which a mean would show.
+        // The median: a fake that equals a real image has a realism without bound, which a mean
+        // would show.
         scores.sort_by(f64::total_cmp);
         let middle = scores.len() / 2;
         let median = if scores.len() % 2 == 1 {

@@ -23,8 +23,8 @@ fn images_features_moments_and_statistics_give_one_distance() {
     assert_eq!(plain["scores"]["fd"]["direction"], "lower is better");
 }
 
-/// Writes a folder of image shards with these numbers of images; all shards together always hold the
-/// same images.
+/// Writes a folder of image shards with these numbers of images; all shards together always hold
+/// the same images.
 fn write_in_shards(folder: &TestFolder, name: &str, counts: &[i64]) -> PathBuf {
     let out = folder.path(name);
     std::fs::create_dir(&out).unwrap();

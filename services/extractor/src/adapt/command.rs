@@ -32,7 +32,8 @@ pub struct AdaptArgs {
     /// Its weight file: path or s3:// URI
     #[arg(long)]
     weights: Option<InputPath>,
-    /// Size of a small one: image side, patch side, width, blocks, heads
+    /// Size of the small transformer of --extractor vit: image side, patch side, width, blocks,
+    /// heads
     #[arg(
         long,
         value_delimiter = ',',

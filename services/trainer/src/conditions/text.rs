@@ -1,9 +1,10 @@
 //! Pseudo-labels from text (spec §8): every image gets the class whose text embedding is nearest by
 //! cosine.
 
-use super::files::{read_tensor, read_vectors};
+use super::files::read_vectors;
 use anyhow::ensure;
 use cedm_contract::kinds::extract::features::FEATURES;
+use cedm_nets::arrays;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -13,7 +14,8 @@ use tch::{Kind, Tensor};
 /// # Errors
 /// When a file cannot be read, or the two are of different widths.
 pub fn pseudo_labels(text: &Path, images: &Path) -> anyhow::Result<Vec<i64>> {
-    let prompts = read_tensor(text, &["text_embeddings", FEATURES.name])?.to_kind(Kind::Float);
+    let (_, prompts) = arrays::array(text, &["text_embeddings", FEATURES.name])?;
+    let prompts = prompts.to_kind(Kind::Float);
     let embeddings = read_vectors(images)?;
     let size = prompts.size();
     ensure!(

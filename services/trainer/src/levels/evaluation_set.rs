@@ -26,8 +26,9 @@ pub struct EvaluationSet {
 }
 
 impl EvaluationSet {
-    /// Chooses `count` of the images (all if there are fewer) and returns the set with their indices
-    /// in the data set, i64 \[n\]. Noise is drawn on the CPU, so that it is the same on every device.
+    /// Chooses `count` of the images (all if there are fewer) and returns the set with their
+    /// indices in the data set, i64 \[n\]. Noise is drawn on the CPU, so that it is the same on
+    /// every device.
     ///
     /// # Errors
     /// If the data set is empty.

@@ -24,7 +24,8 @@ const PATIENCE: u32 = 10;
 /// Largest number of passes over all rows to fill empty clusters. Each pass costs a reading of the
 /// whole set, and a filled cluster may empty another.
 const MAX_REFILLS: u32 = 3;
-/// Number of batches of rows that the initial centroids are chosen from: scikit-learn's `init_size`.
+/// Number of batches of rows that the initial centroids are chosen from: scikit-learn's
+/// `init_size`.
 const SEEDING_BATCHES: i64 = 3;
 
 /// Clusters the rows of `source` by batches of `params.mini_batch` rows; the start whose centroids
@@ -83,9 +84,9 @@ pub fn fit_mini_batch(
 /// One start: the (centred) centroids and the number of batches, or `None` if `on_batch` returned
 /// false.
 ///
-/// Each batch moves the centroids that are nearest to its rows towards them, with a learning rate of
-/// one over the number of rows that a centroid has received so far (Sculley 2010). It ends when the
-/// smoothed inertia of the batches has not improved for [`PATIENCE`] of them, or after
+/// Each batch moves the centroids that are nearest to its rows towards them, with a learning rate
+/// of one over the number of rows that a centroid has received so far (Sculley 2010). It ends when
+/// the smoothed inertia of the batches has not improved for [`PATIENCE`] of them, or after
 /// `max_iterations` passes over the data.
 fn one_start(
     data: &Centred<'_>,

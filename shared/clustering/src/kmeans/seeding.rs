@@ -39,8 +39,8 @@ pub fn plus_plus(rows: &Tensor, squares: &Tensor, clusters: u32, seed: u64, star
             .clamp_max(count - 1)
             .to_device(device);
         let candidates = rows.index_select(0, &places);
-        // The distances that every row would have to its nearest centroid with each candidate; their
-        // sums in float64 decide.
+        // The distances that every row would have to its nearest centroid with each candidate;
+        // their sums in float64 decide.
         let reduced = distances(&candidates).minimum(&closest);
         let best = reduced
             .sum_dim_intlist([1].as_slice(), false, Kind::Double)

@@ -1,10 +1,10 @@
-//! The search for neighbours shared by several processes: parts of equal work, each over some blocks
-//! of rows, and the merge of their results.
+//! The search for neighbours shared by several processes: parts of equal work, each over some
+//! blocks of rows, and the merge of their results.
 //!
 //! An odd number B of blocks is arranged in a circle. Part i compares block i with itself and with
 //! the (B − 1)/2 blocks after it, so every pair of blocks is compared exactly once and all parts do
-//! the same amount of work. A part holds two blocks of unit rows at a time, two tiles, and the lists
-//! of the blocks that it has compared; it returns at most N·k·(B + 1)/2B candidates.
+//! the same amount of work. A part holds two blocks of unit rows at a time, two tiles, and the
+//! lists of the blocks that it has compared; it returns at most N·k·(B + 1)/2B candidates.
 
 use super::{
     Neighbours,
@@ -74,8 +74,8 @@ impl Blocks {
 pub struct BlockLists {
     /// Index of the block.
     pub block: u32,
-    /// Candidates of each of its rows as row indices of the whole set, best first: i32 \[rows, ≤ k\]
-    /// on the CPU.
+    /// Candidates of each of its rows as row indices of the whole set, best first: i32 \[rows, ≤
+    /// k\] on the CPU.
     pub indices: Tensor,
     /// Their cosine similarities in the features' type, \[rows, ≤ k\] on the CPU.
     pub similarities: Tensor,
@@ -88,7 +88,8 @@ pub struct PartSearch {
 }
 
 impl PartSearch {
-    /// Prepares part `part` of the search for `k` neighbours; `own` holds the rows of its own block.
+    /// Prepares part `part` of the search for `k` neighbours; `own` holds the rows of its own
+    /// block.
     ///
     /// # Errors
     /// [`ClusteringError::Setting`] if there is no such part or `k` does not fit,
@@ -123,8 +124,8 @@ impl PartSearch {
     /// comparison stops and so returns false.
     ///
     /// # Errors
-    /// [`ClusteringError::Setting`] if it is not the block's turn, [`ClusteringError::Shape`] if its
-    /// rows have another number or type, [`ClusteringError::ZeroRow`].
+    /// [`ClusteringError::Setting`] if it is not the block's turn, [`ClusteringError::Shape`] if
+    /// its rows have another number or type, [`ClusteringError::ZeroRow`].
     pub fn compare(
         &mut self,
         block: u32,
@@ -193,7 +194,8 @@ struct PartScan<T> {
     unit: Tensor,
     tiles: Tiles<T>,
     own: Selection<T>,
-    /// Blocks still to be compared, in ascending order: rows must be offered their columns in that order.
+    /// Blocks still to be compared, in ascending order: rows must be offered their columns in that
+    /// order.
     waiting: Vec<u32>,
     done: Vec<BlockLists>,
 }

@@ -105,7 +105,8 @@ mod tests {
             .double_value(&[]);
         assert!(whole > 0.3 && whole < 0.99, "{whole}");
         let all = sampled_agreement(&features, &ids, 10, count).unwrap();
-        assert!((all - whole).abs() < 1e-3, "{all} {whole}"); // equal similarities may come in another order
+        // Equal similarities may come in another order.
+        assert!((all - whole).abs() < 1e-3, "{all} {whole}");
         let some = sampled_agreement(&features, &ids, 10, 800).unwrap();
         assert!((some - whole).abs() < 0.05, "{some} {whole}");
     }

@@ -102,8 +102,8 @@ pub fn backward(
         .collect()
 }
 
-/// Gradients of length g \[H, C, 1\] and direction v \[H, C, bottleneck\] of the rows g v/‖v‖ of the
-/// last layer.
+/// Gradients of length g \[H, C, 1\] and direction v \[H, C, bottleneck\] of the rows g v/‖v‖ of
+/// the last layer.
 fn last_layer_gradients(
     heads: &Heads,
     kept: &Activations,

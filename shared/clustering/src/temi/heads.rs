@@ -56,8 +56,9 @@ impl Heads {
     /// Heads with random initial weights, as upstream has them: linear maps normal with standard
     /// deviation 0.02 (upstream cuts at ±2, which is 100 standard deviations and never happens),
     /// biases 0, lengths 1, directions uniform in ±1/√bottleneck. The directions keep PyTorch's
-    /// default for a linear layer because upstream creates that layer after its other initialisation
-    /// (spec §4.1). Head h draws from its own stream, so it does not depend on the number of heads.
+    /// default for a linear layer because upstream creates that layer after its other
+    /// initialisation (spec §4.1). Head h draws from its own stream, so it does not depend on the
+    /// number of heads.
     pub fn initialise(shape: HeadShape, seed: u64, kind: Kind, device: Device) -> Self {
         let maps = shape.maps();
         let bound = 1.0 / (shape.bottleneck as f64).sqrt();

@@ -6,8 +6,8 @@
 //! peaked the logits are; the power β < 1 of an underflowed probability has no finite gradient.
 //!
 //! Why β: dividing by p̃ rewards rare clusters, and β < 1 weakens the numerator that otherwise lets
-//! all pairs collapse into few clusters. β = 0.6 uses clusters nearly evenly, β = 1 is for the lower
-//! bound on their number (spec §4.4, §6.2).
+//! all pairs collapse into few clusters. β = 0.6 uses clusters nearly evenly, β = 1 is for the
+//! lower bound on their number (spec §4.4, §6.2).
 
 use cedm_contract::kinds::cluster::TemiParams;
 use tch::{Device, Kind, Tensor};

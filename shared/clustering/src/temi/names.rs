@@ -125,7 +125,7 @@ pub fn from_upstream(
             .size()
             .get(dim)
             .copied()
-            .ok_or_else(|| weights(format!("`{name}` is no matrix")))
+            .ok_or_else(|| weights(format!("`{name}` is not a matrix")))
     };
     let shape = HeadShape {
         heads,

@@ -103,7 +103,7 @@ impl VitSize {
                 "images of {image} pixels hold no whole number of patches of {patch}"
             ));
         }
-        (dim % heads != 0).then(|| format!("a width of {dim} is no multiple of {heads} heads"))
+        (dim % heads != 0).then(|| format!("a width of {dim} is not a multiple of {heads} heads"))
     }
 }
 

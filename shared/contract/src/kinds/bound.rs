@@ -51,6 +51,8 @@ pub enum FineGrid {
 impl JobKind for BoundParams {
     const SERVICE: Service = Service::Bounds;
     const VERSION: u32 = 1;
+    // It only reads and writes.
+    const STALL_AFTER_S: u64 = 900;
     type Inputs<T> = BoundInputs<T>;
     type Result = BoundResult;
 }

@@ -39,6 +39,8 @@ pub enum ClusterMethod {
 impl JobKind for ClusterParams {
     const SERVICE: Service = Service::Clusterer;
     const VERSION: u32 = 3;
+    // The seeding of k-means, and one pass over all rows.
+    const STALL_AFTER_S: u64 = 7_200;
     type Inputs<T> = ClusterInputs<T>;
     type Result = ClusterResult;
 }

@@ -1,8 +1,8 @@
 //! All features of an image set: its feature shards in order, with mean and standard deviation.
 //!
-//! Of a set of more shards than one message can name, parts are listed first, by jobs with `partial`
-//! set, and then the whole from the parts. A part is a list and nothing else, so that the numbers of
-//! the whole do not depend on how it was cut.
+//! Of a set of more shards than one message can name, parts are listed first, by jobs with
+//! `partial` set, and then the whole from the parts. A part is a list and nothing else, so that the
+//! numbers of the whole do not depend on how it was cut.
 
 use super::JobKind;
 use crate::{OutputName, Service, ShardRef, inputs::inputs};

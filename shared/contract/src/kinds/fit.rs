@@ -14,6 +14,8 @@ pub struct FitParams {
 impl JobKind for FitParams {
     const SERVICE: Service = Service::Extractor;
     const VERSION: u32 = 1;
+    // One eigendecomposition.
+    const STALL_AFTER_S: u64 = 7_200;
     type Inputs<T> = FitInputs<T>;
     type Result = FitResult;
 }

@@ -1,4 +1,5 @@
-//! Exact cosine nearest neighbours of every row of a feature set, the row itself excluded (spec §3).
+//! Exact cosine nearest neighbours of every row of a feature set, the row itself excluded (spec
+//! §3).
 //!
 //! A large set is searched in parts, each a job of its own with `part` set, and a job without
 //! `part` that merges them; a small one in one job.

@@ -1,8 +1,8 @@
 //! The reference side of a score: merged moments of an image or sample set, and their matrix root.
 //!
-//! Of a set of more shards than one message can name, parts are listed first, by jobs with `partial`
-//! set; a reference, or the score of a sample set, is then computed from the parts. A part is a list
-//! and nothing else, so that the numbers do not depend on how a set was cut.
+//! Of a set of more shards than one message can name, parts are listed first, by jobs with
+//! `partial` set; a reference, or the score of a sample set, is then computed from the parts. A
+//! part is a list and nothing else, so that the numbers do not depend on how a set was cut.
 
 use super::JobKind;
 use crate::{ExtractorSpec, OutputName, Service, ShardRef, inputs::inputs};
@@ -35,6 +35,8 @@ pub fn reference_limit(extractor: &str) -> Option<u64> {
 impl JobKind for ReferenceParams {
     const SERVICE: Service = Service::Evaluator;
     const VERSION: u32 = 1;
+    // One eigendecomposition.
+    const STALL_AFTER_S: u64 = 7_200;
     type Inputs<T> = ReferenceInputs<T>;
     type Result = ReferenceResult;
 

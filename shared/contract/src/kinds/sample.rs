@@ -1,5 +1,5 @@
-//! One shard of a sample set (spec §9). An image depends on its seed and the weights, not on its shard
-//! or batch.
+//! One shard of a sample set (spec §9). An image depends on its seed and the weights, not on its
+//! shard or batch.
 
 use super::JobKind;
 use crate::{OutputName, Precision, Service, inputs::inputs};

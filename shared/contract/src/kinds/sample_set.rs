@@ -18,6 +18,8 @@ pub struct SampleSetParams {
 impl JobKind for SampleSetParams {
     const SERVICE: Service = Service::Sampler;
     const VERSION: u32 = 1;
+    // It only reads and writes.
+    const STALL_AFTER_S: u64 = 900;
     type Inputs<T> = SampleSetInputs<T>;
     type Result = SampleSetResult;
 

@@ -19,6 +19,8 @@ pub struct ScoreParams {
 impl JobKind for ScoreParams {
     const SERVICE: Service = Service::Evaluator;
     const VERSION: u32 = 2;
+    // One metric over all pairs of two sets.
+    const STALL_AFTER_S: u64 = 14_400;
     type Inputs<T> = ScoreInputs<T>;
     type Result = ScoreResult;
 }
@@ -28,7 +30,8 @@ inputs! {
     pub struct ScoreInputs<T> {
         /// The training images (Reference).
         pub reference: T as "reference",
-        /// The shards of the sample set (Measure), or parts of it (Reference with `partial`), in order.
+        /// The shards of the sample set (Measure), or parts of it (Reference with `partial`), in
+        /// order.
         pub shards: Vec<T> as "shard",
         /// A sample set of the unconditional network (Reference), for `ufd`.
         pub unconditional: Option<T> as "unconditional",

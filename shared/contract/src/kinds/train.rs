@@ -1,6 +1,6 @@
 //! One segment of an EDM training run, from one snapshot to the next (spec §7). A run is a chain of
-//! segments, so that a longer budget continues a shorter one and every snapshot is an artefact of its
-//! own.
+//! segments, so that a longer budget continues a shorter one and every snapshot is an artefact of
+//! its own.
 
 use super::JobKind;
 use crate::{OutputName, Precision, Service, inputs::inputs};

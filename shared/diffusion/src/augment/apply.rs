@@ -107,8 +107,8 @@ impl AugmentPipe {
                     let angle = ((draws.angle() * 2.0 - 1.0) * PI)
                         .where_self(&turned, &w.zeros_like().narrow(0, 0, 1));
                     let s = (&w * self.ranges.aniso_std).exp2();
-                    // Turn the axis to the horizontal, stretch by s along it and by 1/s across, turn
-                    // back (as output-to-input matrices, in reverse).
+                    // Turn the axis to the horizontal, stretch by s along it and by 1/s across,
+                    // turn back (as output-to-input matrices, in reverse).
                     out.compose(&geometry::rotate(&-&angle));
                     out.compose(&geometry::scale(&s.reciprocal(), &s));
                     out.compose(&geometry::rotate(&angle));

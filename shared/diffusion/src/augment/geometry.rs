@@ -101,9 +101,9 @@ pub(super) fn translate_mirrored(images: &Tensor, tx: &Tensor, ty: &Tensor) -> T
     images.gather(2, &rows, false).gather(3, &columns, false)
 }
 
-/// Padding \[left, top, right, bottom\] in pixels, so that every output pixel reads inside the padded
-/// image: one margin for the whole batch, since a batch has one shape. Reflection cannot pad by
-/// more than side − 1.
+/// Padding \[left, top, right, bottom\] in pixels, so that every output pixel reads inside the
+/// padded image: one margin for the whole batch, since a batch has one shape. Reflection cannot pad
+/// by more than side − 1.
 pub fn padding_of(matrices: &Tensor, height: i64, width: i64) -> [i64; 4] {
     let (cx, cy) = ((width - 1) as f64 / 2.0, (height - 1) as f64 / 2.0);
     let corners = fixed(
@@ -143,9 +143,9 @@ pub fn padding_of(matrices: &Tensor, height: i64, width: i64) -> [i64; 4] {
     ]
 }
 
-/// Resamples images \[n, c, h, w\] through output-to-input matrices \[n, 3, 3\] in centred pixel units
-/// and returns the same shape. The matrices may lie on the CPU whatever device the images are on:
-/// their products are small, and the host reads the padding from them without waiting for the
+/// Resamples images \[n, c, h, w\] through output-to-input matrices \[n, 3, 3\] in centred pixel
+/// units and returns the same shape. The matrices may lie on the CPU whatever device the images are
+/// on: their products are small, and the host reads the padding from them without waiting for the
 /// device.
 pub fn geometric(images: &Tensor, matrices: &Tensor) -> Tensor {
     let size = images.size();

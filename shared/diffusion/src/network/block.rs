@@ -95,8 +95,8 @@ impl Block {
         }
     }
 
-    /// The block's output \[n, cout, h', w'\] for activations \[n, cin, h, w\] and the embedding \[n,
-    /// e\], in the type of `x`; h' and w' are halved or doubled where the block resamples.
+    /// The block's output \[n, cout, h', w'\] for activations \[n, cin, h, w\] and the embedding
+    /// \[n, e\], in the type of `x`; h' and w' are halved or doubled where the block resamples.
     pub fn forward(&self, views: &Views, x: &Tensor, embedding: &Tensor, mode: Mode) -> Tensor {
         let h = self
             .conv0

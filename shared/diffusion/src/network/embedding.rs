@@ -54,8 +54,8 @@ impl Mapping {
         }
     }
 
-    /// The embedding \[n, e\] of c_noise \[n\], class labels \[n, L\] (`None`: zeros) and augmentation
-    /// labels \[n, A\] (`None`: that branch is skipped), in the type of `c_noise`.
+    /// The embedding \[n, e\] of c_noise \[n\], class labels \[n, L\] (`None`: zeros) and
+    /// augmentation labels \[n, A\] (`None`: that branch is skipped), in the type of `c_noise`.
     pub fn forward(
         &self,
         views: &Views,
@@ -101,9 +101,9 @@ impl Mapping {
     }
 }
 
-/// Positional embedding \[n, width\] of c_noise \[n\]: \[cos, sin\] of c_noise times the frequencies
-/// 10000^(−j / (width/2 − 1)), j < width/2. Dividing by width/2 − 1 (upstream's `endpoint=True`)
-/// makes the last frequency exactly 1e-4 (spec §16.5).
+/// Positional embedding \[n, width\] of c_noise \[n\]: \[cos, sin\] of c_noise times the
+/// frequencies 10000^(−j / (width/2 − 1)), j < width/2. Dividing by width/2 − 1 (upstream's
+/// `endpoint=True`) makes the last frequency exactly 1e-4 (spec §16.5).
 pub fn positional_features(c_noise: &Tensor, width: i64) -> Tensor {
     let options = (c_noise.kind(), c_noise.device());
     let steps = Tensor::arange(width / 2, options) / (width / 2 - 1) as f64;

@@ -134,8 +134,8 @@ impl Conv {
         }
     }
 
-    /// The convolution \[n, cout, h', w'\] of `x` \[n, cin, h, w\], with h' and w' halved or doubled
-    /// where it resamples; weights are cast to the type of `x`.
+    /// The convolution \[n, cout, h', w'\] of `x` \[n, cin, h, w\], with h' and w' halved or
+    /// doubled where it resamples; weights are cast to the type of `x`.
     pub fn forward(&self, views: &Views, x: &Tensor) -> Tensor {
         let kind = x.kind();
         let (weight, bias) = (views.get(self.weight, kind), views.get(self.bias, kind));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// A link, with the full name of what it stands for.
 pub struct Link {
-    /// Its own name.
+    /// Its own name among the members.
     pub name: String,
     /// The member that it names; `None` where that lies outside the archive.
     pub target: Option<String>,

@@ -1,8 +1,9 @@
 //! LMDB databases of encoded images, as LSUN comes: the key of each image is its name.
 //!
-//! Own code for reading alone: the library maps the file into memory and follows its offsets, so that
-//! a damaged database ends the process. Here every offset is compared with the length of the file, and
-//! no page is visited twice. Format: `mdb.c` of LMDB 0.9, data version 1; numbers are little-endian.
+//! Own code for reading alone: the library maps the file into memory and follows its offsets, so
+//! that a damaged database ends the process. Here every offset is compared with the length of the
+//! file, and no page is visited twice. Format: `mdb.c` of LMDB 0.9, data version 1; numbers are
+//! little-endian.
 
 use super::{Member, Place, safe_name};
 use crate::{ImageError, Limits, decode::sniffed_extension};

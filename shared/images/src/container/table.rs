@@ -1,5 +1,5 @@
-//! Parquet files of images, as data sets of the Hugging Face hub come: a column of encoded images and
-//! perhaps one of labels.
+//! Parquet files of images, as data sets of the Hugging Face hub come: a column of encoded images
+//! and perhaps one of labels.
 
 mod pages;
 
@@ -23,7 +23,8 @@ pub const MAGIC: &[u8] = b"PAR1";
 const LABEL: &str = "label";
 /// Rows that are decoded at once: each holds an image.
 const BATCH: usize = 16;
-/// Rows that a file may have, at least and for each of its bytes: one with an image takes more bytes.
+/// Rows that a file may have, at least and for each of its bytes: one with an image takes more
+/// bytes.
 const ROWS: u64 = 1_000_000;
 const ROWS_FOR_EACH: u64 = 1;
 
@@ -81,7 +82,7 @@ pub fn files(root: &Path, split: Split) -> Result<Vec<PathBuf>, ImageError> {
 
 /// One parquet file of a table.
 pub struct TableFile<'a> {
-    /// Where it lies.
+    /// Path of the file.
     pub path: &'a Path,
     /// Its number among the files of the container.
     pub index: u32,
@@ -92,8 +93,8 @@ pub struct TableFile<'a> {
 }
 
 impl TableFile<'_> {
-    /// Copies the images one after another into an unnamed file in `scratch`, where they are members
-    /// with the number of their row as name.
+    /// Copies the images one after another into an unnamed file in `scratch`, where they are
+    /// members with the number of their row as name.
     ///
     /// # Errors
     /// When it is no such file, is damaged, has no column of images, or expands beyond the limits.

@@ -19,8 +19,8 @@ const XZ_MEMORY: u64 = 256 << 20;
 /// Tar files are made of blocks of this size.
 const BLOCK: u64 = 512;
 
-/// Most bytes of the headers of one member: its name, its attributes and its map of holes, which lie
-/// in blocks of their own and are read into memory.
+/// Most bytes of the headers of one member: its name, its attributes and its map of holes, which
+/// lie in blocks of their own and are read into memory.
 const HEADERS: u64 = 1 << 20;
 
 /// The tar file at `path`; a compressed one is expanded into an unnamed file in `scratch`, within
@@ -166,9 +166,9 @@ impl Seek for Cursor<'_> {
 /// What a tar file holds.
 #[derive(Default)]
 pub struct Listing {
-    /// Its regular files.
+    /// Its regular files, in the order of the archive.
     pub members: Vec<Member>,
-    /// Its links.
+    /// Its hard and symbolic links.
     pub links: Vec<Link>,
     /// Its devices, named pipes and files with holes.
     pub left_out: Vec<Skipped>,

@@ -159,8 +159,8 @@ fn refuse_doubles(file: &File, names: u64) -> ZipResult<()> {
     }
 }
 
-/// Number of entries that the end of the directory states: 16 bits in its record, or 64 in the one of
-/// zip64 that a locator before it points to.
+/// Number of entries that the end of the directory states: 16 bits in its record, or 64 in the one
+/// of zip64 that a locator before it points to.
 fn entries(file: &File) -> ZipResult<Option<u64>> {
     // The record takes 22 bytes, the comment behind it at most 65,535.
     const RECORD: usize = 22;

@@ -79,8 +79,8 @@ const START_OF_IMAGE: u8 = 0xd8;
 const END_OF_IMAGE: u8 = 0xd9;
 const START_OF_SCAN: u8 = 0xda;
 
-/// The first image of a file, from its start to its end marker. Bytes between two segments and after
-/// the end are left out: cameras and editors leave such, and Pillow passes over them too.
+/// The first image of a file, from its start to its end marker. Bytes between two segments and
+/// after the end are left out: cameras and editors leave such, and Pillow passes over them too.
 ///
 /// # Errors
 /// When a segment or the end marker is missing: the decoder alone would not notice a cut within the

@@ -1,5 +1,5 @@
-//! What an import understood, for people: what the source is, where labels came from, how many images
-//! each class has, and what was not used.
+//! What an import understood, for people: what the source is, where labels came from, how many
+//! images each class has, and what was not used.
 
 use super::Imported;
 use crate::source::Source;

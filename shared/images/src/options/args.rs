@@ -28,7 +28,8 @@ pub struct SourceArgs {
     /// Leave out images whose names match a glob such as `*.mask.png`; may be given again
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<String>,
-    /// The field of WebDataset samples that is the image (`jpg`, `left.png`), where there are several
+    /// The field of WebDataset samples that is the image (`jpg`, `left.png`), where there are
+    /// several
     #[arg(long, value_name = "FIELD")]
     pub image_field: Option<String>,
     /// The label: a field of WebDataset samples (`cls` by default), a key of their JSON field, or a
@@ -124,7 +125,7 @@ mirrored! {
     ReadAsArg of ReadAs {
         /// The tar files, as WebDataset shards
         Shards,
-        /// The images
+        /// The images, wherever they lie below the folder
         Images,
     }
 }

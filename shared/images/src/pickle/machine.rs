@@ -20,8 +20,8 @@ type Step<T> = Result<T, PickleError>;
 const MAX_NODES: usize = 2_000_000;
 /// Most entries of the stack: a list is built on it.
 const MAX_STACK: usize = 8_000_000;
-/// Most entries of all lists, tuples and dicts together, some 130 MB: an entry takes eight times the
-/// byte or two that ask for it, and may be asked for again after it was dropped.
+/// Most entries of all lists, tuples and dicts together, some 130 MB: an entry takes eight times
+/// the byte or two that ask for it, and may be asked for again after it was dropped.
 const MAX_ENTRIES: usize = 16_000_000;
 /// Longest name of a class or function in bytes: two opcodes repeat a name that is given once.
 const MAX_NAME: usize = 1024;

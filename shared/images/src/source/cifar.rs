@@ -240,8 +240,8 @@ fn read_pickle(bytes: &[u8], coarse: bool) -> Result<Batch, String> {
     })
 }
 
-/// Images of a pickled array, each as three planes: shapes [n, 3072] and [n, 3, 32, 32] as CIFAR has
-/// them, and [n, 32, 32, 3].
+/// Images of a pickled array, each as three planes: shapes [n, 3072] and [n, 3, 32, 32] as CIFAR
+/// has them, and [n, 32, 32, 3].
 fn planes(pickle: &Pickle<'_>, id: usize) -> Result<Vec<u8>, String> {
     let array = PickledArray::read(pickle, id)?;
     let images = array.bytes.len() / IMAGE_BYTES;

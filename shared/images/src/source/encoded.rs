@@ -118,8 +118,8 @@ fn globs(option: &'static str, patterns: &[String]) -> Result<GlobSet, ImageErro
     set.build().map_err(fail)
 }
 
-/// Extensions of files that lie beside images and are none: notes, lists, labels, programs. In lower
-/// case.
+/// Extensions of files that lie beside images and are none: notes, lists, labels, programs. In
+/// lower case.
 const BESIDE: [&str; 33] = [
     "txt", "md", "rst", "json", "jsonl", "csv", "tsv", "xml", "html", "yaml", "yml", "toml", "ini",
     "cfg", "pdf", "py", "sh", "log", "cls", "npy", "npz", "pkl", "mat", "parquet", "idx", "zip",

@@ -1,5 +1,5 @@
-//! MNIST's idx files, plain or with gzip: `train-images-idx3-ubyte`, with the labels in a file of the
-//! same name with `labels-idx1` in it.
+//! MNIST's idx files, plain or with gzip: `train-images-idx3-ubyte`, with the labels in a file of
+//! the same name with `labels-idx1` in it.
 
 use super::{Labels, Source};
 use crate::{

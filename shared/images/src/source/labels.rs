@@ -1,4 +1,5 @@
-//! Labels of encoded images: from files beside them, from WebDataset records, or from class folders.
+//! Labels of encoded images: from files beside them, from WebDataset records, or from class
+//! folders.
 //!
 //! Whatever a set has is used in one way or named: a label that is silently not read, or read from
 //! the wrong place, harms every network that is trained on it.
@@ -240,8 +241,8 @@ impl RawLabel {
     }
 }
 
-/// Reads a file of labels of `images` images. One that is too large for so few is refused unread: its
-/// values take some hundred times their text in memory.
+/// Reads a file of labels of `images` images. One that is too large for so few is refused unread:
+/// its values take some hundred times their text in memory.
 ///
 /// # Errors
 /// When it cannot be read, is no text, or is too large.

@@ -1,5 +1,5 @@
-//! PyTorch files before 1.6: five pickles (magic number, protocol, system, object, storage keys), then
-//! the storages, each preceded by its number of elements.
+//! PyTorch files before 1.6: five pickles (magic number, protocol, system, object, storage keys),
+//! then the storages, each preceded by its number of elements.
 
 use super::{
     Weights,

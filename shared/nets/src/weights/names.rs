@@ -1,5 +1,5 @@
-//! Names that other libraries give the same tensors: Hugging Face's transformers for DINO, DINOv2 and
-//! CLIP, timm for DINOv2 with registers. Sources: the state dicts of `ViTModel`, `Dinov2Model`,
+//! Names that other libraries give the same tensors: Hugging Face's transformers for DINO, DINOv2
+//! and CLIP, timm for DINOv2 with registers. Sources: the state dicts of `ViTModel`, `Dinov2Model`,
 //! `Dinov2WithRegistersModel` and `CLIPModel`, and of timm's `vit_*_dinov2` models.
 
 use super::Weights;

@@ -45,7 +45,7 @@ struct Described {
 
 /// What a pickle holds.
 #[derive(Default)]
-struct Found {
+struct PickleContents {
     /// Its tensors, in the order of the pickle.
     tensors: Vec<Described>,
     /// Tensors of a kind that is not read, with the reason.
@@ -54,8 +54,8 @@ struct Found {
     origin: Option<Origin>,
 }
 
-/// Every tensor of a file by name. `outside` reads a storage whose bytes lie outside the pickle; each
-/// is asked for once.
+/// Every tensor of a file by name. `outside` reads a storage whose bytes lie outside the pickle;
+/// each is asked for once.
 pub(super) fn weights_of(
     pickle: &Pickle<'_>,
     mut outside: impl FnMut(&StorageName) -> Result<Tensor, String>,
@@ -75,10 +75,10 @@ pub(super) fn weights_of(
 }
 
 /// Finds every tensor below the root of the pickle.
-fn tensors_of(pickle: &Pickle<'_>) -> Result<Found, String> {
+fn tensors_of(pickle: &Pickle<'_>) -> Result<PickleContents, String> {
     let mut search = TensorSearch {
         pickle,
-        found: Found::default(),
+        found: PickleContents::default(),
         steps_left: MAX_STEPS,
     };
     search.visit(pickle.root(), String::new(), 0)?;
@@ -89,7 +89,7 @@ fn tensors_of(pickle: &Pickle<'_>) -> Result<Found, String> {
 /// number of visits is limited.
 struct TensorSearch<'p, 'a> {
     pickle: &'p Pickle<'a>,
-    found: Found,
+    found: PickleContents,
     steps_left: usize,
 }
 
@@ -177,7 +177,7 @@ enum PickledObject {
     Tensor(Box<Described>),
     /// A tensor of a kind that is not read, with the reason.
     Unread(String),
-    /// No tensor.
+    /// Anything that is no tensor: a list, a number, the class of a network.
     Other,
 }
 
@@ -303,8 +303,8 @@ fn strided(
     })))
 }
 
-/// What a network of EDM's says of itself: the name of its class, and its `sigma_data`, an attribute
-/// and an argument of its constructor.
+/// What a network of EDM's says of itself: the name of its class, and its `sigma_data`, an
+/// attribute and an argument of its constructor.
 fn origin(pickle: &Pickle<'_>, meta: Id) -> Option<Origin> {
     let class = pickle.text(pickle.get(meta, "class_name")?)?.to_owned();
     let state = pickle.get(meta, "state")?;
@@ -324,10 +324,10 @@ fn origin(pickle: &Pickle<'_>, meta: Id) -> Option<Origin> {
 /// The storages of a file by key, as flat tensors.
 type Storages = HashMap<String, Tensor>;
 
-/// Builds the described tensors from their storages: views of them. A tensor that has far more numbers
-/// than its storage is put into `unread`: with a stride of 0 a few bytes have any shape, and whoever
-/// copies it would fill the memory.
-fn build(found: Found, storages: &Storages) -> Result<Weights, String> {
+/// Builds the described tensors from their storages: views of them. A tensor that has far more
+/// numbers than its storage is put into `unread`: with a stride of 0 a few bytes have any shape,
+/// and whoever copies it would fill the memory.
+fn build(found: PickleContents, storages: &Storages) -> Result<Weights, String> {
     let (mut tensors, mut unread) = (BTreeMap::new(), found.unread);
     for described in found.tensors {
         let Described {

@@ -29,8 +29,8 @@ impl Weights {
     /// The backbone of one of the encoders, names as the backbone itself has them.
     ///
     /// Looks for a container (`teacher`, `state_dict`, …), strips `module.` and `backbone.`, picks
-    /// MoCo v3's encoder, leaves projection heads out, and gives tensors that another library has named
-    /// upstream's names.
+    /// MoCo v3's encoder, leaves projection heads out, and gives tensors that another library has
+    /// named upstream's names.
     pub fn backbone(&self, encoder: Encoder) -> Weights {
         let (own, other, moco) = match encoder {
             Encoder::Teacher => ("teacher.", "student.", "momentum_encoder."),

@@ -23,8 +23,8 @@ pub(super) struct StorageName {
     pub inline: Option<Id>,
 }
 
-/// Bytes of one element of every storage that the pickle refers to, by its key; those of objects that
-/// are skipped are among them, those of an unknown type are not.
+/// Bytes of one element of every storage that the pickle refers to, by its key; those of objects
+/// that are skipped are among them, those of an unknown type are not.
 pub(super) fn element_sizes(pickle: &Pickle<'_>) -> BTreeMap<String, usize> {
     let size = |id: Id| -> Option<(String, usize)> {
         let Node::Persistent(id) = pickle.node(id) else {
@@ -38,16 +38,16 @@ pub(super) fn element_sizes(pickle: &Pickle<'_>) -> BTreeMap<String, usize> {
 
 /// What stands where a tensor has its storage.
 pub(super) enum StorageRef {
-    /// A storage.
+    /// A storage of a type that is read.
     Found(StorageName),
     /// A storage of a type that is not read, with the reason.
     Unread(String),
-    /// No storage.
+    /// Anything that is no storage.
     Other,
 }
 
-/// Parses the reference to a storage: outside the pickle, or a file of its own in the bytes of a call
-/// of `_load_from_bytes`. `kind` is the type of the numbers, where the storage has none.
+/// Parses the reference to a storage: outside the pickle, or a file of its own in the bytes of a
+/// call of `_load_from_bytes`. `kind` is the type of the numbers, where the storage has none.
 pub(super) fn storage_name(
     pickle: &Pickle<'_>,
     id: Id,
@@ -169,8 +169,8 @@ pub(super) fn only_storage(pickle: &Pickle<'_>) -> Result<StorageName, String> {
     }
 }
 
-/// The storage in the bytes that `_load_from_bytes` takes, as a flat tensor: a file of PyTorch's own
-/// whose object is the storage.
+/// The storage in the bytes that `_load_from_bytes` takes, as a flat tensor: a file of PyTorch's
+/// own whose object is the storage.
 pub(super) fn inline_storage(pickle: &Pickle<'_>, id: Id) -> Result<Tensor, String> {
     let Node::Bytes(bytes) = pickle.node(id) else {
         return Err("a storage in the pickle is not bytes".to_owned());

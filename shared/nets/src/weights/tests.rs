@@ -337,8 +337,8 @@ fn tensors_of_other_kinds_are_named_only_where_they_are_needed() {
     );
 }
 
-/// The stream before PyTorch's zip format, in every protocol that `torch.save` takes: a view of every
-/// second number from the second on.
+/// The stream before PyTorch's zip format, in every protocol that `torch.save` takes: a view of
+/// every second number from the second on.
 #[test]
 fn legacy_streams_of_every_protocol_are_read() {
     let folder = tempfile::tempdir().unwrap();

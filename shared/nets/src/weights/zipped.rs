@@ -28,8 +28,8 @@ pub(super) fn read(path: &Path) -> Result<Weights, String> {
         let entry = archive
             .by_name(&format!("{prefix}/{name}"))
             .map_err(|error| format!("`{name}`: {error}"))?;
-        // PyTorch stores its entries uncompressed, so that together they are no larger than the file;
-        // a small archive that expands to gigabytes is rejected.
+        // PyTorch stores its entries uncompressed, so that together they are no larger than the
+        // file; a small archive that expands to gigabytes is rejected.
         let mut bytes = Vec::new();
         entry
             .take(left + 1)

@@ -147,8 +147,8 @@ pub(super) fn features<'k>(
         shards: shards.len() as u32,
         partial: false,
     };
-    let room = message::room(b, &id, params.into(), "shard", &[]);
-    let shards = merge::inputs(shards, room, |part| {
+    let capacity = message::capacity(b, &id, params.into(), "shard", &[]);
+    let shards = merge::inputs(shards, capacity, |part| {
         merged(b, format!("{id} {}", part.name), part.inputs, true)
     });
     merged(b, id, shards, false)

@@ -1,8 +1,9 @@
 //! Merges of many shards: a job's message names each of its inputs, and has at most 64 KiB.
 //!
-//! What fits into one message is one job, with the key that it always had. Of more shards, parts are
-//! listed first, and parts of parts, until the rest fits. A part lists what is below it and computes
-//! nothing: however a set is cut, the job at the top reads the same files in the same order.
+//! What fits into one message is one job, with the key that it always had. Of more shards, parts
+//! are listed first, and parts of parts, until the rest fits. A part lists what is below it and
+//! computes nothing: however a set is cut, the job at the top reads the same files in the same
+//! order.
 
 use crate::builder::Dependency;
 use std::ops::Range;
@@ -20,17 +21,17 @@ pub(super) struct Part<'k> {
     pub(super) shards: Range<usize>,
 }
 
-/// At most `room` inputs for a merge of these shards, in their order: the shards themselves, or parts,
-/// each added by `add`.
+/// At most `capacity` inputs for a merge of these shards, in their order: the shards themselves, or
+/// parts, each added by `add`.
 pub(super) fn inputs<'k>(
     shards: Vec<Dependency<'k>>,
-    room: usize,
+    capacity: usize,
     mut add: impl FnMut(Part<'k>) -> Dependency<'k>,
 ) -> Vec<Dependency<'k>> {
     let count = shards.len();
     let (mut inputs, mut level, mut width) = (shards, 0, PART);
     // One part is as few as there can be: a job without room for it is refused by its size.
-    while inputs.len() > room.max(1) {
+    while inputs.len() > capacity.max(1) {
         let parts = inputs.chunks(PART).enumerate().map(|(index, chunk)| Part {
             name: format!("part {level}.{index}"),
             inputs: chunk.to_vec(),

@@ -132,8 +132,8 @@ fn sets(b: &PlanBuilder<'_>, network: &NetworkCell<'_>, nimg: u64) -> Vec<SetPla
                 ..network.cell.clone()
             },
             label: format!("{} at {} kimg, {what}", network.label, kimg(nimg)),
-            // Seeds of consecutive sets follow on each other and never overlap; two networks' sets i share
-            // seeds, and so noise, which pairs their scores.
+            // Seeds of consecutive sets follow on each other and never overlap; two networks' sets
+            // i share seeds, and so noise, which pairs their scores.
             first_seed: u64::from(set) * images,
             images,
             last,
@@ -218,9 +218,9 @@ fn set_of_shards<'k>(
         set: None,
         ..set.cell.clone()
     };
-    let room = message::room(b, &id, whole.clone().into(), "shard", &[]);
+    let capacity = message::capacity(b, &id, whole.clone().into(), "shard", &[]);
     let shard_size = u64::from(b.sweep.spec.sampling.shard_size.max(1));
-    let shards = merge::inputs(shards, room, |part| {
+    let shards = merge::inputs(shards, capacity, |part| {
         let first = part.shards.start as u64 * shard_size;
         let end = (part.shards.end as u64 * shard_size).min(set.images);
         let params = SampleSetParams {

@@ -76,17 +76,23 @@ pub(super) fn scores<'k>(
             ("condition", condition.is_some()),
         ];
         let others = others.into_iter().filter(|(_, is_read)| *is_read);
-        let room = match &params {
+        let capacity = match &params {
             Ok(params) => {
                 let others: Vec<&str> = others.map(|(role, _)| role).collect();
-                message::room(b, &id, params.clone().into(), "shard", &others)
+                message::capacity(b, &id, params.clone().into(), "shard", &others)
             }
             // It never gets a key: any cut will do.
             Err(_) => merge::PART,
         };
         let inputs = ScoreInputs {
             reference,
-            shards: listed(b, evaluation, (&set.label, Some(&set.cell)), shards, room),
+            shards: listed(
+                b,
+                evaluation,
+                (&set.label, Some(&set.cell)),
+                shards,
+                capacity,
+            ),
             unconditional,
             test,
             condition,
@@ -242,12 +248,12 @@ fn reference<'k>(
             partial: false,
         })
     });
-    let room = match &params {
-        Ok(params) => message::room(b, &id, params.clone().into(), "shard", &[]),
+    let capacity = match &params {
+        Ok(params) => message::capacity(b, &id, params.clone().into(), "shard", &[]),
         // It never gets a key: any cut will do.
         Err(_) => merge::PART,
     };
-    let shards = listed(b, evaluation, (of, None), shards, room);
+    let shards = listed(b, evaluation, (of, None), shards, capacity);
     b.add(
         NodeDraft::new(id, Work::one()).space(&evaluation.name),
         ReferenceInputs { shards },
@@ -255,17 +261,17 @@ fn reference<'k>(
     )
 }
 
-/// Measured shards in at most `room` inputs: themselves, or parts that list them. What a score and a
-/// reference read of one sample set are the same parts.
+/// Measured shards in at most `capacity` inputs: themselves, or parts that list them. What a score
+/// and a reference read of one sample set are the same parts.
 fn listed<'k>(
     b: &mut PlanBuilder<'k>,
     evaluation: &EvaluationSpec,
     (of, cell): (&str, Option<&Cell>),
     shards: Vec<Dependency<'k>>,
-    room: usize,
+    capacity: usize,
 ) -> Vec<Dependency<'k>> {
     let id = format!("reference {} {of}", features::label(&evaluation.extractor));
-    merge::inputs(shards, room, |part| {
+    merge::inputs(shards, capacity, |part| {
         let mut draft = NodeDraft::new(format!("{id} {}", part.name), Work::one());
         draft = draft.space(&evaluation.name);
         if let Some(cell) = cell {

@@ -21,7 +21,7 @@ pub(super) fn answer(
     let evaluation = sweep.spec.evaluations.first()?;
     let row = metric(&evaluation.primary)?;
     let name = format!("{}/{}", evaluation.name, evaluation.primary);
-    let badness = |value: f64| row.direction.badness(value).unwrap_or(f64::INFINITY);
+    let objective = |value: f64| row.direction.objective(value).unwrap_or(f64::INFINITY);
     let scored: Vec<(&CellOutcome, &Summary)> = cells
         .iter()
         .filter_map(|cell| Some((cell, final_score(cell, &name)?)))
@@ -31,7 +31,7 @@ pub(super) fn answer(
         .copied()
         .filter(|(cell, _)| is_granularity(cell))
         .collect();
-    choices.sort_by(|a, b| badness(a.1.mean).total_cmp(&badness(b.1.mean)));
+    choices.sort_by(|a, b| objective(a.1.mean).total_cmp(&objective(b.1.mean)));
 
     let (best, score) = *choices.first()?;
     let ties: Vec<String> = choices[1..]
@@ -62,7 +62,7 @@ pub(super) fn answer(
         with: cell.label.clone(),
         other: other.mean,
         relative: (score.mean - other.mean) / other.mean.abs(),
-        better: badness(score.mean) < badness(other.mean),
+        better: objective(score.mean) < objective(other.mean),
         sets: other.values.len() as u32,
         images: other.images,
     };

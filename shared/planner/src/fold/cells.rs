@@ -123,7 +123,8 @@ fn snapshot(view: &View<'_>, at: Cell, last: bool) -> SnapshotOutcome {
     }
 }
 
-/// Scores over as many images as each snapshot before the last is evaluated on, where there are any.
+/// Scores over as many images as each snapshot before the last is evaluated on, where there are
+/// any.
 fn on_equal_terms(
     view: &View<'_>,
     sets: &[SetOutcome],

@@ -149,11 +149,11 @@ proptest! {
 
     /// Whatever fails, everything else is done, and everything missing has a reason.
     #[test]
-    fn every_other_job_is_done_whatever_fails(unlucky in prop::collection::btree_set(0usize..140, 1..6)) {
+    fn every_other_job_is_done_whatever_fails(failing in prop::collection::btree_set(0usize..140, 1..6)) {
         let (whole, mut observed) = sweep("digits", TOML);
         run(&whole, &mut observed, all, never);
         let labels: Vec<String> = plan(&whole, &observed).nodes.into_iter().filter(|node| node.kind.is_queued()).map(|node| node.id).collect();
-        let doomed: BTreeSet<&str> = unlucky.iter().filter_map(|i| labels.get(*i)).map(String::as_str).collect();
+        let doomed: BTreeSet<&str> = failing.iter().filter_map(|i| labels.get(*i)).map(String::as_str).collect();
         let (sweep, mut observed) = sweep("digits", TOML);
         run(&sweep, &mut observed, all, |label| doomed.contains(label));
         let plan = plan(&sweep, &observed);

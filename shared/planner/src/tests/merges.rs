@@ -68,18 +68,19 @@ fn jobs(plan: &Plan) -> BTreeMap<Kind, usize> {
     counts
 }
 
-/// What parts of 400 make of so many shards: jobs that list parts, and inputs of the job at the top.
-fn tree(shards: usize, room: usize) -> (usize, usize) {
+/// What parts of 400 make of so many shards: jobs that list parts, and inputs of the job at the
+/// top.
+fn tree(shards: usize, capacity: usize) -> (usize, usize) {
     let (mut inputs, mut parts) = (shards, 0);
-    while inputs > room {
+    while inputs > capacity {
         inputs = inputs.div_ceil(400);
         parts += inputs;
     }
     (parts, inputs)
 }
 
-/// Every job of a plan of so many shards is there, and no job that lists shards has more inputs than
-/// its message has room for.
+/// Every job of a plan of so many shards is there, and no job that lists shards has more inputs
+/// than its message has room for.
 fn check_plan(shards: usize) {
     let (_, plan) = plan_of(shards as u64);
     let (parts, _) = tree(shards, 470);
@@ -87,8 +88,8 @@ fn check_plan(shards: usize) {
     assert_eq!(counts[&Kind::Features], 1 + parts, "{shards} shards");
     assert_eq!(counts[&Kind::SampleSet], 2 * (1 + parts), "{shards} shards");
     assert_eq!(counts[&Kind::Score], 2, "{shards} shards");
-    // Of the training images and of the unconditional network's samples; the parts of the latter are
-    // those of its score, the other network's are listed for its score alone.
+    // Of the training images and of the unconditional network's samples; the parts of the latter
+    // are those of its score, the other network's are listed for its score alone.
     let references = (1 + parts) + (1 + parts) + parts;
     assert_eq!(counts[&Kind::Reference], references, "{shards} shards");
     let leaves = [Kind::Extract, Kind::Sample, Kind::Measure].map(|kind| counts[&kind]);
@@ -214,8 +215,8 @@ fn params_of<K: JobKind>(spec: &cedm_contract::JobSpec) -> &K {
     K::in_spec(spec).unwrap()
 }
 
-/// What fits into one message is one job with the key that it always had: the cut begins with the first
-/// set that does not fit, which depends on what else the message holds.
+/// What fits into one message is one job with the key that it always had: the cut begins with the
+/// first set that does not fit, which depends on what else the message holds.
 #[test]
 fn only_what_does_not_fit_is_cut() {
     let planned = |shards: u64| {
@@ -256,8 +257,8 @@ fn small_sets_have_one_merge() {
     );
 }
 
-/// A search whose probes outgrow its message ends there, with a reason and a key by which a person finds
-/// it; the rest of the sweep goes on.
+/// A search whose probes outgrow its message ends there, with a reason and a key by which a person
+/// finds it; the rest of the sweep goes on.
 #[test]
 fn a_job_that_has_grown_too_large_is_dead_and_says_why() {
     let toml = TOML.replacen("start = 5", "start = 5\nseeds = 100", 1);

@@ -100,7 +100,8 @@ impl Axis {
             Scale::Linear => self.padded(low, high),
             Scale::Logarithmic => {
                 let (low, high) = (logarithm(low), logarithm(high));
-                // 6 % keeps marks off the frame; a single value gets half a unit of ln C on each side.
+                // 6 % keeps marks off the frame; a single value gets half a unit of ln C on each
+                // side.
                 let pad = if high > low { (high - low) * 0.06 } else { 0.5 };
                 (low - pad, high + pad)
             }

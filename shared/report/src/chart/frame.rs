@@ -34,8 +34,8 @@ pub struct Frame {
     x: Layout,
     y: Layout,
     second: Option<Layout>,
-    /// Names of the vertical axes, line by line: written level above the plot, where they are easier
-    /// to read than turned by 90°.
+    /// Names of the vertical axes, line by line: written level above the plot, where they are
+    /// easier to read than turned by 90°.
     names: Names,
 }
 

@@ -135,12 +135,12 @@ impl<'a> Comparison<'a> {
 
     fn row(&self, measure: &Measure, clusters: u32) -> Vec<Markup> {
         let context = self.context;
-        let badness = |cell: &'a CellOutcome| {
+        let objective = |cell: &'a CellOutcome| {
             let score = context.score(cell, &measure.key)?;
-            measure.badness(score.mean)
+            measure.objective(score.mean)
         };
         let found = || self.networks(clusters).flatten();
-        let best = found().filter_map(badness).min_by(f64::total_cmp);
+        let best = found().filter_map(objective).min_by(f64::total_cmp);
         let cell = |cell: Option<&'a CellOutcome>| -> Markup {
             let Some(cell) = cell else {
                 return html! { span.quiet { "not asked for" } };
@@ -149,7 +149,7 @@ impl<'a> Comparison<'a> {
                 return optional(None, &context.why_missing(cell, &measure.key));
             };
             let text = format::spread(score.mean, score.std);
-            html! { @if badness(cell) == best { strong { (text) } } @else { (text) } }
+            html! { @if objective(cell) == best { strong { (text) } } @else { (text) } }
         };
         std::iter::once(html! { (format::count(u64::from(clusters))) })
             .chain(self.networks(clusters).map(cell))

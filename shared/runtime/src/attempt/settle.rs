@@ -7,7 +7,7 @@
 //! of their own rather than naks with a delay, so that they survive the worker and do not use up
 //! the consumer's delivery budget.
 
-use super::{AttemptRunner, Ended, InFlight};
+use super::{AttemptEnd, AttemptRunner, InFlight};
 use crate::{
     Envelope, RetryPolicy, RuntimeError,
     error::{JobError, Outage, chain},
@@ -15,10 +15,10 @@ use crate::{
     job_message,
     metrics::process::JOBS,
     queue::{Delivery, Published},
-    redeliverer::{dead_event, letter_of},
+    redeliverer::{dead_event, dead_letter_of},
     store::identity,
     undecodable::{Place, undecodable},
-    verify::{Found, LookUpError, SECOND_LOOK, SetAside, Verifier},
+    verify::{LookUpError, Quarantine, SECOND_LOOK, StoredResult, Verifier},
 };
 use cedm_contract::{ContractError, EventWhat, FailureKind, Job, JobKey, Kind, Priority};
 use std::time::Duration;
@@ -41,25 +41,25 @@ impl AttemptRunner {
         &self,
         in_flight: &InFlight<'_>,
         error: JobError,
-    ) -> Result<Ended, RuntimeError> {
+    ) -> Result<AttemptEnd, RuntimeError> {
         let text = format!("{error:#}");
         match &error {
             JobError::Drained => {
                 tracing::info!("stopped at a checkpoint; another worker continues");
                 self.return_to_queue(in_flight.delivery).await?;
-                Ok(Ended::Drained)
+                Ok(AttemptEnd::Drained)
             }
             JobError::Reject { .. } => {
                 tracing::error!(error = %text, "job rejected");
                 self.dead_letter(in_flight, FailureKind::Reject, text)
                     .await?;
-                Ok(Ended::Reject)
+                Ok(AttemptEnd::Reject)
             }
             JobError::InputLost { .. } if self.has_another_store(in_flight).await => {
                 tracing::error!(error = %text, "this worker's store is not that of the job: returned \
                     to the queue");
                 self.return_to_queue(in_flight.delivery).await?;
-                Ok(Ended::Retry)
+                Ok(AttemptEnd::Retry)
             }
             JobError::InputLost { input, .. } => match self.is_lost(in_flight, input).await {
                 Ok(true) => {
@@ -69,7 +69,7 @@ impl AttemptRunner {
                         .await;
                     failpoint("after-input-lost");
                     in_flight.delivery.receipt.double_ack().await?;
-                    Ok(Ended::InputLost)
+                    Ok(AttemptEnd::InputLost)
                 }
                 Ok(false) => {
                     self.fail(in_flight, FailureKind::Retry, FIRST_DELAY, &error)
@@ -90,11 +90,11 @@ impl AttemptRunner {
             }
             JobError::Stalled(_) => {
                 self.fail_for_good(in_flight, &error).await;
-                Ok(Ended::Stalled)
+                Ok(AttemptEnd::Stalled)
             }
             JobError::DeviceLost { .. } => {
                 self.fail_for_good(in_flight, &error).await;
-                Ok(Ended::DeviceLost)
+                Ok(AttemptEnd::DeviceLost)
             }
         }
     }
@@ -110,19 +110,19 @@ impl AttemptRunner {
     }
 
     /// Whether an input that could not be read has to be recomputed: looked at again after a pause,
-    /// and if it does not verify, once more before it is moved aside. Nothing that this process
+    /// and if it does not verify, once more before it is quarantined. Nothing that this process
     /// verified earlier counts: it may have been damaged since.
     async fn is_lost(&self, in_flight: &InFlight<'_>, input: &JobKey) -> Result<bool, LookUpError> {
         tokio::time::sleep(SECOND_LOOK).await;
         let verifier = Verifier::new(self.worker.store.clone());
         let manifest = match verifier.look_up(input, true).await? {
-            Found::Nothing => return Ok(true),
-            Found::Sound(manifest) => manifest,
-            Found::Broken(reason) => {
+            StoredResult::Nothing => return Ok(true),
+            StoredResult::Sound(manifest) => manifest,
+            StoredResult::Broken(reason) => {
                 tracing::warn!(%input, %reason, "the result of an input does not verify");
-                match verifier.set_aside(input, true).await? {
-                    SetAside::Gone | SetAside::Noticed(_) => return Ok(true),
-                    SetAside::Sound(manifest) => manifest,
+                match verifier.quarantine(input, true).await? {
+                    Quarantine::Gone | Quarantine::Noticed(_) => return Ok(true),
+                    Quarantine::Sound(manifest) => manifest,
                 }
             }
         };
@@ -160,7 +160,7 @@ impl AttemptRunner {
         failure: FailureKind,
         after: Duration,
         error: &JobError,
-    ) -> Result<Ended, RuntimeError> {
+    ) -> Result<AttemptEnd, RuntimeError> {
         let text = format!("{error:#}");
         let mut envelope = in_flight.delivery.envelope;
         if self.worker.progress_table.has_checkpointed() {
@@ -184,11 +184,11 @@ impl AttemptRunner {
         let ended = match failure {
             FailureKind::Bug => {
                 tracing::error!(error = %text, failures, "attempt failed because of a bug");
-                Ended::Bug
+                AttemptEnd::Bug
             }
             FailureKind::Retry | FailureKind::Reject => {
                 tracing::warn!(error = %text, failures, outages, "attempt failed");
-                Ended::Retry
+                AttemptEnd::Retry
             }
         };
         match delay {
@@ -214,7 +214,7 @@ impl AttemptRunner {
         text: String,
     ) -> Result<(), RuntimeError> {
         let attempts = in_flight.delivery.envelope.failures + in_flight.delivery.delivered;
-        let letter = letter_of(
+        let letter = dead_letter_of(
             &in_flight.delivery.subject,
             &in_flight.delivery.payload,
             failure,
@@ -279,11 +279,11 @@ impl AttemptRunner {
 
     /// A message that is no job for this build: one for another version waits for a worker of that
     /// version, anything else becomes a dead letter.
-    pub(super) async fn set_aside(
+    pub(super) async fn quarantine(
         &self,
         delivery: &Delivery,
         error: &ContractError,
-    ) -> Result<Ended, RuntimeError> {
+    ) -> Result<AttemptEnd, RuntimeError> {
         let lane = cedm_contract::parse_job_subject(&delivery.subject);
         let ended = match &lane {
             Ok(lane) if job_message::is_for_other_build(error) => {
@@ -305,7 +305,7 @@ impl AttemptRunner {
         delivery: &Delivery,
         (kind, priority, key): &(Kind, Priority, JobKey),
         error: &ContractError,
-    ) -> Result<Ended, RuntimeError> {
+    ) -> Result<AttemptEnd, RuntimeError> {
         let mut envelope = delivery.envelope;
         envelope.returns += 1;
         match error {
@@ -327,17 +327,17 @@ impl AttemptRunner {
             .await?;
         failpoint("after-return");
         delivery.receipt.double_ack().await?;
-        Ok(Ended::OtherVersion)
+        Ok(AttemptEnd::OtherVersion)
     }
 
     async fn refuse(
         &self,
         delivery: &Delivery,
         error: &ContractError,
-    ) -> Result<Ended, RuntimeError> {
+    ) -> Result<AttemptEnd, RuntimeError> {
         let name = format!("{} ({})", delivery.subject, delivery.sequence);
         undecodable(Place::Jobs, &name, &error.to_string());
-        let letter = letter_of(
+        let letter = dead_letter_of(
             &delivery.subject,
             &delivery.payload,
             FailureKind::Reject,
@@ -351,7 +351,7 @@ impl AttemptRunner {
         if let Err(error) = self.queue.publish_event(&event, &delivery.envelope).await {
             tracing::warn!(error = %chain(&error), "event not stored");
         }
-        Ok(Ended::Refused)
+        Ok(AttemptEnd::Refused)
     }
 }
 

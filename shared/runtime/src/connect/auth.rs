@@ -1,4 +1,5 @@
-//! Who connects to NATS: read again at each connection, since files are renewed while a process runs.
+//! Who connects to NATS: read again at each connection, since files are renewed while a process
+//! runs.
 
 use super::nats::NatsArgs;
 use crate::read_regular;
@@ -72,8 +73,8 @@ impl Auth {
     /// What to answer to a server that sent `nonce`.
     ///
     /// # Errors
-    /// When a file cannot be read or does not hold what it should; the error names it, and nothing of
-    /// its contents.
+    /// When a file cannot be read or does not hold what it should; the error names it, and nothing
+    /// of its contents.
     pub(super) fn current(&self, nonce: &[u8]) -> Result<async_nats::Auth> {
         let mut auth = async_nats::Auth::new();
         match self {

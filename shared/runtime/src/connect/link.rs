@@ -40,8 +40,8 @@ impl Link {
         Some((since.elapsed(), reason.clone()))
     }
 
-    /// Notes why a connection is refused, and logs each reason once; the first one after a connection
-    /// says since when.
+    /// Notes why a connection is refused, and logs each reason once; the first one after a
+    /// connection says since when.
     pub(super) fn refuse(&self, reason: String) {
         let mut refused = lock(&self.refused);
         if refused.as_ref().is_none_or(|(_, known)| *known != reason) {
@@ -63,8 +63,8 @@ impl Link {
             Event::Disconnected | Event::Closed => {
                 is_connected.send_replace(false);
             }
-            // The client tells the kind of the error as text only. A file that could not be read has
-            // said so itself.
+            // The client tells the kind of the error as text only. A file that could not be read
+            // has said so itself.
             Event::ClientError(ClientError::Other(text))
                 if *text == ConnectErrorKind::AuthorizationViolation.to_string() =>
             {

@@ -1,4 +1,5 @@
-//! How to reach NATS: the settings that every program has, and the connection that follows from them.
+//! How to reach NATS: the settings that every program has, and the connection that follows from
+//! them.
 
 use super::auth::Auth;
 use crate::{RetryPolicy, RuntimeError};
@@ -129,7 +130,7 @@ impl Default for NatsArgs {
     }
 }
 
-/// Without secrets.
+/// Shows no password, token or seed.
 impl fmt::Debug for NatsArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsArgs")
@@ -186,7 +187,8 @@ impl NatsArgs {
     ) -> Result<Client, RuntimeError> {
         let addresses = self.addresses()?;
         let auth = Auth::of(self, &addresses)?;
-        // What cannot be read now is an error of the settings; later it may be a file being written.
+        // What cannot be read now is an error of the settings; later it may be a file being
+        // written.
         auth.current(b"")?;
         let options = self.options(name, auth, on_refusal, on_event)?;
         let action = format!("connect to {}", self.servers());

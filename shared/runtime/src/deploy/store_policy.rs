@@ -2,7 +2,10 @@
 //! that a policy of another store has to allow.
 
 use super::Credentials;
-use cedm_contract::Service;
+use cedm_contract::{
+    CHECKPOINT_PREFIX, MANIFEST_PREFIX, NOTICE_PREFIX, OBJECT_PREFIX, SUSPECT_PREFIX, SWEEP_PREFIX,
+    SYSTEM_PREFIX, Service,
+};
 use serde_json::{Value, json};
 
 /// Verbs of the store, with the prefixes of keys on which a service has them; the empty prefix
@@ -19,34 +22,34 @@ pub fn allowed_objects(service: Service) -> Vec<(&'static str, Vec<&'static str>
             (
                 "put",
                 vec![
-                    "manifest/",
-                    "object/",
-                    "sweep/",
-                    "suspect/",
-                    "system/",
+                    MANIFEST_PREFIX,
+                    OBJECT_PREFIX,
+                    SWEEP_PREFIX,
+                    SUSPECT_PREFIX,
+                    SYSTEM_PREFIX,
                     "probe/",
                 ],
             ),
             (
                 "delete",
                 vec![
-                    "manifest/",
-                    "sweep/",
-                    "suspect/notice/",
-                    "checkpoint/",
+                    MANIFEST_PREFIX,
+                    SWEEP_PREFIX,
+                    NOTICE_PREFIX,
+                    CHECKPOINT_PREFIX,
                     "probe/",
                 ],
             ),
         ]),
         // Their jobs are long and have checkpoints, of which old ones are removed.
         Service::Extractor | Service::Clusterer | Service::Trainer => allowed.extend([
-            ("create", vec!["manifest/", "suspect/notice/", "probe/"]),
-            ("put", vec!["object/", "checkpoint/"]),
-            ("delete", vec!["checkpoint/", "probe/"]),
+            ("create", vec![MANIFEST_PREFIX, NOTICE_PREFIX, "probe/"]),
+            ("put", vec![OBJECT_PREFIX, CHECKPOINT_PREFIX]),
+            ("delete", vec![CHECKPOINT_PREFIX, "probe/"]),
         ]),
         Service::Bounds | Service::Sampler | Service::Evaluator => allowed.extend([
-            ("create", vec!["manifest/", "suspect/notice/", "probe/"]),
-            ("put", vec!["object/"]),
+            ("create", vec![MANIFEST_PREFIX, NOTICE_PREFIX, "probe/"]),
+            ("put", vec![OBJECT_PREFIX]),
             ("delete", vec!["probe/"]),
         ]),
     }

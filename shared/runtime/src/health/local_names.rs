@@ -1,7 +1,7 @@
 //! Requests under a foreign name. A web page can have its own name resolve to this machine (DNS
-//! rebinding) and let a visitor's browser read what listens on loopback; the browser then sends that
-//! name in `Host`. An endpoint on loopback answers for local names only. One that is bound to another
-//! address is meant to be reached by names that are not known here.
+//! rebinding) and let a visitor's browser read what listens on loopback; the browser then sends
+//! that name in `Host`. An endpoint on loopback answers for local names only. One that is bound to
+//! another address is meant to be reached by names that are not known here.
 
 use axum::{
     extract::Request,

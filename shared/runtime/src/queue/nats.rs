@@ -279,7 +279,8 @@ impl Queue for NatsQueue {
             Err(error) if error.is_missing => error,
             other => return other,
         };
-        // Somebody removed the consumer, or its stream with it. A stream is the coordinator's to make.
+        // Somebody removed the consumer, or its stream with it. A stream is the coordinator's to
+        // make.
         let made = ensure_consumer(self, kind, priority, self.delivering).await;
         if let Err(error) = made {
             let what = format!("{}: {}", missing.source, crate::error::chain(&error));

@@ -5,7 +5,7 @@
 //! broker names the subject at which a message was scheduled, no client can, and its kind, priority
 //! and key must be those of the subject that it arrived at, and of the job in it.
 
-use super::{FORWARD, Redeliverer, dead_event, kind_in, letter_of, misplaced_letter};
+use super::{FORWARD, Redeliverer, dead_event, dead_letter_of, kind_in, misplaced_letter};
 use crate::{
     Envelope, RuntimeError,
     failpoint::failpoint,
@@ -22,7 +22,7 @@ use async_nats::{
 };
 use cedm_contract::{
     ContractError, DELAYS_STREAM, DeadLetter, FailureKind, JobKey, Kind, Names, Priority,
-    delay_subject, due_subject, parse_job_subject,
+    delay_subject, due_subject, filters, parse_job_subject,
 };
 use futures::StreamExt;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use std::time::Duration;
 /// What is to be done with a due message.
 enum Due {
     Forward(Kind, Priority, JobKey),
-    SetAside(Box<DeadLetter>),
+    DeadLetter(Box<DeadLetter>),
 }
 
 impl Redeliverer {
@@ -45,15 +45,15 @@ impl Redeliverer {
 
     /// Puts retries whose time has come into their queue, waiting a few seconds for one; how many.
     /// A subject that still holds the original, whose worker died before its acknowledgement, needs
-    /// no copy: the original is redelivered. What is no job of the subject at which it was scheduled
-    /// becomes a dead letter instead.
+    /// no copy: the original is redelivered. What is no job of the subject at which it was
+    /// scheduled becomes a dead letter instead.
     ///
     /// # Errors
     /// When NATS fails; what was not forwarded is delivered again.
     pub async fn forward_due(&self) -> Result<usize, RuntimeError> {
         let config = pull::Config {
             durable_name: Some("mover".to_owned()),
-            filter_subject: self.queue.names().to_wire("cedm.due.>"),
+            filter_subject: self.queue.names().to_wire(filters::DUE),
             ack_policy: AckPolicy::Explicit,
             ack_wait: Duration::from_secs(30),
             ..Default::default()
@@ -75,7 +75,7 @@ impl Redeliverer {
         let mut batch = batch.map_err(|error| RuntimeError::broker("fetch due retries", error))?;
         while let Some(message) = batch.next().await {
             let message = message.map_err(|error| anyhow::anyhow!("fetch due retries: {error}"))?;
-            match judge(self.queue.names(), &message) {
+            match classify(self.queue.names(), &message) {
                 Due::Forward(kind, priority, key) => {
                     let envelope = Envelope::of(message.headers.as_ref());
                     let id = format!("due-{}", ulid::Ulid::generate());
@@ -86,7 +86,7 @@ impl Redeliverer {
                     failpoint("after-forward");
                     forwarded += 1;
                 }
-                Due::SetAside(letter) => {
+                Due::DeadLetter(letter) => {
                     undecodable(Place::Delays, &message.subject, &letter.error);
                     self.queue.dead_letter(&letter).await?;
                     let envelope = Envelope::of(message.headers.as_ref());
@@ -104,11 +104,11 @@ impl Redeliverer {
     }
 
     /// Looks for messages at delay subjects that will never be due there: without a schedule, with
-    /// one that repeats, or scheduled onto another subject. Each would hold its subject, so that the
-    /// job of that subject counts as queued, for ever. They become dead letters; how many.
-    pub(super) async fn sweep_delays(&self) -> Result<usize, RuntimeError> {
+    /// one that repeats, or scheduled onto another subject. Each would hold its subject, so that
+    /// the job of that subject counts as queued, for ever. They become dead letters; how many.
+    pub(super) async fn clear_delays(&self) -> Result<usize, RuntimeError> {
         let mut moved = 0;
-        for subject in self.queue.subjects(DELAYS_STREAM, "cedm.delay.>").await? {
+        for subject in self.queue.subjects(DELAYS_STREAM, filters::DELAYS).await? {
             let Some(stored) = self.queue.last(DELAYS_STREAM, &subject).await? else {
                 continue;
             };
@@ -140,7 +140,7 @@ fn flaw(stored: &Stored) -> Option<String> {
     }
 }
 
-fn judge(names: &Names, message: &Message) -> Due {
+fn classify(names: &Names, message: &Message) -> Due {
     let subject = names.from_wire(&message.subject);
     let scheduler = message.headers.as_ref().and_then(|headers| {
         let value = headers.get(NATS_SCHEDULER)?;
@@ -150,7 +150,7 @@ fn judge(names: &Names, message: &Message) -> Due {
     let aside = |error: String| {
         let place = format!("{scheduler} {}", subject);
         let letter = misplaced_letter(kind_in(&scheduler), &place, &message.payload, error);
-        Due::SetAside(Box::new(letter))
+        Due::DeadLetter(Box::new(letter))
     };
     let (kind, priority, key) = match parse_job_subject(&subject) {
         Ok(lane) => lane,
@@ -169,7 +169,7 @@ fn judge(names: &Names, message: &Message) -> Due {
         // Whoever can read it takes it.
         Err(error) if job_message::is_for_other_build(&error) => Due::Forward(kind, priority, key),
         Err(error @ ContractError::OtherSubject { .. }) => aside(error.to_string()),
-        Err(error) => Due::SetAside(Box::new(letter_of(
+        Err(error) => Due::DeadLetter(Box::new(dead_letter_of(
             &subject,
             &message.payload,
             FailureKind::Reject,

@@ -1,8 +1,8 @@
-//! When a worker takes no jobs for a while: after failures in a row, while its store is full or does
-//! not answer, and when its store is not that of the jobs.
+//! When a worker takes no jobs for a while: after failures in a row, while its store is full or
+//! does not answer, and when its store is not that of the jobs.
 
 use super::{AGAIN, WorkLoop};
-use crate::{RetryPolicy, attempt::Ended, error::chain, queue::Delivery, store::StoreError};
+use crate::{RetryPolicy, attempt::AttemptEnd, error::chain, queue::Delivery, store::StoreError};
 use std::time::Duration;
 
 /// Longest pause of a worker whose attempts fail one after the other.
@@ -16,7 +16,7 @@ pub(super) const LOST: RetryPolicy =
 /// What to do with a job that was delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Perform it.
+    /// Perform the job.
     Perform,
     /// Return it: the process is stopping.
     Return,
@@ -34,13 +34,13 @@ pub(super) struct Streak {
 }
 
 impl Streak {
-    pub(super) fn add(&mut self, ended: Option<Ended>) {
+    pub(super) fn add(&mut self, ended: Option<AttemptEnd>) {
         *self = match ended {
-            Some(Ended::Retry | Ended::Bug) => Self {
+            Some(AttemptEnd::Retry | AttemptEnd::Bug) => Self {
                 failed: self.failed + 1,
                 ..*self
             },
-            Some(Ended::InputLost) => Self {
+            Some(AttemptEnd::InputLost) => Self {
                 lost: self.lost + 1,
                 failed: 0,
             },
@@ -105,7 +105,7 @@ impl WorkLoop {
         }
     }
 
-    /// Waits, alive.
+    /// Waits, and tells the health check meanwhile that the loop is alive.
     pub(super) async fn pause(&self, pause: Duration) {
         self.alive(tokio::time::sleep(pause)).await;
     }

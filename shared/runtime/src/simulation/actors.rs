@@ -9,7 +9,7 @@ use crate::{
     queue::Queue,
     store::{Body, RamStore},
     testing::job,
-    verify::{Found, LookUpError, SetAside, Verifier},
+    verify::{LookUpError, Quarantine, StoredResult, Verifier},
 };
 use bytes::Bytes;
 use cedm_contract::{
@@ -97,8 +97,8 @@ impl Compute for SimulatedCompute {
 }
 
 /// Whether the result of a job is that of an undisturbed run.
-pub(super) fn check_result(seed: u64, store: &RamStore, job: &Job, found: Found) {
-    let Found::Sound(manifest) = found else {
+pub(super) fn check_result(seed: u64, store: &RamStore, job: &Job, found: StoredResult) {
+    let StoredResult::Sound(manifest) = found else {
         panic!("seed {seed}: {} has no sound result: {found:?}", job.key)
     };
     let object = &manifest
@@ -178,7 +178,7 @@ impl Coordinator {
         let verifier = Verifier::new(self.store.clone());
         let mut wanted = self.leaders.clone();
         for leader in &self.leaders {
-            if let Found::Sound(manifest) = verifier.look_up(&leader.key, false).await? {
+            if let StoredResult::Sound(manifest) = verifier.look_up(&leader.key, false).await? {
                 let inputs = vec![manifest.as_input("images")];
                 wanted.push(Job::new(
                     leader.spec.clone(),
@@ -206,11 +206,11 @@ impl Coordinator {
     async fn is_done(&self, job: &Job, digests: bool) -> Result<bool, LookUpError> {
         let verifier = Verifier::new(self.store.clone());
         match verifier.look_up(&job.key, digests).await? {
-            Found::Sound(_) => Ok(true),
-            Found::Nothing => Ok(false),
-            Found::Broken(_) => {
-                let done = verifier.set_aside(&job.key, digests).await?;
-                Ok(matches!(done, SetAside::Sound(_)))
+            StoredResult::Sound(_) => Ok(true),
+            StoredResult::Nothing => Ok(false),
+            StoredResult::Broken(_) => {
+                let done = verifier.quarantine(&job.key, digests).await?;
+                Ok(matches!(done, Quarantine::Sound(_)))
             }
         }
     }

@@ -44,13 +44,13 @@ impl<F: Future> Future for Frozen<F> {
 }
 
 /// The store in memory behind a wire whose delay is rolled for every request.
-pub(super) struct Distant<D> {
+pub(super) struct SlowStore<D> {
     pub(super) store: Arc<RamStore>,
     pub(super) delay: D,
 }
 
-impl<D: Fn() -> Duration + Send + Sync> Distant<D> {
-    async fn travel(&self) {
+impl<D: Fn() -> Duration + Send + Sync> SlowStore<D> {
+    async fn wait(&self) {
         let delay = (self.delay)();
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
@@ -59,41 +59,41 @@ impl<D: Fn() -> Duration + Send + Sync> Distant<D> {
 }
 
 #[async_trait::async_trait]
-impl<D: Fn() -> Duration + Send + Sync + 'static> Store for Distant<D> {
+impl<D: Fn() -> Duration + Send + Sync + 'static> Store for SlowStore<D> {
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        self.travel().await;
+        self.wait().await;
         self.store.get(key).await
     }
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
-        self.travel().await;
+        self.wait().await;
         self.store.get_range(key, range).await
     }
     async fn download(&self, key: &str, file: &Path) -> Result<Option<(u64, Digest)>, StoreError> {
-        self.travel().await;
+        self.wait().await;
         self.store.download(key, file).await
     }
     async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        self.travel().await;
+        self.wait().await;
         self.store.size(key).await
     }
     async fn put(&self, key: &str, body: Body<'_>) -> Result<(), StoreError> {
-        self.travel().await;
+        self.wait().await;
         let put = self.store.put(key, body).await;
-        self.travel().await;
+        self.wait().await;
         put
     }
     async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Created, StoreError> {
-        self.travel().await;
+        self.wait().await;
         let created = self.store.put_if_absent(key, bytes).await;
-        self.travel().await;
+        self.wait().await;
         created
     }
     async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.travel().await;
+        self.wait().await;
         self.store.delete(key).await
     }
     async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
-        self.travel().await;
+        self.wait().await;
         self.store.list(prefix).await
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     store::InjectedFault,
 };
 use bytes::Bytes;
-use cedm_contract::{DeadLetter, Event, JobKey, Kind, Priority, job_subject};
+use cedm_contract::{DeadLetter, Event, JobKey, Kind, Priority, filters, job_subject};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -164,7 +164,7 @@ impl RamQueue {
         for subject in &stuck {
             if let Some(message) = state.jobs.remove(subject) {
                 let failure = cedm_contract::FailureKind::Bug;
-                let letter = crate::redeliverer::letter_of(
+                let letter = crate::redeliverer::dead_letter_of(
                     subject,
                     &message.payload,
                     failure,
@@ -201,7 +201,7 @@ impl RamQueue {
 /// alone.
 struct RamReceipt {
     queue: Arc<RamQueue>,
-    /// Prefix of the subject, `cedm.job.<kind>.<priority>.`
+    /// Filter of its subjects, `cedm.job.<kind>.<priority>.>`
     lane: String,
     sequence: u64,
 }
@@ -214,11 +214,11 @@ pub(super) struct Shared(pub Arc<RamQueue>);
 impl Queue for Shared {
     async fn pull(&self, kind: Kind, priority: Priority) -> Result<Option<Delivery>, QueueError> {
         let (ack_wait, max_deliver) = (self.0.ack_wait, self.0.max_deliver);
-        let prefix = format!("cedm.job.{kind}.{priority}.");
+        let lane = filters::lane(kind, priority);
         let taken = self.0.request("pull", |state| {
             let now = Instant::now();
             let found = state.jobs.iter_mut().find(|(subject, message)| {
-                subject.starts_with(&prefix)
+                filters::takes(&lane, subject)
                     && message.ready_at <= now
                     && message.delivered < max_deliver
             });
@@ -238,7 +238,7 @@ impl Queue for Shared {
             taken.map(|(subject, payload, envelope, sequence, delivered)| {
                 let receipt = Box::new(RamReceipt {
                     queue: self.0.clone(),
-                    lane: prefix.clone(),
+                    lane: lane.clone(),
                     sequence,
                 });
                 Delivery {
@@ -314,7 +314,7 @@ impl RamReceipt {
         let mut of_lane = state
             .jobs
             .iter_mut()
-            .filter(|(subject, _)| subject.starts_with(&self.lane));
+            .filter(|(subject, _)| filters::takes(&self.lane, subject));
         let found = of_lane
             .find(|(_, message)| message.sequence == self.sequence && message.delivered > 0)?;
         Some((found.0.clone(), found.1))

@@ -8,7 +8,8 @@ use aws_smithy_runtime_api::http::Response;
 /// The parts of an unsuccessful answer that say what is wrong.
 pub(super) struct Refusal<'a> {
     status: u16,
-    /// Absent when the answer is none of an S3 store, and for every HEAD, whose answers have no body.
+    /// Absent when the answer is none of an S3 store, and for every HEAD, whose answers have no
+    /// body.
     code: Option<&'a str>,
     body: &'a str,
     /// The region of the bucket, which AWS names in answers without a body too.

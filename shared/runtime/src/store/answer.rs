@@ -43,14 +43,14 @@ pub(super) fn describe<E>(op: &'static str, key: &str, error: SdkError<E, Respon
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
-    let (kind, advice) = judge(op, &error);
+    let (kind, advice) = classify(op, &error);
     match advice {
         Some(advice) => StoreError::new(op, key, kind, anyhow::Error::from(error).context(advice)),
         None => StoreError::new(op, key, kind, error),
     }
 }
 
-fn judge<E>(op: &str, error: &SdkError<E, Response>) -> (StoreErrorKind, Option<String>)
+fn classify<E>(op: &str, error: &SdkError<E, Response>) -> (StoreErrorKind, Option<String>)
 where
     E: ProvideErrorMetadata + Error + 'static,
 {

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use cedm_contract::IDENTITY_KEY;
 use ulid::Ulid;
 
-/// The id of the store; `None` while nobody has submitted a job to it, and (with a warning) when the
-/// object holds something else.
+/// The id of the store; `None` while nobody has submitted a job to it, and (with a warning) when
+/// the object holds something else.
 ///
 /// # Errors
 /// When the store fails.

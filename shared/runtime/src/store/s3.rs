@@ -191,7 +191,8 @@ impl Store for S3Store {
     }
 
     async fn size(&self, key: &str) -> Result<Option<u64>, StoreError> {
-        // Between a HEAD that misses the object and the GET that finds it, somebody may have put it.
+        // Between a HEAD that misses the object and the GET that finds it, somebody may have put
+        // it.
         const LOOKS: usize = 3;
         for _ in 0..LOOKS {
             let head = self.client.head_object().bucket(&self.bucket).key(key);

@@ -87,7 +87,7 @@ fn check_endpoint(endpoint: &str) -> Result<(), String> {
     }
     let uri: Uri = endpoint
         .parse()
-        .map_err(|error| format!("`{endpoint}` is no URL ({error}); {EXPECTED}"))?;
+        .map_err(|error| format!("`{endpoint}` is not a URL ({error}); {EXPECTED}"))?;
     match uri.scheme_str() {
         Some("http" | "https") => {}
         Some(other) => {
@@ -103,7 +103,7 @@ fn check_endpoint(endpoint: &str) -> Result<(), String> {
     }
     if has_odd_port(&uri) {
         return Err(format!(
-            "`{endpoint}` is no URL (its port is no number); {EXPECTED}"
+            "`{endpoint}` is not a URL (its port is not a number); {EXPECTED}"
         ));
     }
     if uri.host().is_none_or(str::is_empty) {
@@ -156,8 +156,8 @@ mod tests {
             ("localhost:9000", "no http:// or https://"),
             ("127.0.0.1", "no http:// or https://"),
             ("s3://cedm", "scheme `s3`"),
-            ("http://", "is no URL"),
-            ("http://h:port", "is no URL"),
+            ("http://", "is not a URL"),
+            ("http://h:port", "is not a URL"),
             ("http://h/?x", "query"),
             ("", "empty"),
         ] {

@@ -5,7 +5,7 @@ use async_nats::jetstream::{
     consumer::{AckPolicy, pull},
     stream::{self, DiscardPolicy, RetentionPolicy, StorageType},
 };
-use cedm_contract::{Kind, Names, Priority};
+use cedm_contract::{Kind, Names, Priority, filters};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -164,7 +164,7 @@ impl Consumer {
     ) -> pull::Config {
         pull::Config {
             durable_name: Some(consumer_name(kind, priority)),
-            filter_subject: names.to_wire(&format!("cedm.job.{kind}.{priority}.>")),
+            filter_subject: names.to_wire(&filters::lane(kind, priority)),
             ack_policy: AckPolicy::Explicit,
             ack_wait: delivering.ack_wait,
             max_deliver: delivering.max_deliver,

@@ -108,8 +108,8 @@ impl Earlier {
     }
 }
 
-/// Makes room: deletes what can be rebuilt, and takes the letters' subjects from their stream. Streams
-/// of other applications stay as they are.
+/// Makes room: deletes what can be rebuilt, and takes the letters' subjects from their stream.
+/// Streams of other applications stay as they are.
 ///
 /// # Errors
 /// When NATS fails.
@@ -150,8 +150,8 @@ pub(super) async fn make_room(queue: &NatsQueue) -> Result<(), RuntimeError> {
     Ok(())
 }
 
-/// Copies the letters of an earlier version into their new stream, and deletes the old one. A letter
-/// that is there already is newer and stays.
+/// Copies the letters of an earlier version into their new stream, and deletes the old one. A
+/// letter that is there already is newer and stays.
 ///
 /// # Errors
 /// When NATS fails; the next start goes on.

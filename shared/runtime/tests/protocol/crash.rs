@@ -1,7 +1,7 @@
 //! The crash matrix: a worker dies at each failpoint in turn; the job ends with the same result
 //! every time.
 
-use crate::harness::{Harness, JobEvents, counted, eventually, job};
+use crate::harness::{Harness, JobEvents, counted, job, leaves_queue};
 use cedm_contract::{EventWhat, Service, attempt_prefix};
 use cedm_runtime::{Submitter, objects_of};
 
@@ -17,14 +17,7 @@ async fn check(place: &str) {
     assert_eq!(worker.ended().await, None, "it dies {place}");
     let _second = harness.worker(&arguments, &[]);
     events.next(EventWhat::Done).await;
-    eventually("it leaves the queue", async || {
-        (!submitter
-            .is_outstanding(job.kind(), &job.key)
-            .await
-            .unwrap())
-        .then_some(())
-    })
-    .await;
+    leaves_queue(&submitter, &job).await;
     let manifest = submitter
         .manifest_or_discard(job.kind(), &job.key)
         .await

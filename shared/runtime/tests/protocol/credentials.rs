@@ -1,5 +1,5 @@
-//! Who connects to NATS, and how: files that are renewed, credentials that stay refused, TLS, nkeys,
-//! domains, and servers that cannot do what the protocol needs.
+//! Who connects to NATS, and how: files that are renewed, credentials that stay refused, TLS,
+//! nkeys, domains, and servers that cannot do what the protocol needs.
 
 use crate::{
     harness::{Harness, JobEvents, eventually, free_address, job},

@@ -1,6 +1,6 @@
 //! A job that cannot be done stays in the dead letters, with its reason, until it is replayed.
 
-use crate::harness::{Harness, JobEvents, eventually, job};
+use crate::harness::{Harness, JobEvents, assert_no_dead_letters, eventually, job, leaves_queue};
 use cedm_contract::{
     DeadLetter, Digest, EventWhat, FailureKind, Hints, Input, Job, JobKey, MAX_MESSAGE_BYTES,
     Priority, Service, numbered_role,
@@ -18,14 +18,7 @@ async fn a_dead_letter_is_listed_shown_and_replayed() {
     submitter.submit(&job).await.unwrap();
     let _worker = harness.worker(&[], &[]);
     events.next(EventWhat::Dead).await;
-    eventually("it leaves the queue", async || {
-        (!submitter
-            .is_outstanding(job.kind(), &job.key)
-            .await
-            .unwrap())
-        .then_some(())
-    })
-    .await;
+    leaves_queue(&submitter, &job).await;
 
     let listed = letters.list().await.unwrap();
     assert_eq!(listed.len(), 1);
@@ -198,13 +191,7 @@ async fn a_job_that_advances_with_every_crash_is_not_dead() {
     let _last = harness.worker(&[], &[]);
     events.next(EventWhat::Done).await;
     moving.abort();
-    assert!(
-        DeadLetters::new(&connection)
-            .list()
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_no_dead_letters(&connection).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -236,8 +223,8 @@ async fn a_crash_between_the_letter_and_its_acknowledgement_leaves_one_letter() 
     );
 }
 
-/// One byte in place of a letter, as whoever may publish letters may publish it: it is listed apart,
-/// blocks neither the other letters nor its own job, and can be removed.
+/// One byte in place of a letter, as whoever may publish letters may publish it: it is listed
+/// apart, blocks neither the other letters nor its own job, and can be removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_no_letter_stops_nothing() {
     let harness = Harness::start().await;
@@ -257,7 +244,7 @@ async fn a_message_that_is_no_letter_stops_nothing() {
     assert!(letters.list().await.unwrap().is_empty());
     assert_eq!(letters.count().await.unwrap(), 2, "they are counted");
     let error = letters.show(&job.key).await.unwrap_err().to_string();
-    assert!(error.contains("is no dead letter"), "{error}");
+    assert!(error.contains("is not a dead letter"), "{error}");
     assert!(letters.replay(&job.key).await.is_err());
     assert_eq!(letters.readable(&job.key).await.unwrap(), None);
 

@@ -6,7 +6,7 @@ use cedm_contract::{
     Priority, Service, kinds::fit::FitParams,
 };
 use cedm_runtime::{
-    ConnectArgs, Connection, EventFilter, NatsArgs, Redeliverer, Submitter,
+    ConnectArgs, Connection, DeadLetters, EventFilter, NatsArgs, Redeliverer, Submitter,
     deploy::{Credentials, NatsSettings, render_nats},
     live_events,
 };
@@ -228,6 +228,16 @@ impl Harness {
     pub fn s3_address(&self) -> SocketAddr {
         self.s3_address
     }
+    /// The result of a job, computed by a worker that has ended.
+    pub async fn result_of(&self, connection: &Connection, job: &Job) -> Manifest {
+        let submitter = Submitter::new(connection);
+        let mut events = JobEvents::of(connection, job).await;
+        submitter.submit(job).await.unwrap();
+        let mut worker = self.worker(&["--max-jobs", "1"], &[]);
+        events.next(EventWhat::Done).await;
+        assert_eq!(worker.ended().await, Some(0), "its heartbeat is gone, too");
+        submitter.manifest(&job.key).await.unwrap().unwrap()
+    }
 
     pub async fn submitter(&self) -> Submitter {
         Submitter::new(&self.connect(Service::Coordinator).await)
@@ -396,6 +406,21 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
         assert!(tokio::time::Instant::now() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Waits until a job is neither queued nor performed: its event comes before its acknowledgement.
+pub async fn leaves_queue(submitter: &Submitter, job: &Job) {
+    eventually("the job leaves the queue", async || {
+        let outstanding = submitter.is_outstanding(job.kind(), &job.key).await;
+        (!outstanding.unwrap()).then_some(())
+    })
+    .await;
+}
+
+/// Fails where any job is dead.
+pub async fn assert_no_dead_letters(connection: &Connection) {
+    let letters = DeadLetters::new(connection).list().await.unwrap();
+    assert!(letters.is_empty(), "{letters:?}");
 }
 
 /// The result of an undisturbed `slow:<steps>`.

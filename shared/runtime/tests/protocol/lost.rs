@@ -1,9 +1,9 @@
 //! A result that is missing or damaged when a later job reads it is recomputed, and the later job
 //! does not fail for it.
 
-use crate::harness::{Harness, JobEvents, eventually, job, job_after};
+use crate::harness::{Harness, JobEvents, assert_no_dead_letters, job, job_after, leaves_queue};
 use cedm_contract::{EventWhat, Job, Manifest, Service};
-use cedm_runtime::{Connection, DeadLetters, SubmitOutcome, Submitter, store::Body};
+use cedm_runtime::{Connection, SubmitOutcome, Submitter, store::Body};
 
 struct Scene {
     harness: Harness,
@@ -19,12 +19,7 @@ async fn scene() -> Scene {
     let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
     let maker = job("made");
-    let mut events = JobEvents::of(&connection, &maker).await;
-    submitter.submit(&maker).await.unwrap();
-    let mut worker = harness.worker(&["--max-jobs", "1"], &[]);
-    events.next(EventWhat::Done).await;
-    assert_eq!(worker.ended().await, Some(0));
-    let made = submitter.manifest(&maker.key).await.unwrap().unwrap();
+    let made = harness.result_of(&connection, &maker).await;
     Scene {
         harness,
         connection,
@@ -47,22 +42,8 @@ async fn is_recomputed(scene: Scene) {
         "{}",
         failed.message
     );
-    eventually("the reader leaves the queue", async || {
-        (!scene
-            .submitter
-            .is_outstanding(reader.kind(), &reader.key)
-            .await
-            .unwrap())
-        .then_some(())
-    })
-    .await;
-    assert!(
-        DeadLetters::new(&scene.connection)
-            .list()
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    leaves_queue(&scene.submitter, &reader).await;
+    assert_no_dead_letters(&scene.connection).await;
 
     // What the coordinator does after the event of the failure.
     assert!(
@@ -172,22 +153,8 @@ async fn a_recomputed_result_that_differs_drops_its_readers() {
         "{}",
         failed.message
     );
-    eventually("it leaves the queue", async || {
-        (!scene
-            .submitter
-            .is_outstanding(reader.kind(), &reader.key)
-            .await
-            .unwrap())
-        .then_some(())
-    })
-    .await;
-    assert!(
-        DeadLetters::new(&scene.connection)
-            .list()
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    leaves_queue(&scene.submitter, &reader).await;
+    assert_no_dead_letters(&scene.connection).await;
     assert_eq!(
         scene.submitter.manifest(&scene.maker.key).await.unwrap(),
         Some(scene.made),

@@ -189,8 +189,8 @@ async fn streams_of_an_earlier_version_are_taken_over() {
     );
 }
 
-/// Two installations on one account, with different prefixes: the worker of one, its delayed retries
-/// and its heartbeat are none of the other's business.
+/// Two installations on one account, with different prefixes: the worker of one, its delayed
+/// retries and its heartbeat are none of the other's business.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_prefixes_share_an_account() {
     let harness = Harness::start().await;

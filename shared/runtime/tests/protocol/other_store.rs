@@ -16,13 +16,7 @@ async fn a_worker_with_another_bucket_performs_nothing() {
     let harness = Harness::start().await;
     let connection = harness.connect(Service::Coordinator).await;
     let submitter = Submitter::new(&connection);
-    let maker = job("made");
-    let mut events = JobEvents::of(&connection, &maker).await;
-    submitter.submit(&maker).await.unwrap();
-    let mut first = harness.worker(&["--max-jobs", "1"], &[]);
-    events.next(EventWhat::Done).await;
-    assert_eq!(first.ended().await, Some(0), "its heartbeat is gone, too");
-    let made = submitter.manifest(&maker.key).await.unwrap().unwrap();
+    let made = harness.result_of(&connection, &job("made")).await;
 
     std::fs::create_dir(harness.root.path().join("store/objects/other")).unwrap();
     let _stray = harness.worker(&[], &[("CEDM_S3_BUCKET", "other")]);
@@ -30,21 +24,22 @@ async fn a_worker_with_another_bucket_performs_nothing() {
     let mut events = JobEvents::of(&connection, &reader).await;
     submitter.submit(&reader).await.unwrap();
     let address = address(&connection).await;
-    eventually("it says why it is not ready", async || {
-        let (status, why) = get(&address, "/readyz").await;
-        (status == 503 && why.contains("another store")).then_some(())
-    })
-    .await;
-    assert!(
-        submitter
-            .is_outstanding(reader.kind(), &reader.key)
-            .await
-            .unwrap()
-    );
+    refuses_to_work(&address, &submitter, &reader).await;
 
     let _right = harness.worker(&[], &[]);
     events.next(EventWhat::Done).await;
     assert_never_failed(&connection, &reader).await;
+}
+
+/// The worker at this address says why it is not ready, and the job stays in the queue.
+async fn refuses_to_work(address: &str, submitter: &Submitter, job: &Job) {
+    eventually("it says why it is not ready", async || {
+        let (status, why) = get(address, "/readyz").await;
+        (status == 503 && why.contains("another store")).then_some(())
+    })
+    .await;
+    let outstanding = submitter.is_outstanding(job.kind(), &job.key).await;
+    assert!(outstanding.unwrap());
 }
 
 async fn assert_never_failed(connection: &Connection, job: &Job) {
@@ -120,22 +115,12 @@ async fn a_worker_whose_store_is_replaced_calls_nothing_lost() {
     store.put(IDENTITY_KEY, other).await.unwrap();
     let reader = job_after("read", &[&made]);
     submitter.submit(&reader).await.unwrap();
-    eventually("it says why it is not ready", async || {
-        let (status, why) = get(&address, "/readyz").await;
-        (status == 503 && why.contains("another store")).then_some(())
-    })
-    .await;
-    assert!(
-        submitter
-            .is_outstanding(reader.kind(), &reader.key)
-            .await
-            .unwrap()
-    );
+    refuses_to_work(&address, &submitter, &reader).await;
     assert_never_failed(&connection, &reader).await;
 }
 
-/// Same id, and yet the inputs of job after job are missing: the worker itself is in doubt, and takes
-/// one job from time to time, until one succeeds.
+/// Same id, and yet the inputs of job after job are missing: the worker itself is in doubt, and
+/// takes one job from time to time, until one succeeds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_finds_three_inputs_in_a_row_missing_takes_itself_out() {
     let harness = Harness::start().await;

@@ -73,8 +73,8 @@ async fn no_job_is_lost_or_committed_twice() {
         for job in missing {
             match submitter.submit(&job).await {
                 Ok(SubmitOutcome::Cached(_)) => continue,
-                // No result and no queue: killed too often in one place. An operator looks at it and
-                // tries again.
+                // No result and no queue: killed too often in one place. An operator looks at it
+                // and tries again.
                 Ok(SubmitOutcome::Dead(_)) => drop(letters.replay(&job.key).await),
                 Ok(_) | Err(_) => {}
             }

@@ -1,6 +1,6 @@
 //! A temporary failure is retried after a delay that survives a restart of the broker.
 
-use crate::harness::{Harness, JobEvents, eventually, job};
+use crate::harness::{Harness, JobEvents, eventually, job, leaves_queue};
 use cedm_contract::{EventWhat, Service};
 use cedm_runtime::{SubmitOutcome, Submitter};
 
@@ -44,14 +44,7 @@ async fn a_delayed_retry_survives_a_restart_of_the_broker() {
         SubmitOutcome::Cached(_)
     ));
     // The event comes before the acknowledgement.
-    eventually("it leaves the queue", async || {
-        (!submitter
-            .is_outstanding(job.kind(), &job.key)
-            .await
-            .unwrap())
-        .then_some(())
-    })
-    .await;
+    leaves_queue(&submitter, &job).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,12 +61,5 @@ async fn a_crash_between_delay_and_acknowledgement_loses_nothing() {
     // The delayed copy is due while the unacknowledged original still occupies its subject.
     let _worker = harness.worker(&[], &[]);
     events.next(EventWhat::Done).await;
-    eventually("nothing is left over", async || {
-        (!submitter
-            .is_outstanding(job.kind(), &job.key)
-            .await
-            .unwrap())
-        .then_some(())
-    })
-    .await;
+    leaves_queue(&submitter, &job).await;
 }

@@ -1,5 +1,5 @@
-//! SIGTERM ends a process whatever it waits for: at start or in the middle of a job, with a broker or
-//! a store that is gone or that accepts connections and never answers.
+//! SIGTERM ends a process whatever it waits for: at start or in the middle of a job, with a broker
+//! or a store that is gone or that accepts connections and never answers.
 
 use crate::{
     harness::{Harness, JobEvents, WorkerProcess, eventually, job},

@@ -1,5 +1,5 @@
-//! Jobs for another version than the worker's wait for a worker that can; letters whose job cannot be
-//! read do not stand in the way.
+//! Jobs for another version than the worker's wait for a worker that can; letters whose job cannot
+//! be read do not stand in the way.
 
 use crate::harness::{Harness, JobEvents, eventually, job};
 use async_nats::HeaderMap;
@@ -87,8 +87,8 @@ async fn a_job_for_another_version_waits_for_a_worker_that_can() {
     drop(worker);
 }
 
-/// Bytes that are no job below the subject of a real one: a letter at once, which says so, and which
-/// the job as it is planned now replaces.
+/// Bytes that are no job below the subject of a real one: a letter at once, which says so, and
+/// which the job as it is planned now replaces.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_without_a_readable_job_is_replaced_by_the_job() {
     let harness = Harness::start().await;

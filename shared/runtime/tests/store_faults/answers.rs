@@ -1,6 +1,6 @@
-//! Stores that refuse for a reason in the settings: the reason is said within seconds, with the name
-//! of the setting. What the embedded store can answer it answers itself; the rest are error documents
-//! as the S3 API reference shows them, sent by a server that knows nothing else.
+//! Stores that refuse for a reason in the settings: the reason is said within seconds, with the
+//! name of the setting. What the embedded store can answer it answers itself; the rest are error
+//! documents as the S3 API reference shows them, sent by a server that knows nothing else.
 
 use crate::{KEYS, Server, open, raw::answering};
 use cedm_runtime::{

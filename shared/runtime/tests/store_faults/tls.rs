@@ -1,5 +1,5 @@
-//! The embedded store behind TLS, with a certificate of a private authority; and systems without any
-//! authorities.
+//! The embedded store behind TLS, with a certificate of a private authority; and systems without
+//! any authorities.
 
 use crate::{KEYS, Server};
 use cedm_runtime::{

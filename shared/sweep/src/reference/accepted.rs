@@ -1,8 +1,9 @@
 //! The keys that the sweep file's own deserialisers accept, with their types.
 //!
-//! [`Probe`] is a deserialiser without input: it records what each `Deserialize` implementation asks
-//! for and answers with a dummy value. Types that accept several forms ask for "any" value; there
-//! the field list is taken from the error that an unknown key provokes, and the search starts over.
+//! [`Probe`] is a deserialiser without input: it records what each `Deserialize` implementation
+//! asks for and answers with a dummy value. Types that accept several forms ask for "any" value;
+//! there the field list is taken from the error that an unknown key provokes, and the search starts
+//! over.
 
 mod contents;
 

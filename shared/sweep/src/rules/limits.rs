@@ -1,8 +1,8 @@
 //! Upper limits of every number of a sweep, and of the jobs that it plans.
 //!
-//! A number has no limit by nature; without one a slip of the finger, or a file of a stranger, fills
-//! the memory of whoever plans the sweep. The limits are far above anything that is trained, and are
-//! checked where a file is parsed and again where a stored sweep is read.
+//! A number has no limit by nature; without one a slip of the finger, or a file of a stranger,
+//! fills the memory of whoever plans the sweep. The limits are far above anything that is trained,
+//! and are checked where a file is parsed and again where a stored sweep is read.
 
 use crate::{Clusters, SweepSpec};
 use serde_json::Value;
@@ -122,7 +122,8 @@ fn limit_of(path: &str) -> u64 {
     known.map_or(WHOLE, |(_, limit)| *limit)
 }
 
-/// The path as the sweep file has it: `clusterings.1.method.temi.heads` is `clustering.1.temi.heads`.
+/// The path as the sweep file has it: `clusterings.1.method.temi.heads` is
+/// `clustering.1.temi.heads`.
 fn as_written(path: &str) -> String {
     let path = path.replacen("clusterings.", "clustering.", 1);
     let path = path.replacen(".method.", ".", 1);

@@ -261,7 +261,7 @@ fn invalid_adaptations_are_located() {
             HERE,
             "name = \"vit\"\nadapt = { vit = { heads = 7 } }\n",
             "heads",
-            "is no multiple of 7 heads",
+            "is not a multiple of 7 heads",
         ),
         (
             HERE,

@@ -11,24 +11,24 @@ pub(super) fn forward(case: &Case) -> anyhow::Result<Vec<Comparison>> {
         let tolerance = if kind == Kind::Double { 1e-12 } else { 2e-6 };
         let named = case.below("sd.", kind);
         let model = from_upstream(&named, case.flag("l2_norm"))?;
-        let x = case.get("x")?.to_kind(kind);
+        let x = case.tensor("x")?.to_kind(kind);
         let standardised = model.standardisation.apply(&x);
         let logits = model.heads.forward(&standardised);
         comparisons.push(comparison(
             format!("{name} logits of all heads"),
-            max_abs_error(&logits, case.get("logits_f64")?),
+            max_abs_error(&logits, case.tensor("logits_f64")?),
             tolerance,
         ));
         let kept = forward_with_activations(&model.heads, &standardised).logits;
         comparisons.push(comparison(
             format!("{name} logits of the training pass"),
-            max_abs_error(&kept, case.get("logits_f64")?),
+            max_abs_error(&kept, case.tensor("logits_f64")?),
             tolerance,
         ));
         let best = model.best_logits(&x);
         comparisons.push(comparison(
             format!("{name} logits of the best head"),
-            max_abs_error(&best, case.get("logits_best_f64")?),
+            max_abs_error(&best, case.tensor("logits_best_f64")?),
             tolerance,
         ));
         let chosen = Vec::<i64>::try_from(best.argmax(1, false))?;

@@ -18,9 +18,9 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Comparison>> {
         };
         let rows = Rows::new(&Features::new(
             "features",
-            &case.get("features")?.to_kind(kind),
+            &case.tensor("features")?.to_kind(kind),
         )?);
-        let initial = rows.centred_centroids(&case.get("init_centroids")?.to_kind(kind));
+        let initial = rows.centred_centroids(&case.tensor("init_centroids")?.to_kind(kind));
         for (count, what) in [(1, "after1"), (5, "after5"), (u32::MAX, "")] {
             let run = lloyd(&rows, &initial, count, 0.0, &mut |_| true);
             let at = if what.is_empty() {
@@ -40,10 +40,10 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Comparison>> {
                     format!("inertia_{what}"),
                 ),
             };
-            let inertia = case.number(&inertia)?;
+            let inertia = case.setting(&inertia)?;
             comparisons.push(comparison(
                 format!("{name} {at}: centroids"),
-                max_abs_error(&rows.uncentred(&run.centroids), case.get(&centroids)?),
+                max_abs_error(&rows.uncentred(&run.centroids), case.tensor(&centroids)?),
                 centroid_bar,
             ));
             comparisons.push(comparison(
@@ -57,7 +57,7 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Comparison>> {
                 inertia_bar,
             ));
             if what.is_empty() {
-                let expected = case.get("inertia_per_iter_f64")?;
+                let expected = case.tensor("inertia_per_iter_f64")?;
                 let found = Tensor::from_slice(&run.inertia_by_iteration);
                 let error = if found.size() == expected.size() {
                     ((found - expected) / expected)
@@ -82,8 +82,8 @@ pub(super) fn iterations(case: &Case) -> anyhow::Result<Vec<Comparison>> {
 /// Mean inertia of five starts against faiss's mean plus two standard deviations: how far above, if
 /// at all.
 fn quality(case: &Case) -> anyhow::Result<Comparison> {
-    let features = Features::new("features", case.get("features")?)?;
-    let clusters = case.number("K")? as u32;
+    let features = Features::new("features", case.tensor("features")?)?;
+    let clusters = case.setting("K")? as u32;
     let params = KmeansParams {
         starts: 5,
         ..KmeansParams::default()

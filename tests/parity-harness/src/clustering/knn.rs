@@ -15,10 +15,10 @@ use tch::{Kind, Tensor};
 /// Index lists count as equal when the float64 cosine at each rank is the expected one: ties may
 /// come in any order.
 pub(super) fn nearest_rows(case: &Case) -> anyhow::Result<Vec<Comparison>> {
-    let k = case.number("k")? as i64;
+    let k = case.setting("k")? as i64;
     let mut comparisons = Vec::new();
     for (kind, name) in KINDS {
-        let features = Features::new("features", &case.get("features")?.to_kind(kind))?;
+        let features = Features::new("features", &case.tensor("features")?.to_kind(kind))?;
         for tile_bytes in [DEFAULT_TILE_BYTES, 1 << 16] {
             let found = nearest(&features, k as u32, tile_bytes, &mut |_, _| true)?
                 .context("the search stopped by itself")?;
@@ -51,10 +51,10 @@ fn compare_lists(
     found: &Neighbours,
     comparisons: &mut Vec<Comparison>,
 ) -> anyhow::Result<()> {
-    let (expected, exact) = (case.get("sim")?, case.get("sim_f64")?);
+    let (expected, exact) = (case.tensor("sim")?, case.tensor("sim_f64")?);
     let unit = unit_rows(&Features::new(
         "features",
-        &case.get("features")?.to_kind(Kind::Double),
+        &case.tensor("features")?.to_kind(Kind::Double),
     )?)?;
     let (rows, k) = (found.indices.size()[0], found.indices.size()[1]);
     let chosen = found.indices.to_kind(Kind::Int64);

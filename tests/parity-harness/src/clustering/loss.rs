@@ -16,7 +16,7 @@ pub(super) fn steps(case: &Case) -> anyhow::Result<Vec<Comparison>> {
             comparisons.extend(steps_in_precision(case, kind, name, beta)?);
         }
         if double {
-            let used = case.number("teacher_temp_used")?;
+            let used = case.setting("teacher_temp_used")?;
             comparisons.push(comparison(
                 "teacher temperature of the schedule",
                 (temperature(case)? - used).abs(),
@@ -30,16 +30,16 @@ pub(super) fn steps(case: &Case) -> anyhow::Result<Vec<Comparison>> {
 /// The teacher temperature that the schedule has at the fixture's epoch.
 fn temperature(case: &Case) -> anyhow::Result<f64> {
     let (start, end) = (
-        case.number("warmup_teacher_temp")?,
-        case.number("teacher_temp")?,
+        case.setting("warmup_teacher_temp")?,
+        case.setting("teacher_temp")?,
     );
     let warm = linspace(
         start,
         end,
-        case.number("warmup_teacher_temp_epochs")? as usize,
+        case.setting("warmup_teacher_temp_epochs")? as usize,
     );
     Ok(warm
-        .get(case.number("epoch")? as usize)
+        .get(case.setting("epoch")? as usize)
         .copied()
         .unwrap_or(end))
 }
@@ -52,59 +52,64 @@ fn steps_in_precision(
 ) -> anyhow::Result<Vec<Comparison>> {
     let mut params = case.params();
     params.beta = beta;
-    let heads = case.number("H")? as i64;
+    let heads = case.setting("H")? as i64;
     let temperature = temperature(case)?;
     let mut marginal = Marginal {
-        shares: case.get("pk_before")?.to_kind(kind),
+        shares: case.tensor("pk_before")?.to_kind(kind),
     };
     let (mut loss, mut head, mut gradient, mut shares, mut weight, mut stored) =
         (0.0f64, 0.0f64, 0.0f64, 0.0f64, 0.0f64, false);
-    for step in 0..case.number("steps")? as i64 {
+    for step in 0..case.setting("steps")? as i64 {
         let at = format!("beta{}.step{step}", number_text(beta));
         let found = targets(
             &case
-                .get(&format!("step{step}.teacher_logits"))?
+                .tensor(&format!("step{step}.teacher_logits"))?
                 .to_kind(kind),
             temperature,
             &params,
             &mut marginal,
         );
         let student = case
-            .get(&format!("step{step}.student_logits"))?
+            .tensor(&format!("step{step}.student_logits"))?
             .to_kind(kind);
         let (losses, d_student) = student_loss(&student, &found, &params, heads);
-        let expected = case.get(&format!("{at}.head_losses_f64"))?;
+        let expected = case.tensor(&format!("{at}.head_losses_f64"))?;
         head = larger_error(head, relative(&losses, expected));
         loss = larger_error(
             loss,
             relative(
                 &losses.mean(Kind::Double),
-                &case.get(&format!("{at}.loss_f64"))?.to_kind(Kind::Double),
+                &case
+                    .tensor(&format!("{at}.loss_f64"))?
+                    .to_kind(Kind::Double),
             ),
         );
         let exact = case.tensors.get(&format!("{at}.grad_student_f64"));
         stored = exact.is_none();
         let expected: &Tensor = match exact {
             Some(exact) => exact,
-            None => case.get(&format!("{at}.grad_student"))?,
+            None => case.tensor(&format!("{at}.grad_student"))?,
         };
         gradient = larger_error(gradient, relative(&d_student, expected));
         shares = larger_error(
             shares,
-            max_abs_error(&marginal.shares, case.get(&format!("step{step}.pk_after"))?),
+            max_abs_error(
+                &marginal.shares,
+                case.tensor(&format!("step{step}.pk_after"))?,
+            ),
         );
         weight = larger_error(
             weight,
             max_abs_error(
                 &found.instance_weights(),
-                case.get(&format!("step{step}.weight"))?,
+                case.tensor(&format!("step{step}.weight"))?,
             ),
         );
     }
     // Logits beyond ±30 after division by the temperature have the looser tolerance of peaked
     // softmaxes.
     let peaked = case
-        .get("step0.student_logits")?
+        .tensor("step0.student_logits")?
         .abs()
         .max()
         .double_value(&[])
@@ -114,8 +119,8 @@ fn steps_in_precision(
         (_, true) => (5e-6, 5e-6, 2e-7),
         (_, false) => (2e-6, 3e-6, 2e-7),
     };
-    // The fixtures have no float32 tolerance for the weights: as a factor of the loss that may reach
-    // 1 they get the loss's.
+    // The fixtures have no float32 tolerance for the weights: as a factor of the loss that may
+    // reach 1 they get the loss's.
     let weight_bar = if kind == Kind::Double {
         1e-12
     } else {

@@ -18,14 +18,14 @@ pub(super) fn training(case: &Case) -> anyhow::Result<Vec<Comparison>> {
 fn train_in_precision(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec<Comparison>> {
     let double = kind == Kind::Double;
     let params = case.params();
-    let features = Features::new("features", &case.get("features")?.to_kind(kind))?;
+    let features = Features::new("features", &case.tensor("features")?.to_kind(kind))?;
     let start = from_upstream(&case.below("init.", kind), params.l2_norm)?;
     let (standardisation, heads) = (start.standardisation, start.heads);
     let mut training = Training::with_heads(
         &params,
         0,
         &features,
-        case.get("knn_idx")?,
+        case.tensor("knn_idx")?,
         standardisation,
         heads,
     )?;
@@ -39,18 +39,18 @@ fn train_in_precision(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec
         ] {
             comparisons.push(comparison(
                 format!("schedule {what}"),
-                max_abs_error(&Tensor::from_slice(found), case.get(what)?),
+                max_abs_error(&Tensor::from_slice(found), case.tensor(what)?),
                 1e-15,
             ));
         }
     }
     let (anchors, partners) = (
-        case.get("anchor_idx")?.to_kind(Kind::Int64),
-        case.get("neighbour_idx")?.to_kind(Kind::Int64),
+        case.tensor("anchor_idx")?.to_kind(Kind::Int64),
+        case.tensor("neighbour_idx")?.to_kind(Kind::Int64),
     );
-    let per_epoch = case.number("iters_per_epoch")? as i64;
+    let per_epoch = case.setting("iters_per_epoch")? as i64;
     let (mut losses, mut best, mut after_first) = (Vec::new(), Vec::new(), 0.0);
-    for step in 0..case.number("steps")? as i64 {
+    for step in 0..case.setting("steps")? as i64 {
         losses.push(training.step_with_pairs(&PairBatch {
             anchors: anchors.i(step),
             partners: partners.i(step),
@@ -73,7 +73,7 @@ fn train_in_precision(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec
     };
     comparisons.push(comparison(
         format!("{name} loss of each head at each step"),
-        max_abs_error(&Tensor::stack(&losses, 0), case.get("head_losses_f64")?),
+        max_abs_error(&Tensor::stack(&losses, 0), case.tensor("head_losses_f64")?),
         loss_bar,
     ));
     comparisons.push(comparison(
@@ -103,16 +103,16 @@ fn train_in_precision(case: &Case, kind: Kind, name: &str) -> anyhow::Result<Vec
     ));
     comparisons.push(comparison(
         format!("{name} final marginal"),
-        max_abs_error(training.marginal(), case.get("pk_final_f64")?),
+        max_abs_error(training.marginal(), case.tensor("pk_final_f64")?),
         marginal_bar,
     ));
     let logits = training.model().best_logits(features.rows());
     comparisons.push(comparison(
         format!("{name} final logits"),
-        max_abs_error(&logits, case.get("final_best_logits_f64")?),
+        max_abs_error(&logits, case.tensor("final_best_logits_f64")?),
         weight_bar,
     ));
-    let clear = Vec::<f64>::try_from(case.get("assignment_margin")?.to_kind(Kind::Double))?;
+    let clear = Vec::<f64>::try_from(case.tensor("assignment_margin")?.to_kind(Kind::Double))?;
     let found = Vec::<i64>::try_from(&training.assign().ids)?;
     let expected = case.integers("final_assignments")?;
     let wrong = found

@@ -155,8 +155,8 @@ fn probe(output: &Tensor) -> Tensor {
     )
 }
 
-/// What is written of a network is the reference's state dict: the same names, shapes and numbers, so
-/// that its own class loads the file. The error counts tensors that differ.
+/// What is written of a network is the reference's state dict: the same names, shapes and numbers,
+/// so that its own class loads the file. The error counts tensors that differ.
 fn written(
     network: &Network,
     parameters: &Parameters,

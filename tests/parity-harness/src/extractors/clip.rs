@@ -38,11 +38,7 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
         return Ok(Verdict::NotRecognised);
     };
     let expect = fixture.tensors()?;
-    let mut weights = listing.read_weights(
-        &listing
-            .weights()
-            .context("no weights are listed beside it")?,
-    )?;
+    let mut weights = listing.listed_weights()?;
     insert_embedding(&mut weights, case)?;
     let mut comparisons = image_tower(listing, case, &weights, &expect)?;
     comparisons.extend(text_tower(listing, case, &weights, &expect)?);
@@ -55,25 +51,8 @@ fn insert_embedding(weights: &mut Weights, case: &Value) -> anyhow::Result<()> {
     let Some(name) = rule["name"].as_str() else {
         return Ok(());
     };
-    let shape: Vec<i64> = rule["shape"]
-        .as_array()
-        .context("a shape")?
-        .iter()
-        .filter_map(Value::as_i64)
-        .collect();
-    let number = |key: &str| {
-        rule[key]
-            .as_f64()
-            .with_context(|| format!("no number `{key}`"))
-    };
     let seed = case["rule_seed"].as_u64().context("rule_seed")?;
-    let tensor = fill::tensor(
-        seed,
-        rule["k"].as_u64().context("k")?,
-        &shape,
-        number("offset")?,
-        number("scale")?,
-    );
+    let tensor = fill::by_rule(seed, rule)?;
     ensure!(
         rule["first3"][0].as_f64() == Some(tensor.double_value(&[0, 0])),
         "the filled embedding starts with another value"

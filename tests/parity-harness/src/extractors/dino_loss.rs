@@ -38,11 +38,7 @@ pub fn check(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Verdict> {
 
 fn head(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Comparison>> {
     let expect = fixture.tensors()?;
-    let weights = listing.read_weights(
-        &listing
-            .weights()
-            .context("no weights are listed beside it")?,
-    )?;
+    let weights = listing.listed_weights()?;
     let (single, x) = (
         DinoHead::load(&weights, Kind::Float, Device::Cpu)?,
         &expect["x"],

@@ -2,7 +2,6 @@
 
 use super::{
     Comparison, Verdict, exact_match, listing::Listing, max_abs_error, max_error_over_rms,
-    vit::fill,
 };
 use crate::fixture::Fixture;
 use anyhow::Context;
@@ -101,12 +100,7 @@ struct Case {
 }
 
 fn outputs(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Comparison>> {
-    let table = listing
-        .siblings()
-        .into_iter()
-        .find(|name| name.ends_with("rule_table.json"))
-        .context("no table of filled weights beside it")?;
-    let weights = fill::weights(&listing.json(table)?)?;
+    let weights = listing.filled_weights()?;
     let input = listing.siblings().into_iter().find(|name| {
         listing
             .tensors_of(name)

@@ -1,5 +1,6 @@
 //! The manifest of a fixture's folder, and the fixture's entry in it.
 
+use super::vit::fill;
 use crate::fixture::Fixture;
 use anyhow::Context;
 use cedm_nets::Weights;
@@ -118,6 +119,18 @@ impl Listing {
     pub fn weights(&self) -> Option<String> {
         let name = format!("{}.weights.safetensors", self.stem());
         self.manifest["files"].get(&name).map(|_| name)
+    }
+
+    /// The weights that are listed for the same case.
+    pub fn listed_weights(&self) -> anyhow::Result<Weights> {
+        self.read_weights(&self.weights().context("no weights are listed beside it")?)
+    }
+
+    /// The weights that the rules of the table in the same folder fill in.
+    pub fn filled_weights(&self) -> anyhow::Result<Weights> {
+        let mut siblings = self.siblings().into_iter();
+        let table = siblings.find(|name| name.ends_with("rule_table.json"));
+        fill::weights(&self.json(table.context("no table of filled weights beside it")?)?)
     }
 
     /// Path of a listed file.

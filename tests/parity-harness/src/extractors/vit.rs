@@ -119,11 +119,7 @@ fn config_of(config: &Value) -> anyhow::Result<VitConfig> {
 fn tiny(fixture: &Fixture, listing: &Listing, case: &Value) -> anyhow::Result<Vec<Comparison>> {
     let config = config_of(case)?;
     let expect = fixture.tensors()?;
-    let weights = listing.read_weights(
-        &listing
-            .weights()
-            .context("no weights are listed beside it")?,
-    )?;
+    let weights = listing.listed_weights()?;
     let x = listing.shared_input(integer(case, "image")?)?;
     let net = Vit::load(&weights, config, Kind::Float, Device::Cpu)?;
     let mut comparisons = Vec::new();
@@ -282,12 +278,7 @@ fn positions(tensors: &HashMap<String, Tensor>) -> anyhow::Result<Vec<Comparison
 /// A published size with filled weights; the table beside it gives names and shapes.
 fn full(fixture: &Fixture, listing: &Listing) -> anyhow::Result<Vec<Comparison>> {
     let expect = fixture.tensors()?;
-    let table = listing
-        .siblings()
-        .into_iter()
-        .find(|name| name.ends_with("rule_table.json"))
-        .context("no table of filled weights beside it")?;
-    let weights = fill::weights(&listing.json(table)?)?;
+    let weights = listing.filled_weights()?;
     let patch = weights
         .get("patch_embed.proj.weight")
         .context("patch_embed.proj.weight")?

@@ -1,5 +1,5 @@
-//! Metrics over nearest neighbours: precision, recall, density, coverage, authenticity, data copying
-//! and out-of-distribution scores.
+//! Metrics over nearest neighbours: precision, recall, density, coverage, authenticity, data
+//! copying and out-of-distribution scores.
 
 use super::{Case, Precision, comparison, count_differences, max_abs_difference, relative};
 use crate::fixture::Comparison;

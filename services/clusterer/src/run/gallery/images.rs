@@ -8,9 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Pixels between two images.
+/// Pixels between two images: enough to tell them apart.
 const GAP: usize = 2;
-/// Grey value of the background.
+/// Grey value of the background, white as the page that shows it.
 const BACKGROUND: u8 = 255;
 
 /// The image shards of a folder written by `cedm-extractor import`.

@@ -41,8 +41,8 @@ impl Training {
     /// was the last step of the epoch.
     ///
     /// # Errors
-    /// [`ClusteringError::Diverged`] if the epoch's loss is not finite, [`ClusteringError::Setting`]
-    /// if all steps are done.
+    /// [`ClusteringError::Diverged`] if the epoch's loss is not finite,
+    /// [`ClusteringError::Setting`] if all steps are done.
     pub fn advance(&mut self) -> Result<Option<EpochSummary>, ClusteringError> {
         let epoch = (self.step / self.steps_per_epoch()) as u32;
         let place = (self.step % self.steps_per_epoch()) as i64;
@@ -199,8 +199,8 @@ impl Training {
         })
     }
 
-    /// Number of heads that are computed together: all of them on a GPU, on a CPU as many as keep the
-    /// largest activation of both views within [`GROUP_BYTES`].
+    /// Number of heads that are computed together: all of them on a GPU, on a CPU as many as keep
+    /// the largest activation of both views within [`GROUP_BYTES`].
     fn heads_per_group(&self) -> i64 {
         let shape = self.shape();
         if self.device() != Device::Cpu {

@@ -51,8 +51,8 @@ pub(super) fn labels(wrapper: &str, names: &[&str]) -> Labels {
     }
 }
 
-/// Whether a folder is a block of consecutive images and not a class: `00012` in an EDM archive, for
-/// images 12,000 to 12,999; `012000` or `0050000` beside samples, named by the first seed.
+/// Whether a folder is a block of consecutive images and not a class: `00012` in an EDM archive,
+/// for images 12,000 to 12,999; `012000` or `0050000` beside samples, named by the first seed.
 fn is_block(name: &str) -> bool {
     let digits = name.bytes().all(|byte| byte.is_ascii_digit());
     match name.len() {

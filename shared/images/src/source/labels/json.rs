@@ -179,8 +179,8 @@ fn vectors(labels: &[Option<RawLabel>]) -> Option<Vec<Vec<f32>>> {
 /// Widest vector of an image.
 const MAX_WIDTH: usize = 65_536;
 
-/// `labels.json` that `cedm-sampler run` writes beside its images: an object from seed to label; the
-/// name of an image is its seed (spec §9).
+/// `labels.json` that `cedm-sampler run` writes beside its images: an object from seed to label;
+/// the name of an image is its seed (spec §9).
 pub(super) fn by_seed(
     container: &Container,
     names: &[&str],

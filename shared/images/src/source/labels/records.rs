@@ -101,8 +101,8 @@ fn fields<'a>(names: impl Iterator<Item = &'a str>) -> String {
     three(fields.iter().map(String::as_str).collect())
 }
 
-/// Labels of the samples of the named images: of the field that the options name (`cls` by default),
-/// or of that key in the field `json`.
+/// Labels of the samples of the named images: of the field that the options name (`cls` by
+/// default), or of that key in the field `json`.
 pub(super) fn labels(
     container: &Container,
     names: &[&str],

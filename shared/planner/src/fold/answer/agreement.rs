@@ -15,15 +15,15 @@ pub(super) fn agreement(
     bounds: &[BoundOutcome],
     best: &CellOutcome,
 ) -> Vec<Agreement> {
-    let badness = |cell: &CellOutcome, space: &str, name: &str| {
+    let objective = |cell: &CellOutcome, space: &str, name: &str| {
         let score = final_score(cell, &format!("{space}/{name}"))?;
-        metric(name)?.direction.badness(score.mean)
+        metric(name)?.direction.objective(score.mean)
     };
     let Some(first) = sweep.spec.evaluations.first() else {
         return Vec::new();
     };
     let of = |evaluation: &cedm_sweep::EvaluationSpec| {
-        let other = |cell: &CellOutcome| badness(cell, &evaluation.name, &evaluation.primary);
+        let other = |cell: &CellOutcome| objective(cell, &evaluation.name, &evaluation.primary);
         let choices = cells
             .iter()
             .filter(|cell| is_granularity(cell))
@@ -32,7 +32,7 @@ pub(super) fn agreement(
         let clusters = named.clusters?;
         let pairs: Vec<(f64, f64)> = cells
             .iter()
-            .filter_map(|cell| Some((badness(cell, &first.name, &first.primary)?, other(cell)?)))
+            .filter_map(|cell| Some((objective(cell, &first.name, &first.primary)?, other(cell)?)))
             .collect();
         Some(Agreement {
             metric: format!("{}/{}", evaluation.name, evaluation.primary),

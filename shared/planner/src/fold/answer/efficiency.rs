@@ -5,8 +5,8 @@ use cedm_catalogue::metrics::Direction;
 
 use cedm_sweep::outcome::{CellOutcome, Efficiency, SnapshotOutcome, Summary};
 
-/// One entry for each conditional network with a curve, over snapshots that are evaluated on equally
-/// many images.
+/// One entry for each conditional network with a curve, over snapshots that are evaluated on
+/// equally many images.
 pub(super) fn efficiency(
     cells: &[CellOutcome],
     metric: &str,
@@ -22,7 +22,7 @@ pub(super) fn efficiency(
             .filter_map(|snapshot| Some((snapshot.nimg, at(snapshot, metric)?)));
         points
             .filter_map(|(nimg, summary)| {
-                Some((nimg, direction.badness(summary.mean)?, summary.images))
+                Some((nimg, direction.objective(summary.mean)?, summary.images))
             })
             .collect()
     };
@@ -36,7 +36,7 @@ pub(super) fn efficiency(
     let of = |cell: &CellOutcome| -> Option<Efficiency> {
         let curve = curve(cell);
         curve.first()?;
-        let at = curve.iter().position(|(_, badness, _)| *badness < best);
+        let at = curve.iter().position(|(_, objective, _)| *objective < best);
         let nimg = at.map(|at| curve[at].0);
         Some(Efficiency {
             cell: cell.label.clone(),

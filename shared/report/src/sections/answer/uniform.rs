@@ -54,8 +54,8 @@ fn pair(context: &ReportContext, effect: Option<&UniformEffect>) -> [Markup; 2] 
         let reason = "one of the two kinds of sets has no score";
         return [format::missing(reason), html! {}];
     };
-    let badness = |score| context.badness(&one.metric, score);
-    let class = match badness(one.uniform).zip(badness(one.prior)) {
+    let objective = |score| context.objective(&one.metric, score);
+    let class = match objective(one.uniform).zip(objective(one.prior)) {
         Some((uniform, prior)) if uniform > prior => "worse",
         Some(_) => "better",
         None => "",

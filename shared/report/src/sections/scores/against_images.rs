@@ -125,7 +125,7 @@ fn unconditional_best(context: &ReportContext, measure: &Measure) -> Option<Leve
     let cell = context.unconditional()?;
     let scores = cell.snapshots.iter().filter_map(|snapshot| {
         let mean = on_curve(snapshot, &measure.key)?.mean;
-        Some((measure.badness(mean)?, mean))
+        Some((measure.objective(mean)?, mean))
     });
     let (_, best) = scores.min_by(|a, b| a.0.total_cmp(&b.0))?;
     Some(Level {

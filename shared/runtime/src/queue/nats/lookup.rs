@@ -8,7 +8,8 @@ use crate::{
 use async_nats::header::{HeaderName, NATS_SCHEDULE, NATS_SCHEDULE_TARGET};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind, Stream};
 use cedm_contract::{
-    DEAD_STREAM, DELAYS_STREAM, JOBS_STREAM, JobKey, Kind, Priority, dead_subject, job_subject,
+    DEAD_STREAM, DELAYS_STREAM, JOBS_STREAM, JobKey, Kind, Priority, dead_subject, filters,
+    job_subject,
 };
 
 impl NatsQueue {
@@ -91,11 +92,11 @@ impl NatsQueue {
     ) -> Result<Option<Stored>, QueueError> {
         // In this order a job on its way from one to the other is at worst found in neither, and
         // then its subject refuses a second.
-        for (stream, areas) in [(JOBS_STREAM, "job"), (DELAYS_STREAM, "*")] {
-            if let Some(found) = self
-                .last(stream, &format!("cedm.{areas}.{kind}.*.{key}"))
-                .await?
-            {
+        for (stream, filter) in [
+            (JOBS_STREAM, filters::queued(kind, key)),
+            (DELAYS_STREAM, filters::retried(kind, key)),
+        ] {
+            if let Some(found) = self.last(stream, &filter).await? {
                 return Ok(Some(found));
             }
         }

@@ -23,6 +23,29 @@ pub fn tensor(seed: u64, k: u64, shape: &[i64], offset: f64, scale: f64) -> Tens
     Tensor::from_slice(&(0..count).map(value).collect::<Vec<f32>>()).reshape(shape)
 }
 
+/// The tensor of a rule: its shape, its place `k` in the stream of the seed, offset and scale.
+pub fn by_rule(seed: u64, rule: &Value) -> anyhow::Result<Tensor> {
+    let shape: Vec<i64> = rule["shape"]
+        .as_array()
+        .context("a shape")?
+        .iter()
+        .filter_map(Value::as_i64)
+        .collect();
+    let number = |key: &str| {
+        rule[key]
+            .as_f64()
+            .with_context(|| format!("no number `{key}`"))
+    };
+    let place = rule["k"].as_u64().context("no place `k`")?;
+    Ok(tensor(
+        seed,
+        place,
+        &shape,
+        number("offset")?,
+        number("scale")?,
+    ))
+}
+
 /// All tensors of a table.
 pub fn weights(table: &Value) -> anyhow::Result<Weights> {
     entries(table)?
@@ -42,26 +65,7 @@ fn entries(
     table: &Value,
 ) -> anyhow::Result<impl Iterator<Item = (&Value, anyhow::Result<Tensor>)>> {
     let seed = table["seed"].as_u64().context("the table has no seed")?;
-    let one = move |entry: &Value| {
-        let shape: Vec<i64> = entry["shape"]
-            .as_array()
-            .context("a shape")?
-            .iter()
-            .filter_map(Value::as_i64)
-            .collect();
-        let number = |key: &str| {
-            entry[key]
-                .as_f64()
-                .with_context(|| format!("no number `{key}`"))
-        };
-        Ok(tensor(
-            seed,
-            entry["k"].as_u64().context("no place `k`")?,
-            &shape,
-            number("offset")?,
-            number("scale")?,
-        ))
-    };
+    let one = move |entry: &Value| by_rule(seed, entry);
     Ok(table["entries"]
         .as_array()
         .context("the table has no entries")?

@@ -4,13 +4,13 @@
 //! deleted that was not copied before. An identity that may not do that leaves a notice at
 //! `suspect/notice/<key>`, and the coordinator looks itself.
 
-use super::{Found, LookUpError, Verifier};
+use super::{LookUpError, StoredResult, Verifier};
 use crate::{
     create_only::create_only,
     store::{Body, StoreError, StoreErrorKind},
 };
 use bytes::Bytes;
-use cedm_contract::{JobKey, Manifest, NOTICE_PREFIX, manifest_key, notice_key, set_aside_key};
+use cedm_contract::{JobKey, Manifest, NOTICE_PREFIX, manifest_key, notice_key, quarantine_key};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ const NOTICES_AT_ONCE: usize = 16;
 
 /// What became of a result that did not verify.
 #[derive(Debug)]
-pub enum SetAside {
+pub enum Quarantine {
     /// Looked at again it verifies: nothing was changed.
     Sound(Box<Manifest>),
-    /// There is no manifest any more, since it was moved aside or for other reasons.
+    /// There is no manifest any more, since it was quarantined or for other reasons.
     Gone,
     /// This identity may not move it; a notice was left for the coordinator. What is wrong with it.
     Noticed(String),
@@ -41,40 +41,40 @@ struct Notice<'a> {
 impl Verifier {
     /// Looks again, after a pause, at a result that does not verify, and moves its manifest aside
     /// if that is confirmed. Two repairers may race between this look and the removal: then a sound
-    /// manifest is moved aside and its work done once more, which is safe.
+    /// manifest is quarantined and its work done once more, which is safe.
     ///
     /// # Errors
     /// When the store fails; nothing was removed then.
-    pub async fn set_aside(&self, key: &JobKey, digests: bool) -> Result<SetAside, LookUpError> {
+    pub async fn quarantine(&self, key: &JobKey, digests: bool) -> Result<Quarantine, LookUpError> {
         tokio::time::sleep(SECOND_LOOK).await;
         let reason = match self.look_up(key, digests).await? {
-            Found::Nothing => return Ok(SetAside::Gone),
-            Found::Sound(manifest) => {
+            StoredResult::Nothing => return Ok(Quarantine::Gone),
+            StoredResult::Sound(manifest) => {
                 tracing::warn!(job = %key, "a result that did not verify does so at the second \
                     look: the store gave wrong answers for a while");
-                return Ok(SetAside::Sound(manifest));
+                return Ok(Quarantine::Sound(manifest));
             }
-            Found::Broken(reason) => reason,
+            StoredResult::Broken(reason) => reason,
         };
-        match self.move_aside(key).await {
+        match self.move_manifest(key).await {
             Ok(()) => {
                 tracing::warn!(job = %key, %reason, "a result that does not verify was moved to \
                     suspect/manifest/");
-                Ok(SetAside::Gone)
+                Ok(Quarantine::Gone)
             }
             Err(error) if error.kind == StoreErrorKind::Denied => {
                 self.leave_notice(key, &reason).await?;
-                Ok(SetAside::Noticed(reason))
+                Ok(Quarantine::Noticed(reason))
             }
             Err(error) => Err(error.into()),
         }
     }
 
     /// Copies the manifest to a name that is not read, then removes it.
-    async fn move_aside(&self, key: &JobKey) -> Result<(), StoreError> {
+    async fn move_manifest(&self, key: &JobKey) -> Result<(), StoreError> {
         let (name, aside) = (
             manifest_key(key),
-            set_aside_key(key, &ulid::Ulid::generate().to_string()),
+            quarantine_key(key, &ulid::Ulid::generate().to_string()),
         );
         match self.store.get(&name).await {
             Ok(None) => return Ok(()),
@@ -133,13 +133,13 @@ impl Verifier {
                 Err(error) => return Err(error),
             };
             let is_gone = match found {
-                Found::Nothing => true,
-                Found::Sound(_) => false,
-                Found::Broken(_) => match fresh.set_aside(&key, true).await? {
-                    SetAside::Gone => true,
-                    SetAside::Sound(_) => false,
+                StoredResult::Nothing => true,
+                StoredResult::Sound(_) => false,
+                StoredResult::Broken(_) => match fresh.quarantine(&key, true).await? {
+                    Quarantine::Gone => true,
+                    Quarantine::Sound(_) => false,
                     // The notice stays for whoever may.
-                    SetAside::Noticed(_) => continue,
+                    Quarantine::Noticed(_) => continue,
                 },
             };
             if !is_gone {
@@ -174,10 +174,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_broken_manifest_is_moved_and_its_bytes_are_kept() {
         let (store, key, bytes) = broken().await;
-        let done = Verifier::new(store.clone()).set_aside(&key, true).await;
-        assert!(matches!(done.unwrap(), SetAside::Gone));
+        let done = Verifier::new(store.clone()).quarantine(&key, true).await;
+        assert!(matches!(done.unwrap(), Quarantine::Gone));
         assert!(store.below("manifest/").is_empty());
-        let kept = store.below(&set_aside_key(&key, ""));
+        let kept = store.below(&quarantine_key(&key, ""));
         assert_eq!(kept.len(), 1);
         assert_eq!(kept[0].1, bytes);
     }
@@ -191,7 +191,7 @@ mod tests {
         store.put(&name, Body::Bytes("?".into())).await.unwrap();
         let verifier = Verifier::new(store.clone());
         let first = verifier.look_up(&manifest.key, true).await.unwrap();
-        assert!(matches!(first, Found::Broken(_)));
+        assert!(matches!(first, StoredResult::Broken(_)));
         let (recovers, whole) = (store.clone(), bytes.clone());
         tokio::spawn(async move {
             tokio::time::sleep(SECOND_LOOK / 2).await;
@@ -199,8 +199,8 @@ mod tests {
             recovers.put(&name, Body::Bytes(whole)).await.unwrap();
         });
         let key = name["manifest/".len()..].parse().unwrap();
-        let done = verifier.set_aside(&key, true).await.unwrap();
-        assert!(matches!(done, SetAside::Sound(_)));
+        let done = verifier.quarantine(&key, true).await.unwrap();
+        assert!(matches!(done, Quarantine::Sound(_)));
         assert_eq!(store.snapshot()[&name], bytes);
     }
 
@@ -214,7 +214,7 @@ mod tests {
         for (name, bytes) in store.snapshot() {
             faulty.put(&name, Body::Bytes(bytes)).await.unwrap();
         }
-        let done = Verifier::new(faulty.clone()).set_aside(&key, true).await;
+        let done = Verifier::new(faulty.clone()).quarantine(&key, true).await;
         assert!(done.is_err());
         assert_eq!(faulty.below("manifest/").len(), 1);
     }
@@ -248,8 +248,8 @@ mod tests {
         let (store, key, _) = broken().await;
         let denied = Denying(store.clone());
         let verifier = Verifier::new(Arc::new(denied));
-        let done = verifier.set_aside(&key, true).await.unwrap();
-        assert!(matches!(done, SetAside::Noticed(_)), "{done:?}");
+        let done = verifier.quarantine(&key, true).await.unwrap();
+        assert!(matches!(done, Quarantine::Noticed(_)), "{done:?}");
         assert_eq!(store.below("manifest/").len(), 1, "it stays in place");
         assert_eq!(store.below(NOTICE_PREFIX).len(), 1);
     }

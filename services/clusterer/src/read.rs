@@ -9,8 +9,7 @@ use cedm_tensor_files::open_file;
 use cedm_torch::npy;
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{BufReader, Read},
+    io::{BufReader, Read, Seek},
     path::Path,
 };
 use tch::{Kind, Tensor};
@@ -121,11 +120,13 @@ fn read_arrays(path: &Path) -> Result<Vec<(String, Tensor)>> {
         .unwrap_or("")
         .to_ascii_lowercase();
     let mut head = [0u8; 8];
-    let length = open_file(path)
-        .and_then(|mut file| file.read(&mut head))
-        .with_context(|| format!("read {}", path.display()))?;
+    let mut file = open_file(path).with_context(|| format!("read {}", path.display()))?;
+    let read = file.read(&mut head).and_then(|length| {
+        file.rewind()?;
+        Ok(length)
+    });
+    let length = read.with_context(|| format!("read {}", path.display()))?;
     if head[..length].starts_with(b"\x93NUMPY") {
-        let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
         let array = npy::read(BufReader::new(file))
             .map_err(anyhow::Error::msg)
             .with_context(|| format!("{}: npy array", path.display()))?;

@@ -127,6 +127,10 @@ impl ImageError {
             other => other,
         }
     }
+    /// Whether the source or the options are wrong, so that the same import would fail again.
+    pub fn is_lasting(&self) -> bool {
+        self.fault() == Fault::Input
+    }
     /// Whether the error concerns one image alone, so that an import may skip it.
     pub fn is_about_one_image(&self) -> bool {
         matches!(self, Self::Image { .. })

@@ -23,9 +23,15 @@ pub const MAGIC: &[u8] = b"PAR1";
 const LABEL: &str = "label";
 /// Rows that are decoded at once: each holds an image.
 const BATCH: usize = 16;
-/// Rows that a file may have, at least and for each of its bytes: one with an image takes more bytes.
+/// Rows that a file may have, at least, and beyond one in so many of its bytes: an image takes more.
 const ROWS: u64 = 1_000_000;
-const ROWS_FOR_EACH: u64 = 1;
+const BYTES_OF_A_ROW: u64 = 32;
+/// Bytes of the texts of all labels, at least and for each byte of the file: they are kept in memory,
+/// and one that is given once may stand in every row.
+const LABELS: u64 = 128 << 20;
+/// Bytes of what the hub's library writes into the metadata, which names classes: its values take some
+/// ten times the text in memory.
+const CLASS_TEXT: usize = 16 << 20;
 
 /// What a table says of its rows beside the images.
 #[derive(Default)]
@@ -125,7 +131,7 @@ impl TableFile<'_> {
         }
         let out = tempfile::tempfile_in(scratch).map_err(ImageError::io("write", scratch))?;
         let mut writer = BufWriter::new(out);
-        let (mut offset, mut read) = (0, 0u64);
+        let (mut offset, mut read, mut labels) = (0, 0u64, 0u64);
         let stem = path
             .file_stem()
             .unwrap_or_default()
@@ -133,7 +139,7 @@ impl TableFile<'_> {
             .into_owned();
         let rows = RowIter::from_file_into(Box::new(reader)).with_batch_size(BATCH);
         // A run of equal rows takes a few bytes, whatever its length.
-        let most = ROWS.max(length.saturating_mul(ROWS_FOR_EACH));
+        let most = ROWS.max(length / BYTES_OF_A_ROW);
         for (number, row) in rows.enumerate() {
             let row = row.map_err(library)?;
             if number as u64 >= most {
@@ -165,12 +171,17 @@ impl TableFile<'_> {
                 .write_all(image)
                 .map_err(ImageError::io("write", scratch))?;
             let name = format!("{stem}/{number:08}.{}", sniffed_extension(image));
-            label_of(
-                &row,
-                &name,
-                options.label_field.as_deref().unwrap_or(LABEL),
-                table,
-            );
+            let wanted = options.label_field.as_deref().unwrap_or(LABEL);
+            if !options.ignore_labels {
+                labels = labels.saturating_add(label_of(&row, &name, wanted, table));
+            }
+            let most_labels = LABELS.max(length);
+            if labels > most_labels {
+                return Err(self.broken(format!(
+                    "the texts of column `{wanted}` take more than {most_labels} bytes, expected \
+                     names of classes: --ignore-labels imports without"
+                )));
+            }
             members.push(Member {
                 name,
                 size,
@@ -222,8 +233,9 @@ fn image_of<'r>(row: &'r Row, wanted: Option<&str>) -> Option<&'r [u8]> {
         .find_map(|(_, field)| bytes(field))
 }
 
-/// Takes the label of a row into the table.
-fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) {
+/// Takes the label of a row into the table; the bytes of its text.
+fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) -> u64 {
+    let mut bytes = 0;
     for (name, field) in row.get_column_iter() {
         let value = match field {
             Field::Bool(truth) => Value::from(*truth),
@@ -235,16 +247,21 @@ fn label_of(row: &Row, member: &str, wanted: &str, table: &mut Table) {
             Field::UShort(number) => Value::from(*number),
             Field::UInt(number) => Value::from(*number),
             Field::ULong(number) => Value::from(*number),
-            Field::Str(text) => Value::from(text.as_str()),
+            Field::Str(text) if name == wanted => {
+                bytes += text.len() as u64;
+                Value::from(text.as_str())
+            }
+            Field::Str(_) => Value::Null,
             _ => continue,
         };
         if name == wanted {
             table.column = Some(name.clone());
             table.labels.insert(member.to_owned(), value);
-        } else {
+        } else if !table.others.contains(name) {
             table.others.insert(name.clone());
         }
     }
+    bytes
 }
 
 /// Names of the classes of a column, which the hub's library writes into the file's metadata.
@@ -256,6 +273,7 @@ fn class_names(reader: &SerializedFileReader<File>, column: &str) -> Vec<String>
         .find(|pair| pair.key == "huggingface");
     let json: Option<Value> = text
         .and_then(|pair| pair.value.as_deref())
+        .filter(|text| text.len() <= CLASS_TEXT)
         .and_then(|text| serde_json::from_str(text).ok());
     let names = json.map(|json| json["info"]["features"][column]["names"].clone());
     let names = names

@@ -124,6 +124,7 @@ impl ImageError {
                 what: format!("{what} of {}", source.display()),
                 reason,
             },
+            Self::Image { name, reason } => Self::format(source, format!("`{name}`: {reason}")),
             other => other,
         }
     }

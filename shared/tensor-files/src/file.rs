@@ -201,9 +201,13 @@ impl<'b> TensorFile<'b> {
             }
             Source::File(_) => {
                 // No larger than the file: the header was held against its size. That may be holes.
-                check_memory(entry.bytes as u64).map_err(|reason| TensorFileError::Format {
+                check_memory(entry.bytes as u64).map_err(|reason| TensorFileError::Io {
+                    action: "read",
                     file: self.origin.clone(),
-                    reason: format!("tensor `{name}`: {reason}"),
+                    source: io::Error::new(
+                        io::ErrorKind::OutOfMemory,
+                        format!("tensor `{name}`: {reason}"),
+                    ),
                 })?;
                 let mut bytes = vec![0; entry.bytes];
                 self.read_at(name, 0, &mut bytes)?;

@@ -6,8 +6,10 @@ mod pages;
 use super::{Member, Place};
 use crate::{ImageError, ImportOptions, Split, decode::sniffed_extension, guard::guarded};
 use parquet::{
+    basic::Repetition,
     file::reader::{FileReader, SerializedFileReader},
     record::{Field, Row, reader::RowIter},
+    schema::types::Type,
 };
 use serde_json::Value;
 use std::{
@@ -137,7 +139,10 @@ impl TableFile<'_> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        let rows = RowIter::from_file_into(Box::new(reader)).with_batch_size(BATCH);
+        let columns = single_values(reader.metadata().file_metadata().schema());
+        let columns = columns.ok_or_else(|| self.broken("it has no column of single values"))?;
+        let rows = RowIter::from_file_into(Box::new(reader)).project(Some(columns));
+        let rows = rows.map_err(library)?.with_batch_size(BATCH);
         // A run of equal rows takes a few bytes, whatever its length.
         let most = ROWS.max(length / BYTES_OF_A_ROW);
         for (number, row) in rows.enumerate() {
@@ -202,6 +207,25 @@ impl TableFile<'_> {
         out.rewind().map_err(ImageError::io("read", scratch))?;
         Ok(out)
     }
+}
+
+/// The columns that hold one value in a row. Lists and maps are no images and no labels, and one of a
+/// hundred million zeros takes a few bytes in the file; `None` where there is no other column.
+fn single_values(schema: &Type) -> Option<Type> {
+    let fields = schema.get_fields().iter();
+    let fields: Vec<_> = fields.filter(|field| !repeats(field)).cloned().collect();
+    if fields.is_empty() {
+        return None;
+    }
+    let kept = Type::group_type_builder(schema.name()).with_fields(fields);
+    kept.build().ok()
+}
+
+/// Whether a column holds any number of values in a row.
+fn repeats(field: &Type) -> bool {
+    let info = field.get_basic_info();
+    let repeated = info.has_repetition() && info.repetition() == Repetition::REPEATED;
+    repeated || (field.is_group() && field.get_fields().iter().any(|inner| repeats(inner)))
 }
 
 /// Bytes of the texts and the bytes of a value.

@@ -41,9 +41,9 @@ impl Summary {
         let labels = set.labels();
         Self {
             source: set.kind(),
-            labels_from: labels.from.clone(),
+            labels_from: labels.from.as_deref().map(shortened),
             class_counts,
-            notes: labels.notes.clone(),
+            notes: labels.notes.iter().map(|note| shortened(note)).collect(),
         }
     }
 }
@@ -119,7 +119,7 @@ impl Imported {
                     .map(|(reason, count)| format!("    {count}: {reason}")),
             );
         }
-        let printable = |line: &String| cedm_contract::printable(line).into_owned();
+        let printable = |line: &String| cedm_contract::printable(&shortened(line)).into_owned();
         lines.iter().map(printable).collect()
     }
 
@@ -133,7 +133,7 @@ impl Imported {
         };
         let mut text = format!("{} classes", counts.len());
         for (label, count) in counts.iter().take(SHOWN) {
-            text += &format!(", {} {count}", name(*label));
+            text += &format!(", {} {count}", shortened(&name(*label)));
         }
         if counts.len() > SHOWN {
             text += ", …";

@@ -136,3 +136,34 @@ fn what_is_left_out_is_counted_by_reason_and_not_listed_whole() {
         "{lines:?}"
     );
 }
+
+/// Names of classes and members may have any length; what is printed of them has not.
+#[test]
+fn long_names_of_classes_are_cut_in_summaries_and_members_are_named_with_their_archive() {
+    let place = Place::new();
+    let path = place.path("set.zip");
+    let long = "x".repeat(1 << 20);
+    let table = format!("file_name,label\na.pgm,{long}\n");
+    archive(
+        &path,
+        &[("a.pgm", super::IMAGE), ("metadata.csv", table.as_bytes())],
+    );
+    let imported = place.import(&path, Limits::default()).unwrap();
+    assert_eq!(imported.set.class_names, [long]);
+    let lines = imported.lines();
+    assert!(lines.iter().all(|line| line.len() < 2000), "{lines:?}");
+
+    let names = vec![b'\n'; 2 << 20];
+    let batch = vec![0; 3073];
+    let batches: Vec<String> = (1..=5)
+        .map(|number| format!("data_batch_{number}.bin"))
+        .collect();
+    let mut members: Vec<(&str, &[u8])> =
+        batches.iter().map(|name| (&name[..], &batch[..])).collect();
+    members.push(("batches.meta.txt", &names));
+    archive(&path, &members);
+    place.refuses(
+        &path,
+        "`batches.meta.txt`: 2097152 bytes are more than the allowed 1048576",
+    );
+}

@@ -197,3 +197,50 @@ fn holes_of_a_file_are_not_copied() {
     file.set_len(16 + (1 << 40)).unwrap();
     place.refuses(&path, "1073741824 images of 32x32 pixels");
 }
+
+/// One row of a table may hold a list of any length, in a column that nobody wants.
+#[test]
+fn lists_of_a_table_are_not_read() {
+    use parquet::{
+        data_type::{ByteArray, ByteArrayType, Int64Type},
+        file::{properties::WriterProperties, writer::SerializedFileWriter},
+        schema::parser::parse_message_type,
+    };
+    let place = Place::new();
+    let path = place.path("set.parquet");
+    let table = |columns: &str| {
+        let schema = parse_message_type(&format!("message m {{ {columns} }}")).unwrap();
+        let file = fs::File::create(&path).unwrap();
+        let properties = WriterProperties::builder().build();
+        let mut writer = SerializedFileWriter::new(file, schema.into(), properties.into()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut first = true;
+        while let Some(mut column) = group.next_column().unwrap() {
+            if columns.contains("repeated binary") {
+                let values = vec![ByteArray::from(IMAGE.to_vec()); 3];
+                let column = column.typed::<ByteArrayType>();
+                column
+                    .write_batch(&values, Some(&[1; 3]), Some(&[0, 1, 1]))
+                    .unwrap();
+            } else if std::mem::take(&mut first) {
+                let values = [ByteArray::from(IMAGE.to_vec())];
+                column
+                    .typed::<ByteArrayType>()
+                    .write_batch(&values, None, None)
+                    .unwrap();
+            } else {
+                let column = column.typed::<Int64Type>();
+                column
+                    .write_batch(&[7; 3], Some(&[1; 3]), Some(&[0, 1, 1]))
+                    .unwrap();
+            }
+            column.close().unwrap();
+        }
+        group.close().unwrap();
+        writer.close().unwrap();
+    };
+    table("repeated binary images;");
+    place.refuses(&path, "it has no column of single values");
+    table("required binary image; repeated int64 numbers;");
+    assert_eq!(place.import(&path, Limits::default()).unwrap().set.count, 1);
+}
